@@ -1,0 +1,47 @@
+"""Every error Lucid raises on purpose. Each names the op, module or file, what was wrong, and the way out."""
+
+from __future__ import annotations
+
+
+class LucidError(Exception):
+    """Base of all errors raised by Lucid."""
+
+
+class ShapeError(LucidError, ValueError):
+    """Shapes, ranks or sizes that do not fit an operation."""
+
+
+class DTypeError(LucidError, TypeError):
+    """An element type an operation does not accept."""
+
+
+class OptionError(LucidError, ValueError):
+    """An argument or attribute with a value that has no meaning (a stride of 0, an unknown reduction)."""
+
+
+class GraphError(LucidError, ValueError):
+    """A malformed graph: a cycle, a dangling edge, an unknown op, a type that does not follow from its inputs."""
+
+
+class TraceError(LucidError, RuntimeError):
+    """Something in a model that cannot be recorded in a static graph, such as a branch on a tensor's value."""
+
+
+class GradientError(LucidError, RuntimeError):
+    """A gradient that does not exist or was asked for in the wrong way."""
+
+
+class PassError(LucidError, RuntimeError):
+    """A compiler pass failed or changed what the graph computes."""
+
+
+class ExecutionError(LucidError, RuntimeError):
+    """A step of a compiled program failed while it ran."""
+
+
+class FileError(LucidError, OSError):
+    """A file that cannot be read or written, or whose content is not what it claims to be."""
+
+
+class DrawError(LucidError, RuntimeError):
+    """A picture that cannot be made, for instance because Graphviz is nowhere to be found."""

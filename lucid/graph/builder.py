@@ -1,0 +1,113 @@
+"""Builds graphs: ``emit`` infers types, names the node and adds it; ``finish`` freezes the result."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from ..errors import GraphError
+from .ir import Dag, Graph, Node, Origin, Value, nx
+from .opdef import Attrs, OpDef
+from .types import TensorType
+
+
+def snake_case(name: str) -> str:
+    """``MaxPool2dGrad`` as ``max_pool2d_grad``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+class Builder:
+    """A graph under construction. Nodes are added after what feeds them, so insertion order is topological.
+
+    ``position`` numbers the nodes in that order.
+    """
+
+    def __init__(self) -> None:
+        self.dag: Dag = nx.MultiDiGraph()
+        self.inputs: list[str] = []
+        self.position: dict[str, int] = {}
+        self._taken: dict[str, int] = {}
+
+    @classmethod
+    def extending(cls, graph: Graph) -> Builder:
+        """A builder that starts with all nodes of ``graph`` under their names."""
+        builder = cls()
+        for name, node in graph.nodes():
+            builder.add(node, graph.inputs_of(name), name)
+        builder.inputs = list(graph.inputs)
+        return builder
+
+    def unique_name(self, base: str) -> str:
+        """``base``, or ``base_1``, ``base_2``… if it is taken."""
+        name, count = base, self._taken.get(base, 0)
+        while name in self.dag:
+            count += 1
+            name = f"{base}_{count}"
+        self._taken[base] = count
+        return name
+
+    def type(self, value: Value) -> TensorType:
+        node: Node = self.dag.nodes[value.node]["node"]
+        return node.outputs[value.output]
+
+    def emit(
+        self,
+        op: OpDef,
+        attrs: Attrs,
+        inputs: Sequence[Value] = (),
+        *,
+        name: str | None = None,
+        origin: Origin = Origin(),
+    ) -> tuple[Value, ...]:
+        """Add a node and return its outputs.
+
+        Parameters
+        ----------
+        op, attrs, inputs
+            The application; types are inferred from the inputs' types.
+        name
+            Wanted name (made unique); the op's name in snake case when omitted.
+        origin
+            Where the node comes from.
+        """
+        outputs = op.infer_types(attrs, [self.type(value) for value in inputs])
+        return self.add(Node(op, attrs, outputs, origin), inputs, name or snake_case(op.name))
+
+    def add(self, node: Node, inputs: Sequence[Value], name: str) -> tuple[Value, ...]:
+        """Add a node whose types are known already (a copy from another graph)."""
+        key = self.unique_name(name)
+        self.dag.add_node(key, node=node)
+        self.position[key] = len(self.position)
+        for slot, value in enumerate(inputs):
+            self.dag.add_edge(value.node, key, key=slot, output=value.output)
+        if node.op.name == "Input":
+            self.inputs.append(key)
+        return tuple(Value(key, i) for i in range(len(node.outputs)))
+
+    def finish(self, outputs: Iterable[Value], updates: Iterable[tuple[str, Value]] = (), *, prune: bool = True) -> Graph:
+        """Freeze into a :class:`Graph`; ``prune`` drops what neither an output nor an update needs.
+
+        Inputs always stay: they are the calling convention.
+        """
+        outputs, updates = tuple(outputs), tuple(updates)
+        for value in (*outputs, *(v for _, v in updates)):
+            if value.node not in self.dag:
+                raise GraphError(f"the output {value} is not in the graph")
+        if prune:
+            live = reachable(self.dag, [value.node for value in (*outputs, *(v for _, v in updates))])
+            live.update(self.inputs)
+            if len(live) < len(self.dag):
+                self.dag.remove_nodes_from([name for name in self.dag if name not in live])
+        return Graph(self.dag, tuple(self.inputs), outputs, updates)
+
+
+def reachable(dag: Dag, targets: Iterable[str]) -> set[str]:
+    """The targets and everything they depend on."""
+    live: set[str] = set()
+    stack = list(targets)
+    while stack:
+        name = stack.pop()
+        if name not in live:
+            live.add(name)
+            stack.extend(dag.predecessors(name))
+    return live

@@ -1,0 +1,207 @@
+"""Symbolic dimensions: integer polynomials over named symbols, with floor division.
+
+A dimension of a tensor is an ``int`` or a :class:`SymDim`. Two symbolic dims are equal when their
+canonical polynomials are, so ``N * 4`` equals ``2 * N + 2 * N``; nothing is ever solved or guessed.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+from ..errors import ShapeError
+
+
+@dataclass(frozen=True)
+class FloorDiv:
+    """``numerator // denominator``, kept as an atom because it is no polynomial."""
+
+    numerator: SymDim
+    denominator: Dim
+
+    def __str__(self) -> str:
+        return f"({self.numerator})//({self.denominator})"
+
+
+Atom: TypeAlias = "str | FloorDiv"
+Monomial: TypeAlias = "tuple[Atom, ...]"
+
+
+def _atom_key(atom: Atom) -> tuple[int, str]:
+    return (0, atom) if isinstance(atom, str) else (1, str(atom))
+
+
+@dataclass(frozen=True)
+class SymDim:
+    """A canonical polynomial: ``terms`` maps each product of atoms to its integer coefficient.
+
+    Build one with :func:`symbol` and arithmetic (``+ - * //`` with ints and other dims).
+    """
+
+    terms: tuple[tuple[Monomial, int], ...]
+
+    @cached_property
+    def symbols(self) -> frozenset[str]:
+        """Names of the symbols this dim depends on."""
+        names: set[str] = set()
+        for monomial, _ in self.terms:
+            for atom in monomial:
+                if isinstance(atom, str):
+                    names.add(atom)
+                else:
+                    names |= atom.numerator.symbols
+                    if isinstance(atom.denominator, SymDim):
+                        names |= atom.denominator.symbols
+        return frozenset(names)
+
+    def evaluate(self, sizes: Mapping[str, int]) -> int:
+        """The value of this dim where every symbol has the size given for it."""
+        total = 0
+        for monomial, coefficient in self.terms:
+            product = coefficient
+            for atom in monomial:
+                if isinstance(atom, str):
+                    if atom not in sizes:
+                        raise ShapeError(f"no size is known for the symbolic dimension {atom!r}")
+                    product *= sizes[atom]
+                else:
+                    product *= evaluate(atom.numerator, sizes) // evaluate(atom.denominator, sizes)
+            total += product
+        return total
+
+    def __add__(self, other: Dim) -> Dim:
+        return _polynomial([*self.terms, *_terms(other)])
+
+    def __mul__(self, other: Dim) -> Dim:
+        return _polynomial(
+            (tuple(sorted(a + b, key=_atom_key)), x * y) for a, x in self.terms for b, y in _terms(other)
+        )
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Dim:
+        return self * -1
+
+    def __sub__(self, other: Dim) -> Dim:
+        return self + -other
+
+    def __rsub__(self, other: Dim) -> Dim:
+        return -self + other
+
+    def __floordiv__(self, other: Dim) -> Dim:
+        exact = exact_quotient(self, other)
+        return exact if exact is not None else _polynomial([((FloorDiv(self, other),), 1)])
+
+    def __rfloordiv__(self, other: int) -> Dim:
+        numerator = SymDim((((), other),)) if other else None
+        return 0 if numerator is None else _polynomial([((FloorDiv(numerator, self),), 1)])
+
+    def __str__(self) -> str:
+        def term(monomial: Monomial, coefficient: int) -> str:
+            atoms = [a if isinstance(a, str) else f"({a})" for a in monomial]
+            if not atoms:
+                return str(coefficient)
+            return "*".join(atoms) if coefficient == 1 else "*".join([str(coefficient), *atoms])
+
+        return " + ".join(term(m, c) for m, c in self.terms).replace("+ -", "- ")
+
+    __repr__ = __str__
+
+
+Dim: TypeAlias = "int | SymDim"
+
+
+def _terms(dim: Dim) -> tuple[tuple[Monomial, int], ...]:
+    return dim.terms if isinstance(dim, SymDim) else (((), dim),)
+
+
+def _polynomial(terms: Iterable[tuple[Monomial, int]]) -> Dim:
+    total: dict[Monomial, int] = {}
+    for monomial, coefficient in terms:
+        total[monomial] = total.get(monomial, 0) + coefficient
+    kept = {m: c for m, c in total.items() if c}
+    if not kept:
+        return 0
+    if set(kept) == {()}:
+        return kept[()]
+    order = sorted(kept, key=lambda m: (-len(m), [_atom_key(a) for a in m]))
+    return SymDim(tuple((m, kept[m]) for m in order))
+
+
+def symbol(name: str) -> SymDim:
+    """The symbolic dim called ``name`` (a Python identifier)."""
+    if not name.isidentifier():
+        raise ShapeError(f"a symbolic dimension needs an identifier as its name, got {name!r}")
+    return SymDim((((name,), 1),))
+
+
+def evaluate(dim: Dim, sizes: Mapping[str, int]) -> int:
+    """``dim`` as an int, with each symbol replaced by its size."""
+    return dim.evaluate(sizes) if isinstance(dim, SymDim) else dim
+
+
+def exact_quotient(dividend: Dim, divisor: Dim) -> Dim | None:
+    """``dividend / divisor`` where that is a polynomial again, else None."""
+    if dividend == divisor:
+        return 1
+    if isinstance(dividend, int) and isinstance(divisor, int):
+        return dividend // divisor if divisor and dividend % divisor == 0 else None
+    parts = _terms(divisor)
+    if len(parts) == 1:
+        (monomial, coefficient), quotient = parts[0], []
+        for atoms, value in _terms(dividend):
+            rest = list(atoms)
+            for atom in monomial:
+                if atom not in rest:
+                    return None
+                rest.remove(atom)
+            if not coefficient or value % coefficient:
+                return None
+            quotient.append((tuple(rest), value // coefficient))
+        return _polynomial(quotient)
+    lead, first = parts[0], _terms(dividend)[0]
+    ratio = exact_quotient(SymDim((first,)) if first[0] else first[1], SymDim((lead,)))
+    return ratio if ratio is not None and ratio * divisor == dividend else None
+
+
+def parse_dim(text: str) -> Dim:
+    """The inverse of ``str(dim)``; evaluates arithmetic over names and ints and nothing else."""
+    try:
+        tree = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ShapeError(f"not a dimension: {text[:60]!r}") from error
+    return _from_ast(tree, text)
+
+
+def _from_ast(tree: ast.expr, text: str) -> Dim:
+    if isinstance(tree, ast.Constant) and type(tree.value) is int:
+        return tree.value
+    if isinstance(tree, ast.Name):
+        return symbol(tree.id)
+    if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
+        return -_from_ast(tree.operand, text)
+    if isinstance(tree, ast.BinOp):
+        left, right = _from_ast(tree.left, text), _from_ast(tree.right, text)
+        if isinstance(tree.op, ast.Add):
+            return left + right
+        if isinstance(tree.op, ast.Sub):
+            return left - right
+        if isinstance(tree.op, ast.Mult):
+            return left * right
+        if isinstance(tree.op, ast.FloorDiv) and right != 0:
+            return left // right
+    raise ShapeError(f"not a dimension: {text[:60]!r}")
+
+
+def as_dim(value: object, what: str) -> Dim:
+    """``value`` as a dim: an int, a NumPy integer, a symbolic dim, or what stands in for one while tracing."""
+    value = getattr(value, "sym", value)
+    if isinstance(value, SymDim):
+        return value
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise ShapeError(f"{what}: expected an integer, got {value!r}")
+    return value.__index__()

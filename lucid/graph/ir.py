@@ -1,0 +1,201 @@
+"""The intermediate representation: nodes in a networkx DAG.
+
+``graph.dag`` is a frozen ``networkx.MultiDiGraph`` and the only storage of structure. A node's key is
+its readable name and its attribute ``node`` a :class:`Node`; an edge's key is the consumer's input
+slot and its attribute ``output`` says which of the producer's outputs it carries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from ..errors import GraphError, ShapeError
+from ..lazy import lazy_module
+from .opdef import Attrs, OpDef
+from .types import TensorType
+
+if TYPE_CHECKING:
+    import networkx as nx
+else:
+    nx = lazy_module("networkx")
+
+Dag: TypeAlias = "nx.MultiDiGraph[str]"
+
+
+class Value(NamedTuple):
+    """One output of one node."""
+
+    node: str
+    output: int = 0
+
+    def __str__(self) -> str:
+        return self.node if self.output == 0 else f"{self.node}:{self.output}"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a node comes from.
+
+    Attributes
+    ----------
+    modules
+        Paths of the modules it was traced in (``features.0``); several after a merge.
+    locations
+        The user's lines, as ``file.py:12``.
+    history
+        What passes did, oldest first, as ``pass: from these nodes``.
+    """
+
+    modules: tuple[str, ...] = ()
+    locations: tuple[str, ...] = ()
+    history: tuple[str, ...] = ()
+
+    def merge(self, *others: Origin) -> Origin:
+        """The union of origins, each part once, in order."""
+        every = (self, *others)
+        return Origin(
+            tuple(dict.fromkeys(m for o in every for m in o.modules)),
+            tuple(dict.fromkeys(x for o in every for x in o.locations)),
+            tuple(dict.fromkeys(h for o in every for h in o.history)),
+        )
+
+    def __str__(self) -> str:
+        parts = [", ".join(self.modules), ", ".join(self.locations)]
+        return " at ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One application of an op: everything about it but its edges."""
+
+    op: OpDef
+    attrs: Attrs
+    outputs: tuple[TensorType, ...]
+    origin: Origin = Origin()
+
+
+class Graph:
+    """An immutable computation: a frozen DAG, its inputs and its results.
+
+    Parameters
+    ----------
+    dag
+        The structure; it is frozen.
+    inputs
+        Names of the ``Input`` nodes, in calling order.
+    outputs
+        What the graph returns.
+    updates
+        ``(parameter, value)`` pairs: after a run each parameter (or buffer) takes the value.
+    """
+
+    __slots__ = ("_order", "dag", "inputs", "outputs", "updates")
+
+    def __init__(
+        self,
+        dag: Dag,
+        inputs: tuple[str, ...],
+        outputs: tuple[Value, ...],
+        updates: tuple[tuple[str, Value], ...] = (),
+    ) -> None:
+        self.dag: Dag = dag if nx.is_frozen(dag) else nx.freeze(dag)
+        self.inputs = inputs
+        self.outputs = outputs
+        self.updates = updates
+        self._order: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.dag)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.dag
+
+    def node(self, name: str) -> Node:
+        """The node called ``name``."""
+        try:
+            node: Node = self.dag.nodes[name]["node"]
+        except KeyError:
+            raise GraphError(f"no node is called {name!r}") from None
+        return node
+
+    def type(self, value: Value) -> TensorType:
+        """Type of one value."""
+        return self.node(value.node).outputs[value.output]
+
+    def inputs_of(self, name: str) -> tuple[Value, ...]:
+        """What feeds a node, by input slot."""
+        edges = self.dag.in_edges(name, keys=True, data="output")
+        return tuple(Value(u, output) for _, output, u in sorted((slot, output, u) for u, _, slot, output in edges))
+
+    def users(self, value: Value) -> list[tuple[str, int]]:
+        """The ``(node, slot)`` pairs that read a value, in order of their nodes' insertion into the DAG."""
+        edges = self.dag.out_edges(value.node, keys=True, data="output")
+        return [(v, slot) for _, v, slot, output in edges if output == value.output]
+
+    def use_count(self, value: Value) -> int:
+        """How often a value is read, by nodes, as an output and as an update."""
+        results = [*self.outputs, *(v for _, v in self.updates)]
+        return len(self.users(value)) + results.count(value)
+
+    @property
+    def results(self) -> tuple[Value, ...]:
+        """Everything that must be computed: outputs, then updates."""
+        return (*self.outputs, *(value for _, value in self.updates))
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Node names in topological order: the order of insertion wherever that is one."""
+        if self._order is None:
+            names = tuple(self.dag)
+            position = {name: i for i, name in enumerate(names)}
+            if any(position[u] >= position[v] for u, v in self.dag.edges()):
+                try:
+                    names = tuple(nx.lexicographical_topological_sort(self.dag, key=position.__getitem__))
+                except nx.NetworkXUnfeasible as error:
+                    cycle = " -> ".join(u for u, *_ in nx.find_cycle(self.dag))
+                    raise GraphError(f"the graph has a cycle: {cycle}") from error
+            self._order = names
+        return self._order
+
+    def nodes(self) -> Iterator[tuple[str, Node]]:
+        """``(name, node)`` pairs in topological order."""
+        table = self.dag.nodes
+        return ((name, table[name]["node"]) for name in self.order)
+
+    @property
+    def input_types(self) -> tuple[TensorType, ...]:
+        return tuple(self.node(name).outputs[0] for name in self.inputs)
+
+    @property
+    def output_types(self) -> tuple[TensorType, ...]:
+        return tuple(self.type(value) for value in self.outputs)
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Parameter name to node name, in topological order."""
+        return {node.attrs.name: key for key, node in self.nodes() if node.op.name == "Parameter"}  # type: ignore[attr-defined]
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Names of the symbolic dimensions of the inputs, sorted."""
+        return tuple(sorted({symbol for type_ in self.input_types for symbol in type_.symbols}))
+
+    def bind(self, sizes: Mapping[str, int]) -> Graph:
+        """The same graph with every symbolic dimension replaced by its size."""
+        missing = [name for name in self.symbols if name not in sizes]
+        if missing:
+            raise ShapeError(f"no size is given for the symbolic dimension {missing[0]!r}")
+        if not self.symbols:
+            return self
+        dag: Dag = nx.MultiDiGraph()
+        for name, node in self.nodes():
+            attrs = node.attrs.bind(sizes)
+            outputs = tuple(t.bind(sizes) for t in node.outputs)
+            dag.add_node(name, node=replace(node, attrs=attrs, outputs=outputs))
+        dag.add_edges_from(self.dag.edges(keys=True, data=True))
+        return Graph(dag, self.inputs, self.outputs, self.updates)
+
+    def __repr__(self) -> str:
+        return f"<Graph: {len(self)} nodes, {len(self.inputs)} inputs, {len(self.outputs)} outputs>"

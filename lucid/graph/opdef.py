@@ -1,0 +1,281 @@
+"""What an operation is: its attributes, its type rule and its gradient rule, defined once and together.
+
+Kernels and references attach from outside (``lucid.runtime``), keyed by the :class:`OpDef`. An op is
+applied with :func:`apply`, which asks the operands what applying means: a symbol adds a node to a
+graph, a tensor computes at once. So one Python function per op serves modules, gradient rules,
+passes and eager code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import GraphError, LucidError
+from .dims import SymDim, evaluate
+from .types import DType, Shape, TensorType
+
+
+class AbstractTensor:
+    """Anything ops apply to: a symbol of a graph under construction, or an eager tensor."""
+
+    __slots__ = ()
+
+    @property
+    def type(self) -> TensorType:
+        """Shape and element type."""
+        raise NotImplementedError  # each subclass has its own
+
+    def apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[Any, ...]:
+        """Apply ``op`` to ``inputs`` in this operand's world and return its outputs."""
+        raise NotImplementedError
+
+
+T = TypeVar("T", bound=AbstractTensor)
+
+
+class ConstArray:
+    """An array as an attribute: read-only, compared and hashed by type and content."""
+
+    __slots__ = ("_hash", "array")
+
+    def __init__(self, array: npt.ArrayLike) -> None:
+        self.array: np.ndarray[Any, Any] = np.array(array, order="C")
+        self.array.flags.writeable = False
+        self._hash: int | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            isinstance(other, ConstArray)
+            and self.array.dtype == other.array.dtype
+            and self.array.shape == other.array.shape
+            and self.array.tobytes() == other.array.tobytes()
+        )
+
+    def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash((self.array.dtype, self.array.shape, self.array.tobytes()))
+        return self._hash
+
+    def __repr__(self) -> str:
+        return f"ConstArray({self.array.dtype.name}{list(self.array.shape)})"
+
+
+@dataclass(frozen=True)
+class Attrs:
+    """Base of all attributes: frozen and hashable, so that equal nodes are found by comparing.
+
+    A field holds None, bool, int, float, str, a dim, a NumPy dtype, a :class:`ConstArray`, other
+    attrs, or a tuple of these; text form, files and binding are generic over that.
+    """
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        for f in dataclasses.fields(self):
+            yield f.name, getattr(self, f.name)
+
+    def bind(self, sizes: Mapping[str, int]) -> Attrs:
+        """These attributes with every symbolic dim replaced by its size."""
+        changed = {name: bound for name, value in self.items() if (bound := _bind(value, sizes)) is not value}
+        return dataclasses.replace(self, **changed) if changed else self
+
+
+def _bind(value: Any, sizes: Mapping[str, int]) -> Any:
+    if isinstance(value, SymDim):
+        return evaluate(value, sizes)
+    if isinstance(value, tuple):
+        bound = tuple(_bind(item, sizes) for item in value)
+        return bound if any(a is not b for a, b in zip(bound, value, strict=True)) else value
+    if isinstance(value, Attrs):
+        return value.bind(sizes)
+    return value
+
+
+@dataclass(frozen=True)
+class NoAttrs(Attrs):
+    """For ops that have none."""
+
+
+@dataclass(frozen=True)
+class GradContext:
+    """What a gradient rule sees of one node while the reverse walk passes it.
+
+    Attributes
+    ----------
+    attrs
+        The node's attributes.
+    inputs, outputs
+        Symbols of the node's inputs and outputs.
+    cotangents
+        One symbol per output: the gradient of the objective with respect to it. An output that
+        nothing depends on has zeros here (created on demand by :meth:`dy`).
+    wanted
+        For each input, whether its gradient is used.
+    """
+
+    attrs: Any
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+    cotangents: tuple[Any | None, ...]
+    wanted: tuple[bool, ...]
+    zeros_like: Callable[[Any], Any]
+
+    @property
+    def dy(self) -> Any:
+        """Gradient with respect to the first output."""
+        return self.cotangent(0)
+
+    def cotangent(self, output: int) -> Any:
+        """Gradient with respect to one output, zeros where nothing depends on it."""
+        found = self.cotangents[output]
+        return self.zeros_like(self.outputs[output]) if found is None else found
+
+
+GradientRule: TypeAlias = Callable[[GradContext], "Sequence[Any | None]"]
+
+
+class NoGradient:
+    """Marks an op whose outputs are constant almost everywhere, or integers: no gradient flows through it."""
+
+    def __repr__(self) -> str:
+        return "NO_GRADIENT"
+
+
+NO_GRADIENT: Final = NoGradient()
+
+InferRule: TypeAlias = Callable[..., "TensorType | tuple[TensorType, ...]"]
+
+
+@dataclass(frozen=True, eq=False)
+class OpDef:
+    """Definition of one operation.
+
+    Attributes
+    ----------
+    name
+        Unique name, as it stands in graphs, text and files.
+    infer
+        Type rule: ``infer(attrs, *input_types)`` returns the output type, or a tuple of them, and
+        raises a :class:`LucidError` where the inputs do not fit. It is also the verifier.
+    gradient
+        ``rule(context)`` returns one symbol per input, or None where no gradient flows;
+        :data:`NO_GRADIENT` for ops through which none ever does; or None for a composite op,
+        whose gradient is that of its decomposition.
+    decompose
+        For composite (fused) ops: ``decompose(attrs, *symbols)`` emits the definition in simpler
+        ops and returns the outputs. It is the op's meaning, reference and gradient.
+    attrs
+        Class of its attributes.
+    inputs
+        Names of the inputs; a last name that starts with ``*`` takes any number, one that ends in
+        ``?`` may be absent.
+    outputs
+        Names of the outputs; None where their number depends on the attributes.
+    elementwise
+        Output element i depends on (broadcast) element i of each input only.
+    commutative
+        The two inputs may be exchanged.
+    monotone
+        Unary and non-decreasing, so it commutes with max pooling.
+    view
+        The output may share memory with the first input.
+    pure
+        Same inputs give same outputs; two equal nodes may be merged.
+    """
+
+    name: str
+    infer: InferRule
+    gradient: GradientRule | NoGradient | None
+    decompose: Callable[..., Any] | None = None
+    attrs: type[Attrs] = NoAttrs
+    inputs: tuple[str, ...] = ("x",)
+    outputs: tuple[str, ...] | None = ("y",)
+    elementwise: bool = False
+    commutative: bool = False
+    monotone: bool = False
+    view: bool = False
+    pure: bool = True
+    tags: frozenset[str] = field(default_factory=frozenset)
+
+    def infer_types(self, attrs: Attrs, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        """Output types of this op applied to ``inputs``; checks their number, then the type rule."""
+        self._check_arity(len(inputs))
+        result = self.infer(attrs, *inputs)
+        return result if isinstance(result, tuple) else (result,)
+
+    def _check_arity(self, count: int) -> None:
+        least = sum(1 for name in self.inputs if name[0] != "*" and name[-1] != "?")
+        most = None if self.inputs and self.inputs[-1][0] == "*" else len(self.inputs)
+        if count < least or (most is not None and count > most):
+            wanted = str(least) if most == least else f"at least {least}" if most is None else f"{least} to {most}"
+            raise GraphError(f"{self.name}: takes {wanted} inputs ({', '.join(self.inputs)}), got {count}")
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    def __deepcopy__(self, memo: object) -> OpDef:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return find_op, (self.name,)
+
+
+_TABLE: dict[str, OpDef] = {}
+
+
+def register(op: OpDef) -> OpDef:
+    """Enter an op into the table; its name must be new."""
+    if op.name in _TABLE:
+        raise GraphError(f"an op named {op.name} is registered already")
+    if op.gradient is None and op.decompose is None:
+        raise GraphError(f"{op.name}: give a gradient rule, NO_GRADIENT or a decomposition")
+    _TABLE[op.name] = op
+    return op
+
+
+def find_op(name: str) -> OpDef:
+    """The op called ``name``."""
+    try:
+        return _TABLE[name]
+    except KeyError:
+        raise GraphError(f"unknown op {name!r}") from None
+
+
+def all_ops() -> tuple[OpDef, ...]:
+    """Every registered op, in order of registration."""
+    return tuple(_TABLE.values())
+
+
+def apply(op: OpDef, attrs: Attrs, *inputs: Any, like: AbstractTensor | None = None) -> Any:
+    """Apply ``op``; one output comes back bare, several as a tuple.
+
+    Parameters
+    ----------
+    op, attrs
+        What to apply.
+    *inputs
+        Symbols or tensors (at least one, unless ``like`` is given).
+    like
+        Operand in whose world a source op (no inputs) is applied.
+    """
+    world = like if like is not None else next((x for x in inputs if isinstance(x, AbstractTensor)), None)
+    if world is None:
+        raise LucidError(f"{op.name}: none of its inputs is a tensor: {', '.join(type(x).__name__ for x in inputs)}")
+    outputs = world.apply(op, attrs, inputs)
+    return outputs[0] if len(outputs) == 1 else outputs
+
+
+@dataclass(frozen=True)
+class TypeAttrs(Attrs):
+    """Attributes that spell out a type: of inputs, of filled tensors."""
+
+    shape: Shape
+    dtype: DType
+
+    @property
+    def type(self) -> TensorType:
+        return TensorType(self.shape, self.dtype)

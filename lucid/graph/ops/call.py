@@ -1,0 +1,43 @@
+"""A whole graph as one op: how eager code calls a compiled function and differentiates through it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..opdef import Attrs, GradContext, OpDef, apply, register
+from ..types import TensorType
+
+
+class Callee(Protocol):
+    """What a ``Call`` node calls."""
+
+    def output_types(self, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        """Types of the outputs for inputs of these types."""
+
+    def __call__(self, *arrays: Any) -> tuple[Any, ...]:
+        """Run on arrays."""
+
+    @property
+    def backward(self) -> Callee:
+        """Takes the cotangents of all outputs, the inputs and the outputs; returns a gradient for every input."""
+
+
+@dataclass(frozen=True)
+class CallAttrs(Attrs):
+    callee: Callee
+
+
+def _infer(attrs: CallAttrs, *inputs: TensorType) -> tuple[TensorType, ...]:
+    return attrs.callee.output_types(inputs)
+
+
+def _gradient(c: GradContext) -> Sequence[Any]:
+    cotangents = [c.cotangent(i) for i in range(len(c.outputs))]
+    gradients = apply(CALL, CallAttrs(c.attrs.callee.backward), *cotangents, *c.inputs, *c.outputs)
+    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+    return [g if wanted else None for g, wanted in zip(gradients, c.wanted, strict=True)]
+
+
+CALL = register(OpDef("Call", _infer, _gradient, attrs=CallAttrs, inputs=("*tensors",), outputs=None, pure=False))

@@ -1,0 +1,210 @@
+"""Reductions over axes: sum, mean, variance, extrema and their positions, cumulative sums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+from ...errors import DTypeError, ShapeError
+from ..opdef import NO_GRADIENT, Attrs, GradContext, OpDef, T, apply, register
+from ..types import Shape, TensorType, bool_, format_shape, int64, is_float, product
+from .elementwise import cast, where
+from .shape import expand, normal_axis, reshape
+
+Axes: TypeAlias = "int | tuple[int, ...] | None"
+
+
+@dataclass(frozen=True)
+class ReduceAttrs(Attrs):
+    """``axes`` are sorted and counted from the front; ``keepdims`` leaves them with size 1."""
+
+    axes: tuple[int, ...]
+    keepdims: bool = False
+
+
+@dataclass(frozen=True)
+class ArgAttrs(Attrs):
+    axis: int
+    keepdims: bool = False
+
+
+@dataclass(frozen=True)
+class CumSumAttrs(Attrs):
+    """``reverse`` sums from the end."""
+
+    axis: int
+    reverse: bool = False
+
+
+def _reduced_shape(x: TensorType, axes: tuple[int, ...], keepdims: bool) -> Shape:
+    if keepdims:
+        return tuple(1 if i in axes else dim for i, dim in enumerate(x.shape))
+    return tuple(dim for i, dim in enumerate(x.shape) if i not in axes)
+
+
+def _infer(op: str, *, floating: bool = False, empty: bool = True) -> Callable[[ReduceAttrs, TensorType], TensorType]:
+    def infer(attrs: ReduceAttrs, x: TensorType) -> TensorType:
+        if list(attrs.axes) != sorted(set(attrs.axes)) or any(not 0 <= axis < x.rank for axis in attrs.axes):
+            raise ShapeError(f"{op}: axes {attrs.axes} do not fit {x}")
+        if (floating and not is_float(x.dtype)) or x.dtype == bool_:
+            raise DTypeError(f"{op}: not defined for {x.dtype.name}")
+        if not empty and any(x.shape[axis] == 0 for axis in attrs.axes):
+            raise ShapeError(f"{op}: no {op.lower()} of no elements ({x} over axes {attrs.axes})")
+        return x.with_shape(_reduced_shape(x, attrs.axes, attrs.keepdims))
+
+    return infer
+
+
+def _arg_infer(attrs: ArgAttrs, x: TensorType) -> TensorType:
+    if not 0 <= attrs.axis < x.rank or x.shape[attrs.axis] == 0:
+        raise ShapeError(f"ArgMax/ArgMin: axis {attrs.axis} does not fit {x}, or is empty")
+    return TensorType(_reduced_shape(x, (attrs.axis,), attrs.keepdims), int64)
+
+
+def _cumsum_infer(attrs: CumSumAttrs, x: TensorType) -> TensorType:
+    if not 0 <= attrs.axis < x.rank or x.dtype == bool_:
+        raise ShapeError(f"CumSum: axis {attrs.axis} does not fit {x}")
+    return TensorType(x.shape, x.dtype)
+
+
+def _spread(y: Any, c: GradContext) -> Any:
+    """A reduced tensor broadcast back to the shape of what was reduced."""
+    x = c.inputs[0].type
+    return expand(reshape(y, _reduced_shape(x, c.attrs.axes, True)), x.shape)
+
+
+def _mean_gradient(c: GradContext) -> list[Any]:
+    count = product(c.inputs[0].type.shape[axis] for axis in c.attrs.axes)
+    return [_spread(c.dy / count, c)]
+
+
+def _extremum_gradient(c: GradContext) -> list[Any]:
+    """Equal extrema share the gradient evenly, as ``torch.amax`` does; so do NaNs."""
+    x, y = c.inputs[0], _spread(c.outputs[0], c)
+    hit = (x == y) | ((x != x) & (y != y))
+    shares = cast(hit, x.type.dtype).sum(c.attrs.axes, keepdim=True)
+    dy = reshape(c.dy, _reduced_shape(x.type, c.attrs.axes, True))
+    return [where(hit, dy / shares, 0.0)]
+
+
+def _cumsum_gradient(c: GradContext) -> list[Any]:
+    return [apply(CUMSUM, CumSumAttrs(c.attrs.axis, not c.attrs.reverse), c.dy)]
+
+
+SUM = register(OpDef("Sum", _infer("Sum"), lambda c: [_spread(c.dy, c)], attrs=ReduceAttrs))
+MEAN = register(OpDef("Mean", _infer("Mean", floating=True), _mean_gradient, attrs=ReduceAttrs))
+MAX = register(OpDef("Max", _infer("Max", empty=False), _extremum_gradient, attrs=ReduceAttrs))
+MIN = register(OpDef("Min", _infer("Min", empty=False), _extremum_gradient, attrs=ReduceAttrs))
+ARGMAX = register(OpDef("ArgMax", _arg_infer, NO_GRADIENT, attrs=ArgAttrs))
+ARGMIN = register(OpDef("ArgMin", _arg_infer, NO_GRADIENT, attrs=ArgAttrs))
+CUMSUM = register(OpDef("CumSum", _cumsum_infer, _cumsum_gradient, attrs=CumSumAttrs))
+
+
+def _axes(op: str, dim: Axes, rank: int) -> tuple[int, ...]:
+    if dim is None:
+        return tuple(range(rank))
+    axes = [normal_axis(op, axis, rank) for axis in (dim if isinstance(dim, tuple | list) else (dim,))]
+    if len(set(axes)) < len(axes):
+        raise ShapeError(f"{op}: axes {dim} repeat")
+    return tuple(sorted(axes))
+
+
+def _reduce(op: OpDef, x: T, dim: Axes, keepdim: bool) -> T:
+    result: T = apply(op, ReduceAttrs(_axes(op.name.lower(), dim, x.type.rank), bool(keepdim)), x)
+    return result
+
+
+def sum(x: T, dim: Axes = None, keepdim: bool = False) -> T:
+    """Sum over ``dim`` (an axis, several, or None for all); bools and small ints are summed as int64."""
+    return _reduce(SUM, x if is_float(x.type.dtype) else cast(x, int64), dim, keepdim)
+
+
+def mean(x: T, dim: Axes = None, keepdim: bool = False) -> T:
+    """Arithmetic mean over ``dim``."""
+    if not is_float(x.type.dtype):
+        raise DTypeError(f"mean: needs a floating-point tensor, got {x.type}")
+    return _reduce(MEAN, x, dim, keepdim)
+
+
+def var(x: T, dim: Axes = None, correction: int = 1, keepdim: bool = False) -> T:
+    """Variance over ``dim``: squared deviations summed, divided by the count less ``correction``."""
+    deviation: Any = x - mean(x, dim, True)  # type: ignore[operator]
+    count = product(x.type.shape[axis] for axis in _axes("var", dim, x.type.rank))
+    result: T = sum(deviation * deviation, dim, keepdim) / (count - correction)
+    return result
+
+
+def amax(x: T, dim: Axes = None, keepdim: bool = False) -> T:
+    """Largest element over ``dim``; NaN wins; equal ones share the gradient."""
+    return _reduce(MAX, x, dim, keepdim)
+
+
+def amin(x: T, dim: Axes = None, keepdim: bool = False) -> T:
+    """Smallest element over ``dim``; NaN wins; equal ones share the gradient."""
+    return _reduce(MIN, x, dim, keepdim)
+
+
+class Extremum(NamedTuple):
+    """Extreme values along an axis, and where they stand."""
+
+    values: Any
+    indices: Any
+
+
+def _arg(op: OpDef, x: T, dim: int | None, keepdim: bool) -> T:
+    if dim is None:
+        flat: Any = reshape(x, -1)
+        best = apply(op, ArgAttrs(0, False), flat)
+        result: T = reshape(best, (1,) * x.type.rank) if keepdim else best
+        return result
+    result = apply(op, ArgAttrs(normal_axis(op.name.lower(), dim, x.type.rank), bool(keepdim)), x)
+    return result
+
+
+def argmax(x: T, dim: int | None = None, keepdim: bool = False) -> T:
+    """Position (int64) of the first largest element along ``dim``, or in the flattened tensor."""
+    return _arg(ARGMAX, x, dim, keepdim)
+
+
+def argmin(x: T, dim: int | None = None, keepdim: bool = False) -> T:
+    """Position (int64) of the first smallest element along ``dim``, or in the flattened tensor."""
+    return _arg(ARGMIN, x, dim, keepdim)
+
+
+def _extremum(op: OpDef, arg: OpDef, x: Any, dim: int | None, keepdim: bool) -> Any:
+    if dim is None:
+        return _reduce(op, x, None, keepdim)
+    indices = _arg(arg, x, dim, True)
+    values = x.gather(dim, indices)
+    return Extremum(values, indices) if keepdim else Extremum(values.squeeze(dim), indices.squeeze(dim))
+
+
+def max(x: T, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The largest element, or with ``dim`` the pair (values, indices); then the first largest takes the gradient."""
+    return _extremum(MAX, ARGMAX, x, dim, keepdim)
+
+
+def min(x: T, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The smallest element, or with ``dim`` the pair (values, indices); then the first smallest takes the gradient."""
+    return _extremum(MIN, ARGMIN, x, dim, keepdim)
+
+
+def cumsum(x: T, dim: int) -> T:
+    """Running sum along ``dim``."""
+    numeric = x if is_float(x.type.dtype) else cast(x, int64)
+    result: T = apply(CUMSUM, CumSumAttrs(normal_axis("cumsum", dim, x.type.rank)), numeric)
+    return result
+
+
+def sum_to(x: T, shape: Shape) -> T:
+    """``x`` summed over the axes along which ``shape`` broadcasts to it: the transpose of ``expand``."""
+    have = x.type.shape
+    if have == shape:
+        return x
+    lead = len(have) - len(shape)
+    axes = tuple(range(lead)) + tuple(i for i in range(lead, len(have)) if shape[i - lead] != have[i])
+    if lead < 0 or any(shape[i - lead] != 1 for i in axes if i >= lead):
+        raise ShapeError(f"sum_to: {format_shape(have)} does not reduce to {format_shape(shape)}")
+    result: T = apply(SUM, ReduceAttrs(axes), x)
+    return reshape(result, shape)

@@ -1,0 +1,208 @@
+"""Ops that rearrange elements without computing: reshape, transpose, expand, concatenate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import DTypeError, OptionError, ShapeError
+from ..dims import Dim, as_dim, exact_quotient
+from ..opdef import AbstractTensor, Attrs, GradContext, OpDef, T, apply, register
+from ..types import Shape, TensorType, format_shape, product
+
+
+def normal_axis(op: str, axis: object, rank: int) -> int:
+    """``axis`` counted from the front; raises where the rank has no such axis."""
+    if isinstance(axis, bool) or not hasattr(axis, "__index__"):
+        raise OptionError(f"{op}: an axis is an int, got {axis!r}")
+    index = axis.__index__()
+    if not -rank <= index < rank:
+        raise ShapeError(f"{op}: axis {index} is out of range for a tensor of rank {rank}")
+    return index % rank
+
+
+def as_shape(op: str, dims: Sequence[Any]) -> Shape:
+    """``dims`` (or one sequence of them) as a shape; -1 passes through."""
+    if len(dims) == 1 and isinstance(dims[0], Sequence):
+        dims = dims[0]
+    return tuple(as_dim(dim, op) for dim in dims)
+
+
+@dataclass(frozen=True)
+class ShapeAttrs(Attrs):
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class TransposeAttrs(Attrs):
+    """Output axis i is input axis ``perm[i]``."""
+
+    perm: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class AxisAttrs(Attrs):
+    axis: int
+
+
+def _reshape_infer(attrs: ShapeAttrs, x: TensorType) -> TensorType:
+    if product(attrs.shape) != x.size:
+        raise ShapeError(
+            f"Reshape: {format_shape(x.shape)} has {x.size} elements, "
+            f"{format_shape(attrs.shape)} has {product(attrs.shape)}"
+        )
+    return x.with_shape(attrs.shape)
+
+
+def _transpose_infer(attrs: TransposeAttrs, x: TensorType) -> TensorType:
+    if sorted(attrs.perm) != list(range(x.rank)):
+        raise ShapeError(f"Transpose: {attrs.perm} is no permutation of the {x.rank} axes of {x}")
+    return x.with_shape(x.shape[axis] for axis in attrs.perm)
+
+
+def inverse_permutation(perm: Sequence[int]) -> tuple[int, ...]:
+    return tuple(sorted(range(len(perm)), key=perm.__getitem__))
+
+
+def _expand_infer(attrs: ShapeAttrs, x: TensorType) -> TensorType:
+    lead = len(attrs.shape) - x.rank
+    if lead < 0 or any(old not in (1, new) for old, new in zip(x.shape, attrs.shape[lead:], strict=True)):
+        raise ShapeError(f"Expand: {format_shape(x.shape)} does not broadcast to {format_shape(attrs.shape)}")
+    return x.with_shape(attrs.shape)
+
+
+def _concat_infer(attrs: AxisAttrs, *inputs: TensorType) -> TensorType:
+    if not inputs:
+        raise ShapeError("Concat: needs at least one tensor")
+    first, axis = inputs[0], attrs.axis
+    if not 0 <= axis < first.rank:
+        raise ShapeError(f"Concat: axis {axis} is out of range for rank {first.rank}")
+    total: Dim = 0
+    for x in inputs:
+        if x.dtype != first.dtype:
+            raise DTypeError(f"Concat: element types differ: {first} and {x}")
+        if x.rank != first.rank or any(
+            a != b for i, (a, b) in enumerate(zip(x.shape, first.shape, strict=True)) if i != axis
+        ):
+            raise ShapeError(f"Concat: shapes {first} and {x} differ outside axis {axis}")
+        total = total + x.shape[axis]
+    return first.with_shape((*first.shape[:axis], total, *first.shape[axis + 1 :]))
+
+
+def _concat_gradient(c: GradContext) -> list[Any]:
+    axis, start, gradients = c.attrs.axis, 0, []
+    for x, wanted in zip(c.inputs, c.wanted, strict=True):
+        stop = start + x.type.shape[axis]
+        gradients.append(c.dy.narrow(axis, start, stop - start) if wanted else None)
+        start = stop
+    return gradients
+
+
+RESHAPE = register(
+    OpDef("Reshape", _reshape_infer, lambda c: [reshape(c.dy, c.inputs[0].type.shape)], attrs=ShapeAttrs, view=True)
+)
+TRANSPOSE = register(
+    OpDef(
+        "Transpose",
+        _transpose_infer,
+        lambda c: [permute(c.dy, inverse_permutation(c.attrs.perm))],
+        attrs=TransposeAttrs,
+        view=True,
+    )
+)
+EXPAND = register(
+    OpDef("Expand", _expand_infer, lambda c: [c.dy.sum_to(c.inputs[0].type.shape)], attrs=ShapeAttrs, view=True)
+)
+CONCAT = register(OpDef("Concat", _concat_infer, _concat_gradient, attrs=AxisAttrs, inputs=("*tensors",)))
+
+
+def reshape(x: T, *shape: Any) -> T:
+    """``x`` with its elements in a new shape; one dim may be -1 and is then inferred."""
+    dims = as_shape("reshape", shape)
+    unknown = [i for i, dim in enumerate(dims) if dim == -1]
+    if len(unknown) > 1 or any(isinstance(dim, int) and dim < -1 for dim in dims):
+        raise ShapeError(f"reshape: {format_shape(dims)} needs non-negative dims, one of which may be -1")
+    if unknown:
+        known = product(dim for dim in dims if dim != -1)
+        missing = None if known == 0 else exact_quotient(x.type.size, known)
+        if missing is None:
+            raise ShapeError(f"reshape: {format_shape(x.type.shape)} does not divide into {format_shape(dims)}")
+        dims = tuple(missing if dim == -1 else dim for dim in dims)
+    if dims == x.type.shape:
+        return x
+    result: T = apply(RESHAPE, ShapeAttrs(dims), x)
+    return result
+
+
+def flatten(x: T, start_dim: int = 0, end_dim: int = -1) -> T:
+    """``x`` with the axes from ``start_dim`` to ``end_dim`` (both included) made one."""
+    shape = x.type.shape
+    if not shape:
+        return reshape(x, 1)
+    first, last = (normal_axis("flatten", axis, len(shape)) for axis in (start_dim, end_dim))
+    if first > last:
+        raise OptionError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
+    return reshape(x, (*shape[:first], product(shape[first : last + 1]), *shape[last + 1 :]))
+
+
+def permute(x: T, *axes: Any) -> T:
+    """``x`` with axis i of the result taken from axis ``axes[i]``."""
+    if len(axes) == 1 and isinstance(axes[0], Sequence):
+        axes = tuple(axes[0])
+    perm = tuple(normal_axis("permute", axis, x.type.rank) for axis in axes)
+    if perm == tuple(range(x.type.rank)):
+        return x
+    result: T = apply(TRANSPOSE, TransposeAttrs(perm), x)
+    return result
+
+
+def transpose(x: T, dim0: int, dim1: int) -> T:
+    """``x`` with two axes exchanged."""
+    rank = x.type.rank
+    a, b = normal_axis("transpose", dim0, rank), normal_axis("transpose", dim1, rank)
+    perm = list(range(rank))
+    perm[a], perm[b] = b, a
+    return permute(x, perm)
+
+
+def expand(x: T, *shape: Any) -> T:
+    """``x`` broadcast to ``shape``; -1 keeps a dim."""
+    dims = as_shape("expand", shape)
+    lead = len(dims) - x.type.rank
+    dims = tuple(x.type.shape[i - lead] if dim == -1 and i >= lead else dim for i, dim in enumerate(dims))
+    if dims == x.type.shape:
+        return x
+    result: T = apply(EXPAND, ShapeAttrs(dims), x)
+    return result
+
+
+def squeeze(x: T, dim: int | tuple[int, ...] | None = None) -> T:
+    """``x`` without its axes of size 1, or without those named (an axis of another size stays)."""
+    shape = x.type.shape
+    axes = range(len(shape)) if dim is None else (dim,) if isinstance(dim, int) else dim
+    chosen = {normal_axis("squeeze", axis, len(shape)) for axis in axes}
+    return reshape(x, tuple(d for i, d in enumerate(shape) if not (i in chosen and d == 1)))
+
+
+def unsqueeze(x: T, dim: int) -> T:
+    """``x`` with a new axis of size 1 at ``dim``."""
+    axis = normal_axis("unsqueeze", dim, x.type.rank + 1)
+    return reshape(x, (*x.type.shape[:axis], 1, *x.type.shape[axis:]))
+
+
+def concat(tensors: Sequence[T], dim: int = 0) -> T:
+    """The tensors one after another along an existing axis."""
+    if not tensors or not all(isinstance(x, AbstractTensor) for x in tensors):
+        raise ShapeError("concat: needs a non-empty sequence of tensors")
+    axis = normal_axis("concat", dim, tensors[0].type.rank)
+    result: T = apply(CONCAT, AxisAttrs(axis), *tensors)
+    return result
+
+
+def stack(tensors: Sequence[T], dim: int = 0) -> T:
+    """The tensors side by side along a new axis."""
+    if not tensors:
+        raise ShapeError("stack: needs a non-empty sequence of tensors")
+    axis = normal_axis("stack", dim, tensors[0].type.rank + 1)
+    return concat([unsqueeze(x, axis) for x in tensors], axis)

@@ -1,0 +1,61 @@
+"""Ops without inputs: graph inputs, parameters, constants and filled tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...errors import DTypeError
+from ..dims import Dim
+from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, ConstArray, OpDef, T, TypeAttrs, apply, register
+from ..types import DType, Shape, TensorType, as_dtype
+
+
+@dataclass(frozen=True)
+class ParameterAttrs(TypeAttrs):
+    """``name`` is the key in the state dict; ``trainable`` tells parameters from buffers."""
+
+    name: str
+    trainable: bool = True
+
+
+@dataclass(frozen=True)
+class ConstantAttrs(Attrs):
+    value: ConstArray
+
+
+@dataclass(frozen=True)
+class FullAttrs(TypeAttrs):
+    """``value`` may be a dim: the number of elements of a symbolic batch, say."""
+
+    value: bool | int | float | Dim = 0
+
+
+INPUT = register(OpDef("Input", lambda a: a.type, NO_GRADIENT, attrs=TypeAttrs, inputs=(), pure=False))
+PARAMETER = register(OpDef("Parameter", lambda a: a.type, NO_GRADIENT, attrs=ParameterAttrs, inputs=(), pure=False))
+CONSTANT = register(
+    OpDef(
+        "Constant",
+        lambda a: TensorType(a.value.array.shape, as_dtype(a.value.array.dtype)),
+        NO_GRADIENT,
+        attrs=ConstantAttrs,
+        inputs=(),
+    )
+)
+FULL = register(OpDef("Full", lambda a: a.type, NO_GRADIENT, attrs=FullAttrs, inputs=()))
+
+
+def full(like: T, value: bool | int | float | Dim, shape: Shape | None = None, dtype: DType | None = None) -> T:
+    """A tensor filled with ``value``, in the world of ``like``, of its shape and dtype where not given."""
+    type_ = like.type
+    attrs = FullAttrs(type_.shape if shape is None else shape, dtype or type_.dtype, value)
+    result: T = apply(FULL, attrs, like=like)
+    return result
+
+
+def constant(like: AbstractTensor, array: object) -> AbstractTensor:
+    """``array`` as a constant in the world of ``like``."""
+    value = ConstArray(array)  # type: ignore[arg-type]
+    if value.array.dtype.kind not in "fbiu":
+        raise DTypeError(f"constant: an array of {value.array.dtype} is not a tensor")
+    result: AbstractTensor = apply(CONSTANT, ConstantAttrs(value), like=like)
+    return result

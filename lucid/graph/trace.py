@@ -1,0 +1,183 @@
+"""Symbols, and the tracer that names what a module computes while it runs once.
+
+A :class:`Symbol` is a value of a graph under construction that can be computed with. Gradient rules
+and decompositions are written with symbols; a traced model's tensors carry one each.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ..errors import GraphError, LucidError, TraceError
+from .builder import Builder, snake_case
+from .dims import Dim, SymDim
+from .ir import Origin, Value
+from .opdef import Attrs, ConstArray, OpDef
+from .operators import Operators
+from .ops.source import CONSTANT, ConstantAttrs
+from .types import TensorType
+
+_PACKAGE = str(Path(__file__).parent.parent)
+
+
+class Symbol(Operators):
+    """One value of a graph under construction."""
+
+    __slots__ = ("tracer", "value")
+
+    def __init__(self, tracer: Tracer, value: Value) -> None:
+        self.tracer = tracer
+        self.value = value
+
+    @property
+    def type(self) -> TensorType:
+        return self.tracer.builder.type(self.value)
+
+    def apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[Symbol, ...]:
+        return self.tracer.emit(op, attrs, inputs)
+
+    def __repr__(self) -> str:
+        return f"<Symbol {self.value}: {self.type}>"
+
+
+class Tracer:
+    """Emits nodes for symbols, with the module path and the user's line as their origin.
+
+    Parameters
+    ----------
+    builder
+        Where the nodes go.
+    locate
+        Record the user's file and line with every node.
+    """
+
+    def __init__(self, builder: Builder, *, locate: bool = False) -> None:
+        self.builder = builder
+        self.locate = locate
+        self.scopes: list[str] = []
+        self.origin: Origin | None = None
+
+    def symbol(self, value: Value) -> Symbol:
+        return Symbol(self, value)
+
+    @contextmanager
+    def scope(self, path: str) -> Iterator[None]:
+        """Nodes emitted inside belong to the module at ``path``."""
+        self.scopes.append(path)
+        try:
+            yield
+        finally:
+            self.scopes.pop()
+
+    @contextmanager
+    def at(self, origin: Origin) -> Iterator[None]:
+        """Nodes emitted inside have this origin."""
+        before, self.origin = self.origin, origin
+        try:
+            yield
+        finally:
+            self.origin = before
+
+    def emit(
+        self, op: OpDef, attrs: Attrs, inputs: Sequence[object] = (), name: str | None = None
+    ) -> tuple[Symbol, ...]:
+        """Apply ``op`` to symbols of this tracer (arrays become constants)."""
+        values = [self._value(op, x) for x in inputs]
+        origin = self.origin
+        if origin is None:
+            scope = self.scopes[-1] if self.scopes else ""
+            origin = Origin((scope,) if scope else (), (user_location(),) if self.locate else ())
+        name = name or ".".join([*origin.modules[:1], snake_case(op.name)])
+        try:
+            outputs = self.builder.emit(op, attrs, values, name=name, origin=origin)
+        except LucidError as error:
+            if str(origin):
+                error.add_note(f"in {origin}")
+            raise
+        return tuple(Symbol(self, value) for value in outputs)
+
+    def _value(self, op: OpDef, x: object) -> Value:
+        if isinstance(x, Symbol):
+            if x.tracer.builder is not self.builder:
+                raise GraphError(f"{op.name}: its inputs belong to two different graphs")
+            return x.value
+        if isinstance(x, np.ndarray):
+            return self.builder.emit(CONSTANT, ConstantAttrs(ConstArray(x)))[0]
+        raise GraphError(f"{op.name}: expected a symbol or an array, got {type(x).__name__}")
+
+
+def user_location() -> str:
+    """``file.py:12`` of the innermost frame outside this package."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):  # type: ignore[redundant-expr]
+        frame = frame.f_back  # type: ignore[assignment]
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else ""
+
+
+class TracedDim:
+    """A symbolic size as a model sees it while it is traced: arithmetic works, deciding on its value does not."""
+
+    __slots__ = ("sym",)
+
+    def __init__(self, dim: SymDim) -> None:
+        self.sym = dim
+
+    @staticmethod
+    def wrap(dim: Dim) -> Any:
+        return TracedDim(dim) if isinstance(dim, SymDim) else dim
+
+    def __add__(self, other: Any) -> Any:
+        return TracedDim.wrap(self.sym + _plain(other))
+
+    def __sub__(self, other: Any) -> Any:
+        return TracedDim.wrap(self.sym - _plain(other))
+
+    def __rsub__(self, other: Any) -> Any:
+        return TracedDim.wrap(_plain(other) - self.sym)
+
+    def __mul__(self, other: Any) -> Any:
+        return TracedDim.wrap(self.sym * _plain(other))
+
+    def __floordiv__(self, other: Any) -> Any:
+        return TracedDim.wrap(self.sym // _plain(other))
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return TracedDim.wrap(_plain(other) // self.sym)
+
+    def __mod__(self, other: Any) -> Any:
+        return self - self // other * other
+
+    def __neg__(self) -> Any:
+        return TracedDim.wrap(-self.sym)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise TraceError(
+            f"the size {self.sym} is symbolic, so its value is not known while the model is traced "
+            f"({user_location()}). Compile with that dimension fixed, lucid.spec with a number in its place, "
+            f"or keep to arithmetic on it"
+        )
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse  # type: ignore[assignment]
+    __bool__ = __int__ = __index__ = __float__ = __iter__ = __truediv__ = __rtruediv__ = _refuse
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return str(self.sym)
+
+
+def _plain(value: Any) -> Any:
+    return value.sym if isinstance(value, TracedDim) else value
+
+
+active_trace: ContextVar[Any] = ContextVar("active_trace", default=None)
+"""The recorder of the trace under way in this thread, or None."""

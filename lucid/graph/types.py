@@ -1,0 +1,161 @@
+"""Tensor types: shape, element type and memory order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+
+from ..errors import DTypeError, ShapeError
+from .dims import Dim, SymDim, evaluate, symbol
+
+DType: TypeAlias = "np.dtype[np.generic]"
+Shape: TypeAlias = "tuple[Dim, ...]"
+
+#: The element types a value may have.
+DTYPES: Mapping[str, DType] = {
+    name: np.dtype(name)
+    for name in (
+        "float32", "float64", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+    )
+}  # fmt: skip
+
+float32, float64, int64, bool_ = (DTYPES[name] for name in ("float32", "float64", "int64", "bool"))
+
+#: Memory order of a four-dimensional tensor whose channels lie innermost (logical N, C, H, W).
+CHANNELS_LAST = (0, 2, 3, 1)
+
+
+def as_dtype(value: object) -> DType:
+    """The supported NumPy dtype that ``value`` names."""
+    try:
+        dtype: DType = np.dtype(value)  # type: ignore[call-overload]
+    except TypeError as error:
+        raise DTypeError(f"{value!r} is not an element type; use one of {', '.join(DTYPES)}") from error
+    if dtype.name not in DTYPES:
+        raise DTypeError(f"element type {dtype.name} is not supported; use one of {', '.join(DTYPES)}")
+    return DTYPES[dtype.name]
+
+
+def is_float(dtype: DType) -> bool:
+    return dtype.kind == "f"
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """Shape (ints and symbolic dims), element type, and order of the axes in memory.
+
+    Attributes
+    ----------
+    shape
+        Logical shape; for images always (N, C, H, W).
+    dtype
+        One of :data:`DTYPES`.
+    order
+        The logical axes from outermost to innermost in memory, or None for row-major. It says
+        nothing about what is computed, only how a buffer is laid out.
+    """
+
+    shape: Shape
+    dtype: DType
+    order: tuple[int, ...] | None = None
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @cached_property
+    def symbols(self) -> frozenset[str]:
+        """Names of all symbols in the shape."""
+        return frozenset(name for dim in self.shape if isinstance(dim, SymDim) for name in dim.symbols)
+
+    @property
+    def size(self) -> Dim:
+        """Number of elements."""
+        return product(self.shape)
+
+    @property
+    def concrete(self) -> tuple[int, ...]:
+        """The shape, all of whose dims must be ints."""
+        if self.symbols:
+            raise ShapeError(f"the shape {format_shape(self.shape)} still has symbolic dimensions")
+        return self.shape  # type: ignore[return-value]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one value of this (concrete) type."""
+        return math.prod(self.concrete) * self.dtype.itemsize
+
+    def with_shape(self, shape: Iterable[Dim]) -> TensorType:
+        return TensorType(tuple(shape), self.dtype)
+
+    def with_dtype(self, dtype: DType) -> TensorType:
+        return TensorType(self.shape, dtype)
+
+    def with_order(self, order: tuple[int, ...] | None) -> TensorType:
+        return replace(self, order=order)
+
+    def same_value(self, other: TensorType) -> bool:
+        """Equal shape and element type, whatever the memory order."""
+        return self.shape == other.shape and self.dtype == other.dtype
+
+    def bind(self, sizes: Mapping[str, int]) -> TensorType:
+        """This type with every symbol replaced by its size."""
+        if not self.symbols:
+            return self
+        return replace(self, shape=tuple(evaluate(dim, sizes) for dim in self.shape))
+
+    def __str__(self) -> str:
+        order = "" if self.order is None else "@" + "".join(map(str, self.order))
+        return f"{self.dtype.name}[{', '.join(map(str, self.shape))}]{order}"
+
+
+def product(dims: Iterable[Dim]) -> Dim:
+    """The product of dims, 1 for none."""
+    total: Dim = 1
+    for dim in dims:
+        total = total * dim
+    return total
+
+
+def format_shape(shape: Iterable[Dim]) -> str:
+    dims = [str(dim) for dim in shape]
+    return f"({dims[0]},)" if len(dims) == 1 else f"({', '.join(dims)})"
+
+
+def spec(*dims: int | str | SymDim, dtype: object = "float32") -> TensorType:
+    """Describe an input: ``lucid.spec("N", 1, 28, 28)`` is a float32 image batch of any size.
+
+    Parameters
+    ----------
+    *dims
+        Non-negative ints, or names of symbolic dimensions. The same name is the same size everywhere.
+    dtype
+        Element type, float32 when omitted.
+    """
+    shape: list[Dim] = []
+    for dim in dims:
+        if isinstance(dim, str):
+            shape.append(symbol(dim))
+        elif isinstance(dim, SymDim) or (isinstance(dim, int) and not isinstance(dim, bool) and dim >= 0):
+            shape.append(dim)
+        else:
+            raise ShapeError(f"spec: a dimension is a non-negative int or a name, got {dim!r}")
+    return TensorType(tuple(shape), as_dtype(dtype))
+
+
+def broadcast_shapes(op: str, *shapes: Shape) -> Shape:
+    """The NumPy broadcast of the shapes; a symbolic dim matches itself and 1 only."""
+    rank = max((len(shape) for shape in shapes), default=0)
+    result: list[Dim] = []
+    for axis in range(-rank, 0):
+        dims = {shape[axis] for shape in shapes if len(shape) >= -axis} - {1}
+        if len(dims) > 1:
+            listed = " and ".join(format_shape(shape) for shape in shapes)
+            raise ShapeError(f"{op}: shapes {listed} do not broadcast (axis {axis} differs)")
+        result.append(dims.pop() if dims else 1)
+    return tuple(result)

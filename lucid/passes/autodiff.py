@@ -1,0 +1,230 @@
+"""Reverse-mode differentiation, graph to graph.
+
+``emit_gradients`` is the reverse walk: it visits the nodes between the wanted values and the outputs
+once, last first, asks each op's gradient rule for the gradients of its inputs, and sums where a value
+is used more than once. ``differentiate`` wraps it as a pass; ``partition`` cuts the joint graph into the
+forward graph with the values to keep, and the backward graph that reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..errors import GradientError, GraphError
+from ..graph.builder import Builder, reachable
+from ..graph.ir import Graph, Node, Value
+from ..graph.opdef import GradContext, NoGradient, TypeAttrs
+from ..graph.ops.source import INPUT, full
+from ..graph.trace import Symbol, Tracer
+from ..graph.types import is_float
+
+
+def emit_gradients(
+    tracer: Tracer, seeds: Mapping[Value, Symbol], wanted: Sequence[Value], stop: Iterable[str] = ()
+) -> list[Symbol | None]:
+    """Emit the gradients of ``sum(value * seed)`` with respect to the wanted values.
+
+    Parameters
+    ----------
+    tracer
+        Emits into the builder that holds the values.
+    seeds
+        Gradient with respect to each output, of the output's shape.
+    wanted
+        Values to differentiate with respect to.
+    stop
+        Names of nodes the walk does not look behind.
+
+    Returns
+    -------
+    One symbol for each wanted value, or None where no gradient reaches it.
+    """
+    builder = tracer.builder
+    path = _between(builder, [value.node for value in seeds], [value.node for value in wanted], set(stop))
+    sums: dict[Value, Symbol] = dict(seeds)
+    sources = {value.node for value in wanted}
+    for name in sorted(path - set(stop), key=builder.position.__getitem__, reverse=True):
+        node: Node = builder.dag.nodes[name]["node"]
+        outputs = tuple(Value(name, i) for i in range(len(node.outputs)))
+        cotangents = tuple(sums.get(value) for value in outputs)
+        if isinstance(node.op.gradient, NoGradient) or all(c is None for c in cotangents):
+            continue
+        inputs = _inputs(builder, name)
+        flows = tuple(
+            is_float(builder.type(v).dtype) and (v.node in path or v.node in sources) for v in inputs
+        )
+        if not any(flows):
+            continue
+        origin = replace(node.origin, history=(*node.origin.history, f"autodiff: {name}"))
+        with tracer.at(origin):
+            context = GradContext(
+                node.attrs,
+                tuple(map(tracer.symbol, inputs)),
+                tuple(map(tracer.symbol, outputs)),
+                cotangents,
+                flows,
+                lambda x: full(x, 0),
+            )
+            for value, flow, gradient in zip(inputs, flows, _apply_rule(tracer, node, context), strict=True):
+                if flow and gradient is not None:
+                    _check(node, builder, value, gradient)
+                    sums[value] = sums[value] + gradient if value in sums else gradient
+    return [sums.get(value) for value in wanted]
+
+
+def _inputs(builder: Builder, name: str) -> list[Value]:
+    edges = builder.dag.in_edges(name, keys=True, data="output")
+    return [Value(u, output) for _, output, u in sorted((slot, output, u) for u, _, slot, output in edges)]
+
+
+def _between(builder: Builder, ends: Sequence[str], starts: Sequence[str], stop: set[str]) -> set[str]:
+    """Nodes on a path from a start to an end, both included; nothing behind ``stop``."""
+    behind: set[str] = set()
+    stack = list(ends)
+    while stack:
+        name = stack.pop()
+        if name not in behind:
+            behind.add(name)
+            if name not in stop:
+                stack.extend(builder.dag.predecessors(name))
+    found: set[str] = set()
+    stack = [name for name in starts if name in behind]
+    while stack:
+        name = stack.pop()
+        if name not in found:
+            found.add(name)
+            stack.extend(s for s in builder.dag.successors(name) if s in behind)
+    return found
+
+
+def _apply_rule(tracer: Tracer, node: Node, context: GradContext) -> Sequence[Any | None]:
+    rule = node.op.gradient
+    if rule is not None and not isinstance(rule, NoGradient):
+        return rule(context)
+    if node.op.decompose is None:
+        raise GradientError(f"{node.op.name} has neither a gradient rule nor a decomposition")
+    return _through_decomposition(tracer, node.op.decompose, context)
+
+
+def _through_decomposition(
+    tracer: Tracer, decompose: Callable[..., Any], context: GradContext
+) -> Sequence[Any | None]:
+    outputs = decompose(context.attrs, *context.inputs)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    seeds: dict[Value, Symbol] = {}
+    for output, cotangent in zip(outputs, context.cotangents, strict=True):
+        if cotangent is not None:
+            seeds[output.value] = seeds[output.value] + cotangent if output.value in seeds else cotangent
+    inputs = [x.value for x in context.inputs]
+    return emit_gradients(tracer, seeds, inputs, {value.node for value in inputs})
+
+
+def _check(node: Node, builder: Builder, value: Value, gradient: Symbol) -> None:
+    if not gradient.type.same_value(builder.type(value)):
+        raise GraphError(
+            f"the gradient rule of {node.op.name} gave {gradient.type} for an input of type {builder.type(value)}"
+        )
+
+
+@dataclass(frozen=True)
+class Joint:
+    """A graph that computes outputs and gradients.
+
+    Attributes
+    ----------
+    graph
+        Its inputs are the original's, then one cotangent per differentiable output; its outputs are
+        the original's, then one gradient per wanted value that has one.
+    forward_outputs
+        How many of the outputs are the original's.
+    wanted
+        Names (of inputs and parameters' nodes) whose gradients follow, in order.
+    """
+
+    graph: Graph
+    forward_outputs: int
+    wanted: tuple[str, ...]
+
+
+def differentiate(graph: Graph, wanted: Sequence[str]) -> Joint:
+    """Add to ``graph`` the gradients of its outputs with respect to the named inputs and parameters.
+
+    Cotangents come in as inputs named ``grad.<output>``. A wanted value that no gradient reaches gets zeros.
+    """
+    builder = Builder.extending(graph)
+    tracer = Tracer(builder)
+    seeds: dict[Value, Symbol] = {}
+    for value in graph.outputs:
+        type_ = graph.type(value)
+        if is_float(type_.dtype):
+            (seed,) = tracer.emit(INPUT, TypeAttrs(type_.shape, type_.dtype), name=f"grad.{value.node}")
+            seeds[value] = seeds[value] + seed if value in seeds else seed
+    gradients = emit_gradients(tracer, seeds, [Value(name) for name in wanted])
+    filled = [g or full(tracer.symbol(Value(name)), 0) for name, g in zip(wanted, gradients, strict=True)]
+    joint = builder.finish((*graph.outputs, *(g.value for g in filled)), graph.updates)
+    return Joint(joint, len(graph.outputs), tuple(wanted))
+
+
+def partition(joint: Joint) -> tuple[Graph, Graph]:
+    """Cut a joint graph in two.
+
+    Returns
+    -------
+    forward
+        Computes the original outputs and, after them, the values that the backward graph keeps.
+    backward
+        Inputs: the cotangents, then the kept values in the order of forward's extra outputs (and
+        inputs of the original that it reads). Outputs: the gradients.
+    """
+    graph, count = joint.graph, joint.forward_outputs
+    outputs, gradients = graph.outputs[:count], graph.outputs[count:]
+    first = [v.node for v in outputs] + [v.node for _, v in graph.updates]
+    cotangents = [name for name in graph.inputs if name.startswith("grad.")]
+    inputs = [name for name in graph.inputs if name not in set(cotangents)]
+    forward_nodes = reachable(graph.dag, first) | set(inputs)
+    backward_nodes = reachable(graph.dag, [v.node for v in gradients]) - forward_nodes
+    kept: dict[Value, None] = {}
+    for name in (n for n in graph.order if n in backward_nodes):
+        for value in graph.inputs_of(name):
+            if value.node in forward_nodes:
+                kept.setdefault(value)
+    for value in gradients:
+        if value.node in forward_nodes:
+            kept.setdefault(value)
+    # parameters and other sources are read where they are, not kept
+    keep = [v for v in kept if graph.dag.in_degree(v.node) > 0 or graph.node(v.node).op is INPUT]
+    forward = _cut(graph, forward_nodes, {}, inputs, (*outputs, *keep), graph.updates)
+    sources = {v.node for v in kept} - {v.node for v in keep}
+    backward = _cut(graph, backward_nodes | sources | set(cotangents), dict.fromkeys(keep), cotangents, gradients, ())
+    return forward, backward
+
+
+def _cut(
+    graph: Graph,
+    nodes: set[str],
+    kept: Mapping[Value, None],
+    inputs: Sequence[str],
+    outputs: Sequence[Value],
+    updates: Sequence[tuple[str, Value]],
+) -> Graph:
+    builder = Builder()
+    mapped: dict[Value, Value] = {}
+    for name in inputs:
+        node = graph.node(name)
+        mapped[Value(name)] = builder.add(node, (), name)[0]
+    for value in kept:
+        if value not in mapped:
+            type_ = graph.type(value)
+            node = Node(INPUT, TypeAttrs(type_.shape, type_.dtype), (type_,), graph.node(value.node).origin)
+            label = value.node if value.output == 0 else f"{value.node}.{value.output}"
+            mapped[value] = builder.add(node, (), label)[0]
+    for name, node in graph.nodes():
+        if name in nodes and Value(name) not in mapped:
+            feeds = [mapped[value] for value in graph.inputs_of(name)]
+            for output, value in enumerate(builder.add(node, feeds, name)):
+                mapped[Value(name, output)] = value
+    return builder.finish([mapped[v] for v in outputs], [(p, mapped[v]) for p, v in updates])
+
+

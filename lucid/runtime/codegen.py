@@ -1,0 +1,192 @@
+"""Prints a plan as a straight-line NumPy program, and turns the source into functions.
+
+The source reads from outside to inside as things change less and less rarely::
+
+    def program(parameters):      # once, and when a parameter is replaced
+        def prepare(): ...        # when a parameter's content changed
+        def bind(arena):          # once for each run that goes on at the same time
+            def run(x): ...       # every time
+            return run
+        return prepare, bind
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from .emitter import Operand, Phase
+from .plan import Plan, Step
+
+_numbers = count(1)
+
+
+def place(arena: Any, offset: int, shape: tuple[int, ...], dtype: Any, order: tuple[int, ...] | None) -> Any:
+    """The array of the given logical shape at a byte offset of the arena, its axes in ``order`` in memory."""
+    memory = shape if order is None else tuple(shape[axis] for axis in order)
+    nbytes = int(np.prod(memory, dtype=np.int64)) * np.dtype(dtype).itemsize
+    array = arena[offset : offset + nbytes].view(dtype).reshape(memory)
+    return array if order is None else array.transpose(np.argsort(order))
+
+
+@dataclass(frozen=True)
+class Source:
+    """Generated source.
+
+    Attributes
+    ----------
+    text
+        The program; it needs only what ``namespace`` holds.
+    namespace
+        The names it uses: ``np``, helpers, constant arrays.
+    nodes
+        Line number to the name of the node that the line computes.
+    filename
+        Pseudo file name under which tracebacks show it.
+    """
+
+    text: str
+    namespace: dict[str, Any]
+    nodes: dict[int, str]
+    filename: str
+
+    def load(self) -> dict[str, Any]:
+        """Execute the definitions; the result maps names to functions."""
+        scope = dict(self.namespace)
+        exec(compile(self.text, self.filename, "exec"), scope)  # our own text, made by Printer from a verified graph
+        linecache.cache[self.filename] = (len(self.text), None, self.text.splitlines(True), self.filename)
+        return scope
+
+
+class Printer:
+    """Collects indented lines and remembers which node each belongs to."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.nodes: dict[int, str] = {}
+        self.indent = 0
+
+    def write(self, text: str, node: str | None = None) -> None:
+        for line in text.splitlines():
+            self.lines.append("    " * self.indent + line if line else "")
+            if node is not None:
+                self.nodes[len(self.lines)] = node
+
+    def section(self, steps: Iterable[Step], part: str) -> None:
+        """One part of every step's code, each under a comment that names its node."""
+        for step in steps:
+            lines: list[str] = getattr(step.code, part)
+            if lines:
+                self.write(f"# {describe(step)}", step.name)
+                for line in lines:
+                    self.write(line, step.name)
+
+    def define(self, header: str, body: Callable[[], None]) -> None:
+        self.write(header)
+        self.indent += 1
+        before = len(self.lines)
+        body()
+        if all(line.lstrip().startswith("#") for line in self.lines[before:]):
+            self.write("pass")
+        self.indent -= 1
+
+    def finish(self, name: str, namespace: dict[str, Any]) -> Source:
+        filename = f"<lucid {name} {next(_numbers)}>"
+        return Source("\n".join(self.lines) + "\n", namespace, self.nodes, filename)
+
+
+def describe(step: Step) -> str:
+    """``features.0.conv2d: Conv2d by im2col -> float32[8, 32, 28, 28]``."""
+    types = ", ".join(str(y.type) for y in step.outs if y is not None)
+    return f"{step.name}: {step.node.op.name} by {step.lowering} -> {types}"
+
+
+def _allocate(operand: Operand, names: Any) -> str:
+    order = operand.type.order
+    shape = operand.shape if order is None else tuple(operand.shape[axis] for axis in order)
+    made = f"np.empty({shape}, {names.use(operand.dtype.type, operand.dtype.name)})"
+    back = "" if order is None else f".transpose({tuple(int(i) for i in np.argsort(order))})"
+    return f"{operand} = {made}{back}"
+
+
+def generate(plan: Plan) -> Source:
+    """The program of a plan."""
+    out = Printer()
+    place_name = plan.names.use(place)
+
+    def program() -> None:
+        for index, operand in enumerate(plan.parameters.values()):
+            out.write(f"{operand} = parameters[{index}]")
+        for step in plan.steps:
+            for operand in (*step.outs, *step.buffers):
+                if operand is not None and operand.base is None and operand.phase is Phase.STATE:
+                    out.write(_allocate(operand, plan.names), step.name)
+            out.section([step], "state")
+        out.define("def prepare():", lambda: out.section(plan.steps, "prepare"))
+        out.define("def bind(arena):", bind)
+        out.write("return prepare, bind")
+
+    def bind() -> None:
+        for step in plan.steps:
+            for operand in (*step.outs, *step.buffers):
+                if operand in plan.offsets:
+                    dtype = plan.names.use(operand.dtype.type, operand.dtype.name)
+                    out.write(
+                        f"{operand} = {place_name}(arena, {plan.offsets[operand]}, {operand.shape}, {dtype}, "
+                        f"{operand.type.order})",
+                        step.name,
+                    )
+            out.section([step], "bind")
+        out.define(f"def run({', '.join(map(str, plan.inputs))}):", run)
+        out.write("return run")
+
+    def run() -> None:
+        for step in plan.steps:
+            for operand in step.outs:
+                if operand is not None and operand.phase is Phase.CALL and operand.base is None:
+                    out.write(_allocate(operand, plan.names), step.name)
+            out.section([step], "run")
+        out.write(f"return ({''.join(f'{name}, ' for name in _results(out, plan))})")
+
+    out.write(f'"""NumPy program of a graph of {len(plan.graph)} nodes; arena {plan.arena_bytes} bytes."""')
+    out.define("def program(parameters):", program)
+    return out.finish("program", plan.names.namespace)
+
+
+def _results(out: Printer, plan: Plan) -> list[str]:
+    """Names to return; whatever is not memory of this call alone is copied first."""
+    names, given = [], set()
+    for operand in plan.outputs:
+        own = operand.phase is Phase.CALL and operand.base is None and operand not in plan.inputs
+        if own and operand not in given:
+            given.add(operand)
+            names.append(str(operand))
+        else:
+            fresh = plan.names.fresh(f"{operand}_result")
+            out.write(f"{fresh} = np.array({operand}, order='C')")
+            names.append(fresh)
+    return names
+
+
+def generate_call(step: Step, names: Any) -> Source:
+    """One step as a function ``call(*inputs) -> tuple of outputs``, for eager execution."""
+    out = Printer()
+
+    def body() -> None:
+        for operand in (*(y for y in step.outs if y is not None), *step.buffers):
+            if operand.base is None:
+                out.write(_allocate(operand, names))
+        for part in ("state", "prepare", "bind", "run"):
+            for line in getattr(step.code, part):
+                out.write(line, step.name)
+        out.write(f"return ({''.join(f'{y}, ' for y in step.outs)})")
+
+    out.define(f"def call({', '.join(map(str, step.ins))}):", body)
+    return out.finish(step.node.op.name, names.namespace)
+
+

@@ -1,0 +1,108 @@
+"""Runs single ops at once, with the same kernels that compiled programs are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..errors import GraphError
+from ..graph.builder import Builder
+from ..graph.ir import Graph, Node, Value
+from ..graph.opdef import Attrs, OpDef, TypeAttrs
+from ..graph.ops.call import CALL
+from ..graph.ops.source import CONSTANT, INPUT
+from ..graph.trace import Tracer
+from ..graph.types import TensorType
+from . import kernels as kernels
+from .codegen import generate_call
+from .emitter import Emitter, Names, Operand, Phase
+from .plan import Step
+from .registry import choose, lowerings
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+Call: TypeAlias = "Callable[..., tuple[Array, ...]]"
+
+CACHE_SIZE = 4096
+"""How many different (op, attributes, types) keep their compiled function."""
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def op_call(op: OpDef, attrs: Attrs, types: tuple[TensorType, ...]) -> tuple[Call, tuple[TensorType, ...]]:
+    """A function from input arrays to output arrays for one op on inputs of the given types, and its output types."""
+    outputs = op.infer_types(attrs, types)
+    if op is CONSTANT:
+        array = attrs.value.array  # type: ignore[attr-defined]
+        return lambda: (array,), outputs
+    if op is CALL:
+        return attrs.callee, outputs  # type: ignore[attr-defined]
+    if not lowerings(op):
+        return _decomposed(op, attrs, types), outputs
+    node = Node(op, attrs, outputs)
+    names = Names()
+    ins = [Operand(names.fresh(f"x{i}"), t, Phase.CALL, contiguous=False) for i, t in enumerate(types)]
+    outs = [Operand(names.fresh(f"y{i}"), t, Phase.CALL) for i, t in enumerate(outputs)]
+    chosen = choose(node, types)
+    k = Emitter(node, "t", names, ins, outs)
+    chosen.emit(k)
+    step = Step(op.name, node, chosen.name, tuple(ins), tuple(outs), tuple(k.buffers), (), k.code)
+    call: Call = generate_call(step, names).load()["call"]
+    return call, outputs
+
+
+def decomposition(op: OpDef, attrs: Attrs, types: Sequence[TensorType]) -> Graph:
+    """The graph of a composite op's definition."""
+    if op.decompose is None:
+        raise GraphError(f"{op.name} has neither a kernel nor a decomposition")
+    tracer = Tracer(Builder())
+    inputs = [tracer.emit(INPUT, TypeAttrs(t.shape, t.dtype), name=f"x{i}")[0] for i, t in enumerate(types)]
+    results = op.decompose(attrs, *inputs)
+    results = results if isinstance(results, tuple) else (results,)
+    return tracer.builder.finish([y.value for y in results])
+
+
+def _decomposed(op: OpDef, attrs: Attrs, types: Sequence[TensorType]) -> Call:
+    graph = decomposition(op, attrs, types)
+    return lambda *arrays: tuple(evaluate(graph, arrays))
+
+
+def evaluate(graph: Graph, inputs: Sequence[Array], parameters: Mapping[str, Array] | None = None) -> list[Array]:
+    """Run a concrete graph node by node. Returns its outputs, then its updates."""
+    known = {Value(name): array for name, array in zip(graph.inputs, inputs, strict=True)}
+    known |= {Value(node): (parameters or {})[name] for name, node in graph.parameters.items()}
+    return evaluate_from(graph, known)
+
+
+def evaluate_from(graph: Graph, known: Mapping[Value, Array]) -> list[Array]:
+    """Run what the graph's results need beyond the known values; each value is freed after its last use."""
+    values = dict(known)
+    needed = _needed(graph, values)
+    uses: dict[Value, int] = dict.fromkeys(graph.results, 1)
+    for name in needed:
+        for value in graph.inputs_of(name):
+            uses[value] = uses.get(value, 0) + 1
+    with np.errstate(all="ignore"):
+        for name in needed:
+            node, feeds = graph.node(name), graph.inputs_of(name)
+            call, _ = op_call(node.op, node.attrs, tuple(graph.type(v).with_order(None) for v in feeds))
+            for output, array in enumerate(call(*(values[v] for v in feeds))):
+                values[Value(name, output)] = array
+            for value in feeds:
+                uses[value] -= 1
+                if not uses[value]:
+                    values.pop(value, None)
+    return [values[value] for value in graph.results]
+
+
+def _needed(graph: Graph, known: Mapping[Value, Array]) -> list[str]:
+    """Nodes to run for the results, in order."""
+    found: set[str] = set()
+    stack = [value for value in graph.results if value not in known]
+    while stack:
+        name = stack.pop().node
+        if name not in found:
+            found.add(name)
+            stack.extend(value for value in graph.inputs_of(name) if value not in known)
+    return [name for name in graph.order if name in found]

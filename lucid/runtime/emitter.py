@@ -1,0 +1,277 @@
+"""How a kernel writes its part of a NumPy program.
+
+A kernel is a function that receives an :class:`Emitter` for one node and writes Python lines through
+it. The same kernel serves eager calls (a function of one node) and compiled plans (a program of many),
+because each line is put where it belongs by what it reads:
+
+=========  ==============================================  =====================================
+phase      what is known                                   where lines go
+=========  ==============================================  =====================================
+``STATE``  values that depend on parameters only           run again when a parameter changed
+``ARENA``  addresses; contents change at every run         views are made once, work at each run
+``CALL``   nothing until the call (the caller's arrays)    everything at each run
+=========  ==============================================  =====================================
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+from ..graph.ir import Node
+from ..graph.types import DType, TensorType
+
+
+class Phase(IntEnum):
+    """When an operand's address is known; see the module's table."""
+
+    STATE = 0
+    ARENA = 1
+    CALL = 2
+
+
+@dataclass(eq=False)
+class Operand:
+    """An array in the generated source; formats as its name.
+
+    Attributes
+    ----------
+    name
+        Identifier in the source.
+    type
+        Concrete type; ``type.order`` is its memory order.
+    phase
+        When its address is known.
+    base
+        The operand whose memory it shares, or None if it has memory of its own.
+    persistent
+        Keeps its content between runs (packed weights), so it has no place in the arena.
+    contiguous
+        Laid out in ``type.order`` without gaps.
+    """
+
+    name: str
+    type: TensorType
+    phase: Phase
+    base: Operand | None = None
+    persistent: bool = False
+    contiguous: bool = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.type.concrete
+
+    @property
+    def dtype(self) -> DType:
+        return self.type.dtype
+
+    @property
+    def root(self) -> Operand:
+        """The operand that owns the memory."""
+        operand = self
+        while operand.base is not None:
+            operand = operand.base
+        return operand
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Names:
+    """Unique Python identifiers, and the objects some of them stand for."""
+
+    def __init__(self) -> None:
+        self.namespace: dict[str, Any] = {"np": np}
+        self._taken: dict[str, int] = {"np": 0}
+        self._by_id: dict[int, str] = {}
+
+    def fresh(self, base: str) -> str:
+        """An identifier like ``base`` that no other object has."""
+        base = re.sub(r"\W", "_", base) or "v"
+        if base[0].isdigit():
+            base = f"_{base}"
+        if base not in self._taken:
+            self._taken[base] = 0
+            return base
+        while True:
+            self._taken[base] += 1
+            name = f"{base}_{self._taken[base]}"
+            if name not in self._taken:
+                self._taken[name] = 0
+                return name
+
+    def use(self, thing: Any, base: str | None = None) -> str:
+        """The identifier under which the program reaches ``thing`` (a function, an array of constants)."""
+        if id(thing) not in self._by_id:
+            name = self.fresh(base or getattr(thing, "__name__", "c"))
+            self.namespace[name] = thing
+            self._by_id[id(thing)] = name
+        return self._by_id[id(thing)]
+
+
+@dataclass
+class Code:
+    """Lines of one step, by where they go.
+
+    ``state`` and ``bind`` make views and buffers; ``prepare`` and ``run`` compute.
+    """
+
+    state: list[str] = field(default_factory=list)
+    prepare: list[str] = field(default_factory=list)
+    bind: list[str] = field(default_factory=list)
+    run: list[str] = field(default_factory=list)
+
+    def setup(self, phase: Phase) -> list[str]:
+        return (self.state, self.bind, self.run)[phase]
+
+
+class Emitter:
+    """Writes one node's lines.
+
+    Attributes
+    ----------
+    node, name
+        The node and its name in the graph.
+    attrs
+        Its attributes (concrete).
+    ins, outs
+        Its operands. An output that nobody reads is None.
+    threads
+        How many threads a kernel may share its work over.
+    code
+        What was written.
+    buffers
+        Working memory the kernel asked for.
+    overwritable
+        ``(output, input)`` pairs: the output may take the input's memory if it dies here.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        name: str,
+        names: Names,
+        ins: Sequence[Operand],
+        outs: Sequence[Operand | None],
+        threads: int = 1,
+    ) -> None:
+        self.node = node
+        self.name = name
+        self.attrs: Any = node.attrs
+        self.names = names
+        self.ins = tuple(ins)
+        self.outs: Any = tuple(outs)
+        self.threads = threads
+        self.code = Code()
+        self.buffers: list[Operand] = []
+        self.overwritable: list[tuple[int, int]] = []
+        self._once = all(x.phase is Phase.STATE for x in ins) and all(
+            y is None or y.phase is Phase.STATE for y in outs
+        )
+
+    # ------------------------------------------------------------ lines
+
+    def line(self, text: str) -> None:
+        """A line (or an indented block) that computes."""
+        (self.code.prepare if self._once else self.code.run).append(text)
+
+    def use(self, thing: Any, base: str | None = None) -> str:
+        """The name under which the program calls a helper or reads a constant array."""
+        return self.names.use(thing, base)
+
+    @staticmethod
+    def number(value: float) -> str:
+        """A number as source; infinities and NaN have no literal of their own."""
+        if isinstance(value, float) and not math.isfinite(value):
+            return "np.nan" if math.isnan(value) else "np.inf" if value > 0 else "-np.inf"
+        return repr(value)
+
+    @contextmanager
+    def once(self, *reads: Operand) -> Iterator[None]:
+        """Lines and scratch inside run once per change of the parameters, where only parameters are read.
+
+        Elsewhere they run with the others: packing a weight that is itself computed happens at each run.
+        """
+        before = self._once
+        self._once = before or all(x.phase is Phase.STATE for x in reads)
+        try:
+            yield
+        finally:
+            self._once = before
+
+    # ------------------------------------------------------------ arrays
+
+    def scratch(self, shape: Sequence[int], dtype: DType, base: str = "tmp") -> Operand:
+        """Uninitialised working memory, row-major; its content is gone after the node."""
+        phase = Phase.STATE if self._once else Phase.ARENA
+        type_ = TensorType(tuple(int(d) for d in shape), dtype)
+        operand = Operand(self.names.fresh(f"{self.name}_{base}"), type_, phase, persistent=self._once)
+        self.buffers.append(operand)
+        return operand
+
+    def view(
+        self, base: Operand, expression: str, shape: Sequence[int], *, order: tuple[int, ...] | None = None,
+        contiguous: bool = False, label: str = "view",
+    ) -> Operand:  # fmt: skip
+        """An array that shares ``base``'s memory; made once where the address allows it.
+
+        Parameters
+        ----------
+        base
+            Whose memory it is.
+        expression
+            Python source that yields it, for instance ``f"{x}[:, 1:]"``.
+        shape
+            Its shape.
+        order, contiguous
+            Its memory order, and whether it has no gaps.
+        label
+            Hint for its name.
+        """
+        type_ = TensorType(tuple(int(d) for d in shape), base.dtype, order)
+        operand = Operand(
+            self.names.fresh(f"{self.name}_{label}"), type_, base.phase, base=base, contiguous=contiguous
+        )
+        self.code.setup(base.phase).append(f"{operand} = {expression}")
+        return operand
+
+    def alias(self, output: int, expression: str, *, contiguous: bool = False) -> None:
+        """The output is a view of the first input: no memory, no work."""
+        out, x = self.outs[output], self.ins[0]
+        out.base, out.phase, out.contiguous = x, x.phase, contiguous
+        self.code.setup(x.phase).append(f"{out} = {expression}")
+
+    def may_overwrite(self, output: int, *inputs: int) -> None:
+        """The output may be written over one of these inputs: element i is read before it is written."""
+        self.overwritable.extend((output, slot) for slot in inputs)
+
+    def permuted(self, x: Operand, axes: tuple[int, ...], label: str = "t") -> Operand:
+        """``x`` with its axes permuted, as a view; itself where nothing changes."""
+        if axes == tuple(range(len(axes))):
+            return x
+        shape = [x.shape[axis] for axis in axes]
+        memory = x.type.order or tuple(range(x.type.rank))
+        order: tuple[int, ...] | None = tuple(axes.index(axis) for axis in memory)
+        if order == tuple(range(len(axes))):
+            order = None
+        return self.view(
+            x, f"{x}.transpose({', '.join(map(str, axes))})", shape, order=order, contiguous=x.contiguous, label=label
+        )
+
+    def contiguous(self, x: Operand, label: str = "packed") -> Operand:
+        """``x`` in row-major memory: itself, or a copy made before the next line."""
+        if x.contiguous and x.type.order is None and x.phase is not Phase.CALL:
+            return x
+        copy = self.scratch(x.shape, x.dtype, label)
+        self.line(f"np.copyto({copy}, {x})")
+        return copy
+
+
+Kernel = Callable[[Emitter], None]

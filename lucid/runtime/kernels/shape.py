@@ -1,0 +1,43 @@
+"""Kernels of the shape ops: views wherever the memory order allows."""
+
+from __future__ import annotations
+
+from ...graph.ops import shape
+from ..emitter import Emitter
+from ..registry import kernel
+
+
+@kernel(shape.RESHAPE)
+def reshape(k: Emitter) -> None:
+    (x,), (y,) = k.ins, k.outs
+    if x.contiguous and x.type.order is None and y.type.order is None:
+        k.alias(0, f"{x}.reshape({y.shape})", contiguous=True)
+    else:
+        # the copy runs in x's logical order, so y is seen in x's shape
+        target = y if y.type.order is None else k.scratch(y.shape, y.dtype)
+        seen = k.view(target, f"{target}.reshape({x.shape})", x.shape)
+        k.line(f"np.copyto({seen}, {x})")
+        if target is not y:
+            k.line(f"np.copyto({y}, {target})")
+
+
+@kernel(shape.TRANSPOSE)
+def transpose(k: Emitter) -> None:
+    (x,), (y,) = k.ins, k.outs
+    memory = x.type.order or tuple(range(x.type.rank))
+    order = tuple(k.attrs.perm.index(axis) for axis in memory)
+    matches = x.contiguous and order == (y.type.order or tuple(range(y.type.rank)))
+    k.alias(0, f"{x}.transpose({k.attrs.perm})", contiguous=matches)
+
+
+@kernel(shape.EXPAND)
+def expand(k: Emitter) -> None:
+    (x,), (y,) = k.ins, k.outs
+    k.alias(0, f"np.broadcast_to({x}, {y.shape})")
+
+
+@kernel(shape.CONCAT)
+def concat(k: Emitter) -> None:
+    (y,) = k.outs
+    k.line(f"np.concatenate(({', '.join(map(str, k.ins))},), axis={k.attrs.axis}, out={y})")
+

@@ -1,0 +1,12 @@
+"""Kernels of constants and filled tensors. Inputs and parameters need none: they are bound."""
+
+from __future__ import annotations
+
+from ...graph.ops import source
+from ..emitter import Emitter
+from ..registry import kernel
+
+
+@kernel(source.FULL)
+def full(k: Emitter) -> None:
+    k.line(f"{k.outs[0]}.fill({k.number(k.attrs.value)})")

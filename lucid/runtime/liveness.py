@@ -1,0 +1,87 @@
+"""From which step to which each piece of memory is needed, and which pieces may be one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .emitter import Operand, Phase
+
+if TYPE_CHECKING:
+    from .plan import Step
+
+
+@dataclass
+class Interval:
+    """One block of arena memory.
+
+    Attributes
+    ----------
+    operands
+        The operands that live in it: one, or a chain of which each is written over the one before.
+    start, stop
+        First and last step that touch it, both included.
+    nbytes
+        Its size.
+    """
+
+    operands: list[Operand]
+    start: int
+    stop: int
+    nbytes: int
+
+
+def in_arena(operand: Operand) -> bool:
+    """Whether the operand needs a place of its own in the arena."""
+    return operand.base is None and operand.phase is Phase.ARENA and not operand.persistent
+
+
+def intervals(steps: Sequence[Step], results: Iterable[Operand]) -> list[Interval]:
+    """Live intervals of all arena memory, in order of their first step.
+
+    Views count as uses of what they view. An output takes the memory of an input that dies at the
+    same step, where the kernel reads each element before it writes it.
+    """
+    last: dict[Operand, int] = {}
+    for index, step in enumerate(steps):
+        for x in step.ins:
+            last[x.root] = index
+    for y in results:
+        last[y.root] = len(steps)
+    blocks: dict[Operand, Interval] = {}
+    order: list[Interval] = []
+    for index, step in enumerate(steps):
+        for y in (*step.outs, *step.buffers):
+            if y is None or not in_arena(y):
+                continue
+            stop = max(index, last.get(y, index))
+            donor = _donor(step, y, index, last, blocks)
+            if donor is not None:
+                donor.operands.append(y)
+                donor.stop = stop
+                blocks[y] = donor
+            else:
+                blocks[y] = Interval([y], index, stop, y.type.nbytes)
+                order.append(blocks[y])
+    return order
+
+
+def _donor(
+    step: Step, y: Operand, index: int, last: dict[Operand, int], blocks: dict[Operand, Interval]
+) -> Interval | None:
+    for output, slot in step.overwritable:
+        x = step.ins[slot]
+        if (
+            step.outs[output] is y
+            and x.root in blocks
+            and blocks[x.root].stop == index
+            and last[x.root] == index
+            and blocks[x.root].operands[-1] is x.root
+            and x.type == y.type
+            and x.contiguous
+            and x.type.nbytes == x.root.type.nbytes
+            and all(other is x for other in step.ins if other.root is x.root)
+        ):
+            return blocks[x.root]
+    return None

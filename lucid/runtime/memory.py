@@ -1,0 +1,115 @@
+"""Offset assignment: every live interval gets a place in one arena, so that none that overlap in time overlap in it.
+
+Two greedy heuristics are tried, by size (Pisarchyk and Lee, "Efficient memory management for deep neural
+net inference", 2020) and by time with best fit; the smaller arena wins. Both are within a few percent of
+the largest live set on real networks.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import insort
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .liveness import Interval
+
+ALIGNMENT = 64
+_BY_SIZE_LIMIT = 2000
+"""Above this many intervals only the heuristic whose time grows as n log n is tried."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Offsets (bytes) in order of the intervals, the arena's size, and the largest live set: no arena is smaller."""
+
+    offsets: tuple[int, ...]
+    size: int
+    lower_bound: int
+
+
+def aligned(nbytes: int) -> int:
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+
+
+def assign_offsets(intervals: Sequence[Interval]) -> Layout:
+    """Place all intervals."""
+    candidates = [_by_time(intervals)]
+    if len(intervals) <= _BY_SIZE_LIMIT:
+        candidates.append(_by_size(intervals))
+    sizes = [max((o + aligned(i.nbytes) for o, i in zip(c, intervals, strict=True)), default=0) for c in candidates]
+    best = min(range(len(candidates)), key=sizes.__getitem__)
+    return Layout(tuple(candidates[best]), sizes[best], largest_live_set(intervals))
+
+
+def largest_live_set(intervals: Sequence[Interval]) -> int:
+    """The most bytes that are needed at one step."""
+    events: dict[int, int] = {}
+    for interval in intervals:
+        events[interval.start] = events.get(interval.start, 0) + aligned(interval.nbytes)
+        events[interval.stop + 1] = events.get(interval.stop + 1, 0) - aligned(interval.nbytes)
+    live = most = 0
+    for step in sorted(events):
+        live += events[step]
+        most = max(most, live)
+    return most
+
+
+def _by_size(intervals: Sequence[Interval]) -> list[int]:
+    """Largest first, each at the lowest offset free during its whole life."""
+    offsets = [0] * len(intervals)
+    placed: list[int] = []
+    for index in sorted(range(len(intervals)), key=lambda i: (-intervals[i].nbytes, intervals[i].start)):
+        this = intervals[index]
+        need, at = aligned(this.nbytes), 0
+        for other in placed:  # sorted by offset
+            that = intervals[other]
+            if that.start > this.stop or that.stop < this.start:
+                continue
+            if offsets[other] - at >= need:
+                break
+            at = max(at, offsets[other] + aligned(that.nbytes))
+        offsets[index] = at
+        insort(placed, index, key=offsets.__getitem__)
+    return offsets
+
+
+def _by_time(intervals: Sequence[Interval]) -> list[int]:
+    """In order of birth, each in the tightest hole free at that moment."""
+    offsets = [0] * len(intervals)
+    holes: list[tuple[int, int]] = []  # (offset, bytes), sorted, no two adjacent
+    dying: list[tuple[int, int]] = []
+    top = 0
+    for index in sorted(range(len(intervals)), key=lambda i: (intervals[i].start, -intervals[i].nbytes)):
+        this = intervals[index]
+        while dying and dying[0][0] < this.start:
+            dead = heapq.heappop(dying)[1]
+            _release(holes, offsets[dead], aligned(intervals[dead].nbytes))
+        need = aligned(this.nbytes)
+        fits = [hole for hole in holes if hole[1] >= need]
+        if fits:
+            offset, size = min(fits, key=lambda hole: (hole[1], hole[0]))
+            holes.remove((offset, size))
+            if size > need:
+                insort(holes, (offset + need, size - need))
+        elif holes and sum(holes[-1]) == top:
+            offset = holes.pop()[0]
+            top = offset + need
+        else:
+            offset, top = top, top + need
+        offsets[index] = offset
+        heapq.heappush(dying, (this.stop, index))
+    return offsets
+
+
+def _release(holes: list[tuple[int, int]], offset: int, size: int) -> None:
+    if size == 0:
+        return
+    insort(holes, (offset, size))
+    at = holes.index((offset, size))
+    if at + 1 < len(holes) and offset + size == holes[at + 1][0]:
+        size += holes.pop(at + 1)[1]
+        holes[at] = (offset, size)
+    if at > 0 and sum(holes[at - 1]) == offset:
+        before = holes.pop(at - 1)
+        holes[at - 1] = (before[0], before[1] + size)

@@ -1,0 +1,174 @@
+"""Plans: which kernel runs each node, in which order, where every byte lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ..errors import GraphError
+from ..graph.ir import Graph, Node, Value
+from ..graph.ops.source import CONSTANT, INPUT, PARAMETER
+from .emitter import Code, Emitter, Names, Operand, Phase
+from .liveness import intervals
+from .memory import Layout, assign_offsets
+from .registry import choose
+
+
+@dataclass(eq=False)
+class Step:
+    """One node of the schedule and what its kernel wrote."""
+
+    name: str
+    node: Node
+    lowering: str
+    ins: tuple[Operand, ...]
+    outs: tuple[Operand | None, ...]
+    buffers: tuple[Operand, ...]
+    overwritable: tuple[tuple[int, int], ...]
+    code: Code
+
+
+@dataclass(eq=False)
+class Plan:
+    """A schedule for one concrete graph.
+
+    Attributes
+    ----------
+    graph
+        What is computed.
+    steps
+        In order of execution; those that depend on parameters only run when a parameter changed.
+    inputs, outputs
+        Operands of the graph's inputs and results (outputs, then updates).
+    parameters
+        Parameter name to operand.
+    offsets
+        Place of each arena operand, in bytes.
+    layout
+        Size of the arena, and the largest live set it cannot be smaller than.
+    """
+
+    graph: Graph
+    threads: int
+    steps: list[Step] = field(default_factory=list)
+    inputs: list[Operand] = field(default_factory=list)
+    outputs: list[Operand] = field(default_factory=list)
+    parameters: dict[str, Operand] = field(default_factory=dict)
+    offsets: dict[Operand, int] = field(default_factory=dict)
+    layout: Layout = Layout((), 0, 0)
+    names: Names = field(default_factory=Names)
+
+    @property
+    def arena_bytes(self) -> int:
+        """Bytes of working memory one run needs."""
+        return self.layout.size
+
+    @property
+    def persistent(self) -> Iterator[Operand]:
+        """Buffers that keep what was computed from parameters, in order of definition."""
+        for step in self.steps:
+            for operand in (*step.outs, *step.buffers):
+                if operand is not None and operand.base is None and operand.phase is Phase.STATE:
+                    yield operand
+
+    def __str__(self) -> str:
+        rows = [("node", "op", "lowering", "output", "when")]
+        for step in self.steps:
+            fixed = all(y is None or y.phase is Phase.STATE for y in step.outs)
+            kinds = ", ".join(str(y.type) for y in step.outs if y is not None)
+            view = bool(step.outs) and step.outs[0] is not None and step.outs[0].base is not None
+            rows.append(
+                (step.name, step.node.op.name, "view" if view else step.lowering, kinds, "once" if fixed else "run")
+            )
+        widths = [max(len(row[i]) for row in rows) for i in range(5)]
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        persistent = sum(operand.type.nbytes for operand in self.persistent)
+        lines += [
+            "",
+            f"steps {len(self.steps)}, threads {self.threads}",
+            f"arena {self.arena_bytes:,} bytes (largest live set {self.layout.lower_bound:,})",
+            f"packed parameters {persistent:,} bytes",
+            f"outputs {sum(y.type.nbytes for y in self.outputs):,} bytes",
+        ]
+        return "\n".join(lines)
+
+
+def make_plan(graph: Graph, *, threads: int = 1, exact: bool = False) -> Plan:
+    """Plan a concrete graph.
+
+    Parameters
+    ----------
+    graph
+        Without symbolic dimensions (``graph.bind(sizes)``).
+    threads
+        How many threads the kernels may share their work over.
+    exact
+        Take only lowerings that round as a plain sum of products does.
+    """
+    if graph.symbols:
+        raise GraphError(f"a plan needs concrete sizes; {', '.join(graph.symbols)} is symbolic: bind it first")
+    planner = _Planner(graph, threads, exact)
+    for name, node in graph.nodes():
+        planner.add(name, node)
+    return planner.finish()
+
+
+class _Planner:
+    def __init__(self, graph: Graph, threads: int, exact: bool) -> None:
+        self.plan = Plan(graph, threads)
+        self.exact = exact
+        self.table: dict[Value, Operand] = {}
+        self.results = set(graph.results)
+        self.read = self.results | {
+            Value(u, output) for u, _, output in graph.dag.edges(data="output")
+        }
+
+    def add(self, name: str, node: Node) -> None:
+        plan = self.plan
+        if node.op is INPUT:
+            operand = Operand(plan.names.fresh(name), node.outputs[0], Phase.CALL)
+            self.table[Value(name)] = operand
+        elif node.op is PARAMETER:
+            operand = Operand(plan.names.fresh(name), node.outputs[0], Phase.STATE, persistent=True)
+            self.table[Value(name)] = plan.parameters[node.attrs.name] = operand  # type: ignore[attr-defined]
+        elif node.op is CONSTANT:
+            array = node.attrs.value.array  # type: ignore[attr-defined]
+            operand = Operand(plan.names.use(array, name), node.outputs[0], Phase.STATE, persistent=True)
+            self.table[Value(name)] = operand
+        else:
+            self._lower(name, node)
+
+    def _lower(self, name: str, node: Node) -> None:
+        ins = tuple(self.table[value] for value in self.plan.graph.inputs_of(name))
+        fixed = node.op.pure and all(x.phase is Phase.STATE for x in ins)
+        outs: list[Operand | None] = []
+        for i, type_ in enumerate(node.outputs):
+            value = Value(name, i)
+            # a kernel may rely on its first output; the others are computed only if someone reads them
+            if value not in self.read and i > 0:
+                outs.append(None)
+                continue
+            direct = value in self.results and type_.order is None
+            phase = Phase.STATE if fixed else Phase.CALL if direct else Phase.ARENA
+            label = name if i == 0 else f"{name}_{(node.op.outputs or ())[i : i + 1] and node.op.outputs[i] or i}"
+            self.table[value] = operand = Operand(self.plan.names.fresh(label), type_, phase)
+            outs.append(operand)
+        chosen = choose(node, tuple(x.type for x in ins), exact=self.exact)
+        k = Emitter(node, name, self.plan.names, ins, outs, self.plan.threads)
+        chosen.emit(k)
+        self.plan.steps.append(
+            Step(name, node, chosen.name, ins, tuple(outs), tuple(k.buffers), tuple(k.overwritable), k.code)
+        )
+
+    def finish(self) -> Plan:
+        plan = self.plan
+        plan.inputs = [self.table[Value(name)] for name in plan.graph.inputs]
+        plan.outputs = [self.table[value] for value in plan.graph.results]
+        live = intervals(plan.steps, plan.outputs)
+        plan.layout = assign_offsets(live)
+        for interval, offset in zip(live, plan.layout.offsets, strict=True):
+            for operand in interval.operands:
+                plan.offsets[operand] = offset
+        return plan
+
+

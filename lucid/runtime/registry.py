@@ -1,0 +1,75 @@
+"""Kernels, keyed by op. An op may have several lowerings; the cheapest that accepts a node is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ..errors import GraphError
+from ..graph.ir import Node
+from ..graph.opdef import OpDef
+from ..graph.types import TensorType
+from .emitter import Kernel
+
+Accepts: TypeAlias = Callable[[Node, "tuple[TensorType, ...]"], bool]
+Cost: TypeAlias = Callable[[Node, "tuple[TensorType, ...]"], float]
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """One way to run an op.
+
+    Attributes
+    ----------
+    name
+        As shown in a plan: ``numpy``, ``im2col``, ``winograd4``.
+    emit
+        The kernel.
+    accepts
+        Whether it can run a node on inputs of the given concrete types.
+    cost
+        Predicted seconds for it.
+    exact
+        Rounds no differently from a plain sum of products.
+    """
+
+    name: str
+    emit: Kernel
+    accepts: Accepts
+    cost: Cost
+    exact: bool = True
+
+
+_KERNELS: dict[OpDef, list[Lowering]] = {}
+
+
+def kernel(
+    *ops: OpDef,
+    lowering: str = "numpy",
+    accepts: Accepts = lambda node, inputs: True,
+    cost: Cost = lambda node, inputs: 0.0,
+    exact: bool = True,
+) -> Callable[[Kernel], Kernel]:
+    """Register the decorated function as a lowering of the ops."""
+
+    def decorate(function: Kernel) -> Kernel:
+        for op in ops:
+            _KERNELS.setdefault(op, []).append(Lowering(lowering, function, accepts, cost, exact))
+        return function
+
+    return decorate
+
+
+def lowerings(op: OpDef) -> tuple[Lowering, ...]:
+    """All lowerings of an op; empty for one that has only a decomposition."""
+    return tuple(_KERNELS.get(op, ()))
+
+
+def choose(node: Node, inputs: tuple[TensorType, ...], *, exact: bool = False) -> Lowering:
+    """The cheapest lowering that accepts the node."""
+    fit = [low for low in lowerings(node.op) if (low.exact or not exact) and low.accepts(node, inputs)]
+    if not fit:
+        listed = ", ".join(map(str, inputs))
+        raise GraphError(f"{node.op.name}: no kernel accepts {node.attrs} on ({listed})")
+    return min(fit, key=lambda low: low.cost(node, inputs)) if len(fit) > 1 else fit[0]
