@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from . import clock
 from .errors import DTypeError, GradientError, ShapeError, TraceError
 from .graph.builder import Builder
 from .graph.ir import Node, Value
@@ -24,13 +24,12 @@ from .graph.opdef import Attrs, NoGradient, OpDef, TypeAttrs
 from .graph.operators import Operators
 from .graph.ops.source import INPUT
 from .graph.trace import Tracer, active_trace, user_location
-from .graph.types import TensorType, as_dtype, is_float
+from .graph.types import DType, TensorType, as_dtype, is_float
 from .passes.autodiff import emit_gradients
 from .printing import format_array
 from .runtime.eager import evaluate_from, op_call
 
 _grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
-_state_version = count(1)
 
 
 def is_grad_enabled() -> bool:
@@ -126,7 +125,9 @@ class Tensor(Operators):
     def requires_grad(self, value: bool) -> None:
         if value and not is_float(self.dtype):
             raise GradientError(f"only floating-point tensors have gradients; this one is {self.type}")
-        self._requires_grad = bool(value)
+        if bool(value) != self._requires_grad:
+            self._requires_grad = bool(value)
+            clock.structure.tick()
 
     @property
     def is_leaf(self) -> bool:
@@ -229,9 +230,18 @@ class Tensor(Operators):
         self.touch()
         return self
 
+    def set_dtype_(self, dtype: DType) -> Tensor:
+        """Convert this leaf to another element type in place; its gradient is dropped."""
+        self._array = self._array.astype(dtype)
+        self._type = None
+        self.grad = None
+        clock.structure.tick()
+        self.touch()
+        return self
+
     def touch(self) -> None:
         """Say that the content has changed, so that compiled models prepare their weights again."""
-        self._version = next(_state_version)
+        self._version = clock.content.tick()
 
     def apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[Tensor, ...]:
         trace = active_trace.get()

@@ -170,11 +170,16 @@ def exact_quotient(dividend: Dim, divisor: Dim) -> Dim | None:
 
 def parse_dim(text: str) -> Dim:
     """The inverse of ``str(dim)``; evaluates arithmetic over names and ints and nothing else."""
+    if len(text) > _LONGEST:
+        raise ShapeError(f"not a dimension: {len(text)} characters, starting {text[:60]!r}")
     try:
-        tree = ast.parse(text, mode="eval").body
+        return _from_ast(ast.parse(text, mode="eval").body, text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ShapeError(f"not a dimension: {text[:60]!r}") from error
-    return _from_ast(tree, text)
+
+
+# no honest dimension comes near these; a text from a damaged file could otherwise expand without end
+_LONGEST, _MOST_TERMS = 2000, 1000
 
 
 def _from_ast(tree: ast.expr, text: str) -> Dim:
@@ -190,7 +195,7 @@ def _from_ast(tree: ast.expr, text: str) -> Dim:
             return left + right
         if isinstance(tree.op, ast.Sub):
             return left - right
-        if isinstance(tree.op, ast.Mult):
+        if isinstance(tree.op, ast.Mult) and len(_terms(left)) * len(_terms(right)) <= _MOST_TERMS:
             return left * right
         if isinstance(tree.op, ast.FloorDiv) and right != 0:
             return left // right

@@ -20,6 +20,9 @@ from ..graph.ops.source import INPUT, full
 from ..graph.trace import Symbol, Tracer
 from ..graph.types import is_float
 
+COTANGENT = "grad."
+"""Prefix of the inputs through which the gradients of the outputs come in."""
+
 
 def emit_gradients(
     tracer: Tracer, seeds: Mapping[Value, Symbol], wanted: Sequence[Value], stop: Iterable[str] = ()
@@ -135,7 +138,7 @@ class Joint:
     Attributes
     ----------
     graph
-        Its inputs are the original's, then one cotangent per differentiable output; its outputs are
+        Its inputs are the original's, then one cotangent per distinct floating-point output; its outputs are
         the original's, then one gradient per wanted value that has one.
     forward_outputs
         How many of the outputs are the original's.
@@ -158,47 +161,59 @@ def differentiate(graph: Graph, wanted: Sequence[str]) -> Joint:
     seeds: dict[Value, Symbol] = {}
     for value in graph.outputs:
         type_ = graph.type(value)
-        if is_float(type_.dtype):
-            (seed,) = tracer.emit(INPUT, TypeAttrs(type_.shape, type_.dtype), name=f"grad.{value.node}")
-            seeds[value] = seeds[value] + seed if value in seeds else seed
+        if is_float(type_.dtype) and value not in seeds:
+            (seed,) = tracer.emit(INPUT, TypeAttrs(type_.shape, type_.dtype), name=COTANGENT + value.node)
+            seeds[value] = seed
     gradients = emit_gradients(tracer, seeds, [Value(name) for name in wanted])
     filled = [g or full(tracer.symbol(Value(name)), 0) for name, g in zip(wanted, gradients, strict=True)]
     joint = builder.finish((*graph.outputs, *(g.value for g in filled)), graph.updates)
     return Joint(joint, len(graph.outputs), tuple(wanted))
 
 
-def partition(joint: Joint) -> tuple[Graph, Graph]:
-    """Cut a joint graph in two.
+@dataclass(frozen=True)
+class Partition:
+    """A joint graph cut in two.
 
-    Returns
-    -------
+    Attributes
+    ----------
     forward
-        Computes the original outputs and, after them, the values that the backward graph keeps.
+        Computes the original outputs and, after them, the values that only the backward graph needs.
     backward
-        Inputs: the cotangents, then the kept values in the order of forward's extra outputs (and
-        inputs of the original that it reads). Outputs: the gradients.
+        Takes the cotangents, then the kept values; returns the gradients.
+    kept
+        Where each kept value comes from: ``("input", i)`` or ``("output", i)`` of ``forward``.
+    """
+
+    forward: Graph
+    backward: Graph
+    kept: tuple[tuple[str, int], ...]
+
+
+def partition(joint: Joint) -> Partition:
+    """Cut a joint graph into what the outputs need, and the rest.
+
+    Values are kept only where the backward graph cannot read them from a parameter or a constant.
     """
     graph, count = joint.graph, joint.forward_outputs
     outputs, gradients = graph.outputs[:count], graph.outputs[count:]
     first = [v.node for v in outputs] + [v.node for _, v in graph.updates]
-    cotangents = [name for name in graph.inputs if name.startswith("grad.")]
-    inputs = [name for name in graph.inputs if name not in set(cotangents)]
+    cotangents = [name for name in graph.inputs if name.startswith(COTANGENT)]
+    inputs = [name for name in graph.inputs if not name.startswith(COTANGENT)]
     forward_nodes = reachable(graph.dag, first) | set(inputs)
     backward_nodes = reachable(graph.dag, [v.node for v in gradients]) - forward_nodes
-    kept: dict[Value, None] = {}
+    crossing: dict[Value, None] = {}
     for name in (n for n in graph.order if n in backward_nodes):
-        for value in graph.inputs_of(name):
-            if value.node in forward_nodes:
-                kept.setdefault(value)
-    for value in gradients:
-        if value.node in forward_nodes:
-            kept.setdefault(value)
-    # parameters and other sources are read where they are, not kept
-    keep = [v for v in kept if graph.dag.in_degree(v.node) > 0 or graph.node(v.node).op is INPUT]
-    forward = _cut(graph, forward_nodes, {}, inputs, (*outputs, *keep), graph.updates)
-    sources = {v.node for v in kept} - {v.node for v in keep}
-    backward = _cut(graph, backward_nodes | sources | set(cotangents), dict.fromkeys(keep), cotangents, gradients, ())
-    return forward, backward
+        crossing.update(dict.fromkeys(v for v in graph.inputs_of(name) if v.node in forward_nodes))
+    crossing.update(dict.fromkeys(v for v in gradients if v.node in forward_nodes))
+    keep = [v for v in crossing if graph.dag.in_degree(v.node) > 0 or graph.node(v.node).op is INPUT]
+    given = {Value(name): ("input", i) for i, name in enumerate(inputs)}
+    produced = list(dict.fromkeys([v for v in keep if v not in given and v not in outputs]))
+    places = {v: ("output", i) for i, v in reversed(list(enumerate((*outputs, *produced))))} | given
+    forward = _cut(graph, forward_nodes, {}, inputs, (*outputs, *produced), graph.updates)
+    sources = {v.node for v in crossing} - {v.node for v in keep}
+    nodes = backward_nodes | sources | set(cotangents)
+    backward = _cut(graph, nodes, dict.fromkeys(keep), cotangents, gradients, ())
+    return Partition(forward, backward, tuple(places[v] for v in keep))
 
 
 def _cut(

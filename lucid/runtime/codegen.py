@@ -8,14 +8,19 @@ The source reads from outside to inside as things change less and less rarely::
             def run(x): ...       # every time
             return run
         return prepare, bind
+
+Very long programs keep what they bind in globals of their own (:func:`apart`) instead of closures.
 """
 
 from __future__ import annotations
 
 import linecache
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
+from time import perf_counter
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -25,6 +30,9 @@ from .plan import Plan, Step
 
 _numbers = count(1)
 
+CLOSURE_LIMIT = 1000
+"""Steps above which a program binds globals: Python compiles a function in time quadratic in its closure's size."""
+
 
 def place(arena: Any, offset: int, shape: tuple[int, ...], dtype: Any, order: tuple[int, ...] | None) -> Any:
     """The array of the given logical shape at a byte offset of the arena, its axes in ``order`` in memory."""
@@ -32,6 +40,15 @@ def place(arena: Any, offset: int, shape: tuple[int, ...], dtype: Any, order: tu
     nbytes = int(np.prod(memory, dtype=np.int64)) * np.dtype(dtype).itemsize
     array = arena[offset : offset + nbytes].view(dtype).reshape(memory)
     return array if order is None else array.transpose(np.argsort(order))
+
+
+def apart(function: Any) -> Callable[..., Any]:
+    """The function, running at each call with a fresh copy of its globals: what it declares global is that call's."""
+
+    def call(*args: Any) -> Any:
+        return FunctionType(function.__code__, dict(function.__globals__))(*args)
+
+    return call
 
 
 @dataclass(frozen=True)
@@ -86,11 +103,21 @@ class Printer:
                 for line in lines:
                     self.write(line, step.name)
 
-    def define(self, header: str, body: Callable[[], None]) -> None:
+    def define(self, header: str, body: Callable[[], None], apart: str | None = None) -> None:
+        """A function; ``apart`` names the decorator under which it keeps what it assigns in globals of its own."""
+        if apart is not None:
+            self.write(f"@{apart}")
         self.write(header)
         self.indent += 1
         before = len(self.lines)
+        if apart is not None:
+            self.write("# (names assigned below)")
         body()
+        if apart is not None:
+            assigned = re.compile(rf" {{{4 * self.indent}}}(\w+) = ")
+            names = dict.fromkeys(m[1] for line in self.lines[before:] if (m := assigned.match(line)))
+            if names:
+                self.lines[before] = "    " * self.indent + f"global {', '.join(names)}"
         if all(line.lstrip().startswith("#") for line in self.lines[before:]):
             self.write("pass")
         self.indent -= 1
@@ -114,10 +141,19 @@ def _allocate(operand: Operand, names: Any) -> str:
     return f"{operand} = {made}{back}"
 
 
-def generate(plan: Plan) -> Source:
-    """The program of a plan."""
+def generate(plan: Plan, marks: list[tuple[str, float]] | None = None) -> Source:
+    """The program of a plan.
+
+    Parameters
+    ----------
+    plan
+        What to print.
+    marks
+        Where given, the program appends the name of every step and the time (s) at which it ended.
+    """
     out = Printer()
     place_name = plan.names.use(place)
+    own = plan.names.use(apart) if len(plan.steps) > CLOSURE_LIMIT else None
 
     def program() -> None:
         for index, operand in enumerate(plan.parameters.values()):
@@ -128,7 +164,7 @@ def generate(plan: Plan) -> Source:
                     out.write(_allocate(operand, plan.names), step.name)
             out.section([step], "state")
         out.define("def prepare():", lambda: out.section(plan.steps, "prepare"))
-        out.define("def bind(arena):", bind)
+        out.define("def bind(arena):", bind, own)
         out.write("return prepare, bind")
 
     def bind() -> None:
@@ -151,10 +187,12 @@ def generate(plan: Plan) -> Source:
                 if operand is not None and operand.phase is Phase.CALL and operand.base is None:
                     out.write(_allocate(operand, plan.names), step.name)
             out.section([step], "run")
+            if marks is not None:
+                out.write(f"{plan.names.use(marks, 'marks')}.append(({step.name!r}, {plan.names.use(perf_counter)}()))")
         out.write(f"return ({''.join(f'{name}, ' for name in _results(out, plan))})")
 
     out.write(f'"""NumPy program of a graph of {len(plan.graph)} nodes; arena {plan.arena_bytes} bytes."""')
-    out.define("def program(parameters):", program)
+    out.define("def program(parameters):", program, own)
     return out.finish("program", plan.names.namespace)
 
 

@@ -13,6 +13,9 @@ from ..types import TensorType
 class Callee(Protocol):
     """What a ``Call`` node calls."""
 
+    results: int
+    """How many of its outputs, from the first, have a gradient; the others are values it keeps for ``backward``."""
+
     def output_types(self, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
         """Types of the outputs for inputs of these types."""
 
@@ -21,7 +24,7 @@ class Callee(Protocol):
 
     @property
     def backward(self) -> Callee:
-        """Takes the cotangents of all outputs, the inputs and the outputs; returns a gradient for every input."""
+        """Takes the cotangents of the results, the inputs and the outputs; returns a gradient for every input."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ def _infer(attrs: CallAttrs, *inputs: TensorType) -> tuple[TensorType, ...]:
 
 
 def _gradient(c: GradContext) -> Sequence[Any]:
-    cotangents = [c.cotangent(i) for i in range(len(c.outputs))]
+    cotangents = [c.cotangent(i) for i in range(c.attrs.callee.results)]
     gradients = apply(CALL, CallAttrs(c.attrs.callee.backward), *cotangents, *c.inputs, *c.outputs)
     gradients = gradients if isinstance(gradients, tuple) else (gradients,)
     return [g if wanted else None for g, wanted in zip(gradients, c.wanted, strict=True)]

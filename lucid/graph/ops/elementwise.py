@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,19 @@ import numpy as np
 
 from ...errors import DTypeError, OptionError
 from ..dims import Dim, SymDim
-from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, GradientRule, NoAttrs, NoGradient, OpDef, T, apply, register
+from ..opdef import (
+    NO_GRADIENT,
+    AbstractTensor,
+    Attrs,
+    GradContext,
+    GradientRule,
+    NoAttrs,
+    NoGradient,
+    OpDef,
+    T,
+    apply,
+    register,
+)
 from ..types import DType, TensorType, as_dtype, bool_, broadcast_shapes, float32, int64, is_float
 from .source import constant, full
 
@@ -22,39 +35,74 @@ def _category(dtype: DType) -> int:
     return {"b": 0, "u": 1, "i": 1, "f": 2}[dtype.kind]
 
 
-def _number_category(value: object) -> int:
-    return 0 if isinstance(value, bool | np.bool_) else 2 if isinstance(value, float | np.floating) else 1
-
-
 def promoted(a: DType, b: DType) -> DType:
     """The dtype of ``a op b``: the wider of the higher kind (bool < integer < float), as in PyTorch."""
     if _category(a) != _category(b):
         return a if _category(a) > _category(b) else b
-    return as_dtype(np.promote_types(a, b))
+    common = np.promote_types(a, b)
+    if _category(common) != _category(a):
+        raise DTypeError(f"no integer type holds both {a.name} and {b.name}; cast one of them first")
+    return as_dtype(common)
+
+
+def _number_dtype(x: object) -> DType:
+    if isinstance(x, bool | np.bool_):
+        return bool_
+    if isinstance(x, float | np.floating):
+        return float32
+    if isinstance(x, int | np.integer | SymDim):
+        return int64
+    raise DTypeError(f"an operand is neither a tensor nor a real number: {type(x).__name__}")
+
+
+def result_dtype(operands: Sequence[Any]) -> DType:
+    """The common dtype of tensors and numbers.
+
+    As in PyTorch, a number only raises the kind (bool < integer < float), and so does a 0-d tensor
+    beside tensors with axes.
+    """
+    ranks: tuple[list[DType], list[DType], list[DType]] = ([], [], [])
+    for x in operands:
+        if isinstance(x, AbstractTensor):
+            ranks[0 if x.type.rank else 1].append(x.type.dtype)
+        else:
+            ranks[2].append(_number_dtype(x))
+    strong, *weaker = (functools.reduce(promoted, dtypes) for dtypes in ranks if dtypes)
+    for weak in weaker:
+        if _category(weak) > _category(strong):
+            strong = weak
+    return strong
 
 
 def promote(*operands: Any) -> list[Any]:
-    """Bring tensors, arrays and numbers to one dtype; a number is weak and only raises the kind."""
+    """Bring tensors, arrays and numbers to one dtype (see :func:`result_dtype`); at least one must be a tensor."""
     operands = tuple(getattr(x, "sym", x) for x in operands)
-    world = next(x for x in operands if isinstance(x, AbstractTensor))
-    values = [constant(world, x) if isinstance(x, np.ndarray | list | tuple) else x for x in operands]
-    dtypes = [x.type.dtype for x in values if isinstance(x, AbstractTensor)]
-    dtype = dtypes[0]
-    for other in dtypes[1:]:
-        dtype = promoted(dtype, other)
-    for x in values:
-        if not isinstance(x, AbstractTensor):
-            if not isinstance(x, bool | int | float | np.generic | SymDim):
-                raise DTypeError(f"an operand is neither a tensor nor a number: {type(x).__name__}")
-            if _number_category(x) > _category(dtype):
-                dtype = float32 if _number_category(x) == 2 else int64
-    return [
-        cast(x, dtype) if isinstance(x, AbstractTensor) else full(world, _plain(x), (), dtype) for x in values
-    ]
+    world = next((x for x in operands if isinstance(x, AbstractTensor)), None)
+    if world is None:
+        raise DTypeError(f"none of the operands is a tensor: {', '.join(type(x).__name__ for x in operands)}")
+    values = [_constant(world, x) if isinstance(x, np.ndarray | list | tuple) else x for x in operands]
+    dtype = result_dtype(values)
+    return [cast(x, dtype) if isinstance(x, AbstractTensor) else _filled(world, x, dtype) for x in values]
 
 
-def _plain(x: Any) -> bool | int | float | Dim:
-    return x.item() if isinstance(x, np.generic) else x
+def _constant(world: AbstractTensor, x: Any) -> AbstractTensor:
+    array = np.asarray(x)
+    python_floats = not isinstance(x, np.ndarray) and array.dtype == np.float64
+    return constant(world, array.astype(np.float32) if python_floats else array)
+
+
+def _filled(world: AbstractTensor, x: Any, dtype: DType) -> AbstractTensor:
+    number = x.item() if isinstance(x, np.generic) else x
+    check_fits(number, dtype)
+    return full(world, number, (), dtype)
+
+
+def check_fits(number: float | Dim | None, dtype: DType) -> None:
+    """Raise where an int lies outside an integer dtype."""
+    if isinstance(number, int) and dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        if not limits.min <= number <= limits.max:
+            raise DTypeError(f"{number} does not fit the element type {dtype.name} ({limits.min} to {limits.max})")
 
 
 def _floating(x: T) -> T:
@@ -64,33 +112,30 @@ def _floating(x: T) -> T:
 # ---------------------------------------------------------------- type rules
 
 
-def _same(attrs: Attrs, x: TensorType) -> TensorType:
-    return TensorType(x.shape, x.dtype)
+#: Element types by what can be computed with them.
+_FLOATS, _NUMBERS, _INTEGRAL, _ALL = "f", "fiu", "iub", "fiub"
 
 
-def _float(op: str) -> Callable[[Attrs, TensorType], TensorType]:
+def _check_kind(op: str, kinds: str, x: TensorType) -> None:
+    if x.dtype.kind not in kinds:
+        wanted = {"f": "floating-point numbers", "fiu": "numbers", "iub": "integers or bools"}[kinds]
+        raise DTypeError(f"{op}: needs {wanted}, got {x}")
+
+
+def _like_input(op: str, kinds: str) -> Callable[[Attrs, TensorType], TensorType]:
     def infer(attrs: Attrs, x: TensorType) -> TensorType:
-        if not is_float(x.dtype):
-            raise DTypeError(f"{op}: needs a floating-point tensor, got {x}")
+        _check_kind(op, kinds, x)
         return TensorType(x.shape, x.dtype)
 
     return infer
 
 
-def _number(op: str) -> Callable[[Attrs, TensorType], TensorType]:
-    def infer(attrs: Attrs, x: TensorType) -> TensorType:
-        if x.dtype == bool_:
-            raise DTypeError(f"{op}: not defined for bool")
-        return TensorType(x.shape, x.dtype)
-
-    return infer
-
-
-def _broadcast(op: str, result: DType | None = None) -> Callable[..., TensorType]:
-    def infer(attrs: Attrs, *inputs: TensorType) -> TensorType:
-        if len({x.dtype for x in inputs}) > 1:
-            raise DTypeError(f"{op}: element types differ: {' and '.join(map(str, inputs))}")
-        return TensorType(broadcast_shapes(op, *(x.shape for x in inputs)), result or inputs[0].dtype)
+def _broadcast(op: str, kinds: str, result: DType | None) -> Callable[..., TensorType]:
+    def infer(attrs: Attrs, a: TensorType, b: TensorType) -> TensorType:
+        if a.dtype != b.dtype:
+            raise DTypeError(f"{op}: element types differ: {a} and {b}")
+        _check_kind(op, kinds, a)
+        return TensorType(broadcast_shapes(op, a.shape, b.shape), result or a.dtype)
 
     return infer
 
@@ -101,21 +146,27 @@ def _broadcast(op: str, result: DType | None = None) -> Callable[..., TensorType
 def _unary(
     name: str,
     gradient: GradientRule | NoGradient,
-    infer: Callable[..., TensorType] | None = None,
+    kinds: str = _FLOATS,
     attrs: type[Attrs] = NoAttrs,
     *,
+    infer: Callable[..., TensorType] | None = None,
     monotone: bool = False,
 ) -> OpDef:
-    return register(OpDef(name, infer or _float(name), gradient, attrs=attrs, elementwise=True, monotone=monotone))
+    rule = infer or _like_input(name, kinds)
+    return register(OpDef(name, rule, gradient, attrs=attrs, elementwise=True, monotone=monotone))
 
 
 def _binary(
-    name: str, gradient: GradientRule | NoGradient, result: DType | None = None, *, commutative: bool = False
+    name: str,
+    gradient: GradientRule | NoGradient,
+    kinds: str = _ALL,
+    result: DType | None = None,
+    *,
+    commutative: bool = False,
 ) -> OpDef:
+    rule = _broadcast(name, kinds, result)
     return register(
-        OpDef(
-            name, _broadcast(name, result), gradient, inputs=("a", "b"), elementwise=True, commutative=commutative
-        )
+        OpDef(name, rule, gradient, inputs=("a", "b"), elementwise=True, commutative=commutative)
     )
 
 
@@ -165,6 +216,8 @@ class SoftplusAttrs(Attrs):
 
 @dataclass(frozen=True)
 class ClipAttrs(Attrs):
+    """Bounds; None is no bound."""
+
     low: float | None = None
     high: float | None = None
 
@@ -178,11 +231,15 @@ def _cast_gradient(c: GradContext) -> list[Any | None]:
     return [cast(c.dy, source) if is_float(source) and is_float(c.attrs.dtype) else None]
 
 
+#: gelu by tanh is ``x * (1 + tanh(GELU_SCALE * (x + GELU_CUBE * x**3))) / 2``.
+GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
+
+
 def _gelu_slope(x: Any, approximate: str) -> Any:
     if approximate == "tanh":
-        k = math.sqrt(2 / math.pi)
-        t = tanh(k * (x + 0.044715 * x * x * x))
-        return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * (k * (1 + 3 * 0.044715 * x * x))
+        square = x * x
+        t = tanh(GELU_SCALE * x * (1 + GELU_CUBE * square))
+        return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * (GELU_SCALE * (1 + 3 * GELU_CUBE * square))
     return 0.5 * (1 + erf(x * math.sqrt(0.5))) + x * exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
 
 
@@ -198,6 +255,19 @@ def _clip_gradient(c: GradContext) -> list[Any]:
     if c.attrs.high is not None:
         dy = _zero_unless(x <= c.attrs.high, dy)
     return [dy]
+
+
+def _clip_infer(attrs: ClipAttrs, x: TensorType) -> TensorType:
+    _check_kind("Clip", _NUMBERS, x)
+    for bound in (attrs.low, attrs.high):
+        if isinstance(bound, float) and not is_float(x.dtype):
+            raise DTypeError(f"Clip: the bound {bound} needs a floating-point tensor, got {x}")
+        check_fits(bound, x.dtype)
+    return TensorType(x.shape, x.dtype)
+
+
+def _leaky_relu_gradient(c: GradContext) -> list[Any]:
+    return [where(c.inputs[0] > 0, c.dy, c.dy * c.attrs.alpha)]
 
 
 def _elu_gradient(c: GradContext) -> list[Any]:
@@ -227,16 +297,16 @@ def _extremum_gradient(wins: Callable[[Any, Any], Any]) -> GradientRule:
         a, b = c.inputs
         half = where(a == b, c.dy * 0.5, 0.0)
         return _reduced(
-            c, lambda: where(wins(a, b) | (a != a), c.dy, half), lambda: where(wins(b, a) | (b != b), c.dy, half)
+            c, lambda: where(wins(a, b) | isnan(a), c.dy, half), lambda: where(wins(b, a) | isnan(b), c.dy, half)
         )
 
     return rule
 
 
-CAST = _unary("Cast", _cast_gradient, _cast_infer, CastAttrs)
-NEG = _unary("Neg", lambda c: [-c.dy], _number("Neg"))
-ABS = _unary("Abs", _from_input(lambda x: sign(x)), _number("Abs"))
-SIGN = _unary("Sign", NO_GRADIENT, _number("Sign"), monotone=True)
+CAST = _unary("Cast", _cast_gradient, attrs=CastAttrs, infer=_cast_infer)
+NEG = _unary("Neg", lambda c: [-c.dy], _NUMBERS)
+ABS = _unary("Abs", _from_input(lambda x: sign(x)), _NUMBERS)
+SIGN = _unary("Sign", NO_GRADIENT, _NUMBERS)
 EXP = _unary("Exp", _from_output(lambda y: y), monotone=True)
 LOG = _unary("Log", lambda c: [c.dy / c.inputs[0]])
 SQRT = _unary("Sqrt", lambda c: [c.dy * 0.5 / c.outputs[0]])
@@ -245,39 +315,37 @@ COS = _unary("Cos", _from_input(lambda x: -sin(x)))
 ERF = _unary("Erf", _from_input(lambda x: exp(-(x * x)) * (2 / math.sqrt(math.pi))), monotone=True)
 TANH = _unary("Tanh", _from_output(lambda y: 1 - y * y), monotone=True)
 SIGMOID = _unary("Sigmoid", _from_output(lambda y: y * (1 - y)), monotone=True)
-RELU = _unary("Relu", lambda c: [_zero_unless(c.outputs[0] > 0, c.dy)], _number("Relu"), monotone=True)
-LEAKY_RELU = _unary(
-    "LeakyRelu", lambda c: [where(c.inputs[0] > 0, c.dy, c.dy * c.attrs.alpha)], attrs=AlphaAttrs
-)
+RELU = _unary("Relu", lambda c: [_zero_unless(c.outputs[0] > 0, c.dy)], _NUMBERS, monotone=True)
+LEAKY_RELU = _unary("LeakyRelu", _leaky_relu_gradient, attrs=AlphaAttrs)
 ELU = _unary("Elu", _elu_gradient, attrs=AlphaAttrs)
 GELU = _unary("Gelu", lambda c: [c.dy * _gelu_slope(c.inputs[0], c.attrs.approximate)], attrs=GeluAttrs)
 SILU = _unary("Silu", _from_input(_silu_slope))
 SOFTPLUS = _unary("Softplus", _softplus_gradient, attrs=SoftplusAttrs)
-CLIP = _unary("Clip", _clip_gradient, _number("Clip"), ClipAttrs, monotone=True)
+CLIP = _unary("Clip", _clip_gradient, attrs=ClipAttrs, infer=_clip_infer, monotone=True)
 FLOOR = _unary("Floor", NO_GRADIENT, monotone=True)
 CEIL = _unary("Ceil", NO_GRADIENT, monotone=True)
 ROUND = _unary("Round", NO_GRADIENT, monotone=True)
-NOT = _unary("Not", NO_GRADIENT, _same)
+NOT = _unary("Not", NO_GRADIENT, _INTEGRAL)
 
 ADD = _binary("Add", lambda c: _reduced(c, lambda: c.dy, lambda: c.dy), commutative=True)
-SUB = _binary("Sub", lambda c: _reduced(c, lambda: c.dy, lambda: -c.dy))
+SUB = _binary("Sub", lambda c: _reduced(c, lambda: c.dy, lambda: -c.dy), _NUMBERS)
 MUL = _binary(
     "Mul", lambda c: _reduced(c, lambda: c.dy * c.inputs[1], lambda: c.dy * c.inputs[0]), commutative=True
 )
 DIV = _binary(
-    "Div", lambda c: _reduced(c, lambda: c.dy / c.inputs[1], lambda: -c.dy * c.outputs[0] / c.inputs[1])
+    "Div", lambda c: _reduced(c, lambda: c.dy / c.inputs[1], lambda: -c.dy * c.outputs[0] / c.inputs[1]), _FLOATS
 )
-POW = _binary("Pow", _pow_gradient)
+POW = _binary("Pow", _pow_gradient, _NUMBERS)
 MAXIMUM = _binary("Maximum", _extremum_gradient(lambda a, b: a > b), commutative=True)
 MINIMUM = _binary("Minimum", _extremum_gradient(lambda a, b: a < b), commutative=True)
-EQUAL = _binary("Equal", NO_GRADIENT, bool_, commutative=True)
-NOT_EQUAL = _binary("NotEqual", NO_GRADIENT, bool_, commutative=True)
-LESS = _binary("Less", NO_GRADIENT, bool_)
-LESS_EQUAL = _binary("LessEqual", NO_GRADIENT, bool_)
-GREATER = _binary("Greater", NO_GRADIENT, bool_)
-GREATER_EQUAL = _binary("GreaterEqual", NO_GRADIENT, bool_)
-AND = _binary("And", NO_GRADIENT, commutative=True)
-OR = _binary("Or", NO_GRADIENT, commutative=True)
+EQUAL = _binary("Equal", NO_GRADIENT, result=bool_, commutative=True)
+NOT_EQUAL = _binary("NotEqual", NO_GRADIENT, result=bool_, commutative=True)
+LESS = _binary("Less", NO_GRADIENT, result=bool_)
+LESS_EQUAL = _binary("LessEqual", NO_GRADIENT, result=bool_)
+GREATER = _binary("Greater", NO_GRADIENT, result=bool_)
+GREATER_EQUAL = _binary("GreaterEqual", NO_GRADIENT, result=bool_)
+AND = _binary("And", NO_GRADIENT, _INTEGRAL, commutative=True)
+OR = _binary("Or", NO_GRADIENT, _INTEGRAL, commutative=True)
 
 
 def _where_infer(attrs: Attrs, condition: TensorType, a: TensorType, b: TensorType) -> TensorType:
@@ -317,6 +385,21 @@ def _simple(op: OpDef, *, floating: bool = True) -> Callable[[T], T]:
         result: T = apply(op, NoAttrs(), _floating(x) if floating else x)
         return result
 
+    return _documented(function, op)
+
+
+def _rounding(op: OpDef) -> Callable[[T], T]:
+    def function(x: T) -> T:
+        if x.type.dtype.kind in "iu":
+            return x
+        result: T = apply(op, NoAttrs(), x)
+        return result
+
+    return _documented(function, op)
+
+
+def _documented(function: Callable[[T], T], op: OpDef) -> Callable[[T], T]:
+
     function.__name__ = function.__qualname__ = op.name.lower()
     function.__doc__ = f"Element-wise ``{op.name}`` of a tensor of any shape."
     return function
@@ -335,9 +418,9 @@ tanh = _simple(TANH)
 sigmoid = _simple(SIGMOID)
 relu = _simple(RELU, floating=False)
 silu = _simple(SILU)
-floor = _simple(FLOOR)
-ceil = _simple(CEIL)
-round_ = _simple(ROUND)
+floor = _rounding(FLOOR)
+ceil = _rounding(CEIL)
+round_ = _rounding(ROUND)
 
 
 def leaky_relu(x: T, negative_slope: float = 0.01) -> T:
@@ -366,12 +449,17 @@ def softplus(x: T, beta: float = 1.0, threshold: float = 20.0) -> T:
     return result
 
 
-def clip(x: T, min: float | None = None, max: float | None = None) -> T:
-    """``x`` held between ``min`` and ``max``; a bound of None is absent, NaN stays NaN."""
+def clip(x: T, min: Any = None, max: Any = None) -> T:
+    """``x`` held between ``min`` and ``max`` (numbers or tensors); a bound of None is absent, NaN stays NaN."""
     if min is None and max is None:
         raise OptionError("clip: give min, max or both")
-    numeric = x if is_float(x.type.dtype) or all(isinstance(b, int | None) for b in (min, max)) else _floating(x)
-    result: T = apply(CLIP, ClipAttrs(min, max), numeric)
+    if any(isinstance(bound, AbstractTensor | np.ndarray) for bound in (min, max)):
+        raised: Any = x if min is None else maximum(x, min)
+        bounded: T = raised if max is None else minimum(raised, max)
+        return bounded
+    low, high = (bound.item() if isinstance(bound, np.generic) else bound for bound in (min, max))
+    dtype = result_dtype([x, *(bound for bound in (low, high) if bound is not None)])
+    result: T = apply(CLIP, ClipAttrs(low, high), cast(x, dtype))
     return result
 
 
@@ -419,12 +507,14 @@ def compare(op: OpDef, a: Any, b: Any) -> Any:
     return _two(op, a, b)
 
 
+def isnan(x: Any) -> Any:
+    """Whether each element is NaN: the one number that differs from itself."""
+    return _two(NOT_EQUAL, x, x)
+
+
 def logical(op: OpDef, a: Any, b: Any) -> Any:
     """``And`` or ``Or``: logical on bools, bit by bit on integers."""
-    a, b = promote(a, b)
-    if is_float(a.type.dtype):
-        raise DTypeError(f"{op.name}: needs bools or integers, got {a.type}")
-    return apply(op, NoAttrs(), a, b)
+    return _two(op, a, b)
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:
@@ -441,7 +531,5 @@ def where(condition: Any, a: Any, b: Any) -> Any:
 
 def invert(x: T) -> T:
     """Logical not of bools, bitwise not of integers."""
-    if is_float(x.type.dtype):
-        raise DTypeError(f"~: needs bools or integers, got {x.type}")
     result: T = apply(NOT, NoAttrs(), x)
     return result

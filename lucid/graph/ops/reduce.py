@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import builtins
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from ...errors import DTypeError, ShapeError
 from ..opdef import NO_GRADIENT, Attrs, GradContext, OpDef, T, apply, register
-from ..types import Shape, TensorType, bool_, format_shape, int64, is_float, product
-from .elementwise import cast, where
+from ..types import Shape, TensorType, bool_, float32, format_shape, int64, is_float, product
+from ..dims import SymDim
+from .elementwise import cast, exp, isnan, maximum, sqrt, where
 from .shape import expand, normal_axis, reshape
+from .source import full
 
 Axes: TypeAlias = "int | tuple[int, ...] | None"
 
@@ -43,28 +47,37 @@ def _reduced_shape(x: TensorType, axes: tuple[int, ...], keepdims: bool) -> Shap
     return tuple(dim for i, dim in enumerate(x.shape) if i not in axes)
 
 
-def _infer(op: str, *, floating: bool = False, empty: bool = True) -> Callable[[ReduceAttrs, TensorType], TensorType]:
+def _infer(op: str, kinds: str, *, empty: bool = True) -> Callable[[ReduceAttrs, TensorType], TensorType]:
     def infer(attrs: ReduceAttrs, x: TensorType) -> TensorType:
         if list(attrs.axes) != sorted(set(attrs.axes)) or any(not 0 <= axis < x.rank for axis in attrs.axes):
             raise ShapeError(f"{op}: axes {attrs.axes} do not fit {x}")
-        if (floating and not is_float(x.dtype)) or x.dtype == bool_:
+        if x.dtype.kind not in kinds:
             raise DTypeError(f"{op}: not defined for {x.dtype.name}")
-        if not empty and any(x.shape[axis] == 0 for axis in attrs.axes):
-            raise ShapeError(f"{op}: no {op.lower()} of no elements ({x} over axes {attrs.axes})")
+        if not empty:
+            check_not_empty(op, x, attrs.axes)
         return x.with_shape(_reduced_shape(x, attrs.axes, attrs.keepdims))
 
     return infer
 
 
+def check_not_empty(op: str, x: TensorType, axes: tuple[int, ...]) -> None:
+    """Raise where there is no element to be the largest or smallest."""
+    if any(x.shape[axis] == 0 for axis in axes):
+        raise ShapeError(f"{op}: there is no element to choose from in {x} over axes {axes}")
+
+
 def _arg_infer(attrs: ArgAttrs, x: TensorType) -> TensorType:
-    if not 0 <= attrs.axis < x.rank or x.shape[attrs.axis] == 0:
-        raise ShapeError(f"ArgMax/ArgMin: axis {attrs.axis} does not fit {x}, or is empty")
+    if not 0 <= attrs.axis < x.rank:
+        raise ShapeError(f"ArgMax/ArgMin: axis {attrs.axis} does not fit {x}")
+    check_not_empty("ArgMax/ArgMin", x, (attrs.axis,))
     return TensorType(_reduced_shape(x, (attrs.axis,), attrs.keepdims), int64)
 
 
 def _cumsum_infer(attrs: CumSumAttrs, x: TensorType) -> TensorType:
-    if not 0 <= attrs.axis < x.rank or x.dtype == bool_:
+    if not 0 <= attrs.axis < x.rank:
         raise ShapeError(f"CumSum: axis {attrs.axis} does not fit {x}")
+    if x.dtype == bool_:
+        raise DTypeError(f"CumSum: not defined for bool, got {x}")
     return TensorType(x.shape, x.dtype)
 
 
@@ -82,20 +95,26 @@ def _mean_gradient(c: GradContext) -> list[Any]:
 def _extremum_gradient(c: GradContext) -> list[Any]:
     """Equal extrema share the gradient evenly, as ``torch.amax`` does; so do NaNs."""
     x, y = c.inputs[0], _spread(c.outputs[0], c)
-    hit = (x == y) | ((x != x) & (y != y))
+    hit = (x == y) | (isnan(x) & isnan(y))
     shares = cast(hit, x.type.dtype).sum(c.attrs.axes, keepdim=True)
     dy = reshape(c.dy, _reduced_shape(x.type, c.attrs.axes, True))
     return [where(hit, dy / shares, 0.0)]
+
+
+def _logsumexp_gradient(c: GradContext) -> list[Any]:
+    y = where(c.outputs[0] == -math.inf, 0.0, c.outputs[0])  # so that -inf - y is not NaN
+    return [_spread(c.dy, c) * exp(c.inputs[0] - _spread(y, c))]
 
 
 def _cumsum_gradient(c: GradContext) -> list[Any]:
     return [apply(CUMSUM, CumSumAttrs(c.attrs.axis, not c.attrs.reverse), c.dy)]
 
 
-SUM = register(OpDef("Sum", _infer("Sum"), lambda c: [_spread(c.dy, c)], attrs=ReduceAttrs))
-MEAN = register(OpDef("Mean", _infer("Mean", floating=True), _mean_gradient, attrs=ReduceAttrs))
-MAX = register(OpDef("Max", _infer("Max", empty=False), _extremum_gradient, attrs=ReduceAttrs))
-MIN = register(OpDef("Min", _infer("Min", empty=False), _extremum_gradient, attrs=ReduceAttrs))
+SUM = register(OpDef("Sum", _infer("Sum", "fiu"), lambda c: [_spread(c.dy, c)], attrs=ReduceAttrs))
+MEAN = register(OpDef("Mean", _infer("Mean", "f"), _mean_gradient, attrs=ReduceAttrs))
+MAX = register(OpDef("Max", _infer("Max", "fiub", empty=False), _extremum_gradient, attrs=ReduceAttrs))
+MIN = register(OpDef("Min", _infer("Min", "fiub", empty=False), _extremum_gradient, attrs=ReduceAttrs))
+LOG_SUM_EXP = register(OpDef("LogSumExp", _infer("LogSumExp", "f"), _logsumexp_gradient, attrs=ReduceAttrs))
 ARGMAX = register(OpDef("ArgMax", _arg_infer, NO_GRADIENT, attrs=ArgAttrs))
 ARGMIN = register(OpDef("ArgMin", _arg_infer, NO_GRADIENT, attrs=ArgAttrs))
 CUMSUM = register(OpDef("CumSum", _cumsum_infer, _cumsum_gradient, attrs=CumSumAttrs))
@@ -104,6 +123,8 @@ CUMSUM = register(OpDef("CumSum", _cumsum_infer, _cumsum_gradient, attrs=CumSumA
 def _axes(op: str, dim: Axes, rank: int) -> tuple[int, ...]:
     if dim is None:
         return tuple(range(rank))
+    if rank == 0 and dim in (0, -1):  # a 0-d tensor counts as one lane, as in PyTorch
+        return ()
     axes = [normal_axis(op, axis, rank) for axis in (dim if isinstance(dim, tuple | list) else (dim,))]
     if len(set(axes)) < len(axes):
         raise ShapeError(f"{op}: axes {dim} repeat")
@@ -127,12 +148,24 @@ def mean(x: T, dim: Axes = None, keepdim: bool = False) -> T:
     return _reduce(MEAN, x, dim, keepdim)
 
 
-def var(x: T, dim: Axes = None, correction: int = 1, keepdim: bool = False) -> T:
-    """Variance over ``dim``: squared deviations summed, divided by the count less ``correction``."""
+def var(x: T, dim: Axes = None, correction: float = 1, keepdim: bool = False) -> T:
+    """Variance over ``dim``: squared deviations summed, divided by the count less ``correction`` (or by 0)."""
     deviation: Any = x - mean(x, dim, True)  # type: ignore[operator]
     count = product(x.type.shape[axis] for axis in _axes("var", dim, x.type.rank))
-    result: T = sum(deviation * deviation, dim, keepdim) / (count - correction)
+    divisor: Any = full(x, count, ()) if isinstance(count, SymDim) else float(count)
+    divisor = maximum(divisor - correction, 0.0) if isinstance(count, SymDim) else builtins.max(divisor - correction, 0.0)
+    result: T = sum(deviation * deviation, dim, keepdim) / divisor
     return result
+
+
+def std(x: T, dim: Axes = None, correction: float = 1, keepdim: bool = False) -> T:
+    """Standard deviation over ``dim``: the square root of :func:`var`."""
+    return sqrt(var(x, dim, correction, keepdim))
+
+
+def logsumexp(x: T, dim: Axes = None, keepdim: bool = False) -> T:
+    """``log(sum(exp(x)))`` over ``dim``, without overflow."""
+    return _reduce(LOG_SUM_EXP, cast(x, float32) if not is_float(x.type.dtype) else x, dim, keepdim)
 
 
 def amax(x: T, dim: Axes = None, keepdim: bool = False) -> T:

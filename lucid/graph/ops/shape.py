@@ -8,8 +8,9 @@ from typing import Any
 
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim, as_dim, exact_quotient
-from ..opdef import AbstractTensor, Attrs, GradContext, OpDef, T, apply, register
+from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, NoAttrs, OpDef, T, apply, register
 from ..types import Shape, TensorType, format_shape, product
+from .elementwise import promote
 
 
 def normal_axis(op: str, axis: object, rank: int) -> int:
@@ -67,7 +68,8 @@ def inverse_permutation(perm: Sequence[int]) -> tuple[int, ...]:
 
 def _expand_infer(attrs: ShapeAttrs, x: TensorType) -> TensorType:
     lead = len(attrs.shape) - x.rank
-    if lead < 0 or any(old not in (1, new) for old, new in zip(x.shape, attrs.shape[lead:], strict=True)):
+    negative = any(isinstance(dim, int) and dim < 0 for dim in attrs.shape)
+    if lead < 0 or negative or any(old not in (1, new) for old, new in zip(x.shape, attrs.shape[lead:], strict=True)):
         raise ShapeError(f"Expand: {format_shape(x.shape)} does not broadcast to {format_shape(attrs.shape)}")
     return x.with_shape(attrs.shape)
 
@@ -114,6 +116,8 @@ TRANSPOSE = register(
 EXPAND = register(
     OpDef("Expand", _expand_infer, lambda c: [c.dy.sum_to(c.inputs[0].type.shape)], attrs=ShapeAttrs, view=True)
 )
+#: Its input; no gradient flows back through it.
+STOP_GRADIENT = register(OpDef("StopGradient", lambda a, x: TensorType(x.shape, x.dtype), NO_GRADIENT, view=True))
 CONCAT = register(OpDef("Concat", _concat_infer, _concat_gradient, attrs=AxisAttrs, inputs=("*tensors",)))
 
 
@@ -191,18 +195,84 @@ def unsqueeze(x: T, dim: int) -> T:
     return reshape(x, (*x.type.shape[:axis], 1, *x.type.shape[axis:]))
 
 
+def unflatten(x: T, dim: int, sizes: Sequence[Any]) -> T:
+    """``x`` with axis ``dim`` split into axes of ``sizes``, one of which may be -1."""
+    axis = normal_axis("unflatten", dim, x.type.rank)
+    inner, whole = as_shape("unflatten", (tuple(sizes),)), x.type.shape[axis]
+    if not inner:
+        raise ShapeError("unflatten: give at least one size")
+    if inner.count(-1) > 1 or any(isinstance(size, int) and size < -1 for size in inner):
+        raise ShapeError(f"unflatten: {format_shape(inner)} needs non-negative sizes, one of which may be -1")
+    known = product(size for size in inner if size != -1)
+    rest = None if known == 0 else exact_quotient(whole, known)
+    if rest is None or (-1 not in inner and rest != 1):
+        raise ShapeError(f"unflatten: axis {axis} of size {whole} does not divide into {format_shape(inner)}")
+    inner = tuple(rest if size == -1 else size for size in inner)
+    return reshape(x, (*x.type.shape[:axis], *inner, *x.type.shape[axis + 1 :]))
+
+
+def broadcast_to(x: T, shape: Sequence[Any]) -> T:
+    """``x`` broadcast to ``shape`` (``expand`` with the shape as one argument)."""
+    return expand(x, tuple(shape))
+
+
+def stop_gradient(x: T) -> T:
+    """``x`` as a value that no gradient flows through: ``detach`` as an op."""
+    result: T = apply(STOP_GRADIENT, NoAttrs(), x)
+    return result
+
+
 def concat(tensors: Sequence[T], dim: int = 0) -> T:
-    """The tensors one after another along an existing axis."""
-    if not tensors or not all(isinstance(x, AbstractTensor) for x in tensors):
+    """The tensors one after another along an existing axis; element types are promoted."""
+    if isinstance(tensors, AbstractTensor) or not tensors or not all(isinstance(x, AbstractTensor) for x in tensors):
         raise ShapeError("concat: needs a non-empty sequence of tensors")
     axis = normal_axis("concat", dim, tensors[0].type.rank)
-    result: T = apply(CONCAT, AxisAttrs(axis), *tensors)
+    result: T = apply(CONCAT, AxisAttrs(axis), *promote(*tensors))
     return result
 
 
 def stack(tensors: Sequence[T], dim: int = 0) -> T:
-    """The tensors side by side along a new axis."""
-    if not tensors:
+    """The tensors, all of one shape, side by side along a new axis."""
+    if isinstance(tensors, AbstractTensor) or not tensors:
         raise ShapeError("stack: needs a non-empty sequence of tensors")
+    if len({x.type.shape for x in tensors}) > 1:
+        raise ShapeError(f"stack: the shapes differ: {', '.join(format_shape(x.type.shape) for x in tensors)}")
     axis = normal_axis("stack", dim, tensors[0].type.rank + 1)
     return concat([unsqueeze(x, axis) for x in tensors], axis)
+
+
+def _repeat(op: str, x: T, repeats: Shape) -> T:
+    """Axis i of ``x`` laid end to end ``repeats[i]`` times; there may be more repeats than axes."""
+    if any(isinstance(count, int) and count < 0 for count in repeats):
+        raise OptionError(f"{op}: repeats must not be negative, got {format_shape(repeats)}")
+    shape = ((1,) * (len(repeats) - x.type.rank)) + x.type.shape
+    apart = tuple(dim for size in shape for dim in (1, size))
+    spread = tuple(dim for count, size in zip(repeats, shape, strict=True) for dim in (count, size))
+    whole = tuple(count * size for count, size in zip(repeats, shape, strict=True))
+    return reshape(expand(reshape(x, apart), spread), whole)
+
+
+def repeat(x: T, *sizes: Any) -> T:
+    """``x`` laid end to end ``sizes[i]`` times along axis i (``torch.Tensor.repeat``, ``numpy.tile``)."""
+    repeats = as_shape("repeat", sizes)
+    if len(repeats) < x.type.rank:
+        raise ShapeError(f"repeat: {x.type} needs at least {x.type.rank} repeats, got {format_shape(repeats)}")
+    return _repeat("repeat", x, repeats)
+
+
+def tile(x: T, *dims: Any) -> T:
+    """As :func:`repeat`; where there are fewer repeats than axes, the leading axes are not repeated."""
+    repeats = as_shape("tile", dims)
+    return _repeat("tile", x, (1,) * (x.type.rank - len(repeats)) + repeats)
+
+
+def repeat_interleave(x: T, repeats: int, dim: int | None = None) -> T:
+    """Each element (or each slice along ``dim``) ``repeats`` times in a row; without ``dim`` of the flat tensor."""
+    count = as_dim(repeats, "repeat_interleave")
+    if isinstance(count, int) and count < 0:
+        raise OptionError(f"repeat_interleave: repeats must not be negative, got {count}")
+    x = flatten(x) if dim is None else x
+    axis = normal_axis("repeat_interleave", 0 if dim is None else dim, x.type.rank)
+    before, size, after = x.type.shape[:axis], x.type.shape[axis], x.type.shape[axis + 1 :]
+    spread = expand(unsqueeze(x, axis + 1), (*before, size, count, *after))
+    return reshape(spread, (*before, size * count, *after))

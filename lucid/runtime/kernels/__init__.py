@@ -2,6 +2,7 @@
 
 from . import elementwise as elementwise
 from . import linalg as linalg
+from . import pool as pool
 from . import reduce as reduce
 from . import shape as shape
 from . import source as source

@@ -1,15 +1,27 @@
-"""Kernels of the element-wise ops: ufuncs that write where they are told."""
+"""Kernels of the element-wise ops: ufuncs that write where they are told.
+
+Overflow and division by zero are part of the formulas (``1 / (1 + exp(100))`` is 0); whoever runs a kernel
+has NumPy's floating-point warnings off.
+"""
 
 from __future__ import annotations
 
+from typing import Any, TypeAlias
+
+import numpy as np
+
 from ...graph.ops import elementwise as ew
-from ..emitter import Emitter
+from ...graph.types import bool_, is_float
+from ..emitter import Emitter, Operand
 from ..registry import kernel
+from .special import BLOCK, WORK, erf_in_place
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
 
 _UFUNCS = {
-    ew.NEG: "negative", ew.ABS: "absolute", ew.SIGN: "sign", ew.EXP: "exp", ew.LOG: "log", ew.SQRT: "sqrt",
+    ew.NEG: "negative", ew.ABS: "absolute", ew.EXP: "exp", ew.LOG: "log", ew.SQRT: "sqrt",
     ew.SIN: "sin", ew.COS: "cos", ew.TANH: "tanh", ew.FLOOR: "floor", ew.CEIL: "ceil", ew.ROUND: "rint",
-    ew.NOT: "invert", ew.ADD: "add", ew.SUB: "subtract", ew.MUL: "multiply", ew.DIV: "divide", ew.POW: "power",
+    ew.NOT: "invert", ew.ADD: "add", ew.SUB: "subtract", ew.MUL: "multiply", ew.DIV: "divide",
     ew.MAXIMUM: "maximum", ew.MINIMUM: "minimum", ew.EQUAL: "equal", ew.NOT_EQUAL: "not_equal", ew.LESS: "less",
     ew.LESS_EQUAL: "less_equal", ew.GREATER: "greater", ew.GREATER_EQUAL: "greater_equal",
     ew.AND: "bitwise_and", ew.OR: "bitwise_or",
@@ -28,21 +40,143 @@ def cast(k: Emitter) -> None:
     k.line(f"np.copyto({k.outs[0]}, {k.ins[0]}, casting='unsafe')")
 
 
+def integer_power(a: Array, b: Array, out: Array) -> None:
+    """``a ** b`` of integers; a negative power is the reciprocal without its fraction, and 0 for 0, as in PyTorch."""
+    np.power(a, np.maximum(b, 0), out=out)
+    odd = np.where(b % 2 == 0, 1, -1)
+    np.copyto(out, np.where(a == 1, 1, np.where(a == -1, odd, 0)), where=b < 0, casting="unsafe")
+
+
+@kernel(ew.POW)
+def power(k: Emitter) -> None:
+    (a, b), (y,) = k.ins, k.outs
+    if y.dtype.kind == "i":
+        k.line(f"{k.use(integer_power)}({a}, {b}, {y})")
+    else:
+        k.line(f"np.power({a}, {b}, out={y})")
+        k.may_overwrite(0, 0, 1)
+
+
+@kernel(ew.SIGN)
+def sign(k: Emitter) -> None:
+    (x,), (y,) = k.ins, k.outs
+    if is_float(x.dtype):  # np.sign keeps NaN, PyTorch's gives 0
+        negative = k.scratch(x.shape, bool_)
+        k.line(f"np.less({x}, 0, out={negative})")
+        k.line(f"np.greater({x}, 0, out={y})")
+        k.line(f"np.subtract({y}, {negative}, out={y})")
+    else:
+        k.line(f"np.sign({x}, out={y})")
+    k.may_overwrite(0, 0)
+
+
 @kernel(ew.RELU)
 def relu(k: Emitter) -> None:
     k.line(f"np.maximum({k.ins[0]}, 0, out={k.outs[0]})")
     k.may_overwrite(0, 0)
 
 
+def _sigmoid_denominator(k: Emitter, x: Operand, y: Operand) -> None:
+    # exp keeps the relative accuracy of tiny results, which 0.5 + 0.5 * tanh(x / 2) rounds away
+    k.line(f"np.negative({x}, out={y})")
+    k.line(f"np.exp({y}, out={y})")
+    k.line(f"np.add({y}, 1, out={y})")
+
+
 @kernel(ew.SIGMOID)
 def sigmoid(k: Emitter) -> None:
-    # by tanh: exact at both ends, no overflow, one transcendental
     (x,), (y,) = k.ins, k.outs
-    k.line(f"np.multiply({x}, 0.5, out={y})")
-    k.line(f"np.tanh({y}, out={y})")
-    k.line(f"np.multiply({y}, 0.5, out={y})")
-    k.line(f"np.add({y}, 0.5, out={y})")
+    _sigmoid_denominator(k, x, y)
+    k.line(f"np.divide(1, {y}, out={y})")
     k.may_overwrite(0, 0)
+
+
+@kernel(ew.SILU)
+def silu(k: Emitter) -> None:
+    (x,), (y,) = k.ins, k.outs
+    _sigmoid_denominator(k, x, y)
+    k.line(f"np.divide({x}, {y}, out={y})")
+
+
+def _choose_positive(k: Emitter, x: Operand, y: Operand) -> None:
+    """``y`` becomes ``x`` where that is positive."""
+    positive = k.scratch(x.shape, bool_, "positive")
+    k.line(f"np.greater({x}, 0, out={positive})")
+    k.line(f"np.copyto({y}, {x}, where={positive})")
+
+
+@kernel(ew.LEAKY_RELU)
+def leaky_relu(k: Emitter) -> None:
+    (x,), (y,), slope = k.ins, k.outs, k.attrs.alpha
+    k.line(f"np.multiply({x}, {k.number(slope)}, out={y})")
+    if 0 < slope <= 1:
+        k.line(f"np.maximum({x}, {y}, out={y})")
+    else:
+        _choose_positive(k, x, y)
+
+
+@kernel(ew.ELU)
+def elu(k: Emitter) -> None:
+    (x,), (y,) = k.ins, k.outs
+    k.line(f"np.minimum({x}, 0, out={y})")
+    k.line(f"np.expm1({y}, out={y})")
+    if k.attrs.alpha != 1:
+        k.line(f"np.multiply({y}, {k.number(k.attrs.alpha)}, out={y})")
+    _choose_positive(k, x, y)
+
+
+def _erf(k: Emitter, y: Operand) -> None:
+    """Replace the freshly written ``y`` by its error function."""
+    memory = y.type.order or tuple(range(y.type.rank))
+    flat = k.view(y, f"{y}.transpose({memory}).reshape(-1)", (y.type.size,), label="flat")  # type: ignore[arg-type]
+    length = min(BLOCK, y.type.size)  # type: ignore[type-var]
+    work = k.scratch((WORK, length), y.dtype, "work")  # type: ignore[arg-type]
+    mask = k.scratch((length,), bool_, "mask")  # type: ignore[arg-type]
+    k.line(f"{k.use(erf_in_place)}({flat}, {work}, {mask})")
+
+
+def _contiguous_output(k: Emitter) -> Operand:
+    """The output, or working memory of its shape where it has gaps."""
+    y: Operand = k.outs[0]
+    return y if y.contiguous else k.scratch(y.shape, y.dtype)
+
+
+@kernel(ew.ERF)
+def erf(k: Emitter) -> None:
+    (x,), t = k.ins, _contiguous_output(k)
+    k.line(f"np.copyto({t}, {x})")
+    _erf(k, t)
+    if t is not k.outs[0]:
+        k.line(f"np.copyto({k.outs[0]}, {t})")
+    k.may_overwrite(0, 0)
+
+
+@kernel(ew.GELU)
+def gelu(k: Emitter) -> None:
+    (x,), y, t = k.ins, k.outs[0], _contiguous_output(k)
+    if k.attrs.approximate == "tanh":
+        k.line(f"np.multiply({x}, {x}, out={t})")
+        k.line(f"np.multiply({t}, {ew.GELU_CUBE * ew.GELU_SCALE!r}, out={t})")
+        k.line(f"np.add({t}, {ew.GELU_SCALE!r}, out={t})")
+        k.line(f"np.multiply({t}, {x}, out={t})")
+        k.line(f"np.tanh({t}, out={t})")
+    else:
+        k.line(f"np.multiply({x}, {0.5**0.5!r}, out={t})")
+        _erf(k, t)
+    k.line(f"np.add({t}, 1, out={t})")
+    k.line(f"np.multiply({t}, 0.5, out={t})")
+    k.line(f"np.multiply({t}, {x}, out={y})")
+
+
+@kernel(ew.SOFTPLUS)
+def softplus(k: Emitter) -> None:
+    (x,), (y,), a = k.ins, k.outs, k.attrs
+    linear = k.scratch(x.shape, bool_, "linear")
+    k.line(f"np.multiply({x}, {k.number(a.beta)}, out={y})")
+    k.line(f"np.greater({y}, {k.number(a.threshold)}, out={linear})")
+    k.line(f"np.logaddexp({y}, 0, out={y})")
+    k.line(f"np.divide({y}, {k.number(a.beta)}, out={y})")
+    k.line(f"np.copyto({y}, {x}, where={linear})")
 
 
 @kernel(ew.WHERE)

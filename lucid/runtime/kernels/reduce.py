@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from ...graph.ops import reduce
+from ...graph.types import bool_
 from ..emitter import Emitter
 from ..registry import kernel
 
@@ -12,22 +15,41 @@ _UFUNCS = {reduce.SUM: "add", reduce.MAX: "maximum", reduce.MIN: "minimum"}
 @kernel(*_UFUNCS)
 def ufunc_reduce(k: Emitter) -> None:
     (x,), (y,), a = k.ins, k.outs, k.attrs
+    if k.node.op is not reduce.SUM:  # a symbolic axis may turn out empty
+        reduce.check_not_empty(k.name, x.type, a.axes)
     k.line(f"np.{_UFUNCS[k.node.op]}.reduce({x}, axis={a.axes}, keepdims={a.keepdims}, out={y})")
 
 
 @kernel(reduce.MEAN)
 def mean(k: Emitter) -> None:
     (x,), (y,), a = k.ins, k.outs, k.attrs
-    count = 1
-    for axis in a.axes:
-        count *= x.shape[axis]
+    count = math.prod(x.shape[axis] for axis in a.axes)
     k.line(f"np.add.reduce({x}, axis={a.axes}, keepdims={a.keepdims}, out={y})")
     k.line(f"np.divide({y}, {float(count)!r}, out={y})")
+
+
+@kernel(reduce.LOG_SUM_EXP)
+def log_sum_exp(k: Emitter) -> None:
+    (x,), (y,), a = k.ins, k.outs, k.attrs
+    kept = [1 if axis in a.axes else size for axis, size in enumerate(x.shape)]
+    top = k.scratch(kept, x.dtype, "top")
+    finite = k.scratch(kept, bool_, "finite")
+    powers = k.scratch(x.shape, x.dtype, "powers")
+    k.line(f"np.maximum.reduce({x}, axis={a.axes}, keepdims=True, initial=-np.inf, out={top})")
+    k.line(f"np.isfinite({top}, out={finite})")
+    k.line(f"np.logical_not({finite}, out={finite})")
+    k.line(f"np.copyto({top}, 0, where={finite})")
+    k.line(f"np.subtract({x}, {top}, out={powers})")
+    k.line(f"np.exp({powers}, out={powers})")
+    k.line(f"np.add.reduce({powers}, axis={a.axes}, keepdims={a.keepdims}, out={y})")
+    k.line(f"np.log({y}, out={y})")
+    k.line(f"np.add({y}, {top}.reshape({y.shape}), out={y})")
 
 
 @kernel(reduce.ARGMAX, reduce.ARGMIN)
 def argmax(k: Emitter) -> None:
     (x,), (y,), a = k.ins, k.outs, k.attrs
+    reduce.check_not_empty(k.name, x.type, (a.axis,))
     name = k.node.op.name.lower()
     k.line(f"np.{name}({x}, axis={a.axis}, keepdims={a.keepdims}, out={y})")
 
@@ -37,6 +59,6 @@ def cumsum(k: Emitter) -> None:
     (x,), (y,), a = k.ins, k.outs, k.attrs
     if a.reverse:
         turned = ", ".join("::-1" if i == a.axis else ":" for i in range(x.type.rank))
-        k.line(f"np.add.accumulate({x}[{turned}], axis={a.axis}, out={y}[{turned}])")
-    else:
-        k.line(f"np.add.accumulate({x}, axis={a.axis}, out={y})")
+        x = k.view(x, f"{x}[{turned}]", x.shape, label="turned")
+        y = k.view(y, f"{y}[{turned}]", y.shape, label="turned")
+    k.line(f"np.add.accumulate({x}, axis={a.axis}, out={y})")

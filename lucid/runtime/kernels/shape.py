@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from ...graph.ops import shape
-from ..emitter import Emitter
+from ..emitter import Emitter, Phase
 from ..registry import kernel
 
 
 @kernel(shape.RESHAPE)
 def reshape(k: Emitter) -> None:
     (x,), (y,) = k.ins, k.outs
-    if x.contiguous and x.type.order is None and y.type.order is None:
+    plain = x.type.order is None and y.type.order is None
+    if x.contiguous and plain:
         k.alias(0, f"{x}.reshape({y.shape})", contiguous=True)
+    elif x.phase is Phase.CALL and plain:
+        # the caller's array: a view where its strides allow it, else NumPy copies
+        k.alias(0, f"{x}.reshape({y.shape})")
     else:
         # the copy runs in x's logical order, so y is seen in x's shape
         target = y if y.type.order is None else k.scratch(y.shape, y.dtype)
@@ -36,8 +40,13 @@ def expand(k: Emitter) -> None:
     k.alias(0, f"np.broadcast_to({x}, {y.shape})")
 
 
+@kernel(shape.STOP_GRADIENT)
+def stop_gradient(k: Emitter) -> None:
+    (x,), (y,) = k.ins, k.outs
+    k.alias(0, f"{x}[...]", contiguous=x.contiguous and x.type.order == y.type.order)
+
+
 @kernel(shape.CONCAT)
 def concat(k: Emitter) -> None:
     (y,) = k.outs
     k.line(f"np.concatenate(({', '.join(map(str, k.ins))},), axis={k.attrs.axis}, out={y})")
-

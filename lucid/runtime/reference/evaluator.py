@@ -54,6 +54,14 @@ def evaluate_reference(
     graph: Graph, inputs: Sequence[Array], parameters: Mapping[str, Array] | None = None
 ) -> list[Array]:
     """Run a concrete graph on the references. Returns its outputs, then its updates."""
+    values = reference_values(graph, inputs, parameters)
+    return [values[value] for value in graph.results]
+
+
+def reference_values(
+    graph: Graph, inputs: Sequence[Array], parameters: Mapping[str, Array] | None = None
+) -> dict[Value, Array]:
+    """Every value of a concrete graph, by the references."""
     values: dict[Value, Array] = {Value(n): np.asarray(a) for n, a in zip(graph.inputs, inputs, strict=True)}
     with np.errstate(all="ignore"):
         for name, node in graph.nodes():
@@ -65,7 +73,7 @@ def evaluate_reference(
             feeds = [values[value] for value in graph.inputs_of(name)]
             for output, array in enumerate(run_reference(node.op, node.attrs, feeds)):
                 values[Value(name, output)] = array
-    return [values[value] for value in graph.results]
+    return values
 
 
 @reference(FULL)

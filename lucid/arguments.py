@@ -1,0 +1,144 @@
+"""Arguments of a compiled function: its tensors as a flat list, everything else as a hashable structure.
+
+Two calls may share a trace only if their structures are equal, so a structure holds every scalar with
+its type, and nothing that could change unnoticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from .errors import TraceError
+from .tensor import Tensor
+
+Structure: TypeAlias = "tuple[Any, ...]"
+
+LEAF: Structure = ("leaf",)
+_PLAIN = (bool, int, str, bytes, type(None), type(...), np.dtype, type, Enum)
+
+
+def flatten(value: Any) -> tuple[list[Any], Structure]:
+    """The tensors and arrays in nested lists, tuples and dicts, and the structure around them."""
+    leaves: list[Any] = []
+    return leaves, _flatten(value, leaves)
+
+
+def _flatten(value: Any, leaves: list[Any]) -> Structure:
+    if isinstance(value, Tensor | np.ndarray):
+        leaves.append(value)
+        return LEAF
+    if isinstance(value, tuple):
+        kind = type(value) if hasattr(value, "_fields") else tuple
+        return ("tuple", kind, *(_flatten(item, leaves) for item in value))
+    if isinstance(value, list):
+        return ("list", *(_flatten(item, leaves) for item in value))
+    if isinstance(value, dict):
+        if not all(isinstance(key, str | int) for key in value):
+            raise TraceError("a dict of inputs needs strings or ints as keys")
+        return ("dict", *((key, _flatten(item, leaves)) for key, item in value.items()))
+    return ("static", *static_key(value), Static(value))
+
+
+class Static:
+    """A value carried along in a structure; its key beside it decides on equality."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Static)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+def static_key(value: Any) -> tuple[Any, ...]:
+    """A hashable stand-in that is equal only for values a trace cannot tell apart."""
+    if isinstance(value, float | complex | np.generic):
+        return type(value), repr(value)  # tells 0.0 from -0.0, and NaN is equal to itself
+    if isinstance(value, _PLAIN):
+        return type(value), value
+    if isinstance(value, slice):
+        return slice, *(static_key(part) for part in (value.start, value.stop, value.step))
+    if isinstance(value, frozenset):
+        return frozenset, frozenset(map(static_key, value))
+    if isinstance(value, range):
+        return range, value
+    if callable(value):
+        return type(value), value
+    raise TraceError(
+        f"an argument of type {type(value).__name__} may change without the compiled model noticing; pass tensors, "
+        f"numbers, strings, functions, or lists, tuples and dicts of them"
+    )
+
+
+def unflatten(structure: Structure, leaves: Sequence[Any]) -> Any:
+    """The inverse of :func:`flatten`."""
+    rest = iter(leaves)
+    return _unflatten(structure, lambda: next(rest))
+
+
+def _unflatten(structure: Structure, leaf: Callable[[], Any]) -> Any:
+    kind, *parts = structure
+    if kind == "leaf":
+        return leaf()
+    if kind == "tuple":
+        items = [_unflatten(part, leaf) for part in parts[1:]]
+        return tuple(items) if parts[0] is tuple else parts[0](*items)
+    if kind == "list":
+        return [_unflatten(part, leaf) for part in parts]
+    if kind == "dict":
+        return {key: _unflatten(part, leaf) for key, part in parts}
+    return parts[-1].value
+
+
+def leaf_names(structure: Structure, prefix: str) -> Iterable[str]:
+    """A readable name for every leaf, in order: ``x``, ``x.0``, ``x.mask``."""
+    kind, *parts = structure
+    if kind == "leaf":
+        yield prefix
+    elif kind == "dict":
+        for key, part in parts:
+            yield from leaf_names(part, f"{prefix}.{key}" if prefix else str(key))
+    elif kind in ("tuple", "list"):
+        for i, part in enumerate(parts[1:] if kind == "tuple" else parts):
+            yield from leaf_names(part, f"{prefix}.{i}" if prefix else f"input_{i}")
+
+
+def to_json(structure: Structure) -> Any:
+    """A structure for a file; raises TraceError for values a file cannot hold."""
+    kind, *parts = structure
+    if kind == "leaf":
+        return ["leaf"]
+    if kind == "tuple":
+        return ["tuple", *map(to_json, parts[1:])]  # a named tuple comes back as a plain one
+    if kind == "list":
+        return ["list", *map(to_json, parts)]
+    if kind == "dict":
+        return ["dict", *([key, to_json(part)] for key, part in parts)]
+    value = parts[-1].value
+    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and np.isfinite(value)):
+        return ["static", value]
+    raise TraceError(f"a {type(value).__name__} among the arguments or results cannot be saved")
+
+
+def from_json(data: Any) -> Structure:
+    """The inverse of :func:`to_json`; raises TraceError for anything else."""
+    match data:
+        case ["leaf"]:
+            return LEAF
+        case ["tuple", *parts]:
+            return ("tuple", tuple, *map(from_json, parts))
+        case ["list", *parts]:
+            return ("list", *map(from_json, parts))
+        case ["dict", *parts] if all(isinstance(p, list) and len(p) == 2 and isinstance(p[0], str | int) for p in parts):
+            return ("dict", *((key, from_json(part)) for key, part in parts))
+        case ["static", None | bool() | int() | float() | str() as value]:
+            return ("static", *static_key(value), Static(value))
+    raise TraceError(f"not a structure of arguments: {str(data)[:60]}")

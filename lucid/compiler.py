@@ -1,0 +1,308 @@
+"""``lucid.compile``: ties graph, passes and runtime together."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+import numpy as np
+
+from . import clock
+from .archive import read_archive, write_archive
+from .arguments import Structure, flatten, leaf_names, unflatten
+from .errors import LucidError, OptionError, TraceError
+from .graph.ir import Graph
+from .graph.trace import active_trace
+from .graph.types import TensorType, as_dtype
+from .guards import function_snapshot, module_signature
+from .inspection import Profile, explain, profile
+from .nn.module import Module
+from .passes.pipeline import Pass
+from .runtime.plan import Plan
+from .specialization import Options, Specialization
+from .tensor import Tensor
+from .tracing import Recorder
+from .verification import check_pass
+
+SPECIALIZATIONS = 64
+"""How many traces a compiled model keeps."""
+
+
+class CompiledModel:
+    """A model that runs as a NumPy program.
+
+    Call it like the model. It is traced again whenever something it depends on has changed: types and
+    structure of the arguments, scalars, the model's mode, attributes, hooks and parameters. Weights are
+    read afresh, not traced. It may be called from many threads at once.
+
+    Attributes
+    ----------
+    model
+        What was compiled; None for a model loaded from a file.
+    """
+
+    def __init__(self, model: Callable[..., Any] | None, specs: Sequence[TensorType], options: Options) -> None:
+        self.model = model
+        self.options = options
+        self._specs = tuple(specs)
+        self._lock = RLock()
+        self._traces: OrderedDict[Any, Specialization] = OrderedDict()
+        self._latest: Specialization | None = None
+        self._modules: list[Module] = list(model.modules()) if isinstance(model, Module) else []
+        self._signature: tuple[Any, ...] = ()
+        self._seen = -1
+        if specs:
+            leaves, structure = flatten((self._specs_as_arrays(), {}))
+            self._fixed: Structure | None = structure
+            self._specialize(structure, leaves)
+        else:
+            self._fixed = None
+
+    @classmethod
+    def from_specialization(cls, specialization: Specialization) -> CompiledModel:
+        """A compiled model without a model behind it (from a file)."""
+        self = cls(None, (), specialization.options)
+        self._latest = specialization
+        self._fixed = specialization.inputs
+        return self
+
+    def _specs_as_arrays(self) -> tuple[Any, ...]:
+        return tuple(np.empty(0, t.dtype) for t in self._specs)
+
+    # ------------------------------------------------------------ calling
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if active_trace.get() is not None and self.model is not None:
+            return self.model(*args, **kwargs)  # part of a larger trace
+        leaves, structure = flatten((args, kwargs))
+        return self._find(structure, leaves)(leaves)
+
+    def _find(self, structure: Structure, leaves: Sequence[Any]) -> Specialization:
+        if self._fixed is not None and structure != self._fixed:
+            raise OptionError(
+                f"compiled for {len(list(leaf_names(self._fixed, '')))} positional inputs as given to lucid.compile; "
+                f"this call has other arguments. Compile without specs to specialise at each call"
+            )
+        if self.model is None:
+            assert self._latest is not None
+            return self._latest
+        if clock.structure.now != self._seen:
+            self._look()
+        types = () if self._fixed is not None else tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+        key = (self._signature, self._function_state(), structure, types)
+        found = self._traces.get(key)
+        if found is None:
+            found = self._specialize(structure, leaves)
+        self._latest = found
+        return found
+
+    def _look(self) -> None:
+        """Compute the signature of everything the traces depend on besides the arguments."""
+        now = clock.structure.now
+        if isinstance(self.model, Module):
+            known = {id(m) for m in self.model.modules()}
+            self._modules = [*self.model.modules(), *(m for m in self._modules if id(m) not in known)]
+        self._signature, volatile = module_signature(self._modules)
+        self._seen = -1 if volatile else now
+
+    def _function_state(self) -> tuple[Any, ...]:
+        return () if isinstance(self.model, Module) or self.model is None else function_snapshot(self.model)
+
+    # ------------------------------------------------------------ tracing
+
+    def _specialize(self, structure: Structure, leaves: Sequence[Any]) -> Specialization:
+        with self._lock:
+            types = self._specs or [TensorType(tuple(x.shape), as_dtype(x.dtype)) for x in leaves]
+            self._look()
+            before = len(self._modules)
+            trained = isinstance(self.model, Module) and self.model.training
+            recorder, graph, outputs = self._record(structure, types)
+            extra = [m for m in recorder.modules.values() if all(m is not known for known in self._modules)]
+            self._modules.extend(extra)
+            if len(self._modules) != before:
+                self._look()
+            training = trained or any(m.training for m in recorder.modules.values())
+            made = Specialization(
+                graph,
+                structure,
+                outputs,
+                recorder.state,
+                training=training,
+                options=self.options,
+                observer=check_pass(recorder.state) if self.options.verify else None,
+            )
+            types_key = () if self._specs else tuple((x.shape, x.dtype) for x in leaves)
+            self._traces[(self._signature, self._function_state(), structure, types_key)] = made
+            while len(self._traces) > SPECIALIZATIONS:
+                self._traces.popitem(last=False)
+            self._latest = made
+            if self._specs:
+                made.graph  # noqa: B018 - optimise now, so that what cannot be compiled is reported here
+            return made
+
+    def _record(self, structure: Structure, types: Sequence[TensorType]) -> tuple[Recorder, Graph, Structure]:
+        assert self.model is not None
+        names: dict[int, str] = {}
+        paths: dict[int, str] = {}
+        if isinstance(self.model, Module):
+            names = {id(t): n for n, t in (*self.model.named_parameters(), *self.model.named_buffers())}
+            paths = {id(m): p for p, m in self.model.named_modules()}
+        recorder = Recorder(names, paths)
+        with recorder.active():
+            labels = _labels(self.model, structure)
+            inputs = [recorder.input(t, label) for t, label in zip(types, labels, strict=True)]
+            args, kwargs = unflatten(structure, inputs)
+            result = self.model(*args, **kwargs)
+            results, outputs = flatten(result)
+            if not results:
+                raise TraceError("the compiled function returns no tensor")
+            return recorder, recorder.finish(results), outputs
+
+    def _current(self) -> Specialization:
+        if self._latest is None:
+            raise LucidError("nothing is compiled yet: call the compiled model once, or give lucid.compile a spec")
+        return self._latest
+
+    # ------------------------------------------------------------ what it became
+
+    @property
+    def traced(self) -> Graph:
+        """The graph as traced, before any pass."""
+        return self._current().traced
+
+    @property
+    def graph(self) -> Graph:
+        """The graph after the passes."""
+        return self._current().graph
+
+    @property
+    def backward_graph(self) -> Graph:
+        """The optimised graph that computes the gradients of the trainable parameters (and of no input)."""
+        spec = self._current()
+        wanted = tuple(False for _ in spec.traced.inputs)
+        if not spec.trainable:
+            wanted = tuple(t.dtype.kind == "f" for t in spec.traced.input_types)
+        return spec.split(wanted).backward
+
+    @property
+    def plan(self) -> Plan:
+        """The inference plan of the latest call; for a symbolic batch before any call, that of size 1."""
+        spec = self._current()
+        for (kind, _, _), executable in reversed(spec._executables.items()):
+            if kind == "inference":
+                return executable.plan
+        return spec.executable("inference", tuple((name, 1) for name in spec.graph.symbols)).plan
+
+    @property
+    def source(self) -> str:
+        """The NumPy program of :attr:`plan`."""
+        plan = self.plan
+        for executable in self._current()._executables.values():
+            if executable.plan is plan:
+                return executable.source.text
+        raise LucidError("the plan has no program")
+
+    def explain(self) -> str:
+        """For every node of the optimised graph: what it computes, where it comes from, which passes made it."""
+        return explain(self.graph)
+
+    def profile(self, *args: Any, repeat: int = 10) -> Profile:
+        """Time every step of the plan on these inputs: the median of ``repeat`` runs, in seconds."""
+        leaves, structure = flatten((args, {}))
+        spec = self._find(structure, leaves)
+        arrays = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        executable = spec.executable("inference", spec.sizes(arrays))
+        parameters = [spec.state[name]._array for name in executable.parameters]
+        return profile(executable.plan, parameters, arrays, repeat)
+
+    def draw(self, path: str | Path) -> None:
+        """Draw the optimised graph; the suffix (.svg, .dot, .png, .pdf) says as what."""
+        self.graph.draw(path)
+
+    def save(self, path: str | Path) -> None:
+        """Write graphs and weights to a ``.lucid`` file."""
+        write_archive(path, self._current())
+
+    def __repr__(self) -> str:
+        name = type(self.model).__name__ if isinstance(self.model, Module) else getattr(self.model, "__name__", "file")
+        return f"<compiled {name}: {len(self._traces) or int(self._latest is not None)} traces>"
+
+
+def _labels(model: Callable[..., Any], structure: Structure) -> list[str]:
+    """Names of the inputs, from the function's own argument names."""
+    _, _, positional, keyword = structure
+    function = model.forward if isinstance(model, Module) else model
+    try:
+        known = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        known = []
+    labels: list[str] = []
+    for i, part in enumerate(positional[2:]):
+        labels.extend(leaf_names(part, known[i] if i < len(known) else f"input_{i}"))
+    labels.extend(leaf_names(keyword, ""))
+    return labels
+
+
+def compile(
+    model: Callable[..., Any] | None = None,
+    *specs: TensorType,
+    threads: int | None = None,
+    exact: bool = False,
+    verify: bool = False,
+    passes: Sequence[Pass] | None = None,
+) -> Any:
+    """Compile a module or a function of tensors.
+
+    Parameters
+    ----------
+    model
+        An ``nn.Module`` or a function. Without it, a decorator is returned.
+    *specs
+        Types of the positional inputs (:func:`lucid.spec`), possibly with symbolic dimensions; then
+        it is traced and optimised now, once for all sizes. Without them, at the first call with new types.
+    threads
+        How many threads one call may use; by default :func:`lucid.get_num_threads`.
+    exact
+        Take no lowering that rounds differently from a plain sum of products.
+    verify
+        Run every pass's input and output on sampled values through the reference, and raise
+        :class:`PassError` naming the pass and node where they differ.
+    passes
+        The inference passes to run instead of the usual ones.
+
+    Returns
+    -------
+    CompiledModel
+
+    Raises
+    ------
+    TraceError
+        For what cannot be traced, with the user's line and the way out.
+    """
+    options = Options(threads, exact, verify, None if passes is None else tuple(passes))
+    if model is None:
+        return functools.partial(compile, threads=threads, exact=exact, verify=verify, passes=passes)
+    if not callable(model):
+        raise OptionError(f"compile: expected a module or a function, got {type(model).__name__}")
+    for spec in specs:
+        if not isinstance(spec, TensorType):
+            raise OptionError(f"compile: inputs are described by lucid.spec(...), got {spec!r}")
+    return CompiledModel(model, specs, options)
+
+
+def load(path: str | Path, *, threads: int | None = None, exact: bool = False) -> CompiledModel:
+    """Read a compiled model from a ``.lucid`` file; nothing in the file is executed.
+
+    Raises
+    ------
+    FileError, GraphError
+        Where the file is not what it claims to be.
+    """
+    return CompiledModel.from_specialization(read_archive(path, Options(threads, exact)))
+
+

@@ -1,0 +1,244 @@
+"""Average pooling, and adaptive pooling, whose windows follow from the size of the output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import DTypeError, OptionError, ShapeError
+from ..dims import Dim, as_dim, exact_quotient
+from ..opdef import NO_GRADIENT, Attrs, GradContext, OpDef, apply, register
+from ..types import TensorType, bool_, format_shape, int64, is_float
+from .indexing import gather
+from .pool import image_batch, max_pool2d
+from .reduce import mean
+from .shape import reshape, squeeze
+from .windows import Pads, Pair, check_rank, count_windows, pair, refuse_empty_windows, whole
+
+
+@dataclass(frozen=True)
+class AvgPoolAttrs(Attrs):
+    """Windows of an average pooling; ``padding`` is (top, left, bottom, right)."""
+
+    kernel: Pair
+    stride: Pair
+    padding: Pads = (0, 0, 0, 0)
+    ceil_mode: bool = False
+    count_include_pad: bool = True
+    divisor_override: int | None = None
+
+
+@dataclass(frozen=True)
+class AvgPoolGradAttrs(Attrs):
+    """A pooling and the height and width of what it pooled."""
+
+    pool: AvgPoolAttrs
+    height: Dim
+    width: Dim
+
+
+@dataclass(frozen=True)
+class AdaptiveAttrs(Attrs):
+    """Height and width of the output."""
+
+    height: Dim
+    width: Dim
+
+
+@dataclass(frozen=True)
+class AdaptiveGradAttrs(Attrs):
+    """Height and width of what was pooled."""
+
+    height: Dim
+    width: Dim
+
+
+def _need_float(op: str, x: TensorType) -> None:
+    check_rank(op, x)
+    if not is_float(x.dtype):
+        raise DTypeError(f"{op}: needs a floating-point tensor, got {x}")
+
+
+def _avg_infer(attrs: AvgPoolAttrs, x: TensorType) -> TensorType:
+    _need_float("avg_pool2d", x)
+    if min(*attrs.kernel, *attrs.stride) < 1 or min(attrs.padding) < 0 or attrs.divisor_override == 0:
+        raise OptionError(f"avg_pool2d: no such pooling: {attrs}")
+    counts = count_windows(
+        "avg_pool2d", x, attrs.kernel, attrs.stride, attrs.padding, (1, 1), attrs.ceil_mode
+    )
+    for axis in (0, 1):
+        refuse_empty_windows(
+            "avg_pool2d", x.shape[2 + axis], counts[axis], attrs.kernel[axis], attrs.stride[axis],
+            attrs.padding[axis], attrs.padding[2 + axis], 1,
+        )  # fmt: skip
+    return x.with_shape((*x.shape[:2], *counts))
+
+
+def _avg_grad_infer(attrs: AvgPoolGradAttrs, dy: TensorType) -> TensorType:
+    check_rank("AvgPool2dGrad", dy)
+    x = dy.with_shape((*dy.shape[:2], attrs.height, attrs.width))
+    expected = _avg_infer(attrs.pool, x)
+    if dy.shape != expected.shape:
+        raise ShapeError(f"AvgPool2dGrad: needs a gradient of shape {format_shape(expected.shape)}, got {dy}")
+    return x
+
+
+def _adaptive_check(op: str, height: Dim, width: Dim, x: TensorType) -> None:
+    if any(isinstance(size, int) and size < 1 for size in (height, width)) or 0 in x.shape[2:]:
+        raise ShapeError(f"{op}: an output of {height} x {width} cannot be pooled from {x}")
+
+
+def _adaptive_infer(attrs: AdaptiveAttrs, x: TensorType) -> TensorType:
+    _need_float("adaptive_avg_pool2d", x)
+    _adaptive_check("adaptive_avg_pool2d", attrs.height, attrs.width, x)
+    return x.with_shape((*x.shape[:2], attrs.height, attrs.width))
+
+
+def _adaptive_grad_infer(attrs: AdaptiveGradAttrs, dy: TensorType) -> TensorType:
+    _need_float("AdaptiveAvgPool2dGrad", dy)
+    return dy.with_shape((*dy.shape[:2], attrs.height, attrs.width))
+
+
+def _adaptive_arg_infer(attrs: AdaptiveAttrs, x: TensorType) -> TensorType:
+    check_rank("adaptive_max_pool2d", x)
+    if x.dtype == bool_:
+        raise DTypeError("adaptive_max_pool2d: not defined for bool")
+    _adaptive_check("adaptive_max_pool2d", attrs.height, attrs.width, x)
+    return TensorType((*x.shape[:2], attrs.height, attrs.width), int64)
+
+
+def _avg_gradient(c: GradContext) -> list[Any]:
+    return [apply(AVG_POOL_GRAD, AvgPoolGradAttrs(c.attrs, *c.inputs[0].type.shape[2:]), c.dy)]
+
+
+def _adaptive_gradient(c: GradContext) -> list[Any]:
+    return [apply(ADAPTIVE_AVG_POOL_GRAD, AdaptiveGradAttrs(*c.inputs[0].type.shape[2:]), c.dy)]
+
+
+def _adaptive_grad_gradient(c: GradContext) -> list[Any]:
+    return [apply(ADAPTIVE_AVG_POOL, AdaptiveAttrs(*c.inputs[0].type.shape[2:]), c.dy)]
+
+
+AVG_POOL = register(OpDef("AvgPool2d", _avg_infer, _avg_gradient, attrs=AvgPoolAttrs))
+AVG_POOL_GRAD = register(
+    OpDef(
+        "AvgPool2dGrad",
+        _avg_grad_infer,
+        lambda c: [apply(AVG_POOL, c.attrs.pool, c.dy)],
+        attrs=AvgPoolGradAttrs,
+        inputs=("dy",),
+        outputs=("dx",),
+    )
+)
+ADAPTIVE_AVG_POOL = register(
+    OpDef("AdaptiveAvgPool2d", _adaptive_infer, _adaptive_gradient, attrs=AdaptiveAttrs)
+)
+ADAPTIVE_AVG_POOL_GRAD = register(
+    OpDef(
+        "AdaptiveAvgPool2dGrad",
+        _adaptive_grad_infer,
+        _adaptive_grad_gradient,
+        attrs=AdaptiveGradAttrs,
+        inputs=("dy",),
+        outputs=("dx",),
+    )
+)
+#: Where the maximum of each adaptive window stands, as row * width + column.
+ADAPTIVE_ARG_MAX = register(
+    OpDef("AdaptiveArgMax2d", _adaptive_arg_infer, NO_GRADIENT, attrs=AdaptiveAttrs, outputs=("index",))
+)
+
+
+def avg_pool2d(
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Any:
+    """Mean over sliding windows, as ``torch.nn.functional.avg_pool2d``.
+
+    Parameters
+    ----------
+    x
+        Floats of shape (N, C, H, W) or (C, H, W).
+    kernel_size, stride, padding
+        An int, or two (vertical, horizontal). ``stride=None`` is the kernel size.
+    ceil_mode
+        Let a last window hang over the end; what lies beyond the padding is never counted.
+    count_include_pad
+        Count the zeros of the padding in the mean.
+    divisor_override
+        Divide each sum by this instead of the count.
+    """
+    x, single = image_batch("avg_pool2d", x)
+    kernel = pair("avg_pool2d", "kernel_size", kernel_size, 1)
+    vertical, horizontal = pair("avg_pool2d", "padding", padding, 0)
+    if divisor_override is not None:
+        divisor_override = whole("avg_pool2d", "divisor_override", divisor_override, 1)
+    attrs = AvgPoolAttrs(
+        kernel,
+        kernel if stride is None else pair("avg_pool2d", "stride", stride, 1),
+        (vertical, horizontal, vertical, horizontal),
+        bool(ceil_mode),
+        bool(count_include_pad),
+        divisor_override,
+    )
+    y = apply(AVG_POOL, attrs, x)
+    return squeeze(y, 0) if single else y
+
+
+def _output_size(op: str, output_size: Any, x: TensorType) -> tuple[Dim, Dim]:
+    sizes = tuple(output_size) if isinstance(output_size, tuple | list) else (output_size, output_size)
+    if len(sizes) != 2:
+        raise OptionError(f"{op}: output_size must be one int or two (height, width), got {output_size!r}")
+    dims = [x.shape[2 + i] if s is None else as_dim(s, f"{op}: output_size") for i, s in enumerate(sizes)]
+    if any(isinstance(dim, int) and dim < 1 for dim in dims):
+        raise OptionError(f"{op}: output_size must be positive, got {output_size!r}")
+    return dims[0], dims[1]
+
+
+def _even_windows(x: TensorType, height: Dim, width: Dim) -> Pair | None:
+    """The window size, where the output's size divides the input's."""
+    sizes = (exact_quotient(x.shape[2], height), exact_quotient(x.shape[3], width))
+    return sizes if all(isinstance(size, int) and size > 0 for size in sizes) else None  # type: ignore[return-value]
+
+
+def adaptive_avg_pool2d(x: Any, output_size: Any) -> Any:
+    """Mean over windows that divide the input into ``output_size`` (int, or height and width; None keeps a size).
+
+    Window i spans floor(i H / H_out) to ceil((i + 1) H / H_out).
+    """
+    x, single = image_batch("adaptive_avg_pool2d", x)
+    height, width = _output_size("adaptive_avg_pool2d", output_size, x.type)
+    even = _even_windows(x.type, height, width)
+    if height == 1 and width == 1:
+        _adaptive_infer(AdaptiveAttrs(1, 1), x.type)
+        y = mean(x, (2, 3), keepdim=True)
+    elif even:
+        y = avg_pool2d(x, even)
+    else:
+        y = apply(ADAPTIVE_AVG_POOL, AdaptiveAttrs(height, width), x)
+    return squeeze(y, 0) if single else y
+
+
+def adaptive_max_pool2d(x: Any, output_size: Any, return_indices: bool = False) -> Any:
+    """Maximum over windows that divide the input into ``output_size``, as :func:`adaptive_avg_pool2d`.
+
+    With ``return_indices`` also where each maximum stands, as int64 ``row * W + column``.
+    """
+    x, single = image_batch("adaptive_max_pool2d", x)
+    height, width = _output_size("adaptive_max_pool2d", output_size, x.type)
+    even = _even_windows(x.type, height, width)
+    if even:
+        y, index = max_pool2d(x, even, even, return_indices=True) if return_indices else (max_pool2d(x, even, even), None)
+    else:
+        index = apply(ADAPTIVE_ARG_MAX, AdaptiveAttrs(height, width), x)
+        batch = x.type.shape[:2]
+        flat = gather(reshape(x, (*batch, -1)), 2, reshape(index, (*batch, height * width)))
+        y = reshape(flat, (*batch, height, width))
+    if single:
+        y, index = squeeze(y, 0), None if index is None else squeeze(index, 0)
+    return (y, index) if return_indices else y

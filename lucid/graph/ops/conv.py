@@ -1,0 +1,314 @@
+"""Two-dimensional convolution, its two gradients, and transposed convolution. The three gradients close on themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import DTypeError, OptionError, ShapeError
+from ..dims import Dim
+from ..opdef import Attrs, GradContext, OpDef, apply, register
+from ..types import TensorType, format_shape, is_float
+from .pool import image_batch
+from .shape import reshape, squeeze
+from .windows import Pads, Pair, check_rank, count_windows, pair, whole
+
+
+@dataclass(frozen=True)
+class ConvAttrs(Attrs):
+    """How the windows lie; ``padding`` is (top, left, bottom, right)."""
+
+    stride: Pair = (1, 1)
+    padding: Pads = (0, 0, 0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class ConvInputAttrs(Attrs):
+    """A convolution and the height and width of its input."""
+
+    conv: ConvAttrs
+    height: Dim
+    width: Dim
+
+
+@dataclass(frozen=True)
+class ConvWeightAttrs(Attrs):
+    """A convolution and the height and width of its kernel."""
+
+    conv: ConvAttrs
+    kernel: Pair
+
+
+@dataclass(frozen=True)
+class ConvTransposeAttrs(Attrs):
+    """Transposed convolution; ``output_padding`` is (bottom, right)."""
+
+    conv: ConvAttrs
+    output_padding: Pair = (0, 0)
+
+
+def _check_attrs(a: ConvAttrs) -> None:
+    if min(*a.stride, *a.dilation, a.groups) < 1 or min(a.padding) < 0:
+        raise OptionError(f"conv2d: no such convolution: {a}")
+
+
+def _check_types(op: str, x: TensorType, w: TensorType) -> None:
+    if x.rank != 4 or w.rank != 4:
+        raise ShapeError(f"{op}: needs an image batch (N, C, H, W) and a weight of rank 4, got {x} and {w}")
+    if x.dtype != w.dtype or not is_float(x.dtype):
+        raise DTypeError(f"{op}: needs input and weight of one floating-point type, got {x} and {w}")
+
+
+def _check_groups(op: str, channels: Dim, outputs: Dim, groups: int) -> None:
+    if isinstance(channels, int) and isinstance(outputs, int) and (channels % groups or outputs % groups):
+        raise ShapeError(f"{op}: {groups} groups do not divide {channels} input and {outputs} output channels")
+
+
+def conv_output(attrs: ConvAttrs, x: TensorType, w: TensorType) -> TensorType:
+    """Type of ``conv2d(x, w)``; raises where they do not fit."""
+    _check_attrs(attrs)
+    _check_types("conv2d", x, w)
+    _check_groups("conv2d", x.shape[1], w.shape[0], attrs.groups)
+    if x.shape[1] != w.shape[1] * attrs.groups:
+        raise ShapeError(
+            f"conv2d: the input {format_shape(x.shape)} has {x.shape[1]} channels, the weight {format_shape(w.shape)} "
+            f"with groups={attrs.groups} takes {w.shape[1] * attrs.groups}"
+        )
+    if not all(isinstance(k, int) and k > 0 for k in w.shape[2:]):
+        raise ShapeError(f"conv2d: the kernel of the weight {w} must have a positive size")
+    counts = count_windows("conv2d", x, w.shape[2:], attrs.stride, attrs.padding, attrs.dilation)  # type: ignore[arg-type]
+    return x.with_shape((x.shape[0], w.shape[0], *counts))
+
+
+def check_bias(op: str, bias: TensorType, outputs: Dim, like: TensorType) -> None:
+    if bias.shape != (outputs,) or bias.dtype != like.dtype:
+        raise ShapeError(f"{op}: the bias must be {like.dtype.name}[{outputs}], got {bias}")
+
+
+def _conv_infer(attrs: ConvAttrs, x: TensorType, w: TensorType, b: TensorType | None = None) -> TensorType:
+    y = conv_output(attrs, x, w)
+    if b is not None:
+        check_bias("conv2d", b, w.shape[0], x)
+    return y
+
+
+def _input_infer(attrs: ConvInputAttrs, dy: TensorType, w: TensorType) -> TensorType:
+    _check_types("Conv2dGradInput", dy, w)
+    x = dy.with_shape((dy.shape[0], w.shape[1] * attrs.conv.groups, attrs.height, attrs.width))
+    y = conv_output(attrs.conv, x, w)
+    if y.shape != dy.shape:
+        raise ShapeError(f"Conv2dGradInput: needs a gradient of shape {format_shape(y.shape)}, got {dy}")
+    return x
+
+
+def _weight_infer(attrs: ConvWeightAttrs, x: TensorType, dy: TensorType) -> TensorType:
+    check_rank("Conv2dGradWeight", dy)
+    _check_types("Conv2dGradWeight", x, dy)
+    _check_groups("Conv2dGradWeight", x.shape[1], dy.shape[1], attrs.conv.groups)
+    w = x.with_shape((dy.shape[1], x.shape[1] // attrs.conv.groups, *attrs.kernel))
+    y = conv_output(attrs.conv, x, w)
+    if y.shape != dy.shape:
+        raise ShapeError(f"Conv2dGradWeight: needs a gradient of shape {format_shape(y.shape)}, got {dy}")
+    return w
+
+
+def _grad_input(conv: ConvAttrs, dy: Any, w: Any, height: Dim, width: Dim) -> Any:
+    return apply(CONV_GRAD_INPUT, ConvInputAttrs(conv, height, width), dy, w)
+
+
+def _grad_weight(conv: ConvAttrs, x: Any, dy: Any, kernel: Any) -> Any:
+    return apply(CONV_GRAD_WEIGHT, ConvWeightAttrs(conv, tuple(kernel)), x, dy)
+
+
+def _conv_gradient(c: GradContext) -> list[Any | None]:
+    x, w = c.inputs[:2]
+    gradients = [
+        _grad_input(c.attrs, c.dy, w, *x.type.shape[2:]) if c.wanted[0] else None,
+        _grad_weight(c.attrs, x, c.dy, w.type.shape[2:]) if c.wanted[1] else None,
+    ]
+    if len(c.inputs) == 3:
+        gradients.append(c.dy.sum((0, 2, 3)) if c.wanted[2] else None)
+    return gradients
+
+
+def _input_gradient(c: GradContext) -> list[Any | None]:
+    dy, w = c.inputs
+    return [
+        apply(CONV, c.attrs.conv, c.dy, w) if c.wanted[0] else None,
+        _grad_weight(c.attrs.conv, c.dy, dy, w.type.shape[2:]) if c.wanted[1] else None,
+    ]
+
+
+def _weight_gradient(c: GradContext) -> list[Any | None]:
+    x, dy = c.inputs
+    return [
+        _grad_input(c.attrs.conv, dy, c.dy, *x.type.shape[2:]) if c.wanted[0] else None,
+        apply(CONV, c.attrs.conv, x, c.dy) if c.wanted[1] else None,
+    ]
+
+
+def _transpose_input_size(attrs: ConvTransposeAttrs, x: TensorType, w: TensorType) -> tuple[Dim, Dim]:
+    """Height and width of the transposed convolution's output."""
+    conv, sizes = attrs.conv, []
+    for axis in (0, 1):
+        extent = conv.dilation[axis] * (w.shape[2 + axis] - 1) + 1
+        pads = conv.padding[axis] + conv.padding[2 + axis]
+        sizes.append((x.shape[2 + axis] - 1) * conv.stride[axis] - pads + extent + attrs.output_padding[axis])
+    return sizes[0], sizes[1]
+
+
+def _transpose_infer(
+    attrs: ConvTransposeAttrs, x: TensorType, w: TensorType, b: TensorType | None = None
+) -> TensorType:
+    op = "conv_transpose2d"
+    _check_attrs(attrs.conv)
+    _check_types(op, x, w)
+    if x.shape[1] != w.shape[0]:
+        raise ShapeError(
+            f"{op}: the input {format_shape(x.shape)} has {x.shape[1]} channels, the weight {format_shape(w.shape)} "
+            f"takes {w.shape[0]}"
+        )
+    for axis in (0, 1):
+        if not 0 <= attrs.output_padding[axis] < max(attrs.conv.stride[axis], attrs.conv.dilation[axis]):
+            raise OptionError(
+                f"{op}: output_padding {attrs.output_padding} must be smaller than the stride {attrs.conv.stride} "
+                f"or the dilation {attrs.conv.dilation}"
+            )
+    height, width = _transpose_input_size(attrs, x, w)
+    if any(isinstance(size, int) and size < 1 for size in (height, width)):
+        raise ShapeError(f"{op}: the output of {x} with the kernel of {w} would be {height} x {width}; use less padding")
+    if b is not None:
+        check_bias(op, b, w.shape[1] * attrs.conv.groups, x)
+    return _input_infer(ConvInputAttrs(attrs.conv, height, width), x, w)
+
+
+def _transpose_decompose(attrs: ConvTransposeAttrs, x: Any, w: Any, b: Any = None) -> Any:
+    y = _grad_input(attrs.conv, x, w, *_transpose_input_size(attrs, x.type, w.type))
+    return y if b is None else y + reshape(b, 1, -1, 1, 1)
+
+
+CONV = register(OpDef("Conv2d", _conv_infer, _conv_gradient, attrs=ConvAttrs, inputs=("x", "weight", "bias?")))
+#: Gradient of a convolution with respect to its input.
+CONV_GRAD_INPUT = register(
+    OpDef(
+        "Conv2dGradInput", _input_infer, _input_gradient, attrs=ConvInputAttrs, inputs=("dy", "weight"), outputs=("dx",)
+    )
+)
+#: Gradient of a convolution with respect to its weight.
+CONV_GRAD_WEIGHT = register(
+    OpDef(
+        "Conv2dGradWeight", _weight_infer, _weight_gradient, attrs=ConvWeightAttrs, inputs=("x", "dy"), outputs=("dw",)
+    )
+)
+#: The input gradient of a convolution as an operation of its own; ``weight`` is (C_in, C_out / groups, kh, kw).
+CONV_TRANSPOSE = register(
+    OpDef(
+        "ConvTranspose2d",
+        _transpose_infer,
+        None,
+        _transpose_decompose,
+        attrs=ConvTransposeAttrs,
+        inputs=("x", "weight", "bias?"),
+    )
+)
+
+
+def _padding(op: str, padding: Any, stride: Pair, dilation: Pair, kernel: Any) -> Pads:
+    if isinstance(padding, str):
+        if padding == "valid":
+            return 0, 0, 0, 0
+        if padding != "same":
+            raise OptionError(f'{op}: padding is a number, "same" or "valid", got {padding!r}')
+        if stride != (1, 1):
+            raise OptionError(f'{op}: padding="same" needs stride 1, got {stride}; give the padding as numbers')
+        total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        top, left = total[0] // 2, total[1] // 2
+        return top, left, total[0] - top, total[1] - left
+    if isinstance(padding, tuple | list) and len(padding) == 4:
+        top, left, bottom, right = (whole(op, "padding", p, 0) for p in padding)
+        return top, left, bottom, right
+    top, left = pair(op, "padding", padding, 0)
+    return top, left, top, left
+
+
+def conv_attrs(
+    op: str, weight: TensorType, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: Any = 1
+) -> ConvAttrs:
+    """The attributes that a convolution's arguments stand for."""
+    if weight.rank != 4:
+        raise ShapeError(f"{op}: the weight must have rank 4, got {weight}")
+    strides, dilations = pair(op, "stride", stride, 1), pair(op, "dilation", dilation, 1)
+    pads = _padding(op, padding, strides, dilations, weight.shape[2:])
+    return ConvAttrs(strides, pads, dilations, whole(op, "groups", groups, 1))
+
+
+def conv2d(
+    x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Any:
+    """Two-dimensional cross-correlation, as ``torch.nn.functional.conv2d``.
+
+    Parameters
+    ----------
+    x
+        Shape (N, C, H, W) or (C, H, W).
+    weight
+        Shape (K, C / groups, kh, kw), of the dtype of ``x``.
+    bias
+        Shape (K,), or None.
+    stride, dilation
+        An int, or two (vertical, horizontal).
+    padding
+        Zeros around the input: an int, two (vertical, horizontal), four (top, left, bottom, right), "valid" or "same".
+    groups
+        The channels fall into so many groups, each convolved on its own.
+
+    Returns
+    -------
+    Shape (N, K, H_out, W_out), H_out = floor((H + top + bottom - dilation (kh - 1) - 1) / stride) + 1.
+    """
+    x, single = image_batch("conv2d", x)
+    attrs = conv_attrs("conv2d", weight.type, stride, padding, dilation, groups)
+    y = apply(CONV, attrs, *((x, weight) if bias is None else (x, weight, bias)))
+    return squeeze(y, 0) if single else y
+
+
+def conv_transpose2d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Any:
+    """Transposed convolution, as ``torch.nn.functional.conv_transpose2d``.
+
+    Parameters
+    ----------
+    x
+        Shape (N, C, H, W) or (C, H, W).
+    weight
+        Shape (C, K / groups, kh, kw).
+    bias
+        Shape (K,), or None.
+    stride, padding, dilation, groups
+        Those of the convolution whose input gradient this is.
+    output_padding
+        Rows and columns added at the bottom and right, fewer than the stride or the dilation.
+
+    Returns
+    -------
+    Shape (N, K, H_out, W_out), H_out = (H - 1) stride - 2 padding + dilation (kh - 1) + output_padding + 1.
+    """
+    op = "conv_transpose2d"
+    x, single = image_batch(op, x)
+    if isinstance(padding, str):
+        raise OptionError(f"{op}: padding must be a number, got {padding!r}")
+    attrs = ConvTransposeAttrs(
+        conv_attrs(op, weight.type, stride, padding, dilation, groups), pair(op, "output_padding", output_padding, 0)
+    )
+    y = apply(CONV_TRANSPOSE, attrs, *((x, weight) if bias is None else (x, weight, bias)))
+    return squeeze(y, 0) if single else y

@@ -1,0 +1,235 @@
+"""Max pooling. The second output of ``MaxPool2d`` tells which tap of its window won; the gradient needs nothing else."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...errors import DTypeError, OptionError, ShapeError
+from ..dims import Dim
+from ..opdef import NO_GRADIENT, Attrs, GradContext, OpDef, apply, register
+from ..types import DType, TensorType, as_dtype, bool_, format_shape, int64, is_float
+from .shape import squeeze, unsqueeze
+from .windows import Pads, Pair, check_rank, count_windows, pair, refuse_empty_windows
+
+
+@dataclass(frozen=True)
+class MaxPoolAttrs(Attrs):
+    """Windows of a max pooling.
+
+    ``padding`` is (top, left, bottom, right). Elements of the padding are ``pad_value``: 0 competes with the
+    input's elements, -inf never wins against one.
+    """
+
+    kernel: Pair
+    stride: Pair
+    padding: Pads = (0, 0, 0, 0)
+    dilation: Pair = (1, 1)
+    ceil_mode: bool = False
+    pad_value: float = 0.0
+
+
+@dataclass(frozen=True)
+class MaxPoolGradAttrs(Attrs):
+    """A pooling and the height and width of what it pooled."""
+
+    pool: MaxPoolAttrs
+    height: Dim
+    width: Dim
+
+
+def index_dtype(kernel: Pair) -> DType:
+    """The smallest unsigned type that numbers every tap of a window, and padding after them."""
+    codes = kernel[0] * kernel[1] + 1
+    return as_dtype("uint8" if codes <= 1 << 8 else "uint16" if codes <= 1 << 16 else "uint32")
+
+
+def _check_attrs(op: str, a: MaxPoolAttrs) -> None:
+    """What the functions check too; a graph may come from a file."""
+    for name, values, least in (
+        ("kernel_size", a.kernel, 1), ("stride", a.stride, 1), ("dilation", a.dilation, 1), ("padding", a.padding, 0),
+    ):  # fmt: skip
+        if any(value < least for value in values):
+            raise OptionError(f"{op}: {name} must be at least {least}, got {values}")
+
+
+def _pool_infer(attrs: MaxPoolAttrs, x: TensorType) -> tuple[TensorType, TensorType]:
+    check_rank("max_pool2d", x)
+    _check_attrs("max_pool2d", attrs)
+    if x.dtype == bool_:
+        raise DTypeError("max_pool2d: not defined for bool; convert to uint8 first")
+    pad_constant(attrs.pad_value, x.dtype)
+    counts = count_windows(
+        "max_pool2d", x, attrs.kernel, attrs.stride, attrs.padding, attrs.dilation, attrs.ceil_mode
+    )
+    for axis in (0, 1):
+        refuse_empty_windows(
+            "max_pool2d", x.shape[2 + axis], counts[axis], attrs.kernel[axis], attrs.stride[axis],
+            attrs.padding[axis], attrs.padding[2 + axis], attrs.dilation[axis],
+        )  # fmt: skip
+    y = x.with_shape((*x.shape[:2], *counts))
+    return y, y.with_dtype(index_dtype(attrs.kernel))
+
+
+def pad_constant(pad_value: float, dtype: DType) -> Any:
+    """``pad_value`` as a number of ``dtype``; -inf is the least integer."""
+    if math.isnan(pad_value):
+        raise OptionError("max_pool2d: pad_value must be a number or -inf, got nan")
+    if is_float(dtype):
+        return dtype.type(pad_value)
+    limits = np.iinfo(dtype.name)
+    if pad_value == -math.inf:
+        return dtype.type(limits.min)
+    if pad_value != int(pad_value if math.isfinite(pad_value) else 0) or not limits.min <= pad_value <= limits.max:
+        raise OptionError(
+            f"max_pool2d: pad_value {pad_value} is not a value of {dtype.name}; use an integer in its range or -inf"
+        )
+    return dtype.type(int(pad_value))
+
+
+def _pooled(op: str, attrs: MaxPoolGradAttrs, like: TensorType) -> tuple[TensorType, TensorType]:
+    """Types of the pooling's input and output, for values with the batch and channels of ``like``."""
+    check_rank(op, like)
+    x = like.with_shape((*like.shape[:2], attrs.height, attrs.width))
+    return x, _pool_infer(attrs.pool, x)[0]
+
+
+def _check_index(op: str, attrs: MaxPoolGradAttrs, index: TensorType, y: TensorType) -> None:
+    if index.dtype != index_dtype(attrs.pool.kernel) or index.shape != y.shape:
+        raise ShapeError(f"{op}: the index must be {y.with_dtype(index_dtype(attrs.pool.kernel))}, got {index}")
+
+
+def _grad_infer(attrs: MaxPoolGradAttrs, dy: TensorType, index: TensorType) -> TensorType:
+    x, y = _pooled("MaxPool2dGrad", attrs, dy)
+    if dy.shape != y.shape or not is_float(dy.dtype):
+        raise ShapeError(f"MaxPool2dGrad: needs a gradient of shape {format_shape(y.shape)}, got {dy}")
+    _check_index("MaxPool2dGrad", attrs, index, y)
+    return x
+
+
+def _gather_infer(attrs: MaxPoolGradAttrs, x: TensorType, index: TensorType) -> TensorType:
+    expected, y = _pooled("MaxPool2dGather", attrs, x)
+    if x.shape != expected.shape or not is_float(x.dtype):
+        raise ShapeError(f"MaxPool2dGather: needs a tensor of shape {format_shape(expected.shape)}, got {x}")
+    _check_index("MaxPool2dGather", attrs, index, y)
+    return y
+
+
+def _positions_infer(attrs: MaxPoolGradAttrs, index: TensorType) -> TensorType:
+    _, y = _pooled("MaxPool2dPositions", attrs, index.with_dtype(int64))
+    _check_index("MaxPool2dPositions", attrs, index, y)
+    return y
+
+
+def _pool_gradient(c: GradContext) -> list[Any]:
+    height, width = c.inputs[0].type.shape[2:]
+    return [apply(MAX_POOL_GRAD, MaxPoolGradAttrs(c.attrs, height, width), c.dy, c.outputs[1])]
+
+
+MAX_POOL = register(OpDef("MaxPool2d", _pool_infer, _pool_gradient, attrs=MaxPoolAttrs, outputs=("y", "index")))
+#: Sends each element of ``dy`` to the element that won its window; padding's share goes nowhere.
+MAX_POOL_GRAD = register(
+    OpDef(
+        "MaxPool2dGrad",
+        _grad_infer,
+        lambda c: [apply(MAX_POOL_GATHER, c.attrs, c.dy, c.inputs[1]), None],
+        attrs=MaxPoolGradAttrs,
+        inputs=("dy", "index"),
+        outputs=("dx",),
+    )
+)
+#: Takes from each window the element that the index names, 0 for padding: the transpose of ``MaxPool2dGrad``.
+MAX_POOL_GATHER = register(
+    OpDef(
+        "MaxPool2dGather",
+        _gather_infer,
+        lambda c: [apply(MAX_POOL_GRAD, c.attrs, c.dy, c.inputs[1]), None],
+        attrs=MaxPoolGradAttrs,
+        inputs=("x", "index"),
+    )
+)
+#: Positions of the winners, row * width + column, -1 for padding.
+MAX_POOL_POSITIONS = register(
+    OpDef("MaxPool2dPositions", _positions_infer, NO_GRADIENT, attrs=MaxPoolGradAttrs, inputs=("index",))
+)
+
+
+def image_batch(op: str, x: Any) -> tuple[Any, bool]:
+    """``x`` as (N, C, H, W), and whether it came as (C, H, W)."""
+    if x.type.rank not in (3, 4):
+        raise ShapeError(f"{op}: needs a tensor (N, C, H, W) or (C, H, W), got {x.type}")
+    single = x.type.rank == 3
+    return (unsqueeze(x, 0) if single else x), single
+
+
+def max_pool2d(
+    x: Any,
+    kernel_size: Any = 1,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    *,
+    pad_value: float = 0.0,
+    return_indices: bool = False,
+) -> Any:
+    """Maximum over sliding windows.
+
+    Parameters
+    ----------
+    x
+        Shape (N, C, H, W) or (C, H, W); floats or integers.
+    kernel_size, stride, padding, dilation
+        An int, or two (vertical, horizontal). ``stride=None`` is the kernel size.
+    ceil_mode
+        Let a last window hang over the end, if it starts in the input or the padding before it. What lies beyond
+        the padding is not there.
+    pad_value
+        What the padding holds. 0.0 competes with the input; -inf (PyTorch's padding) does not.
+    return_indices
+        Also return where each maximum stands, as int64 ``row * W + column``; -1 where padding won.
+
+    Returns
+    -------
+    Shape (N, C, H_out, W_out) with H_out = floor((H + 2 padding - dilation (kernel_size - 1) - 1) / stride) + 1,
+    or the pair with the positions. The first maximum in row-major order wins, an element of the input before
+    padding, and NaN before any number.
+
+    Raises
+    ------
+    OptionError
+        An argument that is not positive (padding: negative), not an int, or of the wrong length; padding that lets
+        a window see only padding.
+    ShapeError
+        A tensor of another rank; a window larger than the padded input.
+    """
+    x, single = image_batch("max_pool2d", x)
+    attrs = max_pool_attrs(kernel_size, stride, padding, dilation, ceil_mode, pad_value)
+    y, index = apply(MAX_POOL, attrs, x)
+    if not return_indices:
+        return squeeze(y, 0) if single else y
+    positions = apply(MAX_POOL_POSITIONS, MaxPoolGradAttrs(attrs, *x.type.shape[2:]), index)
+    return (squeeze(y, 0), squeeze(positions, 0)) if single else (y, positions)
+
+
+def max_pool_attrs(
+    kernel_size: Any = 1, stride: Any = 1, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
+    pad_value: float = 0.0,
+) -> MaxPoolAttrs:  # fmt: skip
+    """The attributes that the arguments of :func:`max_pool2d` stand for."""
+    op = "max_pool2d"
+    kernel = pair(op, "kernel_size", kernel_size, 1)
+    vertical, horizontal = pair(op, "padding", padding, 0)
+    if isinstance(pad_value, bool) or not isinstance(pad_value, int | float | np.integer | np.floating):
+        raise OptionError(f"{op}: pad_value must be a number, got {pad_value!r}")
+    return MaxPoolAttrs(
+        kernel,
+        kernel if stride is None else pair(op, "stride", stride, 1),
+        (vertical, horizontal, vertical, horizontal),
+        pair(op, "dilation", dilation, 1),
+        bool(ceil_mode),
+        float(pad_value),
+    )

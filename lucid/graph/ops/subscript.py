@@ -1,0 +1,184 @@
+"""``x[...]``: what stands between the brackets, turned into a slice, a reshape and a look-up.
+
+The rules are PyTorch's (integers select first, then tensors index), and NumPy's negative steps work too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...errors import OptionError, ShapeError
+from ..dims import Dim, SymDim, as_dim
+from ..opdef import AbstractTensor, T
+from ..types import bool_, format_shape
+from .indexing import concrete_array, index_with, take_slice
+from .shape import reshape
+from .source import constant
+
+
+@dataclass
+class _Parts:
+    """What the subscript asks of each axis; ``shape`` is that of the sliced tensor without dropped axes."""
+
+    starts: list[Dim] = field(default_factory=list)
+    sizes: list[Dim] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    shape: list[Dim] = field(default_factory=list)
+    indices: list[tuple[int, Any]] = field(default_factory=list)
+
+    def take(self, start: Dim, size: Dim, step: int = 1, *, keep: bool = True) -> None:
+        self.starts.append(start)
+        self.sizes.append(size)
+        self.steps.append(step)
+        if keep:
+            self.shape.append(size)
+
+
+def getitem(x: T, key: Any) -> T:
+    """``x[key]``: ints, slices, ``None``, ``...``, integer arrays or tensors, and bool masks whose values are known.
+
+    Raises
+    ------
+    ShapeError
+        Too many indices, or an index out of range.
+    TraceError
+        A bool mask whose values are not known while a model is traced.
+    """
+    items = [_plain(x, item) for item in (key if isinstance(key, tuple) else (key,))]
+    used = sum(_axes_used(item) for item in items)
+    if items.count(...) > 1:
+        raise ShapeError("x[...]: an index can have only one ellipsis")
+    if used > x.type.rank:
+        raise ShapeError(f"x[...]: {used} indices for a tensor of rank {x.type.rank} ({x.type})")
+    if ... not in items:
+        items.append(...)
+    parts = _Parts()
+    for item in items:
+        _consume(x, item, parts, x.type.rank - used)
+    y: Any = reshape(take_slice(x, parts.starts, parts.sizes, parts.steps), tuple(parts.shape))
+    if parts.indices:
+        axes = tuple(axis for axis, _ in parts.indices)
+        y = index_with(y, axes, [index for _, index in parts.indices])
+    result: T = y
+    return result
+
+
+class _Mask(tuple[np.ndarray[Any, Any], ...]):
+    """A bool mask as the positions where it holds; ``shape`` is what it must fit."""
+
+    shape: tuple[int, ...]
+
+
+class _Index:
+    """An integer tensor (wrapped, because tensors compare element-wise)."""
+
+    def __init__(self, tensor: Any) -> None:
+        self.tensor = tensor
+
+
+def _plain(x: AbstractTensor, item: Any) -> Any:
+    """One item as None, ``...``, a slice, a dim, an :class:`_Index` or a :class:`_Mask`."""
+    if item is None or item is ... or isinstance(item, slice):
+        return item
+    if isinstance(item, bool | np.bool_):
+        raise OptionError(f"x[...]: the bool {item!r} is no index; a mask needs as many elements as the axis")
+    if isinstance(item, AbstractTensor):
+        return _mask(item) if item.type.dtype == bool_ else _Index(item)
+    if isinstance(item, list | tuple | range | np.ndarray):
+        array = np.asarray(item)
+        if array.dtype.kind == "b":
+            return _mask(array)
+        if array.size == 0 and not isinstance(item, np.ndarray):
+            array = array.astype(np.int64)
+        if array.dtype.kind not in "iu":
+            raise OptionError(f"x[...]: an array of {array.dtype} is no index; use integers or bools")
+        return _Index(constant(x, array))
+    if hasattr(item, "sym") or isinstance(item, SymDim) or hasattr(item, "__index__"):
+        return as_dim(item, "x[...]")
+    raise OptionError(
+        f"x[...]: {item!r} is no index; use ints, slices, None, ..., integer arrays or tensors, or bool masks"
+    )
+
+
+def _mask(mask: Any) -> _Mask:
+    array = concrete_array(mask, "x[mask]", "use lucid.where(mask, x, other), or multiply by the mask")
+    found = _Mask(array.nonzero()) if array.ndim else _Mask()
+    found.shape = array.shape
+    if not found:
+        raise OptionError("x[...]: a mask of rank 0 is no index")
+    return found
+
+
+def _axes_used(item: Any) -> int:
+    if isinstance(item, _Mask):
+        return len(item)
+    return 0 if item is None or item is ... else 1
+
+
+def _consume(x: AbstractTensor, item: Any, parts: _Parts, free: int) -> None:
+    """Add one item's wishes; ``free`` axes stand for the ellipsis."""
+    axis = len(parts.starts)
+    shape = x.type.shape
+    if item is ...:
+        for dim in shape[axis : axis + free]:
+            parts.take(0, dim)
+    elif item is None:
+        parts.shape.append(1)
+    elif isinstance(item, slice):
+        parts.take(*normal_slice(item, shape[axis], axis))
+    elif isinstance(item, _Mask):
+        if shape[axis : axis + len(item)] != item.shape:
+            raise ShapeError(
+                f"x[mask]: the mask of shape {format_shape(item.shape)} does not fit axes {axis} to "
+                f"{axis + len(item) - 1} of {x.type}"
+            )
+        for offset, positions in enumerate(item):
+            parts.indices.append((len(parts.shape), constant(x, positions)))
+            parts.take(0, shape[axis + offset])
+    elif isinstance(item, _Index):
+        parts.indices.append((len(parts.shape), item.tensor))
+        parts.take(0, shape[axis])
+    else:
+        parts.take(_position(item, shape[axis], axis), 1, keep=False)
+
+
+def _position(index: Dim, dim: Dim, axis: int) -> Dim:
+    if isinstance(index, SymDim):
+        return index
+    if isinstance(dim, int) and not -dim <= index < dim:
+        raise ShapeError(f"x[...]: index {index} is out of range for axis {axis} of size {dim}")
+    return dim + index if index < 0 else index
+
+
+def normal_slice(item: slice, dim: Dim, axis: int) -> tuple[Dim, Dim, int]:
+    """First index, number of elements and step of a slice of an axis of size ``dim``.
+
+    On a symbolic axis the bounds cannot be clipped to the size; that they lie within it is checked
+    when the size is known.
+    """
+    start, stop, step = (None if v is None else as_dim(v, "x[...]: a slice") for v in (item.start, item.stop, item.step))
+    step = 1 if step is None else step
+    if isinstance(step, SymDim) or step == 0:
+        raise OptionError(f"x[...]: the step of a slice must be an int other than 0, got {step}")
+    if isinstance(dim, int) and not isinstance(start, SymDim) and not isinstance(stop, SymDim):
+        chosen = range(*slice(start, stop, step).indices(dim))
+        return (chosen.start if len(chosen) else 0), len(chosen), step
+    if step < 0:
+        if start is None and stop is None:
+            return dim - 1, (dim + (-step - 1)) // -step, step
+        raise ShapeError(
+            f"x[...]: a slice with a negative step and bounds on axis {axis} of symbolic size {dim}; "
+            f"slice forwards first, then turn it around with [::-1]"
+        )
+    first = _bound(start, 0, dim)
+    size = _bound(stop, dim, dim) - first
+    return first, size if step == 1 else (size + (step - 1)) // step, step
+
+
+def _bound(bound: Dim | None, default: Dim, dim: Dim) -> Dim:
+    if bound is None:
+        return default
+    return dim + bound if isinstance(bound, int) and bound < 0 else bound

@@ -1,0 +1,92 @@
+"""Sliding windows: the arguments and the shape rule that convolutions and poolings share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from ...errors import OptionError, ShapeError
+from ..dims import Dim
+from ..types import TensorType
+
+Pair: TypeAlias = "tuple[int, int]"
+Pads: TypeAlias = "tuple[int, int, int, int]"
+
+
+def whole(op: str, name: str, value: Any, least: int) -> int:
+    """``value`` as an int of at least ``least``; bools and floats are refused."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise OptionError(f"{op}: {name} must be an int or a tuple of ints, got {value!r}")
+    number: int = value.__index__()
+    if number < least:
+        kind = "positive" if least == 1 else f"at least {least}"
+        raise OptionError(f"{op}: {name} must be {kind}, got {number}")
+    return number
+
+
+def pair(op: str, name: str, value: Any, least: int) -> Pair:
+    """An int for both axes, or two ints (vertical, horizontal)."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        number = whole(op, name, value, least)
+        return number, number
+    if len(value) != 2:
+        raise OptionError(
+            f"{op}: {name} must be one int or two (vertical, horizontal), got {len(value)}: {tuple(value)!r}"
+        )
+    return whole(op, name, value[0], least), whole(op, name, value[1], least)
+
+
+def window_count(size: Dim, kernel: int, stride: int, before: int, after: int, dilation: int, ceil_mode: bool) -> Dim:
+    """How many windows fit along one axis.
+
+    Without ``ceil_mode`` floor((size + before + after - dilation * (kernel - 1) - 1) / stride) + 1. With it the
+    last window may hang over the end, but must start in the input or in the padding before it.
+    """
+    extent = dilation * (kernel - 1) + 1
+    if ceil_mode:
+        # the smaller of ceil((size + before + after - extent) / stride) + 1 and ceil((size + before) / stride)
+        reach: Dim = size + (before + min(0, after - extent + stride))
+        return -(-reach // stride)
+    return (size + (before + after - extent)) // stride + 1
+
+
+def count_windows(
+    op: str, x: TensorType, kernel: Pair, stride: Pair, padding: Pads, dilation: Pair, ceil_mode: bool = False
+) -> tuple[Dim, Dim]:
+    """:func:`window_count` along both axes of an image batch; raises where no window fits."""
+    counts = []
+    for axis in (0, 1):
+        size, before, after = x.shape[2 + axis], padding[axis], padding[2 + axis]
+        count = window_count(size, kernel[axis], stride[axis], before, after, dilation[axis], ceil_mode)
+        extent = dilation[axis] * (kernel[axis] - 1) + 1
+        if isinstance(count, int) and count < 1 or size == 0:
+            side = ("height", "width")[axis]
+            raise ShapeError(
+                f"{op}: a window of {extent} (kernel {kernel[axis]}, dilation {dilation[axis]}) is larger than the "
+                f"{side} {size} with its padding {before} + {after}; input {x}. Use a smaller kernel or more padding"
+            )
+        counts.append(count)
+    return counts[0], counts[1]
+
+
+def refuse_empty_windows(
+    op: str, size: Dim, count: Dim, kernel: int, stride: int, before: int, after: int, dilation: int
+) -> None:
+    """Raise where a window along an axis would see padding only."""
+    extent = dilation * (kernel - 1) + 1
+    out = f"{op}: padding {max(before, after)} lets a window of {extent} (kernel {kernel}, dilation {dilation})"
+    way = "see only padding; use less padding or a larger kernel"
+    if before >= extent:
+        raise OptionError(f"{out} {way}")
+    if not (isinstance(size, int) and isinstance(count, int)):
+        return
+    for o in {*range(min(count, -(-before // stride))), count - 1}:  # only these can miss the input
+        start = o * stride - before
+        first = start if start >= 0 else start % dilation  # the first tap at or after the input's first element
+        if first >= size or first > start + extent - 1:
+            raise OptionError(f"{out} {way} (window {o} on an input of size {size})")
+
+
+def check_rank(op: str, x: TensorType) -> None:
+    if x.rank != 4:
+        raise ShapeError(f"{op}: needs an image batch (N, C, H, W), got {x}")

@@ -1,0 +1,183 @@
+"""Checks that a graph is one: acyclic, fully wired, every type re-inferred and equal to the one stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ..errors import GraphError
+from .dims import SymDim
+from .ir import Dag, Graph, Node, Value, nx
+from .opdef import Attrs, find_op
+from .types import DTYPES, TensorType
+
+#: No value may be larger than the address space of a 64-bit processor (128 TiB).
+MAX_BYTES = 2**47
+_DTYPES = frozenset(DTYPES.values())
+
+
+def verify(graph: Graph) -> None:
+    """Check everything a graph promises; linear in its size.
+
+    Raises
+    ------
+    GraphError
+        Names the node, what is wrong with it, and where the user made it: an attribute or edge that
+        is missing or dangling, a cycle, an unknown op, a type that does not follow from the inputs
+        (memory order aside), inputs that are not the ``Input`` nodes, an output or update that does
+        not exist, a parameter that occurs twice.
+    """
+    for name in graph.dag:
+        _check_node(graph.dag, name)
+    for name in graph.order:
+        _check_types(graph.dag, name)
+    _check_interface(graph)
+
+
+def from_dag(
+    dag: Dag, outputs: Iterable[Value], inputs: Iterable[str] | None = None, updates: Iterable[tuple[str, Value]] = ()
+) -> Graph:
+    """A verified graph from a hand-made ``networkx.MultiDiGraph`` (which is copied).
+
+    Parameters
+    ----------
+    dag
+        Node attribute ``node``: a :class:`Node`; edge key: input slot; edge attribute ``output``.
+    outputs, updates
+        What it returns, and what its parameters become.
+    inputs
+        Calling order of the ``Input`` nodes; the order of insertion when omitted.
+    """
+    if not dag.is_directed() or not dag.is_multigraph():
+        raise GraphError(f"a graph is built on a networkx.MultiDiGraph, got a {type(dag).__name__}")
+    copy: Dag = nx.MultiDiGraph(dag)
+    for name in copy:
+        _check_node(copy, name)
+    if inputs is None:
+        inputs = [name for name in copy if copy.nodes[name]["node"].op.name == "Input"]
+    graph = Graph(copy, tuple(inputs), tuple(outputs), tuple(updates))
+    verify(graph)
+    return graph
+
+
+def describe(name: object, node: Node) -> str:
+    """How errors call a node: its name, its op and where the user made it."""
+    origin = str(node.origin)
+    return f"node {name!r} ({node.op.name}{f', made in {origin}' if origin else ''})"
+
+
+def _check_node(dag: Dag, name: Any) -> None:
+    if not isinstance(name, str) or not name:
+        raise GraphError(f"node {name!r}: a node's name is a non-empty string")
+    node = dag.nodes[name].get("node")
+    if not isinstance(node, Node):
+        raise GraphError(f"node {name!r}: its attribute 'node' must be a Node, got {type(node).__name__}")
+    try:
+        known = find_op(node.op.name) is node.op
+    except GraphError as error:
+        raise GraphError(f"{describe(name, node)}: {error}") from error
+    if not known:
+        raise GraphError(f"{describe(name, node)}: its op is not the one registered under that name")
+    if not isinstance(node.attrs, Attrs) or not isinstance(node.attrs, node.op.attrs):
+        wanted = node.op.attrs.__name__
+        raise GraphError(f"{describe(name, node)}: attributes must be {wanted}, got {type(node.attrs).__name__}")
+    for output in node.outputs:
+        _check_stored_type(name, node, output)
+
+
+def _check_stored_type(name: str, node: Node, type_: Any) -> None:
+    if not isinstance(type_, TensorType):
+        raise GraphError(f"{describe(name, node)}: an output's type is a TensorType, got {type_!r}")
+    if not isinstance(type_.dtype, np.dtype) or type_.dtype not in _DTYPES:
+        raise GraphError(f"{describe(name, node)}: {type_.dtype!r} is not a supported element type")
+    size: int = type_.dtype.itemsize
+    for dim in type_.shape:
+        if isinstance(dim, SymDim):
+            continue
+        if type(dim) is not int or dim < 0:
+            raise GraphError(f"{describe(name, node)}: a dimension is a non-negative int or symbolic, got {dim!r}")
+        size *= dim
+    if size > MAX_BYTES:
+        raise GraphError(f"{describe(name, node)}: a value of type {type_} takes {size} bytes, more than any memory")
+    if type_.order is not None and (
+        not all(type(axis) is int for axis in type_.order) or sorted(type_.order) != list(range(type_.rank))
+    ):
+        raise GraphError(f"{describe(name, node)}: the memory order {type_.order} is no permutation of its axes")
+
+
+def _input_types(dag: Dag, name: str) -> list[TensorType]:
+    """Types of what feeds a node, by input slot; checks that each slot is filled once, by something that exists."""
+    node: Node = dag.nodes[name]["node"]
+    found: dict[int, TensorType] = {}
+    count = 0
+    for source, edges in dag.pred[name].items():
+        outputs = dag.nodes[source]["node"].outputs
+        for slot, data in edges.items():
+            if type(slot) is not int:
+                raise GraphError(f"{describe(name, node)}: the edge from {source!r} has the key {slot!r}, no input slot")
+            output = data.get("output")
+            if type(output) is not int or not 0 <= output < len(outputs):
+                raise GraphError(
+                    f"{describe(name, node)}: input {slot} reads output {output!r} of {source!r}, which has {len(outputs)}"
+                )
+            found[slot] = outputs[output]
+            count += 1
+    if count != len(found) or any(slot not in found for slot in range(count)):
+        slots = sorted(slot for edges in dag.pred[name].values() for slot in edges)
+        raise GraphError(
+            f"{describe(name, node)}: its edges fill the input slots {slots}; "
+            f"each of 0 to {count - 1} must be filled exactly once"
+        )
+    return [found[slot] for slot in range(count)]
+
+
+def _check_types(dag: Dag, name: str) -> None:
+    node: Node = dag.nodes[name]["node"]
+    inputs = _input_types(dag, name)
+    try:
+        inferred = node.op.infer_types(node.attrs, inputs)
+    except Exception as error:  # a type rule may meet any attribute in a file or a hand-made graph
+        reason = f"{type(error).__name__}: {error}" if not isinstance(error, ValueError | TypeError) else str(error)
+        raise GraphError(f"{describe(name, node)}: {reason}") from error
+    if len(inferred) != len(node.outputs) or not all(
+        a.same_value(b) for a, b in zip(inferred, node.outputs, strict=True)
+    ):
+        stored, follows = (", ".join(str(t.with_order(None)) for t in types) for types in (node.outputs, inferred))
+        raise GraphError(f"{describe(name, node)}: its type is given as {stored}, but {follows} follows from its inputs")
+
+
+def _check_interface(graph: Graph) -> None:
+    sources = [name for name, node in graph.nodes() if node.op.name == "Input"]
+    for name in graph.inputs:
+        if name not in graph:
+            raise GraphError(f"the graph's input {name!r} is not one of its nodes")
+    if len(set(graph.inputs)) < len(graph.inputs) or set(graph.inputs) != set(sources):
+        raise GraphError(f"the graph lists the inputs {list(graph.inputs)}, its Input nodes are {sources}")
+    for value in graph.outputs:
+        _check_value(graph, value, "output")
+    parameters: dict[str, str] = {}
+    for name, node in graph.nodes():
+        if node.op.name == "Parameter":
+            label = node.attrs.name  # type: ignore[attr-defined]
+            if label in parameters:
+                raise GraphError(f"{describe(name, node)}: the parameter {label!r} is read by {parameters[label]!r} too")
+            parameters[label] = name
+    updated: set[str] = set()
+    for label, value in graph.updates:
+        _check_value(graph, value, f"update of {label!r}")
+        if label in updated:
+            raise GraphError(f"the parameter {label!r} is updated twice")
+        updated.add(label)
+        if label in parameters and not graph.type(value).same_value(graph.node(parameters[label]).outputs[0]):
+            held = graph.node(parameters[label]).outputs[0]
+            raise GraphError(f"the parameter {label!r} is a {held}, its update {value} is a {graph.type(value)}")
+
+
+def _check_value(graph: Graph, value: Any, what: str) -> None:
+    if not isinstance(value, Value) or value.node not in graph:
+        raise GraphError(f"the graph's {what} is {value}, which is not one of its nodes")
+    outputs = graph.node(value.node).outputs
+    if type(value.output) is not int or not 0 <= value.output < len(outputs):
+        raise GraphError(f"the graph's {what} is output {value.output} of {value.node!r}, which has {len(outputs)}")

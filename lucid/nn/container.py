@@ -1,0 +1,209 @@
+"""Containers of modules and parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, overload
+
+from ..errors import OptionError
+from .module import Module, Parameter
+
+
+def _position(owner: object, index: object, count: int) -> int:
+    if isinstance(index, bool) or not hasattr(index, "__index__"):
+        raise OptionError(f"{type(owner).__name__}: an index is an int or a slice, got {index!r}")
+    i: int = index.__index__()
+    if not -count <= i < count:
+        raise IndexError(f"{type(owner).__name__}: index {i} is out of range for {count} entries")
+    return i % count
+
+
+def _module(owner: object, module: object) -> Module:
+    if not isinstance(module, Module):
+        raise OptionError(f"{type(owner).__name__}: holds modules, got {type(module).__name__}")
+    return module
+
+
+class _Numbered(Module):
+    """Modules under the names "0", "1", …"""
+
+    def _entries(self) -> list[Module]:
+        return [module for module in self._modules.values() if module is not None]
+
+    def _refill(self, modules: Iterable[Module]) -> None:
+        kept = [_module(self, module) for module in modules]
+        for name in list(self._modules):
+            delattr(self, name)
+        for i, module in enumerate(kept):
+            self.add_module(str(i), module)
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._entries())
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        name = list(self._modules)[_position(self, index, len(self))]
+        setattr(self, name, _module(self, module))
+
+    def __delitem__(self, index: int | slice) -> None:
+        entries = self._entries()
+        del entries[index if isinstance(index, slice) else _position(self, index, len(entries))]
+        self._refill(entries)
+
+    def append(self, module: Module) -> Any:
+        """Add a module at the end."""
+        self.add_module(str(len(self)), _module(self, module))
+        return self
+
+    def extend(self, modules: Iterable[Module]) -> Any:
+        """Add modules at the end."""
+        for module in [_module(self, m) for m in modules]:
+            self.append(module)
+        return self
+
+    def insert(self, index: int, module: Module) -> Any:
+        """Add a module before ``index``."""
+        entries = self._entries()
+        entries.insert(index, _module(self, module))
+        self._refill(entries)
+        return self
+
+
+class Sequential(_Numbered):
+    """Modules applied one after another.
+
+    Parameters
+    ----------
+    *modules
+        The modules, or one dict from names to modules.
+    """
+
+    def __init__(self, *modules: Any) -> None:
+        super().__init__()
+        named = modules[0].items() if len(modules) == 1 and isinstance(modules[0], Mapping) else None
+        for name, module in named if named is not None else ((str(i), m) for i, m in enumerate(modules)):
+            self.add_module(name, _module(self, module))
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+
+    def __getitem__(self, index: int | slice) -> Module:
+        if isinstance(index, slice):
+            return Sequential(dict(list(self._modules.items())[index]))
+        return self._entries()[_position(self, index, len(self))]
+
+    def forward(self, x: Any) -> Any:
+        for module in self:
+            x = module(x)
+        return x
+
+
+class ModuleList(_Numbered):
+    """A list of modules, which are found as parts of the model."""
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        super().__init__()
+        self.extend(modules)
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> ModuleList: ...
+
+    def __getitem__(self, index: int | slice) -> Module:
+        if isinstance(index, slice):
+            return ModuleList(self._entries()[index])
+        return self._entries()[_position(self, index, len(self))]
+
+
+class ModuleDict(Module):
+    """A dict of modules, which are found as parts of the model."""
+
+    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] = ()) -> None:
+        super().__init__()
+        self.update(modules)
+
+    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
+        """Add modules, replacing those of the same name."""
+        pairs = modules.items() if isinstance(modules, Mapping) else modules
+        for name, module in [(name, _module(self, module)) for name, module in pairs]:
+            self.add_module(name, module)
+
+    def __getitem__(self, name: str) -> Module:
+        module = self._modules[name]
+        assert module is not None
+        return module
+
+    def __setitem__(self, name: str, module: Module) -> None:
+        self.add_module(name, _module(self, module))
+
+    def __delitem__(self, name: str) -> None:
+        if name not in self._modules:
+            raise KeyError(name)
+        delattr(self, name)
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._modules))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._modules
+
+    def pop(self, name: str) -> Module:
+        """Remove a module and return it."""
+        module = self[name]
+        del self[name]
+        return module
+
+    def clear(self) -> None:
+        """Remove all modules."""
+        for name in self:
+            del self[name]
+
+    def keys(self) -> Iterable[str]:
+        return self._modules.keys()
+
+    def values(self) -> Iterable[Module]:
+        return (self[name] for name in self)
+
+    def items(self) -> Iterable[tuple[str, Module]]:
+        return ((name, self[name]) for name in self)
+
+
+class ParameterList(Module):
+    """A list of parameters, which are found as the model's."""
+
+    def __init__(self, parameters: Iterable[Parameter] = ()) -> None:
+        super().__init__()
+        for parameter in parameters:
+            self.append(parameter)
+
+    def append(self, parameter: Parameter) -> ParameterList:
+        """Add a parameter at the end."""
+        if not isinstance(parameter, Parameter):
+            raise OptionError(f"ParameterList: holds parameters, got {type(parameter).__name__}")
+        self.register_parameter(str(len(self)), parameter)
+        return self
+
+    def __getitem__(self, index: int) -> Parameter:
+        return list(self)[_position(self, index, len(self))]
+
+    def __setitem__(self, index: int, parameter: Parameter) -> None:
+        if not isinstance(parameter, Parameter):
+            raise OptionError(f"ParameterList: holds parameters, got {type(parameter).__name__}")
+        self.register_parameter(str(_position(self, index, len(self))), parameter)
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def __iter__(self) -> Iterator[Parameter]:
+        return iter([p for p in self._parameters.values() if p is not None])
+
+    def extra_repr(self) -> str:
+        return ", ".join(str(p.type) for p in self)

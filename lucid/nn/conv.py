@@ -1,0 +1,175 @@
+"""Convolution layers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..errors import OptionError
+from . import functional as F
+from . import init
+from .checks import divides, flag, size, sizes
+from .module import Module, Parameter
+
+
+class _Conv2d(Module):
+    """What convolution and transposed convolution have in common; ``transposed`` exchanges the weight's first axes."""
+
+    transposed = False
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int],
+        padding: int | tuple[int, int] | str,
+        dilation: int | tuple[int, int],
+        groups: int,
+        bias: bool,
+        dtype: object,
+    ) -> None:
+        super().__init__()
+        self.in_channels = size(self, "in_channels", in_channels)
+        self.out_channels = size(self, "out_channels", out_channels)
+        self.kernel_size = sizes(self, "kernel_size", kernel_size)
+        self.stride = sizes(self, "stride", stride)
+        self.dilation = sizes(self, "dilation", dilation)
+        self.padding = self._padding(padding)
+        self.groups = size(self, "groups", groups)
+        divides(self, "groups", self.groups, in_channels=self.in_channels, out_channels=self.out_channels)
+        first, second = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
+        shape = (first, second // self.groups, *self.kernel_size)
+        self.weight = Parameter(init.blank(shape, dtype))
+        self.bias = Parameter(init.blank((out_channels,), dtype)) if flag(self, "bias", bias) else None
+        self.reset_parameters()
+
+    def _padding(self, padding: Any) -> Any:
+        if not isinstance(padding, str):
+            return sizes(self, "padding", padding, 0)
+        name = type(self).__name__
+        if self.transposed or padding not in ("valid", "same"):
+            allowed = "one int or two" if self.transposed else 'one int, two, "valid" or "same"'
+            raise OptionError(f"{name}: padding is {allowed}, got {padding!r}")
+        if padding == "same" and self.stride != (1, 1):
+            raise OptionError(f'{name}: padding="same" needs stride 1, got {self.stride}; give the padding as numbers')
+        return padding
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew."""
+        init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        if self.bias is not None:
+            bound = 1 / math.sqrt(math.prod(self.weight.shape[1:]))
+            init.uniform_(self.bias, -bound, bound)
+
+    def extra_repr(self) -> str:
+        parts = [f"{self.in_channels}, {self.out_channels}", f"kernel_size={self.kernel_size}", f"stride={self.stride}"]
+        ordinary = {"padding": (0, 0), "dilation": (1, 1), "output_padding": (0, 0), "groups": 1}
+        for name, value in ordinary.items():
+            own = getattr(self, name, value)
+            if own != value:
+                parts.append(f"{name}={own}")
+        if self.bias is None:
+            parts.append("bias=False")
+        return ", ".join(parts)
+
+
+class Conv2d(_Conv2d):
+    """Two-dimensional convolution (cross-correlation) of images (N, C, H, W) or (C, H, W).
+
+    Parameters
+    ----------
+    in_channels, out_channels
+        Channels before and after.
+    kernel_size, stride, padding, dilation
+        An int, or two (vertical, horizontal). Padding may also be "valid" or "same".
+    groups
+        The channels fall into so many groups, each convolved on its own.
+    bias
+        Whether to add one.
+    dtype
+        Of the parameters.
+
+    Attributes
+    ----------
+    weight
+        Shape (out_channels, in_channels / groups, kh, kw); weight and bias start uniform within ±1/sqrt(fan_in).
+    bias
+        Shape (out_channels,), or None.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] | str = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        dtype: object = "float32",
+    ) -> None:
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, dtype
+        )
+
+    def forward(self, x: Any) -> Any:
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class ConvTranspose2d(_Conv2d):
+    """Transposed convolution: the gradient of a convolution with respect to its input, as a layer.
+
+    Parameters
+    ----------
+    in_channels, out_channels
+        Channels before and after.
+    kernel_size, stride, padding, dilation
+        Those of the convolution whose gradient this is.
+    output_padding
+        Rows and columns added at the bottom and right, fewer than the stride or the dilation.
+    groups, bias, dtype
+        As in :class:`Conv2d`.
+
+    Attributes
+    ----------
+    weight
+        Shape (in_channels, out_channels / groups, kh, kw).
+    bias
+        Shape (out_channels,), or None.
+    """
+
+    transposed = True
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        output_padding: int | tuple[int, int] = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: int | tuple[int, int] = 1,
+        dtype: object = "float32",
+    ) -> None:
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, dtype
+        )
+        self.output_padding = sizes(self, "output_padding", output_padding, 0)
+        for extra, stride_, dilation_ in zip(self.output_padding, self.stride, self.dilation, strict=True):
+            if extra >= max(stride_, dilation_):
+                raise OptionError(
+                    f"ConvTranspose2d: output_padding {self.output_padding} must be smaller than the "
+                    f"stride {self.stride} or the dilation {self.dilation}"
+                )
+
+    def forward(self, x: Any) -> Any:
+        return F.conv_transpose2d(
+            x, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
+        )
+
+
+Conv2D = Conv2d

@@ -1,0 +1,23 @@
+"""Dropout layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import functional as F
+from .checks import real
+from .module import Module
+
+
+class Dropout(Module):
+    """While training, zero each element with probability ``p`` and divide the others by ``1 - p``."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        self.p = real(self, "p", p, 0.0, 1.0)
+
+    def forward(self, x: Any) -> Any:
+        return F.dropout(x, self.p, self.training)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"

@@ -1,0 +1,53 @@
+"""Fully connected layers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from . import functional as F
+from . import init
+from .checks import flag, size
+from .module import Module, Parameter
+
+
+class Linear(Module):
+    """``y = x @ weight.T + bias`` on the last axis.
+
+    Parameters
+    ----------
+    in_features, out_features
+        Sizes of the last axis before and after.
+    bias
+        Whether to add one.
+    dtype
+        Of the parameters.
+
+    Attributes
+    ----------
+    weight
+        Shape (out_features, in_features); weight and bias start uniform within ±1/sqrt(in_features).
+    bias
+        Shape (out_features,), or None.
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, dtype: object = "float32") -> None:
+        super().__init__()
+        self.in_features = size(self, "in_features", in_features)
+        self.out_features = size(self, "out_features", out_features)
+        self.weight = Parameter(init.blank((out_features, in_features), dtype))
+        self.bias = Parameter(init.blank((out_features,), dtype)) if flag(self, "bias", bias) else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew."""
+        init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        if self.bias is not None:
+            bound = 1 / math.sqrt(self.in_features)
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, x: Any) -> Any:
+        return F.linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

@@ -1,0 +1,348 @@
+"""Module: the base of all layers and models."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .. import clock
+from ..errors import LucidError, OptionError, ShapeError, TraceError
+from ..graph.trace import active_trace, user_location
+from ..graph.types import as_dtype, is_float
+from ..tensor import Tensor
+from ..tracing import TracedTensor
+
+M = TypeVar("M", bound="Module")
+
+
+class Parameter(Tensor):
+    """A tensor that a module learns; it requires a gradient unless told otherwise."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True, dtype: object = None) -> None:
+        super().__init__(data, requires_grad=requires_grad, dtype=dtype)
+
+
+class Handle:
+    """Returned when a hook is registered; ``remove()`` takes the hook away."""
+
+    def __init__(self, hooks: dict[int, Any], key: int) -> None:
+        self._hooks, self._key = hooks, key
+
+    def remove(self) -> None:
+        self._hooks.pop(self._key, None)
+        clock.structure.tick()
+
+
+class Module:
+    """Base class of layers and models.
+
+    A subclass sets parameters, buffers and other modules as attributes in ``__init__`` and defines
+    ``forward``. Setting any attribute is noticed by compiled models, which trace anew where that
+    changes what the module computes.
+    """
+
+    training: bool
+    _parameters: dict[str, Parameter | None]
+    _buffers: dict[str, Tensor | None]
+    _modules: dict[str, Module | None]
+
+    def __init__(self) -> None:
+        for name, value in (
+            ("training", True),
+            ("_parameters", {}),
+            ("_buffers", {}),
+            ("_transient", set()),
+            ("_modules", {}),
+            ("_pre_hooks", OrderedDict()),
+            ("_hooks", OrderedDict()),
+        ):
+            object.__setattr__(self, name, value)
+
+    # ------------------------------------------------------------ attributes
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_parameters" not in self.__dict__:
+            raise LucidError(f"{type(self).__name__}: call super().__init__() before setting {name!r}")
+        if isinstance(value, TracedTensor):
+            self._set_traced(name, value)
+            return
+        for table, kind in ((self._parameters, Parameter), (self._modules, Module)):
+            if isinstance(value, kind):
+                self._forget(name)
+                table[name] = value  # type: ignore[index]
+                break
+            if name in table and value is None:
+                table[name] = None  # type: ignore[index]
+                break
+        else:
+            if name in self._buffers and (value is None or isinstance(value, Tensor)):
+                self._buffers[name] = value
+            else:
+                self._forget(name)
+                object.__setattr__(self, name, value)
+        clock.structure.tick()
+
+    def _set_traced(self, name: str, value: TracedTensor) -> None:
+        """While traced, a buffer that is set is updated at every run; nothing else can hold a traced value."""
+        buffer = self._buffers.get(name)
+        if buffer is None:
+            raise TraceError(
+                f"{type(self).__name__}.{name} is set to a value of the graph being traced ({user_location()}), which "
+                f"would not happen again at later calls; register_buffer({name!r}, ...) makes it state that is updated"
+            )
+        active_trace.get().update(buffer, value)
+
+    def __getattr__(self, name: str) -> Any:
+        for table in ("_parameters", "_buffers", "_modules"):
+            entries = self.__dict__.get(table, {})
+            if name in entries:
+                return entries[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        if not self._forget(name):
+            object.__delattr__(self, name)
+        clock.structure.tick()
+
+    def _forget(self, name: str) -> bool:
+        found = False
+        for table in (self._parameters, self._buffers, self._modules, self.__dict__):
+            if name in table:
+                del table[name]  # type: ignore[attr-defined]
+                found = True
+        return found
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._parameters, *self._buffers, *self._modules]
+
+    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+        """Add a parameter under ``name``; None reserves the name."""
+        self._forget(name)
+        self._parameters[name] = parameter
+        clock.structure.tick()
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Add state that is not learnt; a buffer that is not persistent stays out of the state dict."""
+        self._forget(name)
+        self._buffers[name] = tensor
+        (self._transient.discard if persistent else self._transient.add)(name)
+        clock.structure.tick()
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Add a child under ``name``."""
+        if not name or "." in name:
+            raise OptionError(f"a module's name is not empty and has no dot, got {name!r}")
+        self._forget(name)
+        self._modules[name] = module
+        clock.structure.tick()
+
+    # ------------------------------------------------------------ the tree
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and all below it with their paths; a shared one comes once."""
+        seen: set[int] = set()
+        stack: list[tuple[str, Module]] = [(prefix, self)]
+        while stack:
+            path, module = stack.pop()
+            if id(module) in seen:
+                continue
+            seen.add(id(module))
+            yield path, module
+            children = [(f"{path}.{n}" if path else n, m) for n, m in module._modules.items() if m is not None]
+            stack.extend(reversed(children))
+
+    def modules(self) -> Iterator[Module]:
+        return (module for _, module in self.named_modules())
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        return ((name, module) for name, module in self._modules.items() if module is not None)
+
+    def children(self) -> Iterator[Module]:
+        return (module for _, module in self.named_children())
+
+    def _named(self, table: str, prefix: str) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        for path, module in self.named_modules(prefix):
+            for name, tensor in getattr(module, table).items():
+                if tensor is not None and id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    yield (f"{path}.{name}" if path else name), tensor
+
+    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
+        """All parameters with their paths; a shared one comes once."""
+        return self._named("_parameters", prefix)
+
+    def parameters(self) -> Iterator[Parameter]:
+        return (parameter for _, parameter in self.named_parameters())
+
+    def named_buffers(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+        """All buffers with their paths."""
+        return self._named("_buffers", prefix)
+
+    def buffers(self) -> Iterator[Tensor]:
+        return (buffer for _, buffer in self.named_buffers())
+
+    def get_submodule(self, path: str) -> Module:
+        """The module at a dotted path."""
+        module = self
+        for name in path.split(".") if path else ():
+            child = module._modules.get(name)
+            if child is None:
+                raise OptionError(f"{type(self).__name__} has no module at {path!r}")
+            module = child
+        return module
+
+    def apply(self: M, function: Callable[[Module], Any]) -> M:
+        """Call ``function`` on every module of the tree, children first."""
+        for module in reversed(list(self.modules())):
+            function(module)
+        return self
+
+    # ------------------------------------------------------------ modes and types
+
+    def train(self: M, mode: bool = True) -> M:
+        """Set training mode on the whole tree."""
+        if not isinstance(mode, bool):
+            raise OptionError(f"train: mode is True or False, got {mode!r}")
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self: M) -> M:
+        """Set evaluation mode: no dropout, running statistics."""
+        return self.train(False)
+
+    def requires_grad_(self: M, requires_grad: bool = True) -> M:
+        """Whether the parameters of the tree take gradients."""
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def to(self: M, dtype: object) -> M:
+        """Convert all floating-point parameters and buffers to ``dtype``, in place."""
+        wanted = as_dtype(dtype)
+        if not is_float(wanted):
+            raise OptionError(f"a module's parameters are floating-point, not {wanted.name}")
+        for tensor in (*self.parameters(), *self.buffers()):
+            if is_float(tensor.dtype) and tensor.dtype != wanted:
+                tensor.set_dtype_(wanted)
+        return self
+
+    def float(self: M) -> M:
+        return self.to("float32")
+
+    def double(self: M) -> M:
+        return self.to("float64")
+
+    # ------------------------------------------------------------ state
+
+    def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Copies of all parameters and persistent buffers, by path."""
+        return {name: np.array(tensor._array) for name, tensor in self._state().items()}
+
+    def _state(self) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        for path, module in self.named_modules():
+            prefix = f"{path}." if path else ""
+            for name, parameter in module._parameters.items():
+                if parameter is not None:
+                    found[prefix + name] = parameter
+            for name, buffer in module._buffers.items():
+                if buffer is not None and name not in module._transient:
+                    found[prefix + name] = buffer
+        return found
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> tuple[list[str], list[str]]:
+        """Put arrays (or tensors) into the parameters and buffers of the same paths.
+
+        Everything is checked before anything is changed.
+
+        Parameters
+        ----------
+        state
+            Path to array; shapes must agree.
+        strict
+            Refuse missing and unexpected paths.
+
+        Returns
+        -------
+        missing, unexpected
+            Paths that were not given, and given ones the model does not have.
+        """
+        own = self._state()
+        missing = [name for name in own if name not in state]
+        unexpected = [name for name in state if name not in own]
+        if strict and (missing or unexpected):
+            raise OptionError(f"load_state_dict: missing {missing}, unexpected {unexpected}; strict=False ignores both")
+        arrays = {name: np.asarray(value) for name, value in state.items() if name in own}
+        for name, array in arrays.items():
+            if array.shape != own[name].shape:
+                raise ShapeError(f"load_state_dict: {name} has shape {own[name].shape}, the given array {array.shape}")
+            if not np.can_cast(array.dtype, own[name].dtype, "same_kind"):
+                raise ShapeError(f"load_state_dict: {name} is {own[name].dtype.name}, the array {array.dtype.name}")
+        for name, array in arrays.items():
+            own[name].copy_(array)
+        return missing, unexpected
+
+    # ------------------------------------------------------------ calling
+
+    def register_forward_pre_hook(self, hook: Callable[[Any, tuple[Any, ...]], Any]) -> Handle:
+        """Call ``hook(module, args)`` before ``forward``; what it returns (unless None) replaces the arguments."""
+        return self._register(self._pre_hooks, hook)
+
+    def register_forward_hook(self, hook: Callable[[Any, tuple[Any, ...], Any], Any]) -> Handle:
+        """Call ``hook(module, args, output)`` after ``forward``; what it returns (unless None) replaces the output."""
+        return self._register(self._hooks, hook)
+
+    @staticmethod
+    def _register(hooks: dict[int, Any], hook: Any) -> Handle:
+        key = clock.structure.tick()
+        hooks[key] = hook
+        return Handle(hooks, key)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the module computes; subclasses define it."""
+        raise LucidError(f"{type(self).__name__} does not define forward()")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        trace = active_trace.get()
+        if trace is None:
+            return self._call(args, kwargs)
+        trace.entered(self)
+        with trace.tracer.scope(trace.paths.get(id(self), "")):
+            return self._call(args, kwargs)
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        for hook in tuple(self._pre_hooks.values()):
+            changed = hook(self, args)
+            if changed is not None:
+                args = changed if isinstance(changed, tuple) else (changed,)
+        output = self.forward(*args, **kwargs)
+        for hook in tuple(self._hooks.values()):
+            changed = hook(self, args, output)
+            if changed is not None:
+                output = changed
+        return output
+
+    # ------------------------------------------------------------ printing
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows in the parentheses."""
+        return ""
+
+    def __repr__(self) -> str:
+        children = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
+        inside = self.extra_repr()
+        if not children:
+            return f"{type(self).__name__}({inside})"
+        return f"{type(self).__name__}({inside}\n  " + "\n  ".join(children) + "\n)"

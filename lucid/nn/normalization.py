@@ -1,0 +1,263 @@
+"""Normalisation layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..errors import OptionError, ShapeError
+from ..tensor import Tensor
+from . import functional as F
+from . import init
+from .checks import divides, flag, real, size
+from .module import Module, Parameter
+
+
+class _ChannelNorm(Module):
+    """Normalisation per channel (axis 1) with running statistics."""
+
+    ranks: ClassVar[tuple[int, ...]] = ()
+    layout: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float,
+        momentum: float | None,
+        affine: bool,
+        track_running_stats: bool,
+        dtype: object,
+    ) -> None:
+        super().__init__()
+        self.num_features = size(self, "num_features", num_features)
+        self.eps = real(self, "eps", eps, 0.0)
+        self.momentum = None if momentum is None else real(self, "momentum", momentum, 0.0, 1.0)
+        self.affine = flag(self, "affine", affine)
+        self.track_running_stats = flag(self, "track_running_stats", track_running_stats)
+        shape = (self.num_features,)
+        self.weight = Parameter(init.blank(shape, dtype)) if affine else None
+        self.bias = Parameter(init.blank(shape, dtype)) if affine else None
+        tracked = self.track_running_stats
+        self.register_buffer("running_mean", Tensor(init.blank(shape, dtype)) if tracked else None)
+        self.register_buffer("running_var", Tensor(init.blank(shape, dtype)) if tracked else None)
+        self.register_buffer("num_batches_tracked", Tensor(np.zeros((), np.int64)) if tracked else None)
+        self.reset_parameters()
+
+    def reset_running_stats(self) -> None:
+        """Forget the statistics."""
+        if self.track_running_stats:
+            init.zeros_(self.running_mean)
+            init.ones_(self.running_var)
+            self.num_batches_tracked.copy_(0)
+
+    def reset_parameters(self) -> None:
+        """Scale by one, shift by nothing, forget the statistics."""
+        self.reset_running_stats()
+        if self.affine:
+            init.ones_(self.weight)
+            init.zeros_(self.bias)
+
+    def _check_input(self, x: Any) -> None:
+        name = type(self).__name__
+        if x.type.rank not in self.ranks:
+            raise ShapeError(f"{name}: needs an input {self.layout}, got {x.type}")
+        channels = x.type.shape[1]
+        if isinstance(channels, int) and channels != self.num_features:
+            raise ShapeError(f"{name}: has num_features={self.num_features}, the input {x.type} {channels} channels")
+
+    def _share(self) -> Any:
+        """By how much this batch moves the running statistics; without a momentum, as one of all batches so far."""
+        if self.num_batches_tracked is None:
+            return 0.0 if self.momentum is None else self.momentum
+        count = self.num_batches_tracked + 1
+        self.num_batches_tracked.copy_(count)
+        return 1.0 / count.to(self.running_mean.dtype) if self.momentum is None else self.momentum
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"track_running_stats={self.track_running_stats}"
+        )
+
+
+class _BatchNorm(_ChannelNorm):
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        dtype: object = "float32",
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype)
+
+    def forward(self, x: Any) -> Any:
+        self._check_input(x)
+        if not self.training and self.running_mean is not None:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+        mean, var = (self.running_mean, self.running_var) if self.training else (None, None)
+        share = self._share() if self.training else 0.0
+        return F.batch_norm(x, mean, var, self.weight, self.bias, True, share, self.eps)
+
+
+class BatchNorm1d(_BatchNorm):
+    """Batch normalisation (Ioffe and Szegedy, 2015) of (N, C) or (N, C, L).
+
+    While training it normalises with the mean and variance of the batch, and moves the running ones towards
+    them; afterwards with the running ones.
+
+    Parameters
+    ----------
+    num_features
+        Number of channels C.
+    eps
+        Added to the variance.
+    momentum
+        How far the running statistics move; None makes them the average over all batches.
+    affine
+        Whether to learn a scale and a shift.
+    track_running_stats
+        Whether there are running statistics; without, those of the batch always serve.
+    dtype
+        Of parameters and statistics.
+    """
+
+    ranks = (2, 3)
+    layout = "(N, C) or (N, C, L)"
+
+
+class BatchNorm2d(_BatchNorm):
+    __doc__ = (BatchNorm1d.__doc__ or "").replace("(N, C) or (N, C, L)", "images (N, C, H, W)")
+
+    ranks = (4,)
+    layout = "(N, C, H, W)"
+
+
+class InstanceNorm2d(_ChannelNorm):
+    """Instance normalisation (Ulyanov et al., 2016): each channel of each image (N, C, H, W) by itself.
+
+    Parameters are those of :class:`BatchNorm2d`; scale, shift and running statistics are off when omitted.
+    """
+
+    ranks = (4,)
+    layout = "(N, C, H, W)"
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        dtype: object = "float32",
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype)
+        if momentum is None:
+            raise OptionError("InstanceNorm2d: momentum is a number, got None")
+
+    def forward(self, x: Any) -> Any:
+        self._check_input(x)
+        own = self.training or not self.track_running_stats
+        return F.instance_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, own, self.momentum, self.eps
+        )
+
+
+class LayerNorm(Module):
+    """Layer normalisation (Ba, Kiros and Hinton, 2016) over the last axes.
+
+    Parameters
+    ----------
+    normalized_shape
+        Their sizes.
+    eps
+        Added to the variance.
+    elementwise_affine, bias
+        Whether to learn a scale of that shape, and with it a shift.
+    dtype
+        Of the parameters.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        dtype: object = "float32",
+    ) -> None:
+        super().__init__()
+        shape = tuple(normalized_shape) if isinstance(normalized_shape, tuple | list) else (normalized_shape,)
+        if not shape:
+            raise OptionError("LayerNorm: normalized_shape must name at least one axis")
+        self.normalized_shape = tuple(size(self, "normalized_shape", n) for n in shape)
+        self.eps = real(self, "eps", eps, 0.0)
+        self.elementwise_affine = flag(self, "elementwise_affine", elementwise_affine)
+        shifted = flag(self, "bias", bias) and elementwise_affine
+        self.weight = Parameter(init.blank(self.normalized_shape, dtype)) if elementwise_affine else None
+        self.bias = Parameter(init.blank(self.normalized_shape, dtype)) if shifted else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Scale by one, shift by nothing."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+    def forward(self, x: Any) -> Any:
+        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+class GroupNorm(Module):
+    """Group normalisation (Wu and He, 2018): channels (axis 1) in groups, each normalised by itself.
+
+    Parameters
+    ----------
+    num_groups, num_channels
+        The groups, and the channels, which they divide.
+    eps
+        Added to the variance.
+    affine
+        Whether to learn a scale and a shift per channel.
+    dtype
+        Of the parameters.
+    """
+
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        dtype: object = "float32",
+    ) -> None:
+        super().__init__()
+        self.num_groups = size(self, "num_groups", num_groups)
+        self.num_channels = size(self, "num_channels", num_channels)
+        divides(self, "num_groups", self.num_groups, num_channels=self.num_channels)
+        self.eps = real(self, "eps", eps, 0.0)
+        self.affine = flag(self, "affine", affine)
+        self.weight = Parameter(init.blank((num_channels,), dtype)) if affine else None
+        self.bias = Parameter(init.blank((num_channels,), dtype)) if affine else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Scale by one, shift by nothing."""
+        if self.affine:
+            init.ones_(self.weight)
+            init.zeros_(self.bias)
+
+    def forward(self, x: Any) -> Any:
+        if x.type.rank < 2 or x.type.shape[1] != self.num_channels:
+            raise ShapeError(f"GroupNorm: has num_channels={self.num_channels}, which {x.type} does not")
+        return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"

@@ -1,0 +1,50 @@
+"""Modules that rearrange, or do nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import OptionError
+from . import functional as F
+from .checks import size
+from .module import Module
+
+
+class Identity(Module):
+    """Its argument, unchanged."""
+
+    def forward(self, x: Any) -> Any:
+        return x
+
+
+class Flatten(Module):
+    """The axes from ``start_dim`` to ``end_dim`` (both included) made one."""
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        super().__init__()
+        self.start_dim = size(self, "start_dim", start_dim, -32)
+        self.end_dim = size(self, "end_dim", end_dim, -32)
+
+    def forward(self, x: Any) -> Any:
+        return F.flatten(x, self.start_dim, self.end_dim)
+
+    def extra_repr(self) -> str:
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+class Unflatten(Module):
+    """Axis ``dim`` spread over axes of sizes ``unflattened_size``, one of which may be -1."""
+
+    def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
+        super().__init__()
+        self.dim = size(self, "dim", dim, -32)
+        if not isinstance(unflattened_size, tuple | list):
+            raise OptionError(f"Unflatten: unflattened_size is a tuple of ints, got {unflattened_size!r}")
+        self.unflattened_size = tuple(size(self, "unflattened_size", n, -1) for n in unflattened_size)
+
+    def forward(self, x: Any) -> Any:
+        return F.unflatten(x, self.dim, self.unflattened_size)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"

@@ -1,0 +1,267 @@
+"""Optimisers with a step size for each element: Adam, AdamW, RMSprop, Adagrad."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..errors import OptionError
+from ..graph.ops.elementwise import maximum, sqrt
+from ..tensor import Tensor
+from .optimizer import Group, Hyper, Optimizer, State, flag, number
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba, 2015; algorithm 1), as in ``torch.optim.Adam``.
+
+    With gradient ``g`` (plus ``weight_decay * p``)::
+
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g * g
+        p -= lr / (1 - beta1**t) * m / (sqrt(v) / sqrt(1 - beta2**t) + eps)
+
+    Parameters
+    ----------
+    params
+        Parameters, or groups of them.
+    lr, betas, eps, weight_decay
+        As above.
+    amsgrad
+        Divide by the largest ``v`` so far (Reddi et al., 2018).
+    maximize
+        Ascend instead.
+    """
+
+    decoupled = False
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[Group],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "amsgrad": amsgrad,
+                "maximize": maximize,
+            },
+        )
+
+    def check(self, group: Group) -> None:
+        for name in ("lr", "eps", "weight_decay"):
+            number(self._name, name, group[name])
+        betas = group["betas"]
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise OptionError(f"{self._name}: betas is a pair of numbers, got {betas!r}")
+        for i, beta in enumerate(betas):
+            number(self._name, f"betas[{i}]", beta, below=1.0)
+        for name in ("amsgrad", "maximize"):
+            flag(self._name, name, group[name])
+
+    def scalars(self, group: Group) -> dict[str, float]:
+        beta1, beta2 = map(float, group["betas"])
+        return {name: float(group[name]) for name in ("lr", "eps", "weight_decay")} | {"beta1": beta1, "beta2": beta2}
+
+    def flags(self, group: Group) -> dict[str, bool]:
+        return {
+            "decays": group["weight_decay"] != 0,
+            "amsgrad": group["amsgrad"],
+            "maximize": group["maximize"],
+        }
+
+    def slots_of(self, flags: Mapping[str, bool]) -> tuple[str, ...]:
+        return ("exp_avg", "exp_avg_sq") + (("max_exp_avg_sq",) if flags["amsgrad"] else ())
+
+    def coefficients(self, step: Any, scalars: Hyper) -> dict[str, Any]:
+        lr, beta1, beta2 = scalars["lr"], scalars["beta1"], scalars["beta2"]
+        return {
+            "beta1": beta1,
+            "beta2": beta2,
+            "share1": 1 - beta1,
+            "share2": 1 - beta2,
+            "rate": lr / (1 - beta1**step),
+            "root": (1 - beta2**step) ** 0.5,
+            "eps": scalars["eps"],
+            "weight_decay": scalars["weight_decay"],
+            "keep": 1 - lr * scalars["weight_decay"],
+        }
+
+    def update(self, p: Any, g: Any, state: State, hyper: Hyper) -> tuple[Any, State]:
+        if hyper["maximize"]:
+            g = -g
+        if hyper["decays"]:
+            if self.decoupled:
+                p = p * hyper["keep"]
+            else:
+                g = g + hyper["weight_decay"] * p
+        m = hyper["beta1"] * state["exp_avg"] + hyper["share1"] * g
+        v = hyper["beta2"] * state["exp_avg_sq"] + hyper["share2"] * g * g
+        new = {"exp_avg": m, "exp_avg_sq": v}
+        if hyper["amsgrad"]:
+            v = new["max_exp_avg_sq"] = maximum(state["max_exp_avg_sq"], v)
+        return p - hyper["rate"] * (m / (sqrt(v) / hyper["root"] + hyper["eps"])), new
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019): ``p *= 1 - lr * weight_decay`` first.
+
+    Parameters are those of :class:`Adam`; ``weight_decay`` is 0.01 when omitted.
+    """
+
+    decoupled = True
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[Group],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+
+
+class RMSprop(Optimizer):
+    """Gradients divided by a running root of their mean square (Tieleman and Hinton, 2012), as in ``torch.optim``.
+
+    With gradient ``g`` (plus ``weight_decay * p``): ``v = alpha * v + (1 - alpha) * g * g``; the step is
+    ``g / (sqrt(v) + eps)``, where ``centered`` subtracts the square of a running mean of ``g`` from ``v``, and
+    ``momentum`` sums the steps; ``p -= lr * step``.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[Group],
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "alpha": alpha,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "momentum": momentum,
+                "centered": centered,
+                "maximize": maximize,
+            },
+        )
+
+    def check(self, group: Group) -> None:
+        for name in ("lr", "alpha", "eps", "weight_decay", "momentum"):
+            number("RMSprop", name, group[name])
+        for name in ("centered", "maximize"):
+            flag("RMSprop", name, group[name])
+
+    def scalars(self, group: Group) -> dict[str, float]:
+        return {name: float(group[name]) for name in ("lr", "alpha", "eps", "weight_decay", "momentum")}
+
+    def flags(self, group: Group) -> dict[str, bool]:
+        return {
+            "decays": group["weight_decay"] != 0,
+            "gathers": group["momentum"] != 0,
+            "centered": group["centered"],
+            "maximize": group["maximize"],
+        }
+
+    def slots_of(self, flags: Mapping[str, bool]) -> tuple[str, ...]:
+        extra = {"momentum_buffer": flags["gathers"], "grad_avg": flags["centered"]}
+        return ("square_avg", *(name for name, wanted in extra.items() if wanted))
+
+    def coefficients(self, step: Any, scalars: Hyper) -> dict[str, Any]:
+        return {**scalars, "share": 1 - scalars["alpha"]}
+
+    def update(self, p: Any, g: Any, state: State, hyper: Hyper) -> tuple[Any, State]:
+        if hyper["maximize"]:
+            g = -g
+        if hyper["decays"]:
+            g = g + hyper["weight_decay"] * p
+        v = hyper["alpha"] * state["square_avg"] + hyper["share"] * g * g
+        new = {"square_avg": v}
+        if hyper["centered"]:
+            mean = new["grad_avg"] = hyper["alpha"] * state["grad_avg"] + hyper["share"] * g
+            v = v - mean * mean
+        move = g / (sqrt(v) + hyper["eps"])
+        if hyper["gathers"]:
+            move = new["momentum_buffer"] = hyper["momentum"] * state["momentum_buffer"] + move
+        return p - hyper["lr"] * move, new
+
+
+class Adagrad(Optimizer):
+    """Gradients divided by the root of the sum of their squares (Duchi et al., 2011), as in ``torch.optim``.
+
+    With gradient ``g`` (plus ``weight_decay * p``): ``v += g * g``, which starts from
+    ``initial_accumulator_value``, and ``p -= lr / (1 + (t - 1) * lr_decay) * g / (sqrt(v) + eps)``.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[Group],
+        lr: float = 1e-2,
+        lr_decay: float = 0.0,
+        weight_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0,
+        eps: float = 1e-10,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "lr_decay": lr_decay,
+                "weight_decay": weight_decay,
+                "initial_accumulator_value": initial_accumulator_value,
+                "eps": eps,
+                "maximize": maximize,
+            },
+        )
+
+    def check(self, group: Group) -> None:
+        for name in ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps"):
+            number("Adagrad", name, group[name])
+        flag("Adagrad", "maximize", group["maximize"])
+
+    def scalars(self, group: Group) -> dict[str, float]:
+        return {name: float(group[name]) for name in ("lr", "lr_decay", "weight_decay", "eps")}
+
+    def flags(self, group: Group) -> dict[str, bool]:
+        return {"decays": group["weight_decay"] != 0, "maximize": group["maximize"]}
+
+    def slots_of(self, flags: Mapping[str, bool]) -> tuple[str, ...]:
+        return ("sum",)
+
+    def initial(self, slot: str, group: Group) -> float:
+        return float(group["initial_accumulator_value"])
+
+    def coefficients(self, step: Any, scalars: Hyper) -> dict[str, Any]:
+        rate = scalars["lr"] / (1 + (step - 1) * scalars["lr_decay"])
+        return {"rate": rate, "weight_decay": scalars["weight_decay"], "eps": scalars["eps"]}
+
+    def update(self, p: Any, g: Any, state: State, hyper: Hyper) -> tuple[Any, State]:
+        if hyper["maximize"]:
+            g = -g
+        if hyper["decays"]:
+            g = g + hyper["weight_decay"] * p
+        v = state["sum"] + g * g
+        return p - hyper["rate"] * (g / (sqrt(v) + hyper["eps"])), {"sum": v}

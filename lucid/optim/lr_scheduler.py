@@ -1,0 +1,490 @@
+"""Schedules that change the learning rates of an optimiser, with PyTorch's names, arguments and values."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import OptionError
+from ..tensor import Tensor
+from .optimizer import Group, Optimizer, number
+
+
+def _count(owner: object, name: str, value: object, low: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
+        raise OptionError(f"{type(owner).__name__}: {name} is an integer of at least {low}, got {value!r}")
+    return int(value)
+
+
+class LRScheduler(ABC):
+    """Base of schedules; ``step()`` is called once an epoch (or batch), after the optimiser's.
+
+    Parameters
+    ----------
+    optimizer
+        Whose groups' ``"lr"`` is set; their first rates are kept as ``"initial_lr"``.
+    last_epoch
+        Number of the last epoch when training is resumed; -1 starts afresh.
+    """
+
+    def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise OptionError(f"{type(self).__name__}: needs an Optimizer, got {type(optimizer).__name__}")
+        for i, group in enumerate(optimizer.param_groups):
+            if last_epoch == -1:
+                group["initial_lr"] = group.get("initial_lr", group["lr"])
+            elif "initial_lr" not in group:
+                raise OptionError(f"{type(self).__name__}: to resume, group {i} needs its 'initial_lr'")
+        self.optimizer = optimizer
+        self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
+        self.last_epoch = _count(self, "last_epoch", last_epoch, low=-1)
+        self._resumed = last_epoch != -1
+        self.step()
+        self._resumed = False
+
+    @abstractmethod
+    def rate(self, lr: float, base: float, index: int) -> float:
+        """The rate of group ``index`` at ``last_epoch``, from its present and its first rate."""
+
+    def get_lr(self) -> list[float]:
+        """The rates that belong to ``last_epoch``."""
+        groups = self.optimizer.param_groups
+        return [self.rate(g["lr"], base, i) for i, (g, base) in enumerate(zip(groups, self.base_lrs, strict=True))]
+
+    def get_last_lr(self) -> list[float]:
+        """The rates set last."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def step(self) -> None:
+        """Go on to the next epoch."""
+        self.last_epoch += 1
+        self._set()
+
+    def restart(self) -> None:
+        """Begin again at epoch 0, from the first rates."""
+        for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+            group["lr"] = base
+        self.last_epoch = 0
+        self._set()
+
+    def _set(self) -> None:
+        for group, lr in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+            group["lr"] = lr
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the optimiser and functions."""
+        return {k: v for k, v in self.__dict__.items() if k != "optimizer" and not callable(v)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` gave."""
+        unknown = sorted(set(state_dict) - set(self.__dict__))
+        if unknown:
+            raise OptionError(f"{type(self).__name__}: unknown state {unknown}")
+        self.__dict__.update(state_dict)
+
+
+class LambdaLR(LRScheduler):
+    """The first rate times ``lr_lambda(epoch)``; one function, or one for each group."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+        last_epoch: int = -1,
+    ) -> None:
+        count = len(optimizer.param_groups)
+        functions = [lr_lambda] * count if callable(lr_lambda) else list(lr_lambda)
+        if len(functions) != count:
+            raise OptionError(f"LambdaLR: {len(functions)} functions for {count} groups")
+        self._factor = lambda index, epoch: functions[index](epoch)
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, lr: float, base: float, index: int) -> float:
+        return base * self._factor(index, self.last_epoch)
+
+
+class StepLR(LRScheduler):
+    """Times ``gamma`` every ``step_size`` epochs."""
+
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
+        self.step_size = _count(self, "step_size", step_size)
+        self.gamma = number("StepLR", "gamma", gamma)
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, lr: float, base: float, index: int) -> float:
+        return lr * self.gamma if self.last_epoch and self.last_epoch % self.step_size == 0 else lr
+
+
+class MultiStepLR(LRScheduler):
+    """Times ``gamma`` at every milestone."""
+
+    def __init__(
+        self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
+    ) -> None:
+        self.milestones = Counter(_count(self, "a milestone", m, low=0) for m in milestones)
+        self.gamma = number("MultiStepLR", "gamma", gamma)
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, lr: float, base: float, index: int) -> float:
+        return lr * self.gamma ** self.milestones[self.last_epoch]  # type: ignore[no-any-return]
+
+
+class ExponentialLR(LRScheduler):
+    """Times ``gamma`` every epoch."""
+
+    def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
+        self.gamma = number("ExponentialLR", "gamma", gamma)
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, lr: float, base: float, index: int) -> float:
+        return lr * self.gamma if self.last_epoch else lr
+
+
+class ConstantLR(LRScheduler):
+    """Times ``factor`` for the first ``total_iters`` epochs."""
+
+    def __init__(
+        self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1
+    ) -> None:
+        self.factor = number("ConstantLR", "factor", factor)
+        self.total_iters = _count(self, "total_iters", total_iters, low=0)
+        if self.factor == 0:
+            raise OptionError("ConstantLR: factor must be positive, got 0")
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, lr: float, base: float, index: int) -> float:
+        if self.last_epoch == 0:
+            return lr * self.factor
+        return lr / self.factor if self.last_epoch == self.total_iters else lr
+
+
+class LinearLR(LRScheduler):
+    """Times a factor that goes linearly from ``start_factor`` to ``end_factor`` in ``total_iters`` epochs."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+    ) -> None:
+        self.start_factor = number("LinearLR", "start_factor", start_factor)
+        self.end_factor = number("LinearLR", "end_factor", end_factor)
+        if not 0 < self.start_factor <= 1 or self.end_factor > 1:
+            raise OptionError(f"LinearLR: factors lie in (0, 1] and [0, 1], got {start_factor} and {end_factor}")
+        self.total_iters = _count(self, "total_iters", total_iters)
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, lr: float, base: float, index: int) -> float:
+        if self.last_epoch == 0:
+            return lr * self.start_factor
+        if self.last_epoch > self.total_iters:
+            return lr
+        rise = self.end_factor - self.start_factor
+        return lr * (1 + rise / (self.total_iters * self.start_factor + (self.last_epoch - 1) * rise))
+
+
+class PolynomialLR(LRScheduler):
+    """Down to 0 in ``total_iters`` epochs, as ``(1 - epoch / total_iters) ** power``."""
+
+    def __init__(
+        self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1
+    ) -> None:
+        self.total_iters = _count(self, "total_iters", total_iters)
+        self.power = number("PolynomialLR", "power", power)
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, lr: float, base: float, index: int) -> float:
+        if self.last_epoch == 0 or self.last_epoch > self.total_iters:
+            return lr
+        left, before = 1 - self.last_epoch / self.total_iters, 1 - (self.last_epoch - 1) / self.total_iters
+        return lr * (left / before) ** self.power  # type: ignore[no-any-return]
+
+
+class CosineAnnealingLR(LRScheduler):
+    """Along half a cosine from the first rate to ``eta_min`` in ``T_max`` epochs (Loshchilov and Hutter, 2017)."""
+
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
+        self.T_max = _count(self, "T_max", T_max)
+        self.eta_min = number("CosineAnnealingLR", "eta_min", eta_min)
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, lr: float, base: float, index: int) -> float:
+        epoch, low = self.last_epoch, self.eta_min
+        if epoch == 0:
+            return lr
+        if self._resumed:
+            return low + (base - low) * (1 + math.cos(epoch * math.pi / self.T_max)) / 2
+        if (epoch - 1 - self.T_max) % (2 * self.T_max) == 0:  # the quotient below would be 0 / 0
+            return lr + (base - low) * (1 - math.cos(math.pi / self.T_max)) / 2
+        now, before = (1 + math.cos(math.pi * e / self.T_max) for e in (epoch, epoch - 1))
+        return now / before * (lr - low) + low
+
+
+class CosineAnnealingWarmRestarts(LRScheduler):
+    """Half a cosine from the first rate to ``eta_min``, again and again, each ``T_mult`` times longer than the last."""
+
+    def __init__(
+        self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
+    ) -> None:
+        self.T_0 = _count(self, "T_0", T_0)
+        self.T_mult = _count(self, "T_mult", T_mult)
+        self.eta_min = number("CosineAnnealingWarmRestarts", "eta_min", eta_min)
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, lr: float, base: float, index: int) -> float:
+        position, length = self.last_epoch, self.T_0
+        while position >= length:
+            if self.T_mult == 1:
+                position %= length
+            else:
+                position, length = position - length, length * self.T_mult
+        return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * position / length)) / 2
+
+
+class OneCycleLR(LRScheduler):
+    """Up to ``max_lr`` and down again, once (Smith and Topin, 2018), with momentum the other way round.
+
+    Parameters
+    ----------
+    optimizer
+        Has ``momentum`` or ``betas`` unless ``cycle_momentum`` is False.
+    max_lr
+        Highest rate, one or one for each group.
+    total_steps, epochs, steps_per_epoch
+        Length of the cycle: ``total_steps``, or the product of the others.
+    pct_start
+        Share of the steps in which the rate rises.
+    anneal_strategy
+        "cos" or "linear".
+    cycle_momentum, base_momentum, max_momentum
+        Whether momentum falls from ``max_momentum`` to ``base_momentum`` as the rate rises.
+    div_factor, final_div_factor
+        The first rate is ``max_lr / div_factor``, the last that over ``final_div_factor``.
+    three_phase
+        Fall as long as it rose, then go to the last rate.
+    last_epoch
+        Number of the last step when training is resumed.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        max_lr: float | Sequence[float],
+        total_steps: int | None = None,
+        epochs: int | None = None,
+        steps_per_epoch: int | None = None,
+        pct_start: float = 0.3,
+        anneal_strategy: str = "cos",
+        cycle_momentum: bool = True,
+        base_momentum: float | Sequence[float] = 0.85,
+        max_momentum: float | Sequence[float] = 0.95,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        three_phase: bool = False,
+        last_epoch: int = -1,
+    ) -> None:
+        if total_steps is None:
+            if epochs is None or steps_per_epoch is None:
+                raise OptionError("OneCycleLR: give total_steps, or epochs and steps_per_epoch")
+            total_steps = _count(self, "epochs", epochs) * _count(self, "steps_per_epoch", steps_per_epoch)
+        self.total_steps = _count(self, "total_steps", total_steps)
+        if anneal_strategy not in ("cos", "linear"):
+            raise OptionError(f'OneCycleLR: anneal_strategy is "cos" or "linear", got {anneal_strategy!r}')
+        self.anneal_strategy = anneal_strategy
+        if not 0 <= number("OneCycleLR", "pct_start", pct_start) <= 1:
+            raise OptionError(f"OneCycleLR: pct_start lies between 0 and 1, got {pct_start!r}")
+        rise = pct_start * self.total_steps - 1
+        ends = [rise, 2 * rise, self.total_steps - 1] if three_phase else [rise, self.total_steps - 1]
+        self.ends = [float(end) for end in ends]
+        self.cycle_momentum = bool(cycle_momentum)
+        groups = optimizer.param_groups
+        highs = self._each("max_lr", max_lr, groups)
+        firsts = [high / number("OneCycleLR", "div_factor", div_factor) for high in highs]
+        final = number("OneCycleLR", "final_div_factor", final_div_factor)
+        self.rates = [
+            [first, high, first, first / final] if three_phase else [first, high, first / final]
+            for first, high in zip(firsts, highs, strict=True)
+        ]
+        low, top = self._each("base_momentum", base_momentum, groups), self._each("max_momentum", max_momentum, groups)
+        self.momenta = [[t, b, t, t] if three_phase else [t, b, t] for b, t in zip(low, top, strict=True)]
+        if last_epoch == -1:
+            for group, first in zip(groups, firsts, strict=True):
+                group["initial_lr"] = first
+        for group in groups if self.cycle_momentum else ():
+            if not {"momentum", "betas"} & set(group):
+                raise OptionError("OneCycleLR: the optimizer has no momentum to cycle; use cycle_momentum=False")
+        super().__init__(optimizer, last_epoch)
+
+    @staticmethod
+    def _each(name: str, value: float | Sequence[float], groups: Sequence[Group]) -> list[float]:
+        values = list(value) if isinstance(value, list | tuple) else [value] * len(groups)
+        if len(values) != len(groups):
+            raise OptionError(f"OneCycleLR: {len(values)} values of {name} for {len(groups)} groups")
+        return [number("OneCycleLR", name, v) for v in values]
+
+    def _between(self, points: Sequence[float]) -> float:
+        start = 0.0
+        for phase, end in enumerate(self.ends):
+            if self.last_epoch <= end or phase == len(self.ends) - 1:
+                break
+            start = end
+        share = (self.last_epoch - start) / (end - start) if end != start else 1.0
+        a, b = points[phase], points[phase + 1]
+        if self.anneal_strategy == "linear":
+            return (b - a) * share + a
+        return b + (a - b) / 2 * (1 + math.cos(math.pi * share))
+
+    def rate(self, lr: float, base: float, index: int) -> float:
+        return self._between(self.rates[index])
+
+    def step(self) -> None:
+        if self.last_epoch + 1 > self.total_steps:
+            raise OptionError(f"OneCycleLR: step {self.last_epoch + 2} of a cycle of {self.total_steps} steps")
+        super().step()
+
+    def _set(self) -> None:
+        super()._set()
+        if not self.cycle_momentum:
+            return
+        for group, points in zip(self.optimizer.param_groups, self.momenta, strict=True):
+            momentum = self._between(points)
+            if "betas" in group:
+                group["betas"] = (momentum, *group["betas"][1:])
+            else:
+                group["momentum"] = momentum
+
+
+class SequentialLR(LRScheduler):
+    """One schedule after another: the next begins at each milestone."""
+
+    def __init__(
+        self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int], last_epoch: int = -1
+    ) -> None:
+        if not schedulers or len(milestones) != len(schedulers) - 1:
+            raise OptionError(
+                f"SequentialLR: {len(schedulers)} schedulers need one milestone less, got {len(milestones)}"
+            )
+        if any(s.optimizer is not optimizer for s in schedulers):
+            raise OptionError("SequentialLR: its schedulers are for another optimizer")
+        self.schedulers = list(schedulers)
+        self.milestones = list(milestones)
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"]
+        for scheduler in schedulers:
+            scheduler.last_epoch -= 1  # their construction has stepped them all
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, lr: float, base: float, index: int) -> float:
+        return lr
+
+    def _set(self) -> None:
+        position = bisect_right(self.milestones, self.last_epoch)
+        if position and self.milestones[position - 1] == self.last_epoch:
+            self.schedulers[position].restart()
+        else:
+            self.schedulers[position].step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "schedulers": [s.state_dict() for s in self.schedulers]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for scheduler, state in zip(self.schedulers, state_dict["schedulers"], strict=True):
+            scheduler.load_state_dict(state)
+        super().load_state_dict({**state_dict, "schedulers": self.schedulers})
+
+
+class ReduceLROnPlateau:
+    """Times ``factor`` when a metric has not improved for more than ``patience`` epochs.
+
+    Parameters
+    ----------
+    optimizer
+        Whose groups' rates are set.
+    mode
+        "min": a smaller metric is better; "max": a larger one.
+    factor, patience
+        As above; ``factor`` is below 1.
+    threshold, threshold_mode
+        By how much better counts: "rel", relative to the best, or "abs".
+    cooldown
+        Epochs after a reduction in which nothing is counted.
+    min_lr, eps
+        Lowest rate; smaller changes than ``eps`` are not made.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        mode: str = "min",
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        threshold_mode: str = "rel",
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+        eps: float = 1e-8,
+    ) -> None:
+        if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
+            raise OptionError(
+                f'ReduceLROnPlateau: mode is "min" or "max", threshold_mode "rel" or "abs", '
+                f"got {mode!r} and {threshold_mode!r}"
+            )
+        self.optimizer = optimizer
+        self.mode, self.threshold_mode = mode, threshold_mode
+        self.factor = number("ReduceLROnPlateau", "factor", factor, below=1.0)
+        self.patience = _count(self, "patience", patience, low=0)
+        self.threshold = number("ReduceLROnPlateau", "threshold", threshold)
+        self.cooldown = _count(self, "cooldown", cooldown, low=0)
+        self.min_lr = number("ReduceLROnPlateau", "min_lr", min_lr)
+        self.eps = number("ReduceLROnPlateau", "eps", eps)
+        self.best = math.inf if mode == "min" else -math.inf
+        self.num_bad_epochs = 0
+        self.cooldown_counter = 0
+        self.last_epoch = 0
+
+    def _better(self, metric: float) -> bool:
+        sign = -1 if self.mode == "min" else 1
+        if self.threshold_mode == "abs":
+            return sign * metric > sign * self.best + self.threshold
+        return sign * metric > sign * self.best * (1 + sign * self.threshold)
+
+    def step(self, metric: float | Tensor) -> None:
+        """Tell the metric of the epoch that has ended."""
+        value = float(metric)
+        self.last_epoch += 1
+        if self._better(value):
+            self.best, self.num_bad_epochs = value, 0
+        else:
+            self.num_bad_epochs += 1
+        if self.cooldown_counter:
+            self.cooldown_counter -= 1
+            self.num_bad_epochs = 0
+        if self.num_bad_epochs > self.patience:
+            for group in self.optimizer.param_groups:
+                lr = max(group["lr"] * self.factor, self.min_lr)
+                if group["lr"] - lr > self.eps:
+                    group["lr"] = lr
+            self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
+
+    def get_last_lr(self) -> list[float]:
+        """The rates set last."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the optimiser."""
+        return {k: v for k, v in self.__dict__.items() if k != "optimizer"}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` gave."""
+        unknown = sorted(set(state_dict) - set(self.__dict__))
+        if unknown:
+            raise OptionError(f"ReduceLROnPlateau: unknown state {unknown}")
+        self.__dict__.update(state_dict)

@@ -1,0 +1,298 @@
+"""Optimizer: parameter groups, state, and the step that applies an update rule."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from .. import clock
+from ..errors import DTypeError, GradientError, OptionError, ShapeError
+from ..graph.types import float64
+from ..tensor import Tensor, no_grad, set_grad_enabled
+
+Group: TypeAlias = "dict[str, Any]"
+State: TypeAlias = "dict[str, Any]"
+Hyper: TypeAlias = "Mapping[str, Any]"
+
+
+def number(owner: str, name: str, value: object, low: float = 0.0, below: float = math.inf) -> float:
+    """``value`` as a float with ``low <= value < below``; anything else is an error that names it."""
+    if isinstance(value, Tensor | np.ndarray) and np.asarray(value).size == 1:
+        value = np.asarray(value).item()
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise OptionError(f"{owner}: {name} is a number, got {value!r}")
+    if not low <= value < below:
+        bounds = f"at least {low:g}" + (f" and below {below:g}" if below < math.inf else " and finite")
+        raise OptionError(f"{owner}: {name} must be {bounds}, got {value!r}")
+    return float(value)
+
+
+def flag(owner: str, name: str, value: object) -> bool:
+    """``value``, which must be True or False."""
+    if not isinstance(value, bool):
+        raise OptionError(f"{owner}: {name} is True or False, got {value!r}")
+    return value
+
+
+def _options(group: Mapping[str, Any]) -> Group:
+    return deepcopy({name: value for name, value in group.items() if name != "params"})
+
+
+class Optimizer(ABC):
+    """Base of optimisers.
+
+    A subclass says *what* one update computes, in three methods without side effects that serve eager
+    tensors and graph symbols alike, so that a whole training step can be one graph:
+
+    - :meth:`scalars` and :meth:`flags` read a group: the numbers that may change from step to step, and
+      the choices that decide which operations there are;
+    - :meth:`coefficients` derives from the scalars and the number of the step what the update multiplies by;
+    - :meth:`update` is the rule.
+
+    Parameters
+    ----------
+    params
+        Parameters, or dicts with ``"params"`` and the options of that group.
+    defaults
+        Options of groups that do not set them.
+
+    Attributes
+    ----------
+    param_groups
+        One dict a group: ``"params"`` and its options, which may be changed between steps.
+    state
+        By parameter, the tensors its updates carry along; ``"step"`` counts them.
+    """
+
+    def __init__(self, params: Iterable[Tensor] | Iterable[Group], defaults: Group) -> None:
+        self.defaults = defaults
+        self.param_groups: list[Group] = []
+        self.state: dict[Tensor, State] = {}
+        if isinstance(params, Tensor | Mapping):
+            raise OptionError(f"{self._name}: params is an iterable of parameters or of groups, not a single one")
+        listed = list(params)
+        if not listed:
+            raise OptionError(f"{self._name}: there are no parameters to optimise")
+        groups: list[Any] = listed if isinstance(listed[0], Mapping) else [{"params": listed}]
+        for group in groups:
+            self.add_param_group(group)
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    # ------------------------------------------------------------ what subclasses define
+
+    @abstractmethod
+    def check(self, group: Group) -> None:
+        """Raise :class:`OptionError` where an option of the group has no meaning."""
+
+    @abstractmethod
+    def scalars(self, group: Group) -> dict[str, float]:
+        """The group's numbers, by the names the rule uses."""
+
+    @abstractmethod
+    def flags(self, group: Group) -> dict[str, bool]:
+        """The choices that decide which operations the update consists of."""
+
+    def coefficients(self, step: Any, scalars: Hyper) -> dict[str, Any]:
+        """What the rule multiplies by at update number ``step`` (from 1), all float64 arithmetic on scalars."""
+        return dict(scalars)
+
+    @abstractmethod
+    def slots_of(self, flags: Mapping[str, bool]) -> tuple[str, ...]:
+        """Names of the state tensors an update with these flags carries along."""
+
+    def initial(self, slot: str, group: Group) -> float:
+        """What a state tensor is filled with before the first update."""
+        return 0.0
+
+    @abstractmethod
+    def update(self, p: Any, g: Any, state: State, hyper: Hyper) -> tuple[Any, State]:
+        """The rule: new parameter and new state (without "step"), all of one shape and dtype.
+
+        ``hyper`` holds the coefficients as 0-d tensors of the parameter's dtype, and the flags.
+        """
+
+    # ------------------------------------------------------------ the rule, applied
+
+    def apply_rule(self, p: Any, g: Any, state: State, scalars: Hyper, flags: Mapping[str, bool]) -> tuple[Any, State]:
+        """One update as pure operations on tensors or symbols.
+
+        Parameters
+        ----------
+        p, g
+            Parameter and gradient.
+        state
+            What :meth:`state_of` made: "step", a float64 scalar, and the slots.
+        scalars
+            :meth:`scalars` of the group as float64 scalars.
+        flags
+            :meth:`flags` of the group.
+        """
+        step = state["step"] + 1
+        hyper = {name: c.to(p.dtype) for name, c in self.coefficients(step, scalars).items()}
+        new_p, new_state = self.update(p, g, state, {**hyper, **flags})
+        return new_p, {"step": step, **new_state}
+
+    def state_of(self, p: Tensor, group: Group) -> State:
+        """The state of a parameter, made at its first update, and completed where an option now asks for more."""
+        state = self.state.setdefault(p, {"step": Tensor(np.zeros((), float64))})
+        for slot in self.slots_of(self.flags(group)):
+            if slot not in state:
+                state[slot] = Tensor.wrap(np.full(p.shape, self.initial(slot, group), p.dtype))
+        return state
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient.
+
+        Parameters
+        ----------
+        closure
+            Computes the loss anew, with its gradients; its result is returned.
+        """
+        loss = None
+        if closure is not None:
+            with set_grad_enabled(True):
+                loss = closure()
+        work = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        for group, p in work:
+            self._check_gradient(p)
+        for group in self.param_groups:
+            self.check(group)
+        with no_grad():
+            for group in self.param_groups:
+                self._step_group(group)
+        return loss
+
+    def _check_gradient(self, p: Tensor) -> None:
+        grad = p.grad
+        if not isinstance(grad, Tensor):
+            raise GradientError(f"{self._name}: .grad is a Tensor or None, got {type(grad).__name__}")
+        if grad.shape != p.shape:
+            raise ShapeError(f"{self._name}: a parameter has shape {p.shape}, its gradient {grad.shape}")
+        if grad.dtype != p.dtype:
+            raise DTypeError(f"{self._name}: a parameter is {p.dtype.name}, its gradient {grad.dtype.name}")
+
+    def _step_group(self, group: Group) -> None:
+        scalars, flags = self.scalars(group), self.flags(group)
+        known: dict[tuple[float, Any], dict[str, Any]] = {}
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            state = self.state_of(p, group)
+            count = state["step"].item() + 1
+            hyper = known.get((count, p.dtype))
+            if hyper is None:
+                values = self.coefficients(count, scalars)
+                hyper = known[count, p.dtype] = {
+                    **{name: Tensor.wrap(np.asarray(value, p.dtype)) for name, value in values.items()},
+                    **flags,
+                }
+            new, changed = self.update(p, p.grad, state, hyper)
+            p.copy_(new)
+            for slot, value in changed.items():
+                state[slot].copy_(value)
+            state["step"].copy_(count)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters, or with ``set_to_none=False`` make them zeros."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.grad = None if set_to_none or p.grad is None else Tensor.wrap(np.zeros_like(p.grad.numpy()))
+
+    # ------------------------------------------------------------ groups
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        """Optimise more parameters, with options of their own."""
+        if not isinstance(group, Mapping) or "params" not in group:
+            raise OptionError(f"{self._name}: a parameter group is a dict with 'params', got {type(group).__name__}")
+        params = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+        added: Group = {"params": params, **{k: v for k, v in group.items() if k != "params"}}
+        unknown = sorted(set(added) - set(self.defaults) - {"params", "initial_lr", "name"})
+        if unknown:
+            raise OptionError(f"{self._name}: unknown options {unknown}; it has {sorted(self.defaults)}")
+        for option, value in self.defaults.items():
+            added.setdefault(option, value)
+        seen = {id(p) for other in self.param_groups for p in other["params"]}
+        for p in params:
+            self._check_parameter(p, seen)
+        self.check(added)
+        self.param_groups.append(added)
+        clock.structure.tick()
+
+    def _check_parameter(self, p: object, seen: set[int]) -> None:
+        if not isinstance(p, Tensor):
+            raise OptionError(f"{self._name}: optimises tensors, got {type(p).__name__}")
+        if not p.is_leaf:
+            raise OptionError(f"{self._name}: a parameter was computed from others ({p.type}); optimise those")
+        if p.dtype.kind != "f":
+            raise OptionError(f"{self._name}: a parameter is floating-point, got {p.type}")
+        if id(p) in seen:
+            raise OptionError(f"{self._name}: a parameter ({p.type}) is given twice")
+        seen.add(id(p))
+
+    # ------------------------------------------------------------ saving
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copies of options and state; parameters are numbered in order."""
+        numbers = {id(p): i for i, p in enumerate(p for group in self.param_groups for p in group["params"])}
+        groups = [
+            {**_options(group), "params": [numbers[id(p)] for p in group["params"]]} for group in self.param_groups
+        ]
+        state = {
+            numbers[id(p)]: {slot: np.array(tensor.numpy()) for slot, tensor in slots.items()}
+            for p, slots in self.state.items()
+        }
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state_dict` gave; everything is checked before anything is changed."""
+        groups, states = list(state_dict["param_groups"]), state_dict["state"]
+        sizes = [len(group["params"]) for group in self.param_groups]
+        if [len(group["params"]) for group in groups] != sizes:
+            raise OptionError(
+                f"{self._name}: has groups of {sizes} parameters, "
+                f"the state is of groups of {[len(group['params']) for group in groups]}"
+            )
+        merged = []
+        for own, group in zip(self.param_groups, groups, strict=True):
+            merged.append({**own, **_options(group)})
+            self.check(merged[-1])
+        params = [p for group in self.param_groups for p in group["params"]]
+        indices = [index for group in groups for index in group["params"]]
+        unknown = [index for index in states if index not in indices]
+        if unknown:
+            raise OptionError(f"{self._name}: there is state for {unknown}, but no such parameters")
+        loaded = {
+            p: self._load_slots(p, index, states[index])
+            for index, p in zip(indices, params, strict=True)
+            if index in states
+        }
+        for own, group in zip(self.param_groups, merged, strict=True):
+            own.update(group)
+        self.state = loaded
+        clock.structure.tick()
+
+    def _load_slots(self, p: Tensor, index: object, slots: Mapping[str, Any]) -> State:
+        loaded = {}
+        for slot, value in slots.items():
+            shape, dtype = ((), float64) if slot == "step" else (p.shape, p.dtype)
+            array = np.array(value, dtype)
+            if array.shape != shape:
+                raise ShapeError(f"{self._name}: {slot} of parameter {index} has shape {shape}, given {array.shape}")
+            loaded[slot] = Tensor.wrap(array)
+        loaded.setdefault("step", Tensor(np.zeros((), float64)))
+        return loaded
+
+    def __repr__(self) -> str:
+        lines = []
+        for i, group in enumerate(self.param_groups):
+            options = ", ".join(f"{k}={v}" for k, v in sorted(group.items()) if k != "params")
+            lines.append(f"  group {i}: {len(group['params'])} parameters, {options}")
+        return f"{self._name}(\n" + "\n".join(lines) + "\n)"

@@ -1,0 +1,96 @@
+"""Stochastic gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..errors import OptionError
+from ..tensor import Tensor
+from .optimizer import Group, Hyper, Optimizer, State, flag, number
+
+
+class SGD(Optimizer):
+    """Gradient descent with momentum (Sutskever et al., 2013), as in ``torch.optim.SGD``.
+
+    With gradient ``g`` (plus ``weight_decay * p``): ``v = momentum * v + (1 - dampening) * g`` (the first time
+    ``v = g``), then ``p -= lr * v``, or with Nesterov's momentum ``p -= lr * (g + momentum * v)``.
+
+    Parameters
+    ----------
+    params
+        Parameters, or groups of them.
+    lr
+        Learning rate.
+    momentum, dampening, weight_decay
+        As above; all 0 when omitted.
+    nesterov
+        Needs a momentum and no dampening.
+    maximize
+        Ascend instead.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[Group],
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "dampening": dampening,
+                "weight_decay": weight_decay,
+                "nesterov": nesterov,
+                "maximize": maximize,
+            },
+        )
+
+    def check(self, group: Group) -> None:
+        for name in ("lr", "momentum", "weight_decay"):
+            number("SGD", name, group[name])
+        number("SGD", "dampening", group["dampening"], low=-float("inf"))
+        flag("SGD", "maximize", group["maximize"])
+        if flag("SGD", "nesterov", group["nesterov"]) and (group["momentum"] == 0 or group["dampening"] != 0):
+            raise OptionError(
+                f"SGD: nesterov needs a momentum and no dampening, "
+                f"got momentum={group['momentum']}, dampening={group['dampening']}"
+            )
+
+    def scalars(self, group: Group) -> dict[str, float]:
+        return {name: float(group[name]) for name in ("lr", "momentum", "dampening", "weight_decay")}
+
+    def flags(self, group: Group) -> dict[str, bool]:
+        return {
+            "decays": group["weight_decay"] != 0,
+            "gathers": group["momentum"] != 0,
+            "dampens": group["dampening"] != 0,
+            "nesterov": group["nesterov"],
+            "maximize": group["maximize"],
+        }
+
+    def slots_of(self, flags: Mapping[str, bool]) -> tuple[str, ...]:
+        return ("momentum_buffer",) if flags["gathers"] else ()
+
+    def coefficients(self, step: Any, scalars: Hyper) -> dict[str, Any]:
+        share = 1 - scalars["dampening"] * (step > 1)  # the first gradient is taken whole
+        return {name: scalars[name] for name in ("lr", "momentum", "weight_decay")} | {"share": share}
+
+    def update(self, p: Any, g: Any, state: State, hyper: Hyper) -> tuple[Any, State]:
+        if hyper["maximize"]:
+            g = -g
+        if hyper["decays"]:
+            g = g + hyper["weight_decay"] * p
+        if not hyper["gathers"]:
+            return p - hyper["lr"] * g, {}
+        taken = hyper["share"] * g if hyper["dampens"] else g
+        v = hyper["momentum"] * state["momentum_buffer"] + taken
+        move = g + hyper["momentum"] * v if hyper["nesterov"] else v
+        return p - hyper["lr"] * move, {"momentum_buffer": v}

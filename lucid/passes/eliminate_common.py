@@ -1,0 +1,46 @@
+"""Common subexpressions: of equal nodes on equal inputs only the first stays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from typing import Any
+
+from ..graph.ir import Graph
+from ..graph.opdef import Attrs
+from ..graph.trace import Symbol
+from .rewrite import Site, View, rebuild
+
+
+def eliminate_common(graph: Graph) -> Graph:
+    """Merge nodes of equal op, attributes and inputs; the two inputs of a commutative op in either order.
+
+    Impure nodes (random numbers, inputs, parameters) are never merged.
+    """
+    first: dict[Hashable, View] = {}
+
+    def rule(site: Site) -> tuple[Symbol, ...] | None:
+        if not site.op.pure:
+            return None
+        feeds = [x.value for x in site.inputs]
+        if site.op.commutative:
+            feeds.sort()
+        key = (site.op, site.attrs, _signs(site.attrs), tuple(feeds))
+        twin = first.setdefault(key, site)
+        if twin is site:
+            return None
+        site.absorb(twin)
+        return twin.symbols
+
+    return rebuild(graph, rule, "eliminate_common")
+
+
+def _signs(value: Any) -> Hashable:
+    """What ``==`` overlooks: -0.0 equals 0.0, and NaN not even itself."""
+    if isinstance(value, float):
+        return (value == 0 and math.copysign(1.0, value) < 0, math.isnan(value))
+    if isinstance(value, tuple):
+        return tuple(_signs(item) for item in value)
+    if isinstance(value, Attrs):
+        return tuple(_signs(item) for _, item in value.items())
+    return None

@@ -1,0 +1,319 @@
+"""Rewriting graphs: one walk in order, at each node a rule that may replace it.
+
+A pass is a rule and a call of :func:`rebuild`::
+
+    def drop_double_negation(graph: Graph) -> Graph:
+        def rule(site: Site) -> Symbol | None:
+            inner = site.made_by(site.inputs[0]) if site.op is NEG else None
+            return inner.inputs[0] if inner is not None and inner.op is NEG else None
+
+        return rebuild(graph, rule, "drop_double_negation")
+
+Rules emit what they return with the same functions and operators that models are written with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from ..errors import PassError
+from ..graph.builder import Builder, snake_case
+from ..graph.ir import Graph, Node, Origin, Value
+from ..graph.opdef import OpDef
+from ..graph.ops.source import INPUT
+from ..graph.trace import Symbol, Tracer
+from ..graph.types import TensorType
+
+Replacement: TypeAlias = "Symbol | Sequence[Symbol | None] | None"
+Rule: TypeAlias = "Callable[[Site], Replacement]"
+
+
+class View:
+    """A node as a rule sees it.
+
+    Attributes
+    ----------
+    name
+        Its key.
+    node
+        Its op, attributes, types and origin.
+    """
+
+    __slots__ = ("_overlay", "name", "node")
+
+    def __init__(self, overlay: Overlay, name: str) -> None:
+        self._overlay = overlay
+        self.name = name
+        self.node: Node = overlay.node(name)
+
+    @property
+    def op(self) -> OpDef:
+        return self.node.op
+
+    @property
+    def attrs(self) -> Any:
+        return self.node.attrs
+
+    @property
+    def type(self) -> TensorType:
+        """Type of the first output."""
+        return self.node.outputs[0]
+
+    @property
+    def inputs(self) -> tuple[Symbol, ...]:
+        """Its inputs in the new graph."""
+        return tuple(map(self._overlay.tracer.symbol, self._overlay.inputs(self.name)))
+
+    @property
+    def symbol(self) -> Symbol:
+        """Its first output in the new graph."""
+        return self.symbols[0]
+
+    @property
+    def symbols(self) -> tuple[Symbol, ...]:
+        """Its outputs in the new graph (a site's own, until it is replaced)."""
+        return tuple(self._overlay.tracer.symbol(Value(self.name, i)) for i in range(len(self.node.outputs)))
+
+    def producer(self, slot: int) -> View:
+        """The node of the original graph that feeds an input (of a node of the original graph)."""
+        return View(self._overlay, self._overlay.feeds[self.name][slot].node)
+
+    def view(self, name: str) -> View:
+        """Another node of the original graph."""
+        return View(self._overlay, name)
+
+    def symbol_of(self, value: Value) -> Symbol:
+        """A value of the original graph in the new one."""
+        return self._overlay.tracer.symbol(self._overlay.mapped.get(value, value))
+
+    def uses(self, output: int = 0) -> int:
+        """How often an output is read in the original graph: by nodes, as a result, as an update."""
+        return self._overlay.uses.get(Value(self.name, output), 0)
+
+    @property
+    def single_use(self) -> bool:
+        """The first output is read once and no other is."""
+        return self.uses() == 1 and not any(self.uses(i) for i in range(1, len(self.node.outputs)))
+
+    def made_by(self, symbol: Symbol) -> View:
+        """The node of the new graph that computes ``symbol``."""
+        return View(self._overlay, symbol.value.node)
+
+
+class Site(View):
+    """The node that a rule may replace.
+
+    Attributes
+    ----------
+    title
+        The name its replacement will have: its own, unless the rule says another.
+    """
+
+    __slots__ = ("absorbed", "title")
+
+    def __init__(self, overlay: Overlay, name: str) -> None:
+        super().__init__(overlay, name)
+        self.title = name
+        self.absorbed: list[View] = []
+
+    def absorb(self, *others: View) -> None:
+        """These nodes go into the replacement too: it takes their origins."""
+        self.absorbed.extend(others)
+
+
+class Overlay(Builder):
+    """The new graph while it is made: the original, untouched, and what was emitted over it.
+
+    Nothing is copied before :meth:`finish`, so a rule that never fires costs one walk.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.graph = graph
+        self.tracer = Tracer(self)
+        self.tracer.origin = Origin()
+        self.mapped: dict[Value, Value] = {}
+        self.added: dict[str, tuple[Node, tuple[Value, ...]]] = {}
+        self.emitted: dict[str, list[str]] = {}
+        self.titles: dict[str, str] = {}
+        self.origins: dict[str, Origin] = {}
+        self.site = ""
+        self.feeds: dict[str, tuple[Value, ...]] = {}
+        self.uses: dict[Value, int] = {}
+        self._read_edges()
+
+    def _read_edges(self) -> None:
+        slots: dict[str, list[tuple[int, Value]]] = {name: [] for name in self.graph.dag}
+        for source, target, slot, output in self.graph.dag.edges(keys=True, data="output"):
+            slots[target].append((slot, Value(source, output)))
+        for name, found in slots.items():
+            found.sort()
+            self.feeds[name] = tuple(value for _, value in found)
+        for value in (*self.graph.results, *(v for feeds in self.feeds.values() for v in feeds)):
+            self.uses[value] = self.uses.get(value, 0) + 1
+
+    def node(self, name: str) -> Node:
+        added = self.added.get(name)
+        return added[0] if added is not None else self.graph.node(name)
+
+    def inputs(self, name: str) -> tuple[Value, ...]:  # type: ignore[override]
+        added = self.added.get(name)
+        return added[1] if added is not None else tuple(self.mapped.get(v, v) for v in self.feeds[name])
+
+    def type(self, value: Value) -> TensorType:
+        return self.node(value.node).outputs[value.output]
+
+    def add(self, node: Node, inputs: Sequence[Value], name: str) -> tuple[Value, ...]:
+        key = f"{self.site}'{len(self.added)}"
+        while key in self.graph:
+            key += "'"
+        self.added[key] = (node, tuple(inputs))
+        self.emitted.setdefault(self.site, []).append(key)
+        return tuple(Value(key, i) for i in range(len(node.outputs)))
+
+    def replace(self, site: Site, replacement: Symbol | Sequence[Symbol | None], label: str) -> None:
+        """Let the outputs of ``site`` be these values from now on."""
+        outputs = [replacement] if isinstance(replacement, Symbol) else list(replacement)
+        for index, old in enumerate(site.node.outputs):
+            new = outputs[index] if index < len(outputs) else None
+            if new is None:
+                if site.uses(index):
+                    raise PassError(f"output {index} is used and has no replacement")
+                continue
+            if not new.type.same_value(old):
+                raise PassError(f"output {index} was {old}, its replacement is {new.type}")
+            self.mapped[Value(site.name, index)] = new.value
+        parts = [*site.absorbed, site]
+        origin = parts[0].node.origin.merge(*(part.node.origin for part in parts[1:]))
+        made_of = ", ".join(dict.fromkeys(part.name for part in parts))
+        origin = replace(origin, history=(*origin.history, f"{label}: from {made_of}"))
+        fresh = self.emitted.get(site.name, ())
+        for key in fresh:
+            node, inputs = self.added[key]
+            self.added[key] = (replace(node, origin=origin), inputs)
+        root = next((new.value.node for new in outputs if new is not None), None)
+        if root in fresh:
+            self.titles[root] = site.title
+        elif root is not None and site.absorbed:
+            self.origins[root] = self.origins.get(root, self.node(root).origin).merge(origin)
+
+    def finish(
+        self, outputs: Iterable[Value], updates: Iterable[tuple[str, Value]] = (), *, prune: bool = True
+    ) -> Graph:
+        """Copy what is needed into a graph of its own."""
+        outputs = [self.mapped.get(v, v) for v in outputs]
+        updates = [(p, self.mapped.get(v, v)) for p, v in updates]
+        live = set(self.graph.inputs)
+        stack = [v.node for v in (*outputs, *(v for _, v in updates))]
+        while stack:
+            name = stack.pop()
+            if name not in live:
+                live.add(name)
+                stack.extend(v.node for v in self.inputs(name))
+        final, names = Builder(), dict[str, str]()
+        for name in self.graph.order:
+            for key in (*self.emitted.get(name, ()), name):
+                if key in live:
+                    node = self.node(key)
+                    if key in self.origins:
+                        node = replace(node, origin=self.origins[key])
+                    feeds = [Value(names[v.node], v.output) for v in self.inputs(key)]
+                    names[key] = self._name(key, name, live, final)
+                    final.add(node, feeds, names[key])
+        return Graph(
+            final.dag,
+            self.graph.inputs,
+            tuple(Value(names[v.node], v.output) for v in outputs),
+            tuple((p, Value(names[v.node], v.output)) for p, v in updates),
+        )
+
+    def _name(self, key: str, site: str, live: set[str], final: Builder) -> str:
+        """Survivors keep their names; a replacement takes its title, where no survivor has it."""
+        if key == site:
+            return key
+        title = self.titles.get(key)
+        if title is not None:
+            for wanted in (title, site):
+                if wanted not in live and wanted not in final.dag:
+                    return wanted
+        name = base = f"{site}.{snake_case(self.node(key).op.name)}"
+        count = 0
+        while name in self.graph or name in final.dag:
+            count += 1
+            name = f"{base}_{count}"
+        return name
+
+
+def rebuild(graph: Graph, rule: Rule, label: str) -> Graph:
+    """Walk the nodes in order and let ``rule`` replace them; linear in the size of the graph.
+
+    Parameters
+    ----------
+    graph
+        It is not changed.
+    rule
+        Called with the :class:`Site` of every node but the inputs. It returns None to leave the
+        node, or what takes the place of its outputs: one symbol, or one per output (None where
+        nobody reads it), of equal shape and element type.
+    label
+        Name of the pass, for the history of what it makes and for errors.
+
+    Returns
+    -------
+    The new graph without what has become unneeded; ``graph`` itself if no rule fired.
+
+    Raises
+    ------
+    PassError
+        Where the rule fails or returns what does not fit; it names the node.
+    """
+    overlay = Overlay(graph)
+    for name in graph.order:
+        if graph.node(name).op is INPUT:
+            continue
+        overlay.site = name
+        site = Site(overlay, name)
+        try:
+            replacement = rule(site)
+            if replacement is not None:
+                overlay.replace(site, replacement, label)
+        except Exception as error:
+            raise PassError(f"{label}: at node {name!r} ({site.op.name}): {error}") from error
+    if not overlay.mapped:
+        return graph
+    return overlay.finish(graph.outputs, graph.updates)
+
+
+def fixed_point(step: Callable[[Graph], Graph], graph: Graph, limit: int = 10) -> Graph:
+    """Apply ``step`` until it returns the same object, at most ``limit`` times.
+
+    Raises
+    ------
+    PassError
+        If the step comes back to a graph it has already left.
+    """
+    seen: set[int] = set()
+    for _ in range(limit):
+        after = step(graph)
+        if after is graph:
+            break
+        seen.add(fingerprint(graph))
+        if fingerprint(after) in seen:
+            name = getattr(step, "__name__", repr(step))
+            raise PassError(f"{name} goes in circles: it undoes what it did before ({after!r})")
+        graph = after
+    return graph
+
+
+def fingerprint(graph: Graph) -> int:
+    """A hash of the structure: ops, attributes, types and wiring, whatever the names."""
+    position: dict[str, int] = {}
+    parts: list[object] = []
+    for name, node in graph.nodes():
+        feeds = tuple((position[v.node], v.output) for v in graph.inputs_of(name))
+        position[name] = len(position)
+        parts.append((node.op.name, node.attrs, node.outputs, feeds))
+    parts.append(tuple((position[v.node], v.output) for v in graph.results))
+    return hash(tuple(parts))

@@ -1,0 +1,250 @@
+"""Algebraic identities, only those that hold bit for bit: also for NaN, infinities and the sign of zero.
+
+So ``x + 0`` stays (it turns -0.0 into 0.0) while ``x - 0`` and ``x + -0.0`` go, and ``x * 0`` stays. The one
+exception is ``x ** 2``, which becomes ``x * x``: correctly rounded where a power function need not be.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from ..graph.dims import SymDim
+from ..graph.ir import Graph
+from ..graph.opdef import OpDef, apply
+from ..graph.ops import elementwise as ew
+from ..graph.ops import indexing, reduce, shape, source
+from ..graph.ops.source import full
+from ..graph.trace import Symbol
+from ..graph.types import DType, TensorType
+from .rewrite import Site, fixed_point, rebuild
+
+Identity = Callable[[Site], "Symbol | None"]
+
+
+@dataclass(frozen=True)
+class SimplifyOptions:
+    """``inference``: nothing will be differentiated, so ``StopGradient`` goes as well."""
+
+    inference: bool = False
+
+
+def simplify(graph: Graph, options: SimplifyOptions = SimplifyOptions()) -> Graph:
+    """Apply the identities until none applies."""
+
+    def rule(site: Site) -> Symbol | None:
+        if options.inference and site.op.name == "StopGradient":
+            return site.inputs[0]
+        for identity in _IDENTITIES.get(site.op, ()):
+            found = identity(site)
+            if found is not None:
+                return found
+        return _compute_before_expanding(site) if site.op.elementwise and site.op.pure else None
+
+    return fixed_point(partial(rebuild, rule=rule, label="simplify"), graph)
+
+
+# ---------------------------------------------------------------- what is known of a value
+
+
+def fill_value(site: Site, x: Symbol) -> bool | int | float | None:
+    """The number that every element of ``x`` is, or None."""
+    maker = site.made_by(x)
+    if maker.op is source.FULL and not isinstance(maker.attrs.value, SymDim):
+        return maker.attrs.value  # type: ignore[no-any-return]
+    return None
+
+
+def _is_zero(value: float | None, dtype: DType, *, negative: bool) -> bool:
+    """Whether adding (``negative``: -0.0) or subtracting (0.0) this changes nothing, not even the sign of zero."""
+    if value is None or value != 0:
+        return False
+    return dtype.kind != "f" or (math.copysign(1.0, value) < 0) == negative
+
+
+def _as(x: Symbol, type_: TensorType) -> Symbol:
+    return x if x.type.shape == type_.shape else x.expand(*type_.shape)
+
+
+# ---------------------------------------------------------------- arithmetic
+
+
+def _add(site: Site) -> Symbol | None:
+    a, b = site.inputs
+    for x, other in ((a, b), (b, a)):
+        if _is_zero(fill_value(site, other), x.type.dtype, negative=True):
+            return _as(x, site.type)
+    for x, other in ((a, b), (b, a)):
+        maker = site.made_by(other)
+        if maker.op is ew.NEG:
+            return x - maker.inputs[0]  # type: ignore[no-any-return]
+    return None
+
+
+def _sub(site: Site) -> Symbol | None:
+    a, b = site.inputs
+    if _is_zero(fill_value(site, b), a.type.dtype, negative=False):
+        return _as(a, site.type)
+    maker = site.made_by(b)
+    return a + maker.inputs[0] if maker.op is ew.NEG else None
+
+
+def _mul(site: Site) -> Symbol | None:
+    a, b = site.inputs
+    for x, other in ((a, b), (b, a)):
+        if fill_value(site, other) == 1:
+            return _as(x, site.type)
+    return None
+
+
+def _div(site: Site) -> Symbol | None:
+    a, b = site.inputs
+    return _as(a, site.type) if fill_value(site, b) == 1 else None
+
+
+def _pow(site: Site) -> Symbol | None:
+    a, b = site.inputs
+    exponent = fill_value(site, b)
+    if exponent == 1:
+        return _as(a, site.type)
+    return _as(a * a, site.type) if exponent == 2 else None
+
+
+def _involution(site: Site) -> Symbol | None:
+    maker = site.made_by(site.inputs[0])
+    return maker.inputs[0] if maker.op is site.op else None
+
+
+def _idempotent(site: Site) -> Symbol | None:
+    maker = site.made_by(site.inputs[0])
+    return site.inputs[0] if maker.op is site.op and maker.attrs == site.attrs else None
+
+
+def _same_operands(site: Site) -> Symbol | None:
+    a, b = site.inputs
+    return a if a.value == b.value else None
+
+
+def _where(site: Site) -> Symbol | None:
+    condition, a, b = site.inputs
+    if a.value == b.value:
+        return _as(a, site.type)
+    known = fill_value(site, condition)
+    return None if known is None else _as(a if known else b, site.type)
+
+
+def _cast(site: Site) -> Symbol | None:
+    (x,) = site.inputs
+    dtype = site.attrs.dtype
+    if x.type.dtype == dtype:
+        return x
+    value = fill_value(site, x)
+    if value is not None:
+        with np.errstate(all="ignore"):
+            return full(x, np.asarray(value, x.type.dtype).astype(dtype).item(), dtype=dtype)
+    maker = site.made_by(x)
+    if maker.op is ew.CAST and maker.inputs[0].type.dtype == dtype and _lossless(dtype, x.type.dtype):
+        return maker.inputs[0]
+    return None
+
+
+def _lossless(narrow: DType, wide: DType) -> bool:
+    """Every number of ``narrow`` survives a stay in ``wide`` (NumPy calls int64 to float64 safe; it is not)."""
+    if narrow.kind in "iu" and wide.kind == "f":
+        return narrow.itemsize < wide.itemsize
+    return bool(np.can_cast(narrow, wide, "safe"))
+
+
+# ---------------------------------------------------------------- shape
+
+
+def _moved(site: Site) -> Symbol | None:
+    """Rearranging equal elements gives equal elements."""
+    maker = site.made_by(site.inputs[0])
+    if maker.op is source.FULL:
+        return full(site.inputs[0], maker.attrs.value, site.type.shape)
+    return None
+
+
+def _reshape(site: Site) -> Symbol | None:
+    (x,) = site.inputs
+    if x.type.shape == site.attrs.shape:
+        return x
+    maker = site.made_by(x)
+    return maker.inputs[0].reshape(site.attrs.shape) if maker.op is shape.RESHAPE else None
+
+
+def _transpose(site: Site) -> Symbol | None:
+    (x,), perm = site.inputs, site.attrs.perm
+    if perm == tuple(range(len(perm))):
+        return x
+    maker = site.made_by(x)
+    if maker.op is shape.TRANSPOSE:
+        return maker.inputs[0].permute(tuple(maker.attrs.perm[axis] for axis in perm))
+    return None
+
+
+def _expand(site: Site) -> Symbol | None:
+    (x,) = site.inputs
+    if x.type.shape == site.attrs.shape:
+        return x
+    maker = site.made_by(x)
+    return _as(maker.inputs[0], site.type) if maker.op is shape.EXPAND else None
+
+
+def _slice(site: Site) -> Symbol | None:
+    (x,), a = site.inputs, site.attrs
+    whole = a.sizes == x.type.shape and not any(a.starts) and all(step == 1 for step in a.steps)
+    return x if whole else None
+
+
+def _concat(site: Site) -> Symbol | None:
+    return site.inputs[0] if len(site.inputs) == 1 else None
+
+
+def _reduce(site: Site) -> Symbol | None:
+    return site.inputs[0] if not site.attrs.axes else None
+
+
+def _constant(site: Site) -> Symbol | None:
+    """An array of one number, bit for bit, is a filled tensor."""
+    array = site.attrs.value.array
+    if not array.size:
+        return None
+    raw = array.reshape(-1).view(np.uint8).reshape(array.size, array.itemsize)
+    if (raw[0] != raw[-1]).any() or (raw != raw[0]).any():
+        return None
+    return full(site.symbol, array.flat[0].item())
+
+
+def _compute_before_expanding(site: Site) -> Symbol | None:
+    """Element-wise ops broadcast by themselves, so an expanded operand, or a filled one, goes in small."""
+    operands = [_small(site, x) for x in site.inputs]
+    if all(a is b for a, b in zip(operands, site.inputs, strict=True)):
+        return None
+    return _as(apply(site.op, site.attrs, *operands), site.type)
+
+
+def _small(site: Site, x: Symbol) -> Symbol:
+    maker = site.made_by(x)
+    if maker.op is shape.EXPAND:
+        return maker.inputs[0]
+    if maker.op is source.FULL and x.type.shape:
+        return full(x, maker.attrs.value, ())
+    return x
+
+
+_IDENTITIES: dict[OpDef, tuple[Identity, ...]] = {
+    ew.ADD: (_add,), ew.SUB: (_sub,), ew.MUL: (_mul,), ew.DIV: (_div,), ew.POW: (_pow,), ew.NEG: (_involution,),
+    ew.NOT: (_involution,), ew.MAXIMUM: (_same_operands,), ew.MINIMUM: (_same_operands,), ew.AND: (_same_operands,),
+    ew.OR: (_same_operands,), ew.WHERE: (_where,), ew.CAST: (_cast,),
+    **dict.fromkeys((ew.RELU, ew.ABS, ew.SIGN, ew.FLOOR, ew.CEIL, ew.ROUND, ew.CLIP), (_idempotent,)),
+    shape.RESHAPE: (_moved, _reshape), shape.TRANSPOSE: (_moved, _transpose), shape.EXPAND: (_moved, _expand),
+    indexing.SLICE: (_moved, _slice), shape.CONCAT: (_concat,),
+    **dict.fromkeys((reduce.SUM, reduce.MEAN, reduce.MAX, reduce.MIN), (_reduce,)),
+    source.CONSTANT: (_constant,),
+}  # fmt: skip

@@ -1,0 +1,139 @@
+"""Executable: a plan's program, bound to memory and run."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from threading import Lock
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..errors import ExecutionError
+from ..graph.ir import Graph
+from . import kernels as kernels
+from .codegen import Source, generate
+from .memory import ALIGNMENT
+from .plan import Plan, make_plan
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+Run: TypeAlias = "Callable[..., tuple[Array, ...]]"
+
+
+class Executable:
+    """Runs one concrete graph.
+
+    It may be called from many threads at once: each call that finds no free arena gets one of its own,
+    and all share the packed parameters.
+
+    Parameters
+    ----------
+    graph
+        Without symbolic dimensions.
+    threads
+        How many threads kernels may share their work over.
+    exact
+        Only lowerings that round as a plain sum of products does.
+    marks
+        Where given, every run appends the name of each step and the time (s) at which it ended.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        threads: int = 1,
+        exact: bool = False,
+        marks: list[tuple[str, float]] | None = None,
+    ) -> None:
+        self._marks = marks
+        self.plan: Plan = make_plan(graph, threads=threads, exact=exact)
+        self.seen = -1
+        """The content clock when the parameters were last compared; for the caller's use."""
+        self._lock = Lock()
+        self._arrays: tuple[int, ...] | None = None
+        self._held: tuple[Array, ...] = ()
+        self._version: object = None
+        self._prepare: Callable[[], None] | None = None
+        self._bind: Callable[[Array], Run] | None = None
+        self._free: deque[Run] = deque()
+
+    @cached_property
+    def source(self) -> Source:
+        """The generated program."""
+        return generate(self.plan, self._marks)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters it reads, in the order :meth:`load` wants them."""
+        return tuple(self.plan.parameters)
+
+    def load(self, arrays: Sequence[Array], version: object) -> None:
+        """Give it its parameters; packs weights where ``version`` is not that of the last call.
+
+        The arrays are kept and read again when only the version changes, so updates in place are cheap.
+        """
+        with self._lock:
+            same = tuple(map(id, arrays)) == self._arrays
+            if same and version == self._version:
+                return
+            if not same:
+                program = self.source.load()["program"]
+                self._prepare, self._bind = program(list(arrays))
+                self._arrays = tuple(map(id, arrays))
+                self._held = tuple(arrays)
+                self._free.clear()
+            assert self._prepare is not None
+            with np.errstate(all="ignore"):
+                self._guard(self._prepare)
+            self._version = version
+
+    def __call__(self, *inputs: Array) -> tuple[Array, ...]:
+        """Run on arrays of the planned shapes and dtypes. Returns the outputs, then the updates."""
+        try:
+            run = self._free.pop()
+        except IndexError:
+            run = self._new_run()
+        bound = self._bind
+        try:
+            with np.errstate(all="ignore"):
+                return run(*inputs)
+        except Exception as error:
+            raise self._explain(error, inputs) from error
+        finally:
+            if bound is self._bind:
+                self._free.append(run)
+
+    def _new_run(self) -> Run:
+        if self._bind is None:
+            self.load([], None)
+        assert self._bind is not None
+        size = self.plan.arena_bytes
+        try:
+            block = np.empty(size + ALIGNMENT, np.uint8)
+        except (MemoryError, ValueError) as error:
+            raise ExecutionError(f"no memory for an arena of {size:,} bytes") from error
+        start = -block.ctypes.data % ALIGNMENT
+        return self._bind(block[start : start + size])
+
+    def _guard(self, function: Callable[[], None]) -> None:
+        try:
+            function()
+        except Exception as error:
+            raise self._explain(error, ()) from error
+
+    def _explain(self, error: Exception, inputs: Sequence[Array]) -> ExecutionError:
+        """Name the node whose line failed."""
+        name, traceback = None, error.__traceback__
+        while traceback is not None:
+            if traceback.tb_frame.f_code.co_filename == self.source.filename:
+                name = self.source.nodes.get(traceback.tb_lineno, name)
+            traceback = traceback.tb_next
+        given = ", ".join(f"{a.dtype}{list(a.shape)} strides {a.strides}" for a in inputs)
+        if name is None:
+            return ExecutionError(f"the compiled program failed on ({given}): {error}")
+        node = self.plan.graph.node(name)
+        types = ", ".join(str(self.plan.graph.type(v)) for v in self.plan.graph.inputs_of(name))
+        where = f" ({node.origin})" if str(node.origin) else ""
+        return ExecutionError(f"{name}: {node.op.name}({types}){where} failed on ({given}): {error}")

@@ -1,0 +1,132 @@
+"""Kernels of softmax and the normalisations."""
+
+from __future__ import annotations
+
+import math
+
+from ...graph.ops import norm as ops
+from ..emitter import Emitter, Operand
+from ..registry import kernel
+
+
+def _without(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(1 if axis in axes else dim for axis, dim in enumerate(shape))
+
+
+def _shifted(k: Emitter, x: Operand, y: Operand, axis: int) -> Operand:
+    """Writes ``x`` less its maximum along the axis to ``y``; the scratch that held the maxima."""
+    m = k.scratch(_without(x.shape, (axis,)), x.dtype, "row")
+    k.line(f"np.maximum.reduce({x}, axis={axis}, keepdims=True, out={m})")
+    k.line(f"np.subtract({x}, {m}, out={y})")
+    return m
+
+
+@kernel(ops.SOFTMAX)
+def softmax(k: Emitter) -> None:
+    (x,), (y,), axis = k.ins, k.outs, k.attrs.axis
+    if x.shape[axis] == 0:
+        return
+    m = _shifted(k, x, y, axis)
+    k.line(f"np.exp({y}, out={y})")
+    k.line(f"np.add.reduce({y}, axis={axis}, keepdims=True, out={m})")
+    k.line(f"np.divide({y}, {m}, out={y})")
+    k.may_overwrite(0, 0)
+
+
+@kernel(ops.LOG_SOFTMAX)
+def log_softmax(k: Emitter) -> None:
+    (x,), (y,), axis = k.ins, k.outs, k.attrs.axis
+    if x.shape[axis] == 0:
+        return
+    m = _shifted(k, x, y, axis)
+    e = k.scratch(x.shape, x.dtype, "exp")
+    k.line(f"np.exp({y}, out={e})")
+    k.line(f"np.add.reduce({e}, axis={axis}, keepdims=True, out={m})")
+    k.line(f"np.log({m}, out={m})")
+    k.line(f"np.subtract({y}, {m}, out={y})")
+    k.may_overwrite(0, 0)
+
+
+def _standardize(
+    k: Emitter, x: Operand, y: Operand, axes: tuple[int, ...], eps: float, statistics: tuple[Operand, Operand]
+) -> None:
+    """Two passes for the mean and the squared deviations, one to scale; ``y`` may lie over ``x``."""
+    mean, var = statistics
+    count = float(math.prod(x.shape[axis] for axis in axes))
+    squares = k.scratch(x.shape, x.dtype, "squares")
+    scale = k.scratch(var.shape, x.dtype, "scale")
+    k.line(f"np.add.reduce({x}, axis={axes}, keepdims=True, out={mean})")
+    k.line(f"np.divide({mean}, {count}, out={mean})")
+    k.line(f"np.subtract({x}, {mean}, out={y})")
+    k.line(f"np.multiply({y}, {y}, out={squares})")
+    k.line(f"np.add.reduce({squares}, axis={axes}, keepdims=True, out={var})")
+    k.line(f"np.divide({var}, {count}, out={var})")
+    k.line(f"np.add({var}, {eps!r}, out={scale})")
+    k.line(f"np.sqrt({scale}, out={scale})")
+    k.line(f"np.divide(1, {scale}, out={scale})")
+    k.line(f"np.multiply({y}, {scale}, out={y})")
+
+
+def _statistics(k: Emitter, shape: tuple[int, ...], axes: tuple[int, ...], x: Operand) -> tuple[Operand, Operand]:
+    kept = _without(shape, axes)
+    return k.scratch(kept, x.dtype, "mean"), k.scratch(kept, x.dtype, "var")
+
+
+@kernel(ops.STANDARDIZE)
+def standardize(k: Emitter) -> None:
+    (x,), (y, mean, var), a = k.ins, k.outs, k.attrs
+    spare = _statistics(k, x.shape, a.axes, x)
+    _standardize(k, x, y, a.axes, a.eps, (mean or spare[0], var or spare[1]))
+    k.may_overwrite(0, 0)
+
+
+def _affine(k: Emitter, y: Operand, factors: list[str]) -> None:
+    for name, factor in zip(("multiply", "add"), factors, strict=False):
+        k.line(f"np.{name}({y}, {factor}, out={y})")
+
+
+@kernel(ops.LAYER_NORM)
+def layer_norm(k: Emitter) -> None:
+    (x, *affine), (y,), a = k.ins, k.outs, k.attrs
+    axes = tuple(range(x.type.rank - a.rank, x.type.rank))
+    _standardize(k, x, y, axes, a.eps, _statistics(k, x.shape, axes, x))
+    _affine(k, y, [str(v) for v in affine])
+    k.may_overwrite(0, 0)
+
+
+def _per_channel(vector: Operand, rank: int) -> str:
+    return f"{vector}.reshape({(vector.shape[0], *(1,) * (rank - 2))})"
+
+
+@kernel(ops.GROUP_NORM)
+def group_norm(k: Emitter) -> None:
+    (x, *affine), (y,), a = k.ins, k.outs, k.attrs
+    shape = x.type.shape
+    n, groups, size = (int(d) for d in ops.grouped_shape(shape, a.groups))  # type: ignore[arg-type]
+    split = (n, groups, int(shape[1]) // groups, *x.shape[2:])  # type: ignore[arg-type]
+    packed = k.contiguous(x)
+    target = y if y.type.order is None else k.scratch(y.shape, y.dtype)
+    source = k.view(packed, f"{packed}.reshape({split})", split)
+    seen = k.view(target, f"{target}.reshape({split})", split)
+    axes = tuple(range(2, len(split)))
+    _standardize(k, source, seen, axes, a.eps, _statistics(k, split, axes, x))
+    _affine(k, target, [_per_channel(v, x.type.rank) for v in affine])
+    if target is not y:
+        k.line(f"np.copyto({y}, {target})")
+
+
+@kernel(ops.BATCH_NORM)
+def batch_norm(k: Emitter) -> None:
+    (x, mean, var, *affine), (y,), a = k.ins, k.outs, k.attrs
+    channels, rank = x.shape[1], x.type.rank
+    with k.once(mean, var, *affine):
+        scale, shift = (k.scratch((channels, *(1,) * (rank - 2)), x.dtype, name) for name in ("scale", "shift"))
+        flat_scale, flat_shift = f"{scale}.reshape({channels})", f"{shift}.reshape({channels})"
+        k.line(f"np.add({var}, {a.eps!r}, out={flat_scale})")
+        k.line(f"np.sqrt({scale}, out={scale})")
+        k.line(f"np.divide({affine[0] if affine else 1}, {flat_scale}, out={flat_scale})")
+        k.line(f"np.multiply({mean}, {flat_scale}, out={flat_shift})")
+        k.line(f"np.subtract({affine[1] if len(affine) > 1 else 0}, {flat_shift}, out={flat_shift})")
+    k.line(f"np.multiply({x}, {scale}, out={y})")
+    k.line(f"np.add({y}, {shift}, out={y})")
+    k.may_overwrite(0, 0)

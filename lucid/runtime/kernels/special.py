@@ -1,0 +1,97 @@
+"""The error function, which NumPy lacks, from rational approximations; in place, block by block to stay in cache."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+
+BLOCK = 4096
+"""Elements worked on at a time."""
+
+WORK = 4
+"""Rows of ``BLOCK`` elements of working memory that :func:`erf_in_place` needs."""
+
+# erf(x) = x P(x²) / Q(x²) for |x| <= 4, beyond which float32 knows only ±1: our own fit, by iterated weighted least
+# squares, of relative error 2e-9; highest power first
+_P32 = (-1.32022356e-08, 4.68477972e-06, 3.79608826e-04, 3.84960678e-03, 5.43168973e-02, 1.85203098e-01, 1.12837917)
+_Q32 = (6.31105977e-05, 1.30756884e-03, 1.54620801e-02, 1.13958367e-01, 4.97465386e-01, 1.0)
+
+# W. J. Cody, "Rational Chebyshev approximations for the error function", Math. Comp. 23 (1969), with the coefficients
+# of his routine CALERF: erf near 0, and exp(x²) erfc(x) from 0.46875 on; highest power first
+_NEAR = 0.46875
+_A = (1.85777706184603153e-1, 3.16112374387056560e0, 1.13864154151050156e2, 3.77485237685302021e2,
+      3.20937758913846947e3)  # fmt: skip
+_B = (1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3, 2.84423683343917062e3)
+_C = (2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594e0, 6.61191906371416295e1,
+      2.98635138197400131e2, 8.81952221241769090e2, 1.71204761263407058e3, 2.05107837782607147e3,
+      1.23033935479799725e3)  # fmt: skip
+_D = (1.0, 1.57449261107098347e1, 1.17693950891312499e2, 5.37181101862009858e2, 1.62138957456669019e3,
+      3.29079923573345963e3, 4.36261909014324716e3, 3.43936767414372164e3, 1.23033935480374942e3)  # fmt: skip
+
+
+def _polynomial(coefficients: tuple[float, ...], t: Array, out: Array) -> None:
+    np.multiply(t, coefficients[0], out=out)
+    for c in coefficients[1:-1]:
+        np.add(out, c, out=out)
+        np.multiply(out, t, out=out)
+    np.add(out, coefficients[-1], out=out)
+
+
+def _single(x: Array, work: Array) -> None:
+    t, p, q = work[:3]
+    np.clip(x, -4, 4, out=x)
+    np.multiply(x, x, out=t)
+    _polynomial(_P32, t, p)
+    _polynomial(_Q32, t, q)
+    np.divide(p, q, out=p)
+    np.multiply(x, p, out=x)
+    np.clip(x, -1, 1, out=x)
+
+
+def _double(x: Array, work: Array, mask: Array) -> None:
+    t, p, q, near = work
+    np.multiply(x, x, out=t)
+    _polynomial(_A, t, p)
+    _polynomial(_B, t, q)
+    np.divide(p, q, out=near)
+    np.multiply(near, x, out=near)
+    np.absolute(x, out=t)
+    np.less_equal(t, _NEAR, out=mask)
+    np.minimum(t, 6, out=t)  # where erf is 1 to the last digit
+    _polynomial(_C, t, p)
+    _polynomial(_D, t, q)
+    np.divide(p, q, out=p)
+    np.multiply(t, t, out=t)
+    np.negative(t, out=t)
+    np.exp(t, out=t)
+    np.multiply(p, t, out=p)
+    np.subtract(1, p, out=p)
+    np.copysign(p, x, out=x)
+    np.copyto(x, near, where=mask)
+
+
+def erf_in_place(values: Array, work: Array, mask: Array) -> None:
+    """Replace every value by its error function.
+
+    Parameters
+    ----------
+    values
+        One-dimensional, float32 or float64.
+    work
+        (:data:`WORK`, at least min(:data:`BLOCK`, values)) elements of the same dtype.
+    mask
+        As many bools as a row of ``work`` has elements.
+
+    Notes
+    -----
+    The relative error is below 5e-7 in float32 and 1e-15 in float64.
+    """
+    for start in range(0, values.size, BLOCK):
+        block = values[start : start + BLOCK]
+        if values.dtype == np.float32:
+            _single(block, work[:, : block.size])
+        else:
+            _double(block, work[:, : block.size], mask[: block.size])

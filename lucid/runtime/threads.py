@@ -1,0 +1,168 @@
+"""The thread pool that kernels share their blocks over, and BLAS's threads kept out of its way.
+
+NumPy releases the interpreter lock inside its loops and products, so Python threads over blocks of work
+run at the same time. While they do, BLAS is held to one thread; afterwards it gets its own back.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock, local
+from typing import Any
+
+from ..errors import OptionError
+from ..lazy import lazy_module
+
+threadpoolctl = lazy_module("threadpoolctl")
+
+
+def available_cores() -> int:
+    """Cores this process may use: those of its affinity, within the limit of its control group."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = _cgroup_limit()
+    return max(1, min(cores, limit) if limit else cores)
+
+
+def _cgroup_limit() -> int | None:
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()[:2]
+        return None if quota == "max" else max(1, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):
+        return None
+
+
+class _Blas:
+    """Holds BLAS to one thread while at least one program runs blocks in threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._holders = 0
+        self._controllers: list[Any] | None = None
+        self._before: list[int] = []
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        self._enter()
+        try:
+            yield
+        finally:
+            self._exit()
+
+    def _enter(self) -> None:
+        with self._lock:
+            self._holders += 1
+            if self._holders == 1:
+                if self._controllers is None:
+                    found = threadpoolctl.ThreadpoolController().lib_controllers
+                    self._controllers = [c for c in found if c.user_api == "blas"]
+                self._before = [c.num_threads for c in self._controllers]
+                for controller in self._controllers:
+                    controller.set_num_threads(1)
+
+    def _exit(self) -> None:
+        with self._lock:
+            self._holders -= 1
+            if self._holders == 0:
+                for controller, number in zip(self._controllers or [], self._before, strict=True):
+                    controller.set_num_threads(number)
+
+
+class ThreadPool:
+    """Runs blocks of work on a fixed number of threads, the caller's among them.
+
+    Only one caller has the workers at a time; another that comes meanwhile runs its blocks itself, so
+    that several models running at once never use more threads than there are callers and workers.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._executor: ThreadPoolExecutor | None = None
+        self._free = Lock()
+        self._inside = local()
+        self.blas = _Blas()
+
+    def run(self, function: Callable[[int], object], count: int) -> None:
+        """``function(i)`` for every i below ``count``, possibly at the same time; the first error is raised."""
+        if count == 1 or self.threads == 1 or getattr(self._inside, "worker", False):
+            for i in range(count):
+                function(i)
+        elif not self._free.acquire(blocking=False):
+            for i in range(count):
+                function(i)
+        else:
+            try:
+                with self.blas.held():
+                    self._share(function, count)
+            finally:
+                self._free.release()
+
+    def _share(self, function: Callable[[int], object], count: int) -> None:
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self.threads - 1, "lucid", initializer=self._mark)
+        tickets = iter(range(count))
+        lock = Lock()
+
+        def work() -> None:
+            while True:
+                with lock:
+                    i = next(tickets, None)
+                if i is None:
+                    return
+                function(i)
+
+        helpers: list[Future[None]] = [self._executor.submit(work) for _ in range(min(self.threads, count) - 1)]
+        try:
+            work()
+        finally:
+            errors = [helper.exception() for helper in helpers]
+        for error in errors:
+            if error is not None:
+                raise error
+
+    def _mark(self) -> None:
+        self._inside.worker = True
+
+    def close(self) -> None:
+        """End the workers; the pool starts new ones when it is used again."""
+        with self._free:
+            if self._executor is not None:
+                self._executor.shutdown()
+                self._executor = None
+
+
+_pool = ThreadPool(available_cores())
+
+
+def get_num_threads() -> int:
+    """How many threads a compiled model shares its work over."""
+    return _pool.threads
+
+
+def set_num_threads(threads: int) -> None:
+    """Share the work of models compiled from now on over this many threads (1: none besides the caller's)."""
+    global _pool  # the process has one pool; programs reach it through parallel()
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise OptionError(f"set_num_threads: expected a positive int, got {threads!r}")
+    if threads != _pool.threads:
+        old, _pool = _pool, ThreadPool(threads)
+        old.close()
+
+
+def parallel(function: Callable[[int], object], count: int) -> None:
+    """``function(i)`` for every i below ``count``, shared over the pool's threads."""
+    _pool.run(function, count)
+
+
+def _forget_pool() -> None:
+    """A forked child has none of its parent's threads."""
+    global _pool
+    _pool = ThreadPool(_pool.threads)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)

@@ -1,0 +1,335 @@
+"""One trace of a function, and everything compiled from it.
+
+A specialization holds the traced graph, what the passes made of it, and for each concrete batch size
+the executables: for inference, and for training the forward and backward halves of the joint graph.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from threading import RLock
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from . import clock
+from .arguments import Structure, leaf_names, unflatten
+from .errors import DTypeError, GradientError, ShapeError
+from .graph.dims import SymDim, evaluate
+from .graph.ir import Graph, Value
+from .graph.ops.call import CALL, CallAttrs
+from .graph.ops.random import RANDOM_KEY
+from .graph.types import TensorType
+from .passes.autodiff import Partition, differentiate, partition
+from .passes.pipeline import Observer, Pass, inference_pipeline, run_passes, training_pipeline
+from .runtime.eager import evaluate_from
+from .runtime.executable import Executable
+from .runtime.registry import lowerings
+from .runtime.threads import get_num_threads
+from .tensor import Tensor, is_grad_enabled, remember
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+Sizes: TypeAlias = "tuple[tuple[str, int], ...]"
+Wanted: TypeAlias = "tuple[bool, ...]"
+
+PLANS = 16
+"""How many concrete sizes keep their plans."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to compile.
+
+    Attributes
+    ----------
+    threads
+        How many threads one call may use; None for ``lucid.get_num_threads()``.
+    exact
+        Take no lowering that rounds differently from a plain sum of products.
+    verify
+        Check every pass on sampled inputs against the reference.
+    passes
+        Passes for inference instead of the usual ones.
+    """
+
+    threads: int | None = None
+    exact: bool = False
+    verify: bool = False
+    passes: tuple[Pass, ...] | None = None
+
+
+def fold(graph: Graph) -> list[Array]:
+    """Evaluate a graph without inputs, for constant folding."""
+    return evaluate_from(graph, {})
+
+
+def has_kernel(op: Any) -> bool:
+    return bool(lowerings(op))
+
+
+class Specialization:
+    """A traced graph with its executables.
+
+    Parameters
+    ----------
+    traced
+        The graph as recorded.
+    inputs, outputs
+        Structures of the arguments and of the result.
+    state
+        The tensors behind the graph's parameters, by name.
+    training
+        Whether calls are expected to be followed by ``backward``: then the forward run keeps what the
+        backward run needs; otherwise that is computed again.
+    options
+        How to compile.
+    observer
+        Called after every pass.
+    optimised
+        The result of the passes, where it is known already (from a file).
+    """
+
+    def __init__(
+        self,
+        traced: Graph,
+        inputs: Structure,
+        outputs: Structure,
+        state: Mapping[str, Tensor],
+        *,
+        training: bool,
+        options: Options,
+        observer: Observer | None = None,
+        optimised: Graph | None = None,
+    ) -> None:
+        self.traced = traced
+        self.inputs, self.outputs = inputs, outputs
+        self.state = dict(state)
+        self.training = training
+        self.options = options
+        self.observer = observer
+        self._given = optimised
+        self._lock = RLock()
+        self._executables: OrderedDict[Any, Executable] = OrderedDict()
+        self._calls: OrderedDict[Any, _Forward] = OrderedDict()
+        self._partitions: dict[Wanted, Partition] = {}
+        self._recomputing: dict[Wanted, Graph] = {}
+        # random keys are drawn anew at every run, so a backward run cannot repeat the forward one
+        self._repeatable = all(node.op is not RANDOM_KEY for _, node in traced.nodes())
+
+    # ------------------------------------------------------------ graphs
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The optimised inference graph."""
+        if self._given is not None:
+            return self._given
+        passes = self.options.passes
+        if passes is None:
+            passes = tuple(inference_pipeline(evaluate=fold, has_kernel=has_kernel))
+        return run_passes(self.traced, passes, observe=self.observer)
+
+    def _train(self, graph: Graph) -> Graph:
+        return run_passes(graph, training_pipeline(evaluate=fold, has_kernel=has_kernel), observe=self.observer)
+
+    def wanted_names(self, wanted: Wanted) -> list[str]:
+        """Nodes to differentiate with respect to: inputs so marked, and trainable parameters."""
+        inputs = [name for name, want in zip(self.traced.inputs, wanted, strict=True) if want]
+        return inputs + [self._parameters[name] for name in self.trainable]
+
+    @cached_property
+    def _parameters(self) -> dict[str, str]:
+        return self.traced.parameters
+
+    @cached_property
+    def trainable(self) -> tuple[str, ...]:
+        """Names of the parameters that require a gradient."""
+        return tuple(name for name in self._parameters if self.state[name].requires_grad)
+
+    def split(self, wanted: Wanted) -> Partition:
+        """The optimised forward and backward graphs of training."""
+        with self._lock:
+            if wanted not in self._partitions:
+                cut = partition(differentiate(self.traced, self.wanted_names(wanted)))
+                self._partitions[wanted] = Partition(self._train(cut.forward), self._train(cut.backward), cut.kept)
+            return self._partitions[wanted]
+
+    def recomputing(self, wanted: Wanted) -> Graph:
+        """A graph from inputs and cotangents to gradients, that computes the forward values again."""
+        with self._lock:
+            if wanted not in self._recomputing:
+                joint = differentiate(self.traced, self.wanted_names(wanted))
+                graph = joint.graph
+                only = Graph(graph.dag, graph.inputs, graph.outputs[joint.forward_outputs :])
+                self._recomputing[wanted] = self._train(only)
+            return self._recomputing[wanted]
+
+    # ------------------------------------------------------------ executables
+
+    def sizes(self, arrays: Sequence[Array]) -> Sizes:
+        """The size of each symbolic dimension; raises where an array does not fit its input."""
+        found: dict[str, int] = {}
+        types = self.traced.input_types
+        for index, (type_, array) in enumerate(zip(types, arrays, strict=True)):
+            if array.dtype != type_.dtype:
+                raise DTypeError(
+                    f"input {self.input_names[index]!r} is compiled for {type_}, got {array.dtype}{list(array.shape)}"
+                )
+            fits = len(type_.shape) == len(array.shape)
+            for want, have in zip(type_.shape, array.shape, strict=False):
+                name = str(want)
+                if isinstance(want, SymDim) and name.isidentifier():
+                    fits = fits and found.setdefault(name, have) == have
+                elif not isinstance(want, SymDim):
+                    fits = fits and want == have
+            if not fits:
+                known = ", ".join(f"{k}={v}" for k, v in found.items())
+                raise ShapeError(
+                    f"input {self.input_names[index]!r} is compiled for {type_}, got {array.dtype}{list(array.shape)}"
+                    + (f" where {known}" if known else "")
+                )
+        for type_, array in zip(types, arrays, strict=True):
+            if any(evaluate(want, found) != have for want, have in zip(type_.shape, array.shape, strict=True)):
+                raise ShapeError(f"an input is compiled for {type_}, got {list(array.shape)}")
+        return tuple(sorted(found.items()))
+
+    @cached_property
+    def input_names(self) -> tuple[str, ...]:
+        return tuple(leaf_names(self.inputs, "")) or self.traced.inputs
+
+    def executable(self, kind: str, sizes: Sizes, wanted: Wanted = ()) -> Executable:
+        """The executable for concrete sizes: "inference", "forward", "backward" or "recompute"."""
+        key = (kind, sizes, wanted)
+        with self._lock:
+            if key not in self._executables:
+                graph = {
+                    "inference": lambda: self.graph,
+                    "forward": lambda: self.split(wanted).forward,
+                    "backward": lambda: self.split(wanted).backward,
+                    "recompute": lambda: self.recomputing(wanted),
+                }[kind]()
+                threads = self.options.threads or get_num_threads()
+                self._executables[key] = Executable(graph.bind(dict(sizes)), threads=threads, exact=self.options.exact)
+            self._executables.move_to_end(key)
+            while len(self._executables) > 4 * PLANS:
+                self._executables.popitem(last=False)
+            return self._executables[key]
+
+    def run(self, executable: Executable, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """Run with the state's present content."""
+        now = clock.content.now
+        if executable.seen != now:
+            tensors = [self.state[name] for name in executable.parameters]
+            executable.load([t._array for t in tensors], tuple(t.version for t in tensors))
+            executable.seen = now
+        return executable(*arrays)
+
+    # ------------------------------------------------------------ calling
+
+    def __call__(self, leaves: Sequence[Any]) -> Any:
+        """Run on tensors or arrays; the result has the traced structure."""
+        tensors = [leaf if isinstance(leaf, Tensor) else Tensor.wrap(leaf) for leaf in leaves]
+        arrays = [t._array for t in tensors]
+        wanted = tuple(t.requires_grad for t in tensors)
+        key = (tuple(a.shape for a in arrays), tuple(a.dtype for a in arrays), wanted, is_grad_enabled())
+        call = self._calls.get(key)
+        if call is None:
+            call = self._forward(arrays, wanted)
+            self._calls[key] = call
+            while len(self._calls) > PLANS:
+                self._calls.popitem(last=False)
+        outputs = call.run(tensors, arrays)
+        return outputs[0] if self.outputs == ("leaf",) else unflatten(self.outputs, outputs)
+
+    def _forward(self, arrays: Sequence[Array], wanted: Wanted) -> _Forward:
+        sizes = self.sizes(arrays)
+        tracked = is_grad_enabled() and (any(wanted) or bool(self.trainable))
+        return _Forward(self, sizes, wanted, tracked, tracked and (self.training or not self._repeatable))
+
+    def update_state(self, updates: Iterable[Array]) -> None:
+        """Put what a run computed for buffers into them."""
+        for (name, _), array in zip(self.traced.updates, updates, strict=True):
+            self.state[name].copy_(array)
+
+
+class _Forward:
+    """A run for given sizes; as a ``Call`` node it knows its backward (see :class:`lucid.graph.ops.call.Callee`)."""
+
+    def __init__(self, owner: Specialization, sizes: Sizes, wanted: Wanted, tracked: bool, keeping: bool) -> None:
+        self.owner, self.sizes, self.wanted, self.keeping, self.tracked = owner, sizes, wanted, keeping, tracked
+        self.results = len(owner.traced.outputs)
+        self.executable = owner.executable("forward" if keeping else "inference", sizes, wanted if keeping else ())
+        self.updates = len(owner.traced.updates)
+        self.types = tuple(t.bind(dict(sizes)) for t in owner.traced.output_types)
+        graph = self.executable.plan.graph
+        self.all_types = tuple(t.with_order(None) for t in graph.output_types)
+        self.parameters = [owner.state[name] for name in owner.trainable]
+        self.attrs = CallAttrs(self)
+
+    def output_types(self, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        return self.all_types
+
+    def __call__(self, *arrays: Array) -> tuple[Array, ...]:
+        """On the inputs' arrays, then the parameters' (which are read from the state instead)."""
+        return self.owner.run(self.executable, arrays[: len(self.wanted)])
+
+    def run(self, tensors: Sequence[Tensor], arrays: Sequence[Array]) -> Sequence[Tensor]:
+        produced = self.owner.run(self.executable, arrays)
+        if self.updates:
+            self.owner.update_state(produced[-self.updates :])
+            produced = produced[: -self.updates]
+        if not self.tracked:
+            return [Tensor.wrap(array) for array in produced]
+        return remember(CALL, self.attrs, (*tensors, *self.parameters), produced, self.all_types)[: self.results]
+
+    @property
+    def backward(self) -> _Backward:
+        return _Backward(self)
+
+
+class _Backward:
+    """The gradient of a run: takes cotangents, inputs and outputs, returns a gradient for every input."""
+
+    results = 0
+
+    def __init__(self, forward: _Forward) -> None:
+        self.forward = forward
+
+    def output_types(self, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        skip, count = self.forward.results, len(self.forward.wanted) + len(self.forward.parameters)
+        return tuple(inputs[skip : skip + count])
+
+    def __call__(self, *arrays: Array) -> tuple[Array, ...]:
+        f = self.forward
+        count = len(f.wanted)
+        cotangents, rest = arrays[: f.results], arrays[f.results :]
+        inputs, outputs = rest[:count], rest[count + len(f.parameters) :]
+        seeds = self._seeds(cotangents)
+        if f.keeping:
+            kept = f.owner.split(f.wanted).kept
+            feeds = [*seeds, *((inputs if source == "input" else outputs)[i] for source, i in kept)]
+            gradients = f.owner.run(f.owner.executable("backward", f.sizes, f.wanted), feeds)
+        else:
+            gradients = f.owner.run(f.owner.executable("recompute", f.sizes, f.wanted), [*inputs, *seeds])
+        found = iter(gradients)
+        return tuple(
+            next(found) if want else np.zeros_like(array)
+            for want, array in zip([*f.wanted, *(True for _ in f.parameters)], rest, strict=False)
+        )
+
+    def _seeds(self, cotangents: Sequence[Array]) -> list[Array]:
+        """One cotangent for every distinct floating-point output."""
+        seeds: dict[Value, Array] = {}
+        for value, type_, cotangent in zip(self.forward.owner.traced.outputs, self.forward.types, cotangents, strict=True):
+            if type_.dtype.kind == "f":
+                seeds[value] = seeds[value] + cotangent if value in seeds else cotangent
+        return list(seeds.values())
+
+    @property
+    def backward(self) -> _Backward:
+        raise GradientError(
+            "the backward run of a compiled model has no gradient of its own; use lucid.grad inside the compiled function"
+        )
+

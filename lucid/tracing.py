@@ -1,0 +1,178 @@
+"""Tracing: what tensors do while a model runs once to be recorded.
+
+A :class:`Recorder` is active in its thread while a model is traced. Every op then adds a node instead of
+computing; tensors of the model's state become ``Parameter`` nodes that the compiled program reads
+afresh, so that nothing they hold is frozen into the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import count
+from typing import Any, NoReturn
+
+import numpy as np
+
+from .errors import ShapeError, TraceError
+from .graph.builder import Builder
+from .graph.ir import Graph
+from .graph.opdef import Attrs, ConstArray, OpDef, TypeAttrs
+from .graph.ops.shape import STOP_GRADIENT
+from .graph.ops.source import CONSTANT, INPUT, PARAMETER, ConstantAttrs, ParameterAttrs
+from .graph.trace import Symbol, TracedDim, Tracer, active_trace, user_location
+from .graph.types import TensorType, is_float
+from .tensor import Tensor, is_grad_enabled
+
+_serials = count(1)
+
+
+class TracedTensor(Tensor):
+    """A tensor that stands for a value of the graph being recorded; it has a type and no data."""
+
+    __slots__ = ("symbol",)
+
+    def __init__(self, symbol: Symbol) -> None:
+        self.symbol = symbol
+        self._type = symbol.type
+        self._record = None
+        self._version = 0
+        self._born = -1
+        self._requires_grad = is_float(symbol.type.dtype)
+        self.grad = None
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        return tuple(map(TracedDim.wrap, self.type.shape))
+
+    def detach(self) -> Any:
+        return self.apply(STOP_GRADIENT, STOP_GRADIENT.attrs(), (self,))[0]
+
+    def clone(self) -> Any:
+        return self
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise ShapeError("a scalar tensor has no length")
+        return self.shape[0].__index__()  # type: ignore[no-any-return]
+
+    def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
+        raise TraceError(
+            f"the value of a tensor is not known while the model is traced ({user_location()}): no branch on it, "
+            f"no float(), int(), .item() or np.asarray(), no change in place. Use lucid.where for a choice, tensor "
+            f"operations for arithmetic, or compute it outside the compiled model and pass it in"
+        )
+
+    numpy = item = tolist = __array__ = __bool__ = __float__ = __int__ = __index__ = _refuse  # type: ignore[assignment]
+    __setitem__ = copy_ = touch = _refuse  # type: ignore[assignment]
+
+    def backward(self, gradient: object = None) -> None:
+        raise TraceError(
+            f"backward() inside a traced function ({user_location()}): call it on the compiled model's result, "
+            f"or use lucid.grad"
+        )
+
+    def __repr__(self) -> str:
+        return f"<traced {self.symbol.value}: {self.type}>"
+
+    __hash__ = Tensor.__hash__
+
+
+class Recorder:
+    """Records one run of a model.
+
+    Parameters
+    ----------
+    names
+        The model's parameters and buffers, by the id of the tensor; other tensors it reads are
+        named ``captured.0`` and so on.
+    paths
+        Module paths by the id of the module, for the nodes' origin.
+
+    Attributes
+    ----------
+    state
+        The tensors that were read, by name.
+    modules
+        The modules that were called, by id.
+    """
+
+    def __init__(self, names: Mapping[int, str] | None = None, paths: Mapping[int, str] | None = None) -> None:
+        self.serial = next(_serials)
+        self.tracer = Tracer(Builder(), locate=True)
+        self.names = dict(names or {})
+        self.paths = dict(paths or {})
+        self.state: dict[str, Tensor] = {}
+        self.modules: dict[int, Any] = {}
+        self._lifted: dict[int, tuple[Tensor, Symbol]] = {}
+        self._updates: dict[str, Symbol] = {}
+
+    @contextmanager
+    def active(self) -> Iterator[Recorder]:
+        """While inside, ops of this thread are recorded here."""
+        token = active_trace.set(self)
+        try:
+            yield self
+        finally:
+            active_trace.reset(token)
+
+    def entered(self, module: Any) -> None:
+        """Note a module that the traced code calls: what it computes depends on the module's state."""
+        self.modules.setdefault(id(module), module)
+
+    def input(self, type_: TensorType, name: str) -> TracedTensor:
+        """A new input of the graph."""
+        (symbol,) = self.tracer.emit(INPUT, TypeAttrs(type_.shape, type_.dtype), name=name)
+        return TracedTensor(symbol)
+
+    def apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[Tensor, ...]:
+        """Record one op."""
+        outputs = self.tracer.emit(op, attrs, [self.lift(x) for x in inputs])
+        if not is_grad_enabled():
+            outputs = tuple(
+                self.tracer.emit(STOP_GRADIENT, STOP_GRADIENT.attrs(), (y,))[0] if is_float(y.type.dtype) else y
+                for y in outputs
+            )
+        return tuple(map(TracedTensor, outputs))
+
+    def lift(self, x: object) -> Symbol:
+        """The symbol of whatever an op is applied to."""
+        if isinstance(x, TracedTensor):
+            return x.symbol
+        if not isinstance(x, Tensor):
+            (constant,) = self.tracer.emit(CONSTANT, ConstantAttrs(ConstArray(np.asarray(x))))
+            return constant
+        if id(x) not in self._lifted:
+            self._lifted[id(x)] = (x, self._source(x))
+        return self._lifted[id(x)][1]
+
+    def _source(self, x: Tensor) -> Symbol:
+        if x._born == self.serial and id(x) not in self.names:  # made while tracing: the same at every call
+            return self.tracer.emit(CONSTANT, ConstantAttrs(ConstArray(x._array)))[0]
+        if not x.is_leaf:
+            raise TraceError(
+                f"a tensor computed outside ({x.type}) is used inside the traced model ({user_location()}); it would "
+                f"be frozen at its present value. Pass it as an input, or detach() and keep it as a buffer"
+            )
+        name = self.names.get(id(x)) or f"captured.{sum(n.startswith('captured.') for n in self.state)}"
+        self.state[name] = x
+        attrs = ParameterAttrs(x.type.shape, x.type.dtype, name, x.requires_grad)
+        return self.tracer.emit(PARAMETER, attrs, name=name)[0]
+
+    def update(self, target: Tensor, value: Any) -> None:
+        """Record that every run writes ``value`` into ``target``."""
+        symbol = self.lift(target)
+        name = next((n for n, tensor in self.state.items() if tensor is target), None)
+        if name is None:
+            raise TraceError(f"only parameters, buffers and captured tensors can be updated ({user_location()})")
+        new: Any = self.lift(value if isinstance(value, Tensor) else np.asarray(value, target.dtype))
+        if new.type.shape != symbol.type.shape:
+            raise ShapeError(f"copy_: cannot put {new.type} into {name} of type {symbol.type}")
+        new = new.to(symbol.type.dtype)
+        self._lifted[id(target)] = (target, new)
+        self._updates[name] = new
+
+    def finish(self, outputs: Sequence[object]) -> Graph:
+        """The graph of what was recorded, returning ``outputs``."""
+        values = [self.lift(y).value for y in outputs]
+        return self.tracer.builder.finish(values, [(name, y.value) for name, y in self._updates.items()])

@@ -1,0 +1,75 @@
+"""``lucid.grad`` and ``lucid.value_and_grad``: functions from functions, as in JAX; they nest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .arguments import flatten, unflatten
+from .compiler import compile
+from .errors import GradientError, OptionError
+from .graph.ops.source import full
+from .graph.trace import active_trace
+from .graph.types import is_float
+from .passes.autodiff import emit_gradients
+from .tensor import Tensor
+from .tracing import TracedTensor
+
+
+def value_and_grad(function: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+    """A function that returns ``(value, gradient)`` of a scalar function of tensors.
+
+    Parameters
+    ----------
+    function
+        Returns a tensor with one element.
+    argnums
+        Which positional arguments to differentiate with respect to; each may be a tensor or nested
+        lists, tuples and dicts of tensors. One int gives one gradient, a tuple gives a tuple.
+
+    Returns
+    -------
+    A compiled function; inside another compiled or differentiated function it becomes part of that graph.
+    """
+    numbers = (argnums,) if isinstance(argnums, int) and not isinstance(argnums, bool) else argnums
+    if not isinstance(numbers, tuple) or not all(isinstance(n, int) and not isinstance(n, bool) for n in numbers):
+        raise OptionError(f"grad: argnums is an int or a tuple of ints, got {argnums!r}")
+
+    def differentiated(*args: Any, **kwargs: Any) -> Any:
+        chosen, structure = flatten(tuple(_pick(args, n) for n in numbers))
+        value = function(*args, **kwargs)
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            raise GradientError("grad: the function must return a tensor with one element")
+        gradients = unflatten(structure, _gradients(value, chosen))
+        return value, (gradients[0] if isinstance(argnums, int) else gradients)
+
+    return compile(differentiated)  # type: ignore[no-any-return]
+
+
+def grad(function: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+    """A function that returns the gradient of a scalar function; see :func:`value_and_grad`."""
+    both = value_and_grad(function, argnums)
+
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        return both(*args, **kwargs)[1]
+
+    return gradient
+
+
+def _pick(args: tuple[Any, ...], number: int) -> Any:
+    if not -len(args) <= number < len(args):
+        raise OptionError(f"grad: there is no positional argument {number}; {len(args)} were given")
+    return args[number]
+
+
+def _gradients(value: Tensor, chosen: list[Any]) -> list[Tensor]:
+    recorder = active_trace.get()
+    symbols = [recorder.lift(x) for x in chosen]
+    for symbol in symbols:
+        if not is_float(symbol.type.dtype):
+            raise GradientError(f"grad: cannot differentiate with respect to {symbol.type}; only floating-point tensors")
+    objective = recorder.lift(value)
+    found = emit_gradients(
+        recorder.tracer, {objective.value: full(objective, 1.0)}, [symbol.value for symbol in symbols]
+    )
+    return [TracedTensor(g or full(x, 0.0)) for g, x in zip(found, symbols, strict=True)]

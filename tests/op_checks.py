@@ -1,0 +1,227 @@
+"""What the tests of ops share: the table's rows, tracing a row, running it in every way, comparing."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from lucid.errors import LucidError
+from lucid.graph.builder import Builder
+from lucid.graph.dims import symbol
+from lucid.graph.ir import Graph, Value, nx
+from lucid.graph.opdef import TypeAttrs
+from lucid.graph.ops.shape import CONCAT, AxisAttrs
+from lucid.graph.ops.source import INPUT, PARAMETER, ParameterAttrs
+from lucid.graph.trace import Symbol, Tracer
+from lucid.graph.types import CHANNELS_LAST, TensorType, as_dtype, is_float
+from lucid.passes.autodiff import differentiate
+from lucid.runtime.codegen import generate
+from lucid.runtime.plan import make_plan
+from lucid.runtime.reference import evaluate_reference
+
+from . import cases
+from .cases.case import Case
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+Function: TypeAlias = "Callable[..., Any]"
+
+#: Relative tolerance of a kernel against the reference; the scale is the largest element.
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+
+
+def all_cases() -> list[Case]:
+    """The rows of every module in tests/cases."""
+    rows: list[Case] = []
+    for info in sorted(pkgutil.iter_modules(cases.__path__), key=lambda info: info.name):
+        rows += getattr(importlib.import_module(f"{cases.__name__}.{info.name}"), "CASES", [])
+    names = [row.name for row in rows]
+    repeated = {name for name in names if names.count(name) > 1}
+    assert not repeated, f"two rows have the same name: {sorted(repeated)}"
+    return rows
+
+
+def inputs_of(case: Case, dtype: str) -> tuple[Array, ...]:
+    """The row's arrays, the same at every run."""
+    made = case.make(np.random.default_rng(zlib.crc32(case.name.encode())), dtype)
+    arrays = tuple(np.asarray(x) for x in made)
+    wrong = [a.dtype for a in arrays if a.dtype.kind == "f" and a.dtype != dtype]
+    assert not wrong, f"{case.name}: make() returned {wrong} where {dtype} was asked for"
+    return arrays
+
+
+# ---------------------------------------------------------------- tracing
+
+
+def types_of(arrays: Iterable[Array]) -> list[TensorType]:
+    return [TensorType(a.shape, as_dtype(a.dtype)) for a in arrays]
+
+
+def _tuple(results: Any) -> tuple[Any, ...]:
+    return tuple(results) if isinstance(results, tuple | list) else (results,)
+
+
+def _input(tracer: Tracer, index: int, type_: TensorType, parameter: bool) -> Symbol:
+    name = f"x{index}"
+    if parameter:
+        return tracer.emit(PARAMETER, ParameterAttrs(type_.shape, type_.dtype, name), name=name)[0]
+    return tracer.emit(INPUT, TypeAttrs(type_.shape, type_.dtype), name=name)[0]
+
+
+def trace(function: Function, types: Sequence[TensorType], parameters: Sequence[int] = ()) -> Graph:
+    """The graph of ``function`` on inputs ``x0``, ``x1``…, of which some may be parameters."""
+    tracer = Tracer(Builder())
+    symbols = [_input(tracer, i, t, i in parameters) for i, t in enumerate(types)]
+    return tracer.builder.finish([y.value for y in _tuple(function(*symbols))])
+
+
+def trace_in_arena(function: Function, types: Sequence[TensorType]) -> Graph:
+    """As :func:`trace`, but what ``function`` reads and writes lies in the arena: its inputs and outputs are copied."""
+    return trace(lambda *xs: tuple(map(_copied, _tuple(function(*map(_copied, xs))))), types)
+
+
+def _copied(x: Any) -> Any:
+    flat = x if x.type.rank else x.reshape(1)
+    return flat.apply(CONCAT, AxisAttrs(0), (flat,))[0].reshape(x.type.shape)
+
+
+def channels_last(graph: Graph) -> Graph:
+    """The graph with every four-dimensional value that is not an input laid out with its channels innermost."""
+    dag = nx.MultiDiGraph()
+    for name, node in graph.nodes():
+        outputs = tuple(t.with_order(CHANNELS_LAST) if t.rank == 4 else t for t in node.outputs)
+        dag.add_node(name, node=node if node.op in (INPUT, PARAMETER) else replace(node, outputs=outputs))
+    dag.add_edges_from(graph.dag.edges(keys=True, data=True))
+    return Graph(dag, graph.inputs, graph.outputs, graph.updates)
+
+
+def trace_symbolic(function: Function, types: Sequence[TensorType]) -> tuple[Graph, int] | None:
+    """The graph for a first axis of unknown size ``N``, and that size here; None where no axis can be unknown.
+
+    ``N`` is the first axis of all inputs that share its size, or of the first input alone, or every axis of that size.
+    """
+    size = types[0].shape[0] if types and types[0].rank else 0
+    if not isinstance(size, int) or size < 2:
+        return None
+    unknown = symbol("N")
+    first = [t.with_shape((unknown, *t.shape[1:])) if t.rank and t.shape[0] == size else t for t in types]
+    every = [t.with_shape(unknown if dim == size else dim for dim in t.shape) for t in types]
+    problem: LucidError | None = None
+    for attempt in (first, [first[0], *types[1:]], every):
+        try:
+            return trace(function, attempt), size
+        except LucidError as error:
+            problem = error
+    raise AssertionError(
+        "the function does not trace with a symbolic first axis; if it fixes its sizes, give the row the tag 'static'"
+    ) from problem
+
+
+def joint_graph(graph: Graph) -> Graph:
+    """The graph with its gradients with respect to all floating-point inputs and parameters."""
+    sources = [*graph.inputs, *graph.parameters.values()]
+    return differentiate(graph, [name for name in sources if is_float(graph.type(Value(name)).dtype)]).graph
+
+
+def ops_of(graph: Graph) -> set[str]:
+    return {node.op.name for _, node in graph.nodes()}
+
+
+# ---------------------------------------------------------------- running
+
+
+def garbage_arena(nbytes: int, rng: np.random.Generator | None) -> Array:
+    """An aligned arena full of NaN, or of random bytes."""
+    block = np.full(nbytes + 64, 255, np.uint8) if rng is None else rng.integers(0, 256, nbytes + 64, np.uint8)
+    start = -block.ctypes.data % 64
+    return block[start : start + nbytes]
+
+
+def run_compiled(graph: Graph, inputs: Sequence[Array], parameters: Sequence[Array] = ()) -> list[list[Array]]:
+    """Three runs of the compiled program, in two arenas that were full of garbage."""
+    plan = make_plan(graph)
+    prepare, bind = generate(plan).load()["program"](list(parameters))
+    results = []
+    with np.errstate(all="ignore"):
+        prepare()
+        for rng in (None, np.random.default_rng(1)):
+            run = bind(garbage_arena(plan.arena_bytes, rng))
+            results.append(list(run(*inputs)))
+        results.append(list(run(*inputs)))
+    return results
+
+
+def strided(x: Array) -> Array:
+    """An equal array that is anything but contiguous: axes reversed in memory, with gaps, the last one backwards."""
+    if not x.ndim:
+        return x
+    room = np.zeros([2 * d + 1 for d in reversed(x.shape)], x.dtype).T
+    view = room[tuple(slice(1, None, 2) for _ in x.shape)]
+    view = view[..., ::-1]
+    np.copyto(view, x)
+    return view
+
+
+# ---------------------------------------------------------------- comparing
+
+
+def assert_close(actual: Array, expected: Array, rtol: float, what: str) -> None:
+    """Same type, same NaNs and infinities, the rest within ``rtol`` of the largest element (of 1 at least)."""
+    assert isinstance(actual, np.ndarray), f"{what}: a {type(actual).__name__} is no array"
+    assert actual.shape == expected.shape, f"{what}: shape {actual.shape}, not {expected.shape}"
+    assert actual.dtype == expected.dtype, f"{what}: {actual.dtype}, not {expected.dtype}"
+    if expected.dtype.kind != "f":
+        np.testing.assert_array_equal(actual, expected, err_msg=what)
+        return
+    finite = np.abs(expected[np.isfinite(expected)])
+    scale = max(1.0, float(finite.max(initial=0.0)))
+    np.testing.assert_allclose(actual, expected, rtol=rtol, atol=rtol * scale, equal_nan=True, err_msg=what)
+
+
+def assert_all_close(actual: Sequence[Array], expected: Sequence[Array], rtol: float, what: str) -> None:
+    assert len(actual) == len(expected), f"{what}: {len(actual)} results, not {len(expected)}"
+    for i, (a, e) in enumerate(zip(actual, expected, strict=True)):
+        assert_close(a, e, rtol, f"{what}, result {i}")
+
+
+# ---------------------------------------------------------------- finite differences
+
+
+def float_outputs(graph: Graph) -> list[Value]:
+    """The distinct floating-point outputs: each has one cotangent."""
+    return [v for v in dict.fromkeys(graph.outputs) if is_float(graph.type(v).dtype)]
+
+
+def projection_seeds(graph: Graph, seed: int = 0) -> list[Array]:
+    """A random cotangent for every distinct floating-point output."""
+    rng = np.random.default_rng(seed)
+    return [np.asarray(rng.standard_normal(graph.type(v).concrete)) for v in float_outputs(graph)]
+
+
+def check_gradient(graph: Graph, inputs: Sequence[Array], gradients: Sequence[Array], seeds: Sequence[Array]) -> None:
+    """Directional derivatives of the reference by central differences against the gradients, in float64.
+
+    The objective is the outputs' product with ``seeds``; each floating-point input moves alone, in three
+    random directions.
+    """
+    rng, h = np.random.default_rng(7), 1e-6
+
+    def objective(arrays: Sequence[Array]) -> float:
+        results = dict(zip(graph.outputs, evaluate_reference(graph, arrays), strict=True))
+        return float(sum(np.sum(results[v] * s) for v, s in zip(float_outputs(graph), seeds, strict=True)))
+
+    sources = [i for i, x in enumerate(inputs) if x.dtype.kind == "f"]
+    for i, gradient in zip(sources, gradients, strict=True):
+        for _ in range(3):
+            direction = rng.standard_normal(inputs[i].shape)
+            ahead, behind = list(inputs), list(inputs)
+            ahead[i], behind[i] = inputs[i] + h * direction, inputs[i] - h * direction
+            slope = (objective(ahead) - objective(behind)) / (2 * h)
+            claimed = float(np.sum(gradient * direction))
+            scale = max(1.0, abs(slope), float(np.abs(gradient).max(initial=0.0)))
+            assert abs(slope - claimed) < 1e-6 * scale, f"input {i}: slope {slope}, the gradient says {claimed}"

@@ -1,0 +1,1 @@
+"""Tests against PyTorch and ONNX Runtime; they need the extra packages and fail without them."""

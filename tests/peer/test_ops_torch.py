@@ -1,0 +1,55 @@
+"""Every row of the table that PyTorch has too: results and gradients agree, in float32 and float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lucid.graph.types import is_float
+from lucid.tensor import Tensor
+
+from ..cases.case import Case
+from ..op_checks import all_cases, assert_close, inputs_of
+
+CASES = [case for case in all_cases() if case.torch is not None]
+
+both_dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+def _tuple(results: Any) -> tuple[Any, ...]:
+    return tuple(results) if isinstance(results, tuple | list) else (results,)
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+    return np.array(tensor.detach().numpy())
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@both_dtypes
+def test_results_and_gradients_are_those_of_pytorch(case: Case, dtype: str) -> None:
+    arrays = inputs_of(case, dtype)
+    rtol = case.rtol if dtype == "float32" else min(case.rtol, 1e-11)
+    ours = [Tensor(a, requires_grad=case.gradient and a.dtype.kind == "f") for a in arrays]
+    theirs = [torch.from_numpy(a.copy()).requires_grad_(x.requires_grad) for a, x in zip(arrays, ours, strict=True)]
+    assert case.torch is not None
+    results, expected = _tuple(case.function(*ours)), _tuple(case.torch(torch, *theirs))
+    for i, (y, e) in enumerate(zip(results, expected, strict=True)):
+        assert_close(np.array(y.numpy()), _array(e), rtol, f"result {i}")
+    if not case.gradient:
+        return
+    rng = np.random.default_rng(3)
+    for y, e in zip(results, expected, strict=True):
+        if is_float(y.dtype):
+            seed = np.asarray(rng.standard_normal(y.shape), dtype)
+            assert y.requires_grad == e.requires_grad
+            if y.requires_grad:
+                y.backward(seed)
+                e.backward(torch.from_numpy(seed), retain_graph=True)
+    for i, (x, t) in enumerate(zip(ours, theirs, strict=True)):
+        if x.requires_grad:
+            gradient = np.zeros_like(arrays[i]) if x.grad is None else np.array(x.grad.numpy())
+            wanted = np.zeros_like(arrays[i]) if t.grad is None else _array(t.grad)
+            assert_close(gradient, wanted, 10 * rtol, f"gradient of input {i}")

@@ -1,0 +1,91 @@
+"""Symbolic dimensions: canonical, exact, and parsed back from their text."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from lucid.errors import ShapeError, TraceError
+from lucid.graph.dims import Dim, SymDim, evaluate, exact_quotient, parse_dim, symbol
+from lucid.graph.trace import TracedDim
+from lucid.graph.types import broadcast_shapes, spec
+
+N, M = symbol("N"), symbol("M")
+
+
+def test_equal_polynomials_are_equal() -> None:
+    assert N * 4 == 2 * N + 2 * N and hash(N * 4) == hash(2 * N + 2 * N)
+    assert (N + 1) * (N - 1) == N * N - 1
+    assert N - N == 0 and isinstance(N - N, int)
+    assert N * M == M * N and N + M != N - M
+    assert (N * 0) + 3 == 3
+
+
+def test_exact_division_stays_a_polynomial() -> None:
+    assert (N * 784) // N == 784 and (N * 784) // 784 == N
+    assert (6 * N + 4) // 2 == 3 * N + 2
+    assert exact_quotient((N + 1) * 3, N + 1) == 3
+    assert exact_quotient(N, 2) is None and exact_quotient(N * M, M) == N
+    assert str((N + 1) // 2) == "((N + 1)//(2))"
+
+
+def _random_dim(rng: random.Random, depth: int) -> tuple[Dim, str]:
+    """A dim and Python source for its value."""
+    if depth == 0:
+        return rng.choice([(N, "N"), (M, "M"), (rng.randint(1, 5),) * 2])  # type: ignore[return-value]
+    (a, x), (b, y) = _random_dim(rng, depth - 1), _random_dim(rng, depth - 1)
+    sign = rng.choice(["+", "-", "*", "//"])
+    if sign == "//":
+        return a // 3, f"(({x})//3)"
+    return {"+": lambda: a + b, "-": lambda: a - b, "*": lambda: a * b}[sign](), f"(({x}){sign}({y}))"
+
+
+def test_random_arithmetic_agrees_with_integers_and_survives_printing() -> None:
+    rng = random.Random(0)
+    for _ in range(300):
+        dim, source = _random_dim(rng, 3)
+        for n, m in ((1, 1), (5, 3), (8, 2)):
+            sizes = {"N": n, "M": m}
+            want = eval(source, {}, sizes)
+            assert evaluate(dim, sizes) == want, source
+            assert evaluate(parse_dim(str(dim)), sizes) == want
+        assert parse_dim(str(dim)) == dim
+
+
+@pytest.mark.parametrize("text", ["", "N +", "__import__('os')", "N ** 2", "1.5", "N // 0", "f(N)", "True", "(" * 500])
+def test_text_that_is_no_dimension(text: str) -> None:
+    with pytest.raises(ShapeError, match="not a dimension"):
+        parse_dim(text)
+
+
+def test_a_missing_size_is_named() -> None:
+    with pytest.raises(ShapeError, match="'M'"):
+        (N * M).evaluate({"N": 1})  # type: ignore[union-attr]
+
+
+def test_a_traced_size_refuses_decisions() -> None:
+    size = TracedDim(N)
+    assert (size * 2 + 1).sym == 2 * N + 1 and (size - size) == 0 and (size % 1) == 0
+    for decide in (
+        lambda: size == 1, lambda: size > 1, lambda: bool(size), lambda: int(size), lambda: list(size),
+        lambda: range(size), lambda: size / 2, lambda: [1, 2][size],
+    ):  # fmt: skip
+        with pytest.raises(TraceError, match="test_dims.py"):
+            decide()
+
+
+def test_spec_and_broadcasting() -> None:
+    assert str(spec("N", 1, 28, 28)) == "float32[N, 1, 28, 28]"
+    assert spec("N", 2).bind({"N": 3}).shape == (3, 2)
+    assert broadcast_shapes("Add", (N, 1, 3), (4, 1)) == (N, 4, 3)
+    with pytest.raises(ShapeError, match="do not broadcast"):
+        broadcast_shapes("Add", (N,), (3,))
+    for bad in (-1, True, 2.0, "2x", None):
+        with pytest.raises(ShapeError):
+            spec(bad)  # type: ignore[arg-type]
+
+
+def test_symbols_of_a_dim() -> None:
+    dim = (N + M) // 3 * 2
+    assert isinstance(dim, SymDim) and dim.symbols == {"N", "M"}
