@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,6 +19,7 @@ from .tensor import Tensor
 Structure: TypeAlias = "tuple[Any, ...]"
 
 LEAF: Structure = ("leaf",)
+_FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType, np.ufunc)
 _PLAIN = (bool, int, str, bytes, type(None), type(...), np.dtype, type, Enum)
 
 
@@ -70,7 +72,7 @@ def static_key(value: Any) -> tuple[Any, ...]:
         return frozenset, frozenset(map(static_key, value))
     if isinstance(value, range):
         return range, value
-    if callable(value):
+    if isinstance(value, _FUNCTIONS):
         return type(value), value
     raise TraceError(
         f"an argument of type {type(value).__name__} may change without the compiled model noticing; pass tensors, "

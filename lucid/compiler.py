@@ -119,6 +119,7 @@ class CompiledModel:
         with self._lock:
             types = self._specs or [TensorType(tuple(x.shape), as_dtype(x.dtype)) for x in leaves]
             self._look()
+            state = self._function_state()  # as it was before tracing, which may change it
             before = len(self._modules)
             trained = isinstance(self.model, Module) and self.model.training
             recorder, graph, outputs = self._record(structure, types)
@@ -137,7 +138,7 @@ class CompiledModel:
                 observer=check_pass(recorder.state) if self.options.verify else None,
             )
             types_key = () if self._specs else tuple((x.shape, x.dtype) for x in leaves)
-            self._traces[(self._signature, self._function_state(), structure, types_key)] = made
+            self._traces[(self._signature, state, structure, types_key)] = made
             while len(self._traces) > SPECIALIZATIONS:
                 self._traces.popitem(last=False)
             self._latest = made

@@ -18,14 +18,15 @@ import numpy as np
 from . import clock
 from .arguments import Structure, leaf_names, unflatten
 from .errors import DTypeError, GradientError, ShapeError
-from .graph.dims import SymDim, evaluate
-from .graph.ir import Graph, Value
+from .graph.dims import SymDim
+from .graph.dims import evaluate as evaluate_dim
+from .graph.ir import Graph, Node, Value
 from .graph.ops.call import CALL, CallAttrs
 from .graph.ops.random import RANDOM_KEY
 from .graph.types import TensorType
 from .passes.autodiff import Partition, differentiate, partition
 from .passes.pipeline import Observer, Pass, inference_pipeline, run_passes, training_pipeline
-from .runtime.eager import evaluate_from
+from .runtime.eager import evaluate
 from .runtime.executable import Executable
 from .runtime.registry import lowerings
 from .runtime.threads import get_num_threads
@@ -61,13 +62,9 @@ class Options:
     passes: tuple[Pass, ...] | None = None
 
 
-def fold(graph: Graph) -> list[Array]:
-    """Evaluate a graph without inputs, for constant folding."""
-    return evaluate_from(graph, {})
-
-
-def has_kernel(op: Any) -> bool:
-    return bool(lowerings(op))
+def has_kernel(node: Node) -> bool:
+    """Whether the runtime runs the node as it is, rather than its decomposition."""
+    return bool(lowerings(node.op))
 
 
 class Specialization:
@@ -128,11 +125,11 @@ class Specialization:
             return self._given
         passes = self.options.passes
         if passes is None:
-            passes = tuple(inference_pipeline(evaluate=fold, has_kernel=has_kernel))
+            passes = inference_pipeline(evaluate, has_kernel)
         return run_passes(self.traced, passes, observe=self.observer)
 
     def _train(self, graph: Graph) -> Graph:
-        return run_passes(graph, training_pipeline(evaluate=fold, has_kernel=has_kernel), observe=self.observer)
+        return run_passes(graph, training_pipeline(evaluate, has_kernel), observe=self.observer)
 
     def wanted_names(self, wanted: Wanted) -> list[str]:
         """Nodes to differentiate with respect to: inputs so marked, and trainable parameters."""
@@ -191,7 +188,7 @@ class Specialization:
                     + (f" where {known}" if known else "")
                 )
         for type_, array in zip(types, arrays, strict=True):
-            if any(evaluate(want, found) != have for want, have in zip(type_.shape, array.shape, strict=True)):
+            if any(evaluate_dim(want, found) != have for want, have in zip(type_.shape, array.shape, strict=True)):
                 raise ShapeError(f"an input is compiled for {type_}, got {list(array.shape)}")
         return tuple(sorted(found.items()))
 

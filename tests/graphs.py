@@ -12,12 +12,15 @@ from lucid.graph.builder import Builder
 from lucid.graph.dims import symbol
 from lucid.graph.ir import Graph, Origin, Value
 from lucid.graph.opdef import ConstArray, NoAttrs, TypeAttrs, apply
+from lucid.graph.ops.conv import conv2d
 from lucid.graph.ops.elementwise import cast
+from lucid.graph.ops.pool import max_pool2d
 from lucid.graph.ops.reduce import amax
 from lucid.graph.ops.shape import concat
 from lucid.graph.ops.source import INPUT, PARAMETER, ParameterAttrs, constant, full
 from lucid.graph.trace import Symbol, Tracer
 from lucid.graph.types import DTYPES, Shape, float32
+from lucid.passes.autodiff import differentiate
 
 
 class Sketch:
@@ -76,6 +79,26 @@ def several_outputs() -> Graph:
     return s.finish(top, mean, x, top, norm__mean=running * 0.9 + mean * 0.1)
 
 
+def lenet() -> Graph:
+    """Two conv + ReLU + max pool stages and a linear layer, nested modules, symbolic batch."""
+    s = Sketch()
+    x: Any = s.input("x", "N", 1, 28, 28)
+    for stage, (channels, depth) in enumerate([(1, 6), (6, 16)]):
+        prefix = f"features.{stage}"
+        w = s.parameter(f"{prefix}.conv.weight", depth, channels, 5, 5)
+        b = s.parameter(f"{prefix}.conv.bias", depth)
+        with s.scope(f"{prefix}.conv", 20 + stage):
+            x = conv2d(x, w, b, padding=2 if stage == 0 else 0)
+        with s.scope(f"{prefix}.act", 30 + stage):
+            x = x.relu()
+        with s.scope(f"{prefix}.pool", 40 + stage):
+            x = max_pool2d(x, 2, 2)
+    w, b = s.parameter("head.weight", 10, 400), s.parameter("head.bias", 10)
+    with s.scope("head", 50):
+        x = x.reshape(symbol("N"), 400) @ w.transpose(0, 1) + b
+    return s.finish(x)
+
+
 def constants() -> Graph:
     """Constants small and large, awkward numbers, an infinite attribute, a symbolic count."""
     s = Sketch()
@@ -108,9 +131,7 @@ def odd_names() -> Graph:
 
 def gradient() -> Graph:
     """A joint forward and backward graph."""
-    from lucid.passes.autodiff import differentiate
-
-    graph = perceptron()
+    graph = lenet()
     return differentiate(graph, [*graph.parameters.values()]).graph
 
 
@@ -131,7 +152,7 @@ def empty() -> Graph:
 
 SAMPLES: dict[str, Callable[[], Graph]] = {
     f.__name__: f
-    for f in (perceptron, skips, several_outputs, constants, all_dtypes, odd_names, gradient, empty)
+    for f in (perceptron, lenet, skips, several_outputs, constants, all_dtypes, odd_names, gradient, empty)
 }
 
 

@@ -30,7 +30,7 @@ _ALIASES = {"Dim": int | SymDim, "Shape": tuple[int | SymDim, ...], "DType": np.
 
 
 @cache
-def _fields_of(cls: Any) -> tuple[Mapping[str, Any], frozenset[str]]:
+def declared_fields(cls: Any) -> tuple[Mapping[str, Any], frozenset[str]]:
     """Field name to declared kind of an attribute class, and the fields that have no default."""
     hints = typing.get_type_hints(cls, localns=_ALIASES)
     fields = dataclasses.fields(cls)
@@ -64,7 +64,7 @@ def fits(value: Any, hint: Any) -> bool:
 
 def build_attrs(cls: type[Attrs], values: Mapping[str, Any]) -> Attrs:
     """An instance of an attribute class from decoded values, each checked against its field."""
-    hints, required = _fields_of(cls)
+    hints, required = declared_fields(cls)  # type: ignore[arg-type]  # classes do hash
     for name, value in values.items():
         if name not in hints:
             known = f"has {', '.join(hints)}" if hints else "has none"

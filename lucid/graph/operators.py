@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from ..errors import OptionError
 from .opdef import AbstractTensor
 from .ops import elementwise as ew
-from .ops import indexing, linalg, reduce
+from .ops import indexing, linalg, norm, reduce, subscript
 from .ops import shape as sh
 from .types import DType
 
@@ -162,16 +162,24 @@ class Operators(AbstractTensor):
 
     # ------------------------------------------------------------ reduction
 
-    sum, mean, var, amax, amin = reduce.sum, reduce.mean, reduce.var, reduce.amax, reduce.amin
+    sum, mean, var, std, amax, amin = reduce.sum, reduce.mean, reduce.var, reduce.std, reduce.amax, reduce.amin
     max, min, argmax, argmin, cumsum = reduce.max, reduce.min, reduce.argmax, reduce.argmin, reduce.cumsum
-    sum_to = reduce.sum_to
+    logsumexp, sum_to = reduce.logsumexp, reduce.sum_to
 
     # ------------------------------------------------------------ shape and indexing
 
     reshape, view, flatten, permute, transpose = sh.reshape, sh.reshape, sh.flatten, sh.permute, sh.transpose
-    expand, squeeze, unsqueeze = sh.expand, sh.squeeze, sh.unsqueeze
-    narrow, gather = indexing.narrow, indexing.gather
+    swapaxes, unflatten, tile, repeat = sh.transpose, sh.unflatten, sh.tile, sh.repeat
+    expand, broadcast_to, squeeze, unsqueeze = sh.expand, sh.broadcast_to, sh.squeeze, sh.unsqueeze
+    repeat_interleave = sh.repeat_interleave
+    narrow, gather, take_along_dim = indexing.narrow, indexing.gather, indexing.take_along_dim
+    split, chunk, flip, roll = indexing.split, indexing.chunk, indexing.flip, indexing.roll
+    index_select, masked_fill = indexing.index_select, indexing.masked_fill
+    softmax, log_softmax = norm.softmax, norm.log_softmax
     matmul = linalg.matmul
+
+    def __getitem__(self: S, key: Any) -> S:
+        return subscript.getitem(self, key)
 
     @property
     def T(self: S) -> S:

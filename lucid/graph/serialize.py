@@ -247,6 +247,8 @@ def _read(file: BinaryIO, size: int, path: str) -> Archive:
     while (name := f"{_CONSTANT}{len(constants)}") in arrays:
         constants.append(ConstArray(arrays.pop(name)))
     try:
+        for name in arrays:
+            _checked_name(name)
         graphs = _decode_graphs(metadata["graphs"], constants)
         for graph_name, graph in graphs.items():
             _check_parameters(graph_name, graph, arrays)
@@ -399,9 +401,11 @@ def _decode_graph(data: JSON, constants: list[ConstArray]) -> Graph:
     outputs = [_reference(item, len(names)) for item in _items(data["outputs"], "outputs")]
     updates = []
     for item in _items(data["updates"], "updates"):
-        label, *value = _items(item, "an update")[:3] or [None]
-        number, output = _reference(value, len(names))
-        updates.append((_text(label, "an updated parameter"), Value(names[number], output)))
+        parts = _items(item, "an update")
+        if len(parts) != 3:
+            raise GraphError("an update has three parts")
+        number, output = _reference(parts[1:], len(names))
+        updates.append((_text(parts[0], "an updated parameter"), Value(names[number], output)))
     return Graph(
         dag,
         tuple(names[_index(item, len(names), "an input")] for item in _items(data["inputs"], "inputs")),

@@ -181,6 +181,14 @@ def parse_text(text: str) -> Graph:
     return graph
 
 
+def parse_value(text: str) -> Any:
+    """The attribute value that :func:`format_value` wrote."""
+    cursor = _Cursor(text, 1)
+    value = _parse_value(cursor)
+    cursor.end()
+    return value
+
+
 class _Cursor:
     """A position in one line."""
 
@@ -204,6 +212,10 @@ class _Cursor:
             rest = self.text[self.at : self.at + 30]
             raise self.error(f"expected {what}, found {rest!r}" if rest else f"expected {what}, found the end of the line")
         return found
+
+    def end(self) -> None:
+        if self.at < len(self.text):
+            raise self.error(f"expected the end of the line, found {self.text[self.at : self.at + 30]!r}")
 
     def string(self, what: str) -> str:
         raw = self.expect(r'"(?:[^"\\]|\\.)*"', what)
@@ -254,8 +266,7 @@ class _Parser:
             self.updates.append((label, self.operand(c)))
         else:
             raise c.error("expected a node ('%name : type = Op(...)'), or once 'inputs', 'return', or 'update'")
-        if c.at < len(c.text):
-            raise c.error(f"expected the end of the line, found {c.text[c.at:c.at + 30]!r}")
+        c.end()
 
     def name(self, c: _Cursor) -> str:
         c.expect("%(?=[\\w.\"])", "a name like %x")

@@ -41,6 +41,17 @@ class SmoothL1Loss(_Loss):
         return F.smooth_l1_loss(input, target, reduction=self.reduction, beta=self.beta)
 
 
+class HuberLoss(_Loss):
+    """Half the squared difference up to ``delta``, and linear beyond (Huber, 1964)."""
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(reduction)
+        self.delta = real(self, "delta", delta, 0.0)
+
+    def forward(self, input: Any, target: Any) -> Any:
+        return F.huber_loss(input, target, reduction=self.reduction, delta=self.delta)
+
+
 class _Weighted(_Loss):
     def __init__(self, weight: Any, reduction: str) -> None:
         super().__init__(reduction)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .. import clock
-from ..errors import LucidError, OptionError, ShapeError, TraceError
+from ..errors import DTypeError, LucidError, OptionError, ShapeError, TraceError
 from ..graph.trace import active_trace, user_location
 from ..graph.types import as_dtype, is_float
 from ..tensor import Tensor
@@ -73,10 +73,15 @@ class Module:
             return
         for table, kind in ((self._parameters, Parameter), (self._modules, Module)):
             if isinstance(value, kind):
-                self._forget(name)
+                self._forget(name, keep=table)
                 table[name] = value  # type: ignore[index]
                 break
-            if name in table and value is None:
+            if name in table:
+                if value is not None:
+                    raise OptionError(
+                        f"{type(self).__name__}: {name!r} is a {kind.__name__} and cannot become a "
+                        f"{type(value).__name__}; assign a {kind.__name__}, write into it with copy_(), or delete it"
+                    )
                 table[name] = None  # type: ignore[index]
                 break
         else:
@@ -109,10 +114,11 @@ class Module:
             object.__delattr__(self, name)
         clock.structure.tick()
 
-    def _forget(self, name: str) -> bool:
+    def _forget(self, name: str, keep: object = None) -> bool:
+        """Remove what stands under a name, except from ``keep``, where a new entry shall take its place in the order."""
         found = False
         for table in (self._parameters, self._buffers, self._modules, self.__dict__):
-            if name in table:
+            if name in table and table is not keep:
                 del table[name]  # type: ignore[attr-defined]
                 found = True
         return found
@@ -122,13 +128,13 @@ class Module:
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
         """Add a parameter under ``name``; None reserves the name."""
-        self._forget(name)
+        self._forget(name, keep=self._parameters)
         self._parameters[name] = parameter
         clock.structure.tick()
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add state that is not learnt; a buffer that is not persistent stays out of the state dict."""
-        self._forget(name)
+        self._forget(name, keep=self._buffers)
         self._buffers[name] = tensor
         (self._transient.discard if persistent else self._transient.add)(name)
         clock.structure.tick()
@@ -137,7 +143,7 @@ class Module:
         """Add a child under ``name``."""
         if not name or "." in name:
             raise OptionError(f"a module's name is not empty and has no dot, got {name!r}")
-        self._forget(name)
+        self._forget(name, keep=self._modules)
         self._modules[name] = module
         clock.structure.tick()
 
@@ -250,9 +256,21 @@ class Module:
         """Copies of all parameters and persistent buffers, by path."""
         return {name: np.array(tensor._array) for name, tensor in self._state().items()}
 
+    def _paths(self) -> Iterator[tuple[str, Module]]:
+        """All modules with all their paths; a shared one comes once for each."""
+        stack: list[tuple[str, Module, frozenset[int]]] = [("", self, frozenset())]
+        while stack:
+            path, module, above = stack.pop()
+            if id(module) in above:
+                raise LucidError(f"{type(self).__name__}: the module at {path!r} contains itself")
+            yield path, module
+            inside = above | {id(module)}
+            children = [(f"{path}.{name}" if path else name, m, inside) for name, m in module.named_children()]
+            stack.extend(reversed(children))
+
     def _state(self) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
-        for path, module in self.named_modules():
+        for path, module in self._paths():
             prefix = f"{path}." if path else ""
             for name, parameter in module._parameters.items():
                 if parameter is not None:
@@ -289,7 +307,7 @@ class Module:
             if array.shape != own[name].shape:
                 raise ShapeError(f"load_state_dict: {name} has shape {own[name].shape}, the given array {array.shape}")
             if not np.can_cast(array.dtype, own[name].dtype, "same_kind"):
-                raise ShapeError(f"load_state_dict: {name} is {own[name].dtype.name}, the array {array.dtype.name}")
+                raise DTypeError(f"load_state_dict: {name} is {own[name].dtype.name}, the array {array.dtype.name}")
         for name, array in arrays.items():
             own[name].copy_(array)
         return missing, unexpected

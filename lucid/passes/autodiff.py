@@ -16,7 +16,7 @@ from ..errors import GradientError, GraphError
 from ..graph.builder import Builder, reachable
 from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import GradContext, NoGradient, TypeAttrs
-from ..graph.ops.source import INPUT, full
+from ..graph.ops.source import INPUT, PARAMETER, full
 from ..graph.trace import Symbol, Tracer
 from ..graph.types import is_float
 
@@ -205,7 +205,8 @@ def partition(joint: Joint) -> Partition:
     for name in (n for n in graph.order if n in backward_nodes):
         crossing.update(dict.fromkeys(v for v in graph.inputs_of(name) if v.node in forward_nodes))
     crossing.update(dict.fromkeys(v for v in gradients if v.node in forward_nodes))
-    keep = [v for v in crossing if graph.dag.in_degree(v.node) > 0 or graph.node(v.node).op is INPUT]
+    # parameters and constants are read where they are; a random key drawn again would be another one
+    keep = [v for v in crossing if graph.dag.in_degree(v.node) > 0 or not _readable_again(graph.node(v.node))]
     given = {Value(name): ("input", i) for i, name in enumerate(inputs)}
     produced = list(dict.fromkeys([v for v in keep if v not in given and v not in outputs]))
     places = {v: ("output", i) for i, v in reversed(list(enumerate((*outputs, *produced))))} | given
@@ -214,6 +215,10 @@ def partition(joint: Joint) -> Partition:
     nodes = backward_nodes | sources | set(cotangents)
     backward = _cut(graph, nodes, dict.fromkeys(keep), cotangents, gradients, ())
     return Partition(forward, backward, tuple(places[v] for v in keep))
+
+
+def _readable_again(source: Node) -> bool:
+    return source.op.pure or source.op is PARAMETER
 
 
 def _cut(

@@ -36,9 +36,9 @@ def eliminate_common(graph: Graph) -> Graph:
 
 
 def _signs(value: Any) -> Hashable:
-    """What ``==`` overlooks: -0.0 equals 0.0, and NaN not even itself."""
+    """What ``==`` overlooks: which numbers are -0.0 and not 0.0."""
     if isinstance(value, float):
-        return (value == 0 and math.copysign(1.0, value) < 0, math.isnan(value))
+        return value == 0 and math.copysign(1.0, value) < 0
     if isinstance(value, tuple):
         return tuple(_signs(item) for item in value)
     if isinstance(value, Attrs):

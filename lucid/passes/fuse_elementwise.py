@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import apply
 from ..graph.ops.fused import FUSED_ELEMENTWISE, FusedAttrs, Instruction
-from ..graph.ops.source import PARAMETER
 from ..graph.trace import Symbol
+from .analysis import parameter_only
 from .rewrite import Site, rebuild
 
 
@@ -68,7 +68,7 @@ class _Groups:
         self.graph = graph
         self.feeds = {name: graph.inputs_of(name) for name, node in graph.nodes() if _fusible(node)}
         self.members: dict[str, dict[str, None]] = {}
-        fixed = _fixed(graph)
+        fixed = parameter_only(graph)
         results = {value.node for value in graph.results}
         root: dict[str, str] = {}
         size: dict[str, int] = {}
@@ -90,13 +90,3 @@ class _Groups:
 
 def _fusible(node: Node) -> bool:
     return node.op.elementwise and node.op.pure and len(node.outputs) == 1 and node.op is not FUSED_ELEMENTWISE
-
-
-def _fixed(graph: Graph) -> set[str]:
-    """Nodes that depend on parameters and constants only."""
-    fixed: set[str] = set()
-    for name, node in graph.nodes():
-        pure = node.op.pure or node.op is PARAMETER
-        if pure and all(source in fixed for source in graph.dag.predecessors(name)):
-            fixed.add(name)
-    return fixed

@@ -26,4 +26,4 @@ def lower(graph: Graph, has_kernel: Callable[[Node], bool]) -> Graph:
             return None
         return site.op.decompose(site.attrs, *site.inputs)
 
-    return fixed_point(partial(rebuild, rule=rule, label="lower"), graph)
+    return fixed_point(partial(rebuild, rule=rule, label="lower"), graph, label="lower")

@@ -29,6 +29,9 @@ from ..graph.types import TensorType
 Replacement: TypeAlias = "Symbol | Sequence[Symbol | None] | None"
 Rule: TypeAlias = "Callable[[Site], Replacement]"
 
+NAMED = 40
+"""How many of the nodes that went into one the history names."""
+
 
 class View:
     """A node as a rule sees it.
@@ -64,7 +67,7 @@ class View:
     @property
     def inputs(self) -> tuple[Symbol, ...]:
         """Its inputs in the new graph."""
-        return tuple(map(self._overlay.tracer.symbol, self._overlay.inputs(self.name)))
+        return tuple(map(self._overlay.tracer.symbol, self._overlay.inputs_of(self.name)))
 
     @property
     def symbol(self) -> Symbol:
@@ -103,24 +106,21 @@ class View:
 
 
 class Site(View):
-    """The node that a rule may replace.
+    """The node that a rule may replace. What computes the new first output gets its name."""
 
-    Attributes
-    ----------
-    title
-        The name its replacement will have: its own, unless the rule says another.
-    """
-
-    __slots__ = ("absorbed", "title")
+    __slots__ = ("absorbed",)
 
     def __init__(self, overlay: Overlay, name: str) -> None:
         super().__init__(overlay, name)
-        self.title = name
         self.absorbed: list[View] = []
 
     def absorb(self, *others: View) -> None:
         """These nodes go into the replacement too: it takes their origins."""
         self.absorbed.extend(others)
+
+    def call(self, symbol: Symbol, name: str) -> None:
+        """Give the node that was emitted for ``symbol`` this name, if the node that has it does not survive."""
+        self._overlay.titles[symbol.value.node] = name
 
 
 class Overlay(Builder):
@@ -129,16 +129,17 @@ class Overlay(Builder):
     Nothing is copied before :meth:`finish`, so a rule that never fires costs one walk.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, label: str) -> None:
         super().__init__()
         self.graph = graph
+        self.label = label
         self.tracer = Tracer(self)
         self.tracer.origin = Origin()
         self.mapped: dict[Value, Value] = {}
         self.added: dict[str, tuple[Node, tuple[Value, ...]]] = {}
         self.emitted: dict[str, list[str]] = {}
         self.titles: dict[str, str] = {}
-        self.origins: dict[str, Origin] = {}
+        self.merged: dict[str, list[View]] = {}
         self.site = ""
         self.feeds: dict[str, tuple[Value, ...]] = {}
         self.uses: dict[Value, int] = {}
@@ -158,7 +159,7 @@ class Overlay(Builder):
         added = self.added.get(name)
         return added[0] if added is not None else self.graph.node(name)
 
-    def inputs(self, name: str) -> tuple[Value, ...]:  # type: ignore[override]
+    def inputs_of(self, name: str) -> tuple[Value, ...]:
         added = self.added.get(name)
         return added[1] if added is not None else tuple(self.mapped.get(v, v) for v in self.feeds[name])
 
@@ -173,7 +174,7 @@ class Overlay(Builder):
         self.emitted.setdefault(self.site, []).append(key)
         return tuple(Value(key, i) for i in range(len(node.outputs)))
 
-    def replace(self, site: Site, replacement: Symbol | Sequence[Symbol | None], label: str) -> None:
+    def replace(self, site: Site, replacement: Symbol | Sequence[Symbol | None]) -> None:
         """Let the outputs of ``site`` be these values from now on."""
         outputs = [replacement] if isinstance(replacement, Symbol) else list(replacement)
         for index, old in enumerate(site.node.outputs):
@@ -185,19 +186,23 @@ class Overlay(Builder):
             if not new.type.same_value(old):
                 raise PassError(f"output {index} was {old}, its replacement is {new.type}")
             self.mapped[Value(site.name, index)] = new.value
-        parts = [*site.absorbed, site]
-        origin = parts[0].node.origin.merge(*(part.node.origin for part in parts[1:]))
-        made_of = ", ".join(dict.fromkeys(part.name for part in parts))
-        origin = replace(origin, history=(*origin.history, f"{label}: from {made_of}"))
         fresh = self.emitted.get(site.name, ())
+        origin = self._origin([*site.absorbed, site]) if fresh else Origin()
         for key in fresh:
             node, inputs = self.added[key]
             self.added[key] = (replace(node, origin=origin), inputs)
-        root = next((new.value.node for new in outputs if new is not None), None)
+        root = next((new.value.node for new in outputs if new is not None), "")
         if root in fresh:
-            self.titles[root] = site.title
-        elif root is not None and site.absorbed:
-            self.origins[root] = self.origins.get(root, self.node(root).origin).merge(origin)
+            self.titles.setdefault(root, site.name)
+        elif root and site.absorbed:
+            self.merged.setdefault(root, [*site.absorbed]).append(site)
+
+    def _origin(self, parts: Sequence[View]) -> Origin:
+        """All that the parts come from, and what happens to them now."""
+        origin = parts[0].node.origin.merge(*(part.node.origin for part in parts[1:]))
+        names = list(dict.fromkeys(part.name for part in parts))
+        rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        return replace(origin, history=(*origin.history, f"{self.label}: from {', '.join(names[:NAMED])}{rest}"))
 
     def finish(
         self, outputs: Iterable[Value], updates: Iterable[tuple[str, Value]] = (), *, prune: bool = True
@@ -211,15 +216,15 @@ class Overlay(Builder):
             name = stack.pop()
             if name not in live:
                 live.add(name)
-                stack.extend(v.node for v in self.inputs(name))
+                stack.extend(v.node for v in self.inputs_of(name))
         final, names = Builder(), dict[str, str]()
         for name in self.graph.order:
             for key in (*self.emitted.get(name, ()), name):
                 if key in live:
                     node = self.node(key)
-                    if key in self.origins:
-                        node = replace(node, origin=self.origins[key])
-                    feeds = [Value(names[v.node], v.output) for v in self.inputs(key)]
+                    if key in self.merged:
+                        node = replace(node, origin=self._origin(self.merged[key]))
+                    feeds = [Value(names[v.node], v.output) for v in self.inputs_of(key)]
                     names[key] = self._name(key, name, live, final)
                     final.add(node, feeds, names[key])
         return Graph(
@@ -230,14 +235,12 @@ class Overlay(Builder):
         )
 
     def _name(self, key: str, site: str, live: set[str], final: Builder) -> str:
-        """Survivors keep their names; a replacement takes its title, where no survivor has it."""
+        """Survivors keep their names; a new node takes its title, where no survivor has it."""
         if key == site:
             return key
         title = self.titles.get(key)
-        if title is not None:
-            for wanted in (title, site):
-                if wanted not in live and wanted not in final.dag:
-                    return wanted
+        if title is not None and title not in live and title not in final.dag:
+            return title
         name = base = f"{site}.{snake_case(self.node(key).op.name)}"
         count = 0
         while name in self.graph or name in final.dag:
@@ -269,7 +272,7 @@ def rebuild(graph: Graph, rule: Rule, label: str) -> Graph:
     PassError
         Where the rule fails or returns what does not fit; it names the node.
     """
-    overlay = Overlay(graph)
+    overlay = Overlay(graph, label)
     for name in graph.order:
         if graph.node(name).op is INPUT:
             continue
@@ -278,7 +281,7 @@ def rebuild(graph: Graph, rule: Rule, label: str) -> Graph:
         try:
             replacement = rule(site)
             if replacement is not None:
-                overlay.replace(site, replacement, label)
+                overlay.replace(site, replacement)
         except Exception as error:
             raise PassError(f"{label}: at node {name!r} ({site.op.name}): {error}") from error
     if not overlay.mapped:
@@ -286,23 +289,24 @@ def rebuild(graph: Graph, rule: Rule, label: str) -> Graph:
     return overlay.finish(graph.outputs, graph.updates)
 
 
-def fixed_point(step: Callable[[Graph], Graph], graph: Graph, limit: int = 10) -> Graph:
+def fixed_point(step: Callable[[Graph], Graph], graph: Graph, limit: int = 10, *, label: str) -> Graph:
     """Apply ``step`` until it returns the same object, at most ``limit`` times.
 
     Raises
     ------
     PassError
-        If the step comes back to a graph it has already left.
+        If the step comes back to a graph it has already left; ``label`` says which pass that is.
     """
     seen: set[int] = set()
     for _ in range(limit):
         after = step(graph)
         if after is graph:
             break
-        seen.add(fingerprint(graph))
-        if fingerprint(after) in seen:
-            name = getattr(step, "__name__", repr(step))
-            raise PassError(f"{name} goes in circles: it undoes what it did before ({after!r})")
+        seen = seen or {fingerprint(graph)}
+        mark = fingerprint(after)
+        if mark in seen:
+            raise PassError(f"{label} goes in circles: it undoes what it did before ({after!r})")
+        seen.add(mark)
         graph = after
     return graph
 

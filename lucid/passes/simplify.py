@@ -17,7 +17,7 @@ from ..graph.dims import SymDim
 from ..graph.ir import Graph
 from ..graph.opdef import OpDef, apply
 from ..graph.ops import elementwise as ew
-from ..graph.ops import indexing, reduce, shape, source
+from ..graph.ops import indexing, random, reduce, shape, source
 from ..graph.ops.source import full
 from ..graph.trace import Symbol
 from ..graph.types import DType, TensorType
@@ -37,7 +37,7 @@ def simplify(graph: Graph, options: SimplifyOptions = SimplifyOptions()) -> Grap
     """Apply the identities until none applies."""
 
     def rule(site: Site) -> Symbol | None:
-        if options.inference and site.op.name == "StopGradient":
+        if options.inference and site.op is shape.STOP_GRADIENT:
             return site.inputs[0]
         for identity in _IDENTITIES.get(site.op, ()):
             found = identity(site)
@@ -45,7 +45,7 @@ def simplify(graph: Graph, options: SimplifyOptions = SimplifyOptions()) -> Grap
                 return found
         return _compute_before_expanding(site) if site.op.elementwise and site.op.pure else None
 
-    return fixed_point(partial(rebuild, rule=rule, label="simplify"), graph)
+    return fixed_point(partial(rebuild, rule=rule, label="simplify"), graph, label="simplify")
 
 
 # ---------------------------------------------------------------- what is known of a value
@@ -206,8 +206,14 @@ def _concat(site: Site) -> Symbol | None:
     return site.inputs[0] if len(site.inputs) == 1 else None
 
 
+def _dropout(site: Site) -> Symbol | None:
+    return site.inputs[0] if site.attrs.p == 0 else None
+
+
 def _reduce(site: Site) -> Symbol | None:
-    return site.inputs[0] if not site.attrs.axes else None
+    """Over no axes; but a floating-point sum starts at 0.0, which turns -0.0 into 0.0."""
+    exact = site.op is not reduce.SUM or site.type.dtype.kind != "f"
+    return site.inputs[0] if exact and not site.attrs.axes else None
 
 
 def _constant(site: Site) -> Symbol | None:
@@ -223,8 +229,9 @@ def _constant(site: Site) -> Symbol | None:
 
 def _compute_before_expanding(site: Site) -> Symbol | None:
     """Element-wise ops broadcast by themselves, so an expanded operand, or a filled one, goes in small."""
-    operands = [_small(site, x) for x in site.inputs]
-    if all(a is b for a, b in zip(operands, site.inputs, strict=True)):
+    inputs = site.inputs
+    operands = [_small(site, x) for x in inputs]
+    if all(a is b for a, b in zip(operands, inputs, strict=True)):
         return None
     return _as(apply(site.op, site.attrs, *operands), site.type)
 
@@ -245,6 +252,6 @@ _IDENTITIES: dict[OpDef, tuple[Identity, ...]] = {
     **dict.fromkeys((ew.RELU, ew.ABS, ew.SIGN, ew.FLOOR, ew.CEIL, ew.ROUND, ew.CLIP), (_idempotent,)),
     shape.RESHAPE: (_moved, _reshape), shape.TRANSPOSE: (_moved, _transpose), shape.EXPAND: (_moved, _expand),
     indexing.SLICE: (_moved, _slice), shape.CONCAT: (_concat,),
-    **dict.fromkeys((reduce.SUM, reduce.MEAN, reduce.MAX, reduce.MIN), (_reduce,)),
-    source.CONSTANT: (_constant,),
+    **dict.fromkeys((reduce.SUM, reduce.MAX, reduce.MIN), (_reduce,)),
+    random.DROPOUT: (_dropout,), source.CONSTANT: (_constant,),
 }  # fmt: skip

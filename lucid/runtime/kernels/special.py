@@ -14,9 +14,11 @@ BLOCK = 4096
 WORK = 4
 """Rows of ``BLOCK`` elements of working memory that :func:`erf_in_place` needs."""
 
-# erf(x) = x P(x²) / Q(x²) for |x| <= 4, beyond which float32 knows only ±1: our own fit, by iterated weighted least
-# squares, of relative error 2e-9; highest power first
+# erf(x) = x P(x²) / Q(x²) for |x| <= 4: our own fit, by iterated weighted least squares, of relative error 2e-9;
+# highest power first. From sqrt(15.4) on float32 knows only ±1, and must give exactly that: gelu multiplies 1 + erf(x)
+# by a large x
 _P32 = (-1.32022356e-08, 4.68477972e-06, 3.79608826e-04, 3.84960678e-03, 5.43168973e-02, 1.85203098e-01, 1.12837917)
+_ONE32 = 15.4
 _Q32 = (6.31105977e-05, 1.30756884e-03, 1.54620801e-02, 1.13958367e-01, 4.97465386e-01, 1.0)
 
 # W. J. Cody, "Rational Chebyshev approximations for the error function", Math. Comp. 23 (1969), with the coefficients
@@ -40,8 +42,9 @@ def _polynomial(coefficients: tuple[float, ...], t: Array, out: Array) -> None:
     np.add(out, coefficients[-1], out=out)
 
 
-def _single(x: Array, work: Array) -> None:
-    t, p, q = work[:3]
+def _single(x: Array, work: Array, mask: Array) -> None:
+    t, p, q, sign = work
+    np.copysign(1, x, out=sign)
     np.clip(x, -4, 4, out=x)
     np.multiply(x, x, out=t)
     _polynomial(_P32, t, p)
@@ -49,6 +52,8 @@ def _single(x: Array, work: Array) -> None:
     np.divide(p, q, out=p)
     np.multiply(x, p, out=x)
     np.clip(x, -1, 1, out=x)
+    np.greater_equal(t, _ONE32, out=mask)
+    np.copyto(x, sign, where=mask)
 
 
 def _double(x: Array, work: Array, mask: Array) -> None:
@@ -92,6 +97,6 @@ def erf_in_place(values: Array, work: Array, mask: Array) -> None:
     for start in range(0, values.size, BLOCK):
         block = values[start : start + BLOCK]
         if values.dtype == np.float32:
-            _single(block, work[:, : block.size])
+            _single(block, work[:, : block.size], mask[: block.size])
         else:
             _double(block, work[:, : block.size], mask[: block.size])

@@ -36,11 +36,11 @@ def _sum(lane: Array) -> Any:
 
 
 def _largest(lane: Array) -> Any:
-    return next((v for v in lane if v != v), max(lane))  # noqa: PLR0124 (NaN differs from itself)
+    return next((v for v in lane if v != v), max(lane))
 
 
 def _smallest(lane: Array) -> Any:
-    return next((v for v in lane if v != v), min(lane))  # noqa: PLR0124
+    return next((v for v in lane if v != v), min(lane))
 
 
 @reference(reduce.SUM)
@@ -67,7 +67,7 @@ def min_(attrs: Any, x: Array) -> Array:
 def _position(best: Callable[[Array], Any]) -> Callable[[Array], int]:
     def find(lane: Array) -> int:
         wanted = best(lane)
-        return next(i for i, v in enumerate(lane) if v == wanted or (v != v and wanted != wanted))  # noqa: PLR0124
+        return next(i for i, v in enumerate(lane) if v == wanted or (v != v and wanted != wanted))
 
     return find
 

@@ -1,0 +1,65 @@
+# Every target sets up what it needs: .venv, the package (editable) and the extras it uses. No root, no system Graphviz.
+#
+#   make demo    train, compile, draw, save and reload a CNN on real handwritten digits; writes demo-out/
+#   make test    the test suite
+#   make check   lint, format, types, tests
+#   make peer    compare with PyTorch and ONNX Runtime (installs them)
+#   make bench   the benchmarks; writes benchmarks/results/
+#   make clean   remove what the targets made, .venv included
+
+VENV   ?= .venv
+# the first interpreter of these that is new enough
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+
+BIN  := $(VENV)/bin
+PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
+DONE := $(VENV)/.lucid
+
+.PHONY: help demo test check lint peer bench clean
+.NOTPARALLEL:   # the targets share one environment
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: $(DONE)-demo
+	@$(BIN)/python examples/digits.py
+
+test: $(DONE)-test
+	@$(BIN)/python -m pytest -q
+
+lint: $(DONE)-dev
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { echo "run: $(BIN)/ruff format ." >&2; exit 1; }
+	@$(BIN)/mypy --no-error-summary
+
+check: lint test
+
+peer: $(DONE)-test $(DONE)-peer
+	@$(BIN)/python -m pytest -q -o addopts="-W error --strict-markers --strict-config" tests/peer
+
+bench: $(DONE)-test
+	@mkdir -p benchmarks/results
+	@$(BIN)/python benchmarks/scale.py --write benchmarks/results/scale.md
+
+clean:
+	@rm -rf $(VENV) demo-out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---------------------------------------------------------------- set-up
+
+$(DONE)-venv:
+	@test -n "$(PYTHON)" || { echo "lucid needs Python 3.11 or newer, and none was found: install one," \
+	  "or name it with 'make PYTHON=/path/to/python3.11'" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "lucid needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)" >&2; exit 1; }
+	@echo "setting up $(VENV) with $$($(PYTHON) --version)" >&2
+	@$(PYTHON) -m venv $(VENV) || { echo "could not make $(VENV); on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@touch $@
+
+# one rule for each extra: .venv/.lucid-test says that lucid[test] is installed as pyproject.toml has it now
+$(DONE)-%: $(DONE)-venv pyproject.toml
+	@echo "installing lucid[$*]" >&2
+	@$(PIP) -e '.[$*]'
+	@touch $@

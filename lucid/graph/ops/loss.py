@@ -1,0 +1,285 @@
+"""Loss functions, with the signatures and semantics of ``torch.nn.functional``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...errors import DTypeError, OptionError, ShapeError
+from ..opdef import AbstractTensor, Attrs, GradContext, NoAttrs, OpDef, apply, register
+from ..types import TensorType, format_shape, int64, is_float, product
+from .elementwise import abs_, cast, exp, log, maximum, softplus, where
+from .indexing import gather, index_with
+from .norm import log_softmax
+from .shape import reshape, unsqueeze
+
+REDUCTIONS = ("none", "mean", "sum")
+
+
+def _bce_infer(attrs: Attrs, x: TensorType, target: TensorType) -> TensorType:
+    if not is_float(x.dtype) or x.dtype != target.dtype or x.shape != target.shape:
+        raise ShapeError(f"BinaryCrossEntropy: needs two floating-point tensors of one type, got {x} and {target}")
+    return TensorType(x.shape, x.dtype)
+
+
+def _bce_gradient(c: GradContext) -> list[Any | None]:
+    """Finite at probabilities of 0 and 1 as well, as PyTorch's."""
+    x, target = c.inputs
+    return [
+        c.dy * (x - target) / maximum(x * (1 - x), 1e-12) if c.wanted[0] else None,
+        c.dy * (maximum(log(1 - x), -100.0) - maximum(log(x), -100.0)) if c.wanted[1] else None,
+    ]
+
+
+#: ``-(t log x + (1 - t) log(1 - x))``, each logarithm held above -100.
+BINARY_CROSS_ENTROPY = register(
+    OpDef("BinaryCrossEntropy", _bce_infer, _bce_gradient, inputs=("x", "target"), elementwise=True)
+)
+
+
+# ---------------------------------------------------------------- what they share
+
+
+def _reduce(loss: Any, reduction: str) -> Any:
+    return loss if reduction == "none" else loss.mean() if reduction == "mean" else loss.sum()
+
+
+def _check_reduction(op: str, reduction: str, allowed: tuple[str, ...] = REDUCTIONS) -> None:
+    if reduction not in allowed:
+        raise OptionError(f"{op}: reduction is one of {', '.join(allowed)}, got {reduction!r}")
+
+
+def _pair(op: str, input: Any, target: Any) -> tuple[Any, Any]:
+    """Two tensors of one shape, the target in the input's element type."""
+    for what, x in (("input", input), ("target", target)):
+        if not isinstance(x, AbstractTensor):
+            raise DTypeError(f"{op}: the {what} must be a tensor, got {type(x).__name__}")
+    if input.type.shape != target.type.shape:
+        raise ShapeError(
+            f"{op}: input {format_shape(input.type.shape)} and target {format_shape(target.type.shape)} differ in "
+            f"shape; reshape or expand one of them"
+        )
+    if not is_float(input.type.dtype):
+        raise DTypeError(f"{op}: the input must be floating-point, got {input.type}")
+    return input, cast(target, input.type.dtype)
+
+
+# ---------------------------------------------------------------- regression
+
+
+def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+    """Squared difference."""
+    _check_reduction("mse_loss", reduction)
+    input, target = _pair("mse_loss", input, target)
+    difference = input - target
+    return _reduce(difference * difference, reduction)
+
+
+def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+    """Absolute difference."""
+    _check_reduction("l1_loss", reduction)
+    input, target = _pair("l1_loss", input, target)
+    return _reduce(abs_(input - target), reduction)
+
+
+def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
+    """``d**2 / (2 beta)`` for differences ``d`` below ``beta``, else ``|d| - beta / 2``."""
+    _check_reduction("smooth_l1_loss", reduction)
+    if not beta >= 0:
+        raise OptionError(f"smooth_l1_loss: beta must not be negative, got {beta}")
+    if beta == 0:
+        return l1_loss(input, target, reduction)
+    input, target = _pair("smooth_l1_loss", input, target)
+    d = abs_(input - target)
+    return _reduce(where(d < beta, d * d * (0.5 / beta), d - 0.5 * beta), reduction)
+
+
+def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
+    """``d**2 / 2`` for differences ``d`` up to ``delta``, else ``delta (|d| - delta / 2)`` (Huber, 1964)."""
+    _check_reduction("huber_loss", reduction)
+    if not delta > 0:
+        raise OptionError(f"huber_loss: delta must be positive, got {delta}")
+    input, target = _pair("huber_loss", input, target)
+    d = abs_(input - target)
+    return _reduce(where(d < delta, d * d * 0.5, (d - 0.5 * delta) * delta), reduction)
+
+
+# ---------------------------------------------------------------- probabilities
+
+
+def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
+    """``-(t log x + (1 - t) log(1 - x))`` of probabilities ``x``; each logarithm is held above -100."""
+    _check_reduction("binary_cross_entropy", reduction)
+    input, target = _pair("binary_cross_entropy", input, target)
+    loss = apply(BINARY_CROSS_ENTROPY, NoAttrs(), input, target)
+    return _reduce(_weighted("binary_cross_entropy", loss, weight), reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+) -> Any:
+    """Binary cross-entropy of ``sigmoid(input)``, stable for logits of any size.
+
+    Parameters
+    ----------
+    input, target
+        Of one shape.
+    weight
+        Multiplies the losses (broadcast).
+    reduction
+        "none", "mean" or "sum".
+    pos_weight
+        Multiplies the term of the positive targets (broadcast).
+    """
+    op = "binary_cross_entropy_with_logits"
+    _check_reduction(op, reduction)
+    input, target = _pair(op, input, target)
+    # log(1 + exp(-x)); exact in float64 too, as exp(-50) is far below its precision
+    negative_log = softplus(-input, 1.0, 50.0)
+    if pos_weight is not None:
+        negative_log = _weighted(op, negative_log, (pos_weight - 1) * target + 1)
+    return _reduce(_weighted(op, (1 - target) * input + negative_log, weight), reduction)
+
+
+def _weighted(op: str, loss: Any, weight: Any) -> Any:
+    if weight is None:
+        return loss
+    result = loss * weight
+    if result.type.shape != loss.type.shape:
+        raise ShapeError(f"{op}: the weight {weight.type} does not broadcast to {format_shape(loss.type.shape)}")
+    return result
+
+
+def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:
+    """``t (log t - x)`` of log-probabilities ``x``; "batchmean" divides the sum by the batch size."""
+    _check_reduction("kl_div", reduction, (*REDUCTIONS, "batchmean"))
+    input, target = _pair("kl_div", input, target)
+    if log_target:
+        loss = exp(target) * (target - input)
+    else:
+        positive = target > 0
+        loss = where(positive, target * (log(where(positive, target, 1.0)) - input), 0.0)
+    if reduction == "batchmean":
+        return loss.sum() / input.type.shape[0] if input.type.rank else loss
+    return _reduce(loss, reduction)
+
+
+# ---------------------------------------------------------------- classification
+
+
+def nll_loss(
+    input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
+) -> Any:
+    """Negative log-likelihood: minus the log-probability of the target class.
+
+    Parameters
+    ----------
+    input
+        Log-probabilities (C), (N, C) or (N, C, d1, ...).
+    target
+        Class indices (integers) of the same shape without C.
+    weight
+        Of each class (C); the mean is then weighted.
+    ignore_index
+        Targets of this value count for nothing.
+    reduction
+        "none", "mean" or "sum".
+    """
+    _check_reduction("nll_loss", reduction)
+    axis = _check_classes("nll_loss", input, target, weight)
+    losses, weights = _picked(input, target, weight, ignore_index, axis)
+    return _class_mean(losses, weights, reduction)
+
+
+def cross_entropy(
+    input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Any:  # fmt: skip
+    """Cross-entropy of logits with class indices or with class probabilities.
+
+    Parameters
+    ----------
+    input
+        Logits (C), (N, C) or (N, C, d1, ...).
+    target
+        Class indices (integers) of the same shape without C, or probabilities of the same shape.
+    weight
+        Of each class (C); with class indices the mean is then weighted.
+    ignore_index
+        Class indices of this value count for nothing.
+    reduction
+        "none", "mean" or "sum".
+    label_smoothing
+        Between 0 and 1: this much of the target is spread evenly over the classes.
+    """
+    _check_reduction("cross_entropy", reduction)
+    if isinstance(label_smoothing, bool) or not 0 <= label_smoothing <= 1:
+        raise OptionError(f"cross_entropy: label_smoothing must be between 0 and 1, got {label_smoothing!r}")
+    if isinstance(target, AbstractTensor) and is_float(target.type.dtype):
+        return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
+    axis = _check_classes("cross_entropy", input, target, weight)
+    log_probability = log_softmax(input, axis)
+    losses, weights = _picked(log_probability, target, weight, ignore_index, axis)
+    if label_smoothing:
+        classes = input.type.shape[axis]
+        spread = -log_probability if weight is None else -log_probability * _along(weight, axis, input.type.rank)
+        spread = where(cast(target, int64) == ignore_index, 0.0, spread.sum(axis))
+        losses = losses * (1 - label_smoothing) + spread * (label_smoothing / classes)
+    return _class_mean(losses, weights, reduction)
+
+
+def _soft_cross_entropy(input: Any, target: Any, weight: Any, reduction: str, label_smoothing: float) -> Any:
+    input, target = _pair("cross_entropy", input, target)
+    axis = _class_axis("cross_entropy", input, weight)
+    classes = input.type.shape[axis]
+    if label_smoothing:
+        target = target * (1 - label_smoothing) + label_smoothing / classes
+    terms = log_softmax(input, axis) * target
+    if weight is not None:
+        terms = terms * _along(weight, axis, input.type.rank)
+    losses = -terms.sum(axis)
+    if reduction == "mean":
+        return losses.sum() / product(losses.type.shape)
+    return _reduce(losses, reduction)
+
+
+def _class_axis(op: str, input: Any, weight: Any) -> int:
+    if not isinstance(input, AbstractTensor) or not is_float(input.type.dtype):
+        raise DTypeError(f"{op}: the input must be a floating-point tensor")
+    if input.type.rank == 0:
+        raise ShapeError(f"{op}: the input needs a class axis: (C), (N, C) or (N, C, d1, ...), got {input.type}")
+    axis = 0 if input.type.rank == 1 else 1
+    if weight is not None and weight.type.shape != (input.type.shape[axis],):
+        raise ShapeError(f"{op}: the weight {weight.type} must have one element for each of the classes of {input.type}")
+    return axis
+
+
+def _check_classes(op: str, input: Any, target: Any, weight: Any) -> int:
+    """The class axis; raises where input, target and weight do not fit."""
+    axis = _class_axis(op, input, weight)
+    if not isinstance(target, AbstractTensor) or target.type.dtype.kind not in "iu":
+        raise DTypeError(f"{op}: class indices must be an integer tensor, got {getattr(target, 'type', target)}")
+    wanted = tuple(dim for i, dim in enumerate(input.type.shape) if i != axis)
+    if target.type.shape != wanted:
+        raise ShapeError(f"{op}: for input {input.type} the target must have shape {format_shape(wanted)}, got {target.type}")
+    return axis
+
+
+def _along(weight: Any, axis: int, rank: int) -> Any:
+    """Class weights shaped so that they broadcast along the class axis."""
+    return reshape(weight, (weight.type.shape[0], *(1,) * (rank - axis - 1)))
+
+
+def _picked(log_probability: Any, target: Any, weight: Any, ignore_index: int, axis: int) -> tuple[Any, Any]:
+    """The losses of all targets, and the weight of each (0 where it is ignored)."""
+    target = cast(target, int64)
+    ignored = target == ignore_index
+    safe = where(ignored, 0, target)
+    picked = reshape(gather(log_probability, axis, unsqueeze(safe, axis)), target.type.shape)
+    if weight is None:
+        return where(ignored, 0.0, -picked), cast(~ignored, log_probability.type.dtype)
+    weights = where(ignored, 0.0, index_with(weight, (0,), [safe]))
+    return where(ignored, 0.0, -picked * weights), weights
+
+
+def _class_mean(losses: Any, weights: Any, reduction: str) -> Any:
+    return losses.sum() / weights.sum() if reduction == "mean" else _reduce(losses, reduction)

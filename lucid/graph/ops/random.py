@@ -1,0 +1,121 @@
+"""Random ops. Each draws from a key that a ``RandomKey`` node makes anew at every run; one key, one draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import DTypeError, OptionError, ShapeError
+from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, NoAttrs, OpDef, T, TypeAttrs, apply, register
+from ..types import DTYPES, DType, TensorType, as_dtype, is_float
+from .elementwise import cast
+from .shape import as_shape
+from .source import full
+
+_KEY = TensorType((), DTYPES["uint64"])
+
+
+@dataclass(frozen=True)
+class DropoutAttrs(Attrs):
+    """``p`` is the probability of an element to become zero."""
+
+    p: float
+
+
+def _check_key(op: str, key: TensorType) -> None:
+    if key != _KEY:
+        raise DTypeError(f"{op}: the key must be {_KEY}, got {key}")
+
+
+def _draw_infer(op: str) -> Any:
+    def infer(attrs: TypeAttrs, key: TensorType) -> TensorType:
+        _check_key(op, key)
+        if not is_float(attrs.dtype):
+            raise DTypeError(f"{op}: draws floating-point numbers, not {attrs.dtype.name}")
+        return attrs.type
+
+    return infer
+
+
+def _dropout_infer(attrs: DropoutAttrs, x: TensorType, key: TensorType) -> TensorType:
+    _check_key("Dropout", key)
+    if not is_float(x.dtype):
+        raise DTypeError(f"Dropout: needs a floating-point tensor, got {x}")
+    if not 0 <= attrs.p <= 1:
+        raise OptionError(f"Dropout: p must be between 0 and 1, got {attrs.p}")
+    return x.with_shape(x.shape)
+
+
+def _dropout_gradient(c: GradContext) -> list[Any]:
+    return [apply(DROPOUT, c.attrs, c.dy, c.inputs[1]), None]  # the same key, so the same elements
+
+
+RANDOM_KEY = register(OpDef("RandomKey", lambda a: _KEY, NO_GRADIENT, inputs=(), outputs=("key",), pure=False))
+RANDOM_UNIFORM = register(
+    OpDef("RandomUniform", _draw_infer("RandomUniform"), NO_GRADIENT, attrs=TypeAttrs, inputs=("key",))
+)
+RANDOM_NORMAL = register(
+    OpDef("RandomNormal", _draw_infer("RandomNormal"), NO_GRADIENT, attrs=TypeAttrs, inputs=("key",))
+)
+#: Zeros with probability ``p``, the rest divided by ``1 - p`` (Srivastava et al., 2014).
+DROPOUT = register(
+    OpDef("Dropout", _dropout_infer, _dropout_gradient, attrs=DropoutAttrs, inputs=("x", "key"))
+)
+
+
+def random_key(like: AbstractTensor) -> Any:
+    """A key that differs at every call, and at every run of a compiled model."""
+    return apply(RANDOM_KEY, NoAttrs(), like=like)
+
+
+def _draw(op: OpDef, like: AbstractTensor, shape: Sequence[Any] | None, dtype: object) -> Any:
+    type_ = like.type
+    wanted: DType = type_.dtype if dtype is None else as_dtype(dtype)
+    dims = type_.shape if shape is None else as_shape(op.name, (tuple(shape),))
+    return apply(op, TypeAttrs(dims, wanted), random_key(like))
+
+
+def rand_like(x: T, shape: Sequence[Any] | None = None, dtype: object = None) -> T:
+    """Uniform numbers in [0, 1), of the shape and element type of ``x`` where not given."""
+    result: T = _draw(RANDOM_UNIFORM, x, shape, dtype)
+    return result
+
+
+def randn_like(x: T, shape: Sequence[Any] | None = None, dtype: object = None) -> T:
+    """Standard normal numbers, of the shape and element type of ``x`` where not given."""
+    result: T = _draw(RANDOM_NORMAL, x, shape, dtype)
+    return result
+
+
+def bernoulli(p: T) -> T:
+    """1 with the probability that each element of ``p`` says, else 0."""
+    result: T = cast(rand_like(p) < p, p.type.dtype)  # type: ignore[operator]
+    return result
+
+
+def _probability(op: str, p: float) -> float:
+    if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1:
+        raise OptionError(f"{op}: p must be a number between 0 and 1, got {p!r}")
+    return float(p)
+
+
+def dropout(x: T, p: float = 0.5, training: bool = True) -> T:
+    """While ``training``, each element is zero with probability ``p``, the others divided by ``1 - p``."""
+    p = _probability("dropout", p)
+    if not training or p == 0:
+        return x
+    result: T = apply(DROPOUT, DropoutAttrs(p), x, random_key(x))
+    return result
+
+
+def dropout2d(x: T, p: float = 0.5, training: bool = True) -> T:
+    """As :func:`dropout`, with whole channels of (N, C, ...) as the unit."""
+    p = _probability("dropout2d", p)
+    if x.type.rank < 2:
+        raise ShapeError(f"dropout2d: needs a batch and a channel axis, got {x.type}")
+    if not training or p == 0:
+        return x
+    ones = full(x, 1.0, (*x.type.shape[:2], *(1,) * (x.type.rank - 2)))
+    result: T = x * dropout(ones, p)  # type: ignore[operator]
+    return result

@@ -1,0 +1,15 @@
+"""The networks Lucid measures itself on."""
+
+from .lenet import lenet5 as lenet5
+from .mlp import mlp as mlp
+from .mobilenet import MobileNetV1 as MobileNetV1
+from .mobilenet import mobilenet_v1 as mobilenet_v1
+from .resnet import ResNet as ResNet
+from .resnet import resnet18 as resnet18
+from .resnet import resnet34 as resnet34
+from .resnet import resnet50 as resnet50
+from .vgg import VGG as VGG
+from .vgg import vgg11 as vgg11
+from .vgg import vgg13 as vgg13
+from .vgg import vgg16 as vgg16
+from .vgg import vgg19 as vgg19

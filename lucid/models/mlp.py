@@ -1,0 +1,27 @@
+"""Multi-layer perceptron."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..nn import Dropout, Flatten, Linear, Module, ReLU, Sequential
+
+
+def mlp(sizes: Sequence[int], *, dropout: float = 0.0) -> Sequential:
+    """Linear layers with ReLU between them; each sample is flattened first.
+
+    Parameters
+    ----------
+    sizes
+        Features of the input, of each hidden layer and of the output.
+    dropout
+        Probability to drop after each hidden layer; no such layers when 0.
+    """
+    layers: list[Module] = [Flatten()]
+    for i, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        if i:
+            layers.append(ReLU())
+            if dropout:
+                layers.append(Dropout(dropout))
+        layers.append(Linear(before, after))
+    return Sequential(*layers)

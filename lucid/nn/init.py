@@ -1,0 +1,195 @@
+"""Initialisers: they fill a tensor in place, from the generator that ``lucid.manual_seed`` seeds, and return it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..errors import DTypeError, OptionError, ShapeError
+from ..graph.types import as_dtype, is_float
+from ..runtime import rng
+from ..tensor import Tensor
+
+Array = np.ndarray[Any, Any]
+
+
+def blank(shape: tuple[int, ...], dtype: object) -> Array:
+    """An array for a parameter that an initialiser will fill."""
+    wanted = as_dtype(dtype)
+    if not is_float(wanted):
+        raise DTypeError(f"parameters are floating-point, not {wanted.name}")
+    return np.zeros(shape, wanted)
+
+
+def _check(name: str, tensor: object, rank: int = 0) -> Tensor:
+    if not isinstance(tensor, Tensor):
+        raise OptionError(f"{name}: fills a tensor, got {type(tensor).__name__}")
+    if not is_float(tensor.dtype):
+        raise DTypeError(f"{name}: fills floating-point tensors, got {tensor.type}")
+    if tensor.ndim < rank:
+        raise ShapeError(f"{name}: needs at least {rank} axes, got {tensor.type}")
+    return tensor
+
+
+def _generator() -> np.random.Generator:
+    """The random numbers of the next draw."""
+    return rng.generator(rng.next_key())
+
+
+def _normal(tensor: Tensor) -> Array:
+    return _generator().standard_normal(tensor.shape, dtype=tensor.dtype)  # type: ignore[call-overload,no-any-return]
+
+
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
+    """Uniform between ``a`` and ``b``."""
+    _check("uniform_", tensor)
+    if not a <= b:
+        raise OptionError(f"uniform_: a must not exceed b, got {a} and {b}")
+    unit = _generator().random(tensor.shape, dtype=tensor.dtype)  # type: ignore[call-overload]
+    return tensor.copy_(unit * (b - a) + a)
+
+
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+    """Normal with the given mean and standard deviation."""
+    _check("normal_", tensor)
+    if not std >= 0:
+        raise OptionError(f"normal_: std must not be negative, got {std}")
+    return tensor.copy_(_normal(tensor) * std + mean)
+
+
+def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Tensor:
+    """Normal, drawn again until it lies between ``a`` and ``b``."""
+    _check("trunc_normal_", tensor)
+    if not (a < b and std > 0):
+        raise OptionError(f"trunc_normal_: needs a < b and a positive std, got a={a}, b={b}, std={std}")
+    low, high = (a - mean) / std, (b - mean) / std
+    inside = (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2))) / 2
+    generator, count = _generator(), math.prod(tensor.shape)
+    nearest = min(max(low, 0.0), high)  # where the density is largest
+    values = np.empty(0)
+    while values.size < count:
+        if inside > 0.2:
+            drawn = generator.standard_normal(2 * count + 16)
+            drawn = drawn[(drawn >= low) & (drawn <= high)]
+        else:
+            drawn = generator.uniform(low, high, 2 * count + 16)
+            drawn = drawn[generator.random(drawn.size) < np.exp((nearest**2 - drawn**2) / 2)]
+        values = np.concatenate([values, drawn])
+    return tensor.copy_((values[:count] * std + mean).reshape(tensor.shape).astype(tensor.dtype).clip(a, b))
+
+
+def constant_(tensor: Tensor, val: float) -> Tensor:
+    """``val`` everywhere."""
+    _check("constant_", tensor)
+    return tensor.copy_(np.full(tensor.shape, val, tensor.dtype))
+
+
+def zeros_(tensor: Tensor) -> Tensor:
+    """Zeros."""
+    return constant_(tensor, 0.0)
+
+
+def ones_(tensor: Tensor) -> Tensor:
+    """Ones."""
+    return constant_(tensor, 1.0)
+
+
+def eye_(tensor: Tensor) -> Tensor:
+    """The identity matrix."""
+    if _check("eye_", tensor, 2).ndim != 2:
+        raise ShapeError(f"eye_: fills matrices, got {tensor.type}")
+    return tensor.copy_(np.eye(*tensor.shape, dtype=tensor.dtype))
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """A convolution weight that passes on its input channels, as far as there are outputs in each group."""
+    if _check("dirac_", tensor, 3).ndim > 5:
+        raise ShapeError(f"dirac_: fills convolution weights, got {tensor.type}")
+    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1 or tensor.shape[0] % groups:
+        raise OptionError(f"dirac_: {groups} groups do not divide {tensor.shape[0]} output channels")
+    array = np.zeros(tensor.shape, tensor.dtype)
+    centre = tuple(size // 2 for size in tensor.shape[2:])
+    share = tensor.shape[0] // groups
+    for group in range(groups):
+        for i in range(min(share, tensor.shape[1])):
+            array[(group * share + i, i, *centre)] = 1
+    return tensor.copy_(array)
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """By how much weights before this non-linearity are scaled to keep the variance.
+
+    Parameters
+    ----------
+    nonlinearity
+        "linear", "conv2d", "conv_transpose2d", "sigmoid", "tanh", "relu", "leaky_relu" or "selu".
+    param
+        The negative slope of "leaky_relu", 0.01 when omitted.
+    """
+    slope = 0.01 if param is None else param
+    gains = {
+        "linear": 1.0,
+        "conv2d": 1.0,
+        "conv_transpose2d": 1.0,
+        "sigmoid": 1.0,
+        "tanh": 5 / 3,
+        "relu": math.sqrt(2),
+        "leaky_relu": math.sqrt(2 / (1 + slope**2)),
+        "selu": 3 / 4,
+    }
+    if nonlinearity not in gains:
+        raise OptionError(f"calculate_gain: nonlinearity is one of {', '.join(gains)}, got {nonlinearity!r}")
+    return gains[nonlinearity]
+
+
+def _fans(name: str, tensor: Tensor) -> tuple[int, int]:
+    """Inputs of each output, and outputs of each input."""
+    _check(name, tensor, 2)
+    field = math.prod(tensor.shape[2:])
+    return tensor.shape[1] * field, tensor.shape[0] * field
+
+
+def _kaiming_std(name: str, tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    if mode not in ("fan_in", "fan_out"):
+        raise OptionError(f'{name}: mode is "fan_in" or "fan_out", got {mode!r}')
+    fan = _fans(name, tensor)[mode == "fan_out"]
+    return calculate_gain(nonlinearity, a) / math.sqrt(max(fan, 1))
+
+
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    """Uniform within ``±gain * sqrt(6 / (fan_in + fan_out))`` (Glorot and Bengio, 2010)."""
+    bound = gain * math.sqrt(6.0 / max(sum(_fans("xavier_uniform_", tensor)), 1))
+    return uniform_(tensor, -bound, bound)
+
+
+def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    """Normal with variance ``gain**2 * 2 / (fan_in + fan_out)`` (Glorot and Bengio, 2010)."""
+    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / max(sum(_fans("xavier_normal_", tensor)), 1)))
+
+
+def kaiming_uniform_(
+    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Tensor:
+    """Uniform within ``±gain * sqrt(3 / fan)`` (He et al., 2015); ``a`` is the slope of leaky ReLU."""
+    bound = math.sqrt(3.0) * _kaiming_std("kaiming_uniform_", tensor, a, mode, nonlinearity)
+    return uniform_(tensor, -bound, bound)
+
+
+def kaiming_normal_(
+    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Tensor:
+    """Normal with standard deviation ``gain / sqrt(fan)`` (He et al., 2015); ``a`` is the slope of leaky ReLU."""
+    return normal_(tensor, 0.0, _kaiming_std("kaiming_normal_", tensor, a, mode, nonlinearity))
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    """Orthonormal rows or columns times ``gain`` (Saxe et al., 2014), the axes after the first made one."""
+    _check("orthogonal_", tensor, 2)
+    rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
+    square = _generator().standard_normal((max(rows, columns), min(rows, columns)))
+    q, r = np.linalg.qr(square)
+    q = q * np.where(np.diag(r) < 0, -1.0, 1.0)  # makes the distribution uniform
+    q = q.T if rows < columns else q
+    return tensor.copy_((gain * q).reshape(tensor.shape).astype(tensor.dtype))

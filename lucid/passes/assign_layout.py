@@ -1,0 +1,64 @@
+"""Chooses the order of axes in memory: channels innermost around convolutions and poolings.
+
+It sets ``TensorType.order`` of values and changes nothing that is computed. The graph's inputs and
+results stay row-major: they are the caller's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..graph.builder import Builder
+from ..graph.ir import Graph, Node, Value
+from ..graph.ops.shape import CONCAT
+from ..graph.types import CHANNELS_LAST, TensorType
+
+
+@dataclass(frozen=True)
+class LayoutOptions:
+    """``spatial``: names of the ops that compute on images and are fastest with channels innermost."""
+
+    spatial: frozenset[str] = frozenset(
+        {
+            "Conv2d", "Conv2dGradInput", "ConvPool2d", "ConvTranspose2d", "MaxPool2d", "MaxPool2dGrad",
+            "MaxPool2dGather", "AvgPool2d", "AvgPool2dGrad", "AdaptiveAvgPool2d", "AdaptiveAvgPool2dGrad", "BatchNorm",
+        }
+    )  # fmt: skip
+
+
+def assign_layout(graph: Graph, options: LayoutOptions = LayoutOptions()) -> Graph:
+    """Give 4-D results of spatial ops, and of element-wise ops and concatenations on them, channels-last memory."""
+    results = set(graph.results)
+    orders: dict[Value, tuple[int, ...] | None] = {}
+    changed: dict[str, Node] = {}
+    for name, node in graph.nodes():
+        spatial = node.op.name in options.spatial or _follows(node, [
+            (graph.type(v), orders[v]) for v in graph.inputs_of(name)
+        ])
+        outputs = []
+        for index, type_ in enumerate(node.outputs):
+            value = Value(name, index)
+            last = spatial and type_.rank == 4 and value not in results
+            orders[value] = CHANNELS_LAST if last else None
+            outputs.append(type_.with_order(orders[value]))
+        if tuple(outputs) != node.outputs:
+            changed[name] = replace(node, outputs=tuple(outputs))
+    if not changed:
+        return graph
+    builder = Builder()
+    for name, node in graph.nodes():
+        builder.add(changed.get(name, node), graph.inputs_of(name), name)
+    return Graph(builder.dag, graph.inputs, graph.outputs, graph.updates)
+
+
+def _follows(node: Node, inputs: list[tuple[TensorType, tuple[int, ...] | None]]) -> bool:
+    """Element-wise ops follow their full-sized operands; concatenation does if all are channels-last."""
+    shape = node.outputs[0].shape if node.outputs else ()
+    if node.op.elementwise:
+        full = [order for type_, order in inputs if type_.shape == shape]
+    elif node.op is CONCAT:
+        full = [order for _, order in inputs]
+        return all(order == CHANNELS_LAST for order in full)
+    else:
+        return False
+    return CHANNELS_LAST in full

@@ -1,0 +1,117 @@
+"""The order of the passes, as lists to be read, and what runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
+
+from ..errors import PassError
+from ..graph.ir import Graph, Node
+from ..graph.verify import verify as verify_graph
+from .assign_layout import assign_layout
+from .eliminate_common import eliminate_common
+from .eliminate_dead import eliminate_dead
+from .fold_batch_norm import fold_batch_norm
+from .fold_constants import Evaluate, fold_constants
+from .fuse_conv_pool import fuse_conv_pool
+from .fuse_elementwise import fuse_elementwise
+from .lower import lower
+from .rewrite import fixed_point
+from .simplify import SimplifyOptions, simplify
+from .sink_monotone import sink_monotone
+
+Observer: TypeAlias = "Callable[[Pass, Graph, Graph], None]"
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A named function from graph to graph."""
+
+    name: str
+    run: Callable[[Graph], Graph]
+
+
+def inference_pipeline(evaluate: Evaluate, has_kernel: Callable[[Node], bool]) -> tuple[Pass, ...]:
+    """What a graph goes through that nothing will be differentiated of.
+
+    Parameters
+    ----------
+    evaluate
+        ``evaluate(graph, inputs)`` runs a concrete graph; constants are folded with it.
+    has_kernel
+        Whether the runtime runs a node as it is; composite nodes it does not run are taken apart.
+    """
+    options = SimplifyOptions(inference=True)
+    return (
+        Pass("eliminate_dead", eliminate_dead),
+        Pass("clean_up", partial(clean_up, evaluate=evaluate, options=options)),
+        Pass("fold_batch_norm", fold_batch_norm),
+        Pass("sink_monotone", sink_monotone),
+        Pass("fuse_conv_pool", fuse_conv_pool),
+        Pass("lower", partial(lower, has_kernel=has_kernel)),
+        Pass("clean_up", partial(clean_up, evaluate=evaluate, options=options)),
+        Pass("fuse_elementwise", fuse_elementwise),
+        Pass("assign_layout", assign_layout),
+    )
+
+
+def training_pipeline(evaluate: Evaluate, has_kernel: Callable[[Node], bool]) -> tuple[Pass, ...]:
+    """What joint, forward and backward graphs go through: nothing that changes which values there are to keep."""
+    options = SimplifyOptions(inference=False)
+    return (
+        Pass("eliminate_dead", eliminate_dead),
+        Pass("lower", partial(lower, has_kernel=has_kernel)),
+        Pass("clean_up", partial(clean_up, evaluate=evaluate, options=options)),
+        Pass("fuse_elementwise", fuse_elementwise),
+        Pass("assign_layout", assign_layout),
+    )
+
+
+def clean_up(graph: Graph, evaluate: Evaluate, options: SimplifyOptions) -> Graph:
+    """Simplify, fold constants and merge common subexpressions until none finds anything."""
+
+    def step(graph: Graph) -> Graph:
+        return eliminate_common(fold_constants(simplify(graph, options), evaluate))
+
+    return fixed_point(step, graph, label="clean_up")
+
+
+def run_passes(
+    graph: Graph, passes: Sequence[Pass], *, observe: Observer | None = None, verify: bool = True
+) -> Graph:
+    """Run the passes one after another.
+
+    Parameters
+    ----------
+    graph
+        It is not changed.
+    passes
+        In the order in which they run.
+    observe
+        Called as ``observe(pass, before, after)`` after each.
+    verify
+        Verify the graph that comes in, and every graph that a pass made.
+
+    Raises
+    ------
+    PassError
+        Names the pass that failed (and the node, where it is known) and those that had run before.
+    GraphError
+        If the graph is malformed to begin with.
+    """
+    if verify:
+        verify_graph(graph)
+    for number, one in enumerate(passes):
+        try:
+            after = one.run(graph)
+            if verify and after is not graph:
+                verify_graph(after)
+        except Exception as error:
+            ran = ", ".join(p.name for p in passes[:number]) or "none"
+            raise PassError(f"the pass {one.name} failed: {error} (passes that ran before it: {ran})") from error
+        if observe is not None:
+            observe(one, graph, after)
+        graph = after
+    return graph

@@ -1,0 +1,105 @@
+"""Moves non-decreasing element-wise ops and per-channel biases below max pooling, where there is less to compute.
+
+``pool(relu(x + b)) = relu(pool(x) + b)``: the maximum of f(x) is f of the maximum. Rounding keeps order too,
+so this holds bit for bit, with two exceptions: which zero comes out where -0.0 and 0.0 tie, and an infinite
+bias (or one of NaN) added to an opposite infinity. NaN wins before and after.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from ..graph.ir import Graph
+from ..graph.opdef import OpDef, apply
+from ..graph.ops import elementwise as ew
+from ..graph.ops.pool import MAX_POOL, MaxPoolAttrs
+from ..graph.trace import Symbol
+from ..graph.types import is_float, product
+from .rewrite import Site, View, rebuild
+
+#: Padding that competes after the op, to padding before it that turns into the same; -inf never competes.
+_BEFORE_PADDING: dict[OpDef, dict[float, float]] = {
+    ew.RELU: {0.0: -math.inf},
+    ew.EXP: {0.0: -math.inf},
+    ew.SIGMOID: {0.0: -math.inf},
+    **{op: {0.0: 0.0} for op in (ew.TANH, ew.ERF, ew.FLOOR, ew.CEIL, ew.ROUND)},
+}
+
+
+def sink_monotone(graph: Graph) -> Graph:
+    """Sink what may sink below each ``MaxPool2d`` that makes its input smaller and whose index nobody reads."""
+
+    def rule(site: Site) -> list[Symbol | None] | None:
+        if site.op is not MAX_POOL or site.uses(1) or not _shrinks(site):
+            return None
+        pool: MaxPoolAttrs = site.attrs
+        above: View = site
+        slot, sunk = 0, list[tuple[View, int]]()
+        while True:
+            below = above.producer(slot)
+            moved = _before(below, pool) if below.single_use else None
+            if moved is None:
+                break
+            slot, pool = moved
+            sunk.append((below, slot))
+            above = below
+        if not sunk:
+            return None
+        y, _ = apply(MAX_POOL, pool, above.inputs[slot])
+        site.call(y, site.name)
+        for view, slot in reversed(sunk):
+            inputs: list[Any] = list(view.inputs)
+            inputs[slot] = y
+            y = apply(view.op, view.attrs, *inputs)
+            site.call(y, view.name)
+        site.absorb(*(view for view, _ in reversed(sunk)))
+        return [y, None]
+
+    return rebuild(graph, rule, "sink_monotone")
+
+
+def _shrinks(site: Site) -> bool:
+    """Known only for known sizes; then, too, the type rule has made sure that every window sees an element."""
+    before, after = (product(shape[2:]) for shape in (site.inputs[0].type.shape, site.type.shape))
+    return isinstance(before, int) and isinstance(after, int) and after < before
+
+
+def _before(view: View, pool: MaxPoolAttrs) -> tuple[int, MaxPoolAttrs] | None:
+    """The input slot that may be pooled instead of the output, and how; None where it may not."""
+    padded = any(pool.padding)
+    if view.op.monotone and view.op is not ew.SIGN:  # the sign of NaN is 0
+        return (0, pool) if not padded else _pad_before(view, pool)
+    if _is_bias(view) and (not padded or pool.pad_value == -math.inf):
+        return _full_slot(view), pool
+    return None
+
+
+def _pad_before(view: View, pool: MaxPoolAttrs) -> tuple[int, MaxPoolAttrs] | None:
+    pad = pool.pad_value
+    if pad == -math.inf:
+        return 0, pool
+    before = _BEFORE_PADDING.get(view.op, {}).get(pad)
+    if view.op is ew.CLIP and _within(view.attrs, pad):
+        before = pad
+    return None if before is None else (0, replace(pool, pad_value=before))
+
+
+def _within(attrs: ew.ClipAttrs, value: float) -> bool:
+    return (attrs.low is None or attrs.low <= value) and (attrs.high is None or value <= attrs.high)
+
+
+def _full_slot(view: View) -> int:
+    return next(i for i, x in enumerate(view.inputs) if x.type.shape == view.type.shape)
+
+
+def _is_bias(view: View) -> bool:
+    """``x + b`` or ``x - b`` with one number of ``b`` for a whole channel."""
+    if view.op not in (ew.ADD, ew.SUB) or not is_float(view.type.dtype):
+        return False
+    shapes = [x.type.shape for x in view.inputs]
+    bias = shapes[1] if shapes[0] == view.type.shape else shapes[0]
+    if view.op is ew.SUB and shapes[0] != view.type.shape:
+        return False
+    return view.type.shape in shapes and all(dim == 1 for dim in bias[-2:])

@@ -1,0 +1,119 @@
+"""Lowerings of the convolution: by gathered windows, as one plain product, or channel by channel."""
+
+from __future__ import annotations
+
+from ...graph.ir import Node
+from ...graph.ops.conv import CONV
+from ...graph.types import TensorType
+from ..emitter import Emitter, Operand
+from ..registry import kernel
+from .conv_blocks import (
+    Conv,
+    bind_bias,
+    bind_outputs,
+    bind_weights,
+    conv_of,
+    emit_windows,
+    pack_weights,
+    working_set,
+)
+from .windows import bind, channels_last, over_blocks, recheck
+
+FLOPS = 1e11
+"""Multiply-adds (counted as two) a second of a product."""
+BYTES = 8e9
+"""Bytes a second of gathering copies."""
+CALL = 1e-6
+"""Seconds of a NumPy call."""
+
+
+def _flops(node: Node, inputs: tuple[TensorType, ...]) -> float:
+    w, y = inputs[1].concrete, node.outputs[0].concrete
+    return 2.0 * y[0] * y[1] * y[2] * y[3] * w[1] * w[2] * w[3]
+
+
+def im2col_cost(node: Node, inputs: tuple[TensorType, ...]) -> float:
+    w, y = inputs[1].concrete, node.outputs[0]
+    gathered = y.concrete[0] * y.concrete[2] * y.concrete[3] * w[1] * w[2] * w[3] * node.attrs.groups  # type: ignore[attr-defined]
+    return (
+        _flops(node, inputs) / FLOPS
+        + gathered * y.dtype.itemsize / BYTES
+        + 5 * CALL * node.attrs.groups * (1 + gathered * y.dtype.itemsize // (1 << 19))  # type: ignore[attr-defined]
+    )
+
+
+@kernel(CONV, lowering="im2col", cost=im2col_cost)
+def im2col(k: Emitter) -> None:
+    """Windows of a block of output rows into a matrix, one product, straight into the output."""
+    recheck(k)
+    x, w, *bias = k.ins
+    conv = conv_of(k.attrs, x.shape, w.shape, k.outs[0].shape)
+    emit_product(k, x, k.outs[0], conv, pack_weights(k, w, conv), bias[0] if bias else None)
+
+
+def emit_product(k: Emitter, x: Operand, y: Operand, conv: Conv, packed: Operand, bias: Operand | None) -> None:
+    """The block loop: gather, multiply, add the bias."""
+    work = working_set(conv, x.dtype, k.threads)
+    if not work:
+        return
+    last = channels_last(y)
+    windows = emit_windows(k, x, conv, work)
+    names, lists, body = windows.names, windows.lists, windows.body
+    geometry, plan = k.use(conv, f"{k.name}_conv"), k.use([list(map(tuple, mine)) for mine in work], f"{k.name}_parts")
+    out, weight = k.names.fresh("out"), k.names.fresh("weight")
+    names += [out, weight]
+    lists += [
+        bind(k, "outputs", f"{k.use(bind_outputs)}({geometry}, {plan}, {y}, {last})", y),
+        bind(k, "weights", f"{k.use(bind_weights)}({plan}, {packed}, {last})", packed),
+    ]
+    if last:
+        body.append(f"np.matmul({windows.matrix}, {weight}, out={out})")
+    else:
+        # (outputs, taps) x (images, taps, pixels), the window matrix seen from its other side
+        turned = f"{windows.matrix}.reshape({out}.shape[0], {out}.shape[2], {conv.taps}).transpose(0, 2, 1)"
+        body.append(f"np.matmul({weight}, {turned}, out={out})")
+    if bias is not None:
+        shift = k.names.fresh("bias")
+        names.append(shift)
+        lists.append(bind(k, "biases", f"{k.use(bind_bias)}({geometry}, {plan}, {bias}, {last})", bias))
+        body.append(f"np.add({out}, {shift}, out={out})")
+    over_blocks(k, len(work), names, lists, body)
+
+
+def is_pointwise(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+    a = node.attrs
+    return inputs[1].concrete[2:] == (1, 1) and a.groups == 1 and not any(a.padding)  # type: ignore[attr-defined]
+
+
+@kernel(CONV, lowering="pointwise", accepts=is_pointwise, cost=lambda node, inputs: _flops(node, inputs) / FLOPS)
+def pointwise(k: Emitter) -> None:
+    """A 1x1 convolution is a product of the pixels as they lie with the weight."""
+    recheck(k)
+    x, w, *bias = k.ins
+    (y,) = k.outs
+    n, outputs, rows, cols = y.shape
+    channels, pixels, down, right = x.shape[1], rows * cols, *k.attrs.stride
+    x_last, y_last = channels_last(x), channels_last(y)
+    if (down, right) != (1, 1):
+        shape = (n, rows, cols, channels) if x_last else (n, channels, rows, cols)
+        thin = k.scratch(shape, x.dtype, "thinned")
+        step = f"::{down}, ::{right}"
+        k.line(f"np.copyto({thin}, {f'{x}.transpose(0, 2, 3, 1)[:, {step}]' if x_last else f'{x}[:, :, {step}]'})")
+        x, source = thin, str(thin)
+    else:
+        source = f"{x}.transpose(0, 2, 3, 1)" if x_last else str(x)
+    matrix = k.view(w, f"{w}.reshape({outputs}, {channels})", (outputs, channels), label="matrix")
+    if x_last and y_last:
+        a = k.view(x, f"{source}.reshape({n * pixels}, {channels})", (n * pixels, channels), label="pixels")
+        out = k.view(y, f"{y}.transpose(0, 2, 3, 1).reshape({n * pixels}, {outputs})", (n * pixels, outputs), label="out")
+    else:
+        shape3 = (n, pixels, channels) if x_last else (n, channels, pixels)
+        turn = ".transpose(0, 2, 1)" if x_last != y_last else ""
+        a = k.view(x, f"{source}.reshape({shape3}){turn}", shape3, label="pixels")
+        seen = f"{y}.transpose(0, 2, 3, 1)" if y_last else str(y)
+        shape3 = (n, pixels, outputs) if y_last else (n, outputs, pixels)
+        out = k.view(y, f"{seen}.reshape({shape3})", shape3, label="out")
+    k.line(f"np.matmul({a}, {matrix}.T, out={out})" if y_last else f"np.matmul({matrix}, {a}, out={out})")
+    if bias:
+        column = "" if y_last else "[:, None]"
+        k.line(f"np.add({out}, {bias[0]}{column}, out={out})")

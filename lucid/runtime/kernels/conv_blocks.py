@@ -1,0 +1,270 @@
+"""Convolution by blocks: gather the windows of some output rows into a matrix that fits the cache, and multiply."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from ...graph.ops.conv import ConvAttrs
+from ...graph.types import DType
+from ..emitter import Emitter, Operand
+from .windows import Axis, axes_of, bind, channels_last, deal, pieces
+
+BLOCK_BYTES = 1 << 19
+"""Bytes of a block's window matrix: a quarter of a common L2 cache."""
+LEAST_ROWS = 128
+"""A product with fewer rows spends its time streaming the weights."""
+
+
+@dataclass(frozen=True)
+class Conv:
+    """The numbers of one convolution. ``taps`` is the length of a window of one group's channels."""
+
+    images: int
+    channels: int
+    outputs: int
+    groups: int
+    rows: Axis
+    cols: Axis
+
+    @property
+    def group_in(self) -> int:
+        return self.channels // self.groups
+
+    @property
+    def group_out(self) -> int:
+        return self.outputs // self.groups
+
+    @property
+    def taps(self) -> int:
+        return self.rows.kernel * self.cols.kernel * self.group_in
+
+    @property
+    def padded(self) -> bool:
+        return any((self.rows.before, self.rows.after, self.cols.before, self.cols.after))
+
+    @property
+    def pixels(self) -> int:
+        return self.images * self.rows.count * self.cols.count
+
+
+def conv_of(a: ConvAttrs, x: Sequence[int], w: Sequence[int], y: Sequence[int]) -> Conv:
+    """From the attributes and the concrete shapes of input, weight and output."""
+    rows, cols = axes_of(x, w[2:], a.stride, a.padding, a.dilation, y[2:])
+    return Conv(x[0], x[1], w[0], a.groups, rows, cols)
+
+
+class Part(NamedTuple):
+    """Some rows of some images of one group's output."""
+
+    n0: int
+    n1: int
+    r0: int
+    r1: int
+    group: int
+
+    @property
+    def images(self) -> slice:
+        return slice(self.n0, self.n1)
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.r0, self.r1)
+
+
+def split(conv: Conv, rows: int, pixels_per_row: int, itemsize: int) -> list[Part]:
+    """``rows`` rows of output, each of which needs so many rows of the window matrix, in parts of block size."""
+    if not conv.images * rows * pixels_per_row:
+        return []
+    most = max(LEAST_ROWS, BLOCK_BYTES // (conv.taps * itemsize))
+    image = rows * pixels_per_row
+    if image <= most:
+        cuts = [(a, b, 0, rows) for a, b in pieces(conv.images, most // image)]
+    else:
+        inside = pieces(rows, most // pixels_per_row)
+        cuts = [(n, n + 1, a, b) for n in range(conv.images) for a, b in inside]
+    return [Part(*cut, g) for g in range(conv.groups) for cut in cuts]
+
+
+class Windows(NamedTuple):
+    """Names in the program: lists (for each worker and part) and the loop variables that go with them."""
+
+    names: list[str]
+    lists: list[str]
+    body: list[str]
+    matrix: str
+
+
+def emit_windows(k: Emitter, x: Operand, conv: Conv, work: Sequence[Sequence[Part]]) -> Windows:
+    """Gather the windows of each part of ``x`` into a matrix (images x rows x columns, taps of a group).
+
+    From padded images, or images in another order than channels last, the rows that a part needs are
+    first copied into a small padded buffer.
+    """
+    parts = [part for mine in work for part in mine]
+    pixels = max((p.n1 - p.n0) * (p.r1 - p.r0) for p in parts) * conv.cols.count
+    matrices = [k.scratch((pixels * conv.taps,), x.dtype, "windows") for _ in work]
+    direct = channels_last(x) and not conv.padded
+    plan, listed = k.use([list(map(tuple, mine)) for mine in work], f"{k.name}_parts"), _tuple(matrices)
+    geometry = k.use(conv, f"{k.name}_conv")
+    seen, cols, matrix = (k.names.fresh(n) for n in ("seen", "windows", "matrix"))
+    copy = f"np.copyto({cols}, {seen})"
+    if direct:
+        views = bind(k, "gather", f"{k.use(bind_direct)}({geometry}, {plan}, {x}, {listed})", x, *matrices)
+        return Windows([f"({seen}, {cols}, {matrix})"], [views], [copy], matrix)
+    held = max((p.r1 - p.r0 - 1) * conv.rows.stride for p in parts) + conv.rows.extent
+    width = (conv.cols.count - 1) * conv.cols.stride + conv.cols.extent
+    most = max(p.n1 - p.n0 for p in parts)
+    images = [k.scratch((most, held, width, conv.group_in), x.dtype, "padded") for _ in work]
+    right = min(width, conv.cols.before + conv.cols.size)
+    for image in images:
+        for edge in (slice(0, conv.cols.before), slice(right, width)):
+            if edge.stop > edge.start:
+                k.line(f"{image}[:, :, {edge.start}:{edge.stop}].fill(0)")
+    views = bind(
+        k, "gather", f"{k.use(bind_padded)}({geometry}, {plan}, {_tuple(images)}, {listed})", *images, *matrices
+    )
+    sources = bind(k, "sources", f"{k.use(bind_sources)}({geometry}, {plan}, {x})", x)
+    edges, inside, edge_, source = (k.names.fresh(n) for n in ("edges", "inside", "edge", "source"))
+    body = [f"for {edge_} in {edges}:\n    {edge_}.fill(0)", f"np.copyto({inside}, {source})", copy]
+    return Windows([f"({edges}, {inside}, {seen}, {cols}, {matrix})", source], [views, sources], body, matrix)
+
+
+def _tuple(operands: Sequence[Operand]) -> str:
+    return f"({''.join(f'{x}, ' for x in operands)})"
+
+
+def _strided(conv: Conv, x: Any, images: int, rows: int) -> Any:
+    """Overlapping windows (images, rows, columns, kh, kw, channels) over an array (images, rows, columns, channels)."""
+    s0, s1, s2, s3 = x.strides
+    v, h = conv.rows, conv.cols
+    shape = (images, rows, h.count, v.kernel, h.kernel, x.shape[3])
+    return as_strided(x, shape, (s0, v.stride * s1, h.stride * s2, v.dilation * s1, h.dilation * s2, s3))
+
+
+def _matrix(conv: Conv, memory: Any, part: Part) -> tuple[Any, Any]:
+    """The window matrix of a part, in six dimensions and in two."""
+    images, rows = part.n1 - part.n0, part.r1 - part.r0
+    pixels = images * rows * conv.cols.count
+    flat = memory[: pixels * conv.taps].reshape(pixels, conv.taps)
+    kernel = (conv.rows.kernel, conv.cols.kernel, conv.group_in)
+    return flat.reshape(images, rows, conv.cols.count, *kernel), flat
+
+
+def _channels(conv: Conv, group: int) -> slice:
+    return slice(group * conv.group_in, (group + 1) * conv.group_in)
+
+
+def bind_direct(conv: Conv, work: Sequence[Sequence[Any]], x: Any, matrices: Sequence[Any]) -> list[list[Any]]:
+    """Views for parts that are gathered straight from ``x``."""
+    nhwc, bound = x.transpose(0, 2, 3, 1), []
+    for mine, memory in zip(work, matrices, strict=True):
+        entries = []
+        for part in map(Part._make, mine):
+            source = nhwc[part.images, part.r0 * conv.rows.stride :, :, _channels(conv, part.group)]
+            cols, matrix = _matrix(conv, memory, part)
+            entries.append((_strided(conv, source, part.n1 - part.n0, part.r1 - part.r0), cols, matrix))
+        bound.append(entries)
+    return bound
+
+
+def _real_rows(conv: Conv, part: Part) -> tuple[int, int, int, int]:
+    """First input row that a part needs (may be padding), the real rows among them, and the first not needed."""
+    start = part.r0 * conv.rows.stride - conv.rows.before
+    stop = (part.r1 - 1) * conv.rows.stride - conv.rows.before + conv.rows.extent
+    low = min(max(0, start), stop)
+    return start, low, max(low, min(stop, conv.rows.size)), stop
+
+
+def _real_cols(conv: Conv) -> int:
+    width = (conv.cols.count - 1) * conv.cols.stride + conv.cols.extent
+    return max(0, min(conv.cols.size, width - conv.cols.before))
+
+
+def bind_padded(
+    conv: Conv, work: Sequence[Sequence[Any]], images: Sequence[Any], matrices: Sequence[Any]
+) -> list[list[Any]]:
+    """Views for parts that are gathered from a padded buffer: edges to clear, its inside, windows, matrix."""
+    bound = []
+    for mine, image, memory in zip(work, images, matrices, strict=True):
+        entries = []
+        for part in map(Part._make, mine):
+            number = part.n1 - part.n0
+            start, low, high, stop = _real_rows(conv, part)
+            edges = [e for e in (image[:number, : low - start], image[:number, high - start : stop - start]) if e.size]
+            left = conv.cols.before
+            inside = image[:number, low - start : high - start, left : left + _real_cols(conv)]
+            cols, matrix = _matrix(conv, memory, part)
+            seen = _strided(conv, image, number, part.r1 - part.r0)
+            entries.append((edges, inside, seen, cols, matrix))
+        bound.append(entries)
+    return bound
+
+
+def bind_sources(conv: Conv, work: Sequence[Sequence[Any]], x: Any) -> list[list[Any]]:
+    """The rows of ``x`` that each part needs."""
+    nhwc, width = x.transpose(0, 2, 3, 1), _real_cols(conv)
+    bound = []
+    for mine in work:
+        entries = []
+        for part in map(Part._make, mine):
+            _, low, high, _ = _real_rows(conv, part)
+            entries.append(nhwc[part.images, low:high, :width, _channels(conv, part.group)])
+        bound.append(entries)
+    return bound
+
+
+def pack_weights(k: Emitter, w: Operand, conv: Conv, *, flipped: bool = False) -> Operand:
+    """The weight as one matrix (outputs, taps) for each group, its taps ordered as the window matrix's columns.
+
+    ``flipped`` exchanges inputs and outputs and turns the kernel round: the weights of the input gradient.
+    """
+    v, h = conv.rows.kernel, conv.cols.kernel
+    with k.once(w):
+        packed = k.scratch((conv.groups, conv.group_out, conv.taps), w.dtype, "packed")
+        if flipped:
+            split_ = (conv.groups, conv.group_in, conv.group_out, v, h)
+            source = f"{w}.reshape({split_})[..., ::-1, ::-1].transpose(0, 2, 3, 4, 1)"
+        else:
+            source = f"{w}.reshape({(conv.groups, conv.group_out, conv.group_in, v, h)}).transpose(0, 1, 3, 4, 2)"
+        target = f"{packed}.reshape({(conv.groups, conv.group_out, v, h, conv.group_in)})"
+        k.line(f"np.copyto({target}, {source})")
+    return packed
+
+
+def bind_outputs(conv: Conv, work: Sequence[Sequence[Any]], y: Any, last: bool) -> list[list[Any]]:
+    """Each part of ``y`` as matrices: (pixels, outputs) where channels lie innermost, else (images, outputs, pixels)."""
+    bound = []
+    for mine in work:
+        entries = []
+        for part in map(Part._make, mine):
+            number, pixels = part.n1 - part.n0, (part.r1 - part.r0) * conv.cols.count
+            outputs = slice(part.group * conv.group_out, (part.group + 1) * conv.group_out)
+            if last:
+                view = y.transpose(0, 2, 3, 1)[part.images, part.rows, :, outputs]
+                entries.append(view.reshape(number * pixels, conv.group_out))
+            else:
+                entries.append(y[part.images, outputs, part.rows].reshape(number, conv.group_out, pixels))
+        bound.append(entries)
+    return bound
+
+
+def bind_weights(work: Sequence[Sequence[Any]], packed: Any, turned: bool) -> list[list[Any]]:
+    """Each part's weight matrix."""
+    return [[packed[part[4]].T if turned else packed[part[4]] for part in mine] for mine in work]
+
+
+def bind_bias(conv: Conv, work: Sequence[Sequence[Any]], bias: Any, last: bool) -> list[list[Any]]:
+    """Each part's bias, so that it broadcasts to its output."""
+    shaped = bias.reshape(conv.groups, conv.group_out) if last else bias.reshape(conv.groups, conv.group_out, 1)
+    return [[shaped[part[4]] for part in mine] for mine in work]
+
+
+def working_set(conv: Conv, dtype: DType, threads: int, *, rows: int | None = None, per_row: int = 0) -> list[list[Part]]:
+    """All parts, dealt to the workers."""
+    rows = conv.rows.count if rows is None else rows
+    return deal(split(conv, rows, per_row or conv.cols.count, np.dtype(dtype).itemsize), threads)

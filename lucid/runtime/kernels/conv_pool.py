@@ -1,0 +1,328 @@
+"""Convolution, bias, activation and max pooling on one block of output rows while it is in the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...graph.ir import Node
+from ...graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs, activation_op
+from ...graph.ops.pool import pad_constant
+from ...graph.types import TensorType
+from ..emitter import Emitter, Operand, Phase
+from ..registry import choose, kernel, lowerings
+from .conv_blocks import (
+    Conv,
+    Part,
+    bind_bias,
+    bind_outputs,
+    bind_weights,
+    conv_of,
+    emit_windows,
+    pack_weights,
+    split,
+)
+from .pool import lowest, padding_steps, pooling_axes, window_steps
+from .windows import Axis, Block, bind, channels_last, deal, image_scratch, over_blocks, recheck
+
+
+@dataclass(frozen=True)
+class Activation:
+    """What the activation's kernel wrote for one block.
+
+    ``in_place`` tells whether it may write over what it reads; ``any_shape`` whether its lines fit a block
+    of any shape.
+    """
+
+    lines: tuple[str, ...]
+    in_place: bool
+    any_shape: bool
+    monotone: bool
+
+
+def _activation(k: Emitter, a: ConvPoolAttrs, dtype: Any, shape: tuple[int, ...], source: str, target: str) -> Activation | None:
+    """Run the activation's kernel on the loop variables ``source`` and ``target``."""
+    op = activation_op(a)
+    if op is None:
+        return None
+    type_ = TensorType(shape, dtype)
+    node = Node(op, a.activation_attrs, (type_,))
+    # to the kernel they are arrays whose address is not known before the call
+    x = Operand(source, type_, Phase.CALL, contiguous=False)
+    y = Operand(target, type_, Phase.CALL, contiguous=False)
+    inner = Emitter(node, k.name, k.names, [x], [y], 1)
+    choose(node, (type_,)).emit(inner)
+    k.buffers.extend(inner.buffers)
+    k.code.bind.extend(inner.code.bind)
+    return Activation(
+        tuple(inner.code.run), (0, 0) in inner.overwritable, not inner.buffers and not inner.code.bind, op.monotone
+    )
+
+
+def _has_kernel(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+    op = activation_op(node.attrs)  # type: ignore[arg-type]
+    return op is None or bool(lowerings(op))
+
+
+@kernel(CONV_POOL, lowering="im2col", accepts=_has_kernel)
+def conv_pool(k: Emitter) -> None:
+    """Gather, multiply, pool, add the bias, activate.
+
+    What does not decrease (the bias, most activations) runs after the maximum, on a quarter of the elements
+    where windows are 2x2; the values are the same.
+    """
+    recheck(k)
+    x, w, *bias = k.ins
+    (y,), a = k.outs, k.attrs
+    (full,) = CONV_POOL.infer_types(ConvPoolAttrs(a.conv), [t.type.with_order(None) for t in k.ins])
+    conv = conv_of(a.conv, x.shape, w.shape, full.concrete)
+    pool = pooling_axes(a.pool, full.concrete, y.shape[2:]) if a.pool else None
+    windows = _deal_rows(conv, pool, y, k.threads)
+    if not windows:
+        return
+    _Writer(k, conv, pool, windows, bias[0] if bias else None).emit()
+
+
+def _deal_rows(
+    conv: Conv, pool: tuple[Axis, Axis] | None, y: Operand, threads: int
+) -> list[list[tuple[Part, Part]]]:
+    """For each worker its parts: rows of the convolution, and the output rows they make."""
+    if pool is None:
+        return [[(part, part) for part in mine] for mine in deal(split(conv, conv.rows.count, conv.cols.count, y.dtype.itemsize), threads)]
+    rows = pool[0]
+    per_row = min(conv.rows.count, rows.stride) * conv.cols.count
+    parts = split(conv, rows.count, per_row, y.dtype.itemsize)
+    return deal([(Part(p.n0, p.n1, *rows.span(p.r0, p.r1), p.group), p) for p in parts], threads)
+
+
+class _Writer:
+    """Writes the block loop of one node."""
+
+    def __init__(
+        self, k: Emitter, conv: Conv, pool: tuple[Axis, Axis] | None, work: list[list[tuple[Part, Part]]],
+        bias: Operand | None,
+    ) -> None:  # fmt: skip
+        self.k, self.conv, self.pool, self.bias = k, conv, pool, bias
+        self.y: Operand = k.outs[0]
+        self.inner = [[convolved for convolved, _ in mine] for mine in work]
+        self.outer = [[made for _, made in mine] for mine in work]
+        self.parts = k.use([list(map(tuple, mine)) for mine in self.inner], f"{k.name}_parts")
+        self.geometry = k.use(conv, f"{k.name}_conv")
+        self.pixels = max((p.n1 - p.n0) * (p.r1 - p.r0) for p, _ in (pair for mine in work for pair in mine))
+        self.pixels *= conv.cols.count
+
+    def emit(self) -> None:
+        k, conv = self.k, self.conv
+        packed = pack_weights(k, k.ins[1], conv)
+        windows = emit_windows(k, k.ins[0], conv, self.inner)
+        self.names, self.lists, self.body = windows.names, windows.lists, windows.body
+        self.matrix = windows.matrix
+        self.workers = len(self.inner)
+        last = channels_last(self.y)
+        if self.pool is not None:
+            self._multiply(packed, True)
+            self._pooled()
+        elif not self._direct(packed, last):
+            self._multiply(packed, True)
+            self._through_scratch()
+        over_blocks(k, self.workers, self.names, self.lists, self.body)
+
+    def _add(self, name: str, source: str) -> None:
+        self.names.append(name)
+        self.lists.append(source)
+
+    def _shift(self, target: str, last: bool) -> None:
+        """Add the bias to ``target``."""
+        if self.bias is not None:
+            k, name = self.k, self.k.names.fresh("bias")
+            source = f"{k.use(bind_bias)}({self.geometry}, {self.parts}, {self.bias}, {last})"
+            self._add(name, bind(k, "biases", source, self.bias))
+            self.body.append(f"np.add({target}, {name}, out={target})")
+
+    def _weights(self, packed: Operand, turned: bool) -> str:
+        k, name = self.k, self.k.names.fresh("weight")
+        self._add(name, bind(k, "weights", f"{k.use(bind_weights)}({self.parts}, {packed}, {turned})", packed))
+        return name
+
+    def _direct(self, packed: Operand, last: bool) -> bool:
+        """Without pooling: multiply into the output, where the activation can run on it there."""
+        k, conv, out = self.k, self.conv, self.k.names.fresh("out")
+        mark = len(k.code.bind), len(k.buffers)
+        acts = _activation(k, k.attrs, self.y.dtype, (self.pixels, conv.group_out), out, out)
+        if acts is not None and not (acts.in_place and acts.any_shape):
+            del k.code.bind[mark[0] :], k.buffers[mark[1] :]
+            return False
+        weight = self._weights(packed, last)
+        source = f"{k.use(bind_outputs)}({self.geometry}, {self.parts}, {self.y}, {last})"
+        self._add(out, bind(k, "outputs", source, self.y))
+        if last:
+            self.body.append(f"np.matmul({self.matrix}, {weight}, out={out})")
+        else:
+            turned = f"{self.matrix}.reshape({out}.shape[0], {out}.shape[2], {conv.taps}).transpose(0, 2, 1)"
+            self.body.append(f"np.matmul({weight}, {turned}, out={out})")
+        self._shift(out, last)
+        self.body += acts.lines if acts is not None else ()
+        return True
+
+    def _multiply(self, packed: Operand, last: bool) -> None:
+        """The convolution of the block into scratch."""
+        k = self.k
+        self.made = [k.scratch((self.pixels, self.conv.group_out), self.y.dtype, "convolved") for _ in self.inner]
+        self.listed = "".join(f"{m}, " for m in self.made)
+        weight, self.product = self._weights(packed, last), k.names.fresh("product")
+        source = f"{k.use(bind_flat)}({self.geometry}, {self.parts}, ({self.listed}))"
+        self._add(self.product, bind(k, "flat", source, *self.made))
+        self.body.append(f"np.matmul({self.matrix}, {weight}, out={self.product})")
+
+    def _whole_activation(self) -> Sequence[Operand]:
+        """Activate the whole scratch, whatever part of it the block fills; returns where the result is."""
+        k, source, target = self.k, self.k.names.fresh("whole"), self.k.names.fresh("activated")
+        acts = _activation(k, k.attrs, self.y.dtype, self.made[0].shape, source, target)
+        if acts is None:
+            return self.made
+        results = self.made if acts.in_place else [k.scratch(m.shape, m.dtype, "activated") for m in self.made]
+        pairs = "".join(f"[({m}, {r})] * {len(p)}, " for m, r, p in zip(self.made, results, self.inner, strict=True))
+        self._add(f"({source}, {target})", bind(k, "activations", f"({pairs})", *self.made, *results))
+        self.body += acts.lines
+        return results
+
+    def _through_scratch(self) -> None:
+        """Without pooling, where the activation needs working memory of its own."""
+        k = self.k
+        self._shift(self.product, True)
+        results = self._whole_activation()
+        out, value = k.names.fresh("out"), k.names.fresh("value")
+        listed = "".join(f"{r}, " for r in results)
+        source = f"{k.use(bind_copies)}({self.geometry}, {self.parts}, ({listed}), {self.y})"
+        self._add(f"({out}, {value})", bind(k, "copies", source, self.y, *results))
+        self.body.append(f"np.copyto({out}, {value})")
+
+    def _pooled(self) -> None:
+        k, a = self.k, self.k.attrs
+        out = k.names.fresh("out")
+        mark = len(k.code.bind), len(k.buffers)
+        acts = _activation(k, a, self.y.dtype, self.y.shape, out, out)
+        late = acts is None or (acts.in_place and acts.any_shape and acts.monotone)
+        results: Sequence[Operand] = self.made
+        if not late:
+            del k.code.bind[mark[0] :], k.buffers[mark[1] :]
+            self._shift(self.product, True)
+            results = self._whole_activation()
+        steps, edges = self._steps()
+        self._run_steps("steps", steps, results)
+        if late:
+            blocks = k.use([[tuple(b) for b in mine] for mine in self._blocks()], f"{k.name}_blocks")
+            self._add(out, bind(k, "outputs", f"{k.use(bind_parts)}({blocks}, {self.y})", self.y))
+            if self.bias is not None:
+                name = k.names.fresh("bias")
+                source = f"{k.use(bind_bias)}({self.geometry}, {self.parts}, {self.bias}, False)"
+                self._add(name, bind(k, "biases", f"{k.use(bind_planes)}({source})", self.bias))
+                self.body.append(f"np.add({out}, {name}, out={out})")
+            self.body += acts.lines if acts is not None else ()
+        if any(any(e) for mine in edges for e in mine):
+            self._run_steps("edges", edges, results)
+
+    def _blocks(self) -> list[list[Block]]:
+        size = self.conv.group_out
+        return [
+            [Block(p.n0, p.n1, p.group * size, (p.group + 1) * size, p.r0, p.r1) for p in mine] for mine in self.outer
+        ]
+
+    def _steps(self) -> tuple[list[list[Any]], list[list[Any]]]:
+        """The pooling of each block, and what its padding does after the activation."""
+        assert self.pool is not None
+        a, (rows, cols) = self.k.attrs.pool, self.pool
+        competes = any(a.padding) and pad_constant(a.pad_value, self.y.dtype) != lowest(self.y.dtype)
+        steps, edges = [], []
+        for blocks, inner in zip(self._blocks(), self.inner, strict=True):
+            steps.append([
+                list(window_steps(rows, cols, b, (b.n0, b.c0, p.r0))) for b, p in zip(blocks, inner, strict=True)
+            ])  # fmt: skip
+            edges.append([list(padding_steps(rows, cols, b)) if competes else [] for b in blocks])
+        return steps, edges
+
+    def _run_steps(self, label: str, steps: list[list[Any]], results: Sequence[Operand]) -> None:
+        k = self.k
+        if not hasattr(self, "held"):
+            self.held = self._row_buffers()
+        program = k.use(steps, f"{k.name}_{label}")
+        held = "".join(f"{h}, " for h in self.held)
+        pad = np.array(pad_constant(k.attrs.pool.pad_value, self.y.dtype))
+        source = (
+            f"{k.use(bind_pooling)}({self.geometry}, {self.parts}, {program}, ({''.join(f'{r}, ' for r in results)}), "
+            f"({held}), {self.y}, {k.use(lowest(self.y.dtype), 'lowest')}, {k.use(pad, 'padding')})"
+        )
+        views = bind(k, label, source, self.y, *results, *self.held)
+        name, out, first, second = (k.names.fresh(n) for n in (label, "out", "a", "b"))
+        self._add(name, views)
+        self.body.append(
+            f"for {out}, {first}, {second} in {name}:\n    np.maximum({first}, {second}, out={out})"
+        )
+
+    def _row_buffers(self) -> list[Operand]:
+        assert self.pool is not None
+        if min(self.pool[0].kernel, self.pool[1].kernel) == 1:
+            return []
+        parts = [p for mine in self.outer for p in mine]
+        size = (max(p.n1 - p.n0 for p in parts), self.conv.group_out, max(p.r1 - p.r0 for p in parts), self.conv.cols.count)
+        return [image_scratch(self.k, size, self.y.dtype, True, "rows") for _ in self.outer]
+
+
+def _size(conv: Conv, part: Part) -> tuple[int, int]:
+    return part.n1 - part.n0, part.r1 - part.r0
+
+
+def bind_flat(conv: Conv, work: Sequence[Sequence[Any]], made: Sequence[Any]) -> list[list[Any]]:
+    """The rows of the scratch that each part fills."""
+    bound = []
+    for mine, memory in zip(work, made, strict=True):
+        sizes = (_size(conv, part) for part in map(Part._make, mine))
+        bound.append([memory[: images * rows * conv.cols.count] for images, rows in sizes])
+    return bound
+
+
+def _images(conv: Conv, part: Part, memory: Any) -> Any:
+    """The scratch of a part as (images, outputs, rows, columns)."""
+    images, rows = _size(conv, part)
+    flat = memory[: images * rows * conv.cols.count]
+    return flat.reshape(images, rows, conv.cols.count, conv.group_out).transpose(0, 3, 1, 2)
+
+
+def bind_copies(conv: Conv, work: Sequence[Sequence[Any]], results: Sequence[Any], y: Any) -> list[list[Any]]:
+    """Where each part goes, and where it is."""
+    bound = []
+    for mine, memory in zip(work, results, strict=True):
+        entries = []
+        for part in map(Part._make, mine):
+            outputs = slice(part.group * conv.group_out, (part.group + 1) * conv.group_out)
+            entries.append((y[part.images, outputs, part.rows], _images(conv, part, memory)))
+        bound.append(entries)
+    return bound
+
+
+def bind_parts(blocks: Sequence[Sequence[Sequence[int]]], y: Any) -> list[list[Any]]:
+    """The views of the blocks."""
+    return [[y[n0:n1, c0:c1, r0:r1] for n0, n1, c0, c1, r0, r1 in mine] for mine in blocks]
+
+
+def bind_planes(biases: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Each bias with an axis more, to broadcast over rows and columns."""
+    return [[bias[..., None] for bias in mine] for mine in biases]
+
+
+def bind_pooling(
+    conv: Conv, work: Sequence[Sequence[Any]], steps: Sequence[Sequence[Any]], results: Sequence[Any],
+    held: Sequence[Any], y: Any, least: Any, pad: Any,
+) -> list[list[list[tuple[Any, ...]]]]:  # fmt: skip
+    """Views for the pooling steps of each part."""
+    bound = []
+    for worker, (mine, memory) in enumerate(zip(work, results, strict=True)):
+        entries = []
+        for part, program in zip(map(Part._make, mine), steps[worker], strict=True):
+            arrays = (_images(conv, part, memory), held[worker] if held else None, y, least, pad)
+            entries.append([tuple(arrays[i][at] for i, at in step) for step in program])
+        bound.append(entries)
+    return bound

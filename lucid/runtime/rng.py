@@ -1,0 +1,67 @@
+"""Keys for random ops. A key decides a draw entirely; keys come, one after another, from one seeded counter."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from ..errors import OptionError
+
+_MASK = (1 << 64) - 1
+_GOLDEN = 0x9E3779B97F4A7C15
+
+
+def _mix(z: int) -> int:
+    """A bijection of 64-bit numbers that scatters neighbours (the finaliser of SplitMix64, Steele et al., 2014)."""
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB & _MASK
+    return z ^ (z >> 31)
+
+
+class Keys:
+    """A reproducible sequence of keys that many threads may draw from.
+
+    Parameters
+    ----------
+    seed
+        Any int; equal seeds give equal sequences.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._lock = threading.Lock()
+        self.seed(seed)
+
+    def seed(self, seed: int) -> None:
+        """Start over with this seed."""
+        start = _mix(seed & _MASK)
+        with self._lock:
+            self._state = start
+
+    def next(self) -> int:
+        """The next key."""
+        with self._lock:
+            self._state = (self._state + _GOLDEN) & _MASK
+            state = self._state
+        return _mix(state)
+
+
+_keys = Keys(int(np.random.SeedSequence().generate_state(1, np.uint64)[0]))
+
+
+def manual_seed(seed: int) -> None:
+    """Make all random draws that follow (dropout, ``rand_like``…) a function of ``seed``."""
+    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+        raise OptionError(f"manual_seed: a seed is an int, got {seed!r}")
+    _keys.seed(seed.__index__())
+
+
+def next_key() -> np.uint64:
+    """The next key of this process."""
+    return np.uint64(_keys.next())
+
+
+def generator(key: Any) -> np.random.Generator:
+    """The random numbers that belong to a key (Philox, Salmon et al., 2011)."""
+    return np.random.Generator(np.random.Philox(key=int(key)))

@@ -1,0 +1,259 @@
+"""Every module beside PyTorch's: same state dict, same results and gradients, in training and in evaluation."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn as tn
+
+from lucid import nn
+from lucid.graph.types import is_float
+from lucid.tensor import Tensor
+
+Array = np.ndarray[Any, Any]
+
+
+def images(*shape: int) -> Callable[[np.random.Generator, str], tuple[Array, ...]]:
+    return lambda rng, dtype: (rng.standard_normal(shape).astype(dtype),)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The same layer in both worlds; ``theirs`` is built from the module ``torch.nn``."""
+
+    name: str
+    ours: Callable[[], nn.Module]
+    theirs: Callable[[], tn.Module]
+    make: Callable[[np.random.Generator, str], tuple[Array, ...]] = images(2, 4, 9, 8)
+    same_repr: bool = True  # False where an argument is only ours or only theirs, or pairs are kept as such
+
+
+def conv(name: str, *args: Any, channels: int = 4, **kwargs: Any) -> Layer:
+    return Layer(
+        name,
+        lambda: nn.Conv2d(channels, *args, **kwargs),
+        lambda: tn.Conv2d(channels, *args, **kwargs),
+        images(2, channels, 9, 8),
+    )
+
+
+def transposed(name: str, *args: Any, **kwargs: Any) -> Layer:
+    return Layer(
+        name, lambda: nn.ConvTranspose2d(4, *args, **kwargs), lambda: tn.ConvTranspose2d(4, *args, **kwargs)
+    )
+
+
+def max_pool(name: str, kernel: Any, stride: Any = None, padding: Any = 0, **kwargs: Any) -> Layer:
+    return Layer(
+        name,
+        lambda: nn.MaxPool2d(kernel, stride, padding, pad_value=-math.inf, **kwargs),
+        lambda: tn.MaxPool2d(kernel, stride, padding, **kwargs),
+        same_repr=False,
+    )
+
+
+def same(name: str, *args: Any, make: Any = images(2, 4, 9, 8), **kwargs: Any) -> Layer:
+    same_repr = not any(word in name for word in ("Pool", "Norm", "Dropout")) or name == "LayerNorm"
+    label = f"{name}-{'-'.join(map(str, [*args, *(f'{k}={v}' for k, v in kwargs.items())]))}".rstrip("-")
+    return Layer(
+        label, lambda: getattr(nn, name)(*args, **kwargs), lambda: getattr(tn, name)(*args, **kwargs), make, same_repr
+    )
+
+
+def tokens(rng: np.random.Generator, dtype: str) -> tuple[Array, ...]:
+    return (rng.integers(0, 7, (3, 5)),)
+
+
+LAYERS = [
+    same("Linear", 8, 5),
+    same("Linear", 8, 5, bias=False, make=images(3, 8)),
+    conv("conv", 6, 3),
+    conv("conv-stride", 6, 3, stride=2, padding=1),
+    conv("conv-uneven", 6, (3, 2), stride=(1, 2), padding=(2, 0), dilation=(1, 2), bias=False),
+    conv("conv-groups", 6, 3, padding=1, groups=2),
+    conv("conv-depthwise", 8, 3, padding=1, groups=4),
+    conv("conv-1x1", 6, 1),
+    conv("conv-same", 6, 3, padding="same", dilation=2),
+    conv("conv-valid", 6, 3, padding="valid"),
+    transposed("transposed", 6, 3),
+    transposed("transposed-stride", 6, 3, stride=2, padding=1, output_padding=1),
+    transposed("transposed-groups", 6, (3, 2), stride=(2, 3), groups=2, bias=False, dilation=(2, 1)),
+    max_pool("maxpool", 2),
+    max_pool("maxpool-overlap", 3, 2, 1),
+    max_pool("maxpool-dilated", (3, 2), (1, 2), (1, 0), dilation=(2, 1)),
+    max_pool("maxpool-ceil", 3, 2, 1, ceil_mode=True),
+    same("AvgPool2d", 2),
+    same("AvgPool2d", 3, 2, 1, count_include_pad=False),
+    same("AvgPool2d", (3, 2), (2, 1), (1, 0), ceil_mode=True),
+    same("AvgPool2d", 2, divisor_override=3),
+    same("AdaptiveAvgPool2d", 1),
+    same("AdaptiveAvgPool2d", (4, None)),
+    same("AdaptiveMaxPool2d", (3, 4)),
+    same("BatchNorm1d", 4, make=images(6, 4)),
+    same("BatchNorm1d", 4, momentum=None, make=images(6, 4, 5)),
+    same("BatchNorm2d", 4),
+    same("BatchNorm2d", 4, momentum=None, eps=1e-3),
+    same("BatchNorm2d", 4, momentum=0.3, affine=False),
+    same("BatchNorm2d", 4, track_running_stats=False),
+    same("InstanceNorm2d", 4),
+    same("InstanceNorm2d", 4, affine=True, track_running_stats=True),
+    same("LayerNorm", 8),
+    same("LayerNorm", (9, 8), eps=1e-3),
+    same("LayerNorm", (9, 8), elementwise_affine=False),
+    same("LayerNorm", 8, bias=False),
+    same("GroupNorm", 2, 4),
+    same("GroupNorm", 4, 4, affine=False),
+    same("Embedding", 7, 3, make=tokens),
+    same("Embedding", 7, 3, padding_idx=2, make=tokens),
+    same("Embedding", 7, 3, padding_idx=-1, make=tokens),
+    same("Flatten"),
+    same("Flatten", 2, 3),
+    same("Unflatten", 1, (2, 2)),
+    same("Identity"),
+    same("Dropout", 0.0),
+    *(same(name) for name in ("ReLU", "ReLU6", "Sigmoid", "Tanh", "SiLU", "LeakyReLU", "ELU", "GELU", "Softplus")),
+    same("LeakyReLU", 0.2),
+    same("ELU", alpha=0.5),
+    same("GELU", approximate="tanh"),
+    same("Softplus", beta=2.0, threshold=1.0),
+    same("Hardtanh", -0.5, 0.7),
+    same("PReLU"),
+    same("PReLU", 4),
+    same("Softmax", dim=1),
+    same("LogSoftmax", dim=-1),
+]
+
+
+def twins(layer: Layer, dtype: str) -> tuple[nn.Module, tn.Module]:
+    """Ours and theirs with the same random state, which goes from theirs to ours by name."""
+    ours, theirs = layer.ours(), layer.theirs()
+    theirs = theirs.to(getattr(torch, dtype))
+    ours.to(dtype)
+    rng = np.random.default_rng(1)
+    with torch.no_grad():
+        for name, tensor in theirs.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.copy_(torch.from_numpy(0.5 + rng.random(tuple(tensor.shape))))
+                if name == "weight" and getattr(theirs, "padding_idx", None) is not None:
+                    tensor[theirs.padding_idx] = 0  # type: ignore[index]
+    ours.load_state_dict(theirs.state_dict())
+    return ours, theirs
+
+
+def assert_same(ours: Any, theirs: torch.Tensor, dtype: str, what: str) -> None:
+    got, wanted = np.asarray(ours), theirs.detach().numpy()
+    assert got.shape == wanted.shape, what
+    assert got.dtype == wanted.dtype, what
+    scale = max(1.0, float(np.abs(wanted).max(initial=0.0)))
+    tolerance = {"float32": 1e-5, "float64": 1e-12}[dtype] * scale
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=tolerance, err_msg=what)
+
+
+def assert_same_state(ours: nn.Module, theirs: tn.Module, dtype: str) -> None:
+    state, wanted = ours.state_dict(), theirs.state_dict()
+    assert list(state) == list(wanted)
+    for name, tensor in wanted.items():
+        assert_same(state[name], tensor, dtype, name)
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_a_module_is_pytorchs(layer: Layer, dtype: str, mode: str) -> None:
+    ours, theirs = twins(layer, dtype)
+    ours.train(mode == "train")
+    theirs.train(mode == "train")
+    rng = np.random.default_rng(2)
+    for _ in range(2):  # twice, so that running statistics have moved before
+        arrays = layer.make(rng, dtype)
+        inputs = [Tensor(a, requires_grad=is_float(a.dtype)) for a in arrays]
+        others = [torch.from_numpy(a.copy()).requires_grad_(is_float(a.dtype)) for a in arrays]
+        y, expected = ours(*inputs), theirs(*others)
+        assert_same(y, expected, dtype, "result")
+        if expected.requires_grad:
+            seed = rng.standard_normal(tuple(expected.shape)).astype(dtype)
+            y.backward(seed)
+            expected.backward(torch.from_numpy(seed))
+        for x, other in zip(inputs, others, strict=True):
+            if other.grad is not None:
+                assert_same(x.grad, other.grad, dtype, "gradient of the input")
+    assert_same_state(ours, theirs, dtype)
+    gradients = dict(theirs.named_parameters())
+    for name, parameter in ours.named_parameters():
+        wanted = gradients.pop(name).grad
+        assert wanted is not None
+        assert_same(parameter.grad, wanted, dtype, f"gradient of {name}")
+    assert not gradients
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
+def test_state_goes_back(layer: Layer) -> None:
+    ours, theirs = layer.ours(), layer.theirs()
+    theirs.load_state_dict({name: torch.from_numpy(array) for name, array in ours.state_dict().items()})
+    assert_same_state(ours, theirs, "float32")
+
+
+@pytest.mark.parametrize("layer", [x for x in LAYERS if x.same_repr], ids=lambda layer: layer.name)
+def test_it_prints_the_same(layer: Layer) -> None:
+    assert repr(layer.ours()) == repr(layer.theirs())
+
+
+LOSSES: list[tuple[str, dict[str, Any], str]] = [
+    *(("CrossEntropyLoss", {"reduction": r}, "classes") for r in ("mean", "sum", "none")),
+    ("CrossEntropyLoss", {"ignore_index": 1}, "classes"),
+    ("CrossEntropyLoss", {"label_smoothing": 0.2, "weight": True}, "classes"),
+    ("CrossEntropyLoss", {"weight": True}, "maps"),
+    ("CrossEntropyLoss", {"label_smoothing": 0.1}, "probabilities"),
+    ("NLLLoss", {"weight": True, "ignore_index": 2}, "classes"),
+    ("NLLLoss", {"reduction": "sum"}, "maps"),
+    *(("MSELoss", {"reduction": r}, "numbers") for r in ("mean", "sum", "none")),
+    ("L1Loss", {}, "numbers"),
+    ("SmoothL1Loss", {"beta": 0.5}, "numbers"),
+    ("SmoothL1Loss", {"beta": 0.0, "reduction": "sum"}, "numbers"),
+    ("HuberLoss", {"delta": 0.7}, "numbers"),
+    ("BCELoss", {"weight": True}, "units"),
+    ("BCEWithLogitsLoss", {"pos_weight": True}, "units"),
+    ("BCEWithLogitsLoss", {"weight": True, "reduction": "sum"}, "units"),
+    ("KLDivLoss", {"reduction": "batchmean"}, "probabilities"),
+    ("KLDivLoss", {"log_target": True}, "numbers"),
+]
+
+
+def loss_data(kind: str, dtype: str) -> tuple[Array, Array]:
+    rng = np.random.default_rng(3)
+    if kind == "classes":
+        return rng.standard_normal((6, 4)).astype(dtype), np.array([0, 1, 2, 3, 1, 2])
+    if kind == "maps":
+        return rng.standard_normal((2, 4, 3, 3)).astype(dtype), rng.integers(0, 4, (2, 3, 3))
+    if kind == "probabilities":
+        return rng.standard_normal((6, 4)).astype(dtype), rng.dirichlet(np.ones(4), 6).astype(dtype)
+    if kind == "units":
+        return rng.random((6, 4)).astype(dtype), rng.random((6, 4)).astype(dtype)
+    return rng.standard_normal((6, 4)).astype(dtype), rng.standard_normal((6, 4)).astype(dtype)
+
+
+@pytest.mark.parametrize(("name", "options", "kind"), LOSSES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_loss_is_pytorchs(name: str, options: dict[str, Any], kind: str, dtype: str) -> None:
+    weights = np.array([0.5, 1.0, 2.0, 0.25], dtype)
+    weighted = {"weight", "pos_weight"} & set(options)
+    ours = getattr(nn, name)(**options | {k: Tensor(weights) for k in weighted})
+    theirs = getattr(tn, name)(**options | {k: torch.from_numpy(weights) for k in weighted})
+    x, target = loss_data(kind, dtype)
+    a, b = Tensor(x, requires_grad=True), torch.from_numpy(x.copy()).requires_grad_()
+    with warnings.catch_warnings():  # PyTorch warns of what the mean of a divergence is
+        warnings.simplefilter("ignore", UserWarning)
+        expected = theirs(b, torch.from_numpy(target))
+    y = ours(a, Tensor(target))
+    assert_same(y, expected, dtype, "loss")
+    y.sum().backward()
+    expected.sum().backward()
+    assert b.grad is not None
+    assert_same(a.grad, b.grad, dtype, "gradient")

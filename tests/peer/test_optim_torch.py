@@ -1,0 +1,169 @@
+"""Optimisers and schedules beside PyTorch's: the same parameters and rates after every step."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.optim import lr_scheduler as torch_schedules
+
+from lucid import optim
+from lucid.nn.utils import clip_grad_norm_, clip_grad_value_
+from lucid.optim import lr_scheduler as schedules
+from lucid.tensor import Tensor
+
+Array = np.ndarray[Any, Any]
+
+RULES: list[tuple[str, dict[str, Any]]] = [
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.01}),
+    ("SGD", {"lr": 0.1, "momentum": 0.8, "nesterov": True, "maximize": True}),
+    ("Adam", {}),
+    ("Adam", {"lr": 0.1, "weight_decay": 0.1, "amsgrad": True}),
+    ("Adam", {"betas": (0.5, 0.6), "eps": 1e-3, "maximize": True}),
+    ("AdamW", {"lr": 0.1}),
+    ("AdamW", {"lr": 0.1, "weight_decay": 0.3, "amsgrad": True}),
+    ("RMSprop", {}),
+    ("RMSprop", {"momentum": 0.9, "centered": True, "weight_decay": 0.1}),
+    ("Adagrad", {"lr": 0.1}),
+    ("Adagrad", {"lr_decay": 0.1, "initial_accumulator_value": 0.5, "weight_decay": 0.1}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), RULES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_twenty_steps_are_pytorchs(name: str, options: dict[str, Any], dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    starts = [rng.standard_normal(shape).astype(dtype) for shape in ((3, 4), (5,), (2,), ())]
+    ours = [Tensor(a, requires_grad=True) for a in starts]
+    theirs = [torch.from_numpy(a.copy()).requires_grad_() for a in starts]
+    groups = [slice(0, 2), slice(2, 4)]
+    other = {"lr": 0.05}
+    a = getattr(optim, name)([{"params": ours[groups[0]]}, {"params": ours[groups[1]], **other}], **options)
+    b = getattr(torch.optim, name)([{"params": theirs[groups[0]]}, {"params": theirs[groups[1]], **other}], **options)
+    for step in range(20):
+        for i, (p, q) in enumerate(zip(ours, theirs, strict=True)):
+            gradient = np.asarray(rng.standard_normal(p.shape), dtype)
+            skipped = i == 2 and step % 3 == 0
+            p.grad, q.grad = (None, None) if skipped else (Tensor(gradient), torch.from_numpy(gradient))
+        if step == 10:
+            a.param_groups[0]["lr"] = b.param_groups[0]["lr"] = 0.02
+        a.step()
+        b.step()
+        for p, q in zip(ours, theirs, strict=True):
+            tolerance = {"float32": 1e-6, "float64": 1e-14}[dtype]
+            np.testing.assert_allclose(p.numpy(), q.detach().numpy(), rtol=tolerance, atol=tolerance)
+
+
+SCHEDULES: list[tuple[str, dict[str, Any]]] = [
+    ("StepLR", {"step_size": 3, "gamma": 0.5}),
+    ("MultiStepLR", {"milestones": [2, 5, 5, 9], "gamma": 0.3}),
+    ("ExponentialLR", {"gamma": 0.9}),
+    ("ConstantLR", {"factor": 0.5, "total_iters": 4}),
+    ("LinearLR", {"start_factor": 0.2, "end_factor": 0.9, "total_iters": 6}),
+    ("PolynomialLR", {"total_iters": 7, "power": 2.0}),
+    ("CosineAnnealingLR", {"T_max": 5, "eta_min": 0.01}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2, "eta_min": 0.01}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 4}),
+    ("LambdaLR", {"lr_lambda": lambda epoch: 1 / (1 + epoch)}),
+    *(
+        ("OneCycleLR", {"max_lr": 0.3, "total_steps": 25, "anneal_strategy": strategy, "three_phase": phases})
+        for strategy in ("cos", "linear")
+        for phases in (False, True)
+    ),
+    ("OneCycleLR", {"max_lr": 0.3, "epochs": 5, "steps_per_epoch": 5, "pct_start": 0.5, "div_factor": 5.0}),
+]
+
+
+def histories(name: str, options: dict[str, Any], rule: str, steps: int) -> tuple[list[Any], list[Any]]:
+    """Rates and momenta before every step, ours and theirs."""
+    found = []
+    for world, plans, p in (
+        (optim, schedules, Tensor(np.zeros(2, np.float32), requires_grad=True)),
+        (torch.optim, torch_schedules, torch.zeros(2, requires_grad=True)),
+    ):
+        optimizer = getattr(world, rule)([p], lr=0.5)
+        if rule == "SGD":
+            optimizer.param_groups[0]["momentum"] = 0.9
+        schedule = getattr(plans, name)(optimizer, **options)
+        history = []
+        for _ in range(steps):
+            group = optimizer.param_groups[0]
+            history.append((group["lr"], *group.get("betas", (group.get("momentum"),))))
+            optimizer.step()
+            schedule.step()
+        found.append(history)
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize(("name", "options"), SCHEDULES)
+@pytest.mark.parametrize("rule", ["SGD", "Adam"])
+def test_a_schedule_is_pytorchs(name: str, options: dict[str, Any], rule: str) -> None:
+    ours, theirs = histories(name, options, rule, 24)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+    assert len(set(ours)) > 1
+
+
+def test_schedules_in_sequence_are_pytorchs() -> None:
+    found = []
+    for world, plans, p in (
+        (optim, schedules, Tensor(np.zeros(2, np.float32), requires_grad=True)),
+        (torch.optim, torch_schedules, torch.zeros(2, requires_grad=True)),
+    ):
+        optimizer = world.SGD([p], lr=0.5)  # type: ignore[attr-defined]
+        parts = [
+            plans.LinearLR(optimizer, start_factor=0.1, total_iters=4),  # type: ignore[attr-defined]
+            plans.CosineAnnealingLR(optimizer, T_max=10),  # type: ignore[attr-defined]
+            plans.ExponentialLR(optimizer, 0.9),  # type: ignore[attr-defined]
+        ]
+        schedule = plans.SequentialLR(optimizer, parts, milestones=[4, 12])  # type: ignore[attr-defined]
+        history = []
+        for _ in range(24):
+            history.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            with warnings.catch_warnings():  # PyTorch warns of its own way to restart a schedule
+                warnings.simplefilter("ignore")
+                schedule.step()
+        found.append(history)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("threshold_mode", ["rel", "abs"])
+def test_plateaus_are_pytorchs(mode: str, threshold_mode: str) -> None:
+    rng = np.random.default_rng(0)
+    metrics = np.concatenate([np.linspace(3, 1, 10), 1 + 0.01 * rng.standard_normal(30), np.full(10, -0.5)])
+    options: dict[str, Any] = {
+        "mode": mode, "threshold_mode": threshold_mode, "factor": 0.5, "patience": 2, "cooldown": 1, "min_lr": 0.01
+    }  # fmt: skip
+    ours = optim.SGD([Tensor(np.zeros(1, np.float32), requires_grad=True)], lr=0.5)
+    theirs = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    a, b = schedules.ReduceLROnPlateau(ours, **options), torch_schedules.ReduceLROnPlateau(theirs, **options)
+    for metric in metrics:
+        a.step(metric)
+        b.step(metric)
+        assert a.get_last_lr() == b.get_last_lr()
+    assert ours.param_groups[0]["lr"] < 0.5
+
+
+@pytest.mark.parametrize("norm_type", [1.0, 2.0, 3.0, float("inf")])
+@pytest.mark.parametrize("max_norm", [0.5, 100.0])
+def test_clipping_gradients_is_pytorchs(norm_type: float, max_norm: float) -> None:
+    rng = np.random.default_rng(0)
+    gradients = [rng.standard_normal(shape).astype(np.float32) for shape in ((3, 4), (5,))]
+    ours = [Tensor(np.zeros_like(g), requires_grad=True) for g in gradients]
+    theirs = [torch.zeros(g.shape, requires_grad=True) for g in gradients]
+    for p, q, g in zip(ours, theirs, gradients, strict=True):
+        p.grad, q.grad = Tensor(g), torch.from_numpy(g.copy())
+    norm = clip_grad_norm_(ours, max_norm, norm_type)
+    assert float(norm) == pytest.approx(float(torch.nn.utils.clip_grad_norm_(theirs, max_norm, norm_type)), rel=1e-6)
+    clip_grad_value_(ours, 0.05)
+    torch.nn.utils.clip_grad_value_(theirs, 0.05)
+    for p, q in zip(ours, theirs, strict=True):
+        assert p.grad is not None
+        assert q.grad is not None
+        np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), rtol=1e-6)
