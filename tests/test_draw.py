@@ -46,7 +46,14 @@ def test_every_sample_is_drawn(name: str) -> None:
 def test_what_a_picture_says() -> None:
     words = texts(render(to_dot(lenet()), "svg"))
     assert words.count("Conv2d") == 2
-    assert {"x", "N × 1 × 28 × 28 float32", "weight", "6 × 1 × 5 × 5", "padding = (2, 2, 2, 2)", "kernel = (2, 2)"} <= set(words)
+    assert {
+        "x",
+        "N × 1 × 28 × 28 float32",
+        "weight",
+        "6 × 1 × 5 × 5",
+        "padding = (2, 2, 2, 2)",
+        "kernel = (2, 2)",
+    } <= set(words)
     assert {"features", "features.0", "features.1.conv", "head", "output"} <= set(words)
     assert "features.0.act" not in words  # a module of one node gets no box
     assert not any("dilation" in word for word in words)  # a default
@@ -143,7 +150,9 @@ def test_highlight() -> None:
         to_dot(perceptron(), highlight=["ghost"])
 
 
-@pytest.mark.parametrize(("suffix", "start"), [("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF"), ("dot", b"digraph")])
+@pytest.mark.parametrize(
+    ("suffix", "start"), [("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF"), ("dot", b"digraph")]
+)
 def test_formats(suffix: str, start: bytes, tmp_path: Path) -> None:
     path = tmp_path / f"net.{suffix}"
     path.write_bytes(b"old")

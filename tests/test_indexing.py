@@ -20,7 +20,7 @@ from lucid.graph.ops import loss, norm
 from lucid.graph.ops import pad as padding
 from lucid.graph.ops import shape as sh
 from lucid.graph.ops.source import INPUT
-from lucid.graph.trace import Tracer, TracedDim
+from lucid.graph.trace import TracedDim, Tracer
 from lucid.graph.types import as_dtype
 from lucid.runtime.codegen import generate
 from lucid.runtime.plan import make_plan

@@ -37,7 +37,8 @@ def test_longest_path() -> None:
 def test_transitive_reduction() -> None:
     reduced = nx.transitive_reduction(nx.DiGraph(skips().dag))
     assert set(reduced.edges()) == {
-        ("b", "mul"), ("w", "mul"), ("mul", "add"), ("a", "add"), ("add", "add_1"), ("add_1", "mul_1"), ("mul_1", "add_2"),
+        ("b", "mul"), ("w", "mul"), ("mul", "add"), ("a", "add"),
+        ("add", "add_1"), ("add_1", "mul_1"), ("mul_1", "add_2"),
     }  # fmt: skip
     assert nx.transitive_closure(reduced).edges() == nx.transitive_closure(nx.DiGraph(skips().dag)).edges()
 

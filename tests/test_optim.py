@@ -93,7 +93,7 @@ def test_one_rule_serves_tensors_and_graphs(rule: type[optim.Optimizer], options
     }
     slots = {slot: symbols[f"state.{slot}"] for slot in state}
     new, changed = optimizer.apply_rule(symbols["p"], symbols["g"], slots, symbols, optimizer.flags(group))
-    assert list(changed) == list(state)
+    assert set(changed) == set(state)
     graph = tracer.builder.finish([new.value, *(x.value for x in changed.values())])
     for _ in range(5):
         g = rng.standard_normal(4)

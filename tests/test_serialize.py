@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import json
@@ -57,7 +58,9 @@ def test_round_trip(name: str, tmp_path: Path) -> None:
 
 
 def test_array_types_and_layouts() -> None:
-    arrays: dict[str, np.ndarray[Any, Any]] = {name: np.array([[0, 1], [1, 0]], dtype) for name, dtype in DTYPES.items()}
+    arrays: dict[str, np.ndarray[Any, Any]] = {
+        name: np.array([[0, 1], [1, 0]], dtype) for name, dtype in DTYPES.items()
+    }
     arrays |= {
         "big endian": np.arange(5, dtype=">i4"),
         "strided": np.arange(24.0).reshape(2, 3, 4)[:, ::2, ::-1].transpose(2, 0, 1),
@@ -134,7 +137,7 @@ def test_long_chain_in_linear_time(tmp_path: Path) -> None:
         ({"a": np.zeros(2, np.float16)}, None, "'a' has element type float16"),
         ({"a": np.array(["text"])}, None, "'a' has element type"),
         ({"a": np.array([object()])}, None, "'a' has element type object"),
-        ({"@constant/0": np.zeros(1)}, None, "does not start with '@'"),
+        ({"@constant/0": np.zeros(1)}, None, "starts without '@'"),
         ({"__metadata__": np.zeros(1)}, None, "cannot be saved under the name"),
         ({3: np.zeros(1)}, None, "cannot be saved under the name 3"),
         ({"norm.mean": np.zeros(4, np.float32)}, None, r"'norm.mean' is float32\[4\], the parameter .* float32\[3\]"),
@@ -241,7 +244,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 def test_every_truncation() -> None:
     data = dump({"g": several_outputs()}, {"norm.mean": np.ones(3, np.float32)})
     for length in range(len(data)):
-        with pytest.raises(FileError, match="net.lucid: not a readable"):
+        with pytest.raises(FileError, match=r"net\.lucid: not a readable"):
             loads(data[:length], "net.lucid")
 
 
@@ -325,7 +328,7 @@ def put(*path: Any) -> Callable[[Any], Any]:
 
 
 LIES: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "huge shape": (put("norm.mean", "shape", [10**18]), r"shape \[1000000000000000000\] takes 4000000000000000000 bytes"),
+    "huge shape": (put("norm.mean", "shape", [10**18]), r"shape \[10{18}\] takes 40{18} bytes"),
     "huge product": (put("norm.mean", "shape", [2**62, 2**62]), "its offsets span 12"),
     "wrapped product": (put("norm.mean", "shape", [2**32, 2**32, 0, 3]), "span 12"),
     "negative shape": (put("norm.mean", "shape", [-3]), "impossible shape"),
@@ -347,7 +350,7 @@ LIES: dict[str, tuple[Callable[[Any], Any], str]] = {
     ),
     "metadata gone": (lambda h: h.pop("__metadata__"), "safetensors file of another program"),
     "other format": (put("__metadata__", "format", "pt"), "another program"),
-    "newer version": (put("__metadata__", "version", "2"), "version '2', this Lucid reads version '1': use a newer Lucid"),
+    "newer version": (put("__metadata__", "version", "2"), "version '2', this .* '1': use a newer Lucid"),
     "more metadata": (put("__metadata__", "note", "x"), "its metadata has the fields"),
     "no checksum match": (put("__metadata__", "sha256", "0" * 64), "does not match its checksum"),
     "checksum a number": (put("__metadata__", "sha256", 1), "other than strings"),
@@ -358,8 +361,8 @@ LIES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "unknown op": (graph_edit(put("nodes", 3, "op", "os.system")), "unknown op 'os.system'"),
     "op a list": (graph_edit(put("nodes", 3, "op", ["Mean"])), "an op: expected a string"),
     "unknown attribute": (graph_edit(put("nodes", 3, "attrs", "x", 1)), "unknown attribute 'x'"),
-    "attribute missing": (graph_edit(lambda g: g["nodes"][3]["attrs"].pop("axes")), r"attributes \['axes'\] .* missing"),
-    "attribute of another kind": (graph_edit(put("nodes", 3, "attrs", "axes", "all")), "'axes' of ReduceAttrs cannot be"),
+    "attribute missing": (graph_edit(lambda g: g["nodes"][3]["attrs"].pop("axes")), r"\['axes'\] .* missing"),
+    "attribute of another kind": (graph_edit(put("nodes", 3, "attrs", "axes", "all")), "'axes' of Reduce.* cannot be"),
     "bool for int": (graph_edit(put("nodes", 3, "attrs", "axes", [True])), "'axes' of ReduceAttrs cannot be"),
     "axis out of range": (graph_edit(put("nodes", 3, "attrs", "axes", [7])), r"'mean' \(Mean\): Mean: axes \(7,\)"),
     "class of another kind": (
@@ -377,7 +380,9 @@ LIES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "type too long": (graph_edit(put("types", 0, f"float32[{'N*' * 5000}1]")), "not a dimension"),
     "type out of range": (graph_edit(put("nodes", 0, "types", [99])), "a type: 99 is not a number below"),
     "huge type": (
-        graph_edit(lambda g: (put("types", 0, "float32[1000000000000000000]")(g), put("nodes", 0, "attrs", "shape", [10**18])(g))),
+        graph_edit(
+            lambda g: (put("types", 0, f"float32[{10**18}]")(g), put("nodes", 0, "attrs", "shape", [10**18])(g))
+        ),
         "more than any memory",
     ),
     "cycle": (graph_edit(put("nodes", 3, "inputs", [4])), "an input or result: 4 is not a number below 3"),
@@ -427,7 +432,7 @@ def test_keys_twice_and_words_json_does_not_have() -> None:
         "[" + text[1:-1] + "]",
     ):
         raw = broken.encode()
-        with pytest.raises(FileError, match="not a readable .lucid file"):
+        with pytest.raises(FileError, match=r"not a readable \.lucid file"):
             loads(len(raw).to_bytes(8, "little") + raw + data[8 + length :])
 
 
@@ -448,7 +453,7 @@ def places(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 HOSTILE: list[Any] = [
     None, True, False, 0, 1, -1, 10**18, 2**64, -(10**30), 0.5, 1e308, "", "x", "N", "Add", "\ud800", "0//0", "N//0",
-    [], {}, [0], [[]], [0, 0], {"float": "nan"}, {"dim": "N"}, {"dim": "0//N"}, {"dtype": "float32"}, {"dtype": "object"},
+    [], {}, [0], [[]], [0, 0], {"float": "nan"}, {"dim": "N"}, {"dim": "0//N"}, {"dtype": "float32"}, {"dtype": "x"},
     {"array": 0}, {"array": -1}, {"class": "Attrs", "fields": {}}, {"class": "PoolAttrs"}, [10**12] * 3,
 ]  # fmt: skip
 
@@ -467,10 +472,8 @@ def test_random_lies() -> None:
 
         def edit(header: Any) -> None:
             for index in rng.integers(len(everywhere), size=rng.integers(1, 3)):
-                try:
+                with contextlib.suppress(TypeError, LookupError):  # an earlier change may have removed the place
                     put(*everywhere[index], copy.deepcopy(HOSTILE[rng.integers(len(HOSTILE))]))(header)
-                except (TypeError, LookupError):
-                    pass  # an earlier change removed the place
 
         try:
             archive = loads(forge(data, edit))

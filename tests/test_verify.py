@@ -74,8 +74,8 @@ DAMAGE: dict[str, tuple[Callable[[Any], None], str]] = {
     "slot gap": (rename_edge("a", "add", 1, 2), r"'add' .*slots \[0, 2\]"),
     "slot twice": (lambda dag: dag.add_edge("b", "add", key=1, output=0), r"slots \[0, 1, 1\]"),
     "slot missing": (lambda dag: dag.remove_edge("a", "add", 1), "Add: takes 2 inputs"),
-    "slot a string": (rename_edge("a", "add", 1, "1"), "no input slot"),
-    "slot a bool": (rename_edge("a", "add", 1, True), "no input slot"),
+    "slot a string": (rename_edge("a", "add", 1, "1"), "no slot"),
+    "slot a bool": (rename_edge("a", "add", 1, True), "no slot"),
     "output missing": (lambda dag: dag.edges["a", "add", 1].clear(), "output None of 'a'"),
     "output out of range": (set_edge("a", "add", 1, output=1), "output 1 of 'a', which has 1"),
     "output negative": (set_edge("a", "add", 1, output=-1), "output -1"),
@@ -93,7 +93,9 @@ DAMAGE: dict[str, tuple[Callable[[Any], None], str]] = {
         "Input nodes are .*'c'",
     ),
     "parameter twice": (
-        lambda dag: dag.add_node("w2", node=Node(PARAMETER, ParameterAttrs((), float32, "w"), (TensorType((), float32),))),
+        lambda dag: dag.add_node(
+            "w2", node=Node(PARAMETER, ParameterAttrs((), float32, "w"), (TensorType((), float32),))
+        ),
         "'w2' .*'w' is read by 'w' too",
     ),
 }
@@ -128,7 +130,10 @@ def test_origin_is_told() -> None:
         ({"inputs": ("x", "unused", "unused")}, "lists the inputs"),
         ({"inputs": ("x", "ghost")}, "'ghost' is not one of its nodes"),
         ({"updates": (("norm.mean", Value("ghost")),)}, "update of 'norm.mean'"),
-        ({"updates": (("norm.mean", Value("x")),)}, r"'norm.mean' is a float32\[3\], its update x is a float32\[2, 3\]"),
+        (
+            {"updates": (("norm.mean", Value("x")),)},
+            r"'norm.mean' is a float32\[3\], its update x is a float32\[2, 3\]",
+        ),
         ({"updates": (("norm.mean", Value("add")), ("norm.mean", Value("add")))}, "updated twice"),
     ],
 )

@@ -312,7 +312,10 @@ class _Drawing:
         yield f'  graph [fontname="{_FONT}", fontsize=11, bgcolor="white", nodesep=0.22, ranksep=0.34, pad=0.2];'
         if title:
             yield f"  graph [label={_quote(title)}, labelloc=t, fontsize=18];"
-        yield f'  node [fontname="{_FONT}", fontsize=11, shape=box, style="rounded,filled", margin="0.10,0.05", height=0.3];'
+        yield (
+            f'  node [fontname="{_FONT}", fontsize=11, shape=box, style="rounded,filled", '
+            f'margin="0.10,0.05", height=0.3];'
+        )
         yield (
             f'  edge [fontname="{_FONT}", fontsize=8, color="{_EDGE_INK}", fontcolor="{_EDGE_INK}", '
             f"arrowsize=0.6, penwidth=0.9];"
@@ -339,7 +342,7 @@ class _Drawing:
         return forward, backward
 
     def _owner(self, name: str) -> str:
-        """The node in whose module a node is drawn: itself, or, for a source that only gradients read, its first reader."""
+        """Whose module a node is drawn in: its own, or, for a source that only gradients read, its first reader's."""
         users = list(self.graph.dag.successors(name))
         saved = users and not self.graph.dag.in_degree(name) and self.gradient.issuperset(users)
         return users[0] if saved and name not in self.gradient else name
@@ -347,7 +350,8 @@ class _Drawing:
     def _module(self, name: str, node: Node) -> list[str]:
         """Parts of the module path; a parameter lies with the module that owns it."""
         if node.op.name == "Parameter":
-            return node.attrs.name.split(".")[:-1]  # type: ignore[attr-defined]
+            label: str = node.attrs.name  # type: ignore[attr-defined]
+            return label.split(".")[:-1]
         return node.origin.modules[0].split(".") if node.origin.modules and node.origin.modules[0] else []
 
     def _box(self, box: _Box, around: str, indent: str) -> Iterator[str]:
@@ -378,7 +382,7 @@ class _Drawing:
             yield f"{indent}}}"
 
     def _beside(self, name: str, user: str, box: _Box) -> bool:
-        """Whether ``name`` is a parameter or a saved value that only ``user`` reads, so that it may stand beside it."""
+        """Whether ``name`` is a parameter or saved value that only ``user`` reads, so that it may stand beside it."""
         kind = self.graph.node(name).op.name
         return (
             (kind == "Parameter" or (kind == "Input" and user in self.gradient and name not in self.gradient))
@@ -433,7 +437,7 @@ class _Drawing:
                 yield self._edge(value, self.ids[name], tip, saved=name in self.gradient)
 
     def _edge(self, value: Value, target: str, tip: str, *, saved: bool = False) -> str:
-        """One arrow; thin from parameters, violet for gradients, dashed for what the backward pass reads of the forward."""
+        """One arrow: thin from parameters, violet for gradients, dashed for what the backward pass reads."""
         node = self.graph.node(value.node)
         options = [f"tooltip={_quote(tip)}"]
         if value.node in self.gradient:
@@ -477,3 +481,6 @@ _RESULT_STYLE = {
 
 def _small(text: str, colour: str = "#374151", size: int = 9) -> str:
     return f'<FONT POINT-SIZE="{size}" COLOR="{colour}">{_escape(text) or " "}</FONT>'
+
+
+Graph.draw = draw

@@ -7,9 +7,9 @@ slot and its attribute ``output`` says which of the producer's outputs it carrie
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias
 
 from ..errors import GraphError, ShapeError
 from ..lazy import lazy_module
@@ -92,6 +92,10 @@ class Graph:
     """
 
     __slots__ = ("_order", "dag", "inputs", "outputs", "updates")
+
+    # display stands outside: these are set by draw.py and text.py, which read graphs
+    draw: ClassVar[Callable[..., None]]
+    text: ClassVar[Callable[..., str]]
 
     def __init__(
         self,
@@ -196,6 +200,9 @@ class Graph:
             dag.add_node(name, node=replace(node, attrs=attrs, outputs=outputs))
         dag.add_edges_from(self.dag.edges(keys=True, data=True))
         return Graph(dag, self.inputs, self.outputs, self.updates)
+
+    def __str__(self) -> str:
+        return self.text(elide=True)
 
     def __repr__(self) -> str:
         return f"<Graph: {len(self)} nodes, {len(self.inputs)} inputs, {len(self.outputs)} outputs>"

@@ -146,7 +146,7 @@ def _raw(name: str, array: Array) -> memoryview:
 
 def _checked_name(name: object) -> str:
     if not isinstance(name, str) or name.startswith("@") or name == "__metadata__":
-        raise FileError(f"an array cannot be saved under the name {name!r}; choose a string that does not start with '@'")
+        raise FileError(f"an array cannot be saved under the name {name!r}; choose a string that starts without '@'")
     return name
 
 
@@ -322,7 +322,7 @@ def _check_tensors(header: dict[str, JSON], available: int) -> list[_Tensor]:
             raise FileError(f"the bytes of tensor {tensor.name!r} begin at {tensor.start}, expected {position}")
         position = tensor.stop
     if position != available:
-        raise FileError(f"its tensors take {position} bytes, the file has {available} of them: it is truncated or altered")
+        raise FileError(f"its tensors take {position} bytes, the file has {available}: it is truncated or altered")
     return tensors
 
 

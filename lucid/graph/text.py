@@ -165,7 +165,8 @@ def parse_text(text: str) -> Graph:
     GraphError
         With the line and what was expected there, or what is wrong with the graph.
     """
-    lines = ((number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip() and line.lstrip()[0] != "#")
+    numbered = enumerate(text.splitlines(), 1)
+    lines = ((number, line) for number, line in numbered if line.strip() and line.lstrip()[0] != "#")
     number, header = next(lines, (1, ""))
     if header.strip() != HEADER:
         raise GraphError(f"line {number}: expected the header {HEADER!r}, found {header[:60]!r}")
@@ -210,7 +211,7 @@ class _Cursor:
         found = self.match(pattern)
         if found is None:
             rest = self.text[self.at : self.at + 30]
-            raise self.error(f"expected {what}, found {rest!r}" if rest else f"expected {what}, found the end of the line")
+            raise self.error(f"expected {what}, found {repr(rest) if rest else 'the end of the line'}")
         return found
 
     def end(self) -> None:
@@ -269,7 +270,7 @@ class _Parser:
         c.end()
 
     def name(self, c: _Cursor) -> str:
-        c.expect("%(?=[\\w.\"])", "a name like %x")
+        c.expect('%(?=[\\w."])', "a name like %x")
         return c.string("a name") if c.text.startswith('"', c.at) else c.expect(r"[\w.]+", "a name")
 
     def operand(self, c: _Cursor) -> Value:
@@ -344,8 +345,10 @@ def _parse_origin(c: _Cursor) -> Origin:
     if not c.match(r"from\b"):
         return Origin()
     value = _parse_value(c)
-    if not isinstance(value, tuple) or len(value) != 3 or not all(
-        isinstance(part, tuple) and all(isinstance(s, str) for s in part) for part in value
+    if (
+        not isinstance(value, tuple)
+        or len(value) != 3
+        or not all(isinstance(part, tuple) and all(isinstance(s, str) for s in part) for part in value)
     ):
         raise c.error("an origin is three tuples of strings: modules, locations, history")
     return Origin(*value)
@@ -395,3 +398,6 @@ def _parse_array(c: _Cursor) -> ConstArray:
         array = array_from_base64(c.string("elements in [] or base64 in quotes"), dtype, type_.concrete)
     c.expect(r"\)", "')'")
     return array
+
+
+Graph.text = to_text

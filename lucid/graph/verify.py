@@ -116,11 +116,12 @@ def _input_types(dag: Dag, name: str) -> list[TensorType]:
         outputs = dag.nodes[source]["node"].outputs
         for slot, data in edges.items():
             if type(slot) is not int:
-                raise GraphError(f"{describe(name, node)}: the edge from {source!r} has the key {slot!r}, no input slot")
+                raise GraphError(f"{describe(name, node)}: the edge from {source!r} has the key {slot!r}, no slot")
             output = data.get("output")
             if type(output) is not int or not 0 <= output < len(outputs):
                 raise GraphError(
-                    f"{describe(name, node)}: input {slot} reads output {output!r} of {source!r}, which has {len(outputs)}"
+                    f"{describe(name, node)}: input {slot} reads output {output!r} of {source!r}, "
+                    f"which has {len(outputs)}"
                 )
             found[slot] = outputs[output]
             count += 1
@@ -145,7 +146,9 @@ def _check_types(dag: Dag, name: str) -> None:
         a.same_value(b) for a, b in zip(inferred, node.outputs, strict=True)
     ):
         stored, follows = (", ".join(str(t.with_order(None)) for t in types) for types in (node.outputs, inferred))
-        raise GraphError(f"{describe(name, node)}: its type is given as {stored}, but {follows} follows from its inputs")
+        raise GraphError(
+            f"{describe(name, node)}: its type is given as {stored}, but {follows} follows from its inputs"
+        )
 
 
 def _check_interface(graph: Graph) -> None:
@@ -162,7 +165,8 @@ def _check_interface(graph: Graph) -> None:
         if node.op.name == "Parameter":
             label = node.attrs.name  # type: ignore[attr-defined]
             if label in parameters:
-                raise GraphError(f"{describe(name, node)}: the parameter {label!r} is read by {parameters[label]!r} too")
+                other = parameters[label]
+                raise GraphError(f"{describe(name, node)}: the parameter {label!r} is read by {other!r} too")
             parameters[label] = name
     updated: set[str] = set()
     for label, value in graph.updates:

@@ -16,11 +16,15 @@ from ..graph.ops.elementwise import sqrt
 from ..graph.ops.norm import BATCH_NORM
 from ..graph.trace import Symbol
 from .analysis import parameter_only
-from .rewrite import Site, View, rebuild
+from .rewrite import Site, View, fixed_point, rebuild
 
 
 def fold_batch_norm(graph: Graph) -> Graph:
     """Fold each ``BatchNorm`` whose input is a convolution that nothing else reads, weights and statistics fixed."""
+    return fixed_point(_fold_once, graph, label="fold_batch_norm")
+
+
+def _fold_once(graph: Graph) -> Graph:
     fixed = parameter_only(graph)
 
     def rule(site: Site) -> Symbol | None:

@@ -89,7 +89,7 @@ _EQUATIONS: dict[str, tuple[tuple[int, ...], ...]] = {
 
 EINSUM = [
     Case(
-        f"einsum-{equation.replace(' ', '')}-{'x'.join(str(len(s)) for s in shapes)}{'-empty' if 0 in shapes[0] else ''}",
+        f"einsum-{equation.strip()}{'-empty' if 0 in shapes[0] else ''}",
         lambda *xs, e=equation: einsum(e, *xs),
         normal(*shapes),
         lambda torch, *xs, e=equation: torch.einsum(e.strip(), *xs),

@@ -71,7 +71,9 @@ def _batch_norm_training(shape: tuple[int, ...], eps: float) -> Case:
     )
 
 
-def _affine(name: str, shape: tuple[int, ...], argument: Any, vector: tuple[int, ...], weight: bool, bias: bool) -> Case:
+def _affine(
+    name: str, shape: tuple[int, ...], argument: Any, vector: tuple[int, ...], weight: bool, bias: bool
+) -> Case:
     def arguments(x: Any, *affine: Any) -> tuple[Any, ...]:
         rest = list(affine)
         return x, argument, rest.pop(0) if weight else None, rest.pop(0) if bias else None

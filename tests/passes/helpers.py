@@ -73,15 +73,24 @@ def random_inputs(graph: Graph, seed: int = 0) -> tuple[list[Any], dict[str, Any
 
 
 def assert_same(
-    before: Graph, after: Graph, inputs: Sequence[Any] | None = None, *, rtol: float = 0.0, atol: float = 0.0
+    before: Graph,
+    after: Graph,
+    inputs: Sequence[Any] | None = None,
+    *,
+    wanted: Sequence[Any] | None = None,
+    rtol: float = 0.0,
+    atol: float = 0.0,
 ) -> None:
-    """Both graphs are sound and compute the same on the reference (bit for bit, unless given a tolerance)."""
+    """Both graphs are sound and compute the same on the reference (bit for bit, unless given a tolerance).
+
+    ``wanted`` are the results of ``before``, where they are known already.
+    """
     verify(after)
     assert [graph_type(before, v) for v in before.results] == [graph_type(after, v) for v in after.results]
     assert after.inputs == before.inputs
     drawn, parameters = random_inputs(before)
     inputs = drawn if inputs is None else inputs
-    wanted = evaluate_reference(before, inputs, parameters)
+    wanted = evaluate_reference(before, inputs, parameters) if wanted is None else wanted
     got = evaluate_reference(after, inputs, parameters)
     assert_equal(got, wanted, rtol, atol)
 

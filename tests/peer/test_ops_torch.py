@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from lucid.graph.ops import elementwise as ew
+from lucid.graph.ops import reduce
 from lucid.graph.types import is_float
 from lucid.tensor import Tensor
 
@@ -59,3 +61,37 @@ def test_results_and_gradients_are_those_of_pytorch(case: Case, dtype: str) -> N
             gradient = np.zeros_like(arrays[i]) if x.grad is None else np.array(x.grad.numpy())
             wanted = np.zeros_like(arrays[i]) if t.grad is None else _array(t.grad)
             assert_close(gradient, wanted, f"gradient of input {i}", {k: 10 * v for k, v in tolerance.items()})
+
+
+_INF = float("inf")
+_FAR = [-_INF, -1e30, -1e15, -200.0, -90.0, -20.0, -0.0, 0.0, 20.0, 90.0, 200.0, 1e15, 1e30, _INF]
+_SLOPES: dict[str, tuple[Any, Any]] = {
+    "sigmoid": (ew.sigmoid, torch.sigmoid),
+    "tanh": (ew.tanh, torch.tanh),
+    "erf": (ew.erf, torch.erf),
+    "relu": (ew.relu, torch.relu),
+    "silu": (ew.silu, torch.nn.functional.silu),
+    "gelu": (ew.gelu, torch.nn.functional.gelu),
+    "gelu-tanh": (lambda x: ew.gelu(x, "tanh"), lambda x: torch.nn.functional.gelu(x, approximate="tanh")),
+    "elu": (ew.elu, torch.nn.functional.elu),
+    "softplus": (ew.softplus, torch.nn.functional.softplus),
+    "leaky-relu": (ew.leaky_relu, torch.nn.functional.leaky_relu),
+    "abs": (ew.abs_, torch.abs),
+    "clip": (lambda x: ew.clip(x, -1, 1), lambda x: torch.clip(x, -1, 1)),
+    "logsumexp": (reduce.logsumexp, lambda x: torch.logsumexp(x, 0)),
+}
+
+
+@pytest.mark.parametrize("name", sorted(_SLOPES))
+@both_dtypes
+def test_slopes_far_from_zero_are_numbers_where_those_of_pytorch_are(name: str, dtype: str) -> None:
+    ours, theirs = _SLOPES[name]
+    far = np.array(_FAR[:-1] if name == "logsumexp" else _FAR, dtype)
+    x, t = Tensor(far, requires_grad=True), torch.from_numpy(far.copy()).requires_grad_()
+    y, e = ours(x), theirs(t)
+    y.backward(np.ones(y.shape, dtype))
+    e.sum().backward()
+    assert x.grad is not None and t.grad is not None
+    gradient, wanted = np.array(x.grad.numpy()), _array(t.grad)
+    number = ~np.isnan(wanted)
+    assert_close(gradient[number], wanted[number], name)

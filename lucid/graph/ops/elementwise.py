@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...errors import DTypeError, OptionError
-from ..dims import Dim, SymDim
 from ..opdef import (
     NO_GRADIENT,
     AbstractTensor,
@@ -25,89 +23,14 @@ from ..opdef import (
     apply,
     register,
 )
-from ..types import DType, TensorType, as_dtype, bool_, broadcast_shapes, float32, int64, is_float
+from ..types import DType, TensorType, bool_, broadcast_shapes, float32, is_float
+from .promotion import CAST as CAST
+from .promotion import CastAttrs as CastAttrs
+from .promotion import cast as cast
+from .promotion import check_fits, floating, result_dtype
+from .promotion import promote as promote
+from .promotion import promoted as promoted
 from .source import constant, full
-
-# ---------------------------------------------------------------- promotion of element types
-
-
-def _category(dtype: DType) -> int:
-    return {"b": 0, "u": 1, "i": 1, "f": 2}[dtype.kind]
-
-
-def promoted(a: DType, b: DType) -> DType:
-    """The dtype of ``a op b``: the wider of the higher kind (bool < integer < float), as in PyTorch."""
-    if _category(a) != _category(b):
-        return a if _category(a) > _category(b) else b
-    common = np.promote_types(a, b)
-    if _category(common) != _category(a):
-        raise DTypeError(f"no integer type holds both {a.name} and {b.name}; cast one of them first")
-    return as_dtype(common)
-
-
-def _number_dtype(x: object) -> DType:
-    if isinstance(x, bool | np.bool_):
-        return bool_
-    if isinstance(x, float | np.floating):
-        return float32
-    if isinstance(x, int | np.integer | SymDim):
-        return int64
-    raise DTypeError(f"an operand is neither a tensor nor a real number: {type(x).__name__}")
-
-
-def result_dtype(operands: Sequence[Any]) -> DType:
-    """The common dtype of tensors and numbers.
-
-    As in PyTorch, a number only raises the kind (bool < integer < float), and so does a 0-d tensor
-    beside tensors with axes.
-    """
-    ranks: tuple[list[DType], list[DType], list[DType]] = ([], [], [])
-    for x in operands:
-        if isinstance(x, AbstractTensor):
-            ranks[0 if x.type.rank else 1].append(x.type.dtype)
-        else:
-            ranks[2].append(_number_dtype(x))
-    strong, *weaker = (functools.reduce(promoted, dtypes) for dtypes in ranks if dtypes)
-    for weak in weaker:
-        if _category(weak) > _category(strong):
-            strong = weak
-    return strong
-
-
-def promote(*operands: Any) -> list[Any]:
-    """Bring tensors, arrays and numbers to one dtype (see :func:`result_dtype`); at least one must be a tensor."""
-    operands = tuple(getattr(x, "sym", x) for x in operands)
-    world = next((x for x in operands if isinstance(x, AbstractTensor)), None)
-    if world is None:
-        raise DTypeError(f"none of the operands is a tensor: {', '.join(type(x).__name__ for x in operands)}")
-    values = [_constant(world, x) if isinstance(x, np.ndarray | list | tuple) else x for x in operands]
-    dtype = result_dtype(values)
-    return [cast(x, dtype) if isinstance(x, AbstractTensor) else _filled(world, x, dtype) for x in values]
-
-
-def _constant(world: AbstractTensor, x: Any) -> AbstractTensor:
-    array = np.asarray(x)
-    python_floats = not isinstance(x, np.ndarray) and array.dtype == np.float64
-    return constant(world, array.astype(np.float32) if python_floats else array)
-
-
-def _filled(world: AbstractTensor, x: Any, dtype: DType) -> AbstractTensor:
-    number = x.item() if isinstance(x, np.generic) else x
-    check_fits(number, dtype)
-    return full(world, number, (), dtype)
-
-
-def check_fits(number: float | Dim | None, dtype: DType) -> None:
-    """Raise where an int lies outside an integer dtype."""
-    if isinstance(number, int) and dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        if not limits.min <= number <= limits.max:
-            raise DTypeError(f"{number} does not fit the element type {dtype.name} ({limits.min} to {limits.max})")
-
-
-def _floating(x: T) -> T:
-    return x if is_float(x.type.dtype) else cast(x, float32)
-
 
 # ---------------------------------------------------------------- type rules
 
@@ -192,11 +115,6 @@ def _zero_unless(condition: Any, dy: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class CastAttrs(Attrs):
-    dtype: DType
-
-
-@dataclass(frozen=True)
 class AlphaAttrs(Attrs):
     alpha: float = 1.0
 
@@ -220,15 +138,6 @@ class ClipAttrs(Attrs):
 
     low: float | None = None
     high: float | None = None
-
-
-def _cast_infer(attrs: CastAttrs, x: TensorType) -> TensorType:
-    return TensorType(x.shape, attrs.dtype)
-
-
-def _cast_gradient(c: GradContext) -> list[Any | None]:
-    source = c.inputs[0].type.dtype
-    return [cast(c.dy, source) if is_float(source) and is_float(c.attrs.dtype) else None]
 
 
 #: gelu by tanh is ``x * (1 + tanh(GELU_SCALE * (x + GELU_CUBE * x**3))) / 2``.
@@ -275,6 +184,22 @@ def _elu_gradient(c: GradContext) -> list[Any]:
     return [c.dy * where(x > 0, full(x, 1.0, ()), alpha * exp(minimum(x, 0.0)))]
 
 
+def _abs_gradient(c: GradContext) -> list[Any]:
+    return [c.dy * sign(c.inputs[0])]
+
+
+def _sin_gradient(c: GradContext) -> list[Any]:
+    return [c.dy * cos(c.inputs[0])]
+
+
+def _cos_gradient(c: GradContext) -> list[Any]:
+    return [-c.dy * sin(c.inputs[0])]
+
+
+def _erf_slope(x: Any) -> Any:
+    return exp(-(x * x)) * (2 / math.sqrt(math.pi))
+
+
 def _silu_slope(x: Any) -> Any:
     s = sigmoid(x)
     return s * (1 + x * (1 - s))
@@ -303,16 +228,15 @@ def _extremum_gradient(wins: Callable[[Any, Any], Any]) -> GradientRule:
     return rule
 
 
-CAST = _unary("Cast", _cast_gradient, attrs=CastAttrs, infer=_cast_infer)
 NEG = _unary("Neg", lambda c: [-c.dy], _NUMBERS)
-ABS = _unary("Abs", _from_input(lambda x: sign(x)), _NUMBERS)
+ABS = _unary("Abs", _abs_gradient, _NUMBERS)
 SIGN = _unary("Sign", NO_GRADIENT, _NUMBERS)
 EXP = _unary("Exp", _from_output(lambda y: y), monotone=True)
 LOG = _unary("Log", lambda c: [c.dy / c.inputs[0]])
 SQRT = _unary("Sqrt", lambda c: [c.dy * 0.5 / c.outputs[0]])
-SIN = _unary("Sin", _from_input(lambda x: cos(x)))
-COS = _unary("Cos", _from_input(lambda x: -sin(x)))
-ERF = _unary("Erf", _from_input(lambda x: exp(-(x * x)) * (2 / math.sqrt(math.pi))), monotone=True)
+SIN = _unary("Sin", _sin_gradient)
+COS = _unary("Cos", _cos_gradient)
+ERF = _unary("Erf", _from_input(_erf_slope), monotone=True)
 TANH = _unary("Tanh", _from_output(lambda y: 1 - y * y), monotone=True)
 SIGMOID = _unary("Sigmoid", _from_output(lambda y: y * (1 - y)), monotone=True)
 RELU = _unary("Relu", lambda c: [_zero_unless(c.outputs[0] > 0, c.dy)], _NUMBERS, monotone=True)
@@ -371,18 +295,9 @@ WHERE = register(
 # ---------------------------------------------------------------- functions
 
 
-def cast(x: T, dtype: object) -> T:
-    """``x`` with another element type; itself if it has that already."""
-    wanted = as_dtype(dtype)
-    if x.type.dtype == wanted:
-        return x
-    result: T = apply(CAST, CastAttrs(wanted), x)
-    return result
-
-
-def _simple(op: OpDef, *, floating: bool = True) -> Callable[[T], T]:
+def _simple(op: OpDef, *, cast_integers: bool = True) -> Callable[[T], T]:
     def function(x: T) -> T:
-        result: T = apply(op, NoAttrs(), _floating(x) if floating else x)
+        result: T = apply(op, NoAttrs(), floating(x) if cast_integers else x)
         return result
 
     return _documented(function, op)
@@ -405,9 +320,9 @@ def _documented(function: Callable[[T], T], op: OpDef) -> Callable[[T], T]:
     return function
 
 
-neg = _simple(NEG, floating=False)
-abs_ = _simple(ABS, floating=False)
-sign = _simple(SIGN, floating=False)
+neg = _simple(NEG, cast_integers=False)
+abs_ = _simple(ABS, cast_integers=False)
+sign = _simple(SIGN, cast_integers=False)
 exp = _simple(EXP)
 log = _simple(LOG)
 sqrt = _simple(SQRT)
@@ -416,7 +331,7 @@ cos = _simple(COS)
 erf = _simple(ERF)
 tanh = _simple(TANH)
 sigmoid = _simple(SIGMOID)
-relu = _simple(RELU, floating=False)
+relu = _simple(RELU, cast_integers=False)
 silu = _simple(SILU)
 floor = _rounding(FLOOR)
 ceil = _rounding(CEIL)
@@ -425,13 +340,13 @@ round_ = _rounding(ROUND)
 
 def leaky_relu(x: T, negative_slope: float = 0.01) -> T:
     """``x`` where positive, else ``negative_slope * x``."""
-    result: T = apply(LEAKY_RELU, AlphaAttrs(float(negative_slope)), _floating(x))
+    result: T = apply(LEAKY_RELU, AlphaAttrs(float(negative_slope)), floating(x))
     return result
 
 
 def elu(x: T, alpha: float = 1.0) -> T:
     """``x`` where positive, else ``alpha * (exp(x) - 1)`` (Clevert et al., 2015)."""
-    result: T = apply(ELU, AlphaAttrs(float(alpha)), _floating(x))
+    result: T = apply(ELU, AlphaAttrs(float(alpha)), floating(x))
     return result
 
 
@@ -439,13 +354,13 @@ def gelu(x: T, approximate: str = "none") -> T:
     """``x * Phi(x)`` (Hendrycks and Gimpel, 2016), exactly by erf or ``approximate="tanh"``."""
     if approximate not in ("none", "tanh"):
         raise OptionError(f'gelu: approximate is "none" or "tanh", got {approximate!r}')
-    result: T = apply(GELU, GeluAttrs(approximate), _floating(x))
+    result: T = apply(GELU, GeluAttrs(approximate), floating(x))
     return result
 
 
 def softplus(x: T, beta: float = 1.0, threshold: float = 20.0) -> T:
     """``log(1 + exp(beta * x)) / beta``, and ``x`` itself where ``beta * x > threshold``."""
-    result: T = apply(SOFTPLUS, SoftplusAttrs(float(beta), float(threshold)), _floating(x))
+    result: T = apply(SOFTPLUS, SoftplusAttrs(float(beta), float(threshold)), floating(x))
     return result
 
 
@@ -484,7 +399,7 @@ def mul(a: Any, b: Any) -> Any:
 
 def div(a: Any, b: Any) -> Any:
     """``a / b``; integers are divided as float32."""
-    return apply(DIV, NoAttrs(), *(_floating(x) for x in promote(a, b)))
+    return apply(DIV, NoAttrs(), *(floating(x) for x in promote(a, b)))
 
 
 def pow_(a: Any, b: Any) -> Any:

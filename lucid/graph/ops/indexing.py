@@ -14,9 +14,9 @@ import numpy as np
 from ...errors import DTypeError, OptionError, ShapeError, TraceError
 from ..dims import Dim, SymDim, as_dim, exact_quotient
 from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, OpDef, T, apply, register
-from ..types import DType, Shape, TensorType, as_dtype, broadcast_shapes, format_shape, int64, is_float
+from ..types import DType, Shape, TensorType, broadcast_shapes, format_shape, int64, is_float
 from .elementwise import where
-from .shape import AxisAttrs, concat, expand, flatten, normal_axis
+from .shape import AxisAttrs, concat, expand, flatten, normal_axis, reshape
 from .source import constant, full
 
 
@@ -82,7 +82,7 @@ def _check_slice(attrs: SliceAttrs, shape: Shape) -> None:
     if not len(attrs.starts) == len(attrs.sizes) == len(attrs.steps) == len(shape):
         raise ShapeError(f"Slice: {len(attrs.starts)} starts for a tensor of rank {len(shape)}")
     if any(isinstance(size, int) and size < 0 for size in attrs.sizes):
-        raise ShapeError(f"Slice: the sizes {format_shape(attrs.sizes)} of a part of {format_shape(shape)} are negative")
+        raise ShapeError(f"Slice: a part of {format_shape(shape)} has no negative sizes: {format_shape(attrs.sizes)}")
     for axis, (start, size, step, dim) in enumerate(
         zip(attrs.starts, attrs.sizes, attrs.steps, shape, strict=True)
     ):
@@ -147,7 +147,8 @@ def _integers(op: str, *indices: TensorType) -> None:
 def indexed_shape(op: str, axes: tuple[int, ...], data: Shape, indices: Sequence[TensorType]) -> Shape:
     """NumPy's rule: the indices' broadcast shape stands where adjacent axes stood, else in front."""
     _integers(op, *indices)
-    if not axes or len(axes) != len(indices) or list(axes) != sorted(set(axes)) or not 0 <= axes[0] <= axes[-1] < len(data):
+    ascending = bool(axes) and list(axes) == sorted(set(axes)) and axes[0] >= 0 and axes[-1] < len(data)
+    if not ascending or len(axes) != len(indices):
         raise ShapeError(f"{op}: axes {axes} with {len(indices)} indices do not fit {format_shape(data)}")
     found = broadcast_shapes(op, *(index.shape for index in indices))
     kept = tuple(dim for axis, dim in enumerate(data) if axis not in axes)
@@ -168,6 +169,15 @@ def _index_add_infer(attrs: IndexAddAttrs, dy: TensorType, *indices: TensorType)
     if dy.shape != wanted:
         raise ShapeError(f"IndexAdd: the values {dy} should have shape {format_shape(wanted)}")
     return dy.with_shape(attrs.shape)
+
+
+def _gather_gradient(c: GradContext) -> list[Any]:
+    return [apply(SCATTER_ELEMENTS, ScatterAttrs(c.attrs.axis, c.inputs[0].type.shape), c.dy, c.inputs[1]), None]
+
+
+def _index_gradient(c: GradContext) -> list[Any]:
+    dx = apply(INDEX_ADD, IndexAddAttrs(c.attrs.axes, c.inputs[0].type.shape), c.dy, *c.inputs[1:])
+    return [dx, *[None] * len(c.attrs.axes)]
 
 
 def _embedding_infer(attrs: EmbeddingAttrs, weight: TensorType, indices: TensorType) -> TensorType:
@@ -211,10 +221,7 @@ GATHER_ELEMENTS = register(
     OpDef(
         "GatherElements",
         _gather_infer,
-        lambda c: [
-            apply(SCATTER_ELEMENTS, ScatterAttrs(c.attrs.axis, c.inputs[0].type.shape), c.dy, c.inputs[1]),
-            None,
-        ],
+        _gather_gradient,
         attrs=AxisAttrs,
         inputs=("x", "index"),
     )
@@ -236,10 +243,7 @@ INDEX = register(
     OpDef(
         "Index",
         _index_infer,
-        lambda c: [
-            apply(INDEX_ADD, IndexAddAttrs(c.attrs.axes, c.inputs[0].type.shape), c.dy, *c.inputs[1:]),
-            *[None] * len(c.attrs.axes),
-        ],
+        _index_gradient,
         attrs=IndexAttrs,
         inputs=("x", "*indices"),
     )
@@ -359,7 +363,7 @@ def roll(x: T, shifts: int | tuple[int, ...], dims: int | tuple[int, ...] | None
     if dims is None:
         if not isinstance(shifts, int):
             raise OptionError(f"roll: several shifts {shifts} need as many dims")
-        return roll(flatten(x), shifts, 0).reshape(x.type.shape)  # type: ignore[attr-defined, no-any-return]
+        return reshape(roll(flatten(x), shifts, 0), x.type.shape)
     steps, axes = (v if isinstance(v, tuple | list) else (v,) for v in (shifts, dims))
     if len(steps) != len(axes):
         raise OptionError(f"roll: {len(steps)} shifts for {len(axes)} dims")
@@ -391,7 +395,7 @@ def take_along_dim(x: T, indices: Any, dim: int | None = None) -> T:
     others = [(*t.type.shape[:axis], 1, *t.type.shape[axis + 1 :]) for t in (x, index)]
     shape = broadcast_shapes("take_along_dim", *others)
 
-    def spread(t: Any) -> Any:
+    def spread(t: T) -> T:
         return expand(t, (*shape[:axis], t.type.shape[axis], *shape[axis + 1 :]))
 
     return gather(spread(x), axis, spread(index))

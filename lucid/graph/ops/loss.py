@@ -249,7 +249,7 @@ def _class_axis(op: str, input: Any, weight: Any) -> int:
         raise ShapeError(f"{op}: the input needs a class axis: (C), (N, C) or (N, C, d1, ...), got {input.type}")
     axis = 0 if input.type.rank == 1 else 1
     if weight is not None and weight.type.shape != (input.type.shape[axis],):
-        raise ShapeError(f"{op}: the weight {weight.type} must have one element for each of the classes of {input.type}")
+        raise ShapeError(f"{op}: the weight {weight.type} must have one element for each class of {input.type}")
     return axis
 
 
@@ -260,7 +260,9 @@ def _check_classes(op: str, input: Any, target: Any, weight: Any) -> int:
         raise DTypeError(f"{op}: class indices must be an integer tensor, got {getattr(target, 'type', target)}")
     wanted = tuple(dim for i, dim in enumerate(input.type.shape) if i != axis)
     if target.type.shape != wanted:
-        raise ShapeError(f"{op}: for input {input.type} the target must have shape {format_shape(wanted)}, got {target.type}")
+        raise ShapeError(
+            f"{op}: for input {input.type} the target must have shape {format_shape(wanted)}, got {target.type}"
+        )
     return axis
 
 

@@ -146,7 +146,9 @@ def _affine(y: Any, weight: Any, bias: Any) -> Any:
     return y if bias is None else y + bias
 
 
-def _batch_norm_definition(attrs: BatchNormAttrs, x: Any, mean: Any, var: Any, weight: Any = None, bias: Any = None) -> Any:
+def _batch_norm_definition(
+    attrs: BatchNormAttrs, x: Any, mean: Any, var: Any, weight: Any = None, bias: Any = None
+) -> Any:
     rank = x.type.rank
     scale = 1.0 / sqrt(var + attrs.eps)
     scale = scale if weight is None else scale * weight
@@ -160,12 +162,12 @@ def _layer_norm_definition(attrs: LayerNormAttrs, x: Any, weight: Any = None, bi
 
 
 def _group_norm_definition(attrs: GroupNormAttrs, x: Any, weight: Any = None, bias: Any = None) -> Any:
-    grouped = reshape(x, grouped_shape(x.type.shape, attrs.groups))
+    grouped = reshape(x, _grouped_shape(x.type.shape, attrs.groups))
     y = reshape(standardize(grouped, (2,), attrs.eps)[0], x.type.shape)
     return _affine(y, *(v if v is None else _per_channel(v, x.type.rank) for v in (weight, bias)))
 
 
-def grouped_shape(shape: Shape, groups: int) -> Shape:
+def _grouped_shape(shape: Shape, groups: int) -> Shape:
     """(N, groups, elements of a group)."""
     size = exact_quotient(shape[1], groups)
     if size is None:
@@ -292,27 +294,32 @@ def batch_norm(
     """
     if x.type.rank < 2:
         raise ShapeError(f"batch_norm: needs a batch and a channel axis, got {x.type}")
+    result: T
     if not training:
         if running_mean is None or running_var is None:
             raise OptionError("batch_norm: needs running_mean and running_var when it is not training")
         vectors = _optional(x, weight, bias, x.type.shape[1:2])
-        result: T = apply(BATCH_NORM, BatchNormAttrs(float(eps)), x, running_mean, running_var, *vectors)
+        result = apply(BATCH_NORM, BatchNormAttrs(float(eps)), x, running_mean, running_var, *vectors)
         return result
     axes = tuple(axis for axis in range(x.type.rank) if axis != 1)
-    return _with_batch_statistics("batch_norm", x, axes, running_mean, running_var, weight, bias, momentum, eps)
+    result = _with_batch_statistics("batch_norm", x, axes, running_mean, running_var, weight, bias, momentum, eps)
+    return result
 
 
 def instance_norm(
     x: T, running_mean: T | None = None, running_var: T | None = None, weight: T | None = None, bias: T | None = None,
     use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5,
 ) -> T:  # fmt: skip
-    """Instance normalisation (Ulyanov et al., 2016): each channel of each sample by itself; else as :func:`batch_norm`."""
+    """Instance normalisation (Ulyanov et al., 2016): as :func:`batch_norm`, but each sample by itself."""
     if x.type.rank < 3:
         raise ShapeError(f"instance_norm: needs axes after the batch and channel axes, got {x.type}")
     if not use_input_stats:
         return batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
     axes = tuple(range(2, x.type.rank))
-    return _with_batch_statistics("instance_norm", x, axes, running_mean, running_var, weight, bias, momentum, eps)
+    result: T = _with_batch_statistics(
+        "instance_norm", x, axes, running_mean, running_var, weight, bias, momentum, eps
+    )
+    return result
 
 
 def _with_batch_statistics(

@@ -191,11 +191,10 @@ class Extremum(NamedTuple):
 def _arg(op: OpDef, x: T, dim: int | None, keepdim: bool) -> T:
     if dim is None:
         flat: Any = reshape(x, -1)
-        best = apply(op, ArgAttrs(0, False), flat)
-        result: T = reshape(best, (1,) * x.type.rank) if keepdim else best
-        return result
-    result = apply(op, ArgAttrs(normal_axis(op.name.lower(), dim, x.type.rank), bool(keepdim)), x)
-    return result
+        best: T = apply(op, ArgAttrs(0, False), flat)
+        return reshape(best, (1,) * x.type.rank) if keepdim else best
+    found: T = apply(op, ArgAttrs(normal_axis(op.name.lower(), dim, x.type.rank), bool(keepdim)), x)
+    return found
 
 
 def argmax(x: T, dim: int | None = None, keepdim: bool = False) -> T:

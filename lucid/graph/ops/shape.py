@@ -17,7 +17,7 @@ def normal_axis(op: str, axis: object, rank: int) -> int:
     """``axis`` counted from the front; raises where the rank has no such axis."""
     if isinstance(axis, bool) or not hasattr(axis, "__index__"):
         raise OptionError(f"{op}: an axis is an int, got {axis!r}")
-    index = axis.__index__()
+    index: int = axis.__index__()
     if not -rank <= index < rank:
         raise ShapeError(f"{op}: axis {index} is out of range for a tensor of rank {rank}")
     return index % rank

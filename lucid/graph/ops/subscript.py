@@ -159,7 +159,8 @@ def normal_slice(item: slice, dim: Dim, axis: int) -> tuple[Dim, Dim, int]:
     On a symbolic axis the bounds cannot be clipped to the size; that they lie within it is checked
     when the size is known.
     """
-    start, stop, step = (None if v is None else as_dim(v, "x[...]: a slice") for v in (item.start, item.stop, item.step))
+    bounds = (item.start, item.stop, item.step)
+    start, stop, step = (None if v is None else as_dim(v, "x[...]: a slice") for v in bounds)
     step = 1 if step is None else step
     if isinstance(step, SymDim) or step == 0:
         raise OptionError(f"x[...]: the step of a slice must be an int other than 0, got {step}")

@@ -21,7 +21,7 @@ from ..emitter import Emitter, Operand, Phase
 from ..registry import choose, kernel
 from ..threads import parallel
 
-BLOCK_BYTES = 1 << 16
+BLOCK_BYTES = 1 << 17
 """Bytes of one operand's block: a handful of them fit into a core's own cache."""
 
 THREAD_WORK = 1 << 20

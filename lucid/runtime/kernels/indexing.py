@@ -61,7 +61,7 @@ def _check(k: Emitter, index: Operand, size: int, axis: int, *, wrap: bool = Fal
         k.line(f"{k.use(check_range)}({index}, {size}, {k.node.op.name!r}, {axis}, {wrap})")
 
 
-def _as_intp(k: Emitter, index: Operand) -> str:
+def _as_intp(index: Operand) -> str:
     """The index as NumPy's index type; uint64 does not turn into it by itself."""
     return f"{index}.astype(np.intp)" if index.dtype.kind == "u" else str(index)
 
@@ -71,7 +71,7 @@ def gather_elements(k: Emitter) -> None:
     (x, index), (y,), axis = k.ins, k.outs, k.attrs.axis
     _check(k, index, x.shape[axis], axis)
     region = ", ".join(":" if i == axis else f":{size}" for i, size in enumerate(index.shape))
-    k.line(f"np.copyto({y}, np.take_along_axis({x}[{region}], {_as_intp(k, index)}, {axis}))")
+    k.line(f"np.copyto({y}, np.take_along_axis({x}[{region}], {_as_intp(index)}, {axis}))")
 
 
 @kernel(ops.SCATTER_ELEMENTS)
@@ -81,9 +81,9 @@ def scatter_elements(k: Emitter) -> None:
     k.line(f"{y}.fill(0)")
     region = ", ".join(":" if i == axis else f":{size}" for i, size in enumerate(index.shape))
     if index.shape[axis] == 1:  # no two values can meet
-        k.line(f"np.put_along_axis({y}[{region}], {_as_intp(k, index)}, {values}, {axis})")
+        k.line(f"np.put_along_axis({y}[{region}], {_as_intp(index)}, {values}, {axis})")
     else:
-        k.line(f"{k.use(add_along_axis)}({y}[{region}], {_as_intp(k, index)}, {values}, {axis})")
+        k.line(f"{k.use(add_along_axis)}({y}[{region}], {_as_intp(index)}, {values}, {axis})")
 
 
 def add_along_axis(y: Array, index: Array, values: Array, axis: int) -> None:
@@ -98,11 +98,13 @@ def index(k: Emitter) -> None:
     (x, *indices), (y,), axes = k.ins, k.outs, k.attrs.axes
     for axis, i in zip(axes, indices, strict=True):
         _check(k, i, x.shape[axis], axis, wrap=True)
+    if x.type.size == 0:
+        return
     if len(axes) == 1:
         # after the check wrapping is exact, and it spares NumPy a buffered copy
-        k.line(f"np.take({x}, {_as_intp(k, indices[0])}, axis={axes[0]}, out={y}, mode='wrap')" if x.type.size else "pass")
+        k.line(f"np.take({x}, {_as_intp(indices[0])}, axis={axes[0]}, out={y}, mode='wrap')")
     else:
-        k.line(f"np.copyto({y}, {x}[{_key(k, x.type.rank, axes, indices)}])")
+        k.line(f"np.copyto({y}, {x}[{_key(x.type.rank, axes, indices)}])")
 
 
 @kernel(ops.INDEX_ADD)
@@ -112,22 +114,23 @@ def index_add(k: Emitter) -> None:
         _check(k, i, y.shape[axis], axis, wrap=True)
     k.line(f"{y}.fill(0)")
     if axes == (0,) and y.type.rank > 1 and y.type.order is None:
-        k.line(f"{k.use(add_rows)}({y}, {_as_intp(k, indices[0])}, {values})")
+        k.line(f"{k.use(add_rows)}({y}, {_as_intp(indices[0])}, {values})")
     else:
-        k.line(f"np.add.at({y}, ({_key(k, y.type.rank, axes, indices)},), {values})")
+        k.line(f"np.add.at({y}, ({_key(y.type.rank, axes, indices)},), {values})")
 
 
-def _key(k: Emitter, rank: int, axes: tuple[int, ...], indices: list[Operand]) -> str:
+def _key(rank: int, axes: tuple[int, ...], indices: list[Operand]) -> str:
     """The subscript that looks up ``axes``; NumPy puts the result where :func:`ops.indexed_shape` says."""
     found = dict(zip(axes, indices, strict=True))
-    return ", ".join(_as_intp(k, found[axis]) if axis in found else "np.s_[:]" for axis in range(rank))
+    return ", ".join(_as_intp(found[axis]) if axis in found else "np.s_[:]" for axis in range(rank))
 
 
 @kernel(ops.EMBEDDING)
 def embedding(k: Emitter) -> None:
     (weight, indices), (y,) = k.ins, k.outs
     _check(k, indices, weight.shape[0], 0)
-    k.line(f"np.take({weight}, {_as_intp(k, indices)}, axis=0, out={y}, mode='clip')" if weight.type.size else "pass")
+    if weight.type.size:
+        k.line(f"np.take({weight}, {_as_intp(indices)}, axis=0, out={y}, mode='clip')")
 
 
 @kernel(ops.EMBEDDING_GRAD)
@@ -135,7 +138,7 @@ def embedding_grad(k: Emitter) -> None:
     (dy, indices), (dweight,), padding = k.ins, k.outs, k.attrs.padding
     _check(k, indices, dweight.shape[0], 0)
     k.line(f"{dweight}.fill(0)")
-    k.line(f"{k.use(add_rows)}({dweight}, {_as_intp(k, indices)}, {dy})")
+    k.line(f"{k.use(add_rows)}({dweight}, {_as_intp(indices)}, {dy})")
     if padding is not None:
         k.line(f"{dweight}[{padding}] = 0")
 

@@ -58,7 +58,7 @@ def linear(k: Emitter) -> None:
 @kernel(einsum.EINSUM, lowering="einsum", cost=lambda node, inputs: 1.0)
 def einsum_(k: Emitter) -> None:
     (y,), a = k.outs, k.attrs
-    shapes = [np.broadcast_to(np.zeros((), x.dtype), x.shape) for x in k.ins]
+    shapes: Any = [np.broadcast_to(np.zeros((), x.dtype), x.shape) for x in k.ins]
     path: Any = np.einsum_path(a.equation, *shapes, optimize="greedy")[0]
     optimize = k.use(path, f"{k.name}_path") if len(k.ins) > 2 else False
     k.line(f"np.einsum({a.equation!r}, {', '.join(map(str, k.ins))}, out={y}, optimize={optimize})")

@@ -103,9 +103,7 @@ def _per_channel(vector: Operand, rank: int) -> str:
 @kernel(ops.GROUP_NORM)
 def group_norm(k: Emitter) -> None:
     (x, *affine), (y,), a = k.ins, k.outs, k.attrs
-    shape = x.type.shape
-    n, groups, size = (int(d) for d in ops.grouped_shape(shape, a.groups))  # type: ignore[arg-type]
-    split = (n, groups, int(shape[1]) // groups, *x.shape[2:])  # type: ignore[arg-type]
+    split = (x.shape[0], a.groups, x.shape[1] // a.groups, *x.shape[2:])
     packed = k.contiguous(x)
     target = y if y.type.order is None else k.scratch(y.shape, y.dtype)
     source = k.view(packed, f"{packed}.reshape({split})", split)

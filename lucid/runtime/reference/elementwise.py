@@ -18,7 +18,7 @@ def wide(x: Array) -> Array:
     return x.astype(np.float64) if x.dtype.kind == "f" else x
 
 
-def _define(op: OpDef, formula: Callable[..., Array]) -> None:
+def _define(op: OpDef, formula: Callable[..., Any]) -> None:
     reference(op)(lambda attrs, *arrays: formula(*map(wide, arrays)))
 
 
@@ -68,7 +68,7 @@ def power(attrs: Any, a: Array, b: Array) -> Array:
 
     def one(base: int, exponent: int) -> int:
         if exponent >= 0:
-            return base**exponent
+            return int(base**exponent)
         return 0 if base == 0 else math.trunc(1 / base**-exponent)
 
     bits = 8 * a.dtype.itemsize
@@ -90,8 +90,8 @@ def elu(attrs: Any, x: Array) -> Array:
 def gelu(attrs: Any, x: Array) -> Array:
     x = wide(x)
     if attrs.approximate == "tanh":
-        return x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2
-    return x * (1 + np.vectorize(math.erf, otypes=[float])(x / math.sqrt(2))) / 2
+        return np.asarray(x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2)
+    return np.asarray(x * (1 + np.vectorize(math.erf, otypes=[float])(x / math.sqrt(2))) / 2)
 
 
 @reference(ew.SOFTPLUS)

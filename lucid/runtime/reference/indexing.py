@@ -76,7 +76,8 @@ def _looked_up(axes: tuple[int, ...], shape: Place, indices: tuple[Array, ...]) 
 @reference(ops.INDEX)
 def index(attrs: Any, x: Array, *indices: Array) -> Array:
     types = [TensorType(i.shape, i.dtype) for i in indices]
-    y = np.empty(ops.indexed_shape("Index", attrs.axes, x.shape, types), x.dtype)
+    shape = ops.indexed_shape("Index", attrs.axes, x.shape, types)
+    y = np.empty(TensorType(shape, x.dtype).concrete, x.dtype)
     for target, source in _looked_up(attrs.axes, x.shape, indices):
         y[target] = x[source]
     return y

@@ -25,7 +25,7 @@ def linear(attrs: Any, x: Array, weight: Array, bias: Array | None = None) -> Ar
 @reference(einsum.EINSUM)
 def einsum_(attrs: Any, *operands: Array) -> Array:
     """Every operand read at every combination of the indices (result's first), multiplied, and summed over the rest."""
-    sizes = einsum.label_sizes(attrs, *(x.shape for x in operands))
+    sizes: Any = einsum.label_sizes(attrs, *(x.shape for x in operands))
     labels = list(dict.fromkeys([*attrs.result, *sizes]))
     grid = dict(zip(labels, np.indices([sizes[label] for label in labels], sparse=True), strict=True))
     product = np.ones([sizes[label] for label in labels], wide(operands[0]).dtype)

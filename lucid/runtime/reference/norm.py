@@ -17,13 +17,13 @@ def _shifted(x: Array, axis: int) -> Array:
 @reference(ops.SOFTMAX)
 def softmax(attrs: Any, x: Array) -> Array:
     powers = np.exp(_shifted(x.astype(np.float64), attrs.axis))
-    return powers / powers.sum(attrs.axis, keepdims=True)
+    return np.asarray(powers / powers.sum(attrs.axis, keepdims=True))
 
 
 @reference(ops.LOG_SOFTMAX)
 def log_softmax(attrs: Any, x: Array) -> Array:
     shifted = _shifted(x.astype(np.float64), attrs.axis)
-    return shifted - np.log(np.exp(shifted).sum(attrs.axis, keepdims=True))
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(attrs.axis, keepdims=True)))
 
 
 @reference(ops.STANDARDIZE)

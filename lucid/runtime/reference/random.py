@@ -18,12 +18,12 @@ def random_key(attrs: Any) -> Array:
 
 @reference(ops.RANDOM_UNIFORM)
 def uniform(attrs: Any, key: Array) -> Array:
-    return generator(key).random(attrs.type.concrete, attrs.dtype.type)
+    return np.asarray(generator(key).random(attrs.type.concrete, attrs.dtype.type))
 
 
 @reference(ops.RANDOM_NORMAL)
 def normal(attrs: Any, key: Array) -> Array:
-    return generator(key).standard_normal(attrs.type.concrete, attrs.dtype.type)
+    return np.asarray(generator(key).standard_normal(attrs.type.concrete, attrs.dtype.type))
 
 
 @reference(ops.DROPOUT)

@@ -13,7 +13,8 @@ from .evaluator import Array, reference
 @reference(shape.RESHAPE)
 def reshape(attrs: Any, x: Array) -> Array:
     y = np.empty(attrs.shape, x.dtype)
-    y.flat = [value for _, value in np.ndenumerate(x)]
+    for target, source in zip(np.ndindex(y.shape), np.ndindex(x.shape), strict=True):
+        y[target] = x[source]
     return y
 
 

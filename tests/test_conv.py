@@ -1,0 +1,265 @@
+"""Every lowering of the convolutions against the reference, over a seeded sweep; and what bad input gets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lucid.errors import DTypeError, OptionError, ShapeError
+from lucid.graph.opdef import Attrs, NoAttrs, OpDef, apply
+from lucid.graph.ops.conv import (
+    CONV,
+    CONV_GRAD_INPUT,
+    CONV_GRAD_WEIGHT,
+    ConvAttrs,
+    ConvInputAttrs,
+    ConvWeightAttrs,
+    conv2d,
+    conv_transpose2d,
+)
+from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
+from lucid.graph.ops.elementwise import AlphaAttrs, ClipAttrs, GeluAttrs
+from lucid.graph.ops.pool import MaxPoolAttrs
+from lucid.runtime import eager, plan
+from lucid.runtime.codegen import generate
+from lucid.runtime.reference.evaluator import run_reference
+from lucid.runtime.registry import Lowering, lowerings
+from lucid.tensor import Tensor
+
+from .op_checks import assert_close, channels_last, garbage_arena, trace, trace_in_arena, types_of
+
+Array = np.ndarray[Any, Any]
+
+
+def sweep(seed: int, *, kind: str = "") -> tuple[ConvAttrs, Array, Array, Array | None]:
+    """A random convolution: attributes, input, weight, bias. ``kind`` may ask for pointwise or depthwise."""
+    rng = np.random.default_rng(seed)
+    while True:
+        kernel, stride, dilation = (tuple(map(int, rng.integers(1, high, 2))) for high in (5, 4, 3))
+        padding = tuple(map(int, rng.integers(0, 4, 4)))
+        groups, wide, out = (int(g) for g in rng.integers(1, 4, 3))
+        if kind == "pointwise":
+            kernel, padding, groups = (1, 1), (0, 0, 0, 0), 1
+        if kind == "depthwise":
+            wide, out = 1, 1 + seed % 2
+        images = int(rng.choice([0, 1, 2, 3], p=[0.1, 0.3, 0.3, 0.3]))
+        shape = (images, groups * wide, *map(int, rng.integers(1, 12, 2)))
+        attrs = ConvAttrs(stride, padding, dilation, groups)  # type: ignore[arg-type]
+        dtype = ("float32", "float64")[seed % 2]
+        x = rng.standard_normal(shape).astype(dtype)
+        w = rng.standard_normal((groups * out, wide, *kernel)).astype(dtype)
+        try:
+            CONV.infer_types(attrs, types_of([x, w]))
+        except ShapeError:
+            continue
+        return attrs, x, w, rng.standard_normal(groups * out).astype(dtype) if rng.random() < 0.6 else None
+
+
+def force(monkeypatch: pytest.MonkeyPatch, op: OpDef, lowering: Lowering) -> None:
+    """Let plans and eager calls use this lowering for ``op``."""
+    before = plan.choose
+
+    def choose(node: Any, inputs: Any, *, exact: bool = False) -> Lowering:
+        return lowering if node.op is op else before(node, inputs, exact=exact)
+
+    eager.op_call.cache_clear()
+    monkeypatch.setattr(plan, "choose", choose)
+    monkeypatch.setattr(eager, "choose", choose)
+
+
+def check(op: OpDef, attrs: Attrs, arrays: list[Array], *, parameters: tuple[int, ...] = (), threads: int = 1) -> None:
+    """Eager, compiled, and compiled channels last, against the reference."""
+    (expected,) = run_reference(op, attrs, arrays)
+    rtol = 2e-5 if arrays[0].dtype == np.float32 else 1e-12
+
+    def function(*xs: Any) -> Any:
+        return apply(op, attrs, *xs)
+
+    (result,) = eager.evaluate(trace(function, types_of(arrays)), arrays)
+    assert_close(result, expected, rtol, f"eager {op.name}")
+    arena = trace_in_arena(function, types_of(arrays))
+    bound = trace(function, types_of(arrays), parameters)
+    inputs = [a for i, a in enumerate(arrays) if i not in parameters]
+    for graph, given in ((arena, arrays), (channels_last(arena), arrays), (bound, inputs)):
+        made = plan.make_plan(graph, threads=threads)
+        order = [int(name[1:]) for name in made.parameters]
+        prepare, bind = generate(made).load()["program"]([arrays[i] for i in order])
+        prepare()
+        run = bind(garbage_arena(made.arena_bytes, None))
+        for _ in range(2):
+            (result,) = run(*given)
+            assert_close(result, expected, rtol, f"compiled {op.name} {attrs}")
+
+
+@pytest.fixture(autouse=True)
+def fresh_cache() -> Any:
+    yield
+    eager.op_call.cache_clear()
+
+
+LOWERINGS = [(op, low.name) for op in (CONV, CONV_GRAD_INPUT, CONV_GRAD_WEIGHT) for low in lowerings(op)]
+
+
+@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize(("op", "name"), LOWERINGS, ids=lambda v: getattr(v, "name", v))
+def test_each_lowering_is_the_reference(
+    op: OpDef, name: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a lowering does not accept a node, the next seeds are tried."""
+    lowering = next(low for low in lowerings(op) if low.name == name)
+    for attempt in range(seed, seed + 24 * 40, 24):
+        conv, x, w, b = sweep(attempt, kind=name)
+        (y,) = CONV.infer_types(conv, types_of([x, w]))
+        dy = np.random.default_rng(attempt).standard_normal(y.concrete).astype(x.dtype)
+        attrs, arrays = {
+            CONV: (conv, [x, w, *([] if b is None else [b])]),
+            CONV_GRAD_INPUT: (ConvInputAttrs(conv, *x.shape[2:]), [dy, w]),
+            CONV_GRAD_WEIGHT: (ConvWeightAttrs(conv, w.shape[2:]), [x, dy]),
+        }[op]
+        types = tuple(types_of(arrays))
+        node = plan.Node(op, attrs, op.infer_types(attrs, types))
+        if lowering.accepts(node, types):
+            break
+    else:
+        pytest.fail(f"{name} accepted none of the sweep")
+    force(monkeypatch, op, lowering)
+    check(op, attrs, arrays, parameters=() if op is CONV_GRAD_WEIGHT else (1,))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("groups", [1, 4, 32])
+def test_many_blocks_and_threads(groups: int, threads: int) -> None:
+    rng = np.random.default_rng(groups)
+    x = rng.standard_normal((2, 32, 41, 37)).astype(np.float32)
+    w = rng.standard_normal((32, 32 // groups, 3, 3)).astype(np.float32)
+    b = rng.standard_normal(32).astype(np.float32)
+    conv = ConvAttrs((1, 1), (1, 1, 1, 1), (1, 1), groups)
+    check(CONV, conv, [x, w, b], parameters=(1, 2), threads=threads)
+    check(CONV_GRAD_INPUT, ConvInputAttrs(conv, 41, 37), [x, w], threads=threads)
+    check(CONV_GRAD_WEIGHT, ConvWeightAttrs(conv, (3, 3)), [x, x], threads=threads)
+
+
+ACTIVATIONS: list[tuple[str | None, Attrs]] = [
+    (None, NoAttrs()), ("Relu", NoAttrs()), ("LeakyRelu", AlphaAttrs(0.2)), ("Gelu", GeluAttrs()),
+    ("Clip", ClipAttrs(-0.5, 0.5)), ("Silu", NoAttrs()), ("Abs", NoAttrs()), ("Tanh", NoAttrs()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(64))
+def test_fused_convolution_and_pooling_is_its_decomposition(seed: int) -> None:
+    rng = np.random.default_rng(seed + 1000)
+    while True:
+        conv, x, w, b = sweep(int(rng.integers(1 << 30)) * 2 + seed % 2)
+        kernel, stride = (tuple(map(int, rng.integers(1, 4, 2))) for _ in range(2))
+        pads = tuple(map(int, rng.integers(0, 2, 2)))
+        pad_value = float(rng.choice([0.0, 0.7, -np.inf]))
+        pool = MaxPoolAttrs(kernel, stride, (*pads, *pads), (1, 1), bool(rng.random() < 0.5), pad_value)  # type: ignore[arg-type]
+        name, options = ACTIVATIONS[seed % len(ACTIVATIONS)]
+        attrs = ConvPoolAttrs(conv, name, options, pool if rng.random() < 0.8 else None)
+        arrays = [x, w, *([] if b is None else [b])]
+        try:
+            CONV_POOL.infer_types(attrs, types_of(arrays))
+        except (ShapeError, OptionError):
+            continue
+        break
+    check(CONV_POOL, attrs, arrays, parameters=(1,))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("activation", ["Relu", "Gelu"])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_fused_many_blocks_and_threads(groups: int, activation: str, threads: int) -> None:
+    rng = np.random.default_rng(7)
+    x = rng.standard_normal((2, 32, 37, 41)).astype(np.float32)
+    w = rng.standard_normal((16, 32 // groups, 3, 3)).astype(np.float32)
+    b = rng.standard_normal(16).astype(np.float32)
+    conv = ConvAttrs((1, 1), (1, 1, 1, 1), (1, 1), groups)
+    options = GeluAttrs() if activation == "Gelu" else NoAttrs()
+    for pool in (MaxPoolAttrs((3, 3), (2, 2), (1, 1, 1, 1)), MaxPoolAttrs((2, 2), (2, 2)), None):
+        check(CONV_POOL, ConvPoolAttrs(conv, activation, options, pool), [x, w, b], threads=threads)
+
+
+def test_the_fused_convolution_never_holds_its_whole_output() -> None:
+    arrays = [np.zeros(s, np.float32) for s in ((4, 16, 64, 64), (32, 16, 3, 3))]
+    attrs = ConvPoolAttrs(ConvAttrs(padding=(1, 1, 1, 1)), "Relu", NoAttrs(), MaxPoolAttrs((2, 2), (2, 2)))
+    graph = trace_in_arena(lambda *xs: apply(CONV_POOL, attrs, *xs), types_of(arrays))
+    step = next(s for s in plan.make_plan(channels_last(graph)).steps if s.node.op is CONV_POOL)
+    scratch = sum(buffer.type.nbytes for buffer in step.buffers)
+    assert scratch < 4 * 32 * 64 * 64 * 4 / 2
+
+
+def _zeros(*shape: int, dtype: str = "float32") -> Tensor:
+    return Tensor(np.zeros(shape, dtype))
+
+
+def test_unfit_shapes_are_named() -> None:
+    with pytest.raises(ShapeError, match=r"conv2d.*\(1, 3, 8, 8\) has 3 channels.*\(4, 2, 3, 3\).*takes 2"):
+        conv2d(_zeros(1, 3, 8, 8), _zeros(4, 2, 3, 3))
+    with pytest.raises(ShapeError, match=r"conv2d: 2 groups do not divide 3 input and 4 output channels"):
+        conv2d(_zeros(1, 3, 8, 8), _zeros(4, 1, 3, 3), groups=2)
+    with pytest.raises(ShapeError, match=r"conv2d.*kernel 5.*larger than the height 4"):
+        conv2d(_zeros(1, 3, 4, 8), _zeros(4, 3, 5, 5))
+    with pytest.raises(ShapeError, match=r"conv2d.*\(N, C, H, W\).*float32\[8, 8\]"):
+        conv2d(_zeros(8, 8), _zeros(4, 3, 5, 5))
+    with pytest.raises(ShapeError, match=r"conv2d: the weight must have rank 4"):
+        conv2d(_zeros(1, 3, 8, 8), _zeros(4, 3, 5))
+    with pytest.raises(ShapeError, match=r"conv2d: the bias must be float32\[4\], got float32\[3\]"):
+        conv2d(_zeros(1, 3, 8, 8), _zeros(4, 3, 3, 3), _zeros(3))
+    with pytest.raises(DTypeError, match=r"conv2d.*float32.*float64"):
+        conv2d(_zeros(1, 3, 8, 8), _zeros(4, 3, 3, 3, dtype="float64"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stride": 0}, "stride must be positive, got 0"),
+        ({"stride": 1.5}, "stride must be an int"),
+        ({"stride": (1, 2, 3)}, "stride must be one int or two"),
+        ({"dilation": -1}, "dilation must be positive, got -1"),
+        ({"padding": -1}, "padding must be at least 0, got -1"),
+        ({"padding": True}, "padding must be an int"),
+        ({"padding": "full"}, '"same" or "valid"'),
+        ({"padding": "same", "stride": 2}, "needs stride 1"),
+        ({"groups": 0}, "groups must be positive, got 0"),
+    ],
+    ids=str,
+)
+def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match="conv2d") as caught:
+        conv2d(_zeros(1, 3, 8, 8), _zeros(4, 3, 3, 3), **options)
+    assert message in str(caught.value)
+
+
+def test_transposed_convolution_refuses_what_does_not_fit() -> None:
+    x, w = _zeros(1, 3, 4, 4), _zeros(3, 2, 3, 3)
+    with pytest.raises(OptionError, match="output_padding"):
+        conv_transpose2d(x, w, stride=2, output_padding=2)
+    with pytest.raises(ShapeError, match=r"conv_transpose2d.*3 channels.*takes 4"):
+        conv_transpose2d(x, _zeros(4, 2, 3, 3))
+    with pytest.raises(ShapeError, match="use less padding"):
+        conv_transpose2d(x, w, padding=3)
+    with pytest.raises(ShapeError, match=r"conv_transpose2d: the bias must be float32\[2\]"):
+        conv_transpose2d(x, w, _zeros(3))
+
+
+def test_second_order_gradients_close() -> None:
+    """The gradients of the gradient ops are the three convolution ops again."""
+    conv, x, w, _ = sweep(5)
+    (y,) = CONV.infer_types(conv, types_of([x, w]))
+
+    def function(x: Any, w: Any, dy: Any) -> Any:
+        dx = apply(CONV_GRAD_INPUT, ConvInputAttrs(conv, *x.type.shape[2:]), dy, w)
+        dw = apply(CONV_GRAD_WEIGHT, ConvWeightAttrs(conv, tuple(w.type.shape[2:])), x, dy)
+        return (dx * dx).sum() + (dw * dw).sum()
+
+    rng = np.random.default_rng(0)
+    values = [rng.standard_normal(s) for s in (x.shape, w.shape, y.concrete)]
+    tensors = [Tensor(v, requires_grad=True) for v in values]
+    function(*tensors).backward()
+    for i, tensor in enumerate(tensors):
+        step = rng.standard_normal(values[i].shape)
+        ends = [function(*(Tensor(v + (s * step if j == i else 0)) for j, v in enumerate(values))).item() for s in (1e-5, -1e-5)]
+        assert tensor.grad is not None
+        np.testing.assert_allclose((ends[0] - ends[1]) / 2e-5, (tensor.grad.numpy() * step).sum(), rtol=1e-6)
