@@ -87,7 +87,7 @@ def train(model: DigitNet, images: np.ndarray, labels: np.ndarray, epochs: int, 
             for number in range(batches):
                 chosen = order[number * BATCH : (number + 1) * BATCH]
                 scores = step(shifted(images[chosen], rng))
-                loss = F.cross_entropy(scores, labels[chosen])
+                loss = F.cross_entropy(scores, lucid.tensor(labels[chosen]))
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

@@ -44,7 +44,7 @@ def _filled(op: str, size: Sequence[Any], value: Any, dtype: DType, requires_gra
     shape = _shape(op, size)
     if active_trace.get() is not None:
         return _leaf(full_op(_WORLD, value, shape, dtype), requires_grad)
-    return _leaf(Tensor.wrap(np.full(shape, value, dtype)), requires_grad)  # type: ignore[arg-type]
+    return _leaf(Tensor.wrap(np.full(shape, value, dtype)), requires_grad)
 
 
 def tensor(data: npt.ArrayLike | Tensor, dtype: object = None, requires_grad: bool = False) -> Tensor:
@@ -122,7 +122,7 @@ def arange(
     if isinstance(first, SymDim) or isinstance(last, SymDim):
         if step != 1:
             raise OptionError(f"arange: a symbolic range has step 1, got {step!r}")
-        counted = cumsum(full_op(_WORLD, 1, (last - first,), int64), 0) + (first - 1)
+        counted: Tensor = cumsum(full_op(_WORLD, 1, (last - first,), int64), 0) + (first - 1)
         return cast(counted, int64 if dtype is None else dtype)
     if step == 0:
         raise OptionError("arange: step must not be 0")
@@ -149,7 +149,7 @@ def randn(*size: Any, dtype: object = "float32", requires_grad: bool = False) ->
 
 
 def randint(low: int, high: Any = None, size: Sequence[Any] | None = None, dtype: object = "int64") -> Tensor:
-    """Integers from ``low`` (0 where left out) up to but not including ``high``: ``randint(10, (2, 3))`` draws digits."""
+    """Integers from ``low`` (0 where left out) up to, not including, ``high``: ``randint(10, (2, 3))`` draws digits."""
     if size is None:
         if not isinstance(high, tuple | list):
             raise OptionError("randint: give (high, size) or (low, high, size)")

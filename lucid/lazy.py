@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+from importlib import import_module
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 
-def lazy_module(name: str) -> ModuleType:
-    """The module called ``name``, which is executed at the first access to one of its attributes."""
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.loader is None:
-        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-    loader = importlib.util.LazyLoader(spec.loader)
-    spec.loader = loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    loader.exec_module(module)
-    return module
+class LazyModule(ModuleType):
+    """Stands for the module of its name, which is imported when one of its attributes is first asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        module = import_module(self.__name__)
+        self.__dict__.update({key: value for key, value in vars(module).items() if not key.startswith("__")})
+        return getattr(module, name)
+
+
+if TYPE_CHECKING:
+    import networkx as networkx
+    import threadpoolctl as threadpoolctl
+else:
+    networkx = LazyModule("networkx")
+    threadpoolctl = LazyModule("threadpoolctl")

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import clock
+from .collector import collector_paused
 from .errors import DTypeError, GradientError, ShapeError, TraceError
 from .graph.builder import Builder
 from .graph.ir import Node, Value
@@ -401,6 +402,7 @@ class _Gather:
         return self._sources[id(x)]
 
 
+@collector_paused()
 def _backward(output: Tensor, seed: np.ndarray[Any, Any]) -> None:
     gather = _Gather()
     assert output._record is not None

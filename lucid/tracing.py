@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from .collector import collector_paused
 from .errors import ShapeError, TraceError
 from .graph.builder import Builder
 from .graph.ir import Graph
@@ -112,7 +113,8 @@ class Recorder:
         """While inside, ops of this thread are recorded here."""
         token = active_trace.set(self)
         try:
-            yield self
+            with collector_paused():
+                yield self
         finally:
             active_trace.reset(token)
 

@@ -24,6 +24,7 @@ from lucid.graph.ops.elementwise import AlphaAttrs, ClipAttrs, GeluAttrs
 from lucid.graph.ops.pool import MaxPoolAttrs
 from lucid.runtime import eager, plan
 from lucid.runtime.codegen import generate
+from lucid.runtime.kernels import conv_blocks, depthwise
 from lucid.runtime.reference.evaluator import run_reference
 from lucid.runtime.registry import Lowering, lowerings
 from lucid.tensor import Tensor
@@ -43,7 +44,9 @@ def sweep(seed: int, *, kind: str = "") -> tuple[ConvAttrs, Array, Array, Array 
         if kind == "pointwise":
             kernel, padding, groups = (1, 1), (0, 0, 0, 0), 1
         if kind == "depthwise":
-            wide, out = 1, 1 + seed % 2
+            groups, wide, out = groups + 1, 1, 1 + int(rng.random() < 0.3)
+        if kind == "turned":
+            stride, padding = (1, 1), tuple(p % k for p, k in zip(padding, 2 * kernel, strict=True))
         images = int(rng.choice([0, 1, 2, 3], p=[0.1, 0.3, 0.3, 0.3]))
         shape = (images, groups * wide, *map(int, rng.integers(1, 12, 2)))
         attrs = ConvAttrs(stride, padding, dilation, groups)  # type: ignore[arg-type]
@@ -72,13 +75,12 @@ def force(monkeypatch: pytest.MonkeyPatch, op: OpDef, lowering: Lowering) -> Non
 def check(op: OpDef, attrs: Attrs, arrays: list[Array], *, parameters: tuple[int, ...] = (), threads: int = 1) -> None:
     """Eager, compiled, and compiled channels last, against the reference."""
     (expected,) = run_reference(op, attrs, arrays)
-    rtol = 2e-5 if arrays[0].dtype == np.float32 else 1e-12
 
     def function(*xs: Any) -> Any:
         return apply(op, attrs, *xs)
 
     (result,) = eager.evaluate(trace(function, types_of(arrays)), arrays)
-    assert_close(result, expected, rtol, f"eager {op.name}")
+    assert_close(result, expected, f"eager {op.name} {attrs}")
     arena = trace_in_arena(function, types_of(arrays))
     bound = trace(function, types_of(arrays), parameters)
     inputs = [a for i, a in enumerate(arrays) if i not in parameters]
@@ -90,7 +92,7 @@ def check(op: OpDef, attrs: Attrs, arrays: list[Array], *, parameters: tuple[int
         run = bind(garbage_arena(made.arena_bytes, None))
         for _ in range(2):
             (result,) = run(*given)
-            assert_close(result, expected, rtol, f"compiled {op.name} {attrs}")
+            assert_close(result, expected, f"compiled {op.name} {attrs}")
 
 
 @pytest.fixture(autouse=True)
@@ -99,17 +101,18 @@ def fresh_cache() -> Any:
     eager.op_call.cache_clear()
 
 
+SEEDS = 12
 LOWERINGS = [(op, low.name) for op in (CONV, CONV_GRAD_INPUT, CONV_GRAD_WEIGHT) for low in lowerings(op)]
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.parametrize(("op", "name"), LOWERINGS, ids=lambda v: getattr(v, "name", v))
 def test_each_lowering_is_the_reference(
     op: OpDef, name: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where a lowering does not accept a node, the next seeds are tried."""
     lowering = next(low for low in lowerings(op) if low.name == name)
-    for attempt in range(seed, seed + 24 * 40, 24):
+    for attempt in range(seed, seed + 40 * SEEDS, SEEDS):
         conv, x, w, b = sweep(attempt, kind=name)
         (y,) = CONV.infer_types(conv, types_of([x, w]))
         dy = np.random.default_rng(attempt).standard_normal(y.concrete).astype(x.dtype)
@@ -128,16 +131,25 @@ def test_each_lowering_is_the_reference(
     check(op, attrs, arrays, parameters=() if op is CONV_GRAD_WEIGHT else (1,))
 
 
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of two or three rows."""
+    monkeypatch.setattr(conv_blocks, "BLOCK_BYTES", 1 << 10)
+    monkeypatch.setattr(conv_blocks, "LEAST_ROWS", 30)
+    monkeypatch.setattr(depthwise, "BLOCK_BYTES", 1 << 9)
+
+
+@pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("groups", [1, 4, 32])
+@pytest.mark.parametrize("groups", [1, 4, 8])
 def test_many_blocks_and_threads(groups: int, threads: int) -> None:
     rng = np.random.default_rng(groups)
-    x = rng.standard_normal((2, 32, 41, 37)).astype(np.float32)
-    w = rng.standard_normal((32, 32 // groups, 3, 3)).astype(np.float32)
-    b = rng.standard_normal(32).astype(np.float32)
+    x = rng.standard_normal((2, 8, 13, 11)).astype(np.float32)
+    w = rng.standard_normal((8, 8 // groups, 3, 3)).astype(np.float32)
+    b = rng.standard_normal(8).astype(np.float32)
     conv = ConvAttrs((1, 1), (1, 1, 1, 1), (1, 1), groups)
     check(CONV, conv, [x, w, b], parameters=(1, 2), threads=threads)
-    check(CONV_GRAD_INPUT, ConvInputAttrs(conv, 41, 37), [x, w], threads=threads)
+    check(CONV_GRAD_INPUT, ConvInputAttrs(conv, 13, 11), [x, w], threads=threads)
     check(CONV_GRAD_WEIGHT, ConvWeightAttrs(conv, (3, 3)), [x, x], threads=threads)
 
 
@@ -147,7 +159,7 @@ ACTIVATIONS: list[tuple[str | None, Attrs]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(64))
+@pytest.mark.parametrize("seed", range(48))
 def test_fused_convolution_and_pooling_is_its_decomposition(seed: int) -> None:
     rng = np.random.default_rng(seed + 1000)
     while True:
@@ -167,14 +179,15 @@ def test_fused_convolution_and_pooling_is_its_decomposition(seed: int) -> None:
     check(CONV_POOL, attrs, arrays, parameters=(1,))
 
 
+@pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("activation", ["Relu", "Gelu"])
 @pytest.mark.parametrize("groups", [1, 2])
 def test_fused_many_blocks_and_threads(groups: int, activation: str, threads: int) -> None:
     rng = np.random.default_rng(7)
-    x = rng.standard_normal((2, 32, 37, 41)).astype(np.float32)
-    w = rng.standard_normal((16, 32 // groups, 3, 3)).astype(np.float32)
-    b = rng.standard_normal(16).astype(np.float32)
+    x = rng.standard_normal((2, 4, 13, 15)).astype(np.float32)
+    w = rng.standard_normal((6, 4 // groups, 3, 3)).astype(np.float32)
+    b = rng.standard_normal(6).astype(np.float32)
     conv = ConvAttrs((1, 1), (1, 1, 1, 1), (1, 1), groups)
     options = GeluAttrs() if activation == "Gelu" else NoAttrs()
     for pool in (MaxPoolAttrs((3, 3), (2, 2), (1, 1, 1, 1)), MaxPoolAttrs((2, 2), (2, 2)), None):
@@ -260,6 +273,9 @@ def test_second_order_gradients_close() -> None:
     function(*tensors).backward()
     for i, tensor in enumerate(tensors):
         step = rng.standard_normal(values[i].shape)
-        ends = [function(*(Tensor(v + (s * step if j == i else 0)) for j, v in enumerate(values))).item() for s in (1e-5, -1e-5)]
+        ends = [
+            function(*(Tensor(v + (s * step if j == i else 0)) for j, v in enumerate(values))).item()
+            for s in (1e-5, -1e-5)
+        ]
         assert tensor.grad is not None
         np.testing.assert_allclose((ends[0] - ends[1]) / 2e-5, (tensor.grad.numpy() * step).sum(), rtol=1e-6)

@@ -117,7 +117,11 @@ def test_symbolic_sizes() -> None:
 
 @pytest.mark.parametrize(
     "function",
-    [lambda x: x + make.randperm(2), lambda x: x + make.zeros(2, requires_grad=True), lambda x: make.eye(x.size(0)) + x],
+    [
+        lambda x: x + make.randperm(2),
+        lambda x: x + make.zeros(2, requires_grad=True),
+        lambda x: make.eye(x.size(0)) + x,
+    ],
 )
 def test_what_cannot_be_traced(function: Any) -> None:
     with pytest.raises(TraceError):

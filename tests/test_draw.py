@@ -20,6 +20,7 @@ from lucid.graph.draw import draw, family, is_gradient, render, to_dot
 from lucid.graph.ops.conv import conv2d
 from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
 from lucid.graph.ops.elementwise import where
+from lucid.graph.ops.norm import batch_norm
 from lucid.graph.ops.pool import MaxPoolAttrs
 from lucid.passes.autodiff import differentiate, partition
 from tests.graphs import SAMPLES, Sketch, chain, constants, gradient, lenet, odd_names, perceptron, several_outputs
@@ -226,3 +227,27 @@ def test_the_program_is_used_where_there_is_one(monkeypatch: pytest.MonkeyPatch)
 def test_display_libraries_load_only_when_needed() -> None:
     assert not {"graphviz", "pygraphviz"} & set(vars(drawing))
     assert "networkx" in sys.modules
+
+
+def test_a_module_called_twice_gets_no_frame() -> None:
+    s = Sketch()
+    x: Any = s.input("x", 2)
+    for _ in range(2):
+        with s.scope("act", 1):
+            x = x.relu()
+        with s.scope("scale", 2):
+            x = (x * 2.0).exp()
+    labels = re.findall(r'label="([^"]*)"; labeljust', to_dot(s.finish(x)))
+    assert labels == ["scale"]
+
+
+def test_many_parameters_of_one_node_are_stacked() -> None:
+    s = Sketch()
+    x: Any = s.input("x", 2, 3, 4, 4)
+    with s.scope("bn", 1):
+        y = batch_norm(x, *(s.parameter(f"bn.{name}", 3) for name in ("mean", "var", "weight", "bias")))
+    graph = s.finish(y)
+    dot = to_dot(graph)
+    assert {"mean", "var", "weight", "bias"} <= {word for text in texts(render(dot, "svg")) for word in text.split()}
+    assert sum("->" in line for line in dot.splitlines()) == 3  # x, the stack, the output
+    assert to_dot(graph, highlight=["bn.var"]).count("->") == 6

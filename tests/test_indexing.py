@@ -212,7 +212,7 @@ BAD: list[tuple[Any, type[Exception], str]] = [
     (lambda: loss.cross_entropy(X, Tensor([0])), ShapeError, "must have shape"),
     (lambda: loss.cross_entropy(X, Tensor([0.0, 1.0])), ShapeError, "differ in shape"),
     (lambda: loss.cross_entropy(X, Tensor([0, 1]), label_smoothing=2.0), OptionError, "between 0 and 1"),
-    (lambda: loss.nll_loss(X, Tensor([0, 1]), X), ShapeError, "one element for each of the classes"),
+    (lambda: loss.nll_loss(X, Tensor([0, 1]), X), ShapeError, "one element for each class"),
 ]
 
 

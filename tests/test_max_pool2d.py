@@ -100,7 +100,7 @@ def both(attrs: MaxPoolAttrs, floating: bool) -> Any:
     return function
 
 
-@pytest.mark.parametrize("seed", range(250))
+@pytest.mark.parametrize("seed", range(150))
 def test_it_is_the_definition_bit_by_bit(seed: int) -> None:
     attrs, x, dy = sweep(seed)
     floating = x.dtype.kind == "f"
@@ -150,7 +150,7 @@ def test_padding_takes_no_gradient_and_infinite_gradients_stay_where_they_belong
 
 def test_positions_are_those_of_the_winners_and_minus_one_for_padding() -> None:
     x = Tensor([[[[-1.0, -2.0], [-3.0, 5.0]]]])
-    y, positions = max_pool2d(x, 2, 1, 1, return_indices=True)
+    _, positions = max_pool2d(x, 2, 1, 1, return_indices=True)
     assert positions.dtype == np.int64
     assert positions.tolist() == [[[[-1, -1, -1], [-1, 3, 3], [-1, 3, 3]]]]
 

@@ -46,7 +46,7 @@ def test_names_run_from_the_root_in_order() -> None:
     statistics = ["norm.running_mean", "norm.running_var", "norm.num_batches_tracked"]
     assert [name for name, _ in net.named_buffers()] == ["seen", "scratch", *statistics]
     assert net.get_submodule("last.1") is net.last[1]
-    with pytest.raises(OptionError, match="no module at 'last.7'"):
+    with pytest.raises(OptionError, match=r"no module at 'last.7'"):
         net.get_submodule("last.7")
 
 
@@ -184,7 +184,7 @@ def test_a_module_inside_itself() -> None:
 # ---------------------------------------------------------------- copies
 
 
-@pytest.mark.parametrize("clone", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])  # noqa: S301
+@pytest.mark.parametrize("clone", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
 def test_copies_are_equal_and_apart(clone: Any) -> None:
     net = Net()
     net.last[1].weight.requires_grad_(False)

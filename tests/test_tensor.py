@@ -171,7 +171,7 @@ def test_memory_does_not_grow_over_training_steps() -> None:
         w.grad = None
         ((w @ w).tanh() ** 2).sum().backward()
 
-    for _ in range(60):  # the cache of compiled ops fills
+    for _ in range(200):  # until the caches of compiled ops and of types are filled
         step()
     tracemalloc.start()
     try:

@@ -90,6 +90,13 @@ def test_what_may_be_left_out() -> None:
     assert str(graph.output_types[0]) == "float32[N, 4]"
 
 
+def test_a_value_that_only_equals_its_default_is_printed() -> None:
+    text = HEAD + "%a = Full() {shape=(), dtype=float32, value=-0.0}\n%b = Full() {shape=(), dtype=bool, value=False}\n"
+    printed = to_text(parse_text(text))
+    assert "{value=-0.0}" in printed
+    assert "{value=False}" in printed
+
+
 def test_elided_arrays_differ_but_do_not_parse() -> None:
     def text(value: float) -> str:
         s = Sketch()
@@ -141,6 +148,7 @@ HEAD = "lucid graph 1\ninputs %x\n%x : float32[2, 3] = Input()\n"
         (HEAD + "%y = Sum(%x) {axes=0}", "'axes' of ReduceAttrs cannot be 0"),
         (HEAD + "%y = Sum(%x) {axes=(0.5,)}", r"cannot be \(0.5,\)"),
         (HEAD + "%y = Sum(%x) {axes=(0,), keepdims=1}", "'keepdims' of ReduceAttrs cannot be 1"),
+        (HEAD + "%y = Sum(%x) {axes=(True,)}", r"cannot be \(True,\)"),
         (HEAD + "%y = Sum(%x) {axes=(0,), axes=(1,)}", "'axes' is given twice"),
         (HEAD + "%y = Sum(%x) {axes=(5,)}", r"Sum: axes \(5,\) do not fit"),
         (HEAD + "%y : float32[3] = Relu(%x)", r"node 'y' \(Relu\): .* float32\[3\], but float32\[2, 3\] follows"),

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ..errors import GraphError
-from .ir import Dag, Graph, Node, Origin, Value, nx
+from ..lazy import networkx as nx
+from .ir import Dag, Graph, Node, Origin, Value
 from .opdef import Attrs, OpDef
 from .types import TensorType
 

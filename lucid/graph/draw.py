@@ -276,6 +276,9 @@ def _scalar(node: Node) -> str | None:
 # ---------------------------------------------------------------- the picture
 
 
+_DEEPEST = 20  # boxes in boxes
+
+
 @dataclass
 class _Box:
     """A module: its own nodes and the modules inside."""
@@ -304,7 +307,9 @@ class _Drawing:
         self.ids = {name: f"n{i}" for i, name in enumerate(graph.order)}
         self.gradient = {name for name, node in graph.nodes() if is_gradient(name, node)}
         self.read = {Value(u, output) for u, _, output in graph.dag.edges(data="output")} | set(graph.results)
-        self.right: set[str] = set()  # parameters that stand to the right of what reads them
+        self.right: set[str] = set()  # sources that stand to the right of what reads them
+        self.stacks: dict[str, list[str]] = {}  # sources drawn as one, under the first one's name
+        self.stacked: set[str] = set()  # all but the first of each
         self.boxes = 0
 
     def lines(self, title: str | None) -> Iterator[str]:
@@ -351,12 +356,12 @@ class _Drawing:
         """Parts of the module path; a parameter lies with the module that owns it."""
         if node.op.name == "Parameter":
             label: str = node.attrs.name  # type: ignore[attr-defined]
-            return label.split(".")[:-1]
-        return node.origin.modules[0].split(".") if node.origin.modules and node.origin.modules[0] else []
+            return label.split(".")[:-1][:_DEEPEST]
+        return node.origin.modules[0].split(".")[:_DEEPEST] if node.origin.modules and node.origin.modules[0] else []
 
     def _box(self, box: _Box, around: str, indent: str) -> Iterator[str]:
         """A frame around a module of at least two things, and its content."""
-        framed = box.path not in ("", "∇") and len(box.nodes) + len(box.inner) > 1
+        framed = box.path not in ("", "∇") and len(box.nodes) + len(box.inner) > 1 and not self._scattered(box)
         inside = indent
         if framed:
             self.boxes += 1
@@ -369,17 +374,32 @@ class _Drawing:
                 f'style="rounded,filled"; color="{ink}"; fillcolor="{tint}"; penwidth=0.7; margin=9;'
             )
             around = box.path
+        rows = [row for name in box.nodes if (row := self._row(name, box))]
         for name in box.nodes:
-            yield inside + self._node(name, around)
-        for name in box.nodes:
-            beside = [v.node for v in self.graph.inputs_of(name) if self._beside(v.node, name, box)][:2]
-            if beside:
-                self.right.update(beside[1:])
-                yield f"{inside}{{rank=same; {'; '.join(self.ids[n] for n in (*beside, name))};}}"
+            if name not in self.stacked:
+                yield inside + self._node(name, around)
+        for row in rows:
+            yield f"{inside}{{rank=same; {'; '.join(self.ids[name] for name in row)};}}"
         for inner in box.inner.values():
             yield from self._box(inner, around, inside)
         if framed:
             yield f"{indent}}}"
+
+    def _scattered(self, box: _Box) -> bool:
+        """Whether a box holds unconnected calls of one module, which a frame would tear out of order."""
+        dag = self.graph.dag
+        calls = {name for name in box.nodes if dag.in_degree(name) and name not in self.gradient}
+        return not box.inner and len(calls) > 1 and not any(m in calls for n in calls for m in dag.successors(n))
+
+    def _row(self, name: str, box: _Box) -> list[str]:
+        """What stands beside a node: one of its own sources to the left, another to the right; more in a stack."""
+        beside = [v.node for v in self.graph.inputs_of(name) if self._beside(v.node, name, box)]
+        if len(beside) > 2 and not any(source in self.frames for source in beside):
+            self.stacks[beside[0]] = beside
+            self.stacked.update(beside[1:])
+            beside = beside[:1]
+        self.right.update(beside[1:2])
+        return [*beside[:2], name] if beside else []
 
     def _beside(self, name: str, user: str, box: _Box) -> bool:
         """Whether ``name`` is a parameter or saved value that only ``user`` reads, so that it may stand beside it."""
@@ -397,7 +417,12 @@ class _Drawing:
             look = Look(_LOOKS[kind].fill, _GRADIENT_INK)
         else:
             look = _LOOKS["gradient" if name in self.gradient else kind]
-        rows = self._rows(name, node, kind, around.removeprefix("∇ "))
+        stack = self.stacks.get(name, [name])
+        rows = [
+            row
+            for n in stack
+            for row in self._rows(n, self.graph.node(n), kind, around.removeprefix("∇ "), len(stack) > 1)
+        ]
         cells = "".join(f'<TR><TD ALIGN="CENTER">{row}</TD></TR>' for row in rows)
         label = f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{cells}</TABLE>>'
         options = [f"label={label}", f'fillcolor="{look.fill}"', f'color="{look.ink}"']
@@ -407,15 +432,17 @@ class _Drawing:
             options += ['style="filled"', "penwidth=0.6", 'margin="0.06,0.03"', "height=0.2"]
         if name in self.frames:
             options += [f"color={_quote(self.frames[name])}", "penwidth=3"]
-        options.append(f"tooltip={_quote(self._tooltip(name, node))}")
+        tip = "\n".join(self._tooltip(n, self.graph.node(n)) for n in stack)
+        options.append(f"tooltip={_quote(tip)}")
         return f"{self.ids[name]} [{', '.join(options)}];"
 
-    def _rows(self, name: str, node: Node, kind: str, around: str) -> list[str]:
+    def _rows(self, name: str, node: Node, kind: str, around: str, one_line: bool) -> list[str]:
         own = name.removeprefix(around + ".") if around else name
         if kind == "input" or kind == "parameter":
             rows = [f"<B>{_escape(own)}</B>" if kind == "input" else f'<FONT POINT-SIZE="9">{_escape(own)}</FONT>']
             dtype = f" {node.outputs[0].dtype.name}" if kind == "input" and node.outputs[0].dtype == float32 else ""
-            return [*rows, _small(_type_label(node.outputs[0]) + dtype)]
+            rows.append(_small(_type_label(node.outputs[0]) + dtype))
+            return ["&nbsp; ".join(rows)] if one_line else rows
         rows = [f"<B>{_escape(node.op.name)}</B>"]
         if own != snake_case(node.op.name):
             rows.append(_small(own, "#9aa1ad", 8))
@@ -432,7 +459,7 @@ class _Drawing:
     def _edges(self, name: str) -> Iterator[str]:
         node = self.graph.node(name)
         for slot, value in enumerate(self.graph.inputs_of(name)):
-            if value.node not in self.inlined:
+            if value.node not in self.inlined and value.node not in self.stacked:
                 tip = f"{value} → {_slot_name(node, slot)} of {name}"
                 yield self._edge(value, self.ids[name], tip, saved=name in self.gradient)
 

@@ -9,17 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
 from ..errors import GraphError, ShapeError
-from ..lazy import lazy_module
+from ..lazy import networkx as nx
 from .opdef import Attrs, OpDef
 from .types import TensorType
-
-if TYPE_CHECKING:
-    import networkx as nx
-else:
-    nx = lazy_module("networkx")
 
 Dag: TypeAlias = "nx.MultiDiGraph[str]"
 

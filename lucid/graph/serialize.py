@@ -21,10 +21,12 @@ from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
+from ..collector import collector_paused
 from ..errors import FileError, GraphError, LucidError
+from ..lazy import networkx as nx
 from .encode import ArrayTable, decode_attrs, encode_attrs, format_type, parse_type
 from .files import write_atomically
-from .ir import Dag, Graph, Node, Origin, Value, nx
+from .ir import Dag, Graph, Node, Origin, Value
 from .opdef import ConstArray, find_op
 from .types import DTYPES, DType, TensorType
 from .verify import verify
@@ -103,6 +105,7 @@ def _canonical(data: JSON) -> str:
     return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+@collector_paused()
 def _chunks(graphs: Mapping[str, Graph], arrays: Mapping[str, Array], extra: JSON) -> list[bytes | memoryview]:
     constants = ArrayTable()
     encoded = {}
@@ -235,6 +238,7 @@ class _Tensor:
     stop: int
 
 
+@collector_paused()
 def _read(file: BinaryIO, size: int, path: str) -> Archive:
     try:
         header, data_start = _read_header(file, size)

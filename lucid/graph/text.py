@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..errors import GraphError, LucidError
+from ..lazy import networkx as nx
 from .dims import SymDim
 from .encode import (
     array_from_base64,
@@ -39,7 +40,7 @@ from .encode import (
     parse_type,
     plain,
 )  # fmt: skip
-from .ir import Dag, Graph, Node, Origin, Value, nx
+from .ir import Dag, Graph, Node, Origin, Value
 from .opdef import Attrs, ConstArray, OpDef, TypeAttrs, find_op
 from .types import DTYPES, DType, TensorType, as_dtype
 from .verify import verify

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import GraphError
+from ..lazy import networkx as nx
 from .dims import SymDim
-from .ir import Dag, Graph, Node, Value, nx
+from .ir import Dag, Graph, Node, Value
 from .opdef import Attrs, find_op
 from .types import DTYPES, TensorType
 
@@ -125,7 +126,7 @@ def _input_types(dag: Dag, name: str) -> list[TensorType]:
                 )
             found[slot] = outputs[output]
             count += 1
-    if count != len(found) or any(slot not in found for slot in range(count)):
+    if any(slot not in found for slot in range(count)):
         slots = sorted(slot for edges in dag.pred[name].values() for slot in edges)
         raise GraphError(
             f"{describe(name, node)}: its edges fill the input slots {slots}; "

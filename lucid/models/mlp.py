@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from ..nn import Dropout, Flatten, Linear, Module, ReLU, Sequential
 
@@ -18,7 +19,7 @@ def mlp(sizes: Sequence[int], *, dropout: float = 0.0) -> Sequential:
         Probability to drop after each hidden layer; no such layers when 0.
     """
     layers: list[Module] = [Flatten()]
-    for i, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (before, after) in enumerate(pairwise(sizes)):
         if i:
             layers.append(ReLU())
             if dropout:

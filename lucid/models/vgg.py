@@ -81,7 +81,8 @@ class VGG(Module):
         for module in self.modules():
             if isinstance(module, Conv2d):
                 init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                init.zeros_(module.bias)
+                if module.bias is not None:
+                    init.zeros_(module.bias)
 
     def forward(self, x: Any) -> Any:
         return self.classifier(self.flatten(self.avgpool(self.features(x))))

@@ -20,8 +20,8 @@ from .container import ModuleDict as ModuleDict
 from .container import ModuleList as ModuleList
 from .container import ParameterList as ParameterList
 from .container import Sequential as Sequential
-from .conv import Conv2d as Conv2d
 from .conv import Conv2D as Conv2D
+from .conv import Conv2d as Conv2d
 from .conv import ConvTranspose2d as ConvTranspose2d
 from .dropout import Dropout as Dropout
 from .dropout import Dropout2d as Dropout2d

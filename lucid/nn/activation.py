@@ -7,7 +7,7 @@ from typing import Any
 from ..errors import OptionError
 from . import functional as F
 from .checks import choice, real, size
-from .init import blank, constant_
+from .init import constant_
 from .module import Module, Parameter
 
 
@@ -70,7 +70,7 @@ class PReLU(Module):
         super().__init__()
         self.num_parameters = size(self, "num_parameters", num_parameters)
         self.init = real(self, "init", init)
-        self.weight = Parameter(blank((num_parameters,), dtype))
+        self.weight = Parameter.blank((num_parameters,), dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

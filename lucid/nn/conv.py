@@ -40,8 +40,8 @@ class _Conv2d(Module):
         divides(self, "groups", self.groups, in_channels=self.in_channels, out_channels=self.out_channels)
         first, second = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         shape = (first, second // self.groups, *self.kernel_size)
-        self.weight = Parameter(init.blank(shape, dtype))
-        self.bias = Parameter(init.blank((out_channels,), dtype)) if flag(self, "bias", bias) else None
+        self.weight = Parameter.blank(shape, dtype)
+        self.bias = Parameter.blank((out_channels,), dtype) if flag(self, "bias", bias) else None
         self.reset_parameters()
 
     def _padding(self, padding: Any) -> Any:

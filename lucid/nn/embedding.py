@@ -43,7 +43,7 @@ class Embedding(Module):
                 raise OptionError(f"Embedding: padding_idx {row} is out of range for {num_embeddings} rows")
             padding_idx = row % num_embeddings
         self.padding_idx = padding_idx
-        self.weight = Parameter(init.blank((num_embeddings, embedding_dim), dtype))
+        self.weight = Parameter.blank((num_embeddings, embedding_dim), dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -67,7 +67,7 @@ def prelu(x: Any, weight: Any) -> Any:
     count = weight.type.shape[0] if weight.type.rank == 1 else None
     channels = x.type.shape[1] if x.type.rank > 1 else 1
     if count not in (1, channels):
-        raise ShapeError(f"prelu: the weight {weight.type} has neither one element nor one for each channel of {x.type}")
+        raise ShapeError(f"prelu: the weight {weight.type} has neither one element nor one per channel of {x.type}")
     if count != 1:
         weight = weight.reshape(count, *(1,) * (x.type.rank - 2))
     return where(x > 0, x, weight * x)

@@ -8,19 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import DTypeError, OptionError, ShapeError
-from ..graph.types import as_dtype, is_float
+from ..graph.types import is_float
 from ..runtime import rng
 from ..tensor import Tensor
 
 Array = np.ndarray[Any, Any]
-
-
-def blank(shape: tuple[int, ...], dtype: object) -> Array:
-    """An array for a parameter that an initialiser will fill."""
-    wanted = as_dtype(dtype)
-    if not is_float(wanted):
-        raise DTypeError(f"parameters are floating-point, not {wanted.name}")
-    return np.zeros(shape, wanted)
 
 
 def _check(name: str, tensor: object, rank: int = 0) -> Tensor:
@@ -39,7 +31,8 @@ def _generator() -> np.random.Generator:
 
 
 def _normal(tensor: Tensor) -> Array:
-    return _generator().standard_normal(tensor.shape, dtype=tensor.dtype)  # type: ignore[call-overload,no-any-return]
+    generator: Any = _generator()
+    return np.asarray(generator.standard_normal(tensor.shape, dtype=tensor.dtype))
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
@@ -47,8 +40,11 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     _check("uniform_", tensor)
     if not a <= b:
         raise OptionError(f"uniform_: a must not exceed b, got {a} and {b}")
-    unit = _generator().random(tensor.shape, dtype=tensor.dtype)  # type: ignore[call-overload]
-    return tensor.copy_(unit * (b - a) + a)
+    generator: Any = _generator()
+    values = np.asarray(generator.random(tensor.shape, dtype=tensor.dtype))
+    values *= b - a
+    values += a
+    return tensor.copy_(values)
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
@@ -56,7 +52,10 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     _check("normal_", tensor)
     if not std >= 0:
         raise OptionError(f"normal_: std must not be negative, got {std}")
-    return tensor.copy_(_normal(tensor) * std + mean)
+    values = _normal(tensor)
+    values *= std
+    values += mean
+    return tensor.copy_(values)
 
 
 def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Tensor:

@@ -35,8 +35,8 @@ class Linear(Module):
         super().__init__()
         self.in_features = size(self, "in_features", in_features)
         self.out_features = size(self, "out_features", out_features)
-        self.weight = Parameter(init.blank((out_features, in_features), dtype))
-        self.bias = Parameter(init.blank((out_features,), dtype)) if flag(self, "bias", bias) else None
+        self.weight = Parameter.blank((out_features, in_features), dtype)
+        self.bias = Parameter.blank((out_features,), dtype) if flag(self, "bias", bias) else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -26,6 +26,16 @@ class Parameter(Tensor):
     def __init__(self, data: Any, requires_grad: bool = True, dtype: object = None) -> None:
         super().__init__(data, requires_grad=requires_grad, dtype=dtype)
 
+    @classmethod
+    def blank(cls, shape: tuple[int, ...], dtype: object) -> Parameter:
+        """Zeros that an initialiser will fill."""
+        wanted = as_dtype(dtype)
+        if not is_float(wanted):
+            raise DTypeError(f"parameters are floating-point, not {wanted.name}")
+        parameter = cls.__new__(cls)
+        parameter._set(np.zeros(shape, wanted), requires_grad=True)
+        return parameter
+
 
 class Handle:
     """Returned when a hook is registered; ``remove()`` takes the hook away."""
@@ -71,10 +81,11 @@ class Module:
         if isinstance(value, TracedTensor):
             self._set_traced(name, value)
             return
-        for table, kind in ((self._parameters, Parameter), (self._modules, Module)):
+        tables: tuple[tuple[dict[str, Any], type], ...] = ((self._parameters, Parameter), (self._modules, Module))
+        for table, kind in tables:
             if isinstance(value, kind):
                 self._forget(name, keep=table)
-                table[name] = value  # type: ignore[index]
+                table[name] = value
                 break
             if name in table:
                 if value is not None:
@@ -82,7 +93,7 @@ class Module:
                         f"{type(self).__name__}: {name!r} is a {kind.__name__} and cannot become a "
                         f"{type(value).__name__}; assign a {kind.__name__}, write into it with copy_(), or delete it"
                     )
-                table[name] = None  # type: ignore[index]
+                table[name] = None
                 break
         else:
             if name in self._buffers and (value is None or isinstance(value, Tensor)):
@@ -115,11 +126,12 @@ class Module:
         clock.structure.tick()
 
     def _forget(self, name: str, keep: object = None) -> bool:
-        """Remove what stands under a name, except from ``keep``, where a new entry shall take its place in the order."""
+        """Remove what stands under a name, except from ``keep``: a new entry there takes the old one's place."""
         found = False
-        for table in (self._parameters, self._buffers, self._modules, self.__dict__):
+        tables: tuple[dict[str, Any], ...] = (self._parameters, self._buffers, self._modules, self.__dict__)
+        for table in tables:
             if name in table and table is not keep:
-                del table[name]  # type: ignore[attr-defined]
+                del table[name]
                 found = True
         return found
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import OptionError, ShapeError
+from ..graph.types import as_dtype
 from ..tensor import Tensor
 from . import functional as F
 from . import init
@@ -37,11 +38,11 @@ class _ChannelNorm(Module):
         self.affine = flag(self, "affine", affine)
         self.track_running_stats = flag(self, "track_running_stats", track_running_stats)
         shape = (self.num_features,)
-        self.weight = Parameter(init.blank(shape, dtype)) if affine else None
-        self.bias = Parameter(init.blank(shape, dtype)) if affine else None
+        self.weight = Parameter.blank(shape, dtype) if affine else None
+        self.bias = Parameter.blank(shape, dtype) if affine else None
         tracked = self.track_running_stats
-        self.register_buffer("running_mean", Tensor(init.blank(shape, dtype)) if tracked else None)
-        self.register_buffer("running_var", Tensor(init.blank(shape, dtype)) if tracked else None)
+        self.register_buffer("running_mean", Tensor(np.zeros(shape, as_dtype(dtype))) if tracked else None)
+        self.register_buffer("running_var", Tensor(np.zeros(shape, as_dtype(dtype))) if tracked else None)
         self.register_buffer("num_batches_tracked", Tensor(np.zeros((), np.int64)) if tracked else None)
         self.reset_parameters()
 
@@ -55,7 +56,7 @@ class _ChannelNorm(Module):
     def reset_parameters(self) -> None:
         """Scale by one, shift by nothing, forget the statistics."""
         self.reset_running_stats()
-        if self.affine:
+        if self.weight is not None and self.bias is not None:
             init.ones_(self.weight)
             init.zeros_(self.bias)
 
@@ -155,8 +156,7 @@ class InstanceNorm2d(_ChannelNorm):
         dtype: object = "float32",
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype)
-        if momentum is None:
-            raise OptionError("InstanceNorm2d: momentum is a number, got None")
+        self.momentum: float = real(self, "momentum", momentum, 0.0, 1.0)
 
     def forward(self, x: Any) -> Any:
         self._check_input(x)
@@ -197,8 +197,8 @@ class LayerNorm(Module):
         self.eps = real(self, "eps", eps, 0.0)
         self.elementwise_affine = flag(self, "elementwise_affine", elementwise_affine)
         shifted = flag(self, "bias", bias) and elementwise_affine
-        self.weight = Parameter(init.blank(self.normalized_shape, dtype)) if elementwise_affine else None
-        self.bias = Parameter(init.blank(self.normalized_shape, dtype)) if shifted else None
+        self.weight = Parameter.blank(self.normalized_shape, dtype) if elementwise_affine else None
+        self.bias = Parameter.blank(self.normalized_shape, dtype) if shifted else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -245,13 +245,13 @@ class GroupNorm(Module):
         divides(self, "num_groups", self.num_groups, num_channels=self.num_channels)
         self.eps = real(self, "eps", eps, 0.0)
         self.affine = flag(self, "affine", affine)
-        self.weight = Parameter(init.blank((num_channels,), dtype)) if affine else None
-        self.bias = Parameter(init.blank((num_channels,), dtype)) if affine else None
+        self.weight = Parameter.blank((num_channels,), dtype) if affine else None
+        self.bias = Parameter.blank((num_channels,), dtype) if affine else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Scale by one, shift by nothing."""
-        if self.affine:
+        if self.weight is not None and self.bias is not None:
             init.ones_(self.weight)
             init.zeros_(self.bias)
 

@@ -129,7 +129,7 @@ class AvgPool2d(Module):
 
 
 class _AdaptivePool2d(Module):
-    def __init__(self, output_size: int | None | tuple[int | None, int | None]) -> None:
+    def __init__(self, output_size: int | tuple[int | None, int | None] | None) -> None:
         super().__init__()
         pair = tuple(output_size) if isinstance(output_size, tuple | list) else (output_size, output_size)
         if len(pair) != 2:
@@ -156,7 +156,7 @@ class AdaptiveMaxPool2d(_AdaptivePool2d):
     """
 
     def __init__(
-        self, output_size: int | None | tuple[int | None, int | None], return_indices: bool = False
+        self, output_size: int | tuple[int | None, int | None] | None, return_indices: bool = False
     ) -> None:
         super().__init__(output_size)
         self.return_indices = flag(self, "return_indices", return_indices)

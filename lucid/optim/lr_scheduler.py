@@ -79,7 +79,7 @@ class LRScheduler(ABC):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimiser and functions."""
-        return {k: v for k, v in self.__dict__.items() if k != "optimizer" and not callable(v)}
+        return {k: v for k, v in self.__dict__.items() if k not in ("optimizer", "_functions")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` gave."""
@@ -102,11 +102,11 @@ class LambdaLR(LRScheduler):
         functions = [lr_lambda] * count if callable(lr_lambda) else list(lr_lambda)
         if len(functions) != count:
             raise OptionError(f"LambdaLR: {len(functions)} functions for {count} groups")
-        self._factor = lambda index, epoch: functions[index](epoch)
+        self._functions = functions
         super().__init__(optimizer, last_epoch)
 
     def rate(self, lr: float, base: float, index: int) -> float:
-        return base * self._factor(index, self.last_epoch)
+        return base * self._functions[index](self.last_epoch)
 
 
 class StepLR(LRScheduler):
@@ -132,7 +132,7 @@ class MultiStepLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def rate(self, lr: float, base: float, index: int) -> float:
-        return lr * self.gamma ** self.milestones[self.last_epoch]  # type: ignore[no-any-return]
+        return lr * self.gamma ** self.milestones[self.last_epoch]
 
 
 class ExponentialLR(LRScheduler):

@@ -160,11 +160,11 @@ class Optimizer(ABC):
         if closure is not None:
             with set_grad_enabled(True):
                 loss = closure()
-        work = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
-        for group, p in work:
-            self._check_gradient(p)
         for group in self.param_groups:
             self.check(group)
+            for p in group["params"]:
+                if p.grad is not None:
+                    self._check_gradient(p)
         with no_grad():
             for group in self.param_groups:
                 self._step_group(group)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..collector import collector_paused
 from ..errors import GradientError, GraphError
 from ..graph.builder import Builder, reachable
 from ..graph.ir import Graph, Node, Value
@@ -151,6 +152,7 @@ class Joint:
     wanted: tuple[str, ...]
 
 
+@collector_paused()
 def differentiate(graph: Graph, wanted: Sequence[str]) -> Joint:
     """Add to ``graph`` the gradients of its outputs with respect to the named inputs and parameters.
 
@@ -189,6 +191,7 @@ class Partition:
     kept: tuple[tuple[str, int], ...]
 
 
+@collector_paused()
 def partition(joint: Joint) -> Partition:
     """Cut a joint graph into what the outputs need, and the rest.
 

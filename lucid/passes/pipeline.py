@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
+from ..collector import collector_paused
+from ..collector import collector_paused
 from ..errors import PassError
 from ..graph.ir import Graph, Node
 from ..graph.verify import verify as verify_graph
@@ -78,6 +80,8 @@ def clean_up(graph: Graph, evaluate: Evaluate, options: SimplifyOptions) -> Grap
     return fixed_point(step, graph, label="clean_up")
 
 
+@collector_paused()
+@collector_paused()
 def run_passes(
     graph: Graph, passes: Sequence[Pass], *, observe: Observer | None = None, verify: bool = True
 ) -> Graph:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from ..collector import collector_paused
 from ..errors import PassError
 from ..graph.builder import Builder, snake_case
 from ..graph.ir import Graph, Node, Origin, Value
@@ -249,6 +250,7 @@ class Overlay(Builder):
         return name
 
 
+@collector_paused()
 def rebuild(graph: Graph, rule: Rule, label: str) -> Graph:
     """Walk the nodes in order and let ``rule`` replace them; linear in the size of the graph.
 

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from ..collector import collector_paused
 from .emitter import Operand, Phase
 from .plan import Plan, Step
 
@@ -73,6 +74,7 @@ class Source:
     nodes: dict[int, str]
     filename: str
 
+    @collector_paused()
     def load(self) -> dict[str, Any]:
         """Execute the definitions; the result maps names to functions."""
         scope = dict(self.namespace)
@@ -143,6 +145,7 @@ def _allocate(operand: Operand, names: Any) -> str:
     return f"{operand} = {made}{back}"
 
 
+@collector_paused()
 def generate(plan: Plan, marks: list[tuple[str, float]] | None = None) -> Source:
     """The program of a plan.
 

@@ -52,9 +52,7 @@ def intervals(steps: Sequence[Step], results: Iterable[Operand]) -> list[Interva
     blocks: dict[Operand, Interval] = {}
     order: list[Interval] = []
     for index, step in enumerate(steps):
-        for y in (*step.outs, *step.buffers):
-            if y is None or not in_arena(y):
-                continue
+        for y in (operand for operand in (*step.outs, *step.buffers) if operand is not None and in_arena(operand)):
             stop = max(index, last.get(y, index))
             donor = _donor(step, y, index, last, blocks)
             if donor is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from ..collector import collector_paused
 from ..errors import GraphError
 from ..graph.ir import Graph, Node, Value
 from ..graph.ops.source import CONSTANT, INPUT, PARAMETER
@@ -93,6 +94,7 @@ class Plan:
         return "\n".join(lines)
 
 
+@collector_paused()
 def make_plan(graph: Graph, *, threads: int = 1, exact: bool = False) -> Plan:
     """Plan a concrete graph.
 
@@ -150,7 +152,8 @@ class _Planner:
                 continue
             direct = value in self.results and type_.order is None
             phase = Phase.STATE if fixed else Phase.CALL if direct else Phase.ARENA
-            label = name if i == 0 else f"{name}_{(node.op.outputs or ())[i : i + 1] and node.op.outputs[i] or i}"
+            names = node.op.outputs or ()
+            label = name if i == 0 else f"{name}_{names[i] if i < len(names) else i}"
             self.table[value] = operand = Operand(self.plan.names.fresh(label), type_, phase)
             outs.append(operand)
         chosen = choose(node, tuple(x.type for x in ins), exact=self.exact)

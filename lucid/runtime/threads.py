@@ -16,9 +16,7 @@ from threading import Lock, local
 from typing import Any
 
 from ..errors import OptionError
-from ..lazy import lazy_module
-
-threadpoolctl = lazy_module("threadpoolctl")
+from ..lazy import threadpoolctl
 
 
 def available_cores() -> int:

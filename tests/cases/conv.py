@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from lucid.graph.opdef import NoAttrs, apply
 from lucid.graph.ops import conv
 from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs

@@ -50,7 +50,8 @@ def _avg(name: str, shape: tuple[int, ...], *args: Any, **options: Any) -> Case:
 def _adaptive(kind: str, shape: tuple[int, ...], size: Any) -> Case:
     function = {"avg": avgpool.adaptive_avg_pool2d, "max": avgpool.adaptive_max_pool2d}[kind]
     ops = {"avg": ("AdaptiveAvgPool2d", "AdaptiveAvgPool2dGrad"), "max": ("AdaptiveArgMax2d",)}[kind]
-    even = size is None or all(s is None or d % s == 0 for d, s in zip(shape[-2:], np.broadcast_to(size, 2), strict=True))
+    wanted = size if isinstance(size, tuple) else (size, size)
+    even = all(s is None or d % s == 0 for d, s in zip(shape[-2:], wanted, strict=True))
     name = "x".join(map(str, shape)) + "-to-" + str(size).replace(" ", "")
     return Case(
         f"adaptive_{kind}_pool2d-{name}",

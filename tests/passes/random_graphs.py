@@ -19,8 +19,9 @@ from .helpers import trace
 
 UNARY: list[Callable[[Any], Any]] = [
     lambda x: -x, lambda x: x.abs(), lambda x: x.tanh(), lambda x: x.sigmoid(), lambda x: x.relu(), lambda x: x.sin(),
-    lambda x: x.clip(-1, 1), lambda x: x.floor(), ew.gelu, ew.leaky_relu, lambda x: x * 1, lambda x: x - 0, lambda x: x + 0,
-    lambda x: x**2, lambda x: x.double().float(), stop_gradient, lambda x: x.reshape(-1).reshape(x.shape),
+    lambda x: x.clip(-1, 1), lambda x: x.floor(), ew.gelu, ew.leaky_relu, lambda x: x * 1,
+    lambda x: x - 0, lambda x: x + 0, lambda x: x**2,
+    lambda x: x.double().float(), stop_gradient, lambda x: x.reshape(-1).reshape(x.shape),
     lambda x: ew.where(x > 0, x, -x),
     lambda x: x * constant(x, np.float32(0.5)), lambda x: x + full(x, 2.0, (1,)).exp(),
 ]  # fmt: skip

@@ -52,8 +52,11 @@ def test_what_is_read_outside_stays_outside() -> None:
     before = trace(lambda x: ((e := x.exp().sin()), (e + 1).cos(), (e + 2).sum(0)), (3, 4))
     after = fuse_elementwise(before)
     assert show(after) == [
-        "sin = FusedElementwise(x0)", "cos = FusedElementwise(sin, full)", "add_1 = Add(sin, full_1)", "sum = Sum(add_1)"
-    ]  # fmt: skip
+        "sin = FusedElementwise(x0)",
+        "cos = FusedElementwise(sin, full)",
+        "add_1 = Add(sin, full_1)",
+        "sum = Sum(add_1)",
+    ]
     assert_same(before, after)
 
 

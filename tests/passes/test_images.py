@@ -93,7 +93,9 @@ INF = -math.inf
 
 SINKS: dict[str, tuple[Callable[[Any, Any], Any], list[str]]] = {
     "relu": (lambda x, b: max_pool2d(x.relu(), 2, 2), ["MaxPool2d", "Relu"]),
-    "bias-relu": (lambda x, b: max_pool2d((x + b.reshape(3, 1, 1)).relu(), 2, 2), ["Reshape", "MaxPool2d", "Add", "Relu"]),
+    "bias-relu": (
+        lambda x, b: max_pool2d((x + b.reshape(3, 1, 1)).relu(), 2, 2), ["Reshape", "MaxPool2d", "Add", "Relu"]
+    ),
     "bias-first": (lambda x, b: max_pool2d(b.reshape(1, 3, 1, 1) + x, 2, 2), ["Reshape", "MaxPool2d", "Add"]),
     "minus-bias": (lambda x, b: max_pool2d(x - b.reshape(3, 1, 1), 2, 2), ["Reshape", "MaxPool2d", "Sub"]),
     "number": (lambda x, b: max_pool2d(x + 1, 2, 2), ["MaxPool2d", "Add"]),

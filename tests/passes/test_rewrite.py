@@ -8,9 +8,9 @@ import pytest
 
 from lucid.errors import PassError
 from lucid.graph.ir import Graph
+from lucid.graph.opdef import apply
 from lucid.graph.ops import elementwise as ew
 from lucid.graph.ops.shape import CONCAT, AxisAttrs
-from lucid.graph.opdef import apply
 from lucid.graph.trace import Symbol
 from lucid.passes.rewrite import Site, fixed_point, rebuild
 
@@ -28,7 +28,7 @@ def drop_double_negation(graph: Graph) -> Graph:
 
 
 def test_replacement_prunes_what_it_makes_unneeded() -> None:
-    before = trace(lambda x: (-(-x)).exp(), (3,))
+    before = trace(lambda x: x.neg().neg().exp(), (3,))
     after = drop_double_negation(before)
     assert show(before) == ["neg = Neg(x0)", "neg_1 = Neg(neg)", "exp = Exp(neg_1)"]
     assert show(after) == ["exp = Exp(x0)"]
@@ -115,7 +115,7 @@ def test_an_error_in_a_rule_keeps_its_cause() -> None:
 
 
 def test_updates_are_rewritten_too() -> None:
-    before = trace(lambda x, w: -(-(x + w)), (3,), w=(3,))
+    before = trace(lambda x, w: (x + w).neg().neg(), (3,), w=(3,))
     before = Graph(before.dag, before.inputs, before.outputs, (("w", before.outputs[0]),))
     after = drop_double_negation(before)
     assert after.updates == (("w", after.outputs[0]),)
@@ -144,7 +144,7 @@ def test_a_long_chain_and_a_wide_fan_need_no_recursion() -> None:
         return x
 
     def wide(x: Any) -> Any:
-        return apply(CONCAT, AxisAttrs(0), *(-(-x) for _ in range(3000)))
+        return apply(CONCAT, AxisAttrs(0), *(x.neg().neg() for _ in range(3000)))
 
     assert len(drop_double_negation(trace(long, (1,)))) == 5003
     assert len(drop_double_negation(trace(wide, (1,)))) == 2

@@ -67,10 +67,10 @@ def twin(module: nn.Module) -> tn.Module:
 MODELS: list[tuple[str, Callable[[], nn.Module], tuple[int, ...]]] = [
     ("lenet5", models.lenet5, (3, 1, 28, 28)),
     ("mlp", lambda: models.mlp((6, 5, 4)), (3, 2, 3)),
-    ("vgg11", lambda: models.vgg11(10, small=True, batch_norm=True), (3, 3, 32, 32)),
-    ("resnet18", lambda: models.resnet18(10), (3, 3, 40, 33)),
-    ("resnet50", lambda: models.resnet50(10), (2, 3, 40, 33)),
-    ("mobilenet", lambda: models.mobilenet_v1(10, width=0.25), (3, 3, 64, 64)),
+    ("vgg", lambda: models.VGG((1, 1, 1, 1, 1), 10, batch_norm=True, small=True), (3, 3, 32, 32)),
+    ("resnet", lambda: models.ResNet(BasicBlock, (2, 1, 1, 1), 10), (3, 3, 40, 33)),
+    ("resnet-bottleneck", lambda: models.ResNet(Bottleneck, (1, 1, 1, 1), 10), (3, 3, 40, 33)),
+    ("mobilenet", lambda: models.mobilenet_v1(10, width=0.25), (3, 3, 40, 40)),
 ]
 
 
@@ -89,7 +89,7 @@ def pair(build: Callable[[], nn.Module], dtype: str) -> tuple[nn.Module, tn.Modu
 def close(ours: Any, theirs: torch.Tensor, what: str, rtol: float = 1e-9) -> None:
     wanted = theirs.detach().numpy()
     np.testing.assert_allclose(
-        np.asarray(ours), wanted, rtol=0, atol=rtol * max(float(np.abs(wanted).max(initial=0)), 1e-6), err_msg=what
+        np.asarray(ours), wanted, rtol=0, atol=rtol * max(float(np.abs(wanted).max(initial=0)), 1e-3), err_msg=what
     )
 
 
@@ -130,7 +130,8 @@ def test_training_goes_the_same_way() -> None:
         x, labels = rng.standard_normal((8, 1, 28, 28)), rng.integers(0, 10, 8)
         a.zero_grad()
         b.zero_grad()
-        value, wanted = loss(ours(Tensor(x)), Tensor(labels)), expected(theirs(torch.from_numpy(x)), torch.from_numpy(labels))
+        value = loss(ours(Tensor(x)), Tensor(labels))
+        wanted = expected(theirs(torch.from_numpy(x)), torch.from_numpy(labels))
         assert value.item() == pytest.approx(wanted.item(), rel=1e-10)
         value.backward()
         wanted.backward()

@@ -24,6 +24,9 @@ def images(*shape: int) -> Callable[[np.random.Generator, str], tuple[Array, ...
     return lambda rng, dtype: (rng.standard_normal(shape).astype(dtype),)
 
 
+MAPS = images(2, 4, 9, 8)
+
+
 @dataclass(frozen=True)
 class Layer:
     """The same layer in both worlds; ``theirs`` is built from the module ``torch.nn``."""
@@ -31,7 +34,7 @@ class Layer:
     name: str
     ours: Callable[[], nn.Module]
     theirs: Callable[[], tn.Module]
-    make: Callable[[np.random.Generator, str], tuple[Array, ...]] = images(2, 4, 9, 8)
+    make: Callable[[np.random.Generator, str], tuple[Array, ...]] = MAPS
     same_repr: bool = True  # False where an argument is only ours or only theirs, or pairs are kept as such
 
 
@@ -59,7 +62,7 @@ def max_pool(name: str, kernel: Any, stride: Any = None, padding: Any = 0, **kwa
     )
 
 
-def same(name: str, *args: Any, make: Any = images(2, 4, 9, 8), **kwargs: Any) -> Layer:
+def same(name: str, *args: Any, make: Any = MAPS, **kwargs: Any) -> Layer:
     same_repr = not any(word in name for word in ("Pool", "Norm", "Dropout")) or name == "LayerNorm"
     label = f"{name}-{'-'.join(map(str, [*args, *(f'{k}={v}' for k, v in kwargs.items())]))}".rstrip("-")
     return Layer(

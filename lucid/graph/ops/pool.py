@@ -129,13 +129,17 @@ def _pool_gradient(c: GradContext) -> list[Any]:
     return [apply(MAX_POOL_GRAD, MaxPoolGradAttrs(c.attrs, height, width), c.dy, c.outputs[1])]
 
 
+def _grad_gradient(c: GradContext) -> list[Any]:
+    return [apply(MAX_POOL_GATHER, c.attrs, c.dy, c.inputs[1]), None]
+
+
 MAX_POOL = register(OpDef("MaxPool2d", _pool_infer, _pool_gradient, attrs=MaxPoolAttrs, outputs=("y", "index")))
 #: Sends each element of ``dy`` to the element that won its window; padding's share goes nowhere.
 MAX_POOL_GRAD = register(
     OpDef(
         "MaxPool2dGrad",
         _grad_infer,
-        lambda c: [apply(MAX_POOL_GATHER, c.attrs, c.dy, c.inputs[1]), None],
+        _grad_gradient,
         attrs=MaxPoolGradAttrs,
         inputs=("dy", "index"),
         outputs=("dx",),

@@ -48,7 +48,7 @@ def _dropout_infer(attrs: DropoutAttrs, x: TensorType, key: TensorType) -> Tenso
 
 
 def _dropout_gradient(c: GradContext) -> list[Any]:
-    return [apply(DROPOUT, c.attrs, c.dy, random_key(c.dy)), None]  # the same key, so the same elements
+    return [apply(DROPOUT, c.attrs, c.dy, c.inputs[1]), None]  # the same key, so the same elements
 
 
 RANDOM_KEY = register(OpDef("RandomKey", lambda a: _KEY, NO_GRADIENT, inputs=(), outputs=("key",), pure=False))

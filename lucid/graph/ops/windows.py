@@ -59,7 +59,7 @@ def count_windows(
         size, before, after = x.shape[2 + axis], padding[axis], padding[2 + axis]
         count = window_count(size, kernel[axis], stride[axis], before, after, dilation[axis], ceil_mode)
         extent = dilation[axis] * (kernel[axis] - 1) + 1
-        if isinstance(count, int) and count < 1 or size == 0:
+        if (isinstance(count, int) and count < 1) or size == 0:
             side = ("height", "width")[axis]
             raise ShapeError(
                 f"{op}: a window of {extent} (kernel {kernel[axis]}, dilation {dilation[axis]}) is larger than the "

@@ -8,6 +8,7 @@ from ...graph.types import TensorType
 from ..emitter import Emitter, Operand
 from ..registry import kernel
 from .conv_blocks import (
+    BLOCK_BYTES,
     Conv,
     bind_bias,
     bind_outputs,
@@ -33,13 +34,11 @@ def _flops(node: Node, inputs: tuple[TensorType, ...]) -> float:
 
 
 def im2col_cost(node: Node, inputs: tuple[TensorType, ...]) -> float:
-    w, y = inputs[1].concrete, node.outputs[0]
-    gathered = y.concrete[0] * y.concrete[2] * y.concrete[3] * w[1] * w[2] * w[3] * node.attrs.groups  # type: ignore[attr-defined]
-    return (
-        _flops(node, inputs) / FLOPS
-        + gathered * y.dtype.itemsize / BYTES
-        + 5 * CALL * node.attrs.groups * (1 + gathered * y.dtype.itemsize // (1 << 19))  # type: ignore[attr-defined]
-    )
+    w, (n, _, rows, cols) = inputs[1].concrete, node.outputs[0].concrete
+    groups: int = node.attrs.groups  # type: ignore[attr-defined]
+    gathered = n * rows * cols * w[1] * w[2] * w[3] * groups * inputs[0].dtype.itemsize
+    calls = 5 * groups * (1 + gathered // BLOCK_BYTES)
+    return _flops(node, inputs) / FLOPS + gathered / BYTES + CALL * calls
 
 
 @kernel(CONV, lowering="im2col", cost=im2col_cost)
@@ -92,7 +91,8 @@ def pointwise(k: Emitter) -> None:
     x, w, *bias = k.ins
     (y,) = k.outs
     n, outputs, rows, cols = y.shape
-    channels, pixels, down, right = x.shape[1], rows * cols, *k.attrs.stride
+    channels, pixels = x.shape[1], rows * cols
+    down, right = k.attrs.stride
     x_last, y_last = channels_last(x), channels_last(y)
     if (down, right) != (1, 1):
         shape = (n, rows, cols, channels) if x_last else (n, channels, rows, cols)
@@ -105,7 +105,8 @@ def pointwise(k: Emitter) -> None:
     matrix = k.view(w, f"{w}.reshape({outputs}, {channels})", (outputs, channels), label="matrix")
     if x_last and y_last:
         a = k.view(x, f"{source}.reshape({n * pixels}, {channels})", (n * pixels, channels), label="pixels")
-        out = k.view(y, f"{y}.transpose(0, 2, 3, 1).reshape({n * pixels}, {outputs})", (n * pixels, outputs), label="out")
+        flat = (n * pixels, outputs)
+        out = k.view(y, f"{y}.transpose(0, 2, 3, 1).reshape({flat})", flat, label="out")
     else:
         shape3 = (n, pixels, channels) if x_last else (n, channels, pixels)
         turn = ".transpose(0, 2, 1)" if x_last != y_last else ""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ...graph.ops.conv import ConvAttrs
@@ -264,7 +263,6 @@ def bind_bias(conv: Conv, work: Sequence[Sequence[Any]], bias: Any, last: bool) 
     return [[shaped[part[4]] for part in mine] for mine in work]
 
 
-def working_set(conv: Conv, dtype: DType, threads: int, *, rows: int | None = None, per_row: int = 0) -> list[list[Part]]:
-    """All parts, dealt to the workers."""
-    rows = conv.rows.count if rows is None else rows
-    return deal(split(conv, rows, per_row or conv.cols.count, np.dtype(dtype).itemsize), threads)
+def working_set(conv: Conv, dtype: DType, threads: int) -> list[list[Part]]:
+    """All parts of the output, dealt to the workers."""
+    return deal(split(conv, conv.rows.count, conv.cols.count, dtype.itemsize), threads)

@@ -24,6 +24,7 @@ from .conv_blocks import (
     emit_windows,
     pack_weights,
     split,
+    working_set,
 )
 from .pool import lowest, padding_steps, pooling_axes, window_steps
 from .windows import Axis, Block, bind, channels_last, deal, image_scratch, over_blocks, recheck
@@ -33,33 +34,35 @@ from .windows import Axis, Block, bind, channels_last, deal, image_scratch, over
 class Activation:
     """What the activation's kernel wrote for one block.
 
-    ``in_place`` tells whether it may write over what it reads; ``any_shape`` whether its lines fit a block
-    of any shape.
+    ``in_place`` tells whether it may write over what it reads, ``buffers`` what it needs as working memory.
+    With none its lines fit a block of any shape.
     """
 
     lines: tuple[str, ...]
     in_place: bool
-    any_shape: bool
+    buffers: tuple[Operand, ...]
     monotone: bool
 
+    @property
+    def anywhere(self) -> bool:
+        """It can run on any part of an array, in place."""
+        return self.in_place and not self.buffers
 
-def _activation(k: Emitter, a: ConvPoolAttrs, dtype: Any, shape: tuple[int, ...], source: str, target: str) -> Activation | None:
+
+def _activation(k: Emitter, dtype: Any, shape: tuple[int, ...], source: str, target: str) -> Activation | None:
     """Run the activation's kernel on the loop variables ``source`` and ``target``."""
-    op = activation_op(a)
+    op = activation_op(k.attrs)
     if op is None:
         return None
     type_ = TensorType(shape, dtype)
-    node = Node(op, a.activation_attrs, (type_,))
+    node = Node(op, k.attrs.activation_attrs, (type_,))
     # to the kernel they are arrays whose address is not known before the call
     x = Operand(source, type_, Phase.CALL, contiguous=False)
     y = Operand(target, type_, Phase.CALL, contiguous=False)
     inner = Emitter(node, k.name, k.names, [x], [y], 1)
     choose(node, (type_,)).emit(inner)
-    k.buffers.extend(inner.buffers)
-    k.code.bind.extend(inner.code.bind)
-    return Activation(
-        tuple(inner.code.run), (0, 0) in inner.overwritable, not inner.buffers and not inner.code.bind, op.monotone
-    )
+    lines = (*inner.code.bind, *inner.code.run)
+    return Activation(lines, (0, 0) in inner.overwritable, tuple(inner.buffers), op.monotone)
 
 
 def _has_kernel(node: Node, inputs: tuple[TensorType, ...]) -> bool:
@@ -91,7 +94,7 @@ def _deal_rows(
 ) -> list[list[tuple[Part, Part]]]:
     """For each worker its parts: rows of the convolution, and the output rows they make."""
     if pool is None:
-        return [[(part, part) for part in mine] for mine in deal(split(conv, conv.rows.count, conv.cols.count, y.dtype.itemsize), threads)]
+        return [[(part, part) for part in mine] for mine in working_set(conv, y.dtype, threads)]
     rows = pool[0]
     per_row = min(conv.rows.count, rows.stride) * conv.cols.count
     parts = split(conv, rows.count, per_row, y.dtype.itemsize)
@@ -150,10 +153,8 @@ class _Writer:
     def _direct(self, packed: Operand, last: bool) -> bool:
         """Without pooling: multiply into the output, where the activation can run on it there."""
         k, conv, out = self.k, self.conv, self.k.names.fresh("out")
-        mark = len(k.code.bind), len(k.buffers)
-        acts = _activation(k, k.attrs, self.y.dtype, (self.pixels, conv.group_out), out, out)
-        if acts is not None and not (acts.in_place and acts.any_shape):
-            del k.code.bind[mark[0] :], k.buffers[mark[1] :]
+        acts = _activation(k, self.y.dtype, (self.pixels, conv.group_out), out, out)
+        if acts is not None and not acts.anywhere:
             return False
         weight = self._weights(packed, last)
         source = f"{k.use(bind_outputs)}({self.geometry}, {self.parts}, {self.y}, {last})"
@@ -180,9 +181,13 @@ class _Writer:
     def _whole_activation(self) -> Sequence[Operand]:
         """Activate the whole scratch, whatever part of it the block fills; returns where the result is."""
         k, source, target = self.k, self.k.names.fresh("whole"), self.k.names.fresh("activated")
-        acts = _activation(k, k.attrs, self.y.dtype, self.made[0].shape, source, target)
+        acts = _activation(k, self.y.dtype, self.made[0].shape, source, target)
         if acts is None:
             return self.made
+        for buffer in acts.buffers:  # a loop variable too: each worker has its own
+            own = [k.scratch(buffer.shape, buffer.dtype, "activation") for _ in self.inner]
+            lists = "".join(f"[{b}] * {len(p)}, " for b, p in zip(own, self.inner, strict=True))
+            self._add(str(buffer), bind(k, "working", f"({lists})", *own))
         results = self.made if acts.in_place else [k.scratch(m.shape, m.dtype, "activated") for m in self.made]
         pairs = "".join(f"[({m}, {r})] * {len(p)}, " for m, r, p in zip(self.made, results, self.inner, strict=True))
         self._add(f"({source}, {target})", bind(k, "activations", f"({pairs})", *self.made, *results))
@@ -201,14 +206,11 @@ class _Writer:
         self.body.append(f"np.copyto({out}, {value})")
 
     def _pooled(self) -> None:
-        k, a = self.k, self.k.attrs
-        out = k.names.fresh("out")
-        mark = len(k.code.bind), len(k.buffers)
-        acts = _activation(k, a, self.y.dtype, self.y.shape, out, out)
-        late = acts is None or (acts.in_place and acts.any_shape and acts.monotone)
+        k, out = self.k, self.k.names.fresh("out")
+        acts = _activation(k, self.y.dtype, self.y.shape, out, out)
+        late = acts is None or (acts.anywhere and acts.monotone)
         results: Sequence[Operand] = self.made
         if not late:
-            del k.code.bind[mark[0] :], k.buffers[mark[1] :]
             self._shift(self.product, True)
             results = self._whole_activation()
         steps, edges = self._steps()
@@ -322,7 +324,7 @@ def bind_pooling(
     for worker, (mine, memory) in enumerate(zip(work, results, strict=True)):
         entries = []
         for part, program in zip(map(Part._make, mine), steps[worker], strict=True):
-            arrays = (_images(conv, part, memory), held[worker] if held else None, y, least, pad)
+            arrays: tuple[Any, ...] = (_images(conv, part, memory), held[worker] if held else None, y, least, pad)
             entries.append([tuple(arrays[i][at] for i, at in step) for step in program])
         bound.append(entries)
     return bound

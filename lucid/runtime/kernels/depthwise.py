@@ -19,7 +19,7 @@ BLOCK_BYTES = 1 << 18
 
 
 def _is_depthwise(node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    return node.attrs.groups == inputs[0].shape[1]  # type: ignore[attr-defined]
+    return bool(node.attrs.groups == inputs[0].shape[1])  # type: ignore[attr-defined]
 
 
 def _cost(node: Node, inputs: tuple[TensorType, ...]) -> float:
@@ -124,7 +124,7 @@ def _single(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     dy = inputs[0] if node.op is CONV_GRAD_INPUT else inputs[1]
     groups = node.attrs.conv.groups  # type: ignore[attr-defined]
     channels = node.outputs[0].shape[1] if node.op is CONV_GRAD_INPUT else inputs[0].shape[1]
-    return groups > 1 and groups == channels == dy.shape[1]
+    return bool(groups > 1 and groups == channels == dy.shape[1])
 
 
 def bind_grad(

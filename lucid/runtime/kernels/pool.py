@@ -72,15 +72,14 @@ def window_steps(
         )  # fmt: skip
         return
     if rows.kernel == 1:
-        source: Any = (X, (xn, xc, rows.source(row_taps[0], shift[2])))
+        number, where = X, (xn, xc, rows.source(row_taps[0], shift[2]))
     else:
-        source = (ROWS, (*inner, slice(0, r1 - r0)))
+        number, where = ROWS, (*inner, slice(0, r1 - r0))
         yield from reduction(
             row_taps, r0, r1,
             lambda first, last: (ROWS, (*inner, slice(first - r0, last - r0))),
             lambda tap: (X, (xn, xc, rows.source(tap, shift[2]))), base,
         )  # fmt: skip
-    number, where = source
     yield from reduction(
         col_taps, 0, cols.count,
         lambda first, last: (Y, (n, c, slice(r0, r1), slice(first, last))),
@@ -148,7 +147,7 @@ def bind_steps(
     """Views for the steps of each block of each worker, which has a row buffer of its own."""
     bound = []
     for worker, blocks in enumerate(steps):
-        arrays = (x, rows[worker] if rows else None, y, least, pad)
+        arrays: tuple[Any, ...] = (x, rows[worker] if rows else None, y, least, pad)
         bound.append([[tuple(arrays[i][at] for i, at in step) for step in block] for block in blocks])
     return bound
 

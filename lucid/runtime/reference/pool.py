@@ -118,7 +118,7 @@ def _average(a: AvgPoolAttrs, height: int, width: int, r: int, q: int) -> tuple[
 def avg_pool(a: AvgPoolAttrs, x: Array) -> Array:
     y = np.empty((*x.shape[:2], *_counts(a, x.shape, (1, 1))))
     for r, q in np.ndindex(y.shape[2:]):
-        real, divisor = _average(a, *x.shape[2:], r, q)
+        real, divisor = _average(a, x.shape[2], x.shape[3], r, q)
         y[:, :, r, q] = sum(x[:, :, i, j].astype(np.float64) for i, j in real) / divisor
     return y
 
