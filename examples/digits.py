@@ -79,8 +79,9 @@ def train(model: DigitNet, images: np.ndarray, labels: np.ndarray, epochs: int, 
     optimizer = optim.Adam(model.parameters(), lr=3e-3)
     scheduler = optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     batches = len(images) // BATCH
+    pause = 0.2 if sys.stdout.isatty() else 5.0  # seconds between two states of the bar
     model.train()
-    with tqdm(total=epochs * batches, unit="batch", desc="training", file=sys.stdout, mininterval=0.5) as bar:
+    with tqdm(total=epochs * batches, unit="batch", desc="training", file=sys.stdout, mininterval=pause) as bar:
         for _ in range(epochs):
             losses, hits = 0.0, 0
             order = rng.permutation(len(images))

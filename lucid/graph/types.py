@@ -24,6 +24,8 @@ DTYPES: Mapping[str, DType] = {
     )
 }  # fmt: skip
 
+_SUPPORTED = frozenset(DTYPES.values())
+
 float32, float64, int64, bool_ = (DTYPES[name] for name in ("float32", "float64", "int64", "bool"))
 
 #: Memory order of a four-dimensional tensor whose channels lie innermost (logical N, C, H, W).
@@ -32,6 +34,8 @@ CHANNELS_LAST = (0, 2, 3, 1)
 
 def as_dtype(value: object) -> DType:
     """The supported NumPy dtype that ``value`` names."""
+    if isinstance(value, np.dtype) and value in _SUPPORTED:
+        return value
     try:
         dtype: DType = np.dtype(value)  # type: ignore[call-overload]
     except TypeError as error:

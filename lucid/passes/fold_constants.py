@@ -50,7 +50,7 @@ def fold_constants(graph: Graph, evaluate: Evaluate, options: FoldOptions = Fold
             scalars: list[tuple[OpDef, Attrs]] = [(FULL, FullAttrs((), m.type.dtype, m.attrs.value)) for m in makers]
             (value,) = evaluate(_application(site, scalars), ())
             return [full(site.symbol, np.asarray(value).item())]
-        sizes = [site.node, *(m.node for m in makers if False)]
+        sizes = [site.node, *(m.node for m in makers if m.op is FULL)]
         if all(m.op is CONSTANT or _is_number(m.node) for m in makers) and all(_fits(n, options.limit) for n in sizes):
             values = evaluate(_application(site, [(m.op, m.attrs) for m in makers]), ())
             return [constant(y, np.asarray(v, y.type.dtype)) for y, v in zip(site.symbols, values, strict=True)]

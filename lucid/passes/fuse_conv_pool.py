@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ..graph.ir import Graph
 from ..graph.opdef import Attrs, NoAttrs, apply
@@ -97,9 +97,9 @@ def _pool_before(pool: MaxPoolAttrs, activation: View | None) -> MaxPoolAttrs | 
         return pool
     if not activation.op.monotone:
         return None
-    if not any(pool.padding) or pool.pad_value == -math.inf:
-        return pool
-    return replace(pool, pad_value=max(pool.pad_value, 0.0)) if activation.op is ew.RELU else None
+    # relu: padding below 0 loses after it as before it, and padding above 0 stays what it is
+    unchanged = not any(pool.padding) or pool.pad_value == -math.inf or activation.op is ew.RELU
+    return pool if unchanged else None
 
 
 def _as_bias(add: View, slot: int) -> Symbol | None:

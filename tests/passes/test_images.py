@@ -171,6 +171,9 @@ FUSED: dict[str, tuple[Callable[[Any, Any, Any], Any], list[str]]] = {
     "conv-negative-pad-relu": (
         lambda x, w, b: max_pool2d(conv2d(x, w, b), 2, 2, 1, pad_value=-1.0).relu(), ["ConvPool2d"]
     ),
+    "conv-positive-pad-relu": (
+        lambda x, w, b: max_pool2d(conv2d(x, w, b), 2, 2, 1, pad_value=0.5).relu(), ["ConvPool2d"]
+    ),
     "conv-pool-gelu": (lambda x, w, b: ew.gelu(max_pool2d(conv2d(x, w, b), 2, 2)), ["ConvPool2d", "Gelu"]),
     "conv-padded-pool-tanh": (lambda x, w, b: max_pool2d(conv2d(x, w), 2, 2, 1).tanh(), ["ConvPool2d", "Tanh"]),
     "added-bias": (lambda x, w, b: conv2d(x, w) + b.reshape(4, 1, 1), ["Conv2d"]),

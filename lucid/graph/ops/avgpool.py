@@ -233,7 +233,8 @@ def adaptive_max_pool2d(x: Any, output_size: Any, return_indices: bool = False) 
     height, width = _output_size("adaptive_max_pool2d", output_size, x.type)
     even = _even_windows(x.type, height, width)
     if even:
-        y, index = max_pool2d(x, even, even, return_indices=True) if return_indices else (max_pool2d(x, even, even), None)
+        pooled = max_pool2d(x, even, even, return_indices=return_indices)
+        y, index = pooled if return_indices else (pooled, None)
     else:
         index = apply(ADAPTIVE_ARG_MAX, AdaptiveAttrs(height, width), x)
         batch = x.type.shape[:2]

@@ -1,4 +1,4 @@
-"""Two-dimensional convolution, its two gradients, and transposed convolution. The three gradients close on themselves."""
+"""Two-dimensional convolution, its two gradients (closed under differentiation), and transposed convolution."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def _transpose_infer(
             )
     height, width = _transpose_input_size(attrs, x, w)
     if any(isinstance(size, int) and size < 1 for size in (height, width)):
-        raise ShapeError(f"{op}: the output of {x} with the kernel of {w} would be {height} x {width}; use less padding")
+        raise ShapeError(f"{op}: the output of {x} with the weight {w} would be {height} x {width}; use less padding")
     if b is not None:
         check_bias(op, b, w.shape[1] * attrs.conv.groups, x)
     return _input_infer(ConvInputAttrs(attrs.conv, height, width), x, w)

@@ -1,4 +1,4 @@
-"""Max pooling. The second output of ``MaxPool2d`` tells which tap of its window won; the gradient needs nothing else."""
+"""Max pooling. The second output of ``MaxPool2d`` tells which tap of a window won; the gradient needs nothing else."""
 
 from __future__ import annotations
 

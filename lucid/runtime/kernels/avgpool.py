@@ -130,7 +130,8 @@ def adaptive_avg_pool(k: Emitter) -> None:
     rows, cols = _spans(height, y.shape[2]), _spans(width, y.shape[3])
     held = image_scratch(k, (n, c, y.shape[2], width), x.dtype, channels_last(x), "rows")
     down = k.use([(..., s, slice(None)) for s in rows], f"{k.name}_rows")
-    for axis, source, target, spans in ((2, x, held, down), (3, held, y, k.use([(..., s) for s in cols], f"{k.name}_cols"))):
+    right = k.use([(..., s) for s in cols], f"{k.name}_cols")
+    for axis, source, target, spans in ((2, x, held, down), (3, held, y, right)):
         views = bind(k, "spans", f"{k.use(bind_means)}({spans}, {source}, {target}, {axis})", source, target)
         a, b = k.names.fresh("span"), k.names.fresh("mean")
         k.line(f"for {a}, {b} in {views}:\n    np.mean({a}, axis={axis}, out={b})")

@@ -236,7 +236,7 @@ def pack_weights(k: Emitter, w: Operand, conv: Conv, *, flipped: bool = False) -
 
 
 def bind_outputs(conv: Conv, work: Sequence[Sequence[Any]], y: Any, last: bool) -> list[list[Any]]:
-    """Each part of ``y`` as matrices: (pixels, outputs) where channels lie innermost, else (images, outputs, pixels)."""
+    """Each part of ``y`` as matrices: (pixels, outputs) if channels lie innermost, else (images, outputs, pixels)."""
     bound = []
     for mine in work:
         entries = []

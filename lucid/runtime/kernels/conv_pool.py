@@ -269,7 +269,8 @@ class _Writer:
         if min(self.pool[0].kernel, self.pool[1].kernel) == 1:
             return []
         parts = [p for mine in self.outer for p in mine]
-        size = (max(p.n1 - p.n0 for p in parts), self.conv.group_out, max(p.r1 - p.r0 for p in parts), self.conv.cols.count)
+        images, rows = max(p.n1 - p.n0 for p in parts), max(p.r1 - p.r0 for p in parts)
+        size = (images, self.conv.group_out, rows, self.conv.cols.count)
         return [image_scratch(self.k, size, self.y.dtype, True, "rows") for _ in self.outer]
 
 

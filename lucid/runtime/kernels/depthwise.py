@@ -96,15 +96,14 @@ def depthwise(k: Emitter) -> None:
     packed = _pack(k, w, conv, conv.cols.count if last and conv.group_out == 1 else 1)
     scratch = [_scratch(k, conv, blocks, last, "product") for _ in work]
     views = bind(
-        k, "taps", f"{k.use(bind_taps)}({k.use(conv, k.name + '_conv')}, {k.use(_plain(work), k.name + '_blocks')}, {x}, "
-        f"{y}, {packed}, ({''.join(f'{s}, ' for s in scratch)}), {last})", x, y, packed, *scratch,
+        k, "taps", f"{k.use(bind_taps)}({k.use(conv, k.name + '_conv')}, {k.use(_plain(work), k.name + '_blocks')}, "
+        f"{x}, {y}, {packed}, ({''.join(f'{s}, ' for s in scratch)}), {last})", x, y, packed, *scratch,
     )  # fmt: skip
     out, taps, a, b, product, target = (k.names.fresh(n) for n in ("out", "taps", "tap", "weight", "product", "sum"))
     start = f"{out}.fill(0)"
     if bias:
-        shaped = k.view(
-            bias[0], f"{bias[0]}.reshape({conv.channels}, {conv.group_out})", (conv.channels, conv.group_out), label="bias"
-        )
+        shape = (conv.channels, conv.group_out)
+        shaped = k.view(bias[0], f"{bias[0]}.reshape({shape})", shape, label="bias")
         start = f"np.copyto({out}, {shaped})"
     body = [
         start,
@@ -180,7 +179,10 @@ def depthwise_grad_input(k: Emitter) -> None:
     k.line(f"{dx}.fill(0)")
     _emit_grad(
         k, dx, dy, w,
-        [f"np.multiply({{gradient}}, {packed}[{{number}}], out={{product}})", "np.add({image}, {product}, out={image})"],
+        [
+            f"np.multiply({{gradient}}, {packed}[{{number}}], out={{product}})",
+            "np.add({image}, {product}, out={image})",
+        ],
         [],
     )  # fmt: skip
 

@@ -71,10 +71,11 @@ def window_steps(
             lambda tap: (X, (xn, xc, rows.source(tap, shift[2]), across)), base,
         )  # fmt: skip
         return
+    number = X if rows.kernel == 1 else ROWS
+    where: tuple[slice, ...] = (*inner, slice(0, r1 - r0))
     if rows.kernel == 1:
-        number, where = X, (xn, xc, rows.source(row_taps[0], shift[2]))
+        where = (xn, xc, rows.source(row_taps[0], shift[2]))
     else:
-        number, where = ROWS, (*inner, slice(0, r1 - r0))
         yield from reduction(
             row_taps, r0, r1,
             lambda first, last: (ROWS, (*inner, slice(first - r0, last - r0))),
@@ -91,11 +92,9 @@ def padding_steps(rows: Axis, cols: Axis, block: Block) -> Iterator[tuple[Part, 
     """Steps in which the padding competes."""
     n, c, whole = slice(block.n0, block.n1), slice(block.c0, block.c1), slice(block.r0, block.r1)
     for run in rows.padded(block.r0, block.r1):
-        part = (Y, (n, c, run))
-        yield part, part, (PAD, ...)
+        yield (Y, (n, c, run)), (Y, (n, c, run)), (PAD, ...)
     for run in cols.padded(0, cols.count):
-        part = (Y, (n, c, whole, run))
-        yield part, part, (PAD, ...)
+        yield (Y, (n, c, whole, run)), (Y, (n, c, whole, run)), (PAD, ...)
 
 
 @kernel(MAX_POOL)
@@ -104,16 +103,16 @@ def max_pool(k: Emitter) -> None:
     (x,), (y, index), a = k.ins, k.outs, k.attrs
     rows, cols = pooling_axes(a, x.shape, y.shape[2:])
     last, pad = channels_last(x), pad_constant(a.pad_value, x.dtype)
-    blocks = image_blocks(
-        x.shape[0], x.shape[1], rows.count, x.dtype.itemsize * rows.size * cols.size // rows.count + 1, BLOCK_BYTES, last
-    )
+    per_row = x.dtype.itemsize * rows.size * cols.size // rows.count + 1
+    blocks = image_blocks(x.shape[0], x.shape[1], rows.count, per_row, BLOCK_BYTES, last)
     work = deal(blocks, k.threads)
     if not work:
         return
-    steps = []
     competes = pad != lowest(x.dtype) and any(a.padding)
-    for mine in work:
-        steps.append([[*window_steps(rows, cols, b), *(padding_steps(rows, cols, b) if competes else ())] for b in mine])
+    steps = [
+        [[*window_steps(rows, cols, b), *(padding_steps(rows, cols, b) if competes else ())] for b in mine]
+        for mine in work
+    ]
     lists, reads = [], [x, y]
     size = _largest(blocks)
     both = rows.kernel > 1 and cols.kernel > 1
