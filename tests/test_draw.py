@@ -16,7 +16,8 @@ import pytest
 
 from lucid.errors import DrawError, FileError
 from lucid.graph import draw as drawing
-from lucid.graph.draw import draw, family, is_gradient, render, to_dot
+from lucid.graph.dot import family, is_gradient, to_dot
+from lucid.graph.draw import draw, render
 from lucid.graph.ops.conv import conv2d
 from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
 from lucid.graph.ops.elementwise import where

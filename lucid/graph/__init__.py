@@ -1,8 +1,8 @@
 """The intermediate representation: graphs, ops, their text, files and pictures."""
 
+from . import draw as draw
 from .builder import Builder as Builder
-from .draw import draw as draw
-from .draw import to_dot as to_dot
+from .dot import to_dot as to_dot
 from .ir import Graph as Graph
 from .ir import Node as Node
 from .ir import Origin as Origin

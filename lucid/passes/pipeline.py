@@ -8,7 +8,6 @@ from functools import partial
 from typing import TypeAlias
 
 from ..collector import collector_paused
-from ..collector import collector_paused
 from ..errors import PassError
 from ..graph.ir import Graph, Node
 from ..graph.verify import verify as verify_graph
