@@ -139,7 +139,7 @@ def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:
 
 def best(run: Callable[[int], tuple[int, Times]], count: int) -> tuple[int, Times]:
     """The quickest of several runs, stage by stage; more of them where they are short."""
-    runs = [run(count) for _ in range(max(1, min(5, 20_000 // count)))]
+    runs = [run(count) for _ in range(max(1, min(3, 10_000 // count)))]
     return runs[0][0], {stage: min(times[stage] for _, times in runs) for stage in runs[0][1]}
 
 

@@ -1,109 +1,200 @@
 """Lucid: a static computation-graph compiler in Python whose run time is NumPy."""
 
-from . import errors as errors
-from . import models as models
-from . import nn as nn
-from . import optim as optim
-from .compiler import CompiledModel as CompiledModel
-from .compiler import compile as compile
-from .compiler import load as load
-from .creation import arange as arange
-from .creation import empty as empty
-from .creation import eye as eye
-from .creation import from_numpy as from_numpy
-from .creation import full as full
-from .creation import full_like as full_like
-from .creation import linspace as linspace
-from .creation import ones as ones
-from .creation import ones_like as ones_like
-from .creation import rand as rand
-from .creation import randint as randint
-from .creation import randn as randn
-from .creation import randperm as randperm
-from .creation import tensor as tensor
-from .creation import zeros as zeros
-from .creation import zeros_like as zeros_like
-from .errors import LucidError as LucidError
-from .graph.ops.einsum import einsum as einsum
-from .graph.ops.elementwise import abs_ as abs
-from .graph.ops.elementwise import add as add
-from .graph.ops.elementwise import ceil as ceil
-from .graph.ops.elementwise import clip as clamp
-from .graph.ops.elementwise import clip as clip
-from .graph.ops.elementwise import cos as cos
-from .graph.ops.elementwise import div as div
-from .graph.ops.elementwise import erf as erf
-from .graph.ops.elementwise import exp as exp
-from .graph.ops.elementwise import floor as floor
-from .graph.ops.elementwise import gelu as gelu
-from .graph.ops.elementwise import isnan as isnan
-from .graph.ops.elementwise import log as log
-from .graph.ops.elementwise import maximum as maximum
-from .graph.ops.elementwise import minimum as minimum
-from .graph.ops.elementwise import mul as mul
-from .graph.ops.elementwise import neg as neg
-from .graph.ops.elementwise import pow_ as pow
-from .graph.ops.elementwise import relu as relu
-from .graph.ops.elementwise import round_ as round
-from .graph.ops.elementwise import sigmoid as sigmoid
-from .graph.ops.elementwise import sign as sign
-from .graph.ops.elementwise import silu as silu
-from .graph.ops.elementwise import sin as sin
-from .graph.ops.elementwise import sqrt as sqrt
-from .graph.ops.elementwise import sub as sub
-from .graph.ops.elementwise import tanh as tanh
-from .graph.ops.elementwise import where as where
-from .graph.ops.indexing import chunk as chunk
-from .graph.ops.indexing import flip as flip
-from .graph.ops.indexing import gather as gather
-from .graph.ops.indexing import index_select as index_select
-from .graph.ops.indexing import masked_fill as masked_fill
-from .graph.ops.indexing import narrow as narrow
-from .graph.ops.indexing import roll as roll
-from .graph.ops.indexing import split as split
-from .graph.ops.indexing import take_along_dim as take_along_dim
-from .graph.ops.linalg import bmm as bmm
-from .graph.ops.linalg import dot as dot
-from .graph.ops.linalg import matmul as matmul
-from .graph.ops.linalg import outer as outer
-from .graph.ops.norm import log_softmax as log_softmax
-from .graph.ops.norm import softmax as softmax
-from .graph.ops.reduce import amax as amax
-from .graph.ops.reduce import amin as amin
-from .graph.ops.reduce import argmax as argmax
-from .graph.ops.reduce import argmin as argmin
-from .graph.ops.reduce import cumsum as cumsum
-from .graph.ops.reduce import logsumexp as logsumexp
-from .graph.ops.reduce import max as max
-from .graph.ops.reduce import mean as mean
-from .graph.ops.reduce import min as min
-from .graph.ops.reduce import std as std
-from .graph.ops.reduce import sum as sum
-from .graph.ops.reduce import var as var
-from .graph.ops.shape import broadcast_to as broadcast_to
-from .graph.ops.shape import concat as cat
-from .graph.ops.shape import concat as concat
-from .graph.ops.shape import flatten as flatten
-from .graph.ops.shape import permute as permute
-from .graph.ops.shape import repeat_interleave as repeat_interleave
-from .graph.ops.shape import reshape as reshape
-from .graph.ops.shape import squeeze as squeeze
-from .graph.ops.shape import stack as stack
-from .graph.ops.shape import tile as tile
-from .graph.ops.shape import transpose as transpose
-from .graph.ops.shape import unflatten as unflatten
-from .graph.ops.shape import unsqueeze as unsqueeze
-from .graph.types import TensorType as TensorType
-from .graph.types import spec as spec
-from .nn.module import Parameter as Parameter
-from .runtime.rng import manual_seed as manual_seed
-from .runtime.threads import get_num_threads as get_num_threads
-from .runtime.threads import set_num_threads as set_num_threads
-from .tensor import Tensor as Tensor
-from .tensor import is_grad_enabled as is_grad_enabled
-from .tensor import no_grad as no_grad
-from .tensor import set_grad_enabled as set_grad_enabled
-from .transforms import grad as grad
-from .transforms import value_and_grad as value_and_grad
+from . import errors, models, nn, optim
+from .compiler import CompiledModel, compile, load
+from .creation import (
+    arange,
+    empty,
+    eye,
+    from_numpy,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    rand,
+    randint,
+    randn,
+    randperm,
+    tensor,
+    zeros,
+    zeros_like,
+)
+from .errors import LucidError
+from .graph.ops.einsum import einsum
+from .graph.ops.elementwise import (
+    abs_ as abs,
+)
+from .graph.ops.elementwise import (
+    add,
+    ceil,
+    clip,
+    cos,
+    div,
+    erf,
+    exp,
+    floor,
+    gelu,
+    isnan,
+    log,
+    maximum,
+    minimum,
+    mul,
+    neg,
+    relu,
+    sigmoid,
+    sign,
+    silu,
+    sin,
+    sqrt,
+    sub,
+    tanh,
+    where,
+)
+from .graph.ops.elementwise import (
+    clip as clamp,
+)
+from .graph.ops.elementwise import (
+    pow_ as pow,
+)
+from .graph.ops.elementwise import (
+    round_ as round,
+)
+from .graph.ops.indexing import chunk, flip, gather, index_select, masked_fill, narrow, roll, split, take_along_dim
+from .graph.ops.linalg import bmm, dot, matmul, outer
+from .graph.ops.norm import log_softmax, softmax
+from .graph.ops.reduce import amax, amin, argmax, argmin, cumsum, logsumexp, max, mean, min, std, sum, var
+from .graph.ops.shape import (
+    broadcast_to,
+    concat,
+    flatten,
+    permute,
+    repeat_interleave,
+    reshape,
+    squeeze,
+    stack,
+    tile,
+    transpose,
+    unflatten,
+    unsqueeze,
+)
+from .graph.ops.shape import (
+    concat as cat,
+)
+from .graph.types import TensorType, spec
+from .nn.module import Parameter
+from .runtime.rng import manual_seed
+from .runtime.threads import get_num_threads, set_num_threads
+from .tensor import Tensor, is_grad_enabled, no_grad, set_grad_enabled
+from .transforms import grad, value_and_grad
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "CompiledModel",
+    "LucidError",
+    "Parameter",
+    "Tensor",
+    "TensorType",
+    "__version__",
+    "abs",
+    "add",
+    "amax",
+    "amin",
+    "arange",
+    "argmax",
+    "argmin",
+    "bmm",
+    "broadcast_to",
+    "cat",
+    "ceil",
+    "chunk",
+    "clamp",
+    "clip",
+    "compile",
+    "concat",
+    "cos",
+    "cumsum",
+    "div",
+    "dot",
+    "einsum",
+    "empty",
+    "erf",
+    "errors",
+    "exp",
+    "eye",
+    "flatten",
+    "flip",
+    "floor",
+    "from_numpy",
+    "full",
+    "full_like",
+    "gather",
+    "gelu",
+    "get_num_threads",
+    "grad",
+    "index_select",
+    "is_grad_enabled",
+    "isnan",
+    "linspace",
+    "load",
+    "log",
+    "log_softmax",
+    "logsumexp",
+    "manual_seed",
+    "masked_fill",
+    "matmul",
+    "max",
+    "maximum",
+    "mean",
+    "min",
+    "minimum",
+    "models",
+    "mul",
+    "narrow",
+    "neg",
+    "nn",
+    "no_grad",
+    "ones",
+    "ones_like",
+    "optim",
+    "outer",
+    "permute",
+    "pow",
+    "rand",
+    "randint",
+    "randn",
+    "randperm",
+    "relu",
+    "repeat_interleave",
+    "reshape",
+    "roll",
+    "round",
+    "set_grad_enabled",
+    "set_num_threads",
+    "sigmoid",
+    "sign",
+    "silu",
+    "sin",
+    "softmax",
+    "spec",
+    "split",
+    "sqrt",
+    "squeeze",
+    "stack",
+    "std",
+    "sub",
+    "sum",
+    "take_along_dim",
+    "tanh",
+    "tensor",
+    "tile",
+    "transpose",
+    "unflatten",
+    "unsqueeze",
+    "value_and_grad",
+    "var",
+    "where",
+    "zeros",
+    "zeros_like",
+]

@@ -139,8 +139,12 @@ def from_json(data: Any) -> Structure:
             return ("tuple", tuple, *map(from_json, parts))
         case ["list", *parts]:
             return ("list", *map(from_json, parts))
-        case ["dict", *parts] if all(isinstance(p, list) and len(p) == 2 and isinstance(p[0], str | int) for p in parts):
+        case ["dict", *parts] if all(map(_is_item, parts)):
             return ("dict", *((key, from_json(part)) for key, part in parts))
         case ["static", None | bool() | int() | float() | str() as value]:
             return ("static", *static_key(value), Static(value))
     raise TraceError(f"not a structure of arguments: {str(data)[:60]}")
+
+
+def _is_item(part: Any) -> bool:
+    return isinstance(part, list) and len(part) == 2 and isinstance(part[0], str | int)

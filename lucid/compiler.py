@@ -305,5 +305,3 @@ def load(path: str | Path, *, threads: int | None = None, exact: bool = False) -
         Where the file is not what it claims to be.
     """
     return CompiledModel.from_specialization(read_archive(path, Options(threads, exact)))
-
-

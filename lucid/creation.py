@@ -110,9 +110,7 @@ def eye(n: int, m: int | None = None, dtype: object = "float32", requires_grad: 
     return _leaf(Tensor.wrap(np.eye(rows, columns, dtype=as_dtype(dtype))), requires_grad)
 
 
-def arange(
-    start: Any, end: Any = None, step: Any = 1, dtype: object = None, requires_grad: bool = False
-) -> Tensor:
+def arange(start: Any, end: Any = None, step: Any = 1, dtype: object = None, requires_grad: bool = False) -> Tensor:
     """``start``, ``start + step``… below ``end``; with one argument from 0 to it.
 
     Ints give int64, floats float32. A symbolic end needs step 1.

@@ -75,10 +75,10 @@ def function_snapshot(function: Callable[..., Any], seen: frozenset[int] = froze
     code = getattr(function, "__code__", None)
     if code is None or id(function) in seen:
         return ()
-    cells = [cell.cell_contents for cell in function.__closure__ or () if not _empty(cell)]  # type: ignore[attr-defined]
-    space: dict[str, Any] = function.__globals__  # type: ignore[attr-defined]
-    read = [space[name] for name in code.co_names if isinstance(space.get(name), bool | int | float | str | list | dict)]
-    values = [*(function.__defaults__ or ()), *cells, *read]  # type: ignore[attr-defined]
+    cells = [cell.cell_contents for cell in function.__closure__ or () if not _empty(cell)]
+    space: dict[str, Any] = function.__globals__
+    read = [space[n] for n in code.co_names if isinstance(space.get(n), bool | int | float | str | list | dict)]
+    values = [*(function.__defaults__ or ()), *cells, *read]
     inner = [function_snapshot(cell, seen | {id(function)}) for cell in cells if inspect.isroutine(cell)]
     return (*(snapshot(value)[0] for value in values), *inner)
 

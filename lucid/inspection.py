@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -59,7 +60,7 @@ def profile(
         executable(*inputs)
         totals.append(perf_counter() - start)
         ends = [start, *(end for _, end in marks)]
-        runs.append([b - a for a, b in zip(ends, ends[1:], strict=False)])
+        runs.append([b - a for a, b in pairwise(ends)])
     steps = tuple(
         (name, plan.graph.node(name).op.name, median(run[i] for run in runs)) for i, (name, _) in enumerate(marks)
     )

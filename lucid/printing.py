@@ -14,10 +14,10 @@ EDGE = 3
 def format_array(array: np.ndarray[Any, Any]) -> str:
     """``[[[[4.0]]]]``; where matrices have several rows, a line for each row, as on the MaxPool2d page::
 
-        [[
-            [[0.0, 0.0],
-             [0.0, 1.0]]
-        ]]
+    [[
+        [[0.0, 0.0],
+         [0.0, 1.0]]
+    ]]
     """
     short = array.size > THRESHOLD
     if array.ndim == 0:

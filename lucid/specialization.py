@@ -319,7 +319,8 @@ class _Backward:
     def _seeds(self, cotangents: Sequence[Array]) -> list[Array]:
         """One cotangent for every distinct floating-point output."""
         seeds: dict[Value, Array] = {}
-        for value, type_, cotangent in zip(self.forward.owner.traced.outputs, self.forward.types, cotangents, strict=True):
+        outputs = self.forward.owner.traced.outputs
+        for value, type_, cotangent in zip(outputs, self.forward.types, cotangents, strict=True):
             if type_.dtype.kind == "f":
                 seeds[value] = seeds[value] + cotangent if value in seeds else cotangent
         return list(seeds.values())
@@ -327,6 +328,6 @@ class _Backward:
     @property
     def backward(self) -> _Backward:
         raise GradientError(
-            "the backward run of a compiled model has no gradient of its own; use lucid.grad inside the compiled function"
+            "the backward run of a compiled model has no gradient of its own; "
+            "use lucid.grad inside the compiled function"
         )
-

@@ -329,9 +329,7 @@ def remember(
     outputs = tuple(map(Tensor.wrap, arrays))
     for tensor, type_ in zip(outputs, types, strict=True):
         tensor._type = type_
-    tracked = (
-        _grad_enabled.get() and any(x._requires_grad for x in inputs) and not isinstance(op.gradient, NoGradient)
-    )
+    tracked = _grad_enabled.get() and any(x._requires_grad for x in inputs) and not isinstance(op.gradient, NoGradient)
     if tracked:
         record = Record(op, attrs, inputs, tuple(x._version for x in inputs), arrays, types)
         for index, tensor in enumerate(outputs):
@@ -415,4 +413,3 @@ def _backward(output: Tensor, seed: np.ndarray[Any, Any]) -> None:
     graph = gather.builder.finish([value for _, value in found])
     for (leaf, _), array in zip(found, evaluate_from(graph, gather.known), strict=True):
         _accumulate(leaf, array)
-

@@ -64,8 +64,8 @@ class TracedTensor(Tensor):
             f"operations for arithmetic, or compute it outside the compiled model and pass it in"
         )
 
-    numpy = item = tolist = __array__ = __bool__ = __float__ = __int__ = __index__ = _refuse  # type: ignore[assignment]
-    __setitem__ = copy_ = touch = _refuse  # type: ignore[assignment]
+    numpy = item = tolist = __array__ = __bool__ = __float__ = __int__ = __index__ = _refuse
+    __setitem__ = copy_ = touch = _refuse
 
     def backward(self, gradient: object = None) -> None:
         raise TraceError(

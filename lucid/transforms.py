@@ -67,7 +67,7 @@ def _gradients(value: Tensor, chosen: list[Any]) -> list[Tensor]:
     symbols = [recorder.lift(x) for x in chosen]
     for symbol in symbols:
         if not is_float(symbol.type.dtype):
-            raise GradientError(f"grad: cannot differentiate with respect to {symbol.type}; only floating-point tensors")
+            raise GradientError(f"grad: {symbol.type} has no gradient, only floating-point tensors have")
     objective = recorder.lift(value)
     found = emit_gradients(
         recorder.tracer, {objective.value: full(objective, 1.0)}, [symbol.value for symbol in symbols]

@@ -63,15 +63,13 @@ def _close(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
     return bool(np.allclose(a, b, rtol=0.0, atol=TOLERANCE[a.dtype.name] * scale, equal_nan=True))
 
 
-def _first_difference(
-    old: Graph, new: Graph, want: Mapping[Value, Any], have: Mapping[Value, Any]
-) -> str | None:
+def _first_difference(old: Graph, new: Graph, want: Mapping[Value, Any], have: Mapping[Value, Any]) -> str | None:
     """The first node that both graphs have under one name and type, with different values."""
     for name in new.order:
-        if name in old and new.node(name).outputs == old.node(name).outputs and not _close(
-            want[Value(name)], have[Value(name)]
+        if (
+            name in old
+            and new.node(name).outputs == old.node(name).outputs
+            and not _close(want[Value(name)], have[Value(name)])
         ):
             return name
     return None
-
-

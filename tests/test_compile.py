@@ -71,7 +71,7 @@ def test_plans_are_bounded() -> None:
 def test_steady_state_allocates_only_the_outputs(make: Any, shape: tuple[int, ...]) -> None:
     model = make()
     net = lucid.compile(model)
-    x = images(2, *shape)
+    x = images(32, *shape)
     with lucid.no_grad():
         for _ in range(3):
             net(x)
@@ -80,11 +80,15 @@ def test_steady_state_allocates_only_the_outputs(make: Any, shape: tuple[int, ..
             before = tracemalloc.get_traced_memory()[0]
             tracemalloc.reset_peak()
             y = net(x)
-            peak = tracemalloc.get_traced_memory()[1] - before
+            after, peak = (used - before for used in tracemalloc.get_traced_memory())
         finally:
             tracemalloc.stop()
-    # the outputs, and some Python objects: 4 KiB a call and 64 bytes a step
-    assert peak < y.numel() * 4 + 4096 + 64 * len(net.plan.steps), peak
+    # the outputs, and some Python objects
+    objects = 4096 + 64 * len(net.plan.steps)
+    assert after < y.numel() * 4 + objects, after
+    # NumPy's own iterators buffer up to getbufsize() elements of three operands for as long as a ufunc runs
+    buffers = 3 * np.getbufsize() * 4 * net.plan.threads
+    assert peak < y.numel() * 4 + objects + buffers < net.plan.arena_bytes / 4, peak
 
 
 def test_the_plan_knows_the_arena_before_the_first_run() -> None:
@@ -230,7 +234,7 @@ def test_gradients_of_functions() -> None:
 
     x, y = Tensor([1.0, 2.0]), Tensor([3.0, 4.0])
     np.testing.assert_allclose(lucid.grad(f)(x, y).numpy(), [9.0, 48.0])
-    value, (dx, dy) = lucid.value_and_grad(f, (0, 1))(x, y)
+    value, (_, dy) = lucid.value_and_grad(f, (0, 1))(x, y)
     assert float(value) == 35.0
     np.testing.assert_allclose(dy.numpy(), [1.0, 8.0])
     second = lucid.grad(lambda a: lucid.grad(f)(a, y).sum())

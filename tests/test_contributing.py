@@ -80,7 +80,7 @@ def test_adding_a_pass(copy: Path) -> None:
     section = recipe("Adding a pass")
     assert follow(section, copy) == 4
     assert passed(run(section, copy)) == 2
-    check = "import lucid; f = lucid.compile(lambda x: x.sigmoid().relu(), lucid.spec(4)); print(f.graph.to_text())"
+    check = "import lucid; f = lucid.compile(lambda x: x.sigmoid().relu(), lucid.spec(4)); print(f.graph.text())"
     done = subprocess.run(
         [sys.executable, "-c", check], cwd=copy, capture_output=True, text=True, env={"PYTHONPATH": str(copy)}
     )

@@ -107,9 +107,7 @@ LOWERINGS = [(op, low.name) for op in (CONV, CONV_GRAD_INPUT, CONV_GRAD_WEIGHT) 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.parametrize(("op", "name"), LOWERINGS, ids=lambda v: getattr(v, "name", v))
-def test_each_lowering_is_the_reference(
-    op: OpDef, name: str, seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_lowering_is_the_reference(op: OpDef, name: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a lowering does not accept a node, the next seeds are tried."""
     lowering = next(low for low in lowerings(op) if low.name == name)
     for attempt in range(seed, seed + 40 * SEEDS, SEEDS):

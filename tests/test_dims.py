@@ -71,7 +71,7 @@ def test_a_traced_size_refuses_decisions() -> None:
         lambda: size == 1, lambda: size > 1, lambda: bool(size), lambda: int(size), lambda: list(size),
         lambda: range(size), lambda: size / 2, lambda: [1, 2][size],
     ):  # fmt: skip
-        with pytest.raises(TraceError, match="test_dims.py"):
+        with pytest.raises(TraceError, match=r"test_dims\.py"):
             decide()
 
 

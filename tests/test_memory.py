@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lucid.graph.builder import Builder
-from lucid.graph.ops.source import INPUT, PARAMETER, ParameterAttrs
 from lucid.graph.opdef import TypeAttrs
+from lucid.graph.ops.source import INPUT, PARAMETER, ParameterAttrs
 from lucid.graph.trace import Symbol, Tracer
 from lucid.graph.types import float32, spec
 from lucid.runtime.executable import Executable
@@ -73,7 +73,7 @@ def test_a_chain_of_elementwise_ops_runs_in_one_buffer() -> None:
 
 
 def test_a_value_that_is_read_later_is_not_overwritten() -> None:
-    tracer, x, y = chain(1)
+    tracer, _, y = chain(1)
     z = y.exp() + y  # y lives on, so exp may not take its place
     graph = tracer.builder.finish([z.value])
     run = Executable(graph)

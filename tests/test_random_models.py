@@ -25,7 +25,7 @@ def reference(compiled: Any, model: RandomModel, x: np.ndarray[Any, Any]) -> tup
     joint = differentiate(graph, wanted).graph
     parameters = {n: t.numpy() for n, t in (*model.named_parameters(), *model.named_buffers())}
     outputs = evaluate_reference(graph, [x], parameters)
-    distinct = {value: y for value, y in zip(graph.outputs, outputs, strict=True)}
+    distinct = dict(zip(graph.outputs, outputs, strict=True))
     results = evaluate_reference(joint, [x, *distinct.values()], parameters)
     names = ["input", *graph.parameters]
     return outputs, dict(zip(names, results[len(outputs) :], strict=True))

@@ -85,7 +85,9 @@ class Builder:
             self.inputs.append(key)
         return tuple(Value(key, i) for i in range(len(node.outputs)))
 
-    def finish(self, outputs: Iterable[Value], updates: Iterable[tuple[str, Value]] = (), *, prune: bool = True) -> Graph:
+    def finish(
+        self, outputs: Iterable[Value], updates: Iterable[tuple[str, Value]] = (), *, prune: bool = True
+    ) -> Graph:
         """Freeze into a :class:`Graph`; ``prune`` drops what neither an output nor an update needs.
 
         Inputs always stay: they are the calling convention.

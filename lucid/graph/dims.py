@@ -209,4 +209,5 @@ def as_dim(value: object, what: str) -> Dim:
         return value
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise ShapeError(f"{what}: expected an integer, got {value!r}")
-    return value.__index__()
+    index: int = value.__index__()
+    return index

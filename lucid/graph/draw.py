@@ -65,7 +65,7 @@ def render(dot: str, form: str) -> bytes:
         Neither is there, or Graphviz failed.
     """
     if shutil.which("dot"):
-        import graphviz  # type: ignore[import-untyped]
+        import graphviz
 
         try:
             picture: bytes = graphviz.Source(dot).pipe(format=form)
@@ -73,7 +73,7 @@ def render(dot: str, form: str) -> bytes:
             raise DrawError(f"Graphviz could not make the picture: {error}") from error
         return picture
     try:
-        import pygraphviz  # type: ignore[import-untyped]
+        import pygraphviz
     except ImportError as error:
         raise DrawError(
             "no Graphviz was found. Either install the program (apt install graphviz, brew install graphviz), "

@@ -182,7 +182,7 @@ class Graph:
         return tuple(sorted({symbol for type_ in self.input_types for symbol in type_.symbols}))
 
     def bind(self, sizes: Mapping[str, int]) -> Graph:
-        """The same graph with every symbolic dimension replaced by its size."""
+        """The same graph with every symbolic dimension replaced by its size; the type rules check those sizes."""
         missing = [name for name in self.symbols if name not in sizes]
         if missing:
             raise ShapeError(f"no size is given for the symbolic dimension {missing[0]!r}")
@@ -192,6 +192,8 @@ class Graph:
         for name, node in self.nodes():
             attrs = node.attrs.bind(sizes)
             outputs = tuple(t.bind(sizes) for t in node.outputs)
+            if attrs is not node.attrs or outputs != node.outputs:
+                node.op.infer_types(attrs, [dag.nodes[v.node]["node"].outputs[v.output] for v in self.inputs_of(name)])
             dag.add_node(name, node=replace(node, attrs=attrs, outputs=outputs))
         dag.add_edges_from(self.dag.edges(keys=True, data=True))
         return Graph(dag, self.inputs, self.outputs, self.updates)

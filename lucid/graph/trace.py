@@ -116,7 +116,7 @@ class Tracer:
 def user_location() -> str:
     """``file.py:12`` of the innermost frame outside this package."""
     frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):  # type: ignore[redundant-expr]
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back  # type: ignore[assignment]
     return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else ""
 
@@ -167,7 +167,7 @@ class TracedDim:
             f"or keep to arithmetic on it"
         )
 
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse  # type: ignore[assignment]
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
     __bool__ = __int__ = __index__ = __float__ = __iter__ = __truediv__ = __rtruediv__ = _refuse
     __hash__ = None  # type: ignore[assignment]
 

@@ -110,9 +110,7 @@ class Conv2d(_Conv2d):
         bias: bool = True,
         dtype: object = "float32",
     ) -> None:
-        super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, dtype
-        )
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, dtype)
 
     def forward(self, x: Any) -> Any:
         return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
@@ -155,9 +153,7 @@ class ConvTranspose2d(_Conv2d):
         dilation: int | tuple[int, int] = 1,
         dtype: object = "float32",
     ) -> None:
-        super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, dtype
-        )
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, dtype)
         self.output_padding = sizes(self, "output_padding", output_padding, 0)
         for extra, stride_, dilation_ in zip(self.output_padding, self.stride, self.dilation, strict=True):
             if extra >= max(stride_, dilation_):

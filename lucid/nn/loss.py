@@ -76,9 +76,7 @@ class NLLLoss(_Weighted):
         self.ignore_index = size(self, "ignore_index", ignore_index, -(1 << 62))
 
     def forward(self, input: Any, target: Any) -> Any:
-        return F.nll_loss(
-            input, target, weight=self.weight, ignore_index=self.ignore_index, reduction=self.reduction
-        )
+        return F.nll_loss(input, target, weight=self.weight, ignore_index=self.ignore_index, reduction=self.reduction)
 
 
 class CrossEntropyLoss(_Weighted):

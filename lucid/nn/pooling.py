@@ -155,9 +155,7 @@ class AdaptiveMaxPool2d(_AdaptivePool2d):
     With ``return_indices`` also where the maxima stand, as ``row * W + column``.
     """
 
-    def __init__(
-        self, output_size: int | tuple[int | None, int | None] | None, return_indices: bool = False
-    ) -> None:
+    def __init__(self, output_size: int | tuple[int | None, int | None] | None, return_indices: bool = False) -> None:
         super().__init__(output_size)
         self.return_indices = flag(self, "return_indices", return_indices)
 

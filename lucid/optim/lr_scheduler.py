@@ -149,9 +149,7 @@ class ExponentialLR(LRScheduler):
 class ConstantLR(LRScheduler):
     """Times ``factor`` for the first ``total_iters`` epochs."""
 
-    def __init__(
-        self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1
-    ) -> None:
+    def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1) -> None:
         self.factor = number("ConstantLR", "factor", factor)
         self.total_iters = _count(self, "total_iters", total_iters, low=0)
         if self.factor == 0:
@@ -194,9 +192,7 @@ class LinearLR(LRScheduler):
 class PolynomialLR(LRScheduler):
     """Down to 0 in ``total_iters`` epochs, as ``(1 - epoch / total_iters) ** power``."""
 
-    def __init__(
-        self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1
-    ) -> None:
+    def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
         self.total_iters = _count(self, "total_iters", total_iters)
         self.power = number("PolynomialLR", "power", power)
         super().__init__(optimizer, last_epoch)

@@ -32,9 +32,9 @@ def assign_layout(graph: Graph, options: LayoutOptions = LayoutOptions()) -> Gra
     orders: dict[Value, tuple[int, ...] | None] = {}
     changed: dict[str, Node] = {}
     for name, node in graph.nodes():
-        spatial = node.op.name in options.spatial or _follows(node, [
-            (graph.type(v), orders[v]) for v in graph.inputs_of(name)
-        ])
+        spatial = node.op.name in options.spatial or _follows(
+            node, [(graph.type(v), orders[v]) for v in graph.inputs_of(name)]
+        )
         outputs = []
         for index, type_ in enumerate(node.outputs):
             value = Value(name, index)

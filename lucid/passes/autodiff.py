@@ -56,9 +56,7 @@ def emit_gradients(
         if isinstance(node.op.gradient, NoGradient) or all(c is None for c in cotangents):
             continue
         inputs = _inputs(builder, name)
-        flows = tuple(
-            is_float(builder.type(v).dtype) and (v.node in path or v.node in sources) for v in inputs
-        )
+        flows = tuple(is_float(builder.type(v).dtype) and (v.node in path or v.node in sources) for v in inputs)
         if not any(flows):
             continue
         origin = replace(node.origin, history=(*node.origin.history, f"autodiff: {name}"))
@@ -112,9 +110,7 @@ def _apply_rule(tracer: Tracer, node: Node, context: GradContext) -> Sequence[An
     return _through_decomposition(tracer, node.op.decompose, context)
 
 
-def _through_decomposition(
-    tracer: Tracer, decompose: Callable[..., Any], context: GradContext
-) -> Sequence[Any | None]:
+def _through_decomposition(tracer: Tracer, decompose: Callable[..., Any], context: GradContext) -> Sequence[Any | None]:
     outputs = decompose(context.attrs, *context.inputs)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
     seeds: dict[Value, Symbol] = {}
@@ -249,5 +245,3 @@ def _cut(
             for output, value in enumerate(builder.add(node, feeds, name)):
                 mapped[Value(name, output)] = value
     return builder.finish([mapped[v] for v in outputs], [(p, mapped[v]) for p, v in updates])
-
-

@@ -72,4 +72,3 @@ def _application(site: Site, sources: Sequence[tuple[OpDef, Attrs]]) -> Graph:
     builder = Builder()
     feeds = [builder.emit(op, attrs)[0] for op, attrs in sources]
     return builder.finish(builder.emit(site.op, site.attrs, feeds))
-

@@ -80,10 +80,7 @@ def clean_up(graph: Graph, evaluate: Evaluate, options: SimplifyOptions) -> Grap
 
 
 @collector_paused()
-@collector_paused()
-def run_passes(
-    graph: Graph, passes: Sequence[Pass], *, observe: Observer | None = None, verify: bool = True
-) -> Graph:
+def run_passes(graph: Graph, passes: Sequence[Pass], *, observe: Observer | None = None, verify: bool = True) -> Graph:
     """Run the passes one after another.
 
     Parameters

@@ -134,7 +134,8 @@ def describe(step: Step) -> str:
     """``features.0.conv2d: Conv2d by im2col -> float32[8, 32, 28, 28] (model.py:12)``."""
     types = ", ".join(str(y.type) for y in step.outs if y is not None)
     places = [Path(place).name for place in step.node.origin.locations]
-    return f"{step.name}: {step.node.op.name} by {step.lowering} -> {types}" + (f" ({', '.join(places)})" if places else "")
+    where = f" ({', '.join(places)})" if places else ""
+    return f"{step.name}: {step.node.op.name} by {step.lowering} -> {types}{where}"
 
 
 def _allocate(operand: Operand, names: Any) -> str:
@@ -164,8 +165,8 @@ def generate(plan: Plan, marks: list[tuple[str, float]] | None = None) -> Source
         for index, operand in enumerate(plan.parameters.values()):
             out.write(f"{operand} = parameters[{index}]")
         for step in plan.steps:
-            for operand in (*step.outs, *step.buffers):
-                if operand is not None and operand.base is None and operand.phase is Phase.STATE:
+            for operand in step.memory:
+                if operand.phase is Phase.STATE:
                     out.write(_allocate(operand, plan.names), step.name)
             out.section([step], "state")
         out.define("def prepare():", lambda: out.section(plan.steps, "prepare"))
@@ -174,7 +175,7 @@ def generate(plan: Plan, marks: list[tuple[str, float]] | None = None) -> Source
 
     def bind() -> None:
         for step in plan.steps:
-            for operand in (*step.outs, *step.buffers):
+            for operand in step.memory:
                 if operand in plan.offsets:
                     dtype = plan.names.use(operand.dtype.type, operand.dtype.name)
                     out.write(
@@ -188,8 +189,8 @@ def generate(plan: Plan, marks: list[tuple[str, float]] | None = None) -> Source
 
     def run() -> None:
         for step in plan.steps:
-            for operand in step.outs:
-                if operand is not None and operand.phase is Phase.CALL and operand.base is None:
+            for operand in step.memory:
+                if operand.phase is Phase.CALL:
                     out.write(_allocate(operand, plan.names), step.name)
             out.section([step], "run")
             if marks is not None:
@@ -221,9 +222,8 @@ def generate_call(step: Step, names: Any) -> Source:
     out = Printer()
 
     def body() -> None:
-        for operand in (*(y for y in step.outs if y is not None), *step.buffers):
-            if operand.base is None:
-                out.write(_allocate(operand, names))
+        for operand in step.memory:
+            out.write(_allocate(operand, names))
         for part in ("state", "prepare", "bind", "run"):
             for line in getattr(step.code, part):
                 out.write(line, step.name)
@@ -231,5 +231,3 @@ def generate_call(step: Step, names: Any) -> Source:
 
     out.define(f"def call({', '.join(map(str, step.ins))}):", body)
     return out.finish(step.node.op.name, names.namespace)
-
-

@@ -114,7 +114,7 @@ class Names:
     def use(self, thing: Any, base: str | None = None) -> str:
         """The identifier under which the program reaches ``thing`` (a function, an array of constants)."""
         if id(thing) not in self._by_id:
-            name = self.fresh(base or getattr(thing, "__name__", "c"))
+            name = self.fresh(base or str(getattr(thing, "__name__", "c")))
             self.namespace[name] = thing
             self._by_id[id(thing)] = name
         return self._by_id[id(thing)]
@@ -176,9 +176,7 @@ class Emitter:
         self.code = Code()
         self.buffers: list[Operand] = []
         self.overwritable: list[tuple[int, int]] = []
-        self._once = all(x.phase is Phase.STATE for x in ins) and all(
-            y is None or y.phase is Phase.STATE for y in outs
-        )
+        self._once = all(x.phase is Phase.STATE for x in ins) and all(y is None or y.phase is Phase.STATE for y in outs)
 
     # ------------------------------------------------------------ lines
 
@@ -240,9 +238,7 @@ class Emitter:
             Hint for its name.
         """
         type_ = TensorType(tuple(int(d) for d in shape), base.dtype, order)
-        operand = Operand(
-            self.names.fresh(f"{self.name}_{label}"), type_, base.phase, base=base, contiguous=contiguous
-        )
+        operand = Operand(self.names.fresh(f"{self.name}_{label}"), type_, base.phase, base=base, contiguous=contiguous)
         self.code.setup(base.phase).append(f"{operand} = {expression}")
         return operand
 

@@ -33,8 +33,8 @@ class Interval:
 
 
 def in_arena(operand: Operand) -> bool:
-    """Whether the operand needs a place of its own in the arena."""
-    return operand.base is None and operand.phase is Phase.ARENA and not operand.persistent
+    """Whether memory of its own means a place in the arena for this operand."""
+    return operand.phase is Phase.ARENA and not operand.persistent
 
 
 def intervals(steps: Sequence[Step], results: Iterable[Operand]) -> list[Interval]:
@@ -52,7 +52,7 @@ def intervals(steps: Sequence[Step], results: Iterable[Operand]) -> list[Interva
     blocks: dict[Operand, Interval] = {}
     order: list[Interval] = []
     for index, step in enumerate(steps):
-        for y in (operand for operand in (*step.outs, *step.buffers) if operand is not None and in_arena(operand)):
+        for y in filter(in_arena, step.memory):
             stop = max(index, last.get(y, index))
             donor = _donor(step, y, index, last, blocks)
             if donor is not None:

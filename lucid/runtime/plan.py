@@ -28,6 +28,11 @@ class Step:
     overwritable: tuple[tuple[int, int], ...]
     code: Code
 
+    @property
+    def memory(self) -> list[Operand]:
+        """The outputs and buffers that have memory of their own."""
+        return [y for y in (*self.outs, *self.buffers) if y is not None and y.base is None]
+
 
 @dataclass(eq=False)
 class Plan:
@@ -68,9 +73,7 @@ class Plan:
     def persistent(self) -> Iterator[Operand]:
         """Buffers that keep what was computed from parameters, in order of definition."""
         for step in self.steps:
-            for operand in (*step.outs, *step.buffers):
-                if operand is not None and operand.base is None and operand.phase is Phase.STATE:
-                    yield operand
+            yield from (operand for operand in step.memory if operand.phase is Phase.STATE)
 
     def __str__(self) -> str:
         rows = [("node", "op", "lowering", "output", "when")]
@@ -121,9 +124,7 @@ class _Planner:
         self.exact = exact
         self.table: dict[Value, Operand] = {}
         self.results = set(graph.results)
-        self.read = self.results | {
-            Value(u, output) for u, _, output in graph.dag.edges(data="output")
-        }
+        self.read = self.results | {Value(u, output) for u, _, output in graph.dag.edges(data="output")}
 
     def add(self, name: str, node: Node) -> None:
         plan = self.plan
@@ -173,5 +174,3 @@ class _Planner:
             for operand in interval.operands:
                 plan.offsets[operand] = offset
         return plan
-
-

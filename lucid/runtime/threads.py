@@ -86,10 +86,8 @@ class ThreadPool:
 
     def run(self, function: Callable[[int], object], count: int) -> None:
         """``function(i)`` for every i below ``count``, possibly at the same time; the first error is raised."""
-        if count == 1 or self.threads == 1 or getattr(self._inside, "worker", False):
-            for i in range(count):
-                function(i)
-        elif not self._free.acquire(blocking=False):
+        alone = count == 1 or self.threads == 1 or getattr(self._inside, "worker", False)
+        if alone or not self._free.acquire(blocking=False):
             for i in range(count):
                 function(i)
         else:

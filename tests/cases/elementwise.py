@@ -60,16 +60,11 @@ def fixed(*values: Any) -> Make:
 def _unary(
     name: str, function: Any, torch: Any, make: Callable[..., Make] = normal, *, gradient: bool = True
 ) -> list[Case]:
-    return [
-        Case(f"{name}-{kind}", function, make(shape), torch, gradient=gradient)
-        for kind, shape in SINGLE.items()
-    ]
+    return [Case(f"{name}-{kind}", function, make(shape), torch, gradient=gradient) for kind, shape in SINGLE.items()]
 
 
 def _binary(name: str, function: Any, torch: Any, make: Callable[..., Make], *, gradient: bool = True) -> list[Case]:
-    return [
-        Case(f"{name}-{kind}", function, make(*shapes), torch, gradient=gradient) for kind, shapes in PAIRS.items()
-    ]
+    return [Case(f"{name}-{kind}", function, make(*shapes), torch, gradient=gradient) for kind, shapes in PAIRS.items()]
 
 
 UNARY = [

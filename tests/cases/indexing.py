@@ -135,9 +135,11 @@ CASES = [
         _with_indices((5, 3), np.arange(8).reshape(2, 2, 2) % 5),
         lambda torch, w, i: torch.nn.functional.embedding(i, w),
     ),
-    Case("embedding-unsigned", lambda w, i: ix.embedding(i, w), lambda rng, dtype: (
-        np.asarray(rng.standard_normal((5, 3)), dtype), np.array([4, 1, 1], np.uint64)
-    )),
+    Case(
+        "embedding-unsigned",
+        lambda w, i: ix.embedding(i, w),
+        lambda rng, dtype: (np.asarray(rng.standard_normal((5, 3)), dtype), np.array([4, 1, 1], np.uint64)),
+    ),
     Case("embedding-none", lambda w, i: ix.embedding(i, w), _with_indices((5, 3), np.empty((0,)))),
     Case(
         "one_hot",

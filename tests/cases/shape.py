@@ -86,9 +86,7 @@ CASES = [
         lambda torch, *xs: torch.cat(xs),
     ),
     Case("concat-same-twice", lambda x: sh.concat([x, x * 2, x], 0), normal((2, 2))),
-    Case(
-        "stack", lambda *xs: sh.stack(xs, 1), normal((2, 3), (2, 3)), lambda torch, *xs: torch.stack(xs, 1)
-    ),
+    Case("stack", lambda *xs: sh.stack(xs, 1), normal((2, 3), (2, 3)), lambda torch, *xs: torch.stack(xs, 1)),
     Case("stack-last", lambda *xs: sh.stack(xs, -1), normal((3,), (3,)), lambda torch, *xs: torch.stack(xs, -1)),
     _row("split", (3, 7), _method("split", indexing.split, 3, dim=1)),
     _row("split-sections", (2, 6, 2, 2), _method("split", indexing.split, [1, 3, 2], dim=1)),

@@ -48,9 +48,7 @@ def conv(name: str, *args: Any, channels: int = 4, **kwargs: Any) -> Layer:
 
 
 def transposed(name: str, *args: Any, **kwargs: Any) -> Layer:
-    return Layer(
-        name, lambda: nn.ConvTranspose2d(4, *args, **kwargs), lambda: tn.ConvTranspose2d(4, *args, **kwargs)
-    )
+    return Layer(name, lambda: nn.ConvTranspose2d(4, *args, **kwargs), lambda: tn.ConvTranspose2d(4, *args, **kwargs))
 
 
 def max_pool(name: str, kernel: Any, stride: Any = None, padding: Any = 0, **kwargs: Any) -> Layer:

@@ -63,9 +63,7 @@ def _avg_infer(attrs: AvgPoolAttrs, x: TensorType) -> TensorType:
     _need_float("avg_pool2d", x)
     if min(*attrs.kernel, *attrs.stride) < 1 or min(attrs.padding) < 0 or attrs.divisor_override == 0:
         raise OptionError(f"avg_pool2d: no such pooling: {attrs}")
-    counts = count_windows(
-        "avg_pool2d", x, attrs.kernel, attrs.stride, attrs.padding, (1, 1), attrs.ceil_mode
-    )
+    counts = count_windows("avg_pool2d", x, attrs.kernel, attrs.stride, attrs.padding, (1, 1), attrs.ceil_mode)
     for axis in (0, 1):
         refuse_empty_windows(
             "avg_pool2d", x.shape[2 + axis], counts[axis], attrs.kernel[axis], attrs.stride[axis],
@@ -130,9 +128,7 @@ AVG_POOL_GRAD = register(
         outputs=("dx",),
     )
 )
-ADAPTIVE_AVG_POOL = register(
-    OpDef("AdaptiveAvgPool2d", _adaptive_infer, _adaptive_gradient, attrs=AdaptiveAttrs)
-)
+ADAPTIVE_AVG_POOL = register(OpDef("AdaptiveAvgPool2d", _adaptive_infer, _adaptive_gradient, attrs=AdaptiveAttrs))
 ADAPTIVE_AVG_POOL_GRAD = register(
     OpDef(
         "AdaptiveAvgPool2dGrad",

@@ -115,9 +115,7 @@ def einsum(equation: str, *operands: Any) -> Any:
         raise ShapeError(f"einsum: {equation!r} names {len(terms)} operands, got {len(operands)}")
     operands = tuple(promote(*operands)) if len(operands) > 1 else operands
     ellipsis = _ellipsis_labels(equation, terms, operands)
-    labels = [
-        _named(equation, term, ellipsis, operand.type) for term, operand in zip(terms, operands, strict=True)
-    ]
+    labels = [_named(equation, term, ellipsis, operand.type) for term, operand in zip(terms, operands, strict=True)]
     if not arrow:
         every = left.replace("...", "").replace(",", "")
         right = ("..." if "..." in left else "") + "".join(sorted(x for x in set(every) if every.count(x) == 1))
@@ -128,8 +126,10 @@ def einsum(equation: str, *operands: Any) -> Any:
 
 def _apply(attrs: EinsumAttrs, operands: tuple[Any, ...]) -> Any:
     """Apply the op; what only rearranges one operand is a transpose."""
-    if len(operands) == 1 and sorted(attrs.operands[0]) == sorted(attrs.result) and len(set(attrs.result)) == len(
-        attrs.result
+    if (
+        len(operands) == 1
+        and sorted(attrs.operands[0]) == sorted(attrs.result)
+        and len(set(attrs.result)) == len(attrs.result)
     ):
         return permute(operands[0], tuple(attrs.operands[0].index(label) for label in attrs.result))
     return apply(EINSUM, attrs, *operands)

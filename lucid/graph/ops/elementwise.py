@@ -88,16 +88,13 @@ def _binary(
     commutative: bool = False,
 ) -> OpDef:
     rule = _broadcast(name, kinds, result)
-    return register(
-        OpDef(name, rule, gradient, inputs=("a", "b"), elementwise=True, commutative=commutative)
-    )
+    return register(OpDef(name, rule, gradient, inputs=("a", "b"), elementwise=True, commutative=commutative))
 
 
 def _reduced(c: GradContext, *gradients: Callable[[], Any]) -> list[Any | None]:
     """Each wanted gradient, summed over the axes along which its input was broadcast."""
     return [
-        g().sum_to(x.type.shape) if wanted else None
-        for g, x, wanted in zip(gradients, c.inputs, c.wanted, strict=True)
+        g().sum_to(x.type.shape) if wanted else None for g, x, wanted in zip(gradients, c.inputs, c.wanted, strict=True)
     ]
 
 
@@ -253,9 +250,7 @@ NOT = _unary("Not", NO_GRADIENT, _INTEGRAL)
 
 ADD = _binary("Add", lambda c: _reduced(c, lambda: c.dy, lambda: c.dy), commutative=True)
 SUB = _binary("Sub", lambda c: _reduced(c, lambda: c.dy, lambda: -c.dy), _NUMBERS)
-MUL = _binary(
-    "Mul", lambda c: _reduced(c, lambda: c.dy * c.inputs[1], lambda: c.dy * c.inputs[0]), commutative=True
-)
+MUL = _binary("Mul", lambda c: _reduced(c, lambda: c.dy * c.inputs[1], lambda: c.dy * c.inputs[0]), commutative=True)
 DIV = _binary(
     "Div", lambda c: _reduced(c, lambda: c.dy / c.inputs[1], lambda: -c.dy * c.outputs[0] / c.inputs[1]), _FLOATS
 )
@@ -282,14 +277,10 @@ def _where_infer(attrs: Attrs, condition: TensorType, a: TensorType, b: TensorTy
 
 def _where_gradient(c: GradContext) -> list[Any | None]:
     condition = c.inputs[0]
-    return _reduced(
-        c, lambda: None, lambda: where(condition, c.dy, 0.0), lambda: where(condition, 0.0, c.dy)
-    )
+    return _reduced(c, lambda: None, lambda: where(condition, c.dy, 0.0), lambda: where(condition, 0.0, c.dy))
 
 
-WHERE = register(
-    OpDef("Where", _where_infer, _where_gradient, inputs=("condition", "a", "b"), elementwise=True)
-)
+WHERE = register(OpDef("Where", _where_infer, _where_gradient, inputs=("condition", "a", "b"), elementwise=True))
 
 
 # ---------------------------------------------------------------- functions

@@ -83,9 +83,7 @@ def _check_slice(attrs: SliceAttrs, shape: Shape) -> None:
         raise ShapeError(f"Slice: {len(attrs.starts)} starts for a tensor of rank {len(shape)}")
     if any(isinstance(size, int) and size < 0 for size in attrs.sizes):
         raise ShapeError(f"Slice: a part of {format_shape(shape)} has no negative sizes: {format_shape(attrs.sizes)}")
-    for axis, (start, size, step, dim) in enumerate(
-        zip(attrs.starts, attrs.sizes, attrs.steps, shape, strict=True)
-    ):
+    for axis, (start, size, step, dim) in enumerate(zip(attrs.starts, attrs.sizes, attrs.steps, shape, strict=True)):
         if step == 0:
             raise ShapeError(f"Slice: the step of axis {axis} is 0")
         if not all(isinstance(v, int) for v in (start, size, dim)) or size == 0:

@@ -166,9 +166,7 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
 # ---------------------------------------------------------------- classification
 
 
-def nll_loss(
-    input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
-) -> Any:
+def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
     """Negative log-likelihood: minus the log-probability of the target class.
 
     Parameters

@@ -261,9 +261,7 @@ def layer_norm(
     return result
 
 
-def group_norm(
-    x: T, num_groups: int, weight: T | None = None, bias: T | None = None, eps: float = 1e-5
-) -> T:
+def group_norm(x: T, num_groups: int, weight: T | None = None, bias: T | None = None, eps: float = 1e-5) -> T:
     """Group normalisation (Wu and He, 2018): the channels (axis 1) in ``num_groups`` groups, each normalised."""
     if isinstance(num_groups, bool) or not isinstance(num_groups, int) or num_groups < 1:
         raise OptionError(f"group_norm: num_groups must be a positive int, got {num_groups!r}")
@@ -316,9 +314,7 @@ def instance_norm(
     if not use_input_stats:
         return batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
     axes = tuple(range(2, x.type.rank))
-    result: T = _with_batch_statistics(
-        "instance_norm", x, axes, running_mean, running_var, weight, bias, momentum, eps
-    )
+    result: T = _with_batch_statistics("instance_norm", x, axes, running_mean, running_var, weight, bias, momentum, eps)
     return result
 
 

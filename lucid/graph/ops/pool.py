@@ -62,9 +62,7 @@ def _pool_infer(attrs: MaxPoolAttrs, x: TensorType) -> tuple[TensorType, TensorT
     if x.dtype == bool_:
         raise DTypeError("max_pool2d: not defined for bool; convert to uint8 first")
     pad_constant(attrs.pad_value, x.dtype)
-    counts = count_windows(
-        "max_pool2d", x, attrs.kernel, attrs.stride, attrs.padding, attrs.dilation, attrs.ceil_mode
-    )
+    counts = count_windows("max_pool2d", x, attrs.kernel, attrs.stride, attrs.padding, attrs.dilation, attrs.ceil_mode)
     for axis in (0, 1):
         refuse_empty_windows(
             "max_pool2d", x.shape[2 + axis], counts[axis], attrs.kernel[axis], attrs.stride[axis],

@@ -59,9 +59,7 @@ RANDOM_NORMAL = register(
     OpDef("RandomNormal", _draw_infer("RandomNormal"), NO_GRADIENT, attrs=TypeAttrs, inputs=("key",))
 )
 #: Zeros with probability ``p``, the rest divided by ``1 - p`` (Srivastava et al., 2014).
-DROPOUT = register(
-    OpDef("Dropout", _dropout_infer, _dropout_gradient, attrs=DropoutAttrs, inputs=("x", "key"))
-)
+DROPOUT = register(OpDef("Dropout", _dropout_infer, _dropout_gradient, attrs=DropoutAttrs, inputs=("x", "key")))
 
 
 def random_key(like: AbstractTensor) -> Any:

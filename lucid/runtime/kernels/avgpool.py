@@ -59,9 +59,7 @@ def avg_pool(k: Emitter) -> None:
     )  # fmt: skip
     held = [image_scratch(k, size, x.dtype, last, "rows") for _ in work] if min(a.kernel) > 1 else []
     steps = [[list(window_steps(rows, cols, b)) for b in mine] for mine in work]
-    parts = [
-        [(slice(b.n0, b.n1), slice(b.c0, b.c1), slice(b.r0, b.r1)) for b in mine] for mine in work
-    ]
+    parts = [[(slice(b.n0, b.n1), slice(b.c0, b.c1), slice(b.r0, b.r1)) for b in mine] for mine in work]
     zero = k.use(np.zeros((), x.dtype), "zero")
     lists = [
         bind(k, "sums", f"{k.use(bind_steps)}({k.use(steps, k.name + '_steps')}, {x}, "

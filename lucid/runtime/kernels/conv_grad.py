@@ -186,9 +186,7 @@ def grad_weight(k: Emitter) -> None:
     else:
         pixels = max((p.n1 - p.n0) * (p.r1 - p.r0) for p in work[0]) * conv.cols.count
         packed = k.scratch((pixels, conv.group_out), dy.dtype, "gradient")
-        body.append(
-            f"np.copyto({packed}[:len({windows.matrix})].reshape({gradient}.shape), {gradient})"
-        )
+        body.append(f"np.copyto({packed}[:len({windows.matrix})].reshape({gradient}.shape), {gradient})")
         factor = f"{packed}[:len({windows.matrix})].T"
     body.append(f"np.matmul({factor}, {windows.matrix}, out={share})")
     body.append(f"np.add({sum_}, {share}, out={sum_})")

@@ -89,9 +89,7 @@ def conv_pool(k: Emitter) -> None:
     _Writer(k, conv, pool, windows, bias[0] if bias else None).emit()
 
 
-def _deal_rows(
-    conv: Conv, pool: tuple[Axis, Axis] | None, y: Operand, threads: int
-) -> list[list[tuple[Part, Part]]]:
+def _deal_rows(conv: Conv, pool: tuple[Axis, Axis] | None, y: Operand, threads: int) -> list[list[tuple[Part, Part]]]:
     """For each worker its parts: rows of the convolution, and the output rows they make."""
     if pool is None:
         return [[(part, part) for part in mine] for mine in working_set(conv, y.dtype, threads)]
@@ -260,9 +258,7 @@ class _Writer:
         views = bind(k, label, source, self.y, *results, *self.held)
         name, out, first, second = (k.names.fresh(n) for n in (label, "out", "a", "b"))
         self._add(name, views)
-        self.body.append(
-            f"for {out}, {first}, {second} in {name}:\n    np.maximum({first}, {second}, out={out})"
-        )
+        self.body.append(f"for {out}, {first}, {second} in {name}:\n    np.maximum({first}, {second}, out={out})")
 
     def _row_buffers(self) -> list[Operand]:
         assert self.pool is not None

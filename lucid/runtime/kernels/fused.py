@@ -242,5 +242,3 @@ def _cut(shape: tuple[int, ...], itemsize: int) -> tuple[int, int]:
             return axis, min(shape[axis], max(1, wanted // inner))
         inner *= shape[axis]
     return 0, 1
-
-

@@ -25,8 +25,9 @@ def _origin(i: int, size: int, mode: str) -> int | None:
 def _origins(attrs: Any, shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], tuple[int | None, ...]]]:
     padded = [b + size + a for b, size, a in zip(attrs.before, shape, attrs.after, strict=True)]
     for place in np.ndindex(*padded):
-        yield place, tuple(
-            _origin(i - b, size, attrs.mode) for i, b, size in zip(place, attrs.before, shape, strict=True)
+        yield (
+            place,
+            tuple(_origin(i - b, size, attrs.mode) for i, b, size in zip(place, attrs.before, shape, strict=True)),
         )
 
 

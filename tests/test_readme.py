@@ -1,0 +1,27 @@
+"""The tour of README.md runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+
+
+def test_the_tour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (tour,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(tour, "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "ConvPool2d" in printed
+    assert "def run(" in printed
+    assert "MaxPool2dGrad" in (tmp_path / "back.svg").read_text("utf-8")
+    assert (tmp_path / "net.lucid").stat().st_size > 0
+
+
+def test_it_names_the_commands() -> None:
+    makefile = (Path(__file__).parent.parent / "Makefile").read_text("utf-8")
+    for target in re.findall(r"^    make (\w+)", README, re.M):
+        assert re.search(rf"^{target}:", makefile, re.M), target
