@@ -27,7 +27,7 @@ demo: $(DONE)-demo
 	@$(BIN)/python examples/digits.py
 
 test: $(DONE)-test
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n auto
 
 lint: $(DONE)-dev
 	@$(BIN)/ruff check --quiet .

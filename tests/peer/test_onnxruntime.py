@@ -378,7 +378,7 @@ class Exporter:
         if isinstance(m, BasicBlock):
             y = self.module(m.relu, self.module(m.bn1, self.module(m.conv1, x)))
             y = self.module(m.bn2, self.module(m.conv2, y))
-            skip = self.module(m.downsample, x) if hasattr(m, "downsample") else x
+            skip = x if m.downsample is None else self.module(m.downsample, x)
             return self.node("Relu", [self.node("Add", [y, skip])])
         if isinstance(m, nn.Sequential):
             for child in m:
