@@ -34,7 +34,7 @@ from lucid.tensor import Tensor
 from lucid.tracing import Recorder
 
 CHAINS = (1_000, 10_000, 100_000)
-FANS = (1_000, 10_000)
+FANS = (1_000, 3_000, 10_000)
 LIMIT = 1.1
 WIDTH = 4
 

@@ -74,8 +74,9 @@ def static_key(value: Any) -> tuple[Any, ...]:
         return range, value
     if isinstance(value, _FUNCTIONS):
         return type(value), value
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
     raise TraceError(
-        f"an argument of type {type(value).__name__} may change without the compiled model noticing; pass tensors, "
+        f"an argument of type {kind} may change without the compiled model noticing; pass tensors, "
         f"numbers, strings, functions, or lists, tuples and dicts of them"
     )
 

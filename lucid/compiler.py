@@ -17,7 +17,7 @@ from .archive import read_archive, write_archive
 from .arguments import Structure, flatten, leaf_names, unflatten
 from .errors import LucidError, OptionError, TraceError
 from .graph.ir import Graph
-from .graph.trace import active_trace
+from .graph.trace import active_trace, user_location
 from .graph.types import TensorType, as_dtype
 from .guards import function_snapshot, module_signature
 from .inspection import Profile, explain, profile
@@ -79,6 +79,11 @@ class CompiledModel:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if active_trace.get() is not None and self.model is not None:
             return self.model(*args, **kwargs)  # part of a larger trace
+        if active_trace.get() is not None:
+            raise TraceError(
+                f"a model loaded from a file cannot be part of another compiled function ({user_location()}): "
+                f"call the two one after the other, or compile them together from their modules"
+            )
         leaves, structure = flatten((args, kwargs))
         return self._find(structure, leaves)(leaves)
 
@@ -161,7 +166,8 @@ class CompiledModel:
             result = self.model(*args, **kwargs)
             results, outputs = flatten(result)
             if not results:
-                raise TraceError("the compiled function returns no tensor")
+                given = "" if types else ", nor was it given any: pass tensors or NumPy arrays, not numbers or lists"
+                raise TraceError(f"the compiled function returns no tensor{given}")
             return recorder, recorder.finish(results), outputs
 
     def _current(self) -> Specialization:
@@ -229,6 +235,12 @@ class CompiledModel:
         """Write graphs and weights to a ``.lucid`` file."""
         write_archive(path, self._current())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy (deep, or through pickle) is compiled anew from a copy of the model."""
+        if self.model is None:
+            raise LucidError("a model loaded from a file cannot be copied or pickled; load the file again")
+        return CompiledModel, (self.model, self._specs, self.options)
+
     def __repr__(self) -> str:
         name = type(self.model).__name__ if isinstance(self.model, Module) else getattr(self.model, "__name__", "file")
         return f"<compiled {name}: {len(self._traces) or int(self._latest is not None)} traces>"
@@ -285,7 +297,12 @@ def compile(
     TraceError
         For what cannot be traced, with the user's line and the way out.
     """
-    options = Options(threads, exact, verify, None if passes is None else tuple(passes))
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+        raise OptionError(f"compile: threads must be a positive int, got {threads!r}")
+    passes = None if passes is None else tuple(passes)
+    if passes is not None and not all(isinstance(one, Pass) for one in passes):
+        raise OptionError(f"compile: passes must be a sequence of Pass, got {passes!r}")
+    options = Options(threads, exact, verify, passes)
     if model is None:
         return functools.partial(compile, threads=threads, exact=exact, verify=verify, passes=passes)
     if not callable(model):

@@ -228,6 +228,10 @@ class Specialization:
     def __call__(self, leaves: Sequence[Any]) -> Any:
         """Run on tensors or arrays; the result has the traced structure."""
         tensors = [leaf if isinstance(leaf, Tensor) else Tensor.wrap(leaf) for leaf in leaves]
+        if is_grad_enabled() and (self.trainable or any(t.requires_grad for t in tensors)):
+            # backward reads them again, and the caller may fill an array anew meanwhile (a tensor would notice)
+            pairs = zip(leaves, tensors, strict=True)
+            tensors = [t if leaf is t else Tensor.wrap(np.array(leaf)) for leaf, t in pairs]
         arrays = [t._array for t in tensors]
         wanted = tuple(t.requires_grad for t in tensors)
         key = (tuple(a.shape for a in arrays), tuple(a.dtype for a in arrays), wanted, is_grad_enabled())

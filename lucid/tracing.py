@@ -171,6 +171,8 @@ class Recorder:
         if new.type.shape != symbol.type.shape:
             raise ShapeError(f"copy_: cannot put {new.type} into {name} of type {symbol.type}")
         new = new.to(symbol.type.dtype)
+        if is_float(new.type.dtype):  # a tensor written to in place has no history
+            (new,) = self.tracer.emit(STOP_GRADIENT, STOP_GRADIENT.attrs(), (new,))
         self._lifted[id(target)] = (target, new)
         self._updates[name] = new
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -118,7 +119,15 @@ def user_location() -> str:
     frame = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back  # type: ignore[assignment]
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else ""
+    return f"{_shown(frame.f_code.co_filename)}:{frame.f_lineno}" if frame else ""
+
+
+@lru_cache(maxsize=1024)
+def _shown(filename: str) -> str:
+    """A path relative to the working directory where it is below it, else folder and file: files go to others too."""
+    path = Path(filename)
+    working = Path.cwd()
+    return str(path.relative_to(working)) if path.is_relative_to(working) else "/".join(path.parts[-2:])
 
 
 class TracedDim:

@@ -21,10 +21,11 @@ from .source import full
 
 @dataclass(frozen=True)
 class StandardizeAttrs(Attrs):
-    """``axes`` are what a mean and a variance are taken over."""
+    """``axes`` are what a mean and a variance are taken over, of no fewer than ``least`` values."""
 
     axes: tuple[int, ...]
     eps: float = 1e-5
+    least: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,9 @@ def _standardize_infer(attrs: StandardizeAttrs, x: TensorType) -> tuple[TensorTy
     _floating("Standardize", x)
     if list(attrs.axes) != sorted(set(attrs.axes)) or any(not 0 <= axis < x.rank for axis in attrs.axes):
         raise ShapeError(f"Standardize: axes {attrs.axes} do not fit {x}")
+    count = product(x.shape[axis] for axis in attrs.axes)
+    if isinstance(count, int) and count < attrs.least:
+        raise ShapeError(f"needs more than one value per channel to take a variance of, got {x}")
     statistic = x.with_shape(1 if axis in attrs.axes else dim for axis, dim in enumerate(x.shape))
     return x.with_shape(x.shape), statistic, statistic
 
@@ -235,9 +239,9 @@ def log_softmax(x: T, dim: int = -1) -> T:
     return result
 
 
-def standardize(x: Any, axes: tuple[int, ...], eps: float) -> tuple[Any, Any, Any]:
+def standardize(x: Any, axes: tuple[int, ...], eps: float, least: int = 0) -> tuple[Any, Any, Any]:
     """``(x - mean) / sqrt(var + eps)``, mean and biased variance over ``axes`` (kept with size 1)."""
-    outputs: tuple[Any, Any, Any] = apply(STANDARDIZE, StandardizeAttrs(axes, float(eps)), x)
+    outputs: tuple[Any, Any, Any] = apply(STANDARDIZE, StandardizeAttrs(axes, float(eps), least), x)
     return outputs
 
 
@@ -329,9 +333,9 @@ def _with_batch_statistics(
         if vector is not None:
             _check_vector(op, what, vector.type, channels)
     count = product(shape[axis] for axis in axes)
-    if count == 1:
+    if isinstance(count, int) and count < 2:
         raise ShapeError(f"{op}: needs more than one value per channel to take a variance of, got {x.type}")
-    y, mean, var = standardize(x, axes, eps)
+    y, mean, var = standardize(x, axes, eps, 2)
     if running_mean is not None:
         _move(op, running_mean, stop_gradient(mean), momentum)
     if running_var is not None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ...graph.ir import Node
-from ...graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs, activation_op
+from ...graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
 from ...graph.ops.pool import pad_constant
-from ...graph.types import TensorType
-from ..emitter import Emitter, Operand, Phase
-from ..registry import choose, kernel, lowerings
+from ..emitter import Emitter, Operand
+from ..registry import kernel
+from .activation import has_activation, write_activation
 from .conv_blocks import (
     Conv,
     Part,
@@ -30,47 +28,7 @@ from .pool import lowest, padding_steps, pooling_axes, window_steps
 from .windows import Axis, Block, bind, channels_last, deal, image_scratch, over_blocks, recheck
 
 
-@dataclass(frozen=True)
-class Activation:
-    """What the activation's kernel wrote for one block.
-
-    ``in_place`` tells whether it may write over what it reads, ``buffers`` what it needs as working memory.
-    With none its lines fit a block of any shape.
-    """
-
-    lines: tuple[str, ...]
-    in_place: bool
-    buffers: tuple[Operand, ...]
-    monotone: bool
-
-    @property
-    def anywhere(self) -> bool:
-        """It can run on any part of an array, in place."""
-        return self.in_place and not self.buffers
-
-
-def _activation(k: Emitter, dtype: Any, shape: tuple[int, ...], source: str, target: str) -> Activation | None:
-    """Run the activation's kernel on the loop variables ``source`` and ``target``."""
-    op = activation_op(k.attrs)
-    if op is None:
-        return None
-    type_ = TensorType(shape, dtype)
-    node = Node(op, k.attrs.activation_attrs, (type_,))
-    # to the kernel they are arrays whose address is not known before the call
-    x = Operand(source, type_, Phase.CALL, contiguous=False)
-    y = Operand(target, type_, Phase.CALL, contiguous=False)
-    inner = Emitter(node, k.name, k.names, [x], [y], 1)
-    choose(node, (type_,)).emit(inner)
-    lines = (*inner.code.bind, *inner.code.run)
-    return Activation(lines, (0, 0) in inner.overwritable, tuple(inner.buffers), op.monotone)
-
-
-def _has_kernel(node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    op = activation_op(node.attrs)  # type: ignore[arg-type]
-    return op is None or bool(lowerings(op))
-
-
-@kernel(CONV_POOL, lowering="im2col", accepts=_has_kernel)
+@kernel(CONV_POOL, lowering="im2col", accepts=has_activation)
 def conv_pool(k: Emitter) -> None:
     """Gather, multiply, pool, add the bias, activate.
 
@@ -151,7 +109,7 @@ class _Writer:
     def _direct(self, packed: Operand, last: bool) -> bool:
         """Without pooling: multiply into the output, where the activation can run on it there."""
         k, conv, out = self.k, self.conv, self.k.names.fresh("out")
-        acts = _activation(k, self.y.dtype, (self.pixels, conv.group_out), out, out)
+        acts = write_activation(k, self.y.dtype, (self.pixels, conv.group_out), out, out)
         if acts is not None and not acts.anywhere:
             return False
         weight = self._weights(packed, last)
@@ -179,7 +137,7 @@ class _Writer:
     def _whole_activation(self) -> Sequence[Operand]:
         """Activate the whole scratch, whatever part of it the block fills; returns where the result is."""
         k, source, target = self.k, self.k.names.fresh("whole"), self.k.names.fresh("activated")
-        acts = _activation(k, self.y.dtype, self.made[0].shape, source, target)
+        acts = write_activation(k, self.y.dtype, self.made[0].shape, source, target)
         if acts is None:
             return self.made
         for buffer in acts.buffers:  # a loop variable too: each worker has its own
@@ -205,7 +163,7 @@ class _Writer:
 
     def _pooled(self) -> None:
         k, out = self.k, self.k.names.fresh("out")
-        acts = _activation(k, self.y.dtype, self.y.shape, out, out)
+        acts = write_activation(k, self.y.dtype, self.y.shape, out, out)
         late = acts is None or (acts.anywhere and acts.monotone)
         results: Sequence[Operand] = self.made
         if not late:

@@ -59,13 +59,17 @@ def evaluate_reference(
 
 
 def reference_values(
-    graph: Graph, inputs: Sequence[Array], parameters: Mapping[str, Array] | None = None
+    graph: Graph,
+    inputs: Sequence[Array],
+    parameters: Mapping[str, Array] | None = None,
+    known: Mapping[Value, Array] | None = None,
 ) -> dict[Value, Array]:
-    """Every value of a concrete graph, by the references."""
+    """Every value of a concrete graph, by the references; nodes whose value is ``known`` are not run."""
     values: dict[Value, Array] = {Value(n): np.asarray(a) for n, a in zip(graph.inputs, inputs, strict=True)}
+    values.update(known or {})
     with np.errstate(all="ignore"):
         for name, node in graph.nodes():
-            if node.op is INPUT:
+            if node.op is INPUT or Value(name) in values:
                 continue
             if node.op is PARAMETER:
                 values[Value(name)] = (parameters or {})[node.attrs.name]  # type: ignore[attr-defined]

@@ -1,0 +1,62 @@
+"""The activation inside a fused convolution: the lines its own kernel writes, on a block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...graph.ir import Node
+from ...graph.ops.conv_pool import activation_op
+from ...graph.types import TensorType
+from ..emitter import Emitter, Names, Operand, Phase
+from ..registry import choose, lowerings
+
+
+@dataclass(frozen=True)
+class Activation:
+    """What the activation's kernel wrote for one block.
+
+    ``in_place`` tells whether it may write over what it reads, ``buffers`` what it needs as working memory.
+    With none its lines fit a block of any shape.
+    """
+
+    lines: tuple[str, ...]
+    in_place: bool
+    buffers: tuple[Operand, ...]
+    monotone: bool
+
+    @property
+    def anywhere(self) -> bool:
+        """It can run on any part of an array, in place."""
+        return self.in_place and not self.buffers
+
+
+def write_activation(k: Emitter, dtype: Any, shape: tuple[int, ...], source: str, target: str) -> Activation | None:
+    """Run the activation's kernel on the loop variables ``source`` and ``target``."""
+    op = activation_op(k.attrs)
+    if op is None:
+        return None
+    type_ = TensorType(shape, dtype)
+    node = Node(op, k.attrs.activation_attrs, (type_,))
+    # to the kernel they are arrays whose address is not known before the call
+    x = Operand(source, type_, Phase.CALL, contiguous=False)
+    y = Operand(target, type_, Phase.CALL, contiguous=False)
+    inner = Emitter(node, k.name, k.names, [x], [y], 1)
+    choose(node, (type_,)).emit(inner)
+    lines = (*inner.code.bind, *inner.code.run)
+    return Activation(lines, (0, 0) in inner.overwritable, tuple(inner.buffers), op.monotone)
+
+
+def has_activation(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+    op = activation_op(node.attrs)  # type: ignore[arg-type]
+    return op is None or bool(lowerings(op))
+
+
+def acts_anywhere(node: Node) -> bool:
+    """Whether the activation, if any, may run in place on any part of the output, and after the pooling."""
+    if not has_activation(node, ()):
+        return False
+    (y,) = node.outputs
+    written = write_activation(Emitter(node, "probe", Names(), (), ()), y.dtype, y.concrete, "a", "a")
+    attrs: Any = node.attrs
+    return written is None or (written.anywhere and (written.monotone or attrs.pool is None))

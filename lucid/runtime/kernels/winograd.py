@@ -1,0 +1,373 @@
+"""3x3 convolution by Winograd's minimal filtering, F(2x2) and F(4x4), with bias, activation and 2x2 max pooling.
+
+Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015): an output tile of m x m pixels
+takes (m + 2)^2 products for each pair of channels instead of 9 m^2. Both transforms are separable and are
+done as matrix products: rows first, straight from the padded rows (n rows of W x C numbers are a BLAS
+matrix as they lie), one gather, then columns.
+
+The rounding error is some ten times that of a direct sum, and one infinity or NaN of the input spreads over
+its tile; ``exact=True`` does not take these lowerings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from ...graph.ir import Node
+from ...graph.ops.conv import CONV, ConvAttrs
+from ...graph.ops.conv_pool import CONV_POOL
+from ...graph.types import CHANNELS_LAST, DType, TensorType, is_float
+from ..emitter import Emitter, Operand
+from .activation import acts_anywhere, write_activation
+from .windows import bind, deal, over_blocks, pieces, recheck
+
+INPUT_TRANSFORM = {
+    2: ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1)),
+    4: (
+        (4, 0, -5, 0, 1, 0),
+        (0, -4, -4, 1, 1, 0),
+        (0, 4, -4, -1, 1, 0),
+        (0, -2, -1, 2, 1, 0),
+        (0, 2, -1, -2, 1, 0),
+        (0, 4, 0, -5, 0, 1),
+    ),
+}
+KERNEL_TRANSFORM = {
+    2: ((1, 0, 0), (1 / 2, 1 / 2, 1 / 2), (1 / 2, -1 / 2, 1 / 2), (0, 0, 1)),
+    4: (
+        (1 / 4, 0, 0),
+        (-1 / 6, -1 / 6, -1 / 6),
+        (-1 / 6, 1 / 6, -1 / 6),
+        (1 / 24, 1 / 12, 1 / 6),
+        (1 / 24, -1 / 12, 1 / 6),
+        (0, 0, 1),
+    ),
+}
+OUTPUT_TRANSFORM = {
+    2: ((1, 1, 1, 0), (0, 1, -1, -1)),
+    4: ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1)),
+}
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """The numbers of one Winograd convolution.
+
+    Attributes
+    ----------
+    m
+        Output pixels of a tile, each way.
+    q
+        Pixels of a tile after pooling: ``m``, or half of it.
+    down, right
+        Tiles that cover the output.
+    top, left
+        Padding before the first row and column.
+    """
+
+    m: int
+    q: int
+    images: int
+    rows: int
+    cols: int
+    channels: int
+    outputs: int
+    down: int
+    right: int
+    top: int
+    left: int
+
+    @property
+    def n(self) -> int:
+        """Input pixels of a tile, each way."""
+        return self.m + 2
+
+    @property
+    def width(self) -> int:
+        """Columns of the padded rows."""
+        return self.m * self.right + 2
+
+
+class Strip(NamedTuple):
+    """A block of work: some rows of tiles of some images."""
+
+    n0: int
+    n1: int
+    r0: int
+    r1: int
+
+    @property
+    def tile_rows(self) -> int:
+        return (self.n1 - self.n0) * (self.r1 - self.r0)
+
+
+def strips(t: Tiling, most: int) -> list[Strip]:
+    """All tiles in strips of about ``most`` tiles."""
+    per_image = t.down * t.right
+    if not t.images * per_image:
+        return []
+    if most >= per_image:
+        return [Strip(a, b, 0, t.down) for a, b in pieces(t.images, most // per_image)]
+    cut = pieces(t.down, max(1, most // t.right))
+    return [Strip(n, n + 1, a, b) for n in range(t.images) for a, b in cut]
+
+
+class Buffers(NamedTuple):
+    """Numbers of elements of a worker's memory: the padded rows, and two buffers used in turn."""
+
+    slab: int
+    ping: int
+    pong: int
+
+
+def buffer_sizes(t: Tiling, work: Sequence[Strip]) -> Buffers:
+    tile_rows = max(s.tile_rows for s in work)
+    tiles = tile_rows * t.right
+    slab = max((s.n1 - s.n0) * (t.m * (s.r1 - s.r0) + 2) for s in work) * t.width * t.channels
+    ping = max(tile_rows * t.n * t.width * t.channels, t.n * t.n * tiles * t.channels, t.m * t.n * tiles * t.outputs)
+    pong = max(t.n * t.n * tiles * t.channels, t.n * t.n * tiles * t.outputs)
+    return Buffers(slab, ping, pong)
+
+
+def pack(k: Emitter, w: Operand, m: int) -> Operand:
+    """The transformed weights (n * n, channels, outputs), once for each change of the parameters."""
+    outputs, channels, n = w.shape[0], w.shape[1], m + 2
+    kernel = k.use(np.array(KERNEL_TRANSFORM[m]), f"kernel_transform_{m}")
+    with k.once(w):
+        packed = k.scratch((n * n, channels, outputs), w.dtype, "transformed")
+        k.line(f"{k.use(transform_weights)}({kernel}, {w}, {packed})")
+    return packed
+
+
+def transform_weights(g: Any, w: Any, out: Any) -> None:
+    """G w G^T for every pair of channels, in double precision."""
+    n = len(g)
+    outputs, channels = w.shape[:2]
+    rows = np.tensordot(g, w.astype(np.float64), (1, 2))  # (n, K, C, 3)
+    both = np.tensordot(g, rows, (1, 3))  # (n, n, K, C): columns, rows
+    out[...] = both.transpose(1, 0, 3, 2).reshape(n * n, channels, outputs)
+
+
+class Views(NamedTuple):
+    """What one strip reads and writes, step by step; the names are those of the loop's variables."""
+
+    edges: list[Any]
+    inside: Any
+    rows: Any
+    by_rows: Any
+    seen: Any
+    tiles: Any
+    lines: Any
+    by_both: Any
+    pixels: Any
+    product: Any
+    sums: Any
+    by_lines: Any
+    thin: Any
+    made: Any
+
+
+class Real(NamedTuple):
+    """The part of a strip's padded rows that is no padding, and where it lies in the input."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+    first: int
+
+
+def _real(t: Tiling, s: Strip, height: int, width: int) -> Real:
+    start = t.m * s.r0 - t.top
+    top = max(0, -start)
+    bottom = max(top, min(t.m * (s.r1 - s.r0) + 2, height - start))
+    return Real(top, bottom, t.left, min(t.width, t.left + width), start + top)
+
+
+def bind_sources(t: Tiling, work: Any, x: Any) -> list[list[Any]]:
+    """The part of the input that each strip reads."""
+    nhwc, bound = x.transpose(0, 2, 3, 1), []
+    for mine in work:
+        entries = []
+        for s in map(Strip._make, mine):
+            real = _real(t, s, *nhwc.shape[1:3])
+            rows = slice(real.first, real.first + real.bottom - real.top)
+            entries.append(nhwc[s.n0 : s.n1, rows, : real.right - real.left])
+        bound.append(entries)
+    return bound
+
+
+def bind_strips(t: Tiling, work: Any, memory: Any, size: tuple[int, int]) -> list[list[Views]]:
+    """The views of every strip of every worker; ``size`` is that of an input image."""
+    return [
+        [_bind_strip(t, Strip(*strip), *mine, size) for strip in strips_]
+        for strips_, mine in zip(work, memory, strict=True)
+    ]
+
+
+def _bind_strip(t: Tiling, s: Strip, slab: Any, ping: Any, pong: Any, size: tuple[int, int]) -> Views:
+    images, down = s.n1 - s.n0, s.r1 - s.r0
+    n, m, c, count = t.n, t.m, t.channels, s.tile_rows * t.right
+    height = m * down + 2
+    padded = slab[: images * height * t.width * c].reshape(images, height, t.width, c)
+    top, bottom, left, right, _ = _real(t, s, *size)
+    edges = [padded[:, :top], padded[:, bottom:], padded[:, top:bottom, :left], padded[:, top:bottom, right:]]
+    s0, s1, _, item = padded.strides
+    rows = as_strided(padded, (images, down, n, t.width * c), (s0, m * s1, s1, item))
+    by_rows = ping[: images * down * n * t.width * c].reshape(images, down, n, t.width * c)
+    e0, e1, e2, item = by_rows.strides
+    seen = as_strided(by_rows, (n, n, images, down, t.right, c), (e2, c * item, e0, e1, m * c * item, item))
+    tiles = pong[: n * n * count * c].reshape(n, n, images, down, t.right, c)
+    by_both = ping[: n * n * count * c].reshape(n, n, count * c)
+    product = pong[: n * n * count * t.outputs].reshape(n * n, count, t.outputs)
+    by_lines = ping[: m * n * count * t.outputs].reshape(m, n * count * t.outputs)
+    made = pong[: m * m * count * t.outputs].reshape(m, m, count * t.outputs)
+    return Views(
+        [edge for edge in edges if edge.size], padded[:, top:bottom, left:right],
+        rows, by_rows, seen, tiles, tiles.reshape(n, n, count * c), by_both,
+        by_both.reshape(n * n, count, c), product, product.reshape(n, n * count * t.outputs), by_lines,
+        by_lines.reshape(m, n, count * t.outputs), made,
+    )  # fmt: skip
+
+
+class Results(NamedTuple):
+    """Where a strip's tiles go: the two maxima of the pooling (if any), all pixels as a matrix, and the copies."""
+
+    halves: tuple[Any, Any, Any]
+    quarters: tuple[Any, Any, Any]
+    final: Any
+    copies: list[tuple[Any, Any]]
+
+
+def bind_results(t: Tiling, work: Any, memory: Any, y: Any) -> list[list[Results]]:
+    """Views of what follows the last transform."""
+    nhwc = y.transpose(0, 2, 3, 1)
+    return [
+        [_bind_result(t, Strip(*strip), ping, pong, nhwc) for strip in strips_]
+        for strips_, (_, ping, pong) in zip(work, memory, strict=True)
+    ]
+
+
+def _bind_result(t: Tiling, s: Strip, ping: Any, pong: Any, nhwc: Any) -> Results:
+    m, q, outputs = t.m, t.q, t.outputs
+    images, down = s.n1 - s.n0, s.r1 - s.r0
+    size = s.tile_rows * t.right * outputs
+    planes = pong[: m * m * size]
+    final, halves, quarters = planes, (planes,) * 3, (planes,) * 3
+    if q < m:
+        pairs = planes.reshape(q, 2, q, 2, size)
+        first = ping[: q * m * size].reshape(q, q, 2, size)
+        final = planes[: q * q * size]
+        halves = (pairs[:, 0], pairs[:, 1], first)
+        quarters = (first[:, :, 0], first[:, :, 1], final.reshape(q, q, size))
+    tiles = final.reshape(q, q, images, down, t.right, outputs)
+    return Results(halves, quarters, final.reshape(-1, outputs), list(_copies(q, s, tiles, nhwc)))
+
+
+def _copies(q: int, s: Strip, tiles: Any, nhwc: Any) -> Any:
+    """Whole tiles in one copy; those that the border cuts in three more."""
+    height, width = nhwc.shape[1:3]
+    full_down, full_right = min(s.r1, height // q) - s.r0, width // q
+    bands = [(0, full_down, q), (full_down, full_down + 1, height - (s.r0 + full_down) * q)]
+    strips_ = [(0, full_right, q), (full_right, full_right + 1, width - full_right * q)]
+    for r0, r1, rows in bands:
+        for c0, c1, cols in strips_:
+            if r1 > r0 and c1 > c0 and 0 < rows <= q and 0 < cols <= q and r1 <= s.r1 - s.r0:
+                part = tiles[:rows, :cols, :, r0:r1, c0:c1]
+                place = nhwc[s.n0 : s.n1, (s.r0 + r0) * q :, c0 * q :]
+                o0, o1, o2, o3 = place.strides
+                yield as_strided(place, part.shape, (o1, o2, o0, q * o1, q * o2, o3)), part
+
+
+def matrix(rows: Sequence[Sequence[float]], dtype: DType) -> Any:
+    return np.array(rows, dtype)
+
+
+def _tiling(m: int, a: ConvAttrs, x: Sequence[int], w: Sequence[int], pooled: bool) -> Tiling:
+    top, left, bottom, right = a.padding
+    rows, cols = x[2] + top + bottom - 2, x[3] + left + right - 2
+    return Tiling(
+        m, m // 2 if pooled else m, x[0], rows, cols, x[1], w[0], -(-rows // m), -(-cols // m), top, left
+    )  # fmt: skip
+
+
+def _conv_attrs(node: Node) -> ConvAttrs:
+    attrs: Any = node.attrs
+    found: ConvAttrs = attrs if node.op is CONV else attrs.conv
+    return found
+
+
+def _pools(node: Node) -> bool:
+    return node.op is CONV_POOL and node.attrs.pool is not None  # type: ignore[attr-defined]
+
+
+def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+    """3x3, stride 1, no dilation or groups; then a 2x2 pooling without padding, or none."""
+    a = _conv_attrs(node)
+    plain = inputs[1].concrete[2:] == (3, 3) and a.stride == a.dilation == (1, 1) and a.groups == 1
+    if not plain or not is_float(inputs[0].dtype) or node.outputs[0].order != CHANNELS_LAST:
+        return False
+    return node.op is CONV or (acts_anywhere(node) and _halves(node.attrs))
+
+
+def _halves(attrs: Any) -> bool:
+    """No pooling, or one of 2x2 windows side by side."""
+    pool = attrs.pool
+    return pool is None or (
+        pool.kernel == pool.stride == (2, 2)
+        and pool.dilation == (1, 1)
+        and not any(pool.padding)
+        and not pool.ceil_mode
+    )
+
+
+def emit(k: Emitter, m: int, tiles: int) -> None:
+    """Each worker takes strips of tiles through all steps, which stay in its cache."""
+    recheck(k)
+    x, w, *bias = k.ins
+    (y,) = k.outs
+    t = _tiling(m, _conv_attrs(k.node), x.shape, w.shape, _pools(k.node))
+    packed = pack(k, w, m)
+    work: list[list[Strip]] = deal(strips(t, tiles), k.threads)
+    if not work:
+        return
+    sizes = buffer_sizes(t, [s for mine in work for s in mine])
+    memory = [tuple(k.scratch((n,), x.dtype, name) for name, n in sizes._asdict().items()) for _ in work]
+    flat = [operand for mine in memory for operand in mine]
+    plan = k.use([list(map(tuple, mine)) for mine in work], f"{k.name}_strips")
+    tiling = k.use(t, f"{k.name}_tiling")
+    listed = "".join(f"({', '.join(map(str, mine))}), " for mine in memory)
+    before = k.use(matrix(INPUT_TRANSFORM[m], x.dtype), f"input_transform_{m}")
+    after = k.use(matrix(OUTPUT_TRANSFORM[m], x.dtype), f"output_transform_{m}")
+    source = k.names.fresh("source")
+    v, r = ({name: k.names.fresh(name) for name in kind._fields} for kind in (Views, Results))
+    body = [
+        f"for edge in {v['edges']}:\n    edge.fill(0)",
+        f"np.copyto({v['inside']}, {source})",
+        f"np.matmul({before}, {v['rows']}, out={v['by_rows']})",
+        f"np.copyto({v['tiles']}, {v['seen']})",
+        f"np.matmul({before}, {v['lines']}, out={v['by_both']})",
+        f"np.matmul({v['pixels']}, {packed}, out={v['product']})",
+        f"np.matmul({after}, {v['sums']}, out={v['by_lines']})",
+        f"np.matmul({after}, {v['thin']}, out={v['made']})",
+    ]
+    if _pools(k.node):
+        body += [f"np.maximum({r[x]}[0], {r[x]}[1], out={r[x]}[2])" for x in ("halves", "quarters")]
+    if bias:
+        body.append(f"np.add({r['final']}, {bias[0]}, out={r['final']})")
+    if k.node.op is CONV_POOL:
+        activation = write_activation(k, x.dtype, y.shape, r["final"], r["final"])
+        body += activation.lines if activation is not None else ()
+    body.append(f"for target, value in {r['copies']}:\n    np.copyto(target, value)")
+    names = [source, f"({', '.join(v.values())})", f"({', '.join(r.values())})"]
+    lists = [
+        bind(k, "sources", f"{k.use(bind_sources)}({tiling}, {plan}, {x})", x),
+        bind(k, "views", f"{k.use(bind_strips)}({tiling}, {plan}, ({listed}), {x.shape[2:]})", *flat),
+        bind(k, "results", f"{k.use(bind_results)}({tiling}, {plan}, ({listed}), {y})", y, *flat),
+    ]
+    over_blocks(k, len(work), names, lists, body)
