@@ -20,7 +20,7 @@ class Case:
     name
         What ``--only`` looks in.
     group
-        ``net``, ``block``, ``pool`` or ``layer``: a table each.
+        ``net``, ``block``, ``pool`` or ``layer``: a table each, and a name for ``--only``.
     build
         Makes the module.
     shape
@@ -140,5 +140,12 @@ CASES: tuple[Case, ...] = (*_nets(), *_blocks(), *_pools(), *_layers())
 
 
 def select(only: list[str], cases: tuple[Case, ...] = CASES) -> list[Case]:
-    """The cases whose name contains one of the strings; all of them without any."""
-    return [case for case in cases if not only or any(text in case.name for text in only)]
+    """The cases that are wanted: of a group so called, or with one of the strings at the start of a part of the name.
+
+    ``lenet-b1`` finds ``lenet-b1`` but not ``mobilenet-b1``; ``net`` finds all networks.
+    """
+
+    def wanted(case: Case) -> bool:
+        return any(text == case.group or f"-{text}" in f"-{case.name}" for text in only)
+
+    return [case for case in cases if not only or wanted(case)]

@@ -157,7 +157,7 @@ class _Planner:
             label = name if i == 0 else f"{name}_{names[i] if i < len(names) else i}"
             self.table[value] = operand = Operand(self.plan.names.fresh(label), type_, phase)
             outs.append(operand)
-        chosen = choose(node, tuple(x.type for x in ins), exact=self.exact)
+        chosen = choose(node, tuple(x.type for x in ins), threads=self.plan.threads, exact=self.exact)
         k = Emitter(node, name, self.plan.names, ins, outs, self.plan.threads)
         chosen.emit(k)
         self.plan.steps.append(

@@ -13,7 +13,7 @@ from ..graph.types import TensorType
 from .emitter import Kernel
 
 Accepts: TypeAlias = Callable[[Node, "tuple[TensorType, ...]"], bool]
-Cost: TypeAlias = Callable[[Node, "tuple[TensorType, ...]"], float]
+Cost: TypeAlias = Callable[[Node, "tuple[TensorType, ...]", int], float]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Lowering:
     accepts
         Whether it can run a node on inputs of the given concrete types.
     cost
-        Predicted seconds for it.
+        Predicted seconds for it, on a number of threads.
     exact
         Rounds no differently from a plain sum of products.
     """
@@ -48,7 +48,7 @@ def kernel(
     *ops: OpDef,
     lowering: str = "numpy",
     accepts: Accepts = lambda node, inputs: True,
-    cost: Cost = lambda node, inputs: 0.0,
+    cost: Cost = lambda node, inputs, threads: 0.0,
     exact: bool = True,
 ) -> Callable[[Kernel], Kernel]:
     """Register the decorated function as a lowering of the ops."""
@@ -66,10 +66,10 @@ def lowerings(op: OpDef) -> tuple[Lowering, ...]:
     return tuple(_KERNELS.get(op, ()))
 
 
-def choose(node: Node, inputs: tuple[TensorType, ...], *, exact: bool = False) -> Lowering:
+def choose(node: Node, inputs: tuple[TensorType, ...], *, threads: int = 1, exact: bool = False) -> Lowering:
     """The cheapest lowering that accepts the node."""
     fit = [low for low in lowerings(node.op) if (low.exact or not exact) and low.accepts(node, inputs)]
     if not fit:
         listed = ", ".join(map(str, inputs))
         raise GraphError(f"{node.op.name}: no kernel accepts {node.attrs} on ({listed})")
-    return min(fit, key=lambda low: low.cost(node, inputs)) if len(fit) > 1 else fit[0]
+    return min(fit, key=lambda low: low.cost(node, inputs, threads)) if len(fit) > 1 else fit[0]

@@ -17,3 +17,4 @@ from . import random as random
 from . import reduce as reduce
 from . import shape as shape
 from . import source as source
+from . import winograd as winograd

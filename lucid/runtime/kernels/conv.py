@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...graph.ir import Node
-from ...graph.ops.conv import CONV
+from ...graph.ops.conv import CONV, ConvAttrs
 from ...graph.types import TensorType
 from ..emitter import Emitter, Operand
 from ..registry import kernel
@@ -28,17 +30,31 @@ CALL = 1e-6
 """Seconds of a NumPy call."""
 
 
+def attrs_of(node: Node) -> ConvAttrs:
+    """The attributes of the convolution, alone or fused."""
+    attrs: Any = node.attrs
+    found: ConvAttrs = attrs if node.op is CONV else attrs.conv
+    return found
+
+
+def convolved(node: Node, inputs: tuple[TensorType, ...]) -> tuple[int, ...]:
+    """The shape of the convolution's result, before any pooling."""
+    plain = tuple(t.with_order(None) for t in inputs)
+    return CONV.infer_types(attrs_of(node), plain)[0].concrete
+
+
 def _flops(node: Node, inputs: tuple[TensorType, ...]) -> float:
-    w, y = inputs[1].concrete, node.outputs[0].concrete
+    w, y = inputs[1].concrete, convolved(node, inputs)
     return 2.0 * y[0] * y[1] * y[2] * y[3] * w[1] * w[2] * w[3]
 
 
-def im2col_cost(node: Node, inputs: tuple[TensorType, ...]) -> float:
-    w, (n, _, rows, cols) = inputs[1].concrete, node.outputs[0].concrete
-    groups: int = node.attrs.groups  # type: ignore[attr-defined]
+def im2col_cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
+    """Seconds: the product, and the windows gathered, by blocks that the threads share."""
+    w, (n, _, rows, cols) = inputs[1].concrete, convolved(node, inputs)
+    groups = attrs_of(node).groups
     gathered = n * rows * cols * w[1] * w[2] * w[3] * groups * inputs[0].dtype.itemsize
     calls = 5 * groups * (1 + gathered // BLOCK_BYTES)
-    return _flops(node, inputs) / FLOPS + gathered / BYTES + CALL * calls
+    return (_flops(node, inputs) / FLOPS + gathered / BYTES + CALL * calls) / threads
 
 
 @kernel(CONV, lowering="im2col", cost=im2col_cost)
@@ -84,7 +100,9 @@ def is_pointwise(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     return inputs[1].concrete[2:] == (1, 1) and a.groups == 1 and not any(a.padding)  # type: ignore[attr-defined]
 
 
-@kernel(CONV, lowering="pointwise", accepts=is_pointwise, cost=lambda node, inputs: _flops(node, inputs) / FLOPS)
+@kernel(
+    CONV, lowering="pointwise", accepts=is_pointwise, cost=lambda node, inputs, threads: _flops(node, inputs) / FLOPS
+)
 def pointwise(k: Emitter) -> None:
     """A 1x1 convolution is a product of the pixels as they lie with the weight."""
     recheck(k)

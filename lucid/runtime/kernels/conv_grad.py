@@ -29,7 +29,7 @@ def _input_flops(node: Node, inputs: tuple[TensorType, ...]) -> float:
     return 2.0 * dy[0] * dy[1] * dy[2] * dy[3] * w[1] * w[2] * w[3]
 
 
-def _scatter_cost(node: Node, inputs: tuple[TensorType, ...]) -> float:
+def _scatter_cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
     dy, w = inputs[0], inputs[1].concrete
     conv: ConvAttrs = node.attrs.conv  # type: ignore[attr-defined]
     moved = 3.0 * dy.concrete[0] * dy.concrete[2] * dy.concrete[3] * w[1] * w[2] * w[3] * conv.groups
@@ -44,7 +44,7 @@ def _turned(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     )
 
 
-def _turned_cost(node: Node, inputs: tuple[TensorType, ...]) -> float:
+def _turned_cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
     conv: ConvAttrs = node.attrs.conv  # type: ignore[attr-defined]
     n, outputs = inputs[0].concrete[:2]
     x, w = node.outputs[0].concrete, inputs[1].concrete

@@ -12,6 +12,7 @@ from ...graph.ops.pool import pad_constant
 from ..emitter import Emitter, Operand
 from ..registry import kernel
 from .activation import has_activation, write_activation
+from .conv import im2col_cost
 from .conv_blocks import (
     Conv,
     Part,
@@ -28,7 +29,7 @@ from .pool import lowest, padding_steps, pooling_axes, window_steps
 from .windows import Axis, Block, bind, channels_last, deal, image_scratch, over_blocks, recheck
 
 
-@kernel(CONV_POOL, lowering="im2col", accepts=has_activation)
+@kernel(CONV_POOL, lowering="im2col", accepts=has_activation, cost=im2col_cost)
 def conv_pool(k: Emitter) -> None:
     """Gather, multiply, pool, add the bias, activate.
 

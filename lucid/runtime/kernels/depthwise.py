@@ -22,7 +22,7 @@ def _is_depthwise(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     return bool(node.attrs.groups == inputs[0].shape[1])  # type: ignore[attr-defined]
 
 
-def _cost(node: Node, inputs: tuple[TensorType, ...]) -> float:
+def _cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
     n, c, h, w = node.outputs[0].concrete
     taps = inputs[1].concrete[2] * inputs[1].concrete[3]
     return n * c * h * w * taps * 2.0 * node.outputs[0].dtype.itemsize / BYTES + 2 * taps * CALL

@@ -55,7 +55,7 @@ def linear(k: Emitter) -> None:
         k.line(f"np.copyto({y}, {target})")
 
 
-@kernel(einsum.EINSUM, lowering="einsum", cost=lambda node, inputs: 1.0)
+@kernel(einsum.EINSUM, lowering="einsum", cost=lambda node, inputs, threads: 1.0)
 def einsum_(k: Emitter) -> None:
     (y,), a = k.outs, k.attrs
     shapes: Any = [np.broadcast_to(np.zeros((), x.dtype), x.shape) for x in k.ins]

@@ -23,7 +23,10 @@ from ...graph.ops.conv import CONV, ConvAttrs
 from ...graph.ops.conv_pool import CONV_POOL
 from ...graph.types import CHANNELS_LAST, DType, TensorType, is_float
 from ..emitter import Emitter, Operand
+from ..machine import Machine, this_machine
+from ..registry import kernel
 from .activation import acts_anywhere, write_activation
+from .conv import attrs_of
 from .windows import bind, deal, over_blocks, pieces, recheck
 
 INPUT_TRANSFORM = {
@@ -205,8 +208,8 @@ def bind_sources(t: Tiling, work: Any, x: Any) -> list[list[Any]]:
 def bind_strips(t: Tiling, work: Any, memory: Any, size: tuple[int, int]) -> list[list[Views]]:
     """The views of every strip of every worker; ``size`` is that of an input image."""
     return [
-        [_bind_strip(t, Strip(*strip), *mine, size) for strip in strips_]
-        for strips_, mine in zip(work, memory, strict=True)
+        [_bind_strip(t, Strip(*strip), slab, ping, pong, size) for strip in strips_]
+        for strips_, (slab, ping, pong) in zip(work, memory, strict=True)
     ]
 
 
@@ -296,19 +299,13 @@ def _tiling(m: int, a: ConvAttrs, x: Sequence[int], w: Sequence[int], pooled: bo
     )  # fmt: skip
 
 
-def _conv_attrs(node: Node) -> ConvAttrs:
-    attrs: Any = node.attrs
-    found: ConvAttrs = attrs if node.op is CONV else attrs.conv
-    return found
-
-
 def _pools(node: Node) -> bool:
     return node.op is CONV_POOL and node.attrs.pool is not None  # type: ignore[attr-defined]
 
 
 def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     """3x3, stride 1, no dilation or groups; then a 2x2 pooling without padding, or none."""
-    a = _conv_attrs(node)
+    a = attrs_of(node)
     plain = inputs[1].concrete[2:] == (3, 3) and a.stride == a.dilation == (1, 1) and a.groups == 1
     if not plain or not is_float(inputs[0].dtype) or node.outputs[0].order != CHANNELS_LAST:
         return False
@@ -331,7 +328,7 @@ def emit(k: Emitter, m: int, tiles: int) -> None:
     recheck(k)
     x, w, *bias = k.ins
     (y,) = k.outs
-    t = _tiling(m, _conv_attrs(k.node), x.shape, w.shape, _pools(k.node))
+    t = _tiling(m, attrs_of(k.node), x.shape, w.shape, _pools(k.node))
     packed = pack(k, w, m)
     work: list[list[Strip]] = deal(strips(t, tiles), k.threads)
     if not work:
@@ -371,3 +368,56 @@ def emit(k: Emitter, m: int, tiles: int) -> None:
         bind(k, "results", f"{k.use(bind_results)}({tiling}, {plan}, ({listed}), {y})", y, *flat),
     ]
     over_blocks(k, len(work), names, lists, body)
+
+
+# ---------------------------------------------------------------- choosing the tile and the block
+
+CANDIDATES = (7, 14, 28, 56, 112, 196, 392)
+"""Tiles in a block that are considered."""
+
+
+def seconds(t: Tiling, tiles: int, itemsize: int, threads: int, machine: Machine) -> float:
+    """Predicted time of all strips, when each thread takes its share of them."""
+    work = strips(t, tiles)
+    if not work:
+        return 0.0
+    largest = max(work, key=lambda s: s.tile_rows)
+    count, c, k = largest.tile_rows * t.right, t.channels, t.outputs
+    sizes = buffer_sizes(t, [largest])
+    weights = t.n**2 * c * k * itemsize
+    # a product of few rows spends its time packing the weights, which come from beyond the second-level cache
+    # again for every strip where they do not fit into it
+    product = 2.0 * t.n**2 * count * c * k / machine.flops + weights / (
+        machine.near if weights <= machine.l2 // 2 else machine.far
+    )
+    moved = 2 * sizes.slab + 2 * largest.tile_rows * t.n * t.width * c + 4 * t.n**2 * count * c
+    moved += (2 * t.n**2 + 2 * t.m * t.n + 3 * t.m**2) * count * k
+    inside = (sizes.ping + sizes.pong) * itemsize <= machine.l2
+    transforms = moved * itemsize / (machine.near if inside else machine.far)
+    calls = (14 + t.n**2) * machine.call
+    share = -(-len(work) // threads)
+    return share * (product + transforms + calls) + (machine.fork if threads > 1 else 0.0)
+
+
+def best_block(t: Tiling, itemsize: int, threads: int) -> tuple[float, int]:
+    """The least predicted time, and the tiles in a block that give it."""
+    machine = this_machine()
+    return min((seconds(t, tiles, itemsize, threads, machine), tiles) for tiles in CANDIDATES)
+
+
+def _tiling_of(node: Node, inputs: tuple[TensorType, ...], m: int) -> Tiling:
+    return _tiling(m, attrs_of(node), inputs[0].concrete, inputs[1].concrete, _pools(node))
+
+
+def _register(m: int) -> None:
+    def cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
+        return best_block(_tiling_of(node, inputs, m), inputs[0].dtype.itemsize, threads)[0]
+
+    @kernel(CONV, CONV_POOL, lowering=f"winograd{m}", accepts=accepts, cost=cost, exact=False)
+    def lower(k: Emitter) -> None:
+        t = _tiling_of(k.node, tuple(x.type for x in k.ins), m)
+        emit(k, m, best_block(t, k.ins[0].dtype.itemsize, k.threads)[1])
+
+
+for _m in (2, 4):
+    _register(_m)

@@ -1,0 +1,209 @@
+"""Tables and files of results. No time is shown without the best peer's beside it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import svg
+from contest import Result
+from peers import CONTESTANTS, LUCID
+from timing import describe
+
+RESULTS = Path(__file__).parent / "results"
+
+TITLES = {
+    "net": "Networks",
+    "block": "Blocks",
+    "pool": "Max pooling alone",
+    "layer": "Single convolutions, by lowering",
+}
+OURS = [who.name for who in CONTESTANTS if who.ours]
+
+
+def milliseconds(seconds: float) -> str:
+    """Three significant digits."""
+    value = seconds * 1e3
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; all columns but the first are numbers."""
+    lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join(lines)
+
+
+def aligned(table: str) -> str:
+    """The same table with its columns in line, for a terminal."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    del rows[1]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    return math.exp(sum(map(math.log, values)) / len(values))
+
+
+def _columns(results: Sequence[Result]) -> list[str]:
+    """The contestants of these results in the order of the table, single lowerings last."""
+    present = {name for r in results for name in (*r.seconds, *r.absent)}
+    known = [who.name for who in CONTESTANTS if who.name in present]
+    return known + sorted(present - set(known))
+
+
+def _cell(result: Result, name: str) -> str:
+    if name in result.seconds:
+        return milliseconds(result.seconds[name])
+    return "–" if name not in result.absent else "– *"
+
+
+def time_table(results: Sequence[Result]) -> str:
+    """Milliseconds of every contestant, the best peer, and its time over ours."""
+    columns = [name for name in _columns(results) if not name.startswith("lowering: ")]
+    head = ["ms", *columns, "best peer", "its ms", "best peer / Lucid"]
+    rows = [
+        [r.title, *(_cell(r, name) for name in columns), r.best_peer, milliseconds(r.seconds[r.best_peer]),
+         f"**{r.ratio:.2f}**"]
+        for r in results
+    ]  # fmt: skip
+    return markdown(head, rows)
+
+
+def lowering_table(results: Sequence[Result]) -> str:
+    """Milliseconds of every lowering of each layer, the one that is chosen, and the best peer."""
+    columns = [name for name in _columns(results) if name.startswith("lowering: ")]
+    head = ["ms", *(c.removeprefix("lowering: ") for c in columns), "chosen", "Lucid", "best peer", "its ms",
+            "best peer / Lucid"]  # fmt: skip
+    rows = [
+        [r.title, *(_cell(r, name) for name in columns), str(r.notes.get("chosen", "")),
+         milliseconds(r.seconds[LUCID]), r.best_peer, milliseconds(r.seconds[r.best_peer]), f"**{r.ratio:.2f}**"]
+        for r in results
+    ]  # fmt: skip
+    return markdown(head, rows)
+
+
+def pool_table(results: Sequence[Result]) -> str:
+    """How near pooling comes to the speed at which the machine copies memory."""
+    head = ["share of copy bandwidth", "MB moved at least", "Lucid", "best peer", "its share"]
+    rows = []
+    for r in results:
+        moved, bandwidth = r.notes["bytes"], r.notes["bandwidth"]
+        ours, best = (moved / r.seconds[name] / bandwidth for name in (LUCID, r.best_peer))
+        rows.append([r.title, f"{moved / 1e6:.1f}", f"{ours:.0%}", r.best_peer, f"{best:.0%}"])
+    return markdown(head, rows)
+
+
+def error_table(results: Sequence[Result]) -> str:
+    """Largest error of every contestant, as a share of the largest value of a float64 run."""
+    columns = [name for name in _columns(results) if not name.startswith("lowering: ")]
+    rows = [[r.title, *(f"{r.errors[n]:.1e}" if n in r.errors else "–" for n in columns)] for r in results]
+    return markdown(["largest error / largest value", *columns], rows)
+
+
+def summary(results: Sequence[Result]) -> str:
+    """The geometric mean, and where Lucid stays behind."""
+    mean = geometric_mean([r.ratio for r in results])
+    behind = [f"{r.title} ({r.ratio:.2f}, {r.best_peer})" for r in results if r.ratio < 1]
+    text = f"Geometric mean of best peer / Lucid over {len(results)}: **{mean:.2f}**. "
+    return text + (f"Behind the best peer: {'; '.join(behind)}." if behind else "Nowhere behind the best peer.")
+
+
+def absences(results: Sequence[Result]) -> str:
+    """The reasons of contestants that have no time, each once."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for r in results:
+        for name, reason in r.absent.items():
+            reasons.setdefault((name, reason), []).append(r.title)
+    return "\n".join(f"\\* {name}: {reason} ({'; '.join(where)})" for (name, reason), where in reasons.items())
+
+
+def section(group: str, results: Sequence[Result]) -> str:
+    """All tables of one group, as Markdown."""
+    parts = [f"## {TITLES[group]}"]
+    parts.append(lowering_table(results) if group == "layer" else time_table(results))
+    if group == "pool":
+        parts.append(pool_table(results))
+        bandwidth = results[-1].notes["bandwidth"]
+        parts.append(f"Copying moves {bandwidth / 1e9:.1f} GB/s on all cores, bytes read and written counted.")
+    parts += [summary(results), error_table(results)]
+    if any(r.absent for r in results):
+        parts.append(absences(results))
+    return "\n\n".join(parts)
+
+
+def plot(group: str, results: Sequence[Result]) -> str:
+    """Bars of every contestant's time, the best peer's being 1."""
+    rows = {}
+    for r in results:
+        best = r.seconds[r.best_peer]
+        rows[r.title] = {n: r.seconds[n] / best for n in _columns([r]) if n in r.seconds and "lowering" not in n}
+    return svg.bars(f"{TITLES[group]}: time, the best peer's being 1", "shorter is faster", rows, OURS)
+
+
+def page(facts: Mapping[str, Any], results: Sequence[Result]) -> str:
+    """The whole of ``inference.md``."""
+    rounds = sorted({r.rounds for r in results})
+    days = sorted({r.day for r in results})
+    intro = (
+        "# Inference\n\nMade by `make bench`. Times are milliseconds: medians over the rounds, in which all contestants "
+        "run in turn in one process, with the same weights and input, in single precision; the ratio is the median over "
+        "the rounds of the best peer's time over ours, so above 1 Lucid is faster. "
+        f"Rounds: {rounds[0]} to {rounds[-1]}; measured {days[0]}{'' if len(days) == 1 else ' to ' + days[-1]}."
+    )
+    parts = [intro, describe(facts)]
+    for group in TITLES:
+        found = [r for r in results if r.group == group]
+        if found:
+            parts.append(section(group, found))
+            if group != "layer":
+                parts.append(f"![{TITLES[group]}]({group}.svg)")
+    return "\n\n".join(parts) + "\n"
+
+
+def write_text(path: Path, text: str) -> None:
+    """The whole file or none of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(path.name + ".new")
+    new.write_text(text, "utf-8")
+    os.replace(new, path)
+
+
+def write(folder: Path, facts: Mapping[str, Any], results: Sequence[Result], order: Sequence[str]) -> None:
+    """Write JSON, Markdown and plots. Cases measured before on the same machine and versions are kept.
+
+    Parameters
+    ----------
+    folder
+        Made where it is missing.
+    facts
+        The machine.
+    results
+        New ones; they replace those of the same name.
+    order
+        Names of all cases, in the order of the tables.
+    """
+    path = folder / "inference.json"
+    kept: dict[str, Result] = {}
+    if path.exists():
+        data = json.loads(path.read_text("utf-8"))
+        if data["machine"] == facts:
+            kept = {entry["name"]: Result.from_json(entry) for entry in data["results"]}
+    kept |= {r.name: r for r in results}
+    every = [kept[name] for name in order if name in kept]
+    content = {"machine": facts, "results": [r.as_json() for r in every]}
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_text(folder / "inference.md", page(facts, every))
+    for group in TITLES:
+        found = [r for r in every if r.group == group]
+        if found and group != "layer":
+            write_text(folder / f"{group}.svg", plot(group, found))
