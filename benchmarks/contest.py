@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
@@ -31,6 +32,8 @@ class Result:
         First and third quartile of the same.
     ratios
         Contestant's time over Lucid's, the median over the rounds.
+    setup
+        Seconds from the module (for ONNX Runtime and OpenVINO, from the ONNX model) to the first result.
     errors
         Largest difference from a float64 run over the largest absolute value, of all results.
     absent
@@ -49,6 +52,7 @@ class Result:
     seconds: dict[str, float] = field(default_factory=dict)
     quartiles: dict[str, tuple[float, float]] = field(default_factory=dict)
     ratios: dict[str, float] = field(default_factory=dict)
+    setup: dict[str, float] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
     peers: list[str] = field(default_factory=list)
@@ -87,6 +91,8 @@ def relative_error(results: Sequence[Array], expected: Sequence[Array]) -> float
 
 def _prepare(who: Contestant, ready: Ready, result: Result) -> Callable[[], Any] | None:
     """A contestant's run, if it can take part and computes the right thing."""
+    ready.present(who.needs)
+    start = time.perf_counter()
     try:
         run = who.prepare(ready)
         results = who.output(run())
@@ -100,6 +106,7 @@ def _prepare(who: Contestant, ready: Ready, result: Result) -> Callable[[], Any]
         first = (str(error).strip().splitlines() or [""])[0]
         result.absent[who.name] = f"{type(error).__name__} at set-up: {first[:160]}"
         return None
+    result.setup[who.name] = time.perf_counter() - start
     error = relative_error(results, ready.expected)
     result.errors[who.name] = error
     if error > AGREE:
@@ -141,7 +148,7 @@ def contest(
     """
     ready = Ready(case)
     result = Result(case.name, case.title, case.group)
-    entered = [who for who in (*contestants, *extra(ready)) if who.only in (None, case.group)]
+    entered = [who for who in (*contestants, *extra(ready)) if not who.groups or case.group in who.groups]
     runs: dict[str, Callable[[], Any]] = {}
     with mode(case):
         for who in entered:

@@ -1,8 +1,8 @@
 """The contestants: Lucid and those it is measured against, behind one interface.
 
 All compute in single precision on the same number of cores, with the same weights and the same input, in one process,
-each in the way that suits it best: ONNX Runtime and OpenVINO keep their input and output bound, PyTorch runs in
-inference mode, and its channels-last and compiled forms are given an input that is laid out so beforehand.
+each in the way that suits it best: OpenVINO keeps its input and output bound, PyTorch runs in inference mode, its
+channels-last form is given an input that is laid out so beforehand, and its compiler packs the weights.
 """
 
 from __future__ import annotations
@@ -42,10 +42,13 @@ class Ready:
         Lucid's module, in evaluation mode unless the case has a backward run.
     x
         The input, float32.
+    alone
+        One contestant only will use this: it may have the twin itself instead of a copy.
     """
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, alone: bool = False) -> None:
         self.case = case
+        self.alone = alone
         lucid.manual_seed(0)
         torch.manual_seed(0)
         self.module: nn.Module = case.build().eval()
@@ -55,8 +58,12 @@ class Ready:
 
     @cached_property
     def torch(self) -> tn.Module:
-        """The PyTorch twin, in evaluation mode. Copy it before changing it."""
+        """The PyTorch twin, in evaluation mode."""
         return twin(self.module)
+
+    def own_torch(self) -> tn.Module:
+        """A twin that may be changed."""
+        return self.torch if self.alone else copy.deepcopy(self.torch)
 
     @cached_property
     def onnx(self) -> bytes:
@@ -73,12 +80,17 @@ class Ready:
     @cached_property
     def expected(self) -> list[Array]:
         """The results in float64: the output, and the gradient of the input where there is a backward run."""
-        model = copy.deepcopy(self.torch).double()
+        model = self.own_torch().double()
         run = _torch_run(
             model, torch.from_numpy(self.x).double(), self._seed().double() if self.case.backward else None
         )
-        with _mode(self.case):
+        with mode(self.case):
             return [t.detach().numpy() for t in run()]
+
+    def present(self, needs: Sequence[str]) -> None:
+        """Make these attributes now, so that no contestant's set-up pays for them."""
+        for name in needs:
+            getattr(self, name)
 
     def _seed(self) -> torch.Tensor:
         return torch.from_numpy(self.dy)
@@ -98,23 +110,24 @@ class Contestant:
         Makes arrays of that: the result, and the gradient of the input where there is one.
     ours
         Whether it is Lucid.
-    only
-        The group of cases it takes part in; None for all.
+    groups
+        The groups of cases it takes part in; all when empty.
+    needs
+        What of :class:`Ready` it starts from, besides the module and the input.
     """
 
     name: str
     prepare: Callable[[Ready], Callable[[], Any]]
     output: Callable[[Any], list[Array]]
     ours: bool = False
-    only: str | None = None
+    groups: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
 
 
-def _mode(case: Case) -> AbstractContextManager[Any]:
+def mode(case: Case) -> AbstractContextManager[Any]:
     """What PyTorch runs under."""
     return nullcontext() if case.backward else torch.inference_mode()
 
-
-mode = _mode
 
 # ---------------------------------------------------------------- Lucid
 
@@ -203,7 +216,7 @@ def _torch_run(model: Callable[..., Any], x: torch.Tensor, dy: torch.Tensor | No
 
 def _torch(ready: Ready, channels_last: bool = False, compiled: bool = False) -> Callable[[], Any]:
     torch.set_num_threads(lucid.get_num_threads())
-    model = copy.deepcopy(ready.torch)
+    model = ready.own_torch()
     x = torch.from_numpy(ready.x.copy())
     dy = torch.from_numpy(ready.dy) if ready.case.backward else None
     if channels_last:
@@ -223,17 +236,17 @@ def _torch_arrays(results: Any) -> list[Array]:
     return [np.array(y.detach().numpy()) for y in results]
 
 
-LUCID = "Lucid"
+LUCID, TORCH_COMPILE = "Lucid", "torch.compile"
 
 CONTESTANTS: tuple[Contestant, ...] = (
-    Contestant(LUCID, lambda r: _lucid(r, r.x), _lucid_arrays, ours=True),
-    Contestant("Lucid exact", lambda r: _lucid(r, r.x, exact=True), _lucid_arrays, ours=True),
-    Contestant("Lucid NHWC input", lambda r: _lucid(r, _channels_last(r.x)), _lucid_arrays, ours=True, only="pool"),
-    Contestant("ONNX Runtime", _onnxruntime, _copies),
-    Contestant("OpenVINO", _openvino, _copies),
-    Contestant("PyTorch", _torch, _torch_arrays),
-    Contestant("PyTorch channels-last", lambda r: _torch(r, channels_last=True), _torch_arrays),
-    Contestant("torch.compile", lambda r: _torch(r, compiled=True), _torch_arrays),
+    Contestant(LUCID, lambda r: _lucid(r, r.x), _lucid_arrays, True),
+    Contestant("Lucid exact", lambda r: _lucid(r, r.x, exact=True), _lucid_arrays, True, ("net", "block")),
+    Contestant("Lucid NHWC input", lambda r: _lucid(r, _channels_last(r.x)), _lucid_arrays, True, ("pool",)),
+    Contestant("ONNX Runtime", _onnxruntime, _copies, needs=("onnx",)),
+    Contestant("OpenVINO", _openvino, _copies, needs=("onnx",)),
+    Contestant("PyTorch", _torch, _torch_arrays, needs=("torch",)),
+    Contestant("PyTorch channels-last", lambda r: _torch(r, channels_last=True), _torch_arrays, needs=("torch",)),
+    Contestant(TORCH_COMPILE, lambda r: _torch(r, compiled=True), _torch_arrays, needs=("torch",)),
 )
 
 

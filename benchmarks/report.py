@@ -92,6 +92,18 @@ def lowering_table(results: Sequence[Result]) -> str:
     return markdown(head, rows)
 
 
+def setup_table(results: Sequence[Result]) -> str:
+    """Seconds from the model to its first result, of all that compile, and the quickest peer's over ours."""
+    columns = [name for name in _columns(results) if not name.startswith(("lowering: ", "PyTorch"))]
+    rows = []
+    for r in results:
+        quickest = min((n for n in r.peers if n in columns), key=r.setup.__getitem__, default=None)
+        cells = [f"{r.setup[n]:.3g}" if n in r.setup else "–" for n in columns]
+        if quickest is not None:
+            rows.append([r.title, *cells, quickest, f"{r.setup[quickest] / r.setup[LUCID]:.2f}"])
+    return markdown(["s from model to first result", *columns, "quickest peer", "quickest peer / Lucid"], rows)
+
+
 def pool_table(results: Sequence[Result]) -> str:
     """How near pooling comes to the speed at which the machine copies memory."""
     head = ["share of copy bandwidth", "MB moved at least", "Lucid", "best peer", "its share"]
@@ -136,6 +148,8 @@ def section(group: str, results: Sequence[Result]) -> str:
         bandwidth = results[-1].notes["bandwidth"]
         parts.append(f"Copying moves {bandwidth / 1e9:.1f} GB/s on all cores, bytes read and written counted.")
     parts += [summary(results), error_table(results)]
+    if group == "net":
+        parts.append(setup_table(results))
     if any(r.absent for r in results):
         parts.append(absences(results))
     return "\n\n".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,13 +30,13 @@ from lucid.runtime.reference.evaluator import run_reference
 from lucid.runtime.registry import Lowering, lowerings
 from lucid.tensor import Tensor
 
-from .op_checks import assert_close, channels_last, garbage_arena, trace, trace_in_arena, types_of
+from .op_checks import TOLERANCE, assert_close, channels_last, garbage_arena, trace, trace_in_arena, types_of
 
 Array = np.ndarray[Any, Any]
 
 
 def sweep(seed: int, *, kind: str = "") -> tuple[ConvAttrs, Array, Array, Array | None]:
-    """A random convolution: attributes, input, weight, bias. ``kind`` may ask for pointwise or depthwise."""
+    """A random convolution: attributes, input, weight, bias. ``kind`` may ask for one that a lowering accepts."""
     rng = np.random.default_rng(seed)
     while True:
         kernel, stride, dilation = (tuple(map(int, rng.integers(1, high, 2))) for high in (5, 4, 3))
@@ -45,6 +46,8 @@ def sweep(seed: int, *, kind: str = "") -> tuple[ConvAttrs, Array, Array, Array 
             kernel, padding, groups = (1, 1), (0, 0, 0, 0), 1
         if kind == "depthwise":
             groups, wide, out = groups + 1, 1, 1 + int(rng.random() < 0.3)
+        if kind.startswith("winograd"):
+            kernel, stride, dilation, groups = (3, 3), (1, 1), (1, 1), 1
         if kind == "turned":
             stride, padding = (1, 1), tuple(p % k for p, k in zip(padding, 2 * kernel, strict=True))
         images = int(rng.choice([0, 1, 2, 3], p=[0.1, 0.3, 0.3, 0.3]))
@@ -64,15 +67,18 @@ def force(monkeypatch: pytest.MonkeyPatch, op: OpDef, lowering: Lowering) -> Non
     """Let plans and eager calls use this lowering for ``op``."""
     before = plan.choose
 
-    def choose(node: Any, inputs: Any, *, exact: bool = False) -> Lowering:
-        return lowering if node.op is op else before(node, inputs, exact=exact)
+    def choose(node: Any, inputs: Any, *, threads: int = 1, exact: bool = False) -> Lowering:
+        return lowering if node.op is op else before(node, inputs, threads=threads, exact=exact)
 
     eager.op_call.cache_clear()
     monkeypatch.setattr(plan, "choose", choose)
     monkeypatch.setattr(eager, "choose", choose)
 
 
-def check(op: OpDef, attrs: Attrs, arrays: list[Array], *, parameters: tuple[int, ...] = (), threads: int = 1) -> None:
+def check(
+    op: OpDef, attrs: Attrs, arrays: list[Array], *, parameters: tuple[int, ...] = (), threads: int = 1,
+    tolerance: Mapping[str, float] = TOLERANCE,
+) -> None:  # fmt: skip
     """Eager, compiled, and compiled channels last, against the reference."""
     (expected,) = run_reference(op, attrs, arrays)
 
@@ -80,7 +86,7 @@ def check(op: OpDef, attrs: Attrs, arrays: list[Array], *, parameters: tuple[int
         return apply(op, attrs, *xs)
 
     (result,) = eager.evaluate(trace(function, types_of(arrays)), arrays)
-    assert_close(result, expected, f"eager {op.name} {attrs}")
+    assert_close(result, expected, f"eager {op.name} {attrs}", tolerance)
     arena = trace_in_arena(function, types_of(arrays))
     bound = trace(function, types_of(arrays), parameters)
     inputs = [a for i, a in enumerate(arrays) if i not in parameters]
@@ -92,7 +98,7 @@ def check(op: OpDef, attrs: Attrs, arrays: list[Array], *, parameters: tuple[int
         run = bind(garbage_arena(made.arena_bytes, None))
         for _ in range(2):
             (result,) = run(*given)
-            assert_close(result, expected, f"compiled {op.name} {attrs}")
+            assert_close(result, expected, f"compiled {op.name} {attrs}", tolerance)
 
 
 @pytest.fixture(autouse=True)
@@ -193,12 +199,12 @@ def test_fused_many_blocks_and_threads(groups: int, activation: str, threads: in
 
 
 def test_the_fused_convolution_never_holds_its_whole_output() -> None:
-    arrays = [np.zeros(s, np.float32) for s in ((4, 16, 64, 64), (32, 16, 3, 3))]
+    arrays = [np.zeros(s, np.float32) for s in ((16, 16, 64, 64), (32, 16, 3, 3))]
     attrs = ConvPoolAttrs(ConvAttrs(padding=(1, 1, 1, 1)), "Relu", NoAttrs(), MaxPoolAttrs((2, 2), (2, 2)))
     graph = trace_in_arena(lambda *xs: apply(CONV_POOL, attrs, *xs), types_of(arrays))
     step = next(s for s in plan.make_plan(channels_last(graph)).steps if s.node.op is CONV_POOL)
     scratch = sum(buffer.type.nbytes for buffer in step.buffers)
-    assert scratch < 4 * 32 * 64 * 64 * 4 / 2
+    assert scratch < 16 * 32 * 64 * 64 * 4 / 4
 
 
 def _zeros(*shape: int, dtype: str = "float32") -> Tensor:
@@ -277,3 +283,24 @@ def test_second_order_gradients_close() -> None:
         ]
         assert tensor.grad is not None
         np.testing.assert_allclose((ends[0] - ends[1]) / 2e-5, (tensor.grad.numpy() * step).sum(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("low", [low for low in lowerings(CONV_POOL) if not low.exact], ids=lambda low: low.name)
+def test_inexact_fused_lowerings(low: Lowering, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles cut by borders, several images in a block, one and two threads."""
+    rng = np.random.default_rng(seed)
+    shape = (int(rng.integers(1, 18)), int(rng.integers(1, 5)), *map(int, rng.integers(4, 15, 2)))
+    pads = tuple(map(int, rng.integers(0, 3, 4)))
+    pool = MaxPoolAttrs((2, 2), (2, 2)) if seed % 2 else None
+    name, options = [(None, NoAttrs()), ("Relu", NoAttrs()), ("Clip", ClipAttrs(-0.5, 0.5))][seed % 3]
+    conv = ConvAttrs(padding=pads)  # type: ignore[arg-type]
+    attrs = ConvPoolAttrs(conv, name, options, pool)
+    arrays = [rng.standard_normal(s).astype(np.float32) for s in (shape, (3, shape[1], 3, 3), (3,))]
+    types = tuple(types_of(arrays))
+    assert low.accepts(plan.Node(CONV_POOL, attrs, CONV_POOL.infer_types(attrs, types)), types)
+    force(monkeypatch, CONV_POOL, low)
+    # the error is one of the sums, whatever the activation makes of them: 1e-5 of the largest (Lavin and Gray, 2015)
+    (sums,) = run_reference(CONV, conv, arrays)
+    allowed = {"float32": 1e-5 * max(1.0, float(np.abs(sums).max()))}
+    check(CONV_POOL, attrs, arrays, parameters=(1, 2), threads=1 + seed % 2, tolerance=allowed)

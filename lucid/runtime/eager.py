@@ -44,7 +44,7 @@ def op_call(op: OpDef, attrs: Attrs, types: tuple[TensorType, ...]) -> tuple[Cal
     names = Names()
     ins = [Operand(names.fresh(f"x{i}"), t, Phase.CALL, contiguous=False) for i, t in enumerate(types)]
     outs = [Operand(names.fresh(f"y{i}"), t, Phase.CALL) for i, t in enumerate(outputs)]
-    chosen = choose(node, types)
+    chosen = choose(node, types, exact=True)
     k = Emitter(node, "t", names, ins, outs)
     chosen.emit(k)
     step = Step(op.name, node, chosen.name, tuple(ins), tuple(outs), tuple(k.buffers), (), k.code)

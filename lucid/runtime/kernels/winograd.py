@@ -21,7 +21,7 @@ from numpy.lib.stride_tricks import as_strided
 from ...graph.ir import Node
 from ...graph.ops.conv import CONV, ConvAttrs
 from ...graph.ops.conv_pool import CONV_POOL
-from ...graph.types import CHANNELS_LAST, DType, TensorType, is_float
+from ...graph.types import DType, TensorType, is_float
 from ..emitter import Emitter, Operand
 from ..machine import Machine, this_machine
 from ..registry import kernel
@@ -307,7 +307,7 @@ def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     """3x3, stride 1, no dilation or groups; then a 2x2 pooling without padding, or none."""
     a = attrs_of(node)
     plain = inputs[1].concrete[2:] == (3, 3) and a.stride == a.dilation == (1, 1) and a.groups == 1
-    if not plain or not is_float(inputs[0].dtype) or node.outputs[0].order != CHANNELS_LAST:
+    if not plain or not is_float(inputs[0].dtype):
         return False
     return node.op is CONV or (acts_anywhere(node) and _halves(node.attrs))
 

@@ -1,0 +1,118 @@
+"""One contestant on one case in this process: its set-up time and its memory, as a line of JSON. Run by costs.py.
+
+    python benchmarks/alone.py "ONNX Runtime" resnet50-b1
+    python benchmarks/alone.py plan resnet50-b1             # what Lucid's plan says, beside what NumPy allocated
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import resource
+import sys
+import time
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cases import CASES
+from peers import CONTESTANTS, Ready, Unsupported, mode
+
+import lucid
+
+RUNS = 3
+
+
+def _status(field: str) -> int:
+    """A size from the kernel's account of this process, in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    raise KeyError(field)
+
+
+def _forget_peak() -> None:
+    """Let the resident peak begin again at what is resident now, what was freed given back."""
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+    except (OSError, AttributeError):
+        return  # the peak then counts from the start of the process
+
+
+def _resident() -> int:
+    try:
+        return _status("VmRSS")
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _peak() -> int:
+    try:
+        return _status("VmHWM")
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _warm_blas() -> None:
+    """BLAS takes its buffers at the first products: they belong to no model."""
+    for dtype in (np.float32, np.float64):
+        a = np.ones((1024, 1024), dtype)
+        a @ a
+
+
+def contestant(name: str, ready: Ready) -> dict[str, Any]:
+    """Seconds to the first result; bytes grown by, at most, until then and in later runs."""
+    who = next(who for who in CONTESTANTS if who.name == name)
+    ready.present(who.needs)
+    _warm_blas()
+    _forget_peak()
+    before = _resident()
+    with mode(ready.case):
+        start = time.perf_counter()
+        try:
+            run = who.prepare(ready)
+            run()
+        except Unsupported as reason:
+            return {"absent": str(reason)}
+        except Exception as error:
+            if who.ours:
+                raise
+            # a peer that cannot be set up here is a line of the table, not the end of the benchmark
+            return {"absent": f"{type(error).__name__}: {str(error).splitlines()[0][:160]}"}
+        seconds = time.perf_counter() - start
+        setup_peak = _peak() - before
+        _forget_peak()
+        for _ in range(RUNS):
+            run()
+        return {"setup": seconds, "setup_peak": setup_peak, "run_peak": _peak() - before}
+
+
+def plan(ready: Ready) -> dict[str, Any]:
+    """Bytes of arena, packed weights and outputs by the plan, and the peak that Python saw allocated for them."""
+    net = lucid.compile(ready.module, lucid.spec(*ready.case.shape))
+    found = net.plan
+    planned = found.arena_bytes + sum(o.type.nbytes for o in (*found.persistent, *found.outputs))
+    _warm_blas()
+    gc.collect()
+    tracemalloc.start()
+    net(ready.x)
+    for _ in range(RUNS):
+        net(ready.x)
+    measured = tracemalloc.get_traced_memory()[1]
+    layout = found.layout
+    return {"planned": planned, "measured": measured, "arena": layout.size, "lower_bound": layout.lower_bound}
+
+
+def main() -> int:
+    name, case = sys.argv[1:]
+    ready = Ready(next(c for c in CASES if c.name == case), alone=True)
+    print(json.dumps(plan(ready) if name == "plan" else contestant(name, ready)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
