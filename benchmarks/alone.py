@@ -2,6 +2,8 @@
 
     python benchmarks/alone.py "ONNX Runtime" resnet50-b1
     python benchmarks/alone.py plan resnet50-b1             # what Lucid's plan says, beside what NumPy allocated
+
+Memory is that of the whole process, so nothing else may run in it.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from cases import CASES
-from peers import CONTESTANTS, Ready, Unsupported, mode
+from peers import CONTESTANTS, Ready, UnsupportedError, mode
 
 import lucid
 
@@ -76,7 +78,7 @@ def contestant(name: str, ready: Ready) -> dict[str, Any]:
         try:
             run = who.prepare(ready)
             run()
-        except Unsupported as reason:
+        except UnsupportedError as reason:
             return {"absent": str(reason)}
         except Exception as error:
             if who.ours:
@@ -91,8 +93,15 @@ def contestant(name: str, ready: Ready) -> dict[str, Any]:
         return {"setup": seconds, "setup_peak": setup_peak, "run_peak": _peak() - before}
 
 
+def _objects() -> int:
+    """Bytes of what is traced now and is no array: code, mostly, and dictionaries."""
+    others = tracemalloc.DomainFilter(False, np.lib.tracemalloc_domain)
+    found = tracemalloc.take_snapshot().filter_traces([others])
+    return sum(trace.size for trace in found.traces)
+
+
 def plan(ready: Ready) -> dict[str, Any]:
-    """Bytes of arena, packed weights and outputs by the plan, and the peak that Python saw allocated for them."""
+    """Bytes of arena, packed weights and outputs by the plan; the peak of what NumPy allocated, packing and later."""
     net = lucid.compile(ready.module, lucid.spec(*ready.case.shape))
     found = net.plan
     planned = found.arena_bytes + sum(o.type.nbytes for o in (*found.persistent, *found.outputs))
@@ -100,11 +109,20 @@ def plan(ready: Ready) -> dict[str, Any]:
     gc.collect()
     tracemalloc.start()
     net(ready.x)
+    packing = tracemalloc.get_traced_memory()[1] - _objects()
+    gc.collect()
+    tracemalloc.reset_peak()
     for _ in range(RUNS):
         net(ready.x)
-    measured = tracemalloc.get_traced_memory()[1]
+    running = tracemalloc.get_traced_memory()[1] - _objects()
     layout = found.layout
-    return {"planned": planned, "measured": measured, "arena": layout.size, "lower_bound": layout.lower_bound}
+    return {
+        "planned": planned,
+        "packing": packing,
+        "running": running,
+        "arena": layout.size,
+        "lower_bound": layout.lower_bound,
+    }
 
 
 def main() -> int:

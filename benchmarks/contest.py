@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from cases import Case
-from peers import LUCID, Array, Contestant, Ready, Unsupported, mode
+from peers import LUCID, Array, Contestant, Ready, UnsupportedError, mode
 from timing import REST, interleave, paired_ratio
 
 AGREE = 1e-3
@@ -96,7 +96,7 @@ def _prepare(who: Contestant, ready: Ready, result: Result) -> Callable[[], Any]
     try:
         run = who.prepare(ready)
         results = who.output(run())
-    except Unsupported as reason:
+    except UnsupportedError as reason:
         result.absent[who.name] = str(reason)
         return None
     except Exception as error:

@@ -101,13 +101,13 @@ def plan_memory(cases: Sequence[str], step: Callable[[str], object]) -> str:
     rows = []
     for case in cases:
         found = run_alone("plan", case)
-        planned, measured = found["planned"], found["measured"]
-        arena, bound = found["arena"], found["lower_bound"]
-        numbers = (f"{value / 1e6:.2f}" for value in (planned, measured))
-        rows.append([case, *numbers, f"{measured / planned - 1:+.1%}", f"{arena / 1e6:.2f}", f"{arena / bound - 1:+.1%}"])
+        planned, running, arena = found["planned"], found["running"], found["arena"]
+        sizes = [f"{value / 1e6:.2f}" for value in (planned, running, found["packing"], arena)]
+        shares = [f"{value:+.1%}" for value in (running / planned - 1, arena / found["lower_bound"] - 1)]
+        rows.append([case, *sizes[:2], shares[0], *sizes[2:], shares[1]])
         step(f"plan of {case}")
-    head = ["memory of a run beside weights", "planned, MB", "measured, MB", "off by", "arena, MB",
-            "over the largest live set"]  # fmt: skip
+    head = ["memory of Lucid beside the weights, MB", "planned", "measured, running", "off by", "measured, packing",
+            "arena", "over the largest live set"]  # fmt: skip
     return markdown(head, rows)
 
 

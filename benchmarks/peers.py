@@ -29,7 +29,7 @@ from lucid import nn
 Array = np.ndarray[Any, Any]
 
 
-class Unsupported(Exception):
+class UnsupportedError(Exception):
     """What a contestant has no means for, in words for the table."""
 
 
@@ -164,7 +164,7 @@ def _lucid_arrays(results: Any) -> list[Array]:
 
 def _onnxruntime(ready: Ready) -> Callable[[], Any]:
     if ready.case.backward:
-        raise Unsupported("has no backward run")
+        raise UnsupportedError("has no backward run")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = lucid.get_num_threads()
     options.inter_op_num_threads = 1
@@ -175,7 +175,7 @@ def _onnxruntime(ready: Ready) -> Callable[[], Any]:
 
 def _openvino(ready: Ready) -> Callable[[], Any]:
     if ready.case.backward:
-        raise Unsupported("has no backward run")
+        raise UnsupportedError("has no backward run")
     core = openvino.Core()
     config = {
         "PERFORMANCE_HINT": "LATENCY",
@@ -221,7 +221,7 @@ def _torch(ready: Ready, channels_last: bool = False, compiled: bool = False) ->
     dy = torch.from_numpy(ready.dy) if ready.case.backward else None
     if channels_last:
         if x.ndim != 4:
-            raise Unsupported("takes images only")
+            raise UnsupportedError("takes images only")
         layout = torch.channels_last
         model, x = model.to(memory_format=layout), x.contiguous(memory_format=layout)  # type: ignore[call-overload]
         dy = None if dy is None else dy.contiguous(memory_format=layout)

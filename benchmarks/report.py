@@ -169,9 +169,9 @@ def page(facts: Mapping[str, Any], results: Sequence[Result]) -> str:
     rounds = sorted({r.rounds for r in results})
     days = sorted({r.day for r in results})
     intro = (
-        "# Inference\n\nMade by `make bench`. Times are milliseconds: medians over the rounds, in which all contestants "
-        "run in turn in one process, with the same weights and input, in single precision; the ratio is the median over "
-        "the rounds of the best peer's time over ours, so above 1 Lucid is faster. "
+        "# Inference\n\nMade by `make bench`. Times are milliseconds: medians over the rounds, in which all "
+        "contestants run in turn in one process, with the same weights and input, in single precision. The ratio is "
+        "the median over the rounds of the best peer's time over ours: above 1 Lucid is faster. "
         f"Rounds: {rounds[0]} to {rounds[-1]}; measured {days[0]}{'' if len(days) == 1 else ' to ' + days[-1]}."
     )
     parts = [intro, describe(facts)]

@@ -26,7 +26,7 @@ BURST = 0.004
 """Seconds a turn lasts at least: short runs are repeated, and the turn counts as the median of them."""
 
 SETTLE = 0.02
-"""A contestant quicker than this gets one run before its turn counts: its threads and caches are cold after the rest."""
+"""A contestant quicker than this gets one run before its turn counts: threads and caches are cold after the rest."""
 
 MOST_RUNS = 64
 

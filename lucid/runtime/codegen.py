@@ -29,6 +29,7 @@ import numpy as np
 from ..collector import collector_paused
 from .emitter import Operand, Phase
 from .plan import Plan, Step
+from .threads import hold_blas, parallel
 
 _numbers = count(1)
 
@@ -158,48 +159,62 @@ def generate(plan: Plan, marks: list[tuple[str, float]] | None = None) -> Source
         Where given, the program appends the name of every step and the time (s) at which it ended.
     """
     out = Printer()
-    place_name = plan.names.use(place)
-    own = plan.names.use(apart) if len(plan.steps) > CLOSURE_LIMIT else None
+    out.write(f'"""NumPy program of a graph of {len(plan.graph)} nodes; arena {plan.arena_bytes} bytes."""')
+    writer = _Writer(plan, out, marks)
+    out.define("def program(parameters):", writer.program, writer.own)
+    return out.finish("program", plan.names.namespace)
 
-    def program() -> None:
+
+class _Writer:
+    """Writes the nested functions, from outside to inside."""
+
+    def __init__(self, plan: Plan, out: Printer, marks: list[tuple[str, float]] | None) -> None:
+        self.plan, self.out, self.marks = plan, out, marks
+        self.own = plan.names.use(apart) if len(plan.steps) > CLOSURE_LIMIT else None
+
+    def program(self) -> None:
+        plan, out = self.plan, self.out
         for index, operand in enumerate(plan.parameters.values()):
             out.write(f"{operand} = parameters[{index}]")
         for step in plan.steps:
-            for operand in step.memory:
-                if operand.phase is Phase.STATE:
-                    out.write(_allocate(operand, plan.names), step.name)
+            self._allocate(step, Phase.STATE)
             out.section([step], "state")
         out.define("def prepare():", lambda: out.section(plan.steps, "prepare"))
-        out.define("def bind(arena):", bind, own)
+        out.define("def bind(arena):", self.bind, self.own)
         out.write("return prepare, bind")
 
-    def bind() -> None:
+    def bind(self) -> None:
+        plan, out, name = self.plan, self.out, self.plan.names.use(place)
         for step in plan.steps:
-            for operand in step.memory:
-                if operand in plan.offsets:
-                    dtype = plan.names.use(operand.dtype.type, operand.dtype.name)
-                    out.write(
-                        f"{operand} = {place_name}(arena, {plan.offsets[operand]}, {operand.shape}, {dtype}, "
-                        f"{operand.type.order})",
-                        step.name,
-                    )
+            for operand in (y for y in step.memory if y in plan.offsets):
+                dtype = plan.names.use(operand.dtype.type, operand.dtype.name)
+                where = f"{plan.offsets[operand]}, {operand.shape}, {dtype}, {operand.type.order}"
+                out.write(f"{operand} = {name}(arena, {where})", step.name)
             out.section([step], "bind")
-        out.define(f"def run({', '.join(map(str, plan.inputs))}):", run)
+        out.define(f"def run({', '.join(map(str, plan.inputs))}):", self.run)
         out.write("return run")
 
-    def run() -> None:
+    def run(self) -> None:
+        names = self.plan.names
+        if any(thing is parallel for thing in names.namespace.values()):
+            self.out.define(f"with {names.use(hold_blas)}():", self.steps)
+        else:
+            self.steps()
+
+    def steps(self) -> None:
+        plan, out = self.plan, self.out
         for step in plan.steps:
-            for operand in step.memory:
-                if operand.phase is Phase.CALL:
-                    out.write(_allocate(operand, plan.names), step.name)
+            self._allocate(step, Phase.CALL)
             out.section([step], "run")
-            if marks is not None:
-                out.write(f"{plan.names.use(marks, 'marks')}.append(({step.name!r}, {plan.names.use(perf_counter)}()))")
+            if self.marks is not None:
+                marks, clock = plan.names.use(self.marks, "marks"), plan.names.use(perf_counter)
+                out.write(f"{marks}.append(({step.name!r}, {clock}()))")
         out.write(f"return ({''.join(f'{name}, ' for name in _results(out, plan))})")
 
-    out.write(f'"""NumPy program of a graph of {len(plan.graph)} nodes; arena {plan.arena_bytes} bytes."""')
-    out.define("def program(parameters):", program, own)
-    return out.finish("program", plan.names.namespace)
+    def _allocate(self, step: Step, phase: Phase) -> None:
+        for operand in step.memory:
+            if operand.phase is phase:
+                self.out.write(_allocate(operand, self.plan.names), step.name)
 
 
 def _results(out: Printer, plan: Plan) -> list[str]:

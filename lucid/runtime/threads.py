@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import Lock, local
 from typing import Any
@@ -147,6 +147,11 @@ def set_num_threads(threads: int) -> None:
     if threads != _pool.threads:
         old, _pool = _pool, ThreadPool(threads)
         old.close()
+
+
+def hold_blas() -> AbstractContextManager[None]:
+    """While entered, BLAS keeps to one thread: its own would spin on the cores that blocks run on."""
+    return _pool.blas.held()
 
 
 def parallel(function: Callable[[int], object], count: int) -> None:

@@ -17,4 +17,5 @@ from . import random as random
 from . import reduce as reduce
 from . import shape as shape
 from . import source as source
+from . import split_channels as split_channels
 from . import winograd as winograd

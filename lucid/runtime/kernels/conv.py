@@ -8,9 +8,9 @@ from ...graph.ir import Node
 from ...graph.ops.conv import CONV, ConvAttrs
 from ...graph.types import TensorType
 from ..emitter import Emitter, Operand
+from ..machine import this_machine
 from ..registry import kernel
 from .conv_blocks import (
-    BLOCK_BYTES,
     Conv,
     bind_bias,
     bind_outputs,
@@ -18,6 +18,7 @@ from .conv_blocks import (
     conv_of,
     emit_windows,
     pack_weights,
+    split,
     working_set,
 )
 from .windows import bind, channels_last, over_blocks, recheck
@@ -49,12 +50,17 @@ def _flops(node: Node, inputs: tuple[TensorType, ...]) -> float:
 
 
 def im2col_cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
-    """Seconds: the product, and the windows gathered, by blocks that the threads share."""
-    w, (n, _, rows, cols) = inputs[1].concrete, convolved(node, inputs)
-    groups = attrs_of(node).groups
-    gathered = n * rows * cols * w[1] * w[2] * w[3] * groups * inputs[0].dtype.itemsize
-    calls = 5 * groups * (1 + gathered // BLOCK_BYTES)
-    return (_flops(node, inputs) / FLOPS + gathered / BYTES + CALL * calls) / threads
+    """Seconds: the windows gathered and multiplied, by blocks that the threads share; each streams the weights."""
+    machine, itemsize, w = this_machine(), inputs[0].dtype.itemsize, inputs[1].concrete
+    conv = conv_of(attrs_of(node), inputs[0].concrete, w, convolved(node, inputs))
+    blocks = len(split(conv, conv.rows.count, conv.cols.count, itemsize))
+    if not blocks:
+        return 0.0
+    weights = conv.group_out * conv.taps * itemsize
+    gathered = conv.pixels * conv.taps * conv.groups * itemsize / blocks
+    one = _flops(node, inputs) / blocks / machine.flops + gathered / BYTES + 6 * machine.call
+    one += weights / (machine.near if weights <= machine.l2 // 2 else machine.far)
+    return -(-blocks // threads) * one + (machine.fork if min(blocks, threads) > 1 else 0.0)
 
 
 @kernel(CONV, lowering="im2col", cost=im2col_cost)

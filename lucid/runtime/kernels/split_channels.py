@@ -1,0 +1,150 @@
+"""Convolution of few pixels with many channels: each thread multiplies its share of the input channels.
+
+Where a layer has fewer pixels than a product needs rows, its time is that of streaming the weights, and
+cutting the pixels (or outputs) into blocks streams or packs them several times. Cut by input channels, every
+weight is read once, by one thread; the partial sums are added at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from ...graph.ir import Node
+from ...graph.ops.conv import CONV
+from ...graph.ops.conv_pool import CONV_POOL
+from ...graph.types import TensorType
+from ..emitter import Emitter, Operand
+from ..machine import this_machine
+from ..registry import kernel
+from .activation import acts_anywhere, write_activation
+from .conv import attrs_of, convolved
+from .conv_blocks import Conv, Part, bind_padded, bind_sources, conv_of
+from .windows import bind, over_blocks, pieces, recheck
+
+MOST_PIXELS = 512
+"""With more, blocks of pixels keep all threads busy without streaming the weights too often."""
+
+
+def _accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+    n, _, rows, cols = convolved(node, inputs)
+    attrs: Any = node.attrs
+    fits = attrs_of(node).groups == 1 and 0 < n * rows * cols <= MOST_PIXELS
+    return fits and (node.op is CONV or (attrs.pool is None and acts_anywhere(node)))
+
+
+def _cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
+    machine, w = this_machine(), inputs[1].concrete
+    n, outputs, rows, cols = convolved(node, inputs)
+    itemsize, pixels = inputs[0].dtype.itemsize, n * rows * cols
+    taps = w[1] * w[2] * w[3]
+    share = 2.0 * pixels * outputs * taps / machine.flops
+    share += outputs * taps * itemsize / machine.far + 3 * pixels * taps * itemsize / machine.near
+    ends = (threads + 2) * pixels * outputs * itemsize / machine.near
+    return share / min(threads, w[1]) + ends + machine.fork + 12 * machine.call
+
+
+@kernel(CONV, CONV_POOL, lowering="split_channels", accepts=_accepts, cost=_cost)
+def split_channels(k: Emitter) -> None:
+    """Gather and multiply by channels, add up, bias, activate."""
+    recheck(k)
+    x, w, *bias = k.ins
+    (y,) = k.outs
+    attrs = attrs_of(k.node)
+    whole = conv_of(attrs, x.shape, w.shape, y.shape)
+    ranges = pieces(whole.channels, -(-whole.channels // min(k.threads, whole.channels)))
+    parts = [k.scratch((whole.pixels, whole.outputs), x.dtype, "part") for _ in ranges]
+    lists = [
+        _gather(k, x, whole, ranges),
+        _bound(k, "weights", _weights(k, w, whole, ranges)),
+        _bound(k, "sums", parts),
+    ]
+    names = [
+        k.names.fresh(name) for name in ("edges", "inside", "seen", "windows", "matrix", "source", "weight", "out")
+    ]
+    edges, inside, seen, windows, matrix, source, weight, out = names
+    edge = k.names.fresh("edge")
+    over_blocks(
+        k,
+        len(ranges),
+        [f"(({edges}, {inside}, {seen}, {windows}, {matrix}), {source})", weight, out],
+        lists,
+        [
+            f"for {edge} in {edges}:\n    {edge}.fill(0)",
+            f"np.copyto({inside}, {source})",
+            f"np.copyto({windows}, {seen})",
+            f"np.matmul({matrix}, {weight}, out={out})",
+        ],
+    )
+    _finish(k, y, whole, parts, bias[0] if bias else None)
+
+
+def _bound(k: Emitter, label: str, operands: Sequence[Operand]) -> str:
+    """A list of one array for every worker."""
+    return bind(k, label, f"[{', '.join(f'[{x}]' for x in operands)}]", *operands)
+
+
+def _slab(conv: Conv) -> tuple[int, int]:
+    """Rows and columns of a padded image."""
+    return (
+        (conv.rows.count - 1) * conv.rows.stride + conv.rows.extent,
+        (conv.cols.count - 1) * conv.cols.stride + conv.cols.extent,
+    )
+
+
+def _gather(k: Emitter, x: Operand, whole: Conv, ranges: Sequence[tuple[int, int]]) -> str:
+    convs = [replace(whole, channels=b - a) for a, b in ranges]
+    images = [k.scratch((whole.images, *_slab(whole), c.channels), x.dtype, "padded") for c in convs]
+    matrices = [k.scratch((whole.pixels * c.taps,), x.dtype, "windows") for c in convs]
+    listed = ", ".join(f"({image}, {matrix})" for image, matrix in zip(images, matrices, strict=True))
+    geometry, cut = k.use(convs, f"{k.name}_convs"), k.use(list(ranges), f"{k.name}_ranges")
+    views = bind(k, "gather", f"{k.use(bind_shares)}({geometry}, [{listed}])", *images, *matrices)
+    sources = bind(k, "sources", f"{k.use(bind_channels)}({geometry}, {cut}, {x})", x)
+    return bind(k, "shares", f"[[(a, b)] for a, b in zip({views}, {sources})]", x, *images)
+
+
+def bind_shares(convs: Sequence[Conv], memory: Sequence[tuple[Any, Any]]) -> list[Any]:
+    """For each thread its padded images, their windows, and the matrix these go to."""
+    bound = []
+    for conv, (image, matrix) in zip(convs, memory, strict=True):
+        edges, *views = bind_padded(conv, [[_all(conv)]], [image], [matrix])[0][0]
+        right = conv.cols.before + conv.cols.size
+        sides = [side for side in (image[:, :, : conv.cols.before], image[:, :, right:]) if side.size]
+        bound.append(([*edges, *sides], *views))
+    return bound
+
+
+def _all(conv: Conv) -> Part:
+    return Part(0, conv.images, 0, conv.rows.count, 0)
+
+
+def bind_channels(convs: Sequence[Conv], ranges: Sequence[tuple[int, int]], x: Any) -> list[Any]:
+    """For each thread its channels of the input."""
+    return [bind_sources(conv, [[_all(conv)]], x[:, a:b])[0][0] for conv, (a, b) in zip(convs, ranges, strict=True)]
+
+
+def _weights(k: Emitter, w: Operand, whole: Conv, ranges: Sequence[tuple[int, int]]) -> list[Operand]:
+    """The weights of each range of channels as a matrix (taps, outputs)."""
+    v, h, packed = whole.rows.kernel, whole.cols.kernel, []
+    with k.once(w):
+        for a, b in ranges:
+            shape = (v * h * (b - a), whole.outputs)
+            packed.append(k.scratch(shape, w.dtype, "packed"))
+            target = f"{packed[-1]}.reshape({(v, h, b - a, whole.outputs)})"
+            k.line(f"np.copyto({target}, {w}[:, {a}:{b}].transpose(2, 3, 1, 0))")
+    return packed
+
+
+def _finish(k: Emitter, y: Operand, whole: Conv, parts: Sequence[Operand], bias: Operand | None) -> None:
+    total = parts[0]
+    for part in parts[1:]:
+        k.line(f"np.add({total}, {part}, out={total})")
+    if bias is not None:
+        k.line(f"np.add({total}, {bias}, out={total})")
+    if k.node.op is CONV_POOL:
+        written = write_activation(k, y.dtype, total.shape, str(total), str(total))
+        for line in written.lines if written is not None else ():
+            k.line(line)
+    shape = (whole.images, whole.rows.count, whole.cols.count, whole.outputs)
+    k.line(f"np.copyto({y}.transpose(0, 2, 3, 1), {total}.reshape({shape}))")
