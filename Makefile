@@ -4,7 +4,7 @@
 #   make test    the test suite
 #   make check   lint, format, types, tests
 #   make peer    compare with PyTorch and ONNX Runtime (installs them)
-#   make bench   the benchmarks; writes benchmarks/results/
+#   make bench   the benchmarks, beside PyTorch, ONNX Runtime and OpenVINO (installs them); writes benchmarks/results/
 #   make clean   remove what the targets made, .venv included
 
 VENV   ?= .venv
@@ -39,9 +39,11 @@ check: lint test
 peer: $(DONE)-test $(DONE)-peer
 	@$(BIN)/python -m pytest -q -o addopts="-W error --strict-markers --strict-config" tests/peer
 
-bench: $(DONE)-test
-	@mkdir -p benchmarks/results
+bench: $(DONE)-bench
 	@$(BIN)/python benchmarks/scale.py --write benchmarks/results/scale.md
+	@$(BIN)/python benchmarks/run.py
+	@$(BIN)/python benchmarks/growth.py
+	@$(BIN)/python benchmarks/costs.py
 
 clean:
 	@rm -rf $(VENV) demo-out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from cases import Case
 from peers import LUCID, Array, Contestant, Ready, UnsupportedError, mode
 from timing import REST, interleave, paired_ratio

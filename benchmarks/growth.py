@@ -15,15 +15,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
+
 import svg
 from cases import Case
 from contest import Result, contest
+from lucid import models, nn
 from peers import TORCH_COMPILE, Contestant, contestants
 from report import OURS, RESULTS, aligned, setup_table, time_table, write_text
 from timing import describe, machine
-from tqdm import tqdm
-
-from lucid import models, nn
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 SIZES = (32, 64, 128, 256, 512)

@@ -8,12 +8,12 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from peers import Contestant, Ready
 
 import lucid
 from lucid.runtime import plan as planning
 from lucid.runtime.plan import Plan, Step
 from lucid.runtime.registry import lowerings
+from peers import Contestant, Ready
 
 CONVOLUTIONS = ("Conv2d", "ConvPool2d")
 

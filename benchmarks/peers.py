@@ -18,13 +18,13 @@ import numpy as np
 import onnxruntime
 import openvino
 import torch
-from cases import Case
-from onnx_twin import onnx_bytes
 from torch import nn as tn
-from twins import calibrate, twin
 
 import lucid
+from cases import Case
 from lucid import nn
+from onnx_twin import onnx_bytes
+from twins import calibrate, twin
 
 Array = np.ndarray[Any, Any]
 

@@ -16,13 +16,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tqdm import tqdm
+
 from cases import CASES, Case, select
 from contest import Result, contest
 from lowerings import chosen, forced
 from peers import Contestant, Ready, contestants
 from report import RESULTS, TITLES, aligned, error_table, lowering_table, pool_table, summary, time_table, write
 from timing import copy_bandwidth, describe, machine
-from tqdm import tqdm
 
 
 def moved_bytes(case: Case, ready: Ready) -> int:

@@ -67,7 +67,8 @@ def bars(title: str, unit: str, rows: Mapping[str, Mapping[str, float]], ours: S
     """
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     fills = colours(names, ours)
-    left, right, bar, gap, most = 330.0, 900.0, 11.0, 16.0, 3.0
+    left = 24 + 6.6 * max(map(len, rows))
+    right, bar, gap, most = left + 570, 11.0, 16.0, 3.0
     parts = [_text(16, 26, title, 16, weight="bold")]
     legend, taken = _legend(fills, 16, 50, right + 60)
     parts += legend

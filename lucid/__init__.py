@@ -1,7 +1,9 @@
 """Lucid: a static computation-graph compiler in Python whose run time is NumPy."""
 
-from . import errors, models, nn, optim
-from .compiler import CompiledModel, compile, load
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import errors, nn
 from .creation import (
     arange,
     empty,
@@ -86,7 +88,11 @@ from .nn.module import Parameter
 from .runtime.rng import manual_seed
 from .runtime.threads import get_num_threads, set_num_threads
 from .tensor import Tensor, is_grad_enabled, no_grad, set_grad_enabled
-from .transforms import grad, value_and_grad
+
+if TYPE_CHECKING:
+    from . import models, optim
+    from .compiler import CompiledModel, compile, load
+    from .transforms import grad, value_and_grad
 
 __version__ = "0.1.0"
 
@@ -198,3 +204,27 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]
+
+# what need not be there to compute with tensors loads when first used
+_LAZY = {
+    "models": "models",
+    "optim": "optim",
+    "CompiledModel": "compiler",
+    "compile": "compiler",
+    "load": "compiler",
+    "grad": "transforms",
+    "value_and_grad": "transforms",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f".{_LAZY[name]}", __name__)
+    found = module if _LAZY[name] == name else getattr(module, name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -24,8 +24,8 @@ from .inspection import Profile, explain, profile
 from .nn.module import Module
 from .passes.pipeline import Pass
 from .runtime.plan import Plan
-from .specialization import Options, Specialization
-from .tensor import Tensor
+from .specialization import Options, Quick, Specialization
+from .tensor import Tensor, is_grad_enabled
 from .tracing import Recorder
 from .verification import check_pass
 
@@ -56,6 +56,7 @@ class CompiledModel:
         self._modules: list[Module] = list(model.modules()) if isinstance(model, Module) else []
         self._signature: tuple[Any, ...] = ()
         self._seen = -1
+        self._known: dict[Any, tuple[int, Specialization, Quick]] = {}
         if specs:
             leaves, structure = flatten((self._specs_as_arrays(), {}))
             self._fixed: Structure | None = structure
@@ -77,15 +78,47 @@ class CompiledModel:
     # ------------------------------------------------------------ calling
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if active_trace.get() is not None and self.model is not None:
-            return self.model(*args, **kwargs)  # part of a larger trace
         if active_trace.get() is not None:
+            return self._within_trace(args, kwargs)
+        if len(args) == 1 and not kwargs:
+            x = args[0]
+            array = x if type(x) is np.ndarray else x._array if type(x) is Tensor and not x._requires_grad else None
+            if array is not None:
+                key = (type(x), array.shape, array.dtype, is_grad_enabled())
+                now = clock.structure.now
+                known = self._known.get(key)
+                if known is not None and known[0] == now:
+                    self._latest = known[1]
+                    return known[2](x)
+                leaves, structure = flatten((args, kwargs))
+                found = self._find(structure, leaves)
+                result = found(leaves)
+                self._remember(now, key, found, array)
+                return result
+        leaves, structure = flatten((args, kwargs))
+        return self._find(structure, leaves)(leaves)
+
+    def _within_trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The model as a part of a larger trace."""
+        if self.model is None:
             raise TraceError(
                 f"a model loaded from a file cannot be part of another compiled function ({user_location()}): "
                 f"call the two one after the other, or compile them together from their modules"
             )
-        leaves, structure = flatten((args, kwargs))
-        return self._find(structure, leaves)(leaves)
+        return self.model(*args, **kwargs)
+
+    def _remember(self, now: int, key: Any, found: Specialization, array: Any) -> None:
+        """Let the next call like this one, of a single tensor, go straight to its program.
+
+        Not where the structure clock has ticked since ``now``, before the call, nor where what a function or a
+        volatile attribute holds is to be looked at in every call.
+        """
+        lasting = self.model is None or (isinstance(self.model, Module) and self._seen == now)
+        again = found.quick(array, key[-1]) if lasting and clock.structure.now == now else None
+        if again is not None:
+            if len(self._known) >= SPECIALIZATIONS:
+                self._known.clear()
+            self._known[key] = (now, found, again)
 
     def _find(self, structure: Structure, leaves: Sequence[Any]) -> Specialization:
         if self._fixed is not None and structure != self._fixed:

@@ -7,7 +7,7 @@ the executables: for inference, and for training the forward and backward halves
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from threading import RLock
@@ -30,11 +30,12 @@ from .runtime.eager import evaluate
 from .runtime.executable import Executable
 from .runtime.registry import lowerings
 from .runtime.threads import get_num_threads
-from .tensor import Tensor, is_grad_enabled, remember
+from .tensor import Record, Tensor, is_grad_enabled, remember
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Sizes: TypeAlias = "tuple[tuple[str, int], ...]"
 Wanted: TypeAlias = "tuple[bool, ...]"
+Quick: TypeAlias = "Callable[[Array | Tensor], Tensor]"
 
 PLANS = 16
 """How many concrete sizes keep their plans."""
@@ -216,12 +217,15 @@ class Specialization:
 
     def run(self, executable: Executable, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """Run with the state's present content."""
-        now = clock.content.now
-        if executable.seen != now:
-            tensors = [self.state[name] for name in executable.parameters]
-            executable.load([t._array for t in tensors], tuple(t.version for t in tensors))
-            executable.seen = now
+        if executable.seen != clock.content.now:
+            self._reload(executable)
         return executable(*arrays)
+
+    def _reload(self, executable: Executable) -> None:
+        now = clock.content.now
+        tensors = [self.state[name] for name in executable.parameters]
+        executable.load([t._array for t in tensors], tuple(t.version for t in tensors))
+        executable.seen = now
 
     # ------------------------------------------------------------ calling
 
@@ -243,6 +247,13 @@ class Specialization:
                 self._calls.popitem(last=False)
         outputs = call.run(tensors, arrays)
         return outputs[0] if self.outputs == ("leaf",) else unflatten(self.outputs, outputs)
+
+    def quick(self, array: Array, grad: bool) -> Quick | None:
+        """What runs the last call again, of one array or tensor, where nothing but its one result is asked for."""
+        if self.outputs != ("leaf",) or self.traced.updates:
+            return None
+        call = self._calls.get(((array.shape,), (array.dtype,), (False,), grad))
+        return None if call is None else call.again
 
     def _forward(self, arrays: Sequence[Array], wanted: Wanted) -> _Forward:
         sizes = self.sizes(arrays)
@@ -268,6 +279,8 @@ class _Forward:
         self.all_types = tuple(t.with_order(None) for t in graph.output_types)
         self.parameters = [owner.state[name] for name in owner.trainable]
         self.attrs = CallAttrs(self)
+        self.float_result = self.all_types[0].dtype.kind == "f"
+        self._versions: tuple[int, tuple[int, ...]] = (-1, ())
 
     def output_types(self, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
         return self.all_types
@@ -284,6 +297,26 @@ class _Forward:
         if not self.tracked:
             return [Tensor.wrap(array) for array in produced]
         return remember(CALL, self.attrs, (*tensors, *self.parameters), produced, self.all_types)[: self.results]
+
+    def again(self, x: Array | Tensor) -> Tensor:
+        """As :meth:`run` and what comes before it, for a call that differs from an earlier one in values only."""
+        if not self.tracked:
+            array = x._array if isinstance(x, Tensor) else x
+            return Tensor.made(self.owner.run(self.executable, (array,))[0], self.all_types[0])
+        if not isinstance(x, Tensor):
+            x = Tensor.wrap(np.array(x))
+        now, versions = self._versions
+        if now != clock.content.now:
+            now = clock.content.now
+            versions = tuple(p._version for p in self.parameters)
+            self._versions = now, versions
+        produced = self.owner.run(self.executable, (x._array,))
+        result = Tensor.made(produced[0], self.all_types[0])
+        if self.float_result:
+            versions = (x._version, *versions)
+            result._record = Record(CALL, self.attrs, (x, *self.parameters), versions, produced, self.all_types)
+            result._requires_grad = True
+        return result
 
     @property
     def backward(self) -> _Backward:

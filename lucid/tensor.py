@@ -30,6 +30,8 @@ from .passes.autodiff import emit_gradients
 from .printing import format_array
 from .runtime.eager import evaluate_from, op_call
 
+_new = object.__new__
+
 _grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
 
 
@@ -108,6 +110,17 @@ class Tensor(Operators):
         """A tensor around ``array`` itself, without a copy."""
         tensor = Tensor.__new__(Tensor)
         tensor._set(array, requires_grad)
+        return tensor
+
+    @classmethod
+    def made(cls, array: np.ndarray[Any, Any], type_: TensorType) -> Tensor:
+        """As :meth:`wrap` outside any trace, for an array of known type: what a compiled model returns."""
+        tensor: Tensor = _new(Tensor)
+        tensor._array = array
+        tensor._type = type_
+        tensor._record = tensor.grad = None
+        tensor._output = tensor._version = tensor._born = 0
+        tensor._requires_grad = False
         return tensor
 
     # ------------------------------------------------------------ what it is

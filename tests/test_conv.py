@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lucid.errors import DTypeError, OptionError, ShapeError
+from lucid.errors import DTypeError, GraphError, OptionError, ShapeError
+from lucid.graph.ir import Node
 from lucid.graph.opdef import Attrs, NoAttrs, OpDef, apply
 from lucid.graph.ops.conv import (
     CONV,
@@ -23,6 +25,7 @@ from lucid.graph.ops.conv import (
 from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
 from lucid.graph.ops.elementwise import AlphaAttrs, ClipAttrs, GeluAttrs
 from lucid.graph.ops.pool import MaxPoolAttrs
+from lucid.graph.types import CHANNELS_LAST, TensorType
 from lucid.runtime import eager, plan
 from lucid.runtime.codegen import generate
 from lucid.runtime.kernels import conv_blocks, depthwise
@@ -42,9 +45,9 @@ def sweep(seed: int, *, kind: str = "") -> tuple[ConvAttrs, Array, Array, Array 
         kernel, stride, dilation = (tuple(map(int, rng.integers(1, high, 2))) for high in (5, 4, 3))
         padding = tuple(map(int, rng.integers(0, 4, 4)))
         groups, wide, out = (int(g) for g in rng.integers(1, 4, 3))
-        if kind == "pointwise":
+        if kind.startswith("pointwise"):
             kernel, padding, groups = (1, 1), (0, 0, 0, 0), 1
-        if kind == "depthwise":
+        if kind.startswith("depthwise"):
             groups, wide, out = groups + 1, 1, 1 + int(rng.random() < 0.3)
         if kind.startswith("winograd"):
             kernel, stride, dilation, groups = (3, 3), (1, 1), (1, 1), 1
@@ -68,7 +71,8 @@ def force(monkeypatch: pytest.MonkeyPatch, op: OpDef, lowering: Lowering) -> Non
     before = plan.choose
 
     def choose(node: Any, inputs: Any, *, threads: int = 1, exact: bool = False) -> Lowering:
-        return lowering if node.op is op else before(node, inputs, threads=threads, exact=exact)
+        forced = node.op is op and lowering.accepts(node, inputs)
+        return lowering if forced else before(node, inputs, threads=threads, exact=exact)
 
     eager.op_call.cache_clear()
     monkeypatch.setattr(plan, "choose", choose)
@@ -107,6 +111,15 @@ def fresh_cache() -> Any:
     eager.op_call.cache_clear()
 
 
+def _channels_last(node: Node, types: Sequence[TensorType]) -> tuple[Node, tuple[TensorType, ...]]:
+    """The node and the types of its inputs, all images with channels innermost."""
+
+    def last(types: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        return tuple(t.with_order(CHANNELS_LAST) if t.rank == 4 else t for t in types)
+
+    return replace(node, outputs=last(node.outputs)), last(types)
+
+
 SEEDS = 12
 LOWERINGS = [(op, low.name) for op in (CONV, CONV_GRAD_INPUT, CONV_GRAD_WEIGHT) for low in lowerings(op)]
 
@@ -126,8 +139,8 @@ def test_each_lowering_is_the_reference(op: OpDef, name: str, seed: int, monkeyp
             CONV_GRAD_WEIGHT: (ConvWeightAttrs(conv, w.shape[2:]), [x, dy]),
         }[op]
         types = tuple(types_of(arrays))
-        node = plan.Node(op, attrs, op.infer_types(attrs, types))
-        if lowering.accepts(node, types):
+        node = Node(op, attrs, op.infer_types(attrs, types))
+        if lowering.accepts(node, types) or lowering.accepts(*_channels_last(node, types)):
             break
     else:
         pytest.fail(f"{name} accepted none of the sweep")
@@ -181,6 +194,45 @@ def test_fused_convolution_and_pooling_is_its_decomposition(seed: int) -> None:
             continue
         break
     check(CONV_POOL, attrs, arrays, parameters=(1,))
+
+
+RESIDUAL = [low.name for low in lowerings(CONV_POOL) if not low.name.startswith(("depthwise", "toeplitz"))]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("name", RESIDUAL)
+def test_each_lowering_adds_the_residual(name: str, seed: int, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    lowering = next(low for low in lowerings(CONV_POOL) if low.name == name)
+    for attempt in range(seed, seed + 40 * SEEDS, SEEDS):
+        conv, x, w, b = sweep(attempt, kind=name)
+        (y,) = CONV.infer_types(conv, types_of([x, w]))
+        residual = np.random.default_rng(attempt).standard_normal(y.concrete).astype(x.dtype)
+        # inexact lowerings are right to some 1e-5, which a steep activation would enlarge
+        activation, options = ACTIVATIONS[(seed + attempt // SEEDS) % (len(ACTIVATIONS) if lowering.exact else 3)]
+        attrs = ConvPoolAttrs(conv, activation, options, residual=True)
+        arrays = [x, w, *([] if b is None else [b]), residual]
+        types = tuple(types_of(arrays))
+        node = Node(CONV_POOL, attrs, CONV_POOL.infer_types(attrs, types))
+        if lowering.accepts(node, types) or lowering.accepts(*_channels_last(node, types)):
+            break
+    else:
+        pytest.fail(f"{name} accepted none of the sweep")
+    force(monkeypatch, CONV_POOL, lowering)
+    check(CONV_POOL, attrs, arrays, parameters=(1,), threads=threads)
+
+
+def test_a_residual_that_does_not_fit_is_named() -> None:
+    x, w = _zeros(1, 3, 8, 8), _zeros(4, 3, 3, 3)
+    attrs = ConvPoolAttrs(residual=True)
+    with pytest.raises(ShapeError, match=r"residual must be float32\[1, 4, 6, 6\], got float32\[1, 4, 6, 5\]"):
+        apply(CONV_POOL, attrs, x, w, _zeros(1, 4, 6, 5))
+    with pytest.raises(ShapeError, match=r"residual must be .* got None"):
+        apply(CONV_POOL, attrs, x, w)
+    with pytest.raises(GraphError, match="without pooling"):
+        apply(CONV_POOL, replace(attrs, pool=MaxPoolAttrs((2, 2), (2, 2))), x, w, _zeros(1, 4, 6, 6))
+    with pytest.raises(GraphError, match="got 4 inputs"):
+        apply(CONV_POOL, ConvPoolAttrs(), x, w, _zeros(4), _zeros(1, 4, 6, 6))
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -298,7 +350,7 @@ def test_inexact_fused_lowerings(low: Lowering, seed: int, monkeypatch: pytest.M
     attrs = ConvPoolAttrs(conv, name, options, pool)
     arrays = [rng.standard_normal(s).astype(np.float32) for s in (shape, (3, shape[1], 3, 3), (3,))]
     types = tuple(types_of(arrays))
-    assert low.accepts(plan.Node(CONV_POOL, attrs, CONV_POOL.infer_types(attrs, types)), types)
+    assert low.accepts(Node(CONV_POOL, attrs, CONV_POOL.infer_types(attrs, types)), types)
     force(monkeypatch, CONV_POOL, low)
     # the error is one of the sums, whatever the activation makes of them: 1e-5 of the largest (Lavin and Gray, 2015)
     (sums,) = run_reference(CONV, conv, arrays)

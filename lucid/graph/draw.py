@@ -84,6 +84,3 @@ def render(dot: str, form: str) -> bytes:
     except (ValueError, OSError, pygraphviz.DotError) as error:
         raise DrawError(f"Graphviz could not make the picture: {error}") from error
     return picture
-
-
-Graph.draw = draw

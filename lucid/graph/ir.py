@@ -7,14 +7,19 @@ slot and its attribute ``output`` says which of the producer's outputs it carrie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from ..errors import GraphError, ShapeError
+from ..lazy import LazyModule
 from ..lazy import networkx as nx
 from .opdef import Attrs, OpDef
 from .types import TensorType
+
+# display stands outside, reads graphs, and loads when first asked for
+_draw, _text = LazyModule("lucid.graph.draw"), LazyModule("lucid.graph.text")
 
 Dag: TypeAlias = "nx.MultiDiGraph[str]"
 
@@ -87,10 +92,6 @@ class Graph:
     """
 
     __slots__ = ("_order", "dag", "inputs", "outputs", "updates")
-
-    # display stands outside: these are set by draw.py and text.py, which read graphs
-    draw: ClassVar[Callable[..., None]]
-    text: ClassVar[Callable[..., str]]
 
     def __init__(
         self,
@@ -197,6 +198,15 @@ class Graph:
             dag.add_node(name, node=replace(node, attrs=attrs, outputs=outputs))
         dag.add_edges_from(self.dag.edges(keys=True, data=True))
         return Graph(dag, self.inputs, self.outputs, self.updates)
+
+    def draw(self, path: str | os.PathLike[str], **options: Any) -> None:
+        """Draw into a file; see :func:`lucid.graph.draw.draw` for formats and options."""
+        _draw.draw(self, path, **options)
+
+    def text(self, *, origins: bool = False, elide: bool = False) -> str:
+        """The textual form; see :func:`lucid.graph.text.to_text`."""
+        text: str = _text.to_text(self, origins=origins, elide=elide)
+        return text
 
     def __str__(self) -> str:
         return self.text(elide=True)

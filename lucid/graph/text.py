@@ -399,6 +399,3 @@ def _parse_array(c: _Cursor) -> ConstArray:
         array = array_from_base64(c.string("elements in [] or base64 in quotes"), dtype, type_.concrete)
     c.expect(r"\)", "')'")
     return array
-
-
-Graph.text = to_text

@@ -16,7 +16,6 @@ from ..graph.ops.call import CALL
 from ..graph.ops.source import CONSTANT, INPUT
 from ..graph.trace import Tracer
 from ..graph.types import TensorType
-from . import kernels as kernels
 from .codegen import generate_call
 from .emitter import Emitter, Names, Operand, Phase
 from .plan import Step

@@ -10,6 +10,7 @@ from ..errors import GraphError
 from ..graph.ir import Node
 from ..graph.opdef import OpDef
 from ..graph.types import TensorType
+from ..lazy import LazyModule
 from .emitter import Kernel
 
 Accepts: TypeAlias = Callable[[Node, "tuple[TensorType, ...]"], bool]
@@ -41,6 +42,7 @@ class Lowering:
     exact: bool = True
 
 
+_kernels = LazyModule("lucid.runtime.kernels")
 _KERNELS: dict[OpDef, list[Lowering]] = {}
 
 
@@ -63,6 +65,7 @@ def kernel(
 
 def lowerings(op: OpDef) -> tuple[Lowering, ...]:
     """All lowerings of an op; empty for one that has only a decomposition."""
+    _kernels.elementwise  # noqa: B018 - imports the package, and so registers all kernels, at the first call
     return tuple(_KERNELS.get(op, ()))
 
 

@@ -39,11 +39,14 @@ def _transposed(name: str, x: tuple[int, ...], w: tuple[int, ...], bias: bool, *
     )
 
 
-def _fused(name: str, x: tuple[int, ...], w: tuple[int, ...], attrs: ConvPoolAttrs, bias: bool = True) -> Case:
+def _fused(
+    name: str, x: tuple[int, ...], w: tuple[int, ...], attrs: ConvPoolAttrs, bias: bool = True,
+    residual: tuple[int, ...] | None = None,
+) -> Case:  # fmt: skip
     return Case(
         f"conv_pool2d-{name}",
         lambda *xs: apply(CONV_POOL, attrs, *xs),
-        _normal(x, w, *[(w[0],)] * bias),
+        _normal(x, w, *[(w[0],)] * bias, *([] if residual is None else [residual])),
         ops=("ConvPool2d",),
         gradient=False,  # it has none of its own
     )
@@ -112,6 +115,17 @@ CASES = [
         (2, 4, 13, 12),
         (6, 2, 3, 3),
         ConvPoolAttrs(conv.ConvAttrs((2, 2), (1, 1, 1, 1), (1, 1), 2), "Sigmoid", NoAttrs(), HALF),
+    ),
+    _fused(
+        "residual-relu", (2, 3, 8, 6), (4, 3, 3, 3), ConvPoolAttrs(SAME, "Relu", residual=True), residual=(2, 4, 8, 6)
+    ),
+    _fused(
+        "residual-pointwise-stride2",
+        (2, 3, 8, 6),
+        (4, 3, 1, 1),
+        ConvPoolAttrs(conv.ConvAttrs((2, 2)), residual=True),
+        bias=False,
+        residual=(2, 4, 4, 3),
     ),
     _fused(
         "rows-pool", (2, 2, 9, 6), (3, 2, 3, 3), ConvPoolAttrs(SAME, "Relu", NoAttrs(), max_pool_attrs((3, 1), (2, 1)))

@@ -17,6 +17,7 @@ from lucid.graph.types import CHANNELS_LAST, spec
 from lucid.passes.assign_layout import assign_layout
 from lucid.passes.fold_batch_norm import fold_batch_norm
 from lucid.passes.fuse_conv_pool import fuse_conv_pool
+from lucid.passes.fuse_residual import fuse_residual
 from lucid.passes.lower import lower
 from lucid.passes.sink_monotone import sink_monotone
 
@@ -214,6 +215,60 @@ def test_fuses_what_sinking_made() -> None:
     after = fuse_conv_pool(sink_monotone(before))
     assert "ConvPool2d" in ops(after)
     assert_same(before, after, rtol=1e-6, atol=1e-6)
+
+
+RESIDUALS: dict[str, tuple[Callable[[Any, Any, Any], Any], list[str]]] = {
+    "conv-add": (lambda x, w, b: conv2d(x, w, b, padding=1) + x.exp(), ["Exp", "ConvPool2d"]),
+    "add-conv-relu": (lambda x, w, b: (x + conv2d(x, w, padding=1)).relu(), ["ConvPool2d"]),
+    "gelu": (lambda x, w, b: ew.gelu(conv2d(x, w, b, padding=1) + x), ["ConvPool2d"]),
+    "two-convolutions": (
+        lambda x, w, b: (conv2d(x, w, b, padding=1) + conv2d(x.exp(), w, b, padding=1)).relu(),
+        ["Exp", "Conv2d", "ConvPool2d"],
+    ),
+    "sum-read-twice": (
+        lambda x, w, b: ((y := conv2d(x, w, b, padding=1) + x), y.relu()), ["ConvPool2d", "Relu"]
+    ),
+    "stacked": (
+        lambda x, w, b: ((y := (conv2d(x, w, b, padding=1) + x).relu()) + conv2d(y, w, b, padding=1)).relu(),
+        ["ConvPool2d", "ConvPool2d"],
+    ),
+    "two-sums": (lambda x, w, b: conv2d(x, w, b, padding=1) + x + x.exp(), ["Exp", "ConvPool2d", "Add"]),
+    "broadcast": (lambda x, w, b: (conv2d(x, w, b, padding=1) + x[:, :1]).relu(), ["Slice", "Conv2d", "Add", "Relu"]),
+    "broadcast-convolution": (lambda x, w, b: conv2d(x, w, b, padding=1)[:1] + x, ["Conv2d", "Slice", "Add"]),
+    "read-twice": (lambda x, w, b: (y := conv2d(x, w, b, padding=1)) + y, ["Conv2d", "Add"]),
+    "subtracted": (lambda x, w, b: conv2d(x, w, b, padding=1) - x, ["Conv2d", "Sub"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RESIDUALS)
+def test_fuses_a_residual(name: str) -> None:
+    function, wanted = RESIDUALS[name]
+    before = trace(function, IMAGE, w=(3, 3, 3, 3), b=(3,))
+    after = fuse_residual(before)
+    assert sorted(ops(after)) == sorted(wanted)
+    assert (after is before) == ("ConvPool2d" not in wanted)
+    assert fuse_residual(after) is after
+    assert_same(before, after, rtol=1e-6, atol=1e-6)
+    assert ops(lower(after, lambda node: node.op.name != "ConvPool2d")).count("Add") == ops(before).count("Add")
+
+
+def test_of_two_convolutions_the_later_takes_the_residual() -> None:
+    before = trace(RESIDUALS["two-convolutions"][0], IMAGE, w=(3, 3, 3, 3), b=(3,))
+    after = fuse_residual(before)
+    assert show(after) == ["conv2d = Conv2d(x0, w, b)", "exp = Exp(x0)", "conv2d_1 = ConvPool2d(exp, w, b, conv2d)"]
+    assert after.node("conv2d_1").origin.history == ("fuse_residual: from conv2d_1, add, relu",)
+
+
+def test_a_depthwise_convolution_keeps_its_sum() -> None:
+    graph = trace(lambda x, w: (conv2d(x, w, padding=1, groups=3) + x).relu(), IMAGE, w=(3, 1, 3, 3))
+    assert fuse_residual(graph) is graph
+
+
+def test_symbolic_residual() -> None:
+    before = trace(RESIDUALS["add-conv-relu"][0], spec("N", 3, 8, 8), w=(3, 3, 3, 3), b=(3,))
+    after = fuse_residual(before)
+    assert ops(after) == ["ConvPool2d"]
+    assert_same(before.bind({"N": 2}), after.bind({"N": 2}), rtol=1e-6, atol=1e-6)
 
 
 def test_symbolic_batch() -> None:

@@ -1,11 +1,12 @@
-"""Convolution, bias, activation and max pooling as one op, made by a pass: the un-pooled output never exists whole."""
+"""Convolution, bias, residual, activation and max pooling as one op, made by passes: what is between never exists."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...errors import GraphError
+from ...errors import GraphError, ShapeError
 from ..opdef import Attrs, NoAttrs, OpDef, apply, find_op, register
 from ..types import TensorType
 from .conv import CONV, ConvAttrs
@@ -26,12 +27,23 @@ class ConvPoolAttrs(Attrs):
         Its attributes.
     pool
         The max pooling, or None.
+    residual
+        Whether the op's last input, of the convolution's shape, is added before the activation. There is no
+        pooling then.
     """
 
     conv: ConvAttrs = ConvAttrs()
     activation: str | None = None
     activation_attrs: Attrs = NoAttrs()
     pool: MaxPoolAttrs | None = None
+    residual: bool = False
+
+
+def bias_and_residual(attrs: Attrs, inputs: Sequence[Any]) -> tuple[Any | None, Any | None]:
+    """What follows the input and the weight among the inputs of a convolution, alone or fused."""
+    rest = list(inputs[2:])
+    residual = rest.pop() if rest and isinstance(attrs, ConvPoolAttrs) and attrs.residual else None
+    return (rest[0] if rest else None), residual
 
 
 def activation_op(attrs: ConvPoolAttrs) -> OpDef | None:
@@ -44,8 +56,15 @@ def activation_op(attrs: ConvPoolAttrs) -> OpDef | None:
     return op
 
 
-def _infer(attrs: ConvPoolAttrs, x: TensorType, w: TensorType, b: TensorType | None = None) -> TensorType:
-    (y,) = CONV.infer_types(attrs.conv, [x, w] if b is None else [x, w, b])
+def _infer(attrs: ConvPoolAttrs, *inputs: TensorType) -> TensorType:
+    bias, residual = bias_and_residual(attrs, inputs)
+    (y,) = CONV.infer_types(attrs.conv, [*inputs[:2], *([] if bias is None else [bias])])
+    if attrs.residual:
+        _check_residual(attrs, y, residual)
+    elif len(inputs) > 3:
+        raise GraphError(
+            f"ConvPool2d: takes x, weight and bias where attrs.residual is False, got {len(inputs)} inputs"
+        )
     activation = activation_op(attrs)
     if activation is not None:
         (activated,) = activation.infer_types(attrs.activation_attrs, [y])
@@ -54,8 +73,18 @@ def _infer(attrs: ConvPoolAttrs, x: TensorType, w: TensorType, b: TensorType | N
     return y if attrs.pool is None else MAX_POOL.infer_types(attrs.pool, [y])[0]
 
 
+def _check_residual(attrs: ConvPoolAttrs, y: TensorType, residual: TensorType | None) -> None:
+    if attrs.pool is not None:
+        raise GraphError("ConvPool2d: a residual is added without pooling; pool after it with MaxPool2d")
+    if residual is None or not residual.same_value(y):
+        raise ShapeError(f"ConvPool2d: the residual must be {y}, got {residual}")
+
+
 def _decompose(attrs: ConvPoolAttrs, *inputs: Any) -> Any:
-    y = apply(CONV, attrs.conv, *inputs)
+    bias, residual = bias_and_residual(attrs, inputs)
+    y = apply(CONV, attrs.conv, *inputs[:2], *([] if bias is None else [bias]))
+    if residual is not None:
+        y = y + residual
     activation = activation_op(attrs)
     if activation is not None:
         y = apply(activation, attrs.activation_attrs, y)
@@ -63,5 +92,5 @@ def _decompose(attrs: ConvPoolAttrs, *inputs: Any) -> Any:
 
 
 CONV_POOL = register(
-    OpDef("ConvPool2d", _infer, None, _decompose, attrs=ConvPoolAttrs, inputs=("x", "weight", "bias?"))
+    OpDef("ConvPool2d", _infer, None, _decompose, attrs=ConvPoolAttrs, inputs=("x", "weight", "bias?", "residual?"))
 )

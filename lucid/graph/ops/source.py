@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ...errors import DTypeError
@@ -28,6 +29,18 @@ class FullAttrs(TypeAttrs):
     """``value`` may be a dim: the number of elements of a symbolic batch, say."""
 
     value: bool | int | float | Dim = 0
+
+    def __eq__(self, other: object) -> bool:
+        """-0.0 is not 0.0 here: a tensor divided by the one is not what it is divided by the other."""
+        return (
+            isinstance(other, FullAttrs)
+            and (self.shape, self.dtype, self.value) == (other.shape, other.dtype, other.value)
+            and _negative_zero(self.value) == _negative_zero(other.value)
+        )
+
+
+def _negative_zero(value: object) -> bool:
+    return isinstance(value, float) and value == 0 and math.copysign(1.0, value) < 0
 
 
 INPUT = register(OpDef("Input", lambda a: a.type, NO_GRADIENT, attrs=TypeAttrs, inputs=(), pure=False))

@@ -5,6 +5,7 @@ from . import conv as conv
 from . import conv_grad as conv_grad
 from . import conv_pool as conv_pool
 from . import depthwise as depthwise
+from . import depthwise_rows as depthwise_rows
 from . import elementwise as elementwise
 from . import fused as fused
 from . import indexing as indexing
@@ -12,10 +13,12 @@ from . import linalg as linalg
 from . import loss as loss
 from . import norm as norm
 from . import pad as pad
+from . import pointwise as pointwise
 from . import pool as pool
 from . import random as random
 from . import reduce as reduce
 from . import shape as shape
 from . import source as source
 from . import split_channels as split_channels
+from . import toeplitz as toeplitz
 from . import winograd as winograd

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
+
+import numpy as np
 
 from ...graph.ir import Node
 from ...graph.ops.conv_pool import activation_op
+from ...graph.ops.elementwise import RELU
 from ...graph.types import TensorType
 from ..emitter import Emitter, Names, Operand, Phase
 from ..registry import choose, lowerings
@@ -31,11 +35,25 @@ class Activation:
         return self.in_place and not self.buffers
 
 
-def write_activation(k: Emitter, dtype: Any, shape: tuple[int, ...], source: str, target: str) -> Activation | None:
-    """Run the activation's kernel on the loop variables ``source`` and ``target``."""
+@cache
+def zero_row(dtype: Any, length: int) -> Any:
+    """Zeros, to compare rows of this length with."""
+    return np.zeros(length, dtype)
+
+
+def write_activation(
+    k: Emitter, dtype: Any, shape: tuple[int, ...], source: str, target: str, zeros: str | None = None
+) -> Activation | None:
+    """Run the activation's kernel on the loop variables ``source`` and ``target``.
+
+    ``zeros`` names an array of zeros that broadcasts to them by rows: NumPy's maximum of two arrays is
+    vectorised, that of an array and a number is not, and takes two to four times as long.
+    """
     op = activation_op(k.attrs)
     if op is None:
         return None
+    if op is RELU and zeros is not None:
+        return Activation((f"np.maximum({source}, {zeros}, out={target})",), True, (), True)
     type_ = TensorType(shape, dtype)
     node = Node(op, k.attrs.activation_attrs, (type_,))
     # to the kernel they are arrays whose address is not known before the call

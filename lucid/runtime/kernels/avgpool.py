@@ -172,6 +172,6 @@ def windows_arg_max(windows: Sequence[tuple[slice, slice]], x: Any, index: Any) 
     width, cols = x.shape[3], index.shape[3]
     for number, (down, right) in enumerate(windows):
         part = x[:, :, down, right]
-        best = part.reshape(*part.shape[:2], -1).argmax(2)
+        best = part.reshape(*part.shape[:2], part.shape[2] * part.shape[3]).argmax(2)
         row, col = np.divmod(best, part.shape[3])
         index[:, :, number // cols, number % cols] = (down.start + row) * width + right.start + col

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ...graph.ir import Node
@@ -25,6 +26,8 @@ from .windows import bind, channels_last, over_blocks, recheck
 
 FLOPS = 1e11
 """Multiply-adds (counted as two) a second of a product."""
+RUN = 5e-9
+"""Seconds to begin an inner loop of a copy."""
 BYTES = 8e9
 """Bytes a second of gathering copies."""
 CALL = 1e-6
@@ -40,13 +43,19 @@ def attrs_of(node: Node) -> ConvAttrs:
 
 def convolved(node: Node, inputs: tuple[TensorType, ...]) -> tuple[int, ...]:
     """The shape of the convolution's result, before any pooling."""
-    plain = tuple(t.with_order(None) for t in inputs)
+    plain = tuple(t.with_order(None) for t in inputs[:2])
     return CONV.infer_types(attrs_of(node), plain)[0].concrete
 
 
 def _flops(node: Node, inputs: tuple[TensorType, ...]) -> float:
     w, y = inputs[1].concrete, convolved(node, inputs)
     return 2.0 * y[0] * y[1] * y[2] * y[3] * w[1] * w[2] * w[3]
+
+
+def passes(node: Node, inputs: tuple[TensorType, ...]) -> int:
+    """How often a fused convolution goes over its result: for bias, residual, activation and pooling."""
+    attrs: Any = node.attrs
+    return len(inputs) - 2 + (0 if node.op is CONV else (attrs.activation is not None) + (attrs.pool is not None))
 
 
 def im2col_cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
@@ -58,8 +67,12 @@ def im2col_cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> flo
         return 0.0
     weights = conv.group_out * conv.taps * itemsize
     gathered = conv.pixels * conv.taps * conv.groups * itemsize / blocks
-    one = _flops(node, inputs) / blocks / machine.flops + gathered / BYTES + 6 * machine.call
+    # of few channels the windows are short runs, and to begin a run takes longer than to copy it
+    runs = conv.pixels * conv.rows.kernel * conv.groups / blocks
+    one = _flops(node, inputs) / blocks / machine.flops + max(gathered / BYTES, runs * RUN)
+    one += (4 + 2 * passes(node, inputs)) * machine.call
     one += weights / (machine.near if weights <= machine.l2 // 2 else machine.far)
+    one += 2 * passes(node, inputs) * conv.pixels * conv.outputs * itemsize / blocks / machine.near
     return -(-blocks // threads) * one + (machine.fork if min(blocks, threads) > 1 else 0.0)
 
 
@@ -106,9 +119,13 @@ def is_pointwise(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     return inputs[1].concrete[2:] == (1, 1) and a.groups == 1 and not any(a.padding)  # type: ignore[attr-defined]
 
 
-@kernel(
-    CONV, lowering="pointwise", accepts=is_pointwise, cost=lambda node, inputs, threads: _flops(node, inputs) / FLOPS
-)
+def _pointwise_cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
+    machine, itemsize = this_machine(), inputs[0].dtype.itemsize
+    bytes_ = math.prod(inputs[1].concrete) + 2 * passes(node, inputs) * math.prod(node.outputs[0].concrete)
+    return _flops(node, inputs) / machine.flops + bytes_ * itemsize / machine.far
+
+
+@kernel(CONV, lowering="pointwise", accepts=is_pointwise, cost=_pointwise_cost)
 def pointwise(k: Emitter) -> None:
     """A 1x1 convolution is a product of the pixels as they lie with the weight."""
     recheck(k)

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ...graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
+from ...graph.ops.conv_pool import CONV_POOL, bias_and_residual
 from ...graph.ops.pool import pad_constant
 from ..emitter import Emitter, Operand
 from ..registry import kernel
-from .activation import has_activation, write_activation
-from .conv import im2col_cost
+from .activation import has_activation, write_activation, zero_row
+from .conv import convolved, im2col_cost
 from .conv_blocks import (
     Conv,
     Part,
@@ -26,7 +26,7 @@ from .conv_blocks import (
     working_set,
 )
 from .pool import lowest, padding_steps, pooling_axes, window_steps
-from .windows import Axis, Block, bind, channels_last, deal, image_scratch, over_blocks, recheck
+from .windows import Axis, Block, bind, channels_last, deal, image_scratch, laid_out, over_blocks, recheck
 
 
 @kernel(CONV_POOL, lowering="im2col", accepts=has_activation, cost=im2col_cost)
@@ -37,15 +37,15 @@ def conv_pool(k: Emitter) -> None:
     where windows are 2x2; the values are the same.
     """
     recheck(k)
-    x, w, *bias = k.ins
+    x, w = k.ins[:2]
     (y,), a = k.outs, k.attrs
-    (full,) = CONV_POOL.infer_types(ConvPoolAttrs(a.conv), [t.type.with_order(None) for t in k.ins])
-    conv = conv_of(a.conv, x.shape, w.shape, full.concrete)
-    pool = pooling_axes(a.pool, full.concrete, y.shape[2:]) if a.pool else None
+    full = convolved(k.node, tuple(t.type for t in k.ins))
+    conv = conv_of(a.conv, x.shape, w.shape, full)
+    pool = pooling_axes(a.pool, full, y.shape[2:]) if a.pool else None
     windows = _deal_rows(conv, pool, y, k.threads)
     if not windows:
         return
-    _Writer(k, conv, pool, windows, bias[0] if bias else None).emit()
+    _Writer(k, conv, pool, windows).emit()
 
 
 def _deal_rows(conv: Conv, pool: tuple[Axis, Axis] | None, y: Operand, threads: int) -> list[list[tuple[Part, Part]]]:
@@ -62,10 +62,10 @@ class _Writer:
     """Writes the block loop of one node."""
 
     def __init__(
-        self, k: Emitter, conv: Conv, pool: tuple[Axis, Axis] | None, work: list[list[tuple[Part, Part]]],
-        bias: Operand | None,
-    ) -> None:  # fmt: skip
-        self.k, self.conv, self.pool, self.bias = k, conv, pool, bias
+        self, k: Emitter, conv: Conv, pool: tuple[Axis, Axis] | None, work: list[list[tuple[Part, Part]]]
+    ) -> None:
+        self.k, self.conv, self.pool = k, conv, pool
+        self.bias, self.residual = bias_and_residual(k.attrs, k.ins)
         self.y: Operand = k.outs[0]
         self.inner = [[convolved for convolved, _ in mine] for mine in work]
         self.outer = [[made for _, made in mine] for mine in work]
@@ -95,11 +95,17 @@ class _Writer:
         self.lists.append(source)
 
     def _shift(self, target: str, last: bool) -> None:
-        """Add the bias to ``target``."""
+        """Add the bias to ``target``, and the residual."""
         if self.bias is not None:
             k, name = self.k, self.k.names.fresh("bias")
             source = f"{k.use(bind_bias)}({self.geometry}, {self.parts}, {self.bias}, {last})"
             self._add(name, bind(k, "biases", source, self.bias))
+            self.body.append(f"np.add({target}, {name}, out={target})")
+        if self.residual is not None:
+            k, name = self.k, self.k.names.fresh("residual")
+            added = laid_out(k, self.residual, last, "residual")
+            source = f"{k.use(bind_outputs)}({self.geometry}, {self.parts}, {added}, {last})"
+            self._add(name, bind(k, "residuals", source, added))
             self.body.append(f"np.add({target}, {name}, out={target})")
 
     def _weights(self, packed: Operand, turned: bool) -> str:
@@ -110,7 +116,8 @@ class _Writer:
     def _direct(self, packed: Operand, last: bool) -> bool:
         """Without pooling: multiply into the output, where the activation can run on it there."""
         k, conv, out = self.k, self.conv, self.k.names.fresh("out")
-        acts = write_activation(k, self.y.dtype, (self.pixels, conv.group_out), out, out)
+        zeros = k.use(zero_row(self.y.dtype, conv.group_out), "zeros") if last else None
+        acts = write_activation(k, self.y.dtype, (self.pixels, conv.group_out), out, out, zeros)
         if acts is not None and not acts.anywhere:
             return False
         weight = self._weights(packed, last)

@@ -13,12 +13,12 @@ from typing import Any
 
 from ...graph.ir import Node
 from ...graph.ops.conv import CONV
-from ...graph.ops.conv_pool import CONV_POOL
+from ...graph.ops.conv_pool import CONV_POOL, bias_and_residual
 from ...graph.types import TensorType
 from ..emitter import Emitter, Operand
 from ..machine import this_machine
 from ..registry import kernel
-from .activation import acts_anywhere, write_activation
+from .activation import acts_anywhere, write_activation, zero_row
 from .conv import attrs_of, convolved
 from .conv_blocks import Conv, Part, bind_padded, bind_sources, conv_of
 from .windows import bind, over_blocks, pieces, recheck
@@ -49,7 +49,7 @@ def _cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
 def split_channels(k: Emitter) -> None:
     """Gather and multiply by channels, add up, bias, activate."""
     recheck(k)
-    x, w, *bias = k.ins
+    x, w = k.ins[:2]
     (y,) = k.outs
     attrs = attrs_of(k.node)
     whole = conv_of(attrs, x.shape, w.shape, y.shape)
@@ -77,7 +77,7 @@ def split_channels(k: Emitter) -> None:
             f"np.matmul({matrix}, {weight}, out={out})",
         ],
     )
-    _finish(k, y, whole, parts, bias[0] if bias else None)
+    _finish(k, y, whole, parts)
 
 
 def _bound(k: Emitter, label: str, operands: Sequence[Operand]) -> str:
@@ -136,15 +136,20 @@ def _weights(k: Emitter, w: Operand, whole: Conv, ranges: Sequence[tuple[int, in
     return packed
 
 
-def _finish(k: Emitter, y: Operand, whole: Conv, parts: Sequence[Operand], bias: Operand | None) -> None:
+def _finish(k: Emitter, y: Operand, whole: Conv, parts: Sequence[Operand]) -> None:
     total = parts[0]
+    bias, residual = bias_and_residual(k.attrs, k.ins)
+    shape = (whole.images, whole.rows.count, whole.cols.count, whole.outputs)
     for part in parts[1:]:
         k.line(f"np.add({total}, {part}, out={total})")
     if bias is not None:
         k.line(f"np.add({total}, {bias}, out={total})")
+    if residual is not None:
+        image = f"{total}.reshape({shape})"
+        k.line(f"np.add({image}, {residual}.transpose(0, 2, 3, 1), out={image})")
     if k.node.op is CONV_POOL:
-        written = write_activation(k, y.dtype, total.shape, str(total), str(total))
+        zeros = k.use(zero_row(y.dtype, whole.outputs), "zeros")
+        written = write_activation(k, y.dtype, total.shape, str(total), str(total), zeros)
         for line in written.lines if written is not None else ():
             k.line(line)
-    shape = (whole.images, whole.rows.count, whole.cols.count, whole.outputs)
     k.line(f"np.copyto({y}.transpose(0, 2, 3, 1), {total}.reshape({shape}))")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from ...graph.types import CHANNELS_LAST, DType
-from ..emitter import Emitter, Operand
+from ..emitter import Emitter, Operand, Phase
 from ..threads import parallel
 
 #: Which array (by number), and which part of it.
@@ -146,6 +146,15 @@ def image_scratch(k: Emitter, shape: tuple[int, int, int, int], dtype: DType, la
     n, c, h, w = shape
     memory = k.scratch((n, h, w, c), dtype, label)
     return k.view(memory, f"{memory}.transpose(0, 3, 1, 2)", shape, order=CHANNELS_LAST, contiguous=True, label=label)
+
+
+def laid_out(k: Emitter, x: Operand, last: bool, label: str) -> Operand:
+    """``x`` without gaps, channels innermost if ``last``: itself, or a copy made before the next line."""
+    if x.contiguous and x.type.order == (CHANNELS_LAST if last else None) and x.phase is not Phase.CALL:
+        return x
+    copy = image_scratch(k, (x.shape[0], x.shape[1], x.shape[2], x.shape[3]), x.dtype, last, label)
+    k.line(f"np.copyto({copy}, {x})")
+    return copy
 
 
 def bind(k: Emitter, label: str, expression: str, *reads: Operand) -> str:

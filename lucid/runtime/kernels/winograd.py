@@ -20,12 +20,12 @@ from numpy.lib.stride_tricks import as_strided
 
 from ...graph.ir import Node
 from ...graph.ops.conv import CONV, ConvAttrs
-from ...graph.ops.conv_pool import CONV_POOL
+from ...graph.ops.conv_pool import CONV_POOL, bias_and_residual
 from ...graph.types import DType, TensorType, is_float
 from ..emitter import Emitter, Operand
 from ..machine import Machine, this_machine
 from ..registry import kernel
-from .activation import acts_anywhere, write_activation
+from .activation import acts_anywhere, write_activation, zero_row
 from .conv import attrs_of
 from .windows import bind, deal, over_blocks, pieces, recheck
 
@@ -244,19 +244,19 @@ class Results(NamedTuple):
     halves: tuple[Any, Any, Any]
     quarters: tuple[Any, Any, Any]
     final: Any
-    copies: list[tuple[Any, Any]]
+    copies: list[tuple[Any, Any, Any]]
 
 
-def bind_results(t: Tiling, work: Any, memory: Any, y: Any) -> list[list[Results]]:
+def bind_results(t: Tiling, work: Any, memory: Any, y: Any, residual: Any) -> list[list[Results]]:
     """Views of what follows the last transform."""
-    nhwc = y.transpose(0, 2, 3, 1)
+    nhwc, added = (array if array is None else array.transpose(0, 2, 3, 1) for array in (y, residual))
     return [
-        [_bind_result(t, Strip(*strip), ping, pong, nhwc) for strip in strips_]
+        [_bind_result(t, Strip(*strip), ping, pong, nhwc, added) for strip in strips_]
         for strips_, (_, ping, pong) in zip(work, memory, strict=True)
     ]
 
 
-def _bind_result(t: Tiling, s: Strip, ping: Any, pong: Any, nhwc: Any) -> Results:
+def _bind_result(t: Tiling, s: Strip, ping: Any, pong: Any, nhwc: Any, added: Any) -> Results:
     m, q, outputs = t.m, t.q, t.outputs
     images, down = s.n1 - s.n0, s.r1 - s.r0
     size = s.tile_rows * t.right * outputs
@@ -269,11 +269,11 @@ def _bind_result(t: Tiling, s: Strip, ping: Any, pong: Any, nhwc: Any) -> Result
         halves = (pairs[:, 0], pairs[:, 1], first)
         quarters = (first[:, :, 0], first[:, :, 1], final.reshape(q, q, size))
     tiles = final.reshape(q, q, images, down, t.right, outputs)
-    return Results(halves, quarters, final.reshape(-1, outputs), list(_copies(q, s, tiles, nhwc)))
+    return Results(halves, quarters, final.reshape(-1, outputs), list(_copies(q, s, tiles, nhwc, added)))
 
 
-def _copies(q: int, s: Strip, tiles: Any, nhwc: Any) -> Any:
-    """Whole tiles in one copy; those that the border cuts in three more."""
+def _copies(q: int, s: Strip, tiles: Any, nhwc: Any, added: Any) -> Any:
+    """Whole tiles in one copy; those that the border cuts in three more. With each the residual, if any."""
     height, width = nhwc.shape[1:3]
     full_down, full_right = min(s.r1, height // q) - s.r0, width // q
     bands = [(0, full_down, q), (full_down, full_down + 1, height - (s.r0 + full_down) * q)]
@@ -282,9 +282,15 @@ def _copies(q: int, s: Strip, tiles: Any, nhwc: Any) -> Any:
         for c0, c1, cols in strips_:
             if r1 > r0 and c1 > c0 and 0 < rows <= q and 0 < cols <= q and r1 <= s.r1 - s.r0:
                 part = tiles[:rows, :cols, :, r0:r1, c0:c1]
-                place = nhwc[s.n0 : s.n1, (s.r0 + r0) * q :, c0 * q :]
-                o0, o1, o2, o3 = place.strides
-                yield as_strided(place, part.shape, (o1, o2, o0, q * o1, q * o2, o3)), part
+                places = [a if a is None else _tiled(q, s, a, r0, c0, part.shape) for a in (nhwc, added)]
+                yield places[0], part, places[1]
+
+
+def _tiled(q: int, s: Strip, nhwc: Any, r0: int, c0: int, shape: Sequence[int]) -> Any:
+    """The tiles of a strip from one row and column of them on, where they lie in the image."""
+    place = nhwc[s.n0 : s.n1, (s.r0 + r0) * q :, c0 * q :]
+    o0, o1, o2, o3 = place.strides
+    return as_strided(place, shape, (o1, o2, o0, q * o1, q * o2, o3))
 
 
 def matrix(rows: Sequence[Sequence[float]], dtype: DType) -> Any:
@@ -326,7 +332,8 @@ def _halves(attrs: Any) -> bool:
 def emit(k: Emitter, m: int, tiles: int) -> None:
     """Each worker takes strips of tiles through all steps, which stay in its cache."""
     recheck(k)
-    x, w, *bias = k.ins
+    x, w = k.ins[:2]
+    bias, residual = bias_and_residual(k.attrs, k.ins)
     (y,) = k.outs
     t = _tiling(m, attrs_of(k.node), x.shape, w.shape, _pools(k.node))
     packed = pack(k, w, m)
@@ -355,19 +362,27 @@ def emit(k: Emitter, m: int, tiles: int) -> None:
     ]
     if _pools(k.node):
         body += [f"np.maximum({r[x]}[0], {r[x]}[1], out={r[x]}[2])" for x in ("halves", "quarters")]
-    if bias:
-        body.append(f"np.add({r['final']}, {bias[0]}, out={r['final']})")
+    if bias is not None:
+        body.append(f"np.add({r['final']}, {bias}, out={r['final']})")
+    if residual is not None:
+        body.append(f"for _, value, added in {r['copies']}:\n    np.add(value, added, out=value)")
     if k.node.op is CONV_POOL:
-        activation = write_activation(k, x.dtype, y.shape, r["final"], r["final"])
+        zeros = k.use(zero_row(x.dtype, t.outputs), "zeros")
+        activation = write_activation(k, x.dtype, y.shape, r["final"], r["final"], zeros)
         body += activation.lines if activation is not None else ()
-    body.append(f"for target, value in {r['copies']}:\n    np.copyto(target, value)")
+    body.append(f"for target, value, _ in {r['copies']}:\n    np.copyto(target, value)")
     names = [source, f"({', '.join(v.values())})", f"({', '.join(r.values())})"]
     lists = [
         bind(k, "sources", f"{k.use(bind_sources)}({tiling}, {plan}, {x})", x),
         bind(k, "views", f"{k.use(bind_strips)}({tiling}, {plan}, ({listed}), {x.shape[2:]})", *flat),
-        bind(k, "results", f"{k.use(bind_results)}({tiling}, {plan}, ({listed}), {y})", y, *flat),
+        _bind_results(k, f"{tiling}, {plan}, ({listed}), {y}", residual, (y, *flat)),
     ]
     over_blocks(k, len(work), names, lists, body)
+
+
+def _bind_results(k: Emitter, arguments: str, residual: Operand | None, reads: Sequence[Operand]) -> str:
+    also = () if residual is None else (residual,)
+    return bind(k, "results", f"{k.use(bind_results)}({arguments}, {residual})", *reads, *also)
 
 
 # ---------------------------------------------------------------- choosing the tile and the block

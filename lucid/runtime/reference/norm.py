@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ def log_softmax(attrs: Any, x: Array) -> Array:
 @reference(ops.STANDARDIZE)
 def standardize(attrs: Any, x: Array) -> tuple[Array, ...]:
     wide = x.astype(np.float64)
-    mean = wide.mean(attrs.axes, keepdims=True)
-    var = wide.var(attrs.axes, keepdims=True)
+    count = np.float64(math.prod(x.shape[axis] for axis in attrs.axes))  # of none the mean is NaN
+    mean = wide.sum(attrs.axes, keepdims=True) / count
+    var = ((wide - mean) ** 2).sum(attrs.axes, keepdims=True) / count
     return (wide - mean) / np.sqrt(var + attrs.eps), mean, var

@@ -86,7 +86,7 @@ def argmin(attrs: Any, x: Array) -> Array:
 def cumsum(attrs: Any, x: Array) -> Array:
     source = np.moveaxis(wide(x), attrs.axis, 0)
     result = np.empty_like(source)
-    total = np.zeros_like(source[:1].sum(axis=0))
+    total = np.zeros(source.shape[1:], source.dtype)
     steps = range(len(source))
     for i in reversed(steps) if attrs.reverse else steps:
         total = total + source[i]

@@ -1,0 +1,251 @@
+"""1x1 convolution of channels-last images: the pixels as they lie are the left matrix of one product.
+
+Threads share the pixels; where these are few, the outputs, so that every weight is packed once. What follows
+the product runs on each block while it is in the cache.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ...graph.ir import Node
+from ...graph.ops.conv import CONV
+from ...graph.ops.conv_pool import CONV_POOL, bias_and_residual
+from ...graph.types import CHANNELS_LAST, TensorType
+from ..emitter import Emitter, Operand
+from ..machine import Machine, this_machine
+from ..registry import kernel
+from .activation import acts_anywhere, write_activation, zero_row
+from .conv import BYTES, attrs_of, convolved, passes
+from .windows import bind, deal, laid_out, over_blocks, pieces, recheck
+
+RUN = 2048
+"""Elements of bias added (and of zeros compared with) at a time: rows of few outputs are taken several at once."""
+
+
+@dataclass(frozen=True)
+class Pointwise:
+    """The numbers of one 1x1 convolution; ``rows`` and ``cols`` are those of the output."""
+
+    images: int
+    rows: int
+    cols: int
+    channels: int
+    outputs: int
+    stride: tuple[int, int]
+    passes: int
+
+    @property
+    def pixels(self) -> int:
+        return self.images * self.rows * self.cols
+
+    @property
+    def thinned(self) -> bool:
+        return self.stride != (1, 1)
+
+
+class Piece(NamedTuple):
+    """Some pixels, and some outputs of them."""
+
+    p0: int
+    p1: int
+    k0: int
+    k1: int
+
+
+def _numbers(node: Node, inputs: Sequence[TensorType]) -> Pointwise:
+    n, outputs, rows, cols = convolved(node, tuple(inputs))
+    return Pointwise(n, rows, cols, inputs[1].concrete[1], outputs, attrs_of(node).stride, passes(node, tuple(inputs)))
+
+
+def _work(p: Pointwise, itemsize: int, threads: int, machine: Machine) -> list[list[list[Piece]]]:
+    """Ways to share the work: by pixels, in blocks that leave the second-level cache room, or by outputs."""
+    most = max(1, 3 * machine.l2 // 4 // (itemsize * (p.channels + p.outputs)))
+    if p.thinned:
+        rows = pieces(p.rows, max(1, most // p.cols))
+        cut = [((n * p.rows + a) * p.cols, (n * p.rows + b) * p.cols) for n in range(p.images) for a, b in rows]
+    else:
+        share = -(-p.pixels // threads)
+        cut = [(a + c, a + d) for a, b in pieces(p.pixels, share) for c, d in pieces(b - a, max(most, 128))]
+    ways = [deal([Piece(a, b, 0, p.outputs) for a, b in cut], threads)]
+    if threads > 1 and p.outputs >= 16 * threads:
+        most = max(64, machine.l2 // 4 // max(1, p.pixels * itemsize))
+        share = -(-p.outputs // threads)
+        ways.append([
+            [Piece(0, p.pixels, a + c, a + d) for c, d in pieces(b - a, most)] for a, b in pieces(p.outputs, share)
+        ])  # fmt: skip
+    return ways
+
+
+def _seconds(p: Pointwise, work: list[list[Piece]], itemsize: int, machine: Machine) -> float:
+    """Predicted time of the slowest worker."""
+
+    def one(piece: Piece) -> float:
+        pixels, outputs = piece.p1 - piece.p0, piece.k1 - piece.k0
+        weights, result = p.channels * outputs * itemsize, pixels * outputs * itemsize
+        inside = result + pixels * p.channels * itemsize <= machine.l2
+        time = 2.0 * pixels * outputs * p.channels * (itemsize / 4) / machine.flops
+        time += weights / (machine.near if weights <= machine.l2 // 2 else machine.far)
+        time += 2 * p.passes * result / (machine.near if inside else machine.far)
+        return time + (1 + p.passes) * machine.call
+
+    thin = p.pixels * p.channels * itemsize / BYTES if p.thinned else 0.0
+    if work and work[0][0].k1 == p.outputs:
+        thin /= len(work)
+    slowest = max((sum(map(one, mine)) for mine in work), default=0.0)
+    return slowest + thin + (machine.fork if len(work) > 1 else 0.0)
+
+
+def _best(p: Pointwise, itemsize: int, threads: int) -> tuple[float, list[list[Piece]]]:
+    machine = this_machine()
+    ways = [(_seconds(p, work, itemsize, machine), work) for work in _work(p, itemsize, threads, machine)]
+    return min(ways, key=lambda way: way[0])
+
+
+def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+    """1x1 without padding, groups or pooling, from channels last to channels last."""
+    a, attrs = attrs_of(node), node.attrs
+    plain = inputs[1].concrete[2:] == (1, 1) and a.groups == 1 and not any(a.padding)
+    if not plain or inputs[0].order != CHANNELS_LAST or node.outputs[0].order != CHANNELS_LAST:
+        return False
+    return node.op is CONV or (attrs.pool is None and acts_anywhere(node))  # type: ignore[attr-defined]
+
+
+def cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
+    return _best(_numbers(node, inputs), inputs[0].dtype.itemsize, threads)[0]
+
+
+def bind_pieces(
+    work: Sequence[Sequence[Any]], tile: int, pixels: Any, y: Any, weights: Any, bias: Any, residual: Any, zeros: Any
+) -> list[list[Any]]:
+    """For each piece its pixels, weights and product; the product by runs, and what is added to and compared with."""
+    matrices, outputs = iter(weights), y.shape[1]
+    made = y.transpose(0, 2, 3, 1).reshape(-1, outputs)
+    added = None if residual is None else residual.transpose(0, 2, 3, 1).reshape(-1, outputs)
+    blocks: dict[tuple[int, int], Any] = {}
+    bound = []
+    for mine in work:
+        entries = []
+        for p0, p1, k0, k1 in mine:
+            if (k0, k1) not in blocks:
+                blocks[k0, k1] = next(matrices)
+            own = slice(p0, p1), slice(k0, k1)
+            runs = made[own] if tile == 1 else made[p0:p1].reshape(-1, tile * outputs)
+            entries.append((
+                pixels[p0:p1], blocks[k0, k1], made[own], runs,
+                bias if bias is None else bias if tile > 1 else bias[k0:k1],
+                added if added is None else added[own].reshape(runs.shape),
+                zeros[: runs.shape[1]],
+            ))  # fmt: skip
+        bound.append(entries)
+    return bound
+
+
+def bind_thin(p: Pointwise, work: Sequence[Sequence[Any]], x: Any, thin: Any) -> list[list[Any]]:
+    """For each piece (whole rows of one image) the pixels a strided convolution reads, and where they are gathered."""
+    down, right = p.stride
+    seen = x.transpose(0, 2, 3, 1)[:, : (p.rows - 1) * down + 1 : down, : (p.cols - 1) * right + 1 : right]
+    image = p.rows * p.cols
+    bound = []
+    for mine in work:
+        entries = []
+        for p0, p1, _, _ in mine:
+            first, last = p0 // image, -(-p1 // image)
+            rows = slice((p0 - first * image) // p.cols, (p1 - (last - 1) * image) // p.cols)
+            source = seen[first:last, rows]
+            entries.append((thin[p0:p1].reshape(source.shape), source))
+        bound.append(entries)
+    return bound
+
+
+class _Loop(NamedTuple):
+    """The loop over pieces while it is written."""
+
+    names: list[str]
+    lists: list[str]
+    body: list[str]
+
+
+@kernel(CONV, CONV_POOL, lowering="pointwise_blocks", accepts=accepts, cost=cost)
+def pointwise_blocks(k: Emitter) -> None:
+    """Multiply, add the bias and the residual, activate."""
+    recheck(k)
+    (y,) = k.outs
+    p = _numbers(k.node, [t.type for t in k.ins])
+    _, work = _best(p, y.dtype.itemsize, k.threads)
+    if not p.pixels or not p.outputs:
+        return
+    bias, residual = bias_and_residual(k.attrs, k.ins)
+    shared = work[0][0].k1 < p.outputs
+    tile = 1 if shared else _tile(p, work)
+    weights = _weights(k, k.ins[1], p, work)
+    plan, loop = k.use([list(map(tuple, mine)) for mine in work], f"{k.name}_pieces"), _Loop([], [], [])
+    if p.thinned:
+        pixels = _thinned(k, p, plan, shared, loop)
+        flat = str(pixels)
+    else:
+        pixels = laid_out(k, k.ins[0], True, "pixels")
+        flat = f"{pixels}.transpose(0, 2, 3, 1).reshape({p.pixels}, {p.channels})"
+    added = None if residual is None else laid_out(k, residual, True, "residual")
+    row = None if bias is None else _tiled(k, bias, tile)
+    zeros = k.use(zero_row(y.dtype, tile * p.outputs), "zeros")
+    reads = [operand for operand in (pixels, y, row, added, *weights) if operand is not None]
+    listed = "".join(f"{m}, " for m in weights)
+    call = f"{k.use(bind_pieces)}({plan}, {tile}, {flat}, {y}, ({listed}), {row}, {added}, {zeros})"
+    a, b, out, runs, shift, more, zero = (
+        k.names.fresh(n) for n in ("pixels", "weight", "out", "runs", "bias", "residual", "zero")
+    )
+    loop.names.append(f"({a}, {b}, {out}, {runs}, {shift}, {more}, {zero})")
+    loop.lists.append(bind(k, "products", call, *reads))
+    loop.body.append(f"np.matmul({a}, {b}, out={out})")
+    loop.body.extend(
+        f"np.add({runs}, {term}, out={runs})" for term, given in ((shift, row), (more, added)) if given is not None
+    )
+    if k.node.op is CONV_POOL:
+        activation = write_activation(k, y.dtype, y.shape, runs, runs, zero)
+        loop.body.extend(activation.lines if activation is not None else ())
+    over_blocks(k, len(work), *loop)
+
+
+def _thinned(k: Emitter, p: Pointwise, plan: str, shared: bool, loop: _Loop) -> Operand:
+    """The pixels that a strided convolution reads, gathered by each piece, or before if all pieces read all."""
+    x, numbers = k.ins[0], k.use(p, f"{k.name}_numbers")
+    thin = k.scratch((p.pixels, p.channels), x.dtype, "thin")
+    views = bind(k, "thinned", f"{k.use(bind_thin)}({numbers}, {plan}, {x}, {thin})", x, thin)
+    if shared:
+        k.line(f"np.copyto(*{views}[0][0])")
+    else:
+        target, source = k.names.fresh("thin"), k.names.fresh("source")
+        loop.names.append(f"({target}, {source})")
+        loop.lists.append(views)
+        loop.body.append(f"np.copyto({target}, {source})")
+    return thin
+
+
+def _tile(p: Pointwise, work: Sequence[Sequence[Piece]]) -> int:
+    """How many pixels a run takes: a divisor of what every piece has."""
+    common = math.gcd(*(piece.p1 - piece.p0 for mine in work for piece in mine))
+    return max(d for d in range(1, max(1, RUN // p.outputs) + 1) if common % d == 0)
+
+
+def _weights(k: Emitter, w: Operand, p: Pointwise, work: Sequence[Sequence[Piece]]) -> list[Operand]:
+    """For each range of outputs a matrix (channels, outputs), row-major: packed fastest by BLAS."""
+    packed = []
+    with k.once(w):
+        for k0, k1 in dict.fromkeys((piece.k0, piece.k1) for mine in work for piece in mine):
+            packed.append(k.scratch((p.channels, k1 - k0), w.dtype, "packed"))
+            k.line(f"np.copyto({packed[-1]}, {w}[{k0}:{k1}].reshape({k1 - k0}, {p.channels}).T)")
+    return packed
+
+
+def _tiled(k: Emitter, bias: Operand, tile: int) -> Operand:
+    """The bias as often as a run has pixels."""
+    if tile == 1:
+        return bias
+    with k.once(bias):
+        row = k.scratch((tile * bias.shape[0],), bias.dtype, "biases")
+        k.line(f"np.copyto({row}.reshape({tile}, {bias.shape[0]}), {bias})")
+    return row

@@ -1,0 +1,291 @@
+"""Convolution of few channels: all outputs of a tile at once, by one product with a block-Toeplitz matrix.
+
+The pixels under a tile of outputs (its patch) make one row of a matrix. The columns of the weight matrix are
+the outputs of the tile, with a zero wherever an output does not see a pixel: more products than needed, but
+one large product instead of many thin ones, and little to gather. The columns are grouped by their place in
+the pooling window, so the pooling is a maximum over groups of columns.
+
+One infinity or NaN of the input spreads over its tile, because zero times infinity is NaN; ``exact=True`` does
+not take this lowering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from ...graph.ir import Node
+from ...graph.ops.conv import CONV
+from ...graph.ops.conv_pool import CONV_POOL
+from ...graph.types import CHANNELS_LAST, TensorType, is_float
+from ..emitter import Emitter, Operand, Phase
+from ..machine import Machine, this_machine
+from ..registry import kernel
+from .activation import acts_anywhere, write_activation
+from .conv import attrs_of, convolved
+from .toeplitz_blocks import (
+    Side,
+    Strip,
+    Tiling,
+    bind_copies,
+    bind_direct,
+    bind_matrices,
+    bind_outputs,
+    bind_padded,
+    bind_results,
+    bind_sources,
+    bind_windows,
+    spread,
+    strips,
+    tiles_of,
+)
+from .windows import bind, channels_last, deal, over_blocks, recheck
+
+
+def emit(k: Emitter, t: Tiling, most: int, workers: int) -> None:
+    """Each worker takes strips of tiles through all steps, which stay in its cache."""
+    work: list[list[Strip]] = deal(strips(t, most), workers)
+    if work:
+        _Writer(k, t, work).emit()
+
+
+class _Writer:
+    """Writes the block loop of one node, or plain lines where there is one block."""
+
+    def __init__(self, k: Emitter, t: Tiling, work: list[list[Strip]]) -> None:
+        self.k, self.t, self.work = k, t, work
+        self.y: Operand = k.outs[0]
+        self.tiling = k.use(t, f"{k.name}_tiling")
+        self.plan = k.use([list(map(tuple, mine)) for mine in work], f"{k.name}_strips")
+        self.tiles = max(tiles_of(t, s) for mine in work for s in mine)
+        self.names: list[str] = []
+        self.lists: list[str] = []
+        self.body: list[str] = []
+        self.phases: list[Phase] = []
+        self.single = len(work) == len(work[0]) == 1
+
+    def emit(self) -> None:
+        k = self.k
+        self._gather()
+        self._multiply()
+        if not self.single:
+            over_blocks(k, len(self.work), self.names, self.lists, self.body)
+            return
+        for name, source, phase in zip(self.names, self.lists, self.phases, strict=True):
+            k.code.setup(phase).append(f"{name} = {source}[0][0]")
+        k.line("\n".join(self.body))
+
+    def _add(self, names: Sequence[str], label: str, source: str, *reads: Operand) -> None:
+        """Loop variables, and what they run over."""
+        self.names.append(names[0] if len(names) == 1 else f"({', '.join(names)})")
+        self.lists.append(bind(self.k, label, source, *reads))
+        self.phases.append(max(x.phase for x in reads))
+
+    def _scratch(self, size: Sequence[int], label: str) -> list[Operand]:
+        """Working memory for each worker."""
+        return [self.k.scratch(size, self.y.dtype, label) for _ in self.work]
+
+    def _fresh(self, *names: str) -> list[str]:
+        return [self.k.names.fresh(name) for name in names]
+
+    def _gather(self) -> None:
+        k, t, x = self.k, self.t, self.k.ins[0]
+        (seen,) = self._fresh("patches")
+        self.seen = seen
+        if t.inside and x.phase is not Phase.CALL:
+            self._add([seen], "patches", f"{k.use(bind_direct)}({self.tiling}, {self.plan}, {x})", x)
+            return
+        most = max(s.n1 - s.n0 for mine in self.work for s in mine)
+        rows = max(s.r1 - s.r0 for mine in self.work for s in mine)
+        size = most * t.channels * t.rows.pixels(rows) * t.cols.pixels(t.cols.tiles)
+        padded = self._scratch((size,), "padded")
+        edges, edge, inside, source = self._fresh("edges", "edge", "inside", "source")
+        views = f"{k.use(bind_padded)}({self.tiling}, {self.plan}, {_tuple(padded)})"
+        self._add([edges, inside, seen], "padded", views, *padded)
+        if not t.inside and rows == t.rows.tiles:  # the same pixels are padding in every strip of whole images
+            for memory in padded:
+                k.line(f"{memory}.fill(0)")
+        elif not t.inside:
+            self.body.append(f"for {edge} in {edges}:\n    {edge}.fill(0)")
+        if self.single and not t.last and self._all_seen():
+            source = str(x)
+        else:
+            self._add([source], "sources", f"{k.use(bind_sources)}({self.tiling}, {self.plan}, {x})", x)
+        self.body.append(f"{inside}[...] = {source}")
+
+    def _all_seen(self) -> bool:
+        """Whether the tiles see all of the input."""
+        sides = (self.t.rows, self.t.cols)
+        return all((side.real(0, side.tiles)[1] - side.real(0, side.tiles)[0]) == side.size for side in sides)
+
+    def _multiply(self) -> None:
+        k, t = self.k, self.t
+        w, bias = k.ins[1], k.ins[2] if len(k.ins) > 2 else None
+        with k.once(w):
+            packed = k.scratch((t.depth, t.taps * t.made), w.dtype, "toeplitz")
+            k.line(f"{k.use(spread)}({self.tiling}, {w}, {packed})")
+        shift = None if bias is None else self._bias(bias)
+        windows = self._scratch((self.tiles * t.depth,), "windows")
+        pooled = t.taps > 1
+        products = self._scratch((self.tiles * t.taps * t.made,), "products") if pooled else windows
+        maxima = self._scratch((self.tiles * t.taps * t.made,), "maxima") if t.taps > 3 else products
+        buffers = "".join(f"({a}, {b}, {c}), " for a, b, c in zip(windows, products, maxima, strict=True))
+        cols, matrix, made, steps, first, second = self._fresh("cols", "matrix", "made", "steps", "first", "second")
+        if pooled:
+            views = f"{k.use(bind_matrices)}({self.tiling}, {self.plan}, ({buffers}))"
+            self._add([cols, matrix, made, steps, first, second], "matrices", views, *windows, *products, *maxima)
+        else:
+            views = f"{k.use(bind_windows)}({self.tiling}, {self.plan}, {_tuple(windows)})"
+            self._add([cols, matrix], "matrices", views, *windows)
+        out = self._results(shift)
+        self.body.append(f"{cols}[...] = {self.seen}")
+        self.body.append(f"np.dot({matrix}, {packed}, out={made if pooled else out})")
+        if pooled:
+            a, b, c = self._fresh("a", "b", "c")
+            if t.taps > 2:
+                self.body.append(f"for {a}, {b}, {c} in {steps}:\n    np.maximum({a}, {b}, out={c})")
+            self.body.append(f"np.maximum({first}, {second}, out={out})")
+        self._finish(out, shift)
+
+    def _bias(self, bias: Operand) -> Operand:
+        """The bias of every output of a strip: adding equal shapes takes a third of the time of broadcasting."""
+        k, t = self.k, self.t
+        with k.once(bias):
+            shift = k.scratch((self.tiles, t.made), bias.dtype, "shift")
+            k.line(f"np.copyto({shift}.reshape({self.tiles}, {t.made // t.outputs}, {t.outputs}), {bias})")
+        return shift
+
+    def _results(self, shift: Operand | None) -> str:
+        k, t, y = self.k, self.t, self.y
+        out, self.shift, self.zeros = self._fresh("out", "shift", "zeros")
+        zeros = k.use(np.zeros((self.tiles, t.made), y.dtype), "zeros")
+        reads = () if shift is None else (shift,)
+        self.direct = t.whole and channels_last(y) and y.contiguous
+        if self.direct:
+            views = f"{k.use(bind_outputs)}({self.tiling}, {self.plan}, {y}, {shift}, {zeros})"
+            self._add([out, self.shift, self.zeros], "outputs", views, y, *reads)
+        else:
+            self.results = self._scratch((self.tiles, t.made), "results")
+            views = f"{k.use(bind_results)}({self.tiling}, {self.plan}, {_tuple(self.results)}, {shift}, {zeros})"
+            self._add([out, self.shift, self.zeros], "results", views, *self.results, *reads)
+        return out
+
+    def _finish(self, out: str, shift: Operand | None) -> None:
+        k, t = self.k, self.t
+        if shift is not None:
+            self.body.append(f"np.add({out}, {self.shift}, out={out})")
+        if k.node.op is CONV_POOL:
+            activation = write_activation(k, self.y.dtype, (self.tiles, t.made), out, out, self.zeros)
+            self.body += activation.lines if activation is not None else ()
+        if not self.direct:
+            copies, target, value = self._fresh("copies", "target", "value")
+            views = f"{k.use(bind_copies)}({self.tiling}, {self.plan}, {_tuple(self.results)}, {self.y})"
+            self._add([copies], "copies", views, self.y, *self.results)
+            self.body.append(f"for {target}, {value} in {copies}:\n    {target}[...] = {value}")
+
+
+def _tuple(operands: Sequence[Operand]) -> str:
+    return f"({''.join(f'{x}, ' for x in operands)})"
+
+
+# ---------------------------------------------------------------- choosing the tile and the block
+
+TILES = (64, 128, 256, 512, 1024)
+"""Tiles in a strip that are considered."""
+SIDES = (1, 2, 3, 4)
+"""Outputs of a tile, each way, that are considered; without pooling twice as many."""
+RUN = 5e-9
+"""Seconds to begin an inner loop of a copy."""
+VECTOR = 16
+"""Columns of a product that take as long as one."""
+
+
+def seconds(t: Tiling, most: int, itemsize: int, workers: int, machine: Machine) -> float:
+    """Predicted time of all strips, when each worker takes its share of them."""
+    work = strips(t, most)
+    if not work:
+        return 0.0
+    largest = max(work, key=lambda s: tiles_of(t, s))
+    tiles, width = tiles_of(t, largest), t.taps * t.made
+    columns = -(-width // VECTOR) * VECTOR
+    multiply = 2.0 * tiles * t.depth * columns / machine.flops
+    weights = t.depth * width * itemsize
+    multiply += weights / (machine.near if weights <= machine.l2 // 2 else machine.far)
+    runs = tiles * t.rows.patch * (1 if t.last else t.channels)
+    runs += 2 * tiles if t.taps > 1 else 0
+    moved = 2 * tiles * t.depth + (2 * width if t.taps > 1 else 0) * tiles + 3 * tiles * t.made
+    if not t.inside:
+        moved += tiles * t.rows.step * t.cols.step * t.channels
+    if not t.whole:
+        runs += tiles * t.rows.tile
+        moved += 2 * tiles * t.made
+    resident = tiles * (t.depth + 2 * width) * itemsize <= machine.l2
+    move = moved * itemsize / (machine.near if resident else machine.far)
+    calls = (6 + t.taps // 2) * machine.call / 2  # of so small arrays
+    share = -(-len(work) // workers)
+    return share * (multiply + runs * RUN + move + calls) + (machine.fork if workers > 1 else 0.0)
+
+
+def _side(a: int, node: Node, x: Sequence[int], w: Sequence[int], counts: Sequence[int], pool: int, tile: int) -> Side:
+    conv = attrs_of(node)
+    count = counts[2 + a] // pool
+    return Side(
+        x[2 + a], w[2 + a], conv.stride[a], conv.dilation[a], conv.padding[a], pool, count, min(tile, max(1, count))
+    )
+
+
+def tilings(node: Node, inputs: tuple[TensorType, ...]) -> Iterator[Tiling]:
+    x, w, counts = inputs[0].concrete, inputs[1].concrete, convolved(node, inputs)
+    pool = _pool(node)
+    last = inputs[0].order is not None
+    for tile in product(*(SIDES if p > 1 else (1, 2, 4, 8) for p in pool)):
+        rows, cols = (_side(a, node, x, w, counts, pool[a], tile[a]) for a in (0, 1))
+        yield Tiling(x[0], x[1], w[0], rows, cols, last)
+
+
+@cache
+def best(node: Node, inputs: tuple[TensorType, ...], threads: int) -> tuple[float, Tiling, int, int]:
+    """The least predicted time, the tiling, the tiles of a strip and the workers that give it."""
+    machine, itemsize = this_machine(), inputs[0].dtype.itemsize
+    return min(
+        (
+            (seconds(t, most, itemsize, workers, machine), t, most, workers)
+            for t in dict.fromkeys(tilings(node, inputs))
+            for most in TILES
+            for workers in {1, threads}
+        ),
+        key=lambda found: found[0],
+    )
+
+
+def _pool(node: Node) -> tuple[int, int]:
+    pool = node.attrs.pool if node.op is CONV_POOL else None  # type: ignore[attr-defined]
+    return (1, 1) if pool is None else pool.kernel
+
+
+def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+    """No groups; then a pooling of windows side by side without padding, or none."""
+    if attrs_of(node).groups != 1 or not is_float(inputs[0].dtype) or inputs[0].order not in (None, CHANNELS_LAST):
+        return False
+    if node.op is CONV:
+        return True
+    pool: Any = node.attrs.pool  # type: ignore[attr-defined]
+    plain = pool is None or (
+        pool.kernel == pool.stride and pool.dilation == (1, 1) and not any(pool.padding) and not pool.ceil_mode
+    )
+    return plain and not node.attrs.residual and acts_anywhere(node)  # type: ignore[attr-defined]
+
+
+@kernel(
+    CONV, CONV_POOL, lowering="toeplitz", accepts=accepts, exact=False,
+    cost=lambda node, inputs, threads: best(node, inputs, threads)[0],
+)  # fmt: skip
+def toeplitz(k: Emitter) -> None:
+    """Gather patches, multiply by the block-Toeplitz matrix, pool, add the bias, activate."""
+    recheck(k)
+    _, t, most, workers = best(k.node, tuple(x.type for x in k.ins), k.threads)
+    emit(k, t, most, workers)

@@ -1,0 +1,137 @@
+"""Reductions, normalisations, and sums of products."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from lucid.graph.opdef import NoAttrs, OpDef
+from lucid.graph.ops import linalg, norm, reduce
+from lucid.graph.ops.einsum import EINSUM, EinsumAttrs
+from lucid.graph.ops.shape import AxisAttrs
+
+from .arrays import FINITE, Draw, Drawn, Shape, Strategy, axes, between, broadcastable, dtypes, shapes, values
+
+_EPS = st.sampled_from((1e-5, 1e-3))
+
+
+@st.composite
+def _reduce(draw: Draw, kinds: str = "f", *, empty: bool = True) -> Drawn:
+    """Where there must be something to choose from, the reduced axes are not empty."""
+    whole = draw(shapes())
+    chosen = draw(axes(len(whole)))
+    if not empty:
+        whole = tuple(max(dim, 1) if axis in chosen else dim for axis, dim in enumerate(whole))
+    return Drawn(reduce.ReduceAttrs(chosen, draw(st.booleans())), (draw(values(whole, draw(dtypes(kinds)))),))
+
+
+@st.composite
+def _position(draw: Draw) -> Drawn:
+    whole = list(draw(shapes(1)))
+    axis = draw(st.integers(0, len(whole) - 1))
+    whole[axis] = max(whole[axis], 1)
+    return Drawn(reduce.ArgAttrs(axis, draw(st.booleans())), (draw(values(tuple(whole), draw(dtypes("fiub")))),))
+
+
+@st.composite
+def _cumsum(draw: Draw) -> Drawn:
+    x = draw(values(draw(shapes(1)), draw(dtypes("fiu"))))
+    return Drawn(reduce.CumSumAttrs(draw(st.integers(0, x.ndim - 1)), draw(st.booleans())), (x,))
+
+
+@st.composite
+def _softmax(draw: Draw) -> Drawn:
+    x = draw(values(draw(shapes(1)), draw(dtypes())))
+    return Drawn(AxisAttrs(draw(st.integers(0, x.ndim - 1))), (x,))
+
+
+# ---------------------------------------------------------------- normalisations
+
+
+@st.composite
+def _standardize(draw: Draw) -> Drawn:
+    x = draw(values(draw(shapes()), draw(dtypes())))
+    return Drawn(norm.StandardizeAttrs(draw(axes(x.ndim)), draw(_EPS)), (x,))
+
+
+@st.composite
+def _batch_norm(draw: Draw) -> Drawn:
+    """A variance that is not tiny: the kernel's scale and shift would cancel out less exactly."""
+    x = draw(values(draw(shapes(2)), draw(dtypes())))
+    vector, dtype = x.shape[1:2], x.dtype.name
+    statistics = draw(between(vector, dtype, -1.0, 1.0)), draw(between(vector, dtype, 0.25, 4.0))
+    affine = (draw(values(vector, dtype, FINITE)) for _ in range(draw(st.integers(0, 2))))
+    return Drawn(norm.BatchNormAttrs(draw(_EPS)), (x, *statistics, *affine))
+
+
+@st.composite
+def _layer_norm(draw: Draw) -> Drawn:
+    x = draw(values(draw(shapes(1)), draw(dtypes())))
+    rank = draw(st.integers(1, x.ndim))
+    affine = (draw(values(x.shape[-rank:], x.dtype.name, FINITE)) for _ in range(draw(st.integers(0, 2))))
+    return Drawn(norm.LayerNormAttrs(rank, draw(_EPS)), (x, *affine))
+
+
+@st.composite
+def _group_norm(draw: Draw) -> Drawn:
+    groups, whole = draw(st.integers(1, 3)), draw(shapes(2, limit=100))
+    x = draw(values((whole[0], groups * whole[1], *whole[2:]), draw(dtypes())))
+    affine = (draw(values(x.shape[1:2], x.dtype.name, FINITE)) for _ in range(draw(st.integers(0, 2))))
+    return Drawn(norm.GroupNormAttrs(groups, draw(_EPS)), (x, *affine))
+
+
+# ---------------------------------------------------------------- sums of products
+
+
+def _size() -> st.SearchStrategy[int]:
+    """Of an axis; 0 is rare."""
+    return st.sampled_from((1, 2, 3, 4, 5, 6, 2, 3, 4, 5, 6, 0))
+
+
+@st.composite
+def _matmul(draw: Draw) -> Drawn:
+    batch, dtype = draw(shapes(0, 3, limit=12)), draw(dtypes("fiu"))
+    rows, depth, columns = draw(_size()), draw(_size()), draw(_size())
+    left, right = draw(broadcastable(batch)), draw(broadcastable(batch))
+    return Drawn(NoAttrs(), (draw(values((*left, rows, depth), dtype)), draw(values((*right, depth, columns), dtype))))
+
+
+@st.composite
+def _linear(draw: Draw) -> Drawn:
+    x = draw(values(draw(shapes(1)), draw(dtypes("fiu"))))
+    outputs, dtype = draw(_size()), x.dtype.name
+    bias = [draw(values((outputs,), dtype))] if draw(st.booleans()) else []
+    return Drawn(NoAttrs(), (x, draw(values((outputs, x.shape[-1]), dtype)), *bias))
+
+
+@st.composite
+def _einsum(draw: Draw) -> Drawn:
+    """One to three operands of up to four axes, diagonals among them; finite, for terms are summed in any order."""
+    sizes = {label: draw(_size()) for label in "abcd"}
+    dtype = draw(dtypes("fiu"))
+    terms = draw(st.lists(st.text("abcd", max_size=4), min_size=1, max_size=3))
+    labels = sorted(set("".join(terms)))
+    result = "".join(draw(st.permutations(labels)))[: draw(st.integers(0, len(labels)))]
+    ranges: list[Shape] = [tuple(sizes[label] for label in term) for term in terms]
+    arrays = tuple(draw(values(shape, dtype, FINITE, extreme=False)) for shape in ranges)
+    return Drawn(EinsumAttrs(tuple(terms), result), arrays)
+
+
+DRAWS: dict[OpDef, Strategy] = {
+    reduce.SUM: _reduce("fiu"),
+    reduce.MEAN: _reduce(),
+    reduce.MAX: _reduce("fiub", empty=False),
+    reduce.MIN: _reduce("fiub", empty=False),
+    reduce.LOG_SUM_EXP: _reduce(),
+    reduce.ARGMAX: _position(),
+    reduce.ARGMIN: _position(),
+    reduce.CUMSUM: _cumsum(),
+    norm.SOFTMAX: _softmax(),
+    norm.LOG_SOFTMAX: _softmax(),
+    norm.STANDARDIZE: _standardize(),
+    norm.BATCH_NORM: _batch_norm(),
+    norm.LAYER_NORM: _layer_norm(),
+    norm.GROUP_NORM: _group_norm(),
+    linalg.MATMUL: _matmul(),
+    linalg.LINEAR: _linear(),
+    EINSUM: _einsum(),
+}

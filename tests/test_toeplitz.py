@@ -1,0 +1,117 @@
+"""The block-Toeplitz lowering against the reference: every tile, strips of any size, borders that cut both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lucid.errors import OptionError, ShapeError
+from lucid.graph.ir import Node
+from lucid.graph.opdef import NoAttrs
+from lucid.graph.ops.conv import CONV, ConvAttrs
+from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
+from lucid.graph.ops.elementwise import ClipAttrs
+from lucid.graph.ops.pool import MaxPoolAttrs
+from lucid.runtime import eager
+from lucid.runtime.kernels import toeplitz
+from lucid.runtime.machine import Machine
+from lucid.runtime.registry import Lowering, lowerings
+
+from .op_checks import types_of
+from .test_conv import check, force
+
+TOEPLITZ: Lowering = next(low for low in lowerings(CONV) if low.name == "toeplitz")
+ACTIVATIONS = [(None, NoAttrs()), ("Relu", NoAttrs()), ("Clip", ClipAttrs(-0.5, 0.5)), ("Tanh", NoAttrs())]
+
+
+@pytest.fixture(autouse=True)
+def fresh_cache() -> Any:
+    yield
+    eager.op_call.cache_clear()
+
+
+def drawn(seed: int) -> tuple[ConvPoolAttrs, list[Any], tuple[Any, ...]]:
+    """A random node that the lowering accepts, and its arrays."""
+    rng = np.random.default_rng(seed)
+    while True:
+        kernel = tuple(map(int, rng.integers(1, 6, 2)))
+        stride, dilation = (tuple(map(int, rng.integers(1, high, 2))) for high in (4, 3))
+        pads = tuple(map(int, rng.integers(0, 4, 4)))
+        shape = (int(rng.integers(0, 18)), int(rng.integers(1, 5)), *map(int, rng.integers(3, 19, 2)))
+        window = tuple(map(int, rng.integers(1, 4, 2)))
+        conv = ConvAttrs(stride, pads, dilation)  # type: ignore[arg-type]
+        pool = MaxPoolAttrs(window, window) if rng.random() < 0.7 else None  # type: ignore[arg-type]
+        attrs = ConvPoolAttrs(conv, *ACTIVATIONS[seed % len(ACTIVATIONS)], pool)
+        dtype = ("float32", "float64")[seed // 2 % 2]
+        sizes = [shape, (int(rng.integers(1, 6)), shape[1], *kernel)]
+        arrays = [rng.standard_normal(s).astype(dtype) for s in (*sizes, sizes[1][:1])[: 2 + seed % 2]]
+        types = tuple(types_of(arrays))
+        try:
+            node = Node(CONV_POOL, attrs, CONV_POOL.infer_types(attrs, types))
+        except (ShapeError, OptionError):
+            continue
+        if TOEPLITZ.accepts(node, types):
+            return attrs, arrays, types
+
+
+@pytest.mark.parametrize("seed", range(48))
+def test_sweep(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles, strips and workers are drawn as well; parameters, and weights given at the call."""
+    attrs, arrays, _ = drawn(seed)
+    rng = np.random.default_rng(seed)
+
+    def best(node: Node, inputs: Any, threads: int) -> Any:
+        tilings = list(toeplitz.tilings(node, inputs))
+        most = int(rng.choice([1, 3, 7, 20, 100, 1000]))
+        return 0.0, tilings[int(rng.integers(len(tilings)))], most, threads
+
+    monkeypatch.setattr(toeplitz, "best", best)
+    force(monkeypatch, CONV_POOL, TOEPLITZ)
+    check(CONV_POOL, attrs, arrays, parameters=tuple(range(1, len(arrays))) if seed % 3 else (), threads=1 + seed % 2)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("images", [0, 1, 5])
+def test_alone(images: int, stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(images)
+    arrays = [rng.standard_normal(s) for s in ((images, 3, 11, 9), (4, 3, 3, 5), (4,))]
+    force(monkeypatch, CONV, TOEPLITZ)
+    check(CONV, ConvAttrs((stride, stride), (1, 2, 1, 2)), arrays, parameters=(1, 2))
+
+
+@pytest.mark.parametrize("window", [(1, 1), (2, 2), (3, 3), (3, 2), (5, 1)])
+def test_any_window_is_halved_to_its_maximum(window: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    arrays = [rng.standard_normal(s) for s in ((2, 2, 17, 19), (3, 2, 3, 3))]
+    force(monkeypatch, CONV_POOL, TOEPLITZ)
+    check(CONV_POOL, ConvPoolAttrs(ConvAttrs(), None, NoAttrs(), MaxPoolAttrs(window, window)), arrays)
+
+
+def _node(images: int, channels: int, size: int, outputs: int, kernel: int) -> tuple[Node, Any]:
+    attrs = ConvPoolAttrs(ConvAttrs(), "Relu", NoAttrs(), MaxPoolAttrs((2, 2), (2, 2)))
+    shapes = ((images, channels, size, size), (outputs, channels, kernel, kernel), (outputs,))
+    types = tuple(types_of(np.empty(s, np.float32) for s in shapes))
+    return Node(CONV_POOL, attrs, CONV_POOL.infer_types(attrs, types)), types
+
+
+def test_it_is_for_few_channels() -> None:
+    """The tile's zeros cost more the more channels there are."""
+
+    def cheapest(*sizes: int) -> str:
+        node, types = _node(*sizes)
+        return min((low for low in lowerings(CONV_POOL) if low.accepts(node, types)),
+                   key=lambda low: low.cost(node, types, 2)).name  # fmt: skip
+
+    assert cheapest(1, 1, 32, 6, 5) == cheapest(64, 6, 14, 16, 5) == "toeplitz"
+    assert cheapest(8, 128, 30, 128, 3) != "toeplitz"
+
+
+def test_small_work_stays_on_one_thread() -> None:
+    machine = Machine(4, 1 << 15, 1 << 20, 1 << 24)
+    node, types = _node(1, 1, 32, 6, 5)
+    tiling = next(iter(toeplitz.tilings(node, types)))
+    assert toeplitz.seconds(tiling, 64, 4, 1, machine) < toeplitz.seconds(tiling, 64, 4, 4, machine)
+    node, types = _node(512, 1, 32, 6, 5)
+    assert toeplitz.best(node, types, 4)[3] == 4
