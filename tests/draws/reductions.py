@@ -116,6 +116,20 @@ def _einsum(draw: Draw) -> Drawn:
     return Drawn(EinsumAttrs(tuple(terms), result), arrays)
 
 
+@st.composite
+def _product(draw: Draw) -> Drawn:
+    """Two operands whose indices are batches, rows, columns, or summed, in any order: one matrix product."""
+    sizes = {label: draw(_size()) for label in "abcde"[: draw(st.integers(1, 5))]}
+    places = {label: draw(st.sampled_from(((0, 1, 2), (0, 2), (1, 2), (0, 1)))) for label in sizes}
+    left, right, result = (
+        "".join(draw(st.permutations([label for label in sizes if place in places[label]]))) for place in range(3)
+    )
+    dtype = draw(dtypes("fiu"))
+    ranges: list[Shape] = [tuple(sizes[label] for label in term) for term in (left, right)]
+    arrays = tuple(draw(values(shape, dtype, FINITE, extreme=False)) for shape in ranges)
+    return Drawn(EinsumAttrs((left, right), result), arrays)
+
+
 DRAWS: dict[OpDef, Strategy] = {
     reduce.SUM: _reduce("fiu"),
     reduce.MEAN: _reduce(),
@@ -133,5 +147,5 @@ DRAWS: dict[OpDef, Strategy] = {
     norm.GROUP_NORM: _group_norm(),
     linalg.MATMUL: _matmul(),
     linalg.LINEAR: _linear(),
-    EINSUM: _einsum(),
+    EINSUM: _einsum() | _product(),
 }

@@ -25,6 +25,10 @@ def _pair(least: int, most: int) -> st.SearchStrategy[tuple[int, int]]:
     return st.tuples(st.integers(least, most), st.integers(least, most))
 
 
+#: Of poolings: windows that overlap, that leave gaps, and that hang over the end.
+_KERNELS, _STRIDES = _pair(2, 4) | _pair(1, 3), _pair(2, 3) | _pair(1, 3)
+
+
 def _extents(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[int, ...]:
     return tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
 
@@ -49,10 +53,10 @@ def _image(draw: Draw, channels: int, extents: Sequence[int], pads: Sequence[int
 
 @st.composite
 def _max_attrs(draw: Draw, dtype: str) -> pool.MaxPoolAttrs:
-    kernel, dilation = draw(_pair(1, 3)), draw(_pair(1, 2))
+    kernel, dilation = draw(_KERNELS), draw(_pair(1, 2))
     pads = draw(_pads(_extents(kernel, dilation)))
     outside = draw(st.sampled_from((0.0, -math.inf, 1.0) if dtype.startswith("u") else (0.0, -math.inf, -1.0)))
-    return pool.MaxPoolAttrs(kernel, draw(_pair(1, 3)), pads, dilation, draw(st.booleans()), outside)
+    return pool.MaxPoolAttrs(kernel, draw(_STRIDES), pads, dilation, draw(st.booleans()), outside)
 
 
 @st.composite
@@ -99,10 +103,11 @@ def _max_positions(draw: Draw) -> Drawn:
 
 @st.composite
 def _avg_pool(draw: Draw) -> Drawn:
-    kernel = draw(_pair(1, 3))
+    kernel = draw(_KERNELS)
     pads = draw(_pads(kernel))
-    divisor = draw(st.sampled_from((None, None, 1, 3)))
-    a = avgpool.AvgPoolAttrs(kernel, draw(_pair(1, 3)), pads, draw(st.booleans()), draw(st.booleans()), divisor)
+    often = st.sampled_from((True, True, False))  # what a window that hangs over is divided by
+    divisor = draw(st.sampled_from((None, None, None, 1, 3)))
+    a = avgpool.AvgPoolAttrs(kernel, draw(_STRIDES), pads, draw(often), draw(often), divisor)
     shape = draw(_image(draw(CHANNELS), kernel, pads))
     return Drawn(a, (draw(values(shape, draw(dtypes()))),))
 
@@ -186,10 +191,17 @@ _ACTIVATIONS = st.sampled_from((
 
 @st.composite
 def _conv_pool(draw: Draw) -> Drawn:
+    """With a pooling, with a residual that is added, or with neither."""
     drawn = draw(_conv())
     attrs: Any = drawn.attrs
-    windows = draw(st.none() | _max_attrs("float32"))
-    return Drawn(ConvPoolAttrs(attrs, *draw(_ACTIVATIONS), windows), drawn.arrays)
+    then = draw(st.sampled_from(("pooling", "residual", "nothing")))
+    windows = draw(_max_attrs("float32")) if then == "pooling" else None
+    residual = []
+    if then == "residual":
+        (y,) = conv.CONV.infer_types(attrs, types_of(drawn.arrays))
+        residual.append(draw(_finite(y.concrete, y.dtype.name)))
+    fused = ConvPoolAttrs(attrs, *draw(_ACTIVATIONS), windows, residual=bool(residual))
+    return Drawn(fused, (*drawn.arrays, *residual))
 
 
 DRAWS: dict[OpDef, Strategy] = {
