@@ -2,7 +2,7 @@
 
 ``np.einsum`` multiplies and adds in one loop; a multiply and an add of their own read and write the product once
 more. It is fast where that loop is long, so several columns are taken as one run, with the weights
-repeated for each. What else was tried is in ``docs/decisions/0012-depthwise-by-einsum.md``.
+repeated for each. What else was tried is in ``docs/decisions/0011-depthwise-by-einsum.md``.
 """
 
 from __future__ import annotations
