@@ -97,27 +97,3 @@ def test_set_num_threads() -> None:
     for bad in (0, -1, True, 1.5, "2"):
         with pytest.raises(OptionError, match="set_num_threads"):
             set_num_threads(bad)  # type: ignore[arg-type]
-
-
-def test_a_worker_that_wakes_late_has_nothing_to_do() -> None:
-    pool = ThreadPool(2)
-    for count in (2, 3) * 50:  # mostly over before the worker is awake
-        seen: list[int] = []
-        pool.run(seen.append, count)
-        assert sorted(seen) == list(range(count))
-    pool.close()
-
-
-def test_workers_stay_awake_only_while_one_program_runs() -> None:
-    pool = ThreadPool(2)
-    assert not pool.hot
-    with pool.session():
-        assert pool.hot
-        pool.run(lambda i: None, 2)
-        with pool.session():
-            assert not pool.hot
-    assert not pool.hot
-    before = time.process_time()
-    time.sleep(0.2)
-    assert time.process_time() - before < 0.1  # asleep
-    pool.close()

@@ -9,13 +9,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from pathlib import Path
-from threading import Lock, Thread, local
+from threading import Lock, local
 from typing import Any
-
-import numpy as np
 
 from ..errors import OptionError
 from ..lazy import threadpoolctl
@@ -72,94 +70,6 @@ class _Blas:
                     controller.set_num_threads(number)
 
 
-def _pause(length: int) -> Callable[[], object]:
-    """Some microseconds without the interpreter lock: waiting that neither sleeps nor touches memory.
-
-    A thread that sleeps takes 50 to 100 microseconds to wake where cores are virtual, as long as a small layer.
-    A thread that waits awake must hold the lock for a small part of the time, or the others sleep to get it.
-    """
-    return partial(np.add.reduce, np.broadcast_to(np.ones(1, np.float32), length))
-
-
-class _Batch:
-    """Blocks that threads take one by one. Who wakes after the last one is taken has nothing to do."""
-
-    def __init__(self, function: Callable[[int], object], count: int) -> None:
-        self.function = function
-        self.errors: list[BaseException] = []
-        self.running = 0
-        self._tickets = iter(range(count))
-        self._lock = Lock()
-
-    def work(self) -> None:
-        """Run blocks until none is left; an error ends all of them."""
-        while (ticket := self._take()) is not None:
-            try:
-                self.function(ticket)
-            except BaseException as error:  # noqa: BLE001 - the caller raises the first
-                self.errors.append(error)
-                self.stop()
-            finally:
-                with self._lock:
-                    self.running -= 1
-
-    def _take(self) -> int | None:
-        with self._lock:
-            ticket = next(self._tickets, None)
-            self.running += ticket is not None
-        return ticket
-
-    def stop(self) -> None:
-        """Give out no more blocks."""
-        with self._lock:
-            self._tickets = iter(())
-
-
-class _Worker(Thread):
-    """A thread of the pool. While a program runs it stays awake between two lots of blocks."""
-
-    def __init__(self, pool: ThreadPool, name: str) -> None:
-        super().__init__(name=name, daemon=True)
-        self.pool = pool
-        self._job: Callable[[], None] | None = None
-        self._gate = Lock()
-        self._gate.acquire()
-        self._asleep = False
-        self._closed = False
-
-    def give(self, job: Callable[[], None]) -> None:
-        """Let it run ``job``."""
-        self._job = job
-        self._wake()
-
-    def close(self) -> None:
-        self._closed = True
-        self._wake()
-        self.join()
-
-    def _wake(self) -> None:
-        if self._asleep and self._gate.locked():
-            self._gate.release()
-
-    def run(self) -> None:
-        self.pool.inside.worker = True
-        pause = _pause(1 << 17)
-        while not self._closed:
-            job, self._job = self._job, None
-            if job is not None:
-                job()
-            elif self.pool.hot:
-                pause()
-            else:
-                self._sleep()
-
-    def _sleep(self) -> None:
-        self._asleep = True  # from here on a job that comes opens the gate; one that came before is seen
-        if self._job is None and not self._closed:
-            self._gate.acquire()
-        self._asleep = False
-
-
 class ThreadPool:
     """Runs blocks of work on a fixed number of threads, the caller's among them.
 
@@ -169,34 +79,14 @@ class ThreadPool:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self.blas = _Blas()
-        self.inside = local()
-        self._workers: list[_Worker] = []
+        self._executor: ThreadPoolExecutor | None = None
         self._free = Lock()
-        self._lock = Lock()
-        self._sessions = 0
-        self._pause = _pause(1 << 15)
-
-    @property
-    def hot(self) -> bool:
-        """Whether workers stay awake: one program is running. With several, cores are not to be wasted."""
-        return self._sessions == 1
-
-    @contextmanager
-    def session(self) -> Iterator[None]:
-        """While a program runs: BLAS keeps to one thread, and the workers stay awake."""
-        with self.blas.held():
-            with self._lock:
-                self._sessions += 1
-            try:
-                yield
-            finally:
-                with self._lock:
-                    self._sessions -= 1
+        self._inside = local()
+        self.blas = _Blas()
 
     def run(self, function: Callable[[int], object], count: int) -> None:
         """``function(i)`` for every i below ``count``, possibly at the same time; the first error is raised."""
-        alone = count <= 1 or self.threads == 1 or getattr(self.inside, "worker", False)
+        alone = count == 1 or self.threads == 1 or getattr(self._inside, "worker", False)
         if alone or not self._free.acquire(blocking=False):
             for i in range(count):
                 function(i)
@@ -208,27 +98,37 @@ class ThreadPool:
                 self._free.release()
 
     def _share(self, function: Callable[[int], object], count: int) -> None:
-        while len(self._workers) < self.threads - 1:
-            self._workers.append(_Worker(self, f"lucid_{len(self._workers)}"))
-            self._workers[-1].start()
-        batch = _Batch(function, count)
-        for helper in self._workers[: min(self.threads, count) - 1]:
-            helper.give(batch.work)
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self.threads - 1, "lucid", initializer=self._mark)
+        tickets = iter(range(count))
+        lock = Lock()
+
+        def work() -> None:
+            while True:
+                with lock:
+                    i = next(tickets, None)
+                if i is None:
+                    return
+                function(i)
+
+        helpers: list[Future[None]] = [self._executor.submit(work) for _ in range(min(self.threads, count) - 1)]
         try:
-            batch.work()
+            work()
         finally:
-            batch.stop()
-            while batch.running:
-                self._pause()
-        if batch.errors:
-            raise batch.errors[0]
+            errors = [helper.exception() for helper in helpers]
+        for error in errors:
+            if error is not None:
+                raise error
+
+    def _mark(self) -> None:
+        self._inside.worker = True
 
     def close(self) -> None:
         """End the workers; the pool starts new ones when it is used again."""
         with self._free:
-            for worker in self._workers:
-                worker.close()
-            self._workers.clear()
+            if self._executor is not None:
+                self._executor.shutdown()
+                self._executor = None
 
 
 _pool = ThreadPool(available_cores())
@@ -251,7 +151,7 @@ def set_num_threads(threads: int) -> None:
 
 def hold_blas() -> AbstractContextManager[None]:
     """While entered, BLAS keeps to one thread: its own would spin on the cores that blocks run on."""
-    return _pool.session()
+    return _pool.blas.held()
 
 
 def parallel(function: Callable[[int], object], count: int) -> None:
