@@ -314,7 +314,9 @@ def compile(
     threads
         How many threads one call may use; by default :func:`lucid.get_num_threads`.
     exact
-        Take no lowering that rounds differently from a plain sum of products.
+        Take no lowering that rounds differently from a plain sum of products. Without it, convolutions may run
+        by Winograd's or a block-Toeplitz product, which are coarser in the last digits and spread one infinity
+        or NaN of the input over the pixels of its tile.
     verify
         Run every pass's input and output on sampled values through the reference, and raise
         :class:`PassError` naming the pass and node where they differ.
