@@ -24,6 +24,7 @@ from lucid.passes.autodiff import differentiate
 from lucid.runtime.codegen import generate
 from lucid.runtime.plan import make_plan
 from lucid.runtime.reference import evaluate_reference
+from lucid.runtime.team import Epoch, Team
 
 from . import cases
 from .cases.case import Case
@@ -146,6 +147,11 @@ def garbage_arena(nbytes: int, rng: np.random.Generator | None) -> Array:
     return block[start : start + nbytes]
 
 
+def threads_only(threads: int = 1) -> Team:
+    """Workers for a program whose arena no other process sees."""
+    return Team(threads, Epoch(), processes=False)
+
+
 def run_compiled(graph: Graph, inputs: Sequence[Array], parameters: Sequence[Array] = ()) -> list[list[Array]]:
     """Three runs of the compiled program, in two arenas that were full of garbage."""
     plan = make_plan(graph)
@@ -154,7 +160,7 @@ def run_compiled(graph: Graph, inputs: Sequence[Array], parameters: Sequence[Arr
     with np.errstate(all="ignore"):
         prepare()
         for rng in (None, np.random.default_rng(1)):
-            run = bind(garbage_arena(plan.arena_bytes, rng))
+            run = threads_only(plan.threads).bind(bind, garbage_arena(plan.arena_bytes, rng))
             results.append(list(run(*inputs)))
         results.append(list(run(*inputs)))
     return results

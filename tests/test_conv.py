@@ -33,7 +33,16 @@ from lucid.runtime.reference.evaluator import run_reference
 from lucid.runtime.registry import Lowering, lowerings
 from lucid.tensor import Tensor
 
-from .op_checks import TOLERANCE, assert_close, channels_last, garbage_arena, trace, trace_in_arena, types_of
+from .op_checks import (
+    TOLERANCE,
+    assert_close,
+    channels_last,
+    garbage_arena,
+    threads_only,
+    trace,
+    trace_in_arena,
+    types_of,
+)
 
 Array = np.ndarray[Any, Any]
 
@@ -99,7 +108,7 @@ def check(
         order = [int(name[1:]) for name in made.parameters]
         prepare, bind = generate(made).load()["program"]([arrays[i] for i in order])
         prepare()
-        run = bind(garbage_arena(made.arena_bytes, None))
+        run = threads_only(threads).bind(bind, garbage_arena(made.arena_bytes, None))
         for _ in range(2):
             (result,) = run(*given)
             assert_close(result, expected, f"compiled {op.name} {attrs}", tolerance)

@@ -21,7 +21,7 @@ from lucid.runtime.plan import make_plan
 from lucid.runtime.rng import Keys, manual_seed, next_key
 from lucid.tensor import Tensor
 
-from .op_checks import channels_last, run_compiled
+from .op_checks import channels_last, run_compiled, threads_only
 
 
 def dropout_graph(*shape: int, p: float = 0.5) -> Graph:
@@ -124,8 +124,10 @@ def test_the_backward_program_is_given_the_key_of_the_forward_program() -> None:
     cut = partition(differentiate(dropout_graph(30, 40), ["x"]))
     assert not any(node.op is rnd.RANDOM_KEY for _, node in cut.backward.nodes())
     x = np.ones((30, 40), np.float32)
-    forward, backward = (generate(make_plan(g)).load()["program"]([])[1](np.zeros(1 << 20, np.uint8)) for g in
-                         (cut.forward, cut.backward))  # fmt: skip
+    forward, backward = (
+        threads_only().bind(generate(make_plan(g)).load()["program"]([])[1], np.zeros(1 << 20, np.uint8))
+        for g in (cut.forward, cut.backward)
+    )
     y, key = forward(x)
     assert key.dtype == np.uint64
     (dx,) = backward(x, key)

@@ -4,9 +4,10 @@ The source reads from outside to inside as things change less and less rarely::
 
     def program(parameters):      # once, and when a parameter is replaced
         def prepare(): ...        # when a parameter's content changed
-        def bind(arena):          # once for each run that goes on at the same time
-            def run(x): ...       # every time
-            return run
+        def bind(arena, team):    # once for each run that goes on at the same time
+            def blocks(worker): ...   # the share of one worker in a node
+            def run(x): ...       # every time; share(i) has all workers call the i-th function
+            return run, ((blocks, 2),)
         return prepare, bind
 
 Very long programs keep what they bind in globals of their own (:func:`apart`) instead of closures.
@@ -29,7 +30,7 @@ import numpy as np
 from ..collector import collector_paused
 from .emitter import Operand, Phase
 from .plan import Plan, Step
-from .threads import hold_blas, parallel
+from .threads import parallel
 
 _numbers = count(1)
 
@@ -180,7 +181,7 @@ class _Writer:
             self._allocate(step, Phase.STATE)
             out.section([step], "state")
         out.define("def prepare():", lambda: out.section(plan.steps, "prepare"))
-        out.define("def bind(arena):", self.bind, self.own)
+        out.define("def bind(arena, team):", self.bind, self.own)
         out.write("return prepare, bind")
 
     def bind(self) -> None:
@@ -191,13 +192,16 @@ class _Writer:
                 where = f"{plan.offsets[operand]}, {operand.shape}, {dtype}, {operand.type.order}"
                 out.write(f"{operand} = {name}(arena, {where})", step.name)
             out.section([step], "bind")
+        if plan.names.regions:
+            out.write("share = team.share")
         out.define(f"def run({', '.join(map(str, plan.inputs))}):", self.run)
-        out.write("return run")
+        regions = "".join(f"({function}, {workers}), " for function, workers in plan.names.regions)
+        out.write(f"return run, ({regions})")
 
     def run(self) -> None:
         names = self.plan.names
-        if any(thing is parallel for thing in names.namespace.values()):
-            self.out.define(f"with {names.use(hold_blas)}():", self.steps)
+        if names.regions or any(thing is parallel for thing in names.namespace.values()):
+            self.out.define("with team:", self.steps)
         else:
             self.steps()
 

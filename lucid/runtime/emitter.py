@@ -29,6 +29,7 @@ import numpy as np
 
 from ..graph.ir import Node
 from ..graph.types import DType, TensorType
+from .threads import parallel
 
 
 class Phase(IntEnum):
@@ -86,12 +87,17 @@ class Operand:
         return self.name
 
 
+RESERVED = ("np", "parameters", "program", "prepare", "arena", "team", "bind", "share", "worker", "run")
+"""Names that the program's frame gives a meaning."""
+
+
 class Names:
-    """Unique Python identifiers, and the objects some of them stand for."""
+    """Unique Python identifiers, the objects some of them stand for, and the functions that workers share."""
 
     def __init__(self) -> None:
         self.namespace: dict[str, Any] = {"np": np}
-        self._taken: dict[str, int] = {"np": 0}
+        self.regions: list[tuple[str, int]] = []
+        self._taken = dict.fromkeys(RESERVED, 0)
         self._by_id: dict[int, str] = {}
 
     def fresh(self, base: str) -> str:
@@ -176,6 +182,8 @@ class Emitter:
         self.code = Code()
         self.buffers: list[Operand] = []
         self.overwritable: list[tuple[int, int]] = []
+        self.volatile = {str(x) for x in (*ins, *outs) if x is not None and x.phase is Phase.CALL}
+        """Names that stand for something else in each call."""
         self._once = all(x.phase is Phase.STATE for x in ins) and all(y is None or y.phase is Phase.STATE for y in outs)
 
     # ------------------------------------------------------------ lines
@@ -208,6 +216,19 @@ class Emitter:
         finally:
             self._once = before
 
+    def shared(self, function: str, workers: int, body: Sequence[str]) -> None:
+        """A function of ``worker`` that each of so many workers calls at the same time.
+
+        Where what it reads has one address for all runs, workers may be processes.
+        """
+        lines = "\n".join([f"def {function}(worker):", *(f"    {line}" for text in body for line in text.splitlines())])
+        if self._once or not self.volatile.isdisjoint(re.findall(r"\w+", lines)):
+            self.line(f"{lines}\n{self.use(parallel)}({function}, {workers})")
+        else:
+            self.code.bind.append(lines)
+            self.line(f"share({len(self.names.regions)})")
+            self.names.regions.append((function, workers))
+
     # ------------------------------------------------------------ arrays
 
     def scratch(self, shape: Sequence[int], dtype: DType, base: str = "tmp") -> Operand:
@@ -238,9 +259,15 @@ class Emitter:
             Hint for its name.
         """
         type_ = TensorType(tuple(int(d) for d in shape), base.dtype, order)
-        operand = Operand(self.names.fresh(f"{self.name}_{label}"), type_, base.phase, base=base, contiguous=contiguous)
-        self.code.setup(base.phase).append(f"{operand} = {expression}")
-        return operand
+        name = self.names.fresh(f"{self.name}_{label}")
+        self.define(name, expression, base.phase)
+        return Operand(name, type_, base.phase, base=base, contiguous=contiguous)
+
+    def define(self, name: str, expression: str, phase: Phase) -> None:
+        """A name for an expression, evaluated as soon as what it reads has an address."""
+        self.code.setup(phase).append(f"{name} = {expression}")
+        if phase is Phase.CALL:
+            self.volatile.add(name)
 
     def alias(self, output: int, expression: str, *, contiguous: bool = False) -> None:
         """The output is a view of the first input: no memory, no work."""
@@ -264,6 +291,17 @@ class Emitter:
         return self.view(
             x, f"{x}.transpose({', '.join(map(str, axes))})", shape, order=order, contiguous=x.contiguous, label=label
         )
+
+    def stage(self) -> None:
+        """From here on the caller's arrays are copies of them, in memory that keeps its address."""
+        staged = []
+        for x in self.ins:
+            copy = x
+            if x.phase is Phase.CALL:
+                copy = self.scratch(x.shape, x.dtype, "staged")
+                self.line(f"np.copyto({copy}, {x})")
+            staged.append(copy)
+        self.ins = tuple(staged)
 
     def contiguous(self, x: Operand, label: str = "packed") -> Operand:
         """``x`` in row-major memory: itself, or a copy made before the next line."""

@@ -15,11 +15,12 @@ from ..errors import ExecutionError
 from ..graph.ir import Graph
 from . import kernels as kernels
 from .codegen import Source, generate
+from .crew import Region
 from .memory import ALIGNMENT
 from .plan import Plan, make_plan
+from .team import Epoch, Run, Team
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
-Run: TypeAlias = "Callable[..., tuple[Array, ...]]"
 
 
 def quiet(run: Run) -> Run:
@@ -67,7 +68,8 @@ class Executable:
         self._held: tuple[Array, ...] = ()
         self._version: object = None
         self._prepare: Callable[[], None] | None = None
-        self._bind: Callable[[Array], Run] | None = None
+        self._bind: Callable[[Array, Team], tuple[Run, Sequence[Region]]] | None = None
+        self._epoch = Epoch()
         self._free: deque[Run] = deque()
 
     @cached_property
@@ -94,38 +96,39 @@ class Executable:
                 self._prepare, self._bind = program(list(arrays))
                 self._arrays = tuple(map(id, arrays))
                 self._held = tuple(arrays)
-                self._free.clear()
+                self._free = deque()  # a call that goes on meanwhile puts its run, of the old arrays, back into the old
             assert self._prepare is not None
             with np.errstate(all="ignore"):
                 self._guard(self._prepare)
+            self._epoch.number += 1
             self._version = version
 
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:
         """Run on arrays of the planned shapes and dtypes. Returns the outputs, then the updates."""
+        if self._bind is None:
+            self.load([], None)
+        free = self._free
         try:
-            run = self._free.pop()
+            run = free.pop()
         except IndexError:
             run = self._new_run()
-        bound = self._bind
         try:
             return run(*inputs)
         except Exception as error:
             raise self._explain(error, inputs) from error
         finally:
-            if bound is self._bind:
-                self._free.append(run)
+            free.append(run)
 
     def _new_run(self) -> Run:
-        if self._bind is None:
-            self.load([], None)
         assert self._bind is not None
         size = self.plan.arena_bytes
+        team = Team(self.plan.threads if self.plan.names.regions else 1, self._epoch)
         try:
-            block = np.empty(size + ALIGNMENT, np.uint8)
-        except (MemoryError, ValueError) as error:
+            block = team.arena(size + ALIGNMENT)
+        except (MemoryError, ValueError, OSError, OverflowError) as error:
             raise ExecutionError(f"no memory for an arena of {size:,} bytes") from error
         start = -block.ctypes.data % ALIGNMENT
-        return quiet(self._bind(block[start : start + size]))
+        return quiet(team.bind(self._bind, block[start : start + size]))
 
     def _guard(self, function: Callable[[], None]) -> None:
         try:

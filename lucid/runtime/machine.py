@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from ..lazy import threadpoolctl
 from .threads import available_cores
 
 _CPU = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -33,6 +34,8 @@ class Machine:
         Seconds of a NumPy call that does nothing.
     fork
         Seconds to hand blocks to other threads and wait for them.
+    unpacked
+        Multiply-adds of a single-precision product up to which BLAS reads both matrices where they lie.
     """
 
     cores: int
@@ -44,12 +47,23 @@ class Machine:
     far: float = 1.0e10
     call: float = 1.0e-6
     fork: float = 4.0e-5
+    unpacked: int = 0
 
 
 @cache
 def this_machine() -> Machine:
     """The machine this process runs on; usual cache sizes where it does not tell its own."""
-    return Machine(available_cores(), _cache(1, 1 << 15), _cache(2, 1 << 20), _cache(3, 1 << 24))
+    caches = _cache(1, 1 << 15), _cache(2, 1 << 20), _cache(3, 1 << 24)
+    return Machine(available_cores(), *caches, unpacked=_unpacked())
+
+
+WIDE = ("SkylakeX", "Cooperlake", "SapphireRapids")
+"""OpenBLAS's names of processors whose vectors are 512 bits wide: there it has kernels for small products."""
+
+
+def _unpacked() -> int:
+    loaded = [b for b in threadpoolctl.threadpool_info() if b["internal_api"] == "openblas"]
+    return 1_000_000 if any(b.get("architecture") in WIDE for b in loaded) else 0
 
 
 def _cache(level: int, default: int) -> int:

@@ -1,8 +1,9 @@
 """Offset assignment: every live interval gets a place in one arena, so that none that overlap in time overlap in it.
 
-Two greedy heuristics are tried, by size (Pisarchyk and Lee, "Efficient memory management for deep neural
-net inference", 2020) and by time with best fit; the smaller arena wins. Both are within a few percent of
-the largest live set on real networks.
+Greedily, by time with best fit; where that is not the least possible, also by size (Pisarchyk and Lee,
+"Efficient memory management for deep neural net inference", 2020), a few times, each time with the interval
+that stuck out highest placed first. The smallest arena wins: on real networks it is the largest live set, or
+within a few percent of it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from .liveness import Interval
 ALIGNMENT = 64
 _BY_SIZE_LIMIT = 2000
 """Above this many intervals only the heuristic whose time grows as n log n is tried."""
+_TRIES = 32
+_PAIRS = 2_000_000
+"""At most so many orders are tried by size, and about so many pairs of intervals compared (some 50 ms)."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +38,18 @@ def aligned(nbytes: int) -> int:
 
 def assign_offsets(intervals: Sequence[Interval]) -> Layout:
     """Place all intervals."""
-    candidates = [_by_time(intervals)]
-    if len(intervals) <= _BY_SIZE_LIMIT:
-        candidates.append(_by_size(intervals))
-    sizes = [max((o + aligned(i.nbytes) for o, i in zip(c, intervals, strict=True)), default=0) for c in candidates]
-    best = min(range(len(candidates)), key=sizes.__getitem__)
-    return Layout(tuple(candidates[best]), sizes[best], largest_live_set(intervals))
+    bound = largest_live_set(intervals)
+    offsets = _by_time(intervals)
+    size = _extent(intervals, offsets)
+    if size > bound and len(intervals) <= _BY_SIZE_LIMIT:
+        others = _by_size(intervals, bound)
+        if _extent(intervals, others) < size:
+            offsets, size = others, _extent(intervals, others)
+    return Layout(tuple(offsets), size, bound)
+
+
+def _extent(intervals: Sequence[Interval], offsets: Sequence[int]) -> int:
+    return max((o + aligned(i.nbytes) for o, i in zip(offsets, intervals, strict=True)), default=0)
 
 
 def largest_live_set(intervals: Sequence[Interval]) -> int:
@@ -55,11 +65,29 @@ def largest_live_set(intervals: Sequence[Interval]) -> int:
     return most
 
 
-def _by_size(intervals: Sequence[Interval]) -> list[int]:
-    """Largest first, each at the lowest offset free during its whole life."""
+def _by_size(intervals: Sequence[Interval], bound: int = 0) -> list[int]:
+    """Largest first; then, until the arena is no larger than ``bound``, what reached its end before all others."""
+    order = sorted(range(len(intervals)), key=lambda i: (-intervals[i].nbytes, intervals[i].start))
+    best: list[int] = []
+    least: int | None = None
+    for _ in range(max(1, min(_TRIES, _PAIRS // max(1, len(order)) ** 2))):
+        offsets = _in_order(intervals, order)
+        size = _extent(intervals, offsets)
+        if least is None or size < least:
+            best, least = offsets, size
+        if size <= bound:
+            break
+        last = next(i for i in order if offsets[i] + aligned(intervals[i].nbytes) == size)
+        order.remove(last)
+        order.insert(0, last)
+    return best
+
+
+def _in_order(intervals: Sequence[Interval], order: Sequence[int]) -> list[int]:
+    """Each interval at the lowest offset that is free during its whole life."""
     offsets = [0] * len(intervals)
     placed: list[int] = []
-    for index in sorted(range(len(intervals)), key=lambda i: (-intervals[i].nbytes, intervals[i].start)):
+    for index in order:
         this = intervals[index]
         need, at = aligned(this.nbytes), 0
         for other in placed:  # sorted by offset

@@ -143,6 +143,7 @@ class _Planner:
 
     def _lower(self, name: str, node: Node) -> None:
         ins = tuple(self.table[value] for value in self.plan.graph.inputs_of(name))
+        chosen = choose(node, tuple(x.type for x in ins), threads=self.plan.threads, exact=self.exact)
         fixed = node.op.pure and all(x.phase is Phase.STATE for x in ins)
         outs: list[Operand | None] = []
         for i, type_ in enumerate(node.outputs):
@@ -151,14 +152,15 @@ class _Planner:
             if value not in self.read and i > 0:
                 outs.append(None)
                 continue
-            direct = value in self.results and type_.order is None
+            direct = value in self.results and type_.order is None and not chosen.staged
             phase = Phase.STATE if fixed else Phase.CALL if direct else Phase.ARENA
             names = node.op.outputs or ()
             label = name if i == 0 else f"{name}_{names[i] if i < len(names) else i}"
             self.table[value] = operand = Operand(self.plan.names.fresh(label), type_, phase)
             outs.append(operand)
-        chosen = choose(node, tuple(x.type for x in ins), threads=self.plan.threads, exact=self.exact)
         k = Emitter(node, name, self.plan.names, ins, outs, self.plan.threads)
+        if chosen.staged:
+            k.stage()
         chosen.emit(k)
         self.plan.steps.append(
             Step(name, node, chosen.name, ins, tuple(outs), tuple(k.buffers), tuple(k.overwritable), k.code)

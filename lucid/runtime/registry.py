@@ -33,6 +33,8 @@ class Lowering:
         Predicted seconds for it, on a number of threads.
     exact
         Rounds no differently from a plain sum of products.
+    staged
+        Wants arrays that keep their address: in a program, the caller's are copied to (and results from) the arena.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Lowering:
     accepts: Accepts
     cost: Cost
     exact: bool = True
+    staged: bool = False
 
 
 _kernels = LazyModule("lucid.runtime.kernels")
@@ -52,12 +55,13 @@ def kernel(
     accepts: Accepts = lambda node, inputs: True,
     cost: Cost = lambda node, inputs, threads: 0.0,
     exact: bool = True,
+    staged: bool = False,
 ) -> Callable[[Kernel], Kernel]:
     """Register the decorated function as a lowering of the ops."""
 
     def decorate(function: Kernel) -> Kernel:
         for op in ops:
-            _KERNELS.setdefault(op, []).append(Lowering(lowering, function, accepts, cost, exact))
+            _KERNELS.setdefault(op, []).append(Lowering(lowering, function, accepts, cost, exact, staged))
         return function
 
     return decorate

@@ -15,6 +15,8 @@ from pathlib import Path
 from threading import Lock, local
 from typing import Any
 
+import numpy as np
+
 from ..errors import OptionError
 from ..lazy import threadpoolctl
 
@@ -70,6 +72,16 @@ class _Blas:
                     controller.set_num_threads(number)
 
 
+_blas = _Blas()  # one for all pools: programs that began with an earlier pool may still hold it
+_thread = local()  # has ``worker`` in the threads of any pool
+
+
+def _mark_worker() -> None:
+    # no method of the pool: its workers would keep it alive, and so themselves
+    _thread.worker = True
+    np.seterr(all="ignore")  # as in the caller, whose program runs with NumPy's warnings off
+
+
 class ThreadPool:
     """Runs blocks of work on a fixed number of threads, the caller's among them.
 
@@ -77,29 +89,36 @@ class ThreadPool:
     that several models running at once never use more threads than there are callers and workers.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, processes: bool = True) -> None:
         self.threads = threads
+        self.processes = processes
         self._executor: ThreadPoolExecutor | None = None
         self._free = Lock()
-        self._inside = local()
-        self.blas = _Blas()
 
     def run(self, function: Callable[[int], object], count: int) -> None:
         """``function(i)`` for every i below ``count``, possibly at the same time; the first error is raised."""
-        alone = count == 1 or self.threads == 1 or getattr(self._inside, "worker", False)
-        if alone or not self._free.acquire(blocking=False):
+        alone = count == 1 or self.threads == 1 or getattr(_thread, "worker", False)
+        if alone or not self.claim():
             for i in range(count):
                 function(i)
         else:
             try:
-                with self.blas.held():
+                with _blas.held():
                     self._share(function, count)
             finally:
-                self._free.release()
+                self.unclaim()
+
+    def claim(self) -> bool:
+        """Take all cores but the caller's own; False where another caller has them."""
+        return self._free.acquire(blocking=False)
+
+    def unclaim(self) -> None:
+        """Give them back."""
+        self._free.release()
 
     def _share(self, function: Callable[[int], object], count: int) -> None:
         if self._executor is None:
-            self._executor = ThreadPoolExecutor(self.threads - 1, "lucid", initializer=self._mark)
+            self._executor = ThreadPoolExecutor(self.threads - 1, "lucid", initializer=_mark_worker)
         tickets = iter(range(count))
         lock = Lock()
 
@@ -120,9 +139,6 @@ class ThreadPool:
             if error is not None:
                 raise error
 
-    def _mark(self) -> None:
-        self._inside.worker = True
-
     def close(self) -> None:
         """End the workers; the pool starts new ones when it is used again."""
         with self._free:
@@ -134,24 +150,38 @@ class ThreadPool:
 _pool = ThreadPool(available_cores())
 
 
+def pool() -> ThreadPool:
+    """The process's pool."""
+    return _pool
+
+
 def get_num_threads() -> int:
     """How many threads a compiled model shares its work over."""
     return _pool.threads
 
 
-def set_num_threads(threads: int) -> None:
-    """Share the work of models compiled from now on over this many threads (1: none besides the caller's)."""
+def set_num_threads(threads: int, *, processes: bool = True) -> None:
+    """Share the work of models compiled from now on over this many threads (1: none besides the caller's).
+
+    Parameters
+    ----------
+    threads
+        How many, the caller's among them.
+    processes
+        Whether a model that is run again and again may have processes of its own in their place, which do not wait for
+        Python's interpreter lock (on Linux and x86-64; see :mod:`lucid.runtime.crew`).
+    """
     global _pool  # the process has one pool; programs reach it through parallel()
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise OptionError(f"set_num_threads: expected a positive int, got {threads!r}")
-    if threads != _pool.threads:
-        old, _pool = _pool, ThreadPool(threads)
+    if (threads, processes) != (_pool.threads, _pool.processes):
+        old, _pool = _pool, ThreadPool(threads, processes)
         old.close()
 
 
 def hold_blas() -> AbstractContextManager[None]:
     """While entered, BLAS keeps to one thread: its own would spin on the cores that blocks run on."""
-    return _pool.blas.held()
+    return _blas.held()
 
 
 def parallel(function: Callable[[int], object], count: int) -> None:
@@ -161,8 +191,9 @@ def parallel(function: Callable[[int], object], count: int) -> None:
 
 def _forget_pool() -> None:
     """A forked child has none of its parent's threads."""
-    global _pool
-    _pool = ThreadPool(_pool.threads)
+    global _pool, _blas
+    _pool = ThreadPool(_pool.threads, _pool.processes)
+    _blas = _Blas()
 
 
 if hasattr(os, "register_at_fork"):

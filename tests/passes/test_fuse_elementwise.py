@@ -22,6 +22,7 @@ from lucid.runtime.codegen import generate
 from lucid.runtime.kernels import fused as kernel_module
 from lucid.runtime.plan import make_plan
 
+from ..op_checks import threads_only
 from .helpers import assert_equal, assert_same, assert_same_kernels, ops, random_inputs, show, trace
 
 
@@ -139,7 +140,7 @@ def run(graph: Graph, threads: int = 1) -> list[Any]:
     prepare, bind = generate(plan).load()["program"]([parameters[name] for name in plan.parameters])
     with np.errstate(all="ignore"):
         prepare()
-        program = bind(np.empty(plan.arena_bytes + 64, np.uint8))
+        program = threads_only(threads).bind(bind, np.empty(plan.arena_bytes + 64, np.uint8))
         program(*inputs)
         return list(program(*inputs))
 

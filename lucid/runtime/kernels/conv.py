@@ -76,7 +76,7 @@ def im2col_cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> flo
     return -(-blocks // threads) * one + (machine.fork if min(blocks, threads) > 1 else 0.0)
 
 
-@kernel(CONV, lowering="im2col", cost=im2col_cost)
+@kernel(CONV, lowering="im2col", cost=im2col_cost, staged=True)
 def im2col(k: Emitter) -> None:
     """Windows of a block of output rows into a matrix, one product, straight into the output."""
     recheck(k)

@@ -29,7 +29,7 @@ from .pool import lowest, padding_steps, pooling_axes, window_steps
 from .windows import Axis, Block, bind, channels_last, deal, image_scratch, laid_out, over_blocks, recheck
 
 
-@kernel(CONV_POOL, lowering="im2col", accepts=has_activation, cost=im2col_cost)
+@kernel(CONV_POOL, lowering="im2col", accepts=has_activation, cost=im2col_cost, staged=True)
 def conv_pool(k: Emitter) -> None:
     """Gather, multiply, pool, add the bias, activate.
 

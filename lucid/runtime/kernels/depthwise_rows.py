@@ -314,7 +314,7 @@ def bind_turned(work: Any, made: Any, y: Any) -> list[list[Any]]:
     ]  # fmt: skip
 
 
-@kernel(CONV, CONV_POOL, lowering="depthwise_rows", accepts=accepts, cost=cost)
+@kernel(CONV, CONV_POOL, lowering="depthwise_rows", accepts=accepts, cost=cost, staged=True)
 def depthwise_rows(k: Emitter) -> None:
     """Pad a block, sum its taps, add the bias, activate, while it is in the cache."""
     recheck(k)

@@ -19,7 +19,6 @@ from ...graph.ops.fused import FUSED_ELEMENTWISE, FusedAttrs, instruction_types
 from ...graph.types import DType, TensorType
 from ..emitter import Emitter, Operand, Phase
 from ..registry import choose, kernel
-from ..threads import parallel
 
 BLOCK_BYTES = 1 << 17
 """Bytes of one operand's block: a handful of them fit into a core's own cache."""
@@ -46,13 +45,10 @@ def _share(k: Emitter, grid: _Grid, threads: int) -> None:
     if len(parts) == 1:
         k.line("\n".join(grid.loop(k, *parts[0])))
         return
-    names = []
-    for part in parts:
-        names.append(k.names.fresh(f"{k.name}_part"))
-        # a thread has NumPy's floating-point warnings on
-        body = [f"def {names[-1]}():", "    with np.errstate(all='ignore'):"]
-        k.line("\n".join([*body, *(f"        {line}" for line in grid.loop(k, *part))]))
-    k.line(f"{k.use(parallel)}(lambda i: ({', '.join(names)})[i](), {len(names)})")
+    body = []
+    for worker, part in enumerate(parts):
+        body += [f"if worker == {worker}:", *(f"    {line}" for line in grid.loop(k, *part))]
+    k.shared(k.names.fresh(f"{k.name}_parts"), len(parts), body)
 
 
 # ---------------------------------------------------------------- the program on one set of operands

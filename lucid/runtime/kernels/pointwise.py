@@ -169,7 +169,7 @@ class _Loop(NamedTuple):
     body: list[str]
 
 
-@kernel(CONV, CONV_POOL, lowering="pointwise_blocks", accepts=accepts, cost=cost)
+@kernel(CONV, CONV_POOL, lowering="pointwise_blocks", accepts=accepts, cost=cost, staged=True)
 def pointwise_blocks(k: Emitter) -> None:
     """Multiply, add the bias and the residual, activate."""
     recheck(k)

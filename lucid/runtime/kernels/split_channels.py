@@ -45,7 +45,7 @@ def _cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
     return share / min(threads, w[1]) + ends + machine.fork + 12 * machine.call
 
 
-@kernel(CONV, CONV_POOL, lowering="split_channels", accepts=_accepts, cost=_cost)
+@kernel(CONV, CONV_POOL, lowering="split_channels", accepts=_accepts, cost=_cost, staged=True)
 def split_channels(k: Emitter) -> None:
     """Gather and multiply by channels, add up, bias, activate."""
     recheck(k)

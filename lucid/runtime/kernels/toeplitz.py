@@ -76,7 +76,7 @@ class _Writer:
             over_blocks(k, len(self.work), self.names, self.lists, self.body)
             return
         for name, source, phase in zip(self.names, self.lists, self.phases, strict=True):
-            k.code.setup(phase).append(f"{name} = {source}[0][0]")
+            k.define(name, f"{source}[0][0]", phase)
         k.line("\n".join(self.body))
 
     def _add(self, names: Sequence[str], label: str, source: str, *reads: Operand) -> None:
@@ -282,8 +282,7 @@ def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
 
 @kernel(
     CONV, CONV_POOL, lowering="toeplitz", accepts=accepts, exact=False,
-    cost=lambda node, inputs, threads: best(node, inputs, threads)[0],
-)  # fmt: skip
+    cost=lambda node, inputs, threads: best(node, inputs, threads)[0], staged=True)  # fmt: skip
 def toeplitz(k: Emitter) -> None:
     """Gather patches, multiply by the block-Toeplitz matrix, pool, add the bias, activate."""
     recheck(k)

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ...graph.types import CHANNELS_LAST, DType
 from ..emitter import Emitter, Operand, Phase
-from ..threads import parallel
 
 #: Which array (by number), and which part of it.
 Part: TypeAlias = "tuple[int, Any]"
@@ -160,7 +159,7 @@ def laid_out(k: Emitter, x: Operand, last: bool, label: str) -> Operand:
 def bind(k: Emitter, label: str, expression: str, *reads: Operand) -> str:
     """A name for ``expression``, evaluated as soon as all arrays that it reads have an address."""
     name = k.names.fresh(f"{k.name}_{label}")
-    k.code.setup(max(x.phase for x in reads)).append(f"{name} = {expression}")
+    k.define(name, expression, max(x.phase for x in reads))
     return name
 
 
@@ -181,9 +180,7 @@ def over_blocks(k: Emitter, workers: int, names: Sequence[str], lists: Sequence[
     if workers == 1:
         k.line("\n".join(loop("0")))
         return
-    function, worker = k.names.fresh(f"{k.name}_blocks"), k.names.fresh("worker")
-    lines = [f"def {function}({worker}):", *(f"    {line}" for line in loop(worker))]
-    k.line("\n".join([*lines, f"{k.use(parallel)}({function}, {workers})"]))
+    k.shared(k.names.fresh(f"{k.name}_blocks"), workers, list(loop("worker")))
 
 
 def recheck(k: Emitter) -> None:

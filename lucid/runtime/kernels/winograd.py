@@ -27,6 +27,7 @@ from ..machine import Machine, this_machine
 from ..registry import kernel
 from .activation import acts_anywhere, write_activation, zero_row
 from .conv import attrs_of
+from .panels import panel_width, product_seconds
 from .windows import bind, deal, over_blocks, pieces, recheck
 
 INPUT_TRANSFORM = {
@@ -97,27 +98,44 @@ class Tiling:
 
 
 class Strip(NamedTuple):
-    """A block of work: some rows of tiles of some images."""
+    """A block of work: some rows of tiles of some images, and some of the outputs."""
 
     n0: int
     n1: int
     r0: int
     r1: int
+    k0: int
+    k1: int
 
     @property
     def tile_rows(self) -> int:
         return (self.n1 - self.n0) * (self.r1 - self.r0)
 
+    @property
+    def outputs(self) -> int:
+        return self.k1 - self.k0
 
-def strips(t: Tiling, most: int) -> list[Strip]:
-    """All tiles in strips of about ``most`` tiles."""
+
+class Block(NamedTuple):
+    """How the work is cut: about how many tiles in a strip, in how many ranges the outputs, how many in a panel."""
+
+    tiles: int
+    ranges: int
+    panel: int
+
+
+def strips(t: Tiling, block: Block) -> list[Strip]:
+    """All tiles in strips; range by range of the outputs, so that a worker has few of them."""
     per_image = t.down * t.right
-    if not t.images * per_image:
+    if not t.images * per_image * t.outputs:
         return []
-    if most >= per_image:
-        return [Strip(a, b, 0, t.down) for a, b in pieces(t.images, most // per_image)]
-    cut = pieces(t.down, max(1, most // t.right))
-    return [Strip(n, n + 1, a, b) for n in range(t.images) for a, b in cut]
+    if block.tiles >= per_image:
+        cuts = [(a, b, 0, t.down) for a, b in pieces(t.images, block.tiles // per_image)]
+    else:
+        rows = pieces(t.down, max(1, block.tiles // t.right))
+        cuts = [(n, n + 1, a, b) for n in range(t.images) for a, b in rows]
+    size = t.outputs // block.ranges
+    return [Strip(*cut, k, k + size) for k in range(0, t.outputs, size) for cut in cuts]
 
 
 class Buffers(NamedTuple):
@@ -131,18 +149,19 @@ class Buffers(NamedTuple):
 def buffer_sizes(t: Tiling, work: Sequence[Strip]) -> Buffers:
     tile_rows = max(s.tile_rows for s in work)
     tiles = tile_rows * t.right
+    outputs = max(s.outputs for s in work)
     slab = max((s.n1 - s.n0) * (t.m * (s.r1 - s.r0) + 2) for s in work) * t.width * t.channels
-    ping = max(tile_rows * t.n * t.width * t.channels, t.n * t.n * tiles * t.channels, t.m * t.n * tiles * t.outputs)
-    pong = max(t.n * t.n * tiles * t.channels, t.n * t.n * tiles * t.outputs)
+    ping = max(tile_rows * t.n * t.width * t.channels, t.n * t.n * tiles * t.channels, t.m * t.n * tiles * outputs)
+    pong = max(t.n * t.n * tiles * t.channels, t.n * t.n * tiles * outputs)
     return Buffers(slab, ping, pong)
 
 
-def pack(k: Emitter, w: Operand, m: int) -> Operand:
-    """The transformed weights (n * n, channels, outputs), once for each change of the parameters."""
+def pack(k: Emitter, w: Operand, m: int, panel: int) -> Operand:
+    """The transformed weights (n * n, panels, channels, outputs of a panel), once for each change of the parameters."""
     outputs, channels, n = w.shape[0], w.shape[1], m + 2
     kernel = k.use(np.array(KERNEL_TRANSFORM[m]), f"kernel_transform_{m}")
     with k.once(w):
-        packed = k.scratch((n * n, channels, outputs), w.dtype, "transformed")
+        packed = k.scratch((n * n, outputs // panel, channels, panel), w.dtype, "transformed")
         k.line(f"{k.use(transform_weights)}({kernel}, {w}, {packed})")
     return packed
 
@@ -150,10 +169,11 @@ def pack(k: Emitter, w: Operand, m: int) -> Operand:
 def transform_weights(g: Any, w: Any, out: Any) -> None:
     """G w G^T for every pair of channels, in double precision."""
     n = len(g)
-    outputs, channels = w.shape[:2]
+    channels = w.shape[1]
     rows = np.tensordot(g, w.astype(np.float64), (1, 2))  # (n, K, C, 3)
     both = np.tensordot(g, rows, (1, 3))  # (n, n, K, C): columns, rows
-    out[...] = both.transpose(1, 0, 3, 2).reshape(n * n, channels, outputs)
+    panels = both.transpose(1, 0, 3, 2).reshape(n * n, channels, -1, out.shape[3])
+    out[...] = panels.transpose(0, 2, 1, 3)
 
 
 class Views(NamedTuple):
@@ -205,16 +225,29 @@ def bind_sources(t: Tiling, work: Any, x: Any) -> list[list[Any]]:
     return bound
 
 
-def bind_strips(t: Tiling, work: Any, memory: Any, size: tuple[int, int]) -> list[list[Views]]:
+def bind_weights(work: Any, packed: Any, bias: Any) -> list[list[Any]]:
+    """The panels that each strip multiplies with, and its part of the bias."""
+    panel, bound = packed.shape[3], []
+    for mine in work:
+        ranges = (slice(s.k0, s.k1) for s in map(Strip._make, mine))
+        bound.append([
+            (packed[:, k.start // panel : k.stop // panel], None if bias is None else bias[k]) for k in ranges
+        ])  # fmt: skip
+    return bound
+
+
+def bind_strips(t: Tiling, work: Any, memory: Any, size: tuple[int, int], panel: int) -> list[list[Views]]:
     """The views of every strip of every worker; ``size`` is that of an input image."""
     return [
-        [_bind_strip(t, Strip(*strip), slab, ping, pong, size) for strip in strips_]
+        [_bind_strip(t, Strip(*strip), slab, ping, pong, size, panel) for strip in strips_]
         for strips_, (slab, ping, pong) in zip(work, memory, strict=True)
     ]
 
 
-def _bind_strip(t: Tiling, s: Strip, slab: Any, ping: Any, pong: Any, size: tuple[int, int]) -> Views:
-    images, down = s.n1 - s.n0, s.r1 - s.r0
+def _bind_strip(
+    t: Tiling, s: Strip, slab: Any, ping: Any, pong: Any, size: tuple[int, int], panel: int
+) -> Views:  # fmt: skip
+    images, down, outputs = s.n1 - s.n0, s.r1 - s.r0, s.outputs
     n, m, c, count = t.n, t.m, t.channels, s.tile_rows * t.right
     height = m * down + 2
     padded = slab[: images * height * t.width * c].reshape(images, height, t.width, c)
@@ -227,14 +260,15 @@ def _bind_strip(t: Tiling, s: Strip, slab: Any, ping: Any, pong: Any, size: tupl
     seen = as_strided(by_rows, (n, n, images, down, t.right, c), (e2, c * item, e0, e1, m * c * item, item))
     tiles = pong[: n * n * count * c].reshape(n, n, images, down, t.right, c)
     by_both = ping[: n * n * count * c].reshape(n, n, count * c)
-    product = pong[: n * n * count * t.outputs].reshape(n * n, count, t.outputs)
-    by_lines = ping[: m * n * count * t.outputs].reshape(m, n * count * t.outputs)
-    made = pong[: m * m * count * t.outputs].reshape(m, m, count * t.outputs)
+    product = pong[: n * n * count * outputs].reshape(n * n, count, outputs)
+    panels = product.reshape(n * n, count, -1, panel).transpose(0, 2, 1, 3)
+    by_lines = ping[: m * n * count * outputs].reshape(m, n * count * outputs)
+    made = pong[: m * m * count * outputs].reshape(m, m, count * outputs)
     return Views(
         [edge for edge in edges if edge.size], padded[:, top:bottom, left:right],
         rows, by_rows, seen, tiles, tiles.reshape(n, n, count * c), by_both,
-        by_both.reshape(n * n, count, c), product, product.reshape(n, n * count * t.outputs), by_lines,
-        by_lines.reshape(m, n, count * t.outputs), made,
+        by_both.reshape(n * n, 1, count, c), panels, product.reshape(n, n * count * outputs), by_lines,
+        by_lines.reshape(m, n, count * outputs), made,
     )  # fmt: skip
 
 
@@ -257,7 +291,8 @@ def bind_results(t: Tiling, work: Any, memory: Any, y: Any, residual: Any) -> li
 
 
 def _bind_result(t: Tiling, s: Strip, ping: Any, pong: Any, nhwc: Any, added: Any) -> Results:
-    m, q, outputs = t.m, t.q, t.outputs
+    m, q, outputs = t.m, t.q, s.outputs
+    nhwc, added = (array if array is None else array[..., s.k0 : s.k1] for array in (nhwc, added))
     images, down = s.n1 - s.n0, s.r1 - s.r0
     size = s.tile_rows * t.right * outputs
     planes = pong[: m * m * size]
@@ -329,15 +364,15 @@ def _halves(attrs: Any) -> bool:
     )
 
 
-def emit(k: Emitter, m: int, tiles: int) -> None:
+def emit(k: Emitter, m: int, block: Block) -> None:
     """Each worker takes strips of tiles through all steps, which stay in its cache."""
     recheck(k)
     x, w = k.ins[:2]
     bias, residual = bias_and_residual(k.attrs, k.ins)
     (y,) = k.outs
     t = _tiling(m, attrs_of(k.node), x.shape, w.shape, _pools(k.node))
-    packed = pack(k, w, m)
-    work: list[list[Strip]] = deal(strips(t, tiles), k.threads)
+    packed = pack(k, w, m, block.panel)
+    work: list[list[Strip]] = deal(strips(t, block), k.threads)
     if not work:
         return
     sizes = buffer_sizes(t, [s for mine in work for s in mine])
@@ -348,7 +383,7 @@ def emit(k: Emitter, m: int, tiles: int) -> None:
     listed = "".join(f"({', '.join(map(str, mine))}), " for mine in memory)
     before = k.use(matrix(INPUT_TRANSFORM[m], x.dtype), f"input_transform_{m}")
     after = k.use(matrix(OUTPUT_TRANSFORM[m], x.dtype), f"output_transform_{m}")
-    source = k.names.fresh("source")
+    source, weights, shift = (k.names.fresh(name) for name in ("source", "weights", "shift"))
     v, r = ({name: k.names.fresh(name) for name in kind._fields} for kind in (Views, Results))
     body = [
         f"for edge in {v['edges']}:\n    edge.fill(0)",
@@ -356,25 +391,26 @@ def emit(k: Emitter, m: int, tiles: int) -> None:
         f"np.matmul({before}, {v['rows']}, out={v['by_rows']})",
         f"np.copyto({v['tiles']}, {v['seen']})",
         f"np.matmul({before}, {v['lines']}, out={v['by_both']})",
-        f"np.matmul({v['pixels']}, {packed}, out={v['product']})",
+        f"np.matmul({v['pixels']}, {weights}, out={v['product']})",
         f"np.matmul({after}, {v['sums']}, out={v['by_lines']})",
         f"np.matmul({after}, {v['thin']}, out={v['made']})",
     ]
     if _pools(k.node):
         body += [f"np.maximum({r[x]}[0], {r[x]}[1], out={r[x]}[2])" for x in ("halves", "quarters")]
     if bias is not None:
-        body.append(f"np.add({r['final']}, {bias}, out={r['final']})")
+        body.append(f"np.add({r['final']}, {shift}, out={r['final']})")
     if residual is not None:
         body.append(f"for _, value, added in {r['copies']}:\n    np.add(value, added, out=value)")
     if k.node.op is CONV_POOL:
-        zeros = k.use(zero_row(x.dtype, t.outputs), "zeros")
+        zeros = k.use(zero_row(x.dtype, t.outputs // block.ranges), "zeros")
         activation = write_activation(k, x.dtype, y.shape, r["final"], r["final"], zeros)
         body += activation.lines if activation is not None else ()
     body.append(f"for target, value, _ in {r['copies']}:\n    np.copyto(target, value)")
-    names = [source, f"({', '.join(v.values())})", f"({', '.join(r.values())})"]
+    names = [source, f"({weights}, {shift})", f"({', '.join(v.values())})", f"({', '.join(r.values())})"]
     lists = [
         bind(k, "sources", f"{k.use(bind_sources)}({tiling}, {plan}, {x})", x),
-        bind(k, "views", f"{k.use(bind_strips)}({tiling}, {plan}, ({listed}), {x.shape[2:]})", *flat),
+        bind(k, "weights", f"{k.use(bind_weights)}({plan}, {packed}, {bias})", *(o for o in (packed, bias) if o)),
+        bind(k, "views", f"{k.use(bind_strips)}({tiling}, {plan}, ({listed}), {x.shape[2:]}, {block.panel})", *flat),
         _bind_results(k, f"{tiling}, {plan}, ({listed}), {y}", residual, (y, *flat)),
     ]
     over_blocks(k, len(work), names, lists, body)
@@ -391,33 +427,37 @@ CANDIDATES = (7, 14, 28, 56, 112, 196, 392)
 """Tiles in a block that are considered."""
 
 
-def seconds(t: Tiling, tiles: int, itemsize: int, threads: int, machine: Machine) -> float:
+def seconds(t: Tiling, block: Block, itemsize: int, threads: int, machine: Machine) -> float:
     """Predicted time of all strips, when each thread takes its share of them."""
-    work = strips(t, tiles)
+    work = strips(t, block)
     if not work:
         return 0.0
     largest = max(work, key=lambda s: s.tile_rows)
-    count, c, k = largest.tile_rows * t.right, t.channels, t.outputs
+    count, c, k, square = largest.tile_rows * t.right, t.channels, largest.outputs, t.n**2
     sizes = buffer_sizes(t, [largest])
-    weights = t.n**2 * c * k * itemsize
-    # a product of few rows spends its time packing the weights, which come from beyond the second-level cache
-    # again for every strip where they do not fit into it
-    product = 2.0 * t.n**2 * count * c * k / machine.flops + weights / (
-        machine.near if weights <= machine.l2 // 2 else machine.far
-    )
-    moved = 2 * sizes.slab + 2 * largest.tile_rows * t.n * t.width * c + 4 * t.n**2 * count * c
-    moved += (2 * t.n**2 + 2 * t.m * t.n + 3 * t.m**2) * count * k
+    # weights come from beyond the second-level cache again for every strip where they do not fit into it
+    resident = square * c * k * itemsize <= machine.l2 // 2
+    product = square * product_seconds(machine, count, c, k, itemsize, resident)
+    moved = 2 * sizes.slab + 2 * largest.tile_rows * t.n * t.width * c + 4 * square * count * c
+    moved += (2 * square + 2 * t.m * t.n + 3 * t.m**2) * count * k
     inside = (sizes.ping + sizes.pong) * itemsize <= machine.l2
     transforms = moved * itemsize / (machine.near if inside else machine.far)
-    calls = (14 + t.n**2) * machine.call
+    calls = (14 + square) * machine.call
     share = -(-len(work) // threads)
-    return share * (product + transforms + calls) + (machine.fork if threads > 1 else 0.0)
+    return share * (product + transforms + calls) + (machine.fork if min(threads, len(work)) > 1 else 0.0)
 
 
-def best_block(t: Tiling, itemsize: int, threads: int) -> tuple[float, int]:
-    """The least predicted time, and the tiles in a block that give it."""
+def best_block(t: Tiling, itemsize: int, threads: int) -> tuple[float, Block]:
+    """The least predicted time, and the way to cut the work that gives it."""
     machine = this_machine()
-    return min((seconds(t, tiles, itemsize, threads, machine), tiles) for tiles in CANDIDATES)
+    found = []
+    for ranges in {1, threads} if t.outputs % threads == 0 else {1}:
+        outputs = t.outputs // ranges
+        for tiles in CANDIDATES:
+            count = max((s.tile_rows for s in strips(t, Block(tiles, 1, outputs))), default=0) * t.right
+            block = Block(tiles, ranges, panel_width(machine, count, t.channels, outputs))
+            found.append((seconds(t, block, itemsize, threads, machine), block))
+    return min(found)
 
 
 def _tiling_of(node: Node, inputs: tuple[TensorType, ...], m: int) -> Tiling:
@@ -428,7 +468,7 @@ def _register(m: int) -> None:
     def cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
         return best_block(_tiling_of(node, inputs, m), inputs[0].dtype.itemsize, threads)[0]
 
-    @kernel(CONV, CONV_POOL, lowering=f"winograd{m}", accepts=accepts, cost=cost, exact=False)
+    @kernel(CONV, CONV_POOL, lowering=f"winograd{m}", accepts=accepts, cost=cost, exact=False, staged=True)
     def lower(k: Emitter) -> None:
         t = _tiling_of(k.node, tuple(x.type for x in k.ins), m)
         emit(k, m, best_block(t, k.ins[0].dtype.itemsize, k.threads)[1])
