@@ -54,7 +54,7 @@ def _machine(l2: int) -> Machine:
 def test_rows_of_runs(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of one to many columns, planes of strided taps, blocks of one row to many images, one to three threads."""
     rng = np.random.default_rng(seed)
-    for name, values in {"RUN": (1, 7, 30, 1000), "SHORT_RUN": (0, 96), "HANDOVER": (0.0,)}.items():
+    for name, values in {"RUN": (1, 7, 30, 1000), "SHORT_RUN": (0, 96)}.items():
         monkeypatch.setattr(depthwise_rows, name, int(rng.choice(values)))
     machine = _machine(int(rng.choice([1, 1 << 11, 1 << 14, 1 << 20])))
     monkeypatch.setattr(depthwise_rows, "this_machine", lambda: machine)

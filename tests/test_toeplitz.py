@@ -109,7 +109,7 @@ def test_it_is_for_few_channels() -> None:
 
 
 def test_small_work_stays_on_one_thread() -> None:
-    machine = Machine(4, 1 << 15, 1 << 20, 1 << 24)
+    machine = Machine(4, 1 << 15, 1 << 20, 1 << 24, fork=4e-5)
     node, types = _node(1, 1, 32, 6, 5)
     tiling = next(iter(toeplitz.tilings(node, types)))
     assert toeplitz.seconds(tiling, 64, 4, 1, machine) < toeplitz.seconds(tiling, 64, 4, 4, machine)

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from ..lazy import threadpoolctl
+from . import crew
 from .threads import available_cores
 
 _CPU = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -32,8 +33,8 @@ class Machine:
         Bytes a second that one core moves within its second-level cache, and to and from beyond it.
     call
         Seconds of a NumPy call that does nothing.
-    fork
-        Seconds to hand blocks to other threads and wait for them.
+    fork, handover
+        Seconds to hand blocks to other workers and wait for them; seconds that a NumPy call then takes longer.
     unpacked
         Multiply-adds of a single-precision product up to which BLAS reads both matrices where they lie.
     """
@@ -42,11 +43,12 @@ class Machine:
     l1: int
     l2: int
     l3: int
-    flops: float = 1.0e11
+    flops: float = 1.05e11
     near: float = 3.0e10
     far: float = 1.0e10
     call: float = 1.0e-6
-    fork: float = 4.0e-5
+    fork: float = 5.0e-6
+    handover: float = 0.0
     unpacked: int = 0
 
 
@@ -54,7 +56,9 @@ class Machine:
 def this_machine() -> Machine:
     """The machine this process runs on; usual cache sizes where it does not tell its own."""
     caches = _cache(1, 1 << 15), _cache(2, 1 << 20), _cache(3, 1 << 24)
-    return Machine(available_cores(), *caches, unpacked=_unpacked())
+    # threads of one interpreter wait for each other, processes do not
+    fork, handover = (5.0e-6, 0.0) if crew.POSSIBLE else (1.0e-4, 5.0e-6)
+    return Machine(available_cores(), *caches, fork=fork, handover=handover, unpacked=_unpacked())
 
 
 WIDE = ("SkylakeX", "Cooperlake", "SapphireRapids")

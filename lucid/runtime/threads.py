@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -61,15 +61,23 @@ class _Blas:
                     found = threadpoolctl.ThreadpoolController().lib_controllers
                     self._controllers = [c for c in found if c.user_api == "blas"]
                 self._before = [c.num_threads for c in self._controllers]
-                for controller in self._controllers:
-                    controller.set_num_threads(1)
+                self._set([1] * len(self._before))
 
     def _exit(self) -> None:
         with self._lock:
             self._holders -= 1
             if self._holders == 0:
-                for controller, number in zip(self._controllers or [], self._before, strict=True):
-                    controller.set_num_threads(number)
+                self._set(self._before)
+
+    def _set(self, numbers: Sequence[int]) -> None:
+        for controller, number in zip(self._controllers or [], numbers, strict=True):
+            # later versions listen to the first thread that sets a number only, until that gives up its control
+            give_up = getattr(controller, "clear_controlling_thread", None)
+            if give_up is not None:
+                give_up(force=True)
+            controller.set_num_threads(number)
+            if give_up is not None:
+                give_up()
 
 
 _blas = _Blas()  # one for all pools: programs that began with an earlier pool may still hold it

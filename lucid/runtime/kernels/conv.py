@@ -18,10 +18,12 @@ from .conv_blocks import (
     bind_weights,
     conv_of,
     emit_windows,
+    multiply_windows,
     pack_weights,
     split,
     working_set,
 )
+from .panels import product_seconds
 from .windows import bind, channels_last, over_blocks, recheck
 
 FLOPS = 1e11
@@ -66,12 +68,12 @@ def im2col_cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> flo
     if not blocks:
         return 0.0
     weights = conv.group_out * conv.taps * itemsize
+    pixels = conv.pixels * conv.groups // blocks
     gathered = conv.pixels * conv.taps * conv.groups * itemsize / blocks
     # of few channels the windows are short runs, and to begin a run takes longer than to copy it
     runs = conv.pixels * conv.rows.kernel * conv.groups / blocks
-    one = _flops(node, inputs) / blocks / machine.flops + max(gathered / BYTES, runs * RUN)
-    one += (4 + 2 * passes(node, inputs)) * machine.call
-    one += weights / (machine.near if weights <= machine.l2 // 2 else machine.far)
+    one = product_seconds(machine, pixels, conv.taps, conv.group_out, itemsize, weights <= machine.l2 // 2)
+    one += max(gathered / BYTES, runs * RUN) + (4 + 2 * passes(node, inputs)) * machine.call
     one += 2 * passes(node, inputs) * conv.pixels * conv.outputs * itemsize / blocks / machine.near
     return -(-blocks // threads) * one + (machine.fork if min(blocks, threads) > 1 else 0.0)
 
@@ -82,11 +84,13 @@ def im2col(k: Emitter) -> None:
     recheck(k)
     x, w, *bias = k.ins
     conv = conv_of(k.attrs, x.shape, w.shape, k.outs[0].shape)
-    emit_product(k, x, k.outs[0], conv, pack_weights(k, w, conv), bias[0] if bias else None)
+    emit_product(k, x, w, k.outs[0], conv, bias[0] if bias else None)
 
 
-def emit_product(k: Emitter, x: Operand, y: Operand, conv: Conv, packed: Operand, bias: Operand | None) -> None:
-    """The block loop: gather, multiply, add the bias."""
+def emit_product(
+    k: Emitter, x: Operand, w: Operand, y: Operand, conv: Conv, bias: Operand | None, *, flipped: bool = False
+) -> None:
+    """The block loop: gather, multiply, add the bias; ``flipped`` as for :func:`pack_weights`."""
     work = working_set(conv, x.dtype, k.threads)
     if not work:
         return
@@ -94,15 +98,15 @@ def emit_product(k: Emitter, x: Operand, y: Operand, conv: Conv, packed: Operand
     windows = emit_windows(k, x, conv, work)
     names, lists, body = windows.names, windows.lists, windows.body
     geometry, plan = k.use(conv, f"{k.name}_conv"), k.use([list(map(tuple, mine)) for mine in work], f"{k.name}_parts")
-    out, weight = k.names.fresh("out"), k.names.fresh("weight")
-    names += [out, weight]
-    lists += [
-        bind(k, "outputs", f"{k.use(bind_outputs)}({geometry}, {plan}, {y}, {last})", y),
-        bind(k, "weights", f"{k.use(bind_weights)}({plan}, {packed}, {last})", packed),
-    ]
+    out = k.names.fresh("out")
+    names.append(out)
+    lists.append(bind(k, "outputs", f"{k.use(bind_outputs)}({geometry}, {plan}, {y}, {last})", y))
     if last:
-        body.append(f"np.matmul({windows.matrix}, {weight}, out={out})")
+        multiply_windows(k, windows, work, conv, w, lists[-1], y, flipped=flipped)
     else:
+        packed, weight = pack_weights(k, w, conv, flipped=flipped), k.names.fresh("weight")
+        names.append(weight)
+        lists.append(bind(k, "weights", f"{k.use(bind_weights)}({plan}, {packed})", packed))
         # (outputs, taps) x (images, taps, pixels), the window matrix seen from its other side
         turned = f"{windows.matrix}.reshape({out}.shape[0], {out}.shape[2], {conv.taps}).transpose(0, 2, 1)"
         body.append(f"np.matmul({weight}, {turned}, out={out})")

@@ -11,6 +11,7 @@ from numpy.lib.stride_tricks import as_strided
 from ...graph.ops.conv import ConvAttrs
 from ...graph.types import DType
 from ..emitter import Emitter, Operand
+from .panels import bind_products, cut_for, multiply_lines
 from .windows import Axis, axes_of, bind, channels_last, deal, pieces
 
 BLOCK_BYTES = 1 << 19
@@ -100,6 +101,7 @@ class Windows(NamedTuple):
     lists: list[str]
     body: list[str]
     matrix: str
+    reads: tuple[Operand, ...]
 
 
 def emit_windows(k: Emitter, x: Operand, conv: Conv, work: Sequence[Sequence[Part]]) -> Windows:
@@ -118,7 +120,7 @@ def emit_windows(k: Emitter, x: Operand, conv: Conv, work: Sequence[Sequence[Par
     copy = f"np.copyto({cols}, {seen})"
     if direct:
         views = bind(k, "gather", f"{k.use(bind_direct)}({geometry}, {plan}, {x}, {listed})", x, *matrices)
-        return Windows([f"({seen}, {cols}, {matrix})"], [views], [copy], matrix)
+        return Windows([f"({seen}, {cols}, {matrix})"], [views], [copy], matrix, (x, *matrices))
     held = max((p.r1 - p.r0 - 1) * conv.rows.stride for p in parts) + conv.rows.extent
     width = (conv.cols.count - 1) * conv.cols.stride + conv.cols.extent
     most = max(p.n1 - p.n0 for p in parts)
@@ -134,7 +136,8 @@ def emit_windows(k: Emitter, x: Operand, conv: Conv, work: Sequence[Sequence[Par
     sources = bind(k, "sources", f"{k.use(bind_sources)}({geometry}, {plan}, {x})", x)
     edges, inside, edge_, source = (k.names.fresh(n) for n in ("edges", "inside", "edge", "source"))
     body = [f"for {edge_} in {edges}:\n    {edge_}.fill(0)", copy_in(k, x, conv, inside, source), copy]
-    return Windows([f"({edges}, {inside}, {seen}, {cols}, {matrix})", source], [views, sources], body, matrix)
+    names = [f"({edges}, {inside}, {seen}, {cols}, {matrix})", source]
+    return Windows(names, [views, sources], body, matrix, (*images, *matrices))
 
 
 def copy_in(k: Emitter, x: Operand, conv: Conv, inside: str, source: str) -> str:
@@ -245,22 +248,49 @@ def bind_sources(conv: Conv, work: Sequence[Sequence[Any]], x: Any) -> list[list
     return bound
 
 
+def _taps_last(w: Operand, conv: Conv, flipped: bool) -> str:
+    """The weight as (groups, outputs, kernel rows, kernel columns, channels)."""
+    v, h = conv.rows.kernel, conv.cols.kernel
+    if flipped:
+        split_ = (conv.groups, conv.group_in, conv.group_out, v, h)
+        return f"{w}.reshape({split_})[..., ::-1, ::-1].transpose(0, 2, 3, 4, 1)"
+    return f"{w}.reshape({(conv.groups, conv.group_out, conv.group_in, v, h)}).transpose(0, 1, 3, 4, 2)"
+
+
 def pack_weights(k: Emitter, w: Operand, conv: Conv, *, flipped: bool = False) -> Operand:
     """The weight as one matrix (outputs, taps) for each group, its taps ordered as the window matrix's columns.
 
     ``flipped`` exchanges inputs and outputs and turns the kernel round: the weights of the input gradient.
     """
-    v, h = conv.rows.kernel, conv.cols.kernel
     with k.once(w):
         packed = k.scratch((conv.groups, conv.group_out, conv.taps), w.dtype, "packed")
-        if flipped:
-            split_ = (conv.groups, conv.group_in, conv.group_out, v, h)
-            source = f"{w}.reshape({split_})[..., ::-1, ::-1].transpose(0, 2, 3, 4, 1)"
-        else:
-            source = f"{w}.reshape({(conv.groups, conv.group_out, conv.group_in, v, h)}).transpose(0, 1, 3, 4, 2)"
-        target = f"{packed}.reshape({(conv.groups, conv.group_out, v, h, conv.group_in)})"
-        k.line(f"np.copyto({target}, {source})")
+        target = f"{packed}.reshape({(conv.groups, conv.group_out, conv.rows.kernel, conv.cols.kernel, conv.group_in)})"
+        k.line(f"np.copyto({target}, {_taps_last(w, conv, flipped)})")
     return packed
+
+
+def by_panels(weights: Any, width: int) -> Any:
+    """(groups, outputs, ...) as (groups, panels, taps, outputs of a panel)."""
+    return weights.reshape(weights.shape[0], weights.shape[1] // width, width, -1).transpose(0, 1, 3, 2)
+
+
+def multiply_windows(
+    k: Emitter, windows: Windows, work: Sequence[Sequence[Part]], conv: Conv, w: Operand, outputs: str,
+    *reads: Operand, flipped: bool = False,
+) -> None:  # fmt: skip
+    """Let the loop multiply each part's windows into its matrix (pixels, outputs) of the lists ``outputs``."""
+    pixels = max((p.n1 - p.n0) * (p.r1 - p.r0) for mine in work for p in mine) * conv.cols.count
+    cut = cut_for(k, pixels, conv.taps, conv.group_out)
+    with k.once(w):
+        packed = k.scratch((conv.groups, conv.group_out // cut.width, conv.taps, cut.width), w.dtype, "packed")
+        k.line(f"np.copyto({packed}, {k.use(by_panels)}({_taps_last(w, conv, flipped)}, {cut.width}))")
+    matrices = f"[[entry[-1] for entry in mine] for mine in {windows.lists[0]}]"
+    weights = f"[[{packed}[group] for group in mine] for mine in {[[p.group for p in mine] for mine in work]}]"
+    source = f"{k.use(bind_products)}({matrices}, {weights}, {outputs}, {cut.rows})"
+    products = k.names.fresh("products")
+    windows.names.append(products)
+    windows.lists.append(bind(k, "products", source, packed, *windows.reads, *reads))
+    windows.body.append(multiply_lines(k, products))
 
 
 def bind_outputs(conv: Conv, work: Sequence[Sequence[Any]], y: Any, last: bool) -> list[list[Any]]:
@@ -280,9 +310,9 @@ def bind_outputs(conv: Conv, work: Sequence[Sequence[Any]], y: Any, last: bool) 
     return bound
 
 
-def bind_weights(work: Sequence[Sequence[Any]], packed: Any, turned: bool) -> list[list[Any]]:
+def bind_weights(work: Sequence[Sequence[Any]], packed: Any) -> list[list[Any]]:
     """Each part's weight matrix."""
-    return [[packed[part[4]].T if turned else packed[part[4]] for part in mine] for mine in work]
+    return [[packed[part[4]] for part in mine] for mine in work]
 
 
 def bind_bias(conv: Conv, work: Sequence[Sequence[Any]], bias: Any, last: bool) -> list[list[Any]]:

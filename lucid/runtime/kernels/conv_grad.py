@@ -64,7 +64,7 @@ def grad_input_turned(k: Emitter) -> None:
         before, after = reach - a.padding[i], reach - a.padding[2 + i]
         axes.append(Axis(dy.shape[2 + i], w.shape[2 + i], 1, before, after, a.dilation[i], dx.shape[2 + i]))
     conv = Conv(dy.shape[0], dy.shape[1], dx.shape[1], a.groups, axes[0], axes[1])
-    emit_product(k, dy, dx, conv, pack_weights(k, w, conv, flipped=True), bias[0] if bias else None)
+    emit_product(k, dy, w, dx, conv, bias[0] if bias else None, flipped=True)
 
 
 @kernel(CONV_GRAD_INPUT, CONV_TRANSPOSE, lowering="col2im", cost=_scatter_cost)
@@ -83,7 +83,7 @@ def grad_input_scattered(k: Emitter) -> None:
     geometry, plan = k.use(conv, f"{k.name}_conv"), k.use([list(map(tuple, work[0]))], f"{k.name}_parts")
     lists = [
         bind(k, "gradients", f"{k.use(bind_gradients)}({geometry}, {plan}, {dy}, {last})", dy),
-        bind(k, "weights", f"{k.use(bind_weights)}({plan}, {packed}, False)", packed),
+        bind(k, "weights", f"{k.use(bind_weights)}({plan}, {packed})", packed),
         bind(k, "products", f"{k.use(bind_products)}({geometry}, {plan}, {memory}, {last})", memory),
         bind(k, "scatter", f"{k.use(bind_scatter)}({geometry}, {plan}, {memory}, {dx})", memory, dx),
     ]
@@ -180,7 +180,7 @@ def grad_weight(k: Emitter) -> None:
     gradient, sum_ = k.names.fresh("gradient"), k.names.fresh("total")
     names += [gradient, sum_]
     lists.append(bind(k, "gradients", f"{k.use(bind_gradients)}({geometry}, {plan}, {dy}, {channels_last(dy)})", dy))
-    lists.append(bind(k, "totals", f"{k.use(bind_weights)}({plan}, {total}, False)", total))
+    lists.append(bind(k, "totals", f"{k.use(bind_weights)}({plan}, {total})", total))
     if channels_last(dy):
         factor = f"{gradient}.T"
     else:

@@ -21,6 +21,7 @@ from .conv_blocks import (
     bind_weights,
     conv_of,
     emit_windows,
+    multiply_windows,
     pack_weights,
     split,
     working_set,
@@ -76,17 +77,15 @@ class _Writer:
 
     def emit(self) -> None:
         k, conv = self.k, self.conv
-        packed = pack_weights(k, k.ins[1], conv)
-        windows = emit_windows(k, k.ins[0], conv, self.inner)
+        self.windows = windows = emit_windows(k, k.ins[0], conv, self.inner)
         self.names, self.lists, self.body = windows.names, windows.lists, windows.body
-        self.matrix = windows.matrix
         self.workers = len(self.inner)
         last = channels_last(self.y)
         if self.pool is not None:
-            self._multiply(packed, True)
+            self._multiply()
             self._pooled()
-        elif not self._direct(packed, last):
-            self._multiply(packed, True)
+        elif not self._direct(last):
+            self._multiply()
             self._through_scratch()
         over_blocks(k, self.workers, self.names, self.lists, self.body)
 
@@ -108,39 +107,35 @@ class _Writer:
             self._add(name, bind(k, "residuals", source, added))
             self.body.append(f"np.add({target}, {name}, out={target})")
 
-    def _weights(self, packed: Operand, turned: bool) -> str:
-        k, name = self.k, self.k.names.fresh("weight")
-        self._add(name, bind(k, "weights", f"{k.use(bind_weights)}({self.parts}, {packed}, {turned})", packed))
-        return name
-
-    def _direct(self, packed: Operand, last: bool) -> bool:
+    def _direct(self, last: bool) -> bool:
         """Without pooling: multiply into the output, where the activation can run on it there."""
         k, conv, out = self.k, self.conv, self.k.names.fresh("out")
         zeros = k.use(zero_row(self.y.dtype, conv.group_out), "zeros") if last else None
         acts = write_activation(k, self.y.dtype, (self.pixels, conv.group_out), out, out, zeros)
         if acts is not None and not acts.anywhere:
             return False
-        weight = self._weights(packed, last)
         source = f"{k.use(bind_outputs)}({self.geometry}, {self.parts}, {self.y}, {last})"
         self._add(out, bind(k, "outputs", source, self.y))
         if last:
-            self.body.append(f"np.matmul({self.matrix}, {weight}, out={out})")
+            multiply_windows(k, self.windows, self.inner, conv, k.ins[1], self.lists[-1], self.y)
         else:
-            turned = f"{self.matrix}.reshape({out}.shape[0], {out}.shape[2], {conv.taps}).transpose(0, 2, 1)"
+            packed, weight = pack_weights(k, k.ins[1], conv), k.names.fresh("weight")
+            self._add(weight, bind(k, "weights", f"{k.use(bind_weights)}({self.parts}, {packed})", packed))
+            turned = f"{self.windows.matrix}.reshape({out}.shape[0], {out}.shape[2], {conv.taps}).transpose(0, 2, 1)"
             self.body.append(f"np.matmul({weight}, {turned}, out={out})")
         self._shift(out, last)
         self.body += acts.lines if acts is not None else ()
         return True
 
-    def _multiply(self, packed: Operand, last: bool) -> None:
+    def _multiply(self) -> None:
         """The convolution of the block into scratch."""
         k = self.k
         self.made = [k.scratch((self.pixels, self.conv.group_out), self.y.dtype, "convolved") for _ in self.inner]
         self.listed = "".join(f"{m}, " for m in self.made)
-        weight, self.product = self._weights(packed, last), k.names.fresh("product")
+        self.product = k.names.fresh("product")
         source = f"{k.use(bind_flat)}({self.geometry}, {self.parts}, ({self.listed}))"
         self._add(self.product, bind(k, "flat", source, *self.made))
-        self.body.append(f"np.matmul({self.matrix}, {weight}, out={self.product})")
+        multiply_windows(k, self.windows, self.inner, self.conv, k.ins[1], self.lists[-1], *self.made)
 
     def _whole_activation(self) -> Sequence[Operand]:
         """Activate the whole scratch, whatever part of it the block fills; returns where the result is."""

@@ -38,8 +38,6 @@ COPY = 9e-9
 """Seconds to start copying the channels of one pixel."""
 TURN = 1e-9
 """Seconds to copy one element into another memory order."""
-HANDOVER = 2.5e-5
-"""Seconds that a NumPy call of some ten microseconds loses where two threads take turns with the interpreter."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ def seconds(runs: Runs, itemsize: int, threads: int, machine: Machine, turned: b
         if runs.planes or conv.outputs > conv.channels:
             total += copied / (conv.outputs * itemsize) * COPY
         total += (2 * copied + 4 * made * itemsize) / machine.near + 6 * machine.call
-        total += 6 * HANDOVER if len(work) > 1 else 0.0
+        total += 6 * machine.handover if len(work) > 1 else 0.0
         total += made * TURN if turned else 0.0
     return total + (machine.fork if len(work) > 1 else 0.0)
 

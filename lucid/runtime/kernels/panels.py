@@ -1,36 +1,108 @@
-"""Products with weights, cut into panels of columns so narrow that BLAS reads them where they lie.
+"""Products with weights, in blocks so small that BLAS multiplies both matrices where they lie.
 
-BLAS copies (packs) both matrices of a large product before it multiplies: with few rows on the left, that takes
-longer than the product. Where a BLAS has kernels for small products that do not pack
-(:attr:`~lucid.runtime.machine.Machine.unpacked`), one product for each panel of columns is up to twice as fast. Weights
-are stored panel by panel, so that each is one run of memory.
+BLAS copies (packs) the matrices of a large product before it multiplies them; with few rows on the left, or
+little depth, that takes a good part of the time. A BLAS that has kernels for small products does not pack these
+(:attr:`~lucid.runtime.machine.Machine.unpacked`): a large product is then given to it as a batch of small ones,
+some rows with some columns of the weights each. The weights are stored as panels of so many columns, one after another.
+See ``docs/decisions/0013-small-products-are-not-packed.md`` for the figures.
 """
 
 from __future__ import annotations
 
-from ..machine import Machine
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
-WIDEST = 64
-"""Columns of a panel: four vectors of 512 bits."""
-STEP = 16
-"""A panel is a multiple of so many columns wide: one vector of 512 bits."""
+from ..emitter import Emitter
+from ..machine import Machine, this_machine
+
+WIDEST, NARROWEST = 64, 16
+"""Columns of a panel: from four vectors of 512 bits down to one."""
+LEAST_ROWS = 14
+"""With fewer rows in a block, a narrower panel is better."""
 PACKING = 16
 """To pack a matrix takes as long as to multiply so many rows with it."""
 
 
-def panel_width(machine: Machine, rows: int, depth: int, columns: int) -> int:
-    """Columns of each panel of a (rows, depth) x (depth, columns) product; all of them where one product is better."""
-    if rows * depth * columns <= machine.unpacked:
-        return columns
-    for width in range(min(WIDEST, columns), STEP, -STEP):
-        if columns % width == 0 and rows * depth * width <= machine.unpacked:
-            return width
-    return columns
+class Blocking(NamedTuple):
+    """Rows of a block, and columns of a panel."""
+
+    rows: int
+    width: int
+
+
+def blocking(machine: Machine, rows: int, depth: int, columns: int, itemsize: int) -> Blocking:
+    """How to cut a (rows, depth) x (depth, columns) product; whole where it is small, or where BLAS packs anyway."""
+    whole = Blocking(max(1, rows), max(1, columns))
+    if itemsize != 4 or rows < 2 or rows * depth * columns <= machine.unpacked:
+        return whole
+    for width in range(WIDEST, NARROWEST - 1, -8):
+        most = machine.unpacked // (depth * width)
+        if columns % width == 0 and most >= min(rows, LEAST_ROWS):
+            return Blocking(_even(rows, most), width)
+    return whole
+
+
+def _even(rows: int, most: int) -> int:
+    """About ``most`` rows, in blocks of one size if there is one."""
+    count = -(-rows // most)
+    for more in range(count, 2 * count):
+        if rows % more == 0:
+            return rows // more
+    return -(-rows // count)
 
 
 def product_seconds(machine: Machine, rows: int, depth: int, columns: int, itemsize: int, resident: bool) -> float:
     """Predicted time of one such product on one thread; ``resident`` weights lie in the second-level cache."""
+    cut = blocking(machine, rows, depth, columns, itemsize)
+    packed = cut.rows * depth * cut.width > machine.unpacked
     read = depth * columns * itemsize / (machine.near if resident else machine.far)
-    width = panel_width(machine, rows, depth, columns)
-    packed = rows * depth * width > machine.unpacked
-    return max(2.0 * (rows + packed * PACKING) * depth * columns / machine.flops, read)
+    return max(2.0 * (rows + packed * PACKING) * depth * columns * (itemsize / 4) / machine.flops, read)
+
+
+def cut_for(k: Emitter, rows: int, depth: int, columns: int) -> Blocking:
+    """The blocking of a kernel's product on this machine."""
+    return blocking(this_machine(), rows, depth, columns, k.ins[0].dtype.itemsize)
+
+
+def panels_of(matrix: Any, width: int) -> Any:
+    """The columns of (depth, columns) weights by panels: (panels, depth, width), as a view."""
+    return matrix.reshape(matrix.shape[0], -1, width).transpose(1, 0, 2)
+
+
+def small_products(a: Any, panels: Any, out: Any, rows: int) -> Iterator[tuple[Any, Any, Any]]:
+    """``out = a @ weights`` as one or two batches of products for ``np.matmul``.
+
+    Parameters
+    ----------
+    a
+        (..., rows, depth).
+    panels
+        (..., panels, depth, width).
+    out
+        (..., rows, panels * width), contiguous along its last axis.
+    rows
+        Rows of a block.
+    """
+    width, weights = panels.shape[-1], panels[..., :, None, :, :]
+    whole = a.shape[-2] // rows * rows
+    for first, last, size in ((0, whole, rows), (whole, a.shape[-2], a.shape[-2] - whole)):
+        if last > first:
+            left, made = a[..., first:last, :], out[..., first:last, :]
+            left = left.reshape(*left.shape[:-2], 1, -1, size, left.shape[-1])
+            made = made.reshape(*made.shape[:-2], -1, size, made.shape[-1] // width, width)
+            axes = range(made.ndim - 4)
+            yield left, weights, made.transpose(*axes, *(len(axes) + i for i in (2, 0, 1, 3)))
+
+
+def bind_products(matrices: Any, weights: Any, outputs: Any, rows: int) -> list[list[list[tuple[Any, Any, Any]]]]:
+    """For each worker and each of its parts the batches of :func:`small_products`."""
+    return [
+        [list(small_products(a, w, out, rows)) for a, w, out in zip(*mine, strict=True)]
+        for mine in zip(matrices, weights, outputs, strict=True)
+    ]
+
+
+def multiply_lines(k: Emitter, products: str) -> str:
+    """The lines that run the batches of one part."""
+    a, w, out = (k.names.fresh(name) for name in ("left", "panels", "made"))
+    return f"for {a}, {w}, {out} in {products}:\n    np.matmul({a}, {w}, out={out})"

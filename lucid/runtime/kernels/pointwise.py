@@ -7,7 +7,7 @@ the product runs on each block while it is in the cache.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from ..machine import Machine, this_machine
 from ..registry import kernel
 from .activation import acts_anywhere, write_activation, zero_row
 from .conv import BYTES, attrs_of, convolved, passes
+from .panels import Blocking, blocking, multiply_lines, panels_of, product_seconds, small_products
 from .windows import bind, deal, laid_out, over_blocks, pieces, recheck
 
 RUN = 2048
@@ -87,8 +88,7 @@ def _seconds(p: Pointwise, work: list[list[Piece]], itemsize: int, machine: Mach
         pixels, outputs = piece.p1 - piece.p0, piece.k1 - piece.k0
         weights, result = p.channels * outputs * itemsize, pixels * outputs * itemsize
         inside = result + pixels * p.channels * itemsize <= machine.l2
-        time = 2.0 * pixels * outputs * p.channels * (itemsize / 4) / machine.flops
-        time += weights / (machine.near if weights <= machine.l2 // 2 else machine.far)
+        time = product_seconds(machine, pixels, p.channels, outputs, itemsize, weights <= machine.l2 // 2)
         time += 2 * p.passes * result / (machine.near if inside else machine.far)
         return time + (1 + p.passes) * machine.call
 
@@ -134,8 +134,9 @@ def bind_pieces(
                 blocks[k0, k1] = next(matrices)
             own = slice(p0, p1), slice(k0, k1)
             runs = made[own] if tile == 1 else made[p0:p1].reshape(-1, tile * outputs)
+            rows, panels = blocks[k0, k1]
             entries.append((
-                pixels[p0:p1], blocks[k0, k1], made[own], runs,
+                list(small_products(pixels[p0:p1], panels, made[own], rows)), runs,
                 bias if bias is None else bias if tile > 1 else bias[k0:k1],
                 added if added is None else added[own].reshape(runs.shape),
                 zeros[: runs.shape[1]],
@@ -181,7 +182,8 @@ def pointwise_blocks(k: Emitter) -> None:
     bias, residual = bias_and_residual(k.attrs, k.ins)
     shared = work[0][0].k1 < p.outputs
     tile = 1 if shared else _tile(p, work)
-    weights = _weights(k, k.ins[1], p, work)
+    cuts = _cuts(p, work, y.dtype.itemsize)
+    weights = _weights(k, k.ins[1], cuts)
     plan, loop = k.use([list(map(tuple, mine)) for mine in work], f"{k.name}_pieces"), _Loop([], [], [])
     if p.thinned:
         pixels = _thinned(k, p, plan, shared, loop)
@@ -193,14 +195,12 @@ def pointwise_blocks(k: Emitter) -> None:
     row = None if bias is None else _tiled(k, bias, tile)
     zeros = k.use(zero_row(y.dtype, tile * p.outputs), "zeros")
     reads = [operand for operand in (pixels, y, row, added, *weights) if operand is not None]
-    listed = "".join(f"{m}, " for m in weights)
+    listed = "".join(f"({cut.rows}, {m}), " for cut, m in zip(cuts.values(), weights, strict=True))
     call = f"{k.use(bind_pieces)}({plan}, {tile}, {flat}, {y}, ({listed}), {row}, {added}, {zeros})"
-    a, b, out, runs, shift, more, zero = (
-        k.names.fresh(n) for n in ("pixels", "weight", "out", "runs", "bias", "residual", "zero")
-    )
-    loop.names.append(f"({a}, {b}, {out}, {runs}, {shift}, {more}, {zero})")
+    products, runs, shift, more, zero = (k.names.fresh(n) for n in ("products", "runs", "bias", "residual", "zero"))
+    loop.names.append(f"({products}, {runs}, {shift}, {more}, {zero})")
     loop.lists.append(bind(k, "products", call, *reads))
-    loop.body.append(f"np.matmul({a}, {b}, out={out})")
+    loop.body.append(multiply_lines(k, products))
     loop.body.extend(
         f"np.add({runs}, {term}, out={runs})" for term, given in ((shift, row), (more, added)) if given is not None
     )
@@ -231,13 +231,24 @@ def _tile(p: Pointwise, work: Sequence[Sequence[Piece]]) -> int:
     return max(d for d in range(1, max(1, RUN // p.outputs) + 1) if common % d == 0)
 
 
-def _weights(k: Emitter, w: Operand, p: Pointwise, work: Sequence[Sequence[Piece]]) -> list[Operand]:
-    """For each range of outputs a matrix (channels, outputs), row-major: packed fastest by BLAS."""
-    packed = []
+def _cuts(p: Pointwise, work: Sequence[Sequence[Piece]], itemsize: int) -> dict[tuple[int, int], Blocking]:
+    """For each range of outputs how its products are cut."""
+    most: dict[tuple[int, int], int] = {}
+    for piece in (piece for mine in work for piece in mine):
+        outputs = piece.k0, piece.k1
+        most[outputs] = max(most.get(outputs, 0), piece.p1 - piece.p0)
+    machine = this_machine()
+    return {(a, b): blocking(machine, rows, p.channels, b - a, itemsize) for (a, b), rows in most.items()}
+
+
+def _weights(k: Emitter, w: Operand, cuts: Mapping[tuple[int, int], Blocking]) -> list[Operand]:
+    """For each range of outputs its panels (panels, channels, width)."""
+    packed, channels = [], w.shape[1]
     with k.once(w):
-        for k0, k1 in dict.fromkeys((piece.k0, piece.k1) for mine in work for piece in mine):
-            packed.append(k.scratch((p.channels, k1 - k0), w.dtype, "packed"))
-            k.line(f"np.copyto({packed[-1]}, {w}[{k0}:{k1}].reshape({k1 - k0}, {p.channels}).T)")
+        for (k0, k1), cut in cuts.items():
+            packed.append(k.scratch(((k1 - k0) // cut.width, channels, cut.width), w.dtype, "packed"))
+            matrix = f"{w}[{k0}:{k1}].reshape({k1 - k0}, {channels}).T"
+            k.line(f"np.copyto({packed[-1]}, {k.use(panels_of)}({matrix}, {cut.width}))")
     return packed
 
 

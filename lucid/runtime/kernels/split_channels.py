@@ -20,7 +20,8 @@ from ..machine import this_machine
 from ..registry import kernel
 from .activation import acts_anywhere, write_activation, zero_row
 from .conv import attrs_of, convolved
-from .conv_blocks import Conv, Part, bind_padded, bind_sources, conv_of
+from .conv_blocks import Conv, Part, bind_padded, bind_sources, by_panels, conv_of
+from .panels import bind_products, cut_for, multiply_lines, product_seconds
 from .windows import bind, over_blocks, pieces, recheck
 
 MOST_PIXELS = 512
@@ -37,12 +38,12 @@ def _accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
 def _cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
     machine, w = this_machine(), inputs[1].concrete
     n, outputs, rows, cols = convolved(node, inputs)
-    itemsize, pixels = inputs[0].dtype.itemsize, n * rows * cols
-    taps = w[1] * w[2] * w[3]
-    share = 2.0 * pixels * outputs * taps / machine.flops
-    share += outputs * taps * itemsize / machine.far + 3 * pixels * taps * itemsize / machine.near
+    itemsize, pixels, workers = inputs[0].dtype.itemsize, n * rows * cols, min(threads, w[1])
+    taps = w[1] * w[2] * w[3] // workers
+    share = product_seconds(machine, pixels, taps, outputs, itemsize, outputs * taps * itemsize <= machine.l2 // 2)
+    share += 3 * pixels * taps * itemsize / machine.near
     ends = (threads + 2) * pixels * outputs * itemsize / machine.near
-    return share / min(threads, w[1]) + ends + machine.fork + 12 * machine.call
+    return share + ends + machine.fork + 12 * machine.call
 
 
 @kernel(CONV, CONV_POOL, lowering="split_channels", accepts=_accepts, cost=_cost, staged=True)
@@ -55,34 +56,24 @@ def split_channels(k: Emitter) -> None:
     whole = conv_of(attrs, x.shape, w.shape, y.shape)
     ranges = pieces(whole.channels, -(-whole.channels // min(k.threads, whole.channels)))
     parts = [k.scratch((whole.pixels, whole.outputs), x.dtype, "part") for _ in ranges]
-    lists = [
-        _gather(k, x, whole, ranges),
-        _bound(k, "weights", _weights(k, w, whole, ranges)),
-        _bound(k, "sums", parts),
-    ]
-    names = [
-        k.names.fresh(name) for name in ("edges", "inside", "seen", "windows", "matrix", "source", "weight", "out")
-    ]
-    edges, inside, seen, windows, matrix, source, weight, out = names
+    shares, memory = _gather(k, x, whole, ranges)
+    multiplied = _products(k, w, whole, ranges, shares, parts, memory)
+    names = ("edges", "inside", "seen", "windows", "matrix", "source", "products")
+    edges, inside, seen, windows, matrix, source, products = map(k.names.fresh, names)
     edge = k.names.fresh("edge")
     over_blocks(
         k,
         len(ranges),
-        [f"(({edges}, {inside}, {seen}, {windows}, {matrix}), {source})", weight, out],
-        lists,
+        [f"(({edges}, {inside}, {seen}, {windows}, {matrix}), {source})", products],
+        [shares, multiplied],
         [
             f"for {edge} in {edges}:\n    {edge}.fill(0)",
             f"np.copyto({inside}, {source})",
             f"np.copyto({windows}, {seen})",
-            f"np.matmul({matrix}, {weight}, out={out})",
+            multiply_lines(k, products),
         ],
     )
     _finish(k, y, whole, parts)
-
-
-def _bound(k: Emitter, label: str, operands: Sequence[Operand]) -> str:
-    """A list of one array for every worker."""
-    return bind(k, label, f"[{', '.join(f'[{x}]' for x in operands)}]", *operands)
 
 
 def _slab(conv: Conv) -> tuple[int, int]:
@@ -93,7 +84,10 @@ def _slab(conv: Conv) -> tuple[int, int]:
     )
 
 
-def _gather(k: Emitter, x: Operand, whole: Conv, ranges: Sequence[tuple[int, int]]) -> str:
+def _gather(
+    k: Emitter, x: Operand, whole: Conv, ranges: Sequence[tuple[int, int]]
+) -> tuple[str, Sequence[Operand]]:  # fmt: skip
+    """The list of what each worker gathers, and the memory of it."""
     convs = [replace(whole, channels=b - a) for a, b in ranges]
     images = [k.scratch((whole.images, *_slab(whole), c.channels), x.dtype, "padded") for c in convs]
     matrices = [k.scratch((whole.pixels * c.taps,), x.dtype, "windows") for c in convs]
@@ -101,7 +95,8 @@ def _gather(k: Emitter, x: Operand, whole: Conv, ranges: Sequence[tuple[int, int
     geometry, cut = k.use(convs, f"{k.name}_convs"), k.use(list(ranges), f"{k.name}_ranges")
     views = bind(k, "gather", f"{k.use(bind_shares)}({geometry}, [{listed}])", *images, *matrices)
     sources = bind(k, "sources", f"{k.use(bind_channels)}({geometry}, {cut}, {x})", x)
-    return bind(k, "shares", f"[[(a, b)] for a, b in zip({views}, {sources})]", x, *images)
+    shares = bind(k, "shares", f"[[(a, b)] for a, b in zip({views}, {sources})]", x, *images)
+    return shares, (x, *images, *matrices)
 
 
 def bind_shares(convs: Sequence[Conv], memory: Sequence[tuple[Any, Any]]) -> list[Any]:
@@ -124,16 +119,23 @@ def bind_channels(convs: Sequence[Conv], ranges: Sequence[tuple[int, int]], x: A
     return [bind_sources(conv, [[_all(conv)]], x[:, a:b])[0][0] for conv, (a, b) in zip(convs, ranges, strict=True)]
 
 
-def _weights(k: Emitter, w: Operand, whole: Conv, ranges: Sequence[tuple[int, int]]) -> list[Operand]:
-    """The weights of each range of channels as a matrix (taps, outputs)."""
-    v, h, packed = whole.rows.kernel, whole.cols.kernel, []
+def _products(
+    k: Emitter, w: Operand, whole: Conv, ranges: Sequence[tuple[int, int]], shares: str, parts: Sequence[Operand],
+    memory: Sequence[Operand],
+) -> str:  # fmt: skip
+    """The list of each worker's products with the weights of its channels."""
+    taps, packed = whole.rows.kernel * whole.cols.kernel, []
+    cut = cut_for(k, whole.pixels, taps * max(b - a for a, b in ranges), whole.outputs)
     with k.once(w):
         for a, b in ranges:
-            shape = (v * h * (b - a), whole.outputs)
-            packed.append(k.scratch(shape, w.dtype, "packed"))
-            target = f"{packed[-1]}.reshape({(v, h, b - a, whole.outputs)})"
-            k.line(f"np.copyto({target}, {w}[:, {a}:{b}].transpose(2, 3, 1, 0))")
-    return packed
+            panels = k.scratch((whole.outputs // cut.width, taps * (b - a), cut.width), w.dtype, "packed")
+            channels = f"{w}[None, :, {a}:{b}].transpose(0, 1, 3, 4, 2)"
+            k.line(f"np.copyto({panels}, {k.use(by_panels)}({channels}, {cut.width})[0])")
+            packed.append(panels)
+    matrices = f"[[share[0][0][-1]] for share in {shares}]"
+    weights, sums = (f"[{', '.join(f'[{x}]' for x in operands)}]" for operands in (packed, parts))
+    source = f"{k.use(bind_products)}({matrices}, {weights}, {sums}, {cut.rows})"
+    return bind(k, "products", source, *packed, *parts, *memory)
 
 
 def _finish(k: Emitter, y: Operand, whole: Conv, parts: Sequence[Operand]) -> None:

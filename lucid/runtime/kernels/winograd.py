@@ -27,7 +27,7 @@ from ..machine import Machine, this_machine
 from ..registry import kernel
 from .activation import acts_anywhere, write_activation, zero_row
 from .conv import attrs_of
-from .panels import panel_width, product_seconds
+from .panels import Blocking, blocking, multiply_lines, product_seconds, small_products
 from .windows import bind, deal, over_blocks, pieces, recheck
 
 INPUT_TRANSFORM = {
@@ -117,11 +117,11 @@ class Strip(NamedTuple):
 
 
 class Block(NamedTuple):
-    """How the work is cut: about how many tiles in a strip, in how many ranges the outputs, how many in a panel."""
+    """How the work is cut: about how many tiles in a strip, in how many ranges the outputs, and the products."""
 
     tiles: int
     ranges: int
-    panel: int
+    product: Blocking
 
 
 def strips(t: Tiling, block: Block) -> list[Strip]:
@@ -187,8 +187,7 @@ class Views(NamedTuple):
     tiles: Any
     lines: Any
     by_both: Any
-    pixels: Any
-    product: Any
+    products: list[tuple[Any, Any, Any]]
     sums: Any
     by_lines: Any
     thin: Any
@@ -225,27 +224,21 @@ def bind_sources(t: Tiling, work: Any, x: Any) -> list[list[Any]]:
     return bound
 
 
-def bind_weights(work: Any, packed: Any, bias: Any) -> list[list[Any]]:
-    """The panels that each strip multiplies with, and its part of the bias."""
-    panel, bound = packed.shape[3], []
-    for mine in work:
-        ranges = (slice(s.k0, s.k1) for s in map(Strip._make, mine))
-        bound.append([
-            (packed[:, k.start // panel : k.stop // panel], None if bias is None else bias[k]) for k in ranges
-        ])  # fmt: skip
-    return bound
+def bind_biases(work: Any, bias: Any) -> list[list[Any]]:
+    """The part of the bias that each strip adds."""
+    return [[bias[s.k0 : s.k1] for s in map(Strip._make, mine)] for mine in work]
 
 
-def bind_strips(t: Tiling, work: Any, memory: Any, size: tuple[int, int], panel: int) -> list[list[Views]]:
-    """The views of every strip of every worker; ``size`` is that of an input image."""
+def bind_strips(t: Tiling, work: Any, memory: Any, size: tuple[int, int], packed: Any, rows: int) -> list[list[Views]]:
+    """The views of every strip of every worker; ``size`` is that of an input image, ``rows`` of a block of products."""
     return [
-        [_bind_strip(t, Strip(*strip), slab, ping, pong, size, panel) for strip in strips_]
+        [_bind_strip(t, Strip(*strip), slab, ping, pong, size, packed, rows) for strip in strips_]
         for strips_, (slab, ping, pong) in zip(work, memory, strict=True)
     ]
 
 
 def _bind_strip(
-    t: Tiling, s: Strip, slab: Any, ping: Any, pong: Any, size: tuple[int, int], panel: int
+    t: Tiling, s: Strip, slab: Any, ping: Any, pong: Any, size: tuple[int, int], packed: Any, block_rows: int
 ) -> Views:  # fmt: skip
     images, down, outputs = s.n1 - s.n0, s.r1 - s.r0, s.outputs
     n, m, c, count = t.n, t.m, t.channels, s.tile_rows * t.right
@@ -261,13 +254,14 @@ def _bind_strip(
     tiles = pong[: n * n * count * c].reshape(n, n, images, down, t.right, c)
     by_both = ping[: n * n * count * c].reshape(n, n, count * c)
     product = pong[: n * n * count * outputs].reshape(n * n, count, outputs)
-    panels = product.reshape(n * n, count, -1, panel).transpose(0, 2, 1, 3)
+    panels = packed[:, s.k0 // packed.shape[3] : s.k1 // packed.shape[3]]
+    products = list(small_products(by_both.reshape(n * n, count, c), panels, product, block_rows))
     by_lines = ping[: m * n * count * outputs].reshape(m, n * count * outputs)
     made = pong[: m * m * count * outputs].reshape(m, m, count * outputs)
     return Views(
         [edge for edge in edges if edge.size], padded[:, top:bottom, left:right],
         rows, by_rows, seen, tiles, tiles.reshape(n, n, count * c), by_both,
-        by_both.reshape(n * n, 1, count, c), panels, product.reshape(n, n * count * outputs), by_lines,
+        products, product.reshape(n, n * count * outputs), by_lines,
         by_lines.reshape(m, n, count * outputs), made,
     )  # fmt: skip
 
@@ -371,7 +365,7 @@ def emit(k: Emitter, m: int, block: Block) -> None:
     bias, residual = bias_and_residual(k.attrs, k.ins)
     (y,) = k.outs
     t = _tiling(m, attrs_of(k.node), x.shape, w.shape, _pools(k.node))
-    packed = pack(k, w, m, block.panel)
+    packed = pack(k, w, m, block.product.width)
     work: list[list[Strip]] = deal(strips(t, block), k.threads)
     if not work:
         return
@@ -381,9 +375,10 @@ def emit(k: Emitter, m: int, block: Block) -> None:
     plan = k.use([list(map(tuple, mine)) for mine in work], f"{k.name}_strips")
     tiling = k.use(t, f"{k.name}_tiling")
     listed = "".join(f"({', '.join(map(str, mine))}), " for mine in memory)
+    arguments = f"{tiling}, {plan}, ({listed}), {x.shape[2:]}"
     before = k.use(matrix(INPUT_TRANSFORM[m], x.dtype), f"input_transform_{m}")
     after = k.use(matrix(OUTPUT_TRANSFORM[m], x.dtype), f"output_transform_{m}")
-    source, weights, shift = (k.names.fresh(name) for name in ("source", "weights", "shift"))
+    source, shift = (k.names.fresh(name) for name in ("source", "shift"))
     v, r = ({name: k.names.fresh(name) for name in kind._fields} for kind in (Views, Results))
     body = [
         f"for edge in {v['edges']}:\n    edge.fill(0)",
@@ -391,7 +386,7 @@ def emit(k: Emitter, m: int, block: Block) -> None:
         f"np.matmul({before}, {v['rows']}, out={v['by_rows']})",
         f"np.copyto({v['tiles']}, {v['seen']})",
         f"np.matmul({before}, {v['lines']}, out={v['by_both']})",
-        f"np.matmul({v['pixels']}, {weights}, out={v['product']})",
+        multiply_lines(k, v["products"]),
         f"np.matmul({after}, {v['sums']}, out={v['by_lines']})",
         f"np.matmul({after}, {v['thin']}, out={v['made']})",
     ]
@@ -406,13 +401,15 @@ def emit(k: Emitter, m: int, block: Block) -> None:
         activation = write_activation(k, x.dtype, y.shape, r["final"], r["final"], zeros)
         body += activation.lines if activation is not None else ()
     body.append(f"for target, value, _ in {r['copies']}:\n    np.copyto(target, value)")
-    names = [source, f"({weights}, {shift})", f"({', '.join(v.values())})", f"({', '.join(r.values())})"]
+    names = [source, f"({', '.join(v.values())})", f"({', '.join(r.values())})"]
     lists = [
         bind(k, "sources", f"{k.use(bind_sources)}({tiling}, {plan}, {x})", x),
-        bind(k, "weights", f"{k.use(bind_weights)}({plan}, {packed}, {bias})", *(o for o in (packed, bias) if o)),
-        bind(k, "views", f"{k.use(bind_strips)}({tiling}, {plan}, ({listed}), {x.shape[2:]}, {block.panel})", *flat),
+        bind(k, "views", f"{k.use(bind_strips)}({arguments}, {packed}, {block.product.rows})", packed, *flat),
         _bind_results(k, f"{tiling}, {plan}, ({listed}), {y}", residual, (y, *flat)),
     ]
+    if bias is not None:
+        names.append(shift)
+        lists.append(bind(k, "biases", f"{k.use(bind_biases)}({plan}, {bias})", bias))
     over_blocks(k, len(work), names, lists, body)
 
 
@@ -454,8 +451,9 @@ def best_block(t: Tiling, itemsize: int, threads: int) -> tuple[float, Block]:
     for ranges in {1, threads} if t.outputs % threads == 0 else {1}:
         outputs = t.outputs // ranges
         for tiles in CANDIDATES:
-            count = max((s.tile_rows for s in strips(t, Block(tiles, 1, outputs))), default=0) * t.right
-            block = Block(tiles, ranges, panel_width(machine, count, t.channels, outputs))
+            whole = Block(tiles, 1, Blocking(1, outputs))
+            count = max((s.tile_rows for s in strips(t, whole)), default=0) * t.right
+            block = Block(tiles, ranges, blocking(machine, count, t.channels, outputs, itemsize))
             found.append((seconds(t, block, itemsize, threads, machine), block))
     return min(found)
 
