@@ -18,6 +18,7 @@ from .fold_batch_norm import fold_batch_norm
 from .fold_constants import Evaluate, fold_constants
 from .fuse_conv_pool import fuse_conv_pool
 from .fuse_elementwise import fuse_elementwise
+from .fuse_linear import fuse_linear
 from .fuse_residual import fuse_residual
 from .lower import lower
 from .rewrite import fixed_point
@@ -53,6 +54,7 @@ def inference_pipeline(evaluate: Evaluate, has_kernel: Callable[[Node], bool]) -
         Pass("sink_monotone", sink_monotone),
         Pass("fuse_conv_pool", fuse_conv_pool),
         Pass("fuse_residual", fuse_residual),
+        Pass("fuse_linear", fuse_linear),
         Pass("lower", partial(lower, has_kernel=has_kernel)),
         Pass("clean_up", partial(clean_up, evaluate=evaluate, options=options)),
         Pass("fuse_elementwise", fuse_elementwise),

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import GraphError, ShapeError
-from ..opdef import Attrs, NoAttrs, OpDef, apply, find_op, register
+from ..opdef import Attrs, NoAttrs, OpDef, apply, register
 from ..types import TensorType
+from .activated import activation_op, check_activation
 from .conv import CONV, ConvAttrs
 from .pool import MAX_POOL, MaxPoolAttrs
 
@@ -46,16 +47,6 @@ def bias_and_residual(attrs: Attrs, inputs: Sequence[Any]) -> tuple[Any | None, 
     return (rest[0] if rest else None), residual
 
 
-def activation_op(attrs: ConvPoolAttrs) -> OpDef | None:
-    """The activation's definition."""
-    if attrs.activation is None:
-        return None
-    op = find_op(attrs.activation)
-    if not op.elementwise or op.inputs != ("x",):
-        raise GraphError(f"ConvPool2d: {op.name} is no unary element-wise op")
-    return op
-
-
 def _infer(attrs: ConvPoolAttrs, *inputs: TensorType) -> TensorType:
     bias, residual = bias_and_residual(attrs, inputs)
     (y,) = CONV.infer_types(attrs.conv, [*inputs[:2], *([] if bias is None else [bias])])
@@ -65,11 +56,7 @@ def _infer(attrs: ConvPoolAttrs, *inputs: TensorType) -> TensorType:
         raise GraphError(
             f"ConvPool2d: takes x, weight and bias where attrs.residual is False, got {len(inputs)} inputs"
         )
-    activation = activation_op(attrs)
-    if activation is not None:
-        (activated,) = activation.infer_types(attrs.activation_attrs, [y])
-        if activated.dtype != y.dtype:
-            raise GraphError(f"ConvPool2d: {activation.name} changes the element type, so it cannot be fused")
+    check_activation("ConvPool2d", attrs, y)
     return y if attrs.pool is None else MAX_POOL.infer_types(attrs.pool, [y])[0]
 
 

@@ -10,6 +10,7 @@ from . import elementwise as elementwise
 from . import fused as fused
 from . import indexing as indexing
 from . import linalg as linalg
+from . import linear_blocks as linear_blocks
 from . import loss as loss
 from . import norm as norm
 from . import pad as pad

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...graph.ir import Node
-from ...graph.ops.conv_pool import activation_op
+from ...graph.ops.activated import activation_op
 from ...graph.ops.elementwise import RELU
 from ...graph.types import TensorType
 from ..emitter import Emitter, Names, Operand, Phase
@@ -76,5 +76,5 @@ def acts_anywhere(node: Node) -> bool:
         return False
     (y,) = node.outputs
     written = write_activation(Emitter(node, "probe", Names(), (), ()), y.dtype, y.concrete, "a", "a")
-    attrs: Any = node.attrs
-    return written is None or (written.anywhere and (written.monotone or attrs.pool is None))
+    pooled = getattr(node.attrs, "pool", None) is not None
+    return written is None or (written.anywhere and (written.monotone or not pooled))

@@ -47,7 +47,12 @@ def matmul(k: Emitter) -> None:
 
 @kernel(linalg.LINEAR)
 def linear(k: Emitter) -> None:
-    (x, weight, *bias), (y,) = k.ins, k.outs
+    emit_linear(k, k.outs[0])
+
+
+def emit_linear(k: Emitter, y: Operand) -> None:
+    """The product and the bias, into ``y``."""
+    x, weight, *bias = k.ins
     target = _row_major(k, y)
     rows = _as_rows(k, target, "rows")
     transposed = k.permuted(weight, (1, 0))

@@ -99,7 +99,7 @@ def _seconds(p: Pointwise, work: list[list[Piece]], itemsize: int, machine: Mach
     return slowest + thin + (machine.fork if len(work) > 1 else 0.0)
 
 
-def _best(p: Pointwise, itemsize: int, threads: int) -> tuple[float, list[list[Piece]]]:
+def best(p: Pointwise, itemsize: int, threads: int) -> tuple[float, list[list[Piece]]]:
     machine = this_machine()
     ways = [(_seconds(p, work, itemsize, machine), work) for work in _work(p, itemsize, threads, machine)]
     return min(ways, key=lambda way: way[0])
@@ -115,16 +115,14 @@ def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
 
 
 def cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
-    return _best(_numbers(node, inputs), inputs[0].dtype.itemsize, threads)[0]
+    return best(_numbers(node, inputs), inputs[0].dtype.itemsize, threads)[0]
 
 
 def bind_pieces(
-    work: Sequence[Sequence[Any]], tile: int, pixels: Any, y: Any, weights: Any, bias: Any, residual: Any, zeros: Any
+    work: Sequence[Sequence[Any]], tile: int, pixels: Any, made: Any, weights: Any, bias: Any, added: Any, zeros: Any
 ) -> list[list[Any]]:
     """For each piece its pixels, weights and product; the product by runs, and what is added to and compared with."""
-    matrices, outputs = iter(weights), y.shape[1]
-    made = y.transpose(0, 2, 3, 1).reshape(-1, outputs)
-    added = None if residual is None else residual.transpose(0, 2, 3, 1).reshape(-1, outputs)
+    matrices, outputs = iter(weights), made.shape[1]
     blocks: dict[tuple[int, int], Any] = {}
     bound = []
     for mine in work:
@@ -176,10 +174,25 @@ def pointwise_blocks(k: Emitter) -> None:
     recheck(k)
     (y,) = k.outs
     p = _numbers(k.node, [t.type for t in k.ins])
-    _, work = _best(p, y.dtype.itemsize, k.threads)
-    if not p.pixels or not p.outputs:
-        return
     bias, residual = bias_and_residual(k.attrs, k.ins)
+    added = None if residual is None else laid_out(k, residual, True, "residual")
+    rows = [None if x is None else _rows(k, x) for x in (y, added)]
+    emit_pixels(k, p, rows[0], bias, rows[1], k.node.op is CONV_POOL)
+
+
+def _rows(k: Emitter, x: Operand) -> Operand:
+    """A channels-last image as a matrix (pixels, channels)."""
+    shape = (math.prod(x.shape) // max(1, x.shape[1]), x.shape[1])
+    return k.view(x, f"{x}.transpose(0, 2, 3, 1).reshape{shape}", shape, contiguous=True, label="rows")
+
+
+def emit_pixels(
+    k: Emitter, p: Pointwise, y: Operand | None, bias: Operand | None, added: Operand | None, activated: bool
+) -> None:
+    """The loop over pieces of ``y = activation(pixels @ weights + bias + added)``, all of them matrices."""
+    if not p.pixels or not p.outputs or y is None:
+        return
+    _, work = best(p, y.dtype.itemsize, k.threads)
     shared = work[0][0].k1 < p.outputs
     tile = 1 if shared else _tile(p, work)
     cuts = _cuts(p, work, y.dtype.itemsize)
@@ -187,16 +200,16 @@ def pointwise_blocks(k: Emitter) -> None:
     plan, loop = k.use([list(map(tuple, mine)) for mine in work], f"{k.name}_pieces"), _Loop([], [], [])
     if p.thinned:
         pixels = _thinned(k, p, plan, shared, loop)
-        flat = str(pixels)
+    elif k.ins[0].type.rank == 4:
+        pixels = _rows(k, laid_out(k, k.ins[0], True, "pixels"))
     else:
-        pixels = laid_out(k, k.ins[0], True, "pixels")
-        flat = f"{pixels}.transpose(0, 2, 3, 1).reshape({p.pixels}, {p.channels})"
-    added = None if residual is None else laid_out(k, residual, True, "residual")
+        pixels = k.contiguous(k.ins[0], "pixels")
+        pixels = k.view(pixels, f"{pixels}.reshape({p.pixels}, {p.channels})", (p.pixels, p.channels), contiguous=True)
     row = None if bias is None else _tiled(k, bias, tile)
     zeros = k.use(zero_row(y.dtype, tile * p.outputs), "zeros")
     reads = [operand for operand in (pixels, y, row, added, *weights) if operand is not None]
     listed = "".join(f"({cut.rows}, {m}), " for cut, m in zip(cuts.values(), weights, strict=True))
-    call = f"{k.use(bind_pieces)}({plan}, {tile}, {flat}, {y}, ({listed}), {row}, {added}, {zeros})"
+    call = f"{k.use(bind_pieces)}({plan}, {tile}, {pixels}, {y}, ({listed}), {row}, {added}, {zeros})"
     products, runs, shift, more, zero = (k.names.fresh(n) for n in ("products", "runs", "bias", "residual", "zero"))
     loop.names.append(f"({products}, {runs}, {shift}, {more}, {zero})")
     loop.lists.append(bind(k, "products", call, *reads))
@@ -204,7 +217,7 @@ def pointwise_blocks(k: Emitter) -> None:
     loop.body.extend(
         f"np.add({runs}, {term}, out={runs})" for term, given in ((shift, row), (more, added)) if given is not None
     )
-    if k.node.op is CONV_POOL:
+    if activated:
         activation = write_activation(k, y.dtype, y.shape, runs, runs, zero)
         loop.body.extend(activation.lines if activation is not None else ())
     over_blocks(k, len(work), *loop)

@@ -1,0 +1,43 @@
+"""A linear layer and the activation that follows as one op, made by passes for inference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..opdef import Attrs, NoAttrs, OpDef, apply, register
+from ..types import TensorType
+from .activated import activation_op, check_activation
+from .linalg import LINEAR
+
+
+@dataclass(frozen=True)
+class FusedLinearAttrs(Attrs):
+    """What follows the product.
+
+    Attributes
+    ----------
+    activation
+        Name of a unary element-wise op, or None.
+    activation_attrs
+        Its attributes.
+    """
+
+    activation: str | None = None
+    activation_attrs: Attrs = NoAttrs()
+
+
+def _infer(attrs: FusedLinearAttrs, *inputs: TensorType) -> TensorType:
+    (y,) = LINEAR.infer_types(NoAttrs(), inputs)
+    check_activation("FusedLinear", attrs, y)
+    return y
+
+
+def _decompose(attrs: FusedLinearAttrs, *inputs: Any) -> Any:
+    y, activation = apply(LINEAR, NoAttrs(), *inputs), activation_op(attrs)
+    return y if activation is None else apply(activation, attrs.activation_attrs, y)
+
+
+FUSED_LINEAR = register(
+    OpDef("FusedLinear", _infer, None, _decompose, attrs=FusedLinearAttrs, inputs=("x", "weight", "bias?"))
+)
