@@ -9,7 +9,8 @@ from .arguments import Structure, from_json, leaf_names, to_json
 from .errors import FileError, TraceError
 from .graph import serialize
 from .graph.ir import Graph
-from .specialization import Options, Specialization
+from .runtime.tuning import Tuned
+from .specialization import Options, Specialization, TunedKey
 from .tensor import Tensor
 
 
@@ -22,6 +23,14 @@ def write_archive(path: str | Path, specialization: Specialization) -> None:
         "outputs": to_json(specialization.outputs),
         "training": specialization.training,
         "exact": specialization.options.exact,
+        "tuned": [
+            {
+                "sizes": dict(sizes),
+                "threads": threads,
+                "nodes": {name: [t.choice, t.seconds] for name, t in nodes.items()},
+            }
+            for (sizes, threads), nodes in specialization.tuned.items()
+        ],
     }
     serialize.save(path, graphs, arrays, extra)
 
@@ -36,6 +45,7 @@ def read_archive(path: str | Path, options: Options) -> Specialization:
     except (KeyError, TraceError) as error:
         raise FileError(f"{path}: not a compiled model: {error}") from error
     _check(path, traced, optimised, inputs, outputs)
+    tuned = _tuned(path, archive.extra.get("tuned", []))
     state: dict[str, Tensor] = {}
     for graph in (traced, optimised):
         for name, key in graph.parameters.items():
@@ -45,8 +55,21 @@ def read_archive(path: str | Path, options: Options) -> Specialization:
             attrs: Any = graph.node(key).attrs
             state.setdefault(name, Tensor.wrap(array, requires_grad=attrs.trainable))
     return Specialization(
-        traced, inputs, outputs, state, training=training is True, options=options, optimised=optimised
+        traced, inputs, outputs, state, training=training is True, options=options, optimised=optimised, tuned=tuned
     )
+
+
+def _tuned(path: str | Path, found: Any) -> dict[TunedKey, dict[str, Tuned]]:
+    """What tuning had found; a choice that does not exist here is left out when a plan is made."""
+    try:
+        return {
+            (tuple(sorted((str(k), int(v)) for k, v in one["sizes"].items())), int(one["threads"])): {
+                str(name): Tuned(str(choice), float(seconds)) for name, (choice, seconds) in one["nodes"].items()
+            }
+            for one in found
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FileError(f"{path}: what it says of tuning is not readable: {error!r}") from error
 
 
 def _structure(extra: Any, key: str) -> Structure:

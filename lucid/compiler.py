@@ -301,6 +301,7 @@ def compile(
     exact: bool = False,
     verify: bool = False,
     passes: Sequence[Pass] | None = None,
+    tune: bool = False,
 ) -> Any:
     """Compile a module or a function of tensors.
 
@@ -322,6 +323,10 @@ def compile(
         :class:`PassError` naming the pass and node where they differ.
     passes
         The inference passes to run instead of the usual ones.
+    tune
+        Measure the ways to run each node, in the program itself, when an inference program is made (for a large network
+        that takes some seconds), and take the quickest. What was learnt is shown by ``print(compiled.plan)`` and kept
+        in the saved file. Without it a cost model chooses.
 
     Returns
     -------
@@ -337,9 +342,9 @@ def compile(
     passes = None if passes is None else tuple(passes)
     if passes is not None and not all(isinstance(one, Pass) for one in passes):
         raise OptionError(f"compile: passes must be a sequence of Pass, got {passes!r}")
-    options = Options(threads, exact, verify, passes)
+    options = Options(threads, exact, verify, passes, tune)
     if model is None:
-        return functools.partial(compile, threads=threads, exact=exact, verify=verify, passes=passes)
+        return functools.partial(compile, threads=threads, exact=exact, verify=verify, passes=passes, tune=tune)
     if not callable(model):
         raise OptionError(f"compile: expected a module or a function, got {type(model).__name__}")
     for spec in specs:

@@ -47,9 +47,10 @@ class Profile:
 def profile(
     plan: Plan, parameters: Sequence[np.ndarray[Any, Any]], inputs: Sequence[np.ndarray[Any, Any]], repeat: int
 ) -> Profile:
-    """Run an instrumented copy of the program ``repeat`` times."""
+    """Run an instrumented copy of the program ``repeat`` times; the plan keeps what was measured."""
     marks: list[tuple[str, float]] = []
-    executable = Executable(plan.graph, threads=plan.threads, marks=marks)
+    chosen = {step.name: step.choice for step in plan.steps}
+    executable = Executable(plan.graph, threads=plan.threads, exact=plan.exact, chosen=chosen, marks=marks)
     executable.load(parameters, 0)
     executable(*inputs)
     runs: list[list[float]] = []
@@ -64,4 +65,5 @@ def profile(
     steps = tuple(
         (name, plan.graph.node(name).op.name, median(run[i] for run in runs)) for i, (name, _) in enumerate(marks)
     )
+    plan.measured.update((name, seconds) for name, _, seconds in steps)
     return Profile(steps, median(totals))

@@ -30,10 +30,12 @@ from .runtime.eager import evaluate
 from .runtime.executable import Executable
 from .runtime.registry import lowerings
 from .runtime.threads import get_num_threads
+from .runtime.tuning import Tuned, resolve, tune
 from .tensor import Record, Tensor, is_grad_enabled, remember
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Sizes: TypeAlias = "tuple[tuple[str, int], ...]"
+TunedKey: TypeAlias = "tuple[Sizes, int]"
 Wanted: TypeAlias = "tuple[bool, ...]"
 Quick: TypeAlias = "Callable[[Array | Tensor], Tensor]"
 
@@ -55,12 +57,15 @@ class Options:
         Check every pass on sampled inputs against the reference.
     passes
         Passes for inference instead of the usual ones.
+    tune
+        Measure the ways to run each node of an inference program, and take the quickest.
     """
 
     threads: int | None = None
     exact: bool = False
     verify: bool = False
     passes: tuple[Pass, ...] | None = None
+    tune: bool = False
 
 
 def has_kernel(node: Node) -> bool:
@@ -88,6 +93,8 @@ class Specialization:
         Called after every pass.
     optimised
         The result of the passes, where it is known already (from a file).
+    tuned
+        What tuning has found already: for sizes and a number of threads what runs the nodes.
     """
 
     def __init__(
@@ -101,6 +108,7 @@ class Specialization:
         options: Options,
         observer: Observer | None = None,
         optimised: Graph | None = None,
+        tuned: Mapping[TunedKey, Mapping[str, Tuned]] | None = None,
     ) -> None:
         self.traced = traced
         self.inputs, self.outputs = inputs, outputs
@@ -108,6 +116,7 @@ class Specialization:
         self.training = training
         self.options = options
         self.observer = observer
+        self.tuned = dict(tuned or {})
         self._given = optimised
         self._lock = RLock()
         self._executables: OrderedDict[Any, Executable] = OrderedDict()
@@ -208,12 +217,24 @@ class Specialization:
                     "backward": lambda: self.split(wanted).backward,
                     "recompute": lambda: self.recomputing(wanted),
                 }[kind]()
-                threads = self.options.threads or get_num_threads()
-                self._executables[key] = Executable(graph.bind(dict(sizes)), threads=threads, exact=self.options.exact)
+                self._executables[key] = self._compile(graph.bind(dict(sizes)), sizes if kind == "inference" else None)
             self._executables.move_to_end(key)
             while len(self._executables) > 4 * PLANS:
                 self._executables.popitem(last=False)
             return self._executables[key]
+
+    def _compile(self, graph: Graph, sizes: Sizes | None) -> Executable:
+        """The program of a concrete graph; of the inference graph (whose ``sizes`` are given) as tuning found it."""
+        threads, exact = self.options.threads or get_num_threads(), self.options.exact
+        if sizes is None:
+            return Executable(graph, threads=threads, exact=exact)
+        if self.options.tune and (sizes, threads) not in self.tuned:
+            parameters = {name: self.state[name]._array for name in graph.parameters}
+            self.tuned[sizes, threads] = tune(graph, parameters, threads=threads, exact=exact)
+        found = self.tuned.get((sizes, threads), {})
+        executable = Executable(graph, threads=threads, exact=exact, chosen=resolve(graph, found, threads, exact))
+        executable.plan.measured.update((name, one.seconds) for name, one in found.items())
+        return executable
 
     def run(self, executable: Executable, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """Run with the state's present content."""

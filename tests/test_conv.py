@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from lucid.runtime import eager, plan
 from lucid.runtime.codegen import generate
 from lucid.runtime.kernels import conv_blocks, depthwise
 from lucid.runtime.reference.evaluator import run_reference
-from lucid.runtime.registry import Lowering, lowerings
+from lucid.runtime.registry import Choice, Lowering, lowerings
 from lucid.tensor import Tensor
 
 from .op_checks import (
@@ -76,12 +77,14 @@ def sweep(seed: int, *, kind: str = "") -> tuple[ConvAttrs, Array, Array, Array 
 
 
 def force(monkeypatch: pytest.MonkeyPatch, op: OpDef, lowering: Lowering) -> None:
-    """Let plans and eager calls use this lowering for ``op``."""
-    before = plan.choose
+    """Let plans and eager calls use this lowering for ``op``, and one after another of its ways to cut the work."""
+    before, turn = plan.choose, count()
 
-    def choose(node: Any, inputs: Any, *, threads: int = 1, exact: bool = False) -> Lowering:
-        forced = node.op is op and lowering.accepts(node, inputs)
-        return lowering if forced else before(node, inputs, threads=threads, exact=exact)
+    def choose(node: Any, inputs: Any, *, threads: int = 1, exact: bool = False) -> Choice:
+        if node.op is not op or not lowering.accepts(node, inputs):
+            return before(node, inputs, threads=threads, exact=exact)
+        ways = lowering.ways(node, inputs, threads)
+        return Choice(lowering, ways[next(turn) % len(ways)])
 
     eager.op_call.cache_clear()
     monkeypatch.setattr(plan, "choose", choose)

@@ -82,7 +82,7 @@ def test_it_is_chosen_for_mobilenet(channels: int, size: int, stride: int) -> No
     (y,) = CONV_POOL.infer_types(attrs, types)
     for threads in (1, 2):
         node = Node(CONV_POOL, attrs, (y.with_order(CHANNELS_LAST),))
-        assert choose(node, inputs, threads=threads).name == "depthwise_rows"
+        assert choose(node, inputs, threads=threads).lowering.name == "depthwise_rows"
 
 
 def test_it_leaves_what_it_cannot_do() -> None:

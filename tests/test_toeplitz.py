@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from lucid.graph.ops.pool import MaxPoolAttrs
 from lucid.runtime import eager
 from lucid.runtime.kernels import toeplitz
 from lucid.runtime.machine import Machine
-from lucid.runtime.registry import Lowering, lowerings
+from lucid.runtime.registry import Lowering, Way, choose, lowerings
 
 from .op_checks import types_of
 from .test_conv import check, force
@@ -62,13 +63,12 @@ def test_sweep(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     attrs, arrays, _ = drawn(seed)
     rng = np.random.default_rng(seed)
 
-    def best(node: Node, inputs: Any, threads: int) -> Any:
+    def ways(node: Node, inputs: Any, threads: int) -> list[Way]:
         tilings = list(toeplitz.tilings(node, inputs))
         most = int(rng.choice([1, 3, 7, 20, 100, 1000]))
-        return 0.0, tilings[int(rng.integers(len(tilings)))], most, threads
+        return [Way(0.0, toeplitz.Block(tilings[int(rng.integers(len(tilings)))], most, threads))]
 
-    monkeypatch.setattr(toeplitz, "best", best)
-    force(monkeypatch, CONV_POOL, TOEPLITZ)
+    force(monkeypatch, CONV_POOL, replace(TOEPLITZ, ways=ways))
     check(CONV_POOL, attrs, arrays, parameters=tuple(range(1, len(arrays))) if seed % 3 else (), threads=1 + seed % 2)
 
 
@@ -101,8 +101,7 @@ def test_it_is_for_few_channels() -> None:
 
     def cheapest(*sizes: int) -> str:
         node, types = _node(*sizes)
-        return min((low for low in lowerings(CONV_POOL) if low.accepts(node, types)),
-                   key=lambda low: low.cost(node, types, 2)).name  # fmt: skip
+        return choose(node, types, threads=2).lowering.name
 
     assert cheapest(1, 1, 32, 6, 5) == cheapest(64, 6, 14, 16, 5) == "toeplitz"
     assert cheapest(8, 128, 30, 128, 3) != "toeplitz"
@@ -114,4 +113,4 @@ def test_small_work_stays_on_one_thread() -> None:
     tiling = next(iter(toeplitz.tilings(node, types)))
     assert toeplitz.seconds(tiling, 64, 4, 1, machine) < toeplitz.seconds(tiling, 64, 4, 4, machine)
     node, types = _node(512, 1, 32, 6, 5)
-    assert toeplitz.best(node, types, 4)[3] == 4
+    assert min(toeplitz.ways(node, types, 4)).block.workers == 4

@@ -155,6 +155,10 @@ class Emitter:
         Its operands. An output that nobody reads is None.
     threads
         How many threads a kernel may share its work over.
+    way
+        How its lowering is to cut the work (:class:`lucid.runtime.registry.Way`); None where there is one way.
+    workers
+        Over how many the work is shared.
     code
         What was written.
     buffers
@@ -171,6 +175,7 @@ class Emitter:
         ins: Sequence[Operand],
         outs: Sequence[Operand | None],
         threads: int = 1,
+        way: Any = None,
     ) -> None:
         self.node = node
         self.name = name
@@ -179,6 +184,8 @@ class Emitter:
         self.ins = tuple(ins)
         self.outs: Any = tuple(outs)
         self.threads = threads
+        self.way = way
+        self.workers = 1
         self.code = Code()
         self.buffers: list[Operand] = []
         self.overwritable: list[tuple[int, int]] = []
@@ -228,6 +235,7 @@ class Emitter:
             self.code.bind.append(lines)
             self.line(f"share({len(self.names.regions)})")
             self.names.regions.append((function, workers))
+        self.workers = max(self.workers, workers)
 
     # ------------------------------------------------------------ arrays
 

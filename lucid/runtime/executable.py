@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from functools import cached_property, partial
 from threading import Lock
@@ -18,6 +20,7 @@ from .codegen import Source, generate
 from .crew import Region
 from .memory import ALIGNMENT
 from .plan import Plan, make_plan
+from .registry import Choice
 from .team import Epoch, Run, Team
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
@@ -47,6 +50,8 @@ class Executable:
         How many threads kernels may share their work over.
     exact
         Only lowerings that round as a plain sum of products does.
+    chosen
+        What runs some of the nodes, instead of what is predicted to be quickest.
     marks
         Where given, every run appends the name of each step and the time (s) at which it ended.
     """
@@ -57,10 +62,11 @@ class Executable:
         *,
         threads: int = 1,
         exact: bool = False,
+        chosen: Mapping[str, Choice] | None = None,
         marks: list[tuple[str, float]] | None = None,
     ) -> None:
         self._marks = marks
-        self.plan: Plan = make_plan(graph, threads=threads, exact=exact)
+        self.plan: Plan = make_plan(graph, threads=threads, exact=exact, chosen=chosen)
         self.seen = -1
         """The content clock when the parameters were last compared; for the caller's use."""
         self._lock = Lock()
@@ -71,6 +77,7 @@ class Executable:
         self._bind: Callable[[Array, Team], tuple[Run, Sequence[Region]]] | None = None
         self._epoch = Epoch()
         self._free: deque[Run] = deque()
+        _executables.add(self)
 
     @cached_property
     def source(self) -> Source:
@@ -150,3 +157,16 @@ class Executable:
         types = ", ".join(str(self.plan.graph.type(v)) for v in self.plan.graph.inputs_of(name))
         where = f" ({node.origin})" if str(node.origin) else ""
         return ExecutionError(f"{name}: {node.op.name}({types}){where} failed on ({given}): {error}")
+
+
+_executables: weakref.WeakSet[Executable] = weakref.WeakSet()
+
+
+def _forget_arenas() -> None:
+    """A forked child would write into the arenas, which processes share, while its parent does."""
+    for executable in _executables:
+        executable._free = deque()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_arenas)

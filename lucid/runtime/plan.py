@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ..collector import collector_paused
@@ -12,21 +12,27 @@ from ..graph.ops.source import CONSTANT, INPUT, PARAMETER
 from .emitter import Code, Emitter, Names, Operand, Phase
 from .liveness import intervals
 from .memory import Layout, assign_offsets
-from .registry import choose
+from .registry import Choice, choose
 
 
 @dataclass(eq=False)
 class Step:
-    """One node of the schedule and what its kernel wrote."""
+    """One node of the schedule and what its kernel wrote, for so many workers."""
 
     name: str
     node: Node
-    lowering: str
+    choice: Choice
     ins: tuple[Operand, ...]
     outs: tuple[Operand | None, ...]
     buffers: tuple[Operand, ...]
     overwritable: tuple[tuple[int, int], ...]
+    workers: int
     code: Code
+
+    @property
+    def lowering(self) -> str:
+        """Name of the lowering."""
+        return self.choice.lowering.name
 
     @property
     def memory(self) -> list[Operand]:
@@ -52,10 +58,13 @@ class Plan:
         Place of each arena operand, in bytes.
     layout
         Size of the arena, and the largest live set it cannot be smaller than.
+    measured
+        Seconds of each step, where it was profiled or tuned.
     """
 
     graph: Graph
     threads: int
+    exact: bool = False
     steps: list[Step] = field(default_factory=list)
     inputs: list[Operand] = field(default_factory=list)
     outputs: list[Operand] = field(default_factory=list)
@@ -63,6 +72,7 @@ class Plan:
     offsets: dict[Operand, int] = field(default_factory=dict)
     layout: Layout = Layout((), 0, 0)
     names: Names = field(default_factory=Names)
+    measured: dict[str, float] = field(default_factory=dict)
 
     @property
     def arena_bytes(self) -> int:
@@ -76,15 +86,19 @@ class Plan:
             yield from (operand for operand in step.memory if operand.phase is Phase.STATE)
 
     def __str__(self) -> str:
-        rows = [("node", "op", "lowering", "output", "when")]
+        rows: list[tuple[str, ...]] = [
+            ("node", "op", "lowering", "workers", "predicted us", "measured us", "output", "when")
+        ]
         for step in self.steps:
             fixed = all(y is None or y.phase is Phase.STATE for y in step.outs)
             kinds = ", ".join(str(y.type) for y in step.outs if y is not None)
             view = bool(step.outs) and step.outs[0] is not None and step.outs[0].base is not None
-            rows.append(
-                (step.name, step.node.op.name, "view" if view else step.lowering, kinds, "once" if fixed else "run")
-            )
-        widths = [max(len(row[i]) for row in rows) for i in range(5)]
+            times = (step.choice.way.seconds, self.measured.get(step.name))
+            rows.append((
+                step.name, step.node.op.name, "view" if view else str(step.choice), str(step.workers),
+                *(f"{seconds * 1e6:.1f}" if seconds else "" for seconds in times), kinds, "once" if fixed else "run",
+            ))  # fmt: skip
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
         persistent = sum(operand.type.nbytes for operand in self.persistent)
         lines += [
@@ -98,7 +112,9 @@ class Plan:
 
 
 @collector_paused()
-def make_plan(graph: Graph, *, threads: int = 1, exact: bool = False) -> Plan:
+def make_plan(
+    graph: Graph, *, threads: int = 1, exact: bool = False, chosen: Mapping[str, Choice] | None = None
+) -> Plan:
     """Plan a concrete graph.
 
     Parameters
@@ -109,19 +125,21 @@ def make_plan(graph: Graph, *, threads: int = 1, exact: bool = False) -> Plan:
         How many threads the kernels may share their work over.
     exact
         Take only lowerings that round as a plain sum of products does.
+    chosen
+        What runs some of the nodes; for the others the quickest by prediction is taken.
     """
     if graph.symbols:
         raise GraphError(f"a plan needs concrete sizes; {', '.join(graph.symbols)} is symbolic: bind it first")
-    planner = _Planner(graph, threads, exact)
+    planner = _Planner(graph, threads, exact, chosen or {})
     for name, node in graph.nodes():
         planner.add(name, node)
     return planner.finish()
 
 
 class _Planner:
-    def __init__(self, graph: Graph, threads: int, exact: bool) -> None:
-        self.plan = Plan(graph, threads)
-        self.exact = exact
+    def __init__(self, graph: Graph, threads: int, exact: bool, chosen: Mapping[str, Choice]) -> None:
+        self.plan = Plan(graph, threads, exact)
+        self.chosen = chosen
         self.table: dict[Value, Operand] = {}
         self.results = set(graph.results)
         self.read = self.results | {Value(u, output) for u, _, output in graph.dag.edges(data="output")}
@@ -143,7 +161,9 @@ class _Planner:
 
     def _lower(self, name: str, node: Node) -> None:
         ins = tuple(self.table[value] for value in self.plan.graph.inputs_of(name))
-        chosen = choose(node, tuple(x.type for x in ins), threads=self.plan.threads, exact=self.exact)
+        chosen = self.chosen.get(name)
+        if chosen is None:
+            chosen = choose(node, tuple(x.type for x in ins), threads=self.plan.threads, exact=self.plan.exact)
         fixed = node.op.pure and all(x.phase is Phase.STATE for x in ins)
         outs: list[Operand | None] = []
         for i, type_ in enumerate(node.outputs):
@@ -152,19 +172,18 @@ class _Planner:
             if value not in self.read and i > 0:
                 outs.append(None)
                 continue
-            direct = value in self.results and type_.order is None and not chosen.staged
+            direct = value in self.results and type_.order is None and not chosen.lowering.staged
             phase = Phase.STATE if fixed else Phase.CALL if direct else Phase.ARENA
             names = node.op.outputs or ()
             label = name if i == 0 else f"{name}_{names[i] if i < len(names) else i}"
             self.table[value] = operand = Operand(self.plan.names.fresh(label), type_, phase)
             outs.append(operand)
-        k = Emitter(node, name, self.plan.names, ins, outs, self.plan.threads)
-        if chosen.staged:
+        k = Emitter(node, name, self.plan.names, ins, outs, self.plan.threads, chosen.way.block)
+        if chosen.lowering.staged:
             k.stage()
-        chosen.emit(k)
-        self.plan.steps.append(
-            Step(name, node, chosen.name, ins, tuple(outs), tuple(k.buffers), tuple(k.overwritable), k.code)
-        )
+        chosen.lowering.emit(k)
+        buffers, overwritable = tuple(k.buffers), tuple(k.overwritable)
+        self.plan.steps.append(Step(name, node, chosen, ins, tuple(outs), buffers, overwritable, k.workers, k.code))
 
     def finish(self) -> Plan:
         plan = self.plan

@@ -1,10 +1,10 @@
-"""Kernels, keyed by op. An op may have several lowerings; the cheapest that accepts a node is taken."""
+"""Kernels, keyed by op. An op may have several lowerings, and a lowering several ways to cut the work."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from ..errors import GraphError
 from ..graph.ir import Node
@@ -13,8 +13,21 @@ from ..graph.types import TensorType
 from ..lazy import LazyModule
 from .emitter import Kernel
 
-Accepts: TypeAlias = Callable[[Node, "tuple[TensorType, ...]"], bool]
-Cost: TypeAlias = Callable[[Node, "tuple[TensorType, ...]", int], float]
+
+class Way(NamedTuple):
+    """A way to cut the work of a node, and how long it is predicted to take (s).
+
+    ``block`` is what the kernel finds as ``way`` of its :class:`~lucid.runtime.emitter.Emitter`; it formats as a few
+    words.
+    """
+
+    seconds: float
+    block: Any = None
+
+
+Accepts: TypeAlias = "Callable[[Node, tuple[TensorType, ...]], bool]"
+Cost: TypeAlias = "Callable[[Node, tuple[TensorType, ...], int], float]"
+Ways: TypeAlias = "Callable[[Node, tuple[TensorType, ...], int], Sequence[Way]]"
 
 
 @dataclass(frozen=True)
@@ -29,20 +42,31 @@ class Lowering:
         The kernel.
     accepts
         Whether it can run a node on inputs of the given concrete types.
-    cost
-        Predicted seconds for it, on a number of threads.
+    ways
+        How it can cut a node's work for a number of threads, each with its predicted time.
     exact
         Rounds no differently from a plain sum of products.
     staged
-        Wants arrays that keep their address: in a program, the caller's are copied to (and results from) the arena.
+        Wants arrays that keep their address: in a program its results lie in the arena, and are copied to the caller.
     """
 
     name: str
     emit: Kernel
     accepts: Accepts
-    cost: Cost
+    ways: Ways
     exact: bool = True
     staged: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A lowering and a way for one node; formats as ``winograd4 (28 tiles)``."""
+
+    lowering: Lowering
+    way: Way
+
+    def __str__(self) -> str:
+        return self.lowering.name if self.way.block is None else f"{self.lowering.name} ({self.way.block})"
 
 
 _kernels = LazyModule("lucid.runtime.kernels")
@@ -54,14 +78,18 @@ def kernel(
     lowering: str = "numpy",
     accepts: Accepts = lambda node, inputs: True,
     cost: Cost = lambda node, inputs, threads: 0.0,
+    ways: Ways | None = None,
     exact: bool = True,
     staged: bool = False,
 ) -> Callable[[Kernel], Kernel]:
-    """Register the decorated function as a lowering of the ops."""
+    """Register the decorated function as a lowering of the ops; ``cost`` is for one with a single way."""
+
+    def only(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Sequence[Way]:
+        return (Way(cost(node, inputs, threads)),)
 
     def decorate(function: Kernel) -> Kernel:
         for op in ops:
-            _KERNELS.setdefault(op, []).append(Lowering(lowering, function, accepts, cost, exact, staged))
+            _KERNELS.setdefault(op, []).append(Lowering(lowering, function, accepts, ways or only, exact, staged))
         return function
 
     return decorate
@@ -73,10 +101,18 @@ def lowerings(op: OpDef) -> tuple[Lowering, ...]:
     return tuple(_KERNELS.get(op, ()))
 
 
-def choose(node: Node, inputs: tuple[TensorType, ...], *, threads: int = 1, exact: bool = False) -> Lowering:
-    """The cheapest lowering that accepts the node."""
+def choices(
+    node: Node, inputs: tuple[TensorType, ...], *, threads: int = 1, exact: bool = False
+) -> list[Choice]:  # fmt: skip
+    """All that can run the node, the quickest by prediction first."""
     fit = [low for low in lowerings(node.op) if (low.exact or not exact) and low.accepts(node, inputs)]
     if not fit:
         listed = ", ".join(map(str, inputs))
         raise GraphError(f"{node.op.name}: no kernel accepts {node.attrs} on ({listed})")
-    return min(fit, key=lambda low: low.cost(node, inputs, threads)) if len(fit) > 1 else fit[0]
+    found = [Choice(low, way) for low in fit for way in low.ways(node, inputs, threads)]
+    return sorted(found, key=lambda choice: choice.way.seconds)
+
+
+def choose(node: Node, inputs: tuple[TensorType, ...], *, threads: int = 1, exact: bool = False) -> Choice:
+    """What is predicted to run the node in the least time."""
+    return choices(node, inputs, threads=threads, exact=exact)[0]

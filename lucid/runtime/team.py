@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, TypeAlias
@@ -12,7 +13,7 @@ import numpy as np
 
 from . import crew as crews
 from .crew import Crew, Region, shared_memory
-from .threads import ThreadPool, hold_blas, parallel, pool
+from .threads import ThreadPool, hold_blas, may_fork, parallel, pool
 
 Run: TypeAlias = "Callable[..., tuple[Any, ...]]"
 
@@ -32,7 +33,7 @@ class Epoch:
 
 
 class Team:
-    """Shares the regions of one bound program; a context manager around each run.
+    """Shares the regions of one bound program.
 
     Parameters
     ----------
@@ -49,9 +50,9 @@ class Team:
         self.regions: Sequence[Region] = ()
         self._epoch = epoch
         self._seen = -1
-        self._spent = self._began = 0.0
+        self._spent = self._last = 0.0
         self._crew: Crew | None = None
-        self._claimed: ThreadPool | None = None
+        self._awake: Crew | None = None
         self._possible = processes and crews.POSSIBLE and workers > 1
 
     def bind(self, bind: Callable[[Any, Team], tuple[Run, Sequence[Region]]], arena: Any) -> Run:
@@ -63,65 +64,85 @@ class Team:
         """Memory that all workers reach."""
         return shared_memory(nbytes) if self._possible else np.empty(nbytes, np.uint8)
 
-    def __enter__(self) -> None:
-        self._blas = hold_blas()
-        self._blas.__enter__()
-        if self._seen != self._epoch.number:
-            self.dismiss()
-            self._seen, self._spent = self._epoch.number, 0.0
-        if not self._possible or (self._crew is None and self._spent < WORTH) or not self._take():
-            self._began = perf_counter()
-
-    def __exit__(self, *exception: object) -> None:
-        if self._claimed is None:
-            self._spent += perf_counter() - self._began
-        else:
-            assert self._crew is not None
-            self._crew.end()
-            self._claimed.unclaim()
-            self._claimed = None
-        self._blas.__exit__(None, None, None)
-
-    def _take(self) -> bool:
-        """The other cores and processes to run on them, for this run."""
-        common = pool()
-        if not common.processes or not common.claim():
-            return False
-        try:
-            if self._crew is None or not self._crew.alive:
-                self._crew = Crew(self.regions, self.workers - 1)
-                _seat(self)
-        except OSError:  # no more processes for this user, or no memory
-            self._possible, self._crew = False, None
-            common.unclaim()
-            return False
-        self._claimed = common
-        self._crew.begin()
-        return True
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """What each run is within: BLAS keeps to one thread, and processes, if there are any, are awake."""
+        with hold_blas():
+            cores = self._take()
+            began = perf_counter()
+            try:
+                yield
+            finally:
+                self._last = perf_counter()
+                if cores is None:
+                    self._spent += self._last - began
+                else:
+                    self._release(cores)
 
     def share(self, region: int) -> None:
         """Run one region on all workers."""
-        if self._claimed is not None:
-            assert self._crew is not None
-            self._crew.share(region)
-        else:
+        if self._awake is None:
             parallel(*self.regions[region])
+        else:
+            self._awake.share(region)
 
     def dismiss(self) -> None:
-        """End its processes; it gets new ones when that is worth it."""
-        if self._crew is not None:
-            self._crew.close()
-            self._crew = None
+        """End its processes; it gets new ones when that is worth it (again)."""
+        crew, self._crew, self._spent = self._crew, None, 0.0
+        if crew is not None:
+            crew.close()
+
+    def _take(self) -> ThreadPool | None:
+        """The other cores for this run, where processes have been woken on them; None where it is up to the pool."""
+        cores = pool()
+        if not self._due(cores) or not cores.claim():
+            return None
+        try:
+            self._awake = self._muster()
+        finally:
+            if self._awake is None:
+                self.dismiss()
+                cores.unclaim()
+        return cores if self._awake is not None else None
+
+    def _due(self, cores: ThreadPool) -> bool:
+        """Whether this run is to have processes."""
+        allowed = self._possible and cores.processes and self.workers <= cores.threads
+        if not allowed or self._seen != self._epoch.number:
+            self.dismiss()
+            self._seen = self._epoch.number
+        return allowed and (self._crew is not None or self._spent >= WORTH)
+
+    def _muster(self) -> Crew | None:
+        if self._crew is not None and self._crew.begin():
+            return self._crew
+        if not may_fork():
+            return None
+        try:
+            self._crew = Crew(self.regions, self.workers - 1)
+        except OSError:  # no more processes for this user, or no memory
+            self._possible = False
+            return None
+        _seat(self)
+        return self._crew if self._crew.begin() else None
+
+    def _release(self, cores: ThreadPool) -> None:
+        try:
+            assert self._awake is not None
+            self._awake.end()
+        finally:
+            self._awake = None
+            cores.unclaim()
 
 
 _seated: list[weakref.ref[Team]] = []
-"""Teams with processes, by when they got them. Changed only by who has claimed the cores."""
+"""Teams that were given processes. Changed only by who has claimed the cores."""
 
 
 def _seat(team: Team) -> None:
-    _seated[:] = [seat for seat in _seated if seat() not in (None, team)]
-    while len(_seated) >= MOST:
-        longest = _seated.pop(0)()
-        if longest is not None:
-            longest.dismiss()
-    _seated.append(weakref.ref(team))
+    found = [seat() for seat in _seated]
+    others = [other for other in found if other not in (None, team) and other._crew is not None]
+    others.sort(key=lambda other: other._last)
+    while len(others) >= MOST:
+        others.pop(0).dismiss()
+    _seated[:] = map(weakref.ref, (*others, team))

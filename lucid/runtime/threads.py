@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from threading import Lock, local
+from threading import Lock, Thread, current_thread, local
+from threading import enumerate as enumerate_threads
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -82,11 +84,13 @@ class _Blas:
 
 _blas = _Blas()  # one for all pools: programs that began with an earlier pool may still hold it
 _thread = local()  # has ``worker`` in the threads of any pool
+_workers: WeakSet[Thread] = WeakSet()
 
 
 def _mark_worker() -> None:
     # no method of the pool: its workers would keep it alive, and so themselves
     _thread.worker = True
+    _workers.add(current_thread())
     np.seterr(all="ignore")  # as in the caller, whose program runs with NumPy's warnings off
 
 
@@ -156,6 +160,15 @@ class ThreadPool:
 
 
 _pool = ThreadPool(available_cores())
+
+
+def may_fork() -> bool:
+    """Whether no thread but this one can be within BLAS: OpenBLAS ends its own threads at a fork.
+
+    A product that other threads share would wait for them forever.
+    """
+    this = current_thread()
+    return all(thread is this or thread in _workers for thread in enumerate_threads())
 
 
 def pool() -> ThreadPool:

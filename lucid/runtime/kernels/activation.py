@@ -60,7 +60,7 @@ def write_activation(
     x = Operand(source, type_, Phase.CALL, contiguous=False)
     y = Operand(target, type_, Phase.CALL, contiguous=False)
     inner = Emitter(node, k.name, k.names, [x], [y], 1)
-    choose(node, (type_,)).emit(inner)
+    choose(node, (type_,)).lowering.emit(inner)
     lines = (*inner.code.bind, *inner.code.run)
     return Activation(lines, (0, 0) in inner.overwritable, tuple(inner.buffers), op.monotone)
 

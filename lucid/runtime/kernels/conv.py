@@ -10,7 +10,7 @@ from ...graph.ops.conv import CONV, ConvAttrs
 from ...graph.types import TensorType
 from ..emitter import Emitter, Operand
 from ..machine import this_machine
-from ..registry import kernel
+from ..registry import Way, kernel
 from .conv_blocks import (
     Conv,
     bind_bias,
@@ -60,13 +60,13 @@ def passes(node: Node, inputs: tuple[TensorType, ...]) -> int:
     return len(inputs) - 2 + (0 if node.op is CONV else (attrs.activation is not None) + (attrs.pool is not None))
 
 
-def im2col_cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
-    """Seconds: the windows gathered and multiplied, by blocks that the threads share; each streams the weights."""
+def im2col_ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
+    """The windows gathered and multiplied, by blocks that the threads share; each streams the weights."""
     machine, itemsize, w = this_machine(), inputs[0].dtype.itemsize, inputs[1].concrete
     conv = conv_of(attrs_of(node), inputs[0].concrete, w, convolved(node, inputs))
     blocks = len(split(conv, conv.rows.count, conv.cols.count, itemsize))
     if not blocks:
-        return 0.0
+        return [Way(0.0)]
     weights = conv.group_out * conv.taps * itemsize
     pixels = conv.pixels * conv.groups // blocks
     gathered = conv.pixels * conv.taps * conv.groups * itemsize / blocks
@@ -75,10 +75,11 @@ def im2col_cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> flo
     one = product_seconds(machine, pixels, conv.taps, conv.group_out, itemsize, weights <= machine.l2 // 2)
     one += max(gathered / BYTES, runs * RUN) + (4 + 2 * passes(node, inputs)) * machine.call
     one += 2 * passes(node, inputs) * conv.pixels * conv.outputs * itemsize / blocks / machine.near
-    return -(-blocks // threads) * one + (machine.fork if min(blocks, threads) > 1 else 0.0)
+    total = -(-blocks // threads) * one + (machine.fork if min(blocks, threads) > 1 else 0.0)
+    return [Way(total, f"{pixels} pixels")]
 
 
-@kernel(CONV, lowering="im2col", cost=im2col_cost, staged=True)
+@kernel(CONV, lowering="im2col", ways=im2col_ways, staged=True)
 def im2col(k: Emitter) -> None:
     """Windows of a block of output rows into a matrix, one product, straight into the output."""
     recheck(k)

@@ -12,7 +12,7 @@ from ...graph.ops.pool import pad_constant
 from ..emitter import Emitter, Operand
 from ..registry import kernel
 from .activation import has_activation, write_activation, zero_row
-from .conv import convolved, im2col_cost
+from .conv import convolved, im2col_ways
 from .conv_blocks import (
     Conv,
     Part,
@@ -30,7 +30,7 @@ from .pool import lowest, padding_steps, pooling_axes, window_steps
 from .windows import Axis, Block, bind, channels_last, deal, image_scratch, laid_out, over_blocks, recheck
 
 
-@kernel(CONV_POOL, lowering="im2col", accepts=has_activation, cost=im2col_cost, staged=True)
+@kernel(CONV_POOL, lowering="im2col", accepts=has_activation, ways=im2col_ways, staged=True)
 def conv_pool(k: Emitter) -> None:
     """Gather, multiply, pool, add the bias, activate.
 

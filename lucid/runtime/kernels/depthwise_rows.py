@@ -20,7 +20,7 @@ from ...graph.ops.conv_pool import CONV_POOL, bias_and_residual
 from ...graph.types import CHANNELS_LAST, TensorType
 from ..emitter import Emitter, Operand
 from ..machine import Machine, this_machine
-from ..registry import kernel
+from ..registry import Way, kernel
 from .activation import acts_anywhere, write_activation, zero_row
 from .conv import attrs_of
 from .conv_blocks import Conv, conv_of
@@ -134,15 +134,19 @@ def seconds(runs: Runs, itemsize: int, threads: int, machine: Machine, turned: b
     return total + (machine.fork if len(work) > 1 else 0.0)
 
 
-def plan_of(
-    node: Node, inputs: Sequence[TensorType], in_place: bool, threads: int
-) -> tuple[Runs, list[list[Block]], float]:
-    """The runs, the work of each worker, and the predicted time; on one thread where more do not pay."""
+@dataclass(frozen=True)
+class Workers:
+    """How the work is cut: in equal blocks for so many."""
+
+    number: int
+
+    def __str__(self) -> str:
+        return f"for {self.number}"
+
+
+def _runs(node: Node, inputs: Sequence[TensorType], in_place: bool) -> Runs:
     x, w, y = inputs[0], inputs[1], node.outputs[0]
-    runs = runs_of(conv_of(attrs_of(node), x.concrete, w.concrete, y.concrete), in_place)
-    machine, itemsize = this_machine(), x.dtype.itemsize
-    best = min((seconds(runs, itemsize, number, machine, y.order != CHANNELS_LAST), number) for number in {1, threads})
-    return runs, work_of(runs, itemsize, best[1], machine), best[0]
+    return runs_of(conv_of(attrs_of(node), x.concrete, w.concrete, y.concrete), in_place)
 
 
 def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
@@ -153,8 +157,11 @@ def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     return node.op is CONV or (attrs.pool is None and acts_anywhere(node))
 
 
-def cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
-    return plan_of(node, inputs, inputs[0].order == CHANNELS_LAST, threads)[2]
+def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
+    """On all threads, or on one where more do not pay."""
+    runs = _runs(node, inputs, inputs[0].order == CHANNELS_LAST)
+    machine, itemsize, turned = this_machine(), inputs[0].dtype.itemsize, node.outputs[0].order != CHANNELS_LAST
+    return [Way(seconds(runs, itemsize, n, machine, turned), Workers(n)) for n in sorted({1, threads})]
 
 
 def _pack(k: Emitter, runs: Runs) -> Operand:
@@ -312,13 +319,14 @@ def bind_turned(work: Any, made: Any, y: Any) -> list[list[Any]]:
     ]  # fmt: skip
 
 
-@kernel(CONV, CONV_POOL, lowering="depthwise_rows", accepts=accepts, cost=cost, staged=True)
+@kernel(CONV, CONV_POOL, lowering="depthwise_rows", accepts=accepts, ways=ways, staged=True)
 def depthwise_rows(k: Emitter) -> None:
     """Pad a block, sum its taps, add the bias, activate, while it is in the cache."""
     recheck(k)
     x, (y,) = k.ins[0], k.outs
     bias, residual = bias_and_residual(k.attrs, k.ins)
-    runs, work, _ = plan_of(k.node, [t.type for t in k.ins], channels_last(x) and x.contiguous, k.threads)
+    runs = _runs(k.node, [t.type for t in k.ins], channels_last(x) and x.contiguous)
+    work = work_of(runs, x.dtype.itemsize, k.way.number, this_machine())
     if not work:
         return
     plan, numbers = k.use([list(map(tuple, mine)) for mine in work], f"{k.name}_blocks"), k.use(runs, f"{k.name}_runs")

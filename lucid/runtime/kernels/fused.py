@@ -93,7 +93,7 @@ class _Program:
         k = self.k
         node = Node(find_op(op), attrs, (out.type,))  # type: ignore[arg-type]
         inner = Emitter(node, k.name, k.names, ins, [out])
-        choose(node, tuple(x.type for x in ins)).emit(inner)
+        choose(node, tuple(x.type for x in ins)).lowering.emit(inner)
         k.buffers += inner.buffers
         k.code.state += inner.code.state
         k.code.bind += inner.code.bind

@@ -9,11 +9,11 @@ from ...graph.ops.fused_linear import FUSED_LINEAR
 from ...graph.types import TensorType, is_float
 from ..emitter import Emitter
 from ..machine import this_machine
-from ..registry import kernel
+from ..registry import Way, kernel
 from .activation import acts_anywhere, has_activation, write_activation
 from .linalg import emit_linear
 from .panels import PACKING
-from .pointwise import Pointwise, best, emit_pixels
+from .pointwise import Pointwise, emit_pixels, ways_of
 
 
 def _numbers(node: Node, inputs: tuple[TensorType, ...]) -> Pointwise:
@@ -27,11 +27,11 @@ def _accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     return plain and is_float(inputs[0].dtype) and acts_anywhere(node)
 
 
-def _cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
-    return best(_numbers(node, inputs), inputs[0].dtype.itemsize, threads)[0]
+def _ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
+    return ways_of(_numbers(node, inputs), inputs[0].dtype.itemsize, threads)
 
 
-@kernel(FUSED_LINEAR, lowering="blocks", accepts=_accepts, cost=_cost, staged=True)
+@kernel(FUSED_LINEAR, lowering="blocks", accepts=_accepts, ways=_ways, staged=True)
 def linear_blocks(k: Emitter) -> None:
     """Multiply, add the bias, activate; the weights are kept as panels."""
     p = _numbers(k.node, tuple(x.type for x in k.ins))

@@ -17,7 +17,7 @@ from ...graph.ops.conv_pool import CONV_POOL, bias_and_residual
 from ...graph.types import CHANNELS_LAST, TensorType
 from ..emitter import Emitter, Operand
 from ..machine import Machine, this_machine
-from ..registry import kernel
+from ..registry import Way, kernel
 from .activation import acts_anywhere, write_activation, zero_row
 from .conv import BYTES, attrs_of, convolved, passes
 from .panels import Blocking, blocking, multiply_lines, panels_of, product_seconds, small_products
@@ -81,7 +81,7 @@ def _work(p: Pointwise, itemsize: int, threads: int, machine: Machine) -> list[l
     return ways
 
 
-def _seconds(p: Pointwise, work: list[list[Piece]], itemsize: int, machine: Machine) -> float:
+def _seconds(p: Pointwise, work: Sequence[Sequence[Piece]], itemsize: int, machine: Machine) -> float:
     """Predicted time of the slowest worker."""
 
     def one(piece: Piece) -> float:
@@ -99,10 +99,24 @@ def _seconds(p: Pointwise, work: list[list[Piece]], itemsize: int, machine: Mach
     return slowest + thin + (machine.fork if len(work) > 1 else 0.0)
 
 
-def best(p: Pointwise, itemsize: int, threads: int) -> tuple[float, list[list[Piece]]]:
+@dataclass(frozen=True)
+class Pieces:
+    """How the work is cut: the pieces of each worker."""
+
+    work: tuple[tuple[Piece, ...], ...]
+
+    def __str__(self) -> str:
+        if not self.work:
+            return "nothing"
+        first = self.work[0][0]
+        return f"{first.p1 - first.p0} pixels x {first.k1 - first.k0} outputs"
+
+
+def ways_of(p: Pointwise, itemsize: int, threads: int) -> list[Way]:
+    """Ways to share the pixels, or the outputs."""
     machine = this_machine()
-    ways = [(_seconds(p, work, itemsize, machine), work) for work in _work(p, itemsize, threads, machine)]
-    return min(ways, key=lambda way: way[0])
+    cuts = dict.fromkeys(Pieces(tuple(map(tuple, work))) for work in _work(p, itemsize, threads, machine))
+    return [Way(_seconds(p, cut.work, itemsize, machine), cut) for cut in cuts]
 
 
 def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
@@ -114,8 +128,8 @@ def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     return node.op is CONV or (attrs.pool is None and acts_anywhere(node))  # type: ignore[attr-defined]
 
 
-def cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
-    return best(_numbers(node, inputs), inputs[0].dtype.itemsize, threads)[0]
+def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
+    return ways_of(_numbers(node, inputs), inputs[0].dtype.itemsize, threads)
 
 
 def bind_pieces(
@@ -168,7 +182,7 @@ class _Loop(NamedTuple):
     body: list[str]
 
 
-@kernel(CONV, CONV_POOL, lowering="pointwise_blocks", accepts=accepts, cost=cost, staged=True)
+@kernel(CONV, CONV_POOL, lowering="pointwise_blocks", accepts=accepts, ways=ways, staged=True)
 def pointwise_blocks(k: Emitter) -> None:
     """Multiply, add the bias and the residual, activate."""
     recheck(k)
@@ -192,7 +206,7 @@ def emit_pixels(
     """The loop over pieces of ``y = activation(pixels @ weights + bias + added)``, all of them matrices."""
     if not p.pixels or not p.outputs or y is None:
         return
-    _, work = best(p, y.dtype.itemsize, k.threads)
+    work = k.way.work
     shared = work[0][0].k1 < p.outputs
     tile = 1 if shared else _tile(p, work)
     cuts = _cuts(p, work, y.dtype.itemsize)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from ...graph.ops.conv_pool import CONV_POOL
 from ...graph.types import CHANNELS_LAST, TensorType, is_float
 from ..emitter import Emitter, Operand, Phase
 from ..machine import Machine, this_machine
-from ..registry import kernel
+from ..registry import Way, kernel
 from .activation import acts_anywhere, write_activation
 from .conv import attrs_of, convolved
 from .toeplitz_blocks import (
@@ -247,19 +247,31 @@ def tilings(node: Node, inputs: tuple[TensorType, ...]) -> Iterator[Tiling]:
         yield Tiling(x[0], x[1], w[0], rows, cols, last)
 
 
+class Block(NamedTuple):
+    """How the work is cut: the tiles, how many of them are a strip at most, and how many workers share the strips."""
+
+    tiling: Tiling
+    most: int
+    workers: int
+
+    def __str__(self) -> str:
+        return f"{self.tiling.rows.tile}x{self.tiling.cols.tile} tiles, {self.most} a strip"
+
+
 @cache
-def best(node: Node, inputs: tuple[TensorType, ...], threads: int) -> tuple[float, Tiling, int, int]:
-    """The least predicted time, the tiling, the tiles of a strip and the workers that give it."""
+def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
+    """For each tiling the best way to share it."""
     machine, itemsize = this_machine(), inputs[0].dtype.itemsize
-    return min(
-        (
-            (seconds(t, most, itemsize, workers, machine), t, most, workers)
-            for t in dict.fromkeys(tilings(node, inputs))
-            for most in TILES
-            for workers in {1, threads}
-        ),
-        key=lambda found: found[0],
-    )
+
+    def best(t: Tiling) -> Way:
+        blocks = (Block(t, most, workers) for most in TILES for workers in sorted({1, threads}))
+        return min((Way(seconds(*block[:2], itemsize, block.workers, machine), block) for block in blocks), key=_time)
+
+    return [best(t) for t in dict.fromkeys(tilings(node, inputs))]
+
+
+def _time(way: Way) -> float:
+    return way.seconds
 
 
 def _pool(node: Node) -> tuple[int, int]:
@@ -281,10 +293,8 @@ def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
 
 
 @kernel(
-    CONV, CONV_POOL, lowering="toeplitz", accepts=accepts, exact=False,
-    cost=lambda node, inputs, threads: best(node, inputs, threads)[0], staged=True)  # fmt: skip
+    CONV, CONV_POOL, lowering="toeplitz", accepts=accepts, exact=False, ways=ways, staged=True)  # fmt: skip
 def toeplitz(k: Emitter) -> None:
     """Gather patches, multiply by the block-Toeplitz matrix, pool, add the bias, activate."""
     recheck(k)
-    _, t, most, workers = best(k.node, tuple(x.type for x in k.ins), k.threads)
-    emit(k, t, most, workers)
+    emit(k, *k.way)

@@ -24,7 +24,7 @@ from ...graph.ops.conv_pool import CONV_POOL, bias_and_residual
 from ...graph.types import DType, TensorType, is_float
 from ..emitter import Emitter, Operand
 from ..machine import Machine, this_machine
-from ..registry import kernel
+from ..registry import Way, kernel
 from .activation import acts_anywhere, write_activation, zero_row
 from .conv import attrs_of
 from .panels import Blocking, blocking, multiply_lines, product_seconds, small_products
@@ -122,6 +122,9 @@ class Block(NamedTuple):
     tiles: int
     ranges: int
     product: Blocking
+
+    def __str__(self) -> str:
+        return f"{self.tiles} tiles" + (f", outputs in {self.ranges}" if self.ranges > 1 else "")
 
 
 def strips(t: Tiling, block: Block) -> list[Strip]:
@@ -444,18 +447,19 @@ def seconds(t: Tiling, block: Block, itemsize: int, threads: int, machine: Machi
     return share * (product + transforms + calls) + (machine.fork if min(threads, len(work)) > 1 else 0.0)
 
 
-def best_block(t: Tiling, itemsize: int, threads: int) -> tuple[float, Block]:
-    """The least predicted time, and the way to cut the work that gives it."""
+def ways(t: Tiling, itemsize: int, threads: int) -> list[Way]:
+    """Ways to cut the work that differ."""
     machine = this_machine()
-    found = []
+    found: dict[tuple[Strip, ...], Way] = {}
     for ranges in {1, threads} if t.outputs % threads == 0 else {1}:
         outputs = t.outputs // ranges
         for tiles in CANDIDATES:
-            whole = Block(tiles, 1, Blocking(1, outputs))
-            count = max((s.tile_rows for s in strips(t, whole)), default=0) * t.right
-            block = Block(tiles, ranges, blocking(machine, count, t.channels, outputs, itemsize))
-            found.append((seconds(t, block, itemsize, threads, machine), block))
-    return min(found)
+            cut = tuple(strips(t, Block(tiles, ranges, Blocking(1, outputs))))
+            if cut not in found:
+                count = max((s.tile_rows for s in cut), default=0) * t.right
+                block = Block(tiles, ranges, blocking(machine, count, t.channels, outputs, itemsize))
+                found[cut] = Way(seconds(t, block, itemsize, threads, machine), block)
+    return list(found.values())
 
 
 def _tiling_of(node: Node, inputs: tuple[TensorType, ...], m: int) -> Tiling:
@@ -463,13 +467,12 @@ def _tiling_of(node: Node, inputs: tuple[TensorType, ...], m: int) -> Tiling:
 
 
 def _register(m: int) -> None:
-    def cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
-        return best_block(_tiling_of(node, inputs, m), inputs[0].dtype.itemsize, threads)[0]
+    def cuts(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
+        return ways(_tiling_of(node, inputs, m), inputs[0].dtype.itemsize, threads)
 
-    @kernel(CONV, CONV_POOL, lowering=f"winograd{m}", accepts=accepts, cost=cost, exact=False, staged=True)
+    @kernel(CONV, CONV_POOL, lowering=f"winograd{m}", accepts=accepts, ways=cuts, exact=False, staged=True)
     def lower(k: Emitter) -> None:
-        t = _tiling_of(k.node, tuple(x.type for x in k.ins), m)
-        emit(k, m, best_block(t, k.ins[0].dtype.itemsize, k.threads)[1])
+        emit(k, m, k.way)
 
 
 for _m in (2, 4):
