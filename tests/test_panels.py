@@ -1,0 +1,78 @@
+"""Products in small blocks are the products."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lucid.graph.ops.conv import CONV, ConvAttrs
+from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
+from lucid.runtime.kernels import conv_blocks, panels, pointwise, winograd
+from lucid.runtime.kernels.panels import Blocking, blocking, product_seconds, small_products
+from lucid.runtime.machine import Machine, this_machine
+from lucid.runtime.registry import lowerings
+
+from .test_conv import check, force
+
+MACHINE = Machine(2, 1 << 15, 1 << 20, 1 << 24, unpacked=1_000_000)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_blocks_add_up_to_the_product(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, depth, columns = int(rng.integers(0, 90)), int(rng.integers(1, 40)), int(rng.choice([8, 16, 48, 64, 96]))
+    width = int(rng.choice([d for d in range(1, columns + 1) if columns % d == 0]))
+    size, batch = int(rng.integers(1, max(2, rows + 1))), (2,) * (seed % 2)
+    a, w = rng.standard_normal((*batch, rows, depth)), rng.standard_normal((*batch, depth, columns))
+    stored = np.ascontiguousarray(np.moveaxis(w.reshape(*batch, depth, columns // width, width), -2, -3))
+    room = np.full((*batch, rows, columns + 5), np.nan)
+    for left, right, out in small_products(a, stored, room[..., :columns], size):
+        np.matmul(left, right, out=out)
+    np.testing.assert_allclose(room[..., :columns], a @ w, rtol=1e-12, atol=1e-12)
+    assert np.isnan(room[..., columns:]).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "depth", "columns"), [(49, 4608, 512), (16, 512, 512), (3136, 64, 256), (98, 2048, 1000), (7, 30000, 64)]
+)
+def test_no_block_is_larger_than_what_is_not_packed(rows: int, depth: int, columns: int) -> None:
+    cut = blocking(MACHINE, rows, depth, columns, 4)
+    assert columns % cut.width == 0
+    assert 1 <= cut.rows <= rows
+    if cut != Blocking(rows, columns):
+        assert cut.rows * depth * cut.width <= MACHINE.unpacked
+        packed = product_seconds(replace(MACHINE, unpacked=0), rows, depth, columns, 4, False)
+        assert product_seconds(MACHINE, rows, depth, columns, 4, False) <= packed
+
+
+def test_products_stay_whole_where_that_is_best() -> None:
+    assert blocking(replace(MACHINE, unpacked=0), 49, 4608, 512, 4) == Blocking(49, 512)  # such a BLAS packs anyway
+    assert blocking(MACHINE, 49, 4608, 512, 8) == Blocking(49, 512)  # no such kernels for double precision
+    assert blocking(MACHINE, 1, 4608, 512, 4) == Blocking(1, 512)
+    assert blocking(MACHINE, 20, 20, 20, 4) == Blocking(20, 20)
+    assert blocking(MACHINE, 300, 600, 501, 4) == Blocking(300, 501)  # no panel divides the columns
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("name", ["im2col", "winograd2", "winograd4", "split_channels", "pointwise_blocks"])
+def test_kernels_with_blocked_products(name: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = replace(this_machine(), unpacked=2_000)
+    for module in (conv_blocks, panels, pointwise, winograd):
+        if hasattr(module, "this_machine"):
+            monkeypatch.setattr(module, "this_machine", lambda: machine)
+    rng = np.random.default_rng(threads)
+    kernel, padding = ((1, 1), (0,) * 4) if name == "pointwise_blocks" else ((3, 3), (1,) * 4)
+    arrays: list[Any] = [
+        rng.standard_normal(s).astype(np.float32) for s in ((2, 6, 11, 9), (48, 6, *kernel), (48,))
+    ]  # fmt: skip
+    cut = blocking(machine, 99, 6, 48, 4)
+    assert cut.width < 48
+    for op, attrs in (
+        (CONV, ConvAttrs(padding=padding)),
+        (CONV_POOL, ConvPoolAttrs(ConvAttrs(padding=padding), "Relu")),
+    ):
+        force(monkeypatch, op, next(low for low in lowerings(op) if low.name == name))
+        check(op, attrs, arrays, parameters=(1, 2), threads=threads)
