@@ -29,7 +29,7 @@ from lucid.runtime import team as teams
 from lucid.runtime import threads
 from lucid.runtime.crew import ALERT, ASLEEP, LINE, Crew, Region, shared_memory
 from lucid.runtime.team import Epoch, Team
-from lucid.runtime.threads import may_fork, pool, set_num_threads
+from lucid.runtime.threads import pool, set_num_threads
 
 from .test_threads import blas_threads
 
@@ -41,16 +41,12 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(autouse=True)
 def processes_at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Processes from the first run on, three cores (as it were), and an error in place of waiting for ever.
-
-    No thread of the test runner's is within BLAS.
-    """
+    """Processes from the first run on, three cores (as it were), and an error in place of waiting for ever."""
 
     def alarm(number: int, frame: object) -> None:
         raise TimeoutError("waited for ever")
 
     monkeypatch.setattr(teams, "WORTH", 0.0)
-    monkeypatch.setattr(teams, "may_fork", lambda: True)
     count, before = pool().threads, signal.signal(signal.SIGALRM, alarm)
     set_num_threads(3)
     signal.setitimer(signal.ITIMER_REAL, 30)
@@ -422,9 +418,13 @@ def test_the_threads_that_were_set_are_the_limit() -> None:
     assert work.sums.tolist() == [6, 6, 6]
 
 
-def test_no_process_is_forked_while_another_thread_may_be_within_blas(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run_with(thread_of_the_users: bool) -> bool:
-        """Whether the run had processes."""
+def test_a_fork_waits_for_the_products_of_other_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenBLAS's threads end at a fork: they must have begun with what another thread gave them."""
+    waited: list[float] = []
+
+    def run_with(thread_of_the_users: bool) -> int:
+        """How often the fork of the run waited."""
+        waited.clear()
         work, done = Sums(), threading.Event()
         thread = threading.Thread(target=done.wait)
         team = team_of(work.regions)
@@ -435,15 +435,27 @@ def test_no_process_is_forked_while_another_thread_may_be_within_blas(monkeypatc
         if thread_of_the_users:
             thread.join()
         assert work.sums.tolist() == [1, 1, 1]
-        return team._crew is not None
+        assert team._crew is not None
+        return len(waited)
 
     pool().run(lambda i: time.sleep(0.001), 3)  # threads of our own are known to be idle
     own = set(threading.enumerate())
     assert own & set(threads._workers)
     runners = own - set(threads._workers) - {threading.current_thread()}
     monkeypatch.setattr(threads, "enumerate_threads", lambda: [t for t in threading.enumerate() if t not in runners])
-    monkeypatch.setattr(teams, "may_fork", may_fork)
-    assert run_with(False) and not run_with(True) and run_with(False)
+    monkeypatch.setattr(threads, "sleep", waited.append)
+    assert [run_with(False), run_with(True), run_with(False)] == [0, 1, 0]
+
+
+def test_a_helper_that_does_not_begin_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crews, "BIRTH", 0.2)
+    monkeypatch.setattr(crews, "_serve", lambda *given: (time.sleep(5), os._exit(0)))
+    work = Sums()
+    team = team_of(work.regions)
+    run(team)
+    assert work.sums.tolist() == [1, 1, 1]
+    assert team._crew is None
+    assert not team._possible
 
 
 def test_while_another_has_the_cores_a_run_takes_none() -> None:

@@ -43,8 +43,8 @@ LINE = 8
 """Numbers of the board that share a line of the cache: each side writes lines of its own."""
 TURN, REGION, DUTY = 0, 1, 2
 """How many regions were posted, the last of them, and whether more may follow."""
-DONE, ASLEEP = 0, 1
-"""The last turn that a helper has done, negative where it failed; whether it sleeps."""
+DONE, ASLEEP, ALIVE = 0, 1, 2
+"""The last turn that a helper has done, negative where it failed; whether it sleeps; whether it has begun."""
 
 WORDS = 512
 """Bytes at the board's end for what a helper that fails has to say."""
@@ -53,6 +53,8 @@ ALERT = 3_000
 """Looks at the board (of some 60 ns) that a helper takes after a run before it sleeps."""
 PATIENCE = 2_000
 """Looks that either side takes before it lets others have the core between two looks."""
+BIRTH = 2.0
+"""Seconds that a helper may take to begin."""
 IDLE = 1_000
 """Milliseconds after which a sleeping helper looks whether the caller still lives."""
 
@@ -80,7 +82,7 @@ class Crew:
     Raises
     ------
     OSError
-        Where there can be no more processes or files.
+        Where there can be no more processes or files, or one does not come to life.
     """
 
     def __init__(self, regions: Sequence[Region], helpers: int) -> None:
@@ -95,6 +97,7 @@ class Crew:
             for worker, place in enumerate(self._places, 1):
                 self._bells.append(os.eventfd(0))
                 self._fork(worker, place)
+            self._meet()
         except BaseException:
             self.close()
             raise
@@ -111,6 +114,14 @@ class Crew:
             self._pids.append(pid)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _meet(self) -> None:
+        """Wait until every helper has begun: a lock that some thread held at the fork may be in its way."""
+        end = time.monotonic() + BIRTH
+        while not all(self._board[place + ALIVE] for place in self._places):
+            if time.monotonic() > end:
+                raise OSError(f"a helper process did not begin within {BIRTH} seconds")
+            time.sleep(1e-4)
 
     def begin(self) -> bool:
         """Wake the helpers: regions follow. False where there are none (any more) that this process may use."""
@@ -248,6 +259,7 @@ def _work(
     regions: Sequence[Region], board: Any, worker: int, place: int, sleep: Callable[[], bool], parent: int
 ) -> None:
     turn = 1
+    board[place + ALIVE] = 1
     while True:
         looks = 0
         while board[TURN] < turn:

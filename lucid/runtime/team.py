@@ -13,7 +13,7 @@ import numpy as np
 
 from . import crew as crews
 from .crew import Crew, Region, shared_memory
-from .threads import ThreadPool, hold_blas, may_fork, parallel, pool
+from .threads import ThreadPool, hold_blas, parallel, pool, settle_blas
 
 Run: TypeAlias = "Callable[..., tuple[Any, ...]]"
 
@@ -116,9 +116,8 @@ class Team:
     def _muster(self) -> Crew | None:
         if self._crew is not None and self._crew.begin():
             return self._crew
-        if not may_fork():
-            return None
         try:
+            settle_blas()
             self._crew = Crew(self.regions, self.workers - 1)
         except OSError:  # no more processes for this user, or no memory
             self._possible = False

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import Lock, Thread, current_thread, local
 from threading import enumerate as enumerate_threads
+from time import sleep
 from typing import Any
 from weakref import WeakSet
 
@@ -162,13 +163,19 @@ class ThreadPool:
 _pool = ThreadPool(available_cores())
 
 
-def may_fork() -> bool:
-    """Whether no thread but this one can be within BLAS: OpenBLAS ends its own threads at a fork.
+SETTLE = 0.02
+"""Seconds after which a product that BLAS shares over its threads has surely been begun by all of them."""
 
-    A product that other threads share would wait for them forever.
+
+def settle_blas() -> None:
+    """Before a fork, with BLAS held: wait until a product of another thread cannot be half handed out.
+
+    OpenBLAS ends its own threads at a fork, each when it has done what it was given; one that is not given its part
+    any more would be waited for forever.
     """
     this = current_thread()
-    return all(thread is this or thread in _workers for thread in enumerate_threads())
+    if any(thread is not this and thread not in _workers for thread in enumerate_threads()):
+        sleep(SETTLE)
 
 
 def pool() -> ThreadPool:
