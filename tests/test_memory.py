@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import functools
+import gc
+import itertools
+import math
 import random
+import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
 
+import lucid
+from lucid import nn
 from lucid.graph.builder import Builder
+from lucid.graph.ir import Graph
 from lucid.graph.opdef import TypeAttrs
+from lucid.graph.ops.conv_pool import CONV_POOL
+from lucid.graph.ops.pool import MAX_POOL
 from lucid.graph.ops.source import INPUT, PARAMETER, ParameterAttrs
 from lucid.graph.trace import Symbol, Tracer
 from lucid.graph.types import float32, spec
+from lucid.runtime.emitter import Operand
 from lucid.runtime.executable import Executable
-from lucid.runtime.liveness import Interval
+from lucid.runtime.kernels.conv import convolved
+from lucid.runtime.liveness import Interval, in_arena
 from lucid.runtime.memory import ALIGNMENT, _by_size, _by_time, aligned, assign_offsets, largest_live_set
-from lucid.runtime.plan import make_plan
+from lucid.runtime.plan import Plan, Step, make_plan
+from lucid.runtime.registry import lowerings
+
+from .nets import NETS
+from .test_conv import force
 
 
 def random_intervals(rng: random.Random, count: int) -> list[Interval]:
@@ -30,6 +47,10 @@ def overlaps(intervals: list[Interval], offsets: list[int]) -> bool:
         for i, (a, x) in enumerate(placed)
         for b, y in placed[:i]
     )
+
+
+def extent(intervals: list[Interval], offsets: list[int]) -> int:
+    return max(offset + aligned(i.nbytes) for offset, i in zip(offsets, intervals, strict=True))
 
 
 @pytest.mark.parametrize("place", [_by_size, _by_time])
@@ -125,3 +146,172 @@ def test_what_depends_on_parameters_only_runs_once() -> None:
     np.testing.assert_array_equal(run(data)[0], a)  # same version: not packed again
     run.load([weight], 1)
     np.testing.assert_allclose(run(data)[0], data @ np.exp(weight * 2), rtol=1e-6)
+
+
+# ---------------------------------------------------------------- networks
+
+
+@functools.cache
+def graph_of(name: str) -> Graph:
+    """The optimised graph of a network, for any batch of images of the published size."""
+    return lucid.compile(NETS[name].model(), lucid.spec("N", *NETS[name].image)).graph
+
+
+def live_sets(plan: Plan) -> list[list[Operand]]:
+    """What is in the arena at each step and at the end, told anew from what the steps read and write."""
+    born: dict[Operand, int] = {}
+    last: dict[Operand, int] = {}
+    for i, step in enumerate(plan.steps):
+        for y in filter(in_arena, step.memory):
+            born[y] = last[y] = i
+        last |= {x.root: i for x in step.ins}
+    last |= {y.root: len(plan.steps) for y in plan.outputs}
+    return [[y for y in born if born[y] <= i <= last[y]] for i in range(len(plan.steps) + 1)]
+
+
+def places(plan: Plan, live: list[Operand], step: Step | None) -> dict[int, int]:
+    """Offsets and sizes; only what a step may write over something that it reads shares the place of that."""
+    written = [y for y in live if step is not None and y in step.memory]
+    over = set() if step is None else {(step.outs[o], step.ins[i].root) for o, i in step.overwritable}
+    found: dict[int, Operand] = {}
+    for y in sorted(live, key=written.__contains__):
+        assert plan.offsets[y] not in found or (y, found[plan.offsets[y]]) in over
+        found[plan.offsets[y]] = y
+    sizes = {offset: aligned(y.type.nbytes) for offset, y in sorted(found.items())}
+    assert all(a + size <= b for (a, size), b in zip(sizes.items(), list(sizes)[1:], strict=False))
+    return sizes
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_the_arena_of_each_network_is_near_its_largest_live_set(name: str) -> None:
+    for size, threads, exact in [(1, 1, False), (1, 2, True), (3, 2, False)]:
+        plan = make_plan(graph_of(name).bind({"N": size}), threads=threads, exact=exact)
+        needed = [
+            sum(places(plan, live, step).values())
+            for live, step in itertools.zip_longest(live_sets(plan), plan.steps)
+        ]  # fmt: skip
+        assert plan.layout.lower_bound == max(needed) > 0
+        assert plan.arena_bytes <= 1.05 * max(needed), (size, threads, exact)
+
+
+def test_an_order_that_wastes_is_mended() -> None:
+    """A part of ResNet-50: an input, an output, and the scratch of the convolution between them."""
+    lives = [(0, 1, 256), (1, 3, 256), (2, 2, 144), (2, 2, 144)]
+    intervals = [Interval([], start, stop, 64 * units) for start, stop, units in lives]
+    bound = largest_live_set(intervals)
+    assert bound == 64 * 544
+    unmended = _by_size(intervals, 2 * bound)
+    assert min(extent(intervals, unmended), extent(intervals, _by_time(intervals))) > 1.2 * bound
+    assert assign_offsets(intervals).size == bound
+
+
+def block(kernel: int, stride: int, pool: int, channels: int, out: int) -> nn.Module:
+    edge = {"padding": 1, "pad_value": -math.inf} if pool > 2 else {}
+    conv = nn.Conv2d(channels, out, kernel, stride, kernel // 2)
+    return nn.Sequential(conv, nn.ReLU(), nn.MaxPool2d(pool, 2, **edge))
+
+
+def unpooled(step: Step) -> int:
+    """Bytes of a fused convolution's result before it is pooled."""
+    return math.prod(convolved(step.node, tuple(x.type for x in step.ins))) * 4
+
+
+FUSED = [low.name for low in lowerings(CONV_POOL) if not low.name.startswith(("depthwise", "pointwise", "split"))]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", ["chosen", *FUSED])
+@pytest.mark.parametrize(
+    ("sizes", "shape"),
+    [
+        ((3, 1, 2, 16, 64), (32, 16, 112, 112)),
+        ((7, 2, 3, 3, 64), (32, 3, 224, 224)),
+        ((5, 1, 2, 1, 6), (1024, 1, 28, 28)),
+    ],
+)
+def test_what_is_pooled_in_blocks_never_exists(
+    name: str, threads: int, sizes: tuple[int, ...], shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no room in the arena for the result before pooling, though it may hold copies of input and output."""
+    net = lucid.compile(block(*sizes), lucid.spec("N", *shape[1:]))  # type: ignore[arg-type]
+    if name != "chosen":
+        force(monkeypatch, CONV_POOL, next(low for low in lowerings(CONV_POOL) if low.name == name))
+    plan = make_plan(net.graph.bind({"N": shape[0]}), threads=threads)
+    (step,) = plan.steps
+    if name not in ("chosen", step.lowering):
+        pytest.skip(f"{name} does not accept it")
+    assert step.node.op is CONV_POOL and step.outs == tuple(plan.outputs)
+    needed = [y for y in step.memory if in_arena(y)]
+    assert all(plan.offsets[y] + y.type.nbytes <= plan.arena_bytes for y in needed)
+    outside = sum(x.type.nbytes for x in (*plan.inputs, *plan.outputs))
+    assert outside <= unpooled(step) / 2 and plan.arena_bytes < 0.75 * unpooled(step)
+
+
+@pytest.mark.parametrize("name", ["lenet", "vgg11", "vgg16", "resnet18", "resnet50"])
+def test_every_max_pooling_of_a_network_is_fused(name: str) -> None:
+    batch = 2048 if name == "lenet" else 16
+    plan = make_plan(graph_of(name).bind({"N": batch}), threads=2)
+    assert all(step.node.op is not MAX_POOL for step in plan.steps)
+    fused = [step for step in plan.steps if step.node.op is CONV_POOL and step.node.attrs.pool]  # type: ignore[attr-defined]
+    assert len(fused) == {"lenet": 2, "vgg11": 5, "vgg16": 5}.get(name, 1)
+    large = 0
+    for step in fused:
+        # where weights are larger than an image's result, all images may be one block, to read the weights once
+        if step.ins[1].type.nbytes < unpooled(step) / batch:
+            assert max(y.type.nbytes for y in step.memory) < unpooled(step) / 3, step.name
+            large += 1
+    assert large == {"vgg16": 3}.get(name, 1)
+
+
+class Ending(list[Any]):
+    """Marks of a run that count, at its last step, the bytes of what is no array: the views above all."""
+
+    def __init__(self, step: Step) -> None:
+        self.last, self.counting, self.objects = step.name, True, 0
+
+    def append(self, mark: Any) -> None:
+        if self.counting and mark[0] == self.last:
+            self.objects = traced(False)
+
+
+def traced(arrays: bool) -> int:
+    """Bytes in use, as far as they were taken while tracing: by NumPy for arrays, or by all else."""
+    kind = tracemalloc.DomainFilter(arrays, np.lib.tracemalloc_domain)
+    return sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces([kind]).traces)
+
+
+@pytest.mark.parametrize(
+    ("build", "shape"),
+    [
+        (lambda: block(3, 1, 2, 64, 64), (8, 64, 56, 56)),
+        (NETS["mobilenet"].model, (2, 3, 112, 112)),
+    ],
+    ids=["block", "mobilenet"],
+)
+def test_numpy_allocates_what_the_plan_says(build: Any, shape: tuple[int, ...]) -> None:
+    """Packed weights when parameters are loaded; beyond them an arena and the outputs, during a run.
+
+    On one thread: memory that processes share is not NumPy's.
+    """
+    model = build()
+    plan = lucid.compile(model, lucid.spec(*shape), threads=1).plan
+    marks = Ending(plan.steps[-1])
+    run = Executable(plan.graph, threads=1, marks=marks)
+    state, x = model.state_dict(), np.ones(shape, np.float32)
+    np.ones((512, 512), np.float32) @ np.ones((512, 512), np.float32)  # BLAS takes its own memory at the first product
+    gc.collect()
+    tracemalloc.start()
+    try:
+        run.load([state[name] for name in run.parameters], 0)
+        packed = traced(True)
+        run(x)
+        marks.counting = False
+        gc.collect()
+        tracemalloc.reset_peak()
+        (y,) = run(x)
+        peak = tracemalloc.get_traced_memory()[1] - marks.objects - packed
+    finally:
+        tracemalloc.stop()
+    assert packed == pytest.approx(sum(w.type.nbytes for w in plan.persistent), rel=0.05)
+    assert y.nbytes == sum(o.type.nbytes for o in plan.outputs) and plan.arena_bytes > 500_000
+    assert peak == pytest.approx(plan.arena_bytes + y.nbytes, rel=0.05)

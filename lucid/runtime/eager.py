@@ -44,7 +44,7 @@ def op_call(op: OpDef, attrs: Attrs, types: tuple[TensorType, ...]) -> tuple[Cal
     ins = [Operand(names.fresh(f"x{i}"), t, Phase.CALL, contiguous=False) for i, t in enumerate(types)]
     outs = [Operand(names.fresh(f"y{i}"), t, Phase.CALL) for i, t in enumerate(outputs)]
     chosen = choose(node, types, exact=True)
-    k = Emitter(node, "t", names, ins, outs, way=chosen.way.block)
+    k = Emitter(node, "t", names, ins, outs, way=chosen.way.block, exact=True)
     chosen.lowering.emit(k)
     step = Step(op.name, node, chosen, tuple(ins), tuple(outs), tuple(k.buffers), (), 1, k.code)
     call: Call = generate_call(step, names).load()["call"]

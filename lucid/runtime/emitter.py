@@ -157,6 +157,8 @@ class Emitter:
         How many threads a kernel may share its work over.
     way
         How its lowering is to cut the work (:class:`lucid.runtime.registry.Way`); None where there is one way.
+    exact
+        Whether sums are to be rounded as BLAS rounds those of a whole product.
     workers
         Over how many the work is shared.
     code
@@ -176,6 +178,7 @@ class Emitter:
         outs: Sequence[Operand | None],
         threads: int = 1,
         way: Any = None,
+        exact: bool = False,
     ) -> None:
         self.node = node
         self.name = name
@@ -185,6 +188,7 @@ class Emitter:
         self.outs: Any = tuple(outs)
         self.threads = threads
         self.way = way
+        self.exact = exact
         self.workers = 1
         self.code = Code()
         self.buffers: list[Operand] = []

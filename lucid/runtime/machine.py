@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ..lazy import threadpoolctl
-from . import crew
+from . import blas, crew
 from .threads import available_cores
 
 _CPU = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -58,16 +57,7 @@ def this_machine() -> Machine:
     caches = _cache(1, 1 << 15), _cache(2, 1 << 20), _cache(3, 1 << 24)
     # threads of one interpreter wait for each other, processes do not
     fork, handover = (2.0e-5, 0.0) if crew.POSSIBLE else (1.0e-4, 5.0e-6)
-    return Machine(available_cores(), *caches, fork=fork, handover=handover, unpacked=_unpacked())
-
-
-WIDE = ("SkylakeX", "Cooperlake", "SapphireRapids")
-"""OpenBLAS's names of processors whose vectors are 512 bits wide: there it has kernels for small products."""
-
-
-def _unpacked() -> int:
-    loaded = [b for b in threadpoolctl.threadpool_info() if b["internal_api"] == "openblas"]
-    return 1_000_000 if any(b.get("architecture") in WIDE for b in loaded) else 0
+    return Machine(available_cores(), *caches, fork=fork, handover=handover, unpacked=blas.unpacked())
 
 
 def _cache(level: int, default: int) -> int:

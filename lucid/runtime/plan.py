@@ -178,7 +178,7 @@ class _Planner:
             label = name if i == 0 else f"{name}_{names[i] if i < len(names) else i}"
             self.table[value] = operand = Operand(self.plan.names.fresh(label), type_, phase)
             outs.append(operand)
-        k = Emitter(node, name, self.plan.names, ins, outs, self.plan.threads, chosen.way.block)
+        k = Emitter(node, name, self.plan.names, ins, outs, self.plan.threads, chosen.way.block, self.plan.exact)
         if chosen.lowering.staged:
             k.stage()
         chosen.lowering.emit(k)

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import crew as crews
 from .crew import Crew, Region, shared_memory
-from .threads import ThreadPool, hold_blas, parallel, pool, settle_blas
+from .threads import ThreadPool, hold_blas, others_asleep, parallel, pool
 
 Run: TypeAlias = "Callable[..., tuple[Any, ...]]"
 
@@ -116,8 +116,9 @@ class Team:
     def _muster(self) -> Crew | None:
         if self._crew is not None and self._crew.begin():
             return self._crew
+        if not others_asleep():
+            return None
         try:
-            settle_blas()
             self._crew = Crew(self.regions, self.workers - 1)
         except OSError:  # no more processes for this user, or no memory
             self._possible = False

@@ -1,4 +1,4 @@
-"""The thread pool that kernels share their blocks over, and BLAS's threads kept out of its way.
+"""The thread pool that kernels share their blocks over; BLAS's own threads are kept out of its way.
 
 NumPy releases the interpreter lock inside its loops and products, so Python threads over blocks of work
 run at the same time. While they do, BLAS is held to one thread; afterwards it gets its own back.
@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from threading import Lock, Thread, current_thread, local
-from threading import enumerate as enumerate_threads
-from time import sleep
-from typing import Any
-from weakref import WeakSet
+from threading import Lock, get_native_id, local
 
 import numpy as np
 
 from ..errors import OptionError
-from ..lazy import threadpoolctl
+from .blas import Hold
 
 
 def available_cores() -> int:
@@ -39,59 +35,13 @@ def _cgroup_limit() -> int | None:
         return None
 
 
-class _Blas:
-    """Holds BLAS to one thread while at least one program runs blocks in threads."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._holders = 0
-        self._controllers: list[Any] | None = None
-        self._before: list[int] = []
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        self._enter()
-        try:
-            yield
-        finally:
-            self._exit()
-
-    def _enter(self) -> None:
-        with self._lock:
-            self._holders += 1
-            if self._holders == 1:
-                if self._controllers is None:
-                    found = threadpoolctl.ThreadpoolController().lib_controllers
-                    self._controllers = [c for c in found if c.user_api == "blas"]
-                self._before = [c.num_threads for c in self._controllers]
-                self._set([1] * len(self._before))
-
-    def _exit(self) -> None:
-        with self._lock:
-            self._holders -= 1
-            if self._holders == 0:
-                self._set(self._before)
-
-    def _set(self, numbers: Sequence[int]) -> None:
-        for controller, number in zip(self._controllers or [], numbers, strict=True):
-            # later versions listen to the first thread that sets a number only, until that gives up its control
-            give_up = getattr(controller, "clear_controlling_thread", None)
-            if give_up is not None:
-                give_up(force=True)
-            controller.set_num_threads(number)
-            if give_up is not None:
-                give_up()
-
-
-_blas = _Blas()  # one for all pools: programs that began with an earlier pool may still hold it
+_blas = Hold()  # one for all pools: programs that began with an earlier pool may still hold it
 _thread = local()  # has ``worker`` in the threads of any pool
-_workers: WeakSet[Thread] = WeakSet()
 
 
 def _mark_worker() -> None:
     # no method of the pool: its workers would keep it alive, and so themselves
     _thread.worker = True
-    _workers.add(current_thread())
     np.seterr(all="ignore")  # as in the caller, whose program runs with NumPy's warnings off
 
 
@@ -163,19 +113,23 @@ class ThreadPool:
 _pool = ThreadPool(available_cores())
 
 
-SETTLE = 0.02
-"""Seconds after which a product that BLAS shares over its threads has surely been begun by all of them."""
+def others_asleep() -> bool:
+    """Whether no other thread of this process, BLAS's own among them, is at work.
 
-
-def settle_blas() -> None:
-    """Before a fork, with BLAS held: wait until a product of another thread cannot be half handed out.
-
-    OpenBLAS ends its own threads at a fork, each when it has done what it was given; one that is not given its part
-    any more would be waited for forever.
+    OpenBLAS ends its threads at a fork, and waits forever for one that is in the middle of a product. While BLAS is
+    held no further product is shared, so none can begin between this and a fork.
     """
-    this = current_thread()
-    if any(thread is not this and thread not in _workers for thread in enumerate_threads()):
-        sleep(SETTLE)
+    this = str(get_native_id())
+    try:
+        tasks = [task for task in os.listdir("/proc/self/task") if task != this]
+        return all(_state(task) == "S" for task in tasks)
+    except OSError:  # one has just ended
+        return False
+
+
+def _state(task: str) -> str:
+    """A thread's state as the kernel puts it: what follows its name, which is in brackets."""
+    return Path(f"/proc/self/task/{task}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def pool() -> ThreadPool:
@@ -221,7 +175,7 @@ def _forget_pool() -> None:
     """A forked child has none of its parent's threads."""
     global _pool, _blas
     _pool = ThreadPool(_pool.threads, _pool.processes)
-    _blas = _Blas()
+    _blas = Hold()
 
 
 if hasattr(os, "register_at_fork"):

@@ -20,7 +20,7 @@ from ..machine import Machine, this_machine
 from ..registry import Way, kernel
 from .activation import acts_anywhere, write_activation, zero_row
 from .conv import BYTES, attrs_of, convolved, passes
-from .panels import Blocking, blocking, multiply_lines, panels_of, product_seconds, small_products
+from .panels import Blocking, cut_for, multiply_lines, panels_of, product_seconds, small_products
 from .windows import bind, deal, laid_out, over_blocks, pieces, recheck
 
 RUN = 2048
@@ -209,7 +209,7 @@ def emit_pixels(
     work = k.way.work
     shared = work[0][0].k1 < p.outputs
     tile = 1 if shared else _tile(p, work)
-    cuts = _cuts(p, work, y.dtype.itemsize)
+    cuts = _cuts(k, p, work)
     weights = _weights(k, k.ins[1], cuts)
     plan, loop = k.use([list(map(tuple, mine)) for mine in work], f"{k.name}_pieces"), _Loop([], [], [])
     if p.thinned:
@@ -258,14 +258,13 @@ def _tile(p: Pointwise, work: Sequence[Sequence[Piece]]) -> int:
     return max(d for d in range(1, max(1, RUN // p.outputs) + 1) if common % d == 0)
 
 
-def _cuts(p: Pointwise, work: Sequence[Sequence[Piece]], itemsize: int) -> dict[tuple[int, int], Blocking]:
+def _cuts(k: Emitter, p: Pointwise, work: Sequence[Sequence[Piece]]) -> dict[tuple[int, int], Blocking]:
     """For each range of outputs how its products are cut."""
     most: dict[tuple[int, int], int] = {}
     for piece in (piece for mine in work for piece in mine):
         outputs = piece.k0, piece.k1
         most[outputs] = max(most.get(outputs, 0), piece.p1 - piece.p0)
-    machine = this_machine()
-    return {(a, b): blocking(machine, rows, p.channels, b - a, itemsize) for (a, b), rows in most.items()}
+    return {(a, b): cut_for(k, rows, p.channels, b - a) for (a, b), rows in most.items()}
 
 
 def _weights(k: Emitter, w: Operand, cuts: Mapping[tuple[int, int], Blocking]) -> list[Operand]:
