@@ -46,7 +46,7 @@ def _whole_cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> flo
     weights = p.channels * p.outputs * itemsize
     packing = PACKING if p.pixels > 1 else 0
     # one row is a sum over the weights as they are read, which takes half of what copying them takes
-    read = weights / (2 * machine.near if weights <= 2 * machine.l2 else machine.far)
+    read = weights / (2 * machine.near if weights <= machine.l2 // 2 else machine.far)
     multiply = 2.0 * (p.pixels + packing) * p.channels * p.outputs * (itemsize / 4) / machine.flops
     return max(multiply, read) + 2 * p.passes * p.pixels * p.outputs * itemsize / machine.near + 3 * machine.call
 

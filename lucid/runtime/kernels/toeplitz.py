@@ -27,6 +27,7 @@ from ..machine import Machine, this_machine
 from ..registry import Way, kernel
 from .activation import acts_anywhere, write_activation
 from .conv import attrs_of, convolved
+from .panels import bind_products, cut_for, multiply_lines, panels_of, product_seconds
 from .toeplitz_blocks import (
     Side,
     Strip,
@@ -125,9 +126,14 @@ class _Writer:
     def _multiply(self) -> None:
         k, t = self.k, self.t
         w, bias = k.ins[1], k.ins[2] if len(k.ins) > 2 else None
+        width = t.taps * t.made
+        cut = cut_for(k, self.tiles, t.depth, width)
         with k.once(w):
-            packed = k.scratch((t.depth, t.taps * t.made), w.dtype, "toeplitz")
+            packed = k.scratch((t.depth, width), w.dtype, "toeplitz")
             k.line(f"{k.use(spread)}({self.tiling}, {w}, {packed})")
+            if cut.width < width:
+                panels = k.scratch((width // cut.width, t.depth, cut.width), w.dtype, "panels")
+                k.line(f"np.copyto({panels}, {k.use(panels_of)}({packed}, {cut.width}))")
         shift = None if bias is None else self._bias(bias)
         windows = self._scratch((self.tiles * t.depth,), "windows")
         pooled = t.taps > 1
@@ -141,9 +147,20 @@ class _Writer:
         else:
             views = f"{k.use(bind_windows)}({self.tiling}, {self.plan}, {_tuple(windows)})"
             self._add([cols, matrix], "matrices", views, *windows)
+        gathered = self.lists[-1]
         out = self._results(shift)
         self.body.append(f"{cols}[...] = {self.seen}")
-        self.body.append(f"np.dot({matrix}, {packed}, out={made if pooled else out})")
+        if cut.width == width:
+            self.body.append(f"np.dot({matrix}, {packed}, out={made if pooled else out})")
+        else:
+            results = f"[[entry[2] for entry in mine] for mine in {gathered}]"
+            results = results if pooled else f"[[entry[0] for entry in mine] for mine in {self.lists[-1]}]"
+            matrices = f"[[entry[1] for entry in mine] for mine in {gathered}]"
+            weights = f"[[{panels}] * len(mine) for mine in {gathered}]"
+            source = f"{k.use(bind_products)}({matrices}, {weights}, {results}, {cut.rows})"
+            (blocks,) = self._fresh("products")
+            self._add([blocks], "blocks", source, panels, *windows, *products, *(() if pooled else self.made_in))
+            self.body.append(multiply_lines(k, blocks))
         if pooled:
             a, b, c = self._fresh("a", "b", "c")
             if t.taps > 2:
@@ -165,11 +182,12 @@ class _Writer:
         zeros = k.use(np.zeros((self.tiles, t.made), y.dtype), "zeros")
         reads = () if shift is None else (shift,)
         self.direct = t.whole and channels_last(y) and y.contiguous
+        self.made_in: Sequence[Operand] = [y]
         if self.direct:
             views = f"{k.use(bind_outputs)}({self.tiling}, {self.plan}, {y}, {shift}, {zeros})"
             self._add([out, self.shift, self.zeros], "outputs", views, y, *reads)
         else:
-            self.results = self._scratch((self.tiles, t.made), "results")
+            self.made_in = self.results = self._scratch((self.tiles, t.made), "results")
             views = f"{k.use(bind_results)}({self.tiling}, {self.plan}, {_tuple(self.results)}, {shift}, {zeros})"
             self._add([out, self.shift, self.zeros], "results", views, *self.results, *reads)
         return out
@@ -212,9 +230,8 @@ def seconds(t: Tiling, most: int, itemsize: int, workers: int, machine: Machine)
     largest = max(work, key=lambda s: tiles_of(t, s))
     tiles, width = tiles_of(t, largest), t.taps * t.made
     columns = -(-width // VECTOR) * VECTOR
-    multiply = 2.0 * tiles * t.depth * columns / machine.flops
-    weights = t.depth * width * itemsize
-    multiply += weights / (machine.near if weights <= machine.l2 // 2 else machine.far)
+    resident = t.depth * width * itemsize <= machine.l2 // 2
+    multiply = product_seconds(machine, tiles, t.depth, columns, itemsize, resident)
     runs = tiles * t.rows.patch * (1 if t.last else t.channels)
     runs += 2 * tiles if t.taps > 1 else 0
     moved = 2 * tiles * t.depth + (2 * width if t.taps > 1 else 0) * tiles + 3 * tiles * t.made
@@ -223,8 +240,8 @@ def seconds(t: Tiling, most: int, itemsize: int, workers: int, machine: Machine)
     if not t.whole:
         runs += tiles * t.rows.tile
         moved += 2 * tiles * t.made
-    resident = tiles * (t.depth + 2 * width) * itemsize <= machine.l2
-    move = moved * itemsize / (machine.near if resident else machine.far)
+    inside = tiles * (t.depth + 2 * width) * itemsize <= machine.l2
+    move = moved * itemsize / (machine.near if inside else machine.far)
     calls = (6 + t.taps // 2) * machine.call / 2  # of so small arrays
     share = -(-len(work) // workers)
     return share * (multiply + runs * RUN + move + calls) + (machine.fork if workers > 1 else 0.0)
