@@ -21,7 +21,7 @@ from lucid.runtime.machine import Machine
 from lucid.runtime.registry import Lowering, Way, choose, lowerings
 
 from .op_checks import types_of
-from .test_conv import check, force
+from .test_conv import _channels_last, check, force
 
 TOEPLITZ: Lowering = next(low for low in lowerings(CONV) if low.name == "toeplitz")
 ACTIVATIONS = [(None, NoAttrs()), ("Relu", NoAttrs()), ("Clip", ClipAttrs(-0.5, 0.5)), ("Tanh", NoAttrs())]
@@ -100,7 +100,7 @@ def test_it_is_for_few_channels() -> None:
     """The tile's zeros cost more the more channels there are."""
 
     def cheapest(*sizes: int) -> str:
-        node, types = _node(*sizes)
+        node, types = _channels_last(*_node(*sizes))
         return choose(node, types, threads=2).lowering.name
 
     assert cheapest(1, 1, 32, 6, 5) == cheapest(64, 6, 14, 16, 5) == "toeplitz"

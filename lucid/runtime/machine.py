@@ -46,7 +46,7 @@ class Machine:
     near: float = 3.0e10
     far: float = 1.0e10
     call: float = 1.0e-6
-    fork: float = 2.0e-5
+    fork: float = 1.0e-5
     handover: float = 0.0
     unpacked: int = 0
 
@@ -56,7 +56,7 @@ def this_machine() -> Machine:
     """The machine this process runs on; usual cache sizes where it does not tell its own."""
     caches = _cache(1, 1 << 15), _cache(2, 1 << 20), _cache(3, 1 << 24)
     # threads of one interpreter wait for each other, processes do not
-    fork, handover = (2.0e-5, 0.0) if crew.POSSIBLE else (1.0e-4, 5.0e-6)
+    fork, handover = (1.0e-5, 0.0) if crew.POSSIBLE else (1.0e-4, 5.0e-6)
     return Machine(available_cores(), *caches, fork=fork, handover=handover, unpacked=blas.unpacked())
 
 

@@ -14,6 +14,9 @@ from .liveness import intervals
 from .memory import Layout, assign_offsets
 from .registry import Choice, choose
 
+ALONE = 1.5e-4
+"""Seconds of predicted work below which nobody is called to help: to wake a helper takes as long."""
+
 
 @dataclass(eq=False)
 class Step:
@@ -33,6 +36,11 @@ class Step:
     def lowering(self) -> str:
         """Name of the lowering."""
         return self.choice.lowering.name
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it depends on parameters only."""
+        return all(y is None or y.phase is Phase.STATE for y in self.outs)
 
     @property
     def memory(self) -> list[Operand]:
@@ -80,6 +88,11 @@ class Plan:
         return self.layout.size
 
     @property
+    def predicted(self) -> float:
+        """Seconds that the steps of a run are predicted to take."""
+        return sum(step.choice.way.seconds for step in self.steps if not step.fixed)
+
+    @property
     def persistent(self) -> Iterator[Operand]:
         """Buffers that keep what was computed from parameters, in order of definition."""
         for step in self.steps:
@@ -90,13 +103,13 @@ class Plan:
             ("node", "op", "lowering", "workers", "predicted us", "measured us", "output", "when")
         ]
         for step in self.steps:
-            fixed = all(y is None or y.phase is Phase.STATE for y in step.outs)
             kinds = ", ".join(str(y.type) for y in step.outs if y is not None)
             view = bool(step.outs) and step.outs[0] is not None and step.outs[0].base is not None
             times = (step.choice.way.seconds, self.measured.get(step.name))
             rows.append((
                 step.name, step.node.op.name, "view" if view else str(step.choice), str(step.workers),
-                *(f"{seconds * 1e6:.1f}" if seconds else "" for seconds in times), kinds, "once" if fixed else "run",
+                *(f"{seconds * 1e6:.1f}" if seconds else "" for seconds in times), kinds,
+                "once" if step.fixed else "run",
             ))  # fmt: skip
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -130,10 +143,10 @@ def make_plan(
     """
     if graph.symbols:
         raise GraphError(f"a plan needs concrete sizes; {', '.join(graph.symbols)} is symbolic: bind it first")
-    planner = _Planner(graph, threads, exact, chosen or {})
-    for name, node in graph.nodes():
-        planner.add(name, node)
-    return planner.finish()
+    plan = _Planner(graph, threads, exact, chosen or {}).run()
+    if not chosen and plan.names.regions and plan.predicted < ALONE:
+        return _Planner(graph, 1, exact, {}).run()
+    return plan
 
 
 class _Planner:
@@ -143,6 +156,11 @@ class _Planner:
         self.table: dict[Value, Operand] = {}
         self.results = set(graph.results)
         self.read = self.results | {Value(u, output) for u, _, output in graph.dag.edges(data="output")}
+
+    def run(self) -> Plan:
+        for name, node in self.plan.graph.nodes():
+            self.add(name, node)
+        return self.finish()
 
     def add(self, name: str, node: Node) -> None:
         plan = self.plan

@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from lucid.graph.opdef import apply
 from lucid.graph.ops import linalg
 from lucid.graph.ops.einsum import einsum
+from lucid.graph.ops.elementwise import ClipAttrs, GeluAttrs
+from lucid.graph.ops.fused_linear import FUSED_LINEAR, FusedLinearAttrs
 
 from .case import Case
 from .elementwise import fixed, normal
@@ -48,6 +51,23 @@ LINEAR = [
         "empty": (0, 4),
     }.items()
     for bias in (True, False)
+]
+
+FUSED = [
+    Case(
+        f"fused-linear-{name}",
+        lambda *xs, attrs=attrs: apply(FUSED_LINEAR, attrs, *xs),
+        normal(shape, (6, 4), *([(6,)] if bias else [])),
+        ops=("FusedLinear",),
+        gradient=False,  # it has none of its own
+    )
+    for name, shape, attrs, bias in (
+        ("relu", (3, 4), FusedLinearAttrs("Relu"), True),
+        ("alone", (3, 4), FusedLinearAttrs(), True),
+        ("gelu", (2, 3, 4), FusedLinearAttrs("Gelu", GeluAttrs()), False),
+        ("sigmoid-vector", (4,), FusedLinearAttrs("Sigmoid"), True),
+        ("clip-empty", (0, 4), FusedLinearAttrs("Clip", ClipAttrs(0.0, 1.0)), True),
+    )
 ]
 
 _EQUATIONS: dict[str, tuple[tuple[int, ...], ...]] = {
@@ -131,4 +151,4 @@ EDGES = [
     _exact("matmul-not-finite", linalg.matmul, _NOT_FINITE, lambda torch, a, b: a @ b),
 ]
 
-CASES = [*MATMUL, *LINEAR, *EINSUM, *OTHERS, *EDGES]
+CASES = [*MATMUL, *LINEAR, *FUSED, *EINSUM, *OTHERS, *EDGES]

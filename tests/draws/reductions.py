@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 from lucid.graph.opdef import NoAttrs, OpDef
 from lucid.graph.ops import linalg, norm, reduce
 from lucid.graph.ops.einsum import EINSUM, EinsumAttrs
+from lucid.graph.ops.fused_linear import FUSED_LINEAR, FusedLinearAttrs
 from lucid.graph.ops.shape import AxisAttrs
 
 from .arrays import FINITE, Draw, Drawn, Shape, Strategy, axes, between, broadcastable, dtypes, shapes, values
+from .windows import ACTIVATIONS
 
 _EPS = st.sampled_from((1e-5, 1e-3))
 
@@ -104,6 +106,12 @@ def _linear(draw: Draw) -> Drawn:
 
 
 @st.composite
+def _fused_linear(draw: Draw) -> Drawn:
+    drawn = draw(_linear().filter(lambda drawn: drawn.arrays[0].dtype.kind == "f"))
+    return Drawn(FusedLinearAttrs(*draw(ACTIVATIONS)), drawn.arrays)
+
+
+@st.composite
 def _einsum(draw: Draw) -> Drawn:
     """One to three operands of up to four axes, diagonals among them; finite, for terms are summed in any order."""
     sizes = {label: draw(_size()) for label in "abcd"}
@@ -147,5 +155,6 @@ DRAWS: dict[OpDef, Strategy] = {
     norm.GROUP_NORM: _group_norm(),
     linalg.MATMUL: _matmul(),
     linalg.LINEAR: _linear(),
+    FUSED_LINEAR: _fused_linear(),
     EINSUM: _einsum() | _product(),
 }

@@ -182,7 +182,7 @@ def _conv_transpose(draw: Draw) -> Drawn:
     return Drawn(conv.ConvTransposeAttrs(a, out), (source, w, *bias))  # type: ignore[arg-type]
 
 
-_ACTIVATIONS = st.sampled_from((
+ACTIVATIONS = st.sampled_from((
     (None, NoAttrs()), ("Relu", NoAttrs()), ("Tanh", NoAttrs()), ("Sigmoid", NoAttrs()), ("Silu", NoAttrs()),
     ("LeakyRelu", ew.AlphaAttrs(0.1)), ("LeakyRelu", ew.AlphaAttrs(-0.5)), ("Elu", ew.AlphaAttrs()),
     ("Gelu", ew.GeluAttrs()), ("Clip", ew.ClipAttrs(0.0, 1.0)),
@@ -200,7 +200,7 @@ def _conv_pool(draw: Draw) -> Drawn:
     if then == "residual":
         (y,) = conv.CONV.infer_types(attrs, types_of(drawn.arrays))
         residual.append(draw(_finite(y.concrete, y.dtype.name)))
-    fused = ConvPoolAttrs(attrs, *draw(_ACTIVATIONS), windows, residual=bool(residual))
+    fused = ConvPoolAttrs(attrs, *draw(ACTIVATIONS), windows, residual=bool(residual))
     return Drawn(fused, (*drawn.arrays, *residual))
 
 

@@ -28,7 +28,11 @@ def _accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
 
 
 def _ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
-    return ways_of(_numbers(node, inputs), inputs[0].dtype.itemsize, threads)
+    around = 3 * this_machine().call  # the loops, and the copy of a result
+    return [
+        Way(around + way.seconds, way.block)
+        for way in ways_of(_numbers(node, inputs), inputs[0].dtype.itemsize, threads)
+    ]
 
 
 @kernel(FUSED_LINEAR, lowering="blocks", accepts=_accepts, ways=_ways, staged=True)
@@ -46,7 +50,7 @@ def _whole_cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> flo
     weights = p.channels * p.outputs * itemsize
     packing = PACKING if p.pixels > 1 else 0
     # one row is a sum over the weights as they are read, which takes half of what copying them takes
-    read = weights / (2 * machine.near if weights <= machine.l2 // 2 else machine.far)
+    read = weights / (2 * machine.near if weights <= 2 * machine.l2 else machine.far)
     multiply = 2.0 * (p.pixels + packing) * p.channels * p.outputs * (itemsize / 4) / machine.flops
     return max(multiply, read) + 2 * p.passes * p.pixels * p.outputs * itemsize / machine.near + 3 * machine.call
 

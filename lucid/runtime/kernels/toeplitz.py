@@ -212,10 +212,14 @@ def _tuple(operands: Sequence[Operand]) -> str:
 
 # ---------------------------------------------------------------- choosing the tile and the block
 
+FEW = 32
+"""Channels; with more the zeros in the matrix cost more than the windows that need no gathering."""
 TILES = (64, 128, 256, 512, 1024)
 """Tiles in a strip that are considered."""
 SIDES = (1, 2, 3, 4)
 """Outputs of a tile, each way, that are considered; without pooling twice as many."""
+TILES_COST = 1.25
+"""What the sum of the parts falls short of, on average over many shapes: patches overlap in the cache."""
 RUN = 5e-9
 """Seconds to begin an inner loop of a copy."""
 VECTOR = 16
@@ -244,7 +248,7 @@ def seconds(t: Tiling, most: int, itemsize: int, workers: int, machine: Machine)
     move = moved * itemsize / (machine.near if inside else machine.far)
     calls = (6 + t.taps // 2) * machine.call / 2  # of so small arrays
     share = -(-len(work) // workers)
-    return share * (multiply + runs * RUN + move + calls) + (machine.fork if workers > 1 else 0.0)
+    return share * TILES_COST * (multiply + runs * RUN + move + calls) + (machine.fork if workers > 1 else 0.0)
 
 
 def _side(a: int, node: Node, x: Sequence[int], w: Sequence[int], counts: Sequence[int], pool: int, tile: int) -> Side:
@@ -297,8 +301,9 @@ def _pool(node: Node) -> tuple[int, int]:
 
 
 def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    """No groups; then a pooling of windows side by side without padding, or none."""
-    if attrs_of(node).groups != 1 or not is_float(inputs[0].dtype) or inputs[0].order not in (None, CHANNELS_LAST):
+    """Few channels, no groups; then a pooling of windows side by side without padding, or none."""
+    x, groups = inputs[0], attrs_of(node).groups
+    if groups != 1 or x.concrete[1] > FEW or not is_float(x.dtype) or x.order not in (None, CHANNELS_LAST):
         return False
     if node.op is CONV:
         return True
