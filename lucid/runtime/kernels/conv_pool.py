@@ -166,7 +166,10 @@ class _Writer:
 
     def _pooled(self) -> None:
         k, out = self.k, self.k.names.fresh("out")
-        acts = write_activation(k, self.y.dtype, self.y.shape, out, out)
+        zeros = None
+        if channels_last(self.y):
+            zeros = k.use(zero_row(self.y.dtype, self.conv.group_out).reshape(-1, 1, 1), f"{k.name}_zeros")
+        acts = write_activation(k, self.y.dtype, self.y.shape, out, out, zeros)
         late = acts is None or (acts.anywhere and acts.monotone)
         results: Sequence[Operand] = self.made
         if not late:

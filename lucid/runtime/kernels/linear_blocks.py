@@ -10,7 +10,7 @@ from ...graph.types import TensorType, is_float
 from ..emitter import Emitter
 from ..machine import this_machine
 from ..registry import Way, kernel
-from .activation import acts_anywhere, has_activation, write_activation
+from .activation import acts_anywhere, has_activation, write_activation, zero_row
 from .linalg import emit_linear
 from .panels import PACKING
 from .pointwise import Pointwise, emit_pixels, ways_of
@@ -61,7 +61,8 @@ def linear_whole(k: Emitter) -> None:
     (y,) = k.outs
     made = y if acts_anywhere(k.node) else k.scratch(y.shape, y.dtype, "made")
     emit_linear(k, made)
-    activation = write_activation(k, y.dtype, y.shape, str(made), str(y))
+    zeros = k.use(zero_row(y.dtype, y.shape[-1]), "zeros") if y.type.order is None and y.type.rank > 0 else None
+    activation = write_activation(k, y.dtype, y.shape, str(made), str(y), zeros)
     if activation is not None:
         k.buffers.extend(activation.buffers)
         for line in activation.lines:
