@@ -19,8 +19,11 @@ class LazyModule(ModuleType):
 
 
 if TYPE_CHECKING:
+    from concurrent import futures as futures
+
     import networkx as networkx
     import threadpoolctl as threadpoolctl
 else:
+    futures = LazyModule("concurrent.futures")
     networkx = LazyModule("networkx")
     threadpoolctl = LazyModule("threadpoolctl")

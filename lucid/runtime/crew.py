@@ -18,7 +18,6 @@ import contextlib
 import gc
 import mmap
 import os
-import platform
 import select
 import signal
 import sys
@@ -36,7 +35,7 @@ from ..errors import ExecutionError
 Region: TypeAlias = "tuple[Callable[[int], object], int]"
 """A function of the worker's number, and how many workers there is work for."""
 
-POSSIBLE = sys.platform == "linux" and platform.machine() == "x86_64" and hasattr(os, "eventfd")
+POSSIBLE = sys.platform == "linux" and os.uname().machine == "x86_64" and hasattr(os, "eventfd")
 """Whether programs can have helper processes here."""
 
 LINE = 8

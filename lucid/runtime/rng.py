@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
@@ -47,7 +48,7 @@ class Keys:
         return _mix(state)
 
 
-_keys = Keys(int(np.random.SeedSequence().generate_state(1, np.uint64)[0]))
+_keys = Keys(int.from_bytes(os.urandom(8), "little"))
 
 
 def manual_seed(seed: int) -> None:

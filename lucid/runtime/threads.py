@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Lock, get_native_id, local
@@ -17,6 +16,7 @@ from threading import Lock, get_native_id, local
 import numpy as np
 
 from ..errors import OptionError
+from ..lazy import futures
 from .blas import Hold
 
 
@@ -55,7 +55,7 @@ class ThreadPool:
     def __init__(self, threads: int, processes: bool = True) -> None:
         self.threads = threads
         self.processes = processes
-        self._executor: ThreadPoolExecutor | None = None
+        self._executor: futures.ThreadPoolExecutor | None = None
         self._free = Lock()
 
     def run(self, function: Callable[[int], object], count: int) -> None:
@@ -81,7 +81,7 @@ class ThreadPool:
 
     def _share(self, function: Callable[[int], object], count: int) -> None:
         if self._executor is None:
-            self._executor = ThreadPoolExecutor(self.threads - 1, "lucid", initializer=_mark_worker)
+            self._executor = futures.ThreadPoolExecutor(self.threads - 1, "lucid", initializer=_mark_worker)
         tickets = iter(range(count))
         lock = Lock()
 
@@ -93,7 +93,7 @@ class ThreadPool:
                     return
                 function(i)
 
-        helpers: list[Future[None]] = [self._executor.submit(work) for _ in range(min(self.threads, count) - 1)]
+        helpers: list[futures.Future[None]] = [self._executor.submit(work) for _ in range(min(self.threads, count) - 1)]
         try:
             work()
         finally:
