@@ -24,6 +24,7 @@ import numpy as np
 import lucid
 from cases import CASES, Case
 from lucid import nn
+from lucid.runtime import crew
 from peers import CONTESTANTS, Contestant, Ready, UnsupportedError, mode
 
 RUNS = 3
@@ -119,6 +120,7 @@ def _objects() -> int:
 
 def plan(ready: Ready) -> dict[str, Any]:
     """Bytes of arena, packed weights and outputs by the plan; the peak of what NumPy allocated, packing and later."""
+    crew.POSSIBLE = False  # with processes the arena is shared memory, not NumPy's
     net = lucid.compile(ready.module, lucid.spec(*ready.case.shape))
     found = net.plan
     planned = found.arena_bytes + sum(o.type.nbytes for o in (*found.persistent, *found.outputs))

@@ -1,7 +1,7 @@
 """Chooses the order of axes in memory: channels innermost around convolutions and poolings.
 
 It sets ``TensorType.order`` of values and changes nothing that is computed. The graph's inputs and
-results stay row-major: they are the caller's.
+results stay row-major: they are the caller's. Only those of convolutions, which are copied to the caller, do not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ from ..graph.types import CHANNELS_LAST, TensorType
 
 @dataclass(frozen=True)
 class LayoutOptions:
-    """``spatial``: names of the ops that compute on images and are fastest with channels innermost."""
+    """Names of ops.
+
+    Attributes
+    ----------
+    spatial
+        Those that compute on images and are fastest with channels innermost.
+    copied
+        Those whose results are copied when they are the graph's.
+    """
 
     spatial: frozenset[str] = frozenset(
         {
@@ -24,6 +32,7 @@ class LayoutOptions:
             "MaxPool2dGather", "AvgPool2d", "AvgPool2dGrad", "AdaptiveAvgPool2d", "AdaptiveAvgPool2dGrad", "BatchNorm",
         }
     )  # fmt: skip
+    copied: frozenset[str] = frozenset({"Conv2d", "ConvPool2d"})
 
 
 def assign_layout(graph: Graph, options: LayoutOptions = LayoutOptions()) -> Graph:
@@ -38,7 +47,7 @@ def assign_layout(graph: Graph, options: LayoutOptions = LayoutOptions()) -> Gra
         outputs = []
         for index, type_ in enumerate(node.outputs):
             value = Value(name, index)
-            last = spatial and type_.rank == 4 and value not in results
+            last = spatial and type_.rank == 4 and (value not in results or node.op.name in options.copied)
             orders[value] = CHANNELS_LAST if last else None
             outputs.append(type_.with_order(orders[value]))
         if tuple(outputs) != node.outputs:

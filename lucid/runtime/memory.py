@@ -18,6 +18,8 @@ from .liveness import Interval
 ALIGNMENT = 64
 _BY_SIZE_LIMIT = 2000
 """Above this many intervals only the heuristic whose time grows as n log n is tried."""
+_NEAR = 1.02
+"""An arena that is so little larger than the largest live set is not worth another try."""
 _TRIES = 32
 _PAIRS = 2_000_000
 """At most so many orders are tried by size, and about so many pairs of intervals compared (some 50 ms)."""
@@ -41,7 +43,7 @@ def assign_offsets(intervals: Sequence[Interval]) -> Layout:
     bound = largest_live_set(intervals)
     offsets = _by_time(intervals)
     size = _extent(intervals, offsets)
-    if size > bound and len(intervals) <= _BY_SIZE_LIMIT:
+    if size > bound * _NEAR and len(intervals) <= _BY_SIZE_LIMIT:
         others = _by_size(intervals, bound)
         if _extent(intervals, others) < size:
             offsets, size = others, _extent(intervals, others)
@@ -75,7 +77,7 @@ def _by_size(intervals: Sequence[Interval], bound: int = 0) -> list[int]:
         size = _extent(intervals, offsets)
         if least is None or size < least:
             best, least = offsets, size
-        if size <= bound:
+        if size <= bound * _NEAR:
             break
         last = next(i for i in order if offsets[i] + aligned(intervals[i].nbytes) == size)
         order.remove(last)

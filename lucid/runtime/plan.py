@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..collector import collector_paused
 from ..errors import GraphError
 from ..graph.ir import Graph, Node, Value
 from ..graph.ops.source import CONSTANT, INPUT, PARAMETER
+from ..graph.types import TensorType
 from .emitter import Code, Emitter, Names, Operand, Phase
 from .liveness import intervals
 from .memory import Layout, assign_offsets
@@ -152,7 +154,8 @@ def make_plan(
 class _Planner:
     def __init__(self, graph: Graph, threads: int, exact: bool, chosen: Mapping[str, Choice]) -> None:
         self.plan = Plan(graph, threads, exact)
-        self.chosen = chosen
+        self.chosen = dict(chosen)
+        self.alike: dict[Any, Choice] = {}
         self.table: dict[Value, Operand] = {}
         self.results = set(graph.results)
         self.read = self.results | {Value(u, output) for u, _, output in graph.dag.edges(data="output")}
@@ -179,9 +182,7 @@ class _Planner:
 
     def _lower(self, name: str, node: Node) -> None:
         ins = tuple(self.table[value] for value in self.plan.graph.inputs_of(name))
-        chosen = self.chosen.get(name)
-        if chosen is None:
-            chosen = choose(node, tuple(x.type for x in ins), threads=self.plan.threads, exact=self.plan.exact)
+        chosen = self.chosen.get(name) or self._choose(node, tuple(x.type for x in ins))
         fixed = node.op.pure and all(x.phase is Phase.STATE for x in ins)
         outs: list[Operand | None] = []
         for i, type_ in enumerate(node.outputs):
@@ -202,6 +203,13 @@ class _Planner:
         chosen.lowering.emit(k)
         buffers, overwritable = tuple(k.buffers), tuple(k.overwritable)
         self.plan.steps.append(Step(name, node, chosen, ins, tuple(outs), buffers, overwritable, k.workers, k.code))
+
+    def _choose(self, node: Node, types: tuple[TensorType, ...]) -> Choice:
+        """The quickest by prediction, found once for nodes that are alike."""
+        key = node.op, node.attrs, types, node.outputs
+        if key not in self.alike:
+            self.alike[key] = choose(node, types, threads=self.plan.threads, exact=self.plan.exact)
+        return self.alike[key]
 
     def finish(self) -> Plan:
         plan = self.plan
