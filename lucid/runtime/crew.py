@@ -15,6 +15,7 @@ it), hears no signals (an interrupt is the caller's, and so are its handlers), a
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import mmap
 import os
@@ -37,6 +38,8 @@ Region: TypeAlias = "tuple[Callable[[int], object], int]"
 
 POSSIBLE = sys.platform == "linux" and os.uname().machine == "x86_64" and hasattr(os, "eventfd")
 """Whether programs can have helper processes here."""
+
+_libc = ctypes.PyDLL(None)
 
 LINE = 8
 """Numbers of the board that share a line of the cache: each side writes lines of its own."""
@@ -111,6 +114,7 @@ class Crew:
             if pid == 0:
                 _serve(self._regions, self._board, worker, place, self._bells[-1], self._owner)
             self._pids.append(pid)
+            _keep_off(pid)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -134,6 +138,7 @@ class Crew:
                 if _ended(pid) is not None:
                     self.close()
                     return False
+                _keep_off(pid)
                 os.eventfd_write(bell, 1)
         return True
 
@@ -177,6 +182,16 @@ class Crew:
     def close(self) -> None:
         """End the helpers."""
         self._end()
+
+
+def _keep_off(pid: int) -> None:
+    """Let a helper run on any core but the caller's.
+
+    The system wakes it where the caller is, and leaves it there: neither of the two ever sleeps in a run.
+    """
+    others = os.sched_getaffinity(0) - {_libc.sched_getcpu()}
+    with contextlib.suppress(OSError):  # it may just have ended
+        os.sched_setaffinity(pid, others or os.sched_getaffinity(0))
 
 
 def _order() -> None:
