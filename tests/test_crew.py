@@ -719,3 +719,15 @@ def test_helpers_end_with_their_parent(subreaper: None) -> None:
 def test_a_plain_fork_of_the_users_does_not_touch_the_helpers() -> None:
     out, err = start(OWN_FORK).communicate(timeout=20)
     assert out.split() == ["good"], err
+
+
+def test_helpers_keep_off_the_callers_core() -> None:
+    """Where there is one more: the system would wake them on it, and leave them there."""
+    cores = os.sched_getaffinity(0)
+    crew = Crew(Sums().regions, 1)
+    try:
+        allowed = os.sched_getaffinity(crew._pids[0])
+        assert allowed <= cores and allowed
+        assert len(allowed) == max(1, len(cores) - 1)
+    finally:
+        crew.close()
