@@ -43,7 +43,8 @@ def _cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
     share = product_seconds(machine, pixels, taps, outputs, itemsize, outputs * taps * itemsize <= machine.l2 // 2)
     share += 3 * pixels * taps * itemsize / machine.near
     ends = (threads + 2) * pixels * outputs * itemsize / machine.near
-    return share + ends + machine.fork + 12 * machine.call
+    gathered = share + ends + machine.fork + 12 * machine.call
+    return gathered if workers > 1 else 1.5 * gathered  # nothing is gained by splitting for one
 
 
 @kernel(CONV, CONV_POOL, lowering="split_channels", accepts=_accepts, cost=_cost, staged=True)

@@ -11,6 +11,7 @@ its tile; ``exact=True`` does not take these lowerings.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -171,12 +172,10 @@ def pack(k: Emitter, w: Operand, m: int, panel: int) -> Operand:
 
 def transform_weights(g: Any, w: Any, out: Any) -> None:
     """G w G^T for every pair of channels, in double precision."""
-    n = len(g)
-    channels = w.shape[1]
-    rows = np.tensordot(g, w.astype(np.float64), (1, 2))  # (n, K, C, 3)
-    both = np.tensordot(g, rows, (1, 3))  # (n, n, K, C): columns, rows
-    panels = both.transpose(1, 0, 3, 2).reshape(n * n, channels, -1, out.shape[3])
-    out[...] = panels.transpose(0, 2, 1, 3)
+    outputs, channels, *kernel = w.shape
+    both = np.kron(g, g) @ w.reshape(outputs * channels, math.prod(kernel)).T.astype(np.float64)
+    panels = both.reshape(len(both), out.shape[1], out.shape[3], channels)
+    out[...] = panels.transpose(0, 1, 3, 2)
 
 
 class Views(NamedTuple):
