@@ -450,9 +450,10 @@ def test_no_process_is_forked_while_another_thread_is_at_work(monkeypatch: pytes
         while not end.is_set():
             big.sum()
 
-    assert run_beside(None, end)
-    assert run_beside(end.wait, end)
-    assert not run_beside(busy, end)
+    # the test runner's own threads may wake at any moment, so once in a few tries
+    assert any(run_beside(None, end) for _ in range(5))
+    assert any(run_beside(end.wait, end) for _ in range(5))
+    assert not any(run_beside(busy, end) for _ in range(3))
 
 
 def test_a_helper_that_does_not_begin_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -625,6 +626,7 @@ def test_a_child_of_the_users_shares_neither_helpers_nor_memory(expected: list[A
 
 def ask_anew(y: Array) -> int:
     teams.WORTH = 0.0
+    teams.others_asleep = lambda: True  # no thread of this process is within BLAS
     set_num_threads(3)
     compiled = lucid.compile(make_model(), threads=2)
     ask(compiled, 2, y, 3)
@@ -641,6 +643,7 @@ import os, signal, sys, time
 from lucid.runtime import team as teams
 from lucid.runtime.crew import shared_memory
 teams.WORTH = 0.0
+teams.others_asleep = lambda: True
 teams.pool().threads = 2
 team = teams.Team(2, teams.Epoch())
 pids = shared_memory(16).view("q")
