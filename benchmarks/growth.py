@@ -33,13 +33,20 @@ CHANNELS, SIDE = 16, 28
 
 
 def deep(depth: int) -> Callable[[], nn.Module]:
-    """So many 3×3 convolutions with ReLU, one after another, initialised so that what flows through keeps its scale."""
+    """So many 3×3 convolutions with ReLU, one after another, each close to the identity.
+
+    With random weights all signals grow alike within some hundred layers, and what is left of their difference is
+    rounding error: at 300 layers PyTorch's float32 result is off by 0.65 of the largest value.
+    """
 
     def build() -> nn.Module:
         layers: list[nn.Module] = []
         for _ in range(depth):
             conv = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
-            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            nn.init.normal_(conv.weight, std=0.001)
+            weight = conv.weight.numpy().copy()
+            weight[range(CHANNELS), range(CHANNELS), 1, 1] += 1
+            conv.weight.copy_(weight)
             nn.init.zeros_(conv.bias)
             layers += [conv, nn.ReLU()]
         return nn.Sequential(*layers)
