@@ -44,6 +44,7 @@ bench: $(DONE)-bench
 	@$(BIN)/python benchmarks/run.py
 	@$(BIN)/python benchmarks/growth.py
 	@$(BIN)/python benchmarks/costs.py
+	@$(BIN)/python benchmarks/sweep.py
 
 clean:
 	@rm -rf $(VENV) demo-out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -145,7 +145,7 @@ def main() -> int:
         rows = [measure(draw(rng), rng, args.seconds) for _ in tqdm(range(args.count), unit="layer", disable=None)]
     print(aligned(table(rows)), summary(rows), sep="\n\n")
     if args.out != "-":
-        text = f"# Random convolutions\n\nMade by `python benchmarks/sweep.py`.\n\n{describe(machine())}\n\n"
+        text = f"# Random convolutions\n\nMade by `make bench`.\n\n{describe(machine())}\n\n"
         Path(args.out).write_text(f"{text}{summary(rows)}\n\n{table(rows)}\n")
     return 0
 

@@ -313,7 +313,8 @@ def compile(
         Types of the positional inputs (:func:`lucid.spec`), possibly with symbolic dimensions; then
         it is traced and optimised now, once for all sizes. Without them, at the first call with new types.
     threads
-        How many threads one call may use; by default :func:`lucid.get_num_threads`.
+        How many threads (or helper processes, see :func:`lucid.set_num_threads`) one call may use, the caller's among
+        them; by default :func:`lucid.get_num_threads`.
     exact
         Take no lowering that rounds differently from a plain sum of products. Without it, convolutions may run
         by Winograd's or a block-Toeplitz product, which are coarser in the last digits and spread one infinity

@@ -555,6 +555,7 @@ def test_weights_are_never_stale() -> None:
     for change in changes:
         answer(compiled, images(0))
         found = answer(compiled, images(1))
+        # the eager model sums directly, the compiled one by Winograd, right to some 1e-5; a stale weight shows
         np.testing.assert_allclose(found, answer(model, images(1)), rtol=1e-3, atol=1e-3 * np.abs(found).max())
         assert len(crews_of(compiled)) == 1
         assert all(np.abs(found - before).max() > 1e-2 * np.abs(found).max() for before in seen)

@@ -39,7 +39,7 @@ Region: TypeAlias = "tuple[Callable[[int], object], int]"
 POSSIBLE = sys.platform == "linux" and os.uname().machine == "x86_64" and hasattr(os, "eventfd")
 """Whether programs can have helper processes here."""
 
-_libc = ctypes.PyDLL(None)
+_libc = ctypes.PyDLL(None) if POSSIBLE else None  # other systems have no such name
 
 LINE = 8
 """Numbers of the board that share a line of the cache: each side writes lines of its own."""
@@ -189,6 +189,7 @@ def _keep_off(pid: int) -> None:
 
     The system wakes it where the caller is, and leaves it there: neither of the two ever sleeps in a run.
     """
+    assert _libc is not None
     others = os.sched_getaffinity(0) - {_libc.sched_getcpu()}
     with contextlib.suppress(OSError):  # it may just have ended
         os.sched_setaffinity(pid, others or os.sched_getaffinity(0))

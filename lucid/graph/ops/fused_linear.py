@@ -13,15 +13,7 @@ from .linalg import LINEAR
 
 @dataclass(frozen=True)
 class FusedLinearAttrs(Attrs):
-    """What follows the product.
-
-    Attributes
-    ----------
-    activation
-        Name of a unary element-wise op, or None.
-    activation_attrs
-        Its attributes.
-    """
+    """What follows the product: see :class:`~lucid.graph.ops.activated.Activated`."""
 
     activation: str | None = None
     activation_attrs: Attrs = NoAttrs()

@@ -84,7 +84,7 @@ def grad_input_scattered(k: Emitter) -> None:
     lists = [
         bind(k, "gradients", f"{k.use(bind_gradients)}({geometry}, {plan}, {dy}, {last})", dy),
         bind(k, "weights", f"{k.use(bind_weights)}({plan}, {packed})", packed),
-        bind(k, "products", f"{k.use(bind_products)}({geometry}, {plan}, {memory}, {last})", memory),
+        bind(k, "products", f"{k.use(bind_factors)}({geometry}, {plan}, {memory}, {last})", memory),
         bind(k, "scatter", f"{k.use(bind_scatter)}({geometry}, {plan}, {memory}, {dx})", memory, dx),
     ]
     a, b, product, taps, target, source = (
@@ -126,7 +126,7 @@ def bind_gradients(conv: Conv, work: Sequence[Sequence[Any]], dy: Any, last: boo
     return bound
 
 
-def bind_products(conv: Conv, work: Sequence[Sequence[Any]], memory: Any, flat: bool) -> list[list[Any]]:
+def bind_factors(conv: Conv, work: Sequence[Sequence[Any]], memory: Any, flat: bool) -> list[list[Any]]:
     """The window matrix of each part, in the shape of :func:`bind_gradients`."""
     bound = []
     for mine in work:
