@@ -18,9 +18,14 @@ import numpy as np
 import threadpoolctl
 
 import lucid
+from lucid.runtime.threads import others_asleep
 
 REST = 0.03
-"""Seconds between turns. The idle threads of BLAS, OpenMP and the runtimes spin for up to 26 ms before they sleep."""
+"""Seconds between turns, at least: until the idle threads of BLAS, OpenMP and the runtimes, which spin for up to 26 ms
+and on some days 46, are asleep."""
+
+LONGEST_REST = 0.3
+"""Seconds after which a turn begins although some thread is awake."""
 
 BURST = 0.004
 """Seconds a turn lasts at least: short runs are repeated, and the turn counts as the median of them."""
@@ -93,7 +98,7 @@ def interleave(
         number = 0
         while number < least or time.perf_counter() < end:
             for name, run in runs.items():
-                time.sleep(rest)
+                _rest(rest)
                 if quickest[name] < SETTLE:
                     run()
                 count = min(MOST_RUNS, max(1, round(BURST / quickest[name])))
@@ -102,6 +107,13 @@ def interleave(
             number += 1
             on_round(number)
     return taken
+
+
+def _rest(seconds: float) -> None:
+    end = time.perf_counter() + LONGEST_REST
+    time.sleep(seconds)
+    while not others_asleep() and time.perf_counter() < end:
+        time.sleep(0.005)
 
 
 def paired_ratio(peer: list[float], ours: list[float]) -> float:

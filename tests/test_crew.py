@@ -118,7 +118,7 @@ def asleep(crew: Crew) -> bool:
 
 
 def run(team: Team, region: int = 0) -> None:
-    with team.working():
+    with team:
         team.share(region)
 
 
@@ -360,7 +360,7 @@ def test_an_error_within_a_run_leaves_nothing_held() -> None:
     work, blas = Sums(), blas_threads()
     team = team_of(work.regions)
     for _ in range(2):
-        with contextlib.suppress(ZeroDivisionError), team.working():
+        with contextlib.suppress(ZeroDivisionError), team:
             team.share(0)
             assert not pool().claim() and set(blas_threads()) <= {1}
             1 / 0  # noqa: B018
@@ -397,7 +397,7 @@ def test_processes_have_to_be_worth_it_and_end_with_the_parameters(monkeypatch: 
     for _ in range(2):
         run(team)
         assert team._crew is None
-        with team.working():
+        with team:
             time.sleep(0.02)
         run(team)
         assert team._crew is not None and work.pids[1] == team._crew._pids[0]
@@ -405,6 +405,80 @@ def test_processes_have_to_be_worth_it_and_end_with_the_parameters(monkeypatch: 
     run(team)
     assert team._crew is None and work.pids.tolist() == [os.getpid()] * 2
     assert work.sums.tolist() == [5, 5]
+
+
+def test_a_brief_run_waits_for_nobody() -> None:
+    work = Sums(2)
+    team = Team(2, Epoch(), brief=True)
+    team.regions = work.regions
+    team._seen, team._spent = 0, -1.0
+    run(team)  # not worth processes: no threads either
+    assert work.pids.tolist() == [os.getpid()] * 2 and team._crew is None
+    team._spent = 0.0
+    run(team)
+    crew = team._crew
+    assert crew is not None and work.pids[1] == crew._pids[0]
+    until(lambda: asleep(crew))
+    team._last = -1.0
+    run(team)  # asleep, and not called, as the last run was long ago
+    time.sleep(0.01)
+    assert work.pids[1] == os.getpid() and asleep(crew)
+    team._last = time.perf_counter()
+    run(team)  # alone, but it is called: it is awake a while
+    assert work.pids[1] == os.getpid() and work.sums.tolist() == [4, 4]
+
+    def helped() -> bool:
+        for _ in range(100):
+            run(team)
+        return bool(work.pids[1] == crew._pids[0])
+
+    until(helped)
+    assert team._crew is crew and work.sums[0] == work.sums[1]
+    team.dismiss()
+
+
+def test_a_brief_run_that_meets_a_helper_lying_down_wakes_it() -> None:
+    work = Sums(2)
+    team = Team(2, Epoch(), brief=True)
+    team.regions = work.regions
+    for pause in np.linspace(0, 4e-4, 400):  # helpers lie down some 0.2 ms after a run
+        run(team)
+        end = time.perf_counter() + pause
+        while time.perf_counter() < end:
+            pass
+    assert work.sums.tolist() == [400, 400]
+    team.dismiss()
+
+
+def test_a_brief_run_replaces_a_helper_that_ended() -> None:
+    work = Sums(2)
+    team = Team(2, Epoch(), brief=True)
+    team.regions = work.regions
+    run(team)
+    crew = team._crew
+    assert crew is not None
+    until(lambda: asleep(crew))
+    os.kill(crew._pids[0], signal.SIGKILL)
+    team._last = time.perf_counter()
+    until(lambda: crews._ended(crew._pids[0]) is not None or not crew.usable)
+    for _ in range(3):
+        team._last = time.perf_counter()
+        run(team)
+    assert team._crew is not None and team._crew is not crew and not crew.usable
+    assert work.sums.tolist() == [4, 4]
+    team.dismiss()
+
+
+def test_who_may_not_have_processes_asks_again_before_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teams, "WORTH", 1.0)
+    monkeypatch.setattr(teams, "AGAIN", 0.5)
+    monkeypatch.setattr(teams, "others_asleep", lambda: False)
+    work = Sums(2)
+    team = Team(2, Epoch())
+    team.regions = work.regions
+    team._seen, team._spent = 0, 1.0
+    run(team)
+    assert team._crew is None and 0.5 < team._spent < 0.9
 
 
 def test_the_threads_that_were_set_are_the_limit() -> None:
@@ -650,7 +724,7 @@ team = teams.Team(2, teams.Epoch())
 pids = shared_memory(16).view("q")
 team.regions = [(lambda worker: pids.__setitem__(worker, os.getpid()), 2)]
 def run():
-    with team.working():
+    with team:
         team.share(0)
     return int(pids[1])
 helper = run()
@@ -664,7 +738,7 @@ ENDS = {
     "error": "say(); raise SystemError",
     "os._exit": "say(); os._exit(3)",
     "killed at rest": "say(); time.sleep(60)",
-    "killed in a run": "with team.working(): say(); time.sleep(60)",
+    "killed in a run": "with team: say(); time.sleep(60)",
 }
 OWN_FORK = """
 child = os.fork()
@@ -673,7 +747,7 @@ if not child:
     sys.exit(run() == helper)  # another program would have an arena of its own as well
 assert os.waitpid(child, 0)[1] == 0
 assert run() == helper
-with team.working():  # the helper is awake
+with team:  # the helper is awake
     child = os.fork()
     if not child:
         os._exit(run() == helper)

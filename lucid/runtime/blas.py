@@ -7,8 +7,7 @@ each run of a program that shares its work calls them twice.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from itertools import product
 from threading import Lock
@@ -56,33 +55,24 @@ def unpacked() -> int:
 
 
 class Hold:
-    """Keeps BLAS to one thread while at least one holder wants that; afterwards it gets its own back."""
+    """Keeps BLAS to one thread while at least one ``with`` block is in it; afterwards it gets its own back."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._holders = 0
-        self._before: list[int] = []
+        self._restore: list[tuple[Callable[[int], object], int]] = []
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """One holder."""
-        self._enter()
-        try:
-            yield
-        finally:
-            self._exit()
-
-    def _enter(self) -> None:
+    def __enter__(self) -> None:
         with self._lock:
             self._holders += 1
             if self._holders == 1:
-                self._before = [library.get_threads() for library in libraries()]
-                for library in libraries():
-                    library.set_threads(1)
+                self._restore = [(library.set_threads, library.get_threads()) for library in libraries()]
+                for set_threads, _ in self._restore:
+                    set_threads(1)
 
-    def _exit(self) -> None:
+    def __exit__(self, *error: object) -> None:
         with self._lock:
             self._holders -= 1
             if self._holders == 0:
-                for library, number in zip(libraries(), self._before, strict=True):
-                    library.set_threads(number)
+                for set_threads, number in self._restore:
+                    set_threads(number)

@@ -201,7 +201,7 @@ class _Writer:
     def run(self) -> None:
         names = self.plan.names
         if names.regions or any(thing is parallel for thing in names.namespace.values()):
-            self.out.define("with team.working():", self.steps)
+            self.out.define("with team:", self.steps)
         else:
             self.steps()
 

@@ -129,7 +129,7 @@ class Executable:
     def _new_run(self) -> Run:
         assert self._bind is not None
         size = self.plan.arena_bytes
-        team = Team(self.plan.threads if self.plan.names.regions else 1, self._epoch)
+        team = Team(self.plan.threads if self.plan.names.regions else 1, self._epoch, brief=self.plan.brief)
         try:
             block = team.arena(size + ALIGNMENT)
         except (MemoryError, ValueError, OSError, OverflowError) as error:

@@ -56,7 +56,7 @@ def this_machine() -> Machine:
     """The machine this process runs on; usual cache sizes where it does not tell its own."""
     caches = _cache(1, 1 << 15), _cache(2, 1 << 20), _cache(3, 1 << 24)
     # threads of one interpreter wait for each other, processes do not
-    fork, handover = (1.0e-5, 0.0) if crew.POSSIBLE else (1.0e-4, 5.0e-6)
+    fork, handover = (4.0e-6, 0.0) if crew.POSSIBLE else (1.0e-4, 5.0e-6)
     return Machine(available_cores(), *caches, fork=fork, handover=handover, unpacked=blas.unpacked())
 
 

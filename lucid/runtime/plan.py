@@ -11,13 +11,17 @@ from ..errors import GraphError
 from ..graph.ir import Graph, Node, Value
 from ..graph.ops.source import CONSTANT, INPUT, PARAMETER
 from ..graph.types import TensorType
+from .crew import POSSIBLE
 from .emitter import Code, Emitter, Names, Operand, Phase
 from .liveness import intervals
 from .memory import Layout, assign_offsets
 from .registry import Choice, choose
 
-ALONE = 1.5e-4
-"""Seconds of predicted work below which nobody is called to help: to wake a helper takes as long."""
+BRIEF = 1.5e-4
+"""Seconds of predicted work below which nobody is woken to help: that takes as long."""
+
+TEAM = 4e-6
+"""Seconds that a run with helpers takes longer before its first and after its last step."""
 
 
 @dataclass(eq=False)
@@ -95,6 +99,11 @@ class Plan:
         return sum(step.choice.way.seconds for step in self.steps if not step.fixed)
 
     @property
+    def brief(self) -> bool:
+        """Whether a run ends before a helper that sleeps is awake."""
+        return self.predicted < BRIEF
+
+    @property
     def persistent(self) -> Iterator[Operand]:
         """Buffers that keep what was computed from parameters, in order of definition."""
         for step in self.steps:
@@ -146,8 +155,10 @@ def make_plan(
     if graph.symbols:
         raise GraphError(f"a plan needs concrete sizes; {', '.join(graph.symbols)} is symbolic: bind it first")
     plan = _Planner(graph, threads, exact, chosen or {}).run()
-    if not chosen and plan.names.regions and plan.predicted < ALONE:
-        return _Planner(graph, 1, exact, {}).run()
+    if not chosen and plan.names.regions and plan.brief:
+        alone = _Planner(graph, 1, exact, {}).run()
+        if not POSSIBLE or alone.predicted < plan.predicted + TEAM:
+            return alone
     return plan
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, TypeAlias
@@ -20,6 +19,12 @@ Run: TypeAlias = "Callable[..., tuple[Any, ...]]"
 WORTH = 0.03
 """Seconds that a program must have run since its parameters changed before it gets processes: a fork takes some ten
 milliseconds, and a helper sees the parameters as they were then."""
+
+AGAIN = 0.003
+"""Seconds that it runs before it asks anew whether it may have them: some library's idle threads are still awake."""
+
+RECENT = 1e-4
+"""Seconds since its last run within which a brief program wakes its helpers: they stay awake for about as long."""
 
 MOST = 8
 """Programs that have processes at the same time; the one whose last run is longest ago gives up its own."""
@@ -43,14 +48,19 @@ class Team:
         That of the program's parameters.
     processes
         Whether they may be processes: the arena must then be what :meth:`arena` gives.
+    brief
+        Whether a run ends sooner than a helper wakes: then it has the help of processes that are awake, or none.
     """
 
-    def __init__(self, workers: int, epoch: Epoch, processes: bool = True) -> None:
+    def __init__(self, workers: int, epoch: Epoch, processes: bool = True, brief: bool = False) -> None:
         self.workers = workers
+        self.brief = brief
         self.regions: Sequence[Region] = ()
         self._epoch = epoch
         self._seen = -1
-        self._spent = self._last = 0.0
+        self._spent = self._began = self._last = 0.0
+        self._hold = hold_blas()
+        self._cores: ThreadPool | None = None
         self._crew: Crew | None = None
         self._awake: Crew | None = None
         self._possible = processes and crews.POSSIBLE and workers > 1
@@ -64,27 +74,37 @@ class Team:
         """Memory that all workers reach."""
         return shared_memory(nbytes) if self._possible else np.empty(nbytes, np.uint8)
 
-    @contextmanager
-    def working(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         """What each run is within: BLAS keeps to one thread, and processes, if there are any, are awake."""
-        with hold_blas():
-            cores = self._take()
-            began = perf_counter()
-            try:
-                yield
-            finally:
-                self._last = perf_counter()
-                if cores is None:
-                    self._spent += self._last - began
-                else:
-                    self._release(cores)
+        self._hold = hold_blas()
+        self._hold.__enter__()
+        try:
+            self._cores = self._take()
+        except BaseException:
+            self._hold.__exit__()
+            raise
+        self._began = perf_counter()
+
+    def __exit__(self, *error: object) -> None:
+        self._last = perf_counter()
+        try:
+            if self._cores is None:
+                self._spent += self._last - self._began
+            else:
+                self._release(self._cores)
+        finally:
+            self._hold.__exit__()
 
     def share(self, region: int) -> None:
         """Run one region on all workers."""
-        if self._awake is None:
+        if self._awake is not None:
+            self._awake.share(region)
+        elif not self.brief:
             parallel(*self.regions[region])
         else:
-            self._awake.share(region)
+            function, workers = self.regions[region]
+            for worker in range(workers):
+                function(worker)
 
     def dismiss(self) -> None:
         """End its processes; it gets new ones when that is worth it (again)."""
@@ -93,15 +113,17 @@ class Team:
             crew.close()
 
     def _take(self) -> ThreadPool | None:
-        """The other cores for this run, where processes have been woken on them; None where it is up to the pool."""
+        """The other cores for this run, where processes are awake on them; None where it is up to the pool."""
         cores = pool()
         if not self._due(cores) or not cores.claim():
             return None
         try:
             self._awake = self._muster()
+        except BaseException:
+            self.dismiss()
+            raise
         finally:
             if self._awake is None:
-                self.dismiss()
                 cores.unclaim()
         return cores if self._awake is not None else None
 
@@ -114,9 +136,19 @@ class Team:
         return allowed and (self._crew is not None or self._spent >= WORTH)
 
     def _muster(self) -> Crew | None:
-        if self._crew is not None and self._crew.begin():
-            return self._crew
+        """Processes that are awake; new ones where there are none (any more)."""
+        crew = self._crew
+        if crew is not None and self.brief and crew.usable:
+            if not crew.asleep:
+                return crew
+            if perf_counter() - self._last < RECENT:
+                crew.rouse()
+            return None
+        if crew is not None and crew.begin():
+            return crew
+        self.dismiss()
         if not others_asleep():
+            self._spent = WORTH - AGAIN
             return None
         try:
             self._crew = Crew(self.regions, self.workers - 1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Lock, get_native_id, local
 
@@ -66,7 +65,7 @@ class ThreadPool:
                 function(i)
         else:
             try:
-                with _blas.held():
+                with _blas:
                     self._share(function, count)
             finally:
                 self.unclaim()
@@ -161,9 +160,9 @@ def set_num_threads(threads: int, *, processes: bool = True) -> None:
         old.close()
 
 
-def hold_blas() -> AbstractContextManager[None]:
+def hold_blas() -> Hold:
     """While entered, BLAS keeps to one thread: its own would spin on the cores that blocks run on."""
-    return _blas.held()
+    return _blas
 
 
 def parallel(function: Callable[[int], object], count: int) -> None:

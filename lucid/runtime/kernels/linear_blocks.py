@@ -1,8 +1,12 @@
-"""A linear layer by blocks: its rows are the pixels of a 1x1 convolution."""
+"""Linear layers. By blocks: the rows are the pixels of a 1x1 convolution. Of one row: workers share the outputs."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from ...graph.ir import Node
 from ...graph.ops.fused_linear import FUSED_LINEAR
@@ -14,6 +18,10 @@ from .activation import acts_anywhere, has_activation, write_activation, zero_ro
 from .linalg import emit_linear
 from .panels import PACKING
 from .pointwise import Pointwise, emit_pixels, ways_of
+from .windows import bind, over_blocks, pieces
+
+VECTOR = 16
+"""Outputs of a share are a multiple of so many."""
 
 
 def _numbers(node: Node, inputs: tuple[TensorType, ...]) -> Pointwise:
@@ -27,6 +35,14 @@ def _accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     return plain and is_float(inputs[0].dtype) and acts_anywhere(node)
 
 
+def _accepts_rows(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+    return _numbers(node, inputs).pixels != 1 and _accepts(node, inputs)
+
+
+def _accepts_row(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+    return _numbers(node, inputs).pixels == 1 and _accepts(node, inputs)
+
+
 def _ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     around = 3 * this_machine().call  # the loops, and the copy of a result
     return [
@@ -35,7 +51,7 @@ def _ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]
     ]
 
 
-@kernel(FUSED_LINEAR, lowering="blocks", accepts=_accepts, ways=_ways, staged=True)
+@kernel(FUSED_LINEAR, lowering="blocks", accepts=_accepts_rows, ways=_ways, staged=True)
 def linear_blocks(k: Emitter) -> None:
     """Multiply, add the bias, activate; the weights are kept as panels."""
     p = _numbers(k.node, tuple(x.type for x in k.ins))
@@ -47,12 +63,19 @@ def linear_blocks(k: Emitter) -> None:
 
 def _whole_cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
     machine, p, itemsize = this_machine(), _numbers(node, inputs), inputs[0].dtype.itemsize
-    weights = p.channels * p.outputs * itemsize
-    packing = PACKING if p.pixels > 1 else 0
-    # one row is a sum over the weights as they are read, which takes half of what copying them takes
-    read = weights / (2 * machine.near if weights <= 2 * machine.l2 else machine.far)
-    multiply = 2.0 * (p.pixels + packing) * p.channels * p.outputs * (itemsize / 4) / machine.flops
-    return max(multiply, read) + 2 * p.passes * p.pixels * p.outputs * itemsize / machine.near + 3 * machine.call
+    if p.pixels == 1:
+        return _row_seconds(p, p.outputs, itemsize)
+    multiply = 2.0 * (p.pixels + PACKING) * p.channels * p.outputs * (itemsize / 4) / machine.flops
+    return multiply + 2 * p.passes * p.pixels * p.outputs * itemsize / machine.near + 3 * machine.call
+
+
+def _row_seconds(p: Pointwise, outputs: int, itemsize: int) -> float:
+    """Predicted time of some outputs of one row: weights that are read once, which takes half of copying them."""
+    machine = this_machine()
+    weights = p.channels * outputs * itemsize
+    rate = 2 * machine.near if p.channels * p.outputs * itemsize <= 2 * machine.l2 else machine.far
+    multiply = max(2.0 * p.channels * outputs * (itemsize / 4) / machine.flops, weights / rate)
+    return multiply + 2 * p.passes * outputs * itemsize / machine.near + 3 * machine.call
 
 
 @kernel(FUSED_LINEAR, accepts=has_activation, cost=_whole_cost)
@@ -67,3 +90,51 @@ def linear_whole(k: Emitter) -> None:
         k.buffers.extend(activation.buffers)
         for line in activation.lines:
             k.line(line)
+
+
+@dataclass(frozen=True)
+class Shares:
+    """The outputs of each worker."""
+
+    ranges: tuple[tuple[int, int], ...]
+
+    def __str__(self) -> str:
+        return f"{self.ranges[0][1] if self.ranges else 0} outputs"
+
+
+def _row_ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
+    p, machine = _numbers(node, inputs), this_machine()
+    ways = []
+    for workers in {1, threads}:
+        share = -(-p.outputs // (workers * VECTOR)) * VECTOR
+        around = machine.fork if workers > 1 else machine.call  # what hands out the work, or the loop
+        ranges = Shares(tuple(pieces(p.outputs, share)))
+        ways.append(Way(around + _row_seconds(p, share, inputs[0].dtype.itemsize), ranges))
+    return ways
+
+
+def bind_row(ranges: Any, x: Any, weight: Any, bias: Any, zeros: Any, out: Any) -> list[list[Any]]:
+    """For each worker the row, its weights, bias and zeros, and its part of the result."""
+    return [[(x, weight[a:b].T, None if bias is None else bias[:, a:b], zeros[:, a:b], out[:, a:b])] for a, b in ranges]
+
+
+@kernel(FUSED_LINEAR, lowering="columns", accepts=_accepts_row, ways=_row_ways, staged=True)
+def linear_columns(k: Emitter) -> None:
+    """Each worker multiplies the row with the weights of some outputs, as these lie."""
+    (y,) = k.outs
+    x, weight, *rest = k.ins
+    p, ranges = _numbers(k.node, tuple(operand.type for operand in k.ins)), k.way.ranges
+    x = k.contiguous(x)
+    row = k.view(x, f"{x}.reshape(1, {p.channels})", (1, p.channels), contiguous=True, label="row")
+    out = k.view(y, f"{y}.reshape(1, {p.outputs})", (1, p.outputs), contiguous=True, label="out")
+    bias = k.view(rest[0], f"{rest[0]}.reshape(1, {p.outputs})", (1, p.outputs), label="shift") if rest else None
+    zeros = k.use(np.zeros((1, p.outputs), y.dtype), "zeros")
+    reads = [operand for operand in (row, weight, bias, out) if operand is not None]
+    views = bind(k, "shares", f"{k.use(bind_row)}({ranges}, {row}, {weight}, {bias}, {zeros}, {out})", *reads)
+    source, weights, shift, zero, made = (k.names.fresh(n) for n in ("row", "weights", "shift", "zero", "made"))
+    body = [f"np.dot({source}, {weights}, out={made})"]
+    if rest:
+        body.append(f"np.add({made}, {shift}, out={made})")
+    activation = write_activation(k, y.dtype, y.shape, made, made, zero)
+    body.extend(activation.lines if activation is not None else ())
+    over_blocks(k, len(ranges), [f"({source}, {weights}, {shift}, {zero}, {made})"], [views], body)
