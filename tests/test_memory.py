@@ -166,6 +166,8 @@ def live_sets(plan: Plan) -> list[list[Operand]]:
             born[y] = last[y] = i
         last |= {x.root: i for x in step.ins}
     last |= {y.root: len(plan.steps) for y in plan.outputs}
+    kept = [y for y in born if y.kept]
+    born, last = born | dict.fromkeys(kept, 0), last | dict.fromkeys(kept, len(plan.steps))
     return [[y for y in born if born[y] <= i <= last[y]] for i in range(len(plan.steps) + 1)]
 
 
@@ -217,9 +219,13 @@ def unpooled(step: Step) -> int:
 
 
 LAYERS = {
-    "3x3": ((3, 1, 2, 16, 64), (32, 16, 112, 112), ("chosen", "im2col", "toeplitz", "winograd2", "winograd4")),
+    "3x3": (
+        (3, 1, 2, 16, 64),
+        (32, 16, 112, 112),
+        ("chosen", "im2col", "toeplitz", "toeplitz_planes", "winograd2", "winograd4"),
+    ),
     "7x7/2": ((7, 2, 3, 3, 64), (32, 3, 224, 224), ("chosen", "im2col")),  # overlapping windows, padded
-    "5x5": ((5, 1, 2, 1, 6), (1024, 1, 28, 28), ("chosen", "im2col", "toeplitz")),
+    "5x5": ((5, 1, 2, 1, 6), (1024, 1, 28, 28), ("chosen", "im2col", "toeplitz", "toeplitz_planes")),
 }
 """Layers with the lowerings that accept them."""
 

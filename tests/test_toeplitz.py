@@ -16,14 +16,17 @@ from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
 from lucid.graph.ops.elementwise import ClipAttrs
 from lucid.graph.ops.pool import MaxPoolAttrs
 from lucid.runtime import eager
-from lucid.runtime.kernels import toeplitz
+from lucid.runtime.kernels import panels, toeplitz, toeplitz_planes
+from lucid.runtime.kernels.toeplitz_blocks import Side
 from lucid.runtime.machine import Machine
 from lucid.runtime.registry import Lowering, Way, choose, lowerings
 
 from .op_checks import types_of
 from .test_conv import _channels_last, check, force
 
-TOEPLITZ: Lowering = next(low for low in lowerings(CONV) if low.name == "toeplitz")
+TOEPLITZ, PLANES = (
+    next(low for low in lowerings(CONV_POOL) if low.name == name) for name in ("toeplitz", "toeplitz_planes")
+)
 ACTIVATIONS = [(None, NoAttrs()), ("Relu", NoAttrs()), ("Clip", ClipAttrs(-0.5, 0.5)), ("Tanh", NoAttrs())]
 
 
@@ -33,7 +36,7 @@ def fresh_cache() -> Any:
     eager.op_call.cache_clear()
 
 
-def drawn(seed: int) -> tuple[ConvPoolAttrs, list[Any], tuple[Any, ...]]:
+def drawn(seed: int, lowering: Lowering = TOEPLITZ) -> tuple[ConvPoolAttrs, list[Any], tuple[Any, ...]]:
     """A random node that the lowering accepts, and its arrays."""
     rng = np.random.default_rng(seed)
     while True:
@@ -53,14 +56,15 @@ def drawn(seed: int) -> tuple[ConvPoolAttrs, list[Any], tuple[Any, ...]]:
             node = Node(CONV_POOL, attrs, CONV_POOL.infer_types(attrs, types))
         except (ShapeError, OptionError):
             continue
-        if TOEPLITZ.accepts(node, types):
+        if lowering.accepts(node, types):
             return attrs, arrays, types
 
 
+@pytest.mark.parametrize("lowering", [TOEPLITZ, PLANES], ids=lambda low: low.name)
 @pytest.mark.parametrize("seed", range(48))
-def test_sweep(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sweep(seed: int, lowering: Lowering, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles, strips and workers are drawn as well; parameters, and weights given at the call."""
-    attrs, arrays, _ = drawn(seed)
+    attrs, arrays, _ = drawn(seed, lowering)
     rng = np.random.default_rng(seed)
 
     def ways(node: Node, inputs: Any, threads: int) -> list[Way]:
@@ -68,24 +72,30 @@ def test_sweep(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
         most = int(rng.choice([1, 3, 7, 20, 100, 1000]))
         return [Way(0.0, toeplitz.Block(tilings[int(rng.integers(len(tilings)))], most, threads))]
 
-    force(monkeypatch, CONV_POOL, replace(TOEPLITZ, ways=ways))
+    force(monkeypatch, CONV_POOL, replace(lowering, ways=ways))
+    unpacked = (0, 300, 5000, 1_000_000)[seed // 4 % 4]  # products whole, or in blocks of any size
+    monkeypatch.setattr(panels, "this_machine", lambda: Machine(2, 1 << 15, 1 << 20, 1 << 24, unpacked=unpacked))
     check(CONV_POOL, attrs, arrays, parameters=tuple(range(1, len(arrays))) if seed % 3 else (), threads=1 + seed % 2)
 
 
+@pytest.mark.parametrize("lowering", [TOEPLITZ, PLANES], ids=lambda low: low.name)
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("images", [0, 1, 5])
-def test_alone(images: int, stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_alone(images: int, stride: int, lowering: Lowering, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(images)
     arrays = [rng.standard_normal(s) for s in ((images, 3, 11, 9), (4, 3, 3, 5), (4,))]
-    force(monkeypatch, CONV, TOEPLITZ)
+    force(monkeypatch, CONV, lowering)
     check(CONV, ConvAttrs((stride, stride), (1, 2, 1, 2)), arrays, parameters=(1, 2))
 
 
+@pytest.mark.parametrize("lowering", [TOEPLITZ, PLANES], ids=lambda low: low.name)
 @pytest.mark.parametrize("window", [(1, 1), (2, 2), (3, 3), (3, 2), (5, 1)])
-def test_any_window_is_halved_to_its_maximum(window: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_window_is_halved_to_its_maximum(
+    window: tuple[int, int], lowering: Lowering, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(3)
     arrays = [rng.standard_normal(s) for s in ((2, 2, 17, 19), (3, 2, 3, 3))]
-    force(monkeypatch, CONV_POOL, TOEPLITZ)
+    force(monkeypatch, CONV_POOL, lowering)
     check(CONV_POOL, ConvPoolAttrs(ConvAttrs(), None, NoAttrs(), MaxPoolAttrs(window, window)), arrays)
 
 
@@ -103,8 +113,28 @@ def test_it_is_for_few_channels() -> None:
         node, types = _channels_last(*_node(*sizes))
         return choose(node, types, threads=2).lowering.name
 
-    assert cheapest(1, 1, 32, 6, 5) == cheapest(64, 6, 14, 16, 5) == "toeplitz"
-    assert cheapest(8, 128, 30, 128, 3) != "toeplitz"
+    assert cheapest(1, 1, 32, 6, 5) == cheapest(64, 6, 14, 16, 5) == "toeplitz_planes"
+    assert not cheapest(8, 128, 30, 128, 3).startswith("toeplitz")
+
+
+@pytest.mark.parametrize("before", [0, 1, 2, 5])
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "pool"), [(28, 5, 1, 2), (9, 3, 2, 2), (7, 2, 3, 2), (12, 4, 1, 3)]
+)
+def test_parts_are_the_pixels_at_a_tiles_step(size: int, kernel: int, stride: int, pool: int, before: int) -> None:
+    """Pixel ``u`` of patch ``r`` is at place ``r + u // step`` of part ``u % step``; what is padding is not counted."""
+    count = (size + 2 * before - kernel) // stride + 1
+    side = Side(size, kernel, stride, 1, before, pool, count // pool, 1)
+    for first, last in ((0, side.tiles), (1, side.tiles), (side.tiles - 1, side.tiles)):
+        found = [toeplitz_planes.real(side, first, last, phase) for phase in range(toeplitz_planes.phases(side))]
+        for r in range(first, last):
+            for u in range(side.patch):
+                pixel = r * side.step - before + u
+                low, high, start = found[u % side.step]
+                place = r - first + u // side.step
+                assert place < toeplitz_planes.length(side, last - first)
+                assert (low <= place < high) == (0 <= pixel < size)
+                assert not 0 <= pixel < size or start + (place - low) * side.step == pixel
 
 
 def test_small_work_stays_on_one_thread() -> None:

@@ -58,6 +58,8 @@ class Operand:
         Keeps its content between runs (packed weights), so it has no place in the arena.
     contiguous
         Laid out in ``type.order`` without gaps.
+    kept
+        Keeps its place, and what is in it, from one run to the next.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Operand:
     base: Operand | None = None
     persistent: bool = False
     contiguous: bool = True
+    kept: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -249,6 +252,13 @@ class Emitter:
         type_ = TensorType(tuple(int(d) for d in shape), dtype)
         operand = Operand(self.names.fresh(f"{self.name}_{base}"), type_, phase, persistent=self._once)
         self.buffers.append(operand)
+        return operand
+
+    def zeroed(self, shape: Sequence[int], dtype: DType, base: str = "zeroed") -> Operand:
+        """Working memory that is zero before the first run; no other node writes to it."""
+        operand = self.scratch(shape, dtype, base)
+        operand.kept = True
+        (self.code.prepare if self._once else self.code.bind).append(f"{operand}.fill(0)")
         return operand
 
     def view(

@@ -38,7 +38,7 @@ def in_arena(operand: Operand) -> bool:
 
 
 def intervals(steps: Sequence[Step], results: Iterable[Operand]) -> list[Interval]:
-    """Live intervals of all arena memory, in order of their first step.
+    """Live intervals of all arena memory, in order of their first step; what keeps its content lives at all steps.
 
     Views count as uses of what they view. An output takes the memory of an input that dies at the
     same step, where the kernel reads each element before it writes it.
@@ -50,9 +50,12 @@ def intervals(steps: Sequence[Step], results: Iterable[Operand]) -> list[Interva
     for y in results:
         last[y.root] = len(steps)
     blocks: dict[Operand, Interval] = {}
-    order: list[Interval] = []
+    kept = [y for step in steps for y in filter(in_arena, step.memory) if y.kept]
+    order = [Interval([y], 0, len(steps), y.type.nbytes) for y in kept]
     for index, step in enumerate(steps):
         for y in filter(in_arena, step.memory):
+            if y.kept:
+                continue
             stop = max(index, last.get(y, index))
             donor = _donor(step, y, index, last, blocks)
             if donor is not None:

@@ -22,4 +22,5 @@ from . import shape as shape
 from . import source as source
 from . import split_channels as split_channels
 from . import toeplitz as toeplitz
+from . import toeplitz_planes as toeplitz_planes
 from . import winograd as winograd

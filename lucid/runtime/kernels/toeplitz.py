@@ -51,10 +51,10 @@ def emit(k: Emitter, t: Tiling, most: int, workers: int) -> None:
     """Each worker takes strips of tiles through all steps, which stay in its cache."""
     work: list[list[Strip]] = deal(strips(t, most), workers)
     if work:
-        _Writer(k, t, work).emit()
+        Writer(k, t, work).emit()
 
 
-class _Writer:
+class Writer:
     """Writes the block loop of one node, or plain lines where there is one block."""
 
     def __init__(self, k: Emitter, t: Tiling, work: list[list[Strip]]) -> None:
@@ -71,8 +71,8 @@ class _Writer:
 
     def emit(self) -> None:
         k = self.k
-        self._gather()
-        self._multiply()
+        self.gather()
+        self.multiply()
         if not self.single:
             over_blocks(k, len(self.work), self.names, self.lists, self.body)
             return
@@ -80,42 +80,41 @@ class _Writer:
             k.define(name, f"{source}[0][0]", phase)
         k.line("\n".join(self.body))
 
-    def _add(self, names: Sequence[str], label: str, source: str, *reads: Operand) -> None:
+    def add(self, names: Sequence[str], label: str, source: str, *reads: Operand) -> None:
         """Loop variables, and what they run over."""
         self.names.append(names[0] if len(names) == 1 else f"({', '.join(names)})")
         self.lists.append(bind(self.k, label, source, *reads))
         self.phases.append(max(x.phase for x in reads))
 
-    def _scratch(self, size: Sequence[int], label: str) -> list[Operand]:
+    def scratch(self, size: Sequence[int], label: str) -> list[Operand]:
         """Working memory for each worker."""
         return [self.k.scratch(size, self.y.dtype, label) for _ in self.work]
 
-    def _fresh(self, *names: str) -> list[str]:
+    def fresh(self, *names: str) -> list[str]:
         return [self.k.names.fresh(name) for name in names]
 
-    def _gather(self) -> None:
+    def gather(self) -> None:
         k, t, x = self.k, self.t, self.k.ins[0]
-        (seen,) = self._fresh("patches")
+        (seen,) = self.fresh("patches")
         self.seen = seen
         if t.inside and x.phase is not Phase.CALL:
-            self._add([seen], "patches", f"{k.use(bind_direct)}({self.tiling}, {self.plan}, {x})", x)
+            self.add([seen], "patches", f"{k.use(bind_direct)}({self.tiling}, {self.plan}, {x})", x)
             return
         most = max(s.n1 - s.n0 for mine in self.work for s in mine)
         rows = max(s.r1 - s.r0 for mine in self.work for s in mine)
         size = most * t.channels * t.rows.pixels(rows) * t.cols.pixels(t.cols.tiles)
-        padded = self._scratch((size,), "padded")
-        edges, edge, inside, source = self._fresh("edges", "edge", "inside", "source")
-        views = f"{k.use(bind_padded)}({self.tiling}, {self.plan}, {_tuple(padded)})"
-        self._add([edges, inside, seen], "padded", views, *padded)
-        if not t.inside and rows == t.rows.tiles:  # the same pixels are padding in every strip of whole images
-            for memory in padded:
-                k.line(f"{memory}.fill(0)")
-        elif not t.inside:
+        whole = not t.inside and rows == t.rows.tiles  # the same pixels are padding in every strip of whole images
+        room = k.zeroed if whole else k.scratch
+        padded = [room((size,), self.y.dtype, "padded") for _ in self.work]
+        edges, edge, inside, source = self.fresh("edges", "edge", "inside", "source")
+        views = f"{k.use(bind_padded)}({self.tiling}, {self.plan}, {tuple_of(padded)})"
+        self.add([edges, inside, seen], "padded", views, *padded)
+        if not t.inside and not whole:
             self.body.append(f"for {edge} in {edges}:\n    {edge}.fill(0)")
         if self.single and not t.last and self._all_seen():
             source = str(x)
         else:
-            self._add([source], "sources", f"{k.use(bind_sources)}({self.tiling}, {self.plan}, {x})", x)
+            self.add([source], "sources", f"{k.use(bind_sources)}({self.tiling}, {self.plan}, {x})", x)
         self.body.append(f"{inside}[...] = {source}")
 
     def _all_seen(self) -> bool:
@@ -123,30 +122,25 @@ class _Writer:
         sides = (self.t.rows, self.t.cols)
         return all((side.real(0, side.tiles)[1] - side.real(0, side.tiles)[0]) == side.size for side in sides)
 
-    def _multiply(self) -> None:
+    def multiply(self) -> None:
         k, t = self.k, self.t
         w, bias = k.ins[1], k.ins[2] if len(k.ins) > 2 else None
         width = t.taps * t.made
         cut = cut_for(k, self.tiles, t.depth, width)
-        with k.once(w):
-            packed = k.scratch((t.depth, width), w.dtype, "toeplitz")
-            k.line(f"{k.use(spread)}({self.tiling}, {w}, {packed})")
-            if cut.width < width:
-                panels = k.scratch((width // cut.width, t.depth, cut.width), w.dtype, "panels")
-                k.line(f"np.copyto({panels}, {k.use(panels_of)}({packed}, {cut.width}))")
+        packed, panels = self.weights(w, cut.width)
         shift = None if bias is None else self._bias(bias)
-        windows = self._scratch((self.tiles * t.depth,), "windows")
+        windows = self.scratch((self.tiles * t.depth,), "windows")
         pooled = t.taps > 1
-        products = self._scratch((self.tiles * t.taps * t.made,), "products") if pooled else windows
-        maxima = self._scratch((self.tiles * t.taps * t.made,), "maxima") if t.taps > 3 else products
+        products = self.scratch((self.tiles * t.taps * t.made,), "products") if pooled else windows
+        maxima = self.scratch((self.tiles * t.taps * t.made,), "maxima") if t.taps > 3 else products
         buffers = "".join(f"({a}, {b}, {c}), " for a, b, c in zip(windows, products, maxima, strict=True))
-        cols, matrix, made, steps, first, second = self._fresh("cols", "matrix", "made", "steps", "first", "second")
+        cols, matrix, made, steps, first, second = self.fresh("cols", "matrix", "made", "steps", "first", "second")
         if pooled:
             views = f"{k.use(bind_matrices)}({self.tiling}, {self.plan}, ({buffers}))"
-            self._add([cols, matrix, made, steps, first, second], "matrices", views, *windows, *products, *maxima)
+            self.add([cols, matrix, made, steps, first, second], "matrices", views, *windows, *products, *maxima)
         else:
-            views = f"{k.use(bind_windows)}({self.tiling}, {self.plan}, {_tuple(windows)})"
-            self._add([cols, matrix], "matrices", views, *windows)
+            views = f"{k.use(bind_windows)}({self.tiling}, {self.plan}, {tuple_of(windows)})"
+            self.add([cols, matrix], "matrices", views, *windows)
         gathered = self.lists[-1]
         out = self._results(shift)
         self.body.append(f"{cols}[...] = {self.seen}")
@@ -158,15 +152,28 @@ class _Writer:
             matrices = f"[[entry[1] for entry in mine] for mine in {gathered}]"
             weights = f"[[{panels}] * len(mine) for mine in {gathered}]"
             source = f"{k.use(bind_products)}({matrices}, {weights}, {results}, {cut.rows})"
-            (blocks,) = self._fresh("products")
-            self._add([blocks], "blocks", source, panels, *windows, *products, *(() if pooled else self.made_in))
+            (blocks,) = self.fresh("products")
+            self.add([blocks], "blocks", source, panels, *windows, *products, *(() if pooled else self.made_in))
             self.body.append(multiply_lines(k, blocks))
         if pooled:
-            a, b, c = self._fresh("a", "b", "c")
+            a, b, c = self.fresh("a", "b", "c")
             if t.taps > 2:
                 self.body.append(f"for {a}, {b}, {c} in {steps}:\n    np.maximum({a}, {b}, out={c})")
             self.body.append(f"np.maximum({first}, {second}, out={out})")
         self._finish(out, shift)
+
+    def weights(self, w: Operand, width: int) -> tuple[Operand, Operand]:
+        """The block-Toeplitz matrix (pixels of a patch, outputs of a tile), and its panels of so many columns."""
+        k, t = self.k, self.t
+        columns = t.taps * t.made
+        with k.once(w):
+            packed = k.scratch((t.depth, columns), w.dtype, "toeplitz")
+            k.line(f"{k.use(spread)}({self.tiling}, {w}, {packed})")
+            if width == columns:
+                return packed, packed
+            panels = k.scratch((columns // width, t.depth, width), w.dtype, "panels")
+            k.line(f"np.copyto({panels}, {k.use(panels_of)}({packed}, {width}))")
+        return packed, panels
 
     def _bias(self, bias: Operand) -> Operand:
         """The bias of every output of a strip: adding equal shapes takes a third of the time of broadcasting."""
@@ -178,18 +185,18 @@ class _Writer:
 
     def _results(self, shift: Operand | None) -> str:
         k, t, y = self.k, self.t, self.y
-        out, self.shift, self.zeros = self._fresh("out", "shift", "zeros")
+        out, self.shift, self.zeros = self.fresh("out", "shift", "zeros")
         zeros = k.use(np.zeros((self.tiles, t.made), y.dtype), "zeros")
         reads = () if shift is None else (shift,)
         self.direct = t.whole and channels_last(y) and y.contiguous
         self.made_in: Sequence[Operand] = [y]
         if self.direct:
             views = f"{k.use(bind_outputs)}({self.tiling}, {self.plan}, {y}, {shift}, {zeros})"
-            self._add([out, self.shift, self.zeros], "outputs", views, y, *reads)
+            self.add([out, self.shift, self.zeros], "outputs", views, y, *reads)
         else:
-            self.made_in = self.results = self._scratch((self.tiles, t.made), "results")
-            views = f"{k.use(bind_results)}({self.tiling}, {self.plan}, {_tuple(self.results)}, {shift}, {zeros})"
-            self._add([out, self.shift, self.zeros], "results", views, *self.results, *reads)
+            self.made_in = self.results = self.scratch((self.tiles, t.made), "results")
+            views = f"{k.use(bind_results)}({self.tiling}, {self.plan}, {tuple_of(self.results)}, {shift}, {zeros})"
+            self.add([out, self.shift, self.zeros], "results", views, *self.results, *reads)
         return out
 
     def _finish(self, out: str, shift: Operand | None) -> None:
@@ -200,13 +207,13 @@ class _Writer:
             activation = write_activation(k, self.y.dtype, (self.tiles, t.made), out, out, self.zeros)
             self.body += activation.lines if activation is not None else ()
         if not self.direct:
-            copies, target, value = self._fresh("copies", "target", "value")
-            views = f"{k.use(bind_copies)}({self.tiling}, {self.plan}, {_tuple(self.results)}, {self.y})"
-            self._add([copies], "copies", views, self.y, *self.results)
+            copies, target, value = self.fresh("copies", "target", "value")
+            views = f"{k.use(bind_copies)}({self.tiling}, {self.plan}, {tuple_of(self.results)}, {self.y})"
+            self.add([copies], "copies", views, self.y, *self.results)
             self.body.append(f"for {target}, {value} in {copies}:\n    {target}[...] = {value}")
 
 
-def _tuple(operands: Sequence[Operand]) -> str:
+def tuple_of(operands: Sequence[Operand]) -> str:
     return f"({''.join(f'{x}, ' for x in operands)})"
 
 
@@ -214,7 +221,7 @@ def _tuple(operands: Sequence[Operand]) -> str:
 
 FEW = 32
 """Channels; with more the zeros in the matrix cost more than the windows that need no gathering."""
-TILES = (64, 128, 256, 512, 1024)
+TILES = (64, 128, 256, 512, 1024, 2048)
 """Tiles in a strip that are considered."""
 SIDES = (1, 2, 3, 4)
 """Outputs of a tile, each way, that are considered; without pooling twice as many."""

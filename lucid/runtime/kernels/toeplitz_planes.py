@@ -1,0 +1,367 @@
+"""Convolution of few channels by the block-Toeplitz product turned: each output's results side by side.
+
+Here a row of the product is one output of all tiles of a strip (a plane). The pooling, the bias and the activation then
+run along planes, where in :mod:`.toeplitz` they begin anew at each tile, which takes longer than the few numbers there.
+
+Patches of channels-last images are gathered as there. Other images are first parted: pixels a tile's step away from
+each other come to lie side by side. One pixel of all patches of some rows of tiles is then a single run, and the
+window matrix is gathered by as many long copies as a patch has pixels. The run goes on from one row of tiles to the
+next over some patches that lie across the border, whose results are dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from ...graph.ir import Node
+from ...graph.ops.conv import CONV
+from ...graph.ops.conv_pool import CONV_POOL
+from ...graph.types import TensorType
+from ..emitter import Emitter, Operand
+from ..machine import Machine, this_machine
+from ..registry import Way, kernel
+from .activation import write_activation
+from .panels import bind_products, cut_for, multiply_lines, product_seconds
+from .toeplitz import RUN, TILES, Block, Writer, accepts, tilings, tuple_of
+from .toeplitz_blocks import Side, Strip, Tiling, bind_windows, strips, tiles_of
+from .windows import deal, recheck
+
+
+def phases(side: Side) -> int:
+    """Parts of the pixels along one axis; those a patch does not see are left out."""
+    return min(side.step, side.patch)
+
+
+def length(side: Side, tiles: int) -> int:
+    """Pixels of each part under so many tiles."""
+    return tiles + (side.patch - 1) // side.step
+
+
+def real(side: Side, first: int, last: int, phase: int) -> tuple[int, int, int]:
+    """Of a part's pixels under some tiles those in the input: where they begin and end, and the first's place there."""
+    start = first * side.step - side.before + phase
+    low = min(max(0, -(start // side.step)), length(side, last - first))
+    high = max(low, min(length(side, last - first), (side.size - 1 - start) // side.step + 1))
+    return low, high, start + low * side.step
+
+
+def run_of(t: Tiling, s: Strip) -> tuple[int, int]:
+    """Of one image of a strip: from one row of tiles to the next in a plane, and the length of the plane."""
+    pitch = t.cols.tiles if t.last else length(t.cols, t.cols.tiles)
+    return pitch, (s.r1 - s.r0 - 1) * pitch + t.cols.tiles
+
+
+def columns_of(t: Tiling, s: Strip) -> int:
+    """Columns of a strip's window matrix."""
+    return (s.n1 - s.n0) * run_of(t, s)[1]
+
+
+# ---------------------------------------------------------------- views
+
+
+def _slices(side: Side, first: int, last: int) -> list[tuple[slice, slice]]:
+    """For each part its real pixels there and in the input."""
+    found = []
+    for phase in range(phases(side)):
+        low, high, start = real(side, first, last, phase)
+        stop = start + (high - low - 1) * side.step + 1 if high > low else start
+        found.append((slice(low, high), slice(start, stop, side.step)))
+    return found
+
+
+def _together(slices: Sequence[tuple[slice, slice]]) -> bool:
+    """Whether all parts have their real pixels at the same places: they are copied at once."""
+    return all(there == slices[0][0] for there, _ in slices)
+
+
+def _parted(t: Tiling, s: Strip, memory: Any) -> Any:
+    """The parts (image, channel, row phase, column phase, row, column) of a strip."""
+    shape = (
+        s.n1 - s.n0, t.channels, phases(t.rows), phases(t.cols),
+        length(t.rows, s.r1 - s.r0), length(t.cols, t.cols.tiles),
+    )  # fmt: skip
+    return memory[: np.prod(shape)].reshape(shape)
+
+
+def bind_parts(t: Tiling, work: Any, memory: Any, x: Any) -> list[list[Any]]:
+    """For each strip the copies ``target[...] = value`` that part its pixels."""
+    bound, cols = [], _slices(t.cols, 0, t.cols.tiles)
+    for mine, own in zip(work, memory, strict=True):
+        entries = []
+        for s in map(Strip._make, mine):
+            rows = _slices(t.rows, s.r0, s.r1)
+            entries.append(list(_parting(_parted(t, s, own), x[s.n0 : s.n1], rows, cols)))
+        bound.append(entries)
+    return bound
+
+
+def _parting(parted: Any, images: Any, rows: Any, cols: Any) -> Any:
+    if _together(rows) and _together(cols):
+        target = parted[..., rows[0][0], cols[0][0]]
+        value = images[:, :, rows[0][1], cols[0][1]]
+        n, c, r, q = value.strides
+        yield target, as_strided(value, target.shape, (n, c, *images.strides[2:], r, q))
+        return
+    for (a, (down, above)), (b, (right, left)) in product(enumerate(rows), enumerate(cols)):
+        value = images[:, :, above, left]
+        if value.size:
+            yield parted[:, :, a, b, down, right], value
+
+
+class Group(NamedTuple):
+    """Some of a patch's pixels along one axis: the first, the place of it in its part, rounds, phases of each round."""
+
+    first: int
+    place: int
+    rounds: int
+    phases: int
+
+
+def _groups(side: Side) -> list[Group]:
+    """The whole rounds of all phases, and the rest."""
+    rounds, rest = divmod(side.patch, side.step)
+    found = [Group(0, 0, rounds, side.step)] if rounds else []
+    return [*found, Group(rounds * side.step, rounds, 1, rest)] if rest else found
+
+
+def bind_runs(t: Tiling, work: Any, memory: Any) -> list[list[Any]]:
+    """For each strip the copies that gather its window matrix from its parts, and that matrix (columns, depth)."""
+    bound = []
+    for mine, (parts, windows) in zip(work, memory, strict=True):
+        entries = []
+        for s in map(Strip._make, mine):
+            parted, run = _parted(t, s, parts), run_of(t, s)[1]
+            matrix = windows[: t.depth * columns_of(t, s)].reshape(t.depth, columns_of(t, s))
+            cells = matrix.reshape(t.channels, t.rows.patch, t.cols.patch, s.n1 - s.n0, run)
+            pairs = product(_groups(t.rows), _groups(t.cols))
+            entries.append(([_gathering(parted, cells, *pair) for pair in pairs], matrix.T))
+        bound.append(entries)
+    return bound
+
+
+def _gathering(parted: Any, cells: Any, rows: Group, cols: Group) -> tuple[Any, Any]:
+    channels, _, _, images, run = cells.shape
+    down, right = (slice(g.first, g.first + g.rounds * g.phases) for g in (rows, cols))
+    shape = (channels, rows.rounds, rows.phases, cols.rounds, cols.phases, images, run)
+    n, c, part_r, part_q, r, q = parted.strides
+    return cells[:, down, right].reshape(shape), as_strided(
+        parted[..., rows.place :, cols.place :], shape, (c, r, part_r, q, part_q, n, q)
+    )
+
+
+def bind_planes(t: Tiling, work: Any, memory: Any, bias: Any) -> list[list[Any]]:
+    """For each strip the product, the steps of the pooling, the results (outputs of a tile, columns), their bias."""
+    bound = []
+    for mine, own in zip(work, memory, strict=True):
+        entries = []
+        for s in map(Strip._make, mine):
+            count = columns_of(t, s)
+            made = own[: t.taps * t.made * count].reshape(t.taps * t.made, count)
+            shift = None if bias is None else bias[:, :count]
+            entries.append((made, list(_pooling(made, t.taps, t.made)), made[: t.made], shift))
+        bound.append(entries)
+    return bound
+
+
+def _pooling(made: Any, groups: int, rows: int) -> Any:
+    """Steps ``maximum(a, b, out=a)`` that leave the maximum of all groups of rows in the first."""
+    while groups > 1:
+        half = groups // 2
+        kept = groups - half
+        yield made[: half * rows], made[kept * rows : groups * rows]
+        groups = kept
+
+
+def bind_ends(t: Tiling, work: Any, memory: Any, zeros: Any, y: Any) -> list[list[Any]]:
+    """For each strip the triples ``target, value, zeros`` that take its results to the output."""
+    bound = []
+    for mine, own in zip(work, memory, strict=True):
+        entries = []
+        for s in map(Strip._make, mine):
+            results = own[: t.made * columns_of(t, s)]
+            entries.append([
+                (target, value, zeros[: value.size].reshape(value.shape))
+                for target, value in _ends(t, s, results, y[s.n0 : s.n1])
+            ])  # fmt: skip
+        bound.append(entries)
+    return bound
+
+
+def _ends(t: Tiling, s: Strip, results: Any, y: Any) -> Any:
+    pitch, run = run_of(t, s)
+    images, (down, right) = s.n1 - s.n0, (t.rows.tile, t.cols.tile)
+    cells = results.reshape(down, right, t.outputs, images, run)
+    step = results.itemsize
+    for i, j in product(range(down), range(right)):
+        rows = len(range(s.r0 * down + i, min(s.r1 * down, t.rows.count), down))
+        cols = len(range(j, t.cols.count, right))
+        if rows and cols:
+            value = as_strided(
+                cells[i, j], (t.outputs, images, rows, cols), (images * run * step, run * step, pitch * step, step)
+            )
+            target = y[:, :, s.r0 * down + i :: down, j::right][:, :, :rows, :cols]
+            yield target.transpose(1, 0, 2, 3), value
+
+
+# ---------------------------------------------------------------- the kernel
+
+
+class PlanesWriter(Writer):
+    """Writes the loop over strips whose product is turned."""
+
+    def gather(self) -> None:
+        k, t = self.k, self.t
+        self.most = max(columns_of(t, s) for mine in self.work for s in mine)
+        windows = self.scratch((t.depth * self.most,), "windows")
+        self.gathered: Sequence[Operand] = windows
+        (self.left,) = self.fresh("matrix")
+        if t.last:
+            super().gather()
+            (cols,) = self.fresh("cols")
+            views = f"{k.use(bind_windows)}({self.tiling}, {self.plan}, {tuple_of(windows)})"
+            self.add([cols, self.left], "matrices", views, *windows)
+            self.body.append(f"{cols}[...] = {self.seen}")
+            return
+        strips_ = [s for mine in self.work for s in mine]
+        images, rows = max(s.n1 - s.n0 for s in strips_), max(s.r1 - s.r0 for s in strips_)
+        size = phases(t.rows) * phases(t.cols) * images * t.channels
+        size *= length(t.rows, rows) * length(t.cols, t.cols.tiles)
+        whole = rows == t.rows.tiles
+        parts = [(k.zeroed if whole else k.scratch)((size,), self.y.dtype, "parts") for _ in self.work]
+        x = k.ins[0]
+        parting, gathering, target, value = self.fresh("parting", "gathering", "target", "value")
+        views = f"{k.use(bind_parts)}({self.tiling}, {self.plan}, {tuple_of(parts)}, {x})"
+        self.add([parting], "parting", views, x, *parts)
+        pairs = "".join(f"({a}, {b}), " for a, b in zip(parts, windows, strict=True))
+        views = f"{k.use(bind_runs)}({self.tiling}, {self.plan}, ({pairs}))"
+        self.add([gathering, self.left], "runs", views, *parts, *windows)
+        if not whole and not t.inside:
+            own = k.names.fresh("parts")
+            self.add([own], "own", f"[[own] * len(mine) for mine, own in zip({self.plan}, {tuple_of(parts)})]", *parts)
+            self.body.append(f"{own}.fill(0)")
+        for copies in (parting, gathering):
+            self.body.append(f"for {target}, {value} in {copies}:\n    {target}[...] = {value}")
+
+    def multiply(self) -> None:
+        k, t = self.k, self.t
+        w, bias = k.ins[1], k.ins[2] if len(k.ins) > 2 else None
+        width, lists = t.taps * t.made, self.lists[-1]
+        cut = cut_for(k, self.most, t.depth, width)
+        packed, panels = self.weights(w, cut.width)
+        shift = None if bias is None else self._bias(bias)
+        planes = self.scratch((width * self.most,), "planes")
+        made, steps, results, added = self.fresh("made", "steps", "results", "bias")
+        views = f"{k.use(bind_planes)}({self.tiling}, {self.plan}, {tuple_of(planes)}, {shift})"
+        self.add([made, steps, results, added], "planes", views, *planes, *((shift,) if shift else ()))
+        if cut.width == width and cut.rows >= self.most:
+            turned = k.view(packed, f"{packed}.T", (width, t.depth), label="turned")
+            self.body.append(f"np.dot({turned}, {self.left}.T, out={made})")
+        else:
+            matrices = f"[[entry[-1] for entry in mine] for mine in {self._list_of(self.left)}]"
+            weights = f"[[{panels}.reshape(-1, {t.depth}, {cut.width})] * len(mine) for mine in {lists}]"
+            outputs = f"[[entry[0].T for entry in mine] for mine in {self.lists[-1]}]"
+            source = f"{k.use(bind_products)}({matrices}, {weights}, {outputs}, {cut.rows})"
+            (blocks,) = self.fresh("products")
+            self.add([blocks], "blocks", source, panels, *self.gathered, *planes)
+            self.body.append(multiply_lines(k, blocks))
+        a, b = self.fresh("a", "b")
+        self.body.append(f"for {a}, {b} in {steps}:\n    np.maximum({a}, {b}, out={a})")
+        if shift is not None:
+            self.body.append(f"np.add({results}, {added}, out={results})")
+        self._end(planes)
+
+    def _list_of(self, name: str) -> str:
+        """The list over which a loop variable runs."""
+        return next(source for names, source in zip(self.names, self.lists, strict=True) if name in names)
+
+    def _bias(self, bias: Operand) -> Operand:
+        k, t = self.k, self.t
+        with k.once(bias):
+            shift = k.scratch((t.made, self.most), bias.dtype, "shift")
+            cells = (t.made // t.outputs, t.outputs, self.most)
+            k.line(f"np.copyto({shift}.reshape({cells}), {bias}.reshape({t.outputs}, 1))")
+        return shift
+
+    def _end(self, planes: Sequence[Operand]) -> None:
+        """Activate while copying to the output."""
+        k, t, y = self.k, self.t, self.y
+        zeros = k.use(np.zeros(t.outputs * self.most, y.dtype), "zeros")
+        ends, target, value, zero = self.fresh("ends", "target", "value", "zero")
+        views = f"{k.use(bind_ends)}({self.tiling}, {self.plan}, {tuple_of(planes)}, {zeros}, {y})"
+        self.add([ends], "ends", views, y, *planes)
+        activation = None
+        if k.node.op is CONV_POOL:
+            activation = write_activation(k, y.dtype, y.shape, value, target, zero)
+        lines = activation.lines if activation is not None else (f"{target}[...] = {value}",)
+        body = "\n".join(f"    {line}" for text in lines for line in text.splitlines())
+        self.body.append(f"for {target}, {value}, {zero} in {ends}:\n{body}")
+
+
+# ---------------------------------------------------------------- choosing the tile and the block
+
+SMOOTH = 1.0e11
+"""Bytes a second that pass through operations along planes."""
+SCATTER = 1.2e-9
+"""Seconds to write one number where its neighbour in memory is not its neighbour in the plane."""
+PLANES_COST = 1.1
+"""What the sum of the parts falls short of."""
+
+
+def seconds(t: Tiling, most: int, itemsize: int, workers: int, machine: Machine, last: bool) -> float:
+    """Predicted time of all strips, when each worker takes its share of them; ``last`` tells how results lie."""
+    work = strips(t, most)
+    if not work:
+        return 0.0
+    s = max(work, key=lambda s: tiles_of(t, s))
+    columns, width = columns_of(t, s), t.taps * t.made
+    resident = t.depth * width * itemsize <= machine.l2 // 2
+    each = product_seconds(machine, columns, t.depth, -(-width // 8) * 8, itemsize, resident)
+    inside = columns * (t.depth + width) * itemsize <= machine.l2
+    each += 2 * (width + t.made) * columns * itemsize / (SMOOTH if inside else machine.far)
+    each += _gather_seconds(t, s, itemsize, machine, inside)
+    each += SCATTER * t.made * columns if last else 0.0
+    calls = 3 + (t.taps - 1).bit_length() + t.rows.tile * t.cols.tile
+    calls += 1 if t.last else len(_groups(t.rows)) * len(_groups(t.cols))
+    each += calls * machine.call / 2
+    return -(-len(work) // workers) * PLANES_COST * each + (machine.fork if workers > 1 else 0.0)
+
+
+def _gather_seconds(t: Tiling, s: Strip, itemsize: int, machine: Machine, inside: bool) -> float:
+    """Predicted time to gather the windows of a strip."""
+    near, windows = machine.near if inside else machine.far, 2 * columns_of(t, s) * t.depth * itemsize
+    if t.last:
+        copied = 0 if t.inside else tiles_of(t, s) * t.rows.step * t.cols.step * t.channels
+        return tiles_of(t, s) * t.rows.patch * RUN + (windows + 2 * copied * itemsize) / near
+    images = s.n1 - s.n0
+    rows = images * t.channels * length(t.rows, s.r1 - s.r0) * phases(t.rows) * phases(t.cols)
+    parted = 2 * rows * length(t.cols, t.cols.tiles) * itemsize
+    return (rows + images * t.depth) * RUN + parted / near + windows / (SMOOTH if inside else machine.far)
+
+
+@cache
+def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
+    """For each tiling the best way to share it."""
+    machine, itemsize, last = this_machine(), inputs[0].dtype.itemsize, node.outputs[0].order is not None
+
+    def best(t: Tiling) -> Way:
+        blocks = (Block(t, most, workers) for most in TILES for workers in sorted({1, threads}))
+        found = (Way(seconds(*b[:2], itemsize, b.workers, machine, last), b) for b in blocks)
+        return min(found, key=lambda way: way.seconds)
+
+    return [best(t) for t in dict.fromkeys(tilings(node, inputs))]
+
+
+@kernel(CONV, CONV_POOL, lowering="toeplitz_planes", accepts=accepts, exact=False, ways=ways, staged=True)
+def toeplitz_planes(k: Emitter) -> None:
+    """Part the pixels, gather patches, multiply, pool, add the bias, activate."""
+    recheck(k)
+    t, most, workers = k.way
+    work: list[list[Strip]] = deal(strips(t, most), workers)
+    if work:
+        PlanesWriter(k, t, work).emit()
