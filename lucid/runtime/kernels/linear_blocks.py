@@ -11,7 +11,7 @@ import numpy as np
 from ...graph.ir import Node
 from ...graph.ops.fused_linear import FUSED_LINEAR
 from ...graph.types import TensorType, is_float
-from ..emitter import Emitter
+from ..emitter import Emitter, Operand
 from ..machine import this_machine
 from ..registry import Way, kernel
 from .activation import acts_anywhere, has_activation, write_activation, zero_row
@@ -78,13 +78,19 @@ def _row_seconds(p: Pointwise, outputs: int, itemsize: int) -> float:
     return multiply + 2 * p.passes * outputs * itemsize / machine.near + 3 * machine.call
 
 
+def _zeros(y: Operand) -> Any:
+    """Zeros to compare with: a row, or the shape itself where that is no more, which NumPy need not broadcast."""
+    row = zero_row(y.dtype, y.shape[-1])
+    return row.reshape(y.shape) if math.prod(y.shape[:-1]) == 1 else row
+
+
 @kernel(FUSED_LINEAR, accepts=has_activation, cost=_whole_cost)
 def linear_whole(k: Emitter) -> None:
     """One product, the bias, the activation."""
     (y,) = k.outs
     made = y if acts_anywhere(k.node) else k.scratch(y.shape, y.dtype, "made")
     emit_linear(k, made)
-    zeros = k.use(zero_row(y.dtype, y.shape[-1]), "zeros") if y.type.order is None and y.type.rank > 0 else None
+    zeros = k.use(_zeros(y), "zeros") if y.type.order is None and y.type.rank > 0 else None
     activation = write_activation(k, y.dtype, y.shape, str(made), str(y), zeros)
     if activation is not None:
         k.buffers.extend(activation.buffers)
