@@ -35,6 +35,25 @@ def test_blocks_add_up_to_the_product(seed: int) -> None:
     assert np.isnan(room[..., columns:]).all()
 
 
+@pytest.mark.parametrize(("outputs", "depth", "width"), [(64, 64, 64), (96, 128, 48), (48, 7, 16), (5, 3, 5)])
+def test_turned_weights_are_the_panels(outputs: int, depth: int, width: int) -> None:
+    weights = np.random.default_rng(0).standard_normal((outputs, depth)).astype(np.float32)
+    out = np.empty((outputs // width, depth, width), np.float32)
+    panels.turn_panels(weights, out)
+    np.testing.assert_array_equal(out, panels.panels_of(weights.T, width))
+
+
+@pytest.mark.parametrize("part", [1, 300, 1 << 20])
+@pytest.mark.parametrize("m", [2, 4])
+def test_kernels_are_transformed_in_parts_of_any_size(m: int, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(winograd, "PART", part)
+    w = np.random.default_rng(m).standard_normal((12, 5, 3, 3)).astype(np.float32)
+    g, out = np.array(winograd.KERNEL_TRANSFORM[m]), np.empty(((m + 2) ** 2, 3, 5, 4), np.float32)
+    winograd.transform_weights(g, w, out)
+    expected = np.einsum("ai,bj,ocij->aboc", g, g, w).reshape(-1, 3, 4, 5).transpose(0, 1, 3, 2)
+    np.testing.assert_allclose(out, expected, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("rows", "depth", "columns"), [(49, 4608, 512), (16, 512, 512), (3136, 64, 256), (98, 2048, 1000), (7, 30000, 64)]
 )

@@ -164,3 +164,16 @@ def test_from_dag() -> None:
         from_dag(dag, [Value("sum")])
     with pytest.raises(GraphError, match=r"networkx\.MultiDiGraph, got a DiGraph"):
         from_dag(nx.DiGraph(dag), [Value("sum")])  # type: ignore[arg-type]
+
+
+def test_what_was_right_before_is_checked_where_its_inputs_have_changed() -> None:
+    graph = perceptron()
+    verify(graph)
+    source = graph.inputs[0]
+    other = graph.node(source).outputs[0].with_shape((4, 7))
+    changed = damaged(graph, set_node(source, outputs=(other,), attrs=TypeAttrs(other.shape, other.dtype)))
+    assert sum(changed.node(name) is node for name, node in graph.nodes()) == len(graph) - 1
+    for _ in range(2):
+        with pytest.raises(GraphError, match="28 elements"):
+            verify(changed)
+    verify(graph)

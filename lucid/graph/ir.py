@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
 from ..errors import GraphError, ShapeError
@@ -74,6 +74,8 @@ class Node:
     attrs: Attrs
     outputs: tuple[TensorType, ...]
     origin: Origin = Origin()
+    checked: list[tuple[TensorType, ...]] = field(default_factory=list, init=False, repr=False, compare=False)
+    """Input types for which :func:`lucid.graph.verify.verify` has found it right: most nodes outlive many graphs."""
 
 
 class Graph:
@@ -91,7 +93,7 @@ class Graph:
         ``(parameter, value)`` pairs: after a run each parameter (or buffer) takes the value.
     """
 
-    __slots__ = ("_order", "dag", "inputs", "outputs", "updates")
+    __slots__ = ("_feeds", "_order", "dag", "inputs", "outputs", "updates")
 
     def __init__(
         self,
@@ -105,6 +107,7 @@ class Graph:
         self.outputs = outputs
         self.updates = updates
         self._order: tuple[str, ...] | None = None
+        self._feeds: dict[str, tuple[Value, ...]] | None = None
 
     def __len__(self) -> int:
         return len(self.dag)
@@ -126,8 +129,17 @@ class Graph:
 
     def inputs_of(self, name: str) -> tuple[Value, ...]:
         """What feeds a node, by input slot."""
-        edges = self.dag.in_edges(name, keys=True, data="output")
-        return tuple(Value(u, output) for _, output, u in sorted((slot, output, u) for u, _, slot, output in edges))
+        return self.feeds[name]
+
+    @property
+    def feeds(self) -> dict[str, tuple[Value, ...]]:
+        """For each node what feeds it, by input slot."""
+        if self._feeds is None:
+            slots: dict[str, list[tuple[int, Value]]] = {name: [] for name in self.dag}
+            for source, target, slot, output in self.dag.edges(keys=True, data="output"):
+                slots[target].append((slot, Value(source, output)))
+            self._feeds = {name: tuple(value for _, value in sorted(found)) for name, found in slots.items()}
+        return self._feeds
 
     def users(self, value: Value) -> list[tuple[str, int]]:
         """The ``(node, slot)`` pairs that read a value, in order of their nodes' insertion into the DAG."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,8 @@ def _check_node(dag: Dag, name: Any) -> None:
     node = dag.nodes[name].get("node")
     if not isinstance(node, Node):
         raise GraphError(f"node {name!r}: its attribute 'node' must be a Node, got {type(node).__name__}")
+    if node.checked:
+        return
     try:
         known = find_op(node.op.name) is node.op
     except GraphError as error:
@@ -138,6 +141,8 @@ def _input_types(dag: Dag, name: str) -> list[TensorType]:
 def _check_types(dag: Dag, name: str) -> None:
     node: Node = dag.nodes[name]["node"]
     inputs = _input_types(dag, name)
+    if node.checked and len(node.checked[0]) == len(inputs) and all(map(is_, node.checked[0], inputs)):
+        return
     try:
         inferred = node.op.infer_types(node.attrs, inputs)
     except Exception as error:  # a type rule may meet any attribute in a file or a hand-made graph
@@ -150,6 +155,7 @@ def _check_types(dag: Dag, name: str) -> None:
         raise GraphError(
             f"{describe(name, node)}: its type is given as {stored}, but {follows} follows from its inputs"
         )
+    node.checked[:] = [tuple(inputs)]
 
 
 def _check_interface(graph: Graph) -> None:

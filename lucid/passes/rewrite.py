@@ -14,6 +14,7 @@ Rules emit what they return with the same functions and operators that models ar
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -142,19 +143,8 @@ class Overlay(Builder):
         self.titles: dict[str, str] = {}
         self.merged: dict[str, list[View]] = {}
         self.site = ""
-        self.feeds: dict[str, tuple[Value, ...]] = {}
-        self.uses: dict[Value, int] = {}
-        self._read_edges()
-
-    def _read_edges(self) -> None:
-        slots: dict[str, list[tuple[int, Value]]] = {name: [] for name in self.graph.dag}
-        for source, target, slot, output in self.graph.dag.edges(keys=True, data="output"):
-            slots[target].append((slot, Value(source, output)))
-        for name, found in slots.items():
-            found.sort()
-            self.feeds[name] = tuple(value for _, value in found)
-        for value in (*self.graph.results, *(v for feeds in self.feeds.values() for v in feeds)):
-            self.uses[value] = self.uses.get(value, 0) + 1
+        self.feeds = graph.feeds
+        self.uses = Counter((*graph.results, *(value for feeds in self.feeds.values() for value in feeds)))
 
     def node(self, name: str) -> Node:
         added = self.added.get(name)

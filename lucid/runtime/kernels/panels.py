@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..emitter import Emitter
 from ..machine import Machine, this_machine
 
@@ -73,6 +75,18 @@ def cut_for(k: Emitter, rows: int, depth: int, columns: int) -> Blocking:
 def panels_of(matrix: Any, width: int) -> Any:
     """The columns of (depth, columns) weights by panels: (panels, depth, width), as a view."""
     return matrix.reshape(matrix.shape[0], -1, width).transpose(1, 0, 2)
+
+
+def turn_panels(weights: Any, out: Any) -> None:
+    """(outputs, depth) weights as :func:`panels_of` their transpose, by way of rows that do not meet in the cache.
+
+    Rows that are a power of two apart share a few lines of it, and each is read as often as a line has numbers.
+    """
+    _, depth, width = out.shape
+    rows = np.empty((width, depth + 16), out.dtype)[:, :depth]
+    for index, panel in enumerate(out):
+        rows[...] = weights[index * width : (index + 1) * width]
+        panel[...] = rows.T
 
 
 def small_products(a: Any, panels: Any, out: Any, rows: int) -> Iterator[tuple[Any, Any, Any]]:

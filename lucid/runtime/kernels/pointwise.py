@@ -20,7 +20,7 @@ from ..machine import Machine, this_machine
 from ..registry import Way, kernel
 from .activation import acts_anywhere, write_activation, zero_row
 from .conv import BYTES, attrs_of, convolved, passes
-from .panels import Blocking, cut_for, multiply_lines, panels_of, product_seconds, small_products
+from .panels import Blocking, cut_for, multiply_lines, product_seconds, small_products, turn_panels
 from .windows import bind, deal, laid_out, over_blocks, pieces, recheck
 
 RUN = 2048
@@ -273,8 +273,8 @@ def _weights(k: Emitter, w: Operand, cuts: Mapping[tuple[int, int], Blocking]) -
     with k.once(w):
         for (k0, k1), cut in cuts.items():
             packed.append(k.scratch(((k1 - k0) // cut.width, channels, cut.width), w.dtype, "packed"))
-            matrix = f"{w}[{k0}:{k1}].reshape({k1 - k0}, {channels}).T"
-            k.line(f"np.copyto({packed[-1]}, {k.use(panels_of)}({matrix}, {cut.width}))")
+            matrix = f"{w}[{k0}:{k1}].reshape({k1 - k0}, {channels})"
+            k.line(f"{k.use(turn_panels)}({matrix}, {packed[-1]})")
     return packed
 
 

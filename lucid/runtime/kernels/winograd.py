@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -160,6 +161,10 @@ def buffer_sizes(t: Tiling, work: Sequence[Strip]) -> Buffers:
     return Buffers(slab, ping, pong)
 
 
+PART = 1 << 15
+"""Transformed weights that are made at a time, in double precision: a quarter of a common second-level cache."""
+
+
 def pack(k: Emitter, w: Operand, m: int, panel: int) -> Operand:
     """The transformed weights (n * n, panels, channels, outputs of a panel), once for each change of the parameters."""
     outputs, channels, n = w.shape[0], w.shape[1], m + 2
@@ -171,11 +176,13 @@ def pack(k: Emitter, w: Operand, m: int, panel: int) -> Operand:
 
 
 def transform_weights(g: Any, w: Any, out: Any) -> None:
-    """G w G^T for every pair of channels, in double precision."""
-    outputs, channels, *kernel = w.shape
-    both = np.kron(g, g) @ w.reshape(outputs * channels, math.prod(kernel)).T.astype(np.float64)
-    panels = both.reshape(len(both), out.shape[1], out.shape[3], channels)
-    out[...] = panels.transpose(0, 1, 3, 2)
+    """G w G^T for every pair of channels, in double precision, by parts that stay in the cache."""
+    both = np.kron(g, g)
+    _, panels, channels, width = out.shape
+    taps, step = w.reshape(panels, width, channels, math.prod(w.shape[2:])), max(1, PART // (width * len(both)))
+    for panel, c in product(range(panels), range(0, channels, step)):
+        part = taps[panel, :, c : c + step].transpose(2, 1, 0).astype(np.float64)
+        out[:, panel, c : c + step] = (both @ part.reshape(len(part), -1)).reshape(len(both), -1, width)
 
 
 class Views(NamedTuple):
