@@ -11,7 +11,7 @@ from ...graph.ops.conv_pool import CONV_POOL, bias_and_residual
 from ...graph.ops.pool import pad_constant
 from ..emitter import Emitter, Operand
 from ..registry import kernel
-from .activation import has_activation, write_activation, zero_row
+from .activation import Activation, acts_anywhere, has_activation, write_activation, zero_row
 from .conv import convolved, im2col_ways
 from .conv_blocks import (
     Conv,
@@ -27,7 +27,19 @@ from .conv_blocks import (
     working_set,
 )
 from .pool import lowest, padding_steps, pooling_axes, window_steps
-from .windows import Axis, Block, bind, channels_last, deal, image_scratch, laid_out, over_blocks, recheck
+from .windows import (
+    Axis,
+    Block,
+    bind,
+    channels_last,
+    deal,
+    image_scratch,
+    laid_out,
+    over_blocks,
+    pixels_of_run,
+    recheck,
+    tiled,
+)
 
 
 @kernel(CONV_POOL, lowering="im2col", accepts=has_activation, ways=im2col_ways, staged=True)
@@ -110,6 +122,9 @@ class _Writer:
     def _direct(self, last: bool) -> bool:
         """Without pooling: multiply into the output, where the activation can run on it there."""
         k, conv, out = self.k, self.conv, self.k.names.fresh("out")
+        if last and conv.groups == 1 and acts_anywhere(k.node):
+            self._by_runs(out)
+            return True
         zeros = k.use(zero_row(self.y.dtype, conv.group_out), "zeros") if last else None
         acts = write_activation(k, self.y.dtype, (self.pixels, conv.group_out), out, out, zeros)
         if acts is not None and not acts.anywhere:
@@ -126,6 +141,36 @@ class _Writer:
         self._shift(out, last)
         self.body += acts.lines if acts is not None else ()
         return True
+
+    def _by_runs(self, out: str) -> None:
+        """Multiply into the output, and finish several pixels at a time."""
+        k, conv = self.k, self.conv
+        source = f"{k.use(bind_outputs)}({self.geometry}, {self.parts}, {self.y}, True)"
+        self._add(out, bind(k, "outputs", source, self.y))
+        multiply_windows(k, self.windows, self.inner, conv, k.ins[1], self.lists[-1], self.y)
+        self._finish_runs(source, self.inner, conv.cols.count)
+
+    def _finish_runs(self, parts: str, work: Sequence[Sequence[Part]], columns: int) -> None:
+        """Add the bias and the residual and activate, with several pixels of ``parts`` (pixels, outputs) as one row."""
+        k, outputs = self.k, self.conv.outputs
+        tile = pixels_of_run(outputs, ((p.n1 - p.n0) * (p.r1 - p.r0) * columns for mine in work for p in mine))
+
+        def rows(label: str, source: str, *reads: Operand) -> str:
+            name = k.names.fresh(label)
+            views = f"[[part.reshape(-1, {tile * outputs}) for part in mine] for mine in {source}]"
+            self._add(name, bind(k, f"{label}s", views, *reads))
+            return name
+
+        run = rows("run", parts, self.y)
+        if self.bias is not None:
+            self.body.append(f"np.add({run}, {tiled(k, self.bias, tile)}, out={run})")
+        if self.residual is not None:
+            added = laid_out(k, self.residual, True, "residual")
+            source = f"{k.use(bind_outputs)}({self.geometry}, {self.parts}, {added}, True)"
+            self.body.append(f"np.add({run}, {rows('residual', source, added)}, out={run})")
+        zeros = k.use(zero_row(self.y.dtype, tile * outputs), "zeros")
+        acts = write_activation(k, self.y.dtype, (self.pixels, outputs), run, run, zeros)
+        self.body += acts.lines if acts is not None else ()
 
     def _multiply(self) -> None:
         """The convolution of the block into scratch."""
@@ -178,16 +223,26 @@ class _Writer:
         steps, edges = self._steps()
         self._run_steps("steps", steps, results)
         if late:
-            blocks = k.use([[tuple(b) for b in mine] for mine in self._blocks()], f"{k.name}_blocks")
-            self._add(out, bind(k, "outputs", f"{k.use(bind_parts)}({blocks}, {self.y})", self.y))
-            if self.bias is not None:
-                name = k.names.fresh("bias")
-                source = f"{k.use(bind_bias)}({self.geometry}, {self.parts}, {self.bias}, False)"
-                self._add(name, bind(k, "biases", f"{k.use(bind_planes)}({source})", self.bias))
-                self.body.append(f"np.add({out}, {name}, out={out})")
-            self.body += acts.lines if acts is not None else ()
+            self._shift_and_act(out, acts)
         if any(any(e) for mine in edges for e in mine):
             self._run_steps("edges", edges, results)
+
+    def _shift_and_act(self, out: str, acts: Activation | None) -> None:
+        """What follows the pooling."""
+        k = self.k
+        blocks = k.use([[tuple(b) for b in mine] for mine in self._blocks()], f"{k.name}_blocks")
+        source = f"{k.use(bind_parts)}({blocks}, {self.y})"
+        if channels_last(self.y) and self.conv.groups == 1:
+            pixels = f"[[part.transpose(0, 2, 3, 1) for part in mine] for mine in {source}]"
+            self._finish_runs(pixels, self.outer, self.y.shape[3])
+            return
+        self._add(out, bind(k, "outputs", source, self.y))
+        if self.bias is not None:
+            name = k.names.fresh("bias")
+            biases = f"{k.use(bind_bias)}({self.geometry}, {self.parts}, {self.bias}, False)"
+            self._add(name, bind(k, "biases", f"{k.use(bind_planes)}({biases})", self.bias))
+            self.body.append(f"np.add({out}, {name}, out={out})")
+        self.body += acts.lines if acts is not None else ()
 
     def _blocks(self) -> list[list[Block]]:
         size = self.conv.group_out

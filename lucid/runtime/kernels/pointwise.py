@@ -21,10 +21,7 @@ from ..registry import Way, kernel
 from .activation import acts_anywhere, write_activation, zero_row
 from .conv import BYTES, attrs_of, convolved, passes
 from .panels import Blocking, cut_for, multiply_lines, product_seconds, small_products, turn_panels
-from .windows import bind, deal, laid_out, over_blocks, pieces, recheck
-
-RUN = 2048
-"""Elements of bias added (and of zeros compared with) at a time: rows of few outputs are taken several at once."""
+from .windows import bind, deal, laid_out, over_blocks, pieces, pixels_of_run, recheck, tiled
 
 
 @dataclass(frozen=True)
@@ -208,7 +205,7 @@ def emit_pixels(
         return
     work = k.way.work
     shared = work[0][0].k1 < p.outputs
-    tile = 1 if shared else _tile(p, work)
+    tile = 1 if shared else pixels_of_run(p.outputs, (q.p1 - q.p0 for mine in work for q in mine))
     cuts = _cuts(k, p, work)
     weights = _weights(k, k.ins[1], cuts)
     plan, loop = k.use([list(map(tuple, mine)) for mine in work], f"{k.name}_pieces"), _Loop([], [], [])
@@ -219,7 +216,7 @@ def emit_pixels(
     else:
         pixels = k.contiguous(k.ins[0], "pixels")
         pixels = k.view(pixels, f"{pixels}.reshape({p.pixels}, {p.channels})", (p.pixels, p.channels), contiguous=True)
-    row = None if bias is None else _tiled(k, bias, tile)
+    row = None if bias is None else tiled(k, bias, tile)
     zeros = k.use(zero_row(y.dtype, tile * p.outputs), "zeros")
     reads = [operand for operand in (pixels, y, row, added, *weights) if operand is not None]
     listed = "".join(f"({cut.rows}, {m}), " for cut, m in zip(cuts.values(), weights, strict=True))
@@ -252,12 +249,6 @@ def _thinned(k: Emitter, p: Pointwise, plan: str, shared: bool, loop: _Loop) -> 
     return thin
 
 
-def _tile(p: Pointwise, work: Sequence[Sequence[Piece]]) -> int:
-    """How many pixels a run takes: a divisor of what every piece has."""
-    common = math.gcd(*(piece.p1 - piece.p0 for mine in work for piece in mine))
-    return max(d for d in range(1, max(1, RUN // p.outputs) + 1) if common % d == 0)
-
-
 def _cuts(k: Emitter, p: Pointwise, work: Sequence[Sequence[Piece]]) -> dict[tuple[int, int], Blocking]:
     """For each range of outputs how its products are cut."""
     most: dict[tuple[int, int], int] = {}
@@ -276,13 +267,3 @@ def _weights(k: Emitter, w: Operand, cuts: Mapping[tuple[int, int], Blocking]) -
             matrix = f"{w}[{k0}:{k1}].reshape({k1 - k0}, {channels})"
             k.line(f"{k.use(turn_panels)}({matrix}, {packed[-1]})")
     return packed
-
-
-def _tiled(k: Emitter, bias: Operand, tile: int) -> Operand:
-    """The bias as often as a run has pixels."""
-    if tile == 1:
-        return bias
-    with k.once(bias):
-        row = k.scratch((tile * bias.shape[0],), bias.dtype, "biases")
-        k.line(f"np.copyto({row}.reshape({tile}, {bias.shape[0]}), {bias})")
-    return row

@@ -6,7 +6,8 @@ program binds them to arrays as soon as these have an address, and runs plain lo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -181,6 +182,26 @@ def over_blocks(k: Emitter, workers: int, names: Sequence[str], lists: Sequence[
         k.line("\n".join(loop("0")))
         return
     k.shared(k.names.fresh(f"{k.name}_blocks"), workers, list(loop("worker")))
+
+
+RUN = 2048
+"""Elements of bias added (and of zeros compared with) at a time: pixels of few outputs are taken several at once."""
+
+
+def pixels_of_run(outputs: int, blocks: Iterable[int]) -> int:
+    """How many pixels, of so many outputs each, a run takes: a divisor of what every block has."""
+    common = math.gcd(*blocks)
+    return max(d for d in range(1, max(1, RUN // max(1, outputs)) + 1) if common % d == 0)
+
+
+def tiled(k: Emitter, bias: Operand, tile: int) -> Operand:
+    """The bias as often as a run has pixels."""
+    if tile == 1:
+        return bias
+    with k.once(bias):
+        row = k.scratch((tile * bias.shape[0],), bias.dtype, "biases")
+        k.line(f"np.copyto({row}.reshape({tile}, {bias.shape[0]}), {bias})")
+    return row
 
 
 def recheck(k: Emitter) -> None:
