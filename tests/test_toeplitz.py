@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import lucid
+from lucid import nn
 from lucid.errors import OptionError, ShapeError
 from lucid.graph.ir import Node
 from lucid.graph.opdef import NoAttrs
@@ -15,6 +17,7 @@ from lucid.graph.ops.conv import CONV, ConvAttrs
 from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
 from lucid.graph.ops.elementwise import ClipAttrs
 from lucid.graph.ops.pool import MaxPoolAttrs
+from lucid.nn import functional as F
 from lucid.runtime import eager
 from lucid.runtime.kernels import panels, toeplitz, toeplitz_planes
 from lucid.runtime.kernels.toeplitz_blocks import Side
@@ -144,3 +147,28 @@ def test_small_work_stays_on_one_thread() -> None:
     assert toeplitz.seconds(tiling, 64, 4, 1, machine) < toeplitz.seconds(tiling, 64, 4, 4, machine)
     node, types = _node(512, 1, 32, 6, 5)
     assert min(toeplitz.ways(node, types, 4)).block.workers == 4
+
+
+def _kinds(function: Any, *shape: int) -> tuple[list[str], list[bool]]:
+    """Ops and memory orders (whether row-major) of the steps that are no views, after a check of the values."""
+    x = lucid.randn(*shape)
+    compiled = lucid.compile(function)
+    with lucid.no_grad():
+        for ours, eager_result in zip(compiled(x), function(x), strict=True):
+            np.testing.assert_allclose(ours.numpy(), eager_result.numpy(), rtol=1e-4, atol=1e-5)
+    outs = [(step.node.op.name, step.outs[0]) for step in compiled.plan.steps if not step.fixed]
+    made = [(name, y.type.order is None) for name, y in outs if y is not None and y.base is None]
+    return [name for name, _ in made], [plain for _, plain in made]
+
+
+def test_what_only_a_reshape_reads_is_made_row_major() -> None:
+    """Then the reshape is a view; a second reader wants it channels last, and so does a further convolution."""
+    lucid.manual_seed(0)
+    first, second = nn.Conv2d(6, 16, 5).requires_grad_(False), nn.Conv2d(16, 8, 3).requires_grad_(False)
+
+    def block(x: Any) -> Any:
+        return F.max_pool2d(F.relu(first(x)), 2, 2)
+
+    assert _kinds(lambda x: (block(x).flatten(1),), 1, 6, 14, 14) == (["ConvPool2d"], [True])
+    names, plain = _kinds(lambda x: (block(x).flatten(1), second(block(x))), 1, 6, 14, 14)
+    assert names[0] == "ConvPool2d" and not plain[0] and "Reshape" in names

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..collector import collector_paused
 from ..errors import GraphError
 from ..graph.ir import Graph, Node, Value
+from ..graph.ops.conv import CONV
+from ..graph.ops.conv_pool import CONV_POOL
+from ..graph.ops.shape import RESHAPE
 from ..graph.ops.source import CONSTANT, INPUT, PARAMETER
 from ..graph.types import TensorType
 from .crew import POSSIBLE
 from .emitter import Code, Emitter, Names, Operand, Phase
 from .liveness import intervals
+from .machine import this_machine
 from .memory import Layout, assign_offsets
 from .registry import Choice, choose
 
@@ -193,7 +197,12 @@ class _Planner:
 
     def _lower(self, name: str, node: Node) -> None:
         ins = tuple(self.table[value] for value in self.plan.graph.inputs_of(name))
-        chosen = self.chosen.get(name) or self._choose(node, tuple(x.type for x in ins))
+        types = tuple(x.type for x in ins)
+        if name in self.chosen:
+            chosen = self.chosen[name]
+        else:
+            node = self._in_order(name, node, types)
+            chosen = self._choose(node, types)
         fixed = node.op.pure and all(x.phase is Phase.STATE for x in ins)
         outs: list[Operand | None] = []
         for i, type_ in enumerate(node.outputs):
@@ -214,6 +223,18 @@ class _Planner:
         chosen.lowering.emit(k)
         buffers, overwritable = tuple(k.buffers), tuple(k.overwritable)
         self.plan.steps.append(Step(name, node, chosen, ins, tuple(outs), buffers, overwritable, k.workers, k.code))
+
+    def _in_order(self, name: str, node: Node, types: tuple[TensorType, ...]) -> Node:
+        """A convolution that only reshapes read makes its result row-major, if that takes less than a copy there."""
+        (y, *others), readers = node.outputs, list(self.plan.graph.dag.successors(name))
+        if node.op not in (CONV, CONV_POOL) or others or y.order is None or Value(name) in self.results:
+            return node
+        if not readers or any(self.plan.graph.node(reader).op is not RESHAPE for reader in readers):
+            return node
+        machine, plain = this_machine(), replace(node, outputs=(y.with_order(None),))
+        copy = machine.call + 2 * y.nbytes / machine.near
+        best, other = (self._choose(one, types).way.seconds for one in (node, plain))
+        return plain if other < best + copy else node
 
     def _choose(self, node: Node, types: tuple[TensorType, ...]) -> Choice:
         """The quickest by prediction, found once for nodes that are alike."""
