@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,7 +20,7 @@ from .emitter import Code, Emitter, Names, Operand, Phase
 from .liveness import intervals
 from .machine import this_machine
 from .memory import Layout, assign_offsets
-from .registry import Choice, choose
+from .registry import Choice, choices, choose
 
 BRIEF = 1.5e-4
 """Seconds of predicted work below which nobody is woken to help: that takes as long."""
@@ -225,16 +226,20 @@ class _Planner:
         self.plan.steps.append(Step(name, node, chosen, ins, tuple(outs), buffers, overwritable, k.workers, k.code))
 
     def _in_order(self, name: str, node: Node, types: tuple[TensorType, ...]) -> Node:
-        """A convolution that only reshapes read makes its result row-major, if that takes less than a copy there."""
-        (y, *others), readers = node.outputs, list(self.plan.graph.dag.successors(name))
-        if node.op not in (CONV, CONV_POOL) or others or y.order is None or Value(name) in self.results:
+        """A convolution that nobody reads but reshapes and the caller makes its result row-major, if that is quicker.
+
+        Otherwise it lies channels last, and is turned when it is copied.
+        """
+        (y, *others), readers = node.outputs, self.plan.graph.dag.successors(name)
+        if node.op not in (CONV, CONV_POOL) or others or y.order is None:
             return node
-        if not readers or any(self.plan.graph.node(reader).op is not RESHAPE for reader in readers):
+        if any(self.plan.graph.node(reader).op is not RESHAPE for reader in readers):
             return node
         machine, plain = this_machine(), replace(node, outputs=(y.with_order(None),))
-        copy = machine.call + 2 * y.nbytes / machine.near
-        best, other = (self._choose(one, types).way.seconds for one in (node, plain))
-        return plain if other < best + copy else node
+        turn = machine.call + 2 * y.nbytes / machine.near
+        found = choices(plain, types, threads=self.plan.threads, exact=self.plan.exact)
+        quickest = min((choice.way.seconds for choice in found if choice.lowering.ordered), default=math.inf)
+        return plain if quickest < self._choose(node, types).way.seconds + turn else node
 
     def _choose(self, node: Node, types: tuple[TensorType, ...]) -> Choice:
         """The quickest by prediction, found once for nodes that are alike."""

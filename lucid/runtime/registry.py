@@ -48,6 +48,8 @@ class Lowering:
         Rounds no differently from a plain sum of products.
     staged
         Wants arrays that keep their address: in a program its results lie in the arena, and are copied to the caller.
+    ordered
+        Its predicted times tell results that lie channels last from row-major ones.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Lowering:
     ways: Ways
     exact: bool = True
     staged: bool = False
+    ordered: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ def kernel(
     ways: Ways | None = None,
     exact: bool = True,
     staged: bool = False,
+    ordered: bool = False,
 ) -> Callable[[Kernel], Kernel]:
     """Register the decorated function as a lowering of the ops; ``cost`` is for one with a single way."""
 
@@ -89,7 +93,9 @@ def kernel(
 
     def decorate(function: Kernel) -> Kernel:
         for op in ops:
-            _KERNELS.setdefault(op, []).append(Lowering(lowering, function, accepts, ways or only, exact, staged))
+            _KERNELS.setdefault(op, []).append(
+                Lowering(lowering, function, accepts, ways or only, exact, staged, ordered)
+            )
         return function
 
     return decorate

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...graph.ir import Node
 from ...graph.ops.conv import CONV, ConvAttrs
-from ...graph.types import TensorType
+from ...graph.types import CHANNELS_LAST, TensorType
 from ..emitter import Emitter, Operand
 from ..machine import this_machine
 from ..registry import Way, kernel
@@ -34,6 +34,10 @@ BYTES = 8e9
 """Bytes a second of gathering copies."""
 CALL = 1e-6
 """Seconds of a NumPy call."""
+TURN = 8e-10
+"""Seconds to copy a number of a row-major image to where channels lie innermost."""
+LOOP = 1e-8
+"""Seconds of one loop of a maximum over the outputs of a pixel."""
 
 
 def attrs_of(node: Node) -> ConvAttrs:
@@ -70,13 +74,23 @@ def im2col_ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> lis
     weights = conv.group_out * conv.taps * itemsize
     pixels = conv.pixels * conv.groups // blocks
     gathered = conv.pixels * conv.taps * conv.groups * itemsize / blocks
-    # of few channels the windows are short runs, and to begin a run takes longer than to copy it
-    runs = conv.pixels * conv.rows.kernel * conv.groups / blocks
     one = product_seconds(machine, pixels, conv.taps, conv.group_out, itemsize, weights <= machine.l2 // 2)
-    one += max(gathered / BYTES, runs * RUN) + (4 + 2 * passes(node, inputs)) * machine.call
+    one += gathered / machine.near + (4 + 2 * passes(node, inputs)) * machine.call
+    one += _starts(node, inputs, conv) / blocks
     one += 2 * passes(node, inputs) * conv.pixels * conv.outputs * itemsize / blocks / machine.near
     total = -(-blocks // threads) * one + (machine.fork if min(blocks, threads) > 1 else 0.0)
     return [Way(total, f"{pixels} pixels")]
+
+
+def _starts(node: Node, inputs: tuple[TensorType, ...], conv: Conv) -> float:
+    """Seconds to begin the loops over a window's rows and over the outputs of a pixel, and to turn the input."""
+    attrs: Any = node.attrs
+    runs = conv.pixels * conv.rows.kernel * conv.groups * (1 if conv.cols.dilation == 1 else conv.cols.kernel)
+    turned = 0 if inputs[0].order == CHANNELS_LAST else math.prod(inputs[0].concrete)
+    pool = None if node.op is CONV else attrs.pool
+    y = node.outputs[0].concrete
+    loops = 0 if pool is None else y[0] * y[2] * y[3] * pool.kernel[1] * conv.groups
+    return runs * RUN + turned * TURN + loops * LOOP
 
 
 @kernel(CONV, lowering="im2col", ways=im2col_ways, staged=True)

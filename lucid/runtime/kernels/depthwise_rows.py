@@ -319,7 +319,7 @@ def bind_turned(work: Any, made: Any, y: Any) -> list[list[Any]]:
     ]  # fmt: skip
 
 
-@kernel(CONV, CONV_POOL, lowering="depthwise_rows", accepts=accepts, ways=ways, staged=True)
+@kernel(CONV, CONV_POOL, lowering="depthwise_rows", accepts=accepts, ways=ways, staged=True, ordered=True)
 def depthwise_rows(k: Emitter) -> None:
     """Pad a block, sum its taps, add the bias, activate, while it is in the cache."""
     recheck(k)

@@ -19,7 +19,7 @@ from ..emitter import Emitter, Operand
 from ..machine import Machine, this_machine
 from ..registry import Way, kernel
 from .activation import acts_anywhere, write_activation, zero_row
-from .conv import BYTES, attrs_of, convolved, passes
+from .conv import RUN, attrs_of, convolved, passes
 from .panels import Blocking, cut_for, multiply_lines, product_seconds, small_products, turn_panels
 from .windows import bind, deal, laid_out, over_blocks, pieces, pixels_of_run, recheck, tiled
 
@@ -89,7 +89,7 @@ def _seconds(p: Pointwise, work: Sequence[Sequence[Piece]], itemsize: int, machi
         time += 2 * p.passes * result / (machine.near if inside else machine.far)
         return time + (1 + p.passes) * machine.call
 
-    thin = p.pixels * p.channels * itemsize / BYTES if p.thinned else 0.0
+    thin = p.pixels * (2 * p.channels * itemsize / machine.near + RUN) if p.thinned else 0.0
     if work and work[0][0].k1 == p.outputs:
         thin /= len(work)
     slowest = max((sum(map(one, mine)) for mine in work), default=0.0)

@@ -7,6 +7,7 @@ weight is read once, by one thread; the partial sums are added at the end.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,12 +15,12 @@ from typing import Any
 from ...graph.ir import Node
 from ...graph.ops.conv import CONV
 from ...graph.ops.conv_pool import CONV_POOL, bias_and_residual
-from ...graph.types import TensorType
+from ...graph.types import CHANNELS_LAST, TensorType
 from ..emitter import Emitter, Operand
 from ..machine import this_machine
 from ..registry import kernel
 from .activation import acts_anywhere, write_activation, zero_row
-from .conv import attrs_of, convolved
+from .conv import RUN, TURN, attrs_of, convolved
 from .conv_blocks import Conv, Part, bind_padded, bind_sources, by_panels, conv_of
 from .panels import bind_products, cut_for, multiply_lines, product_seconds
 from .windows import bind, over_blocks, pieces, recheck
@@ -42,6 +43,8 @@ def _cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
     taps = w[1] * w[2] * w[3] // workers
     share = product_seconds(machine, pixels, taps, outputs, itemsize, outputs * taps * itemsize <= machine.l2 // 2)
     share += 3 * pixels * taps * itemsize / machine.near
+    share += pixels * w[2] * (w[3] if attrs_of(node).dilation[1] > 1 else 1) * RUN
+    share += 0 if inputs[0].order == CHANNELS_LAST else math.prod(inputs[0].concrete) * TURN / workers
     ends = (threads + 2) * pixels * outputs * itemsize / machine.near
     gathered = share + ends + machine.fork + 12 * machine.call
     return gathered if workers > 1 else 1.5 * gathered  # nothing is gained by splitting for one

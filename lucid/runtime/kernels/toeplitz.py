@@ -229,6 +229,8 @@ TILES_COST = 1.25
 """What the sum of the parts falls short of, on average over many shapes: patches overlap in the cache."""
 RUN = 5e-9
 """Seconds to begin an inner loop of a copy."""
+LOOP = 2.5e-8
+"""Seconds of one loop of a maximum over the few outputs of a tile."""
 VECTOR = 16
 """Columns of a product that take as long as one."""
 
@@ -244,8 +246,7 @@ def seconds(t: Tiling, most: int, itemsize: int, workers: int, machine: Machine)
     resident = t.depth * width * itemsize <= machine.l2 // 2
     multiply = product_seconds(machine, tiles, t.depth, columns, itemsize, resident)
     runs = tiles * t.rows.patch * (1 if t.last else t.channels)
-    runs += 2 * tiles if t.taps > 1 else 0
-    moved = 2 * tiles * t.depth + (2 * width if t.taps > 1 else 0) * tiles + 3 * tiles * t.made
+    moved = 2 * tiles * t.depth + 3 * tiles * t.made
     if not t.inside:
         moved += tiles * t.rows.step * t.cols.step * t.channels
     if not t.whole:
@@ -255,7 +256,8 @@ def seconds(t: Tiling, most: int, itemsize: int, workers: int, machine: Machine)
     move = moved * itemsize / (machine.near if inside else machine.far)
     calls = (6 + t.taps // 2) * machine.call / 2  # of so small arrays
     share = -(-len(work) // workers)
-    return share * TILES_COST * (multiply + runs * RUN + move + calls) + (machine.fork if workers > 1 else 0.0)
+    pool = tiles * (t.taps - 1).bit_length() * LOOP
+    return share * TILES_COST * (multiply + runs * RUN + pool + move + calls) + (machine.fork if workers > 1 else 0.0)
 
 
 def _side(a: int, node: Node, x: Sequence[int], w: Sequence[int], counts: Sequence[int], pool: int, tile: int) -> Side:

@@ -26,9 +26,10 @@ from ...graph.types import TensorType
 from ..emitter import Emitter, Operand
 from ..machine import Machine, this_machine
 from ..registry import Way, kernel
+from . import toeplitz
 from .activation import write_activation
 from .panels import bind_products, cut_for, multiply_lines, product_seconds
-from .toeplitz import RUN, TILES, Block, Writer, accepts, tilings, tuple_of
+from .toeplitz import FEW, RUN, TILES, TILES_COST, Block, Writer, tilings, tuple_of
 from .toeplitz_blocks import Side, Strip, Tiling, bind_windows, strips, tiles_of
 from .windows import deal, recheck
 
@@ -307,10 +308,11 @@ class PlanesWriter(Writer):
 
 SMOOTH = 1.0e11
 """Bytes a second that pass through operations along planes."""
-SCATTER = 1.2e-9
-"""Seconds to write one number where its neighbour in memory is not its neighbour in the plane."""
-PLANES_COST = 1.1
-"""What the sum of the parts falls short of."""
+BEGIN = 4
+"""Depth of a product that takes as long as to begin and end its sums."""
+TURNED, STRAIGHT = 1.2e-9, 3e-10
+"""Seconds to write one number to the output where its neighbour is another output's (of few; else three times that),
+and where it is the plane's."""
 
 
 def seconds(t: Tiling, most: int, itemsize: int, workers: int, machine: Machine, last: bool) -> float:
@@ -321,15 +323,18 @@ def seconds(t: Tiling, most: int, itemsize: int, workers: int, machine: Machine,
     s = max(work, key=lambda s: tiles_of(t, s))
     columns, width = columns_of(t, s), t.taps * t.made
     resident = t.depth * width * itemsize <= machine.l2 // 2
-    each = product_seconds(machine, columns, t.depth, -(-width // 8) * 8, itemsize, resident)
+    each = product_seconds(machine, columns, t.depth + BEGIN, -(-width // 8) * 8, itemsize, resident)
     inside = columns * (t.depth + width) * itemsize <= machine.l2
     each += 2 * (width + t.made) * columns * itemsize / (SMOOTH if inside else machine.far)
     each += _gather_seconds(t, s, itemsize, machine, inside)
-    each += SCATTER * t.made * columns if last else 0.0
+    pitch, run = run_of(t, s)
+    ends = t.made * (s.n1 - s.n0) * (1 if pitch == t.cols.tiles and not last else s.r1 - s.r0)
+    number = STRAIGHT if not last else TURNED if t.outputs <= FEW else 3 * TURNED
+    each += ends * RUN + number * t.made * (s.n1 - s.n0) * run
     calls = 3 + (t.taps - 1).bit_length() + t.rows.tile * t.cols.tile
     calls += 1 if t.last else len(_groups(t.rows)) * len(_groups(t.cols))
     each += calls * machine.call / 2
-    return -(-len(work) // workers) * PLANES_COST * each + (machine.fork if workers > 1 else 0.0)
+    return -(-len(work) // workers) * TILES_COST * each + (machine.fork if workers > 1 else 0.0)
 
 
 def _gather_seconds(t: Tiling, s: Strip, itemsize: int, machine: Machine, inside: bool) -> float:
@@ -357,7 +362,13 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     return [best(t) for t in dict.fromkeys(tilings(node, inputs))]
 
 
-@kernel(CONV, CONV_POOL, lowering="toeplitz_planes", accepts=accepts, exact=False, ways=ways, staged=True)
+def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+    """What the other block-Toeplitz product does; without pooling few outputs, as all of them are copied once more."""
+    pooled = node.op is CONV_POOL and node.attrs.pool is not None  # type: ignore[attr-defined]
+    return toeplitz.accepts(node, inputs) and (pooled or inputs[1].concrete[0] <= FEW)
+
+
+@kernel(CONV, CONV_POOL, lowering="toeplitz_planes", accepts=accepts, exact=False, ways=ways, staged=True, ordered=True)
 def toeplitz_planes(k: Emitter) -> None:
     """Part the pixels, gather patches, multiply, pool, add the bias, activate."""
     recheck(k)
