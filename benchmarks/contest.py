@@ -15,7 +15,7 @@ import torch
 
 from cases import Case
 from peers import LUCID, Array, Contestant, Ready, UnsupportedError, mode
-from timing import REST, interleave, paired_ratio
+from timing import REST, interleave, numpy_call, paired_ratio
 
 AGREE = 1e-3
 """A contestant whose error exceeds this share of the largest value computes something else, and is not timed."""
@@ -43,6 +43,8 @@ class Result:
         Those that are not Lucid, of the ones that were timed.
     rounds, day
         How often and when it was measured.
+    call
+        Seconds of a small NumPy call meanwhile: the median over the rounds.
     notes
         What else the tables show.
     """
@@ -59,6 +61,7 @@ class Result:
     peers: list[str] = field(default_factory=list)
     rounds: int = 0
     day: str = ""
+    call: float = 0.0
     notes: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -160,13 +163,19 @@ def contest(
         result.peers = [who.name for who in entered if not who.ours and who.name in runs]
         if not result.peers:
             raise RuntimeError(f"{case.name}: no peer could run it: {result.absent}")
-        taken = interleave(runs, seconds, rest=rest, on_round=lambda number: stage(f"round {number}"))
+        calls: list[float] = []
+
+        def on_round(number: int) -> None:
+            stage(f"round {number}")
+            calls.append(numpy_call())
+
+        taken = interleave(runs, seconds, rest=rest, on_round=on_round)
     for name, turns in taken.items():
         result.seconds[name] = statistics.median(turns)
         low, _, high = statistics.quantiles(turns, n=4)
         result.quartiles[name] = (low, high)
         result.ratios[name] = paired_ratio(turns, taken[LUCID])
-    result.rounds, result.day = len(taken[LUCID]), date.today().isoformat()
+    result.rounds, result.day, result.call = len(calls), date.today().isoformat(), statistics.median(calls)
     del runs, ready
     torch.compiler.reset()
     gc.collect()

@@ -127,7 +127,11 @@ def summary(results: Sequence[Result]) -> str:
     mean = geometric_mean([r.ratio for r in results])
     behind = [f"{r.title} ({r.ratio:.2f}, {r.best_peer})" for r in results if r.ratio < 1]
     text = f"Geometric mean of best peer / Lucid over {len(results)}: **{mean:.2f}**. "
-    return text + (f"Behind the best peer: {'; '.join(behind)}." if behind else "Nowhere behind the best peer.")
+    text += f"Behind the best peer: {'; '.join(behind)}." if behind else "Nowhere behind the best peer."
+    calls = [r.call * 1e6 for r in results if r.call]
+    if calls:
+        text += f" Meanwhile a NumPy call that adds 512 numbers took {min(calls):.2f} to {max(calls):.2f} µs."
+    return text
 
 
 def absences(results: Sequence[Result]) -> str:

@@ -131,6 +131,12 @@ def copy_bandwidth(nbytes: int = 1 << 28, repeat: int = 9) -> float:
     return 2 * nbytes / best
 
 
+def numpy_call(repeat: int = 300) -> float:
+    """Seconds of a NumPy call that adds 512 numbers: a shared machine has quick and slow hours, and this tells which."""
+    a, b = np.ones(512, np.float32), np.ones(512, np.float32)
+    return _clock(lambda: [np.add(a, b, out=b) for _ in range(repeat)]) / repeat
+
+
 # ---------------------------------------------------------------- the machine
 
 
