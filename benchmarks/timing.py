@@ -24,7 +24,7 @@ REST = 0.03
 """Seconds between turns, at least: until the idle threads of BLAS, OpenMP and the runtimes, which spin for up to 26 ms
 and on some days 46, are asleep."""
 
-LONGEST_REST = 0.3
+LONGEST_REST = 0.1
 """Seconds after which a turn begins although some thread is awake."""
 
 BURST = 0.004
@@ -132,7 +132,7 @@ def copy_bandwidth(nbytes: int = 1 << 28, repeat: int = 9) -> float:
 
 
 def numpy_call(repeat: int = 300) -> float:
-    """Seconds of a NumPy call that adds 512 numbers: a shared machine has quick and slow hours, and this tells which."""
+    """Seconds of a NumPy call that adds 512 numbers: a shared machine has quick and slow hours."""
     a, b = np.ones(512, np.float32), np.ones(512, np.float32)
     return _clock(lambda: [np.add(a, b, out=b) for _ in range(repeat)]) / repeat
 

@@ -217,7 +217,7 @@ class _Writer:
 
     def _allocate(self, step: Step, phase: Phase) -> None:
         for operand in step.memory:
-            if operand.phase is phase:
+            if operand.phase is phase and not operand.born:
                 self.out.write(_allocate(operand, self.plan.names), step.name)
 
 
@@ -242,7 +242,8 @@ def generate_call(step: Step, names: Any) -> Source:
 
     def body() -> None:
         for operand in step.memory:
-            out.write(_allocate(operand, names))
+            if not operand.born:
+                out.write(_allocate(operand, names))
         for part in ("state", "prepare", "bind", "run"):
             for line in getattr(step.code, part):
                 out.write(line, step.name)

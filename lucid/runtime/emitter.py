@@ -60,6 +60,8 @@ class Operand:
         Laid out in ``type.order`` without gaps.
     kept
         Keeps its place, and what is in it, from one run to the next.
+    born
+        Its kernel makes the array: none is allocated before.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Operand:
     persistent: bool = False
     contiguous: bool = True
     kept: bool = False
+    born: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -205,6 +208,14 @@ class Emitter:
     def line(self, text: str) -> None:
         """A line (or an indented block) that computes."""
         (self.code.prepare if self._once else self.code.run).append(text)
+
+    def call(self, function: str, out: Operand) -> None:
+        """A line ``function(..., out=out)``; the result is the array itself where that is new in each call."""
+        if out.phase is Phase.CALL and out in self.outs:
+            out.born = True
+            self.line(f"{out} = {function})")
+        else:
+            self.line(f"{function}, out={out})")
 
     def use(self, thing: Any, base: str | None = None) -> str:
         """The name under which the program calls a helper or reads a constant array."""

@@ -40,7 +40,7 @@ def matmul(k: Emitter) -> None:
         return
     target = _row_major(k, y)
     rows = _as_rows(k, target, "rows")
-    k.line(f"np.dot({_as_rows(k, a, 'a')}, {b}, out={rows})")
+    k.call(f"np.dot({_as_rows(k, a, 'a')}, {b}", rows)
     if target is not y:
         k.line(f"np.copyto({y}, {target})")
 
@@ -56,7 +56,7 @@ def emit_linear(k: Emitter, y: Operand) -> None:
     target = _row_major(k, y)
     rows = _as_rows(k, target, "rows")
     transposed = k.permuted(weight, (1, 0))
-    k.line(f"np.dot({_as_rows(k, x, 'x')}, {transposed}, out={rows})")
+    k.call(f"np.dot({_as_rows(k, x, 'x')}, {transposed}", rows)
     if bias:
         shift = bias[0]
         if rows.shape[0] == 1:  # equal shapes: NumPy takes its shortest way
