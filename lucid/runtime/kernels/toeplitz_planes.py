@@ -217,69 +217,70 @@ class PlanesWriter(Writer):
     """Writes the loop over strips whose product is turned."""
 
     def gather(self) -> None:
+        """The window matrix; ``matrices`` becomes the list of it (columns, depth) for each strip."""
         k, t = self.k, self.t
         self.most = max(columns_of(t, s) for mine in self.work for s in mine)
-        windows = self.scratch((t.depth * self.most,), "windows")
-        self.gathered: Sequence[Operand] = windows
-        (self.left,) = self.fresh("matrix")
-        if t.last:
-            super().gather()
-            (cols,) = self.fresh("cols")
-            views = f"{k.use(bind_windows)}({self.tiling}, {self.plan}, {tuple_of(windows)})"
-            self.add([cols, self.left], "matrices", views, *windows)
-            self.body.append(f"{cols}[...] = {self.seen}")
+        self.windows = self.scratch((t.depth * self.most,), "windows")
+        if not t.last:
+            self._part()
             return
-        strips_ = [s for mine in self.work for s in mine]
-        images, rows = max(s.n1 - s.n0 for s in strips_), max(s.r1 - s.r0 for s in strips_)
+        super().gather()
+        cols, matrix = self.fresh("cols", "matrix")
+        views = f"{k.use(bind_windows)}({self.tiling}, {self.plan}, {tuple_of(self.windows)})"
+        self.add([cols, matrix], "matrices", views, *self.windows)
+        self.body.append(f"{cols}[...] = {self.seen}")
+        self.matrices = self.lists[-1]
+
+    def _part(self) -> None:
+        """Part the pixels, and gather the windows from the parts."""
+        k, t, every = self.k, self.t, [s for mine in self.work for s in mine]
+        images, rows = max(s.n1 - s.n0 for s in every), max(s.r1 - s.r0 for s in every)
         size = phases(t.rows) * phases(t.cols) * images * t.channels
         size *= length(t.rows, rows) * length(t.cols, t.cols.tiles)
-        whole = rows == t.rows.tiles
+        whole = rows == t.rows.tiles  # the same pixels are padding in every strip of whole images
         parts = [(k.zeroed if whole else k.scratch)((size,), self.y.dtype, "parts") for _ in self.work]
-        x = k.ins[0]
-        parting, gathering, target, value = self.fresh("parting", "gathering", "target", "value")
-        views = f"{k.use(bind_parts)}({self.tiling}, {self.plan}, {tuple_of(parts)}, {x})"
-        self.add([parting], "parting", views, x, *parts)
-        pairs = "".join(f"({a}, {b}), " for a, b in zip(parts, windows, strict=True))
-        views = f"{k.use(bind_runs)}({self.tiling}, {self.plan}, ({pairs}))"
-        self.add([gathering, self.left], "runs", views, *parts, *windows)
+        parting, gathering, matrix, target, value = self.fresh("parting", "gathering", "matrix", "target", "value")
+        views = f"{k.use(bind_parts)}({self.tiling}, {self.plan}, {tuple_of(parts)}, {k.ins[0]})"
+        self.add([parting], "parting", views, k.ins[0], *parts)
         if not whole and not t.inside:
             own = k.names.fresh("parts")
             self.add([own], "own", f"[[own] * len(mine) for mine, own in zip({self.plan}, {tuple_of(parts)})]", *parts)
             self.body.append(f"{own}.fill(0)")
+        pairs = "".join(f"({a}, {b}), " for a, b in zip(parts, self.windows, strict=True))
+        views = f"{k.use(bind_runs)}({self.tiling}, {self.plan}, ({pairs}))"
+        self.add([gathering, matrix], "runs", views, *parts, *self.windows)
+        self.matrices = self.lists[-1]
         for copies in (parting, gathering):
             self.body.append(f"for {target}, {value} in {copies}:\n    {target}[...] = {value}")
 
     def multiply(self) -> None:
         k, t = self.k, self.t
         w, bias = k.ins[1], k.ins[2] if len(k.ins) > 2 else None
-        width, lists = t.taps * t.made, self.lists[-1]
-        cut = cut_for(k, self.most, t.depth, width)
+        cut = cut_for(k, self.most, t.depth, t.taps * t.made)
         packed, panels = self.weights(w, cut.width)
         shift = None if bias is None else self._bias(bias)
-        planes = self.scratch((width * self.most,), "planes")
+        planes = self.scratch((t.taps * t.made * self.most,), "planes")
         made, steps, results, added = self.fresh("made", "steps", "results", "bias")
         views = f"{k.use(bind_planes)}({self.tiling}, {self.plan}, {tuple_of(planes)}, {shift})"
         self.add([made, steps, results, added], "planes", views, *planes, *((shift,) if shift else ()))
-        if cut.width == width and cut.rows >= self.most:
-            turned = k.view(packed, f"{packed}.T", (width, t.depth), label="turned")
-            self.body.append(f"np.dot({turned}, {self.left}.T, out={made})")
+        matrices = f"[[entry[-1] for entry in mine] for mine in {self.matrices}]"
+        if panels is packed and cut.rows >= self.most:
+            turned = k.view(packed, f"{packed}.T", (t.taps * t.made, t.depth), label="turned")
+            (right,) = self.fresh("right")
+            self.add([right], "right", f"[[matrix.T for matrix in mine] for mine in {matrices}]", *self.windows)
+            self.body.append(f"np.dot({turned}, {right}, out={made})")
         else:
-            matrices = f"[[entry[-1] for entry in mine] for mine in {self._list_of(self.left)}]"
-            weights = f"[[{panels}.reshape(-1, {t.depth}, {cut.width})] * len(mine) for mine in {lists}]"
+            weights = f"[[{panels}.reshape(-1, {t.depth}, {cut.width})] * len(mine) for mine in {self.matrices}]"
             outputs = f"[[entry[0].T for entry in mine] for mine in {self.lists[-1]}]"
             source = f"{k.use(bind_products)}({matrices}, {weights}, {outputs}, {cut.rows})"
             (blocks,) = self.fresh("products")
-            self.add([blocks], "blocks", source, panels, *self.gathered, *planes)
+            self.add([blocks], "blocks", source, panels, *self.windows, *planes)
             self.body.append(multiply_lines(k, blocks))
         a, b = self.fresh("a", "b")
         self.body.append(f"for {a}, {b} in {steps}:\n    np.maximum({a}, {b}, out={a})")
         if shift is not None:
             self.body.append(f"np.add({results}, {added}, out={results})")
         self._end(planes)
-
-    def _list_of(self, name: str) -> str:
-        """The list over which a loop variable runs."""
-        return next(source for names, source in zip(self.names, self.lists, strict=True) if name in names)
 
     def _bias(self, bias: Operand) -> Operand:
         k, t = self.k, self.t
