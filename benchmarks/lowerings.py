@@ -41,7 +41,7 @@ def run_by(module: nn.Module, shape: tuple[int, ...], choice: Choice) -> Callabl
 
 def _forced(name: str, ready: Ready) -> Callable[[], Any]:
     plan = lucid.compile(ready.module, lucid.spec(*ready.case.shape)).plan
-    run, x = run_by(ready.module, ready.case.shape, ways(plan)[name]), ready.x.numpy()
+    run, x = run_by(ready.module, ready.case.shape, ways(plan)[name]), ready.x
     return lambda: (run(x),)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from lucid.graph.ops.elementwise import GeluAttrs
 from lucid.graph.ops.fused_linear import FUSED_LINEAR, FusedLinearAttrs
 from lucid.runtime import plan
 from lucid.runtime.kernels.linear_blocks import Shares
+from lucid.runtime.machine import this_machine
 from lucid.runtime.plan import make_plan
 from lucid.runtime.registry import Lowering, choices, lowerings
 
@@ -63,7 +66,8 @@ def _plan(net: Any, shape: tuple[int, ...]) -> Any:
 
 
 def test_a_brief_program_shares_what_gains_more_than_a_team_costs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "POSSIBLE", True)
+    here = this_machine()
+    monkeypatch.setattr(plan, "machine", SimpleNamespace(this_machine=lambda: replace(here, helpers=True)))
     shared = _plan(models.mlp((784, 512, 256, 10)), (1, 784))
     assert shared.brief and [step.workers for step in shared.steps if step.node.op is FUSED_LINEAR] == [2, 2, 1]
     alone = _plan(models.mlp((64, 64, 10)), (1, 64))
@@ -71,5 +75,5 @@ def test_a_brief_program_shares_what_gains_more_than_a_team_costs(monkeypatch: p
     monkeypatch.setattr(plan, "TEAM", 1.0)
     assert not _plan(models.mlp((784, 512, 256, 10)), (1, 784)).names.regions
     monkeypatch.setattr(plan, "TEAM", 0.0)
-    monkeypatch.setattr(plan, "POSSIBLE", False)
+    monkeypatch.setattr(plan, "machine", SimpleNamespace(this_machine=lambda: replace(here, helpers=False)))
     assert not _plan(models.mlp((784, 512, 256, 10)), (1, 784)).names.regions

@@ -36,6 +36,8 @@ class Machine:
         Seconds to hand blocks to other workers and wait for them; seconds that a NumPy call then takes longer.
     unpacked
         Multiply-adds of a single-precision product up to which BLAS reads both matrices where they lie.
+    helpers
+        Whether programs can have processes to help them.
     """
 
     cores: int
@@ -49,6 +51,7 @@ class Machine:
     fork: float = 1.0e-5
     handover: float = 0.0
     unpacked: int = 0
+    helpers: bool = False
 
 
 @cache
@@ -57,7 +60,8 @@ def this_machine() -> Machine:
     caches = _cache(1, 1 << 15), _cache(2, 1 << 20), _cache(3, 1 << 24)
     # threads of one interpreter wait for each other, processes do not
     fork, handover = (4.0e-6, 0.0) if crew.POSSIBLE else (1.0e-4, 5.0e-6)
-    return Machine(available_cores(), *caches, fork=fork, handover=handover, unpacked=blas.unpacked())
+    unpacked = blas.unpacked()
+    return Machine(available_cores(), *caches, fork=fork, handover=handover, unpacked=unpacked, helpers=crew.POSSIBLE)
 
 
 def _cache(level: int, default: int) -> int:

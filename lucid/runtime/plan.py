@@ -15,12 +15,13 @@ from ..graph.ops.conv_pool import CONV_POOL
 from ..graph.ops.shape import RESHAPE
 from ..graph.ops.source import CONSTANT, INPUT, PARAMETER
 from ..graph.types import TensorType
-from .crew import POSSIBLE
+from ..lazy import LazyModule
 from .emitter import Code, Emitter, Names, Operand, Phase
 from .liveness import intervals
-from .machine import this_machine
 from .memory import Layout, assign_offsets
 from .registry import Choice, choices, choose
+
+machine = LazyModule("lucid.runtime.machine")
 
 BRIEF = 1.5e-4
 """Seconds of predicted work below which nobody is woken to help: that takes as long."""
@@ -162,7 +163,7 @@ def make_plan(
     plan = _Planner(graph, threads, exact, chosen or {}).run()
     if not chosen and plan.names.regions and plan.brief:
         alone = _Planner(graph, 1, exact, {}).run()
-        if not POSSIBLE or alone.predicted < plan.predicted + TEAM:
+        if not machine.this_machine().helpers or alone.predicted < plan.predicted + TEAM:
             return alone
     return plan
 
@@ -235,8 +236,8 @@ class _Planner:
             return node
         if any(self.plan.graph.node(reader).op is not RESHAPE for reader in readers):
             return node
-        machine, plain = this_machine(), replace(node, outputs=(y.with_order(None),))
-        turn = machine.call + 2 * y.nbytes / machine.near
+        rates, plain = machine.this_machine(), replace(node, outputs=(y.with_order(None),))
+        turn = rates.call + 2 * y.nbytes / rates.near
         found = choices(plain, types, threads=self.plan.threads, exact=self.plan.exact)
         quickest = min((choice.way.seconds for choice in found if choice.lowering.ordered), default=math.inf)
         return plain if quickest < self._choose(node, types).way.seconds + turn else node
