@@ -116,6 +116,7 @@ def test_it_is_for_few_channels() -> None:
         node, types = _channels_last(*_node(*sizes))
         return choose(node, types, threads=2).lowering.name
 
+    # of six channels im2col is as good: LeNet at batch 64 takes 762 µs with it in its second stage, 753 with planes
     assert cheapest(1, 1, 32, 6, 5) == cheapest(64, 1, 28, 6, 5) == "toeplitz_planes"
     assert not cheapest(8, 128, 30, 128, 3).startswith("toeplitz")
 
@@ -142,7 +143,7 @@ def test_parts_are_the_pixels_at_a_tiles_step(size: int, kernel: int, stride: in
 
 def test_small_work_stays_on_one_thread() -> None:
     machine = Machine(4, 1 << 15, 1 << 20, 1 << 24, fork=4e-5)
-    node, types = _node(1, 1, 20, 6, 5)
+    node, types = _node(1, 1, 20, 6, 5)  # of 32 by 32 pixels two workers would save as much as the fork takes
     tiling = next(iter(toeplitz.tilings(node, types)))
     assert toeplitz.seconds(tiling, 64, 4, 1, machine) < toeplitz.seconds(tiling, 64, 4, 4, machine)
     node, types = _node(512, 1, 32, 6, 5)
@@ -155,7 +156,8 @@ def _kinds(function: Any, *shape: int) -> tuple[list[str], list[bool]]:
     compiled = lucid.compile(function)
     with lucid.no_grad():
         for ours, eager_result in zip(compiled(x), function(x), strict=True):
-            np.testing.assert_allclose(ours.numpy(), eager_result.numpy(), rtol=1e-4, atol=1e-5)
+            # 1e-5 of the largest value, which is of order 1, as for the lowerings above
+            np.testing.assert_allclose(ours.numpy(), eager_result.numpy(), rtol=0, atol=1e-5)
     outs = [(step.node.op.name, step.outs[0]) for step in compiled.plan.steps if not step.fixed]
     made = [(name, y.type.order is None) for name, y in outs if y is not None and y.base is None]
     return [name for name, _ in made], [plain for _, plain in made]

@@ -132,7 +132,7 @@ class Graph:
         return self.feeds[name]
 
     @property
-    def feeds(self) -> dict[str, tuple[Value, ...]]:
+    def feeds(self) -> Mapping[str, tuple[Value, ...]]:
         """For each node what feeds it, by input slot."""
         if self._feeds is None:
             slots: dict[str, list[tuple[int, Value]]] = {name: [] for name in self.dag}

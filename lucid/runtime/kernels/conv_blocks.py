@@ -12,7 +12,7 @@ from ...graph.ops.conv import ConvAttrs
 from ...graph.types import DType
 from ..emitter import Emitter, Operand
 from .panels import bind_products, cut_for, multiply_lines
-from .windows import Axis, axes_of, bind, channels_last, deal, pieces
+from .windows import Axis, axes_of, bind, channels_last, deal, pieces, tuple_of
 
 BLOCK_BYTES = 1 << 19
 """Bytes of a block's window matrix: a quarter of a common L2 cache."""
@@ -114,7 +114,7 @@ def emit_windows(k: Emitter, x: Operand, conv: Conv, work: Sequence[Sequence[Par
     pixels = max((p.n1 - p.n0) * (p.r1 - p.r0) for p in parts) * conv.cols.count
     matrices = [k.scratch((pixels * conv.taps,), x.dtype, "windows") for _ in work]
     direct = channels_last(x) and not conv.padded
-    plan, listed = k.use([list(map(tuple, mine)) for mine in work], f"{k.name}_parts"), _tuple(matrices)
+    plan, listed = k.use([list(map(tuple, mine)) for mine in work], f"{k.name}_parts"), tuple_of(matrices)
     geometry = k.use(conv, f"{k.name}_conv")
     seen, cols, matrix = (k.names.fresh(n) for n in ("seen", "windows", "matrix"))
     copy = f"np.copyto({cols}, {seen})"
@@ -131,7 +131,7 @@ def emit_windows(k: Emitter, x: Operand, conv: Conv, work: Sequence[Sequence[Par
             if edge.stop > edge.start:
                 k.line(f"{image}[:, :, {edge.start}:{edge.stop}].fill(0)")
     views = bind(
-        k, "gather", f"{k.use(bind_padded)}({geometry}, {plan}, {_tuple(images)}, {listed})", *images, *matrices
+        k, "gather", f"{k.use(bind_padded)}({geometry}, {plan}, {tuple_of(images)}, {listed})", *images, *matrices
     )
     sources = bind(k, "sources", f"{k.use(bind_sources)}({geometry}, {plan}, {x})", x)
     edges, inside, edge_, source = (k.names.fresh(n) for n in ("edges", "inside", "edge", "source"))
@@ -161,10 +161,6 @@ def whole_runs(seen: Any, cols: Any) -> tuple[Any, Any]:
     shape = (*seen.shape[:4], seen.shape[4] * seen.shape[5])
     rows = as_strided(seen, shape, (*seen.strides[:4], seen.itemsize))
     return rows.view(f"V{size}")[..., 0], cols.reshape(shape).view(f"V{size}")[..., 0]
-
-
-def _tuple(operands: Sequence[Operand]) -> str:
-    return f"({''.join(f'{x}, ' for x in operands)})"
 
 
 def _strided(conv: Conv, x: Any, images: int, rows: int) -> Any:

@@ -11,7 +11,7 @@ from ...graph.ops.conv_pool import CONV_POOL, bias_and_residual
 from ...graph.ops.pool import pad_constant
 from ..emitter import Emitter, Operand
 from ..registry import kernel
-from .activation import Activation, acts_anywhere, has_activation, write_activation, zero_row
+from .activation import Activation, has_activation, write_activation, zero_row
 from .conv import convolved, im2col_ways
 from .conv_blocks import (
     Conv,
@@ -122,13 +122,13 @@ class _Writer:
     def _direct(self, last: bool) -> bool:
         """Without pooling: multiply into the output, where the activation can run on it there."""
         k, conv, out = self.k, self.conv, self.k.names.fresh("out")
-        if last and conv.groups == 1 and acts_anywhere(k.node):
-            self._by_runs(out)
-            return True
         zeros = k.use(zero_row(self.y.dtype, conv.group_out), "zeros") if last else None
         acts = write_activation(k, self.y.dtype, (self.pixels, conv.group_out), out, out, zeros)
         if acts is not None and not acts.anywhere:
             return False
+        if last and conv.groups == 1:
+            self._by_runs(out)
+            return True
         source = f"{k.use(bind_outputs)}({self.geometry}, {self.parts}, {self.y}, {last})"
         self._add(out, bind(k, "outputs", source, self.y))
         if last:

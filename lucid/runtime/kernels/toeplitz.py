@@ -11,10 +11,10 @@ not take this lowering.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from ..emitter import Emitter, Operand, Phase
 from ..machine import Machine, this_machine
 from ..registry import Way, kernel
 from .activation import acts_anywhere, write_activation
-from .conv import attrs_of, convolved
+from .conv import RUN, attrs_of, convolved
 from .panels import bind_products, cut_for, multiply_lines, panels_of, product_seconds
 from .toeplitz_blocks import (
     Side,
@@ -44,14 +44,7 @@ from .toeplitz_blocks import (
     strips,
     tiles_of,
 )
-from .windows import bind, channels_last, deal, over_blocks, recheck
-
-
-def emit(k: Emitter, t: Tiling, most: int, workers: int) -> None:
-    """Each worker takes strips of tiles through all steps, which stay in its cache."""
-    work: list[list[Strip]] = deal(strips(t, most), workers)
-    if work:
-        Writer(k, t, work).emit()
+from .windows import bind, channels_last, deal, over_blocks, recheck, tuple_of
 
 
 class Writer:
@@ -213,8 +206,13 @@ class Writer:
             self.body.append(f"for {target}, {value} in {copies}:\n    {target}[...] = {value}")
 
 
-def tuple_of(operands: Sequence[Operand]) -> str:
-    return f"({''.join(f'{x}, ' for x in operands)})"
+def write_strips(k: Emitter, writer: type[Writer]) -> None:
+    """Each worker takes strips of tiles through all steps, which stay in its cache."""
+    recheck(k)
+    t, most, workers = k.way
+    work: list[list[Strip]] = deal(strips(t, most), workers)
+    if work:
+        writer(k, t, work).emit()
 
 
 # ---------------------------------------------------------------- choosing the tile and the block
@@ -227,8 +225,6 @@ SIDES = (1, 2, 3, 4)
 """Outputs of a tile, each way, that are considered; without pooling twice as many."""
 TILES_COST = 1.25
 """What the sum of the parts falls short of, on average over many shapes: patches overlap in the cache."""
-RUN = 5e-9
-"""Seconds to begin an inner loop of a copy."""
 LOOP = 2.5e-8
 """Seconds of one loop of a maximum over the few outputs of a tile."""
 VECTOR = 16
@@ -277,6 +273,10 @@ def tilings(node: Node, inputs: tuple[TensorType, ...]) -> Iterator[Tiling]:
         yield Tiling(x[0], x[1], w[0], rows, cols, last)
 
 
+Cost: TypeAlias = "Callable[[Tiling, int, int], float]"
+"""Predicted seconds of a tiling in strips of so many tiles, for so many workers."""
+
+
 class Block(NamedTuple):
     """How the work is cut: the tiles, how many of them are a strip at most, and how many workers share the strips."""
 
@@ -288,20 +288,20 @@ class Block(NamedTuple):
         return f"{self.tiling.rows.tile}x{self.tiling.cols.tile} tiles, {self.most} a strip"
 
 
-@cache
-def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
+def best_ways(node: Node, inputs: tuple[TensorType, ...], threads: int, cost: Cost) -> list[Way]:
     """For each tiling the best way to share it."""
-    machine, itemsize = this_machine(), inputs[0].dtype.itemsize
 
     def best(t: Tiling) -> Way:
         blocks = (Block(t, most, workers) for most in TILES for workers in sorted({1, threads}))
-        return min((Way(seconds(*block[:2], itemsize, block.workers, machine), block) for block in blocks), key=_time)
+        return min((Way(cost(*block), block) for block in blocks), key=lambda way: way.seconds)
 
     return [best(t) for t in dict.fromkeys(tilings(node, inputs))]
 
 
-def _time(way: Way) -> float:
-    return way.seconds
+@cache
+def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
+    machine, itemsize = this_machine(), inputs[0].dtype.itemsize
+    return best_ways(node, inputs, threads, lambda t, most, workers: seconds(t, most, itemsize, workers, machine))
 
 
 def _pool(node: Node) -> tuple[int, int]:
@@ -327,5 +327,4 @@ def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     CONV, CONV_POOL, lowering="toeplitz", accepts=accepts, exact=False, ways=ways, staged=True)  # fmt: skip
 def toeplitz(k: Emitter) -> None:
     """Gather patches, multiply by the block-Toeplitz matrix, pool, add the bias, activate."""
-    recheck(k)
-    emit(k, *k.way)
+    write_strips(k, Writer)

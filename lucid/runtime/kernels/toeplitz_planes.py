@@ -28,10 +28,11 @@ from ..machine import Machine, this_machine
 from ..registry import Way, kernel
 from . import toeplitz
 from .activation import write_activation
+from .conv import RUN
 from .panels import bind_products, cut_for, multiply_lines, product_seconds
-from .toeplitz import FEW, RUN, TILES, TILES_COST, Block, Writer, tilings, tuple_of
+from .toeplitz import FEW, TILES_COST, Writer, best_ways, write_strips
 from .toeplitz_blocks import Side, Strip, Tiling, bind_windows, strips, tiles_of
-from .windows import deal, recheck
+from .windows import tuple_of
 
 
 def phases(side: Side) -> int:
@@ -352,15 +353,8 @@ def _gather_seconds(t: Tiling, s: Strip, itemsize: int, machine: Machine, inside
 
 @cache
 def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
-    """For each tiling the best way to share it."""
     machine, itemsize, last = this_machine(), inputs[0].dtype.itemsize, node.outputs[0].order is not None
-
-    def best(t: Tiling) -> Way:
-        blocks = (Block(t, most, workers) for most in TILES for workers in sorted({1, threads}))
-        found = (Way(seconds(*b[:2], itemsize, b.workers, machine, last), b) for b in blocks)
-        return min(found, key=lambda way: way.seconds)
-
-    return [best(t) for t in dict.fromkeys(tilings(node, inputs))]
+    return best_ways(node, inputs, threads, lambda t, most, workers: seconds(t, most, itemsize, workers, machine, last))
 
 
 def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
@@ -372,8 +366,4 @@ def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
 @kernel(CONV, CONV_POOL, lowering="toeplitz_planes", accepts=accepts, exact=False, ways=ways, staged=True, ordered=True)
 def toeplitz_planes(k: Emitter) -> None:
     """Part the pixels, gather patches, multiply, pool, add the bias, activate."""
-    recheck(k)
-    t, most, workers = k.way
-    work: list[list[Strip]] = deal(strips(t, most), workers)
-    if work:
-        PlanesWriter(k, t, work).emit()
+    write_strips(k, PlanesWriter)

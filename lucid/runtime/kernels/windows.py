@@ -157,6 +157,11 @@ def laid_out(k: Emitter, x: Operand, last: bool, label: str) -> Operand:
     return copy
 
 
+def tuple_of(operands: Sequence[Operand]) -> str:
+    """The source of a tuple of them."""
+    return f"({''.join(f'{x}, ' for x in operands)})"
+
+
 def bind(k: Emitter, label: str, expression: str, *reads: Operand) -> str:
     """A name for ``expression``, evaluated as soon as all arrays that it reads have an address."""
     name = k.names.fresh(f"{k.name}_{label}")
@@ -184,14 +189,14 @@ def over_blocks(k: Emitter, workers: int, names: Sequence[str], lists: Sequence[
     k.shared(k.names.fresh(f"{k.name}_blocks"), workers, list(loop("worker")))
 
 
-RUN = 2048
+AT_ONCE = 2048
 """Elements of bias added (and of zeros compared with) at a time: pixels of few outputs are taken several at once."""
 
 
 def pixels_of_run(outputs: int, blocks: Iterable[int]) -> int:
     """How many pixels, of so many outputs each, a run takes: a divisor of what every block has."""
     common = math.gcd(*blocks)
-    return max(d for d in range(1, max(1, RUN // max(1, outputs)) + 1) if common % d == 0)
+    return max(d for d in range(1, max(1, AT_ONCE // max(1, outputs)) + 1) if common % d == 0)
 
 
 def tiled(k: Emitter, bias: Operand, tile: int) -> Operand:
