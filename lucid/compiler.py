@@ -24,7 +24,7 @@ from .inspection import Profile, explain, profile
 from .nn.module import Module
 from .passes.pipeline import Pass
 from .runtime.plan import Plan
-from .specialization import Options, Quick, Specialization
+from .specialization import Options, Quick, Specialization, orders_of
 from .tensor import Tensor, is_grad_enabled
 from .tracing import Recorder
 from .verification import check_pass
@@ -84,7 +84,7 @@ class CompiledModel:
             x = args[0]
             array = x if type(x) is np.ndarray else x._array if type(x) is Tensor and not x._requires_grad else None
             if array is not None:
-                key = (type(x), array.shape, array.dtype, is_grad_enabled())
+                key = (type(x), array.shape, array.dtype, array.strides, is_grad_enabled())
                 now = clock.structure.now
                 known = self._known.get(key)
                 if known is not None and known[0] == now:
@@ -256,7 +256,7 @@ class CompiledModel:
         leaves, structure = flatten((args, {}))
         spec = self._find(structure, leaves)
         arrays = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-        executable = spec.executable("inference", spec.sizes(arrays))
+        executable = spec.executable("inference", spec.sizes(arrays), (), orders_of(arrays))
         parameters = [spec.state[name]._array for name in executable.parameters]
         return profile(executable.plan, parameters, arrays, repeat)
 

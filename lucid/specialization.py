@@ -23,7 +23,8 @@ from .graph.dims import evaluate as evaluate_dim
 from .graph.ir import Graph, Node, Value
 from .graph.ops.call import CALL, CallAttrs
 from .graph.ops.random import RANDOM_KEY
-from .graph.types import TensorType
+from .graph.types import TensorType, order_of
+from .passes.assign_layout import assign_layout, lay_inputs
 from .passes.autodiff import Partition, differentiate, partition
 from .passes.pipeline import Observer, Pass, inference_pipeline, run_passes, training_pipeline
 from .runtime.eager import evaluate
@@ -36,6 +37,7 @@ from .tensor import Record, Tensor, is_grad_enabled, remember
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Sizes: TypeAlias = "tuple[tuple[str, int], ...]"
 TunedKey: TypeAlias = "tuple[Sizes, int]"
+Orders: TypeAlias = "tuple[tuple[int, ...] | None, ...]"
 Wanted: TypeAlias = "tuple[bool, ...]"
 Quick: TypeAlias = "Callable[[Array | Tensor], Tensor]"
 
@@ -71,6 +73,12 @@ class Options:
 def has_kernel(node: Node) -> bool:
     """Whether the runtime runs the node as it is, rather than its decomposition."""
     return bool(lowerings(node.op))
+
+
+def orders_of(arrays: Sequence[Array]) -> Orders:
+    """How arrays lie in memory; nothing where none lies channels last."""
+    orders = tuple(map(order_of, arrays))
+    return orders if any(orders) else ()
 
 
 class Specialization:
@@ -206,9 +214,12 @@ class Specialization:
     def input_names(self) -> tuple[str, ...]:
         return tuple(leaf_names(self.inputs, "")) or self.traced.inputs
 
-    def executable(self, kind: str, sizes: Sizes, wanted: Wanted = ()) -> Executable:
-        """The executable for concrete sizes: "inference", "forward", "backward" or "recompute"."""
-        key = (kind, sizes, wanted)
+    def executable(self, kind: str, sizes: Sizes, wanted: Wanted = (), orders: Orders = ()) -> Executable:
+        """The executable for concrete sizes: "inference", "forward", "backward" or "recompute".
+
+        ``orders`` says how its inputs lie in memory; nothing where none lies channels last.
+        """
+        key = (kind, sizes, wanted, orders)
         with self._lock:
             if key not in self._executables:
                 graph = {
@@ -217,21 +228,26 @@ class Specialization:
                     "backward": lambda: self.split(wanted).backward,
                     "recompute": lambda: self.recomputing(wanted),
                 }[kind]()
-                self._executables[key] = self._compile(graph.bind(dict(sizes)), sizes if kind == "inference" else None)
+                concrete = graph.bind(dict(sizes))
+                if orders:
+                    concrete = assign_layout(lay_inputs(concrete, orders))
+                self._executables[key] = self._compile(concrete, sizes if kind == "inference" else None, orders)
             self._executables.move_to_end(key)
             while len(self._executables) > 4 * PLANS:
                 self._executables.popitem(last=False)
             return self._executables[key]
 
-    def _compile(self, graph: Graph, sizes: Sizes | None) -> Executable:
+    def _compile(self, graph: Graph, sizes: Sizes | None, orders: Orders) -> Executable:
         """The program of a concrete graph; of the inference graph (whose ``sizes`` are given) as tuning found it."""
         threads, exact = self.options.threads or get_num_threads(), self.options.exact
         if sizes is None:
             return Executable(graph, threads=threads, exact=exact)
-        if self.options.tune and (sizes, threads) not in self.tuned:
+        found = {} if orders else self.tuned.get((sizes, threads), {})
+        if self.options.tune and not found:
             parameters = {name: self.state[name]._array for name in graph.parameters}
-            self.tuned[sizes, threads] = tune(graph, parameters, threads=threads, exact=exact)
-        found = self.tuned.get((sizes, threads), {})
+            found = tune(graph, parameters, threads=threads, exact=exact)
+            if not orders:
+                self.tuned[sizes, threads] = found
         executable = Executable(graph, threads=threads, exact=exact, chosen=resolve(graph, found, threads, exact))
         executable.plan.measured.update((name, one.seconds) for name, one in found.items())
         return executable
@@ -259,10 +275,11 @@ class Specialization:
             tensors = [t if leaf is t else Tensor.wrap(np.array(leaf)) for leaf, t in pairs]
         arrays = [t._array for t in tensors]
         wanted = tuple(t.requires_grad for t in tensors)
-        key = (tuple(a.shape for a in arrays), tuple(a.dtype for a in arrays), wanted, is_grad_enabled())
+        orders = orders_of(arrays)
+        key = (tuple(a.shape for a in arrays), tuple(a.dtype for a in arrays), wanted, is_grad_enabled(), orders)
         call = self._calls.get(key)
         if call is None:
-            call = self._forward(arrays, wanted)
+            call = self._forward(arrays, wanted, orders)
             self._calls[key] = call
             while len(self._calls) > PLANS:
                 self._calls.popitem(last=False)
@@ -273,13 +290,13 @@ class Specialization:
         """What runs the last call again, of one array or tensor, where nothing but its one result is asked for."""
         if self.outputs != ("leaf",) or self.traced.updates:
             return None
-        call = self._calls.get(((array.shape,), (array.dtype,), (False,), grad))
+        call = self._calls.get(((array.shape,), (array.dtype,), (False,), grad, orders_of((array,))))
         return None if call is None else call.again
 
-    def _forward(self, arrays: Sequence[Array], wanted: Wanted) -> _Forward:
+    def _forward(self, arrays: Sequence[Array], wanted: Wanted, orders: Orders) -> _Forward:
         sizes = self.sizes(arrays)
         tracked = is_grad_enabled() and (any(wanted) or bool(self.trainable))
-        return _Forward(self, sizes, wanted, tracked, tracked and (self.training or not self._repeatable))
+        return _Forward(self, sizes, wanted, orders, tracked, tracked and (self.training or not self._repeatable))
 
     def update_state(self, updates: Iterable[Array]) -> None:
         """Put what a run computed for buffers into them."""
@@ -290,10 +307,12 @@ class Specialization:
 class _Forward:
     """A run for given sizes; as a ``Call`` node it knows its backward (see :class:`lucid.graph.ops.call.Callee`)."""
 
-    def __init__(self, owner: Specialization, sizes: Sizes, wanted: Wanted, tracked: bool, keeping: bool) -> None:
+    def __init__(
+        self, owner: Specialization, sizes: Sizes, wanted: Wanted, orders: Orders, tracked: bool, keeping: bool
+    ) -> None:
         self.owner, self.sizes, self.wanted, self.keeping, self.tracked = owner, sizes, wanted, keeping, tracked
         self.results = len(owner.traced.outputs)
-        self.executable = owner.executable("forward" if keeping else "inference", sizes, wanted if keeping else ())
+        self.executable = self._executable(orders)
         self.updates = len(owner.traced.updates)
         self.types = tuple(t.bind(dict(sizes)) for t in owner.traced.output_types)
         graph = self.executable.plan.graph
@@ -303,12 +322,17 @@ class _Forward:
         self.float_result = self.all_types[0].dtype.kind == "f"
         self._versions: tuple[int, tuple[int, ...]] = (-1, ())
 
+    def _executable(self, orders: Orders) -> Executable:
+        kind, wanted = ("forward", self.wanted) if self.keeping else ("inference", ())
+        return self.owner.executable(kind, self.sizes, wanted, orders)
+
     def output_types(self, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
         return self.all_types
 
     def __call__(self, *arrays: Array) -> tuple[Array, ...]:
         """On the inputs' arrays, then the parameters' (which are read from the state instead)."""
-        return self.owner.run(self.executable, arrays[: len(self.wanted)])
+        inputs = arrays[: len(self.wanted)]
+        return self.owner.run(self._executable(orders_of(inputs)), inputs)
 
     def run(self, tensors: Sequence[Tensor], arrays: Sequence[Array]) -> Sequence[Tensor]:
         produced = self.owner.run(self.executable, arrays)
@@ -365,9 +389,10 @@ class _Backward:
         if f.keeping:
             kept = f.owner.split(f.wanted).kept
             feeds = [*seeds, *((inputs if source == "input" else outputs)[i] for source, i in kept)]
-            gradients = f.owner.run(f.owner.executable("backward", f.sizes, f.wanted), feeds)
         else:
-            gradients = f.owner.run(f.owner.executable("recompute", f.sizes, f.wanted), [*inputs, *seeds])
+            feeds = [*inputs, *seeds]
+        kind = "backward" if f.keeping else "recompute"
+        gradients = f.owner.run(f.owner.executable(kind, f.sizes, f.wanted, orders_of(feeds)), feeds)
         found = iter(gradients)
         return tuple(
             next(found) if want else np.zeros_like(array)

@@ -181,6 +181,11 @@ class Graph:
         return tuple(self.node(name).outputs[0] for name in self.inputs)
 
     @property
+    def channels_last(self) -> bool:
+        """Whether an input lies channels last in memory: then results may, which otherwise are row-major."""
+        return any(type_.order is not None for type_ in self.input_types)
+
+    @property
     def output_types(self) -> tuple[TensorType, ...]:
         return tuple(self.type(value) for value in self.outputs)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -30,6 +30,13 @@ float32, float64, int64, bool_ = (DTYPES[name] for name in ("float32", "float64"
 
 #: Memory order of a four-dimensional tensor whose channels lie innermost (logical N, C, H, W).
 CHANNELS_LAST = (0, 2, 3, 1)
+
+
+def order_of(array: np.ndarray[Any, Any]) -> tuple[int, ...] | None:
+    """The memory order of an array: channels last, or None for row-major and for whatever else."""
+    if array.ndim != 4 or array.flags.c_contiguous:
+        return None
+    return CHANNELS_LAST if array.transpose(CHANNELS_LAST).flags.c_contiguous else None
 
 
 def as_dtype(value: object) -> DType:

@@ -1,16 +1,19 @@
 """Chooses the order of axes in memory: channels innermost around convolutions and poolings.
 
-It sets ``TensorType.order`` of values and changes nothing that is computed. The graph's inputs and
-results stay row-major: they are the caller's. Only those of convolutions, which are copied to the caller, do not.
+It sets ``TensorType.order`` of values and changes nothing that is computed. The graph's inputs lie as the caller has
+them (:func:`lay_inputs`). Its results are row-major unless an input lies channels last; only those of convolutions,
+which are copied to the caller, are not.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..graph.builder import Builder
 from ..graph.ir import Graph, Node, Value
 from ..graph.ops.shape import CONCAT
+from ..graph.ops.source import INPUT
 from ..graph.types import CHANNELS_LAST, TensorType
 
 
@@ -44,16 +47,28 @@ def assign_layout(graph: Graph, options: LayoutOptions = LayoutOptions()) -> Gra
         spatial = node.op.name in options.spatial or _follows(
             node, [(graph.type(v), orders[v]) for v in graph.inputs_of(name)]
         )
+        values = [Value(name, index) for index in range(len(node.outputs))]
+        free = graph.channels_last or node.op.name in options.copied or results.isdisjoint(values)
         outputs = []
-        for index, type_ in enumerate(node.outputs):
-            value = Value(name, index)
-            last = spatial and type_.rank == 4 and (value not in results or node.op.name in options.copied)
-            orders[value] = CHANNELS_LAST if last else None
+        for value, type_ in zip(values, node.outputs, strict=True):
+            last = CHANNELS_LAST if spatial and free and type_.rank == 4 else None
+            orders[value] = type_.order if node.op is INPUT else last
             outputs.append(type_.with_order(orders[value]))
         if tuple(outputs) != node.outputs:
             changed[name] = replace(node, outputs=tuple(outputs))
-    if not changed:
-        return graph
+    return _replaced(graph, changed) if changed else graph
+
+
+def lay_inputs(graph: Graph, orders: Sequence[tuple[int, ...] | None]) -> Graph:
+    """The graph for inputs that lie in memory in these orders."""
+    changed = {}
+    for name, order in zip(graph.inputs, orders, strict=True):
+        node = graph.node(name)
+        changed[name] = replace(node, outputs=(node.outputs[0].with_order(order),))
+    return _replaced(graph, changed)
+
+
+def _replaced(graph: Graph, changed: Mapping[str, Node]) -> Graph:
     builder = Builder()
     for name, node in graph.nodes():
         builder.add(changed.get(name, node), graph.inputs_of(name), name)

@@ -231,7 +231,7 @@ def _results(out: Printer, plan: Plan) -> list[str]:
             names.append(str(operand))
         else:
             fresh = plan.names.fresh(f"{operand}_result")
-            out.write(f"{fresh} = np.array({operand}, order='C')")
+            out.write(f"{fresh} = np.array({operand}, order={'K' if plan.graph.channels_last else 'C'!r})")
             names.append(fresh)
     return names
 

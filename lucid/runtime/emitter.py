@@ -257,10 +257,12 @@ class Emitter:
 
     # ------------------------------------------------------------ arrays
 
-    def scratch(self, shape: Sequence[int], dtype: DType, base: str = "tmp") -> Operand:
-        """Uninitialised working memory, row-major; its content is gone after the node."""
+    def scratch(
+        self, shape: Sequence[int], dtype: DType, base: str = "tmp", order: tuple[int, ...] | None = None
+    ) -> Operand:
+        """Uninitialised working memory whose axes lie in ``order``; its content is gone after the node."""
         phase = Phase.STATE if self._once else Phase.ARENA
-        type_ = TensorType(tuple(int(d) for d in shape), dtype)
+        type_ = TensorType(tuple(int(d) for d in shape), dtype, order)
         operand = Operand(self.names.fresh(f"{self.name}_{base}"), type_, phase, persistent=self._once)
         self.buffers.append(operand)
         return operand
@@ -331,7 +333,7 @@ class Emitter:
         for x in self.ins:
             copy = x
             if x.phase is Phase.CALL:
-                copy = self.scratch(x.shape, x.dtype, "staged")
+                copy = self.scratch(x.shape, x.dtype, "staged", x.type.order)
                 self.line(f"np.copyto({copy}, {x})")
             staged.append(copy)
         self.ins = tuple(staged)

@@ -213,7 +213,8 @@ class _Planner:
             if value not in self.read and i > 0:
                 outs.append(None)
                 continue
-            direct = value in self.results and type_.order is None and not chosen.lowering.staged
+            laid = type_.order is None or self.plan.graph.channels_last
+            direct = value in self.results and laid and not chosen.lowering.staged
             phase = Phase.STATE if fixed else Phase.CALL if direct else Phase.ARENA
             names = node.op.outputs or ()
             label = name if i == 0 else f"{name}_{names[i] if i < len(names) else i}"
@@ -232,7 +233,7 @@ class _Planner:
         Otherwise it lies channels last, and is turned when it is copied.
         """
         (y, *others), readers = node.outputs, self.plan.graph.dag.successors(name)
-        if node.op not in (CONV, CONV_POOL) or others or y.order is None:
+        if node.op not in (CONV, CONV_POOL) or others or y.order is None or self.plan.graph.channels_last:
             return node
         if any(self.plan.graph.node(reader).op is not RESHAPE for reader in readers):
             return node

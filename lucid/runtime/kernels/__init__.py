@@ -16,6 +16,8 @@ from . import norm as norm
 from . import pad as pad
 from . import pointwise as pointwise
 from . import pool as pool
+from . import pool_grad as pool_grad
+from . import pool_runs as pool_runs
 from . import random as random
 from . import reduce as reduce
 from . import shape as shape

@@ -1,24 +1,20 @@
-"""Max pooling: rows first, then columns, block by block; the index by comparison with the result."""
+"""Max pooling: rows first, then columns, block by block; tap by tap, where the code of the winner is wanted."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 
-from ...graph.ops.pool import (
-    MAX_POOL,
-    MAX_POOL_GATHER,
-    MAX_POOL_GRAD,
-    MAX_POOL_POSITIONS,
-    MaxPoolAttrs,
-    pad_constant,
-)
-from ...graph.types import DType, is_float
-from ..emitter import Emitter, Operand
+from ...graph.ir import Node
+from ...graph.ops.pool import MAX_POOL, MaxPoolAttrs, pad_constant
+from ...graph.types import DType, TensorType, is_float
+from ..emitter import Emitter
 from ..registry import kernel
+from .pool_taps import Region, bind_regions, over_bound, stretches
 from .windows import (
     Axis,
     Block,
@@ -32,10 +28,15 @@ from .windows import (
     over_blocks,
     recheck,
     reduction,
+    tuple_of,
 )
 
 BLOCK_BYTES = 1 << 19
 """Input bytes of a block: it is read twice where the index is wanted, and stays in the L2 cache meanwhile."""
+
+LOOP, NEAR, APART, PICK, PIXEL = 4.0e-8, 1.4e-10, 1.1e-9, 3.0e-10, 1.0e-8
+"""Measured seconds: before the first element of a loop; for a maximum (of 4 bytes) in it; for one of every second
+element; to copy every second element; and before the first channel of a pixel that is copied."""
 
 X, ROWS, Y, LEAST, PAD = range(5)
 """Numbers of the arrays in the steps of a pooling."""
@@ -97,47 +98,89 @@ def padding_steps(rows: Axis, cols: Axis, block: Block) -> Iterator[tuple[Part, 
         yield (Y, (n, c, whole, run)), (Y, (n, c, whole, run)), (PAD, ...)
 
 
-@kernel(MAX_POOL)
+def competing(a: MaxPoolAttrs, dtype: DType) -> Any:
+    """What the padding holds, as an array; None where nothing is less, or there is no padding."""
+    pad = pad_constant(a.pad_value, dtype)
+    return np.array(pad) if pad != lowest(dtype) and any(a.padding) else None
+
+
+def _cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
+    (x,), (rows, cols) = inputs, axes_of_node(node, inputs[0])
+    n, c, *_ = x.concrete
+    images, inner = (n * c, 1) if x.order is None else (n, c)
+    near = NEAR * x.dtype.itemsize / 4
+    down = (rows.kernel - 1) * (LOOP + cols.size * inner * near)
+    across = (cols.kernel - 1) * (LOOP + cols.count * APART if inner == 1 else cols.count * (LOOP + inner * near))
+    return images * rows.count * (down + across) / min(threads, max(1, len(_blocks(x, rows, cols))))
+
+
+def axes_of_node(node: Node, x: TensorType) -> tuple[Axis, Axis]:
+    """The axes of a pooling's input."""
+    attrs: Any = node.attrs
+    return pooling_axes(attrs, x.concrete, node.outputs[0].concrete[2:])
+
+
+def _blocks(x: TensorType, rows: Axis, cols: Axis) -> list[Block]:
+    n, c, *_ = x.concrete
+    per_row = x.dtype.itemsize * rows.size * cols.size // rows.count + 1
+    return image_blocks(n, c, rows.count, per_row, BLOCK_BYTES, x.order is not None)
+
+
+@kernel(MAX_POOL, lowering="windows", cost=_cost)
 def max_pool(k: Emitter) -> None:
+    """Over rows and then over columns; tap by tap, where the code of the winner is wanted."""
     recheck(k)
     (x,), (y, index), a = k.ins, k.outs, k.attrs
-    rows, cols = pooling_axes(a, x.shape, y.shape[2:])
-    last, pad = channels_last(x), pad_constant(a.pad_value, x.dtype)
-    per_row = x.dtype.itemsize * rows.size * cols.size // rows.count + 1
-    blocks = image_blocks(x.shape[0], x.shape[1], rows.count, per_row, BLOCK_BYTES, last)
-    work = deal(blocks, k.threads)
+    axes, last = pooling_axes(a, x.shape, y.shape[2:]), channels_last(x)
+    work = deal(_blocks(x.type, *axes), k.threads)
     if not work:
         return
-    competes = pad != lowest(x.dtype) and any(a.padding)
+    pad = competing(a, x.dtype)
+    if index is None:
+        _emit_windows(k, axes, work, pad)
+        return
+    regions = [[region for block in mine for region in regions_of(block, axes)] for mine in work]
+    sizes = [max(region.size for region in mine) for mine in regions]
+    masks = [
+        (k.scratch((size,), np.dtype(bool), "won"), k.scratch((size,), index.dtype, "candidates")) for size in sizes
+    ]
+    geometry = f"{k.use(regions, k.name + '_regions')}, {k.use(axes, k.name + '_axes')}"
+    views = bind(
+        k, "views", f"{k.use(bind_regions)}({geometry}, {x}, {y}, {index}, {tuple_of(map(tuple_of, masks))}, "
+        f"{None if pad is None else k.use(pad, 'padding')}, {last})", x, y, index, *masks[0],
+    )  # fmt: skip
+    over_bound(k, len(work), views, is_float(x.dtype))
+
+
+def regions_of(block: Block, axes: tuple[Axis, Axis]) -> list[Region]:
+    n, c = slice(block.n0, block.n1), slice(block.c0, block.c1)
+    return [Region(n, c, *part) for part in product(stretches(axes[0], block.r0, block.r1), stretches(axes[1]))]
+
+
+def _emit_windows(k: Emitter, axes: tuple[Axis, Axis], work: Sequence[Sequence[Block]], pad: Any) -> None:
+    (x,), (y, _), (rows, cols) = k.ins, k.outs, axes
     steps = [
-        [[*window_steps(rows, cols, b), *(padding_steps(rows, cols, b) if competes else ())] for b in mine]
+        [[*window_steps(rows, cols, b), *(() if pad is None else padding_steps(rows, cols, b))] for b in mine]
         for mine in work
     ]
-    lists, reads = [], [x, y]
-    size = _largest(blocks)
+    size = largest([block for mine in work for block in mine])
     both = rows.kernel > 1 and cols.kernel > 1
-    held = [image_scratch(k, (*size, cols.size), x.dtype, last, "rows") for _ in work] if both else []
-    lists.append(bind(
-        k, "max", f"{k.use(bind_steps)}({k.use(steps, k.name + '_steps')}, {x}, ({_listed(held)}), {y}, "
-        f"{k.use(lowest(x.dtype), 'lowest')}, {k.use(np.array(pad), 'padding')})", *reads, *held,
-    ))  # fmt: skip
-    out, first, second = (k.names.fresh(name) for name in ("out", "a", "b"))
-    names = [k.names.fresh("steps")]
-    body = [f"for {out}, {first}, {second} in {names[0]}:\n    np.maximum({first}, {second}, out={out})"]
-    if index is not None:
-        _emit_index(k, index, work, rows, cols, names, lists, body)
-    over_blocks(k, len(work), names, lists, body)
+    held = [image_scratch(k, (*size, cols.size), x.dtype, channels_last(x), "rows") for _ in work] if both else []
+    least = lowest(x.dtype)
+    views = bind(
+        k, "max", f"{k.use(bind_steps)}({k.use(steps, k.name + '_steps')}, {x}, {tuple_of(held)}, {y}, "
+        f"{k.use(least, 'lowest')}, {k.use(least if pad is None else pad, 'padding')})", x, y, *held,
+    )  # fmt: skip
+    out, first, second, name = (k.names.fresh(n) for n in ("out", "a", "b", "steps"))
+    body = [f"for {out}, {first}, {second} in {name}:\n    np.maximum({first}, {second}, out={out})"]
+    over_blocks(k, len(work), [name], [views], body)
 
 
-def _largest(blocks: Sequence[Block]) -> tuple[int, int, int]:
+def largest(blocks: Sequence[Block]) -> tuple[int, int, int]:
     """Images, channels and rows that hold any of the blocks."""
     return (
         max(b.n1 - b.n0 for b in blocks), max(b.c1 - b.c0 for b in blocks), max(b.r1 - b.r0 for b in blocks)
     )  # fmt: skip
-
-
-def _listed(operands: Sequence[Operand]) -> str:
-    return "".join(f"{x}, " for x in operands)
 
 
 def bind_steps(
@@ -149,209 +192,3 @@ def bind_steps(
         arrays: tuple[Any, ...] = (x, rows[worker] if rows else None, y, least, pad)
         bound.append([[tuple(arrays[i][at] for i, at in step) for step in block] for block in blocks])
     return bound
-
-
-def _emit_index(
-    k: Emitter, index: Operand, work: Sequence[Sequence[Block]], rows: Axis, cols: Axis, names: list[str],
-    lists: list[str], body: list[str],
-) -> None:  # fmt: skip
-    """The code of the winner: how many taps, from the first on, are not the maximum. If none is, padding won."""
-    (x,), (y, _), last = k.ins, k.outs, channels_last(k.ins[0])
-    size = _largest([b for mine in work for b in mine])
-    bool_ = np.dtype(bool)
-    shape = (*size, cols.count)
-    alive = [image_scratch(k, shape, bool_, last, "alive") for _ in work]
-    mask = [image_scratch(k, shape, bool_, last, "differs") for _ in work]
-    lists.append(bind(
-        k, "tap_views", f"{k.use(bind_taps)}({k.use([list(map(tuple, m)) for m in work], k.name + '_blocks')}, "
-        f"{k.use((rows, cols), k.name + '_axes')}, {x}, {y}, {index}, ({_listed(alive)}), ({_listed(mask)}))",
-        x, y, index, *alive,
-    ))  # fmt: skip
-    block = k.names.fresh("block")
-    names.append(block)
-    taps, code, yb, live, ones, differs = (
-        k.names.fresh(n) for n in ("taps", "code", "y_block", "alive", "count", "differs")
-    )
-    xt, yt, mt, lt, ct = (k.names.fresh(n) for n in ("x_tap", "y_tap", "differs_tap", "alive_tap", "code_tap"))
-    body += [
-        f"{code}, {yb}, {live}, {ones}, {differs}, {taps} = {block}",
-        f"{live}.fill(True)",
-        f"{code}.fill(0)",
-        f"for {xt}, {yt}, {mt}, {lt}, {ct} in {taps}:",
-        f"    np.not_equal({xt}, {yt}, out={mt})",
-        f"    np.logical_and({lt}, {mt}, out={lt})",
-        f"    np.add({code}, {ones}, out={code})",
-    ]
-    if is_float(x.dtype):
-        body += [
-            f"np.not_equal({yb}, {yb}, out={differs})",
-            f"if {differs}.any():",
-            f"    {k.use(mark_nan)}({taps})",
-        ]
-
-
-def bind_taps(
-    work: Sequence[Sequence[tuple[int, ...]]], axes: tuple[Axis, Axis], x: Any, y: Any, index: Any,
-    alive: Sequence[Any], mask: Sequence[Any],
-) -> list[list[Any]]:  # fmt: skip
-    """For each block: its index, output and masks, and for each tap in row-major order the views it compares."""
-    rows, cols = axes
-    bound: list[list[Any]] = []
-    for worker, blocks in enumerate(work):
-        entries = []
-        for n0, n1, c0, c1, r0, r1 in blocks:
-            inner = (slice(0, n1 - n0), slice(0, c1 - c0), slice(0, r1 - r0))
-            live, differs = alive[worker][inner], mask[worker][inner]
-            outer, here = (slice(n0, n1), slice(c0, c1), slice(r0, r1)), (slice(n0, n1), slice(c0, c1))
-            yb, code = y[outer], index[outer]
-            taps = []
-            for down in rows.taps(r0, r1):
-                for right in cols.taps():
-                    at = (..., slice(down.first - r0, down.last - r0), slice(right.first, right.last))
-                    source = x[(*here, rows.source(down), cols.source(right))]
-                    taps.append((source, yb[at], differs[at], live[at], code[at]))
-            entries.append((code, yb, live, live.view(np.uint8), differs, taps))
-        bound.append(entries)
-    return bound
-
-
-def mark_nan(taps: Sequence[tuple[Any, ...]]) -> None:
-    """NaN equals nothing: point the index of each window that holds one to its first."""
-    for number in reversed(range(len(taps))):
-        source, *_, code = taps[number]
-        np.copyto(code, code.dtype.type(number), where=np.isnan(source))
-
-
-def _scatter_work(k: Emitter, image: Operand, windows: Operand) -> tuple[list[Any], tuple[int, int, int, int]]:
-    """For each worker and block of planes: its images and channels, and for each tap its code and slices.
-
-    Windows may overlap, so a block holds whole planes. Also returns the largest shape of a block's windows.
-    """
-    rows, cols = pooling_axes(k.attrs.pool, image.shape, windows.shape[2:])
-    entries = [
-        (
-            i * cols.kernel + j,
-            (..., rows.source(down), cols.source(right)),
-            (..., slice(down.first, down.last), slice(right.first, right.last)),
-        )
-        for i, down in enumerate(rows.taps())
-        for j, right in enumerate(cols.taps())
-        if down.last > down.first and right.last > right.first
-    ]
-    n, c, h, w = image.shape
-    channels = 1 if channels_last(image) else c  # innermost channels stay together
-    planes = image_blocks(n, channels, 1, c // max(channels, 1) * h * w * image.dtype.itemsize, BLOCK_BYTES, False)
-    work = [
-        [((slice(b.n0, b.n1), slice(b.c0, b.c1) if channels == c else slice(None)), entries) for b in mine]
-        for mine in deal(planes, k.threads)
-    ]
-    size = _largest(planes) if planes else (0, 0, 0)
-    return work, (size[0], size[1] if channels == c else c, rows.count, cols.count)
-
-
-def bind_grad(
-    work: Sequence[Any], image: Any, windows: Any, index: Any, masks: Sequence[Any], taken: Sequence[Any]
-) -> list[list[tuple[Any, list[Any]]]]:
-    """Views for each tap of each block; floats are seen as integers of their size, so that a mask selects bits."""
-    bits = np.dtype(f"i{image.dtype.itemsize}")
-    bound = []
-    for mine, mask, share in zip(work, masks, taken, strict=True):
-        blocks = []
-        for where, entries in mine:
-            x, d, i = image[where], windows[where].view(bits), index[where]
-            m, t = mask[: d.shape[0], : d.shape[1]], share[: d.shape[0], : d.shape[1]]
-            blocks.append((x, [
-                (code, x[source], d[at], i[at], m[at], m[at].view(np.int8), t[at], t[at].view(bits))
-                for code, source, at in entries
-            ]))  # fmt: skip
-        bound.append(blocks)
-    return bound
-
-
-@kernel(MAX_POOL_GRAD)
-def max_pool_grad(k: Emitter) -> None:
-    recheck(k)
-    (dy, index), (dx,) = k.ins, k.outs
-    work, shape = _scatter_work(k, dx, dy)
-    last = channels_last(dx)
-    masks = [image_scratch(k, shape, np.dtype(bool), last, "mask") for _ in work]
-    taken = [image_scratch(k, shape, dy.dtype, last, "taken") for _ in work]
-    if not work:
-        return
-    views = bind(
-        k, "taps", f"{k.use(bind_grad)}({k.use(work, k.name + '_slices')}, {dx}, {dy}, {index}, ({_listed(masks)}), "
-        f"({_listed(taken)}))", dx, dy, index, *masks,
-    )  # fmt: skip
-    block, taps, code, x, d, i, m, m8, t, tb = (
-        k.names.fresh(n)
-        for n in (
-            "dx_block", "taps", "code", "dx_tap", "dy_bits", "index_tap", "won", "won8", "share", "share_bits"
-        )
-    )  # fmt: skip
-    body = [
-        f"{block}.fill(0)",
-        f"for {code}, {x}, {d}, {i}, {m}, {m8}, {t}, {tb} in {taps}:",
-        f"    np.equal({i}, {code}, out={m})",
-        f"    np.negative({m8}, out={m8})",
-        f"    np.bitwise_and({d}, {m8}, out={tb})",
-        f"    np.add({x}, {t}, out={x})",
-    ]
-    over_blocks(k, len(work), [f"({block}, {taps})"], [views], body)
-
-
-def bind_gather(work: Sequence[Any], image: Any, windows: Any, index: Any, masks: Sequence[Any]) -> list[Any]:
-    """Views for each tap of each block."""
-    bound = []
-    for mine, mask in zip(work, masks, strict=True):
-        blocks = []
-        for where, entries in mine:
-            x, y, i = image[where], windows[where], index[where]
-            m = mask[: y.shape[0], : y.shape[1]]
-            blocks.append((y, [(code, x[source], y[at], i[at], m[at]) for code, source, at in entries]))
-        bound.append(blocks)
-    return bound
-
-
-@kernel(MAX_POOL_GATHER)
-def max_pool_gather(k: Emitter) -> None:
-    recheck(k)
-    (x, index), (y,) = k.ins, k.outs
-    work, shape = _scatter_work(k, x, y)
-    masks = [image_scratch(k, shape, np.dtype(bool), channels_last(y), "mask") for _ in work]
-    if not work:
-        return
-    views = bind(
-        k, "taps", f"{k.use(bind_gather)}({k.use(work, k.name + '_slices')}, {x}, {y}, {index}, ({_listed(masks)}))",
-        x, y, index, *masks,
-    )  # fmt: skip
-    block, taps, code, s, t, i, m = (
-        k.names.fresh(n) for n in ("y_block", "taps", "code", "x_tap", "y_tap", "index_tap", "won")
-    )
-    body = [
-        f"{block}.fill(0)",
-        f"for {code}, {s}, {t}, {i}, {m} in {taps}:",
-        f"    np.equal({i}, {code}, out={m})",
-        f"    np.copyto({t}, {s}, where={m})",
-    ]
-    over_blocks(k, len(work), [f"({block}, {taps})"], [views], body)
-
-
-@kernel(MAX_POOL_POSITIONS)
-def max_pool_positions(k: Emitter) -> None:
-    """Row and column of the window's corner, plus an offset for each code."""
-    recheck(k)
-    (index,), (y,), a = k.ins, k.outs, k.attrs
-    pool, width = a.pool, a.width
-    corner = np.add.outer(
-        (np.arange(y.shape[2]) * pool.stride[0] - pool.padding[0]) * width,
-        np.arange(y.shape[3]) * pool.stride[1] - pool.padding[1],
-    )
-    offsets = np.add.outer(
-        np.arange(pool.kernel[0]) * pool.dilation[0] * width, np.arange(pool.kernel[1]) * pool.dilation[1]
-    )
-    table = k.use(np.append(offsets.ravel(), 0), f"{k.name}_offsets")
-    won = k.scratch(y.shape, np.dtype(bool), "padding")
-    k.line(f"np.take({table}, {index}, out={y}, mode='clip')")
-    k.line(f"np.add({y}, {k.use(corner, k.name + '_corners')}, out={y})")
-    k.line(f"np.equal({index}, {offsets.size}, out={won})")
-    k.line(f"np.copyto({y}, -1, where={won})")

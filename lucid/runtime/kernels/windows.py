@@ -141,11 +141,7 @@ def channels_last(x: Operand) -> bool:
 
 def image_scratch(k: Emitter, shape: tuple[int, int, int, int], dtype: DType, last: bool, label: str) -> Operand:
     """Working memory of logical shape (N, C, H, W), channels innermost if ``last``."""
-    if not last:
-        return k.scratch(shape, dtype, label)
-    n, c, h, w = shape
-    memory = k.scratch((n, h, w, c), dtype, label)
-    return k.view(memory, f"{memory}.transpose(0, 3, 1, 2)", shape, order=CHANNELS_LAST, contiguous=True, label=label)
+    return k.scratch(shape, dtype, label, CHANNELS_LAST if last else None)
 
 
 def laid_out(k: Emitter, x: Operand, last: bool, label: str) -> Operand:
@@ -157,7 +153,7 @@ def laid_out(k: Emitter, x: Operand, last: bool, label: str) -> Operand:
     return copy
 
 
-def tuple_of(operands: Sequence[Operand]) -> str:
+def tuple_of(operands: Iterable[Operand | str]) -> str:
     """The source of a tuple of them."""
     return f"({''.join(f'{x}, ' for x in operands)})"
 
