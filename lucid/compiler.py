@@ -233,7 +233,7 @@ class CompiledModel:
     def plan(self) -> Plan:
         """The inference plan of the latest call; for a symbolic batch before any call, that of size 1."""
         spec = self._current()
-        for (kind, _, _), executable in reversed(spec._executables.items()):
+        for (kind, *_), executable in reversed(spec._executables.items()):
             if kind == "inference":
                 return executable.plan
         return spec.executable("inference", tuple((name, 1) for name in spec.graph.symbols)).plan

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from .graph.opdef import Attrs, NoGradient, OpDef, TypeAttrs
 from .graph.operators import Operators
 from .graph.ops.source import INPUT
 from .graph.trace import Tracer, active_trace, user_location
-from .graph.types import DType, TensorType, as_dtype, is_float
+from .graph.types import DType, TensorType, as_dtype, is_float, order_of
 from .passes.autodiff import emit_gradients
 from .printing import format_array
 from .runtime.eager import evaluate_from, op_call
@@ -73,7 +74,7 @@ class Tensor(Operators):
     Parameters
     ----------
     data
-        Nested numbers, an array or a tensor; it is copied.
+        Nested numbers, an array or a tensor; it is copied, images that lie channels last as they lie.
     requires_grad
         Whether ``backward`` shall leave a gradient in ``.grad``.
     dtype
@@ -85,7 +86,8 @@ class Tensor(Operators):
     def __init__(self, data: npt.ArrayLike | Tensor, requires_grad: bool = False, dtype: object = None) -> None:
         if isinstance(data, Tensor):
             data = data.numpy()
-        array = np.array(data, dtype=None if dtype is None else as_dtype(dtype), order="C")
+        order: Any = "K" if isinstance(data, np.ndarray) and order_of(data) else "C"
+        array = np.array(data, dtype=None if dtype is None else as_dtype(dtype), order=order)
         if dtype is None and not isinstance(data, np.ndarray | np.generic) and array.dtype == np.float64:
             array = array.astype(np.float32)
         self._set(array, requires_grad)
@@ -277,7 +279,7 @@ class Tensor(Operators):
             raise GradientError("backward: this tensor does not depend on any tensor that requires a gradient")
         seed = self._seed(gradient)
         if self._record is None:
-            _accumulate(self, seed)
+            _accumulate(self, seed, own=False)
         else:
             _backward(self, seed)
 
@@ -291,7 +293,7 @@ class Tensor(Operators):
         array = np.asarray(gradient._array if isinstance(gradient, Tensor) else gradient)
         if array.shape != self._array.shape:
             raise ShapeError(f"backward: the gradient has shape {array.shape}, the tensor {self._array.shape}")
-        return array.astype(self._array.dtype)
+        return array.astype(self._array.dtype, copy=False)
 
     # ------------------------------------------------------------ printing
 
@@ -351,11 +353,24 @@ def remember(
     return outputs
 
 
-def _accumulate(leaf: Tensor, gradient: np.ndarray[Any, Any]) -> None:
-    if leaf.grad is None:
-        leaf.grad = Tensor.wrap(np.array(gradient, order="C"))
-    else:
+def _accumulate(leaf: Tensor, gradient: np.ndarray[Any, Any], own: bool) -> None:
+    """Add to the gradient of a leaf; an array that nobody else has becomes the gradient itself."""
+    if leaf.grad is not None:
         leaf.grad = Tensor.wrap(leaf.grad._array + gradient)
+    elif own and (gradient.flags.c_contiguous or order_of(gradient)):
+        leaf.grad = Tensor.wrap(gradient)
+    else:
+        leaf.grad = Tensor.wrap(np.array(gradient, order="C"))
+
+
+def _pop(arrays: list[np.ndarray[Any, Any]]) -> tuple[np.ndarray[Any, Any], bool]:
+    """The last of the arrays, and whether nothing else has it or its memory."""
+    array = arrays.pop()
+    owner: Any = array.base
+    own = getrefcount(array) == 2  # this name's and the argument's
+    if owner is not None:
+        own = own and isinstance(owner, np.ndarray) and owner.nbytes == array.nbytes and getrefcount(owner) == 3
+    return array, own
 
 
 class _Gather:
@@ -424,5 +439,6 @@ def _backward(output: Tensor, seed: np.ndarray[Any, Any]) -> None:
     gradients = emit_gradients(tracer, {gather.value(output): start}, [value for _, value in gather.leaves])
     found = [(leaf, g.value) for (leaf, _), g in zip(gather.leaves, gradients, strict=True) if g is not None]
     graph = gather.builder.finish([value for _, value in found])
-    for (leaf, _), array in zip(found, evaluate_from(graph, gather.known), strict=True):
-        _accumulate(leaf, array)
+    arrays = evaluate_from(graph, gather.known)
+    for leaf, _ in reversed(found):
+        _accumulate(leaf, *_pop(arrays))

@@ -204,7 +204,7 @@ class _Planner:
             chosen = self.chosen[name]
         else:
             node = self._in_order(name, node, types)
-            chosen = self._choose(node, types)
+            chosen = self._choose(self._as_read(name, node), types)
         fixed = node.op.pure and all(x.phase is Phase.STATE for x in ins)
         outs: list[Operand | None] = []
         for i, type_ in enumerate(node.outputs):
@@ -242,6 +242,13 @@ class _Planner:
         found = choices(plain, types, threads=self.plan.threads, exact=self.plan.exact)
         quickest = min((choice.way.seconds for choice in found if choice.lowering.ordered), default=math.inf)
         return plain if quickest < self._choose(node, types).way.seconds + turn else node
+
+    def _as_read(self, name: str, node: Node) -> Node:
+        """The node without the last outputs that nobody reads."""
+        outputs = len(node.outputs)
+        while outputs > 1 and Value(name, outputs - 1) not in self.read:
+            outputs -= 1
+        return node if outputs == len(node.outputs) else replace(node, outputs=node.outputs[:outputs])
 
     def _choose(self, node: Node, types: tuple[TensorType, ...]) -> Choice:
         """The quickest by prediction, found once for nodes that are alike."""

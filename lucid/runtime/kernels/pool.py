@@ -109,9 +109,12 @@ def _cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
     n, c, *_ = x.concrete
     images, inner = (n * c, 1) if x.order is None else (n, c)
     near = NEAR * x.dtype.itemsize / 4
-    down = (rows.kernel - 1) * (LOOP + cols.size * inner * near)
-    across = (cols.kernel - 1) * (LOOP + cols.count * APART if inner == 1 else cols.count * (LOOP + inner * near))
-    return images * rows.count * (down + across) / min(threads, max(1, len(_blocks(x, rows, cols))))
+    down = LOOP + cols.size * inner * near
+    across = LOOP + cols.count * APART if inner == 1 else cols.count * (LOOP + inner * near)
+    row = (rows.kernel - 1) * down + (cols.kernel - 1) * across
+    if len(node.outputs) > 1:
+        row = 3 * rows.kernel * cols.kernel * across
+    return images * rows.count * row / min(threads, max(1, len(_blocks(x, rows, cols))))
 
 
 def axes_of_node(node: Node, x: TensorType) -> tuple[Axis, Axis]:

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from ...graph.ops.pool import MAX_POOL_GATHER, MAX_POOL_GRAD, MAX_POOL_POSITIONS
-from ..emitter import Emitter, Operand
+from ..emitter import Emitter, Operand, Phase
 from ..registry import kernel
 from .pool import BLOCK_BYTES, largest, pooling_axes
-from .windows import bind, channels_last, deal, image_blocks, image_scratch, over_blocks, recheck, tuple_of
+from .pool_runs import BLOCK_BYTES as LONG_BLOCK_BYTES
+from .windows import (
+    Axis,
+    bind,
+    channels_last,
+    deal,
+    image_blocks,
+    image_scratch,
+    laid_out,
+    over_blocks,
+    pieces,
+    recheck,
+    tuple_of,
+)
 
 
 def _scatter_work(k: Emitter, image: Operand, windows: Operand) -> tuple[list[Any], tuple[int, int, int, int]]:
@@ -41,54 +57,170 @@ def _scatter_work(k: Emitter, image: Operand, windows: Operand) -> tuple[list[An
     return work, (size[0], size[1] if channels == c else c, rows.count, cols.count)
 
 
-def bind_grad(
-    work: Sequence[Any], image: Any, windows: Any, index: Any, masks: Sequence[Any], taken: Sequence[Any]
-) -> list[list[tuple[Any, list[Any]]]]:
-    """Views for each tap of each block; floats are seen as integers of their size, so that a mask selects bits."""
-    bits = np.dtype(f"i{image.dtype.itemsize}")
-    bound = []
-    for mine, mask, share in zip(work, masks, taken, strict=True):
-        blocks = []
-        for where, entries in mine:
-            x, d, i = image[where], windows[where].view(bits), index[where]
-            m, t = mask[: d.shape[0], : d.shape[1]], share[: d.shape[0], : d.shape[1]]
-            blocks.append((x, [
-                (code, x[source], d[at], i[at], m[at], m[at].view(np.int8), t[at], t[at].view(bits))
-                for code, source, at in entries
-            ]))  # fmt: skip
-        bound.append(blocks)
-    return bound
+@dataclass(frozen=True)
+class Spread:
+    """Where the taps of windows along an axis lie in the image: ``tap = stride * (window + shift) + residue``.
+
+    ``low`` and ``high`` are the least and the greatest shift.
+    """
+
+    axis: Axis
+    low: int
+    high: int
+
+    @property
+    def pitch(self) -> int:
+        """Room for the windows, shifted by as much as any tap asks for."""
+        return self.axis.count + self.high - self.low
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """Residue and shift of each tap."""
+        return _places(self.axis)
+
+    def lines(self, residue: int) -> tuple[slice, slice]:
+        """The elements of the image at a residue that shifted windows can reach, and those windows in their room."""
+        first = max(0, self.low)
+        last = max(first, min(-(-(self.axis.size - residue) // self.axis.stride), self.axis.count + self.high))
+        image = slice(residue + first * self.axis.stride, residue + last * self.axis.stride, self.axis.stride)
+        return image, slice(first - self.low, last - self.low)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every element of the image is reached."""
+        residues = {residue for residue, _ in self.places}
+        reached = sum(len(range(self.axis.size)[self.lines(residue)[0]]) for residue in residues)
+        return reached == self.axis.size
+
+
+def _places(axis: Axis) -> list[tuple[int, int]]:
+    offsets = (i * axis.dilation - axis.before for i in range(axis.kernel))
+    return [(offset % axis.stride, offset // axis.stride) for offset in offsets]
+
+
+def spread(axis: Axis) -> Spread:
+    shifts = [shift for _, shift in _places(axis)]
+    return Spread(axis, min(shifts), max(shifts))
 
 
 @kernel(MAX_POOL_GRAD)
 def max_pool_grad(k: Emitter) -> None:
+    """Collects what the windows send to elements of the image that lie a stride apart, then puts it there.
+
+    Windows, shifted by whole windows, are runs of memory; only the last step knows of strides.
+    """
     recheck(k)
-    (dy, index), (dx,) = k.ins, k.outs
-    work, shape = _scatter_work(k, dx, dy)
-    last = channels_last(dx)
-    masks = [image_scratch(k, shape, np.dtype(bool), last, "mask") for _ in work]
-    taken = [image_scratch(k, shape, dy.dtype, last, "taken") for _ in work]
-    if not work:
+    (dx,), last = k.outs, channels_last(k.outs[0])
+    dy, index = (_gapless(k, x, last) for x in k.ins)
+    axes = pooling_axes(k.attrs.pool, dx.shape, dy.shape[2:])
+    rows, cols = map(spread, axes)
+    n, c, h, w = dx.shape
+    planes, step = (n, c) if last else (n * c, 1)
+    blocks = pieces(planes, LONG_BLOCK_BYTES // max(1, h * w * step * dx.dtype.itemsize))
+    if 0 in dx.shape:
         return
+    if 0 in dy.shape:
+        k.line(f"{dx}.fill(0)")
+        return
+    work = deal(blocks, k.threads)
+    size = max(b - a for a, b in blocks) * rows.pitch * cols.pitch * step
+    room = [
+        (
+            k.zeroed((size,), dy.dtype, "shares"), *(k.scratch((size,), t, label) for t, label in (
+                (index.dtype, "codes"), (np.dtype(bool), "won"), (np.dtype(f"i{dy.dtype.itemsize}"), "mask"),
+                (dy.dtype, "taken"), (dy.dtype, "sum"),
+            )),
+        ) for _ in work
+    ]  # fmt: skip
+    geometry = f"{k.use((rows, cols), k.name + '_axes')}, {k.use(work, k.name + '_planes')}, {last}"
     views = bind(
-        k, "taps", f"{k.use(bind_grad)}({k.use(work, k.name + '_slices')}, {dx}, {dy}, {index}, {tuple_of(masks)}, "
-        f"{tuple_of(taken)})", dx, dy, index, *masks,
+        k, "views", f"{k.use(bind_grad)}({geometry}, {dx}, {dy}, {index}, {tuple_of(map(tuple_of, room))})",
+        dx, dy, index, *room[0],
     )  # fmt: skip
-    block, taps, code, x, d, i, m, m8, t, tb = (
-        k.names.fresh(n)
-        for n in (
-            "dx_block", "taps", "code", "dx_tap", "dy_bits", "index_tap", "won", "won8", "share", "share_bits"
-        )
-    )  # fmt: skip
-    body = [
-        f"{block}.fill(0)",
-        f"for {code}, {x}, {d}, {i}, {m}, {m8}, {t}, {tb} in {taps}:",
-        f"    np.equal({i}, {code}, out={m})",
-        f"    np.negative({m8}, out={m8})",
-        f"    np.bitwise_and({d}, {m8}, out={tb})",
-        f"    np.add({x}, {t}, out={x})",
-    ]
-    over_blocks(k, len(work), [f"({block}, {taps})"], [views], body)
+    steps, to, part, f, args = (k.names.fresh(name) for name in ("steps", "to", "part", "f", "args"))
+    body = [f"for {f}, {args} in {steps}:\n    {f}(*{args})", f"np.copyto({to}, {part})"]
+    over_blocks(k, len(work), [f"({steps}, {to}, {part})"], [views], body)
+
+
+def _gapless(k: Emitter, x: Operand, last: bool) -> Operand:
+    return x if x.phase is Phase.CALL else laid_out(k, x, last, "packed")
+
+
+def bind_grad(
+    axes: tuple[Spread, Spread], work: Sequence[Sequence[tuple[int, int]]], last: bool, dx: Any, dy: Any, index: Any,
+    room: Sequence[Sequence[Any]],
+) -> list[list[tuple[Any, Any, Any]]]:  # fmt: skip
+    """For each worker what to do in turn: steps ``f(*args)``, and then a copy (to, from)."""
+    dx, dy, index = (_planes(x, last) for x in (dx, dy, index))
+    complete = all(axis.complete for axis in axes)
+    bound = []
+    for mine, memory in zip(work, room, strict=True):
+        entries: list[tuple[Any, Any, Any]] = []
+        known: dict[int, _Sums] = {}
+        for a, b in mine:
+            if b - a not in known:
+                known[b - a] = _Sums(axes, b - a, dx.shape[3], memory)
+            sums = known[b - a]
+            image = dx[a:b]
+            entries += [((), sums.shares, dy[a:b]), ((), sums.codes, index[a:b])]
+            if not complete:
+                entries.append(((), image, 0))
+            entries += [(steps, image[at], part) for steps, at, part in sums.found]
+        bound.append(entries)
+    return bound
+
+
+def _planes(x: Any, last: bool) -> Any:
+    """An array as (planes, rows, columns, innermost channels); a copy, if the caller's lies in another order."""
+    return x.transpose(0, 2, 3, 1) if last else x.reshape(-1, *x.shape[2:], 1)
+
+
+class _Sums:
+    """The sums of one worker over so many planes, by where in a stride they go.
+
+    Attributes
+    ----------
+    shares, codes
+        Where the upstream gradient and the index of the windows go.
+    found
+        Steps, the elements of the image that they compute, and the result.
+    """
+
+    def __init__(self, axes: tuple[Spread, Spread], planes: int, step: int, memory: Sequence[Any]) -> None:
+        rows, cols = axes
+        room = (planes, rows.pitch, cols.pitch, step)
+        shares, codes, won, mask, taken, total = (x[: math.prod(room)] for x in memory)
+        inner = (slice(None), slice(rows.axis.count), slice(cols.axis.count))
+        self.shares, self.codes = shares.reshape(room)[inner], codes.reshape(room)[inner]
+        bits, taken_bits = shares.view(mask.dtype), taken.view(mask.dtype)
+        classes: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        taps = product(rows.places, cols.places)
+        for number, ((down, low), (right, left)) in enumerate(taps):
+            offset = ((low - rows.low) * cols.pitch + left - cols.low) * step
+            classes.setdefault((down, right), []).append((number, offset))
+        self.found: list[tuple[list[Any], Any, Any]] = []
+        for (down, right), members in classes.items():
+            steps: list[Any] = []
+            for number, offset in members:
+                end = total.size - offset
+                steps += [
+                    (np.equal, (codes, codes.dtype.type(number), won)),
+                    (np.negative, (won.view(np.int8), won.view(np.int8))),
+                    (np.copyto, (mask, won.view(np.int8))),
+                ]
+                if steps[3:]:
+                    steps += [
+                        (np.bitwise_and, (bits, mask, taken_bits)),
+                        (np.add, (total[offset:], taken[:end], total[offset:])),
+                    ]
+                else:
+                    steps += [
+                        (total[:offset].fill, (0,)),
+                        (np.bitwise_and, (bits[:end], mask[:end], total.view(mask.dtype)[offset:])),
+                    ]
+            (image_rows, room_rows), (image_cols, room_cols) = rows.lines(down), cols.lines(right)
+            part = total.reshape(room)[:, room_rows, room_cols]
+            self.found.append((steps, (slice(None), image_rows, image_cols), part))
 
 
 def bind_gather(work: Sequence[Any], image: Any, windows: Any, index: Any, masks: Sequence[Any]) -> list[Any]:

@@ -28,7 +28,7 @@ from .pool import APART, NEAR, PICK, PIXEL, axes_of_node, competing
 from .pool_taps import Bound, Region, Step, bind_region, inner, mark_taps, nothing, over_bound, stretches
 from .windows import Axis, bind, channels_last, deal, laid_out, pieces, recheck, tuple_of
 
-BLOCK_BYTES = 3 << 19
+BLOCK_BYTES = 1 << 21
 """Input bytes of a block. Calls that take long let threads wait less for each other than they lose in the cache."""
 
 
@@ -131,7 +131,8 @@ def _accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
 def _cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
     (x,), runs = inputs, runs_of(node, inputs[0])
     near, outputs = NEAR * x.dtype.itemsize / 4, math.prod(node.outputs[0].concrete)
-    joined = math.prod(x.concrete) * len(runs.levels()) * near
+    index = len(node.outputs) > 1
+    joined = math.prod(x.concrete) * len(runs.levels()) * near * (2.5 if index else 1)
     picked = outputs * PICK if runs.step == 1 else outputs // runs.step * (PIXEL + runs.step * near)
     edges = sum(r.size * len(r.rows.taps) * len(r.cols.taps) for r in runs.edges(1)[0]) * APART
     return (joined + picked + edges) / min(threads, len(runs.blocks(x.dtype.itemsize)))
