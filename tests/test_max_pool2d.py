@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 from lucid.errors import DTypeError, OptionError, ShapeError
+from lucid.graph.ir import Node
 from lucid.graph.opdef import apply
 from lucid.graph.ops.pool import MAX_POOL, MAX_POOL_GRAD, MaxPoolAttrs, MaxPoolGradAttrs, max_pool2d
-from lucid.graph.types import spec
+from lucid.graph.types import CHANNELS_LAST, spec
 from lucid.runtime import eager
 from lucid.runtime.codegen import generate
+from lucid.runtime.kernels import pool, pool_runs
 from lucid.runtime.plan import make_plan
+from lucid.runtime.registry import choose, lowerings
 from lucid.tensor import Tensor
 
 from .op_checks import (
@@ -27,6 +30,7 @@ from .op_checks import (
     trace_in_arena,
     types_of,
 )
+from .test_conv import force
 
 Array = np.ndarray[Any, Any]
 
@@ -123,6 +127,45 @@ def test_it_is_the_definition_bit_by_bit(seed: int) -> None:
     for results in runs:
         for result, wanted in zip(results, expected, strict=True):
             np.testing.assert_array_equal(result, wanted, err_msg=str((attrs, x.shape, x.dtype)))
+
+
+@pytest.fixture
+def fresh_cache() -> Any:
+    yield
+    eager.op_call.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh_cache")
+@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("name", [low.name for low in lowerings(MAX_POOL)])
+def test_each_lowering_is_the_definition(name: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With blocks of a few rows, on two threads; with the index, and without where nobody reads it."""
+    attrs, x, _ = sweep(1000 + seed)
+    force(monkeypatch, MAX_POOL, next(low for low in lowerings(MAX_POOL) if low.name == name))
+    monkeypatch.setattr(pool, "BLOCK_BYTES", 200 + 40 * seed)
+    monkeypatch.setattr(pool_runs, "BLOCK_BYTES", 200 + 40 * seed)
+    expected = brute_force(attrs, x, None)
+    for outputs in (1, 2):
+        arena = trace_in_arena(lambda x, n=outputs: apply(MAX_POOL, attrs, x)[:n], types_of([x]))
+        for graph in (arena, channels_last(arena)):
+            plan = make_plan(graph, threads=2)
+            prepare, bind = generate(plan).load()["program"]([])
+            prepare()
+            run = threads_only(plan.threads).bind(bind, garbage_arena(plan.arena_bytes, None))
+            with np.errstate(all="ignore"):
+                results = run(x)
+            for result, wanted in zip(results, expected[:outputs], strict=True):
+                np.testing.assert_array_equal(result, wanted, err_msg=str((attrs, x.shape, x.dtype)))
+
+
+@pytest.mark.parametrize("order", [None, CHANNELS_LAST])
+def test_the_usual_poolings_run_over_long_runs(order: tuple[int, ...] | None) -> None:
+    for attrs in (MaxPoolAttrs((2, 2), (2, 2)), MaxPoolAttrs((3, 3), (2, 2), (1, 1, 1, 1), pad_value=-math.inf)):
+        x = spec(8, 64, 56, 56).with_order(order)
+        outputs = tuple(y.with_order(order) for y in MAX_POOL.infer_types(attrs, [x]))
+        assert choose(Node(MAX_POOL, attrs, outputs), (x,)).lowering.name == "runs"
+        if order is None:  # rows of pixels are long runs too
+            assert choose(Node(MAX_POOL, attrs, outputs[:1]), (x,)).lowering.name == "runs"
 
 
 @pytest.mark.parametrize("seed", range(8))

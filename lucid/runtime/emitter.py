@@ -267,12 +267,16 @@ class Emitter:
         self.buffers.append(operand)
         return operand
 
-    def zeroed(self, shape: Sequence[int], dtype: DType, base: str = "zeroed") -> Operand:
-        """Working memory that is zero before the first run; no other node writes to it."""
+    def filled(self, shape: Sequence[int], dtype: DType, value: str, base: str = "filled") -> Operand:
+        """Working memory that holds ``value`` (source) before the first run; no other node writes to it."""
         operand = self.scratch(shape, dtype, base)
         operand.kept = True
-        (self.code.prepare if self._once else self.code.bind).append(f"{operand}.fill(0)")
+        (self.code.prepare if self._once else self.code.bind).append(f"{operand}.fill({value})")
         return operand
+
+    def zeroed(self, shape: Sequence[int], dtype: DType, base: str = "zeroed") -> Operand:
+        """Working memory that is zero before the first run; no other node writes to it."""
+        return self.filled(shape, dtype, "0", base)
 
     def view(
         self, base: Operand, expression: str, shape: Sequence[int], *, order: tuple[int, ...] | None = None,

@@ -168,6 +168,19 @@ def make_plan(
     return plan
 
 
+def read_values(graph: Graph) -> set[Value]:
+    """The values that a node or the caller reads."""
+    return {*graph.results, *(Value(u, output) for u, _, output in graph.dag.edges(data="output"))}
+
+
+def as_read(name: str, node: Node, read: set[Value]) -> Node:
+    """The node without the last outputs that nobody reads: as which its lowering is chosen."""
+    outputs = len(node.outputs)
+    while outputs > 1 and Value(name, outputs - 1) not in read:
+        outputs -= 1
+    return node if outputs == len(node.outputs) else replace(node, outputs=node.outputs[:outputs])
+
+
 class _Planner:
     def __init__(self, graph: Graph, threads: int, exact: bool, chosen: Mapping[str, Choice]) -> None:
         self.plan = Plan(graph, threads, exact)
@@ -175,7 +188,7 @@ class _Planner:
         self.alike: dict[Any, Choice] = {}
         self.table: dict[Value, Operand] = {}
         self.results = set(graph.results)
-        self.read = self.results | {Value(u, output) for u, _, output in graph.dag.edges(data="output")}
+        self.read = read_values(graph)
 
     def run(self) -> Plan:
         for name, node in self.plan.graph.nodes():
@@ -204,7 +217,7 @@ class _Planner:
             chosen = self.chosen[name]
         else:
             node = self._in_order(name, node, types)
-            chosen = self._choose(self._as_read(name, node), types)
+            chosen = self._choose(as_read(name, node, self.read), types)
         fixed = node.op.pure and all(x.phase is Phase.STATE for x in ins)
         outs: list[Operand | None] = []
         for i, type_ in enumerate(node.outputs):
@@ -242,13 +255,6 @@ class _Planner:
         found = choices(plain, types, threads=self.plan.threads, exact=self.plan.exact)
         quickest = min((choice.way.seconds for choice in found if choice.lowering.ordered), default=math.inf)
         return plain if quickest < self._choose(node, types).way.seconds + turn else node
-
-    def _as_read(self, name: str, node: Node) -> Node:
-        """The node without the last outputs that nobody reads."""
-        outputs = len(node.outputs)
-        while outputs > 1 and Value(name, outputs - 1) not in self.read:
-            outputs -= 1
-        return node if outputs == len(node.outputs) else replace(node, outputs=node.outputs[:outputs])
 
     def _choose(self, node: Node, types: tuple[TensorType, ...]) -> Choice:
         """The quickest by prediction, found once for nodes that are alike."""

@@ -15,6 +15,7 @@ import numpy as np
 from ..graph.ir import Graph, Node, Value
 from ..graph.types import TensorType
 from .executable import Executable
+from .plan import as_read, read_values
 from .registry import Choice, choices, choose
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
@@ -85,10 +86,11 @@ def tune(graph: Graph, parameters: Mapping[str, Array], *, threads: int = 1, exa
 
 def resolve(graph: Graph, tuned: Mapping[str, Tuned], threads: int, exact: bool) -> dict[str, Choice]:
     """The choices that tuning found, as far as they exist here: another machine may cut the work differently."""
-    found = {}
+    found, read = {}, read_values(graph)
     for name, one in tuned.items():
         if name in graph.dag:
-            every = choices(graph.node(name), _types(graph, name), threads=threads, exact=exact)
+            node = as_read(name, graph.node(name), read)
+            every = choices(node, _types(graph, name), threads=threads, exact=exact)
             named = [choice for choice in every if str(choice) == one.choice]
             found.update({name: named[0]} if named else {})
     return found
@@ -118,7 +120,7 @@ def _key(node: Node, inputs: Sequence[TensorType]) -> Any:
 
 
 def _candidates(graph: Graph, name: str, threads: int, exact: bool) -> list[Choice]:
-    node, types = graph.node(name), _types(graph, name)
+    node, types = as_read(name, graph.node(name), read_values(graph)), _types(graph, name)
     every = choices(node, types, threads=threads, exact=exact)
     usual = choose(node, types, threads=threads, exact=exact)
     rest = [c for c in every if c != usual and c.way.seconds <= WORSE * usual.way.seconds]

@@ -1,10 +1,9 @@
-"""Max pooling: rows first, then columns, block by block; tap by tap, where the code of the winner is wanted."""
+"""Max pooling: rows first, then columns, block by block."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,8 @@ from ...graph.ir import Node
 from ...graph.ops.pool import MAX_POOL, MaxPoolAttrs, pad_constant
 from ...graph.types import DType, TensorType, is_float
 from ..emitter import Emitter
+from ..machine import this_machine
 from ..registry import kernel
-from .pool_taps import Region, bind_regions, over_bound, stretches
 from .windows import (
     Axis,
     Block,
@@ -32,11 +31,12 @@ from .windows import (
 )
 
 BLOCK_BYTES = 1 << 19
-"""Input bytes of a block: it is read twice where the index is wanted, and stays in the L2 cache meanwhile."""
+"""Input bytes of a block, which stays in the L2 cache."""
 
-LOOP, NEAR, APART, PICK, PIXEL = 4.0e-8, 1.4e-10, 1.1e-9, 3.0e-10, 1.0e-8
-"""Measured seconds: before the first element of a loop; for a maximum (of 4 bytes) in it; for one of every second
-element; to copy every second element; and before the first channel of a pixel that is copied."""
+LOOP, WARM, NEAR, APART, PICK, PIXEL = 4.0e-8, 5.0e-9, 1.4e-10, 7.0e-10, 3.0e-10, 1.0e-8
+"""Measured seconds: before the first element of a loop, and of one in the L2 cache; for a maximum (of 4 bytes) in it;
+for one of every second element; to copy every second element; and before the first channel of a pixel that is copied.
+"""
 
 X, ROWS, Y, LEAST, PAD = range(5)
 """Numbers of the arrays in the steps of a pooling."""
@@ -104,19 +104,6 @@ def competing(a: MaxPoolAttrs, dtype: DType) -> Any:
     return np.array(pad) if pad != lowest(dtype) and any(a.padding) else None
 
 
-def _cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
-    (x,), (rows, cols) = inputs, axes_of_node(node, inputs[0])
-    n, c, *_ = x.concrete
-    images, inner = (n * c, 1) if x.order is None else (n, c)
-    near = NEAR * x.dtype.itemsize / 4
-    down = LOOP + cols.size * inner * near
-    across = LOOP + cols.count * APART if inner == 1 else cols.count * (LOOP + inner * near)
-    row = (rows.kernel - 1) * down + (cols.kernel - 1) * across
-    if len(node.outputs) > 1:
-        row = 3 * rows.kernel * cols.kernel * across
-    return images * rows.count * row / min(threads, max(1, len(_blocks(x, rows, cols))))
-
-
 def axes_of_node(node: Node, x: TensorType) -> tuple[Axis, Axis]:
     """The axes of a pooling's input."""
     attrs: Any = node.attrs
@@ -129,39 +116,35 @@ def _blocks(x: TensorType, rows: Axis, cols: Axis) -> list[Block]:
     return image_blocks(n, c, rows.count, per_row, BLOCK_BYTES, x.order is not None)
 
 
-@kernel(MAX_POOL, lowering="windows", cost=_cost)
+def _cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
+    (x,), (rows, cols) = inputs, axes_of_node(node, inputs[0])
+    if 0 in (*x.concrete, *node.outputs[0].concrete):
+        return 0.0
+    n, c, *_ = x.concrete
+    images, inner = (n * c, 1) if x.order is None else (n, c)
+    blocks, near = len(_blocks(x, rows, cols)), NEAR * x.dtype.itemsize / 4
+    loop = WARM if x.nbytes < this_machine().l2 else LOOP
+    down = loop + cols.size * inner * near
+    across = loop + cols.count * APART if inner == 1 else cols.count * (loop + inner * near)
+    row = (rows.kernel - 1) * down + (cols.kernel - 1) * across
+    calls = blocks * this_machine().call * (rows.kernel + cols.kernel)
+    return (images * rows.count * row + calls) / min(threads, blocks)
+
+
+def _only_maxima(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+    return len(node.outputs) == 1
+
+
+@kernel(MAX_POOL, lowering="windows", accepts=_only_maxima, cost=_cost)
 def max_pool(k: Emitter) -> None:
-    """Over rows and then over columns; tap by tap, where the code of the winner is wanted."""
+    """Over rows and then over columns."""
     recheck(k)
-    (x,), (y, index), a = k.ins, k.outs, k.attrs
-    axes, last = pooling_axes(a, x.shape, y.shape[2:]), channels_last(x)
-    work = deal(_blocks(x.type, *axes), k.threads)
+    (x,), (y, _), a = k.ins, k.outs, k.attrs
+    rows, cols = pooling_axes(a, x.shape, y.shape[2:])
+    work = deal(_blocks(x.type, rows, cols), k.threads)
     if not work:
         return
-    pad = competing(a, x.dtype)
-    if index is None:
-        _emit_windows(k, axes, work, pad)
-        return
-    regions = [[region for block in mine for region in regions_of(block, axes)] for mine in work]
-    sizes = [max(region.size for region in mine) for mine in regions]
-    masks = [
-        (k.scratch((size,), np.dtype(bool), "won"), k.scratch((size,), index.dtype, "candidates")) for size in sizes
-    ]
-    geometry = f"{k.use(regions, k.name + '_regions')}, {k.use(axes, k.name + '_axes')}"
-    views = bind(
-        k, "views", f"{k.use(bind_regions)}({geometry}, {x}, {y}, {index}, {tuple_of(map(tuple_of, masks))}, "
-        f"{None if pad is None else k.use(pad, 'padding')}, {last})", x, y, index, *masks[0],
-    )  # fmt: skip
-    over_bound(k, len(work), views, is_float(x.dtype))
-
-
-def regions_of(block: Block, axes: tuple[Axis, Axis]) -> list[Region]:
-    n, c = slice(block.n0, block.n1), slice(block.c0, block.c1)
-    return [Region(n, c, *part) for part in product(stretches(axes[0], block.r0, block.r1), stretches(axes[1]))]
-
-
-def _emit_windows(k: Emitter, axes: tuple[Axis, Axis], work: Sequence[Sequence[Block]], pad: Any) -> None:
-    (x,), (y, _), (rows, cols) = k.ins, k.outs, axes
+    pad, least = competing(a, x.dtype), lowest(x.dtype)
     steps = [
         [[*window_steps(rows, cols, b), *(() if pad is None else padding_steps(rows, cols, b))] for b in mine]
         for mine in work
@@ -169,7 +152,6 @@ def _emit_windows(k: Emitter, axes: tuple[Axis, Axis], work: Sequence[Sequence[B
     size = largest([block for mine in work for block in mine])
     both = rows.kernel > 1 and cols.kernel > 1
     held = [image_scratch(k, (*size, cols.size), x.dtype, channels_last(x), "rows") for _ in work] if both else []
-    least = lowest(x.dtype)
     views = bind(
         k, "max", f"{k.use(bind_steps)}({k.use(steps, k.name + '_steps')}, {x}, {tuple_of(held)}, {y}, "
         f"{k.use(least, 'lowest')}, {k.use(least if pad is None else pad, 'padding')})", x, y, *held,

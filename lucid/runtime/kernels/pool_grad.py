@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..emitter import Emitter, Operand, Phase
 from ..registry import kernel
 from .pool import BLOCK_BYTES, largest, pooling_axes
 from .pool_runs import BLOCK_BYTES as LONG_BLOCK_BYTES
+from .pool_runs import Call
 from .windows import (
     Axis,
     bind,
@@ -133,13 +135,12 @@ def max_pool_grad(k: Emitter) -> None:
         ) for _ in work
     ]  # fmt: skip
     geometry = f"{k.use((rows, cols), k.name + '_axes')}, {k.use(work, k.name + '_planes')}, {last}"
-    views = bind(
-        k, "views", f"{k.use(bind_grad)}({geometry}, {dx}, {dy}, {index}, {tuple_of(map(tuple_of, room))})",
+    calls = bind(
+        k, "calls", f"{k.use(bind_grad)}({geometry}, {dx}, {dy}, {index}, {tuple_of(map(tuple_of, room))})",
         dx, dy, index, *room[0],
     )  # fmt: skip
-    steps, to, part, f, args = (k.names.fresh(name) for name in ("steps", "to", "part", "f", "args"))
-    body = [f"for {f}, {args} in {steps}:\n    {f}(*{args})", f"np.copyto({to}, {part})"]
-    over_blocks(k, len(work), [f"({steps}, {to}, {part})"], [views], body)
+    call = k.names.fresh("call")
+    over_blocks(k, len(work), [call], [calls], [f"{call}()"])
 
 
 def _gapless(k: Emitter, x: Operand, last: bool) -> Operand:
@@ -149,24 +150,24 @@ def _gapless(k: Emitter, x: Operand, last: bool) -> Operand:
 def bind_grad(
     axes: tuple[Spread, Spread], work: Sequence[Sequence[tuple[int, int]]], last: bool, dx: Any, dy: Any, index: Any,
     room: Sequence[Sequence[Any]],
-) -> list[list[tuple[Any, Any, Any]]]:  # fmt: skip
-    """For each worker what to do in turn: steps ``f(*args)``, and then a copy (to, from)."""
+) -> list[list[Call]]:  # fmt: skip
+    """The calls of each worker."""
     dx, dy, index = (_planes(x, last) for x in (dx, dy, index))
     complete = all(axis.complete for axis in axes)
     bound = []
     for mine, memory in zip(work, room, strict=True):
-        entries: list[tuple[Any, Any, Any]] = []
+        calls: list[Call] = []
         known: dict[int, _Sums] = {}
         for a, b in mine:
             if b - a not in known:
                 known[b - a] = _Sums(axes, b - a, dx.shape[3], memory)
-            sums = known[b - a]
-            image = dx[a:b]
-            entries += [((), sums.shares, dy[a:b]), ((), sums.codes, index[a:b])]
+            sums, image = known[b - a], dx[a:b]
+            calls += [partial(np.copyto, sums.shares, dy[a:b]), partial(np.copyto, sums.codes, index[a:b])]
             if not complete:
-                entries.append(((), image, 0))
-            entries += [(steps, image[at], part) for steps, at, part in sums.found]
-        bound.append(entries)
+                calls.append(partial(image.fill, 0))
+            for collect, at, part in sums.found:
+                calls += [*collect, partial(np.copyto, image[at], part)]
+        bound.append(calls)
     return bound
 
 
@@ -183,7 +184,7 @@ class _Sums:
     shares, codes
         Where the upstream gradient and the index of the windows go.
     found
-        Steps, the elements of the image that they compute, and the result.
+        Calls, the elements of the image that they compute, and the result.
     """
 
     def __init__(self, axes: tuple[Spread, Spread], planes: int, step: int, memory: Sequence[Any]) -> None:
@@ -198,29 +199,25 @@ class _Sums:
         for number, ((down, low), (right, left)) in enumerate(taps):
             offset = ((low - rows.low) * cols.pitch + left - cols.low) * step
             classes.setdefault((down, right), []).append((number, offset))
-        self.found: list[tuple[list[Any], Any, Any]] = []
+        self.found: list[tuple[list[Call], Any, Any]] = []
         for (down, right), members in classes.items():
-            steps: list[Any] = []
+            calls: list[Call] = []
             for number, offset in members:
                 end = total.size - offset
-                steps += [
-                    (np.equal, (codes, codes.dtype.type(number), won)),
-                    (np.negative, (won.view(np.int8), won.view(np.int8))),
-                    (np.copyto, (mask, won.view(np.int8))),
+                calls += [
+                    partial(np.equal, codes, codes.dtype.type(number), won),
+                    partial(np.negative, won.view(np.int8), won.view(np.int8)),
+                    partial(np.copyto, mask, won.view(np.int8)),
                 ]
-                if steps[3:]:
-                    steps += [
-                        (np.bitwise_and, (bits, mask, taken_bits)),
-                        (np.add, (total[offset:], taken[:end], total[offset:])),
-                    ]
+                if number == members[0][0]:
+                    calls.append(partial(total[:offset].fill, 0))
+                    calls.append(partial(np.bitwise_and, bits[:end], mask[:end], total.view(mask.dtype)[offset:]))
                 else:
-                    steps += [
-                        (total[:offset].fill, (0,)),
-                        (np.bitwise_and, (bits[:end], mask[:end], total.view(mask.dtype)[offset:])),
-                    ]
+                    calls.append(partial(np.bitwise_and, bits, mask, taken_bits))
+                    calls.append(partial(np.add, total[offset:], taken[:end], total[offset:]))
             (image_rows, room_rows), (image_cols, room_cols) = rows.lines(down), cols.lines(right)
             part = total.reshape(room)[:, room_rows, room_cols]
-            self.found.append((steps, (slice(None), image_rows, image_cols), part))
+            self.found.append((calls, (slice(None), image_rows, image_cols), part))
 
 
 def bind_gather(work: Sequence[Any], image: Any, windows: Any, index: Any, masks: Sequence[Any]) -> list[Any]:
