@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,8 @@ import pytest
 import threadpoolctl
 
 from lucid.errors import OptionError
-from lucid.runtime.threads import ThreadPool, available_cores, get_num_threads, set_num_threads
+from lucid.runtime.cores import available_cores
+from lucid.runtime.threads import ThreadPool, get_num_threads, set_num_threads
 
 
 def blas_threads() -> list[int]:
@@ -32,6 +34,25 @@ def test_blocks_run_in_several_threads() -> None:
     pool = ThreadPool(2)
     barrier = threading.Barrier(2, timeout=10)
     pool.run(lambda i: barrier.wait(), 2)  # would break if one thread ran both
+    pool.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads cannot be told where to run here")
+def test_workers_keep_off_the_callers_core() -> None:
+    """Where there is one more: the system would wake them on it, and leave them there."""
+    pool, cores = ThreadPool(2), os.sched_getaffinity(0)
+    found: dict[int, set[int]] = {}
+    barrier = threading.Barrier(2, timeout=10)
+
+    def look(i: int) -> None:
+        barrier.wait()
+        found[threading.get_native_id()] = os.sched_getaffinity(0)
+
+    pool.run(look, 2)  # starts the worker
+    pool.run(look, 2)
+    assert found.pop(threading.get_native_id()) == cores
+    (allowed,) = found.values()
+    assert allowed <= cores and len(allowed) == max(1, len(cores) - 1)
     pool.close()
 
 

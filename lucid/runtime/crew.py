@@ -15,7 +15,6 @@ it), hears no signals (an interrupt is the caller's, and so are its handlers), a
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import mmap
 import os
@@ -32,6 +31,7 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 
 from ..errors import ExecutionError
+from .cores import keep_off
 
 Region: TypeAlias = "tuple[Callable[[int], object], int]"
 """A function of the worker's number, and how many workers there is work for."""
@@ -41,8 +41,6 @@ _this_process = [os.getpid()]
 
 POSSIBLE = sys.platform == "linux" and os.uname().machine == "x86_64" and hasattr(os, "eventfd")
 """Whether programs can have helper processes here."""
-
-_libc = ctypes.PyDLL(None) if POSSIBLE else None  # other systems have no such name
 
 LINE = 8
 """Numbers of the board that share a line of the cache: each side writes lines of its own."""
@@ -118,7 +116,7 @@ class Crew:
             if pid == 0:
                 _serve(self._regions, self._board, worker, place, self._bells[-1], self._owner)
             self._pids.append(pid)
-            _keep_off(pid)
+            keep_off([pid])
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -160,7 +158,7 @@ class Crew:
                 if _ended(pid) is not None:
                     self.close()
                     return False
-                _keep_off(pid)
+                keep_off([pid])
                 os.eventfd_write(bell, 1)
         return True
 
@@ -207,17 +205,6 @@ class Crew:
         """End the helpers."""
         self._closed = True
         self._end()
-
-
-def _keep_off(pid: int) -> None:
-    """Let a helper run on any core but the caller's.
-
-    The system wakes it where the caller is, and leaves it there: neither of the two ever sleeps in a run.
-    """
-    assert _libc is not None
-    others = os.sched_getaffinity(0) - {_libc.sched_getcpu()}
-    with contextlib.suppress(OSError):  # it may just have ended
-        os.sched_setaffinity(pid, others or os.sched_getaffinity(0))
 
 
 def _order() -> None:

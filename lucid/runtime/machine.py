@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from . import blas, crew
-from .threads import available_cores
+from .cores import available_cores
 
 _CPU = Path("/sys/devices/system/cpu/cpu0/cache")
 

@@ -6,7 +6,6 @@ run at the same time. While they do, BLAS is held to one thread; afterwards it g
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,30 +16,16 @@ import numpy as np
 from ..errors import OptionError
 from ..lazy import futures
 from .blas import Hold
-
-
-def available_cores() -> int:
-    """Cores this process may use: those of its affinity, within the limit of its control group."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limit = _cgroup_limit()
-    return max(1, min(cores, limit) if limit else cores)
-
-
-def _cgroup_limit() -> int | None:
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()[:2]
-        return None if quota == "max" else max(1, math.ceil(int(quota) / int(period)))
-    except (OSError, ValueError):
-        return None
-
+from .cores import available_cores, keep_off
 
 _blas = Hold()  # one for all pools: programs that began with an earlier pool may still hold it
 _thread = local()  # has ``worker`` in the threads of any pool
 
 
-def _mark_worker() -> None:
+def _mark_worker(workers: list[int]) -> None:
     # no method of the pool: its workers would keep it alive, and so themselves
     _thread.worker = True
+    workers.append(get_native_id())
     np.seterr(all="ignore")  # as in the caller, whose program runs with NumPy's warnings off
 
 
@@ -55,6 +40,7 @@ class ThreadPool:
         self.threads = threads
         self.processes = processes
         self._executor: futures.ThreadPoolExecutor | None = None
+        self._workers: list[int] = []
         self._free = Lock()
 
     def run(self, function: Callable[[int], object], count: int) -> None:
@@ -80,7 +66,10 @@ class ThreadPool:
 
     def _share(self, function: Callable[[int], object], count: int) -> None:
         if self._executor is None:
-            self._executor = futures.ThreadPoolExecutor(self.threads - 1, "lucid", initializer=_mark_worker)
+            self._workers = []
+            started = futures.ThreadPoolExecutor(self.threads - 1, "lucid", _mark_worker, (self._workers,))
+            self._executor = started
+        keep_off(self._workers)
         tickets = iter(range(count))
         lock = Lock()
 
