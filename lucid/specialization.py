@@ -143,7 +143,7 @@ class Specialization:
             return self._given
         passes = self.options.passes
         if passes is None:
-            passes = inference_pipeline(evaluate, has_kernel)
+            passes = inference_pipeline(evaluate, has_kernel, exact=self.options.exact)
         return run_passes(self.traced, passes, observe=self.observer)
 
     def _train(self, graph: Graph) -> Graph:

@@ -12,6 +12,7 @@ from ..errors import PassError
 from ..graph.ir import Graph, Node
 from ..graph.verify import verify as verify_graph
 from .assign_layout import assign_layout
+from .defer_bias import defer_bias
 from .eliminate_common import eliminate_common
 from .eliminate_dead import eliminate_dead
 from .fold_batch_norm import fold_batch_norm
@@ -36,7 +37,9 @@ class Pass:
     run: Callable[[Graph], Graph]
 
 
-def inference_pipeline(evaluate: Evaluate, has_kernel: Callable[[Node], bool]) -> tuple[Pass, ...]:
+def inference_pipeline(
+    evaluate: Evaluate, has_kernel: Callable[[Node], bool], *, exact: bool = False
+) -> tuple[Pass, ...]:
     """What a graph goes through that nothing will be differentiated of.
 
     Parameters
@@ -45,6 +48,8 @@ def inference_pipeline(evaluate: Evaluate, has_kernel: Callable[[Node], bool]) -
         ``evaluate(graph, inputs)`` runs a concrete graph; constants are folded with it.
     has_kernel
         Whether the runtime runs a node as it is; composite nodes it does not run are taken apart.
+    exact
+        Leave out what rounds sums otherwise.
     """
     options = SimplifyOptions(inference=True)
     return (
@@ -55,6 +60,7 @@ def inference_pipeline(evaluate: Evaluate, has_kernel: Callable[[Node], bool]) -
         Pass("fuse_conv_pool", fuse_conv_pool),
         Pass("fuse_residual", fuse_residual),
         Pass("fuse_linear", fuse_linear),
+        *(() if exact else (Pass("defer_bias", defer_bias),)),
         Pass("lower", partial(lower, has_kernel=has_kernel)),
         Pass("clean_up", partial(clean_up, evaluate=evaluate, options=options)),
         Pass("fuse_elementwise", fuse_elementwise),

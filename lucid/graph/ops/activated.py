@@ -18,7 +18,12 @@ class Activated(Protocol):
         Name of a unary element-wise op, or None.
     activation_attrs
         Its attributes.
+    floor
+        Whether the bias is none, but the least that a result may be; there is no activation then.
     """
+
+    @property
+    def floor(self) -> bool: ...
 
     @property
     def activation(self) -> str | None: ...
@@ -44,3 +49,9 @@ def check_activation(name: str, attrs: Activated, y: TensorType) -> None:
         (activated,) = op.infer_types(attrs.activation_attrs, [y])
         if activated.dtype != y.dtype:
             raise GraphError(f"{name}: {op.name} changes the element type, so it cannot be fused")
+
+
+def check_floor(name: str, attrs: Activated, possible: bool) -> None:
+    """Raise where the op called ``name`` cannot have a floor."""
+    if attrs.floor and (not possible or attrs.activation is not None):
+        raise GraphError(f"{name}: a floor stands in the place of a bias, and needs neither activation nor residual")

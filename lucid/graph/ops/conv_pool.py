@@ -9,8 +9,9 @@ from typing import Any
 from ...errors import GraphError, ShapeError
 from ..opdef import Attrs, NoAttrs, OpDef, apply, register
 from ..types import TensorType
-from .activated import activation_op, check_activation
+from .activated import activation_op, check_activation, check_floor
 from .conv import CONV, ConvAttrs
+from .elementwise import MAXIMUM
 from .pool import MAX_POOL, MaxPoolAttrs
 
 
@@ -31,6 +32,9 @@ class ConvPoolAttrs(Attrs):
     residual
         Whether the op's last input, of the convolution's shape, is added before the activation. There is no
         pooling then.
+    floor
+        Whether the third input is no bias, but the least that an element of its channel may be. There is neither a
+        residual nor an activation then.
     """
 
     conv: ConvAttrs = ConvAttrs()
@@ -38,6 +42,7 @@ class ConvPoolAttrs(Attrs):
     activation_attrs: Attrs = NoAttrs()
     pool: MaxPoolAttrs | None = None
     residual: bool = False
+    floor: bool = False
 
 
 def bias_and_residual(attrs: Attrs, inputs: Sequence[Any]) -> tuple[Any | None, Any | None]:
@@ -57,6 +62,7 @@ def _infer(attrs: ConvPoolAttrs, *inputs: TensorType) -> TensorType:
             f"ConvPool2d: takes x, weight and bias where attrs.residual is False, got {len(inputs)} inputs"
         )
     check_activation("ConvPool2d", attrs, y)
+    check_floor("ConvPool2d", attrs, bias is not None and not attrs.residual)
     return y if attrs.pool is None else MAX_POOL.infer_types(attrs.pool, [y])[0]
 
 
@@ -69,7 +75,10 @@ def _check_residual(attrs: ConvPoolAttrs, y: TensorType, residual: TensorType | 
 
 def _decompose(attrs: ConvPoolAttrs, *inputs: Any) -> Any:
     bias, residual = bias_and_residual(attrs, inputs)
-    y = apply(CONV, attrs.conv, *inputs[:2], *([] if bias is None else [bias]))
+    if attrs.floor:
+        y = apply(MAXIMUM, NoAttrs(), apply(CONV, attrs.conv, *inputs[:2]), inputs[2].reshape(-1, 1, 1))
+    else:
+        y = apply(CONV, attrs.conv, *inputs[:2], *([] if bias is None else [bias]))
     if residual is not None:
         y = y + residual
     activation = activation_op(attrs)

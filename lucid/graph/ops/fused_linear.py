@@ -7,7 +7,8 @@ from typing import Any
 
 from ..opdef import Attrs, NoAttrs, OpDef, apply, register
 from ..types import TensorType
-from .activated import activation_op, check_activation
+from .activated import activation_op, check_activation, check_floor
+from .elementwise import MAXIMUM
 from .linalg import LINEAR
 
 
@@ -17,15 +18,19 @@ class FusedLinearAttrs(Attrs):
 
     activation: str | None = None
     activation_attrs: Attrs = NoAttrs()
+    floor: bool = False
 
 
 def _infer(attrs: FusedLinearAttrs, *inputs: TensorType) -> TensorType:
     (y,) = LINEAR.infer_types(NoAttrs(), inputs)
     check_activation("FusedLinear", attrs, y)
+    check_floor("FusedLinear", attrs, len(inputs) == 3)
     return y
 
 
 def _decompose(attrs: FusedLinearAttrs, *inputs: Any) -> Any:
+    if attrs.floor:
+        return apply(MAXIMUM, NoAttrs(), apply(LINEAR, NoAttrs(), *inputs[:2]), inputs[2])
     y, activation = apply(LINEAR, NoAttrs(), *inputs), activation_op(attrs)
     return y if activation is None else apply(activation, attrs.activation_attrs, y)
 

@@ -65,6 +65,11 @@ def write_activation(
     return Activation(lines, (0, 0) in inner.overwritable, tuple(inner.buffers), op.monotone)
 
 
+def shifts(k: Emitter) -> str:
+    """The function that brings in the third input: it is added, or the least that a result may be."""
+    return "np.maximum" if getattr(k.attrs, "floor", False) else "np.add"
+
+
 def has_activation(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     op = activation_op(node.attrs)  # type: ignore[arg-type]
     return op is None or bool(lowerings(op))

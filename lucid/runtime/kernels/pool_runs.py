@@ -177,7 +177,8 @@ def bind_runs(
     """The calls of each worker."""
     image = (runs.planes, runs.rows.size, runs.cols.size, runs.step)
     y, index = (None if z is None else _as_planes(z, runs) for z in (y, index))
-    source = (x.transpose(0, 2, 3, 1) if runs.step > 1 else x).reshape(image)  # a copy, if the caller's lies otherwise
+    # a copy, if the caller's lies otherwise
+    source = np.ascontiguousarray(x.transpose(0, 2, 3, 1) if runs.step > 1 else x).reshape(image)
     binders = [_Binder(runs, source, y, index, memory, least, pad) for memory in room]
     return [
         [call for block in mine for call in binder.block(block)] for mine, binder in zip(work, binders, strict=True)

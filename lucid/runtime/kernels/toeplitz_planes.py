@@ -180,15 +180,15 @@ def _pooling(made: Any, groups: int, rows: int) -> Any:
         groups = kept
 
 
-def bind_ends(t: Tiling, work: Any, memory: Any, zeros: Any, y: Any) -> list[list[Any]]:
-    """For each strip the triples ``target, value, zeros`` that take its results to the output."""
+def bind_ends(t: Tiling, work: Any, memory: Any, least: Any, y: Any) -> list[list[Any]]:
+    """For each strip the triples ``target, value, least`` that take its results to the output."""
     bound = []
     for mine, own in zip(work, memory, strict=True):
         entries = []
         for s in map(Strip._make, mine):
             results = own[: t.made * columns_of(t, s)]
             entries.append([
-                (target, value, zeros[: value.size].reshape(value.shape))
+                (target, value, least[:, : value.size // t.outputs].reshape(value.shape))
                 for target, value in _ends(t, s, results, y[s.n0 : s.n1])
             ])  # fmt: skip
         bound.append(entries)
@@ -259,7 +259,8 @@ class PlanesWriter(Writer):
         w, bias = k.ins[1], k.ins[2] if len(k.ins) > 2 else None
         cut = cut_for(k, self.most, t.depth, t.taps * t.made)
         packed, panels = self.weights(w, cut.width)
-        shift = None if bias is None else self._bias(bias)
+        floor = bool(getattr(k.attrs, "floor", False))
+        shift = None if bias is None or floor else self._bias(bias)
         planes = self.scratch((t.taps * t.made * self.most,), "planes")
         made, steps, results, added = self.fresh("made", "steps", "results", "bias")
         views = f"{k.use(bind_planes)}({self.tiling}, {self.plan}, {tuple_of(planes)}, {shift})"
@@ -281,7 +282,7 @@ class PlanesWriter(Writer):
         self.body.append(f"for {a}, {b} in {steps}:\n    np.maximum({a}, {b}, out={a})")
         if shift is not None:
             self.body.append(f"np.add({results}, {added}, out={results})")
-        self._end(planes)
+        self._end(planes, bias if floor else None)
 
     def _bias(self, bias: Operand) -> Operand:
         k, t = self.k, self.t
@@ -291,19 +292,31 @@ class PlanesWriter(Writer):
             k.line(f"np.copyto({shift}.reshape({cells}), {bias}.reshape({t.outputs}, 1))")
         return shift
 
-    def _end(self, planes: Sequence[Operand]) -> None:
+    def _floor(self, floor: Operand | None) -> str:
+        """What results are compared with: for each output as many of the same number as a strip has columns."""
+        k, shape = self.k, (self.t.outputs, self.most)
+        if floor is None:
+            return k.use(np.zeros(shape, self.y.dtype), "zeros")
+        with k.once(floor):
+            least = k.scratch(shape, floor.dtype, "floor")
+            k.line(f"np.copyto({least}, {floor}.reshape({self.t.outputs}, 1))")
+        return str(least)
+
+    def _end(self, planes: Sequence[Operand], floor: Operand | None) -> None:
         """Activate while copying to the output."""
-        k, t, y = self.k, self.t, self.y
-        zeros = k.use(np.zeros(t.outputs * self.most, y.dtype), "zeros")
-        ends, target, value, zero = self.fresh("ends", "target", "value", "zero")
-        views = f"{k.use(bind_ends)}({self.tiling}, {self.plan}, {tuple_of(planes)}, {zeros}, {y})"
-        self.add([ends], "ends", views, y, *planes)
-        activation = None
-        if k.node.op is CONV_POOL:
-            activation = write_activation(k, y.dtype, y.shape, value, target, zero)
-        lines = activation.lines if activation is not None else (f"{target}[...] = {value}",)
+        k, y = self.k, self.y
+        least = self._floor(floor)
+        ends, target, value, low = self.fresh("ends", "target", "value", "low")
+        views = f"{k.use(bind_ends)}({self.tiling}, {self.plan}, {tuple_of(planes)}, {least}, {y})"
+        self.add([ends], "ends", views, y, *planes, *(() if floor is None else (floor,)))
+        lines: Sequence[str] = (f"{target}[...] = {value}",)
+        if floor is not None:
+            lines = (f"np.maximum({value}, {low}, out={target})",)
+        elif k.node.op is CONV_POOL:
+            activation = write_activation(k, y.dtype, y.shape, value, target, low)
+            lines = activation.lines if activation is not None else lines
         body = "\n".join(f"    {line}" for text in lines for line in text.splitlines())
-        self.body.append(f"for {target}, {value}, {zero} in {ends}:\n{body}")
+        self.body.append(f"for {target}, {value}, {low} in {ends}:\n{body}")
 
 
 # ---------------------------------------------------------------- choosing the tile and the block

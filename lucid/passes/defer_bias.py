@@ -1,0 +1,136 @@
+"""Leaves the bias before a ReLU to the layers that read the result: one pass over it less.
+
+``relu(x + b)`` is ``max(x, -b) + b``, and what a linear layer, or a convolution without padding, makes of that last
+``b`` is the same for every input: it goes into that layer's own bias.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from ..graph.ir import Graph, Node, Value
+from ..graph.opdef import NoAttrs, apply
+from ..graph.ops.conv import CONV
+from ..graph.ops.conv_pool import CONV_POOL
+from ..graph.ops.elementwise import RELU
+from ..graph.ops.fused_linear import FUSED_LINEAR
+from ..graph.ops.linalg import LINEAR
+from ..graph.ops.shape import RESHAPE
+from ..graph.ops.source import CONSTANT, PARAMETER
+from ..graph.trace import Symbol
+from ..graph.types import TensorType, is_float, product
+from .rewrite import Site, View, rebuild
+
+
+def defer_bias(graph: Graph) -> Graph:
+    """Turn ``ConvPool2d`` and ``FusedLinear`` with a bias and a ReLU into such with a floor, if only layers read them.
+
+    Those layers get a bias that is computed from parameters, so only when these change. Sums are rounded otherwise than
+    before: for graphs that need not be exact.
+    """
+    fixed = _fixed(graph)
+    deferred = {name for name, _ in graph.nodes() if _is_deferrable(graph, name, fixed)}
+    if not deferred:
+        return graph
+    biases: dict[str, Symbol] = {}
+
+    def rule(site: Site) -> Symbol | None:
+        source = _source(site) if site.op in (CONV, CONV_POOL, FUSED_LINEAR) else None
+        late = biases.get(source.name) if source is not None else None
+        if site.name not in deferred and late is None:
+            return None
+        inputs, attrs = list(site.inputs), site.attrs
+        if late is not None:
+            added = _made_of(site, late)
+            inputs[2:3] = [inputs[2] + added] if _has_bias(site.node, len(inputs)) else [added, *inputs[2:3]]
+        if site.name in deferred:
+            biases[site.name] = inputs[2]
+            inputs[2], attrs = -inputs[2], replace(attrs, activation=None, floor=True)
+        y: Symbol = apply(site.op, attrs, *inputs)
+        site.call(y, site.name)
+        return y
+
+    return rebuild(graph, rule, "defer_bias")
+
+
+def _fixed(graph: Graph) -> set[str]:
+    """Names of the nodes that depend on parameters only."""
+    fixed: set[str] = set()
+    for name, node in graph.nodes():
+        feeds = graph.inputs_of(name)
+        if node.op in (PARAMETER, CONSTANT) or (node.op.pure and feeds and all(v.node in fixed for v in feeds)):
+            fixed.add(name)
+    return fixed
+
+
+def _has_bias(node: Node, inputs: int) -> bool:
+    return inputs - getattr(node.attrs, "residual", False) > 2
+
+
+def _is_deferrable(graph: Graph, name: str, fixed: set[str]) -> bool:
+    node, feeds = graph.node(name), graph.inputs_of(name)
+    attrs: Any = node.attrs
+    if node.op not in (CONV_POOL, FUSED_LINEAR) or attrs.activation != RELU.name or not is_float(node.outputs[0].dtype):
+        return False
+    if not _has_bias(node, len(feeds)) or getattr(attrs, "residual", False) or feeds[2].node not in fixed:
+        return False
+    pool = getattr(attrs, "pool", None)
+    if pool is not None and any(pool.padding) and pool.pad_value != -math.inf:
+        return False  # its padding would have to hold something else for each channel
+    return _is_read_by_layers(graph, name, fixed, reshaped=False)
+
+
+def _is_read_by_layers(graph: Graph, name: str, fixed: set[str], *, reshaped: bool) -> bool:
+    """Whether all that reads a value, some of it flattened, are layers that can take over its bias."""
+    value = Value(name)
+    if value in graph.results:
+        return False
+    y, readers = graph.type(value), graph.users(value)
+    for reader, slot in readers:
+        node = graph.node(reader)
+        if node.op is RESHAPE and not reshaped and y.rank == 4:
+            if not _is_flat(node.outputs[0], y) or not _is_read_by_layers(graph, reader, fixed, reshaped=True):
+                return False
+        elif slot != 0 or not _takes_over(node) or any(v.node not in fixed for v in graph.inputs_of(reader)[1:3]):
+            return False
+    return bool(readers)
+
+
+def _is_flat(flat: TensorType, image: TensorType) -> bool:
+    """Whether each image has become a row."""
+    _, *sizes = image.shape
+    return all(isinstance(size, int) for size in sizes) and flat.shape[1:] == (product(sizes),)
+
+
+def _takes_over(node: Node) -> bool:
+    if node.op is FUSED_LINEAR:
+        return True
+    if node.op not in (CONV, CONV_POOL):
+        return False
+    attrs: Any = node.attrs
+    conv = attrs if node.op is CONV else attrs.conv
+    return not any(conv.padding)
+
+
+def _source(site: View) -> View:
+    """What makes the first input, or what that is a flattened form of."""
+    source = site.producer(0)
+    return source.producer(0) if source.op is RESHAPE else source
+
+
+def _made_of(site: Site, bias: Symbol) -> Symbol:
+    """What the layer makes of an input that holds the bias of each channel everywhere."""
+    weight = site.inputs[1]
+    outputs, channels = weight.type.shape[0], bias.type.shape[0]
+    if site.op is FUSED_LINEAR:
+        features = weight.type.shape[1]
+        row = bias.reshape(channels, 1).expand(channels, features // channels).reshape(1, features)
+        y: Symbol = apply(LINEAR, NoAttrs(), row, weight)
+        return y.reshape(outputs)
+    groups = (site.attrs if site.op is CONV else site.attrs.conv).groups
+    size = channels // groups
+    taps = weight.sum((2, 3)).reshape(groups, outputs // groups, size)
+    y = (taps * bias.reshape(groups, 1, size)).sum(-1)
+    return y.reshape(outputs)
