@@ -234,6 +234,38 @@ def test_each_lowering_adds_the_residual(name: str, seed: int, threads: int, mon
     check(CONV_POOL, attrs, arrays, parameters=(1,), threads=threads)
 
 
+@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("name", [low.name for low in lowerings(CONV_POOL)])
+def test_each_lowering_has_a_floor(name: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the place of a bias, before and after a pooling."""
+    lowering = next(low for low in lowerings(CONV_POOL) if low.name == name)
+    for attempt in range(seed, seed + 400 * SEEDS, SEEDS):
+        conv, x, w, b = sweep(attempt, kind=name)
+        pool = MaxPoolAttrs((2, 2), (2, 2)) if attempt // SEEDS % 2 else None
+        attrs, arrays = ConvPoolAttrs(conv, pool=pool, floor=True), [x, w, *([] if b is None else [b])]
+        try:
+            node = Node(CONV_POOL, attrs, CONV_POOL.infer_types(attrs, types_of(arrays)))
+        except (ShapeError, OptionError, GraphError):
+            continue
+        types = tuple(types_of(arrays))
+        if lowering.accepts(node, types) or lowering.accepts(*_channels_last(node, types)):
+            break
+    else:
+        pytest.fail(f"{name} accepted none of the sweep")
+    force(monkeypatch, CONV_POOL, lowering)
+    check(CONV_POOL, attrs, arrays, parameters=(1, 2), threads=1 + seed % 2)
+
+
+def test_a_floor_takes_the_place_of_a_bias() -> None:
+    x, w, b = _zeros(1, 3, 8, 8), _zeros(4, 3, 3, 3), _zeros(4)
+    with pytest.raises(GraphError, match="ConvPool2d: a floor stands in the place of a bias"):
+        apply(CONV_POOL, ConvPoolAttrs(floor=True), x, w)
+    with pytest.raises(GraphError, match="neither activation nor residual"):
+        apply(CONV_POOL, ConvPoolAttrs(activation="Relu", floor=True), x, w, b)
+    with pytest.raises(GraphError, match="neither activation nor residual"):
+        apply(CONV_POOL, ConvPoolAttrs(residual=True, floor=True), x, w, b, _zeros(1, 4, 6, 6))
+
+
 def test_a_residual_that_does_not_fit_is_named() -> None:
     x, w = _zeros(1, 3, 8, 8), _zeros(4, 3, 3, 3)
     attrs = ConvPoolAttrs(residual=True)

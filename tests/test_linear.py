@@ -51,6 +51,14 @@ def test_each_lowering_is_the_reference(name: str, seed: int, monkeypatch: pytes
     check(FUSED_LINEAR, attrs, arrays, parameters=tuple(range(1, len(arrays))), threads=1 + seed % 3)
 
 
+@pytest.mark.parametrize("name", LOWERINGS)
+def test_each_lowering_has_a_floor(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    arrays = [rng.standard_normal(s) for s in ((1, 40) if name == "columns" else (9, 40), (64, 40), (64,))]
+    force(monkeypatch, FUSED_LINEAR, LOWERINGS[name])
+    check(FUSED_LINEAR, FusedLinearAttrs(floor=True), arrays, parameters=(1, 2), threads=2)
+
+
 def test_workers_share_the_weights_of_one_row() -> None:
     arrays = [np.zeros(shape, np.float32) for shape in ((1, 4096), (1000, 4096), (1000,))]
     node, types = _node(FusedLinearAttrs("Relu"), arrays), tuple(types_of(arrays))

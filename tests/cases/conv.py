@@ -94,6 +94,8 @@ CASES = [
     _transposed("dilated", (2, 2, 4, 4), (2, 3, 3, 3), True, 2, 1, 0, 1, 2),
     _fused("relu-2x2", (2, 3, 8, 6), (4, 3, 3, 3), ConvPoolAttrs(SAME, "Relu", NoAttrs(), HALF)),
     _fused("no-bias", (2, 3, 8, 6), (4, 3, 3, 3), ConvPoolAttrs(SAME, "Relu", NoAttrs(), HALF), bias=False),
+    _fused("floor", (2, 3, 7, 6), (4, 3, 3, 3), ConvPoolAttrs(SAME, floor=True)),
+    _fused("floor-pool", (2, 3, 8, 6), (4, 3, 3, 3), ConvPoolAttrs(SAME, pool=HALF, floor=True)),
     _fused("no-activation", (2, 3, 7, 6), (4, 3, 3, 3), ConvPoolAttrs(SAME, pool=HALF)),
     _fused(
         "overlap-zero-pad", (2, 3, 9, 8), (4, 3, 3, 3), ConvPoolAttrs(SAME, "Tanh", NoAttrs(), max_pool_attrs(3, 2, 1))

@@ -64,6 +64,7 @@ FUSED = [
     for name, shape, attrs, bias in (
         ("relu", (3, 4), FusedLinearAttrs("Relu"), True),
         ("alone", (3, 4), FusedLinearAttrs(), True),
+        ("floor", (2, 3, 4), FusedLinearAttrs(floor=True), True),
         ("gelu", (2, 3, 4), FusedLinearAttrs("Gelu", GeluAttrs()), False),
         ("sigmoid-vector", (4,), FusedLinearAttrs("Sigmoid"), True),
         ("clip-empty", (0, 4), FusedLinearAttrs("Clip", ClipAttrs(0.0, 1.0)), True),

@@ -1,0 +1,111 @@
+"""The bias before a ReLU goes into the layers that read the result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import nn
+from lucid.graph.ir import Graph
+from lucid.graph.ops.conv import conv2d
+from lucid.graph.ops.elementwise import relu
+from lucid.graph.ops.linalg import linear
+from lucid.graph.ops.pool import max_pool2d
+from lucid.passes.defer_bias import defer_bias
+from lucid.passes.fuse_conv_pool import fuse_conv_pool
+from lucid.passes.fuse_linear import fuse_linear
+
+from .helpers import assert_same, trace
+
+IMAGE = (2, 4, 9, 8)
+CONVS = {"w": (6, 4, 3, 3), "b": (6,), "v": (4, 3, 3, 2), "c": (4,)}
+
+
+def fused(function: Any, *inputs: Any, **parameters: Any) -> Graph:
+    return fuse_linear(fuse_conv_pool(trace(function, *inputs, **parameters)))
+
+
+def floors(graph: Graph) -> list[str]:
+    return [name for name, node in graph.nodes() if getattr(node.attrs, "floor", False)]
+
+
+def test_convolutions_pooling_flattening_and_linear_layers_in_a_row() -> None:
+    def model(x: Any, w: Any, b: Any, v: Any, c: Any, m: Any, d: Any, n: Any) -> Any:
+        y = max_pool2d(relu(conv2d(x, w, b, padding=1)), 2, 2)
+        z = relu(conv2d(y, v, c, groups=2, stride=2)).reshape(2, 4)
+        return linear(relu(linear(z, m, d)), n)
+
+    before = fused(model, IMAGE, **CONVS, m=(5, 4), d=(5,), n=(3, 5))
+    after = defer_bias(before)
+    assert floors(after) == ["conv2d", "conv2d_1", "linear"]
+    last = after.node("linear_1")
+    assert last.op.name == "FusedLinear" and len(after.inputs_of("linear_1")) == 3  # it had no bias of its own
+    assert not any(getattr(node.attrs, "activation", None) for _, node in after.nodes())
+    assert_same(before, after, rtol=1e-5, atol=1e-5)
+
+
+def test_a_flattened_image_repeats_the_bias_of_a_channel() -> None:
+    before = fused(
+        lambda x, w, b, m: linear(relu(conv2d(x, w, b)).reshape(2, 6 * 7 * 6), m), IMAGE, w=CONVS["w"], b=(6,),
+        m=(5, 6 * 7 * 6),
+    )  # fmt: skip
+    after = defer_bias(before)
+    assert floors(after) == ["conv2d"]
+    assert_same(before, after, rtol=1e-5, atol=1e-5)
+
+
+def test_several_layers_may_read_it() -> None:
+    def model(x: Any, w: Any, b: Any, v: Any, c: Any) -> Any:
+        y = relu(conv2d(x, w, b))
+        return conv2d(y, v, c, groups=2), conv2d(y, v, groups=2, stride=2)
+
+    before = fused(model, IMAGE, **CONVS)
+    after = defer_bias(before)
+    assert floors(after) == ["conv2d"]
+    assert_same(before, after, rtol=1e-5, atol=1e-5)
+
+
+STAYS: dict[str, Any] = {
+    "a padded reader": lambda x, w, b, v, c: conv2d(relu(conv2d(x, w, b)), v, c, padding=1, groups=2),
+    "a result": lambda x, w, b, v, c: (lambda y: (y, conv2d(y, v, c, groups=2)))(relu(conv2d(x, w, b))),
+    "another reader": lambda x, w, b, v, c: (lambda y: (y.sum(), conv2d(y, v, c, groups=2)))(relu(conv2d(x, w, b))),
+    "another activation": lambda x, w, b, v, c: conv2d(conv2d(x, w, b).sigmoid(), v, c, groups=2),
+    "no bias": lambda x, w, b, v, c: conv2d(relu(conv2d(x, w)), v, c, groups=2),
+    "padding that competes": lambda x, w, b, v, c: conv2d(max_pool2d(relu(conv2d(x, w, b)), 3, 2, 1), v, c, groups=2),
+    "a weight of the call": lambda x, w, b, v, c: conv2d(relu(conv2d(x, w, b)), v * x.sum(), c, groups=2),
+    "a bias of the call": lambda x, w, b, v, c: conv2d(relu(conv2d(x, w, b * x.sum())), v, c, groups=2),
+    "another shape": lambda x, w, b, v, c: conv2d(relu(conv2d(x, w, b)).reshape(2, 6, 6, 7), v, c, groups=2),
+}
+
+
+@pytest.mark.parametrize("why", STAYS)
+def test_the_bias_stays(why: str) -> None:
+    before = fused(STAYS[why], IMAGE, **CONVS)
+    assert defer_bias(before) is before
+
+
+def test_padding_that_never_wins_is_none() -> None:
+    def model(x: Any, w: Any, b: Any, v: Any, c: Any) -> Any:
+        return conv2d(max_pool2d(relu(conv2d(x, w, b)), 3, 2, 1, pad_value=-np.inf), v, c, groups=2)
+
+    before = fused(model, IMAGE, **CONVS)
+    after = defer_bias(before)
+    assert floors(after) == ["conv2d"]
+    assert_same(before, after, rtol=1e-5, atol=1e-5)
+
+
+def test_new_parameters_are_followed_and_exact_models_keep_their_bias() -> None:
+    net = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
+    compiled, exact = lucid.compile(net), lucid.compile(net, exact=True)
+    x = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+    with lucid.no_grad():
+        for step in range(3):
+            for p in net.parameters():
+                p.copy_(np.random.default_rng(step).standard_normal(p.shape).astype(np.float32))
+            expected = net(lucid.Tensor(x)).numpy()
+            np.testing.assert_allclose(compiled(x).numpy(), expected, rtol=1e-5, atol=1e-5)
+            np.testing.assert_array_equal(exact(x).numpy(), expected)
+    assert len(floors(compiled.graph)) == 2 and not floors(exact.graph)
