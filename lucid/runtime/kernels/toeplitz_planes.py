@@ -32,7 +32,7 @@ from .conv import RUN
 from .panels import bind_products, cut_for, multiply_lines, product_seconds
 from .toeplitz import FEW, TILES_COST, Writer, best_ways, write_strips
 from .toeplitz_blocks import Side, Strip, Tiling, bind_windows, strips, tiles_of
-from .windows import tuple_of
+from .windows import channels_last, tuple_of
 
 
 def phases(side: Side) -> int:
@@ -157,8 +157,8 @@ def _gathering(parted: Any, cells: Any, rows: Group, cols: Group) -> tuple[Any, 
     )
 
 
-def bind_planes(t: Tiling, work: Any, memory: Any, bias: Any) -> list[list[Any]]:
-    """For each strip the product, the steps of the pooling, the results (outputs of a tile, columns), their bias."""
+def bind_planes(t: Tiling, work: Any, memory: Any, bias: Any, zeros: Any) -> list[list[Any]]:
+    """For each strip the product, the pooling's steps, the results (outputs of a tile, columns), bias and zeros."""
     bound = []
     for mine, own in zip(work, memory, strict=True):
         entries = []
@@ -166,7 +166,7 @@ def bind_planes(t: Tiling, work: Any, memory: Any, bias: Any) -> list[list[Any]]
             count = columns_of(t, s)
             made = own[: t.taps * t.made * count].reshape(t.taps * t.made, count)
             shift = None if bias is None else bias[:, :count]
-            entries.append((made, list(_pooling(made, t.taps, t.made)), made[: t.made], shift))
+            entries.append((made, list(_pooling(made, t.taps, t.made)), made[: t.made], shift, zeros[:, :count]))
         bound.append(entries)
     return bound
 
@@ -188,7 +188,7 @@ def bind_ends(t: Tiling, work: Any, memory: Any, least: Any, y: Any) -> list[lis
         for s in map(Strip._make, mine):
             results = own[: t.made * columns_of(t, s)]
             entries.append([
-                (target, value, least[:, : value.size // t.outputs].reshape(value.shape))
+                (target, value, least[: t.outputs, : value.size // t.outputs].reshape(value.shape))
                 for target, value in _ends(t, s, results, y[s.n0 : s.n1])
             ])  # fmt: skip
         bound.append(entries)
@@ -212,6 +212,17 @@ def _ends(t: Tiling, s: Strip, results: Any, y: Any) -> Any:
 
 
 # ---------------------------------------------------------------- the kernel
+
+
+class Finish(NamedTuple):
+    """What follows the pooling: names in the loop of results, bias and zeros, and the operands behind them."""
+
+    results: str
+    added: str
+    zero: str
+    shift: Operand | None
+    floor: Operand | None
+    zeros: str
 
 
 class PlanesWriter(Writer):
@@ -259,12 +270,12 @@ class PlanesWriter(Writer):
         w, bias = k.ins[1], k.ins[2] if len(k.ins) > 2 else None
         cut = cut_for(k, self.most, t.depth, t.taps * t.made)
         packed, panels = self.weights(w, cut.width)
-        floor = bool(getattr(k.attrs, "floor", False))
-        shift = None if bias is None or floor else self._bias(bias)
+        shift = None if bias is None else self._bias(bias)
+        zeros = k.use(np.zeros((t.made, self.most), self.y.dtype), "zeros")
         planes = self.scratch((t.taps * t.made * self.most,), "planes")
-        made, steps, results, added = self.fresh("made", "steps", "results", "bias")
-        views = f"{k.use(bind_planes)}({self.tiling}, {self.plan}, {tuple_of(planes)}, {shift})"
-        self.add([made, steps, results, added], "planes", views, *planes, *((shift,) if shift else ()))
+        made, steps, results, added, zero = self.fresh("made", "steps", "results", "bias", "zero")
+        views = f"{k.use(bind_planes)}({self.tiling}, {self.plan}, {tuple_of(planes)}, {shift}, {zeros})"
+        self.add([made, steps, results, added, zero], "planes", views, *planes, *((shift,) if shift else ()))
         matrices = f"[[entry[-1] for entry in mine] for mine in {self.matrices}]"
         if panels is packed and cut.rows >= self.most:
             turned = k.view(packed, f"{packed}.T", (t.taps * t.made, t.depth), label="turned")
@@ -280,9 +291,8 @@ class PlanesWriter(Writer):
             self.body.append(multiply_lines(k, blocks))
         a, b = self.fresh("a", "b")
         self.body.append(f"for {a}, {b} in {steps}:\n    np.maximum({a}, {b}, out={a})")
-        if shift is not None:
-            self.body.append(f"np.add({results}, {added}, out={results})")
-        self._end(planes, bias if floor else None)
+        floor = shift if getattr(k.attrs, "floor", False) else None
+        self._finish_planes(planes, Finish(results, added, zero, shift, floor, zeros))
 
     def _bias(self, bias: Operand) -> Operand:
         k, t = self.k, self.t
@@ -292,29 +302,29 @@ class PlanesWriter(Writer):
             k.line(f"np.copyto({shift}.reshape({cells}), {bias}.reshape({t.outputs}, 1))")
         return shift
 
-    def _floor(self, floor: Operand | None) -> str:
-        """What results are compared with: for each output as many of the same number as a strip has columns."""
-        k, shape = self.k, (self.t.outputs, self.most)
-        if floor is None:
-            return k.use(np.zeros(shape, self.y.dtype), "zeros")
-        with k.once(floor):
-            least = k.scratch(shape, floor.dtype, "floor")
-            k.line(f"np.copyto({least}, {floor}.reshape({self.t.outputs}, 1))")
-        return str(least)
+    def _finish_planes(self, planes: Sequence[Operand], f: Finish) -> None:
+        """Add the bias, activate, copy to the output.
 
-    def _end(self, planes: Sequence[Operand], floor: Operand | None) -> None:
-        """Activate while copying to the output."""
+        The activation copies too, where rows of the output are long. A copy begins a short one in a third of the time.
+        """
         k, y = self.k, self.y
-        least = self._floor(floor)
         ends, target, value, low = self.fresh("ends", "target", "value", "low")
-        views = f"{k.use(bind_ends)}({self.tiling}, {self.plan}, {tuple_of(planes)}, {least}, {y})"
-        self.add([ends], "ends", views, y, *planes, *(() if floor is None else (floor,)))
-        lines: Sequence[str] = (f"{target}[...] = {value}",)
-        if floor is not None:
-            lines = (f"np.maximum({value}, {low}, out={target})",)
-        elif k.node.op is CONV_POOL:
-            activation = write_activation(k, y.dtype, y.shape, value, target, low)
-            lines = activation.lines if activation is not None else lines
+        at_once = self.t.last and not channels_last(y)
+        source, place, least = (value, target, low) if at_once else (f.results, f.results, f.zero)
+        lines: Sequence[str] = ()
+        if f.floor is not None:
+            lines = (f"np.maximum({source}, {low if at_once else f.added}, out={place})",)
+        else:
+            if f.shift is not None:
+                self.body.append(f"np.add({f.results}, {f.added}, out={f.results})")
+            if k.node.op is CONV_POOL:
+                activation = write_activation(k, y.dtype, (self.t.made, self.most), source, place, least)
+                lines = activation.lines if activation is not None else ()
+        if not at_once or not lines:
+            self.body += lines
+            lines = (f"np.copyto({target}, {value})",)
+        views = f"{k.use(bind_ends)}({self.tiling}, {self.plan}, {tuple_of(planes)}, {f.floor or f.zeros}, {y})"
+        self.add([ends], "ends", views, y, *planes, *(() if f.floor is None else (f.floor,)))
         body = "\n".join(f"    {line}" for text in lines for line in text.splitlines())
         self.body.append(f"for {target}, {value}, {low} in {ends}:\n{body}")
 
