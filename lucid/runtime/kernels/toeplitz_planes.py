@@ -335,6 +335,8 @@ SMOOTH = 1.0e11
 """Bytes a second that pass through operations along planes."""
 BEGIN = 4
 """Depth of a product that takes as long as to begin and end its sums."""
+APART = 8e-10
+"""Seconds to read one of pixels that lie a tile's step apart."""
 TURNED, STRAIGHT = 1.2e-9, 3e-10
 """Seconds to write one number to the output where its neighbour is another output's (of few; else three times that),
 and where it is the plane's."""
@@ -370,8 +372,9 @@ def _gather_seconds(t: Tiling, s: Strip, itemsize: int, machine: Machine, inside
         return tiles_of(t, s) * t.rows.patch * RUN + (windows + 2 * copied * itemsize) / near
     images = s.n1 - s.n0
     rows = images * t.channels * length(t.rows, s.r1 - s.r0) * phases(t.rows) * phases(t.cols)
-    parted = 2 * rows * length(t.cols, t.cols.tiles) * itemsize
-    return (rows + images * t.depth) * RUN + parted / near + windows / (SMOOTH if inside else machine.far)
+    pixels = rows * length(t.cols, t.cols.tiles)
+    parted = 2 * pixels * itemsize / near + (pixels * APART if phases(t.cols) > 1 else 0.0)
+    return (rows + images * t.depth) * RUN + parted + windows / (SMOOTH if inside else machine.far)
 
 
 @cache
