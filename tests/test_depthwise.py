@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lucid.errors import ShapeError
+from lucid.errors import GraphError, ShapeError
 from lucid.graph.ir import Node
 from lucid.graph.opdef import Attrs, NoAttrs
 from lucid.graph.ops.conv import CONV, ConvAttrs
 from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
-from lucid.graph.ops.elementwise import ClipAttrs
+from lucid.graph.ops.elementwise import ClipAttrs, GeluAttrs
 from lucid.graph.ops.pool import MaxPoolAttrs
 from lucid.graph.types import CHANNELS_LAST
 from lucid.runtime.kernels import depthwise_rows
@@ -63,11 +64,16 @@ def test_rows_of_runs(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     (y,) = CONV.infer_types(conv, types_of(arrays))
     added = rng.standard_normal(y.concrete).astype(arrays[0].dtype)
     parameters = (1, *([2] if len(arrays) > 2 else []))
-    for op, attrs, given in (
+    cases: list[tuple[Any, Attrs, list[Any]]] = [
         (CONV, conv, arrays),
         (CONV_POOL, ConvPoolAttrs(conv, activation, options), arrays),
         (CONV_POOL, ConvPoolAttrs(conv, activation, options, residual=True), [*arrays, added]),
-    ):
+    ]
+    if conv.groups > 1 and len(arrays) > 2:
+        fill = rng.standard_normal(conv.groups).astype(arrays[0].dtype)
+        cases.append((CONV_POOL, ConvPoolAttrs(conv, activation, options, filled=True), [*arrays, fill]))
+        cases.append((CONV_POOL, ConvPoolAttrs(conv, floor=True, filled=True), [*arrays, fill]))
+    for op, attrs, given in cases:
         forced = next(low for low in lowerings(op) if low.name == "depthwise_rows")
         force(monkeypatch, op, forced)
         check(op, attrs, given, parameters=parameters, threads=1 + seed % 3)
@@ -83,6 +89,23 @@ def test_it_is_chosen_for_mobilenet(channels: int, size: int, stride: int) -> No
     for threads in (1, 2):
         node = Node(CONV_POOL, attrs, (y.with_order(CHANNELS_LAST),))
         assert choose(node, inputs, threads=threads).lowering.name == "depthwise_rows"
+
+
+def test_filled_padding_is_for_depthwise_convolutions_with_a_bias() -> None:
+    x, w, b = (np.zeros(s, np.float32) for s in ((1, 4, 8, 8), (4, 1, 3, 3), (4,)))
+    conv = ConvAttrs(padding=(1, 1, 1, 1), groups=4)
+    attrs = ConvPoolAttrs(conv, filled=True)
+    assert CONV_POOL.infer_types(attrs, types_of([x, w, b, b]))[0].shape == (1, 4, 8, 8)
+    for wrong, arrays in (
+        (attrs, [x, w, b]),
+        (replace(attrs, conv=replace(conv, groups=2)), [x, np.zeros((4, 2, 3, 3), np.float32), b, b]),
+        (replace(attrs, activation="Gelu", activation_attrs=GeluAttrs()), [x, w, b, b]),
+        (replace(attrs, pool=MaxPoolAttrs((2, 2), (2, 2))), [x, w, b, b]),
+    ):
+        with pytest.raises(GraphError, match="ConvPool2d: only what has a depthwise convolution, a bias and no more"):
+            CONV_POOL.infer_types(wrong, types_of(arrays))
+    with pytest.raises(ShapeError, match=r"what the padding holds must be float32\[4\], got float32\[3\]"):
+        CONV_POOL.infer_types(attrs, types_of([x, w, b, b[:3]]))
 
 
 def test_it_leaves_what_it_cannot_do() -> None:

@@ -1,7 +1,8 @@
 """Leaves the bias before a ReLU to the layers that read the result: one pass over it less.
 
 ``relu(x + b)`` is ``max(x, -b) + b``, and what a linear layer, or a convolution without padding, makes of that last
-``b`` is the same for every input: it goes into that layer's own bias.
+``b`` is the same for every input: it goes into that layer's own bias. The padding of a depthwise convolution can hold
+``-b``, which is then what zero was.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from typing import Any
 
 from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import NoAttrs, apply
-from ..graph.ops.conv import CONV
-from ..graph.ops.conv_pool import CONV_POOL
+from ..graph.ops.conv import CONV, ConvAttrs
+from ..graph.ops.conv_pool import CONV_POOL, SIMPLE, ConvPoolAttrs
 from ..graph.ops.elementwise import RELU
 from ..graph.ops.fused_linear import FUSED_LINEAR
 from ..graph.ops.linalg import LINEAR
 from ..graph.ops.shape import RESHAPE
-from ..graph.ops.source import CONSTANT, PARAMETER
+from ..graph.ops.source import PARAMETER
 from ..graph.trace import Symbol
 from ..graph.types import TensorType, is_float, product
 from .rewrite import Site, View, rebuild
@@ -41,14 +42,17 @@ def defer_bias(graph: Graph) -> Graph:
         late = biases.get(source.name) if source is not None else None
         if site.name not in deferred and late is None:
             return None
-        inputs, attrs = list(site.inputs), site.attrs
+        op, inputs, attrs = site.op, list(site.inputs), site.attrs
         if late is not None:
             added = _made_of(site, late)
             inputs[2:3] = [inputs[2] + added] if _has_bias(site.node, len(inputs)) else [added, *inputs[2:3]]
+            if op is not FUSED_LINEAR and any(_conv(site.node).padding):
+                op, attrs = CONV_POOL, replace(attrs if op is CONV_POOL else ConvPoolAttrs(attrs), filled=True)
+                inputs.append(-late)
         if site.name in deferred:
             biases[site.name] = inputs[2]
             inputs[2], attrs = -inputs[2], replace(attrs, activation=None, floor=True)
-        y: Symbol = apply(site.op, attrs, *inputs)
+        y: Symbol = apply(op, attrs, *inputs)
         site.call(y, site.name)
         return y
 
@@ -59,8 +63,7 @@ def _fixed(graph: Graph) -> set[str]:
     """Names of the nodes that depend on parameters only."""
     fixed: set[str] = set()
     for name, node in graph.nodes():
-        feeds = graph.inputs_of(name)
-        if node.op in (PARAMETER, CONSTANT) or (node.op.pure and feeds and all(v.node in fixed for v in feeds)):
+        if node.op is PARAMETER or (node.op.pure and all(v.node in fixed for v in graph.inputs_of(name))):
             fixed.add(name)
     return fixed
 
@@ -93,7 +96,11 @@ def _is_read_by_layers(graph: Graph, name: str, fixed: set[str], *, reshaped: bo
         if node.op is RESHAPE and not reshaped and y.rank == 4:
             if not _is_flat(node.outputs[0], y) or not _is_read_by_layers(graph, reader, fixed, reshaped=True):
                 return False
-        elif slot != 0 or not _takes_over(node) or any(v.node not in fixed for v in graph.inputs_of(reader)[1:3]):
+        elif (
+            slot != 0
+            or not _takes_over(graph, reader)
+            or any(v.node not in fixed for v in graph.inputs_of(reader)[1:3])
+        ):
             return False
     return bool(readers)
 
@@ -104,14 +111,25 @@ def _is_flat(flat: TensorType, image: TensorType) -> bool:
     return all(isinstance(size, int) for size in sizes) and flat.shape[1:] == (product(sizes),)
 
 
-def _takes_over(node: Node) -> bool:
+def _takes_over(graph: Graph, name: str) -> bool:
+    """A layer; one with padding only if that can hold what a zero is now."""
+    node = graph.node(name)
     if node.op is FUSED_LINEAR:
         return True
     if node.op not in (CONV, CONV_POOL):
         return False
+    if not any(_conv(node).padding):
+        return True
     attrs: Any = node.attrs
-    conv = attrs if node.op is CONV else attrs.conv
-    return not any(conv.padding)
+    alone = node.op is CONV or (attrs.pool is None and not attrs.residual and attrs.activation in SIMPLE)
+    _, weight, *_ = graph.inputs_of(name)
+    return alone and _conv(node).groups > 1 and graph.type(weight).shape[1] == 1
+
+
+def _conv(node: Node) -> ConvAttrs:
+    attrs: Any = node.attrs
+    conv: ConvAttrs = attrs if node.op is CONV else attrs.conv
+    return conv
 
 
 def _source(site: View) -> View:
@@ -129,7 +147,7 @@ def _made_of(site: Site, bias: Symbol) -> Symbol:
         row = bias.reshape(channels, 1).expand(channels, features // channels).reshape(1, features)
         y: Symbol = apply(LINEAR, NoAttrs(), row, weight)
         return y.reshape(outputs)
-    groups = (site.attrs if site.op is CONV else site.attrs.conv).groups
+    groups = _conv(site.node).groups
     size = channels // groups
     taps = weight.sum((2, 3)).reshape(groups, outputs // groups, size)
     y = (taps * bias.reshape(groups, 1, size)).sum(-1)

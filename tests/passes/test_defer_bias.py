@@ -35,10 +35,10 @@ def floors(graph: Graph) -> list[str]:
 def test_convolutions_pooling_flattening_and_linear_layers_in_a_row() -> None:
     def model(x: Any, w: Any, b: Any, v: Any, c: Any, m: Any, d: Any, n: Any) -> Any:
         y = max_pool2d(relu(conv2d(x, w, b, padding=1)), 2, 2)
-        z = relu(conv2d(y, v, c, groups=2, stride=2)).reshape(2, 4)
+        z = relu(conv2d(y, v, c, groups=2, stride=2)).reshape(2, 8)
         return linear(relu(linear(z, m, d)), n)
 
-    before = fused(model, IMAGE, **CONVS, m=(5, 4), d=(5,), n=(3, 5))
+    before = fused(model, IMAGE, **CONVS, m=(5, 8), d=(5,), n=(3, 5))
     after = defer_bias(before)
     assert floors(after) == ["conv2d", "conv2d_1", "linear"]
     last = after.node("linear_1")
@@ -66,6 +66,29 @@ def test_several_layers_may_read_it() -> None:
     after = defer_bias(before)
     assert floors(after) == ["conv2d"]
     assert_same(before, after, rtol=1e-5, atol=1e-5)
+
+
+def test_depthwise_and_pointwise_layers_in_turns() -> None:
+    """Padding of the depthwise layers then holds what zero was."""
+
+    def model(x: Any, w: Any, b: Any, d: Any, e: Any, p: Any, q: Any) -> Any:
+        y = relu(conv2d(relu(conv2d(x, w, b)), d, e, padding=1, groups=6))
+        return conv2d(relu(conv2d(y, p, q)), d, padding=(2, 1), stride=2, groups=6)  # without a bias and activation
+
+    before = fused(model, IMAGE, w=(6, 4, 3, 3), b=(6,), d=(6, 1, 3, 3), e=(6,), p=(6, 6, 1, 1), q=(6,))
+    after = defer_bias(before)
+    assert floors(after) == ["conv2d", "conv2d_1", "conv2d_2"]
+    assert [name for name, n in after.nodes() if getattr(n.attrs, "filled", False)] == ["conv2d_1", "conv2d_3"]
+    assert_same(before, after, rtol=1e-5, atol=1e-5)
+
+
+def test_folded_normalisation_is_a_bias_too() -> None:
+    net = lucid.models.mobilenet_v1(10, width=0.25).eval()
+    compiled = lucid.compile(net)
+    x = lucid.randn(1, 3, 32, 32)
+    with lucid.no_grad():
+        np.testing.assert_allclose(compiled(x).numpy(), net(x).numpy(), rtol=1e-4, atol=1e-4)
+    assert len(floors(compiled.graph)) == 26  # all but the last, whose result is averaged
 
 
 STAYS: dict[str, Any] = {

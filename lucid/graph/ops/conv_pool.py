@@ -14,6 +14,9 @@ from .conv import CONV, ConvAttrs
 from .elementwise import MAXIMUM
 from .pool import MAX_POOL, MaxPoolAttrs
 
+SIMPLE = (None, "Relu", "Clip")
+"""Activations that may run in place on any part of a result."""
+
 
 @dataclass(frozen=True)
 class ConvPoolAttrs(Attrs):
@@ -35,6 +38,9 @@ class ConvPoolAttrs(Attrs):
     floor
         Whether the third input is no bias, but the least that an element of its channel may be. There is neither a
         residual nor an activation then.
+    filled
+        Whether the op's last input is what the padding holds, a number for each channel of x. The convolution is
+        depthwise then, with a third input and without residual and pooling, and the activation is one of ``SIMPLE``.
     """
 
     conv: ConvAttrs = ConvAttrs()
@@ -43,11 +49,14 @@ class ConvPoolAttrs(Attrs):
     pool: MaxPoolAttrs | None = None
     residual: bool = False
     floor: bool = False
+    filled: bool = False
 
 
 def bias_and_residual(attrs: Attrs, inputs: Sequence[Any]) -> tuple[Any | None, Any | None]:
     """What follows the input and the weight among the inputs of a convolution, alone or fused."""
     rest = list(inputs[2:])
+    if rest and isinstance(attrs, ConvPoolAttrs) and attrs.filled:
+        rest.pop()
     residual = rest.pop() if rest and isinstance(attrs, ConvPoolAttrs) and attrs.residual else None
     return (rest[0] if rest else None), residual
 
@@ -55,15 +64,28 @@ def bias_and_residual(attrs: Attrs, inputs: Sequence[Any]) -> tuple[Any | None, 
 def _infer(attrs: ConvPoolAttrs, *inputs: TensorType) -> TensorType:
     bias, residual = bias_and_residual(attrs, inputs)
     (y,) = CONV.infer_types(attrs.conv, [*inputs[:2], *([] if bias is None else [bias])])
+    if attrs.filled:
+        _check_fill(attrs, inputs)
     if attrs.residual:
         _check_residual(attrs, y, residual)
-    elif len(inputs) > 3:
+    elif len(inputs) > 3 + attrs.filled:
         raise GraphError(
             f"ConvPool2d: takes x, weight and bias where attrs.residual is False, got {len(inputs)} inputs"
         )
     check_activation("ConvPool2d", attrs, y)
     check_floor("ConvPool2d", attrs, bias is not None and not attrs.residual)
     return y if attrs.pool is None else MAX_POOL.infer_types(attrs.pool, [y])[0]
+
+
+def _check_fill(attrs: ConvPoolAttrs, inputs: Sequence[TensorType]) -> None:
+    x, fill = inputs[0], inputs[-1]
+    alone = not attrs.residual and attrs.pool is None and attrs.activation in SIMPLE and len(inputs) == 4
+    if not alone or attrs.conv.groups == 1 or attrs.conv.groups != x.shape[1]:
+        raise GraphError(
+            "ConvPool2d: only what has a depthwise convolution, a bias and no more can have filled padding"
+        )
+    if fill.shape != (x.shape[1],) or fill.dtype != x.dtype:
+        raise ShapeError(f"ConvPool2d: what the padding holds must be {x.dtype.name}[{x.shape[1]}], got {fill}")
 
 
 def _check_residual(attrs: ConvPoolAttrs, y: TensorType, residual: TensorType | None) -> None:
@@ -75,10 +97,14 @@ def _check_residual(attrs: ConvPoolAttrs, y: TensorType, residual: TensorType | 
 
 def _decompose(attrs: ConvPoolAttrs, *inputs: Any) -> Any:
     bias, residual = bias_and_residual(attrs, inputs)
-    if attrs.floor:
-        y = apply(MAXIMUM, NoAttrs(), apply(CONV, attrs.conv, *inputs[:2]), inputs[2].reshape(-1, 1, 1))
+    x, w = inputs[:2]
+    if attrs.filled:
+        y = _filled(attrs, x, w, inputs[-1])
+        y = y if attrs.floor else y + inputs[2].reshape(-1, 1, 1)
     else:
-        y = apply(CONV, attrs.conv, *inputs[:2], *([] if bias is None else [bias]))
+        y = apply(CONV, attrs.conv, x, w, *([] if bias is None or attrs.floor else [bias]))
+    if attrs.floor:
+        y = apply(MAXIMUM, NoAttrs(), y, inputs[2].reshape(-1, 1, 1))
     if residual is not None:
         y = y + residual
     activation = activation_op(attrs)
@@ -87,6 +113,17 @@ def _decompose(attrs: ConvPoolAttrs, *inputs: Any) -> Any:
     return y if attrs.pool is None else apply(MAX_POOL, attrs.pool, y)[0]
 
 
+def _filled(attrs: ConvPoolAttrs, x: Any, w: Any, fill: Any) -> Any:
+    """A depthwise convolution whose padding holds numbers: of what x is more than they, and of them everywhere."""
+    rest = apply(CONV, attrs.conv, x - fill.reshape(-1, 1, 1), w)
+    outputs, channels = w.type.shape[0], fill.type.shape[0]
+    everywhere = w.sum((1, 2, 3)).reshape(channels, outputs // channels) * fill.reshape(channels, 1)
+    return rest + everywhere.reshape(outputs, 1, 1)
+
+
 CONV_POOL = register(
-    OpDef("ConvPool2d", _infer, None, _decompose, attrs=ConvPoolAttrs, inputs=("x", "weight", "bias?", "residual?"))
-)
+    OpDef(
+        "ConvPool2d", _infer, None, _decompose, attrs=ConvPoolAttrs,
+        inputs=("x", "weight", "bias?", "residual?", "fill?"),
+    )
+)  # fmt: skip

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ...graph.ir import Node
 from ...graph.ops.conv_pool import CONV_POOL, bias_and_residual
 from ...graph.ops.pool import pad_constant
+from ...graph.types import TensorType
 from ..emitter import Emitter, Operand
 from ..registry import kernel
 from .activation import Activation, has_activation, shifts, write_activation, zero_row
@@ -42,7 +44,13 @@ from .windows import (
 )
 
 
-@kernel(CONV_POOL, lowering="im2col", accepts=has_activation, ways=im2col_ways, staged=True)
+def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+    """Everything but padding that holds numbers."""
+    attrs: Any = node.attrs
+    return not attrs.filled and has_activation(node, inputs)
+
+
+@kernel(CONV_POOL, lowering="im2col", accepts=accepts, ways=im2col_ways, staged=True)
 def conv_pool(k: Emitter) -> None:
     """Gather, multiply, pool, add the bias, activate.
 

@@ -184,7 +184,7 @@ def _row_bias(k: Emitter, conv: Conv, bias: Operand) -> Operand:
     return k.view(row, f"{row}.reshape(-1)", (conv.cols.count * conv.outputs,), contiguous=True, label="row_bias")
 
 
-def _padded(k: Emitter, runs: Runs, work: Sequence[Sequence[Block]]) -> list[Operand]:
+def _padded(k: Emitter, runs: Runs, work: Sequence[Sequence[Block]], fill: str) -> list[Operand]:
     """Working memory for the input of any block: (images, rows, planes, columns, channels, multiplier)."""
     conv, blocks = runs.conv, [b for mine in work for b in mine]
     images, rows = max(b.n1 - b.n0 for b in blocks), runs.held(max(b.r1 - b.r0 for b in blocks))
@@ -195,7 +195,7 @@ def _padded(k: Emitter, runs: Runs, work: Sequence[Sequence[Block]]) -> list[Ope
         for plane, target, _ in column_parts(runs):
             for edge in (slice(0, target.start), slice(target.stop, runs.width)):
                 if edge.stop > edge.start:
-                    k.line(f"{slab}[:, :, {plane}, {edge.start}:{edge.stop}].fill(0)")
+                    k.line(f"{slab}[:, :, {plane}, {edge.start}:{edge.stop}] = {fill}")
     return memory
 
 
@@ -333,7 +333,8 @@ def depthwise_rows(k: Emitter) -> None:
     packed = _pack(k, runs)
     names, lists, body, memory, listed = [], [], [], [], "()"
     if not runs.direct:
-        memory = _padded(k, runs, work)
+        fill = f"{k.ins[-1]}.reshape({runs.conv.channels}, 1)" if getattr(k.attrs, "filled", False) else "0"
+        memory = _padded(k, runs, work, fill)
         listed = f"({''.join(f'{m}, ' for m in memory)})"
         edges, edge, copies, target, source = (
             k.names.fresh(n) for n in ("edges", "edge", "copies", "target", "source")
@@ -342,7 +343,7 @@ def depthwise_rows(k: Emitter) -> None:
         lists.append(bind(k, "edges", f"{k.use(bind_edges)}({numbers}, {plan}, {listed})", *memory))
         lists.append(bind(k, "copies", f"{k.use(bind_copies)}({numbers}, {plan}, {listed}, {x})", x, *memory))
         body += [
-            f"for {edge} in {edges}:\n    {edge}.fill(0)",
+            f"for {edge} in {edges}:\n    {edge}[...] = {fill}",
             f"for {target}, {source} in {copies}:\n    np.copyto({target}, {source})",
         ]
     made = [] if channels_last(y) else _outputs(k, runs.conv, work)
