@@ -75,7 +75,7 @@ def _deal_rows(conv: Conv, pool: tuple[Axis, Axis] | None, y: Operand, threads: 
         return [[(part, part) for part in mine] for mine in working_set(conv, y.dtype, threads)]
     rows = pool[0]
     per_row = min(conv.rows.count, rows.stride) * conv.cols.count
-    parts = split(conv, rows.count, per_row, y.dtype.itemsize)
+    parts = split(conv, rows.count, per_row, y.dtype.itemsize, shared=rows.extent > rows.stride)
     return deal([(Part(p.n0, p.n1, *rows.span(p.r0, p.r1), p.group), p) for p in parts], threads)
 
 
