@@ -54,8 +54,10 @@ def read_archive(path: str | Path, options: Options) -> Specialization:
                 raise FileError(f"{path}: parameter {name!r} should be {type_}, the file has {_kind(array)}")
             attrs: Any = graph.node(key).attrs
             state.setdefault(name, Tensor.wrap(array, requires_grad=attrs.trainable))
+    # an exact model does not go through all passes
+    known = None if options.exact and not archive.extra.get("exact") else optimised
     return Specialization(
-        traced, inputs, outputs, state, training=training is True, options=options, optimised=optimised, tuned=tuned
+        traced, inputs, outputs, state, training=training is True, options=options, optimised=known, tuned=tuned
     )
 
 

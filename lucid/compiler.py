@@ -318,7 +318,8 @@ def compile(
     exact
         Take no lowering that rounds differently from a plain sum of products. Without it, convolutions may run
         by Winograd's or a block-Toeplitz product, which are coarser in the last digits and spread one infinity
-        or NaN of the input over the pixels of its tile.
+        or NaN of the input over the pixels of its tile; and a bias before a ReLU may be added by the layer after
+        it, so that results are as coarse as the largest bias is, and a bias that is infinite makes them NaN.
     verify
         Run every pass's input and output on sampled values through the reference, and raise
         :class:`PassError` naming the pass and node where they differ.
@@ -327,7 +328,7 @@ def compile(
     tune
         Measure the ways to run each node, in the program itself, when an inference program is made (for a large network
         that takes some seconds), and take the quickest. What was learnt is shown by ``print(compiled.plan)`` and kept
-        in the saved file. Without it a cost model chooses.
+        in the saved file, but for images that lie channels last. Without it a cost model chooses.
 
     Returns
     -------

@@ -125,6 +125,8 @@ class Specialization:
         self.options = options
         self.observer = observer
         self.tuned = dict(tuned or {})
+        self._tuned_apart: dict[tuple[Sizes, int, Orders], Mapping[str, Tuned]] = {}
+        """What it has found for arrays that lie channels last; files do not have it."""
         self._given = optimised
         self._lock = RLock()
         self._executables: OrderedDict[Any, Executable] = OrderedDict()
@@ -242,12 +244,12 @@ class Specialization:
         threads, exact = self.options.threads or get_num_threads(), self.options.exact
         if sizes is None:
             return Executable(graph, threads=threads, exact=exact)
-        found = {} if orders else self.tuned.get((sizes, threads), {})
-        if self.options.tune and not found:
+        known: dict[Any, Mapping[str, Tuned]] = self._tuned_apart if orders else self.tuned
+        key = (sizes, threads, orders) if orders else (sizes, threads)
+        if self.options.tune and key not in known:
             parameters = {name: self.state[name]._array for name in graph.parameters}
-            found = tune(graph, parameters, threads=threads, exact=exact)
-            if not orders:
-                self.tuned[sizes, threads] = found
+            known[key] = tune(graph, parameters, threads=threads, exact=exact)
+        found = known.get(key, {})
         executable = Executable(graph, threads=threads, exact=exact, chosen=resolve(graph, found, threads, exact))
         executable.plan.measured.update((name, one.seconds) for name, one in found.items())
         return executable

@@ -363,13 +363,25 @@ def _accumulate(leaf: Tensor, gradient: np.ndarray[Any, Any], own: bool) -> None
         leaf.grad = Tensor.wrap(np.array(gradient, order="C"))
 
 
+def _counts(arrays: list[np.ndarray[Any, Any]]) -> tuple[np.ndarray[Any, Any], int, int]:
+    """The last of the arrays, and how many references there are to it and to the array whose memory it shares."""
+    array = arrays.pop()
+    owner = array.base
+    return array, getrefcount(array), getrefcount(owner)
+
+
+_ALONE = _counts([np.empty((2, 2))])[1]
+_OWNER_ALONE = _counts([np.empty((2, 2)).T])[2]
+"""The counts of what nobody else has; they differ between versions of Python."""
+
+
 def _pop(arrays: list[np.ndarray[Any, Any]]) -> tuple[np.ndarray[Any, Any], bool]:
     """The last of the arrays, and whether nothing else has it or its memory."""
-    array = arrays.pop()
+    array, count, owners = _counts(arrays)
     owner: Any = array.base
-    own = getrefcount(array) == 2  # this name's and the argument's
+    own = count <= _ALONE
     if owner is not None:
-        own = own and isinstance(owner, np.ndarray) and owner.nbytes == array.nbytes and getrefcount(owner) == 3
+        own = own and isinstance(owner, np.ndarray) and owner.nbytes == array.nbytes and owners <= _OWNER_ALONE
     return array, own
 
 

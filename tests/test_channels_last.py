@@ -108,3 +108,26 @@ def test_a_gradient_that_is_anything_elses_is_copied() -> None:
     np.testing.assert_array_equal(a.grad.numpy(), [5, 5, 5])
     (a * 1.0).sum().backward()
     np.testing.assert_array_equal(a.grad.numpy(), [6, 6, 6])
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_parameters_and_captured_tensors_that_lie_so_are_followed(training: bool) -> None:
+    """A view of one is made once, and must see what is written to it later."""
+    _, last = images(4, 3, 2, 2)
+    captured = Tensor(last)
+
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.p = lucid.Parameter(last)
+
+        def forward(self, x: Any) -> Any:
+            return x @ self.p.reshape(4, -1) + captured.reshape(4, -1).sum(0)
+
+    model = Scaled().train(training)
+    compiled, x = lucid.compile(model), np.ones((1, 4), np.float32)
+    for step in range(3):
+        np.testing.assert_allclose(compiled(x).numpy(), model(Tensor(x)).numpy(), rtol=1e-5)
+        with lucid.no_grad():
+            model.p.copy_(np.full(last.shape, step, np.float32))
+            captured.copy_(np.full(last.shape, -step, np.float32))

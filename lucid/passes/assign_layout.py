@@ -40,7 +40,7 @@ class LayoutOptions:
 
 def assign_layout(graph: Graph, options: LayoutOptions = LayoutOptions()) -> Graph:
     """Give 4-D results of spatial ops, and of element-wise ops and concatenations on them, channels-last memory."""
-    results = set(graph.results)
+    results, follow = set(graph.results), graph.channels_last
     orders: dict[Value, tuple[int, ...] | None] = {}
     changed: dict[str, Node] = {}
     for name, node in graph.nodes():
@@ -48,7 +48,7 @@ def assign_layout(graph: Graph, options: LayoutOptions = LayoutOptions()) -> Gra
             node, [(graph.type(v), orders[v]) for v in graph.inputs_of(name)]
         )
         values = [Value(name, index) for index in range(len(node.outputs))]
-        free = graph.channels_last or node.op.name in options.copied or results.isdisjoint(values)
+        free = follow or node.op.name in options.copied or results.isdisjoint(values)
         outputs = []
         for value, type_ in zip(values, node.outputs, strict=True):
             last = CHANNELS_LAST if spatial and free and type_.rank == 4 else None

@@ -22,24 +22,27 @@ from ..graph.ops.shape import RESHAPE
 from ..graph.ops.source import PARAMETER
 from ..graph.trace import Symbol
 from ..graph.types import TensorType, is_float, product
-from .rewrite import Site, View, rebuild
+from .rewrite import Site, rebuild
 
 
 def defer_bias(graph: Graph) -> Graph:
     """Turn ``ConvPool2d`` and ``FusedLinear`` with a bias and a ReLU into such with a floor, if only layers read them.
 
     Those layers get a bias that is computed from parameters, so only when these change. Sums are rounded otherwise than
-    before: for graphs that need not be exact.
+    before, and by as much as the bias is larger than the result: for graphs that need not be exact. So a layer that
+    takes over a bias keeps its own. Without the ReLUs between them biases may grow from layer to layer, and a result
+    would be the small difference of large numbers.
     """
-    fixed = _fixed(graph)
-    deferred = {name for name, _ in graph.nodes() if _is_deferrable(graph, name, fixed)}
+    fixed, deferred = _fixed(graph), set[str]()
+    for name in graph.order:
+        if _is_deferrable(graph, name, fixed) and _source_name(graph, name) not in deferred:
+            deferred.add(name)
     if not deferred:
         return graph
     biases: dict[str, Symbol] = {}
 
     def rule(site: Site) -> Symbol | None:
-        source = _source(site) if site.op in (CONV, CONV_POOL, FUSED_LINEAR) else None
-        late = biases.get(source.name) if source is not None else None
+        late = biases.get(_source_name(graph, site.name))
         if site.name not in deferred and late is None:
             return None
         op, inputs, attrs = site.op, list(site.inputs), site.attrs
@@ -132,10 +135,12 @@ def _conv(node: Node) -> ConvAttrs:
     return conv
 
 
-def _source(site: View) -> View:
-    """What makes the first input, or what that is a flattened form of."""
-    source = site.producer(0)
-    return source.producer(0) if source.op is RESHAPE else source
+def _source_name(graph: Graph, name: str) -> str:
+    """What makes a layer's first input, or what that is a flattened form of; nothing, for what is no layer."""
+    if graph.node(name).op not in (CONV, CONV_POOL, FUSED_LINEAR):
+        return ""
+    source = graph.inputs_of(name)[0].node
+    return graph.inputs_of(source)[0].node if graph.node(source).op is RESHAPE else source
 
 
 def _made_of(site: Site, bias: Symbol) -> Symbol:

@@ -223,7 +223,7 @@ class _Writer:
 
 def _results(out: Printer, plan: Plan) -> list[str]:
     """Names to return; whatever is not memory of this call alone is copied first."""
-    names, given = [], set()
+    names, given, follow = [], set(), plan.graph.channels_last
     for operand in plan.outputs:
         own = operand.phase is Phase.CALL and operand.base is None and operand not in plan.inputs
         if own and operand not in given:
@@ -231,7 +231,7 @@ def _results(out: Printer, plan: Plan) -> list[str]:
             names.append(str(operand))
         else:
             fresh = plan.names.fresh(f"{operand}_result")
-            out.write(f"{fresh} = np.array({operand}, order={'K' if plan.graph.channels_last else 'C'!r})")
+            out.write(f"{fresh} = np.array({operand}, order={'K' if follow and operand.type.order else 'C'!r})")
             names.append(fresh)
     return names
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-_libc = ctypes.PyDLL(None) if sys.platform == "linux" else None  # other systems have no such name
+_libc = ctypes.PyDLL(None) if sys.platform == "linux" else None  # others have no sched_getcpu
 
 
 def available_cores() -> int:
@@ -36,8 +36,7 @@ def keep_off(tasks: Iterable[int]) -> None:
     """
     if _libc is None or not hasattr(_libc, "sched_getcpu"):
         return
-    allowed = os.sched_getaffinity(0)
-    others = allowed - {_libc.sched_getcpu()} or allowed
-    for task in tasks:
+    others = os.sched_getaffinity(0) - {_libc.sched_getcpu()}
+    for task in tasks if others else ():
         with contextlib.suppress(OSError):  # it may just have ended
             os.sched_setaffinity(task, others)

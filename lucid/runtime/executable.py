@@ -72,6 +72,7 @@ class Executable:
         self._lock = Lock()
         self._arrays: tuple[int, ...] | None = None
         self._held: tuple[Array, ...] = ()
+        self._copies: list[tuple[Array, Array]] = []
         self._version: object = None
         self._prepare: Callable[[], None] | None = None
         self._bind: Callable[[Array, Team], tuple[Run, Sequence[Region]]] | None = None
@@ -100,11 +101,16 @@ class Executable:
                 return
             if not same:
                 program = self.source.load()["program"]
-                self._prepare, self._bind = program(list(arrays))
+                # a program takes its parameters for row-major: those that lie otherwise it has as copies
+                laid = [array if array.flags.c_contiguous else np.empty(array.shape, array.dtype) for array in arrays]
+                self._copies = [(b, a) for a, b in zip(arrays, laid, strict=True) if a is not b]
+                self._prepare, self._bind = program(laid)
                 self._arrays = tuple(map(id, arrays))
                 self._held = tuple(arrays)
                 self._free = deque()  # a call that goes on meanwhile puts its run, of the old arrays, back into the old
             assert self._prepare is not None
+            for copy, array in self._copies:
+                np.copyto(copy, array)
             with np.errstate(all="ignore"):
                 self._guard(self._prepare)
             self._epoch.number += 1

@@ -189,6 +189,7 @@ class _Planner:
         self.table: dict[Value, Operand] = {}
         self.results = set(graph.results)
         self.read = read_values(graph)
+        self.follow = graph.channels_last
 
     def run(self) -> Plan:
         for name, node in self.plan.graph.nodes():
@@ -226,7 +227,7 @@ class _Planner:
             if value not in self.read and i > 0:
                 outs.append(None)
                 continue
-            laid = type_.order is None or self.plan.graph.channels_last
+            laid = type_.order is None or self.follow
             direct = value in self.results and laid and not chosen.lowering.staged
             phase = Phase.STATE if fixed else Phase.CALL if direct else Phase.ARENA
             names = node.op.outputs or ()
@@ -246,7 +247,7 @@ class _Planner:
         Otherwise it lies channels last, and is turned when it is copied.
         """
         (y, *others), readers = node.outputs, self.plan.graph.dag.successors(name)
-        if node.op not in (CONV, CONV_POOL) or others or y.order is None or self.plan.graph.channels_last:
+        if node.op not in (CONV, CONV_POOL) or others or y.order is None or self.follow:
             return node
         if any(self.plan.graph.node(reader).op is not RESHAPE for reader in readers):
             return node

@@ -57,8 +57,8 @@ def tune(graph: Graph, parameters: Mapping[str, Array], *, threads: int = 1, exa
     -------
     For each such node the quickest choice. Nodes that are alike share their measurements.
     """
-    groups = _alike(graph)
-    candidates = {key: _candidates(graph, names[0], threads, exact) for key, names in groups.items()}
+    groups, read = _alike(graph), read_values(graph)
+    candidates = {key: _candidates(graph, names[0], read, threads, exact) for key, names in groups.items()}
     candidates = {key: found for key, found in candidates.items() if len(found) > 1}
     usual = {name: found[0] for key, found in candidates.items() for name in groups[key]}
     rounds = max(map(len, candidates.values()), default=1)
@@ -119,8 +119,8 @@ def _key(node: Node, inputs: Sequence[TensorType]) -> Any:
     return node.op.name, node.attrs, tuple(inputs), node.outputs
 
 
-def _candidates(graph: Graph, name: str, threads: int, exact: bool) -> list[Choice]:
-    node, types = as_read(name, graph.node(name), read_values(graph)), _types(graph, name)
+def _candidates(graph: Graph, name: str, read: set[Value], threads: int, exact: bool) -> list[Choice]:
+    node, types = as_read(name, graph.node(name), read), _types(graph, name)
     every = choices(node, types, threads=threads, exact=exact)
     usual = choose(node, types, threads=threads, exact=exact)
     rest = [c for c in every if c != usual and c.way.seconds <= WORSE * usual.way.seconds]

@@ -19,7 +19,7 @@ class Activated(Protocol):
     activation_attrs
         Its attributes.
     floor
-        Whether the bias is none, but the least that a result may be; there is no activation then.
+        Whether the third input is the least that a result may be, instead of a bias; there is no activation then.
     """
 
     @property

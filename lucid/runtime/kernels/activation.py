@@ -65,7 +65,7 @@ def write_activation(
     return Activation(lines, (0, 0) in inner.overwritable, tuple(inner.buffers), op.monotone)
 
 
-def shifts(k: Emitter) -> str:
+def combining(k: Emitter) -> str:
     """The function that brings in the third input: it is added, or the least that a result may be."""
     return "np.maximum" if getattr(k.attrs, "floor", False) else "np.add"
 

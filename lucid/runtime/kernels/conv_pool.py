@@ -13,7 +13,7 @@ from ...graph.ops.pool import pad_constant
 from ...graph.types import TensorType
 from ..emitter import Emitter, Operand
 from ..registry import kernel
-from .activation import Activation, has_activation, shifts, write_activation, zero_row
+from .activation import Activation, combining, has_activation, write_activation, zero_row
 from .conv import convolved, im2col_ways
 from .conv_blocks import (
     Conv,
@@ -119,7 +119,7 @@ class _Writer:
             k, name = self.k, self.k.names.fresh("bias")
             source = f"{k.use(bind_bias)}({self.geometry}, {self.parts}, {self.bias}, {last})"
             self._add(name, bind(k, "biases", source, self.bias))
-            self.body.append(f"{shifts(k)}({target}, {name}, out={target})")
+            self.body.append(f"{combining(k)}({target}, {name}, out={target})")
         if self.residual is not None:
             k, name = self.k, self.k.names.fresh("residual")
             added = laid_out(k, self.residual, last, "residual")
@@ -171,7 +171,7 @@ class _Writer:
 
         run = rows("run", parts, self.y)
         if self.bias is not None:
-            self.body.append(f"{shifts(k)}({run}, {tiled(k, self.bias, tile)}, out={run})")
+            self.body.append(f"{combining(k)}({run}, {tiled(k, self.bias, tile)}, out={run})")
         if self.residual is not None:
             added = laid_out(k, self.residual, True, "residual")
             source = f"{k.use(bind_outputs)}({self.geometry}, {self.parts}, {added}, True)"
@@ -249,7 +249,7 @@ class _Writer:
             name = k.names.fresh("bias")
             biases = f"{k.use(bind_bias)}({self.geometry}, {self.parts}, {self.bias}, False)"
             self._add(name, bind(k, "biases", f"{k.use(bind_planes)}({biases})", self.bias))
-            self.body.append(f"{shifts(k)}({out}, {name}, out={out})")
+            self.body.append(f"{combining(k)}({out}, {name}, out={out})")
         self.body += acts.lines if acts is not None else ()
 
     def _blocks(self) -> list[list[Block]]:

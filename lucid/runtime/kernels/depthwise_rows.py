@@ -21,7 +21,7 @@ from ...graph.types import CHANNELS_LAST, TensorType
 from ..emitter import Emitter, Operand
 from ..machine import Machine, this_machine
 from ..registry import Way, kernel
-from .activation import acts_anywhere, shifts, write_activation, zero_row
+from .activation import acts_anywhere, combining, write_activation, zero_row
 from .conv import attrs_of
 from .conv_blocks import Conv, conv_of
 from .windows import Block, bind, channels_last, deal, laid_out, over_blocks, recheck
@@ -357,7 +357,7 @@ def depthwise_rows(k: Emitter) -> None:
         f"    np.einsum('nrcijk,ijk->nrck', {window}, {weight}, out={total})"
     )
     if bias is not None:
-        body.append(f"{shifts(k)}({out}, {_row_bias(k, runs.conv, bias)}, out={out})")
+        body.append(f"{combining(k)}({out}, {_row_bias(k, runs.conv, bias)}, out={out})")
     if residual is not None:
         added, laid = k.names.fresh("added"), laid_out(k, residual, True, "residual")
         names.append(added)

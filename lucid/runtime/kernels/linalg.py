@@ -50,8 +50,8 @@ def linear(k: Emitter) -> None:
     emit_linear(k, k.outs[0])
 
 
-def emit_linear(k: Emitter, y: Operand, shifts: str = "np.add") -> None:
-    """The product into ``y``, and the bias by the function that ``shifts`` names."""
+def emit_linear(k: Emitter, y: Operand, combine: str = "np.add") -> None:
+    """The product into ``y``, and the bias by the function of this name."""
     x, weight, *bias = k.ins
     target = _row_major(k, y)
     rows = _as_rows(k, target, "rows")
@@ -61,7 +61,7 @@ def emit_linear(k: Emitter, y: Operand, shifts: str = "np.add") -> None:
         shift = bias[0]
         if rows.shape[0] == 1:  # equal shapes: NumPy takes its shortest way
             shift = k.view(shift, f"{shift}.reshape({rows.shape})", rows.shape, label="shift")
-        k.line(f"{shifts}({rows}, {shift}, out={rows})")
+        k.line(f"{combine}({rows}, {shift}, out={rows})")
     if target is not y:
         k.line(f"np.copyto({y}, {target})")
 

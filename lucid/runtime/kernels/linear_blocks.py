@@ -14,7 +14,7 @@ from ...graph.types import TensorType, is_float
 from ..emitter import Emitter, Operand
 from ..machine import this_machine
 from ..registry import Way, kernel
-from .activation import acts_anywhere, has_activation, shifts, write_activation, zero_row
+from .activation import acts_anywhere, combining, has_activation, write_activation, zero_row
 from .linalg import emit_linear
 from .panels import PACKING
 from .pointwise import Pointwise, emit_pixels, ways_of
@@ -89,7 +89,7 @@ def linear_whole(k: Emitter) -> None:
     """One product, the bias, the activation."""
     (y,) = k.outs
     made = y if acts_anywhere(k.node) else k.scratch(y.shape, y.dtype, "made")
-    emit_linear(k, made, shifts(k))
+    emit_linear(k, made, combining(k))
     zeros = k.use(_zeros(y), "zeros") if y.type.order is None and y.type.rank > 0 else None
     activation = write_activation(k, y.dtype, y.shape, str(made), str(y), zeros)
     if activation is not None:
@@ -140,7 +140,7 @@ def linear_columns(k: Emitter) -> None:
     source, weights, shift, zero, made = (k.names.fresh(n) for n in ("row", "weights", "shift", "zero", "made"))
     body = [f"np.dot({source}, {weights}, out={made})"]
     if rest:
-        body.append(f"{shifts(k)}({made}, {shift}, out={made})")
+        body.append(f"{combining(k)}({made}, {shift}, out={made})")
     activation = write_activation(k, y.dtype, y.shape, made, made, zero)
     body.extend(activation.lines if activation is not None else ())
     over_blocks(k, len(ranges), [f"({source}, {weights}, {shift}, {zero}, {made})"], [views], body)

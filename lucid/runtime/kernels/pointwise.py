@@ -18,7 +18,7 @@ from ...graph.types import CHANNELS_LAST, TensorType
 from ..emitter import Emitter, Operand
 from ..machine import Machine, this_machine
 from ..registry import Way, kernel
-from .activation import acts_anywhere, shifts, write_activation, zero_row
+from .activation import acts_anywhere, combining, write_activation, zero_row
 from .conv import RUN, attrs_of, convolved, passes
 from .panels import Blocking, cut_for, multiply_lines, product_seconds, small_products, turn_panels
 from .windows import bind, deal, laid_out, over_blocks, pieces, pixels_of_run, recheck, tiled
@@ -225,7 +225,7 @@ def emit_pixels(
     loop.names.append(f"({products}, {runs}, {shift}, {more}, {zero})")
     loop.lists.append(bind(k, "products", call, *reads))
     loop.body.append(multiply_lines(k, products))
-    for term, given, function in ((shift, row, shifts(k)), (more, added, "np.add")):
+    for term, given, function in ((shift, row, combining(k)), (more, added, "np.add")):
         if given is not None:
             loop.body.append(f"{function}({runs}, {term}, out={runs})")
     if activated:

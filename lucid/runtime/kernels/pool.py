@@ -123,12 +123,17 @@ def _cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
     n, c, *_ = x.concrete
     images, inner = (n * c, 1) if x.order is None else (n, c)
     blocks, near = len(_blocks(x, rows, cols)), NEAR * x.dtype.itemsize / 4
-    loop = WARM if x.nbytes < this_machine().l2 else LOOP
+    loop = loop_seconds(x)
     down = loop + cols.size * inner * near
     across = loop + cols.count * APART if inner == 1 else cols.count * (loop + inner * near)
     row = (rows.kernel - 1) * down + (cols.kernel - 1) * across
     calls = blocks * this_machine().call * (rows.kernel + cols.kernel)
     return (images * rows.count * row + calls) / min(threads, blocks)
+
+
+def loop_seconds(x: TensorType) -> float:
+    """Before the first element of a loop over a row."""
+    return WARM if x.nbytes < this_machine().l2 else LOOP
 
 
 def _only_maxima(node: Node, inputs: tuple[TensorType, ...]) -> bool:

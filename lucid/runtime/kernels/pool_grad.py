@@ -32,7 +32,7 @@ from .windows import (
 )
 
 
-def _scatter_work(k: Emitter, image: Operand, windows: Operand) -> tuple[list[Any], tuple[int, int, int, int]]:
+def _gather_work(k: Emitter, image: Operand, windows: Operand) -> tuple[list[Any], tuple[int, int, int, int]]:
     """For each worker and block of planes: its images and channels, and for each tap its code and slices.
 
     Windows may overlap, so a block holds whole planes. Also returns the largest shape of a block's windows.
@@ -172,7 +172,7 @@ def bind_grad(
 
 
 def _planes(x: Any, last: bool) -> Any:
-    """An array as (planes, rows, columns, innermost channels); a copy, if the caller's lies in another order."""
+    """An array as (planes, rows, columns, innermost channels); of one that lies otherwise (no output does) a copy."""
     return x.transpose(0, 2, 3, 1) if last else x.reshape(-1, *x.shape[2:], 1)
 
 
@@ -237,7 +237,7 @@ def bind_gather(work: Sequence[Any], image: Any, windows: Any, index: Any, masks
 def max_pool_gather(k: Emitter) -> None:
     recheck(k)
     (x, index), (y,) = k.ins, k.outs
-    work, shape = _scatter_work(k, x, y)
+    work, shape = _gather_work(k, x, y)
     masks = [image_scratch(k, shape, np.dtype(bool), channels_last(y), "mask") for _ in work]
     if not work:
         return

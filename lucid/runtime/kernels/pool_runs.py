@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import product
 from typing import Any, NamedTuple, TypeAlias
 
@@ -26,7 +26,7 @@ from ...graph.types import TensorType, is_float
 from ..emitter import Emitter, Operand, Phase
 from ..machine import this_machine
 from ..registry import kernel
-from .pool import LOOP, NEAR, PICK, PIXEL, WARM, axes_of_node, competing, lowest
+from .pool import NEAR, PICK, PIXEL, axes_of_node, competing, loop_seconds, lowest
 from .windows import Axis, bind, channels_last, deal, laid_out, over_blocks, pieces, recheck, tuple_of
 
 BLOCK_BYTES = 1 << 21
@@ -76,6 +76,7 @@ class Runs:
     def row(self) -> int:
         return self.width * self.step
 
+    @cached_property
     def levels(self) -> list[tuple[int, int]]:
         """How far apart the windows are that are joined, in memory and in the numbers of their taps."""
         found = []
@@ -125,10 +126,9 @@ def _cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
     if 0 in (*x.concrete, *y.concrete):
         return 0.0
     runs, index, near = runs_of(node, x), len(node.outputs) > 1, NEAR * x.dtype.itemsize / 4
-    blocks, levels, lines = len(runs.blocks(x.dtype.itemsize)), len(runs.levels()), runs.planes * runs.height
+    blocks, levels, lines = len(runs.blocks(x.dtype.itemsize)), len(runs.levels), runs.planes * runs.height
     joined = lines * runs.row * levels * near * (2.5 if index else 1)
-    loop = WARM if x.nbytes < this_machine().l2 else LOOP
-    filled = lines * (loop + runs.row * near) if runs.padded else 0.0
+    filled = lines * (loop_seconds(x) + runs.row * near) if runs.padded else 0.0
     outputs = math.prod(y.concrete)
     picked = outputs * PICK if runs.step == 1 else outputs // runs.step * (PIXEL + runs.step * near)
     calls = this_machine().call * (BINDING + blocks * (levels * (4 if index else 1) + 2))
@@ -161,7 +161,7 @@ def max_pool_runs(k: Emitter) -> None:
 def _room(k: Emitter, runs: Runs, blocks: Sequence[Block], index: Operand | None, least: Any) -> list[Operand]:
     """A worker's memory: a padded copy of its input; maxima and codes by turns; who won, and codes of who may."""
     size = max((b.p1 - b.p0) * (last - first) * runs.row for b in blocks for first, last in [runs.lines(b)])
-    turns, dtype = min(2, len(runs.levels())), k.ins[0].dtype
+    turns, dtype = min(2, len(runs.levels)), k.ins[0].dtype
     room = [k.filled((size,), dtype, k.use(least, "lowest"), "padded")] if runs.padded else []
     room += [k.scratch((size,), dtype, "maxima") for _ in range(turns)]
     if index is not None:
@@ -197,7 +197,7 @@ class _Binder:
         self.runs, self.x, self.y, self.index, self.least, self.pad = runs, x, y, index, least, pad
         rest = list(memory)
         self.copy = rest.pop(0) if runs.padded else None
-        turns = min(2, len(runs.levels()))
+        turns = min(2, len(runs.levels))
         self.maxima, self.codes = rest[:turns], rest[turns : 2 * turns]
         self.won: Any = rest[-2] if index is not None else None
         self.candidates: Any = rest[-1] if index is not None else None
@@ -241,7 +241,7 @@ class _Binder:
 
     def _first(self, run: Any) -> Iterator[Call]:
         """Joins taps of the input."""
-        for apart, number in self.runs.levels()[:1]:
+        for apart, number in self.runs.levels[:1]:
             length = run.size - apart
             a, b = run[:length], run[apart:]
             yield partial(np.maximum, a, b, out=self.maxima[0][:length])
@@ -253,7 +253,7 @@ class _Binder:
     def _joins(self, block: Block, size: int) -> tuple[list[Call], list[Any]]:
         """The calls that join what the first has joined, and the results at the corners of the windows."""
         calls: list[Call] = []
-        for level, (apart, number) in enumerate(self.runs.levels()):
+        for level, (apart, number) in enumerate(self.runs.levels):
             size -= apart
             if level == 0:
                 continue
@@ -270,7 +270,7 @@ class _Binder:
                     partial(np.multiply, candidates, won.view(np.uint8), candidates),
                     partial(np.maximum, c[:size], candidates, out=d[:size]),
                 ]
-        turn = (len(self.runs.levels()) - 1) % 2
+        turn = (len(self.runs.levels) - 1) % 2
         results = [self.maxima[turn], *self.codes[turn : turn + 1]] if self.maxima else []
         return calls, [self.runs.corners(block, result) for result in results]
 

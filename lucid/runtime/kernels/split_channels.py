@@ -19,7 +19,7 @@ from ...graph.types import CHANNELS_LAST, TensorType
 from ..emitter import Emitter, Operand
 from ..machine import this_machine
 from ..registry import kernel
-from .activation import acts_anywhere, shifts, write_activation, zero_row
+from .activation import acts_anywhere, combining, write_activation, zero_row
 from .conv import RUN, TURN, attrs_of, convolved
 from .conv_blocks import Conv, Part, bind_padded, bind_sources, by_panels, conv_of
 from .panels import bind_products, cut_for, multiply_lines, product_seconds
@@ -149,7 +149,7 @@ def _finish(k: Emitter, y: Operand, whole: Conv, parts: Sequence[Operand]) -> No
     for part in parts[1:]:
         k.line(f"np.add({total}, {part}, out={total})")
     if bias is not None:
-        k.line(f"{shifts(k)}({total}, {bias}, out={total})")
+        k.line(f"{combining(k)}({total}, {bias}, out={total})")
     if residual is not None:
         image = f"{total}.reshape({shape})"
         k.line(f"np.add({image}, {residual}.transpose(0, 2, 3, 1), out={image})")

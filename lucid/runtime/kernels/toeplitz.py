@@ -25,7 +25,7 @@ from ...graph.types import CHANNELS_LAST, TensorType, is_float
 from ..emitter import Emitter, Operand, Phase
 from ..machine import Machine, this_machine
 from ..registry import Way, kernel
-from .activation import acts_anywhere, shifts, write_activation
+from .activation import acts_anywhere, combining, write_activation
 from .conv import RUN, attrs_of, convolved
 from .panels import bind_products, cut_for, multiply_lines, panels_of, product_seconds
 from .toeplitz_blocks import (
@@ -195,7 +195,7 @@ class Writer:
     def _finish(self, out: str, shift: Operand | None) -> None:
         k, t = self.k, self.t
         if shift is not None:
-            self.body.append(f"{shifts(k)}({out}, {self.shift}, out={out})")
+            self.body.append(f"{combining(k)}({out}, {self.shift}, out={out})")
         if k.node.op is CONV_POOL:
             activation = write_activation(k, self.y.dtype, (self.tiles, t.made), out, out, self.zeros)
             self.body += activation.lines if activation is not None else ()

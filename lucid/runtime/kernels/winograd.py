@@ -27,7 +27,7 @@ from ...graph.types import DType, TensorType, is_float
 from ..emitter import Emitter, Operand
 from ..machine import Machine, this_machine
 from ..registry import Way, kernel
-from .activation import acts_anywhere, shifts, write_activation, zero_row
+from .activation import acts_anywhere, combining, write_activation, zero_row
 from .conv import attrs_of
 from .panels import Blocking, blocking, multiply_lines, product_seconds, small_products
 from .windows import bind, deal, over_blocks, pieces, recheck
@@ -402,7 +402,7 @@ def emit(k: Emitter, m: int, block: Block) -> None:
     if _pools(k.node):
         body += [f"np.maximum({r[x]}[0], {r[x]}[1], out={r[x]}[2])" for x in ("halves", "quarters")]
     if bias is not None:
-        body.append(f"{shifts(k)}({r['final']}, {shift}, out={r['final']})")
+        body.append(f"{combining(k)}({r['final']}, {shift}, out={r['final']})")
     if residual is not None:
         body.append(f"for _, value, added in {r['copies']}:\n    np.add(value, added, out=value)")
     if k.node.op is CONV_POOL:
