@@ -15,7 +15,8 @@ from .panels import bind_products, cut_for, multiply_lines
 from .windows import Axis, axes_of, bind, channels_last, deal, pieces, tuple_of
 
 BLOCK_BYTES = 1 << 20
-"""Bytes of a block's window matrix: a common L2 cache. Half as many take 5 to 10 per cent longer, for their calls."""
+"""Bytes of a block's window matrix, or of its product if that is wider: a common L2 cache. Half as many take 5 to 10 per
+cent longer, for their calls."""
 LEAST_ROWS = 128
 """A product with fewer rows spends its time streaming the weights."""
 FEW_CHANNELS = 16
@@ -87,7 +88,7 @@ def split(conv: Conv, rows: int, pixels_per_row: int, itemsize: int, *, shared: 
     """
     if not conv.images * rows * pixels_per_row:
         return []
-    most = max(LEAST_ROWS, (2 if shared else 1) * BLOCK_BYTES // (conv.taps * itemsize))
+    most = max(LEAST_ROWS, (2 if shared else 1) * BLOCK_BYTES // (max(conv.taps, conv.group_out) * itemsize))
     image = rows * pixels_per_row
     if image <= most:
         cuts = [(a, b, 0, rows) for a, b in pieces(conv.images, most // image)]
