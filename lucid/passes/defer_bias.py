@@ -148,12 +148,16 @@ def _made_of(site: Site, bias: Symbol) -> Symbol:
     weight = site.inputs[1]
     outputs, channels = weight.type.shape[0], bias.type.shape[0]
     if site.op is FUSED_LINEAR:
-        features = weight.type.shape[1]
-        row = bias.reshape(channels, 1).expand(channels, features // channels).reshape(1, features)
-        y: Symbol = apply(LINEAR, NoAttrs(), row, weight)
-        return y.reshape(outputs)
-    groups = _conv(site.node).groups
-    size = channels // groups
-    taps = weight.sum((2, 3)).reshape(groups, outputs // groups, size)
-    y = (taps * bias.reshape(groups, 1, size)).sum(-1)
-    return y.reshape(outputs)
+        features, matrix = weight.type.shape[1], weight
+    else:
+        features, groups = channels, _conv(site.node).groups
+        alone = weight.type.shape[2:] == (1, 1)
+        matrix = (weight if alone else weight.sum((2, 3))).reshape(outputs, channels // groups)
+        if groups > 1:
+            size = channels // groups
+            each: Symbol = matrix.reshape(groups, outputs // groups, size) * bias.reshape(groups, 1, size)
+            made: Symbol = each.sum(-1).reshape(outputs)
+            return made
+    row = bias.reshape(channels, 1).expand(channels, features // channels).reshape(1, features)
+    made = apply(LINEAR, NoAttrs(), row, matrix).reshape(outputs)
+    return made

@@ -15,8 +15,8 @@ from .panels import bind_products, cut_for, multiply_lines
 from .windows import Axis, axes_of, bind, channels_last, deal, pieces, tuple_of
 
 BLOCK_BYTES = 1 << 20
-"""Bytes of a block's window matrix, or of its product if that is wider: a common L2 cache. Half as many take 5 to 10 per
-cent longer, for their calls."""
+"""Bytes of a block's window matrix, or of its product if that is wider: a common L2 cache. Half as many take 5 to 10
+per cent longer, for their calls."""
 LEAST_ROWS = 128
 """A product with fewer rows spends its time streaming the weights."""
 FEW_CHANNELS = 16
