@@ -155,9 +155,8 @@ def _made_of(site: Site, bias: Symbol) -> Symbol:
         matrix = (weight if alone else weight.sum((2, 3))).reshape(outputs, channels // groups)
         if groups > 1:
             size = channels // groups
-            each: Symbol = matrix.reshape(groups, outputs // groups, size) * bias.reshape(groups, 1, size)
-            made: Symbol = each.sum(-1).reshape(outputs)
-            return made
+            y: Symbol = (matrix.reshape(groups, outputs // groups, size) * bias.reshape(groups, 1, size)).sum(-1)
+            return y.reshape(outputs)
     row = bias.reshape(channels, 1).expand(channels, features // channels).reshape(1, features)
-    made = apply(LINEAR, NoAttrs(), row, matrix).reshape(outputs)
-    return made
+    y = apply(LINEAR, NoAttrs(), row, matrix)
+    return y.reshape(outputs)
