@@ -15,6 +15,9 @@ from lucid.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
 
+# Tolerances: the two memory orders, and eager and compiled runs, sum in different orders. Of results of about 1 an
+# error of 5e-7 was seen; of gradients up to 49, which are sums of some hundred of these, 1.1e-5.
+
 
 def images(*shape: int, seed: int = 0) -> tuple[Array, Array]:
     """The same images row-major and channels last."""

@@ -14,7 +14,7 @@ from typing import Any
 from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import NoAttrs, apply
 from ..graph.ops.conv import CONV, ConvAttrs
-from ..graph.ops.conv_pool import CONV_POOL, SIMPLE, ConvPoolAttrs
+from ..graph.ops.conv_pool import CONV_POOL, SIMPLE, ConvPoolAttrs, bias_and_residual
 from ..graph.ops.elementwise import RELU
 from ..graph.ops.fused_linear import FUSED_LINEAR
 from ..graph.ops.linalg import LINEAR
@@ -48,7 +48,9 @@ def defer_bias(graph: Graph) -> Graph:
         op, inputs, attrs = site.op, list(site.inputs), site.attrs
         if late is not None:
             added = _made_of(site, late)
-            inputs[2:3] = [inputs[2] + added] if _has_bias(site.node, len(inputs)) else [added, *inputs[2:3]]
+            inputs[2:3] = (
+                [inputs[2] + added] if bias_and_residual(attrs, inputs)[0] is not None else [added, *inputs[2:3]]
+            )
             if op is not FUSED_LINEAR and any(_conv(site.node).padding):
                 op, attrs = CONV_POOL, replace(attrs if op is CONV_POOL else ConvPoolAttrs(attrs), filled=True)
                 inputs.append(-late)
@@ -71,16 +73,13 @@ def _fixed(graph: Graph) -> set[str]:
     return fixed
 
 
-def _has_bias(node: Node, inputs: int) -> bool:
-    return inputs - getattr(node.attrs, "residual", False) > 2
-
-
 def _is_deferrable(graph: Graph, name: str, fixed: set[str]) -> bool:
     node, feeds = graph.node(name), graph.inputs_of(name)
     attrs: Any = node.attrs
     if node.op not in (CONV_POOL, FUSED_LINEAR) or attrs.activation != RELU.name or not is_float(node.outputs[0].dtype):
         return False
-    if not _has_bias(node, len(feeds)) or getattr(attrs, "residual", False) or feeds[2].node not in fixed:
+    bias, residual = bias_and_residual(attrs, feeds)
+    if bias is None or residual is not None or bias.node not in fixed:
         return False
     pool = getattr(attrs, "pool", None)
     if pool is not None and any(pool.padding) and pool.pad_value != -math.inf:

@@ -23,6 +23,8 @@ from .helpers import assert_same, trace
 
 IMAGE = (2, 4, 9, 8)
 CONVS = {"w": (6, 4, 3, 3), "b": (6,), "v": (4, 3, 3, 2), "c": (4,)}
+ROUNDING = {"rtol": 1e-5, "atol": 1e-5}
+"""The pass changes the order of sums, so not bit by bit: in float32 9e-6 was seen where the largest result is 10."""
 
 
 def fused(function: Any, *inputs: Any, **parameters: Any) -> Graph:
@@ -44,7 +46,7 @@ def test_convolutions_pooling_flattening_and_linear_layers_in_a_row() -> None:
     assert floors(after) == ["conv2d", "linear"]  # what takes over a bias keeps its own
     last = after.node("linear_1")
     assert last.op.name == "FusedLinear" and len(after.inputs_of("linear_1")) == 3  # it had no bias of its own
-    assert_same(before, after, rtol=1e-5, atol=1e-5)
+    assert_same(before, after, **ROUNDING)
 
 
 def test_a_flattened_image_repeats_the_bias_of_a_channel() -> None:
@@ -54,7 +56,7 @@ def test_a_flattened_image_repeats_the_bias_of_a_channel() -> None:
     )  # fmt: skip
     after = defer_bias(before)
     assert floors(after) == ["conv2d"]
-    assert_same(before, after, rtol=1e-5, atol=1e-5)
+    assert_same(before, after, **ROUNDING)
 
 
 def test_several_layers_may_read_it() -> None:
@@ -65,7 +67,7 @@ def test_several_layers_may_read_it() -> None:
     before = fused(model, IMAGE, **CONVS)
     after = defer_bias(before)
     assert floors(after) == ["conv2d"]
-    assert_same(before, after, rtol=1e-5, atol=1e-5)
+    assert_same(before, after, **ROUNDING)
 
 
 def test_depthwise_and_pointwise_layers_in_turns() -> None:
@@ -79,15 +81,22 @@ def test_depthwise_and_pointwise_layers_in_turns() -> None:
     after = defer_bias(before)
     assert floors(after) == ["conv2d", "conv2d_2"]
     assert [name for name, n in after.nodes() if getattr(n.attrs, "filled", False)] == ["conv2d_1", "conv2d_3"]
-    assert_same(before, after, rtol=1e-5, atol=1e-5)
+    assert_same(before, after, **ROUNDING)
 
 
 def test_folded_normalisation_is_a_bias_too() -> None:
-    net = lucid.models.mobilenet_v1(10, width=0.25).eval()
-    compiled = lucid.compile(net)
-    x = lucid.randn(1, 3, 32, 32)
+    net, x = lucid.models.mobilenet_v1(10, width=0.25), lucid.randn(4, 3, 64, 64)
+    rng = np.random.default_rng(0)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):  # with statistics of its own, and biases that matter
+            module.momentum = 1.0
+            module.bias.copy_(rng.standard_normal(module.bias.shape).astype(np.float32) * 0.3)
     with lucid.no_grad():
-        np.testing.assert_allclose(compiled(x).numpy(), net(x).numpy(), rtol=1e-4, atol=1e-4)
+        net.train()(x)
+        compiled, wanted = lucid.compile(net.eval()), net(x).numpy()
+        assert np.ptp(wanted[:, 0]) > 0.1  # it depends on the image
+        # 28 layers normalised by few samples enlarge any rounding: 2e-5 was seen, and no less with exact=True
+        np.testing.assert_allclose(compiled(x).numpy(), wanted, rtol=1e-4, atol=1e-4)
     assert len(floors(compiled.graph)) == 13  # the first convolution and all pointwise ones but the last
 
 
@@ -117,7 +126,7 @@ def test_padding_that_never_wins_is_none() -> None:
     before = fused(model, IMAGE, **CONVS)
     after = defer_bias(before)
     assert floors(after) == ["conv2d"]
-    assert_same(before, after, rtol=1e-5, atol=1e-5)
+    assert_same(before, after, **ROUNDING)
 
 
 def test_new_parameters_are_followed_and_exact_models_keep_their_bias() -> None:
@@ -129,7 +138,7 @@ def test_new_parameters_are_followed_and_exact_models_keep_their_bias() -> None:
             for p in net.parameters():
                 p.copy_(np.random.default_rng(step).standard_normal(p.shape).astype(np.float32))
             expected = net(lucid.Tensor(x)).numpy()
-            np.testing.assert_allclose(compiled(x).numpy(), expected, rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(compiled(x).numpy(), expected, **ROUNDING)
             np.testing.assert_array_equal(exact(x).numpy(), expected)
     assert len(floors(compiled.graph)) == 1 and not floors(exact.graph)
 
@@ -147,6 +156,7 @@ def test_biases_do_not_pile_up() -> None:
     compiled = lucid.compile(net)
     x = rng.standard_normal((8, 64)).astype(np.float32)
     with lucid.no_grad():
+        # through 61 layers that sum in another order: 1e-6 was seen, and 50,000 with biases that pile up
         np.testing.assert_allclose(compiled(x).numpy(), net(lucid.Tensor(x)).numpy(), rtol=1e-4, atol=1e-4)
     assert len(floors(compiled.graph)) == 30
 
