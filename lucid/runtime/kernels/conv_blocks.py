@@ -108,11 +108,25 @@ class Windows(NamedTuple):
     reads: tuple[Operand, ...]
 
 
-def emit_windows(k: Emitter, x: Operand, conv: Conv, work: Sequence[Sequence[Part]]) -> Windows:
+ONE_BY_ONE = (1, 1)
+"""Windows row by row; see :func:`emit_windows`."""
+
+
+def emit_windows(
+    k: Emitter, x: Operand, conv: Conv, work: Sequence[Sequence[Part]], pool: tuple[int, int] = ONE_BY_ONE
+) -> Windows:
     """Gather the windows of each part of ``x`` into a matrix (images x rows x columns, taps of a group).
 
     From padded images, or images in another order than channels last, the rows that a part needs are
     first copied into a small padded buffer.
+
+    Parameters
+    ----------
+    k, x, conv, work
+        Where, of what, and which windows.
+    pool
+        Pixels of a pooling's windows, which lie side by side and fill each part: the matrix begins with the first
+        pixel of all of them, then come all second ones, and so on. Their maximum is then taken along the matrix.
     """
     parts = [part for mine in work for part in mine]
     pixels = max((p.n1 - p.n0) * (p.r1 - p.r0) for p in parts) * conv.cols.count
@@ -123,7 +137,7 @@ def emit_windows(k: Emitter, x: Operand, conv: Conv, work: Sequence[Sequence[Par
     seen, cols, matrix = (k.names.fresh(n) for n in ("seen", "windows", "matrix"))
     copy = f"np.copyto({cols}, {seen})"
     if direct:
-        views = bind(k, "gather", f"{k.use(bind_direct)}({geometry}, {plan}, {x}, {listed})", x, *matrices)
+        views = bind(k, "gather", f"{k.use(bind_direct)}({geometry}, {plan}, {x}, {listed}, {pool})", x, *matrices)
         return Windows([f"({seen}, {cols}, {matrix})"], [views], [copy], matrix, (x, *matrices))
     held = max((p.r1 - p.r0 - 1) * conv.rows.stride for p in parts) + conv.rows.extent
     width = (conv.cols.count - 1) * conv.cols.stride + conv.cols.extent
@@ -135,7 +149,7 @@ def emit_windows(k: Emitter, x: Operand, conv: Conv, work: Sequence[Sequence[Par
             if edge.stop > edge.start:
                 k.line(f"{image}[:, :, {edge.start}:{edge.stop}].fill(0)")
     views = bind(
-        k, "gather", f"{k.use(bind_padded)}({geometry}, {plan}, {tuple_of(images)}, {listed})", *images, *matrices
+        k, "gather", f"{k.use(bind_padded)}({geometry}, {plan}, {tuple_of(images)}, {listed}, {pool})", *images, *matrices
     )
     sources = bind(k, "sources", f"{k.use(bind_sources)}({geometry}, {plan}, {x})", x)
     edges, inside, edge_, source = (k.names.fresh(n) for n in ("edges", "inside", "edge", "source"))
@@ -159,44 +173,48 @@ def whole_runs(seen: Any, cols: Any) -> tuple[Any, Any]:
 
     NumPy starts a loop for every run of numbers that it copies; one element takes half the time.
     """
-    size = seen.shape[4] * seen.shape[5] * seen.itemsize
-    if not seen.size or size > SHORT_ROW or seen.strides[4:] != (seen.shape[5] * seen.itemsize, seen.itemsize):
+    *others, columns, channels = seen.shape
+    size = columns * channels * seen.itemsize
+    if not seen.size or size > SHORT_ROW or seen.strides[-2:] != (channels * seen.itemsize, seen.itemsize):
         return seen, cols
-    shape = (*seen.shape[:4], seen.shape[4] * seen.shape[5])
-    rows = as_strided(seen, shape, (*seen.strides[:4], seen.itemsize))
+    shape = (*others, columns * channels)
+    rows = as_strided(seen, shape, (*seen.strides[:-2], seen.itemsize))
     return rows.view(f"V{size}")[..., 0], cols.reshape(shape).view(f"V{size}")[..., 0]
 
 
-def _strided(conv: Conv, x: Any, images: int, rows: int) -> Any:
-    """Overlapping windows (images, rows, columns, kh, kw, channels) over an array (images, rows, columns, channels)."""
+def _strided(conv: Conv, x: Any, images: int, rows: int, pool: tuple[int, int]) -> Any:
+    """Overlapping windows over an array (images, rows, columns, channels), as :func:`_matrix` has them."""
     s0, s1, s2, s3 = x.strides
-    v, h = conv.rows, conv.cols
-    shape = (images, rows, h.count, v.kernel, h.kernel, x.shape[3])
-    return as_strided(x, shape, (s0, v.stride * s1, h.stride * s2, v.dilation * s1, h.dilation * s2, s3))
+    v, h, (down, right) = conv.rows, conv.cols, pool
+    s_row, s_col = v.stride * s1, h.stride * s2
+    shape = (down, right, images, rows // down, h.count // right, v.kernel, h.kernel, x.shape[3])
+    return as_strided(x, shape, (s_row, s_col, s0, down * s_row, right * s_col, v.dilation * s1, h.dilation * s2, s3))
 
 
-def _matrix(conv: Conv, memory: Any, part: Part) -> tuple[Any, Any]:
-    """The window matrix of a part, in six dimensions and in two."""
-    images, rows = part.n1 - part.n0, part.r1 - part.r0
+def _matrix(conv: Conv, memory: Any, part: Part, pool: tuple[int, int]) -> tuple[Any, Any]:
+    """The window matrix of a part, as (down, right, images, rows, columns, kh, kw, channels) and in two dimensions."""
+    images, rows, (down, right) = part.n1 - part.n0, part.r1 - part.r0, pool
     pixels = images * rows * conv.cols.count
     flat = memory[: pixels * conv.taps].reshape(pixels, conv.taps)
     kernel = (conv.rows.kernel, conv.cols.kernel, conv.group_in)
-    return flat.reshape(images, rows, conv.cols.count, *kernel), flat
+    return flat.reshape(down, right, images, rows // down, conv.cols.count // right, *kernel), flat
 
 
 def _channels(conv: Conv, group: int) -> slice:
     return slice(group * conv.group_in, (group + 1) * conv.group_in)
 
 
-def bind_direct(conv: Conv, work: Sequence[Sequence[Any]], x: Any, matrices: Sequence[Any]) -> list[list[Any]]:
+def bind_direct(
+    conv: Conv, work: Sequence[Sequence[Any]], x: Any, matrices: Sequence[Any], pool: tuple[int, int] = ONE_BY_ONE
+) -> list[list[Any]]:
     """Views for parts that are gathered straight from ``x``."""
     nhwc, bound = x.transpose(0, 2, 3, 1), []
     for mine, memory in zip(work, matrices, strict=True):
         entries = []
         for part in map(Part._make, mine):
             source = nhwc[part.images, part.r0 * conv.rows.stride :, :, _channels(conv, part.group)]
-            cols, matrix = _matrix(conv, memory, part)
-            seen = _strided(conv, source, part.n1 - part.n0, part.r1 - part.r0)
+            cols, matrix = _matrix(conv, memory, part, pool)
+            seen = _strided(conv, source, part.n1 - part.n0, part.r1 - part.r0, pool)
             entries.append((*whole_runs(seen, cols), matrix))
         bound.append(entries)
     return bound
@@ -216,8 +234,9 @@ def _real_cols(conv: Conv) -> int:
 
 
 def bind_padded(
-    conv: Conv, work: Sequence[Sequence[Any]], images: Sequence[Any], matrices: Sequence[Any]
-) -> list[list[Any]]:
+    conv: Conv, work: Sequence[Sequence[Any]], images: Sequence[Any], matrices: Sequence[Any],
+    pool: tuple[int, int] = ONE_BY_ONE,
+) -> list[list[Any]]:  # fmt: skip
     """Views for parts that are gathered from a padded buffer: edges to clear, its inside, windows, matrix."""
     bound = []
     for mine, image, memory in zip(work, images, matrices, strict=True):
@@ -228,8 +247,8 @@ def bind_padded(
             edges = [e for e in (image[:number, : low - start], image[:number, high - start : stop - start]) if e.size]
             left = conv.cols.before
             inside = image[:number, low - start : high - start, left : left + _real_cols(conv)]
-            cols, matrix = _matrix(conv, memory, part)
-            seen = _strided(conv, image, number, part.r1 - part.r0)
+            cols, matrix = _matrix(conv, memory, part, pool)
+            seen = _strided(conv, image, number, part.r1 - part.r0, pool)
             entries.append((edges, inside, *whole_runs(seen, cols), matrix))
         bound.append(entries)
     return bound

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..registry import kernel
 from .activation import Activation, combining, has_activation, write_activation, zero_row
 from .conv import convolved, im2col_ways
 from .conv_blocks import (
+    ONE_BY_ONE,
     Conv,
     Part,
     bind_bias,
@@ -41,6 +43,7 @@ from .windows import (
     pixels_of_run,
     recheck,
     tiled,
+    tuple_of,
 )
 
 
@@ -63,10 +66,21 @@ def conv_pool(k: Emitter) -> None:
     full = convolved(k.node, tuple(t.type for t in k.ins))
     conv = conv_of(a.conv, x.shape, w.shape, full)
     pool = pooling_axes(a.pool, full, y.shape[2:]) if a.pool else None
+    if pool is not None and _side_by_side(pool):
+        cols = pool[1].count * pool[1].kernel  # what is left of a row is read by no window
+        conv = replace(conv, cols=replace(conv.cols, count=cols))
     windows = _deal_rows(conv, pool, y, k.threads)
     if not windows:
         return
     _Writer(k, conv, pool, windows).emit()
+
+
+def _side_by_side(pool: tuple[Axis, Axis]) -> bool:
+    """Whether windows of several pixels neither overlap nor leave any out, nor see padding."""
+    plain = all(
+        a.kernel == a.stride and a.dilation == 1 and a.before == 0 and a.count * a.kernel <= a.size for a in pool
+    )
+    return plain and pool[0].kernel * pool[1].kernel > 1
 
 
 def _deal_rows(conv: Conv, pool: tuple[Axis, Axis] | None, y: Operand, threads: int) -> list[list[tuple[Part, Part]]]:
@@ -94,10 +108,12 @@ class _Writer:
         self.geometry = k.use(conv, f"{k.name}_conv")
         self.pixels = max((p.n1 - p.n0) * (p.r1 - p.r0) for p, _ in (pair for mine in work for pair in mine))
         self.pixels *= conv.cols.count
+        grouped = pool is not None and _side_by_side(pool)
+        self.taps = (pool[0].kernel, pool[1].kernel) if pool is not None and grouped else ONE_BY_ONE
 
     def emit(self) -> None:
         k, conv = self.k, self.conv
-        self.windows = windows = emit_windows(k, k.ins[0], conv, self.inner)
+        self.windows = windows = emit_windows(k, k.ins[0], conv, self.inner, self.taps)
         self.names, self.lists, self.body = windows.names, windows.lists, windows.body
         self.workers = len(self.inner)
         last = channels_last(self.y)
@@ -228,12 +244,43 @@ class _Writer:
         if not late:
             self._shift(self.product, True)
             results = self._whole_activation()
+        if self.taps != ONE_BY_ONE:
+            self._pooled_by_groups(results, late)
+            return
         steps, edges = self._steps()
         self._run_steps("steps", steps, results)
         if late:
             self._shift_and_act(out, acts)
         if any(any(e) for mine in edges for e in mine):
             self._run_steps("edges", edges, results)
+
+    def _pooled_by_groups(self, results: Sequence[Operand], late: bool) -> None:
+        """The maximum of equal parts of the product, the last one where the results lie; what follows on these."""
+        k, conv, listed = self.k, self.conv, tuple_of(results)
+        straight = channels_last(self.y) and conv.groups == 1
+        parts = k.use([list(map(tuple, mine)) for mine in self.outer], f"{k.name}_pooled")
+        call = f"({self.geometry}, {parts}, {listed}, {self.y}, {self.taps[0] * self.taps[1]}, {straight})"
+        entries = bind(k, "pooling", f"{k.use(bind_groups)}{call}", self.y, *results)
+        steps, final, place, value, out, a, b = (
+            k.names.fresh(n) for n in ("steps", "final", "place", "value", "out", "a", "b")
+        )
+        self._add(f"({steps}, {final}, {place}, {value})", entries)
+        self.body.append(f"for {out}, {a}, {b} in {steps}:\n    np.maximum({a}, {b}, out={out})")
+        if late:
+            self._finish(final, f"[[entry[1] for entry in mine] for mine in {entries}]")
+        if not straight:
+            self.body.append(f"{place}[...] = {value}")
+
+    def _finish(self, final: str, parts: str) -> None:
+        """Add the bias and activate the pooled matrix (pixels, outputs of a group) of each part."""
+        k, outputs = self.k, self.conv.group_out
+        if self.conv.groups == 1:
+            self._finish_runs(parts, self.outer, self.y.shape[3])
+            return
+        self._shift(final, True)
+        zeros = k.use(zero_row(self.y.dtype, outputs), "zeros")
+        acts = write_activation(k, self.y.dtype, (self.pixels, outputs), final, final, zeros)
+        self.body += acts.lines if acts is not None else ()
 
     def _shift_and_act(self, out: str, acts: Activation | None) -> None:
         """What follows the pooling."""
@@ -325,6 +372,32 @@ def bind_copies(conv: Conv, work: Sequence[Sequence[Any]], results: Sequence[Any
         for part in map(Part._make, mine):
             outputs = slice(part.group * conv.group_out, (part.group + 1) * conv.group_out)
             entries.append((y[part.images, outputs, part.rows], _images(conv, part, memory)))
+        bound.append(entries)
+    return bound
+
+
+def bind_groups(
+    conv: Conv, work: Sequence[Sequence[Any]], results: Sequence[Any], y: Any, taps: int, straight: bool
+) -> list[list[Any]]:
+    """For each part of the output the steps ``maximum(a, b, out=out)``, its matrix, its place in ``y``, and its images.
+
+    The product of a part is ``taps`` matrices of its size, one after another. ``straight`` tells that the last step
+    goes to ``y`` itself.
+    """
+    bound = []
+    for mine, memory in zip(work, results, strict=True):
+        entries = []
+        for part in map(Part._make, mine):
+            place = y[part.images, part.group * conv.group_out : (part.group + 1) * conv.group_out, part.rows]
+            pixels, nhwc = place.size // conv.group_out, place.transpose(0, 2, 3, 1)
+            final = nhwc.reshape(pixels, conv.group_out) if straight else memory[:pixels]
+            steps, groups = [], taps
+            while groups > 1:
+                half, kept = groups // 2, groups - groups // 2
+                first, second = memory[: half * pixels], memory[kept * pixels : groups * pixels]
+                steps.append((first if kept > 1 else final, first, second))
+                groups = kept
+            entries.append((steps, final, nhwc, final.reshape(nhwc.shape)))
         bound.append(entries)
     return bound
 
