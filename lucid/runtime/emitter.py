@@ -338,7 +338,7 @@ class Emitter:
             copy = x
             if x.phase is Phase.CALL:
                 copy = self.scratch(x.shape, x.dtype, "staged", x.type.order)
-                self.line(f"np.copyto({copy}, {x})")
+                self.line(f"{copy}[...] = {x}")
             staged.append(copy)
         self.ins = tuple(staged)
 
@@ -347,7 +347,7 @@ class Emitter:
         if x.contiguous and x.type.order is None and x.phase is not Phase.CALL:
             return x
         copy = self.scratch(x.shape, x.dtype, label)
-        self.line(f"np.copyto({copy}, {x})")
+        self.line(f"{copy}[...] = {x}")
         return copy
 
 

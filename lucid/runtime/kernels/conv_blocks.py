@@ -135,7 +135,7 @@ def emit_windows(
     plan, listed = k.use([list(map(tuple, mine)) for mine in work], f"{k.name}_parts"), tuple_of(matrices)
     geometry = k.use(conv, f"{k.name}_conv")
     seen, cols, matrix = (k.names.fresh(n) for n in ("seen", "windows", "matrix"))
-    copy = f"np.copyto({cols}, {seen})"
+    copy = f"{cols}[...] = {seen}"
     if direct:
         views = bind(k, "gather", f"{k.use(bind_direct)}({geometry}, {plan}, {x}, {listed}, {pool})", x, *matrices)
         return Windows([f"({seen}, {cols}, {matrix})"], [views], [copy], matrix, (x, *matrices))
@@ -161,10 +161,10 @@ def emit_windows(
 def copy_in(k: Emitter, x: Operand, conv: Conv, inside: str, source: str) -> str:
     """The line that copies the input into padded memory; a few planes one by one, along their rows."""
     if channels_last(x) or conv.group_in > FEW_CHANNELS:
-        return f"np.copyto({inside}, {source})"
+        return f"{inside}[...] = {source}"
     channel = k.names.fresh("channel")
     return (
-        f"for {channel} in range({conv.group_in}):\n    np.copyto({inside}[..., {channel}], {source}[..., {channel}])"
+        f"for {channel} in range({conv.group_in}):\n    {inside}[..., {channel}] = {source}[..., {channel}]"
     )
 
 
@@ -284,7 +284,7 @@ def pack_weights(k: Emitter, w: Operand, conv: Conv, *, flipped: bool = False) -
     with k.once(w):
         packed = k.scratch((conv.groups, conv.group_out, conv.taps), w.dtype, "packed")
         target = f"{packed}.reshape({(conv.groups, conv.group_out, conv.rows.kernel, conv.cols.kernel, conv.group_in)})"
-        k.line(f"np.copyto({target}, {_taps_last(w, conv, flipped)})")
+        k.line(f"{target}[...] = {_taps_last(w, conv, flipped)}")
     return packed
 
 
@@ -302,14 +302,15 @@ def multiply_windows(
     cut = cut_for(k, pixels, conv.taps, conv.group_out)
     with k.once(w):
         packed = k.scratch((conv.groups, conv.group_out // cut.width, conv.taps, cut.width), w.dtype, "packed")
-        k.line(f"np.copyto({packed}, {k.use(by_panels)}({_taps_last(w, conv, flipped)}, {cut.width}))")
+        k.line(f"{packed}[...] = {k.use(by_panels)}({_taps_last(w, conv, flipped)}, {cut.width})")
     matrices = f"[[entry[-1] for entry in mine] for mine in {windows.lists[0]}]"
     weights = f"[[{packed}[group] for group in mine] for mine in {[[p.group for p in mine] for mine in work]}]"
     source = f"{k.use(bind_products)}({matrices}, {weights}, {outputs}, {cut.rows})"
     products = k.names.fresh("products")
     windows.names.append(products)
     windows.lists.append(bind(k, "products", source, packed, *windows.reads, *reads))
-    windows.body.append(multiply_lines(k, products))
+    whole = cut.rows >= pixels and cut.width == conv.group_out and conv.groups == 1
+    windows.body.append(multiply_lines(k, products, whole=whole))
 
 
 def bind_outputs(conv: Conv, work: Sequence[Sequence[Any]], y: Any, last: bool) -> list[list[Any]]:

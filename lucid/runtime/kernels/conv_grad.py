@@ -73,7 +73,7 @@ def grad_input_scattered(k: Emitter) -> None:
     recheck(k)
     (dy, w, *bias), (dx,) = k.ins, k.outs
     conv = conv_of(k.attrs.conv, dx.shape, w.shape, dy.shape)
-    k.line(f"np.copyto({dx}, {bias[0]}[:, None, None])" if bias else f"{dx}.fill(0)")
+    k.line(f"{dx}[...] = {bias[0]}[:, None, None]" if bias else f"{dx}.fill(0)")
     work = working_set(conv, dy.dtype, 1)  # neighbouring parts add to the same rows: one after the other
     if not work:
         return
@@ -186,10 +186,10 @@ def grad_weight(k: Emitter) -> None:
     else:
         pixels = max((p.n1 - p.n0) * (p.r1 - p.r0) for p in work[0]) * conv.cols.count
         packed = k.scratch((pixels, conv.group_out), dy.dtype, "gradient")
-        body.append(f"np.copyto({packed}[:len({windows.matrix})].reshape({gradient}.shape), {gradient})")
+        body.append(f"{packed}[:len({windows.matrix})].reshape({gradient}.shape)[...] = {gradient}")
         factor = f"{packed}[:len({windows.matrix})].T"
     body.append(f"np.matmul({factor}, {windows.matrix}, out={share})")
     body.append(f"np.add({sum_}, {share}, out={sum_})")
     over_blocks(k, 1, names, lists, body)
     shape = (conv.outputs, conv.rows.kernel, conv.cols.kernel, conv.group_in)
-    k.line(f"np.copyto({dw}, {total}.reshape({shape}).transpose(0, 3, 1, 2))")
+    k.line(f"{dw}[...] = {total}.reshape({shape}).transpose(0, 3, 1, 2)")

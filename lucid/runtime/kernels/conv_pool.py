@@ -231,7 +231,7 @@ class _Writer:
         listed = "".join(f"{r}, " for r in results)
         source = f"{k.use(bind_copies)}({self.geometry}, {self.parts}, ({listed}), {self.y})"
         self._add(f"({out}, {value})", bind(k, "copies", source, self.y, *results))
-        self.body.append(f"np.copyto({out}, {value})")
+        self.body.append(f"{out}[...] = {value}")
 
     def _pooled(self) -> None:
         k, out = self.k, self.k.names.fresh("out")

@@ -34,7 +34,7 @@ def _pack(k: Emitter, w: Operand, conv: Conv, columns: int) -> Operand:
     with k.once(w):
         packed = k.scratch((taps, columns, conv.channels, conv.group_out), w.dtype, "packed")
         source = f"{w}.reshape({conv.channels}, {conv.group_out}, {taps}).transpose(2, 0, 1)[:, None]"
-        k.line(f"np.copyto({packed}, {source})")
+        k.line(f"{packed}[...] = {source}")
     return packed
 
 
@@ -104,7 +104,7 @@ def depthwise(k: Emitter) -> None:
     if bias:
         shape = (conv.channels, conv.group_out)
         shaped = k.view(bias[0], f"{bias[0]}.reshape({shape})", shape, label="bias")
-        start = f"np.copyto({out}, {shaped})"
+        start = f"{out}[...] = {shaped}"
     body = [
         start,
         f"for {a}, {b}, {product}, {target} in {taps}:",
@@ -206,4 +206,4 @@ def depthwise_grad_weight(k: Emitter) -> None:
         [],
     )  # fmt: skip
     square = (conv.rows.kernel, conv.cols.kernel, conv.channels, 1)
-    k.line(f"np.copyto({dw}, {total}.reshape({square}).transpose(2, 3, 0, 1))")
+    k.line(f"{dw}[...] = {total}.reshape({square}).transpose(2, 3, 0, 1)")

@@ -172,7 +172,7 @@ def _pack(k: Emitter, runs: Runs) -> Operand:
         packed = k.scratch((*kernel, runs.columns * conv.outputs), w.dtype, "packed")
         target = f"{packed}.reshape({(*kernel, runs.columns, conv.outputs)})"
         source = f"{w}.reshape({(conv.outputs, *kernel)}).transpose(1, 2, 0)[:, :, None]"
-        k.line(f"np.copyto({target}, {source})")
+        k.line(f"{target}[...] = {source}")
     return packed
 
 
@@ -180,7 +180,7 @@ def _row_bias(k: Emitter, conv: Conv, bias: Operand) -> Operand:
     """The bias repeated for all columns, so that whole rows are added at once."""
     with k.once(bias):
         row = k.scratch((conv.cols.count, conv.outputs), bias.dtype, "row_bias")
-        k.line(f"np.copyto({row}, {bias})")
+        k.line(f"{row}[...] = {bias}")
     return k.view(row, f"{row}.reshape(-1)", (conv.cols.count * conv.outputs,), contiguous=True, label="row_bias")
 
 
@@ -344,7 +344,7 @@ def depthwise_rows(k: Emitter) -> None:
         lists.append(bind(k, "copies", f"{k.use(bind_copies)}({numbers}, {plan}, {listed}, {x})", x, *memory))
         body += [
             f"for {edge} in {edges}:\n    {edge}[...] = {fill}",
-            f"for {target}, {source} in {copies}:\n    np.copyto({target}, {source})",
+            f"for {target}, {source} in {copies}:\n    {target}[...] = {source}",
         ]
     made = [] if channels_last(y) else _outputs(k, runs.conv, work)
     kept = f"({''.join(f'{m}, ' for m in made)})"
@@ -371,7 +371,7 @@ def depthwise_rows(k: Emitter) -> None:
         place, value = k.names.fresh("place"), k.names.fresh("value")
         names.append(f"({place}, {value})")
         lists.append(bind(k, "turned", f"{k.use(bind_turned)}({plan}, {kept}, {y})", y, *made))
-        body.append(f"np.copyto({place}, {value})")
+        body.append(f"{place}[...] = {value}")
     over_blocks(k, len(work), names, lists, body)
 
 

@@ -191,10 +191,10 @@ def _contiguous_output(k: Emitter) -> Operand:
 @kernel(ew.ERF)
 def erf(k: Emitter) -> None:
     (x,), t = k.ins, _contiguous_output(k)
-    k.line(f"np.copyto({t}, {x})")
+    k.line(f"{t}[...] = {x}")
     _erf(k, t)
     if t is not k.outs[0]:
-        k.line(f"np.copyto({k.outs[0]}, {t})")
+        k.line(f"{k.outs[0]}[...] = {t}")
     k.may_overwrite(0, 0)
 
 
@@ -229,7 +229,7 @@ def softplus(k: Emitter) -> None:
 @kernel(ew.WHERE)
 def where(k: Emitter) -> None:
     (condition, a, b), (y,) = k.ins, k.outs
-    k.line(f"np.copyto({y}, {b})")
+    k.line(f"{y}[...] = {b}")
     k.line(f"np.copyto({y}, {a}, where={condition})")
     k.may_overwrite(0, 2)
 

@@ -71,7 +71,7 @@ def gather_elements(k: Emitter) -> None:
     (x, index), (y,), axis = k.ins, k.outs, k.attrs.axis
     _check(k, index, x.shape[axis], axis)
     region = ", ".join(":" if i == axis else f":{size}" for i, size in enumerate(index.shape))
-    k.line(f"np.copyto({y}, np.take_along_axis({x}[{region}], {_as_intp(index)}, {axis}))")
+    k.line(f"{y}[...] = np.take_along_axis({x}[{region}], {_as_intp(index)}, {axis})")
 
 
 @kernel(ops.SCATTER_ELEMENTS)
@@ -104,7 +104,7 @@ def index(k: Emitter) -> None:
         # after the check wrapping is exact, and it spares NumPy a buffered copy
         k.line(f"np.take({x}, {_as_intp(indices[0])}, axis={axes[0]}, out={y}, mode='wrap')")
     else:
-        k.line(f"np.copyto({y}, {x}[{_key(x.type.rank, axes, indices)}])")
+        k.line(f"{y}[...] = {x}[{_key(x.type.rank, axes, indices)}]")
 
 
 @kernel(ops.INDEX_ADD)
@@ -160,4 +160,4 @@ def one_hot(k: Emitter) -> None:
     classes = k.attrs.classes
     _check(k, indices, classes, indices.type.rank)
     codes = k.use(np.arange(classes), "codes")
-    k.line(f"np.copyto({y}, {indices}[..., None] == {codes})")
+    k.line(f"{y}[...] = {indices}[..., None] == {codes}")

@@ -40,9 +40,9 @@ def matmul(k: Emitter) -> None:
         return
     target = _row_major(k, y)
     rows = _as_rows(k, target, "rows")
-    k.call(f"np.dot({_as_rows(k, a, 'a')}, {b}", rows)
+    k.call(f"{_as_rows(k, a, 'a')}.dot({b}", rows)
     if target is not y:
-        k.line(f"np.copyto({y}, {target})")
+        k.line(f"{y}[...] = {target}")
 
 
 @kernel(linalg.LINEAR)
@@ -56,14 +56,14 @@ def emit_linear(k: Emitter, y: Operand, combine: str = "np.add") -> None:
     target = _row_major(k, y)
     rows = _as_rows(k, target, "rows")
     transposed = k.permuted(weight, (1, 0))
-    k.call(f"np.dot({_as_rows(k, x, 'x')}, {transposed}", rows)
+    k.call(f"{_as_rows(k, x, 'x')}.dot({transposed}", rows)
     if bias:
         shift = bias[0]
         if rows.shape[0] == 1:  # equal shapes: NumPy takes its shortest way
             shift = k.view(shift, f"{shift}.reshape({rows.shape})", rows.shape, label="shift")
         k.line(f"{combine}({rows}, {shift}, out={rows})")
     if target is not y:
-        k.line(f"np.copyto({y}, {target})")
+        k.line(f"{y}[...] = {target}")
 
 
 @kernel(einsum.EINSUM, lowering="einsum", cost=lambda node, inputs, threads: 1.0)
@@ -110,4 +110,4 @@ def einsum_as_matmul(k: Emitter) -> None:
     seen = k.view(target, f"{target}.reshape({shape(batch, rows, columns)})", shape(batch, rows, columns), label="out")
     k.line(f"np.matmul({first}, {second}, out={seen})")
     if not direct:
-        k.line(f"np.copyto({y}, {target}.transpose({tuple(natural.index(label) for label in result)}))")
+        k.line(f"{y}[...] = {target}.transpose({tuple(natural.index(label) for label in result)})")

@@ -138,7 +138,7 @@ def linear_columns(k: Emitter) -> None:
     reads = [operand for operand in (row, weight, bias, out) if operand is not None]
     views = bind(k, "shares", f"{k.use(bind_row)}({ranges}, {row}, {weight}, {bias}, {zeros}, {out})", *reads)
     source, weights, shift, zero, made = (k.names.fresh(n) for n in ("row", "weights", "shift", "zero", "made"))
-    body = [f"np.dot({source}, {weights}, out={made})"]
+    body = [f"{source}.dot({weights}, out={made})"]
     if rest:
         body.append(f"{combining(k)}({made}, {shift}, out={made})")
     activation = write_activation(k, y.dtype, y.shape, made, made, zero)

@@ -112,7 +112,7 @@ def group_norm(k: Emitter) -> None:
     _standardize(k, source, seen, axes, a.eps, _statistics(k, split, axes, x))
     _affine(k, target, [_per_channel(v, x.type.rank) for v in affine])
     if target is not y:
-        k.line(f"np.copyto({y}, {target})")
+        k.line(f"{y}[...] = {target}")
 
 
 @kernel(ops.BATCH_NORM)

@@ -14,7 +14,7 @@ def pad(k: Emitter) -> None:
     (x,), (y,), a = k.ins, k.outs, k.attrs
     k.node.op.infer(a, x.type)  # sizes that were symbolic while tracing may leave too little to reflect
     inner = [slice(b, b + size) for b, size in zip(a.before, x.shape, strict=True)]
-    k.line(f"np.copyto({y}[{_source(inner)}], {x})")
+    k.line(f"{y}[{_source(inner)}] = {x}")
     for target, source in _strips(a.before, a.after, x.shape, a.mode):
         if source is None:
             k.line(f"{y}[{_source(target)}] = {k.number(a.value)}")
@@ -26,7 +26,7 @@ def pad(k: Emitter) -> None:
 def pad_grad(k: Emitter) -> None:
     (dy,), (dx,), a = k.ins, k.outs, k.attrs
     work: Operand = k.scratch(dy.shape, dy.dtype)
-    k.line(f"np.copyto({work}, {dy})")
+    k.line(f"{work}[...] = {dy}")
     for target, source in reversed(list(_strips(a.before, a.after, dx.shape, a.mode))):
         if source is None:
             continue
@@ -35,7 +35,7 @@ def pad_grad(k: Emitter) -> None:
             place = f"{work}[{_source(origin)}]"
             k.line(f"np.add({place}, {work}[{_source(strip)}], out={place})")
     inner = [slice(b, b + size) for b, size in zip(a.before, dx.shape, strict=True)]
-    k.line(f"np.copyto({dx}, {work}[{_source(inner)}])")
+    k.line(f"{dx}[...] = {work}[{_source(inner)}]")
 
 
 def _strips(

@@ -103,6 +103,9 @@ def small_products(a: Any, panels: Any, out: Any, rows: int) -> Iterator[tuple[A
     rows
         Rows of a block.
     """
+    if a.ndim == 2 and rows >= len(a) and len(panels) == 1:
+        yield a, panels[0], out
+        return
     width, weights = panels.shape[-1], panels[..., :, None, :, :]
     whole = a.shape[-2] // rows * rows
     for first, last, size in ((0, whole, rows), (whole, a.shape[-2], a.shape[-2] - whole)):
@@ -122,7 +125,8 @@ def bind_products(matrices: Any, weights: Any, outputs: Any, rows: int) -> list[
     ]
 
 
-def multiply_lines(k: Emitter, products: str) -> str:
-    """The lines that run the batches of one part."""
+def multiply_lines(k: Emitter, products: str, *, whole: bool = False) -> str:
+    """The lines that run the batches of one part; ``whole`` tells that each is one product of contiguous matrices."""
     a, w, out = (k.names.fresh(name) for name in ("left", "panels", "made"))
-    return f"for {a}, {w}, {out} in {products}:\n    np.matmul({a}, {w}, out={out})"
+    product = f"{a}.dot({w}, out={out})" if whole else f"np.matmul({a}, {w}, out={out})"  # dot begins twice as quickly
+    return f"for {a}, {w}, {out} in {products}:\n    {product}"

@@ -245,7 +245,7 @@ def _thinned(k: Emitter, p: Pointwise, plan: str, shared: bool, loop: _Loop) -> 
         target, source = k.names.fresh("thin"), k.names.fresh("source")
         loop.names.append(f"({target}, {source})")
         loop.lists.append(views)
-        loop.body.append(f"np.copyto({target}, {source})")
+        loop.body.append(f"{target}[...] = {source}")
     return thin
 
 

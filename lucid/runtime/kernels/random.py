@@ -27,7 +27,7 @@ def draw(k: Emitter) -> None:
     target = y if y.type.order is None else k.scratch(y.shape, y.dtype)
     _draw(k, key, target, method)
     if target is not y:
-        k.line(f"np.copyto({y}, {target})")
+        k.line(f"{y}[...] = {target}")
 
 
 @kernel(ops.DROPOUT)

@@ -20,9 +20,9 @@ def reshape(k: Emitter) -> None:
         # the copy runs in x's logical order, so y is seen in x's shape
         target = y if y.type.order is None else k.scratch(y.shape, y.dtype)
         seen = k.view(target, f"{target}.reshape({x.shape})", x.shape)
-        k.line(f"np.copyto({seen}, {x})")
+        k.line(f"{seen}[...] = {x}")
         if target is not y:
-            k.line(f"np.copyto({y}, {target})")
+            k.line(f"{y}[...] = {target}")
 
 
 @kernel(shape.TRANSPOSE)

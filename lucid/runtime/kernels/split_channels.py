@@ -72,8 +72,8 @@ def split_channels(k: Emitter) -> None:
         [shares, multiplied],
         [
             f"for {edge} in {edges}:\n    {edge}.fill(0)",
-            f"np.copyto({inside}, {source})",
-            f"np.copyto({windows}, {seen})",
+            f"{inside}[...] = {source}",
+            f"{windows}[...] = {seen}",
             multiply_lines(k, products),
         ],
     )
@@ -134,7 +134,7 @@ def _products(
         for a, b in ranges:
             panels = k.scratch((whole.outputs // cut.width, taps * (b - a), cut.width), w.dtype, "packed")
             channels = f"{w}[None, :, {a}:{b}].transpose(0, 1, 3, 4, 2)"
-            k.line(f"np.copyto({panels}, {k.use(by_panels)}({channels}, {cut.width})[0])")
+            k.line(f"{panels}[...] = {k.use(by_panels)}({channels}, {cut.width})[0]")
             packed.append(panels)
     matrices = f"[[share[0][0][-1]] for share in {shares}]"
     weights, sums = (f"[{', '.join(f'[{x}]' for x in operands)}]" for operands in (packed, parts))
@@ -158,4 +158,4 @@ def _finish(k: Emitter, y: Operand, whole: Conv, parts: Sequence[Operand]) -> No
         written = write_activation(k, y.dtype, total.shape, str(total), str(total), zeros)
         for line in written.lines if written is not None else ():
             k.line(line)
-    k.line(f"np.copyto({y}.transpose(0, 2, 3, 1), {total}.reshape({shape}))")
+    k.line(f"{y}.transpose(0, 2, 3, 1)[...] = {total}.reshape({shape})")

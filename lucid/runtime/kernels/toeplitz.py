@@ -138,7 +138,7 @@ class Writer:
         out = self._results(shift)
         self.body.append(f"{cols}[...] = {self.seen}")
         if cut.width == width:
-            self.body.append(f"np.dot({matrix}, {packed}, out={made if pooled else out})")
+            self.body.append(f"{matrix}.dot({packed}, out={made if pooled else out})")
         else:
             results = f"[[entry[2] for entry in mine] for mine in {gathered}]"
             results = results if pooled else f"[[entry[0] for entry in mine] for mine in {self.lists[-1]}]"
@@ -165,7 +165,7 @@ class Writer:
             if width == columns:
                 return packed, packed
             panels = k.scratch((columns // width, t.depth, width), w.dtype, "panels")
-            k.line(f"np.copyto({panels}, {k.use(panels_of)}({packed}, {width}))")
+            k.line(f"{panels}[...] = {k.use(panels_of)}({packed}, {width})")
         return packed, panels
 
     def _bias(self, bias: Operand) -> Operand:
@@ -173,7 +173,7 @@ class Writer:
         k, t = self.k, self.t
         with k.once(bias):
             shift = k.scratch((self.tiles, t.made), bias.dtype, "shift")
-            k.line(f"np.copyto({shift}.reshape({self.tiles}, {t.made // t.outputs}, {t.outputs}), {bias})")
+            k.line(f"{shift}.reshape({self.tiles}, {t.made // t.outputs}, {t.outputs})[...] = {bias}")
         return shift
 
     def _results(self, shift: Operand | None) -> str:

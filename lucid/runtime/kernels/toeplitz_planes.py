@@ -281,7 +281,7 @@ class PlanesWriter(Writer):
             turned = k.view(packed, f"{packed}.T", (t.taps * t.made, t.depth), label="turned")
             (right,) = self.fresh("right")
             self.add([right], "right", f"[[matrix.T for matrix in mine] for mine in {matrices}]", *self.windows)
-            self.body.append(f"np.dot({turned}, {right}, out={made})")
+            self.body.append(f"{turned}.dot({right}, out={made})")
         else:
             weights = f"[[{panels}.reshape(-1, {t.depth}, {cut.width})] * len(mine) for mine in {self.matrices}]"
             outputs = f"[[entry[0].T for entry in mine] for mine in {self.lists[-1]}]"
@@ -299,7 +299,7 @@ class PlanesWriter(Writer):
         with k.once(bias):
             shift = k.scratch((t.made, self.most), bias.dtype, "shift")
             cells = (t.made // t.outputs, t.outputs, self.most)
-            k.line(f"np.copyto({shift}.reshape({cells}), {bias}.reshape({t.outputs}, 1))")
+            k.line(f"{shift}.reshape({cells})[...] = {bias}.reshape({t.outputs}, 1)")
         return shift
 
     def _finish_planes(self, planes: Sequence[Operand], f: Finish) -> None:
@@ -322,7 +322,7 @@ class PlanesWriter(Writer):
                 lines = activation.lines if activation is not None else ()
         if not at_once or not lines:
             self.body += lines
-            lines = (f"np.copyto({target}, {value})",)
+            lines = (f"{target}[...] = {value}",)
         views = f"{k.use(bind_ends)}({self.tiling}, {self.plan}, {tuple_of(planes)}, {f.floor or f.zeros}, {y})"
         self.add([ends], "ends", views, y, *planes, *(() if f.floor is None else (f.floor,)))
         body = "\n".join(f"    {line}" for text in lines for line in text.splitlines())

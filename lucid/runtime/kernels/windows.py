@@ -149,7 +149,7 @@ def laid_out(k: Emitter, x: Operand, last: bool, label: str) -> Operand:
     if x.contiguous and x.type.order == (CHANNELS_LAST if last else None) and x.phase is not Phase.CALL:
         return x
     copy = image_scratch(k, (x.shape[0], x.shape[1], x.shape[2], x.shape[3]), x.dtype, last, label)
-    k.line(f"np.copyto({copy}, {x})")
+    k.line(f"{copy}[...] = {x}")
     return copy
 
 
@@ -201,7 +201,7 @@ def tiled(k: Emitter, bias: Operand, tile: int) -> Operand:
         return bias
     with k.once(bias):
         row = k.scratch((tile * bias.shape[0],), bias.dtype, "biases")
-        k.line(f"np.copyto({row}.reshape({tile}, {bias.shape[0]}), {bias})")
+        k.line(f"{row}.reshape({tile}, {bias.shape[0]})[...] = {bias}")
     return row
 
 

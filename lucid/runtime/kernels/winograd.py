@@ -391,9 +391,9 @@ def emit(k: Emitter, m: int, block: Block) -> None:
     v, r = ({name: k.names.fresh(name) for name in kind._fields} for kind in (Views, Results))
     body = [
         f"for edge in {v['edges']}:\n    edge.fill(0)",
-        f"np.copyto({v['inside']}, {source})",
+        f"{v['inside']}[...] = {source}",
         f"np.matmul({before}, {v['rows']}, out={v['by_rows']})",
-        f"np.copyto({v['tiles']}, {v['seen']})",
+        f"{v['tiles']}[...] = {v['seen']}",
         f"np.matmul({before}, {v['lines']}, out={v['by_both']})",
         multiply_lines(k, v["products"]),
         f"np.matmul({after}, {v['sums']}, out={v['by_lines']})",
@@ -409,7 +409,7 @@ def emit(k: Emitter, m: int, block: Block) -> None:
         zeros = k.use(zero_row(x.dtype, t.outputs // block.ranges), "zeros")
         activation = write_activation(k, x.dtype, y.shape, r["final"], r["final"], zeros)
         body += activation.lines if activation is not None else ()
-    body.append(f"for target, value, _ in {r['copies']}:\n    np.copyto(target, value)")
+    body.append(f"for target, value, _ in {r['copies']}:\n    target[...] = value")
     names = [source, f"({', '.join(v.values())})", f"({', '.join(r.values())})"]
     lists = [
         bind(k, "sources", f"{k.use(bind_sources)}({tiling}, {plan}, {x})", x),
