@@ -60,7 +60,9 @@ def sweep(seed: int, *, kind: str = "") -> tuple[ConvAttrs, Array, Array, Array 
         if kind.startswith("depthwise"):
             groups, wide, out = groups + 1, 1, 1 + int(rng.random() < 0.3)
         if kind.startswith("winograd"):
-            kernel, stride, dilation, groups = (3, 3), (1, 1), (1, 1), 1
+            size = int(rng.integers(2, 6))
+            step = int(rng.integers(1, min(size, 3)))
+            kernel, stride, dilation, groups = (size, size), (step, step), (1, 1), 1
         if kind == "turned":
             stride, padding = (1, 1), tuple(p % k for p, k in zip(padding, 2 * kernel, strict=True))
         images = int(rng.choice([0, 1, 2, 3], p=[0.1, 0.3, 0.3, 0.3]))

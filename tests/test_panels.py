@@ -11,6 +11,7 @@ import pytest
 from lucid.graph.ops.conv import CONV, ConvAttrs
 from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
 from lucid.runtime.kernels import conv_blocks, panels, pointwise, winograd
+from lucid.runtime.kernels.filtering import Filter, transforms
 from lucid.runtime.kernels.panels import Blocking, blocking, product_seconds, small_products
 from lucid.runtime.machine import Machine, this_machine
 from lucid.runtime.registry import lowerings
@@ -48,7 +49,7 @@ def test_turned_weights_are_the_panels(outputs: int, depth: int, width: int) -> 
 def test_kernels_are_transformed_in_parts_of_any_size(m: int, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(winograd, "PART", part)
     w = np.random.default_rng(m).standard_normal((12, 5, 3, 3)).astype(np.float32)
-    g, out = np.array(winograd.KERNEL_TRANSFORM[m]), np.empty(((m + 2) ** 2, 3, 5, 4), np.float32)
+    g, out = transforms(Filter(m, 3, 1)).weights, np.empty(((m + 2) ** 2, 3, 5, 4), np.float32)
     winograd.transform_weights(g, w, out)
     expected = np.einsum("ai,bj,ocij->aboc", g, g, w).reshape(-1, 3, 4, 5).transpose(0, 1, 3, 2)
     # rounded once to single precision, 6e-8 of values up to about ten

@@ -149,7 +149,11 @@ def emit_windows(
             if edge.stop > edge.start:
                 k.line(f"{image}[:, :, {edge.start}:{edge.stop}].fill(0)")
     views = bind(
-        k, "gather", f"{k.use(bind_padded)}({geometry}, {plan}, {tuple_of(images)}, {listed}, {pool})", *images, *matrices
+        k,
+        "gather",
+        f"{k.use(bind_padded)}({geometry}, {plan}, {tuple_of(images)}, {listed}, {pool})",
+        *images,
+        *matrices,
     )
     sources = bind(k, "sources", f"{k.use(bind_sources)}({geometry}, {plan}, {x})", x)
     edges, inside, edge_, source = (k.names.fresh(n) for n in ("edges", "inside", "edge", "source"))
@@ -163,9 +167,7 @@ def copy_in(k: Emitter, x: Operand, conv: Conv, inside: str, source: str) -> str
     if channels_last(x) or conv.group_in > FEW_CHANNELS:
         return f"{inside}[...] = {source}"
     channel = k.names.fresh("channel")
-    return (
-        f"for {channel} in range({conv.group_in}):\n    {inside}[..., {channel}] = {source}[..., {channel}]"
-    )
+    return f"for {channel} in range({conv.group_in}):\n    {inside}[..., {channel}] = {source}[..., {channel}]"
 
 
 def whole_runs(seen: Any, cols: Any) -> tuple[Any, Any]:

@@ -1,9 +1,9 @@
-"""3x3 convolution by Winograd's minimal filtering, F(2x2) and F(4x4), with bias, activation and 2x2 max pooling.
+"""Convolution by Winograd's minimal filtering, F(2x2) and F(4x4), with bias, activation and 2x2 max pooling.
 
-Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015): an output tile of m x m pixels
-takes (m + 2)^2 products for each pair of channels instead of 9 m^2. Both transforms are separable and are
-done as matrix products: rows first, straight from the padded rows (n rows of W x C numbers are a BLAS
-matrix as they lie), one gather, then columns.
+Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015): of a 3x3 kernel, an output tile of m x m
+pixels takes (m + 2)^2 products for each pair of channels instead of 9 m^2; other square kernels and a stride of two go
+the same way (:mod:`.filtering`). Both transforms are separable and are done as matrix products: rows first, straight
+from the padded rows (n rows of W x C numbers are a BLAS matrix as they lie), one gather, then columns.
 
 The rounding error is some ten times that of a direct sum, and one infinity or NaN of the input spreads over
 its tile; ``exact=True`` does not take these lowerings.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -23,41 +24,15 @@ from numpy.lib.stride_tricks import as_strided
 from ...graph.ir import Node
 from ...graph.ops.conv import CONV, ConvAttrs
 from ...graph.ops.conv_pool import CONV_POOL, bias_and_residual
-from ...graph.types import DType, TensorType, is_float
+from ...graph.types import TensorType, is_float
 from ..emitter import Emitter, Operand
 from ..machine import Machine, this_machine
 from ..registry import Way, kernel
 from .activation import acts_anywhere, combining, write_activation, zero_row
 from .conv import attrs_of
+from .filtering import Filter, transforms
 from .panels import Blocking, blocking, multiply_lines, product_seconds, small_products
 from .windows import bind, deal, over_blocks, pieces, recheck
-
-INPUT_TRANSFORM = {
-    2: ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1)),
-    4: (
-        (4, 0, -5, 0, 1, 0),
-        (0, -4, -4, 1, 1, 0),
-        (0, 4, -4, -1, 1, 0),
-        (0, -2, -1, 2, 1, 0),
-        (0, 2, -1, -2, 1, 0),
-        (0, 4, 0, -5, 0, 1),
-    ),
-}
-KERNEL_TRANSFORM = {
-    2: ((1, 0, 0), (1 / 2, 1 / 2, 1 / 2), (1 / 2, -1 / 2, 1 / 2), (0, 0, 1)),
-    4: (
-        (1 / 4, 0, 0),
-        (-1 / 6, -1 / 6, -1 / 6),
-        (-1 / 6, 1 / 6, -1 / 6),
-        (1 / 24, 1 / 12, 1 / 6),
-        (1 / 24, -1 / 12, 1 / 6),
-        (0, 0, 1),
-    ),
-}
-OUTPUT_TRANSFORM = {
-    2: ((1, 1, 1, 0), (0, 1, -1, -1)),
-    4: ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1)),
-}
 
 
 @dataclass(frozen=True)
@@ -66,8 +41,8 @@ class Tiling:
 
     Attributes
     ----------
-    m
-        Output pixels of a tile, each way.
+    filter
+        What is done along either axis of a tile.
     q
         Pixels of a tile after pooling: ``m``, or half of it.
     down, right
@@ -76,7 +51,7 @@ class Tiling:
         Padding before the first row and column.
     """
 
-    m: int
+    filter: Filter
     q: int
     images: int
     rows: int
@@ -89,14 +64,23 @@ class Tiling:
     left: int
 
     @property
+    def m(self) -> int:
+        """Output pixels of a tile, each way."""
+        return self.filter.m
+
+    @property
     def n(self) -> int:
         """Input pixels of a tile, each way."""
-        return self.m + 2
+        return self.filter.products
 
     @property
     def width(self) -> int:
         """Columns of the padded rows."""
-        return self.m * self.right + 2
+        return self.held(self.right)
+
+    def held(self, tiles: int) -> int:
+        """Input pixels of so many tiles side by side."""
+        return self.filter.step * (tiles - 1) + self.n
 
 
 class Strip(NamedTuple):
@@ -155,7 +139,7 @@ def buffer_sizes(t: Tiling, work: Sequence[Strip]) -> Buffers:
     tile_rows = max(s.tile_rows for s in work)
     tiles = tile_rows * t.right
     outputs = max(s.outputs for s in work)
-    slab = max((s.n1 - s.n0) * (t.m * (s.r1 - s.r0) + 2) for s in work) * t.width * t.channels
+    slab = max((s.n1 - s.n0) * t.held(s.r1 - s.r0) for s in work) * t.width * t.channels
     ping = max(tile_rows * t.n * t.width * t.channels, t.n * t.n * tiles * t.channels, t.m * t.n * tiles * outputs)
     pong = max(t.n * t.n * tiles * t.channels, t.n * t.n * tiles * outputs)
     return Buffers(slab, ping, pong)
@@ -165,10 +149,10 @@ PART = 1 << 15
 """Transformed weights that are made at a time, in double precision: a quarter of a common second-level cache."""
 
 
-def pack(k: Emitter, w: Operand, m: int, panel: int) -> Operand:
+def pack(k: Emitter, w: Operand, f: Filter, panel: int) -> Operand:
     """The transformed weights (n * n, panels, channels, outputs of a panel), once for each change of the parameters."""
-    outputs, channels, n = w.shape[0], w.shape[1], m + 2
-    kernel = k.use(np.array(KERNEL_TRANSFORM[m]), f"kernel_transform_{m}")
+    outputs, channels, n = w.shape[0], w.shape[1], f.products
+    kernel = k.use(transforms(f).weights, "weight_transform")
     with k.once(w):
         packed = k.scratch((n * n, outputs // panel, channels, panel), w.dtype, "transformed")
         k.line(f"{k.use(transform_weights)}({kernel}, {w}, {packed})")
@@ -214,9 +198,9 @@ class Real(NamedTuple):
 
 
 def _real(t: Tiling, s: Strip, height: int, width: int) -> Real:
-    start = t.m * s.r0 - t.top
+    start = t.filter.step * s.r0 - t.top
     top = max(0, -start)
-    bottom = max(top, min(t.m * (s.r1 - s.r0) + 2, height - start))
+    bottom = max(top, min(t.held(s.r1 - s.r0), height - start))
     return Real(top, bottom, t.left, min(t.width, t.left + width), start + top)
 
 
@@ -251,15 +235,15 @@ def _bind_strip(
 ) -> Views:  # fmt: skip
     images, down, outputs = s.n1 - s.n0, s.r1 - s.r0, s.outputs
     n, m, c, count = t.n, t.m, t.channels, s.tile_rows * t.right
-    height = m * down + 2
+    height, step = t.held(down), t.filter.step
     padded = slab[: images * height * t.width * c].reshape(images, height, t.width, c)
     top, bottom, left, right, _ = _real(t, s, *size)
     edges = [padded[:, :top], padded[:, bottom:], padded[:, top:bottom, :left], padded[:, top:bottom, right:]]
     s0, s1, _, item = padded.strides
-    rows = as_strided(padded, (images, down, n, t.width * c), (s0, m * s1, s1, item))
+    rows = as_strided(padded, (images, down, n, t.width * c), (s0, step * s1, s1, item))
     by_rows = ping[: images * down * n * t.width * c].reshape(images, down, n, t.width * c)
     e0, e1, e2, item = by_rows.strides
-    seen = as_strided(by_rows, (n, n, images, down, t.right, c), (e2, c * item, e0, e1, m * c * item, item))
+    seen = as_strided(by_rows, (n, n, images, down, t.right, c), (e2, c * item, e0, e1, step * c * item, item))
     tiles = pong[: n * n * count * c].reshape(n, n, images, down, t.right, c)
     by_both = ping[: n * n * count * c].reshape(n, n, count * c)
     product = pong[: n * n * count * outputs].reshape(n * n, count, outputs)
@@ -331,15 +315,12 @@ def _tiled(q: int, s: Strip, nhwc: Any, r0: int, c0: int, shape: Sequence[int]) 
     return as_strided(place, shape, (o1, o2, o0, q * o1, q * o2, o3))
 
 
-def matrix(rows: Sequence[Sequence[float]], dtype: DType) -> Any:
-    return np.array(rows, dtype)
-
-
 def _tiling(m: int, a: ConvAttrs, x: Sequence[int], w: Sequence[int], pooled: bool) -> Tiling:
     top, left, bottom, right = a.padding
-    rows, cols = x[2] + top + bottom - 2, x[3] + left + right - 2
+    f = Filter(m, w[2], a.stride[0])
+    rows, cols = ((size - f.taps) // f.stride + 1 for size in (x[2] + top + bottom, x[3] + left + right))
     return Tiling(
-        m, m // 2 if pooled else m, x[0], rows, cols, x[1], w[0], -(-rows // m), -(-cols // m), top, left
+        f, m // 2 if pooled else m, x[0], rows, cols, x[1], w[0], -(-rows // m), -(-cols // m), top, left
     )  # fmt: skip
 
 
@@ -347,11 +328,11 @@ def _pools(node: Node) -> bool:
     return node.op is CONV_POOL and node.attrs.pool is not None  # type: ignore[attr-defined]
 
 
-def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    """3x3, stride 1, no dilation or groups; then a 2x2 pooling without padding, or none."""
-    a = attrs_of(node)
-    plain = inputs[1].concrete[2:] == (3, 3) and a.stride == a.dilation == (1, 1) and a.groups == 1
-    if not plain or not is_float(inputs[0].dtype):
+def accepts(m: int, node: Node, inputs: tuple[TensorType, ...]) -> bool:
+    """Square kernels larger than the stride, no dilation or groups; then a 2x2 pooling without padding, or none."""
+    a, (height, width), (down, right) = attrs_of(node), inputs[1].concrete[2:], attrs_of(node).stride
+    plain = height == width and down == right < height and a.dilation == (1, 1) and a.groups == 1
+    if not plain or not Filter(m, height, down).accurate or not is_float(inputs[0].dtype):
         return False
     return node.op is CONV or (acts_anywhere(node) and _halves(node.attrs))
 
@@ -374,7 +355,7 @@ def emit(k: Emitter, m: int, block: Block) -> None:
     bias, residual = bias_and_residual(k.attrs, k.ins)
     (y,) = k.outs
     t = _tiling(m, attrs_of(k.node), x.shape, w.shape, _pools(k.node))
-    packed = pack(k, w, m, block.product.width)
+    packed = pack(k, w, t.filter, block.product.width)
     work: list[list[Strip]] = deal(strips(t, block), k.threads)
     if not work:
         return
@@ -385,8 +366,8 @@ def emit(k: Emitter, m: int, block: Block) -> None:
     tiling = k.use(t, f"{k.name}_tiling")
     listed = "".join(f"({', '.join(map(str, mine))}), " for mine in memory)
     arguments = f"{tiling}, {plan}, ({listed}), {x.shape[2:]}"
-    before = k.use(matrix(INPUT_TRANSFORM[m], x.dtype), f"input_transform_{m}")
-    after = k.use(matrix(OUTPUT_TRANSFORM[m], x.dtype), f"output_transform_{m}")
+    before = k.use(transforms(t.filter).inputs.astype(x.dtype), "input_transform")
+    after = k.use(transforms(t.filter).outputs.astype(x.dtype), "output_transform")
     source, shift = (k.names.fresh(name) for name in ("source", "shift"))
     v, r = ({name: k.names.fresh(name) for name in kind._fields} for kind in (Views, Results))
     body = [
@@ -476,7 +457,7 @@ def _register(m: int) -> None:
     def cuts(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
         return ways(_tiling_of(node, inputs, m), inputs[0].dtype.itemsize, threads)
 
-    @kernel(CONV, CONV_POOL, lowering=f"winograd{m}", accepts=accepts, ways=cuts, exact=False, staged=True)
+    @kernel(CONV, CONV_POOL, lowering=f"winograd{m}", accepts=partial(accepts, m), ways=cuts, exact=False, staged=True)
     def lower(k: Emitter) -> None:
         emit(k, m, k.way)
 

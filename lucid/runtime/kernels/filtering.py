@@ -1,0 +1,92 @@
+"""Minimal filtering: sums of neighbours with weights, in fewer products than they have terms.
+
+F(m, r), m sums of r neighbours each, takes m + r - 1 products of transformed inputs and transformed weights (Winograd,
+"Arithmetic Complexity of Computations", 1980): the weights are a polynomial, evaluated at so many points, of which
+the last is infinity, and the sums are the transpose of interpolation there. Sums that move on by s inputs are s sums
+of every s-th input and every s-th weight, which takes s (m - 1) + r products.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import cache
+from math import prod
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+Rows: TypeAlias = "list[list[Fraction]]"
+
+POINTS = tuple(map(Fraction, (0, 1, -1, 2, -2)))
+"""Where polynomials are evaluated; with more points, results round too coarsely for single precision."""
+
+
+class Filter(NamedTuple):
+    """So many sums (``m``) of so many ``taps`` each, that move on by ``stride`` inputs."""
+
+    m: int
+    taps: int
+    stride: int
+
+    @property
+    def products(self) -> int:
+        """How many there are; as many inputs are read."""
+        return self.stride * (self.m - 1) + self.taps
+
+    @property
+    def step(self) -> int:
+        """From the first input of these sums to the first of the next."""
+        return self.stride * self.m
+
+    @property
+    def accurate(self) -> bool:
+        """Whether the points suffice."""
+        return self.m + -(-self.taps // self.stride) - 2 <= len(POINTS)
+
+
+class Transforms(NamedTuple):
+    """Matrices in double precision: sums = ``outputs`` @ ((``inputs`` @ x) * (``weights`` @ w))."""
+
+    inputs: np.ndarray[tuple[int, int], np.dtype[np.float64]]
+    weights: np.ndarray[tuple[int, int], np.dtype[np.float64]]
+    outputs: np.ndarray[tuple[int, int], np.dtype[np.float64]]
+
+
+@cache
+def transforms(f: Filter) -> Transforms:
+    """The three matrices, exact but for their last conversion to floating point."""
+    n = f.products
+    inputs, weights, outputs = np.zeros((n, n)), np.zeros((n, f.taps)), np.zeros((f.m, n))
+    first = 0
+    for phase in range(min(f.stride, f.taps)):
+        taps = len(range(phase, f.taps, f.stride))
+        rows = slice(first, first + f.m + taps - 1)
+        x, w, y = _toom_cook(f.m, taps)
+        inputs[rows, phase :: f.stride][:, : len(x)] = x
+        weights[rows, phase :: f.stride] = w
+        outputs[:, rows] = y
+        first = rows.stop
+    for matrix in (inputs, weights, outputs):
+        matrix.flags.writeable = False
+    return Transforms(inputs, weights, outputs)
+
+
+def _toom_cook(m: int, r: int) -> tuple[Rows, Rows, Rows]:
+    """The transforms of F(m, r)."""
+    if r == 1:  # nothing to save
+        one = [[Fraction(i == j) for j in range(m)] for i in range(m)]
+        return one, [[Fraction(1)]] * m, one
+    n, points = m + r - 1, POINTS[: m + r - 2]
+    inputs = [_with_roots([q for q in points if q != p], n) for p in points] + [_with_roots(points, n)]
+    weights = [[p**k / prod(p - q for q in points if q != p) for k in range(r)] for p in points]
+    weights.append([Fraction(k == r - 1) for k in range(r)])
+    outputs = [[*(p**i for p in points), Fraction(i == m - 1)] for i in range(m)]
+    return inputs, weights, outputs
+
+
+def _with_roots(roots: tuple[Fraction, ...] | list[Fraction], length: int) -> list[Fraction]:
+    """The coefficients of the product of all (x - root), that of 1 first."""
+    found = [Fraction(1)]
+    for root in roots:
+        found = [a - root * b for a, b in zip([Fraction(0), *found], [*found, Fraction(0)], strict=True)]
+    return found + [Fraction(0)] * (length - len(found))
