@@ -63,6 +63,9 @@ def sweep(seed: int, *, kind: str = "") -> tuple[ConvAttrs, Array, Array, Array 
             size = int(rng.integers(2, 6))
             step = int(rng.integers(1, min(size, 3)))
             kernel, stride, dilation, groups = (size, size), (step, step), (1, 1), 1
+        if kind == "space_to_depth":
+            stride = tuple(map(int, rng.integers(1, 4, 2)))
+            kernel, dilation, groups = tuple(step + int(rng.integers(1, 5)) for step in stride), (1, 1), 1
         if kind == "turned":
             stride, padding = (1, 1), tuple(p % k for p, k in zip(padding, 2 * kernel, strict=True))
         images = int(rng.choice([0, 1, 2, 3], p=[0.1, 0.3, 0.3, 0.3]))
@@ -210,7 +213,7 @@ def test_fused_convolution_and_pooling_is_its_decomposition(seed: int) -> None:
     check(CONV_POOL, attrs, arrays, parameters=(1,))
 
 
-RESIDUAL = [low.name for low in lowerings(CONV_POOL) if not low.name.startswith(("depthwise", "toeplitz"))]
+RESIDUAL = [low.name for low in lowerings(CONV_POOL) if not low.name.startswith(("depthwise", "toeplitz", "space"))]
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -388,13 +391,20 @@ def test_second_order_gradients_close() -> None:
 def test_inexact_fused_lowerings(low: Lowering, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles cut by borders, several images in a block, one and two threads."""
     rng = np.random.default_rng(seed)
-    shape = (int(rng.integers(1, 18)), int(rng.integers(1, 5)), *map(int, rng.integers(4, 15, 2)))
+    images, channels = int(rng.integers(1, 18)), int(rng.integers(1, 5))
+    size, kernel, stride = rng.integers(4, 15, 2), [3, 3], (1, 1)
     pads = tuple(map(int, rng.integers(0, 3, 4)))
     pool = MaxPoolAttrs((2, 2), (2, 2)) if seed % 2 else None
+    if low.name == "space_to_depth":
+        stride = (2, 1 + seed % 3)
+        kernel, size = [step + int(rng.integers(1, 5)) for step in stride], rng.integers(18, 50, 2)
+        if seed % 4 == 1:
+            pool = MaxPoolAttrs((3, 3), (2, 2), (1, 1, 1, 1), pad_value=-np.inf)
+    shape = images, channels, int(size[0]), int(size[1])
     name, options = [(None, NoAttrs()), ("Relu", NoAttrs()), ("Clip", ClipAttrs(-0.5, 0.5))][seed % 3]
-    conv = ConvAttrs(padding=pads)  # type: ignore[arg-type]
+    conv = ConvAttrs(stride, pads)  # type: ignore[arg-type]
     attrs = ConvPoolAttrs(conv, name, options, pool)
-    arrays = [rng.standard_normal(s).astype(np.float32) for s in (shape, (3, shape[1], 3, 3), (3,))]
+    arrays = [rng.standard_normal(s).astype(np.float32) for s in (shape, (3, channels, *kernel), (3,))]
     types = tuple(types_of(arrays))
     assert low.accepts(Node(CONV_POOL, attrs, CONV_POOL.infer_types(attrs, types)), types)
     force(monkeypatch, CONV_POOL, low)

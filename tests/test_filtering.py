@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lucid.runtime.kernels.filtering import Filter, transforms
+from lucid.runtime.kernels.filtering import POINTS, Filter, transforms
 
 FILTERS = [
-    f for m in range(1, 5) for taps in range(1, 8) for stride in range(1, 4) if (f := Filter(m, taps, stride)).accurate
+    f
+    for m in range(1, 5)
+    for taps in range(1, 8)
+    for stride in range(1, 4)
+    if (f := Filter(m, taps, stride)).points <= len(POINTS)
 ]
 
 
@@ -34,8 +38,9 @@ def test_the_matrices_of_lavin_and_gray() -> None:
     np.testing.assert_array_equal(t.outputs[3], [0, 1, -1, 8, -8, 1])
 
 
-def test_with_more_points_it_is_not_accurate() -> None:
-    assert Filter(4, 3, 1).accurate
-    assert not Filter(6, 3, 1).accurate
-    assert not Filter(4, 5, 1).accurate
-    assert Filter(4, 5, 2).accurate
+@pytest.mark.parametrize(
+    ("f", "points"),
+    [(Filter(4, 3, 1), 5), (Filter(6, 3, 1), 7), (Filter(2, 5, 1), 5), (Filter(4, 5, 2), 5), (Filter(4, 4, 1), 6)],
+)
+def test_points_that_it_takes(f: Filter, points: int) -> None:
+    assert f.points == points

@@ -22,6 +22,7 @@ from . import random as random
 from . import reduce as reduce
 from . import shape as shape
 from . import source as source
+from . import space_to_depth as space_to_depth
 from . import split_channels as split_channels
 from . import toeplitz as toeplitz
 from . import toeplitz_planes as toeplitz_planes

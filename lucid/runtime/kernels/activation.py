@@ -47,9 +47,10 @@ def write_activation(
     """Run the activation's kernel on the loop variables ``source`` and ``target``.
 
     ``zeros`` names an array of zeros that broadcasts to them by rows: NumPy's maximum of two arrays is
-    vectorised, that of an array and a number is not, and takes two to four times as long.
+    vectorised, that of an array and a number is not, and takes two to four times as long. None where there is no
+    activation, as in an op that is not fused.
     """
-    op = activation_op(k.attrs)
+    op = activation_op(k.attrs) if hasattr(k.attrs, "activation") else None
     if op is None:
         return None
     if op is RELU and zeros is not None:

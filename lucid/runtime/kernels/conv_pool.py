@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -66,13 +66,15 @@ def conv_pool(k: Emitter) -> None:
     full = convolved(k.node, tuple(t.type for t in k.ins))
     conv = conv_of(a.conv, x.shape, w.shape, full)
     pool = pooling_axes(a.pool, full, y.shape[2:]) if a.pool else None
+    taps = ONE_BY_ONE
     if pool is not None and _side_by_side(pool):
-        cols = pool[1].count * pool[1].kernel  # what is left of a row is read by no window
+        taps = pool[0].kernel, pool[1].kernel
+        cols = pool[1].count * taps[1]  # what is left of a row is read by no window
         conv = replace(conv, cols=replace(conv.cols, count=cols))
     windows = _deal_rows(conv, pool, y, k.threads)
     if not windows:
         return
-    _Writer(k, conv, pool, windows).emit()
+    BlockWriter(k, conv, pool, windows, taps).emit()
 
 
 def _side_by_side(pool: tuple[Axis, Axis]) -> bool:
@@ -93,12 +95,30 @@ def _deal_rows(conv: Conv, pool: tuple[Axis, Axis] | None, y: Operand, threads: 
     return deal([(Part(p.n0, p.n1, *rows.span(p.r0, p.r1), p.group), p) for p in parts], threads)
 
 
-class _Writer:
-    """Writes the block loop of one node."""
+Grid: TypeAlias = "tuple[int, int]"
+"""Rows that are made at a time, and pixels from one to the next."""
+
+
+class BlockWriter:
+    """Writes the block loop of one node.
+
+    Parameters
+    ----------
+    k, conv, pool
+        The node.
+    work
+        For each worker its parts: rows of the convolution, and the output rows they make.
+    taps
+        Pixels of the pooling's windows where their order is that of :func:`emit_windows`.
+    grid
+        A part is made in working memory with a multiple of so many rows for each image, which are so many pixels
+        apart; without it, exactly its own.
+    """
 
     def __init__(
-        self, k: Emitter, conv: Conv, pool: tuple[Axis, Axis] | None, work: list[list[tuple[Part, Part]]]
-    ) -> None:
+        self, k: Emitter, conv: Conv, pool: tuple[Axis, Axis] | None, work: list[list[tuple[Part, Part]]],
+        taps: tuple[int, int] = ONE_BY_ONE, grid: Grid | None = None,
+    ) -> None:  # fmt: skip
         self.k, self.conv, self.pool = k, conv, pool
         self.bias, self.residual = bias_and_residual(k.attrs, k.ins)
         self.y: Operand = k.outs[0]
@@ -106,26 +126,30 @@ class _Writer:
         self.outer = [[made for _, made in mine] for mine in work]
         self.parts = k.use([list(map(tuple, mine)) for mine in self.inner], f"{k.name}_parts")
         self.geometry = k.use(conv, f"{k.name}_conv")
-        self.pixels = max((p.n1 - p.n0) * (p.r1 - p.r0) for p, _ in (pair for mine in work for pair in mine))
-        self.pixels *= conv.cols.count
-        grouped = pool is not None and _side_by_side(pool)
-        self.taps = (pool[0].kernel, pool[1].kernel) if pool is not None and grouped else ONE_BY_ONE
+        self.taps = taps
+        self.grid = grid or (1, conv.cols.count)
+        self.pixels = max(pixels_held(p, self.grid) for mine in self.inner for p in mine)
+
+    def gather(self) -> None:
+        """Begin the loop with what the product reads."""
+        self.windows = windows = emit_windows(self.k, self.k.ins[0], self.conv, self.inner, self.taps)
+        self.names, self.lists, self.body = windows.names, windows.lists, windows.body
 
     def emit(self) -> None:
-        k, conv = self.k, self.conv
-        self.windows = windows = emit_windows(k, k.ins[0], conv, self.inner, self.taps)
-        self.names, self.lists, self.body = windows.names, windows.lists, windows.body
-        self.workers = len(self.inner)
-        last = channels_last(self.y)
-        if self.pool is not None:
-            self._multiply()
-            self._pooled()
-        elif not self._direct(last):
-            self._multiply()
-            self._through_scratch()
-        over_blocks(k, self.workers, self.names, self.lists, self.body)
+        self.gather()
+        self.convolve()
+        over_blocks(self.k, len(self.inner), self.names, self.lists, self.body)
 
-    def _add(self, name: str, source: str) -> None:
+    def convolve(self) -> None:
+        """What each part goes through after that."""
+        if self.pool is not None:
+            self.make()
+            self.finish_pooled()
+        elif not self._direct(channels_last(self.y)):
+            self.make()
+            self._through_scratch()
+
+    def add(self, name: str, source: str) -> None:
         self.names.append(name)
         self.lists.append(source)
 
@@ -134,13 +158,13 @@ class _Writer:
         if self.bias is not None:
             k, name = self.k, self.k.names.fresh("bias")
             source = f"{k.use(bind_bias)}({self.geometry}, {self.parts}, {self.bias}, {last})"
-            self._add(name, bind(k, "biases", source, self.bias))
+            self.add(name, bind(k, "biases", source, self.bias))
             self.body.append(f"{combining(k)}({target}, {name}, out={target})")
         if self.residual is not None:
             k, name = self.k, self.k.names.fresh("residual")
             added = laid_out(k, self.residual, last, "residual")
             source = f"{k.use(bind_outputs)}({self.geometry}, {self.parts}, {added}, {last})"
-            self._add(name, bind(k, "residuals", source, added))
+            self.add(name, bind(k, "residuals", source, added))
             self.body.append(f"np.add({target}, {name}, out={target})")
 
     def _direct(self, last: bool) -> bool:
@@ -154,12 +178,12 @@ class _Writer:
             self._by_runs(out)
             return True
         source = f"{k.use(bind_outputs)}({self.geometry}, {self.parts}, {self.y}, {last})"
-        self._add(out, bind(k, "outputs", source, self.y))
+        self.add(out, bind(k, "outputs", source, self.y))
         if last:
             multiply_windows(k, self.windows, self.inner, conv, k.ins[1], self.lists[-1], self.y)
         else:
             packed, weight = pack_weights(k, k.ins[1], conv), k.names.fresh("weight")
-            self._add(weight, bind(k, "weights", f"{k.use(bind_weights)}({self.parts}, {packed})", packed))
+            self.add(weight, bind(k, "weights", f"{k.use(bind_weights)}({self.parts}, {packed})", packed))
             turned = f"{self.windows.matrix}.reshape({out}.shape[0], {out}.shape[2], {conv.taps}).transpose(0, 2, 1)"
             self.body.append(f"np.matmul({weight}, {turned}, out={out})")
         self._shift(out, last)
@@ -170,7 +194,7 @@ class _Writer:
         """Multiply into the output, and finish several pixels at a time."""
         k, conv = self.k, self.conv
         source = f"{k.use(bind_outputs)}({self.geometry}, {self.parts}, {self.y}, True)"
-        self._add(out, bind(k, "outputs", source, self.y))
+        self.add(out, bind(k, "outputs", source, self.y))
         multiply_windows(k, self.windows, self.inner, conv, k.ins[1], self.lists[-1], self.y)
         self._finish_runs(source, self.inner, conv.cols.count)
 
@@ -182,7 +206,7 @@ class _Writer:
         def rows(label: str, source: str, *reads: Operand) -> str:
             name = k.names.fresh(label)
             views = f"[[part.reshape(-1, {tile * outputs}) for part in mine] for mine in {source}]"
-            self._add(name, bind(k, f"{label}s", views, *reads))
+            self.add(name, bind(k, f"{label}s", views, *reads))
             return name
 
         run = rows("run", parts, self.y)
@@ -196,15 +220,19 @@ class _Writer:
         acts = write_activation(k, self.y.dtype, (self.pixels, outputs), run, run, zeros)
         self.body += acts.lines if acts is not None else ()
 
-    def _multiply(self) -> None:
+    def make(self) -> None:
         """The convolution of the block into scratch."""
         k = self.k
         self.made = [k.scratch((self.pixels, self.conv.group_out), self.y.dtype, "convolved") for _ in self.inner]
         self.listed = "".join(f"{m}, " for m in self.made)
         self.product = k.names.fresh("product")
-        source = f"{k.use(bind_flat)}({self.geometry}, {self.parts}, ({self.listed}))"
-        self._add(self.product, bind(k, "flat", source, *self.made))
-        multiply_windows(k, self.windows, self.inner, self.conv, k.ins[1], self.lists[-1], *self.made)
+        source = f"{k.use(bind_flat)}({self.parts}, ({self.listed}), {self.grid})"
+        self.add(self.product, bind(k, "flat", source, *self.made))
+        self.multiply()
+
+    def multiply(self) -> None:
+        """The product of what was gathered."""
+        multiply_windows(self.k, self.windows, self.inner, self.conv, self.k.ins[1], self.lists[-1], *self.made)
 
     def _whole_activation(self) -> Sequence[Operand]:
         """Activate the whole scratch, whatever part of it the block fills; returns where the result is."""
@@ -215,30 +243,38 @@ class _Writer:
         for buffer in acts.buffers:  # a loop variable too: each worker has its own
             own = [k.scratch(buffer.shape, buffer.dtype, "activation") for _ in self.inner]
             lists = "".join(f"[{b}] * {len(p)}, " for b, p in zip(own, self.inner, strict=True))
-            self._add(str(buffer), bind(k, "working", f"({lists})", *own))
+            self.add(str(buffer), bind(k, "working", f"({lists})", *own))
         results = self.made if acts.in_place else [k.scratch(m.shape, m.dtype, "activated") for m in self.made]
         pairs = "".join(f"[({m}, {r})] * {len(p)}, " for m, r, p in zip(self.made, results, self.inner, strict=True))
-        self._add(f"({source}, {target})", bind(k, "activations", f"({pairs})", *self.made, *results))
+        self.add(f"({source}, {target})", bind(k, "activations", f"({pairs})", *self.made, *results))
         self.body += acts.lines
         return results
 
     def _through_scratch(self) -> None:
         """Without pooling, where the activation needs working memory of its own."""
-        k = self.k
         self._shift(self.product, True)
         results = self._whole_activation()
+        self.copy(results)
+
+    def copy(self, results: Sequence[Operand]) -> None:
+        """What was made goes to the output."""
+        k = self.k
         out, value = k.names.fresh("out"), k.names.fresh("value")
-        listed = "".join(f"{r}, " for r in results)
-        source = f"{k.use(bind_copies)}({self.geometry}, {self.parts}, ({listed}), {self.y})"
-        self._add(f"({out}, {value})", bind(k, "copies", source, self.y, *results))
+        source = f"{k.use(bind_copies)}({self.geometry}, {self.parts}, {tuple_of(results)}, {self.y}, {self.grid})"
+        self.add(f"({out}, {value})", bind(k, "copies", source, self.y, *results))
         self.body.append(f"{out}[...] = {value}")
 
-    def _pooled(self) -> None:
+    def late_activation(self) -> tuple[str, Activation | None]:
+        """The activation on a part of the output, and the name it goes by there."""
         k, out = self.k, self.k.names.fresh("out")
         zeros = None
         if channels_last(self.y):
             zeros = k.use(zero_row(self.y.dtype, self.conv.group_out).reshape(-1, 1, 1), f"{k.name}_zeros")
-        acts = write_activation(k, self.y.dtype, self.y.shape, out, out, zeros)
+        return out, write_activation(k, self.y.dtype, self.y.shape, out, out, zeros)
+
+    def finish_pooled(self) -> None:
+        """The pooling of what was made, and what follows it."""
+        out, acts = self.late_activation()
         late = acts is None or (acts.anywhere and acts.monotone)
         results: Sequence[Operand] = self.made
         if not late:
@@ -250,7 +286,7 @@ class _Writer:
         steps, edges = self._steps()
         self._run_steps("steps", steps, results)
         if late:
-            self._shift_and_act(out, acts)
+            self.shift_and_act(out, acts)
         if any(any(e) for mine in edges for e in mine):
             self._run_steps("edges", edges, results)
 
@@ -264,7 +300,7 @@ class _Writer:
         steps, final, place, value, out, a, b = (
             k.names.fresh(n) for n in ("steps", "final", "place", "value", "out", "a", "b")
         )
-        self._add(f"({steps}, {final}, {place}, {value})", entries)
+        self.add(f"({steps}, {final}, {place}, {value})", entries)
         self.body.append(f"for {out}, {a}, {b} in {steps}:\n    np.maximum({a}, {b}, out={out})")
         if late:
             self._finish(final, f"[[entry[1] for entry in mine] for mine in {entries}]")
@@ -282,7 +318,7 @@ class _Writer:
         acts = write_activation(k, self.y.dtype, (self.pixels, outputs), final, final, zeros)
         self.body += acts.lines if acts is not None else ()
 
-    def _shift_and_act(self, out: str, acts: Activation | None) -> None:
+    def shift_and_act(self, out: str, acts: Activation | None) -> None:
         """What follows the pooling."""
         k = self.k
         blocks = k.use([[tuple(b) for b in mine] for mine in self._blocks()], f"{k.name}_blocks")
@@ -291,11 +327,11 @@ class _Writer:
             pixels = f"[[part.transpose(0, 2, 3, 1) for part in mine] for mine in {source}]"
             self._finish_runs(pixels, self.outer, self.y.shape[3])
             return
-        self._add(out, bind(k, "outputs", source, self.y))
+        self.add(out, bind(k, "outputs", source, self.y))
         if self.bias is not None:
             name = k.names.fresh("bias")
             biases = f"{k.use(bind_bias)}({self.geometry}, {self.parts}, {self.bias}, False)"
-            self._add(name, bind(k, "biases", f"{k.use(bind_planes)}({biases})", self.bias))
+            self.add(name, bind(k, "biases", f"{k.use(bind_planes)}({biases})", self.bias))
             self.body.append(f"{combining(k)}({out}, {name}, out={out})")
         self.body += acts.lines if acts is not None else ()
 
@@ -327,11 +363,11 @@ class _Writer:
         pad = np.array(pad_constant(k.attrs.pool.pad_value, self.y.dtype))
         source = (
             f"{k.use(bind_pooling)}({self.geometry}, {self.parts}, {program}, ({''.join(f'{r}, ' for r in results)}), "
-            f"({held}), {self.y}, {k.use(lowest(self.y.dtype), 'lowest')}, {k.use(pad, 'padding')})"
+            f"({held}), {self.y}, {k.use(lowest(self.y.dtype), 'lowest')}, {k.use(pad, 'padding')}, {self.grid})"
         )
         views = bind(k, label, source, self.y, *results, *self.held)
         name, out, first, second = (k.names.fresh(n) for n in (label, "out", "a", "b"))
-        self._add(name, views)
+        self.add(name, views)
         self.body.append(f"for {out}, {first}, {second} in {name}:\n    np.maximum({first}, {second}, out={out})")
 
     def _row_buffers(self) -> list[Operand]:
@@ -344,34 +380,37 @@ class _Writer:
         return [image_scratch(self.k, size, self.y.dtype, True, "rows") for _ in self.outer]
 
 
-def _size(conv: Conv, part: Part) -> tuple[int, int]:
-    return part.n1 - part.n0, part.r1 - part.r0
+def pixels_held(part: Part, grid: Grid) -> int:
+    """Pixels of the scratch that a part fills."""
+    tile, pitch = grid
+    return (part.n1 - part.n0) * -(-(part.r1 - part.r0) // tile) * tile * pitch
 
 
-def bind_flat(conv: Conv, work: Sequence[Sequence[Any]], made: Sequence[Any]) -> list[list[Any]]:
+def bind_flat(work: Sequence[Sequence[Any]], made: Sequence[Any], grid: Grid) -> list[list[Any]]:
     """The rows of the scratch that each part fills."""
-    bound = []
-    for mine, memory in zip(work, made, strict=True):
-        sizes = (_size(conv, part) for part in map(Part._make, mine))
-        bound.append([memory[: images * rows * conv.cols.count] for images, rows in sizes])
-    return bound
+    return [
+        [memory[: pixels_held(part, grid)] for part in map(Part._make, mine)]
+        for mine, memory in zip(work, made, strict=True)
+    ]
 
 
-def _images(conv: Conv, part: Part, memory: Any) -> Any:
+def _images(conv: Conv, part: Part, memory: Any, grid: Grid) -> Any:
     """The scratch of a part as (images, outputs, rows, columns)."""
-    images, rows = _size(conv, part)
-    flat = memory[: images * rows * conv.cols.count]
-    return flat.reshape(images, rows, conv.cols.count, conv.group_out).transpose(0, 3, 1, 2)
+    flat = memory[: pixels_held(part, grid)]
+    images = flat.reshape(part.n1 - part.n0, -1, grid[1], conv.group_out).transpose(0, 3, 1, 2)
+    return images[:, :, : part.r1 - part.r0, : conv.cols.count]
 
 
-def bind_copies(conv: Conv, work: Sequence[Sequence[Any]], results: Sequence[Any], y: Any) -> list[list[Any]]:
+def bind_copies(
+    conv: Conv, work: Sequence[Sequence[Any]], results: Sequence[Any], y: Any, grid: Grid
+) -> list[list[Any]]:
     """Where each part goes, and where it is."""
     bound = []
     for mine, memory in zip(work, results, strict=True):
         entries = []
         for part in map(Part._make, mine):
             outputs = slice(part.group * conv.group_out, (part.group + 1) * conv.group_out)
-            entries.append((y[part.images, outputs, part.rows], _images(conv, part, memory)))
+            entries.append((y[part.images, outputs, part.rows], _images(conv, part, memory, grid)))
         bound.append(entries)
     return bound
 
@@ -414,14 +453,14 @@ def bind_planes(biases: Sequence[Sequence[Any]]) -> list[list[Any]]:
 
 def bind_pooling(
     conv: Conv, work: Sequence[Sequence[Any]], steps: Sequence[Sequence[Any]], results: Sequence[Any],
-    held: Sequence[Any], y: Any, least: Any, pad: Any,
+    held: Sequence[Any], y: Any, least: Any, pad: Any, grid: Grid,
 ) -> list[list[list[tuple[Any, ...]]]]:  # fmt: skip
     """Views for the pooling steps of each part."""
     bound = []
     for worker, (mine, memory) in enumerate(zip(work, results, strict=True)):
         entries = []
         for part, program in zip(map(Part._make, mine), steps[worker], strict=True):
-            arrays: tuple[Any, ...] = (_images(conv, part, memory), held[worker] if held else None, y, least, pad)
+            arrays: tuple[Any, ...] = (_images(conv, part, memory, grid), held[worker] if held else None, y, least, pad)
             entries.append([tuple(arrays[i][at] for i, at in step) for step in program])
         bound.append(entries)
     return bound

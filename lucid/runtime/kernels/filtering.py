@@ -17,8 +17,10 @@ import numpy as np
 
 Rows: TypeAlias = "list[list[Fraction]]"
 
-POINTS = tuple(map(Fraction, (0, 1, -1, 2, -2)))
-"""Where polynomials are evaluated; with more points, results round too coarsely for single precision."""
+POINTS = (*map(Fraction, (0, 1, -1, 2, -2)), Fraction(1, 2))
+"""Where polynomials are evaluated, besides infinity."""
+ALONG_ONE, ALONG_BOTH = 6, 5
+"""With more points, along one axis or along both, results round too coarsely for single precision."""
 
 
 class Filter(NamedTuple):
@@ -39,9 +41,9 @@ class Filter(NamedTuple):
         return self.stride * self.m
 
     @property
-    def accurate(self) -> bool:
-        """Whether the points suffice."""
-        return self.m + -(-self.taps // self.stride) - 2 <= len(POINTS)
+    def points(self) -> int:
+        """How many of :data:`POINTS` it takes."""
+        return self.m + -(-self.taps // self.stride) - 2
 
 
 class Transforms(NamedTuple):

@@ -30,7 +30,7 @@ from ..machine import Machine, this_machine
 from ..registry import Way, kernel
 from .activation import acts_anywhere, combining, write_activation, zero_row
 from .conv import attrs_of
-from .filtering import Filter, transforms
+from .filtering import ALONG_BOTH, Filter, transforms
 from .panels import Blocking, blocking, multiply_lines, product_seconds, small_products
 from .windows import bind, deal, over_blocks, pieces, recheck
 
@@ -332,7 +332,7 @@ def accepts(m: int, node: Node, inputs: tuple[TensorType, ...]) -> bool:
     """Square kernels larger than the stride, no dilation or groups; then a 2x2 pooling without padding, or none."""
     a, (height, width), (down, right) = attrs_of(node), inputs[1].concrete[2:], attrs_of(node).stride
     plain = height == width and down == right < height and a.dilation == (1, 1) and a.groups == 1
-    if not plain or not Filter(m, height, down).accurate or not is_float(inputs[0].dtype):
+    if not plain or Filter(m, height, down).points > ALONG_BOTH or not is_float(inputs[0].dtype):
         return False
     return node.op is CONV or (acts_anywhere(node) and _halves(node.attrs))
 
