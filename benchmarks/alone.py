@@ -123,7 +123,9 @@ def plan(ready: Ready) -> dict[str, Any]:
     crew.POSSIBLE = False  # with processes the arena is shared memory, not NumPy's
     net = lucid.compile(ready.module, lucid.spec(*ready.case.shape))
     found = net.plan
-    planned = found.arena_bytes + sum(o.type.nbytes for o in (*found.persistent, *found.outputs))
+    planned = (
+        found.arena_bytes + found.workspace_bytes + sum(o.type.nbytes for o in (*found.persistent, *found.outputs))
+    )
     _warm_blas()
     gc.collect()
     tracemalloc.start()

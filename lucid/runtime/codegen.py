@@ -29,6 +29,7 @@ import numpy as np
 
 from ..collector import collector_paused
 from .emitter import Operand, Phase
+from .memory import ALIGNMENT
 from .plan import Plan, Step
 from .threads import parallel
 
@@ -44,6 +45,13 @@ def place(arena: Any, offset: int, shape: tuple[int, ...], dtype: Any, order: tu
     nbytes = int(np.prod(memory, dtype=np.int64)) * np.dtype(dtype).itemsize
     array = arena[offset : offset + nbytes].view(dtype).reshape(memory)
     return array if order is None else array.transpose(np.argsort(order))
+
+
+def aligned_bytes(count: int) -> Any:
+    """So many bytes of memory."""
+    memory = np.empty(count + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + count]
 
 
 def apart(function: Any) -> Callable[..., Any]:
@@ -177,7 +185,11 @@ class _Writer:
         plan, out = self.plan, self.out
         for index, operand in enumerate(plan.parameters.values()):
             out.write(f"{operand} = parameters[{index}]")
+        if plan.passing:
+            out.write(f"workspace = {plan.names.use(aligned_bytes)}({plan.workspace_bytes})")
         for step in plan.steps:
+            for operand in (y for y in step.memory if y in plan.passing):
+                self._place(operand, "workspace", plan.passing[operand], step)
             self._allocate(step, Phase.STATE)
             out.section([step], "state")
         out.define("def prepare():", lambda: out.section(plan.steps, "prepare"))
@@ -185,12 +197,10 @@ class _Writer:
         out.write("return prepare, bind")
 
     def bind(self) -> None:
-        plan, out, name = self.plan, self.out, self.plan.names.use(place)
+        plan, out = self.plan, self.out
         for step in plan.steps:
             for operand in (y for y in step.memory if y in plan.offsets):
-                dtype = plan.names.use(operand.dtype.type, operand.dtype.name)
-                where = f"{plan.offsets[operand]}, {operand.shape}, {dtype}, {operand.type.order}"
-                out.write(f"{operand} = {name}(arena, {where})", step.name)
+                self._place(operand, "arena", plan.offsets[operand], step)
             out.section([step], "bind")
         if plan.names.regions:
             out.write("share = team.share")
@@ -215,9 +225,15 @@ class _Writer:
                 out.write(f"{marks}.append(({step.name!r}, {clock}()))")
         out.write(f"return ({''.join(f'{name}, ' for name in _results(out, plan))})")
 
+    def _place(self, operand: Operand, memory: str, offset: int, step: Step) -> None:
+        names = self.plan.names
+        dtype = names.use(operand.dtype.type, operand.dtype.name)
+        where = f"{memory}, {offset}, {operand.shape}, {dtype}, {operand.type.order}"
+        self.out.write(f"{operand} = {names.use(place)}({where})", step.name)
+
     def _allocate(self, step: Step, phase: Phase) -> None:
         for operand in step.memory:
-            if operand.phase is phase and not operand.born:
+            if operand.phase is phase and not operand.born and operand not in self.plan.passing:
                 self.out.write(_allocate(operand, self.plan.names), step.name)
 
 

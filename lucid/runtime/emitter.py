@@ -93,7 +93,7 @@ class Operand:
         return self.name
 
 
-RESERVED = ("np", "parameters", "program", "prepare", "arena", "team", "bind", "share", "worker", "run")
+RESERVED = ("np", "parameters", "workspace", "program", "prepare", "arena", "team", "bind", "share", "worker", "run")
 """Names that the program's frame gives a meaning."""
 
 

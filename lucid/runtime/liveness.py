@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,11 +38,33 @@ def in_arena(operand: Operand) -> bool:
     return operand.phase is Phase.ARENA and not operand.persistent
 
 
-def intervals(steps: Sequence[Step], results: Iterable[Operand]) -> list[Interval]:
+def passing(steps: Sequence[Step], results: Iterable[Operand]) -> set[Operand]:
+    """What is computed from parameters for other such values only: no line that runs at each call reads it."""
+    read = {str(y) for y in results}
+    for step in reversed(steps):
+        for line in (*step.code.run, *step.code.bind):
+            read.update(re.findall(r"[^\W\d]\w*", line))
+        for line in reversed(step.code.state):
+            name, _, expression = line.partition(" = ")
+            if name in read:
+                read.update(re.findall(r"[^\W\d]\w*", expression))
+    return {y for step in steps for y in step.memory if y.phase is Phase.STATE and str(y) not in read}
+
+
+def intervals(
+    steps: Sequence[Step], results: Iterable[Operand], where: Callable[[Operand], bool] = in_arena
+) -> list[Interval]:
     """Live intervals of all arena memory, in order of their first step; what keeps its content lives at all steps.
 
     Views count as uses of what they view. An output takes the memory of an input that dies at the
     same step, where the kernel reads each element before it writes it.
+
+    Parameters
+    ----------
+    steps, results
+        What is run, and what is read after that.
+    where
+        Which operands with memory of their own count.
     """
     last: dict[Operand, int] = {}
     for index, step in enumerate(steps):
@@ -50,10 +73,10 @@ def intervals(steps: Sequence[Step], results: Iterable[Operand]) -> list[Interva
     for y in results:
         last[y.root] = len(steps)
     blocks: dict[Operand, Interval] = {}
-    kept = [y for step in steps for y in filter(in_arena, step.memory) if y.kept]
+    kept = [y for step in steps for y in filter(where, step.memory) if y.kept]
     order = [Interval([y], 0, len(steps), y.type.nbytes) for y in kept]
     for index, step in enumerate(steps):
-        for y in filter(in_arena, step.memory):
+        for y in filter(where, step.memory):
             if y.kept:
                 continue
             stop = max(index, last.get(y, index))

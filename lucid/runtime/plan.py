@@ -17,7 +17,7 @@ from ..graph.ops.source import CONSTANT, INPUT, PARAMETER
 from ..graph.types import TensorType
 from ..lazy import LazyModule
 from .emitter import Code, Emitter, Names, Operand, Phase
-from .liveness import intervals
+from .liveness import intervals, passing
 from .memory import Layout, assign_offsets
 from .registry import Choice, choices, choose
 
@@ -78,6 +78,8 @@ class Plan:
         Place of each arena operand, in bytes.
     layout
         Size of the arena, and the largest live set it cannot be smaller than.
+    passing, workspace_bytes
+        Place of each value that is needed only while parameters are packed, in memory of so many bytes.
     measured
         Seconds of each step, where it was profiled or tuned.
     """
@@ -91,6 +93,8 @@ class Plan:
     parameters: dict[str, Operand] = field(default_factory=dict)
     offsets: dict[Operand, int] = field(default_factory=dict)
     layout: Layout = Layout((), 0, 0)
+    passing: dict[Operand, int] = field(default_factory=dict)
+    workspace_bytes: int = 0
     names: Names = field(default_factory=Names)
     measured: dict[str, float] = field(default_factory=dict)
 
@@ -113,7 +117,7 @@ class Plan:
     def persistent(self) -> Iterator[Operand]:
         """Buffers that keep what was computed from parameters, in order of definition."""
         for step in self.steps:
-            yield from (operand for operand in step.memory if operand.phase is Phase.STATE)
+            yield from (y for y in step.memory if y.phase is Phase.STATE and y not in self.passing)
 
     def __str__(self) -> str:
         rows: list[tuple[str, ...]] = [
@@ -135,7 +139,7 @@ class Plan:
             "",
             f"steps {len(self.steps)}, threads {self.threads}",
             f"arena {self.arena_bytes:,} bytes (largest live set {self.layout.lower_bound:,})",
-            f"packed parameters {persistent:,} bytes",
+            f"packed parameters {persistent:,} bytes, and {self.workspace_bytes:,} to pack them",
             f"outputs {sum(y.type.nbytes for y in self.outputs):,} bytes",
         ]
         return "\n".join(lines)
@@ -273,4 +277,15 @@ class _Planner:
         for interval, offset in zip(live, plan.layout.offsets, strict=True):
             for operand in interval.operands:
                 plan.offsets[operand] = offset
+        self._place_passing()
         return plan
+
+    def _place_passing(self) -> None:
+        """Values that only others computed from parameters read share memory, as those of a run do."""
+        plan = self.plan
+        only = passing(plan.steps, plan.outputs)
+        live = intervals(plan.steps, (), only.__contains__)
+        layout = assign_offsets(live)
+        plan.workspace_bytes = layout.size
+        for interval, offset in zip(live, layout.offsets, strict=True):
+            plan.passing.update((operand, offset) for operand in interval.operands)

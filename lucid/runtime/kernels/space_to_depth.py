@@ -297,8 +297,9 @@ def _work(
 
 TILES = (2, 4, 8, 16)
 """Applications of the filter in a part that are considered."""
-SMOOTH = 5e10
-"""Bytes a second that pass through the transforms of a part that takes no more than twice the second-level cache."""
+SMOOTH, BEYOND = 5e10, 2e10
+"""Bytes a second that pass through the transforms of a part that takes at most twice the second-level cache, and of a
+larger one."""
 BEGIN = 8
 """Depth of a product that takes as long as to begin and end its sums."""
 APART = 1.2e-9
@@ -352,7 +353,7 @@ def _seconds(
         product = product_seconds(machine, pixels // d.across, d.depth + BEGIN, outputs, itemsize, resident)
         moved = held + 2 * n * tiles * d.row + (2 * n + m) * pixels * outputs
         memory = held + n * tiles * d.row + (n + m) * pixels * outputs
-        rate = SMOOTH if memory * itemsize <= 2 * machine.l2 else machine.near
+        rate = SMOOTH if memory * itemsize <= 2 * machine.l2 else BEYOND
         finished = 2 * max(1, passes(node, inputs)) * m * pixels * outputs
         total += n * d.across * product + moved * itemsize / rate + finished * itemsize / machine.near
         total += held * (APART if channels_first else APART / 2) + 12 * machine.call
