@@ -123,9 +123,8 @@ def plan(ready: Ready) -> dict[str, Any]:
     crew.POSSIBLE = False  # with processes the arena is shared memory, not NumPy's
     net = lucid.compile(ready.module, lucid.spec(*ready.case.shape))
     found = net.plan
-    planned = (
-        found.arena_bytes + found.workspace_bytes + sum(o.type.nbytes for o in (*found.persistent, *found.outputs))
-    )
+    planned = found.packed_bytes + found.workspace_bytes + found.arena_bytes
+    planned += sum(o.type.nbytes for o in found.outputs)
     _warm_blas()
     gc.collect()
     tracemalloc.start()

@@ -316,8 +316,7 @@ def test_numpy_allocates_what_the_plan_says(build: Any, shape: tuple[int, ...]) 
         peak = tracemalloc.get_traced_memory()[1] - marks.objects - packed
     finally:
         tracemalloc.stop()
-    kept = sum(w.type.nbytes for w in plan.persistent)
-    assert packed == pytest.approx(kept + plan.workspace_bytes, rel=0.05)
+    assert packed == pytest.approx(plan.packed_bytes + plan.workspace_bytes, rel=0.05)
     assert y.nbytes == sum(o.type.nbytes for o in plan.outputs) and plan.arena_bytes > 500_000
     assert peak == pytest.approx(plan.arena_bytes + y.nbytes, rel=0.05)
 
@@ -332,7 +331,7 @@ def test_what_only_packing_reads_shares_memory() -> None:
         net(x)
         plan = net.plan
         assert sum(y.type.nbytes for y in plan.passing) > 4 * plan.workspace_bytes > 0
-        assert not plan.passing.keys() & set(plan.persistent)
+        assert not plan.passing.keys() & plan.packed.keys()
         for module in model.modules():  # packed anew, over what the first time left there
             if isinstance(module, nn.BatchNorm2d):
                 module.running_var.copy_(np.linspace(0.5, 2.0, 16, dtype=np.float32))

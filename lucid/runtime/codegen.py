@@ -48,7 +48,7 @@ def place(arena: Any, offset: int, shape: tuple[int, ...], dtype: Any, order: tu
 
 
 def aligned_bytes(count: int) -> Any:
-    """So many bytes of memory."""
+    """So many bytes of memory; of many, NumPy asks the system for large pages."""
     memory = np.empty(count + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
     return memory[start : start + count]
@@ -185,12 +185,14 @@ class _Writer:
         plan, out = self.plan, self.out
         for index, operand in enumerate(plan.parameters.values()):
             out.write(f"{operand} = parameters[{index}]")
-        if plan.passing:
-            out.write(f"workspace = {plan.names.use(aligned_bytes)}({plan.workspace_bytes})")
+        memories = (("packed", plan.packed, plan.packed_bytes), ("workspace", plan.passing, plan.workspace_bytes))
+        for memory, places, nbytes in memories:
+            if places:
+                out.write(f"{memory} = {plan.names.use(aligned_bytes)}({nbytes})")
         for step in plan.steps:
-            for operand in (y for y in step.memory if y in plan.passing):
-                self._place(operand, "workspace", plan.passing[operand], step)
-            self._allocate(step, Phase.STATE)
+            for memory, places, _ in memories:
+                for operand in (y for y in step.memory if y in places):
+                    self._place(operand, memory, places[operand], step)
             out.section([step], "state")
         out.define("def prepare():", lambda: out.section(plan.steps, "prepare"))
         out.define("def bind(arena, team):", self.bind, self.own)
@@ -218,7 +220,7 @@ class _Writer:
     def steps(self) -> None:
         plan, out = self.plan, self.out
         for step in plan.steps:
-            self._allocate(step, Phase.CALL)
+            self._allocate(step)
             out.section([step], "run")
             if self.marks is not None:
                 marks, clock = plan.names.use(self.marks, "marks"), plan.names.use(perf_counter)
@@ -231,9 +233,9 @@ class _Writer:
         where = f"{memory}, {offset}, {operand.shape}, {dtype}, {operand.type.order}"
         self.out.write(f"{operand} = {names.use(place)}({where})", step.name)
 
-    def _allocate(self, step: Step, phase: Phase) -> None:
+    def _allocate(self, step: Step) -> None:
         for operand in step.memory:
-            if operand.phase is phase and not operand.born and operand not in self.plan.passing:
+            if operand.phase is Phase.CALL and not operand.born:
                 self.out.write(_allocate(operand, self.plan.names), step.name)
 
 

@@ -93,7 +93,9 @@ class Operand:
         return self.name
 
 
-RESERVED = ("np", "parameters", "workspace", "program", "prepare", "arena", "team", "bind", "share", "worker", "run")
+RESERVED = (
+    "np", "parameters", "packed", "workspace", "program", "prepare", "arena", "team", "bind", "share", "worker", "run",
+)  # fmt: skip
 """Names that the program's frame gives a meaning."""
 
 

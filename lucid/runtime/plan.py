@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..graph.types import TensorType
 from ..lazy import LazyModule
 from .emitter import Code, Emitter, Names, Operand, Phase
 from .liveness import intervals, passing
-from .memory import Layout, assign_offsets
+from .memory import Layout, aligned, assign_offsets
 from .registry import Choice, choices, choose
 
 machine = LazyModule("lucid.runtime.machine")
@@ -78,8 +78,10 @@ class Plan:
         Place of each arena operand, in bytes.
     layout
         Size of the arena, and the largest live set it cannot be smaller than.
+    packed, packed_bytes
+        Place of each buffer that keeps what was computed from parameters, in memory of so many bytes.
     passing, workspace_bytes
-        Place of each value that is needed only while parameters are packed, in memory of so many bytes.
+        Place of each value that is needed only while parameters are packed, likewise.
     measured
         Seconds of each step, where it was profiled or tuned.
     """
@@ -93,6 +95,8 @@ class Plan:
     parameters: dict[str, Operand] = field(default_factory=dict)
     offsets: dict[Operand, int] = field(default_factory=dict)
     layout: Layout = Layout((), 0, 0)
+    packed: dict[Operand, int] = field(default_factory=dict)
+    packed_bytes: int = 0
     passing: dict[Operand, int] = field(default_factory=dict)
     workspace_bytes: int = 0
     names: Names = field(default_factory=Names)
@@ -113,12 +117,6 @@ class Plan:
         """Whether a run ends before a helper that sleeps is awake."""
         return self.predicted < BRIEF
 
-    @property
-    def persistent(self) -> Iterator[Operand]:
-        """Buffers that keep what was computed from parameters, in order of definition."""
-        for step in self.steps:
-            yield from (y for y in step.memory if y.phase is Phase.STATE and y not in self.passing)
-
     def __str__(self) -> str:
         rows: list[tuple[str, ...]] = [
             ("node", "op", "lowering", "workers", "predicted us", "measured us", "output", "when")
@@ -134,12 +132,11 @@ class Plan:
             ))  # fmt: skip
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-        persistent = sum(operand.type.nbytes for operand in self.persistent)
         lines += [
             "",
             f"steps {len(self.steps)}, threads {self.threads}",
             f"arena {self.arena_bytes:,} bytes (largest live set {self.layout.lower_bound:,})",
-            f"packed parameters {persistent:,} bytes, and {self.workspace_bytes:,} to pack them",
+            f"packed parameters {self.packed_bytes:,} bytes, and {self.workspace_bytes:,} to pack them",
             f"outputs {sum(y.type.nbytes for y in self.outputs):,} bytes",
         ]
         return "\n".join(lines)
@@ -277,11 +274,11 @@ class _Planner:
         for interval, offset in zip(live, plan.layout.offsets, strict=True):
             for operand in interval.operands:
                 plan.offsets[operand] = offset
-        self._place_passing()
+        self._place_state()
         return plan
 
-    def _place_passing(self) -> None:
-        """Values that only others computed from parameters read share memory, as those of a run do."""
+    def _place_state(self) -> None:
+        """What is packed lies one after another. Values that only packing reads share memory, as those of a run do."""
         plan = self.plan
         only = passing(plan.steps, plan.outputs)
         live = intervals(plan.steps, (), only.__contains__)
@@ -289,3 +286,6 @@ class _Planner:
         plan.workspace_bytes = layout.size
         for interval, offset in zip(live, layout.offsets, strict=True):
             plan.passing.update((operand, offset) for operand in interval.operands)
+        for operand in (y for step in plan.steps for y in step.memory if y.phase is Phase.STATE and y not in only):
+            plan.packed[operand] = plan.packed_bytes
+            plan.packed_bytes += aligned(operand.type.nbytes)
