@@ -24,6 +24,7 @@ from .conv_blocks import (
     working_set,
 )
 from .panels import product_seconds
+from .pool import pooling_axes, side_by_side
 from .windows import bind, channels_last, over_blocks, recheck
 
 FLOPS = 1e11
@@ -36,6 +37,8 @@ CALL = 1e-6
 """Seconds of a NumPy call."""
 TURN = 8e-10
 """Seconds to copy a number of a row-major image to where channels lie innermost."""
+BACK = 4e-10
+"""Seconds to copy a number of the result to where rows lie one after another."""
 LOOP = 1e-8
 """Seconds of one loop of a maximum over the outputs of a pixel."""
 
@@ -75,25 +78,37 @@ def im2col_ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> lis
     pixels = conv.pixels * conv.groups // blocks
     gathered = conv.pixels * conv.taps * conv.groups * itemsize / blocks
     one = product_seconds(machine, pixels, conv.taps, conv.group_out, itemsize, weights <= machine.l2 // 2)
-    one += gathered / machine.near + (4 + 2 * passes(node, inputs)) * machine.call
-    one += _starts(node, inputs, conv) / blocks
-    one += 2 * passes(node, inputs) * conv.pixels * conv.outputs * itemsize / blocks / machine.near
+    one += gathered / machine.near + (2 + passes(node, inputs)) * machine.call
+    one += _starts(node, inputs, conv) / blocks + _passing(node, inputs, conv) * itemsize / blocks / machine.near
     total = -(-blocks // threads) * one + (machine.fork if min(blocks, threads) > 1 else 0.0)
     return [Way(total, f"{pixels} pixels")]
 
 
-def _starts(node: Node, inputs: tuple[TensorType, ...], conv: Conv) -> float:
-    """Seconds to begin the loops over a window's rows and over the outputs of a pixel, and to turn the input."""
+def _passing(node: Node, inputs: tuple[TensorType, ...], conv: Conv) -> float:
+    """Numbers read and written after the product: by the pooling all of it, by what follows the results."""
     attrs: Any = node.attrs
-    runs = conv.pixels * conv.rows.kernel * conv.groups * (1 if conv.cols.dilation == 1 else conv.cols.kernel)
+    pooled = node.op is not CONV and attrs.pool is not None
+    results = math.prod(node.outputs[0].concrete)
+    return 2.0 * ((passes(node, inputs) - pooled) * results + pooled * conv.pixels * conv.outputs)
+
+
+def _starts(node: Node, inputs: tuple[TensorType, ...], conv: Conv) -> float:
+    """Seconds to begin loops over a window's rows and over the outputs of a pixel, and to turn input and result."""
+    attrs: Any = node.attrs
+    together = conv.cols.dilation == 1
+    runs = conv.pixels * conv.rows.kernel * conv.groups * (1 if together else conv.cols.kernel)
+    # single numbers are copied along another axis
+    begin = RUN if conv.group_in * (conv.cols.kernel if together else 1) > 1 else TURN
     turned = 0 if inputs[0].order == CHANNELS_LAST else math.prod(inputs[0].concrete)
     pool = None if node.op is CONV else attrs.pool
-    y = node.outputs[0].concrete
-    loops = 0 if pool is None else y[0] * y[2] * y[3] * pool.kernel[1] * conv.groups
-    return runs * RUN + turned * TURN + loops * LOOP
+    y, loops = node.outputs[0].concrete, 0
+    back = 0 if node.outputs[0].order == CHANNELS_LAST else math.prod(y)
+    if pool is not None and not side_by_side(pooling_axes(pool, convolved(node, inputs), y[2:])):
+        loops = y[0] * y[2] * y[3] * pool.kernel[1] * conv.groups
+    return runs * begin + turned * TURN + back * BACK + loops * LOOP
 
 
-@kernel(CONV, lowering="im2col", ways=im2col_ways, staged=True)
+@kernel(CONV, lowering="im2col", ways=im2col_ways, staged=True, ordered=True)
 def im2col(k: Emitter) -> None:
     """Windows of a block of output rows into a matrix, one product, straight into the output."""
     recheck(k)

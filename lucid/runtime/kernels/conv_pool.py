@@ -30,7 +30,7 @@ from .conv_blocks import (
     split,
     working_set,
 )
-from .pool import lowest, padding_steps, pooling_axes, window_steps
+from .pool import lowest, padding_steps, pooling_axes, side_by_side, window_steps
 from .windows import (
     Axis,
     Block,
@@ -53,7 +53,7 @@ def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     return not attrs.filled and has_activation(node, inputs)
 
 
-@kernel(CONV_POOL, lowering="im2col", accepts=accepts, ways=im2col_ways, staged=True)
+@kernel(CONV_POOL, lowering="im2col", accepts=accepts, ways=im2col_ways, staged=True, ordered=True)
 def conv_pool(k: Emitter) -> None:
     """Gather, multiply, pool, add the bias, activate.
 
@@ -67,7 +67,7 @@ def conv_pool(k: Emitter) -> None:
     conv = conv_of(a.conv, x.shape, w.shape, full)
     pool = pooling_axes(a.pool, full, y.shape[2:]) if a.pool else None
     taps = ONE_BY_ONE
-    if pool is not None and _side_by_side(pool):
+    if pool is not None and side_by_side(pool):
         taps = pool[0].kernel, pool[1].kernel
         cols = pool[1].count * taps[1]  # what is left of a row is read by no window
         conv = replace(conv, cols=replace(conv.cols, count=cols))
@@ -75,14 +75,6 @@ def conv_pool(k: Emitter) -> None:
     if not windows:
         return
     BlockWriter(k, conv, pool, windows, taps).emit()
-
-
-def _side_by_side(pool: tuple[Axis, Axis]) -> bool:
-    """Whether windows of several pixels neither overlap nor leave any out, nor see padding."""
-    plain = all(
-        a.kernel == a.stride and a.dilation == 1 and a.before == 0 and a.count * a.kernel <= a.size for a in pool
-    )
-    return plain and pool[0].kernel * pool[1].kernel > 1
 
 
 def _deal_rows(conv: Conv, pool: tuple[Axis, Axis] | None, y: Operand, threads: int) -> list[list[tuple[Part, Part]]]:

@@ -51,6 +51,14 @@ def pooling_axes(a: MaxPoolAttrs, shape: Sequence[int], counts: Sequence[int]) -
     return axes_of(shape, a.kernel, a.stride, a.padding, a.dilation, counts)
 
 
+def side_by_side(pool: tuple[Axis, Axis]) -> bool:
+    """Whether windows of several pixels neither overlap nor leave any out, nor see padding."""
+    plain = all(
+        a.kernel == a.stride and a.dilation == 1 and a.before == 0 and a.count * a.kernel <= a.size for a in pool
+    )
+    return plain and pool[0].kernel * pool[1].kernel > 1
+
+
 def window_steps(
     rows: Axis, cols: Axis, block: Block, shift: tuple[int, int, int] = (0, 0, 0)
 ) -> Iterator[tuple[Part, Part, Part]]:
