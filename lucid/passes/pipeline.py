@@ -25,6 +25,7 @@ from .lower import lower
 from .rewrite import fixed_point
 from .simplify import SimplifyOptions, simplify
 from .sink_monotone import sink_monotone
+from .trim_kernels import trim_kernels
 
 Observer: TypeAlias = "Callable[[Pass, Graph, Graph], None]"
 
@@ -56,6 +57,7 @@ def inference_pipeline(
         Pass("eliminate_dead", eliminate_dead),
         Pass("clean_up", partial(clean_up, evaluate=evaluate, options=options)),
         Pass("fold_batch_norm", fold_batch_norm),
+        Pass("trim_kernels", trim_kernels),
         Pass("sink_monotone", sink_monotone),
         Pass("fuse_conv_pool", fuse_conv_pool),
         Pass("fuse_residual", fuse_residual),
