@@ -176,7 +176,8 @@ def page(facts: Mapping[str, Any], results: Sequence[Result]) -> str:
         "# Inference\n\nMade by `make bench`. Times are milliseconds: medians over the rounds, in which all "
         "contestants run in turn in one process, with the same weights and input, in single precision. The ratio is "
         "the median over the rounds of the best peer's time over ours: above 1 Lucid is faster. "
-        f"Rounds: {rounds[0]} to {rounds[-1]}; measured {days[0]}{'' if len(days) == 1 else ' to ' + days[-1]}."
+        f"Rounds: {rounds[0]} to {rounds[-1]}; measured {days[0]}{'' if len(days) == 1 else ' to ' + days[-1]}. "
+        "Why it is slower where it is, and what was tried: [limits.md](limits.md)."
     )
     parts = [intro, describe(facts)]
     for group in TITLES:
