@@ -316,10 +316,11 @@ def compile(
         How many threads (or helper processes, see :func:`lucid.set_num_threads`) one call may use, the caller's among
         them; by default :func:`lucid.get_num_threads`.
     exact
-        Take no lowering that rounds differently from a plain sum of products. Without it, convolutions may run
-        by Winograd's or a block-Toeplitz product or with their strides as channels, which are coarser in the last
-        digits and spread one infinity or NaN of the input over the pixels made together; and a bias before a ReLU may be added by the layer after
-        it, so that results are as coarse as the largest bias is, and a bias that is infinite makes them NaN.
+        Take no lowering that rounds differently from a plain sum of products. Without it, convolutions may run by
+        Winograd's or a block-Toeplitz product or with their strides as channels, which are coarser in the last digits
+        and spread one infinity or NaN of the input over the pixels made together; and a bias before a ReLU may be
+        added by the layer after it, so that results are as coarse as the largest bias is, and a bias that is infinite
+        makes them NaN.
     verify
         Run every pass's input and output on sampled values through the reference, and raise
         :class:`PassError` naming the pass and node where they differ.

@@ -19,6 +19,7 @@ class LazyModule(ModuleType):
 
 
 if TYPE_CHECKING:
+    import pathlib as pathlib
     from concurrent import futures as futures
 
     import networkx as networkx
@@ -26,4 +27,5 @@ if TYPE_CHECKING:
 else:
     futures = LazyModule("concurrent.futures")
     networkx = LazyModule("networkx")
+    pathlib = LazyModule("pathlib")
     threadpoolctl = LazyModule("threadpoolctl")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar, dataclass_transform
 
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +66,16 @@ class ConstArray:
         return f"ConstArray({self.array.dtype.name}{list(self.array.shape)})"
 
 
-@dataclass(frozen=True)
+C = TypeVar("C")
+
+
+@dataclass_transform(frozen_default=True)
+def attributes(cls: type[C]) -> type[C]:
+    """The class as a frozen dataclass without a ``__repr__`` of its own: some fifty would be compiled at import."""
+    return dataclass(frozen=True, repr=False)(cls)
+
+
+@attributes
 class Attrs:
     """Base of all attributes: frozen and hashable, so that equal nodes are found by comparing.
 
@@ -77,6 +86,9 @@ class Attrs:
     def items(self) -> Iterator[tuple[str, Any]]:
         for f in dataclasses.fields(self):
             yield f.name, getattr(self, f.name)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.items())})"
 
     def bind(self, sizes: Mapping[str, int]) -> Attrs:
         """These attributes with every symbolic dim replaced by its size."""
@@ -95,7 +107,7 @@ def _bind(value: Any, sizes: Mapping[str, int]) -> Any:
     return value
 
 
-@dataclass(frozen=True)
+@attributes
 class NoAttrs(Attrs):
     """For ops that have none."""
 
@@ -269,7 +281,7 @@ def apply(op: OpDef, attrs: Attrs, *inputs: Any, like: AbstractTensor | None = N
     return outputs[0] if len(outputs) == 1 else outputs
 
 
-@dataclass(frozen=True)
+@attributes
 class TypeAttrs(Attrs):
     """Attributes that spell out a type: of inputs, of filled tensors."""
 

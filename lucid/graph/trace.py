@@ -6,17 +6,18 @@ and decompositions are written with symbols; a traced model's tensors carry one 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
 from ..errors import GraphError, LucidError, TraceError
+from ..lazy import pathlib
 from .builder import Builder, snake_case
 from .dims import Dim, SymDim
 from .ir import Origin, Value
@@ -25,7 +26,7 @@ from .operators import Operators
 from .ops.source import CONSTANT, ConstantAttrs
 from .types import TensorType
 
-_PACKAGE = str(Path(__file__).parent.parent)
+_PACKAGE = os.path.dirname(os.path.dirname(__file__))
 
 
 class Symbol(Operators):
@@ -125,8 +126,8 @@ def user_location() -> str:
 @lru_cache(maxsize=1024)
 def _shown(filename: str) -> str:
     """A path relative to the working directory where it is below it, else folder and file: files go to others too."""
-    path = Path(filename)
-    working = Path.cwd()
+    path = pathlib.Path(filename)
+    working = pathlib.Path.cwd()
     return str(path.relative_to(working)) if path.is_relative_to(working) else "/".join(path.parts[-2:])
 
 

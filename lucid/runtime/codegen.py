@@ -20,7 +20,6 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from time import perf_counter
 from types import FunctionType
 from typing import Any
@@ -28,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from ..collector import collector_paused
+from ..lazy import pathlib
 from .emitter import Operand, Phase
 from .memory import ALIGNMENT
 from .plan import Plan, Step
@@ -143,7 +143,7 @@ class Printer:
 def describe(step: Step) -> str:
     """``features.0.conv2d: Conv2d by im2col -> float32[8, 32, 28, 28] (model.py:12)``."""
     types = ", ".join(str(y.type) for y in step.outs if y is not None)
-    places = [Path(place).name for place in step.node.origin.locations]
+    places = [pathlib.Path(place).name for place in step.node.origin.locations]
     where = f" ({', '.join(places)})" if places else ""
     return f"{step.name}: {step.node.op.name} by {step.lowering} -> {types}{where}"
 

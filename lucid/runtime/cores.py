@@ -8,7 +8,6 @@ import math
 import os
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 
 _libc = ctypes.PyDLL(None) if sys.platform == "linux" else None  # others have no sched_getcpu
 
@@ -22,7 +21,8 @@ def available_cores() -> int:
 
 def _cgroup_limit() -> int | None:
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()[:2]
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()[:2]
         return None if quota == "max" else max(1, math.ceil(int(quota) / int(period)))
     except (OSError, ValueError):
         return None

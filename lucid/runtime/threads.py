@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from threading import Lock, get_native_id, local
 
 import numpy as np
 
 from ..errors import OptionError
-from ..lazy import futures
+from ..lazy import futures, pathlib
 from .blas import Hold
 from .cores import available_cores, keep_off
 
@@ -117,7 +116,7 @@ def others_asleep() -> bool:
 
 def _state(task: str) -> str:
     """A thread's state as the kernel puts it: what follows its name, which is in brackets."""
-    return Path(f"/proc/self/task/{task}/stat").read_text().rpartition(")")[2].split()[0]
+    return pathlib.Path(f"/proc/self/task/{task}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def pool() -> ThreadPool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim, as_dim, exact_quotient
-from ..opdef import NO_GRADIENT, Attrs, GradContext, OpDef, apply, register
+from ..opdef import NO_GRADIENT, Attrs, GradContext, OpDef, apply, attributes, register
 from ..types import TensorType, bool_, format_shape, int64, is_float
 from .indexing import gather
 from .pool import image_batch, max_pool2d
@@ -16,7 +15,7 @@ from .shape import reshape, squeeze
 from .windows import Pads, Pair, check_rank, count_windows, pair, refuse_empty_windows, whole
 
 
-@dataclass(frozen=True)
+@attributes
 class AvgPoolAttrs(Attrs):
     """Windows of an average pooling; ``padding`` is (top, left, bottom, right)."""
 
@@ -28,7 +27,7 @@ class AvgPoolAttrs(Attrs):
     divisor_override: int | None = None
 
 
-@dataclass(frozen=True)
+@attributes
 class AvgPoolGradAttrs(Attrs):
     """A pooling and the height and width of what it pooled."""
 
@@ -37,7 +36,7 @@ class AvgPoolGradAttrs(Attrs):
     width: Dim
 
 
-@dataclass(frozen=True)
+@attributes
 class AdaptiveAttrs(Attrs):
     """Height and width of the output."""
 
@@ -45,7 +44,7 @@ class AdaptiveAttrs(Attrs):
     width: Dim
 
 
-@dataclass(frozen=True)
+@attributes
 class AdaptiveGradAttrs(Attrs):
     """Height and width of what was pooled."""
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..opdef import Attrs, GradContext, OpDef, apply, register
+from ..opdef import Attrs, GradContext, OpDef, apply, attributes, register
 from ..types import TensorType
 
 
@@ -27,7 +26,7 @@ class Callee(Protocol):
         """Takes the cotangents of the results, the inputs and the outputs; returns a gradient for every input."""
 
 
-@dataclass(frozen=True)
+@attributes
 class CallAttrs(Attrs):
     callee: Callee
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim
-from ..opdef import Attrs, GradContext, OpDef, apply, register
+from ..opdef import Attrs, GradContext, OpDef, apply, attributes, register
 from ..types import TensorType, format_shape, is_float
 from .pool import image_batch
 from .shape import reshape, squeeze
 from .windows import Pads, Pair, check_rank, count_windows, pair, whole
 
 
-@dataclass(frozen=True)
+@attributes
 class ConvAttrs(Attrs):
     """How the windows lie; ``padding`` is (top, left, bottom, right)."""
 
@@ -24,7 +23,7 @@ class ConvAttrs(Attrs):
     groups: int = 1
 
 
-@dataclass(frozen=True)
+@attributes
 class ConvInputAttrs(Attrs):
     """A convolution and the height and width of its input."""
 
@@ -33,7 +32,7 @@ class ConvInputAttrs(Attrs):
     width: Dim
 
 
-@dataclass(frozen=True)
+@attributes
 class ConvWeightAttrs(Attrs):
     """A convolution and the height and width of its kernel."""
 
@@ -41,7 +40,7 @@ class ConvWeightAttrs(Attrs):
     kernel: Pair
 
 
-@dataclass(frozen=True)
+@attributes
 class ConvTransposeAttrs(Attrs):
     """Transposed convolution; ``output_padding`` is (bottom, right)."""
 

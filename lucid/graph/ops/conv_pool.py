@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ...errors import GraphError, ShapeError
-from ..opdef import Attrs, NoAttrs, OpDef, apply, register
+from ..opdef import Attrs, NoAttrs, OpDef, apply, attributes, register
 from ..types import TensorType
 from .activated import activation_op, check_activation, check_floor
 from .conv import CONV, ConvAttrs
@@ -18,7 +17,7 @@ SIMPLE = (None, "Relu", "Clip")
 """Activations that may run in place on any part of a result."""
 
 
-@dataclass(frozen=True)
+@attributes
 class ConvPoolAttrs(Attrs):
     """What is done, in this order.
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import string
-from dataclasses import dataclass
 from typing import Any
 
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim
-from ..opdef import Attrs, GradContext, OpDef, apply, register
+from ..opdef import Attrs, GradContext, OpDef, apply, attributes, register
 from ..types import DType, TensorType, bool_, format_shape, int64
 from .elementwise import EQUAL, cast, compare, promote
 from .reduce import CUMSUM, CumSumAttrs
@@ -16,7 +15,7 @@ from .shape import expand, permute, reshape
 from .source import full
 
 
-@dataclass(frozen=True)
+@attributes
 class EinsumAttrs(Attrs):
     """One letter per axis of each operand and of the result; an axis that is not in the result is summed over."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from ..opdef import (
     OpDef,
     T,
     apply,
+    attributes,
     register,
 )
 from ..types import DType, TensorType, bool_, broadcast_shapes, float32, is_float
@@ -111,25 +111,25 @@ def _zero_unless(condition: Any, dy: Any) -> Any:
     return where(condition, dy, 0.0)
 
 
-@dataclass(frozen=True)
+@attributes
 class AlphaAttrs(Attrs):
     alpha: float = 1.0
 
 
-@dataclass(frozen=True)
+@attributes
 class GeluAttrs(Attrs):
     """``approximate`` is "none" or "tanh"."""
 
     approximate: str = "none"
 
 
-@dataclass(frozen=True)
+@attributes
 class SoftplusAttrs(Attrs):
     beta: float = 1.0
     threshold: float = 20.0
 
 
-@dataclass(frozen=True)
+@attributes
 class ClipAttrs(Attrs):
     """Bounds; None is no bound."""
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ...errors import GraphError
-from ..opdef import Attrs, OpDef, apply, find_op, register
+from ..opdef import Attrs, OpDef, apply, attributes, find_op, register
 from ..types import TensorType
 
 
-@dataclass(frozen=True)
+@attributes
 class Instruction(Attrs):
     """One element-wise op. Operand ``i`` is input ``i`` of the node, or, from ``inputs`` on, an earlier result."""
 
@@ -20,7 +19,7 @@ class Instruction(Attrs):
     operands: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@attributes
 class FusedAttrs(Attrs):
     """``program`` runs from first to last; the last result is the node's output."""
 

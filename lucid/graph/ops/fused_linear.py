@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from ..opdef import Attrs, NoAttrs, OpDef, apply, register
+from ..opdef import Attrs, NoAttrs, OpDef, apply, attributes, register
 from ..types import TensorType
 from .activated import activation_op, check_activation, check_floor
 from .elementwise import MAXIMUM
 from .linalg import LINEAR
 
 
-@dataclass(frozen=True)
+@attributes
 class FusedLinearAttrs(Attrs):
     """What follows the product: see :class:`~lucid.graph.ops.activated.Activated`."""
 

@@ -6,21 +6,20 @@ Where a gradient is scattered, values that meet at one place are added up.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...errors import DTypeError, OptionError, ShapeError, TraceError
 from ..dims import Dim, SymDim, as_dim, exact_quotient
-from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, OpDef, T, apply, register
+from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, OpDef, T, apply, attributes, register
 from ..types import DType, Shape, TensorType, broadcast_shapes, format_shape, int64, is_float
 from .elementwise import where
 from .shape import AxisAttrs, concat, expand, flatten, normal_axis, reshape
 from .source import constant, full
 
 
-@dataclass(frozen=True)
+@attributes
 class SliceAttrs(Attrs):
     """Per axis: the first index, how many elements, and the step between them (may be negative)."""
 
@@ -29,14 +28,14 @@ class SliceAttrs(Attrs):
     steps: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@attributes
 class SliceGradAttrs(SliceAttrs):
     """``shape`` is that of the tensor that was sliced."""
 
     shape: Shape = ()
 
 
-@dataclass(frozen=True)
+@attributes
 class ScatterAttrs(Attrs):
     """``shape`` of the result, ``axis`` the indices count along."""
 
@@ -44,35 +43,35 @@ class ScatterAttrs(Attrs):
     shape: Shape
 
 
-@dataclass(frozen=True)
+@attributes
 class IndexAttrs(Attrs):
     """``axes`` (ascending) are looked up, one index tensor each."""
 
     axes: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@attributes
 class IndexAddAttrs(IndexAttrs):
     """``shape`` of the result."""
 
     shape: Shape = ()
 
 
-@dataclass(frozen=True)
+@attributes
 class EmbeddingAttrs(Attrs):
     """The row ``padding`` takes no gradient."""
 
     padding: int | None = None
 
 
-@dataclass(frozen=True)
+@attributes
 class EmbeddingGradAttrs(EmbeddingAttrs):
     """``rows`` of the weight."""
 
     rows: Dim = 0
 
 
-@dataclass(frozen=True)
+@attributes
 class OneHotAttrs(Attrs):
     classes: Dim
     dtype: DType

@@ -7,19 +7,18 @@ instance and training-mode batch normalisation are that and a scale and shift.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim, as_dim, exact_quotient
-from ..opdef import Attrs, GradContext, OpDef, T, apply, register
+from ..opdef import Attrs, GradContext, OpDef, T, apply, attributes, register
 from ..types import Shape, TensorType, format_shape, is_float, product
 from .elementwise import exp, sqrt
 from .shape import AxisAttrs, normal_axis, reshape, stop_gradient
 from .source import full
 
 
-@dataclass(frozen=True)
+@attributes
 class StandardizeAttrs(Attrs):
     """``axes`` are what a mean and a variance are taken over, of no fewer than ``least`` values."""
 
@@ -28,12 +27,12 @@ class StandardizeAttrs(Attrs):
     least: int = 0
 
 
-@dataclass(frozen=True)
+@attributes
 class BatchNormAttrs(Attrs):
     eps: float = 1e-5
 
 
-@dataclass(frozen=True)
+@attributes
 class LayerNormAttrs(Attrs):
     """The last ``rank`` axes are normalised together."""
 
@@ -41,7 +40,7 @@ class LayerNormAttrs(Attrs):
     eps: float = 1e-5
 
 
-@dataclass(frozen=True)
+@attributes
 class GroupNormAttrs(Attrs):
     groups: int
     eps: float = 1e-5

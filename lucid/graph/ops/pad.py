@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim, as_dim
-from ..opdef import Attrs, GradContext, OpDef, T, apply, register
+from ..opdef import Attrs, GradContext, OpDef, T, apply, attributes, register
 from ..types import Shape, TensorType, format_shape, is_float
 from .indexing import take_slice
 
 MODES = ("constant", "reflect", "replicate", "circular")
 
 
-@dataclass(frozen=True)
+@attributes
 class PadAttrs(Attrs):
     """``before`` and ``after`` say, per axis, how many elements are added; ``value`` is for mode "constant"."""
 
@@ -25,7 +24,7 @@ class PadAttrs(Attrs):
     value: bool | int | float = 0.0
 
 
-@dataclass(frozen=True)
+@attributes
 class PadGradAttrs(Attrs):
     """As :class:`PadAttrs`; ``shape`` is that of the tensor that was padded."""
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim
-from ..opdef import NO_GRADIENT, Attrs, GradContext, OpDef, apply, register
+from ..opdef import NO_GRADIENT, Attrs, GradContext, OpDef, apply, attributes, register
 from ..types import DType, TensorType, as_dtype, bool_, format_shape, int64, is_float
 from .shape import squeeze, unsqueeze
 from .windows import Pads, Pair, check_rank, count_windows, pair, refuse_empty_windows
 
 
-@dataclass(frozen=True)
+@attributes
 class MaxPoolAttrs(Attrs):
     """Windows of a max pooling.
 
@@ -32,7 +31,7 @@ class MaxPoolAttrs(Attrs):
     pad_value: float = 0.0
 
 
-@dataclass(frozen=True)
+@attributes
 class MaxPoolGradAttrs(Attrs):
     """A pooling and the height and width of what it pooled."""
 

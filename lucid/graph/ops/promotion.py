@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...errors import DTypeError
 from ..dims import Dim, SymDim
-from ..opdef import AbstractTensor, Attrs, GradContext, OpDef, T, apply, register
+from ..opdef import AbstractTensor, Attrs, GradContext, OpDef, T, apply, attributes, register
 from ..types import DType, TensorType, as_dtype, bool_, float32, int64, is_float
 from .source import constant, full
 
 
-@dataclass(frozen=True)
+@attributes
 class CastAttrs(Attrs):
     dtype: DType
 

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ...errors import DTypeError, OptionError, ShapeError
-from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, NoAttrs, OpDef, T, TypeAttrs, apply, register
+from ..opdef import (
+    NO_GRADIENT,
+    AbstractTensor,
+    Attrs,
+    GradContext,
+    NoAttrs,
+    OpDef,
+    T,
+    TypeAttrs,
+    apply,
+    attributes,
+    register,
+)
 from ..types import DTYPES, DType, TensorType, as_dtype, is_float
 from .elementwise import cast
 from .shape import as_shape
@@ -16,7 +27,7 @@ from .source import full
 _KEY = TensorType((), DTYPES["uint64"])
 
 
-@dataclass(frozen=True)
+@attributes
 class DropoutAttrs(Attrs):
     """``p`` is the probability of an element to become zero."""
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from ...errors import DTypeError, ShapeError
 from ..dims import SymDim
-from ..opdef import NO_GRADIENT, Attrs, GradContext, OpDef, T, apply, register
+from ..opdef import NO_GRADIENT, Attrs, GradContext, OpDef, T, apply, attributes, register
 from ..types import Shape, TensorType, bool_, float32, format_shape, int64, is_float, product
 from .elementwise import cast, exp, isnan, maximum, sqrt, where
 from .shape import expand, normal_axis, reshape
@@ -19,7 +18,7 @@ from .source import full
 Axes: TypeAlias = "int | tuple[int, ...] | None"
 
 
-@dataclass(frozen=True)
+@attributes
 class ReduceAttrs(Attrs):
     """``axes`` are sorted and counted from the front; ``keepdims`` leaves them with size 1."""
 
@@ -27,13 +26,13 @@ class ReduceAttrs(Attrs):
     keepdims: bool = False
 
 
-@dataclass(frozen=True)
+@attributes
 class ArgAttrs(Attrs):
     axis: int
     keepdims: bool = False
 
 
-@dataclass(frozen=True)
+@attributes
 class CumSumAttrs(Attrs):
     """``reverse`` sums from the end."""
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim, as_dim, exact_quotient
-from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, NoAttrs, OpDef, T, apply, register
+from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, NoAttrs, OpDef, T, apply, attributes, register
 from ..types import Shape, TensorType, format_shape, product
 from .elementwise import promote
 
@@ -30,19 +29,19 @@ def as_shape(op: str, dims: Sequence[Any]) -> Shape:
     return tuple(as_dim(dim, op) for dim in dims)
 
 
-@dataclass(frozen=True)
+@attributes
 class ShapeAttrs(Attrs):
     shape: Shape
 
 
-@dataclass(frozen=True)
+@attributes
 class TransposeAttrs(Attrs):
     """Output axis i is input axis ``perm[i]``."""
 
     perm: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@attributes
 class AxisAttrs(Attrs):
     axis: int
 

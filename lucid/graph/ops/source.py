@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from ...errors import DTypeError
 from ..dims import Dim
-from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, ConstArray, OpDef, T, TypeAttrs, apply, register
+from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, ConstArray, OpDef, T, TypeAttrs, apply, attributes, register
 from ..types import DType, Shape, TensorType, as_dtype
 
 
-@dataclass(frozen=True)
+@attributes
 class ParameterAttrs(TypeAttrs):
     """``name`` is the key in the state dict; ``trainable`` tells parameters from buffers."""
 
@@ -19,12 +18,12 @@ class ParameterAttrs(TypeAttrs):
     trainable: bool = True
 
 
-@dataclass(frozen=True)
+@attributes
 class ConstantAttrs(Attrs):
     value: ConstArray
 
 
-@dataclass(frozen=True)
+@attributes
 class FullAttrs(TypeAttrs):
     """``value`` may be a dim: the number of elements of a symbolic batch, say."""
 
