@@ -335,4 +335,5 @@ def test_what_only_packing_reads_shares_memory() -> None:
         for module in model.modules():  # packed anew, over what the first time left there
             if isinstance(module, nn.BatchNorm2d):
                 module.running_var.copy_(np.linspace(0.5, 2.0, 16, dtype=np.float32))
-        np.testing.assert_allclose(net(x).numpy(), model(x).numpy(), rtol=1e-3, atol=1e-4)
+        # of values up to 0.2; up to 6e-8 was seen
+        np.testing.assert_allclose(net(x).numpy(), model(x).numpy(), rtol=0, atol=1e-6)

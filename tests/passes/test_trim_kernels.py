@@ -49,7 +49,7 @@ def test_any_convolution_computes_the_same(seed: int) -> None:
     padding = max(int(rng.integers(0, 6)), (dilation * (kernel - 1) + 2 - size) // 2)
     options = {"stride": stride, "padding": padding, "dilation": dilation}
     before = trace(lambda x, w: conv2d(x, w, **options), (2, 3, size, size + 1), w=(4, 3, kernel, kernel))
-    assert_same(before, trim_kernels(before), rtol=1e-6, atol=1e-6)
+    assert_same(before, trim_kernels(before), rtol=1e-6, atol=1e-6)  # as above
 
 
 def test_other_convolutions_stay() -> None:
