@@ -22,6 +22,7 @@ def test_sums_of_neighbours(f: Filter) -> None:
     x, w = rng.standard_normal(f.products), rng.standard_normal(f.taps)
     t = transforms(f)
     made = t.outputs @ ((t.inputs @ x) * (t.weights @ w))
+    # in double precision, by way of transforms with numbers up to 8: 3e-15 was seen
     np.testing.assert_allclose(made, [x[f.stride * i :][: f.taps] @ w for i in range(f.m)], rtol=0, atol=1e-12)
 
 

@@ -8,6 +8,7 @@ import itertools
 import math
 import random
 import tracemalloc
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,10 @@ from lucid.graph.ops.pool import MAX_POOL
 from lucid.graph.ops.source import INPUT, PARAMETER, ParameterAttrs
 from lucid.graph.trace import Symbol, Tracer
 from lucid.graph.types import float32, spec
-from lucid.runtime.emitter import Operand
+from lucid.runtime.emitter import Code, Operand, Phase
 from lucid.runtime.executable import Executable
 from lucid.runtime.kernels.conv import convolved
-from lucid.runtime.liveness import Interval, in_arena
+from lucid.runtime.liveness import Interval, in_arena, passing
 from lucid.runtime.memory import ALIGNMENT, _by_size, _by_time, aligned, assign_offsets, largest_live_set
 from lucid.runtime.plan import Plan, Step, make_plan
 from lucid.runtime.registry import lowerings
@@ -319,6 +320,17 @@ def test_numpy_allocates_what_the_plan_says(build: Any, shape: tuple[int, ...]) 
     assert packed == pytest.approx(plan.packed_bytes + plan.workspace_bytes, rel=0.05)
     assert y.nbytes == sum(o.type.nbytes for o in plan.outputs) and plan.arena_bytes > 500_000
     assert peak == pytest.approx(plan.arena_bytes + y.nbytes, rel=0.05)
+
+
+def test_what_a_run_reads_by_way_of_views_is_kept() -> None:
+    """Also by those that are given their names together."""
+    kept, gone = (Operand(name, spec(4), Phase.STATE, persistent=True) for name in ("kept", "gone"))
+    code = Code(
+        state=["(view, other) = split(kept)", "unread = gone.T"], prepare=["pack(gone, kept)"], run=["use(other)"]
+    )
+    step: Any = SimpleNamespace(code=code, memory=[kept, gone])
+    assert passing([step], ()) == {gone}
+    assert passing([step], [gone]) == set()
 
 
 def test_what_only_packing_reads_shares_memory() -> None:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from .plan import Step
 
 
+_NAME = re.compile(r"[^\W\d]\w*")
+
+
 @dataclass
 class Interval:
     """One block of arena memory.
@@ -43,11 +46,11 @@ def passing(steps: Sequence[Step], results: Iterable[Operand]) -> set[Operand]:
     read = {str(y) for y in results}
     for step in reversed(steps):
         for line in (*step.code.run, *step.code.bind):
-            read.update(re.findall(r"[^\W\d]\w*", line))
+            read.update(_NAME.findall(line))
         for line in reversed(step.code.state):
-            name, _, expression = line.partition(" = ")
-            if name in read:
-                read.update(re.findall(r"[^\W\d]\w*", expression))
+            target, _, expression = line.partition(" = ")  # a name, or several
+            if not read.isdisjoint(_NAME.findall(target)):
+                read.update(_NAME.findall(expression))
     return {y for step in steps for y in step.memory if y.phase is Phase.STATE and str(y) not in read}
 
 
