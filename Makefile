@@ -3,6 +3,7 @@
 #   make demo    train, compile, draw, save and reload a CNN on real handwritten digits; writes demo-out/
 #   make test    the test suite
 #   make check   lint, format, types, tests
+#   make soak    sweeps at length: generated programs, files, calls and interrupts (SOAK='stale --seconds 60' picks one)
 #   make peer    compare with PyTorch and ONNX Runtime (installs them)
 #   make bench   the benchmarks, beside PyTorch, ONNX Runtime and OpenVINO (installs them); writes benchmarks/results/
 #   make clean   remove what the targets made, .venv included
@@ -16,7 +17,7 @@ BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 DONE := $(VENV)/.lucid
 
-.PHONY: help demo test check lint peer bench clean
+.PHONY: help demo test check lint soak peer bench clean
 .NOTPARALLEL:   # the targets share one environment
 .DELETE_ON_ERROR:
 
@@ -35,6 +36,9 @@ lint: $(DONE)-dev
 	@$(BIN)/mypy --no-error-summary
 
 check: lint test
+
+soak: $(DONE)-test
+	@$(BIN)/python -m tests.soak $(SOAK)
 
 peer: $(DONE)-test $(DONE)-peer
 	@$(BIN)/python -m pytest -q -o addopts="-W error --strict-markers --strict-config" tests/peer
