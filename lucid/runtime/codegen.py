@@ -32,6 +32,7 @@ from .emitter import Operand, Phase
 from .memory import ALIGNMENT
 from .plan import Plan, Step
 from .threads import parallel
+from .views import as_view
 
 _numbers = count(1)
 
@@ -43,7 +44,7 @@ def place(arena: Any, offset: int, shape: tuple[int, ...], dtype: Any, order: tu
     """The array of the given logical shape at a byte offset of the arena, its axes in ``order`` in memory."""
     memory = shape if order is None else tuple(shape[axis] for axis in order)
     nbytes = int(np.prod(memory, dtype=np.int64)) * np.dtype(dtype).itemsize
-    array = arena[offset : offset + nbytes].view(dtype).reshape(memory)
+    array = as_view(arena[offset : offset + nbytes].view(dtype), memory)
     return array if order is None else array.transpose(np.argsort(order))
 
 

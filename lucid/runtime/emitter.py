@@ -27,9 +27,11 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import GraphError
 from ..graph.ir import Node
 from ..graph.types import DType, TensorType
 from .threads import parallel
+from .views import COPIES, as_view
 
 
 class Phase(IntEnum):
@@ -57,7 +59,7 @@ class Operand:
     persistent
         Keeps its content between runs (packed weights), so it has no place in the arena.
     contiguous
-        Laid out in ``type.order`` without gaps.
+        Known to be laid out in ``type.order`` without gaps; the caller's arrays are not.
     kept
         Keeps its place, and what is in it, from one run to the next.
     born
@@ -91,6 +93,11 @@ class Operand:
 
     def __str__(self) -> str:
         return self.name
+
+
+def inverse(order: tuple[int, ...]) -> tuple[int, ...]:
+    """The permutation that undoes another."""
+    return tuple(order.index(axis) for axis in range(len(order)))
 
 
 RESERVED = (
@@ -305,7 +312,19 @@ class Emitter:
         return Operand(name, type_, base.phase, base=base, contiguous=contiguous)
 
     def define(self, name: str, expression: str, phase: Phase) -> None:
-        """A name for an expression, evaluated as soon as what it reads has an address."""
+        """A name for an expression, evaluated as soon as what it reads has an address.
+
+        Raises
+        ------
+        GraphError
+            Where it is bound once and could be a copy (``x.reshape(...)``): see :meth:`seen`.
+        """
+        copies = [text for text in COPIES if text in expression] if phase is not Phase.CALL else []
+        if copies:
+            raise GraphError(
+                f"{self.name}: {name} = {expression} is bound once, and {copies[0]!r} may copy what changes later: "
+                f"use k.seen or k.reshaped, or compute it by k.line"
+            )
         self.code.setup(phase).append(f"{name} = {expression}")
         if phase is Phase.CALL:
             self.volatile.add(name)
@@ -314,7 +333,7 @@ class Emitter:
         """The output is a view of the first input: no memory, no work."""
         out, x = self.outs[output], self.ins[0]
         out.base, out.phase, out.contiguous = x, x.phase, contiguous
-        self.code.setup(x.phase).append(f"{out} = {expression}")
+        self.define(str(out), expression, x.phase)
 
     def may_overwrite(self, output: int, *inputs: int) -> None:
         """The output may be written over one of these inputs: element i is read before it is written."""
@@ -344,13 +363,33 @@ class Emitter:
             staged.append(copy)
         self.ins = tuple(staged)
 
-    def contiguous(self, x: Operand, label: str = "packed") -> Operand:
-        """``x`` in row-major memory: itself, or a copy made before the next line."""
-        if x.contiguous and x.type.order is None and x.phase is not Phase.CALL:
+    def laid_out(self, x: Operand, order: tuple[int, ...] | None = None, label: str = "packed") -> Operand:
+        """``x`` without gaps, its axes in ``order`` in memory: itself, or a copy made before the next line.
+
+        What comes with the call is copied only if it lies otherwise.
+        """
+        if x.contiguous and x.type.order == order:
             return x
-        copy = self.scratch(x.shape, x.dtype, label)
-        self.line(f"{copy}[...] = {x}")
+        if x.phase is Phase.CALL:
+            turned, back = ("", "") if order is None else (f".transpose{order}", f".transpose{inverse(order)}")
+            text = f"np.asarray({x}{turned}, order='C'){back}"
+            return self.view(x, text, x.shape, order=order, contiguous=True, label=label)
+        with self.once(x):
+            copy = self.scratch(x.shape, x.dtype, label, order)
+            self.line(f"{copy}[...] = {x}")
         return copy
+
+    def seen(self, expression: object, shape: Sequence[int]) -> str:
+        """Source of an array in another shape, that shares its memory or raises."""
+        return f"{self.use(as_view)}({expression}, {tuple(int(d) for d in shape)})"
+
+    def reshaped(self, x: Operand, shape: Sequence[int], label: str = "flat") -> Operand:
+        """``x``, which is only read, in another shape: a view of it, or of a copy where it does not lie row by row."""
+        return self.target(self.laid_out(x), shape, label)
+
+    def target(self, y: Operand, shape: Sequence[int], label: str = "out") -> Operand:
+        """``y``, which may be written, in another shape."""
+        return self.view(y, self.seen(y, shape), shape, contiguous=True, label=label)
 
 
 Kernel = Callable[[Emitter], None]

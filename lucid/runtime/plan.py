@@ -200,7 +200,7 @@ class _Planner:
     def add(self, name: str, node: Node) -> None:
         plan = self.plan
         if node.op is INPUT:
-            operand = Operand(plan.names.fresh(name), node.outputs[0], Phase.CALL)
+            operand = Operand(plan.names.fresh(name), node.outputs[0], Phase.CALL, contiguous=False)
             self.table[Value(name)] = operand
         elif node.op is PARAMETER:
             operand = Operand(plan.names.fresh(name), node.outputs[0], Phase.STATE, persistent=True)

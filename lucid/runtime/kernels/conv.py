@@ -16,6 +16,7 @@ from .conv_blocks import (
     bind_bias,
     bind_outputs,
     bind_weights,
+    by_images,
     conv_of,
     emit_windows,
     multiply_windows,
@@ -138,7 +139,7 @@ def emit_product(
         names.append(weight)
         lists.append(bind(k, "weights", f"{k.use(bind_weights)}({plan}, {packed})", packed))
         # (outputs, taps) x (images, taps, pixels), the window matrix seen from its other side
-        turned = f"{windows.matrix}.reshape({out}.shape[0], {out}.shape[2], {conv.taps}).transpose(0, 2, 1)"
+        turned = f"{k.use(by_images)}({windows.matrix}, {out})"
         body.append(f"np.matmul({weight}, {turned}, out={out})")
     if bias is not None:
         shift = k.names.fresh("bias")
@@ -174,21 +175,19 @@ def pointwise(k: Emitter) -> None:
         thin = k.scratch(shape, x.dtype, "thinned")
         step = f"::{down}, ::{right}"
         k.line(f"np.copyto({thin}, {f'{x}.transpose(0, 2, 3, 1)[:, {step}]' if x_last else f'{x}[:, :, {step}]'})")
-        x, source = thin, str(thin)
-    else:
-        source = f"{x}.transpose(0, 2, 3, 1)" if x_last else str(x)
-    matrix = k.view(w, f"{w}.reshape({outputs}, {channels})", (outputs, channels), label="matrix")
+        x = thin
+    elif x_last:
+        x = k.permuted(x, CHANNELS_LAST)
+    matrix = k.reshaped(w, (outputs, channels), "matrix")
+    seen = k.permuted(y, CHANNELS_LAST) if y_last else y
     if x_last and y_last:
-        a = k.view(x, f"{source}.reshape({n * pixels}, {channels})", (n * pixels, channels), label="pixels")
-        flat = (n * pixels, outputs)
-        out = k.view(y, f"{y}.transpose(0, 2, 3, 1).reshape({flat})", flat, label="out")
+        a = k.reshaped(x, (n * pixels, channels), "pixels")
+        out = k.target(seen, (n * pixels, outputs))
     else:
-        shape3 = (n, pixels, channels) if x_last else (n, channels, pixels)
-        turn = ".transpose(0, 2, 1)" if x_last != y_last else ""
-        a = k.view(x, f"{source}.reshape({shape3}){turn}", shape3, label="pixels")
-        seen = f"{y}.transpose(0, 2, 3, 1)" if y_last else str(y)
-        shape3 = (n, pixels, outputs) if y_last else (n, outputs, pixels)
-        out = k.view(y, f"{seen}.reshape({shape3})", shape3, label="out")
+        a = k.reshaped(x, (n, pixels, channels) if x_last else (n, channels, pixels), "pixels")
+        if x_last != y_last:
+            a = k.permuted(a, (0, 2, 1))
+        out = k.target(seen, (n, pixels, outputs) if y_last else (n, outputs, pixels))
     k.line(f"np.matmul({a}, {matrix}.T, out={out})" if y_last else f"np.matmul({matrix}, {a}, out={out})")
     if bias:
         column = "" if y_last else "[:, None]"

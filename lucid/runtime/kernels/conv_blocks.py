@@ -11,6 +11,7 @@ from numpy.lib.stride_tricks import as_strided
 from ...graph.ops.conv import ConvAttrs
 from ...graph.types import DType
 from ..emitter import Emitter, Operand
+from ..views import as_view
 from .panels import bind_products, cut_for, multiply_lines
 from .windows import Axis, axes_of, bind, channels_last, deal, pieces, tuple_of
 
@@ -181,7 +182,7 @@ def whole_runs(seen: Any, cols: Any) -> tuple[Any, Any]:
         return seen, cols
     shape = (*others, columns * channels)
     rows = as_strided(seen, shape, (*seen.strides[:-2], seen.itemsize))
-    return rows.view(f"V{size}")[..., 0], cols.reshape(shape).view(f"V{size}")[..., 0]
+    return rows.view(f"V{size}")[..., 0], as_view(cols, shape).view(f"V{size}")[..., 0]
 
 
 def _strided(conv: Conv, x: Any, images: int, rows: int, pool: tuple[int, int]) -> Any:
@@ -197,9 +198,9 @@ def _matrix(conv: Conv, memory: Any, part: Part, pool: tuple[int, int]) -> tuple
     """The window matrix of a part, as (down, right, images, rows, columns, kh, kw, channels) and in two dimensions."""
     images, rows, (down, right) = part.n1 - part.n0, part.r1 - part.r0, pool
     pixels = images * rows * conv.cols.count
-    flat = memory[: pixels * conv.taps].reshape(pixels, conv.taps)
+    flat = as_view(memory[: pixels * conv.taps], pixels, conv.taps)
     kernel = (conv.rows.kernel, conv.cols.kernel, conv.group_in)
-    return flat.reshape(down, right, images, rows // down, conv.cols.count // right, *kernel), flat
+    return as_view(flat, down, right, images, rows // down, conv.cols.count // right, *kernel), flat
 
 
 def _channels(conv: Conv, group: int) -> slice:
@@ -285,9 +286,14 @@ def pack_weights(k: Emitter, w: Operand, conv: Conv, *, flipped: bool = False) -
     """
     with k.once(w):
         packed = k.scratch((conv.groups, conv.group_out, conv.taps), w.dtype, "packed")
-        target = f"{packed}.reshape({(conv.groups, conv.group_out, conv.rows.kernel, conv.cols.kernel, conv.group_in)})"
-        k.line(f"{target}[...] = {_taps_last(w, conv, flipped)}")
+        shape = (conv.groups, conv.group_out, conv.rows.kernel, conv.cols.kernel, conv.group_in)
+        k.line(f"{k.seen(packed, shape)}[...] = {_taps_last(w, conv, flipped)}")
     return packed
+
+
+def by_images(matrix: Any, out: Any) -> Any:
+    """A part's window matrix as (images, taps, pixels), for its output (images, outputs, pixels)."""
+    return as_view(matrix, out.shape[0], out.shape[2], matrix.shape[1]).transpose(0, 2, 1)
 
 
 def by_panels(weights: Any, width: int) -> Any:
@@ -325,9 +331,9 @@ def bind_outputs(conv: Conv, work: Sequence[Sequence[Any]], y: Any, last: bool) 
             outputs = slice(part.group * conv.group_out, (part.group + 1) * conv.group_out)
             if last:
                 view = y.transpose(0, 2, 3, 1)[part.images, part.rows, :, outputs]
-                entries.append(view.reshape(number * pixels, conv.group_out))
+                entries.append(as_view(view, number * pixels, conv.group_out))
             else:
-                entries.append(y[part.images, outputs, part.rows].reshape(number, conv.group_out, pixels))
+                entries.append(as_view(y[part.images, outputs, part.rows], number, conv.group_out, pixels))
         bound.append(entries)
     return bound
 
@@ -339,7 +345,7 @@ def bind_weights(work: Sequence[Sequence[Any]], packed: Any) -> list[list[Any]]:
 
 def bind_bias(conv: Conv, work: Sequence[Sequence[Any]], bias: Any, last: bool) -> list[list[Any]]:
     """Each part's bias, so that it broadcasts to its output."""
-    shaped = bias.reshape(conv.groups, conv.group_out) if last else bias.reshape(conv.groups, conv.group_out, 1)
+    shaped = as_view(bias, conv.groups, conv.group_out) if last else as_view(bias, conv.groups, conv.group_out, 1)
     return [[shaped[part[4]] for part in mine] for mine in work]
 
 

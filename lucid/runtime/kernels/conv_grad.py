@@ -11,6 +11,7 @@ from ...graph.ops.conv import CONV_GRAD_INPUT, CONV_GRAD_WEIGHT, CONV_TRANSPOSE,
 from ...graph.types import TensorType
 from ..emitter import Emitter
 from ..registry import kernel
+from ..views import as_view
 from .conv import BYTES, CALL, FLOPS, emit_product
 from .conv_blocks import (
     Conv,
@@ -21,7 +22,7 @@ from .conv_blocks import (
     pack_weights,
     working_set,
 )
-from .windows import Axis, bind, channels_last, over_blocks, recheck
+from .windows import Axis, bind, channels_last, laid_out, over_blocks, recheck
 
 
 def _input_flops(node: Node, inputs: tuple[TensorType, ...]) -> float:
@@ -72,6 +73,7 @@ def grad_input_scattered(k: Emitter) -> None:
     """The product of ``dy`` with the weight gives every window's gradient; each tap is added where it came from."""
     recheck(k)
     (dy, w, *bias), (dx,) = k.ins, k.outs
+    dy = laid_out(k, dy, channels_last(dy), "gradient")
     conv = conv_of(k.attrs.conv, dx.shape, w.shape, dy.shape)
     k.line(f"{dx}[...] = {bias[0]}[:, None, None]" if bias else f"{dx}.fill(0)")
     work = working_set(conv, dy.dtype, 1)  # neighbouring parts add to the same rows: one after the other
@@ -118,9 +120,9 @@ def bind_gradients(conv: Conv, work: Sequence[Sequence[Any]], dy: Any, last: boo
             outputs = slice(part.group * conv.group_out, (part.group + 1) * conv.group_out)
             if last:
                 view = dy.transpose(0, 2, 3, 1)[part.images, part.rows, :, outputs]
-                entries.append(view.reshape(number * pixels, conv.group_out))
+                entries.append(as_view(view, number * pixels, conv.group_out))
             else:
-                view = dy[part.images, outputs, part.rows].reshape(number, conv.group_out, pixels)
+                view = as_view(dy[part.images, outputs, part.rows], number, conv.group_out, pixels)
                 entries.append(view.transpose(0, 2, 1))
         bound.append(entries)
     return bound
@@ -134,7 +136,7 @@ def bind_factors(conv: Conv, work: Sequence[Sequence[Any]], memory: Any, flat: b
         for part in map(Part._make, mine):
             number, pixels = _pixels(conv, part)
             shape = (number * pixels, conv.taps) if flat else (number, pixels, conv.taps)
-            entries.append(memory[: number * pixels * conv.taps].reshape(shape))
+            entries.append(as_view(memory[: number * pixels * conv.taps], shape))
         bound.append(entries)
     return bound
 
@@ -147,7 +149,7 @@ def bind_scatter(conv: Conv, work: Sequence[Sequence[Any]], memory: Any, dx: Any
         for part in map(Part._make, mine):
             shape = _window_shape(conv, part)
             number, pixels = _pixels(conv, part)
-            windows = memory[: number * pixels * conv.taps].reshape(shape)
+            windows = as_view(memory[: number * pixels * conv.taps], shape)
             channels = slice(part.group * conv.group_in, (part.group + 1) * conv.group_in)
             taps = []
             for i, down in enumerate(conv.rows.taps(part.r0, part.r1)):
@@ -166,6 +168,7 @@ def grad_weight(k: Emitter) -> None:
     """The sum over all parts of dy's matrix, turned, times the window matrix."""
     recheck(k)
     (x, dy), (dw,) = k.ins, k.outs
+    dy = laid_out(k, dy, channels_last(dy), "gradient")
     conv = conv_of(k.attrs.conv, x.shape, dw.shape, dy.shape)
     work = working_set(conv, x.dtype, 1)
     if not work:
@@ -186,8 +189,9 @@ def grad_weight(k: Emitter) -> None:
     else:
         pixels = max((p.n1 - p.n0) * (p.r1 - p.r0) for p in work[0]) * conv.cols.count
         packed = k.scratch((pixels, conv.group_out), dy.dtype, "gradient")
-        body.append(f"{packed}[:len({windows.matrix})].reshape({gradient}.shape)[...] = {gradient}")
-        factor = f"{packed}[:len({windows.matrix})].T"
+        filled = f"{packed}[:len({windows.matrix})]"
+        body.append(f"{k.use(as_view)}({filled}, {gradient}.shape)[...] = {gradient}")
+        factor = f"{filled}.T"
     body.append(f"np.matmul({factor}, {windows.matrix}, out={share})")
     body.append(f"np.add({sum_}, {share}, out={sum_})")
     over_blocks(k, 1, names, lists, body)

@@ -14,6 +14,7 @@ from ...graph.ops.pool import pad_constant
 from ...graph.types import TensorType
 from ..emitter import Emitter, Operand
 from ..registry import kernel
+from ..views import as_view
 from .activation import Activation, combining, has_activation, write_activation, zero_row
 from .conv import convolved, im2col_ways
 from .conv_blocks import (
@@ -23,6 +24,7 @@ from .conv_blocks import (
     bind_bias,
     bind_outputs,
     bind_weights,
+    by_images,
     conv_of,
     emit_windows,
     multiply_windows,
@@ -176,7 +178,7 @@ class BlockWriter:
         else:
             packed, weight = pack_weights(k, k.ins[1], conv), k.names.fresh("weight")
             self.add(weight, bind(k, "weights", f"{k.use(bind_weights)}({self.parts}, {packed})", packed))
-            turned = f"{self.windows.matrix}.reshape({out}.shape[0], {out}.shape[2], {conv.taps}).transpose(0, 2, 1)"
+            turned = f"{k.use(by_images)}({self.windows.matrix}, {out})"
             self.body.append(f"np.matmul({weight}, {turned}, out={out})")
         self._shift(out, last)
         self.body += acts.lines if acts is not None else ()
@@ -197,7 +199,7 @@ class BlockWriter:
 
         def rows(label: str, source: str, *reads: Operand) -> str:
             name = k.names.fresh(label)
-            views = f"[[part.reshape(-1, {tile * outputs}) for part in mine] for mine in {source}]"
+            views = f"[[{k.seen('part', (-1, tile * outputs))} for part in mine] for mine in {source}]"
             self.add(name, bind(k, f"{label}s", views, *reads))
             return name
 
@@ -389,7 +391,7 @@ def bind_flat(work: Sequence[Sequence[Any]], made: Sequence[Any], grid: Grid) ->
 def _images(conv: Conv, part: Part, memory: Any, grid: Grid) -> Any:
     """The scratch of a part as (images, outputs, rows, columns)."""
     flat = memory[: pixels_held(part, grid)]
-    images = flat.reshape(part.n1 - part.n0, -1, grid[1], conv.group_out).transpose(0, 3, 1, 2)
+    images = as_view(flat, part.n1 - part.n0, -1, grid[1], conv.group_out).transpose(0, 3, 1, 2)
     return images[:, :, : part.r1 - part.r0, : conv.cols.count]
 
 
@@ -421,14 +423,14 @@ def bind_groups(
         for part in map(Part._make, mine):
             place = y[part.images, part.group * conv.group_out : (part.group + 1) * conv.group_out, part.rows]
             pixels, nhwc = place.size // conv.group_out, place.transpose(0, 2, 3, 1)
-            final = nhwc.reshape(pixels, conv.group_out) if straight else memory[:pixels]
+            final = as_view(nhwc, pixels, conv.group_out) if straight else memory[:pixels]
             steps, groups = [], taps
             while groups > 1:
                 half, kept = groups // 2, groups - groups // 2
                 first, second = memory[: half * pixels], memory[kept * pixels : groups * pixels]
                 steps.append((first if kept > 1 else final, first, second))
                 groups = kept
-            entries.append((steps, final, nhwc, final.reshape(nhwc.shape)))
+            entries.append((steps, final, nhwc, as_view(final, nhwc.shape)))
         bound.append(entries)
     return bound
 

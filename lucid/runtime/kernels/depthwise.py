@@ -10,6 +10,7 @@ from ...graph.ops.conv import CONV, CONV_GRAD_INPUT, CONV_GRAD_WEIGHT
 from ...graph.types import TensorType
 from ..emitter import Emitter, Operand
 from ..registry import kernel
+from ..views import as_view
 from .conv import BYTES, CALL
 from .conv_blocks import Conv, conv_of
 from .windows import Block, bind, channels_last, deal, image_blocks, over_blocks, recheck
@@ -48,7 +49,7 @@ def _scratch(k: Emitter, conv: Conv, blocks: Sequence[Block], last: bool, label:
 def _five(conv: Conv, array: Any, last: bool) -> Any:
     """Output-shaped scratch as (images, rows, columns, channels, multiplier)."""
     nhwc = array if last else array.transpose(0, 2, 3, 1)
-    return nhwc.reshape(*nhwc.shape[:3], conv.channels, conv.group_out)
+    return as_view(nhwc, *nhwc.shape[:3], conv.channels, conv.group_out)
 
 
 def _weight(packed: Any, tap: int, first: int, last: int) -> Any:
@@ -103,7 +104,7 @@ def depthwise(k: Emitter) -> None:
     start = f"{out}.fill(0)"
     if bias:
         shape = (conv.channels, conv.group_out)
-        shaped = k.view(bias[0], f"{bias[0]}.reshape({shape})", shape, label="bias")
+        shaped = k.reshaped(bias[0], shape, "bias")
         start = f"{out}[...] = {shaped}"
     body = [
         start,

@@ -21,6 +21,7 @@ from ...graph.types import CHANNELS_LAST, TensorType
 from ..emitter import Emitter, Operand
 from ..machine import Machine, this_machine
 from ..registry import Way, kernel
+from ..views import as_view
 from .activation import acts_anywhere, combining, write_activation, zero_row
 from .conv import attrs_of
 from .conv_blocks import Conv, conv_of
@@ -170,7 +171,7 @@ def _pack(k: Emitter, runs: Runs) -> Operand:
     kernel = (conv.rows.kernel, conv.cols.kernel)
     with k.once(w):
         packed = k.scratch((*kernel, runs.columns * conv.outputs), w.dtype, "packed")
-        target = f"{packed}.reshape({(*kernel, runs.columns, conv.outputs)})"
+        target = k.seen(packed, (*kernel, runs.columns, conv.outputs))
         source = f"{w}.reshape({(conv.outputs, *kernel)}).transpose(1, 2, 0)[:, :, None]"
         k.line(f"{target}[...] = {source}")
     return packed
@@ -181,7 +182,7 @@ def _row_bias(k: Emitter, conv: Conv, bias: Operand) -> Operand:
     with k.once(bias):
         row = k.scratch((conv.cols.count, conv.outputs), bias.dtype, "row_bias")
         k.line(f"{row}[...] = {bias}")
-    return k.view(row, f"{row}.reshape(-1)", (conv.cols.count * conv.outputs,), contiguous=True, label="row_bias")
+    return k.reshaped(row, (conv.cols.count * conv.outputs,), "row_bias")
 
 
 def _padded(k: Emitter, runs: Runs, work: Sequence[Sequence[Block]], fill: str) -> list[Operand]:
@@ -271,12 +272,12 @@ def bind_runs(
                 out = made[worker][: block.n1 - block.n0, : block.r1 - block.r0]
             else:
                 out = nhwc[block.n0 : block.n1, block.r0 : block.r1]
-            rows = out.reshape(*out.shape[:2], conv.cols.count * conv.outputs)
+            rows = as_view(out, *out.shape[:2], conv.cols.count * conv.outputs)
             if runs.direct:
                 source = x.transpose(0, 2, 3, 1)[block.n0 : block.n1, block.r0 * conv.rows.stride :, None]
             else:
                 source = memory[worker][: block.n1 - block.n0]
-                source = source.reshape(*source.shape[:4], conv.outputs)
+                source = as_view(source, *source.shape[:4], conv.outputs)
             entries.append((rows, list(_products(runs, source, packed, out))))
         bound.append(entries)
     return bound
@@ -303,7 +304,7 @@ def _products(runs: Runs, source: Any, packed: Any, out: Any) -> Iterator[tuple[
 def bind_rows(work: Any, array: Any) -> list[list[Any]]:
     """For each block its part of a channels-last array, as rows of columns x channels."""
     nhwc = array.transpose(0, 2, 3, 1)
-    rows = nhwc.reshape(*nhwc.shape[:2], nhwc.shape[2] * nhwc.shape[3])
+    rows = as_view(nhwc, *nhwc.shape[:2], nhwc.shape[2] * nhwc.shape[3])
     return [[rows[b.n0 : b.n1, b.r0 : b.r1] for b in map(Block._make, mine)] for mine in work]
 
 

@@ -174,8 +174,7 @@ def elu(k: Emitter) -> None:
 
 def _erf(k: Emitter, y: Operand) -> None:
     """Replace the freshly written ``y`` by its error function."""
-    memory = y.type.order or tuple(range(y.type.rank))
-    flat = k.view(y, f"{y}.transpose({memory}).reshape(-1)", (y.type.size,), label="flat")  # type: ignore[arg-type]
+    flat = k.target(k.permuted(y, y.type.order or tuple(range(y.type.rank))), (y.type.size,), "flat")  # type: ignore[arg-type]
     length = min(BLOCK, y.type.size)  # type: ignore[type-var]
     work = k.scratch((WORK, length), y.dtype, "work")  # type: ignore[arg-type]
     mask = k.scratch((length,), bool_, "mask")  # type: ignore[arg-type]

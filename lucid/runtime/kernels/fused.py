@@ -124,7 +124,8 @@ def _alike(x: Operand, y: Operand) -> bool:
     """Whether ``x``, or what it is broadcast from, lies in memory in the order of ``y``, without gaps."""
     lead = y.type.rank - x.type.rank
     wanted = [axis - lead for axis in _memory(y) if axis >= lead and x.shape[axis - lead] != 1]
-    return x.contiguous and wanted == [axis for axis in _memory(x) if x.shape[axis] != 1]
+    gapless = x.contiguous or x.phase is Phase.CALL  # what comes with the call is copied where it is not
+    return gapless and wanted == [axis for axis in _memory(x) if x.shape[axis] != 1]
 
 
 @dataclass
@@ -174,13 +175,12 @@ class _Grid:
     @staticmethod
     def _seen(k: Emitter, x: Operand, y: Operand, shape: tuple[int, ...]) -> Operand:
         lead = y.type.rank - x.type.rank
-        axes = tuple(axis - lead for axis in _memory(y) if axis >= lead)
-        turned = f"{x}" if axes == tuple(range(len(axes))) else f"{x}.transpose({axes})"
-        return k.view(x, f"{turned}.reshape({shape})", shape, contiguous=True, label="flat")
+        turned = k.permuted(x, tuple(axis - lead for axis in _memory(y) if axis >= lead))
+        return k.target(turned, shape, "flat") if x is y else k.reshaped(turned, shape)
 
     @staticmethod
     def _scalar(k: Emitter, x: Operand) -> Operand:
-        return x if x.type.rank == 0 else k.view(x, f"{x}.reshape(())", (), label="scalar")
+        return x if x.type.rank == 0 else k.target(x, (), "scalar")
 
     def parts(self, count: int) -> list[tuple[int, int]]:
         """Ranges of the block axis (or, where there is one, of the outermost axis) for each thread."""

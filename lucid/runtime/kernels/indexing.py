@@ -13,6 +13,7 @@ from ...errors import ShapeError
 from ...graph.ops import indexing as ops
 from ..emitter import Emitter, Operand
 from ..registry import kernel
+from ..views import as_view
 
 Array = np.ndarray[Any, Any]
 
@@ -151,7 +152,7 @@ def add_rows(y: Array, index: Array, values: Array) -> None:
     if values.size:
         width = y.size // len(y)
         places = np.add.outer(index.reshape(-1) % len(y) * width, np.arange(width))
-        np.add.at(y.reshape(-1), places.reshape(-1), values.reshape(-1))
+        np.add.at(as_view(y, -1), places.reshape(-1), values.reshape(-1))
 
 
 @kernel(ops.ONE_HOT)

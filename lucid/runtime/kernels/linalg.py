@@ -12,7 +12,7 @@ import numpy as np
 
 from ...graph.ops import einsum, linalg
 from ...graph.types import TensorType
-from ..emitter import Emitter, Operand, Phase
+from ..emitter import Emitter, Operand
 from ..registry import kernel
 
 
@@ -20,11 +20,7 @@ def _as_rows(k: Emitter, x: Operand, label: str) -> Operand:
     """An input with all its axes but the last made one."""
     if x.type.rank == 2:
         return x
-    if x.phase is not Phase.CALL:
-        x = k.contiguous(x)
-    shape = (math.prod(x.shape[:-1]), x.shape[-1])
-    # of the caller's arrays reshape makes a copy where it has to
-    return k.view(x, f"{x}.reshape({shape})", shape, contiguous=x.contiguous, label=label)
+    return k.reshaped(x, (math.prod(x.shape[:-1]), x.shape[-1]), label)
 
 
 def _row_major(k: Emitter, y: Operand) -> Operand:
@@ -60,7 +56,7 @@ def emit_linear(k: Emitter, y: Operand, combine: str = "np.add") -> None:
     if bias:
         shift = bias[0]
         if rows.shape[0] == 1:  # equal shapes: NumPy takes its shortest way
-            shift = k.view(shift, f"{shift}.reshape({rows.shape})", rows.shape, label="shift")
+            shift = k.reshaped(shift, rows.shape, "shift")
         k.line(f"{combine}({rows}, {shift}, out={rows})")
     if target is not y:
         k.line(f"{y}[...] = {target}")
@@ -99,15 +95,14 @@ def einsum_as_matmul(k: Emitter) -> None:
 
     def matrices(x: Operand, term: str, *groups: list[str]) -> Operand:
         turned = k.permuted(x, tuple(term.index(label) for group in groups for label in group))
-        ready = k.contiguous(turned)
-        return k.view(ready, f"{ready}.reshape({shape(*groups)})", shape(*groups), contiguous=True, label="matrices")
+        return k.reshaped(turned, shape(*groups), "matrices")
 
     first = matrices(a, left, batch, rows, summed)
     second = matrices(b, right, batch, summed, columns)
     natural = [*batch, *rows, *columns]
     direct = list(result) == natural and y.contiguous and y.type.order is None
     target = y if direct else k.scratch([sizes[label] for label in natural], y.dtype)
-    seen = k.view(target, f"{target}.reshape({shape(batch, rows, columns)})", shape(batch, rows, columns), label="out")
+    seen = k.target(target, shape(batch, rows, columns))
     k.line(f"np.matmul({first}, {second}, out={seen})")
     if not direct:
         k.line(f"{y}[...] = {target}.transpose({tuple(natural.index(label) for label in result)})")

@@ -57,7 +57,7 @@ def linear_blocks(k: Emitter) -> None:
     p = _numbers(k.node, tuple(x.type for x in k.ins))
     k.stage()
     (y,) = k.outs
-    rows = k.view(y, f"{y}.reshape({p.pixels}, {p.outputs})", (p.pixels, p.outputs), contiguous=True, label="rows")
+    rows = k.target(y, (p.pixels, p.outputs), "rows")
     emit_pixels(k, p, rows, k.ins[2] if len(k.ins) > 2 else None, None, True)
 
 
@@ -130,10 +130,8 @@ def linear_columns(k: Emitter) -> None:
     (y,) = k.outs
     x, weight, *rest = k.ins
     p, ranges = _numbers(k.node, tuple(operand.type for operand in k.ins)), k.way.ranges
-    x = k.contiguous(x)
-    row = k.view(x, f"{x}.reshape(1, {p.channels})", (1, p.channels), contiguous=True, label="row")
-    out = k.view(y, f"{y}.reshape(1, {p.outputs})", (1, p.outputs), contiguous=True, label="out")
-    bias = k.view(rest[0], f"{rest[0]}.reshape(1, {p.outputs})", (1, p.outputs), label="shift") if rest else None
+    row, out = k.reshaped(x, (1, p.channels), "row"), k.target(y, (1, p.outputs))
+    bias = k.reshaped(rest[0], (1, p.outputs), "shift") if rest else None
     zeros = k.use(np.zeros((1, p.outputs), y.dtype), "zeros")
     reads = [operand for operand in (row, weight, bias, out) if operand is not None]
     views = bind(k, "shares", f"{k.use(bind_row)}({ranges}, {row}, {weight}, {bias}, {zeros}, {out})", *reads)

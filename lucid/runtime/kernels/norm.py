@@ -104,10 +104,8 @@ def _per_channel(vector: Operand, rank: int) -> str:
 def group_norm(k: Emitter) -> None:
     (x, *affine), (y,), a = k.ins, k.outs, k.attrs
     split = (x.shape[0], a.groups, x.shape[1] // a.groups, *x.shape[2:])
-    packed = k.contiguous(x)
     target = y if y.type.order is None else k.scratch(y.shape, y.dtype)
-    source = k.view(packed, f"{packed}.reshape({split})", split)
-    seen = k.view(target, f"{target}.reshape({split})", split)
+    source, seen = k.reshaped(x, split), k.target(target, split)
     axes = tuple(range(2, len(split)))
     _standardize(k, source, seen, axes, a.eps, _statistics(k, split, axes, x))
     _affine(k, target, [_per_channel(v, x.type.rank) for v in affine])
@@ -121,7 +119,7 @@ def batch_norm(k: Emitter) -> None:
     channels, rank = x.shape[1], x.type.rank
     with k.once(mean, var, *affine):
         scale, shift = (k.scratch((channels, *(1,) * (rank - 2)), x.dtype, name) for name in ("scale", "shift"))
-        flat_scale, flat_shift = f"{scale}.reshape({channels})", f"{shift}.reshape({channels})"
+        flat_scale, flat_shift = k.seen(scale, (channels,)), k.seen(shift, (channels,))
         k.line(f"np.add({var}, {a.eps!r}, out={flat_scale})")
         k.line(f"np.sqrt({scale}, out={scale})")
         k.line(f"np.divide({affine[0] if affine else 1}, {flat_scale}, out={flat_scale})")

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..emitter import Emitter
 from ..machine import Machine, this_machine
+from ..views import as_view
 
 WIDEST, NARROWEST = 64, 16
 """Columns of a panel: from four vectors of 512 bits down to one."""
@@ -74,7 +75,7 @@ def cut_for(k: Emitter, rows: int, depth: int, columns: int) -> Blocking:
 
 def panels_of(matrix: Any, width: int) -> Any:
     """The columns of (depth, columns) weights by panels: (panels, depth, width), as a view."""
-    return matrix.reshape(matrix.shape[0], -1, width).transpose(1, 0, 2)
+    return as_view(matrix, matrix.shape[0], -1, width).transpose(1, 0, 2)
 
 
 def turn_panels(weights: Any, out: Any) -> None:
@@ -111,8 +112,8 @@ def small_products(a: Any, panels: Any, out: Any, rows: int) -> Iterator[tuple[A
     for first, last, size in ((0, whole, rows), (whole, a.shape[-2], a.shape[-2] - whole)):
         if last > first:
             left, made = a[..., first:last, :], out[..., first:last, :]
-            left = left.reshape(*left.shape[:-2], 1, -1, size, left.shape[-1])
-            made = made.reshape(*made.shape[:-2], -1, size, made.shape[-1] // width, width)
+            left = as_view(left, *left.shape[:-2], 1, -1, size, left.shape[-1])
+            made = as_view(made, *made.shape[:-2], -1, size, made.shape[-1] // width, width)
             axes = range(made.ndim - 4)
             yield left, weights, made.transpose(*axes, *(len(axes) + i for i in (2, 0, 1, 3)))
 

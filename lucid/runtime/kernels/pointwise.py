@@ -18,6 +18,7 @@ from ...graph.types import CHANNELS_LAST, TensorType
 from ..emitter import Emitter, Operand
 from ..machine import Machine, this_machine
 from ..registry import Way, kernel
+from ..views import as_view
 from .activation import acts_anywhere, combining, write_activation, zero_row
 from .conv import RUN, attrs_of, convolved, passes
 from .panels import Blocking, cut_for, multiply_lines, product_seconds, small_products, turn_panels
@@ -142,12 +143,12 @@ def bind_pieces(
             if (k0, k1) not in blocks:
                 blocks[k0, k1] = next(matrices)
             own = slice(p0, p1), slice(k0, k1)
-            runs = made[own] if tile == 1 else made[p0:p1].reshape(-1, tile * outputs)
+            runs = made[own] if tile == 1 else as_view(made[p0:p1], -1, tile * outputs)
             rows, panels = blocks[k0, k1]
             entries.append((
                 list(small_products(pixels[p0:p1], panels, made[own], rows)), runs,
                 bias if bias is None else bias if tile > 1 else bias[k0:k1],
-                added if added is None else added[own].reshape(runs.shape),
+                added if added is None else as_view(added[own], runs.shape),
                 zeros[: runs.shape[1]],
             ))  # fmt: skip
         bound.append(entries)
@@ -166,7 +167,7 @@ def bind_thin(p: Pointwise, work: Sequence[Sequence[Any]], x: Any, thin: Any) ->
             first, last = p0 // image, -(-p1 // image)
             rows = slice((p0 - first * image) // p.cols, (p1 - (last - 1) * image) // p.cols)
             source = seen[first:last, rows]
-            entries.append((thin[p0:p1].reshape(source.shape), source))
+            entries.append((as_view(thin[p0:p1], source.shape), source))
         bound.append(entries)
     return bound
 
@@ -194,7 +195,7 @@ def pointwise_blocks(k: Emitter) -> None:
 def _rows(k: Emitter, x: Operand) -> Operand:
     """A channels-last image as a matrix (pixels, channels)."""
     shape = (math.prod(x.shape) // max(1, x.shape[1]), x.shape[1])
-    return k.view(x, f"{x}.transpose(0, 2, 3, 1).reshape{shape}", shape, contiguous=True, label="rows")
+    return k.target(k.permuted(x, CHANNELS_LAST), shape, "rows")
 
 
 def emit_pixels(
@@ -214,8 +215,7 @@ def emit_pixels(
     elif k.ins[0].type.rank == 4:
         pixels = _rows(k, laid_out(k, k.ins[0], True, "pixels"))
     else:
-        pixels = k.contiguous(k.ins[0], "pixels")
-        pixels = k.view(pixels, f"{pixels}.reshape({p.pixels}, {p.channels})", (p.pixels, p.channels), contiguous=True)
+        pixels = k.reshaped(k.ins[0], (p.pixels, p.channels), "pixels")
     row = None if bias is None else tiled(k, bias, tile)
     zeros = k.use(zero_row(y.dtype, tile * p.outputs), "zeros")
     reads = [operand for operand in (pixels, y, row, added, *weights) if operand is not None]

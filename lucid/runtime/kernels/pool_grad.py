@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from ...graph.ops.pool import MAX_POOL_GATHER, MAX_POOL_GRAD, MAX_POOL_POSITIONS
-from ..emitter import Emitter, Operand, Phase
+from ..emitter import Emitter, Operand
 from ..registry import kernel
+from ..views import as_view
 from .pool import BLOCK_BYTES, largest, pooling_axes
 from .pool_runs import BLOCK_BYTES as LONG_BLOCK_BYTES
 from .pool_runs import Call
@@ -113,7 +114,7 @@ def max_pool_grad(k: Emitter) -> None:
     """
     recheck(k)
     (dx,), last = k.outs, channels_last(k.outs[0])
-    dy, index = (_gapless(k, x, last) for x in k.ins)
+    dy, index = (laid_out(k, x, last, "packed") for x in k.ins)
     axes = pooling_axes(k.attrs.pool, dx.shape, dy.shape[2:])
     rows, cols = map(spread, axes)
     n, c, h, w = dx.shape
@@ -143,10 +144,6 @@ def max_pool_grad(k: Emitter) -> None:
     over_blocks(k, len(work), [call], [calls], [f"{call}()"])
 
 
-def _gapless(k: Emitter, x: Operand, last: bool) -> Operand:
-    return x if x.phase is Phase.CALL else laid_out(k, x, last, "packed")
-
-
 def bind_grad(
     axes: tuple[Spread, Spread], work: Sequence[Sequence[tuple[int, int]]], last: bool, dx: Any, dy: Any, index: Any,
     room: Sequence[Sequence[Any]],
@@ -172,8 +169,8 @@ def bind_grad(
 
 
 def _planes(x: Any, last: bool) -> Any:
-    """An array as (planes, rows, columns, innermost channels); of one that lies otherwise (no output does) a copy."""
-    return x.transpose(0, 2, 3, 1) if last else x.reshape(-1, *x.shape[2:], 1)
+    """An array as (planes, rows, columns, innermost channels)."""
+    return x.transpose(0, 2, 3, 1) if last else as_view(x, x.shape[0] * x.shape[1], *x.shape[2:], 1)
 
 
 class _Sums:
@@ -192,7 +189,7 @@ class _Sums:
         room = (planes, rows.pitch, cols.pitch, step)
         shares, codes, won, mask, taken, total = (x[: math.prod(room)] for x in memory)
         inner = (slice(None), slice(rows.axis.count), slice(cols.axis.count))
-        self.shares, self.codes = shares.reshape(room)[inner], codes.reshape(room)[inner]
+        self.shares, self.codes = as_view(shares, room)[inner], as_view(codes, room)[inner]
         bits, taken_bits = shares.view(mask.dtype), taken.view(mask.dtype)
         classes: dict[tuple[int, int], list[tuple[int, int]]] = {}
         taps = product(rows.places, cols.places)
@@ -216,7 +213,7 @@ class _Sums:
                     calls.append(partial(np.bitwise_and, bits, mask, taken_bits))
                     calls.append(partial(np.add, total[offset:], taken[:end], total[offset:]))
             (image_rows, room_rows), (image_cols, room_cols) = rows.lines(down), cols.lines(right)
-            part = total.reshape(room)[:, room_rows, room_cols]
+            part = as_view(total, room)[:, room_rows, room_cols]
             self.found.append((calls, (slice(None), image_rows, image_cols), part))
 
 

@@ -23,9 +23,10 @@ import numpy as np
 from ...graph.ir import Node
 from ...graph.ops.pool import MAX_POOL
 from ...graph.types import TensorType, is_float
-from ..emitter import Emitter, Operand, Phase
+from ..emitter import Emitter, Operand
 from ..machine import this_machine
 from ..registry import kernel
+from ..views import as_view
 from .pool import NEAR, PICK, PIXEL, axes_of_node, competing, loop_seconds, lowest
 from .windows import Axis, bind, channels_last, deal, laid_out, over_blocks, pieces, recheck, tuple_of
 
@@ -141,8 +142,7 @@ def max_pool_runs(k: Emitter) -> None:
     (x,), (y, index), last = k.ins, k.outs, channels_last(k.outs[0])
     if 0 in (*x.shape, *y.shape):
         return
-    if x.phase is not Phase.CALL:
-        x = laid_out(k, x, last, "packed")
+    x = laid_out(k, x, last, "packed")
     runs = runs_of(k.node, x.type)
     pad, least = competing(k.attrs, x.dtype), lowest(x.dtype)
     work = deal(runs.blocks(x.dtype.itemsize), k.threads)
@@ -177,8 +177,7 @@ def bind_runs(
     """The calls of each worker."""
     image = (runs.planes, runs.rows.size, runs.cols.size, runs.step)
     y, index = (None if z is None else _as_planes(z, runs) for z in (y, index))
-    # a copy, if the caller's lies otherwise
-    source = np.ascontiguousarray(x.transpose(0, 2, 3, 1) if runs.step > 1 else x).reshape(image)
+    source = as_view(x.transpose(0, 2, 3, 1) if runs.step > 1 else x, image)
     binders = [_Binder(runs, source, y, index, memory, least, pad) for memory in room]
     return [
         [call for block in mine for call in binder.block(block)] for mine, binder in zip(work, binders, strict=True)
@@ -187,7 +186,7 @@ def bind_runs(
 
 def _as_planes(x: Any, runs: Runs) -> Any:
     """An array in the pooling's memory order as (planes, channels that lie innermost, rows, columns)."""
-    return x if runs.step > 1 else x.reshape(runs.planes, 1, *x.shape[2:])
+    return x if runs.step > 1 else as_view(x, runs.planes, 1, *x.shape[2:])
 
 
 class _Binder:
@@ -208,7 +207,7 @@ class _Binder:
         first, last = self.runs.lines(block)
         size, key = (block.p1 - block.p0) * (last - first) * self.runs.row, (block.p1 - block.p0, block.r1 - block.r0)
         if self.copy is None:
-            run = self.x[block.p0 : block.p1, first:last].reshape(-1)
+            run = as_view(self.x[block.p0 : block.p1, first:last], -1)
         else:
             run = self.copy[:size]
             yield from self._fill(block, run, first, last)
@@ -231,7 +230,7 @@ class _Binder:
     def _fill(self, block: Block, run: Any, first: int, last: int) -> Iterator[Call]:
         """Copies the image. What lies beside it stays; rows above and below may have been another block's."""
         rows, cols = self.runs.rows, self.runs.cols
-        copy = run.reshape(block.p1 - block.p0, last - first, self.runs.width, self.runs.step)
+        copy = as_view(run, block.p1 - block.p0, last - first, self.runs.width, self.runs.step)
         low, high = max(first, rows.before), min(last, rows.before + rows.size)
         within = slice(low - first, high - first), slice(cols.before, cols.before + cols.size)
         yield partial(np.copyto, copy[:, *within], self.x[block.p0 : block.p1, low - rows.before : high - rows.before])

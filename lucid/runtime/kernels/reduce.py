@@ -43,7 +43,7 @@ def log_sum_exp(k: Emitter) -> None:
     k.line(f"np.exp({powers}, out={powers})")
     k.line(f"np.add.reduce({powers}, axis={a.axes}, keepdims={a.keepdims}, out={y})")
     k.line(f"np.log({y}, out={y})")
-    k.line(f"np.add({y}, {top}.reshape({y.shape}), out={y})")
+    k.line(f"np.add({y}, {k.seen(top, y.shape)}, out={y})")
 
 
 @kernel(reduce.ARGMAX, reduce.ARGMIN)

@@ -12,14 +12,14 @@ def reshape(k: Emitter) -> None:
     (x,), (y,) = k.ins, k.outs
     plain = x.type.order is None and y.type.order is None
     if x.contiguous and plain:
-        k.alias(0, f"{x}.reshape({y.shape})", contiguous=True)
+        k.alias(0, k.seen(x, y.shape), contiguous=True)
     elif x.phase is Phase.CALL and plain:
         # the caller's array: a view where its strides allow it, else NumPy copies
         k.alias(0, f"{x}.reshape({y.shape})")
     else:
         # the copy runs in x's logical order, so y is seen in x's shape
         target = y if y.type.order is None else k.scratch(y.shape, y.dtype)
-        seen = k.view(target, f"{target}.reshape({x.shape})", x.shape)
+        seen = k.target(target, x.shape)
         k.line(f"{seen}[...] = {x}")
         if target is not y:
             k.line(f"{y}[...] = {target}")

@@ -24,6 +24,7 @@ from ...graph.types import CHANNELS_LAST, TensorType, is_float
 from ..emitter import Emitter
 from ..machine import Machine, this_machine
 from ..registry import Way, kernel
+from ..views import as_view
 from .activation import acts_anywhere
 from .conv import LOOP, attrs_of, convolved, passes
 from .conv_blocks import FEW_CHANNELS, Conv, Part, conv_of
@@ -145,7 +146,7 @@ def bind_pixels(
         entries = []
         for part in map(Part._make, mine):
             held = d.held(tiles_of(d, part.r1 - part.r0))
-            pixels = own[: held * d.row].reshape(held, d.columns, v.stride, h.stride, d.conv.channels)
+            pixels = as_view(own[: held * d.row], held, d.columns, v.stride, h.stride, d.conv.channels)
             edges, pairs = [], []
             for down in range(v.stride):
                 rows = Real.of(v, part.r0 * v.stride - v.before + down, held)
@@ -193,7 +194,7 @@ def _views(d: Depth, tiles: int, own: tuple[Any, Any, Any, Any], packed: Any, ro
     pixels, filtered, sums, made = own
     n, m, item, outputs = d.filter.products, d.filter.m, pixels.itemsize, d.conv.outputs
     by_rows = as_strided(pixels, (tiles, n, d.row), (m * d.row * item, d.row * item, item))
-    along = filtered[: n * tiles * d.row].reshape(n, tiles, d.row)
+    along = as_view(filtered[: n * tiles * d.row], n, tiles, d.row)
     # windows `across` pixels apart, one row after another: those of the last pixels read on into the next row
     count = tiles * d.columns // d.across
     windows = as_strided(
@@ -201,10 +202,10 @@ def _views(d: Depth, tiles: int, own: tuple[Any, Any, Any, Any], packed: Any, ro
         (n, d.across, count, d.depth),
         (tiles * d.row * item, d.channels * item, d.depth * item, item),
     )
-    each = sums[: n * tiles * d.columns * outputs].reshape(n, count, d.across, outputs).transpose(0, 2, 1, 3)
+    each = as_view(sums[: n * tiles * d.columns * outputs], n, count, d.across, outputs).transpose(0, 2, 1, 3)
     products = list(small_products(windows, packed[:, None], each, rows))
-    by_tiles = sums[: n * tiles * d.columns * outputs].reshape(n, tiles, d.columns * outputs).transpose(1, 0, 2)
-    out = made.reshape(-1)[: tiles * m * d.columns * outputs].reshape(tiles, m, d.columns * outputs)
+    by_tiles = as_view(sums[: n * tiles * d.columns * outputs], n, tiles, d.columns * outputs).transpose(1, 0, 2)
+    out = as_view(as_view(made, -1)[: tiles * m * d.columns * outputs], tiles, m, d.columns * outputs)
     return Views(by_rows, along.transpose(1, 0, 2), products, by_tiles, out)
 
 

@@ -151,11 +151,11 @@ def _finish(k: Emitter, y: Operand, whole: Conv, parts: Sequence[Operand]) -> No
     if bias is not None:
         k.line(f"{combining(k)}({total}, {bias}, out={total})")
     if residual is not None:
-        image = f"{total}.reshape({shape})"
+        image = k.seen(total, shape)
         k.line(f"np.add({image}, {residual}.transpose(0, 2, 3, 1), out={image})")
     if k.node.op is CONV_POOL:
         zeros = k.use(zero_row(y.dtype, whole.outputs), "zeros")
         written = write_activation(k, y.dtype, total.shape, str(total), str(total), zeros)
         for line in written.lines if written is not None else ():
             k.line(line)
-    k.line(f"{y}.transpose(0, 2, 3, 1)[...] = {total}.reshape({shape})")
+    k.line(f"{y}.transpose(0, 2, 3, 1)[...] = {k.seen(total, shape)}")

@@ -173,7 +173,7 @@ class Writer:
         k, t = self.k, self.t
         with k.once(bias):
             shift = k.scratch((self.tiles, t.made), bias.dtype, "shift")
-            k.line(f"{shift}.reshape({self.tiles}, {t.made // t.outputs}, {t.outputs})[...] = {bias}")
+            k.line(f"{k.seen(shift, (self.tiles, t.made // t.outputs, t.outputs))}[...] = {bias}")
         return shift
 
     def _results(self, shift: Operand | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from numpy.lib.stride_tricks import as_strided
 
+from ..views import as_view
 from .windows import pieces
 
 
@@ -132,7 +133,7 @@ def spread(t: Tiling, w: Any, out: Any) -> None:
     """The block-Toeplitz matrix (pixels of a patch, outputs of a tile) of the weights."""
     rows, cols = t.rows, t.cols
     out.fill(0)
-    view = out.reshape(*t.patch, rows.pool, cols.pool, rows.tile, cols.tile, t.outputs)
+    view = as_view(out, *t.patch, rows.pool, cols.pool, rows.tile, cols.tile, t.outputs)
     if not t.last:
         view = view.transpose(1, 2, 0, 3, 4, 5, 6, 7)
     taps = w.transpose(2, 3, 1, 0)
@@ -197,7 +198,7 @@ def bind_direct(t: Tiling, work: Any, x: Any) -> list[list[Any]]:
 def _padded(t: Tiling, s: Strip, memory: Any) -> Any:
     r, c = t.rows.pixels(s.r1 - s.r0), t.cols.pixels(t.cols.tiles)
     shape = (s.n1 - s.n0, r, c, t.channels) if t.last else (s.n1 - s.n0, t.channels, r, c)
-    return memory[: shape[0] * r * c * t.channels].reshape(shape)
+    return as_view(memory[: shape[0] * r * c * t.channels], shape)
 
 
 def bind_padded(t: Tiling, work: Any, memory: Any) -> list[list[Any]]:
@@ -231,10 +232,10 @@ def bind_matrices(t: Tiling, work: Any, memory: Any) -> list[list[Any]]:
         entries = []
         for s in map(Strip._make, mine):
             count = tiles_of(t, s)
-            matrix = windows[: count * t.depth].reshape(count, t.depth)
+            matrix = as_view(windows[: count * t.depth], count, t.depth)
             shape = (s.n1 - s.n0, s.r1 - s.r0, t.cols.tiles, *t.patch)
-            made = products[: count * t.taps * t.made].reshape(count, t.taps * t.made)
-            entries.append((matrix.reshape(shape), matrix, made, *_pooling(t, made, maxima)))
+            made = as_view(products[: count * t.taps * t.made], count, t.taps * t.made)
+            entries.append((as_view(matrix, shape), matrix, made, *_pooling(t, made, maxima)))
         bound.append(entries)
     return bound
 
@@ -245,8 +246,8 @@ def bind_windows(t: Tiling, work: Any, memory: Any) -> list[list[Any]]:
     for mine, windows in zip(work, memory, strict=True):
         entries = []
         for s in map(Strip._make, mine):
-            matrix = windows[: tiles_of(t, s) * t.depth].reshape(tiles_of(t, s), t.depth)
-            entries.append((matrix.reshape(s.n1 - s.n0, s.r1 - s.r0, t.cols.tiles, *t.patch), matrix))
+            matrix = as_view(windows[: tiles_of(t, s) * t.depth], tiles_of(t, s), t.depth)
+            entries.append((as_view(matrix, s.n1 - s.n0, s.r1 - s.r0, t.cols.tiles, *t.patch), matrix))
         bound.append(entries)
     return bound
 
@@ -262,7 +263,7 @@ def _pooling(t: Tiling, made: Any, maxima: Any) -> tuple[list[Any], Any, Any]:
         else:
             groups //= 2
             width = groups * t.made
-            out = maxima[: len(made) * width].reshape(len(made), width)
+            out = as_view(maxima[: len(made) * width], len(made), width)
             steps.append((made[:, :width], made[:, width : 2 * width], out))
             made, maxima = out, maxima[len(made) * width :]
     return steps, made[:, : t.made], made[:, t.made : 2 * t.made]
@@ -283,7 +284,7 @@ def bind_outputs(t: Tiling, work: Any, y: Any, bias: Any, zeros: Any) -> list[li
         entries = []
         for s in map(Strip._make, mine):
             count = tiles_of(t, s)
-            out = nhwc[s.n0 : s.n1, s.r0 : s.r1].reshape(count, t.made)
+            out = as_view(nhwc[s.n0 : s.n1, s.r0 : s.r1], count, t.made)
             entries.append((out, None if bias is None else bias[:count], zeros[:count]))
         bound.append(entries)
     return bound
@@ -308,9 +309,9 @@ def _bands(side: Side, first: int, last: int) -> Iterator[tuple[int, int, int]]:
 
 def _copies(t: Tiling, s: Strip, results: Any, nhwc: Any) -> Iterator[tuple[Any, Any]]:
     count, images = tiles_of(t, s), s.n1 - s.n0
-    tiles = results[:count].reshape(images, s.r1 - s.r0, t.cols.tiles, t.rows.tile, t.cols.tile, t.outputs)
+    tiles = as_view(results[:count], images, s.r1 - s.r0, t.cols.tiles, t.rows.tile, t.cols.tile, t.outputs)
     for (a, b, rows), (c, d, cols) in product(_bands(t.rows, s.r0, s.r1), _bands(t.cols, 0, t.cols.tiles)):
         value = tiles[:, a - s.r0 : b - s.r0, c:d, :rows, :cols].transpose(0, 1, 3, 2, 4, 5)
         top, left = a * t.rows.tile, c * t.cols.tile
         target = nhwc[s.n0 : s.n1, top : top + (b - a) * rows, left : left + (d - c) * cols]
-        yield target.reshape(value.shape), value
+        yield as_view(target, value.shape), value

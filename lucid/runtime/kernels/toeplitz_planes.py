@@ -26,6 +26,7 @@ from ...graph.types import TensorType
 from ..emitter import Emitter, Operand
 from ..machine import Machine, this_machine
 from ..registry import Way, kernel
+from ..views import as_view
 from . import toeplitz
 from .activation import write_activation
 from .conv import RUN
@@ -88,7 +89,7 @@ def _parted(t: Tiling, s: Strip, memory: Any) -> Any:
         s.n1 - s.n0, t.channels, phases(t.rows), phases(t.cols),
         length(t.rows, s.r1 - s.r0), length(t.cols, t.cols.tiles),
     )  # fmt: skip
-    return memory[: np.prod(shape)].reshape(shape)
+    return as_view(memory[: np.prod(shape)], shape)
 
 
 def bind_parts(t: Tiling, work: Any, memory: Any, x: Any) -> list[list[Any]]:
@@ -139,8 +140,8 @@ def bind_runs(t: Tiling, work: Any, memory: Any) -> list[list[Any]]:
         entries = []
         for s in map(Strip._make, mine):
             parted, run = _parted(t, s, parts), run_of(t, s)[1]
-            matrix = windows[: t.depth * columns_of(t, s)].reshape(t.depth, columns_of(t, s))
-            cells = matrix.reshape(t.channels, t.rows.patch, t.cols.patch, s.n1 - s.n0, run)
+            matrix = as_view(windows[: t.depth * columns_of(t, s)], t.depth, columns_of(t, s))
+            cells = as_view(matrix, t.channels, t.rows.patch, t.cols.patch, s.n1 - s.n0, run)
             pairs = product(_groups(t.rows), _groups(t.cols))
             entries.append(([_gathering(parted, cells, *pair) for pair in pairs], matrix.T))
         bound.append(entries)
@@ -152,7 +153,7 @@ def _gathering(parted: Any, cells: Any, rows: Group, cols: Group) -> tuple[Any, 
     down, right = (slice(g.first, g.first + g.rounds * g.phases) for g in (rows, cols))
     shape = (channels, rows.rounds, rows.phases, cols.rounds, cols.phases, images, run)
     n, c, part_r, part_q, r, q = parted.strides
-    return cells[:, down, right].reshape(shape), as_strided(
+    return as_view(cells[:, down, right], shape), as_strided(
         parted[..., rows.place :, cols.place :], shape, (c, r, part_r, q, part_q, n, q)
     )
 
@@ -164,7 +165,7 @@ def bind_planes(t: Tiling, work: Any, memory: Any, bias: Any, zeros: Any) -> lis
         entries = []
         for s in map(Strip._make, mine):
             count = columns_of(t, s)
-            made = own[: t.taps * t.made * count].reshape(t.taps * t.made, count)
+            made = as_view(own[: t.taps * t.made * count], t.taps * t.made, count)
             shift = None if bias is None else bias[:, :count]
             entries.append((made, list(_pooling(made, t.taps, t.made)), made[: t.made], shift, zeros[:, :count]))
         bound.append(entries)
@@ -188,7 +189,7 @@ def bind_ends(t: Tiling, work: Any, memory: Any, least: Any, y: Any) -> list[lis
         for s in map(Strip._make, mine):
             results = own[: t.made * columns_of(t, s)]
             entries.append([
-                (target, value, least[: t.outputs, : value.size // t.outputs].reshape(value.shape))
+                (target, value, as_view(least[: t.outputs, : value.size // t.outputs], value.shape))
                 for target, value in _ends(t, s, results, y[s.n0 : s.n1])
             ])  # fmt: skip
         bound.append(entries)
@@ -198,7 +199,7 @@ def bind_ends(t: Tiling, work: Any, memory: Any, least: Any, y: Any) -> list[lis
 def _ends(t: Tiling, s: Strip, results: Any, y: Any) -> Any:
     pitch, run = run_of(t, s)
     images, (down, right) = s.n1 - s.n0, (t.rows.tile, t.cols.tile)
-    cells = results.reshape(down, right, t.outputs, images, run)
+    cells = as_view(results, down, right, t.outputs, images, run)
     step = results.itemsize
     for i, j in product(range(down), range(right)):
         rows = len(range(s.r0 * down + i, min(s.r1 * down, t.rows.count), down))
@@ -283,7 +284,7 @@ class PlanesWriter(Writer):
             self.add([right], "right", f"[[matrix.T for matrix in mine] for mine in {matrices}]", *self.windows)
             self.body.append(f"{turned}.dot({right}, out={made})")
         else:
-            weights = f"[[{panels}.reshape(-1, {t.depth}, {cut.width})] * len(mine) for mine in {self.matrices}]"
+            weights = f"[[{k.seen(panels, (-1, t.depth, cut.width))}] * len(mine) for mine in {self.matrices}]"
             outputs = f"[[entry[0].T for entry in mine] for mine in {self.lists[-1]}]"
             source = f"{k.use(bind_products)}({matrices}, {weights}, {outputs}, {cut.rows})"
             (blocks,) = self.fresh("products")
@@ -299,7 +300,7 @@ class PlanesWriter(Writer):
         with k.once(bias):
             shift = k.scratch((t.made, self.most), bias.dtype, "shift")
             cells = (t.made // t.outputs, t.outputs, self.most)
-            k.line(f"{shift}.reshape({cells})[...] = {bias}.reshape({t.outputs}, 1)")
+            k.line(f"{k.seen(shift, cells)}[...] = {bias}.reshape({t.outputs}, 1)")
         return shift
 
     def _finish_planes(self, planes: Sequence[Operand], f: Finish) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from ...graph.types import CHANNELS_LAST, DType
-from ..emitter import Emitter, Operand, Phase
+from ..emitter import Emitter, Operand
 
 #: Which array (by number), and which part of it.
 Part: TypeAlias = "tuple[int, Any]"
@@ -146,11 +146,7 @@ def image_scratch(k: Emitter, shape: tuple[int, int, int, int], dtype: DType, la
 
 def laid_out(k: Emitter, x: Operand, last: bool, label: str) -> Operand:
     """``x`` without gaps, channels innermost if ``last``: itself, or a copy made before the next line."""
-    if x.contiguous and x.type.order == (CHANNELS_LAST if last else None) and x.phase is not Phase.CALL:
-        return x
-    copy = image_scratch(k, (x.shape[0], x.shape[1], x.shape[2], x.shape[3]), x.dtype, last, label)
-    k.line(f"{copy}[...] = {x}")
-    return copy
+    return k.laid_out(x, CHANNELS_LAST if last else None, label)
 
 
 def tuple_of(operands: Iterable[Operand | str]) -> str:
@@ -201,7 +197,7 @@ def tiled(k: Emitter, bias: Operand, tile: int) -> Operand:
         return bias
     with k.once(bias):
         row = k.scratch((tile * bias.shape[0],), bias.dtype, "biases")
-        k.line(f"{row}.reshape({tile}, {bias.shape[0]})[...] = {bias}")
+        k.line(f"{k.seen(row, (tile, bias.shape[0]))}[...] = {bias}")
     return row
 
 

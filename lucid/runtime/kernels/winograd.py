@@ -28,6 +28,7 @@ from ...graph.types import TensorType, is_float
 from ..emitter import Emitter, Operand
 from ..machine import Machine, this_machine
 from ..registry import Way, kernel
+from ..views import as_view
 from .activation import acts_anywhere, combining, write_activation, zero_row
 from .conv import attrs_of
 from .filtering import ALONG_BOTH, Filter, transforms
@@ -236,26 +237,26 @@ def _bind_strip(
     images, down, outputs = s.n1 - s.n0, s.r1 - s.r0, s.outputs
     n, m, c, count = t.n, t.m, t.channels, s.tile_rows * t.right
     height, step = t.held(down), t.filter.step
-    padded = slab[: images * height * t.width * c].reshape(images, height, t.width, c)
+    padded = as_view(slab[: images * height * t.width * c], images, height, t.width, c)
     top, bottom, left, right, _ = _real(t, s, *size)
     edges = [padded[:, :top], padded[:, bottom:], padded[:, top:bottom, :left], padded[:, top:bottom, right:]]
     s0, s1, _, item = padded.strides
     rows = as_strided(padded, (images, down, n, t.width * c), (s0, step * s1, s1, item))
-    by_rows = ping[: images * down * n * t.width * c].reshape(images, down, n, t.width * c)
+    by_rows = as_view(ping[: images * down * n * t.width * c], images, down, n, t.width * c)
     e0, e1, e2, item = by_rows.strides
     seen = as_strided(by_rows, (n, n, images, down, t.right, c), (e2, c * item, e0, e1, step * c * item, item))
-    tiles = pong[: n * n * count * c].reshape(n, n, images, down, t.right, c)
-    by_both = ping[: n * n * count * c].reshape(n, n, count * c)
-    product = pong[: n * n * count * outputs].reshape(n * n, count, outputs)
+    tiles = as_view(pong[: n * n * count * c], n, n, images, down, t.right, c)
+    by_both = as_view(ping[: n * n * count * c], n, n, count * c)
+    product = as_view(pong[: n * n * count * outputs], n * n, count, outputs)
     panels = packed[:, s.k0 // packed.shape[3] : s.k1 // packed.shape[3]]
-    products = list(small_products(by_both.reshape(n * n, count, c), panels, product, block_rows))
-    by_lines = ping[: m * n * count * outputs].reshape(m, n * count * outputs)
-    made = pong[: m * m * count * outputs].reshape(m, m, count * outputs)
+    products = list(small_products(as_view(by_both, n * n, count, c), panels, product, block_rows))
+    by_lines = as_view(ping[: m * n * count * outputs], m, n * count * outputs)
+    made = as_view(pong[: m * m * count * outputs], m, m, count * outputs)
     return Views(
         [edge for edge in edges if edge.size], padded[:, top:bottom, left:right],
-        rows, by_rows, seen, tiles, tiles.reshape(n, n, count * c), by_both,
-        products, product.reshape(n, n * count * outputs), by_lines,
-        by_lines.reshape(m, n, count * outputs), made,
+        rows, by_rows, seen, tiles, as_view(tiles, n, n, count * c), by_both,
+        products, as_view(product, n, n * count * outputs), by_lines,
+        as_view(by_lines, m, n, count * outputs), made,
     )  # fmt: skip
 
 
@@ -285,13 +286,13 @@ def _bind_result(t: Tiling, s: Strip, ping: Any, pong: Any, nhwc: Any, added: An
     planes = pong[: m * m * size]
     final, halves, quarters = planes, (planes,) * 3, (planes,) * 3
     if q < m:
-        pairs = planes.reshape(q, 2, q, 2, size)
-        first = ping[: q * m * size].reshape(q, q, 2, size)
+        pairs = as_view(planes, q, 2, q, 2, size)
+        first = as_view(ping[: q * m * size], q, q, 2, size)
         final = planes[: q * q * size]
         halves = (pairs[:, 0], pairs[:, 1], first)
-        quarters = (first[:, :, 0], first[:, :, 1], final.reshape(q, q, size))
-    tiles = final.reshape(q, q, images, down, t.right, outputs)
-    return Results(halves, quarters, final.reshape(-1, outputs), list(_copies(q, s, tiles, nhwc, added)))
+        quarters = (first[:, :, 0], first[:, :, 1], as_view(final, q, q, size))
+    tiles = as_view(final, q, q, images, down, t.right, outputs)
+    return Results(halves, quarters, as_view(final, -1, outputs), list(_copies(q, s, tiles, nhwc, added)))
 
 
 def _copies(q: int, s: Strip, tiles: Any, nhwc: Any, added: Any) -> Any:
