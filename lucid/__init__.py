@@ -23,6 +23,7 @@ from .creation import (
     zeros_like,
 )
 from .errors import LucidError
+from .grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from .graph.ops.einsum import einsum
 from .graph.ops.elementwise import (
     abs_ as abs,
@@ -87,7 +88,7 @@ from .graph.types import TensorType, spec
 from .nn.module import Parameter
 from .runtime.rng import manual_seed
 from .runtime.threads import get_num_threads, set_num_threads
-from .tensor import Tensor, is_grad_enabled, no_grad, set_grad_enabled
+from .tensor import Tensor
 
 if TYPE_CHECKING:
     from . import models, optim
@@ -125,6 +126,7 @@ __all__ = [
     "dot",
     "einsum",
     "empty",
+    "enable_grad",
     "erf",
     "errors",
     "exp",

@@ -1,12 +1,15 @@
-"""Arguments of a compiled function: its tensors as a flat list, everything else as a hashable structure.
+"""Arguments and results of a compiled function: tensors as a flat list, everything else as a hashable structure.
 
 Two calls may share a trace only if their structures are equal, so a structure holds every scalar with
-its type, and nothing that could change unnoticed.
+its type, and nothing that could change unnoticed. Containers come back as what they were: subclasses of
+list, tuple and dict with their attributes, and dataclasses.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, TypeAlias
@@ -23,26 +26,75 @@ _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType, np.ufunc)
 _PLAIN = (bool, int, str, bytes, type(None), type(...), np.dtype, type, Enum)
 
 
-def flatten(value: Any) -> tuple[list[Any], Structure]:
-    """The tensors and arrays in nested lists, tuples and dicts, and the structure around them."""
+_TENSORS = (Tensor, np.ndarray)
+
+
+def flatten(value: Any, kinds: tuple[type, ...] = _TENSORS) -> tuple[list[Any], Structure]:
+    """The tensors and arrays in nested lists, tuples, dicts and dataclasses, and the structure around them."""
     leaves: list[Any] = []
-    return leaves, _flatten(value, leaves)
+    try:
+        return leaves, _flatten(value, leaves, kinds)
+    except RecursionError:
+        raise TraceError("the arguments or results hold themselves, or are nested too deeply") from None
 
 
-def _flatten(value: Any, leaves: list[Any]) -> Structure:
-    if isinstance(value, Tensor | np.ndarray):
+def _flatten(value: Any, leaves: list[Any], kinds: tuple[type, ...]) -> Structure:
+    if isinstance(value, kinds):
         leaves.append(value)
         return LEAF
+    kind = type(value)
     if isinstance(value, tuple):
-        kind = type(value) if hasattr(value, "_fields") else tuple
-        return ("tuple", kind, *(_flatten(item, leaves) for item in value))
-    if isinstance(value, list):
-        return ("list", *(_flatten(item, leaves) for item in value))
-    if isinstance(value, dict):
-        if not all(isinstance(key, str | int) for key in value):
-            raise TraceError("a dict of inputs needs strings or ints as keys")
-        return ("dict", *((key, _flatten(item, leaves)) for key, item in value.items()))
+        return ("tuple", kind, *[_flatten(item, leaves, kinds) for item in value])
+    if kind is list:
+        return ("list", *[_flatten(item, leaves, kinds) for item in value])
+    if kind is dict:
+        return ("dict", *_pairs(value, leaves, kinds))
+    if isinstance(value, list | dict) or (is_dataclass(kind) and not isinstance(value, kinds)):
+        return _flatten_object(value, leaves, kinds)
     return ("static", *static_key(value), Static(value))
+
+
+def _pairs(value: dict[Any, Any], leaves: list[Any], kinds: tuple[type, ...]) -> list[tuple[Any, Structure]]:
+    if not all(isinstance(key, str | int) for key in value):
+        raise TraceError("a dict of inputs or results needs strings or ints as keys")
+    return [(key, _flatten(item, leaves, kinds)) for key, item in dict.items(value)]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A class of containers, and what it takes to make one besides its items and attributes."""
+
+    cls: type
+    default_factory: Callable[[], Any] | None = None
+
+    def make(self, items: Sequence[Any], attributes: Sequence[tuple[str, Any]]) -> Any:
+        """A new one, without its ``__init__``, whose arguments nobody knows."""
+        make: Any = self.cls.__new__
+        new: Any = make(self.cls)
+        if isinstance(new, list):
+            list.extend(new, items)
+        elif isinstance(new, dict):
+            put = OrderedDict.__setitem__ if isinstance(new, OrderedDict) else dict.__setitem__
+            for key, item in items:
+                put(new, key, item)
+        if isinstance(new, defaultdict):
+            new.default_factory = self.default_factory
+        for name, item in attributes:
+            object.__setattr__(new, name, item)
+        return new
+
+
+def _flatten_object(value: Any, leaves: list[Any], kinds: tuple[type, ...]) -> Structure:
+    """A subclass of list or dict, or a dataclass: items, then attributes (a dataclass's fields among them)."""
+    items: Any = ("none",)
+    if isinstance(value, list):
+        items = ("list", *[_flatten(item, leaves, kinds) for item in value])
+    elif isinstance(value, dict):
+        items = ("dict", *_pairs(value, leaves, kinds))
+    names = [f.name for f in fields(value) if hasattr(value, f.name)] if is_dataclass(value) else []
+    held = {**{name: getattr(value, name) for name in names}, **getattr(value, "__dict__", {})}
+    kind = Kind(type(value), value.default_factory if isinstance(value, defaultdict) else None)
+    return ("object", kind, items, ("dict", *_pairs(held, leaves, kinds)))
 
 
 class Static:
@@ -93,11 +145,17 @@ def _unflatten(structure: Structure, leaf: Callable[[], Any]) -> Any:
         return leaf()
     if kind == "tuple":
         items = [_unflatten(part, leaf) for part in parts[1:]]
-        return tuple(items) if parts[0] is tuple else parts[0](*items)
+        return tuple(items) if parts[0] is tuple else tuple.__new__(parts[0], items)
     if kind == "list":
         return [_unflatten(part, leaf) for part in parts]
     if kind == "dict":
         return {key: _unflatten(part, leaf) for key, part in parts}
+    if kind == "object":
+        made, items, attributes = parts
+        held = [] if items[0] == "none" else _unflatten(items, leaf)
+        return made.make(
+            list(held.items()) if isinstance(held, dict) else held, list(_unflatten(attributes, leaf).items())
+        )
     return parts[-1].value
 
 
@@ -109,6 +167,9 @@ def leaf_names(structure: Structure, prefix: str) -> Iterable[str]:
     elif kind == "dict":
         for key, part in parts:
             yield from leaf_names(part, f"{prefix}.{key}" if prefix else str(key))
+    elif kind == "object":
+        for part in parts[1:]:
+            yield from leaf_names(part, prefix)
     elif kind in ("tuple", "list"):
         for i, part in enumerate(parts[1:] if kind == "tuple" else parts):
             yield from leaf_names(part, f"{prefix}.{i}" if prefix else f"input_{i}")
@@ -121,6 +182,11 @@ def to_json(structure: Structure) -> Any:
         return ["leaf"]
     if kind == "tuple":
         return ["tuple", *map(to_json, parts[1:])]  # a named tuple comes back as a plain one
+    if kind == "object":  # a subclass of list or dict as a plain one, a dataclass as a dict of its fields
+        _, items, attributes = parts
+        if items[0] == "list" and len(attributes) > 1:
+            raise TraceError("a list with attributes, among the arguments or results, cannot be saved")
+        return to_json(items if items[0] == "list" else ("dict", *items[1:], *attributes[1:]))
     if kind == "list":
         return ["list", *map(to_json, parts)]
     if kind == "dict":

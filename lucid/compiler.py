@@ -16,6 +16,7 @@ from . import clock
 from .archive import read_archive, write_archive
 from .arguments import Structure, flatten, leaf_names, unflatten
 from .errors import LucidError, OptionError, TraceError
+from .grad_mode import is_grad_enabled
 from .graph.ir import Graph
 from .graph.trace import active_trace, user_location
 from .graph.types import TensorType, as_dtype
@@ -25,7 +26,7 @@ from .nn.module import Module
 from .passes.pipeline import Pass
 from .runtime.plan import Plan
 from .specialization import Options, Quick, Specialization, orders_of
-from .tensor import Tensor, is_grad_enabled
+from .tensor import Tensor
 from .tracing import Recorder
 from .verification import check_pass
 

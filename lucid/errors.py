@@ -19,6 +19,16 @@ class OptionError(LucidError, ValueError):
     """An argument or attribute with a value that has no meaning (a stride of 0, an unknown reduction)."""
 
 
+class PositionError(LucidError, IndexError):
+    """A position that a list of modules or parameters does not have."""
+
+
+class MissingKeyError(LucidError, KeyError):
+    """A name that a dict of modules does not have."""
+
+    __str__ = Exception.__str__  # KeyError shows its argument in quotes
+
+
 class GraphError(LucidError, ValueError):
     """A malformed graph: a cycle, a dangling edge, an unknown op, a type that does not follow from its inputs."""
 

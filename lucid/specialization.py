@@ -16,14 +16,15 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from . import clock
-from .arguments import Structure, leaf_names, unflatten
+from .arguments import Structure, unflatten
 from .errors import DTypeError, GradientError, ShapeError
+from .grad_mode import is_grad_enabled
 from .graph.dims import SymDim
 from .graph.dims import evaluate as evaluate_dim
 from .graph.ir import Graph, Node, Value
 from .graph.ops.call import CALL, CallAttrs
 from .graph.ops.random import RANDOM_KEY
-from .graph.types import TensorType, order_of
+from .graph.types import TensorType, order_of, widths_hint
 from .passes.assign_layout import assign_layout, lay_inputs
 from .passes.autodiff import Partition, differentiate, partition
 from .passes.pipeline import Observer, Pass, inference_pipeline, run_passes, training_pipeline
@@ -32,7 +33,7 @@ from .runtime.executable import Executable
 from .runtime.registry import lowerings
 from .runtime.threads import get_num_threads
 from .runtime.tuning import Tuned, resolve, tune
-from .tensor import Record, Tensor, is_grad_enabled, remember
+from .tensor import Record, Tensor, remember
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Sizes: TypeAlias = "tuple[tuple[str, int], ...]"
@@ -192,7 +193,8 @@ class Specialization:
         for index, (type_, array) in enumerate(zip(types, arrays, strict=True)):
             if array.dtype != type_.dtype:
                 raise DTypeError(
-                    f"input {self.input_names[index]!r} is compiled for {type_}, got {array.dtype}{list(array.shape)}"
+                    f"input {self.traced.inputs[index]!r} is compiled for {type_}, got {array.dtype}{list(array.shape)}"
+                    + widths_hint((type_.dtype, array.dtype))
                 )
             fits = len(type_.shape) == len(array.shape)
             for want, have in zip(type_.shape, array.shape, strict=False):
@@ -204,17 +206,13 @@ class Specialization:
             if not fits:
                 known = ", ".join(f"{k}={v}" for k, v in found.items())
                 raise ShapeError(
-                    f"input {self.input_names[index]!r} is compiled for {type_}, got {array.dtype}{list(array.shape)}"
+                    f"input {self.traced.inputs[index]!r} is compiled for {type_}, got {array.dtype}{list(array.shape)}"
                     + (f" where {known}" if known else "")
                 )
-        for type_, array in zip(types, arrays, strict=True):
+        for name, type_, array in zip(self.traced.inputs, types, arrays, strict=True):
             if any(evaluate_dim(want, found) != have for want, have in zip(type_.shape, array.shape, strict=True)):
-                raise ShapeError(f"an input is compiled for {type_}, got {list(array.shape)}")
+                raise ShapeError(f"input {name!r} is compiled for {type_}, got {list(array.shape)}")
         return tuple(sorted(found.items()))
-
-    @cached_property
-    def input_names(self) -> tuple[str, ...]:
-        return tuple(leaf_names(self.inputs, "")) or self.traced.inputs
 
     def executable(self, kind: str, sizes: Sizes, wanted: Wanted = (), orders: Orders = ()) -> Executable:
         """The executable for concrete sizes: "inference", "forward", "backward" or "recompute".

@@ -8,8 +8,6 @@ gradient rule for an op in the whole system.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from sys import getrefcount
 from typing import Any
@@ -20,6 +18,8 @@ import numpy.typing as npt
 from . import clock
 from .collector import collector_paused
 from .errors import DTypeError, GradientError, ShapeError, TraceError
+from .grad_mode import is_grad_enabled as is_grad_enabled
+from .grad_mode import no_grad as no_grad
 from .graph.builder import Builder
 from .graph.ir import Node, Value
 from .graph.opdef import Attrs, NoGradient, OpDef, TypeAttrs
@@ -32,28 +32,6 @@ from .printing import format_array
 from .runtime.eager import evaluate_from, op_call
 
 _new = object.__new__
-
-_grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
-
-
-def is_grad_enabled() -> bool:
-    """Whether operations are remembered for ``backward``."""
-    return _grad_enabled.get()
-
-
-@contextmanager
-def set_grad_enabled(enabled: bool) -> Iterator[None]:
-    """Within, operations are remembered for ``backward`` or not."""
-    token = _grad_enabled.set(enabled)
-    try:
-        yield
-    finally:
-        _grad_enabled.reset(token)
-
-
-def no_grad() -> Any:
-    """Within ``with no_grad():`` (or a function so decorated) nothing is remembered for ``backward``."""
-    return set_grad_enabled(False)
 
 
 @dataclass(slots=True)
@@ -344,7 +322,7 @@ def remember(
     outputs = tuple(map(Tensor.wrap, arrays))
     for tensor, type_ in zip(outputs, types, strict=True):
         tensor._type = type_
-    tracked = _grad_enabled.get() and any(x._requires_grad for x in inputs) and not isinstance(op.gradient, NoGradient)
+    tracked = is_grad_enabled() and any(x._requires_grad for x in inputs) and not isinstance(op.gradient, NoGradient)
     if tracked:
         record = Record(op, attrs, inputs, tuple(x._version for x in inputs), arrays, types)
         for index, tensor in enumerate(outputs):

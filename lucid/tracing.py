@@ -16,6 +16,7 @@ import numpy as np
 
 from .collector import collector_paused
 from .errors import ShapeError, TraceError
+from .grad_mode import is_grad_enabled, set_grad_enabled
 from .graph.builder import Builder
 from .graph.ir import Graph
 from .graph.opdef import Attrs, ConstArray, OpDef, TypeAttrs
@@ -23,7 +24,7 @@ from .graph.ops.shape import STOP_GRADIENT
 from .graph.ops.source import CONSTANT, INPUT, PARAMETER, ConstantAttrs, ParameterAttrs
 from .graph.trace import Symbol, TracedDim, Tracer, active_trace, user_location
 from .graph.types import TensorType, is_float
-from .tensor import Tensor, is_grad_enabled
+from .tensor import Tensor
 
 _serials = count(1)
 
@@ -111,12 +112,21 @@ class Recorder:
     @contextmanager
     def active(self) -> Iterator[Recorder]:
         """While inside, ops of this thread are recorded here."""
-        token = active_trace.set(self)
+        token, recording = active_trace.set(self), is_grad_enabled()
+        left = recording
         try:
             with collector_paused():
                 yield self
+                left = is_grad_enabled()
         finally:
             active_trace.reset(token)
+            if is_grad_enabled() != recording:
+                set_grad_enabled(recording)
+        if left != recording:
+            raise TraceError(
+                "set_grad_enabled() is called in the traced function and not taken back, which later calls of the "
+                "compiled one would not do again: write 'with lucid.set_grad_enabled(...):', or call it outside"
+            )
 
     def entered(self, module: Any) -> None:
         """Note a module that the traced code calls: what it computes depends on the module's state."""

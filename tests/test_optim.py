@@ -167,7 +167,7 @@ def test_a_wrong_state_changes_nothing() -> None:
         (lambda p: optim.SGD([Tensor([1])]), "a parameter is floating-point"),
         (lambda p: optim.SGD([{"params": [p], "speed": 1}]), r"unknown options \['speed'\]"),
         (lambda p: optim.SGD([{"lr": 1}]), "a dict with 'params'"),
-        (lambda p: schedules.StepLR(optim.SGD([p]), 0), "step_size is an integer of at least 1, got 0"),
+        (lambda p: schedules.StepLR(optim.SGD([p]), 0), "step_size must be positive, got 0"),
         (lambda p: schedules.StepLR(p, 1), "needs an Optimizer, got Tensor"),
         (lambda p: schedules.ExponentialLR(optim.SGD([p]), 0.9, last_epoch=3), "group 0 needs its 'initial_lr'"),
         (lambda p: schedules.OneCycleLR(optim.SGD([p]), 1.0), "give total_steps"),

@@ -16,9 +16,9 @@ from typing import Any, Final, TypeAlias, TypeVar, dataclass_transform
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import GraphError, LucidError
+from ..errors import DTypeError, GraphError, LucidError
 from .dims import SymDim, evaluate
-from .types import DType, Shape, TensorType
+from .types import DType, Shape, TensorType, widths_hint
 
 
 class AbstractTensor:
@@ -216,7 +216,13 @@ class OpDef:
     def infer_types(self, attrs: Attrs, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
         """Output types of this op applied to ``inputs``; checks their number, then the type rule."""
         self._check_arity(len(inputs))
-        result = self.infer(attrs, *inputs)
+        try:
+            result = self.infer(attrs, *inputs)
+        except DTypeError as error:
+            hint = widths_hint(x.dtype for x in inputs)
+            if not hint:
+                raise
+            raise DTypeError(f"{error}{hint}") from error
         return result if isinstance(result, tuple) else (result,)
 
     def _check_arity(self, count: int) -> None:

@@ -56,6 +56,16 @@ def is_float(dtype: DType) -> bool:
     return dtype.kind == "f"
 
 
+def widths_hint(dtypes: Iterable[np.dtype[Any]]) -> str:
+    """What to do where float64 meets float32, for the end of a message; nothing for other element types."""
+    if not {float32, float64} <= set(dtypes):
+        return ""
+    return (
+        '. NumPy makes float64 by default: give x.astype("float32"), or make a model\'s parameters float64 too '
+        "with model.double()"
+    )
+
+
 @dataclass(frozen=True)
 class TensorType:
     """Shape (ints and symbolic dims), element type, and order of the axes in memory.

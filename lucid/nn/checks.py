@@ -5,44 +5,34 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
+from .. import checks
+from ..checks import Pair
 from ..errors import OptionError
-from ..graph.ops.windows import Pair, pair, whole
 
 
 def size(owner: object, name: str, value: Any, least: int = 1) -> int:
     """An int of at least ``least``."""
-    return whole(type(owner).__name__, name, value, least)
+    return checks.integer(type(owner).__name__, name, value, least)
 
 
-def sizes(owner: object, name: str, value: Any, least: int = 1) -> Pair:
+def sizes(owner: object, name: str, value: Any, least: int = 1, *, single: bool = False) -> Pair:
     """An int for both axes, or two ints."""
-    return pair(type(owner).__name__, name, value, least)
+    return checks.pair(type(owner).__name__, name, value, least, single=single)
 
 
 def flag(owner: object, name: str, value: Any) -> bool:
     """True or False."""
-    if not isinstance(value, bool | np.bool_):
-        raise OptionError(f"{type(owner).__name__}: {name} is True or False, got {value!r}")
-    return bool(value)
+    return checks.flag(type(owner).__name__, name, value)
 
 
 def real(owner: object, name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
     """A number between ``low`` and ``high``, both included."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise OptionError(f"{type(owner).__name__}: {name} is a number, got {value!r}")
-    if not low <= value <= high:
-        raise OptionError(f"{type(owner).__name__}: {name} must lie between {low:g} and {high:g}, got {value!r}")
-    return float(value)
+    return checks.number(type(owner).__name__, name, value, low, high)
 
 
 def choice(owner: object, name: str, value: Any, *options: str) -> str:
     """One of the options."""
-    if value not in options:
-        listed = ", ".join(map(repr, options))
-        raise OptionError(f"{type(owner).__name__}: {name} is one of {listed}, got {value!r}")
-    return str(value)
+    return checks.choice(type(owner).__name__, name, value, options)
 
 
 def divides(owner: object, divisor: str, by: int, **named: int) -> None:

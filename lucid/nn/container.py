@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
-from ..errors import OptionError
+from .. import clock
+from ..checks import shown
+from ..errors import MissingKeyError, OptionError, PositionError
 from .module import Module, Parameter
 
 
@@ -14,7 +16,7 @@ def _position(owner: object, index: object, count: int) -> int:
         raise OptionError(f"{type(owner).__name__}: an index is an int or a slice, got {index!r}")
     i: int = index.__index__()
     if not -count <= i < count:
-        raise IndexError(f"{type(owner).__name__}: index {i} is out of range for {count} entries")
+        raise PositionError(f"{type(owner).__name__}: index {i} is out of range for {count} entries")
     return i % count
 
 
@@ -133,18 +135,22 @@ class ModuleDict(Module):
         for name, module in [(name, _module(self, module)) for name, module in pairs]:
             self.add_module(name, module)
 
+    def _has(self, name: str) -> bool:
+        return False  # its modules are asked for in brackets, so a method of the same name is no clash
+
     def __getitem__(self, name: str) -> Module:
-        module = self._modules[name]
-        assert module is not None
+        module = self._modules.get(name) if isinstance(name, str) else None
+        if module is None:
+            raise MissingKeyError(f"ModuleDict: there is no module {shown(name)}, only {list(self._modules)}")
         return module
 
     def __setitem__(self, name: str, module: Module) -> None:
         self.add_module(name, _module(self, module))
 
     def __delitem__(self, name: str) -> None:
-        if name not in self._modules:
-            raise KeyError(name)
-        delattr(self, name)
+        self[name]  # raises where there is none
+        del self._modules[name]
+        clock.structure.tick()
 
     def __len__(self) -> int:
         return len(self._modules)

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .. import clock
+from .. import checks, clock
+from ..checks import shown
 from ..errors import DTypeError, LucidError, OptionError, ShapeError, TraceError
 from ..graph.trace import active_trace, user_location
 from ..graph.types import as_dtype, is_float
@@ -35,6 +36,24 @@ class Parameter(Tensor):
         parameter = cls.__new__(cls)
         parameter._set(np.zeros(shape, wanted), requires_grad=True)
         return parameter
+
+
+_ARE_TAKEN = frozenset({Tensor, TracedTensor, Parameter})
+"""What a module's argument is nearly always, and goes on as it is."""
+
+
+def _tensors(value: Any) -> Any:
+    """An argument with every array in it, within lists, tuples and dicts too, made a tensor."""
+    if isinstance(value, np.ndarray):
+        return Tensor(value)
+    kind = type(value)
+    if kind is dict:
+        items = {key: _tensors(item) for key, item in value.items()}
+        return items if any(items[key] is not item for key, item in value.items()) else value
+    if kind in (list, tuple):
+        made = kind(map(_tensors, value))
+        return made if any(a is not b for a, b in zip(made, value, strict=True)) else value
+    return value
 
 
 class Handle:
@@ -81,6 +100,8 @@ class Module:
         if isinstance(value, TracedTensor):
             self._set_traced(name, value)
             return
+        if isinstance(value, Parameter | Module):
+            self._check_name("parameter" if isinstance(value, Parameter) else "module", name)
         tables: tuple[tuple[dict[str, Any], type], ...] = ((self._parameters, Parameter), (self._modules, Module))
         for table, kind in tables:
             if isinstance(value, kind):
@@ -138,26 +159,57 @@ class Module:
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self._parameters, *self._buffers, *self._modules]
 
-    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
-        """Add a parameter under ``name``; None reserves the name."""
-        self._forget(name, keep=self._parameters)
-        self._parameters[name] = parameter
+    def _check_name(self, kind: str, name: object) -> None:
+        """Paths are names joined by dots, so a name with a dot could be another's path."""
+        if not isinstance(name, str) or not name or "." in name:
+            raise OptionError(
+                f"{type(self).__name__}: the name of a {kind} is a string that is not empty and has no dot, "
+                f"got {shown(name)}"
+            )
+
+    def _enter(self, kind: type, name: str, value: object) -> None:
+        """Put ``value`` into the table of its kind, under a name that nothing else has."""
+        what = "parameter" if kind is Parameter else "buffer" if kind is Tensor else "module"
+        if "_parameters" not in self.__dict__:
+            raise LucidError(f"{type(self).__name__}: call super().__init__() before registering {shown(name)}")
+        self._check_name(what, name)
+        if value is not None and (not isinstance(value, kind) or isinstance(value, TracedTensor)):
+            raise OptionError(
+                f"{type(self).__name__}: the {what} {name!r} must be a {kind.__name__} or None, "
+                f"got a {type(value).__name__}"
+            )
+        tables: dict[str, dict[str, Any]] = {
+            "parameter": self._parameters,
+            "buffer": self._buffers,
+            "module": self._modules,
+        }
+        table = tables[what]
+        if name not in table and self._has(name):
+            raise OptionError(
+                f"{type(self).__name__}: there is an attribute {name!r} already, so no {what} can be registered "
+                f"under that name; take another name, or delete the attribute first"
+            )
+        table[name] = value
         clock.structure.tick()
+
+    def _has(self, name: str) -> bool:
+        return hasattr(self, name)
+
+    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+        """Add a parameter under ``name``, which no other attribute has; None reserves the name."""
+        self._enter(Parameter, name, parameter)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add state that is not learnt; a buffer that is not persistent stays out of the state dict."""
-        self._forget(name, keep=self._buffers)
-        self._buffers[name] = tensor
+        checks.flag("register_buffer", "persistent", persistent)
+        self._enter(Tensor, name, tensor)
         (self._transient.discard if persistent else self._transient.add)(name)
-        clock.structure.tick()
 
     def add_module(self, name: str, module: Module | None) -> None:
-        """Add a child under ``name``."""
-        if not name or "." in name:
-            raise OptionError(f"a module's name is not empty and has no dot, got {name!r}")
-        self._forget(name, keep=self._modules)
-        self._modules[name] = module
-        clock.structure.tick()
+        """Add a child under ``name``, which no other attribute has."""
+        self._enter(Module, name, module)
+
+    register_module = add_module
 
     # ------------------------------------------------------------ the tree
 
@@ -345,6 +397,10 @@ class Module:
         raise LucidError(f"{type(self).__name__} does not define forward()")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What ``forward`` makes of the arguments; NumPy arrays among them become tensors, as in a compiled model."""
+        if any(type(a) not in _ARE_TAKEN for a in args) or kwargs:
+            args = tuple(map(_tensors, args))
+            kwargs = {name: _tensors(value) for name, value in kwargs.items()}
         trace = active_trace.get()
         if trace is None:
             return self._call(args, kwargs)

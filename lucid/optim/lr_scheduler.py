@@ -9,21 +9,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
+from ..checks import integer
 from ..errors import OptionError
-from ..tensor import Tensor
 from .optimizer import Group, Optimizer, number
-
-
-def _count(owner: object, name: str, value: object, low: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
-        raise OptionError(f"{type(owner).__name__}: {name} is an integer of at least {low}, got {value!r}")
-    return int(value)
+from .plateau import ReduceLROnPlateau as ReduceLROnPlateau
 
 
 class LRScheduler(ABC):
     """Base of schedules; ``step()`` is called once an epoch (or batch), after the optimiser's.
+
+    A parameter group that is added later takes part from the next step on.
 
     Parameters
     ----------
@@ -43,7 +38,7 @@ class LRScheduler(ABC):
                 raise OptionError(f"{type(self).__name__}: to resume, group {i} needs its 'initial_lr'")
         self.optimizer = optimizer
         self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
-        self.last_epoch = _count(self, "last_epoch", last_epoch, low=-1)
+        self.last_epoch = integer(type(self).__name__, "last_epoch", last_epoch, -1)
         self._resumed = last_epoch != -1
         self.step()
         self._resumed = False
@@ -52,10 +47,17 @@ class LRScheduler(ABC):
     def rate(self, lr: float, base: float, index: int) -> float:
         """The rate of group ``index`` at ``last_epoch``, from its present and its first rate."""
 
+    def _bases(self) -> list[float]:
+        """The first rate of every group; one that was added since follows the schedule from the rate it came with."""
+        for group in self.optimizer.param_groups[len(self.base_lrs) :]:
+            group["initial_lr"] = group.get("initial_lr", group["lr"])
+            self.base_lrs.append(group["initial_lr"])
+        return self.base_lrs
+
     def get_lr(self) -> list[float]:
         """The rates that belong to ``last_epoch``."""
         groups = self.optimizer.param_groups
-        return [self.rate(g["lr"], base, i) for i, (g, base) in enumerate(zip(groups, self.base_lrs, strict=True))]
+        return [self.rate(g["lr"], base, i) for i, (g, base) in enumerate(zip(groups, self._bases(), strict=False))]
 
     def get_last_lr(self) -> list[float]:
         """The rates set last."""
@@ -68,7 +70,7 @@ class LRScheduler(ABC):
 
     def restart(self) -> None:
         """Begin again at epoch 0, from the first rates."""
-        for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+        for group, base in zip(self.optimizer.param_groups, self._bases(), strict=False):
             group["lr"] = base
         self.last_epoch = 0
         self._set()
@@ -90,7 +92,10 @@ class LRScheduler(ABC):
 
 
 class LambdaLR(LRScheduler):
-    """The first rate times ``lr_lambda(epoch)``; one function, or one for each group."""
+    """The first rate times ``lr_lambda(epoch)``; one function, or one for each group.
+
+    Where each group has its own, the rate of a group that is added later stays as it is.
+    """
 
     def __init__(
         self,
@@ -103,17 +108,20 @@ class LambdaLR(LRScheduler):
         if len(functions) != count:
             raise OptionError(f"LambdaLR: {len(functions)} functions for {count} groups")
         self._functions = functions
+        self._shared = callable(lr_lambda)
         super().__init__(optimizer, last_epoch)
 
     def rate(self, lr: float, base: float, index: int) -> float:
-        return base * self._functions[index](self.last_epoch)
+        if index >= len(self._functions) and not self._shared:
+            return lr
+        return base * self._functions[min(index, len(self._functions) - 1)](self.last_epoch)
 
 
 class StepLR(LRScheduler):
     """Times ``gamma`` every ``step_size`` epochs."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
-        self.step_size = _count(self, "step_size", step_size)
+        self.step_size = integer(type(self).__name__, "step_size", step_size)
         self.gamma = number("StepLR", "gamma", gamma)
         super().__init__(optimizer, last_epoch)
 
@@ -127,7 +135,7 @@ class MultiStepLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
-        self.milestones = Counter(_count(self, "a milestone", m, low=0) for m in milestones)
+        self.milestones = Counter(integer(type(self).__name__, "a milestone", m, 0) for m in milestones)
         self.gamma = number("MultiStepLR", "gamma", gamma)
         super().__init__(optimizer, last_epoch)
 
@@ -151,7 +159,7 @@ class ConstantLR(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1) -> None:
         self.factor = number("ConstantLR", "factor", factor)
-        self.total_iters = _count(self, "total_iters", total_iters, low=0)
+        self.total_iters = integer(type(self).__name__, "total_iters", total_iters, 0)
         if self.factor == 0:
             raise OptionError("ConstantLR: factor must be positive, got 0")
         super().__init__(optimizer, last_epoch)
@@ -177,7 +185,7 @@ class LinearLR(LRScheduler):
         self.end_factor = number("LinearLR", "end_factor", end_factor)
         if not 0 < self.start_factor <= 1 or self.end_factor > 1:
             raise OptionError(f"LinearLR: factors lie in (0, 1] and [0, 1], got {start_factor} and {end_factor}")
-        self.total_iters = _count(self, "total_iters", total_iters)
+        self.total_iters = integer(type(self).__name__, "total_iters", total_iters)
         super().__init__(optimizer, last_epoch)
 
     def rate(self, lr: float, base: float, index: int) -> float:
@@ -193,7 +201,7 @@ class PolynomialLR(LRScheduler):
     """Down to 0 in ``total_iters`` epochs, as ``(1 - epoch / total_iters) ** power``."""
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
-        self.total_iters = _count(self, "total_iters", total_iters)
+        self.total_iters = integer(type(self).__name__, "total_iters", total_iters)
         self.power = number("PolynomialLR", "power", power)
         super().__init__(optimizer, last_epoch)
 
@@ -208,7 +216,7 @@ class CosineAnnealingLR(LRScheduler):
     """Along half a cosine from the first rate to ``eta_min`` in ``T_max`` epochs (Loshchilov and Hutter, 2017)."""
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
-        self.T_max = _count(self, "T_max", T_max)
+        self.T_max = integer(type(self).__name__, "T_max", T_max)
         self.eta_min = number("CosineAnnealingLR", "eta_min", eta_min)
         super().__init__(optimizer, last_epoch)
 
@@ -230,8 +238,8 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
     ) -> None:
-        self.T_0 = _count(self, "T_0", T_0)
-        self.T_mult = _count(self, "T_mult", T_mult)
+        self.T_0 = integer(type(self).__name__, "T_0", T_0)
+        self.T_mult = integer(type(self).__name__, "T_mult", T_mult)
         self.eta_min = number("CosineAnnealingWarmRestarts", "eta_min", eta_min)
         super().__init__(optimizer, last_epoch)
 
@@ -253,7 +261,8 @@ class OneCycleLR(LRScheduler):
     optimizer
         Has ``momentum`` or ``betas`` unless ``cycle_momentum`` is False.
     max_lr
-        Highest rate, one or one for each group.
+        Highest rate, one or one for each group. A group that is added later goes by the one rate; where each group
+        has its own, its rate and momentum stay as they are.
     total_steps, epochs, steps_per_epoch
         Length of the cycle: ``total_steps``, or the product of the others.
     pct_start
@@ -290,8 +299,10 @@ class OneCycleLR(LRScheduler):
         if total_steps is None:
             if epochs is None or steps_per_epoch is None:
                 raise OptionError("OneCycleLR: give total_steps, or epochs and steps_per_epoch")
-            total_steps = _count(self, "epochs", epochs) * _count(self, "steps_per_epoch", steps_per_epoch)
-        self.total_steps = _count(self, "total_steps", total_steps)
+            total_steps = integer(type(self).__name__, "epochs", epochs) * integer(
+                type(self).__name__, "steps_per_epoch", steps_per_epoch
+            )
+        self.total_steps = integer(type(self).__name__, "total_steps", total_steps)
         if anneal_strategy not in ("cos", "linear"):
             raise OptionError(f'OneCycleLR: anneal_strategy is "cos" or "linear", got {anneal_strategy!r}')
         self.anneal_strategy = anneal_strategy
@@ -338,8 +349,15 @@ class OneCycleLR(LRScheduler):
             return (b - a) * share + a
         return b + (a - b) / 2 * (1 + math.cos(math.pi * share))
 
+    def _points(self, table: list[list[float]], index: int) -> list[float] | None:
+        """What a group goes through; None for one that was added later where every group has its own."""
+        if index < len(table):
+            return table[index]
+        return table[0] if all(points == table[0] for points in table) else None
+
     def rate(self, lr: float, base: float, index: int) -> float:
-        return self._between(self.rates[index])
+        points = self._points(self.rates, index)
+        return lr if points is None else self._between(points)
 
     def step(self) -> None:
         if self.last_epoch + 1 > self.total_steps:
@@ -350,7 +368,10 @@ class OneCycleLR(LRScheduler):
         super()._set()
         if not self.cycle_momentum:
             return
-        for group, points in zip(self.optimizer.param_groups, self.momenta, strict=True):
+        for index, group in enumerate(self.optimizer.param_groups):
+            points = self._points(self.momenta, index)
+            if points is None:
+                continue
             momentum = self._between(points)
             if "betas" in group:
                 group["betas"] = (momentum, *group["betas"][1:])
@@ -395,92 +416,3 @@ class SequentialLR(LRScheduler):
         for scheduler, state in zip(self.schedulers, state_dict["schedulers"], strict=True):
             scheduler.load_state_dict(state)
         super().load_state_dict({**state_dict, "schedulers": self.schedulers})
-
-
-class ReduceLROnPlateau:
-    """Times ``factor`` when a metric has not improved for more than ``patience`` epochs.
-
-    Parameters
-    ----------
-    optimizer
-        Whose groups' rates are set.
-    mode
-        "min": a smaller metric is better; "max": a larger one.
-    factor, patience
-        As above; ``factor`` is below 1.
-    threshold, threshold_mode
-        By how much better counts: "rel", relative to the best, or "abs".
-    cooldown
-        Epochs after a reduction in which nothing is counted.
-    min_lr, eps
-        Lowest rate; smaller changes than ``eps`` are not made.
-    """
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        mode: str = "min",
-        factor: float = 0.1,
-        patience: int = 10,
-        threshold: float = 1e-4,
-        threshold_mode: str = "rel",
-        cooldown: int = 0,
-        min_lr: float = 0.0,
-        eps: float = 1e-8,
-    ) -> None:
-        if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
-            raise OptionError(
-                f'ReduceLROnPlateau: mode is "min" or "max", threshold_mode "rel" or "abs", '
-                f"got {mode!r} and {threshold_mode!r}"
-            )
-        self.optimizer = optimizer
-        self.mode, self.threshold_mode = mode, threshold_mode
-        self.factor = number("ReduceLROnPlateau", "factor", factor, below=1.0)
-        self.patience = _count(self, "patience", patience, low=0)
-        self.threshold = number("ReduceLROnPlateau", "threshold", threshold)
-        self.cooldown = _count(self, "cooldown", cooldown, low=0)
-        self.min_lr = number("ReduceLROnPlateau", "min_lr", min_lr)
-        self.eps = number("ReduceLROnPlateau", "eps", eps)
-        self.best = math.inf if mode == "min" else -math.inf
-        self.num_bad_epochs = 0
-        self.cooldown_counter = 0
-        self.last_epoch = 0
-
-    def _better(self, metric: float) -> bool:
-        sign = -1 if self.mode == "min" else 1
-        if self.threshold_mode == "abs":
-            return sign * metric > sign * self.best + self.threshold
-        return sign * metric > sign * self.best * (1 + sign * self.threshold)
-
-    def step(self, metric: float | Tensor) -> None:
-        """Tell the metric of the epoch that has ended."""
-        value = float(metric)
-        self.last_epoch += 1
-        if self._better(value):
-            self.best, self.num_bad_epochs = value, 0
-        else:
-            self.num_bad_epochs += 1
-        if self.cooldown_counter:
-            self.cooldown_counter -= 1
-            self.num_bad_epochs = 0
-        if self.num_bad_epochs > self.patience:
-            for group in self.optimizer.param_groups:
-                lr = max(group["lr"] * self.factor, self.min_lr)
-                if group["lr"] - lr > self.eps:
-                    group["lr"] = lr
-            self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
-
-    def get_last_lr(self) -> list[float]:
-        """The rates set last."""
-        return [group["lr"] for group in self.optimizer.param_groups]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimiser."""
-        return {k: v for k, v in self.__dict__.items() if k != "optimizer"}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what :meth:`state_dict` gave."""
-        unknown = sorted(set(state_dict) - set(self.__dict__))
-        if unknown:
-            raise OptionError(f"ReduceLROnPlateau: unknown state {unknown}")
-        self.__dict__.update(state_dict)

@@ -10,10 +10,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .. import clock
+from .. import checks, clock
+from ..checks import flag as flag
 from ..errors import DTypeError, GradientError, OptionError, ShapeError
+from ..grad_mode import enable_grad, no_grad
 from ..graph.types import float64
-from ..tensor import Tensor, no_grad, set_grad_enabled
+from ..tensor import Tensor
 
 Group: TypeAlias = "dict[str, Any]"
 State: TypeAlias = "dict[str, Any]"
@@ -22,21 +24,7 @@ Hyper: TypeAlias = "Mapping[str, Any]"
 
 def number(owner: str, name: str, value: object, low: float = 0.0, below: float = math.inf) -> float:
     """``value`` as a float with ``low <= value < below``; anything else is an error that names it."""
-    if isinstance(value, Tensor | np.ndarray) and np.asarray(value).size == 1:
-        value = np.asarray(value).item()
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise OptionError(f"{owner}: {name} is a number, got {value!r}")
-    if not low <= value < below:
-        bounds = f"at least {low:g}" + (f" and below {below:g}" if below < math.inf else " and finite")
-        raise OptionError(f"{owner}: {name} must be {bounds}, got {value!r}")
-    return float(value)
-
-
-def flag(owner: str, name: str, value: object) -> bool:
-    """``value``, which must be True or False."""
-    if not isinstance(value, bool):
-        raise OptionError(f"{owner}: {name} is True or False, got {value!r}")
-    return value
+    return checks.number(owner, name, value, low, below=below)
 
 
 def _options(group: Mapping[str, Any]) -> Group:
@@ -158,7 +146,7 @@ class Optimizer(ABC):
         """
         loss = None
         if closure is not None:
-            with set_grad_enabled(True):
+            with enable_grad():
                 loss = closure()
         for group in self.param_groups:
             self.check(group)

@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
+from ...checks import Pair as Pair
+from ...checks import integer
+from ...checks import pair as pair
 from ...errors import OptionError, ShapeError
 from ..dims import Dim
 from ..types import TensorType
 
-Pair: TypeAlias = "tuple[int, int]"
 Pads: TypeAlias = "tuple[int, int, int, int]"
 
-
-def whole(op: str, name: str, value: Any, least: int) -> int:
-    """``value`` as an int of at least ``least``; bools and floats are refused."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise OptionError(f"{op}: {name} must be an int or a tuple of ints, got {value!r}")
-    number: int = value.__index__()
-    if number < least:
-        kind = "positive" if least == 1 else f"at least {least}"
-        raise OptionError(f"{op}: {name} must be {kind}, got {number}")
-    return number
-
-
-def pair(op: str, name: str, value: Any, least: int) -> Pair:
-    """An int for both axes, or two ints (vertical, horizontal)."""
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        number = whole(op, name, value, least)
-        return number, number
-    if len(value) != 2:
-        raise OptionError(
-            f"{op}: {name} must be one int or two (vertical, horizontal), got {len(value)}: {tuple(value)!r}"
-        )
-    return whole(op, name, value[0], least), whole(op, name, value[1], least)
+whole = integer
 
 
 def window_count(size: Dim, kernel: int, stride: int, before: int, after: int, dilation: int, ceil_mode: bool) -> Dim:

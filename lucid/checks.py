@@ -1,0 +1,115 @@
+"""Checks of arguments, where they come in. Each returns the value as a plain Python one, or raises an
+:class:`OptionError` that names the function or module, the argument and what it got."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from .errors import OptionError
+
+Pair: TypeAlias = "tuple[int, int]"
+
+LARGEST = (1 << 63) - 1
+"""No size, stride or index is larger than memory can be addressed."""
+
+
+def shown(value: object) -> str:
+    """A value for a message, on one line and not too long, whatever it is."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - an object's own __repr__ may fail in any way
+        text = f"a {type(value).__name__}"
+    text = " ".join(text.split())
+    return text if len(text) <= 80 else f"{text[:76]} ..."
+
+
+def integer(owner: str, name: str, value: Any, least: int = 1, most: int = LARGEST) -> int:
+    """An int between ``least`` and ``most``; bools and floats are refused."""
+    return _bounded(owner, name, f"an int of at least {least}", value, least, most)
+
+
+def _bounded(owner: str, name: str, kind: str, value: Any, least: int, most: int) -> int:
+    index = None if isinstance(value, bool | np.bool_) else getattr(type(value), "__index__", None)
+    if index is None:
+        raise OptionError(f"{owner}: {name} must be {kind}, got {shown(value)}")
+    try:
+        found: int = index(value)
+    except TypeError as error:  # an array of several elements
+        raise OptionError(f"{owner}: {name} must be {kind}, got {shown(value)}") from error
+    if found < least:
+        bound = "positive" if least == 1 else f"at least {least}"
+        raise OptionError(f"{owner}: {name} must be {bound}, got {found}")
+    if found > most:
+        raise OptionError(f"{owner}: {name} must be at most {most}, got {shown(found)}")
+    return found
+
+
+def pair(owner: str, name: str, value: Any, least: int, *, single: bool = False) -> Pair:
+    """An int for both axes, or two ints (vertical, horizontal); with ``single`` a sequence of one is as the int."""
+    kind = "an int or a tuple of ints"
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        found = _bounded(owner, name, kind, value, least, LARGEST)
+        return found, found
+    if single and len(value) == 1:
+        value = (value[0], value[0])
+    if len(value) != 2:
+        raise OptionError(
+            f"{owner}: {name} must be one int or two (vertical, horizontal), got {len(value)}: {shown(tuple(value))}"
+        )
+    first, second = (_bounded(owner, name, kind, item, least, LARGEST) for item in value)
+    return first, second
+
+
+def number(
+    owner: str,
+    name: str,
+    value: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    below: float | None = None,
+    nan: bool = False,
+) -> float:
+    """A real number (or a tensor or array of one element) between ``low`` and ``high``; NaN is refused unless ``nan``.
+
+    With ``below`` it must be less than that, so that ``below=inf`` asks for a finite number.
+    """
+    scalar = value
+    if not isinstance(value, bool | int | float) and hasattr(type(value), "item"):
+        scalar = value.item() if np.prod(np.shape(value)) == 1 else None
+    if isinstance(scalar, bool) or not isinstance(scalar, int | float):
+        raise OptionError(f"{owner}: {name} is a number, got {shown(value)}")
+    try:
+        found = float(scalar)
+    except OverflowError as error:
+        raise OptionError(f"{owner}: {name} is larger than any floating-point number: {shown(value)}") from error
+    if nan and math.isnan(found):
+        return found
+    if not low <= found <= high or (below is not None and not found < below):
+        raise OptionError(f"{owner}: {name} must {_bounds(low, high, below)}, got {shown(value)}")
+    return found
+
+
+def _bounds(low: float, high: float, below: float | None) -> str:
+    if below is None:
+        return f"lie between {low:g} and {high:g}"
+    return f"be at least {low:g}" + (f" and below {below:g}" if below < math.inf else " and finite")
+
+
+def flag(owner: str, name: str, value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise OptionError(f"{owner}: {name} is True or False, got {shown(value)}")
+    return bool(value)
+
+
+def choice(owner: str, name: str, value: Any, options: Sequence[str]) -> str:
+    """One of the options."""
+    if not isinstance(value, str) or value not in options:
+        listed = ", ".join(map(repr, options))
+        raise OptionError(f"{owner}: {name} is one of {listed}, got {shown(value)}")
+    return value
