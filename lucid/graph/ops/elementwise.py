@@ -91,7 +91,7 @@ def _binary(
     return register(OpDef(name, rule, gradient, inputs=("a", "b"), elementwise=True, commutative=commutative))
 
 
-def _reduced(c: GradContext, *gradients: Callable[[], Any]) -> list[Any | None]:
+def reduced(c: GradContext, *gradients: Callable[[], Any]) -> list[Any | None]:
     """Each wanted gradient, summed over the axes along which its input was broadcast."""
     return [
         g().sum_to(x.type.shape) if wanted else None for g, x, wanted in zip(gradients, c.inputs, c.wanted, strict=True)
@@ -204,7 +204,7 @@ def _silu_slope(x: Any) -> Any:
 
 def _pow_gradient(c: GradContext) -> list[Any | None]:
     a, b = c.inputs
-    return _reduced(
+    return reduced(
         c,
         lambda: where(b == 0, full(a, 0.0, ()), c.dy * b * a ** (b - 1)),
         # 0**b is 0 (or 1) around any b >= 0, so its slope in b is 0 there, not 0 * log(0)
@@ -218,7 +218,7 @@ def _extremum_gradient(wins: Callable[[Any, Any], Any]) -> GradientRule:
     def rule(c: GradContext) -> list[Any | None]:
         a, b = c.inputs
         half = where(a == b, c.dy * 0.5, 0.0)
-        return _reduced(
+        return reduced(
             c, lambda: where(wins(a, b) | isnan(a), c.dy, half), lambda: where(wins(b, a) | isnan(b), c.dy, half)
         )
 
@@ -248,11 +248,11 @@ CEIL = _unary("Ceil", NO_GRADIENT, monotone=True)
 ROUND = _unary("Round", NO_GRADIENT, monotone=True)
 NOT = _unary("Not", NO_GRADIENT, _INTEGRAL)
 
-ADD = _binary("Add", lambda c: _reduced(c, lambda: c.dy, lambda: c.dy), commutative=True)
-SUB = _binary("Sub", lambda c: _reduced(c, lambda: c.dy, lambda: -c.dy), _NUMBERS)
-MUL = _binary("Mul", lambda c: _reduced(c, lambda: c.dy * c.inputs[1], lambda: c.dy * c.inputs[0]), commutative=True)
+ADD = _binary("Add", lambda c: reduced(c, lambda: c.dy, lambda: c.dy), commutative=True)
+SUB = _binary("Sub", lambda c: reduced(c, lambda: c.dy, lambda: -c.dy), _NUMBERS)
+MUL = _binary("Mul", lambda c: reduced(c, lambda: c.dy * c.inputs[1], lambda: c.dy * c.inputs[0]), commutative=True)
 DIV = _binary(
-    "Div", lambda c: _reduced(c, lambda: c.dy / c.inputs[1], lambda: -c.dy * c.outputs[0] / c.inputs[1]), _FLOATS
+    "Div", lambda c: reduced(c, lambda: c.dy / c.inputs[1], lambda: -c.dy * c.outputs[0] / c.inputs[1]), _FLOATS
 )
 POW = _binary("Pow", _pow_gradient, _NUMBERS)
 MAXIMUM = _binary("Maximum", _extremum_gradient(lambda a, b: a > b), commutative=True)
@@ -277,7 +277,7 @@ def _where_infer(attrs: Attrs, condition: TensorType, a: TensorType, b: TensorTy
 
 def _where_gradient(c: GradContext) -> list[Any | None]:
     condition = c.inputs[0]
-    return _reduced(c, lambda: None, lambda: where(condition, c.dy, 0.0), lambda: where(condition, 0.0, c.dy))
+    return reduced(c, lambda: None, lambda: where(condition, c.dy, 0.0), lambda: where(condition, 0.0, c.dy))
 
 
 WHERE = register(OpDef("Where", _where_infer, _where_gradient, inputs=("condition", "a", "b"), elementwise=True))

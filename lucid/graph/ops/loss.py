@@ -6,8 +6,8 @@ from typing import Any
 
 from ...errors import DTypeError, OptionError, ShapeError
 from ..opdef import AbstractTensor, Attrs, GradContext, NoAttrs, OpDef, apply, register
-from ..types import TensorType, format_shape, int64, is_float, product
-from .elementwise import abs_, cast, exp, log, maximum, softplus, where
+from ..types import TensorType, broadcast_shapes, format_shape, int64, is_float, product
+from .elementwise import abs_, cast, exp, log, maximum, reduced, softplus, where
 from .indexing import gather, index_with
 from .norm import log_softmax
 from .shape import reshape, unsqueeze
@@ -16,18 +16,19 @@ REDUCTIONS = ("none", "mean", "sum")
 
 
 def _bce_infer(attrs: Attrs, x: TensorType, target: TensorType) -> TensorType:
-    if not is_float(x.dtype) or x.dtype != target.dtype or x.shape != target.shape:
-        raise ShapeError(f"BinaryCrossEntropy: needs two floating-point tensors of one type, got {x} and {target}")
-    return TensorType(x.shape, x.dtype)
+    if not is_float(x.dtype) or x.dtype != target.dtype:
+        raise DTypeError(f"BinaryCrossEntropy: needs two floating-point tensors of one type, got {x} and {target}")
+    return TensorType(broadcast_shapes("BinaryCrossEntropy", x.shape, target.shape), x.dtype)
 
 
 def _bce_gradient(c: GradContext) -> list[Any | None]:
     """Finite at probabilities of 0 and 1 as well, as PyTorch's."""
     x, target = c.inputs
-    return [
-        c.dy * (x - target) / maximum(x * (1 - x), 1e-12) if c.wanted[0] else None,
-        c.dy * (maximum(log(1 - x), -100.0) - maximum(log(x), -100.0)) if c.wanted[1] else None,
-    ]
+    gradients = (
+        lambda: c.dy * (x - target) / maximum(x * (1 - x), 1e-12),
+        lambda: c.dy * (maximum(log(1 - x), -100.0) - maximum(log(x), -100.0)),
+    )
+    return reduced(c, *gradients)
 
 
 #: ``-(t log x + (1 - t) log(1 - x))``, each logarithm held above -100.

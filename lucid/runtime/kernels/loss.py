@@ -10,7 +10,7 @@ from ..registry import kernel
 @kernel(ops.BINARY_CROSS_ENTROPY)
 def binary_cross_entropy(k: Emitter) -> None:
     (x, target), (y,) = k.ins, k.outs
-    a, b = (k.scratch(x.shape, x.dtype, name) for name in ("log", "log1m"))
+    a, b = (k.scratch(y.shape, x.dtype, name) for name in ("log", "log1m"))
     k.line(f"np.log({x}, out={a})")
     k.line(f"np.maximum({a}, -100, out={a})")
     k.line(f"np.negative({x}, out={b})")
