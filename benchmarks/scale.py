@@ -78,7 +78,7 @@ def _passes() -> Any:
 
 
 def _load_program(source: Source) -> Callable[..., Any]:
-    program: Callable[..., Any] = source.load()["program"]
+    program: Callable[..., Any] = source.load("program")
     return program
 
 

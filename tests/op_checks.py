@@ -155,7 +155,7 @@ def threads_only(threads: int = 1) -> Team:
 def run_compiled(graph: Graph, inputs: Sequence[Array], parameters: Sequence[Array] = ()) -> list[list[Array]]:
     """Three runs of the compiled program, in two arenas that were full of garbage."""
     plan = make_plan(graph)
-    prepare, bind = generate(plan).load()["program"](list(parameters))
+    prepare, bind = generate(plan).load("program")(list(parameters))
     results = []
     with np.errstate(all="ignore"):
         prepare()

@@ -114,7 +114,7 @@ def check(
     for graph, given in ((arena, arrays), (channels_last(arena), arrays), (bound, inputs)):
         made = plan.make_plan(graph, threads=threads)
         order = [int(name[1:]) for name in made.parameters]
-        prepare, bind = generate(made).load()["program"]([arrays[i] for i in order])
+        prepare, bind = generate(made).load("program")([arrays[i] for i in order])
         prepare()
         run = threads_only(threads).bind(bind, garbage_arena(made.arena_bytes, None))
         for _ in range(2):

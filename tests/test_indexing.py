@@ -232,7 +232,7 @@ def test_a_mask_cannot_be_traced() -> None:
 
 def test_an_index_out_of_range_stops_a_compiled_program() -> None:
     graph = trace(lambda w, i: ix.embedding(i, w), ((4, 2), "float32"), ((3,), "int64"))
-    _, bind = generate(make_plan(graph)).load()["program"]([])
+    _, bind = generate(make_plan(graph)).load("program")([])
     run = threads_only().bind(bind, np.zeros(1024, np.uint8))
     run(np.zeros((4, 2), np.float32), np.array([0, 1, 3]))
     with pytest.raises(ShapeError, match="Embedding: index 4"):

@@ -149,7 +149,7 @@ def test_each_lowering_is_the_definition(name: str, seed: int, monkeypatch: pyte
         arena = trace_in_arena(lambda x, n=outputs: apply(MAX_POOL, attrs, x)[:n], types_of([x]))
         for graph in (arena, channels_last(arena)):
             plan = make_plan(graph, threads=2)
-            prepare, bind = generate(plan).load()["program"]([])
+            prepare, bind = generate(plan).load("program")([])
             prepare()
             run = threads_only(plan.threads).bind(bind, garbage_arena(plan.arena_bytes, None))
             with np.errstate(all="ignore"):
@@ -182,7 +182,7 @@ def test_threads_and_many_blocks_change_nothing(seed: int) -> None:
     arena = trace_in_arena(function, types_of([x, dy]))
     for graph in (arena, channels_last(arena)):
         plan = make_plan(graph, threads=2)
-        prepare, bind = generate(plan).load()["program"]([])
+        prepare, bind = generate(plan).load("program")([])
         prepare()
         run = threads_only(plan.threads).bind(bind, garbage_arena(plan.arena_bytes, None))
         for result, expected in zip(run(x, dy), wanted, strict=True):

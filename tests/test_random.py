@@ -125,7 +125,7 @@ def test_the_backward_program_is_given_the_key_of_the_forward_program() -> None:
     assert not any(node.op is rnd.RANDOM_KEY for _, node in cut.backward.nodes())
     x = np.ones((30, 40), np.float32)
     forward, backward = (
-        threads_only().bind(generate(make_plan(g)).load()["program"]([])[1], np.zeros(1 << 20, np.uint8))
+        threads_only().bind(generate(make_plan(g)).load("program")([])[1], np.zeros(1 << 20, np.uint8))
         for g in (cut.forward, cut.backward)
     )
     y, key = forward(x)

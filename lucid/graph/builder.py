@@ -17,6 +17,11 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
+def printable(text: str) -> str:
+    """``text`` on one line: control characters, line breaks and whatever else has no shape are escaped."""
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
 class Builder:
     """A graph under construction. Nodes are added after what feeds them, so insertion order is topological.
 
@@ -40,7 +45,8 @@ class Builder:
 
     def unique_name(self, base: str) -> str:
         """``base``, or ``base_1``, ``base_2``… if it is taken."""
-        name, count = base, self._taken.get(base, 0)
+        name = base = printable(base)
+        count = self._taken.get(base, 0)
         while name in self.dag:
             count += 1
             name = f"{base}_{count}"

@@ -17,7 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import numpy as np
 
-from ..errors import GraphError, LucidError
+from ..errors import GraphError, LucidError, OptionError
 from .dims import Dim, SymDim, parse_dim
 from .opdef import Attrs, ConstArray, OpDef
 from .types import DTYPES, DType, TensorType, as_dtype
@@ -41,6 +41,7 @@ def declared_fields(cls: Any) -> tuple[Mapping[str, Any], frozenset[str]]:
 
 def fits(value: Any, hint: Any) -> bool:
     """Whether an attribute value is of the kind that a field declares."""
+    value = plain(value)
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return True
@@ -62,6 +63,24 @@ def fits(value: Any, hint: Any) -> bool:
     return isinstance(cls, type) and not getattr(cls, "_is_protocol", False) and isinstance(value, cls)
 
 
+def check_attrs(op: OpDef, attrs: Attrs) -> None:
+    """Check that each attribute of a node holds what its class declares; live objects behind a protocol aside.
+
+    Type hints bind nobody: without this a user's object would reach the source of a program as whatever its
+    ``__str__`` returns.
+    """
+    hints, _ = declared_fields(type(attrs))  # type: ignore[arg-type]  # classes do hash
+    for name, value in attrs.items():
+        if not getattr(hints[name], "_is_protocol", False) and not fits(value, hints[name]):
+            raise OptionError(
+                f"{op.name}: its {name} is declared {_hint(hints[name])} and cannot be a {type(value).__name__}"
+            )
+
+
+def _hint(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint)
+
+
 def build_attrs(cls: type[Attrs], values: Mapping[str, Any]) -> Attrs:
     """An instance of an attribute class from decoded values, each checked against its field."""
     hints, required = declared_fields(cls)  # type: ignore[arg-type]  # classes do hash
@@ -70,8 +89,10 @@ def build_attrs(cls: type[Attrs], values: Mapping[str, Any]) -> Attrs:
             known = f"has {', '.join(hints)}" if hints else "has none"
             raise GraphError(f"unknown attribute {name!r}; {cls.__name__} {known}")
         if not fits(value, hints[name]):
-            hint = hints[name].__name__ if isinstance(hints[name], type) else str(hints[name])
-            raise GraphError(f"the attribute {name!r} of {cls.__name__} cannot be {value!r}; it is declared {hint}")
+            raise GraphError(
+                f"the attribute {name!r} of {cls.__name__} cannot be {repr(value)[:60]}; "
+                f"it is declared {_hint(hints[name])}"
+            )
     if not required <= values.keys():
         raise GraphError(f"the attributes {sorted(required - values.keys())} of {cls.__name__} are missing")
     try:

@@ -24,6 +24,7 @@ import numpy as np
 from ..collector import collector_paused
 from ..errors import FileError, GraphError, LucidError
 from ..lazy import networkx as nx
+from .builder import printable
 from .encode import ArrayTable, decode_attrs, encode_attrs, format_type, parse_type
 from .files import write_atomically
 from .ir import Dag, Graph, Node, Origin, Value
@@ -195,7 +196,7 @@ def _encode_graph(graph: Graph, constants: ArrayTable) -> dict[str, JSON]:
     return {
         "nodes": nodes,
         "types": list(types),
-        "origins": [[list(o.modules), list(o.locations), list(o.history)] for o in origins],
+        "origins": [[list(map(printable, part)) for part in (o.modules, o.locations, o.history)] for o in origins],
         "inputs": [number[name] for name in graph.inputs],
         "outputs": [[number[v.node], v.output] for v in graph.outputs],
         "updates": [[label, number[v.node], v.output] for label, v in graph.updates],
@@ -440,7 +441,11 @@ def _decode_origin(data: JSON) -> Origin:
     parts = _items(data, "an origin")
     if len(parts) != 3:
         raise GraphError("an origin has three parts")
-    return Origin(*(tuple(_text(item, "an origin") for item in _items(part, "an origin")) for part in parts))
+    origin = Origin(*(tuple(_text(item, "an origin") for item in _items(part, "an origin")) for part in parts))
+    for text in (*origin.modules, *origin.locations, *origin.history):
+        if not text.isprintable():
+            raise GraphError(f"an origin holds other than printable characters: {text[:60]!r}")
+    return origin
 
 
 def _fields(

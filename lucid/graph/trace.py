@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import GraphError, LucidError, TraceError
 from ..lazy import pathlib
-from .builder import Builder, snake_case
+from .builder import Builder, printable, snake_case
 from .dims import Dim, SymDim
 from .ir import Origin, Value
 from .opdef import Attrs, ConstArray, OpDef
@@ -95,7 +95,7 @@ class Tracer:
         origin = self.origin
         if origin is None:
             scope = self.scopes[-1] if self.scopes else ""
-            origin = Origin((scope,) if scope else (), (user_location(),) if self.locate else ())
+            origin = Origin((printable(scope),) if scope else (), (user_location(),) if self.locate else ())
         name = name or ".".join([*origin.modules[:1], snake_case(op.name)])
         try:
             outputs = self.builder.emit(op, attrs, values, name=name, origin=origin)
@@ -128,7 +128,8 @@ def _shown(filename: str) -> str:
     """A path relative to the working directory where it is below it, else folder and file: files go to others too."""
     path = pathlib.Path(filename)
     working = pathlib.Path.cwd()
-    return str(path.relative_to(working)) if path.is_relative_to(working) else "/".join(path.parts[-2:])
+    near = path.is_relative_to(working)
+    return printable(str(path.relative_to(working)) if near else "/".join(path.parts[-2:]))
 
 
 class TracedDim:

@@ -71,8 +71,8 @@ def describe(name: object, node: Node) -> str:
 
 
 def _check_node(dag: Dag, name: Any) -> None:
-    if not isinstance(name, str) or not name:
-        raise GraphError(f"node {name!r}: a node's name is a non-empty string")
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise GraphError(f"node {name!r}: a node's name is a non-empty string of printable characters")
     node = dag.nodes[name].get("node")
     if not isinstance(node, Node):
         raise GraphError(f"node {name!r}: its attribute 'node' must be a Node, got {type(node).__name__}")

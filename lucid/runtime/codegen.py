@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import linecache
 import re
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
@@ -27,8 +28,9 @@ from typing import Any
 import numpy as np
 
 from ..collector import collector_paused
+from ..errors import GraphError
 from ..lazy import pathlib
-from .emitter import Operand, Phase
+from .emitter import Operand, Phase, quoted, remark
 from .memory import ALIGNMENT
 from .plan import Plan, Step
 from .threads import parallel
@@ -86,12 +88,33 @@ class Source:
     filename: str
 
     @collector_paused()
-    def load(self) -> dict[str, Any]:
-        """Execute the definitions; the result maps names to functions."""
+    def load(self, name: str) -> Callable[..., Any]:
+        """Execute the definitions and return the function of this name; while it lives, its text can be shown."""
         scope = dict(self.namespace)
         exec(compile(self.text, self.filename, "exec"), scope)  # our own text, made by Printer from a verified graph
+        function: Callable[..., Any] = scope.pop(name)  # a function among its own globals would be a cycle
+        self.show()
+        weakref.finalize(function, _hide, self.filename).atexit = False
+        return function
+
+    def show(self) -> None:
+        """Give tracebacks the text. Of very many programs, those that were made or failed last have theirs shown."""
         linecache.cache[self.filename] = (len(self.text), None, self.text.splitlines(True), self.filename)
-        return scope
+        _shown.pop(self.filename, None)
+        _shown[self.filename] = None
+        while len(_shown) > MOST_SHOWN:
+            _hide(next(iter(_shown)))
+
+
+MOST_SHOWN = 256
+"""Programs whose text stands in ``linecache`` at a time."""
+
+_shown: dict[str, None] = {}
+
+
+def _hide(filename: str) -> None:
+    _shown.pop(filename, None)
+    linecache.cache.pop(filename, None)
 
 
 class Printer:
@@ -103,7 +126,10 @@ class Printer:
         self.indent = 0
 
     def write(self, text: str, node: str | None = None) -> None:
-        for line in text.splitlines():
+        """Lines, which belong to a node; other characters than printable ASCII have no business in a program."""
+        for line in text.split("\n"):
+            if not (line.isascii() and line.isprintable()):
+                raise GraphError(f"a line of a program holds what would not be read as it is printed: {quoted(line)}")
             self.lines.append("    " * self.indent + line if line else "")
             if node is not None:
                 self.nodes[len(self.lines)] = node
@@ -113,7 +139,7 @@ class Printer:
         for step in steps:
             lines: list[str] = getattr(step.code, part)
             if lines:
-                self.write(f"# {describe(step)}", step.name)
+                self.write(f"# {remark(describe(step))}", step.name)
                 for line in lines:
                     self.write(line, step.name)
 
@@ -225,7 +251,7 @@ class _Writer:
             out.section([step], "run")
             if self.marks is not None:
                 marks, clock = plan.names.use(self.marks, "marks"), plan.names.use(perf_counter)
-                out.write(f"{marks}.append(({step.name!r}, {clock}()))")
+                out.write(f"{marks}.append(({quoted(step.name)}, {clock}()))")
         out.write(f"return ({''.join(f'{name}, ' for name in _results(out, plan))})")
 
     def _place(self, operand: Operand, memory: str, offset: int, step: Step) -> None:

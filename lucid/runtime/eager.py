@@ -47,7 +47,7 @@ def op_call(op: OpDef, attrs: Attrs, types: tuple[TensorType, ...]) -> tuple[Cal
     k = Emitter(node, "t", names, ins, outs, way=chosen.way.block, exact=True)
     chosen.lowering.emit(k)
     step = Step(op.name, node, chosen, tuple(ins), tuple(outs), tuple(k.buffers), (), 1, k.code)
-    call: Call = generate_call(step, names).load()["call"]
+    call: Call = generate_call(step, names).load("call")
     return call, outputs
 
 

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import GraphError
+from ..graph.encode import check_attrs, plain
 from ..graph.ir import Node
 from ..graph.types import DType, TensorType
 from .threads import parallel
@@ -102,8 +103,35 @@ def inverse(order: tuple[int, ...]) -> tuple[int, ...]:
 
 RESERVED = (
     "np", "parameters", "packed", "workspace", "program", "prepare", "arena", "team", "bind", "share", "worker", "run",
+    "added", "call", "edge", "entry", "group", "matrix", "mine", "own", "part", "target", "value",
 )  # fmt: skip
-"""Names that the program's frame gives a meaning."""
+"""Names that the program's frame, or an expression that a kernel writes, gives a meaning."""
+
+LONGEST_NAME = 60
+
+
+def identifier(text: str) -> str:
+    """A Python identifier that reads like ``text``: ASCII letters, digits and underscores, no keyword or builtin.
+
+    Python takes many other letters for one another (it normalises identifiers), so none of them are used.
+    """
+    name = re.sub(r"[^A-Za-z0-9_]", "_", text)
+    if len(name) > LONGEST_NAME:
+        name = f"{name[: LONGEST_NAME - 21]}_{name[-20:]}"
+    name = name.lstrip("_") if name.startswith("__") else name
+    if not name or name[0].isdigit() or name[0] == "_":
+        name = f"_{name.lstrip('_') or 'v'}"
+    return f"{name}_" if keyword.iskeyword(name) or hasattr(builtins, name) else name
+
+
+def quoted(text: str) -> str:
+    """A string as source: printable ASCII on a single line, whatever it holds."""
+    return ascii(str(text))
+
+
+def remark(text: str) -> str:
+    """Words for a comment: printable ASCII on a single line."""
+    return quoted(text)[1:-1]
 
 
 class Names:
@@ -117,11 +145,7 @@ class Names:
 
     def fresh(self, base: str) -> str:
         """An identifier like ``base`` that no other object has."""
-        base = re.sub(r"\W", "_", base) or "v"
-        if base[0].isdigit():
-            base = f"_{base}"
-        if keyword.iskeyword(base) or hasattr(builtins, base):
-            base = f"{base}_"
+        base = identifier(base)
         if base not in self._taken:
             self._taken[base] = 0
             return base
@@ -195,6 +219,7 @@ class Emitter:
         way: Any = None,
         exact: bool = False,
     ) -> None:
+        check_attrs(node.op, node.attrs)
         self.node = node
         self.name = name
         self.attrs: Any = node.attrs
@@ -232,9 +257,12 @@ class Emitter:
 
     @staticmethod
     def number(value: float) -> str:
-        """A number as source; infinities and NaN have no literal of their own."""
-        if isinstance(value, float) and not math.isfinite(value):
+        """A number as source; infinities and NaN have no literal of their own. Anything else is refused."""
+        value = plain(value)
+        if type(value) is float and not math.isfinite(value):
             return "np.nan" if math.isnan(value) else "np.inf" if value > 0 else "-np.inf"
+        if type(value) not in (bool, int, float):
+            raise GraphError(f"a {type(value).__name__} is no number that a program could hold")
         return repr(value)
 
     @contextmanager

@@ -74,6 +74,7 @@ class Executable:
         self._held: tuple[Array, ...] = ()
         self._copies: list[tuple[Array, Array]] = []
         self._version: object = None
+        self._program: Callable[..., Any] | None = None
         self._prepare: Callable[[], None] | None = None
         self._bind: Callable[[Array, Team], tuple[Run, Sequence[Region]]] | None = None
         self._epoch = Epoch()
@@ -100,7 +101,7 @@ class Executable:
             if same and version == self._version:
                 return
             if not same:
-                program = self.source.load()["program"]
+                self._program = program = self._program or self.source.load("program")
                 # a program takes its parameters for row-major: those that lie otherwise it has as copies
                 laid = [array if array.flags.c_contiguous else np.empty(array.shape, array.dtype) for array in arrays]
                 self._copies = [(b, a) for a, b in zip(arrays, laid, strict=True) if a is not b]
@@ -151,6 +152,7 @@ class Executable:
 
     def _explain(self, error: Exception, inputs: Sequence[Array]) -> ExecutionError:
         """Name the node whose line failed."""
+        self.source.show()
         name, traceback = None, error.__traceback__
         while traceback is not None:
             if traceback.tb_frame.f_code.co_filename == self.source.filename:

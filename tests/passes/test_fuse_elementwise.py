@@ -137,7 +137,7 @@ def run(graph: Graph, threads: int = 1) -> list[Any]:
     """The graph's results, run as a compiled program."""
     inputs, parameters = random_inputs(graph)
     plan = make_plan(graph, threads=threads)
-    prepare, bind = generate(plan).load()["program"]([parameters[name] for name in plan.parameters])
+    prepare, bind = generate(plan).load("program")([parameters[name] for name in plan.parameters])
     with np.errstate(all="ignore"):
         prepare()
         program = threads_only(threads).bind(bind, np.empty(plan.arena_bytes + 64, np.uint8))

@@ -473,7 +473,11 @@ def concrete_array(x: Any, what: str, way_out: str) -> np.ndarray[Any, Any]:
 
 
 def masked_fill(x: T, mask: Any, value: float) -> T:
-    """``x`` with ``value`` where ``mask`` holds; the element type stays."""
+    """``x`` with the number ``value`` where ``mask`` holds; the element type stays."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if not isinstance(value, int | float):
+        raise OptionError(f"masked_fill: the value is a number, got a {type(value).__name__}; for tensors use where")
     if isinstance(value, float) and not is_float(x.type.dtype):
         raise DTypeError(f"masked_fill: {value} does not fit into {x.type.dtype.name}")
     result: T = where(mask, full(x, value, ()), x)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import ShapeError
 from ...graph.ops import indexing as ops
-from ..emitter import Emitter, Operand
+from ..emitter import Emitter, Operand, quoted
 from ..registry import kernel
 from ..views import as_view
 
@@ -59,7 +59,7 @@ def slice_grad(k: Emitter) -> None:
 
 def _check(k: Emitter, index: Operand, size: int, axis: int, *, wrap: bool = False) -> None:
     with k.once(index):
-        k.line(f"{k.use(check_range)}({index}, {size}, {k.node.op.name!r}, {axis}, {wrap})")
+        k.line(f"{k.use(check_range)}({index}, {size}, {quoted(k.node.op.name)}, {axis}, {wrap})")
 
 
 def _as_intp(index: Operand) -> str:

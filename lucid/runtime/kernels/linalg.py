@@ -12,7 +12,7 @@ import numpy as np
 
 from ...graph.ops import einsum, linalg
 from ...graph.types import TensorType
-from ..emitter import Emitter, Operand
+from ..emitter import Emitter, Operand, quoted
 from ..registry import kernel
 
 
@@ -68,7 +68,7 @@ def einsum_(k: Emitter) -> None:
     shapes: Any = [np.broadcast_to(np.zeros((), x.dtype), x.shape) for x in k.ins]
     path: Any = np.einsum_path(a.equation, *shapes, optimize="greedy")[0]
     optimize = k.use(path, f"{k.name}_path") if len(k.ins) > 2 else False
-    k.line(f"np.einsum({a.equation!r}, {', '.join(map(str, k.ins))}, out={y}, optimize={optimize})")
+    k.line(f"np.einsum({quoted(a.equation)}, {', '.join(map(str, k.ins))}, out={y}, optimize={optimize})")
 
 
 def _is_product(node: Any, inputs: tuple[TensorType, ...]) -> bool:

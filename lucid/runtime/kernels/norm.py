@@ -61,7 +61,7 @@ def _standardize(
     k.line(f"np.multiply({y}, {y}, out={squares})")
     k.line(f"np.add.reduce({squares}, axis={axes}, keepdims=True, out={var})")
     k.line(f"np.divide({var}, {count}, out={var})")
-    k.line(f"np.add({var}, {eps!r}, out={scale})")
+    k.line(f"np.add({var}, {k.number(eps)}, out={scale})")
     k.line(f"np.sqrt({scale}, out={scale})")
     k.line(f"np.divide(1, {scale}, out={scale})")
     k.line(f"np.multiply({y}, {scale}, out={y})")
@@ -120,7 +120,7 @@ def batch_norm(k: Emitter) -> None:
     with k.once(mean, var, *affine):
         scale, shift = (k.scratch((channels, *(1,) * (rank - 2)), x.dtype, name) for name in ("scale", "shift"))
         flat_scale, flat_shift = k.seen(scale, (channels,)), k.seen(shift, (channels,))
-        k.line(f"np.add({var}, {a.eps!r}, out={flat_scale})")
+        k.line(f"np.add({var}, {k.number(a.eps)}, out={flat_scale})")
         k.line(f"np.sqrt({scale}, out={scale})")
         k.line(f"np.divide({affine[0] if affine else 1}, {flat_scale}, out={flat_scale})")
         k.line(f"np.multiply({mean}, {flat_scale}, out={flat_shift})")

@@ -25,7 +25,7 @@ def mean(k: Emitter) -> None:
     (x,), (y,), a = k.ins, k.outs, k.attrs
     count = math.prod(x.shape[axis] for axis in a.axes)
     k.line(f"np.add.reduce({x}, axis={a.axes}, keepdims={a.keepdims}, out={y})")
-    k.line(f"np.divide({y}, {float(count)!r}, out={y})")
+    k.line(f"np.divide({y}, {k.number(float(count))}, out={y})")
 
 
 @kernel(reduce.LOG_SUM_EXP)

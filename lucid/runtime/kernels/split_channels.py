@@ -99,7 +99,7 @@ def _gather(
     geometry, cut = k.use(convs, f"{k.name}_convs"), k.use(list(ranges), f"{k.name}_ranges")
     views = bind(k, "gather", f"{k.use(bind_shares)}({geometry}, [{listed}])", *images, *matrices)
     sources = bind(k, "sources", f"{k.use(bind_channels)}({geometry}, {cut}, {x})", x)
-    shares = bind(k, "shares", f"[[(a, b)] for a, b in zip({views}, {sources})]", x, *images)
+    shares = bind(k, "shares", f"[[entry] for entry in zip({views}, {sources})]", x, *images)
     return shares, (x, *images, *matrices)
 
 
