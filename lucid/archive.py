@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,9 @@ def read_archive(path: str | Path, options: Options) -> Specialization:
                 raise FileError(f"{path}: parameter {name!r} should be {type_}, the file has {_kind(array)}")
             attrs: Any = graph.node(key).attrs
             state.setdefault(name, Tensor.wrap(array, requires_grad=attrs.trainable))
-    # an exact model does not go through all passes
-    known = None if options.exact and not archive.extra.get("exact") else optimised
+    was_exact = archive.extra.get("exact") is True
+    known = None if options.exact and not was_exact else optimised  # an exact model does not go through all passes
+    options = replace(options, exact=options.exact or was_exact)
     return Specialization(
         traced, inputs, outputs, state, training=training is True, options=options, optimised=known, tuned=tuned
     )

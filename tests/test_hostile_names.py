@@ -34,7 +34,7 @@ ENDS = "\n", "\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u20
 NAMES = [f"a{end}{CODE}#" for end in ENDS] + [
     f'a"""\n{CODE}', "'", '"', "\\", "\\\n", "#", "{x}", "{", "%s", "%(a)s", "a b", "a-b", "1", "_", "__",
     "²", "x²", "①", "ﬁ", "µ", "Ⅸ", "é", "名前", "\ud800", "\u202e", "\u200b",
-    "np", "parameters", "arena", "team", "run", "bind", "worker", "share", "program", "call", "mine", "entry", "target",
+    "np", "arena", "team", "run", "bind", "worker", "share", "program", "call", "mine", "entry", "target",
     "class", "None", "print", "range", "__builtins__", "__import__", "x" * 5000, "\n" * 300,
 ]  # fmt: skip
 X = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
@@ -298,10 +298,10 @@ def test_a_node_called_as_a_program_calls_its_own(name: str) -> None:
     class Named(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.register_parameter(name, model.weight)
+            self.weight = model.weight
 
         def forward(self, inputs: dict[str, Any]) -> Any:
-            y = nn.functional.conv2d(inputs[name], self._parameters[name], model.bias, padding=1)  # type: ignore[arg-type]
+            y = nn.functional.conv2d(inputs[name], self.weight, model.bias, padding=1)  # type: ignore[arg-type]
             return (y + inputs["other"]).relu() + inputs[name]
 
     inputs = {name: x, "other": x[:, ::-1].copy()}

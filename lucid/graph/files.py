@@ -1,39 +1,152 @@
-"""Writing files so that a save either fully happens or leaves the old file as it was."""
+"""Files: writing one so that it fully happens or leaves the old one as it was, and opening none that is no file."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import secrets
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import FileError
+
+_PREFIX, _SUFFIX = ".lucid-", ".tmp"
+_TEMPORARY = re.compile(r"\.lucid-[0-9a-f]{12}\.tmp")
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def write_atomically(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]) -> None:
     """Write ``chunks`` to a file beside ``path``, flush it to the disk, and give it the name ``path``.
 
+    Where ``path`` is a link, what it leads to is written. A file that is there already gives the new one its mode and,
+    as far as that is allowed, its owner. The file beside it has a short name of its own, is locked while it is written,
+    and goes with any exception; what a killed writer left is removed by the next one that writes into the folder.
+
     Raises
     ------
     FileError
-        If the path cannot be written; the file that was there before is untouched.
+        If the path cannot be written, or is a device, a pipe, a folder or a link that leads in a circle; what was
+        there before is untouched.
     """
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.tmp")
     try:
-        try:
-            with open(temporary, "xb") as file:
-                file.writelines(chunks)
-                file.flush()
-                os.fsync(file.fileno())
+        target = Path(os.path.realpath(path))
+        old = _replaceable(target)
+        _remove_stale(target.parent)
+        with _beside(target, private=old is not None) as (temporary, file):
+            file.writelines(chunks)
+            file.flush()
+            if old is not None:
+                _take_after(file.fileno(), temporary, old)
+            os.fsync(file.fileno())
+            if fcntl is None:
+                file.close()  # Windows renames no open file
             os.replace(temporary, target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    except (OSError, ValueError, TypeError) as error:  # a ValueError for a NUL in the path
+        raise FileError(f"{path!s}: cannot be written: {_reason(error)}; choose another path") from error
+    with contextlib.suppress(OSError):  # it is written, and only its name may not outlast a power cut
         _sync_directory(target.parent)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise FileError(f"{os.fspath(path)}: cannot be written: {reason}; choose another path") from error
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _replaceable(target: Path) -> os.stat_result | None:
+    """What is known of the file that will be replaced, if there is one; a link that is left here leads in a circle."""
+    try:
+        found = os.lstat(target)
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(f"it is {kind_of(found.st_mode)}, not a file")
+    return found
+
+
+def kind_of(mode: int) -> str:
+    """What a path that is no regular file is, in words."""
+    kinds = {
+        stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link that leads in a circle", stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+    }  # fmt: skip
+    return kinds.get(stat.S_IFMT(mode), "something else")
+
+
+@contextmanager
+def _beside(target: Path, *, private: bool) -> Iterator[tuple[Path, BinaryIO]]:
+    """A new, locked file in the same folder, which is removed unless it was renamed."""
+    temporary, handle = _create_locked(target.parent, 0o600 if private else 0o666)
+    with os.fdopen(handle, "wb") as file:
+        try:
+            yield temporary, file
+        except BaseException:
+            file.close()
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+def _create_locked(folder: Path, mode: int) -> tuple[Path, int]:
+    while True:
+        path = folder / f"{_PREFIX}{secrets.token_hex(6)}{_SUFFIX}"
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+        if _lock(handle) and os.fstat(handle).st_nlink:
+            return path, handle
+        os.close(handle)  # it was taken for one that a killed writer left, before it was locked
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file for as long as it is open; False where another has. Some file systems have no locks."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+    return True
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove what writers that were killed have left: their locks went with them."""
+    if fcntl is None:
+        return
+    with contextlib.suppress(OSError):
+        left = [name for name in os.listdir(folder) if _TEMPORARY.fullmatch(name)]
+        for name in left:
+            handle = os.open(folder / name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(folder / name)
+            except OSError:
+                continue
+            finally:
+                os.close(handle)
+
+
+def _take_after(handle: int, temporary: Path, old: os.stat_result) -> None:
+    """Give the new file the owner and the mode of the old one; a mode that was given for another owner is narrowed."""
+    mode = stat.S_IMODE(old.st_mode)
+    if hasattr(os, "fchown"):
+        made = os.fstat(handle)
+        if (made.st_uid, made.st_gid) != (old.st_uid, old.st_gid):
+            try:
+                os.fchown(handle, old.st_uid, old.st_gid)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.fchown(handle, -1, old.st_gid)
+        if os.fstat(handle).st_gid != old.st_gid:
+            mode &= ~0o070
+        os.fchmod(handle, mode)
+    else:
+        os.chmod(temporary, mode)
 
 
 def _sync_directory(directory: Path) -> None:
@@ -45,3 +158,29 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def open_regular(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]]:
+    """A regular file open for reading, and its size; a pipe or a device is refused without waiting for it.
+
+    Raises
+    ------
+    FileError
+        It cannot be read, or is no file.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        handle = os.open(path, flags)
+        try:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(f"it is {kind_of(status.st_mode)}, not a file")
+            file = os.fdopen(handle, "rb")
+        except BaseException:
+            os.close(handle)
+            raise
+    except (OSError, ValueError, TypeError) as error:
+        raise FileError(f"{path!s}: cannot be read: {_reason(error)}") from error
+    with file:
+        yield file, status.st_size

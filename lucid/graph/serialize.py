@@ -26,7 +26,7 @@ from ..errors import FileError, GraphError, LucidError
 from ..lazy import networkx as nx
 from .builder import printable
 from .encode import ArrayTable, decode_attrs, encode_attrs, format_type, parse_type
-from .files import write_atomically
+from .files import open_regular, write_atomically
 from .ir import Dag, Graph, Node, Origin, Value
 from .opdef import ConstArray, find_op
 from .types import DTYPES, DType, TensorType
@@ -215,14 +215,8 @@ def load(path: str | os.PathLike[str]) -> Archive:
         The file cannot be read, or is not what it claims to be: the message names the path, what is
         wrong, and the way out. Nothing of it has been executed.
     """
-    name = os.fspath(path)
-    try:
-        with open(path, "rb") as file:
-            return _read(file, os.fstat(file.fileno()).st_size, name)
-    except FileError:
-        raise
-    except OSError as error:
-        raise FileError(f"{name}: cannot be read: {error.strerror or error}") from error
+    with open_regular(path) as (file, size):
+        return _read(file, size, str(path))
 
 
 def loads(data: bytes, name: str = "<bytes>") -> Archive:
