@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -16,16 +17,17 @@ from . import clock
 from .archive import read_archive, write_archive
 from .arguments import Structure, flatten, leaf_names, unflatten
 from .errors import LucidError, OptionError, TraceError
-from .grad_mode import is_grad_enabled
+from .grad_mode import is_grad_enabled, set_grad_enabled
 from .graph.ir import Graph
 from .graph.trace import active_trace, user_location
 from .graph.types import TensorType, as_dtype
-from .guards import function_snapshot, module_signature
+from .guards import Guards, Watch
 from .inspection import Profile, explain, profile
 from .nn.module import Module
 from .passes.pipeline import Pass
+from .runtime.executable import Executable
 from .runtime.plan import Plan
-from .specialization import Options, Quick, Specialization, orders_of
+from .specialization import Forward, Options, Quick, Specialization, orders_of
 from .tensor import Tensor
 from .tracing import Recorder
 from .verification import check_pass
@@ -34,12 +36,26 @@ SPECIALIZATIONS = 64
 """How many traces a compiled model keeps."""
 
 
+@dataclass(frozen=True)
+class Trace:
+    """What was made of one trace, for which arguments, and what it depends on besides them."""
+
+    key: Any
+    specialization: Specialization
+    guards: Guards
+
+
+_LOADED = Guards((), (), -1)
+"""Of a model from a file: it depends on nothing."""
+
+
 class CompiledModel:
     """A model that runs as a NumPy program.
 
     Call it like the model. It is traced again whenever something it depends on has changed: types and
-    structure of the arguments, scalars, the model's mode, attributes, hooks and parameters. Weights are
-    read afresh, not traced. It may be called from many threads at once.
+    structure of the arguments, scalars, the model's mode, attributes, hooks and parameters, and whatever else
+    its code has read: globals, what functions close over, objects and their classes. Weights are read afresh,
+    not traced. It may be called from many threads at once.
 
     Attributes
     ----------
@@ -52,16 +68,16 @@ class CompiledModel:
         self.options = options
         self._specs = tuple(specs)
         self._lock = RLock()
-        self._traces: OrderedDict[Any, Specialization] = OrderedDict()
-        self._latest: Specialization | None = None
-        self._modules: list[Module] = list(model.modules()) if isinstance(model, Module) else []
-        self._signature: tuple[Any, ...] = ()
-        self._seen = -1
-        self._known: dict[Any, tuple[int, Specialization, Quick]] = {}
+        self._traces: OrderedDict[int, Trace] = OrderedDict()
+        self._by_key: dict[Any, list[Trace]] = {}
+        self._latest: Trace | None = None
+        self._call: Forward | None = None
+        """What ran last: written at each call, by whichever thread."""
+        self._known: dict[Any, tuple[int, Quick, Callable[[], bool] | None, Forward]] = {}
         if specs:
             leaves, structure = flatten((self._specs_as_arrays(), {}))
             self._fixed: Structure | None = structure
-            self._specialize(structure, leaves)
+            self._latest = self._find(structure, leaves)
         else:
             self._fixed = None
 
@@ -69,7 +85,7 @@ class CompiledModel:
     def from_specialization(cls, specialization: Specialization) -> CompiledModel:
         """A compiled model without a model behind it (from a file)."""
         self = cls(None, (), specialization.options)
-        self._latest = specialization
+        self._latest = Trace(None, specialization, _LOADED)
         self._fixed = specialization.inputs
         return self
 
@@ -88,16 +104,20 @@ class CompiledModel:
                 key = (type(x), array.shape, array.dtype, array.strides, is_grad_enabled())
                 now = clock.structure.now
                 known = self._known.get(key)
-                if known is not None and known[0] == now:
-                    self._latest = known[1]
-                    return known[2](x)
-                leaves, structure = flatten((args, kwargs))
-                found = self._find(structure, leaves)
-                result = found(leaves)
-                self._remember(now, key, found, array)
+                if known is not None and known[0] == now and (known[2] is None or known[2]()):
+                    self._call = known[3]
+                    return known[1](x)
+                result, trace, call = self._run(args, kwargs)
+                self._remember(now, key, trace, call)
                 return result
+        return self._run(args, kwargs)[0]
+
+    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Trace, Forward]:
         leaves, structure = flatten((args, kwargs))
-        return self._find(structure, leaves)(leaves)
+        trace = self._latest = self._find(structure, leaves)
+        call, tensors, arrays = trace.specialization.prepare(leaves)
+        self._call = call
+        return trace.specialization.result(call.run(tensors, arrays)), trace, call
 
     def _within_trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The model as a part of a larger trace."""
@@ -108,20 +128,22 @@ class CompiledModel:
             )
         return self.model(*args, **kwargs)
 
-    def _remember(self, now: int, key: Any, found: Specialization, array: Any) -> None:
+    def _remember(self, now: int, key: Any, trace: Trace, call: Forward) -> None:
         """Let the next call like this one, of a single tensor, go straight to its program.
 
-        Not where the structure clock has ticked since ``now``, before the call, nor where what a function or a
-        volatile attribute holds is to be looked at in every call.
+        Not where the structure clock has ticked since ``now``, before the call.
         """
-        lasting = self.model is None or (isinstance(self.model, Module) and self._seen == now)
-        again = found.quick(array, key[-1]) if lasting and clock.structure.now == now else None
+        guards = trace.guards
+        if clock.structure.now != now or (self.model is not None and not (guards.seen == now and guards.hold())):
+            return
+        again = trace.specialization.quick(call)
         if again is not None:
             if len(self._known) >= SPECIALIZATIONS:
                 self._known.clear()
-            self._known[key] = (now, found, again)
+            self._known[key] = (now, again, guards.quick, call)
 
-    def _find(self, structure: Structure, leaves: Sequence[Any]) -> Specialization:
+    def _find(self, structure: Structure, leaves: Sequence[Any]) -> Trace:
+        """The trace for these arguments (of which shapes and types count) that still holds, or a new one."""
         if self._fixed is not None and structure != self._fixed:
             raise OptionError(
                 f"compiled for {len(list(leaf_names(self._fixed, '')))} positional inputs as given to lucid.compile; "
@@ -130,84 +152,85 @@ class CompiledModel:
         if self.model is None:
             assert self._latest is not None
             return self._latest
-        if clock.structure.now != self._seen:
-            self._look()
         types = () if self._fixed is not None else tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-        key = (self._signature, self._function_state(), structure, types)
-        found = self._traces.get(key)
+        key = (structure, types)
+        found = self._holding(key)
         if found is None:
-            found = self._specialize(structure, leaves)
-        self._latest = found
+            with self._lock:
+                found = self._holding(key) or self._trace(key, leaves)
         return found
 
-    def _look(self) -> None:
-        """Compute the signature of everything the traces depend on besides the arguments."""
-        now = clock.structure.now
-        if isinstance(self.model, Module):
-            known = {id(m) for m in self.model.modules()}
-            self._modules = [*self.model.modules(), *(m for m in self._modules if id(m) not in known)]
-        self._signature, volatile = module_signature(self._modules)
-        self._seen = -1 if volatile else now
-
-    def _function_state(self) -> tuple[Any, ...]:
-        return () if isinstance(self.model, Module) or self.model is None else function_snapshot(self.model)
+    def _holding(self, key: Any) -> Trace | None:
+        return next((trace for trace in reversed(self._by_key.get(key, ())) if trace.guards.hold()), None)
 
     # ------------------------------------------------------------ tracing
 
-    def _specialize(self, structure: Structure, leaves: Sequence[Any]) -> Specialization:
-        with self._lock:
-            types = self._specs or [TensorType(tuple(x.shape), as_dtype(x.dtype)) for x in leaves]
-            self._look()
-            state = self._function_state()  # as it was before tracing, which may change it
-            before = len(self._modules)
-            trained = isinstance(self.model, Module) and self.model.training
-            recorder, graph, outputs = self._record(structure, types)
-            extra = [m for m in recorder.modules.values() if all(m is not known for known in self._modules)]
-            self._modules.extend(extra)
-            if len(self._modules) != before:
-                self._look()
-            training = trained or any(m.training for m in recorder.modules.values())
-            made = Specialization(
-                graph,
-                structure,
-                outputs,
-                recorder.state,
-                training=training,
-                options=self.options,
-                observer=check_pass(recorder.state) if self.options.verify else None,
-            )
-            types_key = () if self._specs else tuple((x.shape, x.dtype) for x in leaves)
-            self._traces[(self._signature, state, structure, types_key)] = made
-            while len(self._traces) > SPECIALIZATIONS:
-                self._traces.popitem(last=False)
-            self._latest = made
-            if self._specs:
-                made.graph  # noqa: B018 - optimise now, so that what cannot be compiled is reported here
-            return made
+    def _trace(self, key: Any, leaves: Sequence[Any]) -> Trace:
+        """Trace the model for these arguments, and keep what comes of it."""
+        structure = key[0]
+        types = self._specs or [TensorType(tuple(x.shape), as_dtype(x.dtype)) for x in leaves]
+        trained = isinstance(self.model, Module) and self.model.training
+        recorder, graph, outputs, guards = self._record(structure, types)
+        made = Specialization(
+            graph,
+            structure,
+            outputs,
+            recorder.state,
+            training=trained or any(m.training for m in recorder.modules.values()),
+            options=self.options,
+            observer=check_pass(recorder.state) if self.options.verify else None,
+        )
+        if self._specs:
+            made.graph  # noqa: B018 - optimise now, so that what cannot be compiled is reported here
+        trace = Trace(key, made, guards)
+        self._traces[id(trace)] = trace
+        self._by_key[key] = [*self._by_key.get(key, ()), trace]
+        while len(self._traces) > SPECIALIZATIONS:
+            _, old = self._traces.popitem(last=False)
+            self._by_key[old.key] = [one for one in self._by_key[old.key] if one is not old]
+            if not self._by_key[old.key]:
+                del self._by_key[old.key]
+        return trace
 
-    def _record(self, structure: Structure, types: Sequence[TensorType]) -> tuple[Recorder, Graph, Structure]:
+    def _record(
+        self, structure: Structure, types: Sequence[TensorType], grad: bool = True
+    ) -> tuple[Recorder, Graph, Structure, Guards]:
+        """Run the model once with traced tensors.
+
+        What is recorded serves with and without gradients, unless the model asks which it is.
+        """
         assert self.model is not None
         names: dict[int, str] = {}
         paths: dict[int, str] = {}
         if isinstance(self.model, Module):
             names = {id(t): n for n, t in (*self.model.named_parameters(), *self.model.named_buffers())}
             paths = {id(m): p for p, m in self.model.named_modules()}
-        recorder = Recorder(names, paths)
-        with recorder.active():
+        watch = Watch(self.model)
+        recorder = Recorder(names, paths, watch)
+        outside = is_grad_enabled()
+        with set_grad_enabled(grad), recorder.active():
             labels = _labels(self.model, structure)
             inputs = [recorder.input(t, label) for t, label in zip(types, labels, strict=True)]
             args, kwargs = unflatten(structure, inputs)
-            result = self.model(*args, **kwargs)
+            with watch.active():
+                result = self.model(*args, **kwargs)
+            if watch.mode_read and grad != outside:
+                return self._record(structure, types, outside)
             results, outputs = flatten(result)
             if not results:
                 given = "" if types else ", nor was it given any: pass tensors or NumPy arrays, not numbers or lists"
                 raise TraceError(f"the compiled function returns no tensor{given}")
-            return recorder, recorder.finish(results), outputs
+            return recorder, recorder.finish(results), outputs, watch.guards()
 
     def _current(self) -> Specialization:
-        if self._latest is None:
+        """What was made of the model as it is now, for arguments like those of the latest call."""
+        latest = self._latest
+        if latest is None:
             raise LucidError("nothing is compiled yet: call the compiled model once, or give lucid.compile a spec")
-        return self._latest
+        if self.model is not None and not latest.guards.hold():
+            inputs = latest.specialization.traced.input_types
+            latest = self._latest = self._find(latest.key[0], inputs)
+        return latest.specialization
 
     # ------------------------------------------------------------ what it became
 
@@ -232,21 +255,19 @@ class CompiledModel:
 
     @property
     def plan(self) -> Plan:
-        """The inference plan of the latest call; for a symbolic batch before any call, that of size 1."""
-        spec = self._current()
-        for (kind, *_), executable in reversed(spec._executables.items()):
-            if kind == "inference":
-                return executable.plan
-        return spec.executable("inference", tuple((name, 1) for name in spec.graph.symbols)).plan
+        """The plan of the latest call; before any, that of inference at size 1 of what is symbolic."""
+        return self._executable().plan
 
     @property
     def source(self) -> str:
         """The NumPy program of :attr:`plan`."""
-        plan = self.plan
-        for executable in self._current()._executables.values():
-            if executable.plan is plan:
-                return executable.source.text
-        raise LucidError("the plan has no program")
+        return self._executable().source.text
+
+    def _executable(self) -> Executable:
+        if self._call is not None:
+            return self._call.executable
+        spec = self._current()
+        return spec.executable("inference", tuple((name, 1) for name in spec.graph.symbols))
 
     def explain(self) -> str:
         """For every node of the optimised graph: what it computes, where it comes from, which passes made it."""
@@ -255,7 +276,7 @@ class CompiledModel:
     def profile(self, *args: Any, repeat: int = 10) -> Profile:
         """Time every step of the plan on these inputs: the median of ``repeat`` runs, in seconds."""
         leaves, structure = flatten((args, {}))
-        spec = self._find(structure, leaves)
+        spec = self._find(structure, leaves).specialization
         arrays = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         executable = spec.executable("inference", spec.sizes(arrays), (), orders_of(arrays))
         parameters = [spec.state[name]._array for name in executable.parameters]
@@ -268,6 +289,10 @@ class CompiledModel:
     def save(self, path: str | Path) -> None:
         """Write graphs and weights to a ``.lucid`` file."""
         write_archive(path, self._current())
+
+    def __guarded__(self) -> Iterable[Any]:
+        """What a larger trace depends on that has this as a part."""
+        return (self.model,)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy (deep, or through pickle) is compiled anew from a copy of the model."""

@@ -131,7 +131,7 @@ class Specialization:
         self._given = optimised
         self._lock = RLock()
         self._executables: OrderedDict[Any, Executable] = OrderedDict()
-        self._calls: OrderedDict[Any, _Forward] = OrderedDict()
+        self._calls: OrderedDict[Any, Forward] = OrderedDict()
         self._partitions: dict[Wanted, Partition] = {}
         self._recomputing: dict[Wanted, Graph] = {}
         # random keys are drawn anew at every run, so a backward run cannot repeat the forward one
@@ -266,8 +266,8 @@ class Specialization:
 
     # ------------------------------------------------------------ calling
 
-    def __call__(self, leaves: Sequence[Any]) -> Any:
-        """Run on tensors or arrays; the result has the traced structure."""
+    def prepare(self, leaves: Sequence[Any]) -> tuple[Forward, list[Tensor], list[Array]]:
+        """What runs on such tensors or arrays, and these as both."""
         tensors = [leaf if isinstance(leaf, Tensor) else Tensor.wrap(leaf) for leaf in leaves]
         if is_grad_enabled() and (self.trainable or any(t.requires_grad for t in tensors)):
             # backward reads them again, and the caller may fill an array anew meanwhile (a tensor would notice)
@@ -283,20 +283,26 @@ class Specialization:
             self._calls[key] = call
             while len(self._calls) > PLANS:
                 self._calls.popitem(last=False)
-        outputs = call.run(tensors, arrays)
+        return call, tensors, arrays
+
+    def result(self, outputs: Sequence[Tensor]) -> Any:
+        """What a run gave, in the traced structure."""
         return outputs[0] if self.outputs == ("leaf",) else unflatten(self.outputs, outputs)
 
-    def quick(self, array: Array, grad: bool) -> Quick | None:
-        """What runs the last call again, of one array or tensor, where nothing but its one result is asked for."""
-        if self.outputs != ("leaf",) or self.traced.updates:
-            return None
-        call = self._calls.get(((array.shape,), (array.dtype,), (False,), grad, orders_of((array,))))
-        return None if call is None else call.again
+    def __call__(self, leaves: Sequence[Any]) -> Any:
+        """Run on tensors or arrays; the result has the traced structure."""
+        call, tensors, arrays = self.prepare(leaves)
+        return self.result(call.run(tensors, arrays))
 
-    def _forward(self, arrays: Sequence[Array], wanted: Wanted, orders: Orders) -> _Forward:
+    def quick(self, call: Forward) -> Quick | None:
+        """What runs a call of one tensor again, where nothing but its one result is asked for."""
+        alone = self.outputs == ("leaf",) and not self.traced.updates and call.wanted == (False,)
+        return call.again if alone else None
+
+    def _forward(self, arrays: Sequence[Array], wanted: Wanted, orders: Orders) -> Forward:
         sizes = self.sizes(arrays)
         tracked = is_grad_enabled() and (any(wanted) or bool(self.trainable))
-        return _Forward(self, sizes, wanted, orders, tracked, tracked and (self.training or not self._repeatable))
+        return Forward(self, sizes, wanted, orders, tracked, tracked and (self.training or not self._repeatable))
 
     def update_state(self, updates: Iterable[Array]) -> None:
         """Put what a run computed for buffers into them."""
@@ -304,7 +310,7 @@ class Specialization:
             self.state[name].copy_(array)
 
 
-class _Forward:
+class Forward:
     """A run for given sizes; as a ``Call`` node it knows its backward (see :class:`lucid.graph.ops.call.Callee`)."""
 
     def __init__(
@@ -373,7 +379,7 @@ class _Backward:
 
     results = 0
 
-    def __init__(self, forward: _Forward) -> None:
+    def __init__(self, forward: Forward) -> None:
         self.forward = forward
 
     def output_types(self, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:

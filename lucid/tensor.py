@@ -198,10 +198,16 @@ class Tensor(Operators):
         """The same data, outside the history."""
         tensor = Tensor.wrap(self._array)
         tensor._born = self._born
+        trace = active_trace.get()
+        if trace is not None:
+            trace.alias(tensor, self)
         return tensor
 
     def clone(self) -> Any:
         """A copy that gradients flow through."""
+        trace = active_trace.get()
+        if trace is not None:
+            return trace.read(self)
         return self * 1 if self._requires_grad else Tensor.wrap(self._array.copy())
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
@@ -279,14 +285,21 @@ class Tensor(Operators):
         tail = f", grad={self.grad}" if self._requires_grad else ""
         return f"Tensor({format_array(self._array)}{tail})"
 
+    def __copy__(self) -> Tensor:
+        return self.__deepcopy__({})
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        trace = active_trace.get()
+        if trace is not None:
+            read: Tensor = memo.setdefault(id(self), trace.read(self))
+            return read
         copy = object.__new__(type(self))
         copy._set(self._array.copy(), self._requires_grad)
         memo[id(self)] = copy
         return copy
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), np.array(self._array), self._requires_grad)
+        return _rebuild, (type(self), np.array(self.numpy()), self._requires_grad)
 
 
 def _rebuild(cls: type[Tensor], array: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
@@ -47,18 +47,54 @@ class TracedTensor(Tensor):
     def shape(self) -> tuple[Any, ...]:
         return tuple(map(TracedDim.wrap, self.type.shape))
 
+    @property
+    def _array(self) -> NoReturn:  # type: ignore[override]
+        """Whoever asks for data that is not there takes this for an eager tensor: it has left its trace."""
+        raise self._left()
+
+    def _live(self) -> bool:
+        """Whether the trace it belongs to is under way in this thread."""
+        recorder = active_trace.get()
+        return recorder is not None and recorder.tracer is self.symbol.tracer
+
+    def _left(self) -> TraceError:
+        shown = f"{self.symbol.value}: {TensorType(self.type.shape, self.type.dtype)}"
+        return TraceError(
+            f"this tensor stands for a value of a graph ({shown}) that was recorded while a model was traced, and it is "
+            f"used outside that trace ({user_location()}): it has no data. A list, attribute or global has kept it from "
+            f"the model's run, or it is used in another thread. Return the value from the compiled model, or write it "
+            f"into a buffer with copy_(), and use that"
+        )
+
+    def apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[Tensor, ...]:
+        if active_trace.get() is None:
+            raise self._left()
+        return super().apply(op, attrs, inputs)
+
     def detach(self) -> Any:
         return self.apply(STOP_GRADIENT, STOP_GRADIENT.attrs(), (self,))[0]
 
     def clone(self) -> Any:
+        if not self._live():
+            raise self._left()
         return self
 
+    def __copy__(self) -> Any:
+        return self.clone()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self.clone()
+
     def __len__(self) -> int:
+        if not self._live():
+            raise self._left()
         if not self.shape:
             raise ShapeError("a scalar tensor has no length")
         return self.shape[0].__index__()  # type: ignore[no-any-return]
 
     def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
+        if not self._live():
+            raise self._left()
         raise TraceError(
             f"the value of a tensor is not known while the model is traced ({user_location()}): no branch on it, "
             f"no float(), int(), .item() or np.asarray(), no change in place. Use lucid.where for a choice, tensor "
@@ -69,6 +105,8 @@ class TracedTensor(Tensor):
     __setitem__ = copy_ = touch = _refuse
 
     def backward(self, gradient: object = None) -> None:
+        if not self._live():
+            raise self._left()
         raise TraceError(
             f"backward() inside a traced function ({user_location()}): call it on the compiled model's result, "
             f"or use lucid.grad"
@@ -78,6 +116,15 @@ class TracedTensor(Tensor):
         return f"<traced {self.symbol.value}: {self.type}>"
 
     __hash__ = Tensor.__hash__
+
+
+class Observer(Protocol):
+    """What watches the code that is traced (see :mod:`lucid.guards`)."""
+
+    def entered(self, module: Any) -> None: ...
+    def captured(self, tensor: Tensor) -> None: ...
+    def pause(self) -> None: ...
+    def go_on(self) -> None: ...
 
 
 class Recorder:
@@ -90,6 +137,8 @@ class Recorder:
         named ``captured.0`` and so on.
     paths
         Module paths by the id of the module, for the nodes' origin.
+    watch
+        Told of the modules that are entered; not needed while an op is recorded.
 
     Attributes
     ----------
@@ -99,7 +148,13 @@ class Recorder:
         The modules that were called, by id.
     """
 
-    def __init__(self, names: Mapping[int, str] | None = None, paths: Mapping[int, str] | None = None) -> None:
+    def __init__(
+        self,
+        names: Mapping[int, str] | None = None,
+        paths: Mapping[int, str] | None = None,
+        watch: Observer | None = None,
+    ) -> None:
+        self.watch = watch
         self.serial = next(_serials)
         self.tracer = Tracer(Builder(), locate=True)
         self.names = dict(names or {})
@@ -107,6 +162,7 @@ class Recorder:
         self.state: dict[str, Tensor] = {}
         self.modules: dict[int, Any] = {}
         self._lifted: dict[int, tuple[Tensor, Symbol]] = {}
+        self._bases: dict[int, tuple[Tensor, Tensor]] = {}
         self._updates: dict[str, Symbol] = {}
 
     @contextmanager
@@ -131,6 +187,8 @@ class Recorder:
     def entered(self, module: Any) -> None:
         """Note a module that the traced code calls: what it computes depends on the module's state."""
         self.modules.setdefault(id(module), module)
+        if self.watch is not None:
+            self.watch.entered(module)
 
     def input(self, type_: TensorType, name: str) -> TracedTensor:
         """A new input of the graph."""
@@ -139,6 +197,15 @@ class Recorder:
 
     def apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[Tensor, ...]:
         """Record one op."""
+        if self.watch is None:
+            return self._apply(op, attrs, inputs)
+        self.watch.pause()
+        try:
+            return self._apply(op, attrs, inputs)
+        finally:
+            self.watch.go_on()
+
+    def _apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[Tensor, ...]:
         outputs = self.tracer.emit(op, attrs, [self.lift(x) for x in inputs])
         if not is_grad_enabled():
             outputs = tuple(
@@ -150,13 +217,27 @@ class Recorder:
     def lift(self, x: object) -> Symbol:
         """The symbol of whatever an op is applied to."""
         if isinstance(x, TracedTensor):
+            if x.symbol.tracer is not self.tracer:
+                raise x._left()
             return x.symbol
         if not isinstance(x, Tensor):
             (constant,) = self.tracer.emit(CONSTANT, ConstantAttrs(ConstArray(np.asarray(x))))
             return constant
+        if id(x) in self._bases:  # the content as it is by now, without history
+            return self.tracer.emit(STOP_GRADIENT, STOP_GRADIENT.attrs(), (self.lift(self._bases[id(x)][1]),))[0]
         if id(x) not in self._lifted:
             self._lifted[id(x)] = (x, self._source(x))
         return self._lifted[id(x)][1]
+
+    def read(self, x: Tensor) -> TracedTensor:
+        """The content of a tensor of the model's state, as it is at this point of the run."""
+        return TracedTensor(self.lift(x))
+
+    def alias(self, x: Tensor, base: Tensor) -> None:
+        """Note that ``x``, made while tracing, shares the memory of ``base``, from before."""
+        base = self._bases.get(id(base), (x, base))[1]
+        if base._born != self.serial and base.is_leaf:
+            self._bases[id(x)] = x, base
 
     def _source(self, x: Tensor) -> Symbol:
         if x._born == self.serial and id(x) not in self.names:  # made while tracing: the same at every call
@@ -166,6 +247,8 @@ class Recorder:
                 f"a tensor computed outside ({x.type}) is used inside the traced model ({user_location()}); it would "
                 f"be frozen at its present value. Pass it as an input, or detach() and keep it as a buffer"
             )
+        if self.watch is not None and id(x) not in self.names:
+            self.watch.captured(x)
         name = self.names.get(id(x)) or f"captured.{sum(n.startswith('captured.') for n in self.state)}"
         self.state[name] = x
         attrs = ParameterAttrs(x.type.shape, x.type.dtype, name, x.requires_grad)
@@ -173,6 +256,7 @@ class Recorder:
 
     def update(self, target: Tensor, value: Any) -> None:
         """Record that every run writes ``value`` into ``target``."""
+        target = self._bases.get(id(target), (target, target))[1]
         symbol = self.lift(target)
         name = next((n for n, tensor in self.state.items() if tensor is target), None)
         if name is None:

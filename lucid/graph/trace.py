@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
+from types import FrameType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -120,11 +121,16 @@ def user_location() -> str:
     frame = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back  # type: ignore[assignment]
-    return f"{_shown(frame.f_code.co_filename)}:{frame.f_lineno}" if frame else ""
+    return location(frame) if frame else ""
+
+
+def location(frame: FrameType) -> str:
+    """``file.py:12`` of a frame."""
+    return f"{shown(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
 @lru_cache(maxsize=1024)
-def _shown(filename: str) -> str:
+def shown(filename: str) -> str:
     """A path relative to the working directory where it is below it, else folder and file: files go to others too."""
     path = pathlib.Path(filename)
     working = pathlib.Path.cwd()

@@ -318,7 +318,7 @@ class Module:
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
         """Copies of all parameters and persistent buffers, by path."""
-        return {name: np.array(tensor._array) for name, tensor in self._state().items()}
+        return {name: np.array(tensor.numpy()) for name, tensor in self._state().items()}
 
     def _paths(self) -> Iterator[tuple[str, Module]]:
         """All modules with all their paths; a shared one comes once for each."""

@@ -1,0 +1,159 @@
+"""What a function's code may read: globals, what it closes over, imports, and the attributes it goes along."""
+
+from __future__ import annotations
+
+import dis
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import CodeType, FrameType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..graph.trace import location
+
+Step: TypeAlias = "tuple[str, Any]"
+
+_LIBRARY = os.path.dirname(os.__file__) + os.sep
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_NUMPY = os.path.dirname(np.__file__) + os.sep
+_LIBRARIES = frozenset({"lucid", "numpy", "builtins", *sys.stdlib_module_names} - {"__main__"})
+
+_ROOTS = {
+    "LOAD_GLOBAL": "global",
+    "LOAD_NAME": "global",
+    "LOAD_FROM_DICT_OR_GLOBALS": "global",
+    "LOAD_DEREF": "closure",
+    "LOAD_CLASSDEREF": "closure",
+    "LOAD_FROM_DICT_OR_DEREF": "closure",
+    "IMPORT_NAME": "import",
+}
+_IDLE = frozenset({"EXTENDED_ARG", "CACHE", "NOP", "PUSH_NULL"})
+_BY_NAME = frozenset({"__dict__", "__getattribute__", "__getstate__", "__reduce__", "__reduce_ex__"})
+"""Who mentions one of these may read any attribute."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """One thing that code reads from outside: a root, and the steps taken from it.
+
+    Attributes
+    ----------
+    kind
+        "global", "closure" or "import".
+    name
+        Of the variable or module.
+    steps
+        ("attribute", name) or ("item", constant key), in order.
+    line
+        In the file.
+    """
+
+    kind: str
+    name: str
+    steps: tuple[Step, ...]
+    line: int
+
+    def __str__(self) -> str:
+        return self.name + "".join(f".{key}" if kind == "attribute" else f"[{key!r}]" for kind, key in self.steps)
+
+
+@dataclass(frozen=True)
+class Reads:
+    """All that code, with the functions it defines, may read.
+
+    Attributes
+    ----------
+    found
+        The reads; those of closures are of names that are free in the outermost code.
+    names
+        All names of attributes in it.
+    dynamic
+        It may read attributes by names that do not stand in it.
+    inner
+        The code of the functions it defines.
+    """
+
+    found: tuple[Read, ...]
+    names: frozenset[str]
+    dynamic: bool
+    inner: tuple[CodeType, ...]
+
+
+@lru_cache(maxsize=4096)
+def is_library(filename: str) -> bool:
+    """Whether code of this file is Lucid's, NumPy's or the standard library's, which read nothing of the user's."""
+    if filename.startswith("<frozen") or filename.startswith((_PACKAGE, _NUMPY)):
+        return True
+    inside = filename.startswith(_LIBRARY)
+    return inside and not filename.startswith((_LIBRARY + "site-packages", _LIBRARY + "dist-packages"))
+
+
+def user_line(frame: FrameType | None) -> str:
+    """``file.py:12`` of the innermost frame that runs code of the user's."""
+    while frame is not None and is_library(frame.f_code.co_filename):
+        frame = frame.f_back
+    return "" if frame is None else location(frame)
+
+
+def is_library_module(name: object) -> bool:
+    """The same of a module's name, or of the module that a class says it is from."""
+    return isinstance(name, str) and name.partition(".")[0] in _LIBRARIES
+
+
+def is_internal(kind: type) -> bool:
+    """Whether a class is one of Lucid's own, of which nothing changes that a trace reads."""
+    package, _, rest = kind.__module__.partition(".")
+    return package == "lucid" and rest.partition(".")[0] not in ("nn", "optim")
+
+
+def reads(code: CodeType) -> Reads:
+    """What code may read, from its instructions; branches not taken are in it too."""
+    return _reads(code, code.co_filename)
+
+
+@lru_cache(maxsize=4096)
+def _reads(code: CodeType, filename: str) -> Reads:
+    free = frozenset(code.co_freevars)
+    everything = [code]
+    for one in everything:
+        everything.extend(const for const in one.co_consts if isinstance(const, CodeType))
+    found = dict.fromkeys(
+        read for one in everything for read in _instructions(one) if read.kind != "closure" or read.name in free
+    )
+    names = frozenset(name for one in everything for name in one.co_names)
+    return Reads(tuple(found), names, not names.isdisjoint(_BY_NAME), tuple(everything[1:]))
+
+
+def _instructions(code: CodeType) -> Iterator[Read]:
+    """Each load from outside, with the attributes and constant items that are loaded from it at once."""
+    steps = [i for i in dis.get_instructions(code) if i.opname not in _IDLE]
+    line = code.co_firstlineno
+    for at, first in enumerate(steps):
+        if first.positions is not None and first.positions.lineno is not None:
+            line = first.positions.lineno
+        if first.opname in _ROOTS:
+            yield Read(_ROOTS[first.opname], first.argval, tuple(_chain(steps, at + 1)), line)
+
+
+def _chain(steps: Sequence[dis.Instruction], at: int) -> Iterator[Step]:
+    while at < len(steps):
+        here = steps[at]
+        following = steps[at + 1] if at + 1 < len(steps) else None
+        if here.is_jump_target:
+            return
+        if here.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+            yield "attribute", here.argval
+            at += 1
+        elif here.opname in ("LOAD_CONST", "LOAD_SMALL_INT") and following is not None and _is_item(following):
+            yield "item", here.argval
+            at += 2
+        else:
+            return
+
+
+def _is_item(step: dis.Instruction) -> bool:
+    return step.opname == "BINARY_SUBSCR" or (step.opname == "BINARY_OP" and step.argrepr == "[]")
