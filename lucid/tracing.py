@@ -60,10 +60,10 @@ class TracedTensor(Tensor):
     def _left(self) -> TraceError:
         shown = f"{self.symbol.value}: {TensorType(self.type.shape, self.type.dtype)}"
         return TraceError(
-            f"this tensor stands for a value of a graph ({shown}) that was recorded while a model was traced, and it is "
-            f"used outside that trace ({user_location()}): it has no data. A list, attribute or global has kept it from "
-            f"the model's run, or it is used in another thread. Return the value from the compiled model, or write it "
-            f"into a buffer with copy_(), and use that"
+            f"this tensor stands for a value of a graph ({shown}) that was recorded while a model was traced, and it "
+            f"is used outside that trace ({user_location()}): it has no data. A list, attribute or global has kept it "
+            f"from the model's run, or it is used in another thread. Return the value from the compiled model, or "
+            f"write it into a buffer with copy_(), and use that"
         )
 
     def apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[Tensor, ...]:

@@ -569,7 +569,7 @@ def images(seed: int = 0) -> Array:
 
 def crews_of(compiled: Any) -> list[Crew]:
     """Those of the programs in memory; there may be several where several threads have called."""
-    wanted = {id(e._epoch) for e in compiled._latest._executables.values()}
+    wanted = {id(e._epoch) for e in compiled._current()._executables.values()}
     found = (seat() for seat in teams._seated)
     return [team._crew for team in found if team is not None and id(team._epoch) in wanted and team._crew is not None]
 

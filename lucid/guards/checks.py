@@ -161,11 +161,9 @@ class ModuleCheck:
         self.count: int | None = None
         """How many attributes it has, where a trace may have asked for any."""
 
-    def finish(self, names: set[str], any_name: bool) -> None:
-        """Keep the attributes that code may have read by these names, or by any; also those it did not find."""
-        wanted = (self.fields.keys() if any_name else self.fields.keys() & names) | {
-            name for name in names if hasattr(self.type, name)
-        }
+    def finish(self, names: set[str], visible: set[str], any_name: bool) -> None:
+        """Keep the attributes that code may have read by these names, or by any; also those found in the class."""
+        wanted = (self.fields.keys() if any_name else self.fields.keys() & names) | visible
         self.read = [(name, self.fields.get(name, ABSENT)) for name in {*wanted, "training"}]
         self.count = self.size if any_name else None
 
@@ -232,6 +230,7 @@ def _compiled(checks: Sequence[Check]) -> Callable[[], bool]:
         ]
     )
     space: dict[str, Any] = {}
-    exec(compile(text, "<lucid guards>", "exec"), space)  # our own text: of what the user named, it holds identifiers
+    # our own text, in which only identifiers are the user's
+    exec(compile(text, "<lucid guards>", "exec"), space)  # noqa: S102
     made: Callable[[], bool] = space["make"](*operands)
     return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dis
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType, FrameType
@@ -13,14 +13,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..graph.trace import location
+from ..graph.trace import location, shown
 
 Step: TypeAlias = "tuple[str, Any]"
 
 _LIBRARY = os.path.dirname(os.__file__) + os.sep
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _NUMPY = os.path.dirname(np.__file__) + os.sep
-_LIBRARIES = frozenset({"lucid", "numpy", "builtins", *sys.stdlib_module_names} - {"__main__"})
+_PARTS = ("lucid", "numpy", "networkx", "threadpoolctl", "safetensors", "graphviz")
+"""Lucid, and what it is built on."""
+
+_LIBRARIES = frozenset({*_PARTS, "builtins", *sys.stdlib_module_names} - {"__main__"})
 
 _ROOTS = {
     "LOAD_GLOBAL": "global",
@@ -83,18 +86,42 @@ class Reads:
     inner: tuple[CodeType, ...]
 
 
+@dataclass
+class Place:
+    """Whose reading led to a value, for messages."""
+
+    what: str
+    where: str
+
+    @classmethod
+    def of(cls, read: Read, code: CodeType) -> Place:
+        return cls(str(read), f"{shown(code.co_filename)}:{read.line}")
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.where})"
+
+
 @lru_cache(maxsize=4096)
 def is_library(filename: str) -> bool:
-    """Whether code of this file is Lucid's, NumPy's or the standard library's, which read nothing of the user's."""
-    if filename.startswith("<frozen") or filename.startswith((_PACKAGE, _NUMPY)):
+    """Whether code of this file is Lucid's, of what it is built on, or the standard library's."""
+    if filename.startswith(("<frozen", "<lucid", _PACKAGE, _NUMPY)):
         return True
-    inside = filename.startswith(_LIBRARY)
-    return inside and not filename.startswith((_LIBRARY + "site-packages", _LIBRARY + "dist-packages"))
+    _, installed, inside = filename.replace(os.sep, "/").rpartition("-packages/")
+    if installed:
+        return inside.partition("/")[0].removesuffix(".py") in _PARTS
+    return filename.startswith(_LIBRARY)
+
+
+def is_library_code(code: CodeType, space: Mapping[str, Any]) -> bool:
+    """The same of code with these globals: that of a data class comes from no file."""
+    if code.co_filename == "<string>":
+        return is_library_module(space.get("__name__"))
+    return is_library(code.co_filename)
 
 
 def user_line(frame: FrameType | None) -> str:
     """``file.py:12`` of the innermost frame that runs code of the user's."""
-    while frame is not None and is_library(frame.f_code.co_filename):
+    while frame is not None and is_library_code(frame.f_code, frame.f_globals):
         frame = frame.f_back
     return "" if frame is None else location(frame)
 

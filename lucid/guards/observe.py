@@ -15,9 +15,9 @@ import numpy as np
 from ..errors import TraceError
 from ..tensor import Tensor
 from .checks import Guards
-from .code import user_line
+from .code import Place, user_line
 from .values import random_state
-from .watch import Place, Watcher
+from .watch import Watcher
 
 _CLOCKS = "time time_ns monotonic monotonic_ns perf_counter perf_counter_ns process_time process_time_ns thread_time "
 _CLOCKS += (
@@ -53,7 +53,7 @@ class Watch:
         self._watcher = Watcher()
         self._refused: TraceError | None = None
         self._chained: Callable[..., Any] | None = None
-        self._shared = [(one, random_state(one)) for one in (random._inst, np.random.mtrand._rand)]  # type: ignore[attr-defined]
+        self._shared = [(one, random_state(one)) for one in (random._inst, np.random.mtrand._rand)]
 
     @contextmanager
     def active(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import collections
 import copy
 import dataclasses
@@ -23,15 +24,15 @@ from typing import Any, TypeVar
 import numpy as np
 
 FIXED: tuple[type, ...] = (
-    bool, int, float, complex, str, bytes, type(None), type(...), type(NotImplemented), range, slice, np.dtype, np.generic,
-    enum.Enum, decimal.Decimal, datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo, re.Pattern, uuid.UUID,
-    types.CodeType, TypeVar, types.GenericAlias, types.UnionType, np.ufunc,
+    bool, int, float, complex, str, bytes, type(None), type(...), type(NotImplemented), range, slice, np.dtype,
+    np.generic, enum.Enum, decimal.Decimal, datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo,
+    re.Pattern, uuid.UUID, types.CodeType, TypeVar, types.GenericAlias, types.UnionType, np.ufunc,
 )  # fmt: skip
 """Values that cannot change in place."""
 
 EFFECTS: tuple[type, ...] = (
     type(threading.Lock()), type(threading.RLock()), threading.Thread, logging.Logger, logging.Handler,
-    types.FrameType, types.TracebackType,
+    types.FrameType, types.TracebackType, type(vars(abc.ABC)["_abc_impl"]),
 )  # fmt: skip
 """What is used for its effect, and tells nothing that a result would depend on."""
 
@@ -40,7 +41,8 @@ RANDOM: tuple[type, ...] = (random.Random, np.random.RandomState, np.random.Gene
 
 BY_ANY_NAME: tuple[Any, ...] = (
     getattr, hasattr, vars, dir, eval, exec, operator.attrgetter, operator.methodcaller, copy.copy, copy.deepcopy,
-    dataclasses.asdict, dataclasses.astuple, dataclasses.replace, pickle.dumps, json.dumps, json.dump, inspect.getmembers,
+    dataclasses.asdict, dataclasses.astuple, dataclasses.replace, pickle.dumps, json.dumps, json.dump,
+    inspect.getmembers,
 )  # fmt: skip
 """Functions that read attributes by names which do not stand in the code."""
 

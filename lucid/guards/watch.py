@@ -10,9 +10,8 @@ import os
 import sys
 import types
 import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,18 @@ from ..tensor import Tensor
 from ..tracing import TracedTensor
 from . import checks
 from .checks import ABSENT, Check, Guards, ModuleCheck, TensorCheck
-from .code import Read, Step, is_internal, is_library, is_library_module, reads, user_line
+from .code import Place, Read, Step, is_internal, is_library_code, is_library_module, reads, user_line
+from .objects import (
+    Fields,
+    array_of,
+    class_check,
+    instance_check,
+    is_python_class,
+    own_fields,
+    plain,
+    reads_itself,
+    shows_memory,
+)
 from .values import BY_ANY_NAME, EFFECTS, FIXED, LISTS, RANDOM, random_state
 
 ITEMS = 1_000_000
@@ -34,32 +44,6 @@ ITEMS = 1_000_000
 
 ARRAY_BYTES = 1 << 26
 """How large an array may be that a trace depends on, by its content: a tensor may have any size."""
-
-
-@dataclass
-class Place:
-    """Whose reading led to a value, for messages."""
-
-    what: str
-    where: str
-
-    @classmethod
-    def of(cls, read: Read, code: types.CodeType) -> Place:
-        return cls(str(read), f"{shown(code.co_filename)}:{read.line}")
-
-    def __str__(self) -> str:
-        return f"{self.what} ({self.where})"
-
-
-@dataclass
-class Fields:
-    """Attributes of one object, as they were when it was first reached; those that are read become checks."""
-
-    owner: Any
-    values: Mapping[str, Any]
-    check: Callable[[str, Any], Check | None]
-    place: Place
-    taken: set[str] = field(default_factory=set)
 
 
 class Watcher:
@@ -98,7 +82,7 @@ class Watcher:
         """A function begins whose code has not run before in this trace."""
         code = frame.f_code
         self.begun[id(code)] = code
-        if is_library(code.co_filename):
+        if is_library_code(code, frame.f_globals):
             self._name((*code.co_names, code.co_name), False)
             if code in _ENVIRONMENT:
                 self.look(os.environ, Place("os.environ", user_line(frame)))
@@ -173,7 +157,7 @@ class Watcher:
             self._checks.append(checks.attribute(function, "__kwdefaults__", function.__kwdefaults__))
             self.look(function.__kwdefaults__, place)
         cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
-        if is_library(code.co_filename):  # a wrapper of the library's, around what is the user's
+        if is_library_code(code, function.__globals__):  # a wrapper of the library's, around what is the user's
             for cell in cells.values():
                 self._cell(cell, (), place)
             return
@@ -238,9 +222,9 @@ class Watcher:
                 return ABSENT
             self._slot(space, name, checks.entry(space, name, space[name]))
             return space[name]
-        if isinstance(value, Module | Tensor | type) or not _plain(value) or _reads_itself(type(value)):
+        if isinstance(value, Module | Tensor | type) or not plain(value) or reads_itself(type(value)):
             return ABSENT
-        own = _own(value)
+        own = own_fields(value)
         entry = own.get(name, checks.class_entry(type(value), name))
         if entry is ABSENT or (name not in own and hasattr(type(entry), "__get__")):
             return ABSENT
@@ -287,7 +271,7 @@ class Watcher:
         self._object(value, place)
 
     def _nothing(self, value: Any, place: Place) -> None:
-        if isinstance(value, FIXED) and type(value).__flags__ & _HEAP and not is_library_module(type(value).__module__):
+        if isinstance(value, FIXED) and is_python_class(type(value)) and not is_library_module(type(value).__module__):
             self._attributes(value, place)
 
     def _tensor(self, value: Tensor, place: Place) -> None:
@@ -335,9 +319,9 @@ class Watcher:
             for base in reversed(cls.__mro__):
                 if base in bases:
                     visible.update(base.__dict__)
-            self._add(Fields(cls, visible, functools.partial(_class_check, cls), place))
+            self._add(Fields(cls, visible, functools.partial(class_check, cls), place))
         if not bases and issubclass(value, Module):
-            self._slot(value, "forward", _class_check(value, "forward", value.forward))
+            self._slot(value, "forward", class_check(value, "forward", value.forward))
 
     def _function(self, value: types.FunctionType, place: Place) -> None:
         code = value.__code__
@@ -347,7 +331,7 @@ class Watcher:
         elif any(value is function for function in BY_ANY_NAME):
             self._name((), True)
         self._functions.setdefault(id(code), []).append(value)
-        if id(code) in self.begun or (is_library(code.co_filename) and value.__closure__):
+        if id(code) in self.begun or (value.__closure__ and is_library_code(code, value.__globals__)):
             self._bound(value)
         if value.__dict__:
             space = value.__dict__
@@ -408,12 +392,12 @@ class Watcher:
             self._iterator(value, place)
 
     def _iterator(self, value: Any, place: Place) -> None:
-        if type(value).__flags__ & _HEAP and _plain(value):  # a class of the user's: its attributes tell where it is
+        if is_python_class(type(value)) and plain(value):  # a class of the user's: its attributes tell where it is
             self._object(value, place)
             return
         raise TraceError(
-            f"{place} leads to a {type(value).__name__}, which gives something else each time it is asked: what it gave "
-            f"while the model was traced would be kept for ever. Take from it outside and pass that as an argument"
+            f"{place} leads to a {type(value).__name__}, which gives something else each time it is asked: what it "
+            f"gave while the model was traced would be kept for ever. Take from it outside and pass that as an argument"
         )
 
     def _object(self, value: Any, place: Place) -> None:
@@ -423,17 +407,17 @@ class Watcher:
             self._put(value.__guarded__(), place)
             return
         if hasattr(type(value), "__array__"):
-            self._checks.append(checks.content(value, _array_of))
-        if _buffer(value):
+            self._checks.append(checks.content(value, array_of))
+        if shows_memory(value):
             self._checks.append(checks.content(value, bytes))
-        elif _plain(value):
+        elif plain(value):
             self._attributes(value, place)
-        elif not callable(value):
+        elif not callable(value) and not hasattr(type(value), "__get__"):
             raise TraceError(
-                f"{place} leads to a {type(value).__module__}.{type(value).__qualname__}, and whether it changes cannot "
-                f"be seen: what the model read of it while it was traced would be kept for ever. Read what the model "
-                f"needs outside and pass it as an argument, or keep it in a module's attribute as a number, string, "
-                f"list, dict or array"
+                f"{place} leads to a {type(value).__module__}.{type(value).__qualname__}, and whether it changes "
+                f"cannot be seen: what the model read of it while it was traced would be kept for ever. Read what the "
+                f"model needs outside and pass it as an argument, or keep it in a module's attribute as a number, "
+                f"string, list, dict or array"
             )
 
     def _attributes(self, value: Any, place: Place) -> None:
@@ -441,26 +425,28 @@ class Watcher:
         kind = type(value)
         if is_internal(kind):
             return
-        values = _own(value)
+        values = own_fields(value)
         own = frozenset(name for name, one in values.items() if one is not ABSENT)
         for cls in kind.__mro__:
             if not is_library_module(cls.__module__):
                 values.update((name, ABSENT) for name in cls.__dict__ if name not in values)
         self._slot(value, "__class__", checks.attribute(value, "__class__", kind))
-        self._add(Fields(value, values, functools.partial(_instance_check, value, own), place))
+        self._add(Fields(value, values, functools.partial(instance_check, value, own), place))
         self._put((kind,), place)
 
     # ------------------------------------------------------------ the end
 
     def guards(self) -> Guards:
         """All checks together."""
+        visible: dict[type, set[str]] = {}
         for check in self._lasting:
             if isinstance(check, ModuleCheck):
-                check.finish(self.names, self.dynamic)
+                if check.type not in visible:
+                    visible[check.type] = self.names & {name for cls in check.type.__mro__ for name in cls.__dict__}
+                check.finish(self.names, visible[check.type], self.dynamic)
         return Guards([*self._checks, *(late() for late in self._late)], self._lasting, self.began)
 
 
-_HEAP = 1 << 9
 _BY_TYPE: tuple[tuple[Any, Callable[[Watcher, Any, Place], None]], ...] = (
     (FIXED, Watcher._nothing),
     (Tensor, Watcher._tensor),
@@ -497,69 +483,3 @@ def _special(name: str) -> bool:
 def _functions_of(code: types.CodeType) -> Iterator[types.FunctionType]:
     """The functions of this code, wherever they are; this looks through all there is."""
     return (found for found in gc.get_referrers(code) if isinstance(found, types.FunctionType))
-
-
-def _plain(value: Any) -> bool:
-    """Whether a value is a Python object, whose attributes stand in a dict or slots."""
-    kind = type(value)
-    slots = any("__slots__" in cls.__dict__ for cls in kind.__mro__)
-    return kind is types.SimpleNamespace or bool(kind.__flags__ & _HEAP and (hasattr(value, "__dict__") or slots))
-
-
-def _reads_itself(kind: type) -> bool:
-    """Whether reading an attribute runs code of the class."""
-    return kind.__getattribute__ is not object.__getattribute__
-
-
-def _own(value: Any) -> dict[str, Any]:
-    """The attributes that stand in the object itself: in its dict and its slots, ABSENT where a slot is empty."""
-    try:
-        own = dict(object.__getattribute__(value, "__dict__"))
-    except AttributeError:
-        own = {}
-    for cls in type(value).__mro__:
-        for name, member in cls.__dict__.items():
-            if isinstance(member, types.MemberDescriptorType) and name not in own:
-                try:
-                    own[name] = member.__get__(value)
-                except AttributeError:
-                    own[name] = ABSENT
-    return own
-
-
-def _own_entry(value: Any, name: str) -> Any:
-    return _own(value).get(name, ABSENT)
-
-
-def _instance_check(owner: Any, own: Collection[str], name: str, was: Any) -> Check | None:
-    """An attribute of a Python object: as it stands in the object, or, where it does not, in its class."""
-    entry = checks.class_entry(type(owner), name)
-    described = entry is not ABSENT and hasattr(type(entry), "__get__")
-    if _reads_itself(type(owner)) or (described and not isinstance(entry, types.MemberDescriptorType)) or was is ABSENT:
-        if name not in own and not described and entry is not ABSENT and not _reads_itself(type(owner)):
-            return checks.attribute(owner, name, entry)
-        now = _own_entry(owner, name)
-        read = functools.partial(_own_entry, owner, name)
-        return Check("{0}({1}, {2}) is {3}", (_own_entry, owner, name, now), read, now)
-    return checks.attribute(owner, name, was)
-
-
-def _class_check(owner: type, name: str, was: Any) -> Check:
-    """An entry of a class: functions and plain values as they are read, other descriptors as they stand."""
-    plain = isinstance(was, types.FunctionType) or not hasattr(type(was), "__get__")
-    if plain and type(owner) is type:
-        return checks.attribute(owner, name, was)
-    return checks.raw_entry(owner, name, checks.class_entry(owner, name))
-
-
-def _array_of(value: Any) -> tuple[Any, ...]:
-    return checks.array_picture(np.asarray(value))
-
-
-def _buffer(value: Any) -> bool:
-    """Whether an object shows its memory (a bytearray, an ``array.array``, a ctypes value)."""
-    try:
-        memoryview(value).release()
-    except (TypeError, BufferError):
-        return False
-    return True

@@ -1,0 +1,99 @@
+"""What can be read of a Python object and of a class without running code of theirs, and the checks of it."""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .checks import ABSENT, Check, array_picture, attribute, class_entry, raw_entry
+from .code import Place
+
+_HEAP = 1 << 9
+
+
+@dataclass
+class Fields:
+    """Attributes of one object, as they were when it was first reached; those that are read become checks."""
+
+    owner: Any
+    values: Mapping[str, Any]
+    check: Callable[[str, Any], Check | None]
+    place: Place
+    taken: set[str] = field(default_factory=set)
+
+
+def is_python_class(kind: type) -> bool:
+    """Whether a class was made by a ``class`` statement, or as one would be."""
+    return bool(kind.__flags__ & _HEAP)
+
+
+def plain(value: Any) -> bool:
+    """Whether a value is a Python object, whose attributes stand in a dict or slots."""
+    kind = type(value)
+    slots = any("__slots__" in cls.__dict__ for cls in kind.__mro__)
+    return kind is types.SimpleNamespace or (is_python_class(kind) and (hasattr(value, "__dict__") or slots))
+
+
+def reads_itself(kind: type) -> bool:
+    """Whether reading an attribute runs code of the class."""
+    plain: Any = object.__getattribute__
+    return kind.__getattribute__ is not plain
+
+
+def own_fields(value: Any) -> dict[str, Any]:
+    """The attributes that stand in the object itself: in its dict and its slots, ABSENT where a slot is empty."""
+    try:
+        own = dict(object.__getattribute__(value, "__dict__"))
+    except AttributeError:
+        own = {}
+    for cls in type(value).__mro__:
+        for name, member in cls.__dict__.items():
+            if isinstance(member, types.MemberDescriptorType) and name not in own:
+                try:
+                    own[name] = member.__get__(value)
+                except AttributeError:
+                    own[name] = ABSENT
+    return own
+
+
+def own_field(value: Any, name: str) -> Any:
+    return own_fields(value).get(name, ABSENT)
+
+
+def instance_check(owner: Any, own: Collection[str], name: str, was: Any) -> Check | None:
+    """An attribute of a Python object: as it stands in the object, or, where it does not, in its class."""
+    entry = class_entry(type(owner), name)
+    described = entry is not ABSENT and hasattr(type(entry), "__get__")
+    if reads_itself(type(owner)) or (described and not isinstance(entry, types.MemberDescriptorType)) or was is ABSENT:
+        if name not in own and not described and entry is not ABSENT and not reads_itself(type(owner)):
+            return attribute(owner, name, entry)
+        now = own_field(owner, name)
+        read = functools.partial(own_field, owner, name)
+        return Check("{0}({1}, {2}) is {3}", (own_field, owner, name, now), read, now)
+    return attribute(owner, name, was)
+
+
+def class_check(owner: type, name: str, was: Any) -> Check:
+    """An entry of a class: functions and plain values as they are read, other descriptors as they stand."""
+    plain = isinstance(was, types.FunctionType) or not hasattr(type(was), "__get__")
+    if plain and type(owner) is type:
+        return attribute(owner, name, was)
+    return raw_entry(owner, name, class_entry(owner, name))
+
+
+def array_of(value: Any) -> tuple[Any, ...]:
+    return array_picture(np.asarray(value))
+
+
+def shows_memory(value: Any) -> bool:
+    """Whether an object shows its memory (a bytearray, an ``array.array``, a ctypes value)."""
+    try:
+        memoryview(value).release()
+    except (TypeError, BufferError):
+        return False
+    return True
