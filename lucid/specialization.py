@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from threading import RLock
 from typing import Any, TypeAlias
@@ -22,24 +22,25 @@ from .grad_mode import is_grad_enabled
 from .graph.dims import SymDim
 from .graph.dims import evaluate as evaluate_dim
 from .graph.ir import Graph, Node, Value
-from .graph.ops.call import CALL, CallAttrs
+from .graph.ops.call import CALL, BackwardCallee, CallAttrs
 from .graph.ops.random import RANDOM_KEY
 from .graph.types import TensorType, order_of, widths_hint
 from .passes.assign_layout import assign_layout, lay_inputs
-from .passes.autodiff import Partition, differentiate, partition
+from .passes.autodiff import Backward, Joint, Partition, backward_half, differentiable, differentiate, partition
 from .passes.pipeline import Observer, Pass, inference_pipeline, run_passes, training_pipeline
 from .runtime.eager import evaluate
 from .runtime.executable import Executable
 from .runtime.registry import lowerings
 from .runtime.threads import get_num_threads
 from .runtime.tuning import Tuned, resolve, tune
-from .tensor import Record, Tensor, remember
+from .tensor import Record, Tensor
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Sizes: TypeAlias = "tuple[tuple[str, int], ...]"
 TunedKey: TypeAlias = "tuple[Sizes, int]"
 Orders: TypeAlias = "tuple[tuple[int, ...] | None, ...]"
 Wanted: TypeAlias = "tuple[bool, ...]"
+Used: TypeAlias = "tuple[bool, ...]"
 Quick: TypeAlias = "Callable[[Array | Tensor], Tensor]"
 
 PLANS = 16
@@ -133,7 +134,8 @@ class Specialization:
         self._executables: OrderedDict[Any, Executable] = OrderedDict()
         self._calls: OrderedDict[Any, Forward] = OrderedDict()
         self._partitions: dict[Wanted, Partition] = {}
-        self._recomputing: dict[Wanted, Graph] = {}
+        self._backwards: OrderedDict[tuple[Wanted, Used, bool], Backward] = OrderedDict()
+        self._differentiable: dict[Wanted, tuple[bool, ...]] = {}
         # random keys are drawn anew at every run, so a backward run cannot repeat the forward one
         self._repeatable = all(node.op is not RANDOM_KEY for _, node in traced.nodes())
 
@@ -166,23 +168,49 @@ class Specialization:
         """Names of the parameters that require a gradient."""
         return tuple(name for name in self._parameters if self.state[name].requires_grad)
 
+    def differentiable(self, wanted: Wanted) -> tuple[bool, ...]:
+        """For each output, whether it requires a gradient where the inputs so marked do."""
+        if wanted not in self._differentiable:
+            self._differentiable[wanted] = differentiable(self.traced, self.wanted_names(wanted))
+        return self._differentiable[wanted]
+
     def split(self, wanted: Wanted) -> Partition:
         """The optimised forward and backward graphs of training."""
         with self._lock:
             if wanted not in self._partitions:
-                cut = partition(differentiate(self.traced, self.wanted_names(wanted)))
-                self._partitions[wanted] = Partition(self._train(cut.forward), self._train(cut.backward), cut.kept)
+                cut = partition(self._joint(wanted, self.differentiable(wanted)))
+                half = replace(cut.half, graph=self._train(cut.backward))
+                self._partitions[wanted] = Partition(self._train(cut.forward), half, cut.places)
             return self._partitions[wanted]
 
-    def recomputing(self, wanted: Wanted) -> Graph:
-        """A graph from inputs and cotangents to gradients, that computes the forward values again."""
+    def _joint(self, wanted: Wanted, used: Used) -> Joint:
+        values = {value for value, use in zip(self.traced.outputs, used, strict=True) if use}
+        return differentiate(self.traced, self.wanted_names(wanted), values, zeros=False)
+
+    def backward(self, wanted: Wanted, used: Used, keeping: bool) -> Backward:
+        """What computes the gradients where cotangents of the ``used`` outputs only come in.
+
+        Without ``keeping`` it takes the graph's inputs before the cotangents, and computes the forward values again.
+        """
+        key = (wanted, used, keeping)
         with self._lock:
-            if wanted not in self._recomputing:
-                joint = differentiate(self.traced, self.wanted_names(wanted))
-                graph = joint.graph
-                only = Graph(graph.dag, graph.inputs, graph.outputs[joint.forward_outputs :])
-                self._recomputing[wanted] = self._train(only)
-            return self._recomputing[wanted]
+            if key not in self._backwards:
+                self._backwards[key] = self._backward(wanted, used, keeping)
+            self._backwards.move_to_end(key)
+            while len(self._backwards) > PLANS:
+                self._backwards.popitem(last=False)
+            return self._backwards[key]
+
+    def _backward(self, wanted: Wanted, used: Used, keeping: bool) -> Backward:
+        if keeping and used == self.differentiable(wanted):
+            return self.split(wanted).half
+        joint = self._joint(wanted, used)
+        if keeping:
+            half = backward_half(joint, self.split(wanted).places)
+            return replace(half, graph=self._train(half.graph))
+        graph = joint.graph
+        gradients = Graph(graph.dag, graph.inputs, graph.outputs[joint.forward_outputs :])
+        return Backward(self._train(gradients), (), joint.wanted)
 
     # ------------------------------------------------------------ executables
 
@@ -214,19 +242,22 @@ class Specialization:
                 raise ShapeError(f"input {name!r} is compiled for {type_}, got {list(array.shape)}")
         return tuple(sorted(found.items()))
 
-    def executable(self, kind: str, sizes: Sizes, wanted: Wanted = (), orders: Orders = ()) -> Executable:
+    def executable(
+        self, kind: str, sizes: Sizes, wanted: Wanted = (), orders: Orders = (), used: Used = ()
+    ) -> Executable:
         """The executable for concrete sizes: "inference", "forward", "backward" or "recompute".
 
-        ``orders`` says how its inputs lie in memory; nothing where none lies channels last.
+        ``orders`` says how its inputs lie in memory; nothing where none lies channels last. ``used`` are the outputs
+        that a backward run has cotangents of.
         """
-        key = (kind, sizes, wanted, orders)
+        key = (kind, sizes, wanted, orders, used)
         with self._lock:
             if key not in self._executables:
                 graph = {
                     "inference": lambda: self.graph,
                     "forward": lambda: self.split(wanted).forward,
-                    "backward": lambda: self.split(wanted).backward,
-                    "recompute": lambda: self.recomputing(wanted),
+                    "backward": lambda: self.backward(wanted, used, True).graph,
+                    "recompute": lambda: self.backward(wanted, used, False).graph,
                 }[kind]()
                 concrete = graph.bind(dict(sizes))
                 if orders:
@@ -301,7 +332,7 @@ class Specialization:
 
     def _forward(self, arrays: Sequence[Array], wanted: Wanted, orders: Orders) -> Forward:
         sizes = self.sizes(arrays)
-        tracked = is_grad_enabled() and (any(wanted) or bool(self.trainable))
+        tracked = is_grad_enabled() and any(self.differentiable(wanted))
         return Forward(self, sizes, wanted, orders, tracked, tracked and (self.training or not self._repeatable))
 
     def update_state(self, updates: Iterable[Array]) -> None:
@@ -325,7 +356,7 @@ class Forward:
         self.all_types = tuple(t.with_order(None) for t in graph.output_types)
         self.parameters = [owner.state[name] for name in owner.trainable]
         self.attrs = CallAttrs(self)
-        self.float_result = self.all_types[0].dtype.kind == "f"
+        self.differentiable = owner.differentiable(wanted)
         self._versions: tuple[int, tuple[int, ...]] = (-1, ())
 
     def _executable(self, orders: Orders) -> Executable:
@@ -347,7 +378,15 @@ class Forward:
             produced = produced[: -self.updates]
         if not self.tracked:
             return [Tensor.wrap(array) for array in produced]
-        return remember(CALL, self.attrs, (*tensors, *self.parameters), produced, self.all_types)[: self.results]
+        inputs = (*tensors, *self.parameters)
+        record = Record(CALL, self.attrs, inputs, tuple(x._version for x in inputs), produced, self.all_types)
+        return [self._result(record, i) for i in range(self.results)]
+
+    def _result(self, record: Record, index: int) -> Tensor:
+        result = Tensor.made(record.arrays[index], self.all_types[index])
+        if self.differentiable[index]:
+            result._record, result._output, result._requires_grad = record, index, True
+        return result
 
     def again(self, x: Array | Tensor) -> Tensor:
         """As :meth:`run` and what comes before it, for a call that differs from an earlier one in values only."""
@@ -362,60 +401,54 @@ class Forward:
             versions = tuple(p._version for p in self.parameters)
             self._versions = now, versions
         produced = self.owner.run(self.executable, (x._array,))
-        result = Tensor.made(produced[0], self.all_types[0])
-        if self.float_result:
-            versions = (x._version, *versions)
-            result._record = Record(CALL, self.attrs, (x, *self.parameters), versions, produced, self.all_types)
-            result._requires_grad = True
-        return result
+        versions = (x._version, *versions)
+        return self._result(Record(CALL, self.attrs, (x, *self.parameters), versions, produced, self.all_types), 0)
 
-    @property
-    def backward(self) -> _Backward:
-        return _Backward(self)
+    def backward(self, used: Used) -> _Backward:
+        return _Backward(self, used)
 
 
 class _Backward:
-    """The gradient of a run: takes cotangents, inputs and outputs, returns a gradient for every input."""
+    """The gradient of a run where some results have cotangents (see :class:`lucid.graph.ops.call.BackwardCallee`)."""
 
     results = 0
 
-    def __init__(self, forward: Forward) -> None:
-        self.forward = forward
+    def __init__(self, forward: Forward, used: Used) -> None:
+        self.forward, self.used = forward, used
+        owner = forward.owner
+        self.kind = "backward" if forward.keeping else "recompute"
+        half = owner.backward(forward.wanted, used, forward.keeping)
+        self.kept = half.kept
+        sources = [*owner.traced.inputs, *(owner.traced.parameters[name] for name in owner.trainable)]
+        self.reached = tuple(name in half.wanted for name in sources)
 
     def output_types(self, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
-        skip, count = self.forward.results, len(self.forward.wanted) + len(self.forward.parameters)
-        return tuple(inputs[skip : skip + count])
+        arguments = inputs[sum(self.used) :]
+        return tuple(type_ for type_, reached in zip(arguments, self.reached, strict=False) if reached)
 
     def __call__(self, *arrays: Array) -> tuple[Array, ...]:
         f = self.forward
-        count = len(f.wanted)
-        cotangents, rest = arrays[: f.results], arrays[f.results :]
-        inputs, outputs = rest[:count], rest[count + len(f.parameters) :]
+        cotangents, rest = arrays[: sum(self.used)], arrays[sum(self.used) :]
+        inputs, outputs = rest[: len(f.wanted)], rest[len(self.reached) :]
         seeds = self._seeds(cotangents)
         if f.keeping:
-            kept = f.owner.split(f.wanted).kept
-            feeds = [*seeds, *((inputs if source == "input" else outputs)[i] for source, i in kept)]
+            feeds = [*seeds, *((inputs if source == "input" else outputs)[i] for source, i in self.kept)]
         else:
             feeds = [*inputs, *seeds]
-        kind = "backward" if f.keeping else "recompute"
-        gradients = f.owner.run(f.owner.executable(kind, f.sizes, f.wanted, orders_of(feeds)), feeds)
-        found = iter(gradients)
-        return tuple(
-            next(found) if want else np.zeros_like(array)
-            for want, array in zip([*f.wanted, *(True for _ in f.parameters)], rest, strict=False)
-        )
+        run = f.owner.executable(self.kind, f.sizes, f.wanted, orders_of(feeds), self.used)
+        return f.owner.run(run, feeds)
 
     def _seeds(self, cotangents: Sequence[Array]) -> list[Array]:
-        """One cotangent for every distinct floating-point output."""
-        seeds: dict[Value, Array] = {}
+        """One cotangent for every distinct output that is used, in the order of the outputs."""
         outputs = self.forward.owner.traced.outputs
-        for value, type_, cotangent in zip(outputs, self.forward.types, cotangents, strict=True):
-            if type_.dtype.kind == "f":
-                seeds[value] = seeds[value] + cotangent if value in seeds else cotangent
+        given = iter(cotangents)
+        found = [(value, next(given)) for value, use in zip(outputs, self.used, strict=True) if use]
+        seeds: dict[Value, Array] = {}
+        for value, cotangent in sorted(found, key=lambda one: outputs.index(one[0])):
+            seeds[value] = seeds[value] + cotangent if value in seeds else cotangent
         return list(seeds.values())
 
-    @property
-    def backward(self) -> _Backward:
+    def backward(self, used: Used) -> BackwardCallee:
         raise GradientError(
             "the backward run of a compiled model has no gradient of its own; "
             "use lucid.grad inside the compiled function"

@@ -77,7 +77,7 @@ class TracedTensor(Tensor):
     def clone(self) -> Any:
         if not self._live():
             raise self._left()
-        return self
+        return self if is_grad_enabled() else self.detach()
 
     def __copy__(self) -> Any:
         return self.clone()
@@ -167,18 +167,21 @@ class Recorder:
 
     @contextmanager
     def active(self) -> Iterator[Recorder]:
-        """While inside, ops of this thread are recorded here."""
-        token, recording = active_trace.set(self), is_grad_enabled()
-        left = recording
+        """While inside, ops of this thread are recorded here.
+
+        Whether gradients are wanted is asked at each call, not once for all calls by the one that is traced.
+        """
+        token, outside = active_trace.set(self), is_grad_enabled()
+        set_grad_enabled(True)
+        left = True
         try:
             with collector_paused():
                 yield self
                 left = is_grad_enabled()
         finally:
             active_trace.reset(token)
-            if is_grad_enabled() != recording:
-                set_grad_enabled(recording)
-        if left != recording:
+            set_grad_enabled(outside)
+        if not left:
             raise TraceError(
                 "set_grad_enabled() is called in the traced function and not taken back, which later calls of the "
                 "compiled one would not do again: write 'with lucid.set_grad_enabled(...):', or call it outside"

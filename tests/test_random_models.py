@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,10 @@ def check(seed: int) -> None:
         for i, (have, expected) in enumerate(zip(tracked, want, strict=True)):
             close(have, expected, f"model {seed}, output {i}, training")
         total = sum((y * y.detach()).sum() for y in tracked)
-        total.backward()
+        eager = copy.deepcopy(model)(Tensor(x, requires_grad=True))
+        assert [y.requires_grad for y in tracked] == [y.requires_grad for y in eager], f"model {seed}"
+        if total.requires_grad:
+            total.backward()
         for name, parameter in (("input", leaf), *model.named_parameters()):
             if name in gradients:
                 have = np.zeros_like(gradients[name]) if parameter.grad is None else parameter.grad

@@ -8,15 +8,16 @@ forward graph with the values to keep, and the backward graph that reads them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..collector import collector_paused
 from ..errors import GradientError, GraphError
 from ..graph.builder import Builder, reachable
 from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import GradContext, NoGradient, TypeAttrs
+from ..graph.ops.random import RANDOM_KEY
 from ..graph.ops.source import INPUT, PARAMETER, full
 from ..graph.trace import Symbol, Tracer
 from ..graph.types import is_float
@@ -128,6 +129,16 @@ def _check(node: Node, builder: Builder, value: Value, gradient: Symbol) -> None
         )
 
 
+def differentiable(graph: Graph, wanted: Collection[str]) -> tuple[bool, ...]:
+    """For each output, whether it requires a gradient where the named inputs and parameters do."""
+    found = {Value(name) for name in wanted}
+    for name, node in graph.nodes():
+        if isinstance(node.op.gradient, NoGradient) or found.isdisjoint(graph.inputs_of(name)):
+            continue
+        found.update(Value(name, i) for i, type_ in enumerate(node.outputs) if is_float(type_.dtype))
+    return tuple(value in found for value in graph.outputs)
+
+
 @dataclass(frozen=True)
 class Joint:
     """A graph that computes outputs and gradients.
@@ -135,8 +146,8 @@ class Joint:
     Attributes
     ----------
     graph
-        Its inputs are the original's, then one cotangent per distinct floating-point output; its outputs are
-        the original's, then one gradient per wanted value that has one.
+        Its inputs are the original's, then one cotangent per distinct output that is differentiated; its outputs are
+        the original's, then the gradients.
     forward_outputs
         How many of the outputs are the original's.
     wanted
@@ -149,23 +160,60 @@ class Joint:
 
 
 @collector_paused()
-def differentiate(graph: Graph, wanted: Sequence[str]) -> Joint:
+def differentiate(
+    graph: Graph, wanted: Sequence[str], used: Collection[Value] | None = None, *, zeros: bool = True
+) -> Joint:
     """Add to ``graph`` the gradients of its outputs with respect to the named inputs and parameters.
 
-    Cotangents come in as inputs named ``grad.<output>``. A wanted value that no gradient reaches gets zeros.
+    Parameters
+    ----------
+    graph
+        What computes the outputs.
+    wanted
+        Names of inputs and parameters' nodes.
+    used
+        The outputs whose gradients (cotangents) come in, as inputs named ``grad.<output>``; all of a floating-point
+        type when omitted.
+    zeros
+        Whether a wanted value that no gradient reaches gets zeros; otherwise it is left out.
     """
     builder = Builder.extending(graph)
     tracer = Tracer(builder)
     seeds: dict[Value, Symbol] = {}
     for value in graph.outputs:
         type_ = graph.type(value)
-        if is_float(type_.dtype) and value not in seeds:
+        if is_float(type_.dtype) and value not in seeds and (used is None or value in used):
             (seed,) = tracer.emit(INPUT, TypeAttrs(type_.shape, type_.dtype), name=COTANGENT + value.node)
             seeds[value] = seed
-    gradients = emit_gradients(tracer, seeds, [Value(name) for name in wanted])
-    filled = [g or full(tracer.symbol(Value(name)), 0) for name, g in zip(wanted, gradients, strict=True)]
-    joint = builder.finish((*graph.outputs, *(g.value for g in filled)), graph.updates)
-    return Joint(joint, len(graph.outputs), tuple(wanted))
+    found = dict(zip(wanted, emit_gradients(tracer, seeds, [Value(name) for name in wanted]), strict=True))
+    if zeros:
+        found = {name: g or full(tracer.symbol(Value(name)), 0) for name, g in found.items()}
+    reached = {name: g for name, g in found.items() if g is not None}
+    joint = builder.finish((*graph.outputs, *(g.value for g in reached.values())), graph.updates)
+    return Joint(joint, len(graph.outputs), tuple(reached))
+
+
+Place: TypeAlias = "tuple[str, int]"
+"""Where a forward graph has a value: ``("input", i)`` or ``("output", i)``."""
+
+
+@dataclass(frozen=True)
+class Backward:
+    """The half of a joint graph that computes gradients.
+
+    Attributes
+    ----------
+    graph
+        Takes the cotangents, then the kept values; returns the gradients.
+    kept
+        Where the forward graph has each of the kept values.
+    wanted
+        Names (of inputs and parameters' nodes) whose gradients it returns.
+    """
+
+    graph: Graph
+    kept: tuple[Place, ...]
+    wanted: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -175,16 +223,26 @@ class Partition:
     Attributes
     ----------
     forward
-        Computes the original outputs and, after them, the values that only the backward graph needs.
-    backward
-        Takes the cotangents, then the kept values; returns the gradients.
-    kept
-        Where each kept value comes from: ``("input", i)`` or ``("output", i)`` of ``forward``.
+        Computes the original outputs and, after them, the values that only the backward half needs.
+    half
+        The backward half.
+    places
+        Every value of the joint graph that the forward graph takes or returns.
     """
 
     forward: Graph
-    backward: Graph
-    kept: tuple[tuple[str, int], ...]
+    half: Backward
+    places: Mapping[Value, Place]
+
+    @property
+    def backward(self) -> Graph:
+        """The graph of the backward half."""
+        return self.half.graph
+
+    @property
+    def kept(self) -> tuple[Place, ...]:
+        """Where ``forward`` has what the backward half keeps."""
+        return self.half.kept
 
 
 @collector_paused()
@@ -196,7 +254,6 @@ def partition(joint: Joint) -> Partition:
     graph, count = joint.graph, joint.forward_outputs
     outputs, gradients = graph.outputs[:count], graph.outputs[count:]
     first = [v.node for v in outputs] + [v.node for _, v in graph.updates]
-    cotangents = [name for name in graph.inputs if name.startswith(COTANGENT)]
     inputs = [name for name in graph.inputs if not name.startswith(COTANGENT)]
     forward_nodes = reachable(graph.dag, first) | set(inputs)
     backward_nodes = reachable(graph.dag, [v.node for v in gradients]) - forward_nodes
@@ -204,20 +261,43 @@ def partition(joint: Joint) -> Partition:
     for name in (n for n in graph.order if n in backward_nodes):
         crossing.update(dict.fromkeys(v for v in graph.inputs_of(name) if v.node in forward_nodes))
     crossing.update(dict.fromkeys(v for v in gradients if v.node in forward_nodes))
-    # parameters and constants are read where they are; a random key drawn again would be another one
-    keep = [v for v in crossing if graph.dag.in_degree(v.node) > 0 or not _readable_again(graph.node(v.node))]
-    given = {Value(name): ("input", i) for i, name in enumerate(inputs)}
-    produced = list(dict.fromkeys([v for v in keep if v not in given and v not in outputs]))
-    places = {v: ("output", i) for i, v in reversed(list(enumerate((*outputs, *produced))))} | given
+    given: dict[Value, Place] = {Value(name): ("input", i) for i, name in enumerate(inputs)}
+    produced = [v for v in crossing if not _readable_again(graph, v) and v not in given and v not in outputs]
+    places: dict[Value, Place] = {v: ("output", i) for i, v in reversed(list(enumerate((*outputs, *produced))))}
+    places |= given
     forward = _cut(graph, forward_nodes, {}, inputs, (*outputs, *produced), graph.updates)
-    sources = {v.node for v in crossing} - {v.node for v in keep}
-    nodes = backward_nodes | sources | set(cotangents)
-    backward = _cut(graph, nodes, dict.fromkeys(keep), cotangents, gradients, ())
-    return Partition(forward, backward, tuple(places[v] for v in keep))
+    return Partition(forward, backward_half(joint, places), places)
 
 
-def _readable_again(source: Node) -> bool:
-    return source.op.pure or source.op is PARAMETER
+@collector_paused()
+def backward_half(joint: Joint, places: Mapping[Value, Place]) -> Backward:
+    """What computes a joint graph's gradients from values that a forward graph has at ``places``."""
+    graph, gradients = joint.graph, joint.graph.outputs[joint.forward_outputs :]
+    cotangents = [name for name in graph.inputs if name.startswith(COTANGENT)]
+    nodes, kept = set(cotangents), set()
+    stack = list(gradients)
+    while stack:
+        value = stack.pop()
+        if value in places and not _readable_again(graph, value):
+            kept.add(value)
+        elif value.node not in nodes:
+            nodes.add(value.node)
+            stack.extend(graph.inputs_of(value.node))
+    drawn = [name for name in nodes if graph.node(name).op is RANDOM_KEY]
+    if drawn:
+        raise GraphError(f"the backward graph would draw {drawn[0]} again, which would be another number")
+    keep = [Value(name, i) for name, node in graph.nodes() for i in range(len(node.outputs)) if Value(name, i) in kept]
+    return Backward(
+        _cut(graph, nodes, dict.fromkeys(keep), cotangents, gradients, ()),
+        tuple(places[value] for value in keep),
+        joint.wanted,
+    )
+
+
+def _readable_again(graph: Graph, value: Value) -> bool:
+    """Parameters and constants are read where they are; a random key drawn again would be another one."""
+    source = graph.node(value.node)
+    return graph.dag.in_degree(value.node) == 0 and (source.op.pure or source.op is PARAMETER)
 
 
 def _cut(

@@ -35,8 +35,6 @@ def op_call(op: OpDef, attrs: Attrs, types: tuple[TensorType, ...]) -> tuple[Cal
     if op is CONSTANT:
         array = attrs.value.array  # type: ignore[attr-defined]
         return lambda: (array,), outputs
-    if op is CALL:
-        return attrs.callee, outputs  # type: ignore[attr-defined]
     if not lowerings(op):
         return _decomposed(op, attrs, types), outputs
     node = Node(op, attrs, outputs)
@@ -85,7 +83,7 @@ def evaluate_from(graph: Graph, known: Mapping[Value, Array]) -> list[Array]:
     with np.errstate(all="ignore"):
         for name in needed:
             node, feeds = graph.node(name), graph.inputs_of(name)
-            call, _ = op_call(node.op, node.attrs, tuple(graph.type(v).with_order(None) for v in feeds))
+            call = _call_of(graph, node, feeds)
             for output, array in enumerate(call(*(values[v] for v in feeds))):
                 values[Value(name, output)] = array
             for value in feeds:
@@ -93,6 +91,12 @@ def evaluate_from(graph: Graph, known: Mapping[Value, Array]) -> list[Array]:
                 if not uses[value]:
                     values.pop(value, None)
     return [values[value] for value in graph.results]
+
+
+def _call_of(graph: Graph, node: Node, feeds: Sequence[Value]) -> Call:
+    if node.op is CALL:  # not by way of the cache, which would keep a compiled model for ever
+        return node.attrs.callee  # type: ignore[attr-defined, no-any-return]
+    return op_call(node.op, node.attrs, tuple(graph.type(v).with_order(None) for v in feeds))[0]
 
 
 def _needed(graph: Graph, known: Mapping[Value, Array]) -> list[str]:

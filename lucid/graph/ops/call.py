@@ -13,7 +13,7 @@ class Callee(Protocol):
     """What a ``Call`` node calls."""
 
     results: int
-    """How many of its outputs, from the first, have a gradient; the others are values it keeps for ``backward``."""
+    """How many of its outputs, from the first, may have a gradient; the others are values kept for ``backward``."""
 
     def output_types(self, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
         """Types of the outputs for inputs of these types."""
@@ -21,9 +21,15 @@ class Callee(Protocol):
     def __call__(self, *arrays: Any) -> tuple[Any, ...]:
         """Run on arrays."""
 
-    @property
-    def backward(self) -> Callee:
-        """Takes the cotangents of the results, the inputs and the outputs; returns a gradient for every input."""
+    def backward(self, used: tuple[bool, ...]) -> BackwardCallee:
+        """The gradient where only these results have a cotangent."""
+
+
+class BackwardCallee(Callee, Protocol):
+    """Takes the cotangents of the used results, the inputs and the outputs; returns the gradients that there are."""
+
+    reached: tuple[bool, ...]
+    """For each input of the call, whether a gradient reaches it."""
 
 
 @attributes
@@ -36,10 +42,15 @@ def _infer(attrs: CallAttrs, *inputs: TensorType) -> tuple[TensorType, ...]:
 
 
 def _gradient(c: GradContext) -> Sequence[Any]:
-    cotangents = [c.cotangent(i) for i in range(c.attrs.callee.results)]
-    gradients = apply(CALL, CallAttrs(c.attrs.callee.backward), *cotangents, *c.inputs, *c.outputs)
-    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
-    return [g if wanted else None for g, wanted in zip(gradients, c.wanted, strict=True)]
+    callee: Callee = c.attrs.callee
+    cotangents = c.cotangents[: callee.results]
+    backward = callee.backward(tuple(dy is not None for dy in cotangents))
+    if not any(backward.reached):
+        return [None] * len(c.inputs)
+    given = (dy for dy in cotangents if dy is not None)
+    gradients = apply(CALL, CallAttrs(backward), *given, *c.inputs, *c.outputs)
+    found = iter(gradients if isinstance(gradients, tuple) else (gradients,))
+    return [next(found) if reached else None for reached in backward.reached]
 
 
 CALL = register(OpDef("Call", _infer, _gradient, attrs=CallAttrs, inputs=("*tensors",), outputs=None, pure=False))
