@@ -1,10 +1,43 @@
-"""Every test draws the same random numbers in each run, whatever ran before it."""
+"""Every test draws the same random numbers in each run, whatever ran before it, on the machine that is described."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import pytest
 
 import lucid
+from lucid.runtime.machine import Machine, described
+
+from . import machines
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--machine", choices=machines.MACHINES, help="run all tests as if on this machine")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    name = config.getoption("--machine")
+    if name is not None:
+        machines.use(name)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"machine: {config.getoption('--machine') or 'this one'}"
+
+
+@pytest.fixture
+def usual_machine() -> Iterator[Machine]:
+    """For tests of what is chosen: the machine that they were written for."""
+    with described(machines.USUAL) as machine:
+        yield machine
+
+
+@pytest.fixture(params=machines.MACHINES.values(), ids=machines.MACHINES)
+def each_machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """For tests of what is chosen on every machine: one after the other."""
+    with described(request.param) as machine:
+        yield machine
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from lucid.graph.ops.elementwise import ClipAttrs, GeluAttrs
 from lucid.graph.ops.pool import MaxPoolAttrs
 from lucid.graph.types import CHANNELS_LAST
 from lucid.runtime.kernels import depthwise_rows
-from lucid.runtime.machine import Machine
+from lucid.runtime.machine import Machine, described
 from lucid.runtime.registry import choose, lowerings
 
 from .op_checks import types_of
@@ -58,7 +58,6 @@ def test_rows_of_runs(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, values in {"RUN": (1, 7, 30, 1000), "SHORT_RUN": (0, 96)}.items():
         monkeypatch.setattr(depthwise_rows, name, int(rng.choice(values)))
     machine = _machine(int(rng.choice([1, 1 << 11, 1 << 14, 1 << 20])))
-    monkeypatch.setattr(depthwise_rows, "this_machine", lambda: machine)
     conv, arrays = _sweep(seed)
     activation, options = ACTIVATIONS[seed % 3]
     (y,) = CONV.infer_types(conv, types_of(arrays))
@@ -76,17 +75,18 @@ def test_rows_of_runs(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for op, attrs, given in cases:
         forced = next(low for low in lowerings(op) if low.name == "depthwise_rows")
         force(monkeypatch, op, forced)
-        check(op, attrs, given, parameters=parameters, threads=1 + seed % 3)
+        with described(machine):
+            check(op, attrs, given, parameters=parameters, threads=1 + seed % 3)
 
 
 @pytest.mark.parametrize(("channels", "size", "stride"), [(32, 112, 1), (64, 112, 2), (256, 28, 2), (1024, 7, 1)])
-def test_it_is_chosen_for_mobilenet(channels: int, size: int, stride: int) -> None:
+def test_it_is_chosen_for_mobilenet(channels: int, size: int, stride: int, each_machine: Machine) -> None:
     attrs = ConvPoolAttrs(ConvAttrs((stride, stride), (1, 1, 1, 1), (1, 1), channels), "Relu")
     arrays = [np.zeros(s, np.float32) for s in ((1, channels, size, size), (channels, 1, 3, 3), (channels,))]
     types = tuple(types_of(arrays))
     inputs = (types[0].with_order(CHANNELS_LAST), *types[1:])
     (y,) = CONV_POOL.infer_types(attrs, types)
-    for threads in (1, 2):
+    for threads in (1, each_machine.cores):
         node = Node(CONV_POOL, attrs, (y.with_order(CHANNELS_LAST),))
         assert choose(node, inputs, threads=threads).lowering.name == "depthwise_rows"
 

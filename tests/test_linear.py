@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,11 @@ from lucid.graph.ops.elementwise import GeluAttrs
 from lucid.graph.ops.fused_linear import FUSED_LINEAR, FusedLinearAttrs
 from lucid.runtime import plan
 from lucid.runtime.kernels.linear_blocks import Shares
-from lucid.runtime.machine import this_machine
+from lucid.runtime.machine import described
 from lucid.runtime.plan import make_plan
 from lucid.runtime.registry import Lowering, choices, lowerings
 
+from .machines import USUAL
 from .op_checks import types_of
 from .test_conv import check, force
 
@@ -59,6 +59,7 @@ def test_each_lowering_has_a_floor(name: str, monkeypatch: pytest.MonkeyPatch) -
     check(FUSED_LINEAR, FusedLinearAttrs(floor=True), arrays, parameters=(1, 2), threads=2)
 
 
+@pytest.mark.usefixtures("usual_machine")
 def test_workers_share_the_weights_of_one_row() -> None:
     arrays = [np.zeros(shape, np.float32) for shape in ((1, 4096), (1000, 4096), (1000,))]
     node, types = _node(FusedLinearAttrs("Relu"), arrays), tuple(types_of(arrays))
@@ -73,9 +74,8 @@ def _plan(net: Any, shape: tuple[int, ...]) -> Any:
     return make_plan(lucid.compile(net.eval(), lucid.spec(*shape)).graph, threads=2)
 
 
+@pytest.mark.usefixtures("usual_machine")
 def test_a_brief_program_shares_what_gains_more_than_a_team_costs(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = this_machine()
-    monkeypatch.setattr(plan, "machine", SimpleNamespace(this_machine=lambda: replace(here, helpers=True)))
     shared = _plan(models.mlp((784, 512, 256, 10)), (1, 784))
     assert shared.brief and [step.workers for step in shared.steps if step.node.op is FUSED_LINEAR] == [2, 2, 1]
     alone = _plan(models.mlp((64, 64, 10)), (1, 64))
@@ -83,5 +83,5 @@ def test_a_brief_program_shares_what_gains_more_than_a_team_costs(monkeypatch: p
     monkeypatch.setattr(plan, "TEAM", 1.0)
     assert not _plan(models.mlp((784, 512, 256, 10)), (1, 784)).names.regions
     monkeypatch.setattr(plan, "TEAM", 0.0)
-    monkeypatch.setattr(plan, "machine", SimpleNamespace(this_machine=lambda: replace(here, helpers=False)))
-    assert not _plan(models.mlp((784, 512, 256, 10)), (1, 784)).names.regions
+    with described(replace(USUAL, helpers=False)):
+        assert not _plan(models.mlp((784, 512, 256, 10)), (1, 784)).names.regions

@@ -159,6 +159,7 @@ def test_each_lowering_is_the_definition(name: str, seed: int, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("order", [None, CHANNELS_LAST])
+@pytest.mark.usefixtures("each_machine")
 def test_the_usual_poolings_run_over_long_runs(order: tuple[int, ...] | None) -> None:
     for attrs in (MaxPoolAttrs((2, 2), (2, 2)), MaxPoolAttrs((3, 3), (2, 2), (1, 1, 1, 1), pad_value=-math.inf)):
         x = spec(8, 64, 56, 56).with_order(order)

@@ -10,15 +10,16 @@ import pytest
 
 from lucid.graph.ops.conv import CONV, ConvAttrs
 from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
-from lucid.runtime.kernels import conv_blocks, panels, pointwise, winograd
+from lucid.runtime.kernels import panels, winograd
 from lucid.runtime.kernels.filtering import Filter, transforms
 from lucid.runtime.kernels.panels import Blocking, blocking, product_seconds, small_products
-from lucid.runtime.machine import Machine, this_machine
+from lucid.runtime.machine import described
 from lucid.runtime.registry import lowerings
 
+from .machines import USUAL
 from .test_conv import check, force
 
-MACHINE = Machine(2, 1 << 15, 1 << 20, 1 << 24, unpacked=1_000_000)
+MACHINE = replace(USUAL, unpacked=1_000_000)
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -80,10 +81,7 @@ def test_products_stay_whole_where_that_is_best() -> None:
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("name", ["im2col", "winograd2", "winograd4", "split_channels", "pointwise_blocks"])
 def test_kernels_with_blocked_products(name: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = replace(this_machine(), unpacked=2_000)
-    for module in (conv_blocks, panels, pointwise, winograd):
-        if hasattr(module, "this_machine"):
-            monkeypatch.setattr(module, "this_machine", lambda: machine)
+    machine = replace(USUAL, unpacked=2_000)
     rng = np.random.default_rng(threads)
     kernel, padding = ((1, 1), (0,) * 4) if name == "pointwise_blocks" else ((3, 3), (1,) * 4)
     arrays: list[Any] = [
@@ -96,4 +94,5 @@ def test_kernels_with_blocked_products(name: str, threads: int, monkeypatch: pyt
         (CONV_POOL, ConvPoolAttrs(ConvAttrs(padding=padding), "Relu")),
     ):
         force(monkeypatch, op, next(low for low in lowerings(op) if low.name == name))
-        check(op, attrs, arrays, parameters=(1, 2), threads=threads)
+        with described(machine):
+            check(op, attrs, arrays, parameters=(1, 2), threads=threads)

@@ -19,11 +19,12 @@ from lucid.graph.ops.elementwise import ClipAttrs
 from lucid.graph.ops.pool import MaxPoolAttrs
 from lucid.nn import functional as F
 from lucid.runtime import eager
-from lucid.runtime.kernels import panels, toeplitz, toeplitz_planes
+from lucid.runtime.kernels import toeplitz, toeplitz_planes
 from lucid.runtime.kernels.toeplitz_blocks import Side
-from lucid.runtime.machine import Machine
+from lucid.runtime.machine import Machine, described
 from lucid.runtime.registry import Lowering, Way, choose, lowerings
 
+from .machines import USUAL
 from .op_checks import types_of
 from .test_conv import _channels_last, check, force
 
@@ -77,8 +78,9 @@ def test_sweep(seed: int, lowering: Lowering, monkeypatch: pytest.MonkeyPatch) -
 
     force(monkeypatch, CONV_POOL, replace(lowering, ways=ways))
     unpacked = (0, 300, 5000, 1_000_000)[seed // 4 % 4]  # products whole, or in blocks of any size
-    monkeypatch.setattr(panels, "this_machine", lambda: Machine(2, 1 << 15, 1 << 20, 1 << 24, unpacked=unpacked))
-    check(CONV_POOL, attrs, arrays, parameters=tuple(range(1, len(arrays))) if seed % 3 else (), threads=1 + seed % 2)
+    with described(replace(USUAL, unpacked=unpacked)):
+        packed = tuple(range(1, len(arrays))) if seed % 3 else ()
+        check(CONV_POOL, attrs, arrays, parameters=packed, threads=1 + seed % 2)
 
 
 @pytest.mark.parametrize("lowering", [TOEPLITZ, PLANES], ids=lambda low: low.name)
@@ -109,15 +111,16 @@ def _node(images: int, channels: int, size: int, outputs: int, kernel: int) -> t
     return Node(CONV_POOL, attrs, CONV_POOL.infer_types(attrs, types)), types
 
 
-def test_it_is_for_few_channels() -> None:
+def test_it_is_for_few_channels(each_machine: Machine) -> None:
     """The tile's zeros cost more the more channels there are."""
 
     def cheapest(*sizes: int) -> str:
         node, types = _channels_last(*_node(*sizes))
-        return choose(node, types, threads=2).lowering.name
+        return choose(node, types, threads=each_machine.cores).lowering.name
 
     # of six channels im2col is as good: LeNet at batch 64 takes 762 µs with it in its second stage, 753 with planes
-    assert cheapest(1, 1, 32, 6, 5) == cheapest(64, 1, 28, 6, 5) == "toeplitz_planes"
+    few = {cheapest(1, 1, 32, 6, 5), cheapest(64, 1, 28, 6, 5)}
+    assert few <= ({"toeplitz_planes"} if each_machine == USUAL else {"toeplitz", "toeplitz_planes"})
     assert not cheapest(8, 128, 30, 128, 3).startswith("toeplitz")
 
 
@@ -142,12 +145,13 @@ def test_parts_are_the_pixels_at_a_tiles_step(size: int, kernel: int, stride: in
 
 
 def test_small_work_stays_on_one_thread() -> None:
-    machine = Machine(4, 1 << 15, 1 << 20, 1 << 24, fork=4e-5)
+    machine = replace(USUAL, cores=4, fork=4e-5)
     node, types = _node(1, 1, 20, 6, 5)  # of 32 by 32 pixels two workers would save as much as the fork takes
     tiling = next(iter(toeplitz.tilings(node, types)))
     assert toeplitz.seconds(tiling, 64, 4, 1, machine) < toeplitz.seconds(tiling, 64, 4, 4, machine)
     node, types = _node(512, 1, 32, 6, 5)
-    assert min(toeplitz.ways(node, types, 4)).block.workers == 4
+    with described(machine):
+        assert min(toeplitz.ways(node, types, 4)).block.workers == 4
 
 
 def _kinds(function: Any, *shape: int) -> tuple[list[str], list[bool]]:
@@ -163,6 +167,7 @@ def _kinds(function: Any, *shape: int) -> tuple[list[str], list[bool]]:
     return [name for name, _ in made], [plain for _, plain in made]
 
 
+@pytest.mark.usefixtures("usual_machine")
 def test_what_only_a_reshape_reads_is_made_row_major() -> None:
     """Then the reshape is a view; a second reader wants it channels last, and so does a further convolution."""
     lucid.manual_seed(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,6 +17,7 @@ from ..graph.trace import Tracer
 from ..graph.types import TensorType
 from .codegen import generate_call
 from .emitter import Emitter, Names, Operand, Phase
+from .machine import kept_for_machine
 from .plan import Step
 from .registry import choose, lowerings
 
@@ -28,7 +28,7 @@ CACHE_SIZE = 4096
 """How many different (op, attributes, types) keep their compiled function."""
 
 
-@lru_cache(maxsize=CACHE_SIZE)
+@kept_for_machine(CACHE_SIZE)
 def op_call(op: OpDef, attrs: Attrs, types: tuple[TensorType, ...]) -> tuple[Call, tuple[TensorType, ...]]:
     """A function from input arrays to output arrays for one op on inputs of the given types, and its output types."""
     outputs = op.infer_types(attrs, types)

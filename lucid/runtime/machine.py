@@ -2,18 +2,29 @@
 
 Rates are not measured when a model is compiled: the same model on the same machine must always get the
 same program.
+
+This is the one place that says what the machine is. Another one can be described, and what is planned from then on is
+planned for that::
+
+    with described(Machine(cores=8, l1=3 << 14, l2=1 << 21, l3=1 << 25)):
+        print(lucid.compile(model, lucid.spec(1, 3, 224, 224), threads=8).plan)
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from functools import _lru_cache_wrapper, cache, lru_cache
+from typing import TypeVar
 
-from . import blas, crew
+from ..lazy import LazyModule, pathlib
+from . import blas
 from .cores import available_cores
 
-_CPU = Path("/sys/devices/system/cpu/cpu0/cache")
+T = TypeVar("T")
+
+crew = LazyModule("lucid.runtime.crew")
 
 
 @dataclass(frozen=True)
@@ -54,8 +65,51 @@ class Machine:
     helpers: bool = False
 
 
-@cache
+_described: Machine | None = None
+_forget: list[Callable[[], None]] = []
+
+
 def this_machine() -> Machine:
+    """The machine that is planned for: as last described, otherwise the one this process runs on."""
+    return _described or _found()
+
+
+def describe(machine: Machine | None) -> None:
+    """Plan for this machine from now on; for the one this process runs on where it is None.
+
+    It holds for the whole process. What was planned before stays as it is. How many threads share the work is said
+    elsewhere: by :func:`lucid.set_num_threads`, or as the ``threads`` of what is compiled.
+    """
+    global _described  # the process has one: compiling threads of a pool must agree with who started them
+    _described = machine
+    for forget in _forget:
+        forget()
+
+
+@contextmanager
+def described(machine: Machine) -> Iterator[Machine]:
+    """Within it, plan for this machine (see :func:`describe`)."""
+    before = _described
+    describe(machine)
+    try:
+        yield machine
+    finally:
+        describe(before)
+
+
+def kept_for_machine(maxsize: int | None = None) -> Callable[[Callable[..., T]], _lru_cache_wrapper[T]]:
+    """Keep the decorated function's answers, which depend on the machine, until another one is described."""
+
+    def decorate(function: Callable[..., T]) -> _lru_cache_wrapper[T]:
+        keeping = lru_cache(maxsize)(function)
+        _forget.append(keeping.cache_clear)
+        return keeping
+
+    return decorate
+
+
+@cache
+def _found() -> Machine:
     """The machine this process runs on; usual cache sizes where it does not tell its own."""
     caches = _cache(1, 1 << 15), _cache(2, 1 << 20), _cache(3, 1 << 24)
     # threads of one interpreter wait for each other, processes do not
@@ -65,7 +119,7 @@ def this_machine() -> Machine:
 
 
 def _cache(level: int, default: int) -> int:
-    for index in sorted(_CPU.glob("index*")):
+    for index in sorted(pathlib.Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         try:
             kind = (index / "type").read_text().strip()
             if int((index / "level").read_text()) == level and kind != "Instruction":

@@ -15,13 +15,11 @@ from ..graph.ops.conv_pool import CONV_POOL
 from ..graph.ops.shape import RESHAPE
 from ..graph.ops.source import CONSTANT, INPUT, PARAMETER
 from ..graph.types import TensorType
-from ..lazy import LazyModule
 from .emitter import Code, Emitter, Names, Operand, Phase
 from .liveness import intervals, passing
+from .machine import this_machine
 from .memory import Layout, aligned, assign_offsets
 from .registry import Choice, choices, choose
-
-machine = LazyModule("lucid.runtime.machine")
 
 BRIEF = 1.5e-4
 """Seconds of predicted work below which nobody is woken to help: that takes as long."""
@@ -164,7 +162,7 @@ def make_plan(
     plan = _Planner(graph, threads, exact, chosen or {}).run()
     if not chosen and plan.names.regions and plan.brief:
         alone = _Planner(graph, 1, exact, {}).run()
-        if not machine.this_machine().helpers or alone.predicted < plan.predicted + TEAM:
+        if not this_machine().helpers or alone.predicted < plan.predicted + TEAM:
             return alone
     return plan
 
@@ -252,7 +250,7 @@ class _Planner:
             return node
         if any(self.plan.graph.node(reader).op is not RESHAPE for reader in readers):
             return node
-        rates, plain = machine.this_machine(), replace(node, outputs=(y.with_order(None),))
+        rates, plain = this_machine(), replace(node, outputs=(y.with_order(None),))
         turn = rates.call + 2 * y.nbytes / rates.near
         found = choices(plain, types, threads=self.plan.threads, exact=self.plan.exact)
         quickest = min((choice.way.seconds for choice in found if choice.lowering.ordered), default=math.inf)

@@ -12,7 +12,6 @@ not take this lowering.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from itertools import product
 from typing import Any, NamedTuple, TypeAlias
 
@@ -23,7 +22,7 @@ from ...graph.ops.conv import CONV
 from ...graph.ops.conv_pool import CONV_POOL
 from ...graph.types import CHANNELS_LAST, TensorType, is_float
 from ..emitter import Emitter, Operand, Phase
-from ..machine import Machine, this_machine
+from ..machine import Machine, kept_for_machine, this_machine
 from ..registry import Way, kernel
 from .activation import acts_anywhere, combining, write_activation
 from .conv import RUN, attrs_of, convolved
@@ -298,7 +297,7 @@ def best_ways(node: Node, inputs: tuple[TensorType, ...], threads: int, cost: Co
     return [best(t) for t in dict.fromkeys(tilings(node, inputs))]
 
 
-@cache
+@kept_for_machine()
 def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     machine, itemsize = this_machine(), inputs[0].dtype.itemsize
     return best_ways(node, inputs, threads, lambda t, most, workers: seconds(t, most, itemsize, workers, machine))

@@ -12,7 +12,6 @@ next over some patches that lie across the border, whose results are dropped.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -24,7 +23,7 @@ from ...graph.ops.conv import CONV
 from ...graph.ops.conv_pool import CONV_POOL
 from ...graph.types import TensorType
 from ..emitter import Emitter, Operand
-from ..machine import Machine, this_machine
+from ..machine import Machine, kept_for_machine, this_machine
 from ..registry import Way, kernel
 from ..views import as_view
 from . import toeplitz
@@ -378,7 +377,7 @@ def _gather_seconds(t: Tiling, s: Strip, itemsize: int, machine: Machine, inside
     return (rows + images * t.depth) * RUN + parted + windows / (SMOOTH if inside else machine.far)
 
 
-@cache
+@kept_for_machine()
 def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     machine, itemsize, last = this_machine(), inputs[0].dtype.itemsize, node.outputs[0].order is not None
     return best_ways(node, inputs, threads, lambda t, most, workers: seconds(t, most, itemsize, workers, machine, last))

@@ -1,0 +1,112 @@
+"""What is planned depends on the machine that is described, and on nothing else about this one."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid.runtime import machine as machines
+from lucid.runtime.codegen import generate
+from lucid.runtime.eager import op_call
+from lucid.runtime.machine import described, this_machine
+from lucid.runtime.plan import make_plan
+
+from .machines import MACHINES, USUAL, VARIABLE, environment
+from .nets import NETS
+
+SMALL = replace(USUAL, l2=1 << 16)
+
+
+def program(name: str, batch: int = 64) -> str:
+    """The plan and the source text of a network, planned anew."""
+    graph = lucid.compile(NETS[name].model(), lucid.spec("N", *NETS[name].image)).graph
+    plan = make_plan(graph.bind({"N": batch}), threads=this_machine().cores)
+    return f"{plan}\n{generate(plan).text}"
+
+
+def test_a_description_holds_until_it_ends() -> None:
+    here = this_machine()
+    with described(SMALL) as given:
+        assert this_machine() is given is SMALL
+        with contextlib.suppress(ZeroDivisionError), described(USUAL):
+            assert this_machine() is USUAL
+            1 / 0  # noqa: B018
+        assert this_machine() is SMALL
+    assert this_machine() == here
+
+
+def test_this_machine_is_found_where_none_is_described() -> None:
+    before = this_machine()
+    machines.describe(None)
+    try:
+        found = this_machine()
+    finally:
+        machines.describe(before)
+    assert found.cores >= 1 and 1 << 10 <= found.l1 <= found.l2 <= found.l3
+
+
+def test_nothing_worked_out_for_one_machine_is_used_for_another() -> None:
+    """The same programs as after all caches were emptied, whichever they are."""
+    every = (SMALL, USUAL, MACHINES["64core"])
+    fresh = {}
+    for machine in every:
+        for kept in gc.get_objects():
+            if isinstance(kept, functools._lru_cache_wrapper) and str(kept.__module__).startswith("lucid."):
+                kept.cache_clear()
+        with described(machine):
+            fresh[machine] = program("lenet")
+    assert len(set(fresh.values())) == 3
+    for machine in every:
+        with described(machine):
+            assert program("lenet") == fresh[machine]
+
+
+def test_eager_calls_are_made_for_the_machine_too() -> None:
+    lucid.ones(3).relu()
+    assert op_call.cache_info().currsize
+    with described(SMALL):
+        assert not op_call.cache_info().currsize
+
+
+@pytest.mark.parametrize("name", ["lenet", "resnet18", "mobilenet"])
+def test_graphs_and_files_are_the_same_on_every_machine(name: str, tmp_path: Path) -> None:
+    seen = set()
+    model = NETS[name].model()
+    for machine in MACHINES.values():
+        with described(machine):
+            net = lucid.compile(model, lucid.spec("N", *NETS[name].image), threads=machine.cores)
+            net.save(tmp_path / "net.lucid")
+            seen.add((net.traced.text(), net.graph.text(), (tmp_path / "net.lucid").read_bytes()))
+    assert len(seen) == 1
+
+
+@pytest.mark.usefixtures("each_machine")
+def test_every_machine_computes_the_same() -> None:
+    """To rounding: lowerings differ."""
+    net = NETS["lenet"]
+    model, x = net.model(), net.batch()
+    with lucid.no_grad():
+        want = model(lucid.tensor(x)).numpy()
+        for threads in (1, this_machine().cores):
+            np.testing.assert_allclose(lucid.compile(model, threads=threads)(x).numpy(), want, rtol=1e-4, atol=1e-5)
+
+
+def test_processes_that_tests_start_are_told() -> None:
+    """Of the machine and how many threads share the work; and nothing loads earlier for it."""
+    code = (
+        "import lucid; print(lucid.get_num_threads()); from lucid.runtime import machine; print(machine.this_machine())"
+    )
+    for machine in MACHINES.values():
+        told = subprocess.run([sys.executable, "-c", code], env=environment(machine), capture_output=True, text=True)
+        assert told.stdout == f"{machine.cores}\n{machine}\n", told.stderr
+    untold = {key: value for key, value in environment(USUAL).items() if key != VARIABLE}
+    assert subprocess.run([sys.executable, "-c", code], env=untold, check=True, capture_output=True).stderr == b""
