@@ -87,7 +87,7 @@ from .graph.ops.shape import (
 from .graph.types import TensorType, spec
 from .nn.module import Parameter
 from .runtime.rng import manual_seed
-from .runtime.threads import get_num_threads, set_num_threads
+from .runtime.workers.settings import get_num_threads, set_num_threads
 from .tensor import Tensor
 
 if TYPE_CHECKING:

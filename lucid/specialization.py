@@ -31,7 +31,7 @@ from .passes.pipeline import Observer, Pass, inference_pipeline, run_passes, tra
 from .runtime.eager import evaluate
 from .runtime.executable import Executable
 from .runtime.registry import lowerings
-from .runtime.threads import get_num_threads
+from .runtime.workers.settings import get_num_threads
 from .runtime.tuning import Tuned, resolve, tune
 from .tensor import Record, Tensor
 

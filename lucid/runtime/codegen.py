@@ -33,8 +33,8 @@ from ..lazy import pathlib
 from .emitter import Operand, Phase, quoted, remark
 from .memory import ALIGNMENT
 from .plan import Plan, Step
-from .threads import parallel
 from .views import as_view
+from .workers.threads import parallel
 
 _numbers = count(1)
 

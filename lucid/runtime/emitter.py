@@ -31,8 +31,8 @@ from ..errors import GraphError
 from ..graph.encode import check_attrs, plain
 from ..graph.ir import Node
 from ..graph.types import DType, TensorType
-from .threads import parallel
 from .views import COPIES, as_view
+from .workers.threads import parallel
 
 
 class Phase(IntEnum):

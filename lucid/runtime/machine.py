@@ -18,13 +18,12 @@ from dataclasses import dataclass
 from functools import _lru_cache_wrapper, cache, lru_cache
 from typing import TypeVar
 
-from ..lazy import LazyModule, pathlib
-from . import blas
-from .cores import available_cores
+from ..lazy import pathlib
+from .workers import blas
+from .workers.cores import available_cores
+from .workers.settings import helpers
 
 T = TypeVar("T")
-
-crew = LazyModule("lucid.runtime.crew")
 
 
 @dataclass(frozen=True)
@@ -113,9 +112,9 @@ def _found() -> Machine:
     """The machine this process runs on; usual cache sizes where it does not tell its own."""
     caches = _cache(1, 1 << 15), _cache(2, 1 << 20), _cache(3, 1 << 24)
     # threads of one interpreter wait for each other, processes do not
-    fork, handover = (4.0e-6, 0.0) if crew.POSSIBLE else (1.0e-4, 5.0e-6)
+    fork, handover = (4.0e-6, 0.0) if helpers() else (1.0e-4, 5.0e-6)
     unpacked = blas.unpacked()
-    return Machine(available_cores(), *caches, fork=fork, handover=handover, unpacked=unpacked, helpers=crew.POSSIBLE)
+    return Machine(available_cores(), *caches, fork=fork, handover=handover, unpacked=unpacked, helpers=helpers())
 
 
 def _cache(level: int, default: int) -> int:

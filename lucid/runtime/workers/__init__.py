@@ -1,0 +1,1 @@
+"""Who does the work of a run: threads of this process, processes beside it, and BLAS kept out of their way."""

@@ -1,0 +1,132 @@
+"""NumPy's BLAS: how many threads it takes, and for what processor it was made.
+
+``threadpoolctl`` finds the library. OpenBLAS is then asked directly: its two functions take half a microsecond, and
+each run of a program that shares its work calls them twice.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable
+from functools import cache
+from itertools import product
+from threading import get_ident
+from time import monotonic
+from typing import Any, NamedTuple
+
+from ...lazy import threadpoolctl
+
+WIDE = ("SkylakeX", "Cooperlake", "SapphireRapids")
+"""OpenBLAS's names of processors whose vectors are 512 bits wide: there it has kernels for small products."""
+SMALL = 1_000_000
+"""Multiply-adds of a product for which it takes them."""
+LONG = 5.0
+"""Seconds after which a thread that holds BLAS is looked for."""
+
+
+class Library(NamedTuple):
+    """One BLAS library: its functions, and the processor it was made for as it calls it."""
+
+    get_threads: Callable[[], int]
+    set_threads: Callable[[int], object]
+    architecture: str
+
+
+@cache
+def libraries() -> tuple[Library, ...]:
+    """The library that NumPy came with; all that are loaded where that cannot be told."""
+    found = [c for c in threadpoolctl.ThreadpoolController().lib_controllers if c.user_api == "blas"]
+    own = [c for c in found if "numpy" in c.filepath]
+    return tuple(map(_library, own or found))
+
+
+def _library(controller: Any) -> Library:
+    architecture = getattr(controller, "architecture", None) or ""
+    if controller.internal_api == "openblas" and getattr(controller, "threading_layer", "") != "openmp":
+        functions = ctypes.PyDLL(controller.filepath)  # as loaded; holding the interpreter lock, which is quicker
+        for prefix, suffix in product(("", "scipy_"), ("", "64_", "_64")):
+            get = getattr(functions, f"{prefix}openblas_get_num_threads{suffix}", None)
+            set_ = getattr(functions, f"{prefix}openblas_set_num_threads{suffix}", None)
+            if get is not None and set_ is not None:
+                return Library(get, set_, architecture)
+    return Library(controller.get_num_threads, controller.set_num_threads, architecture)
+
+
+def unpacked() -> int:
+    """Multiply-adds of a product up to which BLAS does not pack its matrices; 0 where it always does."""
+    return SMALL if any(library.architecture in WIDE for library in libraries()) else 0
+
+class Hold:
+    """Keeps BLAS to one thread while runs go on; afterwards it gets its own back.
+
+    There is no lock, as an exception out of a signal handler could leave it taken. A thread that was interrupted between
+    :meth:`begin` and :meth:`finish` still counts; its next run ends that too.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[int, float] = {}  # which threads hold it
+        self._own: tuple[tuple[Callable[[int], object], int], ...] = ()
+
+    def begin(self) -> None:
+        """One thread from now on."""
+        since, me = self._since, get_ident()
+        if not since:
+            own = tuple((library.set_threads, library.get_threads()) for library in libraries())
+            if not since:  # so nobody held it when its numbers were read
+                self._own = own
+        since[me] = monotonic()
+        for set_threads, _ in self._own:
+            set_threads(1)
+
+    def finish(self) -> None:
+        """Its own number again, if nobody else holds it."""
+        since, me = self._since, get_ident()
+        since[me] = 0.0
+        # from here on no call, so that no other thread and no signal handler sees it held by nobody with one thread
+        del since[me]
+        if since:
+            self._forget_dead()
+            return
+        since[me] = 0.0
+        for set_threads, number in self._own:
+            set_threads(number)
+        since.pop(me, None)
+        if since:  # another began meanwhile
+            for set_threads, _ in self._own:
+                set_threads(1)
+
+    def held(self) -> bool:
+        """Whether the calling thread holds it."""
+        return get_ident() in self._since
+
+    def _forget_dead(self) -> None:
+        """Threads that ended within a run, by an exception out of nowhere, or as this process was forked."""
+        now = monotonic()
+        if any(now - at > LONG for at in tuple(self._since.values())):
+            alive = sys._current_frames()
+            gone = [thread for thread in tuple(self._since) if thread not in alive]
+            for thread in gone:
+                self._since.pop(thread, None)
+            if gone:
+                self.begin()
+                self.finish()
+
+
+hold = Hold()
+"""The process's."""
+
+
+def limit(one: bool) -> None:
+    """Keep BLAS to one thread from now on, outside of runs too, or give it back what it had."""
+    if one and not _before:
+        _before.extend((library.set_threads, library.get_threads()) for library in libraries())
+        for set_threads, _ in _before:
+            set_threads(1)
+    elif not one:
+        while _before:
+            set_threads, number = _before.pop()
+            set_threads(number)
+
+
+_before: list[tuple[Callable[[int], object], int]] = []

@@ -1,0 +1,58 @@
+"""The board: numbers of 64 bits at the heap's beginning, by which a caller and the workers speak.
+
+That one side sees the other's writes in the order in which they were made is a property of x86-64; elsewhere programs
+run on threads. Each line of the cache is written by one side only.
+
+A region is posted as a *turn*. A worker that sees a new turn says that it starts, and then looks whether the turn was
+taken from it; the caller, whose own blocks are done, says that it takes the turn, and then looks whether the worker has
+started. Between saying and looking each passes a fence, so at least one of them sees the other, and where both do, it is
+the worker that leaves the turn alone, and says so.
+"""
+
+from __future__ import annotations
+
+import struct
+from _thread import allocate_lock
+
+MESSAGE = struct.Struct("qqq")
+"""What a worker is told of a job through its socket: its number, and where in the heap it is described in how many
+bytes; it is to be forgotten where there are none."""
+
+LINE = 8
+"""Numbers of the board that share a line of the cache."""
+WORKERS = 255
+"""The most there are."""
+BYTES = 8 * LINE * (1 + 2 * WORKERS)
+
+TURN, JOB, REGION, DUTY = 0, 1, 2, 3
+"""How many regions were posted; of which job, and which of it, the last is; whether more may follow soon."""
+
+STOLEN, PROBE, BELL = 0, 1, 2
+"""What the caller says to one worker: the last turn that is not for it; how often it was asked whether it has a core to
+itself; and the number it sleeps on."""
+
+START, DONE, ASLEEP, KNOWN, LOST, PROBED, GAP, ALIVE = range(8)
+"""What a worker says: the last turn it started; twice the last it is through with, one more where it did nothing; whether
+it sleeps; the last job it was told of; nanoseconds in which it wanted a core and had none; the last question it answered,
+with how many of these nanoseconds it saw then; and its process, once it has begun."""
+
+NEVER = 1 << 62
+"""As ``STOLEN``: no turn is for this worker."""
+
+FUTEX = 202
+"""The number of the system call that sleeps on a number, and wakes who does."""
+
+
+def to(worker: int) -> int:
+    """Where the caller writes to a worker, the first of which is number 1."""
+    return LINE * (2 * worker - 1)
+
+
+def by(worker: int) -> int:
+    """Where a worker writes."""
+    return LINE * 2 * worker
+
+
+def fence() -> None:
+    """What was written before is seen by others before anything is read after: taking a lock (any) does that."""
+    allocate_lock().acquire(False)

@@ -1,0 +1,140 @@
+"""Memory that this process and its workers reach: arenas, packed weights, and copies of what else a region reads.
+
+One file without a name (``memfd_create``), far larger than memory, of which only what is written to takes any. All
+map it once, so a place in it is a number that means the same to everybody, and a worker that is started later reaches
+what was there before it. Each power of two has a part of the file of its own; a place is taken by counting, or from
+those that were given back. Both are single operations: a signal's handler that raises in between loses some addresses,
+no memory.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import weakref
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+SMALLEST, LARGEST = 16, 35
+"""Binary logarithms of the bytes of the smallest and the largest place."""
+SIZES = tuple(1 << bits for bits in range(44, 35, -2))
+"""Bytes of the file that are tried, the first that can be had is taken."""
+_PROT, _SHARED, _PRIVATE, _FIXED, _ANONYMOUS, _NORESERVE = 3, 0x1, 0x2, 0x10, 0x20, 0x4000
+_REMOVE, _HUGE, _DONTDUMP = 9, 14, 16
+_FAILED = ctypes.c_void_p(-1).value
+
+
+def libc() -> Any:
+    """The system's functions, called with the interpreter lock held."""
+    functions = ctypes.PyDLL(None, use_errno=True)
+    functions.mmap.restype = ctypes.c_void_p
+    functions.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_int64]
+    functions.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    return functions
+
+
+def map_file(file: int, size: int) -> int:
+    """The address at which the file is mapped now; a forked child has it too, a dump of the process does not."""
+    functions = libc()
+    address = functions.mmap(None, size, _PROT, _SHARED | _NORESERVE, file, 0)
+    if address in (None, _FAILED):
+        raise OSError(ctypes.get_errno(), "no addresses for shared memory")
+    functions.madvise(address, size, _DONTDUMP)
+    return int(address)
+
+
+def memory_at(address: int, nbytes: int) -> memoryview:
+    """These bytes, as numbers of 64 bits."""
+    return memoryview((ctypes.c_char * nbytes).from_address(address)).cast("B").cast("q")
+
+
+class Block:
+    """A place in the heap; the array made of it keeps it."""
+
+    __slots__ = ("__array_interface__", "__weakref__")
+
+    def __init__(self, address: int, nbytes: int) -> None:
+        self.__array_interface__ = {"version": 3, "data": (address, False), "shape": (nbytes,), "typestr": "|u1"}
+
+
+class Heap:
+    """The memory itself.
+
+    Parameters
+    ----------
+    freed
+        Called with a weak reference when a place is no longer used, possibly in the middle of anything: a function
+        written in C. Give the reference to :meth:`give_back` later.
+
+    Raises
+    ------
+    OSError
+        Where there is no such memory.
+    """
+
+    def __init__(self, freed: Callable[[Any], object]) -> None:
+        self._freed = freed
+        self.file = os.memfd_create("lucid", os.MFD_CLOEXEC)
+        try:
+            self.size = self._extend()
+            self.base = map_file(self.file, self.size)
+        except BaseException:
+            os.close(self.file)
+            raise
+        self._zone = self.size // (LARGEST - SMALLEST + 1) >> 21 << 21
+        self._next = [count(int(bits == SMALLEST)) for bits in range(SMALLEST, LARGEST + 1)]  # the first is the board
+        self._again: list[deque[int]] = [deque() for _ in range(SMALLEST, LARGEST + 1)]
+        self._places: dict[Any, tuple[int, int]] = {}
+
+    def _extend(self) -> int:
+        for size in SIZES[:-1]:
+            try:
+                os.ftruncate(self.file, size)
+                address = map_file(self.file, size)
+            except OSError:
+                continue
+            libc().munmap(ctypes.c_void_p(address), ctypes.c_size_t(size))
+            return size
+        os.ftruncate(self.file, SIZES[-1])
+        return SIZES[-1]
+
+    def take(self, nbytes: int) -> np.ndarray[Any, Any] | None:
+        """So many zero bytes; None where none are left."""
+        bits = max(SMALLEST, (max(nbytes, 1) - 1).bit_length())
+        place = self._place(bits - SMALLEST, 1 << bits) if bits <= LARGEST else None
+        if place is None:
+            return None
+        block = Block(self.base + place, nbytes)
+        ref = weakref.ref(block, self._freed)
+        self._places[ref] = place, bits - SMALLEST
+        if nbytes >= 1 << 22:
+            libc().madvise(self.base + place, 1 << bits, _HUGE)
+        return np.asarray(block)
+
+    def _place(self, kind: int, size: int) -> int | None:
+        try:
+            return self._again[kind].pop()
+        except IndexError:
+            place = next(self._next[kind]) * size
+        return kind * self._zone + place if place + size <= self._zone else None
+
+    def give_back(self, ref: Any) -> None:
+        """The place that the reference stood for may be used again; its memory goes back to the system."""
+        found = self._places.pop(ref, None)
+        if found is not None:
+            place, kind = found
+            size = 1 << (kind + SMALLEST)
+            if libc().madvise(self.base + place, size, _REMOVE) == 0:  # so it is zero when it is taken again
+                self._again[kind].append(place)
+
+    def offset(self, address: int) -> int | None:
+        """Where in the heap an address is."""
+        return address - self.base if self.base <= address < self.base + self.size else None
+
+    def leave(self) -> None:
+        """In a forked child: private memory takes its place, for what may still be looked at; nothing of it is kept."""
+        libc().mmap(self.base, self.size, _PROT, _PRIVATE | _FIXED | _ANONYMOUS | _NORESERVE, -1, 0)

@@ -1,0 +1,230 @@
+"""A worker: a process of its own that does its share of the regions of every program.
+
+It is a fresh interpreter that has NumPy and this module. It holds one socket besides the memory it shares with its host,
+and ends as soon as the other end is closed, or its host ends.
+"""
+
+from __future__ import annotations
+
+import array
+import builtins
+import ctypes
+import gc
+import importlib
+import io
+import marshal
+import os
+import pickle  # written by the host, through a socket that nobody else has
+import select
+import signal
+import socket
+import struct
+import sys
+from _thread import start_new_thread
+from collections.abc import Callable
+from time import perf_counter_ns, thread_time_ns
+from types import CellType, FunctionType
+from typing import Any, NoReturn
+
+import numpy as np
+
+from .board import (
+    ALIVE, ASLEEP, BELL, BYTES, DONE, DUTY, FUTEX, GAP, JOB, KNOWN, LOST, MESSAGE, PROBE, PROBED, REGION, START, STOLEN,
+    TURN, by, fence, to,
+)  # fmt: skip
+from .heap import map_file, memory_at
+
+ALERT = 3_000
+"""Looks at the board (of some 60 ns) that a worker takes after a run before it sleeps."""
+PATIENCE = 2_000
+"""Looks after which it lets others have the core between two looks."""
+LONG = 500_000
+"""Looks after which it sleeps although more was to come: the caller may have been interrupted."""
+PROBING = 8_000_000
+"""Nanoseconds for which it looks whether it has a core to itself."""
+OFTEN = 200_000
+"""Nanoseconds between two reports of time lost."""
+TICK = 5
+"""Seconds that it sleeps at a time."""
+
+Job = dict[int, tuple[Callable[[int], object], int]]
+
+
+class Unpacker(pickle.Unpickler):
+    """Makes regions from what :mod:`.parcel` wrote: no others than NumPy's and our own functions are found."""
+
+    def __init__(self, data: bytes, base: int) -> None:
+        super().__init__(io.BytesIO(data))
+        self._base = base
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module.partition(".")[0] not in ("numpy", "lucid") and (module, name) != ("builtins", "getattr"):
+            raise pickle.UnpicklingError(f"{module}.{name} is no business of a worker's")
+        return super().find_class(module, name)
+
+    def persistent_load(self, given: Any) -> Any:
+        if isinstance(given, str):
+            return importlib.import_module(given)
+        offset, shape, strides, dtype = given
+        span = 1 + sum((n - 1) * abs(s) for n, s in zip(shape, strides, strict=True)) if all(shape) else 0
+        low = sum(min(0, (n - 1) * s) for n, s in zip(shape, strides, strict=True)) if span else 0
+        span += np.dtype(dtype).itemsize
+        buffer = (ctypes.c_char * span).from_address(self._base + offset + low)
+        return np.ndarray(shape, dtype, buffer, -low, strides)
+
+
+def unpack(data: bytes, base: int) -> Job:
+    """The regions that were described."""
+    found = {}
+    for index, described in pickle.loads(data).items():  # noqa: S301
+        code, cells, names, count = Unpacker(described, base).load()
+        scope = {"__builtins__": builtins, **names}
+        found[index] = FunctionType(marshal.loads(code), scope, None, None, tuple(map(CellType, cells))), count
+    return found
+
+
+class Worker:
+    """Looks at the board and does what is posted there."""
+
+    def __init__(self, base: int, number: int) -> None:
+        self._board = memory_at(base, BYTES)
+        self._his, self._mine = to(number), by(number)
+        self._number = number
+        self.jobs: dict[int, Job] = {}
+        self._bell = ctypes.c_void_p(base + 8 * (self._his + BELL))
+        self._call = ctypes.CDLL(None).syscall
+        self._asked = 0
+        self._wall = self._cpu = self._told = 0
+        self._restart_clock()
+
+    def work(self) -> NoReturn:
+        """Until the process ends."""
+        board, his, mine = self._board, self._his, self._mine
+        turn = board[TURN]
+        board[mine + ALIVE] = os.getpid()
+        while True:
+            looks = 0
+            while board[TURN] == turn:
+                looks += 1
+                if looks >= ALERT or not looks % 64:
+                    looks = self._rest(turn, looks)
+            turn = board[TURN]
+            board[mine + START] = turn
+            fence()
+            done = 2 * turn + 1
+            if board[his + STOLEN] < turn:
+                function, count = self.jobs.get(board[JOB], {}).get(board[REGION], (None, 0))
+                if function is not None and self._number < count:
+                    try:
+                        function(self._number)
+                        done -= 1
+                    except BaseException:  # noqa: BLE001, S110 - the caller does it again, and raises what it raises
+                        pass
+            board[mine + DONE] = done
+            self._report()
+
+    def _rest(self, turn: int, looks: int) -> int:
+        """What there is to do besides looking. Returns how long it has looked."""
+        board = self._board
+        if board[self._his + PROBE] != self._asked:
+            self._probe()
+        elif looks >= ALERT and not board[DUTY]:
+            self._sleep(turn, 0)
+            return 0
+        elif looks > LONG:
+            self._sleep(turn, 1)
+            return 0
+        elif looks > PATIENCE and not looks % 64:
+            os.sched_yield()
+        return looks
+
+    def _sleep(self, turn: int, duty: int) -> None:
+        board, ring = self._board, self._board[self._his + BELL]
+        board[self._mine + ASLEEP] = 1
+        fence()  # the caller sees that this one sleeps, or this one sees what the caller has posted
+        if board[TURN] == turn and board[DUTY] <= duty and board[self._his + PROBE] == self._asked:
+            self._call(FUTEX, self._bell, 0, ctypes.c_int(ring & 0x7FFFFFFF), struct.pack("qq", TICK, 0), None, 0)
+        board[self._mine + ASLEEP] = 0
+        self._restart_clock()
+
+    def _restart_clock(self) -> None:
+        self._wall, self._cpu = perf_counter_ns(), thread_time_ns()
+
+    def _report(self) -> None:
+        """How long it had no core although it never slept."""
+        wall = perf_counter_ns()
+        if wall - self._told > OFTEN:
+            self._told = wall
+            cpu = thread_time_ns()
+            self._board[self._mine + LOST] += max(0, wall - self._wall - (cpu - self._cpu))
+            self._wall, self._cpu = wall, cpu
+
+    def _probe(self) -> None:
+        """Keep a core busy for a while, and say how much of the time it was had."""
+        self._asked = self._board[self._his + PROBE]
+        self._restart_clock()
+        while perf_counter_ns() - self._wall < PROBING:
+            pass
+        self._board[self._mine + GAP] = perf_counter_ns() - self._wall - (thread_time_ns() - self._cpu)
+        self._board[self._mine + PROBED] = self._asked
+        self._restart_clock()
+
+
+def listen(host: socket.socket, watch: int, worker: Worker, base: int, place: int) -> NoReturn:
+    """Learn of jobs, and end the process when the host has ended or wants no more of it."""
+    board = memory_at(base, BYTES)
+    poll = select.poll()
+    poll.register(host, select.POLLIN)
+    if watch >= 0:
+        poll.register(watch, select.POLLIN)
+    while True:
+        poll.poll()
+        try:
+            message = host.recv(MESSAGE.size, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            message = b""  # it was the host's end that was heard
+        if len(message) != MESSAGE.size:
+            os._exit(0)
+        number, offset, nbytes = MESSAGE.unpack(message)
+        if nbytes:
+            try:
+                worker.jobs[number] = unpack(ctypes.string_at(base + offset, nbytes), base)
+            except Exception:  # noqa: BLE001 - the caller does all of it
+                worker.jobs[number] = {}
+            board[place + KNOWN] = number
+        else:
+            worker.jobs.pop(number, None)
+
+
+def detach(file: int) -> None:
+    """Become nobody's child, with nothing of the host's but one socket."""
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP):
+        signal.signal(number, signal.SIG_IGN)
+    os.closerange(3, file)
+    os.closerange(file + 1, os.sysconf("SC_OPEN_MAX") if sys.platform != "linux" else 1 << 20)
+
+
+def main(file: int) -> None:
+    """A worker's life."""
+    host = socket.socket(fileno=file)
+    hello, passed, _, _ = host.recvmsg(4096, socket.CMSG_LEN(2 * array.array("i").itemsize), socket.MSG_CMSG_CLOEXEC)
+    files = array.array("i")
+    for _, _, data in passed:
+        files.frombytes(data[: len(data) - len(data) % files.itemsize])
+    number, size, version, numpy_version = pickle.loads(hello)  # noqa: S301
+    if (version, numpy_version) != (sys.hexversion, np.__version__):
+        os._exit(1)
+    heap, watch = files[0], files[1] if len(files) > 1 else -1
+    base = map_file(heap, size)
+    os.close(heap)
+    gc.disable()
+    np.seterr(all="ignore")
+    sys.setswitchinterval(1e-4)
+    worker = Worker(base, number)
+    start_new_thread(listen, (host, watch, worker, base, by(number)))
+    worker.work()
+

@@ -1,0 +1,98 @@
+"""How many workers a run may have, and whether they may be processes: what ``lucid.set_num_threads`` sets."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import numpy as np
+
+from ...errors import OptionError
+from . import blas
+from .crew import Crew, identity
+from .threads import pool, replace_pool
+
+POSSIBLE = sys.platform == "linux" and os.uname().machine == "x86_64" and hasattr(os, "memfd_create")
+"""Whether programs can have processes to help them on such a system."""
+
+
+def _can_start_again() -> bool:
+    """Whether what runs is an interpreter: a frozen or embedding program would start itself."""
+    program = os.path.basename(sys.executable or "").lower()
+    return program.startswith("python") and not getattr(sys, "frozen", False)
+
+
+_crews: list[Crew] = []
+"""The process's, and before it those of who this process was earlier: something may still lie in their memory."""
+_allowed = [POSSIBLE and _can_start_again()]
+_asked = [True]
+
+
+def helpers() -> bool:
+    """Whether programs can have processes to help them."""
+    return _allowed[0]
+
+
+def crew() -> Crew | None:
+    """The workers of this process, if they are wanted and can be had."""
+    if not (_allowed[0] and _asked[0]) or pool().threads < 2:
+        return None
+    if _crews and _crews[-1].identity == identity():
+        return _crews[-1]
+    try:
+        made = Crew()
+    except (OSError, ValueError, AttributeError):
+        _allowed[0] = False
+        return None
+    for old in _crews:
+        old.retire()
+    _crews.append(made)
+    made.want(pool().threads - 1)
+    return made
+
+
+def shared_bytes(count: int) -> np.ndarray[Any, Any]:
+    """So many bytes that workers reach too, where there are any; memory of this process alone otherwise."""
+    workers = crew()
+    found = None if workers is None else workers.heap.take(count)
+    return np.empty(count, np.uint8) if found is None else found
+
+
+def get_num_threads() -> int:
+    """How many threads a compiled model shares its work over."""
+    return pool().threads
+
+
+def set_num_threads(threads: int, *, processes: bool = True) -> None:
+    """Share the work of models compiled from now on over this many threads.
+
+    Parameters
+    ----------
+    threads
+        How many, the caller's among them. 1 means one in all: BLAS keeps to it too, in eager operations as well.
+        Unless it is set, as many as the process has cores (by its affinity and the quotas of its control groups), and
+        no more than ``OMP_NUM_THREADS``, ``OPENBLAS_NUM_THREADS`` or ``MKL_NUM_THREADS`` say.
+    processes
+        Whether the others may be processes instead (on Linux and x86-64), which do not wait for Python's interpreter
+        lock. They belong to the whole program, are started in the background, serve all models and hold nothing of the
+        program's but the memory that they work in.
+    """
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise OptionError(f"set_num_threads: expected a positive int, got {threads!r}")
+    replace_pool(threads)
+    blas.limit(threads == 1)
+    _asked[0] = processes
+    if _crews:
+        _crews[-1].want(threads - 1 if processes else 0)
+
+
+def _leave() -> None:
+    """A forked child has none of its parent's workers, and no business with their memory."""
+    for old in _crews:
+        old.leave()
+    _crews.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave)

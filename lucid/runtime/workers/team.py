@@ -1,0 +1,114 @@
+"""Who works on a program's regions: the caller, with this process's workers, or with the threads of the pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from time import perf_counter
+from typing import Any, TypeAlias
+
+from . import blas
+from .crew import Crew, Job, Late, Turn
+from .parcel import Array, Region
+from .settings import crew, shared_bytes
+from .threads import parallel
+
+Run: TypeAlias = "Callable[..., tuple[Any, ...]]"
+
+WORTH = 0.01
+"""Seconds that a bound program must have run before workers are told of it, which takes a few milliseconds."""
+
+RECENT = 1e-4
+"""Seconds since its last run within which a brief program wakes the workers: they stay awake for about as long."""
+
+
+class Team:
+    """Shares the regions of one bound program.
+
+    Parameters
+    ----------
+    workers
+        How many there are, the caller included.
+    private
+        Arrays that a region may read and that do not lie where workers reach them.
+    brief
+        Whether a run ends sooner than a worker wakes: then it has the help of those that are awake, or none.
+    """
+
+    def __init__(self, workers: int, private: Sequence[Array] = (), brief: bool = False) -> None:
+        self.workers = workers
+        self.brief = brief
+        self.alone = workers == 1
+        self.regions: Sequence[Region] = ()
+        self._private = private
+        self._spent = self._began = self._last = 0.0
+        self._job: Job | None = None
+        self._told: Crew | None = None
+        self._crew: Crew | None = None
+        self._turn: Turn | None = None
+        self._threads = True
+
+    def bind(self, bind: Callable[[Any, Team], tuple[Run, Sequence[Region]]], arena: Any) -> Run:
+        """The program, bound to the arena and this team."""
+        run, self.regions = bind(arena, self)
+        return run
+
+    def arena(self, nbytes: int) -> Any:
+        """Memory that all workers reach."""
+        return shared_bytes(nbytes)
+
+    def __enter__(self) -> None:
+        """What each run is within: BLAS keeps to one thread, and workers, if there are any, are awake.
+
+        Nothing of it depends on :meth:`__exit__`, which an exception out of a signal's handler may keep from running.
+        """
+        blas.hold.begin()
+        self._turn = None
+        self._threads = not self.brief
+        if not self.alone:
+            self._muster()
+        self._began = perf_counter()
+
+    def __exit__(self, kind: object, *error: object) -> None:
+        self._last = perf_counter()
+        self._spent += self._last - self._began
+        turn, self._turn = self._turn, None
+        if turn is not None and self._crew is not None:
+            self._crew.end(turn, kind is not None)
+        blas.hold.finish()
+
+    def share(self, region: int) -> None:
+        """Run one region on all workers."""
+        function, count = self.regions[region]
+        turn = self._turn
+        if turn is not None and self._crew is not None and region in turn.job.regions:
+            self._crew.share(turn, region, function, count)
+        elif turn is not None and self._crew is not None:
+            self._crew.rest(turn, partial(parallel, function, count))
+        elif self._threads and not self.alone:
+            parallel(function, count)
+        else:
+            for worker in range(count):
+                function(worker)
+
+    def _muster(self) -> None:
+        """Have this process's workers, if they know the program; tell them once it has run for some time."""
+        workers = self._crew = crew()
+        if workers is None or not workers.links:
+            return
+        if workers is not self._told:
+            if self._spent >= WORTH or workers.patient:
+                self._told, self._job = workers, None
+                workers.publish(self.regions, self._private, self._take)
+                if workers.patient:
+                    workers.settle()
+            return
+        if self._job is not None:
+            self._threads = False
+            self._turn = workers.begin(self._job, self.brief, perf_counter() - self._last < RECENT)
+
+    def _take(self, job: Job) -> None:
+        self._job = job
+
+
+__all__ = ["Late", "Region", "Run", "Team"]

@@ -1,0 +1,159 @@
+"""The threads that kernels share their blocks over where there are no processes; BLAS's own are kept out of their way.
+
+NumPy releases the interpreter lock inside its loops and products, so Python threads over blocks of work
+run at the same time. While they do, BLAS is held to one thread; afterwards it gets its own back.
+
+A signal's handler may raise at any moment in the caller (never in another thread). So nothing here is taken that would
+have to be given back: blocks lie in a queue, whoever comes first takes one, and the caller waits for those alone that a
+thread has begun.
+"""
+
+from __future__ import annotations
+
+import os
+from _thread import start_new_thread
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import get_native_id, local
+
+import numpy as np
+
+from . import blas
+from .cores import default_threads, keep_off
+
+_thread = local()  # has ``worker`` in the threads of any pool
+
+
+class _Job:
+    """A function, the blocks nobody has begun, and what came of each that another thread did."""
+
+    __slots__ = ("answers", "function", "left")
+
+    def __init__(self, function: Callable[[int], object], count: int) -> None:
+        self.function = function
+        self.left = deque(range(count))
+        self.answers: SimpleQueue[BaseException | None] = SimpleQueue()
+
+    def help(self) -> None:
+        while True:
+            try:
+                block = self.left.popleft()
+            except IndexError:
+                return
+            try:
+                self.function(block)
+            except BaseException as error:  # noqa: BLE001 - the caller raises it
+                self.answers.put(error)
+            else:
+                self.answers.put(None)
+
+
+def _serve(jobs: SimpleQueue[_Job | None], threads: deque[int]) -> None:
+    # no method of the pool: its workers would keep it alive, and so themselves
+    _thread.worker = True
+    threads.append(get_native_id())
+    np.seterr(all="ignore")  # as in the caller, whose program runs with NumPy's warnings off
+    while True:
+        job = jobs.get()
+        if job is None:
+            return
+        job.help()
+        del job  # what it reads may be freed
+
+
+class ThreadPool:
+    """Runs blocks of work on a fixed number of threads, the caller's among them.
+
+    Whoever calls does blocks too, so where the others are busy with another caller's it does them all.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._workers: deque[int] = deque()
+        self._places = deque(range(threads - 1))  # those for which no thread was started
+
+    def run(self, function: Callable[[int], object], count: int) -> None:
+        """``function(i)`` for every i below ``count``, possibly at the same time; the first error is raised."""
+        if count == 1 or self.threads == 1 or getattr(_thread, "worker", False) or not self._start():
+            for i in range(count):
+                function(i)
+        elif blas.hold.held():
+            self._share(function, count)
+        else:
+            blas.hold.begin()
+            try:
+                self._share(function, count)
+            finally:
+                blas.hold.finish()
+
+    def _start(self) -> bool:
+        """Start what is missing. False where there are no threads to be had."""
+        while self._places:
+            try:
+                place = self._places.pop()
+                start_new_thread(_serve, (self._jobs, self._workers))
+            except IndexError:  # another caller has just started it
+                break
+            except RuntimeError:  # no more threads for this user
+                self._places.append(place)
+                break
+        return len(self._places) < self.threads - 1
+
+    def _share(self, function: Callable[[int], object], count: int) -> None:
+        keep_off(self._workers)
+        job, own = _Job(function, count), 0
+        for _ in range(min(self.threads, count) - 1):
+            self._jobs.put(job)
+        try:
+            while True:
+                try:
+                    block = job.left.popleft()
+                except IndexError:
+                    break
+                function(block)
+                own += 1
+            errors = [job.answers.get() for _ in range(count - own)]
+        except BaseException:
+            job.left.clear()
+            raise
+        for error in errors:
+            if error is not None:
+                raise error
+
+    def close(self) -> None:
+        """End the workers when they have done what they are at."""
+        for _ in range(self.threads - 1 - len(self._places)):
+            self._jobs.put(None)
+
+
+_pool = ThreadPool(default_threads())
+
+
+def pool() -> ThreadPool:
+    """The process's pool."""
+    return _pool
+
+
+def replace_pool(threads: int) -> None:
+    """Let the process have a pool of so many threads."""
+    global _pool  # the process has one pool; programs reach it through parallel()
+    if threads != _pool.threads:
+        old, _pool = _pool, ThreadPool(threads)
+        old.close()
+
+
+def parallel(function: Callable[[int], object], count: int) -> None:
+    """``function(i)`` for every i below ``count``, shared over the pool's threads."""
+    _pool.run(function, count)
+
+
+def _forget_pool() -> None:
+    """A forked child has none of its parent's threads."""
+    global _pool
+    _pool = ThreadPool(_pool.threads)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
