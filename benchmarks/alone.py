@@ -24,7 +24,6 @@ import numpy as np
 import lucid
 from cases import CASES, Case
 from lucid import nn
-from lucid.runtime import crew
 from peers import CONTESTANTS, Contestant, Ready, UnsupportedError, mode
 
 RUNS = 3
@@ -120,7 +119,7 @@ def _objects() -> int:
 
 def plan(ready: Ready) -> dict[str, Any]:
     """Bytes of arena, packed weights and outputs by the plan; the peak of what NumPy allocated, packing and later."""
-    crew.POSSIBLE = False  # with processes the arena is shared memory, not NumPy's
+    lucid.set_num_threads(lucid.get_num_threads(), processes=False)  # else the arena is shared memory, not NumPy's
     net = lucid.compile(ready.module, lucid.spec(*ready.case.shape))
     found = net.plan
     planned = found.packed_bytes + found.workspace_bytes + found.arena_bytes

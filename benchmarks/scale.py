@@ -30,7 +30,7 @@ from lucid.runtime.codegen import Source, generate
 from lucid.runtime.eager import evaluate
 from lucid.runtime.plan import Plan, make_plan
 from lucid.runtime.registry import lowerings
-from lucid.runtime.team import Epoch, Team
+from lucid.runtime.workers.team import Team
 from lucid.tensor import Tensor
 from lucid.tracing import Recorder
 
@@ -103,7 +103,7 @@ def measure(make: Callable[[int], Graph], count: int) -> tuple[int, Times]:
     def run() -> Any:
         prepare, bind = program([])
         prepare()
-        return Team(1, Epoch()).bind(bind, np.empty(plan.arena_bytes, np.uint8))(x, w)
+        return Team(1).bind(bind, np.empty(plan.arena_bytes, np.uint8))(x, w)
 
     (y,) = stage("bind and run", run)
     data: bytes = stage("save", lambda: dump({"graph": graph}))

@@ -21,7 +21,7 @@ from tqdm import tqdm
 import lucid
 from lowerings import convolution, run_by, ways
 from lucid import nn
-from lucid.runtime.threads import hold_blas
+from lucid.runtime.workers.blas import hold
 from report import RESULTS, aligned, markdown
 from timing import describe, interleave, machine, paired_ratio
 
@@ -141,8 +141,9 @@ def main() -> int:
     parser.add_argument("--out", default=str(RESULTS / "sweep.md"), help="file, or - for none")
     args = parser.parse_args()
     rng = np.random.default_rng(args.seed)
-    with hold_blas():  # its idle threads spin for a while, on the cores that the next run wants
-        rows = [measure(draw(rng), rng, args.seconds) for _ in tqdm(range(args.count), unit="layer", disable=None)]
+    hold.begin()  # its idle threads spin for a while, on the cores that the next run wants
+    rows = [measure(draw(rng), rng, args.seconds) for _ in tqdm(range(args.count), unit="layer", disable=None)]
+    hold.finish()
     print(aligned(table(rows)), summary(rows), sep="\n\n")
     if args.out != "-":
         text = f"# Random convolutions\n\nMade by `make bench`.\n\n{describe(machine())}\n\n"

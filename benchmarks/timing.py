@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import platform
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,6 @@ import numpy as np
 import threadpoolctl
 
 import lucid
-from lucid.runtime.threads import others_asleep
 
 REST = 0.03
 """Seconds between turns, at least: until the idle threads of BLAS, OpenMP and the runtimes, which spin for up to 26 ms
@@ -107,6 +107,17 @@ def interleave(
             number += 1
             on_round(number)
     return taken
+
+
+def others_asleep() -> bool:
+    """Whether no other thread of this process, BLAS's own among them, is at work."""
+    this = str(threading.get_native_id())
+    try:
+        tasks = [task for task in Path("/proc/self/task").iterdir() if task.name != this]
+        # a thread's state is what follows its name, which is in brackets
+        return all((task / "stat").read_text().rpartition(")")[2].split()[0] == "S" for task in tasks)
+    except OSError:  # one has just ended
+        return False
 
 
 def _rest(seconds: float) -> None:

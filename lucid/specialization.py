@@ -31,8 +31,8 @@ from .passes.pipeline import Observer, Pass, inference_pipeline, run_passes, tra
 from .runtime.eager import evaluate
 from .runtime.executable import Executable
 from .runtime.registry import lowerings
-from .runtime.workers.settings import get_num_threads
 from .runtime.tuning import Tuned, resolve, tune
+from .runtime.workers.settings import get_num_threads
 from .tensor import Record, Tensor
 
 Array: TypeAlias = "np.ndarray[Any, Any]"

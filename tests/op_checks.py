@@ -24,7 +24,7 @@ from lucid.passes.autodiff import differentiate
 from lucid.runtime.codegen import generate
 from lucid.runtime.plan import make_plan
 from lucid.runtime.reference import evaluate_reference
-from lucid.runtime.team import Epoch, Team
+from lucid.runtime.workers.team import Team
 
 from . import cases
 from .cases.case import Case
@@ -149,7 +149,7 @@ def garbage_arena(nbytes: int, rng: np.random.Generator | None) -> Array:
 
 def threads_only(threads: int = 1) -> Team:
     """Workers for a program whose arena no other process sees."""
-    return Team(threads, Epoch(), processes=False)
+    return Team(1)
 
 
 def run_compiled(graph: Graph, inputs: Sequence[Array], parameters: Sequence[Array] = ()) -> list[list[Array]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +19,8 @@ from lucid import models, nn
 from lucid.errors import ExecutionError
 from lucid.models.resnet import BasicBlock
 from lucid.runtime.executable import Executable
-from lucid.runtime.threads import ThreadPool, get_num_threads, set_num_threads
+from lucid.runtime.workers.settings import get_num_threads, set_num_threads
+from lucid.runtime.workers.threads import ThreadPool
 
 Array = np.ndarray[Any, Any]
 TIMEOUT = 60
@@ -26,13 +28,21 @@ TIMEOUT = 60
 
 @pytest.fixture(autouse=True)
 def two_threads() -> Iterator[None]:
-    """Two for programs and two for BLAS, whatever the machine has."""
+    """Two for programs and two for BLAS, whatever the machine has; no processes."""
     before = get_num_threads()
-    set_num_threads(2)
+    set_num_threads(2, processes=False)
     with threadpoolctl.threadpool_limits(limits=2, user_api="blas"):
         yield
+        set_num_threads(2, processes=False)
         assert set(blas_threads()) == {2}
     set_num_threads(before)
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < end, "it does not happen"
+        time.sleep(0.002)
 
 
 def blas_threads() -> list[int]:
@@ -131,7 +141,7 @@ def test_threads_do_not_add_up_when_their_number_changes() -> None:
     def change() -> None:
         try:
             for i in range(30):
-                set_num_threads(1 + i % 3)
+                set_num_threads(1 + i % 3, processes=False)
                 assert get_num_threads() == 1 + i % 3
         finally:
             done.set()
@@ -141,25 +151,26 @@ def test_threads_do_not_add_up_when_their_number_changes() -> None:
             check(*run, calls=4)
 
     together(change, *(lambda run=run: call(run) for run in runs))
-    set_num_threads(2)
+    set_num_threads(2, processes=False)
     for run in runs:
         check(*run, calls=4)
     assert threads_now() <= before + 2
 
 
 def test_a_pool_that_nobody_has_any_more_ends_its_workers() -> None:
-    before = set(threading.enumerate())
     pool = ThreadPool(3)
+    for _ in range(2):  # again, as does who read which pool there is just before that was changed
+        barrier = threading.Barrier(3, timeout=TIMEOUT)
+        pool.run(lambda i, barrier=barrier: barrier.wait(), 3)
+        workers = pool._workers
+        assert len(workers) == 2
+        pool.close()
+        wait_until(lambda workers=workers: not workers)
     pool.run(lambda i: None, 3)
-    pool.close()
-    assert set(threading.enumerate()) <= before
-    pool.run(lambda i: None, 3)  # as does who read which pool there is just before that was changed
-    workers = set(threading.enumerate()) - before
-    assert workers
+    workers = pool._workers
+    wait_until(lambda: len(workers) == 2)
     del pool
-    for worker in workers:
-        worker.join(5)
-    assert not any(worker.is_alive() for worker in workers)
+    wait_until(lambda: not workers)
 
 
 # ---------------------------------------------------------------- BLAS
@@ -234,7 +245,7 @@ def test_blas_is_held_until_the_last_program_has_ended(first: int, error: str, s
                 running.append(callers.submit(run))
                 assert pause.reached.wait(TIMEOUT)
                 assert set(blas_threads()) == {1}
-                set_num_threads(switch)
+                set_num_threads(switch, processes=False)
             pauses[first].release(error)
             raised = running[first].exception(TIMEOUT)
             assert (error in str(raised)) if error else raised is None
@@ -243,4 +254,4 @@ def test_blas_is_held_until_the_last_program_has_ended(first: int, error: str, s
             for pause in pauses:
                 pause.go_on.set()
         assert running[1 - first].exception(TIMEOUT) is None
-    assert set(blas_threads()) == {2}
+    assert set(blas_threads()) == {1 if switch == 1 else 2}

@@ -12,8 +12,9 @@ import pytest
 import threadpoolctl
 
 from lucid.errors import OptionError
-from lucid.runtime.cores import available_cores
-from lucid.runtime.threads import ThreadPool, get_num_threads, set_num_threads
+from lucid.runtime.workers.cores import available_cores
+from lucid.runtime.workers.settings import get_num_threads, set_num_threads
+from lucid.runtime.workers.threads import ThreadPool
 
 
 def blas_threads() -> list[int]:

@@ -31,9 +31,9 @@ from ..collector import collector_paused
 from ..errors import GraphError
 from ..lazy import pathlib
 from .emitter import Operand, Phase, quoted, remark
-from .memory import ALIGNMENT
 from .plan import Plan, Step
 from .views import as_view
+from .workers.settings import private_bytes, shared_bytes
 from .workers.threads import parallel
 
 _numbers = count(1)
@@ -48,13 +48,6 @@ def place(arena: Any, offset: int, shape: tuple[int, ...], dtype: Any, order: tu
     nbytes = int(np.prod(memory, dtype=np.int64)) * np.dtype(dtype).itemsize
     array = as_view(arena[offset : offset + nbytes].view(dtype), memory)
     return array if order is None else array.transpose(np.argsort(order))
-
-
-def aligned_bytes(count: int) -> Any:
-    """So many bytes of memory; of many, NumPy asks the system for large pages."""
-    memory = np.empty(count + ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % ALIGNMENT
-    return memory[start : start + count]
 
 
 def apart(function: Any) -> Callable[..., Any]:
@@ -215,7 +208,8 @@ class _Writer:
         memories = (("packed", plan.packed, plan.packed_bytes), ("workspace", plan.passing, plan.workspace_bytes))
         for memory, places, nbytes in memories:
             if places:
-                out.write(f"{memory} = {plan.names.use(aligned_bytes)}({nbytes})")
+                made = shared_bytes if memory == "packed" and plan.names.regions else private_bytes
+                out.write(f"{memory} = {plan.names.use(made)}({nbytes})")
         for step in plan.steps:
             for memory, places, _ in memories:
                 for operand in (y for y in step.memory if y in places):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from functools import cached_property, partial
 from threading import Lock
+from types import FrameType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,13 +18,17 @@ from ..errors import ExecutionError
 from ..graph.ir import Graph
 from . import kernels as kernels
 from .codegen import Source, generate
-from .crew import Region
-from .memory import ALIGNMENT
 from .plan import Plan, make_plan
 from .registry import Choice
-from .team import Epoch, Run, Team
+from .workers import blas
+from .workers.parcel import Region, readers
+from .workers.settings import crew, private_bytes, shared_bytes
+from .workers.team import Late, Run, Team
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
+
+LARGEST_COPY = 1 << 25
+"""Bytes of a parameter that workers read as it is up to which they get a copy; larger ones are for threads."""
 
 
 def quiet(run: Run) -> Run:
@@ -77,9 +82,11 @@ class Executable:
         self._program: Callable[..., Any] | None = None
         self._prepare: Callable[[], None] | None = None
         self._bind: Callable[[Array, Team], tuple[Run, Sequence[Region]]] | None = None
-        self._epoch = Epoch()
-        self._free: deque[Run] = deque()
-        _executables.add(self)
+        self._read: frozenset[int] | None = None
+        self._free: deque[tuple[Run, Team]] = deque()
+        _executables.add(
+            weakref.ref(self, _executables.discard)
+        )  # written in C: it may be called in the midst of anything
 
     @cached_property
     def source(self) -> Source:
@@ -97,57 +104,96 @@ class Executable:
         The arrays are kept and read again when only the version changes, so updates in place are cheap.
         """
         with self._lock:
-            same = tuple(map(id, arrays)) == self._arrays
+            names = tuple(map(id, arrays))
+            same = names == self._arrays
             if same and version == self._version:
                 return
+            # until all is done nothing is known: an exception out of a signal's handler may come at any moment, and
+            # threads may then still be packing what they began on
+            self._arrays = None
             if not same:
-                self._program = program = self._program or self.source.load("program")
-                # a program takes its parameters for row-major: those that lie otherwise it has as copies
-                laid = [array if array.flags.c_contiguous else np.empty(array.shape, array.dtype) for array in arrays]
-                self._copies = [(b, a) for a, b in zip(arrays, laid, strict=True) if a is not b]
-                self._prepare, self._bind = program(laid)
-                self._arrays = tuple(map(id, arrays))
                 self._held = tuple(arrays)
-                self._free = deque()  # a call that goes on meanwhile puts its run, of the old arrays, back into the old
+                self._lay(arrays)
             assert self._prepare is not None
             for copy, array in self._copies:
                 np.copyto(copy, array)
-            with np.errstate(all="ignore"):
-                self._guard(self._prepare)
-            self._epoch.number += 1
+            blas.hold.begin()
+            try:
+                with np.errstate(all="ignore"):
+                    self._guard(self._prepare)
+            finally:
+                blas.hold.finish()
             self._version = version
+            self._arrays = names
+
+    def _lay(self, arrays: Sequence[Array]) -> None:
+        """Make the program anew for these parameters."""
+        self._program = program = self._program or self.source.load("program")
+        # a program takes its parameters for row-major: those that lie otherwise it has as copies
+        laid = [array if array.flags.c_contiguous else np.empty(array.shape, array.dtype) for array in arrays]
+        self._prepare, self._bind = program(laid)
+        # a call that goes on meanwhile puts its run, of the old arrays, back into the old
+        self._free = deque()
+        if self.plan.names.regions and crew() is not None:
+            if self._read is None:
+                self._read = readers(self._new_run()[1].regions, laid)
+            if self._read:  # those too: workers read them where they lie
+                laid = [_shared(array) if i in self._read else array for i, array in enumerate(laid)]
+                self._prepare, self._bind = program(laid)
+        self._copies = [(b, a) for a, b in zip(arrays, laid, strict=True) if a is not b]
 
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:
         """Run on arrays of the planned shapes and dtypes. Returns the outputs, then the updates."""
         if self._bind is None:
-            self.load([], None)
+            self.load(self._held, None)
         free = self._free
         try:
-            run = free.pop()
+            run, team = free.pop()
         except IndexError:
-            run = self._new_run()
+            run, team = self._new_run()
+        # a run that an exception ends, whatever it is, is not used again: another worker may still write to its memory
+        blas.hold.begin()
         try:
-            return run(*inputs)
+            results = run(*inputs)
+        except Late:
+            run, team = self._new_run()
+            results = team.without(run, inputs)
         except Exception as error:
+            if raised_by_handler(error):
+                raise
             raise self._explain(error, inputs) from error
         finally:
-            free.append(run)
+            blas.hold.finish()
+        free.append((run, team))
+        return results
 
-    def _new_run(self) -> Run:
+    def _new_run(self) -> tuple[Run, Team]:
         assert self._bind is not None
-        size = self.plan.arena_bytes
-        team = Team(self.plan.threads if self.plan.names.regions else 1, self._epoch, brief=self.plan.brief)
+        size, regions = self.plan.arena_bytes, bool(self.plan.names.regions)
+        team = Team(self.plan.threads if regions else 1, self._constants, brief=self.plan.brief)
         try:
-            block = team.arena(size + ALIGNMENT)
+            block = shared_bytes(size) if regions else private_bytes(size)
         except (MemoryError, ValueError, OSError, OverflowError) as error:
             raise ExecutionError(f"no memory for an arena of {size:,} bytes") from error
-        start = -block.ctypes.data % ALIGNMENT
-        return quiet(team.bind(self._bind, block[start : start + size]))
+        return quiet(team.bind(self._bind, block)), team
+
+    @cached_property
+    def _constants(self) -> list[Array]:
+        return [thing for thing in self.plan.names.namespace.values() if type(thing) is np.ndarray]
+
+    def forget(self) -> None:
+        """In a forked child: whatever lies in memory that is shared has to be made anew."""
+        self._lock = Lock()
+        self._arrays = self._bind = self._prepare = None
+        self._free = deque()
+        self.seen = -1
 
     def _guard(self, function: Callable[[], None]) -> None:
         try:
             function()
         except Exception as error:
+            if raised_by_handler(error):
+                raise
             raise self._explain(error, ()) from error
 
     def _explain(self, error: Exception, inputs: Sequence[Array]) -> ExecutionError:
@@ -167,13 +213,34 @@ class Executable:
         return ExecutionError(f"{name}: {node.op.name}({types}){where} failed on ({given}): {error}")
 
 
-_executables: weakref.WeakSet[Executable] = weakref.WeakSet()
+def _shared(array: Array) -> Array:
+    """Memory for a copy of the array that workers reach; the array itself where it is too large to have twice."""
+    if array.nbytes > LARGEST_COPY:
+        return array
+    return shared_bytes(array.nbytes).view(array.dtype).reshape(array.shape)
+
+
+def raised_by_handler(error: BaseException) -> bool:
+    """Whether a signal's handler raised it, in the middle of something else: it is the only function given a frame."""
+    traceback = error.__traceback__
+    while traceback is not None:
+        given = list(traceback.tb_frame.f_locals.values())
+        for value in given:
+            if isinstance(value, FrameType) or (isinstance(value, tuple) and FrameType in map(type, value)):
+                return True
+        traceback = traceback.tb_next
+    return False
+
+
+_executables: set[weakref.ref[Executable]] = set()
 
 
 def _forget_arenas() -> None:
-    """A forked child would write into the arenas, which processes share, while its parent does."""
-    for executable in _executables:
-        executable._free = deque()
+    """A forked child would write into memory that processes share, while its parent does."""
+    for ref in tuple(_executables):
+        executable = ref()
+        if executable is not None:
+            executable.forget()
 
 
 if hasattr(os, "register_at_fork"):

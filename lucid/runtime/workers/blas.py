@@ -57,27 +57,26 @@ def unpacked() -> int:
     """Multiply-adds of a product up to which BLAS does not pack its matrices; 0 where it always does."""
     return SMALL if any(library.architecture in WIDE for library in libraries()) else 0
 
+
 class Hold:
     """Keeps BLAS to one thread while runs go on; afterwards it gets its own back.
 
-    There is no lock, as an exception out of a signal handler could leave it taken. A thread that was interrupted between
-    :meth:`begin` and :meth:`finish` still counts; its next run ends that too.
+    There is no lock, as an exception out of a signal's handler could leave it taken. A thread that was interrupted
+    between :meth:`begin` and :meth:`finish` still counts; its next run ends that too.
     """
 
     def __init__(self) -> None:
         self._since: dict[int, float] = {}  # which threads hold it
         self._own: tuple[tuple[Callable[[int], object], int], ...] = ()
+        self._limited = False
 
     def begin(self) -> None:
         """One thread from now on."""
         since, me = self._since, get_ident()
         if not since:
-            own = tuple((library.set_threads, library.get_threads()) for library in libraries())
-            if not since:  # so nobody held it when its numbers were read
-                self._own = own
+            self._look()
         since[me] = monotonic()
-        for set_threads, _ in self._own:
-            set_threads(1)
+        self._set(True)
 
     def finish(self) -> None:
         """Its own number again, if nobody else holds it."""
@@ -89,16 +88,33 @@ class Hold:
             self._forget_dead()
             return
         since[me] = 0.0
-        for set_threads, number in self._own:
-            set_threads(number)
+        self._set(self._limited)
         since.pop(me, None)
         if since:  # another began meanwhile
-            for set_threads, _ in self._own:
-                set_threads(1)
+            self._set(True)
+
+    def limit(self, one: bool) -> None:
+        """Keep BLAS to one thread between runs too, or no longer."""
+        if one and not self._since:
+            self._look()
+        self._limited = one
+        if not self._since:
+            self._set(one)
 
     def held(self) -> bool:
         """Whether the calling thread holds it."""
         return get_ident() in self._since
+
+    def _look(self) -> None:
+        """Note the number that is its own."""
+        if not self._limited:
+            own = tuple((library.set_threads, library.get_threads()) for library in libraries())
+            if not self._since and not self._limited:  # so nobody held it when the number was read
+                self._own = own
+
+    def _set(self, one: bool) -> None:
+        for set_threads, number in self._own:
+            set_threads(1 if one else number)
 
     def _forget_dead(self) -> None:
         """Threads that ended within a run, by an exception out of nowhere, or as this process was forked."""
@@ -115,18 +131,3 @@ class Hold:
 
 hold = Hold()
 """The process's."""
-
-
-def limit(one: bool) -> None:
-    """Keep BLAS to one thread from now on, outside of runs too, or give it back what it had."""
-    if one and not _before:
-        _before.extend((library.set_threads, library.get_threads()) for library in libraries())
-        for set_threads, _ in _before:
-            set_threads(1)
-    elif not one:
-        while _before:
-            set_threads, number = _before.pop()
-            set_threads(number)
-
-
-_before: list[tuple[Callable[[int], object], int]] = []

@@ -4,9 +4,9 @@ That one side sees the other's writes in the order in which they were made is a 
 run on threads. Each line of the cache is written by one side only.
 
 A region is posted as a *turn*. A worker that sees a new turn says that it starts, and then looks whether the turn was
-taken from it; the caller, whose own blocks are done, says that it takes the turn, and then looks whether the worker has
-started. Between saying and looking each passes a fence, so at least one of them sees the other, and where both do, it is
-the worker that leaves the turn alone, and says so.
+taken from it; the caller, when its own blocks are done, says that it takes the turn, and then looks whether the worker
+has started. Between saying and looking each passes a fence, so at least one of them sees the other; where both do, the
+worker leaves the turn alone, and says so.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ STOLEN, PROBE, BELL = 0, 1, 2
 itself; and the number it sleeps on."""
 
 START, DONE, ASLEEP, KNOWN, LOST, PROBED, GAP, ALIVE = range(8)
-"""What a worker says: the last turn it started; twice the last it is through with, one more where it did nothing; whether
-it sleeps; the last job it was told of; nanoseconds in which it wanted a core and had none; the last question it answered,
-with how many of these nanoseconds it saw then; and its process, once it has begun."""
+"""What a worker says: the last turn it started; twice the last it is through with, one more where it did nothing;
+whether it sleeps; the last job it was told of; nanoseconds in which it wanted a core and had none; the last question it
+answered, with how many of these nanoseconds it saw then; and its process, once it has begun."""
 
 NEVER = 1 << 62
 """As ``STOLEN``: no turn is for this worker."""

@@ -20,11 +20,33 @@ import numpy as np
 
 from ...lazy import LazyModule
 from .board import (
-    ALIVE, ASLEEP, BELL, BYTES, DONE, DUTY, FUTEX, GAP, JOB, KNOWN, LINE, LOST, MESSAGE, NEVER, PROBE, PROBED, REGION,
-    START, STOLEN, TURN, WORKERS, by, fence, to,
+    ALIVE,
+    ASLEEP,
+    BELL,
+    BYTES,
+    DONE,
+    DUTY,
+    FUTEX,
+    GAP,
+    JOB,
+    KNOWN,
+    LINE,
+    LOST,
+    MESSAGE,
+    NEVER,
+    PROBE,
+    PROBED,
+    REGION,
+    START,
+    STOLEN,
+    TURN,
+    WORKERS,
+    by,
+    fence,
+    to,
 )  # fmt: skip
 from .clerk import Clerk
-from .cores import others
+from .cores import available_cores, others
 from .descriptor import Descriptor
 from .heap import Heap, libc, memory_at
 from .parcel import Array, Region, pack
@@ -76,7 +98,7 @@ class Link:
 
     def distrust(self, now: float) -> None:
         """Leave it alone for a while, the longer the sooner after it was last thought to have a core to itself."""
-        again = now - self.since < 10 * self.pause + 1
+        again = not self.proven or now - self.since < 10 * self.pause + 1
         self.pause = min(LAST, 2 * self.pause) if again else FIRST
         self.proven = False
         self.retry = now + self.pause
@@ -196,7 +218,7 @@ class Crew:
         if link.socket is not None and link.socket.ours and not launch.ended(link.socket.number):
             link.cores = cores
             with contextlib.suppress(OSError):
-                os.sched_setaffinity(self.board[link.by + ALIVE], cores)
+                os.sched_setaffinity(self.pid(link), cores)
 
     def _ring(self, link: Link) -> None:
         place = link.to + BELL
@@ -204,7 +226,7 @@ class Crew:
         self._futex(FUTEX, ctypes.c_void_p(self.heap.base + 8 * place), 1, 1, None, None, 0)
 
     def share(self, turn: Turn, index: int, function: Callable[[int], object], count: int) -> None:
-        """Run a region on all workers, the caller among them. Who has not started when the caller is through is too late.
+        """Run a region on all workers, the caller among them. Who has not started when the caller is done is too late.
 
         Raises
         ------
@@ -310,28 +332,33 @@ class Crew:
 
     def want(self, count: int) -> None:
         """Have so many workers from now on; they come when they come."""
-        count = min(count, WORKERS)
+        count = min(count, WORKERS if self.patient else available_cores() - 1)
         if count != self.wanted and self.failures < FAILURES:
             self.wanted = count
             if not self.clerk.ask(self._tend):
                 self.failures = FAILURES
 
+    def pid(self, link: Link) -> int:
+        """The worker's process; 0 while it has not begun."""
+        return int(self.board[link.by + ALIVE])
+
     def settle(self, seconds: float = 30.0) -> bool:
         """Wait until all workers have begun and know all there is to be known; False where that takes too long."""
         board, end = self.board, monotonic() + seconds
         while monotonic() < end:
-            known = [board[link.by + KNOWN] >= self._numbers and board[link.by + ALIVE] for link in self.links]
+            latest = max(tuple(self._jobs.values()), default=0)
+            known = [board[link.by + KNOWN] >= latest and board[link.by + ALIVE] for link in self.links]
             if self.clerk.idle and self.clerk.queue.empty() and len(known) == self.wanted and all(known):
                 return True
             sleep(0.001)
         return False
 
-    def publish(self, regions: Sequence[Region], private: Sequence[Array], take: Callable[[Job], object]) -> None:
+    def publish(self, regions: Sequence[Region], constants: Sequence[Array], take: Callable[[Job], object]) -> None:
         """Tell the workers of a program's regions; ``take`` is then called with the job."""
-        self.clerk.ask(partial(self._publish, regions, private, take))
+        self.clerk.ask(partial(self._publish, regions, constants, take))
 
-    def _publish(self, regions: Sequence[Region], private: Sequence[Array], take: Callable[[Job], object]) -> None:
-        described, known, copies = pack(regions, self.heap, private)
+    def _publish(self, regions: Sequence[Region], constants: Sequence[Array], take: Callable[[Job], object]) -> None:
+        described, known, copies = pack(regions, self.heap, constants)
         block = self.heap.take(len(described))
         if not known or block is None:
             return

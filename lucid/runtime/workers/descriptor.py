@@ -1,4 +1,4 @@
-"""File descriptors of ours that the program around us may close, and whose numbers it may then use for its own files."""
+"""File descriptors of ours: the program around us may close them, and use their numbers for files of its own."""
 
 from __future__ import annotations
 

@@ -27,9 +27,12 @@ serve.main(int(file))
 """
 """The package's own ``__init__`` would import all of it."""
 
+SHELL = "/bin/sh"
+"""Starts the worker and ends, in a millisecond. Where there is none the worker's interpreter does that itself."""
+
 KEPT = ("LD_", "OPENBLAS_", "MKL_", "BLIS_", "NPY_", "GLIBC_", "MALLOC_", "LC_", "LANG", "PATH")
-"""Beginnings of the environment variables that a worker has from its host: what decides how libraries are found, and how
-they compute."""
+"""Beginnings of the environment variables that a worker has from its host: what decides how libraries are found, and
+how they compute."""
 
 HOME = Path(__file__).parents[2]
 
@@ -64,12 +67,14 @@ def launch(number: int, size: int, heap: int) -> int:
 
 
 def _start(file: int) -> None:
-    """The process that is started forks the worker and ends at once, so the host has no child to wait for."""
+    """The process that is started starts another and ends at once, so the host has no child to wait for."""
     paths = [str(Path(np.__file__).parents[1])]
     command = [sys.executable, "-I", "-S", "-B", "-c", BOOT, str(file), str(HOME), *paths]
+    if os.access(SHELL, os.X_OK):
+        command = [SHELL, "-c", '"$@" &', "lucid", *command]
     environment = {name: value for name, value in os.environ.items() if name.startswith(KEPT)}
     environment |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 - this interpreter, with our own text
         command, env=environment, cwd="/", pass_fds=[file], start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import io
 import marshal
@@ -33,16 +34,16 @@ class Packer(pickle.Pickler):
     ----------
     heap
         What workers reach.
-    private
-        Arrays that change and lie elsewhere: what reads them cannot be done by a worker.
+    constants
+        Arrays that never change: workers get copies of them. What reads others outside the heap is not for workers.
     copies
         Those made so far, by the identity of the array they are of.
     """
 
-    def __init__(self, out: io.BytesIO, heap: Heap, private: Sequence[Array], copies: dict[int, Array]) -> None:
+    def __init__(self, out: io.BytesIO, heap: Heap, constants: Sequence[Array], copies: dict[int, Array]) -> None:
         super().__init__(out, pickle.HIGHEST_PROTOCOL)
         self._heap = heap
-        self._private = [bounds(array) for array in private]
+        self._constants = {id(array) for array in constants}
         self.copies = copies
 
     def persistent_id(self, thing: Any) -> Any:
@@ -63,11 +64,11 @@ class Packer(pickle.Pickler):
         if place is not None:
             return place
         root = array
-        while isinstance(root.base, np.ndarray):
+        while id(root) not in self._constants:
+            if not isinstance(root.base, np.ndarray):
+                raise NotPortableError("an array that may change")
             root = root.base
         low, high = bounds(root)
-        if any(low < end and begin < high for begin, end in self._private):
-            raise NotPortableError("a parameter")
         if id(root) not in self.copies:
             copy = self._heap.take(high - low) if high - low <= CONSTANTS and not root.dtype.hasobject else None
             if copy is None:
@@ -96,13 +97,39 @@ def bounds(array: Array) -> tuple[int, int]:
     return low, high
 
 
-def pack(regions: Sequence[Region], heap: Heap, private: Sequence[Array]) -> tuple[bytes, list[int], list[Array]]:
+class _Reader(pickle.Pickler):
+    """Notes where the arrays lie that it meets."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), pickle.HIGHEST_PROTOCOL)
+        self.found: list[tuple[int, int]] = []
+
+    def persistent_id(self, thing: Any) -> Any:
+        if isinstance(thing, np.ndarray):
+            self.found.append(bounds(thing))
+            return 0
+        return 0 if isinstance(thing, ModuleType) else None
+
+
+def readers(regions: Sequence[Region], arrays: Sequence[Array]) -> frozenset[int]:
+    """The indices of those of the arrays that some region reads where they lie."""
+    reader = _Reader()
+    for function, count in regions:
+        with contextlib.suppress(NotPortableError, pickle.PicklingError, TypeError, AttributeError, ValueError):
+            reader.dump(_parts(function, count)[1:3])
+    places = [bounds(array) for array in arrays]
+    return frozenset(
+        i for i, (low, high) in enumerate(places) if any(low < end and begin < high for begin, end in reader.found)
+    )
+
+
+def pack(regions: Sequence[Region], heap: Heap, constants: Sequence[Array]) -> tuple[bytes, list[int], list[Array]]:
     """Those of the regions that a worker can do: their description, which they are, and memory it needs meanwhile."""
     described: dict[int, bytes] = {}
     copies: dict[int, Array] = {}
     for index, (function, count) in enumerate(regions):
         out = io.BytesIO()
-        packer = Packer(out, heap, private, copies)
+        packer = Packer(out, heap, constants, copies)
         try:
             parts = _parts(function, count)
             packer.dump(parts)

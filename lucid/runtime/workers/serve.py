@@ -1,7 +1,7 @@
 """A worker: a process of its own that does its share of the regions of every program.
 
-It is a fresh interpreter that has NumPy and this module. It holds one socket besides the memory it shares with its host,
-and ends as soon as the other end is closed, or its host ends.
+It is a fresh interpreter that has NumPy and this module. Besides the memory that it shares with its host it holds one
+socket, and it ends as soon as the other end is closed, or its host ends.
 """
 
 from __future__ import annotations
@@ -29,8 +29,27 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .board import (
-    ALIVE, ASLEEP, BELL, BYTES, DONE, DUTY, FUTEX, GAP, JOB, KNOWN, LOST, MESSAGE, PROBE, PROBED, REGION, START, STOLEN,
-    TURN, by, fence, to,
+    ALIVE,
+    ASLEEP,
+    BELL,
+    BYTES,
+    DONE,
+    DUTY,
+    FUTEX,
+    GAP,
+    JOB,
+    KNOWN,
+    LOST,
+    MESSAGE,
+    PROBE,
+    PROBED,
+    REGION,
+    START,
+    STOLEN,
+    TURN,
+    by,
+    fence,
+    to,
 )  # fmt: skip
 from .heap import map_file, memory_at
 
@@ -75,11 +94,12 @@ class Unpacker(pickle.Unpickler):
 
 def unpack(data: bytes, base: int) -> Job:
     """The regions that were described."""
-    found = {}
+    found: Job = {}
     for index, described in pickle.loads(data).items():  # noqa: S301
         code, cells, names, count = Unpacker(described, base).load()
         scope = {"__builtins__": builtins, **names}
-        found[index] = FunctionType(marshal.loads(code), scope, None, None, tuple(map(CellType, cells))), count
+        compiled = marshal.loads(code)  # noqa: S302 - from the host, as all of it
+        found[index] = FunctionType(compiled, scope, None, None, tuple(map(CellType, cells))), count
     return found
 
 
@@ -227,4 +247,3 @@ def main(file: int) -> None:
     worker = Worker(base, number)
     start_new_thread(listen, (host, watch, worker, base, by(number)))
     worker.work()
-

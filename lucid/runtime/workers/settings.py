@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import OptionError
+from ..memory import ALIGNMENT
 from . import blas
 from .crew import Crew, identity
 from .threads import pool, replace_pool
@@ -56,7 +57,14 @@ def shared_bytes(count: int) -> np.ndarray[Any, Any]:
     """So many bytes that workers reach too, where there are any; memory of this process alone otherwise."""
     workers = crew()
     found = None if workers is None else workers.heap.take(count)
-    return np.empty(count, np.uint8) if found is None else found
+    return private_bytes(count) if found is None else found
+
+
+def private_bytes(count: int) -> np.ndarray[Any, Any]:
+    """So many bytes that only this process reaches, on a boundary of 64; of many, NumPy asks for large pages."""
+    memory = np.empty(count + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + count]
 
 
 def get_num_threads() -> int:
@@ -80,8 +88,9 @@ def set_num_threads(threads: int, *, processes: bool = True) -> None:
     """
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise OptionError(f"set_num_threads: expected a positive int, got {threads!r}")
+    if threads == 1 or pool().threads == 1:
+        blas.hold.limit(threads == 1)
     replace_pool(threads)
-    blas.limit(threads == 1)
     _asked[0] = processes
     if _crews:
         _crews[-1].want(threads - 1 if processes else 0)

@@ -7,10 +7,9 @@ from functools import partial
 from time import perf_counter
 from typing import Any, TypeAlias
 
-from . import blas
 from .crew import Crew, Job, Late, Turn
 from .parcel import Array, Region
-from .settings import crew, shared_bytes
+from .settings import crew
 from .threads import parallel
 
 Run: TypeAlias = "Callable[..., tuple[Any, ...]]"
@@ -29,18 +28,18 @@ class Team:
     ----------
     workers
         How many there are, the caller included.
-    private
-        Arrays that a region may read and that do not lie where workers reach them.
+    constants
+        Arrays outside the memory that workers reach which never change.
     brief
         Whether a run ends sooner than a worker wakes: then it has the help of those that are awake, or none.
     """
 
-    def __init__(self, workers: int, private: Sequence[Array] = (), brief: bool = False) -> None:
+    def __init__(self, workers: int, constants: Sequence[Array] = (), brief: bool = False) -> None:
         self.workers = workers
         self.brief = brief
-        self.alone = workers == 1
+        self.alone = False
         self.regions: Sequence[Region] = ()
-        self._private = private
+        self._constants = constants
         self._spent = self._began = self._last = 0.0
         self._job: Job | None = None
         self._told: Crew | None = None
@@ -53,19 +52,21 @@ class Team:
         run, self.regions = bind(arena, self)
         return run
 
-    def arena(self, nbytes: int) -> Any:
-        """Memory that all workers reach."""
-        return shared_bytes(nbytes)
+    def without(self, run: Run, inputs: Sequence[Array]) -> tuple[Any, ...]:
+        """One run by the caller alone."""
+        self.alone = True
+        results = run(*inputs)
+        self.alone = False
+        return results
 
     def __enter__(self) -> None:
-        """What each run is within: BLAS keeps to one thread, and workers, if there are any, are awake.
+        """What each run is within: workers, if there are any, are awake.
 
         Nothing of it depends on :meth:`__exit__`, which an exception out of a signal's handler may keep from running.
         """
-        blas.hold.begin()
         self._turn = None
         self._threads = not self.brief
-        if not self.alone:
+        if not self.alone and self.workers > 1:
             self._muster()
         self._began = perf_counter()
 
@@ -75,7 +76,6 @@ class Team:
         turn, self._turn = self._turn, None
         if turn is not None and self._crew is not None:
             self._crew.end(turn, kind is not None)
-        blas.hold.finish()
 
     def share(self, region: int) -> None:
         """Run one region on all workers."""
@@ -99,7 +99,7 @@ class Team:
         if workers is not self._told:
             if self._spent >= WORTH or workers.patient:
                 self._told, self._job = workers, None
-                workers.publish(self.regions, self._private, self._take)
+                workers.publish(self.regions, self._constants, self._take)
                 if workers.patient:
                     workers.settle()
             return

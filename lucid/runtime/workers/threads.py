@@ -11,11 +11,13 @@ thread has begun.
 from __future__ import annotations
 
 import os
+import weakref
 from _thread import start_new_thread
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import get_native_id, local
+from typing import Any
 
 import numpy as np
 
@@ -49,17 +51,17 @@ class _Job:
                 self.answers.put(None)
 
 
-def _serve(jobs: SimpleQueue[_Job | None], threads: deque[int]) -> None:
+def _serve(jobs: SimpleQueue[Any], threads: deque[int]) -> None:
     # no method of the pool: its workers would keep it alive, and so themselves
     _thread.worker = True
-    threads.append(get_native_id())
+    this = get_native_id()
+    threads.append(this)
     np.seterr(all="ignore")  # as in the caller, whose program runs with NumPy's warnings off
-    while True:
-        job = jobs.get()
-        if job is None:
-            return
+    while isinstance(job := jobs.get(), _Job):
         job.help()
         del job  # what it reads may be freed
+    jobs.put(job)  # for the others, it is the end too
+    threads.remove(this)
 
 
 class ThreadPool:
@@ -70,9 +72,13 @@ class ThreadPool:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._jobs: SimpleQueue[Any] = SimpleQueue()
+        self._end = weakref.ref(self, self._jobs.put)  # written in C: it may be called in the midst of anything
         self._workers: deque[int] = deque()
-        self._places = deque(range(threads - 1))  # those for which no thread was started
+        self._places = deque(range(self.threads - 1))  # those for which no thread was started
 
     def run(self, function: Callable[[int], object], count: int) -> None:
         """``function(i)`` for every i below ``count``, possibly at the same time; the first error is raised."""
@@ -92,12 +98,13 @@ class ThreadPool:
         """Start what is missing. False where there are no threads to be had."""
         while self._places:
             try:
-                place = self._places.pop()
-                start_new_thread(_serve, (self._jobs, self._workers))
+                self._places.pop()
             except IndexError:  # another caller has just started it
                 break
+            try:
+                start_new_thread(_serve, (self._jobs, self._workers))
             except RuntimeError:  # no more threads for this user
-                self._places.append(place)
+                self._places.append(0)
                 break
         return len(self._places) < self.threads - 1
 
@@ -123,9 +130,10 @@ class ThreadPool:
                 raise error
 
     def close(self) -> None:
-        """End the workers when they have done what they are at."""
-        for _ in range(self.threads - 1 - len(self._places)):
-            self._jobs.put(None)
+        """End the workers when they have done what they are at; the pool starts new ones when it is used again."""
+        jobs = self._jobs
+        self._begin()
+        jobs.put(None)
 
 
 _pool = ThreadPool(default_threads())

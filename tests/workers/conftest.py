@@ -1,0 +1,25 @@
+"""Workers for tests: as many as are asked for, whatever the machine has, and waited for, however busy it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from lucid.runtime.workers.crew import Crew
+from lucid.runtime.workers.settings import crew, get_num_threads, helpers, set_num_threads
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Crew]:
+    """Two workers that have begun. Callers wait for them in every region."""
+    if not helpers():
+        pytest.skip("there are no processes to help here")
+    before = get_num_threads()
+    monkeypatch.setattr(Crew, "patient", True)
+    set_num_threads(3)
+    found = crew()
+    assert found is not None
+    assert found.settle()
+    yield found
+    set_num_threads(before)
