@@ -3,7 +3,11 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from numpy import dtype as _dtype
+
 from . import errors, nn
+from .absent import TOP, advice
+from .checks import device
 from .creation import (
     arange,
     empty,
@@ -23,79 +27,144 @@ from .creation import (
     zeros_like,
 )
 from .errors import LucidError
-from .grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
-from .graph.ops.einsum import einsum
-from .graph.ops.elementwise import (
-    abs_ as abs,
-)
-from .graph.ops.elementwise import (
+from .functions import (
+    abs,
+    absolute,
     add,
+    all,
+    allclose,
+    amax,
+    amin,
+    any,
+    argmax,
+    argmin,
+    bernoulli,
+    bitwise_and,
+    bitwise_or,
+    bitwise_xor,
+    bmm,
+    broadcast_to,
+    cat,
     ceil,
+    chunk,
+    clamp,
     clip,
+    concat,
+    concatenate,
     cos,
+    cumsum,
     div,
+    divide,
+    dot,
+    einsum,
+    eq,
+    equal,
     erf,
     exp,
+    flatten,
+    flip,
     floor,
+    floor_divide,
+    gather,
+    ge,
     gelu,
+    gt,
+    index_select,
+    is_tensor,
+    isfinite,
+    isinf,
     isnan,
+    le,
     log,
+    log2,
+    log10,
+    log_softmax,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    logsumexp,
+    lt,
+    masked_fill,
+    matmul,
+    max,
     maximum,
+    mean,
+    min,
     minimum,
+    mm,
+    moveaxis,
+    movedim,
     mul,
+    multiply,
+    mv,
+    narrow,
+    ne,
     neg,
+    negative,
+    norm,
+    numel,
+    outer,
+    permute,
+    pow,
+    rand_like,
+    randn_like,
+    ravel,
+    reciprocal,
     relu,
+    remainder,
+    repeat_interleave,
+    reshape,
+    roll,
+    round,
+    rsqrt,
     sigmoid,
     sign,
     silu,
     sin,
+    softmax,
+    split,
     sqrt,
-    sub,
-    tanh,
-    where,
-)
-from .graph.ops.elementwise import (
-    clip as clamp,
-)
-from .graph.ops.elementwise import (
-    pow_ as pow,
-)
-from .graph.ops.elementwise import (
-    round_ as round,
-)
-from .graph.ops.indexing import chunk, flip, gather, index_select, masked_fill, narrow, roll, split, take_along_dim
-from .graph.ops.linalg import bmm, dot, matmul, outer
-from .graph.ops.norm import log_softmax, softmax
-from .graph.ops.reduce import amax, amin, argmax, argmin, cumsum, logsumexp, max, mean, min, std, sum, var
-from .graph.ops.shape import (
-    broadcast_to,
-    concat,
-    flatten,
-    permute,
-    repeat_interleave,
-    reshape,
+    square,
     squeeze,
     stack,
+    std,
+    sub,
+    subtract,
+    sum,
+    swapaxes,
+    swapdims,
+    t,
+    take_along_dim,
+    tan,
+    tanh,
     tile,
     transpose,
+    true_divide,
     unflatten,
     unsqueeze,
+    var,
+    where,
 )
-from .graph.ops.shape import (
-    concat as cat,
-)
-from .graph.types import TensorType, spec
+from .grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from .graph.types import DTYPES, TensorType, spec
 from .nn.module import Parameter
 from .runtime.rng import manual_seed
 from .runtime.workers.settings import get_num_threads, set_num_threads
 from .tensor import Tensor
 
 if TYPE_CHECKING:
-    from . import models, optim
+    from . import models, optim, passes
     from .compiler import CompiledModel, compile, load
     from .transforms import grad, value_and_grad
 
 __version__ = "0.1.0"
+
+dtype = _dtype
+float32, float64, bool = DTYPES["float32"], DTYPES["float64"], DTYPES["bool"]
+int8, int16, int32, int64 = DTYPES["int8"], DTYPES["int16"], DTYPES["int32"], DTYPES["int64"]
+uint8, uint16, uint32, uint64 = DTYPES["uint8"], DTYPES["uint16"], DTYPES["uint32"], DTYPES["uint64"]
+float, double, int, long = float32, float64, int32, int64  # PyTorch's names; not in __all__, as they are Python's too
 
 __all__ = [
     "CompiledModel",
@@ -105,12 +174,20 @@ __all__ = [
     "TensorType",
     "__version__",
     "abs",
+    "absolute",
     "add",
+    "all",
+    "allclose",
     "amax",
     "amin",
+    "any",
     "arange",
     "argmax",
     "argmin",
+    "bernoulli",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
     "bmm",
     "broadcast_to",
     "cat",
@@ -120,35 +197,61 @@ __all__ = [
     "clip",
     "compile",
     "concat",
+    "concatenate",
     "cos",
     "cumsum",
+    "device",
     "div",
+    "divide",
     "dot",
+    "dtype",
     "einsum",
     "empty",
     "enable_grad",
+    "eq",
+    "equal",
     "erf",
     "errors",
     "exp",
     "eye",
     "flatten",
     "flip",
+    "float32",
+    "float64",
     "floor",
+    "floor_divide",
     "from_numpy",
     "full",
     "full_like",
     "gather",
+    "ge",
     "gelu",
     "get_num_threads",
     "grad",
+    "gt",
     "index_select",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
     "is_grad_enabled",
+    "is_tensor",
+    "isfinite",
+    "isinf",
     "isnan",
+    "le",
     "linspace",
     "load",
     "log",
+    "log2",
+    "log10",
     "log_softmax",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
     "logsumexp",
+    "lt",
     "manual_seed",
     "masked_fill",
     "matmul",
@@ -157,27 +260,43 @@ __all__ = [
     "mean",
     "min",
     "minimum",
+    "mm",
     "models",
+    "moveaxis",
+    "movedim",
     "mul",
+    "multiply",
+    "mv",
     "narrow",
+    "ne",
     "neg",
+    "negative",
     "nn",
     "no_grad",
+    "norm",
+    "numel",
     "ones",
     "ones_like",
     "optim",
     "outer",
+    "passes",
     "permute",
     "pow",
     "rand",
+    "rand_like",
     "randint",
     "randn",
+    "randn_like",
     "randperm",
+    "ravel",
+    "reciprocal",
     "relu",
+    "remainder",
     "repeat_interleave",
     "reshape",
     "roll",
     "round",
+    "rsqrt",
     "set_grad_enabled",
     "set_num_threads",
     "sigmoid",
@@ -188,16 +307,27 @@ __all__ = [
     "spec",
     "split",
     "sqrt",
+    "square",
     "squeeze",
     "stack",
     "std",
     "sub",
+    "subtract",
     "sum",
+    "swapaxes",
+    "swapdims",
+    "t",
     "take_along_dim",
+    "tan",
     "tanh",
     "tensor",
     "tile",
     "transpose",
+    "true_divide",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
     "unflatten",
     "unsqueeze",
     "value_and_grad",
@@ -211,6 +341,7 @@ __all__ = [
 _LAZY = {
     "models": "models",
     "optim": "optim",
+    "passes": "passes",
     "CompiledModel": "compiler",
     "compile": "compiler",
     "load": "compiler",
@@ -221,7 +352,7 @@ _LAZY = {
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(advice("lucid", name, TOP, __all__))
     module = import_module(f".{_LAZY[name]}", __name__)
     found = module if _LAZY[name] == name else getattr(module, name)
     globals()[name] = found
@@ -229,4 +360,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted([*__all__, "bool", "double", "float", "int", "long"])

@@ -113,3 +113,25 @@ def choice(owner: str, name: str, value: Any, options: Sequence[str]) -> str:
         listed = ", ".join(map(repr, options))
         raise OptionError(f"{owner}: {name} is one of {listed}, got {shown(value)}")
     return value
+
+
+def is_device(value: object) -> bool:
+    """Whether it names a device rather than an element type."""
+    return type(value).__name__ == "device" or (
+        isinstance(value, str) and value.split(":")[0] in ("cpu", "cuda", "mps", "xpu", "hip", "meta", "gpu", "tpu")
+    )
+
+
+def device(name: object = "cpu") -> str:
+    """The name of the device that everything runs on, for programs that pass one around."""
+    check_device("device", name)
+    return "cpu"
+
+
+def check_device(owner: str, value: object) -> None:
+    """Raise for any device but the processor, on which everything runs."""
+    if value is None or (is_device(value) and str(value).split(":")[0] == "cpu"):
+        return
+    raise OptionError(
+        f'{owner}: there is no device {shown(value)}; everything runs on the processor: leave device out, or give "cpu"'
+    )

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import clock
+from .checks import flag
 from .collector import collector_paused
 from .errors import DTypeError, GradientError, ShapeError, TraceError
 from .grad_mode import is_grad_enabled as is_grad_enabled
@@ -25,8 +26,10 @@ from .graph.ir import Node, Value
 from .graph.opdef import Attrs, NoGradient, OpDef, TypeAttrs
 from .graph.operators import Operators
 from .graph.ops.source import INPUT
+from .graph.public import as_array, set_eager_world
 from .graph.trace import Tracer, active_trace, user_location
 from .graph.types import DType, TensorType, as_dtype, is_float, order_of
+from .numpy_protocol import NumPyProtocol
 from .passes.autodiff import emit_gradients
 from .printing import format_array
 from .runtime.eager import evaluate_from, op_call
@@ -46,7 +49,7 @@ class Record:
     types: tuple[TensorType, ...]
 
 
-class Tensor(Operators):
+class Tensor(NumPyProtocol, Operators["Tensor"]):
     """A multi-dimensional array that remembers how it was computed.
 
     Parameters
@@ -62,13 +65,8 @@ class Tensor(Operators):
     __slots__ = ("__weakref__", "_array", "_born", "_output", "_record", "_requires_grad", "_type", "_version", "grad")
 
     def __init__(self, data: npt.ArrayLike | Tensor, requires_grad: bool = False, dtype: object = None) -> None:
-        if isinstance(data, Tensor):
-            data = data.numpy()
-        order: Any = "K" if isinstance(data, np.ndarray) and order_of(data) else "C"
-        array = np.array(data, dtype=None if dtype is None else as_dtype(dtype), order=order)
-        if dtype is None and not isinstance(data, np.ndarray | np.generic) and array.dtype == np.float64:
-            array = array.astype(np.float32)
-        self._set(array, requires_grad)
+        given = data.numpy() if isinstance(data, Tensor) else data
+        self._set(as_array("Tensor", given, dtype), flag("Tensor", "requires_grad", requires_grad))
 
     def _set(self, array: np.ndarray[Any, Any], requires_grad: bool) -> None:
         if array.dtype.kind not in "fbiu":
@@ -242,6 +240,10 @@ class Tensor(Operators):
     def touch(self) -> None:
         """Say that the content has changed, so that compiled models prepare their weights again."""
         self._version = clock.content.tick()
+
+    def constant(self, array: np.ndarray[Any, Any]) -> Tensor:
+        trace = active_trace.get()
+        return Tensor.wrap(as_array("constant", array)) if trace is None else trace.constant(array)
 
     def apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[Tensor, ...]:
         trace = active_trace.get()
@@ -445,3 +447,6 @@ def _backward(output: Tensor, seed: np.ndarray[Any, Any]) -> None:
     arrays = evaluate_from(graph, gather.known)
     for leaf, _ in reversed(found):
         _accumulate(leaf, *_pop(arrays))
+
+
+set_eager_world(Tensor(0.0))

@@ -217,6 +217,10 @@ class Recorder:
             )
         return tuple(map(TracedTensor, outputs))
 
+    def constant(self, array: np.ndarray[Any, Any]) -> TracedTensor:
+        """An array as a value of the graph: the same at every call."""
+        return TracedTensor(self.lift(array))
+
     def lift(self, x: object) -> Symbol:
         """The symbol of whatever an op is applied to."""
         if isinstance(x, TracedTensor):

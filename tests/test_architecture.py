@@ -17,11 +17,11 @@ FUNCTION_LINES = 60
 #: Each module or subpackage belongs to the first layer whose list names it; a layer imports itself and those above it.
 #: ``passes`` and ``runtime`` stand side by side and do not know each other.
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("foundation", ("checks", "clock", "collector", "errors", "lazy", "printing")),
+    ("foundation", ("absent", "checks", "clock", "collector", "errors", "lazy", "printing")),
     ("graph", ("graph",)),
     ("passes", ("passes",)),
     ("runtime", ("runtime",)),
-    ("tensor", ("creation", "grad_mode", "tensor", "tracing")),
+    ("tensor", ("creation", "functions", "grad_mode", "numpy_protocol", "tensor", "tracing")),
     ("nn", ("nn", "optim")),
     (
         "compiler",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
 
+from ..checks import LARGEST, shown
 from ..errors import ShapeError
 
 
@@ -208,6 +209,8 @@ def as_dim(value: object, what: str) -> Dim:
     if isinstance(value, SymDim):
         return value
     if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise ShapeError(f"{what}: expected an integer, got {value!r}")
+        raise ShapeError(f"{what}: expected an integer, got {shown(value)}")
     index: int = value.__index__()
+    if not -LARGEST <= index <= LARGEST:
+        raise ShapeError(f"{what}: {shown(index)} is larger than any size can be")
     return index

@@ -35,6 +35,10 @@ class AbstractTensor:
         """Apply ``op`` to ``inputs`` in this operand's world and return its outputs."""
         raise NotImplementedError
 
+    def constant(self, array: np.ndarray[Any, Any]) -> AbstractTensor:
+        """A copy of ``array`` as a value of this operand's world."""
+        raise NotImplementedError
+
 
 T = TypeVar("T", bound=AbstractTensor)
 

@@ -2,23 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, TypeAlias, TypeVar
 
+import numpy as np
+
+from ..checks import check_device, is_device
 from ..errors import OptionError
+from .dims import SymDim
 from .opdef import AbstractTensor
+from .ops import composite, indexing, linalg, reduce, subscript
 from .ops import elementwise as ew
-from .ops import indexing, linalg, norm, reduce, subscript
+from .ops import norm as normal
 from .ops import shape as sh
-from .types import DType
+from .public import public
+from .types import DTYPES, DType, is_float
 
-S = TypeVar("S", bound="Operators")
+S = TypeVar("S", bound="Operators[Any]")
+R = TypeVar("R")
+
+Method: TypeAlias = "Callable[..., R]"
+
+_add, _sub, _mul, _div, _pow = map(public, (ew.add, ew.sub, ew.mul, ew.div, ew.pow_))
+_floor_divide, _remainder, _matmul = map(public, (ew.floor_divide, ew.remainder, linalg.matmul))
+_eq, _ne, _lt = map(public, (composite.eq, composite.ne, composite.lt))
+_le, _gt, _ge = map(public, (composite.le, composite.gt, composite.ge))
+_and, _or, _xor = map(public, (composite.bitwise_and, composite.bitwise_or, composite.bitwise_xor))
+
+_where = public(ew.where)
+
+_PLAIN = ("builtins", "decimal", "fractions", "datetime")
+_OPERANDS = (AbstractTensor, int, float, np.ndarray, np.generic, list, tuple, SymDim)
 
 
-class Operators(AbstractTensor):
-    """PyTorch's names for the ops, as methods. Shapes broadcast as in NumPy, dtypes promote as in PyTorch."""
+def _applied(function: Callable[..., Any], a: Any, b: Any, other: Any) -> Any:
+    """``function(a, b)``, or NotImplemented where ``other`` is nothing to compute with."""
+    if isinstance(other, _OPERANDS) or hasattr(other, "sym") or hasattr(other, "__array__"):
+        return function(a, b)
+    if function is _eq or function is _ne or type(other).__module__ not in _PLAIN:
+        return NotImplemented
+    return function(a, b)  # which says what an operand is
+
+
+class Operators(AbstractTensor, Generic[R]):
+    """PyTorch's names for the ops, as methods. Shapes broadcast as in NumPy, dtypes promote as in PyTorch.
+
+    ``R`` is what an operation gives: an eager tensor for tensors, a symbol for symbols.
+    """
 
     __slots__ = ()
-    __array_ufunc__ = None  # ndarray + tensor asks the tensor
+    __array_ufunc__: Any = None  # ndarray + tensor asks the tensor
 
     # ------------------------------------------------------------ what it is
 
@@ -38,6 +71,8 @@ class Operators(AbstractTensor):
         """Number of axes."""
         return self.type.rank
 
+    ndimension = dim
+
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the size of one axis."""
         return self.shape if dim is None else self.shape[sh.normal_axis("size", dim, self.type.rank)]
@@ -49,104 +84,198 @@ class Operators(AbstractTensor):
             total = total * dim
         return total
 
+    nelement = numel
+
+    def is_floating_point(self) -> bool:
+        """Whether the elements are float32 or float64."""
+        return is_float(self.dtype)
+
     # ------------------------------------------------------------ arithmetic
 
-    def __add__(self, other: Any) -> Any:
-        return ew.add(self, other)
+    def __add__(self, other: Any) -> R:
+        return _applied(_add, self, other, other)  # type: ignore[no-any-return]
 
-    def __radd__(self, other: Any) -> Any:
-        return ew.add(other, self)
+    def __radd__(self, other: Any) -> R:
+        return _applied(_add, other, self, other)  # type: ignore[no-any-return]
 
-    def __sub__(self, other: Any) -> Any:
-        return ew.sub(self, other)
+    def __sub__(self, other: Any) -> R:
+        return _applied(_sub, self, other, other)  # type: ignore[no-any-return]
 
-    def __rsub__(self, other: Any) -> Any:
-        return ew.sub(other, self)
+    def __rsub__(self, other: Any) -> R:
+        return _applied(_sub, other, self, other)  # type: ignore[no-any-return]
 
-    def __mul__(self, other: Any) -> Any:
-        return ew.mul(self, other)
+    def __mul__(self, other: Any) -> R:
+        return _applied(_mul, self, other, other)  # type: ignore[no-any-return]
 
-    def __rmul__(self, other: Any) -> Any:
-        return ew.mul(other, self)
+    def __rmul__(self, other: Any) -> R:
+        return _applied(_mul, other, self, other)  # type: ignore[no-any-return]
 
-    def __truediv__(self, other: Any) -> Any:
-        return ew.div(self, other)
+    def __truediv__(self, other: Any) -> R:
+        return _applied(_div, self, other, other)  # type: ignore[no-any-return]
 
-    def __rtruediv__(self, other: Any) -> Any:
-        return ew.div(other, self)
+    def __rtruediv__(self, other: Any) -> R:
+        return _applied(_div, other, self, other)  # type: ignore[no-any-return]
 
-    def __pow__(self, other: Any) -> Any:
-        return ew.pow_(self, other)
+    def __floordiv__(self, other: Any) -> R:
+        return _applied(_floor_divide, self, other, other)  # type: ignore[no-any-return]
 
-    def __rpow__(self, other: Any) -> Any:
-        return ew.pow_(other, self)
+    def __rfloordiv__(self, other: Any) -> R:
+        return _applied(_floor_divide, other, self, other)  # type: ignore[no-any-return]
 
-    def __matmul__(self, other: Any) -> Any:
-        return linalg.matmul(self, other)
+    def __mod__(self, other: Any) -> R:
+        return _applied(_remainder, self, other, other)  # type: ignore[no-any-return]
 
-    def __rmatmul__(self, other: Any) -> Any:
-        return linalg.matmul(other, self)
+    def __rmod__(self, other: Any) -> R:
+        return _applied(_remainder, other, self, other)  # type: ignore[no-any-return]
 
-    def __neg__(self: S) -> S:
-        return ew.neg(self)
+    def __pow__(self, other: Any) -> R:
+        return _applied(_pow, self, other, other)  # type: ignore[no-any-return]
+
+    def __rpow__(self, other: Any) -> R:
+        return _applied(_pow, other, self, other)  # type: ignore[no-any-return]
+
+    def __matmul__(self, other: Any) -> R:
+        return _applied(_matmul, self, other, other)  # type: ignore[no-any-return]
+
+    def __rmatmul__(self, other: Any) -> R:
+        return _applied(_matmul, other, self, other)  # type: ignore[no-any-return]
+
+    def __divmod__(self, other: Any) -> tuple[R, R]:
+        return _applied(composite.divmod_, self, other, other)  # type: ignore[no-any-return]
+
+    def __rdivmod__(self, other: Any) -> tuple[R, R]:
+        return _applied(composite.divmod_, other, self, other)  # type: ignore[no-any-return]
+
+    def __neg__(self) -> R:
+        return ew.neg(self)  # type: ignore[return-value]
 
     def __pos__(self: S) -> S:
         return self
 
-    def __abs__(self: S) -> S:
-        return ew.abs_(self)
+    def __abs__(self) -> R:
+        return ew.abs_(self)  # type: ignore[return-value]
 
     # ------------------------------------------------------------ comparison and logic
 
-    def __eq__(self, other: object) -> Any:
-        return ew.compare(ew.EQUAL, self, other)
+    def __eq__(self, other: object) -> R:  # type: ignore[override]
+        return _applied(_eq, self, other, other)  # type: ignore[no-any-return]
 
-    def __ne__(self, other: object) -> Any:
-        return ew.compare(ew.NOT_EQUAL, self, other)
+    def __ne__(self, other: object) -> R:  # type: ignore[override]
+        return _applied(_ne, self, other, other)  # type: ignore[no-any-return]
 
-    def __lt__(self, other: Any) -> Any:
-        return ew.compare(ew.LESS, self, other)
+    def __lt__(self, other: Any) -> R:
+        return _applied(_lt, self, other, other)  # type: ignore[no-any-return]
 
-    def __le__(self, other: Any) -> Any:
-        return ew.compare(ew.LESS_EQUAL, self, other)
+    def __le__(self, other: Any) -> R:
+        return _applied(_le, self, other, other)  # type: ignore[no-any-return]
 
-    def __gt__(self, other: Any) -> Any:
-        return ew.compare(ew.GREATER, self, other)
+    def __gt__(self, other: Any) -> R:
+        return _applied(_gt, self, other, other)  # type: ignore[no-any-return]
 
-    def __ge__(self, other: Any) -> Any:
-        return ew.compare(ew.GREATER_EQUAL, self, other)
+    def __ge__(self, other: Any) -> R:
+        return _applied(_ge, self, other, other)  # type: ignore[no-any-return]
+
+    def __and__(self, other: Any) -> R:
+        return _applied(_and, self, other, other)  # type: ignore[no-any-return]
+
+    def __or__(self, other: Any) -> R:
+        return _applied(_or, self, other, other)  # type: ignore[no-any-return]
+
+    def __xor__(self, other: Any) -> R:
+        return _applied(_xor, self, other, other)  # type: ignore[no-any-return]
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
     __hash__ = object.__hash__
 
-    def __and__(self, other: Any) -> Any:
-        return ew.logical(ew.AND, self, other)
-
-    def __or__(self, other: Any) -> Any:
-        return ew.logical(ew.OR, self, other)
-
-    __rand__ = __and__
-    __ror__ = __or__
-
-    def __invert__(self: S) -> S:
-        return ew.invert(self)
+    def __invert__(self) -> R:
+        return ew.invert(self)  # type: ignore[return-value]
 
     # ------------------------------------------------------------ element-wise
 
-    add, sub, mul, div, pow = ew.add, ew.sub, ew.mul, ew.div, ew.pow_
-    maximum, minimum, clip, clamp = ew.maximum, ew.minimum, ew.clip, ew.clip
-    neg, abs, sign, exp, log, sqrt = ew.neg, ew.abs_, ew.sign, ew.exp, ew.log, ew.sqrt
-    sin, cos, erf, tanh, sigmoid, relu = ew.sin, ew.cos, ew.erf, ew.tanh, ew.sigmoid, ew.relu
-    floor, ceil, round = ew.floor, ew.ceil, ew.round_
+    add: Method[R] = _add
+    sub: Method[R] = _sub
+    subtract: Method[R] = sub
+    mul: Method[R] = _mul
+    multiply: Method[R] = mul
+    div: Method[R] = _div
+    divide: Method[R] = div
+    true_divide: Method[R] = div
+    floor_divide: Method[R] = _floor_divide
+    remainder: Method[R] = _remainder
+    pow: Method[R] = _pow
+    maximum: Method[R] = public(ew.maximum)
+    minimum: Method[R] = public(ew.minimum)
+    clip: Method[R] = public(ew.clip)
+    clamp: Method[R] = clip
+    neg: Method[R] = public(ew.neg)
+    negative: Method[R] = neg
+    abs: Method[R] = public(ew.abs_)
+    absolute: Method[R] = abs
+    sign: Method[R] = public(ew.sign)
+    exp: Method[R] = public(ew.exp)
+    log: Method[R] = public(ew.log)
+    log2: Method[R] = public(composite.log2)
+    log10: Method[R] = public(composite.log10)
+    sqrt: Method[R] = public(ew.sqrt)
+    rsqrt: Method[R] = public(composite.rsqrt)
+    square: Method[R] = public(composite.square)
+    reciprocal: Method[R] = public(composite.reciprocal)
+    sin: Method[R] = public(ew.sin)
+    cos: Method[R] = public(ew.cos)
+    tan: Method[R] = public(composite.tan)
+    erf: Method[R] = public(ew.erf)
+    tanh: Method[R] = public(ew.tanh)
+    sigmoid: Method[R] = public(ew.sigmoid)
+    relu: Method[R] = public(ew.relu)
+    floor: Method[R] = public(ew.floor)
+    ceil: Method[R] = public(ew.ceil)
+    round: Method[R] = public(ew.round_)
+    eq: Method[R] = _eq
+    ne: Method[R] = _ne
+    lt: Method[R] = _lt
+    less: Method[R] = lt
+    le: Method[R] = _le
+    less_equal: Method[R] = le
+    gt: Method[R] = _gt
+    greater: Method[R] = gt
+    ge: Method[R] = _ge
+    greater_equal: Method[R] = ge
+    logical_and: Method[R] = public(composite.logical_and)
+    logical_or: Method[R] = public(composite.logical_or)
+    logical_xor: Method[R] = public(composite.logical_xor)
+    logical_not: Method[R] = public(composite.logical_not)
+    isnan: Method[R] = public(ew.isnan)
+    isinf: Method[R] = public(composite.isinf)
+    isfinite: Method[R] = public(composite.isfinite)
 
-    def where(self, condition: Any, other: Any) -> Any:
+    def where(self, condition: Any, other: Any) -> R:
         """This where ``condition`` holds, else ``other``."""
-        return ew.where(condition, self, other)
+        return _where(condition, self, other)  # type: ignore[no-any-return]
 
-    def to(self: S, dtype: object) -> S:
+    # ------------------------------------------------------------ element type
+
+    def to(self: S, *args: Any, dtype: object = None, device: object = None, copy: bool = False) -> S:
+        """With another element type: ``t.to("float64")`` or ``t.to(other)``; ``t.to("cpu")``, where it is already."""
+        for given in args:
+            if isinstance(given, AbstractTensor):
+                dtype = given.type.dtype
+            elif is_device(given):
+                device = given
+            elif not isinstance(given, bool):
+                dtype = given
+        if (args and args[0] is None) or not (args or dtype is not None or device is not None):
+            raise OptionError(f"to: give an element type, one of {', '.join(DTYPES)}")
+        check_device("to", device)
+        return self if dtype is None else ew.cast(self, dtype)
+
+    def astype(self: S, dtype: object, copy: bool = True) -> S:
         """With another element type."""
         return ew.cast(self, dtype)
 
-    astype = to
+    def type_as(self: S, other: AbstractTensor) -> S:
+        """With the element type of ``other``."""
+        return self.to(other)
 
     def float(self: S) -> S:
         return ew.cast(self, "float32")
@@ -157,26 +286,82 @@ class Operators(AbstractTensor):
     def long(self: S) -> S:
         return ew.cast(self, "int64")
 
+    def int(self: S) -> S:
+        return ew.cast(self, "int32")
+
     def bool(self: S) -> S:
         return ew.cast(self, "bool")
 
     # ------------------------------------------------------------ reduction
 
-    sum, mean, var, std, amax, amin = reduce.sum, reduce.mean, reduce.var, reduce.std, reduce.amax, reduce.amin
-    max, min, argmax, argmin, cumsum = reduce.max, reduce.min, reduce.argmax, reduce.argmin, reduce.cumsum
-    logsumexp, sum_to = reduce.logsumexp, reduce.sum_to
+    sum: Method[R] = public(reduce.sum)
+    mean: Method[R] = public(reduce.mean)
+    var: Method[R] = public(reduce.var)
+    std: Method[R] = public(reduce.std)
+    amax: Method[R] = public(reduce.amax)
+    amin: Method[R] = public(reduce.amin)
+    max: Method[Any] = public(reduce.max)
+    min: Method[Any] = public(reduce.min)
+    argmax: Method[R] = public(reduce.argmax)
+    argmin: Method[R] = public(reduce.argmin)
+    cumsum: Method[R] = public(reduce.cumsum)
+    logsumexp: Method[R] = public(reduce.logsumexp)
+    all: Method[R] = public(composite.all_)
+    any: Method[R] = public(composite.any_)
+    norm: Method[R] = public(composite.norm)
+    sum_to = reduce.sum_to
 
     # ------------------------------------------------------------ shape and indexing
 
-    reshape, view, flatten, permute, transpose = sh.reshape, sh.reshape, sh.flatten, sh.permute, sh.transpose
-    swapaxes, unflatten, tile, repeat = sh.transpose, sh.unflatten, sh.tile, sh.repeat
-    expand, broadcast_to, squeeze, unsqueeze = sh.expand, sh.broadcast_to, sh.squeeze, sh.unsqueeze
-    repeat_interleave = sh.repeat_interleave
-    narrow, gather, take_along_dim = indexing.narrow, indexing.gather, indexing.take_along_dim
-    split, chunk, flip, roll = indexing.split, indexing.chunk, indexing.flip, indexing.roll
-    index_select, masked_fill = indexing.index_select, indexing.masked_fill
-    softmax, log_softmax = norm.softmax, norm.log_softmax
-    matmul = linalg.matmul
+    reshape: Method[R] = public(sh.reshape)
+    view: Method[R] = reshape
+    flatten: Method[R] = public(sh.flatten)
+    permute: Method[R] = public(sh.permute)
+    transpose: Method[R] = public(sh.transpose)
+    swapaxes: Method[R] = transpose
+    swapdims: Method[R] = transpose
+    movedim: Method[R] = public(composite.movedim, destination=None)
+    moveaxis: Method[R] = movedim
+    unflatten: Method[R] = public(sh.unflatten)
+    tile: Method[R] = public(sh.tile)
+    repeat: Method[R] = public(sh.repeat)
+    expand: Method[R] = public(sh.expand)
+    broadcast_to: Method[R] = public(sh.broadcast_to)
+    squeeze: Method[R] = public(sh.squeeze)
+    unsqueeze: Method[R] = public(sh.unsqueeze)
+    repeat_interleave: Method[R] = public(sh.repeat_interleave)
+    narrow: Method[R] = public(indexing.narrow)
+    gather: Method[R] = public(indexing.gather)
+    take_along_dim: Method[R] = public(indexing.take_along_dim)
+    split: Method[tuple[R, ...]] = public(indexing.split)
+    chunk: Method[tuple[R, ...]] = public(indexing.chunk)
+    flip: Method[R] = public(indexing.flip)
+    roll: Method[R] = public(indexing.roll)
+    index_select: Method[R] = public(indexing.index_select)
+    masked_fill: Method[R] = public(indexing.masked_fill)
+    softmax: Method[R] = public(normal.softmax)
+    log_softmax: Method[R] = public(normal.log_softmax)
+    matmul: Method[R] = _matmul
+    mm: Method[R] = public(composite.mm)
+    mv: Method[R] = public(composite.mv)
+    bmm: Method[R] = public(linalg.bmm)
+    dot: Method[R] = public(linalg.dot)
+    outer: Method[R] = public(linalg.outer)
+    t: Method[R] = public(composite.transposed)
+
+    def ravel(self: S) -> S:
+        """As one axis."""
+        return sh.flatten(self)
+
+    def reshape_as(self: S, other: AbstractTensor) -> S:
+        """In the shape of ``other``."""
+        return sh.reshape(self, other.type.shape)
+
+    view_as = reshape_as
+
+    def expand_as(self: S, other: AbstractTensor) -> S:
+        """Broadcast to the shape of ``other``."""
+        return sh.expand(self, *other.type.shape)
 
     def __getitem__(self: S, key: Any) -> S:
         return subscript.getitem(self, key)
@@ -185,5 +370,12 @@ class Operators(AbstractTensor):
     def T(self: S) -> S:
         """The transpose of a matrix."""
         if self.type.rank != 2:
-            raise OptionError(f"T is for matrices; this tensor is {self.type}; use permute or transpose")
+            raise OptionError(f"T is for matrices; this tensor is {self.type}; use mT, permute or transpose")
         return sh.transpose(self, 0, 1)
+
+    @property
+    def mT(self: S) -> S:  # noqa: N802 - NumPy's name
+        """With the last two axes exchanged."""
+        if self.type.rank < 2:
+            raise OptionError(f"mT is for matrices and batches of them; this tensor is {self.type}")
+        return sh.transpose(self, -2, -1)

@@ -30,7 +30,7 @@ from .types import TensorType
 _PACKAGE = os.path.dirname(os.path.dirname(__file__))
 
 
-class Symbol(Operators):
+class Symbol(Operators["Symbol"]):
     """One value of a graph under construction."""
 
     __slots__ = ("tracer", "value")
@@ -45,6 +45,9 @@ class Symbol(Operators):
 
     def apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[Symbol, ...]:
         return self.tracer.emit(op, attrs, inputs)
+
+    def constant(self, array: np.ndarray[Any, Any]) -> Symbol:
+        return self.tracer.emit(CONSTANT, ConstantAttrs(ConstArray(array)))[0]
 
     def __repr__(self) -> str:
         return f"<Symbol {self.value}: {self.type}>"

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..checks import LARGEST, shown
 from ..errors import DTypeError, ShapeError
 from .dims import Dim, SymDim, evaluate, symbol
 
@@ -44,9 +45,11 @@ def as_dtype(value: object) -> DType:
     if isinstance(value, np.dtype) and value in _SUPPORTED:
         return value
     try:
+        if value is None:  # which NumPy takes for float64
+            raise TypeError
         dtype: DType = np.dtype(value)  # type: ignore[call-overload]
-    except TypeError as error:
-        raise DTypeError(f"{value!r} is not an element type; use one of {', '.join(DTYPES)}") from error
+    except Exception as error:
+        raise DTypeError(f"{shown(value)} is not an element type; use one of {', '.join(DTYPES)}") from error
     if dtype.name not in DTYPES:
         raise DTypeError(f"element type {dtype.name} is not supported; use one of {', '.join(DTYPES)}")
     return DTYPES[dtype.name]
@@ -162,10 +165,10 @@ def spec(*dims: int | str | SymDim, dtype: object = "float32") -> TensorType:
     for dim in dims:
         if isinstance(dim, str):
             shape.append(symbol(dim))
-        elif isinstance(dim, SymDim) or (isinstance(dim, int) and not isinstance(dim, bool) and dim >= 0):
+        elif isinstance(dim, SymDim) or (isinstance(dim, int) and not isinstance(dim, bool) and 0 <= dim <= LARGEST):
             shape.append(dim)
         else:
-            raise ShapeError(f"spec: a dimension is a non-negative int or a name, got {dim!r}")
+            raise ShapeError(f"spec: a dimension is a non-negative int or a name, got {shown(dim)}")
     return TensorType(tuple(shape), as_dtype(dtype))
 
 

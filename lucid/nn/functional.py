@@ -1,50 +1,86 @@
-"""The functions of ``torch.nn.functional``, under the same names and with the same order of arguments."""
+"""The functions of ``torch.nn.functional``, under the same names and with the same order of arguments.
+
+They take tensors, arrays and nested lists. ``inplace=True``, where PyTorch has it, says that the caller does not need
+the argument any more; it is left as it is all the same, and compiled models reuse its memory in any case.
+"""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
+from ..absent import NN, advice
+from ..checks import flag
 from ..errors import OptionError, ShapeError
-from ..graph.ops.avgpool import adaptive_avg_pool2d as adaptive_avg_pool2d
-from ..graph.ops.avgpool import adaptive_max_pool2d as adaptive_max_pool2d
-from ..graph.ops.avgpool import avg_pool2d as avg_pool2d
-from ..graph.ops.conv import conv2d as conv2d
-from ..graph.ops.conv import conv_transpose2d as conv_transpose2d
+from ..graph.ops import avgpool, conv, indexing, linalg, loss, pool, random
+from ..graph.ops import elementwise as ew
+from ..graph.ops import norm as normal
+from ..graph.ops import pad as padding
+from ..graph.ops import shape as sh
 from ..graph.ops.elementwise import clip, maximum, sqrt, where
-from ..graph.ops.elementwise import elu as elu
-from ..graph.ops.elementwise import gelu as gelu
-from ..graph.ops.elementwise import leaky_relu as leaky_relu
-from ..graph.ops.elementwise import relu as relu
-from ..graph.ops.elementwise import sigmoid as sigmoid
-from ..graph.ops.elementwise import silu as silu
-from ..graph.ops.elementwise import softplus as softplus
-from ..graph.ops.elementwise import tanh as tanh
-from ..graph.ops.indexing import embedding as embedding
-from ..graph.ops.indexing import one_hot as one_hot
-from ..graph.ops.linalg import linear as linear
-from ..graph.ops.loss import binary_cross_entropy as binary_cross_entropy
-from ..graph.ops.loss import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
-from ..graph.ops.loss import cross_entropy as cross_entropy
-from ..graph.ops.loss import huber_loss as huber_loss
-from ..graph.ops.loss import kl_div as kl_div
-from ..graph.ops.loss import l1_loss as l1_loss
-from ..graph.ops.loss import mse_loss as mse_loss
-from ..graph.ops.loss import nll_loss as nll_loss
-from ..graph.ops.loss import smooth_l1_loss as smooth_l1_loss
-from ..graph.ops.norm import batch_norm as batch_norm
-from ..graph.ops.norm import group_norm as group_norm
-from ..graph.ops.norm import instance_norm as instance_norm
-from ..graph.ops.norm import layer_norm as layer_norm
-from ..graph.ops.norm import log_softmax as log_softmax
-from ..graph.ops.norm import softmax as softmax
-from ..graph.ops.pad import pad as pad
-from ..graph.ops.pool import max_pool2d as max_pool2d
-from ..graph.ops.random import dropout as dropout
-from ..graph.ops.random import dropout2d as dropout2d
-from ..graph.ops.shape import flatten as flatten
-from ..graph.ops.shape import unflatten as unflatten
+from ..graph.public import operand, public
+from ..tensor import Tensor
 
 
+def _face(function: Callable[..., Any]) -> Callable[..., Tensor]:
+    return public(function)
+
+
+def _overwriting(function: Callable[..., Any]) -> Callable[..., Tensor]:
+    """With a last parameter ``inplace``."""
+    face, count = public(function), function.__code__.co_argcount
+
+    @functools.wraps(function)
+    def call(*args: Any, inplace: bool = False, **kwargs: Any) -> Any:
+        if len(args) == count + 1:
+            *args, inplace = args  # type: ignore[assignment]
+        flag(function.__name__, "inplace", inplace)
+        return face(*args, **kwargs)
+
+    return call
+
+
+adaptive_avg_pool2d = _face(avgpool.adaptive_avg_pool2d)
+avg_pool2d = _face(avgpool.avg_pool2d)
+conv2d = _face(conv.conv2d)
+conv_transpose2d = _face(conv.conv_transpose2d)
+binary_cross_entropy = _face(loss.binary_cross_entropy)
+binary_cross_entropy_with_logits = _face(loss.binary_cross_entropy_with_logits)
+cross_entropy = _face(loss.cross_entropy)
+huber_loss = _face(loss.huber_loss)
+kl_div = _face(loss.kl_div)
+l1_loss = _face(loss.l1_loss)
+mse_loss = _face(loss.mse_loss)
+nll_loss = _face(loss.nll_loss)
+smooth_l1_loss = _face(loss.smooth_l1_loss)
+batch_norm: Callable[..., Tensor] = public(normal.batch_norm, momentum=operand)
+group_norm = _face(normal.group_norm)
+instance_norm: Callable[..., Tensor] = public(normal.instance_norm, momentum=operand)
+layer_norm = _face(normal.layer_norm)
+log_softmax = _face(normal.log_softmax)
+softmax = _face(normal.softmax)
+embedding = _face(indexing.embedding)
+one_hot = _face(indexing.one_hot)
+linear = _face(linalg.linear)
+gelu = _face(ew.gelu)
+sigmoid = _face(ew.sigmoid)
+softplus = _face(ew.softplus)
+tanh = _face(ew.tanh)
+flatten = _face(sh.flatten)
+unflatten = _face(sh.unflatten)
+pad = _face(padding.pad)
+adaptive_max_pool2d = public(avgpool.adaptive_max_pool2d)
+max_pool2d = public(pool.max_pool2d)
+relu = _overwriting(ew.relu)
+leaky_relu = _overwriting(ew.leaky_relu)
+elu = _overwriting(ew.elu)
+silu = _overwriting(ew.silu)
+dropout = _overwriting(random.dropout)
+dropout2d = _overwriting(random.dropout2d)
+
+
+@_overwriting
 def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
     """``x`` held between ``min_val`` and ``max_val``."""
     if not min_val < max_val:
@@ -52,16 +88,19 @@ def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
     return clip(x, min_val, max_val)
 
 
+@_overwriting
 def relu6(x: Any) -> Any:
     """``x`` held between 0 and 6."""
     return clip(x, 0.0, 6.0)
 
 
+@_face
 def logsigmoid(x: Any) -> Any:
     """``log(sigmoid(x))``, without overflow."""
     return -softplus(-x)
 
 
+@_face
 def prelu(x: Any, weight: Any) -> Any:
     """``x`` where positive, else ``weight * x``; the weight has one element, or one for each channel (axis 1)."""
     count = weight.type.shape[0] if weight.type.rank == 1 else None
@@ -73,6 +112,7 @@ def prelu(x: Any, weight: Any) -> Any:
     return where(x > 0, x, weight * x)
 
 
+@_face
 def normalize(x: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
     """``x`` divided by its ``p``-norm along ``dim``, or by ``eps`` where that is smaller."""
     if p == 2:
@@ -82,3 +122,16 @@ def normalize(x: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
     else:
         norm = (abs(x) ** p).sum(dim, keepdim=True) ** (1 / p)
     return x / maximum(norm, eps)
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(advice("lucid.nn.functional", name, NN, _PUBLIC))
+
+
+def __dir__() -> list[str]:
+    return _PUBLIC
+
+
+_PUBLIC = sorted(
+    name for name, value in globals().items() if callable(value) and getattr(value, "__wrapped__", None) is not None
+)

@@ -81,7 +81,7 @@ def _add(site: Site) -> Symbol | None:
     for x, other in ((a, b), (b, a)):
         maker = site.made_by(other)
         if maker.op is ew.NEG:
-            return x - maker.inputs[0]  # type: ignore[no-any-return]
+            return x - maker.inputs[0]
     return None
 
 

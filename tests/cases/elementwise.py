@@ -176,6 +176,9 @@ _COMPARISONS: dict[str, tuple[Any, Any]] = {
     "greater-equal": (ew.GREATER_EQUAL, lambda torch, a, b: a >= b),
 }
 
+#: No quotient near an integer, where the remainder jumps.
+_PARTS = fixed([[5.3, -2.7, 7.1], [-0.4, 2.9, -8.2]], [2.0, 1.7, -3.0])
+
 BINARY = [
     *_binary("add", ew.add, lambda torch, a, b: a + b, normal),
     *_binary("sub", ew.sub, lambda torch, a, b: a - b, normal),
@@ -184,6 +187,8 @@ BINARY = [
     *_binary("pow", ew.pow_, lambda torch, a, b: a**b, positive),
     *_binary("maximum", ew.maximum, lambda torch, a, b: torch.maximum(a, b), away),
     *_binary("minimum", ew.minimum, lambda torch, a, b: torch.minimum(a, b), away),
+    Case("floor_divide", ew.floor_divide, _PARTS, lambda torch, a, b: a // b, gradient=False),
+    Case("remainder", ew.remainder, _PARTS, lambda torch, a, b: a % b),
 ]
 
 _TIED = fixed([[1.0, 2.0, 3.0], [1.0, -2.0, 0.0]], [1.0, 3.0, 3.0])
@@ -246,6 +251,8 @@ def _fixed_dtype(name: str, function: Any, make: Make, torch: Any) -> Case:
     return Case(name, function, make, torch, gradient=False)
 
 
+_DIVIDED = fixed(np.array([7, -7, 7, -7, 0, 1 << 60]), np.array([2, 2, -2, -2, 3, 7]))
+
 INTEGERS = [
     _fixed_dtype("int-add", ew.add, _INTS, lambda torch, a, b: a + b),
     _fixed_dtype("int-sub", ew.sub, _INTS, lambda torch, a, b: a - b),
@@ -258,6 +265,8 @@ INTEGERS = [
         fixed(np.array([2, -1, 1, 3, 0, -1]), np.array([-1, -3, -2, 2, -1, -2])),
         lambda torch, a, b: a**b,
     ),
+    _fixed_dtype("int-floor_divide", ew.floor_divide, _DIVIDED, lambda torch, a, b: a // b),
+    _fixed_dtype("int-remainder", ew.remainder, _DIVIDED, lambda torch, a, b: a % b),
     _fixed_dtype("int-maximum", ew.maximum, _INTS, lambda torch, a, b: torch.maximum(a, b)),
     _fixed_dtype("int-minimum", ew.minimum, _INTS, lambda torch, a, b: torch.minimum(a, b)),
     _fixed_dtype("int-and", lambda a, b: ew.logical(ew.AND, a, b), _INTS, lambda torch, a, b: a & b),

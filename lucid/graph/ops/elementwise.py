@@ -265,6 +265,8 @@ GREATER = _binary("Greater", NO_GRADIENT, result=bool_)
 GREATER_EQUAL = _binary("GreaterEqual", NO_GRADIENT, result=bool_)
 AND = _binary("And", NO_GRADIENT, _INTEGRAL, commutative=True)
 OR = _binary("Or", NO_GRADIENT, _INTEGRAL, commutative=True)
+FLOOR_DIVIDE = _binary("FloorDivide", NO_GRADIENT, _NUMBERS)
+REMAINDER = _binary("Remainder", lambda c: _reduced(c, lambda: c.dy, lambda: -c.dy * floor_divide(*c.inputs)), _NUMBERS)
 
 
 def _where_infer(attrs: Attrs, condition: TensorType, a: TensorType, b: TensorType) -> TensorType:
@@ -326,7 +328,18 @@ relu = _simple(RELU, cast_integers=False)
 silu = _simple(SILU)
 floor = _rounding(FLOOR)
 ceil = _rounding(CEIL)
-round_ = _rounding(ROUND)
+_round = _rounding(ROUND)
+
+
+def round_(x: T, decimals: int = 0) -> T:
+    """The nearest integer, of two equally near ones the even; with ``decimals``, so many digits after the point."""
+    if decimals == 0:
+        return _round(x)
+    scale = 10.0**decimals
+    scaled: Any = mul(x, scale) if decimals > 0 else div(x, 10.0**-decimals)
+    rounded = _round(scaled)
+    result: T = div(rounded, scale) if decimals > 0 else cast(mul(rounded, 10.0**-decimals), x.type.dtype)
+    return result
 
 
 def leaky_relu(x: T, negative_slope: float = 0.01) -> T:
@@ -391,6 +404,16 @@ def mul(a: Any, b: Any) -> Any:
 def div(a: Any, b: Any) -> Any:
     """``a / b``; integers are divided as float32."""
     return apply(DIV, NoAttrs(), *(floating(x) for x in promote(a, b)))
+
+
+def floor_divide(a: Any, b: Any) -> Any:
+    """``a // b``, rounded towards minus infinity; integers divided by 0 give 0."""
+    return _two(FLOOR_DIVIDE, a, b)
+
+
+def remainder(a: Any, b: Any) -> Any:
+    """``a % b`` with the sign of ``b``; integers modulo 0 give 0."""
+    return _two(REMAINDER, a, b)
 
 
 def pow_(a: Any, b: Any) -> Any:

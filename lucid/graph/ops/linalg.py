@@ -107,7 +107,8 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     return apply(LINEAR, NoAttrs(), *operands)
 
 
-def _check_rank(function: str, rank: int, **tensors: AbstractTensor) -> None:
+def check_rank(function: str, rank: int, **tensors: AbstractTensor) -> None:
+    """Raise where a tensor has another rank."""
     for name, x in tensors.items():
         if x.type.rank != rank:
             raise ShapeError(f"{function}: {name} must have rank {rank}, got {x.type}")
@@ -115,7 +116,7 @@ def _check_rank(function: str, rank: int, **tensors: AbstractTensor) -> None:
 
 def bmm(a: Any, b: Any) -> Any:
     """Products of two equally long batches of matrices, without broadcasting."""
-    _check_rank("bmm", 3, a=a, b=b)
+    check_rank("bmm", 3, a=a, b=b)
     if a.type.shape[0] != b.type.shape[0]:
         raise ShapeError(f"bmm: batches of {a.type.shape[0]} and {b.type.shape[0]} matrices")
     return matmul(a, b)
@@ -123,11 +124,11 @@ def bmm(a: Any, b: Any) -> Any:
 
 def dot(a: Any, b: Any) -> Any:
     """Inner product of two vectors."""
-    _check_rank("dot", 1, a=a, b=b)
+    check_rank("dot", 1, a=a, b=b)
     return matmul(a, b)
 
 
 def outer(a: Any, b: Any) -> Any:
     """Outer product of two vectors."""
-    _check_rank("outer", 1, a=a, b=b)
+    check_rank("outer", 1, a=a, b=b)
     return mul(reshape(a, (*a.type.shape, 1)), b)

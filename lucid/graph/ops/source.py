@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ...errors import DTypeError
 from ..dims import Dim
 from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, ConstArray, OpDef, T, TypeAttrs, apply, attributes, register
@@ -66,8 +68,7 @@ def full(like: T, value: bool | int | float | Dim, shape: Shape | None = None, d
 
 def constant(like: AbstractTensor, array: object) -> AbstractTensor:
     """``array`` as a constant in the world of ``like``."""
-    value = ConstArray(array)  # type: ignore[arg-type]
-    if value.array.dtype.kind not in "fbiu":
-        raise DTypeError(f"constant: an array of {value.array.dtype} is not a tensor")
-    result: AbstractTensor = apply(CONSTANT, ConstantAttrs(value), like=like)
-    return result
+    value = np.asarray(array)
+    if value.dtype.kind not in "fbiu":
+        raise DTypeError(f"constant: an array of {value.dtype} is not a tensor")
+    return like.constant(value)

@@ -26,7 +26,7 @@ _UFUNCS = {
     ew.NOT: "invert", ew.ADD: "add", ew.SUB: "subtract", ew.MUL: "multiply", ew.DIV: "divide",
     ew.MAXIMUM: "maximum", ew.MINIMUM: "minimum", ew.EQUAL: "equal", ew.NOT_EQUAL: "not_equal", ew.LESS: "less",
     ew.LESS_EQUAL: "less_equal", ew.GREATER: "greater", ew.GREATER_EQUAL: "greater_equal",
-    ew.AND: "bitwise_and", ew.OR: "bitwise_or",
+    ew.AND: "bitwise_and", ew.OR: "bitwise_or", ew.FLOOR_DIVIDE: "floor_divide", ew.REMAINDER: "remainder",
 }  # fmt: skip
 
 

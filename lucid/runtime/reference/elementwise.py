@@ -53,6 +53,8 @@ _define(ew.GREATER, lambda a, b: a > b)
 _define(ew.GREATER_EQUAL, lambda a, b: a >= b)
 _define(ew.AND, lambda a, b: a & b)
 _define(ew.OR, lambda a, b: a | b)
+_define(ew.FLOOR_DIVIDE, np.floor_divide)
+_define(ew.REMAINDER, np.remainder)
 _define(ew.WHERE, lambda condition, a, b: np.where(condition, a, b))
 
 

@@ -1,0 +1,188 @@
+"""Functions that are a few other ops together, under the names that people of PyTorch and NumPy look for."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ...errors import DTypeError, ShapeError
+from ..opdef import T
+from ..types import bool_, is_float
+from . import elementwise as ew
+from . import linalg, reduce
+from . import shape as sh
+
+
+def eq(a: Any, b: Any) -> Any:
+    """Whether ``a == b``, as bools."""
+    return ew.compare(ew.EQUAL, a, b)
+
+
+def ne(a: Any, b: Any) -> Any:
+    """Whether ``a != b``, as bools."""
+    return ew.compare(ew.NOT_EQUAL, a, b)
+
+
+def lt(a: Any, b: Any) -> Any:
+    """Whether ``a < b``, as bools."""
+    return ew.compare(ew.LESS, a, b)
+
+
+def le(a: Any, b: Any) -> Any:
+    """Whether ``a <= b``, as bools."""
+    return ew.compare(ew.LESS_EQUAL, a, b)
+
+
+def gt(a: Any, b: Any) -> Any:
+    """Whether ``a > b``, as bools."""
+    return ew.compare(ew.GREATER, a, b)
+
+
+def ge(a: Any, b: Any) -> Any:
+    """Whether ``a >= b``, as bools."""
+    return ew.compare(ew.GREATER_EQUAL, a, b)
+
+
+def _truth(x: Any) -> Any:
+    return x if not hasattr(x, "type") or x.type.dtype == bool_ else ne(x, 0)
+
+
+def logical_and(a: Any, b: Any) -> Any:
+    """Whether both are true; a number is where it is not 0."""
+    return ew.logical(ew.AND, _truth(a), _truth(b))
+
+
+def logical_or(a: Any, b: Any) -> Any:
+    """Whether one of the two is true; a number is where it is not 0."""
+    return ew.logical(ew.OR, _truth(a), _truth(b))
+
+
+def logical_xor(a: Any, b: Any) -> Any:
+    """Whether just one of the two is true; a number is where it is not 0."""
+    return ne(_truth(a), _truth(b))
+
+
+def logical_not(x: Any) -> Any:
+    """Whether it is not true; a number is true where it is not 0."""
+    return ew.invert(_truth(x))
+
+
+def bitwise_and(a: Any, b: Any) -> Any:
+    """``a & b``: logical on bools, bit by bit on integers."""
+    return ew.logical(ew.AND, a, b)
+
+
+def bitwise_or(a: Any, b: Any) -> Any:
+    """``a | b``: logical on bools, bit by bit on integers."""
+    return ew.logical(ew.OR, a, b)
+
+
+def bitwise_xor(a: Any, b: Any) -> Any:
+    """``a ^ b``: logical on bools, bit by bit on integers."""
+    a, b = ew.promote(a, b)
+    if a.type.dtype == bool_:
+        return ne(a, b)
+    return ew.sub(ew.logical(ew.OR, a, b), ew.logical(ew.AND, a, b))
+
+
+def divmod_(a: Any, b: Any) -> tuple[Any, Any]:
+    """``(a // b, a % b)``."""
+    return ew.floor_divide(a, b), ew.remainder(a, b)
+
+
+def square(x: Any) -> Any:
+    """``x * x``."""
+    return ew.mul(x, x)
+
+
+def reciprocal(x: Any) -> Any:
+    """``1 / x``."""
+    return ew.div(1.0, x)
+
+
+def rsqrt(x: Any) -> Any:
+    """``1 / sqrt(x)``."""
+    return ew.div(1.0, ew.sqrt(x))
+
+
+def log2(x: Any) -> Any:
+    """Logarithm to base 2."""
+    return ew.mul(ew.log(x), 1 / math.log(2))
+
+
+def log10(x: Any) -> Any:
+    """Logarithm to base 10."""
+    return ew.mul(ew.log(x), 1 / math.log(10))
+
+
+def tan(x: Any) -> Any:
+    """``sin(x) / cos(x)``."""
+    return ew.div(ew.sin(x), ew.cos(x))
+
+
+def isinf(x: Any) -> Any:
+    """Whether each element is infinite."""
+    return eq(ew.abs_(x), math.inf) if is_float(x.type.dtype) else ne(x, x)
+
+
+def isfinite(x: Any) -> Any:
+    """Whether each element is neither infinite nor NaN."""
+    return lt(ew.abs_(x), math.inf) if is_float(x.type.dtype) else eq(x, x)
+
+
+def all_(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """Whether all are true over ``dim`` (an axis, several, or None for all); a number is where it is not 0."""
+    return eq(reduce.sum(logical_not(x), dim, keepdim), 0)
+
+
+def any_(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """Whether one is true over ``dim`` (an axis, several, or None for all); a number is where it is not 0."""
+    return ne(reduce.sum(_truth(x), dim, keepdim), 0)
+
+
+def norm(x: Any, p: float = 2.0, dim: Any = None, keepdim: bool = False) -> Any:
+    """The ``p``-norm over ``dim`` (an axis, several, or None for all)."""
+    if not is_float(x.type.dtype):
+        raise DTypeError(f"norm: needs a floating-point tensor, got {x.type}")
+    if p == math.inf:
+        return reduce.amax(ew.abs_(x), dim, keepdim)
+    if p == 2:
+        return ew.sqrt(reduce.sum(square(x), dim, keepdim))
+    if p == 1:
+        return reduce.sum(ew.abs_(x), dim, keepdim)
+    if p == 0:
+        return ew.cast(reduce.sum(ne(x, 0), dim, keepdim), x.type.dtype)
+    return ew.pow_(reduce.sum(ew.pow_(ew.abs_(x), p), dim, keepdim), 1 / p)
+
+
+def mm(a: Any, b: Any) -> Any:
+    """Product of two matrices."""
+    linalg.check_rank("mm", 2, a=a, b=b)
+    return linalg.matmul(a, b)
+
+
+def mv(a: Any, b: Any) -> Any:
+    """Product of a matrix and a vector."""
+    linalg.check_rank("mv", 2, a=a)
+    linalg.check_rank("mv", 1, b=b)
+    return linalg.matmul(a, b)
+
+
+def transposed(x: T) -> T:
+    """The transpose of a matrix; vectors and scalars as they are."""
+    if x.type.rank > 2:
+        raise ShapeError(f"t: is for at most two axes; this tensor is {x.type}; use transpose or permute")
+    return sh.transpose(x, 0, 1) if x.type.rank == 2 else x
+
+
+def movedim(x: T, source: Any, destination: Any) -> T:
+    """``x`` with axis ``source`` (or several) at ``destination``, the others in their order."""
+    rank = x.type.rank
+    pairs = [v if isinstance(v, tuple | list) else (v,) for v in (source, destination)]
+    moved, places = ([sh.normal_axis("movedim", axis, rank) for axis in axes] for axes in pairs)
+    if len(moved) != len(places) or len({*moved}) < len(moved) or len({*places}) < len(places):
+        raise ShapeError(f"movedim: {source} and {destination} are not as many different axes")
+    order = [axis for axis in range(rank) if axis not in moved]
+    for place, axis in sorted(zip(places, moved, strict=True)):
+        order.insert(place, axis)
+    return sh.permute(x, order)

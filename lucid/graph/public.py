@@ -1,0 +1,296 @@
+"""The face of the ops: what people may call them with, checked and brought to what the ops take.
+
+Functions and methods that people call are wrapped by :func:`public`. The name of a parameter says what it takes
+(:data:`KINDS`), so a new function is covered as soon as it is public, and one with a parameter of an unknown name
+cannot be wrapped. NumPy's names (``axis``, ``keepdims``) stand beside PyTorch's.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from .. import checks
+from ..checks import shown
+from ..errors import DTypeError, OptionError, ShapeError
+from .dims import SymDim
+from .opdef import AbstractTensor
+from .types import DType, as_dtype
+
+Check: TypeAlias = "Callable[[str, str, Any, AbstractTensor | None], Any]"
+
+ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
+    "axis": ("dim", "dims", "axes"),
+    "axes": ("dims", "dim"),
+    "keepdims": ("keepdim",),
+    "ddof": ("correction",),
+    "input": ("x",),
+    "self": ("x",),
+    "other": ("b",),
+    "exponent": ("b",),
+    "arrays": ("tensors",),
+    "a_min": ("min",),
+    "a_max": ("max",),
+}
+"""Other names for parameters, where a function does not have them itself."""
+
+_eager: list[AbstractTensor] = []
+
+
+def set_eager_world(tensor: AbstractTensor) -> None:
+    """Say in whose world functions are applied that are given arrays only."""
+    _eager[:] = [tensor]
+
+
+def as_array(owner: str, data: object, dtype: object = None) -> np.ndarray[Any, Any]:
+    """A copy of ``data`` as an array of a supported element type, native byte order and the memory order it has.
+
+    Parameters
+    ----------
+    owner
+        For messages.
+    data
+        Nested numbers, an array, or what has ``__array__``.
+    dtype
+        Element type; when omitted that of an array, float32 for Python floats, int64 for ints.
+    """
+    wanted = None if dtype is None else as_dtype(dtype)
+    try:
+        array = np.array(data, dtype=wanted, order="K" if isinstance(data, np.ndarray) else "C")
+    except OverflowError as error:
+        raise DTypeError(f"{owner}: {shown(data)} holds a number that does not fit its element type") from error
+    except (ValueError, TypeError) as error:
+        if isinstance(data, np.ndarray) or dtype is not None:
+            raise DTypeError(f"{owner}: cannot make numbers of {shown(data)}: {error}") from error
+        raise ShapeError(f"{owner}: rows of different lengths are no tensor: {shown(data)}") from error
+    if array.dtype.kind not in "fbiu":
+        raise DTypeError(f"{owner}: a tensor holds numbers, not {array.dtype}: {shown(data)}")
+    if wanted is None:
+        python_floats = array.dtype == np.float64 and not hasattr(data, "dtype")
+        wanted = as_dtype(np.float32 if python_floats else array.dtype)
+    return array if array.dtype == wanted and array.dtype.isnative else array.astype(wanted)
+
+
+def _world(owner: str, world: AbstractTensor | None) -> AbstractTensor:
+    return world if world is not None else _eager[0]
+
+
+def tensor(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+    """A tensor, or an array or nested list that becomes one."""
+    if isinstance(value, AbstractTensor):
+        return value
+    if isinstance(value, list | tuple) and any(isinstance(item, AbstractTensor) for item in value):
+        raise DTypeError(f"{owner}: {name} is a {type(value).__name__} of tensors; make them one with lucid.stack")
+    if isinstance(value, np.ndarray | np.generic | list | tuple | range) or hasattr(type(value), "__array__"):
+        return _world(owner, world).constant(as_array(owner, value))
+    raise DTypeError(f"{owner}: {name} must be a tensor or an array, got {shown(value)} ({type(value).__name__})")
+
+
+def index(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+    """As :func:`tensor`; an empty list holds integers."""
+    if isinstance(value, list | tuple) and not value:
+        value = np.zeros(0, np.int64)
+    return tensor(owner, name, value, world)
+
+
+def state(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+    """A tensor that may be written to, or None."""
+    if value is None or isinstance(value, AbstractTensor):
+        return value
+    raise OptionError(f"{owner}: {name} is updated in place, so it must be a tensor or None, got {shown(value)}")
+
+
+def operand(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+    """A tensor, array, nested list or real number."""
+    if isinstance(value, AbstractTensor | bool | int | float | SymDim) or hasattr(value, "sym"):
+        return value
+    if isinstance(value, np.generic):
+        as_array(owner, value)  # refuses complex numbers and other types
+        return value
+    return tensor(owner, name, value, world)
+
+
+def condition(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+    """Truth values: a bool tensor or array, nested bools, or one bool."""
+    if isinstance(value, AbstractTensor):
+        return value  # its type rule asks for bool
+    array = value if isinstance(value, bool | np.bool_) else as_array(owner, value)
+    if np.result_type(array) != np.bool_:
+        raise DTypeError(f"{owner}: {name} must hold bools, got {shown(value)}")
+    return _world(owner, world).constant(np.array(array))
+
+
+def number(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+    """A real number as Python has it, and no NaN."""
+    if isinstance(value, AbstractTensor):
+        value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, int) and not isinstance(value, bool):
+        checks.number(owner, name, value)
+        return value
+    return checks.number(owner, name, value)
+
+
+def scalar(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+    """A bool or a real number, NaN and infinities too."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if not isinstance(value, bool | int | float):
+        raise OptionError(f"{owner}: {name} is a number, got {shown(value)}")
+    return value
+
+
+def bound(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+    """An operand that may be left out, and is not NaN."""
+    if isinstance(value, float) and math.isnan(value):
+        raise OptionError(f"{owner}: {name} is NaN, which is no bound")
+    return operand(owner, name, value, world)
+
+
+def at_least_0(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+    return checks.number(owner, name, value, 0)
+
+
+def share(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+    return checks.number(owner, name, value, 0, 1)
+
+
+def flag(owner: str, name: str, value: Any, world: AbstractTensor | None) -> bool:
+    return checks.flag(owner, name, value)
+
+
+def digits(owner: str, name: str, value: Any, world: AbstractTensor | None) -> int:
+    """How many digits after the point, or before it."""
+    return checks.integer(owner, name, value, -30, 30)
+
+
+def string(owner: str, name: str, value: Any, world: AbstractTensor | None) -> str:
+    if not isinstance(value, str):
+        raise OptionError(f"{owner}: {name} is a string, got {shown(value)}")
+    return value
+
+
+def several(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+    """A list or tuple of tensors or arrays."""
+    if isinstance(value, AbstractTensor):
+        raise ShapeError(f"{owner}: needs a non-empty sequence of tensors, got one tensor")
+    if not isinstance(value, list | tuple):
+        raise OptionError(f"{owner}: {name} is a list or tuple of tensors, got {shown(value)}")
+    inner = next((x for x in value if isinstance(x, AbstractTensor)), world)
+    return [tensor(owner, f"{name}[{i}]", item, inner) for i, item in enumerate(value)]
+
+
+def sequence(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+    """A list or tuple; what is in it, the function looks at."""
+    if not isinstance(value, list | tuple):
+        raise OptionError(f"{owner}: {name} is a list or tuple, got {shown(value)}")
+    return value
+
+
+def element_type(owner: str, name: str, value: Any, world: AbstractTensor | None) -> DType:
+    return as_dtype(value)
+
+
+LEAVE: Final = None
+"""For parameters that the functions themselves check: axes, shapes and window arguments."""
+
+KINDS: Final[Mapping[str, Check | None]] = {
+    **dict.fromkeys(("x", "input", "target", "weight", "bias", "pos_weight", "operands"), tensor),
+    **dict.fromkeys(("running_mean", "running_var"), state),
+    **dict.fromkeys(("a", "b"), operand),
+    **dict.fromkeys(("min", "max"), bound),
+    **dict.fromkeys(("condition", "mask"), condition),
+    **dict.fromkeys(("index", "indices"), index),
+    **dict.fromkeys(("alpha", "beta", "threshold", "negative_slope", "min_val", "max_val"), number),
+    **dict.fromkeys(("momentum", "correction", "delta"), number),
+    **dict.fromkeys(("eps", "p"), at_least_0),
+    "label_smoothing": share,
+    "value": scalar,
+    **dict.fromkeys(("keepdim", "ceil_mode", "count_include_pad", "log_target", "return_indices"), flag),
+    **dict.fromkeys(("training", "use_input_stats", "inplace"), flag),
+    **dict.fromkeys(("approximate", "reduction", "mode", "equation"), string),
+    "tensors": several,
+    "decimals": digits,
+    "dtype": element_type,
+    **dict.fromkeys(("pad", "sizes"), sequence),
+    **dict.fromkeys(("dim", "dims", "dim0", "dim1", "axes", "start_dim", "end_dim", "shape", "source"), LEAVE),
+    **dict.fromkeys(("kernel_size", "stride", "padding", "dilation", "output_padding", "output_size"), LEAVE),
+    **dict.fromkeys(("groups", "num_groups", "divisor_override", "chunks", "repeats", "shifts"), LEAVE),
+    **dict.fromkeys(("split_size_or_sections", "start", "length", "normalized_shape", "pad_value"), LEAVE),
+    **dict.fromkeys(("padding_idx", "num_classes", "ignore_index"), LEAVE),
+}
+
+
+def _optional(check: Check) -> Check:
+    def checked(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+        return None if value is None else check(owner, name, value, world)
+
+    return checked
+
+
+def public(function: Callable[..., Any], name: str | None = None, **special: Check | None) -> Callable[..., Any]:
+    """The function as people call it.
+
+    Parameters
+    ----------
+    function
+        Its parameters' names are among :data:`KINDS`; a default of None says that None may be given.
+    name
+        What messages call it, where that is not the function's own name.
+    **special
+        What parameters of other names, or of another kind than usual, take.
+    """
+    code = function.__code__
+    owner = name or function.__name__.rstrip("_")
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    last = function.__defaults__ or ()
+    positional = code.co_varnames[: code.co_argcount]
+    defaults = dict(zip(positional[len(positional) - len(last) :], last, strict=True)) | (function.__kwdefaults__ or {})
+    found: dict[str, Check | None] = {}
+    for one in names:
+        check = special[one] if one in special else KINDS[one]
+        found[one] = _optional(check) if check is not None and one in defaults and defaults[one] is None else check
+    rest = None
+    if code.co_flags & 0x04:  # *args
+        rest = KINDS[code.co_varnames[len(names)]]
+    ordered = tuple(found[one] for one in names[: code.co_argcount])
+    count = len(ordered)
+
+    @functools.wraps(function)
+    def face(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            kwargs = _renamed(owner, found, kwargs)
+        world = None
+        for value in (*args, *kwargs.values()) if kwargs else args:
+            if isinstance(value, AbstractTensor):
+                world = value
+                break
+        taken = [
+            value if check is None else check(owner, one, value, world)
+            for one, check, value in zip(names, ordered, args, strict=False)
+        ]
+        if len(args) > count:
+            taken.extend(args[count:] if rest is None else [rest(owner, "operand", v, world) for v in args[count:]])
+        for one, value in kwargs.items():
+            check = found.get(one)
+            if check is not None:
+                kwargs[one] = check(owner, one, value, world)
+        return function(*taken, **kwargs)
+
+    return face
+
+
+def _renamed(owner: str, known: Mapping[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments by the names that the function has."""
+    renamed: dict[str, Any] = {}
+    for name, value in given.items():
+        real = name
+        if name not in known:
+            real = next((other for other in ALIASES.get(name, ()) if other in known), name)
+        if real in renamed or (real != name and real in given):
+            raise OptionError(f"{owner}: {name} is another name for {real}; give one of them")
+        renamed[real] = value
+    return renamed
