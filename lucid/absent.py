@@ -94,6 +94,19 @@ NN: Final[Mapping[str, str]] = {
 """Names of ``lucid.nn`` and ``lucid.nn.functional``."""
 
 
+MODULE: Final[Mapping[str, str]] = {
+    "half": "float32 and float64 are the floating-point types",
+    "predict": "module(x); within lucid.no_grad() nothing is remembered for backward",
+    "fit": "a loop: loss = ...; loss.backward(); optimizer.step()",
+    "save": "lucid.compile(module).save(path), or np.savez(path, **module.state_dict())",
+    "summary": "print(module)",
+    "compile": "lucid.compile(module)",
+    "device": 'everything is on "cpu"',
+    "register_full_backward_hook": "lucid.grad gives gradients of any argument",
+}
+"""Names of modules (``module.name``)."""
+
+
 def advice(where: str, name: str, table: Mapping[str, str], known: Iterable[str] = ()) -> str:
     """The text of an AttributeError: what to type instead, where that is known or something is alike."""
     text = f"{where} has no attribute {name!r}"

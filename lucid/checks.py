@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -135,3 +137,14 @@ def check_device(owner: str, value: object) -> None:
     raise OptionError(
         f'{owner}: there is no device {shown(value)}; everything runs on the processor: leave device out, or give "cpu"'
     )
+
+
+_PACKAGE = os.path.join(os.path.dirname(__file__), "")
+
+
+def user_stacklevel() -> int:
+    """How far up the innermost frame outside this package is, as ``warnings.warn`` of the caller counts."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    return level

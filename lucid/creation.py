@@ -3,16 +3,22 @@ run draws anew."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+from typing import cast as cast_type
 
 import numpy as np
 import numpy.typing as npt
 
-from .errors import DTypeError, OptionError, ShapeError, TraceError
-from .graph.dims import SymDim
+from . import checks
+from .errors import DTypeError, LucidError, OptionError, ShapeError, TraceError
+from .graph import public
+from .graph.dims import SymDim, as_dim
 from .graph.ops import random
 from .graph.ops.elementwise import cast
+from .graph.ops.promotion import check_fits
 from .graph.ops.reduce import cumsum
 from .graph.ops.shape import as_shape
 from .graph.ops.source import full as full_op
@@ -20,6 +26,8 @@ from .graph.trace import active_trace
 from .graph.types import DType, Shape, as_dtype, bool_, float32, int64, is_float
 from .runtime.rng import generator, next_key
 from .tensor import Tensor
+
+F = TypeVar("F", bound=Callable[..., Tensor])
 
 _WORLD: Final = Tensor(0.0)
 """Where ops without inputs are applied: at once, or in the trace under way."""
@@ -40,18 +48,55 @@ def _shape(op: str, size: Sequence[Any]) -> Shape:
     return dims
 
 
+def _value(op: str, value: Any) -> bool | int | float:
+    """What a tensor is filled with: a number, also one that a tensor or an array of one element holds."""
+    if isinstance(value, Tensor | np.ndarray) and value.ndim == 0:
+        value = value.item()
+    return public.scalar(op, "the value", value, None)  # type: ignore[no-any-return]
+
+
 def _filled(op: str, size: Sequence[Any], value: Any, dtype: DType, requires_grad: bool) -> Tensor:
     shape = _shape(op, size)
+    check_fits(value, dtype)
+    if dtype.kind in "iu" and isinstance(value, float) and not math.isfinite(value):
+        raise DTypeError(f"{op}: {value} does not fit the element type {dtype.name}")
     if active_trace.get() is not None:
         return _leaf(full_op(_WORLD, value, shape, dtype), requires_grad)
     return _leaf(Tensor.wrap(np.full(shape, value, dtype)), requires_grad)
 
 
+def _creator(function: F) -> F:
+    """With ``device=``, which is "cpu"; ``size=`` where the sizes come one by one; and sizes that fit into memory."""
+    name = function.__name__
+    several = bool(function.__code__.co_flags & 0x04)
+
+    @functools.wraps(function)
+    def make(*args: Any, device: object = None, **kwargs: Any) -> Tensor:
+        checks.check_device(name, device)
+        checks.flag(name, "requires_grad", kwargs.get("requires_grad", False))
+        if several and "size" in kwargs and not args:
+            args = (kwargs.pop("size"),)
+        try:
+            return function(*args, **kwargs)
+        except LucidError:
+            raise
+        except (MemoryError, OverflowError, ValueError) as error:
+            raise ShapeError(f"{name}: a tensor of that size cannot be made: {error}") from error
+
+    return cast_type("F", make)
+
+
+def _kind(dtype: object) -> DType:
+    return float32 if dtype is None else as_dtype(dtype)
+
+
+@_creator
 def tensor(data: npt.ArrayLike | Tensor, dtype: object = None, requires_grad: bool = False) -> Tensor:
     """A tensor with a copy of ``data``; Python floats become float32, ints int64."""
     return Tensor(data, requires_grad, dtype)
 
 
+@_creator
 def from_numpy(array: npt.NDArray[Any]) -> Tensor:
     """A tensor that shares the array's memory.
 
@@ -64,52 +109,63 @@ def from_numpy(array: npt.NDArray[Any]) -> Tensor:
     return Tensor.wrap(array)
 
 
+@_creator
 def full(size: Sequence[Any], fill_value: float, dtype: object = None, requires_grad: bool = False) -> Tensor:
     """``fill_value`` everywhere; its type decides the dtype where that is not given."""
-    natural = bool_ if isinstance(fill_value, bool | np.bool_) else int64
-    kind = float32 if isinstance(fill_value, float | np.floating) else natural
-    return _filled("full", (size,), fill_value, kind if dtype is None else as_dtype(dtype), requires_grad)
+    value = _value("full", fill_value)
+    natural = float32 if isinstance(value, float) else bool_ if isinstance(value, bool) else int64
+    sizes = size if isinstance(size, tuple | list) else (size,)
+    return _filled("full", (tuple(sizes),), value, natural if dtype is None else as_dtype(dtype), requires_grad)
 
 
-def zeros(*size: Any, dtype: object = "float32", requires_grad: bool = False) -> Tensor:
+@_creator
+def zeros(*size: Any, dtype: object = None, requires_grad: bool = False) -> Tensor:
     """Zeros of the given shape."""
-    return _filled("zeros", size, 0, as_dtype(dtype), requires_grad)
+    return _filled("zeros", size, 0, _kind(dtype), requires_grad)
 
 
-def ones(*size: Any, dtype: object = "float32", requires_grad: bool = False) -> Tensor:
+@_creator
+def ones(*size: Any, dtype: object = None, requires_grad: bool = False) -> Tensor:
     """Ones of the given shape."""
-    return _filled("ones", size, 1, as_dtype(dtype), requires_grad)
+    return _filled("ones", size, 1, _kind(dtype), requires_grad)
 
 
-def empty(*size: Any, dtype: object = "float32", requires_grad: bool = False) -> Tensor:
+@_creator
+def empty(*size: Any, dtype: object = None, requires_grad: bool = False) -> Tensor:
     """A tensor to be filled; it holds zeros, so that no run depends on what was in memory."""
-    return _filled("empty", size, 0, as_dtype(dtype), requires_grad)
+    return _filled("empty", size, 0, _kind(dtype), requires_grad)
 
 
+@_creator
 def full_like(x: Tensor, fill_value: float, dtype: object = None, requires_grad: bool = False) -> Tensor:
     """``fill_value`` in the shape, and unless given the dtype, of ``x``."""
-    wanted = x.type.dtype if dtype is None else as_dtype(dtype)
-    return _filled("full_like", (x.type.shape,), fill_value, wanted, requires_grad)
+    type_ = public.tensor("full_like", "x", x, None).type
+    wanted = type_.dtype if dtype is None else as_dtype(dtype)
+    return _filled("full_like", (type_.shape,), _value("full_like", fill_value), wanted, requires_grad)
 
 
+@_creator
 def zeros_like(x: Tensor, dtype: object = None, requires_grad: bool = False) -> Tensor:
     """Zeros in the shape, and unless given the dtype, of ``x``."""
     return full_like(x, 0, dtype, requires_grad)
 
 
+@_creator
 def ones_like(x: Tensor, dtype: object = None, requires_grad: bool = False) -> Tensor:
     """Ones in the shape, and unless given the dtype, of ``x``."""
     return full_like(x, 1, dtype, requires_grad)
 
 
-def eye(n: int, m: int | None = None, dtype: object = "float32", requires_grad: bool = False) -> Tensor:
+@_creator
+def eye(n: int, m: int | None = None, dtype: object = None, requires_grad: bool = False) -> Tensor:
     """Ones on the diagonal of an ``n`` by ``m`` matrix, ``m`` being ``n`` where not given."""
     rows, columns = _shape("eye", (n, n if m is None else m))
     if not (isinstance(rows, int) and isinstance(columns, int)):
         raise TraceError(f"eye: sizes must be known while tracing, got {rows} and {columns}")
-    return _leaf(Tensor.wrap(np.eye(rows, columns, dtype=as_dtype(dtype))), requires_grad)
+    return _leaf(Tensor.wrap(np.eye(rows, columns, dtype=_kind(dtype))), requires_grad)
 
 
+@_creator
 def arange(start: Any, end: Any = None, step: Any = 1, dtype: object = None, requires_grad: bool = False) -> Tensor:
     """``start``, ``start + step``… below ``end``; with one argument from 0 to it.
 
@@ -118,10 +174,13 @@ def arange(start: Any, end: Any = None, step: Any = 1, dtype: object = None, req
     first, last = (0, start) if end is None else (start, end)
     first, last = (getattr(value, "sym", value) for value in (first, last))
     if isinstance(first, SymDim) or isinstance(last, SymDim):
+        first, last = as_dim(first, "arange"), as_dim(last, "arange")
         if step != 1:
             raise OptionError(f"arange: a symbolic range has step 1, got {step!r}")
         counted: Tensor = cumsum(full_op(_WORLD, 1, (last - first,), int64), 0) + (first - 1)
         return cast(counted, int64 if dtype is None else dtype)
+    for name, value in (("start", first), ("end", last), ("step", step)):
+        checks.number("arange", name, value, -math.inf, below=math.inf)
     if step == 0:
         raise OptionError("arange: step must not be 0")
     values = np.arange(first, last, step)
@@ -129,32 +188,34 @@ def arange(start: Any, end: Any = None, step: Any = 1, dtype: object = None, req
     return _leaf(Tensor.wrap(values.astype(natural if dtype is None else as_dtype(dtype))), requires_grad)
 
 
-def linspace(start: float, end: float, steps: int, dtype: object = "float32", requires_grad: bool = False) -> Tensor:
+@_creator
+def linspace(start: float, end: float, steps: int, dtype: object = None, requires_grad: bool = False) -> Tensor:
     """``steps`` numbers from ``start`` to ``end``, both included, at equal distances."""
-    if isinstance(steps, bool) or not hasattr(steps, "__index__") or steps < 0:
-        raise OptionError(f"linspace: steps is an int of at least 0, got {steps!r}")
-    return _leaf(Tensor.wrap(np.linspace(start, end, steps).astype(as_dtype(dtype))), requires_grad)
+    first, last = (checks.number("linspace", n, v, below=math.inf) for n, v in (("start", start), ("end", end)))
+    values = np.linspace(first, last, checks.integer("linspace", "steps", steps, 0))
+    return _leaf(Tensor.wrap(values.astype(_kind(dtype))), requires_grad)
 
 
-def rand(*size: Any, dtype: object = "float32", requires_grad: bool = False) -> Tensor:
+@_creator
+def rand(*size: Any, dtype: object = None, requires_grad: bool = False) -> Tensor:
     """Uniform numbers in [0, 1)."""
-    return _leaf(random.rand_like(_WORLD, _shape("rand", size), dtype), requires_grad)
+    return _leaf(random.rand_like(_WORLD, _shape("rand", size), _kind(dtype)), requires_grad)
 
 
-def randn(*size: Any, dtype: object = "float32", requires_grad: bool = False) -> Tensor:
+@_creator
+def randn(*size: Any, dtype: object = None, requires_grad: bool = False) -> Tensor:
     """Standard normal numbers."""
-    return _leaf(random.randn_like(_WORLD, _shape("randn", size), dtype), requires_grad)
+    return _leaf(random.randn_like(_WORLD, _shape("randn", size), _kind(dtype)), requires_grad)
 
 
+@_creator
 def randint(low: int, high: Any = None, size: Sequence[Any] | None = None, dtype: object = "int64") -> Tensor:
     """Integers from ``low`` (0 where left out) up to, not including, ``high``: ``randint(10, (2, 3))`` draws digits."""
     if size is None:
         if not isinstance(high, tuple | list):
             raise OptionError("randint: give (high, size) or (low, high, size)")
         low, high, size = 0, low, high
-    for name, bound in (("low", low), ("high", high)):
-        if isinstance(bound, bool) or not isinstance(bound, int | np.integer):
-            raise OptionError(f"randint: {name} is an int, got {bound!r}")
+    low, high = (checks.integer("randint", n, v, -checks.LARGEST) for n, v in (("low", low), ("high", high)))
     if not low < high:
         raise OptionError(f"randint: low {low} must be below high {high}")
     unit: Any = random.rand_like(_WORLD, _shape("randint", (size,)), "float64")
@@ -162,10 +223,10 @@ def randint(low: int, high: Any = None, size: Sequence[Any] | None = None, dtype
     return cast(drawn, dtype)
 
 
+@_creator
 def randperm(n: int) -> Tensor:
     """The numbers below ``n`` in random order, int64."""
     if active_trace.get() is not None:
         raise TraceError("randperm: cannot be drawn while a model is traced; draw it outside and pass it in")
-    if isinstance(n, bool) or not hasattr(n, "__index__") or n < 0:
-        raise OptionError(f"randperm: needs an int of at least 0, got {n!r}")
-    return Tensor.wrap(generator(next_key()).permutation(n.__index__()).astype(np.int64))
+    count = checks.integer("randperm", "n", n, 0)
+    return Tensor.wrap(generator(next_key()).permutation(count).astype(np.int64))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import warnings
 from typing import Any
 
 import numpy as np
 import pytest
 
+import lucid
+from lucid import nn
 from lucid.errors import DTypeError, OptionError, ShapeError
 from lucid.graph.ir import Node
 from lucid.graph.opdef import apply
 from lucid.graph.ops.pool import MAX_POOL, MAX_POOL_GRAD, MaxPoolAttrs, MaxPoolGradAttrs, max_pool2d
 from lucid.graph.types import CHANNELS_LAST, spec
+from lucid.nn import functional
 from lucid.runtime import eager
 from lucid.runtime.codegen import generate
 from lucid.runtime.kernels import pool, pool_runs
@@ -211,14 +216,15 @@ def test_positions_are_those_of_the_winners_and_minus_one_for_padding() -> None:
 
 def test_an_unbatched_image_keeps_its_rank() -> None:
     x = np.arange(12.0).reshape(1, 3, 4)
-    y, positions = max_pool2d(Tensor(x), 2, return_indices=True)
+    y, positions = max_pool2d(Tensor(x), 2, 1, return_indices=True)
     assert y.shape == positions.shape == (1, 2, 3)
-    np.testing.assert_array_equal(y.numpy(), max_pool2d(Tensor(x[None]), 2).numpy()[0])
+    np.testing.assert_array_equal(y.numpy(), max_pool2d(Tensor(x[None]), 2, 1).numpy()[0])
 
 
 def test_an_omitted_stride_is_one_and_none_is_the_kernel() -> None:
     x = Tensor(np.zeros((1, 1, 6, 6)))
-    assert max_pool2d(x, 2).shape == (1, 1, 5, 5)
+    with pytest.warns(UserWarning, match=r"max_pool2d: the stride is left out.*stride=1.*stride=2"):
+        assert max_pool2d(x, 2).shape == (1, 1, 5, 5)
     assert max_pool2d(x, 2, None).shape == (1, 1, 3, 3)
     assert max_pool2d(x, (2, 3), stride=None).shape == (1, 1, 3, 2)
 
@@ -302,3 +308,34 @@ def test_a_gradient_of_the_wrong_shape_is_refused() -> None:
     y = max_pool2d(Tensor(np.ones((1, 1, 3, 3)), requires_grad=True), 2, 1, 1)
     with pytest.raises(ShapeError, match=r"\(1, 1, 3, 3\).*\(1, 1, 4, 4\)"):
         y.backward(np.ones((1, 1, 3, 3)))
+
+
+def test_an_omitted_stride_warns_once_with_both_ways_to_say_it() -> None:
+    x = Tensor(np.ones((1, 1, 4, 4), np.float32))
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        pool = nn.MaxPool2d(2)
+        first = len(seen)
+        lucid.compile(pool)(x)
+        pool(x)
+        nn.MaxPool2d(1), nn.MaxPool2d((1, 1)), nn.MaxPool2d(2, 1), nn.MaxPool2d(2, None), nn.MaxPool2d(2, stride=2)
+        functional.max_pool2d(x, 1), functional.max_pool2d(x, 2, 2), functional.adaptive_max_pool2d(x, 2)
+    assert (first, len(seen)) == (1, 1)
+    assert "stride=1" in str(seen[0].message)
+    assert "stride=2" in str(seen[0].message)
+    assert seen[0].filename == __file__
+    with pytest.warns(UserWarning, match=r"max_pool2d: the stride is left out.*stride=\(1, 3\)") as found:
+        functional.max_pool2d(x, (1, 3))
+    assert found[0].filename == __file__
+
+
+def test_the_arguments_stand_in_pytorchs_order() -> None:
+    x = Tensor(np.arange(25, dtype=np.float32).reshape(1, 1, 5, 5))
+    module = nn.MaxPool2d(2, 2, 0, 1, True, True)
+    values, positions = module(x)
+    assert (module.dilation, module.return_indices, module.ceil_mode) == ((1, 1), True, True)
+    assert values.shape == positions.shape == (1, 1, 3, 3)
+    again, _ = functional.max_pool2d(x, 2, 2, 0, 1, True, True)
+    np.testing.assert_array_equal(again.numpy(), values.numpy())
+    assert inspect.signature(nn.MaxPool2d).parameters["stride"].default == 1
+    assert nn.AvgPool2d(2, 2, 0, True, False, 3).divisor_override == 3

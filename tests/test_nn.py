@@ -74,7 +74,7 @@ def test_constructors_refuse(make: Any, message: str) -> None:
         (nn.GroupNorm(1, 3), (2, 4), "GroupNorm: has num_channels=3"),
         (nn.Conv2d(3, 1, 3), (1, 4, 5, 5), "4 channels"),
         (nn.Linear(3, 1), (2, 4), "(?i)linear"),
-        (nn.MaxPool2d(4), (1, 1, 3, 3), "larger than the height 3"),
+        (nn.MaxPool2d(4, 1), (1, 1, 3, 3), "larger than the height 3"),
     ],
 )
 def test_layers_refuse_inputs(layer: nn.Module, shape: tuple[int, ...], message: str) -> None:
@@ -86,12 +86,12 @@ def test_the_page_and_its_alias() -> None:
     assert nn.Conv2D is nn.Conv2d
     pool = nn.MaxPool2d()
     assert (pool.kernel_size, pool.stride, pool.padding) == ((1, 1), (1, 1), (0, 0))
-    assert nn.MaxPool2d(3).stride == (1, 1)
+    assert nn.MaxPool2d(3, 1).stride == (1, 1)
     assert nn.MaxPool2d(3, None).stride == (3, 3)
     assert repr(nn.MaxPool2d(2, 2)) == "MaxPool2d(kernel_size=(2, 2), stride=(2, 2), padding=(0, 0))"
     x = Tensor([[[-1.0, -2.0]]])
-    assert nn.MaxPool2d((1, 2), padding=(0, 1))(x).tolist() == [[[0.0, -1.0, 0.0]]]
-    value, position = nn.MaxPool2d((1, 2), return_indices=True)(x)
+    assert nn.MaxPool2d((1, 2), 1, padding=(0, 1))(x).tolist() == [[[0.0, -1.0, 0.0]]]
+    value, position = nn.MaxPool2d((1, 2), 1, return_indices=True)(x)
     assert (value.tolist(), position.tolist()) == ([[[-1.0]]], [[[0]]])
 
 

@@ -1,5 +1,8 @@
 """Modules, functions and initialisers for neural networks."""
 
+from typing import Any
+
+from ..absent import NN, advice
 from . import functional as functional
 from . import init as init
 from . import utils as utils
@@ -51,3 +54,14 @@ from .pooling import MaxPool2d as MaxPool2d
 from .shape import Flatten as Flatten
 from .shape import Identity as Identity
 from .shape import Unflatten as Unflatten
+
+_PUBLIC = sorted(name for name, value in globals().items() if isinstance(value, type))
+_PUBLIC += ["functional", "init", "utils"]
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(advice("lucid.nn", name, NN, _PUBLIC))
+
+
+def __dir__() -> list[str]:
+    return _PUBLIC

@@ -1,4 +1,8 @@
-"""Activation functions as modules."""
+"""Activation functions as modules.
+
+``inplace=True``, where PyTorch has it, says that the input is not needed any more. It is left as it is all the same;
+compiled models reuse its memory in any case.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,17 @@ from typing import Any
 
 from ..errors import OptionError
 from . import functional as F
-from .checks import choice, real, size
+from .checks import choice, flag, parameter_type, real, size
 from .init import constant_
 from .module import Module, Parameter
 
 
 class ReLU(Module):
     """``max(x, 0)``."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = flag(self, "inplace", inplace)
 
     def forward(self, x: Any) -> Any:
         return F.relu(x)
@@ -35,6 +43,10 @@ class Tanh(Module):
 class SiLU(Module):
     """``x * sigmoid(x)``."""
 
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = flag(self, "inplace", inplace)
+
     def forward(self, x: Any) -> Any:
         return F.silu(x)
 
@@ -42,8 +54,9 @@ class SiLU(Module):
 class LeakyReLU(Module):
     """``x`` where positive, else ``negative_slope * x``."""
 
-    def __init__(self, negative_slope: float = 0.01) -> None:
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         super().__init__()
+        self.inplace = flag(self, "inplace", inplace)
         self.negative_slope = real(self, "negative_slope", negative_slope)
 
     def forward(self, x: Any) -> Any:
@@ -62,15 +75,17 @@ class PReLU(Module):
         1, or the number of channels.
     init
         What the weight starts from.
-    dtype
-        Of the weight.
+    device, dtype
+        "cpu", if given; element type of the parameters, float32 when omitted.
     """
 
-    def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: object = "float32") -> None:
+    def __init__(
+        self, num_parameters: int = 1, init: float = 0.25, device: object = None, dtype: object = None
+    ) -> None:
         super().__init__()
         self.num_parameters = size(self, "num_parameters", num_parameters)
         self.init = real(self, "init", init)
-        self.weight = Parameter.blank((num_parameters,), dtype)
+        self.weight = Parameter.blank((num_parameters,), parameter_type(self, device, dtype))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -87,8 +102,9 @@ class PReLU(Module):
 class ELU(Module):
     """``x`` where positive, else ``alpha * (exp(x) - 1)``."""
 
-    def __init__(self, alpha: float = 1.0) -> None:
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
+        self.inplace = flag(self, "inplace", inplace)
         self.alpha = real(self, "alpha", alpha)
 
     def forward(self, x: Any) -> Any:
@@ -132,8 +148,9 @@ class Softplus(Module):
 class Hardtanh(Module):
     """``x`` held between ``min_val`` and ``max_val``."""
 
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
+        self.inplace = flag(self, "inplace", inplace)
         self.min_val, self.max_val = real(self, "min_val", min_val), real(self, "max_val", max_val)
         if self.min_val >= self.max_val:
             raise OptionError(f"{type(self).__name__}: min_val {min_val} must be below max_val {max_val}")
@@ -148,8 +165,8 @@ class Hardtanh(Module):
 class ReLU6(Hardtanh):
     """``x`` held between 0 and 6."""
 
-    def __init__(self) -> None:
-        super().__init__(0.0, 6.0)
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__(0.0, 6.0, inplace)
 
     def extra_repr(self) -> str:
         return ""

@@ -8,6 +8,8 @@ from typing import Any
 from .. import checks
 from ..checks import Pair
 from ..errors import OptionError
+from ..graph import public
+from ..graph.types import DType, as_dtype, float32
 
 
 def size(owner: object, name: str, value: Any, least: int = 1) -> int:
@@ -28,6 +30,17 @@ def flag(owner: object, name: str, value: Any) -> bool:
 def real(owner: object, name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
     """A number between ``low`` and ``high``, both included."""
     return checks.number(type(owner).__name__, name, value, low, high)
+
+
+def parameter_type(owner: object, device: object, dtype: object) -> DType:
+    """Of what element type a module's parameters are; there is no device but "cpu"."""
+    checks.check_device(type(owner).__name__, device)
+    return float32 if dtype is None else as_dtype(dtype)
+
+
+def tensor(owner: object, x: Any) -> Any:
+    """An input as a tensor."""
+    return public.tensor(type(owner).__name__, "the input", x, None)
 
 
 def choice(owner: object, name: str, value: Any, *options: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import OptionError
 from . import functional as F
 from . import init
-from .checks import divides, flag, size, sizes
+from .checks import choice, divides, flag, parameter_type, size, sizes
 from .module import Module, Parameter
 
 
@@ -27,6 +27,8 @@ class _Conv2d(Module):
         dilation: int | tuple[int, int],
         groups: int,
         bias: bool,
+        padding_mode: str,
+        device: object,
         dtype: object,
     ) -> None:
         super().__init__()
@@ -39,9 +41,10 @@ class _Conv2d(Module):
         self.groups = size(self, "groups", groups)
         divides(self, "groups", self.groups, in_channels=self.in_channels, out_channels=self.out_channels)
         first, second = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
-        shape = (first, second // self.groups, *self.kernel_size)
-        self.weight = Parameter.blank(shape, dtype)
-        self.bias = Parameter.blank((out_channels,), dtype) if flag(self, "bias", bias) else None
+        self.padding_mode = self._padding_mode(padding_mode)
+        shape, kind = (first, second // self.groups, *self.kernel_size), parameter_type(self, device, dtype)
+        self.weight = Parameter.blank(shape, kind)
+        self.bias = Parameter.blank((out_channels,), kind) if flag(self, "bias", bias) else None
         self.reset_parameters()
 
     def _padding(self, padding: Any) -> Any:
@@ -55,6 +58,12 @@ class _Conv2d(Module):
             raise OptionError(f'{name}: padding="same" needs stride 1, got {self.stride}; give the padding as numbers')
         return padding
 
+    def _padding_mode(self, mode: Any) -> str:
+        found = choice(self, "padding_mode", mode, "zeros", "reflect", "replicate", "circular")
+        if self.transposed and found != "zeros":
+            raise OptionError(f'{type(self).__name__}: padding_mode is "zeros", got {mode!r}; pad the input instead')
+        return found
+
     def reset_parameters(self) -> None:
         """Draw the parameters anew."""
         init.kaiming_uniform_(self.weight, a=math.sqrt(5))
@@ -64,7 +73,13 @@ class _Conv2d(Module):
 
     def extra_repr(self) -> str:
         parts = [f"{self.in_channels}, {self.out_channels}", f"kernel_size={self.kernel_size}", f"stride={self.stride}"]
-        ordinary = {"padding": (0, 0), "dilation": (1, 1), "output_padding": (0, 0), "groups": 1}
+        ordinary = {
+            "padding": (0, 0),
+            "dilation": (1, 1),
+            "output_padding": (0, 0),
+            "groups": 1,
+            "padding_mode": "zeros",
+        }
         for name, value in ordinary.items():
             own = getattr(self, name, value)
             if own != value:
@@ -87,8 +102,11 @@ class Conv2d(_Conv2d):
         The channels fall into so many groups, each convolved on its own.
     bias
         Whether to add one.
-    dtype
-        Of the parameters.
+    padding_mode
+        What the padding holds: "zeros"; "reflect", the image mirrored; "replicate", its edge again; "circular", the
+        opposite side.
+    device, dtype
+        "cpu", if given; element type of the parameters, float32 when omitted.
 
     Attributes
     ----------
@@ -108,12 +126,27 @@ class Conv2d(_Conv2d):
         dilation: int | tuple[int, int] = 1,
         groups: int = 1,
         bias: bool = True,
-        dtype: object = "float32",
+        padding_mode: str = "zeros",
+        device: object = None,
+        dtype: object = None,
     ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, dtype)
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
+        )
 
     def forward(self, x: Any) -> Any:
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        padding = self.padding
+        if self.padding_mode != "zeros" and padding != "valid":
+            x, padding = F.pad(x, self._added(), self.padding_mode), 0
+        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+
+    def _added(self) -> list[int]:
+        """What is added left, right, above and below."""
+        if self.padding != "same":
+            vertical, horizontal = self.padding
+            return [horizontal, horizontal, vertical, vertical]
+        height, width = (d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True))
+        return [width // 2, width - width // 2, height // 2, height - height // 2]
 
 
 class ConvTranspose2d(_Conv2d):
@@ -127,8 +160,10 @@ class ConvTranspose2d(_Conv2d):
         Those of the convolution whose gradient this is.
     output_padding
         Rows and columns added at the bottom and right, fewer than the stride or the dilation.
-    groups, bias, dtype
+    groups, bias, device, dtype
         As in :class:`Conv2d`.
+    padding_mode
+        "zeros".
 
     Attributes
     ----------
@@ -151,9 +186,13 @@ class ConvTranspose2d(_Conv2d):
         groups: int = 1,
         bias: bool = True,
         dilation: int | tuple[int, int] = 1,
-        dtype: object = "float32",
+        padding_mode: str = "zeros",
+        device: object = None,
+        dtype: object = None,
     ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, dtype)
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
+        )
         self.output_padding = sizes(self, "output_padding", output_padding, 0)
         for extra, stride_, dilation_ in zip(self.output_padding, self.stride, self.dilation, strict=True):
             if extra >= max(stride_, dilation_):

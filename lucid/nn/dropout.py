@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from . import functional as F
-from .checks import real
+from .checks import flag, real
 from .module import Module
 
 
 class Dropout(Module):
-    """While training, zero each element with probability ``p`` and divide the others by ``1 - p``."""
+    """While training, zero each element with probability ``p`` and divide the others by ``1 - p``.
 
-    def __init__(self, p: float = 0.5) -> None:
+    ``inplace`` says that the input is not needed any more; it is left as it is all the same.
+    """
+
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
+        self.inplace = flag(self, "inplace", inplace)
         self.p = real(self, "p", p, 0.0, 1.0)
 
     def forward(self, x: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import OptionError
 from . import functional as F
 from . import init
-from .checks import size
+from .checks import parameter_type, size
 from .module import Module, Parameter
 
 
@@ -22,8 +22,8 @@ class Embedding(Module):
         Rows and columns of the table.
     padding_idx
         A row that starts as zeros and takes no gradient.
-    dtype
-        Of the table.
+    device, dtype
+        "cpu", if given; element type of the parameters, float32 when omitted.
 
     Attributes
     ----------
@@ -32,7 +32,12 @@ class Embedding(Module):
     """
 
     def __init__(
-        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, dtype: object = "float32"
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        device: object = None,
+        dtype: object = None,
     ) -> None:
         super().__init__()
         self.num_embeddings = size(self, "num_embeddings", num_embeddings)
@@ -43,7 +48,7 @@ class Embedding(Module):
                 raise OptionError(f"Embedding: padding_idx {row} is out of range for {num_embeddings} rows")
             padding_idx = row % num_embeddings
         self.padding_idx = padding_idx
-        self.weight = Parameter.blank((num_embeddings, embedding_dim), dtype)
+        self.weight = Parameter.blank((num_embeddings, embedding_dim), parameter_type(self, device, dtype))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

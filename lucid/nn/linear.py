@@ -7,7 +7,7 @@ from typing import Any
 
 from . import functional as F
 from . import init
-from .checks import flag, size
+from .checks import flag, parameter_type, size
 from .module import Module, Parameter
 
 
@@ -20,8 +20,8 @@ class Linear(Module):
         Sizes of the last axis before and after.
     bias
         Whether to add one.
-    dtype
-        Of the parameters.
+    device, dtype
+        "cpu", if given; element type of the parameters, float32 when omitted.
 
     Attributes
     ----------
@@ -31,12 +31,15 @@ class Linear(Module):
         Shape (out_features,), or None.
     """
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True, dtype: object = "float32") -> None:
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, device: object = None, dtype: object = None
+    ) -> None:
         super().__init__()
         self.in_features = size(self, "in_features", in_features)
         self.out_features = size(self, "out_features", out_features)
-        self.weight = Parameter.blank((out_features, in_features), dtype)
-        self.bias = Parameter.blank((out_features,), dtype) if flag(self, "bias", bias) else None
+        kind = parameter_type(self, device, dtype)
+        self.weight = Parameter.blank((out_features, in_features), kind)
+        self.bias = Parameter.blank((out_features,), kind) if flag(self, "bias", bias) else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .. import checks, clock
+from ..absent import MODULE, advice
 from ..checks import shown
 from ..errors import DTypeError, LucidError, OptionError, ShapeError, TraceError
 from ..graph.trace import active_trace, user_location
@@ -139,7 +140,7 @@ class Module:
             entries = self.__dict__.get(table, {})
             if name in entries:
                 return entries[name]
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        raise AttributeError(advice(type(self).__name__, name, MODULE, dir(type(self))))
 
     def __delattr__(self, name: str) -> None:
         if not self._forget(name):
@@ -157,7 +158,8 @@ class Module:
         return found
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self._parameters, *self._buffers, *self._modules]
+        names = [*super().__dir__(), *self._parameters, *self._buffers, *self._modules]
+        return sorted(name for name in names if not name.startswith("_"))
 
     def _check_name(self, kind: str, name: object) -> None:
         """Paths are names joined by dots, so a name with a dot could be another's path."""
@@ -298,14 +300,33 @@ class Module:
         for parameter in self.parameters():
             parameter.grad = None
 
-    def to(self: M, dtype: object) -> M:
-        """Convert all floating-point parameters and buffers to ``dtype``, in place."""
+    def to(self: M, *args: Any, dtype: object = None, device: object = None) -> M:
+        """Convert all floating-point parameters and buffers to ``dtype``, in place; the device is "cpu" in any case."""
+        for given in args:
+            if checks.is_device(given):
+                device = given
+            elif isinstance(given, Tensor):
+                dtype = given.dtype
+            elif not isinstance(given, bool):  # non_blocking
+                dtype = given
+        checks.check_device(f"{type(self).__name__}.to", device)
+        if dtype is None and device is not None and all(given is not None for given in args):
+            return self
         wanted = as_dtype(dtype)
         if not is_float(wanted):
             raise OptionError(f"a module's parameters are floating-point, not {wanted.name}")
         for tensor in (*self.parameters(), *self.buffers()):
             if is_float(tensor.dtype) and tensor.dtype != wanted:
                 tensor.set_dtype_(wanted)
+        return self
+
+    def cpu(self: M) -> M:
+        """Itself: everything runs on the processor."""
+        return self
+
+    def cuda(self: M, device: object = None) -> M:
+        """Refused: there is no other device."""
+        checks.check_device(f"{type(self).__name__}.cuda", "cuda")
         return self
 
     def float(self: M) -> M:

@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import OptionError, ShapeError
-from ..graph.types import as_dtype
 from ..tensor import Tensor
 from . import functional as F
 from . import init
-from .checks import divides, flag, real, size
+from .checks import divides, flag, parameter_type, real, size, tensor
 from .module import Module, Parameter
 
 
@@ -29,6 +28,7 @@ class _ChannelNorm(Module):
         momentum: float | None,
         affine: bool,
         track_running_stats: bool,
+        device: object,
         dtype: object,
     ) -> None:
         super().__init__()
@@ -37,12 +37,12 @@ class _ChannelNorm(Module):
         self.momentum = None if momentum is None else real(self, "momentum", momentum, 0.0, 1.0)
         self.affine = flag(self, "affine", affine)
         self.track_running_stats = flag(self, "track_running_stats", track_running_stats)
-        shape = (self.num_features,)
-        self.weight = Parameter.blank(shape, dtype) if affine else None
-        self.bias = Parameter.blank(shape, dtype) if affine else None
+        shape, kind = (self.num_features,), parameter_type(self, device, dtype)
+        self.weight = Parameter.blank(shape, kind) if affine else None
+        self.bias = Parameter.blank(shape, kind) if affine else None
         tracked = self.track_running_stats
-        self.register_buffer("running_mean", Tensor(np.zeros(shape, as_dtype(dtype))) if tracked else None)
-        self.register_buffer("running_var", Tensor(np.zeros(shape, as_dtype(dtype))) if tracked else None)
+        self.register_buffer("running_mean", Tensor(np.zeros(shape, kind)) if tracked else None)
+        self.register_buffer("running_var", Tensor(np.zeros(shape, kind)) if tracked else None)
         self.register_buffer("num_batches_tracked", Tensor(np.zeros((), np.int64)) if tracked else None)
         self.reset_parameters()
 
@@ -62,6 +62,7 @@ class _ChannelNorm(Module):
 
     def _check_input(self, x: Any) -> None:
         name = type(self).__name__
+        x = tensor(self, x)
         if x.type.rank not in self.ranks:
             raise ShapeError(f"{name}: needs an input {self.layout}, got {x.type}")
         channels = x.type.shape[1]
@@ -91,9 +92,10 @@ class _BatchNorm(_ChannelNorm):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
-        dtype: object = "float32",
+        device: object = None,
+        dtype: object = None,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
 
     def forward(self, x: Any) -> Any:
         self._check_input(x)
@@ -122,8 +124,8 @@ class BatchNorm1d(_BatchNorm):
         Whether to learn a scale and a shift.
     track_running_stats
         Whether there are running statistics; without, those of the batch always serve.
-    dtype
-        Of parameters and statistics.
+    device, dtype
+        "cpu", if given; element type of the parameters, float32 when omitted.
     """
 
     ranks = (2, 3)
@@ -153,9 +155,10 @@ class InstanceNorm2d(_ChannelNorm):
         momentum: float = 0.1,
         affine: bool = False,
         track_running_stats: bool = False,
-        dtype: object = "float32",
+        device: object = None,
+        dtype: object = None,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
         self.momentum: float = real(self, "momentum", momentum, 0.0, 1.0)
 
     def forward(self, x: Any) -> Any:
@@ -177,8 +180,8 @@ class LayerNorm(Module):
         Added to the variance.
     elementwise_affine, bias
         Whether to learn a scale of that shape, and with it a shift.
-    dtype
-        Of the parameters.
+    device, dtype
+        "cpu", if given; element type of the parameters, float32 when omitted.
     """
 
     def __init__(
@@ -187,7 +190,8 @@ class LayerNorm(Module):
         eps: float = 1e-5,
         elementwise_affine: bool = True,
         bias: bool = True,
-        dtype: object = "float32",
+        device: object = None,
+        dtype: object = None,
     ) -> None:
         super().__init__()
         shape = tuple(normalized_shape) if isinstance(normalized_shape, tuple | list) else (normalized_shape,)
@@ -197,8 +201,9 @@ class LayerNorm(Module):
         self.eps = real(self, "eps", eps, 0.0)
         self.elementwise_affine = flag(self, "elementwise_affine", elementwise_affine)
         shifted = flag(self, "bias", bias) and elementwise_affine
-        self.weight = Parameter.blank(self.normalized_shape, dtype) if elementwise_affine else None
-        self.bias = Parameter.blank(self.normalized_shape, dtype) if shifted else None
+        kind = parameter_type(self, device, dtype)
+        self.weight = Parameter.blank(self.normalized_shape, kind) if elementwise_affine else None
+        self.bias = Parameter.blank(self.normalized_shape, kind) if shifted else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -227,8 +232,8 @@ class GroupNorm(Module):
         Added to the variance.
     affine
         Whether to learn a scale and a shift per channel.
-    dtype
-        Of the parameters.
+    device, dtype
+        "cpu", if given; element type of the parameters, float32 when omitted.
     """
 
     def __init__(
@@ -237,7 +242,8 @@ class GroupNorm(Module):
         num_channels: int,
         eps: float = 1e-5,
         affine: bool = True,
-        dtype: object = "float32",
+        device: object = None,
+        dtype: object = None,
     ) -> None:
         super().__init__()
         self.num_groups = size(self, "num_groups", num_groups)
@@ -245,8 +251,9 @@ class GroupNorm(Module):
         divides(self, "num_groups", self.num_groups, num_channels=self.num_channels)
         self.eps = real(self, "eps", eps, 0.0)
         self.affine = flag(self, "affine", affine)
-        self.weight = Parameter.blank((num_channels,), dtype) if affine else None
-        self.bias = Parameter.blank((num_channels,), dtype) if affine else None
+        kind = parameter_type(self, device, dtype)
+        self.weight = Parameter.blank((num_channels,), kind) if affine else None
+        self.bias = Parameter.blank((num_channels,), kind) if affine else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -256,6 +263,7 @@ class GroupNorm(Module):
             init.zeros_(self.bias)
 
     def forward(self, x: Any) -> Any:
+        x = tensor(self, x)
         if x.type.rank < 2 or x.type.shape[1] != self.num_channels:
             raise ShapeError(f"GroupNorm: has num_channels={self.num_channels}, which {x.type} does not")
         return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)

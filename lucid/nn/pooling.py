@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import OptionError
+from ..graph.ops.pool import OMITTED, warn_of_omitted_stride
 from . import functional as F
 from .checks import flag, real, size, sizes
 from .module import Module
@@ -16,15 +17,16 @@ class MaxPool2d(Module):
     Parameters
     ----------
     kernel_size, stride, padding
-        An int, or two (vertical, horizontal). ``stride`` is 1 when omitted; None stands for the kernel size.
+        An int, or two (vertical, horizontal). ``stride`` is 1 when omitted, with a warning for larger windows; None
+        stands for the kernel size.
     dilation
         Distance between the elements of a window.
+    return_indices
+        Also return where the maxima stand, as ``row * W + column``.
     ceil_mode
         Let a last window hang over the end.
     pad_value
         What the padding holds: 0 when omitted, so that it can win over negatives; -inf never wins, as in PyTorch.
-    return_indices
-        Also return where the maxima stand, as ``row * W + column``.
 
     Notes
     -----
@@ -35,13 +37,13 @@ class MaxPool2d(Module):
     def __init__(
         self,
         kernel_size: int | tuple[int, ...] = 1,
-        stride: int | tuple[int, ...] | None = 1,
+        stride: int | tuple[int, ...] | None = OMITTED,
         padding: int | tuple[int, ...] = 0,
-        *,
         dilation: int | tuple[int, ...] = 1,
-        ceil_mode: bool = False,
-        pad_value: float = 0.0,
         return_indices: bool = False,
+        ceil_mode: bool = False,
+        *,
+        pad_value: float = 0.0,
     ) -> None:
         super().__init__()
         self.kernel_size = sizes(self, "kernel_size", kernel_size)
@@ -57,6 +59,8 @@ class MaxPool2d(Module):
         self.ceil_mode = flag(self, "ceil_mode", ceil_mode)
         self.pad_value = real(self, "pad_value", pad_value)
         self.return_indices = flag(self, "return_indices", return_indices)
+        if stride is OMITTED:
+            warn_of_omitted_stride("MaxPool2d", self.kernel_size)
 
     def forward(self, x: Any) -> Any:
         return F.max_pool2d(

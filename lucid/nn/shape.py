@@ -12,7 +12,10 @@ from .module import Module
 
 
 class Identity(Module):
-    """Its argument, unchanged."""
+    """Its argument, unchanged. It takes any arguments, so that it can stand in for another module."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
 
     def forward(self, x: Any) -> Any:
         return x

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+import warnings
+from typing import Any, Final
 
 import numpy as np
 
+from ...checks import user_stacklevel
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim
 from ..opdef import NO_GRADIENT, Attrs, GradContext, OpDef, apply, attributes, register
@@ -166,16 +168,35 @@ def image_batch(op: str, x: Any) -> tuple[Any, bool]:
     return (unsqueeze(x, 0) if single else x), single
 
 
+class _Omitted(int):
+    """The default of a stride, told apart from a 1 that was given."""
+
+
+OMITTED: Final = _Omitted(1)
+
+
+def warn_of_omitted_stride(owner: str, kernel: Pair) -> None:
+    """Where a window is larger than 1 and the stride left out: elsewhere that means the kernel size, here 1."""
+    if kernel == (1, 1):
+        return
+    size = kernel[0] if kernel[0] == kernel[1] else kernel
+    warnings.warn(
+        f"{owner}: the stride is left out, and is 1. Write stride=1 to say so, or stride={size} (or stride=None) for "
+        f"windows side by side, which is what PyTorch takes when it is left out",
+        stacklevel=user_stacklevel(),
+    )
+
+
 def max_pool2d(
     x: Any,
     kernel_size: Any = 1,
-    stride: Any = 1,
+    stride: Any = OMITTED,
     padding: Any = 0,
     dilation: Any = 1,
     ceil_mode: bool = False,
+    return_indices: bool = False,
     *,
     pad_value: float = 0.0,
-    return_indices: bool = False,
 ) -> Any:
     """Maximum over sliding windows.
 
@@ -184,7 +205,8 @@ def max_pool2d(
     x
         Shape (N, C, H, W) or (C, H, W); floats or integers.
     kernel_size, stride, padding, dilation
-        An int, or two (vertical, horizontal). ``stride=None`` is the kernel size.
+        An int, or two (vertical, horizontal). ``stride`` is 1 when omitted, with a warning for larger windows, and
+        ``stride=None`` the kernel size.
     ceil_mode
         Let a last window hang over the end, if it starts in the input or the padding before it. What lies beyond
         the padding is not there.
@@ -210,6 +232,8 @@ def max_pool2d(
     x, single = image_batch("max_pool2d", x)
     attrs = max_pool_attrs(kernel_size, stride, padding, dilation, ceil_mode, pad_value)
     y, index = apply(MAX_POOL, attrs, x)
+    if stride is OMITTED:
+        warn_of_omitted_stride("max_pool2d", attrs.kernel)
     if not return_indices:
         return squeeze(y, 0) if single else y
     positions = apply(MAX_POOL_POSITIONS, MaxPoolGradAttrs(attrs, *x.type.shape[2:]), index)
