@@ -86,7 +86,8 @@ def test_the_page_and_its_alias() -> None:
     assert nn.Conv2D is nn.Conv2d
     pool = nn.MaxPool2d()
     assert (pool.kernel_size, pool.stride, pool.padding) == ((1, 1), (1, 1), (0, 0))
-    assert nn.MaxPool2d(3, 1).stride == (1, 1)
+    with pytest.warns(UserWarning, match="stride is left out"):
+        assert nn.MaxPool2d(3).stride == (1, 1)
     assert nn.MaxPool2d(3, None).stride == (3, 3)
     assert repr(nn.MaxPool2d(2, 2)) == "MaxPool2d(kernel_size=(2, 2), stride=(2, 2), padding=(0, 0))"
     x = Tensor([[[-1.0, -2.0]]])

@@ -266,7 +266,7 @@ GREATER_EQUAL = _binary("GreaterEqual", NO_GRADIENT, result=bool_)
 AND = _binary("And", NO_GRADIENT, _INTEGRAL, commutative=True)
 OR = _binary("Or", NO_GRADIENT, _INTEGRAL, commutative=True)
 FLOOR_DIVIDE = _binary("FloorDivide", NO_GRADIENT, _NUMBERS)
-REMAINDER = _binary("Remainder", lambda c: _reduced(c, lambda: c.dy, lambda: -c.dy * floor_divide(*c.inputs)), _NUMBERS)
+REMAINDER = _binary("Remainder", lambda c: reduced(c, lambda: c.dy, lambda: -c.dy * floor_divide(*c.inputs)), _NUMBERS)
 
 
 def _where_infer(attrs: Attrs, condition: TensorType, a: TensorType, b: TensorType) -> TensorType:
