@@ -1,12 +1,13 @@
 # Every target sets up what it needs: .venv, the package (editable) and the extras it uses. No root, no system Graphviz.
 #
-#   make demo    train, compile, draw, save and reload a CNN on real handwritten digits; writes demo-out/
-#   make test    the test suite
-#   make check   lint, format, types, tests
-#   make soak    sweeps at length: generated programs, files, calls and interrupts (SOAK='stale --seconds 60' picks one)
-#   make peer    compare with PyTorch and ONNX Runtime (installs them)
-#   make bench   the benchmarks, beside PyTorch, ONNX Runtime and OpenVINO (installs them); writes benchmarks/results/
-#   make clean   remove what the targets made, .venv included
+#   make demo     train, compile, draw, save and reload a CNN on real handwritten digits; writes demo-out/
+#   make test     the test suite
+#   make check    lint, format, types, tests
+#   make machines the suite on each machine that is described, and beside two busy processes (MACHINES='1core busy')
+#   make soak     sweeps at length: generated programs, files, calls and interrupts (SOAK='stale --seconds 60' picks one)
+#   make peer     compare with PyTorch and ONNX Runtime (installs them)
+#   make bench    the benchmarks, beside PyTorch, ONNX Runtime and OpenVINO (installs them); writes benchmarks/results/
+#   make clean    remove what the targets made, .venv included
 
 VENV   ?= .venv
 # the first interpreter of these that is new enough
@@ -17,7 +18,7 @@ BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 DONE := $(VENV)/.lucid
 
-.PHONY: help demo test check lint soak peer bench clean
+.PHONY: help demo test machines check lint soak peer bench clean
 .NOTPARALLEL:   # the targets share one environment
 .DELETE_ON_ERROR:
 
@@ -29,6 +30,9 @@ demo: $(DONE)-demo
 
 test: $(DONE)-test
 	@$(BIN)/python -m pytest -q -n auto
+
+machines: $(DONE)-test
+	@$(BIN)/python -m tests.everywhere $(MACHINES)
 
 lint: $(DONE)-dev
 	@$(BIN)/ruff check --quiet .

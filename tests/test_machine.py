@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,6 +22,7 @@ from lucid.runtime.eager import op_call
 from lucid.runtime.machine import described, this_machine
 from lucid.runtime.plan import make_plan
 
+from . import everywhere
 from .machines import MACHINES, USUAL, VARIABLE, environment
 from .nets import NETS
 
@@ -110,3 +113,37 @@ def test_processes_that_tests_start_are_told() -> None:
         assert told.stdout == f"{machine.cores}\n{machine}\n", told.stderr
     untold = {key: value for key, value in environment(USUAL).items() if key != VARIABLE}
     assert subprocess.run([sys.executable, "-c", code], env=untold, check=True, capture_output=True).stderr == b""
+
+
+# ---------------------------------------------------------------- the run of all tests
+
+
+def test_busy_processes_end_with_what_they_stand_beside() -> None:
+    with contextlib.suppress(ZeroDivisionError), everywhere.busy() as processes:
+        assert [process.poll() for process in processes] == [None, None]
+        1 / 0  # noqa: B018
+    assert [process.poll() for process in processes] == [-signal.SIGKILL] * 2
+
+
+def test_busy_processes_end_when_nobody_ends_them() -> None:
+    code = "from tests.everywhere import busy\nwith busy(): print(flush=True); input()"
+    runner = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=everywhere.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert runner.stdin is not None and runner.stdout is not None
+    with runner.stdin, runner.stdout:
+        assert runner.stdout.readline() == b"\n"
+        runner.kill()
+        runner.wait()
+        assert runner.stdout.read() == b""  # the end, as nobody has it any more
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("pass", 0), ("assert False", 1)])
+def test_a_suite_that_fails_somewhere_fails(
+    outcome: str, code: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "test_it.py").write_text(f"def test_it():\n    {outcome}\n")
+    options = [str(tmp_path), "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "-c", os.devnull]
+    assert everywhere.main([everywhere.BUSY, "--", *options]) == code
+    assert f"busy: {'FAILED' if code else 'passed'}" in capfd.readouterr().out
+    assert everywhere.main(["2cores"]) == 2

@@ -1,0 +1,76 @@
+"""The whole suite on each machine that is described, and once beside two busy processes: ``make machines``.
+
+``python -m tests.everywhere 1core busy -- tests/test_conv.py`` runs a part of it; what follows ``--`` is pytest's.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from .machines import MACHINES
+
+ROOT = Path(__file__).parent.parent
+BUSY = "busy"
+
+SPIN = """
+import os, sys
+parent, n = int(sys.argv[1]), 0
+while n % 100_000 or os.getppid() == parent:
+    n += 1
+"""
+"""Keeps a core busy for as long as its parent lives, however that ends: looks some fifty times a second."""
+
+
+@contextmanager
+def busy(processes: int = 2) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Beside what is done within, so many processes compute for nothing."""
+    found: list[subprocess.Popen[bytes]] = []
+    try:
+        while len(found) < processes:
+            found.append(subprocess.Popen([sys.executable, "-IS", "-c", SPIN, str(os.getpid())], cwd=os.sep))
+        yield found
+    finally:
+        for process in found:
+            process.kill()
+        for process in found:
+            process.wait()
+
+
+def suite(name: str, arguments: Sequence[str]) -> int:
+    """Run it on the machine of this name, or on this one while that is busy. Returns pytest's exit code."""
+    described = [] if name == BUSY else ["--machine", name]
+    command = [sys.executable, "-m", "pytest", "-q", *(arguments or ["-n", "auto"]), *described]
+    with busy() if name == BUSY else nullcontext():
+        return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """0 where all pass everywhere."""
+    cut = arguments.index("--") if "--" in arguments else len(arguments)
+    names, rest = arguments[:cut] or [*MACHINES, BUSY], arguments[cut + 1 :]
+    unknown = set(names) - {*MACHINES, BUSY}
+    if unknown:
+        say(f"{', '.join(sorted(unknown))}: expected some of {', '.join([*MACHINES, BUSY])}")
+        return 2
+    codes = {}
+    for name in names:
+        began = time.monotonic()
+        say(f"-- {name}")
+        codes[name] = suite(name, rest)
+        say(f"-- {name}: {'FAILED' if codes[name] else 'passed'} in {time.monotonic() - began:.0f} s")
+    return int(any(codes.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
