@@ -348,8 +348,8 @@ def compile(
         added by the layer after it, so that results are as coarse as the largest bias is, and a bias that is infinite
         makes them NaN.
     verify
-        Run every pass's input and output on sampled values through the reference, and raise
-        :class:`PassError` naming the pass and node where they differ.
+        Compare each pass on sampled values, and each program's steps on the first inputs it is given, with the
+        reference; the :class:`PassError` or :class:`LoweringError` names the node and the pass or lowering at fault.
     passes
         The inference passes to run instead of the usual ones.
     tune

@@ -45,6 +45,10 @@ class PassError(LucidError, RuntimeError):
     """A compiler pass failed or changed what the graph computes."""
 
 
+class LoweringError(LucidError, RuntimeError):
+    """A node of a compiled program computes something else than the reference."""
+
+
 class ExecutionError(LucidError, RuntimeError):
     """A step of a compiled program failed while it ran."""
 

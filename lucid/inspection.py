@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .graph.ir import Graph
-from .runtime.executable import Executable
+from .runtime.executable import watched
 from .runtime.plan import Plan
 
 
@@ -49,8 +49,7 @@ def profile(
 ) -> Profile:
     """Run an instrumented copy of the program ``repeat`` times; the plan keeps what was measured."""
     marks: list[tuple[str, float]] = []
-    chosen = {step.name: step.choice for step in plan.steps}
-    executable = Executable(plan.graph, threads=plan.threads, exact=plan.exact, chosen=chosen, marks=marks)
+    executable = watched(plan, marks=marks)
     executable.load(parameters, 0)
     executable(*inputs)
     runs: list[list[float]] = []

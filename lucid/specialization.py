@@ -34,6 +34,7 @@ from .runtime.registry import lowerings
 from .runtime.tuning import Tuned, resolve, tune
 from .runtime.workers.settings import get_num_threads
 from .tensor import Record, Tensor
+from .verification import check_program
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Sizes: TypeAlias = "tuple[tuple[str, int], ...]"
@@ -58,7 +59,7 @@ class Options:
     exact
         Take no lowering that rounds differently from a plain sum of products.
     verify
-        Check every pass on sampled inputs against the reference.
+        Check every pass on sampled inputs, and every step of each program on its first ones, against the reference.
     passes
         Passes for inference instead of the usual ones.
     tune
@@ -286,13 +287,16 @@ class Specialization:
     def run(self, executable: Executable, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """Run with the state's present content."""
         if executable.seen != clock.content.now:
-            self._reload(executable)
+            self._reload(executable, arrays)
         return executable(*arrays)
 
-    def _reload(self, executable: Executable) -> None:
+    def _reload(self, executable: Executable, inputs: Sequence[Array]) -> None:
         now = clock.content.now
         tensors = [self.state[name] for name in executable.parameters]
-        executable.load([t._array for t in tensors], tuple(t.version for t in tensors))
+        arrays = [t._array for t in tensors]
+        if self.options.verify and executable.seen < 0:
+            check_program(executable.plan, arrays, inputs)
+        executable.load(arrays, tuple(t.version for t in tensors))
         executable.seen = now
 
     # ------------------------------------------------------------ calling

@@ -27,7 +27,7 @@ from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
 from lucid.graph.ops.elementwise import AlphaAttrs, ClipAttrs, GeluAttrs
 from lucid.graph.ops.pool import MaxPoolAttrs
 from lucid.graph.types import CHANNELS_LAST, TensorType, spec
-from lucid.runtime import eager, plan
+from lucid.runtime import eager, plan, settle
 from lucid.runtime.codegen import generate
 from lucid.runtime.kernels import conv_blocks, depthwise
 from lucid.runtime.reference.evaluator import run_reference
@@ -83,7 +83,7 @@ def sweep(seed: int, *, kind: str = "") -> tuple[ConvAttrs, Array, Array, Array 
 
 def force(monkeypatch: pytest.MonkeyPatch, op: OpDef, lowering: Lowering) -> None:
     """Let plans and eager calls use this lowering for ``op``, and one after another of its ways to cut the work."""
-    before, turn = plan.choose, count()
+    before, turn = settle.choose, count()
 
     def choose(node: Any, inputs: Any, *, threads: int = 1, exact: bool = False) -> Choice:
         if node.op is not op or not lowering.accepts(node, inputs):
@@ -92,7 +92,7 @@ def force(monkeypatch: pytest.MonkeyPatch, op: OpDef, lowering: Lowering) -> Non
         return Choice(lowering, ways[next(turn) % len(ways)])
 
     eager.op_call.cache_clear()
-    monkeypatch.setattr(plan, "choose", choose)
+    monkeypatch.setattr(settle, "choose", choose)
     monkeypatch.setattr(eager, "choose", choose)
 
 

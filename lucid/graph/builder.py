@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import GraphError
 from ..lazy import networkx as nx
@@ -120,3 +120,11 @@ def reachable(dag: Dag, targets: Iterable[str]) -> set[str]:
             live.add(name)
             stack.extend(dag.predecessors(name))
     return live
+
+
+def with_nodes(graph: Graph, changed: Mapping[str, Node]) -> Graph:
+    """The graph with other nodes under some of its names."""
+    builder = Builder()
+    for name, node in graph.nodes():
+        builder.add(changed.get(name, node), graph.inputs_of(name), name)
+    return Graph(builder.dag, graph.inputs, graph.outputs, graph.updates)

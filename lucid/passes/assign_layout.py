@@ -7,10 +7,10 @@ which are copied to the caller, are not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..graph.builder import Builder
+from ..graph.builder import with_nodes
 from ..graph.ir import Graph, Node, Value
 from ..graph.ops.shape import CONCAT
 from ..graph.ops.source import INPUT
@@ -56,7 +56,7 @@ def assign_layout(graph: Graph, options: LayoutOptions = LayoutOptions()) -> Gra
             outputs.append(type_.with_order(orders[value]))
         if tuple(outputs) != node.outputs:
             changed[name] = replace(node, outputs=tuple(outputs))
-    return _replaced(graph, changed) if changed else graph
+    return with_nodes(graph, changed) if changed else graph
 
 
 def lay_inputs(graph: Graph, orders: Sequence[tuple[int, ...] | None]) -> Graph:
@@ -65,14 +65,7 @@ def lay_inputs(graph: Graph, orders: Sequence[tuple[int, ...] | None]) -> Graph:
     for name, order in zip(graph.inputs, orders, strict=True):
         node = graph.node(name)
         changed[name] = replace(node, outputs=(node.outputs[0].with_order(order),))
-    return _replaced(graph, changed)
-
-
-def _replaced(graph: Graph, changed: Mapping[str, Node]) -> Graph:
-    builder = Builder()
-    for name, node in graph.nodes():
-        builder.add(changed.get(name, node), graph.inputs_of(name), name)
-    return Graph(builder.dag, graph.inputs, graph.outputs, graph.updates)
+    return with_nodes(graph, changed)
 
 
 def _follows(node: Node, inputs: list[tuple[TensorType, tuple[int, ...] | None]]) -> bool:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from itertools import count
 from time import perf_counter
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -35,6 +35,9 @@ from .plan import Plan, Step
 from .views import as_view
 from .workers.settings import private_bytes, shared_bytes
 from .workers.threads import parallel
+
+Marks: TypeAlias = "list[tuple[str, float]]"
+Values: TypeAlias = "dict[str, tuple[Any, ...]]"
 
 _numbers = count(1)
 
@@ -177,7 +180,7 @@ def _allocate(operand: Operand, names: Any) -> str:
 
 
 @collector_paused()
-def generate(plan: Plan, marks: list[tuple[str, float]] | None = None) -> Source:
+def generate(plan: Plan, marks: Marks | None = None, values: Values | None = None) -> Source:
     """The program of a plan.
 
     Parameters
@@ -186,10 +189,12 @@ def generate(plan: Plan, marks: list[tuple[str, float]] | None = None) -> Source
         What to print.
     marks
         Where given, the program appends the name of every step and the time (s) at which it ended.
+    values
+        Where given, the program puts copies of every step's outputs there, as soon as they are made.
     """
     out = Printer()
     out.write(f'"""NumPy program of a graph of {len(plan.graph)} nodes; arena {plan.arena_bytes} bytes."""')
-    writer = _Writer(plan, out, marks)
+    writer = _Writer(plan, out, marks, values)
     out.define("def program(parameters):", writer.program, writer.own)
     return out.finish("program", plan.names.namespace)
 
@@ -197,8 +202,8 @@ def generate(plan: Plan, marks: list[tuple[str, float]] | None = None) -> Source
 class _Writer:
     """Writes the nested functions, from outside to inside."""
 
-    def __init__(self, plan: Plan, out: Printer, marks: list[tuple[str, float]] | None) -> None:
-        self.plan, self.out, self.marks = plan, out, marks
+    def __init__(self, plan: Plan, out: Printer, marks: Marks | None, values: Values | None) -> None:
+        self.plan, self.out, self.marks, self.values = plan, out, marks, values
         self.own = plan.names.use(apart) if len(plan.steps) > CLOSURE_LIMIT else None
 
     def program(self) -> None:
@@ -215,9 +220,15 @@ class _Writer:
                 for operand in (y for y in step.memory if y in places):
                     self._place(operand, memory, places[operand], step)
             out.section([step], "state")
-        out.define("def prepare():", lambda: out.section(plan.steps, "prepare"))
+        out.define("def prepare():", self.prepare)
         out.define("def bind(arena, team):", self.bind, self.own)
         out.write("return prepare, bind")
+
+    def prepare(self) -> None:
+        for step in self.plan.steps:
+            self.out.section([step], "prepare")
+            if step.fixed:
+                self._keep(step)
 
     def bind(self) -> None:
         plan, out = self.plan, self.out
@@ -243,10 +254,18 @@ class _Writer:
         for step in plan.steps:
             self._allocate(step)
             out.section([step], "run")
+            if not step.fixed:
+                self._keep(step)
             if self.marks is not None:
                 marks, clock = plan.names.use(self.marks, "marks"), plan.names.use(perf_counter)
                 out.write(f"{marks}.append(({quoted(step.name)}, {clock}()))")
         out.write(f"return ({''.join(f'{name}, ' for name in _results(out, plan))})")
+
+    def _keep(self, step: Step) -> None:
+        """Copies of a step's outputs, for whoever wants to compare them."""
+        if self.values is not None:
+            copies = "".join("None, " if y is None else f"np.array({y}), " for y in step.outs)
+            self.out.write(f"{self.plan.names.use(self.values, 'values')}[{quoted(step.name)}] = ({copies})")
 
     def _place(self, operand: Operand, memory: str, offset: int, step: Step) -> None:
         names = self.plan.names

@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import ExecutionError
 from ..graph.ir import Graph
 from . import kernels as kernels
-from .codegen import Source, generate
+from .codegen import Marks, Source, Values, generate
 from .plan import Plan, make_plan
 from .registry import Choice
 from .workers import blas
@@ -59,6 +59,8 @@ class Executable:
         What runs some of the nodes, instead of what is predicted to be quickest.
     marks
         Where given, every run appends the name of each step and the time (s) at which it ended.
+    values
+        Where given, copies of each step's outputs are put there under its name.
     """
 
     def __init__(
@@ -68,9 +70,10 @@ class Executable:
         threads: int = 1,
         exact: bool = False,
         chosen: Mapping[str, Choice] | None = None,
-        marks: list[tuple[str, float]] | None = None,
+        marks: Marks | None = None,
+        values: Values | None = None,
     ) -> None:
-        self._marks = marks
+        self._watched = marks, values
         self.plan: Plan = make_plan(graph, threads=threads, exact=exact, chosen=chosen)
         self.seen = -1
         """The content clock when the parameters were last compared; for the caller's use."""
@@ -91,7 +94,7 @@ class Executable:
     @cached_property
     def source(self) -> Source:
         """The generated program."""
-        return generate(self.plan, self._marks)
+        return generate(self.plan, *self._watched)
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -230,6 +233,12 @@ def raised_by_handler(error: BaseException) -> bool:
                 return True
         traceback = traceback.tb_next
     return False
+
+
+def watched(plan: Plan, *, marks: Marks | None = None, values: Values | None = None) -> Executable:
+    """The program of a plan once more, that tells the times or the values of its steps."""
+    chosen = {step.name: step.choice for step in plan.steps}
+    return Executable(plan.graph, threads=plan.threads, exact=plan.exact, chosen=chosen, marks=marks, values=values)
 
 
 _executables: set[weakref.ref[Executable]] = set()

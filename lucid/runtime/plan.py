@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 from ..collector import collector_paused
 from ..errors import GraphError
 from ..graph.ir import Graph, Node, Value
-from ..graph.ops.conv import CONV
-from ..graph.ops.conv_pool import CONV_POOL
-from ..graph.ops.shape import RESHAPE
 from ..graph.ops.source import CONSTANT, INPUT, PARAMETER
-from ..graph.types import TensorType
 from .emitter import Code, Emitter, Names, Operand, Phase
 from .liveness import intervals, passing
 from .machine import this_machine
 from .memory import Layout, aligned, assign_offsets
-from .registry import Choice, choices, choose
+from .registry import Choice
+from .settle import Chooser, as_read, read_values, settle
 
 BRIEF = 1.5e-4
 """Seconds of predicted work below which nobody is woken to help: that takes as long."""
@@ -65,7 +60,7 @@ class Plan:
     Attributes
     ----------
     graph
-        What is computed.
+        What is computed, with the memory order of all values decided.
     steps
         In order of execution; those that depend on parameters only run when a parameter changed.
     inputs, outputs
@@ -155,36 +150,30 @@ def make_plan(
     exact
         Take only lowerings that round as a plain sum of products does.
     chosen
-        What runs some of the nodes; for the others the quickest by prediction is taken.
+        What runs some of the nodes of ``plan.graph``; for the others the quickest by prediction is taken. All else is
+        decided as without it.
     """
     if graph.symbols:
         raise GraphError(f"a plan needs concrete sizes; {', '.join(graph.symbols)} is symbolic: bind it first")
-    plan = _Planner(graph, threads, exact, chosen or {}).run()
-    if not chosen and plan.names.regions and plan.brief:
-        alone = _Planner(graph, 1, exact, {}).run()
+    plan = _planned(graph, threads, exact)
+    if plan.names.regions and plan.brief:
+        alone = _planned(graph, 1, exact)
         if not this_machine().helpers or alone.predicted < plan.predicted + TEAM:
-            return alone
-    return plan
+            plan = alone
+    # the choices decide nothing but the lowerings: not the layout, nor for how many threads
+    return _Planner(plan.graph, Chooser(plan.threads, exact), chosen).run() if chosen else plan
 
 
-def read_values(graph: Graph) -> set[Value]:
-    """The values that a node or the caller reads."""
-    return {*graph.results, *(Value(u, output) for u, _, output in graph.dag.edges(data="output"))}
-
-
-def as_read(name: str, node: Node, read: set[Value]) -> Node:
-    """The node without the last outputs that nobody reads: as which its lowering is chosen."""
-    outputs = len(node.outputs)
-    while outputs > 1 and Value(name, outputs - 1) not in read:
-        outputs -= 1
-    return node if outputs == len(node.outputs) else replace(node, outputs=node.outputs[:outputs])
+def _planned(graph: Graph, threads: int, exact: bool) -> Plan:
+    chooser = Chooser(threads, exact)
+    return _Planner(settle(graph, chooser), chooser, {}).run()
 
 
 class _Planner:
-    def __init__(self, graph: Graph, threads: int, exact: bool, chosen: Mapping[str, Choice]) -> None:
-        self.plan = Plan(graph, threads, exact)
+    def __init__(self, graph: Graph, chooser: Chooser, chosen: Mapping[str, Choice]) -> None:
+        self.plan = Plan(graph, chooser.threads, chooser.exact)
+        self.chooser = chooser
         self.chosen = dict(chosen)
-        self.alike: dict[Any, Choice] = {}
         self.table: dict[Value, Operand] = {}
         self.results = set(graph.results)
         self.read = read_values(graph)
@@ -213,11 +202,7 @@ class _Planner:
     def _lower(self, name: str, node: Node) -> None:
         ins = tuple(self.table[value] for value in self.plan.graph.inputs_of(name))
         types = tuple(x.type for x in ins)
-        if name in self.chosen:
-            chosen = self.chosen[name]
-        else:
-            node = self._in_order(name, node, types)
-            chosen = self._choose(as_read(name, node, self.read), types)
+        chosen = self.chosen.get(name) or self.chooser(as_read(name, node, self.read), types)
         fixed = node.op.pure and all(x.phase is Phase.STATE for x in ins)
         outs: list[Operand | None] = []
         for i, type_ in enumerate(node.outputs):
@@ -239,29 +224,6 @@ class _Planner:
         chosen.lowering.emit(k)
         buffers, overwritable = tuple(k.buffers), tuple(k.overwritable)
         self.plan.steps.append(Step(name, node, chosen, ins, tuple(outs), buffers, overwritable, k.workers, k.code))
-
-    def _in_order(self, name: str, node: Node, types: tuple[TensorType, ...]) -> Node:
-        """A convolution that nobody reads but reshapes and the caller makes its result row-major, if that is quicker.
-
-        Otherwise it lies channels last, and is turned when it is copied.
-        """
-        (y, *others), readers = node.outputs, self.plan.graph.dag.successors(name)
-        if node.op not in (CONV, CONV_POOL) or others or y.order is None or self.follow:
-            return node
-        if any(self.plan.graph.node(reader).op is not RESHAPE for reader in readers):
-            return node
-        rates, plain = this_machine(), replace(node, outputs=(y.with_order(None),))
-        turn = rates.call + 2 * y.nbytes / rates.near
-        found = choices(plain, types, threads=self.plan.threads, exact=self.plan.exact)
-        quickest = min((choice.way.seconds for choice in found if choice.lowering.ordered), default=math.inf)
-        return plain if quickest < self._choose(node, types).way.seconds + turn else node
-
-    def _choose(self, node: Node, types: tuple[TensorType, ...]) -> Choice:
-        """The quickest by prediction, found once for nodes that are alike."""
-        key = node.op, node.attrs, types, node.outputs
-        if key not in self.alike:
-            self.alike[key] = choose(node, types, threads=self.plan.threads, exact=self.plan.exact)
-        return self.alike[key]
 
     def finish(self) -> Plan:
         plan = self.plan

@@ -15,8 +15,9 @@ import numpy as np
 from ..graph.ir import Graph, Node, Value
 from ..graph.types import TensorType
 from .executable import Executable
-from .plan import as_read, read_values
+from .plan import make_plan
 from .registry import Choice, choices, choose
+from .settle import as_read, read_values
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Marks: TypeAlias = "list[tuple[str, float]]"
@@ -57,6 +58,8 @@ def tune(graph: Graph, parameters: Mapping[str, Array], *, threads: int = 1, exa
     -------
     For each such node the quickest choice. Nodes that are alike share their measurements.
     """
+    plan = make_plan(graph, threads=threads, exact=exact)  # what is run, and for how many threads
+    graph, threads = plan.graph, plan.threads
     groups, read = _alike(graph), read_values(graph)
     candidates = {key: _candidates(graph, names[0], read, threads, exact) for key, names in groups.items()}
     candidates = {key: found for key, found in candidates.items() if len(found) > 1}
@@ -86,7 +89,10 @@ def tune(graph: Graph, parameters: Mapping[str, Array], *, threads: int = 1, exa
 
 def resolve(graph: Graph, tuned: Mapping[str, Tuned], threads: int, exact: bool) -> dict[str, Choice]:
     """The choices that tuning found, as far as they exist here: another machine may cut the work differently."""
-    found, read = {}, read_values(graph)
+    if not tuned:
+        return {}
+    plan, found = make_plan(graph, threads=threads, exact=exact), {}
+    graph, threads, read = plan.graph, plan.threads, read_values(plan.graph)
     for name, one in tuned.items():
         if name in graph.dag:
             node = as_read(name, graph.node(name), read)

@@ -24,9 +24,10 @@ from lucid.graph.ops.shape import STOP_GRADIENT
 from lucid.graph.trace import Tracer
 from lucid.runtime import eager
 from lucid.runtime.codegen import generate
-from lucid.runtime.plan import as_read, make_plan, read_values
+from lucid.runtime.plan import make_plan
 from lucid.runtime.reference import evaluate_reference
 from lucid.runtime.registry import Choice, choices
+from lucid.runtime.settle import as_read, read_values
 
 from ..cases.case import Case as Row
 from ..op_checks import (

@@ -14,3 +14,4 @@ from . import shape as shape
 from .evaluator import evaluate_reference as evaluate_reference
 from .evaluator import reference_of as reference_of
 from .evaluator import reference_values as reference_values
+from .evaluator import run_reference as run_reference
