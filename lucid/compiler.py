@@ -17,7 +17,7 @@ from . import clock
 from .archive import read_archive, write_archive
 from .arguments import Structure, flatten, leaf_names, unflatten
 from .errors import LucidError, OptionError, TraceError
-from .grad_mode import is_grad_enabled, set_grad_enabled
+from .grad_mode import is_grad_enabled
 from .graph.ir import Graph
 from .graph.trace import active_trace, user_location
 from .graph.types import TensorType, as_dtype
@@ -208,19 +208,25 @@ class CompiledModel:
         watch = Watch(self.model)
         recorder = Recorder(names, paths, watch)
         outside = is_grad_enabled()
-        with set_grad_enabled(grad), recorder.active():
+        with recorder.active(grad):
             labels = _labels(self.model, structure)
             inputs = [recorder.input(t, label) for t, label in zip(types, labels, strict=True)]
             args, kwargs = unflatten(structure, inputs)
             with watch.active():
                 result = self.model(*args, **kwargs)
-            if watch.mode_read and grad != outside:
-                return self._record(structure, types, outside)
+            if inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+                getattr(result, "close", id)()
+                raise TraceError(
+                    f"the compiled function returns a {type(result).__name__}, whose code would run later: compile a "
+                    f"plain function, without async or yield"
+                )
             results, outputs = flatten(result)
             if not results:
                 given = "" if types else ", nor was it given any: pass tensors or NumPy arrays, not numbers or lists"
                 raise TraceError(f"the compiled function returns no tensor{given}")
-            return recorder, recorder.finish(results), outputs, watch.guards()
+            if grad == outside or not watch.mode_read:
+                return recorder, recorder.finish(results), outputs, watch.guards()
+        return self._record(structure, types, outside)
 
     def _current(self) -> Specialization:
         """What was made of the model as it is now, for arguments like those of the latest call."""

@@ -22,7 +22,7 @@ from .graph.ops.promotion import check_fits
 from .graph.ops.reduce import cumsum
 from .graph.ops.shape import as_shape
 from .graph.ops.source import full as full_op
-from .graph.trace import active_trace
+from .graph.trace import active_trace, user_location
 from .graph.types import DType, Shape, as_dtype, bool_, float32, int64, is_float
 from .runtime.rng import generator, next_key
 from .tensor import Tensor
@@ -227,6 +227,8 @@ def randint(low: int, high: Any = None, size: Sequence[Any] | None = None, dtype
 def randperm(n: int) -> Tensor:
     """The numbers below ``n`` in random order, int64."""
     if active_trace.get() is not None:
-        raise TraceError("randperm: cannot be drawn while a model is traced; draw it outside and pass it in")
+        raise TraceError(
+            f"randperm: cannot be drawn while a model is traced ({user_location()}); draw it outside and pass it in"
+        )
     count = checks.integer("randperm", "n", n, 0)
     return Tensor.wrap(generator(next_key()).permutation(count).astype(np.int64))

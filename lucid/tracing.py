@@ -50,14 +50,15 @@ class TracedTensor(Tensor):
     @property
     def _array(self) -> NoReturn:  # type: ignore[override]
         """Whoever asks for data that is not there takes this for an eager tensor: it has left its trace."""
-        raise self._left()
+        raise self.left()
 
-    def _live(self) -> bool:
+    def live(self) -> bool:
         """Whether the trace it belongs to is under way in this thread."""
         recorder = active_trace.get()
         return recorder is not None and recorder.tracer is self.symbol.tracer
 
-    def _left(self) -> TraceError:
+    def left(self) -> TraceError:
+        """The error of being used outside its trace."""
         shown = f"{self.symbol.value}: {TensorType(self.type.shape, self.type.dtype)}"
         return TraceError(
             f"this tensor stands for a value of a graph ({shown}) that was recorded while a model was traced, and it "
@@ -68,15 +69,15 @@ class TracedTensor(Tensor):
 
     def apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[Tensor, ...]:
         if active_trace.get() is None:
-            raise self._left()
+            raise self.left()
         return super().apply(op, attrs, inputs)
 
     def detach(self) -> Any:
         return self.apply(STOP_GRADIENT, STOP_GRADIENT.attrs(), (self,))[0]
 
     def clone(self) -> Any:
-        if not self._live():
-            raise self._left()
+        if not self.live():
+            raise self.left()
         return self if is_grad_enabled() else self.detach()
 
     def __copy__(self) -> Any:
@@ -86,15 +87,15 @@ class TracedTensor(Tensor):
         return self.clone()
 
     def __len__(self) -> int:
-        if not self._live():
-            raise self._left()
+        if not self.live():
+            raise self.left()
         if not self.shape:
             raise ShapeError("a scalar tensor has no length")
         return self.shape[0].__index__()  # type: ignore[no-any-return]
 
     def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
-        if not self._live():
-            raise self._left()
+        if not self.live():
+            raise self.left()
         raise TraceError(
             f"the value of a tensor is not known while the model is traced ({user_location()}): no branch on it, "
             f"no float(), int(), .item() or np.asarray(), no change in place. Use lucid.where for a choice, tensor "
@@ -105,8 +106,8 @@ class TracedTensor(Tensor):
     __setitem__ = copy_ = touch = _refuse
 
     def backward(self, gradient: object = None) -> None:
-        if not self._live():
-            raise self._left()
+        if not self.live():
+            raise self.left()
         raise TraceError(
             f"backward() inside a traced function ({user_location()}): call it on the compiled model's result, "
             f"or use lucid.grad"
@@ -166,14 +167,15 @@ class Recorder:
         self._updates: dict[str, Symbol] = {}
 
     @contextmanager
-    def active(self) -> Iterator[Recorder]:
+    def active(self, grad: bool = True) -> Iterator[Recorder]:
         """While inside, ops of this thread are recorded here.
 
-        Whether gradients are wanted is asked at each call, not once for all calls by the one that is traced.
+        Whether gradients are wanted is asked at each call, not once for all calls by the one that is traced: there it
+        is as ``grad`` says.
         """
         token, outside = active_trace.set(self), is_grad_enabled()
-        set_grad_enabled(True)
-        left = True
+        set_grad_enabled(grad)
+        left = grad
         try:
             with collector_paused():
                 yield self
@@ -181,7 +183,7 @@ class Recorder:
         finally:
             active_trace.reset(token)
             set_grad_enabled(outside)
-        if not left:
+        if left != grad:
             raise TraceError(
                 "set_grad_enabled() is called in the traced function and not taken back, which later calls of the "
                 "compiled one would not do again: write 'with lucid.set_grad_enabled(...):', or call it outside"
@@ -225,7 +227,7 @@ class Recorder:
         """The symbol of whatever an op is applied to."""
         if isinstance(x, TracedTensor):
             if x.symbol.tracer is not self.tracer:
-                raise x._left()
+                raise x.left()
             return x.symbol
         if not isinstance(x, Tensor):
             (constant,) = self.tracer.emit(CONSTANT, ConstantAttrs(ConstArray(np.asarray(x))))

@@ -27,7 +27,11 @@ from .operators import Operators
 from .ops.source import CONSTANT, ConstantAttrs
 from .types import TensorType
 
-_PACKAGE = os.path.dirname(os.path.dirname(__file__))
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_STANDARD = os.path.dirname(os.__file__) + os.sep
+
+PARTS = ("lucid", "numpy", "networkx", "threadpoolctl", "safetensors", "graphviz")
+"""Lucid, and what it is built on."""
 
 
 class Symbol(Operators["Symbol"]):
@@ -120,11 +124,22 @@ class Tracer:
 
 
 def user_location() -> str:
-    """``file.py:12`` of the innermost frame outside this package."""
+    """``file.py:12`` of the innermost frame that runs code of the user's."""
     frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame is not None and is_library(frame.f_code.co_filename):
         frame = frame.f_back  # type: ignore[assignment]
     return location(frame) if frame else ""
+
+
+@lru_cache(maxsize=4096)
+def is_library(filename: str) -> bool:
+    """Whether code of this file is Lucid's, of what it is built on, or the standard library's."""
+    if filename.startswith(("<frozen", "<lucid", _PACKAGE)):
+        return True
+    _, installed, inside = filename.replace(os.sep, "/").rpartition("-packages/")
+    if installed:
+        return inside.partition("/")[0].removesuffix(".py") in PARTS
+    return filename.startswith(_STANDARD)
 
 
 def location(frame: FrameType) -> str:

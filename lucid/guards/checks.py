@@ -96,6 +96,12 @@ def called(function: Callable[[], Any], was: Any) -> Check:
     return Check("{0}({1}(), {2})", (same, function, was), function, was)
 
 
+def count(owner: Any) -> Check:
+    """How many attributes an object has: whether one that was looked for and not found is there now."""
+    was = len(owner.__dict__)
+    return Check("len({0}.__dict__) == {1}", (owner, was), lambda: len(owner.__dict__), was)
+
+
 def sequence(holder: Any) -> Check:
     """The items of a list, set or deque, in order."""
     was = tuple(holder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dis
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,19 +10,11 @@ from functools import lru_cache
 from types import CodeType, FrameType
 from typing import Any, TypeAlias
 
-import numpy as np
-
-from ..graph.trace import location, shown
+from ..graph.trace import PARTS, is_library, location, shown
 
 Step: TypeAlias = "tuple[str, Any]"
 
-_LIBRARY = os.path.dirname(os.__file__) + os.sep
-_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
-_NUMPY = os.path.dirname(np.__file__) + os.sep
-_PARTS = ("lucid", "numpy", "networkx", "threadpoolctl", "safetensors", "graphviz")
-"""Lucid, and what it is built on."""
-
-_LIBRARIES = frozenset({*_PARTS, "builtins", *sys.stdlib_module_names} - {"__main__"})
+_LIBRARIES = frozenset({*PARTS, "builtins", *sys.stdlib_module_names} - {"__main__"})
 
 _ROOTS = {
     "LOAD_GLOBAL": "global",
@@ -34,6 +25,7 @@ _ROOTS = {
     "LOAD_FROM_DICT_OR_DEREF": "closure",
     "IMPORT_NAME": "import",
 }
+_NAMING = frozenset({"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "IMPORT_FROM", "DELETE_ATTR"})
 _IDLE = frozenset({"EXTENDED_ARG", "CACHE", "NOP", "PUSH_NULL"})
 _BY_NAME = frozenset({"__dict__", "__getattribute__", "__getstate__", "__reduce__", "__reduce_ex__"})
 """Who mentions one of these may read any attribute."""
@@ -73,7 +65,7 @@ class Reads:
     found
         The reads; those of closures are of names that are free in the outermost code.
     names
-        All names of attributes in it.
+        All names of attributes that it reads.
     dynamic
         It may read attributes by names that do not stand in it.
     inner
@@ -86,34 +78,37 @@ class Reads:
     inner: tuple[CodeType, ...]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Place:
-    """Whose reading led to a value, for messages."""
+    """What led to a value, and where: known, or to be looked for in code that mentions a name."""
 
     what: str
-    where: str
+    where: str = ""
+    code: CodeType | None = None
+    name: str = ""
 
     @classmethod
     def of(cls, read: Read, code: CodeType) -> Place:
         return cls(str(read), f"{shown(code.co_filename)}:{read.line}")
 
+    def attribute(self, name: str, code: CodeType | None) -> Place:
+        """An attribute of what is here, which this code reads."""
+        return Place(f"{self.what}.{name}", self.where, code, name)
+
     def __str__(self) -> str:
-        return f"{self.what} ({self.where})"
+        return f"{self.what} ({self.line})"
 
-
-@lru_cache(maxsize=4096)
-def is_library(filename: str) -> bool:
-    """Whether code of this file is Lucid's, of what it is built on, or the standard library's."""
-    if filename.startswith(("<frozen", "<lucid", _PACKAGE, _NUMPY)):
-        return True
-    _, installed, inside = filename.replace(os.sep, "/").rpartition("-packages/")
-    if installed:
-        return inside.partition("/")[0].removesuffix(".py") in _PARTS
-    return filename.startswith(_LIBRARY)
+    @property
+    def line(self) -> str:
+        """``file.py:12``"""
+        if self.code is None:
+            return self.where
+        lines = (i.positions.lineno for i in dis.get_instructions(self.code) if i.argval == self.name and i.positions)
+        return f"{shown(self.code.co_filename)}:{next(filter(None, lines), self.code.co_firstlineno)}"
 
 
 def is_library_code(code: CodeType, space: Mapping[str, Any]) -> bool:
-    """The same of code with these globals: that of a data class comes from no file."""
+    """Whether code with these globals is a library's; that of a data class comes from no file."""
     if code.co_filename == "<string>":
         return is_library_module(space.get("__name__"))
     return is_library(code.co_filename)
@@ -127,7 +122,7 @@ def user_line(frame: FrameType | None) -> str:
 
 
 def is_library_module(name: object) -> bool:
-    """The same of a module's name, or of the module that a class says it is from."""
+    """Whether a module of this name, or a class that says it is from it, is a library's."""
     return isinstance(name, str) and name.partition(".")[0] in _LIBRARIES
 
 
@@ -151,7 +146,7 @@ def _reads(code: CodeType, filename: str) -> Reads:
     found = dict.fromkeys(
         read for one in everything for read in _instructions(one) if read.kind != "closure" or read.name in free
     )
-    names = frozenset(name for one in everything for name in one.co_names)
+    names = frozenset(i.argval for one in everything for i in dis.get_instructions(one) if i.opname in _NAMING)
     return Reads(tuple(found), names, not names.isdisjoint(_BY_NAME), tuple(everything[1:]))
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import threading
 import types
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,25 @@ def is_python_class(kind: type) -> bool:
     return bool(kind.__flags__ & _HEAP)
 
 
+def is_special(name: str) -> bool:
+    """Whether a name is one of Python's own, such as ``__len__``."""
+    return name.startswith("__") and name.endswith("__")
+
+
+def implicit_names(visible: Mapping[str, Any]) -> Iterator[str]:
+    """The special methods of a class, which are called without being named."""
+    for name, entry in visible.items():
+        if is_special(name) and isinstance(entry, types.FunctionType) and name not in _EXPLICIT:
+            yield name
+
+
+_EXPLICIT = frozenset(
+    {"__init__", "__new__", "__init_subclass__", "__class_getitem__", "__set_name__"}
+    | {"__del__", "__repr__", "__setattr__"}
+)
+"""Special methods that tell nothing of an object that exists already."""
+
+
 def plain(value: Any) -> bool:
     """Whether a value is a Python object, whose attributes stand in a dict or slots."""
     kind = type(value)
@@ -41,14 +61,15 @@ def plain(value: Any) -> bool:
 
 def reads_itself(kind: type) -> bool:
     """Whether reading an attribute runs code of the class."""
-    plain: Any = object.__getattribute__
-    return kind.__getattribute__ is not plain
+    quiet: tuple[Any, ...] = (object.__getattribute__, threading.local.__getattribute__)
+    return kind.__getattribute__ not in quiet
 
 
 def own_fields(value: Any) -> dict[str, Any]:
     """The attributes that stand in the object itself: in its dict and its slots, ABSENT where a slot is empty."""
     try:
-        own = dict(object.__getattribute__(value, "__dict__"))
+        space = value.__dict__ if isinstance(value, threading.local) else object.__getattribute__(value, "__dict__")
+        own = dict(space)
     except AttributeError:
         own = {}
     for cls in type(value).__mro__:

@@ -26,12 +26,13 @@ _CLOCKS += (
 _OUTSIDE = {
     **dict.fromkeys(_CLOCKS.split(), "the clock"),
     **dict.fromkeys(("urandom", "getrandom"), "random numbers of the system"),
+    "generate_time_safe": "the clock",
     "input": "the keyboard",
     "open": "a file",
 }
 """Built-in functions that give something else at each call, by name, with what they ask."""
 
-_HOMES = frozenset({"time", "datetime", "posix", "nt", "builtins", "_io", "io", "_thread"})
+_HOMES = frozenset({"time", "datetime", "posix", "nt", "builtins", "_io", "io", "_thread", "_uuid"})
 _ALIKE = frozenset({"getpid", "getppid", "getcwd", "get_ident", "get_native_id"})
 """Built-in functions that may give something else later, and can be asked again at each call."""
 
@@ -69,6 +70,10 @@ class Watch:
         sys.setprofile(self._event)
         try:
             yield
+        except Exception as error:
+            if self._refused is not None:  # what was asked for outside may well be what it failed on
+                raise self._refused from error
+            raise
         finally:
             sys.setprofile(self._chained)
             if foreign:
@@ -143,8 +148,8 @@ class Watch:
         for one, was in (*self._shared, *((one, was) for one, was, _ in self._watcher.consumed)):
             if random_state(one) != was:
                 kind = f"{type(one).__module__}.{type(one).__qualname__}"
-                place = found.get(id(one), Place(kind, "in a function it calls"))
-                raise TraceError(_refusal("random numbers", place.what, place.where))
+                place = found.get(id(one), Place(kind, "in what it calls"))
+                raise TraceError(_refusal("random numbers", place.what, place.line))
 
 
 def _importing(frame: FrameType | None) -> bool:

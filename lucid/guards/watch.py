@@ -30,8 +30,10 @@ from .objects import (
     Fields,
     array_of,
     class_check,
+    implicit_names,
     instance_check,
     is_python_class,
+    is_special,
     own_fields,
     plain,
     reads_itself,
@@ -69,11 +71,14 @@ class Watcher:
         self._held: dict[int, Any] = {}
         self._slots: set[tuple[int, Any]] = set()
         self._waiting: dict[str, list[Fields]] = {}
+        self._counts: list[Check] = []
         self._late: list[Callable[[], Check]] = []
+        self._unread: list[Callable[[], None]] = []
         self._functions: dict[int, list[types.FunctionType]] = {}
         self.begun: dict[int, types.CodeType] = {}
         self._queue: list[tuple[Any, Place]] = []
         self._working = False
+        self._here: types.CodeType | None = None
         self._items = 0
 
     # ------------------------------------------------------------ code that runs
@@ -88,6 +93,7 @@ class Watcher:
                 self.look(os.environ, Place("os.environ", user_line(frame)))
             return
         found = reads(code)
+        self._here = code
         self._name((*found.names, code.co_name), found.dynamic)
         for inner in found.inner:
             self.begun.setdefault(id(inner), inner)
@@ -132,14 +138,14 @@ class Watcher:
         """Check those attributes that may be read by now."""
         everything = self.dynamic or isinstance(fields.owner, types.SimpleNamespace)
         for name in fields.values if everything else fields.values.keys() & self.names:
-            if name in fields.taken or (_special(name) and name not in self.names):
+            if name in fields.taken or (is_special(name) and name not in self.names):
                 continue
             fields.taken.add(name)
             value = fields.values[name]
             check = fields.check(name, value)
             if check is not None:
                 self._checks.append(check)
-            self._queue.append((value, fields.place))
+            self._queue.append((value, fields.place.attribute(name, self._here)))
 
     def _add(self, fields: Fields) -> None:
         self._take(fields)
@@ -183,17 +189,21 @@ class Watcher:
         elif any(builtins.get(read.name) is function for function in BY_ANY_NAME):
             self._name((), True)
 
-    def _import(self, read: Read, space: dict[str, Any], place: Place) -> None:
-        package = space.get("__package__") or ""
-        for name in (read.name, read.name.partition(".")[0], f"{package}.{read.name}", package):
-            if name in sys.modules:
-                self.look(sys.modules[name], place)
+    def _import(self, read: Read, space: Mapping[str, Any], place: Place, *, last: bool = False) -> None:
+        """A module that a function imports; where that is not there yet, as it is at the end of the trace."""
+        within = str(space.get("__package__") or "")
+        parents = [within.rsplit(".", up)[0] for up in range(within.count(".") + 1)] if within else []
+        names = (read.name, read.name.partition(".")[0], *(f"{parent}.{read.name}".rstrip(".") for parent in parents))
+        found = [sys.modules[name] for name in names if name in sys.modules]
+        for module in found:
+            self.look(module, place)
+        if not found and not last:
+            self._unread.append(functools.partial(self._import, read, space, place, last=True))
 
     def _slot(self, owner: Any, key: Any, check: Check) -> None:
         if (id(owner), key) not in self._slots:
             self._slots.add((id(owner), key))
-            self._held[id(owner)] = owner
-            self._checks.append(check)
+            self._checks.append(check)  # which holds the owner
 
     def _follow(self, value: Any, steps: Iterable[Step], place: Place) -> None:
         """Along attributes and items that are read at once, then all that is reached from the last."""
@@ -264,6 +274,8 @@ class Watcher:
         kind = type(value)
         if kind in FIXED:
             return
+        if kind.__hash__ is not None and any(value is function for function in BY_ANY_NAME):
+            self._name((), True)
         for types_, method in _BY_TYPE:
             if isinstance(value, types_):
                 method(self, value, place)
@@ -319,6 +331,7 @@ class Watcher:
             for base in reversed(cls.__mro__):
                 if base in bases:
                     visible.update(base.__dict__)
+            self.names.update(implicit_names(visible))
             self._add(Fields(cls, visible, functools.partial(class_check, cls), place))
         if not bases and issubclass(value, Module):
             self._slot(value, "forward", class_check(value, "forward", value.forward))
@@ -328,8 +341,6 @@ class Watcher:
         if value is is_grad_enabled:
             self.mode_read = True
             self._checks.append(checks.called(value, value()))
-        elif any(value is function for function in BY_ANY_NAME):
-            self._name((), True)
         self._functions.setdefault(id(code), []).append(value)
         if id(code) in self.begun or (value.__closure__ and is_library_code(code, value.__globals__)):
             self._bound(value)
@@ -342,8 +353,6 @@ class Watcher:
         self._put((value.__func__, value.__self__), place)
 
     def _builtin(self, value: Any, place: Place) -> None:
-        if any(value is function for function in BY_ANY_NAME):
-            self._name((), True)
         self._put((getattr(value, "__self__", None),), place)
 
     def _partial(self, value: functools.partial[Any], place: Place) -> None:
@@ -431,6 +440,8 @@ class Watcher:
             if not is_library_module(cls.__module__):
                 values.update((name, ABSENT) for name in cls.__dict__ if name not in values)
         self._slot(value, "__class__", checks.attribute(value, "__class__", kind))
+        if hasattr(value, "__dict__"):
+            self._counts.append(checks.count(value))
         self._add(Fields(value, values, functools.partial(instance_check, value, own), place))
         self._put((kind,), place)
 
@@ -438,13 +449,16 @@ class Watcher:
 
     def guards(self) -> Guards:
         """All checks together."""
+        for look in self._unread:
+            look()
         visible: dict[type, set[str]] = {}
         for check in self._lasting:
             if isinstance(check, ModuleCheck):
                 if check.type not in visible:
                     visible[check.type] = self.names & {name for cls in check.type.__mro__ for name in cls.__dict__}
                 check.finish(self.names, visible[check.type], self.dynamic)
-        return Guards([*self._checks, *(late() for late in self._late)], self._lasting, self.began)
+        counts = self._counts if self.dynamic else ()
+        return Guards([*self._checks, *counts, *(late() for late in self._late)], self._lasting, self.began)
 
 
 _BY_TYPE: tuple[tuple[Any, Callable[[Watcher, Any, Place], None]], ...] = (
@@ -474,10 +488,6 @@ _BY_TYPE: tuple[tuple[Any, Callable[[Watcher, Any, Place], None]], ...] = (
 
 
 _ENVIRONMENT = (os.getenv.__code__, *(getattr(type(os.environ), n).__code__ for n in ("__getitem__", "__iter__")))
-
-
-def _special(name: str) -> bool:
-    return name.startswith("__") and name.endswith("__")
 
 
 def _functions_of(code: types.CodeType) -> Iterator[types.FunctionType]:

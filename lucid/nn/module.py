@@ -127,11 +127,14 @@ class Module:
 
     def _set_traced(self, name: str, value: TracedTensor) -> None:
         """While traced, a buffer that is set is updated at every run; nothing else can hold a traced value."""
+        if not value.live():
+            raise value.left()
         buffer = self._buffers.get(name)
         if buffer is None:
             raise TraceError(
                 f"{type(self).__name__}.{name} is set to a value of the graph being traced ({user_location()}), which "
-                f"would not happen again at later calls; register_buffer({name!r}, ...) makes it state that is updated"
+                f"would not happen again at later calls; register_buffer({name!r}, ...) in __init__ makes it state "
+                f"that is updated"
             )
         active_trace.get().update(buffer, value)
 
@@ -175,7 +178,10 @@ class Module:
         if "_parameters" not in self.__dict__:
             raise LucidError(f"{type(self).__name__}: call super().__init__() before registering {shown(name)}")
         self._check_name(what, name)
-        if value is not None and (not isinstance(value, kind) or isinstance(value, TracedTensor)):
+        if isinstance(value, TracedTensor):
+            self._set_traced(name, value)
+            return
+        if value is not None and not isinstance(value, kind):
             raise OptionError(
                 f"{type(self).__name__}: the {what} {name!r} must be a {kind.__name__} or None, "
                 f"got a {type(value).__name__}"
