@@ -215,7 +215,8 @@ class CompiledModel:
             with watch.active():
                 result = self.model(*args, **kwargs)
             if inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
-                getattr(result, "close", id)()
+                if hasattr(result, "close"):
+                    result.close()
                 raise TraceError(
                     f"the compiled function returns a {type(result).__name__}, whose code would run later: compile a "
                     f"plain function, without async or yield"

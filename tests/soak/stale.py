@@ -25,7 +25,7 @@ from lucid import LucidError
 
 from .sweep import Case
 
-SMALL = 250
+SMALL = 150
 
 PRELUDE = """
 import abc, array, collections, contextvars, copy, dataclasses, enum, functools, operator, os, threading, types, weakref
