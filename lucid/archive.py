@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .arguments import Structure, from_json, leaf_names, to_json
 from .errors import FileError, TraceError
 from .graph import serialize
+from .graph.dims import SymDim
 from .graph.ir import Graph
+from .graph.serialize import Archive
 from .runtime.tuning import Tuned
 from .specialization import Options, Specialization, TunedKey
 from .tensor import Tensor
@@ -17,8 +21,10 @@ from .tensor import Tensor
 
 def write_archive(path: str | Path, specialization: Specialization) -> None:
     """Save a specialization; the file appears whole or not at all."""
-    graphs = {"traced": specialization.traced, "optimised": specialization.graph}
-    arrays = {name: specialization.state[name].numpy() for name in specialization.traced.parameters}
+    traced = specialization.traced
+    graphs = {"traced": traced, "optimised": specialization.graph}
+    names = dict.fromkeys([*traced.parameters, *(name for name, _ in traced.updates)])
+    arrays = {name: specialization.state[name].numpy() for name in names}
     extra = {
         "inputs": to_json(specialization.inputs),
         "outputs": to_json(specialization.outputs),
@@ -40,59 +46,117 @@ def read_archive(path: str | Path, options: Options) -> Specialization:
     """Load what :func:`write_archive` wrote, and check that its parts fit each other."""
     archive = serialize.load(path)
     try:
-        traced, optimised = archive.graphs["traced"], archive.graphs["optimised"]
-        inputs, outputs = _structure(archive.extra, "inputs"), _structure(archive.extra, "outputs")
-        training = archive.extra["training"]
-    except (KeyError, TraceError) as error:
+        traced, optimised, found = _parts(archive)
+        _check(traced, optimised, found)
+        state = _state(traced, optimised, archive)
+    except TraceError as error:
         raise FileError(f"{path}: not a compiled model: {error}") from error
-    _check(path, traced, optimised, inputs, outputs)
-    tuned = _tuned(path, archive.extra.get("tuned", []))
+    known = None if options.exact and not found.exact else optimised  # an exact model does not go through all passes
+    return Specialization(
+        traced, found.inputs, found.outputs, state, training=found.training,
+        options=replace(options, exact=options.exact or found.exact), optimised=known, tuned=found.tuned,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Extra:
+    """What a file says besides its graphs."""
+
+    inputs: Structure
+    outputs: Structure
+    training: bool
+    exact: bool
+    tuned: dict[TunedKey, dict[str, Tuned]]
+
+
+def _parts(archive: Archive) -> tuple[Graph, Graph, _Extra]:
+    graphs, extra = archive.graphs, archive.extra
+    if set(graphs) != {"traced", "optimised"}:
+        raise TraceError(f"it has the graphs {sorted(graphs)[:5]}, not a traced and an optimised one")
+    if not isinstance(extra, dict) or not {"inputs", "outputs", "training"} <= extra.keys():
+        raise TraceError("it does not say what its inputs and outputs are")
+    flags = extra["training"], extra.get("exact", False)
+    if not all(isinstance(flag, bool) for flag in flags):
+        raise TraceError(f"training and exact are {str(flags)[:60]}, not true or false")
+    return (
+        graphs["traced"],
+        graphs["optimised"],
+        _Extra(from_json(extra["inputs"]), from_json(extra["outputs"]), *flags, _tuned(extra.get("tuned", []))),
+    )
+
+
+def _tuned(found: Any) -> dict[TunedKey, dict[str, Tuned]]:
+    """What tuning had found; a choice that does not exist here is left out when a plan is made."""
+    tuned: dict[TunedKey, dict[str, Tuned]] = {}
+    for one in found if isinstance(found, list) else [found]:
+        match one:
+            case {"sizes": dict(sizes), "threads": int(threads), "nodes": dict(nodes)} if (
+                all(map(_is_count, sizes.values())) and _is_count(threads) and all(map(_is_choice, nodes.values()))
+            ):
+                best = {name: Tuned(choice, float(seconds)) for name, (choice, seconds) in nodes.items()}
+                tuned[tuple(sorted(sizes.items())), threads] = best
+            case _:
+                raise TraceError(f"what it says of tuning is not readable: {str(one)[:60]}")
+    return tuned
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _is_choice(value: Any) -> bool:
+    if not isinstance(value, list) or len(value) != 2:
+        return False
+    return isinstance(value[0], str) and type(value[1]) in (int, float) and value[1] >= 0
+
+
+def _state(traced: Graph, optimised: Graph, archive: Archive) -> dict[str, Tensor]:
+    """The tensors behind the parameters; the file has one for each, and no other."""
     state: dict[str, Tensor] = {}
     for graph in (traced, optimised):
         for name, key in graph.parameters.items():
             type_, array = graph.node(key).outputs[0], archive.arrays.get(name)
             if array is None or array.shape != type_.shape or array.dtype != type_.dtype:
-                raise FileError(f"{path}: parameter {name!r} should be {type_}, the file has {_kind(array)}")
+                raise TraceError(f"parameter {name[:60]!r} should be {type_}, the file has {_kind(array)}")
             attrs: Any = graph.node(key).attrs
             state.setdefault(name, Tensor.wrap(array, requires_grad=attrs.trainable))
-    was_exact = archive.extra.get("exact") is True
-    known = None if options.exact and not was_exact else optimised  # an exact model does not go through all passes
-    options = replace(options, exact=options.exact or was_exact)
-    return Specialization(
-        traced, inputs, outputs, state, training=training is True, options=options, optimised=known, tuned=tuned
-    )
-
-
-def _tuned(path: str | Path, found: Any) -> dict[TunedKey, dict[str, Tuned]]:
-    """What tuning had found; a choice that does not exist here is left out when a plan is made."""
-    try:
-        return {
-            (tuple(sorted((str(k), int(v)) for k, v in one["sizes"].items())), int(one["threads"])): {
-                str(name): Tuned(str(choice), float(seconds)) for name, (choice, seconds) in one["nodes"].items()
-            }
-            for one in found
-        }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FileError(f"{path}: what it says of tuning is not readable: {error!r}") from error
-
-
-def _structure(extra: Any, key: str) -> Structure:
-    return from_json(extra[key])
+    for name, value in traced.updates:
+        if name not in state:  # it is written and never read; the first version did not save such a buffer
+            type_ = traced.type(value)
+            array = archive.arrays.get(name)
+            array = np.zeros(type_.concrete, type_.dtype) if array is None else array
+            if array.shape != type_.shape or array.dtype != type_.dtype:
+                raise TraceError(f"parameter {name[:60]!r} becomes {type_}, the file has {_kind(array)}")
+            state[name] = Tensor.wrap(array)
+    if others := sorted(archive.arrays.keys() - state.keys()):
+        raise TraceError(f"no graph reads the array {others[0][:60]!r}")
+    return state
 
 
 def _kind(array: Any) -> str:
     return "none" if array is None else f"{array.dtype}{list(array.shape)}"
 
 
-def _check(path: str | Path, traced: Graph, optimised: Graph, inputs: Structure, outputs: Structure) -> None:
-    if len(list(leaf_names(inputs, "x"))) != len(traced.inputs) or len(list(leaf_names(outputs, "y"))) != len(
-        traced.outputs
-    ):
-        raise FileError(f"{path}: the structure of arguments or results does not fit the graph")
+def _check(traced: Graph, optimised: Graph, found: _Extra) -> None:
+    """The two graphs against each other and against the structures of arguments and result."""
+    leaves = [len(list(leaf_names(structure, ""))) for structure in (found.inputs, found.outputs)]
+    if leaves != [len(traced.inputs), len(traced.outputs)] or not _are_arguments(found.inputs):
+        raise TraceError("the structure of arguments or results does not fit the graph")
     same = [(a.shape, a.dtype) for a in (*traced.input_types, *traced.output_types)] == [
         (a.shape, a.dtype) for a in (*optimised.input_types, *optimised.output_types)
     ]
     if not same or [name for name, _ in traced.updates] != [name for name, _ in optimised.updates]:
-        raise FileError(f"{path}: the optimised graph does not have the inputs and outputs of the traced one")
+        raise TraceError("the optimised graph does not have the inputs and outputs of the traced one")
     if set(optimised.parameters) - set(traced.parameters):
-        raise FileError(f"{path}: the optimised graph reads parameters that the traced one does not have")
+        raise TraceError("the optimised graph reads parameters that the traced one does not have")
+    sized = {str(dim) for type_ in traced.input_types for dim in type_.shape if isinstance(dim, SymDim)}
+    if unsized := set(traced.symbols) - sized:
+        raise TraceError(f"no axis of an input has the size {min(unsized)!r}")
+
+
+def _are_arguments(structure: Structure) -> bool:
+    """Whether it is a tuple of positional arguments and a dict of those by keyword."""
+    match structure:
+        case ("tuple", _, ("tuple", *_), ("dict", *items)):
+            return all(isinstance(key, str) for key, _ in items)
+    return False

@@ -175,43 +175,51 @@ def leaf_names(structure: Structure, prefix: str) -> Iterable[str]:
             yield from leaf_names(part, f"{prefix}.{i}" if prefix else f"input_{i}")
 
 
-def to_json(structure: Structure) -> Any:
+DEEPEST = 100
+"""How deep a file nests what is in arguments and results."""
+
+
+def to_json(structure: Structure, depth: int = 0) -> Any:
     """A structure for a file; raises TraceError for values a file cannot hold."""
+    if depth > DEEPEST:
+        raise TraceError(f"arguments or results nested more than {DEEPEST} deep cannot be saved")
     kind, *parts = structure
     if kind == "leaf":
         return ["leaf"]
     if kind == "tuple":
-        return ["tuple", *map(to_json, parts[1:])]  # a named tuple comes back as a plain one
+        return ["tuple", *(to_json(part, depth + 1) for part in parts[1:])]  # a named tuple comes back as a plain one
     if kind == "object":  # a subclass of list or dict as a plain one, a dataclass as a dict of its fields
         _, items, attributes = parts
         if items[0] == "list" and len(attributes) > 1:
             raise TraceError("a list with attributes, among the arguments or results, cannot be saved")
-        return to_json(items if items[0] == "list" else ("dict", *items[1:], *attributes[1:]))
+        return to_json(items if items[0] == "list" else ("dict", *items[1:], *attributes[1:]), depth)
     if kind == "list":
-        return ["list", *map(to_json, parts)]
+        return ["list", *(to_json(part, depth + 1) for part in parts)]
     if kind == "dict":
-        return ["dict", *([key, to_json(part)] for key, part in parts)]
+        return ["dict", *([key, to_json(part, depth + 1)] for key, part in parts)]
     value = parts[-1].value
     if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and np.isfinite(value)):
         return ["static", value]
     raise TraceError(f"a {type(value).__name__} among the arguments or results cannot be saved")
 
 
-def from_json(data: Any) -> Structure:
+def from_json(data: Any, depth: int = 0) -> Structure:
     """The inverse of :func:`to_json`; raises TraceError for anything else."""
+    if depth > DEEPEST:
+        raise TraceError(f"a structure of arguments is nested more than {DEEPEST} deep")
     match data:
         case ["leaf"]:
             return LEAF
         case ["tuple", *parts]:
-            return ("tuple", tuple, *map(from_json, parts))
+            return ("tuple", tuple, *(from_json(part, depth + 1) for part in parts))
         case ["list", *parts]:
-            return ("list", *map(from_json, parts))
-        case ["dict", *parts] if all(map(_is_item, parts)):
-            return ("dict", *((key, from_json(part)) for key, part in parts))
+            return ("list", *(from_json(part, depth + 1) for part in parts))
+        case ["dict", *parts] if all(map(_is_item, parts)) and len({key for key, _ in parts}) == len(parts):
+            return ("dict", *((key, from_json(part, depth + 1)) for key, part in parts))
         case ["static", None | bool() | int() | float() | str() as value]:
             return ("static", *static_key(value), Static(value))
     raise TraceError(f"not a structure of arguments: {str(data)[:60]}")
 
 
 def _is_item(part: Any) -> bool:
-    return isinstance(part, list) and len(part) == 2 and isinstance(part[0], str | int)
+    return isinstance(part, list) and len(part) == 2 and type(part[0]) in (str, int)

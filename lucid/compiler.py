@@ -373,8 +373,6 @@ def compile(
     TraceError
         For what cannot be traced, with the user's line and the way out.
     """
-    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-        raise OptionError(f"compile: threads must be a positive int, got {threads!r}")
     passes = None if passes is None else tuple(passes)
     if passes is not None and not all(isinstance(one, Pass) for one in passes):
         raise OptionError(f"compile: passes must be a sequence of Pass, got {passes!r}")
@@ -392,9 +390,19 @@ def compile(
 def load(path: str | Path, *, threads: int | None = None, exact: bool = False) -> CompiledModel:
     """Read a compiled model from a ``.lucid`` file; nothing in the file is executed.
 
+    Parameters
+    ----------
+    path
+        A regular file. Of a large one (256 MiB of weights) the weights are mapped: to replace it, save a new file over
+        it rather than write into it.
+    threads
+        As for :func:`compile`.
+    exact
+        Take no lowering that rounds differently from a plain sum of products. A model that was compiled so stays so.
+
     Raises
     ------
-    FileError, GraphError
-        Where the file is not what it claims to be.
+    FileError
+        Where the file cannot be read or is not what it claims to be.
     """
     return CompiledModel.from_specialization(read_archive(path, Options(threads, exact)))

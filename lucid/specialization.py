@@ -17,7 +17,7 @@ import numpy as np
 
 from . import clock
 from .arguments import Structure, unflatten
-from .errors import DTypeError, GradientError, ShapeError
+from .errors import DTypeError, GradientError, OptionError, ShapeError
 from .grad_mode import is_grad_enabled
 from .graph.dims import SymDim
 from .graph.dims import evaluate as evaluate_dim
@@ -46,6 +46,7 @@ Quick: TypeAlias = "Callable[[Array | Tensor], Tensor]"
 
 PLANS = 16
 """How many concrete sizes keep their plans."""
+MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,15 @@ class Options:
     verify: bool = False
     passes: tuple[Pass, ...] | None = None
     tune: bool = False
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and (
+            not isinstance(self.threads, int) or isinstance(self.threads, bool) or not 0 < self.threads <= MOST_THREADS
+        ):
+            raise OptionError(f"threads is a number from 1 to {MOST_THREADS}, or None, got {self.threads!r}")
+        for name in ("exact", "verify", "tune"):
+            if not isinstance(getattr(self, name), bool):
+                raise OptionError(f"{name} is True or False, got {getattr(self, name)!r}")
 
 
 def has_kernel(node: Node) -> bool:

@@ -7,13 +7,45 @@ canonical polynomials are, so ``N * 4`` equals ``2 * N + 2 * N``; nothing is eve
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
 
 from ..checks import LARGEST, shown
 from ..errors import ShapeError
+
+MOST_TERMS, MOST_PRODUCTS, HIGHEST_DEGREE, DEEPEST, LONGEST = 100, 1000, 32, 32, 1000
+"""Limits of a polynomial: its terms, the products of terms in one multiplication, its degree, divisions in divisions,
+and the symbols that are written in it.
+
+No honest dimension comes near them; those of a file that was made to hurt would otherwise expand without end.
+"""
+
+
+class _Work:
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def spend(self, steps: int) -> None:
+        self.left -= steps
+        if self.left < 0:
+            raise ShapeError("its dimensions take more arithmetic than those of any model")
+
+
+_work: ContextVar[_Work | None] = ContextVar("work", default=None)
+
+
+@contextmanager
+def limited_work(steps: int) -> Iterator[None]:
+    """Inside, dimensions may take so many products of terms: for what comes from a file."""
+    token = _work.set(_Work(steps))
+    try:
+        yield
+    finally:
+        _work.reset(token)
 
 
 @dataclass(frozen=True)
@@ -23,8 +55,29 @@ class FloorDiv:
     numerator: SymDim
     denominator: Dim
 
-    def __str__(self) -> str:
+    @cached_property
+    def depth(self) -> int:
+        """How many divisions stand in one another."""
+        return 1 + max(_depth(self.numerator), _depth(self.denominator))
+
+    @cached_property
+    def length(self) -> int:
+        """How many symbols are written in it."""
+        return _length(_terms(self.numerator)) + _length(_terms(self.denominator))
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.numerator, self.denominator))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _text(self) -> str:
         return f"({self.numerator})//({self.denominator})"
+
+    def __str__(self) -> str:
+        return self._text
 
 
 Atom: TypeAlias = "str | FloorDiv"
@@ -69,7 +122,12 @@ class SymDim:
                         raise ShapeError(f"no size is known for the symbolic dimension {atom!r}")
                     product *= sizes[atom]
                 else:
-                    product *= evaluate(atom.numerator, sizes) // evaluate(atom.denominator, sizes)
+                    divisor = evaluate(atom.denominator, sizes)
+                    if not divisor:
+                        raise ShapeError(f"the dimension {self} divides by zero where {_listed(sizes)}")
+                    product *= evaluate(atom.numerator, sizes) // divisor
+                if abs(product) > LARGEST:
+                    raise ShapeError(f"the dimension {self} is larger than any array where {_listed(sizes)}")
             total += product
         return total
 
@@ -77,9 +135,10 @@ class SymDim:
         return _polynomial([*self.terms, *_terms(other)])
 
     def __mul__(self, other: Dim) -> Dim:
-        return _polynomial(
-            (tuple(sorted(a + b, key=_atom_key)), x * y) for a, x in self.terms for b, y in _terms(other)
-        )
+        factors = _terms(other)
+        if len(self.terms) * len(factors) > MOST_PRODUCTS:
+            raise ShapeError(f"a product of dimensions of {len(self.terms)} and {len(factors)} terms is no dimension")
+        return _polynomial([(_times(a, b), x * y) for a, x in self.terms for b, y in factors])
 
     __radd__ = __add__
     __rmul__ = __mul__
@@ -101,7 +160,15 @@ class SymDim:
         numerator = SymDim((((), other),)) if other else None
         return 0 if numerator is None else _polynomial([((FloorDiv(numerator, self),), 1)])
 
-    def __str__(self) -> str:
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self.terms)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _text(self) -> str:
         def term(monomial: Monomial, coefficient: int) -> str:
             atoms = [a if isinstance(a, str) else f"({a})" for a in monomial]
             if not atoms:
@@ -109,6 +176,9 @@ class SymDim:
             return "*".join(atoms) if coefficient == 1 else "*".join([str(coefficient), *atoms])
 
         return " + ".join(term(m, c) for m, c in self.terms).replace("+ -", "- ")
+
+    def __str__(self) -> str:
+        return self._text
 
     __repr__ = __str__
 
@@ -120,7 +190,27 @@ def _terms(dim: Dim) -> tuple[tuple[Monomial, int], ...]:
     return dim.terms if isinstance(dim, SymDim) else (((), dim),)
 
 
-def _polynomial(terms: Iterable[tuple[Monomial, int]]) -> Dim:
+def _depth(dim: Dim) -> int:
+    return max((a.depth for m, _ in _terms(dim) for a in m if isinstance(a, FloorDiv)), default=0)
+
+
+def _length(terms: Iterable[tuple[Monomial, int]]) -> int:
+    return sum(1 + sum(a.length if isinstance(a, FloorDiv) else 1 for a in monomial) for monomial, _ in terms)
+
+
+def _listed(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} is {size}" for name, size in sizes.items())
+
+
+def _times(a: Monomial, b: Monomial) -> Monomial:
+    return tuple(sorted(a + b, key=_atom_key)) if a and b else a or b
+
+
+def _polynomial(terms: Sequence[tuple[Monomial, int]]) -> Dim:
+    """The sum of the terms, canonical and within the limits."""
+    work = _work.get()
+    if work is not None:
+        work.spend(len(terms))
     total: dict[Monomial, int] = {}
     for monomial, coefficient in terms:
         total[monomial] = total.get(monomial, 0) + coefficient
@@ -129,6 +219,17 @@ def _polynomial(terms: Iterable[tuple[Monomial, int]]) -> Dim:
         return 0
     if set(kept) == {()}:
         return kept[()]
+    if (
+        len(kept) > MOST_TERMS
+        or max(map(len, kept)) > HIGHEST_DEGREE
+        or any(abs(c) > LARGEST for c in kept.values())
+        or any(isinstance(atom, FloorDiv) and atom.depth > DEEPEST for m in kept for atom in m)
+        or _length(kept.items()) > LONGEST
+    ):
+        raise ShapeError(
+            f"a polynomial of {len(kept)} terms and degree {max(map(len, kept))} is no dimension: at most {MOST_TERMS} "
+            f"terms, degree {HIGHEST_DEGREE}, {DEEPEST} divisions in one another, {LONGEST} symbols and 64 bits"
+        )
     order = sorted(kept, key=lambda m: (-len(m), [_atom_key(a) for a in m]))
     return SymDim(tuple((m, kept[m]) for m in order))
 
@@ -179,8 +280,7 @@ def parse_dim(text: str) -> Dim:
         raise ShapeError(f"not a dimension: {text[:60]!r}") from error
 
 
-# no honest dimension comes near these; a text from a damaged file could otherwise expand without end
-_LONGEST, _MOST_TERMS = 2000, 1000
+_LONGEST = 2000
 
 
 def _from_ast(tree: ast.expr, text: str) -> Dim:
@@ -191,16 +291,25 @@ def _from_ast(tree: ast.expr, text: str) -> Dim:
     if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
         return -_from_ast(tree.operand, text)
     if isinstance(tree, ast.BinOp):
+        if isinstance(tree.op, ast.Add | ast.Sub):
+            return _sum_from_ast(tree, text)
         left, right = _from_ast(tree.left, text), _from_ast(tree.right, text)
-        if isinstance(tree.op, ast.Add):
-            return left + right
-        if isinstance(tree.op, ast.Sub):
-            return left - right
-        if isinstance(tree.op, ast.Mult) and len(_terms(left)) * len(_terms(right)) <= _MOST_TERMS:
+        if isinstance(tree.op, ast.Mult):
             return left * right
         if isinstance(tree.op, ast.FloorDiv) and right != 0:
             return left // right
     raise ShapeError(f"not a dimension: {text[:60]!r}")
+
+
+def _sum_from_ast(tree: ast.expr, text: str) -> Dim:
+    """A chain of sums and differences at once: one by one would take quadratic time."""
+    parts: list[Dim] = []
+    while isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Add | ast.Sub):
+        right = _from_ast(tree.right, text)
+        parts.append(right if isinstance(tree.op, ast.Add) else -right)
+        tree = tree.left
+    parts.append(_from_ast(tree, text))
+    return _polynomial([term for part in parts for term in _terms(part)])
 
 
 def as_dim(value: object, what: str) -> Dim:

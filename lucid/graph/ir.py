@@ -211,7 +211,11 @@ class Graph:
             attrs = node.attrs.bind(sizes)
             outputs = tuple(t.bind(sizes) for t in node.outputs)
             if attrs is not node.attrs or outputs != node.outputs:
-                node.op.infer_types(attrs, [dag.nodes[v.node]["node"].outputs[v.output] for v in self.inputs_of(name)])
+                inputs = [dag.nodes[v.node]["node"].outputs[v.output] for v in self.inputs_of(name)]
+                try:
+                    node.op.infer_types(attrs, inputs)
+                except (ArithmeticError, LookupError) as error:  # a rule that met sizes it was not made for
+                    raise ShapeError(f"{name}: {node.op.name} cannot take sizes {dict(sizes)}: {error}") from error
             dag.add_node(name, node=replace(node, attrs=attrs, outputs=outputs))
         dag.add_edges_from(self.dag.edges(keys=True, data=True))
         return Graph(dag, self.inputs, self.outputs, self.updates)

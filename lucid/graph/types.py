@@ -25,6 +25,9 @@ DTYPES: Mapping[str, DType] = {
     )
 }  # fmt: skip
 
+#: No value may be larger than the address space of a 64-bit processor (128 TiB).
+MAX_BYTES = 2**47
+
 _SUPPORTED = frozenset(DTYPES.values())
 
 float32, float64, int64, bool_ = (DTYPES[name] for name in ("float32", "float64", "int64", "bool"))
@@ -131,7 +134,10 @@ class TensorType:
         """This type with every symbol replaced by its size."""
         if not self.symbols:
             return self
-        return replace(self, shape=tuple(evaluate(dim, sizes) for dim in self.shape))
+        bound = replace(self, shape=tuple(evaluate(dim, sizes) for dim in self.shape))
+        if min(bound.concrete) < 0 or bound.nbytes > MAX_BYTES:
+            raise ShapeError(f"{self} cannot be {format_shape(bound.shape)}, which it is for the sizes {dict(sizes)}")
+        return bound
 
     def __str__(self) -> str:
         order = "" if self.order is None else "@" + "".join(map(str, self.order))

@@ -13,10 +13,8 @@ from ..lazy import networkx as nx
 from .dims import SymDim
 from .ir import Dag, Graph, Node, Value
 from .opdef import Attrs, find_op
-from .types import DTYPES, TensorType
+from .types import DTYPES, MAX_BYTES, TensorType
 
-#: No value may be larger than the address space of a 64-bit processor (128 TiB).
-MAX_BYTES = 2**47
 _DTYPES = frozenset(DTYPES.values())
 
 

@@ -10,7 +10,7 @@ from contextvars import Context
 from functools import cached_property, partial
 from threading import Lock
 from types import FrameType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -20,11 +20,13 @@ from . import kernels as kernels
 from .codegen import Marks, Source, Values, generate
 from .plan import Plan, make_plan
 from .registry import Choice
+from .room import check_room
 from .workers import blas
 from .workers.parcel import Region, readers
 from .workers.settings import crew, private_bytes, shared_bytes
 from .workers.team import Late, Run, Team
 
+T = TypeVar("T")
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 LARGEST_COPY = 1 << 25
@@ -75,6 +77,7 @@ class Executable:
     ) -> None:
         self._watched = marks, values
         self.plan: Plan = make_plan(graph, threads=threads, exact=exact, chosen=chosen)
+        check_room(self.plan.nbytes, "a run of the compiled program")
         self.seen = -1
         """The content clock when the parameters were last compared; for the caller's use."""
         self._lock = Lock()
@@ -134,7 +137,7 @@ class Executable:
         self._program = program = self._program or self.source.load("program")
         # a program takes its parameters for row-major: those that lie otherwise it has as copies
         laid = [array if array.flags.c_contiguous else np.empty(array.shape, array.dtype) for array in arrays]
-        self._prepare, self._bind = program(laid)
+        self._prepare, self._bind = self._guard(lambda: program(laid))
         # a call that goes on meanwhile puts its run, of the old arrays, back into the old
         self._free = deque()
         if self.plan.names.regions and crew() is not None:
@@ -142,7 +145,7 @@ class Executable:
                 self._read = readers(self._new_run()[1].regions, laid)
             if self._read:  # those too: workers read them where they lie
                 laid = [_shared(array) if i in self._read else array for i, array in enumerate(laid)]
-                self._prepare, self._bind = program(laid)
+                self._prepare, self._bind = self._guard(lambda: program(laid))
         self._copies = [(b, a) for a, b in zip(arrays, laid, strict=True) if a is not b]
 
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:
@@ -178,7 +181,8 @@ class Executable:
             block = shared_bytes(size) if regions else private_bytes(size)
         except (MemoryError, ValueError, OSError, OverflowError) as error:
             raise ExecutionError(f"no memory for an arena of {size:,} bytes") from error
-        return quiet(team.bind(self._bind, block)), team
+        bind = self._bind
+        return quiet(self._guard(lambda: team.bind(bind, block))), team
 
     @cached_property
     def _constants(self) -> list[Array]:
@@ -191,9 +195,9 @@ class Executable:
         self._free = deque()
         self.seen = -1
 
-    def _guard(self, function: Callable[[], None]) -> None:
+    def _guard(self, function: Callable[[], T]) -> T:
         try:
-            function()
+            return function()
         except Exception as error:
             if raised_by_handler(error):
                 raise

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..collector import collector_paused
-from ..errors import GraphError
+from ..errors import GraphError, LucidError
 from ..graph.ir import Graph, Node, Value
 from ..graph.ops.source import CONSTANT, INPUT, PARAMETER
+from ..graph.verify import describe
 from .emitter import Code, Emitter, Names, Operand, Phase
 from .liveness import intervals, passing
 from .machine import this_machine
@@ -101,6 +102,12 @@ class Plan:
         return self.layout.size
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of everything: working memory, packed parameters and what packing them takes, and results."""
+        results = sum(y.type.nbytes for y in self.outputs)
+        return self.arena_bytes + self.packed_bytes + self.workspace_bytes + results
+
+    @property
     def predicted(self) -> float:
         """Seconds that the steps of a run are predicted to take."""
         return sum(step.choice.way.seconds for step in self.steps if not step.fixed)
@@ -181,7 +188,12 @@ class _Planner:
 
     def run(self) -> Plan:
         for name, node in self.plan.graph.nodes():
-            self.add(name, node)
+            try:
+                self.add(name, node)
+            except LucidError:
+                raise
+            except Exception as error:  # a kernel may meet any attribute in a file or a hand-made graph
+                raise GraphError(f"{describe(name, node)} cannot be planned: {error!r}") from error
         return self.finish()
 
     def add(self, name: str, node: Node) -> None:

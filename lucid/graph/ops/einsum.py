@@ -46,6 +46,8 @@ def _infer(attrs: EinsumAttrs, *inputs: TensorType) -> TensorType:
         raise ShapeError("Einsum: needs at least one operand")
     if len({t.dtype for t in inputs}) > 1 or inputs[0].dtype == bool_:
         raise DTypeError(f"Einsum: needs numbers of one element type, got {' and '.join(map(str, inputs))}")
+    if not set("".join((*attrs.operands, attrs.result))) <= set(string.ascii_letters):
+        raise OptionError(f"Einsum: the indices of {attrs.equation!r} are not all letters from a to z or A to Z")
     sizes = label_sizes(attrs, *(t.shape for t in inputs))
     if len(set(attrs.result)) < len(attrs.result) or not set(attrs.result) <= set(sizes):
         raise ShapeError(f"Einsum: each index of the result of {attrs.equation!r} must be one of the operands', once")
