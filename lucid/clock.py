@@ -20,6 +20,15 @@ class Clock:
         return self.now
 
 
+class Version:
+    """When a piece of memory was last written: one for all tensors that lie in it."""
+
+    __slots__ = ("now",)
+
+    def __init__(self) -> None:
+        self.now = 0
+
+
 structure = Clock()
 """Ticks when an attribute, parameter, hook or mode of any module is set: a trace may no longer hold."""
 

@@ -393,7 +393,7 @@ class Forward:
         if not self.tracked:
             return [Tensor.wrap(array) for array in produced]
         inputs = (*tensors, *self.parameters)
-        record = Record(CALL, self.attrs, inputs, tuple(x._version for x in inputs), produced, self.all_types)
+        record = Record(CALL, self.attrs, inputs, tuple(x.version for x in inputs), produced, self.all_types)
         return [self._result(record, i) for i in range(self.results)]
 
     def _result(self, record: Record, index: int) -> Tensor:
@@ -412,10 +412,10 @@ class Forward:
         now, versions = self._versions
         if now != clock.content.now:
             now = clock.content.now
-            versions = tuple(p._version for p in self.parameters)
+            versions = tuple(p.version for p in self.parameters)
             self._versions = now, versions
         produced = self.owner.run(self.executable, (x._array,))
-        versions = (x._version, *versions)
+        versions = (x.version, *versions)
         return self._result(Record(CALL, self.attrs, (x, *self.parameters), versions, produced, self.all_types), 0)
 
     def backward(self, used: Used) -> _Backward:

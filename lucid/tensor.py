@@ -62,7 +62,7 @@ class Tensor(NumPyProtocol, Operators["Tensor"]):
         Element type. When omitted: that of an array; float32 for Python floats, int64 for ints.
     """
 
-    __slots__ = ("__weakref__", "_array", "_born", "_output", "_record", "_requires_grad", "_type", "_version", "grad")
+    __slots__ = ("__weakref__", "_array", "_born", "_memory", "_output", "_record", "_requires_grad", "_type", "grad")
 
     def __init__(self, data: npt.ArrayLike | Tensor, requires_grad: bool = False, dtype: object = None) -> None:
         given = data.numpy() if isinstance(data, Tensor) else data
@@ -75,7 +75,7 @@ class Tensor(NumPyProtocol, Operators["Tensor"]):
         self._type: TensorType | None = None
         self._record: Record | None = None
         self._output = 0
-        self._version = 0
+        self._memory: clock.Version | None = None
         trace = active_trace.get()
         self._born = 0 if trace is None else trace.serial
         self.grad: Tensor | None = None
@@ -96,8 +96,8 @@ class Tensor(NumPyProtocol, Operators["Tensor"]):
         tensor: Tensor = _new(Tensor)
         tensor._array = array
         tensor._type = type_
-        tensor._record = tensor.grad = None
-        tensor._output = tensor._version = tensor._born = 0
+        tensor._record = tensor.grad = tensor._memory = None
+        tensor._output = tensor._born = 0
         tensor._requires_grad = False
         return tensor
 
@@ -128,8 +128,14 @@ class Tensor(NumPyProtocol, Operators["Tensor"]):
 
     @property
     def version(self) -> int:
-        """Changes whenever the tensor's content is changed in place."""
-        return self._version
+        """Changes whenever the tensor's content is changed in place, through it or another that shares its memory."""
+        return 0 if self._memory is None else self._memory.now
+
+    def _share(self, other: Tensor) -> None:
+        """Say that this tensor lies in the other's memory."""
+        if other._memory is None:
+            other._memory = clock.Version()
+        self._memory = other._memory
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The data as a read-only array that shares memory; ``np.array(t)`` makes a copy to write to."""
@@ -195,6 +201,7 @@ class Tensor(NumPyProtocol, Operators["Tensor"]):
     def detach(self) -> Tensor:
         """The same data, outside the history."""
         tensor = Tensor.wrap(self._array)
+        tensor._share(self)
         tensor._born = self._born
         trace = active_trace.get()
         if trace is not None:
@@ -231,7 +238,7 @@ class Tensor(NumPyProtocol, Operators["Tensor"]):
     def set_dtype_(self, dtype: DType) -> Tensor:
         """Convert this leaf to another element type in place; its gradient is dropped."""
         self._array = self._array.astype(dtype)
-        self._type = None
+        self._memory = self._type = None
         self.grad = None
         clock.structure.tick()
         self.touch()
@@ -239,7 +246,9 @@ class Tensor(NumPyProtocol, Operators["Tensor"]):
 
     def touch(self) -> None:
         """Say that the content has changed, so that compiled models prepare their weights again."""
-        self._version = clock.content.tick()
+        if self._memory is None:
+            self._memory = clock.Version()
+        self._memory.now = clock.content.tick()
 
     def constant(self, array: np.ndarray[Any, Any]) -> Tensor:
         trace = active_trace.get()
@@ -323,7 +332,27 @@ def run_op(op: OpDef, attrs: Attrs, inputs: tuple[Tensor, ...]) -> tuple[Tensor,
     call, types = op_call(op, attrs, tuple(x.type for x in inputs))
     with np.errstate(all="ignore"):
         arrays = call(*(x._array for x in inputs))
-    return remember(op, attrs, inputs, arrays, types)
+    outputs = remember(op, attrs, inputs, arrays, types)
+    for output in outputs:
+        if output._array.base is not None:
+            _share_memory(output, inputs)
+    return outputs
+
+
+def _share_memory(view: Tensor, inputs: tuple[Tensor, ...]) -> None:
+    """Where an op's result is a view of an input, what is written to either is written to both."""
+    owner = _owner(view._array)
+    for x in inputs:
+        if _owner(x._array) is owner:
+            view._share(x)
+
+
+def _owner(array: np.ndarray[Any, Any]) -> object:
+    """What owns the memory that an array shows."""
+    base = array.base
+    while base is not None:
+        array, base = base, getattr(base, "base", None)
+    return array
 
 
 def remember(
@@ -339,7 +368,7 @@ def remember(
         tensor._type = type_
     tracked = is_grad_enabled() and any(x._requires_grad for x in inputs) and not isinstance(op.gradient, NoGradient)
     if tracked:
-        record = Record(op, attrs, inputs, tuple(x._version for x in inputs), arrays, types)
+        record = Record(op, attrs, inputs, tuple(x.version for x in inputs), arrays, types)
         for index, tensor in enumerate(outputs):
             if is_float(types[index].dtype):
                 tensor._record, tensor._output, tensor._requires_grad = record, index, True
@@ -408,7 +437,7 @@ class _Gather:
 
     def _add(self, record: Record) -> None:
         for x, version in zip(record.inputs, record.versions, strict=True):
-            if x._version != version:
+            if x.version != version:
                 raise GradientError(
                     f"backward: a tensor of type {x.type} that {record.op.name} read has been changed in place "
                     f"since; compute the result again, or make the change after backward"

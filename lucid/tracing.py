@@ -37,8 +37,7 @@ class TracedTensor(Tensor):
     def __init__(self, symbol: Symbol) -> None:
         self.symbol = symbol
         self._type = symbol.type
-        self._record = None
-        self._version = 0
+        self._record = self._memory = None
         self._born = -1
         self._requires_grad = is_float(symbol.type.dtype)
         self.grad = None
