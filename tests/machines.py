@@ -32,14 +32,24 @@ VARIABLE = "LUCID_TESTS_MACHINE"
 ``subprocesses/sitecustomize.py``."""
 
 
+HOOK = str(Path(__file__).parent / "subprocesses")
+
+
 def environment(machine: Machine) -> dict[str, str]:
     """That of an interpreter that is to be told of the machine."""
-    hook, paths = str(Path(__file__).parent / "subprocesses"), os.environ.get("PYTHONPATH")
-    return {
-        **os.environ,
-        VARIABLE: json.dumps(dataclasses.asdict(machine)),
-        "PYTHONPATH": os.pathsep.join(filter(None, [hook, paths])),
-    }
+    paths = os.pathsep.join(filter(None, [HOOK, os.environ.get("PYTHONPATH")]))
+    return {**os.environ, VARIABLE: json.dumps(dataclasses.asdict(machine)), "PYTHONPATH": paths}
+
+
+def bare(root: Path) -> dict[str, str]:
+    """That of an interpreter that has the package from this folder, and of this one no more than what it was told."""
+    told = {VARIABLE: os.environ[VARIABLE]} if VARIABLE in os.environ else {}
+    return {**told, "PYTHONPATH": os.pathsep.join([str(root), HOOK])}
+
+
+def untold() -> dict[str, str]:
+    """That of an interpreter that is to know nothing but the machine it runs on."""
+    return {name: value for name, value in os.environ.items() if name != VARIABLE}
 
 
 def use(name: str) -> None:

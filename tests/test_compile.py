@@ -20,6 +20,8 @@ from lucid.nn import functional as F
 from lucid.passes.pipeline import Pass
 from lucid.runtime.machine import Machine
 
+from .machines import untold
+
 
 def lenet() -> nn.Module:
     lucid.manual_seed(0)
@@ -278,4 +280,5 @@ def test_import_is_light() -> None:
         "loaded = {m for m in heavy if type(sys.modules.get(m)).__name__ == 'module'}; print(sorted(loaded));"
         "sys.exit(bool(loaded))"
     )
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+    # to be told how many threads to use, on a described machine, takes threadpoolctl
+    assert subprocess.run([sys.executable, "-c", code], env=untold(), timeout=60).returncode == 0

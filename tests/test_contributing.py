@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from .machines import bare
+
 ROOT = Path(__file__).parent.parent
 STEP = re.compile(
     r"(?P<where>At the end of|The new file|In)\s+`(?P<file>[^`]+)`(?:, after `(?P<anchor>[^`]+)`)?:\n\n"
@@ -49,9 +51,7 @@ def run(section: str, root: Path) -> str:
     program, *arguments = shlex.split(command)
     assert program == "python"
     arguments += ["-p", "no:cacheprovider"]
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=root, capture_output=True, text=True, env={"PYTHONPATH": str(root)}
-    )
+    done = subprocess.run([sys.executable, *arguments], cwd=root, capture_output=True, text=True, env=bare(root))
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -81,9 +81,7 @@ def test_adding_a_pass(copy: Path) -> None:
     assert follow(section, copy) == 4
     assert passed(run(section, copy)) == 2
     check = "import lucid; f = lucid.compile(lambda x: x.sigmoid().relu(), lucid.spec(4)); print(f.graph.text())"
-    done = subprocess.run(
-        [sys.executable, "-c", check], cwd=copy, capture_output=True, text=True, env={"PYTHONPATH": str(copy)}
-    )
+    done = subprocess.run([sys.executable, "-c", check], cwd=copy, capture_output=True, text=True, env=bare(copy))
     assert done.returncode == 0, done.stderr
     assert "Sigmoid" in done.stdout
     assert "Relu" not in done.stdout
