@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from itertools import count
+from typing import Any
+from weakref import ref
+
+import numpy as np
 
 
 class Clock:
@@ -20,17 +24,41 @@ class Clock:
         return self.now
 
 
-class Version:
-    """When a piece of memory was last written: one for all tensors that lie in it."""
-
-    __slots__ = ("now",)
-
-    def __init__(self) -> None:
-        self.now = 0
-
-
 structure = Clock()
 """Ticks when an attribute, parameter, hook or mode of any module is set: a trace may no longer hold."""
 
 content = Clock()
 """Ticks when any tensor is written in place: packed weights may no longer hold."""
+
+
+class _Writes:
+    """When memory was last written in place, by the array that owns it: views and aliases share what they share."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Any, int]] = {}
+
+    @staticmethod
+    def _owner(array: np.ndarray[Any, Any]) -> Any:
+        """What owns the memory: an array, or the buffer that it was made from."""
+        owner, base = array, array.base
+        while base is not None:
+            if isinstance(base, np.ndarray) or hasattr(type(base), "__weakref__") or type(base) is memoryview:
+                owner = base
+            base = getattr(base, "base", None) if not isinstance(base, memoryview) else None
+        return owner
+
+    def note(self, array: np.ndarray[Any, Any]) -> int:
+        """The content of ``array`` has changed; returns the new time."""
+        owner, now = self._owner(array), content.tick()
+        known, key = self._known, id(owner)
+        known[key] = ref(owner, lambda gone: known.pop(key, None) if known.get(key, (0,))[0] is gone else None), now
+        return now
+
+    def last(self, array: np.ndarray[Any, Any]) -> int:
+        """When the memory of ``array`` was last written; 0 where it never was."""
+        if not self._known:
+            return 0
+        return self._known.get(id(self._owner(array)), (None, 0))[1]
+
+
+writes = _Writes()

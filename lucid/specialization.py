@@ -371,7 +371,7 @@ class Forward:
         self.parameters = [owner.state[name] for name in owner.trainable]
         self.attrs = CallAttrs(self)
         self.differentiable = owner.differentiable(wanted)
-        self._versions: tuple[int, tuple[int, ...]] = (-1, ())
+        self._sources: tuple[int, tuple[tuple[None, int, int], ...]] = (-1, ())
 
     def _executable(self, orders: Orders) -> Executable:
         kind, wanted = ("forward", self.wanted) if self.keeping else ("inference", ())
@@ -392,8 +392,7 @@ class Forward:
             produced = produced[: -self.updates]
         if not self.tracked:
             return [Tensor.wrap(array) for array in produced]
-        inputs = (*tensors, *self.parameters)
-        record = Record(CALL, self.attrs, inputs, tuple(x.version for x in inputs), produced, self.all_types)
+        record = Record.of(CALL, self.attrs, (*tensors, *self.parameters), produced, self.all_types)
         return [self._result(record, i) for i in range(self.results)]
 
     def _result(self, record: Record, index: int) -> Tensor:
@@ -409,14 +408,15 @@ class Forward:
             return Tensor.made(self.owner.run(self.executable, (array,))[0], self.all_types[0])
         if not isinstance(x, Tensor):
             x = Tensor.wrap(np.array(x))
-        now, versions = self._versions
+        now, sources = self._sources
         if now != clock.content.now:
             now = clock.content.now
-            versions = tuple(p.version for p in self.parameters)
-            self._versions = now, versions
+            sources = tuple((None, 0, p.version) for p in self.parameters)
+            self._sources = now, sources
         produced = self.owner.run(self.executable, (x._array,))
-        versions = (x.version, *versions)
-        return self._result(Record(CALL, self.attrs, (x, *self.parameters), versions, produced, self.all_types), 0)
+        sources = ((None, 0, x.version), *sources)
+        record = Record(CALL, self.attrs, (x, *self.parameters), sources, now, tuple(produced), self.all_types)
+        return self._result(record, 0)
 
     def backward(self, used: Used) -> _Backward:
         return _Backward(self, used)

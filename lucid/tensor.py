@@ -8,8 +8,6 @@ gradient rule for an op in the whole system.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from sys import getrefcount
 from typing import Any
 
 import numpy as np
@@ -17,39 +15,25 @@ import numpy.typing as npt
 
 from . import clock
 from .checks import flag
-from .collector import collector_paused
 from .errors import DTypeError, GradientError, ShapeError, TraceError
 from .grad_mode import is_grad_enabled as is_grad_enabled
 from .grad_mode import no_grad as no_grad
-from .graph.builder import Builder
-from .graph.ir import Node, Value
-from .graph.opdef import Attrs, NoGradient, OpDef, TypeAttrs
+from .graph.opdef import Attrs, NoGradient, OpDef
 from .graph.operators import Operators
-from .graph.ops.source import INPUT
 from .graph.public import as_array, set_eager_world
-from .graph.trace import Tracer, active_trace, user_location
+from .graph.trace import active_trace, user_location
 from .graph.types import DType, TensorType, as_dtype, is_float, order_of
+from .history import Record as Record
+from .history import gradients_of
+from .inplace import InPlace, check_result, refuse_leaf
 from .numpy_protocol import NumPyProtocol
-from .passes.autodiff import emit_gradients
 from .printing import format_array
-from .runtime.eager import evaluate_from, op_call
+from .runtime.eager import op_call
 
 _new = object.__new__
 
 
-@dataclass(slots=True)
-class Record:
-    """How a tensor came to be: the node, what fed it, and its outputs' arrays (not tensors: no cycles)."""
-
-    op: OpDef
-    attrs: Attrs
-    inputs: tuple[Tensor, ...]
-    versions: tuple[int, ...]
-    arrays: tuple[np.ndarray[Any, Any], ...]
-    types: tuple[TensorType, ...]
-
-
-class Tensor(NumPyProtocol, Operators["Tensor"]):
+class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
     """A multi-dimensional array that remembers how it was computed.
 
     Parameters
@@ -62,7 +46,7 @@ class Tensor(NumPyProtocol, Operators["Tensor"]):
         Element type. When omitted: that of an array; float32 for Python floats, int64 for ints.
     """
 
-    __slots__ = ("__weakref__", "_array", "_born", "_memory", "_output", "_record", "_requires_grad", "_type", "grad")
+    __slots__ = ("__weakref__", "_array", "_born", "_output", "_record", "_requires_grad", "_type", "grad")
 
     def __init__(self, data: npt.ArrayLike | Tensor, requires_grad: bool = False, dtype: object = None) -> None:
         given = data.numpy() if isinstance(data, Tensor) else data
@@ -75,7 +59,6 @@ class Tensor(NumPyProtocol, Operators["Tensor"]):
         self._type: TensorType | None = None
         self._record: Record | None = None
         self._output = 0
-        self._memory: clock.Version | None = None
         trace = active_trace.get()
         self._born = 0 if trace is None else trace.serial
         self.grad: Tensor | None = None
@@ -96,7 +79,7 @@ class Tensor(NumPyProtocol, Operators["Tensor"]):
         tensor: Tensor = _new(Tensor)
         tensor._array = array
         tensor._type = type_
-        tensor._record = tensor.grad = tensor._memory = None
+        tensor._record = tensor.grad = None
         tensor._output = tensor._born = 0
         tensor._requires_grad = False
         return tensor
@@ -128,14 +111,8 @@ class Tensor(NumPyProtocol, Operators["Tensor"]):
 
     @property
     def version(self) -> int:
-        """Changes whenever the tensor's content is changed in place, through it or another that shares its memory."""
-        return 0 if self._memory is None else self._memory.now
-
-    def _share(self, other: Tensor) -> None:
-        """Say that this tensor lies in the other's memory."""
-        if other._memory is None:
-            other._memory = clock.Version()
-        self._memory = other._memory
+        """Changes whenever the tensor's content is changed in place, under whichever name."""
+        return clock.writes.last(self._array)
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The data as a read-only array that shares memory; ``np.array(t)`` makes a copy to write to."""
@@ -201,7 +178,6 @@ class Tensor(NumPyProtocol, Operators["Tensor"]):
     def detach(self) -> Tensor:
         """The same data, outside the history."""
         tensor = Tensor.wrap(self._array)
-        tensor._share(self)
         tensor._born = self._born
         trace = active_trace.get()
         if trace is not None:
@@ -235,10 +211,33 @@ class Tensor(NumPyProtocol, Operators["Tensor"]):
         self.touch()
         return self
 
+    def _before_change(self, tracked: bool, name: str) -> Tensor:
+        if active_trace.get() is not None or not tracked:
+            return self
+        if self._requires_grad and self.is_leaf:
+            raise refuse_leaf(name)
+        before = Tensor.wrap(self._array.copy())
+        before._record, before._output, before._requires_grad = self._record, self._output, self._requires_grad
+        return before
+
+    def _become(self, name: str, result: Tensor) -> Tensor:
+        result = check_result(name, self, result)
+        trace = active_trace.get()
+        if trace is not None:
+            trace.update(self, result)
+            return self
+        np.copyto(self._array, result._array)
+        self.touch()
+        if result._requires_grad:
+            assert result._record is not None
+            result._record.made = clock.content.now
+            self._record, self._output, self._requires_grad = result._record, result._output, True
+        return self
+
     def set_dtype_(self, dtype: DType) -> Tensor:
         """Convert this leaf to another element type in place; its gradient is dropped."""
         self._array = self._array.astype(dtype)
-        self._memory = self._type = None
+        self._type = None
         self.grad = None
         clock.structure.tick()
         self.touch()
@@ -246,9 +245,7 @@ class Tensor(NumPyProtocol, Operators["Tensor"]):
 
     def touch(self) -> None:
         """Say that the content has changed, so that compiled models prepare their weights again."""
-        if self._memory is None:
-            self._memory = clock.Version()
-        self._memory.now = clock.content.tick()
+        clock.writes.note(self._array)
 
     def constant(self, array: np.ndarray[Any, Any]) -> Tensor:
         trace = active_trace.get()
@@ -276,7 +273,8 @@ class Tensor(NumPyProtocol, Operators["Tensor"]):
         if self._record is None:
             _accumulate(self, seed, own=False)
         else:
-            _backward(self, seed)
+            for leaf, array, own in gradients_of(self, seed):
+                _accumulate(leaf, array, own)
 
     def _seed(self, gradient: Tensor | npt.ArrayLike | None) -> np.ndarray[Any, Any]:
         if gradient is None:
@@ -332,27 +330,7 @@ def run_op(op: OpDef, attrs: Attrs, inputs: tuple[Tensor, ...]) -> tuple[Tensor,
     call, types = op_call(op, attrs, tuple(x.type for x in inputs))
     with np.errstate(all="ignore"):
         arrays = call(*(x._array for x in inputs))
-    outputs = remember(op, attrs, inputs, arrays, types)
-    for output in outputs:
-        if output._array.base is not None:
-            _share_memory(output, inputs)
-    return outputs
-
-
-def _share_memory(view: Tensor, inputs: tuple[Tensor, ...]) -> None:
-    """Where an op's result is a view of an input, what is written to either is written to both."""
-    owner = _owner(view._array)
-    for x in inputs:
-        if _owner(x._array) is owner:
-            view._share(x)
-
-
-def _owner(array: np.ndarray[Any, Any]) -> object:
-    """What owns the memory that an array shows."""
-    base = array.base
-    while base is not None:
-        array, base = base, getattr(base, "base", None)
-    return array
+    return remember(op, attrs, inputs, arrays, types)
 
 
 def remember(
@@ -368,7 +346,7 @@ def remember(
         tensor._type = type_
     tracked = is_grad_enabled() and any(x._requires_grad for x in inputs) and not isinstance(op.gradient, NoGradient)
     if tracked:
-        record = Record(op, attrs, inputs, tuple(x.version for x in inputs), arrays, types)
+        record = Record.of(op, attrs, inputs, arrays, types)
         for index, tensor in enumerate(outputs):
             if is_float(types[index].dtype):
                 tensor._record, tensor._output, tensor._requires_grad = record, index, True
@@ -383,99 +361,6 @@ def _accumulate(leaf: Tensor, gradient: np.ndarray[Any, Any], own: bool) -> None
         leaf.grad = Tensor.wrap(gradient)
     else:
         leaf.grad = Tensor.wrap(np.array(gradient, order="C"))
-
-
-def _counts(arrays: list[np.ndarray[Any, Any]]) -> tuple[np.ndarray[Any, Any], int, int]:
-    """The last of the arrays, and how many references there are to it and to the array whose memory it shares."""
-    array = arrays.pop()
-    owner = array.base
-    return array, getrefcount(array), getrefcount(owner)
-
-
-_ALONE = _counts([np.empty((2, 2))])[1]
-_OWNER_ALONE = _counts([np.empty((2, 2)).T])[2]
-"""The counts of what nobody else has; they differ between versions of Python."""
-
-
-def _pop(arrays: list[np.ndarray[Any, Any]]) -> tuple[np.ndarray[Any, Any], bool]:
-    """The last of the arrays, and whether nothing else has it or its memory."""
-    array, count, owners = _counts(arrays)
-    owner: Any = array.base
-    own = count <= _ALONE
-    if owner is not None:
-        own = own and isinstance(owner, np.ndarray) and owner.nbytes == array.nbytes and owners <= _OWNER_ALONE
-    return array, own
-
-
-class _Gather:
-    """The remembered nodes behind one tensor, as a graph under construction whose values are known."""
-
-    def __init__(self) -> None:
-        self.builder = Builder()
-        self.known: dict[Value, np.ndarray[Any, Any]] = {}
-        self.leaves: list[tuple[Tensor, Value]] = []
-        self._records: dict[int, str] = {}
-        self._sources: dict[int, Value] = {}
-
-    def add(self, record: Record) -> None:
-        """Add a record and everything behind it, without recursion."""
-        stack = [record]
-        while stack:
-            top = stack[-1]
-            waiting = [
-                x._record
-                for x in top.inputs
-                if x._record is not None and x._requires_grad and id(x._record) not in self._records
-            ]
-            if id(top) in self._records:
-                stack.pop()
-            elif waiting:
-                stack.extend(waiting)
-            else:
-                stack.pop()
-                self._add(top)
-
-    def _add(self, record: Record) -> None:
-        for x, version in zip(record.inputs, record.versions, strict=True):
-            if x.version != version:
-                raise GradientError(
-                    f"backward: a tensor of type {x.type} that {record.op.name} read has been changed in place "
-                    f"since; compute the result again, or make the change after backward"
-                )
-        node = Node(record.op, record.attrs, record.types)
-        values = self.builder.add(node, [self.value(x) for x in record.inputs], record.op.name)
-        self._records[id(record)] = values[0].node
-        self.known.update(zip(values, record.arrays, strict=True))
-
-    def value(self, x: Tensor) -> Value:
-        """Where a tensor stands in the graph."""
-        if x._record is not None and x._requires_grad:
-            return Value(self._records[id(x._record)], x._output)
-        if id(x) not in self._sources:
-            type_ = x.type
-            node = Node(INPUT, TypeAttrs(type_.shape, type_.dtype), (type_,))
-            (value,) = self.builder.add(node, (), "x")
-            self._sources[id(x)] = value
-            self.known[value] = x._array
-            if x._requires_grad:
-                self.leaves.append((x, value))
-        return self._sources[id(x)]
-
-
-@collector_paused()
-def _backward(output: Tensor, seed: np.ndarray[Any, Any]) -> None:
-    gather = _Gather()
-    assert output._record is not None
-    gather.add(output._record)
-    tracer = Tracer(gather.builder)
-    (start,) = tracer.emit(INPUT, TypeAttrs(output.type.shape, output.type.dtype), name="seed")
-    gather.known[start.value] = seed
-    gradients = emit_gradients(tracer, {gather.value(output): start}, [value for _, value in gather.leaves])
-    found = [(leaf, g.value) for (leaf, _), g in zip(gather.leaves, gradients, strict=True) if g is not None]
-    graph = gather.builder.finish([value for _, value in found])
-    arrays = evaluate_from(graph, gather.known)
-    for leaf, _ in reversed(found):
-        _accumulate(leaf, *_pop(arrays))
 
 
 set_eager_world(Tensor(0.0))

@@ -24,6 +24,7 @@ from .graph.ops.shape import STOP_GRADIENT
 from .graph.ops.source import CONSTANT, INPUT, PARAMETER, ConstantAttrs, ParameterAttrs
 from .graph.trace import Symbol, TracedDim, Tracer, active_trace, user_location
 from .graph.types import TensorType, is_float
+from .inplace import check_result
 from .tensor import Tensor
 
 _serials = count(1)
@@ -32,12 +33,14 @@ _serials = count(1)
 class TracedTensor(Tensor):
     """A tensor that stands for a value of the graph being recorded; it has a type and no data."""
 
-    __slots__ = ("symbol",)
+    __slots__ = ("shared", "symbol")
 
     def __init__(self, symbol: Symbol) -> None:
         self.symbol = symbol
+        self.shared = ""
+        """Who else has its memory, where the tensor is eager; nothing where nobody has."""
         self._type = symbol.type
-        self._record = self._memory = None
+        self._record = None
         self._born = -1
         self._requires_grad = is_float(symbol.type.dtype)
         self.grad = None
@@ -77,7 +80,7 @@ class TracedTensor(Tensor):
     def clone(self) -> Any:
         if not self.live():
             raise self.left()
-        return self if is_grad_enabled() else self.detach()
+        return TracedTensor(self.symbol) if is_grad_enabled() else self.detach()
 
     def __copy__(self) -> Any:
         return self.clone()
@@ -102,7 +105,24 @@ class TracedTensor(Tensor):
         )
 
     numpy = item = tolist = __array__ = __bool__ = __float__ = __int__ = __index__ = _refuse
-    __setitem__ = copy_ = touch = _refuse
+    touch = _refuse
+
+    def copy_(self, value: Any) -> Any:
+        given = value.detach() if isinstance(value, Tensor) else self.constant(np.asarray(value, self.dtype))
+        return self._become("copy_", given)
+
+    def _become(self, name: str, result: Tensor) -> Any:
+        """A new value under the same name; refused where others would see the change, in the eager model only."""
+        if not self.live():
+            raise self.left()
+        if self.shared:
+            raise TraceError(
+                f"{name} changes a tensor in place that {self.shared} ({user_location()}), which a graph cannot "
+                f"follow: compute a new tensor, or change a clone() of it"
+            )
+        new: Any = check_result(name, self, result)
+        self.symbol = active_trace.get().lift(new)
+        return self
 
     def backward(self, gradient: object = None) -> None:
         if not self.live():
@@ -164,6 +184,8 @@ class Recorder:
         self._lifted: dict[int, tuple[Tensor, Symbol]] = {}
         self._bases: dict[int, tuple[Tensor, Tensor]] = {}
         self._updates: dict[str, Symbol] = {}
+        self._viewed: set[int] = set()
+        """Tensors that are no values of the graph, of which there are views."""
 
     @contextmanager
     def active(self, grad: bool = True) -> Iterator[Recorder]:
@@ -197,7 +219,9 @@ class Recorder:
     def input(self, type_: TensorType, name: str) -> TracedTensor:
         """A new input of the graph."""
         (symbol,) = self.tracer.emit(INPUT, TypeAttrs(type_.shape, type_.dtype), name=name)
-        return TracedTensor(symbol)
+        made = TracedTensor(symbol)
+        made.shared = f"the caller handed over as {name!r}"
+        return made
 
     def apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[Tensor, ...]:
         """Record one op."""
@@ -216,7 +240,14 @@ class Recorder:
                 self.tracer.emit(STOP_GRADIENT, STOP_GRADIENT.attrs(), (y,))[0] if is_float(y.type.dtype) else y
                 for y in outputs
             )
-        return tuple(map(TracedTensor, outputs))
+        made = tuple(map(TracedTensor, outputs))
+        if op.view:
+            for x in (*inputs, *made):
+                if isinstance(x, TracedTensor):
+                    x.shared = x.shared or "shares its memory with another"
+                else:
+                    self._viewed.add(id(x))
+        return made
 
     def constant(self, array: np.ndarray[Any, Any]) -> TracedTensor:
         """An array as a value of the graph: the same at every call."""
@@ -265,11 +296,16 @@ class Recorder:
     def update(self, target: Tensor, value: Any) -> None:
         """Record that every run writes ``value`` into ``target``."""
         target = self._bases.get(id(target), (target, target))[1]
+        new: Any
         symbol = self.lift(target)
         name = next((n for n, tensor in self.state.items() if tensor is target), None)
+        if name is None and target._born == self.serial and id(target) not in self._viewed:
+            new = self.lift(value if isinstance(value, Tensor) else np.asarray(value, target.dtype))
+            self._lifted[id(target)] = (target, new)  # made in this trace: the new value is what it stands for now
+            return
         if name is None:
             raise TraceError(f"only parameters, buffers and captured tensors can be updated ({user_location()})")
-        new: Any = self.lift(value if isinstance(value, Tensor) else np.asarray(value, target.dtype))
+        new = self.lift(value if isinstance(value, Tensor) else np.asarray(value, target.dtype))
         if new.type.shape != symbol.type.shape:
             raise ShapeError(f"copy_: cannot put {new.type} into {name} of type {symbol.type}")
         new = new.to(symbol.type.dtype)

@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("graph", ("graph",)),
     ("passes", ("passes",)),
     ("runtime", ("runtime",)),
-    ("tensor", ("creation", "functions", "grad_mode", "numpy_protocol", "tensor", "tracing")),
+    ("tensor", ("creation", "functions", "grad_mode", "history", "inplace", "numpy_protocol", "tensor", "tracing")),
     ("nn", ("nn", "optim")),
     (
         "compiler",

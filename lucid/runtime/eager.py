@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -97,6 +97,13 @@ def _call_of(graph: Graph, node: Node, feeds: Sequence[Value]) -> Call:
     if node.op is CALL:  # not by way of the cache, which would keep a compiled model for ever
         return node.attrs.callee  # type: ignore[attr-defined, no-any-return]
     return op_call(node.op, node.attrs, tuple(graph.type(v).with_order(None) for v in feeds))[0]
+
+
+def values_read(graph: Graph, known: Mapping[Value, Array]) -> Iterator[Value]:
+    """The known values that :func:`evaluate_from` reads."""
+    yield from (value for value in graph.results if value in known)
+    for name in _needed(graph, known):
+        yield from (value for value in graph.inputs_of(name) if value in known)
 
 
 def _needed(graph: Graph, known: Mapping[Value, Array]) -> list[str]:

@@ -1,0 +1,253 @@
+"""Changes in place: the values and gradients of PyTorch (written down here), eagerly and in a trace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import Tensor, nn
+from lucid.errors import DTypeError, GradientError, LucidError, ShapeError, TraceError
+
+X = np.arange(1.0, 7.0, dtype=np.float32).reshape(2, 3)
+
+
+def leaf() -> Tensor:
+    return Tensor(X, requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        (lambda t: t.add_(1), X + 1),
+        (lambda t: t.sub_(1.5), X - 1.5),
+        (lambda t: t.mul_(X), X * X),
+        (lambda t: t.div_(2), X / 2),
+        (lambda t: t.pow_(2), X**2),
+        (lambda t: t.clamp_(2, 4), X.clip(2, 4)),
+        (lambda t: t.zero_(), X * 0),
+        (lambda t: t.fill_(3), X * 0 + 3),
+        (lambda t: t.neg_().abs_(), X),
+        (lambda t: t.masked_fill_(X > 3, 0.0), np.where(X > 3, 0, X)),
+        (lambda t: t.remainder_(2), X % 2),
+    ],
+)
+def test_methods_change_the_tensor_and_return_it(change: Any, wanted: Any) -> None:
+    t = Tensor(X)
+    view, version = t.detach(), t.version
+    assert change(t) is t
+    np.testing.assert_allclose(t.numpy(), wanted, rtol=1e-6)
+    np.testing.assert_array_equal(view.numpy(), t.numpy())  # the memory is the same
+    assert t.version > version
+    with lucid.no_grad():
+        p = nn.Parameter(X)
+        change(p)
+        np.testing.assert_allclose(p.numpy(), wanted, rtol=1e-6)
+        assert p.is_leaf
+        assert p.requires_grad
+
+
+KEYS: list[Any] = [
+    0, -1, (1, 2), slice(0, 1), (slice(None), 1), (..., 0), slice(None, None, -1), [0, 1], [1, 1],
+    (slice(None), [2, 0]), X > 2, np.array([True, False]), (0, slice(None, None, 2)), ..., Tensor([1]),
+    ([0, 1], [2, 2]), [],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", KEYS, ids=str)
+def test_items_are_set_as_in_numpy(key: Any) -> None:
+    plain = np.asarray(key) if isinstance(key, Tensor) else np.zeros(0, int) if str(key) == "[]" else key
+    for value in (7.0, np.float32(2), "part"):
+        wanted = X.copy()
+        given: Any = -X[plain] if value == "part" else value
+        wanted[plain] = given
+        t = Tensor(X)
+        t[key] = given
+        np.testing.assert_array_equal(t.numpy(), wanted)
+        strange = Tensor(np.asfortranarray(X))
+        strange[key] = given
+        np.testing.assert_array_equal(strange.numpy(), wanted)
+
+        def f(x: Any, key: Any = key, given: Any = given) -> Any:
+            y = x * 1
+            y[key] = given
+            return y
+
+        if not isinstance(key, Tensor):  # whose value would be frozen
+            np.testing.assert_array_equal(lucid.compile(f)(X).numpy(), wanted)
+        np.testing.assert_array_equal(f(leaf()).detach().numpy(), wanted)
+
+
+def test_gradients_flow_to_what_was_set_and_to_the_rest() -> None:
+    def f(x: Any, v: Any) -> Any:
+        y = x * 2
+        y[0] = v * 3
+        y[:, 1] = v[1] * v[2]
+        y.mul_(2)
+        return (y * y).sum()
+
+    a, v = leaf(), Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    f(a, v).backward()
+    assert a.grad is not None
+    assert v.grad is not None
+    # d/dx of sum (2 y)^2 = 8 y dy; y = 2x in the second row but column 1, 3v in the first, v1 v2 in column 1
+    np.testing.assert_allclose(a.grad.numpy(), [[0, 0, 0], [8 * 8 * 2, 0, 8 * 12 * 2]])
+    np.testing.assert_allclose(v.grad.numpy(), [8 * 3 * 3, 2 * 8 * 6 * 3, 8 * 9 * 3 + 2 * 8 * 6 * 2])
+    net = lucid.compile(f)
+    b, w = leaf(), Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    net(b, w).backward()
+    assert b.grad is not None
+    assert w.grad is not None
+    np.testing.assert_allclose(b.grad.numpy(), a.grad.numpy())
+    np.testing.assert_allclose(w.grad.numpy(), v.grad.numpy())
+
+
+def test_a_leaf_with_a_gradient_is_refused() -> None:
+    p = nn.Parameter(X)
+    for change in (lambda: p.add_(1), lambda: p.__setitem__(0, 1.0), p.zero_):
+        with pytest.raises(GradientError, match=r"no_grad"):
+            change()
+    np.testing.assert_array_equal(p.numpy(), X)
+
+
+def test_a_tensor_takes_on_the_history_of_what_is_written_into_it() -> None:
+    w, t = leaf(), Tensor(X)
+    t.mul_(w)
+    assert t.requires_grad
+    t.sum().backward()
+    np.testing.assert_array_equal(w.grad.numpy(), X)  # type: ignore[union-attr]
+
+
+def test_values_that_a_gradient_needs_and_that_are_gone() -> None:
+    x = leaf()
+    y = x.exp()
+    y.add_(1)  # the gradient of exp is its result
+    with pytest.raises(GradientError, match="in place"):
+        y.sum().backward()
+    x = leaf()
+    y = x * 2
+    z = y * y
+    y.zero_()
+    with pytest.raises(GradientError, match="in place"):
+        z.sum().backward()
+    x = leaf()
+    y = x * 2
+    z = y + 1  # needs no value
+    y.zero_()
+    z.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), np.full((2, 3), 2))  # type: ignore[union-attr]
+
+
+def test_what_was_read_before_keeps_its_history() -> None:
+    x = leaf()
+    y = x * 2
+    before = y * 3
+    y.mul_(5)
+    (before.sum() + y.sum()).backward()
+    np.testing.assert_array_equal(x.grad.numpy(), np.full((2, 3), 6 + 10))  # type: ignore[union-attr]
+
+
+def test_memory_changed_under_another_name() -> None:
+    x = leaf()
+    y = x * 2
+    row = y[0]
+    y.mul_(3)  # row has the new numbers, but not their history
+    with pytest.raises(GradientError, match="another name"):
+        (row * 2).sum().backward()
+    p = nn.Parameter(X)
+    loss = (p * p).sum()
+    p.data.copy_(X + 1)
+    with pytest.raises(GradientError, match="in place"):
+        loss.backward()
+
+
+def test_a_compiled_model_sees_what_is_changed_under_any_name() -> None:
+    for change in (
+        lambda p: p.data.mul_(2),
+        lambda p: p.detach().__setitem__(0, 9.0),
+        lambda p: p.data.copy_(p.numpy() + 1),
+        lambda p: p[0].data.zero_(),
+    ):
+        m = nn.Linear(32, 64)
+        net, x = lucid.compile(m), np.ones((64, 32), np.float32)
+        with lucid.no_grad():
+            net(x)
+            change(m.weight)
+            np.testing.assert_allclose(net(x).numpy(), m(x).numpy(), rtol=1e-5)
+
+
+def test_buffers_are_updated_in_a_trace() -> None:
+    class Count(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("seen", Tensor([0.0, 0.0]))
+
+        def forward(self, x: Any) -> Any:
+            self.seen.add_(1)
+            self.seen[1] = x.sum()
+            return x * self.seen[0]
+
+    eager, traced = Count(), Count()
+    net = lucid.compile(traced)
+    with lucid.no_grad():
+        for scale in (1, 2, 3):
+            x = X * scale
+            np.testing.assert_array_equal(net(x).numpy(), eager(x).numpy())
+            np.testing.assert_array_equal(traced.seen.numpy(), eager.seen.numpy())
+
+
+def test_a_change_in_a_trace_that_others_would_see_is_refused() -> None:
+    def argument(x: Any) -> Any:
+        return x.add_(1)
+
+    def view(x: Any) -> Any:
+        y = x * 2
+        row = y[0]
+        y.add_(1)
+        return row + y
+
+    def of_a_view(x: Any) -> Any:
+        y = x * 2
+        y[0].add_(1)
+        return y
+
+    for f in (argument, view, of_a_view):
+        with pytest.raises(TraceError, match=r"test_in_place\.py:\d+"):
+            lucid.compile(f)(X)
+
+    def copied(x: Any) -> Any:
+        y = x.clone()
+        y.add_(1)
+        z = y.clone()
+        z.mul_(2)
+        made = lucid.zeros(2, 3)
+        made[0] = y[0]
+        return x + y * z + made
+
+    np.testing.assert_array_equal(lucid.compile(copied)(X).numpy(), copied(Tensor(X)).numpy())
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda t: t.add_(np.ones((4, 2, 3), np.float32)), ShapeError),
+        (lambda t: t.__setitem__(0, [1.0, 2.0]), ShapeError),
+        (lambda t: t.__setitem__(5, 1.0), LucidError),
+        (lambda t: t.__setitem__("a", 1.0), LucidError),
+        (lambda t: t.__setitem__(0, "a"), DTypeError),
+        (lambda t: t.__setitem__(0, None), DTypeError),
+        (lambda t: t.long().add_(1.5), DTypeError),
+        (lambda t: t.long().__setitem__(0, 1.5), DTypeError),
+        (lambda t: t.add_("x"), DTypeError),
+        (lambda t: t.fill_(object()), DTypeError),
+    ],
+)
+def test_changes_that_do_not_fit(change: Any, error: type[Exception]) -> None:
+    t = Tensor(X)
+    with pytest.raises(error):
+        change(t)
+    np.testing.assert_array_equal(t.numpy(), X)
+    with pytest.raises(error):
+        lucid.compile(lambda x: change(x * 1))(X)
