@@ -10,21 +10,27 @@ from contextvars import Context
 from functools import cached_property, partial
 from threading import Lock
 from types import FrameType
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from ..errors import ExecutionError
 from ..graph.ir import Graph
+from ..lazy import LazyModule
 from . import kernels as kernels
 from .codegen import Marks, Source, Values, generate
 from .plan import Plan, make_plan
 from .registry import Choice
 from .room import check_room
 from .workers import blas
-from .workers.parcel import Region, readers
+from .workers.board import Late
 from .workers.settings import crew, private_bytes, shared_bytes
-from .workers.team import Late, Run, Team
+from .workers.team import Run, Team
+
+if TYPE_CHECKING:
+    from .workers.parcel import Region
+
+parcel = LazyModule("lucid.runtime.workers.parcel")
 
 T = TypeVar("T")
 Array: TypeAlias = "np.ndarray[Any, Any]"
@@ -142,7 +148,7 @@ class Executable:
         self._free = deque()
         if self.plan.names.regions and crew() is not None:
             if self._read is None:
-                self._read = readers(self._new_run()[1].regions, laid)
+                self._read = parcel.readers(self._new_run()[1].regions, laid)
             if self._read:  # those too: workers read them where they lie
                 laid = [_shared(array) if i in self._read else array for i, array in enumerate(laid)]
                 self._prepare, self._bind = self._guard(lambda: program(laid))

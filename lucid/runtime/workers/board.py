@@ -56,3 +56,7 @@ def by(worker: int) -> int:
 def fence() -> None:
     """What was written before is seen by others before anything is read after: taking a lock (any) does that."""
     allocate_lock().acquire(False)
+
+
+class Late(Exception):  # noqa: N818 - not an error: the run begins again without workers
+    """A worker has started on its part of a region and does not come to its end."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import weakref
+from _queue import Empty, SimpleQueue
 from _thread import start_new_thread
 from collections import deque
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
 Task: TypeAlias = "Callable[[], object]"
@@ -29,7 +29,6 @@ class Clerk:
     def __init__(self, gone: Callable[[Any], object], tick: Callable[[], object]) -> None:
         self.queue: SimpleQueue[Any] = SimpleQueue()
         self.restless = False
-        self.idle = True
         self._gone = gone
         self._tick = tick
         self._thread = deque([0])  # empty once it was started
@@ -54,7 +53,6 @@ class Clerk:
                 task = self.queue.get(timeout=self.PERIOD if self.restless else None)
             except Empty:
                 task = self._tick
-            self.idle = False
             try:
                 if isinstance(task, weakref.ref):
                     self._gone(task)
@@ -63,4 +61,3 @@ class Clerk:
             except Exception:  # noqa: BLE001, S110 - nobody is there to hear of it, and all goes on without workers
                 pass
             del task  # and what it holds
-            self.idle = self.queue.empty()

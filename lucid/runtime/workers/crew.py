@@ -41,6 +41,7 @@ from .board import (
     STOLEN,
     TURN,
     WORKERS,
+    Late,
     by,
     fence,
     to,
@@ -65,10 +66,6 @@ BIRTH = 20.0
 """Seconds that a worker may take to begin."""
 FAILURES = 3
 """Workers in a row that never began, after which no more are started."""
-
-
-class Late(Exception):  # noqa: N818 - not an error: the run begins again without workers
-    """A worker has started on its part of a region and does not come to its end."""
 
 
 class Job:
@@ -260,7 +257,7 @@ class Crew:
                     self._ring(link)
                 return False
         now = perf_counter()
-        until = now + max(WAIT, now - began)
+        until = now + (BIRTH if self.patient else max(WAIT, now - began))
         looks = 0
         while board[done] >> 1 != number:
             looks += 1
@@ -268,7 +265,7 @@ class Crew:
                 sleep(0 if looks < 2 * PATIENCE else 1e-4)
                 if board[link.by + ASLEEP]:
                     self._ring(link)
-            if not looks % 64 and perf_counter() > until and not self.patient:
+            if not looks % 64 and perf_counter() > until:
                 link.distrust(perf_counter())
                 raise Late
         return bool(board[done] == 2 * number)
@@ -345,10 +342,12 @@ class Crew:
     def settle(self, seconds: float = 30.0) -> bool:
         """Wait until all workers have begun and know all there is to be known; False where that takes too long."""
         board, end = self.board, monotonic() + seconds
+        asked: list[int] = []
+        self.clerk.ask(partial(asked.append, 1))  # is done after all that was asked before
         while monotonic() < end:
             latest = max(tuple(self._jobs.values()), default=0)
             known = [board[link.by + KNOWN] >= latest and board[link.by + ALIVE] for link in self.links]
-            if self.clerk.idle and self.clerk.queue.empty() and len(known) == self.wanted and all(known):
+            if asked and len(known) == self.wanted and all(known):
                 return True
             sleep(0.001)
         return False

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...errors import OptionError
+from ...lazy import LazyModule
 from ..memory import ALIGNMENT
 from . import blas
-from .crew import Crew, identity
 from .threads import pool, replace_pool
+
+if TYPE_CHECKING:
+    from .crew import Crew
+
+crews = LazyModule("lucid.runtime.workers.crew")  # with what it needs it is not imported before there is work to share
 
 POSSIBLE = sys.platform == "linux" and os.uname().machine == "x86_64" and hasattr(os, "memfd_create")
 """Whether programs can have processes to help them on such a system."""
@@ -39,10 +44,10 @@ def crew() -> Crew | None:
     """The workers of this process, if they are wanted and can be had."""
     if not (_allowed[0] and _asked[0]) or pool().threads < 2:
         return None
-    if _crews and _crews[-1].identity == identity():
+    if _crews and _crews[-1].identity == crews.identity():
         return _crews[-1]
     try:
-        made = Crew()
+        made: Crew = crews.Crew()
     except (OSError, ValueError, AttributeError):
         _allowed[0] = False
         return None

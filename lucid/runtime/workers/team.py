@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .crew import Crew, Job, Late, Turn
-from .parcel import Array, Region
 from .settings import crew
 from .threads import parallel
+
+if TYPE_CHECKING:
+    from .crew import Crew, Job, Turn
+    from .parcel import Array, Region
 
 Run: TypeAlias = "Callable[..., tuple[Any, ...]]"
 
@@ -109,6 +111,3 @@ class Team:
 
     def _take(self, job: Job) -> None:
         self._job = job
-
-
-__all__ = ["Late", "Region", "Run", "Team"]

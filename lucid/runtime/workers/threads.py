@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import os
 import weakref
+from _queue import SimpleQueue
 from _thread import start_new_thread
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
 from threading import get_native_id, local
 from typing import Any
 
