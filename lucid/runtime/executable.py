@@ -88,7 +88,7 @@ class Executable:
         """The content clock when the parameters were last compared; for the caller's use."""
         self._lock = Lock()
         self._arrays: tuple[int, ...] | None = None
-        self._held: tuple[Array, ...] = ()
+        self._wanted: tuple[tuple[Array, ...], object] = (), None
         self._copies: list[tuple[Array, Array]] = []
         self._version: object = None
         self._program: Callable[..., Any] | None = None
@@ -96,9 +96,8 @@ class Executable:
         self._bind: Callable[[Array, Team], tuple[Run, Sequence[Region]]] | None = None
         self._read: frozenset[int] | None = None
         self._free: deque[tuple[Run, Team]] = deque()
-        _executables.add(
-            weakref.ref(self, _executables.discard)
-        )  # written in C: it may be called in the midst of anything
+        # the callback is written in C: it may be called in the midst of anything
+        _executables.add(weakref.ref(self, _executables.discard))
 
     @cached_property
     def source(self) -> Source:
@@ -123,8 +122,8 @@ class Executable:
             # until all is done nothing is known: an exception out of a signal's handler may come at any moment, and
             # threads may then still be packing what they began on
             self._arrays = None
+            self._wanted = tuple(arrays), version
             if not same:
-                self._held = tuple(arrays)
                 self._lay(arrays)
             assert self._prepare is not None
             for copy, array in self._copies:
@@ -156,8 +155,8 @@ class Executable:
 
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:
         """Run on arrays of the planned shapes and dtypes. Returns the outputs, then the updates."""
-        if self._bind is None:
-            self.load(self._held, None)
+        if self._arrays is None:
+            self.load(*self._wanted)
         free = self._free
         try:
             run, team = free.pop()
@@ -166,10 +165,11 @@ class Executable:
         # a run that an exception ends, whatever it is, is not used again: another worker may still write to its memory
         blas.hold.begin()
         try:
-            results = run(*inputs)
-        except Late:
-            run, team = self._new_run()
-            results = team.without(run, inputs)
+            try:
+                results = run(*inputs)
+            except Late:
+                run, team = self._new_run()
+                results = team.without(run, inputs)
         except Exception as error:
             if raised_by_handler(error):
                 raise
@@ -197,7 +197,7 @@ class Executable:
     def forget(self) -> None:
         """In a forked child: whatever lies in memory that is shared has to be made anew."""
         self._lock = Lock()
-        self._arrays = self._bind = self._prepare = None
+        self._arrays = None
         self._free = deque()
         self.seen = -1
 
