@@ -21,6 +21,7 @@ from lucid.runtime.codegen import generate
 from lucid.runtime.eager import op_call
 from lucid.runtime.machine import described, this_machine
 from lucid.runtime.plan import make_plan
+from lucid.runtime.workers.cores import LIMITS, available_cores
 
 from . import everywhere
 from .machines import MACHINES, USUAL, environment, untold
@@ -111,7 +112,15 @@ def test_processes_that_tests_start_are_told() -> None:
     for machine in (SMALL, MACHINES["64core"]):
         told = subprocess.run([sys.executable, "-c", code], env=environment(machine), capture_output=True, text=True)
         assert told.stdout == f"{machine.cores}\n{machine}\n", told.stderr
-    assert subprocess.run([sys.executable, "-c", code], env=untold(), check=True, capture_output=True).stderr == b""
+
+
+def test_a_program_uses_the_cores_that_it_may() -> None:
+    """All of them, or as many threads as the environment says; whatever this process was told."""
+    code = "import lucid, lucid.runtime.machine as m; print(lucid.get_num_threads(), m.this_machine().cores)"
+    free = {name: value for name, value in untold().items() if name not in LIMITS}
+    for limits, threads in (({}, available_cores()), ({"OMP_NUM_THREADS": "1"}, 1)):
+        told = subprocess.run([sys.executable, "-c", code], env={**free, **limits}, capture_output=True, text=True)
+        assert (told.stdout, told.stderr) == (f"{threads} {available_cores()}\n", "")
 
 
 # ---------------------------------------------------------------- the run of all tests

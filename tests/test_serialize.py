@@ -269,7 +269,7 @@ def test_every_byte_flipped() -> None:
 def test_random_damage() -> None:
     data = sample()
     rng = np.random.default_rng(1)
-    deadline = time.monotonic() + 20
+    deadline = time.process_time() + 20  # of work, however busy the machine is
     for _ in range(400):
         broken = bytearray(data)
         at, size = int(rng.integers(len(data))), int(rng.integers(1, 40))
@@ -285,7 +285,7 @@ def test_random_damage() -> None:
         if broken != data:
             with pytest.raises(FileError):
                 loads(bytes(broken))
-        assert time.monotonic() < deadline
+        assert time.process_time() < deadline
     for noise in (b"", b"{}", rng.bytes(1000), b"\x80\x04\x95", bytes(8), (2).to_bytes(8, "little") + b"{}"):
         with pytest.raises(FileError, match="not a readable"):
             loads(noise)
@@ -467,7 +467,7 @@ def test_random_lies() -> None:
     header["__metadata__"]["graphs"] = json.loads(header["__metadata__"]["graphs"])
     everywhere = places(header)
     outcomes = {"refused": 0, "accepted": 0}
-    deadline = time.monotonic() + 30
+    deadline = time.process_time() + 30  # of work, however busy the machine is
     for _ in range(600):
 
         def edit(header: Any) -> None:
@@ -482,5 +482,5 @@ def test_random_lies() -> None:
         else:
             outcomes["accepted"] += 1
             assert isinstance(archive, Archive)
-        assert time.monotonic() < deadline
+        assert time.process_time() < deadline
     assert outcomes["refused"] > 400, outcomes
