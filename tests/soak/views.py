@@ -256,7 +256,7 @@ def _check_graph(graph: Graph, arrays: Sequence[Array], weights: set[int], rng: 
     for chosen in _rounds(graph, threads, rng):
         plan = make_plan(graph, threads=threads, chosen=chosen)
         held = [turns[0][i].copy() for i in order]
-        prepare, bind = generate(plan).load()["program"](held)
+        prepare, bind = generate(plan).load("program")(held)
         run = threads_only(threads).bind(bind, garbage_arena(plan.arena_bytes, None))
         for turn, want in zip(turns, expected, strict=True):
             for target, i in zip(held, order, strict=True):
