@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 from weakref import ref
 
 import numpy as np
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Clock:
@@ -62,3 +65,44 @@ class _Writes:
 
 
 writes = _Writes()
+
+
+class Table(dict[K, V]):
+    """A dict that ticks the structure clock whenever it is changed: what a module holds, also where set past it."""
+
+    __slots__ = ()
+
+    def __setitem__(self, key: K, value: V) -> None:
+        super().__setitem__(key, value)
+        structure.tick()
+
+    def __delitem__(self, key: K) -> None:
+        super().__delitem__(key)
+        structure.tick()
+
+    def __ior__(self, other: Any) -> Any:  # type: ignore[misc]
+        self.update(other)
+        return self
+
+    def clear(self) -> None:
+        super().clear()
+        structure.tick()
+
+    def pop(self, *args: Any) -> Any:
+        found = super().pop(*args)
+        structure.tick()
+        return found
+
+    def popitem(self) -> tuple[K, V]:
+        found = super().popitem()
+        structure.tick()
+        return found
+
+    def setdefault(self, *args: Any) -> Any:
+        found = super().setdefault(*args)
+        structure.tick()
+        return found
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        super().update(*args, **kwargs)
+        structure.tick()

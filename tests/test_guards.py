@@ -249,6 +249,126 @@ def test_the_environment_and_the_thread(monkeypatch: pytest.MonkeyPatch) -> None
     assert found[0][0] == found[0][1]
 
 
+# ---------------------------------------------------------------- past the usual ways
+
+
+class Own(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.k, self.raw = 2.0, [3.0]
+
+    def forward(self, t: Any) -> Any:
+        return t * self.k + self.twice
+
+    @functools.cached_property
+    def twice(self) -> float:
+        return self.raw[0] * 2
+
+
+def test_attributes_of_a_module_written_past_it() -> None:
+    m = Own()
+    follows(
+        m,
+        lambda: object.__setattr__(m, "k", 5.0),
+        lambda: m.__dict__.update(k=6.0),
+        lambda: (m.__dict__.pop("twice"), m.raw.__setitem__(0, 7.0)),
+    )
+
+
+def test_tables_of_a_module_written_past_it() -> None:
+    m = nn.Sequential(nn.Linear(1, 1), nn.Identity())
+    weights = [nn.Parameter(np.full((1, 1), k, np.float32)) for k in (3.0, 4.0)]
+    layer = nn.Linear(1, 1)
+    follows(
+        m,
+        lambda: m[0]._parameters.__setitem__("weight", weights[0]),
+        lambda: m[0]._parameters.update(weight=weights[1]),
+        lambda: m._modules.__setitem__("1", layer),
+        lambda: m._modules.pop("1"),
+        lambda: m[0]._hooks.__setitem__(10**9, lambda module, args, out: out * 3),
+        lambda: m[0]._hooks.clear(),
+    )
+
+
+def test_what_was_looked_for_in_vain() -> None:
+    class Plain:
+        def __call__(self, t: Any) -> Any:
+            try:
+                return t * self.k  # type: ignore[attr-defined]
+            except AttributeError:
+                return t * 2.0
+
+    class Net(Plain, nn.Module):
+        def forward(self, t: Any) -> Any:
+            return t * getattr(self, "j", 3.0) if hasattr(self, "j") else Plain.__call__(self, t)
+
+        __call__ = nn.Module.__call__
+
+    def check(kind: Any) -> None:
+        p = kind()
+        follows(p, lambda: setattr(p, "k", 5.0), lambda: delattr(p, "k"), lambda: setattr(kind, "k", 7.0))
+        follows(p, lambda: setattr(p, "j", 4.0), lambda: delattr(p, "j"), lambda: setattr(kind, "j", 8.0))
+
+    check(Net)
+    check(Plain)
+
+
+def test_a_global_that_comes_and_goes() -> None:
+    space: dict[str, Any] = {}
+    text = "def f(t):\n    try: return t * K\n    except NameError: return t * float(len('ab'))"
+    exec(text, space)
+    changes = [("K", 5.0), ("K", None), ("len", lambda text: 9), ("len", None)]
+    follows(space["f"], *[lambda n=n, v=v: space.__setitem__(n, v) if v else space.pop(n) for n, v in changes])
+
+
+SETTING = 2.0
+
+
+def test_roundabout_ways_to_a_global(monkeypatch: pytest.MonkeyPatch) -> None:
+    def helper() -> float:
+        return SETTING
+
+    for read in (
+        lambda: globals()["SETTING"],
+        lambda: eval("SETTING"),
+        lambda: sys._getframe().f_globals["SETTING"],
+        lambda: helper.__globals__["SETTING"],
+        lambda: sys.modules["tests.test_guards"].SETTING,
+        lambda: importlib.import_module("tests.test_guards").SETTING,
+        lambda: __import__("tests.test_guards", fromlist=["x"]).SETTING,
+        lambda: sys.modules["tests.test_guards"].__dict__["SETTING"],
+    ):
+        monkeypatch.setattr(sys.modules[__name__], "SETTING", 2.0)
+        follows(lambda t, read=read: t * read(), lambda: monkeypatch.setattr(sys.modules[__name__], "SETTING", 5.0))
+
+
+def test_what_is_inside_a_function() -> None:
+    box = [2.0]
+
+    def f(k: float = 3.0, *, j: float = 4.0) -> float:
+        return box[0]
+
+    cell = f.__closure__[0]  # type: ignore[index]
+    follows(lambda t: t * f.__closure__[0].cell_contents[0], lambda: setattr(cell, "cell_contents", [5.0]))  # type: ignore[index]
+    follows(lambda t: t * f.__defaults__[0], lambda: setattr(f, "__defaults__", (5.0,)))  # type: ignore[index]
+    follows(lambda t: t * f.__kwdefaults__["j"], lambda: f.__kwdefaults__.update(j=5.0))
+
+
+def test_made_when_first_needed() -> None:
+    class Lazy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table: list[float] | None = None
+
+        def forward(self, t: Any) -> Any:
+            if self.table is None:
+                self.table = [2.0]
+            return t * self.table[0]
+
+    m = Lazy()
+    follows(m, lambda: m.table.__setitem__(0, 5.0), lambda: setattr(m, "table", None))  # type: ignore[union-attr]
+
+
 # ---------------------------------------------------------------- tensors
 
 
@@ -333,6 +453,11 @@ def test_a_gradient_read_as_a_tensor() -> None:
     follows(f, lambda: setattr(w, "grad", lucid.tensor([5.0])))
 
 
+def test_whether_there_is_a_gradient() -> None:
+    w = nn.Parameter(np.array([2.0], np.float32))
+    follows(lambda t: t * 2 if w.grad is None else t * w, lambda: setattr(w, "grad", lucid.tensor([3.0])))
+
+
 def test_a_state_dict_is_not_read_while_traced() -> None:
     class Net(nn.Linear):
         def forward(self, t: Any) -> Any:
@@ -394,6 +519,27 @@ def test_what_is_not_read_may_change() -> None:
     assert len(net._traces) == 1
     net = follows(m, lambda: m.log.append(2.0), lambda: setattr(m, "seen", 3))
     assert len(net._traces) == 1
+
+
+def test_an_attribute_asked_for_by_a_constant_name_is_one_attribute() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.log = [0.0]
+
+        def forward(self, t: Any) -> Any:
+            k = getattr(self, "k", 2.0)
+            return t * (k if hasattr(self, "k") else getattr(self, "other" if k else "none", 3.0))
+
+    m = Net()
+    net = follows(m, lambda: setattr(m, "k", 5.0), lambda: setattr(m, "other", 7.0), lambda: delattr(m, "k"))
+
+    def plain(t: Any) -> Any:
+        return t * getattr(m, "j", 2.0)
+
+    net = follows(plain, *[lambda: m.log.append(1.0)] * 3)
+    assert len(net._traces) == 1
+    follows(plain, lambda: setattr(m, "j", 9.0))
 
 
 def test_an_equal_value_set_anew_needs_no_trace() -> None:

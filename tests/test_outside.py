@@ -71,7 +71,8 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "strftime": (lambda t: t * float(time.strftime("%S")), "strftime"),
     "an open file": (lambda t: t * len(open(__file__).read()), "open"),  # noqa: SIM115
     "a file by pathlib": (lambda t: t * len(Path(__file__).read_text("utf-8")), "open"),
-    "a file by NumPy": (lambda t: t * np.loadtxt(os.devnull).size, "open"),
+    "a file by NumPy": (lambda t: t * np.loadtxt(os.devnull).size, "(open|stat)"),
+    "whether a file is there": (lambda t: t * float(Path(__file__).exists()), "file system"),
     "a clock whose error is swallowed": (swallows, "time"),
     "manual_seed": (lambda t: (lucid.manual_seed(0), t * lucid.rand(1))[1], "manual_seed"),
     "randperm": (lambda t: t * lucid.randperm(3)[0], "randperm"),
@@ -145,12 +146,12 @@ def test_what_cannot_be_looked_into_is_refused() -> None:
 
 
 def test_more_than_can_be_compared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lucid.guards.watch.ITEMS", 1000)
+    monkeypatch.setattr("lucid.guards.reach.ITEMS", 1000)
     many = [[k] for k in range(2000)]
     assert lucid.compile(lambda t: t * many[3][0])(X).item() == 3.0  # one item is all that it reads
     with pytest.raises(TraceError, match=r"many \(.*test_outside.py:.*1,000 values"):
         lucid.compile(lambda t: t * sum(map(len, many)))(X)
-    monkeypatch.setattr("lucid.guards.watch.ARRAY_BYTES", 100)
+    monkeypatch.setattr("lucid.guards.reach.ARRAY_BYTES", 100)
     large = np.ones(1000, np.float32)
     with pytest.raises(TraceError, match=r"large \(.*4,000 bytes.*buffer"):
         lucid.compile(lambda t: t * large)(X)

@@ -96,10 +96,15 @@ def called(function: Callable[[], Any], was: Any) -> Check:
     return Check("{0}({1}(), {2})", (same, function, was), function, was)
 
 
-def count(owner: Any) -> Check:
-    """How many attributes an object has: whether one that was looked for and not found is there now."""
+def size(owner: Any) -> Check:
+    """How many attributes an object or a class has itself."""
     was = len(owner.__dict__)
     return Check("len({0}.__dict__) == {1}", (owner, was), lambda: len(owner.__dict__), was)
+
+
+def missing(owner: Any, names: frozenset[str]) -> Check:
+    """That an object has none of these attributes, which code may have looked for."""
+    return Check("{0}.isdisjoint({1}.__dict__)", (names, owner), lambda: names.isdisjoint(owner.__dict__), True)
 
 
 def sequence(holder: Any) -> Check:
@@ -167,9 +172,9 @@ class ModuleCheck:
         self.count: int | None = None
         """How many attributes it has, where a trace may have asked for any."""
 
-    def finish(self, names: set[str], visible: set[str], any_name: bool) -> None:
-        """Keep the attributes that code may have read by these names, or by any; also those found in the class."""
-        wanted = (self.fields.keys() if any_name else self.fields.keys() & names) | visible
+    def finish(self, names: set[str], missing: set[str], any_name: bool) -> None:
+        """Keep the attributes that code may have read by these names, or by any; also those it may have missed."""
+        wanted = (self.fields.keys() if any_name else self.fields.keys() & names) | missing
         self.read = [(name, self.fields.get(name, ABSENT)) for name in {*wanted, "training"}]
         self.count = self.size if any_name else None
 

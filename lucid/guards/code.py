@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dis
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType, FrameType
@@ -27,7 +27,7 @@ _ROOTS = {
 }
 _NAMING = frozenset({"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "IMPORT_FROM", "DELETE_ATTR"})
 _IDLE = frozenset({"EXTENDED_ARG", "CACHE", "NOP", "PUSH_NULL"})
-_BY_NAME = frozenset({"__dict__", "__getattribute__", "__getstate__", "__reduce__", "__reduce_ex__"})
+BY_NAME = frozenset({"__dict__", "__getattribute__", "__getstate__", "__reduce__", "__reduce_ex__"})
 """Who mentions one of these may read any attribute."""
 
 
@@ -65,7 +65,9 @@ class Reads:
     found
         The reads; those of closures are of names that are free in the outermost code.
     names
-        All names of attributes that it reads.
+        All names of attributes that it reads otherwise.
+    texts
+        Its strings.
     dynamic
         It may read attributes by names that do not stand in it.
     inner
@@ -74,6 +76,7 @@ class Reads:
 
     found: tuple[Read, ...]
     names: frozenset[str]
+    texts: frozenset[str]
     dynamic: bool
     inner: tuple[CodeType, ...]
 
@@ -86,6 +89,8 @@ class Place:
     where: str = ""
     code: CodeType | None = None
     name: str = ""
+    lenient: bool = False
+    """Much is looked at here that is probably not read: what cannot be guarded is let be."""
 
     @classmethod
     def of(cls, read: Read, code: CodeType) -> Place:
@@ -93,7 +98,7 @@ class Place:
 
     def attribute(self, name: str, code: CodeType | None) -> Place:
         """An attribute of what is here, which this code reads."""
-        return Place(f"{self.what}.{name}", self.where, code, name)
+        return Place(f"{self.what}.{name}", self.where, code, name, self.lenient)
 
     def __str__(self) -> str:
         return f"{self.what} ({self.line})"
@@ -143,38 +148,76 @@ def _reads(code: CodeType, filename: str) -> Reads:
     everything = [code]
     for one in everything:
         everything.extend(const for const in one.co_consts if isinstance(const, CodeType))
-    found = dict.fromkeys(
-        read for one in everything for read in _instructions(one) if read.kind != "closure" or read.name in free
-    )
-    names = frozenset(i.argval for one in everything for i in dis.get_instructions(one) if i.opname in _NAMING)
-    return Reads(tuple(found), names, not names.isdisjoint(_BY_NAME), tuple(everything[1:]))
+    found: dict[Read, None] = {}
+    names: set[str] = set()
+    for one in everything:
+        taken, loose = _instructions(one)
+        names |= loose
+        for read in taken:
+            if read.kind != "closure" or read.name in free:
+                found[read] = None
+            else:  # of a variable of the code around: its value is found otherwise
+                names |= {name for kind, name in read.steps if kind == "attribute"}
+    texts = frozenset(const for one in everything for const in one.co_consts if isinstance(const, str))
+    return Reads(tuple(found), frozenset(names), texts, not names.isdisjoint(BY_NAME), tuple(everything[1:]))
 
 
-def _instructions(code: CodeType) -> Iterator[Read]:
-    """Each load from outside, with the attributes and constant items that are loaded from it at once."""
+def _instructions(code: CodeType) -> tuple[list[Read], set[str]]:
+    """Each load from outside, with what is loaded from it at once, and the names of all other attributes."""
     steps = [i for i in dis.get_instructions(code) if i.opname not in _IDLE]
-    line = code.co_firstlineno
+    line, end = code.co_firstlineno, 0
+    found, names = [], set()
     for at, first in enumerate(steps):
         if first.positions is not None and first.positions.lineno is not None:
             line = first.positions.lineno
         if first.opname in _ROOTS:
-            yield Read(_ROOTS[first.opname], first.argval, tuple(_chain(steps, at + 1)), line)
+            chain, end = _chain(steps, at + 1)
+            name = _asked(steps, at) if first.argval in ("getattr", "hasattr") else None
+            if name is not None:
+                names.add(name)
+                continue
+            found.append(Read(_ROOTS[first.opname], first.argval, tuple(chain), line))
+        elif first.opname in _NAMING and at >= end:
+            names.add(first.argval)
+    return found, names
 
 
-def _chain(steps: Sequence[dis.Instruction], at: int) -> Iterator[Step]:
-    while at < len(steps):
+def _chain(steps: Sequence[dis.Instruction], at: int) -> tuple[list[Step], int]:
+    """The attributes and constant items that are read from here on without a break, and where that ends."""
+    found: list[Step] = []
+    while at < len(steps) and not steps[at].is_jump_target:
         here = steps[at]
         following = steps[at + 1] if at + 1 < len(steps) else None
-        if here.is_jump_target:
-            return
         if here.opname in ("LOAD_ATTR", "LOAD_METHOD"):
-            yield "attribute", here.argval
+            found.append(("attribute", here.argval))
             at += 1
         elif here.opname in ("LOAD_CONST", "LOAD_SMALL_INT") and following is not None and _is_item(following):
-            yield "item", here.argval
+            found.append(("item", here.argval))
             at += 2
         else:
-            return
+            break
+    return found, at
+
+
+def _asked(steps: Sequence[dis.Instruction], at: int) -> str | None:
+    """The constant name in ``getattr(x, "name")`` or ``hasattr``, whose function is loaded here; None if it is none."""
+    depth, name = 0, None
+    for step in steps[at + 1 :]:
+        if step.opname == "CALL" and step.arg == depth:
+            return name
+        if step.is_jump_target or step.opcode in dis.hasjrel or step.opcode in dis.hasjabs:
+            return None
+        if step.opname == "PRECALL":
+            continue
+        before = depth
+        depth += dis.stack_effect(step.opcode, step.arg if step.opcode >= dis.HAVE_ARGUMENT else None)
+        if depth < 1 and before >= 1:
+            return None
+        if before == 1 and depth == 2:
+            name = step.argval if step.opname == "LOAD_CONST" and isinstance(step.argval, str) else None
+        elif depth <= 2 <= before:
+            name = None
+    return None
 
 
 def _is_item(step: dis.Instruction) -> bool:

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ..nn.module import Module
 from .checks import ABSENT, Check, array_picture, attribute, class_entry, raw_entry
-from .code import Place
+from .code import Place, is_library_module
 
 _HEAP = 1 << 9
 
@@ -25,6 +26,10 @@ class Fields:
     values: Mapping[str, Any]
     check: Callable[[str, Any], Check | None]
     place: Place
+    library: bool = False
+    """Whether a library's code reads them too."""
+    always: frozenset[str] = frozenset()
+    """Names that are read without standing in any code."""
     taken: set[str] = field(default_factory=set)
 
 
@@ -59,6 +64,15 @@ def plain(value: Any) -> bool:
     return kind is types.SimpleNamespace or (is_python_class(kind) and (hasattr(value, "__dict__") or slots))
 
 
+def is_derived(kind: type) -> bool:
+    """Whether a library's code reads attributes of such an object: its class is the library's, or derived from one.
+
+    Of what :class:`Module` itself reads, all is checked anyway.
+    """
+    own = (cls for cls in kind.__mro__ if cls.__module__ not in ("builtins", "abc", "typing") and cls is not Module)
+    return any(is_library_module(cls.__module__) for cls in own)
+
+
 def reads_itself(kind: type) -> bool:
     """Whether reading an attribute runs code of the class."""
     quiet: tuple[Any, ...] = (object.__getattribute__, threading.local.__getattribute__)
@@ -86,17 +100,18 @@ def own_field(value: Any, name: str) -> Any:
     return own_fields(value).get(name, ABSENT)
 
 
-def instance_check(owner: Any, own: Collection[str], name: str, was: Any) -> Check | None:
+def instance_check(owner: Any, own: Collection[str], name: str, was: Any) -> Check:
     """An attribute of a Python object: as it stands in the object, or, where it does not, in its class."""
     entry = class_entry(type(owner), name)
-    described = entry is not ABSENT and hasattr(type(entry), "__get__")
-    if reads_itself(type(owner)) or (described and not isinstance(entry, types.MemberDescriptorType)) or was is ABSENT:
-        if name not in own and not described and entry is not ABSENT and not reads_itself(type(owner)):
-            return attribute(owner, name, entry)
-        now = own_field(owner, name)
-        read = functools.partial(own_field, owner, name)
-        return Check("{0}({1}, {2}) is {3}", (own_field, owner, name, now), read, now)
-    return attribute(owner, name, was)
+    described = hasattr(type(entry), "__get__") and not isinstance(entry, types.MemberDescriptorType)
+    if not (reads_itself(type(owner)) or described) and (
+        name in own or not isinstance(entry, types.MemberDescriptorType)
+    ):
+        return attribute(owner, name, was if name in own else entry)
+    if name not in own and not reads_itself(type(owner)) and hasattr(owner, "__dict__"):
+        return Check("{0} not in {1}.__dict__", (name, owner), lambda: name not in owner.__dict__, True)
+    now = own_field(owner, name)
+    return Check("{0}({1}, {2}) is {3}", (own_field, owner, name, now), functools.partial(own_field, owner, name), now)
 
 
 def class_check(owner: type, name: str, was: Any) -> Check:

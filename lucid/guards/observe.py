@@ -29,11 +29,12 @@ _OUTSIDE = {
     "generate_time_safe": "the clock",
     "input": "the keyboard",
     "open": "a file",
+    **dict.fromkeys(("stat", "lstat", "listdir", "scandir", "access", "readlink"), "the file system"),
 }
 """Built-in functions that give something else at each call, by name, with what they ask."""
 
-_HOMES = frozenset({"time", "datetime", "posix", "nt", "builtins", "_io", "io", "_thread", "_uuid"})
-_ALIKE = frozenset({"getpid", "getppid", "getcwd", "get_ident", "get_native_id"})
+_HOMES = frozenset({"time", "datetime", "posix", "nt", "builtins", "_io", "io", "_thread", "_uuid", "sys"})
+_ALIKE = frozenset({"getpid", "getppid", "getcwd", "get_ident", "get_native_id", "getrecursionlimit"})
 """Built-in functions that may give something else later, and can be asked again at each call."""
 
 _QUIET = frozenset({"lucid", "logging", "warnings", "linecache", "traceback", "tokenize", "importlib", "inspect"})

@@ -9,6 +9,7 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import importlib
 import inspect
 import json
 import logging
@@ -22,6 +23,9 @@ import uuid
 from typing import Any, TypeVar
 
 import numpy as np
+
+from ..grad_mode import is_grad_enabled
+from ..runtime.workers.settings import get_num_threads
 
 FIXED: tuple[type, ...] = (
     bool, int, float, complex, str, bytes, type(None), type(...), type(NotImplemented), range, slice, np.dtype,
@@ -40,11 +44,17 @@ LISTS: tuple[type, ...] = (list, collections.deque)
 RANDOM: tuple[type, ...] = (random.Random, np.random.RandomState, np.random.Generator, np.random.BitGenerator)
 
 BY_ANY_NAME: tuple[Any, ...] = (
-    getattr, hasattr, vars, dir, eval, exec, operator.attrgetter, operator.methodcaller, copy.copy, copy.deepcopy,
+    getattr, hasattr, vars, dir, operator.attrgetter, operator.methodcaller, copy.copy, copy.deepcopy,
     dataclasses.asdict, dataclasses.astuple, dataclasses.replace, pickle.dumps, json.dumps, json.dump,
     inspect.getmembers,
 )  # fmt: skip
 """Functions that read attributes by names which do not stand in the code."""
+
+NAMED: tuple[Any, ...] = (__import__, importlib.import_module)
+"""Functions that find a module by its name."""
+
+STATES: tuple[Any, ...] = (is_grad_enabled, get_num_threads)
+"""Lucid's own settings, as functions that tell them."""
 
 
 def random_state(generator: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -84,12 +83,12 @@ class Module:
     def __init__(self) -> None:
         for name, value in (
             ("training", True),
-            ("_parameters", {}),
-            ("_buffers", {}),
+            ("_parameters", clock.Table()),
+            ("_buffers", clock.Table()),
             ("_transient", set()),
-            ("_modules", {}),
-            ("_pre_hooks", OrderedDict()),
-            ("_hooks", OrderedDict()),
+            ("_modules", clock.Table()),
+            ("_pre_hooks", clock.Table()),
+            ("_hooks", clock.Table()),
         ):
             object.__setattr__(self, name, value)
 
