@@ -155,7 +155,8 @@ from .tensor import Tensor
 
 if TYPE_CHECKING:
     from . import models, optim, passes
-    from .compiler import CompiledModel, compile, load
+    from .compiler import CompiledModel
+    from .entry import compile, load
     from .transforms import grad, value_and_grad
 
 __version__ = "0.1.0"
@@ -343,8 +344,8 @@ _LAZY = {
     "optim": "optim",
     "passes": "passes",
     "CompiledModel": "compiler",
-    "compile": "compiler",
-    "load": "compiler",
+    "compile": "entry",
+    "load": "entry",
     "grad": "transforms",
     "value_and_grad": "transforms",
 }

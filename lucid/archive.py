@@ -21,6 +21,16 @@ from .tensor import Tensor
 
 def write_archive(path: str | Path, specialization: Specialization) -> None:
     """Save a specialization; the file appears whole or not at all."""
+    serialize.save(path, *_content(specialization))
+
+
+def archive_bytes(specialization: Specialization) -> bytes:
+    """What :func:`write_archive` writes."""
+    return serialize.dump(*_content(specialization))
+
+
+def _content(specialization: Specialization) -> tuple[dict[str, Graph], dict[str, Any], dict[str, Any]]:
+    """Graphs, arrays and the rest."""
     traced = specialization.traced
     graphs = {"traced": traced, "optimised": specialization.graph}
     names = dict.fromkeys([*traced.parameters, *(name for name, _ in traced.updates)])
@@ -39,12 +49,20 @@ def write_archive(path: str | Path, specialization: Specialization) -> None:
             for (sizes, threads), nodes in specialization.tuned.items()
         ],
     }
-    serialize.save(path, graphs, arrays, extra)
+    return graphs, arrays, extra
 
 
 def read_archive(path: str | Path, options: Options) -> Specialization:
     """Load what :func:`write_archive` wrote, and check that its parts fit each other."""
-    archive = serialize.load(path)
+    return _specialization(serialize.load(path), str(path), options)
+
+
+def archive_from_bytes(data: bytes, options: Options) -> Specialization:
+    """The specialization that :func:`archive_bytes` wrote."""
+    return _specialization(serialize.loads(data), "<bytes>", options)
+
+
+def _specialization(archive: Archive, path: str, options: Options) -> Specialization:
     try:
         traced, optimised, found = _parts(archive)
         _check(traced, optimised, found)

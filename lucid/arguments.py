@@ -8,7 +8,7 @@ list, tuple and dict with their attributes, and dataclasses.
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from types import BuiltinFunctionType, FunctionType, MethodType
@@ -157,6 +157,41 @@ def _unflatten(structure: Structure, leaf: Callable[[], Any]) -> Any:
             list(held.items()) if isinstance(held, dict) else held, list(_unflatten(attributes, leaf).items())
         )
     return parts[-1].value
+
+
+def statics(structure: Structure) -> Iterator[Any]:
+    """The values in a structure that are neither tensors nor containers."""
+    kind, *parts = structure
+    if kind == "static":
+        yield parts[-1].value
+    for part in parts if kind in ("tuple", "list", "object") else [part for _, part in parts] if kind == "dict" else ():
+        if isinstance(part, tuple) and part[0] != "none":
+            yield from statics(part)
+
+
+def arranged(structure: Structure, value: Any, name: str = "") -> list[Any]:
+    """The tensors of ``value`` in the order of a structure; raises TraceError where it has another."""
+    kind, *parts = structure
+    if kind == "leaf":
+        if isinstance(value, _TENSORS):
+            return [value]
+        raise TraceError(f"{name or 'an input'} is a tensor, got a {type(value).__name__}")
+    if kind == "dict" and type(value) is dict and set(value) == {key for key, _ in parts}:
+        items = [(part, value[key], f"{name}.{key}" if name else str(key)) for key, part in parts]
+    elif kind in ("tuple", "list") and flatten(value)[1][0] == kind:
+        parts = parts[1:] if kind == "tuple" else parts
+        if len(value) != len(parts):
+            raise TraceError(f"{name or 'the call'} has {len(parts)} entries, got {len(value)}")
+        labels = [f"{name}[{i}]" if name else "" for i in range(len(parts))]
+        items = list(zip(parts, value, labels, strict=True))
+    else:
+        leaves, given = flatten(value)
+        if given == structure:
+            return leaves
+        wanted = [key for key, _ in parts] if kind == "dict" else kind
+        got = list(value) if isinstance(value, dict) else f"a {type(value).__name__}"
+        raise TraceError(f"{name or 'the call'} is {wanted}, got {got}")
+    return [leaf for part, item, label in items for leaf in arranged(part, item, label)]
 
 
 def leaf_names(structure: Structure, prefix: str) -> Iterable[str]:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import functools
+import copy
 import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from . import clock
-from .archive import read_archive, write_archive
-from .arguments import Structure, flatten, leaf_names, unflatten
+from .archive import archive_bytes, archive_from_bytes, write_archive
+from .arguments import Structure, arranged, flatten, leaf_names, unflatten
 from .errors import LucidError, OptionError, TraceError
 from .grad_mode import is_grad_enabled
 from .graph.ir import Graph
@@ -24,13 +24,14 @@ from .graph.types import TensorType, as_dtype
 from .guards import Guards, Watch
 from .inspection import Profile, explain, profile
 from .nn.module import Module
-from .passes.pipeline import Pass
 from .runtime.executable import Executable
 from .runtime.plan import Plan
 from .specialization import Forward, Options, Quick, Specialization, orders_of
 from .tensor import Tensor
 from .tracing import Recorder
 from .verification import check_pass
+
+Specs: TypeAlias = "tuple[tuple[Any, ...], dict[str, Any]]"
 
 SPECIALIZATIONS = 64
 """How many traces a compiled model keeps."""
@@ -49,8 +50,11 @@ _LOADED = Guards((), (), -1)
 """Of a model from a file: it depends on nothing."""
 
 
-class CompiledModel:
+class CompiledModel(Module):
     """A model that runs as a NumPy program.
+
+    It is a module itself, with the parameters, buffers, children and hooks of what was compiled under the same names,
+    so that it can be part of other modules, be trained and put into evaluation mode.
 
     Call it like the model. It is traced again whenever something it depends on has changed: types and
     structure of the arguments, scalars, the model's mode, attributes, hooks and parameters, and whatever else
@@ -63,34 +67,56 @@ class CompiledModel:
         What was compiled; None for a model loaded from a file.
     """
 
-    def __init__(self, model: Callable[..., Any] | None, specs: Sequence[TensorType], options: Options) -> None:
+    __setattr__: Any = object.__setattr__  # what it notes at each call is nothing that a trace depends on
+    __delattr__: Any = object.__delattr__
+
+    def __init__(self, model: Callable[..., Any] | None, specs: Specs, options: Options) -> None:
         self.model = model
+        tables = ("_parameters", dict), ("_buffers", dict), ("_transient", set), ("_modules", dict)
+        for name, make in (*tables, ("_pre_hooks", OrderedDict), ("_hooks", OrderedDict)):
+            # the same tables as the module's: what is registered in the one is in the other
+            setattr(self, name, getattr(model, name) if isinstance(model, Module) else make())
         self.options = options
-        self._specs = tuple(specs)
+        self._specs = specs
         self._lock = RLock()
         self._traces: OrderedDict[int, Trace] = OrderedDict()
         self._by_key: dict[Any, list[Trace]] = {}
         self._latest: Trace | None = None
-        self._call: Forward | None = None
+        self._ran: Forward | None = None
         """What ran last: written at each call, by whichever thread."""
         self._known: dict[Any, tuple[int, Quick, Callable[[], bool] | None, Forward]] = {}
-        if specs:
-            leaves, structure = flatten((self._specs_as_arrays(), {}))
-            self._fixed: Structure | None = structure
-            self._latest = self._find(structure, leaves)
-        else:
-            self._fixed = None
+        self._types, structure = flatten(specs, (TensorType,))
+        self._fixed: Structure | None = structure if self._types else None
+        if self._fixed is not None:
+            self._latest = self._find(self._fixed, [np.empty(0, t.dtype) for t in self._types])
 
     @classmethod
     def from_specialization(cls, specialization: Specialization) -> CompiledModel:
         """A compiled model without a model behind it (from a file)."""
-        self = cls(None, (), specialization.options)
+        self = cls(None, ((), {}), specialization.options)
+        for name, tensor in specialization.state.items():
+            table: dict[str, Any] = self._parameters if tensor.requires_grad else self._buffers
+            table[name] = tensor
         self._latest = Trace(None, specialization, _LOADED)
         self._fixed = specialization.inputs
         return self
 
-    def _specs_as_arrays(self) -> tuple[Any, ...]:
-        return tuple(np.empty(0, t.dtype) for t in self._specs)
+    @property
+    def training(self) -> bool:
+        """The mode of the model; one from a file keeps that in which it was saved."""
+        if self.model is None:
+            return self._latest is not None and self._latest.specialization.training
+        return isinstance(self.model, Module) and self.model.training
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        if isinstance(self.model, Module):
+            self.model.train(mode)
+        elif self.model is None and mode != self.training:
+            raise OptionError(
+                f"a model loaded from a file keeps the mode it was saved in, "
+                f"{'training' if self.training else 'evaluation'}; save it in the other mode too"
+            )
 
     # ------------------------------------------------------------ calling
 
@@ -105,7 +131,7 @@ class CompiledModel:
                 now = clock.structure.now
                 known = self._known.get(key)
                 if known is not None and known[0] == now and (known[2] is None or known[2]()):
-                    self._call = known[3]
+                    self._ran = known[3]
                     return known[1](x)
                 result, trace, call = self._run(args, kwargs)
                 self._remember(now, key, trace, call)
@@ -113,10 +139,10 @@ class CompiledModel:
         return self._run(args, kwargs)[0]
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Trace, Forward]:
-        leaves, structure = flatten((args, kwargs))
+        leaves, structure = self._flat(args, kwargs)
         trace = self._latest = self._find(structure, leaves)
         call, tensors, arrays = trace.specialization.prepare(leaves)
-        self._call = call
+        self._ran = call
         return trace.specialization.result(call.run(tensors, arrays)), trace, call
 
     def _within_trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -142,13 +168,21 @@ class CompiledModel:
                 self._known.clear()
             self._known[key] = (now, again, guards.quick, call)
 
+    def _flat(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Structure]:
+        """The arguments as the traces know them; where they are fixed, keys and keywords may come in another order."""
+        leaves, structure = flatten((args, kwargs))
+        if self._fixed is None or structure == self._fixed:
+            return leaves, structure
+        try:
+            return arranged(self._fixed, (args, kwargs)), self._fixed
+        except TraceError as error:
+            raise OptionError(
+                f"this call does not have the positional inputs and keywords that the model was compiled for: {error}. "
+                f"Compile without specs to specialise at each call"
+            ) from error
+
     def _find(self, structure: Structure, leaves: Sequence[Any]) -> Trace:
         """The trace for these arguments (of which shapes and types count) that still holds, or a new one."""
-        if self._fixed is not None and structure != self._fixed:
-            raise OptionError(
-                f"compiled for {len(list(leaf_names(self._fixed, '')))} positional inputs as given to lucid.compile; "
-                f"this call has other arguments. Compile without specs to specialise at each call"
-            )
         if self.model is None:
             assert self._latest is not None
             return self._latest
@@ -168,7 +202,7 @@ class CompiledModel:
     def _trace(self, key: Any, leaves: Sequence[Any]) -> Trace:
         """Trace the model for these arguments, and keep what comes of it."""
         structure = key[0]
-        types = self._specs or [TensorType(tuple(x.shape), as_dtype(x.dtype)) for x in leaves]
+        types = self._types or [TensorType(tuple(x.shape), as_dtype(x.dtype)) for x in leaves]
         trained = isinstance(self.model, Module) and self.model.training
         recorder, graph, outputs, guards = self._record(structure, types)
         made = Specialization(
@@ -180,7 +214,7 @@ class CompiledModel:
             options=self.options,
             observer=check_pass(recorder.state) if self.options.verify else None,
         )
-        if self._specs:
+        if self._types:
             made.graph  # noqa: B018 - optimise now, so that what cannot be compiled is reported here
         trace = Trace(key, made, guards)
         self._traces[id(trace)] = trace
@@ -271,8 +305,8 @@ class CompiledModel:
         return self._executable().source.text
 
     def _executable(self) -> Executable:
-        if self._call is not None:
-            return self._call.executable
+        if self._ran is not None:
+            return self._ran.executable
         spec = self._current()
         return spec.executable("inference", tuple((name, 1) for name in spec.graph.symbols))
 
@@ -282,7 +316,7 @@ class CompiledModel:
 
     def profile(self, *args: Any, repeat: int = 10) -> Profile:
         """Time every step of the plan on these inputs: the median of ``repeat`` runs, in seconds."""
-        leaves, structure = flatten((args, {}))
+        leaves, structure = self._flat(args, {})
         spec = self._find(structure, leaves).specialization
         arrays = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         executable = spec.executable("inference", spec.sizes(arrays), (), orders_of(arrays))
@@ -304,12 +338,22 @@ class CompiledModel:
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy (deep, or through pickle) is compiled anew from a copy of the model."""
         if self.model is None:
-            raise LucidError("a model loaded from a file cannot be copied or pickled; load the file again")
+            return _from_bytes, (archive_bytes(self._current()), self.options)
         return CompiledModel, (self.model, self._specs, self.options)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CompiledModel:
+        make, arguments = self.__reduce__()
+        copied: CompiledModel = make(*copy.deepcopy(arguments, memo))
+        memo[id(self)] = copied
+        return copied
 
     def __repr__(self) -> str:
         name = type(self.model).__name__ if isinstance(self.model, Module) else getattr(self.model, "__name__", "file")
         return f"<compiled {name}: {len(self._traces) or int(self._latest is not None)} traces>"
+
+
+def _from_bytes(data: bytes, options: Options) -> CompiledModel:
+    return CompiledModel.from_specialization(archive_from_bytes(data, options))
 
 
 def _labels(model: Callable[..., Any], structure: Structure) -> list[str]:
@@ -325,84 +369,3 @@ def _labels(model: Callable[..., Any], structure: Structure) -> list[str]:
         labels.extend(leaf_names(part, known[i] if i < len(known) else f"input_{i}"))
     labels.extend(leaf_names(keyword, ""))
     return labels
-
-
-def compile(
-    model: Callable[..., Any] | None = None,
-    *specs: TensorType,
-    threads: int | None = None,
-    exact: bool = False,
-    verify: bool = False,
-    passes: Sequence[Pass] | None = None,
-    tune: bool = False,
-) -> Any:
-    """Compile a module or a function of tensors.
-
-    Parameters
-    ----------
-    model
-        An ``nn.Module`` or a function. Without it, a decorator is returned.
-    *specs
-        Types of the positional inputs (:func:`lucid.spec`), possibly with symbolic dimensions; then
-        it is traced and optimised now, once for all sizes. Without them, at the first call with new types.
-    threads
-        How many threads (or helper processes, see :func:`lucid.set_num_threads`) one call may use, the caller's among
-        them; by default :func:`lucid.get_num_threads`.
-    exact
-        Take no lowering that rounds differently from a plain sum of products. Without it, convolutions may run by
-        Winograd's or a block-Toeplitz product or with their strides as channels, which are coarser in the last digits
-        and spread one infinity or NaN of the input over the pixels made together; and a bias before a ReLU may be
-        added by the layer after it, so that results are as coarse as the largest bias is, and a bias that is infinite
-        makes them NaN.
-    verify
-        Compare each pass on sampled values, and each program's steps on the first inputs it is given, with the
-        reference; the :class:`PassError` or :class:`LoweringError` names the node and the pass or lowering at fault.
-    passes
-        The inference passes to run instead of the usual ones.
-    tune
-        Measure the ways to run each node, in the program itself, when an inference program is made (for a large network
-        that takes some seconds), and take the quickest. What was learnt is shown by ``print(compiled.plan)`` and kept
-        in the saved file, but for images that lie channels last. Without it a cost model chooses.
-
-    Returns
-    -------
-    CompiledModel
-
-    Raises
-    ------
-    TraceError
-        For what cannot be traced, with the user's line and the way out.
-    """
-    passes = None if passes is None else tuple(passes)
-    if passes is not None and not all(isinstance(one, Pass) for one in passes):
-        raise OptionError(f"compile: passes must be a sequence of Pass, got {passes!r}")
-    options = Options(threads, exact, verify, passes, tune)
-    if model is None:
-        return functools.partial(compile, threads=threads, exact=exact, verify=verify, passes=passes, tune=tune)
-    if not callable(model):
-        raise OptionError(f"compile: expected a module or a function, got {type(model).__name__}")
-    for spec in specs:
-        if not isinstance(spec, TensorType):
-            raise OptionError(f"compile: inputs are described by lucid.spec(...), got {spec!r}")
-    return CompiledModel(model, specs, options)
-
-
-def load(path: str | Path, *, threads: int | None = None, exact: bool = False) -> CompiledModel:
-    """Read a compiled model from a ``.lucid`` file; nothing in the file is executed.
-
-    Parameters
-    ----------
-    path
-        A regular file. Of a large one (256 MiB of weights) the weights are mapped: to replace it, save a new file over
-        it rather than write into it.
-    threads
-        As for :func:`compile`.
-    exact
-        Take no lowering that rounds differently from a plain sum of products. A model that was compiled so stays so.
-
-    Raises
-    ------
-    FileError
-        Where the file cannot be read or is not what it claims to be.
-    """
-    return CompiledModel.from_specialization(read_archive(path, Options(threads, exact)))

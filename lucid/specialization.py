@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from . import clock
-from .arguments import Structure, unflatten
+from .arguments import LEAF, Structure, unflatten
 from .errors import DTypeError, GradientError, OptionError, ShapeError
 from .grad_mode import is_grad_enabled
 from .graph.dims import SymDim
@@ -24,9 +24,11 @@ from .graph.dims import evaluate as evaluate_dim
 from .graph.ir import Graph, Node, Value
 from .graph.ops.call import CALL, BackwardCallee, CallAttrs
 from .graph.ops.random import RANDOM_KEY
-from .graph.types import TensorType, order_of, widths_hint
+from .graph.types import TensorType, is_float, order_of, widths_hint
+from .graph.verify import verify as verify_graph
 from .passes.assign_layout import assign_layout, lay_inputs
 from .passes.autodiff import Backward, Joint, Partition, backward_half, differentiable, differentiate, partition
+from .passes.editing import USUAL, Pipeline
 from .passes.pipeline import Observer, Pass, inference_pipeline, run_passes, training_pipeline
 from .runtime.eager import evaluate
 from .runtime.executable import Executable
@@ -62,7 +64,7 @@ class Options:
     verify
         Check every pass on sampled inputs, and every step of each program on its first ones, against the reference.
     passes
-        Passes for inference instead of the usual ones.
+        Changes of the usual passes; or those for inference instead of them.
     tune
         Measure the ways to run each node of an inference program, and take the quickest.
     """
@@ -70,7 +72,7 @@ class Options:
     threads: int | None = None
     exact: bool = False
     verify: bool = False
-    passes: tuple[Pass, ...] | None = None
+    passes: tuple[Pass, ...] | Pipeline = USUAL
     tune: bool = False
 
     def __post_init__(self) -> None:
@@ -158,12 +160,15 @@ class Specialization:
         if self._given is not None:
             return self._given
         passes = self.options.passes
-        if passes is None:
-            passes = inference_pipeline(evaluate, has_kernel, exact=self.options.exact)
+        if isinstance(passes, Pipeline):
+            passes = passes.applied(inference_pipeline(evaluate, has_kernel, exact=self.options.exact))
         return run_passes(self.traced, passes, observe=self.observer)
 
     def _train(self, graph: Graph) -> Graph:
-        return run_passes(graph, training_pipeline(evaluate, has_kernel), observe=self.observer)
+        passes = training_pipeline(evaluate, has_kernel)
+        if isinstance(self.options.passes, Pipeline):
+            passes = self.options.passes.applied(passes)
+        return run_passes(graph, passes, observe=self.observer)
 
     def wanted_names(self, wanted: Wanted) -> list[str]:
         """Nodes to differentiate with respect to: inputs so marked, and trainable parameters."""
@@ -353,6 +358,24 @@ class Specialization:
         """Put what a run computed for buffers into them."""
         for (name, _), array in zip(self.traced.updates, updates, strict=True):
             self.state[name].copy_(array)
+
+
+def of_graph(graph: Graph, parameters: Mapping[str, Any], options: Options) -> Specialization:
+    """A graph that no trace has made, with arrays or tensors for its parameters."""
+    verify_graph(graph)
+    missing = sorted(set(graph.parameters) - set(parameters))
+    if missing:
+        raise OptionError(f"compile: the graph has parameters; give parameters={{...}} with arrays for {missing}")
+    state: dict[str, Tensor] = {}
+    for name, node in graph.parameters.items():
+        type_, given = graph.node(node).outputs[0], parameters[name]
+        trainable: bool = graph.node(node).attrs.trainable  # type: ignore[attr-defined]
+        state[name] = given if isinstance(given, Tensor) else Tensor(given, trainable and is_float(type_.dtype))
+        if state[name].type.with_order(None) != type_.with_order(None):
+            raise ShapeError(f"compile: the parameter {name!r} is {type_}, got {state[name].type}")
+    inputs = ("tuple", tuple, ("tuple", tuple, *(LEAF for _ in graph.inputs)), ("dict",))
+    outputs = LEAF if len(graph.outputs) == 1 else ("tuple", tuple, *(LEAF for _ in graph.outputs))
+    return Specialization(graph, inputs, outputs, state, training=False, options=options)
 
 
 class Forward:

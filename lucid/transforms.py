@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .arguments import flatten, unflatten
-from .compiler import compile
+from .entry import compile
 from .errors import GradientError, OptionError
 from .graph.ops.source import full
 from .graph.trace import active_trace
@@ -43,7 +43,7 @@ def value_and_grad(function: Callable[..., Any], argnums: int | tuple[int, ...] 
         gradients = unflatten(structure, _gradients(value, chosen))
         return value, (gradients[0] if isinstance(argnums, int) else gradients)
 
-    return compile(differentiated)  # type: ignore[no-any-return]
+    return compile(differentiated)
 
 
 def grad(function: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:

@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "compiler",
         (
-            "archive", "arguments", "compiler", "guards", "inspection", "models", "onnx", "specialization",
+            "archive", "arguments", "compiler", "entry", "guards", "inspection", "models", "onnx", "specialization",
             "transforms", "verification",
         ),
     ),

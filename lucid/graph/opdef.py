@@ -264,7 +264,10 @@ def find_op(name: str) -> OpDef:
     try:
         return _TABLE[name]
     except KeyError:
-        raise GraphError(f"unknown op {name!r}") from None
+        raise GraphError(
+            f"unknown op {name!r}: it is not registered here. Where it is one of yours, import the module that defines "
+            f"it, with its kernel, before"
+        ) from None
 
 
 def all_ops() -> tuple[OpDef, ...]:

@@ -105,7 +105,14 @@ def _between(builder: Builder, ends: Sequence[str], starts: Sequence[str], stop:
 def _apply_rule(tracer: Tracer, node: Node, context: GradContext) -> Sequence[Any | None]:
     rule = node.op.gradient
     if rule is not None and not isinstance(rule, NoGradient):
-        return rule(context)
+        found = rule(context)
+        if not isinstance(found, list | tuple) or len(found) != len(context.inputs):
+            given = f"{len(found)} entries" if isinstance(found, list | tuple) else f"a {type(found).__name__}"
+            raise GradientError(
+                f"the gradient rule of {node.op.name} gave {given} for {len(context.inputs)} inputs: it returns a list "
+                f"with a symbol for each input, or None where no gradient flows"
+            )
+        return found
     if node.op.decompose is None:
         raise GradientError(f"{node.op.name} has neither a gradient rule nor a decomposition")
     return _through_decomposition(tracer, node.op.decompose, context)
@@ -123,6 +130,8 @@ def _through_decomposition(tracer: Tracer, decompose: Callable[..., Any], contex
 
 
 def _check(node: Node, builder: Builder, value: Value, gradient: Symbol) -> None:
+    if not isinstance(gradient, Symbol):
+        raise GradientError(f"the gradient rule of {node.op.name} gave a {type(gradient).__name__}, not a symbol")
     if not gradient.type.same_value(builder.type(value)):
         raise GraphError(
             f"the gradient rule of {node.op.name} gave {gradient.type} for an input of type {builder.type(value)}"

@@ -44,6 +44,7 @@ def op_call(op: OpDef, attrs: Attrs, types: tuple[TensorType, ...]) -> tuple[Cal
     chosen = choose(node, types, exact=True)
     k = Emitter(node, "t", names, ins, outs, way=chosen.way.block, exact=True)
     chosen.lowering.emit(k)
+    k.check_written()
     step = Step(op.name, node, chosen, tuple(ins), tuple(outs), tuple(k.buffers), (), 1, k.code)
     call: Call = generate_call(step, names).load("call")
     return call, outputs

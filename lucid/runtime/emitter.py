@@ -243,6 +243,17 @@ class Emitter:
         """A line (or an indented block) that computes."""
         (self.code.prepare if self._once else self.code.run).append(text)
 
+    def check_written(self) -> None:
+        """Raise where no line names a result: the kernel has forgotten to write it."""
+        code = self.code
+        text = "\n".join((*code.state, *code.prepare, *code.bind, *code.run))
+        outs = [str(y) for y in self.outs if y is not None]
+        if outs and not any(re.search(rf"\b{re.escape(y)}\b", text) for y in outs):
+            raise GraphError(
+                f"the kernel of {self.node.op.name} writes no line with its result: "
+                f'k.line(f"np.…({{x}}, out={{y}})") for y in k.outs'
+            )
+
     def call(self, function: str, out: Operand) -> None:
         """A line ``function(..., out=out)``; the result is the array itself where that is new in each call."""
         if out.phase is Phase.CALL and out in self.outs:

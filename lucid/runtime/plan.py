@@ -234,6 +234,7 @@ class _Planner:
         if chosen.lowering.staged:
             k.stage()
         chosen.lowering.emit(k)
+        k.check_written()
         buffers, overwritable = tuple(k.buffers), tuple(k.overwritable)
         self.plan.steps.append(Step(name, node, chosen, ins, tuple(outs), buffers, overwritable, k.workers, k.code))
 

@@ -1,0 +1,110 @@
+"""The usual passes with others among them: ``lucid.passes.default().insert_after("fold_batch_norm", mine)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
+
+from ..checks import shown
+from ..errors import OptionError
+from ..graph.ir import Graph
+from .pipeline import Pass, inference_pipeline, training_pipeline
+
+Rewrite: TypeAlias = "Pass | Callable[[Graph], Graph]"
+
+
+def _names(passes: Sequence[Pass]) -> tuple[str, ...]:
+    return tuple(one.name for one in passes)
+
+
+def _unused(*args: Any) -> Any:
+    raise AssertionError("only the names are asked for")
+
+
+_INFERENCE = _names(inference_pipeline(_unused, _unused))
+_TRAINING = _names(training_pipeline(_unused, _unused))
+
+
+def as_pass(rewrite: object) -> Pass:
+    """A pass, or a function from graph to graph as one."""
+    if isinstance(rewrite, Pass):
+        return rewrite
+    if not callable(rewrite) or isinstance(rewrite, type):
+        raise OptionError(f"passes: a pass is a function from graph to graph, got {shown(rewrite)}")
+    return Pass(getattr(rewrite, "__name__", type(rewrite).__name__), rewrite)
+
+
+@dataclass(frozen=True)
+class _Edit:
+    how: str
+    name: str
+    new: Pass | None = None
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What the passes are, as changes of the usual ones; each method returns another pipeline.
+
+    It serves inference and training. What goes through training are the forward and the backward graph, through fewer
+    passes; a pass that is put beside one which is not among them comes where that one would have been.
+    """
+
+    edits: tuple[_Edit, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the passes of inference, in order."""
+        return _names(self.applied([Pass(name, _unused) for name in _INFERENCE]))
+
+    def insert_after(self, name: str, new: Rewrite) -> Pipeline:
+        """Run ``new`` right after the pass ``name`` (the last of that name)."""
+        return self._edited("after", name, as_pass(new))
+
+    def insert_before(self, name: str, new: Rewrite) -> Pipeline:
+        """Run ``new`` right before the pass ``name`` (the first of that name)."""
+        return self._edited("before", name, as_pass(new))
+
+    def replace(self, name: str, new: Rewrite) -> Pipeline:
+        """Run ``new`` in place of every pass ``name``."""
+        return self._edited("replace", name, as_pass(new))
+
+    def without(self, name: str) -> Pipeline:
+        """Leave out every pass ``name``."""
+        if name == "lower":
+            raise OptionError("passes: without 'lower' there would be ops that nothing runs; replace it instead")
+        return self._edited("without", name, None)
+
+    def _edited(self, how: str, name: str, new: Pass | None) -> Pipeline:
+        if name not in self.names:
+            raise OptionError(f"passes: there is no pass {shown(name)}; the order is {', '.join(self.names)}")
+        return replace(self, edits=(*self.edits, _Edit(how, name, new)))
+
+    def applied(self, usual: Sequence[Pass]) -> tuple[Pass, ...]:
+        """The passes, made of the usual ones of inference or training."""
+        passes = list(usual)
+        for edit in self.edits:
+            at = [i for i, one in enumerate(passes) if one.name == edit.name]
+            if edit.how in ("without", "replace"):
+                there = [edit.new] if edit.new is not None else []
+                passes = [new for one in passes for new in (there if one.name == edit.name else [one])]
+            elif edit.new is not None:
+                place = _place(edit.name, passes) if not at else at[-1] + 1 if edit.how == "after" else at[0]
+                passes.insert(place, edit.new)
+        return tuple(passes)
+
+
+def _place(name: str, passes: Sequence[Pass]) -> int:
+    """Where a pass of inference would stand among those of training: after all that come before it."""
+    before = set(_INFERENCE[: _INFERENCE.index(name)]) if name in _INFERENCE else set()
+    places = [i for i, one in enumerate(passes) if one.name in before]
+    first = passes[: _TRAINING.index("lower")] if not places else passes[: places[-1] + 1]
+    return len(first)
+
+
+USUAL: Final = Pipeline()
+
+
+def default() -> Pipeline:
+    """The usual passes, to be changed and given to ``lucid.compile(model, passes=...)``."""
+    return USUAL
