@@ -15,7 +15,7 @@ from .graph.ops import norm as normal
 from .graph.ops import random as draws
 from .graph.ops import shape as sh
 from .graph.ops.einsum import einsum as _einsum
-from .graph.public import public
+from .graph.public import public, tensor
 from .tensor import Tensor
 
 
@@ -146,7 +146,7 @@ norm = _face(composite.norm)
 
 rand_like = _face(draws.rand_like)
 randn_like = _face(draws.randn_like)
-bernoulli = _face(draws.bernoulli)
+bernoulli: Callable[..., Tensor] = public(draws.bernoulli, p=tensor)
 
 
 def is_tensor(value: object) -> bool:

@@ -247,7 +247,7 @@ class Emitter:
         """Raise where no line names a result: the kernel has forgotten to write it."""
         code = self.code
         text = "\n".join((*code.state, *code.prepare, *code.bind, *code.run))
-        outs = [str(y) for y in self.outs if y is not None]
+        outs = [str(y) for y in self.outs if y is not None and 0 not in y.shape]
         if outs and not any(re.search(rf"\b{re.escape(y)}\b", text) for y in outs):
             raise GraphError(
                 f"the kernel of {self.node.op.name} writes no line with its result: "
