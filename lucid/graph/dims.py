@@ -276,6 +276,8 @@ def parse_dim(text: str) -> Dim:
         raise ShapeError(f"not a dimension: {len(text)} characters, starting {text[:60]!r}")
     try:
         return _from_ast(ast.parse(text, mode="eval").body, text)
+    except ShapeError as error:
+        raise ShapeError(f"not a dimension: {text[:60]!r}: {error}") from error
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ShapeError(f"not a dimension: {text[:60]!r}") from error
 
@@ -298,7 +300,7 @@ def _from_ast(tree: ast.expr, text: str) -> Dim:
             return left * right
         if isinstance(tree.op, ast.FloorDiv) and right != 0:
             return left // right
-    raise ShapeError(f"not a dimension: {text[:60]!r}")
+    raise ShapeError("only sums, products and quotients of names and whole numbers are")
 
 
 def _sum_from_ast(tree: ast.expr, text: str) -> Dim:

@@ -78,7 +78,8 @@ def pad_constant(pad_value: float, dtype: DType) -> Any:
     if math.isnan(pad_value):
         raise OptionError("max_pool2d: pad_value must be a number or -inf, got nan")
     if is_float(dtype):
-        return dtype.type(pad_value)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is an infinity there
+            return dtype.type(pad_value)
     limits = np.iinfo(dtype.name)
     if pad_value == -math.inf:
         return dtype.type(limits.min)

@@ -40,6 +40,17 @@ class FullAttrs(TypeAttrs):
         )
 
 
+def _full_infer(attrs: FullAttrs) -> TensorType:
+    value, dtype = attrs.value, attrs.dtype
+    if dtype.kind in "iu" and isinstance(value, int | float):
+        limits = np.iinfo(dtype.name)
+        if not limits.min <= value <= limits.max:  # nor is NaN
+            raise DTypeError(f"Full: {str(value)[:40]} does not fit into {dtype.name}")
+    elif dtype.kind == "f" and isinstance(value, int) and abs(value) >= 1 << 1023:
+        raise DTypeError(f"Full: {str(value)[:40]} does not fit into {dtype.name}")
+    return attrs.type
+
+
 def _negative_zero(value: object) -> bool:
     return isinstance(value, float) and value == 0 and math.copysign(1.0, value) < 0
 
@@ -55,7 +66,7 @@ CONSTANT = register(
         inputs=(),
     )
 )
-FULL = register(OpDef("Full", lambda a: a.type, NO_GRADIENT, attrs=FullAttrs, inputs=()))
+FULL = register(OpDef("Full", _full_infer, NO_GRADIENT, attrs=FullAttrs, inputs=()))
 
 
 def full(like: T, value: bool | int | float | Dim, shape: Shape | None = None, dtype: DType | None = None) -> T:

@@ -155,10 +155,18 @@ def add_rows(y: Array, index: Array, values: Array) -> None:
         np.add.at(as_view(y, -1), places.reshape(-1), values.reshape(-1))
 
 
+FEW_CLASSES = 1 << 12
+"""Classes up to which comparing with all of them is quicker, and takes little memory."""
+
+
 @kernel(ops.ONE_HOT)
 def one_hot(k: Emitter) -> None:
     (indices,), (y,) = k.ins, k.outs
     classes = k.attrs.classes
     _check(k, indices, classes, indices.type.rank)
-    codes = k.use(np.arange(classes), "codes")
-    k.line(f"{y}[...] = {indices}[..., None] == {codes}")
+    if classes <= FEW_CLASSES:
+        codes = k.use(np.arange(classes), "codes")
+        k.line(f"{y}[...] = {indices}[..., None] == {codes}")
+    else:
+        k.line(f"{y}.fill(0)")
+        k.line(f"np.put_along_axis({y}, {_as_intp(indices)}[..., None], 1, -1)")

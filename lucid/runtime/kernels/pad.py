@@ -30,10 +30,11 @@ def pad_grad(k: Emitter) -> None:
     for target, source in reversed(list(_strips(a.before, a.after, dx.shape, a.mode))):
         if source is None:
             continue
-        lanes = _single_lanes(target, source) if a.mode == "replicate" else [(target, source)]
-        for strip, origin in lanes:
-            place = f"{work}[{_source(origin)}]"
-            k.line(f"np.add({place}, {work}[{_source(strip)}], out={place})")
+        place, strip = f"{work}[{_source(source)}]", f"{work}[{_source(target)}]"
+        if a.mode == "replicate":  # all of the strip is added to the one edge it was copied from
+            axis = next(i for i, (t, s) in enumerate(zip(target, source, strict=True)) if t != s)
+            strip = f"np.add.reduce({strip}, axis={axis}, keepdims=True)"
+        k.line(f"np.add({place}, {strip}, out={place})")
     inner = [slice(b, b + size) for b, size in zip(a.before, dx.shape, strict=True)]
     k.line(f"{dx}[...] = {work}[{_source(inner)}]")
 
@@ -65,13 +66,6 @@ def _strips(
                     [*region[:axis], target, *region[axis + 1 :]],
                     None if source is None else [*region[:axis], source, *region[axis + 1 :]],
                 )
-
-
-def _single_lanes(target: list[slice], source: list[slice]) -> Iterator[tuple[list[slice], list[slice]]]:
-    """The strip cut into pieces one element thick, each to be added to the one edge it was copied from."""
-    axis = next(i for i, (t, s) in enumerate(zip(target, source, strict=True)) if t != s)
-    for i in range(target[axis].start, target[axis].stop):
-        yield [*target[:axis], slice(i, i + 1), *target[axis + 1 :]], source
 
 
 def _source(region: list[slice]) -> str:
