@@ -111,6 +111,11 @@ class TracedTensor(Tensor):
         given = value.detach() if isinstance(value, Tensor) else self.constant(np.asarray(value, self.dtype))
         return self._become("copy_", given)
 
+    def _before_change(self, tracked: bool, name: str) -> Tensor:
+        if not self.live():
+            raise self.left()
+        return super()._before_change(tracked, name)
+
     def _become(self, name: str, result: Tensor) -> Any:
         """A new value under the same name; refused where others would see the change, in the eager model only."""
         if not self.live():
@@ -134,6 +139,9 @@ class TracedTensor(Tensor):
 
     def __repr__(self) -> str:
         return f"<traced {self.symbol.value}: {self.type}>"
+
+    def __format__(self, spec: str) -> str:
+        return self._refuse() if spec else repr(self)
 
     __hash__ = Tensor.__hash__
 

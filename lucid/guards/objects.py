@@ -13,7 +13,8 @@ import numpy as np
 
 from ..nn.module import Module
 from .checks import ABSENT, Check, array_picture, attribute, class_entry, raw_entry
-from .code import Place, is_library_module
+from .code import Place, is_internal, is_library_code, is_library_module
+from .values import FIXED
 
 _HEAP = 1 << 9
 
@@ -71,6 +72,32 @@ def is_derived(kind: type) -> bool:
     """
     own = (cls for cls in kind.__mro__ if cls.__module__ not in ("builtins", "abc", "typing") and cls is not Module)
     return any(is_library_module(cls.__module__) for cls in own)
+
+
+def holds_users(value: Any) -> bool:
+    """Whether a library's function, as a decorator makes one, is a wrapper around something of the user's."""
+    stack, seen = [value], set()
+    while stack:
+        top = stack.pop()
+        guarded = hasattr(type(top), "__guarded__")
+        if id(top) in seen or (not guarded and (isinstance(top, FIXED) or is_internal(type(top)))):
+            continue
+        seen.add(id(top))
+        if isinstance(top, types.FunctionType) and is_library_code(top.__code__, top.__globals__):
+            stack.extend(cell.cell_contents for cell in top.__closure__ or () if _filled(cell))
+        elif isinstance(top, tuple | list | dict):
+            stack.extend(top.values() if isinstance(top, dict) else top)
+        elif not isinstance(top, type | types.ModuleType | types.BuiltinFunctionType):
+            return True
+    return False
+
+
+def _filled(cell: types.CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 - reading an empty cell raises
+    except ValueError:
+        return False
+    return True
 
 
 def reads_itself(kind: type) -> bool:

@@ -18,7 +18,7 @@ from ..tensor import Tensor
 from . import checks
 from .checks import ABSENT, Guards, ModuleCheck
 from .code import BY_NAME, Place, Read, Step, is_library_code, reads, user_line
-from .objects import Fields, own_fields, plain, reads_itself
+from .objects import Fields, holds_users, own_fields, plain, reads_itself
 from .reach import Reach
 from .values import BY_ANY_NAME, NAMED, STATES
 
@@ -85,7 +85,8 @@ class Watcher(Reach):
         elif value in NAMED:
             self._named()
         self._functions.setdefault(id(code), []).append(value)
-        if id(code) in self.begun or (value.__closure__ and is_library_code(code, value.__globals__)):
+        library = is_library_code(code, value.__globals__)
+        if holds_users(value) if library else id(code) in self.begun:
             self._bound(value)
         if value.__dict__:
             space = value.__dict__
