@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import FrameType
+
 
 class LucidError(Exception):
     """Base of all errors raised by Lucid."""
@@ -59,3 +61,17 @@ class FileError(LucidError, OSError):
 
 class DrawError(LucidError, RuntimeError):
     """A picture that cannot be made, for instance because Graphviz is nowhere to be found."""
+
+
+def from_handler(error: BaseException) -> bool:
+    """Whether a signal's handler raised the error, in the middle of something that has nothing to do with it.
+
+    Such an error is the caller's, and comes out as it is. Handlers are told by what they alone are given: a frame.
+    """
+    traceback = error.__traceback__
+    while traceback is not None:
+        for given in traceback.tb_frame.f_locals.values():
+            if isinstance(given, FrameType) or (type(given) is tuple and FrameType in map(type, given)):
+                return True
+        traceback = traceback.tb_next
+    return False

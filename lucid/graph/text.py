@@ -25,7 +25,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import GraphError, LucidError
+from ..errors import GraphError, LucidError, from_handler
 from ..lazy import networkx as nx
 from .dims import SymDim
 from .encode import (
@@ -315,6 +315,8 @@ class _Parser:
         try:
             return op.infer_types(attrs, inputs)
         except Exception as error:  # a type rule may meet any attribute here
+            if from_handler(error):
+                raise
             raise GraphError(f"{op.name}: {error}") from error
 
     def types(self, c: _Cursor) -> tuple[TensorType, ...]:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..checks import LARGEST, shown
-from ..errors import DTypeError, ShapeError
+from ..errors import DTypeError, ShapeError, from_handler
 from .dims import Dim, SymDim, evaluate, symbol
 
 DType: TypeAlias = "np.dtype[np.generic]"
@@ -52,6 +52,8 @@ def as_dtype(value: object) -> DType:
             raise TypeError
         dtype: DType = np.dtype(value)  # type: ignore[call-overload]
     except Exception as error:
+        if from_handler(error):
+            raise
         raise DTypeError(f"{shown(value)} is not an element type; use one of {', '.join(DTYPES)}") from error
     if dtype.name not in DTYPES:
         raise DTypeError(f"element type {dtype.name} is not supported; use one of {', '.join(DTYPES)}")

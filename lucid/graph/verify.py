@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import GraphError
+from ..errors import GraphError, from_handler
 from ..lazy import networkx as nx
 from .dims import SymDim
 from .ir import Dag, Graph, Node, Value
@@ -144,6 +144,8 @@ def _check_types(dag: Dag, name: str) -> None:
     try:
         inferred = node.op.infer_types(node.attrs, inputs)
     except Exception as error:  # a type rule may meet any attribute in a file or a hand-made graph
+        if from_handler(error):
+            raise
         reason = f"{type(error).__name__}: {error}" if not isinstance(error, ValueError | TypeError) else str(error)
         raise GraphError(f"{describe(name, node)}: {reason}") from error
     if len(inferred) != len(node.outputs) or not all(

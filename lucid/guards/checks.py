@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import clock
 from ..arguments import static_key
-from ..errors import TraceError
+from ..errors import TraceError, from_handler
 from ..nn.module import Module
 from ..tensor import Tensor
 
@@ -59,8 +59,10 @@ class Check:
     def holds(self) -> bool:
         try:
             return same(self.read(), self.was)
-        except Exception:  # noqa: BLE001 - it cannot be read any more, for whatever reason
-            return False
+        except Exception as error:
+            if from_handler(error):
+                raise
+            return False  # it cannot be read any more, for whatever reason
 
 
 def entry(holder: Any, key: Any, was: Any) -> Check:
@@ -237,10 +239,11 @@ def _compiled(checks: Sequence[Check]) -> Callable[[], bool]:
         [
             f"def make({', '.join(names.values())}):\n    def hold():\n        try:\n",
             *lines,
-            "            return True\n        except Exception:\n            return False\n    return hold\n",
+            "            return True\n        except Exception as error:\n            if from_handler(error):\n"
+            "                raise\n            return False\n    return hold\n",
         ]
     )
-    space: dict[str, Any] = {}
+    space: dict[str, Any] = {"from_handler": from_handler}
     # our own text, in which only identifiers are the user's
     exec(compile(text, "<lucid guards>", "exec"), space)  # noqa: S102
     made: Callable[[], bool] = space["make"](*operands)

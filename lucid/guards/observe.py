@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import TraceError
+from ..errors import TraceError, from_handler
 from ..tensor import Tensor
 from .checks import Guards
 from .code import Place, user_line
@@ -68,11 +68,13 @@ class Watch:
             before.disable()  # type: ignore[union-attr]
         else:
             self._chained = before
-        sys.setprofile(self._event)
         try:
+            sys.setprofile(self._event)
             yield
         except Exception as error:
-            if self._refused is not None:  # what was asked for outside may well be what it failed on
+            if self._refused is not None and not from_handler(
+                error
+            ):  # what was asked for outside may well be what it failed on
                 raise self._refused from error
             raise
         finally:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeAlias
 
 from ..collector import collector_paused
-from ..errors import PassError
+from ..errors import PassError, from_handler
 from ..graph.ir import Graph, Node
 from ..graph.verify import verify as verify_graph
 from .assign_layout import assign_layout
@@ -121,6 +121,8 @@ def run_passes(graph: Graph, passes: Sequence[Pass], *, observe: Observer | None
             if verify and after is not graph:
                 verify_graph(after)
         except Exception as error:
+            if from_handler(error):
+                raise
             ran = ", ".join(p.name for p in passes[:number]) or "none"
             raise PassError(f"the pass {one.name} failed: {error} (passes that ran before it: {ran})") from error
         if observe is not None:

@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from ..collector import collector_paused
-from ..errors import PassError
+from ..errors import PassError, from_handler
 from ..graph.builder import Builder, snake_case
 from ..graph.ir import Graph, Node, Origin, Value
 from ..graph.opdef import OpDef
@@ -275,6 +275,8 @@ def rebuild(graph: Graph, rule: Rule, label: str) -> Graph:
             if replacement is not None:
                 overlay.replace(site, replacement)
         except Exception as error:
+            if from_handler(error):
+                raise
             raise PassError(f"{label}: at node {name!r} ({site.op.name}): {error}") from error
     if not overlay.mapped:
         return graph

@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from functools import cached_property, partial
 from threading import Lock
-from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from ..errors import ExecutionError
+from ..errors import ExecutionError, from_handler
 from ..graph.ir import Graph
 from ..lazy import LazyModule
 from . import kernels as kernels
@@ -171,7 +170,7 @@ class Executable:
                 run, team = self._new_run()
                 results = team.without(run, inputs)
         except Exception as error:
-            if raised_by_handler(error):
+            if from_handler(error):
                 raise
             raise self._explain(error, inputs) from error
         finally:
@@ -205,7 +204,7 @@ class Executable:
         try:
             return function()
         except Exception as error:
-            if raised_by_handler(error):
+            if from_handler(error):
                 raise
             raise self._explain(error, ()) from error
 
@@ -231,18 +230,6 @@ def _shared(array: Array) -> Array:
     if array.nbytes > LARGEST_COPY:
         return array
     return shared_bytes(array.nbytes).view(array.dtype).reshape(array.shape)
-
-
-def raised_by_handler(error: BaseException) -> bool:
-    """Whether a signal's handler raised it, in the middle of something else: it is the only function given a frame."""
-    traceback = error.__traceback__
-    while traceback is not None:
-        given = list(traceback.tb_frame.f_locals.values())
-        for value in given:
-            if isinstance(value, FrameType) or (isinstance(value, tuple) and FrameType in map(type, value)):
-                return True
-        traceback = traceback.tb_next
-    return False
 
 
 def watched(plan: Plan, *, marks: Marks | None = None, values: Values | None = None) -> Executable:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..collector import collector_paused
-from ..errors import GraphError, LucidError
+from ..errors import GraphError, LucidError, from_handler
 from ..graph.ir import Graph, Node, Value
 from ..graph.ops.source import CONSTANT, INPUT, PARAMETER
 from ..graph.verify import describe
@@ -193,6 +193,8 @@ class _Planner:
             except LucidError:
                 raise
             except Exception as error:  # a kernel may meet any attribute in a file or a hand-made graph
+                if from_handler(error):
+                    raise
                 raise GraphError(f"{describe(name, node)} cannot be planned: {error!r}") from error
         return self.finish()
 
