@@ -20,6 +20,7 @@ import re
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from time import perf_counter
 from types import FunctionType
@@ -90,14 +91,14 @@ class Source:
         exec(compile(self.text, self.filename, "exec"), scope)  # our own text, made by Printer from a verified graph
         function: Callable[..., Any] = scope.pop(name)  # a function among its own globals would be a cycle
         self.show()
-        weakref.finalize(function, _hide, self.filename).atexit = False
+        # no code of ours runs as it goes: it may go in the midst of anything, where an interrupt would be lost
+        _shown[self.filename] = weakref.ref(function, partial(linecache.cache.pop, self.filename))
         return function
 
     def show(self) -> None:
         """Give tracebacks the text. Of very many programs, those that were made or failed last have theirs shown."""
         linecache.cache[self.filename] = (len(self.text), None, self.text.splitlines(True), self.filename)
-        _shown.pop(self.filename, None)
-        _shown[self.filename] = None
+        _shown[self.filename] = _shown.pop(self.filename, None)
         while len(_shown) > MOST_SHOWN:
             _hide(next(iter(_shown)))
 
@@ -105,7 +106,8 @@ class Source:
 MOST_SHOWN = 256
 """Programs whose text stands in ``linecache`` at a time."""
 
-_shown: dict[str, None] = {}
+_shown: dict[str, Any] = {}
+"""Their file names, and what takes the text away when the function goes."""
 
 
 def _hide(filename: str) -> None:

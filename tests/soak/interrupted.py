@@ -1,8 +1,8 @@
 """A process that is interrupted at random moments while models run: ``python -m tests.soak.interrupted KIND SIGNAL COUNT
 SEED``. Prints how many interrupts there were, and what went wrong.
 
-After each interrupt that was handled the next call must answer as the first did, bit by bit, in time; the interrupt must
-have come out of the call, as what the handler raised; BLAS must have its threads, and the collector be on.
+After each interrupt that was handled the next call must answer as the first did, bit by bit, in time; the interrupt
+must have come out of the call, as what the handler raised; BLAS must have its threads, and the collector be on.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class OutOfTimeError(Exception):
 
 def convolutions() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(8, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, stride=2),
-        nn.Flatten(), nn.Linear(32 * 144, 10),
+        nn.Conv2d(8, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(),
+        nn.MaxPool2d(2, stride=2), nn.Flatten(), nn.Linear(32 * 144, 10),
     )  # fmt: skip
 
 
@@ -160,7 +160,10 @@ class Interrupts:
         self.came = 0
         signal.signal(signal.SIGINT, self.handle)
         signal.signal(signal.SIGALRM, self.handle)
-        sender = f"import sys, os, time\nfor l in sys.stdin:\n  time.sleep(float(l)); os.kill({os.getpid()}, 2); print(flush=True)"
+        sender = (
+            "import sys, os, time\nfor line in sys.stdin:\n    time.sleep(float(line))\n"
+            f"    os.kill({os.getpid()}, {signal.SIGINT})\n    print(flush=True)"
+        )
         self.other = subprocess.Popen(
             [sys.executable, "-c", sender], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )

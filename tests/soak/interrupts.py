@@ -10,13 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lucid.runtime.workers.settings import helpers
-
 from .interrupted import KINDS, SIGNALS
 from .sweep import Case
 
-SMALL = 80
-COUNT = 20
+SMALL = 60
+COUNT = 8
 """Interrupts of one process, in the suite; at length there are as many more as it takes to be worth starting one."""
 
 
@@ -39,6 +37,3 @@ def _case(kind: str, which: str, count: int, seed: int) -> Case:
         return tried
 
     return Case(f"{kind}, {which}, {count} of seed {seed}", check)
-
-
-__all__ = ["SMALL", "cases", "helpers"]
