@@ -1,5 +1,6 @@
-"""A process that is interrupted at random moments while models run: ``python -m tests.soak.interrupted KIND SIGNAL COUNT
-SEED``. Prints how many interrupts there were, and what went wrong.
+"""A process that is interrupted at random moments while models run.
+
+``python -m tests.soak.interrupted KIND SIGNAL COUNT SEED`` prints how many interrupts there were, and what went wrong.
 
 After each interrupt that was handled the next call must answer as the first did, bit by bit, in time; the interrupt
 must have come out of the call, as what the handler raised; BLAS must have its threads, and the collector be on.
