@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -64,9 +66,22 @@ def manual_seed(seed: int) -> None:
     _keys.seed(seed.__index__())
 
 
+_aside = threading.local()  # has ``keys`` in a thread that draws from a sequence of its own
+
+
 def next_key() -> np.uint64:
     """The next key of this process."""
-    return np.uint64(_keys.next())
+    return np.uint64(getattr(_aside, "keys", _keys).next())
+
+
+@contextmanager
+def keys_aside() -> Iterator[None]:
+    """What this thread draws within is taken from a sequence of its own: for the program nothing was drawn."""
+    _aside.keys = Keys(0)
+    try:
+        yield
+    finally:
+        del _aside.keys
 
 
 def generator(key: Any) -> np.random.Generator:
