@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -156,7 +157,7 @@ def is_tensor(value: object) -> bool:
 
 def numel(x: Tensor) -> Any:
     """Number of elements."""
-    return x.numel()
+    return tensor("numel", "x", x, None).numel()
 
 
 def equal(a: Any, b: Any) -> bool:
@@ -167,7 +168,9 @@ def equal(a: Any, b: Any) -> bool:
 
 def allclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """Whether all elements of two tensors differ by at most ``atol + rtol * |b|``."""
-    rtol, atol = number("allclose", "rtol", rtol, 0), number("allclose", "atol", atol, 0)
+    rtol, atol = (
+        number("allclose", name, value, 0, below=math.inf) for name, value in (("rtol", rtol), ("atol", atol))
+    )
     first, second = (np.asarray(x if isinstance(x, Tensor) else Tensor(x)) for x in (a, b))
     try:
         return bool(np.allclose(first, second, rtol, atol, flag("allclose", "equal_nan", equal_nan)))

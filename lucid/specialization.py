@@ -17,6 +17,7 @@ import numpy as np
 
 from . import clock
 from .arguments import LEAF, Structure, unflatten
+from .checks import shown
 from .errors import DTypeError, GradientError, OptionError, ShapeError
 from .grad_mode import is_grad_enabled
 from .graph.dims import SymDim
@@ -34,7 +35,7 @@ from .runtime.eager import evaluate
 from .runtime.executable import Executable
 from .runtime.registry import lowerings
 from .runtime.tuning import Tuned, resolve, tune
-from .runtime.workers.settings import get_num_threads
+from .runtime.workers.settings import MOST_THREADS, get_num_threads
 from .tensor import Record, Tensor
 from .verification import check_program
 
@@ -48,7 +49,6 @@ Quick: TypeAlias = "Callable[[Array | Tensor], Tensor]"
 
 PLANS = 16
 """How many concrete sizes keep their plans."""
-MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,10 @@ class Options:
         if self.threads is not None and (
             not isinstance(self.threads, int) or isinstance(self.threads, bool) or not 0 < self.threads <= MOST_THREADS
         ):
-            raise OptionError(f"threads is a number from 1 to {MOST_THREADS}, or None, got {self.threads!r}")
+            raise OptionError(f"threads is a number from 1 to {MOST_THREADS}, or None, got {shown(self.threads)}")
         for name in ("exact", "verify", "tune"):
             if not isinstance(getattr(self, name), bool):
-                raise OptionError(f"{name} is True or False, got {getattr(self, name)!r}")
+                raise OptionError(f"{name} is True or False, got {shown(getattr(self, name))}")
 
 
 def has_kernel(node: Node) -> bool:

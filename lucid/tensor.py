@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import clock
-from .checks import flag
-from .errors import DTypeError, GradientError, ShapeError, TraceError
+from .absent import TENSOR, advice
+from .checks import check_device, flag
+from .errors import DTypeError, ExecutionError, GradientError, ShapeError, TraceError
 from .grad_mode import is_grad_enabled as is_grad_enabled
 from .grad_mode import no_grad as no_grad
 from .graph.opdef import Attrs, NoGradient, OpDef
@@ -31,6 +32,10 @@ from .printing import format_array
 from .runtime.eager import op_call
 
 _new = object.__new__
+
+
+_INTERNAL = frozenset({"apply", "constant", "made", "set_dtype_", "sum_to", "wrap"})
+"""For the package itself."""
 
 
 class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
@@ -98,10 +103,11 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        value = flag("Tensor", "requires_grad", value)
         if value and not is_float(self.dtype):
             raise GradientError(f"only floating-point tensors have gradients; this one is {self.type}")
-        if bool(value) != self._requires_grad:
-            self._requires_grad = bool(value)
+        if value != self._requires_grad:
+            self._requires_grad = value
             clock.structure.tick()
 
     @property
@@ -294,6 +300,32 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
         tail = f", grad={self.grad}" if self._requires_grad else ""
         return f"Tensor({format_array(self._array)}{tail})"
 
+    def __dir__(self) -> list[str]:
+        return sorted(name for name in super().__dir__() if name[0] != "_" and name not in _INTERNAL)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(advice("Tensor", name, TENSOR))
+
+    def cpu(self) -> Tensor:
+        """Itself: everything runs on the processor."""
+        return self
+
+    def cuda(self, device: object = None) -> Tensor:
+        """Refused: there is no other device."""
+        check_device("Tensor.cuda", "cuda")
+        return self
+
+    def contiguous(self) -> Tensor:
+        """Itself: how a tensor lies in memory is for the runtime to know."""
+        return self
+
+    def __format__(self, how: str) -> str:
+        return format(self.item(), how) if how and not self.shape else format(repr(self), how)
+
+    def __contains__(self, value: object) -> bool:
+        found = self == value
+        return bool(found.any()) if isinstance(found, Tensor) else False
+
     def __copy__(self) -> Tensor:
         return self.__deepcopy__({})
 
@@ -328,8 +360,11 @@ def _leak(what: str) -> str:
 def run_op(op: OpDef, attrs: Attrs, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Run one op now, and remember it if a gradient may be asked for."""
     call, types = op_call(op, attrs, tuple(x.type for x in inputs))
-    with np.errstate(all="ignore"):
-        arrays = call(*(x._array for x in inputs))
+    try:
+        with np.errstate(all="ignore"):
+            arrays = call(*(x._array for x in inputs))
+    except MemoryError as error:
+        raise ExecutionError(f"{op.name}: there is not enough memory for {', '.join(map(str, types))}") from error
     return remember(op, attrs, inputs, arrays, types)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .arguments import flatten, unflatten
+from .checks import shown
 from .entry import compile
 from .errors import GradientError, OptionError
 from .graph.ops.source import full
@@ -31,9 +32,11 @@ def value_and_grad(function: Callable[..., Any], argnums: int | tuple[int, ...] 
     -------
     A compiled function; inside another compiled or differentiated function it becomes part of that graph.
     """
+    if not callable(function) or isinstance(function, type):
+        raise OptionError(f"grad: differentiates a function, got {shown(function)}")
     numbers = (argnums,) if isinstance(argnums, int) and not isinstance(argnums, bool) else argnums
     if not isinstance(numbers, tuple) or not all(isinstance(n, int) and not isinstance(n, bool) for n in numbers):
-        raise OptionError(f"grad: argnums is an int or a tuple of ints, got {argnums!r}")
+        raise OptionError(f"grad: argnums is an int or a tuple of ints, got {shown(argnums)}")
 
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         chosen, structure = flatten(tuple(_pick(args, n) for n in numbers))

@@ -15,7 +15,7 @@ from .ops import composite, indexing, linalg, reduce, subscript
 from .ops import elementwise as ew
 from .ops import norm as normal
 from .ops import shape as sh
-from .public import public
+from .public import public, tensor
 from .types import DTYPES, DType, is_float
 
 S = TypeVar("S", bound="Operators[Any]")
@@ -275,7 +275,7 @@ class Operators(AbstractTensor, Generic[R]):
 
     def type_as(self: S, other: AbstractTensor) -> S:
         """With the element type of ``other``."""
-        return self.to(other)
+        return self.to(tensor("type_as", "other", other, self))
 
     def float(self: S) -> S:
         return ew.cast(self, "float32")
@@ -355,13 +355,13 @@ class Operators(AbstractTensor, Generic[R]):
 
     def reshape_as(self: S, other: AbstractTensor) -> S:
         """In the shape of ``other``."""
-        return sh.reshape(self, other.type.shape)
+        return sh.reshape(self, tensor("reshape_as", "other", other, self).type.shape)
 
     view_as = reshape_as
 
     def expand_as(self: S, other: AbstractTensor) -> S:
         """Broadcast to the shape of ``other``."""
-        return sh.expand(self, *other.type.shape)
+        return sh.expand(self, tensor("expand_as", "other", other, self).type.shape)
 
     def __getitem__(self: S, key: Any) -> S:
         return subscript.getitem(self, key)

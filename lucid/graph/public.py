@@ -38,6 +38,8 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Other names for parameters, where a function does not have them itself."""
 
+_LARGEST_FLOAT: Final = 1 << 1023
+
 _eager: list[AbstractTensor] = []
 
 
@@ -106,6 +108,8 @@ def state(owner: str, name: str, value: Any, world: AbstractTensor | None) -> An
 
 def operand(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
     """A tensor, array, nested list or real number."""
+    if isinstance(value, int) and not -_LARGEST_FLOAT < value < _LARGEST_FLOAT:
+        raise DTypeError(f"{owner}: {name} is larger than any number that a tensor holds")
     if isinstance(value, AbstractTensor | bool | int | float | SymDim) or hasattr(value, "sym"):
         return value
     if isinstance(value, np.generic):

@@ -131,7 +131,9 @@ class ModuleDict(Module):
 
     def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
         """Add modules, replacing those of the same name."""
-        pairs = modules.items() if isinstance(modules, Mapping) else modules
+        pairs = list(modules.items() if isinstance(modules, Mapping) else modules)
+        if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
+            raise OptionError(f"ModuleDict: takes a dict, or pairs of a name and a module, got {shown(modules)}")
         for name, module in [(name, _module(self, module)) for name, module in pairs]:
             self.add_module(name, module)
 

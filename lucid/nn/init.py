@@ -188,3 +188,12 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     q = q * np.where(np.diag(r) < 0, -1.0, 1.0)  # makes the distribution uniform
     q = q.T if rows < columns else q
     return tensor.copy_((gain * q).reshape(tensor.shape).astype(tensor.dtype))
+
+
+def __dir__() -> list[str]:
+    return _PUBLIC
+
+
+_PUBLIC = sorted(
+    name for name, value in globals().items() if getattr(value, "__module__", "") == __name__ and name[0] != "_"
+)

@@ -34,7 +34,10 @@ class Parameter(Tensor):
         if not is_float(wanted):
             raise DTypeError(f"parameters are floating-point, not {wanted.name}")
         parameter = cls.__new__(cls)
-        parameter._set(np.zeros(shape, wanted), requires_grad=True)
+        try:
+            parameter._set(np.zeros(shape, wanted), requires_grad=True)
+        except (MemoryError, ValueError) as error:
+            raise ShapeError(f"a parameter of shape {shape} cannot be made: {error}") from error
         return parameter
 
 

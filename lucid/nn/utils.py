@@ -88,3 +88,12 @@ def vector_to_parameters(vector: Tensor, parameters: Iterable[Tensor]) -> None:
     for p in listed:
         p.copy_(flat[start : start + p.numel()].reshape(p.shape))
         start += p.numel()
+
+
+def __dir__() -> list[str]:
+    return _PUBLIC
+
+
+_PUBLIC = sorted(
+    name for name, value in globals().items() if getattr(value, "__module__", "") == __name__ and name[0] != "_"
+)

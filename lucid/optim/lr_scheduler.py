@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ..checks import integer
+from ..checks import integer, shown
 from ..errors import OptionError
 from .optimizer import Group, Optimizer, number
 from .plateau import ReduceLROnPlateau as ReduceLROnPlateau
@@ -29,8 +29,8 @@ class LRScheduler(ABC):
     """
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise OptionError(f"{type(self).__name__}: needs an Optimizer, got {type(optimizer).__name__}")
+        self._check_optimizer(optimizer)
+        last_epoch = integer(type(self).__name__, "last_epoch", last_epoch, -1)
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
                 group["initial_lr"] = group.get("initial_lr", group["lr"])
@@ -38,10 +38,14 @@ class LRScheduler(ABC):
                 raise OptionError(f"{type(self).__name__}: to resume, group {i} needs its 'initial_lr'")
         self.optimizer = optimizer
         self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
-        self.last_epoch = integer(type(self).__name__, "last_epoch", last_epoch, -1)
+        self.last_epoch = last_epoch
         self._resumed = last_epoch != -1
         self.step()
         self._resumed = False
+
+    def _check_optimizer(self, optimizer: object) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise OptionError(f"{type(self).__name__}: needs an Optimizer, got {type(optimizer).__name__}")
 
     @abstractmethod
     def rate(self, lr: float, base: float, index: int) -> float:
@@ -103,6 +107,9 @@ class LambdaLR(LRScheduler):
         lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
         last_epoch: int = -1,
     ) -> None:
+        self._check_optimizer(optimizer)
+        if not callable(lr_lambda) and not isinstance(lr_lambda, Sequence):
+            raise OptionError(f"LambdaLR: lr_lambda is a function, or one for each group, got {shown(lr_lambda)}")
         count = len(optimizer.param_groups)
         functions = [lr_lambda] * count if callable(lr_lambda) else list(lr_lambda)
         if len(functions) != count:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from .. import checks
-from ..checks import integer
+from ..checks import integer, shown
 from ..errors import OptionError
 from ..tensor import Tensor
 from .optimizer import Optimizer, number
@@ -43,10 +43,10 @@ class ReduceLROnPlateau:
         min_lr: float = 0.0,
         eps: float = 1e-8,
     ) -> None:
-        if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
+        if shown(mode) not in ("'min'", "'max'") or shown(threshold_mode) not in ("'rel'", "'abs'"):
             raise OptionError(
                 f'ReduceLROnPlateau: mode is "min" or "max", threshold_mode "rel" or "abs", '
-                f"got {mode!r} and {threshold_mode!r}"
+                f"got {shown(mode)} and {shown(threshold_mode)}"
             )
         if not isinstance(optimizer, Optimizer):
             raise OptionError(f"ReduceLROnPlateau: needs an Optimizer, got {type(optimizer).__name__}")

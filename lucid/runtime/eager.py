@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..errors import GraphError
+from ..errors import GraphError, ShapeError
 from ..graph.builder import Builder
 from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import Attrs, OpDef, TypeAttrs
@@ -24,6 +24,9 @@ from .registry import choose, lowerings
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Call: TypeAlias = "Callable[..., tuple[Array, ...]]"
 
+LARGEST_RESULT = 1 << 40
+"""Bytes that no op may ask for; below that it is for the system to say."""
+
 CACHE_SIZE = 4096
 """How many different (op, attributes, types) keep their compiled function."""
 
@@ -32,6 +35,10 @@ CACHE_SIZE = 4096
 def op_call(op: OpDef, attrs: Attrs, types: tuple[TensorType, ...]) -> tuple[Call, tuple[TensorType, ...]]:
     """A function from input arrays to output arrays for one op on inputs of the given types, and its output types."""
     outputs = op.infer_types(attrs, types)
+    if sum(t.nbytes for t in outputs) > LARGEST_RESULT:
+        raise ShapeError(
+            f"{op.name}: a result of {sum(t.nbytes for t in outputs):.3g} bytes is more than memory can hold"
+        )
     if op is CONSTANT:
         array = attrs.value.array  # type: ignore[attr-defined]
         return lambda: (array,), outputs

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...checks import shown
 from ...errors import DTypeError, OptionError, ShapeError, TraceError
 from ..dims import Dim, SymDim, as_dim, exact_quotient
 from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, OpDef, T, apply, attributes, register
@@ -359,7 +360,7 @@ def roll(x: T, shifts: int | tuple[int, ...], dims: int | tuple[int, ...] | None
     """``x`` shifted along ``dims``, what falls off one end coming back at the other; flat without ``dims``."""
     if dims is None:
         if not isinstance(shifts, int):
-            raise OptionError(f"roll: several shifts {shifts} need as many dims")
+            raise OptionError(f"roll: the shift is an int, or there are as many dims as shifts, got {shown(shifts)}")
         return reshape(roll(flatten(x), shifts, 0), x.type.shape)
     steps, axes = (v if isinstance(v, tuple | list) else (v,) for v in (shifts, dims))
     if len(steps) != len(axes):

@@ -110,6 +110,8 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
 def check_rank(function: str, rank: int, **tensors: AbstractTensor) -> None:
     """Raise where a tensor has another rank."""
     for name, x in tensors.items():
+        if not isinstance(x, AbstractTensor):
+            raise DTypeError(f"{function}: {name} must be a tensor of rank {rank}, got a {type(x).__name__}")
         if x.type.rank != rank:
             raise ShapeError(f"{function}: {name} must have rank {rank}, got {x.type}")
 

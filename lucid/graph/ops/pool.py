@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...checks import user_stacklevel
+from ...checks import number, user_stacklevel
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim
 from ..opdef import NO_GRADIENT, Attrs, GradContext, OpDef, apply, attributes, register
@@ -249,8 +249,7 @@ def max_pool_attrs(
     op = "max_pool2d"
     kernel = pair(op, "kernel_size", kernel_size, 1)
     vertical, horizontal = pair(op, "padding", padding, 0)
-    if isinstance(pad_value, bool) or not isinstance(pad_value, int | float | np.integer | np.floating):
-        raise OptionError(f"{op}: pad_value must be a number, got {pad_value!r}")
+    pad_value = number(op, "pad_value", pad_value)
     return MaxPoolAttrs(
         kernel,
         kernel if stride is None else pair(op, "stride", stride, 1),

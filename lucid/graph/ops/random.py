@@ -81,7 +81,13 @@ def random_key(like: AbstractTensor) -> Any:
 def _draw(op: OpDef, like: AbstractTensor, shape: Sequence[Any] | None, dtype: object) -> Any:
     type_ = like.type
     wanted: DType = type_.dtype if dtype is None else as_dtype(dtype)
-    dims = type_.shape if shape is None else as_shape(op.name, (tuple(shape),))
+    dims = (
+        type_.shape
+        if shape is None
+        else as_shape(op.name, tuple(shape) if isinstance(shape, list | tuple) else (shape,))
+    )
+    if any(isinstance(dim, int) and dim < 0 for dim in dims):
+        raise ShapeError(f"{op.name}: sizes must not be negative, got {dims}")
     return apply(op, TypeAttrs(dims, wanted), random_key(like))
 
 

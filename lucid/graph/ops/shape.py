@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ...checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim, as_dim, exact_quotient
 from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, NoAttrs, OpDef, T, apply, attributes, register
@@ -15,7 +16,7 @@ from .elementwise import promote
 def normal_axis(op: str, axis: object, rank: int) -> int:
     """``axis`` counted from the front; raises where the rank has no such axis."""
     if isinstance(axis, bool) or not hasattr(axis, "__index__"):
-        raise OptionError(f"{op}: an axis is an int, got {axis!r}")
+        raise OptionError(f"{op}: an axis is an int, got {shown(axis)}")
     index: int = axis.__index__()
     if not -rank <= index < rank:
         raise ShapeError(f"{op}: axis {index} is out of range for a tensor of rank {rank}")
@@ -24,7 +25,7 @@ def normal_axis(op: str, axis: object, rank: int) -> int:
 
 def as_shape(op: str, dims: Sequence[Any]) -> Shape:
     """``dims`` (or one sequence of them) as a shape; -1 passes through."""
-    if len(dims) == 1 and isinstance(dims[0], Sequence):
+    if len(dims) == 1 and isinstance(dims[0], Sequence) and not isinstance(dims[0], str | bytes):
         dims = dims[0]
     return tuple(as_dim(dim, op) for dim in dims)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import OptionError
+from ... import checks
 from ...lazy import LazyModule
 from ..memory import ALIGNMENT
 from . import blas
@@ -28,6 +28,9 @@ def _can_start_again() -> bool:
     program = os.path.basename(sys.executable or "").lower()
     return program.startswith("python") and not getattr(sys, "frozen", False)
 
+
+MOST_THREADS = 1024
+"""More are asked for by mistake."""
 
 _crews: list[Crew] = []
 """The process's, and before it those of who this process was earlier: something may still lie in their memory."""
@@ -91,8 +94,8 @@ def set_num_threads(threads: int, *, processes: bool = True) -> None:
         lock. They belong to the whole program, are started in the background, serve all models and hold nothing of the
         program's but the memory that they work in.
     """
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise OptionError(f"set_num_threads: expected a positive int, got {threads!r}")
+    threads = checks.integer("set_num_threads", "threads", threads, 1, MOST_THREADS)
+    checks.flag("set_num_threads", "processes", processes)
     if threads == 1 or pool().threads == 1:
         blas.hold.limit(threads == 1)
     replace_pool(threads)
