@@ -59,14 +59,13 @@ WRITES: dict[str, Write] = {
 }
 
 
-@pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("write", WRITES)
 @pytest.mark.parametrize("name", MODELS)
-def test_what_is_written_is_read(name: str, write: str, exact: bool) -> None:
+def test_what_is_written_is_read(name: str, write: str) -> None:
     lucid.manual_seed(0)
     make, shape = MODELS[name]
     model = make().eval()
-    net = lucid.compile(model, exact=exact)
+    net = lucid.compile(model, exact=len(name + write) % 2 == 0)
     x = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     with lucid.no_grad():
         net(x)
