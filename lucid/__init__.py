@@ -150,6 +150,7 @@ from .grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from .graph.types import DTYPES, TensorType, spec
 from .nn.module import Parameter
 from .runtime.rng import manual_seed
+from .runtime.store import get_cache_limit, set_cache_limit
 from .runtime.workers.settings import get_num_threads, set_num_threads
 from .tensor import Tensor
 
@@ -227,6 +228,7 @@ __all__ = [
     "gather",
     "ge",
     "gelu",
+    "get_cache_limit",
     "get_num_threads",
     "grad",
     "gt",
@@ -298,6 +300,7 @@ __all__ = [
     "roll",
     "round",
     "rsqrt",
+    "set_cache_limit",
     "set_grad_enabled",
     "set_num_threads",
     "sigmoid",

@@ -26,6 +26,7 @@ from .inspection import Profile, explain, profile
 from .nn.module import Module
 from .runtime.executable import Executable
 from .runtime.plan import Plan
+from .runtime.store import Store
 from .specialization import Forward, Options, Quick, Specialization, orders_of
 from .tensor import Tensor
 from .tracing import Recorder
@@ -79,6 +80,7 @@ class CompiledModel(Module):
         self.options = options
         self._specs = specs
         self._lock = RLock()
+        self._store = Store()
         self._traces: OrderedDict[int, Trace] = OrderedDict()
         self._by_key: dict[Any, list[Trace]] = {}
         self._latest: Trace | None = None
@@ -213,6 +215,7 @@ class CompiledModel(Module):
             training=trained or any(m.training for m in recorder.modules.values()),
             options=self.options,
             observer=check_pass(recorder.state) if self.options.verify else None,
+            store=self._store,
         )
         if self._types:
             made.graph  # noqa: B018 - optimise now, so that what cannot be compiled is reported here

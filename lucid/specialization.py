@@ -34,6 +34,7 @@ from .passes.pipeline import Observer, Pass, inference_pipeline, run_passes, tra
 from .runtime.eager import evaluate
 from .runtime.executable import Executable
 from .runtime.registry import lowerings
+from .runtime.store import Store
 from .runtime.tuning import Tuned, resolve, tune
 from .runtime.workers.settings import MOST_THREADS, get_num_threads
 from .tensor import Record, Tensor
@@ -118,6 +119,8 @@ class Specialization:
         The result of the passes, where it is known already (from a file).
     tuned
         What tuning has found already: for sizes and a number of threads what runs the nodes.
+    store
+        Where its programs keep what they have in common with those of other traces of the model.
     """
 
     def __init__(
@@ -132,6 +135,7 @@ class Specialization:
         observer: Observer | None = None,
         optimised: Graph | None = None,
         tuned: Mapping[TunedKey, Mapping[str, Tuned]] | None = None,
+        store: Store | None = None,
     ) -> None:
         self.traced = traced
         self.inputs, self.outputs = inputs, outputs
@@ -143,6 +147,7 @@ class Specialization:
         self._tuned_apart: dict[tuple[Sizes, int, Orders], Mapping[str, Tuned]] = {}
         """What it has found for arrays that lie channels last; files do not have it."""
         self._given = optimised
+        self._store = store or Store()
         self._lock = RLock()
         self._executables: OrderedDict[Any, Executable] = OrderedDict()
         self._calls: OrderedDict[Any, Forward] = OrderedDict()
@@ -288,14 +293,15 @@ class Specialization:
         """The program of a concrete graph; of the inference graph (whose ``sizes`` are given) as tuning found it."""
         threads, exact = self.options.threads or get_num_threads(), self.options.exact
         if sizes is None:
-            return Executable(graph, threads=threads, exact=exact)
+            return Executable(graph, threads=threads, exact=exact, store=self._store)
         known: dict[Any, Mapping[str, Tuned]] = self._tuned_apart if orders else self.tuned
         key = (sizes, threads, orders) if orders else (sizes, threads)
         if self.options.tune and key not in known:
             parameters = {name: self.state[name]._array for name in graph.parameters}
             known[key] = tune(graph, parameters, threads=threads, exact=exact)
         found = known.get(key, {})
-        executable = Executable(graph, threads=threads, exact=exact, chosen=resolve(graph, found, threads, exact))
+        chosen = resolve(graph, found, threads, exact)
+        executable = Executable(graph, threads=threads, exact=exact, chosen=chosen, store=self._store)
         executable.plan.measured.update((name, one.seconds) for name, one in found.items())
         return executable
 

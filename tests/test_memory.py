@@ -343,7 +343,7 @@ def test_what_only_packing_reads_shares_memory() -> None:
         net(x)
         plan = net.plan
         assert sum(y.type.nbytes for y in plan.passing) > 4 * plan.workspace_bytes > 0
-        assert not plan.passing.keys() & plan.packed.keys()
+        assert not plan.passing.keys() & plan.packings.places.keys()
         for module in model.modules():  # packed anew, over what the first time left there
             if isinstance(module, nn.BatchNorm2d):
                 module.running_var.copy_(np.linspace(0.5, 2.0, 16, dtype=np.float32))

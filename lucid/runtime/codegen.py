@@ -2,8 +2,8 @@
 
 The source reads from outside to inside as things change less and less rarely::
 
-    def program(parameters):      # once, and when a parameter is replaced
-        def prepare(): ...        # when a parameter's content changed
+    def program(parameters, kept):  # once, and when a parameter is replaced
+        def prepare(stale): ...   # when a parameter's content changed: what is kept of it
         def bind(arena, team):    # once for each run that goes on at the same time
             def blocks(worker): ...   # the share of one worker in a node
             def run(x): ...       # every time; share(i) has all workers call the i-th function
@@ -21,7 +21,8 @@ import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import count, groupby
+from operator import itemgetter
 from time import perf_counter
 from types import FunctionType
 from typing import Any, TypeAlias
@@ -34,7 +35,7 @@ from ..lazy import pathlib
 from .emitter import Operand, Phase, quoted, remark
 from .plan import Plan, Step
 from .views import as_view
-from .workers.settings import private_bytes, shared_bytes
+from .workers.settings import private_bytes
 from .workers.threads import parallel
 
 Marks: TypeAlias = "list[tuple[str, float]]"
@@ -197,7 +198,7 @@ def generate(plan: Plan, marks: Marks | None = None, values: Values | None = Non
     out = Printer()
     out.write(f'"""NumPy program of a graph of {len(plan.graph)} nodes; arena {plan.arena_bytes} bytes."""')
     writer = _Writer(plan, out, marks, values)
-    out.define("def program(parameters):", writer.program, writer.own)
+    out.define("def program(parameters, kept=None):", writer.program, writer.own)
     return out.finish("program", plan.names.namespace)
 
 
@@ -212,23 +213,32 @@ class _Writer:
         plan, out = self.plan, self.out
         for index, operand in enumerate(plan.parameters.values()):
             out.write(f"{operand} = parameters[{index}]")
-        memories = (("packed", plan.packed, plan.packed_bytes), ("workspace", plan.passing, plan.workspace_bytes))
-        for memory, places, nbytes in memories:
-            if places:
-                made = shared_bytes if memory == "packed" and plan.names.regions else private_bytes
-                out.write(f"{memory} = {plan.names.use(made)}({nbytes})")
+        sizes = [*(packing.nbytes for packing in plan.packings.all), plan.workspace_bytes]
+        out.write(f"*packed, workspace = kept or map({plan.names.use(private_bytes)}, {tuple(sizes)})")
         for step in plan.steps:
-            for memory, places, _ in memories:
-                for operand in (y for y in step.memory if y in places):
-                    self._place(operand, memory, places[operand], step)
+            for operand in step.memory:
+                if operand in plan.packings.places:
+                    number, offset = plan.packings.places[operand]
+                    self._place(operand, f"packed[{number}]", offset, step)
+                elif operand in plan.passing:
+                    self._place(operand, "workspace", plan.passing[operand], step)
             out.section([step], "state")
-        out.define("def prepare():", self.prepare)
+        out.define(f"def prepare(stale=frozenset(range({len(sizes) - 1}))):", self.prepare)
         out.define("def bind(arena, team):", self.bind, self.own)
         out.write("return prepare, bind")
 
     def prepare(self) -> None:
         for step in self.plan.steps:
-            self.out.section([step], "prepare")
+            needed = self.plan.packings.needed[step.name]
+            if needed:
+                self.out.write(f"# {remark(describe(step))}", step.name)
+            for which, lines in groupby(zip(needed, step.code.prepare, strict=True), key=itemgetter(0)):
+                asked = f"{which[0]} in stale" if len(which) == 1 else f"not stale.isdisjoint({which})"
+                self.out.write(f"if {asked}:", step.name)
+                self.out.indent += 1
+                for _, line in lines:
+                    self.out.write(line, step.name)
+                self.out.indent -= 1
             if step.fixed:
                 self._keep(step)
 

@@ -102,7 +102,8 @@ def inverse(order: tuple[int, ...]) -> tuple[int, ...]:
 
 
 RESERVED = (
-    "np", "parameters", "packed", "workspace", "program", "prepare", "arena", "team", "bind", "share", "worker", "run",
+    "np", "parameters", "kept", "packed", "workspace", "stale",
+    "program", "prepare", "arena", "team", "bind", "share", "worker", "run",
     "added", "call", "edge", "entry", "group", "matrix", "mine", "own", "part", "target", "value",
 )  # fmt: skip
 """Names that the program's frame, or an expression that a kernel writes, gives a meaning."""
@@ -155,6 +156,10 @@ class Names:
             if name not in self._taken:
                 self._taken[name] = 0
                 return name
+
+    def given(self, name: str) -> bool:
+        """Whether the program gives this name a meaning of its own."""
+        return name in self._taken and name not in RESERVED
 
     def use(self, thing: Any, base: str | None = None) -> str:
         """The identifier under which the program reaches ``thing`` (a function, an array of constants)."""

@@ -21,6 +21,8 @@ from .codegen import Marks, Source, Values, generate
 from .plan import Plan, make_plan
 from .registry import Choice
 from .room import check_room
+from .store import Kept, Store
+from .views import as_view
 from .workers import blas
 from .workers.board import Late
 from .workers.settings import crew, private_bytes, shared_bytes
@@ -33,6 +35,9 @@ parcel = LazyModule("lucid.runtime.workers.parcel")
 
 T = TypeVar("T")
 Array: TypeAlias = "np.ndarray[Any, Any]"
+
+PROGRAM_BYTES = 40
+"""Bytes that a program's functions and views take, for each character of its text."""
 
 LARGEST_COPY = 1 << 25
 """Bytes of a parameter that workers read as it is up to which they get a copy; larger ones are for threads."""
@@ -68,6 +73,8 @@ class Executable:
         Where given, every run appends the name of each step and the time (s) at which it ended.
     values
         Where given, copies of each step's outputs are put there under its name.
+    store
+        Where what is packed lies that other programs of the model want too.
     """
 
     def __init__(
@@ -79,8 +86,13 @@ class Executable:
         chosen: Mapping[str, Choice] | None = None,
         marks: Marks | None = None,
         values: Values | None = None,
+        store: Store | None = None,
     ) -> None:
         self._watched = marks, values
+        self._store = store or Store()
+        self._kept: list[Kept] = []
+        self.called = False
+        """Whether it was called since the store last looked."""
         self.plan: Plan = make_plan(graph, threads=threads, exact=exact, chosen=chosen)
         check_room(self.plan.nbytes, "a run of the compiled program")
         self.seen = -1
@@ -91,7 +103,7 @@ class Executable:
         self._copies: list[tuple[Array, Array]] = []
         self._version: object = None
         self._program: Callable[..., Any] | None = None
-        self._prepare: Callable[[], None] | None = None
+        self._prepare: Callable[[frozenset[int]], None] | None = None
         self._bind: Callable[[Array, Team], tuple[Run, Sequence[Region]]] | None = None
         self._read: frozenset[int] | None = None
         self._free: deque[tuple[Run, Team]] = deque()
@@ -111,11 +123,12 @@ class Executable:
     def load(self, arrays: Sequence[Array], version: object) -> None:
         """Give it its parameters; packs weights where ``version`` is not that of the last call.
 
-        The arrays are kept and read again when only the version changes, so updates in place are cheap.
+        The arrays are kept and read again when only the version changes, so updates in place are cheap. A tuple has a
+        version for each array.
         """
         with self._lock:
             names = tuple(map(id, arrays))
-            same = names == self._arrays
+            same = names == self._arrays and not any(kept.retired for kept in self._kept)
             if same and version == self._version:
                 return
             # until all is done nothing is known: an exception out of a signal's handler may come at any moment, and
@@ -127,33 +140,88 @@ class Executable:
             assert self._prepare is not None
             for copy, array in self._copies:
                 np.copyto(copy, array)
+            self._pack(version)
+            self._version = version
+            self._arrays = names
+        self._store.used(self, arrays)
+
+    def _pack(self, version: object) -> None:
+        """Pack what is not packed already, by this program or another, from these versions."""
+        with self._store.lock:
+            stale, stamps = [], []
+            for number, (packing, kept) in enumerate(zip(self.plan.packings.all, self._kept, strict=False)):
+                each = isinstance(version, tuple)
+                stamps.append(tuple(version[i] for i in packing.parameters) if each else (version,))  # type: ignore[index]
+                if kept.stamp != stamps[-1]:
+                    stale.append(number)
+                    kept.stamp = None
+            if not stale:
+                return
             blas.hold.begin()
             try:
                 with np.errstate(all="ignore"):
-                    self._guard(self._prepare)
+                    assert self._prepare is not None
+                    self._guard(partial(self._prepare, frozenset(stale)))
+            except BaseException:
+                self._store.retire(self._kept[i] for i in (*stale, len(stamps)))  # the last is the workspace
+                raise
             finally:
                 blas.hold.finish()
-            self._version = version
-            self._arrays = names
+            for number in stale:
+                self._kept[number].stamp = stamps[number]
 
     def _lay(self, arrays: Sequence[Array]) -> None:
         """Make the program anew for these parameters."""
         self._program = program = self._program or self.source.load("program")
         # a program takes its parameters for row-major: those that lie otherwise it has as copies
         laid = [array if array.flags.c_contiguous else np.empty(array.shape, array.dtype) for array in arrays]
-        self._prepare, self._bind = self._guard(lambda: program(laid))
+        regions = bool(self.plan.names.regions)
+        with self._store.lock:
+            self._kept = [self._store.packed(packing, arrays, regions) for packing in self.plan.packings.all]
+            self._kept.append(self._store.workspace(self.plan.workspace_bytes))
+            kept = [one.memory for one in self._kept]
+        self._prepare, self._bind = self._guard(lambda: program(laid, kept))
         # a call that goes on meanwhile puts its run, of the old arrays, back into the old
         self._free = deque()
-        if self.plan.names.regions and crew() is not None:
+        if regions and crew() is not None:
             if self._read is None:
                 self._read = parcel.readers(self._new_run()[1].regions, laid)
             if self._read:  # those too: workers read them where they lie
-                laid = [_shared(array) if i in self._read else array for i, array in enumerate(laid)]
-                self._prepare, self._bind = self._guard(lambda: program(laid))
+                laid = [self._copy(array) if i in self._read else array for i, array in enumerate(laid)]
+                self._prepare, self._bind = self._guard(lambda: program(laid, kept))
         self._copies = [(b, a) for a, b in zip(arrays, laid, strict=True) if a is not b]
+
+    def _copy(self, array: Array) -> Array:
+        """Memory for a copy of the array that workers reach; the array itself where it is too large to have twice."""
+        if array.nbytes > LARGEST_COPY:
+            return array
+        kept = self._store.copy(array, shared=True)
+        self._kept.append(kept)
+        laid: Array = as_view(kept.memory.view(array.dtype), array.shape)
+        return laid
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of idle working memory, and about those of the program itself."""
+        program = 0 if self._program is None else PROGRAM_BYTES * len(self.source.text)
+        return len(self._free) * self.plan.arena_bytes + program
+
+    def idle(self) -> None:
+        """Give back working memory that no run is using."""
+        self._free = deque()
+
+    def release(self) -> None:
+        """Give back all that can be made again; the next call loads it."""
+        if self._lock.acquire(blocking=False):  # else it is being loaded
+            try:
+                self._arrays = self._program = self._prepare = self._bind = None
+                self._kept, self._copies, self._free, self.seen = [], [], deque(), -1
+            finally:
+                self._lock.release()
 
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:
         """Run on arrays of the planned shapes and dtypes. Returns the outputs, then the updates."""
+        self.called = True
         if self._arrays is None:
             self.load(*self._wanted)
         free = self._free
@@ -179,14 +247,14 @@ class Executable:
         return results
 
     def _new_run(self) -> tuple[Run, Team]:
-        assert self._bind is not None
+        while (bind := self._bind) is None:
+            self.load(*self._wanted)
         size, regions = self.plan.arena_bytes, bool(self.plan.names.regions)
         team = Team(self.plan.threads if regions else 1, self._constants, brief=self.plan.brief)
         try:
             block = shared_bytes(size) if regions else private_bytes(size)
         except (MemoryError, ValueError, OSError, OverflowError) as error:
             raise ExecutionError(f"no memory for an arena of {size:,} bytes") from error
-        bind = self._bind
         return quiet(self._guard(lambda: team.bind(bind, block))), team
 
     @cached_property
@@ -196,9 +264,8 @@ class Executable:
     def forget(self) -> None:
         """In a forked child: whatever lies in memory that is shared has to be made anew."""
         self._lock = Lock()
-        self._arrays = None
-        self._free = deque()
-        self.seen = -1
+        self._store.forget()
+        self.release()
 
     def _guard(self, function: Callable[[], T]) -> T:
         try:
@@ -223,13 +290,6 @@ class Executable:
         types = ", ".join(str(self.plan.graph.type(v)) for v in self.plan.graph.inputs_of(name))
         where = f" ({node.origin})" if str(node.origin) else ""
         return ExecutionError(f"{name}: {node.op.name}({types}){where} failed on ({given}): {error}")
-
-
-def _shared(array: Array) -> Array:
-    """Memory for a copy of the array that workers reach; the array itself where it is too large to have twice."""
-    if array.nbytes > LARGEST_COPY:
-        return array
-    return shared_bytes(array.nbytes).view(array.dtype).reshape(array.shape)
 
 
 def watched(plan: Plan, *, marks: Marks | None = None, values: Values | None = None) -> Executable:

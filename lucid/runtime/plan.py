@@ -13,7 +13,8 @@ from ..graph.verify import describe
 from .emitter import Code, Emitter, Names, Operand, Phase
 from .liveness import intervals, passing
 from .machine import this_machine
-from .memory import Layout, aligned, assign_offsets
+from .memory import Layout, assign_offsets
+from .packing import Packings, only_passed, packings
 from .registry import Choice
 from .settle import Chooser, as_read, read_values, settle
 
@@ -72,8 +73,8 @@ class Plan:
         Place of each arena operand, in bytes.
     layout
         Size of the arena, and the largest live set it cannot be smaller than.
-    packed, packed_bytes
-        Place of each buffer that keeps what was computed from parameters, in memory of so many bytes.
+    packings
+        What is kept of parameters.
     passing, workspace_bytes
         Place of each value that is needed only while parameters are packed, likewise.
     measured
@@ -89,12 +90,16 @@ class Plan:
     parameters: dict[str, Operand] = field(default_factory=dict)
     offsets: dict[Operand, int] = field(default_factory=dict)
     layout: Layout = Layout((), 0, 0)
-    packed: dict[Operand, int] = field(default_factory=dict)
-    packed_bytes: int = 0
+    packings: Packings = field(default_factory=Packings)
     passing: dict[Operand, int] = field(default_factory=dict)
     workspace_bytes: int = 0
     names: Names = field(default_factory=Names)
     measured: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of what is kept of parameters."""
+        return sum(packing.nbytes for packing in self.packings.all)
 
     @property
     def arena_bytes(self) -> int:
@@ -253,14 +258,12 @@ class _Planner:
         return plan
 
     def _place_state(self) -> None:
-        """What is packed lies one after another. Values that only packing reads share memory, as those of a run do."""
+        """What is kept of parameters, and where. Values that only packing reads share memory, as those of a run do."""
         plan = self.plan
-        only = passing(plan.steps, plan.outputs)
+        only = only_passed(plan.steps, passing(plan.steps, plan.outputs))
         live = intervals(plan.steps, (), only.__contains__)
         layout = assign_offsets(live)
         plan.workspace_bytes = layout.size
         for interval, offset in zip(live, layout.offsets, strict=True):
             plan.passing.update((operand, offset) for operand in interval.operands)
-        for operand in (y for step in plan.steps for y in step.memory if y.phase is Phase.STATE and y not in only):
-            plan.packed[operand] = plan.packed_bytes
-            plan.packed_bytes += aligned(operand.type.nbytes)
+        plan.packings = packings(plan, only)

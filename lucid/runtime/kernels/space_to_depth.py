@@ -11,7 +11,7 @@ The rounding error is some four times that of a direct sum, and an infinity or N
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,6 +71,12 @@ class Depth:
     across: int
     channels: int
     columns: int
+
+    @property
+    def weights(self) -> Depth:
+        """The convolution of any images as far as the transformed weights depend on it."""
+        rows, cols = (replace(axis, size=0, before=0, after=0, count=0) for axis in (self.conv.rows, self.conv.cols))
+        return replace(self, conv=replace(self.conv, images=1, rows=rows, cols=cols), columns=self.across)
 
     @property
     def depth(self) -> int:
@@ -246,7 +252,7 @@ class DepthWriter(BlockWriter):
         cut = cut_for(k, count, d.depth, d.conv.outputs)
         with k.once(k.ins[1]):
             packed = k.scratch((n, d.conv.outputs // cut.width, d.depth, cut.width), dtype, "transformed")
-            k.line(f"{k.use(transform_weights)}({self.numbers}, {k.ins[1]}, {packed})")
+            k.line(f"{k.use(transform_weights)}({k.use(d.weights, f'{k.name}_weights')}, {k.ins[1]}, {packed})")
         after_last = d.depth - d.channels  # the last windows read on beyond the last row
         sizes = n * self.tiles * d.row + after_last, n * self.tiles * d.columns * d.conv.outputs
         filtered, sums = ([k.scratch((size,), dtype, name) for _ in self.inner]

@@ -160,7 +160,7 @@ class Writer:
         columns = t.taps * t.made
         with k.once(w):
             packed = k.scratch((t.depth, columns), w.dtype, "toeplitz")
-            k.line(f"{k.use(spread)}({self.tiling}, {w}, {packed})")
+            k.line(f"{k.use(spread)}({k.use(t.weights, f'{k.name}_weights')}, {w}, {packed})")
             if width == columns:
                 return packed, packed
             panels = k.scratch((columns // width, t.depth, width), w.dtype, "panels")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -79,6 +79,12 @@ class Tiling:
     rows: Side
     cols: Side
     last: bool
+
+    @property
+    def weights(self) -> Tiling:
+        """The tiling of any images as far as the matrix of the weights depends on it."""
+        rows, cols = (replace(side, size=0, before=0, count=side.tile) for side in (self.rows, self.cols))
+        return replace(self, images=1, rows=rows, cols=cols)
 
     @property
     def patch(self) -> tuple[int, ...]:

@@ -1,0 +1,173 @@
+"""Where lies what the programs of one model keep: packed parameters once for all that pack alike, within a limit."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Hashable, Iterable, Sequence
+from threading import RLock
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from ..errors import OptionError
+from .packing import Packing
+from .workers.settings import private_bytes, shared_bytes
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+
+TIMES, BESIDES = 4, 1 << 26
+"""Unless a limit is set, a model may keep so many times the bytes of its parameters, and so many besides."""
+
+_limit: list[int | None] = [None]
+
+
+def set_cache_limit(nbytes: int | None) -> None:
+    """Limit what each compiled model keeps for its next calls.
+
+    For every size it is called with, a model keeps a program, its working memory, and parameters in the form that the
+    program reads; the last are shared by all programs that want the same form. Beyond the limit, programs that were
+    not called of late give back their working memory, then the rest; they are loaded anew when they are called again.
+
+    Parameters
+    ----------
+    nbytes
+        Bytes for each model. None, to begin with, is four times the bytes of its parameters and 64 MB. The program
+        that is called stays in any case.
+    """
+    if nbytes is not None and (isinstance(nbytes, bool) or not isinstance(nbytes, int) or nbytes < 0):
+        raise OptionError(f"set_cache_limit: expected a number of bytes or None, got {nbytes!r}")
+    _limit[0] = nbytes
+
+
+def get_cache_limit() -> int | None:
+    """What :func:`set_cache_limit` has set."""
+    return _limit[0]
+
+
+class Program(Protocol):
+    """What a store asks of the programs that use it."""
+
+    called: bool
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes it holds beside what is in the store."""
+
+    def idle(self) -> None:
+        """Give back working memory that no run is using."""
+
+    def release(self) -> None:
+        """Give back all that can be made again."""
+
+
+class Kept:
+    """The memory of one packing, or of a copy of a parameter.
+
+    Attributes
+    ----------
+    memory
+        Its bytes.
+    arrays
+        The parameters it is made of.
+    shared
+        Whether workers reach it.
+    stamp
+        Versions of the parameters that it was packed from; None before that, and while it is packed.
+    retired
+        Whether an exception ended its packing: threads may still write what they had begun.
+    """
+
+    __slots__ = ("__weakref__", "arrays", "memory", "retired", "shared", "stamp")
+
+    def __init__(self, nbytes: int, arrays: tuple[Array, ...], shared: bool) -> None:
+        self.memory: Array = (shared_bytes if shared else private_bytes)(nbytes)
+        self.arrays, self.shared = arrays, shared
+        self.stamp: object = None
+        self.retired = False
+
+
+class Store:
+    """What the programs of one model keep of their parameters; a program alone has one of its own.
+
+    Memory goes with the last program that reads it. Whoever packs holds the lock: nobody packs what is packed already,
+    while others run on it.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+        self._programs: dict[int, weakref.ref[Program]] = {}
+        self._weights = 0
+
+    def forget(self) -> None:
+        """In a forked child: what lies in memory that is shared has to be made anew."""
+        self.lock = RLock()
+        self._kept: weakref.WeakValueDictionary[Hashable, Kept] = weakref.WeakValueDictionary()
+        self._workspace: weakref.ref[Kept] | None = None
+
+    def packed(self, packing: Packing, arrays: Sequence[Array], shared: bool) -> Kept:
+        """The memory of a packing of these parameters; where workers reach it if it must be."""
+        return self._find(packing.key, packing.nbytes, tuple(arrays[i] for i in packing.parameters), shared)
+
+    def copy(self, array: Array, shared: bool) -> Kept:
+        """The memory of a copy of a parameter."""
+        return self._find("copy", array.nbytes, (array,), shared)
+
+    def _find(self, key: Hashable, nbytes: int, arrays: tuple[Array, ...], shared: bool) -> Kept:
+        whole = key, tuple(map(id, arrays))
+        found = self._kept.get(whole)
+        if found is None or found.retired or (shared and not found.shared):
+            found = self._kept[whole] = Kept(nbytes, arrays, shared)
+        return found
+
+    def workspace(self, nbytes: int) -> Kept:
+        """Memory that is written and read only while parameters are packed."""
+        found = None if self._workspace is None else self._workspace()
+        if found is None or found.retired or found.memory.nbytes < nbytes:
+            found = Kept(nbytes, (), shared=False)
+            self._workspace = weakref.ref(found)
+        return found
+
+    @staticmethod
+    def retire(several: Iterable[Kept]) -> None:
+        """Never use this memory again."""
+        for kept in several:
+            kept.retired = True
+
+    # ------------------------------------------------------------ the limit
+
+    @property
+    def limit(self) -> int:
+        """Bytes that may be kept."""
+        limit = _limit[0]
+        return TIMES * self._weights + BESIDES if limit is None else limit
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are kept."""
+        return sum(kept.memory.nbytes for kept in self._kept.values()) + sum(p.held_bytes for p in self._alive())
+
+    def _alive(self) -> list[Program]:
+        found = [(key, ref()) for key, ref in list(self._programs.items())]
+        for key, program in found:
+            if program is None:
+                self._programs.pop(key, None)
+        return [program for _, program in found if program is not None]
+
+    def used(self, program: Program, arrays: Sequence[Array]) -> None:
+        """A program has been loaded, or has got more working memory; others may have to give back theirs."""
+        with self.lock:
+            self._weights = max(self._weights, sum(array.nbytes for array in arrays))
+            self._programs.pop(id(program), None)
+            self._programs[id(program)] = weakref.ref(program)
+            if self.nbytes > self.limit:
+                self._trim(program)
+
+    def _trim(self, keep: Program) -> None:
+        others = sorted((p for p in self._alive() if p is not keep), key=lambda p: p.called)
+        for give_back in ("idle", "release"):
+            for other in others:
+                if self.nbytes <= self.limit:
+                    return
+                getattr(other, give_back)()
+        for other in others:
+            other.called = False

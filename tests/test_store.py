@@ -1,0 +1,213 @@
+"""What the programs of a model keep: packed parameters once, within a limit, and right whatever is packed when."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import nn
+from lucid.errors import OptionError
+from lucid.runtime import store
+from lucid.runtime.codegen import generate
+from lucid.runtime.executable import Executable
+from lucid.runtime.plan import make_plan
+
+
+def network() -> nn.Module:
+    lucid.manual_seed(0)
+    layers = (nn.Conv2d(4, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.Conv2d(64, 64, 3, padding=1))
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 300)).eval()
+    for buffer in model.buffers():
+        if buffer.shape:
+            buffer.copy_(np.linspace(0.5, 1.5, buffer.numel(), dtype=np.float32))
+    return model
+
+
+@pytest.fixture(autouse=True)
+def no_limit() -> Iterator[None]:
+    before = lucid.get_cache_limit()
+    lucid.set_cache_limit(1 << 40)
+    yield
+    lucid.set_cache_limit(before)
+
+
+def images(n: int, size: int = 12) -> Any:
+    return np.random.default_rng(n).standard_normal((n, 4, size, size), dtype=np.float32)
+
+
+def kept(net: Any) -> int:
+    """Bytes of what is packed, all programs together."""
+    return sum(one.memory.nbytes for one in net._store._kept.values())
+
+
+def plans(net: Any) -> list[Any]:
+    return [e.plan for e in net._latest.specialization._executables.values()]
+
+
+def test_sizes_that_pack_alike_keep_it_once() -> None:
+    net = lucid.compile(network(), lucid.spec("N", 4, "H", "H"), exact=True, threads=1)
+    with lucid.no_grad():
+        for n, size in ((4, 12), (5, 12), (6, 12), (6, 14), (7, 16)):
+            net(images(n, size))
+    alone = [sum(p.nbytes for p in plan.packings.all) for plan in plans(net)]
+    assert len(alone) == 5 and min(alone) > 100_000
+    assert kept(net) < 1.5 * max(alone) < sum(alone) / 2
+
+
+def test_answers_are_the_same_bit_by_bit_as_alone() -> None:
+    model = network()
+    net = lucid.compile(model, lucid.spec("N", 4, "H", "H"))
+    with lucid.no_grad():
+        for turn in range(2):
+            for n, size in ((1, 12), (4, 12), (9, 12), (2, 16), (5, 8)):
+                alone = lucid.compile(model, lucid.spec("N", 4, "H", "H"))
+                np.testing.assert_array_equal(net(images(n, size)).numpy(), alone(images(n, size)).numpy())
+            model[0].weight.data.copy_(model[0].weight.numpy() * (turn + 2))
+
+
+def test_training_and_inference_share_what_they_pack_alike() -> None:
+    model = nn.Sequential(nn.Conv2d(4, 32, 3), nn.Tanh(), nn.Conv2d(32, 32, 3))
+    net, x = lucid.compile(model), images(3)
+    net(x).sum().backward()
+    before = kept(net)
+    with lucid.no_grad():
+        net(x)
+    assert kept(net) < 1.9 * before
+
+
+def test_what_is_packed_is_not_packed_again_under_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program of the same packing is made: nothing is written to memory that runs may be reading."""
+    packed: list[frozenset[int]] = []
+    before = Executable._guard
+    monkeypatch.setattr(
+        Executable, "_guard", lambda self, f: (packed.extend(getattr(f, "args", ())), before(self, f))[1]
+    )
+    model = network()
+    net = lucid.compile(model, lucid.spec("N", 4, 12, 12), exact=True, threads=1)
+    with lucid.no_grad():
+        net(images(4))
+        (first,) = packed
+        assert len(first) >= 3
+        net(images(8))
+        assert sum(map(len, packed[1:])) < len(first), "the large ones are there already"
+        model[6].bias.copy_(np.ones(300, np.float32))
+        packed.clear()
+        net(images(8))
+        assert sum(map(len, packed)) <= 1, "only what is made of the bias"
+
+
+def test_two_parameters_that_are_equal_now_are_not_one() -> None:
+    first, second = nn.Conv2d(4, 4, 3, bias=False), nn.Conv2d(4, 4, 3, bias=False)
+    for layer in (first, second):
+        layer.weight.data.copy_(np.zeros(layer.weight.shape, np.float32))
+    net, x = lucid.compile(nn.Sequential(first, nn.Tanh(), second)), images(2)
+    with lucid.no_grad():
+        net(x)
+        first.weight.copy_(np.ones(first.weight.shape, np.float32))
+        assert (net(x).numpy() == 0).all()
+        second.weight.copy_(np.ones(second.weight.shape, np.float32))
+        np.testing.assert_allclose(net(x).numpy(), net.model(lucid.tensor(x)).numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_replaced_parameter_has_memory_of_its_own() -> None:
+    model = network()
+    net = lucid.compile(model, lucid.spec("N", 4, 12, 12))
+    with lucid.no_grad():
+        for n in (1, 4):
+            net(images(n))
+        model[3].weight = nn.Parameter(model[3].weight.numpy() * 3)
+        for n in (1, 4, 6):
+            np.testing.assert_allclose(
+                net(images(n)).numpy(), model(lucid.tensor(images(n))).numpy(), rtol=1e-3, atol=1e-4
+            )
+
+
+def test_it_goes_with_the_last_program() -> None:
+    net = lucid.compile(network(), lucid.spec("N", 4, 12, 12))
+    with lucid.no_grad():
+        net(images(2))
+    held = net._store
+    assert held.nbytes > 100_000
+    del net
+    gc.collect()
+    assert held.nbytes == 0
+
+
+def test_beyond_the_limit_what_was_not_called_of_late_is_given_back() -> None:
+    model = network()
+    net = lucid.compile(model, lucid.spec("N", 4, "H", "H"))
+    lucid.set_cache_limit(400_000)
+    with lucid.no_grad():
+        for turn in range(2):
+            for n in (*range(1, 9), 3, 2):
+                want = model(lucid.tensor(images(n))).numpy()
+                np.testing.assert_allclose(net(images(n)).numpy(), want, rtol=1e-3, atol=1e-4, err_msg=f"{turn}")
+                (own,) = (e for e in net._latest.specialization._executables.values() if e._program and e.called)
+                assert net._store.nbytes <= 400_000 + own.held_bytes + sum(one.memory.nbytes for one in own._kept)
+    lucid.set_cache_limit(0)
+    with lucid.no_grad():
+        net(images(1))
+    loaded = [e for e in net._latest.specialization._executables.values() if e._program is not None]
+    assert len(loaded) == 1, "the one that was called stays"
+
+
+def test_the_limit_follows_the_weights_unless_it_is_set() -> None:
+    lucid.set_cache_limit(None)
+    model = network()
+    net = lucid.compile(model, lucid.spec("N", 4, 12, 12))
+    with lucid.no_grad():
+        net(images(1))
+    weights = sum(t.numpy().nbytes for t in (*model.parameters(), *model.buffers()))
+    assert store.BESIDES < net._store.limit <= store.TIMES * 3 * weights + store.BESIDES
+    for wrong in (-1, 1.5, True, "1"):
+        with pytest.raises(OptionError, match="set_cache_limit"):
+            lucid.set_cache_limit(wrong)  # type: ignore[arg-type]
+
+
+def test_many_threads_many_sizes_and_a_tight_limit() -> None:
+    model = network()
+    net = lucid.compile(model, lucid.spec("N", 4, 12, 12), threads=1)
+    want = {n: model(lucid.tensor(images(n))).numpy() for n in range(1, 7)}
+    lucid.set_cache_limit(300_000)
+    wrong: list[Any] = []
+
+    def work(seed: int) -> None:
+        try:
+            with lucid.no_grad():
+                for n in np.random.default_rng(seed).integers(1, 7, 40):
+                    got = net(images(int(n))).numpy()
+                    if not np.allclose(got, want[int(n)], rtol=1e-3, atol=1e-4):
+                        wrong.append(int(n))
+        except Exception as error:  # noqa: BLE001 - shown below
+            wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_only_what_is_stale_is_packed() -> None:
+    """Steps that hand on what nobody keeps run for whoever needs it."""
+    model = network()
+    graph = lucid.compile(model, lucid.spec("N", 4, 12, 12)).graph.bind({"N": 2})
+    plan = make_plan(graph)
+    arrays = [model.state_dict()[name] for name in plan.parameters]
+    program = Executable(graph)
+    program.load(arrays, 0)
+    (want,) = program(images(2))
+    for number in range(len(plan.packings.all)):
+        memory = [np.full(p.nbytes, 255, np.uint8) for p in plan.packings.all]
+        some, _ = generate(plan).load("program")(arrays, [*memory, np.full(plan.workspace_bytes, 255, np.uint8)])
+        some(frozenset([number]))
+        for other, block in enumerate(memory):
+            assert other == number or (block == 255).all()
+    assert np.isfinite(want).all()
