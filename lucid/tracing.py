@@ -30,15 +30,42 @@ from .tensor import Tensor
 _serials = count(1)
 
 
+class _Memory:
+    """Memory that tensors of a trace share where the model runs eagerly: a graph has none, so who reads it must be told
+    of writes under another name."""
+
+    __slots__ = ("where", "writes")
+
+    def __init__(self) -> None:
+        self.where, self.writes = "", 0
+
+    def write(self) -> int:
+        """Note a write at the user's line; the number of writes by now."""
+        self.where, self.writes = user_location(), self.writes + 1
+        return self.writes
+
+    def check(self, seen: int, type_: TensorType) -> None:
+        """Refuse a reader that has seen fewer writes than there were."""
+        if seen != self.writes:
+            raise TraceError(
+                f"a tensor of type {type_} is read ({user_location()}) whose memory was changed in place under another "
+                f"name ({self.where}), which a graph cannot follow: take the view after the change, or compute on a "
+                f"clone() of it"
+            )
+
+
 class TracedTensor(Tensor):
     """A tensor that stands for a value of the graph being recorded; it has a type and no data."""
 
-    __slots__ = ("shared", "symbol")
+    __slots__ = ("memory", "seen", "shared", "symbol")
 
     def __init__(self, symbol: Symbol) -> None:
         self.symbol = symbol
         self.shared = ""
-        """Who else has its memory, where the tensor is eager; nothing where nobody has."""
+        """Who else, beyond the trace, has its memory where the tensor is eager; nothing where nobody has."""
+        self.memory: _Memory | None = None
+        """What it shares with its views, and the writes to that of which it knows."""
+        self.seen = 0
         self._type = symbol.type
         self._record = None
         self._born = -1
@@ -80,7 +107,7 @@ class TracedTensor(Tensor):
     def clone(self) -> Any:
         if not self.live():
             raise self.left()
-        return TracedTensor(self.symbol) if is_grad_enabled() else self.detach()
+        return TracedTensor(active_trace.get().lift(self)) if is_grad_enabled() else self.detach()
 
     def __copy__(self) -> Any:
         return self.clone()
@@ -127,6 +154,8 @@ class TracedTensor(Tensor):
             )
         new: Any = check_result(name, self, result)
         self.symbol = active_trace.get().lift(new)
+        if self.memory is not None:
+            self.seen = self.memory.write()
         return self
 
     def backward(self, gradient: object = None) -> None:
@@ -192,8 +221,8 @@ class Recorder:
         self._lifted: dict[int, tuple[Tensor, Symbol]] = {}
         self._bases: dict[int, tuple[Tensor, Tensor]] = {}
         self._updates: dict[str, Symbol] = {}
-        self._viewed: set[int] = set()
-        """Tensors that are no values of the graph, of which there are views."""
+        self._memories: dict[int, tuple[_Memory, int]] = {}
+        """For tensors that are no values of the graph, and of which there are views, what these share."""
 
     @contextmanager
     def active(self, grad: bool = True) -> Iterator[Recorder]:
@@ -250,12 +279,26 @@ class Recorder:
             )
         made = tuple(map(TracedTensor, outputs))
         if op.view:
-            for x in (*inputs, *made):
-                if isinstance(x, TracedTensor):
-                    x.shared = x.shared or "shares its memory with another"
-                else:
-                    self._viewed.add(id(x))
+            for x in inputs:
+                self._share(x, made)
         return made
+
+    def _share(self, x: object, views: Sequence[TracedTensor]) -> None:
+        """Note that ``views`` have the memory of ``x``."""
+        if isinstance(x, TracedTensor):
+            x.memory = memory = x.memory or _Memory()
+            seen, shared = x.seen, x.shared
+        elif isinstance(x, Tensor):
+            x = self._bases.get(id(x), (x, x))[1]
+            memory, seen = self._memories.setdefault(id(x), (_Memory(), 0))
+            shared = "" if self._made_here(x) else "shares its memory with a parameter, buffer or tensor from outside"
+        else:
+            return
+        for view in views:
+            view.memory, view.seen, view.shared = memory, seen, shared
+
+    def _made_here(self, x: Tensor) -> bool:
+        return x._born == self.serial and id(x) not in self.names
 
     def constant(self, array: np.ndarray[Any, Any]) -> TracedTensor:
         """An array as a value of the graph: the same at every call."""
@@ -266,12 +309,17 @@ class Recorder:
         if isinstance(x, TracedTensor):
             if x.symbol.tracer is not self.tracer:
                 raise x.left()
+            if x.memory is not None:
+                x.memory.check(x.seen, x.type)
             return x.symbol
         if not isinstance(x, Tensor):
             (constant,) = self.tracer.emit(CONSTANT, ConstantAttrs(ConstArray(np.asarray(x))))
             return constant
         if id(x) in self._bases:  # the content as it is by now, without history
             return self.tracer.emit(STOP_GRADIENT, STOP_GRADIENT.attrs(), (self.lift(self._bases[id(x)][1]),))[0]
+        if id(x) in self._memories:
+            memory, seen = self._memories[id(x)]
+            memory.check(seen, x.type)
         if id(x) not in self._lifted:
             self._lifted[id(x)] = (x, self._source(x))
         return self._lifted[id(x)][1]
@@ -283,11 +331,11 @@ class Recorder:
     def alias(self, x: Tensor, base: Tensor) -> None:
         """Note that ``x``, made while tracing, shares the memory of ``base``, from before."""
         base = self._bases.get(id(base), (x, base))[1]
-        if base._born != self.serial and base.is_leaf:
+        if base.is_leaf:
             self._bases[id(x)] = x, base
 
     def _source(self, x: Tensor) -> Symbol:
-        if x._born == self.serial and id(x) not in self.names:  # made while tracing: the same at every call
+        if self._made_here(x):  # made while tracing: the same at every call
             return self.tracer.emit(CONSTANT, ConstantAttrs(ConstArray(x._array)))[0]
         if not x.is_leaf:
             raise TraceError(
@@ -307,7 +355,10 @@ class Recorder:
         new: Any
         symbol = self.lift(target)
         name = next((n for n, tensor in self.state.items() if tensor is target), None)
-        if name is None and target._born == self.serial and id(target) not in self._viewed:
+        if id(target) in self._memories:
+            memory = self._memories[id(target)][0]
+            self._memories[id(target)] = memory, memory.write()
+        if name is None and self._made_here(target):
             new = self.lift(value if isinstance(value, Tensor) else np.asarray(value, target.dtype))
             self._lifted[id(target)] = (target, new)  # made in this trace: the new value is what it stands for now
             return

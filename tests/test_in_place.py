@@ -229,6 +229,123 @@ def test_a_change_in_a_trace_that_others_would_see_is_refused() -> None:
     np.testing.assert_array_equal(lucid.compile(copied)(X).numpy(), copied(Tensor(X)).numpy())
 
 
+def _row_doubled(x: Any) -> Any:
+    y = x * 2
+    y[0] *= 2
+    return y
+
+
+def _running_sum(x: Any) -> Any:
+    y = x * 1
+    for i in range(1, len(y)):
+        y[i] += y[i - 1]
+    return y
+
+
+def _half_of_the_columns(x: Any) -> Any:
+    y = x.clone()
+    y[..., ::2] += 1
+    y[:, 1] = y[:, 0] - y[:, 2]
+    return y.exp()
+
+
+def _filled_by_steps(x: Any) -> Any:
+    made = lucid.zeros(3)
+    made[0] = 1
+    made[1] += made[0]
+    made[2] = made[1] + x.mean()
+    return x * made
+
+
+def _through_a_view(x: Any) -> Any:
+    flat = (x * 3).reshape(-1)
+    flat[::2] = 9
+    return flat * 2
+
+
+@pytest.mark.parametrize("f", [_row_doubled, _running_sum, _half_of_the_columns, _filled_by_steps, _through_a_view])
+def test_views_that_are_not_read_again_do_not_hinder_a_change_in_a_trace(f: Any) -> None:
+    eager, traced = Tensor(X, requires_grad=True), Tensor(X, requires_grad=True)
+    net = lucid.compile(f)
+    for _ in range(2):
+        np.testing.assert_allclose(net(traced).numpy(), f(eager).numpy(), rtol=1e-6)
+    f(eager).square().sum().backward()
+    net(traced).square().sum().backward()
+    assert eager.grad is not None and traced.grad is not None
+    np.testing.assert_allclose(traced.grad.numpy(), eager.grad.numpy(), rtol=1e-6)
+
+
+def _stale_view(x: Any) -> Any:
+    y = x * 2
+    row = y[0]
+    y[0] = 5.0
+    return row
+
+
+def _stale_base(x: Any) -> Any:
+    y = x * 2
+    y.reshape(-1)[0] = 5.0
+    return y + 1
+
+
+def _stale_clone(x: Any) -> Any:
+    y = x * 2
+    row = y[0][1:]
+    y.add_(1)
+    return row.clone()
+
+
+def _stale_made(x: Any) -> Any:
+    made = lucid.zeros(2, 3)
+    turned = made.t()
+    made[0, 1] = 4.0
+    return x @ turned
+
+
+def _of_an_argument(x: Any) -> Any:
+    return x[0].add_(1)
+
+
+@pytest.mark.parametrize("f", [_stale_view, _stale_base, _stale_clone, _stale_made, _of_an_argument])
+def test_a_trace_refuses_memory_changed_under_another_name(f: Any) -> None:
+    with pytest.raises(TraceError, match=r"test_in_place\.py:\d+"):
+        lucid.compile(f)(X)
+
+
+def _updated_after(view: Any) -> nn.Module:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("b", Tensor([1.0, 2.0, 3.0]))
+
+        def forward(self, x: Any) -> Any:
+            part = view(self.b)
+            self.b.add_(1)
+            return x * part
+
+    return Model()
+
+
+def test_a_view_of_a_buffer_is_never_older_than_the_buffer() -> None:
+    with lucid.no_grad():
+        for view in (lambda b: b[:1], lambda b: b.reshape(1, 3), lambda b: b.expand(2, 3)):
+            with pytest.raises(TraceError, match="another name"):
+                lucid.compile(_updated_after(view))(X)
+        for same in (lambda b: b, lambda b: b.detach(), lambda b: b.clone()):
+            want = _updated_after(same)(Tensor(X)).numpy()
+            np.testing.assert_array_equal(lucid.compile(_updated_after(same))(X).numpy(), want)
+
+
+def test_a_detached_tensor_of_a_trace_has_the_memory_it_came_from() -> None:
+    def f(x: Any) -> Any:
+        made = lucid.tensor([1.0, 2.0, 3.0])
+        same = made.detach()
+        made[1] = 5.0
+        return x * same
+
+    np.testing.assert_array_equal(lucid.compile(f)(X).numpy(), f(Tensor(X)).numpy())
+
+
 @pytest.mark.parametrize(
     ("change", "error"),
     [
