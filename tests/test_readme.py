@@ -21,6 +21,14 @@ def test_the_tour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert (tmp_path / "net.lucid").stat().st_size > 0
 
 
+def test_the_tour_needs_what_its_line_installs() -> None:
+    """Pictures are drawn without Graphviz on the path by what the extra brings."""
+    (extra,) = re.findall(r"^    python -m pip install '\.\[(\w+)\]'$", README, re.M)
+    project = (Path(__file__).parent.parent / "pyproject.toml").read_text("utf-8")
+    assert re.search(rf'^{extra} = \["pygraphviz', project, re.M)
+    assert README.index("pip install") < README.index("```python")
+
+
 def test_it_names_the_commands() -> None:
     makefile = (Path(__file__).parent.parent / "Makefile").read_text("utf-8")
     for target in re.findall(r"^    make (\w+)", README, re.M):

@@ -258,8 +258,8 @@ def public(function: Callable[..., Any], name: str | None = None, **special: Che
         check = special[one] if one in special else KINDS[one]
         found[one] = _optional(check) if check is not None and one in defaults and defaults[one] is None else check
     rest = None
-    if code.co_flags & 0x04:  # *args
-        rest = KINDS[code.co_varnames[len(names)]]
+    if code.co_flags & 0x04 and code.co_varnames[len(names)] == "operands":  # others are shapes and axes
+        rest = tensor
     ordered = tuple(found[one] for one in names[: code.co_argcount])
     count = len(ordered)
 

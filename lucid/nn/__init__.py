@@ -55,7 +55,7 @@ from .shape import Flatten as Flatten
 from .shape import Identity as Identity
 from .shape import Unflatten as Unflatten
 
-_PUBLIC = sorted(name for name, value in globals().items() if isinstance(value, type))
+_PUBLIC = sorted(name for name, value in globals().items() if getattr(value, "__module__", "").startswith(__name__))
 _PUBLIC += ["functional", "init", "utils"]
 
 

@@ -1,0 +1,151 @@
+# ruff: noqa: E501 - a table of expressions
+"""The first ten minutes of a person of PyTorch or NumPy: each expression works, eagerly and compiled, or says what to type.
+
+``t`` is a float tensor (2, 3), ``x`` the same as an array, ``i`` an integer tensor.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import Tensor, nn
+from lucid.nn import functional as F
+
+X = np.linspace(0.1, 0.9, 6, dtype=np.float32).reshape(2, 3)
+IMAGE = np.linspace(-1, 1, 32, dtype=np.float32).reshape(1, 2, 4, 4)
+
+#: Expressions whose value is that of the NumPy expression beside them (None: only that it works).
+BOTH: list[tuple[str, str | None]] = [
+    ("t + x", "x + x"), ("x + t", "x + x"), ("t - 1", "x - 1"), ("1 - t", "1 - x"), ("2 * t", "2 * x"),
+    ("t / 2", "x / 2"), ("1 / t", "1 / x"), ("t // 0.3", "x // np.float32(0.3)"), ("t % 0.3", "x % np.float32(0.3)"),
+    ("divmod(t, 0.3)[0]", "x // np.float32(0.3)"), ("t ** 2", "x ** 2"), ("2 ** t", "2 ** x"), ("-t", "-x"),
+    ("+t", "x"), ("abs(-t)", "x"), ("t @ t.T", "x @ x.T"), ("t @ x.T", "x @ x.T"), ("x @ t.T", "x @ x.T"),
+    ("t == t", "x == x"), ("t != 0.5", "x != 0.5"), ("t > 0.5", "x > 0.5"), ("(t > 0.2) & (t < 0.7)", "(x > .2) & (x < .7)"),
+    ("(t > 0.2) ^ (t < 0.7)", "(x > .2) ^ (x < .7)"), ("~(t > 0.5)", "~(x > 0.5)"),
+    ("t.eq(t)", "x == x"), ("t.ne(t)", "x != x"), ("t.lt(0.5)", "x < .5"), ("t.le(0.5)", "x <= .5"),
+    ("t.gt(0.5)", "x > .5"), ("t.ge(0.5)", "x >= .5"), ("lucid.eq(t, x)", "x == x"),
+    ("t.sum()", "x.sum()"), ("t.sum(0)", "x.sum(0)"), ("t.sum(dim=1)", "x.sum(1)"), ("t.sum(axis=1)", "x.sum(1)"),
+    ("t.sum(axis=1, keepdims=True)", "x.sum(1, keepdims=True)"), ("t.mean(axis=0)", "x.mean(0)"),
+    ("t.max()", "x.max()"), ("t.max(dim=1).values", "x.max(1)"), ("t.max(1)[1]", "x.argmax(1)"),
+    ("t.argmax(axis=1)", "x.argmax(1)"), ("t.std(axis=0, ddof=0)", "x.std(0)"), ("t.var(0, correction=0)", "x.var(0)"),
+    ("t.any()", "x.any()"), ("(t > 0.5).all(axis=0)", "(x > .5).all(0)"), ("t.norm()", "np.linalg.norm(x)"),
+    ("t.cumsum(axis=1)", "x.cumsum(1)"), ("t.reshape(3, 2)", "x.reshape(3, 2)"), ("t.reshape((3, 2))", "x.reshape(3, 2)"),
+    ("t.view(-1)", "x.reshape(-1)"), ("t.ravel()", "x.ravel()"), ("t.flatten()", "x.ravel()"), ("t.T", "x.T"),
+    ("t.mT", "x.T"), ("t.t()", "x.T"), ("t.transpose(0, 1)", "x.T"), ("t.permute(1, 0)", "x.T"),
+    ("t.swapaxes(0, 1)", "x.T"), ("t.unsqueeze(0)", "x[None]"), ("t.squeeze()", "x"), ("t[0]", "x[0]"),
+    ("t[:, 1]", "x[:, 1]"), ("t[..., None]", "x[..., None]"), ("t[[0, 1], [1, 2]]", "x[[0, 1], [1, 2]]"),
+    ("t.clamp(0.2, 0.5)", "x.clip(.2, .5)"), ("t.clip(min=0.2)", "x.clip(.2)"), ("t.clamp(max=0.5)", "x.clip(None, .5)"),
+    ("t.exp()", "np.exp(x)"), ("t.log().sqrt().isnan()", "np.ones_like(x, bool)"), ("t.square()", "x * x"),
+    ("t.rsqrt()", "1 / np.sqrt(x)"), ("t.reciprocal()", "1 / x"), ("t.log10()", "np.log10(x)"), ("t.round()", "x.round()"),
+    ("t.round(decimals=1)", "x.round(1)"), ("t.float()", "x"), ("t.double()", "x.astype(float)"), ("t.long()", "x.astype(int)"),
+    ("t.int()", "x.astype('int32')"), ("t.bool()", "x.astype(bool)"), ("t.to('float64')", "x.astype(float)"),
+    ("t.to(lucid.float64)", "x.astype(float)"), ("t.to('cpu')", "x"), ("t.to('cpu', lucid.float32)", "x"),
+    ("t.to(device='cpu')", "x"), ("t.astype('float64')", "x.astype(float)"), ("t.cpu()", "x"), ("t.type_as(t)", "x"),
+    ("t.contiguous()", "x"), ("t.clone()", "x"), ("t.detach()", "x"), ("t.expand(2, 2, 3)", "np.stack([x, x])"),
+    ("t.repeat(2, 1)", "np.tile(x, (2, 1))"), ("t.softmax(-1).sum(-1)", "np.ones(2, 'f4')"), ("t.softmax(axis=1)", None),
+    ("lucid.exp(x)", "np.exp(x)"), ("lucid.relu([-1.0, 2.0])", "np.array([0, 2.0])"), ("lucid.cat([t, t])", "np.concatenate([x, x])"),
+    ("lucid.cat((t, x), axis=1)", "np.concatenate([x, x], 1)"), ("lucid.stack([t, x])", "np.stack([x, x])"),
+    ("lucid.where(t > 0.5, t, 0.0)", "np.where(x > .5, x, 0)"), ("lucid.where(x > 0.5, t, x)", "x"),
+    ("lucid.max(t, x)", "x"), ("lucid.mm(t, t.T)", "x @ x.T"), ("lucid.einsum('ij,kj->ik', t, x)", "x @ x.T"),
+    ("lucid.zeros(2, 3)", "np.zeros((2, 3))"), ("lucid.zeros((2, 3), device='cpu')", "np.zeros((2, 3))"),
+    ("lucid.ones(2, dtype=lucid.int64)", "np.ones(2, int)"), ("lucid.full((2,), 7.0)", "np.full(2, 7.0)"),
+    ("lucid.arange(3)", "np.arange(3)"), ("lucid.linspace(0, 1, 3)", "np.linspace(0, 1, 3)"), ("lucid.eye(2)", "np.eye(2)"),
+    ("lucid.zeros_like(t)", "x * 0"), ("lucid.ones_like(t, dtype='int64')", "np.ones((2, 3), int)"),
+    ("np.exp(t)", "np.exp(x)"), ("np.mean(t)", "x.mean()"), ("np.sum(t, axis=0)", "x.sum(0)"), ("np.std(t)", "x.std()"),
+    ("np.maximum(t, 0.5)", "np.maximum(x, .5)"), ("np.add(x, t)", "x + x"), ("np.concatenate([t, t])", "np.concatenate([x, x])"),
+    ("np.where(x > 0.5, t, 0)", "np.where(x > .5, x, 0)"), ("np.clip(t, 0.2, 0.5)", "x.clip(.2, .5)"),
+    ("np.reshape(t, (3, 2))", "x.reshape(3, 2)"), ("np.transpose(t)", "x.T"), ("np.matmul(t, x.T)", "x @ x.T"),
+    ("np.dot(t, x.T)", "x @ x.T"), ("np.sqrt(t)", "np.sqrt(x)"), ("np.tanh(t)", "np.tanh(x)"), ("np.linalg.norm(t)", "np.linalg.norm(x)"),
+    ("np.expand_dims(t, 0)", "x[None]"), ("np.stack([t, t], axis=1)", "np.stack([x, x], 1)"), ("np.argmax(t, axis=1)", "x.argmax(1)"),
+    ("np.pad(t, 1)", "np.pad(x, 1)"), ("np.add.reduce(t)", "x.sum(0)"), ("np.zeros_like(t)", "x * 0"), ("np.float32(2) * t", "2 * x"),
+    ("F.relu(x)", "x"), ("F.relu(t, inplace=True)", "x"), ("F.dropout(t, 0.5, False, True)", "x"), ("F.softmax(x, dim=1)", None),
+    ("F.linear(x, np.ones((2, 3), 'f4'))", "x @ np.ones((3, 2))"), ("F.cross_entropy(t, [0, 2])", None),
+    ("F.cross_entropy(t, np.array([0, 2]))", None), ("F.mse_loss(t, x)", "np.float32(0)"), ("F.mse_loss(t, x.tolist())", "np.float32(0)"),
+    ("nn.CrossEntropyLoss()(t, [0, 2])", None), ("nn.ReLU(inplace=True)(t)", "x"), ("nn.Identity(3, a=2)(t)", "x"),
+    ("nn.Dropout(0.5, inplace=True).eval()(t)", "x"), ("nn.LeakyReLU(0.1, True)(t)", "x"),
+]  # fmt: skip
+
+#: What makes sense eagerly only.
+EAGER = [
+    "f'{t.mean():.3f}'", "f'{t}'", "len(t)", "list(t)", "[row for row in t]", "0.1 in t", "float(t.sum())", "int(t.sum())",
+    "bool(t.sum() > 0)", "t.tolist()", "t.sum().item()", "t.numpy()", "np.asarray(t)", "np.array(t)", "t.shape", "t.size()",
+    "t.size(0)", "t.ndim", "t.dim()", "t.numel()", "t.dtype == lucid.float32", "t.is_floating_point()", "repr(t)",
+    "lucid.tensor([1, 2])", "lucid.tensor(x, device='cpu')", "lucid.from_numpy(x.copy())", "lucid.is_tensor(t)",
+    "lucid.equal(t, x)", "lucid.allclose(t, x)", "np.allclose(t, x)", "np.arctan(t)", "np.median(t)", "np.unique(t)",
+    "nn.Linear(3, 2, device='cpu', dtype=lucid.float32)", "nn.Linear(3, 2).to('cpu')", "nn.Linear(3, 2).cpu()",
+    "nn.Conv2d(2, 2, 3, padding=1, padding_mode='reflect')", "lucid.device('cpu')", "t.requires_grad_()", "t.data", "t.grad",
+    "lucid.set_grad_enabled(True)", "lucid.enable_grad()", "lucid.no_grad()", "lucid.manual_seed(0)", "t == None", "t is None",
+]  # fmt: skip
+
+#: What is not here, and a word of what to type instead.
+ABSENT = [
+    ("lucid.cuda.is_available()", "processor"), ("lucid.jit", r"lucid\.compile"), ("lucid.array", r"lucid\.tensor"),
+    ("lucid.as_tensor", r"lucid\.tensor"), ("lucid.float16", "float32"), ("lucid.sort", "np.sort"), ("lucid.save", "save"),
+    ("lucid.relus", "'relu'"), ("t.cuda()", "processor"), ("t.to('cuda')", "processor"), ("t.half()", "float32"),
+    ("t.device", "cpu"), ("t.copy()", r"t\.clone"), ("t.topk(1)", r"t\.numpy"), ("t.nonzero()", r"t\.numpy"),
+    ("t.stride()", r"t\.numpy"), ("nn.LSTM", "recurrent"), ("nn.Conv1d", "nn.Conv2d"), ("nn.Linea", "'Linear'"),
+    ("nn.Linear(3, 2).cuda()", "processor"), ("nn.Linear(3, 2, device='cuda')", "processor"), ("nn.Linear(3, 2).half()", "float32"),
+    ("lucid.zeros(2, device='cuda:0')", "processor"), ("F.interpolate", "repeat_interleave"),
+    ("np.arctan(t.requires_grad_())", "detach"), ("nn.Linear(3, 2).predict", "module"),
+]  # fmt: skip
+
+
+def _value(expression: str, t: Any, x: np.ndarray[Any, Any]) -> Any:
+    return eval(expression, {"lucid": lucid, "nn": nn, "F": F, "np": np, "t": t, "x": x})
+
+
+@pytest.mark.parametrize(("ours", "theirs"), BOTH, ids=[ours for ours, _ in BOTH])
+def test_it_works_eagerly_and_compiled(ours: str, theirs: str | None) -> None:
+    eager = _value(ours, Tensor(X), X)
+    assert type(eager) is Tensor
+    if theirs is not None:
+        np.testing.assert_allclose(eager.numpy(), _value(theirs, None, X), rtol=2e-6, atol=1e-7)
+    compiled = lucid.compile(lambda t: _value(ours, t, X))(X)
+    assert compiled.dtype == eager.dtype
+    np.testing.assert_allclose(compiled.numpy(), eager.numpy(), rtol=2e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("expression", EAGER)
+def test_it_works_eagerly(expression: str) -> None:
+    _value(expression, Tensor(X), X)
+
+
+@pytest.mark.parametrize(("expression", "words"), ABSENT)
+def test_it_says_what_to_type_instead(expression: str, words: str) -> None:
+    with pytest.raises((AttributeError, lucid.LucidError), match=words):
+        _value(expression, Tensor(X), X)
+
+
+def test_gradients_flow_through_numpys_functions() -> None:
+    t = Tensor(X, requires_grad=True)
+    np.mean(np.exp(t) * X).backward()
+    assert t.grad is not None
+    np.testing.assert_allclose(t.grad.numpy(), np.exp(X) * X / 6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize("padding", [1, (2, 0), "same", "valid"])
+def test_padding_modes(mode: str, padding: Any) -> None:
+    lucid.manual_seed(0)
+    conv = nn.Conv2d(2, 3, 3, padding=padding, padding_mode=mode)
+    amount = {"same": (1, 1), "valid": (0, 0), 1: (1, 1)}.get(padding, padding)
+    how = {"zeros": "constant", "replicate": "edge", "circular": "wrap"}.get(mode, mode)
+    padded = np.pad(IMAGE, [(0, 0), (0, 0), *((a, a) for a in amount)], how)  # type: ignore[call-overload]
+    wanted = F.conv2d(padded, conv.weight, conv.bias).detach().numpy()
+    for call in (conv, lucid.compile(conv)):
+        with lucid.no_grad():
+            np.testing.assert_allclose(call(IMAGE).numpy(), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_completion_shows_public_names_only() -> None:
+    for thing in (lucid, nn, F, nn.init, nn.utils, Tensor(X), nn.Linear(3, 2)):
+        names = [name for name in dir(thing) if not name.startswith("__")]
+        assert names
+        assert not [name for name in names if name.startswith("_")]
+        assert not {"Any", "annotations", "np", "TYPE_CHECKING", "import_module"} & set(names)
+        for name in names:
+            getattr(thing, name)
