@@ -86,7 +86,7 @@ def result_dtype(operands: Sequence[Any]) -> DType:
 
 def promote(*operands: Any) -> list[Any]:
     """Bring tensors, arrays and numbers to one dtype (see :func:`result_dtype`); at least one must be a tensor."""
-    operands = tuple(getattr(x, "sym", x) for x in operands)
+    operands = tuple(x if isinstance(x, AbstractTensor) else getattr(x, "sym", x) for x in operands)
     world = next((x for x in operands if isinstance(x, AbstractTensor)), None)
     if world is None:
         raise DTypeError(f"none of the operands is a tensor: {', '.join(type(x).__name__ for x in operands)}")
