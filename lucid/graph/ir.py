@@ -78,6 +78,18 @@ class Node:
     """Input types for which :func:`lucid.graph.verify.verify` has found it right: most nodes outlive many graphs."""
 
 
+def edges_of(dag: Dag) -> Iterator[tuple[str, str, int, int]]:
+    """All edges as (source, target, slot, output).
+
+    ``dag.edges`` says the same, but the view that it leaves in the DAG refers to the DAG: only the cyclic collector
+    would find it.
+    """
+    for source, targets in dag.adjacency():
+        for target, slots in targets.items():
+            for slot, data in slots.items():
+                yield source, target, slot, data["output"]
+
+
 class Graph:
     """An immutable computation: a frozen DAG, its inputs and its results.
 
@@ -136,15 +148,15 @@ class Graph:
         """For each node what feeds it, by input slot."""
         if self._feeds is None:
             slots: dict[str, list[tuple[int, Value]]] = {name: [] for name in self.dag}
-            for source, target, slot, output in self.dag.edges(keys=True, data="output"):
+            for source, target, slot, output in edges_of(self.dag):
                 slots[target].append((slot, Value(source, output)))
             self._feeds = {name: tuple(value for _, value in sorted(found)) for name, found in slots.items()}
         return self._feeds
 
     def users(self, value: Value) -> list[tuple[str, int]]:
         """The ``(node, slot)`` pairs that read a value, in order of their nodes' insertion into the DAG."""
-        edges = self.dag.out_edges(value.node, keys=True, data="output")
-        return [(v, slot) for _, v, slot, output in edges if output == value.output]
+        readers = self.dag.succ[value.node].items()
+        return [(v, slot) for v, slots in readers for slot, data in slots.items() if data["output"] == value.output]
 
     def use_count(self, value: Value) -> int:
         """How often a value is read, by nodes, as an output and as an update."""
@@ -162,7 +174,7 @@ class Graph:
         if self._order is None:
             names = tuple(self.dag)
             position = {name: i for i, name in enumerate(names)}
-            if any(position[u] >= position[v] for u, v in self.dag.edges()):
+            if any(position[u] >= position[v] for u, v, _, _ in edges_of(self.dag)):
                 try:
                     names = tuple(nx.lexicographical_topological_sort(self.dag, key=position.__getitem__))
                 except nx.NetworkXUnfeasible as error:
@@ -217,7 +229,7 @@ class Graph:
                 except (ArithmeticError, LookupError) as error:  # a rule that met sizes it was not made for
                     raise ShapeError(f"{name}: {node.op.name} cannot take sizes {dict(sizes)}: {error}") from error
             dag.add_node(name, node=replace(node, attrs=attrs, outputs=outputs))
-        dag.add_edges_from(self.dag.edges(keys=True, data=True))
+        dag.add_edges_from((u, v, slot, {"output": output}) for u, v, slot, output in edges_of(self.dag))
         return Graph(dag, self.inputs, self.outputs, self.updates)
 
     def draw(self, path: str | os.PathLike[str], **options: Any) -> None:

@@ -78,8 +78,9 @@ def emit_gradients(
 
 
 def _inputs(builder: Builder, name: str) -> list[Value]:
-    edges = builder.dag.in_edges(name, keys=True, data="output")
-    return [Value(u, output) for _, output, u in sorted((slot, output, u) for u, _, slot, output in edges)]
+    sources = builder.dag.pred[name].items()
+    edges = sorted((slot, data["output"], u) for u, slots in sources for slot, data in slots.items())
+    return [Value(u, output) for _, output, u in edges]
 
 
 def _between(builder: Builder, ends: Sequence[str], starts: Sequence[str], stop: set[str]) -> set[str]:
@@ -306,7 +307,7 @@ def backward_half(joint: Joint, places: Mapping[Value, Place]) -> Backward:
 def _readable_again(graph: Graph, value: Value) -> bool:
     """Parameters and constants are read where they are; a random key drawn again would be another one."""
     source = graph.node(value.node)
-    return graph.dag.in_degree(value.node) == 0 and (source.op.pure or source.op is PARAMETER)
+    return not graph.dag.pred[value.node] and (source.op.pure or source.op is PARAMETER)
 
 
 def _cut(

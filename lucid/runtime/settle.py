@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..graph.builder import with_nodes
-from ..graph.ir import Graph, Node, Value
+from ..graph.ir import Graph, Node, Value, edges_of
 from ..graph.ops.conv import CONV
 from ..graph.ops.conv_pool import CONV_POOL
 from ..graph.ops.shape import RESHAPE
@@ -22,7 +22,7 @@ from .registry import Choice, choices, choose
 
 def read_values(graph: Graph) -> set[Value]:
     """The values that a node or the caller reads."""
-    return {*graph.results, *(Value(u, output) for u, _, output in graph.dag.edges(data="output"))}
+    return {*graph.results, *(Value(u, output) for u, _, _, output in edges_of(graph.dag))}
 
 
 def as_read(name: str, node: Node, read: set[Value]) -> Node:
