@@ -142,7 +142,7 @@ DRAWS: dict[OpDef, Strategy] = {
     ew.CLIP: _clip(),
     ew.CAST: _cast(),
     **{op: _binary() for op in (ew.ADD, ew.MUL, ew.MAXIMUM, ew.MINIMUM, *_COMPARISONS)},
-    ew.SUB: _binary("fiu"),
+    **{op: _binary("fiu") for op in (ew.SUB, ew.FLOOR_DIVIDE, ew.REMAINDER)},
     ew.DIV: _binary("f"),
     ew.POW: _binary("fiu", extreme=False),
     ew.AND: _binary("iub"),
