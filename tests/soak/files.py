@@ -31,7 +31,7 @@ import numpy as np
 
 from .sweep import Case
 
-SMALL = 400
+SMALL = 200
 BATCH = 2000
 """Files that one process tries."""
 SECONDS = 3.0
@@ -107,8 +107,8 @@ def _in_process(seed: int, count: int) -> int:
 # ---------------------------------------------------------------- files that are right
 
 
-def bases() -> list[tuple[str, dict[str, JSON], bytes]]:
-    """Name, header with graphs and extra as JSON, and data of files that are right."""
+def bases(step: int = 1) -> list[tuple[str, dict[str, JSON], bytes]]:
+    """Name, header with graphs and extra as JSON, and data of files that are right, of each ``step``-th row."""
     import lucid  # in the child: this module is imported to list the sweeps
     import tests.cases
     from lucid import nn
@@ -127,7 +127,7 @@ def bases() -> list[tuple[str, dict[str, JSON], bytes]]:
 
     rng = np.random.default_rng(0)
     for module in pkgutil.iter_modules(tests.cases.__path__):
-        for row in getattr(import_module(f"tests.cases.{module.name}"), "CASES", []):
+        for row in getattr(import_module(f"tests.cases.{module.name}"), "CASES", [])[::step]:
             inputs = row.make(rng, "float32")
             if sum(x.nbytes for x in inputs) < 1 << 16:
                 add(row.name, row.function, *inputs)
@@ -380,7 +380,7 @@ def main(seed: int, count: int) -> int:
 
     signal.signal(signal.SIGPROF, stop)
     warnings.simplefilter("error")
-    good = bases()
+    good = bases(1 if count > SMALL else 4)
     others = [node for _, header, _ in good for node in header["__metadata__"]["graphs"]["optimised"]["nodes"]]
     outcomes: dict[str, int] = {}
     wrong = 0
@@ -397,8 +397,8 @@ def main(seed: int, count: int) -> int:
                 with contextlib.suppress(KeyError, IndexError, TypeError, AttributeError):
                     change(rng, header, others)
                 raw = put(header, data)
-            except (ValueError, KeyError, RecursionError):
-                continue
+            except (ValueError, KeyError, TypeError, RecursionError):
+                continue  # not even a header is left
             signal.setitimer(signal.ITIMER_PROF, SECONDS)
             try:
                 outcome = attempt(raw, path, rng)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 from ...graph.types import CHANNELS_LAST, DType
@@ -66,9 +67,14 @@ class Axis:
 
     def padded(self, low: int, high: int) -> list[slice]:
         """Runs of outputs whose windows see padding."""
-        hit = [o for o in range(low, high) if self._sees_padding(o)]
+        near = (run for run in self._padded if run.start < high and run.stop > low)
+        return [slice(max(run.start, low), min(run.stop, high)) for run in near]
+
+    @cached_property
+    def _padded(self) -> list[slice]:
+        """All such runs; blocks ask for theirs again and again."""
         runs: list[slice] = []
-        for o in hit:
+        for o in (o for o in range(self.count) if self._sees_padding(o)):
             if runs and runs[-1].stop == o:
                 runs[-1] = slice(runs[-1].start, o + 1)
             else:
