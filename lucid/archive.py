@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from .arguments import Structure, from_json, leaf_names, to_json
-from .errors import FileError, TraceError
+from .errors import FileError, ShapeError, TraceError
 from .graph import serialize
-from .graph.dims import SymDim
+from .graph.assume import Assumption, parse_assumption
+from .graph.dims import SymDim, limited_work
 from .graph.ir import Graph
 from .graph.serialize import Archive
 from .runtime.tuning import Tuned
@@ -40,6 +41,7 @@ def _content(specialization: Specialization) -> tuple[dict[str, Graph], dict[str
         "outputs": to_json(specialization.outputs),
         "training": specialization.training,
         "exact": specialization.options.exact,
+        "assumptions": [str(one) for one in specialization.assumptions],
         "tuned": [
             {
                 "sizes": dict(sizes),
@@ -73,6 +75,7 @@ def _specialization(archive: Archive, path: str, options: Options) -> Specializa
     return Specialization(
         traced, found.inputs, found.outputs, state, training=found.training,
         options=replace(options, exact=options.exact or found.exact), optimised=known, tuned=found.tuned,
+        assumptions=found.assumptions,
     )  # fmt: skip
 
 
@@ -85,6 +88,7 @@ class _Extra:
     training: bool
     exact: bool
     tuned: dict[TunedKey, dict[str, Tuned]]
+    assumptions: list[Assumption]
 
 
 def _parts(archive: Archive) -> tuple[Graph, Graph, _Extra]:
@@ -99,8 +103,26 @@ def _parts(archive: Archive) -> tuple[Graph, Graph, _Extra]:
     return (
         graphs["traced"],
         graphs["optimised"],
-        _Extra(from_json(extra["inputs"]), from_json(extra["outputs"]), *flags, _tuned(extra.get("tuned", []))),
-    )
+        _Extra(
+            from_json(extra["inputs"]), from_json(extra["outputs"]), *flags, _tuned(extra.get("tuned", [])),
+            _assumptions(extra.get("assumptions", [])),
+        ),
+    )  # fmt: skip
+
+
+def _assumptions(found: Any) -> list[Assumption]:
+    """What the trace had taken for granted of sizes."""
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise TraceError(f"what it assumes of sizes is not readable: {str(found)[:60]}")
+    try:
+        with limited_work(_ASSUMING):
+            return [parse_assumption(one) for one in found]
+    except ShapeError as error:
+        raise TraceError(f"what it assumes of sizes is not readable: {error}") from error
+
+
+_ASSUMING = 100_000
+"""Steps of arithmetic that reading the assumptions may take."""
 
 
 def _tuned(found: Any) -> dict[TunedKey, dict[str, Tuned]]:
@@ -170,6 +192,8 @@ def _check(traced: Graph, optimised: Graph, found: _Extra) -> None:
     sized = {str(dim) for type_ in traced.input_types for dim in type_.shape if isinstance(dim, SymDim)}
     if unsized := set(traced.symbols) - sized:
         raise TraceError(f"no axis of an input has the size {min(unsized)!r}")
+    if unknown := {name for one in found.assumptions for name in one.dim.symbols} - sized:
+        raise TraceError(f"it assumes something of the size {min(unknown)[:60]!r}, which no axis of an input has")
 
 
 def _are_arguments(structure: Structure) -> bool:

@@ -50,7 +50,7 @@ def _bounded(owner: str, name: str, kind: str, value: Any, least: int, most: int
     return found
 
 
-def pair(owner: str, name: str, value: Any, least: int, *, single: bool = False) -> Pair:
+def pair(owner: str, name: str, value: Any, least: int, *, single: bool = True) -> Pair:
     """An int for both axes, or two ints (vertical, horizontal); with ``single`` a sequence of one is as the int."""
     kind = "an int or a tuple of ints"
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):

@@ -90,7 +90,7 @@ class CompiledModel(Module):
         self._types, structure = flatten(specs, (TensorType,))
         self._fixed: Structure | None = structure if self._types else None
         if self._fixed is not None:
-            self._latest = self._find(self._fixed, [np.empty(0, t.dtype) for t in self._types])
+            self._latest = self._at((self._fixed, ()), self._types)
 
     @classmethod
     def from_specialization(cls, specialization: Specialization) -> CompiledModel:
@@ -188,8 +188,17 @@ class CompiledModel(Module):
         if self.model is None:
             assert self._latest is not None
             return self._latest
-        types = () if self._fixed is not None else tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-        key = (structure, types)
+        if self._fixed is None:
+            return self._at((structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)), leaves)
+        trace = self._at((structure, ()), leaves)
+        sizes: dict[str, int] = {}
+        while broken := trace.specialization.broken(leaves):
+            sizes |= broken
+            trace = self._at((structure, tuple(sorted(sizes.items()))), leaves)
+        return trace
+
+    def _at(self, key: Any, leaves: Sequence[Any]) -> Trace:
+        """The trace under a key: the structure of the arguments, and their types or the sizes that are fixed."""
         found = self._holding(key)
         if found is None:
             with self._lock:
@@ -203,8 +212,11 @@ class CompiledModel(Module):
 
     def _trace(self, key: Any, leaves: Sequence[Any]) -> Trace:
         """Trace the model for these arguments, and keep what comes of it."""
-        structure = key[0]
-        types = self._types or [TensorType(tuple(x.shape), as_dtype(x.dtype)) for x in leaves]
+        structure, fixed = key
+        if self._fixed is not None:
+            types = [spec.substitute(dict(fixed)) for spec in self._types]
+        else:
+            types = [TensorType(tuple(x.shape), as_dtype(x.dtype)) for x in leaves]
         trained = isinstance(self.model, Module) and self.model.training
         recorder, graph, outputs, guards = self._record(structure, types)
         made = Specialization(
@@ -214,10 +226,11 @@ class CompiledModel(Module):
             recorder.state,
             training=trained or any(m.training for m in recorder.modules.values()),
             options=self.options,
-            observer=check_pass(recorder.state) if self.options.verify else None,
             store=self._store,
+            observer=check_pass(recorder.state, tuple(recorder.assumptions)) if self.options.verify else None,
+            assumptions=tuple(recorder.assumptions),
         )
-        if self._types:
+        if self._fixed is not None:
             made.graph  # noqa: B018 - optimise now, so that what cannot be compiled is reported here
         trace = Trace(key, made, guards)
         self._traces[id(trace)] = trace
@@ -273,7 +286,7 @@ class CompiledModel(Module):
             raise LucidError("nothing is compiled yet: call the compiled model once, or give lucid.compile a spec")
         if self.model is not None and not latest.guards.hold():
             inputs = latest.specialization.traced.input_types
-            latest = self._latest = self._find(latest.key[0], inputs)
+            latest = self._latest = self._at(latest.key, inputs)
         return latest.specialization
 
     # ------------------------------------------------------------ what it became
@@ -295,11 +308,11 @@ class CompiledModel(Module):
         wanted = tuple(False for _ in spec.traced.inputs)
         if not spec.trainable:
             wanted = tuple(t.dtype.kind == "f" for t in spec.traced.input_types)
-        return spec.split(wanted).backward
+        return spec.halves.split(wanted).backward
 
     @property
     def plan(self) -> Plan:
-        """The plan of the latest call; before any, that of inference at size 1 of what is symbolic."""
+        """The plan of the latest call; before any, that of inference at size 1, if may be, of what is symbolic."""
         return self._executable().plan
 
     @property
@@ -311,7 +324,7 @@ class CompiledModel(Module):
         if self._ran is not None:
             return self._ran.executable
         spec = self._current()
-        return spec.executable("inference", tuple((name, 1) for name in spec.graph.symbols))
+        return spec.executable("inference", spec.example_sizes())
 
     def explain(self) -> str:
         """For every node of the optimised graph: what it computes, where it comes from, which passes made it."""

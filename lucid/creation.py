@@ -15,6 +15,7 @@ import numpy.typing as npt
 from . import checks
 from .errors import DTypeError, LucidError, OptionError, ShapeError, TraceError
 from .graph import public
+from .graph.assume import is_at_least
 from .graph.dims import SymDim, as_dim
 from .graph.ops import random
 from .graph.ops.elementwise import cast
@@ -177,7 +178,8 @@ def arange(start: Any, end: Any = None, step: Any = 1, dtype: object = None, req
         first, last = as_dim(first, "arange"), as_dim(last, "arange")
         if step != 1:
             raise OptionError(f"arange: a symbolic range has step 1, got {step!r}")
-        counted: Tensor = cumsum(full_op(_WORLD, 1, (last - first,), int64), 0) + (first - 1)
+        count = last - first if is_at_least(last, first, likely=True) else 0
+        counted: Tensor = cumsum(full_op(_WORLD, 1, (count,), int64), 0) + (first - 1)
         return cast(counted, int64 if dtype is None else dtype)
     for name, value in (("start", first), ("end", last), ("step", step)):
         checks.number("arange", name, value, -math.inf, below=math.inf)

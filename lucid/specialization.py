@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from threading import RLock
 from typing import Any, TypeAlias
@@ -20,6 +20,7 @@ from .arguments import LEAF, Structure, unflatten
 from .checks import shown
 from .errors import DTypeError, GradientError, OptionError, ShapeError
 from .grad_mode import is_grad_enabled
+from .graph.assume import Assumption, example_sizes
 from .graph.dims import SymDim
 from .graph.dims import evaluate as evaluate_dim
 from .graph.ir import Graph, Node, Value
@@ -28,8 +29,8 @@ from .graph.ops.random import RANDOM_KEY
 from .graph.types import TensorType, is_float, order_of, widths_hint
 from .graph.verify import verify as verify_graph
 from .passes.assign_layout import assign_layout, lay_inputs
-from .passes.autodiff import Backward, Joint, Partition, backward_half, differentiable, differentiate, partition
 from .passes.editing import USUAL, Pipeline
+from .passes.halves import Halves, Used, Wanted
 from .passes.pipeline import Observer, Pass, inference_pipeline, run_passes, training_pipeline
 from .runtime.eager import evaluate
 from .runtime.executable import Executable
@@ -44,8 +45,6 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 Sizes: TypeAlias = "tuple[tuple[str, int], ...]"
 TunedKey: TypeAlias = "tuple[Sizes, int]"
 Orders: TypeAlias = "tuple[tuple[int, ...] | None, ...]"
-Wanted: TypeAlias = "tuple[bool, ...]"
-Used: TypeAlias = "tuple[bool, ...]"
 Quick: TypeAlias = "Callable[[Array | Tensor], Tensor]"
 
 PLANS = 16
@@ -121,6 +120,8 @@ class Specialization:
         What tuning has found already: for sizes and a number of threads what runs the nodes.
     store
         Where its programs keep what they have in common with those of other traces of the model.
+    assumptions
+        What the trace has taken for granted of symbolic sizes.
     """
 
     def __init__(
@@ -136,6 +137,7 @@ class Specialization:
         optimised: Graph | None = None,
         tuned: Mapping[TunedKey, Mapping[str, Tuned]] | None = None,
         store: Store | None = None,
+        assumptions: Sequence[Assumption] = (),
     ) -> None:
         self.traced = traced
         self.inputs, self.outputs = inputs, outputs
@@ -144,6 +146,7 @@ class Specialization:
         self.options = options
         self.observer = observer
         self.tuned = dict(tuned or {})
+        self.assumptions = tuple(assumptions)
         self._tuned_apart: dict[tuple[Sizes, int, Orders], Mapping[str, Tuned]] = {}
         """What it has found for arrays that lie channels last; files do not have it."""
         self._given = optimised
@@ -151,9 +154,6 @@ class Specialization:
         self._lock = RLock()
         self._executables: OrderedDict[Any, Executable] = OrderedDict()
         self._calls: OrderedDict[Any, Forward] = OrderedDict()
-        self._partitions: dict[Wanted, Partition] = {}
-        self._backwards: OrderedDict[tuple[Wanted, Used, bool], Backward] = OrderedDict()
-        self._differentiable: dict[Wanted, tuple[bool, ...]] = {}
         # random keys are drawn anew at every run, so a backward run cannot repeat the forward one
         self._repeatable = all(node.op is not RANDOM_KEY for _, node in traced.nodes())
 
@@ -175,11 +175,6 @@ class Specialization:
             passes = self.options.passes.applied(passes)
         return run_passes(graph, passes, observe=self.observer)
 
-    def wanted_names(self, wanted: Wanted) -> list[str]:
-        """Nodes to differentiate with respect to: inputs so marked, and trainable parameters."""
-        inputs = [name for name, want in zip(self.traced.inputs, wanted, strict=True) if want]
-        return inputs + [self._parameters[name] for name in self.trainable]
-
     @cached_property
     def _parameters(self) -> dict[str, str]:
         return self.traced.parameters
@@ -189,49 +184,10 @@ class Specialization:
         """Names of the parameters that require a gradient."""
         return tuple(name for name in self._parameters if self.state[name].requires_grad)
 
-    def differentiable(self, wanted: Wanted) -> tuple[bool, ...]:
-        """For each output, whether it requires a gradient where the inputs so marked do."""
-        if wanted not in self._differentiable:
-            self._differentiable[wanted] = differentiable(self.traced, self.wanted_names(wanted))
-        return self._differentiable[wanted]
-
-    def split(self, wanted: Wanted) -> Partition:
-        """The optimised forward and backward graphs of training."""
-        with self._lock:
-            if wanted not in self._partitions:
-                cut = partition(self._joint(wanted, self.differentiable(wanted)))
-                half = replace(cut.half, graph=self._train(cut.backward))
-                self._partitions[wanted] = Partition(self._train(cut.forward), half, cut.places)
-            return self._partitions[wanted]
-
-    def _joint(self, wanted: Wanted, used: Used) -> Joint:
-        values = {value for value, use in zip(self.traced.outputs, used, strict=True) if use}
-        return differentiate(self.traced, self.wanted_names(wanted), values, zeros=False)
-
-    def backward(self, wanted: Wanted, used: Used, keeping: bool) -> Backward:
-        """What computes the gradients where cotangents of the ``used`` outputs only come in.
-
-        Without ``keeping`` it takes the graph's inputs before the cotangents, and computes the forward values again.
-        """
-        key = (wanted, used, keeping)
-        with self._lock:
-            if key not in self._backwards:
-                self._backwards[key] = self._backward(wanted, used, keeping)
-            self._backwards.move_to_end(key)
-            while len(self._backwards) > PLANS:
-                self._backwards.popitem(last=False)
-            return self._backwards[key]
-
-    def _backward(self, wanted: Wanted, used: Used, keeping: bool) -> Backward:
-        if keeping and used == self.differentiable(wanted):
-            return self.split(wanted).half
-        joint = self._joint(wanted, used)
-        if keeping:
-            half = backward_half(joint, self.split(wanted).places)
-            return replace(half, graph=self._train(half.graph))
-        graph = joint.graph
-        gradients = Graph(graph.dag, graph.inputs, graph.outputs[joint.forward_outputs :])
-        return Backward(self._train(gradients), (), joint.wanted)
+    @cached_property
+    def halves(self) -> Halves:
+        """The graphs of training."""
+        return Halves(self.traced, [self._parameters[name] for name in self.trainable], self._train)
 
     # ------------------------------------------------------------ executables
 
@@ -263,6 +219,28 @@ class Specialization:
                 raise ShapeError(f"input {name!r} is compiled for {type_}, got {list(array.shape)}")
         return tuple(sorted(found.items()))
 
+    def broken(self, arrays: Sequence[Array]) -> dict[str, int]:
+        """The sizes of these arrays of which an assumption is not true, by symbol."""
+        if not self.assumptions:
+            return {}
+        sizes = dict(self.sizes(arrays))
+        names = {name for one in self.assumptions if not one.holds(sizes) for name in one.dim.symbols}
+        return {name: sizes[name] for name in sorted(names)}
+
+    def refuse_broken(self, sizes: Sizes) -> None:
+        """Raise where an assumption is not true of the sizes, for which the model cannot be traced anew."""
+        untrue = next((one for one in self.assumptions if not one.holds(dict(sizes))), None)
+        if untrue is not None:
+            listed = ", ".join(f"{name}={size}" for name, size in sizes)
+            raise ShapeError(
+                f"what was saved is for sizes where {untrue}, got {listed}: what the model computes then is another "
+                f"graph. Compile the model and save it for that size, with lucid.spec giving it as a number"
+            )
+
+    def example_sizes(self) -> Sizes:
+        """Small sizes that it is made for."""
+        return tuple(sorted(example_sizes(self.traced.symbols, self.assumptions).items()))
+
     def executable(
         self, kind: str, sizes: Sizes, wanted: Wanted = (), orders: Orders = (), used: Used = ()
     ) -> Executable:
@@ -274,11 +252,12 @@ class Specialization:
         key = (kind, sizes, wanted, orders, used)
         with self._lock:
             if key not in self._executables:
+                self.refuse_broken(sizes)
                 graph = {
                     "inference": lambda: self.graph,
-                    "forward": lambda: self.split(wanted).forward,
-                    "backward": lambda: self.backward(wanted, used, True).graph,
-                    "recompute": lambda: self.backward(wanted, used, False).graph,
+                    "forward": lambda: self.halves.split(wanted).forward,
+                    "backward": lambda: self.halves.backward(wanted, used, True).graph,
+                    "recompute": lambda: self.halves.backward(wanted, used, False).graph,
                 }[kind]()
                 concrete = graph.bind(dict(sizes))
                 if orders:
@@ -357,7 +336,7 @@ class Specialization:
 
     def _forward(self, arrays: Sequence[Array], wanted: Wanted, orders: Orders) -> Forward:
         sizes = self.sizes(arrays)
-        tracked = is_grad_enabled() and any(self.differentiable(wanted))
+        tracked = is_grad_enabled() and any(self.halves.differentiable(wanted))
         return Forward(self, sizes, wanted, orders, tracked, tracked and (self.training or not self._repeatable))
 
     def update_state(self, updates: Iterable[Array]) -> None:
@@ -399,7 +378,7 @@ class Forward:
         self.all_types = tuple(t.with_order(None) for t in graph.output_types)
         self.parameters = [owner.state[name] for name in owner.trainable]
         self.attrs = CallAttrs(self)
-        self.differentiable = owner.differentiable(wanted)
+        self.differentiable = owner.halves.differentiable(wanted)
         self._sources: tuple[int, tuple[tuple[None, int, int], ...]] = (-1, ())
 
     def _executable(self, orders: Orders) -> Executable:
@@ -460,7 +439,7 @@ class _Backward:
         self.forward, self.used = forward, used
         owner = forward.owner
         self.kind = "backward" if forward.keeping else "recompute"
-        half = owner.backward(forward.wanted, used, forward.keeping)
+        half = owner.halves.backward(forward.wanted, used, forward.keeping)
         self.kept = half.kept
         sources = [*owner.traced.inputs, *(owner.traced.parameters[name] for name in owner.trainable)]
         self.reached = tuple(name in half.wanted for name in sources)

@@ -17,6 +17,7 @@ import numpy as np
 from .collector import collector_paused
 from .errors import ShapeError, TraceError
 from .grad_mode import is_grad_enabled, set_grad_enabled
+from .graph.assume import Assumption, assuming
 from .graph.builder import Builder
 from .graph.ir import Graph
 from .graph.opdef import Attrs, ConstArray, OpDef, TypeAttrs
@@ -203,6 +204,8 @@ class Recorder:
         The tensors that were read, by name.
     modules
         The modules that were called, by id.
+    assumptions
+        What has been taken for granted of symbolic sizes.
     """
 
     def __init__(
@@ -218,6 +221,7 @@ class Recorder:
         self.paths = dict(paths or {})
         self.state: dict[str, Tensor] = {}
         self.modules: dict[int, Any] = {}
+        self.assumptions: dict[Assumption, None] = {}
         self._lifted: dict[int, tuple[Tensor, Symbol]] = {}
         self._bases: dict[int, tuple[Tensor, Tensor]] = {}
         self._updates: dict[str, Symbol] = {}
@@ -235,7 +239,7 @@ class Recorder:
         set_grad_enabled(grad)
         left = grad
         try:
-            with collector_paused():
+            with collector_paused(), assuming(self.assumptions):
                 yield self
                 left = is_grad_enabled()
         finally:

@@ -9,6 +9,7 @@ from zlib import crc32
 import numpy as np
 
 from .errors import LoweringError, PassError
+from .graph.assume import Assumption, example_sizes
 from .graph.ir import Graph, Value
 from .graph.ops.random import RANDOM_KEY
 from .graph.types import TensorType
@@ -21,17 +22,17 @@ from .runtime.rng import keys_aside
 from .tensor import Tensor
 
 SYMBOL_SIZE = 2
-"""The size that symbolic dimensions get."""
+"""The size that symbolic dimensions get, or the next that the trace is made for."""
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 """Largest difference allowed, relative to the largest value of the reference: passes may reorder sums."""
 
 
-def check_pass(state: Mapping[str, Tensor]) -> Observer:
+def check_pass(state: Mapping[str, Tensor], assumptions: Sequence[Assumption] = ()) -> Observer:
     """An observer that compares each pass's graphs on sampled inputs by the reference executor."""
 
     def observe(applied: Pass, before: Graph, after: Graph) -> None:
-        sizes = dict.fromkeys(before.symbols, SYMBOL_SIZE)
+        sizes = example_sizes(before.symbols, assumptions, SYMBOL_SIZE)
         old, new = before.bind(sizes), after.bind(sizes)
         rng = np.random.default_rng(0)
         inputs = [_sample(rng, t) for t in old.input_types]

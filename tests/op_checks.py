@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from lucid.errors import LucidError
+from lucid.graph.assume import Assumption, assuming
 from lucid.graph.builder import Builder
 from lucid.graph.dims import symbol
 from lucid.graph.ir import Graph, Value, nx
@@ -78,11 +79,20 @@ def _input(tracer: Tracer, index: int, type_: TensorType, parameter: bool) -> Sy
     return tracer.emit(INPUT, TypeAttrs(type_.shape, type_.dtype), name=name)[0]
 
 
-def trace(function: Function, types: Sequence[TensorType], parameters: Sequence[int] = ()) -> Graph:
-    """The graph of ``function`` on inputs ``x0``, ``x1``…, of which some may be parameters."""
+def trace(
+    function: Function,
+    types: Sequence[TensorType],
+    parameters: Sequence[int] = (),
+    noted: dict[Assumption, None] | None = None,
+) -> Graph:
+    """The graph of ``function`` on inputs ``x0``, ``x1``…, of which some may be parameters.
+
+    What it takes for granted of symbolic sizes is put into ``noted``.
+    """
     tracer = Tracer(Builder())
     symbols = [_input(tracer, i, t, i in parameters) for i, t in enumerate(types)]
-    return tracer.builder.finish([y.value for y in _tuple(function(*symbols))])
+    with assuming({} if noted is None else noted):
+        return tracer.builder.finish([y.value for y in _tuple(function(*symbols))])
 
 
 def trace_in_arena(function: Function, types: Sequence[TensorType]) -> Graph:
@@ -106,7 +116,8 @@ def channels_last(graph: Graph) -> Graph:
 
 
 def trace_symbolic(function: Function, types: Sequence[TensorType]) -> tuple[Graph, int] | None:
-    """The graph for a first axis of unknown size ``N``, and that size here; None where no axis can be unknown.
+    """The graph for a first axis of unknown size ``N``, and that size here; None where no axis can be unknown,
+    or where the graph is for other sizes.
 
     ``N`` is the first axis of all inputs that share its size, or of the first input alone, or every axis of that size.
     """
@@ -118,8 +129,10 @@ def trace_symbolic(function: Function, types: Sequence[TensorType]) -> tuple[Gra
     every = [t.with_shape(unknown if dim == size else dim for dim in t.shape) for t in types]
     problem: LucidError | None = None
     for attempt in (first, [first[0], *types[1:]], every):
+        noted: dict[Assumption, None] = {}
         try:
-            return trace(function, attempt), size
+            graph = trace(function, attempt, noted=noted)
+            return (graph, size) if all(one.holds({"N": size}) for one in noted) else None
         except LucidError as error:
             problem = error
     raise AssertionError(

@@ -40,7 +40,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
         (lambda: nn.MaxPool2d(2, -1), "MaxPool2d: stride must be positive, got -1"),
         (lambda: nn.MaxPool2d(2, 2, 2), "see only padding"),
         (lambda: nn.MaxPool2d(2, pad_value=math.nan), "MaxPool2d: pad_value must lie between"),
-        (lambda: nn.MaxPool2d((2,)), "MaxPool2d: kernel_size must be one int or two"),
+        (lambda: nn.MaxPool2d((2, 2, 2)), "MaxPool2d: kernel_size must be one int or two"),
         (lambda: nn.MaxPool2d(2, dilation=1.5), "MaxPool2d: dilation must be an int"),
         (lambda: nn.AvgPool2d(2, padding=2), r"AvgPool2d: padding \(2, 2\) is more than half"),
         (lambda: nn.AvgPool2d(2, divisor_override=0), "divisor_override must be positive"),

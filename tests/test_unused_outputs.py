@@ -205,4 +205,4 @@ def test_the_plans_of_used_results_are_bounded() -> None:
     outputs = net(x)
     for mask in range(1, 64):
         sum(outputs[i] for i in range(6) if mask >> i & 1).sum().backward()
-    assert len(net._current()._backwards) <= 16
+    assert len(net._current().halves._backwards) <= 16

@@ -246,6 +246,25 @@ def evaluate(dim: Dim, sizes: Mapping[str, int]) -> int:
     return dim.evaluate(sizes) if isinstance(dim, SymDim) else dim
 
 
+def substitute(dim: Dim, sizes: Mapping[str, int]) -> Dim:
+    """``dim`` with each symbol that a size is given for replaced by it; the others stay."""
+    if not isinstance(dim, SymDim) or dim.symbols.isdisjoint(sizes):
+        return dim
+    total: Dim = 0
+    for monomial, coefficient in dim.terms:
+        product: Dim = coefficient
+        for atom in monomial:
+            if isinstance(atom, str):
+                product = product * (sizes[atom] if atom in sizes else symbol(atom))
+            else:
+                divisor = substitute(atom.denominator, sizes)
+                if divisor == 0:
+                    raise ShapeError(f"the dimension {dim} divides by zero where {_listed(sizes)}")
+                product = product * (substitute(atom.numerator, sizes) // divisor)
+        total = total + product
+    return total
+
+
 def exact_quotient(dividend: Dim, divisor: Dim) -> Dim | None:
     """``dividend / divisor`` where that is a polynomial again, else None."""
     if dividend == divisor:

@@ -222,12 +222,14 @@ class Graph:
         for name, node in self.nodes():
             attrs = node.attrs.bind(sizes)
             outputs = tuple(t.bind(sizes) for t in node.outputs)
-            if attrs is not node.attrs or outputs != node.outputs:
-                inputs = [dag.nodes[v.node]["node"].outputs[v.output] for v in self.inputs_of(name)]
+            feeds = self.inputs_of(name)
+            if attrs is not node.attrs or outputs != node.outputs or any(self.type(v).symbols for v in feeds):
+                inputs = [dag.nodes[v.node]["node"].outputs[v.output] for v in feeds]
                 try:
-                    node.op.infer_types(attrs, inputs)
+                    inferred = node.op.infer_types(attrs, inputs)
                 except (ArithmeticError, LookupError) as error:  # a rule that met sizes it was not made for
                     raise ShapeError(f"{name}: {node.op.name} cannot take sizes {dict(sizes)}: {error}") from error
+                _check_bound(name, outputs, inferred, sizes)
             dag.add_node(name, node=replace(node, attrs=attrs, outputs=outputs))
         dag.add_edges_from((u, v, slot, {"output": output}) for u, v, slot, output in edges_of(self.dag))
         return Graph(dag, self.inputs, self.outputs, self.updates)
@@ -246,3 +248,13 @@ class Graph:
 
     def __repr__(self) -> str:
         return f"<Graph: {len(self)} nodes, {len(self.inputs)} inputs, {len(self.outputs)} outputs>"
+
+
+def _check_bound(
+    name: str, outputs: tuple[TensorType, ...], inferred: tuple[TensorType, ...], sizes: Mapping[str, int]
+) -> None:
+    """Raise where a type does not follow from the sizes as the trace had said it would."""
+    for said, follows in zip(outputs, inferred, strict=True):
+        if not said.same_value(follows):
+            listed = ", ".join(f"{symbol}={size}" for symbol, size in sizes.items())
+            raise ShapeError(f"node {name!r} is {said.with_order(None)} by the trace, but {follows} where {listed}")

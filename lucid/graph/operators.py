@@ -310,6 +310,7 @@ class Operators(AbstractTensor, Generic[R]):
     any: Method[R] = public(composite.any_)
     norm: Method[R] = public(composite.norm)
     sum_to = reduce.sum_to
+    _piece = indexing.piece
 
     # ------------------------------------------------------------ shape and indexing
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..checks import LARGEST, shown
 from ..errors import DTypeError, ShapeError, from_handler
-from .dims import Dim, SymDim, evaluate, symbol
+from .dims import Dim, SymDim, evaluate, substitute, symbol
 
 DType: TypeAlias = "np.dtype[np.generic]"
 Shape: TypeAlias = "tuple[Dim, ...]"
@@ -140,6 +140,10 @@ class TensorType:
         if min(bound.concrete) < 0 or bound.nbytes > MAX_BYTES:
             raise ShapeError(f"{self} cannot be {format_shape(bound.shape)}, which it is for the sizes {dict(sizes)}")
         return bound
+
+    def substitute(self, sizes: Mapping[str, int]) -> TensorType:
+        """This type with the symbols that a size is given for replaced; the others stay."""
+        return replace(self, shape=tuple(substitute(dim, sizes) for dim in self.shape))
 
     def __str__(self) -> str:
         order = "" if self.order is None else "@" + "".join(map(str, self.order))

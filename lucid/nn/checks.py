@@ -17,7 +17,7 @@ def size(owner: object, name: str, value: Any, least: int = 1) -> int:
     return checks.integer(type(owner).__name__, name, value, least)
 
 
-def sizes(owner: object, name: str, value: Any, least: int = 1, *, single: bool = False) -> Pair:
+def sizes(owner: object, name: str, value: Any, least: int = 1, *, single: bool = True) -> Pair:
     """An int for both axes, or two ints."""
     return checks.pair(type(owner).__name__, name, value, least, single=single)
 

@@ -34,7 +34,7 @@ class _Conv2d(Module):
         super().__init__()
         self.in_channels = size(self, "in_channels", in_channels)
         self.out_channels = size(self, "out_channels", out_channels)
-        self.kernel_size = sizes(self, "kernel_size", kernel_size)
+        self.kernel_size = sizes(self, "kernel_size", kernel_size, single=False)
         self.stride = sizes(self, "stride", stride)
         self.dilation = sizes(self, "dilation", dilation)
         self.padding = self._padding(padding)

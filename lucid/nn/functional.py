@@ -7,6 +7,7 @@ the argument any more; it is left as it is all the same, and compiled models reu
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ from ..graph.ops import elementwise as ew
 from ..graph.ops import norm as normal
 from ..graph.ops import pad as padding
 from ..graph.ops import shape as sh
-from ..graph.ops.elementwise import clip, maximum, sqrt, where
+from ..graph.ops.elementwise import clip, flat_clip, flat_sqrt, where
 from ..graph.public import operand, public
 from ..tensor import Tensor
 
@@ -82,16 +83,16 @@ dropout2d = _overwriting(random.dropout2d)
 
 @_overwriting
 def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
-    """``x`` held between ``min_val`` and ``max_val``."""
+    """``x`` held between ``min_val`` and ``max_val``; the slope at either is 0."""
     if not min_val < max_val:
         raise OptionError(f"hardtanh: min_val {min_val} must be below max_val {max_val}")
-    return clip(x, min_val, max_val)
+    return flat_clip(x, min_val, max_val)
 
 
 @_overwriting
 def relu6(x: Any) -> Any:
-    """``x`` held between 0 and 6."""
-    return clip(x, 0.0, 6.0)
+    """``x`` held between 0 and 6; the slope at either is 0."""
+    return flat_clip(x, 0.0, 6.0)
 
 
 @_face
@@ -115,13 +116,26 @@ def prelu(x: Any, weight: Any) -> Any:
 @_face
 def normalize(x: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
     """``x`` divided by its ``p``-norm along ``dim``, or by ``eps`` where that is smaller."""
+    return x / clip(_norm(x, p, dim), eps)
+
+
+def _norm(x: Any, p: float, dim: int) -> Any:
+    """The ``p``-norm along ``dim``, which stays with size 1; a vector of zeros takes no gradient."""
     if p == 2:
-        norm = sqrt((x * x).sum(dim, keepdim=True))
-    elif p == 1:
-        norm = abs(x).sum(dim, keepdim=True)
-    else:
-        norm = (abs(x) ** p).sum(dim, keepdim=True) ** (1 / p)
-    return x / maximum(norm, eps)
+        return flat_sqrt((x * x).sum(dim, keepdim=True))
+    size = abs(x)
+    if p == 1:
+        return size.sum(dim, keepdim=True)
+    if p in (math.inf, -math.inf):
+        return (size.amax if p > 0 else size.amin)(dim, keepdim=True)
+    if p == 0:
+        return (size != 0).to(x.type.dtype).sum(dim, keepdim=True)
+    if p < 0:
+        return (size**p).sum(dim, keepdim=True) ** (1 / p)
+    zero = size == 0
+    total = where(zero, 0.0, where(zero, 1.0, size) ** p).sum(dim, keepdim=True)
+    empty = total == 0
+    return where(empty, 0.0, where(empty, 1.0, total) ** (1 / p))
 
 
 def __getattr__(name: str) -> Any:

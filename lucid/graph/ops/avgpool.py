@@ -7,12 +7,12 @@ from typing import Any
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim, as_dim, exact_quotient
 from ..opdef import NO_GRADIENT, Attrs, GradContext, OpDef, apply, attributes, register
-from ..types import TensorType, bool_, format_shape, int64, is_float
+from ..types import TensorType, bool_, format_shape, int64, is_float, product
 from .indexing import gather
 from .pool import image_batch, max_pool2d
 from .reduce import mean
 from .shape import reshape, squeeze
-from .windows import Pads, Pair, check_rank, count_windows, pair, refuse_empty_windows, whole
+from .windows import Pads, Pair, check_rank, count_windows, pair, refuse_empty_windows, strides, whole
 
 
 @attributes
@@ -175,7 +175,7 @@ def avg_pool2d(
         divisor_override = whole("avg_pool2d", "divisor_override", divisor_override, 1)
     attrs = AvgPoolAttrs(
         kernel,
-        kernel if stride is None else pair("avg_pool2d", "stride", stride, 1),
+        strides("avg_pool2d", stride, kernel),
         (vertical, horizontal, vertical, horizontal),
         bool(ceil_mode),
         bool(count_include_pad),
@@ -233,7 +233,7 @@ def adaptive_max_pool2d(x: Any, output_size: Any, return_indices: bool = False) 
     else:
         index = apply(ADAPTIVE_ARG_MAX, AdaptiveAttrs(height, width), x)
         batch = x.type.shape[:2]
-        flat = gather(reshape(x, (*batch, -1)), 2, reshape(index, (*batch, height * width)))
+        flat = gather(reshape(x, (*batch, product(x.type.shape[2:]))), 2, reshape(index, (*batch, height * width)))
         y = reshape(flat, (*batch, height, width))
     if single:
         y, index = squeeze(y, 0), None if index is None else squeeze(index, 0)

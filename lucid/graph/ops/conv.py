@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim
 from ..opdef import Attrs, GradContext, OpDef, apply, attributes, register
 from ..types import TensorType, format_shape, is_float
+from .pad import pad
 from .pool import image_batch
 from .shape import reshape, squeeze
 from .windows import Pads, Pair, check_rank, count_windows, pair, whole
@@ -42,7 +44,7 @@ class ConvWeightAttrs(Attrs):
 
 @attributes
 class ConvTransposeAttrs(Attrs):
-    """Transposed convolution; ``output_padding`` is (bottom, right)."""
+    """Transposed convolution; ``output_padding``, less than the stride, is (bottom, right)."""
 
     conv: ConvAttrs
     output_padding: Pair = (0, 0)
@@ -169,12 +171,10 @@ def _transpose_infer(
             f"{op}: the input {format_shape(x.shape)} has {x.shape[1]} channels, the weight {format_shape(w.shape)} "
             f"takes {w.shape[0]}"
         )
-    for axis in (0, 1):
-        if not 0 <= attrs.output_padding[axis] < max(attrs.conv.stride[axis], attrs.conv.dilation[axis]):
-            raise OptionError(
-                f"{op}: output_padding {attrs.output_padding} must be smaller than the stride {attrs.conv.stride} "
-                f"or the dilation {attrs.conv.dilation}"
-            )
+    if any(not 0 <= more < stride for more, stride in zip(attrs.output_padding, attrs.conv.stride, strict=True)):
+        raise OptionError(
+            f"{op}: output_padding {attrs.output_padding} must be smaller than the stride {attrs.conv.stride}"
+        )
     height, width = _transpose_input_size(attrs, x, w)
     if any(isinstance(size, int) and size < 1 for size in (height, width)):
         raise ShapeError(f"{op}: the output of {x} with the weight {w} would be {height} x {width}; use less padding")
@@ -306,8 +306,35 @@ def conv_transpose2d(
     x, single = image_batch(op, x)
     if isinstance(padding, str):
         raise OptionError(f"{op}: padding must be a number, got {padding!r}")
-    attrs = ConvTransposeAttrs(
-        conv_attrs(op, weight.type, stride, padding, dilation, groups), pair(op, "output_padding", output_padding, 0)
-    )
-    y = apply(CONV_TRANSPOSE, attrs, *((x, weight) if bias is None else (x, weight, bias)))
+    conv = conv_attrs(op, weight.type, stride, padding, dilation, groups)
+    attrs, beyond = _transpose_attrs(conv, pair(op, "output_padding", output_padding, 0))
+    if any(beyond):  # rows and columns that no window reaches
+        y = pad(apply(CONV_TRANSPOSE, attrs, x, weight), (0, beyond[1], 0, beyond[0]))
+        if bias is not None:
+            check_bias(op, bias.type, y.type.shape[1], y.type)
+            y = y + reshape(bias, 1, -1, 1, 1)
+    else:
+        y = apply(CONV_TRANSPOSE, attrs, *((x, weight) if bias is None else (x, weight, bias)))
     return squeeze(y, 0) if single else y
+
+
+def _transpose_attrs(conv: ConvAttrs, output_padding: Pair) -> tuple[ConvTransposeAttrs, Pair]:
+    """The attributes, and how many more rows and columns of zeros stand at the end.
+
+    A stride less one can be left over of the input of a convolution. What ``output_padding`` asks for beyond that
+    is first what the padding at the bottom and right had taken away.
+    """
+    pads, left, beyond = list(conv.padding), [], []
+    for axis, (more, stride, dilation) in enumerate(zip(output_padding, conv.stride, conv.dilation, strict=True)):
+        if more >= max(stride, dilation):
+            raise OptionError(
+                f"conv_transpose2d: output_padding {output_padding} must be smaller than the stride {conv.stride} "
+                f"or the dilation {conv.dilation}"
+            )
+        left.append(min(more, stride - 1))
+        given_back = min(more - left[-1], pads[2 + axis])
+        pads[2 + axis] -= given_back
+        beyond.append(more - left[-1] - given_back)
+    top, left_side, bottom, right = pads
+    attrs = ConvTransposeAttrs(replace(conv, padding=(top, left_side, bottom, right)), (left[0], left[1]))
+    return attrs, (beyond[0], beyond[1])

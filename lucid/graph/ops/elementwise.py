@@ -106,11 +106,6 @@ def _from_input(rule: Callable[[Any], Any]) -> GradientRule:
     return lambda c: [c.dy * rule(c.inputs[0])]
 
 
-def _zero_unless(condition: Any, dy: Any) -> Any:
-    """``dy`` where ``condition`` holds, else 0 (a product would turn inf into NaN)."""
-    return where(condition, dy, 0.0)
-
-
 @attributes
 class AlphaAttrs(Attrs):
     alpha: float = 1.0
@@ -131,10 +126,18 @@ class SoftplusAttrs(Attrs):
 
 @attributes
 class ClipAttrs(Attrs):
-    """Bounds; None is no bound."""
+    """Bounds; None is no bound. The slope at the bounds themselves is 1, or 0 where ``flat``."""
 
     low: float | None = None
     high: float | None = None
+    flat: bool = False
+
+
+@attributes
+class SqrtAttrs(Attrs):
+    """The slope at 0 is infinite, or 0 where ``flat``."""
+
+    flat: bool = False
 
 
 #: gelu by tanh is ``x * (1 + tanh(GELU_SCALE * (x + GELU_CUBE * x**3))) / 2``.
@@ -155,12 +158,18 @@ def _softplus_gradient(c: GradContext) -> list[Any]:
 
 
 def _clip_gradient(c: GradContext) -> list[Any]:
-    x, dy = c.inputs[0], c.dy
-    if c.attrs.low is not None:
-        dy = _zero_unless(x >= c.attrs.low, dy)
-    if c.attrs.high is not None:
-        dy = _zero_unless(x <= c.attrs.high, dy)
+    """As in PyTorch NaN passes none in ``clamp``, and all in ``hardtanh``."""
+    (x,), dy, a = c.inputs, c.dy, c.attrs
+    if a.low is not None:
+        dy = where(x <= a.low, 0.0, dy) if a.flat else where(x >= a.low, dy, 0.0)
+    if a.high is not None:
+        dy = where(x >= a.high, 0.0, dy) if a.flat else where(x <= a.high, dy, 0.0)
     return [dy]
+
+
+def _sqrt_gradient(c: GradContext) -> list[Any]:
+    dx = c.dy * 0.5 / c.outputs[0]
+    return [where(c.outputs[0] == 0, 0.0, dx) if c.attrs.flat else dx]
 
 
 def _clip_infer(attrs: ClipAttrs, x: TensorType) -> TensorType:
@@ -178,7 +187,7 @@ def _leaky_relu_gradient(c: GradContext) -> list[Any]:
 
 def _elu_gradient(c: GradContext) -> list[Any]:
     x, alpha = c.inputs[0], c.attrs.alpha
-    return [c.dy * where(x > 0, full(x, 1.0, ()), alpha * exp(minimum(x, 0.0)))]
+    return [c.dy * where(x <= 0, alpha * exp(minimum(x, 0.0)), full(x, 1.0, ()))]
 
 
 def _abs_gradient(c: GradContext) -> list[Any]:
@@ -212,15 +221,13 @@ def _pow_gradient(c: GradContext) -> list[Any | None]:
     )
 
 
-def _extremum_gradient(wins: Callable[[Any, Any], Any]) -> GradientRule:
-    """The larger (smaller) operand takes the gradient; equal ones take half each, as in PyTorch."""
+def _extremum_gradient(loses: Callable[[Any, Any], Any]) -> GradientRule:
+    """As in PyTorch: what loses takes nothing, equal ones half each, and both all of it where one is NaN."""
 
     def rule(c: GradContext) -> list[Any | None]:
         a, b = c.inputs
-        half = where(a == b, c.dy * 0.5, 0.0)
-        return reduced(
-            c, lambda: where(wins(a, b) | isnan(a), c.dy, half), lambda: where(wins(b, a) | isnan(b), c.dy, half)
-        )
+        share = where(a == b, c.dy * 0.5, c.dy)
+        return reduced(c, lambda: where(loses(a, b), 0.0, share), lambda: where(loses(b, a), 0.0, share))
 
     return rule
 
@@ -230,13 +237,13 @@ ABS = _unary("Abs", _abs_gradient, _NUMBERS)
 SIGN = _unary("Sign", NO_GRADIENT, _NUMBERS)
 EXP = _unary("Exp", _from_output(lambda y: y), monotone=True)
 LOG = _unary("Log", lambda c: [c.dy / c.inputs[0]])
-SQRT = _unary("Sqrt", lambda c: [c.dy * 0.5 / c.outputs[0]])
+SQRT = _unary("Sqrt", _sqrt_gradient, attrs=SqrtAttrs)
 SIN = _unary("Sin", _sin_gradient)
 COS = _unary("Cos", _cos_gradient)
 ERF = _unary("Erf", _from_input(_erf_slope), monotone=True)
 TANH = _unary("Tanh", _from_output(lambda y: 1 - y * y), monotone=True)
 SIGMOID = _unary("Sigmoid", _from_output(lambda y: y * (1 - y)), monotone=True)
-RELU = _unary("Relu", lambda c: [_zero_unless(c.outputs[0] > 0, c.dy)], _NUMBERS, monotone=True)
+RELU = _unary("Relu", lambda c: [where(c.outputs[0] <= 0, 0.0, c.dy)], _NUMBERS, monotone=True)
 LEAKY_RELU = _unary("LeakyRelu", _leaky_relu_gradient, attrs=AlphaAttrs)
 ELU = _unary("Elu", _elu_gradient, attrs=AlphaAttrs)
 GELU = _unary("Gelu", lambda c: [c.dy * _gelu_slope(c.inputs[0], c.attrs.approximate)], attrs=GeluAttrs)
@@ -255,8 +262,8 @@ DIV = _binary(
     "Div", lambda c: reduced(c, lambda: c.dy / c.inputs[1], lambda: -c.dy * c.outputs[0] / c.inputs[1]), _FLOATS
 )
 POW = _binary("Pow", _pow_gradient, _NUMBERS)
-MAXIMUM = _binary("Maximum", _extremum_gradient(lambda a, b: a > b), commutative=True)
-MINIMUM = _binary("Minimum", _extremum_gradient(lambda a, b: a < b), commutative=True)
+MAXIMUM = _binary("Maximum", _extremum_gradient(lambda a, b: a < b), commutative=True)
+MINIMUM = _binary("Minimum", _extremum_gradient(lambda a, b: a > b), commutative=True)
 EQUAL = _binary("Equal", NO_GRADIENT, result=bool_, commutative=True)
 NOT_EQUAL = _binary("NotEqual", NO_GRADIENT, result=bool_, commutative=True)
 LESS = _binary("Less", NO_GRADIENT, result=bool_)
@@ -318,7 +325,6 @@ abs_ = _simple(ABS, cast_integers=False)
 sign = _simple(SIGN, cast_integers=False)
 exp = _simple(EXP)
 log = _simple(LOG)
-sqrt = _simple(SQRT)
 sin = _simple(SIN)
 cos = _simple(COS)
 erf = _simple(ERF)
@@ -339,6 +345,18 @@ def round_(x: T, decimals: int = 0) -> T:
     scaled: Any = mul(x, scale) if decimals > 0 else div(x, 10.0**-decimals)
     rounded = _round(scaled)
     result: T = div(rounded, scale) if decimals > 0 else cast(mul(rounded, 10.0**-decimals), x.type.dtype)
+    return result
+
+
+def sqrt(x: T) -> T:
+    """Element-wise square root; its slope at 0 is infinite."""
+    result: T = apply(SQRT, SqrtAttrs(), floating(x))
+    return result
+
+
+def flat_sqrt(x: T) -> T:
+    """The square root with slope 0 at 0, as a norm and a standard deviation have it."""
+    result: T = apply(SQRT, SqrtAttrs(flat=True), floating(x))
     return result
 
 
@@ -369,17 +387,35 @@ def softplus(x: T, beta: float = 1.0, threshold: float = 20.0) -> T:
 
 
 def clip(x: T, min: Any = None, max: Any = None) -> T:
-    """``x`` held between ``min`` and ``max`` (numbers or tensors); a bound of None is absent, NaN stays NaN."""
+    """``x`` held between ``min`` and ``max`` (numbers or tensors); a bound of None is absent, NaN stays NaN.
+
+    At a bound ``x`` takes the gradient.
+    """
     if min is None and max is None:
         raise OptionError("clip: give min, max or both")
     if any(isinstance(bound, AbstractTensor | np.ndarray) for bound in (min, max)):
-        raised: Any = x if min is None else maximum(x, min)
-        bounded: T = raised if max is None else minimum(raised, max)
+        raised: Any = x if min is None else _held(LESS, x, min)
+        bounded: T = raised if max is None else _held(GREATER, raised, max)
         return bounded
     low, high = (bound.item() if isinstance(bound, np.generic) else bound for bound in (min, max))
+    return _between(x, low, high, flat=False)
+
+
+def flat_clip(x: T, low: float, high: float) -> T:
+    """As :func:`clip`, but no gradient flows at the bounds themselves, as in PyTorch's ``hardtanh``."""
+    return _between(x, low, high, flat=True)
+
+
+def _between(x: T, low: float | None, high: float | None, *, flat: bool) -> T:
     dtype = result_dtype([x, *(bound for bound in (low, high) if bound is not None)])
-    result: T = apply(CLIP, ClipAttrs(low, high), cast(x, dtype))
+    result: T = apply(CLIP, ClipAttrs(low, high, flat), cast(x, dtype))
     return result
+
+
+def _held(beyond: OpDef, x: Any, bound: Any) -> Any:
+    """The bound where ``x`` is beyond it, or where it is NaN; else ``x``, which takes the gradient of equal ones."""
+    x, bound = promote(x, bound)
+    return where(compare(beyond, x, bound) | isnan(bound), bound, x)
 
 
 def _two(op: OpDef, a: Any, b: Any) -> Any:

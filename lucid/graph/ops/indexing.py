@@ -12,6 +12,7 @@ import numpy as np
 
 from ...checks import shown
 from ...errors import DTypeError, OptionError, ShapeError, TraceError
+from ..assume import is_at_least, is_equal
 from ..dims import Dim, SymDim, as_dim, exact_quotient
 from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, OpDef, T, apply, attributes, register
 from ..types import DType, Shape, TensorType, broadcast_shapes, format_shape, int64, is_float
@@ -284,12 +285,14 @@ def take_slice(x: T, starts: Sequence[Dim], sizes: Sequence[Dim], steps: Sequenc
 def narrow(x: T, dim: int, start: Dim, length: Dim) -> T:
     """``length`` elements of ``x`` along ``dim``, from ``start`` on; a negative start counts from the end."""
     axis = normal_axis("narrow", dim, x.type.rank)
-    shape = x.type.shape
     first, count = as_dim(start, "narrow"), as_dim(length, "narrow")
-    if isinstance(first, int) and first < 0:
-        first = shape[axis] + first
-    starts = tuple(first if i == axis else 0 for i in range(len(shape)))
-    return take_slice(x, starts, tuple(count if i == axis else d for i, d in enumerate(shape)))
+    return piece(x, axis, first if is_at_least(first, 0) else x.type.shape[axis] + first, count)
+
+
+def piece(x: T, axis: int, start: Dim, size: Dim) -> T:
+    """``size`` elements of ``x`` along ``axis`` from ``start`` on, which is known not to be negative."""
+    starts = tuple(start if i == axis else 0 for i in range(x.type.rank))
+    return take_slice(x, starts, tuple(size if i == axis else d for i, d in enumerate(x.type.shape)))
 
 
 def split(x: T, split_size_or_sections: Any, dim: int = 0) -> tuple[T, ...]:
@@ -304,7 +307,7 @@ def split(x: T, split_size_or_sections: Any, dim: int = 0) -> tuple[T, ...]:
         sizes = _pieces(whole, as_dim(split_size_or_sections, "split"), axis)
     pieces, start = [], _ZERO
     for size in sizes:
-        pieces.append(narrow(x, axis, start, size))
+        pieces.append(piece(x, axis, start, size))
         start = start + size
     return tuple(pieces)
 
@@ -313,19 +316,24 @@ _ZERO: Dim = 0
 
 
 def _pieces(whole: Dim, size: Dim, axis: int) -> list[Dim]:
-    if isinstance(size, int) and (size < 0 or (size == 0 and whole != 0)):
-        raise OptionError(f"split: pieces must have at least one element, got a size of {size}")
-    if isinstance(whole, int) and isinstance(size, int):
-        if whole == 0:
+    if is_equal(whole, 0):
+        if is_at_least(size, 0):
             return [0]
-        return [min(size, whole - start) for start in range(0, whole, size)]
+    elif is_at_least(size, 1):
+        if isinstance(whole, int) and isinstance(size, int):
+            return [min(size, whole - start) for start in range(0, whole, size)]
+        return [size] * _count(whole, size, axis)
+    raise OptionError(f"split: pieces must have at least one element, got a size of {size}")
+
+
+def _count(whole: Dim, size: Dim, axis: int) -> int:
     count = exact_quotient(whole, size)
     if not isinstance(count, int):
         raise ShapeError(
             f"split: how many pieces of {size} axis {axis} of symbolic size {whole} has is not known while tracing; "
             f"list the sizes of the pieces, or compile with that dimension fixed"
         )
-    return [size] * count
+    return count
 
 
 def chunk(x: T, chunks: int, dim: int = 0) -> tuple[T, ...]:
@@ -359,7 +367,7 @@ def flip(x: T, *dims: Any) -> T:
 def roll(x: T, shifts: int | tuple[int, ...], dims: int | tuple[int, ...] | None = None) -> T:
     """``x`` shifted along ``dims``, what falls off one end coming back at the other; flat without ``dims``."""
     if dims is None:
-        if not isinstance(shifts, int):
+        if not hasattr(shifts, "__index__"):
             raise OptionError(f"roll: the shift is an int, or there are as many dims as shifts, got {shown(shifts)}")
         return reshape(roll(flatten(x), shifts, 0), x.type.shape)
     steps, axes = (v if isinstance(v, tuple | list) else (v,) for v in (shifts, dims))
@@ -367,12 +375,18 @@ def roll(x: T, shifts: int | tuple[int, ...], dims: int | tuple[int, ...] | None
         raise OptionError(f"roll: {len(steps)} shifts for {len(axes)} dims")
     for step, dim in zip(steps, axes, strict=True):
         axis = normal_axis("roll", dim, x.type.rank)
-        size = x.type.shape[axis]
-        step = step % size if isinstance(size, int) and size else step
-        if step and size != 0:
-            head, tail = (0, size - step) if step > 0 else (0, -step)
-            x = concat([narrow(x, axis, tail, size - tail), narrow(x, axis, head, tail)], axis)
+        x = _rolled(x, as_dim(step, "roll"), axis)
     return x
+
+
+def _rolled(x: T, step: Dim, axis: int) -> T:
+    size = x.type.shape[axis]
+    if step == 0 or is_equal(size, 0):
+        return x
+    if not (is_at_least(size, step) and is_at_least(size, -step)):
+        step = step - step // size * size
+    cut = size - step if is_at_least(step, 0) else -step
+    return concat([piece(x, axis, cut, size - cut), piece(x, axis, 0, cut)], axis)
 
 
 def gather(x: T, dim: int, index: Any) -> T:

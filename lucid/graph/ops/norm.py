@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...errors import DTypeError, OptionError, ShapeError
+from ..assume import is_equal
 from ..dims import Dim, as_dim, exact_quotient
 from ..opdef import Attrs, GradContext, OpDef, T, apply, attributes, register
 from ..types import Shape, TensorType, format_shape, is_float, product
@@ -20,7 +21,7 @@ from .source import full
 
 @attributes
 class StandardizeAttrs(Attrs):
-    """``axes`` are what a mean and a variance are taken over, of no fewer than ``least`` values."""
+    """``axes`` are what a mean and a variance are taken over, of no fewer than ``least`` values, or of none at all."""
 
     axes: tuple[int, ...]
     eps: float = 1e-5
@@ -69,7 +70,7 @@ def _standardize_infer(attrs: StandardizeAttrs, x: TensorType) -> tuple[TensorTy
     if list(attrs.axes) != sorted(set(attrs.axes)) or any(not 0 <= axis < x.rank for axis in attrs.axes):
         raise ShapeError(f"Standardize: axes {attrs.axes} do not fit {x}")
     count = product(x.shape[axis] for axis in attrs.axes)
-    if isinstance(count, int) and count < attrs.least:
+    if isinstance(count, int) and 0 < count < attrs.least:
         raise ShapeError(f"needs more than one value per channel to take a variance of, got {x}")
     statistic = x.with_shape(1 if axis in attrs.axes else dim for axis, dim in enumerate(x.shape))
     return x.with_shape(x.shape), statistic, statistic
@@ -293,9 +294,13 @@ def batch_norm(
     momentum, eps
         How far the running statistics move; what is added to the variance.
     """
+    result: T
+    if x.type.rank == 1 and is_equal(x.type.shape[0], 0):  # PyTorch's: an empty vector is given back
+        affine: list[Any] = [weight, bias]
+        result = _affine(x, *(v if v is None else v[0] for v in affine))
+        return result
     if x.type.rank < 2:
         raise ShapeError(f"batch_norm: needs a batch and a channel axis, got {x.type}")
-    result: T
     if not training:
         if running_mean is None or running_var is None:
             raise OptionError("batch_norm: needs running_mean and running_var when it is not training")
@@ -332,9 +337,11 @@ def _with_batch_statistics(
         if vector is not None:
             _check_vector(op, what, vector.type, channels)
     count = product(shape[axis] for axis in axes)
-    if isinstance(count, int) and count < 2:
+    if count == 1:
         raise ShapeError(f"{op}: needs more than one value per channel to take a variance of, got {x.type}")
     y, mean, var = standardize(x, axes, eps, 2)
+    if is_equal(count, 0):  # as in PyTorch: no values, and nothing learnt of them
+        running_mean = running_var = None
     if running_mean is not None:
         _move(op, running_mean, stop_gradient(mean), momentum)
     if running_var is not None:

@@ -14,7 +14,7 @@ from ..dims import Dim
 from ..opdef import NO_GRADIENT, Attrs, GradContext, OpDef, apply, attributes, register
 from ..types import DType, TensorType, as_dtype, bool_, format_shape, int64, is_float
 from .shape import squeeze, unsqueeze
-from .windows import Pads, Pair, check_rank, count_windows, pair, refuse_empty_windows
+from .windows import Pads, Pair, check_rank, count_windows, pair, refuse_empty_windows, strides
 
 
 @attributes
@@ -252,7 +252,7 @@ def max_pool_attrs(
     pad_value = number(op, "pad_value", pad_value)
     return MaxPoolAttrs(
         kernel,
-        kernel if stride is None else pair(op, "stride", stride, 1),
+        strides(op, stride, kernel),
         (vertical, horizontal, vertical, horizontal),
         pair(op, "dilation", dilation, 1),
         bool(ceil_mode),

@@ -11,7 +11,7 @@ from ...errors import DTypeError, ShapeError
 from ..dims import SymDim
 from ..opdef import NO_GRADIENT, Attrs, GradContext, OpDef, T, apply, attributes, register
 from ..types import Shape, TensorType, bool_, float32, format_shape, int64, is_float, product
-from .elementwise import cast, exp, isnan, maximum, sqrt, where
+from .elementwise import cast, exp, flat_sqrt, isnan, maximum, where
 from .shape import expand, normal_axis, reshape
 from .source import full
 
@@ -161,8 +161,8 @@ def var(x: T, dim: Axes = None, correction: float = 1, keepdim: bool = False) ->
 
 
 def std(x: T, dim: Axes = None, correction: float = 1, keepdim: bool = False) -> T:
-    """Standard deviation over ``dim``: the square root of :func:`var`."""
-    return sqrt(var(x, dim, correction, keepdim))
+    """Standard deviation over ``dim``: the square root of :func:`var`; equal values take no gradient."""
+    return flat_sqrt(var(x, dim, correction, keepdim))
 
 
 def logsumexp(x: T, dim: Axes = None, keepdim: bool = False) -> T:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
+from ..assume import is_at_least, is_equal
 from ..dims import Dim, as_dim, exact_quotient
 from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, NoAttrs, OpDef, T, apply, attributes, register
 from ..types import Shape, TensorType, format_shape, product
@@ -27,7 +28,10 @@ def as_shape(op: str, dims: Sequence[Any]) -> Shape:
     """``dims`` (or one sequence of them) as a shape; -1 passes through."""
     if len(dims) == 1 and isinstance(dims[0], Sequence) and not isinstance(dims[0], str | bytes):
         dims = dims[0]
-    return tuple(as_dim(dim, op) for dim in dims)
+    shape = tuple(as_dim(dim, op) for dim in dims)
+    for dim in shape:
+        is_at_least(dim, 0)  # where a symbolic one is not, it means what the number does
+    return shape
 
 
 @attributes
@@ -48,7 +52,7 @@ class AxisAttrs(Attrs):
 
 
 def _reshape_infer(attrs: ShapeAttrs, x: TensorType) -> TensorType:
-    if product(attrs.shape) != x.size:
+    if product(attrs.shape) != x.size or any(isinstance(dim, int) and dim < 0 for dim in attrs.shape):
         raise ShapeError(
             f"Reshape: {format_shape(x.shape)} has {x.size} elements, "
             f"{format_shape(attrs.shape)} has {product(attrs.shape)}"
@@ -96,7 +100,7 @@ def _concat_gradient(c: GradContext) -> list[Any]:
     axis, start, gradients = c.attrs.axis, 0, []
     for x, wanted in zip(c.inputs, c.wanted, strict=True):
         stop = start + x.type.shape[axis]
-        gradients.append(c.dy.narrow(axis, start, stop - start) if wanted else None)
+        gradients.append(c.dy._piece(axis, start, stop - start) if wanted else None)
         start = stop
     return gradients
 
@@ -128,8 +132,7 @@ def reshape(x: T, *shape: Any) -> T:
     if len(unknown) > 1 or any(isinstance(dim, int) and dim < -1 for dim in dims):
         raise ShapeError(f"reshape: {format_shape(dims)} needs non-negative dims, one of which may be -1")
     if unknown:
-        known = product(dim for dim in dims if dim != -1)
-        missing = None if known == 0 else exact_quotient(x.type.size, known)
+        missing = _missing(x.type.shape, dims)
         if missing is None:
             raise ShapeError(f"reshape: {format_shape(x.type.shape)} does not divide into {format_shape(dims)}")
         dims = tuple(missing if dim == -1 else dim for dim in dims)
@@ -137,6 +140,17 @@ def reshape(x: T, *shape: Any) -> T:
         return x
     result: T = apply(RESHAPE, ShapeAttrs(dims), x)
     return result
+
+
+def _missing(shape: Shape, dims: Shape) -> Dim | None:
+    """What stands for the -1: what the axes leave that keep their size at either end, which may be 0."""
+    at = dims.index(-1)
+    before = next((i for i in range(at) if shape[i : i + 1] != dims[i : i + 1]), at)
+    most = min(len(dims) - at - 1, len(shape) - before)
+    after = next((i for i in range(most) if shape[-1 - i] != dims[-1 - i]), most)
+    known = product(dim for dim in dims[before : len(dims) - after] if dim != -1)
+    whole = product(shape[before : len(shape) - after])
+    return None if is_equal(known, 0) else exact_quotient(whole, known)
 
 
 def flatten(x: T, start_dim: int = 0, end_dim: int = -1) -> T:
@@ -186,7 +200,7 @@ def squeeze(x: T, dim: int | tuple[int, ...] | None = None) -> T:
     shape = x.type.shape
     axes = range(len(shape)) if dim is None else (dim,) if isinstance(dim, int) else dim
     chosen = {normal_axis("squeeze", axis, len(shape)) for axis in axes}
-    return reshape(x, tuple(d for i, d in enumerate(shape) if not (i in chosen and d == 1)))
+    return reshape(x, tuple(d for i, d in enumerate(shape) if not (i in chosen and is_equal(d, 1))))
 
 
 def unsqueeze(x: T, dim: int) -> T:
@@ -204,7 +218,7 @@ def unflatten(x: T, dim: int, sizes: Sequence[Any]) -> T:
     if inner.count(-1) > 1 or any(isinstance(size, int) and size < -1 for size in inner):
         raise ShapeError(f"unflatten: {format_shape(inner)} needs non-negative sizes, one of which may be -1")
     known = product(size for size in inner if size != -1)
-    rest = None if known == 0 else exact_quotient(whole, known)
+    rest = None if is_equal(known, 0) else exact_quotient(whole, known)
     if rest is None or (-1 not in inner and rest != 1):
         raise ShapeError(f"unflatten: axis {axis} of size {whole} does not divide into {format_shape(inner)}")
     inner = tuple(rest if size == -1 else size for size in inner)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import OptionError, ShapeError
+from ..assume import is_at_least
 from ..dims import Dim, SymDim, as_dim
 from ..opdef import AbstractTensor, T
 from ..types import bool_, format_shape
@@ -128,7 +129,7 @@ def _consume(x: AbstractTensor, item: Any, parts: _Parts, free: int) -> None:
     elif item is None:
         parts.shape.append(1)
     elif isinstance(item, slice):
-        parts.take(*normal_slice(item, shape[axis], axis))
+        parts.take(*normal_slice(item, shape[axis]))
     elif isinstance(item, _Mask):
         if shape[axis : axis + len(item)] != item.shape:
             raise ShapeError(
@@ -146,40 +147,31 @@ def _consume(x: AbstractTensor, item: Any, parts: _Parts, free: int) -> None:
 
 
 def _position(index: Dim, dim: Dim, axis: int) -> Dim:
-    if isinstance(index, SymDim):
-        return index
-    if isinstance(dim, int) and not -dim <= index < dim:
+    if isinstance(index, int) and isinstance(dim, int) and not -dim <= index < dim:
         raise ShapeError(f"x[...]: index {index} is out of range for axis {axis} of size {dim}")
-    return dim + index if index < 0 else index
+    return index if is_at_least(index, 0) else dim + index
 
 
-def normal_slice(item: slice, dim: Dim, axis: int) -> tuple[Dim, Dim, int]:
-    """First index, number of elements and step of a slice of an axis of size ``dim``.
-
-    On a symbolic axis the bounds cannot be clipped to the size; that they lie within it is checked
-    when the size is known.
-    """
+def normal_slice(item: slice, dim: Dim) -> tuple[Dim, Dim, int]:
+    """First index, number of elements and step of a slice of an axis of size ``dim`` (``slice.indices``)."""
     bounds = (item.start, item.stop, item.step)
     start, stop, step = (None if v is None else as_dim(v, "x[...]: a slice") for v in bounds)
     step = 1 if step is None else step
     if isinstance(step, SymDim) or step == 0:
         raise OptionError(f"x[...]: the step of a slice must be an int other than 0, got {step}")
-    if isinstance(dim, int) and not isinstance(start, SymDim) and not isinstance(stop, SymDim):
-        chosen = range(*slice(start, stop, step).indices(dim))
-        return (chosen.start if len(chosen) else 0), len(chosen), step
-    if step < 0:
-        if start is None and stop is None:
-            return dim - 1, (dim + (-step - 1)) // -step, step
-        raise ShapeError(
-            f"x[...]: a slice with a negative step and bounds on axis {axis} of symbolic size {dim}; "
-            f"slice forwards first, then turn it around with [::-1]"
-        )
-    first = _bound(start, 0, dim)
-    size = _bound(stop, dim, dim) - first
-    return first, size if step == 1 else (size + (step - 1)) // step, step
+    low, high = (0, dim) if step > 0 else (-1, dim - 1)  # where a walk may begin and end
+    first = _bound(start, low if step > 0 else high, dim, low, high)
+    last = _bound(stop, high if step > 0 else low, dim, low, high)
+    away = last - first if step > 0 else first - last
+    if not is_at_least(away, 0, likely=True):
+        return 0, 0, step
+    stride = abs(step)
+    return first, away if stride == 1 else (away + (stride - 1)) // stride, step
 
 
-def _bound(bound: Dim | None, default: Dim, dim: Dim) -> Dim:
+def _bound(bound: Dim | None, default: Dim, dim: Dim, low: Dim, high: Dim) -> Dim:
     if bound is None:
         return default
-    return dim + bound if isinstance(bound, int) and bound < 0 else bound
+    if is_at_least(bound, 0):
+        return bound if is_at_least(high, bound, likely=True) else high
+    return dim + bound if is_at_least(dim + bound, low, likely=True) else low

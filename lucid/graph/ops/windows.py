@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from ...checks import Pair as Pair
@@ -14,6 +15,12 @@ from ..types import TensorType
 Pads: TypeAlias = "tuple[int, int, int, int]"
 
 whole = integer
+
+
+def strides(op: str, stride: object, kernel: Pair) -> Pair:
+    """The stride of a pooling, which is the kernel size where it is None or an empty sequence."""
+    omitted = stride is None or (isinstance(stride, Sequence) and not stride)
+    return kernel if omitted else pair(op, "stride", stride, 1)
 
 
 def window_count(size: Dim, kernel: int, stride: int, before: int, after: int, dilation: int, ceil_mode: bool) -> Dim:
