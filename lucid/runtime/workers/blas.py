@@ -69,12 +69,14 @@ class Hold:
         self._since: dict[int, float] = {}  # which threads hold it
         self._own: tuple[tuple[Callable[[int], object], int], ...] = ()
         self._limited = False
+        self._latest: object = None
 
     def begin(self) -> None:
         """One thread from now on."""
         since, me = self._since, get_ident()
         if not since:
             self._look()
+        self._latest = object()
         since[me] = monotonic()
         self._set(True)
 
@@ -82,16 +84,20 @@ class Hold:
         """Its own number again, if nobody else holds it."""
         since, me = self._since, get_ident()
         since[me] = 0.0
-        # from here on no call, so that no other thread and no signal handler sees it held by nobody with one thread
-        del since[me]
-        if since:
-            self._forget_dead()
-            return
-        since[me] = 0.0
-        self._set(self._limited)
-        since.pop(me, None)
-        if since:  # another began meanwhile
-            self._set(True)
+        while True:
+            # between two lines without a call no other thread and no signal handler has its turn, so nobody sees that
+            # it is held by nobody while it has one thread, and nobody leaves it to this thread when this one has looked
+            if me in since:  # a handler that ran a model in between has ended that
+                del since[me]
+            if since:
+                break
+            since[me] = 0.0
+            latest = self._latest
+            self._set(self._limited)
+            if latest is self._latest:
+                del since[me]
+                return
+        self._forget_dead()
 
     def limit(self, one: bool) -> None:
         """Keep BLAS to one thread between runs too, or no longer."""
@@ -122,10 +128,10 @@ class Hold:
         if any(now - at > LONG for at in tuple(self._since.values())):
             alive = sys._current_frames()
             gone = [thread for thread in tuple(self._since) if thread not in alive]
-            for thread in gone:
-                self._since.pop(thread, None)
             if gone:
                 self.begin()
+                for thread in gone:
+                    self._since.pop(thread, None)
                 self.finish()
 
 
