@@ -8,6 +8,7 @@ import pytest
 
 import lucid
 from lucid.runtime.machine import Machine, described
+from lucid.runtime.workers import settings
 
 from . import machines
 
@@ -38,6 +39,15 @@ def each_machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """For tests of what is chosen on every machine: one after the other."""
     with described(request.param) as machine:
         yield machine
+
+
+@pytest.fixture
+def without_workers() -> Iterator[None]:
+    """Threads only: nothing is started or told in the background."""
+    before = lucid.get_num_threads(), settings._asked[0]
+    lucid.set_num_threads(before[0], processes=False)
+    yield
+    lucid.set_num_threads(before[0], processes=before[1])
 
 
 @pytest.fixture(autouse=True)

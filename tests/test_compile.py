@@ -71,7 +71,7 @@ def test_plans_are_bounded() -> None:
     [(lenet, (1, 28, 28)), (lambda: models.resnet18(num_classes=10).eval(), (3, 64, 64))],
     ids=["lenet", "resnet18"],
 )
-@pytest.mark.usefixtures("usual_machine")
+@pytest.mark.usefixtures("usual_machine", "without_workers")
 def test_steady_state_allocates_only_the_outputs(make: Any, shape: tuple[int, ...]) -> None:
     model = make()
     net = lucid.compile(model, threads=2)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from lucid.runtime.workers import settings
 from lucid.runtime.workers.crew import Crew
 from lucid.runtime.workers.settings import crew, get_num_threads, helpers, set_num_threads
 
@@ -15,11 +16,11 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Crew]:
     """Two workers that have begun. Callers wait for them in every region."""
     if not helpers():
         pytest.skip("there are no processes to help here")
-    before = get_num_threads()
+    before = get_num_threads(), settings._asked[0]
     monkeypatch.setattr(Crew, "patient", True)
     set_num_threads(3)
     found = crew()
     assert found is not None
     assert found.settle()
     yield found
-    set_num_threads(before)
+    set_num_threads(before[0], processes=before[1])
