@@ -616,6 +616,24 @@ def test_a_recursive_function_and_a_compiled_one_compiled() -> None:
     follows(lucid.compile(lucid.compile(f)), lambda: box.__setitem__(0, 5.0))
 
 
+def test_a_compiled_model_as_a_part_of_another() -> None:
+    box = [2.0]
+    inner = lucid.compile(lambda t: t * box[0])
+    layer = nn.Linear(1, 1)
+    whole = nn.Sequential(inner, lucid.compile(layer))
+    inner(X)
+    net = follows(
+        whole,
+        lambda: box.__setitem__(0, 5.0),
+        lambda: setattr(layer, "weight", nn.Parameter(np.array([[3.0]], np.float32))),
+        lambda: layer.register_forward_hook(lambda module, args, out: out * 2),
+    )
+    traces = len(net._traces)
+    inner(X)
+    inner(lucid.tensor([1.0, 2.0]))
+    assert net(X).item() == whole(X).item() and len(net._traces) == traces
+
+
 def test_gradients_of_functions_with_closures() -> None:
     box = [2.0]
 

@@ -79,8 +79,7 @@ def holds_users(value: Any) -> bool:
     stack, seen = [value], set()
     while stack:
         top = stack.pop()
-        guarded = hasattr(type(top), "__guarded__")
-        if id(top) in seen or (not guarded and (isinstance(top, FIXED) or is_internal(type(top)))):
+        if id(top) in seen or isinstance(top, FIXED) or (is_internal(type(top)) and not isinstance(top, Module)):
             continue
         seen.add(id(top))
         if isinstance(top, types.FunctionType) and is_library_code(top.__code__, top.__globals__):

@@ -195,6 +195,9 @@ class Reach(ABC):
             if id(module) in self._held and self._held[id(module)] is module and module is not value:
                 continue
             self._held[id(module)] = module
+            if hasattr(module, "__guarded__"):  # a compiled model: what it notes at each call is nothing that counts
+                self._put(module.__guarded__(), place)
+                continue
             check = ModuleCheck(module)
             self._lasting.append(check)
             self._add(
@@ -295,9 +298,6 @@ class Reach(ABC):
 
     def _object(self, value: Any, place: Place) -> None:
         if isinstance(value, EFFECTS) or value is ABSENT:
-            return
-        if hasattr(type(value), "__guarded__"):
-            self._put(value.__guarded__(), place)
             return
         if hasattr(type(value), "__array__"):
             self._checks.append(checks.content(value, array_of))
