@@ -143,7 +143,6 @@ class Content:
     make: str
     read: str
     mutate: tuple[str, ...] = ()
-    tensor: bool = False
 
 
 CONTENTS: dict[str, Content] = {
@@ -178,16 +177,16 @@ CONTENTS: dict[str, Content] = {
     "string": Content("str({v})", "float({h})"),
     "fraction": Content("Fraction({v})", "float({h})"),
     "decimal": Content("Decimal({v})", "float({h})"),
-    "tensor": Content("same_kind({v})", "{h}", ("{h}.copy_({v})", "{h}.data = {v}"), tensor=True),
-    "tensor, cloned": Content("same_kind({v})", "{h}.clone()", ("{h}.copy_({v})",), tensor=True),
-    "tensor, detached": Content("same_kind({v})", "{h}.detach()", ("{h}.copy_({v})",), tensor=True),
-    "tensor, data": Content("same_kind({v})", "{h}.data", ("{h}.copy_({v})", "{h}.data.copy_({v})"), tensor=True),
-    "tensor, deep copy": Content("same_kind({v})", "copy.deepcopy({h})", ("{h}.copy_({v})",), tensor=True),
-    "tensor, copy": Content("same_kind({v})", "copy.copy({h})", ("{h}.copy_({v})",), tensor=True),
-    "tensor, cast": Content("same_kind({v})", "{h}.float().view(1)", ("{h}.copy_({v})",), tensor=True),
-    "tensor, numpy": Content("same_kind({v})", "{h}.numpy()", ("{h}.copy_({v})",), tensor=True),
-    "tensor, item": Content("same_kind({v})", "{h}.item()", ("{h}.copy_({v})",), tensor=True),
-    "tensor in a list": Content("[same_kind({v})]", "{h}[0]", ("{h}[0].copy_({v})", "{h}[0] = same_kind({v})"), tensor=True),
+    "tensor": Content("same_kind({v})", "{h}", ("{h}.copy_({v})", "{h}.data = {v}")),
+    "tensor, cloned": Content("same_kind({v})", "{h}.clone()", ("{h}.copy_({v})",)),
+    "tensor, detached": Content("same_kind({v})", "{h}.detach()", ("{h}.copy_({v})",)),
+    "tensor, data": Content("same_kind({v})", "{h}.data", ("{h}.copy_({v})", "{h}.data.copy_({v})")),
+    "tensor, deep copy": Content("same_kind({v})", "copy.deepcopy({h})", ("{h}.copy_({v})",)),
+    "tensor, copy": Content("same_kind({v})", "copy.copy({h})", ("{h}.copy_({v})",)),
+    "tensor, cast": Content("same_kind({v})", "{h}.float().view(1)", ("{h}.copy_({v})",)),
+    "tensor, numpy": Content("same_kind({v})", "{h}.numpy()", ("{h}.copy_({v})",)),
+    "tensor, item": Content("same_kind({v})", "{h}.item()", ("{h}.copy_({v})",)),
+    "tensor in a list": Content("[same_kind({v})]", "{h}[0]", ("{h}[0].copy_({v})", "{h}[0] = same_kind({v})")),
     "namespace": Content("SimpleNamespace(k={v})", "{h}.k", ("{h}.k = {v}", "{h}.__dict__['k'] = {v}")),
     "nested namespace": Content(
         "SimpleNamespace(n=SimpleNamespace(k={v}))", "{h}.n.k", ("{h}.n.k = {v}", "{h}.n = SimpleNamespace(k={v})")
@@ -245,19 +244,19 @@ CONTENTS: dict[str, Content] = {
     "thread local": Content("local({v})", "{h}.k", ("{h}.k = {v}",)),
     "weak reference": Content("keep({v})", "{h}().k", ("{h}().k = {v}",)),
     "nn.Module, attribute": Content("Scale({v})", "{h}.k", ("{h}.k = {v}",)),
-    "nn.Module, buffer": Content("Scale({v})", "{h}.b", ("{h}.b.copy_({v})", "{h}.b = same_kind({v})"), tensor=True),
-    "nn.Module, buffer cloned": Content("Scale({v})", "{h}.b.clone()", ("{h}.b.copy_({v})",), tensor=True),
+    "nn.Module, buffer": Content("Scale({v})", "{h}.b", ("{h}.b.copy_({v})", "{h}.b = same_kind({v})")),
+    "nn.Module, buffer cloned": Content("Scale({v})", "{h}.b.clone()", ("{h}.b.copy_({v})",)),
     "nn.Module, parameter": Content(
-        "Scale({v})", "{h}.p", ("{h}.p.copy_({v})", "{h}.p = nn.Parameter(np.array({v}, np.float32))"), tensor=True
+        "Scale({v})", "{h}.p", ("{h}.p.copy_({v})", "{h}.p = nn.Parameter(np.array({v}, np.float32))")
     ),
-    "nn.Module, parameter's data": Content("Scale({v})", "{h}.p.data", ("{h}.p.data.copy_({v})",), tensor=True),
+    "nn.Module, parameter's data": Content("Scale({v})", "{h}.p.data", ("{h}.p.data.copy_({v})",)),
     "nn.Module, called": Content("Scale({v})", "{h}(1.0)", ("{h}.k = {v}",)),
     "nn.Module, hooked": Content(
-        "Scale({v})", "{h}(t)", ("{h}.register_forward_hook(lambda m, a, y: y * {v})", "{h}.k = {v}"), tensor=True
+        "Scale({v})", "{h}(t)", ("{h}.register_forward_hook(lambda m, a, y: y * {v})", "{h}.k = {v}")
     ),
     "module list": Content("nn.ModuleList([Scale({v})])", "{h}[0].k", ("{h}[0].k = {v}", "{h}[0] = Scale({v})")),
     "module dict": Content("nn.ModuleDict({{'a': Scale({v})}})", "{h}['a'].k", ("{h}['a'].k = {v}", "{h}['a'] = Scale({v})")),
-    "compiled": Content("lucid.compile(closure_of([{v}]))", "{h}(t)", ("{h}.model.__closure__[0].cell_contents[0] = {v}",), True),
+    "compiled": Content("lucid.compile(closure_of([{v}]))", "{h}(t)", ("{h}.model.__closure__[0].cell_contents[0] = {v}",)),
 }  # fmt: skip
 
 PRELUDE += """
