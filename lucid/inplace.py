@@ -44,8 +44,8 @@ def _wants(x: object) -> bool:
 
 def positions(shape: tuple[int, ...], key: Any) -> np.ndarray[Any, Any]:
     """Where ``x[key]`` stands in the flat tensor of a shape, in the shape of ``x[key]``."""
-    plain = tuple(map(_plain, key)) if isinstance(key, tuple) else _plain(key)
     try:
+        plain = tuple(map(_plain, key)) if isinstance(key, tuple) else _plain(key)
         found: np.ndarray[Any, Any] = np.arange(int(np.prod(shape))).reshape(shape)[plain]
     except (IndexError, ValueError, TypeError) as error:
         raise OptionError(f"x[...] = ...: {error}") from error
@@ -117,6 +117,8 @@ def _dtype_of(value: Any) -> np.dtype[Any]:
 
 
 def _check_cast(given: np.dtype[Any], own: np.dtype[Any]) -> None:
+    if given.kind not in "biuf":
+        raise DTypeError(f"x[...] = ...: a value of {given.name} does not fit into a tensor of {own.name}")
     if "biuf".index(given.kind) > "biuf".index(own.kind) and not (given.kind in "iu" and own.kind in "iu"):
         raise DTypeError(f"x[...] = ...: {given.name} does not fit into a tensor of {own.name}")
 

@@ -210,7 +210,7 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
         if trace is not None:
             trace.update(self, value)
             return self
-        source = np.asarray(value._array if isinstance(value, Tensor) else value)
+        source = value._array if isinstance(value, Tensor) else as_array("copy_", value)
         if source.shape != self._array.shape:
             raise ShapeError(f"copy_: cannot put {source.shape} into a tensor of shape {self._array.shape}")
         np.copyto(self._array, source, casting="same_kind")

@@ -171,6 +171,10 @@ def digits(owner: str, name: str, value: Any, world: AbstractTensor | None) -> i
     return checks.integer(owner, name, value, -30, 30)
 
 
+def whole(owner: str, name: str, value: Any, world: AbstractTensor | None) -> int:
+    return checks.integer(owner, name, value, -checks.LARGEST)
+
+
 def string(owner: str, name: str, value: Any, world: AbstractTensor | None) -> str:
     if not isinstance(value, str):
         raise OptionError(f"{owner}: {name} is a string, got {shown(value)}")
@@ -218,13 +222,14 @@ KINDS: Final[Mapping[str, Check | None]] = {
     **dict.fromkeys(("approximate", "reduction", "mode", "equation"), string),
     "tensors": several,
     "decimals": digits,
+    "ignore_index": whole,
     "dtype": element_type,
     **dict.fromkeys(("pad", "sizes"), sequence),
     **dict.fromkeys(("dim", "dims", "dim0", "dim1", "axes", "start_dim", "end_dim", "shape", "source"), LEAVE),
     **dict.fromkeys(("kernel_size", "stride", "padding", "dilation", "output_padding", "output_size"), LEAVE),
     **dict.fromkeys(("groups", "num_groups", "divisor_override", "chunks", "repeats", "shifts"), LEAVE),
     **dict.fromkeys(("split_size_or_sections", "start", "length", "normalized_shape", "pad_value"), LEAVE),
-    **dict.fromkeys(("padding_idx", "num_classes", "ignore_index"), LEAVE),
+    **dict.fromkeys(("padding_idx", "num_classes"), LEAVE),
 }
 
 

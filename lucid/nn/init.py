@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import shown
 from ..errors import DTypeError, OptionError, ShapeError
 from ..graph.types import is_float
 from ..runtime import rng
@@ -139,7 +140,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         "selu": 3 / 4,
     }
     if nonlinearity not in gains:
-        raise OptionError(f"calculate_gain: nonlinearity is one of {', '.join(gains)}, got {nonlinearity!r}")
+        raise OptionError(f"calculate_gain: nonlinearity is one of {', '.join(gains)}, got {shown(nonlinearity)}")
     return gains[nonlinearity]
 
 

@@ -11,6 +11,7 @@ from .. import checks, clock
 from ..absent import MODULE, advice
 from ..checks import shown
 from ..errors import DTypeError, LucidError, OptionError, ShapeError, TraceError
+from ..graph.public import as_array
 from ..graph.trace import active_trace, user_location
 from ..graph.types import as_dtype, is_float
 from ..tensor import Tensor
@@ -395,7 +396,7 @@ class Module:
         unexpected = [name for name in state if name not in own]
         if strict and (missing or unexpected):
             raise OptionError(f"load_state_dict: missing {missing}, unexpected {unexpected}; strict=False ignores both")
-        arrays = {name: np.asarray(value) for name, value in state.items() if name in own}
+        arrays = {name: as_array("load_state_dict", value) for name, value in state.items() if name in own}
         for name, array in arrays.items():
             if array.shape != own[name].shape:
                 raise ShapeError(f"load_state_dict: {name} has shape {own[name].shape}, the given array {array.shape}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..checks import shown
 from ..errors import OptionError
 from . import functional as F
 from .checks import size
@@ -43,7 +44,7 @@ class Unflatten(Module):
         super().__init__()
         self.dim = size(self, "dim", dim, -32)
         if not isinstance(unflattened_size, tuple | list):
-            raise OptionError(f"Unflatten: unflattened_size is a tuple of ints, got {unflattened_size!r}")
+            raise OptionError(f"Unflatten: unflattened_size is a tuple of ints, got {shown(unflattened_size)}")
         self.unflattened_size = tuple(size(self, "unflattened_size", n, -1) for n in unflattened_size)
 
     def forward(self, x: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..checks import shown
 from ..errors import OptionError
 from ..graph.ops.elementwise import maximum, sqrt
 from ..tensor import Tensor
@@ -62,7 +63,7 @@ class Adam(Optimizer):
             number(self._name, name, group[name])
         betas = group["betas"]
         if not isinstance(betas, tuple | list) or len(betas) != 2:
-            raise OptionError(f"{self._name}: betas is a pair of numbers, got {betas!r}")
+            raise OptionError(f"{self._name}: betas is a pair of numbers, got {shown(betas)}")
         for i, beta in enumerate(betas):
             number(self._name, f"betas[{i}]", beta, below=1.0)
         for name in ("amsgrad", "maximize"):

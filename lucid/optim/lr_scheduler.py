@@ -142,6 +142,8 @@ class MultiStepLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
+        if isinstance(milestones, str | bytes):
+            raise OptionError(f"MultiStepLR: milestones are ints, got {shown(milestones)}")
         self.milestones = Counter(integer(type(self).__name__, "a milestone", m, 0) for m in milestones)
         self.gamma = number("MultiStepLR", "gamma", gamma)
         super().__init__(optimizer, last_epoch)

@@ -88,7 +88,8 @@ FREE = frozenset(
     {
         ("from_numpy", 0), ("Identity", 0), ("is_tensor", 0), ("einsum", 0), ("device", 0), ("Sequential", 0),
         ("is_grad_enabled", 0), ("get_num_threads", 0), ("ModuleDict", 0), ("ModuleList", 0), ("Handle", 0),
-        ("equal", 0), ("TensorType", 0),
+        ("equal", 0), ("TensorType", 0), ("spec", 0), ("cat", 0), ("concat", 0), ("concatenate", 0), ("grad", 0),
+        ("value_and_grad", 0),
     }
 )  # fmt: skip
 """(callable, 0): takes anything."""
@@ -232,9 +233,10 @@ def _others() -> Iterator[tuple[str, Callable[..., Any], bool]]:
                 optim.SGD([p]), **{**given, key: v}
             )
     free = ("hook", "compile", "grad", "LambdaLR lr_lambda", "insert_after")
+    fitting = {("load_state_dict", "dict"), ("MultiStepLR milestones", "set"), ("buffer name", "string")}
     for name, maker in makers.items():
         for label, make in {**NEVER, **STRANGE}.items():
-            fits = name in free or (name, label) in {("load_state_dict", "dict"), ("MultiStepLR milestones", "set")}
+            fits = name in free or (name, label) in fitting
             yield f"{name}: {label}", (lambda maker=maker, make=make: maker(make())), label in NEVER and not fits
 
 

@@ -461,7 +461,7 @@ def normal_axis_of_rows(index: int, rows: Dim) -> int:
     if isinstance(rows, SymDim):
         raise ShapeError(f"embedding: padding_idx needs a weight with a known number of rows, this has {rows}")
     if isinstance(index, bool) or not isinstance(index, int) or not -rows <= index < rows:
-        raise OptionError(f"embedding: padding_idx must be within the {rows} rows, got {index!r}")
+        raise OptionError(f"embedding: padding_idx must be within the {rows} rows, got {shown(index)}")
     return index % rows
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ...checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..assume import is_equal
 from ..dims import Dim, as_dim, exact_quotient
@@ -268,7 +269,7 @@ def layer_norm(
 def group_norm(x: T, num_groups: int, weight: T | None = None, bias: T | None = None, eps: float = 1e-5) -> T:
     """Group normalisation (Wu and He, 2018): the channels (axis 1) in ``num_groups`` groups, each normalised."""
     if isinstance(num_groups, bool) or not isinstance(num_groups, int) or num_groups < 1:
-        raise OptionError(f"group_norm: num_groups must be a positive int, got {num_groups!r}")
+        raise OptionError(f"group_norm: num_groups must be a positive int, got {shown(num_groups)}")
     attrs = GroupNormAttrs(num_groups, float(eps))
     result: T = apply(GROUP_NORM, attrs, x, *_optional(x, weight, bias, x.type.shape[1:2]))
     return result

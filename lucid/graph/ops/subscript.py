@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...checks import shown
 from ...errors import OptionError, ShapeError
 from ..assume import is_at_least
 from ..dims import Dim, SymDim, as_dim
@@ -85,7 +86,7 @@ def _plain(x: AbstractTensor, item: Any) -> Any:
     if item is None or item is ... or isinstance(item, slice):
         return item
     if isinstance(item, bool | np.bool_):
-        raise OptionError(f"x[...]: the bool {item!r} is no index; a mask needs as many elements as the axis")
+        raise OptionError(f"x[...]: the bool {shown(item)} is no index; a mask needs as many elements as the axis")
     if isinstance(item, AbstractTensor):
         return _mask(item) if item.type.dtype == bool_ else _Index(item)
     if isinstance(item, list | tuple | range | np.ndarray):
@@ -100,7 +101,7 @@ def _plain(x: AbstractTensor, item: Any) -> Any:
     if hasattr(item, "sym") or isinstance(item, SymDim) or hasattr(item, "__index__"):
         return as_dim(item, "x[...]")
     raise OptionError(
-        f"x[...]: {item!r} is no index; use ints, slices, None, ..., integer arrays or tensors, or bool masks"
+        f"x[...]: {shown(item)} is no index; use ints, slices, None, ..., integer arrays or tensors, or bool masks"
     )
 
 
