@@ -95,6 +95,7 @@ class Executable:
         """Whether it was called since the store last looked."""
         self.plan: Plan = make_plan(graph, threads=threads, exact=exact, chosen=chosen)
         check_room(self.plan.nbytes, "a run of the compiled program")
+        self._holds = bool(self.plan.names.regions) or self.plan.largest > blas.ALONE
         self.seen = -1
         """The content clock when the parameters were last compared; for the caller's use."""
         self._lock = Lock()
@@ -230,7 +231,8 @@ class Executable:
         except IndexError:
             run, team = self._new_run()
         # a run that an exception ends, whatever it is, is not used again: another worker may still write to its memory
-        blas.hold.begin()
+        if self._holds:
+            blas.hold.begin()
         try:
             try:
                 results = run(*inputs)
@@ -242,7 +244,8 @@ class Executable:
                 raise
             raise self._explain(error, inputs) from error
         finally:
-            blas.hold.finish()
+            if self._holds:
+                blas.hold.finish()
         free.append((run, team))
         return results
 

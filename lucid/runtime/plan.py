@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -111,6 +112,12 @@ class Plan:
         """Bytes of everything: working memory, packed parameters and what packing them takes, and results."""
         results = sum(y.type.nbytes for y in self.outputs)
         return self.arena_bytes + self.packed_bytes + self.workspace_bytes + results
+
+    @property
+    def largest(self) -> int:
+        """Numbers in the largest array that a run reads or writes."""
+        made = (y for step in self.steps for y in (*step.ins, *step.outs, *step.buffers) if y is not None)
+        return max((math.prod(y.shape) for y in (*self.inputs, *made)), default=0)
 
     @property
     def predicted(self) -> float:

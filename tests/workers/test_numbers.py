@@ -120,10 +120,24 @@ def test_one_thread_is_one_between_runs_too() -> None:
     assert blas_threads() == {2}
 
 
+@pytest.mark.parametrize(("width", "holds"), [(64, 0), (65, 1)])
+def test_arrays_that_blas_shares_no_work_on_need_no_hold(
+    monkeypatch: pytest.MonkeyPatch, width: int, holds: int
+) -> None:
+    """A weight of 64 x 64 is as large as an array of such a run may be."""
+    net = lucid.compile(models.mlp((64, width)).eval(), threads=1)
+    x, calls = np.zeros((2, 64), np.float32), []
+    with lucid.no_grad():
+        net(x)
+        monkeypatch.setattr(blas.hold, "begin", lambda: calls.append(1))
+        net(x)
+    assert len(calls) == holds
+
+
 @pytest.mark.usefixtures("two")
 @pytest.mark.parametrize("threads", [1, 2])
 def test_every_run_holds_blas(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
-    """Also that of a program that shares nothing."""
+    """Also that of a program that shares nothing, if its arrays are such that BLAS would."""
     seen: list[set[int]] = []
     net = lucid.compile(models.mlp((784, 512, 10)).eval(), threads=threads)
     x = np.zeros((4, 784), np.float32)

@@ -21,6 +21,9 @@ WIDE = ("SkylakeX", "Cooperlake", "SapphireRapids")
 """OpenBLAS's names of processors whose vectors are 512 bits wide: there it has kernels for small products."""
 SMALL = 1_000_000
 """Multiply-adds of a product for which it takes them."""
+ALONE = 4096
+"""Numbers in an array up to which BLAS shares no work on arrays of that size: matrices of at most 4,096 numbers make
+at most 2**18 multiply-adds, from which OpenBLAS shares a product; one with a vector it shares from 9,216 on."""
 LONG = 5.0
 """Seconds after which a thread that holds BLAS is looked for."""
 
