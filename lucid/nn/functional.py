@@ -126,12 +126,10 @@ def _norm(x: Any, p: float, dim: int) -> Any:
     size = abs(x)
     if p == 1:
         return size.sum(dim, keepdim=True)
-    if p in (math.inf, -math.inf):
-        return (size.amax if p > 0 else size.amin)(dim, keepdim=True)
+    if p == math.inf:
+        return size.amax(dim, keepdim=True)
     if p == 0:
         return (size != 0).to(x.type.dtype).sum(dim, keepdim=True)
-    if p < 0:
-        return (size**p).sum(dim, keepdim=True) ** (1 / p)
     zero = size == 0
     total = where(zero, 0.0, where(zero, 1.0, size) ** p).sum(dim, keepdim=True)
     empty = total == 0

@@ -77,6 +77,8 @@ def conv_output(attrs: ConvAttrs, x: TensorType, w: TensorType) -> TensorType:
             f"conv2d: the input {format_shape(x.shape)} has {x.shape[1]} channels, the weight {format_shape(w.shape)} "
             f"with groups={attrs.groups} takes {w.shape[1] * attrs.groups}"
         )
+    if w.shape[0] == 0:
+        raise ShapeError(f"conv2d: the weight {w} must have at least one output channel")
     if not all(isinstance(k, int) and k > 0 for k in w.shape[2:]):
         raise ShapeError(f"conv2d: the kernel of the weight {w} must have a positive size")
     counts = count_windows("conv2d", x, w.shape[2:], attrs.stride, attrs.padding, attrs.dilation)  # type: ignore[arg-type]

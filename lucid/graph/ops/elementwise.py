@@ -187,7 +187,7 @@ def _leaky_relu_gradient(c: GradContext) -> list[Any]:
 
 def _elu_gradient(c: GradContext) -> list[Any]:
     x, alpha = c.inputs[0], c.attrs.alpha
-    return [c.dy * where(x <= 0, alpha * exp(minimum(x, 0.0)), full(x, 1.0, ()))]
+    return [c.dy * where(x > 0, full(x, 1.0, ()), alpha * exp(minimum(x, 0.0)))]
 
 
 def _abs_gradient(c: GradContext) -> list[Any]:

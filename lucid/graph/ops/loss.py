@@ -7,10 +7,11 @@ from typing import Any
 from ...errors import DTypeError, OptionError, ShapeError
 from ..opdef import AbstractTensor, Attrs, GradContext, NoAttrs, OpDef, apply, register
 from ..types import TensorType, broadcast_shapes, format_shape, int64, is_float, product
-from .elementwise import abs_, cast, exp, log, maximum, reduced, softplus, where
+from .elementwise import abs_, cast, exp, log, maximum, minimum, reduced, softplus, where
 from .indexing import gather, index_with
 from .norm import log_softmax
 from .shape import reshape, unsqueeze
+from .source import full
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -91,7 +92,8 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
         return l1_loss(input, target, reduction)
     input, target = _pair("smooth_l1_loss", input, target)
     d = abs_(input - target)
-    return _reduce(where(d < beta, d * d * (0.5 / beta), d - 0.5 * beta), reduction)
+    small = minimum(d, beta)  # and no square of what is not, whose slope may be infinite
+    return _reduce(small * (d - 0.5 * small) / beta, reduction)
 
 
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
@@ -101,7 +103,8 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
         raise OptionError(f"huber_loss: delta must be positive, got {delta}")
     input, target = _pair("huber_loss", input, target)
     d = abs_(input - target)
-    return _reduce(where(d < delta, d * d * 0.5, (d - 0.5 * delta) * delta), reduction)
+    small = minimum(d, delta)
+    return _reduce(small * (d - 0.5 * small), reduction)
 
 
 # ---------------------------------------------------------------- probabilities
@@ -222,7 +225,7 @@ def cross_entropy(
         classes = input.type.shape[axis]
         spread = -log_probability if weight is None else -log_probability * _along(weight, axis, input.type.rank)
         spread = where(cast(target, int64) == ignore_index, 0.0, spread.sum(axis))
-        losses = losses * (1 - label_smoothing) + spread * (label_smoothing / classes)
+        losses = losses * (1 - label_smoothing) + spread * label_smoothing / classes
     return _class_mean(losses, weights, reduction)
 
 
@@ -231,7 +234,7 @@ def _soft_cross_entropy(input: Any, target: Any, weight: Any, reduction: str, la
     axis = _class_axis("cross_entropy", input, weight)
     classes = input.type.shape[axis]
     if label_smoothing:
-        target = target * (1 - label_smoothing) + label_smoothing / classes
+        target = target * (1 - label_smoothing) + full(target, label_smoothing, ()) / classes
     terms = log_softmax(input, axis) * target
     if weight is not None:
         terms = terms * _along(weight, axis, input.type.rank)

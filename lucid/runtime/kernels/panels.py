@@ -112,8 +112,9 @@ def small_products(a: Any, panels: Any, out: Any, rows: int) -> Iterator[tuple[A
     for first, last, size in ((0, whole, rows), (whole, a.shape[-2], a.shape[-2] - whole)):
         if last > first:
             left, made = a[..., first:last, :], out[..., first:last, :]
-            left = as_view(left, *left.shape[:-2], 1, -1, size, left.shape[-1])
-            made = as_view(made, *made.shape[:-2], -1, size, made.shape[-1] // width, width)
+            blocks = (last - first) // size  # counted, as a size of 0 leaves -1 open
+            left = as_view(left, *left.shape[:-2], 1, blocks, size, left.shape[-1])
+            made = as_view(made, *made.shape[:-2], blocks, size, panels.shape[-3], width)
             axes = range(made.ndim - 4)
             yield left, weights, made.transpose(*axes, *(len(axes) + i for i in (2, 0, 1, 3)))
 

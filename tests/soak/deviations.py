@@ -1,0 +1,86 @@
+"""Where the library means to differ from PyTorch, and why: what the sweeps against it leave out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TypeAlias
+
+Deviation: TypeAlias = "tuple[str, str, str]"
+
+_WEIRD = "infinities|infinite|minus infinite|nan"
+
+SPECIAL: Sequence[Deviation] = (
+    (
+        r"(conv|einsum|matmul|linear|bmm|outer|dot|fused|avg_pool|adaptive_avg).*", _WEIRD,
+        "a sum of products in blocks, or over padding, meets 0 * inf where a sum one by one does not (compile's exact)",
+    ),
+    (r"(amax|amin|max|min).*", "nan", "NaNs share the gradient as equal extrema do; PyTorch's gradient is NaN"),
+    (r"(adaptive_)?max_pool2d.*", "nan", "of several NaNs the first takes the gradient, not the last"),
+    (
+        r"elu.*", "nan",
+        "the slope at NaN is NaN; PyTorch's kernels disagree among themselves, by the length of the array",
+    ),
+    (
+        r"clip-tensors", "ties|nan|equal|ones|bounds|zeros|signed zeros|infinities",
+        "bounds that cross, meet or are NaN: no slope is defined there",
+    ),
+    (
+        r"pow.*", "signed zeros|infinities|minus infinite|nan|tiny",
+        "PyTorch has kernels of its own for some exponents (0.5 is sqrt, whose slope at -0 is +inf)",
+    ),
+    (r"where-same-tensor", ".*", "the row in PyTorch is abs, which has slope 0 at 0"),
+    (
+        r"binary_cross_entropy-.*", ".*",
+        "PyTorch looks at the values and refuses what is no probability; the target's slope is held finite",
+    ),
+    (
+        r"binary_cross_entropy_with_logits.*", _WEIRD,
+        "written otherwise for logits far from 0: inf or NaN of infinite ones",
+    ),
+    (
+        r"kl_div.*", ".*",
+        "the slope is 0 where the target is 0, and terms of negative targets are left out; PyTorch says NaN",
+    ),
+    (
+        r"(group|layer|batch|instance)_norm.*|standardize.*", "far|tiny|" + _WEIRD,
+        "rounding of a variance that cancels; NaN or inf of infinite values",
+    ),
+    (r"logsumexp.*", "infinities|minus infinite", "no gradient where all is -inf; PyTorch says NaN"),
+    (r"(var|std).*", "tiny|" + _WEIRD, "squares of the smallest numbers are 0; NaN, not inf, of infinite deviations"),
+    (
+        r"(cross_entropy|nll_loss|softmax|log_softmax|gelu|silu|softplus|cumsum).*", _WEIRD,
+        "where inf - inf or 0 * inf stands in the formula",
+    ),
+)  # fmt: skip
+"""Of special points: rows (a pattern of names), sets of points (a pattern), the reason."""
+
+SIZES: Sequence[Deviation] = (
+    (
+        r"(adaptive_|conv|pad|max_pool|avg_pool|conv_transpose).*", "0",
+        "PyTorch refuses images without channels; here they are images",
+    ),
+    (r"(batch|instance)_norm.*", "0", "statistics and weights must fit the channels of an empty batch too"),
+    (
+        r"(group|layer)_norm.*", "[01]",
+        "a group of one value is 0, and weights of empty groups take gradients of 0; PyTorch refuses or says NaN",
+    ),
+    (
+        r"einsum.*", "[015]",
+        "a repeated index is a diagonal of axes of one size; PyTorch broadcasts or refuses by operand",
+    ),
+    (
+        r"(huber|l1|mse|smooth_l1|kl_div|binary_cross_entropy|cosine|nll|cross_entropy).*", ".*",
+        "losses refuse to broadcast; PyTorch warns",
+    ),
+    (r"(index|gather|take|getitem|embedding).*", ".*", "indices are checked, though nothing is looked up"),
+    (r"linear.*", "[01]", "a bias has one element for each output"),
+    (r"(var|std).*", ".*", "PyTorch warns where there are no degrees of freedom"),
+    (r"reshape.*|unflatten.*|view.*", "0", "-1 beside a size of 0 is what the axes leave that keep their size"),
+)  # fmt: skip
+"""Of sizes: rows (a pattern of names), sizes (a pattern), the reason."""
+
+
+def known(table: Sequence[Deviation], name: str, where: str) -> bool:
+    """Whether the table has this."""
+    return any(re.fullmatch(names, name) and re.fullmatch(places, where) for names, places, _ in table)

@@ -1,0 +1,139 @@
+"""Slopes where a function has a kink, a pole or a bound, and empty batches: the numbers are PyTorch's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import Tensor, nn
+from lucid.errors import OptionError, ShapeError
+from lucid.nn import functional as F
+
+INF, NAN = np.inf, np.nan
+both = pytest.mark.parametrize("wrap", [lambda f: f, lucid.compile], ids=["eager", "compiled"])
+
+SLOPES: list[tuple[str, Callable[[Any], Any], list[float], list[float]]] = [
+    ("relu6", F.relu6, [-1, 0, 3, 6, 7, NAN], [0, 0, 1, 0, 0, 1]),
+    ("hardtanh", F.hardtanh, [-2, -1, 0, 1, 2], [0, 0, 1, 0, 0]),
+    ("clip", lambda x: x.clip(-1, 1), [-2, -1, 0, 1, 2, NAN], [0, 1, 1, 1, 0, 0]),
+    ("clip by a tensor", lambda x: x.clip(lucid.tensor(-1.0), lucid.tensor(1.0)), [-2, -1, 0, 1, 2], [0, 1, 1, 1, 0]),
+    ("relu", F.relu, [-1, 0, -0.0, 1, NAN], [0, 0, 0, 1, 1]),
+    ("abs", abs, [-1, 0, -0.0, 2], [-1, 0, 0, 1]),
+    ("sqrt", lambda x: x.sqrt(), [0, 4], [INF, 0.25]),
+    ("std of equal values", lambda x: x.std(), [2, 2, 2], [0, 0, 0]),
+    ("std of zeros", lambda x: x.std(), [0, 0, 0], [0, 0, 0]),
+    ("norm of zeros", lambda x: F.normalize(x, dim=0), [0, 0], [1e12, 1e12]),
+    ("1-norm of zeros", lambda x: F.normalize(x, 1.0, 0), [0, 0], [1e12, 1e12]),
+    ("3-norm of zeros", lambda x: F.normalize(x, 3.0, 0), [0, 0], [1e12, 1e12]),
+    ("1.5-norm with a zero", lambda x: F.normalize(x, 1.5, 0)[1:], [0, 2], [0, 0]),
+    ("maximum of equal ones", lambda x: lucid.maximum(x, 1.0), [0, 1, 2, NAN], [0, 0.5, 1, 1]),
+    ("smooth l1", lambda x: F.smooth_l1_loss(x, lucid.zeros(5), "none"), [-INF, -1, 0, 0.5, INF], [-1, -1, 0, 0.5, 1]),
+    ("huber", lambda x: F.huber_loss(x, lucid.zeros(4), "none", 2.0), [-INF, -2, 0.5, INF], [-2, -2, 0.5, 2]),
+    ("pow 0", lambda x: x**0, [0, -1, NAN], [0, 0, 0]),
+    ("0 to the power", lambda x: 0.0**x, [0, 1], [0, 0]),
+]
+
+
+@both
+@pytest.mark.parametrize(("name", "function", "points", "slopes"), SLOPES, ids=[row[0] for row in SLOPES])
+def test_slopes(name: str, function: Any, points: list[float], slopes: list[float], wrap: Any) -> None:
+    x = Tensor(np.array(points, np.float32), requires_grad=True)
+    wrap(function)(x).sum().backward()
+    assert x.grad is not None
+    np.testing.assert_allclose(x.grad.numpy(), np.array(slopes, np.float32), rtol=1e-6)
+
+
+@both
+def test_other_norms(wrap: Any) -> None:
+    x = Tensor(np.array([[3.0, -4.0, 0.0]], np.float32))
+    for p, norm in ((2.0, 5.0), (INF, 4.0), (0.0, 2.0), (1.0, 7.0)):
+        np.testing.assert_allclose(wrap(lambda x, p=p: F.normalize(x, p))(x).numpy(), x.numpy() / norm, rtol=1e-6)
+
+
+# ---------------------------------------------------------------- empty batches and arguments
+
+
+@both
+@pytest.mark.parametrize("size", [(4, 2), (3, 2), (1, 1)])
+def test_adaptive_pools_of_an_empty_batch(size: tuple[int, int], wrap: Any) -> None:
+    for layer in (nn.AdaptiveMaxPool2d(size), nn.AdaptiveAvgPool2d(size)):
+        x = lucid.zeros(0, 3, 8, 8).requires_grad_()
+        y = wrap(layer)(x)
+        assert y.shape == (0, 3, *size)
+        y.sum().backward()
+        assert x.grad is not None and x.grad.shape == x.shape
+
+
+@both
+def test_batch_norm_of_nothing(wrap: Any) -> None:
+    norm = lambda x: F.batch_norm(x, None, None, training=True)  # noqa: E731
+    for shape in ((0,), (0, 3), (0, 3, 2), (2, 3, 0)):
+        assert wrap(norm)(lucid.zeros(*shape)).shape == shape
+    assert F.batch_norm(lucid.zeros(0), lucid.zeros(1), lucid.ones(1)).shape == (0,)
+    for shape in ((1,), (3,), (1, 3)):
+        with pytest.raises(ShapeError):
+            wrap(norm)(lucid.zeros(*shape))
+
+
+TRANSPOSED = [  # stride, padding, output padding, dilation, height and width of the result for 4 by 5
+    (1, 0, 1, 2, (9, 10)), (2, 0, 2, 3, (15, 17)), (1, 0, 2, 3, (12, 13)), (1, 1, 1, 2, (7, 8)), (2, 2, 2, 3, (11, 13)),
+    ((3, 2), 0, (2, 3), (2, 4), (16, 20)), ((1, 2), (0, 1), (1, 2), (2, 3), (9, 15)),
+]  # fmt: skip
+
+
+@both
+@pytest.mark.parametrize("row", TRANSPOSED, ids=str)
+def test_output_padding_below_the_dilation(row: Any, wrap: Any) -> None:
+    stride, padding, more, dilation, shape = row
+    layer = nn.ConvTranspose2d(2, 3, 3, stride, padding, more, dilation=dilation)
+    x = Tensor(np.random.default_rng(0).standard_normal((1, 2, 4, 5)).astype(np.float32), requires_grad=True)
+    y = wrap(layer)(x)
+    assert y.shape == (1, 3, *shape)
+    np.testing.assert_allclose(y.numpy(), scattered(layer, x.numpy(), shape), rtol=1e-4, atol=1e-5)
+    y.sum().backward()
+    assert layer.bias.grad.tolist() == [shape[0] * shape[1]] * 3
+
+
+def scattered(layer: Any, x: Any, shape: tuple[int, int]) -> Any:
+    """The definition: each element of x adds its multiple of the kernel, and the rest is the bias."""
+    (sv, sh), (dv, dh), (top, left, *_) = layer.stride, layer.dilation, (*layer.padding,)
+    w = layer.weight.numpy()
+    y = np.zeros((1, 3, 200, 200), np.float32)
+    for i, j, a, b in np.ndindex(x.shape[2], x.shape[3], *w.shape[2:]):
+        y[0, :, i * sv + a * dv, j * sh + b * dh] += x[0, :, i, j] @ w[:, :, a, b]
+    return y[:, :, top : top + shape[0], left : left + shape[1]] + layer.bias.numpy().reshape(3, 1, 1)
+
+
+def test_output_padding_of_the_stride_and_the_dilation_is_refused() -> None:
+    with pytest.raises(OptionError, match="output_padding"):
+        F.conv_transpose2d(lucid.ones(1, 1, 4, 4), lucid.ones(1, 1, 3, 3), None, 2, 0, 3, 1, 3)
+
+
+def test_window_arguments_may_be_sequences_of_one() -> None:
+    x, w = lucid.ones(1, 2, 7, 7), lucid.ones(2, 2, 3, 3)
+    for one in ((2,), [2]):
+        for function in (
+            lambda v: F.avg_pool2d(x, v), lambda v: F.avg_pool2d(x, 3, v), lambda v: F.avg_pool2d(x, 4, 1, v),
+            lambda v: F.max_pool2d(x, v, None), lambda v: F.max_pool2d(x, 3, v), lambda v: F.max_pool2d(x, 4, 1, v),
+            lambda v: F.max_pool2d(x, 3, 1, 0, v), lambda v: F.conv2d(x, w, None, v),
+            lambda v: F.conv2d(x, w, None, 1, v),
+            lambda v: F.conv2d(x, w, None, 1, 0, v), lambda v: F.conv_transpose2d(x, w, None, v),
+            lambda v: F.conv_transpose2d(x, w, None, 1, v), lambda v: F.conv_transpose2d(x, w, None, 3, 0, v),
+            lambda v: nn.AvgPool2d(v)(x), lambda v: nn.MaxPool2d(v, v)(x),
+        ):  # fmt: skip
+            assert np.array_equal(function(one).numpy(), function(2).numpy())
+    assert F.avg_pool2d(x, 3, ()).shape == F.max_pool2d(x, 3, []).shape == (1, 2, 2, 2)
+    with pytest.raises(OptionError):
+        F.avg_pool2d(x, ())
+
+
+@both
+def test_label_smoothing_with_a_symbolic_number_of_classes(wrap: Any) -> None:
+    f = lambda x, t: F.cross_entropy(x, t, label_smoothing=0.1)  # noqa: E731
+    net = lucid.compile(f, lucid.spec("N", "C"), lucid.spec("N", dtype="int64"))
+    x, t = lucid.ones(2, 5), lucid.zeros(2, dtype="int64")
+    np.testing.assert_allclose(net(x, t).item(), np.log(5), rtol=1e-6)
