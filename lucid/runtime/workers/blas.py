@@ -72,20 +72,21 @@ class Hold:
         self._since: dict[int, float] = {}  # which threads hold it
         self._own: tuple[tuple[Callable[[int], object], int], ...] = ()
         self._limited = False
-        self._latest: object = None
+        self._latest = 0.0
 
     def begin(self) -> None:
         """One thread from now on."""
-        since, me = self._since, get_ident()
-        if not since:
+        since = self._since
+        if not since and not self._limited:
             self._look()
-        self._latest = object()
-        since[me] = monotonic()
-        self._set(True)
+        self._latest = since[get_ident()] = monotonic()
+        for set_threads, number in self._own:
+            if number != 1:
+                set_threads(1)
 
     def finish(self) -> None:
         """Its own number again, if nobody else holds it."""
-        since, me = self._since, get_ident()
+        since, me, own = self._since, get_ident(), self._own
         since[me] = 0.0
         while True:
             # between two lines without a call no other thread and no signal handler has its turn, so nobody sees that
@@ -96,7 +97,9 @@ class Hold:
                 break
             since[me] = 0.0
             latest = self._latest
-            self._set(self._limited)
+            for set_threads, number in own:
+                if number != 1:
+                    set_threads(1 if self._limited else number)
             if latest is self._latest:
                 del since[me]
                 return
@@ -104,7 +107,7 @@ class Hold:
 
     def limit(self, one: bool) -> None:
         """Keep BLAS to one thread between runs too, or no longer."""
-        if one and not self._since:
+        if one and not self._since and not self._limited:
             self._look()
         self._limited = one
         if not self._since:
@@ -116,10 +119,9 @@ class Hold:
 
     def _look(self) -> None:
         """Note the number that is its own."""
-        if not self._limited:
-            own = tuple((library.set_threads, library.get_threads()) for library in libraries())
-            if not self._since and not self._limited:  # so nobody held it when the number was read
-                self._own = own
+        own = tuple([(library.set_threads, library.get_threads()) for library in libraries()])
+        if not self._since and not self._limited:  # so nobody held it when the number was read
+            self._own = own
 
     def _set(self, one: bool) -> None:
         for set_threads, number in self._own:
