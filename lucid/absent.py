@@ -8,6 +8,7 @@ from typing import Final
 
 _PROCESSOR = "everything runs on the processor, so there is nothing to move or to synchronise"
 _SORTED = "there is no op that sorts; outside a model np.{0}(t.numpy()) does it"
+_LARGEST = "there is no op that sorts; outside a model np.sort(t.numpy())[..., :-k - 1:-1] does it"
 _DATA = "the shape of the result would depend on the data; outside a model np.{0}(t.numpy()) does it"
 
 TOP: Final[Mapping[str, str]] = {
@@ -42,7 +43,8 @@ TOP: Final[Mapping[str, str]] = {
     "hstack": "lucid.cat(tensors, 1)",
     "addmm": "a @ b + c",
     "prod": "lucid.exp(lucid.log(t).sum()) for positive elements; outside a model np.prod(t.numpy())",
-    **dict.fromkeys(("sort", "argsort", "topk", "median", "quantile", "searchsorted"), _SORTED),
+    **dict.fromkeys(("sort", "argsort", "median", "quantile", "searchsorted"), _SORTED),
+    "topk": _LARGEST,
     **dict.fromkeys(("nonzero", "unique", "masked_select", "bincount"), _DATA),
 }
 """Names of the top level (``lucid.name``)."""
@@ -68,7 +70,8 @@ TENSOR: Final[Mapping[str, str]] = {
     "prod": "t.log().sum().exp() for positive elements; outside a model t.numpy().prod()",
     "addmm": "a @ b + c",
     "ptp": "t.amax() - t.amin()",
-    **dict.fromkeys(("sort", "argsort", "topk", "median", "quantile"), _SORTED),
+    **dict.fromkeys(("sort", "argsort", "median", "quantile"), _SORTED),
+    "topk": _LARGEST,
     **dict.fromkeys(("nonzero", "unique", "masked_select", "bincount"), _DATA),
 }
 """Names of tensors (``t.name``)."""

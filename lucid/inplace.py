@@ -39,7 +39,7 @@ def _method(name: str) -> Callable[..., Any]:
 
 
 def _wants(x: object) -> bool:
-    return bool(getattr(x, "requires_grad", False))
+    return bool(getattr(x, "_requires_grad", False))  # the property of a traced tensor is for those who branch on it
 
 
 def positions(shape: tuple[int, ...], key: Any) -> np.ndarray[Any, Any]:

@@ -82,6 +82,24 @@ class TracedTensor(Tensor):
         """Whoever asks for data that is not there takes this for an eager tensor: it has left its trace."""
         raise self.left()
 
+    @property
+    def requires_grad(self) -> bool:
+        """Not to be known: one trace serves calls whose arguments require a gradient and calls whose do not."""
+        if not self.live():
+            raise self.left()
+        raise TraceError(
+            f"whether a tensor requires a gradient is not known while the model is traced ({user_location()}), as it "
+            f"may differ from call to call: ask for lucid.is_grad_enabled() or self.training, for which the model is "
+            f"traced anew, or for that of a parameter"
+        )
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        raise TraceError(
+            f"a tensor is told to require a gradient while the model is traced ({user_location()}): tell the argument "
+            f"or parameter before the call, or use lucid.grad"
+        )
+
     def live(self) -> bool:
         """Whether the trace it belongs to is under way in this thread."""
         recorder = active_trace.get()

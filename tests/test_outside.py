@@ -258,3 +258,27 @@ def test_tensors_kept_from_call_to_call_are_named_in_the_next() -> None:
     net(X)
     with pytest.raises(TraceError, match=r"kept it from the model's run"):
         net(X)
+
+
+@pytest.mark.parametrize(
+    "use", [lambda t: t.requires_grad, lambda t: t.requires_grad_(), lambda t: (t * 2).requires_grad]
+)
+def test_whether_an_argument_requires_a_gradient_is_not_known(use: Any) -> None:
+    """One trace serves both kinds of calls."""
+    with pytest.raises(TraceError, match=r"gradient.*while the model is traced \(\S*test_outside.py:\d+\)"):
+        lucid.compile(lambda t: t * (2.0 if use(t) else 3.0))(X)
+
+
+def test_a_parameter_that_requires_a_gradient_or_not_is_traced_for_each() -> None:
+    class Frozen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(np.ones(1, np.float32))
+
+        def forward(self, t: Any) -> Any:
+            return t * (2.0 if self.w.requires_grad else 3.0)
+
+    net = lucid.compile(model := Frozen())
+    assert net(X).item() == model(X).item()
+    model.w.requires_grad = False
+    assert net(X).item() == model(X).item()

@@ -218,7 +218,7 @@ def loads(data: bytes, name: str = "<bytes>") -> Archive:
 def _read(file: BinaryIO, size: int, path: str) -> Archive:
     try:
         header = read_header(file, size)
-    except (FileError, ValueError, RecursionError, MemoryError) as error:
+    except (FileError, OSError, ValueError, RecursionError, MemoryError) as error:
         raise FileError(f"{path}: not a readable .lucid file: {error}") from error
     try:
         data = Data(file, header)
@@ -231,7 +231,7 @@ def _read(file: BinaryIO, size: int, path: str) -> Archive:
         )
     try:
         return _decode(header, data)
-    except (LucidError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+    except (LucidError, OSError, ValueError, RecursionError, MemoryError, OverflowError) as error:
         raise FileError(
             f"{path}: its content is not valid: {error}. It was made by another version of Lucid or altered; "
             f"save the model again with this version"
