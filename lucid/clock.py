@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import count
 from typing import Any, TypeVar
 from weakref import ref
@@ -54,7 +55,9 @@ class _Writes:
         """The content of ``array`` has changed; returns the new time."""
         owner, now = self._owner(array), content.tick()
         known, key = self._known, id(owner)
-        known[key] = ref(owner, lambda gone: known.pop(key, None) if known.get(key, (0,))[0] is gone else None), now
+        # with an entry that is replaced its reference goes, and never calls. What it calls is written in C: no signal's
+        # handler runs in it, whose exception would be lost
+        known[key] = ref(owner, partial(known.pop, key)), now
         return now
 
     def last(self, array: np.ndarray[Any, Any]) -> int:

@@ -43,7 +43,7 @@ def images(n: int, size: int = 12) -> Any:
 
 def kept(net: Any) -> int:
     """Bytes of what is packed, all programs together."""
-    return sum(one.memory.nbytes for one in net._store._kept.values())
+    return sum(one.memory.nbytes for one in net._store.all())
 
 
 def plans(net: Any) -> list[Any]:

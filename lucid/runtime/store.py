@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Hashable, Iterable, Sequence
+from functools import partial
 from threading import RLock
 from typing import Any, Protocol, TypeAlias
 
@@ -101,7 +102,7 @@ class Store:
     def forget(self) -> None:
         """In a forked child: what lies in memory that is shared has to be made anew."""
         self.lock = RLock()
-        self._kept: weakref.WeakValueDictionary[Hashable, Kept] = weakref.WeakValueDictionary()
+        self._kept: dict[Hashable, weakref.ref[Kept]] = {}
         self._workspace: weakref.ref[Kept] | None = None
 
     def packed(self, packing: Packing, arrays: Sequence[Array], shared: bool) -> Kept:
@@ -114,9 +115,12 @@ class Store:
 
     def _find(self, key: Hashable, nbytes: int, arrays: tuple[Array, ...], shared: bool) -> Kept:
         whole = key, tuple(map(id, arrays))
-        found = self._kept.get(whole)
+        ref = self._kept.get(whole)
+        found = None if ref is None else ref()
         if found is None or found.retired or (shared and not found.shared):
-            found = self._kept[whole] = Kept(nbytes, arrays, shared)
+            found = Kept(nbytes, arrays, shared)
+            # written in C: as memory goes in the midst of anything, an exception out of a handler would be lost there
+            self._kept[whole] = weakref.ref(found, partial(self._kept.pop, whole))
         return found
 
     def workspace(self, nbytes: int) -> Kept:
@@ -144,7 +148,11 @@ class Store:
     @property
     def nbytes(self) -> int:
         """Bytes that are kept."""
-        return sum(kept.memory.nbytes for kept in self._kept.values()) + sum(p.held_bytes for p in self._alive())
+        return sum(kept.memory.nbytes for kept in self.all()) + sum(p.held_bytes for p in self._alive())
+
+    def all(self) -> list[Kept]:
+        """What is kept by any program that lives."""
+        return [kept for ref in list(self._kept.values()) if (kept := ref()) is not None]
 
     def _alive(self) -> list[Program]:
         found = [(key, ref()) for key, ref in list(self._programs.items())]
