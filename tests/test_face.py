@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from lucid.errors import GradientError, GraphError, LucidError, OptionError, Sha
 from lucid.graph import opdef
 from lucid.graph.ir import Graph
 from lucid.graph.opdef import NO_GRADIENT, NoAttrs, OpDef, apply, register
-from lucid.runtime.emitter import Emitter
 from lucid.runtime.registry import kernel
 
 X = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
@@ -200,47 +200,46 @@ def test_a_graph_compiles() -> None:
 # ---------------------------------------------------------------- extensions that forget something
 
 
-def _op(name: str, gradient: Any) -> OpDef:
-    return register(OpDef(name, lambda attrs, x: x, gradient))
+@pytest.fixture
+def entered(monkeypatch: pytest.MonkeyPatch) -> Callable[..., OpDef]:
+    """Registers ops, with a kernel that copies unless told otherwise, for one test."""
+    monkeypatch.setattr(opdef, "_TABLE", dict(opdef._TABLE))
+
+    def enter(name: str, gradient: Any, line: str = "np.copyto({y}, {x})") -> OpDef:
+        op = register(OpDef(name, lambda attrs, x: x, gradient))
+        kernel(op)(lambda k: k.line(line.format(x=k.ins[0], y=k.outs[0])))
+        return op
+
+    return enter
 
 
-SHORT = _op("TestShortRule", lambda c: [])
-STRAY = _op("TestStrayRule", lambda c: c.dy)
-IDLE = _op("TestIdleKernel", NO_GRADIENT)
+@pytest.mark.parametrize(
+    ("rule", "words"), [(lambda c: [], "0 entries for 1 inputs"), (lambda c: c.dy, "list")], ids=["short", "stray"]
+)
+def test_a_gradient_rule_of_the_wrong_length(entered: Callable[..., OpDef], rule: Any, words: str) -> None:
+    op = entered("TestRule", rule)
 
-
-@kernel(SHORT, STRAY)
-def _copies(k: Emitter) -> None:
-    k.line(f"np.copyto({k.outs[0]}, {k.ins[0]})")
-
-
-@kernel(IDLE)
-def _idle(k: Emitter) -> None:
-    k.line("pass")
-
-
-@pytest.mark.parametrize(("op", "words"), [(SHORT, "0 entries for 1 inputs"), (STRAY, "list")])
-def test_a_gradient_rule_of_the_wrong_length(op: OpDef, words: str) -> None:
     def f(x: Any) -> Any:
         return apply(op, NoAttrs(), x).sum()
 
     for function in (f, lucid.compile(f)):
-        with pytest.raises(GradientError, match=f"{op.name}.*{words}"):
+        with pytest.raises(GradientError, match=f"TestRule.*{words}"):
             function(Tensor(X, requires_grad=True)).backward()
 
 
-def test_a_kernel_that_writes_nothing() -> None:
+def test_a_kernel_that_writes_nothing(entered: Callable[..., OpDef]) -> None:
+    op = entered("TestIdleKernel", NO_GRADIENT, "pass")
+
     def f(x: Any) -> Any:
-        return apply(IDLE, NoAttrs(), x)
+        return apply(op, NoAttrs(), x)
 
     for function in (f, lucid.compile(f)):
         with pytest.raises(GraphError, match="TestIdleKernel writes no line"):
             function(Tensor(X))
 
 
-def test_a_file_with_an_op_that_is_not_registered(tmp_path: Path) -> None:
-    op = _op("TestGone", NO_GRADIENT)
-    kernel(op)(_copies)
+def test_a_file_with_an_op_that_is_not_registered(tmp_path: Path, entered: Callable[..., OpDef]) -> None:
+    op = entered("TestGone", NO_GRADIENT)
     net = lucid.compile(lambda x: apply(op, NoAttrs(), x), S)
     net.save(tmp_path / "net.lucid")
     del opdef._TABLE["TestGone"]
