@@ -56,6 +56,7 @@ SPECIAL: Sequence[Deviation] = (
 """Of special points: rows (a pattern of names), sets of points (a pattern), the reason."""
 
 SIZES: Sequence[Deviation] = (
+    (r"conv2d-same-even-kernel", ".*", "the row in PyTorch pads for its own kernel"),
     (
         r"(adaptive_|conv|pad|max_pool|avg_pool|conv_transpose).*", "0",
         "PyTorch refuses images without channels; here they are images",

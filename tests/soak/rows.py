@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
-import lucid
 from lucid.errors import LucidError
 from lucid.tensor import Tensor
 
@@ -121,14 +120,6 @@ def _close(have: Array, want: Array, what: str) -> None:
     assert near.all(), f"{what}: {have[~near][:6].tolist()}, not {want[~near][:6].tolist()}"
 
 
-def compiled(function: Callable[..., Any], *specs: Any) -> Any:
-    """The function compiled, or the refusal."""
-    try:
-        return lucid.compile(function, *specs)
-    except LucidError as error:
-        return error
-
-
 __all__ = [
-    "Outcome", "Row", "assert_same", "compiled", "inputs_of", "rows", "run", "run_torch", "torch",
+    "Outcome", "Row", "assert_same", "inputs_of", "rows", "run", "run_torch", "torch",
 ]  # fmt: skip

@@ -224,6 +224,8 @@ def _padding(op: str, padding: Any, stride: Pair, dilation: Pair, kernel: Any) -
             raise OptionError(f'{op}: padding is a number, "same" or "valid", got {padding!r}')
         if stride != (1, 1):
             raise OptionError(f'{op}: padding="same" needs stride 1, got {stride}; give the padding as numbers')
+        if not all(isinstance(k, int) for k in kernel):
+            raise ShapeError(f'{op}: padding="same" needs a kernel of known size, got {format_shape(kernel)}')
         total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
         top, left = total[0] // 2, total[1] // 2
         return top, left, total[0] - top, total[1] - left

@@ -28,10 +28,12 @@ def as_shape(op: str, dims: Sequence[Any]) -> Shape:
     """``dims`` (or one sequence of them) as a shape; -1 passes through."""
     if len(dims) == 1 and isinstance(dims[0], Sequence) and not isinstance(dims[0], str | bytes):
         dims = dims[0]
-    shape = tuple(as_dim(dim, op) for dim in dims)
-    for dim in shape:
-        is_at_least(dim, 0)  # where a symbolic one is not, it means what the number does
-    return shape
+    for dim in dims:
+        if hasattr(
+            dim, "sym"
+        ):  # a size that a model computes with; where it is negative, it means what the number does
+            is_at_least(dim.sym, 0)
+    return tuple(as_dim(dim, op) for dim in dims)
 
 
 @attributes
