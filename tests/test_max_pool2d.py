@@ -260,7 +260,7 @@ BAD_ARGUMENTS = [
     ({"kernel_size": True}, "kernel_size", "True"),
     ({"kernel_size": 2.0}, "kernel_size", "2.0"),
     ({"kernel_size": (2, 2, 2)}, "kernel_size", "3"),
-    ({"kernel_size": (2,)}, "kernel_size", "1"),
+    ({"kernel_size": ()}, "kernel_size", "0"),
     ({"kernel_size": "2"}, "kernel_size", "'2'"),
     ({"stride": 0}, "stride", "0"),
     ({"stride": -1}, "stride", "-1"),
