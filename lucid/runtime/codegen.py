@@ -239,7 +239,7 @@ class _Writer:
                 for _, line in lines:
                     self.out.write(line, step.name)
                 self.out.indent -= 1
-            if step.fixed:
+            if self._kept_early(step):
                 self._keep(step)
 
     def bind(self) -> None:
@@ -266,12 +266,16 @@ class _Writer:
         for step in plan.steps:
             self._allocate(step)
             out.section([step], "run")
-            if not step.fixed:
+            if not self._kept_early(step):
                 self._keep(step)
             if self.marks is not None:
                 marks, clock = plan.names.use(self.marks, "marks"), plan.names.use(perf_counter)
                 out.write(f"{marks}.append(({quoted(step.name)}, {clock}()))")
         out.write(f"return ({''.join(f'{name}, ' for name in _results(out, plan))})")
+
+    def _kept_early(self, step: Step) -> bool:
+        """Whether a step's outputs may be written over before a run. Where nothing is packed, nothing is prepared."""
+        return step.fixed and bool(self.plan.packings.all)
 
     def _keep(self, step: Step) -> None:
         """Copies of a step's outputs, for whoever wants to compare them."""
