@@ -64,7 +64,7 @@ def test_nothing_worked_out_for_one_machine_is_used_for_another() -> None:
     fresh = {}
     for machine in every:
         for kept in gc.get_objects():
-            if isinstance(kept, functools._lru_cache_wrapper) and str(kept.__module__).startswith("lucid."):
+            if type(kept) is functools._lru_cache_wrapper and str(kept.__module__).startswith("lucid."):
                 kept.cache_clear()
         with described(machine):
             fresh[machine] = program("lenet")

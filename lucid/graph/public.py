@@ -62,6 +62,8 @@ def as_array(owner: str, data: object, dtype: object = None) -> np.ndarray[Any, 
     """
     wanted = None if dtype is None else as_dtype(dtype)
     try:
+        if hasattr(data, "__array__"):  # without asking for a copy, which older ones have no word for
+            data = np.asarray(data)
         array = np.array(data, dtype=wanted, order="K" if isinstance(data, np.ndarray) else "C")
     except OverflowError as error:
         raise DTypeError(f"{owner}: {shown(data)} holds a number that does not fit its element type") from error
