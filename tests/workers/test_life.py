@@ -140,8 +140,7 @@ def test_a_worker_that_is_killed_is_replaced(workers: Crew) -> None:
     first = [workers.pid(link) for link in workers.links]
     os.kill(first[0], signal.SIGKILL)
     until(lambda: not lives(first[0]))
-    workers.clerk.ask(workers._tend)
-    assert workers.settle()
+    until(lambda: workers.clerk.ask(workers._tend) and workers.settle() and workers.pid(workers.links[0]) != first[0])
     assert np.array_equal(answer(compiled, images()), want) and helped(workers) == [True, True]
     assert workers.pid(workers.links[1]) == first[1] and workers.pid(workers.links[0]) != first[0]
 

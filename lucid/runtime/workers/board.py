@@ -27,6 +27,10 @@ BYTES = 8 * LINE * (1 + 2 * WORKERS)
 TURN, JOB, REGION, DUTY = 0, 1, 2, 3
 """How many regions were posted; of which job, and which of it, the last is; whether more may follow soon."""
 
+REGIONS = 1 << 20
+"""``REGION`` holds the number of its turn times this, and the region: a worker that nobody waits for in a turn may look
+while the next is posted, and would take that one's region for its own. It is written before ``JOB``, and read after."""
+
 STOLEN, PROBE, BELL = 0, 1, 2
 """What the caller says to one worker: the last turn that is not for it; how often it was asked whether it has a core to
 itself; and the number it sleeps on."""

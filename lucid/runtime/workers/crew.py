@@ -37,6 +37,7 @@ from .board import (
     PROBE,
     PROBED,
     REGION,
+    REGIONS,
     START,
     STOLEN,
     TURN,
@@ -192,7 +193,6 @@ class Crew:
                 self._wake(turn.links)
             return False
         turn.began, turn.first = now, latest
-        board[JOB] = known
         board[DUTY] = 1
         fence()
         return self._wake(turn.links)
@@ -232,7 +232,8 @@ class Crew:
         """
         board = self.board
         number = board[TURN] + 1
-        board[REGION] = index
+        board[REGION] = number * REGIONS + index
+        board[JOB] = turn.job.number
         board[TURN] = number
         began = perf_counter()
         function(0)

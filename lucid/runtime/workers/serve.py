@@ -44,6 +44,7 @@ from .board import (
     PROBE,
     PROBED,
     REGION,
+    REGIONS,
     START,
     STOLEN,
     TURN,
@@ -133,7 +134,9 @@ class Worker:
             fence()
             done = 2 * turn + 1
             if board[his + STOLEN] < turn:
-                function, count = self.jobs.get(board[JOB], {}).get(board[REGION], (None, 0))
+                job = self.jobs.get(board[JOB], {})
+                number, region = divmod(board[REGION], REGIONS)
+                function, count = job.get(region, (None, 0)) if number == turn else (None, 0)
                 if function is not None and self._number < count:
                     try:
                         function(self._number)
