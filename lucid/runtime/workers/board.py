@@ -7,6 +7,9 @@ A region is posted as a *turn*. A worker that sees a new turn says that it start
 taken from it; the caller, when its own blocks are done, says that it takes the turn, and then looks whether the worker
 has started. Between saying and looking each passes a fence, so at least one of them sees the other; where both do, the
 worker leaves the turn alone, and says so.
+
+Each process has lines of its own, its *place*, which no other is given before it is known to have ended: one that is
+told to go, or that begins late, does not speak for its successor.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ bytes; it is to be forgotten where there are none."""
 LINE = 8
 """Numbers of the board that share a line of the cache."""
 WORKERS = 255
-"""The most there are."""
+"""The most there are, those included that have not ended yet."""
 BYTES = 8 * LINE * (1 + 2 * WORKERS)
 
 TURN, JOB, REGION, DUTY = 0, 1, 2, 3
@@ -31,9 +34,9 @@ REGIONS = 1 << 20
 """``REGION`` holds the number of its turn times this, and the region: a worker that nobody waits for in a turn may look
 while the next is posted, and would take that one's region for its own. It is written before ``JOB``, and read after."""
 
-STOLEN, PROBE, BELL = 0, 1, 2
+STOLEN, PROBE, BELL, LEFT = 0, 1, 2, 3
 """What the caller says to one worker: the last turn that is not for it; how often it was asked whether it has a core to
-itself; and the number it sleeps on."""
+itself; the number it sleeps on; and whether it is to go, so that nothing is for it any more."""
 
 START, DONE, ASLEEP, KNOWN, LOST, PROBED, GAP, ALIVE = range(8)
 """What a worker says: the last turn it started; twice the last it is through with, one more where it did nothing;
@@ -47,14 +50,14 @@ FUTEX = 202
 """The number of the system call that sleeps on a number, and wakes who does."""
 
 
-def to(worker: int) -> int:
-    """Where the caller writes to a worker, the first of which is number 1."""
-    return LINE * (2 * worker - 1)
+def to(place: int) -> int:
+    """Where the caller writes to the worker of this place, the first of which is number 1."""
+    return LINE * (2 * place - 1)
 
 
-def by(worker: int) -> int:
-    """Where a worker writes."""
-    return LINE * 2 * worker
+def by(place: int) -> int:
+    """Where that worker writes."""
+    return LINE * 2 * place
 
 
 def fence() -> None:

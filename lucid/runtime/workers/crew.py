@@ -30,6 +30,7 @@ from .board import (
     GAP,
     JOB,
     KNOWN,
+    LEFT,
     LINE,
     LOST,
     MESSAGE,
@@ -81,9 +82,9 @@ class Job:
 class Link:
     """One worker."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.to, self.by = to(number), by(number)
+    def __init__(self, number: int, place: int) -> None:
+        self.number, self.place = number, place
+        self.to, self.by = to(place), by(place)
         self.socket: Descriptor | None = None
         self.born = 0.0
         self.proven = False
@@ -135,6 +136,7 @@ class Crew:
         self.identity = identity()
         self.wanted = 0
         self.links: list[Link] = []
+        self.leaving: list[Link] = []
         self.failures = 0
         self._claims: dict[int, Any] = {}
         self._claim = 0
@@ -173,11 +175,11 @@ class Crew:
     def _gather(self, turn: Turn, brief: bool, recent: bool) -> bool:
         """The workers that are there, have a core, and know the job."""
         board, known, now = self.board, turn.job.number, perf_counter()
-        latest = board[TURN]
-        for link in self.links:
+        latest, links = board[TURN], self.links
+        for link in links:
             board[link.to + STOLEN] = latest
         fence()
-        for link in self.links:
+        for link in links:
             started, done = board[link.by + START], board[link.by + DONE]
             free = started <= done >> 1 and board[link.by + KNOWN] >= known
             if free and (link.proven or self.patient or self._prove(link, now)):
@@ -400,18 +402,20 @@ class Crew:
     def _settle(self) -> None:
         """Free what no worker can be writing to; look again soon where one might."""
         board = self.board
-        if not self._withdrawn or all(map(self._past, self.links)):
+        if not self._withdrawn or all(map(self._past, [*self.links, *self.leaving])):
             while self._withdrawn:
                 self.heap.give_back(self._withdrawn.pop())
-        self.clerk.restless = bool(self._withdrawn) or any(
+        missing = len(self.links) < self.wanted and self.failures < FAILURES
+        self.clerk.restless = bool(self._withdrawn or self.leaving or missing) or any(
             link.waiting or not board[link.by + ALIVE] for link in self.links
         )
 
     def _past(self, link: Link) -> bool:
         """Whether it does nothing, and will not begin on what was posted last."""
-        board = self.board
+        board, to = self.board, link.to
         done = board[link.by + DONE] >> 1
-        return bool(board[link.by + START] <= done and (done >= board[TURN] or board[link.to + STOLEN] >= board[TURN]))
+        refused = board[to + STOLEN] >= board[TURN] or board[to + LEFT]
+        return bool(board[link.by + START] <= done and (done >= board[TURN] or refused))
 
     def _tend(self) -> None:
         """Let there be as many workers as are wanted, and those alive."""
@@ -425,6 +429,10 @@ class Crew:
                 self.failures = 0
         while len(self.links) > self.wanted:
             self._dismiss(self.links[-1], failed=False)
+        for link in tuple(self.leaving):
+            if link.socket is not None and link.socket.ours and launch.ended(link.socket.number):
+                link.socket.close()
+                self.leaving.remove(link)
         taken = {link.number for link in self.links}
         for number in range(1, self.wanted + 1):
             if number not in taken and self.failures < FAILURES:
@@ -432,17 +440,18 @@ class Crew:
         self._deliver()
 
     def _hire(self, number: int) -> None:
-        if not self.file.ours or identity() != self.identity:
+        places = set(range(1, WORKERS + 1)) - {link.place for link in (*self.links, *self.leaving)}
+        if not self.file.ours or not places or identity() != self.identity:
             self.failures = FAILURES
             return
-        board, link = self.board, Link(number)
+        board, link = self.board, Link(number, min(places))
         for place in range(link.to, link.to + 2 * LINE):
             board[place] = 0
         board[link.to + STOLEN] = NEVER
         try:
-            link.socket = Descriptor(launch.launch(number, self.heap.size, self.heap.file))
+            link.socket = Descriptor(launch.launch(number, link.place, self.heap.size, self.heap.file))
         except OSError:
-            self.failures = FAILURES
+            self.failures += 1
             return
         link.born = monotonic()
         jobs = [job for ref in tuple(self._jobs) if (job := ref()) is not None]
@@ -451,10 +460,14 @@ class Crew:
         self.links = sorted([*self.links, link], key=lambda link: link.number)
 
     def _dismiss(self, link: Link, failed: bool) -> None:
+        """Begin no more turns with it, and have its end looked for; its place stays its own until then."""
         self.failures += failed
+        self.board[link.to + LEFT] = 1
+        fence()
         self.links = [other for other in self.links if other is not link]
-        if link.socket is not None:
-            link.socket.close()
+        self.leaving.append(link)
+        if link.socket is not None and link.socket.ours:
+            launch.hang_up(link.socket.number)
 
     def retire(self) -> None:
         """Let all workers go: this process is another's now, or it wants none."""
@@ -463,7 +476,7 @@ class Crew:
 
     def leave(self) -> None:
         """In a forked child, which has no workers and must not reach its parent's memory."""
-        for link in self.links:
+        for link in (*self.links, *self.leaving):
             if link.socket is not None:
                 link.socket.close()
         self.file.close()

@@ -37,13 +37,13 @@ how they compute."""
 HOME = Path(__file__).parents[2]
 
 
-def launch(number: int, size: int, heap: int) -> int:
+def launch(number: int, place: int, size: int, heap: int) -> int:
     """Start a worker. Returns the file descriptor of this end of its socket.
 
     Parameters
     ----------
-    number
-        Which it is.
+    number, place
+        Which part of a region is its, and where on the board it speaks.
     size, heap
         The shared memory, and its file.
 
@@ -59,7 +59,7 @@ def launch(number: int, size: int, heap: int) -> int:
             watch = os.pidfd_open(os.getpid())
             stack.callback(os.close, watch)
             files.append(watch)
-        hello = pickle.dumps((number, size, sys.hexversion, np.__version__))
+        hello = pickle.dumps((number, place, size, sys.hexversion, np.__version__))
         here.sendmsg([hello], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))])
         _start(there.fileno())
         here.setblocking(False)
@@ -97,6 +97,17 @@ def send(file: int, message: bytes, files: Sequence[int] = ()) -> bool:
     finally:
         connection.detach()
     return True
+
+
+def hang_up(file: int) -> None:
+    """Let the worker end: it reads the end of what it is told, whoever else has this end of the socket."""
+    connection = socket.socket(fileno=file)
+    try:
+        connection.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass  # it has ended
+    finally:
+        connection.detach()
 
 
 def ended(file: int) -> bool:

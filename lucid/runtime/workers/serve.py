@@ -39,6 +39,7 @@ from .board import (
     GAP,
     JOB,
     KNOWN,
+    LEFT,
     LOST,
     MESSAGE,
     PROBE,
@@ -107,9 +108,9 @@ def unpack(data: bytes, base: int) -> Job:
 class Worker:
     """Looks at the board and does what is posted there."""
 
-    def __init__(self, base: int, number: int) -> None:
+    def __init__(self, base: int, number: int, place: int) -> None:
         self._board = memory_at(base, BYTES)
-        self._his, self._mine = to(number), by(number)
+        self._his, self._mine = to(place), by(place)
         self._number = number
         self.jobs: dict[int, Job] = {}
         self._bell = ctypes.c_void_p(base + 8 * (self._his + BELL))
@@ -133,7 +134,7 @@ class Worker:
             board[mine + START] = turn
             fence()
             done = 2 * turn + 1
-            if board[his + STOLEN] < turn:
+            if board[his + STOLEN] < turn and not board[his + LEFT]:
                 job = self.jobs.get(board[JOB], {})
                 number, region = divmod(board[REGION], REGIONS)
                 function, count = job.get(region, (None, 0)) if number == turn else (None, 0)
@@ -238,7 +239,7 @@ def main(file: int) -> None:
     files = array.array("i")
     for _, _, data in passed:
         files.frombytes(data[: len(data) - len(data) % files.itemsize])
-    number, size, version, numpy_version = pickle.loads(hello)  # noqa: S301
+    number, place, size, version, numpy_version = pickle.loads(hello)  # noqa: S301
     if (version, numpy_version) != (sys.hexversion, np.__version__):
         os._exit(1)
     heap, watch = files[0], files[1] if len(files) > 1 else -1
@@ -247,6 +248,6 @@ def main(file: int) -> None:
     gc.disable()
     np.seterr(all="ignore")
     sys.setswitchinterval(1e-4)
-    worker = Worker(base, number)
-    start_new_thread(listen, (host, watch, worker, base, by(number)))
+    worker = Worker(base, number, place)
+    start_new_thread(listen, (host, watch, worker, base, by(place)))
     worker.work()
