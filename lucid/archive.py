@@ -15,6 +15,7 @@ from .graph.assume import Assumption, parse_assumption
 from .graph.dims import SymDim, limited_work
 from .graph.ir import Graph
 from .graph.serialize import Archive
+from .results import Results
 from .runtime.tuning import Tuned
 from .specialization import Options, Specialization, TunedKey
 from .tensor import Tensor
@@ -38,7 +39,7 @@ def _content(specialization: Specialization) -> tuple[dict[str, Graph], dict[str
     arrays = {name: specialization.state[name].numpy() for name in names}
     extra = {
         "inputs": to_json(specialization.inputs),
-        "outputs": to_json(specialization.outputs),
+        "outputs": to_json(specialization.results.structure),
         "training": specialization.training,
         "exact": specialization.options.exact,
         "assumptions": [str(one) for one in specialization.assumptions],
@@ -73,7 +74,7 @@ def _specialization(archive: Archive, path: str, options: Options) -> Specializa
         raise FileError(f"{path}: not a compiled model: {error}") from error
     known = None if options.exact and not found.exact else optimised  # an exact model does not go through all passes
     return Specialization(
-        traced, found.inputs, found.outputs, state, training=found.training,
+        traced, found.inputs, Results(found.outputs), state, training=found.training,
         options=replace(options, exact=options.exact or found.exact), optimised=known, tuned=found.tuned,
         assumptions=found.assumptions,
     )  # fmt: skip

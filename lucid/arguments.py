@@ -29,13 +29,19 @@ _PLAIN = (bool, int, str, bytes, type(None), type(...), np.dtype, type, Enum)
 _TENSORS = (Tensor, np.ndarray)
 
 
-def flatten(value: Any, kinds: tuple[type, ...] = _TENSORS) -> tuple[list[Any], Structure]:
-    """The tensors and arrays in nested lists, tuples, dicts and dataclasses, and the structure around them."""
+def flatten(value: Any, kinds: tuple[type, ...] = _TENSORS, *, results: bool = False) -> tuple[list[Any], Structure]:
+    """The tensors and arrays in nested lists, tuples, dicts and dataclasses, and the structure around them.
+
+    ``results`` says that errors shall speak of what a function returns, not of what it is given.
+    """
     leaves: list[Any] = []
     try:
         return leaves, _flatten(value, leaves, kinds)
     except RecursionError:
-        raise TraceError("the arguments or results hold themselves, or are nested too deeply") from None
+        kind = "results" if results else "arguments"
+        raise TraceError(f"the {kind} hold themselves, or are nested too deeply") from None
+    except _UnknownError as error:
+        raise TraceError(error.about_results if results else str(error)) from None
 
 
 def _flatten(value: Any, leaves: list[Any], kinds: tuple[type, ...]) -> Structure:
@@ -56,7 +62,11 @@ def _flatten(value: Any, leaves: list[Any], kinds: tuple[type, ...]) -> Structur
 
 def _pairs(value: dict[Any, Any], leaves: list[Any], kinds: tuple[type, ...]) -> list[tuple[Any, Structure]]:
     if not all(isinstance(key, str | int) for key in value):
-        raise TraceError("a dict of inputs or results needs strings or ints as keys")
+        key = next(key for key in value if not isinstance(key, str | int))
+        raise _UnknownError(
+            f"a dict among the arguments has a key of type {type(key).__name__}: its keys must be strings or ints",
+            f"a dict among the results has a key of type {type(key).__name__}: its keys must be strings or ints",
+        )
     return [(key, _flatten(item, leaves, kinds)) for key, item in dict.items(value)]
 
 
@@ -97,6 +107,14 @@ def _flatten_object(value: Any, leaves: list[Any], kinds: tuple[type, ...]) -> S
     return ("object", kind, items, ("dict", *_pairs(held, leaves, kinds)))
 
 
+class _UnknownError(TraceError):
+    """Neither a tensor, nor fixed, nor a known container: the words for either end of a call."""
+
+    def __init__(self, about_arguments: str, about_results: str) -> None:
+        super().__init__(about_arguments)
+        self.about_results = about_results
+
+
 class Static:
     """A value carried along in a structure; its key beside it decides on equality."""
 
@@ -127,9 +145,11 @@ def static_key(value: Any) -> tuple[Any, ...]:
     if isinstance(value, _FUNCTIONS):
         return type(value), value
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
-    raise TraceError(
+    raise _UnknownError(
         f"an argument of type {kind} may change without the compiled model noticing; pass tensors, "
-        f"numbers, strings, functions, or lists, tuples and dicts of them"
+        f"numbers, strings, functions, or lists, tuples and dicts of them",
+        f"a result of type {kind} cannot be made anew at each call of the compiled model; return tensors, numbers, "
+        f"strings, functions, or lists, tuples, dicts and dataclasses of them",
     )
 
 

@@ -24,6 +24,7 @@ from .graph.types import TensorType, as_dtype
 from .guards import Guards, Watch
 from .inspection import Profile, explain, profile
 from .nn.module import Module
+from .results import Results, traced_results
 from .runtime.executable import Executable
 from .runtime.plan import Plan
 from .runtime.store import Store
@@ -145,7 +146,7 @@ class CompiledModel(Module):
         trace = self._latest = self._find(structure, leaves)
         call, tensors, arrays = trace.specialization.prepare(leaves)
         self._ran = call
-        return trace.specialization.result(call.run(tensors, arrays)), trace, call
+        return trace.specialization.result(call.run(tensors, arrays), leaves), trace, call
 
     def _within_trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The model as a part of a larger trace."""
@@ -218,11 +219,11 @@ class CompiledModel(Module):
         else:
             types = [TensorType(tuple(x.shape), as_dtype(x.dtype)) for x in leaves]
         trained = isinstance(self.model, Module) and self.model.training
-        recorder, graph, outputs, guards = self._record(structure, types)
+        recorder, graph, results, guards = self._record(structure, types)
         made = Specialization(
             graph,
             structure,
-            outputs,
+            results,
             recorder.state,
             training=trained or any(m.training for m in recorder.modules.values()),
             options=self.options,
@@ -244,7 +245,7 @@ class CompiledModel(Module):
 
     def _record(
         self, structure: Structure, types: Sequence[TensorType], grad: bool = True
-    ) -> tuple[Recorder, Graph, Structure, Guards]:
+    ) -> tuple[Recorder, Graph, Results, Guards]:
         """Run the model once with traced tensors.
 
         What is recorded serves with and without gradients, unless the model asks which it is.
@@ -271,12 +272,13 @@ class CompiledModel(Module):
                     f"the compiled function returns a {type(result).__name__}, whose code would run later: compile a "
                     f"plain function, without async or yield"
                 )
-            results, outputs = flatten(result)
+            results, nested = flatten(result, results=True)
             if not results:
                 given = "" if types else ", nor was it given any: pass tensors or NumPy arrays, not numbers or lists"
                 raise TraceError(f"the compiled function returns no tensor{given}")
             if grad == outside or not watch.mode_read:
-                return recorder, recorder.finish(results), outputs, watch.guards()
+                graph = recorder.finish(results)
+                return recorder, graph, traced_results(nested, results, inputs, recorder.state), watch.guards()
         return self._record(structure, types, outside)
 
     def _current(self) -> Specialization:

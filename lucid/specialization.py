@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from . import clock
-from .arguments import LEAF, Structure, unflatten
+from .arguments import LEAF, Structure
 from .checks import shown
 from .errors import DTypeError, GradientError, OptionError, ShapeError
 from .grad_mode import is_grad_enabled
@@ -32,6 +32,7 @@ from .passes.assign_layout import assign_layout, lay_inputs
 from .passes.editing import USUAL, Pipeline
 from .passes.halves import Halves, Used, Wanted
 from .passes.pipeline import Observer, Pass, inference_pipeline, run_passes, training_pipeline
+from .results import Results
 from .runtime.eager import evaluate
 from .runtime.executable import Executable
 from .runtime.registry import lowerings
@@ -103,8 +104,10 @@ class Specialization:
     ----------
     traced
         The graph as recorded.
-    inputs, outputs
-        Structures of the arguments and of the result.
+    inputs
+        Structure of the arguments.
+    results
+        What it returns.
     state
         The tensors behind the graph's parameters, by name.
     training
@@ -128,7 +131,7 @@ class Specialization:
         self,
         traced: Graph,
         inputs: Structure,
-        outputs: Structure,
+        results: Results,
         state: Mapping[str, Tensor],
         *,
         training: bool,
@@ -140,7 +143,7 @@ class Specialization:
         assumptions: Sequence[Assumption] = (),
     ) -> None:
         self.traced = traced
-        self.inputs, self.outputs = inputs, outputs
+        self.inputs, self.results = inputs, results
         self.state = dict(state)
         self.training = training
         self.options = options
@@ -320,18 +323,18 @@ class Specialization:
                 self._calls.popitem(last=False)
         return call, tensors, arrays
 
-    def result(self, outputs: Sequence[Tensor]) -> Any:
-        """What a run gave, in the traced structure."""
-        return outputs[0] if self.outputs == ("leaf",) else unflatten(self.outputs, outputs)
+    def result(self, outputs: Sequence[Tensor], leaves: Sequence[Any]) -> Any:
+        """What a run on ``leaves`` gave, in the traced structure."""
+        return outputs[0] if self.results.alone else self.results.of(outputs, leaves, self.state)
 
     def __call__(self, leaves: Sequence[Any]) -> Any:
         """Run on tensors or arrays; the result has the traced structure."""
         call, tensors, arrays = self.prepare(leaves)
-        return self.result(call.run(tensors, arrays))
+        return self.result(call.run(tensors, arrays), leaves)
 
     def quick(self, call: Forward) -> Quick | None:
         """What runs a call of one tensor again, where nothing but its one result is asked for."""
-        alone = self.outputs == ("leaf",) and not self.traced.updates and call.wanted == (False,)
+        alone = self.results.alone and not self.traced.updates and call.wanted == (False,)
         return call.again if alone else None
 
     def _forward(self, arrays: Sequence[Array], wanted: Wanted, orders: Orders) -> Forward:
@@ -360,7 +363,7 @@ def of_graph(graph: Graph, parameters: Mapping[str, Any], options: Options) -> S
             raise ShapeError(f"compile: the parameter {name!r} is {type_}, got {state[name].type}")
     inputs = ("tuple", tuple, ("tuple", tuple, *(LEAF for _ in graph.inputs)), ("dict",))
     outputs = LEAF if len(graph.outputs) == 1 else ("tuple", tuple, *(LEAF for _ in graph.outputs))
-    return Specialization(graph, inputs, outputs, state, training=False, options=options)
+    return Specialization(graph, inputs, Results(outputs), state, training=False, options=options)
 
 
 class Forward:

@@ -26,8 +26,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "compiler",
         (
-            "archive", "arguments", "compiler", "entry", "guards", "inspection", "models", "onnx", "specialization",
-            "transforms", "verification",
+            "archive", "arguments", "compiler", "entry", "guards", "inspection", "models", "onnx", "results",
+            "specialization", "transforms", "verification",
         ),
     ),
     ("face", ("__init__", "cli", "__main__")),

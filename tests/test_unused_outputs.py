@@ -149,7 +149,10 @@ def test_each_result_requires_a_gradient_as_the_eager_one(x_grad: bool, y_grad: 
             pairs.append([None if t.grad is None else t.grad.tolist() for t in (x, y, model.weight)])
         assert pairs[0] == pairs[1], key
     with lucid.no_grad():
-        assert not any(v.requires_grad for v in net(x, y).values() if v.requires_grad)
+        quiet = {k: v.requires_grad for k, v in net(x, y).items()}
+        assert quiet == {k: v.requires_grad for k, v in model(x, y).items()}
+        handed = {"weight", "same", "x"}  # what a model hands through is not made here
+        assert not any(v for k, v in quiet.items() if k not in handed)
 
 
 def test_a_first_call_without_gradients_does_not_switch_them_off() -> None:
