@@ -16,6 +16,7 @@ import numpy as np
 from . import clock
 from .archive import archive_bytes, archive_from_bytes, write_archive
 from .arguments import Structure, arranged, flatten, leaf_names, unflatten
+from .calls import Calls, Forward, Quick
 from .errors import LucidError, OptionError, TraceError
 from .grad_mode import is_grad_enabled
 from .graph.ir import Graph
@@ -28,7 +29,7 @@ from .results import Results, traced_results
 from .runtime.executable import Executable
 from .runtime.plan import Plan
 from .runtime.store import Store
-from .specialization import Forward, Options, Quick, Specialization, orders_of
+from .specialization import Options, Specialization, orders_of
 from .tensor import Tensor
 from .tracing import Recorder
 from .verification import check_pass
@@ -44,8 +45,13 @@ class Trace:
     """What was made of one trace, for which arguments, and what it depends on besides them."""
 
     key: Any
-    specialization: Specialization
+    calls: Calls
     guards: Guards
+
+    @property
+    def specialization(self) -> Specialization:
+        """What was made of it."""
+        return self.calls.specialization
 
 
 _LOADED = Guards((), (), -1)
@@ -100,7 +106,7 @@ class CompiledModel(Module):
         for name, tensor in specialization.state.items():
             table: dict[str, Any] = self._parameters if tensor.requires_grad else self._buffers
             table[name] = tensor
-        self._latest = Trace(None, specialization, _LOADED)
+        self._latest = Trace(None, Calls(specialization), _LOADED)
         self._fixed = specialization.inputs
         return self
 
@@ -144,9 +150,9 @@ class CompiledModel(Module):
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Trace, Forward]:
         leaves, structure = self._flat(args, kwargs)
         trace = self._latest = self._find(structure, leaves)
-        call, tensors, arrays = trace.specialization.prepare(leaves)
+        call, tensors, arrays = trace.calls.prepare(leaves)
         self._ran = call
-        return trace.specialization.result(call.run(tensors, arrays), leaves), trace, call
+        return trace.calls.result(call.run(tensors, arrays), leaves), trace, call
 
     def _within_trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The model as a part of a larger trace."""
@@ -165,7 +171,7 @@ class CompiledModel(Module):
         guards = trace.guards
         if clock.structure.now != now or (self.model is not None and not (guards.seen == now and guards.hold())):
             return
-        again = trace.specialization.quick(call)
+        again = trace.calls.quick(call)
         if again is not None:
             if len(self._known) >= SPECIALIZATIONS:
                 self._known.clear()
@@ -233,7 +239,7 @@ class CompiledModel(Module):
         )
         if self._fixed is not None:
             made.graph  # noqa: B018 - optimise now, so that what cannot be compiled is reported here
-        trace = Trace(key, made, guards)
+        trace = Trace(key, Calls(made), guards)
         self._traces[id(trace)] = trace
         self._by_key[key] = [*self._by_key.get(key, ()), trace]
         while len(self._traces) > SPECIALIZATIONS:

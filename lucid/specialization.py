@@ -18,15 +18,13 @@ import numpy as np
 from . import clock
 from .arguments import LEAF, Structure
 from .checks import shown
-from .errors import DTypeError, GradientError, OptionError, ShapeError
-from .grad_mode import is_grad_enabled
+from .errors import DTypeError, OptionError, ShapeError
 from .graph.assume import Assumption, example_sizes
 from .graph.dims import SymDim
 from .graph.dims import evaluate as evaluate_dim
-from .graph.ir import Graph, Node, Value
-from .graph.ops.call import CALL, BackwardCallee, CallAttrs
+from .graph.ir import Graph, Node
 from .graph.ops.random import RANDOM_KEY
-from .graph.types import TensorType, is_float, order_of, widths_hint
+from .graph.types import is_float, order_of, widths_hint
 from .graph.verify import verify as verify_graph
 from .passes.assign_layout import assign_layout, lay_inputs
 from .passes.editing import USUAL, Pipeline
@@ -39,14 +37,13 @@ from .runtime.registry import lowerings
 from .runtime.store import Store
 from .runtime.tuning import Tuned, resolve, tune
 from .runtime.workers.settings import MOST_THREADS, get_num_threads
-from .tensor import Record, Tensor
+from .tensor import Tensor
 from .verification import check_program
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Sizes: TypeAlias = "tuple[tuple[str, int], ...]"
 TunedKey: TypeAlias = "tuple[Sizes, int]"
 Orders: TypeAlias = "tuple[tuple[int, ...] | None, ...]"
-Quick: TypeAlias = "Callable[[Array | Tensor], Tensor]"
 
 PLANS = 16
 """How many concrete sizes keep their plans."""
@@ -156,9 +153,8 @@ class Specialization:
         self._store = store or Store()
         self._lock = RLock()
         self._executables: OrderedDict[Any, Executable] = OrderedDict()
-        self._calls: OrderedDict[Any, Forward] = OrderedDict()
         # random keys are drawn anew at every run, so a backward run cannot repeat the forward one
-        self._repeatable = all(node.op is not RANDOM_KEY for _, node in traced.nodes())
+        self.repeatable = all(node.op is not RANDOM_KEY for _, node in traced.nodes())
 
     # ------------------------------------------------------------ graphs
 
@@ -172,12 +168,6 @@ class Specialization:
             passes = passes.applied(inference_pipeline(evaluate, has_kernel, exact=self.options.exact))
         return run_passes(self.traced, passes, observe=self.observer)
 
-    def _train(self, graph: Graph) -> Graph:
-        passes = training_pipeline(evaluate, has_kernel)
-        if isinstance(self.options.passes, Pipeline):
-            passes = self.options.passes.applied(passes)
-        return run_passes(graph, passes, observe=self.observer)
-
     @cached_property
     def _parameters(self) -> dict[str, str]:
         return self.traced.parameters
@@ -187,10 +177,22 @@ class Specialization:
         """Names of the parameters that require a gradient."""
         return tuple(name for name in self._parameters if self.state[name].requires_grad)
 
+    def _training(self) -> Callable[[Graph], Graph]:
+        """The passes for training, as a function that knows nothing of this object: what it holds goes with it."""
+        options, observer = self.options, self.observer
+
+        def optimise(graph: Graph) -> Graph:
+            passes = training_pipeline(evaluate, has_kernel)
+            if isinstance(options.passes, Pipeline):
+                passes = options.passes.applied(passes)
+            return run_passes(graph, passes, observe=observer)
+
+        return optimise
+
     @cached_property
     def halves(self) -> Halves:
         """The graphs of training."""
-        return Halves(self.traced, [self._parameters[name] for name in self.trainable], self._train)
+        return Halves(self.traced, [self._parameters[name] for name in self.trainable], self._training())
 
     # ------------------------------------------------------------ executables
 
@@ -302,46 +304,6 @@ class Specialization:
         executable.load(arrays, tuple(t.version for t in tensors))
         executable.seen = now
 
-    # ------------------------------------------------------------ calling
-
-    def prepare(self, leaves: Sequence[Any]) -> tuple[Forward, list[Tensor], list[Array]]:
-        """What runs on such tensors or arrays, and these as both."""
-        tensors = [leaf if isinstance(leaf, Tensor) else Tensor.wrap(leaf) for leaf in leaves]
-        if is_grad_enabled() and (self.trainable or any(t.requires_grad for t in tensors)):
-            # backward reads them again, and the caller may fill an array anew meanwhile (a tensor would notice)
-            pairs = zip(leaves, tensors, strict=True)
-            tensors = [t if leaf is t else Tensor.wrap(np.array(leaf)) for leaf, t in pairs]
-        arrays = [t._array for t in tensors]
-        wanted = tuple(t.requires_grad for t in tensors)
-        orders = orders_of(arrays)
-        key = (tuple(a.shape for a in arrays), tuple(a.dtype for a in arrays), wanted, is_grad_enabled(), orders)
-        call = self._calls.get(key)
-        if call is None:
-            call = self._forward(arrays, wanted, orders)
-            self._calls[key] = call
-            while len(self._calls) > PLANS:
-                self._calls.popitem(last=False)
-        return call, tensors, arrays
-
-    def result(self, outputs: Sequence[Tensor], leaves: Sequence[Any]) -> Any:
-        """What a run on ``leaves`` gave, in the traced structure."""
-        return outputs[0] if self.results.alone else self.results.of(outputs, leaves, self.state)
-
-    def __call__(self, leaves: Sequence[Any]) -> Any:
-        """Run on tensors or arrays; the result has the traced structure."""
-        call, tensors, arrays = self.prepare(leaves)
-        return self.result(call.run(tensors, arrays), leaves)
-
-    def quick(self, call: Forward) -> Quick | None:
-        """What runs a call of one tensor again, where nothing but its one result is asked for."""
-        alone = self.results.alone and not self.traced.updates and call.wanted == (False,)
-        return call.again if alone else None
-
-    def _forward(self, arrays: Sequence[Array], wanted: Wanted, orders: Orders) -> Forward:
-        sizes = self.sizes(arrays)
-        tracked = is_grad_enabled() and any(self.halves.differentiable(wanted))
-        return Forward(self, sizes, wanted, orders, tracked, tracked and (self.training or not self._repeatable))
-
     def update_state(self, updates: Iterable[Array]) -> None:
         """Put what a run computed for buffers into them."""
         for (name, _), array in zip(self.traced.updates, updates, strict=True):
@@ -364,117 +326,3 @@ def of_graph(graph: Graph, parameters: Mapping[str, Any], options: Options) -> S
     inputs = ("tuple", tuple, ("tuple", tuple, *(LEAF for _ in graph.inputs)), ("dict",))
     outputs = LEAF if len(graph.outputs) == 1 else ("tuple", tuple, *(LEAF for _ in graph.outputs))
     return Specialization(graph, inputs, Results(outputs), state, training=False, options=options)
-
-
-class Forward:
-    """A run for given sizes; as a ``Call`` node it knows its backward (see :class:`lucid.graph.ops.call.Callee`)."""
-
-    def __init__(
-        self, owner: Specialization, sizes: Sizes, wanted: Wanted, orders: Orders, tracked: bool, keeping: bool
-    ) -> None:
-        self.owner, self.sizes, self.wanted, self.keeping, self.tracked = owner, sizes, wanted, keeping, tracked
-        self.results = len(owner.traced.outputs)
-        self.executable = self._executable(orders)
-        self.updates = len(owner.traced.updates)
-        self.types = tuple(t.bind(dict(sizes)) for t in owner.traced.output_types)
-        graph = self.executable.plan.graph
-        self.all_types = tuple(t.with_order(None) for t in graph.output_types)
-        self.parameters = [owner.state[name] for name in owner.trainable]
-        self.attrs = CallAttrs(self)
-        self.differentiable = owner.halves.differentiable(wanted)
-        self._sources: tuple[int, tuple[tuple[None, int, int], ...]] = (-1, ())
-
-    def _executable(self, orders: Orders) -> Executable:
-        kind, wanted = ("forward", self.wanted) if self.keeping else ("inference", ())
-        return self.owner.executable(kind, self.sizes, wanted, orders)
-
-    def output_types(self, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
-        return self.all_types
-
-    def __call__(self, *arrays: Array) -> tuple[Array, ...]:
-        """On the inputs' arrays, then the parameters' (which are read from the state instead)."""
-        inputs = arrays[: len(self.wanted)]
-        return self.owner.run(self._executable(orders_of(inputs)), inputs)
-
-    def run(self, tensors: Sequence[Tensor], arrays: Sequence[Array]) -> Sequence[Tensor]:
-        produced = self.owner.run(self.executable, arrays)
-        if self.updates:
-            self.owner.update_state(produced[-self.updates :])
-            produced = produced[: -self.updates]
-        if not self.tracked:
-            return [Tensor.wrap(array) for array in produced]
-        record = Record.of(CALL, self.attrs, (*tensors, *self.parameters), produced, self.all_types)
-        return [self._result(record, i) for i in range(self.results)]
-
-    def _result(self, record: Record, index: int) -> Tensor:
-        result = Tensor.made(record.arrays[index], self.all_types[index])
-        if self.differentiable[index]:
-            result._record, result._output, result._requires_grad = record, index, True
-        return result
-
-    def again(self, x: Array | Tensor) -> Tensor:
-        """As :meth:`run` and what comes before it, for a call that differs from an earlier one in values only."""
-        if not self.tracked:
-            array = x._array if isinstance(x, Tensor) else x
-            return Tensor.made(self.owner.run(self.executable, (array,))[0], self.all_types[0])
-        if not isinstance(x, Tensor):
-            x = Tensor.wrap(np.array(x))
-        now, sources = self._sources
-        if now != clock.content.now:
-            now = clock.content.now
-            sources = tuple((None, 0, p.version) for p in self.parameters)
-            self._sources = now, sources
-        produced = self.owner.run(self.executable, (x._array,))
-        sources = ((None, 0, x.version), *sources)
-        record = Record(CALL, self.attrs, (x, *self.parameters), sources, now, tuple(produced), self.all_types)
-        return self._result(record, 0)
-
-    def backward(self, used: Used) -> _Backward:
-        return _Backward(self, used)
-
-
-class _Backward:
-    """The gradient of a run where some results have cotangents (see :class:`lucid.graph.ops.call.BackwardCallee`)."""
-
-    results = 0
-
-    def __init__(self, forward: Forward, used: Used) -> None:
-        self.forward, self.used = forward, used
-        owner = forward.owner
-        self.kind = "backward" if forward.keeping else "recompute"
-        half = owner.halves.backward(forward.wanted, used, forward.keeping)
-        self.kept = half.kept
-        sources = [*owner.traced.inputs, *(owner.traced.parameters[name] for name in owner.trainable)]
-        self.reached = tuple(name in half.wanted for name in sources)
-
-    def output_types(self, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
-        arguments = inputs[sum(self.used) :]
-        return tuple(type_ for type_, reached in zip(arguments, self.reached, strict=False) if reached)
-
-    def __call__(self, *arrays: Array) -> tuple[Array, ...]:
-        f = self.forward
-        cotangents, rest = arrays[: sum(self.used)], arrays[sum(self.used) :]
-        inputs, outputs = rest[: len(f.wanted)], rest[len(self.reached) :]
-        seeds = self._seeds(cotangents)
-        if f.keeping:
-            feeds = [*seeds, *((inputs if source == "input" else outputs)[i] for source, i in self.kept)]
-        else:
-            feeds = [*inputs, *seeds]
-        run = f.owner.executable(self.kind, f.sizes, f.wanted, orders_of(feeds), self.used)
-        return f.owner.run(run, feeds)
-
-    def _seeds(self, cotangents: Sequence[Array]) -> list[Array]:
-        """One cotangent for every distinct output that is used, in the order of the outputs."""
-        outputs = self.forward.owner.traced.outputs
-        given = iter(cotangents)
-        found = [(value, next(given)) for value, use in zip(outputs, self.used, strict=True) if use]
-        seeds: dict[Value, Array] = {}
-        for value, cotangent in sorted(found, key=lambda one: outputs.index(one[0])):
-            seeds[value] = seeds[value] + cotangent if value in seeds else cotangent
-        return list(seeds.values())
-
-    def backward(self, used: Used) -> BackwardCallee:
-        raise GradientError(
-            "the backward run of a compiled model has no gradient of its own; "
-            "use lucid.grad inside the compiled function"
-        )

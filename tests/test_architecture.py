@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "compiler",
         (
-            "archive", "arguments", "compiler", "entry", "guards", "inspection", "models", "onnx", "results",
+            "archive", "arguments", "calls", "compiler", "entry", "guards", "inspection", "models", "onnx", "results",
             "specialization", "transforms", "verification",
         ),
     ),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from ..errors import DrawError, GraphError
 from .builder import snake_case
-from .ir import Graph, Node, Value
+from .ir import Graph, Node, Value, edges_of
 from .opdef import Attrs, ConstArray, TypeAttrs
 from .text import format_value
 from .types import TensorType, float32
@@ -229,7 +229,7 @@ class _Drawing:
         }
         self.ids = {name: f"n{i}" for i, name in enumerate(graph.order)}
         self.gradient = {name for name, node in graph.nodes() if is_gradient(name, node)}
-        self.read = {Value(u, output) for u, _, output in graph.dag.edges(data="output")} | set(graph.results)
+        self.read = {Value(u, output) for u, _, _, output in edges_of(graph.dag)} | set(graph.results)
         self.right: set[str] = set()  # sources that stand to the right of what reads them
         self.stacks: dict[str, list[str]] = {}  # sources drawn as one, under the first one's name
         self.stacked: set[str] = set()  # all but the first of each
@@ -272,7 +272,7 @@ class _Drawing:
     def _owner(self, name: str) -> str:
         """Whose module a node is drawn in: its own, or, for a source that only gradients read, its first reader's."""
         users = list(self.graph.dag.successors(name))
-        saved = users and not self.graph.dag.in_degree(name) and self.gradient.issuperset(users)
+        saved = users and not self.graph.feeds[name] and self.gradient.issuperset(users)
         return users[0] if saved and name not in self.gradient else name
 
     def _module(self, name: str, node: Node) -> list[str]:
@@ -311,7 +311,7 @@ class _Drawing:
     def _scattered(self, box: _Box) -> bool:
         """Whether a box holds unconnected calls of one module, which a frame would tear out of order."""
         dag = self.graph.dag
-        calls = {name for name in box.nodes if dag.in_degree(name) and name not in self.gradient}
+        calls = {name for name in box.nodes if self.graph.feeds[name] and name not in self.gradient}
         return not box.inner and len(calls) > 1 and not any(m in calls for n in calls for m in dag.successors(n))
 
     def _row(self, name: str, box: _Box) -> list[str]:

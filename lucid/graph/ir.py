@@ -177,6 +177,7 @@ class Graph:
             if any(position[u] >= position[v] for u, v, _, _ in edges_of(self.dag)):
                 try:
                     names = tuple(nx.lexicographical_topological_sort(self.dag, key=position.__getitem__))
+                    vars(self.dag).pop("in_degree", None)  # a view that the DAG has kept, and that refers to it
                 except nx.NetworkXUnfeasible as error:
                     cycle = " -> ".join(u for u, *_ in nx.find_cycle(self.dag))
                     raise GraphError(f"the graph has a cycle: {cycle}") from error

@@ -246,5 +246,5 @@ def _compiled(checks: Sequence[Check]) -> Callable[[], bool]:
     space: dict[str, Any] = {"from_handler": from_handler}
     # our own text, in which only identifiers are the user's
     exec(compile(text, "<lucid guards>", "exec"), space)  # noqa: S102
-    made: Callable[[], bool] = space["make"](*operands)
-    return made
+    make: Callable[..., Callable[[], bool]] = space.pop("make")  # a function among its own globals would be a cycle
+    return make(*operands)

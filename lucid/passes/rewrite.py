@@ -46,12 +46,13 @@ class View:
         Its op, attributes, types and origin.
     """
 
-    __slots__ = ("_overlay", "name", "node")
+    __slots__ = ("_overlay", "_tracer", "name", "node")
 
-    def __init__(self, overlay: Overlay, name: str) -> None:
-        self._overlay = overlay
+    def __init__(self, tracer: Tracer, name: str) -> None:
+        self._tracer = tracer
+        self._overlay: Overlay = tracer.builder  # type: ignore[assignment]
         self.name = name
-        self.node: Node = overlay.node(name)
+        self.node: Node = self._overlay.node(name)
 
     @property
     def op(self) -> OpDef:
@@ -69,7 +70,7 @@ class View:
     @property
     def inputs(self) -> tuple[Symbol, ...]:
         """Its inputs in the new graph."""
-        return tuple(map(self._overlay.tracer.symbol, self._overlay.inputs_of(self.name)))
+        return tuple(map(self._tracer.symbol, self._overlay.inputs_of(self.name)))
 
     @property
     def symbol(self) -> Symbol:
@@ -79,19 +80,19 @@ class View:
     @property
     def symbols(self) -> tuple[Symbol, ...]:
         """Its outputs in the new graph (a site's own, until it is replaced)."""
-        return tuple(self._overlay.tracer.symbol(Value(self.name, i)) for i in range(len(self.node.outputs)))
+        return tuple(self._tracer.symbol(Value(self.name, i)) for i in range(len(self.node.outputs)))
 
     def producer(self, slot: int) -> View:
         """The node of the original graph that feeds an input (of a node of the original graph)."""
-        return View(self._overlay, self._overlay.feeds[self.name][slot].node)
+        return View(self._tracer, self._overlay.feeds[self.name][slot].node)
 
     def view(self, name: str) -> View:
         """Another node of the original graph."""
-        return View(self._overlay, name)
+        return View(self._tracer, name)
 
     def symbol_of(self, value: Value) -> Symbol:
         """A value of the original graph in the new one."""
-        return self._overlay.tracer.symbol(self._overlay.mapped.get(value, value))
+        return self._tracer.symbol(self._overlay.mapped.get(value, value))
 
     def uses(self, output: int = 0) -> int:
         """How often an output is read in the original graph: by nodes, as a result, as an update."""
@@ -104,7 +105,7 @@ class View:
 
     def made_by(self, symbol: Symbol) -> View:
         """The node of the new graph that computes ``symbol``."""
-        return View(self._overlay, symbol.value.node)
+        return View(self._tracer, symbol.value.node)
 
 
 class Site(View):
@@ -112,8 +113,8 @@ class Site(View):
 
     __slots__ = ("absorbed",)
 
-    def __init__(self, overlay: Overlay, name: str) -> None:
-        super().__init__(overlay, name)
+    def __init__(self, tracer: Tracer, name: str) -> None:
+        super().__init__(tracer, name)
         self.absorbed: list[View] = []
 
     def absorb(self, *others: View) -> None:
@@ -128,20 +129,20 @@ class Site(View):
 class Overlay(Builder):
     """The new graph while it is made: the original, untouched, and what was emitted over it.
 
-    Nothing is copied before :meth:`finish`, so a rule that never fires costs one walk.
+    Nothing is copied before :meth:`finish`, so a rule that never fires costs one walk. A tracer and sites refer to it,
+    and it to none of them: what a pass leaves goes at once.
     """
 
     def __init__(self, graph: Graph, label: str) -> None:
         super().__init__()
         self.graph = graph
         self.label = label
-        self.tracer = Tracer(self)
-        self.tracer.origin = Origin()
         self.mapped: dict[Value, Value] = {}
         self.added: dict[str, tuple[Node, tuple[Value, ...]]] = {}
         self.emitted: dict[str, list[str]] = {}
         self.titles: dict[str, str] = {}
-        self.merged: dict[str, list[View]] = {}
+        self.merged: dict[str, list[tuple[str, Origin]]] = {}
+        """Names and origins of what went into nodes that were there already."""
         self.site = ""
         self.feeds = graph.feeds
         self.uses = Counter((*graph.results, *(value for feeds in self.feeds.values() for value in feeds)))
@@ -178,7 +179,8 @@ class Overlay(Builder):
                 raise PassError(f"output {index} was {old}, its replacement is {new.type}")
             self.mapped[Value(site.name, index)] = new.value
         fresh = self.emitted.get(site.name, ())
-        origin = self._origin([*site.absorbed, site]) if fresh else Origin()
+        parts = [(part.name, part.node.origin) for part in (*site.absorbed, site)]
+        origin = self._origin(parts) if fresh else Origin()
         for key in fresh:
             node, inputs = self.added[key]
             self.added[key] = (replace(node, origin=origin), inputs)
@@ -186,12 +188,12 @@ class Overlay(Builder):
         if root in fresh:
             self.titles.setdefault(root, site.name)
         elif root and site.absorbed:
-            self.merged.setdefault(root, [*site.absorbed]).append(site)
+            self.merged.setdefault(root, []).extend(parts)
 
-    def _origin(self, parts: Sequence[View]) -> Origin:
-        """All that the parts come from, and what happens to them now."""
-        origin = parts[0].node.origin.merge(*(part.node.origin for part in parts[1:]))
-        names = list(dict.fromkeys(part.name for part in parts))
+    def _origin(self, parts: Sequence[tuple[str, Origin]]) -> Origin:
+        """All that the parts, given by name and origin, come from, and what happens to them now."""
+        origin = parts[0][1].merge(*(origin for _, origin in parts[1:]))
+        names = list(dict.fromkeys(name for name, _ in parts))
         rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         return replace(origin, history=(*origin.history, f"{self.label}: from {', '.join(names[:NAMED])}{rest}"))
 
@@ -265,11 +267,13 @@ def rebuild(graph: Graph, rule: Rule, label: str) -> Graph:
         Where the rule fails or returns what does not fit; it names the node.
     """
     overlay = Overlay(graph, label)
+    tracer = Tracer(overlay)
+    tracer.origin = Origin()
     for name in graph.order:
         if graph.node(name).op is INPUT:
             continue
         overlay.site = name
-        site = Site(overlay, name)
+        site = Site(tracer, name)
         try:
             replacement = rule(site)
             if replacement is not None:

@@ -14,6 +14,7 @@ import os
 import weakref
 from collections import deque
 from collections.abc import Callable
+from functools import cache
 from itertools import count
 from typing import Any
 
@@ -28,8 +29,9 @@ _REMOVE, _HUGE, _DONTDUMP = 9, 14, 16
 _FAILED = ctypes.c_void_p(-1).value
 
 
+@cache
 def libc() -> Any:
-    """The system's functions, called with the interpreter lock held."""
+    """The system's functions, called with the interpreter lock held; ``ctypes`` makes classes for them, once."""
     functions = ctypes.PyDLL(None, use_errno=True)
     functions.mmap.restype = ctypes.c_void_p
     functions.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_int64]
