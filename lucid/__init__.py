@@ -4,13 +4,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from numpy import dtype as _dtype
+from numpy import e, finfo, iinfo, inf, nan, newaxis, pi
 
 from . import errors, nn
-from .absent import TOP, advice
+from .absent import NN, TOP, advice
 from .checks import device
 from .creation import (
     arange,
     empty,
+    empty_like,
     eye,
     from_numpy,
     full,
@@ -49,10 +51,13 @@ from .functions import (
     chunk,
     clamp,
     clip,
+    clone,
     concat,
     concatenate,
     cos,
+    count_nonzero,
     cumsum,
+    detach,
     div,
     divide,
     dot,
@@ -69,8 +74,11 @@ from .functions import (
     ge,
     gelu,
     gt,
+    hstack,
     index_select,
+    is_floating_point,
     is_tensor,
+    isclose,
     isfinite,
     isinf,
     isnan,
@@ -140,10 +148,14 @@ from .functions import (
     tanh,
     tile,
     transpose,
+    tril,
+    triu,
     true_divide,
+    unbind,
     unflatten,
     unsqueeze,
     var,
+    vstack,
     where,
 )
 from .grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
@@ -197,18 +209,23 @@ __all__ = [
     "chunk",
     "clamp",
     "clip",
+    "clone",
     "compile",
     "concat",
     "concatenate",
     "cos",
+    "count_nonzero",
     "cumsum",
+    "detach",
     "device",
     "div",
     "divide",
     "dot",
     "dtype",
+    "e",
     "einsum",
     "empty",
+    "empty_like",
     "enable_grad",
     "eq",
     "equal",
@@ -216,6 +233,7 @@ __all__ = [
     "errors",
     "exp",
     "eye",
+    "finfo",
     "flatten",
     "flip",
     "float32",
@@ -232,13 +250,18 @@ __all__ = [
     "get_num_threads",
     "grad",
     "gt",
+    "hstack",
+    "iinfo",
     "index_select",
+    "inf",
     "int8",
     "int16",
     "int32",
     "int64",
+    "is_floating_point",
     "is_grad_enabled",
     "is_tensor",
+    "isclose",
     "isfinite",
     "isinf",
     "isnan",
@@ -270,10 +293,12 @@ __all__ = [
     "mul",
     "multiply",
     "mv",
+    "nan",
     "narrow",
     "ne",
     "neg",
     "negative",
+    "newaxis",
     "nn",
     "no_grad",
     "norm",
@@ -284,6 +309,7 @@ __all__ = [
     "outer",
     "passes",
     "permute",
+    "pi",
     "pow",
     "rand",
     "rand_like",
@@ -327,15 +353,19 @@ __all__ = [
     "tensor",
     "tile",
     "transpose",
+    "tril",
+    "triu",
     "true_divide",
     "uint8",
     "uint16",
     "uint32",
     "uint64",
+    "unbind",
     "unflatten",
     "unsqueeze",
     "value_and_grad",
     "var",
+    "vstack",
     "where",
     "zeros",
     "zeros_like",
@@ -353,10 +383,12 @@ _LAZY = {
     "value_and_grad": "transforms",
 }
 
+_ABSENT = {**NN, **{name: f"lucid.nn.functional.{name}" for name in dir(nn.functional)}, **TOP}
+
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
-        raise AttributeError(advice("lucid", name, TOP, __all__))
+        raise AttributeError(advice("lucid", name, _ABSENT, __all__, numpy=True))
     module = import_module(f".{_LAZY[name]}", __name__)
     found = module if _LAZY[name] == name else getattr(module, name)
     globals()[name] = found

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Final
+from types import ModuleType
+from typing import Any, Final, NoReturn
 
-_PROCESSOR = "everything runs on the processor, so there is nothing to move or to synchronise"
+import numpy as np
+
+_PROCESSOR = 'everything runs on the processor, so there is nothing to move or to synchronise: device = "cpu"'
 _SORTED = "there is no op that sorts; outside a model np.{0}(t.numpy()) does it"
 _LARGEST = "there is no op that sorts; outside a model np.sort(t.numpy())[..., :-k - 1:-1] does it"
+_SCATTER = "t[index] = values outside a model; lucid.where or one-hot products within"
+_NUMPY = "there is no op of that name; outside a model {0} takes t.numpy()"
+_DRAW = "nn.init.{0} fills a tensor"
 _DATA = "the shape of the result would depend on the data; outside a model np.{0}(t.numpy()) does it"
 
 TOP: Final[Mapping[str, str]] = {
@@ -46,6 +52,67 @@ TOP: Final[Mapping[str, str]] = {
     **dict.fromkeys(("sort", "argsort", "median", "quantile", "searchsorted"), _SORTED),
     "topk": _LARGEST,
     **dict.fromkeys(("nonzero", "unique", "masked_select", "bincount"), _DATA),
+    "Size": "a shape is a tuple",
+    "autocast": "float32 and float64 are the floating-point types",
+    "GradScaler": "float32 and float64 are the floating-point types",
+    "amp": "float32 and float64 are the floating-point types",
+    **dict.fromkeys(("get_default_device", "set_default_device", "get_device", "Stream", "Event"), _PROCESSOR),
+    **dict.fromkeys(("get_rng_state", "set_rng_state", "default_generator"), "lucid.manual_seed(n) seeds all draws"),
+    "randint_like": "lucid.randint(low, high, t.shape)",
+    "dist": "lucid.norm(a - b)",
+    "logit": "lucid.log(x / (1 - x))",
+    "erfc": "1 - lucid.erf(x)",
+    "rsub": "b - a",
+    "range": "lucid.arange",
+    "short": "lucid.int16",
+    "broadcast_tensors": "lucid.broadcast_to",
+    "is_nonzero": "bool(t)",
+    "chain_matmul": "a @ b @ c",
+    "addmv": "a @ b + c",
+    **dict.fromkeys(("kthvalue", "msort", "mode", "cummax", "cummin", "unique_consecutive"), "np.sort(t.numpy())"),
+    **dict.fromkeys(("sparse_coo_tensor", "sparse_csr_tensor"), "all tensors are dense"),
+    **dict.fromkeys(("is_complex", "view_as_complex", "view_as_real", "stft", "istft"), "there are no complex numbers"),
+    **dict.fromkeys(("quantize_per_tensor", "qint8", "quint8", "quantization"), "there are no quantised tensors"),
+    "fft": "there are no complex numbers; outside a model np.fft of t.numpy()",
+    "testing": "np.testing.assert_allclose takes tensors",
+    "tensor_split": "lucid.split",
+    "nansum": "lucid.where(lucid.isnan(x), 0.0, x).sum()",
+    "frac": "t - t.sign() * t.abs().floor()",
+    "grid_sampler": "indexing with tensors gathers pixels",
+    "Generator": "lucid.manual_seed(n) seeds all draws",
+    "initial_seed": "lucid.manual_seed(n) seeds all draws",
+    **dict.fromkeys(
+        ("get_default_dtype", "set_default_dtype"), "Python's floats become float32; dtype= says otherwise"
+    ),
+    "set_printoptions": "print(t.numpy()), which np.set_printoptions formats",
+    "use_deterministic_algorithms": "runs are the same each time; lucid.compile(model, exact=True) rounds as eagerly",
+    "set_float32_matmul_precision": "products are in the element type of their operands",
+    "set_num_interop_threads": "lucid.set_num_threads(n)",
+    "normal": "mean + std * lucid.randn(size)",
+    "multinomial": "outside a model np.random.default_rng().choice(len(p), n, p=p.numpy())",
+    "scalar_tensor": "lucid.tensor(value)",
+    "logspace": "10 ** lucid.linspace(start, end, steps)",
+    "baddbmm": "a @ b + c",
+    "lerp": "start + weight * (end - start)",
+    "addcmul": "t + value * a * b",
+    "addcdiv": "t + value * a / b",
+    "cdist": "lucid.norm(a[:, None] - b[None], dim=-1)",
+    "cartesian_prod": "lucid.stack of lucid.broadcast_to",
+    "var_mean": "lucid.var and lucid.mean",
+    "std_mean": "lucid.std and lucid.mean",
+    "aminmax": "lucid.amin and lucid.amax",
+    "inverse": "outside a model np.linalg.inv(t.numpy())",
+    "histc": "outside a model np.histogram(t.numpy(), bins)",
+    "bucketize": _SORTED.replace("{0}(t.numpy())", "digitize(t.numpy(), edges)"),
+    "complex": "there are no complex numbers",
+    "polar": "there are no complex numbers",
+    "softplus": "lucid.nn.functional.softplus",
+    "dropout": "lucid.nn.functional.dropout",
+    "export": "net.save(path) of a compiled model",
+    "numpy": "t.numpy(), or import numpy",
+    **dict.fromkeys(("DoubleTensor", "IntTensor", "BoolTensor", "HalfTensor"), "lucid.tensor(data, dtype=...)"),
+    **dict.fromkeys(("scatter", "scatter_add", "scatter_reduce", "index_add", "index_copy", "index_put"), _SCATTER),
+    "index_fill": "lucid.where, or t.masked_fill(mask, value)",
 }
 """Names of the top level (``lucid.name``)."""
 
@@ -54,12 +121,11 @@ TENSOR: Final[Mapping[str, str]] = {
     "half": "float32 and float64 are the floating-point types",
     "bfloat16": "float32 and float64 are the floating-point types",
     "to_numpy": "t.numpy()",
-    "device": 'everything is on "cpu"',
+    "device": 'everything is on "cpu"; leave device= out',
     "is_cuda": 'everything is on "cpu"',
     "grad_fn": "what made a tensor is not shown; t.is_leaf and t.requires_grad are",
     "register_hook": "module.register_forward_hook, or compute the gradient with lucid.grad",
     "retain_grad": "t.detach().requires_grad_() begins anew; lucid.grad gives gradients of any argument",
-    "scatter": "t[index] = values outside a model; lucid.where or one-hot products within",
     "index_fill": "lucid.where, or t.masked_fill(mask, value)",
     "nbytes": "t.numpy().nbytes",
     "itemsize": "t.dtype.itemsize",
@@ -73,10 +139,49 @@ TENSOR: Final[Mapping[str, str]] = {
     **dict.fromkeys(("sort", "argsort", "median", "quantile"), _SORTED),
     "topk": _LARGEST,
     **dict.fromkeys(("nonzero", "unique", "masked_select", "bincount"), _DATA),
+    "equal": "lucid.equal(t, other)",
+    "allclose": "lucid.allclose(t, other)",
+    "stack": "lucid.stack([t, other])",
+    "cat": "lucid.cat([t, other])",
+    "new_zeros": "lucid.zeros(size, dtype=t.dtype)",
+    "new_empty": "lucid.empty(size, dtype=t.dtype)",
+    "new_ones": "lucid.ones(size, dtype=t.dtype)",
+    "new_full": "lucid.full(size, value, dtype=t.dtype)",
+    "new_tensor": "lucid.tensor(data, dtype=t.dtype)",
+    "new": "lucid.tensor(data, dtype=t.dtype)",
+    "is_contiguous": "how a tensor lies in memory is for the runtime to know; t.contiguous() is t",
+    "storage_offset": "t.numpy() has the memory",
+    "storage": "t.numpy() has the memory",
+    "is_sparse": "all tensors are dense",
+    "layout": "all tensors are dense",
+    "names": "axes have no names",
+    "put": _SCATTER,
+    "resize": "t.reshape(shape), or lucid.nn.functional.pad",
+    "set": "t.copy_(values)",
+    "unfold": "slices of t in lucid.stack",
+    "share_memory": "workers share what they need by themselves",
+    "pin_memory": _PROCESSOR,
+    "mps": _PROCESSOR,
+    "values": "t.tolist(), or t.numpy()",
+    "items": "t.tolist(), or t.numpy()",
+    "append": "lucid.cat([t, other])",
+    "at": "t[index] = values, or a new tensor of lucid.where",
+    "block_until_ready": "t is there when the call returns",
+    "lerp": "t + weight * (end - t)",
+    "addcmul": "t + value * a * b",
+    "addcdiv": "t + value * a / b",
+    "baddbmm": "a @ b + c",
+    "map": "an op on the whole tensor; outside a model np.vectorize",
+    "apply": "an op on the whole tensor; outside a model np.vectorize",
+    **dict.fromkeys(("normal_", "uniform_", "xavier_uniform_", "trunc_normal_", "kaiming_normal_"), _DRAW),
+    **dict.fromkeys(("exponential_", "geometric_", "random_", "bernoulli_", "cauchy_"), "t.copy_ of what NumPy draws"),
+    **dict.fromkeys(("scatter", "scatter_add", "scatter_reduce", "index_add", "index_copy", "index_put"), _SCATTER),
 }
 """Names of tensors (``t.name``)."""
 
 _TWO = "only images are convolved and pooled; a signal (N, C, L) is an image (N, C, 1, L): nn.{0}2d"
+
+_LOSS = "a loss is tensor operations and a mean(), as (a - b).abs().mean() is; nn.MSELoss and others are there"
 
 NN: Final[Mapping[str, str]] = {
     **{f"{kind}1d": _TWO.format(kind) for kind in ("Conv", "ConvTranspose", "MaxPool", "AvgPool", "AdaptiveAvgPool")},
@@ -92,6 +197,72 @@ NN: Final[Mapping[str, str]] = {
     "Softmax2d": "nn.Softmax(1)",
     "interpolate": "t.repeat_interleave(2, 2).repeat_interleave(2, 3), or nn.ConvTranspose2d",
     "relu_": "nn.functional.relu(x)",
+    "leaky_relu_": "nn.functional.leaky_relu(x)",
+    "ParameterDict": "parameters as attributes of a Module, or nn.ParameterList",
+    "LogSigmoid": "nn.functional.logsigmoid(x)",
+    "Softsign": "x / (1 + abs(x))",
+    "softsign": "x / (1 + abs(x))",
+    "hardswish": "x * nn.functional.relu6(x + 3) / 6",
+    "mish": "x * nn.functional.softplus(x).tanh()",
+    **dict.fromkeys(("hardsigmoid", "Hardsigmoid"), "nn.functional.relu6(x + 3) / 6"),
+    **dict.fromkeys(("SELU", "selu"), "1.0507009873554805 * nn.functional.elu(x, 1.6732632423543772)"),
+    **dict.fromkeys(("CELU", "celu"), "nn.functional.elu(x), which is celu of alpha 1"),
+    **dict.fromkeys(("GLU", "glu"), "a, b = x.chunk(2, -1); a * b.sigmoid()"),
+    **dict.fromkeys(("Softmin", "softmin"), "(-x).softmax(dim)"),
+    **dict.fromkeys(("Tanhshrink", "tanhshrink"), "x - x.tanh()"),
+    **dict.fromkeys(("Threshold", "threshold"), "lucid.where(x > threshold, x, value)"),
+    **dict.fromkeys(("RReLU", "rrelu"), "nn.LeakyReLU"),
+    **dict.fromkeys(("RMSNorm", "rms_norm"), "x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * weight"),
+    **dict.fromkeys(
+        ("CosineSimilarity", "cosine_similarity"),
+        "(nn.functional.normalize(a, dim=1) * nn.functional.normalize(b, dim=1)).sum(1)",
+    ),
+    **dict.fromkeys(("PairwiseDistance", "pairwise_distance"), "lucid.norm(a - b, dim=-1)"),
+    **dict.fromkeys(("Bilinear", "bilinear"), "lucid.einsum('ni,oij,nj->no', a, weight, b)"),
+    **dict.fromkeys(
+        ("PixelShuffle", "pixel_shuffle"), "x.reshape(n, c, r, r, h, w).permute(0, 1, 4, 2, 5, 3) and a reshape"
+    ),
+    **dict.fromkeys(("ReflectionPad2d", "ReplicationPad2d", "ConstantPad2d"), "nn.functional.pad(x, sizes, mode)"),
+    **dict.fromkeys(
+        ("UpsamplingNearest2d", "UpsamplingBilinear2d", "upsample"), "nn.ConvTranspose2d, or repeat_interleave"
+    ),
+    **dict.fromkeys(
+        ("conv1d", "max_pool1d", "avg_pool1d"), "a signal (N, C, L) is an image (N, C, 1, L), for conv2d and the like"
+    ),
+    **dict.fromkeys(("conv3d", "max_pool3d", "avg_pool3d"), "volumes are not there yet"),
+    "multi_head_attention_forward": "attention is not there yet",
+    "InstanceNorm1d": _TWO.format("InstanceNorm"),
+    "adaptive_avg_pool1d": "x.mean(-1), for a size of one",
+    **dict.fromkeys(
+        ("TransformerEncoder", "TransformerDecoder", "TransformerDecoderLayer"), "attention is not there yet"
+    ),
+    "RNNCell": "recurrent layers are not there yet",
+    "SyncBatchNorm": "one process runs a model; nn.BatchNorm2d",
+    **dict.fromkeys(
+        ("AlphaDropout", "alpha_dropout", "Dropout1d", "dropout1d", "Dropout3d", "dropout3d"), "nn.Dropout"
+    ),
+    **dict.fromkeys(
+        ("TripletMarginLoss", "triplet_margin_loss"), "nn.functional.relu(distance_to_a - distance_to_b + margin)"
+    ),
+    **dict.fromkeys(
+        ("MarginRankingLoss", "margin_ranking_loss"), "nn.functional.relu(margin - target * (a - b)).mean()"
+    ),
+    "gumbel_softmax": "(x - (-lucid.rand_like(x).log()).log()).softmax(-1)",
+    **dict.fromkeys(("LazyLinear", "LazyConv2d"), "sizes are given: nn.Linear, nn.Conv2d"),
+    "EmbeddingBag": "nn.Embedding, and a sum or mean of what it gives",
+    "grid_sample": "indexing with tensors gathers pixels",
+    **dict.fromkeys(("LocalResponseNorm", "local_response_norm"), "nn.BatchNorm2d or nn.GroupNorm"),
+    **dict.fromkeys(("affine_grid", "Fold", "fold"), "indexing with tensors gathers pixels"),
+    **dict.fromkeys(("Unfold", "unfold"), "a convolution, or slices of x in lucid.stack"),
+    **dict.fromkeys(("CTCLoss", "ctc_loss"), "recurrent layers and their losses are not there yet"),
+    **dict.fromkeys(("max_unpool2d", "MaxUnpool2d"), "nn.ConvTranspose2d"),
+    **dict.fromkeys(("LPPool2d", "FractionalMaxPool2d"), "nn.AvgPool2d and nn.MaxPool2d"),
+    **dict.fromkeys(("CosineEmbeddingLoss", "MultiMarginLoss", "HingeEmbeddingLoss", "SoftMarginLoss"), _LOSS),
+    **dict.fromkeys(("cosine_embedding_loss", "multi_margin_loss", "hinge_embedding_loss", "soft_margin_loss"), _LOSS),
+    **dict.fromkeys(("MultiLabelMarginLoss", "MultiLabelSoftMarginLoss", "multilabel_margin_loss"), _LOSS),
+    **dict.fromkeys(("GaussianNLLLoss", "PoissonNLLLoss", "gaussian_nll_loss", "poisson_nll_loss"), _LOSS),
+    "multilabel_soft_margin_loss": _LOSS,
+    **dict.fromkeys(("Buffer", "UninitializedParameter"), "module.register_buffer(name, tensor)"),
     "scaled_dot_product_attention": "((q @ k.mT) / q.shape[-1] ** 0.5).softmax(-1) @ v",
 }
 """Names of ``lucid.nn`` and ``lucid.nn.functional``."""
@@ -106,14 +277,107 @@ MODULE: Final[Mapping[str, str]] = {
     "compile": "lucid.compile(module)",
     "device": 'everything is on "cpu"',
     "register_full_backward_hook": "lucid.grad gives gradients of any argument",
+    "register_backward_hook": "lucid.grad gives gradients of any argument",
+    "weights": "module.weight, or module.state_dict()",
+    "get_weights": "module.state_dict()",
+    "set_weights": "module.load_state_dict(state)",
+    "load": "module.load_state_dict(state); lucid.load(path) opens what a compiled model saved",
+    "type": "module.to(dtype)",
+    "bfloat16": "float32 and float64 are the floating-point types",
+    "jit": "lucid.compile(module)",
+    "init": "modules are initialised when made; nn.init fills their parameters",
+    "get_extra_state": "register_buffer keeps state of a module",
 }
 """Names of modules (``module.name``)."""
 
 
-def advice(where: str, name: str, table: Mapping[str, str], known: Iterable[str] = ()) -> str:
-    """The text of an AttributeError: what to type instead, where that is known or something is alike."""
+UTILS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        ("weight_norm", "spectral_norm", "parametrize", "parametrizations"),
+        "there are no parametrisations: compute the weight in forward, and nn.functional.linear or conv2d",
+    ),
+    "rnn": "recurrent layers are not there yet",
+    "prune": "weight.data.copy_(weight.numpy() * mask)",
+    "clip_grad_norm": "clip_grad_norm_",
+    "data": "batches of data are NumPy arrays",
+    "fuse_conv_bn_eval": "lucid.compile(model.eval()) fuses them",
+}
+"""Names of ``lucid.nn.utils``."""
+
+INIT: Final[Mapping[str, str]] = {
+    "sparse_": "tensor.copy_(values)",
+    **dict.fromkeys(("xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal", "uniform"), "{0}_"),
+    **dict.fromkeys(("normal", "constant", "orthogonal", "zeros", "ones", "eye", "trunc_normal", "dirac"), "{0}_"),
+    **dict.fromkeys(("glorot_uniform", "glorot_normal"), "xavier_uniform_ and xavier_normal_"),
+    **dict.fromkeys(("he_uniform", "he_normal"), "kaiming_uniform_ and kaiming_normal_"),
+}
+"""Names of ``lucid.nn.init``."""
+
+OPTIM: Final[Mapping[str, str]] = {
+    "LBFGS": "SGD, Adam, AdamW, RMSprop and Adagrad are there; outside a model scipy.optimize.minimize",
+    "swa_utils": "average copies of model.state_dict(), and load_state_dict() what comes of it",
+    "lr_schedulers": "lucid.optim.lr_scheduler",
+    **dict.fromkeys(
+        ("NAdam", "RAdam", "Adamax", "Adadelta", "Rprop", "ASGD", "SparseAdam"), "{0} is not there; Adam is"
+    ),
+}
+"""Names of ``lucid.optim``."""
+
+SCHEDULER: Final[Mapping[str, str]] = {
+    "_LRScheduler": "LRScheduler",
+    **dict.fromkeys(
+        ("CyclicLR", "MultiplicativeLR", "ChainedScheduler"),
+        "{0} is not there; LambdaLR(optimizer, factor_of_epoch) takes any schedule",
+    ),
+}
+"""Names of ``lucid.optim.lr_scheduler``."""
+
+
+def _numpys(name: str) -> str | None:
+    """NumPy's function of that name."""
+    for path, space in (("np", np), ("np.linalg", np.linalg)):
+        found = getattr(space, name, None)
+        if callable(found) and not isinstance(found, type):
+            return f"{path}.{name}"
+    return None
+
+
+def advice(where: str, name: str, table: Mapping[str, str], known: Iterable[str] = (), numpy: bool = False) -> str:
+    """The text of an AttributeError.
+
+    It says what to type instead, as the table has it (for ``name_``, in place, as for ``name``); with ``numpy`` that
+    NumPy has a function of that name; else what is spelled alike.
+    """
     text = f"{where} has no attribute {name!r}"
-    if name in table:
-        return f"{text}: {table[name].format(name)}"
-    close = get_close_matches(name, list(known), 1, 0.75) if not name.startswith("_") else []
-    return f"{text}; did you mean {close[0]!r}?" if close else text
+    plain = next((one for one in (name, name.rstrip("_")) if one in table), None)
+    if plain is not None:
+        return f"{text}: {table[plain].format(plain)}"
+    if name.startswith("_"):
+        return text
+    known = set(known)
+    if name.endswith("_") and name.rstrip("_") in known:
+        return f"{text}: {name.rstrip('_')}, which does not change its argument"
+    theirs = _numpys(name.rstrip("_")) if numpy else None
+    if theirs is not None:
+        return f"{text}: {_NUMPY.format(theirs)}"
+    close = get_close_matches(name, list(known), 1, 0.75)
+    return f"{text}; did you mean {close[0]!r}?" if close else f"{text}; dir() of it lists what there is"
+
+
+def face(space: dict[str, Any], table: Mapping[str, str], extra: Iterable[str] = ()) -> tuple[Any, Any]:
+    """A module's ``__getattr__``, which says what to type instead, and ``__dir__``, which lists what is public.
+
+    Public is what the module, or one below it, defines under a name without an underscore, and ``extra``.
+    """
+    module: str = space["__name__"]
+    own = {name for name, value in space.items() if name[0] != "_" and _defined_below(module, value)}
+    public = sorted(own.union(extra))
+
+    def missing(name: str) -> NoReturn:
+        raise AttributeError(advice(module, name, table, public))
+
+    return missing, lambda: public
+
+
+def _defined_below(module: str, value: object) -> bool:
+    return not isinstance(value, ModuleType) and str(getattr(value, "__module__", "")).startswith(module)

@@ -138,6 +138,12 @@ def empty(*size: Any, dtype: object = None, requires_grad: bool = False) -> Tens
 
 
 @_creator
+def empty_like(x: Tensor, dtype: object = None, requires_grad: bool = False) -> Tensor:
+    """A tensor to be filled, in the shape, and unless given the dtype, of ``x``; it holds zeros."""
+    return full_like(x, 0, dtype, requires_grad)
+
+
+@_creator
 def full_like(x: Tensor, fill_value: float, dtype: object = None, requires_grad: bool = False) -> Tensor:
     """``fill_value`` in the shape, and unless given the dtype, of ``x``."""
     type_ = public.tensor("full_like", "x", x, None).type

@@ -10,13 +10,14 @@ import numpy as np
 
 from .checks import flag, number
 from .errors import ShapeError
-from .graph.ops import composite, indexing, linalg, reduce
+from .graph.ops import composite, everyday, indexing, linalg, reduce
 from .graph.ops import elementwise as ew
 from .graph.ops import norm as normal
 from .graph.ops import random as draws
 from .graph.ops import shape as sh
 from .graph.ops.einsum import einsum as _einsum
 from .graph.public import public, tensor
+from .graph.types import is_float
 from .tensor import Tensor
 
 
@@ -51,11 +52,12 @@ reciprocal = _face(composite.reciprocal)
 isnan = _face(ew.isnan)
 isinf = _face(composite.isinf)
 isfinite = _face(composite.isfinite)
+isclose = _face(everyday.isclose)
 
-add = _face(ew.add)
-sub = _face(ew.sub)
+add = _face(everyday.add)
+sub = _face(everyday.sub)
 mul = _face(ew.mul)
-div = _face(ew.div)
+div = _face(everyday.div)
 pow = _face(ew.pow_)
 subtract, multiply, divide, true_divide = sub, mul, div, div
 floor_divide = _face(ew.floor_divide)
@@ -90,6 +92,7 @@ cumsum = _face(reduce.cumsum)
 logsumexp = _face(reduce.logsumexp)
 all = _face(composite.all_)
 any = _face(composite.any_)
+count_nonzero = _face(everyday.count_nonzero)
 
 
 def _extremum(by_axis: Callable[..., Any], of_two: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -131,6 +134,7 @@ tile = _face(sh.tile)
 repeat_interleave = _face(sh.repeat_interleave)
 concat = cat = concatenate = _face(sh.concat)
 stack = _face(sh.stack)
+vstack, hstack = _face(everyday.vstack), _face(everyday.hstack)
 movedim = moveaxis = public(composite.movedim, destination=None)
 ravel = _face(sh.flatten)
 
@@ -141,7 +145,9 @@ masked_fill = _face(indexing.masked_fill)
 narrow = _face(indexing.narrow)
 flip = _face(indexing.flip)
 roll = _face(indexing.roll)
-split, chunk = public(indexing.split), public(indexing.chunk)
+split, chunk, unbind = public(indexing.split), public(indexing.chunk), public(everyday.unbind)
+tril, triu = _face(everyday.tril), _face(everyday.triu)
+clone, detach = _face(everyday.clone), _face(everyday.detach)
 
 norm = _face(composite.norm)
 
@@ -153,6 +159,11 @@ bernoulli: Callable[..., Tensor] = public(draws.bernoulli, p=tensor)
 def is_tensor(value: object) -> bool:
     """Whether it is a tensor of Lucid."""
     return isinstance(value, Tensor)
+
+
+def is_floating_point(x: Tensor) -> bool:
+    """Whether the elements are float32 or float64."""
+    return is_float(tensor("is_floating_point", "x", x, None).type.dtype)
 
 
 def numel(x: Tensor) -> Any:

@@ -8,7 +8,8 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
-from .checks import flag
+from .checks import flag, shown
+from .errors import OptionError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,14 +48,25 @@ class _Mode:
         return cast("F", within)
 
 
-class no_grad(_Mode):  # noqa: N801 - PyTorch's name
+class _Bare(_Mode):
+    """A mode whose decorator may stand without parentheses."""
+
+    def __new__(cls, function: Any = None) -> Any:
+        if function is None:
+            return object.__new__(cls)
+        if not callable(function):
+            raise OptionError(f"{cls.__name__}: takes nothing, or a function to decorate, got {shown(function)}")
+        return cls()(function)
+
+
+class no_grad(_Bare):  # noqa: N801 - PyTorch's name
     """Within ``with no_grad():`` (or a function decorated ``@no_grad()``) nothing is remembered for ``backward``."""
 
     def __init__(self) -> None:
         super().__init__(False)
 
 
-class enable_grad(_Mode):  # noqa: N801 - PyTorch's name
+class enable_grad(_Bare):  # noqa: N801 - PyTorch's name
     """The opposite of :class:`no_grad`, for a part of what stands within it."""
 
     def __init__(self) -> None:

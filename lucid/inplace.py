@@ -8,6 +8,7 @@ every run performs.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -60,6 +61,18 @@ def _plain(item: Any) -> Any:
     return item
 
 
+def _augmented(name: str, binary: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """The operator ``name=``: a new tensor, as for numbers, but for a leaf that requires a gradient, where that would
+    leave the parameter behind as it was: it is changed in place as PyTorch does, or refused as by the method."""
+
+    def changed(self: Any, other: Any) -> Any:
+        if _wants(self) and active_trace.get() is None and self.is_leaf:
+            return getattr(self, f"{name}_")(other)
+        return binary(self, other)
+
+    return changed
+
+
 class InPlace:
     """The methods that change a tensor in place."""
 
@@ -80,6 +93,10 @@ class InPlace:
     square_, reciprocal_, sin_, cos_, tanh_ = map(_method, ("square", "reciprocal", "sin", "cos", "tanh"))
     sigmoid_, relu_, floor_, ceil_ = map(_method, ("sigmoid", "relu", "floor", "ceil"))
     round_, sign_, erf_, logical_not_ = map(_method, ("round", "sign", "erf", "logical_not"))
+
+    __iadd__, __isub__ = _augmented("add", operator.add), _augmented("sub", operator.sub)
+    __imul__, __itruediv__ = _augmented("mul", operator.mul), _augmented("div", operator.truediv)
+    __ipow__ = _augmented("pow", operator.pow)
 
     def fill_(self: I, value: Any) -> I:
         """``value`` everywhere."""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import clock
-from .absent import TENSOR, advice
+from .absent import TENSOR, TOP, advice
 from .checks import check_device, flag
 from .errors import DTypeError, ExecutionError, GradientError, ShapeError, TraceError
 from .grad_mode import is_grad_enabled as is_grad_enabled
@@ -34,6 +34,7 @@ from .runtime.eager import op_call
 _new = object.__new__
 
 
+_ABSENT = {**TOP, **TENSOR}
 _INTERNAL = frozenset({"apply", "constant", "made", "set_dtype_", "sum_to", "wrap"})
 """For the package itself."""
 
@@ -265,14 +266,26 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
         tensors = tuple(x if isinstance(x, Tensor) else Tensor.wrap(np.asarray(x)) for x in inputs)
         return run_op(op, attrs, tensors)
 
-    def backward(self, gradient: Tensor | npt.ArrayLike | None = None) -> None:
+    def backward(
+        self,
+        gradient: Tensor | npt.ArrayLike | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+    ) -> None:
         """Add to ``.grad`` of every leaf the gradient of this tensor, weighted by ``gradient``.
 
         Parameters
         ----------
         gradient
             Of this tensor's shape; may be omitted for a scalar.
+        retain_graph
+            As it is in any case: ``backward`` may be called again as long as the tensor is there.
+        create_graph
+            Refused: the gradients have no history.
         """
+        flag("backward", "retain_graph", bool(retain_graph) if retain_graph is None else retain_graph)
+        if flag("backward", "create_graph", create_graph):
+            raise GradientError("backward: create_graph: gradients have no history; use lucid.grad(lucid.grad(f))")
         if not self._requires_grad:
             raise GradientError("backward: this tensor does not depend on any tensor that requires a gradient")
         seed = self._seed(gradient)
@@ -304,7 +317,7 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
         return sorted(name for name in super().__dir__() if name[0] != "_" and name not in _INTERNAL)
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(advice("Tensor", name, TENSOR))
+        raise AttributeError(advice("Tensor", name, _ABSENT, dir(Tensor), numpy=True))
 
     def cpu(self) -> Tensor:
         """Itself: everything runs on the processor."""

@@ -67,6 +67,18 @@ BOTH: list[tuple[str, str | None]] = [
     ("F.cross_entropy(t, np.array([0, 2]))", None), ("F.mse_loss(t, x)", "np.float32(0)"), ("F.mse_loss(t, x.tolist())", "np.float32(0)"),
     ("nn.CrossEntropyLoss()(t, [0, 2])", None), ("nn.ReLU(inplace=True)(t)", "x"), ("nn.Identity(3, a=2)(t)", "x"),
     ("nn.Dropout(0.5, inplace=True).eval()(t)", "x"), ("nn.LeakyReLU(0.1, True)(t)", "x"),
+    ("t.unbind()[1]", "x[1]"), ("lucid.unbind(t, dim=1)[2]", "x[:, 2]"), ("t.tril()", "np.tril(x)"), ("t.triu(1)", "np.triu(x, 1)"),
+    ("lucid.tril(t, diagonal=-1)", "np.tril(x, -1)"), ("lucid.triu(x)", "np.triu(x)"), ("(t > 0.5).tril()", "np.tril(x > .5)"),
+    ("lucid.vstack([t, t[0]])", "np.vstack([x, x[0]])"), ("lucid.hstack((t, x))", "np.hstack([x, x])"), ("lucid.hstack([t[0], t[1]])", "np.hstack(x)"),
+    ("t.isclose(x * 1.000001)", "np.isclose(x, x * np.float32(1.000001))"), ("lucid.isclose([1.0, np.nan, np.inf], [1.1, np.nan, np.inf], equal_nan=True)", "np.array([False, True, True])"),
+    ("t.count_nonzero(0)", "np.count_nonzero(x, 0)"), ("lucid.count_nonzero(t > 0.5)", "np.count_nonzero(x > .5)"), ("lucid.clone(t)", "x"), ("lucid.detach(t)", "x"),
+    ("t.std(unbiased=False)", "x.std()"), ("t.var(0, unbiased=True)", "x.var(0, ddof=1)"), ("t.var(0, False)", "x.var(0)"),
+    ("t.add(t, alpha=2)", "x + 2 * x"), ("lucid.sub(t, 1, alpha=0.5)", "x - .5"), ("t.clone().add_(t, alpha=-0.1)", "x - np.float32(.1) * x"),
+    ("t.div(0.3, rounding_mode='floor')", "x // np.float32(.3)"), ("lucid.div(t, -0.3, rounding_mode='trunc')", "np.trunc(x / np.float32(-.3))"),
+    ("lucid.div([7, -7], 2, rounding_mode='trunc')", "np.array([3, -3])"), ("lucid.flip(t, dims=[0])", "x[::-1]"), ("t.flip(dims=(0, 1))", "x[::-1, ::-1]"),
+    ("t.flip(axis=1)", "x[:, ::-1]"), ("t.permute(dims=(1, 0))", "x.T"), ("lucid.permute(t, dims=(1, 0))", "x.T"), ("t.reshape(shape=(3, 2))", "x.reshape(3, 2)"),
+    ("t.expand(size=(2, 2, 3))", "np.stack([x, x])"), ("t.repeat(repeats=(2, 1))", "np.tile(x, (2, 1))"), ("lucid.tile(t, dims=(2, 1))", "np.tile(x, (2, 1))"),
+    ("lucid.empty_like(t) * 0", "x * 0"),
 ]  # fmt: skip
 
 #: What makes sense eagerly only.
@@ -78,6 +90,11 @@ EAGER = [
     "lucid.equal(t, x)", "lucid.allclose(t, x)", "np.allclose(t, x)", "np.arctan(t)", "np.median(t)", "np.unique(t)",
     "nn.Linear(3, 2, device='cpu', dtype=lucid.float32)", "nn.Linear(3, 2).to('cpu')", "nn.Linear(3, 2).cpu()",
     "nn.Conv2d(2, 2, 3, padding=1, padding_mode='reflect')", "lucid.device('cpu')", "t.requires_grad_()", "t.data", "t.grad",
+    "lucid.is_floating_point(t)", "lucid.finfo(lucid.float32).eps", "lucid.iinfo(t.long().dtype).max", "lucid.inf + lucid.pi", "t[lucid.newaxis]",
+    "nn.Linear(3, 2).zero_grad(set_to_none=True)", "list(nn.Linear(3, 2).parameters(recurse=False))", "nn.Linear(3, 2).get_parameter('weight')",
+    "nn.BatchNorm1d(3).get_buffer('running_mean')", "nn.Linear(3, 2).load_state_dict({}, strict=False).missing_keys",
+    "nn.Sequential(nn.ReLU()) + nn.Sequential(nn.ReLU())", "lucid.optim.SGD(nn.Linear(3, 2).named_parameters(), lr=0.1)",
+    "t.requires_grad_().sum().backward(retain_graph=True)", "lucid.no_grad(lambda x: x * 2)(t)",
     "lucid.set_grad_enabled(True)", "lucid.enable_grad()", "lucid.no_grad()", "lucid.manual_seed(0)", "t == None", "t is None",
 ]  # fmt: skip
 
@@ -90,6 +107,14 @@ ABSENT = [
     ("t.stride()", r"t\.numpy"), ("nn.LSTM", "recurrent"), ("nn.Conv1d", "nn.Conv2d"), ("nn.Linea", "'Linear'"),
     ("nn.Linear(3, 2).cuda()", "processor"), ("nn.Linear(3, 2, device='cuda')", "processor"), ("nn.Linear(3, 2).half()", "float32"),
     ("lucid.zeros(2, device='cuda:0')", "processor"), ("F.interpolate", "repeat_interleave"),
+    ("t.type(lucid.float64)", r"t\.to\(dtype\)"), ("t.new_zeros(2)", r"lucid\.zeros"), ("t.scatter_(0, t.long(), 1.0)", r"lucid\.where"),
+    ("lucid.sinh(t)", r"np\.sinh"), ("t.trunc_()", r"np\.trunc"), ("lucid.det(t)", r"np\.linalg\.det"), ("t.normal_()", r"nn\.init\.normal_"),
+    ("lucid.relu_(t)", "relu"), ("t.maen()", "'mean'"), ("t.erfc()", r"lucid\.erf"), ("lucid.conv2d", r"functional\.conv2d"), ("lucid.Size", "tuple"),
+    ("lucid.optim.NAdam", "Adam"), ("lucid.optim.lr_scheduler.CyclicLR", "LambdaLR"), ("nn.utils.weight_norm", "forward"),
+    ("nn.init.xavier_normal", "xavier_normal_"), ("lucid.models.resnet19", "'resnet18'"), ("lucid.passes.defaults", "'default'"),
+    ("lucid.optim.SGD(nn.Linear(3, 2), lr=0.1)", r"\.parameters\(\)"), ("lucid.optim.SGD(3, lr=0.1)", "iterable"), ("lucid.no_grad(3)", "function"),
+    ("nn.Linear(3, 2).get_parameter('weights')", "parameter"), ("t.div(2, rounding_mode='up')", "'trunc'"),
+    ("t.requires_grad_().sum().backward(create_graph=True)", r"lucid\.grad"), ("lucid.tril(t[0])", "matrices"),
     ("np.arctan(t.requires_grad_())", "detach"), ("nn.Linear(3, 2).predict", "module"),
 ]  # fmt: skip
 
@@ -120,6 +145,54 @@ def test_it_says_what_to_type_instead(expression: str, words: str) -> None:
         _value(expression, Tensor(X), X)
 
 
+PYTORCHS = {
+    "nn": "LogSigmoid Softsign Hardswish Hardsigmoid SELU CELU Mish Tanhshrink GLU Softmin CosineSimilarity Bilinear PixelShuffle Upsample "
+    "ZeroPad2d ReflectionPad2d AlphaDropout LocalResponseNorm RMSNorm Fold LazyLinear TripletMarginLoss CTCLoss ParameterDict Transformer "
+    "EmbeddingBag GRU MultiheadAttention Conv3d MaxPool1d InstanceNorm1d SyncBatchNorm PoissonNLLLoss CosineEmbeddingLoss",
+    "F": "selu mish hardswish glu softsign softmin threshold cosine_similarity pixel_shuffle interpolate grid_sample unfold alpha_dropout "
+    "conv1d max_pool1d triplet_margin_loss gumbel_softmax scaled_dot_product_attention ctc_loss rms_norm leaky_relu_ upsample",
+    "lucid": "cuda backends jit as_tensor FloatTensor Size Generator set_default_dtype set_printoptions normal multinomial addmm baddbmm lerp "
+    "log1p expm1 asin atan2 trunc fmod nan_to_num cdist tensordot inverse det histc topk sort unique nonzero meshgrid diag kron diff cross "
+    "logspace dstack atleast_2d conj logaddexp searchsorted quantile autocast dropout softplus get_rng_state save fft linalg",
+    "t": "device is_cuda grad_fn register_hook scatter_add_ index_add_ uniform_ new_ones new_full data_ptr stride is_contiguous storage diag "
+    "diagonal trace prod cumprod lerp_ addcmul_ unfold sort argsort half median equal bernoulli_ resize_",
+    "lucid.optim": "LBFGS NAdam RAdam Adadelta swa_utils", "lucid.optim.lr_scheduler": "CyclicLR MultiplicativeLR ChainedScheduler",
+    "nn.utils": "weight_norm spectral_norm rnn prune data", "nn.Linear(3, 2)": "half compile fit register_full_backward_hook device",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("owner", PYTORCHS)
+def test_pytorchs_names_that_are_not_here_say_what_to_type(owner: str) -> None:
+    for name in PYTORCHS[owner].split():
+        with pytest.raises(AttributeError, match=f"'{name}': ."):
+            _value(f"{owner}.{name}", Tensor(X), X)
+
+
+def test_a_parameter_is_updated_by_the_operators_too() -> None:
+    w = Tensor([1.0, 2.0], requires_grad=True)
+    same = w
+    for _ in range(2):
+        (w * w).sum().backward()
+        with lucid.no_grad():
+            w -= 0.1 * w.grad  # type: ignore[operator]
+            w *= 2
+        w.grad.zero_()  # type: ignore[union-attr]
+    assert w is same and w.requires_grad
+    np.testing.assert_allclose(w.numpy(), np.array([1.0, 2.0]) * 1.6**2, rtol=1e-6)
+    with pytest.raises(lucid.LucidError, match="no_grad"):
+        w += 1
+
+
+def test_a_plain_sgd_step_over_the_parameters() -> None:
+    model = nn.Linear(3, 2)
+    before = model.weight.numpy().copy()
+    model(X).sum().backward()
+    with lucid.no_grad():
+        for p in model.parameters():
+            p -= 0.1 * p.grad  # type: ignore[operator]
+    np.testing.assert_allclose(model.weight.numpy(), before - 0.1 * X.sum(0), rtol=1e-5)
+
+
 def test_gradients_flow_through_numpys_functions() -> None:
     t = Tensor(X, requires_grad=True)
     np.mean(np.exp(t) * X).backward()
@@ -142,7 +215,9 @@ def test_padding_modes(mode: str, padding: Any) -> None:
 
 
 def test_completion_shows_public_names_only() -> None:
-    for thing in (lucid, nn, F, nn.init, nn.utils, Tensor(X), nn.Linear(3, 2)):
+    optim = lucid.optim
+    modules = (lucid, nn, F, nn.init, nn.utils, optim, optim.lr_scheduler, lucid.passes, lucid.models)
+    for thing in (*modules, Tensor(X), nn.Linear(3, 2)):
         names = [name for name in dir(thing) if not name.startswith("__")]
         assert names
         assert not [name for name in names if name.startswith("_")]

@@ -11,7 +11,7 @@ from ..checks import check_device, is_device
 from ..errors import OptionError
 from .dims import SymDim
 from .opdef import AbstractTensor
-from .ops import composite, indexing, linalg, reduce, subscript
+from .ops import composite, everyday, indexing, linalg, reduce, subscript
 from .ops import elementwise as ew
 from .ops import norm as normal
 from .ops import shape as sh
@@ -193,12 +193,12 @@ class Operators(AbstractTensor, Generic[R]):
 
     # ------------------------------------------------------------ element-wise
 
-    add: Method[R] = _add
-    sub: Method[R] = _sub
+    add: Method[R] = public(everyday.add)
+    sub: Method[R] = public(everyday.sub)
     subtract: Method[R] = sub
     mul: Method[R] = _mul
     multiply: Method[R] = mul
-    div: Method[R] = _div
+    div: Method[R] = public(everyday.div)
     divide: Method[R] = div
     true_divide: Method[R] = div
     floor_divide: Method[R] = _floor_divide
@@ -248,6 +248,7 @@ class Operators(AbstractTensor, Generic[R]):
     isnan: Method[R] = public(ew.isnan)
     isinf: Method[R] = public(composite.isinf)
     isfinite: Method[R] = public(composite.isfinite)
+    isclose: Method[R] = public(everyday.isclose)
 
     def where(self, condition: Any, other: Any) -> R:
         """This where ``condition`` holds, else ``other``."""
@@ -308,6 +309,7 @@ class Operators(AbstractTensor, Generic[R]):
     logsumexp: Method[R] = public(reduce.logsumexp)
     all: Method[R] = public(composite.all_)
     any: Method[R] = public(composite.any_)
+    count_nonzero: Method[R] = public(everyday.count_nonzero)
     norm: Method[R] = public(composite.norm)
     sum_to = reduce.sum_to
     _piece = indexing.piece
@@ -336,6 +338,7 @@ class Operators(AbstractTensor, Generic[R]):
     take_along_dim: Method[R] = public(indexing.take_along_dim)
     split: Method[tuple[R, ...]] = public(indexing.split)
     chunk: Method[tuple[R, ...]] = public(indexing.chunk)
+    unbind: Method[tuple[R, ...]] = public(everyday.unbind)
     flip: Method[R] = public(indexing.flip)
     roll: Method[R] = public(indexing.roll)
     index_select: Method[R] = public(indexing.index_select)
@@ -349,6 +352,8 @@ class Operators(AbstractTensor, Generic[R]):
     dot: Method[R] = public(linalg.dot)
     outer: Method[R] = public(linalg.outer)
     t: Method[R] = public(composite.transposed)
+    tril: Method[R] = public(everyday.tril)
+    triu: Method[R] = public(everyday.triu)
 
     def ravel(self: S) -> S:
         """As one axis."""

@@ -28,6 +28,14 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "axes": ("dims", "dim"),
     "keepdims": ("keepdim",),
     "ddof": ("correction",),
+    "unbiased": ("correction",),
+    "dim": ("dims", "axes"),
+    "dims": ("axes",),
+    "size": ("shape",),
+    "sizes": ("shape",),
+    "newshape": ("shape",),
+    "repeats": ("sizes",),
+    "reps": ("dims",),
     "input": ("x",),
     "self": ("x",),
     "other": ("b",),
@@ -156,6 +164,11 @@ def bound(owner: str, name: str, value: Any, world: AbstractTensor | None) -> An
     return operand(owner, name, value, world)
 
 
+def correction(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+    """What is taken from the count; True and False are PyTorch's ``unbiased``."""
+    return int(value) if isinstance(value, bool) else number(owner, name, value, world)
+
+
 def at_least_0(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
     return checks.number(owner, name, value, 0)
 
@@ -215,13 +228,14 @@ KINDS: Final[Mapping[str, Check | None]] = {
     **dict.fromkeys(("condition", "mask"), condition),
     **dict.fromkeys(("index", "indices"), index),
     **dict.fromkeys(("alpha", "beta", "threshold", "negative_slope", "min_val", "max_val"), number),
-    **dict.fromkeys(("momentum", "correction", "delta"), number),
+    **dict.fromkeys(("momentum", "delta", "rtol", "atol"), number),
+    "correction": correction,
     **dict.fromkeys(("eps", "p"), at_least_0),
     "label_smoothing": share,
     "value": scalar,
-    **dict.fromkeys(("keepdim", "ceil_mode", "count_include_pad", "log_target", "return_indices"), flag),
+    **dict.fromkeys(("keepdim", "ceil_mode", "count_include_pad", "log_target", "equal_nan", "return_indices"), flag),
     **dict.fromkeys(("training", "use_input_stats", "inplace"), flag),
-    **dict.fromkeys(("approximate", "reduction", "mode", "equation"), string),
+    **dict.fromkeys(("approximate", "reduction", "mode", "equation", "rounding_mode"), string),
     "tensors": several,
     "decimals": digits,
     "ignore_index": whole,
@@ -232,6 +246,7 @@ KINDS: Final[Mapping[str, Check | None]] = {
     **dict.fromkeys(("groups", "num_groups", "divisor_override", "chunks", "repeats", "shifts"), LEAVE),
     **dict.fromkeys(("split_size_or_sections", "start", "length", "normalized_shape", "pad_value"), LEAVE),
     **dict.fromkeys(("padding_idx", "num_classes"), LEAVE),
+    "diagonal": whole,
 }
 
 
@@ -264,16 +279,18 @@ def public(function: Callable[..., Any], name: str | None = None, **special: Che
     for one in names:
         check = special[one] if one in special else KINDS[one]
         found[one] = _optional(check) if check is not None and one in defaults and defaults[one] is None else check
-    rest = None
-    if code.co_flags & 0x04 and code.co_varnames[len(names)] == "operands":  # others are shapes and axes
-        rest = tensor
+    spread = code.co_varnames[len(names)] if code.co_flags & 0x04 else None
+    rest = tensor if spread == "operands" else None  # others are shapes and axes
+    known = found if spread is None else {**found, spread: None}
     ordered = tuple(found[one] for one in names[: code.co_argcount])
     count = len(ordered)
 
     @functools.wraps(function)
     def face(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
-            kwargs = _renamed(owner, found, kwargs)
+            kwargs = _renamed(owner, known, kwargs)
+            if spread in kwargs and len(args) == count:
+                args = (*args, kwargs.pop(spread))
         world = None
         for value in (*args, *kwargs.values()) if kwargs else args:
             if isinstance(value, AbstractTensor):

@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
 from ..checks import LARGEST, shown
-from ..errors import DTypeError, ShapeError, from_handler
+from ..errors import DTypeError, OptionError, ShapeError, from_handler
 from .dims import Dim, SymDim, evaluate, substitute, symbol
 
 DType: TypeAlias = "np.dtype[np.generic]"
@@ -92,6 +92,10 @@ class TensorType:
     shape: Shape
     dtype: DType
     order: tuple[int, ...] | None = None
+
+    def __call__(self, *args: object) -> NoReturn:
+        """PyTorch's ``t.type()`` and ``t.type(dtype)``: says what to type instead."""
+        raise OptionError(f"type: a tensor's type is no method, it is {self}; t.dtype tells, and t.to(dtype) converts")
 
     @property
     def rank(self) -> int:

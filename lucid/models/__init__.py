@@ -1,5 +1,6 @@
 """The networks Lucid measures itself on."""
 
+from ..absent import face
 from .lenet import lenet5 as lenet5
 from .mlp import mlp as mlp
 from .mobilenet import MobileNetV1 as MobileNetV1
@@ -13,3 +14,5 @@ from .vgg import vgg11 as vgg11
 from .vgg import vgg13 as vgg13
 from .vgg import vgg16 as vgg16
 from .vgg import vgg19 as vgg19
+
+__getattr__, __dir__ = face(globals(), {})

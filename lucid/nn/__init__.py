@@ -1,8 +1,6 @@
 """Modules, functions and initialisers for neural networks."""
 
-from typing import Any
-
-from ..absent import NN, advice
+from ..absent import NN, face
 from . import functional as functional
 from . import init as init
 from . import utils as utils
@@ -55,13 +53,4 @@ from .shape import Flatten as Flatten
 from .shape import Identity as Identity
 from .shape import Unflatten as Unflatten
 
-_PUBLIC = sorted(name for name, value in globals().items() if getattr(value, "__module__", "").startswith(__name__))
-_PUBLIC += ["functional", "init", "utils"]
-
-
-def __getattr__(name: str) -> Any:
-    raise AttributeError(advice("lucid.nn", name, NN, _PUBLIC))
-
-
-def __dir__() -> list[str]:
-    return _PUBLIC
+__getattr__, __dir__ = face(globals(), NN, ("functional", "init", "utils"))

@@ -72,6 +72,14 @@ class _Numbered(Module):
         self._refill(entries)
         return self
 
+    def __iadd__(self, modules: Any) -> Any:
+        return self.extend(modules)
+
+    def __add__(self, modules: Any) -> Any:
+        if not isinstance(modules, Iterable):
+            return NotImplemented
+        return type(self)().extend(self).extend(modules)
+
 
 class Sequential(_Numbered):
     """Modules applied one after another.
@@ -198,6 +206,14 @@ class ParameterList(Module):
             raise OptionError(f"ParameterList: holds parameters, got {type(parameter).__name__}")
         self.register_parameter(str(len(self)), parameter)
         return self
+
+    def extend(self, parameters: Iterable[Parameter]) -> ParameterList:
+        """Add parameters at the end."""
+        for parameter in list(parameters):
+            self.append(parameter)
+        return self
+
+    __iadd__ = extend
 
     def __getitem__(self, index: int) -> Parameter:
         return list(self)[_position(self, index, len(self))]

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ..absent import NN, advice
+from ..absent import NN, face
 from ..checks import flag
 from ..errors import OptionError, ShapeError
 from ..graph.ops import avgpool, conv, indexing, linalg, loss, pool, random
@@ -136,14 +136,5 @@ def _norm(x: Any, p: float, dim: int) -> Any:
     return where(empty, 0.0, where(empty, 1.0, total) ** (1 / p))
 
 
-def __getattr__(name: str) -> Any:
-    raise AttributeError(advice("lucid.nn.functional", name, NN, _PUBLIC))
-
-
-def __dir__() -> list[str]:
-    return _PUBLIC
-
-
-_PUBLIC = sorted(
-    name for name, value in globals().items() if callable(value) and getattr(value, "__wrapped__", None) is not None
-)
+_FACES = [name for name, value in globals().items() if getattr(value, "__wrapped__", None) is not None]
+__getattr__, __dir__ = face(globals(), NN, _FACES)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..absent import INIT, face
 from ..checks import shown
 from ..errors import DTypeError, OptionError, ShapeError
 from ..graph.types import is_float
@@ -191,10 +192,4 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     return tensor.copy_((gain * q).reshape(tensor.shape).astype(tensor.dtype))
 
 
-def __dir__() -> list[str]:
-    return _PUBLIC
-
-
-_PUBLIC = sorted(
-    name for name, value in globals().items() if getattr(value, "__module__", "") == __name__ and name[0] != "_"
-)
+__getattr__, __dir__ = face(globals(), INIT)

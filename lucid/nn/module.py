@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -58,6 +58,13 @@ def _tensors(value: Any) -> Any:
         made = kind(map(_tensors, value))
         return made if any(a is not b for a, b in zip(made, value, strict=True)) else value
     return value
+
+
+class LoadedKeys(NamedTuple):
+    """What :meth:`Module.load_state_dict` found of the model without a value, and of the values without a place."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
 
 
 class Handle:
@@ -246,27 +253,30 @@ class Module:
     def children(self) -> Iterator[Module]:
         return (module for _, module in self.named_children())
 
-    def _named(self, table: str, prefix: str) -> Iterator[tuple[str, Any]]:
+    def _named(self, table: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
-        for path, module in self.named_modules(prefix):
+        within = self.named_modules(prefix) if checks.flag(table[1:], "recurse", recurse) else ((prefix, self),)
+        for path, module in within:
             for name, tensor in getattr(module, table).items():
                 if tensor is not None and id(tensor) not in seen:
                     seen.add(id(tensor))
                     yield (f"{path}.{name}" if path else name), tensor
 
-    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
-        """All parameters with their paths; a shared one comes once."""
-        return self._named("_parameters", prefix)
+    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
+        """All parameters with their paths, without ``recurse`` the module's own; a shared one comes once."""
+        return self._named("_parameters", prefix, recurse)
 
-    def parameters(self) -> Iterator[Parameter]:
-        return (parameter for _, parameter in self.named_parameters())
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """All parameters, without ``recurse`` the module's own."""
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
 
-    def named_buffers(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-        """All buffers with their paths."""
-        return self._named("_buffers", prefix)
+    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """All buffers with their paths, without ``recurse`` the module's own."""
+        return self._named("_buffers", prefix, recurse)
 
-    def buffers(self) -> Iterator[Tensor]:
-        return (buffer for _, buffer in self.named_buffers())
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """All buffers, without ``recurse`` the module's own."""
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
     def get_submodule(self, path: str) -> Module:
         """The module at a dotted path."""
@@ -277,6 +287,23 @@ class Module:
                 raise OptionError(f"{type(self).__name__} has no module at {path!r}")
             module = child
         return module
+
+    def get_parameter(self, path: str) -> Parameter:
+        """The parameter at a dotted path."""
+        found: Parameter = self._entry("_parameters", "parameter", path)
+        return found
+
+    def get_buffer(self, path: str) -> Tensor:
+        """The buffer at a dotted path."""
+        found: Tensor = self._entry("_buffers", "buffer", path)
+        return found
+
+    def _entry(self, table: str, what: str, path: str) -> Any:
+        above, _, name = path.rpartition(".") if isinstance(path, str) else ("", "", path)
+        found = getattr(self.get_submodule(above), table).get(name) if isinstance(name, str) else None
+        if found is None:
+            raise OptionError(f"{type(self).__name__} has no {what} at {shown(path)}")
+        return found
 
     def apply(self: M, function: Callable[[Module], Any]) -> M:
         """Call ``function`` on every module of the tree, children first."""
@@ -304,10 +331,12 @@ class Module:
             parameter.requires_grad = requires_grad
         return self
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters, or fill them with zeros."""
+        keep = not checks.flag("zero_grad", "set_to_none", set_to_none)
         for parameter in self.parameters():
-            parameter.grad = None
+            old = parameter.grad
+            parameter.grad = Tensor.wrap(np.zeros_like(old.numpy())) if keep and old is not None else None
 
     def to(self: M, *args: Any, dtype: object = None, device: object = None) -> M:
         """Convert all floating-point parameters and buffers to ``dtype``, in place; the device is "cpu" in any case."""
@@ -374,7 +403,7 @@ class Module:
                     found[prefix + name] = buffer
         return found
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> tuple[list[str], list[str]]:
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadedKeys:
         """Put arrays (or tensors) into the parameters and buffers of the same paths.
 
         Everything is checked before anything is changed.
@@ -388,7 +417,7 @@ class Module:
 
         Returns
         -------
-        missing, unexpected
+        missing_keys, unexpected_keys
             Paths that were not given, and given ones the model does not have.
         """
         own = self._state()
@@ -404,7 +433,7 @@ class Module:
                 raise DTypeError(f"load_state_dict: {name} is {own[name].dtype.name}, the array {array.dtype.name}")
         for name, array in arrays.items():
             own[name].copy_(array)
-        return missing, unexpected
+        return LoadedKeys(missing, unexpected)
 
     # ------------------------------------------------------------ calling
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ..absent import UTILS, face
 from ..checks import flag, number
 from ..errors import GradientError, OptionError
 from ..tensor import Tensor
@@ -90,10 +91,4 @@ def vector_to_parameters(vector: Tensor, parameters: Iterable[Tensor]) -> None:
         start += p.numel()
 
 
-def __dir__() -> list[str]:
-    return _PUBLIC
-
-
-_PUBLIC = sorted(
-    name for name, value in globals().items() if getattr(value, "__module__", "") == __name__ and name[0] != "_"
-)
+__getattr__, __dir__ = face(globals(), UTILS)

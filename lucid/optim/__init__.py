@@ -1,5 +1,6 @@
 """Optimisers, and schedules for their learning rates."""
 
+from ..absent import OPTIM, face
 from . import lr_scheduler as lr_scheduler
 from .adam import Adagrad as Adagrad
 from .adam import Adam as Adam
@@ -7,3 +8,5 @@ from .adam import AdamW as AdamW
 from .adam import RMSprop as RMSprop
 from .optimizer import Optimizer as Optimizer
 from .sgd import SGD as SGD
+
+__getattr__, __dir__ = face(globals(), OPTIM, ("lr_scheduler",))

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from ..absent import SCHEDULER, face
 from ..checks import integer, shown
 from ..errors import OptionError
 from .optimizer import Group, Optimizer, number
@@ -425,3 +426,6 @@ class SequentialLR(LRScheduler):
         for scheduler, state in zip(self.schedulers, state_dict["schedulers"], strict=True):
             scheduler.load_state_dict(state)
         super().load_state_dict({**state_dict, "schedulers": self.schedulers})
+
+
+__getattr__, __dir__ = face(globals(), SCHEDULER, ("ReduceLROnPlateau",))

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import checks, clock
 from ..checks import flag as flag
+from ..checks import shown
 from ..errors import DTypeError, GradientError, OptionError, ShapeError
 from ..grad_mode import enable_grad, no_grad
 from ..graph.types import float64
@@ -61,14 +62,24 @@ class Optimizer(ABC):
         self.defaults = defaults
         self.param_groups: list[Group] = []
         self.state: dict[Tensor, State] = {}
-        if isinstance(params, Tensor | Mapping):
-            raise OptionError(f"{self._name}: params is an iterable of parameters or of groups, not a single one")
-        listed = list(params)
+        listed = self._listed(params)
         if not listed:
             raise OptionError(f"{self._name}: there are no parameters to optimise")
         groups: list[Any] = listed if isinstance(listed[0], Mapping) else [{"params": listed}]
         for group in groups:
             self.add_param_group(group)
+
+    def _listed(self, params: Any) -> list[Any]:
+        """Parameters or groups; of pairs of a name and a parameter, the parameters."""
+        if isinstance(params, Tensor | Mapping):
+            raise OptionError(f"{self._name}: params is an iterable of parameters or of groups, not a single one")
+        if hasattr(params, "parameters"):
+            raise OptionError(f"{self._name}: params is {type(params).__name__}; give its .parameters()")
+        if not isinstance(params, Iterable) or isinstance(params, str | bytes):
+            raise OptionError(f"{self._name}: params is an iterable of parameters or of groups, got {shown(params)}")
+        listed = list(params)
+        named = listed and all(isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], str) for p in listed)
+        return [p for _, p in listed] if named else listed
 
     @property
     def _name(self) -> str:
@@ -200,7 +211,8 @@ class Optimizer(ABC):
         """Optimise more parameters, with options of their own."""
         if not isinstance(group, Mapping) or "params" not in group:
             raise OptionError(f"{self._name}: a parameter group is a dict with 'params', got {type(group).__name__}")
-        params = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+        given = group["params"]
+        params = [given] if isinstance(given, Tensor) else self._listed(given)
         added: Group = {"params": params, **{k: v for k, v in group.items() if k != "params"}}
         unknown = sorted(set(added) - set(self.defaults) - {"params", "initial_lr", "name"})
         if unknown:
