@@ -29,7 +29,12 @@ SLOPES: list[tuple[str, Callable[[Any], Any], list[float], list[float]]] = [
     ("norm of zeros", lambda x: F.normalize(x, dim=0), [0, 0], [1e12, 1e12]),
     ("1-norm of zeros", lambda x: F.normalize(x, 1.0, 0), [0, 0], [1e12, 1e12]),
     ("3-norm of zeros", lambda x: F.normalize(x, 3.0, 0), [0, 0], [1e12, 1e12]),
-    ("1.5-norm with a zero", lambda x: F.normalize(x, 1.5, 0)[1:], [0, 2], [0, 0]),
+    ("1.5-norm with a zero", lambda x: F.normalize(x, 1.5, 0)[1], [0, 4, 4], [0, 2 ** (-11 / 3), -(2 ** (-11 / 3))]),
+    *(
+        (f"{p}-norm of nothing but zeros", lambda x, p=p: x.norm(p), [0, -0.0], [0, 0])
+        for p in (0.5, 1, 1.5, 2, 3, INF)
+    ),
+    ("norm of a row of zeros", lambda x: x.reshape(2, 2).norm(dim=1), [0, 0, 3, -4], [0, 0, 0.6, -0.8]),
     ("maximum of equal ones", lambda x: lucid.maximum(x, 1.0), [0, 1, 2, NAN], [0, 0.5, 1, 1]),
     ("smooth l1", lambda x: F.smooth_l1_loss(x, lucid.zeros(5), "none"), [-INF, -1, 0, 0.5, INF], [-1, -1, 0, 0.5, 1]),
     ("huber", lambda x: F.huber_loss(x, lucid.zeros(4), "none", 2.0), [-INF, -2, 0.5, INF], [-2, -2, 0.5, 2]),

@@ -7,19 +7,18 @@ the argument any more; it is left as it is all the same, and compiled models reu
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
 from ..absent import NN, face
 from ..checks import flag
 from ..errors import OptionError, ShapeError
-from ..graph.ops import avgpool, conv, indexing, linalg, loss, pool, random
+from ..graph.ops import avgpool, composite, conv, indexing, linalg, loss, pool, random
 from ..graph.ops import elementwise as ew
 from ..graph.ops import norm as normal
 from ..graph.ops import pad as padding
 from ..graph.ops import shape as sh
-from ..graph.ops.elementwise import clip, flat_clip, flat_sqrt, where
+from ..graph.ops.elementwise import clip, flat_clip, where
 from ..graph.public import operand, public
 from ..tensor import Tensor
 
@@ -116,24 +115,7 @@ def prelu(x: Any, weight: Any) -> Any:
 @_face
 def normalize(x: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
     """``x`` divided by its ``p``-norm along ``dim``, or by ``eps`` where that is smaller."""
-    return x / clip(_norm(x, p, dim), eps)
-
-
-def _norm(x: Any, p: float, dim: int) -> Any:
-    """The ``p``-norm along ``dim``, which stays with size 1; a vector of zeros takes no gradient."""
-    if p == 2:
-        return flat_sqrt((x * x).sum(dim, keepdim=True))
-    size = abs(x)
-    if p == 1:
-        return size.sum(dim, keepdim=True)
-    if p == math.inf:
-        return size.amax(dim, keepdim=True)
-    if p == 0:
-        return (size != 0).to(x.type.dtype).sum(dim, keepdim=True)
-    zero = size == 0
-    total = where(zero, 0.0, where(zero, 1.0, size) ** p).sum(dim, keepdim=True)
-    empty = total == 0
-    return where(empty, 0.0, where(empty, 1.0, total) ** (1 / p))
+    return x / clip(composite.norm(x, p, dim, keepdim=True), eps)
 
 
 _FACES = [name for name, value in globals().items() if getattr(value, "__wrapped__", None) is not None]

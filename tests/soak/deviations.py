@@ -21,6 +21,9 @@ SPECIAL: Sequence[Deviation] = (
         r"elu.*", "nan",
         "the slope at NaN is NaN; PyTorch's kernels disagree among themselves, by the length of the array",
     ),
+    (r"hardtanh|relu6", "nan", "the slope at NaN is 1; PyTorch's kernels disagree, by the width of the number"),
+    (r"norm-(3.0|1.5).*", "nan", "a zero beside a NaN takes no gradient; PyTorch says NaN"),
+    (r"normalize-.*", _WEIRD, "no gradient where the largest is infinite; PyTorch says NaN"),
     (
         r"clip-tensors", "ties|nan|equal|ones|bounds|zeros|signed zeros|infinities",
         "bounds that cross, meet or are NaN: no slope is defined there",

@@ -141,18 +141,26 @@ def any_(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
 
 
 def norm(x: Any, p: float = 2.0, dim: Any = None, keepdim: bool = False) -> Any:
-    """The ``p``-norm over ``dim`` (an axis, several, or None for all)."""
+    """The ``p``-norm over ``dim`` (an axis, several, or None for all); a vector of zeros takes no gradient."""
     if not is_float(x.type.dtype):
         raise DTypeError(f"norm: needs a floating-point tensor, got {x.type}")
-    if p == math.inf:
-        return reduce.amax(ew.abs_(x), dim, keepdim)
     if p == 2:
-        return ew.sqrt(reduce.sum(square(x), dim, keepdim))
+        return ew.flat_sqrt(reduce.sum(square(x), dim, keepdim))
+    size = ew.abs_(x)
     if p == 1:
-        return reduce.sum(ew.abs_(x), dim, keepdim)
+        return reduce.sum(size, dim, keepdim)
+    if p == math.inf:
+        return reduce.amax(size, dim, keepdim)
     if p == 0:
-        return ew.cast(reduce.sum(ne(x, 0), dim, keepdim), x.type.dtype)
-    return ew.pow_(reduce.sum(ew.pow_(ew.abs_(x), p), dim, keepdim), 1 / p)
+        return reduce.sum(ew.cast(ne(size, 0), x.type.dtype), dim, keepdim)
+    total = reduce.sum(_flat_pow(size, p), dim, keepdim)
+    return _flat_pow(total, 1 / p)
+
+
+def _flat_pow(x: Any, p: float) -> Any:
+    """``x`` to the power ``p``, which is positive, with slope 0 at 0."""
+    zero = eq(x, 0)
+    return ew.where(zero, 0.0, ew.pow_(ew.where(zero, 1.0, x), p))
 
 
 def mm(a: Any, b: Any) -> Any:
