@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,17 +11,23 @@ import lucid
 from lucid.runtime.machine import Machine, described
 from lucid.runtime.workers import settings
 
-from . import machines
+from . import asking, machines
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--machine", choices=machines.MACHINES, help="run all tests as if on this machine")
+    parser.addoption("--note-asking", type=Path, metavar="FILE", help="write there which tests ask what the machine is")
+    parser.addoption("--only-asking", type=Path, metavar="FILE", help="leave out tests that were noted not to ask")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     name = config.getoption("--machine")
     if name is not None:
         machines.use(name)
+    for option, plugin in (("--note-asking", asking.Noting), ("--only-asking", asking.Choosing)):
+        path = config.getoption(option)
+        if path is not None:
+            config.pluginmanager.register(plugin(path))
 
 
 def pytest_report_header(config: pytest.Config) -> str:
