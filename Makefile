@@ -21,6 +21,7 @@ DONE := $(VENV)/.lucid
 .PHONY: help demo test machines check lint soak peer bench clean
 .NOTPARALLEL:   # the targets share one environment
 .DELETE_ON_ERROR:
+export PYTHONDONTWRITEBYTECODE =   # the many processes that tests start need not compile what others have compiled
 
 help:
 	@sed -n 's/^#   //p' Makefile

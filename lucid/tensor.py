@@ -211,7 +211,12 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
         if trace is not None:
             trace.update(self, value)
             return self
-        source = value._array if isinstance(value, Tensor) else as_array("copy_", value)
+        if isinstance(value, Tensor):
+            source = value._array
+        elif type(value) is np.ndarray and value.dtype == self._array.dtype:
+            source = value  # as it is, however large
+        else:
+            source = as_array("copy_", value)
         if source.shape != self._array.shape:
             raise ShapeError(f"copy_: cannot put {source.shape} into a tensor of shape {self._array.shape}")
         np.copyto(self._array, source, casting="same_kind")

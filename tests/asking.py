@@ -1,9 +1,9 @@
 """Which tests can tell one described machine from another: those that ask what the machine is.
 
-A description reaches what runs by three ways alone: :func:`lucid.runtime.machine.this_machine`, the number of threads, and
-the processes that are started. A test that takes none of them does the same on each machine. ``pytest --note-asking FILE``
-takes down which tests take one; ``pytest --only-asking FILE`` leaves out those that were seen to take none, so one that
-was never seen is run.
+A description reaches what runs by three ways alone: :func:`lucid.runtime.machine.this_machine`, the number of threads,
+and the processes that are started. A test that takes none of them does the same on each machine.
+``pytest --note-asking FILE`` takes down which tests take one; ``pytest --only-asking FILE`` leaves out those that were
+seen to take none, so one that was never seen is run.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Noting:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: Any) -> Generator[None, Any, Any]:
-        machine.describe(None)  # what an earlier test made the planner keep, this one asks for itself
+        machine.describe(machine._described)  # what an earlier test made the planner keep, this one asks for itself
         before = self.asked
         done = yield
         asked = self.asked > before or not self.shared.isdisjoint([str(item.path), *item.fixturenames])

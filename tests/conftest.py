@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import lucid
+from lucid.runtime import machine
 from lucid.runtime.machine import Machine, described
 from lucid.runtime.workers import settings
 
@@ -37,15 +38,15 @@ def pytest_report_header(config: pytest.Config) -> str:
 @pytest.fixture
 def usual_machine() -> Iterator[Machine]:
     """For tests of what is chosen: the machine that they were written for."""
-    with described(machines.USUAL) as machine:
-        yield machine
+    with described(machines.USUAL) as usual:
+        yield usual
 
 
 @pytest.fixture(params=machines.MACHINES.values(), ids=machines.MACHINES)
 def each_machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """For tests of what is chosen on every machine: one after the other."""
-    with described(request.param) as machine:
-        yield machine
+    with described(request.param) as each:
+        yield each
 
 
 @pytest.fixture
@@ -58,5 +59,8 @@ def without_workers() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def seeded() -> None:
+def seeded() -> Iterator[None]:
+    before = machine._described
     lucid.manual_seed(0)
+    yield
+    assert machine._described is before, "it leaves a machine described"

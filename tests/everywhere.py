@@ -1,4 +1,8 @@
-"""The whole suite on each machine that is described, and once beside two busy processes: ``make machines``.
+"""The suite beside two busy processes, and on each machine that is described: ``make machines``.
+
+The run beside busy processes is the first, is whole, and takes down which tests ask what the machine is
+(``asking.py``). The others are the same on every machine, and are left out on those that follow; but not on that of one
+core, where BLAS has one thread, which no test asks.
 
 ``python -m tests.everywhere 1core busy -- tests/test_conv.py`` runs a part of it; what follows ``--`` is pytest's.
 """
@@ -8,6 +12,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -16,7 +21,7 @@ from pathlib import Path
 from .machines import MACHINES
 
 ROOT = Path(__file__).parent.parent
-BUSY = "busy"
+BUSY, WHOLE = "busy", "1core"
 
 SPIN = """
 import os, sys
@@ -42,10 +47,12 @@ def busy(processes: int = 2) -> Iterator[list[subprocess.Popen[bytes]]]:
             process.wait()
 
 
-def suite(name: str, arguments: Sequence[str]) -> int:
+def suite(name: str, arguments: Sequence[str], notes: Path) -> int:
     """Run it on the machine of this name, or on this one while that is busy. Returns pytest's exit code."""
-    described = [] if name == BUSY else ["--machine", name]
-    command = [sys.executable, "-m", "pytest", "-q", *(arguments or ["-n", "auto"]), *described]
+    told = ["--note-asking", str(notes)] if name == BUSY else ["--machine", name]
+    if name not in (BUSY, WHOLE) and notes.exists():
+        told += ["--only-asking", str(notes)]
+    command = [sys.executable, "-m", "pytest", "-q", *(arguments or ["-n", "auto"]), *told]
     with busy() if name == BUSY else nullcontext():
         return subprocess.run(command, cwd=ROOT, check=False).returncode
 
@@ -58,17 +65,18 @@ def say(line: str) -> None:
 def main(arguments: Sequence[str]) -> int:
     """0 where all pass everywhere."""
     cut = arguments.index("--") if "--" in arguments else len(arguments)
-    names, rest = arguments[:cut] or [*MACHINES, BUSY], arguments[cut + 1 :]
+    names, rest = arguments[:cut] or [BUSY, *MACHINES], arguments[cut + 1 :]
     unknown = set(names) - {*MACHINES, BUSY}
     if unknown:
         say(f"{', '.join(sorted(unknown))}: expected some of {', '.join([*MACHINES, BUSY])}")
         return 2
     codes = {}
-    for name in names:
-        began = time.monotonic()
-        say(f"-- {name}")
-        codes[name] = suite(name, rest)
-        say(f"-- {name}: {'FAILED' if codes[name] else 'passed'} in {time.monotonic() - began:.0f} s")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            began = time.monotonic()
+            say(f"-- {name}")
+            codes[name] = suite(name, rest, Path(folder) / "notes")
+            say(f"-- {name}: {'FAILED' if codes[name] else 'passed'} in {time.monotonic() - began:.0f} s")
     return int(any(codes.values()))
 
 

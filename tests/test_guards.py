@@ -47,7 +47,7 @@ def times(k: float) -> Callable[..., Any]:
 
 
 def test_a_hook_that_takes_the_place_of_another_in_memory() -> None:
-    for _ in range(20):
+    for _ in range(6):  # each of them was answered by the removed one
         m = nn.Identity()
         handle = m.register_forward_hook(times(2.0))
         net = follows(m)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -48,13 +50,9 @@ def test_a_description_holds_until_it_ends() -> None:
     assert this_machine() == here
 
 
-def test_this_machine_is_found_where_none_is_described() -> None:
-    before = this_machine()
-    machines.describe(None)
-    try:
-        found = this_machine()
-    finally:
-        machines.describe(before)
+def test_this_machine_is_found_where_none_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machines, "_described", None)
+    found = this_machine()
     assert found.cores >= 1 and 1 << 10 <= found.l1 <= found.l2 <= found.l3
 
 
@@ -154,12 +152,70 @@ def test_every_machine_has_its_turn_and_one_failure_is_one_of_the_whole(
 
     def run(command: list[str], **options: object) -> SimpleNamespace:
         commands.append(command)
+        if "--note-asking" in command:
+            Path(command[-1]).touch()
         return SimpleNamespace(returncode=next(codes, 0))
 
     monkeypatch.setattr(everywhere.subprocess, "run", run)
     assert everywhere.main([]) == 1
-    assert [command[-1] for command in commands] == [*MACHINES, "auto"]
+    assert [command[-2] for command in commands] == ["--note-asking", "--machine", *["--only-asking"] * 4]
+    assert [command[-3] for command in commands][2:] == list(MACHINES)[1:] and commands[1][-1] == "1core"
     assert capsys.readouterr().out.count("FAILED") == 1
     assert everywhere.main(["1core", "--", "tests/test_conv.py"]) == 0
     assert commands[-1][-3:] == ["tests/test_conv.py", "--machine", "1core"]
     assert everywhere.main(["2cores"]) == 2
+
+
+ASKING = """
+import functools, os, subprocess, sys
+import pytest
+import lucid
+from lucid.runtime.machine import described, this_machine
+from tests.machines import USUAL
+@pytest.fixture(scope="module")
+def shared():
+    return this_machine()
+def test_machine():
+    this_machine()
+def test_kept():
+    lucid.nn.functional.conv2d(lucid.ones(1, 3, 8, 8), lucid.ones(4, 3, 3, 3))
+def test_kept_by_another():
+    test_kept()
+def test_threads():
+    lucid.get_num_threads()
+def test_process():
+    subprocess.run([sys.executable, "-c", ""])
+def test_fork():
+    if not os.fork():
+        os._exit(0)
+    os.wait()
+def test_fixture(shared): ...
+def test_fixture_again(shared): ...
+@pytest.mark.parametrize("asks", [True, False])
+def test_case(asks):
+    asks and this_machine()
+def test_text():
+    assert str(lucid.spec(2))
+def test_described():
+    with described(USUAL):
+        this_machine()
+"""
+
+
+def test_tests_that_do_not_ask_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "test_them.py").write_text(ASKING)
+    notes = tmp_path / "notes"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.conftest", "-c", os.devnull]
+    command += ["--rootdir", str(tmp_path), str(tmp_path), "-rA"]
+
+    def run(*options: str) -> set[str]:
+        done = subprocess.run([*command, *options], cwd=everywhere.ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return set(re.findall(r"PASSED .*::test_(.*)", done.stdout))
+
+    every = run("--note-asking", str(notes))
+    assert len(every) == 12
+    silent = {"case[False]", "text", "described"}
+    assert run("--only-asking", str(notes)) == every - silent
+    notes.write_text("".join(line for line in notes.open() if "text" not in line))
+    assert run("--only-asking", str(notes)) == every - silent | {"text"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -211,3 +212,22 @@ def test_only_what_is_stale_is_packed() -> None:
         for other, block in enumerate(memory):
             assert other == number or (block == 255).all()
     assert np.isfinite(want).all()
+
+
+def test_no_code_of_ours_runs_as_memory_goes() -> None:
+    """An exception out of a signal's handler would be lost there."""
+    net = lucid.compile(network(), lucid.spec("N", 4, 12, 12), threads=1)
+    with lucid.no_grad():
+        net(images(2))
+    of_the_model, ours = net._store, list[str]()
+    several = of_the_model.all()
+    assert several
+    del net
+    gc.collect()
+    before = sys.getprofile()
+    sys.setprofile(lambda frame, event, _: ours.append(frame.f_code.co_qualname) if event == "call" else None)
+    try:
+        several.clear()
+    finally:
+        sys.setprofile(before)
+    assert not ours and not of_the_model.all()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
-from functools import partial
 from threading import RLock
 from typing import Any, Protocol, TypeAlias
 
@@ -102,7 +102,8 @@ class Store:
     def forget(self) -> None:
         """In a forked child: what lies in memory that is shared has to be made anew."""
         self.lock = RLock()
-        self._kept: dict[Hashable, weakref.ref[Kept]] = {}
+        self._kept: dict[Hashable, weakref.KeyedRef[Hashable, Kept]] = {}
+        self._gone: deque[weakref.KeyedRef[Hashable, Kept]] = deque()
         self._workspace: weakref.ref[Kept] | None = None
 
     def packed(self, packing: Packing, arrays: Sequence[Array], shared: bool) -> Kept:
@@ -120,8 +121,16 @@ class Store:
         if found is None or found.retired or (shared and not found.shared):
             found = Kept(nbytes, arrays, shared)
             # written in C: as memory goes in the midst of anything, an exception out of a handler would be lost there
-            self._kept[whole] = weakref.ref(found, partial(self._kept.pop, whole))
+            self._kept[whole] = weakref.KeyedRef(found, self._gone.append, whole)
+            self._tidy()
         return found
+
+    def _tidy(self) -> None:
+        """Drop the entries of memory that has gone; not as it goes, since to look for a key runs code of ours."""
+        for _ in range(len(self._gone)):
+            ref = self._gone.popleft()
+            if self._kept.get(ref.key) is ref:
+                del self._kept[ref.key]
 
     def workspace(self, nbytes: int) -> Kept:
         """Memory that is written and read only while parameters are packed."""

@@ -1,6 +1,6 @@
 """A process that is interrupted at random moments while models run.
 
-``python -m tests.soak.interrupted KIND SIGNAL COUNT SEED`` prints how many interrupts there were, and what went wrong.
+``python -m tests.soak.interrupted SIGNAL COUNT SEED KIND …`` prints how many interrupts there were and what went wrong.
 
 After each interrupt that was handled the next call must answer as the first did, bit by bit, in time; the interrupt
 must have come out of the call, as what the handler raised; BLAS must have its threads, and the collector be on.
@@ -221,8 +221,10 @@ def one(call: Call, want: list[Array], interrupts: Interrupts, tally: Counter[st
     tally["collector off"] += not gc.isenabled()
 
 
-def main(kind: str, which: str, count: int, seed: int) -> None:
+def main(kind: str, which: str, count: int, seed: int) -> Counter[str]:
+    """So many interrupts of a kind: how many there were, and what went wrong."""
     lucid.manual_seed(0)
+    lucid.set_grad_enabled(True)  # one that came while a block of no_grad was left has kept it off
     quiet = blas_threads()
     call = KINDS[kind]()
     want = [array.copy() for array in call()]
@@ -240,8 +242,10 @@ def main(kind: str, which: str, count: int, seed: int) -> None:
             tally["BLAS without its threads"] += blas_threads() != quiet
     faulthandler.cancel_dump_traceback_later()
     interrupts.other.kill()
-    sys.stdout.write(json.dumps({name: number for name, number in tally.items() if number}) + "\n")
+    return tally
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    tallies = (main(kind, sys.argv[1], int(sys.argv[2]), int(sys.argv[3])) for kind in sys.argv[4:])
+    total = sum(tallies, Counter[str]())
+    sys.stdout.write(json.dumps({name: number for name, number in total.items() if number}) + "\n")

@@ -15,20 +15,19 @@ from .sweep import Case
 
 SMALL = 60
 COUNT = 8
-"""Interrupts of one process, in the suite; at length there are as many more as it takes to be worth starting one."""
+"""Interrupts of each kind, in the suite, where one process does all kinds; at length each has a process of its own."""
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    count = COUNT
+    yield _case(list(KINDS), "both", COUNT, int(rng.integers(1 << 30)))
     while True:
         for kind in KINDS:
-            yield _case(kind, str(rng.choice(SIGNALS)), count, int(rng.integers(1 << 30)))
-        count = 500
+            yield _case([kind], str(rng.choice(SIGNALS)), 500, int(rng.integers(1 << 30)))
 
 
-def _case(kind: str, which: str, count: int, seed: int) -> Case:
+def _case(kinds: list[str], which: str, count: int, seed: int) -> Case:
     def check() -> int:
-        command = [sys.executable, "-m", "tests.soak.interrupted", kind, which, str(count), str(seed)]
+        command = [sys.executable, "-m", "tests.soak.interrupted", which, str(count), str(seed), *kinds]
         done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
         assert done.returncode == 0, f"status {done.returncode}: {done.stderr[-2000:]}"
         tally = json.loads(done.stdout)
@@ -36,4 +35,4 @@ def _case(kind: str, which: str, count: int, seed: int) -> Case:
         assert not tally, f"of {tried}: {tally} {done.stderr[-500:]}"
         return tried
 
-    return Case(f"{kind}, {which}, {count} of seed {seed}", check)
+    return Case(f"{', '.join(kinds)}, {which}, {count} of seed {seed}", check)
