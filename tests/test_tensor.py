@@ -201,3 +201,30 @@ def test_an_error_leaves_nothing_behind() -> None:
         x + Tensor([1.0, 2.0, 3.0])
     (x * 2).sum().backward()
     assert x.grad.tolist() == [2.0, 2.0]
+
+
+def test_minus_one_beside_a_size_of_0_is_refused_as_in_pytorch() -> None:
+    empty, some = lucid.zeros(0, 3, 4), lucid.zeros(3, 0)
+    for call in (
+        lambda: empty.reshape(0, -1),
+        lambda: empty.view(empty.size(0), -1),
+        lambda: empty.reshape(-1, 0),
+        lambda: some.reshape(3, 0, -1),
+        lambda: lucid.zeros(0, 4).unflatten(0, (0, -1)),
+        lambda: lucid.nn.Unflatten(1, (-1, 0))(some),
+    ):
+        with pytest.raises(ShapeError, match=r"beside a size of 0 the -1 in .* could be any size"):
+            call()
+    assert empty.reshape(-1, 12).shape == empty.flatten(1).shape == (0, 12)
+    assert some.reshape(3, -1).shape == (3, 0)
+    assert empty.reshape(-1).shape == (0,)
+    assert lucid.zeros(0, 4).unflatten(1, (2, -1)).shape == (0, 2, 2)
+    assert some.unflatten(1, (-1, 3)).shape == (3, 0, 3)
+    assert some.unflatten(1, (0, 2)).shape == (3, 0, 2)
+
+
+def test_minus_one_beside_a_symbolic_size_is_refused_for_a_size_of_0() -> None:
+    net = lucid.compile(lambda x: x.reshape(x.shape[0], -1), lucid.spec("N", 3, 4))
+    assert net(lucid.zeros(2, 3, 4)).shape == (2, 12)
+    with pytest.raises(ShapeError, match="beside a size of 0"):
+        net(lucid.zeros(0, 3, 4))

@@ -80,7 +80,6 @@ SIZES: Sequence[Deviation] = (
     (r"(index|gather|take|getitem|embedding).*", ".*", "indices are checked, though nothing is looked up"),
     (r"linear.*", "[01]", "a bias has one element for each output"),
     (r"(var|std).*", ".*", "PyTorch warns where there are no degrees of freedom"),
-    (r"reshape.*|unflatten.*|view.*", "0", "-1 beside a size of 0 is what the axes leave that keep their size"),
 )  # fmt: skip
 """Of sizes: rows (a pattern of names), sizes (a pattern), the reason."""
 

@@ -130,29 +130,29 @@ CONCAT = register(OpDef("Concat", _concat_infer, _concat_gradient, attrs=AxisAtt
 def reshape(x: T, *shape: Any) -> T:
     """``x`` with its elements in a new shape; one dim may be -1 and is then inferred."""
     dims = as_shape("reshape", shape)
-    unknown = [i for i, dim in enumerate(dims) if dim == -1]
-    if len(unknown) > 1 or any(isinstance(dim, int) and dim < -1 for dim in dims):
-        raise ShapeError(f"reshape: {format_shape(dims)} needs non-negative dims, one of which may be -1")
-    if unknown:
-        missing = _missing(x.type.shape, dims)
-        if missing is None:
-            raise ShapeError(f"reshape: {format_shape(x.type.shape)} does not divide into {format_shape(dims)}")
-        dims = tuple(missing if dim == -1 else dim for dim in dims)
+    dims = _filled("reshape", x.type.shape, dims)
     if dims == x.type.shape:
         return x
     result: T = apply(RESHAPE, ShapeAttrs(dims), x)
     return result
 
 
-def _missing(shape: Shape, dims: Shape) -> Dim | None:
-    """What stands for the -1: what the axes leave that keep their size at either end, which may be 0."""
-    at = dims.index(-1)
-    before = next((i for i in range(at) if shape[i : i + 1] != dims[i : i + 1]), at)
-    most = min(len(dims) - at - 1, len(shape) - before)
-    after = next((i for i in range(most) if shape[-1 - i] != dims[-1 - i]), most)
-    known = product(dim for dim in dims[before : len(dims) - after] if dim != -1)
-    whole = product(shape[before : len(shape) - after])
-    return None if is_equal(known, 0) else exact_quotient(whole, known)
+def _filled(owner: str, shape: Shape, dims: Shape) -> Shape:
+    """``dims`` with a size in place of the -1, so that they hold what ``shape`` does."""
+    if dims.count(-1) > 1 or any(isinstance(dim, int) and dim < -1 for dim in dims):
+        raise ShapeError(f"{owner}: {format_shape(dims)} needs non-negative dims, one of which may be -1")
+    if -1 not in dims:
+        return dims
+    known = product(dim for dim in dims if dim != -1)
+    if is_equal(known, 0):
+        raise ShapeError(
+            f"{owner}: beside a size of 0 the -1 in {format_shape(dims)} could be any size; give a number, or use "
+            f"flatten(1) to keep the first axis of {format_shape(shape)}"
+        )
+    rest = exact_quotient(product(shape), known)
+    if rest is None:
+        raise ShapeError(f"{owner}: {format_shape(shape)} does not divide into {format_shape(dims)}")
+    return tuple(rest if dim == -1 else dim for dim in dims)
 
 
 def flatten(x: T, start_dim: int = 0, end_dim: int = -1) -> T:
@@ -217,13 +217,9 @@ def unflatten(x: T, dim: int, sizes: Sequence[Any]) -> T:
     inner, whole = as_shape("unflatten", (tuple(sizes),)), x.type.shape[axis]
     if not inner:
         raise ShapeError("unflatten: give at least one size")
-    if inner.count(-1) > 1 or any(isinstance(size, int) and size < -1 for size in inner):
-        raise ShapeError(f"unflatten: {format_shape(inner)} needs non-negative sizes, one of which may be -1")
-    known = product(size for size in inner if size != -1)
-    rest = None if is_equal(known, 0) else exact_quotient(whole, known)
-    if rest is None or (-1 not in inner and rest != 1):
+    inner = _filled("unflatten", (whole,), inner)
+    if product(inner) != whole:
         raise ShapeError(f"unflatten: axis {axis} of size {whole} does not divide into {format_shape(inner)}")
-    inner = tuple(rest if size == -1 else size for size in inner)
     return reshape(x, (*x.type.shape[:axis], *inner, *x.type.shape[axis + 1 :]))
 
 
