@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -253,3 +254,32 @@ def test_an_exact_model_stays_exact(tmp_path: Path) -> None:
     loose.save(path)
     assert not lucid.load(path).options.exact
     np.testing.assert_array_equal(lucid.load(path, exact=True)(x).numpy(), want)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("", "'': cannot be {}: the path is empty; give the name of a file"),
+        (b"", "b'': cannot be {}: the path is empty; give the name of a file"),
+        (5, "5: cannot be {}: a path is a string or a pathlib.Path"),
+        (None, "None: cannot be {}: a path is a string or a pathlib.Path"),
+        ("a\0.svg", "'a\\x00.svg': cannot be {}: a path holds no NUL character"),
+        ("new/", "'new/': cannot be {}: it ends as the name of a folder does; give the name of a file in it"),
+    ],
+)
+def test_what_is_no_path_of_a_file_is_called_what_it_is(
+    path: Any, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    net = lucid.compile(lucid.nn.Linear(2, 2), lucid.spec("N", 2))
+    for use, verb in ((net.save, "written"), (lucid.load, "read"), (net.draw, "drawn"), (net.graph.draw, "drawn")):
+        with pytest.raises(FileError) as error:
+            use(path)
+        assert str(error.value) == words.format(verb)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    net = lucid.compile(lucid.nn.Linear(2, 2), lucid.spec("N", 2))
+    with pytest.raises(FileError, match=f"there is no folder '{tmp_path}/none'"):
+        net.save(tmp_path / "none" / "net.lucid")

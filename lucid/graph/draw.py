@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import DrawError
 from .dot import to_dot
-from .files import write_atomically
+from .files import checked_path, write_atomically
 from .ir import Graph
 
 #: Suffixes that :func:`draw` writes.
@@ -44,9 +44,10 @@ def draw(
     FileError
         The path cannot be written.
     """
+    path = checked_path(path, "drawn")
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
-        raise DrawError(f"{os.fspath(path)}: a picture's name ends in {', '.join(SUFFIXES)}")
+        raise DrawError(f"{path}: a picture's name ends in {', '.join(SUFFIXES)}")
     if suffix != ".dot" and len(graph) > max_nodes:
         raise DrawError(
             f"the graph has {len(graph)} nodes; laying out more than {max_nodes} may take minutes. "

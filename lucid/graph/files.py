@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from ..checks import shown
 from ..errors import FileError
 
 _PREFIX, _SUFFIX = ".lucid-", ".tmp"
@@ -21,6 +22,30 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+
+def checked_path(path: object, verb: str) -> str:
+    """A path as a string that can be the name of a file.
+
+    Raises
+    ------
+    FileError
+        It is no path, is empty, holds a NUL or ends as the name of a folder does.
+    """
+    text, wrong = "", None
+    if not isinstance(path, str | bytes | os.PathLike):
+        wrong = "a path is a string or a pathlib.Path"
+    else:
+        text = os.fsdecode(path)
+        if not text:
+            wrong = "the path is empty; give the name of a file"
+        elif "\0" in text:
+            wrong = "a path holds no NUL character"
+        elif text.endswith((os.sep, os.altsep or os.sep)):
+            wrong = "it ends as the name of a folder does; give the name of a file in it"
+    if wrong is not None:
+        raise FileError(f"{shown(path)}: cannot be {verb}: {wrong}")
+    return text
 
 
 def write_atomically(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]) -> None:
@@ -36,8 +61,11 @@ def write_atomically(path: str | os.PathLike[str], chunks: Iterable[bytes | memo
         If the path cannot be written, or is a device, a pipe, a folder or a link that leads in a circle; what was
         there before is untouched.
     """
+    path = checked_path(path, "written")
     try:
         target = Path(os.path.realpath(path))
+        if not target.parent.exists():
+            raise OSError(f"there is no folder {str(target.parent)!r}")
         old = _replaceable(target)
         _remove_stale(target.parent)
         with _beside(target, private=old is not None) as (temporary, file):
@@ -49,8 +77,8 @@ def write_atomically(path: str | os.PathLike[str], chunks: Iterable[bytes | memo
             if fcntl is None:
                 file.close()  # Windows renames no open file
             os.replace(temporary, target)
-    except (OSError, ValueError, TypeError) as error:  # a ValueError for a NUL in the path
-        raise FileError(f"{path!s}: cannot be written: {_reason(error)}; choose another path") from error
+    except (OSError, ValueError) as error:
+        raise FileError(f"{path}: cannot be written: {_reason(error)}; choose another path") from error
     with contextlib.suppress(OSError):  # it is written, and only its name may not outlast a power cut
         _sync_directory(target.parent)
 
@@ -169,6 +197,7 @@ def open_regular(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]]
     FileError
         It cannot be read, or is no file.
     """
+    path = checked_path(path, "read")
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         handle = os.open(path, flags)
@@ -180,7 +209,7 @@ def open_regular(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]]
         except BaseException:
             os.close(handle)
             raise
-    except (OSError, ValueError, TypeError) as error:
-        raise FileError(f"{path!s}: cannot be read: {_reason(error)}") from error
+    except (OSError, ValueError) as error:
+        raise FileError(f"{path}: cannot be read: {_reason(error)}") from error
     with file:
         yield file, status.st_size
