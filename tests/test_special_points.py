@@ -142,3 +142,25 @@ def test_label_smoothing_with_a_symbolic_number_of_classes(wrap: Any) -> None:
     net = lucid.compile(f, lucid.spec("N", "C"), lucid.spec("N", dtype="int64"))
     x, t = lucid.ones(2, 5), lucid.zeros(2, dtype="int64")
     np.testing.assert_allclose(net(x, t).item(), np.log(5), rtol=1e-6)
+
+
+LEVEL = {
+    "sign": lambda x: x.sign(), "floor": lambda x: x.floor(), "ceil": lambda x: x.ceil(), "round": lambda x: x.round(),
+    "round to digits": lambda x: x.round(1), "floor division": lambda x: x // 2, "of a divisor": lambda x: 2 // x,
+}  # fmt: skip
+
+
+@both
+@pytest.mark.parametrize("name", LEVEL)
+def test_what_is_level_between_its_steps_has_gradients_of_zeros(name: str, wrap: Any) -> None:
+    x = Tensor([1.5, -0.3], requires_grad=True)
+    y = wrap(LEVEL[name])(x)
+    assert y.requires_grad
+    y.sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [0.0, 0.0]
+
+
+@both
+@pytest.mark.parametrize("made", [lambda x: x > 0, lambda x: x == 1, lambda x: x.argmax(), lambda x: x.long().float()])
+def test_what_has_no_slope_at_all_requires_no_gradient(made: Any, wrap: Any) -> None:
+    assert not wrap(made)(Tensor([1.5, -0.3], requires_grad=True)).requires_grad

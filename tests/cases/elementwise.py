@@ -70,7 +70,7 @@ def _binary(name: str, function: Any, torch: Any, make: Callable[..., Make], *, 
 UNARY = [
     *_unary("neg", ew.neg, lambda torch, x: -x),
     *_unary("abs", ew.abs_, lambda torch, x: x.abs(), away),
-    *_unary("sign", ew.sign, lambda torch, x: torch.sign(x), away, gradient=False),
+    *_unary("sign", ew.sign, lambda torch, x: torch.sign(x), away),
     *_unary("exp", ew.exp, lambda torch, x: torch.exp(x)),
     *_unary("log", ew.log, lambda torch, x: torch.log(x), positive),
     *_unary("sqrt", ew.sqrt, lambda torch, x: torch.sqrt(x), positive),

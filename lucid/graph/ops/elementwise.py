@@ -157,6 +157,11 @@ def _softplus_gradient(c: GradContext) -> list[Any]:
     return [where(x * a.beta > a.threshold, c.dy, c.dy * sigmoid(x * a.beta))]
 
 
+def _level(c: GradContext) -> list[Any]:
+    """Of what is level between its steps: zeros, as in PyTorch, and not none at all."""
+    return reduced(c, *[lambda: full(c.dy, 0.0)] * len(c.inputs))
+
+
 def _clip_gradient(c: GradContext) -> list[Any]:
     """As in PyTorch NaN passes none in ``clamp``, and all in ``hardtanh``."""
     (x,), dy, a = c.inputs, c.dy, c.attrs
@@ -234,7 +239,7 @@ def _extremum_gradient(loses: Callable[[Any, Any], Any]) -> GradientRule:
 
 NEG = _unary("Neg", lambda c: [-c.dy], _NUMBERS)
 ABS = _unary("Abs", _abs_gradient, _NUMBERS)
-SIGN = _unary("Sign", NO_GRADIENT, _NUMBERS)
+SIGN = _unary("Sign", _level, _NUMBERS)
 EXP = _unary("Exp", _from_output(lambda y: y), monotone=True)
 LOG = _unary("Log", lambda c: [c.dy / c.inputs[0]])
 SQRT = _unary("Sqrt", _sqrt_gradient, attrs=SqrtAttrs)
@@ -250,9 +255,9 @@ GELU = _unary("Gelu", lambda c: [c.dy * _gelu_slope(c.inputs[0], c.attrs.approxi
 SILU = _unary("Silu", _from_input(_silu_slope))
 SOFTPLUS = _unary("Softplus", _softplus_gradient, attrs=SoftplusAttrs)
 CLIP = _unary("Clip", _clip_gradient, attrs=ClipAttrs, infer=_clip_infer, monotone=True)
-FLOOR = _unary("Floor", NO_GRADIENT, monotone=True)
-CEIL = _unary("Ceil", NO_GRADIENT, monotone=True)
-ROUND = _unary("Round", NO_GRADIENT, monotone=True)
+FLOOR = _unary("Floor", _level, monotone=True)
+CEIL = _unary("Ceil", _level, monotone=True)
+ROUND = _unary("Round", _level, monotone=True)
 NOT = _unary("Not", NO_GRADIENT, _INTEGRAL)
 
 ADD = _binary("Add", lambda c: reduced(c, lambda: c.dy, lambda: c.dy), commutative=True)
@@ -272,7 +277,7 @@ GREATER = _binary("Greater", NO_GRADIENT, result=bool_)
 GREATER_EQUAL = _binary("GreaterEqual", NO_GRADIENT, result=bool_)
 AND = _binary("And", NO_GRADIENT, _INTEGRAL, commutative=True)
 OR = _binary("Or", NO_GRADIENT, _INTEGRAL, commutative=True)
-FLOOR_DIVIDE = _binary("FloorDivide", NO_GRADIENT, _NUMBERS)
+FLOOR_DIVIDE = _binary("FloorDivide", _level, _NUMBERS)
 REMAINDER = _binary("Remainder", lambda c: reduced(c, lambda: c.dy, lambda: -c.dy * floor_divide(*c.inputs)), _NUMBERS)
 
 
