@@ -39,7 +39,7 @@ class _Writes:
     """When memory was last written in place, by the array that owns it: views and aliases share what they share."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Any, int]] = {}
+        self._known: dict[int, tuple[Any, int, str]] = {}
 
     @staticmethod
     def _owner(array: np.ndarray[Any, Any]) -> Any:
@@ -51,20 +51,25 @@ class _Writes:
             base = getattr(base, "base", None) if not isinstance(base, memoryview) else None
         return owner
 
-    def note(self, array: np.ndarray[Any, Any]) -> int:
-        """The content of ``array`` has changed; returns the new time."""
+    def note(self, array: np.ndarray[Any, Any], where: str = "") -> int:
+        """The content of ``array`` has changed, at this line of the user's; returns the new time."""
         owner, now = self._owner(array), content.tick()
         known, key = self._known, id(owner)
         # with an entry that is replaced its reference goes, and never calls. What it calls is written in C: no signal's
         # handler runs in it, whose exception would be lost
-        known[key] = ref(owner, partial(known.pop, key)), now
+        known[key] = ref(owner, partial(known.pop, key)), now, where
         return now
 
     def last(self, array: np.ndarray[Any, Any]) -> int:
         """When the memory of ``array`` was last written; 0 where it never was."""
         if not self._known:
             return 0
-        return self._known.get(id(self._owner(array)), (None, 0))[1]
+        return self._known.get(id(self._owner(array)), (None, 0, ""))[1]
+
+    def where(self, array: np.ndarray[Any, Any]) -> str:
+        """The user's line that last wrote the memory of ``array``, in parentheses; nothing where it is not known."""
+        line = self._known.get(id(self._owner(array)), (None, 0, ""))[2]
+        return f" ({line})" if line else ""
 
 
 writes = _Writes()

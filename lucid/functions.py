@@ -10,7 +10,7 @@ import numpy as np
 
 from .checks import flag, number
 from .errors import ShapeError
-from .graph.ops import composite, everyday, indexing, linalg, reduce
+from .graph.ops import bounds, composite, everyday, indexing, linalg, reduce
 from .graph.ops import elementwise as ew
 from .graph.ops import norm as normal
 from .graph.ops import random as draws
@@ -77,7 +77,7 @@ logical_not = _face(composite.logical_not)
 bitwise_and = _face(composite.bitwise_and)
 bitwise_or = _face(composite.bitwise_or)
 bitwise_xor = _face(composite.bitwise_xor)
-clip = clamp = _face(ew.clip)
+clip = clamp = _face(bounds.clip)
 where = _face(ew.where)
 
 sum = _face(reduce.sum)

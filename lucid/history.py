@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from sys import getrefcount
 from typing import Any
@@ -13,8 +12,9 @@ from . import clock
 from .collector import collector_paused
 from .errors import GradientError
 from .graph.builder import Builder
-from .graph.ir import Node, Value
+from .graph.ir import Graph, Node, Value
 from .graph.opdef import Attrs, OpDef, TypeAttrs
+from .graph.ops.call import CALL
 from .graph.ops.source import INPUT
 from .graph.trace import Tracer
 from .graph.types import TensorType
@@ -80,10 +80,12 @@ class _Gather:
     def __init__(self) -> None:
         self.builder = Builder()
         self.known: dict[Value, np.ndarray[Any, Any]] = {}
-        self.stale: dict[Value, str] = {}
-        """Values whose memory has been written since, and who read or made them."""
+        self.stale: set[Value] = set()
+        """Values whose memory has been written since they were read or made."""
         self.leaves: list[tuple[Any, Value]] = []
         self._records: dict[int, str] = {}
+        self._ops: dict[str, str] = {}
+        """What the records' nodes are called in errors."""
         self._sources: dict[tuple[int, int], Value] = {}
 
     def add(self, record: Record) -> None:
@@ -104,18 +106,20 @@ class _Gather:
         inputs = [self._input(record, x, *source) for x, source in zip(record.inputs, record.sources, strict=True)]
         values = self.builder.add(Node(record.op, record.attrs, record.types), inputs, record.op.name)
         self._records[id(record)] = values[0].node
+        self._ops[values[0].node] = "a compiled model" if record.op is CALL else record.op.name
         for value, array in zip(values, record.arrays, strict=True):
             self.known[value] = array
             if clock.writes.last(array) > record.made:
-                self.stale[value] = record.op.name
+                self.stale.add(value)
 
     def _input(self, reader: Record, x: Any, source: Record | None, output: int, version: int) -> Value:
         if source is None:
-            return self._leaf(reader, x, version)
+            return self._leaf(x, version)
         if version > source.made:
             raise GradientError(
-                f"backward: {reader.op.name} read a tensor of type {x.type} whose memory had been changed in place "
-                f"under another name since {source.op.name} made it; compute on a clone(), or in another order"
+                f"backward: {reader.op.name} read a tensor of type {x.type} whose memory had been changed in place"
+                f"{clock.writes.where(x._array)} under another "
+                f"name since {source.op.name} made it; compute on a clone(), or in another order"
             )
         return self.value(source, output)
 
@@ -123,7 +127,7 @@ class _Gather:
         """Where an output of a record stands in the graph."""
         return Value(self._records[id(record)], output)
 
-    def _leaf(self, reader: Record, x: Any, version: int) -> Value:
+    def _leaf(self, x: Any, version: int) -> Value:
         key = (id(x), version)
         if key not in self._sources:
             type_ = x.type
@@ -132,20 +136,28 @@ class _Gather:
             self._sources[key] = value
             self.known[value] = x._array
             if x.version != version:
-                self.stale[value] = reader.op.name
+                self.stale.add(value)
             if x._requires_grad and x.is_leaf:
                 self.leaves.append((x, value))
         return self._sources[key]
 
-    def check(self, read: Iterable[Value]) -> None:
-        """Raise where a value is needed that is no longer there."""
-        for value in read:
+    def check(self, graph: Graph) -> None:
+        """Raise where a gradient needs a value that is no longer there."""
+        for reader, value in values_read(graph, self.known):
             if value in self.stale:
+                needs, made = self._differentiated(graph, reader), self._ops.get(value.node)
+                by = "" if made is None else f" that {made} made"
                 raise GradientError(
-                    f"backward: a tensor of type {self.builder.type(value)} that {self.stale[value]} read or made, and "
-                    f"whose value its gradient needs, has been changed in place since; compute the result again, or "
-                    f"make the change after backward"
+                    f"backward: the gradient of {needs} needs a tensor of type {self.builder.type(value)}{by}, which "
+                    f"has been changed in place since{clock.writes.where(self.known[value])}; compute the result "
+                    f"again, or make the change after backward"
                 )
+
+    def _differentiated(self, graph: Graph, reader: str | None) -> str:
+        """The op whose gradient a node belongs to."""
+        history = () if reader is None else graph.node(reader).origin.history
+        names = [entry.removeprefix("autodiff: ") for entry in history if entry.startswith("autodiff: ")]
+        return self._ops[names[0]] if names else "the result"
 
 
 @collector_paused()
@@ -155,8 +167,8 @@ def gradients_of(output: Any, seed: np.ndarray[Any, Any]) -> list[tuple[Any, np.
     assert record is not None
     if output.version > record.made:
         raise GradientError(
-            f"backward: the tensor of type {output.type} has been changed in place, under another name or by copy_(), "
-            f"since {record.op.name} made it"
+            f"backward: the tensor of type {output.type} has been changed in place{clock.writes.where(output._array)}, "
+            f"under another name or by copy_(), since {record.op.name} made it"
         )
     gather.add(record)
     tracer = Tracer(gather.builder)
@@ -167,6 +179,6 @@ def gradients_of(output: Any, seed: np.ndarray[Any, Any]) -> list[tuple[Any, np.
     found = [(leaf, g.value) for (leaf, _), g in zip(gather.leaves, gradients, strict=True) if g is not None]
     graph = gather.builder.finish([value for _, value in found])
     if gather.stale:
-        gather.check(values_read(graph, gather.known))
+        gather.check(graph)
     arrays = evaluate_from(graph, gather.known)
     return [(leaf, *_pop(arrays)) for leaf, _ in reversed(found)]

@@ -13,7 +13,7 @@ import numpy as np
 
 from .errors import GradientError, OptionError, TraceError
 from .graph.opdef import AbstractTensor
-from .graph.ops import composite, indexing, linalg, reduce
+from .graph.ops import bounds, composite, indexing, linalg, reduce
 from .graph.ops import elementwise as ew
 from .graph.ops import pad as padding
 from .graph.ops import shape as sh
@@ -172,7 +172,7 @@ _FUNCTIONS: Mapping[str, Function] = {
     "ravel": lambda a, order="C": sh.flatten(a), "transpose": _transpose,
     "swapaxes": sh.transpose, "moveaxis": composite.movedim, "squeeze": lambda a, axis=None: sh.squeeze(a, axis),
     "expand_dims": lambda a, axis: sh.unsqueeze(a, axis), "broadcast_to": lambda a, shape: sh.broadcast_to(a, shape),
-    "where": public(ew.where), "clip": lambda a, a_min=None, a_max=None: ew.clip(a, a_min, a_max),
+    "where": public(ew.where), "clip": lambda a, a_min=None, a_max=None: bounds.clip(a, a_min, a_max),
     "dot": _dot, "outer": public(linalg.outer), "einsum": lambda *operands: einsum(*operands),
     "flip": lambda m, axis=None: indexing.flip(m, *(range(m.type.rank) if axis is None else (axis,))),
     "roll": lambda a, shift, axis=None: indexing.roll(a, shift, axis), "split": _split,

@@ -257,7 +257,7 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
 
     def touch(self) -> None:
         """Say that the content has changed, so that compiled models prepare their weights again."""
-        clock.writes.note(self._array)
+        clock.writes.note(self._array, user_location())
 
     def constant(self, array: np.ndarray[Any, Any]) -> Tensor:
         trace = active_trace.get()

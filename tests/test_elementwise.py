@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lucid.errors import DTypeError, OptionError, ShapeError
+import lucid
+from lucid.errors import DTypeError, ExecutionError, OptionError, ShapeError
+from lucid.graph.ops import bounds, linalg, reduce
 from lucid.graph.ops import elementwise as ew
-from lucid.graph.ops import linalg, reduce
 from lucid.graph.ops.einsum import einsum
 from lucid.runtime import eager
 from lucid.runtime.kernels.special import BLOCK
@@ -112,7 +113,7 @@ def test_element_types_promote_as_in_pytorch(a: Any, b: Any, result: str) -> Non
         (lambda: Tensor(_VECTOR) + "a", DTypeError, ["str"]),
         (lambda: Tensor(_VECTOR) + 1j, DTypeError, ["complex"]),
         (lambda: Tensor(_VECTOR) + Tensor(np.ones(3)), ShapeError, ["Add", "(2,)", "(3,)"]),
-        (lambda: ew.clip(Tensor(_VECTOR)), OptionError, ["clip", "min", "max"]),
+        (lambda: bounds.clip(Tensor(_VECTOR)), OptionError, ["clip", "min", "max"]),
         (lambda: ew.gelu(Tensor(_VECTOR), "erf"), OptionError, ["gelu", "erf"]),
         (lambda: ew.where(Tensor(_VECTOR), 1.0, 2.0), DTypeError, ["Where", "bool"]),
         (lambda: ew.where(True, 1.0, 2.0), DTypeError, ["where"]),
@@ -143,3 +144,61 @@ def test_bad_operands_get_one_clear_error(function: Any, error: type[Exception],
     with pytest.raises(error) as caught:
         function()
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+_SOME, _ZERO = np.array([7, -7, 9]), np.array([2, 0, 4])
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, lucid.compile, lambda f: lucid.compile(f, verify=True)])
+@pytest.mark.parametrize("dtype", ["int64", "int8", "uint8"])
+@pytest.mark.parametrize(
+    "divide",
+    [
+        lambda x, z: x // 0,
+        lambda x, z: x % 0,
+        lambda x, z: x // z,
+        lambda x, z: x % z,
+        lambda x, z: 5 // z,
+        lambda x, z: divmod(x, z)[1],
+        lambda x, z: (x * 2 + 1) // (z * 3),
+        lambda x, z: (z - z).sum() + x // z.amin(),
+    ],
+)
+def test_integers_are_not_divided_by_0(divide: Any, dtype: str, wrap: Any) -> None:
+    x, z = Tensor(_SOME.astype(dtype)), Tensor(_ZERO.astype(dtype))
+    with pytest.raises(ExecutionError, match="integers are divided by 0"):
+        wrap(divide)(x, z)
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, lucid.compile])
+def test_floats_and_nothing_are_divided_by_0(wrap: Any) -> None:
+    x, none = Tensor(_SOME), Tensor(np.zeros(0, np.int64))
+    assert wrap(lambda x: x // 0.0)(x).tolist() == [math.inf, -math.inf, math.inf]
+    assert all(math.isnan(y) for y in wrap(lambda x: x % 0.0)(x).tolist())
+    assert wrap(lambda x: x / 0)(x).tolist() == [math.inf, -math.inf, math.inf]
+    assert wrap(lambda x: x // 0 + x % 0)(none).shape == (0,)
+    safe = wrap(lambda x, z: lucid.where(z == 0, 0, x // lucid.where(z == 0, 1, z)))
+    assert safe(x, Tensor(_ZERO)).tolist() == [3, 0, 2]
+
+
+def test_a_divisor_of_0_is_found_whoever_shares_the_work() -> None:
+    x, z = np.arange(1, 1 << 20), np.arange(1, 1 << 20)
+    shared = lucid.compile(lambda x, z: (x * 2 + 1) // z % 7 + x, threads=2)
+    assert shared(x, z).tolist()[-1] == (2 * int(x[-1]) + 1) // int(z[-1]) % 7 + int(x[-1])
+    for at in (0, len(z) // 2, len(z) - 1):
+        z[at] = 0
+        with pytest.raises(ExecutionError, match="integers are divided by 0"):
+            shared(x, z)
+        z[at] = at + 1
+    assert shared(x, z).shape == x.shape
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, lucid.compile])
+@pytest.mark.parametrize("power", [-1, np.int64(-2)])
+def test_integers_have_no_power_by_a_negative_number(power: Any, wrap: Any) -> None:
+    for x in (Tensor(_SOME), Tensor(_SOME > 0)):
+        with pytest.raises(OptionError, match=f"an integer to the power of {power} is no integer"):
+            wrap(lambda x: x**power)(x)
+    assert wrap(lambda x: x ** Tensor([-1, 0, 2]))(Tensor([1, 5, 3])).tolist() == [1, 1, 9]  # as in PyTorch
+    assert wrap(lambda x: 2**x)(Tensor([-1, 0, 2])).tolist() == [0, 1, 4]
+    assert wrap(lambda x: x.float() ** power)(Tensor([1, 1])).tolist() == [1.0, 1.0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import lucid
 from lucid import nn
 from lucid.errors import GradientError
+from lucid.nn import functional as F
 
 Write = Callable[[Any], None]
 
@@ -138,3 +140,41 @@ def test_what_shares_no_memory_does_not_disturb_a_gradient() -> None:
     (w.detach() + 0).copy_(np.zeros((3, 3)))
     y.backward()
     np.testing.assert_allclose(w.grad.numpy(), 2 * w.numpy(), rtol=1e-6)
+
+
+def _linear(h: Any) -> Any:
+    return F.linear(h, lucid.ones(3, 2, requires_grad=True))
+
+
+@pytest.mark.parametrize(
+    ("op", "words"),
+    [
+        (_linear, r"the gradient of Linear needs a tensor of type float32\[1, 2\] that Mul made"),
+        (lambda h: h.exp() + 1, None),
+        (lambda h: (h * h).sin(), r"the gradient of Mul needs a tensor of type float32\[1, 2\] that Mul made"),
+        (lucid.compile(lambda h: h.exp()), r"the gradient of a compiled model needs a tensor .* that Mul made"),
+    ],
+)
+def test_backward_says_what_needs_the_value_and_where_it_was_changed(op: Callable[[Any], Any], words: str) -> None:
+    h = lucid.ones(1, 2, requires_grad=True) * 2
+    y = op(h)
+    line = inspect.currentframe().f_lineno + 1  # type: ignore[union-attr]
+    h.add_(1)
+    if words is None:  # the gradient needs what exp has made, which is as it was
+        y.sum().backward()
+        return
+    with pytest.raises(GradientError, match=words) as error:
+        y.mean().backward()
+    assert f"test_versions.py:{line}); compute the result again" in str(error.value)
+
+
+def test_backward_says_where_what_was_read_under_another_name_was_changed() -> None:
+    h = lucid.ones(1, 2, requires_grad=True) * 2
+    y = h.exp()
+    y.data[0] = 3.0
+    with pytest.raises(GradientError, match=r"Sum read .* changed in place \(.*test_versions\.py:\d+\) under another"):
+        y.sum().backward()
+    z = h.exp()
+    z.data[0] = 3.0
+    with pytest.raises(GradientError, match=r"has been changed in place \(.*test_versions\.py:\d+\), under another"):
+        z.backward(lucid.ones(1, 2))

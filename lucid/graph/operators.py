@@ -11,7 +11,7 @@ from ..checks import check_device, is_device
 from ..errors import OptionError
 from .dims import SymDim
 from .opdef import AbstractTensor
-from .ops import composite, everyday, indexing, linalg, reduce, subscript
+from .ops import bounds, composite, everyday, indexing, linalg, reduce, subscript
 from .ops import elementwise as ew
 from .ops import norm as normal
 from .ops import shape as sh
@@ -206,7 +206,7 @@ class Operators(AbstractTensor, Generic[R]):
     pow: Method[R] = _pow
     maximum: Method[R] = public(ew.maximum)
     minimum: Method[R] = public(ew.minimum)
-    clip: Method[R] = public(ew.clip)
+    clip: Method[R] = public(bounds.clip)
     clamp: Method[R] = clip
     neg: Method[R] = public(ew.neg)
     negative: Method[R] = neg

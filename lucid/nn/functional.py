@@ -18,7 +18,8 @@ from ..graph.ops import elementwise as ew
 from ..graph.ops import norm as normal
 from ..graph.ops import pad as padding
 from ..graph.ops import shape as sh
-from ..graph.ops.elementwise import clip, flat_clip, where
+from ..graph.ops.bounds import clip, flat_clip
+from ..graph.ops.elementwise import where
 from ..graph.public import operand, public
 from ..tensor import Tensor
 

@@ -107,11 +107,11 @@ def _call_of(graph: Graph, node: Node, feeds: Sequence[Value]) -> Call:
     return op_call(node.op, node.attrs, tuple(graph.type(v).with_order(None) for v in feeds))[0]
 
 
-def values_read(graph: Graph, known: Mapping[Value, Array]) -> Iterator[Value]:
-    """The known values that :func:`evaluate_from` reads."""
-    yield from (value for value in graph.results if value in known)
+def values_read(graph: Graph, known: Mapping[Value, Array]) -> Iterator[tuple[str | None, Value]]:
+    """The known values that :func:`evaluate_from` reads, each with the node that does; None where it is a result."""
+    yield from ((None, value) for value in graph.results if value in known)
     for name in _needed(graph, known):
-        yield from (value for value in graph.inputs_of(name) if value in known)
+        yield from ((name, value) for value in graph.inputs_of(name) if value in known)
 
 
 def _needed(graph: Graph, known: Mapping[Value, Array]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lucid.graph.ops import bounds
 from lucid.graph.ops import elementwise as ew
 
 from .case import Case
@@ -88,7 +89,7 @@ UNARY = [
     *_unary("floor", ew.floor, lambda torch, x: torch.floor(x), away, gradient=False),
     *_unary("ceil", ew.ceil, lambda torch, x: torch.ceil(x), away, gradient=False),
     *_unary("round", ew.round_, lambda torch, x: torch.round(x), away, gradient=False),
-    *_unary("clip", lambda x: ew.clip(x, -0.8, 1.1), lambda torch, x: torch.clip(x, -0.8, 1.1), away),
+    *_unary("clip", lambda x: bounds.clip(x, -0.8, 1.1), lambda torch, x: torch.clip(x, -0.8, 1.1), away),
 ]
 
 OPTIONS = [
@@ -131,13 +132,13 @@ OPTIONS = [
     *(
         Case(
             f"clip-{low}-{high}",
-            lambda x, a=low, b=high: ew.clip(x, a, b),
+            lambda x, a=low, b=high: bounds.clip(x, a, b),
             away((4, 5)),
             lambda torch, x, a=low, b=high: torch.clip(x, a, b),
         )
         for low, high in ((None, 0.5), (-1, None), (2.0, -2.0), (0, 6), (float("-inf"), 1.0))
     ),
-    Case("clip-tensors", ew.clip, away((4, 3), (3,), (3,)), lambda torch, x, a, b: torch.clip(x, a, b)),
+    Case("clip-tensors", bounds.clip, away((4, 3), (3,), (3,)), lambda torch, x, a, b: torch.clip(x, a, b)),
     *(
         Case(
             f"pow-{exponent}",
@@ -277,8 +278,8 @@ INTEGERS = [
     _fixed_dtype("int-relu", lambda a, b: ew.relu(a), _INTS, lambda torch, a, b: a.relu()),
     _fixed_dtype("int-invert", lambda a, b: ew.invert(a), _INTS, lambda torch, a, b: ~a),
     _fixed_dtype("int-floor", lambda a, b: ew.floor(a), _INTS, lambda torch, a, b: a.floor()),
-    _fixed_dtype("int-clip", lambda a, b: ew.clip(a, -1, 3), _INTS, lambda torch, a, b: a.clip(-1, 3)),
-    _fixed_dtype("int-clip-float", lambda a, b: ew.clip(a, -0.5, 3), _INTS, lambda torch, a, b: a.clip(-0.5, 3)),
+    _fixed_dtype("int-clip", lambda a, b: bounds.clip(a, -1, 3), _INTS, lambda torch, a, b: a.clip(-1, 3)),
+    _fixed_dtype("int-clip-float", lambda a, b: bounds.clip(a, -0.5, 3), _INTS, lambda torch, a, b: a.clip(-0.5, 3)),
     _fixed_dtype("int-exp", lambda a, b: ew.exp(a), _INTS, lambda torch, a, b: a.exp()),
     _fixed_dtype("byte-add", ew.add, _BYTES, lambda torch, a, b: a + b),
     _fixed_dtype("byte-neg", lambda a, b: ew.neg(a), _BYTES, lambda torch, a, b: -a),
@@ -314,7 +315,7 @@ _SMOOTH: dict[str, tuple[Any, Any]] = {
     "gelu-tanh": (lambda x: ew.gelu(x, "tanh"), lambda torch, x: torch.nn.functional.gelu(x, approximate="tanh")),
     "silu": (ew.silu, lambda torch, x: torch.nn.functional.silu(x)),
     "softplus": (ew.softplus, lambda torch, x: torch.nn.functional.softplus(x)),
-    "clip": (lambda x: ew.clip(x, -1, 2), lambda torch, x: x.clip(-1, 2)),
+    "clip": (lambda x: bounds.clip(x, -1, 2), lambda torch, x: x.clip(-1, 2)),
     "round": (ew.round_, lambda torch, x: x.round()),
     "reciprocal": (lambda x: ew.div(1.0, x), lambda torch, x: 1.0 / x),
     "maximum": (lambda x: ew.maximum(x, 0.5), lambda torch, x: torch.maximum(x, torch.tensor(0.5, dtype=x.dtype))),

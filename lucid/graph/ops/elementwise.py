@@ -27,7 +27,7 @@ from ..types import DType, TensorType, bool_, broadcast_shapes, float32, is_floa
 from .promotion import CAST as CAST
 from .promotion import CastAttrs as CastAttrs
 from .promotion import cast as cast
-from .promotion import check_fits, floating, result_dtype
+from .promotion import check_fits, floating
 from .promotion import promote as promote
 from .promotion import promoted as promoted
 from .source import constant, full
@@ -391,38 +391,6 @@ def softplus(x: T, beta: float = 1.0, threshold: float = 20.0) -> T:
     return result
 
 
-def clip(x: T, min: Any = None, max: Any = None) -> T:
-    """``x`` held between ``min`` and ``max`` (numbers or tensors); a bound of None is absent, NaN stays NaN.
-
-    At a bound ``x`` takes the gradient.
-    """
-    if min is None and max is None:
-        raise OptionError("clip: give min, max or both")
-    if any(isinstance(bound, AbstractTensor | np.ndarray) for bound in (min, max)):
-        raised: Any = x if min is None else _held(LESS, x, min)
-        bounded: T = raised if max is None else _held(GREATER, raised, max)
-        return bounded
-    low, high = (bound.item() if isinstance(bound, np.generic) else bound for bound in (min, max))
-    return _between(x, low, high, flat=False)
-
-
-def flat_clip(x: T, low: float, high: float) -> T:
-    """As :func:`clip`, but no gradient flows at the bounds themselves, as in PyTorch's ``hardtanh``."""
-    return _between(x, low, high, flat=True)
-
-
-def _between(x: T, low: float | None, high: float | None, *, flat: bool) -> T:
-    dtype = result_dtype([x, *(bound for bound in (low, high) if bound is not None)])
-    result: T = apply(CLIP, ClipAttrs(low, high, flat), cast(x, dtype))
-    return result
-
-
-def _held(beyond: OpDef, x: Any, bound: Any) -> Any:
-    """The bound where ``x`` is beyond it, or where it is NaN; else ``x``, which takes the gradient of equal ones."""
-    x, bound = promote(x, bound)
-    return where(compare(beyond, x, bound) | isnan(bound), bound, x)
-
-
 def _two(op: OpDef, a: Any, b: Any) -> Any:
     return apply(op, NoAttrs(), *promote(a, b))
 
@@ -448,17 +416,19 @@ def div(a: Any, b: Any) -> Any:
 
 
 def floor_divide(a: Any, b: Any) -> Any:
-    """``a // b``, rounded towards minus infinity; integers divided by 0 give 0."""
+    """``a // b``, rounded towards minus infinity; integers divided by 0 are an error of the run."""
     return _two(FLOOR_DIVIDE, a, b)
 
 
 def remainder(a: Any, b: Any) -> Any:
-    """``a % b`` with the sign of ``b``; integers modulo 0 give 0."""
+    """``a % b`` with the sign of ``b``; integers modulo 0 are an error of the run."""
     return _two(REMAINDER, a, b)
 
 
 def pow_(a: Any, b: Any) -> Any:
-    """``a ** b``."""
+    """``a ** b``; of integers no power by a negative number, and by negative elements the whole part of it."""
+    if isinstance(b, int | np.integer) and b < 0 and isinstance(a, AbstractTensor) and not is_float(a.type.dtype):
+        raise OptionError(f"pow: an integer to the power of {b} is no integer; write x.float() ** {b}, got {a.type}")
     return _two(POW, a, b)
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ...errors import ExecutionError
 from ...graph.ops import elementwise as ew
 from ...graph.types import DType, bool_, is_float
 from ..emitter import Emitter, Operand
@@ -26,7 +27,7 @@ _UFUNCS = {
     ew.NOT: "invert", ew.ADD: "add", ew.SUB: "subtract", ew.MUL: "multiply", ew.DIV: "divide",
     ew.MAXIMUM: "maximum", ew.MINIMUM: "minimum", ew.EQUAL: "equal", ew.NOT_EQUAL: "not_equal", ew.LESS: "less",
     ew.LESS_EQUAL: "less_equal", ew.GREATER: "greater", ew.GREATER_EQUAL: "greater_equal",
-    ew.AND: "bitwise_and", ew.OR: "bitwise_or", ew.FLOOR_DIVIDE: "floor_divide", ew.REMAINDER: "remainder",
+    ew.AND: "bitwise_and", ew.OR: "bitwise_or",
 }  # fmt: skip
 
 
@@ -76,6 +77,23 @@ def ufunc(k: Emitter) -> None:
     (y,) = k.outs
     k.line(f"np.{_UFUNCS[k.node.op]}({', '.join(map(str, k.ins))}, out={y})")
     k.may_overwrite(0, *range(len(k.ins)))
+
+
+def check_divisor(divisor: Array) -> None:
+    """Raise where an integer would be divided by 0, as in PyTorch: NumPy gives 0."""
+    if not divisor.all():
+        raise ExecutionError("integers are divided by 0; take lucid.where(b == 0, 1, b) as the divisor, or floats")
+
+
+@kernel(ew.FLOOR_DIVIDE, ew.REMAINDER)
+def division(k: Emitter) -> None:
+    """Rounded towards minus infinity, or what that leaves."""
+    (dividend, divisor), (y,) = k.ins, k.outs
+    if not is_float(y.dtype) and 0 not in y.shape:
+        k.line(f"{k.use(check_divisor)}({divisor})")
+    name = "floor_divide" if k.node.op is ew.FLOOR_DIVIDE else "remainder"
+    k.line(f"np.{name}({dividend}, {divisor}, out={y})")
+    k.may_overwrite(0, 0, 1)
 
 
 @kernel(ew.CAST)
