@@ -21,10 +21,12 @@ class Clerk:
         Called, in that thread, with weak references that were put into :attr:`queue`: as their callback its ``put`` is
         written in C, so it may come in the middle of anything.
     tick
-        Called every so many seconds while :attr:`restless`.
+        Called again and again while :attr:`restless` and there is nothing else to do, more and more seldom: on a busy
+        machine the caller may have to wait for a thread that has the interpreter lock and no core.
     """
 
-    PERIOD = 0.1
+    SOON, LATE = 0.1, 2.0
+    """Seconds after which it is called: at first, and at last."""
 
     def __init__(self, gone: Callable[[Any], object], tick: Callable[[], object]) -> None:
         self.queue: SimpleQueue[Any] = SimpleQueue()
@@ -48,11 +50,14 @@ class Clerk:
         return True
 
     def _serve(self) -> None:
+        period = self.SOON
         while True:
             try:
-                task = self.queue.get(timeout=self.PERIOD if self.restless else None)
+                task = self.queue.get(timeout=period if self.restless else None)
+                period = self.SOON
             except Empty:
                 task = self._tick
+                period = min(2 * period, self.LATE)
             try:
                 if isinstance(task, weakref.ref):
                     self._gone(task)

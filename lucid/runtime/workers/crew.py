@@ -64,8 +64,10 @@ TOLERANCE = 150_000
 """Nanoseconds without a core, in one run, after which a worker is thought to share its core with others."""
 FIRST, LAST = 0.02, 2.0
 """Seconds that it is then left alone: at first, and at most, where it was found so again and again."""
-BIRTH = 20.0
-"""Seconds that a worker may take to begin."""
+BIRTH = 300.0
+"""Seconds that a worker may take to begin: it waits for time that nobody else wants."""
+PATIENT = 20.0
+"""Seconds that a patient caller waits for a worker."""
 FAILURES = 3
 """Workers in a row that never began, after which no more are started."""
 
@@ -260,7 +262,7 @@ class Crew:
                     self._ring(link)
                 return False
         now = perf_counter()
-        until = now + (BIRTH if self.patient else max(WAIT, now - began))
+        until = now + (PATIENT if self.patient else max(WAIT, now - began))
         looks = 0
         while board[done] >> 1 != number:
             looks += 1
@@ -341,6 +343,11 @@ class Crew:
     def pid(self, link: Link) -> int:
         """The worker's process; 0 while it has not begun."""
         return int(self.board[link.by + ALIVE])
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether there are no workers, and none will come."""
+        return not self.links and self.failures >= FAILURES
 
     def settle(self, seconds: float = 30.0) -> bool:
         """Wait until all workers have begun and know all there is to be known; False where that takes too long."""
@@ -449,7 +456,9 @@ class Crew:
             board[place] = 0
         board[link.to + STOLEN] = NEVER
         try:
-            link.socket = Descriptor(launch.launch(number, link.place, self.heap.size, self.heap.file))
+            link.socket = Descriptor(
+                launch.launch(number, link.place, self.heap.size, self.heap.file, not self.patient)
+            )
         except OSError:
             self.failures += 1
             return

@@ -15,8 +15,13 @@ from pathlib import Path
 import numpy as np
 
 BOOT = """
-import sys, types
-file, home, *paths = sys.argv[1:]
+import os, sys, types
+file, modest, home, *paths = sys.argv[1:]
+if int(modest):
+    try:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except OSError:
+        pass
 sys.path += paths
 lucid = types.ModuleType("lucid")
 lucid.__path__ = [home]
@@ -25,7 +30,8 @@ from lucid.runtime.workers import serve
 serve.detach(int(file))
 serve.main(int(file))
 """
-"""The package's own ``__init__`` would import all of it."""
+"""The package's own ``__init__`` would import all of it. A modest worker begins in time that nobody else wants; for the
+system to weigh it so, it stays in its host's session until then."""
 
 SHELL = "/bin/sh"
 """Starts the worker and ends, in a millisecond. Where there is none the worker's interpreter does that itself."""
@@ -37,7 +43,7 @@ how they compute."""
 HOME = Path(__file__).parents[2]
 
 
-def launch(number: int, place: int, size: int, heap: int) -> int:
+def launch(number: int, place: int, size: int, heap: int, modest: bool) -> int:
     """Start a worker. Returns the file descriptor of this end of its socket.
 
     Parameters
@@ -46,6 +52,8 @@ def launch(number: int, place: int, size: int, heap: int) -> int:
         Which part of a region is its, and where on the board it speaks.
     size, heap
         The shared memory, and its file.
+    modest
+        Whether it is to begin in time that nobody else wants, however long that takes.
 
     Raises
     ------
@@ -61,21 +69,21 @@ def launch(number: int, place: int, size: int, heap: int) -> int:
             files.append(watch)
         hello = pickle.dumps((number, place, size, sys.hexversion, np.__version__))
         here.sendmsg([hello], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))])
-        _start(there.fileno())
+        _start(there.fileno(), modest)
         here.setblocking(False)
         return here.detach()
 
 
-def _start(file: int) -> None:
+def _start(file: int, modest: bool) -> None:
     """The process that is started starts another and ends at once, so the host has no child to wait for."""
     paths = [str(Path(np.__file__).parents[1])]
-    command = [sys.executable, "-I", "-S", "-B", "-c", BOOT, str(file), str(HOME), *paths]
+    command = [sys.executable, "-I", "-S", "-B", "-c", BOOT, str(file), str(int(modest)), str(HOME), *paths]
     if os.access(SHELL, os.X_OK):
         command = [SHELL, "-c", '"$@" &', "lucid", *command]
     environment = {name: value for name, value in os.environ.items() if name.startswith(KEPT)}
     environment |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     process = subprocess.Popen(  # noqa: S603 - this interpreter, with our own text
-        command, env=environment, cwd="/", pass_fds=[file], start_new_session=True,
+        command, env=environment, cwd="/", pass_fds=[file], process_group=0,
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     process.wait()

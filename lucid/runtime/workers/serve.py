@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import builtins
+import contextlib
 import ctypes
 import gc
 import importlib
@@ -22,7 +23,7 @@ import struct
 import sys
 from _thread import start_new_thread
 from collections.abc import Callable
-from time import perf_counter_ns, thread_time_ns
+from time import perf_counter_ns, sleep, thread_time_ns
 from types import CellType, FunctionType
 from typing import Any, NoReturn
 
@@ -53,6 +54,7 @@ from .board import (
     fence,
     to,
 )  # fmt: skip
+from .cores import idle as idle_time
 from .heap import map_file, memory_at
 
 ALERT = 3_000
@@ -61,8 +63,9 @@ PATIENCE = 2_000
 """Looks after which it lets others have the core between two looks."""
 LONG = 500_000
 """Looks after which it sleeps although more was to come: the caller may have been interrupted."""
-PROBING = 8_000_000
-"""Nanoseconds for which it looks whether it has a core to itself."""
+LISTENING, PROBING = 0.08, 8_000_000
+"""Seconds for which it looks whether others leave a core idle, asleep; and nanoseconds for which it then keeps one busy
+to see whether it has it to itself."""
 OFTEN = 200_000
 """Nanoseconds between two reports of time lost."""
 TICK = 5
@@ -184,14 +187,28 @@ class Worker:
             self._wall, self._cpu = wall, cpu
 
     def _probe(self) -> None:
-        """Keep a core busy for a while, and say how much of the time it was had."""
+        """Say how much of the time a core could not be had: keep one busy for a while, if one seems to be idle."""
         self._asked = self._board[self._his + PROBE]
+        gap = PROBING if self._crowded() else self._lost_while_busy()
+        self._board[self._mine + GAP] = gap
+        self._board[self._mine + PROBED] = self._asked
+        self._restart_clock()
+
+    def _crowded(self) -> bool:
+        """Whether there are not as many idle cores as workers up to this one: being busy there would cost others time,
+        the caller among them, as who is crowded out goes where the caller is."""
+        mine = os.sched_getaffinity(0)
+        idle, total = idle_time(mine)
+        sleep(LISTENING)
+        idle_then, total_then = idle_time(mine)
+        passed = (total_then - total) / len(mine)
+        return passed > LISTENING / 4 and (idle_then - idle) / passed < self._number - 0.25
+
+    def _lost_while_busy(self) -> int:
         self._restart_clock()
         while perf_counter_ns() - self._wall < PROBING:
             pass
-        self._board[self._mine + GAP] = perf_counter_ns() - self._wall - (thread_time_ns() - self._cpu)
-        self._board[self._mine + PROBED] = self._asked
-        self._restart_clock()
+        return perf_counter_ns() - self._wall - (thread_time_ns() - self._cpu)
 
 
 def listen(host: socket.socket, watch: int, worker: Worker, base: int, place: int) -> NoReturn:
@@ -225,6 +242,8 @@ def detach(file: int) -> None:
     if os.fork():
         os._exit(0)
     os.setsid()
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP):
         signal.signal(number, signal.SIG_IGN)

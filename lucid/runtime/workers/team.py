@@ -96,7 +96,10 @@ class Team:
     def _muster(self) -> None:
         """Have this process's workers, if they know the program; tell them once it has run for some time."""
         workers = self._crew = crew()
-        if workers is None or not workers.links:
+        if workers is None or workers.hopeless:
+            return
+        self._threads = False  # on a busy machine they hold up the caller, who is not told of it as by workers
+        if not workers.links:
             return
         if workers is not self._told:
             if self._spent >= WORTH or workers.patient:
@@ -106,7 +109,6 @@ class Team:
                     workers.settle()
             return
         if self._job is not None:
-            self._threads = False
             self._turn = workers.begin(self._job, self.brief, perf_counter() - self._last < RECENT)
 
     def _take(self, job: Job) -> None:
