@@ -26,7 +26,7 @@ import threadpoolctl
 
 import lucid
 from lucid import LucidError, Tensor, nn, optim
-from lucid.runtime.workers.crew import Link
+from lucid.runtime.workers.crew import Crew, Link
 from lucid.runtime.workers.settings import crew
 
 HANGS = 30.0
@@ -114,6 +114,7 @@ def eager() -> Call:
 
 def with_workers(make: Callable[..., Call], **options: Any) -> Callable[[], Call]:
     def made() -> Call:
+        Crew.modest = False
         lucid.set_num_threads(2)
         Link.distrust = lambda self, now: None  # type: ignore[method-assign] # however busy the machine is
         call = make(**options)

@@ -18,6 +18,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Crew]:
         pytest.skip("there are no processes to help here")
     before = get_num_threads(), settings._asked[0]
     monkeypatch.setattr(Crew, "patient", True)
+    monkeypatch.setattr(Crew, "modest", False)
     set_num_threads(3)
     found = crew()
     assert found is not None

@@ -32,7 +32,7 @@ from lucid import nn
 from lucid.runtime.workers.crew import Crew
 from lucid.runtime.workers.settings import crew
 from tests.workers.test_models import answer, helped, images, make_model
-Crew.patient = True
+Crew.patient, Crew.modest = True, False
 lucid.set_num_threads(2)
 workers = crew()
 compiled = lucid.compile(make_model(), threads=2)

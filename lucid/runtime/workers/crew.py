@@ -129,6 +129,8 @@ class Crew:
 
     patient = False
     """Whether callers wait for workers, however long they take: for tests."""
+    modest = True
+    """Whether workers begin in time that nobody else wants; not in tests."""
 
     def __init__(self) -> None:
         self.clerk = Clerk(self._gone, self._tend)
@@ -456,9 +458,7 @@ class Crew:
             board[place] = 0
         board[link.to + STOLEN] = NEVER
         try:
-            link.socket = Descriptor(
-                launch.launch(number, link.place, self.heap.size, self.heap.file, not self.patient)
-            )
+            link.socket = Descriptor(launch.launch(number, link.place, self.heap.size, self.heap.file, self.modest))
         except OSError:
             self.failures += 1
             return
