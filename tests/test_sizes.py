@@ -89,6 +89,46 @@ def outcome(function: Callable[..., Any], x: np.ndarray[Any, Any]) -> Any:
     return [*(y.numpy() for y in results), gradient]
 
 
+class Scaled(nn.Module):
+    """A weight that is used beside an input of any size."""
+
+    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(lucid.tensor([1.0, -2.0, 0.5]))
+        self.function = function
+
+    def forward(self, x: Any) -> Any:
+        return self.function(x, self.weight)
+
+
+OF_NO_SIZE: dict[str, Callable[[Any, Any], Any]] = {
+    "one row": lambda x, w: x[-1] * w,
+    "some rows": lambda x, w: x[:1].expand(3, 3) * w,
+    "size as a number": lambda x, w: w.sum() * x.shape[0] + x[0],
+    "repeated": lambda x, w: w.repeat(x.shape[0]).sum() + x[:1],
+    "spread": lambda x, w: w.expand(x.shape[0], 3).mean() * x.shape[0] + x[0],
+    "joined": lambda x, w: lucid.cat([x, w[None]])[-1],
+    "gathered": lambda x, w: lucid.gather(x, 0, lucid.tensor([[0, 0, 0]])) * w,
+}
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", OF_NO_SIZE)
+def test_gradients_of_results_that_the_size_does_not_show_in(name: str, training: bool) -> None:
+    eager, model = (Scaled(OF_NO_SIZE[name]).train(training) for _ in range(2))
+    net = lucid.compile(model, lucid.spec("N", 3))
+    for size in (3, 1, 4):
+        found = []
+        for run in (eager, net):
+            x = Tensor(np.arange(size * 3.0, dtype=np.float32).reshape(size, 3), requires_grad=True)
+            y = run(x)
+            y.backward(np.ones(y.shape, np.float32))
+            found.append((y, x.grad))
+        for have, want in zip(found[1], found[0], strict=True):
+            np.testing.assert_allclose(have.numpy(), want.numpy(), rtol=1e-6)
+        np.testing.assert_allclose(model.weight.grad.numpy(), eager.weight.grad.numpy(), rtol=1e-6)
+
+
 def test_one_more_trace_serves_a_size_that_is_special() -> None:
     net = lucid.compile(lambda x: x.squeeze(0), lucid.spec("N", "M"))
     for n, m in ((2, 3), (5, 1), (0, 2), (9, 9)):

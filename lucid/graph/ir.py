@@ -217,14 +217,14 @@ class Graph:
         missing = [name for name in self.symbols if name not in sizes]
         if missing:
             raise ShapeError(f"no size is given for the symbolic dimension {missing[0]!r}")
-        if not self.symbols:
-            return self
         dag: Dag = nx.MultiDiGraph()
-        for name, node in self.nodes():
+        same = True
+        for name, node in self.nodes():  # of a gradient, the inputs may have no symbols where other values do
             attrs = node.attrs.bind(sizes)
             outputs = tuple(t.bind(sizes) for t in node.outputs)
             feeds = self.inputs_of(name)
             if attrs is not node.attrs or outputs != node.outputs or any(self.type(v).symbols for v in feeds):
+                same = False
                 inputs = [dag.nodes[v.node]["node"].outputs[v.output] for v in feeds]
                 try:
                     inferred = node.op.infer_types(attrs, inputs)
@@ -232,6 +232,8 @@ class Graph:
                     raise ShapeError(f"{name}: {node.op.name} cannot take sizes {dict(sizes)}: {error}") from error
                 _check_bound(name, outputs, inferred, sizes)
             dag.add_node(name, node=replace(node, attrs=attrs, outputs=outputs))
+        if same:
+            return self
         dag.add_edges_from((u, v, slot, {"output": output}) for u, v, slot, output in edges_of(self.dag))
         return Graph(dag, self.inputs, self.outputs, self.updates)
 
