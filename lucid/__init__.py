@@ -1,6 +1,5 @@
 """Lucid: a static computation-graph compiler in Python whose run time is NumPy."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from numpy import dtype as _dtype
@@ -160,6 +159,7 @@ from .functions import (
 )
 from .grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from .graph.types import DTYPES, TensorType, spec
+from .lazy import from_home
 from .nn.module import Parameter
 from .runtime.rng import manual_seed
 from .runtime.store import get_cache_limit, set_cache_limit
@@ -389,10 +389,7 @@ _ABSENT = {**NN, **{name: f"lucid.nn.functional.{name}" for name in dir(nn.funct
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(advice("lucid", name, _ABSENT, __all__, numpy=True))
-    module = import_module(f".{_LAZY[name]}", __name__)
-    found = module if _LAZY[name] == name else getattr(module, name)
-    globals()[name] = found
-    return found
+    return from_home(__name__, _LAZY, name)
 
 
 def __dir__() -> list[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from types import ModuleType
 from typing import Any, Final, NoReturn
 
 import numpy as np
+
+from .lazy import difflib
 
 _PROCESSOR = 'everything runs on the processor, so there is nothing to move or to synchronise: device = "cpu"'
 _SORTED = "there is no op that sorts; outside a model np.{0}(t.numpy()) does it"
@@ -360,7 +361,7 @@ def advice(where: str, name: str, table: Mapping[str, str], known: Iterable[str]
     theirs = _numpys(name.rstrip("_")) if numpy else None
     if theirs is not None:
         return f"{text}: {_NUMPY.format(theirs)}"
-    close = get_close_matches(name, list(known), 1, 0.75)
+    close = difflib.get_close_matches(name, list(known), 1, 0.75)
     return f"{text}; did you mean {close[0]!r}?" if close else f"{text}; dir() of it lists what there is"
 
 

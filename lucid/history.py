@@ -18,8 +18,10 @@ from .graph.ops.call import CALL
 from .graph.ops.source import INPUT
 from .graph.trace import Tracer
 from .graph.types import TensorType
+from .lazy import LazyModule
 from .passes.autodiff import emit_gradients
-from .runtime.eager import evaluate_from, values_read
+
+eager = LazyModule("lucid.runtime.eager")
 
 
 @dataclass(slots=True)
@@ -143,7 +145,7 @@ class _Gather:
 
     def check(self, graph: Graph) -> None:
         """Raise where a gradient needs a value that is no longer there."""
-        for reader, value in values_read(graph, self.known):
+        for reader, value in eager.values_read(graph, self.known):
             if value in self.stale:
                 needs, made = self._differentiated(graph, reader), self._ops.get(value.node)
                 by = "" if made is None else f" that {made} made"
@@ -180,5 +182,5 @@ def gradients_of(output: Any, seed: np.ndarray[Any, Any]) -> list[tuple[Any, np.
     graph = gather.builder.finish([value for _, value in found])
     if gather.stale:
         gather.check(graph)
-    arrays = evaluate_from(graph, gather.known)
+    arrays = eager.evaluate_from(graph, gather.known)
     return [(leaf, *_pop(arrays)) for leaf, _ in reversed(found)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -18,13 +20,30 @@ class LazyModule(ModuleType):
         return getattr(module, name)
 
 
+def from_home(package: str, homes: Mapping[str, str], name: str) -> Any:
+    """What a package calls ``name``, from the module of it that ``homes`` says (or that module), which loads for it.
+
+    For the package's ``__getattr__``, which is not asked again.
+    """
+    module = import_module(f".{homes[name]}", package)
+    found = module if homes[name] == name else getattr(module, name)
+    vars(sys.modules[package])[name] = found
+    return found
+
+
 if TYPE_CHECKING:
+    import base64 as base64
+    import difflib as difflib
+    import hashlib as hashlib
     import pathlib as pathlib
     from concurrent import futures as futures
 
     import networkx as networkx
     import threadpoolctl as threadpoolctl
 else:
+    base64 = LazyModule("base64")
+    difflib = LazyModule("difflib")
+    hashlib = LazyModule("hashlib")
     futures = LazyModule("concurrent.futures")
     networkx = LazyModule("networkx")
     pathlib = LazyModule("pathlib")

@@ -27,10 +27,11 @@ from .graph.types import DType, TensorType, as_dtype, is_float, order_of
 from .history import Record as Record
 from .history import gradients_of
 from .inplace import InPlace, check_result, refuse_leaf
+from .lazy import LazyModule
 from .numpy_protocol import NumPyProtocol
 from .printing import format_array
-from .runtime.eager import op_call
 
+eager = LazyModule("lucid.runtime.eager")
 _new = object.__new__
 
 
@@ -377,7 +378,7 @@ def _leak(what: str) -> str:
 
 def run_op(op: OpDef, attrs: Attrs, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Run one op now, and remember it if a gradient may be asked for."""
-    call, types = op_call(op, attrs, tuple(x.type for x in inputs))
+    call, types = eager.op_call(op, attrs, tuple(x.type for x in inputs))
     try:
         with np.errstate(all="ignore"):
             arrays = call(*(x._array for x in inputs))

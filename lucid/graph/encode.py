@@ -5,8 +5,6 @@ Decoding trusts nothing: it checks names, kinds and numbers of fields against th
 
 from __future__ import annotations
 
-import base64
-import binascii
 import dataclasses
 import math
 import types as python_types
@@ -18,6 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import numpy as np
 
 from ..errors import GraphError, LucidError, OptionError
+from ..lazy import base64
 from .dims import Dim, SymDim, parse_dim
 from .opdef import Attrs, ConstArray, OpDef
 from .types import DTYPES, DType, TensorType, as_dtype
@@ -254,7 +253,7 @@ def array_from_base64(text: str, dtype: DType, shape: tuple[int, ...]) -> ConstA
     """A constant from the base64 of its little-endian bytes."""
     try:
         data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
+    except ValueError as error:
         raise GraphError(f"not base64: {text[:40]!r}") from error
     if len(data) != math.prod(shape) * dtype.itemsize:
         raise GraphError(

@@ -7,12 +7,30 @@
 ('fold_batch_norm', 'mine')
 """
 
-from ..absent import face
-from .editing import Pipeline as Pipeline
-from .editing import default as default
-from .pipeline import Pass as Pass
-from .pipeline import run_passes as run_passes
-from .rewrite import Site as Site
-from .rewrite import rebuild as rebuild
+from typing import TYPE_CHECKING, Any
 
-__getattr__, __dir__ = face(globals(), {})
+from ..absent import face
+from ..lazy import from_home
+
+if TYPE_CHECKING:
+    from .editing import Pipeline, default
+    from .pipeline import Pass, run_passes
+    from .rewrite import Site, rebuild
+
+__all__ = ["Pass", "Pipeline", "Site", "default", "rebuild", "run_passes"]
+
+# to compute with tensors takes autodiff alone
+_LAZY = {
+    "Pass": "pipeline",
+    "Pipeline": "editing",
+    "Site": "rewrite",
+    "default": "editing",
+    "rebuild": "rewrite",
+    "run_passes": "pipeline",
+}
+
+_missing, __dir__ = face(globals(), {}, _LAZY)
+
+
+def __getattr__(name: str) -> Any:
+    return from_home(__name__, _LAZY, name) if name in _LAZY else _missing(name)

@@ -12,8 +12,10 @@ import heapq
 from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from .liveness import Interval
+if TYPE_CHECKING:
+    from .liveness import Interval
 
 ALIGNMENT = 64
 _BY_SIZE_LIMIT = 2000

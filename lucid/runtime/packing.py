@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..lazy import hashlib
 from .emitter import Operand, Phase
 from .memory import aligned
 
@@ -210,7 +210,7 @@ class _Key:
 def _constant(thing: Any) -> Hashable:
     """What makes a constant of the program the same as another's; itself where that cannot be said."""
     if isinstance(thing, np.ndarray):
-        return "array", thing.dtype.str, thing.shape, blake2b(np.ascontiguousarray(thing).tobytes()).digest()
+        return "array", thing.dtype.str, thing.shape, hashlib.blake2b(np.ascontiguousarray(thing).tobytes()).digest()
     if isinstance(thing, list | tuple):
         return "list", type(thing), *map(_constant, thing)
     try:

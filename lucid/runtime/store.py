@@ -6,13 +6,15 @@ import weakref
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
 from threading import RLock
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
 from ..errors import OptionError
-from .packing import Packing
 from .workers.settings import private_bytes, shared_bytes
+
+if TYPE_CHECKING:
+    from .packing import Packing
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
