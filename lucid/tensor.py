@@ -269,7 +269,7 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
         if trace is not None:
             recorded: tuple[Tensor, ...] = trace.apply(op, attrs, inputs)
             return recorded
-        tensors = tuple(x if isinstance(x, Tensor) else Tensor.wrap(np.asarray(x)) for x in inputs)
+        tensors = tuple([x if isinstance(x, Tensor) else Tensor.wrap(np.asarray(x)) for x in inputs])
         return run_op(op, attrs, tensors)
 
     def backward(
@@ -378,10 +378,10 @@ def _leak(what: str) -> str:
 
 def run_op(op: OpDef, attrs: Attrs, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Run one op now, and remember it if a gradient may be asked for."""
-    call, types = eager.op_call(op, attrs, tuple(x.type for x in inputs))
+    call, types = eager.op_call(op, attrs, tuple([x.type for x in inputs]))
     try:
         with np.errstate(all="ignore"):
-            arrays = call(*(x._array for x in inputs))
+            arrays = call(*[x._array for x in inputs])
     except MemoryError as error:
         raise ExecutionError(f"{op.name}: there is not enough memory for {', '.join(map(str, types))}") from error
     return remember(op, attrs, inputs, arrays, types)
@@ -395,11 +395,9 @@ def remember(
     types: tuple[TensorType, ...],
 ) -> tuple[Tensor, ...]:
     """Wrap the arrays an op has computed, with their history where it is wanted."""
-    outputs = tuple(map(Tensor.wrap, arrays))
-    for tensor, type_ in zip(outputs, types, strict=True):
-        tensor._type = type_
-    tracked = is_grad_enabled() and any(x._requires_grad for x in inputs) and not isinstance(op.gradient, NoGradient)
-    if tracked:
+    outputs = tuple(map(Tensor.made, arrays, types))
+    wanted = is_grad_enabled() and True in [x._requires_grad for x in inputs]
+    if wanted and not isinstance(op.gradient, NoGradient):
         record = Record.of(op, attrs, inputs, arrays, types)
         for index, tensor in enumerate(outputs):
             if is_float(types[index].dtype):

@@ -9,7 +9,7 @@ passes and eager code.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar, dataclass_transform
 
@@ -275,6 +275,14 @@ def all_ops() -> tuple[OpDef, ...]:
     return tuple(_TABLE.values())
 
 
+def first_tensor(values: Iterable[object]) -> AbstractTensor | None:
+    """The first of the values that is a tensor or symbol, in whose world the others are computed with."""
+    for value in values:
+        if isinstance(value, AbstractTensor):
+            return value
+    return None
+
+
 def apply(op: OpDef, attrs: Attrs, *inputs: Any, like: AbstractTensor | None = None) -> Any:
     """Apply ``op``; one output comes back bare, several as a tuple.
 
@@ -287,7 +295,7 @@ def apply(op: OpDef, attrs: Attrs, *inputs: Any, like: AbstractTensor | None = N
     like
         Operand in whose world a source op (no inputs) is applied.
     """
-    world = like if like is not None else next((x for x in inputs if isinstance(x, AbstractTensor)), None)
+    world = like if like is not None else first_tensor(inputs)
     if world is None:
         raise LucidError(f"{op.name}: none of its inputs is a tensor: {', '.join(type(x).__name__ for x in inputs)}")
     outputs = world.apply(op, attrs, inputs)

@@ -18,8 +18,8 @@ from .. import checks
 from ..checks import shown
 from ..errors import DTypeError, OptionError, ShapeError
 from .dims import SymDim
-from .opdef import AbstractTensor
-from .types import DType, as_dtype
+from .opdef import AbstractTensor, first_tensor
+from .types import DType, as_dtype, float32, float64
 
 Check: TypeAlias = "Callable[[str, str, Any, AbstractTensor | None], Any]"
 
@@ -82,8 +82,8 @@ def as_array(owner: str, data: object, dtype: object = None) -> np.ndarray[Any, 
     if array.dtype.kind not in "fbiu":
         raise DTypeError(f"{owner}: a tensor holds numbers, not {array.dtype}: {shown(data)}")
     if wanted is None:
-        python_floats = array.dtype == np.float64 and not hasattr(data, "dtype")
-        wanted = as_dtype(np.float32 if python_floats else array.dtype)
+        python_floats = array.dtype == float64 and not hasattr(data, "dtype")
+        wanted = float32 if python_floats else as_dtype(array.dtype)
     return array if array.dtype == wanted and array.dtype.isnative else array.astype(wanted)
 
 
@@ -202,7 +202,7 @@ def several(owner: str, name: str, value: Any, world: AbstractTensor | None) -> 
         raise ShapeError(f"{owner}: needs a non-empty sequence of tensors, got one tensor")
     if not isinstance(value, list | tuple):
         raise OptionError(f"{owner}: {name} is a list or tuple of tensors, got {shown(value)}")
-    inner = next((x for x in value if isinstance(x, AbstractTensor)), world)
+    inner = first_tensor((*value, world))
     return [tensor(owner, f"{name}[{i}]", item, inner) for i, item in enumerate(value)]
 
 
@@ -216,6 +216,16 @@ def sequence(owner: str, name: str, value: Any, world: AbstractTensor | None) ->
 def element_type(owner: str, name: str, value: Any, world: AbstractTensor | None) -> DType:
     return as_dtype(value)
 
+
+AS_THEY_ARE: Final[Mapping[Check, tuple[type, ...]]] = {
+    **dict.fromkeys((tensor, index, condition, bound), (AbstractTensor,)),
+    operand: (AbstractTensor, float, bool),
+    state: (AbstractTensor, type(None)),
+    flag: (bool,),
+    string: (str,),
+    sequence: (list, tuple),
+}
+"""Types of which a check lets every value through as it is, so that it need not be asked."""
 
 LEAVE: Final = None
 """For parameters that the functions themselves check: axes, shapes and window arguments."""
@@ -276,26 +286,32 @@ def public(function: Callable[..., Any], name: str | None = None, **special: Che
     positional = code.co_varnames[: code.co_argcount]
     defaults = dict(zip(positional[len(positional) - len(last) :], last, strict=True)) | (function.__kwdefaults__ or {})
     found: dict[str, Check | None] = {}
+    passing: dict[str, tuple[type, ...]] = {}
     for one in names:
         check = special[one] if one in special else KINDS[one]
-        found[one] = _optional(check) if check is not None and one in defaults and defaults[one] is None else check
+        found[one], passing[one] = check, (object,) if check is None else AS_THEY_ARE.get(check, ())
+        if check is not None and one in defaults and defaults[one] is None:
+            found[one], passing[one] = _optional(check), (*passing[one], type(None))
     spread = code.co_varnames[len(names)] if code.co_flags & 0x04 else None
     rest = tensor if spread == "operands" else None  # others are shapes and axes
     known = found if spread is None else {**found, spread: None}
-    ordered = tuple(found[one] for one in names[: code.co_argcount])
+    ordered = tuple(found[one] for one in positional)
+    as_they_are = tuple(passing[one] for one in positional)
     count = len(ordered)
 
     @functools.wraps(function)
     def face(*args: Any, **kwargs: Any) -> Any:
-        if kwargs:
+        if not kwargs and (rest is None or len(args) <= count):
+            for types, value in zip(as_they_are, args, strict=False):
+                if not isinstance(value, types):
+                    break
+            else:
+                return function(*args)
+        if not kwargs.keys() <= found.keys():
             kwargs = _renamed(owner, known, kwargs)
             if spread in kwargs and len(args) == count:
                 args = (*args, kwargs.pop(spread))
-        world = None
-        for value in (*args, *kwargs.values()) if kwargs else args:
-            if isinstance(value, AbstractTensor):
-                world = value
-                break
+        world = first_tensor((*args, *kwargs.values()))
         taken = [
             value if check is None else check(owner, one, value, world)
             for one, check, value in zip(names, ordered, args, strict=False)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import DTypeError
 from ..dims import Dim, SymDim
-from ..opdef import AbstractTensor, Attrs, GradContext, OpDef, T, apply, attributes, register
+from ..opdef import AbstractTensor, Attrs, GradContext, OpDef, T, apply, attributes, first_tensor, register
 from ..types import DType, TensorType, as_dtype, bool_, float32, int64, is_float
 from .source import constant, full
 
@@ -84,10 +84,18 @@ def result_dtype(operands: Sequence[Any]) -> DType:
     return strong
 
 
+def _alike(operands: Sequence[Any]) -> bool:
+    """Whether all are tensors of one element type."""
+    types = [x.type.dtype for x in operands if isinstance(x, AbstractTensor)]
+    return len(types) == len(operands) and types.count(types[0]) == len(types)
+
+
 def promote(*operands: Any) -> list[Any]:
     """Bring tensors, arrays and numbers to one dtype (see :func:`result_dtype`); at least one must be a tensor."""
+    if operands and _alike(operands):
+        return list(operands)
     operands = tuple(x if isinstance(x, AbstractTensor) else getattr(x, "sym", x) for x in operands)
-    world = next((x for x in operands if isinstance(x, AbstractTensor)), None)
+    world = first_tensor(operands)
     if world is None:
         raise DTypeError(f"none of the operands is a tensor: {', '.join(type(x).__name__ for x in operands)}")
     values = [_constant(world, x) if isinstance(x, np.ndarray | list | tuple) else x for x in operands]
