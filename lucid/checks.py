@@ -18,6 +18,11 @@ Pair: TypeAlias = "tuple[int, int]"
 LARGEST = (1 << 63) - 1
 """No size, stride or index is larger than memory can be addressed."""
 
+# made once: `isinstance(x, a | b)` would make the union at each call, which takes ten times as long as the question
+_BOOLS = (bool, np.bool_)
+_NUMBERS = (int, float)
+_TEXTS = (str, bytes)
+
 
 def shown(value: object) -> str:
     """A value for a message, on one line and not too long, whatever it is."""
@@ -35,13 +40,7 @@ def integer(owner: str, name: str, value: Any, least: int = 1, most: int = LARGE
 
 
 def _bounded(owner: str, name: str, kind: str, value: Any, least: int, most: int) -> int:
-    index = None if isinstance(value, bool | np.bool_) else getattr(type(value), "__index__", None)
-    if index is None:
-        raise OptionError(f"{owner}: {name} must be {kind}, got {shown(value)}")
-    try:
-        found: int = index(value)
-    except TypeError as error:  # an array of several elements
-        raise OptionError(f"{owner}: {name} must be {kind}, got {shown(value)}") from error
+    found: int = value if type(value) is int else _indexed(owner, name, kind, value)
     if found < least:
         bound = "positive" if least == 1 else f"at least {least}"
         raise OptionError(f"{owner}: {name} must be {bound}, got {found}")
@@ -50,10 +49,21 @@ def _bounded(owner: str, name: str, kind: str, value: Any, least: int, most: int
     return found
 
 
+def _indexed(owner: str, name: str, kind: str, value: Any) -> int:
+    """What is no plain int as one, if it is a number of that kind."""
+    index = None if isinstance(value, _BOOLS) else getattr(type(value), "__index__", None)
+    if index is None:
+        raise OptionError(f"{owner}: {name} must be {kind}, got {shown(value)}")
+    try:
+        return int(index(value))
+    except TypeError as error:  # an array of several elements
+        raise OptionError(f"{owner}: {name} must be {kind}, got {shown(value)}") from error
+
+
 def pair(owner: str, name: str, value: Any, least: int, *, single: bool = True) -> Pair:
     """An int for both axes, or two ints (vertical, horizontal); with ``single`` a sequence of one is as the int."""
     kind = "an int or a tuple of ints"
-    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+    if type(value) is int or not isinstance(value, Sequence) or isinstance(value, _TEXTS):
         found = _bounded(owner, name, kind, value, least, LARGEST)
         return found, found
     if single and len(value) == 1:
@@ -81,9 +91,9 @@ def number(
     With ``below`` it must be less than that, so that ``below=inf`` asks for a finite number.
     """
     scalar = value
-    if not isinstance(value, bool | int | float) and hasattr(type(value), "item"):
+    if not isinstance(value, _NUMBERS) and hasattr(type(value), "item"):
         scalar = value.item() if np.prod(np.shape(value)) == 1 else None
-    if isinstance(scalar, bool) or not isinstance(scalar, int | float):
+    if isinstance(scalar, bool) or not isinstance(scalar, _NUMBERS):
         raise OptionError(f"{owner}: {name} is a number, got {shown(value)}")
     try:
         found = float(scalar)
@@ -104,7 +114,7 @@ def _bounds(low: float, high: float, below: float | None) -> str:
 
 def flag(owner: str, name: str, value: Any) -> bool:
     """True or False."""
-    if not isinstance(value, bool | np.bool_):
+    if not isinstance(value, _BOOLS):
         raise OptionError(f"{owner}: {name} is True or False, got {shown(value)}")
     return bool(value)
 

@@ -47,6 +47,11 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
 """Other names for parameters, where a function does not have them itself."""
 
 _LARGEST_FLOAT: Final = 1 << 1023
+_BOOLS: Final = (bool, np.bool_)
+_NUMBERS: Final = (int, float)
+_OPERANDS: Final = (AbstractTensor, int, float, SymDim)
+_LISTS: Final = (list, tuple)
+_ARRAYS: Final = (np.ndarray, np.generic, list, tuple, range)
 
 _eager: list[AbstractTensor] = []
 
@@ -95,16 +100,16 @@ def tensor(owner: str, name: str, value: Any, world: AbstractTensor | None) -> A
     """A tensor, or an array or nested list that becomes one."""
     if isinstance(value, AbstractTensor):
         return value
-    if isinstance(value, list | tuple) and any(isinstance(item, AbstractTensor) for item in value):
+    if isinstance(value, _LISTS) and any(isinstance(item, AbstractTensor) for item in value):
         raise DTypeError(f"{owner}: {name} is a {type(value).__name__} of tensors; make them one with lucid.stack")
-    if isinstance(value, np.ndarray | np.generic | list | tuple | range) or hasattr(type(value), "__array__"):
+    if isinstance(value, _ARRAYS) or hasattr(type(value), "__array__"):
         return _world(owner, world).constant(as_array(owner, value))
     raise DTypeError(f"{owner}: {name} must be a tensor or an array, got {shown(value)} ({type(value).__name__})")
 
 
 def index(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
     """As :func:`tensor`; an empty list holds integers."""
-    if isinstance(value, list | tuple) and not value:
+    if isinstance(value, _LISTS) and not value:
         value = np.zeros(0, np.int64)
     return tensor(owner, name, value, world)
 
@@ -120,7 +125,7 @@ def operand(owner: str, name: str, value: Any, world: AbstractTensor | None) -> 
     """A tensor, array, nested list or real number."""
     if isinstance(value, int) and not -_LARGEST_FLOAT < value < _LARGEST_FLOAT:
         raise DTypeError(f"{owner}: {name} is larger than any number that a tensor holds")
-    if isinstance(value, AbstractTensor | bool | int | float | SymDim) or hasattr(value, "sym"):
+    if isinstance(value, _OPERANDS) or hasattr(value, "sym"):
         return value
     if isinstance(value, np.generic):
         as_array(owner, value)  # refuses complex numbers and other types
@@ -132,7 +137,7 @@ def condition(owner: str, name: str, value: Any, world: AbstractTensor | None) -
     """Truth values: a bool tensor or array, nested bools, or one bool."""
     if isinstance(value, AbstractTensor):
         return value  # its type rule asks for bool
-    array = value if isinstance(value, bool | np.bool_) else as_array(owner, value)
+    array = value if isinstance(value, _BOOLS) else as_array(owner, value)
     if np.result_type(array) != np.bool_:
         raise DTypeError(f"{owner}: {name} must hold bools, got {shown(value)}")
     return _world(owner, world).constant(np.array(array))
@@ -152,7 +157,7 @@ def scalar(owner: str, name: str, value: Any, world: AbstractTensor | None) -> A
     """A bool or a real number, NaN and infinities too."""
     if isinstance(value, np.generic):
         value = value.item()
-    if not isinstance(value, bool | int | float):
+    if not isinstance(value, _NUMBERS):
         raise OptionError(f"{owner}: {name} is a number, got {shown(value)}")
     return value
 
@@ -200,7 +205,7 @@ def several(owner: str, name: str, value: Any, world: AbstractTensor | None) -> 
     """A list or tuple of tensors or arrays."""
     if isinstance(value, AbstractTensor):
         raise ShapeError(f"{owner}: needs a non-empty sequence of tensors, got one tensor")
-    if not isinstance(value, list | tuple):
+    if not isinstance(value, _LISTS):
         raise OptionError(f"{owner}: {name} is a list or tuple of tensors, got {shown(value)}")
     inner = first_tensor((*value, world))
     return [tensor(owner, f"{name}[{i}]", item, inner) for i, item in enumerate(value)]
@@ -208,7 +213,7 @@ def several(owner: str, name: str, value: Any, world: AbstractTensor | None) -> 
 
 def sequence(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
     """A list or tuple; what is in it, the function looks at."""
-    if not isinstance(value, list | tuple):
+    if not isinstance(value, _LISTS):
         raise OptionError(f"{owner}: {name} is a list or tuple, got {shown(value)}")
     return value
 
@@ -311,7 +316,9 @@ def public(function: Callable[..., Any], name: str | None = None, **special: Che
             kwargs = _renamed(owner, known, kwargs)
             if spread in kwargs and len(args) == count:
                 args = (*args, kwargs.pop(spread))
-        world = first_tensor((*args, *kwargs.values()))
+        world = first_tensor(args)
+        if world is None and kwargs:
+            world = first_tensor(kwargs.values())
         taken = [
             value if check is None else check(owner, one, value, world)
             for one, check, value in zip(names, ordered, args, strict=False)

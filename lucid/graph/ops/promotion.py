@@ -41,8 +41,11 @@ def cast(x: T, dtype: object) -> T:
     return result
 
 
+_CATEGORIES = {"b": 0, "u": 1, "i": 1, "f": 2}
+
+
 def _category(dtype: DType) -> int:
-    return {"b": 0, "u": 1, "i": 1, "f": 2}[dtype.kind]
+    return _CATEGORIES[dtype.kind]
 
 
 def promoted(a: DType, b: DType) -> DType:
@@ -55,12 +58,16 @@ def promoted(a: DType, b: DType) -> DType:
     return as_dtype(common)
 
 
+_BOOLS, _FLOATS, _INTEGERS = (bool, np.bool_), (float, np.floating), (int, np.integer, SymDim)
+_ARRAYS = (np.ndarray, list, tuple)
+
+
 def _number_dtype(x: object) -> DType:
-    if isinstance(x, bool | np.bool_):
+    if isinstance(x, _BOOLS):
         return bool_
-    if isinstance(x, float | np.floating):
+    if isinstance(x, _FLOATS):
         return float32
-    if isinstance(x, int | np.integer | SymDim):
+    if isinstance(x, _INTEGERS):
         return int64
     raise DTypeError(f"an operand is neither a tensor nor a real number: {type(x).__name__}")
 
@@ -77,7 +84,7 @@ def result_dtype(operands: Sequence[Any]) -> DType:
             ranks[0 if x.type.rank else 1].append(x.type.dtype)
         else:
             ranks[2].append(_number_dtype(x))
-    strong, *weaker = (functools.reduce(promoted, dtypes) for dtypes in ranks if dtypes)
+    strong, *weaker = [functools.reduce(promoted, dtypes) for dtypes in ranks if dtypes]
     for weak in weaker:
         if _category(weak) > _category(strong):
             strong = weak
@@ -94,11 +101,11 @@ def promote(*operands: Any) -> list[Any]:
     """Bring tensors, arrays and numbers to one dtype (see :func:`result_dtype`); at least one must be a tensor."""
     if operands and _alike(operands):
         return list(operands)
-    operands = tuple(x if isinstance(x, AbstractTensor) else getattr(x, "sym", x) for x in operands)
+    operands = tuple([x if isinstance(x, AbstractTensor) else getattr(x, "sym", x) for x in operands])
     world = first_tensor(operands)
     if world is None:
         raise DTypeError(f"none of the operands is a tensor: {', '.join(type(x).__name__ for x in operands)}")
-    values = [_constant(world, x) if isinstance(x, np.ndarray | list | tuple) else x for x in operands]
+    values = [_constant(world, x) if isinstance(x, _ARRAYS) else x for x in operands]
     dtype = result_dtype(values)
     return [cast(x, dtype) if isinstance(x, AbstractTensor) else _filled(world, x, dtype) for x in values]
 

@@ -26,7 +26,7 @@ def normal_axis(op: str, axis: object, rank: int) -> int:
 
 def as_shape(op: str, dims: Sequence[Any]) -> Shape:
     """``dims`` (or one sequence of them) as a shape; -1 passes through."""
-    if len(dims) == 1 and isinstance(dims[0], Sequence) and not isinstance(dims[0], str | bytes):
+    if len(dims) == 1 and isinstance(dims[0], Sequence) and not isinstance(dims[0], (str, bytes)):
         dims = dims[0]
     for dim in dims:
         if hasattr(

@@ -68,6 +68,10 @@ def getitem(x: T, key: Any) -> T:
     return result
 
 
+_BOOLS = (bool, np.bool_)
+_ARRAYS = (list, tuple, range, np.ndarray)
+
+
 class _Mask(tuple[np.ndarray[Any, Any], ...]):
     """A bool mask as the positions where it holds; ``shape`` is what it must fit."""
 
@@ -85,11 +89,11 @@ def _plain(x: AbstractTensor, item: Any) -> Any:
     """One item as None, ``...``, a slice, a dim, an :class:`_Index` or a :class:`_Mask`."""
     if item is None or item is ... or isinstance(item, slice):
         return item
-    if isinstance(item, bool | np.bool_):
+    if isinstance(item, _BOOLS):
         raise OptionError(f"x[...]: the bool {shown(item)} is no index; a mask needs as many elements as the axis")
     if isinstance(item, AbstractTensor):
         return _mask(item) if item.type.dtype == bool_ else _Index(item)
-    if isinstance(item, list | tuple | range | np.ndarray):
+    if isinstance(item, _ARRAYS):
         array = np.asarray(item)
         if array.dtype.kind == "b":
             return _mask(array)
