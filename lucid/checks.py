@@ -22,6 +22,7 @@ LARGEST = (1 << 63) - 1
 _BOOLS = (bool, np.bool_)
 _NUMBERS = (int, float)
 _TEXTS = (str, bytes)
+_LISTS = (tuple, list)
 
 
 def shown(value: object) -> str:
@@ -63,7 +64,7 @@ def _indexed(owner: str, name: str, kind: str, value: Any) -> int:
 def pair(owner: str, name: str, value: Any, least: int, *, single: bool = True) -> Pair:
     """An int for both axes, or two ints (vertical, horizontal); with ``single`` a sequence of one is as the int."""
     kind = "an int or a tuple of ints"
-    if type(value) is int or not isinstance(value, Sequence) or isinstance(value, _TEXTS):
+    if type(value) is int or not (isinstance(value, _LISTS) or _is_sequence(value)):
         found = _bounded(owner, name, kind, value, least, LARGEST)
         return found, found
     if single and len(value) == 1:
@@ -72,8 +73,12 @@ def pair(owner: str, name: str, value: Any, least: int, *, single: bool = True) 
         raise OptionError(
             f"{owner}: {name} must be one int or two (vertical, horizontal), got {len(value)}: {shown(tuple(value))}"
         )
-    first, second = (_bounded(owner, name, kind, item, least, LARGEST) for item in value)
-    return first, second
+    first = _bounded(owner, name, kind, value[0], least, LARGEST)
+    return first, _bounded(owner, name, kind, value[1], least, LARGEST)
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, _TEXTS)
 
 
 def number(

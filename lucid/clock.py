@@ -35,6 +35,9 @@ content = Clock()
 """Ticks when any tensor is written in place: packed weights may no longer hold."""
 
 
+_NEVER: tuple[Any, int, str] = None, 0, ""
+
+
 class _Writes:
     """When memory was last written in place, by the array that owns it: views and aliases share what they share."""
 
@@ -62,13 +65,14 @@ class _Writes:
 
     def last(self, array: np.ndarray[Any, Any]) -> int:
         """When the memory of ``array`` was last written; 0 where it never was."""
-        if not self._known:
+        known = self._known
+        if not known:
             return 0
-        return self._known.get(id(self._owner(array)), (None, 0, ""))[1]
+        return known.get(id(array if array.base is None else self._owner(array)), _NEVER)[1]
 
     def where(self, array: np.ndarray[Any, Any]) -> str:
         """The user's line that last wrote the memory of ``array``, in parentheses; nothing where it is not known."""
-        line = self._known.get(id(self._owner(array)), (None, 0, ""))[2]
+        line = self._known.get(id(self._owner(array)), _NEVER)[2]
         return f" ({line})" if line else ""
 
 

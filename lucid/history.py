@@ -50,7 +50,8 @@ class Record:
         types: tuple[TensorType, ...],
     ) -> Record:
         """The record of an op that has just run."""
-        sources = tuple((x._record if x._requires_grad else None, x._output, x.version) for x in inputs)
+        last = clock.writes.last
+        sources = tuple([(x._record if x._requires_grad else None, x._output, last(x._array)) for x in inputs])
         return cls(op, attrs, inputs, sources, clock.content.now, arrays, types)
 
 

@@ -457,7 +457,7 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What ``forward`` makes of the arguments; NumPy arrays among them become tensors, as in a compiled model."""
-        if any(type(a) not in _ARE_TAKEN for a in args) or kwargs:
+        if kwargs or not _ARE_TAKEN.issuperset(map(type, args)):
             args = tuple(map(_tensors, args))
             kwargs = {name: _tensors(value) for name, value in kwargs.items()}
         trace = active_trace.get()
@@ -468,12 +468,12 @@ class Module:
             return self._call(args, kwargs)
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        for hook in tuple(self._pre_hooks.values()):
+        for hook in tuple(self._pre_hooks.values()) if self._pre_hooks else ():
             changed = hook(self, args)
             if changed is not None:
                 args = changed if isinstance(changed, tuple) else (changed,)
         output = self.forward(*args, **kwargs)
-        for hook in tuple(self._hooks.values()):
+        for hook in tuple(self._hooks.values()) if self._hooks else ():
             changed = hook(self, args, output)
             if changed is not None:
                 output = changed
