@@ -269,11 +269,21 @@ class Recorder:
                 "compiled one would not do again: write 'with lucid.set_grad_enabled(...):', or call it outside"
             )
 
-    def entered(self, module: Any) -> None:
-        """Note a module that the traced code calls: what it computes depends on the module's state."""
+    def enter(self, module: Any) -> None:
+        """The traced code calls a module: what it computes depends on the module's state, and nodes are the module's
+        until :meth:`leave`."""
         self.modules.setdefault(id(module), module)
         if self.watch is not None:
-            self.watch.entered(module)
+            self.watch.pause()
+            try:
+                self.watch.entered(module)
+            finally:
+                self.watch.go_on()
+        self.tracer.scopes.append(self.paths.get(id(module), ""))
+
+    def leave(self) -> None:
+        """The module that was entered last has returned, or raised."""
+        self.tracer.scopes.pop()
 
     def input(self, type_: TensorType, name: str) -> TracedTensor:
         """A new input of the graph."""

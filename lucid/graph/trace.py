@@ -66,6 +66,11 @@ class Tracer:
         Where the nodes go.
     locate
         Record the user's file and line with every node.
+
+    Attributes
+    ----------
+    scopes
+        Paths of the modules that are running, the innermost last: nodes belong to it.
     """
 
     def __init__(self, builder: Builder, *, locate: bool = False) -> None:
@@ -76,15 +81,6 @@ class Tracer:
 
     def symbol(self, value: Value) -> Symbol:
         return Symbol(self, value)
-
-    @contextmanager
-    def scope(self, path: str) -> Iterator[None]:
-        """Nodes emitted inside belong to the module at ``path``."""
-        self.scopes.append(path)
-        try:
-            yield
-        finally:
-            self.scopes.pop()
 
     @contextmanager
     def at(self, origin: Origin) -> Iterator[None]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from operator import is_
+from types import CodeType
 from typing import Any, Final
 
 import numpy as np
@@ -220,6 +222,12 @@ CHUNK = 50
 """How many checks one expression joins; the compiler's recursion is bounded."""
 
 
+@lru_cache(maxsize=64)
+def _code(text: str) -> CodeType:
+    """The code of a text; traces of one function for other arguments nearly always have the same."""
+    return compile(text, "<lucid guards>", "exec")
+
+
 def _compiled(checks: Sequence[Check]) -> Callable[[], bool]:
     """One function of all checks. Its text holds names made here, and attributes that are identifiers."""
     names: dict[int, str] = {}
@@ -244,7 +252,6 @@ def _compiled(checks: Sequence[Check]) -> Callable[[], bool]:
         ]
     )
     space: dict[str, Any] = {"from_handler": from_handler}
-    # our own text, in which only identifiers are the user's
-    exec(compile(text, "<lucid guards>", "exec"), space)  # noqa: S102
+    exec(_code(text), space)  # noqa: S102 - our own text, in which only identifiers are the user's
     make: Callable[..., Callable[[], bool]] = space.pop("make")  # a function among its own globals would be a cycle
     return make(*operands)

@@ -37,6 +37,8 @@ _HOMES = frozenset({"time", "datetime", "posix", "nt", "builtins", "_io", "io", 
 _ALIKE = frozenset({"getpid", "getppid", "getcwd", "get_ident", "get_native_id", "getrecursionlimit"})
 """Built-in functions that may give something else later, and can be asked again at each call."""
 
+_ASKING = _ALIKE | _OUTSIDE.keys()
+
 _QUIET = frozenset({"lucid", "logging", "warnings", "linecache", "traceback", "tokenize", "importlib", "inspect"})
 """Modules of the standard library that ask for their own sake."""
 
@@ -55,6 +57,7 @@ class Watch:
         self._watcher = Watcher()
         self._refused: TraceError | None = None
         self._chained: Callable[..., Any] | None = None
+        self._hook: Callable[[FrameType, str, Any], None] | None = None
         self._shared = [(one, random_state(one)) for one in (random._inst, np.random.mtrand._rand)]
 
     @contextmanager
@@ -68,8 +71,9 @@ class Watch:
             before.disable()  # type: ignore[union-attr]
         else:
             self._chained = before
+        self._hook = self._watching()
         try:
-            sys.setprofile(self._event)
+            sys.setprofile(self._hook)
             yield
         except Exception as error:
             if self._refused is not None and not from_handler(
@@ -79,6 +83,7 @@ class Watch:
             raise
         finally:
             sys.setprofile(self._chained)
+            self._hook = None  # which has references to this, and so would be garbage for the collector
             if foreign:
                 before.enable()  # type: ignore[union-attr]
         if self._refused is not None:
@@ -100,7 +105,7 @@ class Watch:
 
     def go_on(self) -> None:
         if self._chained is None:
-            sys.setprofile(self._event)
+            sys.setprofile(self._hook)
 
     @property
     def mode_read(self) -> bool:
@@ -113,16 +118,21 @@ class Watch:
 
     # ------------------------------------------------------------ events
 
-    def _event(self, frame: FrameType, event: str, arg: Any) -> None:
-        if event == "call":
-            if id(frame.f_code) not in self._watcher.begun:
-                self._kept(self._watcher.begins, frame)
-        elif event == "c_call":
-            name = getattr(arg, "__name__", None)
-            if name in _OUTSIDE or name in _ALIKE:
-                self._kept(self._asks, frame, arg)
-        if self._chained is not None:
-            self._chained(frame, event, arg)
+    def _watching(self) -> Callable[[FrameType, str, Any], None]:
+        """What is told of each call and return: thousands in a trace, so all that it needs is at hand."""
+        begun, begins, asks = self._watcher.begun, self._watcher.begins, self._asks
+        kept, chained = self._kept, self._chained
+
+        def event(frame: FrameType, what: str, arg: Any) -> None:
+            if what == "call":
+                if id(frame.f_code) not in begun:
+                    kept(begins, frame)
+            elif what == "c_call" and getattr(arg, "__name__", None) in _ASKING:
+                kept(asks, frame, arg)
+            if chained is not None:
+                chained(frame, what, arg)
+
+        return event
 
     def _kept(self, look: Callable[..., None], *args: Any) -> None:
         """An error raised in an event would end the observation, and the model might swallow it: it is kept."""

@@ -106,7 +106,7 @@ class Reach(ABC):
     def _take(self, fields: Fields) -> None:
         """Check those attributes that may be read by now."""
         known = self._all_names if fields.library else self._names
-        wanted = fields.values.keys() & (known | fields.always)
+        wanted = (fields.values.keys() & known) | (fields.values.keys() & fields.always)
         everything = self.dynamic or isinstance(fields.owner, types.SimpleNamespace)
         any_name = {name for name in fields.values if not is_special(name)} - wanted if everything else set()
         for name in (wanted | any_name) - fields.taken:

@@ -149,10 +149,10 @@ class Module:
         active_trace.get().update(buffer, value)
 
     def __getattr__(self, name: str) -> Any:
+        own = self.__dict__
         for table in ("_parameters", "_buffers", "_modules"):
-            entries = self.__dict__.get(table, {})
-            if name in entries:
-                return entries[name]
+            if table in own and name in own[table]:
+                return own[table][name]
         raise AttributeError(advice(type(self).__name__, name, MODULE, dir(type(self))))
 
     def __delattr__(self, name: str) -> None:
@@ -463,9 +463,11 @@ class Module:
         trace = active_trace.get()
         if trace is None:
             return self._call(args, kwargs)
-        trace.entered(self)
-        with trace.tracer.scope(trace.paths.get(id(self), "")):
+        trace.enter(self)
+        try:
             return self._call(args, kwargs)
+        finally:
+            trace.leave()
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for hook in tuple(self._pre_hooks.values()) if self._pre_hooks else ():
