@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from threading import RLock
 from typing import Any, TypeAlias
 
@@ -47,6 +47,9 @@ Orders: TypeAlias = "tuple[tuple[int, ...] | None, ...]"
 
 PLANS = 16
 """How many concrete sizes keep their plans."""
+
+GRAPH_BYTES = 3000
+"""Bytes that a graph takes, for each of its nodes."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,7 @@ class Specialization:
         """What it has found for arrays that lie channels last; files do not have it."""
         self._given = optimised
         self._store = store or Store()
+        self._store.count(self)
         self._lock = RLock()
         self._executables: OrderedDict[Any, Executable] = OrderedDict()
         # random keys are drawn anew at every run, so a backward run cannot repeat the forward one
@@ -264,30 +268,36 @@ class Specialization:
                     "backward": lambda: self.halves.backward(wanted, used, True).graph,
                     "recompute": lambda: self.halves.backward(wanted, used, False).graph,
                 }[kind]()
-                concrete = graph.bind(dict(sizes))
-                if orders:
-                    concrete = assign_layout(lay_inputs(concrete, orders))
-                self._executables[key] = self._compile(concrete, sizes if kind == "inference" else None, orders)
+                again = partial(_concrete, graph, sizes, orders)
+                self._executables[key] = self._compile(again, sizes if kind == "inference" else None, orders)
             self._executables.move_to_end(key)
             while len(self._executables) > 4 * PLANS:
                 self._executables.popitem(last=False)
             return self._executables[key]
 
-    def _compile(self, graph: Graph, sizes: Sizes | None, orders: Orders) -> Executable:
+    def _compile(self, again: Callable[[], Graph], sizes: Sizes | None, orders: Orders) -> Executable:
         """The program of a concrete graph; of the inference graph (whose ``sizes`` are given) as tuning found it."""
         threads, exact = self.options.threads or get_num_threads(), self.options.exact
-        if sizes is None:
-            return Executable(graph, threads=threads, exact=exact, store=self._store)
-        known: dict[Any, Mapping[str, Tuned]] = self._tuned_apart if orders else self.tuned
-        key = (sizes, threads, orders) if orders else (sizes, threads)
-        if self.options.tune and key not in known:
-            parameters = {name: self.state[name]._array for name in graph.parameters}
-            known[key] = tune(graph, parameters, threads=threads, exact=exact)
-        found = known.get(key, {})
-        chosen = resolve(graph, found, threads, exact)
-        executable = Executable(graph, threads=threads, exact=exact, chosen=chosen, store=self._store)
-        executable.plan.measured.update((name, one.seconds) for name, one in found.items())
-        return executable
+        graph, found = again(), dict[str, Tuned]()
+        if sizes is not None:
+            known: dict[Any, Mapping[str, Tuned]] = self._tuned_apart if orders else self.tuned
+            key = (sizes, threads, orders) if orders else (sizes, threads)
+            if self.options.tune and key not in known:
+                parameters = {name: self.state[name]._array for name in graph.parameters}
+                known[key] = tune(graph, parameters, threads=threads, exact=exact)
+            found.update(known.get(key, {}))
+        return Executable(
+            graph, threads=threads, exact=exact, chosen=resolve(graph, found, threads, exact), store=self._store,
+            again=again, measured={name: one.seconds for name, one in found.items()},
+        )  # fmt: skip
+
+    @property
+    def held_bytes(self) -> int:
+        """About how many bytes its graphs take."""
+        made = vars(self)
+        graphs = [self.traced, *([made["graph"]] if "graph" in made else ())]
+        graphs += made["halves"].graphs() if "halves" in made else ()
+        return GRAPH_BYTES * sum(map(len, {id(graph): graph for graph in graphs}.values()))
 
     def run(self, executable: Executable, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """Run with the state's present content."""
@@ -308,6 +318,12 @@ class Specialization:
         """Put what a run computed for buffers into them."""
         for (name, _), array in zip(self.traced.updates, updates, strict=True):
             self.state[name].copy_(array)
+
+
+def _concrete(graph: Graph, sizes: Sizes, orders: Orders) -> Graph:
+    """The graph for these sizes, and inputs that lie in memory like this."""
+    bound = graph.bind(dict(sizes))
+    return assign_layout(lay_inputs(bound, orders)) if orders else bound
 
 
 def of_graph(graph: Graph, parameters: Mapping[str, Any], options: Options) -> Specialization:

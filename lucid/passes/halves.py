@@ -41,6 +41,11 @@ class Halves:
         self._backwards: OrderedDict[tuple[Wanted, Used, bool], Backward] = OrderedDict()
         self._differentiable: dict[Wanted, tuple[bool, ...]] = {}
 
+    def graphs(self) -> list[Graph]:
+        """Those that have been made."""
+        cuts, backwards = list(self._partitions.values()), list(self._backwards.values())
+        return [cut.forward for cut in cuts] + [one.graph for one in (*(cut.half for cut in cuts), *backwards)]
+
     def sources(self, wanted: Wanted) -> list[str]:
         """Nodes to differentiate with respect to: inputs so marked, and the parameters."""
         return [name for name, want in zip(self.traced.inputs, wanted, strict=True) if want] + [*self.parameters]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
-from functools import cached_property, partial
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -35,9 +36,13 @@ parcel = LazyModule("lucid.runtime.workers.parcel")
 
 T = TypeVar("T")
 Array: TypeAlias = "np.ndarray[Any, Any]"
+Bind: TypeAlias = "Callable[[Array, Team], tuple[Run, Sequence[Region]]]"
 
-PROGRAM_BYTES = 40
-"""Bytes that a program's functions and views take, for each character of its text."""
+PROGRAM_BYTES, TEXT_BYTES = 8, 2
+"""Bytes that a program's functions and views take, and that the text itself does, for each of its characters."""
+
+NODE_BYTES, STEP_BYTES = 1500, 7000
+"""Bytes of a plan, for each node of its graph and for each step."""
 
 LARGEST_COPY = 1 << 25
 """Bytes of a parameter that workers read as it is up to which they get a copy; larger ones are for threads."""
@@ -75,6 +80,10 @@ class Executable:
         Where given, copies of each step's outputs are put there under its name.
     store
         Where what is packed lies that other programs of the model want too.
+    again
+        Makes the graph once more; where given, the plan may be given back like the rest.
+    measured
+        Seconds of some nodes, for the plan.
     """
 
     def __init__(
@@ -87,15 +96,23 @@ class Executable:
         marks: Marks | None = None,
         values: Values | None = None,
         store: Store | None = None,
+        again: Callable[[], Graph] | None = None,
+        measured: Mapping[str, float] | None = None,
     ) -> None:
         self._watched = marks, values
+        self._graph, self._measured = again, measured or {}
+        self._make = partial(make_plan, threads=threads, exact=exact, chosen=chosen)
         self._store = store or Store()
         self._kept: list[Kept] = []
         self.called = False
         """Whether it was called since the store last looked."""
-        self.plan: Plan = make_plan(graph, threads=threads, exact=exact, chosen=chosen)
-        check_room(self.plan.nbytes, "a run of the compiled program")
-        self._holds = bool(self.plan.names.regions) or self.plan.largest > blas.ALONE
+        self._source: Source | None = None
+        self._plan: Plan | None = None
+        plan = self._planned(graph)
+        check_room(plan.nbytes, "a run of the compiled program")
+        self.parameters = tuple(plan.parameters)
+        """Names of the parameters it reads, in the order :meth:`load` wants them."""
+        self._holds = bool(plan.names.regions) or plan.largest > blas.ALONE
         self.seen = -1
         """The content clock when the parameters were last compared; for the caller's use."""
         self._lock = Lock()
@@ -105,21 +122,46 @@ class Executable:
         self._version: object = None
         self._program: Callable[..., Any] | None = None
         self._prepare: Callable[[frozenset[int]], None] | None = None
-        self._bind: Callable[[Array, Team], tuple[Run, Sequence[Region]]] | None = None
+        self._bind: tuple[Bind, Plan] | None = None
         self._read: frozenset[int] | None = None
         self._free: deque[tuple[Run, Team]] = deque()
         # the callback is written in C: it may be called in the midst of anything
         _executables.add(weakref.ref(self, _executables.discard))
 
-    @cached_property
-    def source(self) -> Source:
-        """The generated program."""
-        return generate(self.plan, *self._watched)
+    @property
+    def plan(self) -> Plan:
+        """How it runs."""
+        plan = self._plan
+        if plan is None:
+            with self._lock:
+                plan = self._planned()
+        return plan
 
     @property
-    def parameters(self) -> tuple[str, ...]:
-        """Names of the parameters it reads, in the order :meth:`load` wants them."""
-        return tuple(self.plan.parameters)
+    def source(self) -> Source:
+        """The generated program."""
+        source = self._source
+        if source is None:
+            with self._lock:
+                source = self._printed()
+        return source
+
+    def _planned(self, graph: Graph | None = None) -> Plan:
+        """Within the lock: the plan, made anew where it has been given back."""
+        if self._plan is None:
+            if graph is None:
+                assert self._graph is not None
+                graph = self._graph()
+            plan = self._make(graph)
+            plan.measured.update(self._measured)
+            self._plan = plan
+        return self._plan
+
+    def _printed(self) -> Source:
+        """Within the lock: the program's source."""
+        if self._source is None:
+            self._source = generate(self._planned(), *self._watched)
+        return self._source
 
     def load(self, arrays: Sequence[Array], version: object) -> None:
         """Give it its parameters; packs weights where ``version`` is not that of the last call.
@@ -150,7 +192,7 @@ class Executable:
         """Pack what is not packed already, by this program or another, from these versions."""
         with self._store.lock:
             stale, stamps = [], []
-            for number, (packing, kept) in enumerate(zip(self.plan.packings.all, self._kept, strict=False)):
+            for number, (packing, kept) in enumerate(zip(self._planned().packings.all, self._kept, strict=False)):
                 each = isinstance(version, tuple)
                 stamps.append(tuple(version[i] for i in packing.parameters) if each else (version,))  # type: ignore[index]
                 if kept.stamp != stamps[-1]:
@@ -173,15 +215,17 @@ class Executable:
 
     def _lay(self, arrays: Sequence[Array]) -> None:
         """Make the program anew for these parameters."""
-        self._program = program = self._program or self.source.load("program")
+        plan, source = self._planned(), self._printed()
+        self._program = program = self._program or source.load("program")
         # a program takes its parameters for row-major: those that lie otherwise it has as copies
         laid = [array if array.flags.c_contiguous else np.empty(array.shape, array.dtype) for array in arrays]
-        regions = bool(self.plan.names.regions)
+        regions = bool(plan.names.regions)
         with self._store.lock:
-            self._kept = [self._store.packed(packing, arrays, regions) for packing in self.plan.packings.all]
-            self._kept.append(self._store.workspace(self.plan.workspace_bytes))
+            self._kept = [self._store.packed(packing, arrays, regions) for packing in plan.packings.all]
+            self._kept.append(self._store.workspace(plan.workspace_bytes))
             kept = [one.memory for one in self._kept]
-        self._prepare, self._bind = self._guard(lambda: program(laid, kept))
+        self._prepare, bind = self._guard(lambda: program(laid, kept))
+        self._bind = bind, plan
         # a call that goes on meanwhile puts its run, of the old arrays, back into the old
         self._free = deque()
         if regions and crew() is not None:
@@ -189,7 +233,8 @@ class Executable:
                 self._read = parcel.readers(self._new_run()[1].regions, laid)
             if self._read:  # those too: workers read them where they lie
                 laid = [self._copy(array) if i in self._read else array for i, array in enumerate(laid)]
-                self._prepare, self._bind = self._guard(lambda: program(laid, kept))
+                self._prepare, bind = self._guard(lambda: program(laid, kept))
+                self._bind = bind, plan
         self._copies = [(b, a) for a, b in zip(arrays, laid, strict=True) if a is not b]
 
     def _copy(self, array: Array) -> Array:
@@ -203,20 +248,36 @@ class Executable:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of idle working memory, and about those of the program itself."""
-        program = 0 if self._program is None else PROGRAM_BYTES * len(self.source.text)
-        return len(self._free) * self.plan.arena_bytes + program
+        """Bytes of idle working memory, and about those of the program and its plan."""
+        plan, source, nbytes = self._plan, self._source, 0
+        if plan is not None:
+            nbytes = len(self._free) * plan.arena_bytes + NODE_BYTES * len(plan.graph) + STEP_BYTES * len(plan.steps)
+        if source is not None:
+            nbytes += len(source.text) * (TEXT_BYTES + (0 if self._program is None else PROGRAM_BYTES))
+        return nbytes
 
-    def idle(self) -> None:
-        """Give back working memory that no run is using."""
-        self._free = deque()
+    def idle(self, spare: int = 0) -> None:
+        """Give back working memory that no run is using, but for so many runs."""
+        free = self._free
+        with contextlib.suppress(IndexError):  # runs take and bring at any time
+            while len(free) > spare:
+                free.popleft()
 
     def release(self) -> None:
-        """Give back all that can be made again; the next call loads it."""
+        """Give back all but the plan; the next call loads it."""
         if self._lock.acquire(blocking=False):  # else it is being loaded
             try:
                 self._arrays = self._program = self._prepare = self._bind = None
                 self._kept, self._copies, self._free, self.seen = [], [], deque(), -1
+            finally:
+                self._lock.release()
+
+    def unplan(self) -> None:
+        """Give back the plan too, if it can be made again and nothing is loaded."""
+        if self._graph is not None and self._lock.acquire(blocking=False):
+            try:
+                if self._program is None:
+                    self._plan = self._source = None
             finally:
                 self._lock.release()
 
@@ -225,11 +286,12 @@ class Executable:
         self.called = True
         if self._arrays is None:
             self.load(*self._wanted)
-        free = self._free
+        free, more = self._free, False
         try:
             run, team = free.pop()
         except IndexError:
             run, team = self._new_run()
+            more = True
         # a run that an exception ends, whatever it is, is not used again: another worker may still write to its memory
         if self._holds:
             blas.hold.begin()
@@ -247,22 +309,22 @@ class Executable:
             if self._holds:
                 blas.hold.finish()
         free.append((run, team))
+        if more:
+            self._store.used(self)
         return results
 
     def _new_run(self) -> tuple[Run, Team]:
-        while (bind := self._bind) is None:
+        while (bound := self._bind) is None:
             self.load(*self._wanted)
-        size, regions = self.plan.arena_bytes, bool(self.plan.names.regions)
-        team = Team(self.plan.threads if regions else 1, self._constants, brief=self.plan.brief)
+        bind, plan = bound
+        size, regions = plan.arena_bytes, bool(plan.names.regions)
+        constants = [thing for thing in plan.names.namespace.values() if type(thing) is np.ndarray]
+        team = Team(plan.threads if regions else 1, constants, brief=plan.brief)
         try:
             block = shared_bytes(size) if regions else private_bytes(size)
         except (MemoryError, ValueError, OSError, OverflowError) as error:
             raise ExecutionError(f"no memory for an arena of {size:,} bytes") from error
         return quiet(self._guard(lambda: team.bind(bind, block))), team
-
-    @cached_property
-    def _constants(self) -> list[Array]:
-        return [thing for thing in self.plan.names.namespace.values() if type(thing) is np.ndarray]
 
     def forget(self) -> None:
         """In a forked child: whatever lies in memory that is shared has to be made anew."""
@@ -280,17 +342,19 @@ class Executable:
 
     def _explain(self, error: Exception, inputs: Sequence[Array]) -> ExecutionError:
         """Name the node whose line failed."""
-        self.source.show()
+        source = self.source
+        source.show()
         name, traceback = None, error.__traceback__
         while traceback is not None:
-            if traceback.tb_frame.f_code.co_filename == self.source.filename:
-                name = self.source.nodes.get(traceback.tb_lineno, name)
+            if traceback.tb_frame.f_code.co_filename == source.filename:
+                name = source.nodes.get(traceback.tb_lineno, name)
             traceback = traceback.tb_next
         given = ", ".join(f"{a.dtype}{list(a.shape)} strides {a.strides}" for a in inputs)
         if name is None:
             return ExecutionError(f"the compiled program failed on ({given}): {error}")
-        node = self.plan.graph.node(name)
-        types = ", ".join(str(self.plan.graph.type(v)) for v in self.plan.graph.inputs_of(name))
+        graph = self.plan.graph
+        node = graph.node(name)
+        types = ", ".join(str(graph.type(v)) for v in graph.inputs_of(name))
         where = f" ({node.origin})" if str(node.origin) else ""
         return ExecutionError(f"{name}: {node.op.name}({types}){where} failed on ({given}): {error}")
 

@@ -6,7 +6,7 @@ import weakref
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from .workers.settings import private_bytes, shared_bytes
 if TYPE_CHECKING:
     from .packing import Packing
 
+T = TypeVar("T")
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 TIMES, BESIDES = 4, 1 << 26
@@ -27,9 +28,10 @@ _limit: list[int | None] = [None]
 def set_cache_limit(nbytes: int | None) -> None:
     """Limit what each compiled model keeps for its next calls.
 
-    For every size it is called with, a model keeps a program, its working memory, and parameters in the form that the
-    program reads; the last are shared by all programs that want the same form. Beyond the limit, programs that were
-    not called of late give back their working memory, then the rest; they are loaded anew when they are called again.
+    For every size it is called with, a model keeps a program, its plan, its working memory, and parameters in the form
+    that the program reads; the last are shared by all programs that want the same form. Beyond the limit, programs that
+    were not called of late give back their working memory, then the program, then the plan; what is missing is made
+    anew when they are called again. What a model keeps of its traces counts too, and stays.
 
     Parameters
     ----------
@@ -47,20 +49,27 @@ def get_cache_limit() -> int | None:
     return _limit[0]
 
 
-class Program(Protocol):
+class Holder(Protocol):
+    """What counts, beside what is in the store."""
+
+    @property
+    def held_bytes(self) -> int:
+        """About how many bytes it holds."""
+
+
+class Program(Holder, Protocol):
     """What a store asks of the programs that use it."""
 
     called: bool
 
-    @property
-    def held_bytes(self) -> int:
-        """Bytes it holds beside what is in the store."""
-
-    def idle(self) -> None:
-        """Give back working memory that no run is using."""
+    def idle(self, spare: int = 0) -> None:
+        """Give back working memory that no run is using, but for so many runs."""
 
     def release(self) -> None:
-        """Give back all that can be made again."""
+        """Give back all but the plan."""
+
+    def unplan(self) -> None:
+        """Give back the plan too."""
 
 
 class Kept:
@@ -99,6 +108,7 @@ class Store:
     def __init__(self) -> None:
         self.forget()
         self._programs: dict[int, weakref.ref[Program]] = {}
+        self._others: dict[int, weakref.ref[Holder]] = {}
         self._weights = 0
 
     def forget(self) -> None:
@@ -159,21 +169,19 @@ class Store:
     @property
     def nbytes(self) -> int:
         """Bytes that are kept."""
-        return sum(kept.memory.nbytes for kept in self.all()) + sum(p.held_bytes for p in self._alive())
+        holders = *_alive(self._programs), *_alive(self._others)
+        return sum(kept.memory.nbytes for kept in self.all()) + sum(holder.held_bytes for holder in holders)
 
     def all(self) -> list[Kept]:
         """What is kept by any program that lives."""
         return [kept for ref in list(self._kept.values()) if (kept := ref()) is not None]
 
-    def _alive(self) -> list[Program]:
-        found = [(key, ref()) for key, ref in list(self._programs.items())]
-        for key, program in found:
-            if program is None:
-                self._programs.pop(key, None)
-        return [program for _, program in found if program is not None]
+    def count(self, holder: Holder) -> None:
+        """Let something that gives nothing back count as long as it lives."""
+        self._others[id(holder)] = weakref.ref(holder)
 
-    def used(self, program: Program, arrays: Sequence[Array]) -> None:
-        """A program has been loaded, or has got more working memory; others may have to give back theirs."""
+    def used(self, program: Program, arrays: Sequence[Array] = ()) -> None:
+        """A program has been loaded, of these parameters, or has got more working memory: some may have to go."""
         with self.lock:
             self._weights = max(self._weights, sum(array.nbytes for array in arrays))
             self._programs.pop(id(program), None)
@@ -182,11 +190,22 @@ class Store:
                 self._trim(program)
 
     def _trim(self, keep: Program) -> None:
-        others = sorted((p for p in self._alive() if p is not keep), key=lambda p: p.called)
-        for give_back in ("idle", "release"):
+        others = sorted((p for p in _alive(self._programs) if p is not keep), key=lambda p: p.called)
+        for give_back in ("idle", "release", "unplan"):
             for other in others:
                 if self.nbytes <= self.limit:
                     return
                 getattr(other, give_back)()
         for other in others:
             other.called = False
+        if self.nbytes > self.limit:
+            keep.idle(spare=1)
+
+
+def _alive(refs: dict[int, weakref.ref[T]]) -> list[T]:
+    """What is still there; the others are forgotten."""
+    found = [(key, ref()) for key, ref in list(refs.items())]
+    for key, one in found:
+        if one is None:
+            refs.pop(key, None)
+    return [one for _, one in found if one is not None]

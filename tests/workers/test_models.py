@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import linecache
 import os
 from collections.abc import Callable
 from typing import Any
@@ -125,10 +126,35 @@ def test_what_a_model_had_is_given_back(workers: Crew) -> None:
     for _ in range(3):
         answer(compiled, images())
     assert set(workers._jobs) > before[0] and set(workers.heap._places) > before[1]
-    del compiled
+    gc.disable()  # it does not wait for the collector
+    try:
+        del compiled
+        assert workers.settle()
+        assert (set(workers._jobs), set(workers.heap._places)) == before
+    finally:
+        gc.enable()
+
+
+def test_what_a_program_had_is_given_back_with_it(workers: Crew) -> None:
+    """Beyond the limit of what a model keeps: regions, memory, and the source that tracebacks show."""
+    compiled = lucid.compile(make_model(), lucid.spec("N", *images().shape[1:]), threads=3)
     gc.collect()
     assert workers.settle()
-    assert (set(workers._jobs), set(workers.heap._places)) == before
+    before, limit = set(workers._jobs), lucid.get_cache_limit()
+    try:
+        answer(compiled, images()), answer(compiled, images())
+        assert workers.settle()
+        mine, places = set(workers._jobs) - before, set(workers.heap._places)
+        (first,) = compiled._latest.specialization._executables.values()
+        source = first.source.filename
+        assert mine and source in linecache.cache
+        lucid.set_cache_limit(0)
+        answer(compiled, images()[:1])
+        assert workers.settle()
+        assert not mine & set(workers._jobs) and not places <= set(workers.heap._places)
+        assert source not in linecache.cache and first._program is None and not first._kept
+    finally:
+        lucid.set_cache_limit(limit)
 
 
 def test_the_host_has_no_children(workers: Crew) -> None:
