@@ -174,7 +174,8 @@ class Store:
 
     def all(self) -> list[Kept]:
         """What is kept by any program that lives."""
-        return [kept for ref in list(self._kept.values()) if (kept := ref()) is not None]
+        refs = [*list(self._kept.values()), *filter(None, [self._workspace])]
+        return [kept for ref in refs if (kept := ref()) is not None]
 
     def count(self, holder: Holder) -> None:
         """Let something that gives nothing back count as long as it lives."""
