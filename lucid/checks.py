@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -106,7 +106,7 @@ def number(
         raise OptionError(f"{owner}: {name} is larger than any floating-point number: {shown(value)}") from error
     if nan and math.isnan(found):
         return found
-    if not low <= found <= high or (below is not None and not found < below):
+    if not low <= found <= high or (below is not None and not -math.inf < found < below):
         raise OptionError(f"{owner}: {name} must {_bounds(low, high, below)}, got {shown(value)}")
     return found
 
@@ -114,7 +114,37 @@ def number(
 def _bounds(low: float, high: float, below: float | None) -> str:
     if below is None:
         return f"lie between {low:g} and {high:g}"
+    if low == -math.inf:
+        return "be finite" if below == math.inf else f"be finite and below {below:g}"
     return f"be at least {low:g}" + (f" and below {below:g}" if below < math.inf else " and finite")
+
+
+def mapping(owner: str, name: str, value: Any) -> Mapping[Any, Any]:
+    """A dict, or what is like one."""
+    if not isinstance(value, Mapping):
+        raise OptionError(f"{owner}: {name} is a dict, got {shown(value)}")
+    return value
+
+
+def several(owner: str, name: str, value: Any) -> list[Any]:
+    """What an iterable holds; a string is none."""
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise OptionError(f"{owner}: {name} is a list or another iterable, got {shown(value)}")
+    return list(value)
+
+
+def function(owner: str, name: str, value: Any) -> Any:
+    """What can be called."""
+    if not callable(value):
+        raise OptionError(f"{owner}: {name} is a function, got {shown(value)}")
+    return value
+
+
+def text(owner: str, name: str, value: Any) -> str:
+    """A string."""
+    if not isinstance(value, str):
+        raise OptionError(f"{owner}: {name} is a string, got {shown(value)}")
+    return value
 
 
 def flag(owner: str, name: str, value: Any) -> bool:

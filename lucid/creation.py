@@ -189,6 +189,8 @@ def arange(start: Any, end: Any = None, step: Any = 1, dtype: object = None, req
         return cast(counted, int64 if dtype is None else dtype)
     for name, value in (("start", first), ("end", last), ("step", step)):
         checks.number("arange", name, value, -math.inf, below=math.inf)
+        if not isinstance(value, float | np.floating):
+            checks.integer("arange", name, value.item() if hasattr(value, "item") else value, -checks.LARGEST)
     if step == 0:
         raise OptionError("arange: step must not be 0")
     values = np.arange(first, last, step)

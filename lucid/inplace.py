@@ -48,7 +48,7 @@ def positions(shape: tuple[int, ...], key: Any) -> np.ndarray[Any, Any]:
     try:
         plain = tuple(map(_plain, key)) if isinstance(key, tuple) else _plain(key)
         found: np.ndarray[Any, Any] = np.arange(int(np.prod(shape))).reshape(shape)[plain]
-    except (IndexError, ValueError, TypeError) as error:
+    except (IndexError, ValueError, TypeError, OverflowError) as error:
         raise OptionError(f"x[...] = ...: {error}") from error
     return np.asarray(found)
 

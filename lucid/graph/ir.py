@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
+from .. import checks
+from ..checks import shown
 from ..errors import GraphError, ShapeError
 from ..lazy import LazyModule
 from ..lazy import networkx as nx
@@ -214,6 +216,8 @@ class Graph:
 
     def bind(self, sizes: Mapping[str, int]) -> Graph:
         """The same graph with every symbolic dimension replaced by its size; the type rules check those sizes."""
+        for name, size in checks.mapping("bind", "sizes", sizes).items():
+            checks.integer("bind", f"the size of {shown(name)}", size, 0)
         missing = [name for name in self.symbols if name not in sizes]
         if missing:
             raise ShapeError(f"no size is given for the symbolic dimension {missing[0]!r}")

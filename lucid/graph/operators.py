@@ -29,7 +29,7 @@ _eq, _ne, _lt = map(public, (composite.eq, composite.ne, composite.lt))
 _le, _gt, _ge = map(public, (composite.le, composite.gt, composite.ge))
 _and, _or, _xor = map(public, (composite.bitwise_and, composite.bitwise_or, composite.bitwise_xor))
 
-_where = public(ew.where)
+_where, _divmod = public(ew.where), public(composite.divmod_)
 
 _PLAIN = ("builtins", "decimal", "fractions", "datetime")
 _OPERANDS = (AbstractTensor, int, float, np.ndarray, np.generic, list, tuple, SymDim)
@@ -141,10 +141,10 @@ class Operators(AbstractTensor, Generic[R]):
         return _applied(_matmul, other, self, other)  # type: ignore[no-any-return]
 
     def __divmod__(self, other: Any) -> tuple[R, R]:
-        return _applied(composite.divmod_, self, other, other)  # type: ignore[no-any-return]
+        return _applied(_divmod, self, other, other)  # type: ignore[no-any-return]
 
     def __rdivmod__(self, other: Any) -> tuple[R, R]:
-        return _applied(composite.divmod_, other, self, other)  # type: ignore[no-any-return]
+        return _applied(_divmod, other, self, other)  # type: ignore[no-any-return]
 
     def __neg__(self) -> R:
         return ew.neg(self)  # type: ignore[return-value]

@@ -195,6 +195,13 @@ def whole(owner: str, name: str, value: Any, world: AbstractTensor | None) -> in
     return checks.integer(owner, name, value, -checks.LARGEST)
 
 
+def size(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+    """A whole number, also a symbolic one."""
+    if isinstance(value, SymDim) or hasattr(type(value), "sym") or isinstance(getattr(value, "sym", None), SymDim):
+        return value
+    return whole(owner, name, value, world)
+
+
 def string(owner: str, name: str, value: Any, world: AbstractTensor | None) -> str:
     if not isinstance(value, str):
         raise OptionError(f"{owner}: {name} is a string, got {shown(value)}")
@@ -260,7 +267,8 @@ KINDS: Final[Mapping[str, Check | None]] = {
     **dict.fromkeys(("kernel_size", "stride", "padding", "dilation", "output_padding", "output_size"), LEAVE),
     **dict.fromkeys(("groups", "num_groups", "divisor_override", "chunks", "repeats", "shifts"), LEAVE),
     **dict.fromkeys(("split_size_or_sections", "start", "length", "normalized_shape", "pad_value"), LEAVE),
-    **dict.fromkeys(("padding_idx", "num_classes"), LEAVE),
+    **dict.fromkeys(("padding_idx",), LEAVE),
+    "num_classes": size,
     "diagonal": whole,
 }
 

@@ -48,9 +48,9 @@ def as_dtype(value: object) -> DType:
     if isinstance(value, np.dtype) and value in _SUPPORTED:
         return value
     try:
-        if value is None:  # which NumPy takes for float64
-            raise TypeError
-        dtype: DType = np.dtype(value)  # type: ignore[call-overload]
+        if not isinstance(value, np.dtype | type) and not (isinstance(value, str) and value.isprintable()):
+            raise TypeError  # NumPy takes None for float64, and whatever has a dtype for that
+        dtype: DType = np.dtype(value)
     except Exception as error:
         if from_handler(error):
             raise

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+from ..checks import integer, several, shown
+from ..errors import OptionError
 from ..nn import Dropout, Flatten, Linear, Module, ReLU, Sequential
 
 
@@ -18,8 +20,11 @@ def mlp(sizes: Sequence[int], *, dropout: float = 0.0) -> Sequential:
     dropout
         Probability to drop after each hidden layer; no such layers when 0.
     """
+    counts = [integer("mlp", "a size", size) for size in several("mlp", "sizes", sizes)]
+    if len(counts) < 2:
+        raise OptionError(f"mlp: sizes are those of the input and of the output at least, got {shown(sizes)}")
     layers: list[Module] = [Flatten()]
-    for i, (before, after) in enumerate(pairwise(sizes)):
+    for i, (before, after) in enumerate(pairwise(counts)):
         if i:
             layers.append(ReLU())
             if dropout:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
 from .. import clock
-from ..checks import shown
+from ..checks import integer, several, shown
 from ..errors import MissingKeyError, OptionError, PositionError
 from .module import Module, Parameter
 
@@ -61,14 +61,15 @@ class _Numbered(Module):
 
     def extend(self, modules: Iterable[Module]) -> Any:
         """Add modules at the end."""
-        for module in [_module(self, m) for m in modules]:
+        for module in [_module(self, m) for m in several(type(self).__name__, "modules", modules)]:
             self.append(module)
         return self
 
     def insert(self, index: int, module: Module) -> Any:
         """Add a module before ``index``."""
         entries = self._entries()
-        entries.insert(index, _module(self, module))
+        count = len(entries)
+        entries.insert(integer(type(self).__name__, "index", index, -count, count), _module(self, module))
         self._refill(entries)
         return self
 
@@ -139,7 +140,7 @@ class ModuleDict(Module):
 
     def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
         """Add modules, replacing those of the same name."""
-        pairs = list(modules.items() if isinstance(modules, Mapping) else modules)
+        pairs = several("ModuleDict", "modules", modules.items() if isinstance(modules, Mapping) else modules)
         if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
             raise OptionError(f"ModuleDict: takes a dict, or pairs of a name and a module, got {shown(modules)}")
         for name, module in [(name, _module(self, module)) for name, module in pairs]:
@@ -197,8 +198,7 @@ class ParameterList(Module):
 
     def __init__(self, parameters: Iterable[Parameter] = ()) -> None:
         super().__init__()
-        for parameter in parameters:
-            self.append(parameter)
+        self.extend(parameters)
 
     def append(self, parameter: Parameter) -> ParameterList:
         """Add a parameter at the end."""
@@ -209,7 +209,7 @@ class ParameterList(Module):
 
     def extend(self, parameters: Iterable[Parameter]) -> ParameterList:
         """Add parameters at the end."""
-        for parameter in list(parameters):
+        for parameter in several("ParameterList", "parameters", parameters):
             self.append(parameter)
         return self
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..absent import INIT, face
-from ..checks import shown
+from ..checks import choice, integer, number, shown
 from ..errors import DTypeError, OptionError, ShapeError
 from ..graph.types import is_float
 from ..runtime import rng
@@ -40,6 +40,7 @@ def _normal(tensor: Tensor) -> Array:
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     """Uniform between ``a`` and ``b``."""
     _check("uniform_", tensor)
+    a, b = (number("uniform_", name, value, below=math.inf) for name, value in (("a", a), ("b", b)))
     if not a <= b:
         raise OptionError(f"uniform_: a must not exceed b, got {a} and {b}")
     generator: Any = _generator()
@@ -52,7 +53,8 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Normal with the given mean and standard deviation."""
     _check("normal_", tensor)
-    if not std >= 0:
+    mean, std = number("normal_", "mean", mean, below=math.inf), number("normal_", "std", std, below=math.inf)
+    if std < 0:
         raise OptionError(f"normal_: std must not be negative, got {std}")
     values = _normal(tensor)
     values *= std
@@ -63,19 +65,22 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
 def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Tensor:
     """Normal, drawn again until it lies between ``a`` and ``b``."""
     _check("trunc_normal_", tensor)
+    mean, std = (number("trunc_normal_", n, v, below=math.inf) for n, v in (("mean", mean), ("std", std)))
+    a, b = (number("trunc_normal_", name, value) for name, value in (("a", a), ("b", b)))
     if not (a < b and std > 0):
         raise OptionError(f"trunc_normal_: needs a < b and a positive std, got a={a}, b={b}, std={std}")
     low, high = (a - mean) / std, (b - mean) / std
     inside = (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2))) / 2
     generator, count = _generator(), math.prod(tensor.shape)
     nearest = min(max(low, 0.0), high)  # where the density is largest
+    reach = min(12.0, 40 / max(abs(nearest), 1.0))  # what is farther off has less than e**-40 of the density there
     values = np.empty(0)
     while values.size < count:
         if inside > 0.2:
             drawn = generator.standard_normal(2 * count + 16)
             drawn = drawn[(drawn >= low) & (drawn <= high)]
         else:
-            drawn = generator.uniform(low, high, 2 * count + 16)
+            drawn = generator.uniform(max(low, nearest - reach), min(high, nearest + reach), 2 * count + 16)
             drawn = drawn[generator.random(drawn.size) < np.exp((nearest**2 - drawn**2) / 2)]
         values = np.concatenate([values, drawn])
     return tensor.copy_((values[:count] * std + mean).reshape(tensor.shape).astype(tensor.dtype).clip(a, b))
@@ -84,7 +89,8 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """``val`` everywhere."""
     _check("constant_", tensor)
-    return tensor.copy_(np.full(tensor.shape, val, tensor.dtype))
+    with np.errstate(over="ignore"):
+        return tensor.copy_(np.full(tensor.shape, number("constant_", "val", val, nan=True), tensor.dtype))
 
 
 def zeros_(tensor: Tensor) -> Tensor:
@@ -108,7 +114,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """A convolution weight that passes on its input channels, as far as there are outputs in each group."""
     if _check("dirac_", tensor, 3).ndim > 5:
         raise ShapeError(f"dirac_: fills convolution weights, got {tensor.type}")
-    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1 or tensor.shape[0] % groups:
+    if tensor.shape[0] % integer("dirac_", "groups", groups):
         raise OptionError(f"dirac_: {groups} groups do not divide {tensor.shape[0]} output channels")
     array = np.zeros(tensor.shape, tensor.dtype)
     centre = tuple(size // 2 for size in tensor.shape[2:])
@@ -129,7 +135,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     param
         The negative slope of "leaky_relu", 0.01 when omitted.
     """
-    slope = 0.01 if param is None else param
+    slope = 0.01 if param is None else number("calculate_gain", "param", param, below=math.inf)
     gains = {
         "linear": 1.0,
         "conv2d": 1.0,
@@ -140,9 +146,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         "leaky_relu": math.sqrt(2 / (1 + slope**2)),
         "selu": 3 / 4,
     }
-    if nonlinearity not in gains:
-        raise OptionError(f"calculate_gain: nonlinearity is one of {', '.join(gains)}, got {shown(nonlinearity)}")
-    return gains[nonlinearity]
+    return gains[choice("calculate_gain", "nonlinearity", nonlinearity, tuple(gains))]
 
 
 def _fans(name: str, tensor: Tensor) -> tuple[int, int]:
@@ -153,20 +157,23 @@ def _fans(name: str, tensor: Tensor) -> tuple[int, int]:
 
 
 def _kaiming_std(name: str, tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
-    if mode not in ("fan_in", "fan_out"):
-        raise OptionError(f'{name}: mode is "fan_in" or "fan_out", got {mode!r}')
+    if not isinstance(mode, str) or mode not in ("fan_in", "fan_out"):
+        raise OptionError(f'{name}: mode is "fan_in" or "fan_out", got {shown(mode)}')
+    a = number(name, "a", a, below=math.inf)
     fan = _fans(name, tensor)[mode == "fan_out"]
     return calculate_gain(nonlinearity, a) / math.sqrt(max(fan, 1))
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Uniform within ``±gain * sqrt(6 / (fan_in + fan_out))`` (Glorot and Bengio, 2010)."""
+    gain = number("xavier_uniform_", "gain", gain, 0, below=math.inf)
     bound = gain * math.sqrt(6.0 / max(sum(_fans("xavier_uniform_", tensor)), 1))
     return uniform_(tensor, -bound, bound)
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Normal with variance ``gain**2 * 2 / (fan_in + fan_out)`` (Glorot and Bengio, 2010)."""
+    gain = number("xavier_normal_", "gain", gain, 0, below=math.inf)
     return normal_(tensor, 0.0, gain * math.sqrt(2.0 / max(sum(_fans("xavier_normal_", tensor)), 1)))
 
 
@@ -184,6 +191,7 @@ def kaiming_normal_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlin
 def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Orthonormal rows or columns times ``gain`` (Saxe et al., 2014), the axes after the first made one."""
     _check("orthogonal_", tensor, 2)
+    gain = number("orthogonal_", "gain", gain, below=math.inf)
     rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
     square = _generator().standard_normal((max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(square)

@@ -234,7 +234,7 @@ class Module:
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module and all below it with their paths; a shared one comes once."""
         seen: set[int] = set()
-        stack: list[tuple[str, Module]] = [(prefix, self)]
+        stack: list[tuple[str, Module]] = [(checks.text("named_modules", "prefix", prefix), self)]
         while stack:
             path, module = stack.pop()
             if id(module) in seen:
@@ -255,6 +255,7 @@ class Module:
 
     def _named(self, table: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
+        checks.text(f"named{table}", "prefix", prefix)
         within = self.named_modules(prefix) if checks.flag(table[1:], "recurse", recurse) else ((prefix, self),)
         for path, module in within:
             for name, tensor in getattr(module, table).items():
@@ -281,7 +282,7 @@ class Module:
     def get_submodule(self, path: str) -> Module:
         """The module at a dotted path."""
         module = self
-        for name in path.split(".") if path else ():
+        for name in path.split(".") if checks.text("get_submodule", "path", path) else ():
             child = module._modules.get(name)
             if child is None:
                 raise OptionError(f"{type(self).__name__} has no module at {path!r}")
@@ -307,6 +308,7 @@ class Module:
 
     def apply(self: M, function: Callable[[Module], Any]) -> M:
         """Call ``function`` on every module of the tree, children first."""
+        checks.function("apply", "function", function)
         for module in reversed(list(self.modules())):
             function(module)
         return self
@@ -420,6 +422,8 @@ class Module:
         missing_keys, unexpected_keys
             Paths that were not given, and given ones the model does not have.
         """
+        checks.mapping("load_state_dict", "state", state)
+        checks.flag("load_state_dict", "strict", strict)
         own = self._state()
         missing = [name for name in own if name not in state]
         unexpected = [name for name in state if name not in own]
@@ -447,6 +451,7 @@ class Module:
 
     @staticmethod
     def _register(hooks: dict[int, Any], hook: Any) -> Handle:
+        checks.function("register_forward_hook", "hook", hook)
         key = clock.structure.tick()
         hooks[key] = hook
         return Handle(hooks, key)

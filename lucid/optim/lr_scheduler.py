@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from .. import checks
 from ..absent import SCHEDULER, face
 from ..checks import integer, shown
 from ..errors import OptionError
@@ -90,7 +91,8 @@ class LRScheduler(ABC):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` gave."""
-        unknown = sorted(set(state_dict) - set(self.__dict__))
+        name = type(self).__name__
+        unknown = sorted(set(checks.mapping(name, "a state", state_dict)) - set(self.__dict__), key=str)
         if unknown:
             raise OptionError(f"{type(self).__name__}: unknown state {unknown}")
         self.__dict__.update(state_dict)
@@ -113,6 +115,8 @@ class LambdaLR(LRScheduler):
             raise OptionError(f"LambdaLR: lr_lambda is a function, or one for each group, got {shown(lr_lambda)}")
         count = len(optimizer.param_groups)
         functions = [lr_lambda] * count if callable(lr_lambda) else list(lr_lambda)
+        for one in functions:
+            checks.function("LambdaLR", "lr_lambda", one)
         if len(functions) != count:
             raise OptionError(f"LambdaLR: {len(functions)} functions for {count} groups")
         self._functions = functions
@@ -122,7 +126,8 @@ class LambdaLR(LRScheduler):
     def rate(self, lr: float, base: float, index: int) -> float:
         if index >= len(self._functions) and not self._shared:
             return lr
-        return base * self._functions[min(index, len(self._functions) - 1)](self.last_epoch)
+        factor = self._functions[min(index, len(self._functions) - 1)](self.last_epoch)
+        return base * checks.number("LambdaLR", f"what lr_lambda({self.last_epoch}) gives", factor, below=math.inf)
 
 
 class StepLR(LRScheduler):
@@ -395,6 +400,13 @@ class SequentialLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int], last_epoch: int = -1
     ) -> None:
+        schedulers = checks.several("SequentialLR", "schedulers", schedulers)
+        milestones = [
+            checks.integer("SequentialLR", "a milestone", m, 0)
+            for m in checks.several("SequentialLR", "milestones", milestones)
+        ]
+        if not all(isinstance(one, LRScheduler) for one in schedulers):
+            raise OptionError("SequentialLR: schedulers are schedules of this module, and no ReduceLROnPlateau")
         if not schedulers or len(milestones) != len(schedulers) - 1:
             raise OptionError(
                 f"SequentialLR: {len(schedulers)} schedulers need one milestone less, got {len(milestones)}"
@@ -423,7 +435,10 @@ class SequentialLR(LRScheduler):
         return {**super().state_dict(), "schedulers": [s.state_dict() for s in self.schedulers]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        for scheduler, state in zip(self.schedulers, state_dict["schedulers"], strict=True):
+        states = checks.mapping("SequentialLR", "a state", state_dict).get("schedulers")
+        if not isinstance(states, list) or len(states) != len(self.schedulers):
+            raise OptionError(f"SequentialLR: a state has 'schedulers', a list of {len(self.schedulers)}")
+        for scheduler, state in zip(self.schedulers, states, strict=True):
             scheduler.load_state_dict(state)
         super().load_state_dict({**state_dict, "schedulers": self.schedulers})
 

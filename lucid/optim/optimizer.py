@@ -15,6 +15,7 @@ from ..checks import flag as flag
 from ..checks import shown
 from ..errors import DTypeError, GradientError, OptionError, ShapeError
 from ..grad_mode import enable_grad, no_grad
+from ..graph.public import as_array
 from ..graph.types import float64
 from ..tensor import Tensor
 
@@ -75,9 +76,7 @@ class Optimizer(ABC):
             raise OptionError(f"{self._name}: params is an iterable of parameters or of groups, not a single one")
         if hasattr(params, "parameters"):
             raise OptionError(f"{self._name}: params is {type(params).__name__}; give its .parameters()")
-        if not isinstance(params, Iterable) or isinstance(params, str | bytes):
-            raise OptionError(f"{self._name}: params is an iterable of parameters or of groups, got {shown(params)}")
-        listed = list(params)
+        listed = checks.several(self._name, "params", params)
         named = listed and all(isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], str) for p in listed)
         return [p for _, p in listed] if named else listed
 
@@ -201,6 +200,7 @@ class Optimizer(ABC):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or with ``set_to_none=False`` make them zeros."""
+        checks.flag(f"{self._name}.zero_grad", "set_to_none", set_to_none)
         for group in self.param_groups:
             for p in group["params"]:
                 p.grad = None if set_to_none or p.grad is None else Tensor.wrap(np.zeros_like(p.grad.numpy()))
@@ -255,7 +255,11 @@ class Optimizer(ABC):
         """Take over what :meth:`state_dict` gave; everything is checked before anything is changed."""
         if not isinstance(state_dict, Mapping) or not {"param_groups", "state"} <= state_dict.keys():
             raise OptionError(f"{self._name}: a state is a dict with 'param_groups' and 'state', as state_dict() gives")
-        groups, states = list(state_dict["param_groups"]), state_dict["state"]
+        groups = checks.several(self._name, "'param_groups' of a state", state_dict["param_groups"])
+        states = checks.mapping(self._name, "'state' of a state", state_dict["state"])
+        for group in groups:
+            if "params" not in checks.mapping(self._name, "a group of a state", group):
+                raise OptionError(f"{self._name}: a group of a state has 'params', got {shown(group)}")
         sizes = [len(group["params"]) for group in self.param_groups]
         if [len(group["params"]) for group in groups] != sizes:
             raise OptionError(
@@ -285,7 +289,7 @@ class Optimizer(ABC):
         loaded = {}
         for slot, value in slots.items():
             shape, dtype = ((), float64) if slot == "step" else (p.shape, p.dtype)
-            array = np.array(value, dtype)
+            array = as_array(f"{self._name}: {shown(slot)} of parameter {shown(index)}", value, dtype)
             if array.shape != shape:
                 raise ShapeError(f"{self._name}: {slot} of parameter {index} has shape {shape}, given {array.shape}")
             loaded[slot] = Tensor.wrap(array)

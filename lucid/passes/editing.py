@@ -71,12 +71,12 @@ class Pipeline:
 
     def without(self, name: str) -> Pipeline:
         """Leave out every pass ``name``."""
-        if name == "lower":
+        if isinstance(name, str) and name == "lower":
             raise OptionError("passes: without 'lower' there would be ops that nothing runs; replace it instead")
         return self._edited("without", name, None)
 
     def _edited(self, how: str, name: str, new: Pass | None) -> Pipeline:
-        if name not in self.names:
+        if not isinstance(name, str) or name not in self.names:
             raise OptionError(f"passes: there is no pass {shown(name)}; the order is {', '.join(self.names)}")
         return replace(self, edits=(*self.edits, _Edit(how, name, new)))
 

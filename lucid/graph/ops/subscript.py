@@ -94,7 +94,10 @@ def _plain(x: AbstractTensor, item: Any) -> Any:
     if isinstance(item, AbstractTensor):
         return _mask(item) if item.type.dtype == bool_ else _Index(item)
     if isinstance(item, _ARRAYS):
-        array = np.asarray(item)
+        try:
+            array = np.asarray(item)
+        except ValueError as error:
+            raise OptionError(f"x[...]: {shown(item)} is no index: {error}") from error
         if array.dtype.kind == "b":
             return _mask(array)
         if array.size == 0 and not isinstance(item, np.ndarray):
