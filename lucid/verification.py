@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 
-from .errors import LoweringError, PassError
+from .errors import ExecutionError, LoweringError, PassError
 from .graph.assume import Assumption, example_sizes
 from .graph.ir import Graph, Value
 from .graph.ops.random import RANDOM_KEY
@@ -68,7 +69,8 @@ def check_program(
     program = watched(plan, values=values)
     program.load(parameters, 0)
     with keys_aside():
-        program(*map(_others, inputs))
+        with suppress(ExecutionError):  # other numbers may be none that the model takes, such as probabilities below 0
+            program(*map(_others, inputs))
         results = program(*inputs)
     named = dict(zip(program.parameters, parameters, strict=True))
     known = {Value(name): array for name, array in zip(plan.graph.inputs, inputs, strict=True)}

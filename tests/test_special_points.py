@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 import lucid
 from lucid import Tensor, nn
-from lucid.errors import OptionError, ShapeError
+from lucid.errors import ExecutionError, OptionError, ShapeError
 from lucid.nn import functional as F
 
 INF, NAN = np.inf, np.nan
@@ -164,3 +165,30 @@ def test_what_is_level_between_its_steps_has_gradients_of_zeros(name: str, wrap:
 @pytest.mark.parametrize("made", [lambda x: x > 0, lambda x: x == 1, lambda x: x.argmax(), lambda x: x.long().float()])
 def test_what_has_no_slope_at_all_requires_no_gradient(made: Any, wrap: Any) -> None:
     assert not wrap(made)(Tensor([1.5, -0.3], requires_grad=True)).requires_grad
+
+
+@both
+@pytest.mark.parametrize(
+    ("x", "target", "words"),
+    [
+        ([1.5, 0.2], [1.0, 0.0], "the input must lie between 0 and 1 everywhere, got 0.2 to 1.5; of logits take"),
+        ([-0.1], [0.0], "the input must lie"), ([math.nan], [0.0], "the input must lie"),
+        ([0.5], [1.5], "the target must lie"), ([0.5], [-1.0], "the target must lie"),
+    ],
+)  # fmt: skip
+def test_binary_cross_entropy_takes_probabilities_only(x: Any, target: Any, words: str, wrap: Any) -> None:
+    with pytest.raises(ExecutionError, match=words):
+        wrap(F.binary_cross_entropy)(Tensor(x), Tensor(target))
+    with pytest.raises(ExecutionError, match=words):
+        wrap(nn.BCELoss())(Tensor(x, requires_grad=True), Tensor(target)).backward()
+
+
+def test_a_model_that_takes_some_numbers_only_is_verified_and_tuned() -> None:
+    def f(p: Any, t: Any, n: Any) -> Any:
+        return F.binary_cross_entropy(p @ p, t) + (5 // n).sum() + (lucid.ones(3, 3)[n] @ p).sum()
+
+    p, t = np.full((3, 3), 0.25, np.float32), np.ones((3, 3), np.float32)
+    n = np.array([1, 2])
+    for options in ({"verify": True}, {"tune": True}):
+        got = lucid.compile(f, **options)(p, t, n)  # type: ignore[arg-type]
+        np.testing.assert_allclose(got.item(), f(Tensor(p), Tensor(t), Tensor(n)).item(), rtol=1e-6)

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..errors import ExecutionError
 from ..graph.ir import Graph, Node, Value
 from ..graph.types import TensorType
 from .executable import Executable
@@ -56,7 +57,8 @@ def tune(graph: Graph, parameters: Mapping[str, Array], *, threads: int = 1, exa
 
     Returns
     -------
-    For each such node the quickest choice. Nodes that are alike share their measurements.
+    For each such node the quickest choice. Nodes that are alike share their measurements. Nothing where the graph
+    takes none of the numbers that it is tried on.
     """
     plan = make_plan(graph, threads=threads, exact=exact)  # what is run, and for how many threads
     graph, threads = plan.graph, plan.threads
@@ -65,7 +67,11 @@ def tune(graph: Graph, parameters: Mapping[str, Array], *, threads: int = 1, exa
     candidates = {key: found for key, found in candidates.items() if len(found) > 1}
     usual = {name: found[0] for key, found in candidates.items() for name in groups[key]}
     rounds = max(map(len, candidates.values()), default=1)
-    inputs = _inputs(graph)
+    trial = Executable(graph, threads=threads, exact=exact, chosen=usual)
+    trial.load([parameters[name] for name in trial.parameters], 0)
+    inputs = _inputs(trial)
+    if inputs is None:
+        return {}
     bench = _Bench(graph, parameters, inputs, threads, exact)
     reference = bench.program(usual)
     best = {key: (1.0, found[0]) for key, found in candidates.items()}
@@ -133,12 +139,21 @@ def _candidates(graph: Graph, name: str, read: set[Value], threads: int, exact: 
     return [usual, *rest[: MOST - 1]]
 
 
-def _inputs(graph: Graph) -> list[Array]:
-    rng = np.random.default_rng(0)
-    return [
-        rng.standard_normal(t.concrete).astype(t.dtype) if t.dtype.kind == "f" else np.zeros(t.concrete, t.dtype)
-        for t in graph.input_types
-    ]
+def _inputs(trial: Executable) -> list[Array] | None:
+    """Numbers that the program takes: floats between 0 and 1, and everywhere the same integer, an index or divisor."""
+    rng, types = np.random.default_rng(0), trial.plan.graph.input_types
+    floats = [rng.uniform(0.1, 0.9, t.concrete) if t.dtype.kind == "f" else None for t in types]
+    for whole in (0, 1):
+        found = [
+            np.full(t.concrete, whole, t.dtype) if x is None else x.astype(t.dtype)
+            for x, t in zip(floats, types, strict=True)
+        ]
+        try:
+            trial(*found)
+        except ExecutionError:
+            continue
+        return found
+    return None
 
 
 class _Program:

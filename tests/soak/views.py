@@ -305,7 +305,7 @@ class _Model(nn.Module):
         rest, results = iter(inputs), []
         for i, s in enumerate(self.seen):
             x = getattr(self, f"x{i}") if s.parameter else next(rest)
-            results.append(s.view.see(x + 0.25 if s.made and x.dtype.kind == "f" else x))
+            results.append(s.view.see(x * 0.75 + 0.125 if s.made and x.dtype.kind == "f" else x))
         return tuple(self.out(y) if y.dtype == "float32" else y for y in _tuple(self.row(*results)))
 
 

@@ -111,7 +111,10 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
 
 
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
-    """``-(t log x + (1 - t) log(1 - x))`` of probabilities ``x``; each logarithm is held above -100."""
+    """``-(t log x + (1 - t) log(1 - x))`` of probabilities ``x``; each logarithm is held above -100.
+
+    Numbers that are no probabilities are an error, eagerly and when a compiled model runs.
+    """
     _check_reduction("binary_cross_entropy", reduction)
     input, target = _pair("binary_cross_entropy", input, target)
     loss = apply(BINARY_CROSS_ENTROPY, NoAttrs(), input, target)
