@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import checks
+from .checks import shown
 from .errors import DTypeError, LucidError, OptionError, ShapeError, TraceError
 from .graph import public
 from .graph.assume import is_at_least
@@ -183,7 +184,7 @@ def arange(start: Any, end: Any = None, step: Any = 1, dtype: object = None, req
     if isinstance(first, SymDim) or isinstance(last, SymDim):
         first, last = as_dim(first, "arange"), as_dim(last, "arange")
         if step != 1:
-            raise OptionError(f"arange: a symbolic range has step 1, got {step!r}")
+            raise OptionError(f"arange: a symbolic range has step 1, got {shown(step)}")
         count = last - first if is_at_least(last, first, likely=True) else 0
         counted: Tensor = cumsum(full_op(_WORLD, 1, (count,), int64), 0) + (first - 1)
         return cast(counted, int64 if dtype is None else dtype)

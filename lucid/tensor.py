@@ -308,7 +308,7 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
                     f"backward: give a gradient of shape {self._array.shape}, or reduce to a scalar first"
                 )
             return np.ones_like(self._array)
-        array = np.asarray(gradient._array if isinstance(gradient, Tensor) else gradient)
+        array = gradient._array if isinstance(gradient, Tensor) else as_array("backward", gradient)
         if array.shape != self._array.shape:
             raise ShapeError(f"backward: the gradient has shape {array.shape}, the tensor {self._array.shape}")
         return array.astype(self._array.dtype, copy=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import lucid
 from lucid import Tensor, nn
 from lucid.errors import DTypeError, ExecutionError, LucidError, OptionError, ShapeError, TraceError
 from lucid.graph.trace import active_trace
+from lucid.nn import functional as F
 
 X = np.ones((2, 3), np.float32)
 
@@ -179,3 +181,42 @@ def test_a_trace_in_one_thread_does_not_record_another() -> None:
     go.set()
     thread.join()
     np.testing.assert_array_equal(outside.numpy(), X * 3)
+
+
+class Odd:
+    """An object of somebody's, whose ``repr`` fails."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda odd: Tensor(X).chunk(odd),
+        lambda odd: lucid.set_cache_limit(odd),
+        lambda odd: lucid.manual_seed(odd),
+        lambda odd: nn.ReLU().train(odd),
+        lambda odd: nn.Sequential(nn.ReLU())[odd],
+        lambda odd: nn.Conv2d(1, 1, 3, padding=odd),
+        lambda odd: nn.AdaptiveAvgPool2d(odd),
+        lambda odd: lucid.div(Tensor(X), 2, rounding_mode=odd),
+        lambda odd: F.pad(Tensor(X), (1, 1), mode=odd),
+        lambda odd: F.dropout(Tensor(X), odd),
+        lambda odd: F.mse_loss(Tensor(X), Tensor(X), reduction=odd),
+        lambda odd: lucid.spec(odd),
+    ],
+)
+def test_an_object_that_cannot_be_shown_is_refused_like_others(call: Callable[[Any], Any]) -> None:
+    with pytest.raises(LucidError):
+        call(Odd())
+
+
+def test_numbers_and_rows_that_no_tensor_holds() -> None:
+    with pytest.raises(DTypeError, match="larger than any number"):
+        F.pad(Tensor(X), (1, 1), value=10**400)
+    y = Tensor(X, requires_grad=True) * 2
+    with pytest.raises(ShapeError, match="backward: rows of different lengths"):
+        y.backward([[1.0], [1.0, 2.0]])
+    with pytest.raises(LucidError):
+        Tensor(X)[[[1], [1, 2]]]

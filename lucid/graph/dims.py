@@ -237,7 +237,7 @@ def _polynomial(terms: Sequence[tuple[Monomial, int]]) -> Dim:
 def symbol(name: str) -> SymDim:
     """The symbolic dim called ``name`` (a Python identifier)."""
     if not name.isidentifier():
-        raise ShapeError(f"a symbolic dimension needs an identifier as its name, got {name!r}")
+        raise ShapeError(f"a symbolic dimension needs an identifier as its name, got {shown(name)}")
     return SymDim((((name,), 1),))
 
 

@@ -121,6 +121,11 @@ def state(owner: str, name: str, value: Any, world: AbstractTensor | None) -> An
     raise OptionError(f"{owner}: {name} is updated in place, so it must be a tensor or None, got {shown(value)}")
 
 
+def _check_size(owner: str, name: str, value: Any) -> None:
+    if isinstance(value, int) and not -_LARGEST_FLOAT < value < _LARGEST_FLOAT:
+        raise DTypeError(f"{owner}: {name} is larger than any number that a tensor holds")
+
+
 def operand(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
     """A tensor, array, nested list or real number."""
     if isinstance(value, int) and not -_LARGEST_FLOAT < value < _LARGEST_FLOAT:
@@ -159,6 +164,7 @@ def scalar(owner: str, name: str, value: Any, world: AbstractTensor | None) -> A
         value = value.item()
     if not isinstance(value, _NUMBERS):
         raise OptionError(f"{owner}: {name} is a number, got {shown(value)}")
+    _check_size(owner, name, value)
     return value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..checks import shown
 from ..errors import OptionError
 from ..nn import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Flatten, Linear, Module, ReLU, Sequential, init
 
@@ -31,7 +32,7 @@ class MobileNetV1(Module):
     def __init__(self, num_classes: int = 1000, width: float = 1.0, in_channels: int = 3) -> None:
         super().__init__()
         if not width > 0:
-            raise OptionError(f"MobileNetV1: width must be positive, got {width!r}")
+            raise OptionError(f"MobileNetV1: width must be positive, got {shown(width)}")
         channels = max(8, round(32 * width))
         layers = _conv(in_channels, channels, 3, 2)
         for base, stride in _BLOCKS:

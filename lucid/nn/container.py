@@ -13,7 +13,7 @@ from .module import Module, Parameter
 
 def _position(owner: object, index: object, count: int) -> int:
     if isinstance(index, bool) or not hasattr(index, "__index__"):
-        raise OptionError(f"{type(owner).__name__}: an index is an int or a slice, got {index!r}")
+        raise OptionError(f"{type(owner).__name__}: an index is an int or a slice, got {shown(index)}")
     i: int = index.__index__()
     if not -count <= i < count:
         raise PositionError(f"{type(owner).__name__}: index {i} is out of range for {count} entries")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..checks import shown
 from ..errors import OptionError
 from . import functional as F
 from . import init
@@ -53,7 +54,7 @@ class _Conv2d(Module):
         name = type(self).__name__
         if self.transposed or padding not in ("valid", "same"):
             allowed = "one int or two" if self.transposed else 'one int, two, "valid" or "same"'
-            raise OptionError(f"{name}: padding is {allowed}, got {padding!r}")
+            raise OptionError(f"{name}: padding is {allowed}, got {shown(padding)}")
         if padding == "same" and self.stride != (1, 1):
             raise OptionError(f'{name}: padding="same" needs stride 1, got {self.stride}; give the padding as numbers')
         return padding
@@ -61,7 +62,9 @@ class _Conv2d(Module):
     def _padding_mode(self, mode: Any) -> str:
         found = choice(self, "padding_mode", mode, "zeros", "reflect", "replicate", "circular")
         if self.transposed and found != "zeros":
-            raise OptionError(f'{type(self).__name__}: padding_mode is "zeros", got {mode!r}; pad the input instead')
+            raise OptionError(
+                f'{type(self).__name__}: padding_mode is "zeros", got {shown(mode)}; pad the input instead'
+            )
         return found
 
     def reset_parameters(self) -> None:

@@ -318,7 +318,7 @@ class Module:
     def train(self: M, mode: bool = True) -> M:
         """Set training mode on the whole tree."""
         if not isinstance(mode, bool):
-            raise OptionError(f"train: mode is True or False, got {mode!r}")
+            raise OptionError(f"train: mode is True or False, got {shown(mode)}")
         for module in self.modules():
             module.training = mode
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..checks import shown
 from ..errors import OptionError
 from ..graph.ops.pool import OMITTED, warn_of_omitted_stride
 from . import functional as F
@@ -138,7 +139,7 @@ class _AdaptivePool2d(Module):
         pair = tuple(output_size) if isinstance(output_size, tuple | list) else (output_size, output_size)
         if len(pair) != 2:
             raise OptionError(
-                f"{type(self).__name__}: output_size is one int or two (height, width), got {output_size!r}"
+                f"{type(self).__name__}: output_size is one int or two (height, width), got {shown(output_size)}"
             )
         self.output_size = tuple(n if n is None else size(self, "output_size", n) for n in pair)
 

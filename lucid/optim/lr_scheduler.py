@@ -319,10 +319,10 @@ class OneCycleLR(LRScheduler):
             )
         self.total_steps = integer(type(self).__name__, "total_steps", total_steps)
         if anneal_strategy not in ("cos", "linear"):
-            raise OptionError(f'OneCycleLR: anneal_strategy is "cos" or "linear", got {anneal_strategy!r}')
+            raise OptionError(f'OneCycleLR: anneal_strategy is "cos" or "linear", got {shown(anneal_strategy)}')
         self.anneal_strategy = anneal_strategy
         if not 0 <= number("OneCycleLR", "pct_start", pct_start) <= 1:
-            raise OptionError(f"OneCycleLR: pct_start lies between 0 and 1, got {pct_start!r}")
+            raise OptionError(f"OneCycleLR: pct_start lies between 0 and 1, got {shown(pct_start)}")
         rise = pct_start * self.total_steps - 1
         ends = [rise, 2 * rise, self.total_steps - 1] if three_phase else [rise, self.total_steps - 1]
         self.ends = [float(end) for end in ends]

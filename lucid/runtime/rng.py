@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import shown
 from ..errors import OptionError, TraceError
 from ..graph.trace import active_trace, user_location
 
@@ -62,7 +63,7 @@ def manual_seed(seed: int) -> None:
             f"call it outside"
         )
     if isinstance(seed, bool) or not hasattr(seed, "__index__"):
-        raise OptionError(f"manual_seed: a seed is an int, got {seed!r}")
+        raise OptionError(f"manual_seed: a seed is an int, got {shown(seed)}")
     _keys.seed(seed.__index__())
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
+from ..checks import shown
 from ..errors import OptionError
 from .workers.settings import private_bytes, shared_bytes
 
@@ -40,7 +41,7 @@ def set_cache_limit(nbytes: int | None) -> None:
         that is called stays in any case.
     """
     if nbytes is not None and (isinstance(nbytes, bool) or not isinstance(nbytes, int) or nbytes < 0):
-        raise OptionError(f"set_cache_limit: expected a number of bytes or None, got {nbytes!r}")
+        raise OptionError(f"set_cache_limit: expected a number of bytes or None, got {shown(nbytes)}")
     _limit[0] = nbytes
 
 

@@ -89,7 +89,7 @@ FREE = frozenset(
         ("from_numpy", 0), ("Identity", 0), ("is_tensor", 0), ("einsum", 0), ("device", 0), ("Sequential", 0),
         ("is_grad_enabled", 0), ("get_num_threads", 0), ("ModuleDict", 0), ("ModuleList", 0), ("Handle", 0),
         ("equal", 0), ("TensorType", 0), ("spec", 0), ("cat", 0), ("concat", 0), ("concatenate", 0), ("grad", 0),
-        ("value_and_grad", 0),
+        ("value_and_grad", 0), ("no_grad", 0), ("enable_grad", 0), ("hstack", 0),
     }
 )  # fmt: skip
 """(callable, 0): takes anything."""

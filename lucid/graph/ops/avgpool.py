@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim, as_dim, exact_quotient
 from ..opdef import NO_GRADIENT, Attrs, GradContext, OpDef, apply, attributes, register
@@ -188,10 +189,10 @@ def avg_pool2d(
 def _output_size(op: str, output_size: Any, x: TensorType) -> tuple[Dim, Dim]:
     sizes = tuple(output_size) if isinstance(output_size, tuple | list) else (output_size, output_size)
     if len(sizes) != 2:
-        raise OptionError(f"{op}: output_size must be one int or two (height, width), got {output_size!r}")
+        raise OptionError(f"{op}: output_size must be one int or two (height, width), got {shown(output_size)}")
     dims = [x.shape[2 + i] if s is None else as_dim(s, f"{op}: output_size") for i, s in enumerate(sizes)]
     if any(isinstance(dim, int) and dim < 1 for dim in dims):
-        raise OptionError(f"{op}: output_size must be positive, got {output_size!r}")
+        raise OptionError(f"{op}: output_size must be positive, got {shown(output_size)}")
     return dims[0], dims[1]
 
 

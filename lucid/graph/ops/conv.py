@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from ...checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim
 from ..opdef import Attrs, GradContext, OpDef, apply, attributes, register
@@ -221,7 +222,7 @@ def _padding(op: str, padding: Any, stride: Pair, dilation: Pair, kernel: Any) -
         if padding == "valid":
             return 0, 0, 0, 0
         if padding != "same":
-            raise OptionError(f'{op}: padding is a number, "same" or "valid", got {padding!r}')
+            raise OptionError(f'{op}: padding is a number, "same" or "valid", got {shown(padding)}')
         if stride != (1, 1):
             raise OptionError(f'{op}: padding="same" needs stride 1, got {stride}; give the padding as numbers')
         if not all(isinstance(k, int) for k in kernel):
@@ -309,7 +310,7 @@ def conv_transpose2d(
     op = "conv_transpose2d"
     x, single = image_batch(op, x)
     if isinstance(padding, str):
-        raise OptionError(f"{op}: padding must be a number, got {padding!r}")
+        raise OptionError(f"{op}: padding must be a number, got {shown(padding)}")
     conv = conv_attrs(op, weight.type, stride, padding, dilation, groups)
     attrs, beyond = _transpose_attrs(conv, pair(op, "output_padding", output_padding, 0))
     if any(beyond):  # rows and columns that no window reaches

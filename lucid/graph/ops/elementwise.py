@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...checks import shown
 from ...errors import DTypeError, OptionError
 from ..opdef import (
     NO_GRADIENT,
@@ -380,7 +381,7 @@ def elu(x: T, alpha: float = 1.0) -> T:
 def gelu(x: T, approximate: str = "none") -> T:
     """``x * Phi(x)`` (Hendrycks and Gimpel, 2016), exactly by erf or ``approximate="tanh"``."""
     if approximate not in ("none", "tanh"):
-        raise OptionError(f'gelu: approximate is "none" or "tanh", got {approximate!r}')
+        raise OptionError(f'gelu: approximate is "none" or "tanh", got {shown(approximate)}')
     result: T = apply(GELU, GeluAttrs(approximate), floating(x))
     return result
 

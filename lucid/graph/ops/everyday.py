@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ...checks import shown
 from ...errors import OptionError, ShapeError, TraceError
 from ..opdef import T
 from ..types import bool_, int64, is_float
@@ -32,7 +33,7 @@ def div(a: Any, b: Any, *, rounding_mode: str | None = None) -> Any:
     if rounding_mode == "floor":
         return ew.floor_divide(a, b)
     if rounding_mode != "trunc":
-        raise OptionError(f"div: rounding_mode is None, 'floor' or 'trunc', got {rounding_mode!r}")
+        raise OptionError(f"div: rounding_mode is None, 'floor' or 'trunc', got {shown(rounding_mode)}")
     a, b = ew.promote(a, b)
     size = ew.floor_divide(ew.abs_(a), ew.abs_(b))
     return ew.mul(size, ew.mul(ew.sign(a), ew.sign(b)))

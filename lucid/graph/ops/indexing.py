@@ -339,7 +339,7 @@ def _count(whole: Dim, size: Dim, axis: int) -> int:
 def chunk(x: T, chunks: int, dim: int = 0) -> tuple[T, ...]:
     """``x`` cut along ``dim`` into at most ``chunks`` pieces of one size (the last may be smaller)."""
     if isinstance(chunks, bool) or not isinstance(chunks, int) or chunks < 1:
-        raise OptionError(f"chunk: chunks must be a positive int, got {chunks!r}")
+        raise OptionError(f"chunk: chunks must be a positive int, got {shown(chunks)}")
     axis = normal_axis("chunk", dim, x.type.rank)
     whole = x.type.shape[axis]
     if isinstance(whole, int):

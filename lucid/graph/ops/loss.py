@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..opdef import AbstractTensor, Attrs, GradContext, NoAttrs, OpDef, apply, register
 from ..types import TensorType, broadcast_shapes, format_shape, int64, is_float, product
@@ -47,7 +48,7 @@ def _reduce(loss: Any, reduction: str) -> Any:
 
 def _check_reduction(op: str, reduction: str, allowed: tuple[str, ...] = REDUCTIONS) -> None:
     if reduction not in allowed:
-        raise OptionError(f"{op}: reduction is one of {', '.join(allowed)}, got {reduction!r}")
+        raise OptionError(f"{op}: reduction is one of {', '.join(allowed)}, got {shown(reduction)}")
 
 
 def _pair(op: str, input: Any, target: Any) -> tuple[Any, Any]:
@@ -218,7 +219,7 @@ def cross_entropy(
     """
     _check_reduction("cross_entropy", reduction)
     if isinstance(label_smoothing, bool) or not 0 <= label_smoothing <= 1:
-        raise OptionError(f"cross_entropy: label_smoothing must be between 0 and 1, got {label_smoothing!r}")
+        raise OptionError(f"cross_entropy: label_smoothing must be between 0 and 1, got {shown(label_smoothing)}")
     if isinstance(target, AbstractTensor) and is_float(target.type.dtype):
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     axis = _check_classes("cross_entropy", input, target, weight)

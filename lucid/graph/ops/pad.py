@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ...checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim, as_dim
 from ..opdef import Attrs, GradContext, OpDef, T, apply, attributes, register
@@ -102,7 +103,7 @@ def pad(x: T, pad: Sequence[int], mode: str = "constant", value: float | None = 
     """
     rank = x.type.rank
     if mode not in MODES:
-        raise OptionError(f"pad: mode is one of {', '.join(MODES)}, got {mode!r}")
+        raise OptionError(f"pad: mode is one of {', '.join(MODES)}, got {shown(mode)}")
     if mode != "constant" and value is not None:
         raise OptionError(f"pad: value is for mode constant only, not for {mode}")
     amounts = [as_dim(amount, "pad") for amount in pad]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ...checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..opdef import (
     NO_GRADIENT,
@@ -111,7 +112,7 @@ def bernoulli(p: T) -> T:
 
 def _probability(op: str, p: float) -> float:
     if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1:
-        raise OptionError(f"{op}: p must be a number between 0 and 1, got {p!r}")
+        raise OptionError(f"{op}: p must be a number between 0 and 1, got {shown(p)}")
     return float(p)
 
 
