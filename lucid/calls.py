@@ -38,7 +38,7 @@ class Calls:
     def prepare(self, leaves: Sequence[Any]) -> tuple[Forward, list[Tensor], list[Array]]:
         """What runs on such tensors or arrays, and these as both."""
         tensors = [leaf if isinstance(leaf, Tensor) else Tensor.wrap(leaf) for leaf in leaves]
-        if is_grad_enabled() and (self.specialization.trainable or any(t.requires_grad for t in tensors)):
+        if self._recorded() and (self.specialization.trainable or any(t.requires_grad for t in tensors)):
             # backward reads them again, and the caller may fill an array anew meanwhile (a tensor would notice)
             pairs = zip(leaves, tensors, strict=True)
             tensors = [t if leaf is t else Tensor.wrap(np.array(leaf)) for leaf, t in pairs]
@@ -54,6 +54,9 @@ class Calls:
                 self._known.popitem(last=False)
         return call, tensors, arrays
 
+    def _recorded(self) -> bool:
+        return is_grad_enabled() or self.specialization.of_mode
+
     def result(self, outputs: Sequence[Tensor], leaves: Sequence[Any]) -> Any:
         """What a run on ``leaves`` gave, in the traced structure."""
         results = self.specialization.results
@@ -68,7 +71,7 @@ class Calls:
     def _forward(self, arrays: Sequence[Array], wanted: Wanted, orders: Orders) -> Forward:
         made = self.specialization
         sizes = made.sizes(arrays)
-        tracked = is_grad_enabled() and any(made.halves.differentiable(wanted))
+        tracked = self._recorded() and any(made.halves.differentiable(wanted))
         keeping = tracked and (made.training or not made.repeatable)
         return Forward(made, sizes, wanted, orders, tracked, keeping)
 

@@ -18,7 +18,7 @@ from .archive import archive_bytes, archive_from_bytes, write_archive
 from .arguments import Structure, arranged, flatten, leaf_names, unflatten
 from .calls import Calls, Forward, Quick
 from .errors import LucidError, OptionError, TraceError
-from .grad_mode import is_grad_enabled
+from .grad_mode import forget_switching_on, is_grad_enabled, switched_on
 from .graph.ir import Graph
 from .graph.trace import active_trace, user_location
 from .graph.types import TensorType, as_dtype
@@ -129,7 +129,7 @@ class CompiledModel(Module):
 
     # ------------------------------------------------------------ calling
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         if active_trace.get() is not None:
             return self._within_trace(args, kwargs)
         if len(args) == 1 and not kwargs:
@@ -225,7 +225,7 @@ class CompiledModel(Module):
         else:
             types = [TensorType(tuple(x.shape), as_dtype(x.dtype)) for x in leaves]
         trained = isinstance(self.model, Module) and self.model.training
-        recorder, graph, results, guards = self._record(structure, types)
+        recorder, graph, results, guards, of_mode = self._record(structure, types)
         made = Specialization(
             graph,
             structure,
@@ -236,6 +236,7 @@ class CompiledModel(Module):
             store=self._store,
             observer=check_pass(recorder.state, tuple(recorder.assumptions)) if self.options.verify else None,
             assumptions=tuple(recorder.assumptions),
+            of_mode=of_mode,
         )
         if self._fixed is not None:
             made.graph  # noqa: B018 - optimise now, so that what cannot be compiled is reported here
@@ -251,10 +252,11 @@ class CompiledModel(Module):
 
     def _record(
         self, structure: Structure, types: Sequence[TensorType], grad: bool = True
-    ) -> tuple[Recorder, Graph, Results, Guards]:
+    ) -> tuple[Recorder, Graph, Results, Guards, bool]:
         """Run the model once with traced tensors.
 
-        What is recorded serves with and without gradients, unless the model asks which it is.
+        What is recorded serves with and without gradients, unless the model asks which it is, or says so itself;
+        whether it does is the last of what is returned.
         """
         assert self.model is not None
         names: dict[int, str] = {}
@@ -269,8 +271,11 @@ class CompiledModel(Module):
             labels = _labels(self.model, structure)
             inputs = [recorder.input(t, label) for t, label in zip(types, labels, strict=True)]
             args, kwargs = unflatten(structure, inputs)
+            forget_switching_on()
             with watch.active():
                 result = self.model(*args, **kwargs)
+            if switched_on():  # within no_grad it then gives results that require a gradient
+                watch.read_mode()
             if inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
                 if hasattr(result, "close"):
                     result.close()
@@ -280,11 +285,12 @@ class CompiledModel(Module):
                 )
             results, nested = flatten(result, results=True)
             if not results:
-                given = "" if types else ", nor was it given any: pass tensors or NumPy arrays, not numbers or lists"
-                raise TraceError(f"the compiled function returns no tensor{given}")
+                hint = "" if types else ", nor was it given any: pass tensors or NumPy arrays, not numbers or lists"
+                raise TraceError(f"the compiled function returns no tensor{hint}")
             if grad == outside or not watch.mode_read:
                 graph = recorder.finish(results)
-                return recorder, graph, traced_results(nested, results, inputs, recorder.state), watch.guards()
+                given = traced_results(nested, results, inputs, recorder.state)
+                return recorder, graph, given, watch.guards(), watch.mode_read
         return self._record(structure, types, outside)
 
     def _current(self) -> Specialization:

@@ -16,9 +16,28 @@ F = TypeVar("F", bound=Callable[..., Any])
 _grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
 
 
+_switched_on: ContextVar[bool] = ContextVar("switched_on", default=False)
+
+
 def is_grad_enabled() -> bool:
     """Whether operations are remembered for ``backward``."""
     return _grad_enabled.get()
+
+
+def forget_switching_on() -> None:
+    """From here on :func:`switched_on` tells of what comes."""
+    _switched_on.set(False)
+
+
+def switched_on() -> bool:
+    """Whether it has been said, within no_grad or not, that operations are remembered."""
+    return _switched_on.get()
+
+
+def _switch(enabled: bool) -> None:
+    _grad_enabled.set(enabled)
+    if enabled:
+        _switched_on.set(True)
 
 
 class _Mode:
@@ -30,7 +49,7 @@ class _Mode:
 
     def __enter__(self) -> None:
         self._before.append(_grad_enabled.get())
-        _grad_enabled.set(self._enabled)
+        _switch(self._enabled)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -79,7 +98,7 @@ class set_grad_enabled(_Mode):  # noqa: N801 - PyTorch's name
     def __init__(self, mode: bool) -> None:
         super().__init__(flag("set_grad_enabled", "mode", mode))
         self._first: bool | None = _grad_enabled.get()
-        _grad_enabled.set(self._enabled)
+        _switch(self._enabled)
 
     def __enter__(self) -> None:
         """The block ends with what was before the switch was made, not before it was entered."""

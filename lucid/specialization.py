@@ -125,6 +125,8 @@ class Specialization:
         Where its programs keep what they have in common with those of other traces of the model.
     assumptions
         What the trace has taken for granted of symbolic sizes.
+    of_mode
+        Whether the graph itself says where no gradients are recorded, being for one mode only.
     """
 
     def __init__(
@@ -141,6 +143,7 @@ class Specialization:
         tuned: Mapping[TunedKey, Mapping[str, Tuned]] | None = None,
         store: Store | None = None,
         assumptions: Sequence[Assumption] = (),
+        of_mode: bool = False,
     ) -> None:
         self.traced = traced
         self.inputs, self.results = inputs, results
@@ -150,6 +153,7 @@ class Specialization:
         self.observer = observer
         self.tuned = dict(tuned or {})
         self.assumptions = tuple(assumptions)
+        self.of_mode = of_mode
         self._tuned_apart: dict[tuple[Sizes, int, Orders], Mapping[str, Tuned]] = {}
         """What it has found for arrays that lie channels last; files do not have it."""
         self._given = optimised

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from . import clock
 from .absent import TENSOR, TOP, advice
-from .checks import check_device, flag
-from .errors import DTypeError, ExecutionError, GradientError, ShapeError, TraceError
+from .checks import check_device, flag, shown
+from .errors import DTypeError, ExecutionError, GradientError, OptionError, ShapeError, TraceError
 from .grad_mode import is_grad_enabled as is_grad_enabled
 from .grad_mode import no_grad as no_grad
 from .graph.opdef import Attrs, NoGradient, OpDef
@@ -277,6 +277,7 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
         gradient: Tensor | npt.ArrayLike | None = None,
         retain_graph: bool | None = None,
         create_graph: bool = False,
+        inputs: Tensor | Sequence[Tensor] | None = None,
     ) -> None:
         """Add to ``.grad`` of every leaf the gradient of this tensor, weighted by ``gradient``.
 
@@ -288,6 +289,8 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
             As it is in any case: ``backward`` may be called again as long as the tensor is there.
         create_graph
             Refused: the gradients have no history.
+        inputs
+            The leaves whose ``.grad`` alone is added to; None for all.
         """
         flag("backward", "retain_graph", bool(retain_graph) if retain_graph is None else retain_graph)
         if flag("backward", "create_graph", create_graph):
@@ -295,10 +298,10 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
         if not self._requires_grad:
             raise GradientError("backward: this tensor does not depend on any tensor that requires a gradient")
         seed = self._seed(gradient)
-        if self._record is None:
-            _accumulate(self, seed, own=False)
-        else:
-            for leaf, array, own in gradients_of(self, seed):
+        wanted = None if inputs is None else _leaves(inputs)
+        found = [(self, seed, False)] if self._record is None else gradients_of(self, seed)
+        for leaf, array, own in found:
+            if wanted is None or id(leaf) in wanted:
                 _accumulate(leaf, array, own)
 
     def _seed(self, gradient: Tensor | npt.ArrayLike | None) -> np.ndarray[Any, Any]:
@@ -405,10 +408,27 @@ def remember(
     return outputs
 
 
+def _leaves(inputs: Any) -> set[int]:
+    """The identities of leaves that ``backward`` is for."""
+    given = [inputs] if isinstance(inputs, Tensor) else inputs
+    if not isinstance(given, list | tuple) or not given or not all(isinstance(x, Tensor) for x in given):
+        raise OptionError(f"backward: inputs must be a tensor or a list of tensors, got {shown(inputs)}")
+    if any(not x.is_leaf or not x.requires_grad for x in given):
+        raise GradientError(
+            "backward: inputs must be leaves that require a gradient; for that of another value use lucid.grad"
+        )
+    return {id(x) for x in given}
+
+
 def _accumulate(leaf: Tensor, gradient: np.ndarray[Any, Any], own: bool) -> None:
-    """Add to the gradient of a leaf; an array that nobody else has becomes the gradient itself."""
-    if leaf.grad is not None:
-        leaf.grad = Tensor.wrap(leaf.grad._array + gradient)
+    """Add to the gradient of a leaf, in place as PyTorch does; what nobody else has becomes the gradient itself."""
+    held = leaf.grad
+    if held is not None:
+        total = held._array + gradient
+        if held.requires_grad or total.dtype != held.dtype or total.shape != held.shape:
+            leaf.grad = Tensor.wrap(total)
+        else:
+            held.copy_(total)
     elif own and (gradient.flags.c_contiguous or order_of(gradient)):
         leaf.grad = Tensor.wrap(gradient)
     else:

@@ -177,7 +177,7 @@ class TracedTensor(Tensor):
             self.seen = self.memory.write()
         return self
 
-    def backward(self, gradient: object = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
+    def backward(self, *args: object, **kwargs: object) -> None:
         if not self.live():
             raise self.left()
         raise TraceError(

@@ -168,6 +168,7 @@ def test_functions_of_functions() -> None:
         partial,
         lambda: setattr(base, "__defaults__", (5.0,)),
         lambda: partial.keywords.update(j=4.0),
+        lambda: partial.__setstate__((base, (), {"j": 7.0}, None)),
         lambda: setattr(base, "__code__", (lambda t, k=2.0, *, j=1.0: t + k + j).__code__),
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import TraceError, from_handler
+from ..grad_mode import is_grad_enabled
 from ..tensor import Tensor
 from .checks import Guards
 from .code import Place, user_line
@@ -111,6 +112,11 @@ class Watch:
     def mode_read(self) -> bool:
         """Whether it may matter to the trace if gradients are recorded."""
         return self._watcher.mode_read
+
+    def read_mode(self) -> None:
+        """The trace is for the mode it is made in."""
+        self._watcher.mode_read = True
+        self._watcher.ask(is_grad_enabled)
 
     def guards(self) -> Guards:
         """What the trace depends on."""

@@ -241,6 +241,8 @@ class Reach(ABC):
         self._put((getattr(value, "__self__", None),), place)
 
     def _partial(self, value: functools.partial[Any], place: Place) -> None:
+        for name in ("func", "args", "keywords"):  # which unpickling, or __setstate__, puts in place
+            self._slot(value, name, checks.attribute(value, name, getattr(value, name)))
         self._put((value.func, value.args, value.keywords), place)
 
     def _wrapper(self, value: Any, place: Place) -> None:

@@ -1,0 +1,106 @@
+"""Where gradients are recorded, and into what they are added: eagerly and compiled, as in PyTorch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import Tensor, nn
+from lucid.errors import GradientError, OptionError
+
+both = pytest.mark.parametrize("wrap", [lambda f: f, lucid.compile], ids=["eager", "compiled"])
+
+
+def leaf() -> Tensor:
+    return lucid.tensor([1.0, 2.0], requires_grad=True)
+
+
+def switched(x: Any) -> Any:
+    with lucid.no_grad():
+        with lucid.enable_grad():
+            a = x * 2
+        b = x * 3
+    return a, b, x * 4
+
+
+def by_statement(x: Any) -> Any:
+    with lucid.set_grad_enabled(True):
+        a = x * 2
+    return a, x * 4
+
+
+@both
+@pytest.mark.parametrize("first", [True, False])
+def test_what_is_switched_on_within_requires_a_gradient_wherever_the_call_stands(wrap: Any, first: bool) -> None:
+    f, g, x = wrap(switched), wrap(by_statement), leaf()
+    for mode in (first, not first, first, first):
+        with lucid.set_grad_enabled(mode):
+            assert [y.requires_grad for y in f(x)] == [True, False, mode]
+            ys = g(x)
+        assert [y.requires_grad for y in ys] == [True, mode]
+        x.grad = None
+        sum(y.sum() for y in ys if y.requires_grad).backward()
+        assert x.grad is not None and x.grad.tolist() == [2.0 + 4.0 * mode] * 2
+
+
+@both
+def test_a_gradient_grows_in_place(wrap: Any) -> None:
+    model = nn.Linear(2, 1)
+    net, x = wrap(model), leaf()
+    net(x).backward()
+    kept, before = model.weight.grad, model.weight.grad.version  # type: ignore[union-attr]
+    net(x).backward()
+    assert model.weight.grad is kept and kept.tolist() == [[2.0, 4.0]]
+    assert kept.version > before
+    assert x.grad is not None and x.grad.tolist() == (2 * model.weight.detach().numpy()[0]).tolist()
+    model.zero_grad()
+    net(x).backward()
+    assert model.weight.grad is not kept and kept.tolist() == [[2.0, 4.0]]
+
+
+def test_a_gradient_of_ones_own_is_added_to() -> None:
+    x = leaf()
+    flat = lucid.zeros(4)
+    x.grad = flat[1:3]
+    (x * 3).sum().backward()
+    assert flat.tolist() == [0.0, 3.0, 3.0, 0.0]
+
+
+def test_what_a_gradient_was_is_not_what_a_history_has_read() -> None:
+    x, w = leaf(), leaf()
+    (x * 3).sum().backward()
+    assert x.grad is not None
+    y = (w * x.grad).sum()
+    (x * 3).sum().backward()  # into x.grad, whose old value the gradient of y needs
+    with pytest.raises(GradientError, match="changed in place"):
+        y.backward()
+
+
+@both
+def test_backward_for_some_leaves_alone(wrap: Any) -> None:
+    model = nn.Linear(2, 1)
+    net, x = wrap(model), leaf()
+    net(x).backward(inputs=[model.weight])
+    assert x.grad is None and model.bias.grad is None  # type: ignore[union-attr]
+    assert model.weight.grad is not None and model.weight.grad.tolist() == [[1.0, 2.0]]
+    net(x).backward(inputs=x)
+    assert model.weight.grad.tolist() == [[1.0, 2.0]] and x.grad is not None
+
+
+def test_leaves_that_are_none_are_refused() -> None:
+    x = leaf()
+    y = x * 2
+    for wrong in (3, [], [x, 3], "x", {x}):
+        with pytest.raises(OptionError, match="inputs must be a tensor or a list of tensors"):
+            y.sum().backward(inputs=wrong)  # type: ignore[arg-type]
+    for value in (y, lucid.ones(2)):
+        with pytest.raises(GradientError, match="leaves that require a gradient"):
+            y.sum().backward(inputs=[value])
+
+
+def test_a_keyword_may_be_called_self() -> None:
+    net = lucid.compile(lambda **given: given["self"] * 2)
+    np.testing.assert_array_equal(net(**{"self": lucid.ones(2)}).numpy(), [2.0, 2.0])
