@@ -383,7 +383,12 @@ _LAZY = {
     "value_and_grad": "transforms",
 }
 
-_ABSENT = {**NN, **{name: f"lucid.nn.functional.{name}" for name in dir(nn.functional)}, **TOP}
+_ABSENT = {
+    **NN,
+    **{name: f"lucid.nn.functional.{name}" for name in dir(nn.functional)},
+    **{name: f"lucid.nn.{name}" for name in dir(nn)},
+    **TOP,
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@ from .lazy import difflib
 _PROCESSOR = 'everything runs on the processor, so there is nothing to move or to synchronise: device = "cpu"'
 _SORTED = "there is no op that sorts; outside a model np.{0}(t.numpy()) does it"
 _LARGEST = "there is no op that sorts; outside a model np.sort(t.numpy())[..., :-k - 1:-1] does it"
+_ONNX = "ONNX import and export are not there yet"
 _SCATTER = "t[index] = values outside a model; lucid.where or one-hot products within"
 _NUMPY = "there is no op of that name; outside a model {0} takes t.numpy()"
 _DRAW = "nn.init.{0} fills a tensor"
@@ -24,7 +25,16 @@ TOP: Final[Mapping[str, str]] = {
     "backends": _PROCESSOR,
     "jit": "lucid.compile(model) traces and compiles",
     "fx": "lucid.compile(model).traced is the graph, and graph.dag a networkx graph",
-    "onnx": "ONNX import and export are not there yet",
+    **dict.fromkeys(("onnx", "export_onnx", "to_onnx", "from_onnx", "load_onnx", "import_onnx"), _ONNX),
+    **dict.fromkeys(("InferenceSession", "ModelProto"), _ONNX),
+    "compile_step": "training steps as one graph are not there yet; loss.backward() and optimizer.step()",
+    **dict.fromkeys(("jnp", "lax"), "lucid has the functions itself"),
+    **dict.fromkeys(("vjp", "jvp", "jacobian", "jacfwd", "jacrev"), "lucid.grad(f) and lucid.value_and_grad(f)"),
+    **dict.fromkeys(("hessian", "pmap", "tree_map", "tree_util"), "lucid.grad(f) and lucid.value_and_grad(f)"),
+    **dict.fromkeys(("device_put", "device_get", "devices"), _PROCESSOR),
+    **dict.fromkeys(("function", "Session", "placeholder"), "lucid.compile(function), and lucid.spec for arguments"),
+    **dict.fromkeys(("Variable", "constant"), "lucid.tensor(data, requires_grad=True), or lucid.Parameter"),
+    **dict.fromkeys(("layers", "keras"), "lucid.nn"),
     "save": "net.save(path) of a compiled model; np.savez(path, **model.state_dict()) for weights",
     "array": "lucid.tensor(data)",
     "asarray": "lucid.tensor(data), or lucid.from_numpy(array) to share memory",
@@ -270,6 +280,10 @@ NN: Final[Mapping[str, str]] = {
 
 
 MODULE: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("export_onnx", "to_onnx", "onnx"), _ONNX),
+    "export_python": "print(net.source) is the NumPy program of a compiled model",
+    "report": "net.explain(), net.plan and net.profile(x) of a compiled model",
+    "run": "module(x)",
     "half": "float32 and float64 are the floating-point types",
     "predict": "module(x); within lucid.no_grad() nothing is remembered for backward",
     "fit": "a loop: loss = ...; loss.backward(); optimizer.step()",
@@ -355,7 +369,7 @@ def advice(where: str, name: str, table: Mapping[str, str], known: Iterable[str]
         return f"{text}: {table[plain].format(plain)}"
     if name.startswith("_"):
         return text
-    known = set(known)
+    known = {one for one in known if not one.startswith("_")}
     if name.endswith("_") and name.rstrip("_") in known:
         return f"{text}: {name.rstrip('_')}, which does not change its argument"
     theirs = _numpys(name.rstrip("_")) if numpy else None

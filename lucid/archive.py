@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import Structure, from_json, leaf_names, to_json
+from .checks import named
 from .errors import FileError, ShapeError, TraceError
 from .graph import serialize
 from .graph.assume import Assumption, parse_assumption
@@ -71,7 +72,7 @@ def _specialization(archive: Archive, path: str, options: Options) -> Specializa
         _check(traced, optimised, found)
         state = _state(traced, optimised, archive)
     except TraceError as error:
-        raise FileError(f"{path}: not a compiled model: {error}") from error
+        raise FileError(f"{named(path)}: not a compiled model: {error}") from error
     known = None if options.exact and not found.exact else optimised  # an exact model does not go through all passes
     return Specialization(
         traced, found.inputs, Results(found.outputs), state, training=found.training,

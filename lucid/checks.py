@@ -35,6 +35,11 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:76]} ..."
 
 
+def named(text: str) -> str:
+    """A name or path for a message: as it is, or quoted where it has signs that are not printed or is too long."""
+    return text if text.isprintable() and len(text) <= 200 else shown(text)
+
+
 def integer(owner: str, name: str, value: Any, least: int = 1, most: int = LARGEST) -> int:
     """An int between ``least`` and ``most``; bools and floats are refused."""
     return _bounded(owner, name, f"an int of at least {least}", value, least, most)

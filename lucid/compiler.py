@@ -353,9 +353,9 @@ class CompiledModel(Module):
         parameters = [spec.state[name]._array for name in executable.parameters]
         return profile(executable.plan, parameters, arrays, repeat)
 
-    def draw(self, path: str | Path) -> None:
-        """Draw the optimised graph; the suffix (.svg, .dot, .png, .pdf) says as what."""
-        self.graph.draw(path)
+    def draw(self, path: str | Path, **options: Any) -> None:
+        """Draw the optimised graph; the suffix (.svg, .dot, .png, .pdf) says as what; options as of a graph's."""
+        self.graph.draw(path, **options)
 
     def save(self, path: str | Path) -> None:
         """Write graphs and weights to a ``.lucid`` file."""

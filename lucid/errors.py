@@ -8,6 +8,10 @@ from types import FrameType
 class LucidError(Exception):
     """Base of all errors raised by Lucid."""
 
+    def __str__(self) -> str:
+        """The message; half a surrogate pair in a name of the user's, which could not be printed, is escaped."""
+        return super().__str__().encode("utf-8", "backslashreplace").decode()
+
 
 class ShapeError(LucidError, ValueError):
     """Shapes, ranks or sizes that do not fit an operation."""
@@ -28,7 +32,8 @@ class PositionError(LucidError, IndexError):
 class MissingKeyError(LucidError, KeyError):
     """A name that a dict of modules does not have."""
 
-    __str__ = Exception.__str__  # KeyError shows its argument in quotes
+    def __str__(self) -> str:
+        return "".join(map(str, self.args)).encode("utf-8", "backslashreplace").decode()  # KeyError's has quotes
 
 
 class GraphError(LucidError, ValueError):

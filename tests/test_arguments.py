@@ -46,6 +46,8 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     ("t.__setitem__(b, 0.0)", [2**63, [[1], [1, 2]]], "x\\["), ("divmod(t, b)", [[[1], [1, 2]], "x"], "b|length"),
     ("lucid.linspace(b, 1, 3)", [-math.inf, math.nan], "finite"), ("lucid.arange(b)", [2**63, -(2**63) - 1], "end|at most|at least"),
     ("lucid.zeros(2, dtype=b)", ["\0", np.float32(1), lucid.ones(2), np.ones(2), 3], "element type"), ("t.astype(b)", ["\0", lucid.ones(2), 3], "element type"),
+    ("lucid.compile(m, lucid.spec(1, 2)).draw('x.dot', highlight=b)", ["relu", 3, ["nothing"], [["x"]], {"linear": 3}, {"linear": 'red"]; x'}], "highlight"),
+    ("lucid.compile(m, lucid.spec(1, 2)).draw('x.svg', max_nodes=b)", ["x", -1, None, 1.5], "max_nodes"), ("lucid.compile(m, lucid.spec(1, 2)).draw('x.dot', title=b)", [3, b"x"], "title"),
     ("lucid.models.mlp(b)", ["x", "", [], [3], [2, "x"], [2, 0], 3], "size"),
 ]  # fmt: skip
 

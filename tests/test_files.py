@@ -283,3 +283,49 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     net = lucid.compile(lucid.nn.Linear(2, 2), lucid.spec("N", 2))
     with pytest.raises(FileError, match=f"there is no folder '{tmp_path}/none'"):
         net.save(tmp_path / "none" / "net.lucid")
+
+
+_TOO_LARGE = """
+import os, resource, signal, sys
+import lucid
+from lucid import nn
+os.chdir(sys.argv[1])
+net = lucid.compile(nn.Linear(100, 100))
+net(lucid.ones(1, 100))
+net.save("old.lucid")
+old = open("old.lucid", "rb").read()
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+for name in ("old.lucid", "new.lucid"):
+    try:
+        net.save(name)
+    except lucid.errors.FileError as error:
+        assert "too large" in str(error), error
+    else:
+        raise AssertionError(name)
+    assert os.listdir(".") == ["old.lucid"], os.listdir(".")
+assert open("old.lucid", "rb").read() == old
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+def test_nothing_is_left_where_there_is_no_room(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _TOO_LARGE, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["half\ud800", "line\nbreak", "n" * 5000])
+def test_messages_show_names_on_one_line_that_can_be_printed(name: str, tmp_path: Path) -> None:
+    with pytest.raises(FileError) as caught:
+        lucid.load(tmp_path / name)
+    message = str(caught.value)
+    message.encode()
+    assert "\n" not in message and len(message) < 300 + len(str(tmp_path))
+
+
+def test_messages_with_names_of_modules_can_be_printed() -> None:
+    with pytest.raises(LucidError) as caught:
+        nn.Sequential({"half\ud800": nn.ReLU()}).get_submodule("other\udcff")
+    str(caught.value).encode()

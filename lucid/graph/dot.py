@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from .. import checks
+from ..checks import shown
 from ..errors import DrawError, GraphError
 from .builder import snake_case
 from .ir import Graph, Node, Value, edges_of
@@ -100,10 +102,19 @@ def to_dot(graph: Graph, *, title: str | None = None, highlight: Iterable[str] |
     DrawError
         A highlighted node is not in the graph.
     """
-    frames = dict(highlight) if isinstance(highlight, Mapping) else dict.fromkeys(highlight, "#e11d48")
-    unknown = [name for name in frames if name not in graph]
-    if unknown:
-        raise DrawError(f"cannot highlight {unknown[0]!r}: no node is called that")
+    if title is not None:
+        checks.text("draw", "title", title)
+    wanted = (
+        highlight.items()
+        if isinstance(highlight, Mapping)
+        else [(name, "#e11d48") for name in checks.several("draw", "highlight", highlight)]
+    )
+    for name, colour in wanted:
+        if not isinstance(name, str) or name not in graph:
+            raise DrawError(f"cannot highlight {shown(name)}: no node is called that")
+        if not isinstance(colour, str) or not re.fullmatch("#[0-9a-fA-F]{6}|[a-zA-Z]+[0-9]*", colour):
+            raise DrawError(f"cannot highlight {shown(name)} in {shown(colour)}: a colour is '#rrggbb' or a name")
+    frames = dict(wanted)
     return "\n".join(_Drawing(graph, frames).lines(title)) + "\n"
 
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ..checks import integer, named
 from ..errors import DrawError
 from .dot import to_dot
 from .files import checked_path, write_atomically
@@ -47,7 +48,8 @@ def draw(
     path = checked_path(path, "drawn")
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
-        raise DrawError(f"{path}: a picture's name ends in {', '.join(SUFFIXES)}")
+        raise DrawError(f"{named(path)}: a picture's name ends in {', '.join(SUFFIXES)}")
+    max_nodes = integer("draw", "max_nodes", max_nodes, 0)
     if suffix != ".dot" and len(graph) > max_nodes:
         raise DrawError(
             f"the graph has {len(graph)} nodes; laying out more than {max_nodes} may take minutes. "

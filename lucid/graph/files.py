@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from ..checks import shown
+from ..checks import named, shown
 from ..errors import FileError
 
 _PREFIX, _SUFFIX = ".lucid-", ".tmp"
@@ -78,7 +78,7 @@ def write_atomically(path: str | os.PathLike[str], chunks: Iterable[bytes | memo
                 file.close()  # Windows renames no open file
             os.replace(temporary, target)
     except (OSError, ValueError) as error:
-        raise FileError(f"{path}: cannot be written: {_reason(error)}; choose another path") from error
+        raise FileError(f"{named(path)}: cannot be written: {_reason(error)}; choose another path") from error
     with contextlib.suppress(OSError):  # it is written, and only its name may not outlast a power cut
         _sync_directory(target.parent)
 
@@ -115,7 +115,8 @@ def _beside(target: Path, *, private: bool) -> Iterator[tuple[Path, BinaryIO]]:
         try:
             yield temporary, file
         except BaseException:
-            file.close()
+            with contextlib.suppress(OSError):  # what is still to be written does not fit either
+                file.close()
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
@@ -210,6 +211,6 @@ def open_regular(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]]
             os.close(handle)
             raise
     except (OSError, ValueError) as error:
-        raise FileError(f"{path}: cannot be read: {_reason(error)}") from error
+        raise FileError(f"{named(path)}: cannot be read: {_reason(error)}") from error
     with file:
         yield file, status.st_size

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
+from ..checks import named
 from ..collector import collector_paused
 from ..errors import FileError, LucidError
 from .builder import printable
@@ -219,21 +220,21 @@ def _read(file: BinaryIO, size: int, path: str) -> Archive:
     try:
         header = read_header(file, size)
     except (FileError, OSError, ValueError, RecursionError, MemoryError) as error:
-        raise FileError(f"{path}: not a readable .lucid file: {error}") from error
+        raise FileError(f"{named(path)}: not a readable .lucid file: {error}") from error
     try:
         data = Data(file, header)
     except (FileError, OSError, ValueError, MemoryError, OverflowError) as error:
-        raise FileError(f"{path}: its {header.nbytes:,} bytes of tensors cannot be had: {error}") from error
+        raise FileError(f"{named(path)}: its {header.nbytes:,} bytes of tensors cannot be had: {error}") from error
     if data.digest() != header.metadata["sha256"]:
         raise FileError(
-            f"{path}: its content does not match its checksum: it was damaged or altered after it was saved; "
+            f"{named(path)}: its content does not match its checksum: it was damaged or altered after it was saved; "
             f"fetch or save it again"
         )
     try:
         return _decode(header, data)
     except (LucidError, OSError, ValueError, RecursionError, MemoryError, OverflowError) as error:
         raise FileError(
-            f"{path}: its content is not valid: {error}. It was made by another version of Lucid or altered; "
+            f"{named(path)}: its content is not valid: {error}. It was made by another version of Lucid or altered; "
             f"save the model again with this version"
         ) from error
 
