@@ -3,7 +3,7 @@
 #   make demo     train, compile, draw, save and reload a CNN on real handwritten digits; writes demo-out/
 #   make test     the test suite
 #   make check    lint, format, types, tests
-#   make machines the suite on each machine that is described, and beside two busy processes (MACHINES='1core busy')
+#   make machines the suite beside two busy processes, and on each machine that is described (MACHINES='busy 1core')
 #   make soak     sweeps at length: generated programs, files, calls and interrupts (SOAK='stale --seconds 60' picks one)
 #   make peer     compare with PyTorch and ONNX Runtime (installs them)
 #   make bench    the benchmarks, beside PyTorch, ONNX Runtime and OpenVINO (installs them); writes benchmarks/results/
