@@ -23,7 +23,7 @@ from lucid.runtime.workers.settings import get_num_threads, set_num_threads
 from lucid.runtime.workers.threads import ThreadPool
 
 Array = np.ndarray[Any, Any]
-TIMEOUT = 60
+TIMEOUT = 600
 
 
 @pytest.fixture(autouse=True)

@@ -32,7 +32,7 @@ def test_every_block_runs_once() -> None:
 
 def test_blocks_run_in_several_threads() -> None:
     pool = ThreadPool(2)
-    barrier = threading.Barrier(2, timeout=10)
+    barrier = threading.Barrier(2, timeout=120)
     pool.run(lambda i: barrier.wait(), 2)  # would break if one thread ran both
     pool.close()
 
@@ -42,7 +42,7 @@ def test_workers_keep_off_the_callers_core() -> None:
     """Where there is one more: the system would wake them on it, and leave them there."""
     pool, cores = ThreadPool(2), os.sched_getaffinity(0)
     found: dict[int, set[int]] = {}
-    barrier = threading.Barrier(2, timeout=10)
+    barrier = threading.Barrier(2, timeout=120)
 
     def look(i: int) -> None:
         barrier.wait()

@@ -29,7 +29,7 @@ from lucid import LucidError, Tensor, nn, optim
 from lucid.runtime.workers.crew import Crew, Link
 from lucid.runtime.workers.settings import crew
 
-HANGS = 30.0
+HANGS = 120.0
 """Seconds after which a call hangs."""
 
 Array = np.ndarray[Any, Any]

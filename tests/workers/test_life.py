@@ -62,7 +62,7 @@ def run(script: str, *words: str) -> None:
     assert (out.split(), err, process.returncode) == (list(words), "", 0)
 
 
-def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it does not happen"
