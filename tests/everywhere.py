@@ -49,9 +49,9 @@ def busy(processes: int = 2) -> Iterator[list[subprocess.Popen[bytes]]]:
 
 def suite(name: str, arguments: Sequence[str], notes: Path) -> int:
     """Run it on the machine of this name, or on this one while that is busy. Returns pytest's exit code."""
-    told = ["--note-asking", str(notes)] if name == BUSY else ["--machine", name]
+    told = [f"--note-asking={notes}"] if name == BUSY else ["--machine", name]  # by itself it would pass for a test's path
     if name not in (BUSY, WHOLE) and notes.exists():
-        told += ["--only-asking", str(notes)]
+        told.append(f"--only-asking={notes}")
     command = [sys.executable, "-m", "pytest", "-q", *(arguments or ["-n", "auto"]), *told]
     with busy() if name == BUSY else nullcontext():
         return subprocess.run(command, cwd=ROOT, check=False).returncode

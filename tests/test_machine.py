@@ -152,14 +152,16 @@ def test_every_machine_has_its_turn_and_one_failure_is_one_of_the_whole(
 
     def run(command: list[str], **options: object) -> SimpleNamespace:
         commands.append(command)
-        if "--note-asking" in command:
-            Path(command[-1]).touch()
+        if command[-1].startswith("--note-asking="):
+            Path(command[-1].partition("=")[2]).touch()
         return SimpleNamespace(returncode=next(codes, 0))
 
     monkeypatch.setattr(everywhere.subprocess, "run", run)
     assert everywhere.main([]) == 1
-    assert [command[-2] for command in commands] == ["--note-asking", "--machine", *["--only-asking"] * 4]
-    assert [command[-3] for command in commands][2:] == list(MACHINES)[1:] and commands[1][-1] == "1core"
+    told = [command[command.index("auto") + 1 :] for command in commands]
+    assert [options[0].partition("=")[0] for options in told] == ["--note-asking", *["--machine"] * 5]
+    assert [options[1] for options in told[1:]] == list(MACHINES)
+    assert [options[2].partition("=")[0] for options in told[2:]] == ["--only-asking"] * 4 and len(told[1]) == 2
     assert capsys.readouterr().out.count("FAILED") == 1
     assert everywhere.main(["1core", "--", "tests/test_conv.py"]) == 0
     assert commands[-1][-3:] == ["tests/test_conv.py", "--machine", "1core"]
@@ -213,9 +215,9 @@ def test_tests_that_do_not_ask_are_left_out(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         return set(re.findall(r"PASSED .*::test_(.*)", done.stdout))
 
-    every = run("--note-asking", str(notes))
+    every = run(f"--note-asking={notes}")
     assert len(every) == 12
     silent = {"case[False]", "text", "described"}
-    assert run("--only-asking", str(notes)) == every - silent
+    assert run(f"--only-asking={notes}") == every - silent
     notes.write_text("".join(line for line in notes.read_text().splitlines(True) if "text" not in line))
-    assert run("--only-asking", str(notes)) == every - silent | {"text"}
+    assert run(f"--only-asking={notes}") == every - silent | {"text"}
