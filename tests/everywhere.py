@@ -49,7 +49,7 @@ def busy(processes: int = 2) -> Iterator[list[subprocess.Popen[bytes]]]:
 
 def suite(name: str, arguments: Sequence[str], notes: Path) -> int:
     """Run it on the machine of this name, or on this one while that is busy. Returns pytest's exit code."""
-    told = [f"--note-asking={notes}"] if name == BUSY else ["--machine", name]  # by itself it would pass for a test's path
+    told = [f"--note-asking={notes}"] if name == BUSY else ["--machine", name]  # a path alone is taken for a test's
     if name not in (BUSY, WHOLE) and notes.exists():
         told.append(f"--only-asking={notes}")
     command = [sys.executable, "-m", "pytest", "-q", *(arguments or ["-n", "auto"]), *told]
