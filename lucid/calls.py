@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -66,7 +67,10 @@ class Calls:
         """What runs a call of one tensor again, where nothing but its one result is asked for."""
         made = self.specialization
         alone = made.results.alone and not made.traced.updates and call.wanted == (False,)
-        return call.again if alone else None
+        if not alone:
+            return None
+        # what speaks of the call goes with its caller: of the call itself it would be a circle
+        return partial(call.again, CallAttrs(call), made.traced.input_types[0].bind(dict(call.sizes)))
 
     def _forward(self, arrays: Sequence[Array], wanted: Wanted, orders: Orders) -> Forward:
         made = self.specialization
@@ -121,21 +125,24 @@ class Forward:
             result._record, result._output, result._requires_grad = record, index, True
         return result
 
-    def again(self, x: Array | Tensor) -> Tensor:
+    def again(self, attrs: CallAttrs, takes: TensorType, x: Array | Tensor) -> Tensor:
         """As :meth:`run` and what comes before it, for a call that differs from an earlier one in values only."""
         if not self.tracked:
             array = x._array if isinstance(x, Tensor) else x
             return Tensor.made(self.owner.run(self.executable, (array,))[0], self.all_types[0])
-        if not isinstance(x, Tensor):
-            x = Tensor.wrap(np.array(x))
+        version = 0
+        if isinstance(x, Tensor):
+            version = x.version
+        else:
+            x = Tensor.made(np.array(x), takes)
         now, sources = self._sources
         if now != clock.content.now:
             now = clock.content.now
             sources = tuple((None, 0, p.version) for p in self.parameters)
             self._sources = now, sources
         produced = self.owner.run(self.executable, (x._array,))
-        sources = ((None, 0, x.version), *sources)
-        record = Record(CALL, CallAttrs(self), (x, *self.parameters), sources, now, tuple(produced), self.all_types)
+        sources = ((None, 0, version), *sources)
+        record = Record(CALL, attrs, (x, *self.parameters), sources, now, tuple(produced), self.all_types)
         return self._result(record, 0)
 
     def backward(self, used: Used) -> _Backward:

@@ -75,7 +75,8 @@ def as_array(owner: str, data: object, dtype: object = None) -> np.ndarray[Any, 
     """
     wanted = None if dtype is None else as_dtype(dtype)
     try:
-        if hasattr(data, "__array__"):  # without asking for a copy, which older ones have no word for
+        if type(data) is not np.ndarray and hasattr(data, "__array__"):
+            # without asking for a copy, which older ones have no word for
             data = np.asarray(data)
         array = np.array(data, dtype=wanted, order="K" if isinstance(data, np.ndarray) else "C")
     except OverflowError as error:
@@ -320,12 +321,12 @@ def public(function: Callable[..., Any], name: str | None = None, **special: Che
 
     @functools.wraps(function)
     def face(*args: Any, **kwargs: Any) -> Any:
-        if not kwargs and (rest is None or len(args) <= count):
-            for types, value in zip(as_they_are, args, strict=False):
-                if not isinstance(value, types):
-                    break
-            else:
-                return function(*args)
+        if (
+            all(map(isinstance, args, as_they_are))
+            and (rest is None or len(args) <= count)
+            and (not kwargs or all(map(isinstance, kwargs.values(), [passing.get(one, ()) for one in kwargs])))
+        ):
+            return function(*args, **kwargs)
         if not kwargs.keys() <= found.keys():
             kwargs = _renamed(owner, known, kwargs)
             if spread in kwargs and len(args) == count:
