@@ -73,7 +73,7 @@ def test_an_output_nobody_uses_leaves_no_gradient(wrap: Any, training: bool) -> 
     assert [n for n, g in gradients(model).items() if g is None] == ["b.weight", "b.bias", "idle.weight", "idle.bias"]
 
 
-@pytest.mark.parametrize("name", [n for n in optim.__dict__ if n[0].isupper() and n != "Optimizer"])
+@pytest.mark.parametrize("name", [n for n in dir(optim) if n[0].isupper() and n != "Optimizer"])
 @modes
 def test_weight_decay_moves_what_it_moves_eagerly(name: str, training: bool) -> None:
     kind = getattr(optim, name)
