@@ -11,8 +11,9 @@ import numpy as np
 import lucid
 from lucid import nn
 from lucid.runtime.executable import Executable
-from lucid.runtime.plan import Plan, Step
+from lucid.runtime.plan import Plan
 from lucid.runtime.registry import Choice, choices
+from lucid.runtime.step import Step
 from peers import Contestant, Ready
 
 CONVOLUTIONS = ("Conv2d", "ConvPool2d")

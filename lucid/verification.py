@@ -17,9 +17,10 @@ from .graph.types import TensorType
 from .passes.pipeline import Observer, Pass
 from .runtime.codegen import Values
 from .runtime.executable import watched
-from .runtime.plan import Plan, Step
+from .runtime.plan import Plan
 from .runtime.reference import reference_values, run_reference
 from .runtime.rng import keys_aside
+from .runtime.step import Step
 from .tensor import Tensor
 
 SYMBOL_SIZE = 2

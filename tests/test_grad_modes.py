@@ -103,4 +103,4 @@ def test_leaves_that_are_none_are_refused() -> None:
 
 def test_a_keyword_may_be_called_self() -> None:
     net = lucid.compile(lambda **given: given["self"] * 2)
-    np.testing.assert_array_equal(net(**{"self": lucid.ones(2)}).numpy(), [2.0, 2.0])
+    np.testing.assert_array_equal(net(self=lucid.ones(2)).numpy(), [2.0, 2.0])

@@ -29,8 +29,9 @@ from lucid.runtime.executable import Executable
 from lucid.runtime.kernels.conv import convolved
 from lucid.runtime.liveness import Interval, in_arena, passing
 from lucid.runtime.memory import ALIGNMENT, _by_size, _by_time, aligned, assign_offsets, largest_live_set
-from lucid.runtime.plan import Plan, Step, make_plan
+from lucid.runtime.plan import Plan, make_plan
 from lucid.runtime.registry import lowerings
+from lucid.runtime.step import Step
 
 from .nets import NETS
 from .test_conv import force

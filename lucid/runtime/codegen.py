@@ -33,7 +33,8 @@ from ..collector import collector_paused
 from ..errors import GraphError
 from ..lazy import pathlib
 from .emitter import Operand, Phase, quoted, remark
-from .plan import Plan, Step
+from .plan import Plan
+from .step import Step
 from .views import as_view
 from .workers.settings import private_bytes
 from .workers.threads import parallel

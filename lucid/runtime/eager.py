@@ -15,11 +15,14 @@ from ..graph.ops.call import CALL
 from ..graph.ops.source import CONSTANT, INPUT
 from ..graph.trace import Tracer
 from ..graph.types import TensorType
+from ..lazy import LazyModule
 from .codegen import generate_call
 from .emitter import Emitter, Names, Operand, Phase
 from .machine import kept_for_machine
-from .plan import Step
-from .registry import choose, lowerings
+from .registry import choose, kernel_packages, lowerings
+from .step import Step
+
+kernel_packages.append(LazyModule("lucid.runtime.kernels"))  # the registry itself knows none
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Call: TypeAlias = "Callable[..., tuple[Array, ...]]"

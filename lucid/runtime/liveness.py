@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .emitter import Operand, Phase
 
 if TYPE_CHECKING:
-    from .plan import Step
+    from .step import Step
 
 
 _NAME = re.compile(r"[^\W\d]\w*")

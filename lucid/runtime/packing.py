@@ -7,7 +7,7 @@ sizes, say) that write the same lines about the same parameters, with the same f
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,8 @@ from .emitter import Operand, Phase
 from .memory import aligned
 
 if TYPE_CHECKING:
-    from .plan import Plan, Step
+    from .emitter import Names
+    from .step import Step
 
 _NAME = re.compile(r"(?<![.\w])[^\W\d]\w*")
 
@@ -67,12 +68,12 @@ def only_passed(steps: Sequence[Step], passing: set[Operand]) -> set[Operand]:
     return passing - {y for step in kept for y in step.outs if y is not None}
 
 
-def packings(plan: Plan, passing: set[Operand]) -> Packings:
+def packings(steps: Sequence[Step], parameters: Mapping[str, Operand], names: Names, passing: set[Operand]) -> Packings:
     """What a plan keeps; ``passing`` are the values that are kept only while others are computed from them."""
-    reader, parts = _Reader(plan), []
-    for step in plan.steps:
+    reader, parts = _Reader(parameters, names), []
+    for step in steps:
         parts += reader.parts(step)
-    numbers = {name: index for index, name in enumerate(plan.parameters)}
+    numbers = {name: index for index, name in enumerate(parameters)}
     made: list[Packing] = []
     places: dict[Operand, tuple[int, int]] = {}
     for part in parts:
@@ -84,7 +85,7 @@ def packings(plan: Plan, passing: set[Operand]) -> Packings:
                 places[y] = len(made), nbytes
                 nbytes += aligned(y.type.nbytes)
             made.append(Packing(nbytes, part.key, tuple(numbers[name] for name in sorted(part.parameters))))
-    needed: dict[str, list[tuple[int, ...]]] = {step.name: [()] * len(step.code.prepare) for step in plan.steps}
+    needed: dict[str, list[tuple[int, ...]]] = {step.name: [()] * len(step.code.prepare) for step in steps}
     for part in reversed(parts):
         for other in part.reads:
             if not any(y in places for y in other.memory):
@@ -119,10 +120,10 @@ class _Known:
 class _Reader:
     """Reads the lines of steps: which belong together, and what they say in words that do not depend on names."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.names = plan.names
+    def __init__(self, parameters: Mapping[str, Operand], names: Names) -> None:
+        self.names = names
         self.known = {
-            operand.name: _Known(("parameter", name), frozenset([name])) for name, operand in plan.parameters.items()
+            operand.name: _Known(("parameter", name), frozenset([name])) for name, operand in parameters.items()
         }
 
     def parts(self, step: Step) -> list[_Part]:

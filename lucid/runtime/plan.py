@@ -11,49 +11,20 @@ from ..errors import GraphError, LucidError, from_handler
 from ..graph.ir import Graph, Node, Value
 from ..graph.ops.source import CONSTANT, INPUT, PARAMETER
 from ..graph.verify import describe
-from .emitter import Code, Emitter, Names, Operand, Phase
+from .emitter import Emitter, Names, Operand, Phase
 from .liveness import intervals, passing
 from .machine import this_machine
 from .memory import Layout, assign_offsets
 from .packing import Packings, only_passed, packings
 from .registry import Choice
 from .settle import Chooser, as_read, read_values, settle
+from .step import Step
 
 BRIEF = 1.5e-4
 """Seconds of predicted work below which nobody is woken to help: that takes as long."""
 
 TEAM = 4e-6
 """Seconds that a run with helpers takes longer before its first and after its last step."""
-
-
-@dataclass(eq=False)
-class Step:
-    """One node of the schedule and what its kernel wrote, for so many workers."""
-
-    name: str
-    node: Node
-    choice: Choice
-    ins: tuple[Operand, ...]
-    outs: tuple[Operand | None, ...]
-    buffers: tuple[Operand, ...]
-    overwritable: tuple[tuple[int, int], ...]
-    workers: int
-    code: Code
-
-    @property
-    def lowering(self) -> str:
-        """Name of the lowering."""
-        return self.choice.lowering.name
-
-    @property
-    def fixed(self) -> bool:
-        """Whether it depends on parameters only."""
-        return all(y is None or y.phase is Phase.STATE for y in self.outs)
-
-    @property
-    def memory(self) -> list[Operand]:
-        """The outputs and buffers that have memory of their own."""
-        return [y for y in (*self.outs, *self.buffers) if y is not None and y.base is None]
 
 
 @dataclass(eq=False)
@@ -273,4 +244,4 @@ class _Planner:
         plan.workspace_bytes = layout.size
         for interval, offset in zip(live, layout.offsets, strict=True):
             plan.passing.update((operand, offset) for operand in interval.operands)
-        plan.packings = packings(plan, only)
+        plan.packings = packings(plan.steps, plan.parameters, plan.names, only)

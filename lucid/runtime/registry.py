@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
 
 from ..errors import GraphError
 from ..graph.ir import Node
 from ..graph.opdef import OpDef
 from ..graph.types import TensorType
-from ..lazy import LazyModule
 from .emitter import Kernel
 
 
@@ -72,7 +73,8 @@ class Choice:
         return self.lowering.name if self.way.block is None else f"{self.lowering.name} ({self.way.block})"
 
 
-_kernels = LazyModule("lucid.runtime.kernels")
+kernel_packages: list[ModuleType] = []
+"""Packages that register kernels as they are imported: when the first kernel is asked for."""
 _KERNELS: dict[OpDef, list[Lowering]] = {}
 
 
@@ -103,7 +105,9 @@ def kernel(
 
 def lowerings(op: OpDef) -> tuple[Lowering, ...]:
     """All lowerings of an op; empty for one that has only a decomposition."""
-    _kernels.elementwise  # noqa: B018 - imports the package, and so registers all kernels, at the first call
+    while kernel_packages:
+        import_module(kernel_packages[-1].__name__)
+        kernel_packages.pop()
     return tuple(_KERNELS.get(op, ()))
 
 
