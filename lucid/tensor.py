@@ -134,12 +134,27 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
 
     @property
     def data(self) -> Tensor:
-        """The same data, outside the history; assign an array or a tensor to replace the content."""
+        """The same memory, outside the history; assign a tensor to take its memory instead, or an array to copy."""
         return self.detach()
 
     @data.setter
     def data(self, value: npt.ArrayLike | Tensor) -> None:
-        self.copy_(value)
+        if active_trace.get() is not None:
+            self.copy_(value)
+            return
+        before = self._array
+        if not isinstance(value, Tensor):
+            value = Tensor.wrap(np.empty_like(before)).copy_(value)
+        array = value._array if value._array.flags.writeable else value._array.copy()
+        if self._requires_grad and array.dtype.kind != "f":
+            raise DTypeError(
+                f"data: this tensor requires a gradient, so what it holds is floating-point: {array.dtype}"
+            )
+        self._array = array  # what else has the memory that it had, as a copy made by `backup = t.data`, keeps it
+        if (array.shape, array.dtype) != (before.shape, before.dtype):
+            self._type = None
+            clock.structure.tick()
+        self.touch()
 
     def item(self) -> Any:
         """The only element, as a Python number."""
