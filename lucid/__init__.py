@@ -391,10 +391,12 @@ _ABSENT = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(advice("lucid", name, _ABSENT, __all__, numpy=True))
-    return from_home(__name__, _LAZY, name)
+if not TYPE_CHECKING:  # for whom a name that is not here is an error
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LAZY:
+            raise AttributeError(advice("lucid", name, _ABSENT, __all__, numpy=True))
+        return from_home(__name__, _LAZY, name)
 
 
 def __dir__() -> list[str]:

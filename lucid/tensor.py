@@ -8,7 +8,7 @@ gradient rule for an op in the whole system.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -340,8 +340,10 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
     def __dir__(self) -> list[str]:
         return sorted(name for name in super().__dir__() if name[0] != "_" and name not in _INTERNAL)
 
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(advice("Tensor", name, _ABSENT, dir(Tensor), numpy=True))
+    if not TYPE_CHECKING:  # for whom a name that is not here is an error
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(advice("Tensor", name, _ABSENT, dir(Tensor), numpy=True))
 
     def cpu(self) -> Tensor:
         """Itself: everything runs on the processor."""

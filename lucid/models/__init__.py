@@ -1,5 +1,7 @@
 """The networks Lucid measures itself on."""
 
+from typing import TYPE_CHECKING
+
 from ..absent import face
 from .lenet import lenet5 as lenet5
 from .mlp import mlp as mlp
@@ -15,4 +17,5 @@ from .vgg import vgg13 as vgg13
 from .vgg import vgg16 as vgg16
 from .vgg import vgg19 as vgg19
 
-__getattr__, __dir__ = face(globals(), {})
+if not TYPE_CHECKING:  # for whom a name that is not here is an error
+    __getattr__, __dir__ = face(globals(), {})

@@ -1,5 +1,7 @@
 """Modules, functions and initialisers for neural networks."""
 
+from typing import TYPE_CHECKING
+
 from ..absent import NN, face
 from . import functional as functional
 from . import init as init
@@ -53,4 +55,5 @@ from .shape import Flatten as Flatten
 from .shape import Identity as Identity
 from .shape import Unflatten as Unflatten
 
-__getattr__, __dir__ = face(globals(), NN, ("functional", "init", "utils"))
+if not TYPE_CHECKING:  # for whom a name that is not here is an error
+    __getattr__, __dir__ = face(globals(), NN, ("functional", "init", "utils"))

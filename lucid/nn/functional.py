@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..absent import NN, face
 from ..checks import flag
@@ -120,4 +120,5 @@ def normalize(x: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
 
 
 _FACES = [name for name, value in globals().items() if getattr(value, "__wrapped__", None) is not None]
-__getattr__, __dir__ = face(globals(), NN, _FACES)
+if not TYPE_CHECKING:  # for whom a name that is not here is an error
+    __getattr__, __dir__ = face(globals(), NN, _FACES)

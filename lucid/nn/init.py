@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -200,4 +200,5 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     return tensor.copy_((gain * q).reshape(tensor.shape).astype(tensor.dtype))
 
 
-__getattr__, __dir__ = face(globals(), INIT)
+if not TYPE_CHECKING:  # for whom a name that is not here is an error
+    __getattr__, __dir__ = face(globals(), INIT)

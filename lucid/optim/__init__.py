@@ -1,5 +1,7 @@
 """Optimisers, and schedules for their learning rates."""
 
+from typing import TYPE_CHECKING
+
 from ..absent import OPTIM, face
 from . import lr_scheduler as lr_scheduler
 from .adam import Adagrad as Adagrad
@@ -9,4 +11,5 @@ from .adam import RMSprop as RMSprop
 from .optimizer import Optimizer as Optimizer
 from .sgd import SGD as SGD
 
-__getattr__, __dir__ = face(globals(), OPTIM, ("lr_scheduler",))
+if not TYPE_CHECKING:  # for whom a name that is not here is an error
+    __getattr__, __dir__ = face(globals(), OPTIM, ("lr_scheduler",))

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import checks
 from ..absent import SCHEDULER, face
@@ -443,4 +443,5 @@ class SequentialLR(LRScheduler):
         super().load_state_dict({**state_dict, "schedulers": self.schedulers})
 
 
-__getattr__, __dir__ = face(globals(), SCHEDULER, ("ReduceLROnPlateau",))
+if not TYPE_CHECKING:  # for whom a name that is not here is an error
+    __getattr__, __dir__ = face(globals(), SCHEDULER, ("ReduceLROnPlateau",))

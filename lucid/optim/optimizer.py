@@ -20,6 +20,9 @@ from ..graph.types import float64
 from ..tensor import Tensor
 
 Group: TypeAlias = "dict[str, Any]"
+Params: TypeAlias = "Iterable[Tensor | Mapping[str, Any] | tuple[str, Tensor]]"
+"""Parameters, pairs of a name and a parameter, or groups."""
+
 State: TypeAlias = "dict[str, Any]"
 Hyper: TypeAlias = "Mapping[str, Any]"
 
@@ -59,7 +62,7 @@ class Optimizer(ABC):
         By parameter, the tensors its updates carry along; ``"step"`` counts them.
     """
 
-    def __init__(self, params: Iterable[Tensor] | Iterable[Group], defaults: Group) -> None:
+    def __init__(self, params: Params, defaults: Group) -> None:
         self.defaults = defaults
         self.param_groups: list[Group] = []
         self.state: dict[Tensor, State] = {}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import OptionError
-from ..tensor import Tensor
-from .optimizer import Group, Hyper, Optimizer, State, flag, number
+from .optimizer import Group, Hyper, Optimizer, Params, State, flag, number
 
 
 class SGD(Optimizer):
@@ -32,7 +31,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Tensor] | Iterable[Group],
+        params: Params,
         lr: float = 1e-3,
         momentum: float = 0.0,
         dampening: float = 0.0,

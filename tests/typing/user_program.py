@@ -7,7 +7,7 @@ from typing import Any, assert_type
 import numpy as np
 
 import lucid
-from lucid import CompiledModel, Tensor, nn
+from lucid import CompiledModel, Tensor, nn, optim
 
 
 class Net(nn.Module):
@@ -48,6 +48,30 @@ def main() -> None:
     grad: Tensor | None = model.fc.weight.grad
     assert grad is not None
     assert grad.shape == (2, 3)
+    groups = optim.SGD([{"params": model.fc.parameters(), "lr": 0.1}, {"params": [model.fc.bias]}][:1], lr=0.01)
+    optim.AdamW(model.named_parameters(), lr=groups.param_groups[0]["lr"])
+    names_that_are_not_here(x)
+
+
+def names_that_are_not_here(x: Tensor) -> None:
+    """A checker tells of each: an ignored error that is none would be one itself."""
+    for use in (
+        lambda: x.maen(),  # type: ignore[attr-defined]
+        lambda: lucid.relus(x),  # type: ignore[attr-defined]
+        lambda: nn.Linea(2, 3),  # type: ignore[attr-defined]
+        lambda: nn.functional.rleu(x),  # type: ignore[attr-defined]
+        lambda: nn.init.xavier(x),  # type: ignore[attr-defined]
+        lambda: nn.utils.clip(x),  # type: ignore[attr-defined]
+        lambda: optim.Adm,  # type: ignore[attr-defined]
+        lambda: optim.lr_scheduler.Step,  # type: ignore[attr-defined]
+        lambda: lucid.passes.defaults,  # type: ignore[attr-defined]
+        lambda: lucid.models.resnet19,  # type: ignore[attr-defined]
+    ):
+        try:
+            use()
+        except AttributeError:
+            continue
+        raise AssertionError("a name that is not here was found")
 
 
 if __name__ == "__main__":
