@@ -101,6 +101,7 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
 
     @property
     def requires_grad(self) -> bool:
+        """Whether ``backward`` leaves a gradient in ``.grad``, or passes one on."""
         return self._requires_grad
 
     @requires_grad.setter
@@ -215,6 +216,7 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
         return self * 1 if self._requires_grad else Tensor.wrap(self._array.copy())
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Set whether a gradient is wanted, and return the tensor."""
         self.requires_grad = requires_grad
         return self
 

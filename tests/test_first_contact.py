@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -193,6 +194,34 @@ def test_a_plain_sgd_step_over_the_parameters() -> None:
         for p in model.parameters():
             p -= 0.1 * p.grad  # type: ignore[operator]
     np.testing.assert_allclose(model.weight.numpy(), before - 0.1 * X.sum(0), rtol=1e-5)
+
+
+def _undocumented(owner: str, thing: Any) -> list[str]:
+    """Public names, also those of a class, that have no docstring of their own."""
+    names = []
+    for name in filter(lambda name: not name.startswith("_"), dir(thing)):
+        value = getattr(thing, name)
+        if inspect.ismodule(value) or not callable(value):
+            continue
+        inside = vars(value) if inspect.isclass(value) and value.__module__.startswith("lucid") else {}
+        members = {member: getattr(value, member) for member, found in inside.items() if _shown(member, found)}
+        names += [f"{owner}.{name}.{member}" for member, found in members.items() if not inspect.getdoc(found)]
+        names += [] if inspect.getdoc(value) else [f"{owner}.{name}"]
+    return names
+
+
+def _shown(name: str, value: object) -> bool:
+    return not name.startswith("_") and (callable(value) or isinstance(value, property | classmethod | staticmethod))
+
+
+def test_every_public_name_is_documented() -> None:
+    optim, graph = lucid.optim, lucid.compile(nn.Linear(2, 2), lucid.spec(1, 2)).graph
+    modules = (lucid, nn, F, nn.init, nn.utils, optim, optim.lr_scheduler, lucid.passes, lucid.models)
+    assert [name for module in modules for name in _undocumented(module.__name__, module)] == []
+    assert _undocumented("Tensor", Tensor(X)) + _undocumented("Graph", graph) == []
+    assert [name for cls in (type(graph), lucid.CompiledModel) for name, value in vars(cls).items()
+            if _shown(name, value) and not inspect.getdoc(value)] == []  # fmt: skip
+    assert [name for name in dir(Tensor) if name[0] != "_" and not inspect.getdoc(getattr(Tensor, name))] == ["grad"]
 
 
 def test_gradients_flow_through_numpys_functions() -> None:

@@ -193,6 +193,7 @@ class Graph:
 
     @property
     def input_types(self) -> tuple[TensorType, ...]:
+        """Types of the inputs, in order."""
         return tuple(self.node(name).outputs[0] for name in self.inputs)
 
     @property
@@ -202,6 +203,7 @@ class Graph:
 
     @property
     def output_types(self) -> tuple[TensorType, ...]:
+        """Types of the outputs, in order."""
         return tuple(self.type(value) for value in self.outputs)
 
     @property

@@ -57,14 +57,17 @@ class Operators(AbstractTensor, Generic[R]):
 
     @property
     def shape(self) -> tuple[Any, ...]:
+        """Sizes of the axes."""
         return self.type.shape
 
     @property
     def dtype(self) -> DType:
+        """Element type, as NumPy has it."""
         return self.type.dtype
 
     @property
     def ndim(self) -> int:
+        """Number of axes."""
         return self.type.rank
 
     def dim(self) -> int:
@@ -279,18 +282,23 @@ class Operators(AbstractTensor, Generic[R]):
         return self.to(tensor("type_as", "other", other, self))
 
     def float(self: S) -> S:
+        """As float32."""
         return ew.cast(self, "float32")
 
     def double(self: S) -> S:
+        """As float64."""
         return ew.cast(self, "float64")
 
     def long(self: S) -> S:
+        """As int64."""
         return ew.cast(self, "int64")
 
     def int(self: S) -> S:
+        """As int32."""
         return ew.cast(self, "int32")
 
     def bool(self: S) -> S:
+        """As bools: whether each element is not 0."""
         return ew.cast(self, "bool")
 
     # ------------------------------------------------------------ reduction

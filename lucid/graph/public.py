@@ -31,6 +31,7 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "unbiased": ("correction",),
     "dim": ("dims", "axes"),
     "dims": ("axes",),
+    "split_size": ("split_size_or_sections",),
     "size": ("shape",),
     "sizes": ("shape",),
     "newshape": ("shape",),

@@ -99,6 +99,7 @@ class TensorType:
 
     @property
     def rank(self) -> int:
+        """Number of axes."""
         return len(self.shape)
 
     @cached_property
@@ -124,12 +125,15 @@ class TensorType:
         return math.prod(self.concrete) * self.dtype.itemsize
 
     def with_shape(self, shape: Iterable[Dim]) -> TensorType:
+        """The same with another shape, row-major."""
         return TensorType(tuple(shape), self.dtype)
 
     def with_dtype(self, dtype: DType) -> TensorType:
+        """The same with another element type."""
         return TensorType(self.shape, dtype)
 
     def with_order(self, order: tuple[int, ...] | None) -> TensorType:
+        """The same with another order in memory."""
         return replace(self, order=order)
 
     def same_value(self, other: TensorType) -> bool:

@@ -184,12 +184,15 @@ class ModuleDict(Module):
             del self[name]
 
     def keys(self) -> Iterable[str]:
+        """Names of the modules."""
         return self._modules.keys()
 
     def values(self) -> Iterable[Module]:
+        """The modules."""
         return (self[name] for name in self)
 
     def items(self) -> Iterable[tuple[str, Module]]:
+        """Names and modules."""
         return ((name, self[name]) for name in self)
 
 

@@ -74,6 +74,7 @@ class Handle:
         self._hooks, self._key = hooks, key
 
     def remove(self) -> None:
+        """Take the hook away."""
         self._hooks.pop(self._key, None)
         clock.structure.tick()
 
@@ -245,12 +246,15 @@ class Module:
             stack.extend(reversed(children))
 
     def modules(self) -> Iterator[Module]:
+        """This module and all below it; a shared one comes once."""
         return (module for _, module in self.named_modules())
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules right below this one, with their names."""
         return ((name, module) for name, module in self._modules.items() if module is not None)
 
     def children(self) -> Iterator[Module]:
+        """The modules right below this one."""
         return (module for _, module in self.named_children())
 
     def _named(self, table: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
@@ -370,16 +374,19 @@ class Module:
         return self
 
     def float(self: M) -> M:
+        """Convert parameters and buffers to float32."""
         return self.to("float32")
 
     def double(self: M) -> M:
+        """Convert parameters and buffers to float64."""
         return self.to("float64")
 
     # ------------------------------------------------------------ state
 
-    def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Copies of all parameters and persistent buffers, by path."""
-        return {name: np.array(tensor.numpy()) for name, tensor in self._state().items()}
+    def state_dict(self, prefix: str = "") -> dict[str, np.ndarray[Any, Any]]:
+        """Copies of all parameters and persistent buffers as arrays, by path (after ``prefix``)."""
+        checks.text("state_dict", "prefix", prefix)
+        return {prefix + name: np.array(tensor.numpy()) for name, tensor in self._state().items()}
 
     def _paths(self) -> Iterator[tuple[str, Module]]:
         """All modules with all their paths; a shared one comes once for each."""
@@ -405,14 +412,14 @@ class Module:
                     found[prefix + name] = buffer
         return found
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadedKeys:
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadedKeys:
         """Put arrays (or tensors) into the parameters and buffers of the same paths.
 
         Everything is checked before anything is changed.
 
         Parameters
         ----------
-        state
+        state_dict
             Path to array; shapes must agree.
         strict
             Refuse missing and unexpected paths.
@@ -422,14 +429,14 @@ class Module:
         missing_keys, unexpected_keys
             Paths that were not given, and given ones the model does not have.
         """
-        checks.mapping("load_state_dict", "state", state)
+        checks.mapping("load_state_dict", "state_dict", state_dict)
         checks.flag("load_state_dict", "strict", strict)
         own = self._state()
-        missing = [name for name in own if name not in state]
-        unexpected = [name for name in state if name not in own]
+        missing = [name for name in own if name not in state_dict]
+        unexpected = [name for name in state_dict if name not in own]
         if strict and (missing or unexpected):
             raise OptionError(f"load_state_dict: missing {missing}, unexpected {unexpected}; strict=False ignores both")
-        arrays = {name: as_array("load_state_dict", value) for name, value in state.items() if name in own}
+        arrays = {name: as_array("load_state_dict", value) for name, value in state_dict.items() if name in own}
         for name, array in arrays.items():
             if array.shape != own[name].shape:
                 raise ShapeError(f"load_state_dict: {name} has shape {own[name].shape}, the given array {array.shape}")

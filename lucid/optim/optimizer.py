@@ -20,8 +20,8 @@ from ..graph.types import float64
 from ..tensor import Tensor
 
 Group: TypeAlias = "dict[str, Any]"
-Params: TypeAlias = "Iterable[Tensor | Mapping[str, Any] | tuple[str, Tensor]]"
-"""Parameters, pairs of a name and a parameter, or groups."""
+Params: TypeAlias = "Iterable[Any]"
+"""Tensors, pairs of a name and a tensor, or groups: what a list of dicts is inferred to be suits no narrower type."""
 
 State: TypeAlias = "dict[str, Any]"
 Hyper: TypeAlias = "Mapping[str, Any]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, assert_type
 
 import numpy as np
@@ -55,7 +56,7 @@ def main() -> None:
 
 def names_that_are_not_here(x: Tensor) -> None:
     """A checker tells of each: an ignored error that is none would be one itself."""
-    for use in (
+    uses: tuple[Callable[[], object], ...] = (
         lambda: x.maen(),  # type: ignore[attr-defined]
         lambda: lucid.relus(x),  # type: ignore[attr-defined]
         lambda: nn.Linea(2, 3),  # type: ignore[attr-defined]
@@ -66,7 +67,8 @@ def names_that_are_not_here(x: Tensor) -> None:
         lambda: optim.lr_scheduler.Step,  # type: ignore[attr-defined]
         lambda: lucid.passes.defaults,  # type: ignore[attr-defined]
         lambda: lucid.models.resnet19,  # type: ignore[attr-defined]
-    ):
+    )
+    for use in uses:
         try:
             use()
         except AttributeError:
