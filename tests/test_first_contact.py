@@ -76,6 +76,7 @@ BOTH: list[tuple[str, str | None]] = [
     ("t.std(unbiased=False)", "x.std()"), ("t.var(0, unbiased=True)", "x.var(0, ddof=1)"), ("t.var(0, False)", "x.var(0)"),
     ("t.add(t, alpha=2)", "x + 2 * x"), ("lucid.sub(t, 1, alpha=0.5)", "x - .5"), ("t.clone().add_(t, alpha=-0.1)", "x - np.float32(.1) * x"),
     ("t.div(0.3, rounding_mode='floor')", "x // np.float32(.3)"), ("lucid.div(t, -0.3, rounding_mode='trunc')", "np.trunc(x / np.float32(-.3))"),
+    ("lucid.div([1.0, -1.0, 0.0, np.inf], [0.0, 0.0, 0.0, 2.0], rounding_mode='trunc')", "np.array([np.inf, -np.inf, np.nan, np.inf])"),
     ("lucid.div([7, -7], 2, rounding_mode='trunc')", "np.array([3, -3])"), ("lucid.flip(t, dims=[0])", "x[::-1]"), ("t.flip(dims=(0, 1))", "x[::-1, ::-1]"),
     ("t.flip(axis=1)", "x[:, ::-1]"), ("t.permute(dims=(1, 0))", "x.T"), ("lucid.permute(t, dims=(1, 0))", "x.T"), ("t.reshape(shape=(3, 2))", "x.reshape(3, 2)"),
     ("t.expand(size=(2, 2, 3))", "np.stack([x, x])"), ("t.repeat(repeats=(2, 1))", "np.tile(x, (2, 1))"), ("lucid.tile(t, dims=(2, 1))", "np.tile(x, (2, 1))"),

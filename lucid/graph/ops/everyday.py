@@ -35,6 +35,9 @@ def div(a: Any, b: Any, *, rounding_mode: str | None = None) -> Any:
     if rounding_mode != "trunc":
         raise OptionError(f"div: rounding_mode is None, 'floor' or 'trunc', got {shown(rounding_mode)}")
     a, b = ew.promote(a, b)
+    if is_float(a.type.dtype):
+        quotient = ew.div(a, b)
+        return ew.where(composite.lt(quotient, 0), ew.ceil(quotient), ew.floor(quotient))
     size = ew.floor_divide(ew.abs_(a), ew.abs_(b))
     return ew.mul(size, ew.mul(ew.sign(a), ew.sign(b)))
 
