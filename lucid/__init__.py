@@ -160,7 +160,7 @@ from .functions import (
 from .grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from .graph.types import DTYPES, TensorType, spec
 from .lazy import from_home
-from .nn.module import Parameter
+from .nn.parameter import Parameter
 from .runtime.rng import manual_seed
 from .runtime.store import get_cache_limit, set_cache_limit
 from .runtime.workers.settings import get_num_threads, set_num_threads

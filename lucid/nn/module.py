@@ -16,30 +16,9 @@ from ..graph.trace import active_trace, user_location
 from ..graph.types import as_dtype, is_float
 from ..tensor import Tensor
 from ..tracing import TracedTensor
+from .parameter import Parameter as Parameter
 
 M = TypeVar("M", bound="Module")
-
-
-class Parameter(Tensor):
-    """A tensor that a module learns; it requires a gradient unless told otherwise."""
-
-    __slots__ = ()
-
-    def __init__(self, data: Any, requires_grad: bool = True, dtype: object = None) -> None:
-        super().__init__(data, requires_grad=requires_grad, dtype=dtype)
-
-    @classmethod
-    def blank(cls, shape: tuple[int, ...], dtype: object) -> Parameter:
-        """Zeros that an initialiser will fill."""
-        wanted = as_dtype(dtype)
-        if not is_float(wanted):
-            raise DTypeError(f"parameters are floating-point, not {wanted.name}")
-        parameter = cls.__new__(cls)
-        try:
-            parameter._set(np.zeros(shape, wanted), requires_grad=True)
-        except (MemoryError, ValueError) as error:
-            raise ShapeError(f"a parameter of shape {shape} cannot be made: {error}") from error
-        return parameter
 
 
 _ARE_TAKEN = frozenset({Tensor, TracedTensor, Parameter})
