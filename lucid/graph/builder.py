@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from ..errors import GraphError
 from ..lazy import networkx as nx
@@ -12,6 +13,7 @@ from .opdef import Attrs, OpDef
 from .types import TensorType
 
 
+@lru_cache(maxsize=1024)
 def snake_case(name: str) -> str:
     """``MaxPool2dGrad`` as ``max_pool2d_grad``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

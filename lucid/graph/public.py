@@ -336,8 +336,8 @@ def public(function: Callable[..., Any], name: str | None = None, **special: Che
         if world is None and kwargs:
             world = first_tensor(kwargs.values())
         taken = [
-            value if check is None else check(owner, one, value, world)
-            for one, check, value in zip(names, ordered, args, strict=False)
+            value if check is None or isinstance(value, types) else check(owner, one, value, world)
+            for one, check, types, value in zip(names, ordered, as_they_are, args, strict=False)
         ]
         if len(args) > count:
             taken.extend(args[count:] if rest is None else [rest(owner, "operand", v, world) for v in args[count:]])

@@ -72,6 +72,8 @@ class Reach(ABC):
         self._checks: list[Check] = []
         self._lasting: list[ModuleCheck | TensorCheck] = []
         self._held: dict[int, Any] = {}
+        self._methods: dict[int, str] = {}
+        """By the id of a type what looks at its values, which are held."""
         self._slots: set[tuple[int, Any]] = set()
         self._waiting: dict[str, list[Fields]] = {}
         self._sizes: list[Check] = []
@@ -115,6 +117,8 @@ class Reach(ABC):
             check = fields.check(name, value)
             if check is not None:
                 self._checks.append(check)
+            if id(type(value)) in _FIXED:
+                continue
             place = fields.place.attribute(name, self._here)
             self._queue.append((value, replace(place, lenient=True) if name in any_name else place))
 
@@ -160,15 +164,16 @@ class Reach(ABC):
 
     def _look(self, value: Any, place: Place) -> None:
         kind = type(value)
-        if kind in FIXED:
+        if id(kind) in _FIXED:
             return
-        if kind.__hash__ is not None and any(value is function for function in BY_ANY_NAME):
+        if id(value) in _BY_ANY_NAME:
             self._name((), True)
-        for types_, method in _BY_TYPE:
-            if isinstance(value, types_):
-                getattr(self, method)(value, place)
-                return
-        self._object(value, place)
+        method = self._methods.get(id(kind))
+        if method is None:
+            method = next((method for types_, method in _BY_TYPE if isinstance(value, types_)), "_object")
+            if value.__class__ is kind:  # else others of its type may say that they are of another
+                self._methods[id(kind)] = method
+        getattr(self, method)(value, place)
 
     def _nothing(self, value: Any, place: Place) -> None:
         if isinstance(value, FIXED) and is_python_class(type(value)) and not is_library_module(type(value).__module__):
@@ -363,6 +368,8 @@ class Reach(ABC):
                 for owner in (check.tensors if isinstance(check, ModuleCheck) else check).tensors:
                     yield checks.attribute(owner, name, getattr(owner, name))
 
+
+_FIXED, _BY_ANY_NAME = (frozenset(map(id, those)) for those in (FIXED, BY_ANY_NAME))
 
 _BY_TYPE: tuple[tuple[Any, str], ...] = (
     (FIXED, "_nothing"),
