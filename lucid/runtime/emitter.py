@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,10 @@ RESERVED = (
 
 LONGEST_NAME = 60
 
+_WORD = re.compile(r"\w+")
 
+
+@lru_cache(maxsize=4096)
 def identifier(text: str) -> str:
     """A Python identifier that reads like ``text``: ASCII letters, digits and underscores, no keyword or builtin.
 
@@ -253,7 +257,7 @@ class Emitter:
         code = self.code
         text = "\n".join((*code.state, *code.prepare, *code.bind, *code.run))
         outs = [str(y) for y in self.outs if y is not None and 0 not in y.shape]
-        if outs and not any(re.search(rf"\b{re.escape(y)}\b", text) for y in outs):
+        if outs and set(_WORD.findall(text)).isdisjoint(outs):
             raise GraphError(
                 f"the kernel of {self.node.op.name} writes no line with its result: "
                 f'k.line(f"np.…({{x}}, out={{y}})") for y in k.outs'
