@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import importlib
+import pkgutil
 import sys
 import threading
 import tracemalloc
+import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +20,16 @@ import pytest
 import lucid
 from lucid import nn
 from lucid.errors import OptionError
+from lucid.graph.builder import Builder
+from lucid.graph.opdef import ConstArray
+from lucid.graph.ops.source import CONSTANT, ConstantAttrs
+from lucid.graph.trace import Tracer
 from lucid.runtime import store
 from lucid.runtime.codegen import generate
+from lucid.runtime.eager import evaluate
 from lucid.runtime.executable import Executable
 from lucid.runtime.plan import make_plan
+from lucid.runtime.workers.settings import private_bytes
 
 
 def network() -> nn.Module:
@@ -314,3 +325,48 @@ def test_working_memory_of_many_calls_at_once_does_not_stay(monkeypatch: pytest.
         assert len(program._free) == 1
         want = net.model(lucid.tensor(images(4))).numpy()
         np.testing.assert_allclose(net(images(4)).numpy(), want, rtol=1e-3, atol=1e-4)
+
+
+WITHOUT_LIMIT = {
+    "lucid.graph.encode", "lucid.runtime.kernels.filtering", "lucid.runtime.machine", "lucid.runtime.workers.blas",
+    "lucid.runtime.workers.heap",
+}  # fmt: skip
+"""Modules with caches of what there is only so much of: kinds of attributes, filters, machines, libraries."""
+
+
+def test_no_cache_grows_with_the_shapes_that_a_program_meets() -> None:
+    found = {}
+    for _, name, _ in pkgutil.walk_packages(lucid.__path__, "lucid."):
+        if not name.endswith("__main__"):
+            found.update({(name, key): thing for key, thing in vars(importlib.import_module(name)).items()})
+    caches = {where: thing for where, thing in found.items() if isinstance(thing, functools._lru_cache_wrapper)}
+    own = {where: cache for where, cache in caches.items() if cache.__module__ == where[0]}
+    assert len(own) > 10
+    assert {name for (name, _), cache in own.items() if cache.cache_parameters()["maxsize"] is None} == WITHOUT_LIMIT
+
+
+def test_constants_that_were_evaluated_go() -> None:
+    tracer = Tracer(Builder())
+    (x,) = tracer.emit(CONSTANT, ConstantAttrs(ConstArray(np.ones(1000, np.float32))))
+    graph = tracer.builder.finish([(x * 2).value])
+    array = weakref.ref(graph.node(graph.order[0]).attrs.value.array)  # type: ignore[attr-defined]
+    assert evaluate(graph, ())[0][0] == 2
+    del x, tracer, graph
+    assert array() is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere memory is NumPy's")
+def test_the_system_has_large_memory_back_at_once() -> None:
+    def mapped(address: int) -> bool:
+        parts = [line.split()[0].split("-") for line in Path("/proc/self/maps").read_text().splitlines()]
+        return any(int(low, 16) <= address < int(high, 16) for low, high in parts)
+
+    memory = private_bytes(50_000_000)
+    address = memory.ctypes.data
+    assert memory.shape == (50_000_000,) and address % 64 == 0 and memory.flags.writeable
+    memory[:] = 1
+    assert mapped(address)
+    del memory
+    assert not mapped(address)
+    with pytest.raises(MemoryError):
+        private_bytes(1 << 60)

@@ -10,7 +10,7 @@ import math
 import types as python_types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal, Union, get_args, get_origin
 
 import numpy as np
@@ -128,7 +128,7 @@ def format_type(type_: TensorType) -> str:
     return f"{type_.with_order(None)}@{'.'.join(map(str, type_.order))}"
 
 
-@cache
+@lru_cache(4096)
 def _cached_type(text: str) -> TensorType:
     dtype, bracket, rest = text.partition("[")
     inside, closing, order = rest.partition("]")

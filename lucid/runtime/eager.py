@@ -42,9 +42,6 @@ def op_call(op: OpDef, attrs: Attrs, types: tuple[TensorType, ...]) -> tuple[Cal
         raise ShapeError(
             f"{op.name}: a result of {sum(t.nbytes for t in outputs):.3g} bytes is more than memory can hold"
         )
-    if op is CONSTANT:
-        array = attrs.value.array  # type: ignore[attr-defined]
-        return lambda: (array,), outputs
     if not lowerings(op):
         return _decomposed(op, attrs, types), outputs
     node = Node(op, attrs, outputs)
@@ -105,8 +102,11 @@ def evaluate_from(graph: Graph, known: Mapping[Value, Array]) -> list[Array]:
 
 
 def _call_of(graph: Graph, node: Node, feeds: Sequence[Value]) -> Call:
+    attrs: Any = node.attrs
     if node.op is CALL:  # not by way of the cache, which would keep a compiled model for ever
-        return node.attrs.callee  # type: ignore[attr-defined, no-any-return]
+        return attrs.callee  # type: ignore[no-any-return]
+    if node.op is CONSTANT:  # nor this, for its array
+        return lambda: (attrs.value.array,)
     return op_call(node.op, node.attrs, tuple(graph.type(v).with_order(None) for v in feeds))[0]
 
 

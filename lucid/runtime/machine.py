@@ -96,8 +96,8 @@ def described(machine: Machine) -> Iterator[Machine]:
         describe(before)
 
 
-def kept_for_machine(maxsize: int | None = None) -> Callable[[Callable[..., T]], _lru_cache_wrapper[T]]:
-    """Keep the decorated function's answers, which depend on the machine, until another one is described."""
+def kept_for_machine(maxsize: int) -> Callable[[Callable[..., T]], _lru_cache_wrapper[T]]:
+    """Keep so many of the decorated function's answers, which depend on the machine, until another one is described."""
 
     def decorate(function: Callable[..., T]) -> _lru_cache_wrapper[T]:
         keeping = lru_cache(maxsize)(function)

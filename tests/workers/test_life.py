@@ -209,6 +209,8 @@ def test_workers_that_are_sent_away_as_they_begin(workers: Crew) -> None:
 
 
 FORK = """
+import warnings
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # from Python 3.12 on
 child = os.fork()
 if not child:
     lucid.set_num_threads(2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ class Activation:
         return self.in_place and not self.buffers
 
 
-@cache
+@lru_cache(64)
 def zero_row(dtype: Any, length: int) -> Any:
     """Zeros, to compare rows of this length with."""
     return np.zeros(length, dtype)

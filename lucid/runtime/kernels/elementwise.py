@@ -7,7 +7,7 @@ has NumPy's floating-point warnings off.
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -35,13 +35,13 @@ FEW = 1 << 12
 """Elements up to which a whole array of constants is kept."""
 
 
-@cache
+@lru_cache(1024)
 def constant(value: float, dtype: DType) -> Array:
     """A 0-d array: NumPy takes half a microsecond longer to find the type for a Python number."""
     return np.array(value, dtype)
 
 
-@cache
+@lru_cache(256)
 def filled(value: float, dtype: DType, shape: tuple[int, ...]) -> Array:
     return np.full(shape, value, dtype)
 

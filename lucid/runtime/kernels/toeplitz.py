@@ -45,6 +45,9 @@ from .toeplitz_blocks import (
 )
 from .windows import bind, channels_last, deal, over_blocks, recheck, tuple_of
 
+KEPT_NODES = 256
+"""How many nodes keep their ways, which take 30 KB each and are asked for several times while a plan is made."""
+
 
 class Writer:
     """Writes the block loop of one node, or plain lines where there is one block."""
@@ -297,7 +300,7 @@ def best_ways(node: Node, inputs: tuple[TensorType, ...], threads: int, cost: Co
     return [best(t) for t in dict.fromkeys(tilings(node, inputs))]
 
 
-@kept_for_machine()
+@kept_for_machine(KEPT_NODES)
 def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     machine, itemsize = this_machine(), inputs[0].dtype.itemsize
     return best_ways(node, inputs, threads, lambda t, most, workers: seconds(t, most, itemsize, workers, machine))

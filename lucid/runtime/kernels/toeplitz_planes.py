@@ -30,7 +30,7 @@ from . import toeplitz
 from .activation import write_activation
 from .conv import RUN
 from .panels import bind_products, cut_for, multiply_lines, product_seconds
-from .toeplitz import FEW, TILES_COST, Writer, best_ways, write_strips
+from .toeplitz import FEW, KEPT_NODES, TILES_COST, Writer, best_ways, write_strips
 from .toeplitz_blocks import Side, Strip, Tiling, bind_windows, strips, tiles_of
 from .windows import channels_last, tuple_of
 
@@ -377,7 +377,7 @@ def _gather_seconds(t: Tiling, s: Strip, itemsize: int, machine: Machine, inside
     return (rows + images * t.depth) * RUN + parted + windows / (SMOOTH if inside else machine.far)
 
 
-@kept_for_machine()
+@kept_for_machine(KEPT_NODES)
 def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     machine, itemsize, last = this_machine(), inputs[0].dtype.itemsize, node.outputs[0].order is not None
     return best_ways(node, inputs, threads, lambda t, most, workers: seconds(t, most, itemsize, workers, machine, last))

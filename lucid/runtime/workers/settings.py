@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -61,6 +63,10 @@ def crew() -> Crew | None:
     return made
 
 
+MAPPED = 1 << 20 if sys.platform == "linux" else 1 << 63
+"""Bytes from which memory is the system's, which has it back as soon as it goes: ``malloc`` keeps much of it."""
+
+
 def shared_bytes(count: int) -> np.ndarray[Any, Any]:
     """So many bytes that workers reach too, where there are any; memory of this process alone otherwise."""
     workers = crew()
@@ -69,7 +75,13 @@ def shared_bytes(count: int) -> np.ndarray[Any, Any]:
 
 
 def private_bytes(count: int) -> np.ndarray[Any, Any]:
-    """So many bytes that only this process reaches, on a boundary of 64; of many, NumPy asks for large pages."""
+    """So many bytes that only this process reaches, on a boundary of 64; of very many on large pages."""
+    if count >= MAPPED:
+        with contextlib.suppress(OSError, ValueError, OverflowError):  # NumPy then says that there is not so much
+            pages = mmap.mmap(-1, count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            if count >= 1 << 22:
+                pages.madvise(mmap.MADV_HUGEPAGE)
+            return np.frombuffer(pages, np.uint8)
     memory = np.empty(count + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
     return memory[start : start + count]
