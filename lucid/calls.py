@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -93,7 +93,8 @@ class Forward:
         self.types = tuple(t.bind(dict(sizes)) for t in owner.traced.output_types)
         graph = self.executable.plan.graph
         self.all_types = tuple(t.with_order(None) for t in graph.output_types)
-        self.parameters = [owner.state[name] for name in owner.trainable]
+        self.names = (*owner.trainable, *(name for name in owner.state if name not in owner.trainable))
+        self.parameters = [owner.state[name] for name in self.names]  # those too that backward only reads
         self.differentiable = owner.halves.differentiable(wanted)
         self._sources: tuple[int, tuple[tuple[None, int, int], ...]] = (-1, ())
 
@@ -105,7 +106,7 @@ class Forward:
         return self.all_types
 
     def __call__(self, *arrays: Array) -> tuple[Array, ...]:
-        """On the inputs' arrays, then the parameters' (which are read from the state instead)."""
+        """On the inputs' arrays, then those of the state (which are read from there instead)."""
         inputs = arrays[: len(self.wanted)]
         return self.owner.run(self._executable(orders_of(inputs)), inputs)
 
@@ -160,17 +161,28 @@ class _Backward:
         self.kind = "backward" if forward.keeping else "recompute"
         half = owner.halves.backward(forward.wanted, used, forward.keeping)
         self.kept = half.kept
-        sources = [*owner.traced.inputs, *(owner.traced.parameters[name] for name in owner.trainable)]
+        sources = [*owner.traced.inputs, *(owner.traced.parameters[name] for name in forward.names)]
         self.reached = tuple(name in half.wanted for name in sources)
+        self.reads = tuple(self._reads(half.graph.parameters))
+
+    def _reads(self, parameters: Container[str]) -> Iterator[bool]:
+        """Of the inputs, the state and the outputs of the forward run, which the backward run reads."""
+        f = self.forward
+        yield from (not f.keeping or ("input", i) in self.kept for i in range(len(f.wanted)))
+        yield from (name in parameters for name in f.names)
+        yield from (f.keeping and ("output", i) in self.kept for i in range(len(f.all_types)))
 
     def output_types(self, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
-        arguments = inputs[sum(self.used) :]
-        return tuple(type_ for type_, reached in zip(arguments, self.reached, strict=False) if reached)
+        f = self.forward
+        given = [type_.bind(dict(f.sizes)).with_order(None) for type_ in f.owner.traced.input_types]
+        arguments = (*given, *(tensor.type for tensor in f.parameters))
+        return tuple(type_ for type_, reached in zip(arguments, self.reached, strict=True) if reached)
 
     def __call__(self, *arrays: Array) -> tuple[Array, ...]:
         f = self.forward
-        cotangents, rest = arrays[: sum(self.used)], arrays[sum(self.used) :]
-        inputs, outputs = rest[: len(f.wanted)], rest[len(self.reached) :]
+        cotangents, rest = arrays[: sum(self.used)], iter(arrays[sum(self.used) :])
+        values: list[Any] = [next(rest) if read else None for read in self.reads]
+        inputs, outputs = values[: len(f.wanted)], values[len(self.reached) :]
         seeds = self._seeds(cotangents)
         if f.keeping:
             feeds = [*seeds, *((inputs if source == "input" else outputs)[i] for source, i in self.kept)]

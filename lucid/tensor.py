@@ -36,7 +36,7 @@ _new = object.__new__
 
 
 _ABSENT = {**TOP, **TENSOR}
-_INTERNAL = frozenset({"apply", "constant", "made", "set_dtype_", "sum_to", "wrap"})
+_INTERNAL = frozenset({"apply", "clear_grad", "constant", "made", "set_dtype_", "sum_to", "wrap"})
 """For the package itself."""
 
 
@@ -320,6 +320,13 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
         for leaf, array, own in found:
             if wanted is None or id(leaf) in wanted:
                 _accumulate(leaf, array, own)
+
+    def clear_grad(self, keep: bool) -> None:
+        """Forget the gradient, or ``keep`` its memory and fill it with zeros."""
+        if keep and self.grad is not None:
+            self.grad = self.grad.detach().zero_() if self.grad.requires_grad else self.grad.zero_()
+        else:
+            self.grad = None
 
     def _seed(self, gradient: Tensor | npt.ArrayLike | None) -> np.ndarray[Any, Any]:
         if gradient is None:

@@ -61,6 +61,18 @@ def test_a_gradient_grows_in_place(wrap: Any) -> None:
     assert model.weight.grad is not kept and kept.tolist() == [[2.0, 4.0]]
 
 
+@pytest.mark.parametrize("clear", [lambda m: m, lambda m: lucid.optim.SGD(m.parameters(), lr=1.0)])
+def test_a_gradient_is_set_to_zero_in_place(clear: Any) -> None:
+    model = nn.Linear(2, 1)
+    model(leaf()).backward()
+    kept = model.weight.grad
+    assert kept is not None
+    clear(model).zero_grad(set_to_none=False)
+    assert model.weight.grad is kept and kept.tolist() == [[0.0, 0.0]]
+    clear(model).zero_grad()
+    assert model.weight.grad is None
+
+
 def test_a_gradient_of_ones_own_is_added_to() -> None:
     x = leaf()
     flat = lucid.zeros(4)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid import nn
+from lucid import Tensor, nn
 from lucid.errors import GradientError
 from lucid.nn import functional as F
 
@@ -178,3 +178,65 @@ def test_backward_says_where_what_was_read_under_another_name_was_changed() -> N
     z.data[0] = 3.0
     with pytest.raises(GradientError, match=r"has been changed in place \(.*test_versions\.py:\d+\), under another"):
         z.backward(lucid.ones(1, 2))
+
+
+# ---------------------------------------------------------------- what a compiled call's backward run reads
+
+
+def _frozen(training: bool) -> nn.Module:
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4).eval(), nn.Tanh(), nn.Linear(4, 2))
+    model[0].train(training)
+    model.training = training
+    return model.requires_grad_(False)
+
+
+@pytest.mark.parametrize("wrap", [lambda m: m, lucid.compile], ids=["eager", "compiled"])
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m[3].weight.mul_(2),
+        lambda m: m[1].running_var.mul_(2),
+        lambda m: setattr(m[0].weight, "data", lucid.ones(4, 3)),
+    ],
+    ids=["weight", "buffer", "data"],
+)
+def test_backward_refuses_frozen_weights_and_buffers_that_changed_meanwhile(
+    wrap: Any, training: bool, change: Any
+) -> None:
+    model = _frozen(training)
+    net, x = wrap(model), Tensor(np.ones((2, 3), np.float32), requires_grad=True)
+    y = net(x)
+    change(model)
+    with pytest.raises(GradientError, match="changed in place since"):
+        y.sum().backward()
+    net(x).sum().backward()
+    assert x.grad is not None
+
+
+@pytest.mark.parametrize("wrap", [lambda m: m, lucid.compile], ids=["eager", "compiled"])
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+def test_what_backward_does_not_read_may_change(wrap: Any, training: bool) -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).train(training)
+    net, x = wrap(model), Tensor(np.ones((2, 3), np.float32), requires_grad=True)
+    net(x).sum().backward()
+    assert x.grad is not None
+    want = (3 * x.grad.numpy()).tolist()
+    x.grad = None
+    y = net(x)
+    y.mul_(3)  # a result that the gradient does not need
+    with lucid.no_grad():
+        model[2].bias.zero_()
+    y.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), want, rtol=1e-6)
+
+
+def test_two_runs_of_batch_normalisation_before_one_backward() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    net, x = lucid.compile(model), np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
+    (net(x) ** 2 + net(x + 1)).sum().backward()
+    compiled = [p.grad.numpy().copy() for p in model.parameters()]  # type: ignore[union-attr]
+    model.zero_grad()
+    (model(Tensor(x)) ** 2 + model(Tensor(x + 1))).sum().backward()
+    for have, p in zip(compiled, model.parameters(), strict=True):
+        np.testing.assert_allclose(have, p.grad.numpy(), rtol=1e-4, atol=1e-5)  # type: ignore[union-attr]

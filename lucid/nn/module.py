@@ -320,8 +320,7 @@ class Module:
         """Forget the gradients of all parameters, or fill them with zeros."""
         keep = not checks.flag("zero_grad", "set_to_none", set_to_none)
         for parameter in self.parameters():
-            old = parameter.grad
-            parameter.grad = Tensor.wrap(np.zeros_like(old.numpy())) if keep and old is not None else None
+            parameter.clear_grad(keep)
 
     def to(self: M, *args: Any, dtype: object = None, device: object = None) -> M:
         """Convert all floating-point parameters and buffers to ``dtype``, in place; the device is "cpu" in any case."""

@@ -206,7 +206,7 @@ class Optimizer(ABC):
         checks.flag(f"{self._name}.zero_grad", "set_to_none", set_to_none)
         for group in self.param_groups:
             for p in group["params"]:
-                p.grad = None if set_to_none or p.grad is None else Tensor.wrap(np.zeros_like(p.grad.numpy()))
+                p.clear_grad(not set_to_none)
 
     # ------------------------------------------------------------ groups
 

@@ -26,10 +26,13 @@ class Callee(Protocol):
 
 
 class BackwardCallee(Callee, Protocol):
-    """Takes the cotangents of the used results, the inputs and the outputs; returns the gradients that there are."""
+    """Takes the cotangents of the used results, and those inputs and outputs that it reads; returns the gradients."""
 
     reached: tuple[bool, ...]
     """For each input of the call, whether a gradient reaches it."""
+
+    reads: tuple[bool, ...]
+    """For each input of the call, then each output, whether its value is needed."""
 
 
 @attributes
@@ -47,8 +50,9 @@ def _gradient(c: GradContext) -> Sequence[Any]:
     backward = callee.backward(tuple(dy is not None for dy in cotangents))
     if not any(backward.reached):
         return [None] * len(c.inputs)
-    given = (dy for dy in cotangents if dy is not None)
-    gradients = apply(CALL, CallAttrs(backward), *given, *c.inputs, *c.outputs)
+    given = [dy for dy in cotangents if dy is not None]
+    given += [value for value, read in zip((*c.inputs, *c.outputs), backward.reads, strict=True) if read]
+    gradients = apply(CALL, CallAttrs(backward), *given)
     found = iter(gradients if isinstance(gradients, tuple) else (gradients,))
     return [next(found) if reached else None for reached in backward.reached]
 
