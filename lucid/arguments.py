@@ -189,6 +189,12 @@ def statics(structure: Structure) -> Iterator[Any]:
             yield from statics(part)
 
 
+def _counts(name: str, wanted: int, got: int) -> str:
+    if name:
+        return f"{name} has {wanted} entries, got {got}"
+    return f"it was compiled for {wanted} positional input{'s' * (wanted != 1)}, the call has {got}"
+
+
 def arranged(structure: Structure, value: Any, name: str = "") -> list[Any]:
     """The tensors of ``value`` in the order of a structure; raises TraceError where it has another."""
     kind, *parts = structure
@@ -201,7 +207,7 @@ def arranged(structure: Structure, value: Any, name: str = "") -> list[Any]:
     elif kind in ("tuple", "list") and flatten(value)[1][0] == kind:
         parts = parts[1:] if kind == "tuple" else parts
         if len(value) != len(parts):
-            raise TraceError(f"{name or 'the call'} has {len(parts)} entries, got {len(value)}")
+            raise TraceError(_counts(name, len(parts), len(value)))
         labels = [f"{name}[{i}]" if name else "" for i in range(len(parts))]
         items = list(zip(parts, value, labels, strict=True))
     else:

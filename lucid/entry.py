@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, overload
@@ -10,7 +11,7 @@ from .archive import read_archive
 from .arguments import flatten, statics
 from .checks import shown
 from .compiler import CompiledModel, Specs
-from .errors import OptionError
+from .errors import OptionError, TraceError
 from .graph.ir import Graph
 from .graph.types import TensorType
 from .passes.editing import USUAL, Pipeline, as_pass
@@ -107,11 +108,23 @@ def compile(
     return CompiledModel(_callable(model), given, options)
 
 
+def _misplaced(keyword: str | None) -> str:
+    """What is wrong with what stands where a spec might."""
+    if keyword is None:
+        return "inputs are described by lucid.spec(...), or not at all, and then it is traced at the first call"
+    options = [name for name, kind in inspect.signature(compile).parameters.items() if kind.kind is kind.KEYWORD_ONLY]
+    return f"{keyword!r} is no option ({', '.join(options)}), and the input of that name has a lucid.spec(...)"
+
+
 def _checked(model: object, specs: Specs, parameters: object) -> Specs:
     """The specs, if they are specs and containers of specs, and go with the model."""
-    _, structure = flatten(specs, (TensorType,))
-    for stray in statics(structure):
-        raise OptionError(f"compile: inputs are described by lucid.spec(...), got {shown(stray)}")
+    for where, spec in (*((None, one) for one in specs[0]), *specs[1].items()):
+        try:
+            strays = list(statics(flatten(spec, (TensorType,))[1]))
+        except TraceError:  # an array or tensor, say
+            strays = [spec]
+        for stray in strays[:1]:
+            raise OptionError(f"compile: {_misplaced(where)}, got {shown(stray)}")
     if parameters is not None and not (isinstance(model, Graph) and isinstance(parameters, Mapping)):
         raise OptionError("compile: parameters are a dict of arrays, for a graph; a module has its own")
     if isinstance(model, Graph) and any(specs):

@@ -16,7 +16,7 @@ from .graph.ops import norm as normal
 from .graph.ops import random as draws
 from .graph.ops import shape as sh
 from .graph.ops.einsum import einsum as _einsum
-from .graph.public import public, tensor
+from .graph.public import order, public, tensor
 from .graph.types import is_float
 from .tensor import Tensor
 
@@ -149,7 +149,7 @@ split, chunk, unbind = public(indexing.split), public(indexing.chunk), public(ev
 tril, triu = _face(everyday.tril), _face(everyday.triu)
 clone, detach = _face(everyday.clone), _face(everyday.detach)
 
-norm = _face(composite.norm)
+norm: Callable[..., Tensor] = public(composite.norm, p=order)
 
 rand_like = _face(draws.rand_like)
 randn_like = _face(draws.randn_like)

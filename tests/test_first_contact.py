@@ -33,7 +33,7 @@ BOTH: list[tuple[str, str | None]] = [
     ("t.sum(axis=1, keepdims=True)", "x.sum(1, keepdims=True)"), ("t.mean(axis=0)", "x.mean(0)"),
     ("t.max()", "x.max()"), ("t.max(dim=1).values", "x.max(1)"), ("t.max(1)[1]", "x.argmax(1)"),
     ("t.argmax(axis=1)", "x.argmax(1)"), ("t.std(axis=0, ddof=0)", "x.std(0)"), ("t.var(0, correction=0)", "x.var(0)"),
-    ("t.any()", "x.any()"), ("(t > 0.5).all(axis=0)", "(x > .5).all(0)"), ("t.norm()", "np.linalg.norm(x)"),
+    ("t.any()", "x.any()"), ("t.norm('fro')", "np.linalg.norm(x)"), ("lucid.norm(t, p='fro', dim=1)", "np.linalg.norm(x, axis=1)"), ("(t > 0.5).all(axis=0)", "(x > .5).all(0)"), ("t.norm()", "np.linalg.norm(x)"),
     ("t.cumsum(axis=1)", "x.cumsum(1)"), ("t.reshape(3, 2)", "x.reshape(3, 2)"), ("t.reshape((3, 2))", "x.reshape(3, 2)"),
     ("t.view(-1)", "x.reshape(-1)"), ("t.ravel()", "x.ravel()"), ("t.flatten()", "x.ravel()"), ("t.T", "x.T"),
     ("t.mT", "x.T"), ("t.t()", "x.T"), ("t.transpose(0, 1)", "x.T"), ("t.permute(1, 0)", "x.T"),
@@ -117,6 +117,9 @@ ABSENT = [
     ("lucid.optim.SGD(nn.Linear(3, 2), lr=0.1)", r"\.parameters\(\)"), ("lucid.optim.SGD(3, lr=0.1)", "iterable"), ("lucid.no_grad(3)", "function"),
     ("nn.Linear(3, 2).get_parameter('weights')", "parameter"), ("t.div(2, rounding_mode='up')", "'trunc'"),
     ("t.requires_grad_().sum().backward(create_graph=True)", r"lucid\.grad"), ("lucid.tril(t[0])", "matrices"),
+    ("lucid.compile(nn.Linear(3, 2), t)", "at the first call"), ("lucid.compile(nn.Linear(3, 2), x)", "at the first call"), ("lucid.compile(nn.Linear(3, 2), mode='max')", "'mode' is no option .*exact"),
+    ("lucid.compile(nn.Linear(3, 2), lucid.spec(2, 3))(t, t)", "1 positional input, the call has 2"), ("F.cross_entropy(t, [0, 3])", "classes that are not among the 3"),
+    ("t.masked_fill(t, 0.0)", "masked_fill: the mask must be bool.*mask != 0"), ("t.norm('nuc')", "norm: p is a number"),
     ("np.arctan(t.requires_grad_())", "detach"), ("nn.Linear(3, 2).predict", "module"),
 ]  # fmt: skip
 

@@ -15,7 +15,7 @@ from .ops import bounds, composite, everyday, indexing, linalg, reduce, subscrip
 from .ops import elementwise as ew
 from .ops import norm as normal
 from .ops import shape as sh
-from .public import public, tensor
+from .public import order, public, tensor
 from .types import DTYPES, DType, is_float
 
 S = TypeVar("S", bound="Operators[Any]")
@@ -318,7 +318,7 @@ class Operators(AbstractTensor, Generic[R]):
     all: Method[R] = public(composite.all_)
     any: Method[R] = public(composite.any_)
     count_nonzero: Method[R] = public(everyday.count_nonzero)
-    norm: Method[R] = public(composite.norm)
+    norm: Method[R] = public(composite.norm, p=order)
     sum_to = reduce.sum_to
     _piece = indexing.piece
 

@@ -143,7 +143,9 @@ def operand(owner: str, name: str, value: Any, world: AbstractTensor | None) -> 
 def condition(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
     """Truth values: a bool tensor or array, nested bools, or one bool."""
     if isinstance(value, AbstractTensor):
-        return value  # its type rule asks for bool
+        if value.type.dtype != np.bool_:
+            raise DTypeError(f"{owner}: the {name} must be bool, got {value.type}; a comparison makes one: {name} != 0")
+        return value
     array = value if isinstance(value, _BOOLS) else as_array(owner, value)
     if np.result_type(array) != np.bool_:
         raise DTypeError(f"{owner}: {name} must hold bools, got {shown(value)}")
@@ -168,6 +170,11 @@ def scalar(owner: str, name: str, value: Any, world: AbstractTensor | None) -> A
         raise OptionError(f"{owner}: {name} is a number, got {shown(value)}")
     _check_size(owner, name, value)
     return value
+
+
+def order(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+    """The order of a norm; PyTorch's name for that of vectors and matrices is "fro"."""
+    return 2.0 if isinstance(value, str) and value == "fro" else at_least_0(owner, name, value, world)
 
 
 def bound(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:

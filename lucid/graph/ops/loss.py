@@ -282,7 +282,11 @@ def _picked(log_probability: Any, target: Any, weight: Any, ignore_index: int, a
     target = cast(target, int64)
     ignored = target == ignore_index
     safe = where(ignored, 0, target)
-    picked = reshape(gather(log_probability, axis, unsqueeze(safe, axis)), target.type.shape)
+    try:
+        picked = reshape(gather(log_probability, axis, unsqueeze(safe, axis)), target.type.shape)
+    except ShapeError as error:  # eagerly; a compiled program names the node and the line
+        count = log_probability.type.shape[axis]
+        raise ShapeError(f"the target holds classes that are not among the {count} of the input: {error}") from error
     if weight is None:
         return where(ignored, 0.0, -picked), cast(~ignored, log_probability.type.dtype)
     weights = where(ignored, 0.0, index_with(weight, (0,), [safe]))
