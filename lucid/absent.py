@@ -15,7 +15,7 @@ _SORTED = "there is no op that sorts; outside a model np.{0}(t.numpy()) does it"
 _LARGEST = "there is no op that sorts; outside a model np.sort(t.numpy())[..., :-k - 1:-1] does it"
 _ONNX = "ONNX import and export are not there yet"
 _SCATTER = "t[index] = values outside a model; lucid.where or one-hot products within"
-_NUMPY = "there is no op of that name; outside a model {0} takes t.numpy()"
+_NUMPY = "there is no op of that name; outside a model {0}"
 _DRAW = "nn.init.{0} fills a tensor"
 _DATA = "the shape of the result would depend on the data; outside a model np.{0}(t.numpy()) does it"
 
@@ -88,6 +88,13 @@ TOP: Final[Mapping[str, str]] = {
     "testing": "np.testing.assert_allclose takes tensors",
     "tensor_split": "lucid.split",
     "nansum": "lucid.where(lucid.isnan(x), 0.0, x).sum()",
+    "log1p": "lucid.log(1 + t)",
+    "expm1": "lucid.exp(t) - 1",
+    "sinh": "(lucid.exp(t) - lucid.exp(-t)) / 2",
+    "cosh": "(lucid.exp(t) + lucid.exp(-t)) / 2",
+    "trunc": "t.div(1, rounding_mode='trunc')",
+    "nan_to_num": "lucid.where(lucid.isnan(t), 0.0, t)",
+    "addr": "lucid.outer(a, b) + t",
     "frac": "t - t.sign() * t.abs().floor()",
     "grid_sampler": "indexing with tensors gathers pixels",
     "Generator": "lucid.manual_seed(n) seeds all draws",
@@ -151,6 +158,7 @@ TENSOR: Final[Mapping[str, str]] = {
     "topk": _LARGEST,
     **dict.fromkeys(("nonzero", "unique", "masked_select", "bincount"), _DATA),
     "equal": "lucid.equal(t, other)",
+    "fill": "t.fill_(value)",
     "allclose": "lucid.allclose(t, other)",
     "stack": "lucid.stack([t, other])",
     "cat": "lucid.cat([t, other])",
@@ -349,12 +357,12 @@ SCHEDULER: Final[Mapping[str, str]] = {
 
 
 def _numpys(name: str) -> str | None:
-    """NumPy's function of that name."""
+    """What NumPy has of that name."""
     for path, space in (("np", np), ("np.linalg", np.linalg)):
         found = getattr(space, name, None)
         if callable(found) and not isinstance(found, type):
-            return f"{path}.{name}"
-    return None
+            return f"{path}.{name} takes t.numpy()"
+    return f"t.numpy().{name} is there" if hasattr(np.ndarray, name) else None
 
 
 def advice(where: str, name: str, table: Mapping[str, str], known: Iterable[str] = (), numpy: bool = False) -> str:

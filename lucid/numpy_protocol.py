@@ -19,8 +19,9 @@ from .graph.ops import pad as padding
 from .graph.ops import shape as sh
 from .graph.ops.einsum import einsum
 from .graph.ops.source import full
-from .graph.public import public
+from .graph.public import public, scalar
 from .graph.trace import active_trace, user_location
+from .graph.types import float64, is_float
 
 Function = Callable[..., Any]
 
@@ -89,7 +90,15 @@ def _on_arrays(name: str, function: Function, args: Sequence[Any], kwargs: Mappi
         return value
 
     arrays = [plain(value) for value in args]
-    return function(*arrays, **{key: plain(value) for key, value in kwargs.items()})
+    try:
+        return function(*arrays, **{key: plain(value) for key, value in kwargs.items()})
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        raise OptionError(
+            f"{name} writes into an array, and those of tensors are read-only: give it np.array(t), and t.copy_() what "
+            f"comes of it"
+        ) from error
 
 
 # ---------------------------------------------------------------- functions, with NumPy's arguments
@@ -104,11 +113,34 @@ def _reduction(function: Function) -> Function:
     return reduced
 
 
+def _mean(function: Function) -> Function:
+    """Of bools and integers, as NumPy does, in float64: ``np.mean(predicted == labels)``."""
+    reduced = _reduction(function)
+
+    def mean(a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdims: Any = False) -> Any:
+        return reduced(a, axis, dtype or _floating(a), out, keepdims)
+
+    return mean
+
+
+def _floating(a: Any) -> Any:
+    return None if is_float(a.type.dtype) else float64
+
+
+def _where(condition: Any, *choices: Any) -> Any:
+    return _choice(condition, *choices) if choices else _on_arrays("np.where", np.where, (condition,), {})
+
+
+def _outer(a: Any, b: Any) -> Any:
+    return _product(*(sh.flatten(x) if isinstance(x, AbstractTensor) else np.ravel(x) for x in (a, b)))
+
+
 def _spread(function: Function) -> Function:
     def reduced(
         a: Any, axis: Any = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: Any = False
     ) -> Any:
-        return _reduction(lambda x, dim, keepdim: function(x, dim, ddof, keepdim))(a, axis, dtype, out, keepdims)
+        reduced = _reduction(lambda x, dim, keepdim: function(x, dim, ddof, keepdim))
+        return reduced(a, axis, dtype or _floating(a), out, keepdims)
 
     return reduced
 
@@ -154,14 +186,16 @@ def _dot(a: Any, b: Any) -> Any:
     return (_UFUNCS["multiply"] if scalar else _UFUNCS["matmul"])(a, b)
 
 
-def _filled(value: float) -> Function:
+def _filled(value: Any) -> Function:
+    value = scalar("np.full_like", "fill_value", value, None)
     return lambda a, dtype=None: full(a, value, None, None if dtype is None else np.dtype(dtype))
 
 
 _concat, _stack = public(sh.concat), public(sh.stack)
+_choice, _product = public(ew.where), public(linalg.outer)
 
 _FUNCTIONS: Mapping[str, Function] = {
-    "sum": _reduction(reduce.sum), "mean": _reduction(reduce.mean), "max": _chosen(reduce.amax),
+    "sum": _reduction(reduce.sum), "mean": _mean(reduce.mean), "max": _chosen(reduce.amax),
     "min": _chosen(reduce.amin), "amax": _chosen(reduce.amax), "amin": _chosen(reduce.amin),
     "std": _spread(lambda a, *rest: ew.sqrt(reduce.var(a, *rest))), "var": _spread(reduce.var),
     "argmax": _chosen(reduce.argmax), "argmin": _chosen(reduce.argmin),
@@ -172,8 +206,8 @@ _FUNCTIONS: Mapping[str, Function] = {
     "ravel": lambda a, order="C": sh.flatten(a), "transpose": _transpose,
     "swapaxes": sh.transpose, "moveaxis": composite.movedim, "squeeze": lambda a, axis=None: sh.squeeze(a, axis),
     "expand_dims": lambda a, axis: sh.unsqueeze(a, axis), "broadcast_to": lambda a, shape: sh.broadcast_to(a, shape),
-    "where": public(ew.where), "clip": lambda a, a_min=None, a_max=None: bounds.clip(a, a_min, a_max),
-    "dot": _dot, "outer": public(linalg.outer), "einsum": lambda *operands: einsum(*operands),
+    "where": _where, "clip": lambda a, a_min=None, a_max=None: bounds.clip(a, a_min, a_max),
+    "dot": _dot, "outer": _outer, "einsum": lambda *operands: einsum(*operands),
     "flip": lambda m, axis=None: indexing.flip(m, *(range(m.type.rank) if axis is None else (axis,))),
     "roll": lambda a, shift, axis=None: indexing.roll(a, shift, axis), "split": _split,
     "tile": lambda a, reps: sh.tile(a, *(reps if isinstance(reps, tuple | list) else (reps,))), "repeat": _repeat,

@@ -143,7 +143,7 @@ def sum(x: T, dim: Axes = None, keepdim: bool = False) -> T:
 def mean(x: T, dim: Axes = None, keepdim: bool = False) -> T:
     """Arithmetic mean over ``dim``."""
     if not is_float(x.type.dtype):
-        raise DTypeError(f"mean: needs a floating-point tensor, got {x.type}")
+        raise DTypeError(f"mean: needs a floating-point tensor, got {x.type}; t.float().mean() makes one")
     return _reduce(MEAN, x, dim, keepdim)
 
 
