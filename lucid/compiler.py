@@ -7,6 +7,7 @@ import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import RLock
 from typing import Any, TypeAlias
@@ -234,7 +235,7 @@ class CompiledModel(Module):
             training=trained or any(m.training for m in recorder.modules.values()),
             options=self.options,
             store=self._store,
-            observer=check_pass(recorder.state, tuple(recorder.assumptions)) if self.options.verify else None,
+            observer=partial(check_pass, recorder.state, tuple(recorder.assumptions)) if self.options.verify else None,
             assumptions=tuple(recorder.assumptions),
             of_mode=of_mode,
         )

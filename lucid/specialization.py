@@ -116,7 +116,7 @@ class Specialization:
     options
         How to compile.
     observer
-        Called after every pass.
+        Makes what is called after every pass of a run of them.
     optimised
         The result of the passes, where it is known already (from a file).
     tuned
@@ -138,7 +138,7 @@ class Specialization:
         *,
         training: bool,
         options: Options,
-        observer: Observer | None = None,
+        observer: Callable[[], Observer] | None = None,
         optimised: Graph | None = None,
         tuned: Mapping[TunedKey, Mapping[str, Tuned]] | None = None,
         store: Store | None = None,
@@ -174,7 +174,7 @@ class Specialization:
         passes = self.options.passes
         if isinstance(passes, Pipeline):
             passes = passes.applied(inference_pipeline(evaluate, has_kernel, exact=self.options.exact))
-        return run_passes(self.traced, passes, observe=self.observer)
+        return run_passes(self.traced, passes, observe=self.observer and self.observer())
 
     @cached_property
     def _parameters(self) -> dict[str, str]:
@@ -193,7 +193,7 @@ class Specialization:
             passes = training_pipeline(evaluate, has_kernel)
             if isinstance(options.passes, Pipeline):
                 passes = options.passes.applied(passes)
-            return run_passes(graph, passes, observe=observer)
+            return run_passes(graph, passes, observe=observer and observer())
 
         return optimise
 

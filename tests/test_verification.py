@@ -10,15 +10,18 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid import nn
+from lucid import nn, verification
 from lucid.errors import LoweringError
 from lucid.graph.opdef import OpDef
 from lucid.graph.ops import conv, elementwise, pool, reduce
 from lucid.graph.ops.conv_pool import CONV_POOL
 from lucid.nn import functional as F
+from lucid.passes.pipeline import inference_pipeline
 from lucid.runtime import registry
+from lucid.runtime.eager import evaluate
 from lucid.runtime.emitter import Emitter, Phase
 from lucid.runtime.registry import Lowering, Way
+from lucid.specialization import has_kernel
 
 X = np.random.default_rng(0).standard_normal((2, 3, 8, 8), dtype=np.float32)
 
@@ -102,3 +105,17 @@ def test_what_is_wrong_only_for_some_values_passes_until_it_is_met(monkeypatch: 
     lucid.compile(lambda x: x.tanh(), verify=True)(X)
     with pytest.raises(LoweringError, match="Tanh by wrong"):
         lucid.compile(lambda x: x.tanh(), verify=True)(X * 1000)
+
+
+def test_what_a_pass_has_made_is_evaluated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def noting(graph: Any, *rest: Any) -> Any:
+        seen.append(graph)
+        return reference_values(graph, *rest)
+
+    reference_values = verification.reference_values
+    monkeypatch.setattr(verification, "reference_values", noting)
+    model = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2, 2)).eval()
+    lucid.compile(model, lucid.spec(1, 4, 8, 8), verify=True)
+    assert 1 < len(seen) <= 1 + len(inference_pipeline(evaluate, has_kernel))  # what comes in, and what each makes

@@ -7,6 +7,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -16,8 +17,8 @@ from ..errors import TraceError, from_handler
 from ..grad_mode import is_grad_enabled
 from ..tensor import Tensor
 from .checks import Guards
-from .code import Place, user_line
-from .values import random_state
+from .code import Place, is_library_module, user_line
+from .values import ALIKE, random_state
 from .watch import Watcher
 
 _CLOCKS = "time time_ns monotonic monotonic_ns perf_counter perf_counter_ns process_time process_time_ns thread_time "
@@ -30,15 +31,24 @@ _OUTSIDE = {
     "generate_time_safe": "the clock",
     "input": "the keyboard",
     "open": "a file",
-    **dict.fromkeys(("stat", "lstat", "listdir", "scandir", "access", "readlink"), "the file system"),
+    **dict.fromkeys(("stat", "lstat", "listdir", "scandir", "access", "readlink", "statvfs"), "the file system"),
+    "fromfile": "a file",
+    **dict.fromkeys(("getrusage", "getloadavg"), "what the machine does"),
 }
 """Built-in functions that give something else at each call, by name, with what they ask."""
 
-_HOMES = frozenset({"time", "datetime", "posix", "nt", "builtins", "_io", "io", "_thread", "_uuid", "sys"})
-_ALIKE = frozenset({"getpid", "getppid", "getcwd", "get_ident", "get_native_id", "getrecursionlimit"})
-"""Built-in functions that may give something else later, and can be asked again at each call."""
+_HOMES = frozenset(
+    {"time", "datetime", "posix", "nt", "builtins", "_io", "io", "_thread", "_uuid", "sys", "numpy", "resource"}
+    | {"_locale", "decimal", "_decimal", "numpy._core.multiarray", "numpy.core.multiarray"}
+)
+"""Where such functions are from."""
 
-_ASKING = _ALIKE | _OUTSIDE.keys()
+_READING = frozenset({"read", "read1", "readline", "readlines", "readinto"})
+
+_UNSEEN = frozenset({"__subclasses__", "seed"})
+"""Built-in methods that tell of more than their object."""
+
+_ASKING = frozenset({*ALIKE, *_OUTSIDE, *_READING, *_UNSEEN})
 
 _QUIET = frozenset({"lucid", "logging", "warnings", "linecache", "traceback", "tokenize", "importlib", "inspect"})
 """Modules of the standard library that ask for their own sake."""
@@ -150,16 +160,29 @@ class Watch:
     def _asks(self, frame: FrameType, function: Any) -> None:
         """A built-in function is called that asks for something outside the program."""
         home, name = getattr(function, "__module__", None), function.__name__
+        if name in _READING or name in _UNSEEN:
+            self._tells(frame, function, name)
+            return
         if home is None:  # a method: of those, only dates know the time
             owner = getattr(function, "__self__", None)
             home = "datetime" if isinstance(owner, type) and issubclass(owner, datetime.date) else ""
         asking = str(frame.f_globals.get("__name__", "")).partition(".")[0]
         if home not in _HOMES or asking in _QUIET or _importing(frame):
             return
-        if name not in _ALIKE:
+        if name not in ALIKE:
             raise TraceError(_refusal(_OUTSIDE[name], f"{name}()", user_line(frame)))
         if asking != "threading" or frame.f_code.co_name == "current_thread":
-            self._watcher.ask(function)
+            self._watcher.ask(ALIKE[name] or function)
+
+    def _tells(self, frame: FrameType, method: Any, name: str) -> None:
+        """A built-in method is called that may tell of more than its object."""
+        owner = getattr(method, "__self__", None)
+        if name == "__subclasses__" and isinstance(owner, type) and not is_library_module(owner.__module__):
+            self._watcher.ask(partial(_subclasses, owner))
+        elif name in _READING and owner is sys.stdin:
+            raise TraceError(_refusal("the keyboard", f"stdin.{name}()", user_line(frame)))
+        elif name == "seed" and frame.f_code is random.Random.seed.__code__ and frame.f_locals.get("a") is None:
+            raise TraceError(_refusal("random numbers", "random.Random()", user_line(frame)))
 
     def _drawn(self) -> None:
         """Random numbers that others drew: known by the state of their generators."""
@@ -169,6 +192,10 @@ class Watch:
                 kind = f"{type(one).__module__}.{type(one).__qualname__}"
                 place = found.get(id(one), Place(kind, "in what it calls"))
                 raise TraceError(_refusal("random numbers", place.what, place.line))
+
+
+def _subclasses(owner: type) -> tuple[type, ...]:
+    return tuple(owner.__subclasses__())
 
 
 def _importing(frame: FrameType | None) -> bool:

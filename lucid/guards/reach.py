@@ -38,7 +38,7 @@ from .objects import (
     reads_itself,
     shows_memory,
 )
-from .values import BY_ANY_NAME, EFFECTS, FIXED, LISTS, RANDOM, random_state
+from .values import BY_ANY_NAME, EFFECTS, FIXED, LISTS, RANDOM, cached, random_state
 
 ITEMS = 1_000_000
 """How many values one trace may depend on: all are compared at each call."""
@@ -255,9 +255,12 @@ class Reach(ABC):
         self._put(filter(None, parts), place)
 
     def _cached(self, value: Any, place: Place) -> None:
-        """An ``lru_cache``: what it remembers changes with its counts of misses and of entries."""
+        """An ``lru_cache``: its counts of misses and of entries, and what the user's remember."""
         self._put((value.__wrapped__,), place)
         self._late.append(lambda: checks.called(lambda: value.cache_info()[1::2], value.cache_info()[1::2]))
+        if not is_library_module(value.__wrapped__.__module__):
+            self._put(cached(value), place)
+            self._late.append(lambda: checks.called(functools.partial(cached, value), cached(value)))
 
     def _sequence(self, value: Any, place: Place) -> None:
         self._checks.append(checks.sequence(value))

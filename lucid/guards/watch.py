@@ -20,7 +20,7 @@ from .checks import ABSENT, Guards, ModuleCheck
 from .code import BY_NAME, Place, Read, Step, is_library_code, reads, user_line
 from .objects import Fields, holds_users, own_fields, plain, reads_itself
 from .reach import Reach
-from .values import BY_ANY_NAME, NAMED, STATES
+from .values import BY_ANY_NAME, NAMED, STATES, told_by
 
 
 class Watcher(Reach):
@@ -48,6 +48,9 @@ class Watcher(Reach):
             self._name((*code.co_names, code.co_name), library=True)
             if code in _ENVIRONMENT:
                 self.look(os.environ, Place("os.environ", user_line(frame)))
+            told = told_by(code)
+            if told is not None:
+                self.ask(told)
             return
         found = reads(code)
         self._here = code

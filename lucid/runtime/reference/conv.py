@@ -33,15 +33,11 @@ def _groups(a: ConvAttrs, channels: int, outputs: int) -> Iterator[tuple[slice, 
 
 @reference(CONV)
 def conv(a: ConvAttrs, x: Array, w: Array, b: Array | None = None) -> Array:
-    padded, found = _padded(a, x), {}
+    padded, found, groups = _padded(a, x), {}, a.groups
+    kernels = w.astype(np.float64).reshape(groups, w.shape[0] // groups, *w.shape[1:])
     for r, q, window in _windows(a, padded, w.shape[2:]):
-        found[r, q] = np.concatenate(
-            [
-                np.einsum("ncij,kcij->nk", window[:, cs], w[ks].astype(np.float64))
-                for cs, ks in _groups(a, x.shape[1], w.shape[0])
-            ],
-            axis=1,
-        )
+        parts = window.reshape(x.shape[0], groups, *w.shape[1:])
+        found[r, q] = np.einsum("ngcij,gkcij->ngk", parts, kernels).reshape(x.shape[0], w.shape[0])
     rows, cols = max(found)
     y = np.empty((x.shape[0], w.shape[0], rows + 1, cols + 1))
     for (r, q), value in found.items():
