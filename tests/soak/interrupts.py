@@ -13,7 +13,7 @@ import numpy as np
 from .interrupted import KINDS, SIGNALS
 from .sweep import Case
 
-SMALL = 60
+SMALL = 1
 COUNT = 8
 """Interrupts of each kind, in the suite, where one process does all kinds; at length each has a process of its own."""
 
