@@ -161,7 +161,8 @@ class _Backward:
         self.kind = "backward" if forward.keeping else "recompute"
         half = owner.halves.backward(forward.wanted, used, forward.keeping)
         self.kept = half.kept
-        sources = [*owner.traced.inputs, *(owner.traced.parameters[name] for name in forward.names)]
+        nodes = owner.traced.parameters
+        sources = [*owner.traced.inputs, *(nodes[name] for name in forward.names)]
         self.reached = tuple(name in half.wanted for name in sources)
         self.reads = tuple(self._reads(half.graph.parameters))
 

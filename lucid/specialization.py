@@ -177,7 +177,7 @@ class Specialization:
         return run_passes(self.traced, passes, observe=self.observer and self.observer())
 
     @cached_property
-    def _parameters(self) -> dict[str, str]:
+    def _parameters(self) -> Mapping[str, str]:
         return self.traced.parameters
 
     @cached_property

@@ -107,7 +107,7 @@ class Graph:
         ``(parameter, value)`` pairs: after a run each parameter (or buffer) takes the value.
     """
 
-    __slots__ = ("_feeds", "_order", "dag", "inputs", "outputs", "updates")
+    __slots__ = ("_feeds", "_order", "_parameters", "dag", "inputs", "outputs", "updates")
 
     def __init__(
         self,
@@ -122,6 +122,7 @@ class Graph:
         self.updates = updates
         self._order: tuple[str, ...] | None = None
         self._feeds: dict[str, tuple[Value, ...]] | None = None
+        self._parameters: Mapping[str, str] | None = None
 
     def __len__(self) -> int:
         return len(self.dag)
@@ -207,9 +208,12 @@ class Graph:
         return tuple(self.type(value) for value in self.outputs)
 
     @property
-    def parameters(self) -> dict[str, str]:
+    def parameters(self) -> Mapping[str, str]:
         """Parameter name to node name, in topological order."""
-        return {node.attrs.name: key for key, node in self.nodes() if node.op.name == "Parameter"}  # type: ignore[attr-defined]
+        if self._parameters is None:
+            named = ((node.attrs, key) for key, node in self.nodes() if node.op.name == "Parameter")
+            self._parameters = {attrs.name: key for attrs, key in named}  # type: ignore[attr-defined]
+        return self._parameters
 
     @property
     def symbols(self) -> tuple[str, ...]:
