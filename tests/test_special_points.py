@@ -192,3 +192,28 @@ def test_a_model_that_takes_some_numbers_only_is_verified_and_tuned() -> None:
     for options in ({"verify": True}, {"tune": True}):
         got = lucid.compile(f, **options)(p, t, n)  # type: ignore[arg-type]
         np.testing.assert_allclose(got.item(), f(Tensor(p), Tensor(t), Tensor(n)).item(), rtol=1e-6)
+
+
+# ---------------------------------------------------------------- scalars
+
+
+@both
+@pytest.mark.parametrize("dim", [0, -1])
+def test_a_scalar_has_one_axis_of_one_element(dim: int, wrap: Any) -> None:
+    for function, value, slope in (
+        (lambda x: x.softmax(dim), 1.0, 0.0),
+        (lambda x: x.log_softmax(dim), 0.0, 0.0),
+        (lambda x: x.cumsum(dim), 3.0, 1.0),
+        (lambda x: x.max(dim)[0], 3.0, 1.0),
+        (lambda x: x.min(dim, keepdim=True).values, 3.0, 1.0),
+        (lambda x: x.argmax(dim), 0, None),
+        (lambda x: x.min(dim)[1], 0, None),
+    ):
+        x = Tensor(np.float32(3.0), requires_grad=True)
+        y = wrap(function)(x)
+        assert y.shape == () and y.item() == value
+        if slope is not None:
+            y.backward()
+            assert x.grad is not None and x.grad.item() == slope
+    with pytest.raises(ShapeError, match="axis 1 is out of range"):
+        wrap(lambda x: x.softmax(1))(Tensor(3.0))

@@ -16,7 +16,7 @@ from ..dims import Dim, as_dim, exact_quotient
 from ..opdef import Attrs, GradContext, OpDef, T, apply, attributes, register
 from ..types import Shape, TensorType, format_shape, is_float, product
 from .elementwise import exp, sqrt
-from .shape import AxisAttrs, normal_axis, reshape, stop_gradient
+from .shape import AxisAttrs, along, reshape, stop_gradient
 from .source import full
 
 
@@ -230,14 +230,12 @@ GROUP_NORM = register(
 
 def softmax(x: T, dim: int = -1) -> T:
     """``exp(x)`` divided by its sum over ``dim``, computed without overflow."""
-    result: T = apply(SOFTMAX, AxisAttrs(normal_axis("softmax", dim, x.type.rank)), x)
-    return result
+    return along("softmax", x, dim, lambda x, axis: apply(SOFTMAX, AxisAttrs(axis), x))
 
 
 def log_softmax(x: T, dim: int = -1) -> T:
     """The logarithm of :func:`softmax`, computed without underflow."""
-    result: T = apply(LOG_SOFTMAX, AxisAttrs(normal_axis("log_softmax", dim, x.type.rank)), x)
-    return result
+    return along("log_softmax", x, dim, lambda x, axis: apply(LOG_SOFTMAX, AxisAttrs(axis), x))
 
 
 def standardize(x: Any, axes: tuple[int, ...], eps: float, least: int = 0) -> tuple[Any, Any, Any]:

@@ -12,7 +12,7 @@ from ..dims import SymDim
 from ..opdef import NO_GRADIENT, Attrs, GradContext, OpDef, T, apply, attributes, register
 from ..types import Shape, TensorType, bool_, float32, format_shape, int64, is_float, product
 from .elementwise import cast, exp, flat_sqrt, isnan, maximum, where
-from .shape import expand, normal_axis, reshape
+from .shape import along, expand, normal_axis, reshape
 from .source import full
 
 Axes: TypeAlias = "int | tuple[int, ...] | None"
@@ -192,8 +192,7 @@ def _arg(op: OpDef, x: T, dim: int | None, keepdim: bool) -> T:
         flat: Any = reshape(x, -1)
         best: T = apply(op, ArgAttrs(0, False), flat)
         return reshape(best, (1,) * x.type.rank) if keepdim else best
-    found: T = apply(op, ArgAttrs(normal_axis(op.name.lower(), dim, x.type.rank), bool(keepdim)), x)
-    return found
+    return along(op.name.lower(), x, dim, lambda x, axis: apply(op, ArgAttrs(axis, bool(keepdim)), x))
 
 
 def argmax(x: T, dim: int | None = None, keepdim: bool = False) -> T:
@@ -210,6 +209,8 @@ def _extremum(op: OpDef, arg: OpDef, x: Any, dim: int | None, keepdim: bool) -> 
     if dim is None:
         return _reduce(op, x, None, keepdim)
     indices = _arg(arg, x, dim, True)
+    if not x.type.rank:
+        return Extremum(x, indices)
     values = x.gather(dim, indices)
     return Extremum(values, indices) if keepdim else Extremum(values.squeeze(dim), indices.squeeze(dim))
 
@@ -227,8 +228,7 @@ def min(x: T, dim: int | None = None, keepdim: bool = False) -> Any:
 def cumsum(x: T, dim: int) -> T:
     """Running sum along ``dim``."""
     numeric = x if is_float(x.type.dtype) else cast(x, int64)
-    result: T = apply(CUMSUM, CumSumAttrs(normal_axis("cumsum", dim, x.type.rank)), numeric)
-    return result
+    return along("cumsum", numeric, dim, lambda x, axis: apply(CUMSUM, CumSumAttrs(axis), x))
 
 
 def sum_to(x: T, shape: Shape) -> T:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...checks import shown
@@ -22,6 +22,14 @@ def normal_axis(op: str, axis: object, rank: int) -> int:
     if not -rank <= index < rank:
         raise ShapeError(f"{op}: axis {index} is out of range for a tensor of rank {rank}")
     return index % rank
+
+
+def along(op: str, x: T, dim: object, function: Callable[[T, int], Any]) -> T:
+    """``function(x, axis)``; a scalar has one axis, of one element, as in PyTorch."""
+    if x.type.rank:
+        result: T = function(x, normal_axis(op, dim, x.type.rank))
+        return result
+    return reshape(function(reshape(x, 1), normal_axis(op, dim, 1)), ())  # type: ignore[no-any-return]
 
 
 def as_shape(op: str, dims: Sequence[Any]) -> Shape:
