@@ -106,6 +106,69 @@ def spread(axis: Axis) -> Spread:
     return Spread(axis, min(shifts), max(shifts))
 
 
+TAPS = 40
+"""Taps for each window, or room for it, from which on the windows' winners are looked up one by one."""
+
+
+def _is_sparse(axes: Sequence[Axis]) -> bool:
+    """Whether windows are so large that of their taps nearly all have won nothing."""
+    room = math.prod(spread(axis).pitch for axis in axes)
+    return math.prod(axis.kernel for axis in axes) * room > TAPS * math.prod(axis.count for axis in axes)
+
+
+@dataclass(frozen=True)
+class Winners:
+    """Where in a plane of ``width`` columns the winner of each window lies.
+
+    ``corners`` are the windows' own places, ``offsets`` those of the codes from there.
+    """
+
+    corners: Any
+    offsets: Any
+    width: int
+
+    def find(self, index: Any) -> tuple[Any, Any]:
+        """For an image's codes, the windows that have a winner and no padding, and the places among all planes."""
+        taken = index != self.offsets.size
+        planes = np.arange(len(index)).reshape(-1, 1, 1) * self.width
+        return taken, (np.take(self.offsets, index, mode="clip") + self.corners + planes)[taken]
+
+
+def _winners(k: Emitter) -> Winners:
+    pool, (height, width) = k.attrs.pool, (k.attrs.height, k.attrs.width)
+    index = k.ins[1].shape
+    return Winners(*corners_and_offsets(pool, index[2:], width), height * width)
+
+
+def corners_and_offsets(pool: Any, counts: Sequence[int], width: int) -> tuple[Any, Any]:
+    """Places of windows' first taps in a plane of so many columns, and of all taps from there."""
+    corners = np.add.outer(
+        (np.arange(counts[0]) * pool.stride[0] - pool.padding[0]) * width,
+        np.arange(counts[1]) * pool.stride[1] - pool.padding[1],
+    )
+    rows, cols = (np.arange(size) * by for size, by in zip(pool.kernel, pool.dilation, strict=True))
+    return corners, np.add.outer(rows * width, cols).ravel()
+
+
+def scatter(dx: Any, dy: Any, index: Any, winners: Winners) -> None:
+    """Adds each element of ``dy`` to that of ``dx`` that has won its window."""
+    whole = dx if dx.flags.c_contiguous else np.empty(dx.shape, dx.dtype)
+    whole.fill(0)
+    for image, share, codes in zip(whole, dy, index, strict=True):
+        taken, places = winners.find(codes)
+        np.add.at(as_view(image, -1), places, share[taken])
+    if whole is not dx:
+        np.copyto(dx, whole)
+
+
+def look_up(x: Any, y: Any, index: Any, winners: Winners) -> None:
+    """Takes the winner of each window; 0 for padding."""
+    y.fill(0)
+    for image, windows, codes in zip(x, y, index, strict=True):
+        taken, places = winners.find(codes)
+        windows[taken] = image.reshape(-1)[places]
+
+
 @kernel(MAX_POOL_GRAD)
 def max_pool_grad(k: Emitter) -> None:
     """Collects what the windows send to elements of the image that lie a stride apart, then puts it there.
@@ -124,6 +187,9 @@ def max_pool_grad(k: Emitter) -> None:
         return
     if 0 in dy.shape:
         k.line(f"{dx}.fill(0)")
+        return
+    if _is_sparse(axes):
+        k.line(f"{k.use(scatter)}({dx}, {dy}, {index}, {k.use(_winners(k), k.name + '_winners')})")
         return
     work = deal(blocks, k.threads)
     size = max(b - a for a, b in blocks) * rows.pitch * cols.pitch * step
@@ -234,6 +300,9 @@ def bind_gather(work: Sequence[Any], image: Any, windows: Any, index: Any, masks
 def max_pool_gather(k: Emitter) -> None:
     recheck(k)
     (x, index), (y,) = k.ins, k.outs
+    if 0 not in y.shape and _is_sparse(pooling_axes(k.attrs.pool, x.shape, y.shape[2:])):
+        k.line(f"{k.use(look_up)}({x}, {y}, {index}, {k.use(_winners(k), k.name + '_winners')})")
+        return
     work, shape = _gather_work(k, x, y)
     masks = [image_scratch(k, shape, np.dtype(bool), channels_last(y), "mask") for _ in work]
     if not work:
@@ -259,17 +328,10 @@ def max_pool_positions(k: Emitter) -> None:
     """Row and column of the window's corner, plus an offset for each code."""
     recheck(k)
     (index,), (y,), a = k.ins, k.outs, k.attrs
-    pool, width = a.pool, a.width
-    corner = np.add.outer(
-        (np.arange(y.shape[2]) * pool.stride[0] - pool.padding[0]) * width,
-        np.arange(y.shape[3]) * pool.stride[1] - pool.padding[1],
-    )
-    offsets = np.add.outer(
-        np.arange(pool.kernel[0]) * pool.dilation[0] * width, np.arange(pool.kernel[1]) * pool.dilation[1]
-    )
-    table = k.use(np.append(offsets.ravel(), 0), f"{k.name}_offsets")
+    corners, offsets = corners_and_offsets(a.pool, y.shape[2:], a.width)
+    table = k.use(np.append(offsets, 0), f"{k.name}_offsets")
     won = k.scratch(y.shape, np.dtype(bool), "padding")
     k.line(f"np.take({table}, {index}, out={y}, mode='clip')")
-    k.line(f"np.add({y}, {k.use(corner, k.name + '_corners')}, out={y})")
+    k.line(f"np.add({y}, {k.use(corners, k.name + '_corners')}, out={y})")
     k.line(f"np.equal({index}, {offsets.size}, out={won})")
     k.line(f"np.copyto({y}, -1, where={won})")

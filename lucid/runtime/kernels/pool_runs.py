@@ -312,7 +312,17 @@ def compete(y: Any, pad: Any, codes: Any, code: int) -> None:
 
 def mark_nan(runs: Runs, block: Block, run: Any, y: Any, codes: Any) -> None:
     """NaN is greater than nothing: let the code of each window that holds one be that of its first."""
-    if np.isnan(y.max()):
-        for i, j in reversed(list(product(range(runs.rows.kernel), range(runs.cols.kernel)))):
+    if not np.isnan(y.max()):
+        return
+    rows, cols = runs.rows, runs.cols
+    if rows.kernel * cols.kernel <= y.size:
+        for i, j in reversed(list(product(range(rows.kernel), range(cols.kernel)))):
             tap = runs.corners(block, run, i, j)
-            np.copyto(codes, codes.dtype.type(i * runs.cols.kernel + j), where=np.isnan(tap))
+            np.copyto(codes, codes.dtype.type(i * cols.kernel + j), where=np.isnan(tap))
+        return
+    corners, size = runs.corners(block, run), run.itemsize
+    steps = rows.dilation * runs.row * size, cols.dilation * runs.step * size
+    for at in np.argwhere(np.isnan(y)):
+        offset = int(np.dot(at, corners.strides))
+        window = np.ndarray((rows.kernel, cols.kernel), run.dtype, run, offset, steps)
+        codes[tuple(at)] = np.argmax(np.isnan(window))
