@@ -40,6 +40,9 @@ def value_and_grad(function: Callable[..., Any], argnums: int | tuple[int, ...] 
 
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         chosen, structure = flatten(tuple(_pick(args, n) for n in numbers))
+        if not chosen:
+            given = shown(_pick(args, numbers[0])) if numbers else "no argument"
+            raise GradientError(f"grad: gradients are of tensors, got {given}; make it lucid.tensor(...)")
         value = function(*args, **kwargs)
         if not isinstance(value, Tensor) or value.numel() != 1:
             raise GradientError("grad: the function must return a tensor with one element")

@@ -122,6 +122,8 @@ ABSENT = [
     ("lucid.compile(nn.Linear(3, 2), t)", "at the first call"), ("lucid.compile(nn.Linear(3, 2), x)", "at the first call"), ("lucid.compile(nn.Linear(3, 2), mode='max')", "'mode' is no option .*exact"),
     ("lucid.compile(nn.Linear(3, 2), lucid.spec(2, 3))(t, t)", "1 positional input, the call has 2"), ("F.cross_entropy(t, [0, 3])", "classes that are not among the 3"),
     ("t.masked_fill(t, 0.0)", "masked_fill: the mask must be bool.*mask != 0"), ("t.norm('nuc')", "norm: p is a number"),
+    ("lucid.grad(lambda v: v * v)(3.0)", r"lucid\.tensor"), ("lucid.grad(lambda v: v * v)(np.float32(3))", r"lucid\.tensor"),
+    ("lucid.compile(nn.Linear(3, 2), lucid.spec(2, 3)).graph.inputs_of('no')", "'no'"),
     ("np.arctan(t.requires_grad_())", "detach"), ("nn.Linear(3, 2).predict", "module"),
 ]  # fmt: skip
 
@@ -190,6 +192,24 @@ def test_a_parameter_is_updated_by_the_operators_too() -> None:
     np.testing.assert_allclose(w.numpy(), np.array([1.0, 2.0]) * 1.6**2, rtol=1e-6)
     with pytest.raises(lucid.LucidError, match="no_grad"):
         w += 1
+
+
+class Forgetful(nn.Module):
+    def __init__(self) -> None:
+        pass
+
+    def forward(self, x: Any) -> Any:
+        return x
+
+
+@pytest.mark.parametrize(
+    "use",
+    [repr, lambda m: m(Tensor(X)), lambda m: list(m.parameters()), lambda m: m.state_dict(), lambda m: m.train(),
+     lambda m: lucid.compile(m)(X), lambda m: m.register_forward_hook(print), lambda m: nn.Sequential(m)(Tensor(X))],
+)  # fmt: skip
+def test_a_module_that_was_not_initialised_says_so(use: Any) -> None:
+    with pytest.raises(lucid.LucidError, match=r"Forgetful: .*super\(\).__init__\(\)"):
+        use(Forgetful())
 
 
 def test_a_plain_sgd_step_over_the_parameters() -> None:

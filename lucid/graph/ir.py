@@ -144,6 +144,7 @@ class Graph:
 
     def inputs_of(self, name: str) -> tuple[Value, ...]:
         """What feeds a node, by input slot."""
+        self.node(name)  # which says where there is none
         return self.feeds[name]
 
     @property

@@ -245,7 +245,7 @@ def element_type(owner: str, name: str, value: Any, world: AbstractTensor | None
 
 
 AS_THEY_ARE: Final[Mapping[Check, tuple[type, ...]]] = {
-    **dict.fromkeys((tensor, index, condition, bound), (AbstractTensor,)),
+    **dict.fromkeys((tensor, index, bound), (AbstractTensor,)),
     operand: (AbstractTensor, float, bool),
     state: (AbstractTensor, type(None)),
     flag: (bool,),

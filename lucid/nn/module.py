@@ -21,6 +21,9 @@ from .parameter import Parameter as Parameter
 M = TypeVar("M", bound="Module")
 
 
+_TABLES = frozenset({"_parameters", "_buffers", "_modules", "_transient", "_hooks", "_pre_hooks"})
+"""What every module has once it is initialised."""
+
 _ARE_TAKEN = frozenset({Tensor, TracedTensor, Parameter})
 """What a module's argument is nearly always, and goes on as it is."""
 
@@ -129,6 +132,8 @@ class Module:
         active_trace.get().update(buffer, value)
 
     def __getattr__(self, name: str) -> Any:
+        if name in _TABLES:
+            raise LucidError(f"{type(self).__name__}: its __init__ must call super().__init__() first")
         own = self.__dict__
         for table in ("_parameters", "_buffers", "_modules"):
             if table in own and name in own[table]:
