@@ -10,6 +10,7 @@ import os
 import random
 import sys
 import threading
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -153,3 +154,17 @@ def test_what_differs_from_call_to_call_is_refused(name: str, tmp_path: Path, mo
 def test_a_generator_that_is_seeded_inside_passes() -> None:
     net = lucid.compile(lambda x: x * random.Random(3).random())
     assert net(X).tolist() == net(X).tolist() == (X * random.Random(3).random()).tolist()
+
+
+def test_a_module_that_is_replaced_is_imported_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    def scaled(x: Any) -> Any:
+        import lucids_neighbour  # type: ignore[import-not-found]
+
+        return x * lucids_neighbour.K
+
+    net = lucid.compile(scaled)
+    for k in (2.0, 8.0):
+        module = types.ModuleType("lucids_neighbour")
+        vars(module)["K"] = k
+        monkeypatch.setitem(sys.modules, "lucids_neighbour", module)
+        assert net(X).tolist() == [k, 2 * k, 3 * k]

@@ -17,7 +17,7 @@ from ..nn.module import Module
 from ..tensor import Tensor
 from . import checks
 from .checks import ABSENT, Guards, ModuleCheck
-from .code import BY_NAME, Place, Read, Step, is_library_code, reads, user_line
+from .code import BY_NAME, Place, Read, Step, is_library_code, is_library_module, reads, user_line
 from .objects import Fields, holds_users, own_fields, plain, reads_itself
 from .reach import Reach
 from .values import BY_ANY_NAME, NAMED, STATES, told_by
@@ -140,8 +140,10 @@ class Watcher(Reach):
         within = str(space.get("__package__") or "")
         parents = [within.rsplit(".", up)[0] for up in range(within.count(".") + 1)] if within else []
         names = (read.name, read.name.partition(".")[0], *(f"{parent}.{read.name}".rstrip(".") for parent in parents))
-        found = [sys.modules[name] for name in names if name in sys.modules]
-        for module in found:
+        found = {name: sys.modules[name] for name in names if name in sys.modules}
+        for name, module in found.items():
+            if not is_library_module(name):  # another may be put in its place
+                self._slot(sys.modules, name, checks.entry(sys.modules, name, module))
             self.look(module, place)
         if not found and not last:
             self._unread.append(functools.partial(self._import, read, space, place, last=True))
