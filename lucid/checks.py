@@ -37,7 +37,7 @@ def shown(value: object) -> str:
 
 def named(text: str) -> str:
     """A name or path for a message: as it is, or quoted where it has signs that are not printed or is too long."""
-    return text if text.isprintable() and len(text) <= 200 else shown(text)
+    return text if text.isprintable() and len(text) <= 1000 else shown(text)
 
 
 def integer(owner: str, name: str, value: Any, least: int = 1, most: int = LARGEST) -> int:
