@@ -32,7 +32,7 @@ MODELS: dict[str, tuple[Callable[[], lucid.nn.Module], tuple[int, ...]]] = {
 
 
 def test_every_model_is_here() -> None:
-    made = {name for name in lucid.models.__all__ if inspect.isfunction(getattr(lucid.models, name))}
+    made = {name for name in dir(lucid.models) if inspect.isfunction(getattr(lucid.models, name))}
     assert made == set(MODELS)
 
 
