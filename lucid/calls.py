@@ -61,7 +61,7 @@ class Calls:
     def result(self, outputs: Sequence[Tensor], leaves: Sequence[Any]) -> Any:
         """What a run on ``leaves`` gave, in the traced structure."""
         results = self.specialization.results
-        return outputs[0] if results.alone else results.of(outputs, leaves, self.specialization.state)
+        return outputs[0] if results.alone else results.of(outputs, leaves)
 
     def quick(self, call: Forward) -> Quick | None:
         """What runs a call of one tensor again, where nothing but its one result is asked for."""

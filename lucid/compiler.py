@@ -290,7 +290,7 @@ class CompiledModel(Module):
                 raise TraceError(f"the compiled function returns no tensor{hint}")
             if grad == outside or not watch.mode_read:
                 graph = recorder.finish(results)
-                given = traced_results(nested, results, inputs, recorder.state)
+                given = traced_results(nested, results, inputs)
                 return recorder, graph, given, watch.guards(), watch.mode_read
         return self._record(structure, types, outside)
 

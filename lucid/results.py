@@ -1,13 +1,13 @@
 """What a compiled model gives back: what its program has computed, or the very object that the model handed through.
 
-An eager model that returns an argument, a parameter or a buffer returns that object and no copy; one tensor that it
-returns twice is one object; an array that it made itself is an array. So it is for the compiled one. Arrays among its
-arguments are tensors to it, as to a module, and come back as tensors.
+An eager model that returns an argument returns that object and no copy; one tensor that it returns twice is one object;
+an array that it made itself is an array. So it is for the compiled one. Arrays among its arguments are tensors to it as
+to a module, and come back as tensors. Parameters and buffers come back as copies: results belong to the caller.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -17,7 +17,7 @@ from .arguments import LEAF, Structure, unflatten
 from .tensor import Tensor
 from .tracing import TracedTensor
 
-COMPUTED, ARGUMENT, STATE, AGAIN, ARRAY = "computed", "argument", "state", "again", "array"
+COMPUTED, ARGUMENT, AGAIN, ARRAY = "computed", "argument", "again", "array"
 
 Source: TypeAlias = "tuple[str, Any]"
 
@@ -42,14 +42,12 @@ class Results:
         """Whether there is one, outside of any container, and computed."""
         return self.structure == LEAF and self.sources in ((), ((COMPUTED, None),))
 
-    def of(self, made: Sequence[Tensor], leaves: Sequence[Any], state: Mapping[str, Tensor]) -> Any:
+    def of(self, made: Sequence[Tensor], leaves: Sequence[Any]) -> Any:
         """What a call on ``leaves`` gives whose program has made these tensors."""
         found: list[Any] = list(made)
         for i, (kind, which) in enumerate(self.sources):
             if kind == ARGUMENT:
                 found[i] = leaves[which] if isinstance(leaves[which], Tensor) else found[i]
-            elif kind == STATE:
-                found[i] = state[which]
             elif kind == AGAIN:
                 found[i] = found[which]
             elif kind == ARRAY:
@@ -57,12 +55,9 @@ class Results:
         return found[0] if self.structure == LEAF else unflatten(self.structure, found)
 
 
-def traced_results(
-    structure: Structure, found: Sequence[Any], inputs: Sequence[TracedTensor], state: Mapping[str, Tensor]
-) -> Results:
+def traced_results(structure: Structure, found: Sequence[Any], inputs: Sequence[TracedTensor]) -> Results:
     """What a model returned while it was traced with these inputs."""
-    known: dict[int, Source] = {id(tensor): (STATE, name) for name, tensor in state.items()}
-    known.update((id(x), (ARGUMENT, i)) for i, x in enumerate(inputs))
+    known: dict[int, Source] = {id(x): (ARGUMENT, i) for i, x in enumerate(inputs)}
     sources: list[Source] = []
     for i, one in enumerate(found):
         sources.append(known.get(id(one)) or ((ARRAY if isinstance(one, np.ndarray) else COMPUTED), None))
