@@ -176,6 +176,7 @@ def test_a_worker_that_is_to_go_does_nothing_more(workers: Crew) -> None:
     """However late it learns that: who comes after it has a place of its own on the board."""
     compiled = lucid.compile(make_model(), threads=3)
     want = answer(compiled, images())
+    assert np.array_equal(answer(compiled, images()), want)  # they are told
     first = workers.links[0]
     os.kill(workers.pid(first), signal.SIGSTOP)
     try:
