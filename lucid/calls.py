@@ -93,7 +93,7 @@ class Forward:
         self.types = tuple(t.bind(dict(sizes)) for t in owner.traced.output_types)
         graph = self.executable.plan.graph
         self.all_types = tuple(t.with_order(None) for t in graph.output_types)
-        self.names = (*owner.trainable, *(name for name in owner.state if name not in owner.trainable))
+        self.names = (*owner.trainable, *(name for name in owner.traced.parameters if name not in owner.trainable))
         self.parameters = [owner.state[name] for name in self.names]  # those too that backward only reads
         self.differentiable = owner.halves.differentiable(wanted)
         self._sources: tuple[int, tuple[tuple[None, int, int], ...]] = (-1, ())

@@ -134,7 +134,9 @@ COMPUTE = {
     ("conv_pool.py", "late_activation"): "constants",
     ("indexing.py", "add_rows"): "called at each run",
     ("linear_blocks.py", "_zeros"): "constants",
-    ("pool_grad.py", "max_pool_positions"): "constants",
+    ("pool_grad.py", "find"): "called at each run",
+    ("pool_grad.py", "look_up"): "called at each run",
+    ("pool_grad.py", "corners_and_offsets"): "constants",
     ("space_to_depth.py", "transform_weights"): "called where weights are packed",
     ("winograd.py", "transform_weights"): "called where weights are packed",
 }

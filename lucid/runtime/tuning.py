@@ -68,8 +68,7 @@ def tune(graph: Graph, parameters: Mapping[str, Array], *, threads: int = 1, exa
     usual = {name: found[0] for key, found in candidates.items() for name in groups[key]}
     rounds = max(map(len, candidates.values()), default=1)
     trial = Executable(graph, threads=threads, exact=exact, chosen=usual)
-    trial.load([parameters[name] for name in trial.parameters], 0)
-    inputs = _inputs(trial)
+    inputs = _inputs(trial, parameters)
     if inputs is None:
         return {}
     bench = _Bench(graph, parameters, inputs, threads, exact)
@@ -139,8 +138,13 @@ def _candidates(graph: Graph, name: str, read: set[Value], threads: int, exact: 
     return [usual, *rest[: MOST - 1]]
 
 
-def _inputs(trial: Executable) -> list[Array] | None:
+def _load(program: Executable, parameters: Mapping[str, Array]) -> None:
+    program.load([parameters[name] for name in program.parameters], 0)
+
+
+def _inputs(trial: Executable, parameters: Mapping[str, Array]) -> list[Array] | None:
     """Numbers that the program takes: floats between 0 and 1, and everywhere the same integer, an index or divisor."""
+    _load(trial, parameters)
     rng, types = np.random.default_rng(0), trial.plan.graph.input_types
     floats = [rng.uniform(0.1, 0.9, t.concrete) if t.dtype.kind == "f" else None for t in types]
     for whole in (0, 1):
@@ -183,7 +187,7 @@ class _Bench:
     def program(self, chosen: Mapping[str, Choice]) -> _Program:
         """Made, loaded and warm."""
         program = _Program(self.graph, chosen, self.threads, self.exact)
-        program.executable.load([self.parameters[name] for name in program.executable.parameters], 0)
+        _load(program.executable, self.parameters)
         start = perf_counter()
         while perf_counter() - start < WARM:
             program.run(self.inputs)

@@ -38,6 +38,13 @@ def _binary(draw: Draw, kinds: str = "fiub", extreme: bool = True) -> Drawn:
 
 
 @st.composite
+def _division(draw: Draw) -> Drawn:
+    """Integers are not divided by 0."""
+    dividend, divisor = draw(_binary("fiu")).arrays
+    return Drawn(NoAttrs(), (dividend, divisor if divisor.dtype.kind == "f" else np.where(divisor == 0, 1, divisor)))
+
+
+@st.composite
 def _where(draw: Draw) -> Drawn:
     shape, dtype = draw(shapes()), draw(dtypes("fiub"))
     operands = (draw(broadcastable(shape).flatmap(lambda s, t=t: values(s, t))) for t in ("bool", dtype, dtype))
@@ -142,7 +149,8 @@ DRAWS: dict[OpDef, Strategy] = {
     ew.CLIP: _clip(),
     ew.CAST: _cast(),
     **{op: _binary() for op in (ew.ADD, ew.MUL, ew.MAXIMUM, ew.MINIMUM, *_COMPARISONS)},
-    **{op: _binary("fiu") for op in (ew.SUB, ew.FLOOR_DIVIDE, ew.REMAINDER)},
+    ew.SUB: _binary("fiu"),
+    **{op: _division() for op in (ew.FLOOR_DIVIDE, ew.REMAINDER)},
     ew.DIV: _binary("f"),
     ew.POW: _binary("fiu", extreme=False),
     ew.AND: _binary("iub"),
