@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from types import FrameType
+
+_PACKAGE = os.path.join(os.path.dirname(__file__), "")
 
 
 class LucidError(Exception):
@@ -75,8 +78,10 @@ def from_handler(error: BaseException) -> bool:
     """
     traceback = error.__traceback__
     while traceback is not None:
-        for given in traceback.tb_frame.f_locals.values():
+        frame, traceback = traceback.tb_frame, traceback.tb_next
+        if frame.f_code.co_filename.startswith(_PACKAGE):
+            continue  # to look at a frame's variables has it keep them, the error among them
+        for given in frame.f_locals.values():
             if isinstance(given, FrameType) or (type(given) is tuple and FrameType in map(type, given)):
                 return True
-        traceback = traceback.tb_next
     return False

@@ -7,6 +7,7 @@ import gc
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -233,17 +234,18 @@ def test_an_exception_anywhere_leaves_nothing_behind(
 ) -> None:
     compiled = lucid.compile(make_model(), threads=3)
     want = [answer(compiled, images(seed)) for seed in range(2)]
-    own = blas.hold._own
+    own, turns = blas.hold._own, workers.board[TURN]
     for _ in range(3):
         with monkeypatch.context() as patch:
             function, done = getattr(Crew, name), []
 
             def interrupted(self: Crew, *args: Any, function: Any = function, done: list[int] = done) -> Any:
-                result = function(self, *args)
-                if not done:
-                    done.append(1)
-                    raise error
-                return result
+                try:
+                    return function(self, *args)
+                finally:  # nothing but the call itself has what it gave
+                    if not done:
+                        done.append(1)
+                        raise error
 
             patch.setattr(Crew, name, interrupted)
             with contextlib.suppress(KeyboardInterrupt, LucidError):
@@ -251,8 +253,56 @@ def test_an_exception_anywhere_leaves_nothing_behind(
                     answer(compiled, images(seed))
         for seed in range(2):
             assert np.array_equal(answer(compiled, images(seed)), want[seed])
-    assert helped(workers) == [True, True]
+        assert workers.board[TURN] > turns and helped(workers) == [True, True]
+        turns = workers.board[TURN]
     assert not blas.hold.held() and blas.hold._own == own
+
+
+def test_a_traceback_that_is_kept_keeps_no_workers(workers: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an interactive session keeps the last."""
+    compiled = lucid.compile(make_model(), threads=3)
+    for seed in range(3):
+        answer(compiled, images(seed))
+    kept: list[BaseException] = []
+    for name in ("_gather", "_have"):
+        with monkeypatch.context() as patch:
+
+            def interrupted(self: Crew, *args: Any) -> Any:
+                raise KeyboardInterrupt
+
+            patch.setattr(Crew, name, interrupted)
+            try:
+                answer(compiled, images())
+            except KeyboardInterrupt as error:
+                kept.append(error)
+        turns = workers.board[TURN]
+        answer(compiled, images()), answer(compiled, images())
+        assert workers.board[TURN] > turns
+
+
+def test_an_error_that_was_explained_goes_without_the_collector(workers: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled, seen = lucid.compile(make_model(), threads=3), []
+    for seed in range(3):
+        answer(compiled, images(seed))
+
+    class GoingError(MemoryError):
+        pass
+
+    def noted(error: BaseException) -> BaseException:
+        seen.append(weakref.ref(error))
+        return error
+
+    def failing(self: Crew, *args: Any) -> None:
+        raise noted(GoingError())
+
+    monkeypatch.setattr(Crew, "share", failing)
+    gc.disable()
+    try:
+        with contextlib.suppress(LucidError):
+            answer(compiled, images())
+    finally:
+        gc.enable()
+    assert seen and seen[0]() is None
 
 
 def test_a_late_worker_is_not_noticed(workers: Crew, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,8 +154,12 @@ class Crew:
     def begin(self, job: Job, brief: bool, recent: bool) -> Turn | None:
         """Have the workers for a run of this job; None where it is to do without."""
         turn = Turn(job)
-        if self._have(turn) and self._gather(turn, brief, recent):
-            return turn
+        try:
+            if self._have(turn) and self._gather(turn, brief, recent):
+                return turn
+        except BaseException:  # whose traceback, which a user may keep, would keep the turn
+            turn.over = True
+            raise
         turn.over = True
         return None
 
