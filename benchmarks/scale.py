@@ -22,17 +22,17 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
+from lucid.formats.serialize import dump, loads
 from lucid.graph.ir import Graph
-from lucid.graph.serialize import dump, loads
 from lucid.graph.types import spec
 from lucid.passes.pipeline import inference_pipeline, run_passes
-from lucid.runtime.codegen import Source, generate
 from lucid.runtime.eager import evaluate
-from lucid.runtime.plan import Plan, make_plan
-from lucid.runtime.registry import lowerings
+from lucid.runtime.planning.plan import Plan, make_plan
+from lucid.runtime.planning.registry import lowerings
+from lucid.runtime.program.printer import Source, generate
 from lucid.runtime.workers.team import Team
-from lucid.tensor import Tensor
-from lucid.tracing import Recorder
+from lucid.tensor.tensor import Tensor
+from lucid.tensor.tracing import Recorder
 
 CHAINS = (1_000, 10_000, 100_000)
 FANS = (1_000, 3_000, 10_000)

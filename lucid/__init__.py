@@ -6,9 +6,16 @@ from numpy import dtype as _dtype
 from numpy import e, finfo, iinfo, inf, nan, newaxis, pi
 
 from . import errors, nn
-from .absent import NN, TOP, advice
-from .checks import device
-from .creation import (
+from .base.absent import NN, TOP, advice
+from .base.checks import device
+from .base.lazy import from_home
+from .errors import LucidError
+from .graph.types import DTYPES, TensorType, spec
+from .nn.parameter import Parameter
+from .runtime.program.store import get_cache_limit, set_cache_limit
+from .runtime.rng import manual_seed
+from .runtime.workers.settings import get_num_threads, set_num_threads
+from .tensor.creation import (
     arange,
     empty,
     empty_like,
@@ -27,8 +34,7 @@ from .creation import (
     zeros,
     zeros_like,
 )
-from .errors import LucidError
-from .functions import (
+from .tensor.functions import (
     abs,
     absolute,
     add,
@@ -157,20 +163,14 @@ from .functions import (
     vstack,
     where,
 )
-from .grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
-from .graph.types import DTYPES, TensorType, spec
-from .lazy import from_home
-from .nn.parameter import Parameter
-from .runtime.rng import manual_seed
-from .runtime.store import get_cache_limit, set_cache_limit
-from .runtime.workers.settings import get_num_threads, set_num_threads
-from .tensor import Tensor
+from .tensor.grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from .tensor.tensor import Tensor
 
 if TYPE_CHECKING:
     from . import models, optim, passes
-    from .compiler import CompiledModel
-    from .entry import compile, load
-    from .transforms import grad, value_and_grad
+    from .compiler.compiled import CompiledModel
+    from .compiler.entry import compile, load
+    from .compiler.transforms import grad, value_and_grad
 
 __version__ = "0.1.0"
 
@@ -376,11 +376,11 @@ _LAZY = {
     "models": "models",
     "optim": "optim",
     "passes": "passes",
-    "CompiledModel": "compiler",
-    "compile": "entry",
-    "load": "entry",
-    "grad": "transforms",
-    "value_and_grad": "transforms",
+    "CompiledModel": "compiler.compiled",
+    "compile": "compiler.entry",
+    "load": "compiler.entry",
+    "grad": "compiler.transforms",
+    "value_and_grad": "compiler.transforms",
 }
 
 _ABSENT = {

@@ -1,7 +1,7 @@
 """Which tests can tell one described machine from another: those that ask what the machine is.
 
-A description reaches what runs by three ways alone: :func:`lucid.runtime.machine.this_machine`, the number of threads,
-and the processes that are started. A test that takes none of them does the same on each machine.
+A description reaches what runs by three ways alone: :func:`lucid.runtime.planning.machine.this_machine`, the number of
+threads, and the processes that are started. A test that takes none of them does the same on each machine.
 ``pytest --note-asking FILE`` takes down which tests take one; ``pytest --only-asking FILE`` leaves out those that were
 seen to take none, so one that was never seen is run.
 """
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from lucid.runtime import machine
+from lucid.runtime.planning import machine
 from lucid.runtime.workers import settings, threads
 
 T = TypeVar("T")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import lucid
-from lucid.runtime import machine
-from lucid.runtime.machine import Machine, described
+from lucid.runtime.planning import machine
+from lucid.runtime.planning.machine import Machine, described
 from lucid.runtime.workers import settings
 
 from . import asking, machines

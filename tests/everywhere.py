@@ -4,7 +4,8 @@ The run beside busy processes is the first, is whole, and takes down which tests
 (``asking.py``). The others are the same on every machine, and are left out on those that follow; but not on that of one
 core, where BLAS has one thread, which no test asks.
 
-``python -m tests.everywhere 1core busy -- tests/test_conv.py`` runs a part of it; what follows ``--`` is pytest's.
+``python -m tests.everywhere 1core busy -- tests/runtime/test_conv.py`` runs a part of it; what follows ``--`` is
+pytest's.
 """
 
 from __future__ import annotations

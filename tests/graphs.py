@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lucid.autodiff.reverse import differentiate
 from lucid.graph import ops as ops
 from lucid.graph.builder import Builder
 from lucid.graph.dims import symbol
@@ -20,7 +21,6 @@ from lucid.graph.ops.shape import concat
 from lucid.graph.ops.source import INPUT, PARAMETER, ParameterAttrs, constant, full
 from lucid.graph.trace import Symbol, Tracer
 from lucid.graph.types import DTYPES, Shape, float32
-from lucid.passes.autodiff import differentiate
 
 
 class Sketch:

@@ -1,7 +1,8 @@
 """Machines that the suite is run on by description: ``python -m pytest --machine 1core``.
 
-A test of what the compiler *chooses* says for which machine (``described``, from :mod:`lucid.runtime.machine`, or a
-fixture of conftest.py); all other tests hold on any, so they must pass under each of these descriptions.
+A test of what the compiler *chooses* says for which machine (``described``, from
+:mod:`lucid.runtime.planning.machine`, or a fixture of conftest.py); all other tests hold on any, so they must pass
+under each of these descriptions.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 from pathlib import Path
 
 import lucid
-from lucid.runtime.machine import Machine, describe
+from lucid.runtime.planning.machine import Machine, describe
 
 KB, MB = 1 << 10, 1 << 20
 

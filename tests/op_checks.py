@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from lucid.autodiff.reverse import differentiate
 from lucid.errors import LucidError
 from lucid.graph.assume import Assumption, assuming
 from lucid.graph.builder import Builder
@@ -21,10 +22,9 @@ from lucid.graph.ops.shape import CONCAT, AxisAttrs
 from lucid.graph.ops.source import INPUT, PARAMETER, ParameterAttrs
 from lucid.graph.trace import Symbol, Tracer
 from lucid.graph.types import CHANNELS_LAST, TensorType, as_dtype, is_float
-from lucid.passes.autodiff import differentiate
-from lucid.runtime.codegen import generate
-from lucid.runtime.plan import make_plan
-from lucid.runtime.reference import evaluate_reference
+from lucid.reference import evaluate_reference
+from lucid.runtime.planning.plan import make_plan
+from lucid.runtime.program.printer import generate
 from lucid.runtime.workers.team import Team
 
 from . import cases

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
+from ..base.lazy import networkx as nx
 from ..errors import GraphError
-from ..lazy import networkx as nx
 from .ir import Dag, Graph, Node, Origin, Value
 from .opdef import Attrs, OpDef
 from .types import TensorType

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
 
-from ..checks import LARGEST, shown
+from ..base.checks import LARGEST, shown
 from ..errors import ShapeError
 
 MOST_TERMS, MOST_PRODUCTS, HIGHEST_DEGREE, DEEPEST, LONGEST = 100, 1000, 32, 32, 1000

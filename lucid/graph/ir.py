@@ -12,16 +12,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
-from .. import checks
-from ..checks import shown
+from ..base import checks
+from ..base.checks import shown
+from ..base.lazy import LazyModule
+from ..base.lazy import networkx as nx
 from ..errors import GraphError, ShapeError
-from ..lazy import LazyModule
-from ..lazy import networkx as nx
 from .opdef import Attrs, OpDef
 from .types import TensorType
 
 # display stands outside, reads graphs, and loads when first asked for
-_draw, _text = LazyModule("lucid.graph.draw"), LazyModule("lucid.graph.text")
+_draw, _text = LazyModule("lucid.formats.draw"), LazyModule("lucid.formats.text")
 
 Dag: TypeAlias = "nx.MultiDiGraph[str]"
 
@@ -249,11 +249,11 @@ class Graph:
         return Graph(dag, self.inputs, self.outputs, self.updates)
 
     def draw(self, path: str | os.PathLike[str], **options: Any) -> None:
-        """Draw into a file; see :func:`lucid.graph.draw.draw` for formats and options."""
+        """Draw into a file; see :func:`lucid.formats.draw.draw` for formats and options."""
         _draw.draw(self, path, **options)
 
     def text(self, *, origins: bool = False, elide: bool = False) -> str:
-        """The textual form; see :func:`lucid.graph.text.to_text`."""
+        """The textual form; see :func:`lucid.formats.text.to_text`."""
         text: str = _text.to_text(self, origins=origins, elide=elide)
         return text
 

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
-from ..checks import check_device, is_device
+from ..base.checks import check_device, is_device
 from ..errors import OptionError
 from .dims import SymDim
 from .opdef import AbstractTensor

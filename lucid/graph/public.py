@@ -14,8 +14,8 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from .. import checks
-from ..checks import shown
+from ..base import checks
+from ..base.checks import shown
 from ..errors import DTypeError, OptionError, ShapeError
 from .dims import SymDim
 from .opdef import AbstractTensor, first_tensor

@@ -17,8 +17,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ..base.lazy import pathlib
 from ..errors import GraphError, LucidError, TraceError
-from ..lazy import pathlib
 from .builder import Builder, printable, snake_case
 from .dims import Dim, SymDim
 from .ir import Origin, Value

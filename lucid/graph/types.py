@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
-from ..checks import LARGEST, shown
+from ..base.checks import LARGEST, shown
 from ..errors import DTypeError, OptionError, ShapeError, from_handler
 from .dims import Dim, SymDim, evaluate, substitute, symbol
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..base.lazy import networkx as nx
 from ..errors import GraphError, from_handler
-from ..lazy import networkx as nx
 from .dims import SymDim
 from .ir import Dag, Graph, Node, Value
 from .opdef import Attrs, find_op

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ..absent import face
+from ..base.absent import face
 from .lenet import lenet5 as lenet5
 from .mlp import mlp as mlp
 from .mobilenet import MobileNetV1 as MobileNetV1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from ..checks import integer, several, shown
+from ..base.checks import integer, several, shown
 from ..errors import OptionError
 from ..nn import Dropout, Flatten, Linear, Module, ReLU, Sequential
 

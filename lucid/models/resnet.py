@@ -5,18 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..nn import (
-    AdaptiveAvgPool2d,
-    BatchNorm2d,
-    Conv2d,
-    Flatten,
-    Linear,
-    MaxPool2d,
-    Module,
-    ReLU,
-    Sequential,
-    init,
-)
+from ..nn import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential, init
 
 
 def _downsample(channels: int, out: int, stride: int) -> Sequential | None:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ..absent import NN, face
+from ..base.absent import NN, face
 from . import functional as functional
 from . import init as init
 from . import utils as utils

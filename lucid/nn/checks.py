@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .. import checks
-from ..checks import Pair
+from ..base import checks
+from ..base.checks import Pair
 from ..errors import OptionError
 from ..graph import public
 from ..graph.types import DType, as_dtype, float32

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
-from .. import clock
-from ..checks import integer, several, shown
+from ..base import clock
+from ..base.checks import integer, several, shown
 from ..errors import MissingKeyError, OptionError, PositionError
 from .module import Module, Parameter
 

@@ -10,8 +10,8 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..absent import NN, face
-from ..checks import flag
+from ..base.absent import NN, face
+from ..base.checks import flag
 from ..errors import OptionError, ShapeError
 from ..graph.ops import avgpool, composite, conv, indexing, linalg, loss, pool, random
 from ..graph.ops import elementwise as ew
@@ -21,7 +21,7 @@ from ..graph.ops import shape as sh
 from ..graph.ops.bounds import clip, flat_clip
 from ..graph.ops.elementwise import where
 from ..graph.public import operand, public
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 
 
 def _face(function: Callable[..., Any]) -> Callable[..., Tensor]:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..absent import INIT, face
-from ..checks import choice, integer, number, shown
+from ..base.absent import INIT, face
+from ..base.checks import choice, integer, number, shown
 from ..errors import DTypeError, OptionError, ShapeError
 from ..graph.types import is_float
 from ..runtime import rng
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
 

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from .. import checks, clock
-from ..absent import MODULE, advice
-from ..checks import shown
+from ..base import checks, clock
+from ..base.absent import MODULE, advice
+from ..base.checks import shown
 from ..errors import DTypeError, LucidError, OptionError, ShapeError, TraceError
 from ..graph.public import as_array
 from ..graph.trace import active_trace, user_location
 from ..graph.types import as_dtype, is_float
-from ..tensor import Tensor
-from ..tracing import TracedTensor
+from ..tensor.tensor import Tensor
+from ..tensor.tracing import TracedTensor
 from .parameter import Parameter as Parameter
 
 M = TypeVar("M", bound="Module")

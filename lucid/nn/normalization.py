@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import OptionError, ShapeError
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 from . import functional as F
 from . import init
 from .checks import divides, flag, parameter_type, real, size, tensor

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import DTypeError, ShapeError
 from ..graph.types import as_dtype, is_float
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 
 
 class Parameter(Tensor):

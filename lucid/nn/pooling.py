@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..checks import shown
+from ..base.checks import shown
 from ..errors import OptionError
 from ..graph.ops.pool import OMITTED, warn_of_omitted_stride
 from . import functional as F

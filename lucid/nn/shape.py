@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..checks import shown
+from ..base.checks import shown
 from ..errors import OptionError
 from . import functional as F
 from .checks import size

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..absent import UTILS, face
-from ..checks import flag, number
+from ..base.absent import UTILS, face
+from ..base.checks import flag, number
 from ..errors import GradientError, OptionError
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 
 
 def _listed(name: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:

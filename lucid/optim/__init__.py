@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ..absent import OPTIM, face
+from ..base.absent import OPTIM, face
 from . import lr_scheduler as lr_scheduler
 from .adam import Adagrad as Adagrad
 from .adam import Adam as Adam

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..checks import shown
+from ..base.checks import shown
 from ..errors import OptionError
 from ..graph.ops.elementwise import maximum, sqrt
 from .optimizer import Group, Hyper, Optimizer, Params, State, flag, number

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .. import checks
-from ..absent import SCHEDULER, face
-from ..checks import integer, shown
+from ..base import checks
+from ..base.absent import SCHEDULER, face
+from ..base.checks import integer, shown
 from ..errors import OptionError
 from .optimizer import Group, Optimizer, number
 from .plateau import ReduceLROnPlateau as ReduceLROnPlateau

@@ -10,14 +10,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .. import checks, clock
-from ..checks import flag as flag
-from ..checks import shown
+from ..base import checks, clock
+from ..base.checks import flag as flag
+from ..base.checks import shown
 from ..errors import DTypeError, GradientError, OptionError, ShapeError
-from ..grad_mode import enable_grad, no_grad
 from ..graph.public import as_array
 from ..graph.types import float64
-from ..tensor import Tensor
+from ..tensor.grad_mode import enable_grad, no_grad
+from ..tensor.tensor import Tensor
 
 Group: TypeAlias = "dict[str, Any]"
 Params: TypeAlias = "Iterable[Any]"

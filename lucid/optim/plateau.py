@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .. import checks
-from ..checks import integer, shown
+from ..base import checks
+from ..base.checks import integer, shown
 from ..errors import OptionError
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 from .optimizer import Optimizer, number
 
 

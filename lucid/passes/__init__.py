@@ -9,8 +9,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ..absent import face
-from ..lazy import from_home
+from ..base.absent import face
+from ..base.lazy import from_home
 
 if TYPE_CHECKING:
     from .editing import Pipeline, default

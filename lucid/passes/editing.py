@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
-from ..checks import shown
+from ..base.checks import shown
 from ..errors import OptionError
 from ..graph.ir import Graph
 from .pipeline import Pass, inference_pipeline, training_pipeline

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
-from ..collector import collector_paused
+from ..base.collector import collector_paused
 from ..errors import PassError, from_handler
 from ..graph.ir import Graph, Node
 from ..graph.verify import verify as verify_graph
@@ -15,12 +15,12 @@ from .assign_layout import assign_layout
 from .defer_bias import defer_bias
 from .eliminate_common import eliminate_common
 from .eliminate_dead import eliminate_dead
-from .fold_batch_norm import fold_batch_norm
-from .fold_constants import Evaluate, fold_constants
-from .fuse_conv_pool import fuse_conv_pool
-from .fuse_elementwise import fuse_elementwise
-from .fuse_linear import fuse_linear
-from .fuse_residual import fuse_residual
+from .fold.batch_norm import fold_batch_norm
+from .fold.constants import Evaluate, fold_constants
+from .fuse.conv_pool import fuse_conv_pool
+from .fuse.elementwise import fuse_elementwise
+from .fuse.linear import fuse_linear
+from .fuse.residual import fuse_residual
 from .lower import lower
 from .rewrite import fixed_point
 from .simplify import SimplifyOptions, simplify

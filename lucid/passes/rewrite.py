@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from ..collector import collector_paused
+from ..base.collector import collector_paused
 from ..errors import PassError, from_handler
 from ..graph.builder import Builder, snake_case
 from ..graph.ir import Graph, Node, Origin, Value

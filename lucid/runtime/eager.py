@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..base.lazy import LazyModule
 from ..errors import GraphError, ShapeError
 from ..graph.builder import Builder
 from ..graph.ir import Graph, Node, Value
@@ -15,12 +16,11 @@ from ..graph.ops.call import CALL
 from ..graph.ops.source import CONSTANT, INPUT
 from ..graph.trace import Tracer
 from ..graph.types import TensorType
-from ..lazy import LazyModule
-from .codegen import generate_call
-from .emitter import Emitter, Names, Operand, Phase
-from .machine import kept_for_machine
-from .registry import choose, kernel_packages, lowerings
-from .step import Step
+from .planning.machine import kept_for_machine
+from .planning.registry import choose, kernel_packages, lowerings
+from .planning.step import Step
+from .program.emitter import Emitter, Names, Operand, Phase
+from .program.printer import generate_call
 
 kernel_packages.append(LazyModule("lucid.runtime.kernels"))  # the registry itself knows none
 

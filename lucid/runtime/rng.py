@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import shown
+from ..base.checks import shown
 from ..errors import OptionError, TraceError
 from ..graph.trace import active_trace, user_location
 

@@ -12,7 +12,7 @@ from lucid.graph.opdef import NoAttrs, OpDef
 from lucid.graph.ops import avgpool, conv, pool
 from lucid.graph.ops import elementwise as ew
 from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
-from lucid.runtime.reference.evaluator import run_reference
+from lucid.reference.evaluator import run_reference
 
 from ..op_checks import types_of
 from .arrays import FINITE, Array, Draw, Drawn, Shape, Strategy, accepted, dtypes, values

@@ -14,8 +14,8 @@ from lucid.graph.ops.source import INPUT, PARAMETER, ParameterAttrs
 from lucid.graph.trace import Symbol, Tracer
 from lucid.graph.types import TensorType, spec
 from lucid.graph.verify import verify
+from lucid.reference import evaluate_reference
 from lucid.runtime.eager import evaluate
-from lucid.runtime.reference import evaluate_reference
 
 
 def trace(

@@ -16,8 +16,8 @@ from lucid.graph.ops.elementwise import relu
 from lucid.graph.ops.linalg import linear
 from lucid.graph.ops.pool import max_pool2d
 from lucid.passes.defer_bias import defer_bias
-from lucid.passes.fuse_conv_pool import fuse_conv_pool
-from lucid.passes.fuse_linear import fuse_linear
+from lucid.passes.fuse.conv_pool import fuse_conv_pool
+from lucid.passes.fuse.linear import fuse_linear
 
 from .helpers import assert_same, trace
 

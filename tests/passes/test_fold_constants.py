@@ -9,7 +9,7 @@ import numpy as np
 from lucid.graph.ops import random
 from lucid.graph.ops.source import constant, full
 from lucid.graph.types import spec
-from lucid.passes.fold_constants import FoldOptions, fold_constants
+from lucid.passes.fold.constants import FoldOptions, fold_constants
 from lucid.runtime.eager import evaluate
 
 from .helpers import assert_same, ops, show, trace

@@ -16,11 +16,11 @@ from lucid.graph.ops.conv import conv2d
 from lucid.graph.ops.fused import FUSED_ELEMENTWISE, FusedAttrs, Instruction
 from lucid.graph.types import TensorType, float32, spec
 from lucid.passes.assign_layout import assign_layout
-from lucid.passes.fuse_elementwise import FuseOptions, fuse_elementwise
+from lucid.passes.fuse.elementwise import FuseOptions, fuse_elementwise
 from lucid.passes.lower import lower
-from lucid.runtime.codegen import generate
 from lucid.runtime.kernels import fused as kernel_module
-from lucid.runtime.plan import make_plan
+from lucid.runtime.planning.plan import make_plan
+from lucid.runtime.program.printer import generate
 
 from ..op_checks import threads_only
 from .helpers import assert_equal, assert_same, assert_same_kernels, ops, random_inputs, show, trace

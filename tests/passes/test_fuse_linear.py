@@ -12,7 +12,7 @@ from lucid import nn
 from lucid.graph.ops.elementwise import gelu, relu
 from lucid.graph.ops.linalg import linear
 from lucid.graph.types import spec
-from lucid.passes.fuse_linear import fuse_linear
+from lucid.passes.fuse.linear import fuse_linear
 
 from .helpers import assert_same, ops, trace
 

@@ -15,9 +15,9 @@ from lucid.graph.ops.norm import batch_norm
 from lucid.graph.ops.pool import max_pool2d
 from lucid.graph.types import CHANNELS_LAST, spec
 from lucid.passes.assign_layout import assign_layout
-from lucid.passes.fold_batch_norm import fold_batch_norm
-from lucid.passes.fuse_conv_pool import fuse_conv_pool
-from lucid.passes.fuse_residual import fuse_residual
+from lucid.passes.fold.batch_norm import fold_batch_norm
+from lucid.passes.fuse.conv_pool import fuse_conv_pool
+from lucid.passes.fuse.residual import fuse_residual
 from lucid.passes.lower import lower
 from lucid.passes.sink_monotone import sink_monotone
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lucid.autodiff.reverse import differentiate, partition
 from lucid.errors import GraphError, PassError
 from lucid.graph.ir import Graph, Node
 from lucid.graph.ops.conv import conv2d
@@ -17,21 +18,20 @@ from lucid.graph.ops.norm import batch_norm
 from lucid.graph.ops.pool import max_pool2d
 from lucid.passes.analysis import parameter_only
 from lucid.passes.assign_layout import assign_layout
-from lucid.passes.autodiff import differentiate, partition
 from lucid.passes.eliminate_common import eliminate_common
 from lucid.passes.eliminate_dead import eliminate_dead
-from lucid.passes.fold_batch_norm import fold_batch_norm
-from lucid.passes.fold_constants import fold_constants
-from lucid.passes.fuse_conv_pool import fuse_conv_pool
-from lucid.passes.fuse_elementwise import fuse_elementwise
+from lucid.passes.fold.batch_norm import fold_batch_norm
+from lucid.passes.fold.constants import fold_constants
+from lucid.passes.fuse.conv_pool import fuse_conv_pool
+from lucid.passes.fuse.elementwise import fuse_elementwise
 from lucid.passes.lower import lower
 from lucid.passes.pipeline import Pass, inference_pipeline, run_passes, training_pipeline
 from lucid.passes.rewrite import rebuild
 from lucid.passes.simplify import SimplifyOptions, simplify
 from lucid.passes.sink_monotone import sink_monotone
+from lucid.reference import evaluate_reference
 from lucid.runtime.eager import evaluate
-from lucid.runtime.reference import evaluate_reference
-from lucid.runtime.registry import lowerings
+from lucid.runtime.planning.registry import lowerings
 
 from .helpers import assert_equal, assert_same, assert_same_kernels, ops, random_inputs, trace
 from .random_graphs import random_graph

@@ -12,7 +12,7 @@ import torch
 import lucid
 from lucid.nn import functional as F
 
-from ..test_large_windows import SHAPES, image
+from ..runtime.test_large_windows import SHAPES, image
 
 
 @pytest.mark.parametrize("kind", ["numbers", "ties", "equal", "one NaN"])

@@ -13,7 +13,7 @@ from torch import nn as tn
 
 from lucid import models, nn, optim
 from lucid.models.resnet import BasicBlock, Bottleneck
-from lucid.tensor import Tensor
+from lucid.tensor.tensor import Tensor
 
 
 class TorchBlock(tn.Module):

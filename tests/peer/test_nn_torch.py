@@ -15,7 +15,7 @@ from torch import nn as tn
 
 from lucid import nn
 from lucid.graph.types import is_float
-from lucid.tensor import Tensor
+from lucid.tensor.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
 

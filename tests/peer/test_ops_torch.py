@@ -15,7 +15,7 @@ import torch
 from lucid.graph.ops import bounds, reduce
 from lucid.graph.ops import elementwise as ew
 from lucid.graph.types import is_float
-from lucid.tensor import Tensor
+from lucid.tensor.tensor import Tensor
 
 from ..cases.case import Case
 from ..op_checks import all_cases, assert_close, inputs_of

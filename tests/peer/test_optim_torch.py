@@ -13,7 +13,7 @@ from torch.optim import lr_scheduler as torch_schedules
 from lucid import optim
 from lucid.nn.utils import clip_grad_norm_, clip_grad_value_
 from lucid.optim import lr_scheduler as schedules
-from lucid.tensor import Tensor
+from lucid.tensor.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
 

@@ -307,7 +307,7 @@ def at(data: JSON, path: tuple[Any, ...]) -> JSON:
 
 def infer_anew(graph: JSON) -> None:
     """Give every node the types that follow from its inputs, as a careful attacker would."""
-    from lucid.graph.encode import decode_attrs, format_type, parse_type
+    from lucid.formats.encode import decode_attrs, format_type, parse_type
     from lucid.graph.opdef import ConstArray, find_op
 
     known: list[list[Any]] = []
@@ -331,7 +331,7 @@ def infer_anew(graph: JSON) -> None:
 def call(net: Any, rng: np.random.Generator) -> str:
     """Call a model with small inputs, and differentiate the result."""
     import lucid
-    from lucid.arguments import unflatten
+    from lucid.compiler.arguments import unflatten
     from lucid.graph.dims import evaluate
 
     spec = net._current()
@@ -341,7 +341,7 @@ def call(net: Any, rng: np.random.Generator) -> str:
         return "not called"
     arrays = [np.ones(s, t.dtype) for s, t in zip(shapes, spec.traced.input_types, strict=True)]
     args, kwargs = unflatten(spec.inputs, arrays)
-    results, _ = lucid.arguments.flatten(net(*args, **kwargs))
+    results, _ = lucid.compiler.arguments.flatten(net(*args, **kwargs))
     str(net.plan), net.explain(), net.graph.text(origins=True, elide=True), net.source.encode("ascii")
     if rng.random() < 0.5:
         floats = [y for y in results if y.requires_grad and y.numel() < 1e6]

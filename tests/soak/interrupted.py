@@ -26,7 +26,8 @@ import threadpoolctl
 
 import lucid
 from lucid import LucidError, Tensor, nn, optim
-from lucid.runtime.workers.crew import Crew, Link
+from lucid.runtime.workers.crew import Crew
+from lucid.runtime.workers.link import Link
 from lucid.runtime.workers.settings import crew
 
 HANGS = 120.0

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from lucid.errors import LucidError
-from lucid.tensor import Tensor
+from lucid.tensor.tensor import Tensor
 
 from ..cases.case import Case as Row
 from ..op_checks import Array, Function, all_cases, inputs_of

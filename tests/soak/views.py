@@ -22,12 +22,12 @@ from lucid.graph.ir import Graph
 from lucid.graph.ops.pad import pad
 from lucid.graph.ops.shape import STOP_GRADIENT
 from lucid.graph.trace import Tracer
+from lucid.reference import evaluate_reference
 from lucid.runtime import eager
-from lucid.runtime.codegen import generate
-from lucid.runtime.plan import make_plan
-from lucid.runtime.reference import evaluate_reference
-from lucid.runtime.registry import Choice, choices
-from lucid.runtime.settle import as_read, read_values
+from lucid.runtime.planning.plan import make_plan
+from lucid.runtime.planning.registry import Choice, choices
+from lucid.runtime.planning.settle import as_read, read_values
+from lucid.runtime.program.printer import generate
 
 from ..cases.case import Case as Row
 from ..op_checks import (

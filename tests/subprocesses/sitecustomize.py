@@ -41,7 +41,7 @@ if given is not None:
     sys.meta_path.insert(
         0,
         Finder({
-            "lucid.runtime.machine": lambda module: module.describe(module.Machine(**found)),
+            "lucid.runtime.planning.machine": lambda module: module.describe(module.Machine(**found)),
             "lucid": lambda module: module.set_num_threads(found["cores"], processes=found["helpers"]),
         }),
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...checks import shown
+from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim, as_dim, exact_quotient
 from ..opdef import NO_GRADIENT, Attrs, GradContext, OpDef, apply, attributes, register

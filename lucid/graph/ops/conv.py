@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ...checks import shown
+from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim
 from ..opdef import Attrs, GradContext, OpDef, apply, attributes, register

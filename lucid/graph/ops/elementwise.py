@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...checks import shown
+from ...base.checks import shown
 from ...errors import DTypeError, OptionError
 from ..opdef import (
     NO_GRADIENT,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ...checks import shown
+from ...base.checks import shown
 from ...errors import OptionError, ShapeError, TraceError
 from ..opdef import T
 from ..types import bool_, int64, is_float

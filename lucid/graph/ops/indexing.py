@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...checks import shown
+from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError, TraceError
 from ..assume import is_at_least, is_equal
 from ..dims import Dim, SymDim, as_dim, exact_quotient

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...checks import shown
+from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..opdef import AbstractTensor, Attrs, GradContext, NoAttrs, OpDef, apply, register
 from ..types import TensorType, broadcast_shapes, format_shape, int64, is_float, product

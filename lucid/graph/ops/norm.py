@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...checks import shown
+from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..assume import is_equal
 from ..dims import Dim, as_dim, exact_quotient

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...checks import shown
+from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim, as_dim
 from ..opdef import Attrs, GradContext, OpDef, T, apply, attributes, register

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...checks import number, user_stacklevel
+from ...base.checks import number, user_stacklevel
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim
 from ..opdef import NO_GRADIENT, Attrs, GradContext, OpDef, apply, attributes, register

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...checks import shown
+from ...base.checks import shown
 from ...errors import OptionError, ShapeError
 from ..assume import is_at_least
 from ..dims import Dim, SymDim, as_dim

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from ...checks import Pair as Pair
-from ...checks import integer
-from ...checks import pair as pair
+from ...base.checks import Pair as Pair
+from ...base.checks import integer
+from ...base.checks import pair as pair
 from ...errors import OptionError, ShapeError
 from ..dims import Dim
 from ..types import TensorType

@@ -15,8 +15,8 @@ import numpy as np
 from ...errors import ExecutionError
 from ...graph.ops import elementwise as ew
 from ...graph.types import DType, bool_, is_float
-from ..emitter import Emitter, Operand
-from ..registry import kernel
+from ..planning.registry import kernel
+from ..program.emitter import Emitter, Operand
 from .special import BLOCK, WORK, erf_in_place
 
 Array: TypeAlias = "np.ndarray[Any, Any]"

@@ -17,8 +17,8 @@ from ...graph.ir import Node
 from ...graph.opdef import find_op
 from ...graph.ops.fused import FUSED_ELEMENTWISE, FusedAttrs, instruction_types
 from ...graph.types import DType, TensorType
-from ..emitter import Emitter, Operand, Phase
-from ..registry import choose, kernel
+from ..planning.registry import choose, kernel
+from ..program.emitter import Emitter, Operand, Phase
 
 BLOCK_BYTES = 1 << 17
 """Bytes of one operand's block: a handful of them fit into a core's own cache."""

@@ -11,9 +11,9 @@ import numpy as np
 
 from ...errors import ShapeError
 from ...graph.ops import indexing as ops
-from ..emitter import Emitter, Operand, quoted
-from ..registry import kernel
-from ..views import as_view
+from ..planning.registry import kernel
+from ..program.emitter import Emitter, Operand, quoted
+from ..program.views import as_view
 
 Array = np.ndarray[Any, Any]
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from ...errors import ExecutionError
 from ...graph.ops import loss as ops
-from ..emitter import Emitter
-from ..registry import kernel
+from ..planning.registry import kernel
+from ..program.emitter import Emitter
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 

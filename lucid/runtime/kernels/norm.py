@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from ...graph.ops import norm as ops
-from ..emitter import Emitter, Operand
-from ..registry import kernel
+from ..planning.registry import kernel
+from ..program.emitter import Emitter, Operand
 
 
 def _without(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:

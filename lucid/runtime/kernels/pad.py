@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...graph.ops import pad as ops
-from ..emitter import Emitter, Operand
-from ..registry import kernel
+from ..planning.registry import kernel
+from ..program.emitter import Emitter, Operand
 
 
 @kernel(ops.PAD)

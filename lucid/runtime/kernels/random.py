@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...graph.ops import random as ops
-from ..emitter import Emitter, Operand
-from ..registry import kernel
+from ..planning.registry import kernel
+from ..program.emitter import Emitter, Operand
 from ..rng import generator, next_key
 
 

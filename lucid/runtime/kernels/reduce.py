@@ -6,8 +6,8 @@ import math
 
 from ...graph.ops import reduce
 from ...graph.types import bool_
-from ..emitter import Emitter
-from ..registry import kernel
+from ..planning.registry import kernel
+from ..program.emitter import Emitter
 
 _UFUNCS = {reduce.SUM: "add", reduce.MAX: "maximum", reduce.MIN: "minimum"}
 

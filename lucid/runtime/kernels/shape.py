@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...graph.ops import shape
-from ..emitter import Emitter, Phase
-from ..registry import kernel
+from ..planning.registry import kernel
+from ..program.emitter import Emitter, Phase
 
 
 @kernel(shape.RESHAPE)

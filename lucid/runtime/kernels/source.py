@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...graph.ops import source
-from ..emitter import Emitter
-from ..registry import kernel
+from ..planning.registry import kernel
+from ..program.emitter import Emitter
 
 
 @kernel(source.FULL)

@@ -15,7 +15,7 @@ from threading import get_ident
 from time import monotonic
 from typing import Any, NamedTuple
 
-from ...lazy import threadpoolctl
+from ...base.lazy import threadpoolctl
 
 WIDE = ("SkylakeX", "Cooperlake", "SapphireRapids")
 """OpenBLAS's names of processors whose vectors are 512 bits wide: there it has kernels for small products."""

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ...lazy import LazyModule
+from ...base.lazy import LazyModule
 from .board import (
     ALIVE,
     ASLEEP,
@@ -44,14 +44,13 @@ from .board import (
     TURN,
     WORKERS,
     Late,
-    by,
     fence,
-    to,
-)  # fmt: skip
+)
 from .clerk import Clerk
 from .cores import available_cores, others
 from .descriptor import Descriptor
 from .heap import Heap, libc, memory_at
+from .link import Job, Link, Turn
 from .parcel import Array, Region, pack
 
 launch = LazyModule("lucid.runtime.workers.launch")
@@ -62,60 +61,12 @@ WAIT = 0.002
 """Seconds that a caller waits for a worker that has started, at least; besides as long again as its own part took."""
 TOLERANCE = 150_000
 """Nanoseconds without a core, in one run, after which a worker is thought to share its core with others."""
-FIRST, LAST = 0.02, 2.0
-"""Seconds that it is then left alone: at first, and at most, where it was found so again and again."""
 BIRTH = 300.0
 """Seconds that a worker may take to begin: it waits for time that nobody else wants."""
 PATIENT = 20.0
 """Seconds that a patient caller waits for a worker."""
 FAILURES = 3
 """Workers in a row that never began, after which no more are started."""
-
-
-class Job:
-    """What workers were told of one bound program: which regions they know, under which number."""
-
-    __slots__ = ("__weakref__", "memory", "message", "number", "regions")
-
-    def __init__(self, number: int, regions: Sequence[int], message: bytes, memory: Sequence[Array]) -> None:
-        self.number, self.regions, self.message, self.memory = number, frozenset(regions), message, memory
-
-
-class Link:
-    """One worker."""
-
-    def __init__(self, number: int, place: int) -> None:
-        self.number, self.place = number, place
-        self.to, self.by = to(place), by(place)
-        self.socket: Descriptor | None = None
-        self.born = 0.0
-        self.proven = False
-        self.since = self.retry = 0.0
-        self.pause = FIRST / 2
-        self.lost = 0
-        self.told = 0
-        self.waiting: list[bytes] = []
-        self.cores: set[int] = set()
-
-    def distrust(self, now: float) -> None:
-        """Leave it alone for a while, the longer the sooner after it was last thought to have a core to itself."""
-        again = not self.proven or now - self.since < 10 * self.pause + 1
-        self.pause = min(LAST, 2 * self.pause) if again else FIRST
-        self.proven = False
-        self.retry = now + self.pause
-
-
-class Turn:
-    """Says, by being alive and not over, that a run has the workers."""
-
-    __slots__ = ("__weakref__", "began", "first", "job", "links", "over")
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.links: list[Link] = []
-        self.over = False
-        self.began = 0.0
-        self.first = 0
 
 
 class Crew:

@@ -53,7 +53,7 @@ from .board import (
     by,
     fence,
     to,
-)  # fmt: skip
+)
 from .cores import idle as idle_time
 from .heap import map_file, memory_at
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ... import checks
-from ...lazy import LazyModule
-from ..memory import ALIGNMENT
+from ...base import checks
+from ...base.lazy import LazyModule
+from ..planning.memory import ALIGNMENT
 from . import blas
 from .threads import pool, replace_pool
 

@@ -11,7 +11,8 @@ from .settings import crew
 from .threads import parallel
 
 if TYPE_CHECKING:
-    from .crew import Crew, Job, Turn
+    from .crew import Crew
+    from .link import Job, Turn
     from .parcel import Array, Region
 
 Run: TypeAlias = "Callable[..., tuple[Any, ...]]"

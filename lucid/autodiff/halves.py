@@ -1,0 +1,95 @@
+"""The graphs of training: for which inputs and for which results they are wanted, made once and kept."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from threading import RLock
+from typing import TypeAlias
+
+from ..graph.ir import Graph
+from .reverse import Backward, Joint, Partition, backward_half, differentiable, differentiate, partition
+
+Wanted: TypeAlias = "tuple[bool, ...]"
+"""For each input, whether a gradient with respect to it is wanted."""
+
+Used: TypeAlias = "tuple[bool, ...]"
+"""For each output, whether it has a cotangent."""
+
+KEPT = 16
+"""How many sets of used outputs keep their graphs."""
+
+
+class Halves:
+    """What computes a graph and its gradients.
+
+    Parameters
+    ----------
+    traced
+        The graph.
+    parameters
+        Names of the nodes of the parameters that require a gradient.
+    optimise
+        The passes for training.
+    """
+
+    def __init__(self, traced: Graph, parameters: Sequence[str], optimise: Callable[[Graph], Graph]) -> None:
+        self.traced, self.parameters, self.optimise = traced, tuple(parameters), optimise
+        self._lock = RLock()
+        self._partitions: dict[Wanted, Partition] = {}
+        self._backwards: OrderedDict[tuple[Wanted, Used, bool], Backward] = OrderedDict()
+        self._differentiable: dict[Wanted, tuple[bool, ...]] = {}
+
+    def graphs(self) -> list[Graph]:
+        """Those that have been made."""
+        cuts, backwards = list(self._partitions.values()), list(self._backwards.values())
+        return [cut.forward for cut in cuts] + [one.graph for one in (*(cut.half for cut in cuts), *backwards)]
+
+    def sources(self, wanted: Wanted) -> list[str]:
+        """Nodes to differentiate with respect to: inputs so marked, and the parameters."""
+        return [name for name, want in zip(self.traced.inputs, wanted, strict=True) if want] + [*self.parameters]
+
+    def differentiable(self, wanted: Wanted) -> tuple[bool, ...]:
+        """For each output, whether it requires a gradient where the inputs so marked do."""
+        if wanted not in self._differentiable:
+            self._differentiable[wanted] = differentiable(self.traced, self.sources(wanted))
+        return self._differentiable[wanted]
+
+    def split(self, wanted: Wanted) -> Partition:
+        """The optimised forward and backward graphs, where all outputs that can be are used."""
+        with self._lock:
+            if wanted not in self._partitions:
+                cut = partition(self._joint(wanted, self.differentiable(wanted)))
+                half = replace(cut.half, graph=self.optimise(cut.backward))
+                self._partitions[wanted] = Partition(self.optimise(cut.forward), half, cut.places)
+            return self._partitions[wanted]
+
+    def backward(self, wanted: Wanted, used: Used, keeping: bool) -> Backward:
+        """What computes the gradients where cotangents of the ``used`` outputs only come in.
+
+        Without ``keeping`` it takes the graph's inputs before the cotangents, and computes the forward values again.
+        """
+        key = (wanted, used, keeping)
+        with self._lock:
+            if key not in self._backwards:
+                self._backwards[key] = self._backward(wanted, used, keeping)
+            self._backwards.move_to_end(key)
+            while len(self._backwards) > KEPT:
+                self._backwards.popitem(last=False)
+            return self._backwards[key]
+
+    def _backward(self, wanted: Wanted, used: Used, keeping: bool) -> Backward:
+        if keeping and used == self.differentiable(wanted):
+            return self.split(wanted).half
+        joint = self._joint(wanted, used)
+        if keeping:
+            half = backward_half(joint, self.split(wanted).places)
+            return replace(half, graph=self.optimise(half.graph))
+        graph = joint.graph
+        gradients = Graph(graph.dag, graph.inputs, graph.outputs[joint.forward_outputs :])
+        return Backward(self.optimise(gradients), (), joint.wanted)
+
+    def _joint(self, wanted: Wanted, used: Used) -> Joint:
+        values = {value for value, use in zip(self.traced.outputs, used, strict=True) if use}
+        return differentiate(self.traced, self.sources(wanted), values, zeros=False)

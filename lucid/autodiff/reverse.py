@@ -1,0 +1,337 @@
+"""Reverse-mode differentiation, graph to graph.
+
+``emit_gradients`` is the reverse walk: it visits the nodes between the wanted values and the outputs
+once, last first, asks each op's gradient rule for the gradients of its inputs, and sums where a value
+is used more than once. ``differentiate`` wraps it as a pass; ``partition`` cuts the joint graph into the
+forward graph with the values to keep, and the backward graph that reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from ..base.collector import collector_paused
+from ..errors import GradientError, GraphError
+from ..graph.builder import Builder, reachable
+from ..graph.ir import Graph, Node, Value
+from ..graph.opdef import GradContext, NoGradient, TypeAttrs
+from ..graph.ops.random import RANDOM_KEY
+from ..graph.ops.source import INPUT, PARAMETER, full
+from ..graph.trace import Symbol, Tracer
+from ..graph.types import is_float
+
+COTANGENT = "grad."
+"""Prefix of the inputs through which the gradients of the outputs come in."""
+
+
+def emit_gradients(
+    tracer: Tracer, seeds: Mapping[Value, Symbol], wanted: Sequence[Value], stop: Iterable[str] = ()
+) -> list[Symbol | None]:
+    """Emit the gradients of ``sum(value * seed)`` with respect to the wanted values.
+
+    Parameters
+    ----------
+    tracer
+        Emits into the builder that holds the values.
+    seeds
+        Gradient with respect to each output, of the output's shape.
+    wanted
+        Values to differentiate with respect to.
+    stop
+        Names of nodes the walk does not look behind.
+
+    Returns
+    -------
+    One symbol for each wanted value, or None where no gradient reaches it.
+    """
+    builder = tracer.builder
+    path = _between(builder, [value.node for value in seeds], [value.node for value in wanted], set(stop))
+    sums: dict[Value, Symbol] = dict(seeds)
+    sources = {value.node for value in wanted}
+    for name in sorted(path - set(stop), key=builder.position.__getitem__, reverse=True):
+        node: Node = builder.dag.nodes[name]["node"]
+        outputs = tuple(Value(name, i) for i in range(len(node.outputs)))
+        cotangents = tuple(sums.get(value) for value in outputs)
+        if isinstance(node.op.gradient, NoGradient) or all(c is None for c in cotangents):
+            continue
+        inputs = _inputs(builder, name)
+        flows = tuple(is_float(builder.type(v).dtype) and (v.node in path or v.node in sources) for v in inputs)
+        if not any(flows):
+            continue
+        origin = replace(node.origin, history=(*node.origin.history, f"autodiff: {name}"))
+        with tracer.at(origin):
+            context = GradContext(
+                node.attrs,
+                tuple(map(tracer.symbol, inputs)),
+                tuple(map(tracer.symbol, outputs)),
+                cotangents,
+                flows,
+                lambda x: full(x, 0),
+            )
+            for value, flow, gradient in zip(inputs, flows, _apply_rule(tracer, node, context), strict=True):
+                if flow and gradient is not None:
+                    _check(node, builder, value, gradient)
+                    sums[value] = sums[value] + gradient if value in sums else gradient
+    return [sums.get(value) for value in wanted]
+
+
+def _inputs(builder: Builder, name: str) -> list[Value]:
+    sources = builder.dag.pred[name].items()
+    edges = sorted((slot, data["output"], u) for u, slots in sources for slot, data in slots.items())
+    return [Value(u, output) for _, output, u in edges]
+
+
+def _between(builder: Builder, ends: Sequence[str], starts: Sequence[str], stop: set[str]) -> set[str]:
+    """Nodes on a path from a start to an end, both included; nothing behind ``stop``."""
+    behind: set[str] = set()
+    stack = list(ends)
+    while stack:
+        name = stack.pop()
+        if name not in behind:
+            behind.add(name)
+            if name not in stop:
+                stack.extend(builder.dag.predecessors(name))
+    found: set[str] = set()
+    stack = [name for name in starts if name in behind]
+    while stack:
+        name = stack.pop()
+        if name not in found:
+            found.add(name)
+            stack.extend(s for s in builder.dag.successors(name) if s in behind)
+    return found
+
+
+def _apply_rule(tracer: Tracer, node: Node, context: GradContext) -> Sequence[Any | None]:
+    rule = node.op.gradient
+    if rule is not None and not isinstance(rule, NoGradient):
+        found = rule(context)
+        if not isinstance(found, list | tuple) or len(found) != len(context.inputs):
+            given = f"{len(found)} entries" if isinstance(found, list | tuple) else f"a {type(found).__name__}"
+            raise GradientError(
+                f"the gradient rule of {node.op.name} gave {given} for {len(context.inputs)} inputs: it returns a list "
+                f"with a symbol for each input, or None where no gradient flows"
+            )
+        return found
+    if node.op.decompose is None:
+        raise GradientError(f"{node.op.name} has neither a gradient rule nor a decomposition")
+    return _through_decomposition(tracer, node.op.decompose, context)
+
+
+def _through_decomposition(tracer: Tracer, decompose: Callable[..., Any], context: GradContext) -> Sequence[Any | None]:
+    outputs = decompose(context.attrs, *context.inputs)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    seeds: dict[Value, Symbol] = {}
+    for output, cotangent in zip(outputs, context.cotangents, strict=True):
+        if cotangent is not None:
+            seeds[output.value] = seeds[output.value] + cotangent if output.value in seeds else cotangent
+    inputs = [x.value for x in context.inputs]
+    return emit_gradients(tracer, seeds, inputs, {value.node for value in inputs})
+
+
+def _check(node: Node, builder: Builder, value: Value, gradient: Symbol) -> None:
+    if not isinstance(gradient, Symbol):
+        raise GradientError(f"the gradient rule of {node.op.name} gave a {type(gradient).__name__}, not a symbol")
+    if not gradient.type.same_value(builder.type(value)):
+        raise GraphError(
+            f"the gradient rule of {node.op.name} gave {gradient.type} for an input of type {builder.type(value)}"
+        )
+
+
+def differentiable(graph: Graph, wanted: Collection[str]) -> tuple[bool, ...]:
+    """For each output, whether it requires a gradient where the named inputs and parameters do."""
+    found = {Value(name) for name in wanted}
+    for name, node in graph.nodes():
+        if isinstance(node.op.gradient, NoGradient) or found.isdisjoint(graph.inputs_of(name)):
+            continue
+        found.update(Value(name, i) for i, type_ in enumerate(node.outputs) if is_float(type_.dtype))
+    return tuple(value in found for value in graph.outputs)
+
+
+@dataclass(frozen=True)
+class Joint:
+    """A graph that computes outputs and gradients.
+
+    Attributes
+    ----------
+    graph
+        Its inputs are the original's, then one cotangent per distinct output that is differentiated; its outputs are
+        the original's, then the gradients.
+    forward_outputs
+        How many of the outputs are the original's.
+    wanted
+        Names (of inputs and parameters' nodes) whose gradients follow, in order.
+    """
+
+    graph: Graph
+    forward_outputs: int
+    wanted: tuple[str, ...]
+
+
+@collector_paused()
+def differentiate(
+    graph: Graph, wanted: Sequence[str], used: Collection[Value] | None = None, *, zeros: bool = True
+) -> Joint:
+    """Add to ``graph`` the gradients of its outputs with respect to the named inputs and parameters.
+
+    Parameters
+    ----------
+    graph
+        What computes the outputs.
+    wanted
+        Names of inputs and parameters' nodes.
+    used
+        The outputs whose gradients (cotangents) come in, as inputs named ``grad.<output>``; all of a floating-point
+        type when omitted.
+    zeros
+        Whether a wanted value that no gradient reaches gets zeros; otherwise it is left out.
+    """
+    builder = Builder.extending(graph)
+    tracer = Tracer(builder)
+    seeds: dict[Value, Symbol] = {}
+    for value in graph.outputs:
+        type_ = graph.type(value)
+        if is_float(type_.dtype) and value not in seeds and (used is None or value in used):
+            (seed,) = tracer.emit(INPUT, TypeAttrs(type_.shape, type_.dtype), name=COTANGENT + value.node)
+            seeds[value] = seed
+    found = dict(zip(wanted, emit_gradients(tracer, seeds, [Value(name) for name in wanted]), strict=True))
+    if zeros:
+        found = {name: g or full(tracer.symbol(Value(name)), 0) for name, g in found.items()}
+    reached = {name: g for name, g in found.items() if g is not None}
+    joint = builder.finish((*graph.outputs, *(g.value for g in reached.values())), graph.updates)
+    return Joint(joint, len(graph.outputs), tuple(reached))
+
+
+Place: TypeAlias = "tuple[str, int]"
+"""Where a forward graph has a value: ``("input", i)`` or ``("output", i)``."""
+
+
+@dataclass(frozen=True)
+class Backward:
+    """The half of a joint graph that computes gradients.
+
+    Attributes
+    ----------
+    graph
+        Takes the cotangents, then the kept values; returns the gradients.
+    kept
+        Where the forward graph has each of the kept values.
+    wanted
+        Names (of inputs and parameters' nodes) whose gradients it returns.
+    """
+
+    graph: Graph
+    kept: tuple[Place, ...]
+    wanted: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A joint graph cut in two.
+
+    Attributes
+    ----------
+    forward
+        Computes the original outputs and, after them, the values that only the backward half needs.
+    half
+        The backward half.
+    places
+        Every value of the joint graph that the forward graph takes or returns.
+    """
+
+    forward: Graph
+    half: Backward
+    places: Mapping[Value, Place]
+
+    @property
+    def backward(self) -> Graph:
+        """The graph of the backward half."""
+        return self.half.graph
+
+    @property
+    def kept(self) -> tuple[Place, ...]:
+        """Where ``forward`` has what the backward half keeps."""
+        return self.half.kept
+
+
+@collector_paused()
+def partition(joint: Joint) -> Partition:
+    """Cut a joint graph into what the outputs need, and the rest.
+
+    Values are kept only where the backward graph cannot read them from a parameter or a constant.
+    """
+    graph, count = joint.graph, joint.forward_outputs
+    outputs, gradients = graph.outputs[:count], graph.outputs[count:]
+    first = [v.node for v in outputs] + [v.node for _, v in graph.updates]
+    inputs = [name for name in graph.inputs if not name.startswith(COTANGENT)]
+    forward_nodes = reachable(graph.dag, first) | set(inputs)
+    backward_nodes = reachable(graph.dag, [v.node for v in gradients]) - forward_nodes
+    crossing: dict[Value, None] = {}
+    for name in (n for n in graph.order if n in backward_nodes):
+        crossing.update(dict.fromkeys(v for v in graph.inputs_of(name) if v.node in forward_nodes))
+    crossing.update(dict.fromkeys(v for v in gradients if v.node in forward_nodes))
+    given: dict[Value, Place] = {Value(name): ("input", i) for i, name in enumerate(inputs)}
+    produced = [v for v in crossing if not _readable_again(graph, v) and v not in given and v not in outputs]
+    places: dict[Value, Place] = {v: ("output", i) for i, v in reversed(list(enumerate((*outputs, *produced))))}
+    places |= given
+    forward = _cut(graph, forward_nodes, {}, inputs, (*outputs, *produced), graph.updates)
+    return Partition(forward, backward_half(joint, places), places)
+
+
+@collector_paused()
+def backward_half(joint: Joint, places: Mapping[Value, Place]) -> Backward:
+    """What computes a joint graph's gradients from values that a forward graph has at ``places``."""
+    graph, gradients = joint.graph, joint.graph.outputs[joint.forward_outputs :]
+    cotangents = [name for name in graph.inputs if name.startswith(COTANGENT)]
+    nodes, kept = set(cotangents), set()
+    stack = list(gradients)
+    while stack:
+        value = stack.pop()
+        if value in places and not _readable_again(graph, value):
+            kept.add(value)
+        elif value.node not in nodes:
+            nodes.add(value.node)
+            stack.extend(graph.inputs_of(value.node))
+    drawn = [name for name in nodes if graph.node(name).op is RANDOM_KEY]
+    if drawn:
+        raise GraphError(f"the backward graph would draw {drawn[0]} again, which would be another number")
+    keep = [Value(name, i) for name, node in graph.nodes() for i in range(len(node.outputs)) if Value(name, i) in kept]
+    return Backward(
+        _cut(graph, nodes, dict.fromkeys(keep), cotangents, gradients, ()),
+        tuple(places[value] for value in keep),
+        joint.wanted,
+    )
+
+
+def _readable_again(graph: Graph, value: Value) -> bool:
+    """Parameters and constants are read where they are; a random key drawn again would be another one."""
+    source = graph.node(value.node)
+    return not graph.dag.pred[value.node] and (source.op.pure or source.op is PARAMETER)
+
+
+def _cut(
+    graph: Graph,
+    nodes: set[str],
+    kept: Mapping[Value, None],
+    inputs: Sequence[str],
+    outputs: Sequence[Value],
+    updates: Sequence[tuple[str, Value]],
+) -> Graph:
+    builder = Builder()
+    mapped: dict[Value, Value] = {}
+    for name in inputs:
+        node = graph.node(name)
+        mapped[Value(name)] = builder.add(node, (), name)[0]
+    for value in kept:
+        if value not in mapped:
+            type_ = graph.type(value)
+            node = Node(INPUT, TypeAttrs(type_.shape, type_.dtype), (type_,), graph.node(value.node).origin)
+            label = value.node if value.output == 0 else f"{value.node}.{value.output}"
+            mapped[value] = builder.add(node, (), label)[0]
+    for name, node in graph.nodes():
+        if name in nodes and Value(name) not in mapped:
+            feeds = [mapped[value] for value in graph.inputs_of(name)]
+            for output, value in enumerate(builder.add(node, feeds, name)):
+                mapped[Value(name, output)] = value
+    return builder.finish([mapped[v] for v in outputs], [(p, mapped[v]) for p, v in updates])

@@ -1,0 +1,200 @@
+"""Checks of arguments, where they come in. Each returns the value as a plain Python one, or raises an
+:class:`OptionError` that names the function or module, the argument and what it got."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..errors import OptionError
+
+Pair: TypeAlias = "tuple[int, int]"
+
+LARGEST = (1 << 63) - 1
+"""No size, stride or index is larger than memory can be addressed."""
+
+# made once: `isinstance(x, a | b)` would make the union at each call, which takes ten times as long as the question
+_BOOLS = (bool, np.bool_)
+_NUMBERS = (int, float)
+_TEXTS = (str, bytes)
+_LISTS = (tuple, list)
+
+
+def shown(value: object) -> str:
+    """A value for a message, on one line and not too long, whatever it is."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - an object's own __repr__ may fail in any way
+        text = f"a {type(value).__name__}"
+    text = " ".join(text.split())
+    return text if len(text) <= 80 else f"{text[:76]} ..."
+
+
+def named(text: str) -> str:
+    """A name or path for a message: as it is, or quoted where it has signs that are not printed or is too long."""
+    return text if text.isprintable() and len(text) <= 1000 else shown(text)
+
+
+def integer(owner: str, name: str, value: Any, least: int = 1, most: int = LARGEST) -> int:
+    """An int between ``least`` and ``most``; bools and floats are refused."""
+    return _bounded(owner, name, f"an int of at least {least}", value, least, most)
+
+
+def _bounded(owner: str, name: str, kind: str, value: Any, least: int, most: int) -> int:
+    found: int = value if type(value) is int else _indexed(owner, name, kind, value)
+    if found < least:
+        bound = "positive" if least == 1 else f"at least {least}"
+        raise OptionError(f"{owner}: {name} must be {bound}, got {found}")
+    if found > most:
+        raise OptionError(f"{owner}: {name} must be at most {most}, got {shown(found)}")
+    return found
+
+
+def _indexed(owner: str, name: str, kind: str, value: Any) -> int:
+    """What is no plain int as one, if it is a number of that kind."""
+    index = None if isinstance(value, _BOOLS) else getattr(type(value), "__index__", None)
+    if index is None:
+        raise OptionError(f"{owner}: {name} must be {kind}, got {shown(value)}")
+    try:
+        return int(index(value))
+    except TypeError as error:  # an array of several elements
+        raise OptionError(f"{owner}: {name} must be {kind}, got {shown(value)}") from error
+
+
+def pair(owner: str, name: str, value: Any, least: int, *, single: bool = True) -> Pair:
+    """An int for both axes, or two ints (vertical, horizontal); with ``single`` a sequence of one is as the int."""
+    kind = "an int or a tuple of ints"
+    if type(value) is int or not (isinstance(value, _LISTS) or _is_sequence(value)):
+        found = _bounded(owner, name, kind, value, least, LARGEST)
+        return found, found
+    if single and len(value) == 1:
+        value = (value[0], value[0])
+    if len(value) != 2:
+        raise OptionError(
+            f"{owner}: {name} must be one int or two (vertical, horizontal), got {len(value)}: {shown(tuple(value))}"
+        )
+    first = _bounded(owner, name, kind, value[0], least, LARGEST)
+    return first, _bounded(owner, name, kind, value[1], least, LARGEST)
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, _TEXTS)
+
+
+def number(
+    owner: str,
+    name: str,
+    value: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    below: float | None = None,
+    nan: bool = False,
+) -> float:
+    """A real number (or a tensor or array of one element) between ``low`` and ``high``; NaN is refused unless ``nan``.
+
+    With ``below`` it must be less than that, so that ``below=inf`` asks for a finite number.
+    """
+    scalar = value
+    if not isinstance(value, _NUMBERS) and hasattr(type(value), "item"):
+        scalar = value.item() if np.prod(np.shape(value)) == 1 else None
+    if isinstance(scalar, bool) or not isinstance(scalar, _NUMBERS):
+        raise OptionError(f"{owner}: {name} is a number, got {shown(value)}")
+    try:
+        found = float(scalar)
+    except OverflowError as error:
+        raise OptionError(f"{owner}: {name} is larger than any floating-point number: {shown(value)}") from error
+    if nan and math.isnan(found):
+        return found
+    if not low <= found <= high or (below is not None and not -math.inf < found < below):
+        raise OptionError(f"{owner}: {name} must {_bounds(low, high, below)}, got {shown(value)}")
+    return found
+
+
+def _bounds(low: float, high: float, below: float | None) -> str:
+    if below is None:
+        return f"lie between {low:g} and {high:g}"
+    if low == -math.inf:
+        return "be finite" if below == math.inf else f"be finite and below {below:g}"
+    return f"be at least {low:g}" + (f" and below {below:g}" if below < math.inf else " and finite")
+
+
+def mapping(owner: str, name: str, value: Any) -> Mapping[Any, Any]:
+    """A dict, or what is like one."""
+    if not isinstance(value, Mapping):
+        raise OptionError(f"{owner}: {name} is a dict, got {shown(value)}")
+    return value
+
+
+def several(owner: str, name: str, value: Any) -> list[Any]:
+    """What an iterable holds; a string is none."""
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise OptionError(f"{owner}: {name} is a list or another iterable, got {shown(value)}")
+    return list(value)
+
+
+def function(owner: str, name: str, value: Any) -> Any:
+    """What can be called."""
+    if not callable(value):
+        raise OptionError(f"{owner}: {name} is a function, got {shown(value)}")
+    return value
+
+
+def text(owner: str, name: str, value: Any) -> str:
+    """A string."""
+    if not isinstance(value, str):
+        raise OptionError(f"{owner}: {name} is a string, got {shown(value)}")
+    return value
+
+
+def flag(owner: str, name: str, value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, _BOOLS):
+        raise OptionError(f"{owner}: {name} is True or False, got {shown(value)}")
+    return bool(value)
+
+
+def choice(owner: str, name: str, value: Any, options: Sequence[str]) -> str:
+    """One of the options."""
+    if not isinstance(value, str) or value not in options:
+        listed = ", ".join(map(repr, options))
+        raise OptionError(f"{owner}: {name} is one of {listed}, got {shown(value)}")
+    return value
+
+
+def is_device(value: object) -> bool:
+    """Whether it names a device rather than an element type."""
+    return type(value).__name__ == "device" or (
+        isinstance(value, str) and value.split(":")[0] in ("cpu", "cuda", "mps", "xpu", "hip", "meta", "gpu", "tpu")
+    )
+
+
+def device(name: object = "cpu") -> str:
+    """The name of the device that everything runs on, for programs that pass one around."""
+    check_device("device", name)
+    return "cpu"
+
+
+def check_device(owner: str, value: object) -> None:
+    """Raise for any device but the processor, on which everything runs."""
+    if value is None or (is_device(value) and str(value).split(":")[0] == "cpu"):
+        return
+    raise OptionError(
+        f'{owner}: there is no device {shown(value)}; everything runs on the processor: leave device out, or give "cpu"'
+    )
+
+
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
+
+
+def user_stacklevel() -> int:
+    """How far up the innermost frame outside this package is, as ``warnings.warn`` of the caller counts."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    return level

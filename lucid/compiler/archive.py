@@ -1,0 +1,206 @@
+"""Compiled models as ``.lucid`` files: the graphs, the weights, and the structure of arguments and result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..base.checks import named
+from ..errors import FileError, ShapeError, TraceError
+from ..formats import serialize
+from ..formats.serialize import Archive
+from ..graph.assume import Assumption, parse_assumption
+from ..graph.dims import SymDim, limited_work
+from ..graph.ir import Graph
+from ..runtime.planning.tuning import Tuned
+from ..tensor.tensor import Tensor
+from .arguments import Structure, from_json, leaf_names, to_json
+from .results import Results
+from .specialization import Options, Specialization, TunedKey
+
+
+def write_archive(path: str | Path, specialization: Specialization) -> None:
+    """Save a specialization; the file appears whole or not at all."""
+    serialize.save(path, *_content(specialization))
+
+
+def archive_bytes(specialization: Specialization) -> bytes:
+    """What :func:`write_archive` writes."""
+    return serialize.dump(*_content(specialization))
+
+
+def _content(specialization: Specialization) -> tuple[dict[str, Graph], dict[str, Any], dict[str, Any]]:
+    """Graphs, arrays and the rest."""
+    traced = specialization.traced
+    graphs = {"traced": traced, "optimised": specialization.graph}
+    names = dict.fromkeys([*traced.parameters, *(name for name, _ in traced.updates)])
+    arrays = {name: specialization.state[name].numpy() for name in names}
+    extra = {
+        "inputs": to_json(specialization.inputs),
+        "outputs": to_json(specialization.results.structure),
+        "training": specialization.training,
+        "exact": specialization.options.exact,
+        "assumptions": [str(one) for one in specialization.assumptions],
+        "tuned": [
+            {
+                "sizes": dict(sizes),
+                "threads": threads,
+                "nodes": {name: [t.choice, t.seconds] for name, t in nodes.items()},
+            }
+            for (sizes, threads), nodes in specialization.tuned.items()
+        ],
+    }
+    return graphs, arrays, extra
+
+
+def read_archive(path: str | Path, options: Options) -> Specialization:
+    """Load what :func:`write_archive` wrote, and check that its parts fit each other."""
+    return _specialization(serialize.load(path), str(path), options)
+
+
+def archive_from_bytes(data: bytes, options: Options) -> Specialization:
+    """The specialization that :func:`archive_bytes` wrote."""
+    return _specialization(serialize.loads(data), "<bytes>", options)
+
+
+def _specialization(archive: Archive, path: str, options: Options) -> Specialization:
+    try:
+        traced, optimised, found = _parts(archive)
+        _check(traced, optimised, found)
+        state = _state(traced, optimised, archive)
+    except TraceError as error:
+        raise FileError(f"{named(path)}: not a compiled model: {error}") from error
+    known = None if options.exact and not found.exact else optimised  # an exact model does not go through all passes
+    return Specialization(
+        traced, found.inputs, Results(found.outputs), state, training=found.training,
+        options=replace(options, exact=options.exact or found.exact), optimised=known, tuned=found.tuned,
+        assumptions=found.assumptions,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Extra:
+    """What a file says besides its graphs."""
+
+    inputs: Structure
+    outputs: Structure
+    training: bool
+    exact: bool
+    tuned: dict[TunedKey, dict[str, Tuned]]
+    assumptions: list[Assumption]
+
+
+def _parts(archive: Archive) -> tuple[Graph, Graph, _Extra]:
+    graphs, extra = archive.graphs, archive.extra
+    if set(graphs) != {"traced", "optimised"}:
+        raise TraceError(f"it has the graphs {sorted(graphs)[:5]}, not a traced and an optimised one")
+    if not isinstance(extra, dict) or not {"inputs", "outputs", "training"} <= extra.keys():
+        raise TraceError("it does not say what its inputs and outputs are")
+    flags = extra["training"], extra.get("exact", False)
+    if not all(isinstance(flag, bool) for flag in flags):
+        raise TraceError(f"training and exact are {str(flags)[:60]}, not true or false")
+    return (
+        graphs["traced"],
+        graphs["optimised"],
+        _Extra(
+            from_json(extra["inputs"]), from_json(extra["outputs"]), *flags, _tuned(extra.get("tuned", [])),
+            _assumptions(extra.get("assumptions", [])),
+        ),
+    )  # fmt: skip
+
+
+def _assumptions(found: Any) -> list[Assumption]:
+    """What the trace had taken for granted of sizes."""
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise TraceError(f"what it assumes of sizes is not readable: {str(found)[:60]}")
+    try:
+        with limited_work(_ASSUMING):
+            return [parse_assumption(one) for one in found]
+    except ShapeError as error:
+        raise TraceError(f"what it assumes of sizes is not readable: {error}") from error
+
+
+_ASSUMING = 100_000
+"""Steps of arithmetic that reading the assumptions may take."""
+
+
+def _tuned(found: Any) -> dict[TunedKey, dict[str, Tuned]]:
+    """What tuning had found; a choice that does not exist here is left out when a plan is made."""
+    tuned: dict[TunedKey, dict[str, Tuned]] = {}
+    for one in found if isinstance(found, list) else [found]:
+        match one:
+            case {"sizes": dict(sizes), "threads": int(threads), "nodes": dict(nodes)} if (
+                all(map(_is_count, sizes.values())) and _is_count(threads) and all(map(_is_choice, nodes.values()))
+            ):
+                best = {name: Tuned(choice, float(seconds)) for name, (choice, seconds) in nodes.items()}
+                tuned[tuple(sorted(sizes.items())), threads] = best
+            case _:
+                raise TraceError(f"what it says of tuning is not readable: {str(one)[:60]}")
+    return tuned
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _is_choice(value: Any) -> bool:
+    if not isinstance(value, list) or len(value) != 2:
+        return False
+    return isinstance(value[0], str) and type(value[1]) in (int, float) and value[1] >= 0
+
+
+def _state(traced: Graph, optimised: Graph, archive: Archive) -> dict[str, Tensor]:
+    """The tensors behind the parameters; the file has one for each, and no other."""
+    state: dict[str, Tensor] = {}
+    for graph in (traced, optimised):
+        for name, key in graph.parameters.items():
+            type_, array = graph.node(key).outputs[0], archive.arrays.get(name)
+            if array is None or array.shape != type_.shape or array.dtype != type_.dtype:
+                raise TraceError(f"parameter {name[:60]!r} should be {type_}, the file has {_kind(array)}")
+            attrs: Any = graph.node(key).attrs
+            state.setdefault(name, Tensor.wrap(array, requires_grad=attrs.trainable))
+    for name, value in traced.updates:
+        if name not in state:  # it is written and never read; the first version did not save such a buffer
+            type_ = traced.type(value)
+            array = archive.arrays.get(name)
+            array = np.zeros(type_.concrete, type_.dtype) if array is None else array
+            if array.shape != type_.shape or array.dtype != type_.dtype:
+                raise TraceError(f"parameter {name[:60]!r} becomes {type_}, the file has {_kind(array)}")
+            state[name] = Tensor.wrap(array)
+    if others := sorted(archive.arrays.keys() - state.keys()):
+        raise TraceError(f"no graph reads the array {others[0][:60]!r}")
+    return state
+
+
+def _kind(array: Any) -> str:
+    return "none" if array is None else f"{array.dtype}{list(array.shape)}"
+
+
+def _check(traced: Graph, optimised: Graph, found: _Extra) -> None:
+    """The two graphs against each other and against the structures of arguments and result."""
+    leaves = [len(list(leaf_names(structure, ""))) for structure in (found.inputs, found.outputs)]
+    if leaves != [len(traced.inputs), len(traced.outputs)] or not _are_arguments(found.inputs):
+        raise TraceError("the structure of arguments or results does not fit the graph")
+    same = [(a.shape, a.dtype) for a in (*traced.input_types, *traced.output_types)] == [
+        (a.shape, a.dtype) for a in (*optimised.input_types, *optimised.output_types)
+    ]
+    if not same or [name for name, _ in traced.updates] != [name for name, _ in optimised.updates]:
+        raise TraceError("the optimised graph does not have the inputs and outputs of the traced one")
+    if set(optimised.parameters) - set(traced.parameters):
+        raise TraceError("the optimised graph reads parameters that the traced one does not have")
+    sized = {str(dim) for type_ in traced.input_types for dim in type_.shape if isinstance(dim, SymDim)}
+    if unsized := set(traced.symbols) - sized:
+        raise TraceError(f"no axis of an input has the size {min(unsized)!r}")
+    if unknown := {name for one in found.assumptions for name in one.dim.symbols} - sized:
+        raise TraceError(f"it assumes something of the size {min(unknown)[:60]!r}, which no axis of an input has")
+
+
+def _are_arguments(structure: Structure) -> bool:
+    """Whether it is a tuple of positional arguments and a dict of those by keyword."""
+    match structure:
+        case ("tuple", _, ("tuple", *_), ("dict", *items)):
+            return all(isinstance(key, str) for key, _ in items)
+    return False

@@ -1,0 +1,286 @@
+"""Arguments and results of a compiled function: tensors as a flat list, everything else as a hashable structure.
+
+Two calls may share a trace only if their structures are equal, so a structure holds every scalar with
+its type, and nothing that could change unnoticed. Containers come back as what they were: subclasses of
+list, tuple and dict with their attributes, and dataclasses.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..errors import TraceError
+from ..tensor.tensor import Tensor
+
+Structure: TypeAlias = "tuple[Any, ...]"
+
+LEAF: Structure = ("leaf",)
+_FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType, np.ufunc)
+_PLAIN = (bool, int, str, bytes, type(None), type(...), np.dtype, type, Enum)
+
+
+_TENSORS = (Tensor, np.ndarray)
+
+
+def flatten(value: Any, kinds: tuple[type, ...] = _TENSORS, *, results: bool = False) -> tuple[list[Any], Structure]:
+    """The tensors and arrays in nested lists, tuples, dicts and dataclasses, and the structure around them.
+
+    ``results`` says that errors shall speak of what a function returns, not of what it is given.
+    """
+    leaves: list[Any] = []
+    try:
+        return leaves, _flatten(value, leaves, kinds)
+    except RecursionError:
+        kind = "results" if results else "arguments"
+        raise TraceError(f"the {kind} hold themselves, or are nested too deeply") from None
+    except _UnknownError as error:
+        raise TraceError(error.about_results if results else str(error)) from None
+
+
+def _flatten(value: Any, leaves: list[Any], kinds: tuple[type, ...]) -> Structure:
+    if isinstance(value, kinds):
+        leaves.append(value)
+        return LEAF
+    kind = type(value)
+    if isinstance(value, tuple):
+        return ("tuple", kind, *[_flatten(item, leaves, kinds) for item in value])
+    if kind is list:
+        return ("list", *[_flatten(item, leaves, kinds) for item in value])
+    if kind is dict:
+        return ("dict", *_pairs(value, leaves, kinds))
+    if isinstance(value, list | dict) or (is_dataclass(kind) and not isinstance(value, kinds)):
+        return _flatten_object(value, leaves, kinds)
+    return ("static", *static_key(value), Static(value))
+
+
+def _pairs(value: dict[Any, Any], leaves: list[Any], kinds: tuple[type, ...]) -> list[tuple[Any, Structure]]:
+    if not all(isinstance(key, str | int) for key in value):
+        key = next(key for key in value if not isinstance(key, str | int))
+        raise _UnknownError(
+            f"a dict among the arguments has a key of type {type(key).__name__}: its keys must be strings or ints",
+            f"a dict among the results has a key of type {type(key).__name__}: its keys must be strings or ints",
+        )
+    return [(key, _flatten(item, leaves, kinds)) for key, item in dict.items(value)]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A class of containers, and what it takes to make one besides its items and attributes."""
+
+    cls: type
+    default_factory: Callable[[], Any] | None = None
+
+    def make(self, items: Sequence[Any], attributes: Sequence[tuple[str, Any]]) -> Any:
+        """A new one, without its ``__init__``, whose arguments nobody knows."""
+        make: Any = self.cls.__new__
+        new: Any = make(self.cls)
+        if isinstance(new, list):
+            list.extend(new, items)
+        elif isinstance(new, dict):
+            put = OrderedDict.__setitem__ if isinstance(new, OrderedDict) else dict.__setitem__
+            for key, item in items:
+                put(new, key, item)
+        if isinstance(new, defaultdict):
+            new.default_factory = self.default_factory
+        for name, item in attributes:
+            object.__setattr__(new, name, item)
+        return new
+
+
+def _flatten_object(value: Any, leaves: list[Any], kinds: tuple[type, ...]) -> Structure:
+    """A subclass of list or dict, or a dataclass: items, then attributes (a dataclass's fields among them)."""
+    items: Any = ("none",)
+    if isinstance(value, list):
+        items = ("list", *[_flatten(item, leaves, kinds) for item in value])
+    elif isinstance(value, dict):
+        items = ("dict", *_pairs(value, leaves, kinds))
+    names = [f.name for f in fields(value) if hasattr(value, f.name)] if is_dataclass(value) else []
+    held = {**{name: getattr(value, name) for name in names}, **getattr(value, "__dict__", {})}
+    kind = Kind(type(value), value.default_factory if isinstance(value, defaultdict) else None)
+    return ("object", kind, items, ("dict", *_pairs(held, leaves, kinds)))
+
+
+class _UnknownError(TraceError):
+    """Neither a tensor, nor fixed, nor a known container: the words for either end of a call."""
+
+    def __init__(self, about_arguments: str, about_results: str) -> None:
+        super().__init__(about_arguments)
+        self.about_results = about_results
+
+
+class Static:
+    """A value carried along in a structure; its key beside it decides on equality."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Static)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+def static_key(value: Any) -> tuple[Any, ...]:
+    """A hashable stand-in that is equal only for values a trace cannot tell apart."""
+    if isinstance(value, float | complex | np.generic):
+        return type(value), repr(value)  # tells 0.0 from -0.0, and NaN is equal to itself
+    if isinstance(value, _PLAIN):
+        return type(value), value
+    if isinstance(value, slice):
+        return slice, *(static_key(part) for part in (value.start, value.stop, value.step))
+    if isinstance(value, frozenset):
+        return frozenset, frozenset(map(static_key, value))
+    if isinstance(value, range):
+        return range, value
+    if isinstance(value, _FUNCTIONS):
+        return type(value), value
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    raise _UnknownError(
+        f"an argument of type {kind} may change without the compiled model noticing; pass tensors, "
+        f"numbers, strings, functions, or lists, tuples and dicts of them",
+        f"a result of type {kind} cannot be made anew at each call of the compiled model; return tensors, numbers, "
+        f"strings, functions, or lists, tuples, dicts and dataclasses of them",
+    )
+
+
+def unflatten(structure: Structure, leaves: Sequence[Any]) -> Any:
+    """The inverse of :func:`flatten`."""
+    rest = iter(leaves)
+    return _unflatten(structure, lambda: next(rest))
+
+
+def _unflatten(structure: Structure, leaf: Callable[[], Any]) -> Any:
+    kind, *parts = structure
+    if kind == "leaf":
+        return leaf()
+    if kind == "tuple":
+        items = [_unflatten(part, leaf) for part in parts[1:]]
+        return tuple(items) if parts[0] is tuple else tuple.__new__(parts[0], items)
+    if kind == "list":
+        return [_unflatten(part, leaf) for part in parts]
+    if kind == "dict":
+        return {key: _unflatten(part, leaf) for key, part in parts}
+    if kind == "object":
+        made, items, attributes = parts
+        held = [] if items[0] == "none" else _unflatten(items, leaf)
+        return made.make(
+            list(held.items()) if isinstance(held, dict) else held, list(_unflatten(attributes, leaf).items())
+        )
+    return parts[-1].value
+
+
+def statics(structure: Structure) -> Iterator[Any]:
+    """The values in a structure that are neither tensors nor containers."""
+    kind, *parts = structure
+    if kind == "static":
+        yield parts[-1].value
+    for part in parts if kind in ("tuple", "list", "object") else [part for _, part in parts] if kind == "dict" else ():
+        if isinstance(part, tuple) and part[0] != "none":
+            yield from statics(part)
+
+
+def _counts(name: str, wanted: int, got: int) -> str:
+    if name:
+        return f"{name} has {wanted} entries, got {got}"
+    return f"it was compiled for {wanted} positional input{'s' * (wanted != 1)}, the call has {got}"
+
+
+def arranged(structure: Structure, value: Any, name: str = "") -> list[Any]:
+    """The tensors of ``value`` in the order of a structure; raises TraceError where it has another."""
+    kind, *parts = structure
+    if kind == "leaf":
+        if isinstance(value, _TENSORS):
+            return [value]
+        raise TraceError(f"{name or 'an input'} is a tensor, got a {type(value).__name__}")
+    if kind == "dict" and type(value) is dict and set(value) == {key for key, _ in parts}:
+        items = [(part, value[key], f"{name}.{key}" if name else str(key)) for key, part in parts]
+    elif kind in ("tuple", "list") and flatten(value)[1][0] == kind:
+        parts = parts[1:] if kind == "tuple" else parts
+        if len(value) != len(parts):
+            raise TraceError(_counts(name, len(parts), len(value)))
+        labels = [f"{name}[{i}]" if name else "" for i in range(len(parts))]
+        items = list(zip(parts, value, labels, strict=True))
+    else:
+        leaves, given = flatten(value)
+        if given == structure:
+            return leaves
+        wanted = [key for key, _ in parts] if kind == "dict" else kind
+        got = list(value) if isinstance(value, dict) else f"a {type(value).__name__}"
+        raise TraceError(f"{name or 'the call'} is {wanted}, got {got}")
+    return [leaf for part, item, label in items for leaf in arranged(part, item, label)]
+
+
+def leaf_names(structure: Structure, prefix: str) -> Iterable[str]:
+    """A readable name for every leaf, in order: ``x``, ``x.0``, ``x.mask``."""
+    kind, *parts = structure
+    if kind == "leaf":
+        yield prefix
+    elif kind == "dict":
+        for key, part in parts:
+            yield from leaf_names(part, f"{prefix}.{key}" if prefix else str(key))
+    elif kind == "object":
+        for part in parts[1:]:
+            yield from leaf_names(part, prefix)
+    elif kind in ("tuple", "list"):
+        for i, part in enumerate(parts[1:] if kind == "tuple" else parts):
+            yield from leaf_names(part, f"{prefix}.{i}" if prefix else f"input_{i}")
+
+
+DEEPEST = 100
+"""How deep a file nests what is in arguments and results."""
+
+
+def to_json(structure: Structure, depth: int = 0) -> Any:
+    """A structure for a file; raises TraceError for values a file cannot hold."""
+    if depth > DEEPEST:
+        raise TraceError(f"arguments or results nested more than {DEEPEST} deep cannot be saved")
+    kind, *parts = structure
+    if kind == "leaf":
+        return ["leaf"]
+    if kind == "tuple":
+        return ["tuple", *(to_json(part, depth + 1) for part in parts[1:])]  # a named tuple comes back as a plain one
+    if kind == "object":  # a subclass of list or dict as a plain one, a dataclass as a dict of its fields
+        _, items, attributes = parts
+        if items[0] == "list" and len(attributes) > 1:
+            raise TraceError("a list with attributes, among the arguments or results, cannot be saved")
+        return to_json(items if items[0] == "list" else ("dict", *items[1:], *attributes[1:]), depth)
+    if kind == "list":
+        return ["list", *(to_json(part, depth + 1) for part in parts)]
+    if kind == "dict":
+        return ["dict", *([key, to_json(part, depth + 1)] for key, part in parts)]
+    value = parts[-1].value
+    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and np.isfinite(value)):
+        return ["static", value]
+    raise TraceError(f"a {type(value).__name__} among the arguments or results cannot be saved")
+
+
+def from_json(data: Any, depth: int = 0) -> Structure:
+    """The inverse of :func:`to_json`; raises TraceError for anything else."""
+    if depth > DEEPEST:
+        raise TraceError(f"a structure of arguments is nested more than {DEEPEST} deep")
+    match data:
+        case ["leaf"]:
+            return LEAF
+        case ["tuple", *parts]:
+            return ("tuple", tuple, *(from_json(part, depth + 1) for part in parts))
+        case ["list", *parts]:
+            return ("list", *(from_json(part, depth + 1) for part in parts))
+        case ["dict", *parts] if all(map(_is_item, parts)) and len({key for key, _ in parts}) == len(parts):
+            return ("dict", *((key, from_json(part, depth + 1)) for key, part in parts))
+        case ["static", None | bool() | int() | float() | str() as value]:
+            return ("static", *static_key(value), Static(value))
+    raise TraceError(f"not a structure of arguments: {str(data)[:60]}")
+
+
+def _is_item(part: Any) -> bool:
+    return isinstance(part, list) and len(part) == 2 and type(part[0]) in (str, int)

@@ -1,0 +1,209 @@
+"""Calls of a specialization: what runs for arguments of which kind, as an op that eager code can differentiate."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Container, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..autodiff.halves import Used, Wanted
+from ..base import clock
+from ..errors import GradientError
+from ..graph.ir import Value
+from ..graph.ops.call import CALL, BackwardCallee, CallAttrs
+from ..graph.types import TensorType
+from ..runtime.program.executable import Executable
+from ..tensor.grad_mode import is_grad_enabled
+from ..tensor.tensor import Record, Tensor
+from .specialization import PLANS, Array, Orders, Sizes, Specialization, orders_of
+
+Quick: TypeAlias = "Callable[[Array | Tensor], Tensor]"
+
+
+class Calls:
+    """How a specialization has been called. It knows nothing of its calls, so both go as soon as nobody has them.
+
+    Attributes
+    ----------
+    specialization
+        What is called.
+    """
+
+    def __init__(self, specialization: Specialization) -> None:
+        self.specialization = specialization
+        self._known: OrderedDict[Any, Forward] = OrderedDict()
+
+    def prepare(self, leaves: Sequence[Any]) -> tuple[Forward, list[Tensor], list[Array]]:
+        """What runs on such tensors or arrays, and these as both."""
+        tensors = [leaf if isinstance(leaf, Tensor) else Tensor.wrap(leaf) for leaf in leaves]
+        if self._recorded() and (self.specialization.trainable or any(t.requires_grad for t in tensors)):
+            # backward reads them again, and the caller may fill an array anew meanwhile (a tensor would notice)
+            pairs = zip(leaves, tensors, strict=True)
+            tensors = [t if leaf is t else Tensor.wrap(np.array(leaf)) for leaf, t in pairs]
+        arrays = [t._array for t in tensors]
+        wanted = tuple(t.requires_grad for t in tensors)
+        orders = orders_of(arrays)
+        key = (tuple(a.shape for a in arrays), tuple(a.dtype for a in arrays), wanted, is_grad_enabled(), orders)
+        call = self._known.get(key)
+        if call is None:
+            call = self._forward(arrays, wanted, orders)
+            self._known[key] = call
+            while len(self._known) > PLANS:
+                self._known.popitem(last=False)
+        return call, tensors, arrays
+
+    def _recorded(self) -> bool:
+        return is_grad_enabled() or self.specialization.of_mode
+
+    def result(self, outputs: Sequence[Tensor], leaves: Sequence[Any]) -> Any:
+        """What a run on ``leaves`` gave, in the traced structure."""
+        results = self.specialization.results
+        return outputs[0] if results.alone else results.of(outputs, leaves)
+
+    def quick(self, call: Forward) -> Quick | None:
+        """What runs a call of one tensor again, where nothing but its one result is asked for."""
+        made = self.specialization
+        alone = made.results.alone and not made.traced.updates and call.wanted == (False,)
+        if not alone:
+            return None
+        # what speaks of the call goes with its caller: of the call itself it would be a circle
+        return partial(call.again, CallAttrs(call), made.traced.input_types[0].bind(dict(call.sizes)))
+
+    def _forward(self, arrays: Sequence[Array], wanted: Wanted, orders: Orders) -> Forward:
+        made = self.specialization
+        sizes = made.sizes(arrays)
+        tracked = self._recorded() and any(made.halves.differentiable(wanted))
+        keeping = tracked and (made.training or not made.repeatable)
+        return Forward(made, sizes, wanted, orders, tracked, keeping)
+
+
+class Forward:
+    """A run for given sizes; as a ``Call`` node it knows its backward (see :class:`lucid.graph.ops.call.Callee`)."""
+
+    def __init__(
+        self, owner: Specialization, sizes: Sizes, wanted: Wanted, orders: Orders, tracked: bool, keeping: bool
+    ) -> None:
+        self.owner, self.sizes, self.wanted, self.keeping, self.tracked = owner, sizes, wanted, keeping, tracked
+        self.results = len(owner.traced.outputs)
+        self.executable = self._executable(orders)
+        self.updates = len(owner.traced.updates)
+        self.types = tuple(t.bind(dict(sizes)) for t in owner.traced.output_types)
+        graph = self.executable.plan.graph
+        self.all_types = tuple(t.with_order(None) for t in graph.output_types)
+        self.names = (*owner.trainable, *(name for name in owner.traced.parameters if name not in owner.trainable))
+        self.parameters = [owner.state[name] for name in self.names]  # those too that backward only reads
+        self.differentiable = owner.halves.differentiable(wanted)
+        self._sources: tuple[int, tuple[tuple[None, int, int], ...]] = (-1, ())
+
+    def _executable(self, orders: Orders) -> Executable:
+        kind, wanted = ("forward", self.wanted) if self.keeping else ("inference", ())
+        return self.owner.executable(kind, self.sizes, wanted, orders)
+
+    def output_types(self, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        return self.all_types
+
+    def __call__(self, *arrays: Array) -> tuple[Array, ...]:
+        """On the inputs' arrays, then those of the state (which are read from there instead)."""
+        inputs = arrays[: len(self.wanted)]
+        return self.owner.run(self._executable(orders_of(inputs)), inputs)
+
+    def run(self, tensors: Sequence[Tensor], arrays: Sequence[Array]) -> Sequence[Tensor]:
+        produced = self.owner.run(self.executable, arrays)
+        if self.updates:
+            self.owner.update_state(produced[-self.updates :])
+            produced = produced[: -self.updates]
+        if not self.tracked:
+            return [Tensor.wrap(array) for array in produced]
+        record = Record.of(CALL, CallAttrs(self), (*tensors, *self.parameters), produced, self.all_types)
+        return [self._result(record, i) for i in range(self.results)]
+
+    def _result(self, record: Record, index: int) -> Tensor:
+        result = Tensor.made(record.arrays[index], self.all_types[index])
+        if self.differentiable[index]:
+            result._record, result._output, result._requires_grad = record, index, True
+        return result
+
+    def again(self, attrs: CallAttrs, takes: TensorType, x: Array | Tensor) -> Tensor:
+        """As :meth:`run` and what comes before it, for a call that differs from an earlier one in values only."""
+        if not self.tracked:
+            array = x._array if isinstance(x, Tensor) else x
+            return Tensor.made(self.owner.run(self.executable, (array,))[0], self.all_types[0])
+        version = 0
+        if isinstance(x, Tensor):
+            version = x.version
+        else:
+            x = Tensor.made(np.array(x), takes)
+        now, sources = self._sources
+        if now != clock.content.now:
+            now = clock.content.now
+            sources = tuple((None, 0, p.version) for p in self.parameters)
+            self._sources = now, sources
+        produced = self.owner.run(self.executable, (x._array,))
+        sources = ((None, 0, version), *sources)
+        record = Record(CALL, attrs, (x, *self.parameters), sources, now, tuple(produced), self.all_types)
+        return self._result(record, 0)
+
+    def backward(self, used: Used) -> _Backward:
+        return _Backward(self, used)
+
+
+class _Backward:
+    """The gradient of a run where some results have cotangents (see :class:`lucid.graph.ops.call.BackwardCallee`)."""
+
+    results = 0
+
+    def __init__(self, forward: Forward, used: Used) -> None:
+        self.forward, self.used = forward, used
+        owner = forward.owner
+        self.kind = "backward" if forward.keeping else "recompute"
+        half = owner.halves.backward(forward.wanted, used, forward.keeping)
+        self.kept = half.kept
+        nodes = owner.traced.parameters
+        sources = [*owner.traced.inputs, *(nodes[name] for name in forward.names)]
+        self.reached = tuple(name in half.wanted for name in sources)
+        self.reads = tuple(self._reads(half.graph.parameters))
+
+    def _reads(self, parameters: Container[str]) -> Iterator[bool]:
+        """Of the inputs, the state and the outputs of the forward run, which the backward run reads."""
+        f = self.forward
+        yield from (not f.keeping or ("input", i) in self.kept for i in range(len(f.wanted)))
+        yield from (name in parameters for name in f.names)
+        yield from (f.keeping and ("output", i) in self.kept for i in range(len(f.all_types)))
+
+    def output_types(self, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        f = self.forward
+        given = [type_.bind(dict(f.sizes)).with_order(None) for type_ in f.owner.traced.input_types]
+        arguments = (*given, *(tensor.type for tensor in f.parameters))
+        return tuple(type_ for type_, reached in zip(arguments, self.reached, strict=True) if reached)
+
+    def __call__(self, *arrays: Array) -> tuple[Array, ...]:
+        f = self.forward
+        cotangents, rest = arrays[: sum(self.used)], iter(arrays[sum(self.used) :])
+        values: list[Any] = [next(rest) if read else None for read in self.reads]
+        inputs, outputs = values[: len(f.wanted)], values[len(self.reached) :]
+        seeds = self._seeds(cotangents)
+        if f.keeping:
+            feeds = [*seeds, *((inputs if source == "input" else outputs)[i] for source, i in self.kept)]
+        else:
+            feeds = [*inputs, *seeds]
+        run = f.owner.executable(self.kind, f.sizes, f.wanted, orders_of(feeds), self.used)
+        return f.owner.run(run, feeds)
+
+    def _seeds(self, cotangents: Sequence[Array]) -> list[Array]:
+        """One cotangent for every distinct output that is used, in the order of the outputs."""
+        outputs = self.forward.owner.traced.outputs
+        given = iter(cotangents)
+        found = [(value, next(given)) for value, use in zip(outputs, self.used, strict=True) if use]
+        seeds: dict[Value, Array] = {}
+        for value, cotangent in sorted(found, key=lambda one: outputs.index(one[0])):
+            seeds[value] = seeds[value] + cotangent if value in seeds else cotangent
+        return list(seeds.values())
+
+    def backward(self, used: Used) -> BackwardCallee:
+        raise GradientError(
+            "the backward run of a compiled model has no gradient of its own; "
+            "use lucid.grad inside the compiled function"
+        )

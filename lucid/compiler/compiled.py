@@ -1,0 +1,402 @@
+"""``lucid.compile``: ties graph, passes and runtime together."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import RLock
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..base import clock
+from ..errors import LucidError, OptionError, TraceError
+from ..graph.ir import Graph
+from ..graph.trace import active_trace, user_location
+from ..graph.types import TensorType, as_dtype
+from ..inspect.explain import Profile, explain, profile
+from ..nn.module import Module
+from ..runtime.planning.plan import Plan
+from ..runtime.program.executable import Executable
+from ..runtime.program.store import Store
+from ..tensor.grad_mode import forget_switching_on, is_grad_enabled, switched_on
+from ..tensor.tensor import Tensor
+from ..tensor.tracing import Recorder
+from .archive import archive_bytes, archive_from_bytes, write_archive
+from .arguments import Structure, arranged, flatten, leaf_names, unflatten
+from .calls import Calls, Forward, Quick
+from .guards import Guards, Watch
+from .results import Results, traced_results
+from .specialization import Options, Specialization, orders_of
+from .verification import check_pass
+
+Specs: TypeAlias = "tuple[tuple[Any, ...], dict[str, Any]]"
+
+SPECIALIZATIONS = 64
+"""How many traces a compiled model keeps."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What was made of one trace, for which arguments, and what it depends on besides them."""
+
+    key: Any
+    calls: Calls
+    guards: Guards
+
+    @property
+    def specialization(self) -> Specialization:
+        """What was made of it."""
+        return self.calls.specialization
+
+
+_LOADED = Guards((), (), -1)
+"""Of a model from a file: it depends on nothing."""
+
+
+class CompiledModel(Module):
+    """A model that runs as a NumPy program.
+
+    It is a module itself, with the parameters, buffers, children and hooks of what was compiled under the same names,
+    so that it can be part of other modules, be trained and put into evaluation mode.
+
+    Call it like the model. It is traced again whenever something it depends on has changed: types and
+    structure of the arguments, scalars, the model's mode, attributes, hooks and parameters, and whatever else
+    its code has read: globals, what functions close over, objects and their classes. Weights are read afresh,
+    not traced. It may be called from many threads at once.
+
+    Attributes
+    ----------
+    model
+        What was compiled; None for a model loaded from a file.
+    """
+
+    __setattr__: Any = object.__setattr__  # what it notes at each call is nothing that a trace depends on
+    __delattr__: Any = object.__delattr__
+
+    def __init__(self, model: Callable[..., Any] | None, specs: Specs, options: Options) -> None:
+        self.model = model
+        tables = ("_parameters", dict), ("_buffers", dict), ("_transient", set), ("_modules", dict)
+        for name, make in (*tables, ("_pre_hooks", OrderedDict), ("_hooks", OrderedDict)):
+            # the same tables as the module's: what is registered in the one is in the other
+            setattr(self, name, getattr(model, name) if isinstance(model, Module) else make())
+        self.options = options
+        self._specs = specs
+        self._lock = RLock()
+        self._store = Store()
+        self._traces: OrderedDict[int, Trace] = OrderedDict()
+        self._by_key: dict[Any, list[Trace]] = {}
+        self._latest: Trace | None = None
+        self._ran: Forward | None = None
+        """What ran last: written at each call, by whichever thread."""
+        self._known: dict[Any, tuple[int, Quick, Callable[[], bool] | None, Forward]] = {}
+        self._types, structure = flatten(specs, (TensorType,))
+        self._fixed: Structure | None = structure if self._types else None
+        if self._fixed is not None:
+            self._latest = self._at((self._fixed, ()), self._types)
+
+    @classmethod
+    def from_specialization(cls, specialization: Specialization) -> CompiledModel:
+        """A compiled model without a model behind it (from a file)."""
+        self = cls(None, ((), {}), specialization.options)
+        for name, tensor in specialization.state.items():
+            table: dict[str, Any] = self._parameters if tensor.requires_grad else self._buffers
+            table[name] = tensor
+        self._latest = Trace(None, Calls(specialization), _LOADED)
+        self._fixed = specialization.inputs
+        return self
+
+    @property
+    def training(self) -> bool:
+        """The mode of the model; one from a file keeps that in which it was saved."""
+        if self.model is None:
+            return self._latest is not None and self._latest.specialization.training
+        return isinstance(self.model, Module) and self.model.training
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        if isinstance(self.model, Module):
+            self.model.train(mode)
+        elif self.model is None and mode != self.training:
+            raise OptionError(
+                f"a model loaded from a file keeps the mode it was saved in, "
+                f"{'training' if self.training else 'evaluation'}; save it in the other mode too"
+            )
+
+    # ------------------------------------------------------------ calling
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        if active_trace.get() is not None:
+            return self._within_trace(args, kwargs)
+        if len(args) == 1 and not kwargs:
+            x = args[0]
+            array = x if type(x) is np.ndarray else x._array if type(x) is Tensor and not x._requires_grad else None
+            if array is not None:
+                key = (type(x), array.shape, array.dtype, array.strides, is_grad_enabled())
+                now = clock.structure.now
+                known = self._known.get(key)
+                if known is not None and known[0] == now and (known[2] is None or known[2]()):
+                    self._ran = known[3]
+                    return known[1](x)
+                result, trace, call = self._run(args, kwargs)
+                self._remember(now, key, trace, call)
+                return result
+        return self._run(args, kwargs)[0]
+
+    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Trace, Forward]:
+        leaves, structure = self._flat(args, kwargs)
+        trace = self._latest = self._find(structure, leaves)
+        call, tensors, arrays = trace.calls.prepare(leaves)
+        self._ran = call
+        return trace.calls.result(call.run(tensors, arrays), leaves), trace, call
+
+    def _within_trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The model as a part of a larger trace."""
+        if self.model is None:
+            raise TraceError(
+                f"a model loaded from a file cannot be part of another compiled function ({user_location()}): "
+                f"call the two one after the other, or compile them together from their modules"
+            )
+        return self.model(*args, **kwargs)
+
+    def _remember(self, now: int, key: Any, trace: Trace, call: Forward) -> None:
+        """Let the next call like this one, of a single tensor, go straight to its program.
+
+        Not where the structure clock has ticked since ``now``, before the call.
+        """
+        guards = trace.guards
+        if clock.structure.now != now or (self.model is not None and not (guards.seen == now and guards.hold())):
+            return
+        again = trace.calls.quick(call)
+        if again is not None:
+            if len(self._known) >= SPECIALIZATIONS:
+                self._known.clear()
+            self._known[key] = (now, again, guards.quick, call)
+
+    def _flat(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Structure]:
+        """The arguments as the traces know them; where they are fixed, keys and keywords may come in another order."""
+        leaves, structure = flatten((args, kwargs))
+        if self._fixed is None or structure == self._fixed:
+            return leaves, structure
+        try:
+            return arranged(self._fixed, (args, kwargs)), self._fixed
+        except TraceError as error:
+            raise OptionError(
+                f"this call does not have the positional inputs and keywords that the model was compiled for: {error}. "
+                f"Compile without specs to specialise at each call"
+            ) from error
+
+    def _find(self, structure: Structure, leaves: Sequence[Any]) -> Trace:
+        """The trace for these arguments (of which shapes and types count) that still holds, or a new one."""
+        if self.model is None:
+            assert self._latest is not None
+            return self._latest
+        if self._fixed is None:
+            return self._at((structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)), leaves)
+        trace = self._at((structure, ()), leaves)
+        sizes: dict[str, int] = {}
+        while broken := trace.specialization.broken(leaves):
+            sizes |= broken
+            trace = self._at((structure, tuple(sorted(sizes.items()))), leaves)
+        return trace
+
+    def _at(self, key: Any, leaves: Sequence[Any]) -> Trace:
+        """The trace under a key: the structure of the arguments, and their types or the sizes that are fixed."""
+        found = self._holding(key)
+        if found is None:
+            with self._lock:
+                found = self._holding(key) or self._trace(key, leaves)
+        return found
+
+    def _holding(self, key: Any) -> Trace | None:
+        return next((trace for trace in reversed(self._by_key.get(key, ())) if trace.guards.hold()), None)
+
+    # ------------------------------------------------------------ tracing
+
+    def _trace(self, key: Any, leaves: Sequence[Any]) -> Trace:
+        """Trace the model for these arguments, and keep what comes of it."""
+        structure, fixed = key
+        if self._fixed is not None:
+            types = [spec.substitute(dict(fixed)) for spec in self._types]
+        else:
+            types = [TensorType(tuple(x.shape), as_dtype(x.dtype)) for x in leaves]
+        trained = isinstance(self.model, Module) and self.model.training
+        recorder, graph, results, guards, of_mode = self._record(structure, types)
+        made = Specialization(
+            graph,
+            structure,
+            results,
+            recorder.state,
+            training=trained or any(m.training for m in recorder.modules.values()),
+            options=self.options,
+            store=self._store,
+            observer=partial(check_pass, recorder.state, tuple(recorder.assumptions)) if self.options.verify else None,
+            assumptions=tuple(recorder.assumptions),
+            of_mode=of_mode,
+        )
+        if self._fixed is not None:
+            made.graph  # noqa: B018 - optimise now, so that what cannot be compiled is reported here
+        trace = Trace(key, Calls(made), guards)
+        self._traces[id(trace)] = trace
+        self._by_key[key] = [*self._by_key.get(key, ()), trace]
+        while len(self._traces) > SPECIALIZATIONS:
+            _, old = self._traces.popitem(last=False)
+            self._by_key[old.key] = [one for one in self._by_key[old.key] if one is not old]
+            if not self._by_key[old.key]:
+                del self._by_key[old.key]
+        return trace
+
+    def _record(
+        self, structure: Structure, types: Sequence[TensorType], grad: bool = True
+    ) -> tuple[Recorder, Graph, Results, Guards, bool]:
+        """Run the model once with traced tensors.
+
+        What is recorded serves with and without gradients, unless the model asks which it is, or says so itself;
+        whether it does is the last of what is returned.
+        """
+        assert self.model is not None
+        names: dict[int, str] = {}
+        paths: dict[int, str] = {}
+        if isinstance(self.model, Module):
+            names = {id(t): n for n, t in (*self.model.named_parameters(), *self.model.named_buffers())}
+            paths = {id(m): p for p, m in self.model.named_modules()}
+        watch = Watch(self.model)
+        recorder = Recorder(names, paths, watch)
+        outside = is_grad_enabled()
+        with recorder.active(grad):
+            labels = _labels(self.model, structure)
+            inputs = [recorder.input(t, label) for t, label in zip(types, labels, strict=True)]
+            args, kwargs = unflatten(structure, inputs)
+            forget_switching_on()
+            with watch.active():
+                result = self.model(*args, **kwargs)
+            if switched_on():  # within no_grad it then gives results that require a gradient
+                watch.read_mode()
+            if inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+                if hasattr(result, "close"):
+                    result.close()
+                raise TraceError(
+                    f"the compiled function returns a {type(result).__name__}, whose code would run later: compile a "
+                    f"plain function, without async or yield"
+                )
+            results, nested = flatten(result, results=True)
+            if not results:
+                hint = "" if types else ", nor was it given any: pass tensors or NumPy arrays, not numbers or lists"
+                raise TraceError(f"the compiled function returns no tensor{hint}")
+            if grad == outside or not watch.mode_read:
+                graph = recorder.finish(results)
+                given = traced_results(nested, results, inputs)
+                return recorder, graph, given, watch.guards(), watch.mode_read
+        return self._record(structure, types, outside)
+
+    def _current(self) -> Specialization:
+        """What was made of the model as it is now, for arguments like those of the latest call."""
+        latest = self._latest
+        if latest is None:
+            raise LucidError("nothing is compiled yet: call the compiled model once, or give lucid.compile a spec")
+        if self.model is not None and not latest.guards.hold():
+            inputs = latest.specialization.traced.input_types
+            latest = self._latest = self._at(latest.key, inputs)
+        return latest.specialization
+
+    # ------------------------------------------------------------ what it became
+
+    @property
+    def traced(self) -> Graph:
+        """The graph as traced, before any pass."""
+        return self._current().traced
+
+    @property
+    def graph(self) -> Graph:
+        """The graph after the passes."""
+        return self._current().graph
+
+    @property
+    def backward_graph(self) -> Graph:
+        """The optimised graph that computes the gradients of the trainable parameters (and of no input)."""
+        spec = self._current()
+        wanted = tuple(False for _ in spec.traced.inputs)
+        if not spec.trainable:
+            wanted = tuple(t.dtype.kind == "f" for t in spec.traced.input_types)
+        return spec.halves.split(wanted).backward
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the latest call; before any, that of inference at size 1, if may be, of what is symbolic."""
+        return self._executable().plan
+
+    @property
+    def source(self) -> str:
+        """The NumPy program of :attr:`plan`."""
+        return self._executable().source.text
+
+    def _executable(self) -> Executable:
+        if self._ran is not None:
+            return self._ran.executable
+        spec = self._current()
+        return spec.executable("inference", spec.example_sizes())
+
+    def explain(self) -> str:
+        """For every node of the optimised graph: what it computes, where it comes from, which passes made it."""
+        return explain(self.graph)
+
+    def profile(self, *args: Any, repeat: int = 10) -> Profile:
+        """Time every step of the plan on these inputs: the median of ``repeat`` runs, in seconds."""
+        leaves, structure = self._flat(args, {})
+        spec = self._find(structure, leaves).specialization
+        arrays = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        executable = spec.executable("inference", spec.sizes(arrays), (), orders_of(arrays))
+        parameters = [spec.state[name]._array for name in executable.parameters]
+        return profile(executable.plan, parameters, arrays, repeat)
+
+    def draw(self, path: str | Path, **options: Any) -> None:
+        """Draw the optimised graph; the suffix (.svg, .dot, .png, .pdf) says as what; options as of a graph's."""
+        self.graph.draw(path, **options)
+
+    def save(self, path: str | Path) -> None:
+        """Write graphs and weights to a ``.lucid`` file."""
+        write_archive(path, self._current())
+
+    def __guarded__(self) -> Iterable[Any]:
+        """What a larger trace depends on that has this as a part."""
+        return (self.model,)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy (deep, or through pickle) is compiled anew from a copy of the model."""
+        if self.model is None:
+            return _from_bytes, (archive_bytes(self._current()), self.options)
+        return CompiledModel, (self.model, self._specs, self.options)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CompiledModel:
+        make, arguments = self.__reduce__()
+        copied: CompiledModel = make(*copy.deepcopy(arguments, memo))
+        memo[id(self)] = copied
+        return copied
+
+    def __repr__(self) -> str:
+        name = type(self.model).__name__ if isinstance(self.model, Module) else getattr(self.model, "__name__", "file")
+        return f"<compiled {name}: {len(self._traces) or int(self._latest is not None)} traces>"
+
+
+def _from_bytes(data: bytes, options: Options) -> CompiledModel:
+    return CompiledModel.from_specialization(archive_from_bytes(data, options))
+
+
+def _labels(model: Callable[..., Any], structure: Structure) -> list[str]:
+    """Names of the inputs, from the function's own argument names."""
+    _, _, positional, keyword = structure
+    function = model.forward if isinstance(model, Module) else model
+    try:
+        known = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        known = []
+    labels: list[str] = []
+    for i, part in enumerate(positional[2:]):
+        labels.extend(leaf_names(part, known[i] if i < len(known) else f"input_{i}"))
+    labels.extend(leaf_names(keyword, ""))
+    return labels

@@ -1,0 +1,169 @@
+"""``lucid.compile`` and ``lucid.load``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias, overload
+
+from ..base.checks import shown
+from ..errors import OptionError, TraceError
+from ..graph.ir import Graph
+from ..graph.types import TensorType
+from ..passes.editing import USUAL, Pipeline, as_pass
+from ..passes.pipeline import Pass
+from .archive import read_archive
+from .arguments import flatten, statics
+from .compiled import CompiledModel, Specs
+from .specialization import Options, of_graph
+
+Passes: TypeAlias = "Pipeline | Sequence[Pass | Callable[[Graph], Graph]]"
+
+
+@overload
+def compile(
+    model: Callable[..., Any] | Graph,
+    *specs: Any,
+    threads: int | None = None,
+    exact: bool = False,
+    verify: bool = False,
+    passes: Passes | None = None,
+    tune: bool = False,
+    parameters: Mapping[str, Any] | None = None,
+    **keyword_specs: Any,
+) -> CompiledModel: ...
+@overload
+def compile(
+    model: None = None,
+    *specs: Any,
+    threads: int | None = None,
+    exact: bool = False,
+    verify: bool = False,
+    passes: Passes | None = None,
+    tune: bool = False,
+    parameters: Mapping[str, Any] | None = None,
+    **keyword_specs: Any,
+) -> Callable[[Callable[..., Any]], CompiledModel]: ...
+
+
+def compile(
+    model: Callable[..., Any] | Graph | None = None,
+    *specs: Any,
+    threads: int | None = None,
+    exact: bool = False,
+    verify: bool = False,
+    passes: Passes | None = None,
+    tune: bool = False,
+    parameters: Mapping[str, Any] | None = None,
+    **keyword_specs: Any,
+) -> CompiledModel | Callable[[Callable[..., Any]], CompiledModel]:
+    """Compile a module or a function of tensors.
+
+    Parameters
+    ----------
+    model
+        An ``nn.Module``, a function, or a graph. Without it, a decorator is returned.
+    *specs, **keyword_specs
+        Types of the positional and keyword inputs (:func:`lucid.spec`), possibly with symbolic dimensions, and within
+        lists, tuples, dicts and dataclasses where the inputs are such; then it is traced and optimised now, once for
+        all sizes. Without them, at the first call with new types.
+    threads
+        How many threads (or helper processes, see :func:`lucid.set_num_threads`) one call may use, the caller's among
+        them; by default :func:`lucid.get_num_threads`.
+    exact
+        Take no lowering that rounds differently from a plain sum of products. Without it, convolutions may run by
+        Winograd's or a block-Toeplitz product or with their strides as channels, which are coarser in the last digits
+        and spread one infinity or NaN of the input over the pixels made together; and a bias before a ReLU may be
+        added by the layer after it, so that results are as coarse as the largest bias is, and a bias that is infinite
+        makes them NaN.
+    verify
+        Compare each pass on sampled values, and each program's steps on the first inputs it is given, with the
+        reference; the :class:`PassError` or :class:`LoweringError` names the node and the pass or lowering at fault.
+    passes
+        The usual passes with others among them (``lucid.passes.default().insert_after("fold_batch_norm", mine)``), for
+        inference and training; or a list of those to run for inference instead of the usual ones.
+    tune
+        Measure the ways to run each node, in the program itself, when an inference program is made (for a large network
+        that takes some seconds), and take the quickest. What was learnt is shown by ``print(compiled.plan)`` and kept
+        in the saved file, but for images that lie channels last. Without it a cost model chooses.
+    parameters
+        Arrays or tensors by name, for the parameters of a graph.
+
+    Returns
+    -------
+    CompiledModel
+
+    Raises
+    ------
+    TraceError
+        For what cannot be traced, with the user's line and the way out.
+    """
+    options = Options(threads, exact, verify, _passes(passes), tune)
+    given = _checked(model, (specs, keyword_specs), parameters)
+    if isinstance(model, Graph):
+        return CompiledModel.from_specialization(of_graph(model, parameters or {}, options))
+    if model is None:
+        return lambda function: CompiledModel(_callable(function), given, options)
+    return CompiledModel(_callable(model), given, options)
+
+
+def _misplaced(keyword: str | None) -> str:
+    """What is wrong with what stands where a spec might."""
+    if keyword is None:
+        return "inputs are described by lucid.spec(...), or not at all, and then it is traced at the first call"
+    options = [name for name, kind in inspect.signature(compile).parameters.items() if kind.kind is kind.KEYWORD_ONLY]
+    return f"{keyword!r} is no option ({', '.join(options)}), and the input of that name has a lucid.spec(...)"
+
+
+def _checked(model: object, specs: Specs, parameters: object) -> Specs:
+    """The specs, if they are specs and containers of specs, and go with the model."""
+    for where, spec in (*((None, one) for one in specs[0]), *specs[1].items()):
+        try:
+            strays = list(statics(flatten(spec, (TensorType,))[1]))
+        except TraceError:  # an array or tensor, say
+            strays = [spec]
+        for stray in strays[:1]:
+            raise OptionError(f"compile: {_misplaced(where)}, got {shown(stray)}")
+    if parameters is not None and not (isinstance(model, Graph) and isinstance(parameters, Mapping)):
+        raise OptionError("compile: parameters are a dict of arrays, for a graph; a module has its own")
+    if isinstance(model, Graph) and any(specs):
+        raise OptionError("compile: a graph has the types of its inputs; give no specs with it")
+    return specs
+
+
+def _callable(model: object) -> Callable[..., Any]:
+    if not callable(model) or isinstance(model, type | TensorType):
+        raise OptionError(f"compile: expected a module or a function, got {shown(model)} ({type(model).__name__})")
+    return model
+
+
+def _passes(given: object) -> Pipeline | tuple[Pass, ...]:
+    if given is None:
+        return USUAL
+    if isinstance(given, Pipeline):
+        return given
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise OptionError(f"compile: passes must be a sequence of Pass, or lucid.passes.default(), got {shown(given)}")
+    return tuple(map(as_pass, given))
+
+
+def load(path: str | Path, *, threads: int | None = None, exact: bool = False) -> CompiledModel:
+    """Read a compiled model from a ``.lucid`` file; nothing in the file is executed.
+
+    Parameters
+    ----------
+    path
+        A regular file. Of a large one (256 MiB of weights) the weights are mapped: to replace it, save a new file over
+        it rather than write into it.
+    threads
+        As for :func:`compile`.
+    exact
+        Take no lowering that rounds differently from a plain sum of products. A model that was compiled so stays so.
+
+    Raises
+    ------
+    FileError
+        Where the file cannot be read or is not what it claims to be.
+    """
+    return CompiledModel.from_specialization(read_archive(path, Options(threads, exact)))

@@ -1,0 +1,257 @@
+"""Checks: each reads one thing again that a trace has read, and says whether it is what it was.
+
+A check holds what it compares with, so that nothing else can come to lie at the same address. The checks of a trace
+are compiled into one function that compares by identity; where that fails, each check compares by value.
+"""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from operator import is_
+from types import CodeType
+from typing import Any, Final
+
+import numpy as np
+
+from ...base import clock
+from ...errors import TraceError, from_handler
+from ...nn.module import Module
+from ...tensor.tensor import Tensor
+from ..arguments import static_key
+
+ABSENT: Final = type("Absent", (), {"__repr__": lambda self: "<absent>"})()
+
+
+def same(now: Any, was: Any) -> bool:
+    """Whether a trace cannot tell two values apart: one object, or two equal ones that cannot change."""
+    if now is was:
+        return True
+    if type(now) is not type(was):
+        return False
+    if isinstance(now, tuple):
+        return len(now) == len(was) and all(map(same, now, was))
+    try:
+        return bool(static_key(now) == static_key(was))
+    except TraceError:
+        return False
+
+
+class Check:
+    """Something to be read again.
+
+    Attributes
+    ----------
+    source
+        An expression that is true where nothing has changed; ``{0}``, ``{1}``… stand for the operands.
+    operands
+        What it speaks of.
+    read
+        Reads it again, as what ``was`` is; may raise where it is not there.
+    was
+        What was read.
+    """
+
+    __slots__ = ("operands", "read", "source", "was")
+
+    def __init__(self, source: str, operands: tuple[Any, ...], read: Callable[[], Any], was: Any) -> None:
+        self.source, self.operands, self.read, self.was = source, operands, read, was
+
+    def holds(self) -> bool:
+        try:
+            return same(self.read(), self.was)
+        except Exception as error:
+            if from_handler(error):
+                raise
+            return False  # it cannot be read any more, for whatever reason
+
+
+def entry(holder: Any, key: Any, was: Any) -> Check:
+    """``holder[key]`` of a dict, list or tuple; ABSENT where a dict does not have the key."""
+    if was is ABSENT:
+        return Check("{0} not in {1}", (key, holder), lambda: ABSENT if key not in holder else None, was)
+    return Check("{0}[{1}] is {2}", (holder, key, was), lambda: holder[key], was)
+
+
+def attribute(owner: Any, name: str, was: Any) -> Check:
+    """``owner.name``, of which reading runs no code of the user's."""
+    if name.isidentifier() and name.isascii() and not keyword.iskeyword(name):
+        return Check(f"{{0}}.{name} is {{1}}", (owner, was), lambda: getattr(owner, name), was)
+    return Check("{0}({1}, {2}) is {3}", (getattr, owner, name, was), lambda: getattr(owner, name), was)
+
+
+def raw_entry(owner: type, name: str, was: Any) -> Check:
+    """What stands under ``name`` in the first class that has it, as it stands (a property, a class method…)."""
+    return Check("{0}({1}, {2}) is {3}", (class_entry, owner, name, was), lambda: class_entry(owner, name), was)
+
+
+def class_entry(owner: type, name: str) -> Any:
+    """The entry of the first class along the method resolution order that has one, else ABSENT."""
+    for cls in owner.__mro__:
+        found = cls.__dict__.get(name, ABSENT)
+        if found is not ABSENT:
+            return found
+    return ABSENT
+
+
+def called(function: Callable[[], Any], was: Any) -> Check:
+    """What a function without arguments returns: a small value that is equal rather than the same."""
+    return Check("{0}({1}(), {2})", (same, function, was), function, was)
+
+
+def size(owner: Any) -> Check:
+    """How many attributes an object or a class has itself."""
+    was = len(owner.__dict__)
+    return Check("len({0}.__dict__) == {1}", (owner, was), lambda: len(owner.__dict__), was)
+
+
+def missing(owner: Any, names: frozenset[str]) -> Check:
+    """That an object has none of these attributes, which code may have looked for."""
+    return Check("{0}.isdisjoint({1}.__dict__)", (names, owner), lambda: names.isdisjoint(owner.__dict__), True)
+
+
+def sequence(holder: Any) -> Check:
+    """The items of a list, set or deque, in order."""
+    was = tuple(holder)
+    text = "len({0}) == {1} and all(map({2}, {0}, {3}))"
+    return Check(text, (holder, len(was), is_, was), lambda: tuple(holder), was)
+
+
+def mapping(holder: Any) -> Check:
+    """The keys and values of a dict, in order."""
+    keys, values = tuple(holder), tuple(holder.values())
+    text = "len({0}) == {1} and all(map({2}, {0}, {3})) and all(map({2}, {0}.values(), {4}))"
+    operands = (holder, len(keys), is_, keys, values)
+    return Check(text, operands, lambda: (tuple(holder), tuple(holder.values())), (keys, values))
+
+
+def content(holder: Any, picture: Callable[[Any], Any]) -> Check:
+    """What a picture of an object shows: an array's or a buffer's bytes."""
+    was = picture(holder)
+    return Check("{0}({1}) == {2}", (picture, holder, was), lambda: picture(holder), was)
+
+
+def array_picture(array: np.ndarray[Any, Any]) -> tuple[Any, ...]:
+    """All that a trace can read of an array."""
+    mask = np.asarray(array.mask).tobytes() if isinstance(array, np.ma.MaskedArray) else b""
+    return array.shape, array.dtype, array.strides, array.tobytes(), mask
+
+
+class TensorCheck:
+    """What a trace reads of a tensor that its program reads afresh; changes of it tick the structure clock."""
+
+    __slots__ = ("tensors", "was")
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self.tensors = tensors
+        self.was = self._read()
+
+    def _read(self) -> list[Any]:
+        return [(t._requires_grad, t._array.dtype, t._array.shape) for t in self.tensors]
+
+    def holds(self) -> bool:
+        return self._read() == self.was
+
+
+class ModuleCheck:
+    """What a trace reads of a module; whatever is set on it ticks the structure clock.
+
+    Attributes
+    ----------
+    fields
+        All of the module's own attributes as they were; those in ``read`` are compared.
+    """
+
+    TABLES = ("_parameters", "_buffers", "_modules", "_pre_hooks", "_hooks")
+
+    def __init__(self, module: Module) -> None:
+        self.module, self.type = module, type(module)
+        self.tables = [(name, mapping(module.__dict__[name])) for name in self.TABLES]
+        tables = (module._parameters, module._buffers)
+        self.tensors = TensorCheck([t for table in tables for t in table.values() if t is not None])
+        self.fields = {k: v for k, v in module.__dict__.items() if k not in self.TABLES and k != "_transient"}
+        self.size = len(module.__dict__)
+        self.read: list[tuple[str, Any]] = []
+        self.count: int | None = None
+        """How many attributes it has, where a trace may have asked for any."""
+
+    def finish(self, names: set[str], missing: set[str], any_name: bool) -> None:
+        """Keep the attributes that code may have read by these names, or by any; also those it may have missed."""
+        wanted = (self.fields.keys() if any_name else self.fields.keys() & names) | missing
+        self.read = [(name, self.fields.get(name, ABSENT)) for name in {*wanted, "training"}]
+        self.count = self.size if any_name else None
+
+    def holds(self) -> bool:
+        module, own = self.module, self.module.__dict__
+        return (
+            type(module) is self.type
+            and all(own[name] is check.operands[0] and check.holds() for name, check in self.tables)
+            and self.tensors.holds()
+            and all(same(own.get(name, ABSENT), was) for name, was in self.read)
+            and (self.count is None or len(own) == self.count)
+        )
+
+
+class Guards:
+    """All that a trace depends on besides its arguments.
+
+    Attributes
+    ----------
+    quick
+        Compares everything that can change without a tick of the structure clock, by identity.
+    seen
+        The time on the structure clock at which all that ticks it was last found unchanged.
+    """
+
+    def __init__(self, checks: Sequence[Check], lasting: Sequence[ModuleCheck | TensorCheck], seen: int) -> None:
+        self.checks, self.lasting, self.seen = tuple(checks), tuple(lasting), seen
+        self.quick: Callable[[], bool] | None = None if not checks else _compiled(self.checks)
+
+    def hold(self) -> bool:
+        """Whether the trace would be the same again."""
+        now = clock.structure.now
+        if self.seen != now:
+            if not all(check.holds() for check in self.lasting):
+                return False
+            self.seen = now
+        return self.quick is None or self.quick() or all(check.holds() for check in self.checks)
+
+
+CHUNK = 50
+"""How many checks one expression joins; the compiler's recursion is bounded."""
+
+
+@lru_cache(maxsize=64)
+def _code(text: str) -> CodeType:
+    """The code of a text; traces of one function for other arguments nearly always have the same."""
+    return compile(text, "<lucid guards>", "exec")
+
+
+def _compiled(checks: Sequence[Check]) -> Callable[[], bool]:
+    """One function of all checks. Its text holds names made here, and attributes that are identifiers."""
+    names: dict[int, str] = {}
+    operands: list[Any] = []
+
+    def named(operand: Any) -> str:
+        if id(operand) not in names:
+            names[id(operand)] = f"a{len(operands)}"
+            operands.append(operand)
+        return names[id(operand)]
+
+    lines = []
+    for start in range(0, len(checks), CHUNK):
+        part = [check.source.format(*map(named, check.operands)) for check in checks[start : start + CHUNK]]
+        lines.append(f"            if not ({' and '.join(part)}):\n                return False\n")
+    text = "".join(
+        [
+            f"def make({', '.join(names.values())}):\n    def hold():\n        try:\n",
+            *lines,
+            "            return True\n        except Exception as error:\n            if from_handler(error):\n"
+            "                raise\n            return False\n    return hold\n",
+        ]
+    )
+    space: dict[str, Any] = {"from_handler": from_handler}
+    exec(_code(text), space)  # noqa: S102 - our own text, in which only identifiers are the user's
+    make: Callable[..., Callable[[], bool]] = space.pop("make")  # a function among its own globals would be a cycle
+    return make(*operands)

@@ -1,0 +1,139 @@
+"""Kinds of values, by how a trace can depend on them: those that never change, those that only have effects…"""
+
+from __future__ import annotations
+
+import abc
+import collections
+import copy
+import dataclasses
+import datetime
+import decimal
+import enum
+import gc
+import importlib
+import inspect
+import json
+import locale
+import logging
+import operator
+import os
+import pickle
+import random
+import re
+import threading
+import types
+import uuid
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ...runtime.workers.settings import get_num_threads
+from ...tensor.grad_mode import is_grad_enabled
+
+FIXED: tuple[type, ...] = (
+    bool, int, float, complex, str, bytes, type(None), type(...), type(NotImplemented), range, slice, np.dtype,
+    np.generic, enum.Enum, decimal.Decimal, datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo,
+    re.Pattern, uuid.UUID, types.CodeType, TypeVar, types.GenericAlias, types.UnionType, np.ufunc,
+)  # fmt: skip
+"""Values that cannot change in place."""
+
+EFFECTS: tuple[type, ...] = (
+    type(threading.Lock()), type(threading.RLock()), threading.Thread, logging.Logger, logging.Handler,
+    types.FrameType, types.TracebackType, type(vars(abc.ABC)["_abc_impl"]),
+)  # fmt: skip
+"""What is used for its effect, and tells nothing that a result would depend on."""
+
+LISTS: tuple[type, ...] = (list, collections.deque)
+RANDOM: tuple[type, ...] = (random.Random, np.random.RandomState, np.random.Generator, np.random.BitGenerator)
+
+BY_ANY_NAME: tuple[Any, ...] = (
+    getattr, hasattr, vars, dir, operator.attrgetter, operator.methodcaller, copy.copy, copy.deepcopy,
+    dataclasses.asdict, dataclasses.astuple, dataclasses.replace, pickle.dumps, json.dumps, json.dump,
+    inspect.getmembers,
+)  # fmt: skip
+"""Functions that read attributes by names which do not stand in the code."""
+
+NAMED: tuple[Any, ...] = (__import__, importlib.import_module)
+"""Functions that find a module by its name."""
+
+STATES: tuple[Any, ...] = (is_grad_enabled, get_num_threads)
+"""Lucid's own settings, as functions that tell them."""
+
+
+def _locale() -> str:
+    return locale.setlocale(locale.LC_ALL)
+
+
+def _context() -> str:
+    return repr(decimal.getcontext())
+
+
+def _processors() -> tuple[int | None, ...]:
+    mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    return os.cpu_count(), *sorted(mine)
+
+
+ALIKE: dict[str, Callable[[], Any] | None] = {
+    **dict.fromkeys(("getpid", "getppid", "getcwd", "get_ident", "get_native_id", "getrecursionlimit")),
+    **dict.fromkeys(("get_int_max_str_digits", "getswitchinterval")),
+    **dict.fromkeys(("setlocale", "localeconv"), _locale),
+    "getcontext": _context,
+    **dict.fromkeys(("sched_getaffinity", "cpu_count"), _processors),
+}
+"""Built-in functions that may give something else later, and what can be asked again at each call in their place."""
+
+
+def _print_options() -> tuple[Any, ...]:
+    return tuple(repr(item) for item in np.get_printoptions().items())
+
+
+def _error_modes() -> tuple[Any, ...]:
+    return tuple(np.geterr().items())
+
+
+def _threads() -> tuple[Any, ...]:
+    return tuple((id(thread), thread.name) for thread in threading.enumerate())
+
+
+def told_by(code: types.CodeType) -> Callable[[], Any] | None:
+    """What a library's function asks that is set for the whole program, if it does: to be asked again at each call."""
+    if code in _TELLING:
+        return _TELLING[code]
+    return _print_options if code.co_filename == _PRINTING else None
+
+
+_PRINTING = np.get_printoptions.__code__.co_filename
+_TELLING: dict[types.CodeType, Callable[[], Any]] = {
+    np.geterr.__code__: _error_modes,
+    threading.active_count.__code__: threading.active_count,
+    threading.enumerate.__code__: _threads,
+    threading.Thread.name.fget.__code__: lambda: threading.current_thread().name,  # type: ignore[attr-defined]
+}
+
+
+def cached(function: Any) -> tuple[Any, ...]:
+    """What an ``lru_cache`` remembers, as the collector sees it: keys and results, or a dict of them."""
+    apart = (function.__wrapped__, vars(function), type(function))
+    held = [one for one in gc.get_referents(function) if type(one) is not object and all(one is not x for x in apart)]
+    inside = (value for one in held if type(one) is dict for value in one.values())
+    return (
+        *(one for one in held if type(one) is not dict),
+        *(value for value in inside if type(value).__name__ != "_lru_list_elem"),
+    )
+
+
+def random_state(generator: Any) -> Any:
+    """Where a generator of random numbers is: as long as this stays, nothing has been drawn."""
+    if isinstance(generator, random.Random):
+        return generator.getstate() if type(generator) is not random.SystemRandom else None
+    if isinstance(generator, np.random.Generator):
+        generator = generator.bit_generator
+    state = generator.get_state(legacy=False) if isinstance(generator, np.random.RandomState) else generator.state
+    return _frozen(state)
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        return tuple((key, _frozen(item)) for key, item in value.items())
+    return value.tobytes() if isinstance(value, np.ndarray) else value

@@ -1,0 +1,65 @@
+"""What a compiled model gives back: what its program has computed, or the very object that the model handed through.
+
+An eager model that returns an argument returns that object and no copy; one tensor that it returns twice is one object;
+an array that it made itself is an array. So it is for the compiled one. Arrays among its arguments are tensors to it as
+to a module, and come back as tensors. Parameters and buffers come back as copies: results belong to the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..tensor.tensor import Tensor
+from ..tensor.tracing import TracedTensor
+from .arguments import LEAF, Structure, unflatten
+
+COMPUTED, ARGUMENT, AGAIN, ARRAY = "computed", "argument", "again", "array"
+
+Source: TypeAlias = "tuple[str, Any]"
+
+
+@dataclass(frozen=True)
+class Results:
+    """The results of a trace.
+
+    Attributes
+    ----------
+    structure
+        How they are nested.
+    sources
+        What each of them is; nothing where all are computed (as in a model from a file).
+    """
+
+    structure: Structure
+    sources: tuple[Source, ...] = ()
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is one, outside of any container, and computed."""
+        return self.structure == LEAF and self.sources in ((), ((COMPUTED, None),))
+
+    def of(self, made: Sequence[Tensor], leaves: Sequence[Any]) -> Any:
+        """What a call on ``leaves`` gives whose program has made these tensors."""
+        found: list[Any] = list(made)
+        for i, (kind, which) in enumerate(self.sources):
+            if kind == ARGUMENT:
+                found[i] = leaves[which] if isinstance(leaves[which], Tensor) else found[i]
+            elif kind == AGAIN:
+                found[i] = found[which]
+            elif kind == ARRAY:
+                found[i] = np.array(found[i]._array)
+        return found[0] if self.structure == LEAF else unflatten(self.structure, found)
+
+
+def traced_results(structure: Structure, found: Sequence[Any], inputs: Sequence[TracedTensor]) -> Results:
+    """What a model returned while it was traced with these inputs."""
+    known: dict[int, Source] = {id(x): (ARGUMENT, i) for i, x in enumerate(inputs)}
+    sources: list[Source] = []
+    for i, one in enumerate(found):
+        sources.append(known.get(id(one)) or ((ARRAY if isinstance(one, np.ndarray) else COMPUTED), None))
+        known.setdefault(id(one), (AGAIN, i))
+    return Results(structure, tuple(sources))

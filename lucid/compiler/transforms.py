@@ -1,0 +1,81 @@
+"""``lucid.grad`` and ``lucid.value_and_grad``: functions from functions, as in JAX; they nest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..autodiff.reverse import emit_gradients
+from ..base.checks import shown
+from ..errors import GradientError, OptionError
+from ..graph.ops.source import full
+from ..graph.trace import active_trace
+from ..graph.types import is_float
+from ..tensor.tensor import Tensor
+from ..tensor.tracing import TracedTensor
+from .arguments import flatten, unflatten
+from .entry import compile
+
+
+def value_and_grad(function: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+    """A function that returns ``(value, gradient)`` of a scalar function of tensors.
+
+    Parameters
+    ----------
+    function
+        Returns a tensor with one element.
+    argnums
+        Which positional arguments to differentiate with respect to; each may be a tensor or nested
+        lists, tuples and dicts of tensors. One int gives one gradient, a tuple gives a tuple.
+
+    Returns
+    -------
+    A compiled function; inside another compiled or differentiated function it becomes part of that graph.
+    """
+    if not callable(function) or isinstance(function, type):
+        raise OptionError(f"grad: differentiates a function, got {shown(function)}")
+    numbers = (argnums,) if isinstance(argnums, int) and not isinstance(argnums, bool) else argnums
+    if not isinstance(numbers, tuple) or not all(isinstance(n, int) and not isinstance(n, bool) for n in numbers):
+        raise OptionError(f"grad: argnums is an int or a tuple of ints, got {shown(argnums)}")
+
+    def differentiated(*args: Any, **kwargs: Any) -> Any:
+        chosen, structure = flatten(tuple(_pick(args, n) for n in numbers))
+        if not chosen:
+            given = shown(_pick(args, numbers[0])) if numbers else "no argument"
+            raise GradientError(f"grad: gradients are of tensors, got {given}; make it lucid.tensor(...)")
+        value = function(*args, **kwargs)
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            raise GradientError("grad: the function must return a tensor with one element")
+        gradients = unflatten(structure, _gradients(value, chosen))
+        return value, (gradients[0] if isinstance(argnums, int) else gradients)
+
+    return compile(differentiated)
+
+
+def grad(function: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+    """A function that returns the gradient of a scalar function; see :func:`value_and_grad`."""
+    both = value_and_grad(function, argnums)
+
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        return both(*args, **kwargs)[1]
+
+    return gradient
+
+
+def _pick(args: tuple[Any, ...], number: int) -> Any:
+    if not -len(args) <= number < len(args):
+        raise OptionError(f"grad: there is no positional argument {number}; {len(args)} were given")
+    return args[number]
+
+
+def _gradients(value: Tensor, chosen: list[Any]) -> list[Tensor]:
+    recorder = active_trace.get()
+    symbols = [recorder.lift(x) for x in chosen]
+    for symbol in symbols:
+        if not is_float(symbol.type.dtype):
+            raise GradientError(f"grad: {symbol.type} has no gradient, only floating-point tensors have")
+    objective = recorder.lift(value)
+    found = emit_gradients(
+        recorder.tracer, {objective.value: full(objective, 1.0)}, [symbol.value for symbol in symbols]
+    )
+    return [TracedTensor(g or full(x, 0.0)) for g, x in zip(found, symbols, strict=True)]

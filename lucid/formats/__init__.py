@@ -1,0 +1,1 @@
+"""Graphs outside memory: text, ``.lucid`` files, pictures."""

@@ -1,0 +1,158 @@
+"""Graphs from the JSON of a file. Whatever it says is checked: kinds, numbers, names, types, sizes and work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from ..base.lazy import networkx as nx
+from ..errors import GraphError, LucidError
+from ..graph.dims import limited_work
+from ..graph.ir import Dag, Graph, Node, Origin, Value
+from ..graph.opdef import ConstArray, find_op
+from ..graph.types import TensorType
+from ..graph.verify import verify
+from .container import MAX_RANK
+from .encode import decode_attrs, parse_type
+from .sizes import check_sizes
+
+JSON: TypeAlias = Any
+
+#: Characters of the longest name of a node.
+MAX_NAME = 10_000
+WORK, WORK_PER_NODE = 20_000, 200
+"""Products of terms that dimensions may take, and how many more for each node; honest ones take a tenth."""
+
+
+def decode_graphs(data: JSON, constants: Sequence[ConstArray]) -> dict[str, Graph]:
+    """Verified graphs by name."""
+    graphs = {}
+    for name, one in _fields(data, None, "the graphs").items():
+        try:
+            with limited_work(WORK + WORK_PER_NODE * _count(one)):
+                graphs[name] = _decode_graph(one, constants)
+                verify(graphs[name])
+                check_sizes(graphs[name])
+        except LucidError as error:
+            raise GraphError(f"graph {name[:60]!r}: {error}") from error
+    return graphs
+
+
+def _count(data: JSON) -> int:
+    nodes = data.get("nodes") if isinstance(data, dict) else None
+    return len(nodes) if isinstance(nodes, list) else 0
+
+
+def _decode_graph(data: JSON, constants: Sequence[ConstArray]) -> Graph:
+    data = _fields(data, {"nodes", "types", "origins", "inputs", "outputs", "updates"}, "a graph")
+    types = _Types(_items(data["types"], "types"))
+    origins = [_decode_origin(item) for item in _items(data["origins"], "origins")]
+    dag: Dag = nx.MultiDiGraph()
+    names: list[str] = []
+    for item in _items(data["nodes"], "nodes"):
+        name, node, inputs = _decode_node(item, types, origins, constants, len(names))
+        if name in dag:
+            raise GraphError(f"two nodes are called {name!r}")
+        dag.add_node(name, node=node)
+        dag.add_edges_from((names[i], name, slot, {"output": output}) for slot, (i, output) in enumerate(inputs))
+        names.append(name)
+    outputs = [_reference(item, len(names)) for item in _items(data["outputs"], "outputs")]
+    updates = []
+    for item in _items(data["updates"], "updates"):
+        parts = _items(item, "an update")
+        if len(parts) != 3:
+            raise GraphError("an update has three parts")
+        number, output = _reference(parts[1:], len(names))
+        updates.append((_text(parts[0], "an updated parameter"), Value(names[number], output)))
+    return Graph(
+        dag,
+        tuple(names[_index(item, len(names), "an input")] for item in _items(data["inputs"], "inputs")),
+        tuple(Value(names[number], output) for number, output in outputs),
+        tuple(updates),
+    )
+
+
+def _decode_node(
+    data: JSON, types: _Types, origins: list[Origin], constants: Sequence[ConstArray], number: int
+) -> tuple[str, Node, list[tuple[int, int]]]:
+    optional: dict[str, JSON] = {"attrs": {}, "inputs": [], "origin": None}
+    data = _fields(data, {"name", "op", "types"}, f"node number {number}", optional)
+    name = _text(data["name"], "a node's name")
+    if len(name) > MAX_NAME:
+        raise GraphError(f"a node's name has {len(name)} characters: {name[:60]!r}")
+    try:
+        op = find_op(_text(data["op"], "an op"))
+        attrs = decode_attrs(op.attrs, _fields(data["attrs"], None, "attributes"), constants)
+        outputs = tuple(types[i] for i in _items(data["types"], "types"))
+        origin = data["origin"]
+        source = Origin() if origin is None else origins[_index(origin, len(origins), "an origin")]
+        inputs = [_reference(item, number) for item in _items(data["inputs"], "inputs")]
+    except LucidError as error:
+        raise GraphError(f"node {name!r}: {error}") from error
+    return name, Node(op, attrs, outputs, source), inputs
+
+
+class _Types:
+    """The table of types; one is read when a node has it."""
+
+    def __init__(self, texts: list[JSON]) -> None:
+        self._texts = texts
+        self._read: dict[int, TensorType] = {}
+
+    def __getitem__(self, data: JSON) -> TensorType:
+        index = _index(data, len(self._texts), "a type")
+        if index not in self._read:
+            self._read[index] = type_ = parse_type(_text(self._texts[index], "a type"))
+            if type_.rank > MAX_RANK:
+                raise GraphError(f"a type has {type_.rank} axes, a value has at most {MAX_RANK}")
+        return self._read[index]
+
+
+def _decode_origin(data: JSON) -> Origin:
+    parts = _items(data, "an origin")
+    if len(parts) != 3:
+        raise GraphError("an origin has three parts")
+    origin = Origin(*(tuple(_text(item, "an origin") for item in _items(part, "an origin")) for part in parts))
+    for text in (*origin.modules, *origin.locations, *origin.history):
+        if not text.isprintable():
+            raise GraphError(f"an origin holds other than printable characters: {text[:60]!r}")
+    return origin
+
+
+def _fields(
+    data: JSON, required: set[str] | None, what: str, optional: Mapping[str, JSON] | None = None
+) -> dict[str, JSON]:
+    """``data`` as an object with exactly these fields (any, for None), optional ones filled in."""
+    if not isinstance(data, dict):
+        raise GraphError(f"{what}: expected an object, found {str(data)[:60]}")
+    if required is None:
+        return data
+    filled = {**(optional or {}), **data}
+    wrong = set(filled) ^ (required | set(optional or {}))
+    if wrong:
+        raise GraphError(f"{what}: unknown or missing fields {sorted(wrong)}")
+    return filled
+
+
+def _items(data: JSON, what: str) -> list[JSON]:
+    if not isinstance(data, list):
+        raise GraphError(f"{what}: expected a list, found {str(data)[:60]}")
+    return data
+
+
+def _text(data: JSON, what: str) -> str:
+    if not isinstance(data, str):
+        raise GraphError(f"{what}: expected a string, found {str(data)[:60]}")
+    return data
+
+
+def _index(data: JSON, count: int, what: str) -> int:
+    if type(data) is not int or not 0 <= data < count:
+        raise GraphError(f"{what}: {str(data)[:60]} is not a number below {count}")
+    return data
+
+
+def _reference(data: JSON, count: int) -> tuple[int, int]:
+    """``5`` or ``[5, 1]``: a value of one of the first ``count`` nodes."""
+    number, output = data if isinstance(data, list) and len(data) == 2 else (data, 0)
+    return _index(number, count, "an input or result"), _index(output, 1 << 31, "an output")

@@ -1,0 +1,270 @@
+"""Attributes, types and graphs as plain data, generic over ops; text form and files are both built on it.
+
+Decoding trusts nothing: it checks names, kinds and numbers of fields against the attribute class.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types as python_types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache, lru_cache
+from typing import Any, Literal, Union, get_args, get_origin
+
+import numpy as np
+
+from ..base.lazy import base64
+from ..errors import GraphError, LucidError, OptionError
+from ..graph.dims import Dim, SymDim, parse_dim
+from ..graph.opdef import Attrs, ConstArray, OpDef
+from ..graph.types import DTYPES, DType, TensorType, as_dtype
+
+# ---------------------------------------------------------------- fields of attribute classes
+
+
+# what the string aliases of dims.py and types.py stand for, as objects that can be taken apart
+_ALIASES = {"Dim": int | SymDim, "Shape": tuple[int | SymDim, ...], "DType": np.dtype}
+
+
+@cache
+def declared_fields(cls: Any) -> tuple[Mapping[str, Any], frozenset[str]]:
+    """Field name to declared kind of an attribute class, and the fields that have no default."""
+    hints = typing.get_type_hints(cls, localns=_ALIASES)
+    fields = dataclasses.fields(cls)
+    missing = dataclasses.MISSING
+    required = frozenset(f.name for f in fields if f.default is missing and f.default_factory is missing)
+    return {f.name: hints[f.name] for f in fields}, required
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether an attribute value is of the kind that a field declares."""
+    value = plain(value)
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if origin in (Union, python_types.UnionType):
+        return any(fits(value, argument) for argument in arguments)
+    if origin is Literal:
+        return any(type(value) is type(choice) and value == choice for choice in arguments)
+    if origin is tuple:
+        if type(value) is not tuple:
+            return False
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            return all(fits(item, arguments[0]) for item in value)
+        return len(value) == len(arguments) and all(map(fits, value, arguments))
+    if hint is float:
+        return type(value) in (int, float)
+    if hint in (bool, int, str):
+        return type(value) is hint
+    cls = origin or hint
+    return isinstance(cls, type) and not getattr(cls, "_is_protocol", False) and isinstance(value, cls)
+
+
+def check_attrs(op: OpDef, attrs: Attrs) -> None:
+    """Check that each attribute of a node holds what its class declares; live objects behind a protocol aside.
+
+    Type hints bind nobody: without this a user's object would reach the source of a program as whatever its
+    ``__str__`` returns.
+    """
+    hints, _ = declared_fields(type(attrs))  # type: ignore[arg-type]  # classes do hash
+    for name, value in attrs.items():
+        if not getattr(hints[name], "_is_protocol", False) and not fits(value, hints[name]):
+            raise OptionError(
+                f"{op.name}: its {name} is declared {_hint(hints[name])} and cannot be a {type(value).__name__}"
+            )
+
+
+def _hint(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint)
+
+
+def build_attrs(cls: type[Attrs], values: Mapping[str, Any]) -> Attrs:
+    """An instance of an attribute class from decoded values, each checked against its field."""
+    hints, required = declared_fields(cls)  # type: ignore[arg-type]  # classes do hash
+    for name, value in values.items():
+        if name not in hints:
+            known = f"has {', '.join(hints)}" if hints else "has none"
+            raise GraphError(f"unknown attribute {name!r}; {cls.__name__} {known}")
+        if not fits(value, hints[name]):
+            raise GraphError(
+                f"the attribute {name!r} of {cls.__name__} cannot be {repr(value)[:60]}; "
+                f"it is declared {_hint(hints[name])}"
+            )
+    if not required <= values.keys():
+        raise GraphError(f"the attributes {sorted(required - values.keys())} of {cls.__name__} are missing")
+    try:
+        return cls(**values)
+    except LucidError as error:
+        raise GraphError(f"{cls.__name__}: {error}") from error
+
+
+def attrs_class(name: str) -> type[Attrs]:
+    """The attribute class called ``name``, for attributes inside attributes."""
+    found: list[type[Attrs]] = []
+    stack: list[type[Attrs]] = [Attrs]
+    while stack:
+        cls = stack.pop()
+        found += [cls] if cls.__name__ == name else []
+        stack += cls.__subclasses__()
+    if len(set(found)) != 1:
+        raise GraphError(f"{'unknown' if not found else 'ambiguous'} attribute class {name!r}")
+    return found[0]
+
+
+def plain(value: Any) -> Any:
+    """A NumPy scalar as the Python number it equals; anything else unchanged."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+# ---------------------------------------------------------------- types
+
+
+def format_type(type_: TensorType) -> str:
+    """``float32[N, 3]@10``; the inverse of :func:`parse_type`."""
+    if type_.order is None or type_.rank <= 10:
+        return str(type_)
+    return f"{type_.with_order(None)}@{'.'.join(map(str, type_.order))}"
+
+
+@lru_cache(4096)
+def _cached_type(text: str) -> TensorType:
+    dtype, bracket, rest = text.partition("[")
+    inside, closing, order = rest.partition("]")
+    if not bracket or not closing or (order and order[0] != "@") or dtype not in DTYPES:
+        raise GraphError(f"not a type: {text[:80]!r}; expected one like float32[N, 3]")
+    shape = tuple(decode_dim(part) for part in inside.split(",")) if inside.strip() else ()
+    axes = order[1:].split(".") if "." in order else list(order[1:])
+    if order and not all(axis.isdecimal() for axis in axes):
+        raise GraphError(f"not a memory order: {order[:80]!r}")
+    return TensorType(shape, DTYPES[dtype], tuple(map(int, axes)) if order else None)
+
+
+def parse_type(text: str) -> TensorType:
+    """The type that :func:`format_type` wrote."""
+    return _cached_type(text) if len(text) < 200 else _cached_type.__wrapped__(text)
+
+
+def decode_dim(text: str) -> Dim:
+    """A dim from its text; raises :class:`GraphError` for anything else."""
+    try:
+        return parse_dim(text.strip())
+    except LucidError as error:
+        raise GraphError(str(error)) from error
+
+
+# ---------------------------------------------------------------- attribute values as JSON
+
+
+class ArrayTable:
+    """The arrays that attributes hold, each once; JSON refers to them by number."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[ConstArray, int] = {}
+
+    def add(self, array: ConstArray) -> int:
+        return self.numbers.setdefault(array, len(self.numbers))
+
+
+def encode_value(value: Any, arrays: ArrayTable) -> Any:
+    """An attribute value as JSON; what JSON lacks becomes an object with one telling key."""
+    value = plain(value)
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"float": repr(value)}
+    if isinstance(value, SymDim):
+        return {"dim": str(value)}
+    if isinstance(value, np.dtype):
+        return {"dtype": as_dtype(value).name}
+    if isinstance(value, ConstArray):
+        return {"array": arrays.add(value)}
+    if isinstance(value, Attrs):
+        return {"class": type(value).__name__, "fields": encode_attrs(value, arrays)}
+    if isinstance(value, tuple):
+        return [encode_value(item, arrays) for item in value]
+    raise GraphError(f"an attribute that is a {type(value).__name__} can be neither printed nor saved")
+
+
+def encode_attrs(attrs: Attrs, arrays: ArrayTable) -> dict[str, Any]:
+    """All fields of ``attrs`` as JSON."""
+    return {name: encode_value(value, arrays) for name, value in attrs.items()}
+
+
+def decode_value(data: Any, arrays: Sequence[ConstArray]) -> Any:
+    """The inverse of :func:`encode_value`."""
+    if data is None or isinstance(data, bool | int | float | str):
+        return data
+    if isinstance(data, list):
+        return tuple(decode_value(item, arrays) for item in data)
+    if isinstance(data, dict):
+        match data:
+            case {"float": "inf" | "-inf" | "nan" as text, **rest} if not rest:
+                return float(text)
+            case {"dim": str(text), **rest} if not rest:
+                return decode_dim(text)
+            case {"dtype": str(text), **rest} if not rest and text in DTYPES:
+                return DTYPES[text]
+            case {"array": int(number), **rest} if not rest and 0 <= number < len(arrays):
+                return arrays[number]
+            case {"class": str(name), "fields": dict(fields), **rest} if not rest:
+                return decode_attrs(attrs_class(name), fields, arrays)
+    raise GraphError(f"not an attribute value: {str(data)[:80]}")
+
+
+def decode_attrs(cls: type[Attrs], data: Mapping[str, Any], arrays: Sequence[ConstArray]) -> Attrs:
+    """Attributes of class ``cls`` from their JSON fields."""
+    return build_attrs(cls, {name: decode_value(value, arrays) for name, value in data.items()})
+
+
+# ---------------------------------------------------------------- arrays as text
+
+
+def array_text(array: np.ndarray[Any, Any], most: int = 32) -> str:
+    """The elements of a small array as ``[1.0, 2.0]`` in row-major order, of a larger one as base64 in quotes."""
+    if array.size <= most:
+        items = [repr(plain(item)) if array.dtype.kind != "f" else str(item) for item in array.reshape(-1)]
+        if _from_items(items, array.dtype, array.shape).tobytes() == array.tobytes():
+            return f"[{', '.join(items)}]"
+    data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    return f'"{base64.b64encode(data).decode("ascii")}"'
+
+
+def array_from_items(items: Sequence[str], dtype: DType, shape: tuple[int, ...]) -> ConstArray:
+    """A constant from the words of its elements."""
+    if len(items) != math.prod(shape):
+        raise GraphError(f"an array of shape {shape} has {math.prod(shape)} elements, got {len(items)}")
+    try:
+        return ConstArray(_from_items(items, dtype, shape))
+    except (ValueError, OverflowError) as error:
+        raise GraphError(f"not elements of a {dtype.name} array: {', '.join(items)[:80]}") from error
+
+
+def _from_items(items: Iterable[str], dtype: DType, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    read: Any = {"b": {"True": True, "False": False}.__getitem__, "f": float}.get(dtype.kind, int)
+    try:
+        return np.array([read(item) for item in items], dtype).reshape(shape)
+    except KeyError as error:
+        raise ValueError(f"neither True nor False: {error}") from error
+
+
+def array_from_base64(text: str, dtype: DType, shape: tuple[int, ...]) -> ConstArray:
+    """A constant from the base64 of its little-endian bytes."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise GraphError(f"not base64: {text[:40]!r}") from error
+    if len(data) != math.prod(shape) * dtype.itemsize:
+        raise GraphError(
+            f"an array {dtype.name}{list(shape)} takes {math.prod(shape) * dtype.itemsize} bytes, got {len(data)}"
+        )
+    return ConstArray(np.frombuffer(data, dtype.newbyteorder("<")).astype(dtype).reshape(shape))
+
+
+def node_attrs(op: OpDef, values: Mapping[str, Any]) -> Attrs:
+    """Checked attributes for a node of ``op``."""
+    try:
+        return build_attrs(op.attrs, values)
+    except GraphError as error:
+        raise GraphError(f"{op.name}: {error}") from error

@@ -1,0 +1,252 @@
+""".lucid files: a safetensors file with arrays as tensors and graphs as canonical JSON in its metadata.
+
+Layout (that of safetensors): eight bytes with the header's length, little-endian; the header, a JSON
+object padded with spaces; the bytes of the tensors. Metadata: ``format`` and ``version``; ``graphs``, a
+JSON object of graphs by name; ``extra``, any JSON; ``sha256``, the digest of all the rest. Constants
+inside graphs are tensors named ``@constant/0`` and so on. The same content gives the same bytes.
+
+Reading executes nothing, and checks everything that the header claims before it allocates anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+
+from ..base.checks import named
+from ..base.collector import collector_paused
+from ..errors import FileError, LucidError
+from ..graph.builder import printable
+from ..graph.ir import Graph, Origin
+from ..graph.opdef import ConstArray
+from ..graph.types import TensorType
+from ..graph.verify import verify
+from .container import FORMAT, MAX_HEADER, TENSOR_TYPES, VERSION, Data, Header, canonical, parse_json, read_header
+from .decode import decode_graphs
+from .encode import ArrayTable, encode_attrs, format_type
+from .files import open_regular, write_atomically
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+JSON: TypeAlias = Any
+
+_CONSTANT = "@constant/"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What a .lucid file holds.
+
+    Attributes
+    ----------
+    graphs
+        Verified graphs by name.
+    arrays
+        Arrays by name: parameters' values, usually. Writable, each with its own memory.
+    extra
+        Whatever JSON was saved along.
+    """
+
+    graphs: Mapping[str, Graph]
+    arrays: Mapping[str, Array] = field(default_factory=dict)
+    extra: JSON = None
+
+
+# ---------------------------------------------------------------- writing
+
+
+def save(
+    path: str | os.PathLike[str],
+    graphs: Mapping[str, Graph],
+    arrays: Mapping[str, Array] | None = None,
+    extra: JSON = None,
+) -> None:
+    """Write a .lucid file; the old one, if any, stays whole until the new one is.
+
+    Parameters
+    ----------
+    path
+        Where to.
+    graphs
+        Graphs by name.
+    arrays
+        Arrays by name. An array named like a parameter of a graph must be of that parameter's type.
+    extra
+        Any JSON value (mappings with string keys, lists, strings, finite numbers, booleans, None).
+
+    Raises
+    ------
+    FileError
+        The path cannot be written, or the content cannot be saved.
+    GraphError
+        A graph that is malformed.
+    """
+    write_atomically(path, _chunks(graphs, arrays or {}, extra))
+
+
+def dump(graphs: Mapping[str, Graph], arrays: Mapping[str, Array] | None = None, extra: JSON = None) -> bytes:
+    """The bytes that :func:`save` would write."""
+    return b"".join(_chunks(graphs, arrays or {}, extra))
+
+
+@collector_paused()
+def _chunks(graphs: Mapping[str, Graph], arrays: Mapping[str, Array], extra: JSON) -> list[bytes | memoryview]:
+    constants = ArrayTable()
+    encoded = {}
+    for name, graph in graphs.items():
+        verify(graph)
+        encoded[name] = _encode_graph(graph, constants)
+        _check_parameters(name, graph, arrays)
+    tensors = {f"{_CONSTANT}{number}": constant.array for constant, number in constants.numbers.items()}
+    for name, array in arrays.items():
+        tensors[_checked_name(name)] = np.asarray(array)
+    header: dict[str, Any] = {}
+    data: list[bytes | memoryview] = []
+    position = 0
+    for name in sorted(tensors, key=lambda n: (-tensors[n].dtype.itemsize, n)):
+        raw = _raw(name, tensors[name])
+        span = [position, position := position + raw.nbytes]
+        header[name] = {
+            "dtype": TENSOR_TYPES[tensors[name].dtype.name], "shape": list(tensors[name].shape), "data_offsets": span
+        }  # fmt: skip
+        data.append(raw)
+    header["__metadata__"] = {
+        "format": FORMAT, "version": VERSION, "graphs": canonical(encoded), "extra": _checked_extra(extra)
+    }  # fmt: skip
+    digest = hashlib.sha256(canonical(header).encode())
+    for part in data:
+        digest.update(part)
+    header["__metadata__"]["sha256"] = digest.hexdigest()
+    text = canonical(header).encode()
+    text += b" " * (-len(text) % 8)
+    if len(text) > MAX_HEADER:
+        raise FileError(f"the graphs take {len(text)} bytes, a .lucid file holds {MAX_HEADER}; save them separately")
+    return [len(text).to_bytes(8, "little"), text, *data]
+
+
+def _raw(name: str, array: Array) -> memoryview:
+    if array.dtype.name not in TENSOR_TYPES:
+        raise FileError(f"the array {name!r} has element type {array.dtype}, which a .lucid file cannot hold")
+    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    return little.reshape(-1).view(np.uint8).data
+
+
+def _checked_name(name: object) -> str:
+    if not isinstance(name, str) or name.startswith("@") or name == "__metadata__":
+        raise FileError(f"an array cannot be saved under the name {name!r}; choose a string that starts without '@'")
+    return name
+
+
+def _checked_extra(extra: JSON) -> str:
+    try:
+        text = canonical(extra)
+        if parse_json(text) == extra:
+            return text
+    except (TypeError, ValueError, RecursionError) as error:
+        raise FileError(f"'extra' is not JSON: {error}") from error
+    raise FileError("'extra' would not come back as it is; use lists for tuples and strings for keys")
+
+
+def _check_parameters(graph_name: str, graph: Graph, arrays: Mapping[str, Array]) -> None:
+    for label, node in graph.parameters.items():
+        if label in arrays:
+            have = TensorType(tuple(np.shape(arrays[label])), np.asarray(arrays[label]).dtype)
+            want = graph.node(node).outputs[0]
+            if not have.same_value(want):
+                raise FileError(f"the array {label!r} is {have}, the parameter in graph {graph_name!r} is {want}")
+
+
+def _encode_graph(graph: Graph, constants: ArrayTable) -> dict[str, JSON]:
+    number = {name: i for i, name in enumerate(graph.order)}
+    types: dict[str, int] = {}
+    origins: dict[Origin, int] = {}
+    nodes = []
+    for name, node in graph.nodes():
+        data: dict[str, JSON] = {"name": name, "op": node.op.name}
+        try:
+            attrs = encode_attrs(node.attrs, constants)
+        except LucidError as error:
+            raise FileError(f"node {name!r} ({node.op.name}) cannot be saved: {error}") from error
+        if attrs:
+            data["attrs"] = attrs
+        inputs = [[number[v.node], v.output] if v.output else number[v.node] for v in graph.inputs_of(name)]
+        if inputs:
+            data["inputs"] = inputs
+        data["types"] = [types.setdefault(format_type(t), len(types)) for t in node.outputs]
+        if node.origin != Origin():
+            data["origin"] = origins.setdefault(node.origin, len(origins))
+        nodes.append(data)
+    return {
+        "nodes": nodes,
+        "types": list(types),
+        "origins": [[list(map(printable, part)) for part in (o.modules, o.locations, o.history)] for o in origins],
+        "inputs": [number[name] for name in graph.inputs],
+        "outputs": [[number[v.node], v.output] for v in graph.outputs],
+        "updates": [[label, number[v.node], v.output] for label, v in graph.updates],
+    }
+
+
+# ---------------------------------------------------------------- reading
+
+
+def load(path: str | os.PathLike[str]) -> Archive:
+    """Read a .lucid file.
+
+    The arrays of a large file (:data:`~lucid.formats.container.MAPPED` bytes) are mapped: replace such a file by a new
+    one, as :func:`save` does, rather than write into it while it is in use.
+
+    Raises
+    ------
+    FileError
+        The file cannot be read, or is not what it claims to be: the message names the path, what is
+        wrong, and the way out. Nothing of it has been executed.
+    """
+    with open_regular(path) as (file, size):
+        return _read(file, size, str(path))
+
+
+def loads(data: bytes, name: str = "<bytes>") -> Archive:
+    """What :func:`load` gives for a file of these bytes; errors call it ``name``."""
+    return _read(io.BytesIO(data), len(data), name)
+
+
+@collector_paused()
+def _read(file: BinaryIO, size: int, path: str) -> Archive:
+    try:
+        header = read_header(file, size)
+    except (FileError, OSError, ValueError, RecursionError, MemoryError) as error:
+        raise FileError(f"{named(path)}: not a readable .lucid file: {error}") from error
+    try:
+        data = Data(file, header)
+    except (FileError, OSError, ValueError, MemoryError, OverflowError) as error:
+        raise FileError(f"{named(path)}: its {header.nbytes:,} bytes of tensors cannot be had: {error}") from error
+    if data.digest() != header.metadata["sha256"]:
+        raise FileError(
+            f"{named(path)}: its content does not match its checksum: it was damaged or altered after it was saved; "
+            f"fetch or save it again"
+        )
+    try:
+        return _decode(header, data)
+    except (LucidError, OSError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+        raise FileError(
+            f"{named(path)}: its content is not valid: {error}. It was made by another version of Lucid or altered; "
+            f"save the model again with this version"
+        ) from error
+
+
+def _decode(header: Header, data: Data) -> Archive:
+    arrays = {tensor.name: data.array(tensor) for tensor in header.tensors}
+    constants: list[ConstArray] = []
+    while (name := f"{_CONSTANT}{len(constants)}") in arrays:
+        constants.append(ConstArray(arrays.pop(name)))
+    for name in arrays:
+        _checked_name(name)
+    graphs = decode_graphs(parse_json(header.metadata["graphs"]), constants)
+    for graph_name, graph in graphs.items():
+        _check_parameters(graph_name, graph, arrays)
+    return Archive(graphs, arrays, parse_json(header.metadata["extra"]))

@@ -1,0 +1,95 @@
+"""How large the values of a graph from a file may be: what it declares must be in proportion to what it is given.
+
+A file of a kilobyte can ask for a tensor of any size. Honest models make large values out of large inputs and many
+parameters; so a value may take :data:`USUAL` bytes, or :data:`TIMES` as many as all inputs, parameters and constants
+take together, whichever is more. A window, and the windows of an adaptive pooling, may have :data:`PLACES` places or
+as many as the image. Symbolic sizes count as one here: what a call with real sizes takes is compared with the machine's
+memory before it runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from ..errors import GraphError, ShapeError
+from ..graph.dims import Dim, evaluate
+from ..graph.ir import Graph, Node
+from ..graph.opdef import Attrs
+from ..graph.types import MAX_BYTES, TensorType
+from ..graph.verify import describe
+
+USUAL = 1 << 28
+TIMES = 1 << 14
+PLACES = 1 << 16
+"""See above; 256 MiB, 16384 times, and 256 by 256."""
+
+_GIVEN = ("Input", "Parameter", "Constant")
+_FLAT = ("Linear", "FusedLinear", "Embedding")
+"""Ops whose weight is no window."""
+
+
+def check_sizes(graph: Graph) -> None:
+    """Raise for a value out of proportion, and for a symbol that no input gives a size."""
+    symbols = frozenset(graph.symbols)
+    ones = dict.fromkeys(symbols, 1)
+    given = sum(least_bytes(t, ones) for _, node in graph.nodes() if node.op.name in _GIVEN for t in node.outputs)
+    most = min(max(USUAL, TIMES * given), MAX_BYTES)
+    for name, node in graph.nodes():
+        unknown = (_symbols(node.attrs) | {s for t in node.outputs for s in t.symbols}) - symbols
+        if unknown:
+            raise GraphError(f"{describe(name, node)}: no input has the symbolic dimension {min(unknown)!r}")
+        if node.op.name in ("Input", "Parameter"):
+            continue  # the caller brings it, or the file has it
+        inputs = [graph.type(value) for value in graph.inputs_of(name)]
+        places, image = _places(node, inputs, ones), _area(inputs[0].shape, ones) if inputs else 0
+        if places > max(PLACES, image):
+            raise GraphError(f"{describe(name, node)}: {places:,} places, out of proportion to an image of {image:,}")
+        for type_ in node.outputs:
+            if least_bytes(type_, ones) > most:
+                raise GraphError(
+                    f"{describe(name, node)}: a value of type {type_} takes at least {least_bytes(type_, ones):,} "
+                    f"bytes, out of proportion to the {given:,} bytes of inputs, parameters and constants"
+                )
+
+
+def _places(node: Node, inputs: Sequence[TensorType], sizes: Mapping[str, int]) -> int:
+    """How many places a window has, or how many windows there are where their number is given."""
+    found = [_area(kernel, sizes) for kernel in _kernels(node.attrs)]
+    if node.op.name.startswith("Adaptive"):
+        found += [_area(t.shape, sizes) for t in (node.outputs if "Grad" not in node.op.name else inputs)]
+    found += [_area(t.shape, sizes) for slot, t in zip(node.op.inputs, inputs, strict=False) if slot == "weight"]
+    return max(found, default=0) if node.op.name not in _FLAT else 0
+
+
+def _kernels(attrs: Attrs) -> list[tuple[Dim, ...]]:
+    """The kernel sizes among attributes, and attributes of attributes."""
+    found: list[tuple[Dim, ...]] = []
+    for name, value in attrs.items():
+        found += [value] if name == "kernel" else _kernels(value) if isinstance(value, Attrs) else []
+    return found
+
+
+def _area(shape: Sequence[Dim], sizes: Mapping[str, int]) -> int:
+    """The product of the last two sizes."""
+    return math.prod(max(1, _least(dim, sizes)) for dim in shape[-2:])
+
+
+def least_bytes(type_: TensorType, sizes: Mapping[str, int]) -> int:
+    """Bytes of a value where every symbolic size is as given; axes of size 0 count as 1, for they may not stay so."""
+    return type_.dtype.itemsize * math.prod(max(1, _least(dim, sizes)) for dim in type_.shape)
+
+
+def _least(dim: Dim, sizes: Mapping[str, int]) -> int:
+    try:
+        return evaluate(dim, sizes)
+    except ShapeError:  # it divides by zero there
+        return 1
+
+
+def _symbols(value: object) -> frozenset[str]:
+    if isinstance(value, Attrs):
+        return frozenset[str]().union(*(_symbols(item) for _, item in value.items()))
+    if isinstance(value, tuple):
+        return frozenset[str]().union(*map(_symbols, value))
+    return getattr(value, "symbols", frozenset()) if not isinstance(value, str) else frozenset()

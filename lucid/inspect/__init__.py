@@ -1,0 +1,1 @@
+"""What a user asks of a compiled model: where its nodes come from, and what they cost."""

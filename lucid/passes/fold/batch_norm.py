@@ -1,0 +1,66 @@
+"""Folds batch normalisation with given statistics into the convolution before it (Jacob et al., 2018, section 3.2).
+
+``(conv(x, w) + b - mean) * s + beta`` is ``conv(x, w * s) + ((b - mean) * s + beta)``, ``s = gamma / sqrt(var + eps)``.
+The new weights are nodes of the graph; they depend on parameters only, so they run once per change of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ...graph.ir import Graph
+from ...graph.opdef import OpDef, apply
+from ...graph.ops.conv import CONV, CONV_TRANSPOSE
+from ...graph.ops.elementwise import sqrt
+from ...graph.ops.norm import BATCH_NORM
+from ...graph.trace import Symbol
+from ..analysis import parameter_only
+from ..rewrite import Site, View, fixed_point, rebuild
+
+
+def fold_batch_norm(graph: Graph) -> Graph:
+    """Fold each ``BatchNorm`` whose input is a convolution that nothing else reads, weights and statistics fixed."""
+    return fixed_point(_fold_once, graph, label="fold_batch_norm")
+
+
+def _fold_once(graph: Graph) -> Graph:
+    fixed = parameter_only(graph)
+
+    def rule(site: Site) -> Symbol | None:
+        if site.op is not BATCH_NORM:
+            return None
+        layer = site.producer(0)
+        scaled = _SCALED.get(layer.op)
+        sources = [site.producer(i) for i in range(1, len(site.inputs))]
+        sources += [layer.producer(i) for i in range(1, len(layer.inputs))]
+        if scaled is None or not layer.single_use or not all(source.name in fixed for source in sources):
+            return None
+        _, mean, var, *affine = site.inputs
+        scale: Any = 1.0 / sqrt(var + site.attrs.eps)
+        scale = scale * affine[0] if affine else scale
+        weight = scaled(layer, scale)
+        if weight is None:
+            return None
+        x, _, *bias = layer.inputs
+        shift = (bias[0] - mean if bias else -mean) * scale
+        shift = shift + affine[1] if len(affine) > 1 else shift
+        y: Symbol = apply(layer.op, layer.attrs, x, weight, shift)
+        site.absorb(layer)
+        site.call(y, layer.name)
+        return y
+
+    return rebuild(graph, rule, "fold_batch_norm")
+
+
+def _scaled_conv(layer: View, scale: Any) -> Any:
+    return layer.inputs[1] * scale.reshape(-1, 1, 1, 1)
+
+
+def _scaled_transpose(layer: View, scale: Any) -> Any:
+    if layer.attrs.conv.groups != 1:
+        return None  # output channels lie on two axes then
+    return layer.inputs[1] * scale.reshape(1, -1, 1, 1)
+
+
+_SCALED: dict[OpDef, Callable[[View, Any], Any]] = {CONV: _scaled_conv, CONV_TRANSPOSE: _scaled_transpose}

@@ -1,0 +1,118 @@
+"""Joins a convolution with the bias, activation and max pooling that follow into one ``ConvPool2d``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from ...graph.ir import Graph
+from ...graph.opdef import Attrs, NoAttrs, apply
+from ...graph.ops import elementwise as ew
+from ...graph.ops.conv import CONV
+from ...graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
+from ...graph.ops.pool import MAX_POOL, MaxPoolAttrs
+from ...graph.ops.shape import RESHAPE
+from ...graph.trace import Symbol
+from ..rewrite import Site, View, rebuild
+
+ACTIVATIONS = (
+    ew.RELU, ew.LEAKY_RELU, ew.ELU, ew.GELU, ew.SILU, ew.SOFTPLUS, ew.SIGMOID, ew.TANH, ew.CLIP,
+)  # fmt: skip
+
+
+def fuse_conv_pool(graph: Graph) -> Graph:
+    """Fuse ``Conv2d``, an added bias, an activation and a ``MaxPool2d``, whichever of them are there.
+
+    What is inside must be read by the next only, and the pooling's index by nobody. An activation
+    after the pooling counts too, if it is non-decreasing. The node takes the convolution's name.
+    """
+
+    def rule(site: Site) -> Symbol | list[Symbol | None] | None:
+        if site.op is not MAX_POOL and site.op is not ew.ADD and site.op not in ACTIVATIONS:
+            return None
+        found = _match(site)
+        if found is None or (found.pool is None and found.activation is None and site.op is not ew.ADD):
+            return None
+        site.absorb(*reversed(found.parts))
+        inputs = list(found.conv.inputs)
+        if found.bias is not None:
+            channels = found.conv.type.shape[1]
+            bias = found.bias.reshape(1) if found.bias.type.size == 1 else found.bias.reshape(channels)
+            inputs.append(bias.expand(channels))
+        if found.pool is None and found.activation is None:
+            y: Symbol = apply(CONV, found.conv.attrs, *inputs)
+        else:
+            activation = None if found.activation is None else found.activation.op.name
+            attrs: Attrs = NoAttrs() if found.activation is None else found.activation.attrs
+            y = apply(CONV_POOL, ConvPoolAttrs(found.conv.attrs, activation, attrs, found.pool), *inputs)
+        site.call(y, found.conv.name)
+        return [y, None] if site.op is MAX_POOL else y
+
+    return rebuild(graph, rule, "fuse_conv_pool")
+
+
+@dataclass
+class _Found:
+    """What was found between a node and the convolution above it."""
+
+    parts: list[View] = field(default_factory=list)
+    pool: MaxPoolAttrs | None = None
+    activation: View | None = None
+    bias: Symbol | None = None
+
+    @property
+    def conv(self) -> View:
+        return self.parts[-1]
+
+
+def _match(site: Site) -> _Found | None:
+    """Climb from the site to a convolution: pooling and activation in either order, then a bias."""
+    found = _Found()
+    view: View = site
+    while view.op is not CONV:
+        slot = 0
+        if view.op is MAX_POOL and found.pool is None and found.bias is None and not view.uses(1):
+            found.pool = _pool_before(view.attrs, found.activation)
+            if found.pool is None:
+                return None
+        elif view.op in ACTIVATIONS and found.activation is None and found.bias is None:
+            found.activation = view
+        elif view.op is ew.ADD and found.bias is None:
+            slot = 0 if view.producer(0).op is CONV else 1
+            found.bias = _as_bias(view, slot)
+            if found.bias is None:
+                return None
+        else:
+            return None
+        view = view.producer(slot)
+        if not view.single_use:
+            return None
+        found.parts.append(view)
+    return found
+
+
+def _pool_before(pool: MaxPoolAttrs, activation: View | None) -> MaxPoolAttrs | None:
+    """The pooling, such that the activation found after it may come before it; None where it may not."""
+    if activation is None:
+        return pool
+    if not activation.op.monotone:
+        return None
+    # relu: padding below 0 loses after it as before it, and padding above 0 stays what it is
+    unchanged = not any(pool.padding) or pool.pad_value == -math.inf or activation.op is ew.RELU
+    return pool if unchanged else None
+
+
+def _as_bias(add: View, slot: int) -> Symbol | None:
+    """What an addition adds to a convolution without bias, if that is one number for each channel."""
+    conv, bias = add.producer(slot), add.inputs[1 - slot]
+    shape, rank = bias.type.shape, bias.type.rank
+    if conv.op is not CONV or len(conv.inputs) == 3 or conv.type.shape != add.type.shape:
+        return None
+    channels = conv.type.shape[1]
+    per_channel = all(dim in (1, channels) if axis == rank - 3 else dim == 1 for axis, dim in enumerate(shape))
+    if not per_channel:
+        return None
+    reshaped = add.made_by(bias)
+    if reshaped.op is RESHAPE and reshaped.inputs[0].type.shape == (channels,):
+        return reshaped.inputs[0]
+    return bias

@@ -1,0 +1,92 @@
+"""Joins element-wise ops into ``FusedElementwise`` nodes, which keep what is between them in the cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...graph.ir import Graph, Node, Value
+from ...graph.opdef import apply
+from ...graph.ops.fused import FUSED_ELEMENTWISE, FusedAttrs, Instruction
+from ...graph.trace import Symbol
+from ..analysis import parameter_only
+from ..rewrite import Site, rebuild
+
+
+@dataclass(frozen=True)
+class FuseOptions:
+    """``limit``: the most ops one node may hold."""
+
+    limit: int = 32
+
+
+def fuse_elementwise(graph: Graph, options: FuseOptions = FuseOptions()) -> Graph:
+    """Fuse each element-wise op into the one that reads it, where nothing else does and the shapes are equal.
+
+    A value may be read several times within one group, so groups are not only chains and trees. What
+    depends on parameters only stays apart: it runs once per change of the parameters.
+    """
+    groups = _Groups(graph, options.limit)
+
+    def rule(site: Site) -> Symbol | None:
+        members = groups.members.get(site.name, ())
+        if len(members) < 2:
+            return None
+        inputs: dict[Value, Symbol] = {}
+        for name in members:
+            for value in groups.feeds[name]:
+                if value.node not in members:
+                    inputs.setdefault(value, site.symbol_of(value))
+        number = {value: i for i, value in enumerate(inputs)}
+        program = []
+        for name in members:
+            node = graph.node(name)
+            program.append(Instruction(node.op.name, node.attrs, tuple(number[v] for v in groups.feeds[name])))
+            number[Value(name)] = len(number)
+        site.absorb(*(site.view(name) for name in members))
+        attrs = FusedAttrs(len(inputs), tuple(program))
+        result: Symbol = apply(FUSED_ELEMENTWISE, attrs, *inputs.values())
+        return result
+
+    return rebuild(graph, rule, "fuse_elementwise")
+
+
+class _Groups:
+    """Which nodes go together.
+
+    The walk is from the last node to the first, so whoever reads a node has its group already. A node
+    joins if all its readers are in one group; then no path leaves the group and comes back.
+
+    Attributes
+    ----------
+    members
+        For the last node of each group, the names of all, in order.
+    feeds
+        What feeds each fusible node.
+    """
+
+    def __init__(self, graph: Graph, limit: int) -> None:
+        self.graph = graph
+        self.feeds = {name: graph.inputs_of(name) for name, node in graph.nodes() if _fusible(node)}
+        self.members: dict[str, dict[str, None]] = {}
+        fixed = parameter_only(graph)
+        results = {value.node for value in graph.results}
+        root: dict[str, str] = {}
+        size: dict[str, int] = {}
+        for name in reversed(graph.order):
+            if name not in self.feeds:
+                continue
+            readers = set() if name in results else {root.get(user, "") for user in graph.dag.successors(name)}
+            group = readers.pop() if len(readers) == 1 else ""
+            fits = group and size[group] < limit and self._shape(group) == self._shape(name)
+            root[name] = group if fits and (name in fixed) == (group in fixed) else name
+            size[root[name]] = size.get(root[name], 0) + 1
+        for name in graph.order:
+            if name in root:
+                self.members.setdefault(root[name], {})[name] = None
+
+    def _shape(self, name: str) -> object:
+        return self.graph.node(name).outputs[0].shape
+
+
+def _fusible(node: Node) -> bool:
+    return node.op.elementwise and node.op.pure and len(node.outputs) == 1 and node.op is not FUSED_ELEMENTWISE

@@ -1,0 +1,56 @@
+"""Lets a convolution add the shortcut of a residual block itself, and activate the sum."""
+
+from __future__ import annotations
+
+from ...graph.ir import Graph
+from ...graph.opdef import Attrs, NoAttrs, apply
+from ...graph.ops import elementwise as ew
+from ...graph.ops.conv import CONV
+from ...graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
+from ...graph.trace import Symbol
+from ..rewrite import Site, View, rebuild
+from .conv_pool import ACTIVATIONS
+
+
+def fuse_residual(graph: Graph) -> Graph:
+    """Fuse ``Conv2d``, an ``Add`` of something of the same shape, and an activation if one follows.
+
+    The convolution and the sum must be read by the next only. Of two convolutions the later one takes the
+    other's result as its residual. The node takes the convolution's name.
+    """
+    position = {name: index for index, name in enumerate(graph.order)}
+
+    def rule(site: Site) -> Symbol | None:
+        activation: View | None = None
+        add: View = site
+        if site.op in ACTIVATIONS:
+            activation, add = site, site.producer(0)
+            if not add.single_use:
+                return None
+        if add.op is not ew.ADD:
+            return None
+        slots = [slot for slot in (0, 1) if _fits(add, slot)]
+        if not slots:
+            return None
+        slot = max(slots, key=lambda slot: position[add.producer(slot).name])
+        conv = add.producer(slot)
+        site.absorb(conv, *([] if activation is None else [add]))
+        options: Attrs = NoAttrs() if activation is None else activation.attrs
+        attrs = ConvPoolAttrs(conv.attrs, None if activation is None else activation.op.name, options, residual=True)
+        y: Symbol = apply(CONV_POOL, attrs, *conv.inputs, add.inputs[1 - slot])
+        site.call(y, conv.name)
+        return y
+
+    return rebuild(graph, rule, "fuse_residual")
+
+
+def _fits(add: View, slot: int) -> bool:
+    """Whether this operand is a convolution that may add the other one."""
+    conv, other = add.producer(slot), add.inputs[1 - slot]
+    return (
+        conv.op is CONV
+        and conv.attrs.groups == 1
+        and conv.single_use
+        and conv.type.same_value(add.type)
+        and other.type.same_value(add.type)
+    )

@@ -1,0 +1,91 @@
+"""The table of references, and an interpreter that runs a graph on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..errors import GraphError
+from ..graph.ir import Graph, Value
+from ..graph.opdef import Attrs, OpDef
+from ..graph.ops.source import CONSTANT, FULL, INPUT, PARAMETER
+from ..graph.types import TensorType
+from ..runtime.eager import decomposition
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+Reference: TypeAlias = "Callable[..., Array | tuple[Array, ...]]"
+
+_REFERENCES: dict[OpDef, Reference] = {}
+
+
+def reference(*ops: OpDef) -> Callable[[Reference], Reference]:
+    """Register the decorated ``function(attrs, *arrays)`` as the definition of the ops."""
+
+    def decorate(function: Reference) -> Reference:
+        for op in ops:
+            _REFERENCES[op] = function
+        return function
+
+    return decorate
+
+
+def reference_of(op: OpDef) -> Reference | None:
+    """The reference of an op; a composite op is defined by its decomposition instead."""
+    return _REFERENCES.get(op)
+
+
+def run_reference(op: OpDef, attrs: Attrs, arrays: Sequence[Array]) -> tuple[Array, ...]:
+    """One op on arrays, with the outputs' dtypes that its type rule promises."""
+    types = [TensorType(a.shape, a.dtype) for a in arrays]
+    function = _REFERENCES.get(op)
+    if function is None:
+        if op.decompose is None:
+            raise GraphError(f"{op.name} has neither a reference nor a decomposition")
+        return tuple(evaluate_reference(decomposition(op, attrs, types), arrays))
+    result = function(attrs, *arrays)
+    results = result if isinstance(result, tuple) else (result,)
+    outputs = op.infer_types(attrs, types)
+    return tuple(np.asarray(r, t.dtype).reshape(t.concrete) for r, t in zip(results, outputs, strict=True))
+
+
+def evaluate_reference(
+    graph: Graph, inputs: Sequence[Array], parameters: Mapping[str, Array] | None = None
+) -> list[Array]:
+    """Run a concrete graph on the references. Returns its outputs, then its updates."""
+    values = reference_values(graph, inputs, parameters)
+    return [values[value] for value in graph.results]
+
+
+def reference_values(
+    graph: Graph,
+    inputs: Sequence[Array],
+    parameters: Mapping[str, Array] | None = None,
+    known: Mapping[Value, Array] | None = None,
+) -> dict[Value, Array]:
+    """Every value of a concrete graph, by the references; nodes whose value is ``known`` are not run."""
+    values: dict[Value, Array] = {Value(n): np.asarray(a) for n, a in zip(graph.inputs, inputs, strict=True)}
+    values.update(known or {})
+    with np.errstate(all="ignore"):
+        for name, node in graph.nodes():
+            if node.op is INPUT or Value(name) in values:
+                continue
+            if node.op is PARAMETER:
+                values[Value(name)] = (parameters or {})[node.attrs.name]  # type: ignore[attr-defined]
+                continue
+            feeds = [values[value] for value in graph.inputs_of(name)]
+            for output, array in enumerate(run_reference(node.op, node.attrs, feeds)):
+                values[Value(name, output)] = array
+    return values
+
+
+@reference(FULL)
+def _full(attrs: Any) -> Array:
+    return np.full(attrs.type.concrete, attrs.value, attrs.dtype)
+
+
+@reference(CONSTANT)
+def _constant(attrs: Any) -> Array:
+    array: Array = attrs.value.array
+    return array

@@ -1,0 +1,117 @@
+"""Indexing ops, element by element."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..graph.ops import indexing as ops
+from ..graph.types import TensorType
+from .evaluator import Array, reference
+
+Place = tuple[int, ...]
+
+
+def _checked(index: Any, size: int, *, wrap: bool = False) -> int:
+    i = int(index)
+    if not (-size if wrap else 0) <= i < size:
+        raise ShapeError(f"index {i} is out of range for size {size}")
+    return i % size
+
+
+def _sliced(attrs: Any) -> Iterator[tuple[Place, Place]]:
+    """Place in the slice, place in what it is a slice of."""
+    for place in np.ndindex(*attrs.sizes):
+        yield place, tuple(s + i * step for s, i, step in zip(attrs.starts, place, attrs.steps, strict=True))
+
+
+@reference(ops.SLICE)
+def slice_(attrs: Any, x: Array) -> Array:
+    y = np.empty(attrs.sizes, x.dtype)
+    for target, source in _sliced(attrs):
+        y[target] = x[source]
+    return y
+
+
+@reference(ops.SLICE_GRAD)
+def slice_grad(attrs: Any, dy: Array) -> Array:
+    dx = np.zeros(attrs.shape, dy.dtype)
+    for source, target in _sliced(attrs):
+        dx[target] += dy[source]
+    return dx
+
+
+@reference(ops.GATHER_ELEMENTS)
+def gather_elements(attrs: Any, x: Array, index: Array) -> Array:
+    axis, y = attrs.axis, np.empty(index.shape, x.dtype)
+    for place, i in np.ndenumerate(index):
+        y[place] = x[(*place[:axis], _checked(i, x.shape[axis]), *place[axis + 1 :])]
+    return y
+
+
+@reference(ops.SCATTER_ELEMENTS)
+def scatter_elements(attrs: Any, values: Array, index: Array) -> Array:
+    axis, y = attrs.axis, np.zeros(attrs.shape, values.dtype)
+    for place, i in np.ndenumerate(index):
+        y[(*place[:axis], _checked(i, y.shape[axis]), *place[axis + 1 :])] += values[place]
+    return y
+
+
+def _looked_up(axes: tuple[int, ...], shape: Place, indices: tuple[Array, ...]) -> Iterator[tuple[Place, Place]]:
+    """Place in the result, place in the data of ``shape``: found axes stand at the first if adjacent, else in front."""
+    together = axes[-1] - axes[0] == len(axes) - 1
+    spread = np.broadcast_arrays(*indices)
+    kept = [axis for axis in range(len(shape)) if axis not in axes]
+    at = axes[0] if together else 0
+    for found in np.ndindex(spread[0].shape):
+        chosen = {a: _checked(i[found], shape[a], wrap=True) for a, i in zip(axes, spread, strict=True)}
+        for rest in np.ndindex(*(shape[axis] for axis in kept)):
+            free = dict(zip(kept, rest, strict=True))
+            yield (*rest[:at], *found, *rest[at:]), tuple(chosen.get(a, free.get(a, 0)) for a in range(len(shape)))
+
+
+@reference(ops.INDEX)
+def index(attrs: Any, x: Array, *indices: Array) -> Array:
+    types = [TensorType(i.shape, i.dtype) for i in indices]
+    shape = ops.indexed_shape("Index", attrs.axes, x.shape, types)
+    y = np.empty(TensorType(shape, x.dtype).concrete, x.dtype)
+    for target, source in _looked_up(attrs.axes, x.shape, indices):
+        y[target] = x[source]
+    return y
+
+
+@reference(ops.INDEX_ADD)
+def index_add(attrs: Any, values: Array, *indices: Array) -> Array:
+    y = np.zeros(attrs.shape, values.dtype)
+    for source, target in _looked_up(attrs.axes, y.shape, indices):
+        y[target] += values[source]
+    return y
+
+
+@reference(ops.EMBEDDING)
+def embedding(attrs: Any, weight: Array, indices: Array) -> Array:
+    y = np.empty((*indices.shape, weight.shape[1]), weight.dtype)
+    for place, i in np.ndenumerate(indices):
+        y[place] = weight[_checked(i, len(weight))]
+    return y
+
+
+@reference(ops.EMBEDDING_GRAD)
+def embedding_grad(attrs: Any, dy: Array, indices: Array) -> Array:
+    dweight = np.zeros((attrs.rows, dy.shape[-1]), dy.dtype)
+    for place, i in np.ndenumerate(indices):
+        row = _checked(i, attrs.rows)
+        if row != attrs.padding:
+            dweight[row] += dy[place]
+    return dweight
+
+
+@reference(ops.ONE_HOT)
+def one_hot(attrs: Any, indices: Array) -> Array:
+    y = np.zeros((*indices.shape, attrs.classes), attrs.dtype)
+    for place, i in np.ndenumerate(indices):
+        y[(*place, _checked(i, attrs.classes))] = 1
+    return y

@@ -1,0 +1,36 @@
+"""Softmax and standardisation, from their formulas; the composite normalisations are defined by them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..graph.ops import norm as ops
+from .evaluator import Array, reference
+
+
+def _shifted(x: Array, axis: int) -> Array:
+    return x - x.max(axis, keepdims=True) if x.shape[axis] else x
+
+
+@reference(ops.SOFTMAX)
+def softmax(attrs: Any, x: Array) -> Array:
+    powers = np.exp(_shifted(x.astype(np.float64), attrs.axis))
+    return np.asarray(powers / powers.sum(attrs.axis, keepdims=True))
+
+
+@reference(ops.LOG_SOFTMAX)
+def log_softmax(attrs: Any, x: Array) -> Array:
+    shifted = _shifted(x.astype(np.float64), attrs.axis)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(attrs.axis, keepdims=True)))
+
+
+@reference(ops.STANDARDIZE)
+def standardize(attrs: Any, x: Array) -> tuple[Array, ...]:
+    wide = x.astype(np.float64)
+    count = np.float64(math.prod(x.shape[axis] for axis in attrs.axes))  # of none the mean is NaN
+    mean = wide.sum(attrs.axes, keepdims=True) / count
+    var = ((wide - mean) ** 2).sum(attrs.axes, keepdims=True) / count
+    return (wide - mean) / np.sqrt(var + attrs.eps), mean, var

@@ -1,0 +1,36 @@
+"""Random ops: the numbers that belong to the key, in logical order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..graph.ops import random as ops
+from ..runtime.rng import generator, next_key
+from .evaluator import Array, reference
+
+
+@reference(ops.RANDOM_KEY)
+def random_key(attrs: Any) -> Array:
+    return np.array(next_key())
+
+
+@reference(ops.RANDOM_UNIFORM)
+def uniform(attrs: Any, key: Array) -> Array:
+    return np.asarray(generator(key).random(attrs.type.concrete, attrs.dtype.type))
+
+
+@reference(ops.RANDOM_NORMAL)
+def normal(attrs: Any, key: Array) -> Array:
+    return np.asarray(generator(key).standard_normal(attrs.type.concrete, attrs.dtype.type))
+
+
+@reference(ops.DROPOUT)
+def dropout(attrs: Any, x: Array, key: Array) -> Array:
+    draws = generator(key).random(x.shape, np.float32)
+    y = np.zeros(x.shape)
+    for place, u in np.ndenumerate(draws):
+        if u >= np.float32(attrs.p) and attrs.p < 1:
+            y[place] = x[place] / (1 - attrs.p)
+    return y

@@ -1,0 +1,16 @@
+"""Lowerings of convolutions."""
+
+from . import blocks as blocks
+from . import depthwise as depthwise
+from . import depthwise_rows as depthwise_rows
+from . import filtering as filtering
+from . import grad as grad
+from . import plain as plain
+from . import pointwise as pointwise
+from . import pooled as pooled
+from . import space_to_depth as space_to_depth
+from . import split_channels as split_channels
+from . import toeplitz as toeplitz
+from . import toeplitz_blocks as toeplitz_blocks
+from . import toeplitz_planes as toeplitz_planes
+from . import winograd as winograd

@@ -1,0 +1,135 @@
+"""Products with weights, in blocks so small that BLAS multiplies both matrices where they lie.
+
+BLAS copies (packs) the matrices of a large product before it multiplies them; with few rows on the left, or
+little depth, that takes a good part of the time. A BLAS that has kernels for small products does not pack these
+(:attr:`~lucid.runtime.planning.machine.Machine.unpacked`): a large product is then given to it as a batch of small
+ones, some rows with some columns of the weights each. The weights are stored as panels of so many columns, one after
+another.
+See ``docs/decisions/0013-small-products-are-not-packed.md`` for the figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...planning.machine import Machine, this_machine
+from ...program.emitter import Emitter
+from ...program.views import as_view
+
+WIDEST, NARROWEST = 64, 16
+"""Columns of a panel: from four vectors of 512 bits down to one."""
+LEAST_ROWS = 14
+"""With fewer rows in a block, a narrower panel is better."""
+PACKING = 16
+"""To pack a matrix takes as long as to multiply so many rows with it."""
+
+
+class Blocking(NamedTuple):
+    """Rows of a block, and columns of a panel."""
+
+    rows: int
+    width: int
+
+
+def blocking(machine: Machine, rows: int, depth: int, columns: int, itemsize: int) -> Blocking:
+    """How to cut a (rows, depth) x (depth, columns) product; whole where it is small, or where BLAS packs anyway."""
+    whole = Blocking(max(1, rows), max(1, columns))
+    if itemsize != 4 or rows < 2 or rows * depth * columns <= machine.unpacked:
+        return whole
+    for width in range(WIDEST, NARROWEST - 1, -8):
+        most = machine.unpacked // (depth * width)
+        if columns % width == 0 and most >= min(rows, LEAST_ROWS):
+            return Blocking(_even(rows, most), width)
+    return whole
+
+
+def _even(rows: int, most: int) -> int:
+    """About ``most`` rows, in blocks of one size if there is one."""
+    count = -(-rows // most)
+    for more in range(count, 2 * count):
+        if rows % more == 0:
+            return rows // more
+    return -(-rows // count)
+
+
+def product_seconds(machine: Machine, rows: int, depth: int, columns: int, itemsize: int, resident: bool) -> float:
+    """Predicted time of one such product on one thread; ``resident`` weights lie in the second-level cache."""
+    cut = blocking(machine, rows, depth, columns, itemsize)
+    packed = cut.rows * depth * cut.width > machine.unpacked
+    read = depth * columns * itemsize / (machine.near if resident else machine.far)
+    return max(2.0 * (rows + packed * PACKING) * depth * columns * (itemsize / 4) / machine.flops, read)
+
+
+def cut_for(k: Emitter, rows: int, depth: int, columns: int) -> Blocking:
+    """The blocking of a kernel's product on this machine.
+
+    A block's sums go over the whole depth one by one, those of a product that BLAS packs over some hundreds at a time:
+    their errors grow less.
+    """
+    if k.exact:
+        return Blocking(max(1, rows), max(1, columns))
+    return blocking(this_machine(), rows, depth, columns, k.ins[0].dtype.itemsize)
+
+
+def panels_of(matrix: Any, width: int) -> Any:
+    """The columns of (depth, columns) weights by panels: (panels, depth, width), as a view."""
+    return as_view(matrix, matrix.shape[0], -1, width).transpose(1, 0, 2)
+
+
+def turn_panels(weights: Any, out: Any) -> None:
+    """(outputs, depth) weights as :func:`panels_of` their transpose, by way of rows that do not meet in the cache.
+
+    Rows that are a power of two apart share a few lines of it, and each is read as often as a line has numbers.
+    """
+    _, depth, width = out.shape
+    rows = np.empty((width, depth + 16), out.dtype)[:, :depth]
+    for index, panel in enumerate(out):
+        rows[...] = weights[index * width : (index + 1) * width]
+        panel[...] = rows.T
+
+
+def small_products(a: Any, panels: Any, out: Any, rows: int) -> Iterator[tuple[Any, Any, Any]]:
+    """``out = a @ weights`` as one or two batches of products for ``np.matmul``.
+
+    Parameters
+    ----------
+    a
+        (..., rows, depth).
+    panels
+        (..., panels, depth, width).
+    out
+        (..., rows, panels * width), contiguous along its last axis.
+    rows
+        Rows of a block.
+    """
+    if a.ndim == 2 and rows >= len(a) and len(panels) == 1:
+        yield a, panels[0], out
+        return
+    width, weights = panels.shape[-1], panels[..., :, None, :, :]
+    whole = a.shape[-2] // rows * rows
+    for first, last, size in ((0, whole, rows), (whole, a.shape[-2], a.shape[-2] - whole)):
+        if last > first:
+            left, made = a[..., first:last, :], out[..., first:last, :]
+            blocks = (last - first) // size  # counted, as a size of 0 leaves -1 open
+            left = as_view(left, *left.shape[:-2], 1, blocks, size, left.shape[-1])
+            made = as_view(made, *made.shape[:-2], blocks, size, panels.shape[-3], width)
+            axes = range(made.ndim - 4)
+            yield left, weights, made.transpose(*axes, *(len(axes) + i for i in (2, 0, 1, 3)))
+
+
+def bind_products(matrices: Any, weights: Any, outputs: Any, rows: int) -> list[list[list[tuple[Any, Any, Any]]]]:
+    """For each worker and each of its parts the batches of :func:`small_products`."""
+    return [
+        [list(small_products(a, w, out, rows)) for a, w, out in zip(*mine, strict=True)]
+        for mine in zip(matrices, weights, outputs, strict=True)
+    ]
+
+
+def multiply_lines(k: Emitter, products: str, *, whole: bool = False) -> str:
+    """The lines that run the batches of one part; ``whole`` tells that each is one product of contiguous matrices."""
+    a, w, out = (k.names.fresh(name) for name in ("left", "panels", "made"))
+    product = f"{a}.dot({w}, out={out})" if whole else f"np.matmul({a}, {w}, out={out})"  # dot begins twice as quickly
+    return f"for {a}, {w}, {out} in {products}:\n    {product}"

@@ -1,0 +1,1 @@
+"""What runs, when and where: choosing lowerings, liveness, layout of memory, tuning."""

@@ -1,0 +1,114 @@
+"""From which step to which each piece of memory is needed, and which pieces may be one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..program.emitter import Operand, Phase
+
+if TYPE_CHECKING:
+    from .step import Step
+
+
+_NAME = re.compile(r"[^\W\d]\w*")
+
+
+@dataclass
+class Interval:
+    """One block of arena memory.
+
+    Attributes
+    ----------
+    operands
+        The operands that live in it: one, or a chain of which each is written over the one before.
+    start, stop
+        First and last step that touch it, both included.
+    nbytes
+        Its size.
+    """
+
+    operands: list[Operand]
+    start: int
+    stop: int
+    nbytes: int
+
+
+def in_arena(operand: Operand) -> bool:
+    """Whether memory of its own means a place in the arena for this operand."""
+    return operand.phase is Phase.ARENA and not operand.persistent
+
+
+def passing(steps: Sequence[Step], results: Iterable[Operand]) -> set[Operand]:
+    """What is computed from parameters for other such values only: no line that runs at each call reads it."""
+    read = {str(y) for y in results}
+    for step in reversed(steps):
+        for line in (*step.code.run, *step.code.bind):
+            read.update(_NAME.findall(line))
+        for line in reversed(step.code.state):
+            target, _, expression = line.partition(" = ")  # a name, or several
+            if not read.isdisjoint(_NAME.findall(target)):
+                read.update(_NAME.findall(expression))
+    return {y for step in steps for y in step.memory if y.phase is Phase.STATE and str(y) not in read}
+
+
+def intervals(
+    steps: Sequence[Step], results: Iterable[Operand], where: Callable[[Operand], bool] = in_arena
+) -> list[Interval]:
+    """Live intervals of all arena memory, in order of their first step; what keeps its content lives at all steps.
+
+    Views count as uses of what they view. An output takes the memory of an input that dies at the
+    same step, where the kernel reads each element before it writes it.
+
+    Parameters
+    ----------
+    steps, results
+        What is run, and what is read after that.
+    where
+        Which operands with memory of their own count.
+    """
+    last: dict[Operand, int] = {}
+    for index, step in enumerate(steps):
+        for x in step.ins:
+            last[x.root] = index
+    for y in results:
+        last[y.root] = len(steps)
+    blocks: dict[Operand, Interval] = {}
+    kept = [y for step in steps for y in filter(where, step.memory) if y.kept]
+    order = [Interval([y], 0, len(steps), y.type.nbytes) for y in kept]
+    for index, step in enumerate(steps):
+        for y in filter(where, step.memory):
+            if y.kept:
+                continue
+            stop = max(index, last.get(y, index))
+            donor = _donor(step, y, index, last, blocks)
+            if donor is not None:
+                donor.operands.append(y)
+                donor.stop = stop
+                blocks[y] = donor
+            else:
+                blocks[y] = Interval([y], index, stop, y.type.nbytes)
+                order.append(blocks[y])
+    return order
+
+
+def _donor(
+    step: Step, y: Operand, index: int, last: dict[Operand, int], blocks: dict[Operand, Interval]
+) -> Interval | None:
+    for output, slot in step.overwritable:
+        x = step.ins[slot]
+        if (
+            step.outs[output] is y
+            and x.root in blocks
+            and blocks[x.root].stop == index
+            and last[x.root] == index
+            and blocks[x.root].operands[-1] is x.root
+            and x.type == y.type
+            and x.contiguous
+            and x.type.nbytes == x.root.type.nbytes
+            and all(other is x for other in step.ins if other.root is x.root)
+        ):
+            return blocks[x.root]
+    return None

@@ -1,0 +1,129 @@
+"""What the cost model knows of the machine: cores and cache sizes as found, rates as assumed.
+
+Rates are not measured when a model is compiled: the same model on the same machine must always get the
+same program.
+
+This is the one place that says what the machine is. Another one can be described, and what is planned from then on is
+planned for that::
+
+    with described(Machine(cores=8, l1=3 << 14, l2=1 << 21, l3=1 << 25)):
+        print(lucid.compile(model, lucid.spec(1, 3, 224, 224), threads=8).plan)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import _lru_cache_wrapper, cache, lru_cache
+from typing import TypeVar
+
+from ...base.lazy import pathlib
+from ..workers import blas
+from ..workers.cores import available_cores
+from ..workers.settings import helpers
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One machine.
+
+    Attributes
+    ----------
+    cores
+        Cores this process may use.
+    l1, l2, l3
+        Bytes of a core's data cache, of its second-level cache, and of the cache the cores share.
+    flops
+        Multiply-adds (counted as two) a second, of a large single-precision product on one core.
+    near, far
+        Bytes a second that one core moves within its second-level cache, and to and from beyond it.
+    call
+        Seconds of a NumPy call that does nothing.
+    fork, handover
+        Seconds to hand blocks to other workers and wait for them; seconds that a NumPy call then takes longer.
+    unpacked
+        Multiply-adds of a single-precision product up to which BLAS reads both matrices where they lie.
+    helpers
+        Whether programs can have processes to help them.
+    """
+
+    cores: int
+    l1: int
+    l2: int
+    l3: int
+    flops: float = 1.05e11
+    near: float = 3.0e10
+    far: float = 1.0e10
+    call: float = 1.0e-6
+    fork: float = 1.0e-5
+    handover: float = 0.0
+    unpacked: int = 0
+    helpers: bool = False
+
+
+_described: Machine | None = None
+_forget: list[Callable[[], None]] = []
+
+
+def this_machine() -> Machine:
+    """The machine that is planned for: as last described, otherwise the one this process runs on."""
+    return _described or _found()
+
+
+def describe(machine: Machine | None) -> None:
+    """Plan for this machine from now on; for the one this process runs on where it is None.
+
+    It holds for the whole process. What was planned before stays as it is. How many threads share the work is said
+    elsewhere: by :func:`lucid.set_num_threads`, or as the ``threads`` of what is compiled.
+    """
+    global _described  # the process has one: compiling threads of a pool must agree with who started them
+    _described = machine
+    for forget in _forget:
+        forget()
+
+
+@contextmanager
+def described(machine: Machine) -> Iterator[Machine]:
+    """Within it, plan for this machine (see :func:`describe`)."""
+    before = _described
+    describe(machine)
+    try:
+        yield machine
+    finally:
+        describe(before)
+
+
+def kept_for_machine(maxsize: int) -> Callable[[Callable[..., T]], _lru_cache_wrapper[T]]:
+    """Keep so many of the decorated function's answers, which depend on the machine, until another one is described."""
+
+    def decorate(function: Callable[..., T]) -> _lru_cache_wrapper[T]:
+        keeping = lru_cache(maxsize)(function)
+        _forget.append(keeping.cache_clear)
+        return keeping
+
+    return decorate
+
+
+@cache
+def _found() -> Machine:
+    """The machine this process runs on; usual cache sizes where it does not tell its own."""
+    caches = _cache(1, 1 << 15), _cache(2, 1 << 20), _cache(3, 1 << 24)
+    # threads of one interpreter wait for each other, processes do not
+    fork, handover = (4.0e-6, 0.0) if helpers() else (1.0e-4, 5.0e-6)
+    unpacked = blas.unpacked()
+    return Machine(available_cores(), *caches, fork=fork, handover=handover, unpacked=unpacked, helpers=helpers())
+
+
+def _cache(level: int, default: int) -> int:
+    for index in sorted(pathlib.Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        try:
+            kind = (index / "type").read_text().strip()
+            if int((index / "level").read_text()) == level and kind != "Instruction":
+                size = (index / "size").read_text().strip()
+                return int(size[:-1]) * {"K": 1 << 10, "M": 1 << 20}[size[-1]]
+        except (OSError, ValueError, KeyError):
+            continue
+    return default

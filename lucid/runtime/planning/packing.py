@@ -1,0 +1,221 @@
+"""What programs keep of the parameters, and what of it is the same in two of them.
+
+A *packing* is what some lines of a step compute from parameters and a run reads. Two programs of a model (for other
+sizes, say) that write the same lines about the same parameters, with the same functions and numbers, have it in common.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...base.lazy import hashlib
+from ..program.emitter import Operand, Phase
+from .memory import aligned
+
+if TYPE_CHECKING:
+    from ..program.emitter import Names
+    from .step import Step
+
+_NAME = re.compile(r"(?<![.\w])[^\W\d]\w*")
+
+
+@dataclass(frozen=True)
+class Packing:
+    """What some lines of one step keep.
+
+    Attributes
+    ----------
+    nbytes
+        How much.
+    key
+        Equal for two packings only if they compute the same from the parameters of the same names.
+    parameters
+        The numbers of the program's parameters that it is made of.
+    """
+
+    nbytes: int
+    key: Hashable
+    parameters: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Packings:
+    """Those of a plan.
+
+    Attributes
+    ----------
+    all
+        By number.
+    places
+        For each buffer that is kept the number of its packing, and the place in its memory.
+    needed
+        For each line that computes from parameters, by step and in order, the packings that need it.
+    """
+
+    all: tuple[Packing, ...] = ()
+    places: dict[Operand, tuple[int, int]] = field(default_factory=dict)
+    needed: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
+
+
+def only_passed(steps: Sequence[Step], passing: set[Operand]) -> set[Operand]:
+    """Of the values that only packing reads, those of steps that keep nothing: these run again for their readers."""
+    kept = {step for step in steps for y in step.memory if y.phase is Phase.STATE and y not in passing}
+    return passing - {y for step in kept for y in step.outs if y is not None}
+
+
+def packings(steps: Sequence[Step], parameters: Mapping[str, Operand], names: Names, passing: set[Operand]) -> Packings:
+    """What a plan keeps; ``passing`` are the values that are kept only while others are computed from them."""
+    reader, parts = _Reader(parameters, names), []
+    for step in steps:
+        parts += reader.parts(step)
+    numbers = {name: index for index, name in enumerate(parameters)}
+    made: list[Packing] = []
+    places: dict[Operand, tuple[int, int]] = {}
+    for part in parts:
+        kept = [y for y in part.memory if y not in passing]
+        if kept or not part.memory:  # what keeps nothing at all is a check of the parameters
+            part.needed.add(len(made))
+            nbytes = 0
+            for y in kept:
+                places[y] = len(made), nbytes
+                nbytes += aligned(y.type.nbytes)
+            made.append(Packing(nbytes, part.key, tuple(numbers[name] for name in sorted(part.parameters))))
+    needed: dict[str, list[tuple[int, ...]]] = {step.name: [()] * len(step.code.prepare) for step in steps}
+    for part in reversed(parts):
+        for other in part.reads:
+            if not any(y in places for y in other.memory):
+                other.needed |= part.needed
+        for line in part.lines:
+            needed[part.step][line] = tuple(sorted(part.needed))
+    return Packings(tuple(made), places, needed)
+
+
+@dataclass(eq=False)
+class _Part:
+    """Lines of a step that compute from parameters and work on the same memory."""
+
+    step: str
+    lines: list[int]
+    memory: list[Operand]
+    key: Hashable = None
+    parameters: set[str] = field(default_factory=set)
+    reads: set[_Part] = field(default_factory=set)
+    needed: set[int] = field(default_factory=set)
+
+
+@dataclass
+class _Known:
+    """What a name stands for, whatever it is called."""
+
+    key: Hashable
+    parameters: frozenset[str]
+    parts: frozenset[_Part] = frozenset()
+
+
+class _Reader:
+    """Reads the lines of steps: which belong together, and what they say in words that do not depend on names."""
+
+    def __init__(self, parameters: Mapping[str, Operand], names: Names) -> None:
+        self.names = names
+        self.known = {
+            operand.name: _Known(("parameter", name), frozenset([name])) for name, operand in parameters.items()
+        }
+
+    def parts(self, step: Step) -> list[_Part]:
+        """The parts of one step, in the order of their first lines."""
+        memory = {y.name: y for y in step.memory if y.phase is Phase.STATE}
+        views = [(_NAME.findall(line.partition(" = ")[0]), line) for line in step.code.state]
+        parts: list[_Part] = []
+        for index, line in enumerate(step.code.prepare):
+            lines = self._behind(line, views)
+            found = [memory[name] for name in dict.fromkeys(_NAME.findall(" ".join(lines))) if name in memory]
+            part = _Part(step.name, [index], found)
+            for other in [one for one in parts if not set(one.memory).isdisjoint(found)]:
+                parts.remove(other)
+                part = _Part(step.name, other.lines + part.lines, list(dict.fromkeys(other.memory + part.memory)))
+            parts.append(part)
+        written = {y for part in parts for y in part.memory}
+        parts += [_Part(step.name, [], [y]) for y in memory.values() if y not in written]
+        for part in parts:
+            self._describe(part, step, views)
+        for targets, line in views:
+            about = self._about(line, {name: -number for number, name in enumerate(targets)})
+            for number, name in enumerate(targets):
+                self.known.setdefault(name, _Known(_Key((about.key, number)), about.parameters, about.parts))
+        return parts
+
+    def _behind(self, line: str, views: list[tuple[list[str], str]]) -> list[str]:
+        """The line, after those that make the views it names."""
+        lines, wanted = [line], set(_NAME.findall(line))
+        for targets, view in reversed(views):
+            if not wanted.isdisjoint(targets):
+                lines.insert(0, view)
+                wanted.update(_NAME.findall(view))
+        return lines
+
+    def _describe(self, part: _Part, step: Step, views: list[tuple[list[str], str]]) -> None:
+        """Give the part its key, and what it reads; and its memory a meaning for the steps that follow."""
+        lines = [text for index in part.lines for text in self._behind(step.code.prepare[index], views)]
+        own = {y.name: number for number, y in enumerate(part.memory)}
+        about = self._about("\n".join(lines), own)
+        types = tuple((y.type.concrete, y.type.dtype, y.type.order) for y in part.memory)
+        part.key = _Key((about.key, types)) if part.lines else object()
+        part.parameters, part.reads = set(about.parameters), set(about.parts)
+        for number, y in enumerate(part.memory):
+            self.known[y.name] = _Known((part.key, number), about.parameters, frozenset([part]))
+
+    def _about(self, text: str, own: dict[str, int]) -> _Known:
+        """What a text says. Names of its own are numbered, others replaced by what they stand for."""
+        said: list[Hashable] = []
+        parameters: set[str] = set()
+        parts: set[_Part] = set()
+
+        def word(match: re.Match[str]) -> str:
+            name = match[0]
+            if name not in own and name in self.known:
+                known = self.known[name]
+                parameters.update(known.parameters)
+                parts.update(known.parts)
+                said.append(known.key)
+                return f"<{len(said)}>"
+            if name not in own and name in self.names.namespace:
+                said.append(_constant(self.names.namespace[name]))
+                return f"<{len(said)}>"
+            if name in own or self.names.given(name):
+                return f"<own {own.setdefault(name, len(own))}>"
+            return name
+
+        return _Known(_Key((_NAME.sub(word, text), tuple(said))), frozenset(parameters), frozenset(parts))
+
+
+class _Key:
+    """A tuple whose hash is computed once: keys hold the keys of what they are made of."""
+
+    __slots__ = ("hash", "value")
+
+    def __init__(self, value: tuple[Hashable, ...]) -> None:
+        self.value, self.hash = value, hash(value)
+
+    def __hash__(self) -> int:
+        return self.hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, _Key) and self.hash == other.hash and self.value == other.value)
+
+
+def _constant(thing: Any) -> Hashable:
+    """What makes a constant of the program the same as another's; itself where that cannot be said."""
+    if isinstance(thing, np.ndarray):
+        return "array", thing.dtype.str, thing.shape, hashlib.blake2b(np.ascontiguousarray(thing).tobytes()).digest()
+    if isinstance(thing, list | tuple):
+        return "list", type(thing), *map(_constant, thing)
+    try:
+        hash(thing)
+    except TypeError:
+        return object()
+    return type(thing), thing

@@ -1,0 +1,128 @@
+"""Kernels, keyed by op. An op may have several lowerings, and a lowering several ways to cut the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any, NamedTuple, TypeAlias
+
+from ...errors import GraphError
+from ...graph.ir import Node
+from ...graph.opdef import OpDef
+from ...graph.types import TensorType
+from ..program.emitter import Kernel
+
+
+class Way(NamedTuple):
+    """A way to cut the work of a node, and how long it is predicted to take (s).
+
+    ``block`` is what the kernel finds as ``way`` of its :class:`~lucid.runtime.program.emitter.Emitter`; it formats as
+    a few words.
+    """
+
+    seconds: float
+    block: Any = None
+
+
+Accepts: TypeAlias = "Callable[[Node, tuple[TensorType, ...]], bool]"
+Cost: TypeAlias = "Callable[[Node, tuple[TensorType, ...], int], float]"
+Ways: TypeAlias = "Callable[[Node, tuple[TensorType, ...], int], Sequence[Way]]"
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """One way to run an op.
+
+    Attributes
+    ----------
+    name
+        As shown in a plan: ``numpy``, ``im2col``, ``winograd4``.
+    emit
+        The kernel.
+    accepts
+        Whether it can run a node on inputs of the given concrete types.
+    ways
+        How it can cut a node's work for a number of threads, each with its predicted time.
+    exact
+        Rounds no differently from a plain sum of products.
+    staged
+        Wants arrays that keep their address: in a program its results lie in the arena, and are copied to the caller.
+    ordered
+        Its predicted times tell results that lie channels last from row-major ones.
+    """
+
+    name: str
+    emit: Kernel
+    accepts: Accepts
+    ways: Ways
+    exact: bool = True
+    staged: bool = False
+    ordered: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A lowering and a way for one node; formats as ``winograd4 (28 tiles)``."""
+
+    lowering: Lowering
+    way: Way
+
+    def __str__(self) -> str:
+        return self.lowering.name if self.way.block is None else f"{self.lowering.name} ({self.way.block})"
+
+
+kernel_packages: list[ModuleType] = []
+"""Packages that register kernels as they are imported: when the first kernel is asked for."""
+_KERNELS: dict[OpDef, list[Lowering]] = {}
+
+
+def kernel(
+    *ops: OpDef,
+    lowering: str = "numpy",
+    accepts: Accepts = lambda node, inputs: True,
+    cost: Cost = lambda node, inputs, threads: 0.0,
+    ways: Ways | None = None,
+    exact: bool = True,
+    staged: bool = False,
+    ordered: bool = False,
+) -> Callable[[Kernel], Kernel]:
+    """Register the decorated function as a lowering of the ops; ``cost`` is for one with a single way."""
+
+    def only(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Sequence[Way]:
+        return (Way(cost(node, inputs, threads)),)
+
+    def decorate(function: Kernel) -> Kernel:
+        for op in ops:
+            _KERNELS.setdefault(op, []).append(
+                Lowering(lowering, function, accepts, ways or only, exact, staged, ordered)
+            )
+        return function
+
+    return decorate
+
+
+def lowerings(op: OpDef) -> tuple[Lowering, ...]:
+    """All lowerings of an op; empty for one that has only a decomposition."""
+    while kernel_packages:
+        import_module(kernel_packages[-1].__name__)
+        kernel_packages.pop()
+    return tuple(_KERNELS.get(op, ()))
+
+
+def choices(
+    node: Node, inputs: tuple[TensorType, ...], *, threads: int = 1, exact: bool = False
+) -> list[Choice]:  # fmt: skip
+    """All that can run the node, the quickest by prediction first."""
+    fit = [low for low in lowerings(node.op) if (low.exact or not exact) and low.accepts(node, inputs)]
+    if not fit:
+        listed = ", ".join(map(str, inputs))
+        raise GraphError(f"{node.op.name}: no kernel accepts {node.attrs} on ({listed})")
+    found = [Choice(low, way) for low in fit for way in low.ways(node, inputs, threads)]
+    return sorted(found, key=lambda choice: choice.way.seconds)
+
+
+def choose(node: Node, inputs: tuple[TensorType, ...], *, threads: int = 1, exact: bool = False) -> Choice:
+    """What is predicted to run the node in the least time."""
+    return choices(node, inputs, threads=threads, exact=exact)[0]

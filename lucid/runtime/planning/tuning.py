@@ -1,0 +1,208 @@
+"""Tuning: every way to run a node is measured in the program itself, with the caches as they are in a run."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from time import perf_counter
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ...errors import ExecutionError
+from ...graph.ir import Graph, Node, Value
+from ...graph.types import TensorType
+from ..program.executable import Executable
+from .plan import make_plan
+from .registry import Choice, choices, choose
+from .settle import as_read, read_values
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+Marks: TypeAlias = "list[tuple[str, float]]"
+
+MOST = 8
+"""Choices of a node that are measured, those first that are predicted to be quickest."""
+WORSE = 4.0
+"""What is predicted to take so many times as long as the quickest is not measured."""
+WARM = 0.06
+"""Seconds a program runs before it is measured, so that it has its helper processes and its caches."""
+TURNS = 9
+"""Pairs of runs that are measured: of the program as predicted, and of another."""
+GAIN = 0.97
+"""A choice must take less than this share of the predicted one's time."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What tuning found for one node: the choice, by its name, and its seconds."""
+
+    choice: str
+    seconds: float
+
+
+def tune(graph: Graph, parameters: Mapping[str, Array], *, threads: int = 1, exact: bool = False) -> dict[str, Tuned]:
+    """Measure the choices of every node that has several.
+
+    Parameters
+    ----------
+    graph
+        Concrete.
+    parameters
+        Name to array.
+    threads, exact
+        As for :func:`~lucid.runtime.planning.plan.make_plan`.
+
+    Returns
+    -------
+    For each such node the quickest choice. Nodes that are alike share their measurements. Nothing where the graph
+    takes none of the numbers that it is tried on.
+    """
+    plan = make_plan(graph, threads=threads, exact=exact)  # what is run, and for how many threads
+    graph, threads = plan.graph, plan.threads
+    groups, read = _alike(graph), read_values(graph)
+    candidates = {key: _candidates(graph, names[0], read, threads, exact) for key, names in groups.items()}
+    candidates = {key: found for key, found in candidates.items() if len(found) > 1}
+    usual = {name: found[0] for key, found in candidates.items() for name in groups[key]}
+    rounds = max(map(len, candidates.values()), default=1)
+    trial = Executable(graph, threads=threads, exact=exact, chosen=usual)
+    inputs = _inputs(trial, parameters)
+    if inputs is None:
+        return {}
+    bench = _Bench(graph, parameters, inputs, threads, exact)
+    reference = bench.program(usual)
+    best = {key: (1.0, found[0]) for key, found in candidates.items()}
+    base: dict[str, float] = {}
+    for number in range(1, rounds):
+        other = {
+            name: found[number] for key, found in candidates.items() if number < len(found) for name in groups[key]
+        }
+        times, ratios = bench.compare(reference, bench.program({**usual, **other}))
+        base = times
+        for key, found in candidates.items():
+            if number < len(found):
+                ratio = median(r for name in groups[key] for r in ratios[name])
+                if ratio < min(GAIN, best[key][0]):
+                    best[key] = ratio, found[number]
+    return {
+        name: Tuned(str(choice), base[name] * ratio)
+        for key, (ratio, choice) in best.items() for name in groups[key] if name in base
+    }  # fmt: skip
+
+
+def resolve(graph: Graph, tuned: Mapping[str, Tuned], threads: int, exact: bool) -> dict[str, Choice]:
+    """The choices that tuning found, as far as they exist here: another machine may cut the work differently."""
+    if not tuned:
+        return {}
+    plan, found = make_plan(graph, threads=threads, exact=exact), {}
+    graph, threads, read = plan.graph, plan.threads, read_values(plan.graph)
+    for name, one in tuned.items():
+        if name in graph.dag:
+            node = as_read(name, graph.node(name), read)
+            every = choices(node, _types(graph, name), threads=threads, exact=exact)
+            named = [choice for choice in every if str(choice) == one.choice]
+            found.update({name: named[0]} if named else {})
+    return found
+
+
+def _types(graph: Graph, name: str) -> tuple[TensorType, ...]:
+    return tuple(graph.type(value) for value in graph.inputs_of(name))
+
+
+def _alike(graph: Graph) -> dict[Any, list[str]]:
+    """Names of nodes that compute the same on inputs of the same types, from values of the same kind."""
+    fixed: set[Value] = set()
+    groups: dict[Any, list[str]] = defaultdict(list)
+    for name, node in graph.nodes():
+        read = graph.inputs_of(name)
+        if node.op.pure and node.op.inputs != () and all(value in fixed for value in read):
+            fixed.update(Value(name, i) for i in range(len(node.outputs)))
+        elif not read:
+            fixed.update([Value(name)] if node.op.name in ("Parameter", "Constant") else [])
+        else:
+            groups[_key(node, _types(graph, name))].append(name)
+    return groups
+
+
+def _key(node: Node, inputs: Sequence[TensorType]) -> Any:
+    return node.op.name, node.attrs, tuple(inputs), node.outputs
+
+
+def _candidates(graph: Graph, name: str, read: set[Value], threads: int, exact: bool) -> list[Choice]:
+    node, types = as_read(name, graph.node(name), read), _types(graph, name)
+    every = choices(node, types, threads=threads, exact=exact)
+    usual = choose(node, types, threads=threads, exact=exact)
+    rest = [c for c in every if c != usual and c.way.seconds <= WORSE * usual.way.seconds]
+    return [usual, *rest[: MOST - 1]]
+
+
+def _load(program: Executable, parameters: Mapping[str, Array]) -> None:
+    program.load([parameters[name] for name in program.parameters], 0)
+
+
+def _inputs(trial: Executable, parameters: Mapping[str, Array]) -> list[Array] | None:
+    """Numbers that the program takes: floats between 0 and 1, and everywhere the same integer, an index or divisor."""
+    _load(trial, parameters)
+    rng, types = np.random.default_rng(0), trial.plan.graph.input_types
+    floats = [rng.uniform(0.1, 0.9, t.concrete) if t.dtype.kind == "f" else None for t in types]
+    for whole in (0, 1):
+        found = [
+            np.full(t.concrete, whole, t.dtype) if x is None else x.astype(t.dtype)
+            for x, t in zip(floats, types, strict=True)
+        ]
+        try:
+            trial(*found)
+        except ExecutionError:
+            continue
+        return found
+    return None
+
+
+class _Program:
+    """A program that marks when each step ended."""
+
+    def __init__(self, graph: Graph, chosen: Mapping[str, Choice], threads: int, exact: bool) -> None:
+        self.marks: Marks = []
+        self.executable = Executable(graph, threads=threads, exact=exact, chosen=chosen, marks=self.marks)
+
+    def run(self, inputs: Sequence[Array]) -> dict[str, float]:
+        """Seconds of each step."""
+        self.marks.clear()
+        start = perf_counter()
+        self.executable(*inputs)
+        ends = [start, *(end for _, end in self.marks)]
+        return {name: b - a for (name, _), (a, b) in zip(self.marks, pairwise(ends), strict=True)}
+
+
+@dataclass(frozen=True)
+class _Bench:
+    graph: Graph
+    parameters: Mapping[str, Array]
+    inputs: Sequence[Array]
+    threads: int
+    exact: bool
+
+    def program(self, chosen: Mapping[str, Choice]) -> _Program:
+        """Made, loaded and warm."""
+        program = _Program(self.graph, chosen, self.threads, self.exact)
+        _load(program.executable, self.parameters)
+        start = perf_counter()
+        while perf_counter() - start < WARM:
+            program.run(self.inputs)
+        program.run(self.inputs)
+        return program
+
+    def compare(self, usual: _Program, other: _Program) -> tuple[dict[str, float], dict[str, list[float]]]:
+        """Seconds of the usual program's steps, and for each step the other's time over the usual's, turn by turn."""
+        mine: dict[str, list[float]] = defaultdict(list)
+        ratios: dict[str, list[float]] = defaultdict(list)
+        for _ in range(TURNS):
+            usual.run(self.inputs)  # the one before it left its own data in the caches
+            first = usual.run(self.inputs)
+            other.run(self.inputs)
+            for name, seconds in other.run(self.inputs).items():
+                mine[name].append(first[name])
+                ratios[name].append(seconds / max(first[name], 1e-9))
+        return {name: median(values) for name, values in mine.items()}, ratios

@@ -1,0 +1,443 @@
+"""How a kernel writes its part of a NumPy program.
+
+A kernel is a function that receives an :class:`Emitter` for one node and writes Python lines through
+it. The same kernel serves eager calls (a function of one node) and compiled plans (a program of many),
+because each line is put where it belongs by what it reads:
+
+=========  ==============================================  =====================================
+phase      what is known                                   where lines go
+=========  ==============================================  =====================================
+``STATE``  values that depend on parameters only           run again when a parameter changed
+``ARENA``  addresses; contents change at every run         views are made once, work at each run
+``CALL``   nothing until the call (the caller's arrays)    everything at each run
+=========  ==============================================  =====================================
+"""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ...errors import GraphError
+from ...formats.encode import check_attrs, plain
+from ...graph.ir import Node
+from ...graph.types import DType, TensorType
+from ..workers.threads import parallel
+from .views import COPIES, as_view
+
+
+class Phase(IntEnum):
+    """When an operand's address is known; see the module's table."""
+
+    STATE = 0
+    ARENA = 1
+    CALL = 2
+
+
+@dataclass(eq=False)
+class Operand:
+    """An array in the generated source; formats as its name.
+
+    Attributes
+    ----------
+    name
+        Identifier in the source.
+    type
+        Concrete type; ``type.order`` is its memory order.
+    phase
+        When its address is known.
+    base
+        The operand whose memory it shares, or None if it has memory of its own.
+    persistent
+        Keeps its content between runs (packed weights), so it has no place in the arena.
+    contiguous
+        Known to be laid out in ``type.order`` without gaps; the caller's arrays are not.
+    kept
+        Keeps its place, and what is in it, from one run to the next.
+    born
+        Its kernel makes the array: none is allocated before.
+    """
+
+    name: str
+    type: TensorType
+    phase: Phase
+    base: Operand | None = None
+    persistent: bool = False
+    contiguous: bool = True
+    kept: bool = False
+    born: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.type.concrete
+
+    @property
+    def dtype(self) -> DType:
+        return self.type.dtype
+
+    @property
+    def root(self) -> Operand:
+        """The operand that owns the memory."""
+        operand = self
+        while operand.base is not None:
+            operand = operand.base
+        return operand
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def inverse(order: tuple[int, ...]) -> tuple[int, ...]:
+    """The permutation that undoes another."""
+    return tuple(order.index(axis) for axis in range(len(order)))
+
+
+RESERVED = (
+    "np", "parameters", "kept", "packed", "workspace", "stale",
+    "program", "prepare", "arena", "team", "bind", "share", "worker", "run",
+    "added", "call", "edge", "entry", "group", "matrix", "mine", "own", "part", "target", "value",
+)  # fmt: skip
+"""Names that the program's frame, or an expression that a kernel writes, gives a meaning."""
+
+LONGEST_NAME = 60
+
+_WORD = re.compile(r"\w+")
+
+
+@lru_cache(maxsize=4096)
+def identifier(text: str) -> str:
+    """A Python identifier that reads like ``text``: ASCII letters, digits and underscores, no keyword or builtin.
+
+    Python takes many other letters for one another (it normalises identifiers), so none of them are used.
+    """
+    name = re.sub(r"[^A-Za-z0-9_]", "_", text)
+    if len(name) > LONGEST_NAME:
+        name = f"{name[: LONGEST_NAME - 21]}_{name[-20:]}"
+    name = name.lstrip("_") if name.startswith("__") else name
+    if not name or name[0].isdigit() or name[0] == "_":
+        name = f"_{name.lstrip('_') or 'v'}"
+    return f"{name}_" if keyword.iskeyword(name) or hasattr(builtins, name) else name
+
+
+def quoted(text: str) -> str:
+    """A string as source: printable ASCII on a single line, whatever it holds."""
+    return ascii(str(text))
+
+
+def remark(text: str) -> str:
+    """Words for a comment: printable ASCII on a single line."""
+    return quoted(text)[1:-1]
+
+
+class Names:
+    """Unique Python identifiers, the objects some of them stand for, and the functions that workers share."""
+
+    def __init__(self) -> None:
+        self.namespace: dict[str, Any] = {"np": np}
+        self.regions: list[tuple[str, int]] = []
+        self._taken = dict.fromkeys(RESERVED, 0)
+        self._by_id: dict[int, str] = {}
+
+    def fresh(self, base: str) -> str:
+        """An identifier like ``base`` that no other object has."""
+        base = identifier(base)
+        if base not in self._taken:
+            self._taken[base] = 0
+            return base
+        while True:
+            self._taken[base] += 1
+            name = f"{base}_{self._taken[base]}"
+            if name not in self._taken:
+                self._taken[name] = 0
+                return name
+
+    def given(self, name: str) -> bool:
+        """Whether the program gives this name a meaning of its own."""
+        return name in self._taken and name not in RESERVED
+
+    def use(self, thing: Any, base: str | None = None) -> str:
+        """The identifier under which the program reaches ``thing`` (a function, an array of constants)."""
+        if id(thing) not in self._by_id:
+            name = self.fresh(base or str(getattr(thing, "__name__", "c")))
+            self.namespace[name] = thing
+            self._by_id[id(thing)] = name
+        return self._by_id[id(thing)]
+
+
+@dataclass
+class Code:
+    """Lines of one step, by where they go.
+
+    ``state`` and ``bind`` make views and buffers; ``prepare`` and ``run`` compute.
+    """
+
+    state: list[str] = field(default_factory=list)
+    prepare: list[str] = field(default_factory=list)
+    bind: list[str] = field(default_factory=list)
+    run: list[str] = field(default_factory=list)
+
+    def setup(self, phase: Phase) -> list[str]:
+        return (self.state, self.bind, self.run)[phase]
+
+
+class Emitter:
+    """Writes one node's lines.
+
+    Attributes
+    ----------
+    node, name
+        The node and its name in the graph.
+    attrs
+        Its attributes (concrete).
+    ins, outs
+        Its operands. An output that nobody reads is None.
+    threads
+        How many threads a kernel may share its work over.
+    way
+        How its lowering is to cut the work (:class:`lucid.runtime.planning.registry.Way`); None where there is one way.
+    exact
+        Whether sums are to be rounded as BLAS rounds those of a whole product.
+    workers
+        Over how many the work is shared.
+    code
+        What was written.
+    buffers
+        Working memory the kernel asked for.
+    overwritable
+        ``(output, input)`` pairs: the output may take the input's memory if it dies here.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        name: str,
+        names: Names,
+        ins: Sequence[Operand],
+        outs: Sequence[Operand | None],
+        threads: int = 1,
+        way: Any = None,
+        exact: bool = False,
+    ) -> None:
+        check_attrs(node.op, node.attrs)
+        self.node = node
+        self.name = name
+        self.attrs: Any = node.attrs
+        self.names = names
+        self.ins = tuple(ins)
+        self.outs: Any = tuple(outs)
+        self.threads = threads
+        self.way = way
+        self.exact = exact
+        self.workers = 1
+        self.code = Code()
+        self.buffers: list[Operand] = []
+        self.overwritable: list[tuple[int, int]] = []
+        self.volatile = {str(x) for x in (*ins, *outs) if x is not None and x.phase is Phase.CALL}
+        """Names that stand for something else in each call."""
+        self._once = all(x.phase is Phase.STATE for x in ins) and all(y is None or y.phase is Phase.STATE for y in outs)
+
+    # ------------------------------------------------------------ lines
+
+    def line(self, text: str) -> None:
+        """A line (or an indented block) that computes."""
+        (self.code.prepare if self._once else self.code.run).append(text)
+
+    def check_written(self) -> None:
+        """Raise where no line names a result: the kernel has forgotten to write it."""
+        code = self.code
+        text = "\n".join((*code.state, *code.prepare, *code.bind, *code.run))
+        outs = [str(y) for y in self.outs if y is not None and 0 not in y.shape]
+        if outs and set(_WORD.findall(text)).isdisjoint(outs):
+            raise GraphError(
+                f"the kernel of {self.node.op.name} writes no line with its result: "
+                f'k.line(f"np.…({{x}}, out={{y}})") for y in k.outs'
+            )
+
+    def call(self, function: str, out: Operand) -> None:
+        """A line ``function(..., out=out)``; the result is the array itself where that is new in each call."""
+        if out.phase is Phase.CALL and out in self.outs:
+            out.born = True
+            self.line(f"{out} = {function})")
+        else:
+            self.line(f"{function}, out={out})")
+
+    def use(self, thing: Any, base: str | None = None) -> str:
+        """The name under which the program calls a helper or reads a constant array."""
+        return self.names.use(thing, base)
+
+    @staticmethod
+    def number(value: float) -> str:
+        """A number as source; infinities and NaN have no literal of their own. Anything else is refused."""
+        value = plain(value)
+        if type(value) is float and not math.isfinite(value):
+            return "np.nan" if math.isnan(value) else "np.inf" if value > 0 else "-np.inf"
+        if type(value) not in (bool, int, float):
+            raise GraphError(f"a {type(value).__name__} is no number that a program could hold")
+        return repr(value)
+
+    @contextmanager
+    def once(self, *reads: Operand) -> Iterator[None]:
+        """Lines and scratch inside run once per change of the parameters, where only parameters are read.
+
+        Elsewhere they run with the others: packing a weight that is itself computed happens at each run.
+        """
+        before = self._once
+        self._once = before or all(x.phase is Phase.STATE for x in reads)
+        try:
+            yield
+        finally:
+            self._once = before
+
+    def shared(self, function: str, workers: int, body: Sequence[str]) -> None:
+        """A function of ``worker`` that each of so many workers calls at the same time.
+
+        Where what it reads has one address for all runs, workers may be processes.
+        """
+        lines = "\n".join([f"def {function}(worker):", *(f"    {line}" for text in body for line in text.splitlines())])
+        if self._once or not self.volatile.isdisjoint(re.findall(r"\w+", lines)):
+            self.line(f"{lines}\n{self.use(parallel)}({function}, {workers})")
+        else:
+            self.code.bind.append(lines)
+            self.line(f"share({len(self.names.regions)})")
+            self.names.regions.append((function, workers))
+        self.workers = max(self.workers, workers)
+
+    # ------------------------------------------------------------ arrays
+
+    def scratch(
+        self, shape: Sequence[int], dtype: DType, base: str = "tmp", order: tuple[int, ...] | None = None
+    ) -> Operand:
+        """Uninitialised working memory whose axes lie in ``order``; its content is gone after the node."""
+        phase = Phase.STATE if self._once else Phase.ARENA
+        type_ = TensorType(tuple(int(d) for d in shape), dtype, order)
+        operand = Operand(self.names.fresh(f"{self.name}_{base}"), type_, phase, persistent=self._once)
+        self.buffers.append(operand)
+        return operand
+
+    def filled(self, shape: Sequence[int], dtype: DType, value: str, base: str = "filled") -> Operand:
+        """Working memory that holds ``value`` (source) before the first run; no other node writes to it."""
+        operand = self.scratch(shape, dtype, base)
+        operand.kept = True
+        (self.code.prepare if self._once else self.code.bind).append(f"{operand}.fill({value})")
+        return operand
+
+    def zeroed(self, shape: Sequence[int], dtype: DType, base: str = "zeroed") -> Operand:
+        """Working memory that is zero before the first run; no other node writes to it."""
+        return self.filled(shape, dtype, "0", base)
+
+    def view(
+        self, base: Operand, expression: str, shape: Sequence[int], *, order: tuple[int, ...] | None = None,
+        contiguous: bool = False, label: str = "view",
+    ) -> Operand:  # fmt: skip
+        """An array that shares ``base``'s memory; made once where the address allows it.
+
+        Parameters
+        ----------
+        base
+            Whose memory it is.
+        expression
+            Python source that yields it, for instance ``f"{x}[:, 1:]"``.
+        shape
+            Its shape.
+        order, contiguous
+            Its memory order, and whether it has no gaps.
+        label
+            Hint for its name.
+        """
+        type_ = TensorType(tuple(int(d) for d in shape), base.dtype, order)
+        name = self.names.fresh(f"{self.name}_{label}")
+        self.define(name, expression, base.phase)
+        return Operand(name, type_, base.phase, base=base, contiguous=contiguous)
+
+    def define(self, name: str, expression: str, phase: Phase) -> None:
+        """A name for an expression, evaluated as soon as what it reads has an address.
+
+        Raises
+        ------
+        GraphError
+            Where it is bound once and could be a copy (``x.reshape(...)``): see :meth:`seen`.
+        """
+        copies = [text for text in COPIES if text in expression] if phase is not Phase.CALL else []
+        if copies:
+            raise GraphError(
+                f"{self.name}: {name} = {expression} is bound once, and {copies[0]!r} may copy what changes later: "
+                f"use k.seen or k.reshaped, or compute it by k.line"
+            )
+        self.code.setup(phase).append(f"{name} = {expression}")
+        if phase is Phase.CALL:
+            self.volatile.add(name)
+
+    def alias(self, output: int, expression: str, *, contiguous: bool = False) -> None:
+        """The output is a view of the first input: no memory, no work."""
+        out, x = self.outs[output], self.ins[0]
+        out.base, out.phase, out.contiguous = x, x.phase, contiguous
+        self.define(str(out), expression, x.phase)
+
+    def may_overwrite(self, output: int, *inputs: int) -> None:
+        """The output may be written over one of these inputs: element i is read before it is written."""
+        self.overwritable.extend((output, slot) for slot in inputs)
+
+    def permuted(self, x: Operand, axes: tuple[int, ...], label: str = "t") -> Operand:
+        """``x`` with its axes permuted, as a view; itself where nothing changes."""
+        if axes == tuple(range(len(axes))):
+            return x
+        shape = [x.shape[axis] for axis in axes]
+        memory = x.type.order or tuple(range(x.type.rank))
+        order: tuple[int, ...] | None = tuple(axes.index(axis) for axis in memory)
+        if order == tuple(range(len(axes))):
+            order = None
+        return self.view(
+            x, f"{x}.transpose({', '.join(map(str, axes))})", shape, order=order, contiguous=x.contiguous, label=label
+        )
+
+    def stage(self) -> None:
+        """From here on the caller's arrays are copies of them, in memory that keeps its address."""
+        staged = []
+        for x in self.ins:
+            copy = x
+            if x.phase is Phase.CALL:
+                copy = self.scratch(x.shape, x.dtype, "staged", x.type.order)
+                self.line(f"{copy}[...] = {x}")
+            staged.append(copy)
+        self.ins = tuple(staged)
+
+    def laid_out(self, x: Operand, order: tuple[int, ...] | None = None, label: str = "packed") -> Operand:
+        """``x`` without gaps, its axes in ``order`` in memory: itself, or a copy made before the next line.
+
+        What comes with the call is copied only if it lies otherwise.
+        """
+        if x.contiguous and x.type.order == order:
+            return x
+        if x.phase is Phase.CALL:
+            turned, back = ("", "") if order is None else (f".transpose{order}", f".transpose{inverse(order)}")
+            text = f"np.asarray({x}{turned}, order='C'){back}"
+            return self.view(x, text, x.shape, order=order, contiguous=True, label=label)
+        with self.once(x):
+            copy = self.scratch(x.shape, x.dtype, label, order)
+            self.line(f"{copy}[...] = {x}")
+        return copy
+
+    def seen(self, expression: object, shape: Sequence[int]) -> str:
+        """Source of an array in another shape, that shares its memory or raises."""
+        return f"{self.use(as_view)}({expression}, {tuple(int(d) for d in shape)})"
+
+    def reshaped(self, x: Operand, shape: Sequence[int], label: str = "flat") -> Operand:
+        """``x``, which is only read, in another shape: a view of it, or of a copy where it does not lie row by row."""
+        return self.target(self.laid_out(x), shape, label)
+
+    def target(self, y: Operand, shape: Sequence[int], label: str = "out") -> Operand:
+        """``y``, which may be written, in another shape."""
+        return self.view(y, self.seen(y, shape), shape, contiguous=True, label=label)
+
+
+Kernel = Callable[[Emitter], None]

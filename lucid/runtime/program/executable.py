@@ -1,0 +1,380 @@
+"""Executable: a plan's program, bound to memory and run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import Context
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import numpy as np
+
+from ...base.lazy import LazyModule
+from ...errors import ExecutionError, from_handler
+from ...graph.ir import Graph
+from .. import kernels as kernels
+from ..planning.plan import Plan, make_plan
+from ..planning.registry import Choice
+from ..planning.room import check_room
+from ..workers import blas
+from ..workers.board import Late
+from ..workers.settings import crew, private_bytes, shared_bytes
+from ..workers.team import Run, Team
+from .printer import Marks, Source, Values, generate
+from .store import Kept, Store
+from .views import as_view
+
+if TYPE_CHECKING:
+    from ..workers.parcel import Region
+
+parcel = LazyModule("lucid.runtime.workers.parcel")
+
+T = TypeVar("T")
+Array: TypeAlias = "np.ndarray[Any, Any]"
+Bind: TypeAlias = "Callable[[Array, Team], tuple[Run, Sequence[Region]]]"
+
+PROGRAM_BYTES, TEXT_BYTES = 8, 2
+"""Bytes that a program's functions and views take, and that the text itself does, for each of its characters."""
+
+NODE_BYTES, STEP_BYTES = 1500, 7000
+"""Bytes of a plan, for each node of its graph and for each step."""
+
+LARGEST_COPY = 1 << 25
+"""Bytes of a parameter that workers read as it is up to which they get a copy; larger ones are for threads."""
+
+
+def quiet(run: Run) -> Run:
+    """``run`` with NumPy's floating-point warnings off, in a context of its own that only one call enters at a time.
+
+    ``np.errstate`` would take a microsecond of every call.
+    """
+    context = Context()
+    context.run(np.seterr, all="ignore")
+    return partial(context.run, run)
+
+
+class Executable:
+    """Runs one concrete graph.
+
+    It may be called from many threads at once: each call that finds no free arena gets one of its own,
+    and all share the packed parameters.
+
+    Parameters
+    ----------
+    graph
+        Without symbolic dimensions.
+    threads
+        How many threads kernels may share their work over.
+    exact
+        Only lowerings that round as a plain sum of products does.
+    chosen
+        What runs some of the nodes, instead of what is predicted to be quickest.
+    marks
+        Where given, every run appends the name of each step and the time (s) at which it ended.
+    values
+        Where given, copies of each step's outputs are put there under its name.
+    store
+        Where what is packed lies that other programs of the model want too.
+    again
+        Makes the graph once more; where given, the plan may be given back like the rest.
+    measured
+        Seconds of some nodes, for the plan.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        threads: int = 1,
+        exact: bool = False,
+        chosen: Mapping[str, Choice] | None = None,
+        marks: Marks | None = None,
+        values: Values | None = None,
+        store: Store | None = None,
+        again: Callable[[], Graph] | None = None,
+        measured: Mapping[str, float] | None = None,
+    ) -> None:
+        self._watched = marks, values
+        self._graph, self._measured = again, measured or {}
+        self._make = partial(make_plan, threads=threads, exact=exact, chosen=chosen)
+        self._store = store or Store()
+        self._kept: list[Kept] = []
+        self.called = False
+        """Whether it was called since the store last looked."""
+        self._source: Source | None = None
+        self._plan: Plan | None = None
+        plan = self._planned(graph)
+        check_room(plan.nbytes, "a run of the compiled program")
+        self.parameters = tuple(plan.parameters)
+        """Names of the parameters it reads, in the order :meth:`load` wants them."""
+        self._holds = bool(plan.names.regions) or plan.largest > blas.ALONE
+        self.seen = -1
+        """The content clock when the parameters were last compared; for the caller's use."""
+        self._lock = Lock()
+        self._arrays: tuple[int, ...] | None = None
+        self._wanted: tuple[tuple[Array, ...], object] = (), None
+        self._copies: list[tuple[Array, Array]] = []
+        self._version: object = None
+        self._program: Callable[..., Any] | None = None
+        self._prepare: Callable[[frozenset[int]], None] | None = None
+        self._bind: tuple[Bind, Plan] | None = None
+        self._read: frozenset[int] | None = None
+        self._free: deque[tuple[Run, Team]] = deque()
+        # the callback is written in C: it may be called in the midst of anything
+        _executables.add(weakref.ref(self, _executables.discard))
+
+    @property
+    def plan(self) -> Plan:
+        """How it runs."""
+        plan = self._plan
+        if plan is None:
+            with self._lock:
+                plan = self._planned()
+        return plan
+
+    @property
+    def source(self) -> Source:
+        """The generated program."""
+        source = self._source
+        if source is None:
+            with self._lock:
+                source = self._printed()
+        return source
+
+    def _planned(self, graph: Graph | None = None) -> Plan:
+        """Within the lock: the plan, made anew where it has been given back."""
+        if self._plan is None:
+            if graph is None:
+                assert self._graph is not None
+                graph = self._graph()
+            plan = self._make(graph)
+            plan.measured.update(self._measured)
+            self._plan = plan
+        return self._plan
+
+    def _printed(self) -> Source:
+        """Within the lock: the program's source."""
+        if self._source is None:
+            self._source = generate(self._planned(), *self._watched)
+        return self._source
+
+    def load(self, arrays: Sequence[Array], version: object) -> None:
+        """Give it its parameters; packs weights where ``version`` is not that of the last call.
+
+        The arrays are kept and read again when only the version changes, so updates in place are cheap. A tuple has a
+        version for each array.
+        """
+        with self._lock:
+            names = tuple(map(id, arrays))
+            same = names == self._arrays and not any(kept.retired for kept in self._kept)
+            if same and version == self._version:
+                return
+            # until all is done nothing is known: an exception out of a signal's handler may come at any moment, and
+            # threads may then still be packing what they began on
+            self._arrays = None
+            self._wanted = tuple(arrays), version
+            if not same:
+                self._lay(arrays)
+            assert self._prepare is not None
+            for copy, array in self._copies:
+                np.copyto(copy, array)
+            self._pack(version)
+            self._version = version
+            self._arrays = names
+        self._store.used(self, arrays)
+
+    def _pack(self, version: object) -> None:
+        """Pack what is not packed already, by this program or another, from these versions."""
+        with self._store.lock:
+            stale, stamps = [], []
+            for number, (packing, kept) in enumerate(zip(self._planned().packings.all, self._kept, strict=False)):
+                each = isinstance(version, tuple)
+                stamps.append(tuple(version[i] for i in packing.parameters) if each else (version,))  # type: ignore[index]
+                if kept.stamp != stamps[-1]:
+                    stale.append(number)
+                    kept.stamp = None
+            if not stale:
+                return
+            blas.hold.begin()
+            try:
+                with np.errstate(all="ignore"):
+                    assert self._prepare is not None
+                    self._guard(partial(self._prepare, frozenset(stale)))
+            except BaseException:
+                self._store.retire(self._kept[i] for i in (*stale, len(stamps)))  # the last is the workspace
+                raise
+            finally:
+                blas.hold.finish()
+            for number in stale:
+                self._kept[number].stamp = stamps[number]
+
+    def _lay(self, arrays: Sequence[Array]) -> None:
+        """Make the program anew for these parameters."""
+        plan, source = self._planned(), self._printed()
+        self._program = program = self._program or source.load("program")
+        # a program takes its parameters for row-major: those that lie otherwise it has as copies
+        laid = [array if array.flags.c_contiguous else np.empty(array.shape, array.dtype) for array in arrays]
+        regions = bool(plan.names.regions)
+        with self._store.lock:
+            self._kept = [self._store.packed(packing, arrays, regions) for packing in plan.packings.all]
+            self._kept.append(self._store.workspace(plan.workspace_bytes))
+            kept = [one.memory for one in self._kept]
+        self._prepare, bind = self._guard(lambda: program(laid, kept))
+        self._bind = bind, plan
+        # a call that goes on meanwhile puts its run, of the old arrays, back into the old
+        self._free = deque()
+        if regions and crew() is not None:
+            if self._read is None:
+                self._read = parcel.readers(self._new_run()[1].regions, laid)
+            if self._read:  # those too: workers read them where they lie
+                laid = [self._copy(array) if i in self._read else array for i, array in enumerate(laid)]
+                self._prepare, bind = self._guard(lambda: program(laid, kept))
+                self._bind = bind, plan
+        self._copies = [(b, a) for a, b in zip(arrays, laid, strict=True) if a is not b]
+
+    def _copy(self, array: Array) -> Array:
+        """Memory for a copy of the array that workers reach; the array itself where it is too large to have twice."""
+        if array.nbytes > LARGEST_COPY:
+            return array
+        kept = self._store.copy(array, shared=True)
+        self._kept.append(kept)
+        laid: Array = as_view(kept.memory.view(array.dtype), array.shape)
+        return laid
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of idle working memory, and about those of the program and its plan."""
+        plan, source, nbytes = self._plan, self._source, 0
+        if plan is not None:
+            nbytes = len(self._free) * plan.arena_bytes + NODE_BYTES * len(plan.graph) + STEP_BYTES * len(plan.steps)
+        if source is not None:
+            nbytes += len(source.text) * (TEXT_BYTES + (0 if self._program is None else PROGRAM_BYTES))
+        return nbytes
+
+    def idle(self, spare: int = 0) -> None:
+        """Give back working memory that no run is using, but for so many runs."""
+        free = self._free
+        with contextlib.suppress(IndexError):  # runs take and bring at any time
+            while len(free) > spare:
+                free.popleft()
+
+    def release(self) -> None:
+        """Give back all but the plan; the next call loads it."""
+        if self._lock.acquire(blocking=False):  # else it is being loaded
+            try:
+                self._arrays = self._program = self._prepare = self._bind = None
+                self._kept, self._copies, self._free, self.seen = [], [], deque(), -1
+            finally:
+                self._lock.release()
+
+    def unplan(self) -> None:
+        """Give back the plan too, if it can be made again and nothing is loaded."""
+        if self._graph is not None and self._lock.acquire(blocking=False):
+            try:
+                if self._program is None:
+                    self._plan = self._source = None
+            finally:
+                self._lock.release()
+
+    def __call__(self, *inputs: Array) -> tuple[Array, ...]:
+        """Run on arrays of the planned shapes and dtypes. Returns the outputs, then the updates."""
+        self.called = True
+        if self._arrays is None:
+            self.load(*self._wanted)
+        free, more = self._free, False
+        try:
+            run, team = free.pop()
+        except IndexError:
+            run, team = self._new_run()
+            more = True
+        # a run that an exception ends, whatever it is, is not used again: another worker may still write to its memory
+        if self._holds:
+            blas.hold.begin()
+        try:
+            try:
+                results = run(*inputs)
+            except Late:
+                run, team = self._new_run()
+                results = team.without(run, inputs)
+        except Exception as error:
+            if from_handler(error):
+                raise
+            raise self._explain(error, inputs) from error
+        finally:
+            if self._holds:
+                blas.hold.finish()
+        free.append((run, team))
+        if more:
+            self._store.used(self)
+        return results
+
+    def _new_run(self) -> tuple[Run, Team]:
+        while (bound := self._bind) is None:
+            self.load(*self._wanted)
+        bind, plan = bound
+        size, regions = plan.arena_bytes, bool(plan.names.regions)
+        constants = [thing for thing in plan.names.namespace.values() if type(thing) is np.ndarray]
+        team = Team(plan.threads if regions else 1, constants, brief=plan.brief)
+        try:
+            block = shared_bytes(size) if regions else private_bytes(size)
+        except (MemoryError, ValueError, OSError, OverflowError) as error:
+            raise ExecutionError(f"no memory for an arena of {size:,} bytes") from error
+        return quiet(self._guard(lambda: team.bind(bind, block))), team
+
+    def forget(self) -> None:
+        """In a forked child: whatever lies in memory that is shared has to be made anew."""
+        self._lock = Lock()
+        self._store.forget()
+        self.release()
+
+    def _guard(self, function: Callable[[], T]) -> T:
+        try:
+            return function()
+        except Exception as error:
+            if from_handler(error):
+                raise
+            raise self._explain(error, ()) from error
+
+    def _explain(self, error: Exception, inputs: Sequence[Array]) -> ExecutionError:
+        """Name the node whose line failed."""
+        source = self.source
+        source.show()
+        name, traceback = None, error.__traceback__
+        while traceback is not None:
+            if traceback.tb_frame.f_code.co_filename == source.filename:
+                name = source.nodes.get(traceback.tb_lineno, name)
+            traceback = traceback.tb_next
+        given = ", ".join(f"{a.dtype}{list(a.shape)} strides {a.strides}" for a in inputs)
+        if name is None:
+            return ExecutionError(f"the compiled program failed on ({given}): {error}")
+        graph = self.plan.graph
+        node = graph.node(name)
+        types = ", ".join(str(graph.type(v)) for v in graph.inputs_of(name))
+        where = f" ({node.origin})" if str(node.origin) else ""
+        return ExecutionError(f"{name}: {node.op.name}({types}){where} failed on ({given}): {error}")
+
+
+def watched(plan: Plan, *, marks: Marks | None = None, values: Values | None = None) -> Executable:
+    """The program of a plan once more, that tells the times or the values of its steps."""
+    chosen = {step.name: step.choice for step in plan.steps}
+    return Executable(plan.graph, threads=plan.threads, exact=plan.exact, chosen=chosen, marks=marks, values=values)
+
+
+_executables: set[weakref.ref[Executable]] = set()
+
+
+def _forget_arenas() -> None:
+    """A forked child would write into memory that processes share, while its parent does."""
+    for ref in tuple(_executables):
+        executable = ref()
+        if executable is not None:
+            executable.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_arenas)

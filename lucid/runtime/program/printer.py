@@ -1,0 +1,328 @@
+"""Prints a plan as a straight-line NumPy program, and turns the source into functions.
+
+The source reads from outside to inside as things change less and less rarely::
+
+    def program(parameters, kept):  # once, and when a parameter is replaced
+        def prepare(stale): ...   # when a parameter's content changed: what is kept of it
+        def bind(arena, team):    # once for each run that goes on at the same time
+            def blocks(worker): ...   # the share of one worker in a node
+            def run(x): ...       # every time; share(i) has all workers call the i-th function
+            return run, ((blocks, 2),)
+        return prepare, bind
+
+Very long programs keep what they bind in globals of their own (:func:`apart`) instead of closures.
+"""
+
+from __future__ import annotations
+
+import linecache
+import re
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from itertools import count, groupby
+from operator import itemgetter
+from time import perf_counter
+from types import FunctionType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ...base.collector import collector_paused
+from ...base.lazy import pathlib
+from ...errors import GraphError
+from ..planning.plan import Plan
+from ..planning.step import Step
+from ..workers.settings import private_bytes
+from ..workers.threads import parallel
+from .emitter import Operand, Phase, quoted, remark
+from .views import as_view
+
+Marks: TypeAlias = "list[tuple[str, float]]"
+Values: TypeAlias = "dict[str, tuple[Any, ...]]"
+
+_numbers = count(1)
+
+CLOSURE_LIMIT = 1000
+"""Steps above which a program binds globals: Python compiles a function in time quadratic in its closure's size."""
+
+
+def place(arena: Any, offset: int, shape: tuple[int, ...], dtype: Any, order: tuple[int, ...] | None) -> Any:
+    """The array of the given logical shape at a byte offset of the arena, its axes in ``order`` in memory."""
+    memory = shape if order is None else tuple(shape[axis] for axis in order)
+    nbytes = int(np.prod(memory, dtype=np.int64)) * np.dtype(dtype).itemsize
+    array = as_view(arena[offset : offset + nbytes].view(dtype), memory)
+    return array if order is None else array.transpose(np.argsort(order))
+
+
+def apart(function: Any) -> Callable[..., Any]:
+    """The function, running at each call with a fresh copy of its globals: what it declares global is that call's."""
+
+    def call(*args: Any) -> Any:
+        return FunctionType(function.__code__, dict(function.__globals__))(*args)
+
+    return call
+
+
+@dataclass(frozen=True)
+class Source:
+    """Generated source.
+
+    Attributes
+    ----------
+    text
+        The program; it needs only what ``namespace`` holds.
+    namespace
+        The names it uses: ``np``, helpers, constant arrays.
+    nodes
+        Line number to the name of the node that the line computes.
+    filename
+        Pseudo file name under which tracebacks show it.
+    """
+
+    text: str
+    namespace: dict[str, Any]
+    nodes: dict[int, str]
+    filename: str
+
+    @collector_paused()
+    def load(self, name: str) -> Callable[..., Any]:
+        """Execute the definitions and return the function of this name; while it lives, its text can be shown."""
+        scope = dict(self.namespace)
+        exec(compile(self.text, self.filename, "exec"), scope)  # our own text, made by Printer from a verified graph
+        function: Callable[..., Any] = scope.pop(name)  # a function among its own globals would be a cycle
+        self.show()
+        # no code of ours runs as it goes: it may go in the midst of anything, where an interrupt would be lost
+        _shown[self.filename] = weakref.ref(function, partial(linecache.cache.pop, self.filename))
+        return function
+
+    def show(self) -> None:
+        """Give tracebacks the text. Of very many programs, those that were made or failed last have theirs shown."""
+        linecache.cache[self.filename] = (len(self.text), None, self.text.splitlines(True), self.filename)
+        _shown[self.filename] = _shown.pop(self.filename, None)
+        while len(_shown) > MOST_SHOWN:
+            _hide(next(iter(_shown)))
+
+
+MOST_SHOWN = 256
+"""Programs whose text stands in ``linecache`` at a time."""
+
+_shown: dict[str, Any] = {}
+"""Their file names, and what takes the text away when the function goes."""
+
+
+def _hide(filename: str) -> None:
+    _shown.pop(filename, None)
+    linecache.cache.pop(filename, None)
+
+
+class Printer:
+    """Collects indented lines and remembers which node each belongs to."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.nodes: dict[int, str] = {}
+        self.indent = 0
+
+    def write(self, text: str, node: str | None = None) -> None:
+        """Lines, which belong to a node; other characters than printable ASCII have no business in a program."""
+        for line in text.split("\n"):
+            if not (line.isascii() and line.isprintable()):
+                raise GraphError(f"a line of a program holds what would not be read as it is printed: {quoted(line)}")
+            self.lines.append("    " * self.indent + line if line else "")
+            if node is not None:
+                self.nodes[len(self.lines)] = node
+
+    def section(self, steps: Iterable[Step], part: str) -> None:
+        """One part of every step's code, each under a comment that names its node."""
+        for step in steps:
+            lines: list[str] = getattr(step.code, part)
+            if lines:
+                self.write(f"# {remark(describe(step))}", step.name)
+                for line in lines:
+                    self.write(line, step.name)
+
+    def define(self, header: str, body: Callable[[], None], apart: str | None = None) -> None:
+        """A function; ``apart`` names the decorator under which it keeps what it assigns in globals of its own."""
+        if apart is not None:
+            self.write(f"@{apart}")
+        self.write(header)
+        self.indent += 1
+        before = len(self.lines)
+        if apart is not None:
+            self.write("# (names assigned below)")
+        body()
+        if apart is not None:
+            assigned = re.compile(rf" {{{4 * self.indent}}}(\w+) = ")
+            names = dict.fromkeys(m[1] for line in self.lines[before:] if (m := assigned.match(line)))
+            if names:
+                self.lines[before] = "    " * self.indent + f"global {', '.join(names)}"
+        if all(line.lstrip().startswith("#") for line in self.lines[before:]):
+            self.write("pass")
+        self.indent -= 1
+
+    def finish(self, name: str, namespace: dict[str, Any]) -> Source:
+        filename = f"<lucid {name} {next(_numbers)}>"
+        return Source("\n".join(self.lines) + "\n", namespace, self.nodes, filename)
+
+
+def describe(step: Step) -> str:
+    """``features.0.conv2d: Conv2d by im2col -> float32[8, 32, 28, 28] (model.py:12)``."""
+    types = ", ".join(str(y.type) for y in step.outs if y is not None)
+    places = [pathlib.Path(place).name for place in step.node.origin.locations]
+    where = f" ({', '.join(places)})" if places else ""
+    return f"{step.name}: {step.node.op.name} by {step.lowering} -> {types}{where}"
+
+
+def _allocate(operand: Operand, names: Any) -> str:
+    order = operand.type.order
+    shape = operand.shape if order is None else tuple(operand.shape[axis] for axis in order)
+    made = f"np.empty({shape}, {names.use(operand.dtype.type, operand.dtype.name)})"
+    back = "" if order is None else f".transpose({tuple(int(i) for i in np.argsort(order))})"
+    return f"{operand} = {made}{back}"
+
+
+@collector_paused()
+def generate(plan: Plan, marks: Marks | None = None, values: Values | None = None) -> Source:
+    """The program of a plan.
+
+    Parameters
+    ----------
+    plan
+        What to print.
+    marks
+        Where given, the program appends the name of every step and the time (s) at which it ended.
+    values
+        Where given, the program puts copies of every step's outputs there, as soon as they are made.
+    """
+    out = Printer()
+    out.write(f'"""NumPy program of a graph of {len(plan.graph)} nodes; arena {plan.arena_bytes} bytes."""')
+    writer = _Writer(plan, out, marks, values)
+    out.define("def program(parameters, kept=None):", writer.program, writer.own)
+    return out.finish("program", plan.names.namespace)
+
+
+class _Writer:
+    """Writes the nested functions, from outside to inside."""
+
+    def __init__(self, plan: Plan, out: Printer, marks: Marks | None, values: Values | None) -> None:
+        self.plan, self.out, self.marks, self.values = plan, out, marks, values
+        self.own = plan.names.use(apart) if len(plan.steps) > CLOSURE_LIMIT else None
+
+    def program(self) -> None:
+        plan, out = self.plan, self.out
+        for index, operand in enumerate(plan.parameters.values()):
+            out.write(f"{operand} = parameters[{index}]")
+        sizes = [*(packing.nbytes for packing in plan.packings.all), plan.workspace_bytes]
+        out.write(f"*packed, workspace = kept or map({plan.names.use(private_bytes)}, {tuple(sizes)})")
+        for step in plan.steps:
+            for operand in step.memory:
+                if operand in plan.packings.places:
+                    number, offset = plan.packings.places[operand]
+                    self._place(operand, f"packed[{number}]", offset, step)
+                elif operand in plan.passing:
+                    self._place(operand, "workspace", plan.passing[operand], step)
+            out.section([step], "state")
+        out.define(f"def prepare(stale=frozenset(range({len(sizes) - 1}))):", self.prepare)
+        out.define("def bind(arena, team):", self.bind, self.own)
+        out.write("return prepare, bind")
+
+    def prepare(self) -> None:
+        for step in self.plan.steps:
+            needed = self.plan.packings.needed[step.name]
+            if needed:
+                self.out.write(f"# {remark(describe(step))}", step.name)
+            for which, lines in groupby(zip(needed, step.code.prepare, strict=True), key=itemgetter(0)):
+                asked = f"{which[0]} in stale" if len(which) == 1 else f"not stale.isdisjoint({which})"
+                self.out.write(f"if {asked}:", step.name)
+                self.out.indent += 1
+                for _, line in lines:
+                    self.out.write(line, step.name)
+                self.out.indent -= 1
+            if self._kept_early(step):
+                self._keep(step)
+
+    def bind(self) -> None:
+        plan, out = self.plan, self.out
+        for step in plan.steps:
+            for operand in (y for y in step.memory if y in plan.offsets):
+                self._place(operand, "arena", plan.offsets[operand], step)
+            out.section([step], "bind")
+        if plan.names.regions:
+            out.write("share = team.share")
+        out.define(f"def run({', '.join(map(str, plan.inputs))}):", self.run)
+        regions = "".join(f"({function}, {workers}), " for function, workers in plan.names.regions)
+        out.write(f"return run, ({regions})")
+
+    def run(self) -> None:
+        names = self.plan.names
+        if names.regions or any(thing is parallel for thing in names.namespace.values()):
+            self.out.define("with team:", self.steps)
+        else:
+            self.steps()
+
+    def steps(self) -> None:
+        plan, out = self.plan, self.out
+        for step in plan.steps:
+            self._allocate(step)
+            out.section([step], "run")
+            if not self._kept_early(step):
+                self._keep(step)
+            if self.marks is not None:
+                marks, clock = plan.names.use(self.marks, "marks"), plan.names.use(perf_counter)
+                out.write(f"{marks}.append(({quoted(step.name)}, {clock}()))")
+        out.write(f"return ({''.join(f'{name}, ' for name in _results(out, plan))})")
+
+    def _kept_early(self, step: Step) -> bool:
+        """Whether a step's outputs may be written over before a run. Where nothing is packed, nothing is prepared."""
+        return step.fixed and bool(self.plan.packings.all)
+
+    def _keep(self, step: Step) -> None:
+        """Copies of a step's outputs, for whoever wants to compare them."""
+        if self.values is not None:
+            copies = "".join("None, " if y is None else f"np.array({y}), " for y in step.outs)
+            self.out.write(f"{self.plan.names.use(self.values, 'values')}[{quoted(step.name)}] = ({copies})")
+
+    def _place(self, operand: Operand, memory: str, offset: int, step: Step) -> None:
+        names = self.plan.names
+        dtype = names.use(operand.dtype.type, operand.dtype.name)
+        where = f"{memory}, {offset}, {operand.shape}, {dtype}, {operand.type.order}"
+        self.out.write(f"{operand} = {names.use(place)}({where})", step.name)
+
+    def _allocate(self, step: Step) -> None:
+        for operand in step.memory:
+            if operand.phase is Phase.CALL and not operand.born:
+                self.out.write(_allocate(operand, self.plan.names), step.name)
+
+
+def _results(out: Printer, plan: Plan) -> list[str]:
+    """Names to return; whatever is not memory of this call alone is copied first."""
+    names, given, follow = [], set(), plan.graph.channels_last
+    for operand in plan.outputs:
+        own = operand.phase is Phase.CALL and operand.base is None and operand not in plan.inputs
+        if own and operand not in given:
+            given.add(operand)
+            names.append(str(operand))
+        else:
+            fresh = plan.names.fresh(f"{operand}_result")
+            out.write(f"{fresh} = np.array({operand}, order={'K' if follow and operand.type.order else 'C'!r})")
+            names.append(fresh)
+    return names
+
+
+def generate_call(step: Step, names: Any) -> Source:
+    """One step as a function ``call(*inputs) -> tuple of outputs``, for eager execution."""
+    out = Printer()
+
+    def body() -> None:
+        for operand in step.memory:
+            if not operand.born:
+                out.write(_allocate(operand, names))
+        for part in ("state", "prepare", "bind", "run"):
+            for line in getattr(step.code, part):
+                out.write(line, step.name)
+        out.write(f"return ({''.join(f'{y}, ' for y in step.outs)})")
+
+    out.define(f"def call({', '.join(map(str, step.ins))}):", body)
+    return out.finish(step.node.op.name, names.namespace)

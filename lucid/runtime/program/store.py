@@ -1,0 +1,213 @@
+"""Where lies what the programs of one model keep: packed parameters once for all that pack alike, within a limit."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Hashable, Iterable, Sequence
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+
+from ...base.checks import shown
+from ...errors import OptionError
+from ..workers.settings import private_bytes, shared_bytes
+
+if TYPE_CHECKING:
+    from ..planning.packing import Packing
+
+T = TypeVar("T")
+Array: TypeAlias = "np.ndarray[Any, Any]"
+
+TIMES, BESIDES = 4, 1 << 26
+"""Unless a limit is set, a model may keep so many times the bytes of its parameters, and so many besides."""
+
+_limit: list[int | None] = [None]
+
+
+def set_cache_limit(nbytes: int | None) -> None:
+    """Limit what each compiled model keeps for its next calls.
+
+    For every size it is called with, a model keeps a program, its plan, its working memory, and parameters in the form
+    that the program reads; the last are shared by all programs that want the same form. Beyond the limit, programs that
+    were not called of late give back their working memory, then the program, then the plan; what is missing is made
+    anew when they are called again. What a model keeps of its traces counts too, and stays.
+
+    Parameters
+    ----------
+    nbytes
+        Bytes for each model. None, to begin with, is four times the bytes of its parameters and 64 MB. The program
+        that is called stays in any case.
+    """
+    if nbytes is not None and (isinstance(nbytes, bool) or not isinstance(nbytes, int) or nbytes < 0):
+        raise OptionError(f"set_cache_limit: expected a number of bytes or None, got {shown(nbytes)}")
+    _limit[0] = nbytes
+
+
+def get_cache_limit() -> int | None:
+    """What :func:`set_cache_limit` has set."""
+    return _limit[0]
+
+
+class Holder(Protocol):
+    """What counts, beside what is in the store."""
+
+    @property
+    def held_bytes(self) -> int:
+        """About how many bytes it holds."""
+
+
+class Program(Holder, Protocol):
+    """What a store asks of the programs that use it."""
+
+    called: bool
+
+    def idle(self, spare: int = 0) -> None:
+        """Give back working memory that no run is using, but for so many runs."""
+
+    def release(self) -> None:
+        """Give back all but the plan."""
+
+    def unplan(self) -> None:
+        """Give back the plan too."""
+
+
+class Kept:
+    """The memory of one packing, or of a copy of a parameter.
+
+    Attributes
+    ----------
+    memory
+        Its bytes.
+    arrays
+        The parameters it is made of.
+    shared
+        Whether workers reach it.
+    stamp
+        Versions of the parameters that it was packed from; None before that, and while it is packed.
+    retired
+        Whether an exception ended its packing: threads may still write what they had begun.
+    """
+
+    __slots__ = ("__weakref__", "arrays", "memory", "retired", "shared", "stamp")
+
+    def __init__(self, nbytes: int, arrays: tuple[Array, ...], shared: bool) -> None:
+        self.memory: Array = (shared_bytes if shared else private_bytes)(nbytes)
+        self.arrays, self.shared = arrays, shared
+        self.stamp: object = None
+        self.retired = False
+
+
+class Store:
+    """What the programs of one model keep of their parameters; a program alone has one of its own.
+
+    Memory goes with the last program that reads it. Whoever packs holds the lock: nobody packs what is packed already,
+    while others run on it.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+        self._programs: dict[int, weakref.ref[Program]] = {}
+        self._others: dict[int, weakref.ref[Holder]] = {}
+        self._weights = 0
+
+    def forget(self) -> None:
+        """In a forked child: what lies in memory that is shared has to be made anew."""
+        self.lock = RLock()
+        self._kept: dict[Hashable, weakref.KeyedRef[Hashable, Kept]] = {}
+        self._gone: deque[weakref.KeyedRef[Hashable, Kept]] = deque()
+        self._workspace: weakref.ref[Kept] | None = None
+
+    def packed(self, packing: Packing, arrays: Sequence[Array], shared: bool) -> Kept:
+        """The memory of a packing of these parameters; where workers reach it if it must be."""
+        return self._find(packing.key, packing.nbytes, tuple(arrays[i] for i in packing.parameters), shared)
+
+    def copy(self, array: Array, shared: bool) -> Kept:
+        """The memory of a copy of a parameter."""
+        return self._find("copy", array.nbytes, (array,), shared)
+
+    def _find(self, key: Hashable, nbytes: int, arrays: tuple[Array, ...], shared: bool) -> Kept:
+        whole = key, tuple(map(id, arrays))
+        ref = self._kept.get(whole)
+        found = None if ref is None else ref()
+        if found is None or found.retired or (shared and not found.shared):
+            found = Kept(nbytes, arrays, shared)
+            # written in C: as memory goes in the midst of anything, an exception out of a handler would be lost there
+            self._kept[whole] = weakref.KeyedRef(found, self._gone.append, whole)
+            self._tidy()
+        return found
+
+    def _tidy(self) -> None:
+        """Drop the entries of memory that has gone; not as it goes, since to look for a key runs code of ours."""
+        for _ in range(len(self._gone)):
+            ref = self._gone.popleft()
+            if self._kept.get(ref.key) is ref:
+                del self._kept[ref.key]
+
+    def workspace(self, nbytes: int) -> Kept:
+        """Memory that is written and read only while parameters are packed."""
+        found = None if self._workspace is None else self._workspace()
+        if found is None or found.retired or found.memory.nbytes < nbytes:
+            found = Kept(nbytes, (), shared=False)
+            self._workspace = weakref.ref(found)
+        return found
+
+    @staticmethod
+    def retire(several: Iterable[Kept]) -> None:
+        """Never use this memory again."""
+        for kept in several:
+            kept.retired = True
+
+    # ------------------------------------------------------------ the limit
+
+    @property
+    def limit(self) -> int:
+        """Bytes that may be kept."""
+        limit = _limit[0]
+        return TIMES * self._weights + BESIDES if limit is None else limit
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are kept."""
+        holders = *_alive(self._programs), *_alive(self._others)
+        return sum(kept.memory.nbytes for kept in self.all()) + sum(holder.held_bytes for holder in holders)
+
+    def all(self) -> list[Kept]:
+        """What is kept by any program that lives."""
+        refs = [*list(self._kept.values()), *filter(None, [self._workspace])]
+        return [kept for ref in refs if (kept := ref()) is not None]
+
+    def count(self, holder: Holder) -> None:
+        """Let something that gives nothing back count as long as it lives."""
+        self._others[id(holder)] = weakref.ref(holder)
+
+    def used(self, program: Program, arrays: Sequence[Array] = ()) -> None:
+        """A program has been loaded, of these parameters, or has got more working memory: some may have to go."""
+        with self.lock:
+            self._weights = max(self._weights, sum(array.nbytes for array in arrays))
+            self._programs.pop(id(program), None)
+            self._programs[id(program)] = weakref.ref(program)
+            if self.nbytes > self.limit:
+                self._trim(program)
+
+    def _trim(self, keep: Program) -> None:
+        others = sorted((p for p in _alive(self._programs) if p is not keep), key=lambda p: p.called)
+        for give_back in ("idle", "release", "unplan"):
+            for other in others:
+                if self.nbytes <= self.limit:
+                    return
+                getattr(other, give_back)()
+        for other in others:
+            other.called = False
+        if self.nbytes > self.limit:
+            keep.idle(spare=1)
+
+
+def _alive(refs: dict[int, weakref.ref[T]]) -> list[T]:
+    """What is still there; the others are forgotten."""
+    found = [(key, ref()) for key, ref in list(refs.items())]
+    for key, one in found:
+        if one is None:
+            refs.pop(key, None)
+    return [one for _, one in found if one is not None]

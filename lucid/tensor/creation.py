@@ -1,0 +1,245 @@
+"""Functions that make tensors. While a model is traced they record how, so that sizes may be symbolic and every
+run draws anew."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+from typing import cast as cast_type
+
+import numpy as np
+import numpy.typing as npt
+
+from ..base import checks
+from ..base.checks import shown
+from ..errors import DTypeError, LucidError, OptionError, ShapeError, TraceError
+from ..graph import public
+from ..graph.assume import is_at_least
+from ..graph.dims import SymDim, as_dim
+from ..graph.ops import random
+from ..graph.ops.elementwise import cast
+from ..graph.ops.promotion import check_fits
+from ..graph.ops.reduce import cumsum
+from ..graph.ops.shape import as_shape
+from ..graph.ops.source import full as full_op
+from ..graph.trace import active_trace, user_location
+from ..graph.types import DType, Shape, as_dtype, bool_, float32, int64, is_float
+from ..runtime.rng import generator, next_key
+from .tensor import Tensor
+
+F = TypeVar("F", bound=Callable[..., Tensor])
+
+_WORLD: Final = Tensor(0.0)
+"""Where ops without inputs are applied: at once, or in the trace under way."""
+
+
+def _leaf(x: Tensor, requires_grad: bool) -> Tensor:
+    if requires_grad:
+        if active_trace.get() is not None:
+            raise TraceError("a tensor made while a model is traced keeps no gradient; make it outside, or a Parameter")
+        x.requires_grad = True
+    return x
+
+
+def _shape(op: str, size: Sequence[Any]) -> Shape:
+    dims = as_shape(op, size)
+    if any(isinstance(dim, int) and dim < 0 for dim in dims):
+        raise ShapeError(f"{op}: sizes must not be negative, got {dims}")
+    return dims
+
+
+def _value(op: str, value: Any) -> bool | int | float:
+    """What a tensor is filled with: a number, also one that a tensor or an array of one element holds."""
+    if isinstance(value, Tensor | np.ndarray) and value.ndim == 0:
+        value = value.item()
+    return public.scalar(op, "the value", value, None)  # type: ignore[no-any-return]
+
+
+def _filled(op: str, size: Sequence[Any], value: Any, dtype: DType, requires_grad: bool) -> Tensor:
+    shape = _shape(op, size)
+    check_fits(value, dtype)
+    if dtype.kind in "iu" and isinstance(value, float) and not math.isfinite(value):
+        raise DTypeError(f"{op}: {value} does not fit the element type {dtype.name}")
+    if active_trace.get() is not None:
+        return _leaf(full_op(_WORLD, value, shape, dtype), requires_grad)
+    return _leaf(Tensor.wrap(np.full(shape, value, dtype)), requires_grad)
+
+
+def _creator(function: F) -> F:
+    """With ``device=``, which is "cpu"; ``size=`` where the sizes come one by one; and sizes that fit into memory."""
+    name = function.__name__
+    several = bool(function.__code__.co_flags & 0x04)
+
+    @functools.wraps(function)
+    def make(*args: Any, device: object = None, **kwargs: Any) -> Tensor:
+        checks.check_device(name, device)
+        checks.flag(name, "requires_grad", kwargs.get("requires_grad", False))
+        if several and "size" in kwargs and not args:
+            args = (kwargs.pop("size"),)
+        try:
+            return function(*args, **kwargs)
+        except LucidError:
+            raise
+        except (MemoryError, OverflowError, ValueError) as error:
+            raise ShapeError(f"{name}: a tensor of that size cannot be made: {error}") from error
+
+    return cast_type("F", make)
+
+
+def _kind(dtype: object) -> DType:
+    return float32 if dtype is None else as_dtype(dtype)
+
+
+@_creator
+def tensor(data: npt.ArrayLike | Tensor, dtype: object = None, requires_grad: bool = False) -> Tensor:
+    """A tensor with a copy of ``data``; Python floats become float32, ints int64."""
+    return Tensor(data, requires_grad, dtype)
+
+
+@_creator
+def from_numpy(array: npt.NDArray[Any]) -> Tensor:
+    """A tensor that shares the array's memory.
+
+    A compiled model that reads it as a weight is told of changes made through the array by ``tensor.touch()``.
+    """
+    if not isinstance(array, np.ndarray):
+        raise DTypeError(f"from_numpy: needs an array, got {type(array).__name__}")
+    if array.dtype != as_dtype(array.dtype):
+        raise DTypeError(f"from_numpy: the byte order of {array.dtype} is foreign; convert the array first")
+    return Tensor.wrap(array)
+
+
+@_creator
+def full(size: Sequence[Any], fill_value: float, dtype: object = None, requires_grad: bool = False) -> Tensor:
+    """``fill_value`` everywhere; its type decides the dtype where that is not given."""
+    value = _value("full", fill_value)
+    natural = float32 if isinstance(value, float) else bool_ if isinstance(value, bool) else int64
+    sizes = size if isinstance(size, tuple | list) else (size,)
+    return _filled("full", (tuple(sizes),), value, natural if dtype is None else as_dtype(dtype), requires_grad)
+
+
+@_creator
+def zeros(*size: Any, dtype: object = None, requires_grad: bool = False) -> Tensor:
+    """Zeros of the given shape."""
+    return _filled("zeros", size, 0, _kind(dtype), requires_grad)
+
+
+@_creator
+def ones(*size: Any, dtype: object = None, requires_grad: bool = False) -> Tensor:
+    """Ones of the given shape."""
+    return _filled("ones", size, 1, _kind(dtype), requires_grad)
+
+
+@_creator
+def empty(*size: Any, dtype: object = None, requires_grad: bool = False) -> Tensor:
+    """A tensor to be filled; it holds zeros, so that no run depends on what was in memory."""
+    return _filled("empty", size, 0, _kind(dtype), requires_grad)
+
+
+@_creator
+def empty_like(x: Tensor, dtype: object = None, requires_grad: bool = False) -> Tensor:
+    """A tensor to be filled, in the shape, and unless given the dtype, of ``x``; it holds zeros."""
+    return full_like(x, 0, dtype, requires_grad)
+
+
+@_creator
+def full_like(x: Tensor, fill_value: float, dtype: object = None, requires_grad: bool = False) -> Tensor:
+    """``fill_value`` in the shape, and unless given the dtype, of ``x``."""
+    type_ = public.tensor("full_like", "x", x, None).type
+    wanted = type_.dtype if dtype is None else as_dtype(dtype)
+    return _filled("full_like", (type_.shape,), _value("full_like", fill_value), wanted, requires_grad)
+
+
+@_creator
+def zeros_like(x: Tensor, dtype: object = None, requires_grad: bool = False) -> Tensor:
+    """Zeros in the shape, and unless given the dtype, of ``x``."""
+    return full_like(x, 0, dtype, requires_grad)
+
+
+@_creator
+def ones_like(x: Tensor, dtype: object = None, requires_grad: bool = False) -> Tensor:
+    """Ones in the shape, and unless given the dtype, of ``x``."""
+    return full_like(x, 1, dtype, requires_grad)
+
+
+@_creator
+def eye(n: int, m: int | None = None, dtype: object = None, requires_grad: bool = False) -> Tensor:
+    """Ones on the diagonal of an ``n`` by ``m`` matrix, ``m`` being ``n`` where not given."""
+    rows, columns = _shape("eye", (n, n if m is None else m))
+    if not (isinstance(rows, int) and isinstance(columns, int)):
+        raise TraceError(f"eye: sizes must be known while tracing, got {rows} and {columns}")
+    return _leaf(Tensor.wrap(np.eye(rows, columns, dtype=_kind(dtype))), requires_grad)
+
+
+@_creator
+def arange(start: Any, end: Any = None, step: Any = 1, dtype: object = None, requires_grad: bool = False) -> Tensor:
+    """``start``, ``start + step``… below ``end``; with one argument from 0 to it.
+
+    Ints give int64, floats float32. A symbolic end needs step 1.
+    """
+    first, last = (0, start) if end is None else (start, end)
+    first, last = (getattr(value, "sym", value) for value in (first, last))
+    if isinstance(first, SymDim) or isinstance(last, SymDim):
+        first, last = as_dim(first, "arange"), as_dim(last, "arange")
+        if step != 1:
+            raise OptionError(f"arange: a symbolic range has step 1, got {shown(step)}")
+        count = last - first if is_at_least(last, first, likely=True) else 0
+        counted: Tensor = cumsum(full_op(_WORLD, 1, (count,), int64), 0) + (first - 1)
+        return cast(counted, int64 if dtype is None else dtype)
+    for name, value in (("start", first), ("end", last), ("step", step)):
+        checks.number("arange", name, value, -math.inf, below=math.inf)
+        if not isinstance(value, float | np.floating):
+            checks.integer("arange", name, value.item() if hasattr(value, "item") else value, -checks.LARGEST)
+    if step == 0:
+        raise OptionError("arange: step must not be 0")
+    values = np.arange(first, last, step)
+    natural = float32 if is_float(values.dtype) else int64
+    return _leaf(Tensor.wrap(values.astype(natural if dtype is None else as_dtype(dtype))), requires_grad)
+
+
+@_creator
+def linspace(start: float, end: float, steps: int, dtype: object = None, requires_grad: bool = False) -> Tensor:
+    """``steps`` numbers from ``start`` to ``end``, both included, at equal distances."""
+    first, last = (checks.number("linspace", n, v, below=math.inf) for n, v in (("start", start), ("end", end)))
+    values = np.linspace(first, last, checks.integer("linspace", "steps", steps, 0))
+    return _leaf(Tensor.wrap(values.astype(_kind(dtype))), requires_grad)
+
+
+@_creator
+def rand(*size: Any, dtype: object = None, requires_grad: bool = False) -> Tensor:
+    """Uniform numbers in [0, 1)."""
+    return _leaf(random.rand_like(_WORLD, _shape("rand", size), _kind(dtype)), requires_grad)
+
+
+@_creator
+def randn(*size: Any, dtype: object = None, requires_grad: bool = False) -> Tensor:
+    """Standard normal numbers."""
+    return _leaf(random.randn_like(_WORLD, _shape("randn", size), _kind(dtype)), requires_grad)
+
+
+@_creator
+def randint(low: int, high: Any = None, size: Sequence[Any] | None = None, dtype: object = "int64") -> Tensor:
+    """Integers from ``low`` (0 where left out) up to, not including, ``high``: ``randint(10, (2, 3))`` draws digits."""
+    if size is None:
+        if not isinstance(high, tuple | list):
+            raise OptionError("randint: give (high, size) or (low, high, size)")
+        low, high, size = 0, low, high
+    low, high = (checks.integer("randint", n, v, -checks.LARGEST) for n, v in (("low", low), ("high", high)))
+    if not low < high:
+        raise OptionError(f"randint: low {low} must be below high {high}")
+    unit: Any = random.rand_like(_WORLD, _shape("randint", (size,)), "float64")
+    drawn: Tensor = cast((unit * float(high - low)).floor(), int64) + int(low)
+    return cast(drawn, dtype)
+
+
+@_creator
+def randperm(n: int) -> Tensor:
+    """The numbers below ``n`` in random order, int64."""
+    if active_trace.get() is not None:
+        raise TraceError(
+            f"randperm: cannot be drawn while a model is traced ({user_location()}); draw it outside and pass it in"
+        )
+    count = checks.integer("randperm", "n", n, 0)
+    return Tensor.wrap(generator(next_key()).permutation(count).astype(np.int64))

@@ -1,0 +1,189 @@
+"""The functions of the top level: the ops as people call them, on tensors, arrays and nested lists."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..base.checks import flag, number
+from ..errors import ShapeError
+from ..graph.ops import bounds, composite, everyday, indexing, linalg, reduce
+from ..graph.ops import elementwise as ew
+from ..graph.ops import norm as normal
+from ..graph.ops import random as draws
+from ..graph.ops import shape as sh
+from ..graph.ops.einsum import einsum as _einsum
+from ..graph.public import order, public, tensor
+from ..graph.types import is_float
+from .tensor import Tensor
+
+
+def _face(function: Callable[..., Any]) -> Callable[..., Tensor]:
+    return public(function)
+
+
+abs = _face(ew.abs_)
+neg = _face(ew.neg)
+sign = _face(ew.sign)
+exp = _face(ew.exp)
+log = _face(ew.log)
+sqrt = _face(ew.sqrt)
+absolute, negative = abs, neg
+sin = _face(ew.sin)
+cos = _face(ew.cos)
+erf = _face(ew.erf)
+tanh = _face(ew.tanh)
+sigmoid = _face(ew.sigmoid)
+relu = _face(ew.relu)
+silu = _face(ew.silu)
+gelu = _face(ew.gelu)
+floor = _face(ew.floor)
+ceil = _face(ew.ceil)
+round = _face(ew.round_)
+tan = _face(composite.tan)
+log2 = _face(composite.log2)
+log10 = _face(composite.log10)
+square = _face(composite.square)
+rsqrt = _face(composite.rsqrt)
+reciprocal = _face(composite.reciprocal)
+isnan = _face(ew.isnan)
+isinf = _face(composite.isinf)
+isfinite = _face(composite.isfinite)
+isclose = _face(everyday.isclose)
+
+add = _face(everyday.add)
+sub = _face(everyday.sub)
+mul = _face(ew.mul)
+div = _face(everyday.div)
+pow = _face(ew.pow_)
+subtract, multiply, divide, true_divide = sub, mul, div, div
+floor_divide = _face(ew.floor_divide)
+remainder = _face(ew.remainder)
+maximum = _face(ew.maximum)
+minimum = _face(ew.minimum)
+eq = _face(composite.eq)
+ne = _face(composite.ne)
+lt = _face(composite.lt)
+le = _face(composite.le)
+gt = _face(composite.gt)
+ge = _face(composite.ge)
+logical_and = _face(composite.logical_and)
+logical_or = _face(composite.logical_or)
+logical_xor = _face(composite.logical_xor)
+logical_not = _face(composite.logical_not)
+bitwise_and = _face(composite.bitwise_and)
+bitwise_or = _face(composite.bitwise_or)
+bitwise_xor = _face(composite.bitwise_xor)
+clip = clamp = _face(bounds.clip)
+where = _face(ew.where)
+
+sum = _face(reduce.sum)
+mean = _face(reduce.mean)
+var = _face(reduce.var)
+std = _face(reduce.std)
+amax = _face(reduce.amax)
+amin = _face(reduce.amin)
+argmax = _face(reduce.argmax)
+argmin = _face(reduce.argmin)
+cumsum = _face(reduce.cumsum)
+logsumexp = _face(reduce.logsumexp)
+all = _face(composite.all_)
+any = _face(composite.any_)
+count_nonzero = _face(everyday.count_nonzero)
+
+
+def _extremum(by_axis: Callable[..., Any], of_two: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """``torch.max``: of one tensor, along an axis, or of two tensors element by element."""
+    one, two = public(by_axis, name), public(of_two, name)
+
+    def extremum(x: Any, *args: Any, **kwargs: Any) -> Any:
+        pair = "other" in kwargs or (bool(args) and isinstance(args[0], Tensor | np.ndarray))
+        return two(x, *args, **kwargs) if pair else one(x, *args, **kwargs)
+
+    extremum.__name__ = extremum.__qualname__ = name
+    extremum.__doc__ = by_axis.__doc__
+    return extremum
+
+
+max, min = _extremum(reduce.max, ew.maximum, "max"), _extremum(reduce.min, ew.minimum, "min")
+
+matmul = _face(linalg.matmul)
+bmm = _face(linalg.bmm)
+dot = _face(linalg.dot)
+outer = _face(linalg.outer)
+mm = _face(composite.mm)
+mv = _face(composite.mv)
+t = _face(composite.transposed)
+einsum = _face(_einsum)
+softmax = _face(normal.softmax)
+log_softmax = _face(normal.log_softmax)
+
+reshape = _face(sh.reshape)
+flatten = _face(sh.flatten)
+permute = _face(sh.permute)
+transpose = _face(sh.transpose)
+swapaxes = swapdims = transpose
+squeeze = _face(sh.squeeze)
+unsqueeze = _face(sh.unsqueeze)
+unflatten = _face(sh.unflatten)
+broadcast_to = _face(sh.broadcast_to)
+tile = _face(sh.tile)
+repeat_interleave = _face(sh.repeat_interleave)
+concat = cat = concatenate = _face(sh.concat)
+stack = _face(sh.stack)
+vstack, hstack = _face(everyday.vstack), _face(everyday.hstack)
+movedim = moveaxis = public(composite.movedim, destination=None)
+ravel = _face(sh.flatten)
+
+gather = _face(indexing.gather)
+index_select = _face(indexing.index_select)
+take_along_dim = _face(indexing.take_along_dim)
+masked_fill = _face(indexing.masked_fill)
+narrow = _face(indexing.narrow)
+flip = _face(indexing.flip)
+roll = _face(indexing.roll)
+split, chunk, unbind = public(indexing.split), public(indexing.chunk), public(everyday.unbind)
+tril, triu = _face(everyday.tril), _face(everyday.triu)
+clone, detach = _face(everyday.clone), _face(everyday.detach)
+
+norm: Callable[..., Tensor] = public(composite.norm, p=order)
+
+rand_like = _face(draws.rand_like)
+randn_like = _face(draws.randn_like)
+bernoulli: Callable[..., Tensor] = public(draws.bernoulli, p=tensor)
+
+
+def is_tensor(value: object) -> bool:
+    """Whether it is a tensor of Lucid."""
+    return isinstance(value, Tensor)
+
+
+def is_floating_point(x: Tensor) -> bool:
+    """Whether the elements are float32 or float64."""
+    return is_float(tensor("is_floating_point", "x", x, None).type.dtype)
+
+
+def numel(x: Tensor) -> Any:
+    """Number of elements."""
+    return tensor("numel", "x", x, None).numel()
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Whether two tensors have one shape and the same elements."""
+    first, second = (x if isinstance(x, Tensor) else Tensor(x) for x in (a, b))
+    return bool(first.shape == second.shape and all(eq(first, second)).item())
+
+
+def allclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+    """Whether all elements of two tensors differ by at most ``atol + rtol * |b|``."""
+    rtol, atol = (
+        number("allclose", name, value, 0, below=math.inf) for name, value in (("rtol", rtol), ("atol", atol))
+    )
+    first, second = (np.asarray(x if isinstance(x, Tensor) else Tensor(x)) for x in (a, b))
+    try:
+        return bool(np.allclose(first, second, rtol, atol, flag("allclose", "equal_nan", equal_nan)))
+    except ValueError as error:
+        raise ShapeError(f"allclose: shapes {first.shape} and {second.shape} do not broadcast") from error

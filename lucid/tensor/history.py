@@ -1,0 +1,187 @@
+"""What tensors remember of how they came to be, and the gradients that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from sys import getrefcount
+from typing import Any
+
+import numpy as np
+
+from ..autodiff.reverse import emit_gradients
+from ..base import clock
+from ..base.collector import collector_paused
+from ..base.lazy import LazyModule
+from ..errors import GradientError
+from ..graph.builder import Builder
+from ..graph.ir import Graph, Node, Value
+from ..graph.opdef import Attrs, OpDef, TypeAttrs
+from ..graph.ops.call import CALL
+from ..graph.ops.source import INPUT
+from ..graph.trace import Tracer
+from ..graph.types import TensorType
+
+eager = LazyModule("lucid.runtime.eager")
+
+
+@dataclass(slots=True)
+class Record:
+    """How a tensor came to be: the node, what fed it, and its outputs' arrays (not tensors: no cycles).
+
+    ``sources`` says of each input where it came from and when it was last written, as that was then: an input that is
+    changed in place goes on as another value. ``made`` is the time of the record.
+    """
+
+    op: OpDef
+    attrs: Attrs
+    inputs: tuple[Any, ...]
+    sources: tuple[tuple[Record | None, int, int], ...]
+    made: int
+    arrays: tuple[np.ndarray[Any, Any], ...]
+    types: tuple[TensorType, ...]
+
+    @classmethod
+    def of(
+        cls,
+        op: OpDef,
+        attrs: Attrs,
+        inputs: tuple[Any, ...],
+        arrays: tuple[np.ndarray[Any, Any], ...],
+        types: tuple[TensorType, ...],
+    ) -> Record:
+        """The record of an op that has just run."""
+        last = clock.writes.last
+        sources = tuple([(x._record if x._requires_grad else None, x._output, last(x._array)) for x in inputs])
+        return cls(op, attrs, inputs, sources, clock.content.now, arrays, types)
+
+
+def _counts(arrays: list[np.ndarray[Any, Any]]) -> tuple[np.ndarray[Any, Any], int, int]:
+    """The last of the arrays, and how many references there are to it and to the array whose memory it shares."""
+    array = arrays.pop()
+    owner = array.base
+    return array, getrefcount(array), getrefcount(owner)
+
+
+_ALONE = _counts([np.empty((2, 2))])[1]
+_OWNER_ALONE = _counts([np.empty((2, 2)).T])[2]
+"""The counts of what nobody else has; they differ between versions of Python."""
+
+
+def _pop(arrays: list[np.ndarray[Any, Any]]) -> tuple[np.ndarray[Any, Any], bool]:
+    """The last of the arrays, and whether nothing else has it or its memory."""
+    array, count, owners = _counts(arrays)
+    owner: Any = array.base
+    own = count <= _ALONE
+    if owner is not None:
+        own = own and isinstance(owner, np.ndarray) and owner.nbytes == array.nbytes and owners <= _OWNER_ALONE
+    return array, own
+
+
+class _Gather:
+    """The remembered nodes behind one tensor, as a graph under construction whose values are known."""
+
+    def __init__(self) -> None:
+        self.builder = Builder()
+        self.known: dict[Value, np.ndarray[Any, Any]] = {}
+        self.stale: set[Value] = set()
+        """Values whose memory has been written since they were read or made."""
+        self.leaves: list[tuple[Any, Value]] = []
+        self._records: dict[int, str] = {}
+        self._ops: dict[str, str] = {}
+        """What the records' nodes are called in errors."""
+        self._sources: dict[tuple[int, int], Value] = {}
+
+    def add(self, record: Record) -> None:
+        """Add a record and everything behind it, without recursion."""
+        stack = [record]
+        while stack:
+            top = stack[-1]
+            waiting = [source for source, _, _ in top.sources if source is not None and id(source) not in self._records]
+            if id(top) in self._records:
+                stack.pop()
+            elif waiting:
+                stack.extend(waiting)
+            else:
+                stack.pop()
+                self._add(top)
+
+    def _add(self, record: Record) -> None:
+        inputs = [self._input(record, x, *source) for x, source in zip(record.inputs, record.sources, strict=True)]
+        values = self.builder.add(Node(record.op, record.attrs, record.types), inputs, record.op.name)
+        self._records[id(record)] = values[0].node
+        self._ops[values[0].node] = "a compiled model" if record.op is CALL else record.op.name
+        for value, array in zip(values, record.arrays, strict=True):
+            self.known[value] = array
+            if clock.writes.last(array) > record.made:
+                self.stale.add(value)
+
+    def _input(self, reader: Record, x: Any, source: Record | None, output: int, version: int) -> Value:
+        if source is None:
+            return self._leaf(x, version)
+        if version > source.made:
+            raise GradientError(
+                f"backward: {reader.op.name} read a tensor of type {x.type} whose memory had been changed in place"
+                f"{clock.writes.where(x._array)} under another "
+                f"name since {source.op.name} made it; compute on a clone(), or in another order"
+            )
+        return self.value(source, output)
+
+    def value(self, record: Record, output: int) -> Value:
+        """Where an output of a record stands in the graph."""
+        return Value(self._records[id(record)], output)
+
+    def _leaf(self, x: Any, version: int) -> Value:
+        key = (id(x), version)
+        if key not in self._sources:
+            type_ = x.type
+            node = Node(INPUT, TypeAttrs(type_.shape, type_.dtype), (type_,))
+            (value,) = self.builder.add(node, (), "x")
+            self._sources[key] = value
+            self.known[value] = x._array
+            if x.version != version:
+                self.stale.add(value)
+            if x._requires_grad and x.is_leaf:
+                self.leaves.append((x, value))
+        return self._sources[key]
+
+    def check(self, graph: Graph) -> None:
+        """Raise where a gradient needs a value that is no longer there."""
+        for reader, value in eager.values_read(graph, self.known):
+            if value in self.stale:
+                needs, made = self._differentiated(graph, reader), self._ops.get(value.node)
+                by = "" if made is None else f" that {made} made"
+                raise GradientError(
+                    f"backward: the gradient of {needs} needs a tensor of type {self.builder.type(value)}{by}, which "
+                    f"has been changed in place since{clock.writes.where(self.known[value])}; compute the result "
+                    f"again, or make the change after backward"
+                )
+
+    def _differentiated(self, graph: Graph, reader: str | None) -> str:
+        """The op whose gradient a node belongs to."""
+        history = () if reader is None else graph.node(reader).origin.history
+        names = [entry.removeprefix("autodiff: ") for entry in history if entry.startswith("autodiff: ")]
+        return self._ops[names[0]] if names else "the result"
+
+
+@collector_paused()
+def gradients_of(output: Any, seed: np.ndarray[Any, Any]) -> list[tuple[Any, np.ndarray[Any, Any], bool]]:
+    """Every leaf behind a tensor with history, its gradient, and whether nobody else has that array."""
+    gather, record = _Gather(), output._record
+    assert record is not None
+    if output.version > record.made:
+        raise GradientError(
+            f"backward: the tensor of type {output.type} has been changed in place{clock.writes.where(output._array)}, "
+            f"under another name or by copy_(), since {record.op.name} made it"
+        )
+    gather.add(record)
+    tracer = Tracer(gather.builder)
+    (start,) = tracer.emit(INPUT, TypeAttrs(output.type.shape, output.type.dtype), name="seed")
+    gather.known[start.value] = seed
+    objective = gather.value(record, output._output)
+    gradients = emit_gradients(tracer, {objective: start}, [value for _, value in gather.leaves])
+    found = [(leaf, g.value) for (leaf, _), g in zip(gather.leaves, gradients, strict=True) if g is not None]
+    graph = gather.builder.finish([value for _, value in found])
+    if gather.stale:
+        gather.check(graph)
+    arrays = eager.evaluate_from(graph, gather.known)
+    return [(leaf, *_pop(arrays)) for leaf, _ in reversed(found)]

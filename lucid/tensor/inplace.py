@@ -1,0 +1,186 @@
+"""Changes in place: ``x.add_(1)``, ``x[i] = v`` and the others whose names end in an underscore.
+
+With history, the tensor becomes the result of the operation, as in PyTorch: what was computed from it before keeps the
+value it read, and ``backward`` says so where a gradient needs one that is gone. While a model is traced, a change of a
+value that the trace has computed is a new value under the same name, and one of a parameter or buffer an update that
+every run performs.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..errors import DTypeError, GradientError, LucidError, OptionError, ShapeError, TraceError
+from ..graph.opdef import AbstractTensor
+from ..graph.ops.elementwise import where
+from ..graph.ops.indexing import index_with
+from ..graph.ops.shape import broadcast_to, flatten, reshape
+from ..graph.public import as_array, operand
+from ..graph.trace import active_trace, user_location
+from .grad_mode import is_grad_enabled
+
+I = TypeVar("I", bound="InPlace")  # noqa: E741 - one letter, as for the others
+
+
+def _method(name: str) -> Callable[..., Any]:
+    """The method ``name_``: ``name``, and the tensor is what comes of it."""
+
+    def changed(self: InPlace, *args: Any, **kwargs: Any) -> Any:
+        tracked = is_grad_enabled() and any(_wants(x) for x in (self, *args, *kwargs.values()))
+        source = self._before_change(tracked, f"{name}_")
+        return self._become(f"{name}_", getattr(source, name)(*args, **kwargs))
+
+    changed.__name__ = changed.__qualname__ = f"{name}_"
+    changed.__doc__ = f"``{name}``, in place."
+    return changed
+
+
+def _wants(x: object) -> bool:
+    return bool(getattr(x, "_requires_grad", False))  # the property of a traced tensor is for those who branch on it
+
+
+def positions(shape: tuple[int, ...], key: Any) -> np.ndarray[Any, Any]:
+    """Where ``x[key]`` stands in the flat tensor of a shape, in the shape of ``x[key]``."""
+    try:
+        plain = tuple(map(_plain, key)) if isinstance(key, tuple) else _plain(key)
+        found: np.ndarray[Any, Any] = np.arange(int(np.prod(shape))).reshape(shape)[plain]
+    except (IndexError, ValueError, TypeError, OverflowError) as error:
+        raise OptionError(f"x[...] = ...: {error}") from error
+    return np.asarray(found)
+
+
+def _plain(item: Any) -> Any:
+    """An index as NumPy takes it."""
+    if isinstance(item, AbstractTensor | list | tuple | range):
+        array = np.asarray(item)
+        return array.astype(np.int64) if array.size == 0 and array.dtype.kind == "f" else array
+    return item
+
+
+def _augmented(name: str, binary: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """The operator ``name=``: a new tensor, as for numbers, but for a leaf that requires a gradient, where that would
+    leave the parameter behind as it was: it is changed in place as PyTorch does, or refused as by the method."""
+
+    def changed(self: Any, other: Any) -> Any:
+        if _wants(self) and active_trace.get() is None and self.is_leaf:
+            return getattr(self, f"{name}_")(other)
+        return binary(self, other)
+
+    return changed
+
+
+class InPlace:
+    """The methods that change a tensor in place."""
+
+    __slots__ = ()
+
+    def _before_change(self, tracked: bool, name: str) -> Any:
+        """What a change begins with: the value as it is, which the change must not reach where history keeps it."""
+        raise NotImplementedError  # a tensor has its own
+
+    def _become(self, name: str, result: Any) -> Any:
+        """Take on what a change has computed, and its history."""
+        raise NotImplementedError  # a tensor has its own
+
+    add_, sub_, mul_, div_, pow_ = map(_method, ("add", "sub", "mul", "div", "pow"))
+    floor_divide_, remainder_ = map(_method, ("floor_divide", "remainder"))
+    clamp_, clip_, masked_fill_ = map(_method, ("clamp", "clip", "masked_fill"))
+    neg_, abs_, exp_, log_, sqrt_, rsqrt_ = map(_method, ("neg", "abs", "exp", "log", "sqrt", "rsqrt"))
+    square_, reciprocal_, sin_, cos_, tanh_ = map(_method, ("square", "reciprocal", "sin", "cos", "tanh"))
+    sigmoid_, relu_, floor_, ceil_ = map(_method, ("sigmoid", "relu", "floor", "ceil"))
+    round_, sign_, erf_, logical_not_ = map(_method, ("round", "sign", "erf", "logical_not"))
+
+    __iadd__, __isub__ = _augmented("add", operator.add), _augmented("sub", operator.sub)
+    __imul__, __itruediv__ = _augmented("mul", operator.mul), _augmented("div", operator.truediv)
+    __ipow__ = _augmented("pow", operator.pow)
+
+    def fill_(self: I, value: Any) -> I:
+        """``value`` everywhere."""
+        self[...] = value
+        return self
+
+    def zero_(self: I) -> I:
+        """Zeros everywhere."""
+        return self.fill_(0)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        tracked = is_grad_enabled() and (_wants(self) or _wants(value))
+        x: Any = self
+        value = operand("x[...] = ...", "the value", value, x)
+        if tracked or active_trace.get() is not None:
+            self._become("x[...] = ...", _put(self._before_change(tracked, "x[...] = ..."), key, value))
+            return
+        self._before_change(False, "x[...] = ...")
+        _check_cast(np.asarray(value).dtype if isinstance(value, AbstractTensor) else _dtype_of(value), x.dtype)
+        found = positions(x.shape, key)
+        given = np.asarray(value)
+        flat = x._array.reshape(-1) if x._array.flags.c_contiguous else None
+        try:
+            if flat is not None:
+                flat[found.reshape(-1)] = np.broadcast_to(given, found.shape).reshape(-1)
+            else:
+                x._array[np.unravel_index(found, x.shape)] = given
+        except (ValueError, OverflowError) as error:
+            raise ShapeError(f"x[...] = ...: {error}") from error
+        x.touch()
+
+
+def _dtype_of(value: Any) -> np.dtype[Any]:
+    return np.dtype(np.float32) if isinstance(value, float) else np.asarray(value).dtype
+
+
+def _check_cast(given: np.dtype[Any], own: np.dtype[Any]) -> None:
+    if given.kind not in "biuf":
+        raise DTypeError(f"x[...] = ...: a value of {given.name} does not fit into a tensor of {own.name}")
+    if "biuf".index(given.kind) > "biuf".index(own.kind) and not (given.kind in "iu" and own.kind in "iu"):
+        raise DTypeError(f"x[...] = ...: {given.name} does not fit into a tensor of {own.name}")
+
+
+def _put(x: Any, key: Any, value: Any) -> Any:
+    """``x`` with ``value`` at ``x[key]``, as a choice of elements: gradients flow to both."""
+    shape = x.type.shape
+    if not all(isinstance(dim, int) for dim in shape):
+        raise TraceError(
+            f"x[...] = ...: needs sizes that are known while tracing ({user_location()}), this tensor is {x.type}; use "
+            f"lucid.where, or compile with that dimension fixed"
+        )
+    found = positions(shape, key)
+    if not isinstance(value, AbstractTensor):
+        value = x.constant(as_array("x[...] = ...", value))
+    _check_cast(value.type.dtype, x.type.dtype)
+    value = value.to(x.type.dtype)
+    lead = value.type.rank - found.ndim
+    if lead > 0 and all(dim == 1 for dim in value.type.shape[:lead]):
+        value = reshape(value, value.type.shape[lead:])
+    if not found.size:
+        return x
+    try:
+        spread = flatten(broadcast_to(value, found.shape))
+    except LucidError as error:
+        raise ShapeError(f"x[...] = ...: {value.type} does not fit {list(found.shape)}") from error
+    chosen = np.full(int(np.prod(shape)), -1)
+    chosen[found.reshape(-1)] = np.arange(found.size)  # of several at one place the last stays, as in NumPy
+    taken = reshape(index_with(spread, (0,), [x.constant(np.maximum(chosen, 0))]), shape)
+    return where(x.constant((chosen >= 0).reshape(shape)), taken, x)
+
+
+def check_result(name: str, x: Any, result: Any) -> Any:
+    """What a change has computed, in the type of the tensor that is changed."""
+    own, given = x.type, result.type
+    if given.shape != own.shape:
+        raise ShapeError(f"{name}: the result {given} does not fit into the tensor {own}; the shape stays in place")
+    if "biuf".index(given.dtype.kind) > "biuf".index(own.dtype.kind) and given.dtype.kind != own.dtype.kind:
+        raise DTypeError(f"{name}: the result is {given}, which does not fit into the tensor {own}")
+    return result.to(own.dtype)
+
+
+def refuse_leaf(name: str) -> GradientError:
+    """The error of changing a parameter with history."""
+    return GradientError(
+        f"{name}: a leaf that requires a gradient is changed in place, so backward could not tell its value before "
+        f"from that after; write 'with lucid.no_grad():' around an update, or compute a new tensor"
+    )

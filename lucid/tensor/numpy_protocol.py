@@ -1,0 +1,232 @@
+"""What NumPy's own functions do with tensors: ``np.exp(t)`` and ``np.mean(t)`` are the ops of that meaning.
+
+So gradients flow through them, and they are recorded while a model is traced. A NumPy function that no op stands
+behind takes the arrays of tensors that have no history, and gives arrays; for others it is an error with the way out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import GradientError, OptionError, TraceError
+from ..graph.opdef import AbstractTensor
+from ..graph.ops import bounds, composite, indexing, linalg, reduce
+from ..graph.ops import elementwise as ew
+from ..graph.ops import pad as padding
+from ..graph.ops import shape as sh
+from ..graph.ops.einsum import einsum
+from ..graph.ops.source import full
+from ..graph.public import public, scalar
+from ..graph.trace import active_trace, user_location
+from ..graph.types import float64, is_float
+
+Function = Callable[..., Any]
+
+
+_UFUNCS: Mapping[str, Function] = {
+    "add": public(ew.add), "subtract": public(ew.sub), "multiply": public(ew.mul), "divide": public(ew.div),
+    "floor_divide": public(ew.floor_divide), "remainder": public(ew.remainder), "power": public(ew.pow_),
+    "float_power": public(ew.pow_), "divmod": composite.divmod_, "matmul": public(linalg.matmul),
+    "maximum": public(ew.maximum), "minimum": public(ew.minimum), "equal": public(composite.eq),
+    "not_equal": public(composite.ne), "less": public(composite.lt), "less_equal": public(composite.le),
+    "greater": public(composite.gt), "greater_equal": public(composite.ge),
+    "logical_and": public(composite.logical_and), "logical_or": public(composite.logical_or),
+    "logical_xor": public(composite.logical_xor), "logical_not": public(composite.logical_not),
+    "bitwise_and": public(composite.bitwise_and), "bitwise_or": public(composite.bitwise_or),
+    "bitwise_xor": public(composite.bitwise_xor), "invert": ew.invert, "negative": ew.neg, "positive": lambda x: x,
+    "absolute": ew.abs_, "fabs": ew.abs_, "sign": ew.sign, "exp": ew.exp, "log": ew.log, "log2": composite.log2,
+    "log10": composite.log10, "expm1": lambda x: ew.exp(x) - 1, "log1p": lambda x: ew.log(x + 1), "sqrt": ew.sqrt,
+    "square": composite.square, "reciprocal": composite.reciprocal, "sin": ew.sin, "cos": ew.cos,
+    "tan": composite.tan, "tanh": ew.tanh, "floor": ew.floor, "ceil": ew.ceil, "rint": ew.round_,
+    "isnan": ew.isnan, "isinf": composite.isinf, "isfinite": composite.isfinite,
+}  # fmt: skip
+"""By NumPy's names; those of one operand are handed a tensor in any case."""
+
+_REDUCTIONS: Mapping[str, Function] = {
+    "add": reduce.sum, "maximum": reduce.amax, "minimum": reduce.amin, "logical_and": composite.all_,
+    "logical_or": composite.any_,
+}  # fmt: skip
+
+
+def apply_ufunc(ufunc: np.ufunc, method: str, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    """``ufunc(*inputs)``, or one of its methods, where a tensor is among the inputs."""
+    if not options and method == "__call__" and ufunc.__name__ in _UFUNCS:
+        return _UFUNCS[ufunc.__name__](*inputs)
+    if method == "reduce" and ufunc.__name__ in _REDUCTIONS and set(options) <= {"axis", "keepdims"}:
+        axis = options.get("axis", 0)
+        return _REDUCTIONS[ufunc.__name__](inputs[0], axis, options.get("keepdims", False))
+    return _on_arrays(f"np.{ufunc.__name__}", getattr(ufunc, method), inputs, options)
+
+
+def apply_function(function: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """A NumPy function other than a ufunc, where a tensor is among its arguments."""
+    known = _FUNCTIONS.get(function.__name__)
+    if known is not None and getattr(np, function.__name__, None) is function:
+        return known(*args, **kwargs)
+    if function is np.linalg.norm:
+        return _norm(*args, **kwargs)
+    return _on_arrays(f"np.{function.__name__}", function, args, kwargs)
+
+
+def _on_arrays(name: str, function: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def plain(value: Any) -> Any:
+        if isinstance(value, AbstractTensor):
+            if active_trace.get() is not None:
+                raise TraceError(
+                    f"{name} has no op behind it, so it cannot be part of a traced model ({user_location()}): use "
+                    f"tensor operations, or compute it outside the compiled model and pass it in"
+                )
+            if getattr(value, "requires_grad", False):
+                raise GradientError(
+                    f"{name} has no op behind it, so no gradient would flow through it: use tensor operations, or "
+                    f"say that none shall with {name}(t.detach().numpy())"
+                )
+            return np.asarray(value)
+        if type(value) in (list, tuple):
+            return type(value)(map(plain, value))
+        return value
+
+    arrays = [plain(value) for value in args]
+    try:
+        return function(*arrays, **{key: plain(value) for key, value in kwargs.items()})
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        raise OptionError(
+            f"{name} writes into an array, and those of tensors are read-only: give it np.array(t), and t.copy_() what "
+            f"comes of it"
+        ) from error
+
+
+# ---------------------------------------------------------------- functions, with NumPy's arguments
+
+
+def _reduction(function: Function) -> Function:
+    def reduced(a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdims: Any = False) -> Any:
+        if out is not None:
+            raise OptionError("out= is not possible with tensors; use the result")
+        return function(a if dtype is None else ew.cast(a, dtype), axis, bool(keepdims))
+
+    return reduced
+
+
+def _mean(function: Function) -> Function:
+    """Of bools and integers, as NumPy does, in float64: ``np.mean(predicted == labels)``."""
+    reduced = _reduction(function)
+
+    def mean(a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdims: Any = False) -> Any:
+        return reduced(a, axis, dtype or _floating(a), out, keepdims)
+
+    return mean
+
+
+def _floating(a: Any) -> Any:
+    return None if is_float(a.type.dtype) else float64
+
+
+def _where(condition: Any, *choices: Any) -> Any:
+    return _choice(condition, *choices) if choices else _on_arrays("np.where", np.where, (condition,), {})
+
+
+def _outer(a: Any, b: Any) -> Any:
+    return _product(*(sh.flatten(x) if isinstance(x, AbstractTensor) else np.ravel(x) for x in (a, b)))
+
+
+def _spread(function: Function) -> Function:
+    def reduced(
+        a: Any, axis: Any = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: Any = False
+    ) -> Any:
+        reduced = _reduction(lambda x, dim, keepdim: function(x, dim, ddof, keepdim))
+        return reduced(a, axis, dtype or _floating(a), out, keepdims)
+
+    return reduced
+
+
+def _chosen(function: Function) -> Function:
+    return lambda a, axis=None, out=None, *, keepdims=False: function(a, axis, bool(keepdims))
+
+
+def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    matrix = (axis is None and x.type.rank == 2) or isinstance(axis, tuple | list)
+    if ord is not None and matrix and ord != "fro":
+        return _on_arrays("np.linalg.norm", np.linalg.norm, (x, ord, axis, keepdims), {})
+    return composite.norm(x, 2.0 if ord in (None, "fro") else ord, axis, keepdims)
+
+
+def _repeat(a: Any, repeats: int, axis: int | None = None) -> Any:
+    return sh.repeat_interleave(a, repeats, axis)
+
+
+def _transpose(a: Any, axes: Any = None) -> Any:
+    return sh.permute(a, tuple(range(a.type.rank))[::-1] if axes is None else tuple(axes))
+
+
+def _split(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
+    size = ary.type.shape[sh.normal_axis("np.split", axis, ary.type.rank)]
+    if isinstance(indices_or_sections, int):
+        if size % indices_or_sections:
+            raise OptionError(f"np.split: {size} elements do not divide into {indices_or_sections} equal parts")
+        return list(indexing.split(ary, size // indices_or_sections, axis))
+    ends = [*indices_or_sections, size]
+    return list(indexing.split(ary, [b - a for a, b in zip([0, *ends], ends, strict=False)], axis))
+
+
+def _pad(array: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0.0) -> Any:
+    pairs = np.broadcast_to(np.asarray(pad_width), (array.type.rank, 2)).tolist()
+    names = {"wrap": "circular", "edge": "replicate"}
+    flat = [amount for pair in reversed(pairs) for amount in pair]
+    return padding.pad(array, flat, names.get(mode, mode), constant_values if mode == "constant" else None)
+
+
+def _dot(a: Any, b: Any) -> Any:
+    scalar = any(np.ndim(x) == 0 if not isinstance(x, AbstractTensor) else x.type.rank == 0 for x in (a, b))
+    return (_UFUNCS["multiply"] if scalar else _UFUNCS["matmul"])(a, b)
+
+
+def _filled(value: Any) -> Function:
+    value = scalar("np.full_like", "fill_value", value, None)
+    return lambda a, dtype=None: full(a, value, None, None if dtype is None else np.dtype(dtype))
+
+
+_concat, _stack = public(sh.concat), public(sh.stack)
+_choice, _product = public(ew.where), public(linalg.outer)
+
+_FUNCTIONS: Mapping[str, Function] = {
+    "sum": _reduction(reduce.sum), "mean": _mean(reduce.mean), "max": _chosen(reduce.amax),
+    "min": _chosen(reduce.amin), "amax": _chosen(reduce.amax), "amin": _chosen(reduce.amin),
+    "std": _spread(lambda a, *rest: ew.sqrt(reduce.var(a, *rest))), "var": _spread(reduce.var),
+    "argmax": _chosen(reduce.argmax), "argmin": _chosen(reduce.argmin),
+    "all": _chosen(composite.all_), "any": _chosen(composite.any_),
+    "cumsum": lambda a, axis=None: reduce.cumsum(sh.flatten(a), 0) if axis is None else reduce.cumsum(a, axis),
+    "concatenate": lambda arrays, axis=0: _concat(arrays, axis), "stack": lambda arrays, axis=0: _stack(arrays, axis),
+    "reshape": lambda a, shape, **_: sh.reshape(a, *(shape if isinstance(shape, tuple | list) else (shape,))),
+    "ravel": lambda a, order="C": sh.flatten(a), "transpose": _transpose,
+    "swapaxes": sh.transpose, "moveaxis": composite.movedim, "squeeze": lambda a, axis=None: sh.squeeze(a, axis),
+    "expand_dims": lambda a, axis: sh.unsqueeze(a, axis), "broadcast_to": lambda a, shape: sh.broadcast_to(a, shape),
+    "where": _where, "clip": lambda a, a_min=None, a_max=None: bounds.clip(a, a_min, a_max),
+    "dot": _dot, "outer": _outer, "einsum": lambda *operands: einsum(*operands),
+    "flip": lambda m, axis=None: indexing.flip(m, *(range(m.type.rank) if axis is None else (axis,))),
+    "roll": lambda a, shift, axis=None: indexing.roll(a, shift, axis), "split": _split,
+    "tile": lambda a, reps: sh.tile(a, *(reps if isinstance(reps, tuple | list) else (reps,))), "repeat": _repeat,
+    "take_along_axis": lambda a, indices, axis=-1: indexing.take_along_dim(a, indices, axis), "pad": _pad,
+    "round": lambda a, decimals=0: ew.round_(a, decimals), "around": lambda a, decimals=0: ew.round_(a, decimals),
+    "zeros_like": _filled(0), "ones_like": _filled(1), "empty_like": _filled(0),
+    "full_like": lambda a, fill_value, dtype=None: _filled(fill_value)(a, dtype),
+    "shape": lambda a: a.shape, "ndim": lambda a: a.type.rank,
+    "size": lambda a, axis=None: a.numel() if axis is None else a.shape[axis],
+}  # fmt: skip
+
+
+class NumPyProtocol:
+    """Gives a class of tensors the methods by which NumPy asks them."""
+
+    __slots__ = ()
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        return apply_ufunc(ufunc, method, inputs, options)
+
+    def __array_function__(self, function: Function, types: Any, args: Any, kwargs: Any) -> Any:
+        return apply_function(function, args, kwargs)

@@ -1,0 +1,464 @@
+"""Tensor: an eager value with ``.grad`` and ``.backward()``.
+
+An operation on tensors runs the op's kernel at once and remembers the node. ``backward`` gathers the
+remembered nodes into a graph, runs the autodiff pass on it, and executes what that adds: there is one
+gradient rule for an op in the whole system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..base import clock
+from ..base.absent import TENSOR, TOP, advice
+from ..base.checks import check_device, flag, shown
+from ..base.lazy import LazyModule
+from ..errors import DTypeError, ExecutionError, GradientError, OptionError, ShapeError, TraceError
+from ..graph.opdef import Attrs, NoGradient, OpDef
+from ..graph.operators import Operators
+from ..graph.public import as_array, set_eager_world
+from ..graph.trace import active_trace, user_location
+from ..graph.types import DType, TensorType, as_dtype, is_float, order_of
+from .grad_mode import is_grad_enabled as is_grad_enabled
+from .grad_mode import no_grad as no_grad
+from .history import Record as Record
+from .history import gradients_of
+from .inplace import InPlace, check_result, refuse_leaf
+from .numpy_protocol import NumPyProtocol
+from .printing import format_array
+
+eager = LazyModule("lucid.runtime.eager")
+_new = object.__new__
+
+
+_ABSENT = {**TOP, **TENSOR}
+_INTERNAL = frozenset({"apply", "clear_grad", "constant", "made", "set_dtype_", "sum_to", "wrap"})
+"""For the package itself."""
+
+
+class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
+    """A multi-dimensional array that remembers how it was computed.
+
+    Parameters
+    ----------
+    data
+        Nested numbers, an array or a tensor; it is copied, images that lie channels last as they lie.
+    requires_grad
+        Whether ``backward`` shall leave a gradient in ``.grad``.
+    dtype
+        Element type. When omitted: that of an array; float32 for Python floats, int64 for ints.
+    """
+
+    __slots__ = ("__weakref__", "_array", "_born", "_output", "_record", "_requires_grad", "_type", "grad")
+
+    def __init__(self, data: npt.ArrayLike | Tensor, requires_grad: bool = False, dtype: object = None) -> None:
+        given = data.numpy() if isinstance(data, Tensor) else data
+        self._set(as_array("Tensor", given, dtype), flag("Tensor", "requires_grad", requires_grad))
+
+    def _set(self, array: np.ndarray[Any, Any], requires_grad: bool) -> None:
+        if array.dtype.kind not in "fbiu":
+            raise DTypeError(f"a tensor holds numbers, not {array.dtype}")
+        self._array = array
+        self._type: TensorType | None = None
+        self._record: Record | None = None
+        self._output = 0
+        trace = active_trace.get()
+        self._born = 0 if trace is None else trace.serial
+        self.grad: Tensor | None = None
+        self._requires_grad = False
+        if requires_grad:
+            self.requires_grad = True
+
+    @classmethod
+    def wrap(cls, array: np.ndarray[Any, Any], requires_grad: bool = False) -> Tensor:
+        """A tensor around ``array`` itself, without a copy."""
+        tensor = Tensor.__new__(Tensor)
+        tensor._set(array, requires_grad)
+        return tensor
+
+    @classmethod
+    def made(cls, array: np.ndarray[Any, Any], type_: TensorType) -> Tensor:
+        """As :meth:`wrap` outside any trace, for an array of known type: what a compiled model returns."""
+        tensor: Tensor = _new(Tensor)
+        tensor._array = array
+        tensor._type = type_
+        tensor._record = tensor.grad = None
+        tensor._output = tensor._born = 0
+        tensor._requires_grad = False
+        return tensor
+
+    # ------------------------------------------------------------ what it is
+
+    @property
+    def type(self) -> TensorType:
+        if self._type is None:
+            self._type = TensorType(self._array.shape, as_dtype(self._array.dtype))
+        return self._type
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether ``backward`` leaves a gradient in ``.grad``, or passes one on."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        value = flag("Tensor", "requires_grad", value)
+        if value and not is_float(self.dtype):
+            raise GradientError(f"only floating-point tensors have gradients; this one is {self.type}")
+        if value != self._requires_grad:
+            self._requires_grad = value
+            clock.structure.tick()
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether the user made it, rather than an operation that is remembered."""
+        return self._record is None
+
+    @property
+    def version(self) -> int:
+        """Changes whenever the tensor's content is changed in place, under whichever name."""
+        return clock.writes.last(self._array)
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The data as a read-only array that shares memory; ``np.array(t)`` makes a copy to write to."""
+        self._concrete("numpy()")
+        view = self._array.view()
+        view.flags.writeable = False
+        return view
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory, outside the history; assign a tensor to take its memory instead, or an array to copy."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: npt.ArrayLike | Tensor) -> None:
+        if active_trace.get() is not None:
+            self.copy_(value)
+            return
+        before = self._array
+        if not isinstance(value, Tensor):
+            value = Tensor.wrap(np.empty_like(before)).copy_(value)
+        array = value._array if value._array.flags.writeable else value._array.copy()
+        if self._requires_grad and array.dtype.kind != "f":
+            raise DTypeError(
+                f"data: this tensor requires a gradient, so what it holds is floating-point: {array.dtype}"
+            )
+        self._array = array  # what else has the memory that it had, as a copy made by `backup = t.data`, keeps it
+        if (array.shape, array.dtype) != (before.shape, before.dtype):
+            self._type = None
+            clock.structure.tick()
+        self.touch()
+
+    def item(self) -> Any:
+        """The only element, as a Python number."""
+        self._concrete("item()")
+        if self._array.size != 1:
+            raise ShapeError(f"item: needs exactly one element, this tensor is {self.type}")
+        return self._array.item()
+
+    def tolist(self) -> Any:
+        """Nested Python lists."""
+        return self.numpy().tolist()
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise ShapeError("a scalar tensor has no length")
+        length: int = self.shape[0]
+        return length
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if is_float(self.dtype):
+            raise DTypeError(f"a tensor of {self.dtype.name} is no index")
+        return int(self.item())
+
+    def _concrete(self, what: str) -> None:
+        """A tensor's value must not leak into a graph that would keep it for ever."""
+        trace = active_trace.get()
+        if trace is not None and self._born != trace.serial:
+            raise TraceError(_leak(what))
+
+    # ------------------------------------------------------------ history
+
+    def detach(self) -> Tensor:
+        """The same data, outside the history."""
+        tensor = Tensor.wrap(self._array)
+        tensor._born = self._born
+        trace = active_trace.get()
+        if trace is not None:
+            trace.alias(tensor, self)
+        return tensor
+
+    def clone(self) -> Any:
+        """A copy that gradients flow through."""
+        trace = active_trace.get()
+        if trace is not None:
+            return trace.read(self)
+        return self * 1 if self._requires_grad else Tensor.wrap(self._array.copy())
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Set whether a gradient is wanted, and return the tensor."""
+        self.requires_grad = requires_grad
+        return self
+
+    def copy_(self, value: npt.ArrayLike | Tensor) -> Tensor:
+        """Replace the content in place, without history; shape and dtype stay.
+
+        While a model is traced this is recorded as an update that every run performs.
+        """
+        trace = active_trace.get()
+        if trace is not None:
+            trace.update(self, value)
+            return self
+        if isinstance(value, Tensor):
+            source = value._array
+        elif type(value) is np.ndarray and value.dtype == self._array.dtype:
+            source = value  # as it is, however large
+        else:
+            source = as_array("copy_", value)
+        if source.shape != self._array.shape:
+            raise ShapeError(f"copy_: cannot put {source.shape} into a tensor of shape {self._array.shape}")
+        np.copyto(self._array, source, casting="same_kind")
+        self.touch()
+        return self
+
+    def _before_change(self, tracked: bool, name: str) -> Tensor:
+        if active_trace.get() is not None or not tracked:
+            return self
+        if self._requires_grad and self.is_leaf:
+            raise refuse_leaf(name)
+        before = Tensor.wrap(self._array.copy())
+        before._record, before._output, before._requires_grad = self._record, self._output, self._requires_grad
+        return before
+
+    def _become(self, name: str, result: Tensor) -> Tensor:
+        result = check_result(name, self, result)
+        trace = active_trace.get()
+        if trace is not None:
+            trace.update(self, result)
+            return self
+        np.copyto(self._array, result._array)
+        self.touch()
+        if result._requires_grad:
+            assert result._record is not None
+            result._record.made = clock.content.now
+            self._record, self._output, self._requires_grad = result._record, result._output, True
+        return self
+
+    def set_dtype_(self, dtype: DType) -> Tensor:
+        """Convert this leaf to another element type in place; its gradient is dropped."""
+        self._array = self._array.astype(dtype)
+        self._type = None
+        self.grad = None
+        clock.structure.tick()
+        self.touch()
+        return self
+
+    def touch(self) -> None:
+        """Say that the content has changed, so that compiled models prepare their weights again."""
+        clock.writes.note(self._array, user_location())
+
+    def constant(self, array: np.ndarray[Any, Any]) -> Tensor:
+        trace = active_trace.get()
+        return Tensor.wrap(as_array("constant", array)) if trace is None else trace.constant(array)
+
+    def apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[Tensor, ...]:
+        trace = active_trace.get()
+        if trace is not None:
+            recorded: tuple[Tensor, ...] = trace.apply(op, attrs, inputs)
+            return recorded
+        tensors = tuple([x if isinstance(x, Tensor) else Tensor.wrap(np.asarray(x)) for x in inputs])
+        return run_op(op, attrs, tensors)
+
+    def backward(
+        self,
+        gradient: Tensor | npt.ArrayLike | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Tensor | Sequence[Tensor] | None = None,
+    ) -> None:
+        """Add to ``.grad`` of every leaf the gradient of this tensor, weighted by ``gradient``.
+
+        Parameters
+        ----------
+        gradient
+            Of this tensor's shape; may be omitted for a scalar.
+        retain_graph
+            As it is in any case: ``backward`` may be called again as long as the tensor is there.
+        create_graph
+            Refused: the gradients have no history.
+        inputs
+            The leaves whose ``.grad`` alone is added to; None for all.
+        """
+        flag("backward", "retain_graph", bool(retain_graph) if retain_graph is None else retain_graph)
+        if flag("backward", "create_graph", create_graph):
+            raise GradientError("backward: create_graph: gradients have no history; use lucid.grad(lucid.grad(f))")
+        if not self._requires_grad:
+            raise GradientError("backward: this tensor does not depend on any tensor that requires a gradient")
+        seed = self._seed(gradient)
+        wanted = None if inputs is None else _leaves(inputs)
+        found = [(self, seed, False)] if self._record is None else gradients_of(self, seed)
+        for leaf, array, own in found:
+            if wanted is None or id(leaf) in wanted:
+                _accumulate(leaf, array, own)
+
+    def clear_grad(self, keep: bool) -> None:
+        """Forget the gradient, or ``keep`` its memory and fill it with zeros."""
+        if keep and self.grad is not None:
+            self.grad = self.grad.detach().zero_() if self.grad.requires_grad else self.grad.zero_()
+        else:
+            self.grad = None
+
+    def _seed(self, gradient: Tensor | npt.ArrayLike | None) -> np.ndarray[Any, Any]:
+        if gradient is None:
+            if self._array.size != 1:
+                raise GradientError(
+                    f"backward: give a gradient of shape {self._array.shape}, or reduce to a scalar first"
+                )
+            return np.ones_like(self._array)
+        array = gradient._array if isinstance(gradient, Tensor) else as_array("backward", gradient)
+        if array.shape != self._array.shape:
+            raise ShapeError(f"backward: the gradient has shape {array.shape}, the tensor {self._array.shape}")
+        return array.astype(self._array.dtype, copy=False)
+
+    # ------------------------------------------------------------ printing
+
+    def __repr__(self) -> str:
+        tail = f", grad={self.grad}" if self._requires_grad else ""
+        return f"Tensor({format_array(self._array)}{tail})"
+
+    def __dir__(self) -> list[str]:
+        return sorted(name for name in super().__dir__() if name[0] != "_" and name not in _INTERNAL)
+
+    if not TYPE_CHECKING:  # for whom a name that is not here is an error
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(advice("Tensor", name, _ABSENT, dir(Tensor), numpy=True))
+
+    def cpu(self) -> Tensor:
+        """Itself: everything runs on the processor."""
+        return self
+
+    def cuda(self, device: object = None) -> Tensor:
+        """Refused: there is no other device."""
+        check_device("Tensor.cuda", "cuda")
+        return self
+
+    def contiguous(self) -> Tensor:
+        """Itself: how a tensor lies in memory is for the runtime to know."""
+        return self
+
+    def __format__(self, how: str) -> str:
+        return format(self.item(), how) if how and not self.shape else format(repr(self), how)
+
+    def __contains__(self, value: object) -> bool:
+        found = self == value
+        return bool(found.any()) if isinstance(found, Tensor) else False
+
+    def __copy__(self) -> Tensor:
+        return self.__deepcopy__({})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        trace = active_trace.get()
+        if trace is not None:
+            read: Tensor = memo.setdefault(id(self), trace.read(self))
+            return read
+        copy = object.__new__(type(self))
+        copy._set(self._array.copy(), self._requires_grad)
+        memo[id(self)] = copy
+        return copy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), np.array(self.numpy()), self._requires_grad)
+
+
+def _rebuild(cls: type[Tensor], array: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
+    tensor = object.__new__(cls)
+    tensor._set(array, requires_grad)
+    return tensor
+
+
+def _leak(what: str) -> str:
+    return (
+        f"{what} asks for a tensor's value while the model is traced ({user_location()}); the graph would keep "
+        f"that one value for ever. Keep to tensor operations (lucid.where for a choice), or compute it outside "
+        f"the compiled model and pass it in"
+    )
+
+
+def run_op(op: OpDef, attrs: Attrs, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Run one op now, and remember it if a gradient may be asked for."""
+    call, types = eager.op_call(op, attrs, tuple([x.type for x in inputs]))
+    try:
+        with np.errstate(all="ignore"):
+            arrays = call(*[x._array for x in inputs])
+    except MemoryError as error:
+        raise ExecutionError(f"{op.name}: there is not enough memory for {', '.join(map(str, types))}") from error
+    return remember(op, attrs, inputs, arrays, types)
+
+
+def remember(
+    op: OpDef,
+    attrs: Attrs,
+    inputs: tuple[Tensor, ...],
+    arrays: tuple[np.ndarray[Any, Any], ...],
+    types: tuple[TensorType, ...],
+) -> tuple[Tensor, ...]:
+    """Wrap the arrays an op has computed, with their history where it is wanted."""
+    outputs = tuple(map(Tensor.made, arrays, types))
+    wanted = is_grad_enabled() and True in [x._requires_grad for x in inputs]
+    if wanted and not isinstance(op.gradient, NoGradient):
+        record = Record.of(op, attrs, inputs, arrays, types)
+        for index, tensor in enumerate(outputs):
+            if is_float(types[index].dtype):
+                tensor._record, tensor._output, tensor._requires_grad = record, index, True
+    return outputs
+
+
+def _leaves(inputs: Any) -> set[int]:
+    """The identities of leaves that ``backward`` is for."""
+    given = [inputs] if isinstance(inputs, Tensor) else inputs
+    if not isinstance(given, list | tuple) or not given or not all(isinstance(x, Tensor) for x in given):
+        raise OptionError(f"backward: inputs must be a tensor or a list of tensors, got {shown(inputs)}")
+    if any(not x.is_leaf or not x.requires_grad for x in given):
+        raise GradientError(
+            "backward: inputs must be leaves that require a gradient; for that of another value use lucid.grad"
+        )
+    return {id(x) for x in given}
+
+
+def _accumulate(leaf: Tensor, gradient: np.ndarray[Any, Any], own: bool) -> None:
+    """Add to the gradient of a leaf, in place as PyTorch does; what nobody else has becomes the gradient itself."""
+    held = leaf.grad
+    if held is not None:
+        total = held._array + gradient
+        if held.requires_grad or total.dtype != held.dtype or total.shape != held.shape:
+            leaf.grad = Tensor.wrap(total)
+        else:
+            held.copy_(total)
+    elif own and (gradient.flags.c_contiguous or order_of(gradient)):
+        leaf.grad = Tensor.wrap(gradient)
+    else:
+        leaf.grad = Tensor.wrap(np.array(gradient, order="C"))
+
+
+set_eager_world(Tensor(0.0))

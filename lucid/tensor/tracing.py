@@ -1,0 +1,411 @@
+"""Tracing: what tensors do while a model runs once to be recorded.
+
+A :class:`Recorder` is active in its thread while a model is traced. Every op then adds a node instead of
+computing; tensors of the model's state become ``Parameter`` nodes that the compiled program reads
+afresh, so that nothing they hold is frozen into the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import count
+from typing import Any, NoReturn, Protocol
+
+import numpy as np
+
+from ..base.collector import collector_paused
+from ..errors import ShapeError, TraceError
+from ..graph.assume import Assumption, assuming
+from ..graph.builder import Builder
+from ..graph.ir import Graph
+from ..graph.opdef import Attrs, ConstArray, OpDef, TypeAttrs
+from ..graph.ops.shape import STOP_GRADIENT
+from ..graph.ops.source import CONSTANT, INPUT, PARAMETER, ConstantAttrs, ParameterAttrs
+from ..graph.trace import Symbol, TracedDim, Tracer, active_trace, user_location
+from ..graph.types import TensorType, is_float
+from .grad_mode import is_grad_enabled, set_grad_enabled
+from .inplace import check_result
+from .tensor import Tensor
+
+_serials = count(1)
+
+
+class _Memory:
+    """Memory that tensors of a trace share where the model runs eagerly: a graph has none, so who reads it must be told
+    of writes under another name."""
+
+    __slots__ = ("where", "writes")
+
+    def __init__(self) -> None:
+        self.where, self.writes = "", 0
+
+    def write(self) -> int:
+        """Note a write at the user's line; the number of writes by now."""
+        self.where, self.writes = user_location(), self.writes + 1
+        return self.writes
+
+    def check(self, seen: int, type_: TensorType) -> None:
+        """Refuse a reader that has seen fewer writes than there were."""
+        if seen != self.writes:
+            raise TraceError(
+                f"a tensor of type {type_} is read ({user_location()}) whose memory was changed in place under another "
+                f"name ({self.where}), which a graph cannot follow: take the view after the change, or compute on a "
+                f"clone() of it"
+            )
+
+
+class TracedTensor(Tensor):
+    """A tensor that stands for a value of the graph being recorded; it has a type and no data."""
+
+    __slots__ = ("memory", "seen", "shared", "symbol")
+
+    def __init__(self, symbol: Symbol) -> None:
+        self.symbol = symbol
+        self.shared = ""
+        """Who else, beyond the trace, has its memory where the tensor is eager; nothing where nobody has."""
+        self.memory: _Memory | None = None
+        """What it shares with its views, and the writes to that of which it knows."""
+        self.seen = 0
+        self._type = symbol.type
+        self._record = None
+        self._born = -1
+        self._requires_grad = is_float(symbol.type.dtype)
+        self.grad = None
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        return tuple(map(TracedDim.wrap, self.type.shape))
+
+    @property
+    def _array(self) -> NoReturn:  # type: ignore[override]
+        """Whoever asks for data that is not there takes this for an eager tensor: it has left its trace."""
+        raise self.left()
+
+    @property
+    def requires_grad(self) -> bool:
+        """Not to be known: one trace serves calls whose arguments require a gradient and calls whose do not."""
+        if not self.live():
+            raise self.left()
+        raise TraceError(
+            f"whether a tensor requires a gradient is not known while the model is traced ({user_location()}), as it "
+            f"may differ from call to call: ask for lucid.is_grad_enabled() or self.training, for which the model is "
+            f"traced anew, or for that of a parameter"
+        )
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        raise TraceError(
+            f"a tensor is told to require a gradient while the model is traced ({user_location()}): tell the argument "
+            f"or parameter before the call, or use lucid.grad"
+        )
+
+    def live(self) -> bool:
+        """Whether the trace it belongs to is under way in this thread."""
+        recorder = active_trace.get()
+        return recorder is not None and recorder.tracer is self.symbol.tracer
+
+    def left(self) -> TraceError:
+        """The error of being used outside its trace."""
+        shown = f"{self.symbol.value}: {TensorType(self.type.shape, self.type.dtype)}"
+        return TraceError(
+            f"this tensor stands for a value of a graph ({shown}) that was recorded while a model was traced, and it "
+            f"is used outside that trace ({user_location()}): it has no data. A list, attribute or global has kept it "
+            f"from the model's run, or it is used in another thread. Return the value from the compiled model, or "
+            f"write it into a buffer with copy_(), and use that"
+        )
+
+    def apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[Tensor, ...]:
+        if active_trace.get() is None:
+            raise self.left()
+        return super().apply(op, attrs, inputs)
+
+    def detach(self) -> Any:
+        return self.apply(STOP_GRADIENT, STOP_GRADIENT.attrs(), (self,))[0]
+
+    def clone(self) -> Any:
+        if not self.live():
+            raise self.left()
+        return TracedTensor(active_trace.get().lift(self)) if is_grad_enabled() else self.detach()
+
+    def __copy__(self) -> Any:
+        return self.clone()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self.clone()
+
+    def __len__(self) -> int:
+        if not self.live():
+            raise self.left()
+        if not self.shape:
+            raise ShapeError("a scalar tensor has no length")
+        return self.shape[0].__index__()  # type: ignore[no-any-return]
+
+    def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
+        if not self.live():
+            raise self.left()
+        raise TraceError(
+            f"the value of a tensor is not known while the model is traced ({user_location()}): no branch on it, "
+            f"no float(), int(), .item() or np.asarray(), no change in place. Use lucid.where for a choice, tensor "
+            f"operations for arithmetic, or compute it outside the compiled model and pass it in"
+        )
+
+    numpy = item = tolist = __array__ = __bool__ = __float__ = __int__ = __index__ = _refuse
+    touch = _refuse
+
+    def copy_(self, value: Any) -> Any:
+        given = value.detach() if isinstance(value, Tensor) else self.constant(np.asarray(value, self.dtype))
+        return self._become("copy_", given)
+
+    def _before_change(self, tracked: bool, name: str) -> Tensor:
+        if not self.live():
+            raise self.left()
+        return super()._before_change(tracked, name)
+
+    def _become(self, name: str, result: Tensor) -> Any:
+        """A new value under the same name; refused where others would see the change, in the eager model only."""
+        if not self.live():
+            raise self.left()
+        if self.shared:
+            raise TraceError(
+                f"{name} changes a tensor in place that {self.shared} ({user_location()}), which a graph cannot "
+                f"follow: compute a new tensor, or change a clone() of it"
+            )
+        new: Any = check_result(name, self, result)
+        self.symbol = active_trace.get().lift(new)
+        if self.memory is not None:
+            self.seen = self.memory.write()
+        return self
+
+    def backward(self, *args: object, **kwargs: object) -> None:
+        if not self.live():
+            raise self.left()
+        raise TraceError(
+            f"backward() inside a traced function ({user_location()}): call it on the compiled model's result, "
+            f"or use lucid.grad"
+        )
+
+    def __repr__(self) -> str:
+        return f"<traced {self.symbol.value}: {self.type}>"
+
+    def __format__(self, spec: str) -> str:
+        return self._refuse() if spec else repr(self)
+
+    __hash__ = Tensor.__hash__
+
+
+class Observer(Protocol):
+    """What watches the code that is traced (see :mod:`lucid.compiler.guards`)."""
+
+    def entered(self, module: Any) -> None: ...
+    def captured(self, tensor: Tensor) -> None: ...
+    def pause(self) -> None: ...
+    def go_on(self) -> None: ...
+
+
+class Recorder:
+    """Records one run of a model.
+
+    Parameters
+    ----------
+    names
+        The model's parameters and buffers, by the id of the tensor; other tensors it reads are
+        named ``captured.0`` and so on.
+    paths
+        Module paths by the id of the module, for the nodes' origin.
+    watch
+        Told of the modules that are entered; not needed while an op is recorded.
+
+    Attributes
+    ----------
+    state
+        The tensors that were read, by name.
+    modules
+        The modules that were called, by id.
+    assumptions
+        What has been taken for granted of symbolic sizes.
+    """
+
+    def __init__(
+        self,
+        names: Mapping[int, str] | None = None,
+        paths: Mapping[int, str] | None = None,
+        watch: Observer | None = None,
+    ) -> None:
+        self.watch = watch
+        self.serial = next(_serials)
+        self.tracer = Tracer(Builder(), locate=True)
+        self.names = dict(names or {})
+        self.paths = dict(paths or {})
+        self.state: dict[str, Tensor] = {}
+        self.modules: dict[int, Any] = {}
+        self.assumptions: dict[Assumption, None] = {}
+        self._lifted: dict[int, tuple[Tensor, Symbol]] = {}
+        self._bases: dict[int, tuple[Tensor, Tensor]] = {}
+        self._updates: dict[str, Symbol] = {}
+        self._memories: dict[int, tuple[_Memory, int]] = {}
+        """For tensors that are no values of the graph, and of which there are views, what these share."""
+
+    @contextmanager
+    def active(self, grad: bool = True) -> Iterator[Recorder]:
+        """While inside, ops of this thread are recorded here.
+
+        Whether gradients are wanted is asked at each call, not once for all calls by the one that is traced: there it
+        is as ``grad`` says.
+        """
+        token, outside = active_trace.set(self), is_grad_enabled()
+        set_grad_enabled(grad)
+        left = grad
+        try:
+            with collector_paused(), assuming(self.assumptions):
+                yield self
+                left = is_grad_enabled()
+        finally:
+            active_trace.reset(token)
+            set_grad_enabled(outside)
+        if left != grad:
+            raise TraceError(
+                "set_grad_enabled() is called in the traced function and not taken back, which later calls of the "
+                "compiled one would not do again: write 'with lucid.set_grad_enabled(...):', or call it outside"
+            )
+
+    def enter(self, module: Any) -> None:
+        """The traced code calls a module: what it computes depends on the module's state, and nodes are the module's
+        until :meth:`leave`."""
+        self.modules.setdefault(id(module), module)
+        if self.watch is not None:
+            self.watch.pause()
+            try:
+                self.watch.entered(module)
+            finally:
+                self.watch.go_on()
+        self.tracer.scopes.append(self.paths.get(id(module), ""))
+
+    def leave(self) -> None:
+        """The module that was entered last has returned, or raised."""
+        self.tracer.scopes.pop()
+
+    def input(self, type_: TensorType, name: str) -> TracedTensor:
+        """A new input of the graph."""
+        (symbol,) = self.tracer.emit(INPUT, TypeAttrs(type_.shape, type_.dtype), name=name)
+        made = TracedTensor(symbol)
+        made.shared = f"the caller handed over as {name!r}"
+        return made
+
+    def apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[Tensor, ...]:
+        """Record one op."""
+        if self.watch is None:
+            return self._apply(op, attrs, inputs)
+        self.watch.pause()
+        try:
+            return self._apply(op, attrs, inputs)
+        finally:
+            self.watch.go_on()
+
+    def _apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[Tensor, ...]:
+        outputs = self.tracer.emit(op, attrs, [self.lift(x) for x in inputs])
+        if not is_grad_enabled():
+            outputs = tuple(
+                self.tracer.emit(STOP_GRADIENT, STOP_GRADIENT.attrs(), (y,))[0] if is_float(y.type.dtype) else y
+                for y in outputs
+            )
+        made = tuple(map(TracedTensor, outputs))
+        if op.view:
+            for x in inputs:
+                self._share(x, made)
+        return made
+
+    def _share(self, x: object, views: Sequence[TracedTensor]) -> None:
+        """Note that ``views`` have the memory of ``x``."""
+        if isinstance(x, TracedTensor):
+            x.memory = memory = x.memory or _Memory()
+            seen, shared = x.seen, x.shared
+        elif isinstance(x, Tensor):
+            x = self._bases.get(id(x), (x, x))[1]
+            memory, seen = self._memories.setdefault(id(x), (_Memory(), 0))
+            shared = "" if self._made_here(x) else "shares its memory with a parameter, buffer or tensor from outside"
+        else:
+            return
+        for view in views:
+            view.memory, view.seen, view.shared = memory, seen, shared
+
+    def _made_here(self, x: Tensor) -> bool:
+        return x._born == self.serial and id(x) not in self.names
+
+    def constant(self, array: np.ndarray[Any, Any]) -> TracedTensor:
+        """An array as a value of the graph: the same at every call."""
+        return TracedTensor(self.lift(array))
+
+    def lift(self, x: object) -> Symbol:
+        """The symbol of whatever an op is applied to."""
+        if isinstance(x, TracedTensor):
+            if x.symbol.tracer is not self.tracer:
+                raise x.left()
+            if x.memory is not None:
+                x.memory.check(x.seen, x.type)
+            return x.symbol
+        if not isinstance(x, Tensor):
+            (constant,) = self.tracer.emit(CONSTANT, ConstantAttrs(ConstArray(np.asarray(x))))
+            return constant
+        if id(x) in self._bases:  # the content as it is by now, without history
+            return self.tracer.emit(STOP_GRADIENT, STOP_GRADIENT.attrs(), (self.lift(self._bases[id(x)][1]),))[0]
+        if id(x) in self._memories:
+            memory, seen = self._memories[id(x)]
+            memory.check(seen, x.type)
+        if id(x) not in self._lifted:
+            self._lifted[id(x)] = (x, self._source(x))
+        return self._lifted[id(x)][1]
+
+    def read(self, x: Tensor) -> TracedTensor:
+        """The content of a tensor of the model's state, as it is at this point of the run."""
+        return TracedTensor(self.lift(x))
+
+    def alias(self, x: Tensor, base: Tensor) -> None:
+        """Note that ``x``, made while tracing, shares the memory of ``base``, from before."""
+        base = self._bases.get(id(base), (x, base))[1]
+        if base.is_leaf:
+            self._bases[id(x)] = x, base
+
+    def _source(self, x: Tensor) -> Symbol:
+        if self._made_here(x):  # made while tracing: the same at every call
+            return self.tracer.emit(CONSTANT, ConstantAttrs(ConstArray(x._array)))[0]
+        if not x.is_leaf:
+            raise TraceError(
+                f"a tensor computed outside ({x.type}) is used inside the traced model ({user_location()}); it would "
+                f"be frozen at its present value. Pass it as an input, or detach() and keep it as a buffer"
+            )
+        if self.watch is not None and id(x) not in self.names:
+            self.watch.captured(x)
+        name = self.names.get(id(x)) or f"captured.{sum(n.startswith('captured.') for n in self.state)}"
+        self.state[name] = x
+        attrs = ParameterAttrs(x.type.shape, x.type.dtype, name, x.requires_grad)
+        return self.tracer.emit(PARAMETER, attrs, name=name)[0]
+
+    def update(self, target: Tensor, value: Any) -> None:
+        """Record that every run writes ``value`` into ``target``."""
+        target = self._bases.get(id(target), (target, target))[1]
+        new: Any
+        symbol = self.lift(target)
+        name = next((n for n, tensor in self.state.items() if tensor is target), None)
+        if id(target) in self._memories:
+            memory = self._memories[id(target)][0]
+            self._memories[id(target)] = memory, memory.write()
+        if name is None and self._made_here(target):
+            new = self.lift(value if isinstance(value, Tensor) else np.asarray(value, target.dtype))
+            self._lifted[id(target)] = (target, new)  # made in this trace: the new value is what it stands for now
+            return
+        if name is None:
+            raise TraceError(f"only parameters, buffers and captured tensors can be updated ({user_location()})")
+        new = self.lift(value if isinstance(value, Tensor) else np.asarray(value, target.dtype))
+        if new.type.shape != symbol.type.shape:
+            raise ShapeError(f"copy_: cannot put {new.type} into {name} of type {symbol.type}")
+        new = new.to(symbol.type.dtype)
+        if is_float(new.type.dtype):  # a tensor written to in place has no history
+            (new,) = self.tracer.emit(STOP_GRADIENT, STOP_GRADIENT.attrs(), (new,))
+        self._lifted[id(target)] = (target, new)
+        self._updates[name] = new
+
+    def finish(self, outputs: Sequence[object]) -> Graph:
+        """The graph of what was recorded, returning ``outputs``."""
+        values = [self.lift(y).value for y in outputs]
+        return self.tracer.builder.finish(values, [(name, y.value) for name, y in self._updates.items()])

@@ -1,0 +1,122 @@
+"""``verify=True`` checks the program that runs: a lowering that computes something else is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import nn
+from lucid.compiler import verification
+from lucid.compiler.specialization import has_kernel
+from lucid.errors import LoweringError
+from lucid.graph.opdef import OpDef
+from lucid.graph.ops import conv, elementwise, pool, reduce
+from lucid.graph.ops.conv_pool import CONV_POOL
+from lucid.nn import functional as F
+from lucid.passes.pipeline import inference_pipeline
+from lucid.runtime.eager import evaluate
+from lucid.runtime.planning import registry
+from lucid.runtime.planning.registry import Lowering, Way
+from lucid.runtime.program.emitter import Emitter, Phase
+
+X = np.random.default_rng(0).standard_normal((2, 3, 8, 8), dtype=np.float32)
+
+
+def only(monkeypatch: pytest.MonkeyPatch, op: OpDef, name: str, emit: Callable[[Emitter, Lowering], None]) -> None:
+    """Replace the lowerings of an op by one that calls ``emit``."""
+    (low,) = (low for low in registry.lowerings(op) if low.name == name)
+
+    def ways(*given: Any) -> list[Way]:
+        return list(low.ways(*given))[:1]
+
+    wrong = replace(low, name="wrong", emit=lambda k: emit(k, low), ways=ways)
+    monkeypatch.setitem(registry._KERNELS, op, [wrong])
+
+
+def off_by_one(k: Emitter, low: Lowering) -> None:
+    low.emit(k)
+    k.line(f"np.add({k.outs[0]}, 1, out={k.outs[0]})")
+
+
+def bound_copy(k: Emitter, low: Lowering) -> None:
+    """Reads what its input held when the program was bound."""
+    (x,) = k.ins
+    if x.phase is Phase.ARENA:
+        k.code.bind.append(f"{k.name}_copy = {x}.copy()")
+        x = replace(x, name=f"{k.name}_copy")
+        k.ins = (x,)
+    low.emit(k)
+
+
+def network() -> nn.Module:
+    lucid.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.MaxPool2d(2, 2), nn.Conv2d(4, 2, 1), nn.Sigmoid())
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_sound_programs_pass(exact: bool) -> None:
+    for model in (network().eval(), network()):
+        net = lucid.compile(model, lucid.spec("N", 3, 8, 8), verify=True, exact=exact)
+        for n in (1, 3):
+            x = lucid.tensor(np.repeat(X, n, 0), requires_grad=True)
+            net(x).sum().backward()
+        with lucid.no_grad():
+            net(np.asfortranarray(X))
+
+
+@pytest.mark.parametrize("emit", [off_by_one, bound_copy])
+def test_a_wrong_lowering_is_named(monkeypatch: pytest.MonkeyPatch, emit: Callable[[Emitter, Lowering], None]) -> None:
+    def sums(x: Any) -> Any:
+        return F.softmax(x, 1).cumsum(2)
+
+    lucid.compile(sums, verify=True)(X)
+    only(monkeypatch, reduce.CUMSUM, "numpy", emit)
+    with pytest.raises(LoweringError, match=r"cum_sum: CumSum by wrong differs .*test_verif"):
+        lucid.compile(sums, verify=True)(X)
+    lucid.compile(sums)(X)  # nobody asked
+
+
+def test_a_wrong_convolution_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for op in (conv.CONV, CONV_POOL):
+        only(monkeypatch, op, "im2col", off_by_one)
+    with lucid.no_grad(), pytest.raises(LoweringError, match="by wrong"):
+        lucid.compile(network().eval(), verify=True)(X)
+
+
+def test_a_wrong_gradient_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, pool.MAX_POOL_GRAD, "numpy", off_by_one)
+    y = lucid.compile(network(), verify=True)(X)
+    with pytest.raises(LoweringError, match="MaxPool2dGrad by wrong"):
+        y.sum().backward()
+
+
+def test_what_is_wrong_only_for_some_values_passes_until_it_is_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It proves by example: the first inputs are those that count."""
+
+    def loses_negatives(k: Emitter, low: Lowering) -> None:
+        low.emit(k)
+        k.line(f"np.copyto({k.outs[0]}, 0, where=np.less({k.ins[0]}, -100))")
+
+    only(monkeypatch, elementwise.TANH, "numpy", loses_negatives)
+    lucid.compile(lambda x: x.tanh(), verify=True)(X)
+    with pytest.raises(LoweringError, match="Tanh by wrong"):
+        lucid.compile(lambda x: x.tanh(), verify=True)(X * 1000)
+
+
+def test_what_a_pass_has_made_is_evaluated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def noting(graph: Any, *rest: Any) -> Any:
+        seen.append(graph)
+        return reference_values(graph, *rest)
+
+    reference_values = verification.reference_values
+    monkeypatch.setattr(verification, "reference_values", noting)
+    model = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2, 2)).eval()
+    lucid.compile(model, lucid.spec(1, 4, 8, 8), verify=True)
+    assert 1 < len(seen) <= 1 + len(inference_pipeline(evaluate, has_kernel))  # what comes in, and what each makes

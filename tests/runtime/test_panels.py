@@ -1,0 +1,99 @@
+"""Products in small blocks are the products."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lucid.graph.ops.conv import CONV, ConvAttrs
+from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
+from lucid.runtime.kernels.conv import winograd
+from lucid.runtime.kernels.conv.filtering import Filter, transforms
+from lucid.runtime.kernels.shared import panels
+from lucid.runtime.kernels.shared.panels import Blocking, blocking, product_seconds, small_products
+from lucid.runtime.planning.machine import described
+from lucid.runtime.planning.registry import lowerings
+
+from ..machines import USUAL
+from .test_conv import check, force
+
+MACHINE = replace(USUAL, unpacked=1_000_000)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_blocks_add_up_to_the_product(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, depth, columns = int(rng.integers(0, 90)), int(rng.integers(1, 40)), int(rng.choice([8, 16, 48, 64, 96]))
+    width = int(rng.choice([d for d in range(1, columns + 1) if columns % d == 0]))
+    size, batch = int(rng.integers(1, max(2, rows + 1))), (2,) * (seed % 2)
+    a, w = rng.standard_normal((*batch, rows, depth)), rng.standard_normal((*batch, depth, columns))
+    stored = np.ascontiguousarray(np.moveaxis(w.reshape(*batch, depth, columns // width, width), -2, -3))
+    room = np.full((*batch, rows, columns + 5), np.nan)
+    for left, right, out in small_products(a, stored, room[..., :columns], size):
+        np.matmul(left, right, out=out)
+    np.testing.assert_allclose(room[..., :columns], a @ w, rtol=1e-12, atol=1e-12)
+    assert np.isnan(room[..., columns:]).all()
+
+
+@pytest.mark.parametrize(("outputs", "depth", "width"), [(64, 64, 64), (96, 128, 48), (48, 7, 16), (5, 3, 5)])
+def test_turned_weights_are_the_panels(outputs: int, depth: int, width: int) -> None:
+    weights = np.random.default_rng(0).standard_normal((outputs, depth)).astype(np.float32)
+    out = np.empty((outputs // width, depth, width), np.float32)
+    panels.turn_panels(weights, out)
+    np.testing.assert_array_equal(out, panels.panels_of(weights.T, width))
+
+
+@pytest.mark.parametrize("part", [1, 300, 1 << 20])
+@pytest.mark.parametrize("m", [2, 4])
+def test_kernels_are_transformed_in_parts_of_any_size(m: int, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(winograd, "PART", part)
+    w = np.random.default_rng(m).standard_normal((12, 5, 3, 3)).astype(np.float32)
+    g, out = transforms(Filter(m, 3, 1)).weights, np.empty(((m + 2) ** 2, 3, 5, 4), np.float32)
+    winograd.transform_weights(g, w, out)
+    expected = np.einsum("ai,bj,ocij->aboc", g, g, w).reshape(-1, 3, 4, 5).transpose(0, 1, 3, 2)
+    # rounded once to single precision, 6e-8 of values up to about ten
+    np.testing.assert_allclose(out, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rows", "depth", "columns"), [(49, 4608, 512), (16, 512, 512), (3136, 64, 256), (98, 2048, 1000), (7, 30000, 64)]
+)
+def test_no_block_is_larger_than_what_is_not_packed(rows: int, depth: int, columns: int) -> None:
+    cut = blocking(MACHINE, rows, depth, columns, 4)
+    assert columns % cut.width == 0
+    assert 1 <= cut.rows <= rows
+    if cut != Blocking(rows, columns):
+        assert cut.rows * depth * cut.width <= MACHINE.unpacked
+        packed = product_seconds(replace(MACHINE, unpacked=0), rows, depth, columns, 4, False)
+        assert product_seconds(MACHINE, rows, depth, columns, 4, False) <= packed
+
+
+def test_products_stay_whole_where_that_is_best() -> None:
+    assert blocking(replace(MACHINE, unpacked=0), 49, 4608, 512, 4) == Blocking(49, 512)  # such a BLAS packs anyway
+    assert blocking(MACHINE, 49, 4608, 512, 8) == Blocking(49, 512)  # no such kernels for double precision
+    assert blocking(MACHINE, 1, 4608, 512, 4) == Blocking(1, 512)
+    assert blocking(MACHINE, 20, 20, 20, 4) == Blocking(20, 20)
+    assert blocking(MACHINE, 300, 600, 501, 4) == Blocking(300, 501)  # no panel divides the columns
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("name", ["im2col", "winograd2", "winograd4", "split_channels", "pointwise_blocks"])
+def test_kernels_with_blocked_products(name: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = replace(USUAL, unpacked=2_000)
+    rng = np.random.default_rng(threads)
+    kernel, padding = ((1, 1), (0,) * 4) if name == "pointwise_blocks" else ((3, 3), (1,) * 4)
+    arrays: list[Any] = [
+        rng.standard_normal(s).astype(np.float32) for s in ((2, 6, 11, 9), (48, 6, *kernel), (48,))
+    ]  # fmt: skip
+    cut = blocking(machine, 99, 6, 48, 4)
+    assert cut.width < 48
+    for op, attrs in (
+        (CONV, ConvAttrs(padding=padding)),
+        (CONV_POOL, ConvPoolAttrs(ConvAttrs(padding=padding), "Relu")),
+    ):
+        force(monkeypatch, op, next(low for low in lowerings(op) if low.name == name))
+        with described(machine):
+            check(op, attrs, arrays, parameters=(1, 2), threads=threads)

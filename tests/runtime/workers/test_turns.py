@@ -1,0 +1,386 @@
+"""How a caller and the workers agree on who does what, and what an exception in the midst of it leaves behind."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import signal
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid.errors import ExecutionError, LucidError
+from lucid.runtime.program.executable import Executable
+from lucid.runtime.workers import blas
+from lucid.runtime.workers.board import DONE, START, TURN, Late
+from lucid.runtime.workers.crew import Crew
+from lucid.runtime.workers.link import Link
+from lucid.runtime.workers.parcel import Region
+from lucid.runtime.workers.settings import helpers
+from lucid.runtime.workers.team import Team
+
+from .test_models import answer, helped, images, make_model
+
+pytestmark = pytest.mark.skipif(not helpers(), reason="there are no processes to help here")
+
+Array = np.ndarray[Any, Any]
+
+
+def shared(workers: Crew, shape: tuple[int, ...]) -> Array:
+    found = workers.heap.take(8 * int(np.prod(shape)))
+    assert found is not None
+    return found.view(np.int64).reshape(shape)
+
+
+def adds(sums: Array, number: int) -> Callable[[int], None]:
+    def region(worker: int) -> None:
+        sums[worker] += number
+
+    return region
+
+
+def waits(sums: Array, gate: Array) -> Callable[[int], None]:
+    """A part of the caller's, and one of a worker's that does not end before the gate is open."""
+
+    def region(worker: int) -> None:
+        sums[worker, 1] = 1  # it has begun
+        if worker:
+            while not gate[0]:
+                sums[worker, 2] = 0
+        else:
+            while not sums[1, 1]:
+                sums[worker, 2] = 0
+        sums[worker, 0] += 1
+
+    return region
+
+
+def team_of(regions: list[Region], count: int = 3) -> Team:
+    team = Team(count)
+    team.regions = regions
+    run(team)  # they are told
+    return team
+
+
+def run(team: Team, *regions: int) -> None:
+    with team:
+        for region in regions:
+            team.share(region)
+
+
+@contextlib.contextmanager
+def impatient(workers: Crew) -> Iterator[None]:
+    """As it is outside of tests, but that each worker is thought to have a core."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Crew, "patient", False)
+        patch.setattr(Link, "distrust", lambda self, now: None)
+        for link in workers.links:
+            link.proven = True
+        yield
+
+
+def until(condition: Callable[[], object], seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it does not happen"
+        time.sleep(0.001)
+
+
+def test_every_part_is_done_once_by_its_worker(workers: Crew) -> None:
+    sums = shared(workers, (3,))
+    team = team_of([(adds(sums, 1), 3), (adds(sums, 10), 2), (adds(sums, 100), 3)])
+    for _ in range(50):
+        run(team, 0, 1, 2, 0)
+    assert sums.tolist() == [50 * 112, 50 * 112, 50 * 102] and helped(workers) == [True, True]
+
+
+def test_what_is_not_begun_is_done_by_the_caller(workers: Crew) -> None:
+    """Once each, whoever does it: here it is chance, on any machine."""
+    sums = shared(workers, (3,))
+    team = team_of([(adds(sums, 1), 3), (adds(sums, 10), 2)])
+    with impatient(workers):
+        for number in range(1, 400):
+            with contextlib.suppress(Late):
+                run(team, 0, 1, 0, 1)
+                assert sums.tolist() == [22 * number, 22 * number, 2 * number]
+                continue
+            until(lambda: all(workers._past(link) for link in workers.links))
+            sums[:] = 22 * number, 22 * number, 2 * number
+
+
+def test_a_worker_that_is_late_is_done_without_and_its_memory_kept(workers: Crew) -> None:
+    sums, gate = shared(workers, (3, 3)), shared(workers, (1,))
+    team = team_of([(waits(sums, gate), 2)])
+    other = team_of([(adds(shared(workers, (3,)), 1), 3)])
+    with impatient(workers):
+        with pytest.raises(Late):
+            run(team, 0)
+        assert sums[:, 0].tolist() == [1, 0, 0]
+        late = workers.links[0]
+        with other:
+            assert other._turn is None or late not in other._turn.links
+        places = len(workers.heap._places)
+        spare = shared(workers, (4,))
+        del spare
+        gc.collect()
+        done: list[int] = []
+        workers.clerk.ask(lambda: done.append(1))
+        until(lambda: done)
+        assert len(workers.heap._places) > places  # nothing is given back while it may write
+        gate[0] = 1
+        until(lambda: len(workers.heap._places) <= places)
+        assert sums[1, 0] == 1
+    run(team, 0)
+    assert sums[:, 0].tolist() == [2, 2, 0] and helped(workers)[0]
+
+
+def test_an_error_is_the_callers(workers: Crew) -> None:
+    sums = shared(workers, (3,))
+
+    def fails(worker: int) -> None:
+        sums[worker] += 1
+        np.add(sums[:2], np.ones(worker + 4), out=None)
+
+    def fails_there(worker: int) -> None:
+        sums[worker + (sums[0] == 0) * 7] += 1  # an index too large where the caller's part is not done
+
+    team = team_of([(fails, 2), (fails_there, 3)])
+    with pytest.raises(ValueError, match="broadcast"):
+        run(team, 0)
+    run(team, 1)
+    assert sums[2] >= 1
+    run(team, 1)
+
+
+def test_what_only_this_process_has_is_no_workers_business(workers: Crew) -> None:
+    sums, private = shared(workers, (3,)), np.zeros(3, np.int64)
+
+    class Mine:
+        value = 1
+
+    mine = Mine()
+
+    def reads(worker: int) -> None:
+        sums[worker] += mine.value
+
+    team = team_of([(adds(private, 1), 3), (reads, 3), (adds(sums, 1), 3)])
+    assert team._job is not None and team._job.regions == {2}
+    run(team, 0, 1, 2)
+    assert private.tolist() == [1, 1, 1] and sums.tolist() == [2, 2, 2]
+
+
+def test_one_run_has_the_workers_at_a_time(workers: Crew) -> None:
+    sums = shared(workers, (3,))
+    a, b = (team_of([(adds(sums, 1), 3)]) for _ in range(2))
+    with a:
+        assert a._turn is not None
+        with b:
+            assert b._turn is None
+            b.share(0)
+        a.share(0)
+    with b:
+        assert b._turn is not None
+        b.share(0)
+    assert sums.tolist() == [3, 3, 3]
+
+
+def test_who_has_the_workers_gives_them_back_by_going(workers: Crew) -> None:
+    """Without a line of ours that runs."""
+    sums = shared(workers, (3,))
+    a, b = (team_of([(adds(sums, 1), 3)]) for _ in range(2))
+    a.__enter__()
+    assert a._turn is not None
+    a._turn = None
+    with b:
+        assert b._turn is not None
+
+
+def test_many_threads_claim(workers: Crew) -> None:
+    sums = shared(workers, (3,))
+    teams = [team_of([(adds(sums, 0), 3)]) for _ in range(4)]
+    having: list[int] = []
+    wrong: list[int] = []
+    end = time.monotonic() + 1
+
+    def claim(team: Team) -> None:
+        while time.monotonic() < end:
+            with team:
+                if team._turn is not None:
+                    having.append(1)
+                    wrong.extend([len(having)] if len(having) > 1 else [])
+                    having.pop()
+
+    threads = [threading.Thread(target=claim, args=(team,)) for team in teams]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong and len(workers._claims) < 10
+
+
+# ---------------------------------------------------------------- interrupts
+
+
+@pytest.mark.parametrize("name", ["begin", "share", "end", "_wake", "_have"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_an_exception_anywhere_leaves_nothing_behind(
+    workers: Crew, monkeypatch: pytest.MonkeyPatch, name: str, error: type[BaseException]
+) -> None:
+    compiled = lucid.compile(make_model(), threads=3)
+    want = [answer(compiled, images(seed)) for seed in range(2)]
+    own, turns = blas.hold._own, workers.board[TURN]
+    for _ in range(3):
+        with monkeypatch.context() as patch:
+            function, done = getattr(Crew, name), []
+
+            def interrupted(self: Crew, *args: Any, function: Any = function, done: list[int] = done) -> Any:
+                try:
+                    return function(self, *args)
+                finally:  # nothing but the call itself has what it gave
+                    if not done:
+                        done.append(1)
+                        raise error
+
+            patch.setattr(Crew, name, interrupted)
+            with contextlib.suppress(KeyboardInterrupt, LucidError):
+                for seed in range(2):
+                    answer(compiled, images(seed))
+        for seed in range(2):
+            assert np.array_equal(answer(compiled, images(seed)), want[seed])
+        assert workers.board[TURN] > turns and helped(workers) == [True, True]
+        turns = workers.board[TURN]
+    assert not blas.hold.held() and blas.hold._own == own
+
+
+def test_a_traceback_that_is_kept_keeps_no_workers(workers: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an interactive session keeps the last."""
+    compiled = lucid.compile(make_model(), threads=3)
+    for seed in range(3):
+        answer(compiled, images(seed))
+    kept: list[BaseException] = []
+    for name in ("_gather", "_have"):
+        with monkeypatch.context() as patch:
+
+            def interrupted(self: Crew, *args: Any) -> Any:
+                raise KeyboardInterrupt
+
+            patch.setattr(Crew, name, interrupted)
+            try:
+                answer(compiled, images())
+            except KeyboardInterrupt as error:
+                kept.append(error)
+        turns = workers.board[TURN]
+        answer(compiled, images()), answer(compiled, images())
+        assert workers.board[TURN] > turns
+
+
+def test_an_error_that_was_explained_goes_without_the_collector(workers: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled, seen = lucid.compile(make_model(), threads=3), []
+    for seed in range(3):
+        answer(compiled, images(seed))
+
+    class GoingError(MemoryError):
+        pass
+
+    def noted(error: BaseException) -> BaseException:
+        seen.append(weakref.ref(error))
+        return error
+
+    def failing(self: Crew, *args: Any) -> None:
+        raise noted(GoingError())
+
+    monkeypatch.setattr(Crew, "share", failing)
+    gc.disable()
+    try:
+        with contextlib.suppress(LucidError):
+            answer(compiled, images())
+    finally:
+        gc.enable()
+    assert seen and seen[0]() is None
+
+
+def test_a_late_worker_is_not_noticed(workers: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = lucid.compile(make_model(), threads=3)
+    want = [answer(compiled, images(seed)) for seed in range(2)]
+    share, calls = Crew.share, iter(range(1000))
+
+    def late(self: Crew, *args: Any) -> None:
+        share(self, *args)
+        if next(calls) % 3 == 1:
+            raise Late
+
+    monkeypatch.setattr(Crew, "share", late)
+    for i in range(8):
+        assert np.array_equal(answer(compiled, images(i % 2)), want[i % 2])
+
+
+class Marks(list[Any]):
+    """Marks of a run that call something after every step, in the middle of the program."""
+
+    def __init__(self, at_step: Callable[[], object]) -> None:
+        self.at_step = at_step
+
+    def append(self, mark: Any) -> None:
+        self.at_step()
+
+
+def raises_timeout(*given: object) -> None:
+    raise TimeoutError("from the handler")
+
+
+def raises_value(number: int, frame: object) -> None:
+    raise ValueError("from the handler")
+
+
+@pytest.mark.parametrize("handler", [raises_timeout, raises_value])
+def test_what_a_handler_raises_is_not_explained(handler: Callable[..., None]) -> None:
+    def stop() -> None:
+        if steps:
+            steps.clear()
+            signal.raise_signal(signal.SIGUSR1)
+
+    compiled = lucid.compile(make_model(), threads=2)
+    want = answer(compiled, images())
+    graph, state, steps = compiled.graph, compiled.model.state_dict(), [1]
+    run = Executable(graph, threads=2, marks=Marks(stop))
+    run.load([state[name] for name in run.parameters], 0)
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with pytest.raises((TimeoutError, ValueError), match="from the handler") as caught:
+            run(images())
+        assert not isinstance(caught.value, ExecutionError)
+        np.testing.assert_array_equal(run(images())[0], want)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_load_that_is_interrupted_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_model()
+    compiled = lucid.compile(model, threads=2)
+    answer(compiled, images())
+    finish = blas.Hold.finish
+    for value in (0.5, 0.25):
+        model[0].weight.copy_(model[0].weight.numpy() * value)
+
+        def interrupted(self: blas.Hold) -> None:
+            finish(self)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(blas.Hold, "finish", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                answer(compiled, images())
+        want = answer(lucid.compile(model, threads=2), images())
+        np.testing.assert_array_equal(answer(compiled, images()), want)
+
+
+def test_the_board_is_in_order(workers: Crew) -> None:
+    for link in workers.links:
+        assert workers.board[link.by + START] <= workers.board[TURN]
+        assert workers.board[link.by + DONE] >> 1 <= workers.board[TURN]
