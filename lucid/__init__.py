@@ -6,6 +6,7 @@ from numpy import dtype as _dtype
 from numpy import e, finfo, iinfo, inf, nan, newaxis, pi
 
 from . import errors, nn
+from . import formats as formats  # which announce themselves to graphs
 from .base.absent import NN, TOP, advice
 from .base.checks import device
 from .base.lazy import from_home

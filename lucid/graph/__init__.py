@@ -1,1 +1,1 @@
-"""The intermediate representation: graphs, ops, their text, files and pictures, each in a module of its own."""
+"""What a computation is: dimensions, types, ops, graphs of them and the checks that they are sound."""

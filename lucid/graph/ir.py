@@ -14,14 +14,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ..base import checks
 from ..base.checks import shown
-from ..base.lazy import LazyModule
 from ..base.lazy import networkx as nx
 from ..errors import GraphError, ShapeError
 from .opdef import Attrs, OpDef
 from .types import TensorType
 
-# display stands outside, reads graphs, and loads when first asked for
-_draw, _text = LazyModule("lucid.formats.draw"), LazyModule("lucid.formats.text")
+formats: dict[str, Any] = {}
+"""How graphs are shown; ``lucid.formats``, which stands outside and reads graphs, puts its modules there."""
 
 Dag: TypeAlias = "nx.MultiDiGraph[str]"
 
@@ -250,11 +249,11 @@ class Graph:
 
     def draw(self, path: str | os.PathLike[str], **options: Any) -> None:
         """Draw into a file; see :func:`lucid.formats.draw.draw` for formats and options."""
-        _draw.draw(self, path, **options)
+        formats["draw"].draw(self, path, **options)
 
     def text(self, *, origins: bool = False, elide: bool = False) -> str:
         """The textual form; see :func:`lucid.formats.text.to_text`."""
-        text: str = _text.to_text(self, origins=origins, elide=elide)
+        text: str = formats["text"].to_text(self, origins=origins, elide=elide)
         return text
 
     def __str__(self) -> str:

@@ -34,7 +34,7 @@ SIDE_BY_SIDE = {("passes", "runtime"), ("runtime", "passes")}
 
 
 class Imports(ast.NodeVisitor):
-    """The package's own modules that one module imports: at run time, and inside functions."""
+    """The package's own modules that one module names: when it loads, for types only, inside functions or lazily."""
 
     def __init__(self, module: str, known: frozenset[str]) -> None:
         self.module = module
@@ -42,13 +42,27 @@ class Imports(ast.NodeVisitor):
         self.found: dict[str, int] = {}
         self.late: list[tuple[str, int]] = []
         self._depth = 0
+        self._tables: dict[str, ast.Dict] = {}
 
-    def visit_If(self, node: ast.If) -> None:
-        if ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
-            for child in node.orelse:
-                self.visit(child)
-        else:
-            self.generic_visit(node)
+    def visit_Assign(self, node: ast.Assign) -> None:
+        if isinstance(node.value, ast.Dict):
+            self._tables.update((target.id, node.value) for target in node.targets if isinstance(target, ast.Name))
+        self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        """Modules that load when they are first asked for, by name or by a table of homes, are known all the same."""
+        called = ast.unparse(node.func).rpartition(".")[2]
+        name = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
+        if called in ("LazyModule", "import_module") and str(name).split(".")[0] == "lucid":
+            self._add(str(name), node.lineno, late=called == "import_module")
+        if called == "from_home":
+            table = node.args[1]
+            homes = self._tables[table.id] if isinstance(table, ast.Name) else table
+            assert isinstance(homes, ast.Dict), f"{self.module}, line {node.lineno}: the homes are no table to be read"
+            for home in homes.values:
+                assert isinstance(home, ast.Constant), f"{self.module}, line {home.lineno}: a home is a text"
+                self._add(f"{self.module}.{home.value}", home.lineno, late=False)
+        self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> None:
         self._depth += 1
@@ -74,9 +88,9 @@ class Imports(ast.NodeVisitor):
                 name = f"{base}.{alias.name}"
                 self._add(name if name in self.known else base, node.lineno)
 
-    def _add(self, name: str, line: int) -> None:
+    def _add(self, name: str, line: int, *, late: bool = True) -> None:
         self.found.setdefault(name, line)
-        if self._depth:
+        if late and self._depth:
             self.late.append((name, line))
 
 
@@ -141,7 +155,10 @@ def test_everything_was_read() -> None:
     """Guards the other tests: they see the imports that are there."""
     assert len(FILES) > 30
     assert {"lucid.graph.ir", "lucid.autodiff.reverse"} <= set(IMPORTS["lucid.tensor.history"].found)
-    assert "lucid.runtime.planning.plan" not in IMPORTS["lucid.runtime.planning.liveness"].found  # under TYPE_CHECKING
+    assert "lucid.runtime.planning.step" in IMPORTS["lucid.runtime.planning.liveness"].found  # for types only
+    assert "lucid.runtime.eager" in IMPORTS["lucid.tensor.tensor"].found  # lazily
+    assert {"lucid.compiler.entry", "lucid.passes", "lucid.models"} <= set(IMPORTS["lucid"].found)  # by homes
+    assert "lucid.passes.rewrite" in IMPORTS["lucid.passes"].found
 
 
 @pytest.mark.parametrize(
@@ -153,10 +170,21 @@ def test_everything_was_read() -> None:
         ("lucid.graph.ops.x", "if True:\n    from ...tensor import Tensor", "graph must not import tensor"),
         ("lucid.nn.x", "def f():\n    from ..tensor import Tensor", "inside a function"),
         ("lucid.tensor", "class A:\n    def f(self):\n        import lucid.errors", "inside a function"),
+        ("lucid.tensor", "def f():\n    return import_module('lucid.errors')", "inside a function"),
+        ("lucid.graph.x", "if TYPE_CHECKING:\n    from ..tensor import Tensor", "graph must not import tensor"),
+        ("lucid.graph.x", "draw = LazyModule('lucid.formats.draw')", "graph must not import formats"),
+        ("lucid.graph.x", "draw = lazy.LazyModule('lucid.formats.draw')", "graph must not import formats"),
     ],
 )
 def test_the_rules_can_fail(module: str, source: str, complaint: str) -> None:
     assert complaint in "\n".join(forbidden(module, imports_of(module, source)))
+
+
+def test_homes_are_seen() -> None:
+    source = "H = {'a': 'x.a', 'b': 'b'}\ndef __getattr__(n):\n    return from_home(__name__, H, n)"
+    found = imports_of("lucid.nn", source)
+    assert set(found.found) == {"lucid.nn.x.a", "lucid.nn.b"}
+    assert found.late == []
 
 
 def test_a_cycle_is_seen() -> None:
@@ -165,10 +193,22 @@ def test_a_cycle_is_seen() -> None:
         "lucid.graph.types": imports_of("lucid.graph.types", "from . import ir"),
     }
     assert cycles(made) == [["lucid.graph.ir", "lucid.graph.types"]]
-    made["lucid.graph.types"] = imports_of(
-        "lucid.graph.types", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from . import ir"
-    )
-    assert cycles(made) == []
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from . import ir",
+        "ir = LazyModule('lucid.graph.ir')",
+        "def f():\n    from .ir import Graph",
+    ],
+)
+def test_a_cycle_through_what_loads_late_or_never_is_seen(back: str) -> None:
+    made = {
+        "lucid.graph.ir": imports_of("lucid.graph.ir", "from .types import TensorType"),
+        "lucid.graph.types": imports_of("lucid.graph.types", back),
+    }
+    assert cycles(made) == [["lucid.graph.ir", "lucid.graph.types"]]
 
 
 @pytest.mark.parametrize("module", sorted(NAMES))
