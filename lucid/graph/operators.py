@@ -218,8 +218,10 @@ class Operators(AbstractTensor, Generic[R]):
     sign: Method[R] = public(ew.sign)
     exp: Method[R] = public(ew.exp)
     log: Method[R] = public(ew.log)
-    log2: Method[R] = public(composite.log2)
-    log10: Method[R] = public(composite.log10)
+    log1p: Method[R] = public(ew.log1p)
+    log2: Method[R] = public(ew.log2)
+    log10: Method[R] = public(ew.log10)
+    expm1: Method[R] = public(ew.expm1)
     sqrt: Method[R] = public(ew.sqrt)
     rsqrt: Method[R] = public(composite.rsqrt)
     square: Method[R] = public(composite.square)
@@ -304,6 +306,7 @@ class Operators(AbstractTensor, Generic[R]):
     # ------------------------------------------------------------ reduction
 
     sum: Method[R] = public(reduce.sum)
+    prod: Method[R] = public(reduce.prod)
     mean: Method[R] = public(reduce.mean)
     var: Method[R] = public(reduce.var)
     std: Method[R] = public(reduce.std)

@@ -49,6 +49,29 @@ def sum_(attrs: Any, x: Array) -> Array:
     return _reduce(x, attrs.axes, attrs.keepdims, _sum, x.dtype)
 
 
+def _product(lane: Array) -> Any:
+    total = lane.dtype.type(1)
+    for element in lane:
+        total = total * element
+    return total
+
+
+@reference(reduce.PROD)
+def prod(attrs: Any, x: Array) -> Array:
+    x = wide(x)
+    return _reduce(x, attrs.axes, attrs.keepdims, _product, x.dtype)
+
+
+@reference(reduce.PRODUCT_OF_OTHERS)
+def product_of_others(attrs: Any, x: Array) -> Array:
+    source = np.moveaxis(wide(x), attrs.axis, -1)
+    result = np.empty_like(source)
+    for i in range(source.shape[-1]):
+        others = np.delete(source, i, -1)
+        result[..., i] = _reduce(others, (others.ndim - 1,), False, _product, others.dtype)
+    return np.moveaxis(result, -1, attrs.axis)
+
+
 @reference(reduce.MEAN)
 def mean(attrs: Any, x: Array) -> Array:
     return _reduce(wide(x), attrs.axes, attrs.keepdims, lambda v: _sum(v) / np.float64(len(v)), np.float64)

@@ -37,8 +37,8 @@ _UFUNCS: Mapping[str, Function] = {
     "logical_xor": public(composite.logical_xor), "logical_not": public(composite.logical_not),
     "bitwise_and": public(composite.bitwise_and), "bitwise_or": public(composite.bitwise_or),
     "bitwise_xor": public(composite.bitwise_xor), "invert": ew.invert, "negative": ew.neg, "positive": lambda x: x,
-    "absolute": ew.abs_, "fabs": ew.abs_, "sign": ew.sign, "exp": ew.exp, "log": ew.log, "log2": composite.log2,
-    "log10": composite.log10, "expm1": lambda x: ew.exp(x) - 1, "log1p": lambda x: ew.log(x + 1), "sqrt": ew.sqrt,
+    "absolute": ew.abs_, "fabs": ew.abs_, "sign": ew.sign, "exp": ew.exp, "log": ew.log, "log2": ew.log2,
+    "log10": ew.log10, "expm1": ew.expm1, "log1p": ew.log1p, "sqrt": ew.sqrt,
     "square": composite.square, "reciprocal": composite.reciprocal, "sin": ew.sin, "cos": ew.cos,
     "tan": composite.tan, "tanh": ew.tanh, "floor": ew.floor, "ceil": ew.ceil, "rint": ew.round_,
     "isnan": ew.isnan, "isinf": composite.isinf, "isfinite": composite.isfinite,
@@ -46,8 +46,8 @@ _UFUNCS: Mapping[str, Function] = {
 """By NumPy's names; those of one operand are handed a tensor in any case."""
 
 _REDUCTIONS: Mapping[str, Function] = {
-    "add": reduce.sum, "maximum": reduce.amax, "minimum": reduce.amin, "logical_and": composite.all_,
-    "logical_or": composite.any_,
+    "add": reduce.sum, "multiply": reduce.prod, "maximum": reduce.amax, "minimum": reduce.amin,
+    "logical_and": composite.all_, "logical_or": composite.any_,
 }  # fmt: skip
 
 
@@ -195,8 +195,9 @@ _concat, _stack = public(sh.concat), public(sh.stack)
 _choice, _product = public(ew.where), public(linalg.outer)
 
 _FUNCTIONS: Mapping[str, Function] = {
-    "sum": _reduction(reduce.sum), "mean": _mean(reduce.mean), "max": _chosen(reduce.amax),
-    "min": _chosen(reduce.amin), "amax": _chosen(reduce.amax), "amin": _chosen(reduce.amin),
+    "sum": _reduction(reduce.sum), "prod": _reduction(reduce.prod), "mean": _mean(reduce.mean),
+    "max": _chosen(reduce.amax), "min": _chosen(reduce.amin),
+    "amax": _chosen(reduce.amax), "amin": _chosen(reduce.amin),
     "std": _spread(lambda a, *rest: ew.sqrt(reduce.var(a, *rest))), "var": _spread(reduce.var),
     "argmax": _chosen(reduce.argmax), "argmin": _chosen(reduce.argmin),
     "all": _chosen(composite.all_), "any": _chosen(composite.any_),

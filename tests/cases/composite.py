@@ -15,8 +15,6 @@ _EACH: dict[str, Any] = {
     "square": (composite.square, lambda torch: torch.square, normal),
     "reciprocal": (composite.reciprocal, lambda torch: torch.reciprocal, positive),
     "rsqrt": (composite.rsqrt, lambda torch: torch.rsqrt, positive),
-    "log2": (composite.log2, lambda torch: torch.log2, positive),
-    "log10": (composite.log10, lambda torch: torch.log10, positive),
     "tan": (composite.tan, lambda torch: torch.tan, normal),
     "hardtanh": (F.hardtanh, lambda torch: torch.nn.functional.hardtanh, normal),
     "relu6": (F.relu6, lambda torch: torch.nn.functional.relu6, normal),

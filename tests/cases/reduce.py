@@ -71,6 +71,55 @@ SPREAD = [
     for correction, keepdim in ((1, False), (0, True), (0.5, False))
 ]
 
+_FACTORS: dict[str, Any] = {
+    "zero": fixed([[2.0, 0.0, 3.0], [1.0, -2.0, 4.0]]),
+    "zeros": fixed([[0.0, 2.0, 0.0], [0.0, 0.0, 0.0]]),
+    "tiny": fixed([[1e-20, 2e-20, 3.0], [1e15, 2.0, 1e14]]),
+}
+
+
+def _times(x: Any, dims: Any, keepdim: bool) -> Any:
+    """PyTorch multiplies along one axis at a time."""
+    dims = tuple(range(x.ndim)) if dims is None else dims if isinstance(dims, tuple) else (dims,)
+    for dim in sorted((d % max(x.ndim, 1) for d in dims), reverse=True):
+        x = x.prod(dim, keepdim=keepdim)
+    return x
+
+
+PRODUCTS = [
+    *(
+        Case(
+            f"prod-{kind}{'-keepdim' if keepdim else ''}",
+            lambda x, d=dim, k=keepdim: reduce.prod(x, d, k),
+            normal(shape),
+            lambda torch, x, d=dim, k=keepdim: _times(x, d, k),
+        )
+        for kind, (shape, dim) in _OVER.items()
+        for keepdim in (False, True)
+    ),
+    *(
+        Case(
+            f"prod-{kind}-{dim}",
+            lambda x, d=dim: reduce.prod(x, d),
+            make,
+            lambda torch, x, d=dim: _times(x, d, False),
+            gradient=kind != "tiny",  # whose differences are none
+        )
+        for kind, make in _FACTORS.items()
+        for dim in (None, 0, 1)
+    ),
+    Case("prod-of-none", lambda x: reduce.prod(x, 0), normal((0, 3)), lambda torch, x: x.prod(0)),
+    Case("int-prod", reduce.prod, fixed(np.array([[3, -1, 2], [7, 7, 1]], "int32")), lambda torch, x: x.prod()),
+    Case("byte-prod", reduce.prod, fixed(np.array([200, 100], "uint8")), lambda torch, x: x.prod()),
+    Case("bool-prod", reduce.prod, fixed(np.array([True, True])), lambda torch, x: x.prod()),
+    Case(
+        "prod-dtype",
+        lambda x: reduce.prod(x, 0, dtype="int32"),
+        fixed(np.array([[200, 100], [2, 1]], "uint8")),
+        lambda torch, x: x.prod(0, dtype=torch.int32),
+    ),
+]
+
 _POSITIONS: dict[str, tuple[tuple[int, ...], int | None]] = {
     "all": ((3, 4), None),
     "rows": ((3, 4), 0),
@@ -191,4 +240,4 @@ EDGES = [
     _exact("bool-amin", lambda x: reduce.amin(x, 1), _BOOLS, lambda torch, x: x.amin(1)),
 ]
 
-CASES = [*SMOOTH, *SPREAD, *POSITIONS, *EXTREMA, *CUMULATIVE, *SUM_TO, *EDGES]
+CASES = [*SMOOTH, *PRODUCTS, *SPREAD, *POSITIONS, *EXTREMA, *CUMULATIVE, *SUM_TO, *EDGES]

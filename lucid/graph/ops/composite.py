@@ -105,16 +105,6 @@ def rsqrt(x: Any) -> Any:
     return ew.div(1.0, ew.sqrt(x))
 
 
-def log2(x: Any) -> Any:
-    """Logarithm to base 2."""
-    return ew.mul(ew.log(x), 1 / math.log(2))
-
-
-def log10(x: Any) -> Any:
-    """Logarithm to base 10."""
-    return ew.mul(ew.log(x), 1 / math.log(10))
-
-
 def tan(x: Any) -> Any:
     """``sin(x) / cos(x)``."""
     return ew.div(ew.sin(x), ew.cos(x))
@@ -186,11 +176,10 @@ def transposed(x: T) -> T:
 def movedim(x: T, source: Any, destination: Any) -> T:
     """``x`` with axis ``source`` (or several) at ``destination``, the others in their order."""
     rank = x.type.rank
-    pairs = [v if isinstance(v, tuple | list) else (v,) for v in (source, destination)]
-    moved, places = ([sh.normal_axis("movedim", axis, rank) for axis in axes] for axes in pairs)
-    if len(moved) != len(places) or len({*moved}) < len(moved) or len({*places}) < len(places):
-        raise ShapeError(f"movedim: {source} and {destination} are not as many different axes")
+    moved, places = (sh.normal_axes("movedim", axes, rank) for axes in (source, destination))
+    if len(moved) != len(places):
+        raise ShapeError(f"movedim: {source} and {destination} are not as many axes")
     order = [axis for axis in range(rank) if axis not in moved]
     for place, axis in sorted(zip(places, moved, strict=True)):
         order.insert(place, axis)
-    return sh.permute(x, order)
+    return sh.permute(x, order) if rank else x

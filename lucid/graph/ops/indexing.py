@@ -17,7 +17,7 @@ from ..dims import Dim, SymDim, as_dim, exact_quotient
 from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, OpDef, T, apply, attributes, register
 from ..types import DType, Shape, TensorType, broadcast_shapes, format_shape, int64, is_float
 from .elementwise import where
-from .shape import AxisAttrs, concat, expand, flatten, normal_axis, reshape
+from .shape import AxisAttrs, along, concat, expand, flatten, normal_axes, normal_axis, reshape
 from .source import constant, full
 
 
@@ -357,9 +357,7 @@ def flip(x: T, *dims: Any) -> T:
     """``x`` with the order of its elements turned around along the axes."""
     axes = dims[0] if len(dims) == 1 and isinstance(dims[0], list | tuple) else dims
     rank, shape = x.type.rank, x.type.shape
-    chosen = [normal_axis("flip", axis, rank) for axis in axes]
-    if len(set(chosen)) < len(chosen):
-        raise ShapeError(f"flip: axes {axes} repeat")
+    chosen = normal_axes("flip", axes, rank)
     starts = [shape[i] - 1 if i in chosen else 0 for i in range(rank)]
     return take_slice(x, starts, shape, [-1 if i in chosen else 1 for i in range(rank)])
 
@@ -391,8 +389,11 @@ def _rolled(x: T, step: Dim, axis: int) -> T:
 
 def gather(x: T, dim: int, index: Any) -> T:
     """Elements of ``x`` at ``index`` along ``dim``; ``index`` has the rank of ``x`` (``torch.gather``)."""
-    axis = normal_axis("gather", dim, x.type.rank)
-    result: T = apply(GATHER_ELEMENTS, AxisAttrs(axis), x, _as_index("gather", x, index))
+    axis, where_from = normal_axis("gather", dim, x.type.rank, scalar=True), _as_index("gather", x, index)
+    shape = where_from.type.shape
+    if x.type.rank <= 1 and len(shape) <= 1:  # a scalar, of either, is a vector of one element
+        x, where_from = flatten(x), flatten(where_from)
+    result: T = reshape(apply(GATHER_ELEMENTS, AxisAttrs(axis), x, where_from), shape)
     return result
 
 
@@ -418,7 +419,7 @@ def index_select(x: T, dim: int, index: Any) -> T:
     vector = _as_index("index_select", x, index)
     if vector.type.rank > 1:
         raise ShapeError(f"index_select: the index must be a vector, got {vector.type}")
-    return index_with(x, (normal_axis("index_select", dim, x.type.rank),), [vector])
+    return along("index_select", x, dim, lambda x, axis: index_with(x, (axis,), [vector]))
 
 
 def index_with(x: T, axes: tuple[int, ...], indices: Sequence[Any]) -> T:

@@ -12,7 +12,7 @@ from ..dims import SymDim
 from ..opdef import NO_GRADIENT, Attrs, GradContext, OpDef, T, apply, attributes, register
 from ..types import Shape, TensorType, bool_, float32, format_shape, int64, is_float, product
 from .elementwise import cast, exp, flat_sqrt, isnan, maximum, where
-from .shape import along, expand, normal_axis, reshape
+from .shape import AxisAttrs, along, expand, inverse_permutation, normal_axes, permute, reshape
 from .source import full
 
 Axes: TypeAlias = "int | tuple[int, ...] | None"
@@ -109,7 +109,48 @@ def _cumsum_gradient(c: GradContext) -> list[Any]:
     return [apply(CUMSUM, CumSumAttrs(c.attrs.axis, not c.attrs.reverse), c.dy)]
 
 
+def _product_gradient(c: GradContext) -> list[Any]:
+    """Each element's slope is the product of the others, which holds where there are zeros too."""
+    x, axes, kept = c.inputs[0], c.attrs.axes, c.inputs[0].type
+    if len(axes) == 1:
+        return [_spread(c.dy, c) * _product_of_others(x, axes[0])]
+    perm = (*(axis for axis in range(kept.rank) if axis not in axes), *axes)
+    lanes = permute(x, perm)
+    rows = lanes.type.shape[: kept.rank - len(axes)]
+    others = _product_of_others(reshape(lanes, (*rows, product(lanes.type.shape[len(rows) :]))), len(rows))
+    return [_spread(c.dy, c) * permute(reshape(others, lanes.type.shape), inverse_permutation(perm))]
+
+
+def _product_of_others(x: Any, axis: int) -> Any:
+    return apply(PRODUCT_OF_OTHERS, AxisAttrs(axis), x)
+
+
+def _product_of_others_gradient(c: GradContext) -> list[Any]:
+    """Row i of a matrix is the lane with 1 in place of element i: of it, the products of others but i."""
+    axis, x, dy = c.attrs.axis, c.inputs[0], c.dy
+    last = x.type.rank - 1
+    perm = (*(i for i in range(last + 1) if i != axis), axis)
+    lane, dy = permute(x, perm), permute(dy, perm)
+    size = lane.type.shape[-1]
+    number = apply(CUMSUM, CumSumAttrs(0), full(x, 1, (size,), int64))
+    own = reshape(number, (size, 1)) == reshape(number, (1, size))
+    lane, dy = (reshape(v, (*v.type.shape[:-1], *at)) for v, at in ((lane, (1, size)), (dy, (size, 1))))
+    others = where(own, 0.0, _product_of_others(where(own, 1.0, lane), last + 1))
+    return [permute((dy * others).sum(last), inverse_permutation(perm))]
+
+
+def _product_of_others_infer(attrs: AxisAttrs, x: TensorType) -> TensorType:
+    if not 0 <= attrs.axis < x.rank or not is_float(x.dtype):
+        raise ShapeError(f"ProductOfOthers: needs floating-point numbers and an axis of them, got {x} and {attrs.axis}")
+    return TensorType(x.shape, x.dtype)
+
+
 SUM = register(OpDef("Sum", _infer("Sum", "fiu"), lambda c: [_spread(c.dy, c)], attrs=ReduceAttrs))
+PROD = register(OpDef("Prod", _infer("Prod", "fiu"), _product_gradient, attrs=ReduceAttrs))
+#: In place of each element the product of all others along the axis.
+PRODUCT_OF_OTHERS = register(
+    OpDef("ProductOfOthers", _product_of_others_infer, _product_of_others_gradient, attrs=AxisAttrs)
+)
 MEAN = register(OpDef("Mean", _infer("Mean", "f"), _mean_gradient, attrs=ReduceAttrs))
 MAX = register(OpDef("Max", _infer("Max", "fiub", empty=False), _extremum_gradient, attrs=ReduceAttrs))
 MIN = register(OpDef("Min", _infer("Min", "fiub", empty=False), _extremum_gradient, attrs=ReduceAttrs))
@@ -122,12 +163,8 @@ CUMSUM = register(OpDef("CumSum", _cumsum_infer, _cumsum_gradient, attrs=CumSumA
 def _axes(op: str, dim: Axes, rank: int) -> tuple[int, ...]:
     if dim is None:
         return tuple(range(rank))
-    if rank == 0 and dim in (0, -1):  # a 0-d tensor counts as one lane, as in PyTorch
-        return ()
-    axes = [normal_axis(op, axis, rank) for axis in (dim if isinstance(dim, tuple | list) else (dim,))]
-    if len(set(axes)) < len(axes):
-        raise ShapeError(f"{op}: axes {dim} repeat")
-    return tuple(sorted(axes))
+    axes = normal_axes(op, dim, rank)
+    return tuple(sorted(axes)) if rank else ()
 
 
 def _reduce(op: OpDef, x: T, dim: Axes, keepdim: bool) -> T:
@@ -138,6 +175,13 @@ def _reduce(op: OpDef, x: T, dim: Axes, keepdim: bool) -> T:
 def sum(x: T, dim: Axes = None, keepdim: bool = False) -> T:
     """Sum over ``dim`` (an axis, several, or None for all); bools and small ints are summed as int64."""
     return _reduce(SUM, x if is_float(x.type.dtype) else cast(x, int64), dim, keepdim)
+
+
+def prod(x: T, dim: Axes = None, keepdim: bool = False, dtype: Any = None) -> T:
+    """Product over ``dim`` (an axis, several, or None for all), in ``dtype``; bools and small ints become int64."""
+    if dtype is not None:
+        x = cast(x, dtype)
+    return _reduce(PROD, x if is_float(x.type.dtype) or dtype is not None else cast(x, int64), dim, keepdim)
 
 
 def mean(x: T, dim: Axes = None, keepdim: bool = False) -> T:

@@ -14,22 +14,35 @@ from ..types import Shape, TensorType, format_shape, product
 from .elementwise import promote
 
 
-def normal_axis(op: str, axis: object, rank: int) -> int:
-    """``axis`` counted from the front; raises where the rank has no such axis."""
+def normal_axis(op: str, axis: object, rank: int, *, scalar: bool = False) -> int:
+    """``axis`` counted from the front; raises where the rank has no such axis.
+
+    With ``scalar`` a tensor of rank 0 has one axis, of one element, as it has in PyTorch for what changes no size or
+    takes the axis away.
+    """
     if isinstance(axis, bool) or not hasattr(axis, "__index__"):
         raise OptionError(f"{op}: an axis is an int, got {shown(axis)}")
     index: int = axis.__index__()
-    if not -rank <= index < rank:
+    count = 1 if scalar and rank == 0 else rank
+    if not -count <= index < count:
         raise ShapeError(f"{op}: axis {index} is out of range for a tensor of rank {rank}")
-    return index % rank
+    return index % count
+
+
+def normal_axes(op: str, axes: object, rank: int) -> list[int]:
+    """One axis or several of them, counted from the front and all different; a scalar has one axis."""
+    several = axes if isinstance(axes, list | tuple) else (axes,)
+    found = [normal_axis(op, axis, rank, scalar=True) for axis in several]
+    if len(set(found)) < len(found):
+        raise ShapeError(f"{op}: axes {axes} repeat")
+    return found
 
 
 def along(op: str, x: T, dim: object, function: Callable[[T, int], Any]) -> T:
     """``function(x, axis)``; a scalar has one axis, of one element, as in PyTorch."""
-    if x.type.rank:
-        result: T = function(x, normal_axis(op, dim, x.type.rank))
-        return result
-    return reshape(function(reshape(x, 1), normal_axis(op, dim, 1)), ())  # type: ignore[no-any-return]
+    axis = normal_axis(op, dim, x.type.rank, scalar=True)
+    result: T = function(x, axis) if x.type.rank else reshape(function(reshape(x, 1), axis), ())
+    return result
 
 
 def as_shape(op: str, dims: Sequence[Any]) -> Shape:
@@ -166,9 +179,7 @@ def _filled(owner: str, shape: Shape, dims: Shape) -> Shape:
 def flatten(x: T, start_dim: int = 0, end_dim: int = -1) -> T:
     """``x`` with the axes from ``start_dim`` to ``end_dim`` (both included) made one."""
     shape = x.type.shape
-    if not shape:
-        return reshape(x, 1)
-    first, last = (normal_axis("flatten", axis, len(shape)) for axis in (start_dim, end_dim))
+    first, last = (normal_axis("flatten", axis, len(shape), scalar=True) for axis in (start_dim, end_dim))
     if first > last:
         raise OptionError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
     return reshape(x, (*shape[:first], product(shape[first : last + 1]), *shape[last + 1 :]))
@@ -188,9 +199,9 @@ def permute(x: T, *axes: Any) -> T:
 def transpose(x: T, dim0: int, dim1: int) -> T:
     """``x`` with two axes exchanged."""
     rank = x.type.rank
-    a, b = normal_axis("transpose", dim0, rank), normal_axis("transpose", dim1, rank)
-    perm = list(range(rank))
-    perm[a], perm[b] = b, a
+    a, b = (normal_axis("transpose", dim, rank, scalar=True) for dim in (dim0, dim1))
+    exchanged = {a: b, b: a}
+    perm = [exchanged.get(axis, axis) for axis in range(rank)]
     return permute(x, perm)
 
 
@@ -208,8 +219,7 @@ def expand(x: T, *shape: Any) -> T:
 def squeeze(x: T, dim: int | tuple[int, ...] | None = None) -> T:
     """``x`` without its axes of size 1, or without those named (an axis of another size stays)."""
     shape = x.type.shape
-    axes = range(len(shape)) if dim is None else (dim,) if isinstance(dim, int) else dim
-    chosen = {normal_axis("squeeze", axis, len(shape)) for axis in axes}
+    chosen = range(len(shape)) if dim is None else normal_axes("squeeze", dim, len(shape))
     return reshape(x, tuple(d for i, d in enumerate(shape) if not (i in chosen and is_equal(d, 1))))
 
 

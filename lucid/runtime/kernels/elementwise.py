@@ -23,6 +23,7 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 
 _UFUNCS = {
     ew.NEG: "negative", ew.ABS: "absolute", ew.EXP: "exp", ew.LOG: "log", ew.SQRT: "sqrt",
+    ew.EXPM1: "expm1", ew.LOG1P: "log1p", ew.LOG2: "log2", ew.LOG10: "log10",
     ew.SIN: "sin", ew.COS: "cos", ew.TANH: "tanh", ew.FLOOR: "floor", ew.CEIL: "ceil", ew.ROUND: "rint",
     ew.NOT: "invert", ew.ADD: "add", ew.SUB: "subtract", ew.MUL: "multiply", ew.DIV: "divide",
     ew.MAXIMUM: "maximum", ew.MINIMUM: "minimum", ew.EQUAL: "equal", ew.NOT_EQUAL: "not_equal", ew.LESS: "less",

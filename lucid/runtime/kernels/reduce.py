@@ -9,15 +9,30 @@ from ...graph.types import bool_
 from ..planning.registry import kernel
 from ..program.emitter import Emitter
 
-_UFUNCS = {reduce.SUM: "add", reduce.MAX: "maximum", reduce.MIN: "minimum"}
+_UFUNCS = {reduce.SUM: "add", reduce.PROD: "multiply", reduce.MAX: "maximum", reduce.MIN: "minimum"}
 
 
 @kernel(*_UFUNCS)
 def ufunc_reduce(k: Emitter) -> None:
     (x,), (y,), a = k.ins, k.outs, k.attrs
-    if k.node.op is not reduce.SUM:  # a symbolic axis may turn out empty
+    if k.node.op in (reduce.MAX, reduce.MIN):  # a symbolic axis may turn out empty
         reduce.check_not_empty(k.name, x.type, a.axes)
     k.line(f"np.{_UFUNCS[k.node.op]}.reduce({x}, axis={a.axes}, keepdims={a.keepdims}, out={y})")
+
+
+@kernel(reduce.PRODUCT_OF_OTHERS)
+def product_of_others(k: Emitter) -> None:
+    """What stands before each element multiplied, times what stands after it."""
+    (x,), (y,), axis = k.ins, k.outs, k.attrs.axis
+    size = x.shape[axis]
+    after = k.scratch(x.shape, x.dtype, "after")
+    lead = ":, " * axis
+    k.line(f"{y}[{lead}:1] = 1")
+    k.line(f"{after}[{lead}-1:] = 1")
+    if size > 1:
+        k.line(f"np.multiply.accumulate({x}[{lead}:-1], axis={axis}, out={y}[{lead}1:])")
+        k.line(f"np.multiply.accumulate({x}[{lead}:0:-1], axis={axis}, out={after}[{lead}-2::-1])")
+    k.line(f"np.multiply({y}, {after}, out={y})")
 
 
 @kernel(reduce.MEAN)
