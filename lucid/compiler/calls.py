@@ -121,10 +121,8 @@ class Forward:
         return [self._result(record, i) for i in range(self.results)]
 
     def _result(self, record: Record, index: int) -> Tensor:
-        result = Tensor.made(record.arrays[index], self.all_types[index])
-        if self.differentiable[index]:
-            result._record, result._output, result._requires_grad = record, index, True
-        return result
+        array, type_ = record.arrays[index], self.all_types[index]
+        return Tensor.made(array, type_, record, index) if self.differentiable[index] else Tensor.made(array, type_)
 
     def again(self, attrs: CallAttrs, takes: TensorType, x: Array | Tensor) -> Tensor:
         """As :meth:`run` and what comes before it, for a call that differs from an earlier one in values only."""

@@ -21,6 +21,7 @@ from ..graph.trace import active_trace, user_location
 from ..graph.types import TensorType, as_dtype
 from ..inspect.explain import Profile, explain, profile
 from ..nn.module import Module
+from ..nn.tables import OWN
 from ..runtime.planning.plan import Plan
 from ..runtime.program.executable import Executable
 from ..runtime.program.store import Store
@@ -81,9 +82,7 @@ class CompiledModel(Module):
 
     def __init__(self, model: Callable[..., Any] | None, specs: Specs, options: Options) -> None:
         self.model = model
-        tables = ("_parameters", dict), ("_buffers", dict), ("_transient", set), ("_modules", dict)
-        for name, make in (*tables, ("_pre_hooks", OrderedDict), ("_hooks", OrderedDict)):
-            # the same tables as the module's: what is registered in the one is in the other
+        for name, make in OWN.items():  # the same tables as the module's: what is registered in the one is in the other
             setattr(self, name, getattr(model, name) if isinstance(model, Module) else make())
         self.options = options
         self._specs = specs

@@ -323,7 +323,7 @@ class Operators(AbstractTensor, Generic[R]):
     count_nonzero: Method[R] = public(everyday.count_nonzero)
     norm: Method[R] = public(composite.norm, p=order)
     sum_to = reduce.sum_to
-    _piece = indexing.piece
+    piece = indexing.piece
 
     # ------------------------------------------------------------ shape and indexing
 

@@ -17,12 +17,10 @@ from ..graph.types import as_dtype, is_float
 from ..tensor.tensor import Tensor
 from ..tensor.tracing import TracedTensor
 from .parameter import Parameter as Parameter
+from .tables import OWN
 
 M = TypeVar("M", bound="Module")
 
-
-_TABLES = frozenset({"_parameters", "_buffers", "_modules", "_transient", "_hooks", "_pre_hooks"})
-"""What every module has once it is initialised."""
 
 _ARE_TAKEN = frozenset({Tensor, TracedTensor, Parameter})
 """What a module's argument is nearly always, and goes on as it is."""
@@ -73,18 +71,12 @@ class Module:
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
+    _transient: set[str]
 
     def __init__(self) -> None:
-        for name, value in (
-            ("training", True),
-            ("_parameters", clock.Table()),
-            ("_buffers", clock.Table()),
-            ("_transient", set()),
-            ("_modules", clock.Table()),
-            ("_pre_hooks", clock.Table()),
-            ("_hooks", clock.Table()),
-        ):
-            object.__setattr__(self, name, value)
+        object.__setattr__(self, "training", True)
+        for name, make in OWN.items():
+            object.__setattr__(self, name, make())
 
     # ------------------------------------------------------------ attributes
 
@@ -132,7 +124,7 @@ class Module:
         active_trace.get().update(buffer, value)
 
     def __getattr__(self, name: str) -> Any:
-        if name in _TABLES:
+        if name in OWN:
             raise LucidError(f"{type(self).__name__}: its __init__ must call super().__init__() first")
         own = self.__dict__
         for table in ("_parameters", "_buffers", "_modules"):

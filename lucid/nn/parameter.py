@@ -25,9 +25,7 @@ class Parameter(Tensor):
         wanted = as_dtype(dtype)
         if not is_float(wanted):
             raise DTypeError(f"parameters are floating-point, not {wanted.name}")
-        parameter = cls.__new__(cls)
         try:
-            parameter._set(np.zeros(shape, wanted), requires_grad=True)
+            return cls.wrap(np.zeros(shape, wanted), requires_grad=True)
         except (MemoryError, ValueError) as error:
             raise ShapeError(f"a parameter of shape {shape} cannot be made: {error}") from error
-        return parameter

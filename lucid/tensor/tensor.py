@@ -8,7 +8,7 @@ gradient rule for an op in the whole system.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,7 @@ _new = object.__new__
 
 
 _ABSENT = {**TOP, **TENSOR}
-_INTERNAL = frozenset({"apply", "clear_grad", "constant", "made", "set_dtype_", "sum_to", "wrap"})
+_INTERNAL = frozenset({"apply", "clear_grad", "constant", "made", "piece", "set_dtype_", "sum_to", "wrap"})
 """For the package itself."""
 
 
@@ -74,21 +74,25 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
             self.requires_grad = True
 
     @classmethod
-    def wrap(cls, array: np.ndarray[Any, Any], requires_grad: bool = False) -> Tensor:
+    def wrap(cls, array: np.ndarray[Any, Any], requires_grad: bool = False) -> Self:
         """A tensor around ``array`` itself, without a copy."""
-        tensor = Tensor.__new__(Tensor)
+        tensor = cls.__new__(cls)
         tensor._set(array, requires_grad)
         return tensor
 
     @classmethod
-    def made(cls, array: np.ndarray[Any, Any], type_: TensorType) -> Tensor:
-        """As :meth:`wrap` outside any trace, for an array of known type: what a compiled model returns."""
+    def made(
+        cls, array: np.ndarray[Any, Any], type_: TensorType, record: Record | None = None, output: int = 0
+    ) -> Tensor:
+        """As :meth:`wrap` outside any trace, for an array of known type: an output of ``record``, if that is given."""
         tensor: Tensor = _new(Tensor)
         tensor._array = array
         tensor._type = type_
-        tensor._record = tensor.grad = None
-        tensor._output = tensor._born = 0
-        tensor._requires_grad = False
+        tensor._record = record
+        tensor._output = output
+        tensor._requires_grad = record is not None
+        tensor._born = 0
+        tensor.grad = None
         return tensor
 
     # ------------------------------------------------------------ what it is

@@ -18,6 +18,7 @@ import numpy as np
 from ...base import clock
 from ...errors import TraceError, from_handler
 from ...nn.module import Module
+from ...nn.tables import OWN, TABLES, tensors_of
 from ...tensor.tensor import Tensor
 from ..arguments import static_key
 
@@ -148,7 +149,7 @@ class TensorCheck:
         self.was = self._read()
 
     def _read(self) -> list[Any]:
-        return [(t._requires_grad, t._array.dtype, t._array.shape) for t in self.tensors]
+        return [(t.requires_grad, t._array.dtype, t._array.shape) for t in self.tensors]
 
     def holds(self) -> bool:
         return self._read() == self.was
@@ -163,14 +164,11 @@ class ModuleCheck:
         All of the module's own attributes as they were; those in ``read`` are compared.
     """
 
-    TABLES = ("_parameters", "_buffers", "_modules", "_pre_hooks", "_hooks")
-
     def __init__(self, module: Module) -> None:
         self.module, self.type = module, type(module)
-        self.tables = [(name, mapping(module.__dict__[name])) for name in self.TABLES]
-        tables = (module._parameters, module._buffers)
-        self.tensors = TensorCheck([t for table in tables for t in table.values() if t is not None])
-        self.fields = {k: v for k, v in module.__dict__.items() if k not in self.TABLES and k != "_transient"}
+        self.tables = [(name, mapping(module.__dict__[name])) for name in TABLES]
+        self.tensors = TensorCheck(tensors_of(module))
+        self.fields = {k: v for k, v in module.__dict__.items() if k not in OWN}
         self.size = len(module.__dict__)
         self.read: list[tuple[str, Any]] = []
         self.count: int | None = None

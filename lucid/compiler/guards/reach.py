@@ -19,6 +19,7 @@ import numpy as np
 from ...base import clock
 from ...errors import TraceError
 from ...nn.module import Module
+from ...nn.tables import hooks_of
 from ...tensor.tensor import Tensor
 from ...tensor.tracing import TracedTensor
 from . import checks
@@ -208,7 +209,7 @@ class Reach(ABC):
             self._add(
                 Fields(module, check.fields, functools.partial(module_check, module), place, is_derived(type(module)))
             )
-            self._put((*module._pre_hooks.values(), *module._hooks.values()), place)
+            self._put(hooks_of(module), place)
             self._put((type(module),), place)
 
     def _python_module(self, value: types.ModuleType, place: Place) -> None:

@@ -123,7 +123,7 @@ def _concat_gradient(c: GradContext) -> list[Any]:
     axis, start, gradients = c.attrs.axis, 0, []
     for x, wanted in zip(c.inputs, c.wanted, strict=True):
         stop = start + x.type.shape[axis]
-        gradients.append(c.dy._piece(axis, start, stop - start) if wanted else None)
+        gradients.append(c.dy.piece(axis, start, stop - start) if wanted else None)
         start = stop
     return gradients
 

@@ -1,0 +1,36 @@
+"""What every module holds: tables of its parameters, buffers, modules and hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from ..base.clock import Table
+
+if TYPE_CHECKING:
+    from ..tensor.tensor import Tensor
+
+OWN: Final[Mapping[str, Callable[[], Any]]] = {
+    "_parameters": Table,
+    "_buffers": Table,
+    "_transient": set,
+    "_modules": Table,
+    "_pre_hooks": Table,
+    "_hooks": Table,
+}
+"""The attributes that every module has once it is initialised, and what makes each."""
+
+TABLES: Final = tuple(name for name, make in OWN.items() if make is Table)
+"""Those of which a change is noticed: what is transient is only not saved."""
+
+
+def tensors_of(module: Any) -> list[Tensor]:
+    """A module's own parameters and buffers."""
+    own = module.__dict__
+    return [t for name in ("_parameters", "_buffers") for t in own[name].values() if t is not None]
+
+
+def hooks_of(module: Any) -> list[Any]:
+    """What a module calls before and after its ``forward``."""
+    own = module.__dict__
+    return [*own["_pre_hooks"].values(), *own["_hooks"].values()]
