@@ -11,10 +11,10 @@ from .base.absent import NN, TOP, advice
 from .base.checks import device
 from .base.lazy import from_home
 from .errors import LucidError
+from .graph.rng import manual_seed
 from .graph.types import DTYPES, TensorType, spec
 from .nn.parameter import Parameter
 from .runtime.program.store import get_cache_limit, set_cache_limit
-from .runtime.rng import manual_seed
 from .runtime.workers.settings import get_num_threads, set_num_threads
 from .tensor.creation import (
     arange,

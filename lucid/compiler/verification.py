@@ -14,6 +14,7 @@ from ..errors import ExecutionError, LoweringError, PassError
 from ..graph.assume import Assumption, example_sizes
 from ..graph.ir import Graph, Value
 from ..graph.ops.random import RANDOM_KEY
+from ..graph.rng import keys_aside
 from ..graph.types import TensorType
 from ..passes.pipeline import Observer, Pass
 from ..reference import reference_values, run_reference
@@ -21,7 +22,6 @@ from ..runtime.planning.plan import Plan
 from ..runtime.planning.step import Step
 from ..runtime.program.executable import watched
 from ..runtime.program.printer import Values
-from ..runtime.rng import keys_aside
 from ..tensor.tensor import Tensor
 
 SYMBOL_SIZE = 2

@@ -10,8 +10,8 @@ import numpy as np
 from ..base.absent import INIT, face
 from ..base.checks import choice, integer, number, shown
 from ..errors import DTypeError, OptionError, ShapeError
+from ..graph import rng
 from ..graph.types import is_float
-from ..runtime import rng
 from ..tensor.tensor import Tensor
 
 Array = np.ndarray[Any, Any]

@@ -8,11 +8,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..errors import GraphError
+from ..graph.decomposition import decomposition
 from ..graph.ir import Graph, Value
 from ..graph.opdef import Attrs, OpDef
 from ..graph.ops.source import CONSTANT, FULL, INPUT, PARAMETER
 from ..graph.types import TensorType
-from ..runtime.eager import decomposition
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Reference: TypeAlias = "Callable[..., Array | tuple[Array, ...]]"

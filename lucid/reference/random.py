@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..graph.ops import random as ops
-from ..runtime.rng import generator, next_key
+from ..graph.rng import generator, next_key
 from .evaluator import Array, reference
 
 

@@ -8,13 +8,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..base.lazy import LazyModule
-from ..errors import GraphError, ShapeError
-from ..graph.builder import Builder
+from ..errors import ShapeError
+from ..graph.decomposition import decomposition
 from ..graph.ir import Graph, Node, Value
-from ..graph.opdef import Attrs, OpDef, TypeAttrs
+from ..graph.opdef import Attrs, OpDef
 from ..graph.ops.call import CALL
-from ..graph.ops.source import CONSTANT, INPUT
-from ..graph.trace import Tracer
+from ..graph.ops.source import CONSTANT
 from ..graph.types import TensorType
 from .planning.machine import kept_for_machine
 from .planning.registry import choose, kernel_packages, lowerings
@@ -55,17 +54,6 @@ def op_call(op: OpDef, attrs: Attrs, types: tuple[TensorType, ...]) -> tuple[Cal
     step = Step(op.name, node, chosen, tuple(ins), tuple(outs), tuple(k.buffers), (), 1, k.code)
     call: Call = generate_call(step, names).load("call")
     return call, outputs
-
-
-def decomposition(op: OpDef, attrs: Attrs, types: Sequence[TensorType]) -> Graph:
-    """The graph of a composite op's definition."""
-    if op.decompose is None:
-        raise GraphError(f"{op.name} has neither a kernel nor a decomposition")
-    tracer = Tracer(Builder())
-    inputs = [tracer.emit(INPUT, TypeAttrs(t.shape, t.dtype), name=f"x{i}")[0] for i, t in enumerate(types)]
-    results = op.decompose(attrs, *inputs)
-    results = results if isinstance(results, tuple) else (results,)
-    return tracer.builder.finish([y.value for y in results])
 
 
 def _decomposed(op: OpDef, attrs: Attrs, types: Sequence[TensorType]) -> Call:

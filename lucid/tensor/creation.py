@@ -24,9 +24,9 @@ from ..graph.ops.promotion import check_fits
 from ..graph.ops.reduce import cumsum
 from ..graph.ops.shape import as_shape
 from ..graph.ops.source import full as full_op
+from ..graph.rng import generator, next_key
 from ..graph.trace import active_trace, user_location
 from ..graph.types import DType, Shape, as_dtype, bool_, float32, int64, is_float
-from ..runtime.rng import generator, next_key
 from .tensor import Tensor
 
 F = TypeVar("F", bound=Callable[..., Tensor])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from itertools import permutations
 from pathlib import Path
 
 import networkx as nx
@@ -30,9 +31,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("compiler", ("compiler", "models")),
     ("face", ("__init__", "cli", "__main__")),
 )
-SIDE_BY_SIDE = {
-    (a, b) for a in ("passes", "runtime", "reference") for b in ("passes", "runtime", "reference") if a != b
-}
+SIDE_BY_SIDE = set(permutations(("passes", "runtime", "reference"), 2))
 
 
 class Imports(ast.NodeVisitor):

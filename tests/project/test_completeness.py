@@ -7,11 +7,11 @@ from collections.abc import Iterable
 import pytest
 
 from lucid.graph import ops as ops
+from lucid.graph.decomposition import decomposition
 from lucid.graph.ir import Graph
 from lucid.graph.opdef import OpDef, all_ops
 from lucid.graph.ops import call as call
 from lucid.reference import reference_of
-from lucid.runtime.eager import decomposition
 from lucid.runtime.planning.registry import lowerings
 
 from ..op_checks import all_cases, inputs_of, joint_graph, ops_of, trace, types_of

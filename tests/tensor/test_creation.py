@@ -9,7 +9,7 @@ import pytest
 
 import lucid
 from lucid.errors import DTypeError, LucidError, OptionError, ShapeError, TraceError
-from lucid.runtime.rng import manual_seed
+from lucid.graph.rng import manual_seed
 from lucid.tensor import creation as make
 from lucid.tensor.tensor import Tensor
 

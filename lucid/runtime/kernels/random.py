@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ...graph.ops import random as ops
+from ...graph.rng import generator, next_key
 from ..planning.registry import kernel
 from ..program.emitter import Emitter, Operand
-from ..rng import generator, next_key
 
 
 @kernel(ops.RANDOM_KEY)

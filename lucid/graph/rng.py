@@ -12,7 +12,7 @@ import numpy as np
 
 from ..base.checks import shown
 from ..errors import OptionError, TraceError
-from ..graph.trace import active_trace, user_location
+from .trace import active_trace, user_location
 
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
