@@ -18,8 +18,12 @@ import numpy as np
 import pytest
 
 import lucid
+from lucid.graph.ir import Node, Origin
+from lucid.graph.ops.conv import CONV, ConvAttrs
+from lucid.graph.types import TensorType
 from lucid.runtime.eager import op_call
 from lucid.runtime.planning import machine as machines
+from lucid.runtime.planning import registry
 from lucid.runtime.planning.machine import described, this_machine
 from lucid.runtime.planning.plan import make_plan
 from lucid.runtime.program.printer import generate
@@ -224,3 +228,28 @@ def test_tests_that_do_not_ask_are_left_out(tmp_path: Path) -> None:
     assert run(f"--only-asking={notes}") == every - silent
     notes.write_text("".join(line for line in notes.read_text().splitlines(True) if "text" not in line))
     assert run(f"--only-asking={notes}") == every - silent | {"text"}
+
+
+def test_what_can_run_a_node_is_reckoned_once_for_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the node comes from; again for another machine or number of threads, or where there is a kernel more."""
+    x, w = TensorType((1, 3, 16, 16), lucid.float32), TensorType((8, 3, 3, 3), lucid.float32)
+    node = Node(CONV, ConvAttrs(), CONV.infer_types(ConvAttrs(), (x, w)))
+    lowering, asked = registry.lowerings(CONV)[0], []
+
+    def accepts(*given: object) -> bool:
+        asked.append(given)
+        return True
+
+    monkeypatch.setitem(registry._KERNELS, CONV, [replace(lowering, accepts=accepts)])
+    for machine in (SMALL, USUAL):
+        with described(machine):
+            for origin in ("here", "there"):
+                registry.choices(replace(node, origin=Origin((origin,))), (x, w))
+    assert len(asked) == 2
+    with described(USUAL):
+        registry.choices(node, (x, w)), registry.choices(node, (x, w), threads=2)
+        assert len(asked) == 4
+        monkeypatch.setattr(registry, "_KERNELS", dict(registry._KERNELS))
+        registry.kernel(CONV, lowering="another")(lowering.emit)
+        registry.choices(node, (x, w))
+        assert len(asked) == 5

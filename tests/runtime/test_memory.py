@@ -26,13 +26,14 @@ from lucid.graph.trace import Symbol, Tracer
 from lucid.graph.types import float32, spec
 from lucid.runtime.kernels.conv.plain import convolved
 from lucid.runtime.planning.liveness import Interval, in_arena, passing
-from lucid.runtime.planning.memory import ALIGNMENT, _by_size, _by_time, aligned, assign_offsets, largest_live_set
+from lucid.runtime.planning.memory import _by_size, _by_time, aligned, assign_offsets, largest_live_set
 from lucid.runtime.planning.plan import Plan, make_plan
 from lucid.runtime.planning.registry import lowerings
 from lucid.runtime.planning.step import Step
 from lucid.runtime.program.emitter import Code, Operand, Phase
 from lucid.runtime.program.executable import Executable
 from lucid.runtime.workers import settings
+from lucid.runtime.workers.settings import ALIGNMENT
 
 from ..nets import NETS
 from .test_conv import force

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..workers.settings import ALIGNMENT
+
 if TYPE_CHECKING:
     from .liveness import Interval
 
-ALIGNMENT = 64
 _BY_SIZE_LIMIT = 2000
 """Above this many intervals only the heuristic whose time grows as n log n is tried."""
 _NEAR = 1.02

@@ -13,6 +13,7 @@ from ...graph.ir import Node
 from ...graph.opdef import OpDef
 from ...graph.types import TensorType
 from ..program.emitter import Kernel
+from .machine import kept_for_machine
 
 
 class Way(NamedTuple):
@@ -98,6 +99,7 @@ def kernel(
             _KERNELS.setdefault(op, []).append(
                 Lowering(lowering, function, accepts, ways or only, exact, staged, ordered)
             )
+        _choices.cache_clear()
         return function
 
     return decorate
@@ -115,12 +117,17 @@ def choices(
     node: Node, inputs: tuple[TensorType, ...], *, threads: int = 1, exact: bool = False
 ) -> list[Choice]:  # fmt: skip
     """All that can run the node, the quickest by prediction first."""
+    return list(_choices(Node(node.op, node.attrs, node.outputs), inputs, threads, exact))
+
+
+@kept_for_machine(1024)
+def _choices(node: Node, inputs: tuple[TensorType, ...], threads: int, exact: bool) -> tuple[Choice, ...]:
     fit = [low for low in lowerings(node.op) if (low.exact or not exact) and low.accepts(node, inputs)]
     if not fit:
         listed = ", ".join(map(str, inputs))
         raise GraphError(f"{node.op.name}: no kernel accepts {node.attrs} on ({listed})")
     found = [Choice(low, way) for low in fit for way in low.ways(node, inputs, threads)]
-    return sorted(found, key=lambda choice: choice.way.seconds)
+    return tuple(sorted(found, key=lambda choice: choice.way.seconds))
 
 
 def choose(node: Node, inputs: tuple[TensorType, ...], *, threads: int = 1, exact: bool = False) -> Choice:

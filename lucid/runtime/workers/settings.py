@@ -12,7 +12,6 @@ import numpy as np
 
 from ...base import checks
 from ...base.lazy import LazyModule
-from ..planning.memory import ALIGNMENT
 from . import blas
 from .threads import pool, replace_pool
 
@@ -30,6 +29,9 @@ def _can_start_again() -> bool:
     program = os.path.basename(sys.executable or "").lower()
     return program.startswith("python") and not getattr(sys, "frozen", False)
 
+
+ALIGNMENT = 64
+"""Bytes of a line of the cache, at whose beginning arrays are laid."""
 
 MOST_THREADS = 1024
 """More are asked for by mistake."""
