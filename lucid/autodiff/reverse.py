@@ -14,11 +14,11 @@ from typing import Any, TypeAlias
 
 from ..base.collector import collector_paused
 from ..errors import GradientError, GraphError
-from ..graph.builder import Builder, reachable
+from ..graph.builder import Builder
+from ..graph.facts import drawn, reachable, settled
 from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import GradContext, NoGradient, TypeAttrs
-from ..graph.ops.random import RANDOM_KEY
-from ..graph.ops.source import INPUT, PARAMETER, full
+from ..graph.ops.source import INPUT, full
 from ..graph.trace import Symbol, Tracer
 from ..graph.types import is_float
 
@@ -85,14 +85,7 @@ def _inputs(builder: Builder, name: str) -> list[Value]:
 
 def _between(builder: Builder, ends: Sequence[str], starts: Sequence[str], stop: set[str]) -> set[str]:
     """Nodes on a path from a start to an end, both included; nothing behind ``stop``."""
-    behind: set[str] = set()
-    stack = list(ends)
-    while stack:
-        name = stack.pop()
-        if name not in behind:
-            behind.add(name)
-            if name not in stop:
-                stack.extend(builder.dag.predecessors(name))
+    behind = reachable(builder.dag, ends, stop)
     found: set[str] = set()
     stack = [name for name in starts if name in behind]
     while stack:
@@ -293,9 +286,9 @@ def backward_half(joint: Joint, places: Mapping[Value, Place]) -> Backward:
         elif value.node not in nodes:
             nodes.add(value.node)
             stack.extend(graph.inputs_of(value.node))
-    drawn = [name for name in nodes if graph.node(name).op is RANDOM_KEY]
-    if drawn:
-        raise GraphError(f"the backward graph would draw {drawn[0]} again, which would be another number")
+    again = [name for name in drawn(graph) if name in nodes]
+    if again:
+        raise GraphError(f"the backward graph would draw {again[0]} again, which would be another number")
     keep = [Value(name, i) for name, node in graph.nodes() for i in range(len(node.outputs)) if Value(name, i) in kept]
     return Backward(
         _cut(graph, nodes, dict.fromkeys(keep), cotangents, gradients, ()),
@@ -306,8 +299,7 @@ def backward_half(joint: Joint, places: Mapping[Value, Place]) -> Backward:
 
 def _readable_again(graph: Graph, value: Value) -> bool:
     """Parameters and constants are read where they are; a random key drawn again would be another one."""
-    source = graph.node(value.node)
-    return not graph.dag.pred[value.node] and (source.op.pure or source.op is PARAMETER)
+    return not graph.dag.pred[value.node] and settled(graph.node(value.node))
 
 
 def _cut(

@@ -22,8 +22,8 @@ from ..errors import DTypeError, OptionError, ShapeError
 from ..graph.assume import Assumption, example_sizes
 from ..graph.dims import SymDim
 from ..graph.dims import evaluate as evaluate_dim
+from ..graph.facts import drawn
 from ..graph.ir import Graph, Node
-from ..graph.ops.random import RANDOM_KEY
 from ..graph.types import is_float, order_of, widths_hint
 from ..graph.verify import verify as verify_graph
 from ..passes.assign_layout import assign_layout, lay_inputs
@@ -162,7 +162,7 @@ class Specialization:
         self._lock = RLock()
         self._executables: OrderedDict[Any, Executable] = OrderedDict()
         # random keys are drawn anew at every run, so a backward run cannot repeat the forward one
-        self.repeatable = all(node.op is not RANDOM_KEY for _, node in traced.nodes())
+        self.repeatable = not drawn(traced)
 
     # ------------------------------------------------------------ graphs
 

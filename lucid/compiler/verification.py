@@ -12,8 +12,8 @@ import numpy as np
 
 from ..errors import ExecutionError, LoweringError, PassError
 from ..graph.assume import Assumption, example_sizes
+from ..graph.facts import drawn
 from ..graph.ir import Graph, Value
-from ..graph.ops.random import RANDOM_KEY
 from ..graph.rng import keys_aside
 from ..graph.types import TensorType
 from ..passes.pipeline import Observer, Pass
@@ -106,7 +106,7 @@ def check_program(
 
 def _check_step(step: Step, graph: Graph, known: dict[Value, np.ndarray[Any, Any]]) -> None:
     node, feeds = step.node, [_known(value, graph, known) for value in graph.inputs_of(step.name)]
-    if node.op is RANDOM_KEY:
+    if node.op.random:
         return
     if not step.choice.lowering.exact and not all(np.isfinite(x).all() for x in feeds):
         return  # an infinity or NaN may spread over the numbers that are made together
@@ -138,8 +138,7 @@ def _sample(rng: np.random.Generator, type_: TensorType) -> np.ndarray[Any, Any]
 
 def _keys(graph: Graph) -> dict[Value, np.ndarray[Any, Any]]:
     """A key for every random draw that depends on the node's name alone: both graphs draw the same numbers."""
-    names = [name for name, node in graph.nodes() if node.op is RANDOM_KEY]
-    return {Value(name): np.array(crc32(name.encode()), np.uint64) for name in names}
+    return {Value(name): np.array(crc32(name.encode()), np.uint64) for name in drawn(graph)}
 
 
 def _difference(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:

@@ -16,7 +16,8 @@ from ..base import checks
 from ..base.checks import shown
 from ..errors import DrawError, GraphError
 from ..graph.builder import snake_case
-from ..graph.ir import Graph, Node, Value, edges_of
+from ..graph.facts import read_values
+from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import Attrs, ConstArray, TypeAttrs
 from ..graph.types import TensorType, float32
 from .text import format_value
@@ -53,36 +54,18 @@ _LOOKS = {
     "update": Look("#b8901c", "#b8901c"),
 }
 
-# the first pattern that an op's name matches decides; then what its definition declares
-_FAMILIES = (
-    (r"Input$", "input"),
-    (r"Parameter$", "parameter"),
-    (r"Constant$|Full$", "constant"),
-    (r".*Grad", "gradient"),
-    (r".*(Loss|CrossEntropy|Nll|Nls|Bce|Mse)", "loss"),
-    (r".*Conv", "conv"),
-    (r".*Pool", "pool"),
-    (r".*Norm", "norm"),
-    (r"MatMul|Linear|Gemm|Einsum", "linear"),
-    (r"(Sum|Mean|Max|Min|Var|Arg\w+|CumSum|Softmax|LogSoftmax|LogSumExp)$", "reduce"),
-    (r"Concat|Slice|Split|Pad|Gather|Scatter|Embedding", "shape"),
-    (r"Dropout|Random|Bernoulli|Normal|Uniform", "random"),
-)
-
 
 def family(node: Node) -> str:
     """The family of a node's op, which decides its colour."""
     op = node.op
-    for pattern, name in _FAMILIES:
-        if re.match(pattern, op.name):
-            return name
-    return "shape" if op.view else "elementwise" if op.elementwise else "other"
+    declared = op.source or op.family
+    return declared or ("shape" if op.view else "elementwise" if op.elementwise else "other")
 
 
 def is_gradient(name: str, node: Node) -> bool:
     """Whether autodiff made the node, or it is a cotangent that comes in."""
     made = any(step.startswith("autodiff") for step in node.origin.history)
-    return made or (node.op.name == "Input" and name.startswith("grad."))
+    return made or (node.op.source == "input" and name.startswith("grad."))
 
 
 def to_dot(graph: Graph, *, title: str | None = None, highlight: Iterable[str] | Mapping[str, str] = ()) -> str:
@@ -154,7 +137,7 @@ def _output_name(node: Node, output: int) -> str:
 
 def _attribute_lines(node: Node) -> Iterator[str]:
     """The attributes worth a line: those that differ from their defaults and that the type does not tell."""
-    if node.op.name in ("Input", "Parameter"):
+    if node.op.source in ("input", "parameter"):
         return
     told = {"shape", "dtype"} if isinstance(node.attrs, TypeAttrs) else set()
     if node.outputs and getattr(node.attrs, "shape", None) == node.outputs[0].shape:
@@ -199,7 +182,7 @@ def _value_text(value: object) -> str:
 
 def _scalar(node: Node) -> str | None:
     """What a constant holds, if that is a single number."""
-    if node.op.name not in ("Constant", "Full") or node.outputs[0].size != 1:
+    if family(node) != "constant" or node.outputs[0].size != 1:
         return None
     value = next(v for name, v in node.attrs.items() if name == "value")
     if isinstance(value, ConstArray):
@@ -240,7 +223,7 @@ class _Drawing:
         }
         self.ids = {name: f"n{i}" for i, name in enumerate(graph.order)}
         self.gradient = {name for name, node in graph.nodes() if is_gradient(name, node)}
-        self.read = {Value(u, output) for u, _, _, output in edges_of(graph.dag)} | set(graph.results)
+        self.read = read_values(graph)
         self.right: set[str] = set()  # sources that stand to the right of what reads them
         self.stacks: dict[str, list[str]] = {}  # sources drawn as one, under the first one's name
         self.stacked: set[str] = set()  # all but the first of each
@@ -288,7 +271,7 @@ class _Drawing:
 
     def _module(self, name: str, node: Node) -> list[str]:
         """Parts of the module path; a parameter lies with the module that owns it."""
-        if node.op.name == "Parameter":
+        if node.op.source == "parameter":
             label: str = node.attrs.name  # type: ignore[attr-defined]
             return label.split(".")[:-1][:_DEEPEST]
         return node.origin.modules[0].split(".")[:_DEEPEST] if node.origin.modules and node.origin.modules[0] else []
@@ -337,9 +320,9 @@ class _Drawing:
 
     def _beside(self, name: str, user: str, box: _Box) -> bool:
         """Whether ``name`` is a parameter or saved value that only ``user`` reads, so that it may stand beside it."""
-        kind = self.graph.node(name).op.name
+        source = self.graph.node(name).op.source
         return (
-            (kind == "Parameter" or (kind == "Input" and user in self.gradient and name not in self.gradient))
+            (source == "parameter" or (source == "input" and user in self.gradient and name not in self.gradient))
             and name in box.nodes
             and list(self.graph.dag.successors(name)) == [user]
         )
@@ -372,7 +355,7 @@ class _Drawing:
 
     def _rows(self, name: str, node: Node, kind: str, around: str, one_line: bool) -> list[str]:
         own = name.removeprefix(around + ".") if around else name
-        if kind == "input" or kind == "parameter":
+        if kind in ("input", "parameter"):
             rows = [f"<B>{_escape(own)}</B>" if kind == "input" else f'<FONT POINT-SIZE="9">{_escape(own)}</FONT>']
             dtype = f" {node.outputs[0].dtype.name}" if kind == "input" and node.outputs[0].dtype == float32 else ""
             rows.append(_small(_type_label(node.outputs[0]) + dtype))
@@ -405,7 +388,7 @@ class _Drawing:
             options.append(f'color="{_GRADIENT_INK}", fontcolor="{_GRADIENT_INK}", weight=4')
         elif saved:
             options.append('style="dashed", penwidth=0.7')
-        elif node.op.name == "Parameter":
+        elif node.op.source == "parameter":
             options.append("penwidth=0.6, arrowsize=0.45")
         else:
             options.append("weight=6")

@@ -16,6 +16,7 @@ from ..errors import GraphError, ShapeError
 from ..graph.dims import Dim, evaluate
 from ..graph.ir import Graph, Node
 from ..graph.opdef import Attrs
+from ..graph.ops.avgpool import AdaptiveAttrs, AdaptiveGradAttrs
 from ..graph.types import MAX_BYTES, TensorType
 from ..graph.verify import describe
 
@@ -24,22 +25,18 @@ TIMES = 1 << 14
 PLACES = 1 << 16
 """See above; 256 MiB, 16384 times, and 256 by 256."""
 
-_GIVEN = ("Input", "Parameter", "Constant")
-_FLAT = ("Linear", "FusedLinear", "Embedding")
-"""Ops whose weight is no window."""
-
 
 def check_sizes(graph: Graph) -> None:
     """Raise for a value out of proportion, and for a symbol that no input gives a size."""
     symbols = frozenset(graph.symbols)
     ones = dict.fromkeys(symbols, 1)
-    given = sum(least_bytes(t, ones) for _, node in graph.nodes() if node.op.name in _GIVEN for t in node.outputs)
+    given = sum(least_bytes(t, ones) for _, node in graph.nodes() if node.op.source for t in node.outputs)
     most = min(max(USUAL, TIMES * given), MAX_BYTES)
     for name, node in graph.nodes():
         unknown = (_symbols(node.attrs) | {s for t in node.outputs for s in t.symbols}) - symbols
         if unknown:
             raise GraphError(f"{describe(name, node)}: no input has the symbolic dimension {min(unknown)!r}")
-        if node.op.name in ("Input", "Parameter"):
+        if node.op.source in ("input", "parameter"):
             continue  # the caller brings it, or the file has it
         inputs = [graph.type(value) for value in graph.inputs_of(name)]
         places, image = _places(node, inputs, ones), _area(inputs[0].shape, ones) if inputs else 0
@@ -56,10 +53,12 @@ def check_sizes(graph: Graph) -> None:
 def _places(node: Node, inputs: Sequence[TensorType], sizes: Mapping[str, int]) -> int:
     """How many places a window has, or how many windows there are where their number is given."""
     found = [_area(kernel, sizes) for kernel in _kernels(node.attrs)]
-    if node.op.name.startswith("Adaptive"):
-        found += [_area(t.shape, sizes) for t in (node.outputs if "Grad" not in node.op.name else inputs)]
-    found += [_area(t.shape, sizes) for slot, t in zip(node.op.inputs, inputs, strict=False) if slot == "weight"]
-    return max(found, default=0) if node.op.name not in _FLAT else 0
+    if isinstance(node.attrs, AdaptiveAttrs | AdaptiveGradAttrs):
+        pooled = node.outputs if isinstance(node.attrs, AdaptiveAttrs) else inputs
+        found += [_area(t.shape, sizes) for t in pooled]
+    if node.op.windowed:
+        found += [_area(t.shape, sizes) for slot, t in zip(node.op.inputs, inputs, strict=False) if slot == "weight"]
+    return max(found, default=0)
 
 
 def _kernels(attrs: Attrs) -> list[tuple[Dim, ...]]:

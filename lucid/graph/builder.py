@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from ..base.lazy import networkx as nx
 from ..errors import GraphError
+from .facts import reachable
 from .ir import Dag, Graph, Node, Origin, Value
 from .opdef import Attrs, OpDef
 from .types import TensorType
@@ -89,7 +90,7 @@ class Builder:
         self.position[key] = len(self.position)
         for slot, value in enumerate(inputs):
             self.dag.add_edge(value.node, key, key=slot, output=value.output)
-        if node.op.name == "Input":
+        if node.op.source == "input":
             self.inputs.append(key)
         return tuple(Value(key, i) for i in range(len(node.outputs)))
 
@@ -110,18 +111,6 @@ class Builder:
             if len(live) < len(self.dag):
                 self.dag.remove_nodes_from([name for name in self.dag if name not in live])
         return Graph(self.dag, tuple(self.inputs), outputs, updates)
-
-
-def reachable(dag: Dag, targets: Iterable[str]) -> set[str]:
-    """The targets and everything they depend on."""
-    live: set[str] = set()
-    stack = list(targets)
-    while stack:
-        name = stack.pop()
-        if name not in live:
-            live.add(name)
-            stack.extend(dag.predecessors(name))
-    return live
 
 
 def with_nodes(graph: Graph, changed: Mapping[str, Node]) -> Graph:

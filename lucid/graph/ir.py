@@ -161,11 +161,6 @@ class Graph:
         readers = self.dag.succ[value.node].items()
         return [(v, slot) for v, slots in readers for slot, data in slots.items() if data["output"] == value.output]
 
-    def use_count(self, value: Value) -> int:
-        """How often a value is read, by nodes, as an output and as an update."""
-        results = [*self.outputs, *(v for _, v in self.updates)]
-        return len(self.users(value)) + results.count(value)
-
     @property
     def results(self) -> tuple[Value, ...]:
         """Everything that must be computed: outputs, then updates."""
@@ -211,7 +206,7 @@ class Graph:
     def parameters(self) -> Mapping[str, str]:
         """Parameter name to node name, in topological order."""
         if self._parameters is None:
-            named = ((node.attrs, key) for key, node in self.nodes() if node.op.name == "Parameter")
+            named = ((node.attrs, key) for key, node in self.nodes() if node.op.source == "parameter")
             self._parameters = {attrs.name: key for attrs, key in named}  # type: ignore[attr-defined]
         return self._parameters
 

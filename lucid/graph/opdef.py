@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias, TypeVar, dataclass_transform
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, dataclass_transform
 
 import numpy as np
 import numpy.typing as npt
@@ -163,6 +163,12 @@ class NoGradient:
 
 NO_GRADIENT: Final = NoGradient()
 
+Source: TypeAlias = Literal["input", "parameter", "constant"]
+Family: TypeAlias = Literal[
+    "input", "parameter", "constant", "gradient", "loss", "conv", "pool", "norm", "linear", "reduce", "shape", "random",
+    "elementwise", "other",
+]  # fmt: skip
+
 InferRule: TypeAlias = Callable[..., "TensorType | tuple[TensorType, ...]"]
 
 
@@ -197,10 +203,31 @@ class OpDef:
         The two inputs may be exchanged.
     monotone
         Unary and non-decreasing, so it commutes with max pooling.
+    root
+        Of a monotone op, an input that it makes 0 of: -inf where no result is less, or 0.
+    idempotent
+        Unary, and nothing more changes when it is applied again.
+    activation
+        Unary and element-wise, and a layer may apply it to its own result.
+    activates
+        It may end with an activation or have a floor: its attributes are :class:`~lucid.graph.ops.activated.Activated`.
+    convolution
+        A convolution forward, alone or with what was fused into it. It runs with its result in either memory order.
+    windowed
+        It moves a window over images; its weight, if any, is one.
+    channels_last
+        It computes on images, and is quickest where channels are innermost in memory.
     view
         The output may share memory with the first input.
     pure
         Same inputs give same outputs; two equal nodes may be merged.
+    random
+        It draws another number at each run.
+    source
+        Where the value of a node that computes nothing comes from: a caller's ``"input"``, a ``"parameter"`` that may
+        change between runs, or a ``"constant"`` of the graph.
+    family
+        What it is in a picture, where that does not follow from the above.
     """
 
     name: str
@@ -213,9 +240,18 @@ class OpDef:
     elementwise: bool = False
     commutative: bool = False
     monotone: bool = False
+    root: float | None = None
+    idempotent: bool = False
+    activation: bool = False
+    activates: bool = False
+    convolution: bool = False
+    windowed: bool = False
+    channels_last: bool = False
     view: bool = False
     pure: bool = True
-    tags: frozenset[str] = field(default_factory=frozenset)
+    random: bool = False
+    source: Source | None = None
+    family: Family | None = None
 
     def infer_types(self, attrs: Attrs, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
         """Output types of this op applied to ``inputs``; checks their number, then the type rule."""
@@ -244,6 +280,15 @@ class OpDef:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return find_op, (self.name,)
+
+
+class UnaryTraits(TypedDict, total=False):
+    """What :class:`OpDef` says of unary ops only."""
+
+    monotone: bool
+    root: float
+    idempotent: bool
+    activation: bool
 
 
 _TABLE: dict[str, OpDef] = {}

@@ -56,7 +56,7 @@ def from_dag(
     for name in copy:
         _check_node(copy, name)
     if inputs is None:
-        inputs = [name for name in copy if copy.nodes[name]["node"].op.name == "Input"]
+        inputs = [name for name in copy if copy.nodes[name]["node"].op.source == "input"]
     graph = Graph(copy, tuple(inputs), tuple(outputs), tuple(updates))
     verify(graph)
     return graph
@@ -159,7 +159,7 @@ def _check_types(dag: Dag, name: str) -> None:
 
 
 def _check_interface(graph: Graph) -> None:
-    sources = [name for name, node in graph.nodes() if node.op.name == "Input"]
+    sources = [name for name, node in graph.nodes() if node.op.source == "input"]
     for name in graph.inputs:
         if name not in graph:
             raise GraphError(f"the graph's input {name!r} is not one of its nodes")
@@ -169,7 +169,7 @@ def _check_interface(graph: Graph) -> None:
         _check_value(graph, value, "output")
     parameters: dict[str, str] = {}
     for name, node in graph.nodes():
-        if node.op.name == "Parameter":
+        if node.op.source == "parameter":
             label = node.attrs.name  # type: ignore[attr-defined]
             if label in parameters:
                 other = parameters[label]

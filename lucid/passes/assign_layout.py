@@ -8,7 +8,7 @@ which are copied to the caller, are not.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..graph.builder import with_nodes
 from ..graph.ir import Graph, Node, Value
@@ -17,38 +17,15 @@ from ..graph.ops.source import INPUT
 from ..graph.types import CHANNELS_LAST, TensorType
 
 
-@dataclass(frozen=True)
-class LayoutOptions:
-    """Names of ops.
-
-    Attributes
-    ----------
-    spatial
-        Those that compute on images and are fastest with channels innermost.
-    copied
-        Those whose results are copied when they are the graph's.
-    """
-
-    spatial: frozenset[str] = frozenset(
-        {
-            "Conv2d", "Conv2dGradInput", "ConvPool2d", "ConvTranspose2d", "MaxPool2d", "MaxPool2dGrad",
-            "MaxPool2dGather", "AvgPool2d", "AvgPool2dGrad", "AdaptiveAvgPool2d", "AdaptiveAvgPool2dGrad", "BatchNorm",
-        }
-    )  # fmt: skip
-    copied: frozenset[str] = frozenset({"Conv2d", "ConvPool2d"})
-
-
-def assign_layout(graph: Graph, options: LayoutOptions = LayoutOptions()) -> Graph:
-    """Give 4-D results of spatial ops, and of element-wise ops and concatenations on them, channels-last memory."""
+def assign_layout(graph: Graph) -> Graph:
+    """Give 4-D results of ops on images, and of element-wise ops and concatenations on them, channels-last memory."""
     results, follow = set(graph.results), graph.channels_last
     orders: dict[Value, tuple[int, ...] | None] = {}
     changed: dict[str, Node] = {}
     for name, node in graph.nodes():
-        spatial = node.op.name in options.spatial or _follows(
-            node, [(graph.type(v), orders[v]) for v in graph.inputs_of(name)]
-        )
+        spatial = node.op.channels_last or _follows(node, [(graph.type(v), orders[v]) for v in graph.inputs_of(name)])
         values = [Value(name, index) for index in range(len(node.outputs))]
-        free = follow or node.op.name in options.copied or results.isdisjoint(values)
+        free = follow or node.op.convolution or results.isdisjoint(values)
         outputs = []
         for value, type_ in zip(values, node.outputs, strict=True):
             last = CHANNELS_LAST if spatial and free and type_.rank == 4 else None

@@ -11,15 +11,14 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from ..graph.facts import parameter_only
 from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import NoAttrs, apply
 from ..graph.ops.conv import CONV, ConvAttrs
 from ..graph.ops.conv_pool import CONV_POOL, SIMPLE, ConvPoolAttrs, bias_and_residual
 from ..graph.ops.elementwise import RELU
-from ..graph.ops.fused_linear import FUSED_LINEAR
 from ..graph.ops.linalg import LINEAR
 from ..graph.ops.shape import RESHAPE
-from ..graph.ops.source import PARAMETER
 from ..graph.trace import Symbol
 from ..graph.types import TensorType, is_float, product
 from .rewrite import Site, rebuild
@@ -33,7 +32,7 @@ def defer_bias(graph: Graph) -> Graph:
     takes over a bias keeps its own. Without the ReLUs between them biases may grow from layer to layer, and a result
     would be the small difference of large numbers.
     """
-    fixed, deferred = _fixed(graph), set[str]()
+    fixed, deferred = parameter_only(graph), set[str]()
     for name in graph.order:
         if _is_deferrable(graph, name, fixed) and _source_name(graph, name) not in deferred:
             deferred.add(name)
@@ -51,7 +50,7 @@ def defer_bias(graph: Graph) -> Graph:
             inputs[2:3] = (
                 [inputs[2] + added] if bias_and_residual(attrs, inputs)[0] is not None else [added, *inputs[2:3]]
             )
-            if op is not FUSED_LINEAR and any(_conv(site.node).padding):
+            if op.convolution and any(_conv(site.node).padding):
                 op, attrs = CONV_POOL, replace(attrs if op is CONV_POOL else ConvPoolAttrs(attrs), filled=True)
                 inputs.append(-late)
         if site.name in deferred:
@@ -64,19 +63,10 @@ def defer_bias(graph: Graph) -> Graph:
     return rebuild(graph, rule, "defer_bias")
 
 
-def _fixed(graph: Graph) -> set[str]:
-    """Names of the nodes that depend on parameters only."""
-    fixed: set[str] = set()
-    for name, node in graph.nodes():
-        if node.op is PARAMETER or (node.op.pure and all(v.node in fixed for v in graph.inputs_of(name))):
-            fixed.add(name)
-    return fixed
-
-
 def _is_deferrable(graph: Graph, name: str, fixed: set[str]) -> bool:
     node, feeds = graph.node(name), graph.inputs_of(name)
     attrs: Any = node.attrs
-    if node.op not in (CONV_POOL, FUSED_LINEAR) or attrs.activation != RELU.name or not is_float(node.outputs[0].dtype):
+    if not node.op.activates or attrs.activation != RELU.name or not is_float(node.outputs[0].dtype):
         return False
     bias, residual = bias_and_residual(attrs, feeds)
     if bias is None or residual is not None or bias.node not in fixed:
@@ -116,10 +106,8 @@ def _is_flat(flat: TensorType, image: TensorType) -> bool:
 def _takes_over(graph: Graph, name: str) -> bool:
     """A layer; one with padding only if that can hold what a zero is now."""
     node = graph.node(name)
-    if node.op is FUSED_LINEAR:
-        return True
-    if node.op not in (CONV, CONV_POOL):
-        return False
+    if not node.op.convolution:
+        return node.op.activates
     if not any(_conv(node).padding):
         return True
     attrs: Any = node.attrs
@@ -136,7 +124,8 @@ def _conv(node: Node) -> ConvAttrs:
 
 def _source_name(graph: Graph, name: str) -> str:
     """What makes a layer's first input, or what that is a flattened form of; nothing, for what is no layer."""
-    if graph.node(name).op not in (CONV, CONV_POOL, FUSED_LINEAR):
+    op = graph.node(name).op
+    if not (op.convolution or op.activates):
         return ""
     source = graph.inputs_of(name)[0].node
     return graph.inputs_of(source)[0].node if graph.node(source).op is RESHAPE else source
@@ -146,7 +135,7 @@ def _made_of(site: Site, bias: Symbol) -> Symbol:
     """What the layer makes of an input that holds the bias of each channel everywhere."""
     weight = site.inputs[1]
     outputs, channels = weight.type.shape[0], bias.type.shape[0]
-    if site.op is FUSED_LINEAR:
+    if not site.op.convolution:
         features, matrix = weight.type.shape[1], weight
     else:
         features, groups = channels, _conv(site.node).groups

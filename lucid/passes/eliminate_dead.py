@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..graph.builder import Builder, reachable
+from ..graph.builder import Builder
+from ..graph.facts import reachable
 from ..graph.ir import Graph
 
 

@@ -39,7 +39,7 @@ def simplify(graph: Graph, options: SimplifyOptions = SimplifyOptions()) -> Grap
     def rule(site: Site) -> Symbol | None:
         if options.inference and site.op is shape.STOP_GRADIENT:
             return site.inputs[0]
-        for identity in _IDENTITIES.get(site.op, ()):
+        for identity in (_idempotent,) if site.op.idempotent else _IDENTITIES.get(site.op, ()):
             found = identity(site)
             if found is not None:
                 return found
@@ -249,9 +249,8 @@ _IDENTITIES: dict[OpDef, tuple[Identity, ...]] = {
     ew.ADD: (_add,), ew.SUB: (_sub,), ew.MUL: (_mul,), ew.DIV: (_div,), ew.POW: (_pow,), ew.NEG: (_involution,),
     ew.NOT: (_involution,), ew.MAXIMUM: (_same_operands,), ew.MINIMUM: (_same_operands,), ew.AND: (_same_operands,),
     ew.OR: (_same_operands,), ew.WHERE: (_where,), ew.CAST: (_cast,),
-    **dict.fromkeys((ew.RELU, ew.ABS, ew.SIGN, ew.FLOOR, ew.CEIL, ew.ROUND, ew.CLIP), (_idempotent,)),
     shape.RESHAPE: (_moved, _reshape), shape.TRANSPOSE: (_moved, _transpose), shape.EXPAND: (_moved, _expand),
     indexing.SLICE: (_moved, _slice), shape.CONCAT: (_concat,),
-    **dict.fromkeys((reduce.SUM, reduce.MAX, reduce.MIN), (_reduce,)),
+    reduce.SUM: (_reduce,), reduce.MAX: (_reduce,), reduce.MIN: (_reduce,),
     random.DROPOUT: (_dropout,), source.CONSTANT: (_constant,),
 }  # fmt: skip

@@ -12,20 +12,12 @@ from dataclasses import replace
 from typing import Any
 
 from ..graph.ir import Graph
-from ..graph.opdef import OpDef, apply
+from ..graph.opdef import apply
 from ..graph.ops import elementwise as ew
 from ..graph.ops.pool import MAX_POOL, MaxPoolAttrs
 from ..graph.trace import Symbol
 from ..graph.types import is_float, product
 from .rewrite import Site, View, rebuild
-
-#: Padding that competes after the op, to padding before it that turns into the same; -inf never competes.
-_BEFORE_PADDING: dict[OpDef, dict[float, float]] = {
-    ew.RELU: {0.0: -math.inf},
-    ew.EXP: {0.0: -math.inf},
-    ew.SIGMOID: {0.0: -math.inf},
-    **{op: {0.0: 0.0} for op in (ew.TANH, ew.ERF, ew.FLOOR, ew.CEIL, ew.ROUND)},
-}
 
 
 def sink_monotone(graph: Graph) -> Graph:
@@ -80,7 +72,7 @@ def _pad_before(view: View, pool: MaxPoolAttrs) -> tuple[int, MaxPoolAttrs] | No
     pad = pool.pad_value
     if pad == -math.inf:
         return 0, pool
-    before = _BEFORE_PADDING.get(view.op, {}).get(pad)
+    before = view.op.root if pad == 0 else None
     if view.op is ew.CLIP and _within(view.attrs, pad):
         before = pad
     return None if before is None else (0, replace(pool, pad_value=before))
@@ -96,10 +88,9 @@ def _full_slot(view: View) -> int:
 
 def _is_bias(view: View) -> bool:
     """``x + b`` or ``x - b`` with one number of ``b`` for a whole channel."""
-    if view.op not in (ew.ADD, ew.SUB) or not is_float(view.type.dtype):
-        return False
     shapes = [x.type.shape for x in view.inputs]
-    bias = shapes[1] if shapes[0] == view.type.shape else shapes[0]
-    if view.op is ew.SUB and shapes[0] != view.type.shape:
+    first = bool(shapes) and shapes[0] == view.type.shape
+    if not (view.op is ew.ADD or (view.op is ew.SUB and first)) or not is_float(view.type.dtype):
         return False
+    bias = shapes[1] if first else shapes[0]
     return view.type.shape in shapes and all(dim == 1 for dim in bias[-2:])

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from ..graph.facts import parameter_only
 from ..graph.ir import Graph
 from ..graph.opdef import apply
 from ..graph.ops.conv import CONV
 from ..graph.ops.indexing import narrow
 from ..graph.trace import Symbol
-from .analysis import parameter_only
 from .rewrite import Site, rebuild
 
 

@@ -12,11 +12,11 @@ import pytest
 
 from lucid.autodiff.reverse import differentiate, partition
 from lucid.errors import GraphError, PassError
+from lucid.graph.facts import parameter_only
 from lucid.graph.ir import Graph, Node
 from lucid.graph.ops.conv import conv2d
 from lucid.graph.ops.norm import batch_norm
 from lucid.graph.ops.pool import max_pool2d
-from lucid.passes.analysis import parameter_only
 from lucid.passes.assign_layout import assign_layout
 from lucid.passes.eliminate_common import eliminate_common
 from lucid.passes.eliminate_dead import eliminate_dead

@@ -18,6 +18,7 @@ import numpy as np
 import lucid
 from lucid import nn
 from lucid.graph.builder import Builder
+from lucid.graph.facts import read_values
 from lucid.graph.ir import Graph
 from lucid.graph.ops.pad import pad
 from lucid.graph.ops.shape import STOP_GRADIENT
@@ -26,7 +27,7 @@ from lucid.reference import evaluate_reference
 from lucid.runtime import eager
 from lucid.runtime.planning.plan import make_plan
 from lucid.runtime.planning.registry import Choice, choices
-from lucid.runtime.planning.settle import as_read, read_values
+from lucid.runtime.planning.settle import as_read
 from lucid.runtime.program.printer import generate
 
 from ..cases.case import Case as Row

@@ -117,31 +117,30 @@ def _adaptive_grad_gradient(c: GradContext) -> list[Any]:
     return [apply(ADAPTIVE_AVG_POOL, AdaptiveAttrs(*c.inputs[0].type.shape[2:]), c.dy)]
 
 
-AVG_POOL = register(OpDef("AvgPool2d", _avg_infer, _avg_gradient, attrs=AvgPoolAttrs))
+AVG_POOL = register(
+    OpDef("AvgPool2d", _avg_infer, _avg_gradient, attrs=AvgPoolAttrs, windowed=True, channels_last=True, family="pool")
+)
 AVG_POOL_GRAD = register(
     OpDef(
-        "AvgPool2dGrad",
-        _avg_grad_infer,
-        lambda c: [apply(AVG_POOL, c.attrs.pool, c.dy)],
-        attrs=AvgPoolGradAttrs,
-        inputs=("dy",),
-        outputs=("dx",),
+        "AvgPool2dGrad", _avg_grad_infer, lambda c: [apply(AVG_POOL, c.attrs.pool, c.dy)], attrs=AvgPoolGradAttrs,
+        inputs=("dy",), outputs=("dx",), windowed=True, channels_last=True, family="gradient",
     )
-)
-ADAPTIVE_AVG_POOL = register(OpDef("AdaptiveAvgPool2d", _adaptive_infer, _adaptive_gradient, attrs=AdaptiveAttrs))
+)  # fmt: skip
+ADAPTIVE_AVG_POOL = register(
+    OpDef(
+        "AdaptiveAvgPool2d", _adaptive_infer, _adaptive_gradient, attrs=AdaptiveAttrs,
+        windowed=True, channels_last=True, family="pool",
+    )
+)  # fmt: skip
 ADAPTIVE_AVG_POOL_GRAD = register(
     OpDef(
-        "AdaptiveAvgPool2dGrad",
-        _adaptive_grad_infer,
-        _adaptive_grad_gradient,
-        attrs=AdaptiveGradAttrs,
-        inputs=("dy",),
-        outputs=("dx",),
+        "AdaptiveAvgPool2dGrad", _adaptive_grad_infer, _adaptive_grad_gradient, attrs=AdaptiveGradAttrs,
+        inputs=("dy",), outputs=("dx",), windowed=True, channels_last=True, family="gradient",
     )
-)
+)  # fmt: skip
 #: Where the maximum of each adaptive window stands, as row * width + column.
 ADAPTIVE_ARG_MAX = register(
-    OpDef("AdaptiveArgMax2d", _adaptive_arg_infer, NO_GRADIENT, attrs=AdaptiveAttrs, outputs=("index",))
+    OpDef("AdaptiveArgMax2d", _adaptive_arg_infer, NO_GRADIENT, attrs=AdaptiveAttrs, outputs=("index",), windowed=True)
 )
 
 

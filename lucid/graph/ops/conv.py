@@ -191,30 +191,33 @@ def _transpose_decompose(attrs: ConvTransposeAttrs, x: Any, w: Any, b: Any = Non
     return y if b is None else y + reshape(b, 1, -1, 1, 1)
 
 
-CONV = register(OpDef("Conv2d", _conv_infer, _conv_gradient, attrs=ConvAttrs, inputs=("x", "weight", "bias?")))
+CONV = register(
+    OpDef(
+        "Conv2d", _conv_infer, _conv_gradient, attrs=ConvAttrs, inputs=("x", "weight", "bias?"),
+        convolution=True, windowed=True, channels_last=True, family="conv",
+    )
+)  # fmt: skip
 #: Gradient of a convolution with respect to its input.
 CONV_GRAD_INPUT = register(
     OpDef(
-        "Conv2dGradInput", _input_infer, _input_gradient, attrs=ConvInputAttrs, inputs=("dy", "weight"), outputs=("dx",)
+        "Conv2dGradInput", _input_infer, _input_gradient, attrs=ConvInputAttrs, inputs=("dy", "weight"),
+        outputs=("dx",), windowed=True, channels_last=True, family="gradient",
     )
-)
+)  # fmt: skip
 #: Gradient of a convolution with respect to its weight.
 CONV_GRAD_WEIGHT = register(
     OpDef(
-        "Conv2dGradWeight", _weight_infer, _weight_gradient, attrs=ConvWeightAttrs, inputs=("x", "dy"), outputs=("dw",)
+        "Conv2dGradWeight", _weight_infer, _weight_gradient, attrs=ConvWeightAttrs, inputs=("x", "dy"),
+        outputs=("dw",), windowed=True, family="gradient",
     )
-)
+)  # fmt: skip
 #: The input gradient of a convolution as an operation of its own; ``weight`` is (C_in, C_out / groups, kh, kw).
 CONV_TRANSPOSE = register(
     OpDef(
-        "ConvTranspose2d",
-        _transpose_infer,
-        None,
-        _transpose_decompose,
-        attrs=ConvTransposeAttrs,
-        inputs=("x", "weight", "bias?"),
+        "ConvTranspose2d", _transpose_infer, None, _transpose_decompose, attrs=ConvTransposeAttrs,
+        inputs=("x", "weight", "bias?"), windowed=True, channels_last=True, family="conv",
     )
-)
+)  # fmt: skip
 
 
 def _padding(op: str, padding: Any, stride: Pair, dilation: Pair, kernel: Any) -> Pads:

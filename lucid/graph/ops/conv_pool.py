@@ -124,5 +124,6 @@ CONV_POOL = register(
     OpDef(
         "ConvPool2d", _infer, None, _decompose, attrs=ConvPoolAttrs,
         inputs=("x", "weight", "bias?", "residual?", "fill?"),
+        activates=True, convolution=True, windowed=True, channels_last=True, family="conv",
     )
 )  # fmt: skip

@@ -91,7 +91,7 @@ def _identity(like: Any, dim: Dim) -> Any:
     return cast(compare(EQUAL, reshape(count, (dim, 1)), count), dtype)
 
 
-EINSUM = register(OpDef("Einsum", _infer, _gradient, attrs=EinsumAttrs, inputs=("*operands",)))
+EINSUM = register(OpDef("Einsum", _infer, _gradient, attrs=EinsumAttrs, inputs=("*operands",), family="linear"))
 
 
 def einsum(equation: str, *operands: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from ..opdef import (
     NoGradient,
     OpDef,
     T,
+    UnaryTraits,
     apply,
     attributes,
     register,
@@ -74,10 +75,10 @@ def _unary(
     attrs: type[Attrs] = NoAttrs,
     *,
     infer: Callable[..., TensorType] | None = None,
-    monotone: bool = False,
+    **traits: Unpack[UnaryTraits],
 ) -> OpDef:
     rule = infer or _like_input(name, kinds)
-    return register(OpDef(name, rule, gradient, attrs=attrs, elementwise=True, monotone=monotone))
+    return register(OpDef(name, rule, gradient, attrs=attrs, elementwise=True, **traits))
 
 
 def _binary(
@@ -239,9 +240,9 @@ def _extremum_gradient(loses: Callable[[Any, Any], Any]) -> GradientRule:
 
 
 NEG = _unary("Neg", lambda c: [-c.dy], _NUMBERS)
-ABS = _unary("Abs", _abs_gradient, _NUMBERS)
-SIGN = _unary("Sign", _level, _NUMBERS)
-EXP = _unary("Exp", _from_output(lambda y: y), monotone=True)
+ABS = _unary("Abs", _abs_gradient, _NUMBERS, idempotent=True)
+SIGN = _unary("Sign", _level, _NUMBERS, idempotent=True)
+EXP = _unary("Exp", _from_output(lambda y: y), monotone=True, root=-math.inf)
 EXPM1 = _unary("Expm1", _from_output(lambda y: y + 1), monotone=True)
 LOG = _unary("Log", lambda c: [c.dy / c.inputs[0]])
 LOG1P = _unary("Log1p", lambda c: [c.dy / (c.inputs[0] + 1)])
@@ -250,19 +251,26 @@ LOG10 = _unary("Log10", lambda c: [c.dy / (c.inputs[0] * math.log(10))])
 SQRT = _unary("Sqrt", _sqrt_gradient, attrs=SqrtAttrs)
 SIN = _unary("Sin", _sin_gradient)
 COS = _unary("Cos", _cos_gradient)
-ERF = _unary("Erf", _from_input(_erf_slope), monotone=True)
-TANH = _unary("Tanh", _from_output(lambda y: 1 - y * y), monotone=True)
-SIGMOID = _unary("Sigmoid", _from_output(lambda y: y * (1 - y)), monotone=True)
-RELU = _unary("Relu", lambda c: [where(c.outputs[0] <= 0, 0.0, c.dy)], _NUMBERS, monotone=True)
-LEAKY_RELU = _unary("LeakyRelu", _leaky_relu_gradient, attrs=AlphaAttrs)
-ELU = _unary("Elu", _elu_gradient, attrs=AlphaAttrs)
-GELU = _unary("Gelu", lambda c: [c.dy * _gelu_slope(c.inputs[0], c.attrs.approximate)], attrs=GeluAttrs)
-SILU = _unary("Silu", _from_input(_silu_slope))
-SOFTPLUS = _unary("Softplus", _softplus_gradient, attrs=SoftplusAttrs)
-CLIP = _unary("Clip", _clip_gradient, attrs=ClipAttrs, infer=_clip_infer, monotone=True)
-FLOOR = _unary("Floor", _level, monotone=True)
-CEIL = _unary("Ceil", _level, monotone=True)
-ROUND = _unary("Round", _level, monotone=True)
+ERF = _unary("Erf", _from_input(_erf_slope), monotone=True, root=0.0)
+TANH = _unary("Tanh", _from_output(lambda y: 1 - y * y), monotone=True, root=0.0, activation=True)
+SIGMOID = _unary("Sigmoid", _from_output(lambda y: y * (1 - y)), monotone=True, root=-math.inf, activation=True)
+RELU = _unary(
+    "Relu", lambda c: [where(c.outputs[0] <= 0, 0.0, c.dy)], _NUMBERS,
+    monotone=True, root=-math.inf, activation=True, idempotent=True,
+)  # fmt: skip
+LEAKY_RELU = _unary("LeakyRelu", _leaky_relu_gradient, attrs=AlphaAttrs, activation=True)
+ELU = _unary("Elu", _elu_gradient, attrs=AlphaAttrs, activation=True)
+GELU = _unary(
+    "Gelu", lambda c: [c.dy * _gelu_slope(c.inputs[0], c.attrs.approximate)], attrs=GeluAttrs, activation=True
+)
+SILU = _unary("Silu", _from_input(_silu_slope), activation=True)
+SOFTPLUS = _unary("Softplus", _softplus_gradient, attrs=SoftplusAttrs, activation=True)
+CLIP = _unary(
+    "Clip", _clip_gradient, attrs=ClipAttrs, infer=_clip_infer, monotone=True, activation=True, idempotent=True
+)
+FLOOR = _unary("Floor", _level, monotone=True, root=0.0, idempotent=True)
+CEIL = _unary("Ceil", _level, monotone=True, root=0.0, idempotent=True)
+ROUND = _unary("Round", _level, monotone=True, root=0.0, idempotent=True)
 NOT = _unary("Not", NO_GRADIENT, _INTEGRAL)
 
 ADD = _binary("Add", lambda c: reduced(c, lambda: c.dy, lambda: c.dy), commutative=True)

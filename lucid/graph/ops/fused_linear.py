@@ -35,5 +35,7 @@ def _decompose(attrs: FusedLinearAttrs, *inputs: Any) -> Any:
 
 
 FUSED_LINEAR = register(
-    OpDef("FusedLinear", _infer, None, _decompose, attrs=FusedLinearAttrs, inputs=("x", "weight", "bias?"))
+    OpDef(
+        "FusedLinear", _infer, None, _decompose, attrs=FusedLinearAttrs, inputs=("x", "weight", "bias?"), activates=True
+    )
 )

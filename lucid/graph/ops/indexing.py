@@ -214,27 +214,22 @@ def _one_hot_infer(attrs: OneHotAttrs, indices: TensorType) -> TensorType:
 
 SLICE = register(OpDef("Slice", _slice_infer, _slice_gradient, attrs=SliceAttrs, view=True))
 SLICE_GRAD = register(
-    OpDef("SliceGrad", _slice_grad_infer, _slice_grad_gradient, attrs=SliceGradAttrs, inputs=("dy",), outputs=("dx",))
-)
-GATHER_ELEMENTS = register(
     OpDef(
-        "GatherElements",
-        _gather_infer,
-        _gather_gradient,
-        attrs=AxisAttrs,
-        inputs=("x", "index"),
+        "SliceGrad", _slice_grad_infer, _slice_grad_gradient, attrs=SliceGradAttrs, inputs=("dy",), outputs=("dx",),
+        family="gradient",
     )
+)  # fmt: skip
+GATHER_ELEMENTS = register(
+    OpDef("GatherElements", _gather_infer, _gather_gradient, attrs=AxisAttrs, inputs=("x", "index"), family="shape")
 )
 #: Zeros of ``shape`` to which each value is added at its index along the axis.
 SCATTER_ELEMENTS = register(
     OpDef(
-        "ScatterElements",
-        _scatter_infer,
-        lambda c: [apply(GATHER_ELEMENTS, AxisAttrs(c.attrs.axis), c.dy, c.inputs[1]), None],
-        attrs=ScatterAttrs,
-        inputs=("values", "index"),
+        "ScatterElements", _scatter_infer,
+        lambda c: [apply(GATHER_ELEMENTS, AxisAttrs(c.attrs.axis), c.dy, c.inputs[1]), None], attrs=ScatterAttrs,
+        inputs=("values", "index"), family="shape",
     )
-)
+)  # fmt: skip
 
 
 #: ``x`` looked up at integer indices along some axes; negative ones count from the end.
@@ -258,18 +253,17 @@ INDEX_ADD = register(
     )
 )
 EMBEDDING = register(
-    OpDef("Embedding", _embedding_infer, _embedding_gradient, attrs=EmbeddingAttrs, inputs=("weight", "indices"))
-)
+    OpDef(
+        "Embedding", _embedding_infer, _embedding_gradient, attrs=EmbeddingAttrs, inputs=("weight", "indices"),
+        family="shape",
+    )
+)  # fmt: skip
 EMBEDDING_GRAD = register(
     OpDef(
-        "EmbeddingGrad",
-        _embedding_grad_infer,
-        _embedding_grad_gradient,
-        attrs=EmbeddingGradAttrs,
-        inputs=("dy", "indices"),
-        outputs=("dweight",),
+        "EmbeddingGrad", _embedding_grad_infer, _embedding_grad_gradient, attrs=EmbeddingGradAttrs,
+        inputs=("dy", "indices"), outputs=("dweight",), family="gradient",
     )
-)
+)  # fmt: skip
 ONE_HOT = register(OpDef("OneHot", _one_hot_infer, NO_GRADIENT, attrs=OneHotAttrs, inputs=("indices",)))
 
 

@@ -66,8 +66,8 @@ def _linear_gradient(c: GradContext) -> list[Any | None]:
     return gradients
 
 
-MATMUL = register(OpDef("MatMul", _matmul_infer, _matmul_gradient, inputs=("a", "b")))
-LINEAR = register(OpDef("Linear", _linear_infer, _linear_gradient, inputs=("x", "weight", "bias?")))
+MATMUL = register(OpDef("MatMul", _matmul_infer, _matmul_gradient, inputs=("a", "b"), family="linear"))
+LINEAR = register(OpDef("Linear", _linear_infer, _linear_gradient, inputs=("x", "weight", "bias?"), family="linear"))
 
 
 def matmul(a: Any, b: Any) -> Any:

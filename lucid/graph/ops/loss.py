@@ -35,7 +35,7 @@ def _bce_gradient(c: GradContext) -> list[Any | None]:
 
 #: ``-(t log x + (1 - t) log(1 - x))``, each logarithm held above -100.
 BINARY_CROSS_ENTROPY = register(
-    OpDef("BinaryCrossEntropy", _bce_infer, _bce_gradient, inputs=("x", "target"), elementwise=True)
+    OpDef("BinaryCrossEntropy", _bce_infer, _bce_gradient, inputs=("x", "target"), elementwise=True, family="loss")
 )
 
 

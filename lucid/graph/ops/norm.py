@@ -180,8 +180,10 @@ def _grouped_shape(shape: Shape, groups: int) -> Shape:
     return (shape[0], groups, size * product(shape[2:]))
 
 
-SOFTMAX = register(OpDef("Softmax", _softmax_infer("Softmax"), _softmax_gradient, attrs=AxisAttrs))
-LOG_SOFTMAX = register(OpDef("LogSoftmax", _softmax_infer("LogSoftmax"), _log_softmax_gradient, attrs=AxisAttrs))
+SOFTMAX = register(OpDef("Softmax", _softmax_infer("Softmax"), _softmax_gradient, attrs=AxisAttrs, family="reduce"))
+LOG_SOFTMAX = register(
+    OpDef("LogSoftmax", _softmax_infer("LogSoftmax"), _log_softmax_gradient, attrs=AxisAttrs, family="reduce")
+)
 #: ``(x - mean) / sqrt(var + eps)``, the mean and the (biased) variance, whose axes stay with size 1.
 STANDARDIZE = register(
     OpDef(
@@ -195,34 +197,22 @@ STANDARDIZE = register(
 #: Batch normalisation with given statistics, per channel (axis 1).
 BATCH_NORM = register(
     OpDef(
-        "BatchNorm",
-        _batch_norm_infer,
-        None,
-        _batch_norm_definition,
-        attrs=BatchNormAttrs,
-        inputs=("x", "mean", "var", "weight?", "bias?"),
+        "BatchNorm", _batch_norm_infer, None, _batch_norm_definition, attrs=BatchNormAttrs,
+        inputs=("x", "mean", "var", "weight?", "bias?"), channels_last=True, family="norm",
     )
-)
+)  # fmt: skip
 LAYER_NORM = register(
     OpDef(
-        "LayerNorm",
-        _layer_norm_infer,
-        None,
-        _layer_norm_definition,
-        attrs=LayerNormAttrs,
-        inputs=("x", "weight?", "bias?"),
+        "LayerNorm", _layer_norm_infer, None, _layer_norm_definition, attrs=LayerNormAttrs,
+        inputs=("x", "weight?", "bias?"), family="norm",
     )
-)
+)  # fmt: skip
 GROUP_NORM = register(
     OpDef(
-        "GroupNorm",
-        _group_norm_infer,
-        None,
-        _group_norm_definition,
-        attrs=GroupNormAttrs,
-        inputs=("x", "weight?", "bias?"),
+        "GroupNorm", _group_norm_infer, None, _group_norm_definition, attrs=GroupNormAttrs,
+        inputs=("x", "weight?", "bias?"), family="norm",
     )
-)
+)  # fmt: skip
 
 
 # ---------------------------------------------------------------- functions

@@ -78,11 +78,14 @@ def _pad_grad_gradient(c: GradContext) -> list[Any]:
     return [apply(PAD, PadAttrs(a.before, a.after, a.mode), c.dy)]
 
 
-PAD = register(OpDef("Pad", _pad_infer, _pad_gradient, attrs=PadAttrs))
+PAD = register(OpDef("Pad", _pad_infer, _pad_gradient, attrs=PadAttrs, family="shape"))
 #: The transpose of ``Pad``: each padded element's gradient is added to the element it was copied from.
 PAD_GRAD = register(
-    OpDef("PadGrad", _pad_grad_infer, _pad_grad_gradient, attrs=PadGradAttrs, inputs=("dy",), outputs=("dx",))
-)
+    OpDef(
+        "PadGrad", _pad_grad_infer, _pad_grad_gradient, attrs=PadGradAttrs, inputs=("dy",), outputs=("dx",),
+        family="gradient",
+    )
+)  # fmt: skip
 
 
 def pad(x: T, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> T:

@@ -133,32 +133,33 @@ def _grad_gradient(c: GradContext) -> list[Any]:
     return [apply(MAX_POOL_GATHER, c.attrs, c.dy, c.inputs[1]), None]
 
 
-MAX_POOL = register(OpDef("MaxPool2d", _pool_infer, _pool_gradient, attrs=MaxPoolAttrs, outputs=("y", "index")))
+MAX_POOL = register(
+    OpDef(
+        "MaxPool2d", _pool_infer, _pool_gradient, attrs=MaxPoolAttrs, outputs=("y", "index"),
+        windowed=True, channels_last=True, family="pool",
+    )
+)  # fmt: skip
 #: Sends each element of ``dy`` to the element that won its window; padding's share goes nowhere.
 MAX_POOL_GRAD = register(
     OpDef(
-        "MaxPool2dGrad",
-        _grad_infer,
-        _grad_gradient,
-        attrs=MaxPoolGradAttrs,
-        inputs=("dy", "index"),
-        outputs=("dx",),
+        "MaxPool2dGrad", _grad_infer, _grad_gradient, attrs=MaxPoolGradAttrs, inputs=("dy", "index"), outputs=("dx",),
+        windowed=True, channels_last=True, family="gradient",
     )
-)
+)  # fmt: skip
 #: Takes from each window the element that the index names, 0 for padding: the transpose of ``MaxPool2dGrad``.
 MAX_POOL_GATHER = register(
     OpDef(
-        "MaxPool2dGather",
-        _gather_infer,
-        lambda c: [apply(MAX_POOL_GRAD, c.attrs, c.dy, c.inputs[1]), None],
-        attrs=MaxPoolGradAttrs,
-        inputs=("x", "index"),
+        "MaxPool2dGather", _gather_infer, lambda c: [apply(MAX_POOL_GRAD, c.attrs, c.dy, c.inputs[1]), None],
+        attrs=MaxPoolGradAttrs, inputs=("x", "index"), windowed=True, channels_last=True, family="pool",
     )
-)
+)  # fmt: skip
 #: Positions of the winners, row * width + column, -1 for padding.
 MAX_POOL_POSITIONS = register(
-    OpDef("MaxPool2dPositions", _positions_infer, NO_GRADIENT, attrs=MaxPoolGradAttrs, inputs=("index",))
-)
+    OpDef(
+        "MaxPool2dPositions", _positions_infer, NO_GRADIENT, attrs=MaxPoolGradAttrs, inputs=("index",),
+        windowed=True, family="pool",
+    )
+)  # fmt: skip
 
 
 def image_batch(op: str, x: Any) -> tuple[Any, bool]:

@@ -63,15 +63,21 @@ def _dropout_gradient(c: GradContext) -> list[Any]:
     return [apply(DROPOUT, c.attrs, c.dy, c.inputs[1]), None]  # the same key, so the same elements
 
 
-RANDOM_KEY = register(OpDef("RandomKey", lambda a: _KEY, NO_GRADIENT, inputs=(), outputs=("key",), pure=False))
+RANDOM_KEY = register(
+    OpDef(
+        "RandomKey", lambda a: _KEY, NO_GRADIENT, inputs=(), outputs=("key",), pure=False, random=True, family="random"
+    )
+)
 RANDOM_UNIFORM = register(
-    OpDef("RandomUniform", _draw_infer("RandomUniform"), NO_GRADIENT, attrs=TypeAttrs, inputs=("key",))
+    OpDef("RandomUniform", _draw_infer("RandomUniform"), NO_GRADIENT, attrs=TypeAttrs, inputs=("key",), family="random")
 )
 RANDOM_NORMAL = register(
-    OpDef("RandomNormal", _draw_infer("RandomNormal"), NO_GRADIENT, attrs=TypeAttrs, inputs=("key",))
+    OpDef("RandomNormal", _draw_infer("RandomNormal"), NO_GRADIENT, attrs=TypeAttrs, inputs=("key",), family="norm")
 )
 #: Zeros with probability ``p``, the rest divided by ``1 - p`` (Srivastava et al., 2014).
-DROPOUT = register(OpDef("Dropout", _dropout_infer, _dropout_gradient, attrs=DropoutAttrs, inputs=("x", "key")))
+DROPOUT = register(
+    OpDef("Dropout", _dropout_infer, _dropout_gradient, attrs=DropoutAttrs, inputs=("x", "key"), family="random")
+)
 
 
 def random_key(like: AbstractTensor) -> Any:

@@ -145,19 +145,21 @@ def _product_of_others_infer(attrs: AxisAttrs, x: TensorType) -> TensorType:
     return TensorType(x.shape, x.dtype)
 
 
-SUM = register(OpDef("Sum", _infer("Sum", "fiu"), lambda c: [_spread(c.dy, c)], attrs=ReduceAttrs))
-PROD = register(OpDef("Prod", _infer("Prod", "fiu"), _product_gradient, attrs=ReduceAttrs))
+SUM = register(OpDef("Sum", _infer("Sum", "fiu"), lambda c: [_spread(c.dy, c)], attrs=ReduceAttrs, family="reduce"))
+PROD = register(OpDef("Prod", _infer("Prod", "fiu"), _product_gradient, attrs=ReduceAttrs, family="reduce"))
 #: In place of each element the product of all others along the axis.
 PRODUCT_OF_OTHERS = register(
     OpDef("ProductOfOthers", _product_of_others_infer, _product_of_others_gradient, attrs=AxisAttrs)
 )
-MEAN = register(OpDef("Mean", _infer("Mean", "f"), _mean_gradient, attrs=ReduceAttrs))
-MAX = register(OpDef("Max", _infer("Max", "fiub", empty=False), _extremum_gradient, attrs=ReduceAttrs))
-MIN = register(OpDef("Min", _infer("Min", "fiub", empty=False), _extremum_gradient, attrs=ReduceAttrs))
-LOG_SUM_EXP = register(OpDef("LogSumExp", _infer("LogSumExp", "f"), _logsumexp_gradient, attrs=ReduceAttrs))
-ARGMAX = register(OpDef("ArgMax", _arg_infer, NO_GRADIENT, attrs=ArgAttrs))
-ARGMIN = register(OpDef("ArgMin", _arg_infer, NO_GRADIENT, attrs=ArgAttrs))
-CUMSUM = register(OpDef("CumSum", _cumsum_infer, _cumsum_gradient, attrs=CumSumAttrs))
+MEAN = register(OpDef("Mean", _infer("Mean", "f"), _mean_gradient, attrs=ReduceAttrs, family="reduce"))
+MAX = register(OpDef("Max", _infer("Max", "fiub", empty=False), _extremum_gradient, attrs=ReduceAttrs, family="reduce"))
+MIN = register(OpDef("Min", _infer("Min", "fiub", empty=False), _extremum_gradient, attrs=ReduceAttrs, family="reduce"))
+LOG_SUM_EXP = register(
+    OpDef("LogSumExp", _infer("LogSumExp", "f"), _logsumexp_gradient, attrs=ReduceAttrs, family="reduce")
+)
+ARGMAX = register(OpDef("ArgMax", _arg_infer, NO_GRADIENT, attrs=ArgAttrs, family="reduce"))
+ARGMIN = register(OpDef("ArgMin", _arg_infer, NO_GRADIENT, attrs=ArgAttrs, family="reduce"))
+CUMSUM = register(OpDef("CumSum", _cumsum_infer, _cumsum_gradient, attrs=CumSumAttrs, family="reduce"))
 
 
 def _axes(op: str, dim: Axes, rank: int) -> tuple[int, ...]:

@@ -144,8 +144,12 @@ EXPAND = register(
     OpDef("Expand", _expand_infer, lambda c: [c.dy.sum_to(c.inputs[0].type.shape)], attrs=ShapeAttrs, view=True)
 )
 #: Its input; no gradient flows back through it.
-STOP_GRADIENT = register(OpDef("StopGradient", lambda a, x: TensorType(x.shape, x.dtype), NO_GRADIENT, view=True))
-CONCAT = register(OpDef("Concat", _concat_infer, _concat_gradient, attrs=AxisAttrs, inputs=("*tensors",)))
+STOP_GRADIENT = register(
+    OpDef("StopGradient", lambda a, x: TensorType(x.shape, x.dtype), NO_GRADIENT, view=True, family="gradient")
+)
+CONCAT = register(
+    OpDef("Concat", _concat_infer, _concat_gradient, attrs=AxisAttrs, inputs=("*tensors",), family="shape")
+)
 
 
 def reshape(x: T, *shape: Any) -> T:

@@ -55,18 +55,17 @@ def _negative_zero(value: object) -> bool:
     return isinstance(value, float) and value == 0 and math.copysign(1.0, value) < 0
 
 
-INPUT = register(OpDef("Input", lambda a: a.type, NO_GRADIENT, attrs=TypeAttrs, inputs=(), pure=False))
-PARAMETER = register(OpDef("Parameter", lambda a: a.type, NO_GRADIENT, attrs=ParameterAttrs, inputs=(), pure=False))
+INPUT = register(OpDef("Input", lambda a: a.type, NO_GRADIENT, attrs=TypeAttrs, inputs=(), pure=False, source="input"))
+PARAMETER = register(
+    OpDef("Parameter", lambda a: a.type, NO_GRADIENT, attrs=ParameterAttrs, inputs=(), pure=False, source="parameter")
+)
 CONSTANT = register(
     OpDef(
-        "Constant",
-        lambda a: TensorType(a.value.array.shape, as_dtype(a.value.array.dtype)),
-        NO_GRADIENT,
-        attrs=ConstantAttrs,
-        inputs=(),
+        "Constant", lambda a: TensorType(a.value.array.shape, as_dtype(a.value.array.dtype)), NO_GRADIENT,
+        attrs=ConstantAttrs, inputs=(), source="constant",
     )
-)
-FULL = register(OpDef("Full", _full_infer, NO_GRADIENT, attrs=FullAttrs, inputs=()))
+)  # fmt: skip
+FULL = register(OpDef("Full", _full_infer, NO_GRADIENT, attrs=FullAttrs, inputs=(), family="constant"))
 
 
 def full(like: T, value: bool | int | float | Dim, shape: Shape | None = None, dtype: DType | None = None) -> T:

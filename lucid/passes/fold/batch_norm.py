@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ...graph.facts import parameter_only
 from ...graph.ir import Graph
 from ...graph.opdef import OpDef, apply
 from ...graph.ops.conv import CONV, CONV_TRANSPOSE
 from ...graph.ops.elementwise import sqrt
 from ...graph.ops.norm import BATCH_NORM
 from ...graph.trace import Symbol
-from ..analysis import parameter_only
 from ..rewrite import Site, View, fixed_point, rebuild
 
 

@@ -15,10 +15,6 @@ from ...graph.ops.shape import RESHAPE
 from ...graph.trace import Symbol
 from ..rewrite import Site, View, rebuild
 
-ACTIVATIONS = (
-    ew.RELU, ew.LEAKY_RELU, ew.ELU, ew.GELU, ew.SILU, ew.SOFTPLUS, ew.SIGMOID, ew.TANH, ew.CLIP,
-)  # fmt: skip
-
 
 def fuse_conv_pool(graph: Graph) -> Graph:
     """Fuse ``Conv2d``, an added bias, an activation and a ``MaxPool2d``, whichever of them are there.
@@ -28,7 +24,7 @@ def fuse_conv_pool(graph: Graph) -> Graph:
     """
 
     def rule(site: Site) -> Symbol | list[Symbol | None] | None:
-        if site.op is not MAX_POOL and site.op is not ew.ADD and site.op not in ACTIVATIONS:
+        if site.op is not MAX_POOL and site.op is not ew.ADD and not site.op.activation:
             return None
         found = _match(site)
         if found is None or (found.pool is None and found.activation is None and site.op is not ew.ADD):
@@ -75,7 +71,7 @@ def _match(site: Site) -> _Found | None:
             found.pool = _pool_before(view.attrs, found.activation)
             if found.pool is None:
                 return None
-        elif view.op in ACTIVATIONS and found.activation is None and found.bias is None:
+        elif view.op.activation and found.activation is None and found.bias is None:
             found.activation = view
         elif view.op is ew.ADD and found.bias is None:
             slot = 0 if view.producer(0).op is CONV else 1

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...graph.facts import parameter_only
 from ...graph.ir import Graph, Node, Value
 from ...graph.opdef import apply
 from ...graph.ops.fused import FUSED_ELEMENTWISE, FusedAttrs, Instruction
 from ...graph.trace import Symbol
-from ..analysis import parameter_only
 from ..rewrite import Site, rebuild
 
 

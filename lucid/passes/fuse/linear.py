@@ -8,7 +8,6 @@ from ...graph.ops.fused_linear import FUSED_LINEAR, FusedLinearAttrs
 from ...graph.ops.linalg import LINEAR
 from ...graph.trace import Symbol
 from ..rewrite import Site, rebuild
-from .conv_pool import ACTIVATIONS
 
 
 def fuse_linear(graph: Graph) -> Graph:
@@ -22,7 +21,7 @@ def fuse_linear(graph: Graph) -> Graph:
         if site.op is LINEAR:
             y: Symbol = apply(FUSED_LINEAR, FusedLinearAttrs(), *site.inputs)
             return y
-        if site.op not in ACTIVATIONS:
+        if not site.op.activation:
             return None
         linear = site.producer(0)
         if linear.op is not LINEAR or not linear.single_use:

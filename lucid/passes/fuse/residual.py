@@ -9,7 +9,6 @@ from ...graph.ops.conv import CONV
 from ...graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
 from ...graph.trace import Symbol
 from ..rewrite import Site, View, rebuild
-from .conv_pool import ACTIVATIONS
 
 
 def fuse_residual(graph: Graph) -> Graph:
@@ -23,7 +22,7 @@ def fuse_residual(graph: Graph) -> Graph:
     def rule(site: Site) -> Symbol | None:
         activation: View | None = None
         add: View = site
-        if site.op in ACTIVATIONS:
+        if site.op.activation:
             activation, add = site, site.producer(0)
             if not add.single_use:
                 return None

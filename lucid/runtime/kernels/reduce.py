@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ...graph.ops import reduce
 from ...graph.types import bool_
 from ..planning.registry import kernel
@@ -15,9 +17,10 @@ _UFUNCS = {reduce.SUM: "add", reduce.PROD: "multiply", reduce.MAX: "maximum", re
 @kernel(*_UFUNCS)
 def ufunc_reduce(k: Emitter) -> None:
     (x,), (y,), a = k.ins, k.outs, k.attrs
-    if k.node.op in (reduce.MAX, reduce.MIN):  # a symbolic axis may turn out empty
+    name = _UFUNCS[k.node.op]
+    if getattr(np, name).identity is None:  # a symbolic axis may turn out empty
         reduce.check_not_empty(k.name, x.type, a.axes)
-    k.line(f"np.{_UFUNCS[k.node.op]}.reduce({x}, axis={a.axes}, keepdims={a.keepdims}, out={y})")
+    k.line(f"np.{name}.reduce({x}, axis={a.axes}, keepdims={a.keepdims}, out={y})")
 
 
 @kernel(reduce.PRODUCT_OF_OTHERS)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ...base.collector import collector_paused
 from ...errors import GraphError, LucidError, from_handler
+from ...graph.facts import parameter_only, read_values
 from ...graph.ir import Graph, Node, Value
 from ...graph.ops.source import CONSTANT, INPUT, PARAMETER
 from ...graph.verify import describe
@@ -17,7 +18,7 @@ from .machine import this_machine
 from .memory import Layout, assign_offsets
 from .packing import Packings, only_passed, packings
 from .registry import Choice
-from .settle import Chooser, as_read, read_values, settle
+from .settle import Chooser, as_read, settle
 from .step import Step
 
 BRIEF = 1.5e-4
@@ -166,7 +167,7 @@ class _Planner:
         self.chosen = dict(chosen)
         self.table: dict[Value, Operand] = {}
         self.results = set(graph.results)
-        self.read = read_values(graph)
+        self.read, self.fixed = read_values(graph), parameter_only(graph)
         self.follow = graph.channels_last
 
     def run(self) -> Plan:
@@ -200,7 +201,6 @@ class _Planner:
         ins = tuple(self.table[value] for value in self.plan.graph.inputs_of(name))
         types = tuple(x.type for x in ins)
         chosen = self.chosen.get(name) or self.chooser(as_read(name, node, self.read), types)
-        fixed = node.op.pure and all(x.phase is Phase.STATE for x in ins)
         outs: list[Operand | None] = []
         for i, type_ in enumerate(node.outputs):
             value = Value(name, i)
@@ -210,7 +210,7 @@ class _Planner:
                 continue
             laid = type_.order is None or self.follow
             direct = value in self.results and laid and not chosen.lowering.staged
-            phase = Phase.STATE if fixed else Phase.CALL if direct else Phase.ARENA
+            phase = Phase.STATE if name in self.fixed else Phase.CALL if direct else Phase.ARENA
             names = node.op.outputs or ()
             label = name if i == 0 else f"{name}_{names[i] if i < len(names) else i}"
             self.table[value] = operand = Operand(self.plan.names.fresh(label), type_, phase)

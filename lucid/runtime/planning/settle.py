@@ -11,18 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 from ...graph.builder import with_nodes
-from ...graph.ir import Graph, Node, Value, edges_of
-from ...graph.ops.conv import CONV
-from ...graph.ops.conv_pool import CONV_POOL
+from ...graph.ir import Graph, Node, Value
 from ...graph.ops.shape import RESHAPE
 from ...graph.types import TensorType
 from .machine import this_machine
 from .registry import Choice, choices, choose
-
-
-def read_values(graph: Graph) -> set[Value]:
-    """The values that a node or the caller reads."""
-    return {*graph.results, *(Value(u, output) for u, _, _, output in edges_of(graph.dag))}
 
 
 def as_read(name: str, node: Node, read: set[Value]) -> Node:
@@ -62,7 +55,7 @@ def _in_order(graph: Graph, name: str, node: Node, chooser: Chooser) -> Node:
 
     Otherwise it lies channels last, and is turned when it is copied.
     """
-    if node.op not in (CONV, CONV_POOL) or graph.channels_last:
+    if not node.op.convolution or graph.channels_last:
         return node
     (y, *others), readers = node.outputs, graph.dag.successors(name)
     if others or y.order is None or any(graph.node(reader).op is not RESHAPE for reader in readers):

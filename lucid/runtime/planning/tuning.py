@@ -13,12 +13,13 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ...errors import ExecutionError
+from ...graph.facts import parameter_only, read_values
 from ...graph.ir import Graph, Node, Value
 from ...graph.types import TensorType
 from ..program.executable import Executable
 from .plan import make_plan
 from .registry import Choice, choices, choose
-from .settle import as_read, read_values
+from .settle import as_read
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Marks: TypeAlias = "list[tuple[str, float]]"
@@ -112,16 +113,11 @@ def _types(graph: Graph, name: str) -> tuple[TensorType, ...]:
 
 
 def _alike(graph: Graph) -> dict[Any, list[str]]:
-    """Names of nodes that compute the same on inputs of the same types, from values of the same kind."""
-    fixed: set[Value] = set()
+    """Names of nodes that compute the same on inputs of the same types, of those that every run computes."""
+    fixed = parameter_only(graph)
     groups: dict[Any, list[str]] = defaultdict(list)
     for name, node in graph.nodes():
-        read = graph.inputs_of(name)
-        if node.op.pure and node.op.inputs != () and all(value in fixed for value in read):
-            fixed.update(Value(name, i) for i in range(len(node.outputs)))
-        elif not read:
-            fixed.update([Value(name)] if node.op.name in ("Parameter", "Constant") else [])
-        else:
+        if name not in fixed and graph.inputs_of(name):
             groups[_key(node, _types(graph, name))].append(name)
     return groups
 

@@ -1,0 +1,44 @@
+"""What passes, planning, autodiff and pictures want to know about a graph, each found in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+
+from .ir import Dag, Graph, Node, Value, edges_of
+
+
+def settled(node: Node) -> bool:
+    """Whether a node whose inputs stay as they are gives the same until a parameter changes."""
+    return node.op.pure or node.op.source == "parameter"
+
+
+def parameter_only(graph: Graph) -> set[str]:
+    """Nodes that depend on parameters and constants only: they run once per change of the parameters."""
+    found: set[str] = set()
+    for name, node in graph.nodes():
+        if settled(node) and all(source in found for source in graph.dag.predecessors(name)):
+            found.add(name)
+    return found
+
+
+def drawn(graph: Graph) -> list[str]:
+    """Nodes that draw another number at each run, in order."""
+    return [name for name, node in graph.nodes() if node.op.random]
+
+
+def read_values(graph: Graph) -> set[Value]:
+    """The values that a node or the caller reads."""
+    return {*graph.results, *(Value(u, output) for u, _, _, output in edges_of(graph.dag))}
+
+
+def reachable(dag: Dag, targets: Iterable[str], stop: Container[str] = ()) -> set[str]:
+    """The targets and everything they depend on; of those in ``stop`` not what these depend on."""
+    found: set[str] = set()
+    stack = list(targets)
+    while stack:
+        name = stack.pop()
+        if name not in found:
+            found.add(name)
+            if name not in stop:
+                stack.extend(dag.predecessors(name))
+    return found
