@@ -18,8 +18,10 @@ from ..graph.ir import Graph
 from ..runtime.planning.tuning import Tuned
 from ..tensor.tensor import Tensor
 from .arguments import Structure, from_json, leaf_names, to_json
+from .options import Options
+from .programs import TunedKey
 from .results import Results
-from .specialization import Options, Specialization, TunedKey
+from .specialization import Specialization
 
 
 def write_archive(path: str | Path, specialization: Specialization) -> None:
@@ -50,7 +52,7 @@ def _content(specialization: Specialization) -> tuple[dict[str, Graph], dict[str
                 "threads": threads,
                 "nodes": {name: [t.choice, t.seconds] for name, t in nodes.items()},
             }
-            for (sizes, threads), nodes in specialization.tuned.items()
+            for (sizes, threads), nodes in specialization.programs.tuned.items()
         ],
     }
     return graphs, arrays, extra

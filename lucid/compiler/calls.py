@@ -18,7 +18,9 @@ from ..graph.types import TensorType
 from ..runtime.program.executable import Executable
 from ..tensor.grad_mode import is_grad_enabled
 from ..tensor.tensor import Record, Tensor
-from .specialization import PLANS, Array, Orders, Sizes, Specialization, orders_of
+from .programs import PLANS
+from .sizes import Array, Orders, Sizes, orders_of
+from .specialization import Specialization
 
 Quick: TypeAlias = "Callable[[Array | Tensor], Tensor]"
 

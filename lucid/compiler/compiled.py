@@ -32,8 +32,10 @@ from .archive import archive_bytes, archive_from_bytes, write_archive
 from .arguments import Structure, arranged, flatten, leaf_names, unflatten
 from .calls import Calls, Forward, Quick
 from .guards import Guards, Watch
+from .options import Options
 from .results import Results, traced_results
-from .specialization import Options, Specialization, orders_of
+from .sizes import orders_of
+from .specialization import Specialization
 from .verification import check_pass
 
 Specs: TypeAlias = "tuple[tuple[Any, ...], dict[str, Any]]"

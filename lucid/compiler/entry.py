@@ -16,7 +16,8 @@ from ..passes.pipeline import Pass
 from .archive import read_archive
 from .arguments import flatten, statics
 from .compiled import CompiledModel, Specs
-from .specialization import Options, of_graph
+from .options import Options
+from .specialization import of_graph
 
 Passes: TypeAlias = "Pipeline | Sequence[Pass | Callable[[Graph], Graph]]"
 

@@ -6,95 +6,32 @@ the executables: for inference, and for training the forward and backward halves
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
-from threading import RLock
-from typing import Any, TypeAlias
-
-import numpy as np
+from functools import cached_property
+from typing import Any
 
 from ..autodiff.halves import Halves, Used, Wanted
 from ..base import clock
-from ..base.checks import shown
-from ..errors import DTypeError, OptionError, ShapeError
+from ..errors import OptionError, ShapeError
 from ..graph.assume import Assumption, example_sizes
-from ..graph.dims import SymDim
-from ..graph.dims import evaluate as evaluate_dim
 from ..graph.facts import drawn
-from ..graph.ir import Graph, Node
-from ..graph.types import is_float, order_of, widths_hint
+from ..graph.ir import Graph
+from ..graph.types import is_float
 from ..graph.verify import verify as verify_graph
-from ..passes.assign_layout import assign_layout, lay_inputs
-from ..passes.editing import USUAL, Pipeline
-from ..passes.pipeline import Observer, Pass, inference_pipeline, run_passes, training_pipeline
-from ..runtime.eager import evaluate
-from ..runtime.planning.registry import lowerings
-from ..runtime.planning.tuning import Tuned, resolve, tune
+from ..passes.pipeline import Observer, run_passes
+from ..runtime.planning.tuning import Tuned
 from ..runtime.program.executable import Executable
 from ..runtime.program.store import Store
-from ..runtime.workers.settings import MOST_THREADS, get_num_threads
 from ..tensor.tensor import Tensor
 from .arguments import LEAF, Structure
+from .options import Options
+from .programs import Key, Programs, TunedKey
 from .results import Results
+from .sizes import Array, Orders, Sizes, sizes_of
 from .verification import check_program
-
-Array: TypeAlias = "np.ndarray[Any, Any]"
-Sizes: TypeAlias = "tuple[tuple[str, int], ...]"
-TunedKey: TypeAlias = "tuple[Sizes, int]"
-Orders: TypeAlias = "tuple[tuple[int, ...] | None, ...]"
-
-PLANS = 16
-"""How many concrete sizes keep their plans."""
 
 GRAPH_BYTES = 3000
 """Bytes that a graph takes, for each of its nodes."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to compile.
-
-    Attributes
-    ----------
-    threads
-        How many threads one call may use; None for ``lucid.get_num_threads()``.
-    exact
-        Take no lowering that rounds differently from a plain sum of products.
-    verify
-        Check every pass on sampled inputs, and every step of each program on its first ones, against the reference.
-    passes
-        Changes of the usual passes; or those for inference instead of them.
-    tune
-        Measure the ways to run each node of an inference program, and take the quickest.
-    """
-
-    threads: int | None = None
-    exact: bool = False
-    verify: bool = False
-    passes: tuple[Pass, ...] | Pipeline = USUAL
-    tune: bool = False
-
-    def __post_init__(self) -> None:
-        if self.threads is not None and (
-            not isinstance(self.threads, int) or isinstance(self.threads, bool) or not 0 < self.threads <= MOST_THREADS
-        ):
-            raise OptionError(f"threads is a number from 1 to {MOST_THREADS}, or None, got {shown(self.threads)}")
-        for name in ("exact", "verify", "tune"):
-            if not isinstance(getattr(self, name), bool):
-                raise OptionError(f"{name} is True or False, got {shown(getattr(self, name))}")
-
-
-def has_kernel(node: Node) -> bool:
-    """Whether the runtime runs the node as it is, rather than its decomposition."""
-    return bool(lowerings(node.op))
-
-
-def orders_of(arrays: Sequence[Array]) -> Orders:
-    """How arrays lie in memory; nothing where none lies channels last."""
-    orders = tuple(map(order_of, arrays))
-    return orders if any(orders) else ()
 
 
 class Specialization:
@@ -151,16 +88,12 @@ class Specialization:
         self.training = training
         self.options = options
         self.observer = observer
-        self.tuned = dict(tuned or {})
         self.assumptions = tuple(assumptions)
         self.of_mode = of_mode
-        self._tuned_apart: dict[tuple[Sizes, int, Orders], Mapping[str, Tuned]] = {}
-        """What it has found for arrays that lie channels last; files do not have it."""
         self._given = optimised
-        self._store = store or Store()
-        self._store.count(self)
-        self._lock = RLock()
-        self._executables: OrderedDict[Any, Executable] = OrderedDict()
+        store = store or Store()
+        store.count(self)
+        self.programs = Programs(options, self.state, tuned or {}, store)
         # random keys are drawn anew at every run, so a backward run cannot repeat the forward one
         self.repeatable = not drawn(traced)
 
@@ -171,10 +104,7 @@ class Specialization:
         """The optimised inference graph."""
         if self._given is not None:
             return self._given
-        passes = self.options.passes
-        if isinstance(passes, Pipeline):
-            passes = passes.applied(inference_pipeline(evaluate, has_kernel, exact=self.options.exact))
-        return run_passes(self.traced, passes, observe=self.observer and self.observer())
+        return run_passes(self.traced, self.options.inference_passes, observe=self.observer and self.observer())
 
     @cached_property
     def _parameters(self) -> Mapping[str, str]:
@@ -190,10 +120,7 @@ class Specialization:
         options, observer = self.options, self.observer
 
         def optimise(graph: Graph) -> Graph:
-            passes = training_pipeline(evaluate, has_kernel)
-            if isinstance(options.passes, Pipeline):
-                passes = options.passes.applied(passes)
-            return run_passes(graph, passes, observe=observer and observer())
+            return run_passes(graph, options.training_passes, observe=observer and observer())
 
         return optimise
 
@@ -206,31 +133,7 @@ class Specialization:
 
     def sizes(self, arrays: Sequence[Array]) -> Sizes:
         """The size of each symbolic dimension; raises where an array does not fit its input."""
-        found: dict[str, int] = {}
-        types = self.traced.input_types
-        for index, (type_, array) in enumerate(zip(types, arrays, strict=True)):
-            if array.dtype != type_.dtype:
-                raise DTypeError(
-                    f"input {self.traced.inputs[index]!r} is compiled for {type_}, got {array.dtype}{list(array.shape)}"
-                    + widths_hint((type_.dtype, array.dtype))
-                )
-            fits = len(type_.shape) == len(array.shape)
-            for want, have in zip(type_.shape, array.shape, strict=False):
-                name = str(want)
-                if isinstance(want, SymDim) and name.isidentifier():
-                    fits = fits and found.setdefault(name, have) == have
-                elif not isinstance(want, SymDim):
-                    fits = fits and want == have
-            if not fits:
-                known = ", ".join(f"{k}={v}" for k, v in found.items())
-                raise ShapeError(
-                    f"input {self.traced.inputs[index]!r} is compiled for {type_}, got {array.dtype}{list(array.shape)}"
-                    + (f" where {known}" if known else "")
-                )
-        for name, type_, array in zip(self.traced.inputs, types, arrays, strict=True):
-            if any(evaluate_dim(want, found) != have for want, have in zip(type_.shape, array.shape, strict=True)):
-                raise ShapeError(f"input {name!r} is compiled for {type_}, got {list(array.shape)}")
-        return tuple(sorted(found.items()))
+        return sizes_of(self.traced, arrays)
 
     def broken(self, arrays: Sequence[Array]) -> dict[str, int]:
         """The sizes of these arrays of which an assumption is not true, by symbol."""
@@ -262,38 +165,16 @@ class Specialization:
         ``orders`` says how its inputs lie in memory; nothing where none lies channels last. ``used`` are the outputs
         that a backward run has cotangents of.
         """
-        key = (kind, sizes, wanted, orders, used)
-        with self._lock:
-            if key not in self._executables:
-                self.refuse_broken(sizes)
-                graph = {
-                    "inference": lambda: self.graph,
-                    "forward": lambda: self.halves.split(wanted).forward,
-                    "backward": lambda: self.halves.backward(wanted, used, True).graph,
-                    "recompute": lambda: self.halves.backward(wanted, used, False).graph,
-                }[kind]()
-                again = partial(_concrete, graph, sizes, orders)
-                self._executables[key] = self._compile(again, sizes if kind == "inference" else None, orders)
-            self._executables.move_to_end(key)
-            while len(self._executables) > 4 * PLANS:
-                self._executables.popitem(last=False)
-            return self._executables[key]
 
-    def _compile(self, again: Callable[[], Graph], sizes: Sizes | None, orders: Orders) -> Executable:
-        """The program of a concrete graph; of the inference graph (whose ``sizes`` are given) as tuning found it."""
-        threads, exact = self.options.threads or get_num_threads(), self.options.exact
-        graph, found = again(), dict[str, Tuned]()
-        if sizes is not None:
-            known: dict[Any, Mapping[str, Tuned]] = self._tuned_apart if orders else self.tuned
-            key = (sizes, threads, orders) if orders else (sizes, threads)
-            if self.options.tune and key not in known:
-                parameters = {name: self.state[name]._array for name in graph.parameters}
-                known[key] = tune(graph, parameters, threads=threads, exact=exact)
-            found.update(known.get(key, {}))
-        return Executable(
-            graph, threads=threads, exact=exact, chosen=resolve(graph, found, threads, exact), store=self._store,
-            again=again, measured={name: one.seconds for name, one in found.items()},
-        )  # fmt: skip
+        def graph() -> Graph:
+            self.refuse_broken(sizes)
+            if kind == "inference":
+                return self.graph
+            if kind == "forward":
+                return self.halves.split(wanted).forward
+            return self.halves.backward(wanted, used, kind == "backward").graph
+
+        return self.programs.get(Key(kind, sizes, wanted, orders, used), graph)
 
     @property
     def held_bytes(self) -> int:
@@ -322,12 +203,6 @@ class Specialization:
         """Put what a run computed for buffers into them."""
         for (name, _), array in zip(self.traced.updates, updates, strict=True):
             self.state[name].copy_(array)
-
-
-def _concrete(graph: Graph, sizes: Sizes, orders: Orders) -> Graph:
-    """The graph for these sizes, and inputs that lie in memory like this."""
-    bound = graph.bind(dict(sizes))
-    return assign_layout(lay_inputs(bound, orders)) if orders else bound
 
 
 def of_graph(graph: Graph, parameters: Mapping[str, Any], options: Options) -> Specialization:

@@ -59,7 +59,7 @@ def test_plans_are_bounded() -> None:
     net = lucid.compile(nn.Linear(3, 2), lucid.spec("N", 3))
     for n in range(1, 100):
         net(np.ones((n, 3), np.float32))
-    assert len(net._current()._executables) <= 64 and len(net._latest.calls._known) <= 16
+    assert len(net._current().programs.made) <= 64 and len(net._latest.calls._known) <= 16
     free = lucid.compile(nn.Linear(3, 2))
     for n in range(1, 80):
         free(np.ones((n, 3), np.float32))

@@ -12,7 +12,7 @@ import pytest
 import lucid
 from lucid import nn
 from lucid.compiler import verification
-from lucid.compiler.specialization import has_kernel
+from lucid.compiler.options import has_kernel
 from lucid.errors import LoweringError
 from lucid.graph.opdef import OpDef
 from lucid.graph.ops import conv, elementwise, pool, reduce

@@ -60,7 +60,7 @@ def kept(net: Any) -> int:
 
 
 def plans(net: Any) -> list[Any]:
-    return [e.plan for e in net._latest.specialization._executables.values()]
+    return [e.plan for e in net._latest.specialization.programs.made.values()]
 
 
 def test_sizes_that_pack_alike_keep_it_once() -> None:
@@ -164,12 +164,12 @@ def test_beyond_the_limit_what_was_not_called_of_late_is_given_back() -> None:
             for n in (*range(1, 9), 3, 2):
                 want = model(lucid.tensor(images(n))).numpy()
                 np.testing.assert_allclose(net(images(n)).numpy(), want, rtol=1e-3, atol=1e-4, err_msg=f"{turn}")
-                (own,) = (e for e in net._latest.specialization._executables.values() if e._program and e.called)
+                (own,) = (e for e in net._latest.specialization.programs.made.values() if e._program and e.called)
                 assert net._store.nbytes <= 400_000 + own.held_bytes + sum(one.memory.nbytes for one in own._kept)
     lucid.set_cache_limit(0)
     with lucid.no_grad():
         net(images(1))
-    loaded = [e for e in net._latest.specialization._executables.values() if e._program is not None]
+    loaded = [e for e in net._latest.specialization.programs.made.values() if e._program is not None]
     assert len(loaded) == 1, "the one that was called stays"
 
 
@@ -261,13 +261,13 @@ def test_all_that_sizes_cost_stays_below_the_limit() -> None:
         for number, (n, size) in enumerate(sizes, 1):
             net(images(n, size))
             if not number % 10:
-                own = list(net._latest.specialization._executables.values())[-1]
+                own = list(net._latest.specialization.programs.made.values())[-1]
                 assert net._store.nbytes <= 1_500_000 + own.held_bytes + sum(one.memory.nbytes for one in own._kept)
                 grown.append(tracemalloc.get_traced_memory()[0] - before - own.plan.arena_bytes)
         if not started:
             tracemalloc.stop()
     assert max(grown) < 2_500_000, grown
-    planned = [e._plan is not None for e in net._latest.specialization._executables.values()]
+    planned = [e._plan is not None for e in net._latest.specialization.programs.made.values()]
     assert len(planned) == len(sizes) + 1 and sum(planned) < len(sizes) // 2
 
 
@@ -276,7 +276,7 @@ def test_a_plan_that_was_given_back_is_made_again() -> None:
     net = lucid.compile(model, lucid.spec("N", 4, "H", "H"), tune=True)
     with lucid.no_grad():
         want = [net(images(n)).numpy() for n in (2, 3)]
-        first, second = net._latest.specialization._executables.values()
+        first, second = net._latest.specialization.programs.made.values()
         plan = first.plan
         first.unplan()
         assert first.plan is plan, "it is loaded"
@@ -308,7 +308,7 @@ def test_working_memory_of_many_calls_at_once_does_not_stay(monkeypatch: pytest.
     net = lucid.compile(network(), lucid.spec("N", 4, 12, 12), threads=1)
     with lucid.no_grad():
         net(images(4))
-        (program,) = net._latest.specialization._executables.values()
+        (program,) = net._latest.specialization.programs.made.values()
         looks: list[Any] = []
         monkeypatch.setattr(net._store, "used", looks.append)
         busy = [program._free.pop()]  # as while others run

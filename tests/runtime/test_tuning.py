@@ -99,7 +99,7 @@ def test_a_tuned_model_computes_the_same_and_says_what_it_measured() -> None:
 def test_nodes_that_are_alike_share_measurements() -> None:
     tuned = lucid.compile(network(), tune=True)
     tuned(X)
-    ((found,),) = [list(one.values()) for one in [tuned._current().tuned]]
+    ((found,),) = [list(one.values()) for one in [tuned._current().programs.tuned]]
     assert len(found) == 3
     graph = tuned.plan.graph
     alike = tuning._alike(graph)
@@ -110,12 +110,13 @@ def test_the_file_keeps_what_was_learnt(tmp_path: Path, monkeypatch: pytest.Monk
     net = lucid.compile(network(), tune=True)
     expected = net(X).numpy()
     net.save(tmp_path / "net.lucid")
-    monkeypatch.setattr("lucid.compiler.specialization.tune", lambda *given, **options: pytest.fail("tuned again"))
+    monkeypatch.setattr("lucid.compiler.programs.tune", lambda *given, **options: pytest.fail("tuned again"))
     loaded = lucid.load(tmp_path / "net.lucid")
     np.testing.assert_array_equal(loaded(X).numpy(), expected)
     assert choices(loaded) == choices(net)
     assert all(
-        loaded.plan.measured[name] == one.seconds for name, one in next(iter(net._current().tuned.values())).items()
+        loaded.plan.measured[name] == one.seconds
+        for name, one in next(iter(net._current().programs.tuned.values())).items()
     )
 
 

@@ -145,7 +145,7 @@ def test_what_a_program_had_is_given_back_with_it(workers: Crew) -> None:
         answer(compiled, images()), answer(compiled, images())
         assert workers.settle()
         mine, places = set(workers._jobs) - before, set(workers.heap._places)
-        (first,) = compiled._latest.specialization._executables.values()
+        (first,) = compiled._latest.specialization.programs.made.values()
         source = first.source.filename
         assert mine and source in linecache.cache
         lucid.set_cache_limit(0)

@@ -1,0 +1,66 @@
+"""How to compile: what ``lucid.compile`` is told, and the passes that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..base.checks import shown
+from ..errors import OptionError
+from ..graph.ir import Node
+from ..passes.editing import USUAL, Pipeline
+from ..passes.pipeline import Pass, inference_pipeline, training_pipeline
+from ..runtime.eager import evaluate
+from ..runtime.planning.registry import lowerings
+from ..runtime.workers.settings import MOST_THREADS
+
+
+def has_kernel(node: Node) -> bool:
+    """Whether the runtime runs the node as it is, rather than its decomposition."""
+    return bool(lowerings(node.op))
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to compile.
+
+    Attributes
+    ----------
+    threads
+        How many threads one call may use; None for ``lucid.get_num_threads()``.
+    exact
+        Take no lowering that rounds differently from a plain sum of products.
+    verify
+        Check every pass on sampled inputs, and every step of each program on its first ones, against the reference.
+    passes
+        Changes of the usual passes; or those for inference instead of them.
+    tune
+        Measure the ways to run each node of an inference program, and take the quickest.
+    """
+
+    threads: int | None = None
+    exact: bool = False
+    verify: bool = False
+    passes: tuple[Pass, ...] | Pipeline = USUAL
+    tune: bool = False
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and (
+            not isinstance(self.threads, int) or isinstance(self.threads, bool) or not 0 < self.threads <= MOST_THREADS
+        ):
+            raise OptionError(f"threads is a number from 1 to {MOST_THREADS}, or None, got {shown(self.threads)}")
+        for name in ("exact", "verify", "tune"):
+            if not isinstance(getattr(self, name), bool):
+                raise OptionError(f"{name} is True or False, got {shown(getattr(self, name))}")
+
+    @property
+    def inference_passes(self) -> tuple[Pass, ...]:
+        """What is done to the graph of an inference program."""
+        if isinstance(self.passes, Pipeline):
+            return self.passes.applied(inference_pipeline(evaluate, has_kernel, exact=self.exact))
+        return self.passes
+
+    @property
+    def training_passes(self) -> tuple[Pass, ...]:
+        """What is done to the joint graph of training."""
+        usual = training_pipeline(evaluate, has_kernel)
+        return self.passes.applied(usual) if isinstance(self.passes, Pipeline) else usual

@@ -1,0 +1,119 @@
+"""The programs of one trace: made when they are first asked for, kept while they are asked for again."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from functools import partial
+from threading import RLock
+from typing import Any, NamedTuple, TypeAlias
+
+from ..autodiff.halves import Used, Wanted
+from ..graph.ir import Graph
+from ..passes.assign_layout import assign_layout, lay_inputs
+from ..runtime.planning.tuning import Tuned, resolve, tune
+from ..runtime.program.executable import Executable
+from ..runtime.program.store import Store
+from ..runtime.workers.settings import get_num_threads
+from ..tensor.tensor import Tensor
+from .options import Options
+from .sizes import Orders, Sizes
+
+TunedKey: TypeAlias = "tuple[Sizes, int]"
+
+PLANS = 16
+"""How many concrete sizes keep their plans."""
+
+
+class Key(NamedTuple):
+    """What a program is made for.
+
+    Attributes
+    ----------
+    kind
+        "inference", "forward", "backward" or "recompute".
+    sizes
+        Of the symbolic dimensions.
+    wanted
+        The inputs that gradients are wanted of.
+    orders
+        How the inputs lie in memory; nothing where none lies channels last.
+    used
+        The outputs that a backward run has cotangents of.
+    """
+
+    kind: str
+    sizes: Sizes
+    wanted: Wanted = ()
+    orders: Orders = ()
+    used: Used = ()
+
+
+class Programs:
+    """Programs by what they are made for.
+
+    Parameters
+    ----------
+    options
+        How to compile.
+    state
+        The tensors behind the graphs' parameters, by name.
+    tuned
+        What tuning has found already: for sizes and a number of threads what runs the nodes.
+    store
+        Where they keep what they have in common with those of other traces of the model.
+
+    Attributes
+    ----------
+    made
+        Those that are kept, the one last asked for at the end.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        state: Mapping[str, Tensor],
+        tuned: Mapping[TunedKey, Mapping[str, Tuned]],
+        store: Store,
+    ) -> None:
+        self.made: OrderedDict[Key, Executable] = OrderedDict()
+        self.tuned = dict(tuned)
+        self._tuned_apart: dict[tuple[Sizes, int, Orders], Mapping[str, Tuned]] = {}
+        """What it has found for arrays that lie channels last; files do not have it."""
+        self._options, self._state, self._store = options, state, store
+        self._lock = RLock()
+
+    def get(self, key: Key, graph: Callable[[], Graph]) -> Executable:
+        """The program for this, of that graph if it has to be made."""
+        with self._lock:
+            if key not in self.made:
+                self.made[key] = self._compile(key, partial(_concrete, graph(), key.sizes, key.orders))
+            self.made.move_to_end(key)
+            while len(self.made) > 4 * PLANS:
+                self.made.popitem(last=False)
+            return self.made[key]
+
+    def _compile(self, key: Key, again: Callable[[], Graph]) -> Executable:
+        """The program of a concrete graph; for inference as tuning found it."""
+        threads, exact = self._options.threads or get_num_threads(), self._options.exact
+        graph = again()
+        found = self._found(graph, key, threads) if key.kind == "inference" else {}
+        return Executable(
+            graph, threads=threads, exact=exact, chosen=resolve(graph, found, threads, exact), store=self._store,
+            again=again, measured={name: one.seconds for name, one in found.items()},
+        )  # fmt: skip
+
+    def _found(self, graph: Graph, key: Key, threads: int) -> Mapping[str, Tuned]:
+        """What tuning has found for the nodes, now or earlier; nothing where it was not asked."""
+        known: dict[Any, Mapping[str, Tuned]] = self._tuned_apart if key.orders else self.tuned
+        case = (key.sizes, threads, key.orders) if key.orders else (key.sizes, threads)
+        if self._options.tune and case not in known:
+            parameters = {name: self._state[name]._array for name in graph.parameters}
+            known[case] = tune(graph, parameters, threads=threads, exact=self._options.exact)
+        return known.get(case, {})
+
+
+def _concrete(graph: Graph, sizes: Sizes, orders: Orders) -> Graph:
+    """The graph for these sizes, and inputs that lie in memory like this."""
+    bound = graph.bind(dict(sizes))
+    return assign_layout(lay_inputs(bound, orders)) if orders else bound

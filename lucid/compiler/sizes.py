@@ -1,0 +1,52 @@
+"""What of a call's arrays its program depends on: the sizes of symbolic dimensions, and how they lie in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..errors import DTypeError, ShapeError
+from ..graph.dims import SymDim, evaluate
+from ..graph.ir import Graph
+from ..graph.types import order_of, widths_hint
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+Sizes: TypeAlias = "tuple[tuple[str, int], ...]"
+Orders: TypeAlias = "tuple[tuple[int, ...] | None, ...]"
+
+
+def orders_of(arrays: Sequence[Array]) -> Orders:
+    """How arrays lie in memory; nothing where none lies channels last."""
+    orders = tuple(map(order_of, arrays))
+    return orders if any(orders) else ()
+
+
+def sizes_of(graph: Graph, arrays: Sequence[Array]) -> Sizes:
+    """The size that each symbolic dimension has in these arrays; raises where an array does not fit its input."""
+    found: dict[str, int] = {}
+    types = graph.input_types
+    for index, (type_, array) in enumerate(zip(types, arrays, strict=True)):
+        if array.dtype != type_.dtype:
+            raise DTypeError(
+                f"input {graph.inputs[index]!r} is compiled for {type_}, got {array.dtype}{list(array.shape)}"
+                + widths_hint((type_.dtype, array.dtype))
+            )
+        fits = len(type_.shape) == len(array.shape)
+        for want, have in zip(type_.shape, array.shape, strict=False):
+            name = str(want)
+            if isinstance(want, SymDim) and name.isidentifier():
+                fits = fits and found.setdefault(name, have) == have
+            elif not isinstance(want, SymDim):
+                fits = fits and want == have
+        if not fits:
+            known = ", ".join(f"{k}={v}" for k, v in found.items())
+            raise ShapeError(
+                f"input {graph.inputs[index]!r} is compiled for {type_}, got {array.dtype}{list(array.shape)}"
+                + (f" where {known}" if known else "")
+            )
+    for name, type_, array in zip(graph.inputs, types, arrays, strict=True):
+        if any(evaluate(want, found) != have for want, have in zip(type_.shape, array.shape, strict=True)):
+            raise ShapeError(f"input {name!r} is compiled for {type_}, got {list(array.shape)}")
+    return tuple(sorted(found.items()))
