@@ -99,7 +99,6 @@ def kernel(
             _KERNELS.setdefault(op, []).append(
                 Lowering(lowering, function, accepts, ways or only, exact, staged, ordered)
             )
-        _choices.cache_clear()
         return function
 
     return decorate
@@ -117,12 +116,14 @@ def choices(
     node: Node, inputs: tuple[TensorType, ...], *, threads: int = 1, exact: bool = False
 ) -> list[Choice]:  # fmt: skip
     """All that can run the node, the quickest by prediction first."""
-    return list(_choices(Node(node.op, node.attrs, node.outputs), inputs, threads, exact))
+    return list(_choices(lowerings(node.op), Node(node.op, node.attrs, node.outputs), inputs, threads, exact))
 
 
 @kept_for_machine(1024)
-def _choices(node: Node, inputs: tuple[TensorType, ...], threads: int, exact: bool) -> tuple[Choice, ...]:
-    fit = [low for low in lowerings(node.op) if (low.exact or not exact) and low.accepts(node, inputs)]
+def _choices(
+    every: tuple[Lowering, ...], node: Node, inputs: tuple[TensorType, ...], threads: int, exact: bool
+) -> tuple[Choice, ...]:
+    fit = [low for low in every if (low.exact or not exact) and low.accepts(node, inputs)]
     if not fit:
         listed = ", ".join(map(str, inputs))
         raise GraphError(f"{node.op.name}: no kernel accepts {node.attrs} on ({listed})")
