@@ -17,6 +17,7 @@ from ..graph.types import as_dtype, is_float
 from ..tensor.tensor import Tensor
 from ..tensor.tracing import TracedTensor
 from .parameter import Parameter as Parameter
+from .parameter import StateTensor
 from .tables import OWN
 
 M = TypeVar("M", bound="Module")
@@ -358,10 +359,14 @@ class Module:
 
     # ------------------------------------------------------------ state
 
-    def state_dict(self, prefix: str = "") -> dict[str, np.ndarray[Any, Any]]:
-        """Copies of all parameters and persistent buffers as arrays, by path (after ``prefix``)."""
+    def state_dict(self, prefix: str = "") -> dict[str, Tensor]:
+        """All parameters and persistent buffers as detached tensors, by path (after ``prefix``).
+
+        They share the model's memory, as in PyTorch; ``copy.deepcopy`` of the dict, or ``clone()`` of its values, keeps
+        the state as it is now.
+        """
         checks.text("state_dict", "prefix", prefix)
-        return {prefix + name: np.array(tensor.numpy()) for name, tensor in self._state().items()}
+        return {prefix + name: StateTensor.of(tensor) for name, tensor in self._state().items()}
 
     def _paths(self) -> Iterator[tuple[str, Module]]:
         """All modules with all their paths; a shared one comes once for each."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,3 +30,27 @@ class Parameter(Tensor):
             return cls.wrap(np.zeros(shape, wanted), requires_grad=True)
         except (MemoryError, ValueError) as error:
             raise ShapeError(f"a parameter of shape {shape} cannot be made: {error}") from error
+
+
+def _written(name: str) -> Callable[..., Any]:
+    def changed(self: StateTensor, other: Any) -> Any:
+        return getattr(self, name)(other)
+
+    return changed
+
+
+class StateTensor(Tensor):
+    """A value of a state dict: detached, with the memory of a parameter or buffer, into which ``v *= 0.9`` writes too.
+
+    For other tensors that is ``v = v * 0.9``; an average of weights that is kept so would stay as it was, unseen.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> StateTensor:
+        """The tensor's memory, outside the history."""
+        return tensor.detached_as(cls)
+
+    __iadd__, __isub__, __imul__ = map(_written, ("add_", "sub_", "mul_"))
+    __itruediv__, __ipow__ = map(_written, ("div_", "pow_"))

@@ -8,7 +8,7 @@ gradient rule for an op in the whole system.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,9 +34,13 @@ from .printing import format_array
 eager = LazyModule("lucid.runtime.eager")
 _new = object.__new__
 
+D = TypeVar("D", bound="Tensor")
+
 
 _ABSENT = {**TOP, **TENSOR}
-_INTERNAL = frozenset({"apply", "clear_grad", "constant", "made", "piece", "set_dtype_", "sum_to", "wrap"})
+_INTERNAL = frozenset(
+    {"apply", "clear_grad", "constant", "detached_as", "made", "piece", "set_dtype_", "sum_to", "wrap"}
+)
 """For the package itself."""
 
 
@@ -205,7 +209,11 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
 
     def detach(self) -> Tensor:
         """The same data, outside the history."""
-        tensor = Tensor.wrap(self._array)
+        return self.detached_as(Tensor)
+
+    def detached_as(self, kind: type[D]) -> D:
+        """As :meth:`detach`, a tensor of this kind."""
+        tensor = kind.wrap(self._array)
         tensor._born = self._born
         trace = active_trace.get()
         if trace is not None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import lucid
 from lucid import nn
 from lucid.errors import DTypeError, LucidError, OptionError, ShapeError
 from lucid.tensor.tensor import Tensor
@@ -122,13 +124,53 @@ def test_state_goes_from_one_to_another() -> None:
     assert "norm.num_batches_tracked" in a.state_dict()
 
 
-def test_a_state_dict_is_a_copy() -> None:
-    net = Net()
-    state = net.state_dict()
+def test_a_state_dict_has_the_memory_of_the_model() -> None:
+    net = Net().eval()
+    run, x = lucid.compile(net), Tensor(X)
+    run(x)
+    state, kept = net.state_dict(), copy.deepcopy(net.state_dict())
+    cloned = {name: value.clone() for name, value in state.items()}
     state["scale"][:] = 7
-    assert float(net.scale.numpy().max()) == 1
+    state["norm.bias"] *= 0.5
+    state["norm.bias"] += 0.25
+    assert net.scale.tolist() == [7.0, 7.0] and net.norm.bias.tolist() == [0.25] * 4
+    np.testing.assert_array_equal(run(x).numpy(), net(x).numpy())
     net.scale.copy_(np.full(2, 3.0))
-    assert state["scale"].max() == 7
+    assert state["scale"].tolist() == [3.0, 3.0]
+    for copied in (kept, cloned):
+        assert copied["scale"].tolist() == [1.0, 1.0] and copied["norm.bias"].tolist() == [0.0] * 4
+    assert not any(value.requires_grad for value in (*state.values(), *cloned.values()))
+    net.load_state_dict(kept)
+    assert net.scale.tolist() == [1.0, 1.0]
+
+
+def test_a_moving_average_of_a_state() -> None:
+    net = Net()
+    average = copy.deepcopy(net)
+    net.scale.copy_(np.full(2, 3.0))
+    current = net.state_dict()
+    for name, value in average.state_dict().items():
+        if value.is_floating_point():
+            value *= 0.75
+            value += 0.25 * current[name].detach()
+    assert average.scale.tolist() == [1.5, 1.5]
+    shadow = {name: value.clone() for name, value in average.state_dict().items()}
+    for name, value in current.items():
+        if value.is_floating_point():
+            shadow[name].mul_(0.5).add_(value, alpha=0.5)
+    assert shadow["scale"].tolist() == [2.25, 2.25] and average.scale.tolist() == [1.5, 1.5]
+
+
+def test_a_state_goes_to_files_of_others(tmp_path: Path) -> None:
+    net, other = Net(), Net()
+    np.savez(tmp_path / "state.npz", **net.state_dict())
+    with np.load(tmp_path / "state.npz") as arrays:
+        other.load_state_dict(dict(arrays))
+    assert same_state(net, other)
+    again = pickle.loads(pickle.dumps(net.state_dict()))
+    assert all(np.array_equal(again[name], value) for name, value in net.state_dict().items())
+    array = np.asarray(net.state_dict()["scale"])
+    assert array.tobytes() and array.dtype == np.float32  # what safetensors.numpy takes
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -108,7 +109,7 @@ def test_running_statistics_move_while_training_only() -> None:
     np.testing.assert_allclose(norm.running_mean, 0.25 * mean, rtol=1e-5)
     np.testing.assert_allclose(norm.running_var, 0.75 + 0.25 * var, rtol=1e-5)
     assert norm.num_batches_tracked.item() == 1
-    before = norm.state_dict()
+    before = copy.deepcopy(norm.state_dict())
     norm.eval()(x)
     with no_grad():
         norm(x)
@@ -128,7 +129,7 @@ def test_without_momentum_statistics_are_averages() -> None:
 @pytest.mark.parametrize("momentum", [0.1, None])
 def test_a_trace_updates_statistics_at_every_run(momentum: float | None) -> None:
     norm = nn.BatchNorm1d(2, momentum=momentum)
-    before = norm.state_dict()
+    before = copy.deepcopy(norm.state_dict())
     recorder = Recorder({id(t): n for n, t in [*norm.named_parameters(), *norm.named_buffers()]})
     with recorder.active():
         y = norm(recorder.input(noise(5, 2).type, "x"))

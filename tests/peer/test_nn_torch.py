@@ -197,7 +197,7 @@ def test_a_module_is_pytorchs(layer: Layer, dtype: str, mode: str) -> None:
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
 def test_state_goes_back(layer: Layer) -> None:
     ours, theirs = layer.ours(), layer.theirs()
-    theirs.load_state_dict({name: torch.from_numpy(array) for name, array in ours.state_dict().items()})
+    theirs.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in ours.state_dict().items()})
     assert_same_state(ours, theirs, "float32")
 
 

@@ -94,7 +94,7 @@ def test_a_compiled_model_within_a_module() -> None:
     assert body.training
     assert whole[0].training
     optimizer = optim.SGD(whole.parameters(), lr=0.1)
-    before = {n: a.copy() for n, a in whole.state_dict().items()}
+    before = {n: a.clone() for n, a in whole.state_dict().items()}
     (whole(X) ** 2).sum().backward()
     optimizer.step()
     after = whole.state_dict()

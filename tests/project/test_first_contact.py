@@ -161,11 +161,11 @@ PYTORCHS = {
     "F": "selu mish hardswish glu softsign softmin threshold cosine_similarity pixel_shuffle interpolate grid_sample unfold alpha_dropout "
     "conv1d max_pool1d triplet_margin_loss gumbel_softmax scaled_dot_product_attention ctc_loss rms_norm leaky_relu_ upsample",
     "lucid": "cuda backends jit as_tensor FloatTensor Size Generator set_default_dtype set_printoptions normal multinomial addmm baddbmm lerp "
-    "log1p expm1 asin atan2 trunc fmod nan_to_num cdist tensordot inverse det histc topk sort unique nonzero meshgrid diag kron diff cross "
+    "asin atan2 trunc fmod nan_to_num cdist tensordot inverse det histc topk sort unique nonzero meshgrid diag kron diff cross "
     "logspace dstack atleast_2d conj logaddexp searchsorted quantile autocast dropout softplus get_rng_state save fft linalg "
     "onnx from_onnx InferenceSession compile_step jnp vjp hessian tree_map Module Linear Sequential conv2d Variable layers",
     "t": "device is_cuda grad_fn register_hook scatter_add_ index_add_ uniform_ new_ones new_full data_ptr stride is_contiguous storage diag "
-    "diagonal trace prod cumprod lerp_ addcmul_ unfold sort argsort half median equal bernoulli_ resize_",
+    "diagonal trace cumprod lerp_ addcmul_ unfold sort argsort half median equal bernoulli_ resize_",
     "lucid.optim": "LBFGS NAdam RAdam Adadelta swa_utils", "lucid.optim.lr_scheduler": "CyclicLR MultiplicativeLR ChainedScheduler",
     "lucid.compile(nn.Linear(3, 2))": "export_onnx export_python report run predict summary fit",
     "nn.utils": "weight_norm spectral_norm rnn prune data", "nn.Linear(3, 2)": "half compile fit register_full_backward_hook device",

@@ -73,7 +73,7 @@ def test_errors_against_float64(name: str) -> None:
     net = NETS[name]
     model, x = net.model(), net.batch()
     settle(model, x)
-    state = dict(model.state_dict())
+    state = {name: np.array(value) for name, value in model.state_dict().items()}
     with lucid.no_grad():
         fast, exact = lucid.compile(model), lucid.compile(model, exact=True)
         results = {"fast": fast(x).numpy(), "exact": exact(x).numpy()}

@@ -313,7 +313,7 @@ def test_numpy_allocates_what_the_plan_says(
     gc.collect()
     tracemalloc.start()
     try:
-        run.load([state[name] for name in run.parameters], 0)
+        run.load([np.asarray(state[name]) for name in run.parameters], 0)
         packed = traced(True)
         run(x)
         marks.counting = False

@@ -216,7 +216,7 @@ def test_only_what_is_stale_is_packed() -> None:
     model = network()
     graph = lucid.compile(model, lucid.spec("N", 4, 12, 12)).graph.bind({"N": 2})
     plan = make_plan(graph)
-    arrays = [model.state_dict()[name] for name in plan.parameters]
+    arrays = [np.asarray(model.state_dict()[name]) for name in plan.parameters]
     program = Executable(graph)
     program.load(arrays, 0)
     (want,) = program(images(2))

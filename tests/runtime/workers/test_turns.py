@@ -349,7 +349,7 @@ def test_what_a_handler_raises_is_not_explained(handler: Callable[..., None]) ->
     want = answer(compiled, images())
     graph, state, steps = compiled.graph, compiled.model.state_dict(), [1]
     run = Executable(graph, threads=2, marks=Marks(stop))
-    run.load([state[name] for name in run.parameters], 0)
+    run.load([np.asarray(state[name]) for name in run.parameters], 0)
     before = signal.signal(signal.SIGUSR1, handler)
     try:
         with pytest.raises((TimeoutError, ValueError), match="from the handler") as caught:
