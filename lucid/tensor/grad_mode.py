@@ -1,27 +1,82 @@
-"""Whether operations are remembered for ``backward``: the switches, each a statement, a block or a decorator."""
+"""Whether operations are remembered for ``backward``: the switches, each a statement, a block or a decorator.
+
+A block gives nothing back when it is left: what it said holds as long as it is entered, and its end is that of a
+lock, which is code in C. So an exception out of a signal's handler, which comes between two steps of Python, finds the
+mode as it is inside or as it was before, never one that stays for good.
+"""
 
 from __future__ import annotations
 
+import _thread
 import functools
 from collections.abc import Callable
 from contextvars import ContextVar
-from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..base.checks import flag, shown
 from ..errors import OptionError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
+if TYPE_CHECKING:  # for whom there is no deriving from a lock
+
+    class _Lock:
+        def acquire(self, blocking: bool = True) -> bool: ...
+        def _is_owned(self) -> bool: ...
+        def __exit__(self, kind: object, error: object, trace: object) -> None: ...
+
+else:
+    _Lock = _thread.RLock
 
 
+class _Said:
+    """What a block says, or a statement within it: it holds until the block is left.
+
+    A statement outside any block has None for its block, and holds until the next one.
+    """
+
+    __slots__ = ("before", "block", "enabled", "thread", "turn")
+
+    def __init__(self, enabled: bool, block: _Mode | None, turn: int, before: _Said | None) -> None:
+        self.enabled, self.block, self.turn, self.before = enabled, block, turn, before
+        self.thread = _thread.get_ident()
+
+    def holds(self) -> bool:
+        """Whether the block is still entered for this turn."""
+        block = self.block
+        if block is None:
+            return True
+        if block.begun != self.turn:
+            return False
+        if self.thread == _thread.get_ident():
+            return block._is_owned()
+        return repr(block).startswith("<locked")  # as seen with a copied context
+
+
+_said: ContextVar[_Said | None] = ContextVar("said", default=None)
 _switched_on: ContextVar[bool] = ContextVar("switched_on", default=False)
+
+
+def _holding() -> _Said | None:
+    """What was said last and holds; what no longer does is forgotten."""
+    latest = said = _said.get()
+    while said is not None and not said.holds():
+        said = said.before
+    if said is not latest:
+        _said.set(said)
+    return said
 
 
 def is_grad_enabled() -> bool:
     """Whether operations are remembered for ``backward``."""
-    return _grad_enabled.get()
+    said = _said.get()
+    if said is None:
+        return True
+    block = said.block
+    if block is None or (block.begun == said.turn and block._is_owned()):
+        return said.enabled  # as nearly always, and at once
+    said = _holding()
+    return said is None or said.enabled
 
 
 def forget_switching_on() -> None:
@@ -34,27 +89,40 @@ def switched_on() -> bool:
     return _switched_on.get()
 
 
-def _switch(enabled: bool) -> None:
-    _grad_enabled.set(enabled)
-    if enabled:
-        _switched_on.set(True)
+class _Mode(_Lock):
+    """A mode that holds within a block or a decorated function, and the one before it afterwards.
 
+    It is a lock of its own that is held within the block: ``__exit__`` is the lock's.
+    """
 
-class _Mode:
-    """A mode that holds within a block or a decorated function, and the one before it afterwards."""
+    def __new__(cls, *args: Any) -> Any:
+        return super().__new__(cls)
 
     def __init__(self, enabled: bool) -> None:
         self._enabled = enabled
-        self._before: list[bool] = []
+        self.turn, self.begun = 1, 0  # of different turns: it is not entered
 
     def __enter__(self) -> None:
-        self._before.append(_grad_enabled.get())
-        _switch(self._enabled)
+        self._enter(_holding())
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        _grad_enabled.set(self._before.pop())
+    def _enter(self, before: _Said | None) -> None:
+        held = self._is_owned()
+        if held and self.begun == self.turn:
+            raise self._refused()
+        self.turn += 1
+        if not (held or self.acquire(blocking=False)):  # held where a handler ended a turn before it had begun
+            raise self._refused()
+        self.begun = 0
+        if self._enabled:
+            _switched_on.set(True)
+        _said.set(_Said(self._enabled, self, self.turn, before))
+        self.begun = self.turn  # last: after it there is no step at which a handler could run
+
+    def _refused(self) -> OptionError:
+        name = type(self).__name__
+        return OptionError(
+            f"{name}: this very object is entered already; write 'with lucid.{name}(...):' at each block"
+        )
 
     def __call__(self, function: F) -> F:
         enabled = self._enabled
@@ -66,13 +134,16 @@ class _Mode:
 
         return cast("F", within)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Mode, (self._enabled,)
+
 
 class _Bare(_Mode):
     """A mode whose decorator may stand without parentheses."""
 
     def __new__(cls, function: Any = None) -> Any:
         if function is None:
-            return object.__new__(cls)
+            return super().__new__(cls)
         if not callable(function):
             raise OptionError(f"{cls.__name__}: takes nothing, or a function to decorate, got {shown(function)}")
         return cls()(function)
@@ -97,17 +168,26 @@ class set_grad_enabled(_Mode):  # noqa: N801 - PyTorch's name
 
     def __init__(self, mode: bool) -> None:
         super().__init__(flag("set_grad_enabled", "mode", mode))
-        self._first: bool | None = _grad_enabled.get()
-        _switch(self._enabled)
+        self._first: tuple[_Said | None] | None = (_holding(),)
+        self._switch(*self._first)
+
+    def _switch(self, said: _Said | None) -> None:
+        """Say something else in place of what was said last, for as long as that would have held."""
+        if self._enabled:
+            _switched_on.set(True)
+        block, turn, before = (None, 0, None) if said is None else (said.block, said.turn, said.before)
+        now = _Said(self._enabled, block, turn, before)
+        if said is not None:
+            now.thread = said.thread
+        _said.set(now)
 
     def __enter__(self) -> None:
         """The block ends with what was before the switch was made, not before it was entered."""
-        super().__enter__()
-        if self._first is not None:
-            self._before[-1], self._first = self._first, None
+        first, self._first = self._first, None
+        self._enter(_holding() if first is None else first[0])
 
     def __call__(self, function: F) -> F:
         if self._first is not None:  # a decorator switches nothing by itself
-            _grad_enabled.set(self._first)
+            _said.set(self._first[0])
             self._first = None
         return super().__call__(function)

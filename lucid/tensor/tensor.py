@@ -437,7 +437,7 @@ def remember(
 ) -> tuple[Tensor, ...]:
     """Wrap the arrays an op has computed, with their history where it is wanted."""
     outputs = tuple(map(Tensor.made, arrays, types))
-    wanted = is_grad_enabled() and True in [x._requires_grad for x in inputs]
+    wanted = True in [x._requires_grad for x in inputs] and is_grad_enabled()
     if wanted and not isinstance(op.gradient, NoGradient):
         record = Record.of(op, attrs, inputs, arrays, types)
         for index, tensor in enumerate(outputs):

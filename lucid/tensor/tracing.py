@@ -24,7 +24,7 @@ from ..graph.ops.shape import STOP_GRADIENT
 from ..graph.ops.source import CONSTANT, INPUT, PARAMETER, ConstantAttrs, ParameterAttrs
 from ..graph.trace import Symbol, TracedDim, Tracer, active_trace, user_location
 from ..graph.types import TensorType, is_float
-from .grad_mode import is_grad_enabled, set_grad_enabled
+from .grad_mode import enable_grad, is_grad_enabled, no_grad
 from .inplace import check_result
 from .tensor import Tensor
 
@@ -253,16 +253,13 @@ class Recorder:
         Whether gradients are wanted is asked at each call, not once for all calls by the one that is traced: there it
         is as ``grad`` says.
         """
-        token, outside = active_trace.set(self), is_grad_enabled()
-        set_grad_enabled(grad)
-        left = grad
+        token, left = active_trace.set(self), grad
         try:
-            with collector_paused(), assuming(self.assumptions):
+            with (enable_grad if grad else no_grad)(), collector_paused(), assuming(self.assumptions):
                 yield self
                 left = is_grad_enabled()
         finally:
             active_trace.reset(token)
-            set_grad_enabled(outside)
         if left != grad:
             raise TraceError(
                 "set_grad_enabled() is called in the traced function and not taken back, which later calls of the "

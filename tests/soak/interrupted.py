@@ -226,7 +226,6 @@ def one(call: Call, want: list[Array], interrupts: Interrupts, tally: Counter[st
 def main(kind: str, which: str, count: int, seed: int) -> Counter[str]:
     """So many interrupts of a kind: how many there were, and what went wrong."""
     lucid.manual_seed(0)
-    lucid.set_grad_enabled(True)  # one that came while a block of no_grad was left has kept it off
     quiet = blas_threads()
     call = KINDS[kind]()
     want = [array.copy() for array in call()]

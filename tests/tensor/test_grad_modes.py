@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import copy
+import pickle
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -116,3 +124,134 @@ def test_leaves_that_are_none_are_refused() -> None:
 def test_a_keyword_may_be_called_self() -> None:
     net = lucid.compile(lambda **given: given["self"] * 2)
     np.testing.assert_array_equal(net(self=lucid.ones(2)).numpy(), [2.0, 2.0])
+
+
+class OutOfTimeError(Exception):
+    """What a signal's handler raises."""
+
+
+def raised_at(moment: int, run: Callable[[], None]) -> bool:
+    """Run with an exception where, for the so-manieth time, Python would run a signal's handler.
+
+    It does as a function of Python begins and as one of C has returned. Whether there were so many.
+    """
+    count = 0
+
+    def event(frame: FrameType, what: str, arg: object) -> None:
+        nonlocal count
+        if what in ("call", "c_return"):
+            count += 1
+            if count == moment:
+                sys.setprofile(None)
+                raise OutOfTimeError
+
+    before = sys.getprofile()
+    sys.setprofile(event)
+    try:
+        run()
+    except OutOfTimeError:
+        return True
+    finally:
+        sys.setprofile(before)
+    return False
+
+
+def in_blocks() -> None:
+    with lucid.no_grad():
+        lucid.is_grad_enabled()
+        with lucid.enable_grad():
+            lucid.is_grad_enabled()
+        kept = lucid.no_grad()
+        with kept:
+            pass
+        with kept:
+            lucid.set_grad_enabled(True)
+
+
+def decorated() -> None:
+    lucid.no_grad()(lucid.is_grad_enabled)()
+
+
+def once_more() -> None:
+    with OFF:
+        pass
+
+
+OFF = lucid.no_grad()
+
+
+@pytest.mark.parametrize("run", [once_more, in_blocks, decorated])
+@pytest.mark.parametrize("outside", [True, False])
+def test_an_exception_at_any_moment_leaves_the_mode_as_it_was(run: Callable[[], None], outside: bool) -> None:
+    moment = 1
+    with lucid.set_grad_enabled(outside):
+        while raised_at(moment, run):
+            assert lucid.is_grad_enabled() is outside, moment
+            moment += 1
+        assert lucid.is_grad_enabled() is outside
+    assert moment > 5 and lucid.is_grad_enabled()
+
+
+def test_one_object_for_several_blocks() -> None:
+    off = lucid.no_grad()
+    for _ in range(2):
+        with off:
+            assert not lucid.is_grad_enabled()
+            with pytest.raises(OptionError, match=r"no_grad: this very object is entered already"), off:
+                pass
+            assert not lucid.is_grad_enabled()
+        assert lucid.is_grad_enabled()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(off)
+        assert not lucid.is_grad_enabled()
+    assert lucid.is_grad_enabled()
+    for again in (copy.deepcopy(off), pickle.loads(pickle.dumps(off))):
+        with again:
+            assert not lucid.is_grad_enabled()
+    assert lucid.is_grad_enabled()
+
+
+def test_a_statement_within_a_block_ends_with_it() -> None:
+    with lucid.no_grad():
+        lucid.set_grad_enabled(True)
+        assert lucid.is_grad_enabled()
+        with lucid.no_grad():
+            pass
+        assert lucid.is_grad_enabled()
+        lucid.set_grad_enabled(False)
+    assert lucid.is_grad_enabled()
+
+
+def test_tasks_and_threads_have_modes_of_their_own() -> None:
+    turns = asyncio.Event
+
+    async def quiet(there: asyncio.Event, go_on: asyncio.Event) -> list[bool]:
+        with lucid.no_grad():
+            there.set()
+            await go_on.wait()
+            return [lucid.is_grad_enabled(), await asyncio.to_thread(lucid.is_grad_enabled)]
+
+    async def both_tasks() -> None:
+        there, go_on = turns(), turns()
+        task = asyncio.create_task(quiet(there, go_on))
+        await there.wait()
+        assert lucid.is_grad_enabled()
+        go_on.set()
+        assert await task == [False, False]
+
+    asyncio.run(both_tasks())
+    off, found = lucid.no_grad(), list[Any]()
+
+    def elsewhere() -> None:
+        found.append(lucid.is_grad_enabled())
+        try:
+            with off:
+                pass
+        except OptionError as error:
+            found.append(str(error))
+
+    with off:
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+    assert found[0] is True and "entered already" in found[1]
