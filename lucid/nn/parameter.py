@@ -50,7 +50,7 @@ class StateTensor(Tensor):
     @classmethod
     def of(cls, tensor: Tensor) -> StateTensor:
         """The tensor's memory, outside the history."""
-        return tensor.detached_as(cls)
+        return tensor.detached_as(cls.wrap)
 
     __iadd__, __isub__, __imul__ = map(_written, ("add_", "sub_", "mul_"))
     __itruediv__, __ipow__ = map(_written, ("div_", "pow_"))

@@ -7,7 +7,7 @@ gradient rule for an op in the whole system.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
@@ -39,7 +39,7 @@ D = TypeVar("D", bound="Tensor")
 
 _ABSENT = {**TOP, **TENSOR}
 _INTERNAL = frozenset(
-    {"apply", "clear_grad", "constant", "detached_as", "made", "piece", "set_dtype_", "sum_to", "wrap"}
+    ["apply", "clear_grad", "constant", "detached_as", "made", "piece", "set_dtype_", "sum_to", "wrap"]
 )
 """For the package itself."""
 
@@ -209,11 +209,11 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
 
     def detach(self) -> Tensor:
         """The same data, outside the history."""
-        return self.detached_as(Tensor)
+        return self.detached_as(Tensor.wrap)
 
-    def detached_as(self, kind: type[D]) -> D:
-        """As :meth:`detach`, a tensor of this kind."""
-        tensor = kind.wrap(self._array)
+    def detached_as(self, wrap: Callable[..., D]) -> D:
+        """As :meth:`detach`, with the tensor that ``wrap`` makes."""
+        tensor = wrap(self._array)
         tensor._born = self._born
         trace = active_trace.get()
         if trace is not None:
