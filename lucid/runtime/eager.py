@@ -18,8 +18,9 @@ from ..graph.types import TensorType
 from .planning.machine import kept_for_machine
 from .planning.registry import choose, kernel_packages, lowerings
 from .planning.step import Step
-from .program.emitter import Emitter, Names, Operand, Phase
+from .program.emitter import Emitter, Names, Operand
 from .program.printer import generate_call
+from .program.statement import Phase
 
 kernel_packages.append(LazyModule("lucid.runtime.kernels"))  # the registry itself knows none
 
@@ -45,8 +46,8 @@ def op_call(op: OpDef, attrs: Attrs, types: tuple[TensorType, ...]) -> tuple[Cal
         return _decomposed(op, attrs, types), outputs
     node = Node(op, attrs, outputs)
     names = Names()
-    ins = [Operand(names.fresh(f"x{i}"), t, Phase.CALL, contiguous=False) for i, t in enumerate(types)]
-    outs = [Operand(names.fresh(f"y{i}"), t, Phase.CALL) for i, t in enumerate(outputs)]
+    ins = [Operand(names.unique(f"x{i}"), t, Phase.CALL, contiguous=False) for i, t in enumerate(types)]
+    outs = [Operand(names.unique(f"y{i}"), t, Phase.CALL) for i, t in enumerate(outputs)]
     chosen = choose(node, types, exact=True)
     k = Emitter(node, "t", names, ins, outs, way=chosen.way.block, exact=True)
     chosen.lowering.emit(k)

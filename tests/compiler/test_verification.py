@@ -22,7 +22,8 @@ from lucid.passes.pipeline import inference_pipeline
 from lucid.runtime.eager import evaluate
 from lucid.runtime.planning import registry
 from lucid.runtime.planning.registry import Lowering, Way
-from lucid.runtime.program.emitter import Emitter, Phase
+from lucid.runtime.program.emitter import Emitter
+from lucid.runtime.program.statement import Phase, Statement, marked
 
 X = np.random.default_rng(0).standard_normal((2, 3, 8, 8), dtype=np.float32)
 
@@ -47,7 +48,7 @@ def bound_copy(k: Emitter, low: Lowering) -> None:
     """Reads what its input held when the program was bound."""
     (x,) = k.ins
     if x.phase is Phase.ARENA:
-        k.code.bind.append(f"{k.name}_copy = {x}.copy()")
+        k.code.bind.append(Statement.assignment(marked(f"{k.name}_copy"), f"{x}.copy()", Phase.ARENA))
         x = replace(x, name=f"{k.name}_copy")
         k.ins = (x,)
     low.emit(k)

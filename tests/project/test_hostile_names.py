@@ -258,7 +258,7 @@ def test_infinite_eps(eps: float) -> None:
 
 def test_identifiers() -> None:
     names = Names()
-    given = [names.fresh(name) for name in [*NAMES, *NAMES, *RESERVED]]
+    given = [names.unique(name) for name in [*NAMES, *NAMES, *RESERVED]]
     assert len(set(given)) == len(given)
     for name in given:
         assert re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name)
@@ -273,6 +273,9 @@ def test_identifiers() -> None:
 def test_a_program_holds_printable_ascii_only() -> None:
     for text in ("a = 1\r", "a\x0bb", "# \u2028", "é = 1", "\tpass"):
         with pytest.raises(GraphError, match="would not be read as it is printed"):
+            Printer().write(text)
+    for text in ("a = §", "§1§ = 1", "§a.b§ = 1", "§§"):
+        with pytest.raises(GraphError, match="marks what is no name"):
             Printer().write(text)
 
 

@@ -30,8 +30,9 @@ from lucid.runtime.planning.memory import _by_size, _by_time, aligned, assign_of
 from lucid.runtime.planning.plan import Plan, make_plan
 from lucid.runtime.planning.registry import lowerings
 from lucid.runtime.planning.step import Step
-from lucid.runtime.program.emitter import Code, Operand, Phase
+from lucid.runtime.program.emitter import Operand
 from lucid.runtime.program.executable import Executable
+from lucid.runtime.program.statement import Code, Phase, Statement, marked
 from lucid.runtime.workers import settings
 from lucid.runtime.workers.settings import ALIGNMENT
 
@@ -331,8 +332,14 @@ def test_numpy_allocates_what_the_plan_says(
 def test_what_a_run_reads_by_way_of_views_is_kept() -> None:
     """Also by those that are given their names together."""
     kept, gone = (Operand(name, spec(4), Phase.STATE, persistent=True) for name in ("kept", "gone"))
+    view, other, unread = map(marked, ("view", "other", "unread"))
     code = Code(
-        state=["(view, other) = split(kept)", "unread = gone.T"], prepare=["pack(gone, kept)"], run=["use(other)"]
+        state=[
+            Statement.assignment(f"({view}, {other})", f"split({kept})", Phase.STATE),
+            Statement.assignment(unread, f"{gone}.T", Phase.STATE),
+        ],
+        prepare=[Statement.of(f"pack({gone}, {kept})", Phase.STATE)],
+        run=[Statement.of(f"use({other})", Phase.CALL)],
     )
     step: Any = SimpleNamespace(code=code, memory=[kept, gone])
     assert passing([step], ()) == {gone}

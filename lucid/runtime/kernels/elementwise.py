@@ -17,6 +17,7 @@ from ...graph.ops import elementwise as ew
 from ...graph.types import DType, bool_, is_float
 from ..planning.registry import kernel
 from ..program.emitter import Emitter, Operand
+from ..program.statement import Phase
 from .special import BLOCK, WORK, erf_in_place
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
@@ -67,7 +68,7 @@ def at_least(k: Emitter, low: float, x: Operand, y: Operand) -> None:
         name = array
         if turned:
             name = k.names.fresh("c")
-            k.code.state.append(f"{name} = {array}{turned}")
+            k.define(name, f"{array}{turned}", Phase.STATE)
         k.line(f"np.maximum({x}, {name}, out={y})")
     else:
         k.line(f"np.clip({x}, {scalar(k, low, y.dtype)}, {scalar(k, math.inf, y.dtype)}, out={y})")

@@ -18,7 +18,8 @@ from ...graph.opdef import find_op
 from ...graph.ops.fused import FUSED_ELEMENTWISE, FusedAttrs, instruction_types
 from ...graph.types import DType, TensorType
 from ..planning.registry import choose, kernel
-from ..program.emitter import Emitter, Operand, Phase
+from ..program.emitter import Emitter, Operand
+from ..program.statement import Phase, Statement
 
 BLOCK_BYTES = 1 << 17
 """Bytes of one operand's block: a handful of them fit into a core's own cache."""
@@ -32,8 +33,7 @@ def fused(k: Emitter) -> None:
     (y,) = k.outs
     steps = len(k.attrs.program)
     if y.phase is Phase.STATE or y.type.nbytes <= 2 * BLOCK_BYTES or not all(_alike(x, y) for x in k.ins):
-        for line in _Program(k, k.ins, y).lines:
-            k.line(line)
+        k.take(_Program(k, k.ins, y).statements)
     else:
         grid = _Grid.of(k)
         threads = k.threads if steps * math.prod(grid.shape) >= THREAD_WORK else 1
@@ -55,11 +55,11 @@ def _share(k: Emitter, grid: _Grid, threads: int) -> None:
 
 
 class _Program:
-    """The lines that run the program on operands of given types, and the temporaries they need."""
+    """The statements that run the program on operands of given types, and the temporaries they need."""
 
     def __init__(self, k: Emitter, ins: Sequence[Operand], y: Operand) -> None:
         self.k = k
-        self.lines: list[str] = []
+        self.statements: list[Statement] = []
         self.once = y.phase is Phase.STATE
         attrs: FusedAttrs = k.attrs
         types = instruction_types(attrs, [x.type for x in ins])
@@ -98,10 +98,10 @@ class _Program:
         k.code.state += inner.code.state
         k.code.bind += inner.code.bind
         if self.once:
-            self.lines += inner.code.prepare
+            self.statements += inner.code.prepare
         else:
             k.code.prepare += inner.code.prepare
-        self.lines += inner.code.run
+        self.statements += inner.code.run
         return inner
 
     def _may_overwrite(self, inner: Emitter, attrs: FusedAttrs) -> None:
@@ -220,13 +220,14 @@ class _Grid:
             keys = [i if size > 1 else "0" for i, size in zip(index, x.shape, strict=False)]
             small = x.shape[self.axis] == 1
             own = tuple(1 if d == 1 else n for d, n in zip(x.shape[self.axis :], shape, strict=True))
-            block = Operand(k.names.fresh(f"{x}_block"), TensorType(own, x.dtype), Phase.CALL)
+            block = Operand(k.names.unique(f"{x.name}_block"), TensorType(own, x.dtype), Phase.CALL)
             lines.append(f"{block} = {x}[{', '.join([*keys, ':' if small else window])}]")
             return block
 
         ins = [cut(x) for x in self.ins]
         y = cut(self.y)
-        return [f"{indent}{line}" for text in (*lines, *_Program(k, ins, y).lines) for line in text.splitlines()]
+        lines += [statement.line for statement in _Program(k, ins, y).statements]
+        return [f"{indent}{line}" for text in lines for line in text.splitlines()]
 
 
 def _cut(shape: tuple[int, ...], itemsize: int) -> tuple[int, int]:

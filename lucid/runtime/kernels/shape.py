@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ...graph.ops import shape
 from ..planning.registry import kernel
-from ..program.emitter import Emitter, Phase
+from ..program.emitter import Emitter
+from ..program.statement import Phase
 
 
 @kernel(shape.RESHAPE)

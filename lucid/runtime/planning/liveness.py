@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..program.emitter import Operand, Phase
+from ..program.emitter import Operand
+from ..program.statement import Phase, names_in
 
 if TYPE_CHECKING:
     from .step import Step
-
-
-_NAME = re.compile(r"[^\W\d]\w*")
 
 
 @dataclass
@@ -43,15 +40,13 @@ def in_arena(operand: Operand) -> bool:
 
 def passing(steps: Sequence[Step], results: Iterable[Operand]) -> set[Operand]:
     """What is computed from parameters for other such values only: no line that runs at each call reads it."""
-    read = {str(y) for y in results}
+    read = {y.name for y in results}
     for step in reversed(steps):
-        for line in (*step.code.run, *step.code.bind):
-            read.update(_NAME.findall(line))
-        for line in reversed(step.code.state):
-            target, _, expression = line.partition(" = ")  # a name, or several
-            if not read.isdisjoint(_NAME.findall(target)):
-                read.update(_NAME.findall(expression))
-    return {y for step in steps for y in step.memory if y.phase is Phase.STATE and str(y) not in read}
+        read.update(names_in((*step.code.run, *step.code.bind)))
+        for statement in reversed(step.code.state):
+            if not read.isdisjoint(statement.writes):
+                read.update(statement.reads)
+    return {y for step in steps for y in step.memory if y.phase is Phase.STATE and y.name not in read}
 
 
 def intervals(

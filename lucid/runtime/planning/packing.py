@@ -6,22 +6,20 @@ sizes, say) that write the same lines about the same parameters, with the same f
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...base.lazy import hashlib
-from ..program.emitter import Operand, Phase
+from ..program.emitter import Operand
+from ..program.statement import Phase, Statement, names_in
 from .memory import aligned
 
 if TYPE_CHECKING:
     from ..program.emitter import Names
     from .step import Step
-
-_NAME = re.compile(r"(?<![.\w])[^\W\d]\w*")
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ class _Known:
 
 
 class _Reader:
-    """Reads the lines of steps: which belong together, and what they say in words that do not depend on names."""
+    """Reads the statements of steps: which belong together, and what they say in words that do not depend on names."""
 
     def __init__(self, parameters: Mapping[str, Operand], names: Names) -> None:
         self.names = names
@@ -129,11 +127,10 @@ class _Reader:
     def parts(self, step: Step) -> list[_Part]:
         """The parts of one step, in the order of their first lines."""
         memory = {y.name: y for y in step.memory if y.phase is Phase.STATE}
-        views = [(_NAME.findall(line.partition(" = ")[0]), line) for line in step.code.state]
         parts: list[_Part] = []
-        for index, line in enumerate(step.code.prepare):
-            lines = self._behind(line, views)
-            found = [memory[name] for name in dict.fromkeys(_NAME.findall(" ".join(lines))) if name in memory]
+        for index, statement in enumerate(step.code.prepare):
+            statements = _behind(statement, step.code.state)
+            found = [memory[name] for name in dict.fromkeys(names_in(statements)) if name in memory]
             part = _Part(step.name, [index], found)
             for other in [one for one in parts if not set(one.memory).isdisjoint(found)]:
                 parts.remove(other)
@@ -142,41 +139,32 @@ class _Reader:
         written = {y for part in parts for y in part.memory}
         parts += [_Part(step.name, [], [y]) for y in memory.values() if y not in written]
         for part in parts:
-            self._describe(part, step, views)
-        for targets, line in views:
-            about = self._about(line, {name: -number for number, name in enumerate(targets)})
-            for number, name in enumerate(targets):
+            self._describe(part, step)
+        for view in step.code.state:
+            about = self._about([view], {name: -number for number, name in enumerate(view.writes)})
+            for number, name in enumerate(view.writes):
                 self.known.setdefault(name, _Known(_Key((about.key, number)), about.parameters, about.parts))
         return parts
 
-    def _behind(self, line: str, views: list[tuple[list[str], str]]) -> list[str]:
-        """The line, after those that make the views it names."""
-        lines, wanted = [line], set(_NAME.findall(line))
-        for targets, view in reversed(views):
-            if not wanted.isdisjoint(targets):
-                lines.insert(0, view)
-                wanted.update(_NAME.findall(view))
-        return lines
-
-    def _describe(self, part: _Part, step: Step, views: list[tuple[list[str], str]]) -> None:
+    def _describe(self, part: _Part, step: Step) -> None:
         """Give the part its key, and what it reads; and its memory a meaning for the steps that follow."""
-        lines = [text for index in part.lines for text in self._behind(step.code.prepare[index], views)]
+        code = step.code
+        statements = [said for index in part.lines for said in _behind(code.prepare[index], code.state)]
         own = {y.name: number for number, y in enumerate(part.memory)}
-        about = self._about("\n".join(lines), own)
+        about = self._about(statements, own)
         types = tuple((y.type.concrete, y.type.dtype, y.type.order) for y in part.memory)
         part.key = _Key((about.key, types)) if part.lines else object()
         part.parameters, part.reads = set(about.parameters), set(about.parts)
         for number, y in enumerate(part.memory):
             self.known[y.name] = _Known((part.key, number), about.parameters, frozenset([part]))
 
-    def _about(self, text: str, own: dict[str, int]) -> _Known:
-        """What a text says. Names of its own are numbered, others replaced by what they stand for."""
+    def _about(self, statements: Iterable[Statement], own: dict[str, int]) -> _Known:
+        """What statements say. Names of its own are numbered, others replaced by what they stand for."""
         said: list[Hashable] = []
         parameters: set[str] = set()
         parts: set[_Part] = set()
 
-        def word(match: re.Match[str]) -> str:
-            name = match[0]
+        def word(name: str) -> str:
             if name not in own and name in self.known:
                 known = self.known[name]
                 parameters.update(known.parameters)
@@ -186,11 +174,20 @@ class _Reader:
             if name not in own and name in self.names.namespace:
                 said.append(_constant(self.names.namespace[name]))
                 return f"<{len(said)}>"
-            if name in own or self.names.given(name):
-                return f"<own {own.setdefault(name, len(own))}>"
-            return name
+            return f"<own {own.setdefault(name, len(own))}>"
 
-        return _Known(_Key((_NAME.sub(word, text), tuple(said))), frozenset(parameters), frozenset(parts))
+        text = "\n".join([statement.renamed(word) for statement in statements])
+        return _Known(_Key((text, tuple(said))), frozenset(parameters), frozenset(parts))
+
+
+def _behind(statement: Statement, views: Sequence[Statement]) -> list[Statement]:
+    """The statement, after those that make the views it names."""
+    found, wanted = [statement], set(statement.reads)
+    for view in reversed(views):
+        if not wanted.isdisjoint(view.writes):
+            found.insert(0, view)
+            wanted.update(view.reads)
+    return found
 
 
 class _Key:

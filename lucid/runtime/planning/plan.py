@@ -12,7 +12,8 @@ from ...graph.facts import parameter_only, read_values
 from ...graph.ir import Graph, Node, Value
 from ...graph.ops.source import CONSTANT, INPUT, PARAMETER
 from ...graph.verify import describe
-from ..program.emitter import Emitter, Names, Operand, Phase
+from ..program.emitter import Emitter, Names, Operand
+from ..program.statement import Phase, unmarked
 from .liveness import intervals, passing
 from .machine import this_machine
 from .memory import Layout, assign_offsets
@@ -185,14 +186,14 @@ class _Planner:
     def add(self, name: str, node: Node) -> None:
         plan = self.plan
         if node.op is INPUT:
-            operand = Operand(plan.names.fresh(name), node.outputs[0], Phase.CALL, contiguous=False)
+            operand = Operand(plan.names.unique(name), node.outputs[0], Phase.CALL, contiguous=False)
             self.table[Value(name)] = operand
         elif node.op is PARAMETER:
-            operand = Operand(plan.names.fresh(name), node.outputs[0], Phase.STATE, persistent=True)
+            operand = Operand(plan.names.unique(name), node.outputs[0], Phase.STATE, persistent=True)
             self.table[Value(name)] = plan.parameters[node.attrs.name] = operand  # type: ignore[attr-defined]
         elif node.op is CONSTANT:
             array = node.attrs.value.array  # type: ignore[attr-defined]
-            operand = Operand(plan.names.use(array, name), node.outputs[0], Phase.STATE, persistent=True)
+            operand = Operand(unmarked(plan.names.use(array, name)), node.outputs[0], Phase.STATE, persistent=True)
             self.table[Value(name)] = operand
         else:
             self._lower(name, node)
@@ -213,7 +214,7 @@ class _Planner:
             phase = Phase.STATE if name in self.fixed else Phase.CALL if direct else Phase.ARENA
             names = node.op.outputs or ()
             label = name if i == 0 else f"{name}_{names[i] if i < len(names) else i}"
-            self.table[value] = operand = Operand(self.plan.names.fresh(label), type_, phase)
+            self.table[value] = operand = Operand(self.plan.names.unique(label), type_, phase)
             outs.append(operand)
         k = Emitter(node, name, self.plan.names, ins, outs, self.plan.threads, chosen.way.block, self.plan.exact)
         if chosen.lowering.staged:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...graph.ir import Node
-from ..program.emitter import Code, Operand, Phase
+from ..program.emitter import Operand
+from ..program.statement import Code, Phase
 from .registry import Choice
 
 

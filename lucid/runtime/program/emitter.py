@@ -18,11 +18,9 @@ from __future__ import annotations
 import builtins
 import keyword
 import math
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from enum import IntEnum
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -33,20 +31,13 @@ from ...formats.encode import check_attrs, plain
 from ...graph.ir import Node
 from ...graph.types import DType, TensorType
 from ..workers.threads import parallel
+from .statement import Code, Phase, Statement, marked, names_in, unmarked
 from .views import COPIES, as_view
-
-
-class Phase(IntEnum):
-    """When an operand's address is known; see the module's table."""
-
-    STATE = 0
-    ARENA = 1
-    CALL = 2
 
 
 @dataclass(eq=False)
 class Operand:
-    """An array in the generated source; formats as its name.
+    """An array in the generated source; formats as its name, marked as such (:mod:`.statement`).
 
     Attributes
     ----------
@@ -94,7 +85,7 @@ class Operand:
         return operand
 
     def __str__(self) -> str:
-        return self.name
+        return marked(self.name)
 
 
 def inverse(order: tuple[int, ...]) -> tuple[int, ...]:
@@ -111,8 +102,6 @@ RESERVED = (
 
 LONGEST_NAME = 60
 
-_WORD = re.compile(r"\w+")
-
 
 @lru_cache(maxsize=4096)
 def identifier(text: str) -> str:
@@ -120,7 +109,7 @@ def identifier(text: str) -> str:
 
     Python takes many other letters for one another (it normalises identifiers), so none of them are used.
     """
-    name = re.sub(r"[^A-Za-z0-9_]", "_", text)
+    name = "".join(sign if sign.isascii() and sign.isalnum() else "_" for sign in text)
     if len(name) > LONGEST_NAME:
         name = f"{name[: LONGEST_NAME - 21]}_{name[-20:]}"
     name = name.lstrip("_") if name.startswith("__") else name
@@ -149,6 +138,10 @@ class Names:
         self._by_id: dict[int, str] = {}
 
     def fresh(self, base: str) -> str:
+        """:meth:`unique`, as it stands in lines."""
+        return marked(self.unique(base))
+
+    def unique(self, base: str) -> str:
         """An identifier like ``base`` that no other object has."""
         base = identifier(base)
         if base not in self._taken:
@@ -161,33 +154,13 @@ class Names:
                 self._taken[name] = 0
                 return name
 
-    def given(self, name: str) -> bool:
-        """Whether the program gives this name a meaning of its own."""
-        return name in self._taken and name not in RESERVED
-
     def use(self, thing: Any, base: str | None = None) -> str:
-        """The identifier under which the program reaches ``thing`` (a function, an array of constants)."""
+        """The identifier under which the program reaches ``thing`` (a function, an array of constants), for lines."""
         if id(thing) not in self._by_id:
-            name = self.fresh(base or str(getattr(thing, "__name__", "c")))
+            name = self.unique(base or str(getattr(thing, "__name__", "c")))
             self.namespace[name] = thing
             self._by_id[id(thing)] = name
-        return self._by_id[id(thing)]
-
-
-@dataclass
-class Code:
-    """Lines of one step, by where they go.
-
-    ``state`` and ``bind`` make views and buffers; ``prepare`` and ``run`` compute.
-    """
-
-    state: list[str] = field(default_factory=list)
-    prepare: list[str] = field(default_factory=list)
-    bind: list[str] = field(default_factory=list)
-    run: list[str] = field(default_factory=list)
-
-    def setup(self, phase: Phase) -> list[str]:
-        return (self.state, self.bind, self.run)[phase]
+        return marked(self._by_id[id(thing)])
 
 
 class Emitter:
@@ -242,7 +215,7 @@ class Emitter:
         self.code = Code()
         self.buffers: list[Operand] = []
         self.overwritable: list[tuple[int, int]] = []
-        self.volatile = {str(x) for x in (*ins, *outs) if x is not None and x.phase is Phase.CALL}
+        self.volatile = {x.name for x in (*ins, *outs) if x is not None and x.phase is Phase.CALL}
         """Names that stand for something else in each call."""
         self._once = all(x.phase is Phase.STATE for x in ins) and all(y is None or y.phase is Phase.STATE for y in outs)
 
@@ -250,14 +223,21 @@ class Emitter:
 
     def line(self, text: str) -> None:
         """A line (or an indented block) that computes."""
-        (self.code.prepare if self._once else self.code.run).append(text)
+        self._compute(text)
+
+    def take(self, statements: Iterable[Statement]) -> None:
+        """What an emitter for a part of the node has made, as lines that compute."""
+        for statement in statements:
+            self._compute(statement.line, *statement.writes)
+
+    def _compute(self, text: str, *writes: str) -> None:
+        where, phase = (self.code.prepare, Phase.STATE) if self._once else (self.code.run, Phase.CALL)
+        where.append(Statement.of(text, phase, *writes))
 
     def check_written(self) -> None:
         """Raise where no line names a result: the kernel has forgotten to write it."""
-        code = self.code
-        text = "\n".join((*code.state, *code.prepare, *code.bind, *code.run))
-        outs = [str(y) for y in self.outs if y is not None and 0 not in y.shape]
-        if outs and set(_WORD.findall(text)).isdisjoint(outs):
+        outs = [y.name for y in self.outs if y is not None and 0 not in y.shape]
+        if outs and set(names_in(self.code.all)).isdisjoint(outs):
             raise GraphError(
                 f"the kernel of {self.node.op.name} writes no line with its result: "
                 f'k.line(f"np.…({{x}}, out={{y}})") for y in k.outs'
@@ -267,7 +247,7 @@ class Emitter:
         """A line ``function(..., out=out)``; the result is the array itself where that is new in each call."""
         if out.phase is Phase.CALL and out in self.outs:
             out.born = True
-            self.line(f"{out} = {function})")
+            self._compute(f"{out} = {function})", out.name)
         else:
             self.line(f"{function}, out={out})")
 
@@ -304,12 +284,13 @@ class Emitter:
         Where what it reads has one address for all runs, workers may be processes.
         """
         lines = "\n".join([f"def {function}(worker):", *(f"    {line}" for text in body for line in text.splitlines())])
-        if self._once or not self.volatile.isdisjoint(re.findall(r"\w+", lines)):
-            self.line(f"{lines}\n{self.use(parallel)}({function}, {workers})")
+        defined = Statement.of(lines, Phase.ARENA, function)
+        if self._once or not self.volatile.isdisjoint(defined.names):
+            self._compute(f"{lines}\n{self.use(parallel)}({function}, {workers})", function)
         else:
-            self.code.bind.append(lines)
+            self.code.bind.append(defined)
             self.line(f"share({len(self.names.regions)})")
-            self.names.regions.append((function, workers))
+            self.names.regions.append((unmarked(function), workers))
         self.workers = max(self.workers, workers)
 
     # ------------------------------------------------------------ arrays
@@ -320,7 +301,7 @@ class Emitter:
         """Uninitialised working memory whose axes lie in ``order``; its content is gone after the node."""
         phase = Phase.STATE if self._once else Phase.ARENA
         type_ = TensorType(tuple(int(d) for d in shape), dtype, order)
-        operand = Operand(self.names.fresh(f"{self.name}_{base}"), type_, phase, persistent=self._once)
+        operand = Operand(self.names.unique(f"{self.name}_{base}"), type_, phase, persistent=self._once)
         self.buffers.append(operand)
         return operand
 
@@ -328,7 +309,8 @@ class Emitter:
         """Working memory that holds ``value`` (source) before the first run; no other node writes to it."""
         operand = self.scratch(shape, dtype, base)
         operand.kept = True
-        (self.code.prepare if self._once else self.code.bind).append(f"{operand}.fill({value})")
+        where, phase = (self.code.prepare, Phase.STATE) if self._once else (self.code.bind, Phase.ARENA)
+        where.append(Statement.of(f"{operand}.fill({value})", phase))
         return operand
 
     def zeroed(self, shape: Sequence[int], dtype: DType, base: str = "zeroed") -> Operand:
@@ -355,12 +337,12 @@ class Emitter:
             Hint for its name.
         """
         type_ = TensorType(tuple(int(d) for d in shape), base.dtype, order)
-        name = self.names.fresh(f"{self.name}_{label}")
-        self.define(name, expression, base.phase)
+        name = self.names.unique(f"{self.name}_{label}")
+        self.define(marked(name), expression, base.phase)
         return Operand(name, type_, base.phase, base=base, contiguous=contiguous)
 
     def define(self, name: str, expression: str, phase: Phase) -> None:
-        """A name for an expression, evaluated as soon as what it reads has an address.
+        """A name (or several, in parentheses) for an expression, evaluated as soon as what it reads has an address.
 
         Raises
         ------
@@ -370,12 +352,13 @@ class Emitter:
         copies = [text for text in COPIES if text in expression] if phase is not Phase.CALL else []
         if copies:
             raise GraphError(
-                f"{self.name}: {name} = {expression} is bound once, and {copies[0]!r} may copy what changes later: "
-                f"use k.seen or k.reshaped, or compute it by k.line"
+                f"{self.name}: {unmarked(f'{name} = {expression}')} is bound once, and {copies[0]!r} may copy what "
+                f"changes later: use k.seen or k.reshaped, or compute it by k.line"
             )
-        self.code.setup(phase).append(f"{name} = {expression}")
+        statement = Statement.assignment(name, expression, phase)
+        self.code.setup(phase).append(statement)
         if phase is Phase.CALL:
-            self.volatile.add(name)
+            self.volatile.update(statement.writes)
 
     def alias(self, output: int, expression: str, *, contiguous: bool = False) -> None:
         """The output is a view of the first input: no memory, no work."""

@@ -16,7 +16,6 @@ Very long programs keep what they bind in globals of their own (:func:`apart`) i
 from __future__ import annotations
 
 import linecache
-import re
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -36,7 +35,8 @@ from ..planning.plan import Plan
 from ..planning.step import Step
 from ..workers.settings import private_bytes
 from ..workers.threads import parallel
-from .emitter import Operand, Phase, quoted, remark
+from .emitter import Operand, quoted, remark
+from .statement import Phase, Statement, unmarked
 from .views import as_view
 
 Marks: TypeAlias = "list[tuple[str, float]]"
@@ -124,24 +124,31 @@ class Printer:
         self.lines: list[str] = []
         self.nodes: dict[int, str] = {}
         self.indent = 0
+        self.assigned: list[str] = []
 
     def write(self, text: str, node: str | None = None) -> None:
         """Lines, which belong to a node; other characters than printable ASCII have no business in a program."""
-        for line in text.split("\n"):
+        for line in unmarked(text).split("\n"):
             if not (line.isascii() and line.isprintable()):
                 raise GraphError(f"a line of a program holds what would not be read as it is printed: {quoted(line)}")
             self.lines.append("    " * self.indent + line if line else "")
             if node is not None:
                 self.nodes[len(self.lines)] = node
 
+    def assign(self, name: object, expression: str, node: str | None = None) -> None:
+        """A line that gives a variable of the function that is being written its value."""
+        self.write(f"{name} = {expression}", node)
+        self.assigned.append(unmarked(str(name)))
+
     def section(self, steps: Iterable[Step], part: str) -> None:
         """One part of every step's code, each under a comment that names its node."""
         for step in steps:
-            lines: list[str] = getattr(step.code, part)
-            if lines:
+            statements: list[Statement] = getattr(step.code, part)
+            if statements:
                 self.write(f"# {remark(describe(step))}", step.name)
-                for line in lines:
-                    self.write(line, step.name)
+                for statement in statements:
+                    self.write(statement.text, step.name)
+                    self.assigned.extend(statement.writes)
 
     def define(self, header: str, body: Callable[[], None], apart: str | None = None) -> None:
         """A function; ``apart`` names the decorator under which it keeps what it assigns in globals of its own."""
@@ -149,15 +156,16 @@ class Printer:
             self.write(f"@{apart}")
         self.write(header)
         self.indent += 1
-        before = len(self.lines)
+        before, outside = len(self.lines), self.assigned
+        self.assigned = []
         if apart is not None:
             self.write("# (names assigned below)")
         body()
         if apart is not None:
-            assigned = re.compile(rf" {{{4 * self.indent}}}(\w+) = ")
-            names = dict.fromkeys(m[1] for line in self.lines[before:] if (m := assigned.match(line)))
+            names = dict.fromkeys(self.assigned)
             if names:
                 self.lines[before] = "    " * self.indent + f"global {', '.join(names)}"
+        self.assigned = outside
         if all(line.lstrip().startswith("#") for line in self.lines[before:]):
             self.write("pass")
         self.indent -= 1
@@ -213,7 +221,7 @@ class _Writer:
     def program(self) -> None:
         plan, out = self.plan, self.out
         for index, operand in enumerate(plan.parameters.values()):
-            out.write(f"{operand} = parameters[{index}]")
+            out.assign(operand, f"parameters[{index}]")
         sizes = [*(packing.nbytes for packing in plan.packings.all), plan.workspace_bytes]
         out.write(f"*packed, workspace = kept or map({plan.names.use(private_bytes)}, {tuple(sizes)})")
         for step in plan.steps:
@@ -233,12 +241,12 @@ class _Writer:
             needed = self.plan.packings.needed[step.name]
             if needed:
                 self.out.write(f"# {remark(describe(step))}", step.name)
-            for which, lines in groupby(zip(needed, step.code.prepare, strict=True), key=itemgetter(0)):
+            for which, statements in groupby(zip(needed, step.code.prepare, strict=True), key=itemgetter(0)):
                 asked = f"{which[0]} in stale" if len(which) == 1 else f"not stale.isdisjoint({which})"
                 self.out.write(f"if {asked}:", step.name)
                 self.out.indent += 1
-                for _, line in lines:
-                    self.out.write(line, step.name)
+                for _, statement in statements:
+                    self.out.write(statement.text, step.name)
                 self.out.indent -= 1
             if self._kept_early(step):
                 self._keep(step)
@@ -249,8 +257,10 @@ class _Writer:
             for operand in (y for y in step.memory if y in plan.offsets):
                 self._place(operand, "arena", plan.offsets[operand], step)
             out.section([step], "bind")
+        functions = {function for function, _ in plan.names.regions}  # these are handed over, and need not be kept
+        out.assigned = [name for name in out.assigned if name not in functions]
         if plan.names.regions:
-            out.write("share = team.share")
+            out.assign("share", "team.share")
         out.define(f"def run({', '.join(map(str, plan.inputs))}):", self.run)
         regions = "".join(f"({function}, {workers}), " for function, workers in plan.names.regions)
         out.write(f"return run, ({regions})")
@@ -288,7 +298,7 @@ class _Writer:
         names = self.plan.names
         dtype = names.use(operand.dtype.type, operand.dtype.name)
         where = f"{memory}, {offset}, {operand.shape}, {dtype}, {operand.type.order}"
-        self.out.write(f"{operand} = {names.use(place)}({where})", step.name)
+        self.out.assign(operand, f"{names.use(place)}({where})", step.name)
 
     def _allocate(self, step: Step) -> None:
         for operand in step.memory:
@@ -305,7 +315,7 @@ def _results(out: Printer, plan: Plan) -> list[str]:
             given.add(operand)
             names.append(str(operand))
         else:
-            fresh = plan.names.fresh(f"{operand}_result")
+            fresh = plan.names.fresh(f"{operand.name}_result")
             out.write(f"{fresh} = np.array({operand}, order={'K' if follow and operand.type.order else 'C'!r})")
             names.append(fresh)
     return names
@@ -320,8 +330,8 @@ def generate_call(step: Step, names: Any) -> Source:
             if not operand.born:
                 out.write(_allocate(operand, names))
         for part in ("state", "prepare", "bind", "run"):
-            for line in getattr(step.code, part):
-                out.write(line, step.name)
+            for statement in getattr(step.code, part):
+                out.write(statement.text, step.name)
         out.write(f"return ({''.join(f'{y}, ' for y in step.outs)})")
 
     out.define(f"def call({', '.join(map(str, step.ins))}):", body)

@@ -156,6 +156,5 @@ def _finish(k: Emitter, y: Operand, whole: Conv, parts: Sequence[Operand]) -> No
     if k.node.op is CONV_POOL:
         zeros = k.use(zero_row(y.dtype, whole.outputs), "zeros")
         written = write_activation(k, y.dtype, total.shape, str(total), str(total), zeros)
-        for line in written.lines if written is not None else ():
-            k.line(line)
+        k.take(written.statements if written is not None else ())
     k.line(f"{y}.transpose(0, 2, 3, 1)[...] = {k.seen(total, shape)}")

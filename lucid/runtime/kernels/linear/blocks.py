@@ -94,8 +94,7 @@ def linear_whole(k: Emitter) -> None:
     activation = write_activation(k, y.dtype, y.shape, str(made), str(y), zeros)
     if activation is not None:
         k.buffers.extend(activation.buffers)
-        for line in activation.lines:
-            k.line(line)
+        k.take(activation.statements)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from ....graph.ops.activated import activation_op
 from ....graph.ops.elementwise import RELU
 from ....graph.types import TensorType
 from ...planning.registry import choose, lowerings
-from ...program.emitter import Emitter, Names, Operand, Phase
+from ...program.emitter import Emitter, Names, Operand
+from ...program.statement import Phase, Statement, unmarked
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,15 @@ class Activation:
     With none its lines fit a block of any shape.
     """
 
-    lines: tuple[str, ...]
+    statements: tuple[Statement, ...]
     in_place: bool
     buffers: tuple[Operand, ...]
     monotone: bool
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """For the body of a loop."""
+        return tuple(statement.line for statement in self.statements)
 
     @property
     def anywhere(self) -> bool:
@@ -54,16 +60,18 @@ def write_activation(
     if op is None:
         return None
     if op is RELU and zeros is not None:
-        return Activation((f"np.maximum({source}, {zeros}, out={target})",), True, (), True)
+        line = Statement.of(f"np.maximum({source}, {zeros}, out={target})", Phase.CALL)
+        return Activation((line,), True, (), True)
     type_ = TensorType(shape, dtype)
     node = Node(op, k.attrs.activation_attrs, (type_,))
     # to the kernel they are arrays whose address is not known before the call
-    x = Operand(source, type_, Phase.CALL, contiguous=False)
-    y = Operand(target, type_, Phase.CALL, contiguous=False)
+    x = Operand(unmarked(source), type_, Phase.CALL, contiguous=False)
+    y = Operand(unmarked(target), type_, Phase.CALL, contiguous=False)
     inner = Emitter(node, k.name, k.names, [x], [y], 1)
     choose(node, (type_,)).lowering.emit(inner)
-    lines = (*inner.code.bind, *inner.code.run)
-    return Activation(lines, (0, 0) in inner.overwritable, tuple(inner.buffers), op.monotone)
+    return Activation(
+        (*inner.code.bind, *inner.code.run), (0, 0) in inner.overwritable, tuple(inner.buffers), op.monotone
+    )
 
 
 def combining(k: Emitter) -> str:

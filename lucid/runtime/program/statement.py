@@ -1,0 +1,133 @@
+"""Statements: what programs are made of. Each knows the names that stand in it.
+
+A kernel writes lines as text, with its operands formatted into them. An operand, and each name that the emitter gives,
+formats as ``§name§``: the sign is not ASCII, so nothing else in a program can hold it. Cutting a line at these signs
+tells exactly which names stand in it, and where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from ...errors import GraphError
+
+MARK = "§"
+"""Stands before and after each name in the text that kernels write."""
+
+
+class Phase(IntEnum):
+    """When an operand's address is known, and a statement can run; see :mod:`.emitter`."""
+
+    STATE = 0
+    ARENA = 1
+    CALL = 2
+
+
+def marked(name: str) -> str:
+    """The name as it stands in the lines of kernels."""
+    return f"{MARK}{name}{MARK}"
+
+
+def pieces_of(text: str) -> tuple[str, ...]:
+    """Text and names in turn: the first, third, … are text.
+
+    Raises
+    ------
+    GraphError
+        Where something else than an identifier is marked as a name.
+    """
+    pieces = tuple(text.split(MARK))
+    if len(pieces) % 2 == 0 or not all(map(str.isidentifier, pieces[1::2])):
+        raise GraphError(f"{text!a} marks what is no name: {MARK!a} is for operands and what k.names gives")
+    return pieces
+
+
+def unmarked(text: str) -> str:
+    """The text as a program shows it."""
+    return "".join(pieces_of(text)) if MARK in text else text
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One or several lines of a program that belong together.
+
+    Attributes
+    ----------
+    pieces
+        Its text, cut at the names: these are the second, fourth, … piece.
+    writes
+        The names to which it gives a meaning: of the variables that it assigns, or the function that it defines.
+    phase
+        When it can run: with the parameters, with the arena, or with a call.
+    """
+
+    pieces: tuple[str, ...]
+    writes: tuple[str, ...]
+    phase: Phase
+
+    @classmethod
+    def of(cls, text: str, phase: Phase, *writes: str) -> Statement:
+        """The statement of a line as kernels write it; ``writes`` are names with or without their marks."""
+        return cls(pieces_of(text), tuple(map(unmarked, writes)), phase)
+
+    @classmethod
+    def assignment(cls, target: str, expression: str, phase: Phase) -> Statement:
+        """The statement that gives the names in ``target`` (one, or several in parentheses) their meaning."""
+        return cls.of(f"{target} = {expression}", phase, *pieces_of(target)[1::2])
+
+    @property
+    def text(self) -> str:
+        """As the program shows it."""
+        return "".join(self.pieces)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The names it needs, in the order in which they first stand in it.
+
+        An array that it fills is among them, since it must be there; and so are the variables of its own loops, which
+        no other statement has.
+        """
+        return tuple(name for name in dict.fromkeys(self.names) if name not in self.writes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that stand in it, as often as they do."""
+        return self.pieces[1::2]
+
+    @property
+    def line(self) -> str:
+        """Its text with the names marked, to be made part of another."""
+        return MARK.join(self.pieces)
+
+    def renamed(self, called: Callable[[str], str]) -> str:
+        """Its text with other words for the names."""
+        return "".join(called(piece) if at % 2 else piece for at, piece in enumerate(self.pieces))
+
+
+def names_in(statements: Iterable[Statement]) -> list[str]:
+    """The names in several statements, one after another."""
+    return [name for statement in statements for name in statement.names]
+
+
+@dataclass
+class Code:
+    """Statements of one step, by where they go.
+
+    ``state`` and ``bind`` make views and buffers; ``prepare`` and ``run`` compute.
+    """
+
+    state: list[Statement] = field(default_factory=list)
+    prepare: list[Statement] = field(default_factory=list)
+    bind: list[Statement] = field(default_factory=list)
+    run: list[Statement] = field(default_factory=list)
+
+    def setup(self, phase: Phase) -> list[Statement]:
+        """Where what makes views goes."""
+        return (self.state, self.bind, self.run)[phase]
+
+    @property
+    def all(self) -> list[Statement]:
+        """Every statement."""
+        return [*self.state, *self.prepare, *self.bind, *self.run]
