@@ -6,21 +6,19 @@ scalars that a node reads are written into it, and so are the attributes that di
 
 from __future__ import annotations
 
-import dataclasses
-import html
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ..base import checks
 from ..base.checks import shown
-from ..errors import DrawError, GraphError
+from ..errors import DrawError
 from ..graph.builder import snake_case
 from ..graph.facts import read_values
 from ..graph.ir import Graph, Node, Value
-from ..graph.opdef import Attrs, ConstArray, TypeAttrs
-from ..graph.types import TensorType, float32
-from .text import format_value
+from ..graph.opdef import ConstArray
+from ..graph.types import float32
+from .labels import attribute_lines, escape, output_name, quote, slot_name, small, type_label
 
 _FONT = "Helvetica,Arial,sans-serif"
 _GRADIENT_INK = "#7c4dc4"
@@ -101,85 +99,6 @@ def to_dot(graph: Graph, *, title: str | None = None, highlight: Iterable[str] |
     return "\n".join(_Drawing(graph, frames).lines(title)) + "\n"
 
 
-# ---------------------------------------------------------------- words
-
-
-def _escape(text: str) -> str:
-    """For HTML-like labels."""
-    return html.escape("".join(c if c.isprintable() else " " for c in text))
-
-
-def _quote(text: str) -> str:
-    """As a quoted DOT string; a newline becomes a line break."""
-    safe = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
-    return '"' + safe.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
-
-
-def _shorten(text: str, most: int = 44) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def _type_label(type_: TensorType) -> str:
-    shape = " × ".join(str(dim) if re.fullmatch(r"\w+", str(dim)) else f"({dim})" for dim in type_.shape) or "scalar"
-    return shape if type_.dtype == float32 else f"{shape} {type_.dtype.name}"
-
-
-def _slot_name(node: Node, slot: int) -> str:
-    names = node.op.inputs
-    name = names[slot] if slot < len(names) else names[-1] if names else "?"
-    return f"{name[1:]}[{slot - len(names) + 1}]" if name[0] == "*" else name.rstrip("?")
-
-
-def _output_name(node: Node, output: int) -> str:
-    names = node.op.outputs
-    return names[output] if names is not None and output < len(names) else str(output)
-
-
-def _attribute_lines(node: Node) -> Iterator[str]:
-    """The attributes worth a line: those that differ from their defaults and that the type does not tell."""
-    if node.op.source in ("input", "parameter"):
-        return
-    told = {"shape", "dtype"} if isinstance(node.attrs, TypeAttrs) else set()
-    if node.outputs and getattr(node.attrs, "shape", None) == node.outputs[0].shape:
-        told.add("shape")
-    yield from _fields(node.attrs, "", told)
-
-
-def _fields(attrs: Attrs, prefix: str, told: set[str]) -> Iterator[str]:
-    defaults = {f.name: f.default for f in dataclasses.fields(attrs)}
-    for name, value in attrs.items():
-        if name in told or value == defaults[name]:
-            continue
-        if isinstance(value, Attrs):
-            yield from _fields(value, f"{prefix}{name}.", set())
-        elif isinstance(value, ConstArray):
-            if 0 < value.array.size <= 4:
-                yield _shorten(", ".join(map(str, value.array.reshape(-1).tolist())))
-        elif isinstance(value, tuple) and value and all(hasattr(item, "op") for item in value):
-            yield from _wrap([str(item.op) for item in value])
-        else:
-            yield _shorten(f"{prefix}{name} = {_value_text(value)}")
-
-
-def _wrap(words: Sequence[str], most: int = 40) -> Iterator[str]:
-    """A chain of words with arrows between them, on as many lines as it takes."""
-    line = words[0]
-    for word in words[1:]:
-        if len(line) + len(word) > most:
-            yield line + " →"
-            line = word
-        else:
-            line += f" → {word}"
-    yield line
-
-
-def _value_text(value: object) -> str:
-    try:
-        return format_value(value, elide=True)
-    except GraphError:
-        return type(value).__name__  # something that only lives in memory, such as what a Call calls
-
-
 def _scalar(node: Node) -> str | None:
     """What a constant holds, if that is a single number."""
     if family(node) != "constant" or node.outputs[0].size != 1:
@@ -233,7 +152,7 @@ class _Drawing:
         yield "digraph lucid {"
         yield f'  graph [fontname="{_FONT}", fontsize=11, bgcolor="white", nodesep=0.22, ranksep=0.34, pad=0.2];'
         if title:
-            yield f"  graph [label={_quote(title)}, labelloc=t, fontsize=18];"
+            yield f"  graph [label={quote(title)}, labelloc=t, fontsize=18];"
         yield (
             f'  node [fontname="{_FONT}", fontsize=11, shape=box, style="rounded,filled", '
             f'margin="0.10,0.05", height=0.3];'
@@ -287,7 +206,7 @@ class _Drawing:
             inside = indent + "  "
             yield f"{indent}subgraph cluster_{self.boxes} {{"
             yield (
-                f'{inside}label={_quote(box.path)}; labeljust=l; fontsize=10; fontcolor="{ink}"; '
+                f'{inside}label={quote(box.path)}; labeljust=l; fontsize=10; fontcolor="{ink}"; '
                 f'style="rounded,filled"; color="{ink}"; fillcolor="{tint}"; penwidth=0.7; margin=9;'
             )
             around = box.path
@@ -348,26 +267,26 @@ class _Drawing:
         elif kind in ("parameter", "constant"):
             options += ['style="filled"', "penwidth=0.6", 'margin="0.06,0.03"', "height=0.2"]
         if name in self.frames:
-            options += [f"color={_quote(self.frames[name])}", "penwidth=3"]
+            options += [f"color={quote(self.frames[name])}", "penwidth=3"]
         tip = "\n".join(self._tooltip(n, self.graph.node(n)) for n in stack)
-        options.append(f"tooltip={_quote(tip)}")
+        options.append(f"tooltip={quote(tip)}")
         return f"{self.ids[name]} [{', '.join(options)}];"
 
     def _rows(self, name: str, node: Node, kind: str, around: str, one_line: bool) -> list[str]:
         own = name.removeprefix(around + ".") if around else name
         if kind in ("input", "parameter"):
-            rows = [f"<B>{_escape(own)}</B>" if kind == "input" else f'<FONT POINT-SIZE="9">{_escape(own)}</FONT>']
+            rows = [f"<B>{escape(own)}</B>" if kind == "input" else f'<FONT POINT-SIZE="9">{escape(own)}</FONT>']
             dtype = f" {node.outputs[0].dtype.name}" if kind == "input" and node.outputs[0].dtype == float32 else ""
-            rows.append(_small(_type_label(node.outputs[0]) + dtype))
+            rows.append(small(type_label(node.outputs[0]) + dtype))
             return ["&nbsp; ".join(rows)] if one_line else rows
-        rows = [f"<B>{_escape(node.op.name)}</B>"]
+        rows = [f"<B>{escape(node.op.name)}</B>"]
         if own != snake_case(node.op.name):
-            rows.append(_small(own, "#9aa1ad", 8))
-        rows += [_small(line, "#4b5563", 9) for line in _attribute_lines(node)]
+            rows.append(small(own, "#9aa1ad", 8))
+        rows += [small(line, "#4b5563", 9) for line in attribute_lines(node)]
         for slot, value in enumerate(self.graph.inputs_of(name)):
             if value.node in self.inlined:
-                rows.append(_small(f"{_slot_name(node, slot)} = {self.inlined[value.node]}", "#4b5563", 9))
-        return [*rows, *(_small(_type_label(t)) for t in node.outputs[:1])]
+                rows.append(small(f"{slot_name(node, slot)} = {self.inlined[value.node]}", "#4b5563", 9))
+        return [*rows, *(small(type_label(t)) for t in node.outputs[:1])]
 
     def _tooltip(self, name: str, node: Node) -> str:
         types = ", ".join(map(str, node.outputs))
@@ -377,13 +296,13 @@ class _Drawing:
         node = self.graph.node(name)
         for slot, value in enumerate(self.graph.inputs_of(name)):
             if value.node not in self.inlined and value.node not in self.stacked:
-                tip = f"{value} → {_slot_name(node, slot)} of {name}"
+                tip = f"{value} → {slot_name(node, slot)} of {name}"
                 yield self._edge(value, self.ids[name], tip, saved=name in self.gradient)
 
     def _edge(self, value: Value, target: str, tip: str, *, saved: bool = False) -> str:
         """One arrow: thin from parameters, violet for gradients, dashed for what the backward pass reads."""
         node = self.graph.node(value.node)
-        options = [f"tooltip={_quote(tip)}"]
+        options = [f"tooltip={quote(tip)}"]
         if value.node in self.gradient:
             options.append(f'color="{_GRADIENT_INK}", fontcolor="{_GRADIENT_INK}", weight=4')
         elif saved:
@@ -393,10 +312,10 @@ class _Drawing:
         else:
             options.append("weight=6")
         if any(Value(value.node, i) in self.read for i in range(1, len(node.outputs))):
-            label = f" {_output_name(node, value.output)}"
+            label = f" {output_name(node, value.output)}"
             if value.output:
-                label += f"\n {_type_label(node.outputs[value.output])}"
-            options.append(f"label={_quote(label)}")
+                label += f"\n {type_label(node.outputs[value.output])}"
+            options.append(f"label={quote(label)}")
         source = self.ids[value.node]
         if value.node in self.right:
             source, target = target, source
@@ -407,12 +326,12 @@ class _Drawing:
         single = len(self.graph.outputs) == 1
         violet = f', fillcolor="{_GRADIENT_INK}", color="{_GRADIENT_INK}"'
         for i, value in enumerate(self.graph.outputs):
-            label = _quote("output" if single else f"output {i}")
+            label = quote("output" if single else f"output {i}")
             style = _RESULT_STYLE["output"] + (violet if value.node in self.gradient else "")
             yield f"  out{i} [label={label}, {style}];"
             yield self._edge(value, f"out{i}", f"{value} is output {i}")
         for i, (label, value) in enumerate(self.graph.updates):
-            yield f"  update{i} [label={_quote(f'update {label}')}, {_RESULT_STYLE['update']}];"
+            yield f"  update{i} [label={quote(f'update {label}')}, {_RESULT_STYLE['update']}];"
             yield self._edge(value, f"update{i}", f"{value} becomes {label}")
 
 
@@ -421,7 +340,3 @@ _RESULT_STYLE = {
     f'fillcolor="{_LOOKS[kind].fill}", color="{_LOOKS[kind].ink}"'
     for kind in ("output", "update")
 }
-
-
-def _small(text: str, colour: str = "#374151", size: int = 9) -> str:
-    return f'<FONT POINT-SIZE="{size}" COLOR="{colour}">{_escape(text) or " "}</FONT>'
