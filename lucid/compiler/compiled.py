@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..base import clock
+from ..base.checks import shown
 from ..errors import LucidError, OptionError, TraceError
 from ..graph.ir import Graph
 from ..graph.trace import active_trace, user_location
@@ -148,6 +149,26 @@ class CompiledModel(Module):
                 self._remember(now, key, trace, call)
                 return result
         return self._run(args, kwargs)[0]
+
+    def forward(self, /, *args: Any, **kwargs: Any) -> Any:
+        """The compiled model's result, as by a call of it."""
+        return self(*args, **kwargs)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._entries("[...]")[index]
+
+    def __len__(self) -> int:
+        return len(self._entries("len()"))
+
+    def __bool__(self) -> bool:
+        return True
+
+    def _entries(self, what: str) -> Any:
+        """The model, where it is a container of others."""
+        if not hasattr(type(self.model), "__getitem__"):
+            kind = "a model from a file" if self.model is None else f"a compiled {shown(type(self.model).__name__)}"
+            raise OptionError(f"{what}: {kind} holds no numbered modules; net.named_children() names what it has")
+        return self.model
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Trace, Forward]:
         leaves, structure = self._flat(args, kwargs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ _eq, _ne, _lt = map(public, (composite.eq, composite.ne, composite.lt))
 _le, _gt, _ge = map(public, (composite.le, composite.gt, composite.ge))
 _and, _or, _xor = map(public, (composite.bitwise_and, composite.bitwise_or, composite.bitwise_xor))
 
+_round = public(ew.round_)
 _where, _divmod = public(ew.where), public(composite.divmod_)
 
 _PLAIN = ("builtins", "decimal", "fractions", "datetime")
@@ -59,6 +60,15 @@ class Operators(AbstractTensor, Generic[R]):
     def shape(self) -> tuple[Any, ...]:
         """Sizes of the axes."""
         return self.type.shape
+
+    @shape.setter
+    def shape(self, value: object) -> None:
+        self._refuse_shape()
+
+    @staticmethod
+    def _refuse_shape() -> NoReturn:
+        """Say what to write instead of an assignment."""
+        raise OptionError("x.shape = ...: a tensor keeps its shape; write x = x.reshape(...)")
 
     @property
     def dtype(self) -> DType:
@@ -157,6 +167,17 @@ class Operators(AbstractTensor, Generic[R]):
 
     def __abs__(self) -> R:
         return ew.abs_(self)  # type: ignore[return-value]
+
+    def __round__(self, ndigits: Any = None) -> R:
+        return _round(self, 0 if ndigits is None else ndigits)  # type: ignore[no-any-return]
+
+    def __lshift__(self, other: object) -> R:
+        raise OptionError("<<: there is no op that shifts bits; write x * 2 ** n")
+
+    def __rshift__(self, other: object) -> R:
+        raise OptionError(">>: there is no op that shifts bits; write x // 2 ** n")
+
+    __rlshift__, __rrshift__ = __lshift__, __rshift__
 
     # ------------------------------------------------------------ comparison and logic
 
@@ -382,6 +403,9 @@ class Operators(AbstractTensor, Generic[R]):
 
     def __getitem__(self: S, key: Any) -> S:
         return subscript.getitem(self, key)
+
+    def __delitem__(self, key: object) -> None:
+        raise OptionError("del x[...]: a tensor keeps its size; take what stays: x = x[1:], or lucid.cat of parts")
 
     @property
     def T(self: S) -> S:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from ..base.checks import shown
 from ..base.collector import collector_paused
 from ..errors import PassError, from_handler
 from ..graph.builder import Builder, snake_case
@@ -266,6 +267,8 @@ def rebuild(graph: Graph, rule: Rule, label: str) -> Graph:
     PassError
         Where the rule fails or returns what does not fit; it names the node.
     """
+    if not isinstance(graph, Graph):
+        raise PassError(f"rebuild: the first argument is the graph that the pass was given, got {shown(graph)}")
     overlay = Overlay(graph, label)
     tracer = Tracer(overlay)
     tracer.origin = Origin()

@@ -17,6 +17,7 @@ from ..graph.builder import Builder
 from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import Attrs, OpDef, TypeAttrs
 from ..graph.ops.call import CALL
+from ..graph.ops.shape import RESHAPE, ShapeAttrs
 from ..graph.ops.source import INPUT
 from ..graph.trace import Tracer
 from ..graph.types import TensorType
@@ -124,7 +125,15 @@ class _Gather:
                 f"{clock.writes.where(x._array)} under another "
                 f"name since {source.op.name} made it; compute on a clone(), or in another order"
             )
-        return self.value(source, output)
+        return self._as_copied(x, self.value(source, output), version)
+
+    def _as_copied(self, x: Any, value: Value, version: int) -> Value:
+        """What was read: a change in place reads a copy of its own, which is there though the memory is written."""
+        if value not in self.stale or self.known[value] is x._array or x.version > version:
+            return value
+        (copied,) = self.builder.add(Node(RESHAPE, ShapeAttrs(x.type.shape), (x.type,)), (value,), "before")
+        self.known[copied] = x._array
+        return copied
 
     def value(self, record: Record, output: int) -> Value:
         """Where an output of a record stands in the graph."""

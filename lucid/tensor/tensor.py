@@ -57,7 +57,7 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
         Element type. When omitted: that of an array; float32 for Python floats, int64 for ints.
     """
 
-    __slots__ = ("__weakref__", "_array", "_born", "_output", "_record", "_requires_grad", "_type", "grad")
+    __slots__ = ("__weakref__", "_array", "_born", "_grad", "_output", "_record", "_requires_grad", "_type")
 
     def __init__(self, data: npt.ArrayLike | Tensor, requires_grad: bool = False, dtype: object = None) -> None:
         given = data.numpy() if isinstance(data, Tensor) else data
@@ -72,7 +72,7 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
         self._output = 0
         trace = active_trace.get()
         self._born = 0 if trace is None else trace.serial
-        self.grad: Tensor | None = None
+        self._grad: Tensor | None = None
         self._requires_grad = False
         if requires_grad:
             self.requires_grad = True
@@ -96,7 +96,7 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
         tensor._output = output
         tensor._requires_grad = record is not None
         tensor._born = 0
-        tensor.grad = None
+        tensor._grad = None
         return tensor
 
     # ------------------------------------------------------------ what it is
@@ -120,6 +120,20 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
         if value != self._requires_grad:
             self._requires_grad = value
             clock.structure.tick()
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that ``backward`` has left; None where there is none."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise DTypeError(f"grad: is a tensor or None; write lucid.tensor(...), got {shown(value)}")
+            if value.shape != self.shape:
+                raise ShapeError(f"grad: has shape {value.shape}, the tensor {self.shape}")
+        self._grad = value
 
     @property
     def is_leaf(self) -> bool:
@@ -259,6 +273,8 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
         if self._requires_grad and self.is_leaf:
             raise refuse_leaf(name)
         before = Tensor.wrap(self._array.copy())
+        if self._record is not None and self.version > self._record.made:
+            before.touch()  # as any other reader would find it: the record has made something else
         before._record, before._output, before._requires_grad = self._record, self._output, self._requires_grad
         return before
 
@@ -464,13 +480,13 @@ def _accumulate(leaf: Tensor, gradient: np.ndarray[Any, Any], own: bool) -> None
     if held is not None:
         total = held._array + gradient
         if held.requires_grad or total.dtype != held.dtype or total.shape != held.shape:
-            leaf.grad = Tensor.wrap(total)
+            leaf._grad = Tensor.wrap(total)
         else:
             held.copy_(total)
     elif own and (gradient.flags.c_contiguous or order_of(gradient)):
-        leaf.grad = Tensor.wrap(gradient)
+        leaf._grad = Tensor.wrap(gradient)
     else:
-        leaf.grad = Tensor.wrap(np.array(gradient, order="C"))
+        leaf._grad = Tensor.wrap(np.array(gradient, order="C"))
 
 
 set_eager_world(Tensor(0.0))

@@ -77,6 +77,10 @@ class TracedTensor(Tensor):
     def shape(self) -> tuple[Any, ...]:
         return tuple(map(TracedDim.wrap, self.type.shape))
 
+    @shape.setter
+    def shape(self, value: object) -> None:
+        self._refuse_shape()
+
     @property
     def _array(self) -> NoReturn:  # type: ignore[override]
         """Whoever asks for data that is not there takes this for an eager tensor: it has left its trace."""

@@ -134,6 +134,7 @@ def _fused(draw: Draw) -> Drawn:
 
 
 _FLOATS = (
+    ew.EXPM1, ew.LOG1P, ew.LOG2, ew.LOG10,
     ew.EXP, ew.LOG, ew.SQRT, ew.SIN, ew.COS, ew.ERF, ew.TANH, ew.SIGMOID, ew.SILU, ew.FLOOR, ew.CEIL, ew.ROUND,
 )  # fmt: skip
 _COMPARISONS = (ew.EQUAL, ew.NOT_EQUAL, ew.LESS, ew.LESS_EQUAL, ew.GREATER, ew.GREATER_EQUAL)

@@ -140,6 +140,8 @@ def _product(draw: Draw) -> Drawn:
 
 DRAWS: dict[OpDef, Strategy] = {
     reduce.SUM: _reduce("fiu"),
+    reduce.PROD: _reduce("fiu"),
+    reduce.PRODUCT_OF_OTHERS: _softmax(),
     reduce.MEAN: _reduce(),
     reduce.MAX: _reduce("fiub", empty=False),
     reduce.MIN: _reduce("fiub", empty=False),

@@ -368,3 +368,31 @@ def test_changes_that_do_not_fit(change: Any, error: type[Exception]) -> None:
     np.testing.assert_array_equal(t.numpy(), X)
     with pytest.raises(error):
         lucid.compile(lambda x: change(x * 1))(X)
+
+
+def test_a_change_by_what_was_computed_from_the_tensor_itself() -> None:
+    x = lucid.tensor([1.0, 2.0], requires_grad=True)
+    y = x * 3
+    y.mul_(y.sum())
+    y.sum().backward()  # (3 a + 3 b) ** 2
+    assert x.grad is not None and x.grad.tolist() == [54.0, 54.0]
+    x.grad = None
+    p, q = x * 3, x * 5
+    p.add_(q)
+    q.mul_(p)
+    (p.sum() + q.sum()).backward()  # 8 x + 40 x ** 2
+    assert x.grad is not None and x.grad.tolist() == [88.0, 168.0]
+    y = x.exp()
+    y.mul_(x)
+    with pytest.raises(GradientError, match="in place"):  # the gradient of exp is what it had made
+        y.sum().backward()
+
+
+def test_a_copy_for_a_change_is_not_what_was_made_if_that_had_been_written() -> None:
+    x = leaf()
+    y = x * 2
+    with lucid.no_grad():
+        y.detach().zero_()
+    y.mul_(x)
+    with pytest.raises(GradientError, match="in place"):
+        y.sum().backward()

@@ -170,7 +170,7 @@ class Watch:
         if home not in _HOMES or asking in _QUIET or _importing(frame):
             return
         if name not in ALIKE:
-            raise TraceError(_refusal(_OUTSIDE[name], f"{name}()", user_line(frame)))
+            raise _refused(_OUTSIDE[name], f"{name}()", frame)
         if asking != "threading" or frame.f_code.co_name == "current_thread":
             self._watcher.ask(ALIKE[name] or function)
 
@@ -180,9 +180,9 @@ class Watch:
         if name == "__subclasses__" and isinstance(owner, type) and not is_library_module(owner.__module__):
             self._watcher.ask(partial(_subclasses, owner))
         elif name in _READING and owner is sys.stdin:
-            raise TraceError(_refusal("the keyboard", f"stdin.{name}()", user_line(frame)))
+            raise _refused("the keyboard", f"stdin.{name}()", frame)
         elif name == "seed" and frame.f_code is random.Random.seed.__code__ and frame.f_locals.get("a") is None:
-            raise TraceError(_refusal("random numbers", "random.Random()", user_line(frame)))
+            raise _refused("random numbers", "random.Random()", frame)
 
     def _drawn(self) -> None:
         """Random numbers that others drew: known by the state of their generators."""
@@ -205,6 +205,16 @@ def _importing(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def _refused(what: str, name: str, frame: FrameType) -> TraceError:
+    """The error of asking for something outside; whoever asks for a file that has a name by chance asks for a file."""
+    asking: FrameType | None = frame
+    while asking is not None and is_library_module(str(asking.f_globals.get("__name__", ""))):
+        if asking.f_globals.get("__name__") == "tempfile":
+            what, name = "a file", f"tempfile.{asking.f_code.co_name}()"
+        asking = asking.f_back
+    return TraceError(_refusal(what, name, user_line(frame)))
 
 
 def _refusal(what: str, name: str, where: str) -> str:
