@@ -14,8 +14,8 @@ from typing import Any
 from ..graph.facts import parameter_only
 from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import NoAttrs, apply
-from ..graph.ops.conv import CONV, ConvAttrs
-from ..graph.ops.conv_pool import CONV_POOL, SIMPLE, ConvPoolAttrs, bias_and_residual
+from ..graph.ops.conv import ConvAttrs
+from ..graph.ops.conv_pool import CONV_POOL, SIMPLE, as_fused, bias_and_residual
 from ..graph.ops.elementwise import RELU
 from ..graph.ops.linalg import LINEAR
 from ..graph.ops.shape import RESHAPE
@@ -51,7 +51,7 @@ def defer_bias(graph: Graph) -> Graph:
                 [inputs[2] + added] if bias_and_residual(attrs, inputs)[0] is not None else [added, *inputs[2:3]]
             )
             if op.convolution and any(_conv(site.node).padding):
-                op, attrs = CONV_POOL, replace(attrs if op is CONV_POOL else ConvPoolAttrs(attrs), filled=True)
+                op, attrs = CONV_POOL, replace(as_fused(attrs), filled=True)
                 inputs.append(-late)
         if site.name in deferred:
             biases[site.name] = inputs[2]
@@ -110,16 +110,14 @@ def _takes_over(graph: Graph, name: str) -> bool:
         return node.op.activates
     if not any(_conv(node).padding):
         return True
-    attrs: Any = node.attrs
-    alone = node.op is CONV or (attrs.pool is None and not attrs.residual and attrs.activation in SIMPLE)
+    attrs = as_fused(node.attrs)
+    alone = attrs.pool is None and not attrs.residual and attrs.activation in SIMPLE
     _, weight, *_ = graph.inputs_of(name)
     return alone and _conv(node).groups > 1 and graph.type(weight).shape[1] == 1
 
 
 def _conv(node: Node) -> ConvAttrs:
-    attrs: Any = node.attrs
-    conv: ConvAttrs = attrs if node.op is CONV else attrs.conv
-    return conv
+    return as_fused(node.attrs).conv
 
 
 def _source_name(graph: Graph, name: str) -> str:

@@ -51,6 +51,11 @@ class ConvPoolAttrs(Attrs):
     filled: bool = False
 
 
+def as_fused(attrs: Any) -> ConvPoolAttrs:
+    """The attributes of a convolution as those of one that may have something fused into it."""
+    return attrs if isinstance(attrs, ConvPoolAttrs) else ConvPoolAttrs(attrs)
+
+
 def bias_and_residual(attrs: Attrs, inputs: Sequence[Any]) -> tuple[Any | None, Any | None]:
     """What follows the input and the weight among the inputs of a convolution, alone or fused."""
     rest = list(inputs[2:])

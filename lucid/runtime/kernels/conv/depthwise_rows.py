@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ....graph.ir import Node
 from ....graph.ops.conv import CONV
-from ....graph.ops.conv_pool import CONV_POOL, bias_and_residual
+from ....graph.ops.conv_pool import CONV_POOL, as_fused, bias_and_residual
 from ....graph.types import CHANNELS_LAST, TensorType
 from ...planning.machine import Machine, this_machine
 from ...planning.registry import Way, kernel
@@ -152,10 +152,8 @@ def _runs(node: Node, inputs: Sequence[TensorType], in_place: bool) -> Runs:
 
 def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     """One group for each channel; no pooling."""
-    attrs: Any = node.attrs
-    if attrs_of(node).groups != inputs[0].shape[1]:
-        return False
-    return node.op is CONV or (attrs.pool is None and acts_anywhere(node))
+    attrs = as_fused(node.attrs)
+    return attrs.conv.groups == inputs[0].shape[1] and attrs.pool is None and acts_anywhere(node)
 
 
 def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from ....graph.ir import Node
 from ....graph.ops.conv import CONV, ConvAttrs
+from ....graph.ops.conv_pool import as_fused
 from ....graph.types import CHANNELS_LAST, TensorType
 from ...planning.machine import this_machine
 from ...planning.registry import Way, kernel
@@ -46,9 +46,7 @@ LOOP = 1e-8
 
 def attrs_of(node: Node) -> ConvAttrs:
     """The attributes of the convolution, alone or fused."""
-    attrs: Any = node.attrs
-    found: ConvAttrs = attrs if node.op is CONV else attrs.conv
-    return found
+    return as_fused(node.attrs).conv
 
 
 def convolved(node: Node, inputs: tuple[TensorType, ...]) -> tuple[int, ...]:
@@ -64,8 +62,8 @@ def _flops(node: Node, inputs: tuple[TensorType, ...]) -> float:
 
 def passes(node: Node, inputs: tuple[TensorType, ...]) -> int:
     """How often a fused convolution goes over its result: for bias, residual, activation and pooling."""
-    attrs: Any = node.attrs
-    return len(inputs) - 2 + (0 if node.op is CONV else (attrs.activation is not None) + (attrs.pool is not None))
+    attrs = as_fused(node.attrs)
+    return len(inputs) - 2 + (attrs.activation is not None) + (attrs.pool is not None)
 
 
 def im2col_ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
@@ -87,21 +85,19 @@ def im2col_ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> lis
 
 def _passing(node: Node, inputs: tuple[TensorType, ...], conv: Conv) -> float:
     """Numbers read and written after the product: by the pooling all of it, by what follows the results."""
-    attrs: Any = node.attrs
-    pooled = node.op is not CONV and attrs.pool is not None
+    pooled = as_fused(node.attrs).pool is not None
     results = math.prod(node.outputs[0].concrete)
     return 2.0 * ((passes(node, inputs) - pooled) * results + pooled * conv.pixels * conv.outputs)
 
 
 def _starts(node: Node, inputs: tuple[TensorType, ...], conv: Conv) -> float:
     """Seconds to begin loops over a window's rows and over the outputs of a pixel, and to turn input and result."""
-    attrs: Any = node.attrs
     together = conv.cols.dilation == 1
     runs = conv.pixels * conv.rows.kernel * conv.groups * (1 if together else conv.cols.kernel)
     # single numbers are copied along another axis
     begin = RUN if conv.group_in * (conv.cols.kernel if together else 1) > 1 else TURN
     turned = 0 if inputs[0].order == CHANNELS_LAST else math.prod(inputs[0].concrete)
-    pool = None if node.op is CONV else attrs.pool
+    pool = as_fused(node.attrs).pool
     y, loops = node.outputs[0].concrete, 0
     back = 0 if node.outputs[0].order == CHANNELS_LAST else math.prod(y)
     if pool is not None and not side_by_side(pooling_axes(pool, convolved(node, inputs), y[2:])):

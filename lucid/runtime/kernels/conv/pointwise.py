@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ....graph.ir import Node
 from ....graph.ops.conv import CONV
-from ....graph.ops.conv_pool import CONV_POOL, bias_and_residual
+from ....graph.ops.conv_pool import CONV_POOL, as_fused, bias_and_residual
 from ....graph.types import CHANNELS_LAST, TensorType
 from ...planning.machine import Machine, this_machine
 from ...planning.registry import Way, kernel
@@ -119,11 +119,12 @@ def ways_of(p: Pointwise, itemsize: int, threads: int) -> list[Way]:
 
 def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     """1x1 without padding, groups or pooling, from channels last to channels last."""
-    a, attrs = attrs_of(node), node.attrs
+    attrs = as_fused(node.attrs)
+    a = attrs.conv
     plain = inputs[1].concrete[2:] == (1, 1) and a.groups == 1 and not any(a.padding)
     if not plain or inputs[0].order != CHANNELS_LAST or node.outputs[0].order != CHANNELS_LAST:
         return False
-    return node.op is CONV or (attrs.pool is None and acts_anywhere(node))  # type: ignore[attr-defined]
+    return attrs.pool is None and acts_anywhere(node)
 
 
 def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:

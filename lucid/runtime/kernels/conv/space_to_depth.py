@@ -19,7 +19,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ....graph.ir import Node
 from ....graph.ops.conv import CONV
-from ....graph.ops.conv_pool import CONV_POOL
+from ....graph.ops.conv_pool import CONV_POOL, as_fused
 from ....graph.types import CHANNELS_LAST, TensorType, is_float
 from ...planning.machine import Machine, this_machine
 from ...planning.registry import Way, kernel
@@ -284,10 +284,10 @@ class DepthWriter(BlockWriter):
 def _numbers(node: Node, inputs: Sequence[TensorType]) -> tuple[Conv, tuple[Axis, Axis] | None]:
     full = convolved(node, tuple(inputs))
     conv = conv_of(attrs_of(node), inputs[0].concrete, inputs[1].concrete, full)
-    attrs: Any = node.attrs
-    if node.op is CONV or attrs.pool is None:
+    pool = as_fused(node.attrs).pool
+    if pool is None:
         return conv, None
-    return conv, pooling_axes(attrs.pool, full, node.outputs[0].concrete[2:])
+    return conv, pooling_axes(pool, full, node.outputs[0].concrete[2:])
 
 
 def _work(
@@ -315,13 +315,13 @@ APART = 1.2e-9
 
 def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     """Strides smaller than the kernel, no dilation, groups or residual; any pooling."""
-    a, kernel, attrs = attrs_of(node), inputs[1].concrete[2:], node.attrs
+    a, kernel, attrs = attrs_of(node), inputs[1].concrete[2:], as_fused(node.attrs)
     strided = max(a.stride) > 1 and all(size > step for size, step in zip(kernel, a.stride, strict=True))
     if not strided or a.groups != 1 or a.dilation != (1, 1) or not is_float(inputs[0].dtype):
         return False
     if _most_rows(kernel[0], a.stride[0]) < 2:
         return False
-    return node.op is CONV or (acts_anywhere(node) and not attrs.filled and not attrs.residual)  # type: ignore[attr-defined]
+    return acts_anywhere(node) and not attrs.filled and not attrs.residual
 
 
 def _most_rows(kernel: int, stride: int) -> int:
@@ -349,8 +349,7 @@ def _seconds(
     if not work:
         return 0.0
     itemsize, n, m, outputs = inputs[0].dtype.itemsize, d.filter.products, d.filter.m, d.conv.outputs
-    attrs: Any = node.attrs
-    pool = None if node.op is CONV else attrs.pool
+    pool = as_fused(node.attrs).pool
     channels_first = inputs[0].order != CHANNELS_LAST
     total = 0.0
     for inner, made in max(work, key=len):

@@ -14,7 +14,7 @@ from typing import Any
 
 from ....graph.ir import Node
 from ....graph.ops.conv import CONV
-from ....graph.ops.conv_pool import CONV_POOL, bias_and_residual
+from ....graph.ops.conv_pool import CONV_POOL, as_fused, bias_and_residual
 from ....graph.types import CHANNELS_LAST, TensorType
 from ...planning.machine import this_machine
 from ...planning.registry import kernel
@@ -31,9 +31,9 @@ MOST_PIXELS = 512
 
 def _accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     n, _, rows, cols = convolved(node, inputs)
-    attrs: Any = node.attrs
-    fits = attrs_of(node).groups == 1 and 0 < n * rows * cols <= MOST_PIXELS
-    return fits and (node.op is CONV or (attrs.pool is None and acts_anywhere(node)))
+    attrs = as_fused(node.attrs)
+    fits = attrs.conv.groups == 1 and 0 < n * rows * cols <= MOST_PIXELS
+    return fits and attrs.pool is None and acts_anywhere(node)
 
 
 def _cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from ....graph.ir import Node
 from ....graph.ops.conv import CONV
-from ....graph.ops.conv_pool import CONV_POOL
+from ....graph.ops.conv_pool import CONV_POOL, as_fused
 from ....graph.types import CHANNELS_LAST, TensorType, is_float
 from ...planning.machine import Machine, kept_for_machine, this_machine
 from ...planning.registry import Way, kernel
@@ -308,22 +308,20 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
 
 
 def _pool(node: Node) -> tuple[int, int]:
-    pool = node.attrs.pool if node.op is CONV_POOL else None  # type: ignore[attr-defined]
+    pool = as_fused(node.attrs).pool
     return (1, 1) if pool is None else pool.kernel
 
 
 def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     """Few channels, no groups; then a pooling of windows side by side without padding, or none."""
-    x, groups = inputs[0], attrs_of(node).groups
-    if groups != 1 or x.concrete[1] > FEW or not is_float(x.dtype) or x.order not in (None, CHANNELS_LAST):
+    x, attrs = inputs[0], as_fused(node.attrs)
+    if attrs.conv.groups != 1 or x.concrete[1] > FEW or not is_float(x.dtype) or x.order not in (None, CHANNELS_LAST):
         return False
-    if node.op is CONV:
-        return True
-    pool: Any = node.attrs.pool  # type: ignore[attr-defined]
+    pool = attrs.pool
     plain = pool is None or (
         pool.kernel == pool.stride and pool.dilation == (1, 1) and not any(pool.padding) and not pool.ceil_mode
     )
-    return plain and not node.attrs.residual and acts_anywhere(node)  # type: ignore[attr-defined]
+    return plain and not attrs.residual and acts_anywhere(node)
 
 
 @kernel(

@@ -20,7 +20,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ....graph.ir import Node
 from ....graph.ops.conv import CONV
-from ....graph.ops.conv_pool import CONV_POOL
+from ....graph.ops.conv_pool import CONV_POOL, as_fused
 from ....graph.types import TensorType
 from ...planning.machine import Machine, kept_for_machine, this_machine
 from ...planning.registry import Way, kernel
@@ -385,7 +385,7 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
 
 def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     """What the other block-Toeplitz product does; without pooling few outputs, as all of them are copied once more."""
-    pooled = node.op is CONV_POOL and node.attrs.pool is not None  # type: ignore[attr-defined]
+    pooled = as_fused(node.attrs).pool is not None
     return toeplitz.accepts(node, inputs) and (pooled or inputs[1].concrete[0] <= FEW)
 
 

@@ -23,7 +23,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ....graph.ir import Node
 from ....graph.ops.conv import CONV, ConvAttrs
-from ....graph.ops.conv_pool import CONV_POOL, bias_and_residual
+from ....graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs, as_fused, bias_and_residual
 from ....graph.types import TensorType, is_float
 from ...planning.machine import Machine, this_machine
 from ...planning.registry import Way, kernel
@@ -326,7 +326,7 @@ def _tiling(m: int, a: ConvAttrs, x: Sequence[int], w: Sequence[int], pooled: bo
 
 
 def _pools(node: Node) -> bool:
-    return node.op is CONV_POOL and node.attrs.pool is not None  # type: ignore[attr-defined]
+    return as_fused(node.attrs).pool is not None
 
 
 def accepts(m: int, node: Node, inputs: tuple[TensorType, ...]) -> bool:
@@ -335,10 +335,10 @@ def accepts(m: int, node: Node, inputs: tuple[TensorType, ...]) -> bool:
     plain = height == width and down == right < height and a.dilation == (1, 1) and a.groups == 1
     if not plain or Filter(m, height, down).points > ALONG_BOTH or not is_float(inputs[0].dtype):
         return False
-    return node.op is CONV or (acts_anywhere(node) and _halves(node.attrs))
+    return acts_anywhere(node) and _halves(as_fused(node.attrs))
 
 
-def _halves(attrs: Any) -> bool:
+def _halves(attrs: ConvPoolAttrs) -> bool:
     """No pooling, or one of 2x2 windows side by side."""
     pool = attrs.pool
     return pool is None or (

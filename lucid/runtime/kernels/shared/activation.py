@@ -56,7 +56,7 @@ def write_activation(
     vectorised, that of an array and a number is not, and takes two to four times as long. None where there is no
     activation, as in an op that is not fused.
     """
-    op = activation_op(k.attrs) if hasattr(k.attrs, "activation") else None
+    op = activation_op(k.attrs) if k.node.op.activates else None
     if op is None:
         return None
     if op is RELU and zeros is not None:
@@ -80,12 +80,14 @@ def combining(k: Emitter) -> str:
 
 
 def has_activation(node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    op = activation_op(node.attrs)  # type: ignore[arg-type]
+    op = activation_op(node.attrs) if node.op.activates else None  # type: ignore[arg-type]
     return op is None or bool(lowerings(op))
 
 
 def acts_anywhere(node: Node) -> bool:
     """Whether the activation, if any, may run in place on any part of the output, and after the pooling."""
+    if not node.op.activates:
+        return True
     if not has_activation(node, ()):
         return False
     (y,) = node.outputs
