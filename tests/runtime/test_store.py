@@ -334,12 +334,20 @@ WITHOUT_LIMIT = {
 """Modules with caches of what there is only so much of: kinds of attributes, filters, machines, libraries."""
 
 
+def is_cache(thing: object) -> bool:
+    """What is watched for whether it is asked (``tests/asking.py``) has one within."""
+    return isinstance(thing, functools._lru_cache_wrapper)
+
+
 def test_no_cache_grows_with_the_shapes_that_a_program_meets() -> None:
     found = {}
     for _, name, _ in pkgutil.walk_packages(lucid.__path__, "lucid."):
         if not name.endswith("__main__"):
             found.update({(name, key): thing for key, thing in vars(importlib.import_module(name)).items()})
-    caches = {where: thing for where, thing in found.items() if isinstance(thing, functools._lru_cache_wrapper)}
+    found.update(
+        {where: thing.__wrapped__ for where, thing in found.items() if is_cache(getattr(thing, "__wrapped__", 0))}
+    )
+    caches = {where: thing for where, thing in found.items() if is_cache(thing)}
     own = {where: cache for where, cache in caches.items() if cache.__module__ == where[0]}
     assert len(own) > 10
     assert {name for (name, _), cache in own.items() if cache.cache_parameters()["maxsize"] is None} == WITHOUT_LIMIT
