@@ -219,6 +219,8 @@ class OpDef:
         It computes on images, and is quickest where channels are innermost in memory.
     view
         The output may share memory with the first input.
+    centred
+        It takes a mean away, so that its rounding is that of the largest of its numbers, however small the result.
     pure
         Same inputs give same outputs; two equal nodes may be merged.
     random
@@ -248,6 +250,7 @@ class OpDef:
     windowed: bool = False
     channels_last: bool = False
     view: bool = False
+    centred: bool = False
     pure: bool = True
     random: bool = False
     source: Source | None = None

@@ -15,7 +15,7 @@ from lucid.compiler import verification
 from lucid.compiler.options import has_kernel
 from lucid.errors import LoweringError
 from lucid.graph.opdef import OpDef
-from lucid.graph.ops import conv, elementwise, pool, reduce
+from lucid.graph.ops import conv, elementwise, norm, pool, reduce
 from lucid.graph.ops.conv_pool import CONV_POOL
 from lucid.nn import functional as F
 from lucid.passes.pipeline import inference_pipeline
@@ -121,3 +121,27 @@ def test_what_a_pass_has_made_is_evaluated_once(monkeypatch: pytest.MonkeyPatch)
     model = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2, 2)).eval()
     lucid.compile(model, lucid.spec(1, 4, 8, 8), verify=True)
     assert 1 < len(seen) <= 1 + len(inference_pipeline(evaluate, has_kernel))  # what comes in, and what each makes
+
+
+@pytest.mark.parametrize("value", [0.1, 0.5, 255.0])
+@pytest.mark.parametrize("first", [nn.Identity(), nn.Conv2d(3, 3, 3, padding=1)], ids=["alone", "after-conv"])
+def test_an_image_of_one_colour_is_no_false_alarm(value: float, first: nn.Module) -> None:
+    model = nn.Sequential(first, nn.BatchNorm2d(3), nn.ReLU())
+    lucid.compile(model, verify=True)(np.full((4, 3, 64, 64), value, np.float32))
+
+
+@pytest.mark.parametrize("x", [X, np.full((2, 3, 8, 8), 0.5, np.float32)], ids=["noise", "one-colour"])
+def test_a_wrong_normalisation_is_found_in_any_image(monkeypatch: pytest.MonkeyPatch, x: Any) -> None:
+    only(monkeypatch, norm.STANDARDIZE, "numpy", off_by_one)
+    with pytest.raises(LoweringError, match="Standardize by wrong"):
+        lucid.compile(nn.BatchNorm2d(3), verify=True)(x)
+
+
+def test_a_small_error_is_found_where_the_op_makes_it_no_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+    def off(k: Emitter, low: Lowering) -> None:
+        low.emit(k)
+        k.line(f"np.multiply({k.outs[0]}, 1.001, out={k.outs[0]})")
+
+    only(monkeypatch, norm.STANDARDIZE, "numpy", off)
+    with pytest.raises(LoweringError, match="Standardize by wrong"):
+        lucid.compile(nn.BatchNorm2d(3), verify=True)(X)

@@ -192,6 +192,7 @@ STANDARDIZE = register(
         _standardize_gradient,
         attrs=StandardizeAttrs,
         outputs=("y", "mean", "var"),
+        centred=True,
     )
 )
 #: Batch normalisation with given statistics, per channel (axis 1).

@@ -47,6 +47,20 @@ def log_softmax(k: Emitter) -> None:
     k.may_overwrite(0, 0)
 
 
+def _sum(k: Emitter, x: Operand, axes: tuple[int, ...], total: Operand) -> None:
+    """The sum over axes; along one of them first where the last in memory is none, as row after row is added up there.
+
+    So a rounding is that of some hundred additions, not of as many as the images have pixels.
+    """
+    last = x.type.order[-1] if x.type.order else x.type.rank - 1
+    if len(axes) > 1 and last not in axes:
+        longest = max(axes, key=lambda axis: x.shape[axis])
+        part = k.scratch(_without(x.shape, (longest,)), x.dtype, "part", x.type.order)
+        k.line(f"np.add.reduce({x}, axis={longest}, keepdims=True, out={part})")
+        x = part
+    k.line(f"np.add.reduce({x}, axis={axes}, keepdims=True, out={total})")
+
+
 def _standardize(
     k: Emitter, x: Operand, y: Operand, axes: tuple[int, ...], eps: float, statistics: tuple[Operand, Operand]
 ) -> None:
@@ -55,11 +69,11 @@ def _standardize(
     count = float(math.prod(x.shape[axis] for axis in axes))
     squares = k.scratch(x.shape, x.dtype, "squares")
     scale = k.scratch(var.shape, x.dtype, "scale")
-    k.line(f"np.add.reduce({x}, axis={axes}, keepdims=True, out={mean})")
+    _sum(k, x, axes, mean)
     k.line(f"np.divide({mean}, {count}, out={mean})")
     k.line(f"np.subtract({x}, {mean}, out={y})")
     k.line(f"np.multiply({y}, {y}, out={squares})")
-    k.line(f"np.add.reduce({squares}, axis={axes}, keepdims=True, out={var})")
+    _sum(k, squares, axes, var)
     k.line(f"np.divide({var}, {count}, out={var})")
     k.line(f"np.add({var}, {k.number(eps)}, out={scale})")
     k.line(f"np.sqrt({scale}, out={scale})")
