@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..base.checks import flag, number
-from ..errors import ShapeError
+from ..errors import OptionError, ShapeError
 from ..graph.ops import bounds, composite, everyday, indexing, linalg, reduce
 from ..graph.ops import elementwise as ew
 from ..graph.ops import norm as normal
@@ -17,6 +18,7 @@ from ..graph.ops import random as draws
 from ..graph.ops import shape as sh
 from ..graph.ops.einsum import einsum as _einsum
 from ..graph.public import order, public, tensor
+from ..graph.trace import active_trace
 from ..graph.types import is_float
 from .tensor import Tensor
 
@@ -156,7 +158,16 @@ norm: Callable[..., Tensor] = public(composite.norm, p=order)
 
 rand_like = _face(draws.rand_like)
 randn_like = _face(draws.randn_like)
-bernoulli: Callable[..., Tensor] = public(draws.bernoulli, p=tensor)
+_bernoulli: Callable[..., Tensor] = public(draws.bernoulli, p=tensor)
+
+
+@functools.wraps(_bernoulli)
+def bernoulli(p: Any) -> Tensor:
+    if isinstance(p, Tensor) and active_trace.get() is None and p.numel():
+        low, high = (float(x) for x in (p.amin(), p.amax()))
+        if not (low >= 0 and high <= 1):  # of NaN neither is true
+            raise OptionError(f"bernoulli: p holds probabilities, from 0 to 1, got {low:.6g} to {high:.6g}")
+    return _bernoulli(p)
 
 
 def is_tensor(value: object) -> bool:

@@ -43,6 +43,7 @@ def gradient(value: Any) -> Callable[[Any], None]:
         (lambda x: 1 << x, r"x \* 2 \*\* n"),
         (delete, r"x = x\[1:\]"),
         (reshape, r"x = x\.reshape\(\.\.\.\)"),
+        (lucid.bernoulli, "p holds probabilities, from 0 to 1, got -2.5 to 4"),
         (gradient("x"), "grad: is a tensor or None"),
         (gradient(np.ones((2, 2))), r"write lucid\.tensor"),
         (gradient(lucid.ones(3)), r"grad: has shape \(3,\), the tensor \(2, 2\)"),

@@ -134,3 +134,11 @@ def test_parameters_and_captured_tensors_that_lie_so_are_followed(training: bool
         with lucid.no_grad():
             model.p.copy_(np.full(last.shape, step, np.float32))
             captured.copy_(np.full(last.shape, -step, np.float32))
+
+
+def test_batch_statistics_are_those_of_many_pixels() -> None:
+    """A sum row after row of so many alike numbers would be off by some thousandth."""
+    x = np.full((8, 64, 64, 3), 0.1, np.float32).transpose(0, 3, 1, 2)
+    norm = nn.BatchNorm2d(3, momentum=1.0)
+    lucid.compile(norm)(x)
+    np.testing.assert_allclose(norm.running_mean.numpy(), [np.float32(0.1)] * 3, rtol=2e-5)  # type: ignore[union-attr]
