@@ -108,7 +108,10 @@ class _Mode(_Lock):
     def _enter(self, before: _Said | None) -> None:
         held = self._is_owned()
         if held and self.begun == self.turn:
-            raise self._refused()
+            if before is None or before.block is not self:  # what was said in between would hold no longer
+                raise self._refused()
+            self.acquire()  # of which it counts how often
+            return
         self.turn += 1
         if not (held or self.acquire(blocking=False)):  # held where a handler ended a turn before it had begun
             raise self._refused()
@@ -121,7 +124,8 @@ class _Mode(_Lock):
     def _refused(self) -> OptionError:
         name = type(self).__name__
         return OptionError(
-            f"{name}: this very object is entered already; write 'with lucid.{name}(...):' at each block"
+            f"{name}: this very object is entered already, outside another block; "
+            f"write 'with lucid.{name}(...):' at each block"
         )
 
     def __call__(self, function: F) -> F:

@@ -464,7 +464,7 @@ def test_a_state_dict_is_not_read_while_traced() -> None:
         def forward(self, t: Any) -> Any:
             return t * float(self.state_dict()["weight"][0, 0])
 
-    with pytest.raises(TraceError, match="value while the model is traced"):
+    with pytest.raises(TraceError, match="value of a tensor is not known while the model is traced"):
         lucid.compile(Net(1, 1))(X)
 
 

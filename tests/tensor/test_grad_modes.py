@@ -197,8 +197,13 @@ def test_one_object_for_several_blocks() -> None:
     for _ in range(2):
         with off:
             assert not lucid.is_grad_enabled()
-            with pytest.raises(OptionError, match=r"no_grad: this very object is entered already"), off:
-                pass
+            with off:
+                assert not lucid.is_grad_enabled()
+            assert not lucid.is_grad_enabled()
+            with lucid.enable_grad():
+                with pytest.raises(OptionError, match=r"no_grad: this very object is entered already"), off:
+                    pass
+                assert lucid.is_grad_enabled()
             assert not lucid.is_grad_enabled()
         assert lucid.is_grad_enabled()
     with contextlib.ExitStack() as stack:
