@@ -49,6 +49,7 @@ SPECIAL: Sequence[Deviation] = (
         r"(group|layer|batch|instance)_norm.*|standardize.*", "far|tiny|" + _WEIRD,
         "rounding of a variance that cancels; NaN or inf of infinite values",
     ),
+    (r"prod.*", _WEIRD, "the slope is the product of the others; PyTorch divides by the number, infinity by infinity"),
     (r"logsumexp.*", "infinities|minus infinite", "no gradient where all is -inf; PyTorch says NaN"),
     (r"(var|std).*", "tiny|" + _WEIRD, "squares of the smallest numbers are 0; NaN, not inf, of infinite deviations"),
     (
