@@ -128,11 +128,8 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
-        if value is not None:
-            if not isinstance(value, Tensor):
-                raise DTypeError(f"grad: is a tensor or None; write lucid.tensor(...), got {shown(value)}")
-            if value.shape != self.shape:
-                raise ShapeError(f"grad: has shape {value.shape}, the tensor {self.shape}")
+        if value is not None and not isinstance(value, Tensor):
+            raise DTypeError(f"grad: is a tensor or None; write lucid.tensor(...), got {shown(value)}")
         self._grad = value
 
     @property
