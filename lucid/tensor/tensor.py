@@ -129,7 +129,7 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         if value is not None and not isinstance(value, Tensor):
-            raise DTypeError(f"grad: is a tensor or None; write lucid.tensor(...), got {shown(value)}")
+            raise GradientError(f"grad: is a tensor or None; write lucid.tensor(...), got {shown(value)}")
         self._grad = value
 
     @property

@@ -190,8 +190,8 @@ def test_a_wrong_gradient_changes_nothing() -> None:
         (Tensor([1.0, 1.0], dtype="float64"), DTypeError),
         (np.ones(2), GradientError),
     ):
-        q.grad = wrong  # type: ignore[assignment]
-        with pytest.raises(error):
+        with pytest.raises(error):  # noqa: PT012 - of an array the assignment itself
+            q.grad = wrong  # type: ignore[assignment]
             sgd.step()
         assert p.tolist() == [1.0]
 
