@@ -36,7 +36,7 @@ def run_by(module: nn.Module, shape: tuple[int, ...], choice: Choice) -> Callabl
     plan = lucid.compile(module, lucid.spec(*shape)).plan
     executable = Executable(plan.graph, threads=plan.threads, chosen={convolution(plan).name: choice})
     state = module.state_dict()
-    executable.load([state[name] for name in executable.parameters], 0)
+    executable.load([np.asarray(state[name]) for name in executable.parameters], 0)
     return lambda x: executable(x)[0]
 
 

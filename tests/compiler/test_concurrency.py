@@ -191,7 +191,7 @@ def program(at_step: Callable[[], object]) -> Callable[[], object]:
     net, inputs = compiled("convs")
     run = Executable(net.graph.bind({"N": len(inputs[0])}), threads=2, marks=Marks(at_step))
     state = net.model.state_dict()
-    run.load([state[name] for name in run.parameters], 0)
+    run.load([np.asarray(state[name]) for name in run.parameters], 0)
     return lambda: run(inputs[0])
 
 
