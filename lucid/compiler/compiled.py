@@ -6,6 +6,7 @@ import copy
 import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -279,8 +280,14 @@ class CompiledModel(Module):
         """Run the model once with traced tensors.
 
         What is recorded serves with and without gradients, unless the model asks which it is, or says so itself;
-        whether it does is the last of what is returned.
+        whether it does is the last of what is returned. It has a context of its own, which is left by code in C: of
+        an interrupt as it ends, whenever it comes, no trace is left that goes on.
         """
+        return copy_context().run(self._recorded, structure, types, grad)
+
+    def _recorded(
+        self, structure: Structure, types: Sequence[TensorType], grad: bool
+    ) -> tuple[Recorder, Graph, Results, Guards, bool]:
         assert self.model is not None
         names: dict[int, str] = {}
         paths: dict[int, str] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -17,10 +18,12 @@ import threadpoolctl
 import lucid
 from lucid import models, nn
 from lucid.errors import ExecutionError
+from lucid.graph.trace import active_trace
 from lucid.models.resnet import BasicBlock
 from lucid.runtime.program.executable import Executable
 from lucid.runtime.workers.settings import get_num_threads, set_num_threads
 from lucid.runtime.workers.threads import ThreadPool
+from lucid.tensor.tracing import Recorder
 
 Array = np.ndarray[Any, Any]
 TIMEOUT = 600
@@ -255,3 +258,22 @@ def test_blas_is_held_until_the_last_program_has_ended(first: int, error: str, s
                 pause.go_on.set()
         assert running[1 - first].exception(TIMEOUT) is None
     assert set(blas_threads()) == {1 if switch == 1 else 2}
+
+
+def test_a_trace_that_is_interrupted_as_it_ends_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However far its own tidying up came."""
+    x = lucid.ones(2)
+
+    @contextlib.contextmanager
+    def active(self: Recorder, grad: bool = True) -> Iterator[Recorder]:
+        active_trace.set(self)
+        yield self
+        raise KeyboardInterrupt
+
+    compiled = lucid.compile(lambda t: t * 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "active", active)
+        with pytest.raises(KeyboardInterrupt):
+            compiled(x)
+    assert active_trace.get() is None
+    assert (x + 1).tolist() == [2.0, 2.0] and compiled(x).tolist() == [2.0, 2.0]
