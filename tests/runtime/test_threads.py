@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -117,3 +118,33 @@ def test_set_num_threads() -> None:
     for bad in (0, -1, True, 1.5, "2"):
         with pytest.raises(OptionError, match="set_num_threads"):
             set_num_threads(bad)  # type: ignore[arg-type]
+
+
+def test_what_is_over_is_not_held_by_threads_that_have_not_looked() -> None:
+    pool, gate, begun = ThreadPool(2), threading.Event(), threading.Event()
+
+    def waits(block: int) -> None:
+        if threading.current_thread() is not caller:
+            begun.set()
+            gate.wait(600)
+        else:
+            begun.wait(600)
+            raise ArithmeticError  # so that nobody waits for the other
+
+    caller = threading.current_thread()
+    with pytest.raises(ArithmeticError):
+        pool.run(waits, 2)
+    functions = []
+    for _ in range(3):
+        done: list[int] = []
+
+        def function(block: int, done: list[int] = done) -> None:
+            done.append(block)
+
+        pool.run(function, 4)
+        assert sorted(done) == [0, 1, 2, 3]
+        functions.append(weakref.ref(function))
+        del function
+    assert [ref() for ref in functions] == [None] * 3
+    gate.set()
+    pool.close()

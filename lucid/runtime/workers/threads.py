@@ -27,6 +27,10 @@ from .cores import default_threads, keep_off
 _thread = local()  # has ``worker`` in the threads of any pool
 
 
+_NONE: deque[int] = deque()
+"""Blocks of a job that is over."""
+
+
 class _Job:
     """A function, the blocks nobody has begun, and what came of each that another thread did."""
 
@@ -36,6 +40,11 @@ class _Job:
         self.function = function
         self.left = deque(range(count))
         self.answers: SimpleQueue[BaseException | None] = SimpleQueue()
+
+    def end(self) -> None:
+        """Hold nothing any more: threads that have no core may not look at it for long."""
+        self.left = _NONE
+        del self.function, self.answers
 
     def help(self) -> None:
         while True:
@@ -125,6 +134,7 @@ class ThreadPool:
         except BaseException:
             job.left.clear()
             raise
+        job.end()
         for error in errors:
             if error is not None:
                 raise error
