@@ -60,7 +60,7 @@ PATIENCE = 2_000
 WAIT = 0.002
 """Seconds that a caller waits for a worker that has started, at least; besides as long again as its own part took."""
 TOLERANCE = 150_000
-"""Nanoseconds without a core, in one run, after which a worker is thought to share its core with others."""
+"""Nanoseconds without a core, of those in which it is to keep one busy, after which a worker is thought to share it."""
 BIRTH = 300.0
 """Seconds that a worker may take to begin: it waits for time that nobody else wants."""
 PATIENT = 20.0
@@ -228,7 +228,8 @@ class Crew:
                 if board[link.by + ASLEEP]:
                     self._ring(link)
             if not looks % 64 and perf_counter() > until:
-                link.distrust(perf_counter())
+                late = perf_counter()
+                link.lose(late - now, late)
                 raise Late
         return bool(board[done] == 2 * number)
 
@@ -251,11 +252,11 @@ class Crew:
             return
         turn.over = True
         now = perf_counter()
-        most = max(TOLERANCE, int(1e8 * (now - turn.began)))
+        took = now - turn.began
         for link in turn.links:
             lost = board[link.by + LOST]
-            if lost - link.lost > most or (now - turn.began > 1e-3 and board[link.by + START] <= turn.first):
-                link.distrust(now)
+            absent = took if took > 1e-3 and board[link.by + START] <= turn.first else 0.0
+            link.lose(max(1e-9 * (lost - link.lost), absent), now)
             link.lost = lost
 
     def _prove(self, link: Link, now: float) -> bool:

@@ -11,6 +11,9 @@ from .parcel import Array
 FIRST, LAST = 0.02, 2.0
 """Seconds that a worker is left alone that shares its core: at first, and at most, where it was found so again and
 again."""
+SPARE, BURST = 0.1, 8e-3
+"""Share of the time that a worker may want a core and have none, and the seconds that it may be without at once: two
+slices, which the system gives to others now and then on any machine."""
 
 
 class Job:
@@ -34,9 +37,18 @@ class Link:
         self.since = self.retry = 0.0
         self.pause = FIRST / 2
         self.lost = 0
+        self.debt = self.paid = 0.0
         self.told = 0
         self.waiting: list[bytes] = []
         self.cores: set[int] = set()
+
+    def lose(self, seconds: float, now: float) -> None:
+        """It was so long without a core: leave it alone if that comes often."""
+        self.debt = max(0.0, self.debt - SPARE * (now - self.paid)) + seconds
+        self.paid = now
+        if self.debt > BURST:
+            self.debt = 0.0
+            self.distrust(now)
 
     def distrust(self, now: float) -> None:
         """Leave it alone for a while, the longer the sooner after it was last thought to have a core to itself."""

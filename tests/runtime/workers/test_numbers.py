@@ -18,6 +18,7 @@ import lucid
 from lucid import models
 from lucid.runtime.workers import blas, cores, serve
 from lucid.runtime.workers.board import BYTES, GAP, PROBE, PROBED, by, to
+from lucid.runtime.workers.link import Link
 from lucid.runtime.workers.settings import get_num_threads, set_num_threads
 
 from ...machines import untold
@@ -226,3 +227,17 @@ def test_a_worker_keeps_off_a_machine_that_is_in_use(
     worker._probe()
     assert board[by(number) + PROBED] == 5
     assert board[by(number) + GAP] == (serve.PROBING if crowded else 7)
+
+
+def test_a_worker_that_loses_its_core_now_and_then_is_trusted() -> None:
+    """A slice of 4 ms every 100 ms; one that loses half of the time is left alone after two slices."""
+    link = Link(1, 1)
+    link.proven = True
+    for n in range(100):
+        link.lose(0.004, 0.1 * n)
+    assert link.proven
+    for n in range(10):
+        link.lose(0.002, 10 + 0.004 * n)
+        if not link.proven:
+            break
+    assert not link.proven and 3 <= n <= 5
