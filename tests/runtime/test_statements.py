@@ -132,6 +132,7 @@ def run(case: Case) -> None:
         y.sum().backward()
 
 
+@pytest.mark.usefixtures("usual_machine")
 def test_a_name_of_another_program_is_no_keyword() -> None:
     """Programs of two sizes pack alike, though in one of them a variable is called ``out`` as NumPy's argument is."""
     net = lucid.compile(lucid.models.lenet5().eval(), lucid.spec("N", 1, 28, 28))
