@@ -28,22 +28,12 @@ from typing import Any
 from ..base.lazy import networkx as nx
 from ..errors import GraphError, LucidError, from_handler
 from ..graph.dims import SymDim
+from ..graph.fields import attrs_class, build_attrs, plain
 from ..graph.ir import Dag, Graph, Node, Origin, Value
 from ..graph.opdef import Attrs, ConstArray, OpDef, TypeAttrs, find_op
 from ..graph.types import DTYPES, DType, TensorType, as_dtype
 from ..graph.verify import verify
-from .encode import (
-    array_from_base64,
-    array_from_items,
-    array_text,
-    attrs_class,
-    build_attrs,
-    decode_dim,
-    format_type,
-    node_attrs,
-    parse_type,
-    plain,
-)
+from .encode import array_from_base64, array_from_items, array_text, decode_dim, format_type, node_attrs, parse_type
 
 HEADER = "lucid graph 1"
 _WORDS = {"None": None, "True": True, "False": False, "inf": float("inf"), "nan": float("nan")}

@@ -15,7 +15,6 @@ from lucid.formats.encode import (
     array_from_base64,
     array_from_items,
     array_text,
-    declared_fields,
     decode_value,
     encode_value,
     format_type,
@@ -24,6 +23,7 @@ from lucid.formats.encode import (
 from lucid.formats.serialize import dump, loads
 from lucid.formats.text import format_value, graph_diff, parse_text, parse_value, to_text
 from lucid.graph.dims import Dim, symbol
+from lucid.graph.fields import declared_fields
 from lucid.graph.ir import Graph
 from lucid.graph.opdef import ConstArray, NoAttrs, TypeAttrs, all_ops
 from lucid.graph.types import DTYPES, TensorType

@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("compiler", ("compiler", "models")),
     ("face", ("__init__", "cli", "__main__")),
 )
-SIDE_BY_SIDE = set(permutations(("passes", "runtime", "reference"), 2))
+SIDE_BY_SIDE = set(permutations(("formats", "autodiff", "passes", "runtime", "reference"), 2))
 
 
 class Imports(ast.NodeVisitor):

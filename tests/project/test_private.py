@@ -16,7 +16,7 @@ SHARED = {
     "_requires_grad": ("lucid.tensor", "lucid.compiler"),
     "_record": ("lucid.tensor",),
     "_output": ("lucid.tensor",),
-    "_is_protocol": ("lucid.formats",),  # typing's, which has no public question for it before Python 3.13
+    "_is_protocol": ("lucid.graph",),  # typing's, which has no public question for it before Python 3.13
 }
 
 #: Public by their documentation: methods of named tuples.

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import GraphError
-from ...formats.encode import check_attrs, plain
+from ...graph.fields import check_attrs, plain
 from ...graph.ir import Node
 from ...graph.types import DType, TensorType
 from ..workers.threads import parallel
