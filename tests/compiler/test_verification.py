@@ -145,3 +145,15 @@ def test_a_small_error_is_found_where_the_op_makes_it_no_larger(monkeypatch: pyt
     only(monkeypatch, norm.STANDARDIZE, "numpy", off)
     with pytest.raises(LoweringError, match="Standardize by wrong"):
         lucid.compile(nn.BatchNorm2d(3), verify=True)(X)
+
+
+def test_an_error_that_an_op_makes_larger_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of exp(10), one of 5e-4; its input would have to be off by 5e-5 of itself for that."""
+
+    def off(k: Emitter, low: Lowering) -> None:
+        low.emit(k)
+        k.line(f"np.multiply({k.outs[0]}, 1.0005, out={k.outs[0]})")
+
+    only(monkeypatch, elementwise.EXP, "numpy", off)
+    with pytest.raises(LoweringError, match="Exp by wrong"):
+        lucid.compile(lambda x: x.exp(), verify=True)(np.full((2, 3), 10, np.float32))
