@@ -32,6 +32,8 @@ from lucid.runtime.workers.settings import crew
 
 HANGS = 120.0
 """Seconds after which a call hangs."""
+SLOW = 15.0
+"""Seconds that the call after an interrupt may take."""
 
 Array = np.ndarray[Any, Any]
 Call = Callable[[], list[Array]]
@@ -219,7 +221,7 @@ def one(call: Call, want: list[Array], interrupts: Interrupts, tally: Counter[st
     tally["lost"] += interrupts.came - before - 1
     began = time.monotonic()
     tally["wrong"] += not same(call(), want)
-    tally["slow"] += time.monotonic() - began > HANGS / 2
+    tally["slow"] += time.monotonic() - began > SLOW
     tally["collector off"] += not gc.isenabled()
 
 
