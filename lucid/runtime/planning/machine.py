@@ -40,6 +40,16 @@ class Machine:
         Multiply-adds (counted as two) a second, of a large single-precision product on one core.
     near, far
         Bytes a second that one core moves within its second-level cache, and to and from beyond it.
+    packing
+        Rows of a product in whose time BLAS packs its weights.
+    number, apart, straight
+        Seconds of a number (of four bytes) in a long run of a maximum or a copy, within the second-level cache; of a
+        maximum of two numbers that lie apart; and to copy a number that lies apart to where they lie side by side.
+    loop, far_loop, pixel
+        Seconds before the first number of an inner loop: on what lies in the second-level cache, on what lies beyond
+        it, and over the channels of one pixel.
+    multiply_add
+        Seconds to multiply and add a number (of four bytes) without BLAS, in a long run.
     call
         Seconds of a NumPy call that does nothing.
     fork, handover
@@ -57,6 +67,14 @@ class Machine:
     flops: float = 1.05e11
     near: float = 3.0e10
     far: float = 1.0e10
+    packing: int = 16
+    number: float = 1.4e-10
+    apart: float = 7.0e-10
+    straight: float = 3.0e-10
+    loop: float = 5.0e-9
+    far_loop: float = 4.0e-8
+    pixel: float = 1.0e-8
+    multiply_add: float = 9.5e-11
     call: float = 1.0e-6
     fork: float = 1.0e-5
     handover: float = 0.0

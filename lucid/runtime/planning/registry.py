@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from ...errors import GraphError
 from ...graph.ir import Node
 from ...graph.opdef import OpDef
 from ...graph.types import TensorType
 from ..program.emitter import Kernel
-from .machine import kept_for_machine
+from .machine import kept_for_machine, this_machine
+from .work import NOTHING, Work, seconds
 
 
-class Way(NamedTuple):
-    """A way to cut the work of a node, and how long it is predicted to take (s).
+@dataclass(frozen=True)
+class Way:
+    """A way to cut the work of a node.
 
-    ``block`` is what the kernel finds as ``way`` of its :class:`~lucid.runtime.program.emitter.Emitter`; it formats as
-    a few words.
+    Attributes
+    ----------
+    work
+        What the busiest worker does.
+    block
+        What the kernel finds as ``way`` of its :class:`~lucid.runtime.program.emitter.Emitter`; it formats as a few
+        words.
+    seconds
+        How long that is predicted to take on the machine that is planned for.
     """
 
-    seconds: float
+    work: Work | float
     block: Any = None
+    seconds: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        took = seconds(self.work, this_machine()) if isinstance(self.work, Work) else self.work
+        object.__setattr__(self, "seconds", took)
 
 
 Accepts: TypeAlias = "Callable[[Node, tuple[TensorType, ...]], bool]"
-Cost: TypeAlias = "Callable[[Node, tuple[TensorType, ...], int], float]"
+Does: TypeAlias = "Callable[[Node, tuple[TensorType, ...], int], Work | float]"
 Ways: TypeAlias = "Callable[[Node, tuple[TensorType, ...], int], Sequence[Way]]"
 
 
@@ -83,7 +97,7 @@ def kernel(
     *ops: OpDef,
     lowering: str = "numpy",
     accepts: Accepts = lambda node, inputs: True,
-    cost: Cost = lambda node, inputs, threads: 0.0,
+    cost: Does = lambda node, inputs, threads: NOTHING,
     ways: Ways | None = None,
     exact: bool = True,
     staged: bool = False,

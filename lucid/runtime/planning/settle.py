@@ -16,6 +16,7 @@ from ...graph.ops.shape import RESHAPE
 from ...graph.types import TensorType
 from .machine import this_machine
 from .registry import Choice, choices, choose
+from .work import Work, seconds
 
 
 def as_read(name: str, node: Node, read: set[Value]) -> Node:
@@ -61,8 +62,8 @@ def _in_order(graph: Graph, name: str, node: Node, chooser: Chooser) -> Node:
     if others or y.order is None or any(graph.node(reader).op is not RESHAPE for reader in readers):
         return node
     types = tuple(graph.type(value) for value in graph.inputs_of(name))
-    rates, plain = this_machine(), replace(node, outputs=(y.with_order(None),))
-    turn = rates.call + 2 * y.nbytes / rates.near
+    plain = replace(node, outputs=(y.with_order(None),))
+    turn = seconds(Work(calls=1, near=2 * y.nbytes), this_machine())
     found = choices(plain, types, threads=chooser.threads, exact=chooser.exact)
     quickest = min((choice.way.seconds for choice in found if choice.lowering.ordered), default=math.inf)
     return plain if quickest < chooser(node, types).way.seconds + turn else node

@@ -13,10 +13,10 @@ from ....graph.ops.fused_linear import FUSED_LINEAR
 from ....graph.types import TensorType, is_float
 from ...planning.machine import this_machine
 from ...planning.registry import Way, kernel
+from ...planning.work import FORK, Product, Work
 from ...program.emitter import Emitter, Operand
 from ..conv.pointwise import Pointwise, emit_pixels, ways_of
 from ..shared.activation import acts_anywhere, combining, has_activation, write_activation, zero_row
-from ..shared.panels import PACKING
 from ..shared.windows import bind, over_blocks, pieces
 from .products import emit_linear
 
@@ -61,21 +61,19 @@ def linear_blocks(k: Emitter) -> None:
     emit_pixels(k, p, rows, k.ins[2] if len(k.ins) > 2 else None, None, True)
 
 
-def _whole_cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
-    machine, p, itemsize = this_machine(), _numbers(node, inputs), inputs[0].dtype.itemsize
+def _whole_work(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Work:
+    p, itemsize = _numbers(node, inputs), inputs[0].dtype.itemsize
     if p.pixels == 1:
-        return _row_seconds(p, p.outputs, itemsize)
-    multiply = 2.0 * (p.pixels + PACKING) * p.channels * p.outputs * (itemsize / 4) / machine.flops
-    return multiply + 2 * p.passes * p.pixels * p.outputs * itemsize / machine.near + 3 * machine.call
+        return _row_work(p, p.outputs, itemsize)
+    multiply = Product(p.pixels, p.channels, p.outputs, itemsize, packed=True, resident=True)
+    return Work((multiply,), near=2 * p.passes * p.pixels * p.outputs * itemsize, calls=3)
 
 
-def _row_seconds(p: Pointwise, outputs: int, itemsize: int) -> float:
-    """Predicted time of some outputs of one row: weights that are read once, which takes half of copying them."""
-    machine = this_machine()
-    weights = p.channels * outputs * itemsize
-    rate = 2 * machine.near if p.channels * p.outputs * itemsize <= 2 * machine.l2 else machine.far
-    multiply = max(2.0 * p.channels * outputs * (itemsize / 4) / machine.flops, weights / rate)
-    return multiply + 2 * p.passes * outputs * itemsize / machine.near + 3 * machine.call
+def _row_work(p: Pointwise, outputs: int, itemsize: int) -> Work:
+    """Some outputs of one row: it takes as long as to read the weights, half of copying them."""
+    weights, all_weights = p.channels * outputs * itemsize, p.channels * p.outputs * itemsize
+    read = Work(near=weights / 2) if all_weights <= 2 * this_machine().l2 else Work(far=weights)
+    return read + Work(near=2 * p.passes * outputs * itemsize, calls=3)
 
 
 def _zeros(y: Operand) -> Any:
@@ -84,7 +82,7 @@ def _zeros(y: Operand) -> Any:
     return row.reshape(y.shape) if math.prod(y.shape[:-1]) == 1 else row
 
 
-@kernel(FUSED_LINEAR, accepts=has_activation, cost=_whole_cost)
+@kernel(FUSED_LINEAR, accepts=has_activation, cost=_whole_work)
 def linear_whole(k: Emitter) -> None:
     """One product, the bias, the activation."""
     (y,) = k.outs
@@ -108,13 +106,12 @@ class Shares:
 
 
 def _row_ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
-    p, machine = _numbers(node, inputs), this_machine()
-    ways = []
+    p, ways = _numbers(node, inputs), []
     for workers in {1, threads}:
         share = -(-p.outputs // (workers * VECTOR)) * VECTOR
-        around = machine.fork if workers > 1 else machine.call  # what hands out the work, or the loop
+        around = FORK if workers > 1 else Work(calls=1)  # what hands out the work, or the loop
         ranges = Shares(tuple(pieces(p.outputs, share)))
-        ways.append(Way(around + _row_seconds(p, share, inputs[0].dtype.itemsize), ranges))
+        ways.append(Way(around + _row_work(p, share, inputs[0].dtype.itemsize), ranges))
     return ways
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from ....graph.ops import einsum, linalg
 from ....graph.types import TensorType
 from ...planning.registry import kernel
+from ...planning.work import Work
 from ...program.emitter import Emitter, Operand, quoted
 
 
@@ -62,7 +63,13 @@ def emit_linear(k: Emitter, y: Operand, combine: str = "np.add") -> None:
         k.line(f"{y}[...] = {target}")
 
 
-@kernel(einsum.EINSUM, lowering="einsum", cost=lambda node, inputs, threads: 1.0)
+def _loops_work(node: Any, inputs: tuple[TensorType, ...], threads: int) -> Work:
+    """NumPy's loop over all indices at once."""
+    sizes: Any = einsum.label_sizes(node.attrs, *(x.concrete for x in inputs))
+    return Work(multiply_adds=math.prod(sizes.values()), calls=1)
+
+
+@kernel(einsum.EINSUM, lowering="einsum", cost=_loops_work)
 def einsum_(k: Emitter) -> None:
     (y,), a = k.outs, k.attrs
     shapes: Any = [np.broadcast_to(np.zeros((), x.dtype), x.shape) for x in k.ins]

@@ -13,6 +13,7 @@ from ....graph.ops.pool import MAX_POOL, MaxPoolAttrs, pad_constant
 from ....graph.types import DType, TensorType, is_float
 from ...planning.machine import this_machine
 from ...planning.registry import kernel
+from ...planning.work import NOTHING, Work
 from ...program.emitter import Emitter
 from ..shared.windows import (
     Axis,
@@ -32,11 +33,6 @@ from ..shared.windows import (
 
 BLOCK_BYTES = 1 << 19
 """Input bytes of a block, which stays in the L2 cache."""
-
-LOOP, WARM, NEAR, APART, PICK, PIXEL = 4.0e-8, 5.0e-9, 1.4e-10, 7.0e-10, 3.0e-10, 1.0e-8
-"""Measured seconds: before the first element of a loop, and of one in the L2 cache; for a maximum (of 4 bytes) in it;
-for one of every second element; to copy every second element; and before the first channel of a pixel that is copied.
-"""
 
 X, ROWS, Y, LEAST, PAD = range(5)
 """Numbers of the arrays in the steps of a pooling."""
@@ -124,31 +120,36 @@ def _blocks(x: TensorType, rows: Axis, cols: Axis) -> list[Block]:
     return image_blocks(n, c, rows.count, per_row, BLOCK_BYTES, x.order is not None)
 
 
-def _cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
+def _work(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Work:
     (x,), (rows, cols) = inputs, axes_of_node(node, inputs[0])
     if 0 in (*x.concrete, *node.outputs[0].concrete):
-        return 0.0
+        return NOTHING
     n, c, *_ = x.concrete
     images, inner = (n * c, 1) if x.order is None else (n, c)
-    blocks, near = len(_blocks(x, rows, cols)), NEAR * x.dtype.itemsize / 4
-    loop = loop_seconds(x)
-    down = loop + cols.size * inner * near
-    across = loop + cols.count * APART if inner == 1 else cols.count * (loop + inner * near)
-    row = (rows.kernel - 1) * down + (cols.kernel - 1) * across
-    calls = blocks * this_machine().call * (rows.kernel + cols.kernel)
-    return (images * rows.count * row + calls) / min(threads, blocks)
+    lines, blocks, down, across = images * rows.count, len(_blocks(x, rows, cols)), rows.kernel - 1, cols.kernel - 1
+    loops = begun(x, lines * (down + across * (1 if inner == 1 else cols.count)))
+    joined = lines * down * cols.size * inner
+    made = lines * across * cols.count * inner
+    maxima = Work(apart=made) if inner == 1 else in_runs(x, made)
+    calls = Work(calls=blocks * (rows.kernel + cols.kernel))
+    return (loops + in_runs(x, joined) + maxima + calls) * (1 / min(threads, blocks))
 
 
-def loop_seconds(x: TensorType) -> float:
-    """Before the first element of a loop over a row."""
-    return WARM if x.nbytes < this_machine().l2 else LOOP
+def begun(x: TensorType, loops: int) -> Work:
+    """Inner loops that begin over rows of ``x``."""
+    return Work(loops=loops) if x.nbytes < this_machine().l2 else Work(far_loops=loops)
+
+
+def in_runs(x: TensorType, numbers: float) -> Work:
+    """So many numbers of ``x``, side by side."""
+    return Work(numbers=numbers * x.dtype.itemsize / 4)
 
 
 def _only_maxima(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     return len(node.outputs) == 1
 
 
-@kernel(MAX_POOL, lowering="windows", accepts=_only_maxima, cost=_cost)
+@kernel(MAX_POOL, lowering="windows", accepts=_only_maxima, cost=_work)
 def max_pool(k: Emitter) -> None:
     """Over rows and then over columns."""
     recheck(k)

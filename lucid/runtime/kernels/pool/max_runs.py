@@ -23,12 +23,12 @@ import numpy as np
 from ....graph.ir import Node
 from ....graph.ops.pool import MAX_POOL
 from ....graph.types import TensorType, is_float
-from ...planning.machine import this_machine
 from ...planning.registry import kernel
+from ...planning.work import NOTHING, Work
 from ...program.emitter import Emitter, Operand
 from ...program.views import as_view
 from ..shared.windows import Axis, bind, channels_last, deal, laid_out, over_blocks, pieces, recheck, tuple_of
-from .max import NEAR, PICK, PIXEL, axes_of_node, competing, loop_seconds, lowest
+from .max import axes_of_node, begun, competing, in_runs, lowest
 
 BLOCK_BYTES = 1 << 21
 """Input bytes of a block. Calls that take long let threads wait less for each other than they lose in the cache."""
@@ -122,21 +122,21 @@ def runs_of(node: Node, x: TensorType) -> Runs:
     return Runs(*axes, n * c, 1) if node.outputs[0].order is None else Runs(*axes, n, c)
 
 
-def _cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
+def _work(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Work:
     (x,), y = inputs, node.outputs[0]
     if 0 in (*x.concrete, *y.concrete):
-        return 0.0
-    runs, index, near = runs_of(node, x), len(node.outputs) > 1, NEAR * x.dtype.itemsize / 4
+        return NOTHING
+    runs, index = runs_of(node, x), len(node.outputs) > 1
     blocks, levels, lines = len(runs.blocks(x.dtype.itemsize)), len(runs.levels), runs.planes * runs.height
-    joined = lines * runs.row * levels * near * (2.5 if index else 1)
-    filled = lines * (loop_seconds(x) + runs.row * near) if runs.padded else 0.0
+    joined = in_runs(x, lines * runs.row * levels * (2.5 if index else 1))
+    filled = begun(x, lines) + in_runs(x, lines * runs.row) if runs.padded else NOTHING
     outputs = math.prod(y.concrete)
-    picked = outputs * PICK if runs.step == 1 else outputs // runs.step * (PIXEL + runs.step * near)
-    calls = this_machine().call * (BINDING + blocks * (levels * (4 if index else 1) + 2))
-    return (joined + filled + picked + calls) / min(threads, blocks)
+    picked = Work(straight=outputs) if runs.step == 1 else Work(pixels=outputs // runs.step) + in_runs(x, outputs)
+    calls = Work(calls=BINDING + blocks * (levels * (4 if index else 1) + 2))
+    return (joined + filled + picked + calls) * (1 / min(threads, blocks))
 
 
-@kernel(MAX_POOL, lowering="runs", cost=_cost)
+@kernel(MAX_POOL, lowering="runs", cost=_work)
 def max_pool_runs(k: Emitter) -> None:
     recheck(k)
     (x,), (y, index), last = k.ins, k.outs, channels_last(k.outs[0])

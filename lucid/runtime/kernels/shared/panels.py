@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...planning.machine import Machine, this_machine
+from ...planning.work import Product, Work, seconds
 from ...program.emitter import Emitter
 from ...program.views import as_view
 
@@ -23,8 +24,6 @@ WIDEST, NARROWEST = 64, 16
 """Columns of a panel: from four vectors of 512 bits down to one."""
 LEAST_ROWS = 14
 """With fewer rows in a block, a narrower panel is better."""
-PACKING = 16
-"""To pack a matrix takes as long as to multiply so many rows with it."""
 
 
 class Blocking(NamedTuple):
@@ -55,12 +54,16 @@ def _even(rows: int, most: int) -> int:
     return -(-rows // count)
 
 
-def product_seconds(machine: Machine, rows: int, depth: int, columns: int, itemsize: int, resident: bool) -> float:
-    """Predicted time of one such product on one thread; ``resident`` weights lie in the second-level cache."""
+def product_of(machine: Machine, rows: int, depth: int, columns: int, itemsize: int, resident: bool) -> Product:
+    """Such a product as work; ``resident`` weights lie in the second-level cache."""
     cut = blocking(machine, rows, depth, columns, itemsize)
     packed = cut.rows * depth * cut.width > machine.unpacked
-    read = depth * columns * itemsize / (machine.near if resident else machine.far)
-    return max(2.0 * (rows + packed * PACKING) * depth * columns * (itemsize / 4) / machine.flops, read)
+    return Product(rows, depth, columns, itemsize, packed, resident)
+
+
+def product_seconds(machine: Machine, rows: int, depth: int, columns: int, itemsize: int, resident: bool) -> float:
+    """Predicted time of one such product on one thread; ``resident`` weights lie in the second-level cache."""
+    return seconds(Work((product_of(machine, rows, depth, columns, itemsize, resident),)), machine)
 
 
 def cut_for(k: Emitter, rows: int, depth: int, columns: int) -> Blocking:

@@ -1,0 +1,130 @@
+"""What a way to run a node does, as data; and the one function that says how long a machine takes for it.
+
+Kernels count: products, bytes, loops, calls. What each of them takes is the machine's to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from operator import add, attrgetter
+from typing import NamedTuple
+
+from .machine import Machine
+
+
+class Product(NamedTuple):
+    """Products of a (rows, depth) with a (depth, columns) matrix, the weights.
+
+    Attributes
+    ----------
+    rows, depth, columns
+        Of each.
+    itemsize
+        Bytes of a number.
+    packed
+        Whether BLAS copies the weights before it multiplies.
+    resident
+        Whether the weights lie in the second-level cache; otherwise they come from beyond it.
+    times
+        How many there are.
+    """
+
+    rows: float
+    depth: float
+    columns: float
+    itemsize: int
+    packed: bool
+    resident: bool
+    times: float = 1.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is done one after another. It adds up, and any number of times as much is ``work * number``.
+
+    What a field counts takes the machine's rate of that name, in the singular.
+
+    Attributes
+    ----------
+    products
+        Products of matrices.
+    near, far
+        Bytes that are read and written within the second-level cache, and beyond it.
+    numbers
+        Numbers (of four bytes) that a maximum or a copy goes over in a run, within the second-level cache.
+    apart
+        Numbers, each of which is a maximum of two that lie apart in memory.
+    straight
+        Numbers that are copied one by one to where they lie side by side.
+    loops, far_loops
+        Inner loops that begin, on what lies in the second-level cache, and on what lies beyond it.
+    pixels
+        Inner loops that begin over the channels of one pixel.
+    multiply_adds
+        Numbers (of four bytes) that are multiplied and added by NumPy itself.
+    calls
+        NumPy calls.
+    forks
+        Times that work is handed to other workers, and waited for.
+    """
+
+    products: tuple[Product, ...] = ()
+    near: float = 0.0
+    far: float = 0.0
+    numbers: float = 0.0
+    apart: float = 0.0
+    straight: float = 0.0
+    loops: float = 0.0
+    far_loops: float = 0.0
+    pixels: float = 0.0
+    multiply_adds: float = 0.0
+    calls: float = 0.0
+    forks: float = 0.0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(*map(add, _values(self), _values(other)))
+
+    def __mul__(self, number: float) -> Work:
+        products, *counts = _values(self)
+        return Work(tuple(p._replace(times=p.times * number) for p in products), *(n * number for n in counts))
+
+    def shared(self, parts: int, workers: int) -> Work:
+        """What the busiest of so many workers does, where this is one of ``parts`` that are alike, and the fork."""
+        mine = self * -(-parts // workers)
+        return mine + FORK if min(parts, workers) > 1 else mine
+
+    @staticmethod
+    def total(works: Iterable[Work]) -> Work:
+        """All of it, one after another."""
+        return sum(works, NOTHING)
+
+
+_values = attrgetter(*(field.name for field in fields(Work)))
+NOTHING, FORK = Work(), Work(forks=1)
+
+
+def seconds(work: Work, machine: Machine) -> float:
+    """Predicted time of the work on one core of the machine."""
+    return (
+        sum(_multiplying(product, machine) for product in work.products)
+        + work.near / machine.near
+        + work.far / machine.far
+        + work.numbers * machine.number
+        + work.apart * machine.apart
+        + work.straight * machine.straight
+        + work.loops * machine.loop
+        + work.far_loops * machine.far_loop
+        + work.pixels * machine.pixel
+        + work.multiply_adds * machine.multiply_add
+        + work.calls * machine.call
+        + work.forks * machine.fork
+    )
+
+
+def _multiplying(p: Product, machine: Machine) -> float:
+    """As long as its multiply-adds take, or to read the weights, if that is longer."""
+    numbers = p.depth * p.columns
+    multiply = 2.0 * (p.rows + p.packed * machine.packing) * numbers * (p.itemsize / 4) / machine.flops
+    read = numbers * p.itemsize / (machine.near if p.resident else machine.far)
+    return p.times * max(multiply, read)

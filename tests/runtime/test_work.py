@@ -1,0 +1,53 @@
+"""Work is counted by kernels, and timed by the machine alone."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+
+from lucid.runtime.planning.work import NOTHING, Product, Work, seconds
+from tests.machines import USUAL
+
+PRODUCT = Product(100, 64, 32, 4, packed=False, resident=True)
+COUNTS = [field.name for field in fields(Work) if field.name != "products"]
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_every_count_takes_the_rate_of_its_name(name: str) -> None:
+    took = seconds(Work(**{name: 6.0}), USUAL)
+    rate = getattr(USUAL, name if hasattr(USUAL, name) else name[:-1])
+    assert took == pytest.approx(6.0 / rate if rate > 1 else 6.0 * rate)
+
+
+def test_work_adds_up_and_scales() -> None:
+    a, b = Work((PRODUCT,), near=300.0, calls=2), Work((PRODUCT._replace(rows=1),), far=10.0, calls=1)
+    assert seconds(a + b, USUAL) == pytest.approx(seconds(a, USUAL) + seconds(b, USUAL))
+    assert seconds(a * 2.5, USUAL) == pytest.approx(2.5 * seconds(a, USUAL))
+    assert Work.total([a, b]) == a + b
+    assert Work.total([]) == NOTHING
+    assert seconds(NOTHING, USUAL) == 0.0
+
+
+def test_the_busiest_worker_does_its_share_and_the_fork() -> None:
+    one = Work(calls=2)
+    assert one.shared(7, 3) == Work(calls=6, forks=1)
+    assert one.shared(1, 3) == one
+    assert one.shared(7, 1) == Work(calls=14)
+
+
+def test_a_product_takes_its_multiply_adds_its_packing_and_at_least_the_reading_of_its_weights() -> None:
+    def took(product: Product) -> float:
+        return seconds(Work((product,)), USUAL)
+
+    assert took(PRODUCT) == pytest.approx(2 * 100 * 64 * 32 / USUAL.flops)
+    assert took(PRODUCT._replace(itemsize=8)) == pytest.approx(2 * took(PRODUCT))
+    assert took(PRODUCT._replace(packed=True)) == pytest.approx(took(PRODUCT._replace(rows=100 + USUAL.packing)))
+    row = PRODUCT._replace(rows=1)
+    assert took(row) == pytest.approx(64 * 32 * 4 / USUAL.near)
+    assert took(row._replace(resident=False)) == pytest.approx(64 * 32 * 4 / USUAL.far)
+
+
+def test_another_machine_takes_another_time() -> None:
+    slower = replace(USUAL, call=2 * USUAL.call)
+    assert seconds(Work(calls=3), slower) == pytest.approx(2 * seconds(Work(calls=3), USUAL))
