@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ..autodiff.halves import Used, Wanted
 from ..graph.ir import Graph
-from ..passes.assign_layout import assign_layout, lay_inputs
+from ..passes.layout import Cost, assign_layout, lay_inputs, lay_results
+from ..runtime.planning.choosing import result_seconds
 from ..runtime.planning.tuning import Tuned, resolve, tune
 from ..runtime.program.executable import Executable
 from ..runtime.program.store import Store
@@ -87,15 +88,16 @@ class Programs:
         """The program for this, of that graph if it has to be made."""
         with self._lock:
             if key not in self.made:
-                self.made[key] = self._compile(key, partial(_concrete, graph(), key.sizes, key.orders))
+                self.made[key] = self._compile(key, graph())
             self.made.move_to_end(key)
             while len(self.made) > 4 * PLANS:
                 self.made.popitem(last=False)
             return self.made[key]
 
-    def _compile(self, key: Key, again: Callable[[], Graph]) -> Executable:
-        """The program of a concrete graph; for inference as tuning found it."""
+    def _compile(self, key: Key, graph: Graph) -> Executable:
+        """The program of a graph for its sizes; for inference as tuning found it."""
         threads, exact = self._options.threads or get_num_threads(), self._options.exact
+        again = partial(_concrete, graph, key.sizes, key.orders, partial(result_seconds, threads=threads, exact=exact))
         graph = again()
         found = self._found(graph, key, threads) if key.kind == "inference" else {}
         return Executable(
@@ -113,7 +115,7 @@ class Programs:
         return known.get(case, {})
 
 
-def _concrete(graph: Graph, sizes: Sizes, orders: Orders) -> Graph:
-    """The graph for these sizes, and inputs that lie in memory like this."""
+def _concrete(graph: Graph, sizes: Sizes, orders: Orders, cost: Cost) -> Graph:
+    """The graph for these sizes, and inputs that lie in memory like this, with all layouts decided."""
     bound = graph.bind(dict(sizes))
-    return assign_layout(lay_inputs(bound, orders)) if orders else bound
+    return lay_results(assign_layout(lay_inputs(bound, orders)) if orders else bound, cost)

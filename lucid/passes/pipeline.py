@@ -11,7 +11,6 @@ from ..base.collector import collector_paused
 from ..errors import PassError, from_handler
 from ..graph.ir import Graph, Node
 from ..graph.verify import verify as verify_graph
-from .assign_layout import assign_layout
 from .defer_bias import defer_bias
 from .eliminate_common import eliminate_common
 from .eliminate_dead import eliminate_dead
@@ -21,6 +20,7 @@ from .fuse.conv_pool import fuse_conv_pool
 from .fuse.elementwise import fuse_elementwise
 from .fuse.linear import fuse_linear
 from .fuse.residual import fuse_residual
+from .layout import assign_layout
 from .lower import lower
 from .rewrite import fixed_point
 from .simplify import SimplifyOptions, simplify

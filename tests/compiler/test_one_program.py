@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid.graph.ir import Graph
 from lucid.runtime.planning import tuning
 from lucid.runtime.planning.plan import Plan, make_plan
 from lucid.runtime.planning.registry import Choice
@@ -41,18 +40,17 @@ def text(executable: Executable) -> str:
     return re.sub(r"\n *(marks|values)(\.append\(|\[).*", "", executable.source.text)
 
 
-def tuning_of(graph: Graph, threads: int, exact: bool, monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
-    """The plans that tuning would measure: the usual one, and another."""
+@pytest.fixture
+def tuned(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
+    """Tuning measures nothing, and finds the usual program best; the plans that it would have measured."""
     made: list[Plan] = []
 
     def program(bench: Any, chosen: Mapping[str, Choice]) -> None:
-        if len(made) < 2:
-            made.append(make_plan(bench.graph, threads=bench.threads, exact=bench.exact, chosen=chosen))
+        made.append(make_plan(bench.graph, threads=bench.threads, exact=bench.exact, chosen=chosen))
 
     monkeypatch.setattr(tuning, "_inputs", lambda trial, parameters: [])
     monkeypatch.setattr(tuning._Bench, "program", program)
     monkeypatch.setattr(tuning._Bench, "compare", lambda *programs: (defaultdict(float), defaultdict(lambda: [1.0])))
-    tuning.tune(graph, {}, threads=threads, exact=exact)
     return made
 
 
@@ -63,30 +61,38 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(lucid.nn.init, name, lambda tensor, *_: tensor)
 
 
-def check(graph: Graph, threads: int, exact: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = Executable(graph, threads=threads, exact=exact)
-    plan, source = run.plan, run.source.text
+def check(model: lucid.nn.Module, shape: tuple[int, ...], tuned: list[Plan], threads: int, exact: bool = False) -> None:
+    run, tune = (
+        lucid.compile(model, lucid.spec(*shape), threads=threads, exact=exact, tune=tune) for tune in (False, True)
+    )
+    plan, source = run.plan, run.source
     assert text(watched(plan, marks=[])) == source
     assert [str(step.choice) for step in watched(plan, values={}).plan.steps] == [str(s.choice) for s in plan.steps]
-    usual, *others = tuning_of(graph, threads, exact, monkeypatch)
+    assert tune.source == source
+    usual, *others = tuned
     assert generate(usual).text == source
     for other in others:
-        assert other.graph == usual.graph and other.threads == plan.threads
-    assert make_plan(plan.graph, threads=plan.threads, exact=exact).graph is plan.graph, "what is settled stays"
+        assert other.graph is usual.graph and other.threads == plan.threads
+    again = make_plan(plan.graph, threads=threads, exact=exact)
+    assert again.graph is plan.graph and generate(again).text == source, "what is decided stays"
 
 
 @pytest.mark.usefixtures("no_weights")
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_has_one_program(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_has_one_program(name: str, tuned: list[Plan]) -> None:
     make, shape = MODELS[name]
-    check(lucid.compile(make().eval(), lucid.spec("N", *shape)).graph.bind({"N": 1}), 2, False, monkeypatch)
+    check(make().eval(), (1, *shape), tuned, 2)
 
 
 @pytest.mark.parametrize("seed", range(16))
-def test_a_random_net_has_one_program(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_random_net_has_one_program(seed: int, tuned: list[Plan]) -> None:
     model = RandomModel(seed).eval()
-    graph = lucid.compile(model, lucid.spec("N", *model.input_shape)).graph.bind({"N": 3})
-    check(graph, 1 + seed % 2, seed % 4 < 2, monkeypatch)
+    check(model, (3, *model.input_shape), tuned, 1 + seed % 2, seed % 4 < 2)
+
+
+@pytest.mark.parametrize("size", [6, 24, 96])
+def test_a_convolution_has_one_program_however_its_result_lies(size: int, tuned: list[Plan]) -> None:
+    check(lucid.nn.Conv2d(3, 8, 3, padding=1).eval(), (1, 3, size, size), tuned, 2)
 
 
 def test_a_result_that_lies_in_rows_does_so_under_the_profiler_too() -> None:

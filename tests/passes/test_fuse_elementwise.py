@@ -15,8 +15,8 @@ from lucid.graph.ops import elementwise as ew
 from lucid.graph.ops.conv import conv2d
 from lucid.graph.ops.fused import FUSED_ELEMENTWISE, FusedAttrs, Instruction
 from lucid.graph.types import TensorType, float32, spec
-from lucid.passes.assign_layout import assign_layout
 from lucid.passes.fuse.elementwise import FuseOptions, fuse_elementwise
+from lucid.passes.layout import assign_layout
 from lucid.passes.lower import lower
 from lucid.runtime.kernels import fused as kernel_module
 from lucid.runtime.planning.plan import make_plan

@@ -14,10 +14,10 @@ from lucid.graph.ops.conv import conv2d, conv_transpose2d
 from lucid.graph.ops.norm import batch_norm
 from lucid.graph.ops.pool import max_pool2d
 from lucid.graph.types import CHANNELS_LAST, spec
-from lucid.passes.assign_layout import assign_layout
 from lucid.passes.fold.batch_norm import fold_batch_norm
 from lucid.passes.fuse.conv_pool import fuse_conv_pool
 from lucid.passes.fuse.residual import fuse_residual
+from lucid.passes.layout import assign_layout, lay_inputs, lay_results
 from lucid.passes.lower import lower
 from lucid.passes.sink_monotone import sink_monotone
 
@@ -308,3 +308,36 @@ def test_layout() -> None:
 def test_layout_leaves_other_graphs_alone() -> None:
     graph = trace(lambda x: (x + 1).sum(1), (2, 3, 4, 5))
     assert assign_layout(graph) is graph
+
+
+@pytest.mark.parametrize(
+    ("direct", "turned", "rows"),
+    [(1.0, 2.0, {"conv2d"}), (2.0, 1.0, set()), (1.0, 1.0, set()), (None, 1.0, set()), (1.0, None, set())],
+)
+def test_results_of_convolutions_lie_as_the_caller_has_them_sooner(
+    direct: float | None, turned: float | None, rows: set[str]
+) -> None:
+    def model(x: Any, w: Any, b: Any) -> Any:
+        y, z = conv2d(x, w, b, padding=1), conv2d(x, w, b)
+        return y, y.reshape(2, -1), z, z.exp()
+
+    before = assign_layout(trace(model, IMAGE, **CONV))
+    assert {name for name, node in before.nodes() if node.outputs[0].order} == {"conv2d", "conv2d_1"}
+    asked = []
+
+    def cost(node: Any, types: Any) -> float | None:
+        asked.append((node.outputs[0].order, [t.shape for t in types]))
+        return direct if node.outputs[0].order is None else turned
+
+    after = lay_results(before, cost)
+    assert asked == [(order, [IMAGE, (4, 3, 3, 3), (4,)]) for order in (None, CHANNELS_LAST)]
+    for name, node in after.nodes():  # the other is read by something else than the caller
+        assert node.outputs[0].order == (None if name in rows else before.node(name).outputs[0].order)
+    assert (after is before) == (not rows)
+    assert lay_results(after, cost) is after
+    assert_same(before, after)
+
+
+def test_results_follow_inputs_that_lie_channels_last() -> None:
+    graph = lay_inputs(trace(lambda x, w, b: conv2d(x, w, b), IMAGE, **CONV), [CHANNELS_LAST])
+    assert lay_results(assign_layout(graph), lambda node, types: 1 / 0).node("conv2d").outputs[0].order == CHANNELS_LAST

@@ -17,13 +17,13 @@ from lucid.graph.ir import Graph, Node
 from lucid.graph.ops.conv import conv2d
 from lucid.graph.ops.norm import batch_norm
 from lucid.graph.ops.pool import max_pool2d
-from lucid.passes.assign_layout import assign_layout
 from lucid.passes.eliminate_common import eliminate_common
 from lucid.passes.eliminate_dead import eliminate_dead
 from lucid.passes.fold.batch_norm import fold_batch_norm
 from lucid.passes.fold.constants import fold_constants
 from lucid.passes.fuse.conv_pool import fuse_conv_pool
 from lucid.passes.fuse.elementwise import fuse_elementwise
+from lucid.passes.layout import assign_layout
 from lucid.passes.lower import lower
 from lucid.passes.pipeline import Pass, inference_pipeline, run_passes, training_pipeline
 from lucid.passes.rewrite import rebuild

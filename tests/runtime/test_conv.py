@@ -31,7 +31,7 @@ from lucid.reference.evaluator import run_reference
 from lucid.runtime import eager
 from lucid.runtime.kernels.conv import blocks as conv_blocks
 from lucid.runtime.kernels.conv import depthwise
-from lucid.runtime.planning import plan, settle
+from lucid.runtime.planning import choosing, plan
 from lucid.runtime.planning.registry import Choice, Lowering, choices, lowerings
 from lucid.runtime.program.printer import generate
 from lucid.tensor.tensor import Tensor
@@ -85,7 +85,7 @@ def sweep(seed: int, *, kind: str = "") -> tuple[ConvAttrs, Array, Array, Array 
 
 def force(monkeypatch: pytest.MonkeyPatch, op: OpDef, lowering: Lowering) -> None:
     """Let plans and eager calls use this lowering for ``op``, and one after another of its ways to cut the work."""
-    before, turn = settle.choose, count()
+    before, turn = choosing.choose, count()
 
     def choose(node: Any, inputs: Any, *, threads: int = 1, exact: bool = False) -> Choice:
         if node.op is not op or not lowering.accepts(node, inputs):
@@ -94,7 +94,7 @@ def force(monkeypatch: pytest.MonkeyPatch, op: OpDef, lowering: Lowering) -> Non
         return Choice(lowering, ways[next(turn) % len(ways)])
 
     eager.op_call.cache_clear()
-    monkeypatch.setattr(settle, "choose", choose)
+    monkeypatch.setattr(choosing, "choose", choose)
     monkeypatch.setattr(eager, "choose", choose)
 
 

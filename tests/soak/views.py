@@ -25,9 +25,9 @@ from lucid.graph.ops.shape import STOP_GRADIENT
 from lucid.graph.trace import Tracer
 from lucid.reference import evaluate_reference
 from lucid.runtime import eager
+from lucid.runtime.planning.choosing import as_read
 from lucid.runtime.planning.plan import make_plan
 from lucid.runtime.planning.registry import Choice, choices
-from lucid.runtime.planning.settle import as_read
 from lucid.runtime.program.printer import generate
 
 from ..cases.case import Case as Row

@@ -14,12 +14,12 @@ from ...graph.ops.source import CONSTANT, INPUT, PARAMETER
 from ...graph.verify import describe
 from ..program.emitter import Emitter, Names, Operand
 from ..program.statement import Phase, unmarked
+from .choosing import Chooser, as_read
 from .liveness import intervals, passing
 from .machine import this_machine
 from .memory import Layout, assign_offsets
 from .packing import Packings, only_passed, packings
 from .registry import Choice
-from .settle import Chooser, as_read, settle
 from .step import Step
 
 BRIEF = 1.5e-4
@@ -36,7 +36,7 @@ class Plan:
     Attributes
     ----------
     graph
-        What is computed, with the memory order of all values decided.
+        What is computed.
     steps
         In order of execution; those that depend on parameters only run when a parameter changed.
     inputs, outputs
@@ -136,13 +136,13 @@ def make_plan(
     Parameters
     ----------
     graph
-        Without symbolic dimensions (``graph.bind(sizes)``).
+        Without symbolic dimensions (``graph.bind(sizes)``), and with the memory order of all values decided.
     threads
         How many threads the kernels may share their work over.
     exact
         Take only lowerings that round as a plain sum of products does.
     chosen
-        What runs some of the nodes of ``plan.graph``; for the others the quickest by prediction is taken. All else is
+        What runs some of the nodes; for the others the quickest by prediction is taken. All else is
         decided as without it.
     """
     if graph.symbols:
@@ -152,13 +152,12 @@ def make_plan(
         alone = _planned(graph, 1, exact)
         if not this_machine().helpers or alone.predicted < plan.predicted + TEAM:
             plan = alone
-    # the choices decide nothing but the lowerings: not the layout, nor for how many threads
-    return _Planner(plan.graph, Chooser(plan.threads, exact), chosen).run() if chosen else plan
+    # the choices decide nothing but the lowerings, not for how many threads
+    return _Planner(graph, Chooser(plan.threads, exact), chosen).run() if chosen else plan
 
 
 def _planned(graph: Graph, threads: int, exact: bool) -> Plan:
-    chooser = Chooser(threads, exact)
-    return _Planner(settle(graph, chooser), chooser, {}).run()
+    return _Planner(graph, Chooser(threads, exact), {}).run()
 
 
 class _Planner:

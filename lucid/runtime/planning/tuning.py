@@ -17,9 +17,9 @@ from ...graph.facts import parameter_only, read_values
 from ...graph.ir import Graph, Node, Value
 from ...graph.types import TensorType
 from ..program.executable import Executable
+from .choosing import as_read
 from .plan import make_plan
 from .registry import Choice, choices, choose
-from .settle import as_read
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Marks: TypeAlias = "list[tuple[str, float]]"
@@ -61,8 +61,7 @@ def tune(graph: Graph, parameters: Mapping[str, Array], *, threads: int = 1, exa
     For each such node the quickest choice. Nodes that are alike share their measurements. Nothing where the graph
     takes none of the numbers that it is tried on.
     """
-    plan = make_plan(graph, threads=threads, exact=exact)  # what is run, and for how many threads
-    graph, threads = plan.graph, plan.threads
+    threads = make_plan(graph, threads=threads, exact=exact).threads  # for how many it is run
     groups, read = _alike(graph), read_values(graph)
     candidates = {key: _candidates(graph, names[0], read, threads, exact) for key, names in groups.items()}
     candidates = {key: found for key, found in candidates.items() if len(found) > 1}
@@ -97,8 +96,7 @@ def resolve(graph: Graph, tuned: Mapping[str, Tuned], threads: int, exact: bool)
     """The choices that tuning found, as far as they exist here: another machine may cut the work differently."""
     if not tuned:
         return {}
-    plan, found = make_plan(graph, threads=threads, exact=exact), {}
-    graph, threads, read = plan.graph, plan.threads, read_values(plan.graph)
+    threads, read, found = make_plan(graph, threads=threads, exact=exact).threads, read_values(graph), {}
     for name, one in tuned.items():
         if name in graph.dag:
             node = as_read(name, graph.node(name), read)

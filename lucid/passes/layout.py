@@ -2,19 +2,22 @@
 
 It sets ``TensorType.order`` of values and changes nothing that is computed. The graph's inputs lie as the caller has
 them (:func:`lay_inputs`). Its results are row-major unless an input lies channels last; only those of convolutions,
-which are copied to the caller, are not.
+which are copied to the caller, are not, and which of these had better be takes sizes to know (:func:`lay_results`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from ..graph.builder import with_nodes
 from ..graph.ir import Graph, Node, Value
-from ..graph.ops.shape import CONCAT
+from ..graph.ops.shape import CONCAT, RESHAPE
 from ..graph.ops.source import INPUT
 from ..graph.types import CHANNELS_LAST, TensorType
+
+Cost: TypeAlias = "Callable[[Node, tuple[TensorType, ...]], float | None]"
 
 
 def assign_layout(graph: Graph) -> Graph:
@@ -43,6 +46,39 @@ def lay_inputs(graph: Graph, orders: Sequence[tuple[int, ...] | None]) -> Graph:
         node = graph.node(name)
         changed[name] = replace(node, outputs=(node.outputs[0].with_order(order),))
     return with_nodes(graph, changed)
+
+
+def lay_results(graph: Graph, cost: Cost) -> Graph:
+    """The graph with those results of convolutions row by row that the caller has sooner so; itself where none is.
+
+    Only of those that nobody else reads, unless to reshape them. Where an input lies channels last, results do too.
+
+    Parameters
+    ----------
+    graph
+        Concrete.
+    cost
+        ``cost(node, types)`` are the seconds until the caller has the result of a node, row by row, whose inputs are of
+        these types; None where they are not known.
+    """
+    if graph.channels_last:
+        return graph
+    changed = {}
+    for name, node in graph.nodes():
+        if _only_returned(graph, name, node):
+            plain = replace(node, outputs=(node.outputs[0].with_order(None),))
+            types = tuple(graph.type(value) for value in graph.inputs_of(name))
+            direct, turned = cost(plain, types), cost(node, types)
+            if direct is not None and turned is not None and direct < turned:
+                changed[name] = plain
+    return with_nodes(graph, changed) if changed else graph
+
+
+def _only_returned(graph: Graph, name: str, node: Node) -> bool:
+    """Whether a node is a convolution that lies channels last for nobody but the caller."""
+    if not node.op.convolution or len(node.outputs) > 1 or node.outputs[0].order is None:
+        return False
+    return all(graph.node(reader).op is RESHAPE for reader in graph.dag.successors(name))
 
 
 def _follows(node: Node, inputs: list[tuple[TensorType, tuple[int, ...] | None]]) -> bool:
