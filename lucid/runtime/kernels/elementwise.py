@@ -74,7 +74,7 @@ def at_least(k: Emitter, low: float, x: Operand, y: Operand) -> None:
         k.line(f"np.clip({x}, {scalar(k, low, y.dtype)}, {scalar(k, math.inf, y.dtype)}, out={y})")
 
 
-@kernel(*_UFUNCS)
+@kernel(*_UFUNCS, in_place=True)
 def ufunc(k: Emitter) -> None:
     (y,) = k.outs
     k.line(f"np.{_UFUNCS[k.node.op]}({', '.join(map(str, k.ins))}, out={y})")
@@ -133,7 +133,7 @@ def sign(k: Emitter) -> None:
     k.may_overwrite(0, 0)
 
 
-@kernel(ew.RELU)
+@kernel(ew.RELU, in_place=True)
 def relu(k: Emitter) -> None:
     (x,), (y,) = k.ins, k.outs
     if is_float(y.dtype):
@@ -150,7 +150,7 @@ def _sigmoid_denominator(k: Emitter, x: Operand, y: Operand) -> None:
     k.line(f"np.add({y}, 1, out={y})")
 
 
-@kernel(ew.SIGMOID)
+@kernel(ew.SIGMOID, in_place=True)
 def sigmoid(k: Emitter) -> None:
     (x,), (y,) = k.ins, k.outs
     _sigmoid_denominator(k, x, y)
@@ -253,7 +253,7 @@ def where(k: Emitter) -> None:
     k.may_overwrite(0, 2)
 
 
-@kernel(ew.CLIP)
+@kernel(ew.CLIP, in_place=True)
 def clip(k: Emitter) -> None:
     (x,), (y,) = k.ins, k.outs
     if k.attrs.low is not None:

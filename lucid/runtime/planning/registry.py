@@ -66,6 +66,8 @@ class Lowering:
         Wants arrays that keep their address: in a program its results lie in the arena, and are copied to the caller.
     ordered
         Its predicted times tell results that lie channels last from row-major ones.
+    in_place
+        Of an element-wise op: can write over what it reads, on any part of an array, without working memory.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Lowering:
     exact: bool = True
     staged: bool = False
     ordered: bool = False
+    in_place: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ def kernel(
     exact: bool = True,
     staged: bool = False,
     ordered: bool = False,
+    in_place: bool = False,
 ) -> Callable[[Kernel], Kernel]:
     """Register the decorated function as a lowering of the ops; ``cost`` is for one with a single way."""
 
@@ -111,7 +115,7 @@ def kernel(
     def decorate(function: Kernel) -> Kernel:
         for op in ops:
             _KERNELS.setdefault(op, []).append(
-                Lowering(lowering, function, accepts, ways or only, exact, staged, ordered)
+                Lowering(lowering, function, accepts, ways or only, exact, staged, ordered, in_place)
             )
         return function
 

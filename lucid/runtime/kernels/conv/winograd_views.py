@@ -1,0 +1,238 @@
+"""What a Winograd convolution reads and writes, block by block: its numbers, its weights, and the views of a block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from ...program.views import as_view
+from ..shared.cut import Block, per_block
+from ..shared.panels import small_products
+from .filtering import Filter
+
+
+@dataclass(frozen=True)
+class Winograd:
+    """The numbers of a convolution by tiles.
+
+    Attributes
+    ----------
+    filter
+        What is done along either axis of a tile.
+    q
+        Pixels of a tile after pooling: ``m``, or half of it.
+    down, right
+        Tiles that cover the output.
+    top, left
+        Padding before the first row and column.
+    """
+
+    filter: Filter
+    q: int
+    images: int
+    rows: int
+    cols: int
+    channels: int
+    outputs: int
+    down: int
+    right: int
+    top: int
+    left: int
+
+    @property
+    def m(self) -> int:
+        """Output pixels of a tile, each way."""
+        return self.filter.m
+
+    @property
+    def n(self) -> int:
+        """Input pixels of a tile, each way."""
+        return self.filter.products
+
+    @property
+    def width(self) -> int:
+        """Columns of the padded rows."""
+        return self.held(self.right)
+
+    def held(self, tiles: int) -> int:
+        """Input pixels of so many tiles side by side."""
+        return self.filter.step * (tiles - 1) + self.n
+
+
+class Buffers(NamedTuple):
+    """Numbers of elements of a worker's memory: the padded rows, and two buffers used in turn."""
+
+    slab: int
+    ping: int
+    pong: int
+
+
+def buffer_sizes(t: Winograd, work: Sequence[Block]) -> Buffers:
+    tile_rows = max(s.image_rows for s in work)
+    tiles = tile_rows * t.right
+    outputs = max(s.c1 - s.c0 for s in work)
+    slab = max((s.n1 - s.n0) * t.held(s.r1 - s.r0) for s in work) * t.width * t.channels
+    ping = max(tile_rows * t.n * t.width * t.channels, t.n * t.n * tiles * t.channels, t.m * t.n * tiles * outputs)
+    pong = max(t.n * t.n * tiles * t.channels, t.n * t.n * tiles * outputs)
+    return Buffers(slab, ping, pong)
+
+
+PART = 1 << 15
+"""Transformed weights that are made at a time, in double precision: a quarter of a common second-level cache."""
+
+
+def transform_weights(g: Any, w: Any, out: Any) -> None:
+    """G w G^T for every pair of channels, in double precision, by parts that stay in the cache."""
+    both = np.kron(g, g)
+    _, panels, channels, width = out.shape
+    taps, step = w.reshape(panels, width, channels, math.prod(w.shape[2:])), max(1, PART // (width * len(both)))
+    for panel, c in product(range(panels), range(0, channels, step)):
+        part = taps[panel, :, c : c + step].transpose(2, 1, 0).astype(np.float64)
+        out[:, panel, c : c + step] = (both @ part.reshape(len(part), -1)).reshape(len(both), -1, width)
+
+
+class Views(NamedTuple):
+    """What one block reads and writes, step by step; the names are those of the loop's variables."""
+
+    edges: Any
+    inside: Any
+    rows: Any
+    by_rows: Any
+    seen: Any
+    tiles: Any
+    lines: Any
+    by_both: Any
+    products: Any
+    sums: Any
+    by_lines: Any
+    thin: Any
+    made: Any
+
+
+class Real(NamedTuple):
+    """The part of a block's padded rows that is no padding, and where it lies in the input."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+    first: int
+
+
+def _real(t: Winograd, s: Block, height: int, width: int) -> Real:
+    start = t.filter.step * s.r0 - t.top
+    top = max(0, -start)
+    bottom = max(top, min(t.held(s.r1 - s.r0), height - start))
+    return Real(top, bottom, t.left, min(t.width, t.left + width), start + top)
+
+
+def bind_sources(t: Winograd, work: Any, x: Any) -> list[list[Any]]:
+    """The part of the input that each block reads."""
+    nhwc = x.transpose(0, 2, 3, 1)
+
+    def source(s: Block) -> Any:
+        real = _real(t, s, *nhwc.shape[1:3])
+        rows = slice(real.first, real.first + real.bottom - real.top)
+        return nhwc[s.images, rows, : real.right - real.left]
+
+    return per_block(source, work)
+
+
+def bind_biases(work: Any, bias: Any) -> list[list[Any]]:
+    """The part of the bias that each block adds."""
+    return per_block(lambda s: bias[s.channels], work)
+
+
+def bind_views(t: Winograd, work: Any, memory: Any, size: tuple[int, int], packed: Any, rows: int) -> list[list[Views]]:
+    """The views of every block of every worker; ``size`` is that of an input image, ``rows`` of a block of products."""
+    return per_block(lambda s, own: _bind_block(t, s, own, size, packed, rows), work, memory)
+
+
+def _bind_block(
+    t: Winograd, s: Block, memory: Any, size: tuple[int, int], packed: Any, block_rows: int
+) -> Views:  # fmt: skip
+    slab, ping, pong = memory
+    images, down, outputs = s.n1 - s.n0, s.r1 - s.r0, s.c1 - s.c0
+    n, m, c, count = t.n, t.m, t.channels, s.image_rows * t.right
+    height, step = t.held(down), t.filter.step
+    padded = as_view(slab[: images * height * t.width * c], images, height, t.width, c)
+    top, bottom, left, right, _ = _real(t, s, *size)
+    edges = [padded[:, :top], padded[:, bottom:], padded[:, top:bottom, :left], padded[:, top:bottom, right:]]
+    s0, s1, _, item = padded.strides
+    rows = as_strided(padded, (images, down, n, t.width * c), (s0, step * s1, s1, item))
+    by_rows = as_view(ping[: images * down * n * t.width * c], images, down, n, t.width * c)
+    e0, e1, e2, item = by_rows.strides
+    seen = as_strided(by_rows, (n, n, images, down, t.right, c), (e2, c * item, e0, e1, step * c * item, item))
+    tiles = as_view(pong[: n * n * count * c], n, n, images, down, t.right, c)
+    by_both = as_view(ping[: n * n * count * c], n, n, count * c)
+    product = as_view(pong[: n * n * count * outputs], n * n, count, outputs)
+    panels = packed[:, s.c0 // packed.shape[3] : s.c1 // packed.shape[3]]
+    products = list(small_products(as_view(by_both, n * n, count, c), panels, product, block_rows))
+    by_lines = as_view(ping[: m * n * count * outputs], m, n * count * outputs)
+    made = as_view(pong[: m * m * count * outputs], m, m, count * outputs)
+    return Views(
+        [edge for edge in edges if edge.size], padded[:, top:bottom, left:right],
+        rows, by_rows, seen, tiles, as_view(tiles, n, n, count * c), by_both,
+        products, as_view(product, n, n * count * outputs), by_lines,
+        as_view(by_lines, m, n, count * outputs), made,
+    )  # fmt: skip
+
+
+class Results(NamedTuple):
+    """Where a block's tiles go: the two maxima of the pooling (if any), all pixels as a matrix, and the copies."""
+
+    halves: Any
+    quarters: Any
+    final: Any
+    copies: Any
+
+
+def bind_results(t: Winograd, work: Any, memory: Any, y: Any, residual: Any) -> list[list[Results]]:
+    """Views of what follows the last transform."""
+    nhwc, added = (array if array is None else array.transpose(0, 2, 3, 1) for array in (y, residual))
+    return per_block(lambda s, own: _bind_result(t, s, own, nhwc, added), work, memory)
+
+
+def _bind_result(t: Winograd, s: Block, memory: Any, nhwc: Any, added: Any) -> Results:
+    _, ping, pong = memory
+    m, q, outputs = t.m, t.q, s.c1 - s.c0
+    nhwc, added = (array if array is None else array[..., s.channels] for array in (nhwc, added))
+    images, down = s.n1 - s.n0, s.r1 - s.r0
+    size = s.image_rows * t.right * outputs
+    planes = pong[: m * m * size]
+    final, halves, quarters = planes, (planes,) * 3, (planes,) * 3
+    if q < m:
+        pairs = as_view(planes, q, 2, q, 2, size)
+        first = as_view(ping[: q * m * size], q, q, 2, size)
+        final = planes[: q * q * size]
+        halves = (pairs[:, 0], pairs[:, 1], first)
+        quarters = (first[:, :, 0], first[:, :, 1], as_view(final, q, q, size))
+    tiles = as_view(final, q, q, images, down, t.right, outputs)
+    return Results(halves, quarters, as_view(final, -1, outputs), list(_copies(q, s, tiles, nhwc, added)))
+
+
+def _copies(q: int, s: Block, tiles: Any, nhwc: Any, added: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """Whole tiles in one copy; those that the border cuts in three more. With each the residual, if any."""
+    height, width = nhwc.shape[1:3]
+    full_down, full_right = min(s.r1, height // q) - s.r0, width // q
+    bands = [(0, full_down, q), (full_down, full_down + 1, height - (s.r0 + full_down) * q)]
+    strips = [(0, full_right, q), (full_right, full_right + 1, width - full_right * q)]
+    for r0, r1, rows in bands:
+        for c0, c1, cols in strips:
+            if r1 > r0 and c1 > c0 and 0 < rows <= q and 0 < cols <= q and r1 <= s.r1 - s.r0:
+                part = tiles[:rows, :cols, :, r0:r1, c0:c1]
+                places = [a if a is None else _tiled(q, s, a, r0, c0, part.shape) for a in (nhwc, added)]
+                yield places[0], part, places[1]
+
+
+def _tiled(q: int, s: Block, nhwc: Any, r0: int, c0: int, shape: Sequence[int]) -> Any:
+    """The tiles of a block from one row and column of them on, where they lie in the image."""
+    place = nhwc[s.images, (s.r0 + r0) * q :, c0 * q :]
+    o0, o1, o2, o3 = place.strides
+    return as_strided(place, shape, (o1, o2, o0, q * o1, q * o2, o3))

@@ -1,0 +1,70 @@
+"""How the work of a node is cut into blocks, and dealt to workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+B = TypeVar("B")
+T = TypeVar("T")
+
+
+class Block(NamedTuple):
+    """A part of an output: images, rows and channels."""
+
+    n0: int
+    n1: int
+    r0: int
+    r1: int
+    c0: int
+    c1: int
+
+    @property
+    def images(self) -> slice:
+        return slice(self.n0, self.n1)
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.r0, self.r1)
+
+    @property
+    def channels(self) -> slice:
+        return slice(self.c0, self.c1)
+
+    @property
+    def image_rows(self) -> int:
+        """Rows of all its images."""
+        return (self.n1 - self.n0) * (self.r1 - self.r0)
+
+
+def pieces(total: int, most: int) -> list[tuple[int, int]]:
+    """``total`` things in runs of nearly equal length, none longer than ``most``."""
+    count = -(-total // max(1, most))
+    return [(i * total // count, (i + 1) * total // count) for i in range(count)]
+
+
+def deal(blocks: Sequence[B], workers: int) -> list[list[B]]:
+    """The blocks in ``workers`` runs."""
+    return [list(blocks[a:b]) for a, b in pieces(len(blocks), -(-len(blocks) // workers))] if blocks else []
+
+
+def image_blocks(images: int, channels: int, rows: int, per_row: int, target: int, channels_last: bool) -> list[Block]:
+    """Blocks of about ``target`` bytes, where one row of one channel takes ``per_row``.
+
+    Whole images while they fit; then rows of all channels where these lie innermost, else planes.
+    """
+    if images * channels * rows == 0:
+        return []
+    image = channels * rows * per_row
+    if image <= target:
+        return [Block(a, b, 0, rows, 0, channels) for a, b in pieces(images, target // max(1, image))]
+    if channels_last:
+        cut = pieces(rows, target // (channels * per_row))
+        return [Block(n, n + 1, a, b, 0, channels) for n in range(images) for a, b in cut]
+    cut = pieces(channels, target // (rows * per_row))
+    return [Block(n, n + 1, 0, rows, a, b) for n in range(images) for a, b in cut]
+
+
+def per_block(function: Callable[..., T], work: Sequence[Sequence[Any]], *memory: Sequence[Any]) -> list[list[T]]:
+    """``function`` of each block of each worker, and of the worker's own part of each ``memory``."""
+    return [[function(block, *own) for block in mine] for mine, *own in zip(work, *memory, strict=True)]

@@ -1,0 +1,173 @@
+"""What follows a layer's product, on blocks of its result: a bias or a floor, a residual, an activation, a pooling.
+
+A kernel asks the :class:`Epilogue` of its node whether it can do what follows, and has it write the lines.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ....graph.ir import Node
+from ....graph.opdef import Attrs, NoAttrs, OpDef
+from ....graph.ops.activated import activation_op
+from ....graph.ops.conv_pool import bias_and_residual
+from ....graph.ops.elementwise import RELU
+from ....graph.ops.pool import MaxPoolAttrs
+from ....graph.types import DType, TensorType
+from ...planning.registry import choose, lowerings
+from ...program.emitter import Emitter, Operand
+from ...program.statement import Phase, Statement, unmarked
+
+AT_ONCE = 2048
+"""Elements of bias added (and of zeros compared with) at a time: pixels of few outputs are taken several at once."""
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What follows the product of a node, in this order; nothing where its op has nothing fused into it.
+
+    Attributes
+    ----------
+    shift
+        Whether a third input is brought in.
+    floor
+        Whether that is the least a result may be, instead of a bias.
+    residual
+        Whether an array of the result's shape is added.
+    activation, activation_attrs
+        A unary element-wise op, or None.
+    pool
+        A max pooling, or None.
+    filled
+        Whether the padding of the input holds numbers.
+    """
+
+    shift: bool = False
+    floor: bool = False
+    residual: bool = False
+    activation: OpDef | None = None
+    activation_attrs: Attrs = NoAttrs()
+    pool: MaxPoolAttrs | None = None
+    filled: bool = False
+
+    @classmethod
+    def of(cls, node: Node, inputs: Sequence[Any]) -> Epilogue:
+        """That of a layer with these inputs (operands, or their types)."""
+        attrs: Any = node.attrs
+        shift = bias_and_residual(attrs, inputs)[0] is not None
+        if not node.op.activates:
+            return cls(shift)
+        return cls(
+            shift, attrs.floor, getattr(attrs, "residual", False), activation_op(attrs), attrs.activation_attrs,
+            getattr(attrs, "pool", None), getattr(attrs, "filled", False),
+        )  # fmt: skip
+
+    @property
+    def passes(self) -> int:
+        """How often it goes over the result."""
+        return self.shift + self.residual + self.filled + (self.activation is not None) + (self.pool is not None)
+
+    @property
+    def runs(self) -> bool:
+        """Whether its activation, if any, has a kernel."""
+        return self.activation is None or bool(lowerings(self.activation))
+
+    @property
+    def anywhere(self) -> bool:
+        """Whether the activation, if any, may run in place on any part of the result, and after the pooling."""
+        if self.activation is None:
+            return True
+        return self.in_place and (self.activation.monotone or self.pool is None)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the activation, if any, may run on any part of an array, over what it reads."""
+        return self.activation is None or any(lowering.in_place for lowering in lowerings(self.activation))
+
+    # ------------------------------------------------------------ lines
+
+    def terms(self, out: str, shift: object = None, residual: object = None) -> list[str]:
+        """What brings the third input and the residual into ``out``, as far as they are given."""
+        lines = [] if shift is None else [f"{self.combine}({out}, {shift}, out={out})"]
+        return lines if residual is None else [*lines, f"np.add({out}, {residual}, out={out})"]
+
+    def activation_lines(self, k: Emitter, out: str, shape: tuple[int, ...], zeros: str | None = None) -> list[str]:
+        """What activates ``out`` (of such a shape) in place; ``zeros`` as for :meth:`activate`."""
+        activated = self.activate(k, k.outs[0].dtype, shape, out, out, zeros)
+        return [] if activated is None else list(activated.lines)
+
+    @property
+    def combine(self) -> str:
+        """The function that brings in the third input."""
+        return "np.maximum" if self.floor else "np.add"
+
+    def activate(
+        self, k: Emitter, dtype: DType, shape: tuple[int, ...], source: str, target: str, zeros: str | None = None
+    ) -> Activation | None:
+        """Run the activation's kernel on the loop variables ``source`` and ``target``; None where there is none.
+
+        ``zeros`` names an array of zeros that broadcasts to them by rows: NumPy's maximum of two arrays is
+        vectorised, that of an array and a number is not, and takes two to four times as long.
+        """
+        if self.activation is None:
+            return None
+        if self.activation is RELU and zeros is not None:
+            return Activation((Statement.of(f"np.maximum({source}, {zeros}, out={target})", Phase.CALL),), True, ())
+        type_ = TensorType(shape, dtype)
+        node = Node(self.activation, self.activation_attrs, (type_,))
+        # to the kernel they are arrays whose address is not known before the call
+        x = Operand(unmarked(source), type_, Phase.CALL, contiguous=False)
+        y = Operand(unmarked(target), type_, Phase.CALL, contiguous=False)
+        inner = Emitter(node, k.name, k.names, [x], [y], 1)
+        choose(node, (type_,)).lowering.emit(inner)
+        statements = *inner.code.bind, *inner.code.run
+        return Activation(statements, (0, 0) in inner.overwritable, tuple(inner.buffers))
+
+
+@dataclass(frozen=True)
+class Activation:
+    """What the activation's kernel wrote for one block.
+
+    ``in_place`` tells whether it may write over what it reads, ``buffers`` what it needs as working memory.
+    With none its lines fit a block of any shape.
+    """
+
+    statements: tuple[Statement, ...]
+    in_place: bool
+    buffers: tuple[Operand, ...]
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """For the body of a loop."""
+        return tuple(statement.line for statement in self.statements)
+
+
+# ---------------------------------------------------------------- rows to add and to compare with
+
+
+@lru_cache(64)
+def zero_row(dtype: Any, length: int) -> Any:
+    """Zeros, to compare rows of this length with."""
+    return np.zeros(length, dtype)
+
+
+def pixels_of_run(outputs: int, blocks: Iterable[int]) -> int:
+    """How many pixels, of so many outputs each, a run takes: a divisor of what every block has."""
+    common = math.gcd(*blocks)
+    return max(d for d in range(1, max(1, AT_ONCE // max(1, outputs)) + 1) if common % d == 0)
+
+
+def tiled(k: Emitter, bias: Operand, tile: int) -> Operand:
+    """The bias as often as a run has pixels."""
+    if tile == 1:
+        return bias
+    with k.once(bias):
+        row = k.scratch((tile * bias.shape[0],), bias.dtype, "biases")
+        k.line(f"{k.seen(row, (tile, bias.shape[0]))}[...] = {bias}")
+    return row

@@ -1,0 +1,42 @@
+"""What follows a product: kernels of activations are what they are declared to be."""
+
+from __future__ import annotations
+
+import pytest
+
+import lucid.runtime.eager  # noqa: F401  # kernels register
+from lucid.graph.ir import Node
+from lucid.graph.opdef import NoAttrs, OpDef, all_ops
+from lucid.graph.ops.elementwise import NOT, AlphaAttrs, CastAttrs, ClipAttrs, GeluAttrs, SoftplusAttrs
+from lucid.graph.types import TensorType, float32, float64
+from lucid.runtime.planning.registry import lowerings
+from lucid.runtime.program.emitter import Emitter, Names, Operand
+from lucid.runtime.program.statement import Phase
+
+ATTRS = {
+    "Cast": (CastAttrs(float32),),
+    "Clip": (ClipAttrs(-0.5, 0.5), ClipAttrs(None, 6.0), ClipAttrs(0.0, None)),
+    "LeakyRelu": (AlphaAttrs(0.2), AlphaAttrs(-1.0)),
+    "Elu": (AlphaAttrs(1.0), AlphaAttrs(0.5)),
+    "Gelu": (GeluAttrs(), GeluAttrs("tanh")),
+    "Softplus": (SoftplusAttrs(),),
+}
+ACTIVATIONS = [op for op in all_ops() if op.elementwise and op.inputs == ("x",) and op is not NOT]
+"""What a layer of floats may end with."""
+
+
+@pytest.mark.parametrize("op", ACTIVATIONS, ids=lambda op: op.name)
+def test_a_kernel_that_may_run_in_place_does(op: OpDef) -> None:
+    """It says that the result may take the place of the input, and asks for no memory, whatever the attributes."""
+    kernels = lowerings(op)
+    assert kernels
+    for attrs in ATTRS.get(op.name, (NoAttrs(),)):
+        for dtype in (float32, float64):
+            type_ = TensorType((2, 3), dtype)
+            outputs = op.infer_types(attrs, [type_])
+            x, y = (Operand(name, type_, Phase.CALL, contiguous=False) for name in "xy")
+            for kernel in kernels:
+                k = Emitter(Node(op, attrs, outputs), "node", Names(), [x], [y])
+                kernel.emit(k)
+                if outputs[0].dtype == dtype:
+                    assert kernel.in_place == ((0, 0) in k.overwritable and not k.buffers)
