@@ -16,6 +16,7 @@ from ..errors import OptionError, ShapeError
 from ..graph.assume import Assumption, example_sizes
 from ..graph.facts import drawn
 from ..graph.ir import Graph
+from ..graph.opdef import ParameterAttrs
 from ..graph.types import is_float
 from ..graph.verify import verify as verify_graph
 from ..passes.pipeline import Observer, run_passes
@@ -212,9 +213,10 @@ def of_graph(graph: Graph, parameters: Mapping[str, Any], options: Options) -> S
     if missing:
         raise OptionError(f"compile: the graph has parameters; give parameters={{...}} with arrays for {missing}")
     state: dict[str, Tensor] = {}
-    for name, node in graph.parameters.items():
-        type_, given = graph.node(node).outputs[0], parameters[name]
-        trainable: bool = graph.node(node).attrs.trainable  # type: ignore[attr-defined]
+    for name, key in graph.parameters.items():
+        node, given = graph.node(key), parameters[name]
+        type_ = node.outputs[0]
+        trainable = isinstance(node.attrs, ParameterAttrs) and node.attrs.trainable
         state[name] = given if isinstance(given, Tensor) else Tensor(given, trainable and is_float(type_.dtype))
         if state[name].type.with_order(None) != type_.with_order(None):
             raise ShapeError(f"compile: the parameter {name!r} is {type_}, got {state[name].type}")

@@ -15,6 +15,7 @@ from ..graph.assume import Assumption, example_sizes
 from ..graph.facts import drawn
 from ..graph.ir import Graph, Value
 from ..graph.opdef import Attrs, OpDef
+from ..graph.ops.source import ConstantAttrs
 from ..graph.rng import keys_aside
 from ..graph.types import TensorType
 from ..passes.pipeline import Observer, Pass
@@ -129,9 +130,8 @@ def _check_step(step: Step, graph: Graph, known: dict[Value, np.ndarray[Any, Any
 
 
 def _known(value: Value, graph: Graph, known: dict[Value, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-    if value not in known:  # a constant
-        known[value] = graph.node(value.node).attrs.value.array  # type: ignore[attr-defined]
-    return known[value]
+    attrs = graph.node(value.node).attrs
+    return attrs.value.array if isinstance(attrs, ConstantAttrs) else known[value]
 
 
 def _others(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -13,7 +13,8 @@ import mmap
 import os
 import re
 from dataclasses import dataclass
-from typing import Any, BinaryIO, TypeAlias
+from io import BufferedIOBase
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -104,14 +105,14 @@ class Header:
         return self.tensors[-1].stop if self.tensors else 0
 
 
-def read_header(file: BinaryIO, size: int) -> Header:
+def read_header(file: BufferedIOBase, size: int) -> Header:
     """The header of a file of ``size`` bytes; raises FileError for what it cannot be."""
     fields, start = _read_fields(file, size)
     metadata = _check_metadata(fields)
     return Header(fields, metadata, _check_tensors(fields, size - start), start)
 
 
-def _read_fields(file: BinaryIO, size: int) -> tuple[dict[str, JSON], int]:
+def _read_fields(file: BufferedIOBase, size: int) -> tuple[dict[str, JSON], int]:
     prefix = file.read(8)
     length = int.from_bytes(prefix, "little")
     if len(prefix) < 8 or length > size - 8:
@@ -194,7 +195,7 @@ class Data:
     so there all is read.
     """
 
-    def __init__(self, file: BinaryIO, header: Header) -> None:
+    def __init__(self, file: BufferedIOBase, header: Header) -> None:
         self.header = header
         self.buffer: Any
         if header.nbytes >= MAPPED and os.name == "posix" and _is_open_file(file):
@@ -224,15 +225,15 @@ class Data:
         return array.astype(tensor.dtype, copy=False)
 
 
-def _is_open_file(file: BinaryIO) -> bool:
+def _is_open_file(file: BufferedIOBase) -> bool:
     try:
         return file.fileno() >= 0
     except OSError:  # bytes that are read like a file
         return False
 
 
-def _read_all(file: BinaryIO, count: int) -> bytearray:
+def _read_all(file: BufferedIOBase, count: int) -> bytearray:
     data = bytearray(count)
-    if file.readinto(data) != count:  # type: ignore[attr-defined]
+    if file.readinto(data) != count:
         raise FileError("it ended while it was read: it was changed meanwhile")
     return data

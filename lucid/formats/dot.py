@@ -16,7 +16,7 @@ from ..errors import DrawError
 from ..graph.builder import snake_case
 from ..graph.facts import read_values
 from ..graph.ir import Graph, Node, Value
-from ..graph.opdef import ConstArray
+from ..graph.opdef import ConstArray, ParameterAttrs
 from ..graph.types import float32
 from .labels import attribute_lines, escape, output_name, quote, slot_name, small, type_label
 
@@ -190,9 +190,8 @@ class _Drawing:
 
     def _module(self, name: str, node: Node) -> list[str]:
         """Parts of the module path; a parameter lies with the module that owns it."""
-        if node.op.source == "parameter":
-            label: str = node.attrs.name  # type: ignore[attr-defined]
-            return label.split(".")[:-1][:_DEEPEST]
+        if isinstance(node.attrs, ParameterAttrs):
+            return node.attrs.name.split(".")[:-1][:_DEEPEST]
         return node.origin.modules[0].split(".")[:_DEEPEST] if node.origin.modules and node.origin.modules[0] else []
 
     def _box(self, box: _Box, around: str, indent: str) -> Iterator[str]:

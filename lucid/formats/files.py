@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import secrets
@@ -190,7 +191,7 @@ def _sync_directory(directory: Path) -> None:
 
 
 @contextmanager
-def open_regular(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]]:
+def open_regular(path: str | os.PathLike[str]) -> Iterator[tuple[io.BufferedIOBase, int]]:
     """A regular file open for reading, and its size; a pipe or a device is refused without waiting for it.
 
     Raises

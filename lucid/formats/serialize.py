@@ -15,7 +15,7 @@ import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -216,7 +216,7 @@ def loads(data: bytes, name: str = "<bytes>") -> Archive:
 
 
 @collector_paused()
-def _read(file: BinaryIO, size: int, path: str) -> Archive:
+def _read(file: io.BufferedIOBase, size: int, path: str) -> Archive:
     try:
         header = read_header(file, size)
     except (FileError, OSError, ValueError, RecursionError, MemoryError) as error:

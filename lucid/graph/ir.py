@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Generic, NamedTuple, TypeAlias
 
 from ..base import checks
 from ..base.checks import shown
 from ..base.lazy import networkx as nx
 from ..errors import GraphError, ShapeError
-from .opdef import Attrs, OpDef
+from .opdef import A, OpDef, ParameterAttrs
 from .types import TensorType
 
 formats: dict[str, Any] = {}
@@ -68,11 +68,11 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Node:
-    """One application of an op: everything about it but its edges."""
+class Node(Generic[A]):
+    """One application of an op: everything about it but its edges. ``Node[ConvAttrs]`` says which attributes."""
 
-    op: OpDef
-    attrs: Attrs
+    op: OpDef[A]
+    attrs: A
     outputs: tuple[TensorType, ...]
     origin: Origin = Origin()
     checked: list[tuple[TensorType, ...]] = field(default_factory=list, init=False, repr=False, compare=False)
@@ -206,8 +206,8 @@ class Graph:
     def parameters(self) -> Mapping[str, str]:
         """Parameter name to node name, in topological order."""
         if self._parameters is None:
-            named = ((node.attrs, key) for key, node in self.nodes() if node.op.source == "parameter")
-            self._parameters = {attrs.name: key for attrs, key in named}  # type: ignore[attr-defined]
+            named = ((node.attrs, key) for key, node in self.nodes())
+            self._parameters = {attrs.name: key for attrs, key in named if isinstance(attrs, ParameterAttrs)}
         return self._parameters
 
     @property

@@ -11,7 +11,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, dataclass_transform
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Final,
+    Generic,
+    Literal,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    dataclass_transform,
+)
 
 import numpy as np
 import numpy.typing as npt
@@ -116,8 +127,16 @@ class NoAttrs(Attrs):
     """For ops that have none."""
 
 
+if TYPE_CHECKING:  # Python's own has a default from 3.13
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    A = TypeVarWithDefault("A", bound=Attrs, covariant=True, default=Attrs)
+else:
+    A = TypeVar("A", bound=Attrs, covariant=True)
+
+
 @dataclass(frozen=True)
-class GradContext:
+class GradContext(Generic[A]):
     """What a gradient rule sees of one node while the reverse walk passes it.
 
     Attributes
@@ -133,7 +152,7 @@ class GradContext:
         For each input, whether its gradient is used.
     """
 
-    attrs: Any
+    attrs: A
     inputs: tuple[Any, ...]
     outputs: tuple[Any, ...]
     cotangents: tuple[Any | None, ...]
@@ -151,7 +170,7 @@ class GradContext:
         return self.zeros_like(self.outputs[output]) if found is None else found
 
 
-GradientRule: TypeAlias = Callable[[GradContext], "Sequence[Any | None]"]
+GradientRule: TypeAlias = Callable[[GradContext[A]], "Sequence[Any | None]"]
 
 
 class NoGradient:
@@ -169,11 +188,11 @@ Family: TypeAlias = Literal[
     "elementwise", "other",
 ]  # fmt: skip
 
-InferRule: TypeAlias = Callable[..., "TensorType | tuple[TensorType, ...]"]
+InferRule: TypeAlias = Callable[Concatenate[A, ...], "TensorType | tuple[TensorType, ...]"]
 
 
 @dataclass(frozen=True, eq=False)
-class OpDef:
+class OpDef(Generic[A]):
     """Definition of one operation.
 
     Attributes
@@ -233,10 +252,10 @@ class OpDef:
     """
 
     name: str
-    infer: InferRule
-    gradient: GradientRule | NoGradient | None
-    decompose: Callable[..., Any] | None = None
-    attrs: type[Attrs] = NoAttrs
+    infer: InferRule[A]
+    gradient: GradientRule[A] | NoGradient | None
+    decompose: Callable[Concatenate[A, ...], Any] | None = None
+    attrs: type[A] = NoAttrs  # type: ignore[assignment]  # which A is where none is given
     inputs: tuple[str, ...] = ("x",)
     outputs: tuple[str, ...] | None = ("y",)
     elementwise: bool = False
@@ -260,7 +279,7 @@ class OpDef:
         """Output types of this op applied to ``inputs``; checks their number, then the type rule."""
         self._check_arity(len(inputs))
         try:
-            result = self.infer(attrs, *inputs)
+            result = self.infer(attrs, *inputs)  # type: ignore[arg-type]  # verified to be of the class ``attrs``
         except DTypeError as error:
             hint = widths_hint(x.dtype for x in inputs)
             if not hint:
@@ -297,7 +316,7 @@ class UnaryTraits(TypedDict, total=False):
 _TABLE: dict[str, OpDef] = {}
 
 
-def register(op: OpDef) -> OpDef:
+def register(op: OpDef[A]) -> OpDef[A]:
     """Enter an op into the table; its name must be new."""
     if op.name in _TABLE:
         raise GraphError(f"an op named {op.name} is registered already")
@@ -360,3 +379,11 @@ class TypeAttrs(Attrs):
     @property
     def type(self) -> TensorType:
         return TensorType(self.shape, self.dtype)
+
+
+@attributes
+class ParameterAttrs(TypeAttrs):
+    """``name`` is the key in the state dict; ``trainable`` tells parameters from buffers."""
+
+    name: str
+    trainable: bool = True

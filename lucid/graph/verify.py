@@ -12,7 +12,7 @@ from ..base.lazy import networkx as nx
 from ..errors import GraphError, from_handler
 from .dims import SymDim
 from .ir import Dag, Graph, Node, Value
-from .opdef import Attrs, find_op
+from .opdef import Attrs, ParameterAttrs, find_op
 from .types import DTYPES, MAX_BYTES, TensorType
 
 _DTYPES = frozenset(DTYPES.values())
@@ -169,8 +169,8 @@ def _check_interface(graph: Graph) -> None:
         _check_value(graph, value, "output")
     parameters: dict[str, str] = {}
     for name, node in graph.nodes():
-        if node.op.source == "parameter":
-            label = node.attrs.name  # type: ignore[attr-defined]
+        if isinstance(node.attrs, ParameterAttrs):
+            label = node.attrs.name
             if label in parameters:
                 other = parameters[label]
                 raise GraphError(f"{describe(name, node)}: the parameter {label!r} is read by {other!r} too")

@@ -11,7 +11,7 @@ from ..errors import GraphError
 from ..graph.decomposition import decomposition
 from ..graph.ir import Graph, Value
 from ..graph.opdef import Attrs, OpDef
-from ..graph.ops.source import CONSTANT, FULL, INPUT, PARAMETER
+from ..graph.ops.source import CONSTANT, FULL, INPUT, ParameterAttrs
 from ..graph.types import TensorType
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
@@ -71,8 +71,8 @@ def reference_values(
         for name, node in graph.nodes():
             if node.op is INPUT or Value(name) in values:
                 continue
-            if node.op is PARAMETER:
-                values[Value(name)] = (parameters or {})[node.attrs.name]  # type: ignore[attr-defined]
+            if isinstance(node.attrs, ParameterAttrs):
+                values[Value(name)] = (parameters or {})[node.attrs.name]
                 continue
             feeds = [values[value] for value in graph.inputs_of(name)]
             for output, array in enumerate(run_reference(node.op, node.attrs, feeds)):

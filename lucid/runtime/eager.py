@@ -12,8 +12,8 @@ from ..errors import ShapeError
 from ..graph.decomposition import decomposition
 from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import Attrs, OpDef
-from ..graph.ops.call import CALL
-from ..graph.ops.source import CONSTANT
+from ..graph.ops.call import CallAttrs
+from ..graph.ops.source import ConstantAttrs
 from ..graph.types import TensorType
 from .planning.machine import kept_for_machine
 from .planning.registry import choose, kernel_packages, lowerings
@@ -91,10 +91,10 @@ def evaluate_from(graph: Graph, known: Mapping[Value, Array]) -> list[Array]:
 
 
 def _call_of(graph: Graph, node: Node, feeds: Sequence[Value]) -> Call:
-    attrs: Any = node.attrs
-    if node.op is CALL:  # not by way of the cache, which would keep a compiled model for ever
-        return attrs.callee  # type: ignore[no-any-return]
-    if node.op is CONSTANT:  # nor this, for its array
+    attrs = node.attrs
+    if isinstance(attrs, CallAttrs):  # not by way of the cache, which would keep a compiled model for ever
+        return attrs.callee
+    if isinstance(attrs, ConstantAttrs):  # nor this, for its array
         return lambda: (attrs.value.array,)
     return op_call(node.op, node.attrs, tuple(graph.type(v).with_order(None) for v in feeds))[0]
 

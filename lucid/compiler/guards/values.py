@@ -108,7 +108,7 @@ _TELLING: dict[types.CodeType, Callable[[], Any]] = {
     np.geterr.__code__: _error_modes,
     threading.active_count.__code__: threading.active_count,
     threading.enumerate.__code__: _threads,
-    threading.Thread.name.fget.__code__: lambda: threading.current_thread().name,  # type: ignore[attr-defined]
+    vars(threading.Thread)["name"].fget.__code__: lambda: threading.current_thread().name,
 }
 
 

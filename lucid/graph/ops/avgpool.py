@@ -105,7 +105,7 @@ def _adaptive_arg_infer(attrs: AdaptiveAttrs, x: TensorType) -> TensorType:
     return TensorType((*x.shape[:2], attrs.height, attrs.width), int64)
 
 
-def _avg_gradient(c: GradContext) -> list[Any]:
+def _avg_gradient(c: GradContext[AvgPoolAttrs]) -> list[Any]:
     return [apply(AVG_POOL_GRAD, AvgPoolGradAttrs(c.attrs, *c.inputs[0].type.shape[2:]), c.dy)]
 
 

@@ -44,7 +44,7 @@ def _infer(attrs: CallAttrs, *inputs: TensorType) -> tuple[TensorType, ...]:
     return attrs.callee.output_types(inputs)
 
 
-def _gradient(c: GradContext) -> Sequence[Any]:
+def _gradient(c: GradContext[CallAttrs]) -> Sequence[Any]:
     callee: Callee = c.attrs.callee
     cotangents = c.cotangents[: callee.results]
     backward = callee.backward(tuple(dy is not None for dy in cotangents))

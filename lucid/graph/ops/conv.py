@@ -27,27 +27,31 @@ class ConvAttrs(Attrs):
 
 
 @attributes
-class ConvInputAttrs(Attrs):
-    """A convolution and the height and width of its input."""
+class OfConvAttrs(Attrs):
+    """What is asked about a convolution."""
 
     conv: ConvAttrs
+
+
+@attributes
+class ConvInputAttrs(OfConvAttrs):
+    """A convolution and the height and width of its input."""
+
     height: Dim
     width: Dim
 
 
 @attributes
-class ConvWeightAttrs(Attrs):
+class ConvWeightAttrs(OfConvAttrs):
     """A convolution and the height and width of its kernel."""
 
-    conv: ConvAttrs
     kernel: Pair
 
 
 @attributes
-class ConvTransposeAttrs(Attrs):
+class ConvTransposeAttrs(OfConvAttrs):
     """Transposed convolution; ``output_padding``, less than the stride, is (bottom, right)."""
 
-    conv: ConvAttrs
     output_padding: Pair = (0, 0)
 
 
@@ -126,7 +130,7 @@ def _grad_weight(conv: ConvAttrs, x: Any, dy: Any, kernel: Any) -> Any:
     return apply(CONV_GRAD_WEIGHT, ConvWeightAttrs(conv, tuple(kernel)), x, dy)
 
 
-def _conv_gradient(c: GradContext) -> list[Any | None]:
+def _conv_gradient(c: GradContext[ConvAttrs]) -> list[Any | None]:
     x, w = c.inputs[:2]
     gradients = [
         _grad_input(c.attrs, c.dy, w, *x.type.shape[2:]) if c.wanted[0] else None,
@@ -137,7 +141,7 @@ def _conv_gradient(c: GradContext) -> list[Any | None]:
     return gradients
 
 
-def _input_gradient(c: GradContext) -> list[Any | None]:
+def _input_gradient(c: GradContext[ConvInputAttrs]) -> list[Any | None]:
     dy, w = c.inputs
     return [
         apply(CONV, c.attrs.conv, c.dy, w) if c.wanted[0] else None,
@@ -145,7 +149,7 @@ def _input_gradient(c: GradContext) -> list[Any | None]:
     ]
 
 
-def _weight_gradient(c: GradContext) -> list[Any | None]:
+def _weight_gradient(c: GradContext[ConvWeightAttrs]) -> list[Any | None]:
     x, dy = c.inputs
     return [
         _grad_input(c.attrs.conv, dy, c.dy, *x.type.shape[2:]) if c.wanted[0] else None,

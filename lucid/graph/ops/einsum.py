@@ -54,11 +54,11 @@ def _infer(attrs: EinsumAttrs, *inputs: TensorType) -> TensorType:
     return inputs[0].with_shape(sizes[label] for label in attrs.result)
 
 
-def _gradient(c: GradContext) -> list[Any | None]:
+def _gradient(c: GradContext[EinsumAttrs]) -> list[Any | None]:
     return [_operand_gradient(c, i) if wanted else None for i, wanted in enumerate(c.wanted)]
 
 
-def _operand_gradient(c: GradContext, index: int) -> Any:
+def _operand_gradient(c: GradContext[EinsumAttrs], index: int) -> Any:
     """The cotangent times the other operands, over this operand's axes.
 
     An index that occurs twice in the operand gets a second name and an identity matrix that ties the two;

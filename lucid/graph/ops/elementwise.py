@@ -12,10 +12,12 @@ from ...base.checks import shown
 from ...errors import DTypeError, OptionError
 from ..opdef import (
     NO_GRADIENT,
+    A,
     AbstractTensor,
     Attrs,
     GradContext,
     GradientRule,
+    InferRule,
     NoAttrs,
     NoGradient,
     OpDef,
@@ -70,13 +72,13 @@ def _broadcast(op: str, kinds: str, result: DType | None) -> Callable[..., Tenso
 
 def _unary(
     name: str,
-    gradient: GradientRule | NoGradient,
+    gradient: GradientRule[A] | NoGradient,
     kinds: str = _FLOATS,
-    attrs: type[Attrs] = NoAttrs,
+    attrs: type[A] = NoAttrs,  # type: ignore[assignment]  # which A is where none is given
     *,
-    infer: Callable[..., TensorType] | None = None,
+    infer: InferRule[A] | None = None,
     **traits: Unpack[UnaryTraits],
-) -> OpDef:
+) -> OpDef[A]:
     rule = infer or _like_input(name, kinds)
     return register(OpDef(name, rule, gradient, attrs=attrs, elementwise=True, **traits))
 
@@ -154,7 +156,11 @@ def _gelu_slope(x: Any, approximate: str) -> Any:
     return 0.5 * (1 + erf(x * math.sqrt(0.5))) + x * exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
 
 
-def _softplus_gradient(c: GradContext) -> list[Any]:
+def _gelu_gradient(c: GradContext[GeluAttrs]) -> list[Any]:
+    return [c.dy * _gelu_slope(c.inputs[0], c.attrs.approximate)]
+
+
+def _softplus_gradient(c: GradContext[SoftplusAttrs]) -> list[Any]:
     x, a = c.inputs[0], c.attrs
     return [where(x * a.beta > a.threshold, c.dy, c.dy * sigmoid(x * a.beta))]
 
@@ -164,7 +170,7 @@ def _level(c: GradContext) -> list[Any]:
     return reduced(c, *[lambda: full(c.dy, 0.0)] * len(c.inputs))
 
 
-def _clip_gradient(c: GradContext) -> list[Any]:
+def _clip_gradient(c: GradContext[ClipAttrs]) -> list[Any]:
     """As in PyTorch NaN passes none in ``clamp``, and all in ``hardtanh``."""
     (x,), dy, a = c.inputs, c.dy, c.attrs
     if a.low is not None:
@@ -174,7 +180,7 @@ def _clip_gradient(c: GradContext) -> list[Any]:
     return [dy]
 
 
-def _sqrt_gradient(c: GradContext) -> list[Any]:
+def _sqrt_gradient(c: GradContext[SqrtAttrs]) -> list[Any]:
     dx = c.dy * 0.5 / c.outputs[0]
     return [where(c.outputs[0] == 0, 0.0, dx) if c.attrs.flat else dx]
 
@@ -188,11 +194,11 @@ def _clip_infer(attrs: ClipAttrs, x: TensorType) -> TensorType:
     return TensorType(x.shape, x.dtype)
 
 
-def _leaky_relu_gradient(c: GradContext) -> list[Any]:
+def _leaky_relu_gradient(c: GradContext[AlphaAttrs]) -> list[Any]:
     return [where(c.inputs[0] > 0, c.dy, c.dy * c.attrs.alpha)]
 
 
-def _elu_gradient(c: GradContext) -> list[Any]:
+def _elu_gradient(c: GradContext[AlphaAttrs]) -> list[Any]:
     x, alpha = c.inputs[0], c.attrs.alpha
     return [c.dy * where(x > 0, full(x, 1.0, ()), alpha * exp(minimum(x, 0.0)))]
 
@@ -260,9 +266,7 @@ RELU = _unary(
 )  # fmt: skip
 LEAKY_RELU = _unary("LeakyRelu", _leaky_relu_gradient, attrs=AlphaAttrs, activation=True)
 ELU = _unary("Elu", _elu_gradient, attrs=AlphaAttrs, activation=True)
-GELU = _unary(
-    "Gelu", lambda c: [c.dy * _gelu_slope(c.inputs[0], c.attrs.approximate)], attrs=GeluAttrs, activation=True
-)
+GELU = _unary("Gelu", _gelu_gradient, attrs=GeluAttrs, activation=True)
 SILU = _unary("Silu", _from_input(_silu_slope), activation=True)
 SOFTPLUS = _unary("Softplus", _softplus_gradient, attrs=SoftplusAttrs, activation=True)
 CLIP = _unary(

@@ -106,12 +106,12 @@ def _slice_grad_infer(attrs: SliceGradAttrs, dy: TensorType) -> TensorType:
     return dy.with_shape(attrs.shape)
 
 
-def _slice_gradient(c: GradContext) -> list[Any]:
+def _slice_gradient(c: GradContext[SliceAttrs]) -> list[Any]:
     a = c.attrs
     return [apply(SLICE_GRAD, SliceGradAttrs(a.starts, a.sizes, a.steps, c.inputs[0].type.shape), c.dy)]
 
 
-def _slice_grad_gradient(c: GradContext) -> list[Any]:
+def _slice_grad_gradient(c: GradContext[SliceGradAttrs]) -> list[Any]:
     return [apply(SLICE, SliceAttrs(c.attrs.starts, c.attrs.sizes, c.attrs.steps), c.dy)]
 
 
@@ -170,11 +170,11 @@ def _index_add_infer(attrs: IndexAddAttrs, dy: TensorType, *indices: TensorType)
     return dy.with_shape(attrs.shape)
 
 
-def _gather_gradient(c: GradContext) -> list[Any]:
+def _gather_gradient(c: GradContext[AxisAttrs]) -> list[Any]:
     return [apply(SCATTER_ELEMENTS, ScatterAttrs(c.attrs.axis, c.inputs[0].type.shape), c.dy, c.inputs[1]), None]
 
 
-def _index_gradient(c: GradContext) -> list[Any]:
+def _index_gradient(c: GradContext[IndexAttrs]) -> list[Any]:
     dx = apply(INDEX_ADD, IndexAddAttrs(c.attrs.axes, c.inputs[0].type.shape), c.dy, *c.inputs[1:])
     return [dx, *[None] * len(c.attrs.axes)]
 
@@ -193,13 +193,13 @@ def _embedding_grad_infer(attrs: EmbeddingGradAttrs, dy: TensorType, indices: Te
     return dy.with_shape((attrs.rows, dy.shape[-1]))
 
 
-def _embedding_gradient(c: GradContext) -> list[Any]:
+def _embedding_gradient(c: GradContext[EmbeddingAttrs]) -> list[Any]:
     weight, indices = c.inputs
     attrs = EmbeddingGradAttrs(c.attrs.padding, weight.type.shape[0])
     return [apply(EMBEDDING_GRAD, attrs, c.dy, indices), None]
 
 
-def _embedding_grad_gradient(c: GradContext) -> list[Any]:
+def _embedding_grad_gradient(c: GradContext[EmbeddingGradAttrs]) -> list[Any]:
     indices, padding = c.inputs[1], c.attrs.padding
     rows = apply(EMBEDDING, EmbeddingAttrs(padding), c.dy, indices)
     return [rows if padding is None else where((indices == padding).unsqueeze(-1), 0.0, rows), None]

@@ -115,16 +115,16 @@ def _group_norm_infer(attrs: GroupNormAttrs, x: TensorType, *affine: TensorType)
 # ---------------------------------------------------------------- gradients and decompositions
 
 
-def _softmax_gradient(c: GradContext) -> list[Any]:
+def _softmax_gradient(c: GradContext[AxisAttrs]) -> list[Any]:
     y, axis = c.outputs[0], c.attrs.axis
     return [y * (c.dy - (c.dy * y).sum(axis, keepdim=True))]
 
 
-def _log_softmax_gradient(c: GradContext) -> list[Any]:
+def _log_softmax_gradient(c: GradContext[AxisAttrs]) -> list[Any]:
     return [c.dy - exp(c.outputs[0]) * c.dy.sum(c.attrs.axis, keepdim=True)]
 
 
-def _standardize_gradient(c: GradContext) -> list[Any]:
+def _standardize_gradient(c: GradContext[StandardizeAttrs]) -> list[Any]:
     """Ioffe and Szegedy (2015), section 3, with the mean and variance as outputs of their own."""
     (x,), (y, mean, variance), a = c.inputs, c.outputs, c.attrs
     dx: Any = None

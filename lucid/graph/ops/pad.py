@@ -58,7 +58,7 @@ def _pad_infer(attrs: PadAttrs, x: TensorType) -> TensorType:
     return x.with_shape(_padded(attrs, x.shape))
 
 
-def _pad_gradient(c: GradContext) -> list[Any]:
+def _pad_gradient(c: GradContext[PadAttrs]) -> list[Any]:
     a, shape = c.attrs, c.inputs[0].type.shape
     if a.mode == "constant":
         return [take_slice(c.dy, a.before, shape)]
@@ -73,7 +73,7 @@ def _pad_grad_infer(attrs: PadGradAttrs, dy: TensorType) -> TensorType:
     return dy.with_shape(attrs.shape)
 
 
-def _pad_grad_gradient(c: GradContext) -> list[Any]:
+def _pad_grad_gradient(c: GradContext[PadGradAttrs]) -> list[Any]:
     a = c.attrs
     return [apply(PAD, PadAttrs(a.before, a.after, a.mode), c.dy)]
 

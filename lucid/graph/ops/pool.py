@@ -124,7 +124,7 @@ def _positions_infer(attrs: MaxPoolGradAttrs, index: TensorType) -> TensorType:
     return y
 
 
-def _pool_gradient(c: GradContext) -> list[Any]:
+def _pool_gradient(c: GradContext[MaxPoolAttrs]) -> list[Any]:
     height, width = c.inputs[0].type.shape[2:]
     return [apply(MAX_POOL_GRAD, MaxPoolGradAttrs(c.attrs, height, width), c.dy, c.outputs[1])]
 

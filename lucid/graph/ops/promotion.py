@@ -24,7 +24,7 @@ def _cast_infer(attrs: CastAttrs, x: TensorType) -> TensorType:
     return TensorType(x.shape, attrs.dtype)
 
 
-def _cast_gradient(c: GradContext) -> list[Any | None]:
+def _cast_gradient(c: GradContext[CastAttrs]) -> list[Any | None]:
     source = c.inputs[0].type.dtype
     return [cast(c.dy, source) if is_float(source) and is_float(c.attrs.dtype) else None]
 

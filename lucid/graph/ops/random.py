@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...base.checks import shown
@@ -40,7 +40,11 @@ def _check_key(op: str, key: TensorType) -> None:
         raise DTypeError(f"{op}: the key must be {_KEY}, got {key}")
 
 
-def _draw_infer(op: str) -> Any:
+def _key_infer(attrs: Attrs) -> TensorType:
+    return _KEY
+
+
+def _draw_infer(op: str) -> Callable[[TypeAttrs, TensorType], TensorType]:
     def infer(attrs: TypeAttrs, key: TensorType) -> TensorType:
         _check_key(op, key)
         if not is_float(attrs.dtype):
@@ -59,14 +63,12 @@ def _dropout_infer(attrs: DropoutAttrs, x: TensorType, key: TensorType) -> Tenso
     return x.with_shape(x.shape)
 
 
-def _dropout_gradient(c: GradContext) -> list[Any]:
+def _dropout_gradient(c: GradContext[DropoutAttrs]) -> list[Any]:
     return [apply(DROPOUT, c.attrs, c.dy, c.inputs[1]), None]  # the same key, so the same elements
 
 
 RANDOM_KEY = register(
-    OpDef(
-        "RandomKey", lambda a: _KEY, NO_GRADIENT, inputs=(), outputs=("key",), pure=False, random=True, family="random"
-    )
+    OpDef("RandomKey", _key_infer, NO_GRADIENT, inputs=(), outputs=("key",), pure=False, random=True, family="random")
 )
 RANDOM_UNIFORM = register(
     OpDef("RandomUniform", _draw_infer("RandomUniform"), NO_GRADIENT, attrs=TypeAttrs, inputs=("key",), family="random")

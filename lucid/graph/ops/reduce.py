@@ -80,18 +80,18 @@ def _cumsum_infer(attrs: CumSumAttrs, x: TensorType) -> TensorType:
     return TensorType(x.shape, x.dtype)
 
 
-def _spread(y: Any, c: GradContext) -> Any:
+def _spread(y: Any, c: GradContext[ReduceAttrs]) -> Any:
     """A reduced tensor broadcast back to the shape of what was reduced."""
     x = c.inputs[0].type
     return expand(reshape(y, _reduced_shape(x, c.attrs.axes, True)), x.shape)
 
 
-def _mean_gradient(c: GradContext) -> list[Any]:
+def _mean_gradient(c: GradContext[ReduceAttrs]) -> list[Any]:
     count = product(c.inputs[0].type.shape[axis] for axis in c.attrs.axes)
     return [_spread(c.dy / count, c)]
 
 
-def _extremum_gradient(c: GradContext) -> list[Any]:
+def _extremum_gradient(c: GradContext[ReduceAttrs]) -> list[Any]:
     """Equal extrema share the gradient evenly, as ``torch.amax`` does; so do NaNs."""
     x, y = c.inputs[0], _spread(c.outputs[0], c)
     hit = (x == y) | (isnan(x) & isnan(y))
@@ -100,16 +100,16 @@ def _extremum_gradient(c: GradContext) -> list[Any]:
     return [where(hit, dy / shares, 0.0)]
 
 
-def _logsumexp_gradient(c: GradContext) -> list[Any]:
+def _logsumexp_gradient(c: GradContext[ReduceAttrs]) -> list[Any]:
     y = where(c.outputs[0] == -math.inf, 0.0, c.outputs[0])  # so that -inf - y is not NaN
     return [_spread(c.dy, c) * exp(c.inputs[0] - _spread(y, c))]
 
 
-def _cumsum_gradient(c: GradContext) -> list[Any]:
+def _cumsum_gradient(c: GradContext[CumSumAttrs]) -> list[Any]:
     return [apply(CUMSUM, CumSumAttrs(c.attrs.axis, not c.attrs.reverse), c.dy)]
 
 
-def _product_gradient(c: GradContext) -> list[Any]:
+def _product_gradient(c: GradContext[ReduceAttrs]) -> list[Any]:
     """Each element's slope is the product of the others, which holds where there are zeros too."""
     x, axes, kept = c.inputs[0], c.attrs.axes, c.inputs[0].type
     if len(axes) == 1:
@@ -125,7 +125,7 @@ def _product_of_others(x: Any, axis: int) -> Any:
     return apply(PRODUCT_OF_OTHERS, AxisAttrs(axis), x)
 
 
-def _product_of_others_gradient(c: GradContext) -> list[Any]:
+def _product_of_others_gradient(c: GradContext[AxisAttrs]) -> list[Any]:
     """Row i of a matrix is the lane with 1 in place of element i: of it, the products of others but i."""
     axis, x, dy = c.attrs.axis, c.inputs[0], c.dy
     last = x.type.rank - 1

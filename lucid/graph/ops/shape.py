@@ -119,7 +119,11 @@ def _concat_infer(attrs: AxisAttrs, *inputs: TensorType) -> TensorType:
     return first.with_shape((*first.shape[:axis], total, *first.shape[axis + 1 :]))
 
 
-def _concat_gradient(c: GradContext) -> list[Any]:
+def _stop_infer(attrs: Attrs, x: TensorType) -> TensorType:
+    return TensorType(x.shape, x.dtype)
+
+
+def _concat_gradient(c: GradContext[AxisAttrs]) -> list[Any]:
     axis, start, gradients = c.attrs.axis, 0, []
     for x, wanted in zip(c.inputs, c.wanted, strict=True):
         stop = start + x.type.shape[axis]
@@ -144,9 +148,7 @@ EXPAND = register(
     OpDef("Expand", _expand_infer, lambda c: [c.dy.sum_to(c.inputs[0].type.shape)], attrs=ShapeAttrs, view=True)
 )
 #: Its input; no gradient flows back through it.
-STOP_GRADIENT = register(
-    OpDef("StopGradient", lambda a, x: TensorType(x.shape, x.dtype), NO_GRADIENT, view=True, family="gradient")
-)
+STOP_GRADIENT = register(OpDef("StopGradient", _stop_infer, NO_GRADIENT, view=True, family="gradient"))
 CONCAT = register(
     OpDef("Concat", _concat_infer, _concat_gradient, attrs=AxisAttrs, inputs=("*tensors",), family="shape")
 )

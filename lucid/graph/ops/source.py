@@ -9,15 +9,8 @@ import numpy as np
 from ...errors import DTypeError
 from ..dims import Dim
 from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, ConstArray, OpDef, T, TypeAttrs, apply, attributes, register
+from ..opdef import ParameterAttrs as ParameterAttrs
 from ..types import DType, Shape, TensorType, as_dtype
-
-
-@attributes
-class ParameterAttrs(TypeAttrs):
-    """``name`` is the key in the state dict; ``trainable`` tells parameters from buffers."""
-
-    name: str
-    trainable: bool = True
 
 
 @attributes
@@ -55,16 +48,20 @@ def _negative_zero(value: object) -> bool:
     return isinstance(value, float) and value == 0 and math.copysign(1.0, value) < 0
 
 
-INPUT = register(OpDef("Input", lambda a: a.type, NO_GRADIENT, attrs=TypeAttrs, inputs=(), pure=False, source="input"))
+def _told(attrs: TypeAttrs) -> TensorType:
+    return attrs.type
+
+
+def _constant_infer(attrs: ConstantAttrs) -> TensorType:
+    array = attrs.value.array
+    return TensorType(array.shape, as_dtype(array.dtype))
+
+
+INPUT = register(OpDef("Input", _told, NO_GRADIENT, attrs=TypeAttrs, inputs=(), pure=False, source="input"))
 PARAMETER = register(
-    OpDef("Parameter", lambda a: a.type, NO_GRADIENT, attrs=ParameterAttrs, inputs=(), pure=False, source="parameter")
+    OpDef("Parameter", _told, NO_GRADIENT, attrs=ParameterAttrs, inputs=(), pure=False, source="parameter")
 )
-CONSTANT = register(
-    OpDef(
-        "Constant", lambda a: TensorType(a.value.array.shape, as_dtype(a.value.array.dtype)), NO_GRADIENT,
-        attrs=ConstantAttrs, inputs=(), source="constant",
-    )
-)  # fmt: skip
+CONSTANT = register(OpDef("Constant", _constant_infer, NO_GRADIENT, attrs=ConstantAttrs, inputs=(), source="constant"))
 FULL = register(OpDef("Full", _full_infer, NO_GRADIENT, attrs=FullAttrs, inputs=(), family="constant"))
 
 

@@ -60,7 +60,7 @@ def fold_constants(graph: Graph, evaluate: Evaluate, options: FoldOptions = Fold
 
 
 def _is_number(node: Node) -> bool:
-    return node.op is FULL and not isinstance(node.attrs.value, SymDim)  # type: ignore[attr-defined]
+    return isinstance(node.attrs, FullAttrs) and not isinstance(node.attrs.value, SymDim)
 
 
 def _fits(node: Node, limit: int) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ...graph.ir import Node
-from ...graph.opdef import find_op
+from ...graph.opdef import Attrs, find_op
 from ...graph.ops.fused import FUSED_ELEMENTWISE, FusedAttrs, instruction_types
 from ...graph.types import DType, TensorType
 from ..planning.registry import choose, kernel
@@ -89,9 +89,9 @@ class _Program:
         buffer.type = type_.with_order(order)
         return buffer
 
-    def _emit(self, op: str, attrs: object, ins: Sequence[Operand], out: Operand) -> Emitter:
+    def _emit(self, op: str, attrs: Attrs, ins: Sequence[Operand], out: Operand) -> Emitter:
         k = self.k
-        node = Node(find_op(op), attrs, (out.type,))  # type: ignore[arg-type]
+        node = Node(find_op(op), attrs, (out.type,))
         inner = Emitter(node, k.name, k.names, ins, [out])
         choose(node, tuple(x.type for x in ins)).lowering.emit(inner)
         k.buffers += inner.buffers

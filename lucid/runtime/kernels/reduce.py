@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 
+from ...graph.opdef import OpDef
 from ...graph.ops import reduce
 from ...graph.types import bool_
 from ..planning.registry import kernel
 from ..program.emitter import Emitter
 
-_UFUNCS = {reduce.SUM: "add", reduce.PROD: "multiply", reduce.MAX: "maximum", reduce.MIN: "minimum"}
+_UFUNCS: dict[OpDef, str] = {reduce.SUM: "add", reduce.PROD: "multiply", reduce.MAX: "maximum", reduce.MIN: "minimum"}
 
 
 @kernel(*_UFUNCS)

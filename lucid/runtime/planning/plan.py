@@ -10,7 +10,7 @@ from ...base.collector import collector_paused
 from ...errors import GraphError, LucidError, from_handler
 from ...graph.facts import parameter_only, read_values
 from ...graph.ir import Graph, Node, Value
-from ...graph.ops.source import CONSTANT, INPUT, PARAMETER
+from ...graph.ops.source import INPUT, ConstantAttrs, ParameterAttrs
 from ...graph.verify import describe
 from ..program.emitter import Emitter, Names, Operand
 from ..program.statement import Phase, unmarked
@@ -187,12 +187,12 @@ class _Planner:
         if node.op is INPUT:
             operand = Operand(plan.names.unique(name), node.outputs[0], Phase.CALL, contiguous=False)
             self.table[Value(name)] = operand
-        elif node.op is PARAMETER:
+        elif isinstance(node.attrs, ParameterAttrs):
             operand = Operand(plan.names.unique(name), node.outputs[0], Phase.STATE, persistent=True)
-            self.table[Value(name)] = plan.parameters[node.attrs.name] = operand  # type: ignore[attr-defined]
-        elif node.op is CONSTANT:
-            array = node.attrs.value.array  # type: ignore[attr-defined]
-            operand = Operand(unmarked(plan.names.use(array, name)), node.outputs[0], Phase.STATE, persistent=True)
+            self.table[Value(name)] = plan.parameters[node.attrs.name] = operand
+        elif isinstance(node.attrs, ConstantAttrs):
+            held = unmarked(plan.names.use(node.attrs.value.array, name))
+            operand = Operand(held, node.outputs[0], Phase.STATE, persistent=True)
             self.table[Value(name)] = operand
         else:
             self._lower(name, node)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias
 
 from ...errors import GraphError
 from ...graph.ir import Node
-from ...graph.opdef import OpDef
+from ...graph.opdef import A, OpDef
 from ...graph.types import TensorType
 from ..program.emitter import Kernel
 from .machine import kept_for_machine, this_machine
@@ -41,13 +41,13 @@ class Way:
         object.__setattr__(self, "seconds", took)
 
 
-Accepts: TypeAlias = "Callable[[Node, tuple[TensorType, ...]], bool]"
-Does: TypeAlias = "Callable[[Node, tuple[TensorType, ...], int], Work | float]"
-Ways: TypeAlias = "Callable[[Node, tuple[TensorType, ...], int], Sequence[Way]]"
+Accepts: TypeAlias = "Callable[[Node[A], tuple[TensorType, ...]], bool]"
+Does: TypeAlias = "Callable[[Node[A], tuple[TensorType, ...], int], Work | float]"
+Ways: TypeAlias = "Callable[[Node[A], tuple[TensorType, ...], int], Sequence[Way]]"
 
 
 @dataclass(frozen=True)
-class Lowering:
+class Lowering(Generic[A]):
     """One way to run an op.
 
     Attributes
@@ -72,8 +72,8 @@ class Lowering:
 
     name: str
     emit: Kernel
-    accepts: Accepts
-    ways: Ways
+    accepts: Accepts[A]
+    ways: Ways[A]
     exact: bool = True
     staged: bool = False
     ordered: bool = False
@@ -97,11 +97,11 @@ _KERNELS: dict[OpDef, list[Lowering]] = {}
 
 
 def kernel(
-    *ops: OpDef,
+    *ops: OpDef[A],
     lowering: str = "numpy",
-    accepts: Accepts = lambda node, inputs: True,
-    cost: Does = lambda node, inputs, threads: NOTHING,
-    ways: Ways | None = None,
+    accepts: Accepts[A] = lambda node, inputs: True,
+    cost: Does[A] = lambda node, inputs, threads: NOTHING,
+    ways: Ways[A] | None = None,
     exact: bool = True,
     staged: bool = False,
     ordered: bool = False,
@@ -109,14 +109,13 @@ def kernel(
 ) -> Callable[[Kernel], Kernel]:
     """Register the decorated function as a lowering of the ops; ``cost`` is for one with a single way."""
 
-    def only(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Sequence[Way]:
+    def only(node: Node[A], inputs: tuple[TensorType, ...], threads: int) -> Sequence[Way]:
         return (Way(cost(node, inputs, threads)),)
 
     def decorate(function: Kernel) -> Kernel:
+        made: Lowering[A] = Lowering(lowering, function, accepts, ways or only, exact, staged, ordered, in_place)
         for op in ops:
-            _KERNELS.setdefault(op, []).append(
-                Lowering(lowering, function, accepts, ways or only, exact, staged, ordered, in_place)
-            )
+            _KERNELS.setdefault(op, []).append(made)
         return function
 
     return decorate

@@ -22,17 +22,25 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
 from ...errors import GraphError
 from ...graph.fields import check_attrs, plain
 from ...graph.ir import Node
+from ...graph.opdef import Attrs
 from ...graph.types import DType, TensorType
 from ..workers.threads import parallel
 from .statement import Code, Phase, Statement, marked, names_in, unmarked
 from .views import COPIES, as_view
+
+if TYPE_CHECKING:  # Python's own has a default from 3.13
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    E = TypeVarWithDefault("E", bound=Attrs, default=Any)
+else:
+    E = TypeVar("E", bound=Attrs)
 
 
 @dataclass(eq=False)
@@ -163,8 +171,8 @@ class Names:
         return marked(self._by_id[id(thing)])
 
 
-class Emitter:
-    """Writes one node's lines.
+class Emitter(Generic[E]):
+    """Writes the lines of one node. ``Emitter[ConvAttrs]`` says which attributes that has.
 
     Attributes
     ----------
@@ -192,7 +200,7 @@ class Emitter:
 
     def __init__(
         self,
-        node: Node,
+        node: Node[E],
         name: str,
         names: Names,
         ins: Sequence[Operand],
@@ -204,7 +212,7 @@ class Emitter:
         check_attrs(node.op, node.attrs)
         self.node = node
         self.name = name
-        self.attrs: Any = node.attrs
+        self.attrs = node.attrs
         self.names = names
         self.ins = tuple(ins)
         self.outs: Any = tuple(outs)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ....graph.ir import Node
-from ....graph.ops.conv import CONV, CONV_GRAD_INPUT, CONV_GRAD_WEIGHT
+from ....graph.ops.conv import CONV, CONV_GRAD_INPUT, CONV_GRAD_WEIGHT, ConvAttrs, OfConvAttrs
 from ....graph.types import TensorType
 from ...planning.registry import kernel
 from ...program.emitter import Emitter, Operand
@@ -19,8 +19,8 @@ BLOCK_BYTES = 1 << 18
 """Output bytes of a block; about three times as much is touched for every tap."""
 
 
-def _is_depthwise(node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    return bool(node.attrs.groups == inputs[0].shape[1])  # type: ignore[attr-defined]
+def _is_depthwise(node: Node[ConvAttrs], inputs: tuple[TensorType, ...]) -> bool:
+    return node.attrs.groups == inputs[0].shape[1]
 
 
 def _cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
@@ -119,10 +119,10 @@ def _plain(work: Sequence[Sequence[Block]]) -> list[list[tuple[int, ...]]]:
     return [list(map(tuple, mine)) for mine in work]
 
 
-def _single(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+def _single(node: Node[OfConvAttrs], inputs: tuple[TensorType, ...]) -> bool:
     """One output channel for each input channel."""
     dy = inputs[0] if node.op is CONV_GRAD_INPUT else inputs[1]
-    groups = node.attrs.conv.groups  # type: ignore[attr-defined]
+    groups = node.attrs.conv.groups
     channels = node.outputs[0].shape[1] if node.op is CONV_GRAD_INPUT else inputs[0].shape[1]
     return bool(groups > 1 and groups == channels == dy.shape[1])
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ....graph.ir import Node
-from ....graph.ops.conv import CONV_GRAD_INPUT, CONV_GRAD_WEIGHT, CONV_TRANSPOSE, ConvAttrs
+from ....graph.ops.conv import CONV_GRAD_INPUT, CONV_GRAD_WEIGHT, CONV_TRANSPOSE, OfConvAttrs
 from ....graph.types import TensorType
 from ...planning.registry import kernel
 from ...program.emitter import Emitter
@@ -22,23 +22,23 @@ def _input_flops(node: Node, inputs: tuple[TensorType, ...]) -> float:
     return 2.0 * dy[0] * dy[1] * dy[2] * dy[3] * w[1] * w[2] * w[3]
 
 
-def _scatter_cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
+def _scatter_cost(node: Node[OfConvAttrs], inputs: tuple[TensorType, ...], threads: int) -> float:
     dy, w = inputs[0], inputs[1].concrete
-    conv: ConvAttrs = node.attrs.conv  # type: ignore[attr-defined]
+    conv = node.attrs.conv
     moved = 3.0 * dy.concrete[0] * dy.concrete[2] * dy.concrete[3] * w[1] * w[2] * w[3] * conv.groups
     return _input_flops(node, inputs) / FLOPS + moved * dy.dtype.itemsize / BYTES + 10 * CALL * conv.groups
 
 
-def _turned(node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    conv: ConvAttrs = node.attrs.conv  # type: ignore[attr-defined]
+def _turned(node: Node[OfConvAttrs], inputs: tuple[TensorType, ...]) -> bool:
+    conv = node.attrs.conv
     kernel_ = inputs[1].concrete[2:]
     return conv.stride == (1, 1) and all(
         conv.padding[i] <= conv.dilation[i % 2] * (kernel_[i % 2] - 1) for i in range(4)
     )
 
 
-def _turned_cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
-    conv: ConvAttrs = node.attrs.conv  # type: ignore[attr-defined]
+def _turned_cost(node: Node[OfConvAttrs], inputs: tuple[TensorType, ...], threads: int) -> float:
+    conv = node.attrs.conv
     n, outputs = inputs[0].concrete[:2]
     x, w = node.outputs[0].concrete, inputs[1].concrete
     gathered = 1.0 * n * outputs * x[2] * x[3] * w[2] * w[3]

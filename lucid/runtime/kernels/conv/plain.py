@@ -145,9 +145,9 @@ def emit_product(
     over_blocks(k, len(work), names, lists, body)
 
 
-def is_pointwise(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+def is_pointwise(node: Node[ConvAttrs], inputs: tuple[TensorType, ...]) -> bool:
     a = node.attrs
-    return inputs[1].concrete[2:] == (1, 1) and a.groups == 1 and not any(a.padding)  # type: ignore[attr-defined]
+    return inputs[1].concrete[2:] == (1, 1) and a.groups == 1 and not any(a.padding)
 
 
 def _pointwise_cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:

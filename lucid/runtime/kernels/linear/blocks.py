@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ....graph.ir import Node
-from ....graph.ops.fused_linear import FUSED_LINEAR
+from ....graph.ops.fused_linear import FUSED_LINEAR, FusedLinearAttrs
 from ....graph.types import TensorType, is_float
 from ...planning.machine import this_machine
 from ...planning.registry import Way, kernel
@@ -24,26 +24,26 @@ VECTOR = 16
 """Outputs of a share are a multiple of so many."""
 
 
-def _numbers(node: Node, inputs: tuple[TensorType, ...]) -> Pointwise:
+def _numbers(node: Node[FusedLinearAttrs], inputs: tuple[TensorType, ...]) -> Pointwise:
     x, w = inputs[0].concrete, inputs[1].concrete
-    passes = len(inputs) - 2 + (node.attrs.activation is not None)  # type: ignore[attr-defined]
+    passes = len(inputs) - 2 + (node.attrs.activation is not None)
     return Pointwise(math.prod(x[:-1]), 1, 1, w[1], w[0], (1, 1), passes)
 
 
-def _accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+def _accepts(node: Node[FusedLinearAttrs], inputs: tuple[TensorType, ...]) -> bool:
     plain = all(t.order is None for t in (*inputs, *node.outputs))
     return plain and is_float(inputs[0].dtype) and acts_anywhere(node)
 
 
-def _accepts_rows(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+def _accepts_rows(node: Node[FusedLinearAttrs], inputs: tuple[TensorType, ...]) -> bool:
     return _numbers(node, inputs).pixels != 1 and _accepts(node, inputs)
 
 
-def _accepts_row(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+def _accepts_row(node: Node[FusedLinearAttrs], inputs: tuple[TensorType, ...]) -> bool:
     return _numbers(node, inputs).pixels == 1 and _accepts(node, inputs)
 
 
-def _ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
+def _ways(node: Node[FusedLinearAttrs], inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     around = 3 * this_machine().call  # the loops, and the copy of a result
     return [
         Way(around + way.seconds, way.block)
@@ -61,7 +61,7 @@ def linear_blocks(k: Emitter) -> None:
     emit_pixels(k, p, rows, k.ins[2] if len(k.ins) > 2 else None, None, True)
 
 
-def _whole_work(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Work:
+def _whole_work(node: Node[FusedLinearAttrs], inputs: tuple[TensorType, ...], threads: int) -> Work:
     p, itemsize = _numbers(node, inputs), inputs[0].dtype.itemsize
     if p.pixels == 1:
         return _row_work(p, p.outputs, itemsize)
@@ -105,7 +105,7 @@ class Shares:
         return f"{self.ranges[0][1] if self.ranges else 0} outputs"
 
 
-def _row_ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
+def _row_ways(node: Node[FusedLinearAttrs], inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     p, ways = _numbers(node, inputs), []
     for workers in {1, threads}:
         share = -(-p.outputs // (workers * VECTOR)) * VECTOR
