@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,15 +25,14 @@ from ..nn.tables import OWN
 from ..runtime.planning.plan import Plan
 from ..runtime.program.executable import Executable
 from ..runtime.program.store import Store
-from ..tensor.grad_mode import forget_switching_on, is_grad_enabled, switched_on
+from ..tensor.grad_mode import is_grad_enabled
 from ..tensor.tensor import Tensor
-from ..tensor.tracing import Recorder
 from .archive import archive_bytes, archive_from_bytes, write_archive
-from .arguments import Structure, arranged, flatten, leaf_names, unflatten
+from .arguments import Structure, arranged, flatten
 from .calls import Calls, Forward, Quick
-from .guards import Guards, Watch
+from .guards import Guards
 from .options import Options
-from .results import Results, traced_results
+from .record import record
 from .sizes import orders_of
 from .specialization import Specialization
 from .verification import check_pass
@@ -249,7 +246,8 @@ class CompiledModel(Module):
         else:
             types = [TensorType(tuple(x.shape), as_dtype(x.dtype)) for x in leaves]
         trained = isinstance(self.model, Module) and self.model.training
-        recorder, graph, results, guards, of_mode = self._record(structure, types)
+        assert self.model is not None
+        recorder, graph, results, guards, of_mode = record(self.model, structure, types)
         made = Specialization(
             graph,
             structure,
@@ -273,55 +271,6 @@ class CompiledModel(Module):
             if not self._by_key[old.key]:
                 del self._by_key[old.key]
         return trace
-
-    def _record(
-        self, structure: Structure, types: Sequence[TensorType], grad: bool = True
-    ) -> tuple[Recorder, Graph, Results, Guards, bool]:
-        """Run the model once with traced tensors.
-
-        What is recorded serves with and without gradients, unless the model asks which it is, or says so itself;
-        whether it does is the last of what is returned. It has a context of its own, which is left by code in C: of
-        an interrupt as it ends, whenever it comes, no trace is left that goes on.
-        """
-        return copy_context().run(self._recorded, structure, types, grad)
-
-    def _recorded(
-        self, structure: Structure, types: Sequence[TensorType], grad: bool
-    ) -> tuple[Recorder, Graph, Results, Guards, bool]:
-        assert self.model is not None
-        names: dict[int, str] = {}
-        paths: dict[int, str] = {}
-        if isinstance(self.model, Module):
-            names = {id(t): n for n, t in (*self.model.named_parameters(), *self.model.named_buffers())}
-            paths = {id(m): p for p, m in self.model.named_modules()}
-        watch = Watch(self.model)
-        recorder = Recorder(names, paths, watch)
-        outside = is_grad_enabled()
-        with recorder.active(grad):
-            labels = _labels(self.model, structure)
-            inputs = [recorder.input(t, label) for t, label in zip(types, labels, strict=True)]
-            args, kwargs = unflatten(structure, inputs)
-            forget_switching_on()
-            with watch.active():
-                result = self.model(*args, **kwargs)
-            if switched_on():  # within no_grad it then gives results that require a gradient
-                watch.read_mode()
-            if inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
-                if hasattr(result, "close"):
-                    result.close()
-                raise TraceError(
-                    f"the compiled function returns a {type(result).__name__}, whose code would run later: compile a "
-                    f"plain function, without async or yield"
-                )
-            results, nested = flatten(result, results=True)
-            if not results:
-                hint = "" if types else ", nor was it given any: pass tensors or NumPy arrays, not numbers or lists"
-                raise TraceError(f"the compiled function returns no tensor{hint}")
-            if grad == outside or not watch.mode_read:
-                graph = recorder.finish(results)
-                given = traced_results(nested, results, inputs)
-                return recorder, graph, given, watch.guards(), watch.mode_read
-        return self._record(structure, types, outside)
 
     def _current(self) -> Specialization:
         """What was made of the model as it is now, for arguments like those of the latest call."""
@@ -414,18 +363,3 @@ class CompiledModel(Module):
 
 def _from_bytes(data: bytes, options: Options) -> CompiledModel:
     return CompiledModel.from_specialization(archive_from_bytes(data, options))
-
-
-def _labels(model: Callable[..., Any], structure: Structure) -> list[str]:
-    """Names of the inputs, from the function's own argument names."""
-    _, _, positional, keyword = structure
-    function = model.forward if isinstance(model, Module) else model
-    try:
-        known = list(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        known = []
-    labels: list[str] = []
-    for i, part in enumerate(positional[2:]):
-        labels.extend(leaf_names(part, known[i] if i < len(known) else f"input_{i}"))
-    labels.extend(leaf_names(keyword, ""))
-    return labels

@@ -11,7 +11,7 @@ from ..base.checks import check_device, is_device
 from ..errors import OptionError
 from .dims import SymDim
 from .opdef import AbstractTensor
-from .ops import bounds, composite, everyday, indexing, linalg, reduce, subscript
+from .ops import bounds, composite, everyday, indexing, linalg, reduce, slices, subscript
 from .ops import elementwise as ew
 from .ops import norm as normal
 from .ops import shape as sh
@@ -344,7 +344,7 @@ class Operators(AbstractTensor, Generic[R]):
     count_nonzero: Method[R] = public(everyday.count_nonzero)
     norm: Method[R] = public(composite.norm, p=order)
     sum_to = reduce.sum_to
-    piece = indexing.piece
+    piece = slices.piece
 
     # ------------------------------------------------------------ shape and indexing
 
@@ -365,14 +365,14 @@ class Operators(AbstractTensor, Generic[R]):
     squeeze: Method[R] = public(sh.squeeze)
     unsqueeze: Method[R] = public(sh.unsqueeze)
     repeat_interleave: Method[R] = public(sh.repeat_interleave)
-    narrow: Method[R] = public(indexing.narrow)
+    narrow: Method[R] = public(slices.narrow)
     gather: Method[R] = public(indexing.gather)
     take_along_dim: Method[R] = public(indexing.take_along_dim)
-    split: Method[tuple[R, ...]] = public(indexing.split)
-    chunk: Method[tuple[R, ...]] = public(indexing.chunk)
+    split: Method[tuple[R, ...]] = public(slices.split)
+    chunk: Method[tuple[R, ...]] = public(slices.chunk)
     unbind: Method[tuple[R, ...]] = public(everyday.unbind)
-    flip: Method[R] = public(indexing.flip)
-    roll: Method[R] = public(indexing.roll)
+    flip: Method[R] = public(slices.flip)
+    roll: Method[R] = public(slices.roll)
     index_select: Method[R] = public(indexing.index_select)
     masked_fill: Method[R] = public(indexing.masked_fill)
     softmax: Method[R] = public(normal.softmax)

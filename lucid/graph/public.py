@@ -309,17 +309,8 @@ def public(function: Callable[..., Any], name: str | None = None, **special: Che
     """
     code = function.__code__
     owner = name or function.__name__.rstrip("_")
-    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    last = function.__defaults__ or ()
-    positional = code.co_varnames[: code.co_argcount]
-    defaults = dict(zip(positional[len(positional) - len(last) :], last, strict=True)) | (function.__kwdefaults__ or {})
-    found: dict[str, Check | None] = {}
-    passing: dict[str, tuple[type, ...]] = {}
-    for one in names:
-        check = special[one] if one in special else KINDS[one]
-        found[one], passing[one] = check, (object,) if check is None else AS_THEY_ARE.get(check, ())
-        if check is not None and one in defaults and defaults[one] is None:
-            found[one], passing[one] = _optional(check), (*passing[one], type(None))
+    found, passing = _taken(function, special)
+    names, positional = tuple(found), code.co_varnames[: code.co_argcount]
     spread = code.co_varnames[len(names)] if code.co_flags & 0x04 else None
     rest = tensor if spread == "operands" else None  # others are shapes and axes
     known = found if spread is None else {**found, spread: None}
@@ -355,6 +346,23 @@ def public(function: Callable[..., Any], name: str | None = None, **special: Che
         return function(*taken, **kwargs)
 
     return face
+
+
+def _taken(
+    function: Callable[..., Any], special: Mapping[str, Check | None]
+) -> tuple[dict[str, Check | None], dict[str, tuple[type, ...]]]:
+    """For each parameter its check, and the types of which that lets every value through as it is."""
+    code, last = function.__code__, function.__defaults__ or ()
+    positional = code.co_varnames[: code.co_argcount]
+    defaults = dict(zip(positional[len(positional) - len(last) :], last, strict=True)) | (function.__kwdefaults__ or {})
+    found: dict[str, Check | None] = {}
+    passing: dict[str, tuple[type, ...]] = {}
+    for one in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
+        check = special[one] if one in special else KINDS[one]
+        found[one], passing[one] = check, (object,) if check is None else AS_THEY_ARE.get(check, ())
+        if check is not None and one in defaults and defaults[one] is None:
+            found[one], passing[one] = _optional(check), (*passing[one], type(None))
+    return found, passing
 
 
 def _renamed(owner: str, known: Mapping[str, Any], given: dict[str, Any]) -> dict[str, Any]:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..base import checks, clock
 from ..base.absent import MODULE, advice
 from ..base.checks import shown
-from ..errors import DTypeError, LucidError, OptionError, ShapeError, TraceError
-from ..graph.public import as_array
+from ..errors import LucidError, OptionError, TraceError
 from ..graph.trace import active_trace, user_location
 from ..graph.types import as_dtype, is_float
 from ..tensor.tensor import Tensor
 from ..tensor.tracing import TracedTensor
+from .hooks import Handle as Handle
+from .hooks import register_hook
 from .parameter import Parameter as Parameter
 from .parameter import StateTensor
+from .state import LoadedKeys, load_state
 from .tables import OWN
 
 M = TypeVar("M", bound="Module")
@@ -39,25 +41,6 @@ def _tensors(value: Any) -> Any:
         made = kind(map(_tensors, value))
         return made if any(a is not b for a, b in zip(made, value, strict=True)) else value
     return value
-
-
-class LoadedKeys(NamedTuple):
-    """What :meth:`Module.load_state_dict` found of the model without a value, and of the values without a place."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-
-class Handle:
-    """Returned when a hook is registered; ``remove()`` takes the hook away."""
-
-    def __init__(self, hooks: dict[int, Any], key: int) -> None:
-        self._hooks, self._key = hooks, key
-
-    def remove(self) -> None:
-        """Take the hook away."""
-        self._hooks.pop(self._key, None)
-        clock.structure.tick()
 
 
 class Module:
@@ -409,39 +392,17 @@ class Module:
         missing_keys, unexpected_keys
             Paths that were not given, and given ones the model does not have.
         """
-        checks.mapping("load_state_dict", "state_dict", state_dict)
-        checks.flag("load_state_dict", "strict", strict)
-        own = self._state()
-        missing = [name for name in own if name not in state_dict]
-        unexpected = [name for name in state_dict if name not in own]
-        if strict and (missing or unexpected):
-            raise OptionError(f"load_state_dict: missing {missing}, unexpected {unexpected}; strict=False ignores both")
-        arrays = {name: as_array("load_state_dict", value) for name, value in state_dict.items() if name in own}
-        for name, array in arrays.items():
-            if array.shape != own[name].shape:
-                raise ShapeError(f"load_state_dict: {name} has shape {own[name].shape}, the given array {array.shape}")
-            if not np.can_cast(array.dtype, own[name].dtype, "same_kind"):
-                raise DTypeError(f"load_state_dict: {name} is {own[name].dtype.name}, the array {array.dtype.name}")
-        for name, array in arrays.items():
-            own[name].copy_(array)
-        return LoadedKeys(missing, unexpected)
+        return load_state(self._state(), state_dict, strict)
 
     # ------------------------------------------------------------ calling
 
     def register_forward_pre_hook(self, hook: Callable[[Any, tuple[Any, ...]], Any]) -> Handle:
         """Call ``hook(module, args)`` before ``forward``; what it returns (unless None) replaces the arguments."""
-        return self._register(self._pre_hooks, hook)
+        return register_hook(self._pre_hooks, hook)
 
     def register_forward_hook(self, hook: Callable[[Any, tuple[Any, ...], Any], Any]) -> Handle:
         """Call ``hook(module, args, output)`` after ``forward``; what it returns (unless None) replaces the output."""
-        return self._register(self._hooks, hook)
-
-    @staticmethod
-    def _register(hooks: dict[int, Any], hook: Any) -> Handle:
-        checks.function("register_forward_hook", "hook", hook)
-        key = clock.structure.tick()
-        hooks[key] = hook
-        return Handle(hooks, key)
+        return register_hook(self._hooks, hook)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; subclasses define it."""

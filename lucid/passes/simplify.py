@@ -17,7 +17,7 @@ from ..graph.dims import SymDim
 from ..graph.ir import Graph
 from ..graph.opdef import OpDef, apply
 from ..graph.ops import elementwise as ew
-from ..graph.ops import indexing, random, reduce, shape, source
+from ..graph.ops import random, reduce, shape, slices, source
 from ..graph.ops.source import full
 from ..graph.trace import Symbol
 from ..graph.types import DType, TensorType
@@ -250,7 +250,7 @@ _IDENTITIES: dict[OpDef, tuple[Identity, ...]] = {
     ew.NOT: (_involution,), ew.MAXIMUM: (_same_operands,), ew.MINIMUM: (_same_operands,), ew.AND: (_same_operands,),
     ew.OR: (_same_operands,), ew.WHERE: (_where,), ew.CAST: (_cast,),
     shape.RESHAPE: (_moved, _reshape), shape.TRANSPOSE: (_moved, _transpose), shape.EXPAND: (_moved, _expand),
-    indexing.SLICE: (_moved, _slice), shape.CONCAT: (_concat,),
+    slices.SLICE: (_moved, _slice), shape.CONCAT: (_concat,),
     reduce.SUM: (_reduce,), reduce.MAX: (_reduce,), reduce.MIN: (_reduce,),
     random.DROPOUT: (_dropout,), source.CONSTANT: (_constant,),
 }  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Any
 from ..graph.ir import Graph
 from ..graph.opdef import apply
 from ..graph.ops import elementwise as ew
+from ..graph.ops.bounds import CLIP, ClipAttrs
 from ..graph.ops.pool import MAX_POOL, MaxPoolAttrs
 from ..graph.trace import Symbol
 from ..graph.types import is_float, product
@@ -73,12 +74,12 @@ def _pad_before(view: View, pool: MaxPoolAttrs) -> tuple[int, MaxPoolAttrs] | No
     if pad == -math.inf:
         return 0, pool
     before = view.op.root if pad == 0 else None
-    if view.op is ew.CLIP and _within(view.attrs, pad):
+    if view.op is CLIP and _within(view.attrs, pad):
         before = pad
     return None if before is None else (0, replace(pool, pad_value=before))
 
 
-def _within(attrs: ew.ClipAttrs, value: float) -> bool:
+def _within(attrs: ClipAttrs, value: float) -> bool:
     return (attrs.low is None or attrs.low <= value) and (attrs.high is None or value <= attrs.high)
 
 

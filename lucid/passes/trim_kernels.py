@@ -12,7 +12,7 @@ from ..graph.facts import parameter_only
 from ..graph.ir import Graph
 from ..graph.opdef import apply
 from ..graph.ops.conv import CONV
-from ..graph.ops.indexing import narrow
+from ..graph.ops.slices import narrow
 from ..graph.trace import Symbol
 from .rewrite import Site, rebuild
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..graph.opdef import OpDef
 from ..graph.ops import elementwise as ew
+from ..graph.ops.bounds import CLIP
 from .evaluator import Array, reference
 
 
@@ -107,7 +108,7 @@ def softplus(attrs: Any, x: Array) -> Array:
     return np.where(z > attrs.threshold, x, np.log1p(np.exp(z)) / attrs.beta)
 
 
-@reference(ew.CLIP)
+@reference(CLIP)
 def clip(attrs: Any, x: Array) -> Array:
     y = wide(x)
     y = y if attrs.low is None else np.where(y < attrs.low, np.asarray(attrs.low, y.dtype), y)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..graph.ops import indexing as ops
+from ..graph.ops.slices import SLICE, SLICE_GRAD
 from ..graph.types import TensorType
 from .evaluator import Array, reference
 
@@ -28,7 +29,7 @@ def _sliced(attrs: Any) -> Iterator[tuple[Place, Place]]:
         yield place, tuple(s + i * step for s, i, step in zip(attrs.starts, place, attrs.steps, strict=True))
 
 
-@reference(ops.SLICE)
+@reference(SLICE)
 def slice_(attrs: Any, x: Array) -> Array:
     y = np.empty(attrs.sizes, x.dtype)
     for target, source in _sliced(attrs):
@@ -36,7 +37,7 @@ def slice_(attrs: Any, x: Array) -> Array:
     return y
 
 
-@reference(ops.SLICE_GRAD)
+@reference(SLICE_GRAD)
 def slice_grad(attrs: Any, dy: Array) -> Array:
     dx = np.zeros(attrs.shape, dy.dtype)
     for source, target in _sliced(attrs):

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..base.checks import flag, number
 from ..errors import OptionError, ShapeError
-from ..graph.ops import bounds, composite, everyday, indexing, linalg, reduce
+from ..graph.ops import bounds, composite, everyday, indexing, linalg, reduce, slices
 from ..graph.ops import elementwise as ew
 from ..graph.ops import norm as normal
 from ..graph.ops import random as draws
@@ -147,10 +147,10 @@ gather = _face(indexing.gather)
 index_select = _face(indexing.index_select)
 take_along_dim = _face(indexing.take_along_dim)
 masked_fill = _face(indexing.masked_fill)
-narrow = _face(indexing.narrow)
-flip = _face(indexing.flip)
-roll = _face(indexing.roll)
-split, chunk, unbind = public(indexing.split), public(indexing.chunk), public(everyday.unbind)
+narrow = _face(slices.narrow)
+flip = _face(slices.flip)
+roll = _face(slices.roll)
+split, chunk, unbind = public(slices.split), public(slices.chunk), public(everyday.unbind)
 tril, triu = _face(everyday.tril), _face(everyday.triu)
 clone, detach = _face(everyday.clone), _face(everyday.detach)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import GradientError, OptionError, TraceError
 from ..graph.opdef import AbstractTensor
-from ..graph.ops import bounds, composite, indexing, linalg, reduce
+from ..graph.ops import bounds, composite, indexing, linalg, reduce, slices
 from ..graph.ops import elementwise as ew
 from ..graph.ops import pad as padding
 from ..graph.ops import shape as sh
@@ -169,9 +169,9 @@ def _split(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
     if isinstance(indices_or_sections, int):
         if size % indices_or_sections:
             raise OptionError(f"np.split: {size} elements do not divide into {indices_or_sections} equal parts")
-        return list(indexing.split(ary, size // indices_or_sections, axis))
+        return list(slices.split(ary, size // indices_or_sections, axis))
     ends = [*indices_or_sections, size]
-    return list(indexing.split(ary, [b - a for a, b in zip([0, *ends], ends, strict=False)], axis))
+    return list(slices.split(ary, [b - a for a, b in zip([0, *ends], ends, strict=False)], axis))
 
 
 def _pad(array: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0.0) -> Any:
@@ -209,8 +209,8 @@ _FUNCTIONS: Mapping[str, Function] = {
     "expand_dims": lambda a, axis: sh.unsqueeze(a, axis), "broadcast_to": lambda a, shape: sh.broadcast_to(a, shape),
     "where": _where, "clip": lambda a, a_min=None, a_max=None: bounds.clip(a, a_min, a_max),
     "dot": _dot, "outer": _outer, "einsum": lambda *operands: einsum(*operands),
-    "flip": lambda m, axis=None: indexing.flip(m, *(range(m.type.rank) if axis is None else (axis,))),
-    "roll": lambda a, shift, axis=None: indexing.roll(a, shift, axis), "split": _split,
+    "flip": lambda m, axis=None: slices.flip(m, *(range(m.type.rank) if axis is None else (axis,))),
+    "roll": lambda a, shift, axis=None: slices.roll(a, shift, axis), "split": _split,
     "tile": lambda a, reps: sh.tile(a, *(reps if isinstance(reps, tuple | list) else (reps,))), "repeat": _repeat,
     "take_along_axis": lambda a, indices, axis=-1: indexing.take_along_dim(a, indices, axis), "pad": _pad,
     "round": lambda a, decimals=0: ew.round_(a, decimals), "around": lambda a, decimals=0: ew.round_(a, decimals),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lucid.graph.opdef import NoAttrs, apply
-from lucid.graph.ops.elementwise import ClipAttrs
+from lucid.graph.ops.bounds import ClipAttrs
 from lucid.graph.ops.fused import FUSED_ELEMENTWISE, FusedAttrs, Instruction
 
 from .case import Case

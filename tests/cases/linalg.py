@@ -8,8 +8,9 @@ import numpy as np
 
 from lucid.graph.opdef import apply
 from lucid.graph.ops import linalg
+from lucid.graph.ops.bounds import ClipAttrs
 from lucid.graph.ops.einsum import einsum
-from lucid.graph.ops.elementwise import ClipAttrs, GeluAttrs
+from lucid.graph.ops.elementwise import GeluAttrs
 from lucid.graph.ops.fused_linear import FUSED_LINEAR, FusedLinearAttrs
 
 from .case import Case

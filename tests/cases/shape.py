@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lucid.graph.ops import indexing
 from lucid.graph.ops import shape as sh
+from lucid.graph.ops import slices
 
 from .case import Case
 
@@ -88,15 +88,15 @@ CASES = [
     Case("concat-same-twice", lambda x: sh.concat([x, x * 2, x], 0), normal((2, 2))),
     Case("stack", lambda *xs: sh.stack(xs, 1), normal((2, 3), (2, 3)), lambda torch, *xs: torch.stack(xs, 1)),
     Case("stack-last", lambda *xs: sh.stack(xs, -1), normal((3,), (3,)), lambda torch, *xs: torch.stack(xs, -1)),
-    _row("split", (3, 7), _method("split", indexing.split, 3, dim=1)),
-    _row("split-sections", (2, 6, 2, 2), _method("split", indexing.split, [1, 3, 2], dim=1)),
-    _row("split-first-axis", (5, 2), _method("split", indexing.split, 2), static=True),
-    _row("chunk", (2, 7), _method("chunk", indexing.chunk, 3, -1)),
-    _row("chunk-more-than-there-is", (2, 2), _method("chunk", indexing.chunk, 5, 1)),
-    _row("flip", (2, 3, 4, 2), _method("flip", indexing.flip, (0, -1))),
-    _row("flip-empty", (0, 3), _method("flip", indexing.flip, (0,))),
-    _row("roll", (3, 5), _method("roll", indexing.roll, (2, -1), (1, 0))),
-    _row("roll-flat", (2, 3), _method("roll", indexing.roll, 4), static=True),
+    _row("split", (3, 7), _method("split", slices.split, 3, dim=1)),
+    _row("split-sections", (2, 6, 2, 2), _method("split", slices.split, [1, 3, 2], dim=1)),
+    _row("split-first-axis", (5, 2), _method("split", slices.split, 2), static=True),
+    _row("chunk", (2, 7), _method("chunk", slices.chunk, 3, -1)),
+    _row("chunk-more-than-there-is", (2, 2), _method("chunk", slices.chunk, 5, 1)),
+    _row("flip", (2, 3, 4, 2), _method("flip", slices.flip, (0, -1))),
+    _row("flip-empty", (0, 3), _method("flip", slices.flip, (0,))),
+    _row("roll", (3, 5), _method("roll", slices.roll, (2, -1), (1, 0))),
+    _row("roll-flat", (2, 3), _method("roll", slices.roll, 4), static=True),
     Case(
         "stop_gradient",
         lambda x, y: sh.stop_gradient(x) * y + x,

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lucid.graph.opdef import Attrs, NoAttrs, OpDef, TypeAttrs
 from lucid.graph.ops import elementwise as ew
+from lucid.graph.ops.bounds import CLIP, ClipAttrs
 from lucid.graph.ops.fused import FUSED_ELEMENTWISE, FusedAttrs, Instruction
 from lucid.graph.ops.loss import BINARY_CROSS_ENTROPY
 from lucid.graph.ops.random import DROPOUT, RANDOM_NORMAL, RANDOM_UNIFORM, DropoutAttrs
@@ -57,7 +58,7 @@ def _clip(draw: Draw) -> Drawn:
     bounds: tuple[Any, ...] = (-math.inf, -1.0, -0.0, 0.5, 1.0) if dtype.startswith("f") else (0, 1, 3)
     low = draw(st.sampled_from((None, *bounds)))
     high = draw(st.sampled_from(bounds if low is None else (None, *bounds)))
-    return Drawn(ew.ClipAttrs(low, high), (draw(values(draw(shapes()), dtype)),))
+    return Drawn(ClipAttrs(low, high), (draw(values(draw(shapes()), dtype)),))
 
 
 @st.composite
@@ -107,7 +108,7 @@ _STEPS: dict[OpDef, tuple[int, st.SearchStrategy[Attrs]]] = {
     ew.NEG: (1, _NONE), ew.ABS: (1, _NONE), ew.RELU: (1, _NONE), ew.TANH: (1, _NONE), ew.SIGMOID: (1, _NONE),
     ew.ERF: (1, _NONE), ew.SILU: (1, _NONE), ew.SIGN: (1, _NONE),
     ew.GELU: (1, _GELUS), ew.LEAKY_RELU: (1, _SLOPES), ew.ELU: (1, _SLOPES),
-    ew.CLIP: (1, st.just(ew.ClipAttrs(-1.0, 0.5))),
+    CLIP: (1, st.just(ClipAttrs(-1.0, 0.5))),
 }  # fmt: skip
 
 
@@ -147,7 +148,7 @@ DRAWS: dict[OpDef, Strategy] = {
     ew.ELU: _unary(attrs=_SLOPES),
     ew.GELU: _unary(attrs=_GELUS),
     ew.SOFTPLUS: _unary(attrs=_SOFTPLUS),
-    ew.CLIP: _clip(),
+    CLIP: _clip(),
     ew.CAST: _cast(),
     **{op: _binary() for op in (ew.ADD, ew.MUL, ew.MAXIMUM, ew.MINIMUM, *_COMPARISONS)},
     ew.SUB: _binary("fiu"),

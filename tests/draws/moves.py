@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lucid.graph.opdef import NoAttrs, OpDef
 from lucid.graph.ops import indexing as ix
-from lucid.graph.ops import pad, shape
+from lucid.graph.ops import pad, shape, slices
 from lucid.graph.types import DTYPES, TensorType, float32
 
 from .arrays import FINITE, Draw, Drawn, Shape, Strategy, axes, broadcastable, dtypes, indices, shapes, values
@@ -84,14 +84,14 @@ def _slices(draw: Draw, whole: Shape) -> tuple[tuple[int, ...], ...]:
 @st.composite
 def _slice(draw: Draw) -> Drawn:
     whole = draw(shapes())
-    return Drawn(ix.SliceAttrs(*draw(_slices(whole))), (draw(_any(whole)),))
+    return Drawn(slices.SliceAttrs(*draw(_slices(whole))), (draw(_any(whole)),))
 
 
 @st.composite
 def _slice_grad(draw: Draw) -> Drawn:
     whole = draw(shapes())
     starts, sizes, steps = draw(_slices(whole))
-    return Drawn(ix.SliceGradAttrs(starts, sizes, steps, whole), (draw(_any(sizes, "fiu")),))
+    return Drawn(slices.SliceGradAttrs(starts, sizes, steps, whole), (draw(_any(sizes, "fiu")),))
 
 
 # ---------------------------------------------------------------- look-ups
@@ -217,8 +217,8 @@ DRAWS: dict[OpDef, Strategy] = {
     shape.EXPAND: _expand(),
     shape.STOP_GRADIENT: _unchanged(),
     shape.CONCAT: _concat(),
-    ix.SLICE: _slice(),
-    ix.SLICE_GRAD: _slice_grad(),
+    slices.SLICE: _slice(),
+    slices.SLICE_GRAD: _slice_grad(),
     ix.GATHER_ELEMENTS: _gather(),
     ix.SCATTER_ELEMENTS: _scatter(),
     ix.INDEX: _index(),
@@ -231,4 +231,4 @@ DRAWS: dict[OpDef, Strategy] = {
 }
 
 #: Elements come out as they went in, bit by bit.
-EXACT = frozenset(DRAWS) - {ix.SLICE_GRAD, ix.SCATTER_ELEMENTS, ix.INDEX_ADD, ix.EMBEDDING_GRAD, pad.PAD_GRAD}
+EXACT = frozenset(DRAWS) - {slices.SLICE_GRAD, ix.SCATTER_ELEMENTS, ix.INDEX_ADD, ix.EMBEDDING_GRAD, pad.PAD_GRAD}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lucid.graph.opdef import NoAttrs, OpDef
 from lucid.graph.ops import avgpool, conv, pool
 from lucid.graph.ops import elementwise as ew
+from lucid.graph.ops.bounds import ClipAttrs
 from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
 from lucid.reference.evaluator import run_reference
 
@@ -185,7 +186,7 @@ def _conv_transpose(draw: Draw) -> Drawn:
 ACTIVATIONS = st.sampled_from((
     (None, NoAttrs()), ("Relu", NoAttrs()), ("Tanh", NoAttrs()), ("Sigmoid", NoAttrs()), ("Silu", NoAttrs()),
     ("LeakyRelu", ew.AlphaAttrs(0.1)), ("LeakyRelu", ew.AlphaAttrs(-0.5)), ("Elu", ew.AlphaAttrs()),
-    ("Gelu", ew.GeluAttrs()), ("Clip", ew.ClipAttrs(0.0, 1.0)),
+    ("Gelu", ew.GeluAttrs()), ("Clip", ClipAttrs(0.0, 1.0)),
 ))  # fmt: skip
 
 

@@ -11,10 +11,10 @@ import pytest
 from lucid.graph.opdef import apply
 from lucid.graph.ops import elementwise as ew
 from lucid.graph.ops import shape as sh
-from lucid.graph.ops.indexing import SLICE, SliceAttrs
 from lucid.graph.ops.random import dropout
 from lucid.graph.ops.reduce import MAX, SUM, ReduceAttrs
 from lucid.graph.ops.shape import CONCAT, EXPAND, RESHAPE, TRANSPOSE, AxisAttrs, ShapeAttrs, TransposeAttrs
+from lucid.graph.ops.slices import SLICE, SliceAttrs
 from lucid.graph.ops.source import constant, full
 from lucid.graph.types import spec
 from lucid.passes.simplify import SimplifyOptions, simplify

@@ -13,6 +13,7 @@ import pytest
 from lucid.errors import DTypeError, GraphError, OptionError, ShapeError
 from lucid.graph.ir import Node
 from lucid.graph.opdef import Attrs, NoAttrs, OpDef, apply
+from lucid.graph.ops.bounds import ClipAttrs
 from lucid.graph.ops.conv import (
     CONV,
     CONV_GRAD_INPUT,
@@ -24,7 +25,7 @@ from lucid.graph.ops.conv import (
     conv_transpose2d,
 )
 from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
-from lucid.graph.ops.elementwise import AlphaAttrs, ClipAttrs, GeluAttrs
+from lucid.graph.ops.elementwise import AlphaAttrs, GeluAttrs
 from lucid.graph.ops.pool import MaxPoolAttrs
 from lucid.graph.types import CHANNELS_LAST, TensorType, spec
 from lucid.reference.evaluator import run_reference

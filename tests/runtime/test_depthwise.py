@@ -11,9 +11,10 @@ import pytest
 from lucid.errors import GraphError, ShapeError
 from lucid.graph.ir import Node
 from lucid.graph.opdef import Attrs, NoAttrs
+from lucid.graph.ops.bounds import ClipAttrs
 from lucid.graph.ops.conv import CONV, ConvAttrs
 from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
-from lucid.graph.ops.elementwise import ClipAttrs, GeluAttrs
+from lucid.graph.ops.elementwise import GeluAttrs
 from lucid.graph.ops.pool import MaxPoolAttrs
 from lucid.graph.types import CHANNELS_LAST
 from lucid.runtime.kernels.conv import depthwise_rows

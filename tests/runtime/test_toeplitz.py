@@ -13,9 +13,9 @@ from lucid import nn
 from lucid.errors import OptionError, ShapeError
 from lucid.graph.ir import Node
 from lucid.graph.opdef import NoAttrs
+from lucid.graph.ops.bounds import ClipAttrs
 from lucid.graph.ops.conv import CONV, ConvAttrs
 from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
-from lucid.graph.ops.elementwise import ClipAttrs
 from lucid.graph.ops.pool import MaxPoolAttrs
 from lucid.nn import functional as F
 from lucid.runtime import eager

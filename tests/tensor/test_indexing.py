@@ -18,7 +18,7 @@ from lucid.graph.dims import symbol
 from lucid.graph.ir import Graph
 from lucid.graph.opdef import TypeAttrs
 from lucid.graph.ops import indexing as ix
-from lucid.graph.ops import loss, norm
+from lucid.graph.ops import loss, norm, slices
 from lucid.graph.ops import pad as padding
 from lucid.graph.ops import shape as sh
 from lucid.graph.ops.source import INPUT
@@ -145,11 +145,11 @@ def test_a_bound_past_a_symbolic_axis_is_clipped_as_the_eager_model_clips_it() -
 
 
 def test_symbolic_split_and_chunk() -> None:
-    graph = trace(lambda x: ix.split(x, x.shape[0] // 3), ((3 * N, 2), "float32"))
+    graph = trace(lambda x: slices.split(x, x.shape[0] // 3), ((3 * N, 2), "float32"))
     assert [t.shape for t in graph.output_types] == [(N, 2)] * 3
-    graph = trace(lambda x: ix.chunk(x, 2, 1), ((3, 4 * N), "float32"))
+    graph = trace(lambda x: slices.chunk(x, 2, 1), ((3, 4 * N), "float32"))
     assert [t.shape for t in graph.output_types] == [(3, 2 * N)] * 2
-    for function in (lambda x: ix.split(x, 2), lambda x: ix.chunk(x, 2)):
+    for function in (lambda x: slices.split(x, 2), lambda x: slices.chunk(x, 2)):
         with pytest.raises(ShapeError, match="compile with that dimension fixed"):
             trace(function, ((N, 2), "float32"))
 
@@ -188,10 +188,10 @@ BAD: list[tuple[Any, type[Exception], str]] = [
     (lambda: ix.embedding(Tensor([0.0]), X), DTypeError, "indices must be integers"),
     (lambda: ix.embedding(Tensor([0]), X, padding_idx=2), OptionError, "padding_idx"),
     (lambda: ix.one_hot(Tensor([0, 3]), 3), ShapeError, "OneHot: index 3"),
-    (lambda: ix.split(X, [1, 1], 1), ShapeError, "do not add up"),
-    (lambda: ix.split(X, 0), OptionError, "at least one element"),
-    (lambda: ix.chunk(X, 0), OptionError, "positive int"),
-    (lambda: ix.flip(X, 0, 0), ShapeError, "repeat"),
+    (lambda: slices.split(X, [1, 1], 1), ShapeError, "do not add up"),
+    (lambda: slices.split(X, 0), OptionError, "at least one element"),
+    (lambda: slices.chunk(X, 0), OptionError, "positive int"),
+    (lambda: slices.flip(X, 0, 0), ShapeError, "repeat"),
     (lambda: sh.expand(X, -1, 2, 3), ShapeError, "does not broadcast"),
     (lambda: sh.repeat(X, 2), ShapeError, "at least 2 repeats"),
     (lambda: sh.repeat(X, 2, -1), OptionError, "negative"),

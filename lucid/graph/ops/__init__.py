@@ -1,6 +1,7 @@
 """The operations. Importing this package registers them all."""
 
 from . import avgpool as avgpool
+from . import bounds as bounds
 from . import conv as conv
 from . import conv_pool as conv_pool
 from . import einsum as einsum
@@ -16,5 +17,6 @@ from . import pool as pool
 from . import random as random
 from . import reduce as reduce
 from . import shape as shape
+from . import slices as slices
 from . import source as source
 from . import subscript as subscript

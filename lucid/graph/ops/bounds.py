@@ -6,10 +6,44 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import OptionError
-from ..opdef import AbstractTensor, OpDef, T, apply
-from .elementwise import CLIP, GREATER, LESS, ClipAttrs, compare, isnan, where
-from .promotion import cast, promote, result_dtype
+from ...errors import DTypeError, OptionError
+from ..opdef import AbstractTensor, Attrs, GradContext, OpDef, T, apply, attributes
+from ..types import TensorType, is_float
+from .elementwise import GREATER, LESS, NUMBERS, check_kind, compare, isnan, unary, where
+from .promotion import cast, check_fits, promote, result_dtype
+
+
+@attributes
+class ClipAttrs(Attrs):
+    """Bounds; None is no bound. The slope at the bounds themselves is 1, or 0 where ``flat``."""
+
+    low: float | None = None
+    high: float | None = None
+    flat: bool = False
+
+
+def _clip_gradient(c: GradContext[ClipAttrs]) -> list[Any]:
+    """As in PyTorch NaN passes none in ``clamp``, and all in ``hardtanh``."""
+    (x,), dy, a = c.inputs, c.dy, c.attrs
+    if a.low is not None:
+        dy = where(x <= a.low, 0.0, dy) if a.flat else where(x >= a.low, dy, 0.0)
+    if a.high is not None:
+        dy = where(x >= a.high, 0.0, dy) if a.flat else where(x <= a.high, dy, 0.0)
+    return [dy]
+
+
+def _clip_infer(attrs: ClipAttrs, x: TensorType) -> TensorType:
+    check_kind("Clip", NUMBERS, x)
+    for bound in (attrs.low, attrs.high):
+        if isinstance(bound, float) and not is_float(x.dtype):
+            raise DTypeError(f"Clip: the bound {bound} needs a floating-point tensor, got {x}")
+        check_fits(bound, x.dtype)
+    return TensorType(x.shape, x.dtype)
+
+
+CLIP = unary(
+    "Clip", _clip_gradient, attrs=ClipAttrs, infer=_clip_infer, monotone=True, activation=True, idempotent=True
+)
 
 
 def clip(x: T, min: Any = None, max: Any = None) -> T:

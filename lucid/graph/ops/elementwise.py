@@ -31,7 +31,7 @@ from ..types import DType, TensorType, bool_, broadcast_shapes, float32, is_floa
 from .promotion import CAST as CAST
 from .promotion import CastAttrs as CastAttrs
 from .promotion import cast as cast
-from .promotion import check_fits, floating
+from .promotion import floating
 from .promotion import promote as promote
 from .promotion import promoted as promoted
 from .source import constant, full
@@ -40,10 +40,10 @@ from .source import constant, full
 
 
 #: Element types by what can be computed with them.
-_FLOATS, _NUMBERS, _INTEGRAL, _ALL = "f", "fiu", "iub", "fiub"
+_FLOATS, NUMBERS, _INTEGRAL, _ALL = "f", "fiu", "iub", "fiub"
 
 
-def _check_kind(op: str, kinds: str, x: TensorType) -> None:
+def check_kind(op: str, kinds: str, x: TensorType) -> None:
     if x.dtype.kind not in kinds:
         wanted = {"f": "floating-point numbers", "fiu": "numbers", "iub": "integers or bools"}[kinds]
         raise DTypeError(f"{op}: needs {wanted}, got {x}")
@@ -51,7 +51,7 @@ def _check_kind(op: str, kinds: str, x: TensorType) -> None:
 
 def _like_input(op: str, kinds: str) -> Callable[[Attrs, TensorType], TensorType]:
     def infer(attrs: Attrs, x: TensorType) -> TensorType:
-        _check_kind(op, kinds, x)
+        check_kind(op, kinds, x)
         return TensorType(x.shape, x.dtype)
 
     return infer
@@ -61,7 +61,7 @@ def _broadcast(op: str, kinds: str, result: DType | None) -> Callable[..., Tenso
     def infer(attrs: Attrs, a: TensorType, b: TensorType) -> TensorType:
         if a.dtype != b.dtype:
             raise DTypeError(f"{op}: element types differ: {a} and {b}")
-        _check_kind(op, kinds, a)
+        check_kind(op, kinds, a)
         return TensorType(broadcast_shapes(op, a.shape, b.shape), result or a.dtype)
 
     return infer
@@ -70,7 +70,7 @@ def _broadcast(op: str, kinds: str, result: DType | None) -> Callable[..., Tenso
 # ---------------------------------------------------------------- definitions
 
 
-def _unary(
+def unary(
     name: str,
     gradient: GradientRule[A] | NoGradient,
     kinds: str = _FLOATS,
@@ -129,15 +129,6 @@ class SoftplusAttrs(Attrs):
 
 
 @attributes
-class ClipAttrs(Attrs):
-    """Bounds; None is no bound. The slope at the bounds themselves is 1, or 0 where ``flat``."""
-
-    low: float | None = None
-    high: float | None = None
-    flat: bool = False
-
-
-@attributes
 class SqrtAttrs(Attrs):
     """The slope at 0 is infinite, or 0 where ``flat``."""
 
@@ -170,28 +161,9 @@ def _level(c: GradContext) -> list[Any]:
     return reduced(c, *[lambda: full(c.dy, 0.0)] * len(c.inputs))
 
 
-def _clip_gradient(c: GradContext[ClipAttrs]) -> list[Any]:
-    """As in PyTorch NaN passes none in ``clamp``, and all in ``hardtanh``."""
-    (x,), dy, a = c.inputs, c.dy, c.attrs
-    if a.low is not None:
-        dy = where(x <= a.low, 0.0, dy) if a.flat else where(x >= a.low, dy, 0.0)
-    if a.high is not None:
-        dy = where(x >= a.high, 0.0, dy) if a.flat else where(x <= a.high, dy, 0.0)
-    return [dy]
-
-
 def _sqrt_gradient(c: GradContext[SqrtAttrs]) -> list[Any]:
     dx = c.dy * 0.5 / c.outputs[0]
     return [where(c.outputs[0] == 0, 0.0, dx) if c.attrs.flat else dx]
-
-
-def _clip_infer(attrs: ClipAttrs, x: TensorType) -> TensorType:
-    _check_kind("Clip", _NUMBERS, x)
-    for bound in (attrs.low, attrs.high):
-        if isinstance(bound, float) and not is_float(x.dtype):
-            raise DTypeError(f"Clip: the bound {bound} needs a floating-point tensor, got {x}")
-        check_fits(bound, x.dtype)
-    return TensorType(x.shape, x.dtype)
 
 
 def _leaky_relu_gradient(c: GradContext[AlphaAttrs]) -> list[Any]:
@@ -245,45 +217,42 @@ def _extremum_gradient(loses: Callable[[Any, Any], Any]) -> GradientRule:
     return rule
 
 
-NEG = _unary("Neg", lambda c: [-c.dy], _NUMBERS)
-ABS = _unary("Abs", _abs_gradient, _NUMBERS, idempotent=True)
-SIGN = _unary("Sign", _level, _NUMBERS, idempotent=True)
-EXP = _unary("Exp", _from_output(lambda y: y), monotone=True, root=-math.inf)
-EXPM1 = _unary("Expm1", _from_output(lambda y: y + 1), monotone=True)
-LOG = _unary("Log", lambda c: [c.dy / c.inputs[0]])
-LOG1P = _unary("Log1p", lambda c: [c.dy / (c.inputs[0] + 1)])
-LOG2 = _unary("Log2", lambda c: [c.dy / (c.inputs[0] * math.log(2))])
-LOG10 = _unary("Log10", lambda c: [c.dy / (c.inputs[0] * math.log(10))])
-SQRT = _unary("Sqrt", _sqrt_gradient, attrs=SqrtAttrs)
-SIN = _unary("Sin", _sin_gradient)
-COS = _unary("Cos", _cos_gradient)
-ERF = _unary("Erf", _from_input(_erf_slope), monotone=True, root=0.0)
-TANH = _unary("Tanh", _from_output(lambda y: 1 - y * y), monotone=True, root=0.0, activation=True)
-SIGMOID = _unary("Sigmoid", _from_output(lambda y: y * (1 - y)), monotone=True, root=-math.inf, activation=True)
-RELU = _unary(
-    "Relu", lambda c: [where(c.outputs[0] <= 0, 0.0, c.dy)], _NUMBERS,
+NEG = unary("Neg", lambda c: [-c.dy], NUMBERS)
+ABS = unary("Abs", _abs_gradient, NUMBERS, idempotent=True)
+SIGN = unary("Sign", _level, NUMBERS, idempotent=True)
+EXP = unary("Exp", _from_output(lambda y: y), monotone=True, root=-math.inf)
+EXPM1 = unary("Expm1", _from_output(lambda y: y + 1), monotone=True)
+LOG = unary("Log", lambda c: [c.dy / c.inputs[0]])
+LOG1P = unary("Log1p", lambda c: [c.dy / (c.inputs[0] + 1)])
+LOG2 = unary("Log2", lambda c: [c.dy / (c.inputs[0] * math.log(2))])
+LOG10 = unary("Log10", lambda c: [c.dy / (c.inputs[0] * math.log(10))])
+SQRT = unary("Sqrt", _sqrt_gradient, attrs=SqrtAttrs)
+SIN = unary("Sin", _sin_gradient)
+COS = unary("Cos", _cos_gradient)
+ERF = unary("Erf", _from_input(_erf_slope), monotone=True, root=0.0)
+TANH = unary("Tanh", _from_output(lambda y: 1 - y * y), monotone=True, root=0.0, activation=True)
+SIGMOID = unary("Sigmoid", _from_output(lambda y: y * (1 - y)), monotone=True, root=-math.inf, activation=True)
+RELU = unary(
+    "Relu", lambda c: [where(c.outputs[0] <= 0, 0.0, c.dy)], NUMBERS,
     monotone=True, root=-math.inf, activation=True, idempotent=True,
 )  # fmt: skip
-LEAKY_RELU = _unary("LeakyRelu", _leaky_relu_gradient, attrs=AlphaAttrs, activation=True)
-ELU = _unary("Elu", _elu_gradient, attrs=AlphaAttrs, activation=True)
-GELU = _unary("Gelu", _gelu_gradient, attrs=GeluAttrs, activation=True)
-SILU = _unary("Silu", _from_input(_silu_slope), activation=True)
-SOFTPLUS = _unary("Softplus", _softplus_gradient, attrs=SoftplusAttrs, activation=True)
-CLIP = _unary(
-    "Clip", _clip_gradient, attrs=ClipAttrs, infer=_clip_infer, monotone=True, activation=True, idempotent=True
-)
-FLOOR = _unary("Floor", _level, monotone=True, root=0.0, idempotent=True)
-CEIL = _unary("Ceil", _level, monotone=True, root=0.0, idempotent=True)
-ROUND = _unary("Round", _level, monotone=True, root=0.0, idempotent=True)
-NOT = _unary("Not", NO_GRADIENT, _INTEGRAL)
+LEAKY_RELU = unary("LeakyRelu", _leaky_relu_gradient, attrs=AlphaAttrs, activation=True)
+ELU = unary("Elu", _elu_gradient, attrs=AlphaAttrs, activation=True)
+GELU = unary("Gelu", _gelu_gradient, attrs=GeluAttrs, activation=True)
+SILU = unary("Silu", _from_input(_silu_slope), activation=True)
+SOFTPLUS = unary("Softplus", _softplus_gradient, attrs=SoftplusAttrs, activation=True)
+FLOOR = unary("Floor", _level, monotone=True, root=0.0, idempotent=True)
+CEIL = unary("Ceil", _level, monotone=True, root=0.0, idempotent=True)
+ROUND = unary("Round", _level, monotone=True, root=0.0, idempotent=True)
+NOT = unary("Not", NO_GRADIENT, _INTEGRAL)
 
 ADD = _binary("Add", lambda c: reduced(c, lambda: c.dy, lambda: c.dy), commutative=True)
-SUB = _binary("Sub", lambda c: reduced(c, lambda: c.dy, lambda: -c.dy), _NUMBERS)
+SUB = _binary("Sub", lambda c: reduced(c, lambda: c.dy, lambda: -c.dy), NUMBERS)
 MUL = _binary("Mul", lambda c: reduced(c, lambda: c.dy * c.inputs[1], lambda: c.dy * c.inputs[0]), commutative=True)
 DIV = _binary(
     "Div", lambda c: reduced(c, lambda: c.dy / c.inputs[1], lambda: -c.dy * c.outputs[0] / c.inputs[1]), _FLOATS
 )
-POW = _binary("Pow", _pow_gradient, _NUMBERS)
+POW = _binary("Pow", _pow_gradient, NUMBERS)
 MAXIMUM = _binary("Maximum", _extremum_gradient(lambda a, b: a < b), commutative=True)
 MINIMUM = _binary("Minimum", _extremum_gradient(lambda a, b: a > b), commutative=True)
 EQUAL = _binary("Equal", NO_GRADIENT, result=bool_, commutative=True)
@@ -294,8 +263,8 @@ GREATER = _binary("Greater", NO_GRADIENT, result=bool_)
 GREATER_EQUAL = _binary("GreaterEqual", NO_GRADIENT, result=bool_)
 AND = _binary("And", NO_GRADIENT, _INTEGRAL, commutative=True)
 OR = _binary("Or", NO_GRADIENT, _INTEGRAL, commutative=True)
-FLOOR_DIVIDE = _binary("FloorDivide", _level, _NUMBERS)
-REMAINDER = _binary("Remainder", lambda c: reduced(c, lambda: c.dy, lambda: -c.dy * floor_divide(*c.inputs)), _NUMBERS)
+FLOOR_DIVIDE = _binary("FloorDivide", _level, NUMBERS)
+REMAINDER = _binary("Remainder", lambda c: reduced(c, lambda: c.dy, lambda: -c.dy * floor_divide(*c.inputs)), NUMBERS)
 
 
 def _where_infer(attrs: Attrs, condition: TensorType, a: TensorType, b: TensorType) -> TensorType:

@@ -10,7 +10,7 @@ from ...base.checks import shown
 from ...errors import OptionError, ShapeError, TraceError
 from ..opdef import T
 from ..types import bool_, int64, is_float
-from . import composite, indexing, reduce
+from . import composite, reduce, slices
 from . import elementwise as ew
 from . import shape as sh
 from .source import full
@@ -51,7 +51,7 @@ def unbind(x: T, dim: int = 0) -> tuple[T, ...]:
             f"unbind: axis {axis} of {x.type} has no known size, so the number of results would differ from call to "
             f"call; compile with that size fixed"
         )
-    return tuple(sh.squeeze(indexing.piece(x, axis, i, 1), axis) for i in range(count))
+    return tuple(sh.squeeze(slices.piece(x, axis, i, 1), axis) for i in range(count))
 
 
 def tril(x: Any, diagonal: int = 0) -> Any:

@@ -10,7 +10,7 @@ from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim, as_dim
 from ..opdef import Attrs, GradContext, OpDef, T, apply, attributes, register
 from ..types import Shape, TensorType, format_shape, is_float
-from .indexing import take_slice
+from .slices import take_slice
 
 MODES = ("constant", "reflect", "replicate", "circular")
 

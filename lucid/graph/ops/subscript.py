@@ -16,8 +16,9 @@ from ..assume import is_at_least
 from ..dims import Dim, SymDim, as_dim
 from ..opdef import AbstractTensor, T
 from ..types import bool_, format_shape
-from .indexing import concrete_array, index_with, take_slice
+from .indexing import concrete_array, index_with
 from .shape import reshape
+from .slices import take_slice
 from .source import constant
 
 

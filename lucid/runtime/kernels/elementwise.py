@@ -14,6 +14,7 @@ import numpy as np
 
 from ...errors import ExecutionError
 from ...graph.ops import elementwise as ew
+from ...graph.ops.bounds import CLIP
 from ...graph.types import DType, bool_, is_float
 from ..planning.registry import kernel
 from ..program.emitter import Emitter, Operand
@@ -253,7 +254,7 @@ def where(k: Emitter) -> None:
     k.may_overwrite(0, 2)
 
 
-@kernel(ew.CLIP, in_place=True)
+@kernel(CLIP, in_place=True)
 def clip(k: Emitter) -> None:
     (x,), (y,) = k.ins, k.outs
     if k.attrs.low is not None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...errors import ShapeError
 from ...graph.ops import indexing as ops
+from ...graph.ops.slices import SLICE, SLICE_GRAD
 from ..planning.registry import kernel
 from ..program.emitter import Emitter, Operand, quoted
 from ..program.views import as_view
@@ -43,14 +44,14 @@ def _subscript(starts: tuple[int, ...], sizes: tuple[int, ...], steps: tuple[int
     return ", ".join(parts) or "..."
 
 
-@kernel(ops.SLICE)
+@kernel(SLICE)
 def slice_(k: Emitter) -> None:
     (x,), a = k.ins, k.attrs
     k.node.op.infer(a, x.type)  # bounds that were symbolic while tracing may leave the axis
     k.alias(0, f"{x}[{_subscript(a.starts, a.sizes, a.steps)}]")
 
 
-@kernel(ops.SLICE_GRAD)
+@kernel(SLICE_GRAD)
 def slice_grad(k: Emitter) -> None:
     (dy,), (dx,), a = k.ins, k.outs, k.attrs
     k.line(f"{dx}.fill(0)")

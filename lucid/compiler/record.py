@@ -1,0 +1,107 @@
+"""One run of a model with traced tensors, and what was noted of it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from typing import Any, NamedTuple
+
+from ..errors import TraceError
+from ..graph.ir import Graph
+from ..graph.types import TensorType
+from ..nn.module import Module
+from ..tensor.grad_mode import forget_switching_on, is_grad_enabled, switched_on
+from ..tensor.tracing import Recorder
+from .arguments import Structure, flatten, leaf_names, unflatten
+from .guards import Guards, Watch
+from .results import Results, traced_results
+
+
+class Record(NamedTuple):
+    """What a run of a model has shown.
+
+    Attributes
+    ----------
+    recorder
+        What recorded it: the state that it met, the modules it went through, the assumptions it made.
+    graph
+        What was computed.
+    results
+        What it gave back.
+    guards
+        What it depends on besides its arguments.
+    of_mode
+        Whether it depends on whether gradients are recorded.
+    """
+
+    recorder: Recorder
+    graph: Graph
+    results: Results
+    guards: Guards
+    of_mode: bool
+
+
+def record(model: Callable[..., Any], structure: Structure, types: Sequence[TensorType], grad: bool = True) -> Record:
+    """Run the model once with traced tensors.
+
+    What is recorded serves with and without gradients, unless the model asks which it is, or says so itself. The run
+    has a context of its own, which is left by code in C: of an interrupt as it ends, whenever it comes, no trace is
+    left that goes on.
+    """
+    return copy_context().run(_record, model, structure, types, grad)
+
+
+def _record(model: Callable[..., Any], structure: Structure, types: Sequence[TensorType], grad: bool) -> Record:
+    names: dict[int, str] = {}
+    paths: dict[int, str] = {}
+    if isinstance(model, Module):
+        names = {id(t): n for n, t in (*model.named_parameters(), *model.named_buffers())}
+        paths = {id(m): p for p, m in model.named_modules()}
+    watch = Watch(model)
+    recorder = Recorder(names, paths, watch)
+    outside = is_grad_enabled()
+    with recorder.active(grad):
+        inputs = [recorder.input(t, label) for t, label in zip(types, _labels(model, structure), strict=True)]
+        args, kwargs = unflatten(structure, inputs)
+        forget_switching_on()
+        with watch.active():
+            result = model(*args, **kwargs)
+        if switched_on():  # within no_grad it then gives results that require a gradient
+            watch.read_mode()
+        _refuse_later_code(result)
+        results, nested = flatten(result, results=True)
+        if not results:
+            hint = "" if types else ", nor was it given any: pass tensors or NumPy arrays, not numbers or lists"
+            raise TraceError(f"the compiled function returns no tensor{hint}")
+        if grad == outside or not watch.mode_read:
+            graph = recorder.finish(results)
+            given = traced_results(nested, results, inputs)
+            return Record(recorder, graph, given, watch.guards(), watch.mode_read)
+    return record(model, structure, types, outside)
+
+
+def _refuse_later_code(result: object) -> None:
+    """Raise where a function has given a coroutine or generator, whose code would run later."""
+    if inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+        if hasattr(result, "close"):
+            result.close()
+        raise TraceError(
+            f"the compiled function returns a {type(result).__name__}, whose code would run later: compile a "
+            f"plain function, without async or yield"
+        )
+
+
+def _labels(model: Callable[..., Any], structure: Structure) -> list[str]:
+    """Names of the inputs, from the function's own argument names."""
+    _, _, positional, keyword = structure
+    function = model.forward if isinstance(model, Module) else model
+    try:
+        known = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        known = []
+    labels: list[str] = []
+    for i, part in enumerate(positional[2:]):
+        labels.extend(leaf_names(part, known[i] if i < len(known) else f"input_{i}"))
+    labels.extend(leaf_names(keyword, ""))
+    return labels

@@ -1,0 +1,27 @@
+"""Functions that a module calls before and after its ``forward``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..base import checks, clock
+
+
+class Handle:
+    """Returned when a hook is registered; ``remove()`` takes the hook away."""
+
+    def __init__(self, hooks: dict[int, Callable[..., object]], key: int) -> None:
+        self._hooks, self._key = hooks, key
+
+    def remove(self) -> None:
+        """Take the hook away."""
+        self._hooks.pop(self._key, None)
+        clock.structure.tick()
+
+
+def register_hook(hooks: dict[int, Callable[..., object]], hook: Callable[..., object]) -> Handle:
+    """Put a hook behind the others, under a number that no other has."""
+    checks.function("register_forward_hook", "hook", hook)
+    key = clock.structure.tick()
+    hooks[key] = hook
+    return Handle(hooks, key)

@@ -1,0 +1,39 @@
+"""Loading a state: arrays into the parameters and buffers of the same paths, all of them or none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from ..base import checks
+from ..errors import DTypeError, OptionError, ShapeError
+from ..graph.public import as_array
+from ..tensor.tensor import Tensor
+
+
+class LoadedKeys(NamedTuple):
+    """What was found of the model without a value, and of the values without a place."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+def load_state(own: Mapping[str, Tensor], given: Mapping[str, object], strict: bool) -> LoadedKeys:
+    """Put what is given into a model's ``own`` tensors; see :meth:`lucid.nn.Module.load_state_dict`."""
+    checks.mapping("load_state_dict", "state_dict", given)
+    checks.flag("load_state_dict", "strict", strict)
+    missing = [name for name in own if name not in given]
+    unexpected = [name for name in given if name not in own]
+    if strict and (missing or unexpected):
+        raise OptionError(f"load_state_dict: missing {missing}, unexpected {unexpected}; strict=False ignores both")
+    arrays = {name: as_array("load_state_dict", value) for name, value in given.items() if name in own}
+    for name, array in arrays.items():
+        if array.shape != own[name].shape:
+            raise ShapeError(f"load_state_dict: {name} has shape {own[name].shape}, the given array {array.shape}")
+        if not np.can_cast(array.dtype, own[name].dtype, "same_kind"):
+            raise DTypeError(f"load_state_dict: {name} is {own[name].dtype.name}, the array {array.dtype.name}")
+    for name, array in arrays.items():
+        own[name].copy_(array)
+    return LoadedKeys(missing, unexpected)
