@@ -11,6 +11,7 @@ from ...base.checks import pair as pair
 from ...errors import OptionError, ShapeError
 from ..dims import Dim
 from ..types import TensorType
+from ..windows import Window
 
 Pads: TypeAlias = "tuple[int, int, int, int]"
 
@@ -23,29 +24,15 @@ def strides(op: str, stride: object, kernel: Pair) -> Pair:
     return kernel if omitted else pair(op, "stride", stride, 1)
 
 
-def window_count(size: Dim, kernel: int, stride: int, before: int, after: int, dilation: int, ceil_mode: bool) -> Dim:
-    """How many windows fit along one axis.
-
-    Without ``ceil_mode`` floor((size + before + after - dilation * (kernel - 1) - 1) / stride) + 1. With it the
-    last window may hang over the end, but must start in the input or in the padding before it.
-    """
-    extent = dilation * (kernel - 1) + 1
-    if ceil_mode:
-        # the smaller of ceil((size + before + after - extent) / stride) + 1 and ceil((size + before) / stride)
-        reach: Dim = size + (before + min(0, after - extent + stride))
-        return -(-reach // stride)
-    return (size + (before + after - extent)) // stride + 1
-
-
 def count_windows(
     op: str, x: TensorType, kernel: Pair, stride: Pair, padding: Pads, dilation: Pair, ceil_mode: bool = False
 ) -> tuple[Dim, Dim]:
-    """:func:`window_count` along both axes of an image batch; raises where no window fits."""
+    """How many windows fit along both axes of an image batch; raises where none does."""
     counts = []
     for axis in (0, 1):
         size, before, after = x.shape[2 + axis], padding[axis], padding[2 + axis]
-        count = window_count(size, kernel[axis], stride[axis], before, after, dilation[axis], ceil_mode)
-        extent = dilation[axis] * (kernel[axis] - 1) + 1
+        window = Window(kernel[axis], stride[axis], before, after, dilation[axis])
+        count, extent = window.fit(size, ceil_mode), window.extent
         if (isinstance(count, int) and count < 1) or size == 0:
             side = ("height", "width")[axis]
             raise ShapeError(

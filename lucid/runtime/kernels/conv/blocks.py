@@ -10,10 +10,11 @@ from numpy.lib.stride_tricks import as_strided
 
 from ....graph.ops.conv import ConvAttrs
 from ....graph.types import DType
+from ....graph.windows import Axis, axes_of
 from ...program.emitter import Emitter, Operand
 from ...program.views import as_view
 from ..shared.panels import bind_products, cut_for, multiply_lines
-from ..shared.windows import Axis, axes_of, bind, channels_last, deal, pieces, tuple_of
+from ..shared.windows import bind, channels_last, deal, pieces, tuple_of
 
 BLOCK_BYTES = 1 << 20
 """Bytes of a block's window matrix, or of its product if that is wider: a common L2 cache. Half as many take 5 to 10

@@ -9,10 +9,11 @@ from typing import Any
 from ....graph.ir import Node
 from ....graph.ops.conv import CONV_GRAD_INPUT, CONV_GRAD_WEIGHT, CONV_TRANSPOSE, OfConvAttrs
 from ....graph.types import TensorType
+from ....graph.windows import Axis
 from ...planning.registry import kernel
 from ...program.emitter import Emitter
 from ...program.views import as_view
-from ..shared.windows import Axis, bind, channels_last, laid_out, over_blocks, recheck
+from ..shared.windows import bind, channels_last, laid_out, over_blocks, recheck
 from .blocks import Conv, Part, bind_weights, conv_of, emit_windows, pack_weights, working_set
 from .plain import BYTES, CALL, FLOPS, emit_product
 
@@ -55,7 +56,7 @@ def grad_input_turned(k: Emitter) -> None:
     for i in (0, 1):
         reach = a.dilation[i] * (w.shape[2 + i] - 1)
         before, after = reach - a.padding[i], reach - a.padding[2 + i]
-        axes.append(Axis(dy.shape[2 + i], w.shape[2 + i], 1, before, after, a.dilation[i], dx.shape[2 + i]))
+        axes.append(Axis(w.shape[2 + i], 1, before, after, a.dilation[i], dy.shape[2 + i], dx.shape[2 + i]))
     conv = Conv(dy.shape[0], dy.shape[1], dx.shape[1], a.groups, axes[0], axes[1])
     emit_product(k, dy, w, dx, conv, bias[0] if bias else None, flipped=True)
 

@@ -8,10 +8,11 @@ from ....graph.ir import Node
 from ....graph.ops.conv import CONV, ConvAttrs
 from ....graph.ops.conv_pool import as_fused
 from ....graph.types import CHANNELS_LAST, TensorType
+from ....graph.windows import side_by_side
 from ...planning.machine import this_machine
 from ...planning.registry import Way, kernel
 from ...program.emitter import Emitter, Operand
-from ..pool.max import pooling_axes, side_by_side
+from ..pool.max import pooling_axes
 from ..shared.panels import product_seconds
 from ..shared.windows import bind, channels_last, over_blocks, recheck
 from .blocks import (

@@ -12,13 +12,13 @@ from ....graph.ir import Node
 from ....graph.ops.conv_pool import CONV_POOL, bias_and_residual
 from ....graph.ops.pool import pad_constant
 from ....graph.types import TensorType
+from ....graph.windows import Axis, side_by_side
 from ...planning.registry import kernel
 from ...program.emitter import Emitter, Operand
 from ...program.views import as_view
-from ..pool.max import lowest, padding_steps, pooling_axes, side_by_side, window_steps
+from ..pool.max import lowest, padding_steps, pooling_axes, window_steps
 from ..shared.activation import Activation, combining, has_activation, write_activation, zero_row
 from ..shared.windows import (
-    Axis,
     Block,
     bind,
     channels_last,

@@ -21,6 +21,7 @@ from ....graph.ir import Node
 from ....graph.ops.conv import CONV
 from ....graph.ops.conv_pool import CONV_POOL, as_fused
 from ....graph.types import CHANNELS_LAST, TensorType, is_float
+from ....graph.windows import Axis
 from ...planning.machine import Machine, this_machine
 from ...planning.registry import Way, kernel
 from ...program.emitter import Emitter
@@ -28,7 +29,7 @@ from ...program.views import as_view
 from ..pool.max import pooling_axes
 from ..shared.activation import acts_anywhere
 from ..shared.panels import cut_for, multiply_lines, product_seconds, small_products
-from ..shared.windows import Axis, bind, deal, pieces, recheck, tuple_of
+from ..shared.windows import bind, deal, pieces, recheck, tuple_of
 from .blocks import FEW_CHANNELS, Conv, Part, conv_of
 from .filtering import ALONG_ONE, Filter, transforms
 from .plain import LOOP, attrs_of, convolved, passes

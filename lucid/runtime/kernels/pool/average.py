@@ -15,16 +15,18 @@ from ....graph.ops.avgpool import (
     AVG_POOL_GRAD,
     AvgPoolAttrs,
 )
+from ....graph.windows import Axis, axes_of
 from ...planning.registry import kernel
 from ...program.emitter import Emitter, Operand
-from ..shared.windows import Axis, axes_of, bind, channels_last, deal, image_blocks, image_scratch, over_blocks, recheck
+from ..shared.windows import bind, channels_last, deal, image_blocks, image_scratch, over_blocks, recheck
 from .max import bind_steps, window_steps
 
 BLOCK_BYTES = 1 << 19
 
 
 def _axes(a: AvgPoolAttrs, image: Sequence[int], counts: Sequence[int]) -> tuple[Axis, Axis]:
-    return axes_of(image, a.kernel, a.stride, a.padding, (1, 1), counts)
+    rows, cols = axes_of(image, a.kernel, a.stride, a.padding, (1, 1), counts)
+    return rows, cols
 
 
 def _divisors(a: AvgPoolAttrs, rows: Axis, cols: Axis, dtype: Any) -> Any:

@@ -11,15 +11,14 @@ import numpy as np
 from ....graph.ir import Node
 from ....graph.ops.pool import MAX_POOL, MaxPoolAttrs, pad_constant
 from ....graph.types import DType, TensorType, is_float
+from ....graph.windows import Axis, axes_of
 from ...planning.machine import this_machine
 from ...planning.registry import kernel
 from ...planning.work import NOTHING, Work
 from ...program.emitter import Emitter
 from ..shared.windows import (
-    Axis,
     Block,
     Part,
-    axes_of,
     bind,
     channels_last,
     deal,
@@ -44,15 +43,8 @@ def lowest(dtype: DType) -> Any:
 
 
 def pooling_axes(a: MaxPoolAttrs, shape: Sequence[int], counts: Sequence[int]) -> tuple[Axis, Axis]:
-    return axes_of(shape, a.kernel, a.stride, a.padding, a.dilation, counts)
-
-
-def side_by_side(pool: tuple[Axis, Axis]) -> bool:
-    """Whether windows of several pixels neither overlap nor leave any out, nor see padding."""
-    plain = all(
-        a.kernel == a.stride and a.dilation == 1 and a.before == 0 and a.count * a.kernel <= a.size for a in pool
-    )
-    return plain and pool[0].kernel * pool[1].kernel > 1
+    rows, cols = axes_of(shape, a.kernel, a.stride, a.padding, a.dilation, counts)
+    return rows, cols
 
 
 def window_steps(

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from ....graph.ops.pool import MAX_POOL_GATHER, MAX_POOL_GRAD, MAX_POOL_POSITIONS
+from ....graph.windows import Axis
 from ...planning.registry import kernel
 from ...program.emitter import Emitter, Operand
 from ...program.views import as_view
 from ..shared.windows import (
-    Axis,
     bind,
     channels_last,
     deal,

@@ -23,11 +23,12 @@ import numpy as np
 from ....graph.ir import Node
 from ....graph.ops.pool import MAX_POOL
 from ....graph.types import TensorType, is_float
+from ....graph.windows import Axis
 from ...planning.registry import kernel
 from ...planning.work import NOTHING, Work
 from ...program.emitter import Emitter, Operand
 from ...program.views import as_view
-from ..shared.windows import Axis, bind, channels_last, deal, laid_out, over_blocks, pieces, recheck, tuple_of
+from ..shared.windows import bind, channels_last, deal, laid_out, over_blocks, pieces, recheck, tuple_of
 from .max import axes_of_node, begun, competing, in_runs, lowest
 
 BLOCK_BYTES = 1 << 21

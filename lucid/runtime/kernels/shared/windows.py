@@ -1,4 +1,4 @@
-"""Geometry of sliding windows, and the block loops that window kernels share.
+"""Blocks of images, and the loops over them that window kernels share.
 
 A kernel lists at plan time which slices of which arrays each step of its loop reads and writes; the
 program binds them to arrays as soon as these have an address, and runs plain loops over the views.
@@ -8,98 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 from ....graph.types import CHANNELS_LAST, DType
+from ....graph.windows import Tap
 from ...program.emitter import Emitter, Operand
 
 #: Which array (by number), and which part of it.
 Part: TypeAlias = "tuple[int, Any]"
-
-
-class Tap(NamedTuple):
-    """Where one tap of the window lies in the input: outputs ``first`` to ``last`` see it, the first at ``start``."""
-
-    first: int
-    last: int
-    start: int
-
-
-@dataclass(frozen=True)
-class Axis:
-    """Windows along one axis of an image."""
-
-    size: int
-    kernel: int
-    stride: int
-    before: int
-    after: int
-    dilation: int
-    count: int
-
-    @property
-    def extent(self) -> int:
-        return self.dilation * (self.kernel - 1) + 1
-
-    def tap(self, index: int, low: int = 0, high: int | None = None) -> Tap:
-        """One tap for the outputs from ``low`` to ``high``, without those for which it lies in the padding."""
-        offset = index * self.dilation - self.before
-        first = max(low, -(offset // self.stride))
-        last = min(self.count if high is None else high, (self.size - 1 - offset) // self.stride + 1)
-        return Tap(first, max(first, last), first * self.stride + offset)
-
-    def taps(self, low: int = 0, high: int | None = None) -> list[Tap]:
-        return [self.tap(index, low, high) for index in range(self.kernel)]
-
-    def source(self, tap: Tap, shift: int = 0) -> slice:
-        """The input elements that a tap reads, in an array that starts at input element ``shift``."""
-        number = tap.last - tap.first
-        start = tap.start - shift if number else 0
-        return slice(start, start + (number - 1) * self.stride + 1 if number else 0, self.stride)
-
-    def span(self, low: int, high: int) -> tuple[int, int]:
-        """The input elements (padding left out) between the first and the last that the outputs see."""
-        start = min(max(0, low * self.stride - self.before), self.size)
-        stop = max(start, min(self.size, (high - 1) * self.stride - self.before + self.extent))
-        return start, stop
-
-    def padded(self, low: int, high: int) -> list[slice]:
-        """Runs of outputs whose windows see padding."""
-        near = (run for run in self._padded if run.start < high and run.stop > low)
-        return [slice(max(run.start, low), min(run.stop, high)) for run in near]
-
-    @cached_property
-    def _padded(self) -> list[slice]:
-        """All such runs; blocks ask for theirs again and again."""
-        runs: list[slice] = []
-        for o in (o for o in range(self.count) if self._sees_padding(o)):
-            if runs and runs[-1].stop == o:
-                runs[-1] = slice(runs[-1].start, o + 1)
-            else:
-                runs.append(slice(o, o + 1))
-        return runs
-
-    def _sees_padding(self, output: int) -> bool:
-        start = output * self.stride - self.before
-        if start < 0:
-            return True
-        if start + self.extent <= self.size:
-            return False
-        positions = range(start, start + self.extent, self.dilation)
-        return any(self.size <= position < self.size + self.after for position in positions)
-
-
-def axes_of(
-    shape: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int],
-    counts: Sequence[int],
-) -> tuple[Axis, Axis]:  # fmt: skip
-    """The vertical and the horizontal axis of an image batch of logical shape (N, C, H, W)."""
-    rows, cols = (
-        Axis(shape[2 + i], kernel[i], stride[i], padding[i], padding[2 + i], dilation[i], counts[i]) for i in (0, 1)
-    )
-    return rows, cols
 
 
 class Block(NamedTuple):

@@ -1,0 +1,175 @@
+"""Windows that slide along the axes of an image: how many there are, what each sees, and what of that is padding.
+
+Everything is said of one axis. An image (N, C, *spatial) has as many as it is; arguments of windows are tuples of that
+length, and padding is twice as long: first what stands before each axis, then what stands after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from .dims import Dim
+
+
+class Real(NamedTuple):
+    """Of positions ``step`` apart those in the image: numbers ``low`` to ``high``, which begin at element ``first``."""
+
+    low: int
+    high: int
+    first: int
+    step: int = 1
+
+    @property
+    def number(self) -> int:
+        """How many they are."""
+        return self.high - self.low
+
+    @property
+    def places(self) -> slice:
+        """Their numbers."""
+        return slice(self.low, self.high)
+
+    @property
+    def source(self) -> slice:
+        """Where they lie in the image."""
+        stop = self.first + (self.number - 1) * self.step + 1 if self.number else self.first
+        return slice(self.first, stop, self.step)
+
+
+def real(start: int, count: int, size: int, step: int = 1) -> Real:
+    """Which of ``count`` positions from ``start``, ``step`` apart, lie in an image of so many elements.
+
+    Where none does, they lie at its end that is nearer.
+    """
+    low = min(count, max(0, -(start // step)))
+    high = max(low, min(count, (size - 1 - start) // step + 1))
+    return Real(low, high, start + low * step if high > low else 0 if low else size, step)
+
+
+class Tap(NamedTuple):
+    """Where one tap of the window lies in the input: outputs ``first`` to ``last`` see it, the first at ``start``."""
+
+    first: int
+    last: int
+    start: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window along one axis and how it slides: the distance of its taps is ``dilation``."""
+
+    kernel: int
+    stride: int
+    before: int
+    after: int
+    dilation: int
+
+    @property
+    def extent(self) -> int:
+        """Positions from the first tap to the last."""
+        return self.dilation * (self.kernel - 1) + 1
+
+    def held(self, windows: int) -> int:
+        """Positions under so many windows."""
+        return (windows - 1) * self.stride + self.extent
+
+    def fit(self, size: Dim, ceil_mode: bool = False) -> Dim:
+        """How many windows fit.
+
+        Without ``ceil_mode`` floor((size + before + after - extent) / stride) + 1. With it the last window may hang
+        over the end, but must start in the input or in the padding before it.
+        """
+        if ceil_mode:
+            # the smaller of ceil((size + before + after - extent) / stride) + 1 and ceil((size + before) / stride)
+            reach: Dim = size + (self.before + min(0, self.after - self.extent + self.stride))
+            return -(-reach // self.stride)
+        return (size + (self.before + self.after - self.extent)) // self.stride + 1
+
+
+@dataclass(frozen=True)
+class Axis(Window):
+    """The ``count`` windows along one axis of an image. What lies beyond the padding is not there."""
+
+    size: int
+    count: int
+
+    def start(self, output: int) -> int:
+        """Where a window begins; less than 0 in the padding."""
+        return output * self.stride - self.before
+
+    def seen(self, low: int, high: int) -> Real:
+        """Of the positions under the windows from ``low`` to ``high`` those in the image."""
+        return real(self.start(low), self.held(high - low), self.size)
+
+    def span(self, low: int, high: int) -> tuple[int, int]:
+        """Where these begin and end."""
+        found = self.seen(low, high)
+        return found.first, found.first + found.number
+
+    def inside(self, output: int) -> Real:
+        """Of a window's taps those in the image."""
+        return real(self.start(output), self.kernel, self.size, self.dilation)
+
+    def there(self, output: int) -> int:
+        """How many of a window's taps lie in the image or its padding."""
+        return real(self.start(output), self.kernel, self.size + self.after, self.dilation).high
+
+    def tap(self, index: int, low: int = 0, high: int | None = None) -> Tap:
+        """One tap for the outputs from ``low`` to ``high``, without those for which it lies in the padding."""
+        stop = self.count if high is None else high
+        found = real(self.start(low) + index * self.dilation, stop - low, self.size, self.stride)
+        return Tap(low + found.low, low + found.high, found.first)
+
+    def taps(self, low: int = 0, high: int | None = None) -> list[Tap]:
+        return [self.tap(index, low, high) for index in range(self.kernel)]
+
+    def source(self, tap: Tap, shift: int = 0) -> slice:
+        """The input elements that a tap reads, in an array that starts at input element ``shift``."""
+        number = tap.last - tap.first
+        start = tap.start - shift if number else 0
+        return slice(start, start + (number - 1) * self.stride + 1 if number else 0, self.stride)
+
+    def padded(self, low: int, high: int) -> list[slice]:
+        """Runs of outputs whose windows see padding."""
+        near = (run for run in self._padded if run.start < high and run.stop > low)
+        return [slice(max(run.start, low), min(run.stop, high)) for run in near]
+
+    @cached_property
+    def _padded(self) -> list[slice]:
+        """All such runs; blocks ask for theirs again and again."""
+        runs: list[slice] = []
+        for o in (o for o in range(self.count) if self.there(o) > self.inside(o).number):
+            if runs and runs[-1].stop == o:
+                runs[-1] = slice(runs[-1].start, o + 1)
+            else:
+                runs.append(slice(o, o + 1))
+        return runs
+
+
+def windows_of(
+    kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
+) -> list[Window]:
+    """The window along each axis."""
+    before, after = padding[: len(kernel)], padding[len(kernel) :]
+    return [Window(*one) for one in zip(kernel, stride, before, after, dilation, strict=True)]
+
+
+def axes_of(
+    shape: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int],
+    counts: Sequence[int],
+) -> tuple[Axis, ...]:  # fmt: skip
+    """The axes of an image batch of logical shape (N, C, *spatial), along which there are so many windows."""
+    along = zip(windows_of(kernel, stride, padding, dilation), shape[2:], counts, strict=True)
+    return tuple(Axis(w.kernel, w.stride, w.before, w.after, w.dilation, size, count) for w, size, count in along)
+
+
+def side_by_side(axes: Iterable[Axis]) -> bool:
+    """Whether windows lie side by side in the image: none sees what another does or padding, or leaves any out between.
+
+    What the last windows leave of an axis does not matter, nor does padding or a ``ceil_mode`` that no window comes to
+    see. Windows of one element are side by side too.
+    """
+    return all(a.kernel == a.stride == a.extent and a.before == 0 and a.count * a.kernel <= a.size for a in axes)
