@@ -24,7 +24,7 @@ from lucid.graph.ops.pool import MAX_POOL
 from lucid.graph.ops.source import INPUT, PARAMETER, ParameterAttrs
 from lucid.graph.trace import Symbol, Tracer
 from lucid.graph.types import float32, spec
-from lucid.runtime.kernels.conv.plain import convolved
+from lucid.runtime.kernels.conv.numbers import convolved
 from lucid.runtime.planning.liveness import Interval, in_arena, passing
 from lucid.runtime.planning.memory import _by_size, _by_time, aligned, assign_offsets, largest_live_set
 from lucid.runtime.planning.plan import Plan, make_plan

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from numpy.lib.stride_tricks import as_strided
 
-from ....graph.ops.conv import ConvAttrs
 from ....graph.types import DType
-from ....graph.windows import Axis, axes_of
 from ...program.emitter import Emitter, Operand
 from ...program.views import as_view
 from ..shared.panels import bind_products, cut_for, multiply_lines
 from ..shared.windows import bind, channels_last, deal, pieces, tuple_of
+from .geometry import Conv
 
 BLOCK_BYTES = 1 << 20
 """Bytes of a block's window matrix, or of its product if that is wider: a common L2 cache. Half as many take 5 to 10
@@ -25,44 +23,6 @@ FEW_CHANNELS = 16
 """Up to so many planes are brought into another memory order one by one."""
 SHORT_ROW = 512
 """Bytes of a window's row up to which it is copied as one element."""
-
-
-@dataclass(frozen=True)
-class Conv:
-    """The numbers of one convolution. ``taps`` is the length of a window of one group's channels."""
-
-    images: int
-    channels: int
-    outputs: int
-    groups: int
-    rows: Axis
-    cols: Axis
-
-    @property
-    def group_in(self) -> int:
-        return self.channels // self.groups
-
-    @property
-    def group_out(self) -> int:
-        return self.outputs // self.groups
-
-    @property
-    def taps(self) -> int:
-        return self.rows.kernel * self.cols.kernel * self.group_in
-
-    @property
-    def padded(self) -> bool:
-        return any((self.rows.before, self.rows.after, self.cols.before, self.cols.after))
-
-    @property
-    def pixels(self) -> int:
-        return self.images * self.rows.count * self.cols.count
-
-
-def conv_of(a: ConvAttrs, x: Sequence[int], w: Sequence[int], y: Sequence[int]) -> Conv:
-    """From the attributes and the concrete shapes of input, weight and output."""
-    rows, cols = axes_of(x, w[2:], a.stride, a.padding, a.dilation, y[2:])
-    return Conv(x[0], x[1], w[0], a.groups, rows, cols)
 
 
 class Part(NamedTuple):

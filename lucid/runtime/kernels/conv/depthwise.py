@@ -12,7 +12,8 @@ from ...planning.registry import kernel
 from ...program.emitter import Emitter, Operand
 from ...program.views import as_view
 from ..shared.windows import Block, bind, channels_last, deal, image_blocks, over_blocks, recheck
-from .blocks import Conv, conv_of
+from .geometry import Conv
+from .numbers import conv_of
 from .plain import BYTES, CALL
 
 BLOCK_BYTES = 1 << 18

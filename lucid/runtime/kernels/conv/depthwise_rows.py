@@ -24,8 +24,8 @@ from ...program.emitter import Emitter, Operand
 from ...program.views import as_view
 from ..shared.activation import acts_anywhere, combining, write_activation, zero_row
 from ..shared.windows import Block, bind, channels_last, deal, laid_out, over_blocks, recheck
-from .blocks import Conv, conv_of
-from .plain import attrs_of
+from .geometry import Conv
+from .numbers import attrs_of, conv_of
 
 RUN = 2048
 """Elements in a run that are aimed at; a few hundred already hide most of the cost of starting one."""

@@ -14,7 +14,9 @@ from ...planning.registry import kernel
 from ...program.emitter import Emitter
 from ...program.views import as_view
 from ..shared.windows import bind, channels_last, laid_out, over_blocks, recheck
-from .blocks import Conv, Part, bind_weights, conv_of, emit_windows, pack_weights, working_set
+from .blocks import Part, bind_weights, emit_windows, pack_weights, working_set
+from .geometry import Conv
+from .numbers import conv_of
 from .plain import BYTES, CALL, FLOPS, emit_product
 
 

@@ -16,18 +16,18 @@ from ..pool.max import pooling_axes
 from ..shared.panels import product_seconds
 from ..shared.windows import bind, channels_last, over_blocks, recheck
 from .blocks import (
-    Conv,
     bind_bias,
     bind_outputs,
     bind_weights,
     by_images,
-    conv_of,
     emit_windows,
     multiply_windows,
     pack_weights,
     split,
     working_set,
 )
+from .geometry import Conv
+from .numbers import attrs_of, conv_of, convolved, passes
 
 FLOPS = 1e11
 """Multiply-adds (counted as two) a second of a product."""
@@ -45,26 +45,9 @@ LOOP = 1e-8
 """Seconds of one loop of a maximum over the outputs of a pixel."""
 
 
-def attrs_of(node: Node) -> ConvAttrs:
-    """The attributes of the convolution, alone or fused."""
-    return as_fused(node.attrs).conv
-
-
-def convolved(node: Node, inputs: tuple[TensorType, ...]) -> tuple[int, ...]:
-    """The shape of the convolution's result, before any pooling."""
-    plain = tuple(t.with_order(None) for t in inputs[:2])
-    return CONV.infer_types(attrs_of(node), plain)[0].concrete
-
-
 def _flops(node: Node, inputs: tuple[TensorType, ...]) -> float:
     w, y = inputs[1].concrete, convolved(node, inputs)
     return 2.0 * y[0] * y[1] * y[2] * y[3] * w[1] * w[2] * w[3]
-
-
-def passes(node: Node, inputs: tuple[TensorType, ...]) -> int:
-    """How often a fused convolution goes over its result: for bias, residual, activation and pooling."""
-    attrs = as_fused(node.attrs)
-    return len(inputs) - 2 + (attrs.activation is not None) + (attrs.pool is not None)
 
 
 def im2col_ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:

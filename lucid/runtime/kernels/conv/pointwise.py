@@ -22,7 +22,8 @@ from ...program.views import as_view
 from ..shared.activation import acts_anywhere, combining, write_activation, zero_row
 from ..shared.panels import Blocking, cut_for, multiply_lines, product_seconds, small_products, turn_panels
 from ..shared.windows import bind, deal, laid_out, over_blocks, pieces, pixels_of_run, recheck, tiled
-from .plain import RUN, attrs_of, convolved, passes
+from .numbers import attrs_of, convolved, passes
+from .plain import RUN
 
 
 @dataclass(frozen=True)

@@ -33,20 +33,20 @@ from ..shared.windows import (
 )
 from .blocks import (
     ONE_BY_ONE,
-    Conv,
     Part,
     bind_bias,
     bind_outputs,
     bind_weights,
     by_images,
-    conv_of,
     emit_windows,
     multiply_windows,
     pack_weights,
     split,
     working_set,
 )
-from .plain import convolved, im2col_ways
+from .geometry import Conv
+from .numbers import conv_of, convolved
+from .plain import im2col_ways
 
 
 def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:

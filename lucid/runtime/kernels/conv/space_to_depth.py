@@ -30,9 +30,11 @@ from ..pool.max import pooling_axes
 from ..shared.activation import acts_anywhere
 from ..shared.panels import cut_for, multiply_lines, product_seconds, small_products
 from ..shared.windows import bind, deal, pieces, recheck, tuple_of
-from .blocks import FEW_CHANNELS, Conv, Part, conv_of
+from .blocks import FEW_CHANNELS, Part
 from .filtering import ALONG_ONE, Filter, transforms
-from .plain import LOOP, attrs_of, convolved, passes
+from .geometry import Conv
+from .numbers import attrs_of, conv_of, convolved, passes
+from .plain import LOOP
 from .pooled import BlockWriter
 
 WIDEST = 4

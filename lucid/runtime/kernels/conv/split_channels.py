@@ -22,8 +22,10 @@ from ...program.emitter import Emitter, Operand
 from ..shared.activation import acts_anywhere, combining, write_activation, zero_row
 from ..shared.panels import bind_products, cut_for, multiply_lines, product_seconds
 from ..shared.windows import bind, over_blocks, pieces, recheck
-from .blocks import Conv, Part, bind_padded, bind_sources, by_panels, conv_of
-from .plain import RUN, TURN, attrs_of, convolved
+from .blocks import Part, bind_padded, bind_sources, by_panels
+from .geometry import Conv
+from .numbers import attrs_of, conv_of, convolved
+from .plain import RUN, TURN
 
 MOST_PIXELS = 512
 """With more, blocks of pixels keep all threads busy without streaming the weights too often."""

@@ -28,7 +28,8 @@ from ...program.statement import Phase
 from ..shared.activation import acts_anywhere, combining, write_activation
 from ..shared.panels import bind_products, cut_for, multiply_lines, panels_of, product_seconds
 from ..shared.windows import bind, channels_last, deal, over_blocks, recheck, tuple_of
-from .plain import RUN, attrs_of, convolved
+from .numbers import attrs_of, convolved
+from .plain import RUN
 from .toeplitz_blocks import (
     Side,
     Strip,

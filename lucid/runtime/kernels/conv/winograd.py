@@ -28,7 +28,7 @@ from ..shared.epilogue import Epilogue, zero_row
 from ..shared.loop import BlockLoop, recheck
 from ..shared.panels import Blocking, blocking, multiply_lines, product_seconds
 from .filtering import ALONG_BOTH, Filter, transforms
-from .plain import attrs_of
+from .numbers import attrs_of
 from .winograd_views import (
     Results,
     Views,

@@ -1,0 +1,35 @@
+"""What a node says of its convolution, which may have something fused into it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ....graph.ir import Node
+from ....graph.ops.conv import CONV, ConvAttrs
+from ....graph.ops.conv_pool import as_fused
+from ....graph.types import TensorType
+from ....graph.windows import axes_of
+from .geometry import Conv
+
+
+def attrs_of(node: Node) -> ConvAttrs:
+    """The attributes of the convolution, alone or fused."""
+    return as_fused(node.attrs).conv
+
+
+def convolved(node: Node, inputs: tuple[TensorType, ...]) -> tuple[int, ...]:
+    """The shape of the convolution's result, before any pooling."""
+    plain = tuple(t.with_order(None) for t in inputs[:2])
+    return CONV.infer_types(attrs_of(node), plain)[0].concrete
+
+
+def passes(node: Node, inputs: tuple[TensorType, ...]) -> int:
+    """How often a fused convolution goes over its result: for bias, residual, activation and pooling."""
+    attrs = as_fused(node.attrs)
+    return len(inputs) - 2 + (attrs.activation is not None) + (attrs.pool is not None)
+
+
+def conv_of(a: ConvAttrs, x: Sequence[int], w: Sequence[int], y: Sequence[int]) -> Conv:
+    """From the attributes and the concrete shapes of input, weight and output."""
+    rows, cols = axes_of(x, w[2:], a.stride, a.padding, a.dilation, y[2:])
+    return Conv(x[0], x[1], w[0], a.groups, rows, cols)
