@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from threading import RLock
 from typing import TypeAlias
 
+from ..base.recent import Recent
 from ..graph.ir import Graph
 from .reverse import Backward, Joint, Partition, backward_half, differentiable, differentiate, partition
 
@@ -38,7 +38,7 @@ class Halves:
         self.traced, self.parameters, self.optimise = traced, tuple(parameters), optimise
         self._lock = RLock()
         self._partitions: dict[Wanted, Partition] = {}
-        self._backwards: OrderedDict[tuple[Wanted, Used, bool], Backward] = OrderedDict()
+        self._backwards: Recent[tuple[Wanted, Used, bool], Backward] = Recent(KEPT)
         self._differentiable: dict[Wanted, tuple[bool, ...]] = {}
 
     def graphs(self) -> list[Graph]:
@@ -72,12 +72,11 @@ class Halves:
         """
         key = (wanted, used, keeping)
         with self._lock:
-            if key not in self._backwards:
-                self._backwards[key] = self._backward(wanted, used, keeping)
-            self._backwards.move_to_end(key)
-            while len(self._backwards) > KEPT:
-                self._backwards.popitem(last=False)
-            return self._backwards[key]
+            backward = self._backwards.use(key)
+            if backward is None:
+                backward = self._backward(wanted, used, keeping)
+                self._backwards.keep(key, backward)
+            return backward
 
     def _backward(self, wanted: Wanted, used: Used, keeping: bool) -> Backward:
         if keeping and used == self.differentiable(wanted):

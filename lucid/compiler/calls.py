@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Container, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeAlias
@@ -11,6 +10,7 @@ import numpy as np
 
 from ..autodiff.halves import Used, Wanted
 from ..base import clock
+from ..base.recent import Recent
 from ..errors import GradientError
 from ..graph.ir import Value
 from ..graph.ops.call import CALL, BackwardCallee, CallAttrs
@@ -36,7 +36,7 @@ class Calls:
 
     def __init__(self, specialization: Specialization) -> None:
         self.specialization = specialization
-        self._known: OrderedDict[Any, Forward] = OrderedDict()
+        self._known: Recent[Any, Forward] = Recent(PLANS)
 
     def prepare(self, leaves: Sequence[Any]) -> tuple[Forward, list[Tensor], list[Array]]:
         """What runs on such tensors or arrays, and these as both."""
@@ -49,12 +49,10 @@ class Calls:
         wanted = tuple(t.requires_grad for t in tensors)
         orders = orders_of(arrays)
         key = (tuple(a.shape for a in arrays), tuple(a.dtype for a in arrays), wanted, is_grad_enabled(), orders)
-        call = self._known.get(key)
+        call = self._known.use(key)
         if call is None:
             call = self._forward(arrays, wanted, orders)
-            self._known[key] = call
-            while len(self._known) > PLANS:
-                self._known.popitem(last=False)
+            self._known.keep(key, call)
         return call, tensors, arrays
 
     def _recorded(self) -> bool:

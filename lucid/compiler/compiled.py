@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ import numpy as np
 
 from ..base import clock
 from ..base.checks import shown
+from ..base.recent import Recent
 from ..errors import LucidError, OptionError, TraceError
 from ..graph.ir import Graph
 from ..graph.trace import active_trace, user_location
@@ -89,12 +89,12 @@ class CompiledModel(Module):
         self._specs = specs
         self._lock = RLock()
         self._store = Store()
-        self._traces: OrderedDict[int, Trace] = OrderedDict()
+        self._traces: Recent[int, Trace] = Recent(SPECIALIZATIONS)
         self._by_key: dict[Any, list[Trace]] = {}
         self._latest: Trace | None = None
         self._ran: Forward | None = None
         """What ran last: written at each call, by whichever thread."""
-        self._known: dict[Any, tuple[int, Quick, Callable[[], bool] | None, Forward]] = {}
+        self._known: Recent[Any, tuple[int, Quick, Callable[[], bool] | None, Forward]] = Recent(SPECIALIZATIONS)
         self._types, structure = flatten(specs, (TensorType,))
         self._fixed: Structure | None = structure if self._types else None
         if self._fixed is not None:
@@ -194,9 +194,7 @@ class CompiledModel(Module):
             return
         again = trace.calls.quick(call)
         if again is not None:
-            if len(self._known) >= SPECIALIZATIONS:
-                self._known.clear()
-            self._known[key] = (now, again, guards.quick, call)
+            self._known.keep(key, (now, again, guards.quick, call))
 
     def _flat(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Structure]:
         """The arguments as the traces know them; where they are fixed, keys and keywords may come in another order."""
@@ -234,7 +232,8 @@ class CompiledModel(Module):
         return found
 
     def _holding(self, key: Any) -> Trace | None:
-        return next((trace for trace in reversed(self._by_key.get(key, ())) if trace.guards.hold()), None)
+        found = next((trace for trace in reversed(self._by_key.get(key, ())) if trace.guards.hold()), None)
+        return None if found is None else self._traces.use(id(found)) or found
 
     # ------------------------------------------------------------ tracing
 
@@ -263,10 +262,8 @@ class CompiledModel(Module):
         if self._fixed is not None:
             made.graph  # noqa: B018 - optimise now, so that what cannot be compiled is reported here
         trace = Trace(key, Calls(made), guards)
-        self._traces[id(trace)] = trace
         self._by_key[key] = [*self._by_key.get(key, ()), trace]
-        while len(self._traces) > SPECIALIZATIONS:
-            _, old = self._traces.popitem(last=False)
+        for old in self._traces.keep(id(trace), trace):
             self._by_key[old.key] = [one for one in self._by_key[old.key] if one is not old]
             if not self._by_key[old.key]:
                 del self._by_key[old.key]

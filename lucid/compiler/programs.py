@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
 from threading import RLock
 from typing import Any, NamedTuple, TypeAlias
 
 from ..autodiff.halves import Used, Wanted
+from ..base.recent import Recent
 from ..graph.ir import Graph
 from ..passes.layout import Cost, assign_layout, lay_inputs, lay_results
 from ..runtime.planning.choosing import result_seconds
@@ -77,7 +77,7 @@ class Programs:
         tuned: Mapping[TunedKey, Mapping[str, Tuned]],
         store: Store,
     ) -> None:
-        self.made: OrderedDict[Key, Executable] = OrderedDict()
+        self.made: Recent[Key, Executable] = Recent(4 * PLANS)
         self.tuned = dict(tuned)
         self._tuned_apart: dict[tuple[Sizes, int, Orders], Mapping[str, Tuned]] = {}
         """What it has found for arrays that lie channels last; files do not have it."""
@@ -87,12 +87,11 @@ class Programs:
     def get(self, key: Key, graph: Callable[[], Graph]) -> Executable:
         """The program for this, of that graph if it has to be made."""
         with self._lock:
-            if key not in self.made:
-                self.made[key] = self._compile(key, graph())
-            self.made.move_to_end(key)
-            while len(self.made) > 4 * PLANS:
-                self.made.popitem(last=False)
-            return self.made[key]
+            program = self.made.use(key)
+            if program is None:
+                program = self._compile(key, graph())
+                self.made.keep(key, program)
+            return program
 
     def _compile(self, key: Key, graph: Graph) -> Executable:
         """The program of a graph for its sizes; for inference as tuning found it."""

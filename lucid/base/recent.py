@@ -1,0 +1,36 @@
+"""A dictionary of what was used last."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Recent(OrderedDict[K, V]):
+    """Holds so many entries; of more, those go that were not used for longest.
+
+    Parameters
+    ----------
+    most
+        How many.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def use(self, key: K) -> V | None:
+        """The entry, which is the one used last from now on; None where there is none."""
+        if key not in self:
+            return None
+        self.move_to_end(key)
+        return self[key]
+
+    def keep(self, key: K, value: V) -> list[V]:
+        """Hold an entry too; returns those that went for it."""
+        self[key] = value
+        self.move_to_end(key)
+        return [self.popitem(last=False)[1] for _ in range(len(self) - self.most)]
