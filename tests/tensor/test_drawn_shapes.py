@@ -24,7 +24,6 @@ from lucid.graph.types import TensorType, float32
 from lucid.reference.evaluator import run_reference
 from lucid.runtime import eager
 from lucid.runtime.kernels import fused
-from lucid.runtime.kernels.pool import average as avgpool
 from lucid.runtime.kernels.pool import max as pool
 
 from ..draws import elementwise, moves, reductions, windows
@@ -115,7 +114,7 @@ def small_blocks(wanted: bool) -> Iterator[None]:
         yield
         return
     with pytest.MonkeyPatch.context() as patch:
-        for module in (avgpool, fused, pool):
+        for module in (fused, pool):
             patch.setattr(module, "BLOCK_BYTES", 64)
         eager.op_call.cache_clear()
         yield

@@ -16,10 +16,11 @@ from ....graph.windows import Axis, side_by_side
 from ...planning.registry import kernel
 from ...program.emitter import Emitter, Operand
 from ...program.views import as_view
-from ..pool.max import lowest, padding_steps, pooling_axes, window_steps
+from ..pool.max import lowest, pooling_axes
 from ..shared.activation import Activation, combining, has_activation, write_activation, zero_row
+from ..shared.cut import Block
+from ..shared.pooling_views import padding_steps, window_steps
 from ..shared.windows import (
-    Block,
     bind,
     channels_last,
     deal,
@@ -332,7 +333,7 @@ class BlockWriter:
     def _blocks(self) -> list[list[Block]]:
         size = self.conv.group_out
         return [
-            [Block(p.n0, p.n1, p.group * size, (p.group + 1) * size, p.r0, p.r1) for p in mine] for mine in self.outer
+            [Block(p.n0, p.n1, p.r0, p.r1, p.group * size, (p.group + 1) * size) for p in mine] for mine in self.outer
         ]
 
     def _steps(self) -> tuple[list[list[Any]], list[list[Any]]]:
@@ -437,7 +438,7 @@ def bind_groups(
 
 def bind_parts(blocks: Sequence[Sequence[Sequence[int]]], y: Any) -> list[list[Any]]:
     """The views of the blocks."""
-    return [[y[n0:n1, c0:c1, r0:r1] for n0, n1, c0, c1, r0, r1 in mine] for mine in blocks]
+    return [[y[n0:n1, c0:c1, r0:r1] for n0, n1, r0, r1, c0, c1 in mine] for mine in blocks]
 
 
 def bind_planes(biases: Sequence[Sequence[Any]]) -> list[list[Any]]:

@@ -16,18 +16,8 @@ from ....graph.windows import Axis
 from ...planning.registry import kernel
 from ...program.emitter import Emitter, Operand
 from ...program.views import as_view
-from ..shared.windows import (
-    bind,
-    channels_last,
-    deal,
-    image_blocks,
-    image_scratch,
-    laid_out,
-    over_blocks,
-    pieces,
-    recheck,
-    tuple_of,
-)
+from ..shared.cut import deal, image_blocks, pieces
+from ..shared.windows import bind, channels_last, image_scratch, laid_out, over_blocks, recheck, tuple_of
 from .max import BLOCK_BYTES, largest, pooling_axes
 from .max_runs import BLOCK_BYTES as LONG_BLOCK_BYTES
 from .max_runs import Call

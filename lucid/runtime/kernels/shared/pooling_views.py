@@ -1,0 +1,103 @@
+"""Poolings as steps ``out = f(a, b)`` over rows and then over columns, and the views of these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+from ....graph.windows import Axis, Tap
+from .cut import Block, per_block
+
+#: Which array (by number), and which part of it.
+Part: TypeAlias = "tuple[int, Any]"
+#: Where a result goes, and what it is made of.
+Step: TypeAlias = "tuple[Part, Part, Part]"
+
+X, ROWS, Y, LEAST, PAD = range(5)
+"""Numbers of the arrays in the steps of a pooling."""
+
+
+def window_steps(rows: Axis, cols: Axis, block: Block, shift: tuple[int, int, int] = (0, 0, 0)) -> Iterator[Step]:
+    """Steps that reduce the windows of a block, over rows and then over columns.
+
+    ``shift`` is the image, channel and row at which the array X starts.
+    """
+    n, c, r0, r1 = block.images, block.channels, block.r0, block.r1
+    xn, xc = (slice(s.start - by, s.stop - by) for s, by in zip((n, c), shift, strict=False))
+    inner = slice(0, n.stop - n.start), slice(0, c.stop - c.start)
+    row_taps, col_taps = rows.taps(r0, r1), cols.taps()
+    if cols.kernel == 1:
+        across = cols.source(col_taps[0])
+        yield from _reduction(
+            row_taps, r0, r1,
+            lambda first, last: (Y, (n, c, slice(first, last))),
+            lambda tap: (X, (xn, xc, rows.source(tap, shift[2]), across)),
+        )  # fmt: skip
+        return
+    number = X if rows.kernel == 1 else ROWS
+    where: tuple[slice, ...] = (*inner, slice(0, r1 - r0))
+    if rows.kernel == 1:
+        where = (xn, xc, rows.source(row_taps[0], shift[2]))
+    else:
+        yield from _reduction(
+            row_taps, r0, r1,
+            lambda first, last: (ROWS, (*inner, slice(first - r0, last - r0))),
+            lambda tap: (X, (xn, xc, rows.source(tap, shift[2]))),
+        )  # fmt: skip
+    yield from _reduction(
+        col_taps, 0, cols.count,
+        lambda first, last: (Y, (n, c, slice(r0, r1), slice(first, last))),
+        lambda tap: (number, (*where, cols.source(tap))),
+    )  # fmt: skip
+
+
+def _reduction(
+    taps: Sequence[Tap], low: int, high: int, target: Callable[[int, int], Part], source: Callable[[Tap], Part]
+) -> Iterator[Step]:
+    """Steps that reduce over the taps of one axis, which write and read these parts."""
+    full = [tap for tap in taps if (tap.first, tap.last) == (low, high)]
+    operands = [source(tap) for tap in full[:2]]
+    operands += [(LEAST, ...)] * (2 - len(operands))
+    yield target(low, high), operands[0], operands[1]
+    begun = full[:2]
+    for tap in taps:
+        if tap in begun:
+            begun = [other for other in begun if other is not tap]
+        elif tap.last > tap.first:
+            part = target(tap.first, tap.last)
+            yield part, part, source(tap)
+
+
+def padding_steps(rows: Axis, cols: Axis, block: Block) -> Iterator[Step]:
+    """Steps in which the padding competes."""
+    whole = block.images, block.channels
+    for run in rows.padded(block.r0, block.r1):
+        yield (Y, (*whole, run)), (Y, (*whole, run)), (PAD, ...)
+    for run in cols.padded(0, cols.count):
+        yield (Y, (*whole, block.rows, run)), (Y, (*whole, block.rows, run)), (PAD, ...)
+
+
+def bind_steps(
+    steps: Sequence[Sequence[Sequence[Step]]], x: Any, rows: Sequence[Any], y: Any, least: Any, pad: Any
+) -> list[list[list[tuple[Any, ...]]]]:
+    """Views for the steps of each block of each worker, which has a row buffer of its own."""
+
+    def views(block: Sequence[Step], held: Any) -> list[tuple[Any, ...]]:
+        arrays = (x, held, y, least, pad)
+        return [tuple(arrays[number][at] for number, at in step) for step in block]
+
+    return per_block(views, steps, rows)
+
+
+def tap_parts(rows: Axis, cols: Axis) -> list[tuple[int, Any, Any]]:
+    """For each tap that any window sees in the image its number, what it is of the image, and these windows."""
+    return [
+        (
+            i * cols.kernel + j,
+            (..., rows.source(down), cols.source(right)),
+            (..., slice(down.first, down.last), slice(right.first, right.last)),
+        )
+        for i, down in enumerate(rows.taps())
+        for j, right in enumerate(cols.taps())
+        if down.last > down.first and right.last > right.first
+    ]
