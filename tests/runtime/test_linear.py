@@ -13,7 +13,7 @@ from lucid import models
 from lucid.graph.ir import Node
 from lucid.graph.ops.elementwise import GeluAttrs
 from lucid.graph.ops.fused_linear import FUSED_LINEAR, FusedLinearAttrs
-from lucid.runtime.kernels.linear.blocks import Shares
+from lucid.runtime.kernels.linear.blocks import Cut
 from lucid.runtime.planning import plan
 from lucid.runtime.planning.machine import described
 from lucid.runtime.planning.plan import make_plan
@@ -65,7 +65,7 @@ def test_workers_share_the_weights_of_one_row() -> None:
     node, types = _node(FusedLinearAttrs("Relu"), arrays), tuple(types_of(arrays))
     best = choices(node, types, threads=2)[0]
     assert best.lowering.name == "columns"
-    assert best.way.block == Shares(((0, 500), (500, 1000)))
+    assert best.way.block == Cut(((0, 500), (500, 1000)))
     assert str(best) == "columns (500 outputs)"
     assert choices(node, types, threads=1)[0].lowering.name == "numpy"
 

@@ -140,7 +140,7 @@ COMPUTE = {
     ("pool/max_grad.py", "look_up"): "called at each run",
     ("pool/max_grad.py", "corners_and_offsets"): "constants",
     ("conv/space_to_depth.py", "transform_weights"): "called where weights are packed",
-    ("conv/winograd.py", "transform_weights"): "called where weights are packed",
+    ("conv/winograd_views.py", "transform_weights"): "called where weights are packed",
 }
 """Functions of the kernels that copy values on purpose, when they are wanted."""
 

@@ -100,6 +100,11 @@ class Work:
         return sum(works, NOTHING)
 
 
+def moved(nbytes: float, *, inside: bool) -> Work:
+    """So many bytes, within the second-level cache or beyond it."""
+    return Work(near=nbytes) if inside else Work(far=nbytes)
+
+
 _values = attrgetter(*(field.name for field in fields(Work)))
 NOTHING, FORK = Work(), Work(forks=1)
 

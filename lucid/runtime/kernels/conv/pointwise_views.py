@@ -1,0 +1,30 @@
+"""What the pieces of a strided 1x1 convolution read."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ...program.views import as_view
+from ..shared.cut import per_block
+from ..shared.rows_views import Piece
+
+
+class Thinned(NamedTuple):
+    """Where the pixels of a piece are gathered, and those that it reads."""
+
+    thin: Any
+    source: Any
+
+
+def bind_thin(stride: tuple[int, int], size: tuple[int, int], work: Any, x: Any, thin: Any) -> list[list[Thinned]]:
+    """For each piece (whole rows of images; ``size`` is that of one) the pixels that a strided convolution reads."""
+    (down, right), (rows, cols) = stride, size
+    seen = x.transpose(0, 2, 3, 1)[:, : (rows - 1) * down + 1 : down, : (cols - 1) * right + 1 : right]
+    image = rows * cols
+
+    def thinned(p: Piece) -> Thinned:
+        first, last = p.r0 // image, -(-p.r1 // image)
+        source = seen[first:last, (p.r0 - first * image) // cols : (p.r1 - (last - 1) * image) // cols]
+        return Thinned(as_view(thin[p.rows], source.shape), source)
+
+    return per_block(thinned, work)

@@ -1,0 +1,139 @@
+"""Products of many rows with weights: of pixels in a 1x1 convolution, of vectors in a linear layer.
+
+Threads share the rows; where these are few, the outputs, so that every weight is packed once. What follows the product
+runs on each piece while it is in the cache.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ...planning.machine import this_machine
+from ...planning.work import FORK, NOTHING, Work, moved
+from ...program.emitter import Emitter, Operand
+from .cut import deal, pieces
+from .epilogue import Epilogue, pixels_of_run, tiled, zero_row
+from .loop import BlockLoop
+from .panels import cut_for, multiply_lines, product_of, turn_panels
+from .rows_views import Piece, Views, bind_pieces
+
+LEAST_ROWS = 128
+"""Rows of a piece, where there are so many."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The numbers of such a product.
+
+    Attributes
+    ----------
+    rows, depth, outputs
+        Of ``rows`` times ``depth`` numbers as many outputs are made of each row.
+    passes
+        How often what follows goes over the result.
+    """
+
+    rows: int
+    depth: int
+    outputs: int
+    passes: int
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How the work is cut: the pieces of each worker."""
+
+    pieces: tuple[tuple[Piece, ...], ...]
+
+    def __str__(self) -> str:
+        return "{} pixels x {} outputs".format(*self.pieces[0][0].size) if self.pieces else "nothing"
+
+    def by_outputs(self, p: Rows) -> bool:
+        """Whether workers share the outputs."""
+        return any(piece.outputs != (0, p.outputs) for mine in self.pieces for piece in mine)
+
+
+# ---------------------------------------------------------------- ways to cut it
+
+
+def most_rows(p: Rows, itemsize: int) -> int:
+    """Rows of a piece that leave the second-level cache room."""
+    return max(1, 3 * this_machine().l2 // 4 // (itemsize * (p.depth + p.outputs)))
+
+
+def runs_of(p: Rows, itemsize: int, threads: int) -> list[tuple[int, int]]:
+    """The rows in runs, as many for each worker."""
+    share, most = -(-p.rows // threads), max(most_rows(p, itemsize), LEAST_ROWS)
+    return [(a + c, a + d) for a, b in pieces(p.rows, share) for c, d in pieces(b - a, most)]
+
+
+def cuts(p: Rows, runs: Iterable[tuple[int, int]], itemsize: int, threads: int) -> dict[Cut, Work]:
+    """Ways to share the work, by these runs of rows or by outputs, with what the busiest worker does."""
+    found = [_cut(deal([Piece(a, b, 0, p.outputs) for a, b in runs], threads))]
+    if threads > 1 and p.outputs >= 16 * threads:
+        most = max(64, this_machine().l2 // 4 // max(1, p.rows * itemsize))
+        shares = pieces(p.outputs, -(-p.outputs // threads))
+        found.append(_cut([Piece(0, p.rows, a + c, a + d) for c, d in pieces(b - a, most)] for a, b in shares))
+    return {cut: _work(p, cut, itemsize) for cut in found}
+
+
+def _cut(work: Iterable[Iterable[Piece]]) -> Cut:
+    return Cut(tuple(map(tuple, work)))
+
+
+def _work(p: Rows, cut: Cut, itemsize: int) -> Work:
+    if not cut.pieces:
+        return NOTHING
+    sizes = [Counter(piece.size for piece in mine) for mine in cut.pieces]
+    busiest = max(sizes, key=lambda mine: sum(rows * outputs * n for (rows, outputs), n in mine.items()))
+    done = Work.total(_piece_work(p, *size, itemsize) * times for size, times in busiest.items())
+    return done + FORK if len(sizes) > 1 else done
+
+
+def _piece_work(p: Rows, rows: int, outputs: int, itemsize: int) -> Work:
+    machine, result = this_machine(), rows * outputs * itemsize
+    resident = p.depth * outputs * itemsize <= machine.l2 // 2
+    product = product_of(machine, rows, p.depth, outputs, itemsize, resident)
+    inside = result + rows * p.depth * itemsize <= machine.l2
+    return moved(2 * p.passes * result, inside=inside) + Work((product,), calls=1 + p.passes)
+
+
+# ---------------------------------------------------------------- the kernel
+
+
+def multiply_rows(
+    loop: BlockLoop[Piece], p: Rows, rows: Operand, y: Operand, bias: Operand | None, residual: Operand | None = None
+) -> None:
+    """The loop over pieces of ``y = activation(rows @ weights + bias + residual)``, all of them matrices."""
+    k = loop.k
+    epilogue = Epilogue.of(k.node, k.ins)
+    shared = k.way.by_outputs(p)
+    tile = 1 if shared else pixels_of_run(p.outputs, (piece.size[0] for piece in loop.every))
+    weights = _weights(k, p, loop.every)
+    row = None if bias is None else tiled(k, bias, tile)
+    zeros = k.use(zero_row(y.dtype, tile * p.outputs), "zeros")
+    views = loop.bind("products", bind_pieces, loop.blocks, tile, rows, weights, y, row, residual, zeros)
+    v = loop.parts(views, Views)
+    loop.line(
+        multiply_lines(k, v.products),
+        *epilogue.terms(v.runs, None if row is None else v.bias, None if residual is None else v.residual),
+        *epilogue.activation_lines(k, v.runs, y.shape, v.zeros),
+    )
+    loop.emit()
+
+
+def _weights(k: Emitter, p: Rows, every: Sequence[Piece]) -> list[tuple[tuple[int, int], int, Operand]]:
+    """For each range of outputs that, the rows of a block of its products, and its panels (panels, depth, width)."""
+    most: dict[tuple[int, int], int] = {}
+    for piece in every:
+        most[piece.outputs] = max(most.get(piece.outputs, 0), piece.size[0])
+    packed, w = [], k.ins[1]
+    with k.once(w):
+        for (a, b), rows in most.items():
+            cut = cut_for(k, rows, p.depth, b - a)
+            panels = k.scratch(((b - a) // cut.width, p.depth, cut.width), w.dtype, "packed")
+            k.line(f"{k.use(turn_panels)}({w}[{a}:{b}].reshape({b - a}, {p.depth}), {panels})")
+            packed.append(((a, b), cut.rows, panels))
+    return packed

@@ -1,0 +1,83 @@
+"""What the pieces of a product of rows with weights read and write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ...program.views import as_view
+from .cut import per_block
+from .panels import small_products
+
+
+class Piece(NamedTuple):
+    """Some rows of a product, and some outputs of them."""
+
+    r0: int
+    r1: int
+    c0: int
+    c1: int
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.r0, self.r1)
+
+    @property
+    def columns(self) -> slice:
+        return slice(self.c0, self.c1)
+
+    @property
+    def outputs(self) -> tuple[int, int]:
+        """The first of its outputs, and the one after the last."""
+        return self.c0, self.c1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """How many rows, and how many outputs of each."""
+        return self.r1 - self.r0, self.c1 - self.c0
+
+
+class Views(NamedTuple):
+    """Of one piece: its products, what they make by runs, and what is added to these or compared with them."""
+
+    products: Any
+    runs: Any
+    bias: Any
+    residual: Any
+    zeros: Any
+
+
+def bind_pieces(
+    work: Any, tile: int, rows: Any, weights: Any, made: Any, bias: Any, residual: Any, zeros: Any
+) -> list[list[Views]]:
+    """The views of each piece.
+
+    Parameters
+    ----------
+    work
+        The pieces of each worker.
+    tile
+        Rows of a run, which ``bias`` is as long as; 1 where pieces share the outputs.
+    rows, made, residual
+        Matrices of all rows.
+    weights
+        For each range of outputs that, the rows of a block of products, and the panels of its weights.
+    bias, zeros
+        Of a run, or of a row and at least as long.
+    """
+    matrices = {outputs: (block, panels) for outputs, block, panels in weights}
+    return per_block(lambda p: _views(p, tile, rows, matrices, made, bias, residual, zeros), work)
+
+
+def _views(
+    p: Piece, tile: int, rows: Any, weights: Mapping[Any, Any], made: Any, bias: Any, residual: Any, zeros: Any
+) -> Views:  # fmt: skip
+    own = made[p.rows, p.columns]
+    runs = own if tile == 1 else as_view(made[p.rows], -1, tile * made.shape[1])
+    block, panels = weights[p.outputs]
+    return Views(
+        list(small_products(rows[p.rows], panels, own, block)), runs,
+        bias if bias is None or tile > 1 else bias[p.columns],
+        None if residual is None else as_view(residual[p.rows, p.columns], runs.shape),
+        zeros[: runs.shape[1]],
+    )  # fmt: skip
