@@ -10,10 +10,10 @@ import numpy as np
 
 import lucid
 from lucid import nn
-from lucid.runtime.planning.plan import Plan
 from lucid.runtime.planning.registry import Choice, choices
-from lucid.runtime.planning.step import Step
 from lucid.runtime.program.executable import Executable
+from lucid.runtime.program.plan import Plan
+from lucid.runtime.program.step import Step
 from peers import Contestant, Ready
 
 CONVOLUTIONS = ("Conv2d", "ConvPool2d")

@@ -27,8 +27,8 @@ from lucid.graph.ir import Graph
 from lucid.graph.types import spec
 from lucid.passes.pipeline import inference_pipeline, run_passes
 from lucid.runtime.eager import evaluate
-from lucid.runtime.planning.plan import Plan, make_plan
 from lucid.runtime.planning.registry import lowerings
+from lucid.runtime.program.plan import Plan, make_plan
 from lucid.runtime.program.printer import Source, generate
 from lucid.runtime.workers.team import Team
 from lucid.tensor.tensor import Tensor

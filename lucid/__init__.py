@@ -11,7 +11,6 @@ from .base.absent import NN, TOP, advice
 from .base.checks import device
 from .base.lazy import from_home
 from .errors import LucidError
-from .graph.rng import manual_seed
 from .graph.types import DTYPES, TensorType, spec
 from .nn.parameter import Parameter
 from .runtime.program.store import get_cache_limit, set_cache_limit
@@ -25,6 +24,7 @@ from .tensor.creation import (
     full,
     full_like,
     linspace,
+    manual_seed,
     ones,
     ones_like,
     rand,

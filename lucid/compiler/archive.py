@@ -15,7 +15,7 @@ from ..formats.serialize import Archive
 from ..graph.assume import Assumption, parse_assumption
 from ..graph.dims import SymDim, limited_work
 from ..graph.ir import Graph
-from ..runtime.planning.tuning import Tuned
+from ..runtime.tuning import Tuned
 from ..tensor.tensor import Tensor
 from .arguments import Structure, from_json, leaf_names, to_json
 from .options import Options

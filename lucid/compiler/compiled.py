@@ -22,8 +22,8 @@ from ..graph.types import TensorType, as_dtype
 from ..inspect.explain import Profile, explain, profile
 from ..nn.module import Module
 from ..nn.tables import OWN
-from ..runtime.planning.plan import Plan
 from ..runtime.program.executable import Executable
+from ..runtime.program.plan import Plan
 from ..runtime.program.store import Store
 from ..tensor.grad_mode import is_grad_enabled
 from ..tensor.tensor import Tensor

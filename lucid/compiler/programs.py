@@ -12,9 +12,9 @@ from ..base.recent import Recent
 from ..graph.ir import Graph
 from ..passes.layout import Cost, assign_layout, lay_inputs, lay_results
 from ..runtime.planning.choosing import result_seconds
-from ..runtime.planning.tuning import Tuned, resolve, tune
 from ..runtime.program.executable import Executable
 from ..runtime.program.store import Store
+from ..runtime.tuning import Tuned, resolve, tune
 from ..runtime.workers.settings import get_num_threads
 from ..tensor.tensor import Tensor
 from .options import Options

@@ -20,9 +20,9 @@ from ..graph.opdef import ParameterAttrs
 from ..graph.types import is_float
 from ..graph.verify import verify as verify_graph
 from ..passes.pipeline import Observer, run_passes
-from ..runtime.planning.tuning import Tuned
 from ..runtime.program.executable import Executable
 from ..runtime.program.store import Store
+from ..runtime.tuning import Tuned
 from ..tensor.tensor import Tensor
 from .arguments import LEAF, Structure
 from .options import Options

@@ -20,10 +20,10 @@ from ..graph.rng import keys_aside
 from ..graph.types import TensorType
 from ..passes.pipeline import Observer, Pass
 from ..reference import reference_values, run_reference
-from ..runtime.planning.plan import Plan
-from ..runtime.planning.step import Step
 from ..runtime.program.executable import watched
+from ..runtime.program.plan import Plan
 from ..runtime.program.printer import Values
+from ..runtime.program.step import Step
 from ..tensor.tensor import Tensor
 
 Array: TypeAlias = "np.ndarray[Any, Any]"

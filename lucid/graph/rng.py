@@ -10,10 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ..base.checks import shown
-from ..errors import OptionError, TraceError
-from .trace import active_trace, user_location
-
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 
@@ -55,16 +51,9 @@ class Keys:
 _keys = Keys(int.from_bytes(os.urandom(8), "little"))
 
 
-def manual_seed(seed: int) -> None:
-    """Make all random draws that follow (dropout, ``rand_like``…) a function of ``seed``."""
-    if active_trace.get() is not None:
-        raise TraceError(
-            f"manual_seed: in a model that is traced ({user_location()}) it would seed once, and not at every call; "
-            f"call it outside"
-        )
-    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
-        raise OptionError(f"manual_seed: a seed is an int, got {shown(seed)}")
-    _keys.seed(seed.__index__())
+def seed_keys(seed: int) -> None:
+    """Start the sequence of this process over with this seed."""
+    _keys.seed(seed)
 
 
 _aside = threading.local()  # has ``keys`` in a thread that draws from a sequence of its own

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..graph.ir import Graph
-from ..runtime.planning.plan import Plan
 from ..runtime.program.executable import watched
+from ..runtime.program.plan import Plan
 
 
 def explain(graph: Graph) -> str:

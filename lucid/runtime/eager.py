@@ -16,11 +16,11 @@ from ..graph.ops.call import CallAttrs
 from ..graph.ops.source import ConstantAttrs
 from ..graph.types import TensorType
 from .planning.machine import kept_for_machine
+from .planning.phase import Phase
 from .planning.registry import choose, kernel_packages, lowerings
-from .planning.step import Step
-from .program.emitter import Emitter, Names, Operand
+from .program.emission import written
+from .program.emitter import Names, Operand
 from .program.printer import generate_call
-from .program.statement import Phase
 
 kernel_packages.append(LazyModule("lucid.runtime.kernels"))  # the registry itself knows none
 
@@ -48,11 +48,7 @@ def op_call(op: OpDef, attrs: Attrs, types: tuple[TensorType, ...]) -> tuple[Cal
     names = Names()
     ins = [Operand(names.unique(f"x{i}"), t, Phase.CALL, contiguous=False) for i, t in enumerate(types)]
     outs = [Operand(names.unique(f"y{i}"), t, Phase.CALL) for i, t in enumerate(outputs)]
-    chosen = choose(node, types, exact=True)
-    k = Emitter(node, "t", names, ins, outs, way=chosen.way.block, exact=True)
-    chosen.lowering.emit(k)
-    k.check_written()
-    step = Step(op.name, node, chosen, tuple(ins), tuple(outs), tuple(k.buffers), (), 1, k.code)
+    step = written("t", node, choose(node, types, exact=True), names, ins, outs, exact=True)
     call: Call = generate_call(step, names).load("call")
     return call, outputs
 

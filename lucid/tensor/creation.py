@@ -24,7 +24,7 @@ from ..graph.ops.promotion import check_fits
 from ..graph.ops.reduce import cumsum
 from ..graph.ops.shape import as_shape
 from ..graph.ops.source import full as full_op
-from ..graph.rng import generator, next_key
+from ..graph.rng import generator, next_key, seed_keys
 from ..graph.trace import active_trace, user_location
 from ..graph.types import DType, Shape, as_dtype, bool_, float32, int64, is_float
 from .tensor import Tensor
@@ -243,3 +243,15 @@ def randperm(n: int) -> Tensor:
         )
     count = checks.integer("randperm", "n", n, 0)
     return Tensor.wrap(generator(next_key()).permutation(count).astype(np.int64))
+
+
+def manual_seed(seed: int) -> None:
+    """Make all random draws that follow (dropout, ``rand_like``…) a function of ``seed``."""
+    if active_trace.get() is not None:
+        raise TraceError(
+            f"manual_seed: in a model that is traced ({user_location()}) it would seed once, and not at every call; "
+            f"call it outside"
+        )
+    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+        raise OptionError(f"manual_seed: a seed is an int, got {shown(seed)}")
+    seed_keys(seed.__index__())

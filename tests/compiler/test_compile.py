@@ -278,7 +278,7 @@ def test_second_order_through_convolution_and_pooling() -> None:
 def test_import_is_light() -> None:
     code = (
         "import sys, lucid; heavy = {'networkx', 'graphviz', 'pygraphviz', 'safetensors', 'tqdm', 'threadpoolctl',"
-        "'lucid.passes.pipeline', 'lucid.runtime.program.emitter', 'lucid.runtime.planning.plan',"
+        "'lucid.passes.pipeline', 'lucid.runtime.program.emitter', 'lucid.runtime.program.plan',"
         "'lucid.runtime.kernels'};"
         "loaded = {m for m in heavy if type(sys.modules.get(m)).__name__ == 'module'}; print(sorted(loaded));"
         "sys.exit(bool(loaded))"

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid.runtime.planning import tuning
-from lucid.runtime.planning.plan import Plan, make_plan
+from lucid.runtime import tuning
 from lucid.runtime.planning.registry import Choice
 from lucid.runtime.program.executable import Executable, watched
+from lucid.runtime.program.plan import Plan, make_plan
 from lucid.runtime.program.printer import generate
 
 from ..random_models import RandomModel

@@ -21,9 +21,10 @@ from lucid.nn import functional as F
 from lucid.passes.pipeline import inference_pipeline
 from lucid.runtime.eager import evaluate
 from lucid.runtime.planning import registry
+from lucid.runtime.planning.phase import Phase
 from lucid.runtime.planning.registry import Lowering, Way
 from lucid.runtime.program.emitter import Emitter
-from lucid.runtime.program.statement import Phase, Statement, marked
+from lucid.runtime.program.statement import Statement, marked
 
 X = np.random.default_rng(0).standard_normal((2, 3, 8, 8), dtype=np.float32)
 

@@ -24,8 +24,8 @@ from lucid.graph.ops.source import CONSTANT, FULL, INPUT, PARAMETER, ConstantAtt
 from lucid.graph.trace import Tracer
 from lucid.graph.types import float32
 from lucid.reference import run_reference
-from lucid.runtime.planning.plan import make_plan
-from lucid.runtime.planning.tuning import _alike
+from lucid.runtime.program.plan import make_plan
+from lucid.runtime.tuning import _alike
 
 SHAPE = (2, 3)
 PACKAGE = Path(lucid.__file__).parent

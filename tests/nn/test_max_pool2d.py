@@ -21,8 +21,8 @@ from lucid.nn import functional
 from lucid.runtime import eager
 from lucid.runtime.kernels.pool import max as pool
 from lucid.runtime.kernels.pool import max_runs as pool_runs
-from lucid.runtime.planning.plan import make_plan
 from lucid.runtime.planning.registry import choose, lowerings
+from lucid.runtime.program.plan import make_plan
 from lucid.runtime.program.printer import generate
 from lucid.tensor.tensor import Tensor
 

@@ -11,9 +11,9 @@ import pytest
 
 from lucid import nn
 from lucid.errors import DTypeError, LucidError, OptionError, ShapeError
-from lucid.graph.rng import manual_seed
 from lucid.nn import functional as F
 from lucid.nn import init
+from lucid.tensor.creation import manual_seed
 from lucid.tensor.tensor import Tensor, no_grad
 from lucid.tensor.tracing import Recorder
 

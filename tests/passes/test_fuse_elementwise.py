@@ -19,7 +19,7 @@ from lucid.passes.fuse.elementwise import FuseOptions, fuse_elementwise
 from lucid.passes.layout import assign_layout
 from lucid.passes.lower import lower
 from lucid.runtime.kernels import fused as kernel_module
-from lucid.runtime.planning.plan import make_plan
+from lucid.runtime.program.plan import make_plan
 from lucid.runtime.program.printer import generate
 
 from ..op_checks import threads_only

@@ -21,8 +21,8 @@ from lucid.graph.ops.conv import CONV, ConvAttrs
 from lucid.graph.ops.source import INPUT, PARAMETER
 from lucid.runtime.eager import op_call
 from lucid.runtime.planning.machine import described
-from lucid.runtime.planning.plan import Plan
 from lucid.runtime.planning.registry import lowerings
+from lucid.runtime.program.plan import Plan
 
 from ..machines import USUAL
 from ..nets import NETS, settle

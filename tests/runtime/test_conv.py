@@ -32,8 +32,9 @@ from lucid.reference.evaluator import run_reference
 from lucid.runtime import eager
 from lucid.runtime.kernels.conv import blocks as conv_blocks
 from lucid.runtime.kernels.conv import depthwise
-from lucid.runtime.planning import choosing, plan
+from lucid.runtime.planning import choosing
 from lucid.runtime.planning.registry import Choice, Lowering, choices, lowerings
+from lucid.runtime.program.plan import make_plan
 from lucid.runtime.program.printer import generate
 from lucid.tensor.tensor import Tensor
 
@@ -115,7 +116,7 @@ def check(
     bound = trace(function, types_of(arrays), parameters)
     inputs = [a for i, a in enumerate(arrays) if i not in parameters]
     for graph, given in ((arena, arrays), (channels_last(arena), arrays), (bound, inputs)):
-        made = plan.make_plan(graph, threads=threads)
+        made = make_plan(graph, threads=threads)
         order = [int(name[1:]) for name in made.parameters]
         prepare, bind = generate(made).load("program")([arrays[i] for i in order])
         prepare()
@@ -314,7 +315,7 @@ def test_the_fused_convolution_never_holds_its_whole_output() -> None:
         found: dict[str, int] = {}
         for choice in choices(node, tuple(map(graph.type, graph.inputs_of(name)))):
             if choice.lowering.name not in found:
-                (step,) = (s for s in plan.make_plan(graph, chosen={name: choice}).steps if s.name == name)
+                (step,) = (s for s in make_plan(graph, chosen={name: choice}).steps if s.name == name)
                 found[choice.lowering.name] = sum(buffer.type.nbytes for buffer in step.buffers)
         return found
 

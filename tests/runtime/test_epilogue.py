@@ -9,9 +9,9 @@ from lucid.graph.ir import Node
 from lucid.graph.opdef import NoAttrs, OpDef, all_ops
 from lucid.graph.ops.elementwise import NOT, AlphaAttrs, CastAttrs, ClipAttrs, GeluAttrs, SoftplusAttrs
 from lucid.graph.types import TensorType, float32, float64
+from lucid.runtime.planning.phase import Phase
 from lucid.runtime.planning.registry import lowerings
 from lucid.runtime.program.emitter import Emitter, Names, Operand
-from lucid.runtime.program.statement import Phase
 
 ATTRS = {
     "Cast": (CastAttrs(float32),),

@@ -14,10 +14,10 @@ from lucid.graph.ir import Node
 from lucid.graph.ops.elementwise import GeluAttrs
 from lucid.graph.ops.fused_linear import FUSED_LINEAR, FusedLinearAttrs
 from lucid.runtime.kernels.linear.blocks import Cut
-from lucid.runtime.planning import plan
+from lucid.runtime.planning import choosing
 from lucid.runtime.planning.machine import described
-from lucid.runtime.planning.plan import make_plan
 from lucid.runtime.planning.registry import Lowering, choices, lowerings
+from lucid.runtime.program.plan import make_plan
 
 from ..machines import USUAL
 from ..op_checks import types_of
@@ -80,8 +80,8 @@ def test_a_brief_program_shares_what_gains_more_than_a_team_costs(monkeypatch: p
     assert shared.brief and [step.workers for step in shared.steps if step.node.op is FUSED_LINEAR] == [2, 2, 1]
     alone = _plan(models.mlp((64, 64, 10)), (1, 64))
     assert alone.brief and not alone.names.regions
-    monkeypatch.setattr(plan, "TEAM", 1.0)
+    monkeypatch.setattr(choosing, "TEAM", 1.0)
     assert not _plan(models.mlp((784, 512, 256, 10)), (1, 784)).names.regions
-    monkeypatch.setattr(plan, "TEAM", 0.0)
+    monkeypatch.setattr(choosing, "TEAM", 0.0)
     with described(replace(USUAL, helpers=False)):
         assert not _plan(models.mlp((784, 512, 256, 10)), (1, 784)).names.regions

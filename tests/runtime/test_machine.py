@@ -25,7 +25,7 @@ from lucid.runtime.eager import op_call
 from lucid.runtime.planning import machine as machines
 from lucid.runtime.planning import registry
 from lucid.runtime.planning.machine import described, this_machine
-from lucid.runtime.planning.plan import make_plan
+from lucid.runtime.program.plan import make_plan
 from lucid.runtime.program.printer import generate
 from lucid.runtime.workers.cores import LIMITS, available_cores
 

@@ -25,14 +25,15 @@ from lucid.graph.ops.source import INPUT, PARAMETER, ParameterAttrs
 from lucid.graph.trace import Symbol, Tracer
 from lucid.graph.types import float32, spec
 from lucid.runtime.kernels.conv.numbers import convolved
-from lucid.runtime.planning.liveness import Interval, in_arena, passing
-from lucid.runtime.planning.memory import _by_size, _by_time, aligned, assign_offsets, largest_live_set
-from lucid.runtime.planning.plan import Plan, make_plan
+from lucid.runtime.planning.phase import Phase
 from lucid.runtime.planning.registry import lowerings
-from lucid.runtime.planning.step import Step
 from lucid.runtime.program.emitter import Operand
 from lucid.runtime.program.executable import Executable
-from lucid.runtime.program.statement import Code, Phase, Statement, marked
+from lucid.runtime.program.liveness import Interval, in_arena, passing
+from lucid.runtime.program.memory import _by_size, _by_time, aligned, assign_offsets, largest_live_set
+from lucid.runtime.program.plan import Plan, make_plan
+from lucid.runtime.program.statement import Code, Statement, marked
+from lucid.runtime.program.step import Step
 from lucid.runtime.workers import settings
 from lucid.runtime.workers.settings import ALIGNMENT
 

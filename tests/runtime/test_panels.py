@@ -12,8 +12,9 @@ from lucid.graph.ops.conv import CONV, ConvAttrs
 from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
 from lucid.runtime.kernels.conv import winograd_views
 from lucid.runtime.kernels.conv.filtering import Filter, transforms
-from lucid.runtime.kernels.shared import panels
-from lucid.runtime.kernels.shared.panels import Blocking, blocking, product_seconds, small_products
+from lucid.runtime.kernels.shared import panels_views
+from lucid.runtime.kernels.shared.panels import Blocking, blocking, product_seconds
+from lucid.runtime.kernels.shared.panels_views import small_products
 from lucid.runtime.planning.machine import described
 from lucid.runtime.planning.registry import lowerings
 
@@ -42,8 +43,8 @@ def test_blocks_add_up_to_the_product(seed: int) -> None:
 def test_turned_weights_are_the_panels(outputs: int, depth: int, width: int) -> None:
     weights = np.random.default_rng(0).standard_normal((outputs, depth)).astype(np.float32)
     out = np.empty((outputs // width, depth, width), np.float32)
-    panels.turn_panels(weights, out)
-    np.testing.assert_array_equal(out, panels.panels_of(weights.T, width))
+    panels_views.turn_panels(weights, out)
+    np.testing.assert_array_equal(out, panels_views.panels_of(weights.T, width))
 
 
 @pytest.mark.parametrize("part", [1, 300, 1 << 20])

@@ -14,11 +14,12 @@ from lucid.graph.ir import Graph
 from lucid.graph.opdef import TypeAttrs
 from lucid.graph.ops import random as rnd
 from lucid.graph.ops.source import INPUT
-from lucid.graph.rng import Keys, manual_seed, next_key
+from lucid.graph.rng import Keys, next_key
 from lucid.graph.trace import Tracer
 from lucid.graph.types import CHANNELS_LAST, float32
-from lucid.runtime.planning.plan import make_plan
+from lucid.runtime.program.plan import make_plan
 from lucid.runtime.program.printer import generate
+from lucid.tensor.creation import manual_seed
 from lucid.tensor.tensor import Tensor
 
 from ..op_checks import channels_last, run_compiled, threads_only

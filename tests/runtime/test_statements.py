@@ -15,11 +15,12 @@ from lucid import runtime
 from lucid.errors import GraphError
 from lucid.graph.ir import Graph
 from lucid.runtime import eager
-from lucid.runtime.planning.plan import Plan, make_plan
+from lucid.runtime.planning.phase import Phase
 from lucid.runtime.planning.registry import Choice, choices
-from lucid.runtime.planning.step import Step
 from lucid.runtime.program.emitter import RESERVED, Names
-from lucid.runtime.program.statement import MARK, Phase, Statement, marked, unmarked
+from lucid.runtime.program.plan import Plan, make_plan
+from lucid.runtime.program.statement import MARK, Statement, marked, unmarked
+from lucid.runtime.program.step import Step
 
 from ..cases.case import Case
 from ..nets import NETS

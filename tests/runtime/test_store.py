@@ -25,9 +25,9 @@ from lucid.graph.opdef import ConstArray
 from lucid.graph.ops.source import CONSTANT, ConstantAttrs
 from lucid.graph.trace import Tracer
 from lucid.runtime.eager import evaluate
-from lucid.runtime.planning.plan import make_plan
 from lucid.runtime.program import store
 from lucid.runtime.program.executable import Executable
+from lucid.runtime.program.plan import make_plan
 from lucid.runtime.program.printer import generate
 from lucid.runtime.workers.settings import private_bytes
 

@@ -14,11 +14,12 @@ from lucid import nn
 from lucid.errors import FileError
 from lucid.formats import serialize
 from lucid.graph.ops.conv_pool import CONV_POOL
-from lucid.runtime.planning import registry, tuning
+from lucid.runtime import tuning
+from lucid.runtime.planning import registry
 from lucid.runtime.planning.registry import Lowering, Way
-from lucid.runtime.planning.tuning import Tuned, resolve
 from lucid.runtime.program import printer as codegen
 from lucid.runtime.program.emitter import Emitter
+from lucid.runtime.tuning import Tuned, resolve
 
 
 def network() -> nn.Module:

@@ -26,8 +26,8 @@ from lucid.graph.trace import Tracer
 from lucid.reference import evaluate_reference
 from lucid.runtime import eager
 from lucid.runtime.planning.choosing import as_read
-from lucid.runtime.planning.plan import make_plan
 from lucid.runtime.planning.registry import Choice, choices
+from lucid.runtime.program.plan import make_plan
 from lucid.runtime.program.printer import generate
 
 from ..cases.case import Case as Row

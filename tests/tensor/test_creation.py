@@ -9,8 +9,8 @@ import pytest
 
 import lucid
 from lucid.errors import DTypeError, LucidError, OptionError, ShapeError, TraceError
-from lucid.graph.rng import manual_seed
 from lucid.tensor import creation as make
+from lucid.tensor.creation import manual_seed
 from lucid.tensor.tensor import Tensor
 
 

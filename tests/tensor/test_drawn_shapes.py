@@ -19,12 +19,12 @@ from lucid.graph.ops.fused import FUSED_ELEMENTWISE
 from lucid.graph.ops.pool import MAX_POOL, MAX_POOL_GRAD
 from lucid.graph.ops.random import RANDOM_KEY
 from lucid.graph.ops.source import FULL, FullAttrs
-from lucid.graph.rng import manual_seed
 from lucid.graph.types import TensorType, float32
 from lucid.reference.evaluator import run_reference
 from lucid.runtime import eager
 from lucid.runtime.kernels import fused
 from lucid.runtime.kernels.pool import max as pool
+from lucid.tensor.creation import manual_seed
 
 from ..draws import elementwise, moves, reductions, windows
 from ..draws.arrays import LAYOUTS, Drawn, Strategy, subset_of

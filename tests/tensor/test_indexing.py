@@ -24,7 +24,7 @@ from lucid.graph.ops import shape as sh
 from lucid.graph.ops.source import INPUT
 from lucid.graph.trace import TracedDim, Tracer
 from lucid.graph.types import as_dtype
-from lucid.runtime.planning.plan import make_plan
+from lucid.runtime.program.plan import make_plan
 from lucid.runtime.program.printer import generate
 from lucid.tensor.tensor import Tensor
 

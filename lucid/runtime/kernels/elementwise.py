@@ -12,13 +12,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ...errors import ExecutionError
 from ...graph.ops import elementwise as ew
 from ...graph.ops.bounds import CLIP
 from ...graph.types import DType, bool_, is_float
+from ..planning.phase import Phase
 from ..planning.registry import kernel
 from ..program.emitter import Emitter, Operand
-from ..program.statement import Phase
+from .calls import check_divisor, integer_power
 from .special import BLOCK, WORK, erf_in_place
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
@@ -82,12 +82,6 @@ def ufunc(k: Emitter) -> None:
     k.may_overwrite(0, *range(len(k.ins)))
 
 
-def check_divisor(divisor: Array) -> None:
-    """Raise where an integer would be divided by 0, as in PyTorch: NumPy gives 0."""
-    if not divisor.all():
-        raise ExecutionError("integers are divided by 0; take lucid.where(b == 0, 1, b) as the divisor, or floats")
-
-
 @kernel(ew.FLOOR_DIVIDE, ew.REMAINDER)
 def division(k: Emitter) -> None:
     """Rounded towards minus infinity, or what that leaves."""
@@ -102,13 +96,6 @@ def division(k: Emitter) -> None:
 @kernel(ew.CAST)
 def cast(k: Emitter) -> None:
     k.line(f"np.copyto({k.outs[0]}, {k.ins[0]}, casting='unsafe')")
-
-
-def integer_power(a: Array, b: Array, out: Array) -> None:
-    """``a ** b`` of integers; a negative power is the reciprocal without its fraction, and 0 for 0, as in PyTorch."""
-    np.power(a, np.maximum(b, 0), out=out)
-    odd = np.where(b % 2 == 0, 1, -1)
-    np.copyto(out, np.where(a == 1, 1, np.where(a == -1, odd, 0)), where=b < 0, casting="unsafe")
 
 
 @kernel(ew.POW)

@@ -17,9 +17,10 @@ from ...graph.ir import Node
 from ...graph.opdef import Attrs, find_op
 from ...graph.ops.fused import FUSED_ELEMENTWISE, FusedAttrs, instruction_types
 from ...graph.types import DType, TensorType
+from ..planning.phase import Phase
 from ..planning.registry import choose, kernel
 from ..program.emitter import Emitter, Operand
-from ..program.statement import Phase, Statement
+from ..program.statement import Statement
 
 BLOCK_BYTES = 1 << 17
 """Bytes of one operand's block: a handful of them fit into a core's own cache."""

@@ -5,29 +5,13 @@ An index out of range is an error, found before anything is written; NumPy would
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from ...errors import ShapeError
 from ...graph.ops import indexing as ops
 from ...graph.ops.slices import SLICE, SLICE_GRAD
 from ..planning.registry import kernel
 from ..program.emitter import Emitter, Operand, quoted
-from ..program.views import as_view
-
-Array = np.ndarray[Any, Any]
-
-
-def check_range(index: Array, size: int, op: str, axis: int, wrap: bool) -> None:
-    """Raise where an index lies outside an axis of ``size`` elements; ``wrap`` allows negative ones."""
-    if index.size == 0:
-        return
-    low, high = int(index.min()), int(index.max())
-    if high >= size or low < (-size if wrap else 0):
-        wrong = high if high >= size else low
-        hint = "" if wrap or wrong >= size else "; negative indices are not allowed here"
-        raise ShapeError(f"{op}: index {wrong} is out of range for axis {axis} of size {size}{hint}")
+from .calls import add_along_axis, add_rows, check_range
 
 
 def _subscript(starts: tuple[int, ...], sizes: tuple[int, ...], steps: tuple[int, ...]) -> str:
@@ -88,13 +72,6 @@ def scatter_elements(k: Emitter) -> None:
         k.line(f"{k.use(add_along_axis)}({y}[{region}], {_as_intp(index)}, {values}, {axis})")
 
 
-def add_along_axis(y: Array, index: Array, values: Array, axis: int) -> None:
-    """Add each value to ``y`` at its index along the axis."""
-    places: list[Array] = list(np.ogrid[tuple(slice(0, size) for size in index.shape)])
-    places[axis] = index
-    np.add.at(y, tuple(places), values)
-
-
 @kernel(ops.INDEX)
 def index(k: Emitter) -> None:
     (x, *indices), (y,), axes = k.ins, k.outs, k.attrs.axes
@@ -143,17 +120,6 @@ def embedding_grad(k: Emitter) -> None:
     k.line(f"{k.use(add_rows)}({dweight}, {_as_intp(indices)}, {dy})")
     if padding is not None:
         k.line(f"{dweight}[{padding}] = 0")
-
-
-def add_rows(y: Array, index: Array, values: Array) -> None:
-    """Add each slice of ``values`` to the slice of (row-major) ``y`` at its index along the first axis.
-
-    One flat ``np.add.at`` is two to four times as fast as one over rows.
-    """
-    if values.size:
-        width = y.size // len(y)
-        places = np.add.outer(index.reshape(-1) % len(y) * width, np.arange(width))
-        np.add.at(as_view(y, -1), places.reshape(-1), values.reshape(-1))
 
 
 FEW_CLASSES = 1 << 12

@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
-
-import numpy as np
-
-from ...errors import ExecutionError
 from ...graph.ops import loss as ops
 from ..planning.registry import kernel
 from ..program.emitter import Emitter
-
-Array: TypeAlias = "np.ndarray[Any, Any]"
-
-
-def check_probabilities(name: str, x: Array) -> None:
-    """Raise where an array holds anything but numbers from 0 to 1."""
-    if x.size and not (x.min() >= 0 and x.max() <= 1):  # of NaN neither is true
-        hint = "; of logits take binary_cross_entropy_with_logits" if name == "input" else ""
-        raise ExecutionError(
-            f"binary_cross_entropy: the {name} must lie between 0 and 1 everywhere, got {x.min():.6g} to "
-            f"{x.max():.6g}{hint}"
-        )
+from .calls import check_probabilities
 
 
 @kernel(ops.BINARY_CROSS_ENTROPY)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ...graph.ops import shape
+from ..planning.phase import Phase
 from ..planning.registry import kernel
 from ..program.emitter import Emitter
-from ..program.statement import Phase
 
 
 @kernel(shape.RESHAPE)

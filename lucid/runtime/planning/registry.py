@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
-from typing import Any, Generic, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from ...errors import GraphError
 from ...graph.ir import Node
 from ...graph.opdef import A, OpDef
 from ...graph.types import TensorType
-from ..program.emitter import Kernel
 from .machine import kept_for_machine, this_machine
 from .work import NOTHING, Work, seconds
 
@@ -26,8 +25,7 @@ class Way:
     work
         What the busiest worker does.
     block
-        What the kernel finds as ``way`` of its :class:`~lucid.runtime.program.emitter.Emitter`; it formats as a few
-        words.
+        What the kernel finds as ``way``; it formats as a few words.
     seconds
         How long that is predicted to take on the machine that is planned for.
     """
@@ -41,6 +39,10 @@ class Way:
         object.__setattr__(self, "seconds", took)
 
 
+Kernel: TypeAlias = "Callable[..., None]"
+"""What writes a node's part of a program; what it is given to write with is for those to know who call it."""
+
+K = TypeVar("K", bound=Kernel)
 Accepts: TypeAlias = "Callable[[Node[A], tuple[TensorType, ...]], bool]"
 Does: TypeAlias = "Callable[[Node[A], tuple[TensorType, ...], int], Work | float]"
 Ways: TypeAlias = "Callable[[Node[A], tuple[TensorType, ...], int], Sequence[Way]]"
@@ -106,13 +108,13 @@ def kernel(
     staged: bool = False,
     ordered: bool = False,
     in_place: bool = False,
-) -> Callable[[Kernel], Kernel]:
+) -> Callable[[K], K]:
     """Register the decorated function as a lowering of the ops; ``cost`` is for one with a single way."""
 
     def only(node: Node[A], inputs: tuple[TensorType, ...], threads: int) -> Sequence[Way]:
         return (Way(cost(node, inputs, threads)),)
 
-    def decorate(function: Kernel) -> Kernel:
+    def decorate(function: K) -> K:
         made: Lowering[A] = Lowering(lowering, function, accepts, ways or only, exact, staged, ordered, in_place)
         for op in ops:
             _KERNELS.setdefault(op, []).append(made)

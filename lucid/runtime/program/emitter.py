@@ -18,7 +18,7 @@ from __future__ import annotations
 import builtins
 import keyword
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,8 +31,9 @@ from ...graph.fields import check_attrs, plain
 from ...graph.ir import Node
 from ...graph.opdef import Attrs
 from ...graph.types import DType, TensorType
+from ..planning.phase import Phase
 from ..workers.threads import parallel
-from .statement import Code, Phase, Statement, marked, names_in, unmarked
+from .statement import Code, Statement, marked, names_in, unmarked
 from .views import COPIES, as_view
 
 if TYPE_CHECKING:  # Python's own has a default from 3.13
@@ -429,6 +430,3 @@ class Emitter(Generic[E]):
     def target(self, y: Operand, shape: Sequence[int], label: str = "out") -> Operand:
         """``y``, which may be written, in another shape."""
         return self.view(y, self.seen(y, shape), shape, contiguous=True, label=label)
-
-
-Kernel = Callable[[Emitter], None]

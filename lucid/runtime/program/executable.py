@@ -17,14 +17,13 @@ import numpy as np
 from ...base.lazy import LazyModule
 from ...errors import ExecutionError, from_handler
 from ...graph.ir import Graph
-from .. import kernels as kernels
-from ..planning.plan import Plan, make_plan
 from ..planning.registry import Choice
 from ..planning.room import check_room
 from ..workers import blas
 from ..workers.board import Late
 from ..workers.settings import crew, private_bytes, shared_bytes
 from ..workers.team import Run, Team
+from .plan import Plan, make_plan
 from .printer import Marks, Source, Values, generate
 from .store import Kept, Store
 from .views import as_view

@@ -23,7 +23,6 @@ from functools import partial
 from itertools import count, groupby
 from operator import itemgetter
 from time import perf_counter
-from types import FunctionType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,13 +30,14 @@ import numpy as np
 from ...base.collector import collector_paused
 from ...base.lazy import pathlib
 from ...errors import GraphError
-from ..planning.plan import Plan
-from ..planning.step import Step
+from ..planning.phase import Phase
 from ..workers.settings import private_bytes
 from ..workers.threads import parallel
 from .emitter import Operand, quoted, remark
-from .statement import Phase, Statement, unmarked
-from .views import as_view
+from .plan import Plan
+from .statement import Statement, unmarked
+from .step import Step
+from .views import apart, place
 
 Marks: TypeAlias = "list[tuple[str, float]]"
 Values: TypeAlias = "dict[str, tuple[Any, ...]]"
@@ -46,23 +46,6 @@ _numbers = count(1)
 
 CLOSURE_LIMIT = 1000
 """Steps above which a program binds globals: Python compiles a function in time quadratic in its closure's size."""
-
-
-def place(arena: Any, offset: int, shape: tuple[int, ...], dtype: Any, order: tuple[int, ...] | None) -> Any:
-    """The array of the given logical shape at a byte offset of the arena, its axes in ``order`` in memory."""
-    memory = shape if order is None else tuple(shape[axis] for axis in order)
-    nbytes = int(np.prod(memory, dtype=np.int64)) * np.dtype(dtype).itemsize
-    array = as_view(arena[offset : offset + nbytes].view(dtype), memory)
-    return array if order is None else array.transpose(np.argsort(order))
-
-
-def apart(function: Any) -> Callable[..., Any]:
-    """The function, running at each call with a fresh copy of its globals: what it declares global is that call's."""
-
-    def call(*args: Any) -> Any:
-        return FunctionType(function.__code__, dict(function.__globals__))(*args)
-
-    return call
 
 
 @dataclass(frozen=True)

@@ -9,20 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from enum import IntEnum
 
 from ...errors import GraphError
+from ..planning.phase import Phase
 
 MARK = "§"
 """Stands before and after each name in the text that kernels write."""
-
-
-class Phase(IntEnum):
-    """When an operand's address is known, and a statement can run; see :mod:`.emitter`."""
-
-    STATE = 0
-    ARENA = 1
-    CALL = 2
 
 
 def marked(name: str) -> str:

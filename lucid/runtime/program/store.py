@@ -15,7 +15,7 @@ from ...errors import OptionError
 from ..workers.settings import private_bytes, shared_bytes
 
 if TYPE_CHECKING:
-    from ..planning.packing import Packing
+    from .packing import Packing
 
 T = TypeVar("T")
 Array: TypeAlias = "np.ndarray[Any, Any]"

@@ -1,7 +1,12 @@
-"""Views that are views: what a program binds once must go on showing the memory it was made of."""
+"""What programs call to make arrays of memory, and views of arrays.
+
+Views are views: what a program binds once must go on showing the memory it was made of.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -26,3 +31,20 @@ def as_view(array: Any, *shape: Any) -> Any:
             f"an array of shape {array.shape} and strides {array.strides} cannot be seen in shape {view.shape}"
         )
     return view
+
+
+def place(arena: Any, offset: int, shape: tuple[int, ...], dtype: Any, order: tuple[int, ...] | None) -> Any:
+    """The array of the given logical shape at a byte offset of the arena, its axes in ``order`` in memory."""
+    memory = shape if order is None else tuple(shape[axis] for axis in order)
+    nbytes = int(np.prod(memory, dtype=np.int64)) * np.dtype(dtype).itemsize
+    array = as_view(arena[offset : offset + nbytes].view(dtype), memory)
+    return array if order is None else array.transpose(np.argsort(order))
+
+
+def apart(function: Any) -> Callable[..., Any]:
+    """The function, running at each call with a fresh copy of its globals: what it declares global is that call's."""
+
+    def call(*args: Any) -> Any:
+        return FunctionType(function.__code__, dict(function.__globals__))(*args)
+
+    return call

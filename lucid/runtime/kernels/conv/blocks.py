@@ -10,7 +10,8 @@ from numpy.lib.stride_tricks import as_strided
 from ....graph.types import DType
 from ...program.emitter import Emitter, Operand
 from ...program.views import as_view
-from ..shared.panels import bind_products, cut_for, multiply_lines
+from ..shared.panels import cut_for, multiply_lines
+from ..shared.panels_views import bind_products
 from ..shared.windows import bind, channels_last, deal, pieces, tuple_of
 from .geometry import Conv
 

@@ -28,7 +28,8 @@ from ...program.emitter import Emitter
 from ...program.views import as_view
 from ..pool.max import pooling_axes
 from ..shared.activation import acts_anywhere
-from ..shared.panels import cut_for, multiply_lines, product_seconds, small_products
+from ..shared.panels import cut_for, multiply_lines, product_seconds
+from ..shared.panels_views import small_products
 from ..shared.windows import bind, deal, pieces, recheck, tuple_of
 from .blocks import FEW_CHANNELS, Part
 from .filtering import ALONG_ONE, Filter, transforms

@@ -20,7 +20,8 @@ from ...planning.machine import this_machine
 from ...planning.registry import kernel
 from ...program.emitter import Emitter, Operand
 from ..shared.activation import acts_anywhere, combining, write_activation, zero_row
-from ..shared.panels import bind_products, cut_for, multiply_lines, product_seconds
+from ..shared.panels import cut_for, multiply_lines, product_seconds
+from ..shared.panels_views import bind_products
 from ..shared.windows import bind, over_blocks, pieces, recheck
 from .blocks import Part, bind_padded, bind_sources, by_panels
 from .geometry import Conv

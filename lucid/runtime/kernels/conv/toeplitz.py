@@ -22,11 +22,12 @@ from ....graph.ops.conv import CONV
 from ....graph.ops.conv_pool import CONV_POOL, as_fused
 from ....graph.types import CHANNELS_LAST, TensorType, is_float
 from ...planning.machine import Machine, kept_for_machine, this_machine
+from ...planning.phase import Phase
 from ...planning.registry import Way, kernel
 from ...program.emitter import Emitter, Operand
-from ...program.statement import Phase
 from ..shared.activation import acts_anywhere, combining, write_activation
-from ..shared.panels import bind_products, cut_for, multiply_lines, panels_of, product_seconds
+from ..shared.panels import cut_for, multiply_lines, product_seconds
+from ..shared.panels_views import bind_products, panels_of
 from ..shared.windows import bind, channels_last, deal, over_blocks, recheck, tuple_of
 from .numbers import attrs_of, convolved
 from .plain import RUN

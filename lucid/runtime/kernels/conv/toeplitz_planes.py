@@ -27,7 +27,8 @@ from ...planning.registry import Way, kernel
 from ...program.emitter import Emitter, Operand
 from ...program.views import as_view
 from ..shared.activation import write_activation
-from ..shared.panels import bind_products, cut_for, multiply_lines, product_seconds
+from ..shared.panels import cut_for, multiply_lines, product_seconds
+from ..shared.panels_views import bind_products
 from ..shared.windows import channels_last, tuple_of
 from . import toeplitz
 from .plain import RUN

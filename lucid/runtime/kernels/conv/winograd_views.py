@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ...program.views import as_view
 from ..shared.cut import Block, per_block
-from ..shared.panels import small_products
+from ..shared.panels_views import small_products
 from .filtering import Filter
 
 

@@ -12,9 +12,10 @@ from ....graph.ir import Node
 from ....graph.ops.activated import activation_op
 from ....graph.ops.elementwise import RELU
 from ....graph.types import TensorType
+from ...planning.phase import Phase
 from ...planning.registry import choose, lowerings
 from ...program.emitter import Emitter, Names, Operand
-from ...program.statement import Phase, Statement, unmarked
+from ...program.statement import Statement, unmarked
 
 
 @dataclass(frozen=True)

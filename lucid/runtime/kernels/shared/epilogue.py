@@ -20,9 +20,10 @@ from ....graph.ops.conv_pool import bias_and_residual
 from ....graph.ops.elementwise import RELU
 from ....graph.ops.pool import MaxPoolAttrs
 from ....graph.types import DType, TensorType
+from ...planning.phase import Phase
 from ...planning.registry import choose, lowerings
 from ...program.emitter import Emitter, Operand
-from ...program.statement import Phase, Statement, unmarked
+from ...program.statement import Statement, unmarked
 
 AT_ONCE = 2048
 """Elements of bias added (and of zeros compared with) at a time: pixels of few outputs are taken several at once."""

@@ -20,8 +20,8 @@ from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from ....graph.types import CHANNELS_LAST, DType
+from ...planning.phase import Phase
 from ...program.emitter import Emitter, Operand
-from ...program.statement import Phase
 
 B = TypeVar("B")
 N = TypeVar("N", bound="tuple[Any, ...]")

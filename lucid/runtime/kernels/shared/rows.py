@@ -16,7 +16,8 @@ from ...program.emitter import Emitter, Operand
 from .cut import deal, pieces
 from .epilogue import Epilogue, pixels_of_run, tiled, zero_row
 from .loop import BlockLoop
-from .panels import cut_for, multiply_lines, product_of, turn_panels
+from .panels import cut_for, multiply_lines, product_of
+from .panels_views import turn_panels
 from .rows_views import Piece, Views, bind_pieces
 
 LEAST_ROWS = 128

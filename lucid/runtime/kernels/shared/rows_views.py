@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ...program.views import as_view
 from .cut import per_block
-from .panels import small_products
+from .panels_views import small_products
 
 
 class Piece(NamedTuple):

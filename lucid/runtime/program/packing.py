@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ...base.lazy import hashlib
-from ..program.emitter import Operand
-from ..program.statement import Phase, Statement, names_in
+from ..planning.phase import Phase
+from .emitter import Names, Operand
 from .memory import aligned
-
-if TYPE_CHECKING:
-    from ..program.emitter import Names
-    from .step import Step
+from .statement import Statement, names_in
+from .step import Step
 
 
 @dataclass(frozen=True)

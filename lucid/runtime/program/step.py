@@ -1,18 +1,35 @@
-"""One node of a schedule, with what its kernel wrote."""
+"""One task of a schedule, with what its kernel wrote."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from ...graph.ir import Node
-from ..program.emitter import Operand
-from ..program.statement import Code, Phase
-from .registry import Choice
+from ..planning.phase import Phase
+from ..planning.registry import Choice
+from .emitter import Operand
+from .statement import Code
 
 
 @dataclass(eq=False)
 class Step:
-    """One node of the schedule and what its kernel wrote, for so many workers."""
+    """One task and what its kernel wrote, for so many workers.
+
+    Attributes
+    ----------
+    name, node, choice
+        Of the task.
+    ins, outs
+        Its operands; None for an output that nobody reads.
+    buffers
+        Working memory that the kernel asked for.
+    overwritable
+        ``(output, input)`` pairs: the output may take the input's memory if it dies here.
+    workers
+        Over how many the work is shared.
+    code
+        The statements.
+    """
 
     name: str
     node: Node

@@ -12,14 +12,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ...errors import ExecutionError
-from ...graph.facts import parameter_only, read_values
-from ...graph.ir import Graph, Node, Value
-from ...graph.types import TensorType
-from ..program.executable import Executable
-from .choosing import as_read
-from .plan import make_plan
-from .registry import Choice, choices, choose
+from ..errors import ExecutionError
+from ..graph.facts import parameter_only, read_values
+from ..graph.ir import Graph, Node, Value
+from ..graph.types import TensorType
+from .planning.choosing import as_read, choose_all
+from .planning.registry import Choice, choices, choose
+from .program.executable import Executable
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Marks: TypeAlias = "list[tuple[str, float]]"
@@ -54,14 +53,14 @@ def tune(graph: Graph, parameters: Mapping[str, Array], *, threads: int = 1, exa
     parameters
         Name to array.
     threads, exact
-        As for :func:`~lucid.runtime.planning.plan.make_plan`.
+        As for :func:`~lucid.runtime.program.plan.make_plan`.
 
     Returns
     -------
     For each such node the quickest choice. Nodes that are alike share their measurements. Nothing where the graph
     takes none of the numbers that it is tried on.
     """
-    threads = make_plan(graph, threads=threads, exact=exact).threads  # for how many it is run
+    threads = choose_all(graph, threads=threads, exact=exact).threads  # for how many it is run
     groups, read = _alike(graph), read_values(graph)
     candidates = {key: _candidates(graph, names[0], read, threads, exact) for key, names in groups.items()}
     candidates = {key: found for key, found in candidates.items() if len(found) > 1}
@@ -96,7 +95,7 @@ def resolve(graph: Graph, tuned: Mapping[str, Tuned], threads: int, exact: bool)
     """The choices that tuning found, as far as they exist here: another machine may cut the work differently."""
     if not tuned:
         return {}
-    threads, read, found = make_plan(graph, threads=threads, exact=exact).threads, read_values(graph), {}
+    threads, read, found = choose_all(graph, threads=threads, exact=exact).threads, read_values(graph), {}
     for name, one in tuned.items():
         if name in graph.dag:
             node = as_read(name, graph.node(name), read)

@@ -12,12 +12,9 @@ import heapq
 from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..workers.settings import ALIGNMENT
-
-if TYPE_CHECKING:
-    from .liveness import Interval
+from .liveness import Interval
 
 _BY_SIZE_LIMIT = 2000
 """Above this many intervals only the heuristic whose time grows as n log n is tried."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from ..program.emitter import Operand
-from ..program.statement import Phase, names_in
-
-if TYPE_CHECKING:
-    from .step import Step
+from ..planning.phase import Phase
+from .emitter import Operand
+from .statement import names_in
+from .step import Step
 
 
 @dataclass

@@ -1,0 +1,64 @@
+"""What programs call for products in blocks: the weights by panels, and the batches of products."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ...program.views import as_view
+
+
+def panels_of(matrix: Any, width: int) -> Any:
+    """The columns of (depth, columns) weights by panels: (panels, depth, width), as a view."""
+    return as_view(matrix, matrix.shape[0], -1, width).transpose(1, 0, 2)
+
+
+def turn_panels(weights: Any, out: Any) -> None:
+    """(outputs, depth) weights as :func:`panels_of` their transpose, by way of rows that do not meet in the cache.
+
+    Rows that are a power of two apart share a few lines of it, and each is read as often as a line has numbers.
+    """
+    _, depth, width = out.shape
+    rows = np.empty((width, depth + 16), out.dtype)[:, :depth]
+    for index, panel in enumerate(out):
+        rows[...] = weights[index * width : (index + 1) * width]
+        panel[...] = rows.T
+
+
+def small_products(a: Any, panels: Any, out: Any, rows: int) -> Iterator[tuple[Any, Any, Any]]:
+    """``out = a @ weights`` as one or two batches of products for ``np.matmul``.
+
+    Parameters
+    ----------
+    a
+        (..., rows, depth).
+    panels
+        (..., panels, depth, width).
+    out
+        (..., rows, panels * width), contiguous along its last axis.
+    rows
+        Rows of a block.
+    """
+    if a.ndim == 2 and rows >= len(a) and len(panels) == 1:
+        yield a, panels[0], out
+        return
+    width, weights = panels.shape[-1], panels[..., :, None, :, :]
+    whole = a.shape[-2] // rows * rows
+    for first, last, size in ((0, whole, rows), (whole, a.shape[-2], a.shape[-2] - whole)):
+        if last > first:
+            left, made = a[..., first:last, :], out[..., first:last, :]
+            blocks = (last - first) // size  # counted, as a size of 0 leaves -1 open
+            left = as_view(left, *left.shape[:-2], 1, blocks, size, left.shape[-1])
+            made = as_view(made, *made.shape[:-2], blocks, size, panels.shape[-3], width)
+            axes = range(made.ndim - 4)
+            yield left, weights, made.transpose(*axes, *(len(axes) + i for i in (2, 0, 1, 3)))
+
+
+def bind_products(matrices: Any, weights: Any, outputs: Any, rows: int) -> list[list[list[tuple[Any, Any, Any]]]]:
+    """For each worker and each of its parts the batches of :func:`small_products`."""
+    return [
+        [list(small_products(a, w, out, rows)) for a, w, out in zip(*mine, strict=True)]
+        for mine in zip(matrices, weights, outputs, strict=True)
+    ]

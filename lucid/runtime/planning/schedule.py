@@ -1,0 +1,74 @@
+"""The schedule: what is run in which order, and when each array is known. Nothing of how it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ...graph.facts import parameter_only, read_values
+from ...graph.ir import Graph, Node, Value
+from .choosing import Choices
+from .phase import Phase
+from .registry import Choice
+
+
+@dataclass(frozen=True)
+class Task:
+    """One node that computes.
+
+    Attributes
+    ----------
+    name, node
+        Of the graph.
+    choice
+        What runs it.
+    phases
+        For each output when it is known: with the parameters, in an arena, or with a call, whose caller gets it as it
+        is. None where nobody reads it, and it need not be computed.
+    """
+
+    name: str
+    node: Node
+    choice: Choice
+    phases: tuple[Phase | None, ...]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The tasks of a graph in order; their operands are the graph's values.
+
+    Attributes
+    ----------
+    graph, threads, exact
+        As of the choices.
+    tasks
+        In order of execution. Inputs, parameters and constants are none: they are there.
+    """
+
+    graph: Graph
+    threads: int
+    exact: bool
+    tasks: tuple[Task, ...]
+
+
+def schedule(choices: Choices, chosen: Mapping[str, Choice] | None = None) -> Schedule:
+    """The schedule of these choices, but of ``chosen`` where this has another for a node."""
+    graph = choices.graph
+    read, fixed, results = read_values(graph), parameter_only(graph), set(graph.results)
+    follow = graph.channels_last  # results may lie as the inputs do
+
+    def phase(name: str, output: int, node: Node, staged: bool) -> Phase | None:
+        value, type_ = Value(name, output), node.outputs[output]
+        if output > 0 and value not in read:  # a kernel may rely on its first output
+            return None
+        if name in fixed:
+            return Phase.STATE
+        laid = type_.order is None or follow
+        return Phase.CALL if value in results and laid and not staged else Phase.ARENA
+
+    tasks = []
+    for name, usual in choices.nodes.items():
+        node, choice = graph.node(name), (chosen or {}).get(name, usual)
+        phases = tuple(phase(name, i, node, choice.lowering.staged) for i in range(len(node.outputs)))
+        tasks.append(Task(name, node, choice, phases))
+    return Schedule(graph, choices.threads, choices.exact, tuple(tasks))

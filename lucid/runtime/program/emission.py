@@ -1,0 +1,89 @@
+"""Emitting: the kernels of a schedule write their statements, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...graph.ir import Node, Value
+from ...graph.ops.source import ConstantAttrs, ParameterAttrs
+from ..planning.choosing import blamed
+from ..planning.phase import Phase
+from ..planning.registry import Choice
+from ..planning.schedule import Schedule, Task
+from .emitter import Emitter, Names, Operand
+from .statement import unmarked
+from .step import Step
+
+
+class Emission:
+    """The steps of a schedule, and the names that stand in them.
+
+    Attributes
+    ----------
+    steps
+        As written, in order.
+    names
+        All names of the program.
+    table
+        The operand of each value that is computed or given.
+    parameters
+        Parameter name to operand.
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.steps: list[Step] = []
+        self.names = Names()
+        self.table: dict[Value, Operand] = {}
+        self.parameters: dict[str, Operand] = {}
+        self._schedule = schedule
+        tasks = {task.name: task for task in schedule.tasks}
+        for name, node in schedule.graph.nodes():
+            with blamed(name, node):
+                if name in tasks:
+                    self._write(tasks[name])
+                else:
+                    self.table[Value(name)] = self._given(name, node)
+
+    def _given(self, name: str, node: Node) -> Operand:
+        """The operand of what is there before anything is computed."""
+        (type_,) = node.outputs
+        if isinstance(node.attrs, ConstantAttrs):
+            held = unmarked(self.names.use(node.attrs.value.array, name))
+            return Operand(held, type_, Phase.STATE, persistent=True)
+        if isinstance(node.attrs, ParameterAttrs):
+            operand = Operand(self.names.unique(name), type_, Phase.STATE, persistent=True)
+            self.parameters[node.attrs.name] = operand
+            return operand
+        return Operand(self.names.unique(name), type_, Phase.CALL, contiguous=False)
+
+    def _write(self, task: Task) -> None:
+        schedule = self._schedule
+        outs: list[Operand | None] = []
+        ins = tuple(self.table[value] for value in schedule.graph.inputs_of(task.name))
+        names = task.node.op.outputs or ()
+        for i, (type_, phase) in enumerate(zip(task.node.outputs, task.phases, strict=True)):
+            if phase is None:
+                outs.append(None)
+                continue
+            label = task.name if i == 0 else f"{task.name}_{names[i] if i < len(names) else i}"
+            self.table[Value(task.name, i)] = operand = Operand(self.names.unique(label), type_, phase)
+            outs.append(operand)
+        self.steps.append(
+            written(
+                task.name, task.node, task.choice, self.names, ins, outs, threads=schedule.threads,
+                exact=schedule.exact, stage=task.choice.lowering.staged,
+            )
+        )  # fmt: skip
+
+
+def written(
+    name: str, node: Node, choice: Choice, names: Names, ins: Sequence[Operand], outs: Sequence[Operand | None], *,
+    threads: int = 1, exact: bool = False, stage: bool = False,
+) -> Step:  # fmt: skip
+    """What the kernel of a node writes for these operands; ``stage`` gives it copies of the caller's arrays."""
+    k = Emitter(node, name, names, ins, outs, threads, choice.way.block, exact)
+    if stage:
+        k.stage()
+    choice.lowering.emit(k)
+    k.check_written()
+    return Step(name, node, choice, tuple(ins), tuple(outs), tuple(k.buffers), tuple(k.overwritable), k.workers, k.code)

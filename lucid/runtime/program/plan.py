@@ -1,0 +1,171 @@
+"""Plans: which kernel runs each node, in which order, where every byte lies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ...base.collector import collector_paused
+from ...errors import GraphError
+from ...graph.ir import Graph, Value
+from ..planning.choosing import BRIEF, choose_all
+from ..planning.registry import Choice
+from ..planning.schedule import Schedule, schedule
+from .emission import Emission
+from .emitter import Names, Operand
+from .liveness import intervals, passing
+from .memory import Layout, assign_offsets
+from .packing import Packings, only_passed, packings
+from .step import Step
+
+
+@dataclass(eq=False)
+class Plan:
+    """A schedule for one concrete graph.
+
+    Attributes
+    ----------
+    graph
+        What is computed.
+    steps
+        In order of execution; those that depend on parameters only run when a parameter changed.
+    inputs, outputs
+        Operands of the graph's inputs and results (outputs, then updates).
+    parameters
+        Parameter name to operand.
+    offsets
+        Place of each arena operand, in bytes.
+    layout
+        Size of the arena, and the largest live set it cannot be smaller than.
+    packings
+        What is kept of parameters.
+    passing, workspace_bytes
+        Place of each value that is needed only while parameters are packed, likewise.
+    measured
+        Seconds of each step, where it was profiled or tuned.
+    """
+
+    graph: Graph
+    threads: int
+    exact: bool = False
+    steps: list[Step] = field(default_factory=list)
+    inputs: list[Operand] = field(default_factory=list)
+    outputs: list[Operand] = field(default_factory=list)
+    parameters: dict[str, Operand] = field(default_factory=dict)
+    offsets: dict[Operand, int] = field(default_factory=dict)
+    layout: Layout = Layout((), 0, 0)
+    packings: Packings = field(default_factory=Packings)
+    passing: dict[Operand, int] = field(default_factory=dict)
+    workspace_bytes: int = 0
+    names: Names = field(default_factory=Names)
+    measured: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of what is kept of parameters."""
+        return sum(packing.nbytes for packing in self.packings.all)
+
+    @property
+    def arena_bytes(self) -> int:
+        """Bytes of working memory one run needs."""
+        return self.layout.size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of everything: working memory, packed parameters and what packing them takes, and results."""
+        results = sum(y.type.nbytes for y in self.outputs)
+        return self.arena_bytes + self.packed_bytes + self.workspace_bytes + results
+
+    @property
+    def largest(self) -> int:
+        """Numbers in the largest array that a run reads or writes."""
+        made = (y for step in self.steps for y in (*step.ins, *step.outs, *step.buffers) if y is not None)
+        return max((math.prod(y.shape) for y in (*self.inputs, *made)), default=0)
+
+    @property
+    def predicted(self) -> float:
+        """Seconds that the steps of a run are predicted to take."""
+        return sum(step.choice.way.seconds for step in self.steps if not step.fixed)
+
+    @property
+    def brief(self) -> bool:
+        """Whether a run ends before a helper that sleeps is awake."""
+        return self.predicted < BRIEF
+
+    def __str__(self) -> str:
+        rows: list[tuple[str, ...]] = [
+            ("node", "op", "lowering", "workers", "predicted us", "measured us", "output", "when")
+        ]
+        for step in self.steps:
+            kinds = ", ".join(str(y.type) for y in step.outs if y is not None)
+            view = bool(step.outs) and step.outs[0] is not None and step.outs[0].base is not None
+            times = (step.choice.way.seconds, self.measured.get(step.name))
+            rows.append((
+                step.name, step.node.op.name, "view" if view else str(step.choice), str(step.workers),
+                *(f"{seconds * 1e6:.1f}" if seconds else "" for seconds in times), kinds,
+                "once" if step.fixed else "run",
+            ))  # fmt: skip
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines += [
+            "",
+            f"steps {len(self.steps)}, threads {self.threads}",
+            f"arena {self.arena_bytes:,} bytes (largest live set {self.layout.lower_bound:,})",
+            f"packed parameters {self.packed_bytes:,} bytes, and {self.workspace_bytes:,} to pack them",
+            f"outputs {sum(y.type.nbytes for y in self.outputs):,} bytes",
+        ]
+        return "\n".join(lines)
+
+
+@collector_paused()
+def make_plan(
+    graph: Graph, *, threads: int = 1, exact: bool = False, chosen: Mapping[str, Choice] | None = None
+) -> Plan:
+    """Plan a concrete graph.
+
+    Parameters
+    ----------
+    graph
+        Without symbolic dimensions (``graph.bind(sizes)``), and with the memory order of all values decided.
+    threads
+        How many threads the kernels may share their work over.
+    exact
+        Take only lowerings that round as a plain sum of products does.
+    chosen
+        What runs some of the nodes; for the others the quickest by prediction is taken. All else, such as the number of
+        threads, is decided as without it.
+    """
+    if graph.symbols:
+        raise GraphError(f"a plan needs concrete sizes; {', '.join(graph.symbols)} is symbolic: bind it first")
+    return emitted(schedule(choose_all(graph, threads=threads, exact=exact), chosen))
+
+
+def emitted(scheduled: Schedule) -> Plan:
+    """The plan of a schedule: its kernels write, and what they write on gets its place."""
+    made, graph = Emission(scheduled), scheduled.graph
+    plan = Plan(
+        graph, scheduled.threads, scheduled.exact, made.steps, parameters=made.parameters, names=made.names,
+        inputs=[made.table[Value(name)] for name in graph.inputs], outputs=[made.table[v] for v in graph.results],
+    )  # fmt: skip
+    _place_arena(plan)
+    _place_state(plan)
+    return plan
+
+
+def _place_arena(plan: Plan) -> None:
+    live = intervals(plan.steps, plan.outputs)
+    plan.layout = assign_offsets(live)
+    for interval, offset in zip(live, plan.layout.offsets, strict=True):
+        plan.offsets.update((operand, offset) for operand in interval.operands)
+
+
+def _place_state(plan: Plan) -> None:
+    """What is kept of parameters, and where. Values that only packing reads share memory, as those of a run do."""
+    only = only_passed(plan.steps, passing(plan.steps, plan.outputs))
+    live = intervals(plan.steps, (), only.__contains__)
+    layout = assign_offsets(live)
+    plan.workspace_bytes = layout.size
+    for interval, offset in zip(live, layout.offsets, strict=True):
+        plan.passing.update((operand, offset) for operand in interval.operands)
+    plan.packings = packings(plan.steps, plan.parameters, plan.names, only)
