@@ -20,7 +20,7 @@ from ..shared.cut import deal, image_blocks, pieces
 from ..shared.windows import bind, channels_last, image_scratch, laid_out, over_blocks, recheck, tuple_of
 from .max import BLOCK_BYTES, largest, pooling_axes
 from .max_runs import BLOCK_BYTES as LONG_BLOCK_BYTES
-from .max_runs import Call
+from .max_runs_views import Call
 
 
 def _gather_work(k: Emitter, image: Operand, windows: Operand) -> tuple[list[Any], tuple[int, int, int, int]]:

@@ -1,0 +1,251 @@
+"""What a max pooling over long runs of memory reads and writes: its numbers, and the calls for each block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import product
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from ....graph.windows import Axis, real
+from ...program.views import as_view
+from ..shared.cut import Block, per_block, pieces
+
+Call: TypeAlias = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class MaxRuns:
+    """A pooling of ``planes`` images (of a channel each, where channels do not lie innermost).
+
+    What the windows see of a plane is ``height`` times ``width`` pixels of ``step`` elements: the image, or where a
+    window sees more than that a copy of it within the least of numbers.
+    """
+
+    rows: Axis
+    cols: Axis
+    planes: int
+    step: int
+
+    @property
+    def height(self) -> int:
+        return max(self.rows.before + self.rows.size, self.rows.held(self.rows.count))
+
+    @property
+    def width(self) -> int:
+        return max(self.cols.before + self.cols.size, self.cols.held(self.cols.count))
+
+    @property
+    def padded(self) -> bool:
+        return (self.height, self.width) != (self.rows.size, self.cols.size)
+
+    @property
+    def row(self) -> int:
+        return self.width * self.step
+
+    @cached_property
+    def levels(self) -> list[tuple[int, int]]:
+        """How far apart the windows are that are joined, in memory and in the numbers of their taps."""
+        found = []
+        for axis, apart, number in ((self.cols, self.step, 1), (self.rows, self.row, self.cols.kernel)):
+            taps = 1
+            while taps < axis.kernel:
+                more = min(taps, axis.kernel - taps)
+                found.append((more * axis.dilation * apart, more * number))
+                taps += more
+        return found
+
+    def blocks(self, most: int) -> list[Block]:
+        """Planes, or rows of windows of a single one: so many that they see up to ``most`` numbers."""
+        many = most // (self.height * self.row)
+        if many:
+            return [Block(a, b, 0, self.rows.count, 0, self.step) for a, b in pieces(self.planes, many)]
+        some = pieces(self.rows.count, most // (self.row * self.rows.stride))
+        return [Block(p, p + 1, a, b, 0, self.step) for p in range(self.planes) for a, b in some]
+
+    def lines(self, block: Block) -> tuple[int, int]:
+        """The first and the last row that a block's windows see."""
+        if block.r1 - block.r0 == self.rows.count:
+            return 0, self.height
+        first = block.r0 * self.rows.stride
+        return first, first + self.rows.held(block.r1 - block.r0)
+
+    def size(self, block: Block) -> int:
+        """Numbers that a block's windows see."""
+        first, last = self.lines(block)
+        return (block.n1 - block.n0) * (last - first) * self.row
+
+    @cached_property
+    def first_taps(self) -> Any:
+        """For each window the number of its first tap that lies in the image."""
+        down, right = ([axis.inside(o).low for o in range(axis.count)] for axis in (self.rows, self.cols))
+        return np.add.outer(np.multiply(down, self.cols.kernel), right)
+
+    def corners(self, block: Block, run: Any, down: int = 0, right: int = 0) -> Any:
+        """What lies at one tap of a block's windows, in elements that lie as its input does."""
+        first, last = self.lines(block)
+        shape = (block.n1 - block.n0, self.step, block.r1 - block.r0, self.cols.count)
+        strides = ((last - first) * self.row, 1, self.row * self.rows.stride, self.step * self.cols.stride)
+        offset = down * self.rows.dilation * self.row + right * self.cols.dilation * self.step
+        size = run.itemsize
+        return np.ndarray(shape, run.dtype, run, offset * size, tuple(size * stride for stride in strides))
+
+
+class Room(NamedTuple):
+    """A worker's memory: a padded copy of its input; maxima and codes by turns; who won, and codes of who may.
+
+    What is not needed is None, or empty.
+    """
+
+    copy: Any
+    maxima: Any
+    codes: Any
+    won: Any
+    candidates: Any
+
+
+def bind_runs(
+    runs: MaxRuns, work: Sequence[Sequence[Block]], x: Any, y: Any, index: Any, room: Sequence[Sequence[Any]],
+    least: Any, pad: Any,
+) -> list[list[list[Call]]]:  # fmt: skip
+    """The calls for each block of each worker."""
+    x = as_view(x.transpose(0, 2, 3, 1) if runs.step > 1 else x, runs.planes, runs.rows.size, runs.cols.size, runs.step)
+    y, index = (None if z is None else _as_planes(z, runs) for z in (y, index))
+    binders = [_Binder(runs, x, y, index, Room(*memory), least, pad) for memory in room]
+    return per_block(lambda block, binder: list(binder.block(block)), work, binders)
+
+
+def _as_planes(x: Any, runs: MaxRuns) -> Any:
+    """An array in the pooling's memory order as (planes, channels that lie innermost, rows, columns)."""
+    return x if runs.step > 1 else as_view(x, runs.planes, 1, *x.shape[2:])
+
+
+class _Binder:
+    """Makes the calls of one worker; blocks of one size share those that work in its memory only."""
+
+    def __init__(self, runs: MaxRuns, x: Any, y: Any, index: Any, room: Room, least: Any, pad: Any) -> None:
+        self.runs, self.x, self.y, self.index, self.room, self.least, self.pad = runs, x, y, index, room, least, pad
+        self.known: dict[tuple[int, int], tuple[list[Call], list[Any]]] = {}
+
+    def block(self, block: Block) -> Iterator[Call]:
+        """The calls for one block."""
+        first, last = self.runs.lines(block)
+        key = block.n1 - block.n0, block.r1 - block.r0
+        if self.room.copy is None:
+            run = as_view(self.x[block.images, first:last], -1)
+        else:
+            run = self.room.copy[: self.runs.size(block)]
+            yield from self._fill(block, run, first, last)
+        if key not in self.known:
+            self.known[key] = self._joins(block, run.size)
+        joins, results = self.known[key]
+        yield from self._first(run)
+        yield from joins
+        at = block.images, slice(None), block.rows
+        y = self.y[at]
+        yield partial(np.copyto, y, results[0] if results else self.runs.corners(block, run))
+        codes = None
+        if self.index is not None:
+            codes = self.index[at]
+            yield partial(np.copyto, codes, results[1] if results else codes.dtype.type(0))
+            if y.dtype.kind == "f":
+                yield partial(mark_nan, self.runs, block, run, y, codes)
+        yield from self._edges(block, y, codes)
+
+    def _fill(self, block: Block, run: Any, first: int, last: int) -> Iterator[Call]:
+        """Copies the image. What lies beside it stays; rows above and below may have been another block's."""
+        rows, cols = self.runs.rows, self.runs.cols
+        copy = as_view(run, block.n1 - block.n0, last - first, self.runs.width, self.runs.step)
+        down = real(first - rows.before, last - first, rows.size)
+        right = real(-cols.before, self.runs.width, cols.size)
+        yield partial(np.copyto, copy[:, down.places, right.places], self.x[block.images, down.source])
+        for part in (copy[:, : down.low], copy[:, down.high :]):
+            if part.size:
+                yield partial(np.copyto, part, self.least)
+
+    def _first(self, run: Any) -> Iterator[Call]:
+        """Joins taps of the input."""
+        for apart, number in self.runs.levels[:1]:
+            length = run.size - apart
+            a, b = run[:length], run[apart:]
+            yield partial(np.maximum, a, b, out=self.room.maxima[0][:length])
+            if self.index is not None:
+                won, codes = self.room.won[:length], self.room.codes[0][:length]
+                yield partial(np.greater, b, a, won)
+                yield partial(np.multiply, won.view(np.uint8), codes.dtype.type(number), codes)
+
+    def _joins(self, block: Block, size: int) -> tuple[list[Call], list[Any]]:
+        """The calls that join what the first has joined, and the results at the corners of the windows."""
+        calls: list[Call] = []
+        for level, (apart, number) in enumerate(self.runs.levels):
+            size -= apart
+            if level == 0:
+                continue
+            here = (level - 1) % 2
+            m, n = self.room.maxima[here], self.room.maxima[1 - here]
+            a, b = m[:size], m[apart : apart + size]
+            calls.append(partial(np.maximum, a, b, out=n[:size]))
+            if self.index is not None:
+                c, d = self.room.codes[here], self.room.codes[1 - here]
+                won, candidates = self.room.won[:size], self.room.candidates[:size]
+                calls += [
+                    partial(np.greater, b, a, won),
+                    partial(np.add, c[apart : apart + size], c.dtype.type(number), candidates),
+                    partial(np.multiply, candidates, won.view(np.uint8), candidates),
+                    partial(np.maximum, c[:size], candidates, out=d[:size]),
+                ]
+        turn = (len(self.runs.levels) - 1) % 2
+        results = [self.room.maxima[turn], *self.room.codes[turn : turn + 1]] if self.room.maxima else []
+        return calls, [self.runs.corners(block, result) for result in results]
+
+    def _edges(self, block: Block, y: Any, codes: Any) -> Iterator[Call]:
+        """Lets the first element win where all are the least of numbers, as padding is; then padding competes."""
+        rows, cols = self.runs.rows, self.runs.cols
+        if codes is not None:
+            table = self.runs.first_taps[block.rows]
+            above, left = (-(-axis.before // axis.stride) for axis in (rows, cols))
+            for at in ((..., slice(0, max(0, above - block.r0)), slice(None)), (..., slice(0, left))):
+                if y[at].size:
+                    yield partial(tie, y[at], self.least, codes[at], table[at].astype(codes.dtype))
+        if self.pad is None:
+            return
+        runs = [
+            (slice(run.start - block.r0, run.stop - block.r0), slice(None)) for run in rows.padded(block.r0, block.r1)
+        ]
+        runs += [(slice(None), run) for run in cols.padded(0, cols.count)]
+        for run in runs:
+            at = (..., *run)
+            if codes is not None:
+                yield partial(compete, y[at], self.pad, codes[at], rows.kernel * cols.kernel)
+            yield partial(np.maximum, y[at], self.pad, out=y[at])
+
+
+def tie(y: Any, least: Any, codes: Any, first: Any) -> None:
+    """Where the maximum is the least of numbers, the code is that of the first element."""
+    np.copyto(codes, first, where=np.equal(y, least))
+
+
+def compete(y: Any, pad: Any, codes: Any, code: int) -> None:
+    """Where padding is greater, its code is the one."""
+    np.copyto(codes, codes.dtype.type(code), where=np.greater(pad, y))
+
+
+def mark_nan(runs: MaxRuns, block: Block, run: Any, y: Any, codes: Any) -> None:
+    """NaN is greater than nothing: let the code of each window that holds one be that of its first."""
+    if not np.isnan(y.max()):
+        return
+    rows, cols = runs.rows, runs.cols
+    if rows.kernel * cols.kernel <= y.size:
+        for i, j in reversed(list(product(range(rows.kernel), range(cols.kernel)))):
+            tap = runs.corners(block, run, i, j)
+            np.copyto(codes, codes.dtype.type(i * cols.kernel + j), where=np.isnan(tap))
+        return
+    corners, size = runs.corners(block, run), run.itemsize
+    steps = rows.dilation * runs.row * size, cols.dilation * runs.step * size
+    for at in np.argwhere(np.isnan(y)):
+        offset = int(np.dot(at, corners.strides))
+        window = np.ndarray((rows.kernel, cols.kernel), run.dtype, run, offset, steps)
+        codes[tuple(at)] = np.argmax(np.isnan(window))
