@@ -9,6 +9,8 @@ from weakref import ref
 
 import numpy as np
 
+from .arrays import Array
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -45,7 +47,7 @@ class _Writes:
         self._known: dict[int, tuple[Any, int, str]] = {}
 
     @staticmethod
-    def _owner(array: np.ndarray[Any, Any]) -> Any:
+    def _owner(array: Array) -> Any:
         """What owns the memory: an array, or the buffer that it was made from."""
         owner, base = array, array.base
         while base is not None:
@@ -54,7 +56,7 @@ class _Writes:
             base = getattr(base, "base", None) if not isinstance(base, memoryview) else None
         return owner
 
-    def note(self, array: np.ndarray[Any, Any], where: str = "") -> int:
+    def note(self, array: Array, where: str = "") -> int:
         """The content of ``array`` has changed, at this line of the user's; returns the new time."""
         owner, now = self._owner(array), content.tick()
         known, key = self._known, id(owner)
@@ -63,14 +65,14 @@ class _Writes:
         known[key] = ref(owner, partial(known.pop, key)), now, where
         return now
 
-    def last(self, array: np.ndarray[Any, Any]) -> int:
+    def last(self, array: Array) -> int:
         """When the memory of ``array`` was last written; 0 where it never was."""
         known = self._known
         if not known:
             return 0
         return known.get(id(array if array.base is None else self._owner(array)), _NEVER)[1]
 
-    def where(self, array: np.ndarray[Any, Any]) -> str:
+    def where(self, array: Array) -> str:
         """The user's line that last wrote the memory of ``array``, in parentheses; nothing where it is not known."""
         line = self._known.get(id(self._owner(array)), _NEVER)[2]
         return f" ({line})" if line else ""

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..autodiff.halves import Used, Wanted
 from ..base import clock
+from ..base.arrays import Array
 from ..base.recent import Recent
 from ..errors import GradientError
 from ..graph.ir import Value
@@ -19,7 +20,7 @@ from ..runtime.program.executable import Executable
 from ..tensor.grad_mode import is_grad_enabled
 from ..tensor.tensor import Record, Tensor
 from .programs import PLANS
-from .sizes import Array, Orders, Sizes, orders_of
+from .sizes import Orders, Sizes, orders_of
 from .specialization import Specialization
 
 Quick: TypeAlias = "Callable[[Array | Tensor], Tensor]"

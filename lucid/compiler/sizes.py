@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import numpy as np
-
+from ..base.arrays import Array
 from ..errors import DTypeError, ShapeError
 from ..graph.dims import SymDim, evaluate
 from ..graph.ir import Graph
 from ..graph.types import order_of, widths_hint
 
-Array: TypeAlias = "np.ndarray[Any, Any]"
 Sizes: TypeAlias = "tuple[tuple[str, int], ...]"
 Orders: TypeAlias = "tuple[tuple[int, ...] | None, ...]"
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..autodiff.halves import Halves, Used, Wanted
 from ..base import clock
+from ..base.arrays import Array
 from ..errors import OptionError, ShapeError
 from ..graph.assume import Assumption, example_sizes
 from ..graph.facts import drawn
@@ -28,7 +29,7 @@ from .arguments import LEAF, Structure
 from .options import Options
 from .programs import Key, Programs, TunedKey
 from .results import Results
-from .sizes import Array, Orders, Sizes, sizes_of
+from .sizes import Orders, Sizes, sizes_of
 from .verification import check_program
 
 GRAPH_BYTES = 3000

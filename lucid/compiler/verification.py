@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 
+from ..base.arrays import Array
 from ..errors import ExecutionError, LoweringError, PassError
 from ..graph.assume import Assumption, example_sizes
 from ..graph.facts import drawn
@@ -25,8 +26,6 @@ from ..runtime.program.plan import Plan
 from ..runtime.program.printer import Values
 from ..runtime.program.step import Step
 from ..tensor.tensor import Tensor
-
-Array: TypeAlias = "np.ndarray[Any, Any]"
 
 SYMBOL_SIZE = 2
 """The size that symbolic dimensions get, or the next that the trace is made for."""
@@ -46,7 +45,7 @@ class _Evaluated:
     graph: Graph
     sizes: Mapping[str, int]
     concrete: Graph
-    values: Mapping[Value, np.ndarray[Any, Any]]
+    values: Mapping[Value, Array]
 
 
 def check_pass(state: Mapping[str, Tensor], assumptions: Sequence[Assumption] = ()) -> Observer:
@@ -79,9 +78,7 @@ def check_pass(state: Mapping[str, Tensor], assumptions: Sequence[Assumption] = 
     return observe
 
 
-def check_program(
-    plan: Plan, parameters: Sequence[np.ndarray[Any, Any]], inputs: Sequence[np.ndarray[Any, Any]]
-) -> None:
+def check_program(plan: Plan, parameters: Sequence[Array], inputs: Sequence[Array]) -> None:
     """Compare each step of a plan's program with the reference, given what the program itself gave the step.
 
     It runs the lowerings that were chosen, in the memory and the layout that were decided, on other numbers and then
@@ -112,7 +109,7 @@ def check_program(
             raise LoweringError(f"result {number} is not what node {value.node} made: it was written over later")
 
 
-def _check_step(step: Step, graph: Graph, known: dict[Value, np.ndarray[Any, Any]]) -> None:
+def _check_step(step: Step, graph: Graph, known: dict[Value, Array]) -> None:
     node, feeds = step.node, [_known(value, graph, known) for value in graph.inputs_of(step.name)]
     if node.op.random:
         return
@@ -129,34 +126,34 @@ def _check_step(step: Step, graph: Graph, known: dict[Value, np.ndarray[Any, Any
             )
 
 
-def _known(value: Value, graph: Graph, known: dict[Value, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+def _known(value: Value, graph: Graph, known: dict[Value, Array]) -> Array:
     attrs = graph.node(value.node).attrs
     return attrs.value.array if isinstance(attrs, ConstantAttrs) else known[value]
 
 
-def _others(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _others(x: Array) -> Array:
     """Other numbers that lie in memory as these; indices stay as they are."""
     return x if x.dtype.kind != "f" else x * x.dtype.type(-0.5)
 
 
-def _sample(rng: np.random.Generator, type_: TensorType) -> np.ndarray[Any, Any]:
+def _sample(rng: np.random.Generator, type_: TensorType) -> Array:
     if type_.dtype.kind == "f":
         return rng.standard_normal(type_.concrete).astype(type_.dtype)
     return rng.integers(0, 2, type_.concrete).astype(type_.dtype)
 
 
-def _keys(graph: Graph) -> dict[Value, np.ndarray[Any, Any]]:
+def _keys(graph: Graph) -> dict[Value, Array]:
     """A key for every random draw that depends on the node's name alone: both graphs draw the same numbers."""
     return {Value(name): np.array(crc32(name.encode()), np.uint64) for name in drawn(graph)}
 
 
-def _difference(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
+def _difference(a: Array, b: Array) -> float:
     with np.errstate(all="ignore"):
         both = np.abs(a.astype(np.float64) - b.astype(np.float64))
     return float(np.nanmax(both, initial=0.0))
 
 
-def _close(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], *made_of: np.ndarray[Any, Any]) -> bool:
+def _close(a: Array, b: Array, *made_of: Array) -> bool:
     """Whether they differ by no more than rounding, by the largest number among them and what they are made of."""
     if a.dtype != b.dtype or a.shape != b.shape:
         return False

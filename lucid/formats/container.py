@@ -18,10 +18,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..base.arrays import Array
 from ..errors import FileError
 from ..graph.types import DTYPES, DType
 
-Array: TypeAlias = "np.ndarray[Any, Any]"
 JSON: TypeAlias = Any
 
 FORMAT, VERSION = "lucid", "1"

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..base.arrays import Array
 from ..base.lazy import base64
 from ..errors import GraphError, LucidError
 from ..graph.dims import Dim, SymDim, parse_dim
@@ -122,7 +123,7 @@ def decode_attrs(cls: type[Attrs], data: Mapping[str, Any], arrays: Sequence[Con
 # ---------------------------------------------------------------- arrays as text
 
 
-def array_text(array: np.ndarray[Any, Any], most: int = 32) -> str:
+def array_text(array: Array, most: int = 32) -> str:
     """The elements of a small array as ``[1.0, 2.0]`` in row-major order, of a larger one as base64 in quotes."""
     if array.size <= most:
         items = [repr(plain(item)) if array.dtype.kind != "f" else str(item) for item in array.reshape(-1)]
@@ -142,7 +143,7 @@ def array_from_items(items: Sequence[str], dtype: DType, shape: tuple[int, ...])
         raise GraphError(f"not elements of a {dtype.name} array: {', '.join(items)[:80]}") from error
 
 
-def _from_items(items: Iterable[str], dtype: DType, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+def _from_items(items: Iterable[str], dtype: DType, shape: tuple[int, ...]) -> Array:
     read: Any = {"b": {"True": True, "False": False}.__getitem__, "f": float}.get(dtype.kind, int)
     try:
         return np.array([read(item) for item in items], dtype).reshape(shape)

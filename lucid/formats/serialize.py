@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..base.arrays import Array
 from ..base.checks import named
 from ..base.collector import collector_paused
 from ..errors import FileError, LucidError
@@ -32,7 +33,6 @@ from .decode import decode_graphs
 from .encode import ArrayTable, encode_attrs, format_type
 from .files import open_regular, write_atomically
 
-Array: TypeAlias = "np.ndarray[Any, Any]"
 JSON: TypeAlias = Any
 
 _CONSTANT = "@constant/"

@@ -27,6 +27,7 @@ from typing import (
 import numpy as np
 import numpy.typing as npt
 
+from ..base.arrays import Array
 from ..errors import DTypeError, GraphError, LucidError
 from .dims import SymDim, evaluate
 from .types import DType, Shape, TensorType, widths_hint
@@ -46,7 +47,7 @@ class AbstractTensor:
         """Apply ``op`` to ``inputs`` in this operand's world and return its outputs."""
         raise NotImplementedError
 
-    def constant(self, array: np.ndarray[Any, Any]) -> AbstractTensor:
+    def constant(self, array: Array) -> AbstractTensor:
         """A copy of ``array`` as a value of this operand's world."""
         raise NotImplementedError
 
@@ -60,7 +61,7 @@ class ConstArray:
     __slots__ = ("_hash", "array")
 
     def __init__(self, array: npt.ArrayLike) -> None:
-        self.array: np.ndarray[Any, Any] = np.array(array, order="C")
+        self.array: Array = np.array(array, order="C")
         self.array.flags.writeable = False
         self._hash: int | None = None
 

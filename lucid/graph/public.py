@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from ..base import checks
+from ..base.arrays import Array
 from ..base.checks import shown
 from ..errors import DTypeError, OptionError, ShapeError
 from .dims import SymDim
@@ -62,7 +63,7 @@ def set_eager_world(tensor: AbstractTensor) -> None:
     _eager[:] = [tensor]
 
 
-def as_array(owner: str, data: object, dtype: object = None) -> np.ndarray[Any, Any]:
+def as_array(owner: str, data: object, dtype: object = None) -> Array:
     """A copy of ``data`` as an array of a supported element type, native byte order and the memory order it has.
 
     Parameters

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ..base.arrays import Array
 from ..base.lazy import pathlib
 from ..errors import GraphError, LucidError, TraceError
 from .builder import Builder, printable, snake_case
@@ -50,7 +51,7 @@ class Symbol(Operators["Symbol"]):
     def apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[Symbol, ...]:
         return self.tracer.emit(op, attrs, inputs)
 
-    def constant(self, array: np.ndarray[Any, Any]) -> Symbol:
+    def constant(self, array: Array) -> Symbol:
         return self.tracer.emit(CONSTANT, ConstantAttrs(ConstArray(array)))[0]
 
     def __repr__(self) -> str:

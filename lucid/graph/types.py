@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
+from ..base.arrays import Array
 from ..base.checks import LARGEST, shown
 from ..errors import DTypeError, OptionError, ShapeError, from_handler
 from .dims import Dim, SymDim, evaluate, substitute, symbol
@@ -36,7 +37,7 @@ float32, float64, int64, bool_ = (DTYPES[name] for name in ("float32", "float64"
 CHANNELS_LAST = (0, 2, 3, 1)
 
 
-def order_of(array: np.ndarray[Any, Any]) -> tuple[int, ...] | None:
+def order_of(array: Array) -> tuple[int, ...] | None:
     """The memory order of an array: channels last, or None for row-major and for whatever else."""
     if array.ndim != 4 or array.flags.c_contiguous:
         return None

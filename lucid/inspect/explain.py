@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 from time import perf_counter
-from typing import Any
 
-import numpy as np
-
+from ..base.arrays import Array
 from ..graph.ir import Graph
 from ..runtime.program.executable import watched
 from ..runtime.program.plan import Plan
@@ -44,9 +42,7 @@ class Profile:
         return "\n".join([*rows, f"{'total'.ljust(width)}  {'':<18} {self.total * 1e6:10.1f} us"])
 
 
-def profile(
-    plan: Plan, parameters: Sequence[np.ndarray[Any, Any]], inputs: Sequence[np.ndarray[Any, Any]], repeat: int
-) -> Profile:
+def profile(plan: Plan, parameters: Sequence[Array], inputs: Sequence[Array], repeat: int) -> Profile:
     """Run an instrumented copy of the program ``repeat`` times; the plan keeps what was measured."""
     marks: list[tuple[str, float]] = []
     executable = watched(plan, marks=marks)

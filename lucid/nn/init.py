@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..base.absent import INIT, face
+from ..base.arrays import Array
 from ..base.checks import choice, integer, number, shown
 from ..errors import DTypeError, OptionError, ShapeError
 from ..graph import rng
 from ..graph.types import is_float
 from ..tensor.tensor import Tensor
-
-Array = np.ndarray[Any, Any]
 
 
 def _check(name: str, tensor: object, rank: int = 0) -> Tensor:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..base.arrays import Array
 from ..graph.ops.conv import CONV, CONV_GRAD_INPUT, CONV_GRAD_WEIGHT, ConvAttrs
-from .evaluator import Array, reference
+from .evaluator import reference
 
 
 def _windows(a: ConvAttrs, x: Array, kernel: tuple[int, ...]) -> Iterator[tuple[int, int, Array]]:

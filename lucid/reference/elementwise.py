@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ..base.arrays import Array
 from ..graph.opdef import OpDef
 from ..graph.ops import elementwise as ew
 from ..graph.ops.bounds import CLIP
-from .evaluator import Array, reference
+from .evaluator import reference
 
 
 def wide(x: Array) -> Array:

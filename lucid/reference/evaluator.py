@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..base.arrays import Array
 from ..errors import GraphError
 from ..graph.decomposition import decomposition
 from ..graph.ir import Graph, Value
@@ -14,7 +15,6 @@ from ..graph.opdef import Attrs, OpDef
 from ..graph.ops.source import CONSTANT, FULL, INPUT, ParameterAttrs
 from ..graph.types import TensorType
 
-Array: TypeAlias = "np.ndarray[Any, Any]"
 Reference: TypeAlias = "Callable[..., Array | tuple[Array, ...]]"
 
 _REFERENCES: dict[OpDef, Reference] = {}

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from ..base.arrays import Array
 from ..errors import ShapeError
 from ..graph.ops import indexing as ops
 from ..graph.ops.slices import SLICE, SLICE_GRAD
 from ..graph.types import TensorType
-from .evaluator import Array, reference
+from .evaluator import reference
 
 Place = tuple[int, ...]
 

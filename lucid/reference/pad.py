@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..base.arrays import Array
 from ..graph.ops import pad as ops
-from .evaluator import Array, reference
+from .evaluator import reference
 
 
 def _origin(i: int, size: int, mode: str) -> int | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..base.arrays import Array
 from ..graph.ops.avgpool import (
     ADAPTIVE_ARG_MAX,
     ADAPTIVE_AVG_POOL,
@@ -26,7 +27,7 @@ from ..graph.ops.pool import (
 )
 from ..graph.ops.windows import count_windows
 from ..graph.types import TensorType
-from .evaluator import Array, reference
+from .evaluator import reference
 
 
 def _counts(a: Any, shape: tuple[int, ...], dilation: tuple[int, int]) -> tuple[Any, Any]:

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ..base.arrays import Array
 from ..graph.ops import random as ops
 from ..graph.rng import generator, next_key
-from .evaluator import Array, reference
+from .evaluator import reference
 
 
 @reference(ops.RANDOM_KEY)

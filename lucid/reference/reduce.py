@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ..base.arrays import Array
 from ..graph.ops import reduce
 from .elementwise import wide
-from .evaluator import Array, reference
+from .evaluator import reference
 
 
 def _lanes(x: Array, axes: tuple[int, ...]) -> Array:

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..base.arrays import Array
 from ..graph.ops import shape
-from .evaluator import Array, reference
+from .evaluator import reference
 
 
 @reference(shape.RESHAPE)

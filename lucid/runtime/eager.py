@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
+from ..base.arrays import Array
 from ..base.lazy import LazyModule
 from ..errors import ShapeError
 from ..graph.decomposition import decomposition
@@ -24,7 +25,6 @@ from .program.printer import generate_call
 
 kernel_packages.append(LazyModule("lucid.runtime.kernels"))  # the registry itself knows none
 
-Array: TypeAlias = "np.ndarray[Any, Any]"
 Call: TypeAlias = "Callable[..., tuple[Array, ...]]"
 
 LARGEST_RESULT = 1 << 40

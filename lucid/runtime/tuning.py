@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..base.arrays import Array
 from ..errors import ExecutionError
 from ..graph.facts import parameter_only, read_values
 from ..graph.ir import Graph, Node, Value
@@ -20,7 +21,6 @@ from .planning.choosing import as_read, choose_all
 from .planning.registry import Choice, choices, choose
 from .program.executable import Executable
 
-Array: TypeAlias = "np.ndarray[Any, Any]"
 Marks: TypeAlias = "list[tuple[str, float]]"
 
 MOST = 8

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..autodiff.reverse import emit_gradients
 from ..base import clock
+from ..base.arrays import Array
 from ..base.collector import collector_paused
 from ..base.lazy import LazyModule
 from ..errors import GradientError
@@ -38,7 +39,7 @@ class Record:
     inputs: tuple[Any, ...]
     sources: tuple[tuple[Record | None, int, int], ...]
     made: int
-    arrays: tuple[np.ndarray[Any, Any], ...]
+    arrays: tuple[Array, ...]
     types: tuple[TensorType, ...]
 
     @classmethod
@@ -47,7 +48,7 @@ class Record:
         op: OpDef,
         attrs: Attrs,
         inputs: tuple[Any, ...],
-        arrays: tuple[np.ndarray[Any, Any], ...],
+        arrays: tuple[Array, ...],
         types: tuple[TensorType, ...],
     ) -> Record:
         """The record of an op that has just run."""
@@ -56,7 +57,7 @@ class Record:
         return cls(op, attrs, inputs, sources, clock.content.now, arrays, types)
 
 
-def _counts(arrays: list[np.ndarray[Any, Any]]) -> tuple[np.ndarray[Any, Any], int, int]:
+def _counts(arrays: list[Array]) -> tuple[Array, int, int]:
     """The last of the arrays, and how many references there are to it and to the array whose memory it shares."""
     array = arrays.pop()
     owner = array.base
@@ -68,7 +69,7 @@ _OWNER_ALONE = _counts([np.empty((2, 2)).T])[2]
 """The counts of what nobody else has; they differ between versions of Python."""
 
 
-def _pop(arrays: list[np.ndarray[Any, Any]]) -> tuple[np.ndarray[Any, Any], bool]:
+def _pop(arrays: list[Array]) -> tuple[Array, bool]:
     """The last of the arrays, and whether nothing else has it or its memory."""
     array, count, owners = _counts(arrays)
     owner: Any = array.base
@@ -83,7 +84,7 @@ class _Gather:
 
     def __init__(self) -> None:
         self.builder = Builder()
-        self.known: dict[Value, np.ndarray[Any, Any]] = {}
+        self.known: dict[Value, Array] = {}
         self.stale: set[Value] = set()
         """Values whose memory has been written since they were read or made."""
         self.leaves: list[tuple[Any, Value]] = []
@@ -173,7 +174,7 @@ class _Gather:
 
 
 @collector_paused()
-def gradients_of(output: Any, seed: np.ndarray[Any, Any]) -> list[tuple[Any, np.ndarray[Any, Any], bool]]:
+def gradients_of(output: Any, seed: Array) -> list[tuple[Any, Array, bool]]:
     """Every leaf behind a tensor with history, its gradient, and whether nobody else has that array."""
     gather, record = _Gather(), output._record
     assert record is not None

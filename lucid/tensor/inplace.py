@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..base.arrays import Array
 from ..errors import DTypeError, GradientError, LucidError, OptionError, ShapeError, TraceError
 from ..graph.opdef import AbstractTensor
 from ..graph.ops.elementwise import where
@@ -43,11 +44,11 @@ def _wants(x: object) -> bool:
     return bool(getattr(x, "_requires_grad", False))  # the property of a traced tensor is for those who branch on it
 
 
-def positions(shape: tuple[int, ...], key: Any) -> np.ndarray[Any, Any]:
+def positions(shape: tuple[int, ...], key: Any) -> Array:
     """Where ``x[key]`` stands in the flat tensor of a shape, in the shape of ``x[key]``."""
     try:
         plain = tuple(map(_plain, key)) if isinstance(key, tuple) else _plain(key)
-        found: np.ndarray[Any, Any] = np.arange(int(np.prod(shape))).reshape(shape)[plain]
+        found: Array = np.arange(int(np.prod(shape))).reshape(shape)[plain]
     except (IndexError, ValueError, TypeError, OverflowError) as error:
         raise OptionError(f"x[...] = ...: {error}") from error
     return np.asarray(found)

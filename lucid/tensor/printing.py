@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from ..base.arrays import Array
+
 THRESHOLD = 1000
 """More elements than this are shown as the first and last few of each axis."""
 EDGE = 3
 
 
-def format_array(array: np.ndarray[Any, Any]) -> str:
+def format_array(array: Array) -> str:
     """``[[[[4.0]]]]``; where matrices have several rows, a line for each row, as on the MaxPool2d page::
 
     [[
@@ -33,7 +35,7 @@ def format_array(array: np.ndarray[Any, Any]) -> str:
     return "[" * depth + "\n" + inner[depth:-depth] + "\n" + "]" * depth
 
 
-def _nested(array: np.ndarray[Any, Any], short: bool, indent: str, separator: str) -> str:
+def _nested(array: Array, short: bool, indent: str, separator: str) -> str:
     if array.ndim == 2:
         return _matrix(array, short, indent)
     parts = list(array)
@@ -47,7 +49,7 @@ def _number(value: Any) -> str:
     return str(bool(value)) if isinstance(value, np.bool_) else str(value)
 
 
-def _row(row: np.ndarray[Any, Any], short: bool) -> str:
+def _row(row: Array, short: bool) -> str:
     if short and len(row) > 2 * EDGE:
         cells = [*map(_number, row[:EDGE]), "...", *map(_number, row[-EDGE:])]
     else:
@@ -55,7 +57,7 @@ def _row(row: np.ndarray[Any, Any], short: bool) -> str:
     return f"[{', '.join(cells)}]"
 
 
-def _matrix(matrix: np.ndarray[Any, Any], short: bool, indent: str) -> str:
+def _matrix(matrix: Array, short: bool, indent: str) -> str:
     if short and len(matrix) > 2 * EDGE:
         rows = [*(_row(r, short) for r in matrix[:EDGE]), "...", *(_row(r, short) for r in matrix[-EDGE:])]
     else:

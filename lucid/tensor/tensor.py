@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ..base import clock
 from ..base.absent import TENSOR, TOP, advice
+from ..base.arrays import Array
 from ..base.checks import check_device, flag, shown
 from ..base.lazy import LazyModule
 from ..errors import DTypeError, ExecutionError, GradientError, OptionError, ShapeError, TraceError
@@ -63,7 +64,7 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
         given = data.numpy() if isinstance(data, Tensor) else data
         self._set(as_array("Tensor", given, dtype), flag("Tensor", "requires_grad", requires_grad))
 
-    def _set(self, array: np.ndarray[Any, Any], requires_grad: bool) -> None:
+    def _set(self, array: Array, requires_grad: bool) -> None:
         if array.dtype.kind not in "fbiu":
             raise DTypeError(f"a tensor holds numbers, not {array.dtype}")
         self._array = array
@@ -78,16 +79,14 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
             self.requires_grad = True
 
     @classmethod
-    def wrap(cls, array: np.ndarray[Any, Any], requires_grad: bool = False) -> Self:
+    def wrap(cls, array: Array, requires_grad: bool = False) -> Self:
         """A tensor around ``array`` itself, without a copy."""
         tensor = cls.__new__(cls)
         tensor._set(array, requires_grad)
         return tensor
 
     @classmethod
-    def made(
-        cls, array: np.ndarray[Any, Any], type_: TensorType, record: Record | None = None, output: int = 0
-    ) -> Tensor:
+    def made(cls, array: Array, type_: TensorType, record: Record | None = None, output: int = 0) -> Tensor:
         """As :meth:`wrap` outside any trace, for an array of known type: an output of ``record``, if that is given."""
         tensor: Tensor = _new(Tensor)
         tensor._array = array
@@ -142,14 +141,14 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
         """Changes whenever the tensor's content is changed in place, under whichever name."""
         return clock.writes.last(self._array)
 
-    def numpy(self) -> np.ndarray[Any, Any]:
+    def numpy(self) -> Array:
         """The data as a read-only array that shares memory; ``np.array(t)`` makes a copy to write to."""
         self._concrete("numpy()")
         view = self._array.view()
         view.flags.writeable = False
         return view
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     @property
@@ -302,7 +301,7 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
         """Say that the content has changed, so that compiled models prepare their weights again."""
         clock.writes.note(self._array, user_location())
 
-    def constant(self, array: np.ndarray[Any, Any]) -> Tensor:
+    def constant(self, array: Array) -> Tensor:
         trace = active_trace.get()
         return Tensor.wrap(as_array("constant", array)) if trace is None else trace.constant(array)
 
@@ -353,7 +352,7 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
         else:
             self.grad = None
 
-    def _seed(self, gradient: Tensor | npt.ArrayLike | None) -> np.ndarray[Any, Any]:
+    def _seed(self, gradient: Tensor | npt.ArrayLike | None) -> Array:
         if gradient is None:
             if self._array.size != 1:
                 raise GradientError(
@@ -416,7 +415,7 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
         return _rebuild, (type(self), np.array(self.numpy()), self._requires_grad)
 
 
-def _rebuild(cls: type[Tensor], array: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
+def _rebuild(cls: type[Tensor], array: Array, requires_grad: bool) -> Tensor:
     tensor = object.__new__(cls)
     tensor._set(array, requires_grad)
     return tensor
@@ -445,7 +444,7 @@ def remember(
     op: OpDef,
     attrs: Attrs,
     inputs: tuple[Tensor, ...],
-    arrays: tuple[np.ndarray[Any, Any], ...],
+    arrays: tuple[Array, ...],
     types: tuple[TensorType, ...],
 ) -> tuple[Tensor, ...]:
     """Wrap the arrays an op has computed, with their history where it is wanted."""
@@ -471,7 +470,7 @@ def _leaves(inputs: Any) -> set[int]:
     return {id(x) for x in given}
 
 
-def _accumulate(leaf: Tensor, gradient: np.ndarray[Any, Any], own: bool) -> None:
+def _accumulate(leaf: Tensor, gradient: Array, own: bool) -> None:
     """Add to the gradient of a leaf, in place as PyTorch does; what nobody else has becomes the gradient itself."""
     held = leaf.grad
     if held is not None:

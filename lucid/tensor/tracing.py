@@ -14,6 +14,7 @@ from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
+from ..base.arrays import Array
 from ..base.collector import collector_paused
 from ..errors import ShapeError, TraceError
 from ..graph.assume import Assumption, assuming
@@ -333,7 +334,7 @@ class Recorder:
     def _made_here(self, x: Tensor) -> bool:
         return x._born == self.serial and id(x) not in self.names
 
-    def constant(self, array: np.ndarray[Any, Any]) -> TracedTensor:
+    def constant(self, array: Array) -> TracedTensor:
         """An array as a value of the graph: the same at every call."""
         return TracedTensor(self.lift(array))
 

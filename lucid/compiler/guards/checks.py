@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from ...base import clock
+from ...base.arrays import Array
 from ...errors import TraceError, from_handler
 from ...nn.module import Module
 from ...nn.tables import OWN, TABLES, tensors_of
@@ -133,7 +134,7 @@ def content(holder: Any, picture: Callable[[Any], Any]) -> Check:
     return Check("{0}({1}) == {2}", (picture, holder, was), lambda: picture(holder), was)
 
 
-def array_picture(array: np.ndarray[Any, Any]) -> tuple[Any, ...]:
+def array_picture(array: Array) -> tuple[Any, ...]:
     """All that a trace can read of an array."""
     mask = np.asarray(array.mask).tobytes() if isinstance(array, np.ma.MaskedArray) else b""
     return array.shape, array.dtype, array.strides, array.tobytes(), mask

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...base import clock
+from ...base.arrays import Array
 from ...errors import TraceError
 from ...nn.module import Module
 from ...nn.tables import hooks_of
@@ -184,7 +185,7 @@ class Reach(ABC):
         if not isinstance(value, TracedTensor):
             self._lasting.append(TensorCheck([value]))
 
-    def _array(self, value: np.ndarray[Any, Any], place: Place) -> None:
+    def _array(self, value: Array, place: Place) -> None:
         if value.dtype.hasobject:
             self._checks.append(checks.content(value, lambda a: tuple(map(id, a.ravel().tolist()))))
             self._put(value.ravel().tolist(), place)

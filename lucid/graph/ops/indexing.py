@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...base.arrays import Array
 from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError, TraceError
 from ..dims import Dim, SymDim, as_dim
@@ -296,7 +297,7 @@ def one_hot(indices: T, num_classes: int = -1) -> T:
     return result
 
 
-def concrete_array(x: Any, what: str, way_out: str) -> np.ndarray[Any, Any]:
+def concrete_array(x: Any, what: str, way_out: str) -> Array:
     """The content of an array or eager tensor; a traced one has none yet."""
     if isinstance(x, AbstractTensor) and not hasattr(x, "__array__"):
         raise TraceError(f"{what} has a shape that depends on data, which a static graph cannot hold; {way_out}")

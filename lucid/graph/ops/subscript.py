@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...base.arrays import Array
 from ...base.checks import shown
 from ...errors import OptionError, ShapeError
 from ..assume import is_at_least
@@ -73,7 +74,7 @@ _BOOLS = (bool, np.bool_)
 _ARRAYS = (list, tuple, range, np.ndarray)
 
 
-class _Mask(tuple[np.ndarray[Any, Any], ...]):
+class _Mask(tuple[Array, ...]):
     """A bool mask as the positions where it holds; ``shape`` is what it must fit."""
 
     shape: tuple[int, ...]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
+from ...base.arrays import Array
 from ...base.lazy import LazyModule
 from ...errors import ExecutionError, from_handler
 from ...graph.ir import Graph
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 parcel = LazyModule("lucid.runtime.workers.parcel")
 
 T = TypeVar("T")
-Array: TypeAlias = "np.ndarray[Any, Any]"
 Bind: TypeAlias = "Callable[[Array, Team], tuple[Run, Sequence[Region]]]"
 
 PROGRAM_BYTES, TEXT_BYTES = 8, 2

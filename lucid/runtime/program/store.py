@@ -6,10 +6,9 @@ import weakref
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-import numpy as np
-
+from ...base.arrays import Array
 from ...base.checks import shown
 from ...errors import OptionError
 from ..workers.settings import private_bytes, shared_bytes
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from .packing import Packing
 
 T = TypeVar("T")
-Array: TypeAlias = "np.ndarray[Any, Any]"
 
 TIMES, BESIDES = 4, 1 << 26
 """Unless a limit is set, a model may keep so many times the bytes of its parameters, and so many besides."""

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ...base.arrays import Array
 from ...base.lazy import LazyModule
 from .board import (
     ALIVE,
@@ -51,7 +52,7 @@ from .cores import available_cores, others
 from .descriptor import Descriptor
 from .heap import Heap, libc, memory_at
 from .link import Job, Link, Turn
-from .parcel import Array, Region, pack
+from .parcel import Region, pack
 
 launch = LazyModule("lucid.runtime.workers.launch")
 

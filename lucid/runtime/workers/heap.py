@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from ...base.arrays import Array
+
 SMALLEST, LARGEST = 16, 35
 """Binary logarithms of the bytes of the smallest and the largest place."""
 SIZES = tuple(1 << bits for bits in range(44, 35, -2))
@@ -104,7 +106,7 @@ class Heap:
         os.ftruncate(self.file, SIZES[-1])
         return SIZES[-1]
 
-    def take(self, nbytes: int) -> np.ndarray[Any, Any] | None:
+    def take(self, nbytes: int) -> Array | None:
         """So many zero bytes; None where none are left."""
         bits = max(SMALLEST, (max(nbytes, 1) - 1).bit_length())
         place = self._place(bits - SMALLEST, 1 << bits) if bits <= LARGEST else None

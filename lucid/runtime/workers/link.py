@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...base.arrays import Array
 from .board import by, to
 from .descriptor import Descriptor
-from .parcel import Array
 
 FIRST, LAST = 0.02, 2.0
 """Seconds that a worker is left alone that shares its core: at first, and at most, where it was found so again and

@@ -13,9 +13,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ...base.arrays import Array
 from .heap import Heap
 
-Array: TypeAlias = "np.ndarray[Any, Any]"
 Region: TypeAlias = "tuple[Callable[[int], object], int]"
 """A function of the worker's number, and how many workers there is work for."""
 

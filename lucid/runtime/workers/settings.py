@@ -6,11 +6,12 @@ import contextlib
 import mmap
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...base import checks
+from ...base.arrays import Array
 from ...base.lazy import LazyModule
 from . import blas
 from .threads import pool, replace_pool
@@ -69,14 +70,14 @@ MAPPED = 1 << 20 if sys.platform == "linux" else 1 << 63
 """Bytes from which memory is the system's, which has it back as soon as it goes: ``malloc`` keeps much of it."""
 
 
-def shared_bytes(count: int) -> np.ndarray[Any, Any]:
+def shared_bytes(count: int) -> Array:
     """So many bytes that workers reach too, where there are any; memory of this process alone otherwise."""
     workers = crew()
     found = None if workers is None else workers.heap.take(count)
     return private_bytes(count) if found is None else found
 
 
-def private_bytes(count: int) -> np.ndarray[Any, Any]:
+def private_bytes(count: int) -> Array:
     """So many bytes that only this process reaches, on a boundary of 64; of very many on large pages."""
     if count >= MAPPED:
         with contextlib.suppress(OSError, ValueError, OverflowError):  # NumPy then says that there is not so much

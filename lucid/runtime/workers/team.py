@@ -7,13 +7,14 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ...base.arrays import Array
 from .settings import crew
 from .threads import parallel
 
 if TYPE_CHECKING:
     from .crew import Crew
     from .link import Job, Turn
-    from .parcel import Array, Region
+    from .parcel import Region
 
 Run: TypeAlias = "Callable[..., tuple[Any, ...]]"
 
