@@ -117,9 +117,9 @@ def _through_decomposition(tracer: Tracer, decompose: Callable[..., Any], contex
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
     seeds: dict[Value, Symbol] = {}
     for output, cotangent in zip(outputs, context.cotangents, strict=True):
-        if cotangent is not None:
+        if isinstance(cotangent, Symbol):
             seeds[output.value] = seeds[output.value] + cotangent if output.value in seeds else cotangent
-    inputs = [x.value for x in context.inputs]
+    inputs = [x.value for x in context.inputs if isinstance(x, Symbol)]
     return emit_gradients(tracer, seeds, inputs, {value.node for value in inputs})
 
 

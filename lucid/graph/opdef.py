@@ -22,6 +22,7 @@ from typing import (
     TypedDict,
     TypeVar,
     dataclass_transform,
+    overload,
 )
 
 import numpy as np
@@ -29,7 +30,7 @@ import numpy.typing as npt
 
 from ..base.arrays import Array
 from ..errors import DTypeError, GraphError, LucidError
-from .dims import SymDim, evaluate
+from .dims import Dim, SymDim, evaluate
 from .types import DType, Shape, TensorType, widths_hint
 
 
@@ -43,7 +44,7 @@ class AbstractTensor:
         """Shape and element type."""
         raise NotImplementedError  # each subclass has its own
 
-    def apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[Any, ...]:
+    def apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[AbstractTensor, ...]:
         """Apply ``op`` to ``inputs`` in this operand's world and return its outputs."""
         raise NotImplementedError
 
@@ -51,6 +52,48 @@ class AbstractTensor:
         """A copy of ``array`` as a value of this operand's world."""
         raise NotImplementedError
 
+    if TYPE_CHECKING:  # what all have from ``graph.operators``, which is made of the ops
+
+        def __add__(self, other: Operand, /) -> AbstractTensor: ...
+        def __radd__(self, other: Operand, /) -> AbstractTensor: ...
+        def __sub__(self, other: Operand, /) -> AbstractTensor: ...
+        def __rsub__(self, other: Operand, /) -> AbstractTensor: ...
+        def __mul__(self, other: Operand, /) -> AbstractTensor: ...
+        def __rmul__(self, other: Operand, /) -> AbstractTensor: ...
+        def __truediv__(self, other: Operand, /) -> AbstractTensor: ...
+        def __rtruediv__(self, other: Operand, /) -> AbstractTensor: ...
+        def __pow__(self, other: Operand, /) -> AbstractTensor: ...
+        def __neg__(self) -> AbstractTensor: ...
+        def __eq__(self, other: object, /) -> AbstractTensor: ...  # type: ignore[override]
+        def __ne__(self, other: object, /) -> AbstractTensor: ...  # type: ignore[override]
+        def __lt__(self, other: Operand, /) -> AbstractTensor: ...
+        def __le__(self, other: Operand, /) -> AbstractTensor: ...
+        def __gt__(self, other: Operand, /) -> AbstractTensor: ...
+        def __ge__(self, other: Operand, /) -> AbstractTensor: ...
+        def __and__(self, other: Operand, /) -> AbstractTensor: ...
+        def __or__(self, other: Operand, /) -> AbstractTensor: ...
+        def __invert__(self) -> AbstractTensor: ...
+        def __getitem__(self, key: object, /) -> AbstractTensor: ...
+        @property
+        def sum(self) -> Callable[..., AbstractTensor]: ...
+        @property
+        def mean(self) -> Callable[..., AbstractTensor]: ...
+        @property
+        def reshape(self) -> Callable[..., AbstractTensor]: ...
+        @property
+        def expand(self) -> Callable[..., AbstractTensor]: ...
+        @property
+        def squeeze(self) -> Callable[..., AbstractTensor]: ...
+        @property
+        def unsqueeze(self) -> Callable[..., AbstractTensor]: ...
+        @property
+        def gather(self) -> Callable[..., AbstractTensor]: ...
+        def sum_to(self, shape: Shape) -> AbstractTensor: ...
+        def piece(self, axis: int, start: Dim, size: Dim) -> AbstractTensor: ...
+
+
+Operand: TypeAlias = "AbstractTensor | float | np.generic | SymDim | Array"
+"""What operators and functions compute with: a tensor or symbol, a number, or an array."""
 
 T = TypeVar("T", bound=AbstractTensor)
 
@@ -154,24 +197,27 @@ class GradContext(Generic[A]):
     """
 
     attrs: A
-    inputs: tuple[Any, ...]
-    outputs: tuple[Any, ...]
-    cotangents: tuple[Any | None, ...]
+    inputs: tuple[AbstractTensor, ...]
+    outputs: tuple[AbstractTensor, ...]
+    cotangents: tuple[AbstractTensor | None, ...]
     wanted: tuple[bool, ...]
-    zeros_like: Callable[[Any], Any]
+    zeros_like: Callable[[AbstractTensor], AbstractTensor]
 
     @property
-    def dy(self) -> Any:
+    def dy(self) -> AbstractTensor:
         """Gradient with respect to the first output."""
         return self.cotangent(0)
 
-    def cotangent(self, output: int) -> Any:
+    def cotangent(self, output: int) -> AbstractTensor:
         """Gradient with respect to one output, zeros where nothing depends on it."""
         found = self.cotangents[output]
         return self.zeros_like(self.outputs[output]) if found is None else found
 
 
-GradientRule: TypeAlias = Callable[[GradContext[A]], "Sequence[Any | None]"]
+Gradients: TypeAlias = "Sequence[AbstractTensor | None]"
+"""One for each input, None where no gradient flows."""
+
+GradientRule: TypeAlias = Callable[[GradContext[A]], Gradients]
 
 
 class NoGradient:
@@ -351,8 +397,12 @@ def first_tensor(values: Iterable[object]) -> AbstractTensor | None:
     return None
 
 
-def apply(op: OpDef, attrs: Attrs, *inputs: Any, like: AbstractTensor | None = None) -> Any:
-    """Apply ``op``; one output comes back bare, several as a tuple.
+@overload
+def apply(op: OpDef, attrs: Attrs, *inputs: object, like: T) -> T: ...
+@overload
+def apply(op: OpDef, attrs: Attrs, first: T, /, *others: object) -> T: ...
+def apply(op: OpDef, attrs: Attrs, *inputs: object, like: AbstractTensor | None = None) -> object:
+    """Apply ``op``; its output comes back bare, several as a tuple (see :func:`apply_all`).
 
     Parameters
     ----------
@@ -368,6 +418,11 @@ def apply(op: OpDef, attrs: Attrs, *inputs: Any, like: AbstractTensor | None = N
         raise LucidError(f"{op.name}: none of its inputs is a tensor: {', '.join(type(x).__name__ for x in inputs)}")
     outputs = world.apply(op, attrs, inputs)
     return outputs[0] if len(outputs) == 1 else outputs
+
+
+def apply_all(op: OpDef, attrs: Attrs, first: T, *others: object) -> tuple[T, ...]:
+    """Apply ``op``, and have all its outputs, however many."""
+    return first.apply(op, attrs, (first, *others))  # type: ignore[return-value]  # what a T's world gives
 
 
 @attributes

@@ -19,9 +19,11 @@ from .public import order, public, tensor
 from .types import DTYPES, DType, is_float
 
 S = TypeVar("S", bound="Operators[Any]")
-R = TypeVar("R")
+R = TypeVar("R", bound=AbstractTensor)
 
-Method: TypeAlias = "Callable[..., R]"
+G = TypeVar("G")
+
+Method: TypeAlias = "Callable[..., G]"
 
 _add, _sub, _mul, _div, _pow = map(public, (ew.add, ew.sub, ew.mul, ew.div, ew.pow_))
 _floor_divide, _remainder, _matmul = map(public, (ew.floor_divide, ew.remainder, linalg.matmul))

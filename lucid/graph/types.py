@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NoReturn, TypeAlias
@@ -17,6 +17,7 @@ from .dims import Dim, SymDim, evaluate, substitute, symbol
 
 DType: TypeAlias = "np.dtype[np.generic]"
 Shape: TypeAlias = "tuple[Dim, ...]"
+Axes: TypeAlias = "int | Sequence[int] | None"
 
 #: The element types a value may have.
 DTYPES: Mapping[str, DType] = {

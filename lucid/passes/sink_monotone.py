@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..graph.ir import Graph
-from ..graph.opdef import apply
+from ..graph.opdef import apply, apply_all
 from ..graph.ops import elementwise as ew
 from ..graph.ops.bounds import CLIP, ClipAttrs
 from ..graph.ops.pool import MAX_POOL, MaxPoolAttrs
@@ -40,7 +40,7 @@ def sink_monotone(graph: Graph) -> Graph:
             above = below
         if not sunk:
             return None
-        y, _ = apply(MAX_POOL, pool, above.inputs[slot])
+        y, _ = apply_all(MAX_POOL, pool, above.inputs[slot])
         site.call(y, site.name)
         for view, slot in reversed(sunk):
             inputs: list[Any] = list(view.inputs)

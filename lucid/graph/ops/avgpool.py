@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim, as_dim, exact_quotient
-from ..opdef import NO_GRADIENT, Attrs, GradContext, OpDef, apply, attributes, register
+from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, Gradients, OpDef, apply, attributes, register
 from ..types import TensorType, bool_, format_shape, int64, is_float, product
 from .indexing import gather
 from .pool import image_batch, max_pool2d
@@ -105,15 +103,15 @@ def _adaptive_arg_infer(attrs: AdaptiveAttrs, x: TensorType) -> TensorType:
     return TensorType((*x.shape[:2], attrs.height, attrs.width), int64)
 
 
-def _avg_gradient(c: GradContext[AvgPoolAttrs]) -> list[Any]:
+def _avg_gradient(c: GradContext[AvgPoolAttrs]) -> Gradients:
     return [apply(AVG_POOL_GRAD, AvgPoolGradAttrs(c.attrs, *c.inputs[0].type.shape[2:]), c.dy)]
 
 
-def _adaptive_gradient(c: GradContext) -> list[Any]:
+def _adaptive_gradient(c: GradContext) -> Gradients:
     return [apply(ADAPTIVE_AVG_POOL_GRAD, AdaptiveGradAttrs(*c.inputs[0].type.shape[2:]), c.dy)]
 
 
-def _adaptive_grad_gradient(c: GradContext) -> list[Any]:
+def _adaptive_grad_gradient(c: GradContext) -> Gradients:
     return [apply(ADAPTIVE_AVG_POOL, AdaptiveAttrs(*c.inputs[0].type.shape[2:]), c.dy)]
 
 
@@ -145,14 +143,14 @@ ADAPTIVE_ARG_MAX = register(
 
 
 def avg_pool2d(
-    x: Any,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
+    x: AbstractTensor,
+    kernel_size: object,
+    stride: object = None,
+    padding: object = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
-) -> Any:
+) -> AbstractTensor:
     """Mean over sliding windows, as ``torch.nn.functional.avg_pool2d``.
 
     Parameters
@@ -185,7 +183,7 @@ def avg_pool2d(
     return squeeze(y, 0) if single else y
 
 
-def _output_size(op: str, output_size: Any, x: TensorType) -> tuple[Dim, Dim]:
+def _output_size(op: str, output_size: object, x: TensorType) -> tuple[Dim, Dim]:
     sizes = tuple(output_size) if isinstance(output_size, tuple | list) else (output_size, output_size)
     if len(sizes) != 2:
         raise OptionError(f"{op}: output_size must be one int or two (height, width), got {shown(output_size)}")
@@ -201,7 +199,7 @@ def _even_windows(x: TensorType, height: Dim, width: Dim) -> Pair | None:
     return sizes if all(isinstance(size, int) and size > 0 for size in sizes) else None  # type: ignore[return-value]
 
 
-def adaptive_avg_pool2d(x: Any, output_size: Any) -> Any:
+def adaptive_avg_pool2d(x: AbstractTensor, output_size: object) -> AbstractTensor:
     """Mean over windows that divide the input into ``output_size`` (int, or height and width; None keeps a size).
 
     Window i spans floor(i H / H_out) to ceil((i + 1) H / H_out).
@@ -219,7 +217,9 @@ def adaptive_avg_pool2d(x: Any, output_size: Any) -> Any:
     return squeeze(y, 0) if single else y
 
 
-def adaptive_max_pool2d(x: Any, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool2d(
+    x: AbstractTensor, output_size: object, return_indices: bool = False
+) -> AbstractTensor | tuple[AbstractTensor, AbstractTensor]:
     """Maximum over windows that divide the input into ``output_size``, as :func:`adaptive_avg_pool2d`.
 
     With ``return_indices`` also where each maximum stands, as int64 ``row * W + column``.
@@ -227,9 +227,10 @@ def adaptive_max_pool2d(x: Any, output_size: Any, return_indices: bool = False) 
     x, single = image_batch("adaptive_max_pool2d", x)
     height, width = _output_size("adaptive_max_pool2d", output_size, x.type)
     even = _even_windows(x.type, height, width)
+    index: AbstractTensor | None
     if even:
         pooled = max_pool2d(x, even, even, return_indices=return_indices)
-        y, index = pooled if return_indices else (pooled, None)
+        y, index = pooled if isinstance(pooled, tuple) else (pooled, None)
     else:
         index = apply(ADAPTIVE_ARG_MAX, AdaptiveAttrs(height, width), x)
         batch = x.type.shape[:2]
@@ -237,4 +238,4 @@ def adaptive_max_pool2d(x: Any, output_size: Any, return_indices: bool = False) 
         y = reshape(flat, (*batch, height, width))
     if single:
         y, index = squeeze(y, 0), None if index is None else squeeze(index, 0)
-    return (y, index) if return_indices else y
+    return (y, index) if return_indices and index is not None else y

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
+from ...base.arrays import Array
 from ...errors import DTypeError, OptionError
-from ..opdef import AbstractTensor, Attrs, GradContext, OpDef, T, apply, attributes
+from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, Operand, T, apply, attributes
 from ..types import TensorType, is_float
 from .elementwise import GREATER, LESS, NUMBERS, check_kind, compare, isnan, unary, where
 from .promotion import cast, check_fits, promote, result_dtype
@@ -22,7 +23,7 @@ class ClipAttrs(Attrs):
     flat: bool = False
 
 
-def _clip_gradient(c: GradContext[ClipAttrs]) -> list[Any]:
+def _clip_gradient(c: GradContext[ClipAttrs]) -> Gradients:
     """As in PyTorch NaN passes none in ``clamp``, and all in ``hardtanh``."""
     (x,), dy, a = c.inputs, c.dy, c.attrs
     if a.low is not None:
@@ -46,18 +47,21 @@ CLIP = unary(
 )
 
 
-def clip(x: T, min: Any = None, max: Any = None) -> T:
+Bound: TypeAlias = "AbstractTensor | Array | float | np.generic | None"
+
+
+def clip(x: AbstractTensor, min: Bound = None, max: Bound = None) -> AbstractTensor:
     """``x`` held between ``min`` and ``max`` (numbers or tensors); a bound of None is absent, NaN stays NaN.
 
     At a bound ``x`` takes the gradient.
     """
     if min is None and max is None:
         raise OptionError("clip: give min, max or both")
-    if any(isinstance(bound, AbstractTensor | np.ndarray) for bound in (min, max)):
-        raised: Any = x if min is None else _held(LESS, x, min)
-        bounded: T = raised if max is None else _held(GREATER, raised, max)
-        return bounded
-    low, high = (bound.item() if isinstance(bound, np.generic) else bound for bound in (min, max))
+    if isinstance(min, AbstractTensor | np.ndarray) or isinstance(max, AbstractTensor | np.ndarray):
+        raised = x if min is None else _held(LESS, x, min)
+        return raised if max is None else _held(GREATER, raised, max)
+    low = min.item() if isinstance(min, np.generic) else min
+    high = max.item() if isinstance(max, np.generic) else max
     return _between(x, low, high, flat=False)
 
 
@@ -72,7 +76,7 @@ def _between(x: T, low: float | None, high: float | None, *, flat: bool) -> T:
     return result
 
 
-def _held(beyond: OpDef, x: Any, bound: Any) -> Any:
+def _held(beyond: OpDef, x: AbstractTensor, bound: Operand) -> AbstractTensor:
     """The bound where ``x`` is beyond it, or where it is NaN; else ``x``, which takes the gradient of equal ones."""
     x, bound = promote(x, bound)
     return where(compare(beyond, x, bound) | isnan(bound), bound, x)

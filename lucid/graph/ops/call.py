@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from ..opdef import Attrs, GradContext, OpDef, apply, attributes, register
+from ..opdef import Attrs, GradContext, Gradients, OpDef, apply, attributes, register
 from ..types import TensorType
 
 
@@ -44,7 +44,7 @@ def _infer(attrs: CallAttrs, *inputs: TensorType) -> tuple[TensorType, ...]:
     return attrs.callee.output_types(inputs)
 
 
-def _gradient(c: GradContext[CallAttrs]) -> Sequence[Any]:
+def _gradient(c: GradContext[CallAttrs]) -> Gradients:
     callee: Callee = c.attrs.callee
     cotangents = c.cotangents[: callee.results]
     backward = callee.backward(tuple(dy is not None for dy in cotangents))

@@ -3,81 +3,84 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TypeVar
 
 from ...errors import DTypeError, ShapeError
-from ..opdef import T
-from ..types import bool_, is_float
+from ..opdef import AbstractTensor, Operand, T
+from ..types import Axes, bool_, is_float
 from . import elementwise as ew
 from . import linalg, reduce
 from . import shape as sh
 
 
-def eq(a: Any, b: Any) -> Any:
+def eq(a: Operand, b: Operand) -> AbstractTensor:
     """Whether ``a == b``, as bools."""
     return ew.compare(ew.EQUAL, a, b)
 
 
-def ne(a: Any, b: Any) -> Any:
+def ne(a: Operand, b: Operand) -> AbstractTensor:
     """Whether ``a != b``, as bools."""
     return ew.compare(ew.NOT_EQUAL, a, b)
 
 
-def lt(a: Any, b: Any) -> Any:
+def lt(a: Operand, b: Operand) -> AbstractTensor:
     """Whether ``a < b``, as bools."""
     return ew.compare(ew.LESS, a, b)
 
 
-def le(a: Any, b: Any) -> Any:
+def le(a: Operand, b: Operand) -> AbstractTensor:
     """Whether ``a <= b``, as bools."""
     return ew.compare(ew.LESS_EQUAL, a, b)
 
 
-def gt(a: Any, b: Any) -> Any:
+def gt(a: Operand, b: Operand) -> AbstractTensor:
     """Whether ``a > b``, as bools."""
     return ew.compare(ew.GREATER, a, b)
 
 
-def ge(a: Any, b: Any) -> Any:
+def ge(a: Operand, b: Operand) -> AbstractTensor:
     """Whether ``a >= b``, as bools."""
     return ew.compare(ew.GREATER_EQUAL, a, b)
 
 
-def _truth(x: Any) -> Any:
-    return x if not hasattr(x, "type") or x.type.dtype == bool_ else ne(x, 0)
+S = TypeVar("S")
 
 
-def logical_and(a: Any, b: Any) -> Any:
+def _truth(x: S) -> S | AbstractTensor:
+    return x if not isinstance(x, AbstractTensor) or x.type.dtype == bool_ else ne(x, 0)
+
+
+def logical_and(a: Operand, b: Operand) -> AbstractTensor:
     """Whether both are true; a number is where it is not 0."""
     return ew.logical(ew.AND, _truth(a), _truth(b))
 
 
-def logical_or(a: Any, b: Any) -> Any:
+def logical_or(a: Operand, b: Operand) -> AbstractTensor:
     """Whether one of the two is true; a number is where it is not 0."""
     return ew.logical(ew.OR, _truth(a), _truth(b))
 
 
-def logical_xor(a: Any, b: Any) -> Any:
+def logical_xor(a: Operand, b: Operand) -> AbstractTensor:
     """Whether just one of the two is true; a number is where it is not 0."""
     return ne(_truth(a), _truth(b))
 
 
-def logical_not(x: Any) -> Any:
+def logical_not(x: AbstractTensor) -> AbstractTensor:
     """Whether it is not true; a number is true where it is not 0."""
     return ew.invert(_truth(x))
 
 
-def bitwise_and(a: Any, b: Any) -> Any:
+def bitwise_and(a: Operand, b: Operand) -> AbstractTensor:
     """``a & b``: logical on bools, bit by bit on integers."""
     return ew.logical(ew.AND, a, b)
 
 
-def bitwise_or(a: Any, b: Any) -> Any:
+def bitwise_or(a: Operand, b: Operand) -> AbstractTensor:
     """``a | b``: logical on bools, bit by bit on integers."""
     return ew.logical(ew.OR, a, b)
 
 
-def bitwise_xor(a: Any, b: Any) -> Any:
+def bitwise_xor(a: Operand, b: Operand) -> AbstractTensor:
     """``a ^ b``: logical on bools, bit by bit on integers."""
     a, b = ew.promote(a, b)
     if a.type.dtype == bool_:
@@ -85,52 +88,52 @@ def bitwise_xor(a: Any, b: Any) -> Any:
     return ew.sub(ew.logical(ew.OR, a, b), ew.logical(ew.AND, a, b))
 
 
-def divmod_(a: Any, b: Any) -> tuple[Any, Any]:
+def divmod_(a: Operand, b: Operand) -> tuple[AbstractTensor, AbstractTensor]:
     """``(a // b, a % b)``."""
     return ew.floor_divide(a, b), ew.remainder(a, b)
 
 
-def square(x: Any) -> Any:
+def square(x: AbstractTensor) -> AbstractTensor:
     """``x * x``."""
     return ew.mul(x, x)
 
 
-def reciprocal(x: Any) -> Any:
+def reciprocal(x: AbstractTensor) -> AbstractTensor:
     """``1 / x``."""
     return ew.div(1.0, x)
 
 
-def rsqrt(x: Any) -> Any:
+def rsqrt(x: AbstractTensor) -> AbstractTensor:
     """``1 / sqrt(x)``."""
     return ew.div(1.0, ew.sqrt(x))
 
 
-def tan(x: Any) -> Any:
+def tan(x: AbstractTensor) -> AbstractTensor:
     """``sin(x) / cos(x)``."""
     return ew.div(ew.sin(x), ew.cos(x))
 
 
-def isinf(x: Any) -> Any:
+def isinf(x: AbstractTensor) -> AbstractTensor:
     """Whether each element is infinite."""
     return eq(ew.abs_(x), math.inf) if is_float(x.type.dtype) else ne(x, x)
 
 
-def isfinite(x: Any) -> Any:
+def isfinite(x: AbstractTensor) -> AbstractTensor:
     """Whether each element is neither infinite nor NaN."""
     return lt(ew.abs_(x), math.inf) if is_float(x.type.dtype) else eq(x, x)
 
 
-def all_(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+def all_(x: AbstractTensor, dim: Axes = None, keepdim: bool = False) -> AbstractTensor:
     """Whether all are true over ``dim`` (an axis, several, or None for all); a number is where it is not 0."""
     return eq(reduce.sum(logical_not(x), dim, keepdim), 0)
 
 
-def any_(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+def any_(x: AbstractTensor, dim: Axes = None, keepdim: bool = False) -> AbstractTensor:
     """Whether one is true over ``dim`` (an axis, several, or None for all); a number is where it is not 0."""
     return ne(reduce.sum(_truth(x), dim, keepdim), 0)
 
 
-def norm(x: Any, p: float = 2.0, dim: Any = None, keepdim: bool = False) -> Any:
+def norm(x: AbstractTensor, p: float = 2.0, dim: Axes = None, keepdim: bool = False) -> AbstractTensor:
     """The ``p``-norm over ``dim`` (an axis, several, or None for all); a vector of zeros takes no gradient."""
     if not is_float(x.type.dtype):
         raise DTypeError(f"norm: needs a floating-point tensor, got {x.type}")
@@ -147,19 +150,19 @@ def norm(x: Any, p: float = 2.0, dim: Any = None, keepdim: bool = False) -> Any:
     return _flat_pow(total, 1 / p)
 
 
-def _flat_pow(x: Any, p: float) -> Any:
+def _flat_pow(x: AbstractTensor, p: float) -> AbstractTensor:
     """``x`` to the power ``p``, which is positive, with slope 0 at 0."""
     zero = eq(x, 0)
     return ew.where(zero, 0.0, ew.pow_(ew.where(zero, 1.0, x), p))
 
 
-def mm(a: Any, b: Any) -> Any:
+def mm(a: AbstractTensor, b: AbstractTensor) -> AbstractTensor:
     """Product of two matrices."""
     linalg.check_rank("mm", 2, a=a, b=b)
     return linalg.matmul(a, b)
 
 
-def mv(a: Any, b: Any) -> Any:
+def mv(a: AbstractTensor, b: AbstractTensor) -> AbstractTensor:
     """Product of a matrix and a vector."""
     linalg.check_rank("mv", 2, a=a)
     linalg.check_rank("mv", 1, b=b)
@@ -173,7 +176,7 @@ def transposed(x: T) -> T:
     return sh.transpose(x, 0, 1) if x.type.rank == 2 else x
 
 
-def movedim(x: T, source: Any, destination: Any) -> T:
+def movedim(x: T, source: object, destination: object) -> T:
     """``x`` with axis ``source`` (or several) at ``destination``, the others in their order."""
     rank = x.type.rank
     moved, places = (sh.normal_axes("movedim", axes, rank) for axes in (source, destination))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim
-from ..opdef import Attrs, GradContext, OpDef, apply, attributes, register
-from ..types import TensorType, format_shape, is_float
+from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, apply, attributes, register
+from ..types import Shape, TensorType, format_shape, is_float
 from .pad import pad
 from .pool import image_batch
 from .shape import reshape, squeeze
@@ -122,15 +121,15 @@ def _weight_infer(attrs: ConvWeightAttrs, x: TensorType, dy: TensorType) -> Tens
     return w
 
 
-def _grad_input(conv: ConvAttrs, dy: Any, w: Any, height: Dim, width: Dim) -> Any:
+def _grad_input(conv: ConvAttrs, dy: AbstractTensor, w: AbstractTensor, height: Dim, width: Dim) -> AbstractTensor:
     return apply(CONV_GRAD_INPUT, ConvInputAttrs(conv, height, width), dy, w)
 
 
-def _grad_weight(conv: ConvAttrs, x: Any, dy: Any, kernel: Any) -> Any:
-    return apply(CONV_GRAD_WEIGHT, ConvWeightAttrs(conv, tuple(kernel)), x, dy)
+def _grad_weight(conv: ConvAttrs, x: AbstractTensor, dy: AbstractTensor, kernel: Shape) -> AbstractTensor:
+    return apply(CONV_GRAD_WEIGHT, ConvWeightAttrs(conv, kernel), x, dy)  # type: ignore[arg-type]  # two, of any size
 
 
-def _conv_gradient(c: GradContext[ConvAttrs]) -> list[Any | None]:
+def _conv_gradient(c: GradContext[ConvAttrs]) -> Gradients:
     x, w = c.inputs[:2]
     gradients = [
         _grad_input(c.attrs, c.dy, w, *x.type.shape[2:]) if c.wanted[0] else None,
@@ -141,7 +140,7 @@ def _conv_gradient(c: GradContext[ConvAttrs]) -> list[Any | None]:
     return gradients
 
 
-def _input_gradient(c: GradContext[ConvInputAttrs]) -> list[Any | None]:
+def _input_gradient(c: GradContext[ConvInputAttrs]) -> Gradients:
     dy, w = c.inputs
     return [
         apply(CONV, c.attrs.conv, c.dy, w) if c.wanted[0] else None,
@@ -149,7 +148,7 @@ def _input_gradient(c: GradContext[ConvInputAttrs]) -> list[Any | None]:
     ]
 
 
-def _weight_gradient(c: GradContext[ConvWeightAttrs]) -> list[Any | None]:
+def _weight_gradient(c: GradContext[ConvWeightAttrs]) -> Gradients:
     x, dy = c.inputs
     return [
         _grad_input(c.attrs.conv, dy, c.dy, *x.type.shape[2:]) if c.wanted[0] else None,
@@ -190,7 +189,9 @@ def _transpose_infer(
     return _input_infer(ConvInputAttrs(attrs.conv, height, width), x, w)
 
 
-def _transpose_decompose(attrs: ConvTransposeAttrs, x: Any, w: Any, b: Any = None) -> Any:
+def _transpose_decompose(
+    attrs: ConvTransposeAttrs, x: AbstractTensor, w: AbstractTensor, b: AbstractTensor | None = None
+) -> AbstractTensor:
     y = _grad_input(attrs.conv, x, w, *_transpose_input_size(attrs, x.type, w.type))
     return y if b is None else y + reshape(b, 1, -1, 1, 1)
 
@@ -224,7 +225,7 @@ CONV_TRANSPOSE = register(
 )  # fmt: skip
 
 
-def _padding(op: str, padding: Any, stride: Pair, dilation: Pair, kernel: Any) -> Pads:
+def _padding(op: str, padding: object, stride: Pair, dilation: Pair, kernel: Shape) -> Pads:
     if isinstance(padding, str):
         if padding == "valid":
             return 0, 0, 0, 0
@@ -232,9 +233,10 @@ def _padding(op: str, padding: Any, stride: Pair, dilation: Pair, kernel: Any) -
             raise OptionError(f'{op}: padding is a number, "same" or "valid", got {shown(padding)}')
         if stride != (1, 1):
             raise OptionError(f'{op}: padding="same" needs stride 1, got {stride}; give the padding as numbers')
-        if not all(isinstance(k, int) for k in kernel):
+        sizes = [k for k in kernel if isinstance(k, int)]
+        if len(sizes) < len(kernel):
             raise ShapeError(f'{op}: padding="same" needs a kernel of known size, got {format_shape(kernel)}')
-        total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        total = [d * (k - 1) for d, k in zip(dilation, sizes, strict=True)]
         top, left = total[0] // 2, total[1] // 2
         return top, left, total[0] - top, total[1] - left
     if isinstance(padding, tuple | list) and len(padding) == 4:
@@ -245,7 +247,7 @@ def _padding(op: str, padding: Any, stride: Pair, dilation: Pair, kernel: Any) -
 
 
 def conv_attrs(
-    op: str, weight: TensorType, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: Any = 1
+    op: str, weight: TensorType, stride: object = 1, padding: object = 0, dilation: object = 1, groups: object = 1
 ) -> ConvAttrs:
     """The attributes that a convolution's arguments stand for."""
     if weight.rank != 4:
@@ -256,8 +258,14 @@ def conv_attrs(
 
 
 def conv2d(
-    x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
-) -> Any:
+    x: AbstractTensor,
+    weight: AbstractTensor,
+    bias: AbstractTensor | None = None,
+    stride: object = 1,
+    padding: object = 0,
+    dilation: object = 1,
+    groups: int = 1,
+) -> AbstractTensor:
     """Two-dimensional cross-correlation, as ``torch.nn.functional.conv2d``.
 
     Parameters
@@ -286,15 +294,15 @@ def conv2d(
 
 
 def conv_transpose2d(
-    x: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
+    x: AbstractTensor,
+    weight: AbstractTensor,
+    bias: AbstractTensor | None = None,
+    stride: object = 1,
+    padding: object = 0,
+    output_padding: object = 0,
     groups: int = 1,
-    dilation: Any = 1,
-) -> Any:
+    dilation: object = 1,
+) -> AbstractTensor:
     """Transposed convolution, as ``torch.nn.functional.conv_transpose2d``.
 
     Parameters

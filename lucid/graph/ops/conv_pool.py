@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeVar
 
 from ...errors import GraphError, ShapeError
-from ..opdef import Attrs, NoAttrs, OpDef, apply, attributes, register
+from ..opdef import AbstractTensor, Attrs, NoAttrs, OpDef, apply, apply_all, attributes, register
 from ..types import TensorType
 from .activated import activation_op, check_activation, check_floor
 from .conv import CONV, ConvAttrs
@@ -51,12 +51,18 @@ class ConvPoolAttrs(Attrs):
     filled: bool = False
 
 
-def as_fused(attrs: Any) -> ConvPoolAttrs:
+V = TypeVar("V")
+
+
+def as_fused(attrs: Attrs) -> ConvPoolAttrs:
     """The attributes of a convolution as those of one that may have something fused into it."""
-    return attrs if isinstance(attrs, ConvPoolAttrs) else ConvPoolAttrs(attrs)
+    if isinstance(attrs, ConvPoolAttrs):
+        return attrs
+    assert isinstance(attrs, ConvAttrs)
+    return ConvPoolAttrs(attrs)
 
 
-def bias_and_residual(attrs: Attrs, inputs: Sequence[Any]) -> tuple[Any | None, Any | None]:
+def bias_and_residual(attrs: Attrs, inputs: Sequence[V]) -> tuple[V | None, V | None]:
     """What follows the input and the weight among the inputs of a convolution, alone or fused."""
     rest = list(inputs[2:])
     if rest and isinstance(attrs, ConvPoolAttrs) and attrs.filled:
@@ -99,7 +105,7 @@ def _check_residual(attrs: ConvPoolAttrs, y: TensorType, residual: TensorType | 
         raise ShapeError(f"ConvPool2d: the residual must be {y}, got {residual}")
 
 
-def _decompose(attrs: ConvPoolAttrs, *inputs: Any) -> Any:
+def _decompose(attrs: ConvPoolAttrs, *inputs: AbstractTensor) -> AbstractTensor:
     bias, residual = bias_and_residual(attrs, inputs)
     x, w = inputs[:2]
     if attrs.filled:
@@ -114,10 +120,10 @@ def _decompose(attrs: ConvPoolAttrs, *inputs: Any) -> Any:
     activation = activation_op(attrs)
     if activation is not None:
         y = apply(activation, attrs.activation_attrs, y)
-    return y if attrs.pool is None else apply(MAX_POOL, attrs.pool, y)[0]
+    return y if attrs.pool is None else apply_all(MAX_POOL, attrs.pool, y)[0]
 
 
-def _filled(attrs: ConvPoolAttrs, x: Any, w: Any, fill: Any) -> Any:
+def _filled(attrs: ConvPoolAttrs, x: AbstractTensor, w: AbstractTensor, fill: AbstractTensor) -> AbstractTensor:
     """A depthwise convolution whose padding holds numbers: of what x is more than they, and of them everywhere."""
     rest = apply(CONV, attrs.conv, x - fill.reshape(-1, 1, 1), w)
     outputs, channels = w.type.shape[0], fill.type.shape[0]

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim
-from ..opdef import Attrs, GradContext, OpDef, apply, attributes, register
+from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, apply, attributes, register
 from ..types import DType, TensorType, bool_, format_shape, int64
 from .elementwise import EQUAL, cast, compare, promote
 from .reduce import CUMSUM, CumSumAttrs
@@ -54,11 +54,11 @@ def _infer(attrs: EinsumAttrs, *inputs: TensorType) -> TensorType:
     return inputs[0].with_shape(sizes[label] for label in attrs.result)
 
 
-def _gradient(c: GradContext[EinsumAttrs]) -> list[Any | None]:
+def _gradient(c: GradContext[EinsumAttrs]) -> Gradients:
     return [_operand_gradient(c, i) if wanted else None for i, wanted in enumerate(c.wanted)]
 
 
-def _operand_gradient(c: GradContext[EinsumAttrs], index: int) -> Any:
+def _operand_gradient(c: GradContext[EinsumAttrs], index: int) -> AbstractTensor:
     """The cotangent times the other operands, over this operand's axes.
 
     An index that occurs twice in the operand gets a second name and an identity matrix that ties the two;
@@ -85,7 +85,7 @@ def _operand_gradient(c: GradContext[EinsumAttrs], index: int) -> Any:
     return expand(reshape(dx, tuple(dim if label in known else 1 for label, dim in dims)), x.type.shape)
 
 
-def _identity(like: Any, dim: Dim) -> Any:
+def _identity(like: AbstractTensor, dim: Dim) -> AbstractTensor:
     dtype: DType = like.type.dtype
     count = apply(CUMSUM, CumSumAttrs(0), full(like, 1, (dim,), int64))
     return cast(compare(EQUAL, reshape(count, (dim, 1)), count), dtype)
@@ -94,7 +94,7 @@ def _identity(like: Any, dim: Dim) -> Any:
 EINSUM = register(OpDef("Einsum", _infer, _gradient, attrs=EinsumAttrs, inputs=("*operands",), family="linear"))
 
 
-def einsum(equation: str, *operands: Any) -> Any:
+def einsum(equation: str, *operands: Any) -> AbstractTensor:
     """Sum of products in index notation, as ``numpy.einsum`` and ``torch.einsum``.
 
     Parameters
@@ -125,7 +125,7 @@ def einsum(equation: str, *operands: Any) -> Any:
     return _apply(EinsumAttrs(tuple(labels), result), operands)
 
 
-def _apply(attrs: EinsumAttrs, operands: tuple[Any, ...]) -> Any:
+def _apply(attrs: EinsumAttrs, operands: tuple[AbstractTensor, ...]) -> AbstractTensor:
     """Apply the op; what only rearranges one operand is a transpose."""
     if (
         len(operands) == 1
@@ -143,7 +143,7 @@ def _check_equation(equation: str, terms: list[str]) -> None:
             raise OptionError(f"einsum: {equation!r} may hold letters, commas, one '->' and one '...' per operand")
 
 
-def _ellipsis_labels(equation: str, terms: list[str], operands: tuple[Any, ...]) -> str:
+def _ellipsis_labels(equation: str, terms: list[str], operands: tuple[AbstractTensor, ...]) -> str:
     """Letters for the axes that ``...`` stands for, aligned at the right."""
     ranks = [
         operand.type.rank - len(term.replace("...", ""))
@@ -165,7 +165,7 @@ def _named(equation: str, term: str, ellipsis: str, type_: TensorType) -> str:
     return term.replace("...", ellipsis[len(ellipsis) - hidden :] if hidden else "")
 
 
-def _without_ones(labels: list[str], operands: tuple[Any, ...]) -> tuple[list[str], tuple[Any, ...]]:
+def _without_ones(labels: list[str], operands: tuple[AbstractTensor, ...]) -> tuple[list[str], tuple[Any, ...]]:
     """Drop axes of size 1 whose index is larger elsewhere: they broadcast."""
     larger = {
         label

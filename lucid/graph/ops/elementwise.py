@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Unpack
+from typing import Unpack
 
 import numpy as np
+import numpy.typing as npt
 
 from ...base.checks import shown
 from ...errors import DTypeError, OptionError
@@ -17,10 +18,12 @@ from ..opdef import (
     Attrs,
     GradContext,
     GradientRule,
+    Gradients,
     InferRule,
     NoAttrs,
     NoGradient,
     OpDef,
+    Operand,
     T,
     UnaryTraits,
     apply,
@@ -95,18 +98,19 @@ def _binary(
     return register(OpDef(name, rule, gradient, inputs=("a", "b"), elementwise=True, commutative=commutative))
 
 
-def reduced(c: GradContext, *gradients: Callable[[], Any]) -> list[Any | None]:
+def reduced(c: GradContext, *gradients: Callable[[], AbstractTensor | None]) -> Gradients:
     """Each wanted gradient, summed over the axes along which its input was broadcast."""
     return [
-        g().sum_to(x.type.shape) if wanted else None for g, x, wanted in zip(gradients, c.inputs, c.wanted, strict=True)
+        None if not wanted or (dx := g()) is None else dx.sum_to(x.type.shape)
+        for g, x, wanted in zip(gradients, c.inputs, c.wanted, strict=True)
     ]
 
 
-def _from_output(rule: Callable[[Any], Any]) -> GradientRule:
+def _from_output(rule: Callable[[AbstractTensor], AbstractTensor]) -> GradientRule:
     return lambda c: [c.dy * rule(c.outputs[0])]
 
 
-def _from_input(rule: Callable[[Any], Any]) -> GradientRule:
+def _from_input(rule: Callable[[AbstractTensor], AbstractTensor]) -> GradientRule:
     return lambda c: [c.dy * rule(c.inputs[0])]
 
 
@@ -139,7 +143,7 @@ class SqrtAttrs(Attrs):
 GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
 
 
-def _gelu_slope(x: Any, approximate: str) -> Any:
+def _gelu_slope(x: AbstractTensor, approximate: str) -> AbstractTensor:
     if approximate == "tanh":
         square = x * x
         t = tanh(GELU_SCALE * x * (1 + GELU_CUBE * square))
@@ -147,56 +151,56 @@ def _gelu_slope(x: Any, approximate: str) -> Any:
     return 0.5 * (1 + erf(x * math.sqrt(0.5))) + x * exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
 
 
-def _gelu_gradient(c: GradContext[GeluAttrs]) -> list[Any]:
+def _gelu_gradient(c: GradContext[GeluAttrs]) -> Gradients:
     return [c.dy * _gelu_slope(c.inputs[0], c.attrs.approximate)]
 
 
-def _softplus_gradient(c: GradContext[SoftplusAttrs]) -> list[Any]:
+def _softplus_gradient(c: GradContext[SoftplusAttrs]) -> Gradients:
     x, a = c.inputs[0], c.attrs
     return [where(x * a.beta > a.threshold, c.dy, c.dy * sigmoid(x * a.beta))]
 
 
-def _level(c: GradContext) -> list[Any]:
+def _level(c: GradContext) -> Gradients:
     """Of what is level between its steps: zeros, as in PyTorch, and not none at all."""
     return reduced(c, *[lambda: full(c.dy, 0.0)] * len(c.inputs))
 
 
-def _sqrt_gradient(c: GradContext[SqrtAttrs]) -> list[Any]:
+def _sqrt_gradient(c: GradContext[SqrtAttrs]) -> Gradients:
     dx = c.dy * 0.5 / c.outputs[0]
     return [where(c.outputs[0] == 0, 0.0, dx) if c.attrs.flat else dx]
 
 
-def _leaky_relu_gradient(c: GradContext[AlphaAttrs]) -> list[Any]:
+def _leaky_relu_gradient(c: GradContext[AlphaAttrs]) -> Gradients:
     return [where(c.inputs[0] > 0, c.dy, c.dy * c.attrs.alpha)]
 
 
-def _elu_gradient(c: GradContext[AlphaAttrs]) -> list[Any]:
+def _elu_gradient(c: GradContext[AlphaAttrs]) -> Gradients:
     x, alpha = c.inputs[0], c.attrs.alpha
     return [c.dy * where(x > 0, full(x, 1.0, ()), alpha * exp(minimum(x, 0.0)))]
 
 
-def _abs_gradient(c: GradContext) -> list[Any]:
+def _abs_gradient(c: GradContext) -> Gradients:
     return [c.dy * sign(c.inputs[0])]
 
 
-def _sin_gradient(c: GradContext) -> list[Any]:
+def _sin_gradient(c: GradContext) -> Gradients:
     return [c.dy * cos(c.inputs[0])]
 
 
-def _cos_gradient(c: GradContext) -> list[Any]:
+def _cos_gradient(c: GradContext) -> Gradients:
     return [-c.dy * sin(c.inputs[0])]
 
 
-def _erf_slope(x: Any) -> Any:
+def _erf_slope(x: AbstractTensor) -> AbstractTensor:
     return exp(-(x * x)) * (2 / math.sqrt(math.pi))
 
 
-def _silu_slope(x: Any) -> Any:
+def _silu_slope(x: AbstractTensor) -> AbstractTensor:
     s = sigmoid(x)
     return s * (1 + x * (1 - s))
 
 
-def _pow_gradient(c: GradContext) -> list[Any | None]:
+def _pow_gradient(c: GradContext) -> Gradients:
     a, b = c.inputs
     return reduced(
         c,
@@ -206,10 +210,10 @@ def _pow_gradient(c: GradContext) -> list[Any | None]:
     )
 
 
-def _extremum_gradient(loses: Callable[[Any, Any], Any]) -> GradientRule:
+def _extremum_gradient(loses: Callable[[AbstractTensor, AbstractTensor], AbstractTensor]) -> GradientRule:
     """As in PyTorch: what loses takes nothing, equal ones half each, and both all of it where one is NaN."""
 
-    def rule(c: GradContext) -> list[Any | None]:
+    def rule(c: GradContext) -> Gradients:
         a, b = c.inputs
         share = where(a == b, c.dy * 0.5, c.dy)
         return reduced(c, lambda: where(loses(a, b), 0.0, share), lambda: where(loses(b, a), 0.0, share))
@@ -275,7 +279,7 @@ def _where_infer(attrs: Attrs, condition: TensorType, a: TensorType, b: TensorTy
     return TensorType(broadcast_shapes("Where", condition.shape, a.shape, b.shape), a.dtype)
 
 
-def _where_gradient(c: GradContext) -> list[Any | None]:
+def _where_gradient(c: GradContext) -> Gradients:
     condition = c.inputs[0]
     return reduced(c, lambda: None, lambda: where(condition, c.dy, 0.0), lambda: where(condition, 0.0, c.dy))
 
@@ -332,15 +336,14 @@ ceil = _rounding(CEIL)
 _round = _rounding(ROUND)
 
 
-def round_(x: T, decimals: int = 0) -> T:
+def round_(x: AbstractTensor, decimals: int = 0) -> AbstractTensor:
     """The nearest integer, of two equally near ones the even; with ``decimals``, so many digits after the point."""
     if decimals == 0:
         return _round(x)
     scale = 10.0**decimals
-    scaled: Any = mul(x, scale) if decimals > 0 else div(x, 10.0**-decimals)
+    scaled = mul(x, scale) if decimals > 0 else div(x, 10.0**-decimals)
     rounded = _round(scaled)
-    result: T = div(rounded, scale) if decimals > 0 else cast(mul(rounded, 10.0**-decimals), x.type.dtype)
-    return result
+    return div(rounded, scale) if decimals > 0 else cast(mul(rounded, 10.0**-decimals), x.type.dtype)
 
 
 def sqrt(x: T) -> T:
@@ -381,73 +384,73 @@ def softplus(x: T, beta: float = 1.0, threshold: float = 20.0) -> T:
     return result
 
 
-def _two(op: OpDef, a: Any, b: Any) -> Any:
+def _two(op: OpDef, a: Operand, b: Operand) -> AbstractTensor:
     return apply(op, NoAttrs(), *promote(a, b))
 
 
-def add(a: Any, b: Any) -> Any:
+def add(a: Operand, b: Operand) -> AbstractTensor:
     """``a + b``."""
     return _two(ADD, a, b)
 
 
-def sub(a: Any, b: Any) -> Any:
+def sub(a: Operand, b: Operand) -> AbstractTensor:
     """``a - b``."""
     return _two(SUB, a, b)
 
 
-def mul(a: Any, b: Any) -> Any:
+def mul(a: Operand, b: Operand) -> AbstractTensor:
     """``a * b``."""
     return _two(MUL, a, b)
 
 
-def div(a: Any, b: Any) -> Any:
+def div(a: Operand, b: Operand) -> AbstractTensor:
     """``a / b``; integers are divided as float32."""
     return apply(DIV, NoAttrs(), *(floating(x) for x in promote(a, b)))
 
 
-def floor_divide(a: Any, b: Any) -> Any:
+def floor_divide(a: Operand, b: Operand) -> AbstractTensor:
     """``a // b``, rounded towards minus infinity; integers divided by 0 are an error of the run."""
     return _two(FLOOR_DIVIDE, a, b)
 
 
-def remainder(a: Any, b: Any) -> Any:
+def remainder(a: Operand, b: Operand) -> AbstractTensor:
     """``a % b`` with the sign of ``b``; integers modulo 0 are an error of the run."""
     return _two(REMAINDER, a, b)
 
 
-def pow_(a: Any, b: Any) -> Any:
+def pow_(a: Operand, b: Operand) -> AbstractTensor:
     """``a ** b``; of integers no power by a negative number, and by negative elements the whole part of it."""
     if isinstance(b, int | np.integer) and b < 0 and isinstance(a, AbstractTensor) and not is_float(a.type.dtype):
         raise OptionError(f"pow: an integer to the power of {b} is no integer; write x.float() ** {b}, got {a.type}")
     return _two(POW, a, b)
 
 
-def maximum(a: Any, b: Any) -> Any:
+def maximum(a: Operand, b: Operand) -> AbstractTensor:
     """The larger of two; NaN if either is."""
     return _two(MAXIMUM, a, b)
 
 
-def minimum(a: Any, b: Any) -> Any:
+def minimum(a: Operand, b: Operand) -> AbstractTensor:
     """The smaller of two; NaN if either is."""
     return _two(MINIMUM, a, b)
 
 
-def compare(op: OpDef, a: Any, b: Any) -> Any:
+def compare(op: OpDef, a: Operand, b: Operand) -> AbstractTensor:
     """A comparison op, as a bool tensor."""
     return _two(op, a, b)
 
 
-def isnan(x: Any) -> Any:
+def isnan(x: AbstractTensor) -> AbstractTensor:
     """Whether each element is NaN: the one number that differs from itself."""
     return _two(NOT_EQUAL, x, x)
 
 
-def logical(op: OpDef, a: Any, b: Any) -> Any:
+def logical(op: OpDef, a: Operand, b: Operand) -> AbstractTensor:
     """``And`` or ``Or``: logical on bools, bit by bit on integers."""
     return _two(op, a, b)
 
 
-def where(condition: Any, a: Any, b: Any) -> Any:
+def where(condition: AbstractTensor | npt.ArrayLike, a: Operand, b: Operand) -> AbstractTensor:
     """``a`` where ``condition`` (a bool tensor or array) holds, else ``b``; broadcast together."""
     world = next((x for x in (condition, a, b) if isinstance(x, AbstractTensor)), None)
     if world is None:

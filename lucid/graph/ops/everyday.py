@@ -8,25 +8,25 @@ from typing import Any
 
 from ...base.checks import shown
 from ...errors import OptionError, ShapeError, TraceError
-from ..opdef import T
-from ..types import bool_, int64, is_float
+from ..opdef import AbstractTensor, Operand, T
+from ..types import Axes, bool_, int64, is_float
 from . import composite, reduce, slices
 from . import elementwise as ew
 from . import shape as sh
 from .source import full
 
 
-def add(a: Any, b: Any, *, alpha: float = 1) -> Any:
+def add(a: Operand, b: Any, *, alpha: float = 1) -> AbstractTensor:
     """``a + alpha * b``."""
     return ew.add(a, b if alpha == 1 else b * alpha)
 
 
-def sub(a: Any, b: Any, *, alpha: float = 1) -> Any:
+def sub(a: Operand, b: Any, *, alpha: float = 1) -> AbstractTensor:
     """``a - alpha * b``."""
     return ew.sub(a, b if alpha == 1 else b * alpha)
 
 
-def div(a: Any, b: Any, *, rounding_mode: str | None = None) -> Any:
+def div(a: Operand, b: Operand, *, rounding_mode: str | None = None) -> AbstractTensor:
     """``a / b``; ``rounding_mode="floor"``, or ``"trunc"`` (towards 0), gives whole numbers in the operands' dtype."""
     if rounding_mode is None:
         return ew.div(a, b)
@@ -54,17 +54,17 @@ def unbind(x: T, dim: int = 0) -> tuple[T, ...]:
     return tuple(sh.squeeze(slices.piece(x, axis, i, 1), axis) for i in range(count))
 
 
-def tril(x: Any, diagonal: int = 0) -> Any:
+def tril(x: AbstractTensor, diagonal: int = 0) -> AbstractTensor:
     """``x`` where the column is at most the row plus ``diagonal``, else 0."""
     return ew.where(ew.compare(ew.LESS_EQUAL, _columns_less_rows("tril", x), diagonal), x, full(x, 0, ()))
 
 
-def triu(x: Any, diagonal: int = 0) -> Any:
+def triu(x: AbstractTensor, diagonal: int = 0) -> AbstractTensor:
     """``x`` where the column is at least the row plus ``diagonal``, else 0."""
     return ew.where(ew.compare(ew.GREATER_EQUAL, _columns_less_rows("triu", x), diagonal), x, full(x, 0, ()))
 
 
-def _columns_less_rows(name: str, x: Any) -> Any:
+def _columns_less_rows(name: str, x: AbstractTensor) -> AbstractTensor:
     """The number of the column less that of the row, for each place of a matrix of that size."""
     if x.type.rank < 2:
         raise ShapeError(f"{name}: is for matrices and batches of them; this tensor is {x.type}")
@@ -72,18 +72,18 @@ def _columns_less_rows(name: str, x: Any) -> Any:
     return reduce.cumsum(full(x, 1, (1, columns), int64), 1) - reduce.cumsum(full(x, 1, (rows, 1), int64), 0)
 
 
-def vstack(tensors: Sequence[Any]) -> Any:
+def vstack(tensors: Sequence[AbstractTensor]) -> AbstractTensor:
     """The tensors below one another, vectors as rows."""
     return sh.concat([sh.reshape(x, 1, -1) if x.type.rank < 2 else x for x in tensors], 0)
 
 
-def hstack(tensors: Sequence[Any]) -> Any:
+def hstack(tensors: Sequence[AbstractTensor]) -> AbstractTensor:
     """The tensors beside one another: vectors along their only axis, others along the second."""
     parts = [sh.reshape(x, 1) if x.type.rank == 0 else x for x in tensors]
     return sh.concat(parts, 0 if parts and parts[0].type.rank == 1 else 1)
 
 
-def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
+def isclose(a: Operand, b: Operand, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> AbstractTensor:
     """Whether elements differ by at most ``atol + rtol * |b|``; equal infinities are close, NaN only if so wished."""
     a, b = ew.promote(a, b)
     same = composite.eq(a, b)
@@ -96,7 +96,7 @@ def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: b
     return close
 
 
-def count_nonzero(x: Any, dim: Any = None) -> Any:
+def count_nonzero(x: AbstractTensor, dim: Axes = None) -> AbstractTensor:
     """How many elements are not 0, over ``dim`` (an axis, several, or None for all)."""
     return reduce.sum(x if x.type.dtype == bool_ else composite.ne(x, 0), dim)
 

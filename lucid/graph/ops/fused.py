@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ...errors import GraphError
-from ..opdef import Attrs, OpDef, apply, attributes, find_op, register
+from ..opdef import AbstractTensor, Attrs, OpDef, apply, attributes, find_op, register
 from ..types import TensorType
 
 
@@ -46,7 +45,7 @@ def _infer(attrs: FusedAttrs, *inputs: TensorType) -> TensorType:
     return instruction_types(attrs, inputs)[-1]
 
 
-def _decompose(attrs: FusedAttrs, *inputs: Any) -> Any:
+def _decompose(attrs: FusedAttrs, *inputs: AbstractTensor) -> AbstractTensor:
     values = list(inputs)
     for step in attrs.program:
         values.append(apply(find_op(step.op), step.attrs, *(values[i] for i in step.operands)))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ..opdef import Attrs, NoAttrs, OpDef, apply, attributes, register
+from ..opdef import AbstractTensor, Attrs, NoAttrs, OpDef, apply, attributes, register
 from ..types import TensorType
 from .activated import activation_op, check_activation, check_floor
 from .elementwise import MAXIMUM
@@ -27,7 +25,7 @@ def _infer(attrs: FusedLinearAttrs, *inputs: TensorType) -> TensorType:
     return y
 
 
-def _decompose(attrs: FusedLinearAttrs, *inputs: Any) -> Any:
+def _decompose(attrs: FusedLinearAttrs, *inputs: AbstractTensor) -> AbstractTensor:
     if attrs.floor:
         return apply(MAXIMUM, NoAttrs(), apply(LINEAR, NoAttrs(), *inputs[:2]), inputs[2])
     y, activation = apply(LINEAR, NoAttrs(), *inputs), activation_op(attrs)

@@ -6,19 +6,23 @@ Where a gradient is scattered, values that meet at one place are added up.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from ...base.arrays import Array
 from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError, TraceError
 from ..dims import Dim, SymDim, as_dim
-from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, OpDef, T, apply, attributes, register
+from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, Gradients, OpDef, T, apply, attributes, register
 from ..types import DType, Shape, TensorType, broadcast_shapes, format_shape, int64, is_float
 from .elementwise import where
 from .shape import AxisAttrs, along, expand, flatten, normal_axis, reshape
 from .source import constant, full
+
+Indices: TypeAlias = "AbstractTensor | npt.ArrayLike"
+"""Integers, or bools as a mask: a tensor, or what makes an array."""
 
 
 @attributes
@@ -118,11 +122,11 @@ def _index_add_infer(attrs: IndexAddAttrs, dy: TensorType, *indices: TensorType)
     return dy.with_shape(attrs.shape)
 
 
-def _gather_gradient(c: GradContext[AxisAttrs]) -> list[Any]:
+def _gather_gradient(c: GradContext[AxisAttrs]) -> Gradients:
     return [apply(SCATTER_ELEMENTS, ScatterAttrs(c.attrs.axis, c.inputs[0].type.shape), c.dy, c.inputs[1]), None]
 
 
-def _index_gradient(c: GradContext[IndexAttrs]) -> list[Any]:
+def _index_gradient(c: GradContext[IndexAttrs]) -> Gradients:
     dx = apply(INDEX_ADD, IndexAddAttrs(c.attrs.axes, c.inputs[0].type.shape), c.dy, *c.inputs[1:])
     return [dx, *[None] * len(c.attrs.axes)]
 
@@ -141,13 +145,13 @@ def _embedding_grad_infer(attrs: EmbeddingGradAttrs, dy: TensorType, indices: Te
     return dy.with_shape((attrs.rows, dy.shape[-1]))
 
 
-def _embedding_gradient(c: GradContext[EmbeddingAttrs]) -> list[Any]:
+def _embedding_gradient(c: GradContext[EmbeddingAttrs]) -> Gradients:
     weight, indices = c.inputs
     attrs = EmbeddingGradAttrs(c.attrs.padding, weight.type.shape[0])
     return [apply(EMBEDDING_GRAD, attrs, c.dy, indices), None]
 
 
-def _embedding_grad_gradient(c: GradContext[EmbeddingGradAttrs]) -> list[Any]:
+def _embedding_grad_gradient(c: GradContext[EmbeddingGradAttrs]) -> Gradients:
     indices, padding = c.inputs[1], c.attrs.padding
     rows = apply(EMBEDDING, EmbeddingAttrs(padding), c.dy, indices)
     return [rows if padding is None else where((indices == padding).unsqueeze(-1), 0.0, rows), None]
@@ -208,7 +212,7 @@ EMBEDDING_GRAD = register(
 ONE_HOT = register(OpDef("OneHot", _one_hot_infer, NO_GRADIENT, attrs=OneHotAttrs, inputs=("indices",)))
 
 
-def gather(x: T, dim: int, index: Any) -> T:
+def gather(x: T, dim: int, index: Indices) -> T:
     """Elements of ``x`` at ``index`` along ``dim``; ``index`` has the rank of ``x`` (``torch.gather``)."""
     axis, where_from = normal_axis("gather", dim, x.type.rank, scalar=True), _as_index("gather", x, index)
     shape = where_from.type.shape
@@ -218,7 +222,7 @@ def gather(x: T, dim: int, index: Any) -> T:
     return result
 
 
-def take_along_dim(x: T, indices: Any, dim: int | None = None) -> T:
+def take_along_dim(x: AbstractTensor, indices: Indices, dim: int | None = None) -> AbstractTensor:
     """Elements of ``x`` at ``indices`` along ``dim`` (of the flat tensor without), the other axes broadcast."""
     index = _as_index("take_along_dim", x, indices)
     if dim is None:
@@ -229,13 +233,13 @@ def take_along_dim(x: T, indices: Any, dim: int | None = None) -> T:
     others = [(*t.type.shape[:axis], 1, *t.type.shape[axis + 1 :]) for t in (x, index)]
     shape = broadcast_shapes("take_along_dim", *others)
 
-    def spread(t: T) -> T:
+    def spread(t: AbstractTensor) -> AbstractTensor:
         return expand(t, (*shape[:axis], t.type.shape[axis], *shape[axis + 1 :]))
 
     return gather(spread(x), axis, spread(index))
 
 
-def index_select(x: T, dim: int, index: Any) -> T:
+def index_select(x: T, dim: int, index: Indices) -> T:
     """The slices of ``x`` along ``dim`` that the vector ``index`` lists."""
     vector = _as_index("index_select", x, index)
     if vector.type.rank > 1:
@@ -243,13 +247,13 @@ def index_select(x: T, dim: int, index: Any) -> T:
     return along("index_select", x, dim, lambda x, axis: index_with(x, (axis,), [vector]))
 
 
-def index_with(x: T, axes: tuple[int, ...], indices: Sequence[Any]) -> T:
+def index_with(x: T, axes: tuple[int, ...], indices: Sequence[AbstractTensor]) -> T:
     """``x`` looked up along ``axes`` at integer tensors."""
     result: T = apply(INDEX, IndexAttrs(axes), x, *indices)
     return result
 
 
-def _as_index(op: str, x: AbstractTensor, index: Any) -> Any:
+def _as_index(op: str, x: AbstractTensor, index: Indices) -> AbstractTensor:
     """Integer indices as a tensor in the world of ``x``."""
     if not isinstance(index, AbstractTensor):
         array = np.asarray(index)
@@ -258,7 +262,7 @@ def _as_index(op: str, x: AbstractTensor, index: Any) -> Any:
     return index
 
 
-def embedding(indices: Any, weight: T, padding_idx: int | None = None) -> T:
+def embedding(indices: Indices, weight: T, padding_idx: int | None = None) -> T:
     """The row of ``weight`` at each of ``indices`` (``torch.nn.functional.embedding``).
 
     Parameters
@@ -297,7 +301,7 @@ def one_hot(indices: T, num_classes: int = -1) -> T:
     return result
 
 
-def concrete_array(x: Any, what: str, way_out: str) -> Array:
+def concrete_array(x: Indices, what: str, way_out: str) -> Array:
     """The content of an array or eager tensor; a traced one has none yet."""
     if isinstance(x, AbstractTensor) and not hasattr(x, "__array__"):
         raise TraceError(f"{what} has a shape that depends on data, which a static graph cannot hold; {way_out}")
@@ -309,7 +313,7 @@ def concrete_array(x: Any, what: str, way_out: str) -> Array:
         ) from error
 
 
-def masked_fill(x: T, mask: Any, value: float) -> T:
+def masked_fill(x: AbstractTensor, mask: Indices, value: float) -> AbstractTensor:
     """``x`` with the number ``value`` where ``mask`` holds; the element type stays."""
     if isinstance(value, np.generic):
         value = value.item()
@@ -317,5 +321,4 @@ def masked_fill(x: T, mask: Any, value: float) -> T:
         raise OptionError(f"masked_fill: the value is a number, got a {type(value).__name__}; for tensors use where")
     if isinstance(value, float) and not is_float(x.type.dtype):
         raise DTypeError(f"masked_fill: {value} does not fit into {x.type.dtype.name}")
-    result: T = where(mask, full(x, value, ()), x)
-    return result
+    return where(mask, full(x, value, ()), x)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...errors import DTypeError, ShapeError
-from ..opdef import AbstractTensor, GradContext, NoAttrs, OpDef, apply, register
+from ..opdef import AbstractTensor, GradContext, Gradients, NoAttrs, OpDef, Operand, apply, register
 from ..types import TensorType, bool_, broadcast_shapes, format_shape, product
 from .elementwise import mul, promote
 from .shape import reshape, transpose
@@ -24,12 +22,12 @@ def _matmul_infer(attrs: NoAttrs, a: TensorType, b: TensorType) -> TensorType:
     return a.with_shape((*batch, a.shape[-2], b.shape[-1]))
 
 
-def _rows(x: Any) -> Any:
+def _rows(x: AbstractTensor) -> AbstractTensor:
     """All axes but the last made one."""
     return reshape(x, (product(x.type.shape[:-1]), x.type.shape[-1]))
 
 
-def _matmul_gradient(c: GradContext) -> list[Any | None]:
+def _matmul_gradient(c: GradContext) -> Gradients:
     (a, b), da, db = c.inputs, None, None
     if c.wanted[0]:
         da = matmul(c.dy, transpose(b, -1, -2)).sum_to(a.type.shape)
@@ -54,7 +52,7 @@ def _linear_infer(attrs: NoAttrs, x: TensorType, weight: TensorType, bias: Tenso
     return x.with_shape((*x.shape[:-1], weight.shape[0]))
 
 
-def _linear_gradient(c: GradContext) -> list[Any | None]:
+def _linear_gradient(c: GradContext) -> Gradients:
     x, weight = c.inputs[:2]
     dy = _rows(c.dy)
     gradients = [
@@ -70,7 +68,7 @@ MATMUL = register(OpDef("MatMul", _matmul_infer, _matmul_gradient, inputs=("a", 
 LINEAR = register(OpDef("Linear", _linear_infer, _linear_gradient, inputs=("x", "weight", "bias?"), family="linear"))
 
 
-def matmul(a: Any, b: Any) -> Any:
+def matmul(a: Operand, b: Operand) -> AbstractTensor:
     """Matrix product of the last two axes, the others broadcast; a vector is a row (left) or column (right)."""
     a, b = promote(a, b)
     if a.type.rank == 0 or b.type.rank == 0:
@@ -87,7 +85,7 @@ def matmul(a: Any, b: Any) -> Any:
     return reshape(y, shape)
 
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+def linear(x: AbstractTensor, weight: AbstractTensor, bias: AbstractTensor | None = None) -> AbstractTensor:
     """``x @ weight.T + bias`` over the last axis.
 
     Parameters
@@ -116,7 +114,7 @@ def check_rank(function: str, rank: int, **tensors: AbstractTensor) -> None:
             raise ShapeError(f"{function}: {name} must have rank {rank}, got {x.type}")
 
 
-def bmm(a: Any, b: Any) -> Any:
+def bmm(a: AbstractTensor, b: AbstractTensor) -> AbstractTensor:
     """Products of two equally long batches of matrices, without broadcasting."""
     check_rank("bmm", 3, a=a, b=b)
     if a.type.shape[0] != b.type.shape[0]:
@@ -124,13 +122,13 @@ def bmm(a: Any, b: Any) -> Any:
     return matmul(a, b)
 
 
-def dot(a: Any, b: Any) -> Any:
+def dot(a: AbstractTensor, b: AbstractTensor) -> AbstractTensor:
     """Inner product of two vectors."""
     check_rank("dot", 1, a=a, b=b)
     return matmul(a, b)
 
 
-def outer(a: Any, b: Any) -> Any:
+def outer(a: AbstractTensor, b: AbstractTensor) -> AbstractTensor:
     """Outer product of two vectors."""
     check_rank("outer", 1, a=a, b=b)
     return mul(reshape(a, (*a.type.shape, 1)), b)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
-from ..opdef import AbstractTensor, Attrs, GradContext, NoAttrs, OpDef, apply, register
+from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, NoAttrs, OpDef, apply, register
 from ..types import TensorType, broadcast_shapes, format_shape, int64, is_float, product
 from .elementwise import abs_, cast, exp, log, maximum, minimum, reduced, softplus, where
 from .indexing import gather, index_with
@@ -23,7 +21,7 @@ def _bce_infer(attrs: Attrs, x: TensorType, target: TensorType) -> TensorType:
     return TensorType(broadcast_shapes("BinaryCrossEntropy", x.shape, target.shape), x.dtype)
 
 
-def _bce_gradient(c: GradContext) -> list[Any | None]:
+def _bce_gradient(c: GradContext) -> Gradients:
     """Finite at probabilities of 0 and 1 as well, as PyTorch's."""
     x, target = c.inputs
     gradients = (
@@ -42,7 +40,7 @@ BINARY_CROSS_ENTROPY = register(
 # ---------------------------------------------------------------- what they share
 
 
-def _reduce(loss: Any, reduction: str) -> Any:
+def _reduce(loss: AbstractTensor, reduction: str) -> AbstractTensor:
     return loss if reduction == "none" else loss.mean() if reduction == "mean" else loss.sum()
 
 
@@ -51,7 +49,7 @@ def _check_reduction(op: str, reduction: str, allowed: tuple[str, ...] = REDUCTI
         raise OptionError(f"{op}: reduction is one of {', '.join(allowed)}, got {shown(reduction)}")
 
 
-def _pair(op: str, input: Any, target: Any) -> tuple[Any, Any]:
+def _pair(op: str, input: AbstractTensor, target: AbstractTensor) -> tuple[AbstractTensor, AbstractTensor]:
     """Two tensors of one shape, the target in the input's element type."""
     for what, x in (("input", input), ("target", target)):
         if not isinstance(x, AbstractTensor):
@@ -69,7 +67,7 @@ def _pair(op: str, input: Any, target: Any) -> tuple[Any, Any]:
 # ---------------------------------------------------------------- regression
 
 
-def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+def mse_loss(input: AbstractTensor, target: AbstractTensor, reduction: str = "mean") -> AbstractTensor:
     """Squared difference."""
     _check_reduction("mse_loss", reduction)
     input, target = _pair("mse_loss", input, target)
@@ -77,14 +75,16 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     return _reduce(difference * difference, reduction)
 
 
-def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+def l1_loss(input: AbstractTensor, target: AbstractTensor, reduction: str = "mean") -> AbstractTensor:
     """Absolute difference."""
     _check_reduction("l1_loss", reduction)
     input, target = _pair("l1_loss", input, target)
     return _reduce(abs_(input - target), reduction)
 
 
-def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
+def smooth_l1_loss(
+    input: AbstractTensor, target: AbstractTensor, reduction: str = "mean", beta: float = 1.0
+) -> AbstractTensor:
     """``d**2 / (2 beta)`` for differences ``d`` below ``beta``, else ``|d| - beta / 2``."""
     _check_reduction("smooth_l1_loss", reduction)
     if not beta >= 0:
@@ -97,7 +97,9 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
     return _reduce(small * (d - 0.5 * small) / beta, reduction)
 
 
-def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
+def huber_loss(
+    input: AbstractTensor, target: AbstractTensor, reduction: str = "mean", delta: float = 1.0
+) -> AbstractTensor:
     """``d**2 / 2`` for differences ``d`` up to ``delta``, else ``delta (|d| - delta / 2)`` (Huber, 1964)."""
     _check_reduction("huber_loss", reduction)
     if not delta > 0:
@@ -111,7 +113,9 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
 # ---------------------------------------------------------------- probabilities
 
 
-def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
+def binary_cross_entropy(
+    input: AbstractTensor, target: AbstractTensor, weight: AbstractTensor | None = None, reduction: str = "mean"
+) -> AbstractTensor:
     """``-(t log x + (1 - t) log(1 - x))`` of probabilities ``x``; each logarithm is held above -100.
 
     Numbers that are no probabilities are an error, eagerly and when a compiled model runs.
@@ -123,8 +127,12 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
 
 
 def binary_cross_entropy_with_logits(
-    input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
-) -> Any:
+    input: AbstractTensor,
+    target: AbstractTensor,
+    weight: AbstractTensor | None = None,
+    reduction: str = "mean",
+    pos_weight: AbstractTensor | None = None,
+) -> AbstractTensor:
     """Binary cross-entropy of ``sigmoid(input)``, stable for logits of any size.
 
     Parameters
@@ -148,7 +156,7 @@ def binary_cross_entropy_with_logits(
     return _reduce(_weighted(op, (1 - target) * input + negative_log, weight), reduction)
 
 
-def _weighted(op: str, loss: Any, weight: Any) -> Any:
+def _weighted(op: str, loss: AbstractTensor, weight: AbstractTensor | None) -> AbstractTensor:
     if weight is None:
         return loss
     result = loss * weight
@@ -157,7 +165,9 @@ def _weighted(op: str, loss: Any, weight: Any) -> Any:
     return result
 
 
-def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:
+def kl_div(
+    input: AbstractTensor, target: AbstractTensor, reduction: str = "mean", log_target: bool = False
+) -> AbstractTensor:
     """``t (log t - x)`` of log-probabilities ``x``; "batchmean" divides the sum by the batch size."""
     _check_reduction("kl_div", reduction, (*REDUCTIONS, "batchmean"))
     input, target = _pair("kl_div", input, target)
@@ -174,7 +184,13 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
 # ---------------------------------------------------------------- classification
 
 
-def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
+def nll_loss(
+    input: AbstractTensor,
+    target: AbstractTensor,
+    weight: AbstractTensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> AbstractTensor:
     """Negative log-likelihood: minus the log-probability of the target class.
 
     Parameters
@@ -197,9 +213,13 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
 
 
 def cross_entropy(
-    input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean",
+    input: AbstractTensor,
+    target: AbstractTensor,
+    weight: AbstractTensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
     label_smoothing: float = 0.0,
-) -> Any:  # fmt: skip
+) -> AbstractTensor:
     """Cross-entropy of logits with class indices or with class probabilities.
 
     Parameters
@@ -233,7 +253,9 @@ def cross_entropy(
     return _class_mean(losses, weights, reduction)
 
 
-def _soft_cross_entropy(input: Any, target: Any, weight: Any, reduction: str, label_smoothing: float) -> Any:
+def _soft_cross_entropy(
+    input: AbstractTensor, target: AbstractTensor, weight: AbstractTensor | None, reduction: str, label_smoothing: float
+) -> AbstractTensor:
     input, target = _pair("cross_entropy", input, target)
     axis = _class_axis("cross_entropy", input, weight)
     classes = input.type.shape[axis]
@@ -248,7 +270,7 @@ def _soft_cross_entropy(input: Any, target: Any, weight: Any, reduction: str, la
     return _reduce(losses, reduction)
 
 
-def _class_axis(op: str, input: Any, weight: Any) -> int:
+def _class_axis(op: str, input: AbstractTensor, weight: AbstractTensor | None) -> int:
     if not isinstance(input, AbstractTensor) or not is_float(input.type.dtype):
         raise DTypeError(f"{op}: the input must be a floating-point tensor")
     if input.type.rank == 0:
@@ -259,7 +281,7 @@ def _class_axis(op: str, input: Any, weight: Any) -> int:
     return axis
 
 
-def _check_classes(op: str, input: Any, target: Any, weight: Any) -> int:
+def _check_classes(op: str, input: AbstractTensor, target: AbstractTensor, weight: AbstractTensor | None) -> int:
     """The class axis; raises where input, target and weight do not fit."""
     axis = _class_axis(op, input, weight)
     if not isinstance(target, AbstractTensor) or target.type.dtype.kind not in "iu":
@@ -272,12 +294,14 @@ def _check_classes(op: str, input: Any, target: Any, weight: Any) -> int:
     return axis
 
 
-def _along(weight: Any, axis: int, rank: int) -> Any:
+def _along(weight: AbstractTensor, axis: int, rank: int) -> AbstractTensor:
     """Class weights shaped so that they broadcast along the class axis."""
     return reshape(weight, (weight.type.shape[0], *(1,) * (rank - axis - 1)))
 
 
-def _picked(log_probability: Any, target: Any, weight: Any, ignore_index: int, axis: int) -> tuple[Any, Any]:
+def _picked(
+    log_probability: AbstractTensor, target: AbstractTensor, weight: AbstractTensor | None, ignore_index: int, axis: int
+) -> tuple[AbstractTensor, AbstractTensor]:
     """The losses of all targets, and the weight of each (0 where it is ignored)."""
     target = cast(target, int64)
     ignored = target == ignore_index
@@ -293,5 +317,5 @@ def _picked(log_probability: Any, target: Any, weight: Any, ignore_index: int, a
     return where(ignored, 0.0, -picked * weights), weights
 
 
-def _class_mean(losses: Any, weights: Any, reduction: str) -> Any:
+def _class_mean(losses: AbstractTensor, weights: AbstractTensor, reduction: str) -> AbstractTensor:
     return losses.sum() / weights.sum() if reduction == "mean" else _reduce(losses, reduction)

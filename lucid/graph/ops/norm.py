@@ -6,14 +6,13 @@ instance and training-mode batch normalisation are that and a scale and shift.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..assume import is_equal
 from ..dims import Dim, as_dim, exact_quotient
-from ..opdef import Attrs, GradContext, OpDef, T, apply, attributes, register
+from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, T, apply, apply_all, attributes, register
 from ..types import Shape, TensorType, format_shape, is_float, product
 from .elementwise import exp, sqrt
 from .shape import AxisAttrs, along, reshape, stop_gradient
@@ -56,7 +55,7 @@ def _floating(op: str, *inputs: TensorType) -> None:
         raise DTypeError(f"{op}: needs floating-point tensors of one type, got {', '.join(map(str, inputs))}")
 
 
-def _softmax_infer(op: str) -> Any:
+def _softmax_infer(op: str) -> Callable[[AxisAttrs, TensorType], TensorType]:
     def infer(attrs: AxisAttrs, x: TensorType) -> TensorType:
         _floating(op, x)
         if not 0 <= attrs.axis < x.rank:
@@ -115,19 +114,19 @@ def _group_norm_infer(attrs: GroupNormAttrs, x: TensorType, *affine: TensorType)
 # ---------------------------------------------------------------- gradients and decompositions
 
 
-def _softmax_gradient(c: GradContext[AxisAttrs]) -> list[Any]:
+def _softmax_gradient(c: GradContext[AxisAttrs]) -> Gradients:
     y, axis = c.outputs[0], c.attrs.axis
     return [y * (c.dy - (c.dy * y).sum(axis, keepdim=True))]
 
 
-def _log_softmax_gradient(c: GradContext[AxisAttrs]) -> list[Any]:
+def _log_softmax_gradient(c: GradContext[AxisAttrs]) -> Gradients:
     return [c.dy - exp(c.outputs[0]) * c.dy.sum(c.attrs.axis, keepdim=True)]
 
 
-def _standardize_gradient(c: GradContext[StandardizeAttrs]) -> list[Any]:
+def _standardize_gradient(c: GradContext[StandardizeAttrs]) -> Gradients:
     """Ioffe and Szegedy (2015), section 3, with the mean and variance as outputs of their own."""
     (x,), (y, mean, variance), a = c.inputs, c.outputs, c.attrs
-    dx: Any = None
+    dx: AbstractTensor | None = None
     if c.cotangents[0] is not None:
         projection = y * (c.dy * y).mean(a.axes, keepdim=True)
         dx = (c.dy - c.dy.mean(a.axes, keepdim=True) - projection) / sqrt(variance + a.eps)
@@ -141,19 +140,24 @@ def _standardize_gradient(c: GradContext[StandardizeAttrs]) -> list[Any]:
     return [dx]
 
 
-def _per_channel(vector: Any, rank: int) -> Any:
+def _per_channel(vector: AbstractTensor, rank: int) -> AbstractTensor:
     """A vector over the channels (axis 1) shaped so that it broadcasts over a tensor of ``rank``."""
     return reshape(vector, (vector.type.shape[0], *(1,) * (rank - 2)))
 
 
-def _affine(y: Any, weight: Any, bias: Any) -> Any:
+def _affine(y: AbstractTensor, weight: AbstractTensor | None, bias: AbstractTensor | None) -> AbstractTensor:
     y = y if weight is None else y * weight
     return y if bias is None else y + bias
 
 
 def _batch_norm_definition(
-    attrs: BatchNormAttrs, x: Any, mean: Any, var: Any, weight: Any = None, bias: Any = None
-) -> Any:
+    attrs: BatchNormAttrs,
+    x: AbstractTensor,
+    mean: AbstractTensor,
+    var: AbstractTensor,
+    weight: AbstractTensor | None = None,
+    bias: AbstractTensor | None = None,
+) -> AbstractTensor:
     rank = x.type.rank
     scale = 1.0 / sqrt(var + attrs.eps)
     scale = scale if weight is None else scale * weight
@@ -161,12 +165,16 @@ def _batch_norm_definition(
     return y if bias is None else y + _per_channel(bias, rank)
 
 
-def _layer_norm_definition(attrs: LayerNormAttrs, x: Any, weight: Any = None, bias: Any = None) -> Any:
+def _layer_norm_definition(
+    attrs: LayerNormAttrs, x: AbstractTensor, weight: AbstractTensor | None = None, bias: AbstractTensor | None = None
+) -> AbstractTensor:
     rank = x.type.rank
     return _affine(standardize(x, tuple(range(rank - attrs.rank, rank)), attrs.eps)[0], weight, bias)
 
 
-def _group_norm_definition(attrs: GroupNormAttrs, x: Any, weight: Any = None, bias: Any = None) -> Any:
+def _group_norm_definition(
+    attrs: GroupNormAttrs, x: AbstractTensor, weight: AbstractTensor | None = None, bias: AbstractTensor | None = None
+) -> AbstractTensor:
     grouped = reshape(x, _grouped_shape(x.type.shape, attrs.groups))
     y = reshape(standardize(grouped, (2,), attrs.eps)[0], x.type.shape)
     return _affine(y, *(v if v is None else _per_channel(v, x.type.rank) for v in (weight, bias)))
@@ -229,13 +237,17 @@ def log_softmax(x: T, dim: int = -1) -> T:
     return along("log_softmax", x, dim, lambda x, axis: apply(LOG_SOFTMAX, AxisAttrs(axis), x))
 
 
-def standardize(x: Any, axes: tuple[int, ...], eps: float, least: int = 0) -> tuple[Any, Any, Any]:
+def standardize(
+    x: AbstractTensor, axes: tuple[int, ...], eps: float, least: int = 0
+) -> tuple[AbstractTensor, AbstractTensor, AbstractTensor]:
     """``(x - mean) / sqrt(var + eps)``, mean and biased variance over ``axes`` (kept with size 1)."""
-    outputs: tuple[Any, Any, Any] = apply(STANDARDIZE, StandardizeAttrs(axes, float(eps), least), x)
-    return outputs
+    y, mean, var = apply_all(STANDARDIZE, StandardizeAttrs(axes, float(eps), least), x)
+    return y, mean, var
 
 
-def _optional(x: Any, weight: Any, bias: Any, shape: Shape) -> list[Any]:
+def _optional(
+    x: AbstractTensor, weight: AbstractTensor | None, bias: AbstractTensor | None, shape: Shape
+) -> list[AbstractTensor]:
     """Weight and bias as trailing inputs: a bias alone needs a weight of ones before it."""
     if weight is None and bias is not None:
         weight = full(x, 1.0, shape)
@@ -243,7 +255,7 @@ def _optional(x: Any, weight: Any, bias: Any, shape: Shape) -> list[Any]:
 
 
 def layer_norm(
-    x: T, normalized_shape: int | Sequence[Any], weight: T | None = None, bias: T | None = None, eps: float = 1e-5
+    x: T, normalized_shape: int | Sequence[object], weight: T | None = None, bias: T | None = None, eps: float = 1e-5
 ) -> T:
     """Layer normalisation (Ba, Kiros and Hinton, 2016) over the last axes, whose shape is ``normalized_shape``."""
     sizes = normalized_shape if isinstance(normalized_shape, Sequence) else (normalized_shape,)
@@ -265,9 +277,15 @@ def group_norm(x: T, num_groups: int, weight: T | None = None, bias: T | None = 
 
 
 def batch_norm(
-    x: T, running_mean: T | None, running_var: T | None, weight: T | None = None, bias: T | None = None,
-    training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
-) -> T:  # fmt: skip
+    x: AbstractTensor,
+    running_mean: AbstractTensor | None,
+    running_var: AbstractTensor | None,
+    weight: AbstractTensor | None = None,
+    bias: AbstractTensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> AbstractTensor:
     """Batch normalisation (Ioffe and Szegedy, 2015), as ``torch.nn.functional.batch_norm``.
 
     Parameters
@@ -284,42 +302,49 @@ def batch_norm(
     momentum, eps
         How far the running statistics move; what is added to the variance.
     """
-    result: T
     if x.type.rank == 1 and is_equal(x.type.shape[0], 0):  # PyTorch's: an empty vector is given back
-        affine: list[Any] = [weight, bias]
-        result = _affine(x, *(v if v is None else v[0] for v in affine))
-        return result
+        return _affine(x, *(v if v is None else v[0] for v in (weight, bias)))
     if x.type.rank < 2:
         raise ShapeError(f"batch_norm: needs a batch and a channel axis, got {x.type}")
     if not training:
         if running_mean is None or running_var is None:
             raise OptionError("batch_norm: needs running_mean and running_var when it is not training")
         vectors = _optional(x, weight, bias, x.type.shape[1:2])
-        result = apply(BATCH_NORM, BatchNormAttrs(float(eps)), x, running_mean, running_var, *vectors)
-        return result
+        return apply(BATCH_NORM, BatchNormAttrs(float(eps)), x, running_mean, running_var, *vectors)
     axes = tuple(axis for axis in range(x.type.rank) if axis != 1)
-    result = _with_batch_statistics("batch_norm", x, axes, running_mean, running_var, weight, bias, momentum, eps)
-    return result
+    return _with_batch_statistics("batch_norm", x, axes, running_mean, running_var, weight, bias, momentum, eps)
 
 
 def instance_norm(
-    x: T, running_mean: T | None = None, running_var: T | None = None, weight: T | None = None, bias: T | None = None,
-    use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5,
-) -> T:  # fmt: skip
+    x: AbstractTensor,
+    running_mean: AbstractTensor | None = None,
+    running_var: AbstractTensor | None = None,
+    weight: AbstractTensor | None = None,
+    bias: AbstractTensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> AbstractTensor:
     """Instance normalisation (Ulyanov et al., 2016): as :func:`batch_norm`, but each sample by itself."""
     if x.type.rank < 3:
         raise ShapeError(f"instance_norm: needs axes after the batch and channel axes, got {x.type}")
     if not use_input_stats:
         return batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
     axes = tuple(range(2, x.type.rank))
-    result: T = _with_batch_statistics("instance_norm", x, axes, running_mean, running_var, weight, bias, momentum, eps)
-    return result
+    return _with_batch_statistics("instance_norm", x, axes, running_mean, running_var, weight, bias, momentum, eps)
 
 
 def _with_batch_statistics(
-    op: str, x: Any, axes: tuple[int, ...], running_mean: Any, running_var: Any, weight: Any, bias: Any,
-    momentum: float, eps: float,
-) -> Any:  # fmt: skip
+    op: str,
+    x: AbstractTensor,
+    axes: tuple[int, ...],
+    running_mean: AbstractTensor | None,
+    running_var: AbstractTensor | None,
+    weight: AbstractTensor | None,
+    bias: AbstractTensor | None,
+    momentum: float,
+    eps: float,
+) -> AbstractTensor:
     shape, channels = x.type.shape, x.type.shape[1]
     for what, vector in zip(
         ("running mean", "running variance", "weight", "bias"), (running_mean, running_var, weight, bias), strict=True
@@ -339,7 +364,7 @@ def _with_batch_statistics(
     return _affine(y, *(v if v is None else _per_channel(v, len(shape)) for v in (weight, bias)))
 
 
-def _move(op: str, running: Any, batch: Any, momentum: float) -> None:
+def _move(op: str, running: AbstractTensor, batch: AbstractTensor, momentum: float) -> None:
     """Move running statistics towards those of a batch (their mean, where each sample has its own)."""
     if not hasattr(running, "copy_"):
         raise OptionError(f"{op}: running statistics are updated in place, so they must be tensors")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim, as_dim
-from ..opdef import Attrs, GradContext, OpDef, T, apply, attributes, register
+from ..opdef import Attrs, GradContext, Gradients, OpDef, T, apply, attributes, register
 from ..types import Shape, TensorType, format_shape, is_float
 from .slices import take_slice
 
@@ -58,7 +57,7 @@ def _pad_infer(attrs: PadAttrs, x: TensorType) -> TensorType:
     return x.with_shape(_padded(attrs, x.shape))
 
 
-def _pad_gradient(c: GradContext[PadAttrs]) -> list[Any]:
+def _pad_gradient(c: GradContext[PadAttrs]) -> Gradients:
     a, shape = c.attrs, c.inputs[0].type.shape
     if a.mode == "constant":
         return [take_slice(c.dy, a.before, shape)]
@@ -73,7 +72,7 @@ def _pad_grad_infer(attrs: PadGradAttrs, dy: TensorType) -> TensorType:
     return dy.with_shape(attrs.shape)
 
 
-def _pad_grad_gradient(c: GradContext[PadGradAttrs]) -> list[Any]:
+def _pad_grad_gradient(c: GradContext[PadGradAttrs]) -> Gradients:
     a = c.attrs
     return [apply(PAD, PadAttrs(a.before, a.after, a.mode), c.dy)]
 

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from ...base.checks import number, user_stacklevel
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim
-from ..opdef import NO_GRADIENT, Attrs, GradContext, OpDef, apply, attributes, register
+from ..opdef import (
+    NO_GRADIENT,
+    AbstractTensor,
+    Attrs,
+    GradContext,
+    Gradients,
+    OpDef,
+    apply,
+    apply_all,
+    attributes,
+    register,
+)
 from ..types import DType, TensorType, as_dtype, bool_, format_shape, int64, is_float
 from .shape import squeeze, unsqueeze
 from .windows import Pads, Pair, check_rank, count_windows, pair, refuse_empty_windows, strides
@@ -73,7 +84,7 @@ def _pool_infer(attrs: MaxPoolAttrs, x: TensorType) -> tuple[TensorType, TensorT
     return y, y.with_dtype(index_dtype(attrs.kernel))
 
 
-def pad_constant(pad_value: float, dtype: DType) -> Any:
+def pad_constant(pad_value: float, dtype: DType) -> np.generic:
     """``pad_value`` as a number of ``dtype``; -inf is the least integer."""
     if math.isnan(pad_value):
         raise OptionError("max_pool2d: pad_value must be a number or -inf, got nan")
@@ -124,12 +135,12 @@ def _positions_infer(attrs: MaxPoolGradAttrs, index: TensorType) -> TensorType:
     return y
 
 
-def _pool_gradient(c: GradContext[MaxPoolAttrs]) -> list[Any]:
+def _pool_gradient(c: GradContext[MaxPoolAttrs]) -> Gradients:
     height, width = c.inputs[0].type.shape[2:]
     return [apply(MAX_POOL_GRAD, MaxPoolGradAttrs(c.attrs, height, width), c.dy, c.outputs[1])]
 
 
-def _grad_gradient(c: GradContext) -> list[Any]:
+def _grad_gradient(c: GradContext) -> Gradients:
     return [apply(MAX_POOL_GATHER, c.attrs, c.dy, c.inputs[1]), None]
 
 
@@ -162,7 +173,7 @@ MAX_POOL_POSITIONS = register(
 )  # fmt: skip
 
 
-def image_batch(op: str, x: Any) -> tuple[Any, bool]:
+def image_batch(op: str, x: AbstractTensor) -> tuple[AbstractTensor, bool]:
     """``x`` as (N, C, H, W), and whether it came as (C, H, W)."""
     if x.type.rank not in (3, 4):
         raise ShapeError(f"{op}: needs a tensor (N, C, H, W) or (C, H, W), got {x.type}")
@@ -190,16 +201,16 @@ def warn_of_omitted_stride(owner: str, kernel: Pair) -> None:
 
 
 def max_pool2d(
-    x: Any,
-    kernel_size: Any = 1,
-    stride: Any = OMITTED,
-    padding: Any = 0,
-    dilation: Any = 1,
+    x: AbstractTensor,
+    kernel_size: object = 1,
+    stride: object = OMITTED,
+    padding: object = 0,
+    dilation: object = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
     *,
     pad_value: float = 0.0,
-) -> Any:
+) -> AbstractTensor | tuple[AbstractTensor, AbstractTensor]:
     """Maximum over sliding windows.
 
     Parameters
@@ -233,7 +244,7 @@ def max_pool2d(
     """
     x, single = image_batch("max_pool2d", x)
     attrs = max_pool_attrs(kernel_size, stride, padding, dilation, ceil_mode, pad_value)
-    y, index = apply(MAX_POOL, attrs, x)
+    y, index = apply_all(MAX_POOL, attrs, x)
     if stride is OMITTED:
         warn_of_omitted_stride("max_pool2d", attrs.kernel)
     if not return_indices:
@@ -243,7 +254,7 @@ def max_pool2d(
 
 
 def max_pool_attrs(
-    kernel_size: Any = 1, stride: Any = 1, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
+    kernel_size: object = 1, stride: object = 1, padding: object = 0, dilation: object = 1, ceil_mode: bool = False,
     pad_value: float = 0.0,
 ) -> MaxPoolAttrs:  # fmt: skip
     """The attributes that the arguments of :func:`max_pool2d` stand for."""

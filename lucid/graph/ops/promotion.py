@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeGuard
 
 import numpy as np
+import numpy.typing as npt
 
 from ...errors import DTypeError
 from ..dims import Dim, SymDim
-from ..opdef import AbstractTensor, Attrs, GradContext, OpDef, T, apply, attributes, first_tensor, register
+from ..opdef import (
+    AbstractTensor,
+    Attrs,
+    GradContext,
+    Gradients,
+    OpDef,
+    Operand,
+    T,
+    apply,
+    attributes,
+    first_tensor,
+    register,
+)
 from ..types import DType, TensorType, as_dtype, bool_, float32, int64, is_float
 from .source import constant, full
 
@@ -24,7 +37,7 @@ def _cast_infer(attrs: CastAttrs, x: TensorType) -> TensorType:
     return TensorType(x.shape, attrs.dtype)
 
 
-def _cast_gradient(c: GradContext[CastAttrs]) -> list[Any | None]:
+def _cast_gradient(c: GradContext[CastAttrs]) -> Gradients:
     source = c.inputs[0].type.dtype
     return [cast(c.dy, source) if is_float(source) and is_float(c.attrs.dtype) else None]
 
@@ -72,7 +85,7 @@ def _number_dtype(x: object) -> DType:
     raise DTypeError(f"an operand is neither a tensor nor a real number: {type(x).__name__}")
 
 
-def result_dtype(operands: Sequence[Any]) -> DType:
+def result_dtype(operands: Sequence[Operand]) -> DType:
     """The common dtype of tensors and numbers.
 
     As in PyTorch, a number only raises the kind (bool < integer < float), and so does a 0-d tensor
@@ -91,13 +104,13 @@ def result_dtype(operands: Sequence[Any]) -> DType:
     return strong
 
 
-def _alike(operands: Sequence[Any]) -> bool:
+def _alike(operands: tuple[Operand, ...]) -> TypeGuard[tuple[AbstractTensor, ...]]:
     """Whether all are tensors of one element type."""
     types = [x.type.dtype for x in operands if isinstance(x, AbstractTensor)]
     return len(types) == len(operands) and types.count(types[0]) == len(types)
 
 
-def promote(*operands: Any) -> list[Any]:
+def promote(*operands: Operand) -> list[AbstractTensor]:
     """Bring tensors, arrays and numbers to one dtype (see :func:`result_dtype`); at least one must be a tensor."""
     if operands and _alike(operands):
         return list(operands)
@@ -110,14 +123,14 @@ def promote(*operands: Any) -> list[Any]:
     return [cast(x, dtype) if isinstance(x, AbstractTensor) else _filled(world, x, dtype) for x in values]
 
 
-def _constant(world: AbstractTensor, x: Any) -> AbstractTensor:
+def _constant(world: AbstractTensor, x: npt.ArrayLike) -> AbstractTensor:
     array = np.asarray(x)
     python_floats = not isinstance(x, np.ndarray) and array.dtype == np.float64
     return constant(world, array.astype(np.float32) if python_floats else array)
 
 
-def _filled(world: AbstractTensor, x: Any, dtype: DType) -> AbstractTensor:
-    number = x.item() if isinstance(x, np.generic) else x
+def _filled(world: AbstractTensor, x: float | np.generic | SymDim, dtype: DType) -> AbstractTensor:
+    number: float | SymDim = x.item() if isinstance(x, np.generic) else x
     check_fits(number, dtype)
     return full(world, number, (), dtype)
 

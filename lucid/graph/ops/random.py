@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
@@ -12,6 +11,7 @@ from ..opdef import (
     AbstractTensor,
     Attrs,
     GradContext,
+    Gradients,
     NoAttrs,
     OpDef,
     T,
@@ -63,7 +63,7 @@ def _dropout_infer(attrs: DropoutAttrs, x: TensorType, key: TensorType) -> Tenso
     return x.with_shape(x.shape)
 
 
-def _dropout_gradient(c: GradContext[DropoutAttrs]) -> list[Any]:
+def _dropout_gradient(c: GradContext[DropoutAttrs]) -> Gradients:
     return [apply(DROPOUT, c.attrs, c.dy, c.inputs[1]), None]  # the same key, so the same elements
 
 
@@ -82,12 +82,12 @@ DROPOUT = register(
 )
 
 
-def random_key(like: AbstractTensor) -> Any:
+def random_key(like: T) -> T:
     """A key that differs at every call, and at every run of a compiled model."""
     return apply(RANDOM_KEY, NoAttrs(), like=like)
 
 
-def _draw(op: OpDef, like: AbstractTensor, shape: Sequence[Any] | None, dtype: object) -> Any:
+def _draw(op: OpDef, like: T, shape: Sequence[object] | None, dtype: object) -> T:
     type_ = like.type
     wanted: DType = type_.dtype if dtype is None else as_dtype(dtype)
     dims = (
@@ -100,22 +100,21 @@ def _draw(op: OpDef, like: AbstractTensor, shape: Sequence[Any] | None, dtype: o
     return apply(op, TypeAttrs(dims, wanted), random_key(like))
 
 
-def rand_like(x: T, shape: Sequence[Any] | None = None, dtype: object = None) -> T:
+def rand_like(x: T, shape: Sequence[object] | None = None, dtype: object = None) -> T:
     """Uniform numbers in [0, 1), of the shape and element type of ``x`` where not given."""
     result: T = _draw(RANDOM_UNIFORM, x, shape, dtype)
     return result
 
 
-def randn_like(x: T, shape: Sequence[Any] | None = None, dtype: object = None) -> T:
+def randn_like(x: T, shape: Sequence[object] | None = None, dtype: object = None) -> T:
     """Standard normal numbers, of the shape and element type of ``x`` where not given."""
     result: T = _draw(RANDOM_NORMAL, x, shape, dtype)
     return result
 
 
-def bernoulli(p: T) -> T:
+def bernoulli(p: AbstractTensor) -> AbstractTensor:
     """1 with the probability that each element of ``p`` says, else 0."""
-    result: T = cast(rand_like(p) < p, p.type.dtype)  # type: ignore[operator]
-    return result
+    return cast(rand_like(p) < p, p.type.dtype)
 
 
 def _probability(op: str, p: float) -> float:
@@ -133,7 +132,7 @@ def dropout(x: T, p: float = 0.5, training: bool = True) -> T:
     return result
 
 
-def dropout2d(x: T, p: float = 0.5, training: bool = True) -> T:
+def dropout2d(x: AbstractTensor, p: float = 0.5, training: bool = True) -> AbstractTensor:
     """As :func:`dropout`, with whole channels of (N, C, ...) as the unit."""
     p = _probability("dropout2d", p)
     if x.type.rank < 2:
@@ -141,5 +140,4 @@ def dropout2d(x: T, p: float = 0.5, training: bool = True) -> T:
     if not training or p == 0:
         return x
     ones = full(x, 1.0, (*x.type.shape[:2], *(1,) * (x.type.rank - 2)))
-    result: T = x * dropout(ones, p)  # type: ignore[operator]
-    return result
+    return x * dropout(ones, p)

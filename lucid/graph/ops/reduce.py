@@ -5,17 +5,15 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from ...errors import DTypeError, ShapeError
 from ..dims import SymDim
-from ..opdef import NO_GRADIENT, Attrs, GradContext, OpDef, T, apply, attributes, register
-from ..types import Shape, TensorType, bool_, float32, format_shape, int64, is_float, product
+from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, Gradients, OpDef, T, apply, attributes, register
+from ..types import Axes, Shape, TensorType, bool_, float32, format_shape, int64, is_float, product
 from .elementwise import cast, exp, flat_sqrt, isnan, maximum, where
 from .shape import AxisAttrs, along, expand, inverse_permutation, normal_axes, permute, reshape
 from .source import full
-
-Axes: TypeAlias = "int | tuple[int, ...] | None"
 
 
 @attributes
@@ -80,18 +78,18 @@ def _cumsum_infer(attrs: CumSumAttrs, x: TensorType) -> TensorType:
     return TensorType(x.shape, x.dtype)
 
 
-def _spread(y: Any, c: GradContext[ReduceAttrs]) -> Any:
+def _spread(y: AbstractTensor, c: GradContext[ReduceAttrs]) -> AbstractTensor:
     """A reduced tensor broadcast back to the shape of what was reduced."""
     x = c.inputs[0].type
     return expand(reshape(y, _reduced_shape(x, c.attrs.axes, True)), x.shape)
 
 
-def _mean_gradient(c: GradContext[ReduceAttrs]) -> list[Any]:
+def _mean_gradient(c: GradContext[ReduceAttrs]) -> Gradients:
     count = product(c.inputs[0].type.shape[axis] for axis in c.attrs.axes)
     return [_spread(c.dy / count, c)]
 
 
-def _extremum_gradient(c: GradContext[ReduceAttrs]) -> list[Any]:
+def _extremum_gradient(c: GradContext[ReduceAttrs]) -> Gradients:
     """Equal extrema share the gradient evenly, as ``torch.amax`` does; so do NaNs."""
     x, y = c.inputs[0], _spread(c.outputs[0], c)
     hit = (x == y) | (isnan(x) & isnan(y))
@@ -100,16 +98,16 @@ def _extremum_gradient(c: GradContext[ReduceAttrs]) -> list[Any]:
     return [where(hit, dy / shares, 0.0)]
 
 
-def _logsumexp_gradient(c: GradContext[ReduceAttrs]) -> list[Any]:
+def _logsumexp_gradient(c: GradContext[ReduceAttrs]) -> Gradients:
     y = where(c.outputs[0] == -math.inf, 0.0, c.outputs[0])  # so that -inf - y is not NaN
     return [_spread(c.dy, c) * exp(c.inputs[0] - _spread(y, c))]
 
 
-def _cumsum_gradient(c: GradContext[CumSumAttrs]) -> list[Any]:
+def _cumsum_gradient(c: GradContext[CumSumAttrs]) -> Gradients:
     return [apply(CUMSUM, CumSumAttrs(c.attrs.axis, not c.attrs.reverse), c.dy)]
 
 
-def _product_gradient(c: GradContext[ReduceAttrs]) -> list[Any]:
+def _product_gradient(c: GradContext[ReduceAttrs]) -> Gradients:
     """Each element's slope is the product of the others, which holds where there are zeros too."""
     x, axes, kept = c.inputs[0], c.attrs.axes, c.inputs[0].type
     if len(axes) == 1:
@@ -121,11 +119,11 @@ def _product_gradient(c: GradContext[ReduceAttrs]) -> list[Any]:
     return [_spread(c.dy, c) * permute(reshape(others, lanes.type.shape), inverse_permutation(perm))]
 
 
-def _product_of_others(x: Any, axis: int) -> Any:
+def _product_of_others(x: AbstractTensor, axis: int) -> AbstractTensor:
     return apply(PRODUCT_OF_OTHERS, AxisAttrs(axis), x)
 
 
-def _product_of_others_gradient(c: GradContext[AxisAttrs]) -> list[Any]:
+def _product_of_others_gradient(c: GradContext[AxisAttrs]) -> Gradients:
     """Row i of a matrix is the lane with 1 in place of element i: of it, the products of others but i."""
     axis, x, dy = c.attrs.axis, c.inputs[0], c.dy
     last = x.type.rank - 1
@@ -179,7 +177,7 @@ def sum(x: T, dim: Axes = None, keepdim: bool = False) -> T:
     return _reduce(SUM, x if is_float(x.type.dtype) else cast(x, int64), dim, keepdim)
 
 
-def prod(x: T, dim: Axes = None, keepdim: bool = False, dtype: Any = None) -> T:
+def prod(x: T, dim: Axes = None, keepdim: bool = False, dtype: object = None) -> T:
     """Product over ``dim`` (an axis, several, or None for all), in ``dtype``; bools and small ints become int64."""
     if dtype is not None:
         x = cast(x, dtype)
@@ -193,20 +191,19 @@ def mean(x: T, dim: Axes = None, keepdim: bool = False) -> T:
     return _reduce(MEAN, x, dim, keepdim)
 
 
-def var(x: T, dim: Axes = None, correction: float = 1, keepdim: bool = False) -> T:
+def var(x: AbstractTensor, dim: Axes = None, correction: float = 1, keepdim: bool = False) -> AbstractTensor:
     """Variance over ``dim``: squared deviations summed, divided by the count less ``correction`` (or by 0)."""
-    deviation: Any = x - mean(x, dim, True)  # type: ignore[operator]
+    deviation = x - mean(x, dim, True)
     count = product(x.type.shape[axis] for axis in _axes("var", dim, x.type.rank))
-    divisor: Any
+    divisor: AbstractTensor | float
     if isinstance(count, SymDim):
-        divisor = maximum(full(x, count, ()) - correction, 0.0)  # type: ignore[operator]
+        divisor = maximum(full(x, count, ()) - correction, 0.0)
     else:
         divisor = builtins.max(count - correction, 0.0)
-    result: T = sum(deviation * deviation, dim, keepdim) / divisor
-    return result
+    return sum(deviation * deviation, dim, keepdim) / divisor
 
 
-def std(x: T, dim: Axes = None, correction: float = 1, keepdim: bool = False) -> T:
+def std(x: AbstractTensor, dim: Axes = None, correction: float = 1, keepdim: bool = False) -> AbstractTensor:
     """Standard deviation over ``dim``: the square root of :func:`var`; equal values take no gradient."""
     return flat_sqrt(var(x, dim, correction, keepdim))
 
@@ -229,14 +226,13 @@ def amin(x: T, dim: Axes = None, keepdim: bool = False) -> T:
 class Extremum(NamedTuple):
     """Extreme values along an axis, and where they stand."""
 
-    values: Any
-    indices: Any
+    values: AbstractTensor
+    indices: AbstractTensor
 
 
 def _arg(op: OpDef, x: T, dim: int | None, keepdim: bool) -> T:
     if dim is None:
-        flat: Any = reshape(x, -1)
-        best: T = apply(op, ArgAttrs(0, False), flat)
+        best = apply(op, ArgAttrs(0, False), reshape(x, -1))
         return reshape(best, (1,) * x.type.rank) if keepdim else best
     return along(op.name.lower(), x, dim, lambda x, axis: apply(op, ArgAttrs(axis, bool(keepdim)), x))
 
@@ -251,7 +247,7 @@ def argmin(x: T, dim: int | None = None, keepdim: bool = False) -> T:
     return _arg(ARGMIN, x, dim, keepdim)
 
 
-def _extremum(op: OpDef, arg: OpDef, x: Any, dim: int | None, keepdim: bool) -> Any:
+def _extremum(op: OpDef, arg: OpDef, x: AbstractTensor, dim: int | None, keepdim: bool) -> AbstractTensor | Extremum:
     if dim is None:
         return _reduce(op, x, None, keepdim)
     indices = _arg(arg, x, dim, True)
@@ -261,12 +257,12 @@ def _extremum(op: OpDef, arg: OpDef, x: Any, dim: int | None, keepdim: bool) -> 
     return Extremum(values, indices) if keepdim else Extremum(values.squeeze(dim), indices.squeeze(dim))
 
 
-def max(x: T, dim: int | None = None, keepdim: bool = False) -> Any:
+def max(x: AbstractTensor, dim: int | None = None, keepdim: bool = False) -> AbstractTensor | Extremum:
     """The largest element, or with ``dim`` the pair (values, indices); then the first largest takes the gradient."""
     return _extremum(MAX, ARGMAX, x, dim, keepdim)
 
 
-def min(x: T, dim: int | None = None, keepdim: bool = False) -> Any:
+def min(x: AbstractTensor, dim: int | None = None, keepdim: bool = False) -> AbstractTensor | Extremum:
     """The smallest element, or with ``dim`` the pair (values, indices); then the first smallest takes the gradient."""
     return _extremum(MIN, ARGMIN, x, dim, keepdim)
 

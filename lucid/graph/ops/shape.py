@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..assume import is_at_least, is_equal
 from ..dims import Dim, as_dim, exact_quotient
-from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, NoAttrs, OpDef, T, apply, attributes, register
+from ..opdef import (
+    NO_GRADIENT,
+    AbstractTensor,
+    Attrs,
+    GradContext,
+    Gradients,
+    NoAttrs,
+    OpDef,
+    T,
+    apply,
+    attributes,
+    register,
+)
 from ..types import Shape, TensorType, format_shape, product
 from .elementwise import promote
 
@@ -38,14 +49,14 @@ def normal_axes(op: str, axes: object, rank: int) -> list[int]:
     return found
 
 
-def along(op: str, x: T, dim: object, function: Callable[[T, int], Any]) -> T:
+def along(op: str, x: T, dim: object, function: Callable[[T, int], T]) -> T:
     """``function(x, axis)``; a scalar has one axis, of one element, as in PyTorch."""
     axis = normal_axis(op, dim, x.type.rank, scalar=True)
     result: T = function(x, axis) if x.type.rank else reshape(function(reshape(x, 1), axis), ())
     return result
 
 
-def as_shape(op: str, dims: Sequence[Any]) -> Shape:
+def as_shape(op: str, dims: Sequence[object]) -> Shape:
     """``dims`` (or one sequence of them) as a shape; -1 passes through."""
     if len(dims) == 1 and isinstance(dims[0], Sequence) and not isinstance(dims[0], (str, bytes)):
         dims = dims[0]
@@ -123,8 +134,9 @@ def _stop_infer(attrs: Attrs, x: TensorType) -> TensorType:
     return TensorType(x.shape, x.dtype)
 
 
-def _concat_gradient(c: GradContext[AxisAttrs]) -> list[Any]:
-    axis, start, gradients = c.attrs.axis, 0, []
+def _concat_gradient(c: GradContext[AxisAttrs]) -> Gradients:
+    axis, gradients = c.attrs.axis, []
+    start: Dim = 0
     for x, wanted in zip(c.inputs, c.wanted, strict=True):
         stop = start + x.type.shape[axis]
         gradients.append(c.dy.piece(axis, start, stop - start) if wanted else None)
@@ -154,7 +166,7 @@ CONCAT = register(
 )
 
 
-def reshape(x: T, *shape: Any) -> T:
+def reshape(x: T, *shape: object) -> T:
     """``x`` with its elements in a new shape; one dim may be -1 and is then inferred."""
     dims = as_shape("reshape", shape)
     dims = _filled("reshape", x.type.shape, dims)
@@ -191,7 +203,7 @@ def flatten(x: T, start_dim: int = 0, end_dim: int = -1) -> T:
     return reshape(x, (*shape[:first], product(shape[first : last + 1]), *shape[last + 1 :]))
 
 
-def permute(x: T, *axes: Any) -> T:
+def permute(x: T, *axes: object) -> T:
     """``x`` with axis i of the result taken from axis ``axes[i]``."""
     if len(axes) == 1 and isinstance(axes[0], Sequence):
         axes = tuple(axes[0])
@@ -211,7 +223,7 @@ def transpose(x: T, dim0: int, dim1: int) -> T:
     return permute(x, perm)
 
 
-def expand(x: T, *shape: Any) -> T:
+def expand(x: T, *shape: object) -> T:
     """``x`` broadcast to ``shape``; -1 keeps a dim."""
     dims = as_shape("expand", shape)
     lead = len(dims) - x.type.rank
@@ -235,7 +247,7 @@ def unsqueeze(x: T, dim: int) -> T:
     return reshape(x, (*x.type.shape[:axis], 1, *x.type.shape[axis:]))
 
 
-def unflatten(x: T, dim: int, sizes: Sequence[Any]) -> T:
+def unflatten(x: T, dim: int, sizes: Sequence[object]) -> T:
     """``x`` with axis ``dim`` split into axes of ``sizes``, one of which may be -1."""
     axis = normal_axis("unflatten", dim, x.type.rank)
     inner, whole = as_shape("unflatten", (tuple(sizes),)), x.type.shape[axis]
@@ -247,7 +259,7 @@ def unflatten(x: T, dim: int, sizes: Sequence[Any]) -> T:
     return reshape(x, (*x.type.shape[:axis], *inner, *x.type.shape[axis + 1 :]))
 
 
-def broadcast_to(x: T, shape: Sequence[Any]) -> T:
+def broadcast_to(x: T, shape: Sequence[object]) -> T:
     """``x`` broadcast to ``shape`` (``expand`` with the shape as one argument)."""
     return expand(x, tuple(shape))
 
@@ -258,16 +270,15 @@ def stop_gradient(x: T) -> T:
     return result
 
 
-def concat(tensors: Sequence[T], dim: int = 0) -> T:
+def concat(tensors: Sequence[AbstractTensor], dim: int = 0) -> AbstractTensor:
     """The tensors one after another along an existing axis; element types are promoted."""
     if isinstance(tensors, AbstractTensor) or not tensors or not all(isinstance(x, AbstractTensor) for x in tensors):
         raise ShapeError("concat: needs a non-empty sequence of tensors")
     axis = normal_axis("concat", dim, tensors[0].type.rank)
-    result: T = apply(CONCAT, AxisAttrs(axis), *promote(*tensors))
-    return result
+    return apply(CONCAT, AxisAttrs(axis), *promote(*tensors))
 
 
-def stack(tensors: Sequence[T], dim: int = 0) -> T:
+def stack(tensors: Sequence[AbstractTensor], dim: int = 0) -> AbstractTensor:
     """The tensors, all of one shape, side by side along a new axis."""
     if isinstance(tensors, AbstractTensor) or not tensors:
         raise ShapeError("stack: needs a non-empty sequence of tensors")
@@ -288,7 +299,7 @@ def _repeat(op: str, x: T, repeats: Shape) -> T:
     return reshape(expand(reshape(x, apart), spread), whole)
 
 
-def repeat(x: T, *sizes: Any) -> T:
+def repeat(x: T, *sizes: object) -> T:
     """``x`` laid end to end ``sizes[i]`` times along axis i (``torch.Tensor.repeat``, ``numpy.tile``)."""
     repeats = as_shape("repeat", sizes)
     if len(repeats) < x.type.rank:
@@ -296,7 +307,7 @@ def repeat(x: T, *sizes: Any) -> T:
     return _repeat("repeat", x, repeats)
 
 
-def tile(x: T, *dims: Any) -> T:
+def tile(x: T, *dims: object) -> T:
     """As :func:`repeat`; where there are fewer repeats than axes, the leading axes are not repeated."""
     repeats = as_shape("tile", dims)
     return _repeat("tile", x, (1,) * (x.type.rank - len(repeats)) + repeats)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ...base.checks import shown
 from ...errors import OptionError, ShapeError
 from ..assume import is_at_least, is_equal
 from ..dims import Dim, as_dim, exact_quotient
-from ..opdef import Attrs, GradContext, OpDef, T, apply, attributes, register
-from ..types import Shape, TensorType, format_shape
+from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, T, apply, attributes, register
+from ..types import Axes, Shape, TensorType, format_shape
 from .shape import concat, flatten, normal_axes, normal_axis, reshape
 
 _ZERO: Dim = 0
@@ -59,12 +58,12 @@ def _slice_grad_infer(attrs: SliceGradAttrs, dy: TensorType) -> TensorType:
     return dy.with_shape(attrs.shape)
 
 
-def _slice_gradient(c: GradContext[SliceAttrs]) -> list[Any]:
+def _slice_gradient(c: GradContext[SliceAttrs]) -> Gradients:
     a = c.attrs
     return [apply(SLICE_GRAD, SliceGradAttrs(a.starts, a.sizes, a.steps, c.inputs[0].type.shape), c.dy)]
 
 
-def _slice_grad_gradient(c: GradContext[SliceGradAttrs]) -> list[Any]:
+def _slice_grad_gradient(c: GradContext[SliceGradAttrs]) -> Gradients:
     return [apply(SLICE, SliceAttrs(c.attrs.starts, c.attrs.sizes, c.attrs.steps), c.dy)]
 
 
@@ -101,7 +100,7 @@ def piece(x: T, axis: int, start: Dim, size: Dim) -> T:
     return take_slice(x, starts, tuple(size if i == axis else d for i, d in enumerate(x.type.shape)))
 
 
-def split(x: T, split_size_or_sections: Any, dim: int = 0) -> tuple[T, ...]:
+def split(x: T, split_size_or_sections: object, dim: int = 0) -> tuple[T, ...]:
     """``x`` cut along ``dim`` into pieces of one size (the last may be smaller), or of the sizes listed."""
     axis = normal_axis("split", dim, x.type.rank)
     whole = x.type.shape[axis]
@@ -156,7 +155,7 @@ def chunk(x: T, chunks: int, dim: int = 0) -> tuple[T, ...]:
     return split(x, [size] * chunks, axis)
 
 
-def flip(x: T, *dims: Any) -> T:
+def flip(x: T, *dims: Axes) -> T:
     """``x`` with the order of its elements turned around along the axes."""
     axes = dims[0] if len(dims) == 1 and isinstance(dims[0], list | tuple) else dims
     rank, shape = x.type.rank, x.type.shape
@@ -165,7 +164,7 @@ def flip(x: T, *dims: Any) -> T:
     return take_slice(x, starts, shape, [-1 if i in chosen else 1 for i in range(rank)])
 
 
-def roll(x: T, shifts: int | tuple[int, ...], dims: int | tuple[int, ...] | None = None) -> T:
+def roll(x: AbstractTensor, shifts: int | tuple[int, ...], dims: int | tuple[int, ...] | None = None) -> AbstractTensor:
     """``x`` shifted along ``dims``, what falls off one end coming back at the other; flat without ``dims``."""
     if dims is None:
         if not hasattr(shifts, "__index__"):
@@ -180,7 +179,7 @@ def roll(x: T, shifts: int | tuple[int, ...], dims: int | tuple[int, ...] | None
     return x
 
 
-def _rolled(x: T, step: Dim, axis: int) -> T:
+def _rolled(x: AbstractTensor, step: Dim, axis: int) -> AbstractTensor:
     size = x.type.shape[axis]
     if step == 0 or is_equal(size, 0):
         return x

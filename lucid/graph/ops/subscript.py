@@ -6,7 +6,8 @@ The rules are PyTorch's (integers select first, then tensors index), and NumPy's
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from types import EllipsisType
+from typing import TypeAlias
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from ..assume import is_at_least
 from ..dims import Dim, SymDim, as_dim
 from ..opdef import AbstractTensor, T
 from ..types import bool_, format_shape
-from .indexing import concrete_array, index_with
+from .indexing import Indices, concrete_array, index_with
 from .shape import reshape
 from .slices import take_slice
 from .source import constant
@@ -31,7 +32,7 @@ class _Parts:
     sizes: list[Dim] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     shape: list[Dim] = field(default_factory=list)
-    indices: list[tuple[int, Any]] = field(default_factory=list)
+    indices: list[tuple[int, AbstractTensor]] = field(default_factory=list)
 
     def take(self, start: Dim, size: Dim, step: int = 1, *, keep: bool = True) -> None:
         self.starts.append(start)
@@ -41,7 +42,7 @@ class _Parts:
             self.shape.append(size)
 
 
-def getitem(x: T, key: Any) -> T:
+def getitem(x: T, key: object) -> T:
     """``x[key]``: ints, slices, ``None``, ``...``, integer arrays or tensors, and bool masks whose values are known.
 
     Raises
@@ -62,12 +63,11 @@ def getitem(x: T, key: Any) -> T:
     parts = _Parts()
     for item in items:
         _consume(x, item, parts, x.type.rank - used)
-    y: Any = reshape(take_slice(x, parts.starts, parts.sizes, parts.steps), tuple(parts.shape))
+    y = reshape(take_slice(x, parts.starts, parts.sizes, parts.steps), tuple(parts.shape))
     if parts.indices:
         axes = tuple(axis for axis, _ in parts.indices)
         y = index_with(y, axes, [index for _, index in parts.indices])
-    result: T = y
-    return result
+    return y
 
 
 _BOOLS = (bool, np.bool_)
@@ -83,11 +83,14 @@ class _Mask(tuple[Array, ...]):
 class _Index:
     """An integer tensor (wrapped, because tensors compare element-wise)."""
 
-    def __init__(self, tensor: Any) -> None:
+    def __init__(self, tensor: AbstractTensor) -> None:
         self.tensor = tensor
 
 
-def _plain(x: AbstractTensor, item: Any) -> Any:
+_Item: TypeAlias = "EllipsisType | slice | Dim | _Index | _Mask | None"
+
+
+def _plain(x: AbstractTensor, item: object) -> _Item:
     """One item as None, ``...``, a slice, a dim, an :class:`_Index` or a :class:`_Mask`."""
     if item is None or item is ... or isinstance(item, slice):
         return item
@@ -114,7 +117,7 @@ def _plain(x: AbstractTensor, item: Any) -> Any:
     )
 
 
-def _mask(mask: Any) -> _Mask:
+def _mask(mask: Indices) -> _Mask:
     array = concrete_array(mask, "x[mask]", "use lucid.where(mask, x, other), or multiply by the mask")
     found = _Mask(array.nonzero()) if array.ndim else _Mask()
     found.shape = array.shape
@@ -123,13 +126,13 @@ def _mask(mask: Any) -> _Mask:
     return found
 
 
-def _axes_used(item: Any) -> int:
+def _axes_used(item: _Item) -> int:
     if isinstance(item, _Mask):
         return len(item)
     return 0 if item is None or item is ... else 1
 
 
-def _consume(x: AbstractTensor, item: Any, parts: _Parts, free: int) -> None:
+def _consume(x: AbstractTensor, item: _Item, parts: _Parts, free: int) -> None:
     """Add one item's wishes; ``free`` axes stand for the ellipsis."""
     axis = len(parts.starts)
     shape = x.type.shape
