@@ -303,6 +303,25 @@ def test_fused_many_blocks_and_threads(groups: int, activation: str, threads: in
         check(CONV_POOL, ConvPoolAttrs(conv, activation, options, pool), [x, w, b], threads=threads)
 
 
+@pytest.mark.parametrize("name", ["winograd2", "winograd4"])
+def test_halving_tiles_takes_a_pooling_by_what_its_windows_see(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ``ceil_mode`` and padding after the image matter where a window hangs over the end, and there only."""
+    lowering = next(low for low in lowerings(CONV_POOL) if low.name == name)
+    force(monkeypatch, CONV_POOL, lowering)
+    rng = np.random.default_rng(0)
+    w, b = (rng.standard_normal(s).astype(np.float32) for s in ((6, 4, 3, 3), (6,)))
+    for options in ({"ceil_mode": True}, {"padding": (0, 0, 1, 1)}):
+        pool = MaxPoolAttrs((2, 2), (2, 2), **options)  # type: ignore[arg-type]
+        attrs = ConvPoolAttrs(ConvAttrs(padding=(1, 1, 1, 1)), "Relu", NoAttrs(), pool)
+        for size, fits in (((12, 14), True), ((12, 13), False)):
+            arrays = [rng.standard_normal((2, 4, *size)).astype(np.float32), w, b]
+            types = tuple(types_of(arrays))
+            node = Node(CONV_POOL, attrs, CONV_POOL.infer_types(attrs, types))
+            assert lowering.accepts(node, types) == fits
+            if fits:
+                check(CONV_POOL, attrs, arrays, parameters=(1, 2), threads=2)
+
+
 @pytest.mark.usefixtures("each_machine")
 def test_the_fused_convolution_never_holds_its_whole_output() -> None:
     """Whatever the caches: four times the images need no more room, in any lowering."""

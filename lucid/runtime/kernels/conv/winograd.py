@@ -18,17 +18,19 @@ from typing import NamedTuple
 from ....graph.ir import Node
 from ....graph.ops.conv import CONV, ConvAttrs
 from ....graph.ops.conv_pool import CONV_POOL, bias_and_residual
-from ....graph.ops.pool import MaxPoolAttrs
 from ....graph.types import TensorType, is_float
-from ...planning.machine import Machine, this_machine
+from ....graph.windows import side_by_side
+from ...planning.machine import this_machine
 from ...planning.registry import Way, kernel
+from ...planning.work import NOTHING, Work, moved
 from ...program.emitter import Emitter, Operand
+from ..pool.max import pooling_axes
 from ..shared.cut import Block, deal, pieces
 from ..shared.epilogue import Epilogue, zero_row
 from ..shared.loop import BlockLoop, recheck
-from ..shared.panels import Blocking, blocking, multiply_lines, product_seconds
+from ..shared.panels import Blocking, blocking, multiply_lines, product_of
 from .filtering import ALONG_BOTH, Filter, transforms
-from .numbers import attrs_of
+from .numbers import attrs_of, convolved
 from .winograd_views import (
     Results,
     Views,
@@ -87,23 +89,16 @@ def _winograd(m: int, a: ConvAttrs, x: Sequence[int], w: Sequence[int], pooled: 
 
 
 def accepts(m: int, node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    """Square kernels larger than the stride, no dilation or groups; then a 2x2 pooling without padding, or none."""
+    """Square kernels larger than the stride, no dilation or groups; then 2x2 windows side by side, or no pooling."""
     a, (height, width), (down, right) = attrs_of(node), inputs[1].concrete[2:], attrs_of(node).stride
     plain = height == width and down == right < height and a.dilation == (1, 1) and a.groups == 1
     if not plain or Filter(m, height, down).points > ALONG_BOTH or not is_float(inputs[0].dtype):
         return False
     epilogue = Epilogue.of(node, inputs)
-    return epilogue.anywhere and _halves(epilogue.pool)
-
-
-def _halves(pool: MaxPoolAttrs | None) -> bool:
-    """No pooling, or one of 2x2 windows side by side."""
-    return pool is None or (
-        pool.kernel == pool.stride == (2, 2)
-        and pool.dilation == (1, 1)
-        and not any(pool.padding)
-        and not pool.ceil_mode
-    )
+    if epilogue.pool is None or not epilogue.anywhere:
+        return epilogue.anywhere
+    sides = pooling_axes(epilogue.pool, convolved(node, inputs), node.outputs[0].concrete[2:])
+    return epilogue.pool.kernel == (2, 2) and side_by_side(sides)
 
 
 def emit(k: Emitter, m: int, cut: Cut) -> None:
@@ -159,29 +154,25 @@ CANDIDATES = (7, 14, 28, 56, 112, 196, 392)
 """Tiles in a block that are considered."""
 
 
-def seconds(t: Winograd, cut: Cut, itemsize: int, threads: int, machine: Machine) -> float:
-    """Predicted time of all blocks, when each thread takes its share of them."""
-    work = blocks(t, cut)
+def _work(t: Winograd, work: Sequence[Block], count: int, itemsize: int, threads: int) -> Work:
+    """What the busiest of the threads does, where blocks have up to ``count`` tiles."""
     if not work:
-        return 0.0
+        return NOTHING
     largest = max(work, key=lambda s: s.image_rows)
-    count, c, k, square = largest.image_rows * t.right, t.channels, largest.c1 - largest.c0, t.n**2
+    c, k, square, machine = t.channels, largest.c1 - largest.c0, t.n**2, this_machine()
     sizes = buffer_sizes(t, [largest])
     # weights come from beyond the second-level cache again for every block where they do not fit into it
     resident = square * c * k * itemsize <= machine.l2 // 2
-    product = square * product_seconds(machine, count, c, k, itemsize, resident)
-    moved = 2 * sizes.slab + 2 * largest.image_rows * t.n * t.width * c + 4 * square * count * c
-    moved += (2 * square + 2 * t.m * t.n + 3 * t.m**2) * count * k
+    product = product_of(machine, count, c, k, itemsize, resident)._replace(times=square)
+    numbers = 2 * sizes.slab + 2 * largest.image_rows * t.n * t.width * c + 4 * square * count * c
+    numbers += (2 * square + 2 * t.m * t.n + 3 * t.m**2) * count * k
     inside = (sizes.ping + sizes.pong) * itemsize <= machine.l2
-    transforms = moved * itemsize / (machine.near if inside else machine.far)
-    calls = (14 + square) * machine.call
-    share = -(-len(work) // threads)
-    return share * (product + transforms + calls) + (machine.fork if min(threads, len(work)) > 1 else 0.0)
+    block = Work((product,), calls=14 + square) + moved(numbers * itemsize, inside=inside)
+    return block.shared(len(work), threads)
 
 
 def ways(t: Winograd, itemsize: int, threads: int) -> list[Way]:
     """Ways to cut the work that differ."""
-    machine = this_machine()
     found: dict[tuple[Block, ...], Way] = {}
     for ranges in {1, threads} if t.outputs % threads == 0 else {1}:
         outputs = t.outputs // ranges
@@ -189,8 +180,8 @@ def ways(t: Winograd, itemsize: int, threads: int) -> list[Way]:
             work = tuple(blocks(t, Cut(tiles, ranges, Blocking(1, outputs))))
             if work not in found:
                 count = max((s.image_rows for s in work), default=0) * t.right
-                cut = Cut(tiles, ranges, blocking(machine, count, t.channels, outputs, itemsize))
-                found[work] = Way(seconds(t, cut, itemsize, threads, machine), cut)
+                cut = Cut(tiles, ranges, blocking(this_machine(), count, t.channels, outputs, itemsize))
+                found[work] = Way(_work(t, work, count, itemsize, threads), cut)
     return list(found.values())
 
 

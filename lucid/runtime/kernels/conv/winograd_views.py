@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from ....graph.windows import Real, real
 from ...program.views import as_view
 from ..shared.cut import Block, per_block
 from ..shared.panels_views import small_products
@@ -115,21 +116,11 @@ class Views(NamedTuple):
     made: Any
 
 
-class Real(NamedTuple):
-    """The part of a block's padded rows that is no padding, and where it lies in the input."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-    first: int
-
-
-def _real(t: Winograd, s: Block, height: int, width: int) -> Real:
-    start = t.filter.step * s.r0 - t.top
-    top = max(0, -start)
-    bottom = max(top, min(t.held(s.r1 - s.r0), height - start))
-    return Real(top, bottom, t.left, min(t.width, t.left + width), start + top)
+def _real(t: Winograd, s: Block, size: Sequence[int]) -> tuple[Real, Real]:
+    """The rows and columns of a block's padded memory that are no padding; ``size`` is that of an input image."""
+    height, width = size
+    rows = real(t.filter.step * s.r0 - t.top, t.held(s.r1 - s.r0), height)
+    return rows, real(-t.left, t.width, width)
 
 
 def bind_sources(t: Winograd, work: Any, x: Any) -> list[list[Any]]:
@@ -137,9 +128,8 @@ def bind_sources(t: Winograd, work: Any, x: Any) -> list[list[Any]]:
     nhwc = x.transpose(0, 2, 3, 1)
 
     def source(s: Block) -> Any:
-        real = _real(t, s, *nhwc.shape[1:3])
-        rows = slice(real.first, real.first + real.bottom - real.top)
-        return nhwc[s.images, rows, : real.right - real.left]
+        rows, cols = _real(t, s, nhwc.shape[1:3])
+        return nhwc[s.images, rows.source, cols.source]
 
     return per_block(source, work)
 
@@ -162,8 +152,10 @@ def _bind_block(
     n, m, c, count = t.n, t.m, t.channels, s.image_rows * t.right
     height, step = t.held(down), t.filter.step
     padded = as_view(slab[: images * height * t.width * c], images, height, t.width, c)
-    top, bottom, left, right, _ = _real(t, s, *size)
-    edges = [padded[:, :top], padded[:, bottom:], padded[:, top:bottom, :left], padded[:, top:bottom, right:]]
+    real_rows, real_cols = _real(t, s, size)
+    middle = padded[:, real_rows.places]
+    edges = [padded[:, : real_rows.low], padded[:, real_rows.high :]]
+    edges += [middle[:, :, : real_cols.low], middle[:, :, real_cols.high :]]
     s0, s1, _, item = padded.strides
     rows = as_strided(padded, (images, down, n, t.width * c), (s0, step * s1, s1, item))
     by_rows = as_view(ping[: images * down * n * t.width * c], images, down, n, t.width * c)
@@ -177,7 +169,7 @@ def _bind_block(
     by_lines = as_view(ping[: m * n * count * outputs], m, n * count * outputs)
     made = as_view(pong[: m * m * count * outputs], m, m, count * outputs)
     return Views(
-        [edge for edge in edges if edge.size], padded[:, top:bottom, left:right],
+        [edge for edge in edges if edge.size], middle[:, :, real_cols.places],
         rows, by_rows, seen, tiles, as_view(tiles, n, n, count * c), by_both,
         products, as_view(product, n, n * count * outputs), by_lines,
         as_view(by_lines, m, n, count * outputs), made,
