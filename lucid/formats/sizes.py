@@ -39,7 +39,7 @@ def check_sizes(graph: Graph) -> None:
         if node.op.source in ("input", "parameter"):
             continue  # the caller brings it, or the file has it
         inputs = [graph.type(value) for value in graph.inputs_of(name)]
-        places, image = _places(node, inputs, ones), _area(inputs[0].shape, ones) if inputs else 0
+        places, image = _places(node, inputs, ones), _area(inputs[0].shape[2:], ones) if inputs else 0
         if places > max(PLACES, image):
             raise GraphError(f"{describe(name, node)}: {places:,} places, out of proportion to an image of {image:,}")
         for type_ in node.outputs:
@@ -55,9 +55,11 @@ def _places(node: Node, inputs: Sequence[TensorType], sizes: Mapping[str, int]) 
     found = [_area(kernel, sizes) for kernel in _kernels(node.attrs)]
     if isinstance(node.attrs, AdaptiveAttrs | AdaptiveGradAttrs):
         pooled = node.outputs if isinstance(node.attrs, AdaptiveAttrs) else inputs
-        found += [_area(t.shape, sizes) for t in pooled]
+        found += [_area(t.shape[2:], sizes) for t in pooled]
     if node.op.windowed:
-        found += [_area(t.shape, sizes) for slot, t in zip(node.op.inputs, inputs, strict=False) if slot == "weight"]
+        found += [
+            _area(t.shape[2:], sizes) for slot, t in zip(node.op.inputs, inputs, strict=False) if slot == "weight"
+        ]
     return max(found, default=0)
 
 
@@ -70,8 +72,8 @@ def _kernels(attrs: Attrs) -> list[tuple[Dim, ...]]:
 
 
 def _area(shape: Sequence[Dim], sizes: Mapping[str, int]) -> int:
-    """The product of the last two sizes."""
-    return math.prod(max(1, _least(dim, sizes)) for dim in shape[-2:])
+    """The product of the sizes."""
+    return math.prod(max(1, _least(dim, sizes)) for dim in shape)
 
 
 def least_bytes(type_: TensorType, sizes: Mapping[str, int]) -> int:

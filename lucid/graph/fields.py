@@ -74,6 +74,10 @@ def _hint(hint: Any) -> str:
 def build_attrs(cls: type[Attrs], values: Mapping[str, Any]) -> Attrs:
     """An instance of an attribute class from decoded values, each checked against its field."""
     hints, required = declared_fields(cls)  # type: ignore[arg-type]  # classes do hash
+    values = dict(values)
+    for name, parts in cls.joined.items():
+        if name not in values and values.keys() >= set(parts):
+            values[name] = tuple(values.pop(part) for part in parts)
     for name, value in values.items():
         if name not in hints:
             known = f"has {', '.join(hints)}" if hints else "has none"

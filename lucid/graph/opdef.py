@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import (
     TYPE_CHECKING,
     Any,
+    ClassVar,
     Concatenate,
     Final,
     Generic,
@@ -140,7 +141,14 @@ class Attrs:
 
     A field holds None, bool, int, float, str, a dim, a NumPy dtype, a :class:`ConstArray`, other
     attrs, or a tuple of these; text form, files and binding are generic over that.
+
+    Attributes
+    ----------
+    joined
+        Fields that were several in earlier files, and the names of those.
     """
+
+    joined: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def items(self) -> Iterator[tuple[str, Any]]:
         for f in dataclasses.fields(self):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 from .dims import Dim
 
@@ -75,6 +75,16 @@ class Window:
     def held(self, windows: int) -> int:
         """Positions under so many windows."""
         return (windows - 1) * self.stride + self.extent
+
+    def along(self, size: int, count: int) -> Axis:
+        """So many of them along an axis."""
+        return Axis(self.kernel, self.stride, self.before, self.after, self.dilation, size, count)
+
+    @overload
+    def fit(self, size: int, ceil_mode: bool = False) -> int: ...
+
+    @overload
+    def fit(self, size: Dim, ceil_mode: bool = False) -> Dim: ...
 
     def fit(self, size: Dim, ceil_mode: bool = False) -> Dim:
         """How many windows fit.
@@ -162,8 +172,8 @@ def axes_of(
     counts: Sequence[int],
 ) -> tuple[Axis, ...]:  # fmt: skip
     """The axes of an image batch of logical shape (N, C, *spatial), along which there are so many windows."""
-    along = zip(windows_of(kernel, stride, padding, dilation), shape[2:], counts, strict=True)
-    return tuple(Axis(w.kernel, w.stride, w.before, w.after, w.dilation, size, count) for w, size, count in along)
+    windows = windows_of(kernel, stride, padding, dilation)
+    return tuple(w.along(size, count) for w, size, count in zip(windows, shape[2:], counts, strict=True))
 
 
 def side_by_side(axes: Iterable[Axis]) -> bool:

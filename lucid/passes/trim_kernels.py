@@ -6,7 +6,6 @@ Deep layers of a network that is given smaller images than it was made for are f
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from ..graph.facts import parameter_only
 from ..graph.ir import Graph
@@ -14,6 +13,7 @@ from ..graph.opdef import apply
 from ..graph.ops.conv import CONV
 from ..graph.ops.slices import narrow
 from ..graph.trace import Symbol
+from ..graph.windows import Window, windows_of
 from .rewrite import Site, rebuild
 
 
@@ -25,17 +25,15 @@ def trim_kernels(graph: Graph) -> Graph:
         if site.op is not CONV or site.producer(1).name not in fixed:
             return None
         a, (x, w, *bias) = site.attrs, site.inputs
-        sizes, kernel = x.type.shape[2:], w.type.shape[2:]
-        if not all(isinstance(size, int) for size in (*sizes, *kernel)):
+        sizes, kernel = (tuple(k for k in t.type.shape[2:] if isinstance(k, int)) for t in (x, w))
+        if not len(sizes) == len(kernel) == x.type.rank - 2:
             return None
-        cut = [_seen(sizes[i], kernel[i], a.stride[i], a.padding[i], a.padding[2 + i], a.dilation[i]) for i in (0, 1)]
+        windows = windows_of(kernel, a.stride, a.padding, a.dilation)
+        cut = [_seen(window, size) for window, size in zip(windows, sizes, strict=True)]
         if cut == [(0, size) for size in kernel]:
             return None
-        padding = [before - first * step for before, (first, _), step in zip(a.padding, cut, a.dilation, strict=False)]
-        padding += [
-            after - (size - last) * step
-            for after, size, (_, last), step in zip(a.padding[2:], kernel, cut, a.dilation, strict=True)
-        ]
+        padding = [w.before - first * w.dilation for w, (first, _) in zip(windows, cut, strict=True)]
+        padding += [w.after - (w.kernel - last) * w.dilation for w, (_, last) in zip(windows, cut, strict=True)]
         if min(padding) < 0:  # of a dilated kernel the border may lie between two taps
             return None
         for axis, (first, last) in enumerate(cut, 2):
@@ -46,14 +44,8 @@ def trim_kernels(graph: Graph) -> Graph:
     return rebuild(graph, rule, "trim_kernels")
 
 
-def _seen(size: Any, kernel: Any, stride: int, before: int, after: int, dilation: int) -> tuple[int, int]:
+def _seen(window: Window, size: int) -> tuple[int, int]:
     """The first tap that sees a pixel of the image for some output, and the one after the last; all if none does."""
-    outputs = (size + before + after - dilation * (kernel - 1) - 1) // stride + 1
-
-    def sees(tap: int) -> bool:
-        place = tap * dilation - before
-        first = max(0, -(place // stride))
-        return bool(first < outputs and first * stride + place < size)
-
-    taps = [tap for tap in range(kernel) if sees(tap)]
-    return (taps[0], taps[-1] + 1) if taps else (0, kernel)
+    axis = window.along(size, window.fit(size))
+    taps = [number for number, tap in enumerate(axis.taps()) if tap.last > tap.first]
+    return (taps[0], taps[-1] + 1) if taps else (0, axis.kernel)

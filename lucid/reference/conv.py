@@ -49,12 +49,12 @@ def conv(a: ConvAttrs, x: Array, w: Array, b: Array | None = None) -> Array:
 @reference(CONV_GRAD_INPUT)
 def conv_grad_input(a: Any, dy: Array, w: Array) -> Array:
     channels = w.shape[1] * a.conv.groups
-    padded = _padded(a.conv, np.zeros((dy.shape[0], channels, a.height, a.width)))
+    padded = _padded(a.conv, np.zeros((dy.shape[0], channels, *a.size)))
     for r, q, window in _windows(a.conv, padded, w.shape[2:]):
         for cs, ks in _groups(a.conv, channels, w.shape[0]):
             window[:, cs] += np.einsum("nk,kcij->ncij", dy[:, ks, r, q].astype(np.float64), w[ks])
-    top, left = a.conv.padding[:2]
-    return padded[:, :, top : top + a.height, left : left + a.width]
+    (top, left), (height, width) = a.conv.padding[:2], a.size
+    return padded[:, :, top : top + height, left : left + width]
 
 
 @reference(CONV_GRAD_WEIGHT)

@@ -25,14 +25,13 @@ from ..graph.ops.pool import (
     index_dtype,
     pad_constant,
 )
-from ..graph.ops.windows import count_windows
-from ..graph.types import TensorType
+from ..graph.windows import windows_of
 from .evaluator import reference
 
 
-def _counts(a: Any, shape: tuple[int, ...], dilation: tuple[int, int]) -> tuple[Any, Any]:
-    type_ = TensorType(shape, np.dtype("float32"))
-    return count_windows("reference", type_, a.kernel, a.stride, a.padding, dilation, a.ceil_mode)
+def _counts(a: Any, shape: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
+    windows = windows_of(a.kernel, a.stride, a.padding, dilation)
+    return tuple(w.fit(size, a.ceil_mode) for w, size in zip(windows, shape[2:], strict=True))
 
 
 def _elements(a: MaxPoolAttrs, row: int, col: int) -> Iterator[tuple[int, int, int]]:
@@ -79,7 +78,7 @@ def _winner(a: MaxPoolAttrs, index: Array, at: tuple[int, ...]) -> tuple[int, in
 
 @reference(MAX_POOL_GRAD)
 def max_pool_grad(a: Any, dy: Array, index: Array) -> Array:
-    dx = np.zeros((*dy.shape[:2], a.height, a.width), dy.dtype)
+    dx = np.zeros((*dy.shape[:2], *a.size), dy.dtype)
     for at in np.ndindex(dy.shape):
         place = _winner(a.pool, index, at)
         if place is not None:
@@ -102,7 +101,7 @@ def max_pool_positions(a: Any, index: Array) -> Array:
     y = np.empty(index.shape, np.int64)
     for at in np.ndindex(y.shape):
         place = _winner(a.pool, index, at)
-        y[at] = -1 if place is None else place[0] * a.width + place[1]
+        y[at] = -1 if place is None else place[0] * a.size[1] + place[1]
     return y
 
 
@@ -126,9 +125,9 @@ def avg_pool(a: AvgPoolAttrs, x: Array) -> Array:
 
 @reference(AVG_POOL_GRAD)
 def avg_pool_grad(a: Any, dy: Array) -> Array:
-    dx = np.zeros((*dy.shape[:2], a.height, a.width))
+    dx = np.zeros((*dy.shape[:2], *a.size))
     for r, q in np.ndindex(dy.shape[2:]):
-        real, divisor = _average(a.pool, a.height, a.width, r, q)
+        real, divisor = _average(a.pool, dx.shape[2], dx.shape[3], r, q)
         for i, j in real:
             dx[:, :, i, j] += dy[:, :, r, q] / divisor
     return dx
@@ -140,27 +139,27 @@ def _adaptive(size: int, count: int, index: int) -> slice:
 
 @reference(ADAPTIVE_AVG_POOL)
 def adaptive_avg_pool(a: Any, x: Array) -> Array:
-    y = np.empty((*x.shape[:2], a.height, a.width))
+    y = np.empty((*x.shape[:2], *a.size))
     for r, q in np.ndindex(y.shape[2:]):
-        part = x[:, :, _adaptive(x.shape[2], a.height, r), _adaptive(x.shape[3], a.width, q)]
+        part = x[:, :, _adaptive(x.shape[2], a.size[0], r), _adaptive(x.shape[3], a.size[1], q)]
         y[:, :, r, q] = part.astype(np.float64).mean((2, 3))
     return y
 
 
 @reference(ADAPTIVE_AVG_POOL_GRAD)
 def adaptive_avg_pool_grad(a: Any, dy: Array) -> Array:
-    dx = np.zeros((*dy.shape[:2], a.height, a.width))
+    dx = np.zeros((*dy.shape[:2], *a.size))
     for r, q in np.ndindex(dy.shape[2:]):
-        part = dx[:, :, _adaptive(a.height, dy.shape[2], r), _adaptive(a.width, dy.shape[3], q)]
+        part = dx[:, :, _adaptive(a.size[0], dy.shape[2], r), _adaptive(a.size[1], dy.shape[3], q)]
         part += (dy[:, :, r, q] / (part.shape[2] * part.shape[3]))[:, :, None, None]
     return dx
 
 
 @reference(ADAPTIVE_ARG_MAX)
 def adaptive_arg_max(a: Any, x: Array) -> Array:
-    index = np.empty((*x.shape[:2], a.height, a.width), np.int64)
+    index = np.empty((*x.shape[:2], *a.size), np.int64)
     for n, c, r, q in np.ndindex(index.shape):
-        rows, cols = _adaptive(x.shape[2], a.height, r), _adaptive(x.shape[3], a.width, q)
+        rows, cols = _adaptive(x.shape[2], a.size[0], r), _adaptive(x.shape[3], a.size[1], q)
         i, j = np.unravel_index(np.argmax(x[n, c, rows, cols]), (rows.stop - rows.start, cols.stop - cols.start))
         index[n, c, r, q] = (rows.start + i) * x.shape[3] + cols.start + j
     return index

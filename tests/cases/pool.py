@@ -115,7 +115,7 @@ def _twice(x: Any) -> Any:
     """The gradient's gradient: pooling the gradient's way back takes ``MaxPool2dGather``."""
     attrs = pool.max_pool_attrs(3, 2, 1)
     _, index = pool.apply(pool.MAX_POOL, attrs, x)
-    return pool.apply(pool.MAX_POOL_GATHER, pool.MaxPoolGradAttrs(attrs, *x.type.shape[2:]), x * x, index)
+    return pool.apply(pool.MAX_POOL_GATHER, pool.MaxPoolGradAttrs(attrs, x.type.shape[2:]), x * x, index)
 
 
 CASES.append(Case("max_pool2d-gather", _twice, _distinct(2, 3, 7, 6), ops=("MaxPool2dGather",)))

@@ -78,7 +78,7 @@ def _pooled(draw: Draw) -> tuple[pool.MaxPoolGradAttrs, Array, Array]:
     drawn = draw(_FLOAT_MAX_POOL)
     (x,) = drawn.arrays
     attrs: Any = drawn.attrs
-    return pool.MaxPoolGradAttrs(attrs, *x.shape[2:]), x, run_reference(pool.MAX_POOL, attrs, [x])[1]
+    return pool.MaxPoolGradAttrs(attrs, x.shape[2:]), x, run_reference(pool.MAX_POOL, attrs, [x])[1]
 
 
 @st.composite
@@ -122,19 +122,19 @@ def _avg_grad(draw: Draw) -> Drawn:
     (x,) = drawn.arrays
     attrs: Any = drawn.attrs
     (y,) = avgpool.AVG_POOL.infer_types(attrs, types_of([x]))
-    return Drawn(avgpool.AvgPoolGradAttrs(attrs, *x.shape[2:]), (draw(values(y.concrete, x.dtype.name)),))
+    return Drawn(avgpool.AvgPoolGradAttrs(attrs, x.shape[2:]), (draw(values(y.concrete, x.dtype.name)),))
 
 
 @st.composite
 def _adaptive(draw: Draw, kinds: str = "f") -> Drawn:
     """Height and width of the result (or of what was pooled) may be larger than those of the input."""
     shape = draw(st.tuples(IMAGES, CHANNELS, st.integers(1, 6), st.integers(1, 6)))
-    return Drawn(avgpool.AdaptiveAttrs(*draw(_pair(1, 7))), (draw(values(shape, draw(dtypes(kinds)))),))
+    return Drawn(avgpool.AdaptiveAttrs(draw(_pair(1, 7))), (draw(values(shape, draw(dtypes(kinds)))),))
 
 
 def _backwards(drawn: Drawn) -> Drawn:
     attrs: Any = drawn.attrs
-    return Drawn(avgpool.AdaptiveGradAttrs(attrs.height, attrs.width), drawn.arrays)
+    return Drawn(avgpool.AdaptiveGradAttrs(attrs.size), drawn.arrays)
 
 
 # ---------------------------------------------------------------- convolutions
@@ -169,7 +169,7 @@ def _conv_grad(draw: Draw, of_weight: bool) -> Drawn:
     dy = draw(_finite(y.concrete, x.dtype.name))
     if of_weight:
         return Drawn(conv.ConvWeightAttrs(attrs, w.shape[2:]), (x, dy))
-    return Drawn(conv.ConvInputAttrs(attrs, *x.shape[2:]), (dy, w))
+    return Drawn(conv.ConvInputAttrs(attrs, x.shape[2:]), (dy, w))
 
 
 @st.composite

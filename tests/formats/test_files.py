@@ -18,9 +18,11 @@ import pytest
 
 import lucid
 from lucid import nn
-from lucid.errors import FileError, LucidError
+from lucid.errors import FileError, GraphError, LucidError
 from lucid.formats.files import open_regular, write_atomically
-from lucid.formats.serialize import load, save
+from lucid.formats.serialize import dump, load, loads, save
+from lucid.formats.text import parse_text, to_text
+from tests.graphs import same_graph
 
 HERE = Path(__file__).parent / "files"
 unix = pytest.mark.skipif(os.name != "posix", reason="modes, owners and pipes as Unix has them")
@@ -235,6 +237,19 @@ def test_files_of_the_first_version_load_for_ever() -> None:
     np.testing.assert_allclose(tuned(x).numpy(), want, rtol=1e-4, atol=1e-5)
     training = lucid.load(HERE / "first_training.lucid")
     training(x).sum().backward()  # it drops out, and so tells nothing
+
+
+def test_sizes_of_images_were_height_and_width() -> None:
+    graph = load(HERE / "first_windows.lucid").graphs["g"]
+    text = to_text(graph)
+    assert text.count("size=(7, 6)") == 6
+    assert text.count("size=(4, 4)") == 2
+    earlier = text.replace("size=(7, 6)", "height=7, width=6").replace("size=(4, 4)", "height=4, width=4")
+    assert same_graph(parse_text(earlier), graph)
+    assert same_graph(loads(dump({"g": graph}, {"w": np.zeros((3, 2, 3, 3), np.float32)})).graphs["g"], graph)
+    for wrong in ("height=7", "size=(7, 6), height=7, width=6", "height=7, width=6, size=(7, 6)"):
+        with pytest.raises(GraphError, match="unknown attribute 'height'"):
+            parse_text(text.replace("size=(7, 6)", wrong))
 
 
 def test_an_exact_model_stays_exact(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def both(attrs: MaxPoolAttrs, floating: bool) -> Any:
         y, index = apply(MAX_POOL, attrs, x)
         if not floating:
             return y, index
-        dx = apply(MAX_POOL_GRAD, MaxPoolGradAttrs(attrs, *x.type.shape[2:]), dy, index)
+        dx = apply(MAX_POOL_GRAD, MaxPoolGradAttrs(attrs, x.type.shape[2:]), dy, index)
         return y, index, dx
 
     return function

@@ -156,7 +156,7 @@ def test_each_lowering_is_the_reference(op: OpDef, name: str, seed: int, monkeyp
         dy = np.random.default_rng(attempt).standard_normal(y.concrete).astype(x.dtype)
         attrs, arrays = {
             CONV: (conv, [x, w, *([] if b is None else [b])]),
-            CONV_GRAD_INPUT: (ConvInputAttrs(conv, *x.shape[2:]), [dy, w]),
+            CONV_GRAD_INPUT: (ConvInputAttrs(conv, x.shape[2:]), [dy, w]),
             CONV_GRAD_WEIGHT: (ConvWeightAttrs(conv, w.shape[2:]), [x, dy]),
         }[op]
         types = tuple(types_of(arrays))
@@ -187,7 +187,7 @@ def test_many_blocks_and_threads(groups: int, threads: int) -> None:
     b = rng.standard_normal(8).astype(np.float32)
     conv = ConvAttrs((1, 1), (1, 1, 1, 1), (1, 1), groups)
     check(CONV, conv, [x, w, b], parameters=(1, 2), threads=threads)
-    check(CONV_GRAD_INPUT, ConvInputAttrs(conv, 13, 11), [x, w], threads=threads)
+    check(CONV_GRAD_INPUT, ConvInputAttrs(conv, (13, 11)), [x, w], threads=threads)
     check(CONV_GRAD_WEIGHT, ConvWeightAttrs(conv, (3, 3)), [x, x], threads=threads)
 
 
@@ -403,7 +403,7 @@ def test_second_order_gradients_close() -> None:
     (y,) = CONV.infer_types(conv, types_of([x, w]))
 
     def function(x: Any, w: Any, dy: Any) -> Any:
-        dx = apply(CONV_GRAD_INPUT, ConvInputAttrs(conv, *x.type.shape[2:]), dy, w)
+        dx = apply(CONV_GRAD_INPUT, ConvInputAttrs(conv, x.type.shape[2:]), dy, w)
         dw = apply(CONV_GRAD_WEIGHT, ConvWeightAttrs(conv, tuple(w.type.shape[2:])), x, dy)
         return (dx * dx).sum() + (dw * dw).sum()
 

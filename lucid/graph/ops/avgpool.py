@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...base.checks import shown
+from ...base.checks import integer, pair, shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim, as_dim, exact_quotient
 from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, Gradients, OpDef, apply, attributes, register
@@ -11,16 +11,25 @@ from .indexing import gather
 from .pool import image_batch, max_pool2d
 from .reduce import mean
 from .shape import reshape, squeeze
-from .windows import Pads, Pair, check_rank, count_windows, pair, refuse_empty_windows, strides, whole
+from .windows import (
+    HEIGHT_AND_WIDTH,
+    Numbers,
+    check_rank,
+    count_windows,
+    refuse_empty_windows,
+    resized,
+    strides,
+    windows_along,
+)
 
 
 @attributes
 class AvgPoolAttrs(Attrs):
-    """Windows of an average pooling; ``padding`` is (top, left, bottom, right)."""
+    """Windows of an average pooling; ``padding`` is what stands before each axis, then what stands after."""
 
-    kernel: Pair
-    stride: Pair
-    padding: Pads = (0, 0, 0, 0)
+    kernel: Numbers
+    stride: Numbers
+    padding: Numbers = (0, 0, 0, 0)
     ceil_mode: bool = False
     count_include_pad: bool = True
     divisor_override: int | None = None
@@ -28,27 +37,30 @@ class AvgPoolAttrs(Attrs):
 
 @attributes
 class AvgPoolGradAttrs(Attrs):
-    """A pooling and the height and width of what it pooled."""
+    """A pooling and the size of the images that it pooled."""
 
     pool: AvgPoolAttrs
-    height: Dim
-    width: Dim
+    size: tuple[Dim, ...]
+
+    joined = HEIGHT_AND_WIDTH
 
 
 @attributes
 class AdaptiveAttrs(Attrs):
-    """Height and width of the output."""
+    """Size of the images of the output."""
 
-    height: Dim
-    width: Dim
+    size: tuple[Dim, ...]
+
+    joined = HEIGHT_AND_WIDTH
 
 
 @attributes
 class AdaptiveGradAttrs(Attrs):
-    """Height and width of what was pooled."""
+    """Size of the images that were pooled."""
 
-    height: Dim
-    width: Dim
+    size: tuple[Dim, ...]
+
+    joined = HEIGHT_AND_WIDTH
 
 
 def _need_float(op: str, x: TensorType) -> None:
@@ -59,60 +71,57 @@ def _need_float(op: str, x: TensorType) -> None:
 
 def _avg_infer(attrs: AvgPoolAttrs, x: TensorType) -> TensorType:
     _need_float("avg_pool2d", x)
-    if min(*attrs.kernel, *attrs.stride) < 1 or min(attrs.padding) < 0 or attrs.divisor_override == 0:
-        raise OptionError(f"avg_pool2d: no such pooling: {attrs}")
-    counts = count_windows("avg_pool2d", x, attrs.kernel, attrs.stride, attrs.padding, (1, 1), attrs.ceil_mode)
-    for axis in (0, 1):
-        refuse_empty_windows(
-            "avg_pool2d", x.shape[2 + axis], counts[axis], attrs.kernel[axis], attrs.stride[axis],
-            attrs.padding[axis], attrs.padding[2 + axis], 1,
-        )  # fmt: skip
+    if attrs.divisor_override == 0:
+        raise OptionError("avg_pool2d: divisor_override must not be 0")
+    windows = windows_along("avg_pool2d", x.rank - 2, attrs.kernel, attrs.stride, attrs.padding, (1,) * (x.rank - 2))
+    counts = count_windows("avg_pool2d", x, windows, attrs.ceil_mode)
+    refuse_empty_windows("avg_pool2d", x.shape[2:], counts, windows)
     return x.with_shape((*x.shape[:2], *counts))
 
 
 def _avg_grad_infer(attrs: AvgPoolGradAttrs, dy: TensorType) -> TensorType:
     check_rank("AvgPool2dGrad", dy)
-    x = dy.with_shape((*dy.shape[:2], attrs.height, attrs.width))
+    x = resized("AvgPool2dGrad", dy, attrs.size)
     expected = _avg_infer(attrs.pool, x)
     if dy.shape != expected.shape:
         raise ShapeError(f"AvgPool2dGrad: needs a gradient of shape {format_shape(expected.shape)}, got {dy}")
     return x
 
 
-def _adaptive_check(op: str, height: Dim, width: Dim, x: TensorType) -> None:
-    if any(isinstance(size, int) and size < 1 for size in (height, width)) or 0 in x.shape[2:]:
-        raise ShapeError(f"{op}: an output of {height} x {width} cannot be pooled from {x}")
+def _adapted(op: str, x: TensorType, size: tuple[Dim, ...]) -> TensorType:
+    """An image batch pooled to that size."""
+    if any(isinstance(dim, int) and dim < 1 for dim in size) or 0 in x.shape[2:]:
+        raise ShapeError(f"{op}: an output of {' x '.join(map(str, size))} cannot be pooled from {x}")
+    return resized(op, x, size)
 
 
 def _adaptive_infer(attrs: AdaptiveAttrs, x: TensorType) -> TensorType:
     _need_float("adaptive_avg_pool2d", x)
-    _adaptive_check("adaptive_avg_pool2d", attrs.height, attrs.width, x)
-    return x.with_shape((*x.shape[:2], attrs.height, attrs.width))
+    return _adapted("adaptive_avg_pool2d", x, attrs.size)
 
 
 def _adaptive_grad_infer(attrs: AdaptiveGradAttrs, dy: TensorType) -> TensorType:
     _need_float("AdaptiveAvgPool2dGrad", dy)
-    return dy.with_shape((*dy.shape[:2], attrs.height, attrs.width))
+    return resized("AdaptiveAvgPool2dGrad", dy, attrs.size)
 
 
 def _adaptive_arg_infer(attrs: AdaptiveAttrs, x: TensorType) -> TensorType:
     check_rank("adaptive_max_pool2d", x)
     if x.dtype == bool_:
         raise DTypeError("adaptive_max_pool2d: not defined for bool")
-    _adaptive_check("adaptive_max_pool2d", attrs.height, attrs.width, x)
-    return TensorType((*x.shape[:2], attrs.height, attrs.width), int64)
+    return _adapted("adaptive_max_pool2d", x, attrs.size).with_dtype(int64)
 
 
 def _avg_gradient(c: GradContext[AvgPoolAttrs]) -> Gradients:
-    return [apply(AVG_POOL_GRAD, AvgPoolGradAttrs(c.attrs, *c.inputs[0].type.shape[2:]), c.dy)]
+    return [apply(AVG_POOL_GRAD, AvgPoolGradAttrs(c.attrs, c.inputs[0].type.shape[2:]), c.dy)]
 
 
 def _adaptive_gradient(c: GradContext) -> Gradients:
-    return [apply(ADAPTIVE_AVG_POOL_GRAD, AdaptiveGradAttrs(*c.inputs[0].type.shape[2:]), c.dy)]
+    return [apply(ADAPTIVE_AVG_POOL_GRAD, AdaptiveGradAttrs(c.inputs[0].type.shape[2:]), c.dy)]
 
 
 def _adaptive_grad_gradient(c: GradContext) -> Gradients:
-    return [apply(ADAPTIVE_AVG_POOL, AdaptiveAttrs(*c.inputs[0].type.shape[2:]), c.dy)]
+    return [apply(ADAPTIVE_AVG_POOL, AdaptiveAttrs(c.inputs[0].type.shape[2:]), c.dy)]
 
 
 AVG_POOL = register(
@@ -168,13 +177,13 @@ def avg_pool2d(
     """
     x, single = image_batch("avg_pool2d", x)
     kernel = pair("avg_pool2d", "kernel_size", kernel_size, 1)
-    vertical, horizontal = pair("avg_pool2d", "padding", padding, 0)
+    pads = pair("avg_pool2d", "padding", padding, 0)
     if divisor_override is not None:
-        divisor_override = whole("avg_pool2d", "divisor_override", divisor_override, 1)
+        divisor_override = integer("avg_pool2d", "divisor_override", divisor_override, 1)
     attrs = AvgPoolAttrs(
         kernel,
         strides("avg_pool2d", stride, kernel),
-        (vertical, horizontal, vertical, horizontal),
+        pads * 2,
         bool(ceil_mode),
         bool(count_include_pad),
         divisor_override,
@@ -193,10 +202,11 @@ def _output_size(op: str, output_size: object, x: TensorType) -> tuple[Dim, Dim]
     return dims[0], dims[1]
 
 
-def _even_windows(x: TensorType, height: Dim, width: Dim) -> Pair | None:
+def _even_windows(x: TensorType, size: tuple[Dim, ...]) -> Numbers | None:
     """The window size, where the output's size divides the input's."""
-    sizes = (exact_quotient(x.shape[2], height), exact_quotient(x.shape[3], width))
-    return sizes if all(isinstance(size, int) and size > 0 for size in sizes) else None  # type: ignore[return-value]
+    quotients = (exact_quotient(*pair_) for pair_ in zip(x.shape[2:], size, strict=True))
+    found = tuple(q for q in quotients if isinstance(q, int) and q > 0)
+    return found if len(found) == len(size) else None
 
 
 def adaptive_avg_pool2d(x: AbstractTensor, output_size: object) -> AbstractTensor:
@@ -205,15 +215,15 @@ def adaptive_avg_pool2d(x: AbstractTensor, output_size: object) -> AbstractTenso
     Window i spans floor(i H / H_out) to ceil((i + 1) H / H_out).
     """
     x, single = image_batch("adaptive_avg_pool2d", x)
-    height, width = _output_size("adaptive_avg_pool2d", output_size, x.type)
-    even = _even_windows(x.type, height, width)
-    if height == 1 and width == 1:
-        _adaptive_infer(AdaptiveAttrs(1, 1), x.type)
+    attrs = AdaptiveAttrs(_output_size("adaptive_avg_pool2d", output_size, x.type))
+    even = _even_windows(x.type, attrs.size)
+    if attrs.size == (1, 1):
+        _adaptive_infer(attrs, x.type)
         y = mean(x, (2, 3), keepdim=True)
     elif even:
         y = avg_pool2d(x, even)
     else:
-        y = apply(ADAPTIVE_AVG_POOL, AdaptiveAttrs(height, width), x)
+        y = apply(ADAPTIVE_AVG_POOL, attrs, x)
     return squeeze(y, 0) if single else y
 
 
@@ -225,17 +235,17 @@ def adaptive_max_pool2d(
     With ``return_indices`` also where each maximum stands, as int64 ``row * W + column``.
     """
     x, single = image_batch("adaptive_max_pool2d", x)
-    height, width = _output_size("adaptive_max_pool2d", output_size, x.type)
-    even = _even_windows(x.type, height, width)
+    attrs = AdaptiveAttrs(_output_size("adaptive_max_pool2d", output_size, x.type))
+    even = _even_windows(x.type, attrs.size)
     index: AbstractTensor | None
     if even:
         pooled = max_pool2d(x, even, even, return_indices=return_indices)
         y, index = pooled if isinstance(pooled, tuple) else (pooled, None)
     else:
-        index = apply(ADAPTIVE_ARG_MAX, AdaptiveAttrs(height, width), x)
-        batch = x.type.shape[:2]
-        flat = gather(reshape(x, (*batch, product(x.type.shape[2:]))), 2, reshape(index, (*batch, height * width)))
-        y = reshape(flat, (*batch, height, width))
+        index = apply(ADAPTIVE_ARG_MAX, attrs, x)
+        batch, made = x.type.shape[:2], index.type.shape
+        flat = reshape(x, (*batch, product(x.type.shape[2:])))
+        y = reshape(gather(flat, 2, reshape(index, (*batch, product(made[2:])))), made)
     if single:
         y, index = squeeze(y, 0), None if index is None else squeeze(index, 0)
     return (y, index) if return_indices and index is not None else y

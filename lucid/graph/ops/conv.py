@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...base.checks import shown
+from ...base.checks import Pair, integer, pair, shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim
 from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, apply, attributes, register
 from ..types import Shape, TensorType, format_shape, is_float
+from ..windows import Window
 from .pad import pad
 from .pool import image_batch
 from .shape import reshape, squeeze
-from .windows import Pads, Pair, check_rank, count_windows, pair, whole
+from .windows import HEIGHT_AND_WIDTH, Numbers, check_numbers, check_rank, count_windows, windows_along
 
 
 @attributes
 class ConvAttrs(Attrs):
-    """How the windows lie; ``padding`` is (top, left, bottom, right)."""
+    """How the windows lie, with a number for each axis of the image.
 
-    stride: Pair = (1, 1)
-    padding: Pads = (0, 0, 0, 0)
-    dilation: Pair = (1, 1)
+    ``padding`` is what stands before each axis, then what stands after: (top, left, bottom, right).
+    """
+
+    stride: Numbers = (1, 1)
+    padding: Numbers = (0, 0, 0, 0)
+    dilation: Numbers = (1, 1)
     groups: int = 1
 
 
@@ -34,29 +38,30 @@ class OfConvAttrs(Attrs):
 
 @attributes
 class ConvInputAttrs(OfConvAttrs):
-    """A convolution and the height and width of its input."""
+    """A convolution and the size of its input."""
 
-    height: Dim
-    width: Dim
+    size: Shape
+
+    joined = HEIGHT_AND_WIDTH
 
 
 @attributes
 class ConvWeightAttrs(OfConvAttrs):
-    """A convolution and the height and width of its kernel."""
+    """A convolution and the size of its kernel."""
 
-    kernel: Pair
+    kernel: Numbers
 
 
 @attributes
 class ConvTransposeAttrs(OfConvAttrs):
-    """Transposed convolution; ``output_padding``, less than the stride, is (bottom, right)."""
+    """Transposed convolution; ``output_padding``, less than the stride, stands after each axis."""
 
-    output_padding: Pair = (0, 0)
+    output_padding: Numbers = (0, 0)
 
 
-def _check_attrs(a: ConvAttrs) -> None:
-    if min(*a.stride, *a.dilation, a.groups) < 1 or min(a.padding) < 0:
-        raise OptionError(f"conv2d: no such convolution: {a}")
+def _windows(op: str, a: ConvAttrs, kernel: Numbers) -> list[Window]:
+    integer(op, "groups", a.groups)
+    return windows_along(op, len(kernel), kernel, a.stride, a.padding, a.dilation)
 
 
 def _check_types(op: str, x: TensorType, w: TensorType) -> None:
@@ -66,6 +71,14 @@ def _check_types(op: str, x: TensorType, w: TensorType) -> None:
         raise DTypeError(f"{op}: needs input and weight of one floating-point type, got {x} and {w}")
 
 
+def _kernel(op: str, w: TensorType) -> Numbers:
+    """The size of the kernel, which is a number along each axis."""
+    sizes = tuple(k for k in w.shape[2:] if isinstance(k, int) and k > 0)
+    if len(sizes) != w.rank - 2:
+        raise ShapeError(f"{op}: the kernel of the weight {w} must have a positive size")
+    return sizes
+
+
 def _check_groups(op: str, channels: Dim, outputs: Dim, groups: int) -> None:
     if isinstance(channels, int) and isinstance(outputs, int) and (channels % groups or outputs % groups):
         raise ShapeError(f"{op}: {groups} groups do not divide {channels} input and {outputs} output channels")
@@ -73,8 +86,8 @@ def _check_groups(op: str, channels: Dim, outputs: Dim, groups: int) -> None:
 
 def conv_output(attrs: ConvAttrs, x: TensorType, w: TensorType) -> TensorType:
     """Type of ``conv2d(x, w)``; raises where they do not fit."""
-    _check_attrs(attrs)
     _check_types("conv2d", x, w)
+    windows = _windows("conv2d", attrs, _kernel("conv2d", w))
     _check_groups("conv2d", x.shape[1], w.shape[0], attrs.groups)
     if x.shape[1] != w.shape[1] * attrs.groups:
         raise ShapeError(
@@ -83,10 +96,7 @@ def conv_output(attrs: ConvAttrs, x: TensorType, w: TensorType) -> TensorType:
         )
     if w.shape[0] == 0:
         raise ShapeError(f"conv2d: the weight {w} must have at least one output channel")
-    if not all(isinstance(k, int) and k > 0 for k in w.shape[2:]):
-        raise ShapeError(f"conv2d: the kernel of the weight {w} must have a positive size")
-    counts = count_windows("conv2d", x, w.shape[2:], attrs.stride, attrs.padding, attrs.dilation)  # type: ignore[arg-type]
-    return x.with_shape((x.shape[0], w.shape[0], *counts))
+    return x.with_shape((x.shape[0], w.shape[0], *count_windows("conv2d", x, windows)))
 
 
 def check_bias(op: str, bias: TensorType, outputs: Dim, like: TensorType) -> None:
@@ -103,7 +113,7 @@ def _conv_infer(attrs: ConvAttrs, x: TensorType, w: TensorType, b: TensorType | 
 
 def _input_infer(attrs: ConvInputAttrs, dy: TensorType, w: TensorType) -> TensorType:
     _check_types("Conv2dGradInput", dy, w)
-    x = dy.with_shape((dy.shape[0], w.shape[1] * attrs.conv.groups, attrs.height, attrs.width))
+    x = dy.with_shape((dy.shape[0], w.shape[1] * attrs.conv.groups, *attrs.size))
     y = conv_output(attrs.conv, x, w)
     if y.shape != dy.shape:
         raise ShapeError(f"Conv2dGradInput: needs a gradient of shape {format_shape(y.shape)}, got {dy}")
@@ -121,22 +131,22 @@ def _weight_infer(attrs: ConvWeightAttrs, x: TensorType, dy: TensorType) -> Tens
     return w
 
 
-def _grad_input(conv: ConvAttrs, dy: AbstractTensor, w: AbstractTensor, height: Dim, width: Dim) -> AbstractTensor:
-    return apply(CONV_GRAD_INPUT, ConvInputAttrs(conv, height, width), dy, w)
+def _grad_input(conv: ConvAttrs, dy: AbstractTensor, w: AbstractTensor, size: Shape) -> AbstractTensor:
+    return apply(CONV_GRAD_INPUT, ConvInputAttrs(conv, size), dy, w)
 
 
 def _grad_weight(conv: ConvAttrs, x: AbstractTensor, dy: AbstractTensor, kernel: Shape) -> AbstractTensor:
-    return apply(CONV_GRAD_WEIGHT, ConvWeightAttrs(conv, kernel), x, dy)  # type: ignore[arg-type]  # two, of any size
+    return apply(CONV_GRAD_WEIGHT, ConvWeightAttrs(conv, kernel), x, dy)  # type: ignore[arg-type]  # of any size
 
 
 def _conv_gradient(c: GradContext[ConvAttrs]) -> Gradients:
     x, w = c.inputs[:2]
     gradients = [
-        _grad_input(c.attrs, c.dy, w, *x.type.shape[2:]) if c.wanted[0] else None,
+        _grad_input(c.attrs, c.dy, w, x.type.shape[2:]) if c.wanted[0] else None,
         _grad_weight(c.attrs, x, c.dy, w.type.shape[2:]) if c.wanted[1] else None,
     ]
     if len(c.inputs) == 3:
-        gradients.append(c.dy.sum((0, 2, 3)) if c.wanted[2] else None)
+        gradients.append(c.dy.sum((0, *range(2, x.type.rank))) if c.wanted[2] else None)
     return gradients
 
 
@@ -151,49 +161,51 @@ def _input_gradient(c: GradContext[ConvInputAttrs]) -> Gradients:
 def _weight_gradient(c: GradContext[ConvWeightAttrs]) -> Gradients:
     x, dy = c.inputs
     return [
-        _grad_input(c.attrs.conv, dy, c.dy, *x.type.shape[2:]) if c.wanted[0] else None,
+        _grad_input(c.attrs.conv, dy, c.dy, x.type.shape[2:]) if c.wanted[0] else None,
         apply(CONV, c.attrs.conv, x, c.dy) if c.wanted[1] else None,
     ]
 
 
-def _transpose_input_size(attrs: ConvTransposeAttrs, x: TensorType, w: TensorType) -> tuple[Dim, Dim]:
-    """Height and width of the transposed convolution's output."""
-    conv, sizes = attrs.conv, []
-    for axis in (0, 1):
-        extent = conv.dilation[axis] * (w.shape[2 + axis] - 1) + 1
-        pads = conv.padding[axis] + conv.padding[2 + axis]
-        sizes.append((x.shape[2 + axis] - 1) * conv.stride[axis] - pads + extent + attrs.output_padding[axis])
-    return sizes[0], sizes[1]
+def _transposed_size(op: str, attrs: ConvTransposeAttrs, x: TensorType, w: TensorType) -> Shape:
+    """Size of the transposed convolution's output."""
+    windows = _windows(op, attrs.conv, _kernel(op, w))
+    check_numbers(op, "output_padding", attrs.output_padding, len(windows), 0)
+    along = zip(x.shape[2:], windows, attrs.output_padding, strict=True)
+    return tuple((size - 1) * w.stride + w.extent - w.before - w.after + more for size, w, more in along)
 
 
 def _transpose_infer(
     attrs: ConvTransposeAttrs, x: TensorType, w: TensorType, b: TensorType | None = None
 ) -> TensorType:
     op = "conv_transpose2d"
-    _check_attrs(attrs.conv)
     _check_types(op, x, w)
     if x.shape[1] != w.shape[0]:
         raise ShapeError(
             f"{op}: the input {format_shape(x.shape)} has {x.shape[1]} channels, the weight {format_shape(w.shape)} "
             f"takes {w.shape[0]}"
         )
-    if any(not 0 <= more < stride for more, stride in zip(attrs.output_padding, attrs.conv.stride, strict=True)):
+    size = _transposed_size(op, attrs, x, w)
+    if any(more >= stride for more, stride in zip(attrs.output_padding, attrs.conv.stride, strict=True)):
         raise OptionError(
             f"{op}: output_padding {attrs.output_padding} must be smaller than the stride {attrs.conv.stride}"
         )
-    height, width = _transpose_input_size(attrs, x, w)
-    if any(isinstance(size, int) and size < 1 for size in (height, width)):
-        raise ShapeError(f"{op}: the output of {x} with the weight {w} would be {height} x {width}; use less padding")
+    if any(isinstance(dim, int) and dim < 1 for dim in size):
+        made = " x ".join(map(str, size))
+        raise ShapeError(f"{op}: the output of {x} with the weight {w} would be {made}; use less padding")
     if b is not None:
         check_bias(op, b, w.shape[1] * attrs.conv.groups, x)
-    return _input_infer(ConvInputAttrs(attrs.conv, height, width), x, w)
+    return _input_infer(ConvInputAttrs(attrs.conv, size), x, w)
 
 
 def _transpose_decompose(
     attrs: ConvTransposeAttrs, x: AbstractTensor, w: AbstractTensor, b: AbstractTensor | None = None
 ) -> AbstractTensor:
-    y = _grad_input(attrs.conv, x, w, *_transpose_input_size(attrs, x.type, w.type))
-    return y if b is None else y + reshape(b, 1, -1, 1, 1)
+    y = _grad_input(attrs.conv, x, w, _transposed_size("conv_transpose2d", attrs, x.type, w.type))
+    return y if b is None else y + _along_channels(b, y)
+
+
+def _along_channels(bias: AbstractTensor, like: AbstractTensor) -> AbstractTensor:
+    return reshape(bias, 1, -1, *(1,) * (like.type.rank - 2))
 
 
 CONV = register(
@@ -225,10 +237,10 @@ CONV_TRANSPOSE = register(
 )  # fmt: skip
 
 
-def _padding(op: str, padding: object, stride: Pair, dilation: Pair, kernel: Shape) -> Pads:
+def _padding(op: str, padding: object, stride: Pair, dilation: Pair, kernel: Shape) -> Numbers:
     if isinstance(padding, str):
         if padding == "valid":
-            return 0, 0, 0, 0
+            return (0,) * 2 * len(kernel)
         if padding != "same":
             raise OptionError(f'{op}: padding is a number, "same" or "valid", got {shown(padding)}')
         if stride != (1, 1):
@@ -237,13 +249,10 @@ def _padding(op: str, padding: object, stride: Pair, dilation: Pair, kernel: Sha
         if len(sizes) < len(kernel):
             raise ShapeError(f'{op}: padding="same" needs a kernel of known size, got {format_shape(kernel)}')
         total = [d * (k - 1) for d, k in zip(dilation, sizes, strict=True)]
-        top, left = total[0] // 2, total[1] // 2
-        return top, left, total[0] - top, total[1] - left
-    if isinstance(padding, tuple | list) and len(padding) == 4:
-        top, left, bottom, right = (whole(op, "padding", p, 0) for p in padding)
-        return top, left, bottom, right
-    top, left = pair(op, "padding", padding, 0)
-    return top, left, top, left
+        return (*(t // 2 for t in total), *(t - t // 2 for t in total))
+    if isinstance(padding, tuple | list) and len(padding) == 2 * len(kernel):
+        return tuple(integer(op, "padding", p, 0) for p in padding)
+    return pair(op, "padding", padding, 0) * 2
 
 
 def conv_attrs(
@@ -254,7 +263,7 @@ def conv_attrs(
         raise ShapeError(f"{op}: the weight must have rank 4, got {weight}")
     strides, dilations = pair(op, "stride", stride, 1), pair(op, "dilation", dilation, 1)
     pads = _padding(op, padding, strides, dilations, weight.shape[2:])
-    return ConvAttrs(strides, pads, dilations, whole(op, "groups", groups, 1))
+    return ConvAttrs(strides, pads, dilations, integer(op, "groups", groups, 1))
 
 
 def conv2d(
@@ -332,19 +341,20 @@ def conv_transpose2d(
         y = pad(apply(CONV_TRANSPOSE, attrs, x, weight), (0, beyond[1], 0, beyond[0]))
         if bias is not None:
             check_bias(op, bias.type, y.type.shape[1], y.type)
-            y = y + reshape(bias, 1, -1, 1, 1)
+            y = y + _along_channels(bias, y)
     else:
         y = apply(CONV_TRANSPOSE, attrs, *((x, weight) if bias is None else (x, weight, bias)))
     return squeeze(y, 0) if single else y
 
 
-def _transpose_attrs(conv: ConvAttrs, output_padding: Pair) -> tuple[ConvTransposeAttrs, Pair]:
-    """The attributes, and how many more rows and columns of zeros stand at the end.
+def _transpose_attrs(conv: ConvAttrs, output_padding: Numbers) -> tuple[ConvTransposeAttrs, Numbers]:
+    """The attributes, and how many more zeros stand at the end of each axis.
 
     A stride less one can be left over of the input of a convolution. What ``output_padding`` asks for beyond that
     is first what the padding at the bottom and right had taken away.
     """
     pads, left, beyond = list(conv.padding), [], []
+    axes = len(output_padding)
     for axis, (more, stride, dilation) in enumerate(zip(output_padding, conv.stride, conv.dilation, strict=True)):
         if more >= max(stride, dilation):
             raise OptionError(
@@ -352,9 +362,7 @@ def _transpose_attrs(conv: ConvAttrs, output_padding: Pair) -> tuple[ConvTranspo
                 f"or the dilation {conv.dilation}"
             )
         left.append(min(more, stride - 1))
-        given_back = min(more - left[-1], pads[2 + axis])
-        pads[2 + axis] -= given_back
+        given_back = min(more - left[-1], pads[axes + axis])
+        pads[axes + axis] -= given_back
         beyond.append(more - left[-1] - given_back)
-    top, left_side, bottom, right = pads
-    attrs = ConvTransposeAttrs(replace(conv, padding=(top, left_side, bottom, right)), (left[0], left[1]))
-    return attrs, (beyond[0], beyond[1])
+    return ConvTransposeAttrs(replace(conv, padding=tuple(pads)), tuple(left)), tuple(beyond)

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from ...base.checks import number, user_stacklevel
+from ...base.checks import number, pair, user_stacklevel
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim
 from ..opdef import (
@@ -25,61 +25,58 @@ from ..opdef import (
 )
 from ..types import DType, TensorType, as_dtype, bool_, format_shape, int64, is_float
 from .shape import squeeze, unsqueeze
-from .windows import Pads, Pair, check_rank, count_windows, pair, refuse_empty_windows, strides
+from .windows import (
+    HEIGHT_AND_WIDTH,
+    Numbers,
+    check_rank,
+    count_windows,
+    refuse_empty_windows,
+    resized,
+    strides,
+    windows_along,
+)
 
 
 @attributes
 class MaxPoolAttrs(Attrs):
-    """Windows of a max pooling.
+    """Windows of a max pooling, with a number for each axis of the image.
 
-    ``padding`` is (top, left, bottom, right). Elements of the padding are ``pad_value``: 0 competes with the
-    input's elements, -inf never wins against one.
+    ``padding`` is what stands before each axis, then what stands after: (top, left, bottom, right). Its elements are
+    ``pad_value``: 0 competes with the input's elements, -inf never wins against one.
     """
 
-    kernel: Pair
-    stride: Pair
-    padding: Pads = (0, 0, 0, 0)
-    dilation: Pair = (1, 1)
+    kernel: Numbers
+    stride: Numbers
+    padding: Numbers = (0, 0, 0, 0)
+    dilation: Numbers = (1, 1)
     ceil_mode: bool = False
     pad_value: float = 0.0
 
 
 @attributes
 class MaxPoolGradAttrs(Attrs):
-    """A pooling and the height and width of what it pooled."""
+    """A pooling and the size of the images that it pooled."""
 
     pool: MaxPoolAttrs
-    height: Dim
-    width: Dim
+    size: tuple[Dim, ...]
+
+    joined = HEIGHT_AND_WIDTH
 
 
-def index_dtype(kernel: Pair) -> DType:
+def index_dtype(kernel: Numbers) -> DType:
     """The smallest unsigned type that numbers every tap of a window, and padding after them."""
-    codes = kernel[0] * kernel[1] + 1
+    codes = math.prod(kernel) + 1
     return as_dtype("uint8" if codes <= 1 << 8 else "uint16" if codes <= 1 << 16 else "uint32")
-
-
-def _check_attrs(op: str, a: MaxPoolAttrs) -> None:
-    """What the functions check too; a graph may come from a file."""
-    for name, values, least in (
-        ("kernel_size", a.kernel, 1), ("stride", a.stride, 1), ("dilation", a.dilation, 1), ("padding", a.padding, 0),
-    ):  # fmt: skip
-        if any(value < least for value in values):
-            raise OptionError(f"{op}: {name} must be at least {least}, got {values}")
 
 
 def _pool_infer(attrs: MaxPoolAttrs, x: TensorType) -> tuple[TensorType, TensorType]:
     check_rank("max_pool2d", x)
-    _check_attrs("max_pool2d", attrs)
+    windows = windows_along("max_pool2d", x.rank - 2, attrs.kernel, attrs.stride, attrs.padding, attrs.dilation)
     if x.dtype == bool_:
         raise DTypeError("max_pool2d: not defined for bool; convert to uint8 first")
     pad_constant(attrs.pad_value, x.dtype)
-    counts = count_windows("max_pool2d", x, attrs.kernel, attrs.stride, attrs.padding, attrs.dilation, attrs.ceil_mode)
-    for axis in (0, 1):
-        refuse_empty_windows(
-            "max_pool2d", x.shape[2 + axis], counts[axis], attrs.kernel[axis], attrs.stride[axis],
-            attrs.padding[axis], attrs.padding[2 + axis], attrs.dilation[axis],
-        )  # fmt: skip
+    counts = count_windows("max_pool2d", x, windows, attrs.ceil_mode)
+    refuse_empty_windows("max_pool2d", x.shape[2:], counts, windows)
     y = x.with_shape((*x.shape[:2], *counts))
     return y, y.with_dtype(index_dtype(attrs.kernel))
 
@@ -104,7 +101,7 @@ def pad_constant(pad_value: float, dtype: DType) -> np.generic:
 def _pooled(op: str, attrs: MaxPoolGradAttrs, like: TensorType) -> tuple[TensorType, TensorType]:
     """Types of the pooling's input and output, for values with the batch and channels of ``like``."""
     check_rank(op, like)
-    x = like.with_shape((*like.shape[:2], attrs.height, attrs.width))
+    x = resized(op, like, attrs.size)
     return x, _pool_infer(attrs.pool, x)[0]
 
 
@@ -136,8 +133,7 @@ def _positions_infer(attrs: MaxPoolGradAttrs, index: TensorType) -> TensorType:
 
 
 def _pool_gradient(c: GradContext[MaxPoolAttrs]) -> Gradients:
-    height, width = c.inputs[0].type.shape[2:]
-    return [apply(MAX_POOL_GRAD, MaxPoolGradAttrs(c.attrs, height, width), c.dy, c.outputs[1])]
+    return [apply(MAX_POOL_GRAD, MaxPoolGradAttrs(c.attrs, c.inputs[0].type.shape[2:]), c.dy, c.outputs[1])]
 
 
 def _grad_gradient(c: GradContext) -> Gradients:
@@ -188,11 +184,11 @@ class _Omitted(int):
 OMITTED: Final = _Omitted(1)
 
 
-def warn_of_omitted_stride(owner: str, kernel: Pair) -> None:
+def warn_of_omitted_stride(owner: str, kernel: Numbers) -> None:
     """Where a window is larger than 1 and the stride left out: elsewhere that means the kernel size, here 1."""
-    if kernel == (1, 1):
+    if max(kernel) == 1:
         return
-    size = kernel[0] if kernel[0] == kernel[1] else kernel
+    size = kernel[0] if len(set(kernel)) == 1 else kernel
     warnings.warn(
         f"{owner}: the stride is left out, and is 1. Write stride=1 to say so, or stride={size} (or stride=None) for "
         f"windows side by side, which is what PyTorch takes when it is left out",
@@ -249,7 +245,7 @@ def max_pool2d(
         warn_of_omitted_stride("max_pool2d", attrs.kernel)
     if not return_indices:
         return squeeze(y, 0) if single else y
-    positions = apply(MAX_POOL_POSITIONS, MaxPoolGradAttrs(attrs, *x.type.shape[2:]), index)
+    positions = apply(MAX_POOL_POSITIONS, MaxPoolGradAttrs(attrs, x.type.shape[2:]), index)
     return (squeeze(y, 0), squeeze(positions, 0)) if single else (y, positions)
 
 
@@ -260,12 +256,12 @@ def max_pool_attrs(
     """The attributes that the arguments of :func:`max_pool2d` stand for."""
     op = "max_pool2d"
     kernel = pair(op, "kernel_size", kernel_size, 1)
-    vertical, horizontal = pair(op, "padding", padding, 0)
+    pads = pair(op, "padding", padding, 0)
     pad_value = number(op, "pad_value", pad_value)
     return MaxPoolAttrs(
         kernel,
         strides(op, stride, kernel),
-        (vertical, horizontal, vertical, horizontal),
+        pads * 2,
         pair(op, "dilation", dilation, 1),
         bool(ceil_mode),
         float(pad_value),

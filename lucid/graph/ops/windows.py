@@ -1,21 +1,24 @@
-"""Sliding windows: the arguments and the shape rule that convolutions and poolings share."""
+"""What the type rules of convolutions and poolings ask of their windows, along as many axes as the image has."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from ...base.checks import Pair as Pair
-from ...base.checks import integer
-from ...base.checks import pair as pair
+from ...base.checks import Pair, pair
 from ...errors import OptionError, ShapeError
 from ..dims import Dim
-from ..types import TensorType
-from ..windows import Window
+from ..types import TensorType, format_shape
+from ..windows import Window, windows_of
 
-Pads: TypeAlias = "tuple[int, int, int, int]"
+Numbers: TypeAlias = "tuple[int, ...]"
+"""One for each axis; of padding two: all that stand before the axes, then all that stand after them."""
 
-whole = integer
+HEIGHT_AND_WIDTH = {"size": ("height", "width")}
+"""What an image's size was in files when images had two axes."""
+
+AXES = {1: "(N, C, L)", 2: "(N, C, H, W)", 3: "(N, C, D, H, W)"}
+SIDES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
 def strides(op: str, stride: object, kernel: Pair) -> Pair:
@@ -24,43 +27,61 @@ def strides(op: str, stride: object, kernel: Pair) -> Pair:
     return kernel if omitted else pair(op, "stride", stride, 1)
 
 
-def count_windows(
-    op: str, x: TensorType, kernel: Pair, stride: Pair, padding: Pads, dilation: Pair, ceil_mode: bool = False
-) -> tuple[Dim, Dim]:
-    """How many windows fit along both axes of an image batch; raises where none does."""
+def check_rank(op: str, x: TensorType, axes: int = 2) -> None:
+    if x.rank != 2 + axes:
+        raise ShapeError(f"{op}: needs an image batch {AXES[axes]}, got {x}")
+
+
+def check_numbers(op: str, name: str, values: Numbers, count: int, least: int) -> None:
+    """What the functions check too; a graph may come from a file."""
+    if len(values) != count:
+        raise OptionError(f"{op}: {name} must be {count} numbers, got {values}")
+    if any(value < least for value in values):
+        raise OptionError(f"{op}: {name} must be at least {least}, got {values}")
+
+
+def resized(op: str, x: TensorType, size: tuple[Dim, ...]) -> TensorType:
+    """An image batch with images of another size."""
+    if len(size) != x.rank - 2:
+        raise ShapeError(f"{op}: the images of {x} cannot be of size {format_shape(size)}")
+    return x.with_shape((*x.shape[:2], *size))
+
+
+def windows_along(
+    op: str, axes: int, kernel: Numbers, stride: Numbers, padding: Numbers, dilation: Numbers
+) -> list[Window]:
+    """The window along each of so many axes; raises where there is none."""
+    check_numbers(op, "kernel_size", kernel, axes, 1)
+    check_numbers(op, "stride", stride, axes, 1)
+    check_numbers(op, "dilation", dilation, axes, 1)
+    check_numbers(op, "padding", padding, 2 * axes, 0)
+    return windows_of(kernel, stride, padding, dilation)
+
+
+def count_windows(op: str, x: TensorType, windows: Sequence[Window], ceil_mode: bool = False) -> tuple[Dim, ...]:
+    """How many windows fit along each axis of an image batch; raises where none does."""
     counts = []
-    for axis in (0, 1):
-        size, before, after = x.shape[2 + axis], padding[axis], padding[2 + axis]
-        window = Window(kernel[axis], stride[axis], before, after, dilation[axis])
-        count, extent = window.fit(size, ceil_mode), window.extent
+    for side, size, w in zip(SIDES[len(windows)], x.shape[2:], windows, strict=True):
+        count = w.fit(size, ceil_mode)
         if (isinstance(count, int) and count < 1) or size == 0:
-            side = ("height", "width")[axis]
             raise ShapeError(
-                f"{op}: a window of {extent} (kernel {kernel[axis]}, dilation {dilation[axis]}) is larger than the "
-                f"{side} {size} with its padding {before} + {after}; input {x}. Use a smaller kernel or more padding"
+                f"{op}: a window of {w.extent} (kernel {w.kernel}, dilation {w.dilation}) is larger than the {side} "
+                f"{size} with its padding {w.before} + {w.after}; input {x}. Use a smaller kernel or more padding"
             )
         counts.append(count)
-    return counts[0], counts[1]
+    return tuple(counts)
 
 
-def refuse_empty_windows(
-    op: str, size: Dim, count: Dim, kernel: int, stride: int, before: int, after: int, dilation: int
-) -> None:
+def refuse_empty_windows(op: str, sizes: Sequence[Dim], counts: Sequence[Dim], windows: Sequence[Window]) -> None:
     """Raise where a window along an axis would see padding only."""
-    extent = dilation * (kernel - 1) + 1
-    out = f"{op}: padding {max(before, after)} lets a window of {extent} (kernel {kernel}, dilation {dilation})"
-    way = "see only padding; use less padding or a larger kernel"
-    if before >= extent:
-        raise OptionError(f"{out} {way}")
-    if not (isinstance(size, int) and isinstance(count, int)):
-        return
-    for o in {*range(min(count, -(-before // stride))), count - 1}:  # only these can miss the input
-        start = o * stride - before
-        first = start if start >= 0 else start % dilation  # the first tap at or after the input's first element
-        if first >= size or first > start + extent - 1:
-            raise OptionError(f"{out} {way} (window {o} on an input of size {size})")
-
-
-def check_rank(op: str, x: TensorType) -> None:
-    if x.rank != 4:
-        raise ShapeError(f"{op}: needs an image batch (N, C, H, W), got {x}")
+    for size, count, w in zip(sizes, counts, windows, strict=True):
+        out = f"{op}: padding {max(w.before, w.after)} lets a window of {w.extent} (kernel {w.kernel}, dilation "
+        out += f"{w.dilation}) see only padding; use less padding or a larger kernel"
+        if w.before >= w.extent:
+            raise OptionError(out)
+        if not (isinstance(size, int) and isinstance(count, int)):
+            continue
+        axis = w.along(size, count)
+        for o in {*range(min(count, -(-w.before // w.stride))), count - 1}:  # only these can miss the input
+            if not axis.inside(o).number:
+                raise OptionError(f"{out} (window {o} on an input of size {size})")

@@ -309,7 +309,7 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     return best_ways(node, inputs, threads, lambda t, most, workers: seconds(t, most, itemsize, workers, machine))
 
 
-def _pool(node: Node) -> tuple[int, int]:
+def _pool(node: Node) -> tuple[int, ...]:
     pool = as_fused(node.attrs).pool
     return (1, 1) if pool is None else pool.kernel
 

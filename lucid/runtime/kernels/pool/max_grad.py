@@ -125,7 +125,7 @@ class Winners:
 
 
 def _winners(k: Emitter) -> Winners:
-    pool, (height, width) = k.attrs.pool, (k.attrs.height, k.attrs.width)
+    pool, (height, width) = k.attrs.pool, k.attrs.size
     index = k.ins[1].shape
     return Winners(*corners_and_offsets(pool, index[2:], width), height * width)
 
@@ -318,7 +318,7 @@ def max_pool_positions(k: Emitter) -> None:
     """Row and column of the window's corner, plus an offset for each code."""
     recheck(k)
     (index,), (y,), a = k.ins, k.outs, k.attrs
-    corners, offsets = corners_and_offsets(a.pool, y.shape[2:], a.width)
+    corners, offsets = corners_and_offsets(a.pool, y.shape[2:], a.size[1])
     table = k.use(np.append(offsets, 0), f"{k.name}_offsets")
     won = k.scratch(y.shape, np.dtype(bool), "padding")
     k.line(f"np.take({table}, {index}, out={y}, mode='clip')")
