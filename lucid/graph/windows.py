@@ -6,9 +6,10 @@ length, and padding is twice as long: first what stands before each axis, then w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import NamedTuple, overload
 
 from .dims import Dim
@@ -174,6 +175,17 @@ def axes_of(
     """The axes of an image batch of logical shape (N, C, *spatial), along which there are so many windows."""
     windows = windows_of(kernel, stride, padding, dilation)
     return tuple(w.along(size, count) for w, size, count in zip(windows, shape[2:], counts, strict=True))
+
+
+def taps_of(axes: Sequence[Axis]) -> Iterator[tuple[int, tuple[slice, ...], tuple[slice, ...]]]:
+    """Of each tap that lies in the image for some window the number, what it reads, and the outputs that see it.
+
+    Taps are numbered in row-major order.
+    """
+    for number, taps in enumerate(product(*(axis.taps() for axis in axes))):
+        if all(tap.last > tap.first for tap in taps):
+            elements = tuple(axis.source(tap) for axis, tap in zip(axes, taps, strict=True))
+            yield number, elements, tuple(slice(tap.first, tap.last) for tap in taps)
 
 
 def side_by_side(axes: Iterable[Axis]) -> bool:

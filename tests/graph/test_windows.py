@@ -6,9 +6,10 @@ import random
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
-from lucid.graph.windows import Axis, Window, axes_of, real, side_by_side
+from lucid.graph.windows import Axis, Window, axes_of, real, side_by_side, taps_of
 
 
 def draw(seed: int) -> tuple[Axis, bool]:
@@ -19,7 +20,6 @@ def draw(seed: int) -> tuple[Axis, bool]:
         window = Window(kernel, stride, rng.randint(0, 6), rng.randint(0, 6), dilation)
         size, ceil_mode = rng.randint(1, 14), rng.random() < 0.5
         count = window.fit(size, ceil_mode)
-        assert isinstance(count, int)
         if count > 0:
             return Axis(kernel, stride, window.before, window.after, dilation, size, count), ceil_mode
 
@@ -103,6 +103,21 @@ def test_runs_of_outputs_that_see_padding() -> None:
             assert all(a.stop < b.start for a, b in pairwise(runs))
 
 
+def test_taps_of_several_axes() -> None:
+    """Each is numbered as it stands in the window, and sees what the taps along the axes see together."""
+    for (rows, _), (cols, _) in zip(AXES[:60], AXES[60:120], strict=True):
+        image = {(i, j): i * cols.size + j for i in range(rows.size) for j in range(cols.size)}
+        found = [[None] * (rows.kernel * cols.kernel) for _ in range(rows.count * cols.count)]
+        flat = np.arange(rows.size * cols.size).reshape(rows.size, cols.size)
+        outputs = np.arange(len(found)).reshape(rows.count, cols.count)
+        for number, elements, seeing in taps_of((rows, cols)):
+            for element, output in zip(flat[elements].ravel(), outputs[seeing].ravel(), strict=True):
+                found[output][number] = element
+        for i, j in np.ndindex(outputs.shape):
+            at = [(p, q) for p in positions(rows, i) for q in positions(cols, j)]
+            assert found[outputs[i, j]] == [image.get(place) for place in at]
+
+
 def alone(axis: Axis) -> bool:
     """Whether its windows are neighbouring parts of the image."""
     seen = [p for o in range(axis.count) for p in range(positions(axis, o)[0], positions(axis, o)[-1] + 1)]
@@ -115,7 +130,6 @@ def test_windows_side_by_side() -> None:
         step = replace(axis, stride=axis.kernel)
         for one in (axis, step, replace(step, before=0), replace(step, before=0, dilation=1)):
             count = one.fit(one.size)
-            assert isinstance(count, int)
             fitted = replace(one, count=count)
             if count > 1:  # of one window alone the stride says nothing
                 assert side_by_side([fitted]) == alone(fitted)
@@ -128,7 +142,6 @@ def test_windows_side_by_side() -> None:
 def test_what_no_window_sees_does_no_harm(size: int, ceil_mode: bool, after: int, expected: bool) -> None:
     window = Window(2, 2, 0, after, 1)
     count = window.fit(size, ceil_mode)
-    assert isinstance(count, int)
     assert side_by_side([Axis(2, 2, 0, after, 1, size, count)]) == expected
 
 

@@ -37,11 +37,8 @@ def _divisors(a: AvgPoolAttrs, rows: Axis, cols: Axis, dtype: Any) -> Any:
         return np.array(a.divisor_override, dtype)
     counts = []
     for axis in (rows, cols):
-        start = np.arange(axis.count) * axis.stride - axis.before
-        end = np.minimum(start + axis.kernel, axis.size + axis.after)
-        if not a.count_include_pad:
-            start, end = np.maximum(start, 0), np.minimum(end, axis.size)
-        counts.append(end - start)
+        windows = range(axis.count)
+        counts.append([axis.there(o) if a.count_include_pad else axis.inside(o).number for o in windows])
     table = np.multiply.outer(*counts).astype(dtype)
     return table.ravel()[0].reshape(()) if (table == table.ravel()[0]).all() else table
 

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from ....graph.ops.pool import MAX_POOL_GATHER, MAX_POOL_GRAD, MAX_POOL_POSITIONS
-from ....graph.windows import Axis
+from ....graph.windows import Axis, real
 from ...planning.registry import kernel
 from ...program.emitter import Emitter, Operand
 from ...program.views import as_view
 from ..shared.cut import deal, image_blocks, pieces
+from ..shared.pooling_views import tap_parts
 from ..shared.windows import bind, channels_last, image_scratch, laid_out, over_blocks, recheck, tuple_of
 from .max import BLOCK_BYTES, largest, pooling_axes
 from .max_runs import BLOCK_BYTES as LONG_BLOCK_BYTES
@@ -29,16 +30,7 @@ def _gather_work(k: Emitter, image: Operand, windows: Operand) -> tuple[list[Any
     Windows may overlap, so a block holds whole planes. Also returns the largest shape of a block's windows.
     """
     rows, cols = pooling_axes(k.attrs.pool, image.shape, windows.shape[2:])
-    entries = [
-        (
-            i * cols.kernel + j,
-            (..., rows.source(down), cols.source(right)),
-            (..., slice(down.first, down.last), slice(right.first, right.last)),
-        )
-        for i, down in enumerate(rows.taps())
-        for j, right in enumerate(cols.taps())
-        if down.last > down.first and right.last > right.first
-    ]
+    entries = tap_parts(rows, cols)
     n, c, h, w = image.shape
     channels = 1 if channels_last(image) else c  # innermost channels stay together
     planes = image_blocks(n, channels, 1, c // max(channels, 1) * h * w * image.dtype.itemsize, BLOCK_BYTES, False)
@@ -73,10 +65,9 @@ class Spread:
 
     def lines(self, residue: int) -> tuple[slice, slice]:
         """The elements of the image at a residue that shifted windows can reach, and those windows in their room."""
-        first = max(0, self.low)
-        last = max(first, min(-(-(self.axis.size - residue) // self.axis.stride), self.axis.count + self.high))
-        image = slice(residue + first * self.axis.stride, residue + last * self.axis.stride, self.axis.stride)
-        return image, slice(first - self.low, last - self.low)
+        step = self.axis.stride
+        found = real(residue + self.low * step, self.pitch, self.axis.size, step)
+        return found.source, found.places
 
     @property
     def complete(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
-from ....graph.windows import Axis, Tap
+from ....graph.windows import Axis, Tap, taps_of
 from .cut import Block, per_block
 
 #: Which array (by number), and which part of it.
@@ -91,13 +91,4 @@ def bind_steps(
 
 def tap_parts(rows: Axis, cols: Axis) -> list[tuple[int, Any, Any]]:
     """For each tap that any window sees in the image its number, what it is of the image, and these windows."""
-    return [
-        (
-            i * cols.kernel + j,
-            (..., rows.source(down), cols.source(right)),
-            (..., slice(down.first, down.last), slice(right.first, right.last)),
-        )
-        for i, down in enumerate(rows.taps())
-        for j, right in enumerate(cols.taps())
-        if down.last > down.first and right.last > right.first
-    ]
+    return [(number, (..., *elements), (..., *windows)) for number, elements, windows in taps_of((rows, cols))]
