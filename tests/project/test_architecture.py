@@ -31,6 +31,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("compiler", ("compiler", "models")),
     ("face", ("__init__", "cli", "__main__")),
 )
+#: The same for the rooms of the runtime: what is planned knows neither programs nor kernels.
+RUNTIME = ("workers", "planning", "program", "kernels", "eager", "tuning")
 SIDE_BY_SIDE = set(permutations(("formats", "autodiff", "passes", "runtime", "reference"), 2))
 
 
@@ -123,14 +125,23 @@ def layer(module: str) -> int:
     raise AssertionError(f"{module} belongs to no layer: name it in LAYERS of {__file__}")
 
 
+def room(module: str) -> int | None:
+    """Which room of the runtime a module belongs to."""
+    parts = module.split(".")
+    return RUNTIME.index(parts[2]) if parts[1:2] == ["runtime"] and len(parts) > 2 else None
+
+
 def forbidden(module: str, imports: Imports) -> Iterator[str]:
     """What is wrong with a module's imports, as messages."""
-    own = layer(module)
+    own, within = layer(module), room(module)
     for target, line in imports.found.items():
         other = layer(target)
         names = LAYERS[own][0], LAYERS[other][0]
         if other > own or names in SIDE_BY_SIDE:
             yield f"{module}, line {line}: {names[0]} must not import {names[1]} ({target})"
+        there = room(target)
+        if within is not None and there is not None and there > within:
+            yield f"{module}, line {line}: {RUNTIME[within]} must not import {RUNTIME[there]} ({target})"
     for target, line in imports.late:
         yield f"{module}, line {line}: {target} is imported inside a function; import it at the top"
 
@@ -167,7 +178,10 @@ def test_everything_was_read() -> None:
     [
         ("lucid.errors", "from .graph import ir", "base must not import graph"),
         ("lucid.passes.x", "from ..runtime import plan", "passes must not import runtime"),
-        ("lucid.runtime.x", "import lucid.passes.simplify", "runtime must not import passes"),
+        ("lucid.runtime.planning.x", "from ..program.emitter import Operand", "planning must not import program"),
+        ("lucid.runtime.planning.x", "from ..kernels import conv", "planning must not import kernels"),
+        ("lucid.runtime.program.x", "from ..kernels import conv", "program must not import kernels"),
+        ("lucid.runtime.eager", "import lucid.passes.simplify", "runtime must not import passes"),
         ("lucid.reference.x", "from ..runtime import rng", "reference must not import runtime"),
         ("lucid.graph.ops.x", "if True:\n    from ...tensor import Tensor", "graph must not import tensor"),
         ("lucid.nn.x", "def f():\n    from ..tensor import Tensor", "inside a function"),
