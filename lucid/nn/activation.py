@@ -6,9 +6,8 @@ compiled models reuse its memory in any case.
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..errors import OptionError
+from ..tensor.tensor import Tensor
 from . import functional as F
 from .checks import choice, flag, parameter_type, real, size
 from .init import constant_
@@ -22,21 +21,21 @@ class ReLU(Module):
         super().__init__()
         self.inplace = flag(self, "inplace", inplace)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.relu(x)
 
 
 class Sigmoid(Module):
     """``1 / (1 + exp(-x))``."""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.sigmoid(x)
 
 
 class Tanh(Module):
     """The hyperbolic tangent."""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.tanh(x)
 
 
@@ -47,7 +46,7 @@ class SiLU(Module):
         super().__init__()
         self.inplace = flag(self, "inplace", inplace)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.silu(x)
 
 
@@ -59,7 +58,7 @@ class LeakyReLU(Module):
         self.inplace = flag(self, "inplace", inplace)
         self.negative_slope = real(self, "negative_slope", negative_slope)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, self.negative_slope)
 
     def extra_repr(self) -> str:
@@ -92,7 +91,7 @@ class PReLU(Module):
         """Set the weight to what it started from."""
         constant_(self.weight, self.init)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.prelu(x, self.weight)
 
     def extra_repr(self) -> str:
@@ -107,7 +106,7 @@ class ELU(Module):
         self.inplace = flag(self, "inplace", inplace)
         self.alpha = real(self, "alpha", alpha)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.elu(x, self.alpha)
 
     def extra_repr(self) -> str:
@@ -121,7 +120,7 @@ class GELU(Module):
         super().__init__()
         self.approximate = choice(self, "approximate", approximate, "none", "tanh")
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.gelu(x, self.approximate)
 
     def extra_repr(self) -> str:
@@ -138,7 +137,7 @@ class Softplus(Module):
         if self.beta == 0:
             raise OptionError("Softplus: beta must not be 0")
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.softplus(x, self.beta, self.threshold)
 
     def extra_repr(self) -> str:
@@ -155,7 +154,7 @@ class Hardtanh(Module):
         if self.min_val >= self.max_val:
             raise OptionError(f"{type(self).__name__}: min_val {min_val} must be below max_val {max_val}")
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.hardtanh(x, self.min_val, self.max_val)
 
     def extra_repr(self) -> str:
@@ -179,7 +178,7 @@ class Softmax(Module):
         super().__init__()
         self.dim = size(self, "dim", dim, -32)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.softmax(x, self.dim)
 
     def extra_repr(self) -> str:
@@ -193,7 +192,7 @@ class LogSoftmax(Module):
         super().__init__()
         self.dim = size(self, "dim", dim, -32)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.log_softmax(x, self.dim)
 
     def extra_repr(self) -> str:

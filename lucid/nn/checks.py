@@ -12,22 +12,22 @@ from ..graph import public
 from ..graph.types import DType, as_dtype, float32
 
 
-def size(owner: object, name: str, value: Any, least: int = 1) -> int:
+def size(owner: object, name: str, value: object, least: int = 1) -> int:
     """An int of at least ``least``."""
     return checks.integer(type(owner).__name__, name, value, least)
 
 
-def sizes(owner: object, name: str, value: Any, least: int = 1, *, single: bool = True) -> Pair:
+def sizes(owner: object, name: str, value: object, least: int = 1, *, single: bool = True) -> Pair:
     """An int for both axes, or two ints."""
     return checks.pair(type(owner).__name__, name, value, least, single=single)
 
 
-def flag(owner: object, name: str, value: Any) -> bool:
+def flag(owner: object, name: str, value: object) -> bool:
     """True or False."""
     return checks.flag(type(owner).__name__, name, value)
 
 
-def real(owner: object, name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
+def real(owner: object, name: str, value: object, low: float = -math.inf, high: float = math.inf) -> float:
     """A number between ``low`` and ``high``, both included."""
     return checks.number(type(owner).__name__, name, value, low, high)
 
@@ -43,7 +43,7 @@ def tensor(owner: object, x: Any) -> Any:
     return public.tensor(type(owner).__name__, "the input", x, None)
 
 
-def choice(owner: object, name: str, value: Any, *options: str) -> str:
+def choice(owner: object, name: str, value: object, *options: str) -> str:
     """One of the options."""
     return checks.choice(type(owner).__name__, name, value, options)
 

@@ -8,6 +8,7 @@ from typing import Any, overload
 from ..base import clock
 from ..base.checks import integer, several, shown
 from ..errors import MissingKeyError, OptionError, PositionError
+from ..tensor.tensor import Tensor
 from .module import Module, Parameter
 
 
@@ -107,7 +108,7 @@ class Sequential(_Numbered):
             return Sequential(dict(list(self._modules.items())[index]))
         return self._entries()[_position(self, index, len(self))]
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         for module in self:
             x = module(x)
         return x

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..base.checks import shown
 from ..errors import OptionError
+from ..tensor.tensor import Tensor
 from . import functional as F
 from . import init
 from .checks import choice, divides, flag, parameter_type, size, sizes
@@ -48,7 +49,7 @@ class _Conv2d(Module):
         self.bias = Parameter.blank((out_channels,), kind) if flag(self, "bias", bias) else None
         self.reset_parameters()
 
-    def _padding(self, padding: Any) -> Any:
+    def _padding(self, padding: object) -> Any:
         if not isinstance(padding, str):
             return sizes(self, "padding", padding, 0)
         name = type(self).__name__
@@ -59,7 +60,7 @@ class _Conv2d(Module):
             raise OptionError(f'{name}: padding="same" needs stride 1, got {self.stride}; give the padding as numbers')
         return padding
 
-    def _padding_mode(self, mode: Any) -> str:
+    def _padding_mode(self, mode: object) -> str:
         found = choice(self, "padding_mode", mode, "zeros", "reflect", "replicate", "circular")
         if self.transposed and found != "zeros":
             raise OptionError(
@@ -137,7 +138,7 @@ class Conv2d(_Conv2d):
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
         )
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         padding = self.padding
         if self.padding_mode != "zeros" and padding != "valid":
             x, padding = F.pad(x, self._added(), self.padding_mode), 0
@@ -204,7 +205,7 @@ class ConvTranspose2d(_Conv2d):
                     f"stride {self.stride} or the dilation {self.dilation}"
                 )
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.conv_transpose2d(
             x, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
         )

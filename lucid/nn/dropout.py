@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from ..tensor.tensor import Tensor
 from . import functional as F
 from .checks import flag, real
 from .module import Module
@@ -20,7 +19,7 @@ class Dropout(Module):
         self.inplace = flag(self, "inplace", inplace)
         self.p = real(self, "p", p, 0.0, 1.0)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.p, self.training)
 
     def extra_repr(self) -> str:
@@ -30,5 +29,5 @@ class Dropout(Module):
 class Dropout2d(Dropout):
     """As :class:`Dropout`, with whole channels of (N, C, …) as the unit."""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.dropout2d(x, self.p, self.training)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..errors import OptionError
+from ..tensor.tensor import Tensor
 from . import functional as F
 from . import init
 from .checks import parameter_type, size
@@ -59,7 +58,7 @@ class Embedding(Module):
             table[self.padding_idx] = 0
             self.weight.copy_(table)
 
-    def forward(self, indices: Any) -> Any:
+    def forward(self, indices: Tensor) -> Tensor:
         return F.embedding(indices, self.weight, self.padding_idx)
 
     def extra_repr(self) -> str:

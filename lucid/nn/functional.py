@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..base.absent import NN, face
 from ..base.checks import flag
 from ..errors import OptionError, ShapeError
+from ..graph.opdef import AbstractTensor
 from ..graph.ops import avgpool, composite, conv, indexing, linalg, loss, pool, random
 from ..graph.ops import elementwise as ew
 from ..graph.ops import norm as normal
@@ -82,7 +83,7 @@ dropout2d = _overwriting(random.dropout2d)
 
 
 @_overwriting
-def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
+def hardtanh(x: AbstractTensor, min_val: float = -1.0, max_val: float = 1.0) -> AbstractTensor:
     """``x`` held between ``min_val`` and ``max_val``; the slope at either is 0."""
     if not min_val < max_val:
         raise OptionError(f"hardtanh: min_val {min_val} must be below max_val {max_val}")
@@ -90,19 +91,19 @@ def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
 
 
 @_overwriting
-def relu6(x: Any) -> Any:
+def relu6(x: AbstractTensor) -> AbstractTensor:
     """``x`` held between 0 and 6; the slope at either is 0."""
     return flat_clip(x, 0.0, 6.0)
 
 
 @_face
-def logsigmoid(x: Any) -> Any:
+def logsigmoid(x: AbstractTensor) -> AbstractTensor:
     """``log(sigmoid(x))``, without overflow."""
     return -softplus(-x)
 
 
 @_face
-def prelu(x: Any, weight: Any) -> Any:
+def prelu(x: AbstractTensor, weight: AbstractTensor) -> AbstractTensor:
     """``x`` where positive, else ``weight * x``; the weight has one element, or one for each channel (axis 1)."""
     count = weight.type.shape[0] if weight.type.rank == 1 else None
     channels = x.type.shape[1] if x.type.rank > 1 else 1
@@ -114,7 +115,7 @@ def prelu(x: Any, weight: Any) -> Any:
 
 
 @_face
-def normalize(x: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
+def normalize(x: AbstractTensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> AbstractTensor:
     """``x`` divided by its ``p``-norm along ``dim``, or by ``eps`` where that is smaller."""
     return x / clip(composite.norm(x, p, dim, keepdim=True), eps)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeAlias
+
+import numpy.typing as npt
 
 from ..tensor.tensor import Tensor
 from . import functional as F
 from .checks import choice, flag, real, size
 from .module import Module
+
+Given: TypeAlias = "Tensor | npt.ArrayLike | None"
 
 
 class _Loss(Module):
@@ -19,14 +23,14 @@ class _Loss(Module):
 class MSELoss(_Loss):
     """Squared differences; ``reduction`` is "mean", "sum" or "none"."""
 
-    def forward(self, input: Any, target: Any) -> Any:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.mse_loss(input, target, reduction=self.reduction)
 
 
 class L1Loss(_Loss):
     """Absolute differences; ``reduction`` is "mean", "sum" or "none"."""
 
-    def forward(self, input: Any, target: Any) -> Any:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.l1_loss(input, target, reduction=self.reduction)
 
 
@@ -37,7 +41,7 @@ class SmoothL1Loss(_Loss):
         super().__init__(reduction)
         self.beta = real(self, "beta", beta, 0.0)
 
-    def forward(self, input: Any, target: Any) -> Any:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.smooth_l1_loss(input, target, reduction=self.reduction, beta=self.beta)
 
 
@@ -48,12 +52,12 @@ class HuberLoss(_Loss):
         super().__init__(reduction)
         self.delta = real(self, "delta", delta, 0.0)
 
-    def forward(self, input: Any, target: Any) -> Any:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.huber_loss(input, target, reduction=self.reduction, delta=self.delta)
 
 
 class _Weighted(_Loss):
-    def __init__(self, weight: Any, reduction: str) -> None:
+    def __init__(self, weight: Given, reduction: str) -> None:
         super().__init__(reduction)
         self.register_buffer("weight", weight if weight is None or isinstance(weight, Tensor) else Tensor(weight))
 
@@ -71,11 +75,11 @@ class NLLLoss(_Weighted):
         "mean" (over the weights that count), "sum" or "none".
     """
 
-    def __init__(self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> None:
+    def __init__(self, weight: Given = None, ignore_index: int = -100, reduction: str = "mean") -> None:
         super().__init__(weight, reduction)
         self.ignore_index = size(self, "ignore_index", ignore_index, -(1 << 62))
 
-    def forward(self, input: Any, target: Any) -> Any:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.nll_loss(input, target, weight=self.weight, ignore_index=self.ignore_index, reduction=self.reduction)
 
 
@@ -95,13 +99,17 @@ class CrossEntropyLoss(_Weighted):
     """
 
     def __init__(
-        self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
+        self,
+        weight: Given = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(weight, reduction)
         self.ignore_index = size(self, "ignore_index", ignore_index, -(1 << 62))
         self.label_smoothing = real(self, "label_smoothing", label_smoothing, 0.0, 1.0)
 
-    def forward(self, input: Any, target: Any) -> Any:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(
             input,
             target,
@@ -115,22 +123,27 @@ class CrossEntropyLoss(_Weighted):
 class BCELoss(_Weighted):
     """Binary cross entropy of probabilities; ``weight`` multiplies each element's loss."""
 
-    def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
+    def __init__(self, weight: Given = None, reduction: str = "mean") -> None:
         super().__init__(weight, reduction)
 
-    def forward(self, input: Any, target: Any) -> Any:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.binary_cross_entropy(input, target, weight=self.weight, reduction=self.reduction)
 
 
 class BCEWithLogitsLoss(_Weighted):
     """Binary cross entropy of logits; ``pos_weight`` multiplies the loss of positive targets."""
 
-    def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> None:
+    def __init__(
+        self,
+        weight: Given = None,
+        reduction: str = "mean",
+        pos_weight: Given = None,
+    ) -> None:
         super().__init__(weight, reduction)
         tensor = pos_weight if pos_weight is None or isinstance(pos_weight, Tensor) else Tensor(pos_weight)
         self.register_buffer("pos_weight", tensor)
 
-    def forward(self, input: Any, target: Any) -> Any:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(
             input, target, weight=self.weight, reduction=self.reduction, pos_weight=self.pos_weight
         )
@@ -144,5 +157,5 @@ class KLDivLoss(_Loss):
         self.reduction = choice(self, "reduction", reduction, "mean", "batchmean", "sum", "none")
         self.log_target = flag(self, "log_target", log_target)
 
-    def forward(self, input: Any, target: Any) -> Any:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)

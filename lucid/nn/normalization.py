@@ -60,7 +60,7 @@ class _ChannelNorm(Module):
             init.ones_(self.weight)
             init.zeros_(self.bias)
 
-    def _check_input(self, x: Any) -> None:
+    def _check_input(self, x: Tensor) -> None:
         name = type(self).__name__
         x = tensor(self, x)
         if x.type.rank not in self.ranks:
@@ -97,7 +97,7 @@ class _BatchNorm(_ChannelNorm):
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         self._check_input(x)
         if not self.training and self.running_mean is not None:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
@@ -161,7 +161,7 @@ class InstanceNorm2d(_ChannelNorm):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
         self.momentum: float = real(self, "momentum", momentum, 0.0, 1.0)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         self._check_input(x)
         own = self.training or not self.track_running_stats
         return F.instance_norm(
@@ -213,7 +213,7 @@ class LayerNorm(Module):
         if self.bias is not None:
             init.zeros_(self.bias)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
@@ -262,7 +262,7 @@ class GroupNorm(Module):
             init.ones_(self.weight)
             init.zeros_(self.bias)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         x = tensor(self, x)
         if x.type.rank < 2 or x.type.shape[1] != self.num_channels:
             raise ShapeError(f"GroupNorm: has num_channels={self.num_channels}, which {x.type} does not")

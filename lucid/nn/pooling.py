@@ -7,6 +7,7 @@ from typing import Any
 from ..base.checks import shown
 from ..errors import OptionError
 from ..graph.ops.pool import OMITTED, warn_of_omitted_stride
+from ..tensor.tensor import Tensor
 from . import functional as F
 from .checks import flag, real, size, sizes
 from .module import Module
@@ -63,7 +64,7 @@ class MaxPool2d(Module):
         if stride is OMITTED:
             warn_of_omitted_stride("MaxPool2d", self.kernel_size)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Any:
         return F.max_pool2d(
             x,
             self.kernel_size,
@@ -118,7 +119,7 @@ class AvgPool2d(Module):
         self.count_include_pad = flag(self, "count_include_pad", count_include_pad)
         self.divisor_override = None if divisor_override is None else size(self, "divisor_override", divisor_override)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(
             x,
             self.kernel_size,
@@ -150,7 +151,7 @@ class _AdaptivePool2d(Module):
 class AdaptiveAvgPool2d(_AdaptivePool2d):
     """Mean over windows that divide the image into ``output_size``: an int, or two; None keeps the input's size."""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.adaptive_avg_pool2d(x, self.output_size)
 
 
@@ -164,5 +165,5 @@ class AdaptiveMaxPool2d(_AdaptivePool2d):
         super().__init__(output_size)
         self.return_indices = flag(self, "return_indices", return_indices)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Any:
         return F.adaptive_max_pool2d(x, self.output_size, self.return_indices)

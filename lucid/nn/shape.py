@@ -7,6 +7,7 @@ from typing import Any
 
 from ..base.checks import shown
 from ..errors import OptionError
+from ..tensor.tensor import Tensor
 from . import functional as F
 from .checks import size
 from .module import Module
@@ -18,7 +19,7 @@ class Identity(Module):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return x
 
 
@@ -30,7 +31,7 @@ class Flatten(Module):
         self.start_dim = size(self, "start_dim", start_dim, -32)
         self.end_dim = size(self, "end_dim", end_dim, -32)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.flatten(x, self.start_dim, self.end_dim)
 
     def extra_repr(self) -> str:
@@ -47,7 +48,7 @@ class Unflatten(Module):
             raise OptionError(f"Unflatten: unflattened_size is a tuple of ints, got {shown(unflattened_size)}")
         self.unflattened_size = tuple(size(self, "unflattened_size", n, -1) for n in unflattened_size)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.unflatten(x, self.dim, self.unflattened_size)
 
     def extra_repr(self) -> str:

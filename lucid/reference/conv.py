@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from ..base.arrays import Array
-from ..graph.ops.conv import CONV, CONV_GRAD_INPUT, CONV_GRAD_WEIGHT, ConvAttrs
+from ..graph.ops.conv import CONV, CONV_GRAD_INPUT, CONV_GRAD_WEIGHT, ConvAttrs, ConvInputAttrs, ConvWeightAttrs
 from .evaluator import reference
 
 
@@ -47,7 +46,7 @@ def conv(a: ConvAttrs, x: Array, w: Array, b: Array | None = None) -> Array:
 
 
 @reference(CONV_GRAD_INPUT)
-def conv_grad_input(a: Any, dy: Array, w: Array) -> Array:
+def conv_grad_input(a: ConvInputAttrs, dy: Array, w: Array) -> Array:
     channels = w.shape[1] * a.conv.groups
     padded = _padded(a.conv, np.zeros((dy.shape[0], channels, *a.size)))
     for r, q, window in _windows(a.conv, padded, w.shape[2:]):
@@ -58,7 +57,7 @@ def conv_grad_input(a: Any, dy: Array, w: Array) -> Array:
 
 
 @reference(CONV_GRAD_WEIGHT)
-def conv_grad_weight(a: Any, x: Array, dy: Array) -> Array:
+def conv_grad_weight(a: ConvWeightAttrs, x: Array, dy: Array) -> Array:
     dw = np.zeros((dy.shape[1], x.shape[1] // a.conv.groups, *a.kernel))
     for r, q, window in _windows(a.conv, _padded(a.conv, x), a.kernel):
         for cs, ks in _groups(a.conv, x.shape[1], dy.shape[1]):

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..base.arrays import Array
-from ..graph.opdef import OpDef
+from ..graph.opdef import Attrs, OpDef
 from ..graph.ops import elementwise as ew
-from ..graph.ops.bounds import CLIP
+from ..graph.ops.bounds import CLIP, ClipAttrs
+from ..graph.ops.elementwise import AlphaAttrs, GeluAttrs, SoftplusAttrs
+from ..graph.ops.promotion import CastAttrs
 from .evaluator import reference
 
 
@@ -65,12 +67,12 @@ _define(ew.WHERE, lambda condition, a, b: np.where(condition, a, b))
 
 
 @reference(ew.CAST)
-def cast(attrs: Any, x: Array) -> Array:
+def cast(attrs: CastAttrs, x: Array) -> Array:
     return x.astype(attrs.dtype)
 
 
 @reference(ew.POW)
-def power(attrs: Any, a: Array, b: Array) -> Array:
+def power(attrs: Attrs, a: Array, b: Array) -> Array:
     if a.dtype.kind == "f":
         return np.asarray(wide(a) ** wide(b))
 
@@ -85,17 +87,17 @@ def power(attrs: Any, a: Array, b: Array) -> Array:
 
 
 @reference(ew.LEAKY_RELU)
-def leaky_relu(attrs: Any, x: Array) -> Array:
+def leaky_relu(attrs: AlphaAttrs, x: Array) -> Array:
     return np.where(x > 0, wide(x), wide(x) * attrs.alpha)
 
 
 @reference(ew.ELU)
-def elu(attrs: Any, x: Array) -> Array:
+def elu(attrs: AlphaAttrs, x: Array) -> Array:
     return np.where(x > 0, wide(x), attrs.alpha * np.expm1(wide(x)))
 
 
 @reference(ew.GELU)
-def gelu(attrs: Any, x: Array) -> Array:
+def gelu(attrs: GeluAttrs, x: Array) -> Array:
     x = wide(x)
     if attrs.approximate == "tanh":
         return np.asarray(x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2)
@@ -103,14 +105,14 @@ def gelu(attrs: Any, x: Array) -> Array:
 
 
 @reference(ew.SOFTPLUS)
-def softplus(attrs: Any, x: Array) -> Array:
+def softplus(attrs: SoftplusAttrs, x: Array) -> Array:
     x = wide(x)
     z = attrs.beta * x
     return np.where(z > attrs.threshold, x, np.log1p(np.exp(z)) / attrs.beta)
 
 
 @reference(CLIP)
-def clip(attrs: Any, x: Array) -> Array:
+def clip(attrs: ClipAttrs, x: Array) -> Array:
     y = wide(x)
     y = y if attrs.low is None else np.where(y < attrs.low, np.asarray(attrs.low, y.dtype), y)
     return y if attrs.high is None else np.where(y > attrs.high, np.asarray(attrs.high, y.dtype), y)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Concatenate, TypeAlias
 
 import numpy as np
 
@@ -11,21 +11,21 @@ from ..base.arrays import Array
 from ..errors import GraphError
 from ..graph.decomposition import decomposition
 from ..graph.ir import Graph, Value
-from ..graph.opdef import Attrs, OpDef
-from ..graph.ops.source import CONSTANT, FULL, INPUT, ParameterAttrs
+from ..graph.opdef import A, Attrs, OpDef
+from ..graph.ops.source import CONSTANT, FULL, INPUT, ConstantAttrs, FullAttrs, ParameterAttrs
 from ..graph.types import TensorType
 
-Reference: TypeAlias = "Callable[..., Array | tuple[Array, ...]]"
+Reference: TypeAlias = "Callable[Concatenate[A, ...], Array | tuple[Array, ...]]"
 
 _REFERENCES: dict[OpDef, Reference] = {}
 
 
-def reference(*ops: OpDef) -> Callable[[Reference], Reference]:
+def reference(*ops: OpDef[A]) -> Callable[[Reference[A]], Reference[A]]:
     """Register the decorated ``function(attrs, *arrays)`` as the definition of the ops."""
 
-    def decorate(function: Reference) -> Reference:
+    def decorate(function: Reference[A]) -> Reference[A]:
         for op in ops:
-            _REFERENCES[op] = function
+            _REFERENCES[op] = function  # type: ignore[assignment]  # called with attributes of its op
         return function
 
     return decorate
@@ -81,11 +81,11 @@ def reference_values(
 
 
 @reference(FULL)
-def _full(attrs: Any) -> Array:
+def _full(attrs: FullAttrs) -> Array:
     return np.full(attrs.type.concrete, attrs.value, attrs.dtype)
 
 
 @reference(CONSTANT)
-def _constant(attrs: Any) -> Array:
+def _constant(attrs: ConstantAttrs) -> Array:
     array: Array = attrs.value.array
     return array

@@ -10,6 +10,11 @@ import numpy as np
 from ..base.arrays import Array
 from ..errors import ShapeError
 from ..graph.ops import indexing as ops
+from ..graph.ops.indexing import (
+    EmbeddingAttrs,
+    IndexAttrs,
+)
+from ..graph.ops.shape import AxisAttrs
 from ..graph.ops.slices import SLICE, SLICE_GRAD
 from ..graph.types import TensorType
 from .evaluator import reference
@@ -47,7 +52,7 @@ def slice_grad(attrs: Any, dy: Array) -> Array:
 
 
 @reference(ops.GATHER_ELEMENTS)
-def gather_elements(attrs: Any, x: Array, index: Array) -> Array:
+def gather_elements(attrs: AxisAttrs, x: Array, index: Array) -> Array:
     axis, y = attrs.axis, np.empty(index.shape, x.dtype)
     for place, i in np.ndenumerate(index):
         y[place] = x[(*place[:axis], _checked(i, x.shape[axis]), *place[axis + 1 :])]
@@ -76,7 +81,7 @@ def _looked_up(axes: tuple[int, ...], shape: Place, indices: tuple[Array, ...]) 
 
 
 @reference(ops.INDEX)
-def index(attrs: Any, x: Array, *indices: Array) -> Array:
+def index(attrs: IndexAttrs, x: Array, *indices: Array) -> Array:
     types = [TensorType(i.shape, i.dtype) for i in indices]
     shape = ops.indexed_shape("Index", attrs.axes, x.shape, types)
     y = np.empty(TensorType(shape, x.dtype).concrete, x.dtype)
@@ -94,7 +99,7 @@ def index_add(attrs: Any, values: Array, *indices: Array) -> Array:
 
 
 @reference(ops.EMBEDDING)
-def embedding(attrs: Any, weight: Array, indices: Array) -> Array:
+def embedding(attrs: EmbeddingAttrs, weight: Array, indices: Array) -> Array:
     y = np.empty((*indices.shape, weight.shape[1]), weight.dtype)
     for place, i in np.ndenumerate(indices):
         y[place] = weight[_checked(i, len(weight))]

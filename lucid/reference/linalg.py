@@ -7,24 +7,26 @@ from typing import Any
 import numpy as np
 
 from ..base.arrays import Array
+from ..graph.opdef import Attrs
 from ..graph.ops import einsum, linalg
+from ..graph.ops.einsum import EinsumAttrs
 from .elementwise import wide
 from .evaluator import reference
 
 
 @reference(linalg.MATMUL)
-def matmul(attrs: Any, a: Array, b: Array) -> Array:
+def matmul(attrs: Attrs, a: Array, b: Array) -> Array:
     return np.asarray(np.sum(wide(a)[..., :, :, None] * wide(b)[..., None, :, :], axis=-2))
 
 
 @reference(linalg.LINEAR)
-def linear(attrs: Any, x: Array, weight: Array, bias: Array | None = None) -> Array:
+def linear(attrs: Attrs, x: Array, weight: Array, bias: Array | None = None) -> Array:
     y = np.sum(wide(x)[..., None, :] * wide(weight), axis=-1)
     return np.asarray(y if bias is None else y + wide(bias))
 
 
 @reference(einsum.EINSUM)
-def einsum_(attrs: Any, *operands: Array) -> Array:
+def einsum_(attrs: EinsumAttrs, *operands: Array) -> Array:
     """Every operand read at every combination of the indices (result's first), multiplied, and summed over the rest."""
     sizes: Any = einsum.label_sizes(attrs, *(x.shape for x in operands))
     labels = list(dict.fromkeys([*attrs.result, *sizes]))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from ..base.arrays import Array
 from ..graph.ops import norm as ops
+from ..graph.ops.norm import StandardizeAttrs
+from ..graph.ops.shape import AxisAttrs
 from .evaluator import reference
 
 
@@ -17,19 +18,19 @@ def _shifted(x: Array, axis: int) -> Array:
 
 
 @reference(ops.SOFTMAX)
-def softmax(attrs: Any, x: Array) -> Array:
+def softmax(attrs: AxisAttrs, x: Array) -> Array:
     powers = np.exp(_shifted(x.astype(np.float64), attrs.axis))
     return np.asarray(powers / powers.sum(attrs.axis, keepdims=True))
 
 
 @reference(ops.LOG_SOFTMAX)
-def log_softmax(attrs: Any, x: Array) -> Array:
+def log_softmax(attrs: AxisAttrs, x: Array) -> Array:
     shifted = _shifted(x.astype(np.float64), attrs.axis)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(attrs.axis, keepdims=True)))
 
 
 @reference(ops.STANDARDIZE)
-def standardize(attrs: Any, x: Array) -> tuple[Array, ...]:
+def standardize(attrs: StandardizeAttrs, x: Array) -> tuple[Array, ...]:
     wide = x.astype(np.float64)
     count = np.float64(math.prod(x.shape[axis] for axis in attrs.axes))  # of none the mean is NaN
     mean = wide.sum(attrs.axes, keepdims=True) / count

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..base.arrays import Array
 from ..graph.ops import pad as ops
+from ..graph.ops.pad import PadAttrs
 from .evaluator import reference
 
 
@@ -33,7 +34,7 @@ def _origins(attrs: Any, shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, ..
 
 
 @reference(ops.PAD)
-def pad(attrs: Any, x: Array) -> Array:
+def pad(attrs: PadAttrs, x: Array) -> Array:
     padded = [b + size + a for b, size, a in zip(attrs.before, x.shape, attrs.after, strict=True)]
     y = np.empty(padded, x.dtype)
     for place, source in _origins(attrs, x.shape):

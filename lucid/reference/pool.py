@@ -22,6 +22,7 @@ from ..graph.ops.pool import (
     MAX_POOL_GRAD,
     MAX_POOL_POSITIONS,
     MaxPoolAttrs,
+    MaxPoolGradAttrs,
     index_dtype,
     pad_constant,
 )
@@ -87,7 +88,7 @@ def max_pool_grad(a: Any, dy: Array, index: Array) -> Array:
 
 
 @reference(MAX_POOL_GATHER)
-def max_pool_gather(a: Any, x: Array, index: Array) -> Array:
+def max_pool_gather(a: MaxPoolGradAttrs, x: Array, index: Array) -> Array:
     y = np.zeros(index.shape, x.dtype)
     for at in np.ndindex(y.shape):
         place = _winner(a.pool, index, at)

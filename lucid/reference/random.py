@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 
 from ..base.arrays import Array
+from ..graph.opdef import Attrs
 from ..graph.ops import random as ops
+from ..graph.ops.random import DropoutAttrs
 from ..graph.rng import generator, next_key
 from .evaluator import reference
 
 
 @reference(ops.RANDOM_KEY)
-def random_key(attrs: Any) -> Array:
+def random_key(attrs: Attrs) -> Array:
     return np.array(next_key())
 
 
@@ -28,7 +30,7 @@ def normal(attrs: Any, key: Array) -> Array:
 
 
 @reference(ops.DROPOUT)
-def dropout(attrs: Any, x: Array, key: Array) -> Array:
+def dropout(attrs: DropoutAttrs, x: Array, key: Array) -> Array:
     draws = generator(key).random(x.shape, np.float32)
     y = np.zeros(x.shape)
     for place, u in np.ndenumerate(draws):

@@ -10,6 +10,8 @@ import numpy as np
 
 from ..base.arrays import Array
 from ..graph.ops import reduce
+from ..graph.ops.reduce import ArgAttrs, CumSumAttrs, ReduceAttrs
+from ..graph.ops.shape import AxisAttrs
 from .elementwise import wide
 from .evaluator import reference
 
@@ -45,7 +47,7 @@ def _smallest(lane: Array) -> Any:
 
 
 @reference(reduce.SUM)
-def sum_(attrs: Any, x: Array) -> Array:
+def sum_(attrs: ReduceAttrs, x: Array) -> Array:
     x = wide(x)
     return _reduce(x, attrs.axes, attrs.keepdims, _sum, x.dtype)
 
@@ -58,13 +60,13 @@ def _product(lane: Array) -> Any:
 
 
 @reference(reduce.PROD)
-def prod(attrs: Any, x: Array) -> Array:
+def prod(attrs: ReduceAttrs, x: Array) -> Array:
     x = wide(x)
     return _reduce(x, attrs.axes, attrs.keepdims, _product, x.dtype)
 
 
 @reference(reduce.PRODUCT_OF_OTHERS)
-def product_of_others(attrs: Any, x: Array) -> Array:
+def product_of_others(attrs: AxisAttrs, x: Array) -> Array:
     source = np.moveaxis(wide(x), attrs.axis, -1)
     result = np.empty_like(source)
     for i in range(source.shape[-1]):
@@ -74,17 +76,17 @@ def product_of_others(attrs: Any, x: Array) -> Array:
 
 
 @reference(reduce.MEAN)
-def mean(attrs: Any, x: Array) -> Array:
+def mean(attrs: ReduceAttrs, x: Array) -> Array:
     return _reduce(wide(x), attrs.axes, attrs.keepdims, lambda v: _sum(v) / np.float64(len(v)), np.float64)
 
 
 @reference(reduce.MAX)
-def max_(attrs: Any, x: Array) -> Array:
+def max_(attrs: ReduceAttrs, x: Array) -> Array:
     return _reduce(x, attrs.axes, attrs.keepdims, _largest, x.dtype)
 
 
 @reference(reduce.MIN)
-def min_(attrs: Any, x: Array) -> Array:
+def min_(attrs: ReduceAttrs, x: Array) -> Array:
     return _reduce(x, attrs.axes, attrs.keepdims, _smallest, x.dtype)
 
 
@@ -97,17 +99,17 @@ def _position(best: Callable[[Array], Any]) -> Callable[[Array], int]:
 
 
 @reference(reduce.ARGMAX)
-def argmax(attrs: Any, x: Array) -> Array:
+def argmax(attrs: ArgAttrs, x: Array) -> Array:
     return _reduce(x, (attrs.axis,), attrs.keepdims, _position(_largest), np.int64)
 
 
 @reference(reduce.ARGMIN)
-def argmin(attrs: Any, x: Array) -> Array:
+def argmin(attrs: ArgAttrs, x: Array) -> Array:
     return _reduce(x, (attrs.axis,), attrs.keepdims, _position(_smallest), np.int64)
 
 
 @reference(reduce.CUMSUM)
-def cumsum(attrs: Any, x: Array) -> Array:
+def cumsum(attrs: CumSumAttrs, x: Array) -> Array:
     source = np.moveaxis(wide(x), attrs.axis, 0)
     result = np.empty_like(source)
     total = np.zeros(source.shape[1:], source.dtype)
@@ -119,7 +121,7 @@ def cumsum(attrs: Any, x: Array) -> Array:
 
 
 @reference(reduce.LOG_SUM_EXP)
-def log_sum_exp(attrs: Any, x: Array) -> Array:
+def log_sum_exp(attrs: ReduceAttrs, x: Array) -> Array:
     def one(lane: Array) -> Any:
         top = max(lane, default=0.0)
         shift = top if math.isfinite(top) else 0.0

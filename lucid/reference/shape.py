@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..base.arrays import Array
+from ..graph.opdef import Attrs
 from ..graph.ops import shape
+from ..graph.ops.shape import AxisAttrs, TransposeAttrs
 from .evaluator import reference
 
 
@@ -20,7 +22,7 @@ def reshape(attrs: Any, x: Array) -> Array:
 
 
 @reference(shape.TRANSPOSE)
-def transpose(attrs: Any, x: Array) -> Array:
+def transpose(attrs: TransposeAttrs, x: Array) -> Array:
     y = np.empty([x.shape[axis] for axis in attrs.perm], x.dtype)
     for place, value in np.ndenumerate(x):
         y[tuple(place[axis] for axis in attrs.perm)] = value
@@ -37,7 +39,7 @@ def expand(attrs: Any, x: Array) -> Array:
 
 
 @reference(shape.CONCAT)
-def concat(attrs: Any, *inputs: Array) -> Array:
+def concat(attrs: AxisAttrs, *inputs: Array) -> Array:
     first, axis = inputs[0], attrs.axis
     total = sum(x.shape[axis] for x in inputs)
     y = np.empty((*first.shape[:axis], total, *first.shape[axis + 1 :]), first.dtype)
@@ -50,5 +52,5 @@ def concat(attrs: Any, *inputs: Array) -> Array:
 
 
 @reference(shape.STOP_GRADIENT)
-def stop_gradient(attrs: Any, x: Array) -> Array:
+def stop_gradient(attrs: Attrs, x: Array) -> Array:
     return x.copy()
