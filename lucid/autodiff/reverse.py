@@ -112,7 +112,9 @@ def _apply_rule(tracer: Tracer, node: Node, context: GradContext) -> Sequence[An
     return _through_decomposition(tracer, node.op.decompose, context)
 
 
-def _through_decomposition(tracer: Tracer, decompose: Callable[..., Any], context: GradContext) -> Sequence[Any | None]:
+def _through_decomposition(
+    tracer: Tracer, decompose: Callable[..., object], context: GradContext
+) -> Sequence[Any | None]:
     outputs = decompose(context.attrs, *context.inputs)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
     seeds: dict[Value, Symbol] = {}

@@ -40,12 +40,12 @@ def named(text: str) -> str:
     return text if text.isprintable() and len(text) <= 1000 else shown(text)
 
 
-def integer(owner: str, name: str, value: Any, least: int = 1, most: int = LARGEST) -> int:
+def integer(owner: str, name: str, value: object, least: int = 1, most: int = LARGEST) -> int:
     """An int between ``least`` and ``most``; bools and floats are refused."""
     return _bounded(owner, name, f"an int of at least {least}", value, least, most)
 
 
-def _bounded(owner: str, name: str, kind: str, value: Any, least: int, most: int) -> int:
+def _bounded(owner: str, name: str, kind: str, value: object, least: int, most: int) -> int:
     found: int = value if type(value) is int else _indexed(owner, name, kind, value)
     if found < least:
         bound = "positive" if least == 1 else f"at least {least}"
@@ -55,7 +55,7 @@ def _bounded(owner: str, name: str, kind: str, value: Any, least: int, most: int
     return found
 
 
-def _indexed(owner: str, name: str, kind: str, value: Any) -> int:
+def _indexed(owner: str, name: str, kind: str, value: object) -> int:
     """What is no plain int as one, if it is a number of that kind."""
     index = None if isinstance(value, _BOOLS) else getattr(type(value), "__index__", None)
     if index is None:
@@ -82,7 +82,7 @@ def pair(owner: str, name: str, value: Any, least: int, *, single: bool = True) 
     return first, _bounded(owner, name, kind, value[1], least, LARGEST)
 
 
-def _is_sequence(value: Any) -> bool:
+def _is_sequence(value: object) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, _TEXTS)
 
 
@@ -124,42 +124,42 @@ def _bounds(low: float, high: float, below: float | None) -> str:
     return f"be at least {low:g}" + (f" and below {below:g}" if below < math.inf else " and finite")
 
 
-def mapping(owner: str, name: str, value: Any) -> Mapping[Any, Any]:
+def mapping(owner: str, name: str, value: object) -> Mapping[Any, Any]:
     """A dict, or what is like one."""
     if not isinstance(value, Mapping):
         raise OptionError(f"{owner}: {name} is a dict, got {shown(value)}")
     return value
 
 
-def several(owner: str, name: str, value: Any) -> list[Any]:
+def several(owner: str, name: str, value: object) -> list[Any]:
     """What an iterable holds; a string is none."""
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise OptionError(f"{owner}: {name} is a list or another iterable, got {shown(value)}")
     return list(value)
 
 
-def function(owner: str, name: str, value: Any) -> Any:
+def function(owner: str, name: str, value: object) -> Any:
     """What can be called."""
     if not callable(value):
         raise OptionError(f"{owner}: {name} is a function, got {shown(value)}")
     return value
 
 
-def text(owner: str, name: str, value: Any) -> str:
+def text(owner: str, name: str, value: object) -> str:
     """A string."""
     if not isinstance(value, str):
         raise OptionError(f"{owner}: {name} is a string, got {shown(value)}")
     return value
 
 
-def flag(owner: str, name: str, value: Any) -> bool:
+def flag(owner: str, name: str, value: object) -> bool:
     """True or False."""
     if not isinstance(value, _BOOLS):
         raise OptionError(f"{owner}: {name} is True or False, got {shown(value)}")
     return bool(value)
 
 
-def choice(owner: str, name: str, value: Any, options: Sequence[str]) -> str:
+def choice(owner: str, name: str, value: object, options: Sequence[str]) -> str:
     """One of the options."""
     if not isinstance(value, str) or value not in options:
         listed = ", ".join(map(repr, options))

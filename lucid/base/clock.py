@@ -94,7 +94,7 @@ class Table(dict[K, V]):
         super().__delitem__(key)
         structure.tick()
 
-    def __ior__(self, other: Any) -> Any:  # type: ignore[misc]
+    def __ior__(self, other: object) -> Any:  # type: ignore[misc]
         self.update(other)
         return self
 

@@ -114,7 +114,7 @@ def _parts(archive: Archive) -> tuple[Graph, Graph, _Extra]:
     )  # fmt: skip
 
 
-def _assumptions(found: Any) -> list[Assumption]:
+def _assumptions(found: object) -> list[Assumption]:
     """What the trace had taken for granted of sizes."""
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
         raise TraceError(f"what it assumes of sizes is not readable: {str(found)[:60]}")
@@ -129,7 +129,7 @@ _ASSUMING = 100_000
 """Steps of arithmetic that reading the assumptions may take."""
 
 
-def _tuned(found: Any) -> dict[TunedKey, dict[str, Tuned]]:
+def _tuned(found: object) -> dict[TunedKey, dict[str, Tuned]]:
     """What tuning had found; a choice that does not exist here is left out when a plan is made."""
     tuned: dict[TunedKey, dict[str, Tuned]] = {}
     for one in found if isinstance(found, list) else [found]:
@@ -144,11 +144,11 @@ def _tuned(found: Any) -> dict[TunedKey, dict[str, Tuned]]:
     return tuned
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value < 2**63
 
 
-def _is_choice(value: Any) -> bool:
+def _is_choice(value: object) -> bool:
     if not isinstance(value, list) or len(value) != 2:
         return False
     return isinstance(value[0], str) and type(value[1]) in (int, float) and value[1] >= 0

@@ -29,7 +29,7 @@ _PLAIN = (bool, int, str, bytes, type(None), type(...), np.dtype, type, Enum)
 _TENSORS = (Tensor, np.ndarray)
 
 
-def flatten(value: Any, kinds: tuple[type, ...] = _TENSORS, *, results: bool = False) -> tuple[list[Any], Structure]:
+def flatten(value: object, kinds: tuple[type, ...] = _TENSORS, *, results: bool = False) -> tuple[list[Any], Structure]:
     """The tensors and arrays in nested lists, tuples, dicts and dataclasses, and the structure around them.
 
     ``results`` says that errors shall speak of what a function returns, not of what it is given.
@@ -94,7 +94,7 @@ class Kind:
         return new
 
 
-def _flatten_object(value: Any, leaves: list[Any], kinds: tuple[type, ...]) -> Structure:
+def _flatten_object(value: object, leaves: list[Any], kinds: tuple[type, ...]) -> Structure:
     """A subclass of list or dict, or a dataclass: items, then attributes (a dataclass's fields among them)."""
     items: Any = ("none",)
     if isinstance(value, list):
@@ -130,7 +130,7 @@ class Static:
         return 0
 
 
-def static_key(value: Any) -> tuple[Any, ...]:
+def static_key(value: object) -> tuple[Any, ...]:
     """A hashable stand-in that is equal only for values a trace cannot tell apart."""
     if isinstance(value, float | complex | np.generic):
         return type(value), repr(value)  # tells 0.0 from -0.0, and NaN is equal to itself
@@ -153,13 +153,13 @@ def static_key(value: Any) -> tuple[Any, ...]:
     )
 
 
-def unflatten(structure: Structure, leaves: Sequence[Any]) -> Any:
+def unflatten(structure: Structure, leaves: Sequence[object]) -> Any:
     """The inverse of :func:`flatten`."""
     rest = iter(leaves)
     return _unflatten(structure, lambda: next(rest))
 
 
-def _unflatten(structure: Structure, leaf: Callable[[], Any]) -> Any:
+def _unflatten(structure: Structure, leaf: Callable[[], object]) -> Any:
     kind, *parts = structure
     if kind == "leaf":
         return leaf()
@@ -282,5 +282,5 @@ def from_json(data: Any, depth: int = 0) -> Structure:
     raise TraceError(f"not a structure of arguments: {str(data)[:60]}")
 
 
-def _is_item(part: Any) -> bool:
+def _is_item(part: object) -> bool:
     return isinstance(part, list) and len(part) == 2 and type(part[0]) in (str, int)

@@ -59,7 +59,7 @@ class Calls:
     def _recorded(self) -> bool:
         return is_grad_enabled() or self.specialization.of_mode
 
-    def result(self, outputs: Sequence[Tensor], leaves: Sequence[Any]) -> Any:
+    def result(self, outputs: Sequence[Tensor], leaves: Sequence[object]) -> Any:
         """What a run on ``leaves`` gave, in the traced structure."""
         results = self.specialization.results
         return outputs[0] if results.alone else results.of(outputs, leaves)

@@ -152,7 +152,7 @@ class CompiledModel(Module):
         """The compiled model's result, as by a call of it."""
         return self(*args, **kwargs)
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: object) -> Any:
         return self._entries("[...]")[index]
 
     def __len__(self) -> int:
@@ -168,14 +168,14 @@ class CompiledModel(Module):
             raise OptionError(f"{what}: {kind} holds no numbered modules; net.named_children() names what it has")
         return self.model
 
-    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Trace, Forward]:
+    def _run(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> tuple[Any, Trace, Forward]:
         leaves, structure = self._flat(args, kwargs)
         trace = self._latest = self._find(structure, leaves)
         call, tensors, arrays = trace.calls.prepare(leaves)
         self._ran = call
         return trace.calls.result(call.run(tensors, arrays), leaves), trace, call
 
-    def _within_trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _within_trace(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> Any:
         """The model as a part of a larger trace."""
         if self.model is None:
             raise TraceError(
@@ -184,7 +184,7 @@ class CompiledModel(Module):
             )
         return self.model(*args, **kwargs)
 
-    def _remember(self, now: int, key: Any, trace: Trace, call: Forward) -> None:
+    def _remember(self, now: int, key: object, trace: Trace, call: Forward) -> None:
         """Let the next call like this one, of a single tensor, go straight to its program.
 
         Not where the structure clock has ticked since ``now``, before the call.
@@ -196,7 +196,7 @@ class CompiledModel(Module):
         if again is not None:
             self._known.keep(key, (now, again, guards.quick, call))
 
-    def _flat(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Structure]:
+    def _flat(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Structure]:
         """The arguments as the traces know them; where they are fixed, keys and keywords may come in another order."""
         leaves, structure = flatten((args, kwargs))
         if self._fixed is None or structure == self._fixed:
@@ -223,7 +223,7 @@ class CompiledModel(Module):
             trace = self._at((structure, tuple(sorted(sizes.items()))), leaves)
         return trace
 
-    def _at(self, key: Any, leaves: Sequence[Any]) -> Trace:
+    def _at(self, key: object, leaves: Sequence[object]) -> Trace:
         """The trace under a key: the structure of the arguments, and their types or the sizes that are fixed."""
         found = self._holding(key)
         if found is None:
@@ -231,7 +231,7 @@ class CompiledModel(Module):
                 found = self._holding(key) or self._trace(key, leaves)
         return found
 
-    def _holding(self, key: Any) -> Trace | None:
+    def _holding(self, key: object) -> Trace | None:
         found = next((trace for trace in reversed(self._by_key.get(key, ())) if trace.guards.hold()), None)
         return None if found is None else self._traces.use(id(found)) or found
 
@@ -320,7 +320,7 @@ class CompiledModel(Module):
         """For every node of the optimised graph: what it computes, where it comes from, which passes made it."""
         return explain(self.graph)
 
-    def profile(self, *args: Any, repeat: int = 10) -> Profile:
+    def profile(self, *args: object, repeat: int = 10) -> Profile:
         """Time every step of the plan on these inputs: the median of ``repeat`` runs, in seconds."""
         leaves, structure = self._flat(args, {})
         spec = self._find(structure, leaves).specialization
@@ -329,7 +329,7 @@ class CompiledModel(Module):
         parameters = [spec.state[name]._array for name in executable.parameters]
         return profile(executable.plan, parameters, arrays, repeat)
 
-    def draw(self, path: str | Path, **options: Any) -> None:
+    def draw(self, path: str | Path, **options: object) -> None:
         """Draw the optimised graph; the suffix (.svg, .dot, .png, .pdf) says as what; options as of a graph's."""
         self.graph.draw(path, **options)
 

@@ -24,40 +24,40 @@ Passes: TypeAlias = "Pipeline | Sequence[Pass | Callable[[Graph], Graph]]"
 
 @overload
 def compile(
-    model: Callable[..., Any] | Graph,
-    *specs: Any,
+    model: Callable[..., object] | Graph,
+    *specs: object,
     threads: int | None = None,
     exact: bool = False,
     verify: bool = False,
     passes: Passes | None = None,
     tune: bool = False,
-    parameters: Mapping[str, Any] | None = None,
-    **keyword_specs: Any,
+    parameters: Mapping[str, object] | None = None,
+    **keyword_specs: object,
 ) -> CompiledModel: ...
 @overload
 def compile(
     model: None = None,
-    *specs: Any,
+    *specs: object,
     threads: int | None = None,
     exact: bool = False,
     verify: bool = False,
     passes: Passes | None = None,
     tune: bool = False,
-    parameters: Mapping[str, Any] | None = None,
-    **keyword_specs: Any,
+    parameters: Mapping[str, object] | None = None,
+    **keyword_specs: object,
 ) -> Callable[[Callable[..., Any]], CompiledModel]: ...
 
 
 def compile(
-    model: Callable[..., Any] | Graph | None = None,
-    *specs: Any,
+    model: Callable[..., object] | Graph | None = None,
+    *specs: object,
     threads: int | None = None,
     exact: bool = False,
     verify: bool = False,
     passes: Passes | None = None,
     tune: bool = False,
-    parameters: Mapping[str, Any] | None = None,
-    **keyword_specs: Any,
+    parameters: Mapping[str, object] | None = None,
+    **keyword_specs: object,
 ) -> CompiledModel | Callable[[Callable[..., Any]], CompiledModel]:
     """Compile a module or a function of tensors.
 

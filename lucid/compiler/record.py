@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..errors import TraceError
 from ..graph.ir import Graph
@@ -42,7 +42,9 @@ class Record(NamedTuple):
     of_mode: bool
 
 
-def record(model: Callable[..., Any], structure: Structure, types: Sequence[TensorType], grad: bool = True) -> Record:
+def record(
+    model: Callable[..., object], structure: Structure, types: Sequence[TensorType], grad: bool = True
+) -> Record:
     """Run the model once with traced tensors.
 
     What is recorded serves with and without gradients, unless the model asks which it is, or says so itself. The run
@@ -52,7 +54,7 @@ def record(model: Callable[..., Any], structure: Structure, types: Sequence[Tens
     return copy_context().run(_record, model, structure, types, grad)
 
 
-def _record(model: Callable[..., Any], structure: Structure, types: Sequence[TensorType], grad: bool) -> Record:
+def _record(model: Callable[..., object], structure: Structure, types: Sequence[TensorType], grad: bool) -> Record:
     names: dict[int, str] = {}
     paths: dict[int, str] = {}
     if isinstance(model, Module):
@@ -92,7 +94,7 @@ def _refuse_later_code(result: object) -> None:
         )
 
 
-def _labels(model: Callable[..., Any], structure: Structure) -> list[str]:
+def _labels(model: Callable[..., object], structure: Structure) -> list[str]:
     """Names of the inputs, from the function's own argument names."""
     _, _, positional, keyword = structure
     function = model.forward if isinstance(model, Module) else model

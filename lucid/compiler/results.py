@@ -42,7 +42,7 @@ class Results:
         """Whether there is one, outside of any container, and computed."""
         return self.structure == LEAF and self.sources in ((), ((COMPUTED, None),))
 
-    def of(self, made: Sequence[Tensor], leaves: Sequence[Any]) -> Any:
+    def of(self, made: Sequence[Tensor], leaves: Sequence[object]) -> Any:
         """What a call on ``leaves`` gives whose program has made these tensors."""
         found: list[Any] = list(made)
         for i, (kind, which) in enumerate(self.sources):
@@ -55,7 +55,7 @@ class Results:
         return found[0] if self.structure == LEAF else unflatten(self.structure, found)
 
 
-def traced_results(structure: Structure, found: Sequence[Any], inputs: Sequence[TracedTensor]) -> Results:
+def traced_results(structure: Structure, found: Sequence[object], inputs: Sequence[TracedTensor]) -> Results:
     """What a model returned while it was traced with these inputs."""
     known: dict[int, Source] = {id(x): (ARGUMENT, i) for i, x in enumerate(inputs)}
     sources: list[Source] = []

@@ -17,7 +17,7 @@ from .arguments import flatten, unflatten
 from .entry import compile
 
 
-def value_and_grad(function: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+def value_and_grad(function: Callable[..., object], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
     """A function that returns ``(value, gradient)`` of a scalar function of tensors.
 
     Parameters
@@ -38,7 +38,7 @@ def value_and_grad(function: Callable[..., Any], argnums: int | tuple[int, ...] 
     if not isinstance(numbers, tuple) or not all(isinstance(n, int) and not isinstance(n, bool) for n in numbers):
         raise OptionError(f"grad: argnums is an int or a tuple of ints, got {shown(argnums)}")
 
-    def differentiated(*args: Any, **kwargs: Any) -> Any:
+    def differentiated(*args: object, **kwargs: object) -> Any:
         chosen, structure = flatten(tuple(_pick(args, n) for n in numbers))
         if not chosen:
             given = shown(_pick(args, numbers[0])) if numbers else "no argument"
@@ -52,17 +52,17 @@ def value_and_grad(function: Callable[..., Any], argnums: int | tuple[int, ...] 
     return compile(differentiated)
 
 
-def grad(function: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+def grad(function: Callable[..., object], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
     """A function that returns the gradient of a scalar function; see :func:`value_and_grad`."""
     both = value_and_grad(function, argnums)
 
-    def gradient(*args: Any, **kwargs: Any) -> Any:
+    def gradient(*args: object, **kwargs: object) -> Any:
         return both(*args, **kwargs)[1]
 
     return gradient
 
 
-def _pick(args: tuple[Any, ...], number: int) -> Any:
+def _pick(args: tuple[object, ...], number: int) -> Any:
     if not -len(args) <= number < len(args):
         raise OptionError(f"grad: there is no positional argument {number}; {len(args)} were given")
     return args[number]

@@ -69,7 +69,7 @@ class ArrayTable:
         return self.numbers.setdefault(array, len(self.numbers))
 
 
-def encode_value(value: Any, arrays: ArrayTable) -> Any:
+def encode_value(value: object, arrays: ArrayTable) -> Any:
     """An attribute value as JSON; what JSON lacks becomes an object with one telling key."""
     value = plain(value)
     if value is None or isinstance(value, bool | int | str):
@@ -94,7 +94,7 @@ def encode_attrs(attrs: Attrs, arrays: ArrayTable) -> dict[str, Any]:
     return {name: encode_value(value, arrays) for name, value in attrs.items()}
 
 
-def decode_value(data: Any, arrays: Sequence[ConstArray]) -> Any:
+def decode_value(data: object, arrays: Sequence[ConstArray]) -> Any:
     """The inverse of :func:`encode_value`."""
     if data is None or isinstance(data, bool | int | float | str):
         return data
@@ -115,7 +115,7 @@ def decode_value(data: Any, arrays: Sequence[ConstArray]) -> Any:
     raise GraphError(f"not an attribute value: {str(data)[:80]}")
 
 
-def decode_attrs(cls: type[Attrs], data: Mapping[str, Any], arrays: Sequence[ConstArray]) -> Attrs:
+def decode_attrs(cls: type[Attrs], data: Mapping[str, object], arrays: Sequence[ConstArray]) -> Attrs:
     """Attributes of class ``cls`` from their JSON fields."""
     return build_attrs(cls, {name: decode_value(value, arrays) for name, value in data.items()})
 
@@ -164,7 +164,7 @@ def array_from_base64(text: str, dtype: DType, shape: tuple[int, ...]) -> ConstA
     return ConstArray(np.frombuffer(data, dtype.newbyteorder("<")).astype(dtype).reshape(shape))
 
 
-def node_attrs(op: OpDef, values: Mapping[str, Any]) -> Attrs:
+def node_attrs(op: OpDef, values: Mapping[str, object]) -> Attrs:
     """Checked attributes for a node of ``op``."""
     try:
         return build_attrs(op.attrs, values)

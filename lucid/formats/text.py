@@ -112,7 +112,7 @@ def _fields(attrs: Attrs, elide: bool, implied: dict[str, Any]) -> str:
     return ", ".join(printed)
 
 
-def format_value(value: Any, elide: bool = False) -> str:
+def format_value(value: object, elide: bool = False) -> str:
     """An attribute value as text."""
     value = plain(value)
     if value is None or isinstance(value, bool | int | float):

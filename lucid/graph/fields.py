@@ -29,7 +29,7 @@ def declared_fields(cls: Any) -> tuple[Mapping[str, Any], frozenset[str]]:
     return {f.name: hints[f.name] for f in fields}, required
 
 
-def fits(value: Any, hint: Any) -> bool:
+def fits(value: object, hint: object) -> bool:
     """Whether an attribute value is of the kind that a field declares."""
     value = plain(value)
     origin, arguments = get_origin(hint), get_args(hint)
@@ -67,11 +67,11 @@ def check_attrs(op: OpDef, attrs: Attrs) -> None:
             )
 
 
-def _hint(hint: Any) -> str:
+def _hint(hint: object) -> str:
     return hint.__name__ if isinstance(hint, type) else str(hint)
 
 
-def build_attrs(cls: type[Attrs], values: Mapping[str, Any]) -> Attrs:
+def build_attrs(cls: type[Attrs], values: Mapping[str, object]) -> Attrs:
     """An instance of an attribute class from decoded values, each checked against its field."""
     hints, required = declared_fields(cls)  # type: ignore[arg-type]  # classes do hash
     values = dict(values)
@@ -108,6 +108,6 @@ def attrs_class(name: str) -> type[Attrs]:
     return found[0]
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """A NumPy scalar as the Python number it equals; anything else unchanged."""
     return value.item() if isinstance(value, np.generic) else value

@@ -242,7 +242,7 @@ class Graph:
         dag.add_edges_from((u, v, slot, {"output": output}) for u, v, slot, output in edges_of(self.dag))
         return Graph(dag, self.inputs, self.outputs, self.updates)
 
-    def draw(self, path: str | os.PathLike[str], **options: Any) -> None:
+    def draw(self, path: str | os.PathLike[str], **options: object) -> None:
         """Draw into a file; see :func:`lucid.formats.draw.draw` for formats and options."""
         formats["draw"].draw(self, path, **options)
 

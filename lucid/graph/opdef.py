@@ -163,7 +163,7 @@ class Attrs:
         return dataclasses.replace(self, **changed) if changed else self
 
 
-def _bind(value: Any, sizes: Mapping[str, int]) -> Any:
+def _bind(value: object, sizes: Mapping[str, int]) -> Any:
     if isinstance(value, SymDim):
         return evaluate(value, sizes)
     if isinstance(value, tuple):

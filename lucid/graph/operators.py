@@ -38,7 +38,7 @@ _PLAIN = ("builtins", "decimal", "fractions", "datetime")
 _OPERANDS = (AbstractTensor, int, float, np.ndarray, np.generic, list, tuple, SymDim)
 
 
-def _applied(function: Callable[..., Any], a: Any, b: Any, other: Any) -> Any:
+def _applied(function: Callable[..., object], a: object, b: object, other: object) -> Any:
     """``function(a, b)``, or NotImplemented where ``other`` is nothing to compute with."""
     if isinstance(other, _OPERANDS) or hasattr(other, "sym") or hasattr(other, "__array__"):
         return function(a, b)
@@ -110,55 +110,55 @@ class Operators(AbstractTensor, Generic[R]):
     def __add__(self, other: Any) -> R:
         return _applied(_add, self, other, other)  # type: ignore[no-any-return]
 
-    def __radd__(self, other: Any) -> R:
+    def __radd__(self, other: object) -> R:
         return _applied(_add, other, self, other)  # type: ignore[no-any-return]
 
-    def __sub__(self, other: Any) -> R:
+    def __sub__(self, other: object) -> R:
         return _applied(_sub, self, other, other)  # type: ignore[no-any-return]
 
-    def __rsub__(self, other: Any) -> R:
+    def __rsub__(self, other: object) -> R:
         return _applied(_sub, other, self, other)  # type: ignore[no-any-return]
 
-    def __mul__(self, other: Any) -> R:
+    def __mul__(self, other: object) -> R:
         return _applied(_mul, self, other, other)  # type: ignore[no-any-return]
 
-    def __rmul__(self, other: Any) -> R:
+    def __rmul__(self, other: object) -> R:
         return _applied(_mul, other, self, other)  # type: ignore[no-any-return]
 
-    def __truediv__(self, other: Any) -> R:
+    def __truediv__(self, other: object) -> R:
         return _applied(_div, self, other, other)  # type: ignore[no-any-return]
 
-    def __rtruediv__(self, other: Any) -> R:
+    def __rtruediv__(self, other: object) -> R:
         return _applied(_div, other, self, other)  # type: ignore[no-any-return]
 
-    def __floordiv__(self, other: Any) -> R:
+    def __floordiv__(self, other: object) -> R:
         return _applied(_floor_divide, self, other, other)  # type: ignore[no-any-return]
 
-    def __rfloordiv__(self, other: Any) -> R:
+    def __rfloordiv__(self, other: object) -> R:
         return _applied(_floor_divide, other, self, other)  # type: ignore[no-any-return]
 
-    def __mod__(self, other: Any) -> R:
+    def __mod__(self, other: object) -> R:
         return _applied(_remainder, self, other, other)  # type: ignore[no-any-return]
 
-    def __rmod__(self, other: Any) -> R:
+    def __rmod__(self, other: object) -> R:
         return _applied(_remainder, other, self, other)  # type: ignore[no-any-return]
 
-    def __pow__(self, other: Any) -> R:
+    def __pow__(self, other: object) -> R:
         return _applied(_pow, self, other, other)  # type: ignore[no-any-return]
 
-    def __rpow__(self, other: Any) -> R:
+    def __rpow__(self, other: object) -> R:
         return _applied(_pow, other, self, other)  # type: ignore[no-any-return]
 
-    def __matmul__(self, other: Any) -> R:
+    def __matmul__(self, other: object) -> R:
         return _applied(_matmul, self, other, other)  # type: ignore[no-any-return]
 
-    def __rmatmul__(self, other: Any) -> R:
+    def __rmatmul__(self, other: object) -> R:
         return _applied(_matmul, other, self, other)  # type: ignore[no-any-return]
 
-    def __divmod__(self, other: Any) -> tuple[R, R]:
+    def __divmod__(self, other: object) -> tuple[R, R]:
         return _applied(_divmod, self, other, other)  # type: ignore[no-any-return]
 
-    def __rdivmod__(self, other: Any) -> tuple[R, R]:
+    def __rdivmod__(self, other: object) -> tuple[R, R]:
         return _applied(_divmod, other, self, other)  # type: ignore[no-any-return]
 
     def __neg__(self) -> R:
@@ -170,7 +170,7 @@ class Operators(AbstractTensor, Generic[R]):
     def __abs__(self) -> R:
         return ew.abs_(self)  # type: ignore[return-value]
 
-    def __round__(self, ndigits: Any = None) -> R:
+    def __round__(self, ndigits: object = None) -> R:
         return _round(self, 0 if ndigits is None else ndigits)  # type: ignore[no-any-return]
 
     def __lshift__(self, other: object) -> R:
@@ -189,25 +189,25 @@ class Operators(AbstractTensor, Generic[R]):
     def __ne__(self, other: object) -> R:  # type: ignore[override]
         return _applied(_ne, self, other, other)  # type: ignore[no-any-return]
 
-    def __lt__(self, other: Any) -> R:
+    def __lt__(self, other: object) -> R:
         return _applied(_lt, self, other, other)  # type: ignore[no-any-return]
 
-    def __le__(self, other: Any) -> R:
+    def __le__(self, other: object) -> R:
         return _applied(_le, self, other, other)  # type: ignore[no-any-return]
 
-    def __gt__(self, other: Any) -> R:
+    def __gt__(self, other: object) -> R:
         return _applied(_gt, self, other, other)  # type: ignore[no-any-return]
 
-    def __ge__(self, other: Any) -> R:
+    def __ge__(self, other: object) -> R:
         return _applied(_ge, self, other, other)  # type: ignore[no-any-return]
 
-    def __and__(self, other: Any) -> R:
+    def __and__(self, other: object) -> R:
         return _applied(_and, self, other, other)  # type: ignore[no-any-return]
 
-    def __or__(self, other: Any) -> R:
+    def __or__(self, other: object) -> R:
         return _applied(_or, self, other, other)  # type: ignore[no-any-return]
 
-    def __xor__(self, other: Any) -> R:
+    def __xor__(self, other: object) -> R:
         return _applied(_xor, self, other, other)  # type: ignore[no-any-return]
 
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
@@ -284,7 +284,7 @@ class Operators(AbstractTensor, Generic[R]):
 
     # ------------------------------------------------------------ element type
 
-    def to(self: S, *args: Any, dtype: object = None, device: object = None, copy: bool = False) -> S:
+    def to(self: S, *args: object, dtype: object = None, device: object = None, copy: bool = False) -> S:
         """With another element type: ``t.to("float64")`` or ``t.to(other)``; ``t.to("cpu")``, where it is already."""
         for given in args:
             if isinstance(given, AbstractTensor):
@@ -403,7 +403,7 @@ class Operators(AbstractTensor, Generic[R]):
         """Broadcast to the shape of ``other``."""
         return sh.expand(self, tensor("expand_as", "other", other, self).type.shape)
 
-    def __getitem__(self: S, key: Any) -> S:
+    def __getitem__(self: S, key: object) -> S:
         return subscript.getitem(self, key)
 
     def __delitem__(self, key: object) -> None:

@@ -99,7 +99,7 @@ def _world(owner: str, world: AbstractTensor | None) -> AbstractTensor:
     return world if world is not None else _eager[0]
 
 
-def tensor(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+def tensor(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
     """A tensor, or an array or nested list that becomes one."""
     if isinstance(value, AbstractTensor):
         return value
@@ -110,26 +110,26 @@ def tensor(owner: str, name: str, value: Any, world: AbstractTensor | None) -> A
     raise DTypeError(f"{owner}: {name} must be a tensor or an array, got {shown(value)} ({type(value).__name__})")
 
 
-def index(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+def index(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
     """As :func:`tensor`; an empty list holds integers."""
     if isinstance(value, _LISTS) and not value:
         value = np.zeros(0, np.int64)
     return tensor(owner, name, value, world)
 
 
-def state(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+def state(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
     """A tensor that may be written to, or None."""
     if value is None or isinstance(value, AbstractTensor):
         return value
     raise OptionError(f"{owner}: {name} is updated in place, so it must be a tensor or None, got {shown(value)}")
 
 
-def _check_size(owner: str, name: str, value: Any) -> None:
+def _check_size(owner: str, name: str, value: object) -> None:
     if isinstance(value, int) and not -_LARGEST_FLOAT < value < _LARGEST_FLOAT:
         raise DTypeError(f"{owner}: {name} is larger than any number that a tensor holds")
 
 
-def operand(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+def operand(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
     """A tensor, array, nested list or real number."""
     if isinstance(value, int) and not -_LARGEST_FLOAT < value < _LARGEST_FLOAT:
         raise DTypeError(f"{owner}: {name} is larger than any number that a tensor holds")
@@ -141,7 +141,7 @@ def operand(owner: str, name: str, value: Any, world: AbstractTensor | None) -> 
     return tensor(owner, name, value, world)
 
 
-def condition(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+def condition(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
     """Truth values: a bool tensor or array, nested bools, or one bool."""
     if isinstance(value, AbstractTensor):
         if value.type.dtype != np.bool_:
@@ -163,7 +163,7 @@ def number(owner: str, name: str, value: Any, world: AbstractTensor | None) -> A
     return checks.number(owner, name, value)
 
 
-def scalar(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+def scalar(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
     """A bool or a real number, NaN and infinities too."""
     if isinstance(value, np.generic):
         value = value.item()
@@ -173,58 +173,58 @@ def scalar(owner: str, name: str, value: Any, world: AbstractTensor | None) -> A
     return value
 
 
-def order(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+def order(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
     """The order of a norm; PyTorch's name for that of vectors and matrices is "fro"."""
     return 2.0 if isinstance(value, str) and value == "fro" else at_least_0(owner, name, value, world)
 
 
-def bound(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+def bound(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
     """An operand that may be left out, and is not NaN."""
     if isinstance(value, float) and math.isnan(value):
         raise OptionError(f"{owner}: {name} is NaN, which is no bound")
     return operand(owner, name, value, world)
 
 
-def correction(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+def correction(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
     """What is taken from the count; True and False are PyTorch's ``unbiased``."""
     return int(value) if isinstance(value, bool) else number(owner, name, value, world)
 
 
-def at_least_0(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+def at_least_0(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
     return checks.number(owner, name, value, 0)
 
 
-def share(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+def share(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
     return checks.number(owner, name, value, 0, 1)
 
 
-def flag(owner: str, name: str, value: Any, world: AbstractTensor | None) -> bool:
+def flag(owner: str, name: str, value: object, world: AbstractTensor | None) -> bool:
     return checks.flag(owner, name, value)
 
 
-def digits(owner: str, name: str, value: Any, world: AbstractTensor | None) -> int:
+def digits(owner: str, name: str, value: object, world: AbstractTensor | None) -> int:
     """How many digits after the point, or before it."""
     return checks.integer(owner, name, value, -30, 30)
 
 
-def whole(owner: str, name: str, value: Any, world: AbstractTensor | None) -> int:
+def whole(owner: str, name: str, value: object, world: AbstractTensor | None) -> int:
     return checks.integer(owner, name, value, -checks.LARGEST)
 
 
-def size(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+def size(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
     """A whole number, also a symbolic one."""
     if isinstance(value, SymDim) or hasattr(type(value), "sym") or isinstance(getattr(value, "sym", None), SymDim):
         return value
     return whole(owner, name, value, world)
 
 
-def string(owner: str, name: str, value: Any, world: AbstractTensor | None) -> str:
+def string(owner: str, name: str, value: object, world: AbstractTensor | None) -> str:
     if not isinstance(value, str):
         raise OptionError(f"{owner}: {name} is a string, got {shown(value)}")
     return value
 
 
-def several(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+def several(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
     """A list or tuple of tensors or arrays."""
     if isinstance(value, AbstractTensor):
         raise ShapeError(f"{owner}: needs a non-empty sequence of tensors, got one tensor")
@@ -234,14 +234,14 @@ def several(owner: str, name: str, value: Any, world: AbstractTensor | None) -> 
     return [tensor(owner, f"{name}[{i}]", item, inner) for i, item in enumerate(value)]
 
 
-def sequence(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+def sequence(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
     """A list or tuple; what is in it, the function looks at."""
     if not isinstance(value, _LISTS):
         raise OptionError(f"{owner}: {name} is a list or tuple, got {shown(value)}")
     return value
 
 
-def element_type(owner: str, name: str, value: Any, world: AbstractTensor | None) -> DType:
+def element_type(owner: str, name: str, value: object, world: AbstractTensor | None) -> DType:
     return as_dtype(value)
 
 
@@ -290,13 +290,13 @@ KINDS: Final[Mapping[str, Check | None]] = {
 
 
 def _optional(check: Check) -> Check:
-    def checked(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+    def checked(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
         return None if value is None else check(owner, name, value, world)
 
     return checked
 
 
-def public(function: Callable[..., Any], name: str | None = None, **special: Check | None) -> Callable[..., Any]:
+def public(function: Callable[..., object], name: str | None = None, **special: Check | None) -> Callable[..., Any]:
     """The function as people call it.
 
     Parameters
@@ -320,7 +320,7 @@ def public(function: Callable[..., Any], name: str | None = None, **special: Che
     count = len(ordered)
 
     @functools.wraps(function)
-    def face(*args: Any, **kwargs: Any) -> Any:
+    def face(*args: object, **kwargs: object) -> Any:
         if (
             all(map(isinstance, args, as_they_are))
             and (rest is None or len(args) <= count)
@@ -350,7 +350,7 @@ def public(function: Callable[..., Any], name: str | None = None, **special: Che
 
 
 def _taken(
-    function: Callable[..., Any], special: Mapping[str, Check | None]
+    function: Callable[..., object], special: Mapping[str, Check | None]
 ) -> tuple[dict[str, Check | None], dict[str, tuple[type, ...]]]:
     """For each parameter its check, and the types of which that lets every value through as it is."""
     code, last = function.__code__, function.__defaults__ or ()
@@ -366,7 +366,7 @@ def _taken(
     return found, passing
 
 
-def _renamed(owner: str, known: Mapping[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+def _renamed(owner: str, known: Mapping[str, object], given: dict[str, Any]) -> dict[str, Any]:
     """Keyword arguments by the names that the function has."""
     renamed: dict[str, Any] = {}
     for name, value in given.items():

@@ -168,22 +168,22 @@ class TracedDim:
     def __add__(self, other: Any) -> Any:
         return TracedDim.wrap(self.sym + _plain(other))
 
-    def __sub__(self, other: Any) -> Any:
+    def __sub__(self, other: object) -> Any:
         return TracedDim.wrap(self.sym - _plain(other))
 
-    def __rsub__(self, other: Any) -> Any:
+    def __rsub__(self, other: object) -> Any:
         return TracedDim.wrap(_plain(other) - self.sym)
 
-    def __mul__(self, other: Any) -> Any:
+    def __mul__(self, other: object) -> Any:
         return TracedDim.wrap(self.sym * _plain(other))
 
-    def __floordiv__(self, other: Any) -> Any:
+    def __floordiv__(self, other: object) -> Any:
         return TracedDim.wrap(self.sym // _plain(other))
 
-    def __rfloordiv__(self, other: Any) -> Any:
+    def __rfloordiv__(self, other: object) -> Any:
         return TracedDim.wrap(_plain(other) // self.sym)
 
-    def __mod__(self, other: Any) -> Any:
+    def __mod__(self, other: object) -> Any:
         return self - self // other * other
 
     def __neg__(self) -> Any:
@@ -207,7 +207,7 @@ class TracedDim:
         return str(self.sym)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     return value.sym if isinstance(value, TracedDim) else value
 
 

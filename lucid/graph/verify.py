@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from operator import is_
-from typing import Any
 
 import numpy as np
 
@@ -68,7 +67,7 @@ def describe(name: object, node: Node) -> str:
     return f"node {name!r} ({node.op.name}{f', made in {origin}' if origin else ''})"
 
 
-def _check_node(dag: Dag, name: Any) -> None:
+def _check_node(dag: Dag, name: object) -> None:
     if not isinstance(name, str) or not name or not name.isprintable():
         raise GraphError(f"node {name!r}: a node's name is a non-empty string of printable characters")
     node = dag.nodes[name].get("node")
@@ -89,7 +88,7 @@ def _check_node(dag: Dag, name: Any) -> None:
         _check_stored_type(name, node, output)
 
 
-def _check_stored_type(name: str, node: Node, type_: Any) -> None:
+def _check_stored_type(name: str, node: Node, type_: object) -> None:
     if not isinstance(type_, TensorType):
         raise GraphError(f"{describe(name, node)}: an output's type is a TensorType, got {type_!r}")
     if not isinstance(type_.dtype, np.dtype) or type_.dtype not in _DTYPES:
@@ -186,7 +185,7 @@ def _check_interface(graph: Graph) -> None:
             raise GraphError(f"the parameter {label!r} is a {held}, its update {value} is a {graph.type(value)}")
 
 
-def _check_value(graph: Graph, value: Any, what: str) -> None:
+def _check_value(graph: Graph, value: object, what: str) -> None:
     if not isinstance(value, Value) or value.node not in graph:
         raise GraphError(f"the graph's {what} is {value}, which is not one of its nodes")
     outputs = graph.node(value.node).outputs

@@ -38,7 +38,7 @@ def parameter_type(owner: object, device: object, dtype: object) -> DType:
     return float32 if dtype is None else as_dtype(dtype)
 
 
-def tensor(owner: object, x: Any) -> Any:
+def tensor(owner: object, x: object) -> Any:
     """An input as a tensor."""
     return public.tensor(type(owner).__name__, "the input", x, None)
 

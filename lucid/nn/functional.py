@@ -25,16 +25,16 @@ from ..graph.public import operand, public
 from ..tensor.tensor import Tensor
 
 
-def _face(function: Callable[..., Any]) -> Callable[..., Tensor]:
+def _face(function: Callable[..., object]) -> Callable[..., Tensor]:
     return public(function)
 
 
-def _overwriting(function: Callable[..., Any]) -> Callable[..., Tensor]:
+def _overwriting(function: Callable[..., object]) -> Callable[..., Tensor]:
     """With a last parameter ``inplace``."""
     face, count = public(function), function.__code__.co_argcount
 
     @functools.wraps(function)
-    def call(*args: Any, inplace: bool = False, **kwargs: Any) -> Any:
+    def call(*args: object, inplace: bool = False, **kwargs: object) -> Any:
         if len(args) == count + 1:
             *args, inplace = args  # type: ignore[assignment]
         flag(function.__name__, "inplace", inplace)

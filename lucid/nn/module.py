@@ -64,7 +64,7 @@ class Module:
 
     # ------------------------------------------------------------ attributes
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if "_parameters" not in self.__dict__:
             raise LucidError(f"{type(self).__name__}: call super().__init__() before setting {name!r}")
         if isinstance(value, TracedTensor):
@@ -270,7 +270,7 @@ class Module:
             raise OptionError(f"{type(self).__name__} has no {what} at {shown(path)}")
         return found
 
-    def apply(self: M, function: Callable[[Module], Any]) -> M:
+    def apply(self: M, function: Callable[[Module], object]) -> M:
         """Call ``function`` on every module of the tree, children first."""
         checks.function("apply", "function", function)
         for module in reversed(list(self.modules())):
@@ -303,7 +303,7 @@ class Module:
         for parameter in self.parameters():
             parameter.clear_grad(keep)
 
-    def to(self: M, *args: Any, dtype: object = None, device: object = None) -> M:
+    def to(self: M, *args: object, dtype: object = None, device: object = None) -> M:
         """Convert all floating-point parameters and buffers to ``dtype``, in place; the device is "cpu" in any case."""
         for given in args:
             if checks.is_device(given):
@@ -375,7 +375,7 @@ class Module:
                     found[prefix + name] = buffer
         return found
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadedKeys:
+    def load_state_dict(self, state_dict: Mapping[str, object], strict: bool = True) -> LoadedKeys:
         """Put arrays (or tensors) into the parameters and buffers of the same paths.
 
         Everything is checked before anything is changed.
@@ -396,11 +396,11 @@ class Module:
 
     # ------------------------------------------------------------ calling
 
-    def register_forward_pre_hook(self, hook: Callable[[Any, tuple[Any, ...]], Any]) -> Handle:
+    def register_forward_pre_hook(self, hook: Callable[[Any, tuple[Any, ...]], object]) -> Handle:
         """Call ``hook(module, args)`` before ``forward``; what it returns (unless None) replaces the arguments."""
         return register_hook(self._pre_hooks, hook)
 
-    def register_forward_hook(self, hook: Callable[[Any, tuple[Any, ...], Any], Any]) -> Handle:
+    def register_forward_hook(self, hook: Callable[[Any, tuple[Any, ...], Any], object]) -> Handle:
         """Call ``hook(module, args, output)`` after ``forward``; what it returns (unless None) replaces the output."""
         return register_hook(self._hooks, hook)
 
@@ -422,7 +422,7 @@ class Module:
         finally:
             trace.leave()
 
-    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _call(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> Any:
         for hook in tuple(self._pre_hooks.values()) if self._pre_hooks else ():
             changed = hook(self, args)
             if changed is not None:

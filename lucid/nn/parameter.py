@@ -33,7 +33,7 @@ class Parameter(Tensor):
 
 
 def _written(name: str) -> Callable[..., Any]:
-    def changed(self: StateTensor, other: Any) -> Any:
+    def changed(self: StateTensor, other: object) -> Any:
         return getattr(self, name)(other)
 
     return changed

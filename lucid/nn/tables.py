@@ -24,13 +24,13 @@ TABLES: Final = tuple(name for name, make in OWN.items() if make is Table)
 """Those of which a change is noticed: what is transient is only not saved."""
 
 
-def tensors_of(module: Any) -> list[Tensor]:
+def tensors_of(module: object) -> list[Tensor]:
     """A module's own parameters and buffers."""
     own = module.__dict__
     return [t for name in ("_parameters", "_buffers") for t in own[name].values() if t is not None]
 
 
-def hooks_of(module: Any) -> list[Any]:
+def hooks_of(module: object) -> list[Any]:
     """What a module calls before and after its ``forward``."""
     own = module.__dict__
     return [*own["_pre_hooks"].values(), *own["_hooks"].values()]

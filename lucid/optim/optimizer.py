@@ -32,7 +32,7 @@ def number(owner: str, name: str, value: object, low: float = 0.0, below: float 
     return checks.number(owner, name, value, low, below=below)
 
 
-def _options(group: Mapping[str, Any]) -> Group:
+def _options(group: Mapping[str, object]) -> Group:
     return deepcopy({name: value for name, value in group.items() if name != "params"})
 
 
@@ -73,7 +73,7 @@ class Optimizer(ABC):
         for group in groups:
             self.add_param_group(group)
 
-    def _listed(self, params: Any) -> list[Any]:
+    def _listed(self, params: object) -> list[Any]:
         """Parameters or groups; of pairs of a name and a parameter, the parameters."""
         if isinstance(params, Tensor | Mapping):
             raise OptionError(f"{self._name}: params is an iterable of parameters or of groups, not a single one")
@@ -101,7 +101,7 @@ class Optimizer(ABC):
     def flags(self, group: Group) -> dict[str, bool]:
         """The choices that decide which operations the update consists of."""
 
-    def coefficients(self, step: Any, scalars: Hyper) -> dict[str, Any]:
+    def coefficients(self, step: object, scalars: Hyper) -> dict[str, Any]:
         """What the rule multiplies by at update number ``step`` (from 1), all float64 arithmetic on scalars."""
         return dict(scalars)
 
@@ -114,7 +114,7 @@ class Optimizer(ABC):
         return 0.0
 
     @abstractmethod
-    def update(self, p: Any, g: Any, state: State, hyper: Hyper) -> tuple[Any, State]:
+    def update(self, p: object, g: object, state: State, hyper: Hyper) -> tuple[Any, State]:
         """The rule: new parameter and new state (without "step"), all of one shape and dtype.
 
         ``hyper`` holds the coefficients as 0-d tensors of the parameter's dtype, and the flags.
@@ -149,7 +149,7 @@ class Optimizer(ABC):
                 state[slot] = Tensor.wrap(np.full(p.shape, self.initial(slot, group), p.dtype))
         return state
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def step(self, closure: Callable[[], object] | None = None) -> Any:
         """Update every parameter that has a gradient.
 
         Parameters
@@ -210,7 +210,7 @@ class Optimizer(ABC):
 
     # ------------------------------------------------------------ groups
 
-    def add_param_group(self, group: Mapping[str, Any]) -> None:
+    def add_param_group(self, group: Mapping[str, object]) -> None:
         """Optimise more parameters, with options of their own."""
         if not isinstance(group, Mapping) or "params" not in group:
             raise OptionError(f"{self._name}: a parameter group is a dict with 'params', got {type(group).__name__}")
@@ -254,7 +254,7 @@ class Optimizer(ABC):
         }
         return {"state": state, "param_groups": groups}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
         """Take over what :meth:`state_dict` gave; everything is checked before anything is changed."""
         if not isinstance(state_dict, Mapping) or not {"param_groups", "state"} <= state_dict.keys():
             raise OptionError(f"{self._name}: a state is a dict with 'param_groups' and 'state', as state_dict() gives")
@@ -288,7 +288,7 @@ class Optimizer(ABC):
         self.state = loaded
         clock.structure.tick()
 
-    def _load_slots(self, p: Tensor, index: object, slots: Mapping[str, Any]) -> State:
+    def _load_slots(self, p: Tensor, index: object, slots: Mapping[str, object]) -> State:
         loaded = {}
         for slot, value in slots.items():
             shape, dtype = ((), float64) if slot == "step" else (p.shape, p.dtype)

@@ -18,7 +18,7 @@ def _names(passes: Sequence[Pass]) -> tuple[str, ...]:
     return tuple(one.name for one in passes)
 
 
-def _unused(*args: Any) -> Any:
+def _unused(*args: object) -> Any:
     raise AssertionError("only the names are asked for")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from typing import Any
 
 from ..graph.ir import Graph
 from ..graph.opdef import Attrs
@@ -35,7 +34,7 @@ def eliminate_common(graph: Graph) -> Graph:
     return rebuild(graph, rule, "eliminate_common")
 
 
-def _signs(value: Any) -> Hashable:
+def _signs(value: object) -> Hashable:
     """What ``==`` overlooks: which numbers are -0.0 and not 0.0."""
     if isinstance(value, float):
         return value == 0 and math.copysign(1.0, value) < 0

@@ -90,7 +90,7 @@ def min_(attrs: ReduceAttrs, x: Array) -> Array:
     return _reduce(x, attrs.axes, attrs.keepdims, _smallest, x.dtype)
 
 
-def _position(best: Callable[[Array], Any]) -> Callable[[Array], int]:
+def _position(best: Callable[[Array], object]) -> Callable[[Array], int]:
     def find(lane: Array) -> int:
         wanted = best(lane)
         return next(i for i, v in enumerate(lane) if v == wanted or (v != v and wanted != wanted))

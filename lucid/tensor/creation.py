@@ -43,14 +43,14 @@ def _leaf(x: Tensor, requires_grad: bool) -> Tensor:
     return x
 
 
-def _shape(op: str, size: Sequence[Any]) -> Shape:
+def _shape(op: str, size: Sequence[object]) -> Shape:
     dims = as_shape(op, size)
     if any(isinstance(dim, int) and dim < 0 for dim in dims):
         raise ShapeError(f"{op}: sizes must not be negative, got {dims}")
     return dims
 
 
-def _value(op: str, value: Any) -> bool | int | float:
+def _value(op: str, value: object) -> bool | int | float:
     """What a tensor is filled with: a number, also one that a tensor or an array of one element holds."""
     if isinstance(value, Tensor | np.ndarray) and value.ndim == 0:
         value = value.item()
@@ -73,7 +73,7 @@ def _creator(function: F) -> F:
     several = bool(function.__code__.co_flags & 0x04)
 
     @functools.wraps(function)
-    def make(*args: Any, device: object = None, **kwargs: Any) -> Tensor:
+    def make(*args: object, device: object = None, **kwargs: object) -> Tensor:
         checks.check_device(name, device)
         checks.flag(name, "requires_grad", kwargs.get("requires_grad", False))
         if several and "size" in kwargs and not args:
@@ -121,19 +121,19 @@ def full(size: Sequence[Any], fill_value: float, dtype: object = None, requires_
 
 
 @_creator
-def zeros(*size: Any, dtype: object = None, requires_grad: bool = False) -> Tensor:
+def zeros(*size: object, dtype: object = None, requires_grad: bool = False) -> Tensor:
     """Zeros of the given shape."""
     return _filled("zeros", size, 0, _kind(dtype), requires_grad)
 
 
 @_creator
-def ones(*size: Any, dtype: object = None, requires_grad: bool = False) -> Tensor:
+def ones(*size: object, dtype: object = None, requires_grad: bool = False) -> Tensor:
     """Ones of the given shape."""
     return _filled("ones", size, 1, _kind(dtype), requires_grad)
 
 
 @_creator
-def empty(*size: Any, dtype: object = None, requires_grad: bool = False) -> Tensor:
+def empty(*size: object, dtype: object = None, requires_grad: bool = False) -> Tensor:
     """A tensor to be filled; it holds zeros, so that no run depends on what was in memory."""
     return _filled("empty", size, 0, _kind(dtype), requires_grad)
 
@@ -208,13 +208,13 @@ def linspace(start: float, end: float, steps: int, dtype: object = None, require
 
 
 @_creator
-def rand(*size: Any, dtype: object = None, requires_grad: bool = False) -> Tensor:
+def rand(*size: object, dtype: object = None, requires_grad: bool = False) -> Tensor:
     """Uniform numbers in [0, 1)."""
     return _leaf(random.rand_like(_WORLD, _shape("rand", size), _kind(dtype)), requires_grad)
 
 
 @_creator
-def randn(*size: Any, dtype: object = None, requires_grad: bool = False) -> Tensor:
+def randn(*size: object, dtype: object = None, requires_grad: bool = False) -> Tensor:
     """Standard normal numbers."""
     return _leaf(random.randn_like(_WORLD, _shape("randn", size), _kind(dtype)), requires_grad)
 

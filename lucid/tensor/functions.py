@@ -23,7 +23,7 @@ from ..graph.types import is_float
 from .tensor import Tensor
 
 
-def _face(function: Callable[..., Any]) -> Callable[..., Tensor]:
+def _face(function: Callable[..., object]) -> Callable[..., Tensor]:
     return public(function)
 
 
@@ -100,11 +100,11 @@ any = _face(composite.any_)
 count_nonzero = _face(everyday.count_nonzero)
 
 
-def _extremum(by_axis: Callable[..., Any], of_two: Callable[..., Any], name: str) -> Callable[..., Any]:
+def _extremum(by_axis: Callable[..., object], of_two: Callable[..., object], name: str) -> Callable[..., Any]:
     """``torch.max``: of one tensor, along an axis, or of two tensors element by element."""
     one, two = public(by_axis, name), public(of_two, name)
 
-    def extremum(x: Any, *args: Any, **kwargs: Any) -> Any:
+    def extremum(x: object, *args: object, **kwargs: object) -> Any:
         pair = "other" in kwargs or (bool(args) and isinstance(args[0], Tensor | np.ndarray))
         return two(x, *args, **kwargs) if pair else one(x, *args, **kwargs)
 
@@ -162,7 +162,7 @@ _bernoulli: Callable[..., Tensor] = public(draws.bernoulli, p=tensor)
 
 
 @functools.wraps(_bernoulli)
-def bernoulli(p: Any) -> Tensor:
+def bernoulli(p: object) -> Tensor:
     if isinstance(p, Tensor) and active_trace.get() is None and p.numel():
         low, high = (float(x) for x in (p.amin(), p.amax()))
         if not (low >= 0 and high <= 1):  # of NaN neither is true

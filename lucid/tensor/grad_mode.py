@@ -95,7 +95,7 @@ class _Mode(_Lock):
     It is a lock of its own that is held within the block: ``__exit__`` is the lock's.
     """
 
-    def __new__(cls, *args: Any) -> Any:
+    def __new__(cls, *args: object) -> Any:
         return super().__new__(cls)
 
     def __init__(self, enabled: bool) -> None:
@@ -132,7 +132,7 @@ class _Mode(_Lock):
         enabled = self._enabled
 
         @functools.wraps(function)
-        def within(*args: Any, **kwargs: Any) -> Any:
+        def within(*args: object, **kwargs: object) -> Any:
             with _Mode(enabled):
                 return function(*args, **kwargs)
 
@@ -145,7 +145,7 @@ class _Mode(_Lock):
 class _Bare(_Mode):
     """A mode whose decorator may stand without parentheses."""
 
-    def __new__(cls, function: Any = None) -> Any:
+    def __new__(cls, function: object = None) -> Any:
         if function is None:
             return super().__new__(cls)
         if not callable(function):

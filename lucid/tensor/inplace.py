@@ -30,7 +30,7 @@ I = TypeVar("I", bound="InPlace")  # noqa: E741 - one letter, as for the others
 def _method(name: str) -> Callable[..., Any]:
     """The method ``name_``: ``name``, and the tensor is what comes of it."""
 
-    def changed(self: InPlace, *args: Any, **kwargs: Any) -> Any:
+    def changed(self: InPlace, *args: object, **kwargs: object) -> Any:
         tracked = is_grad_enabled() and any(_wants(x) for x in (self, *args, *kwargs.values()))
         source = self._before_change(tracked, f"{name}_")
         return self._become(f"{name}_", getattr(source, name)(*args, **kwargs))
@@ -44,7 +44,7 @@ def _wants(x: object) -> bool:
     return bool(getattr(x, "_requires_grad", False))  # the property of a traced tensor is for those who branch on it
 
 
-def positions(shape: tuple[int, ...], key: Any) -> Array:
+def positions(shape: tuple[int, ...], key: object) -> Array:
     """Where ``x[key]`` stands in the flat tensor of a shape, in the shape of ``x[key]``."""
     try:
         plain = tuple(map(_plain, key)) if isinstance(key, tuple) else _plain(key)
@@ -54,7 +54,7 @@ def positions(shape: tuple[int, ...], key: Any) -> Array:
     return np.asarray(found)
 
 
-def _plain(item: Any) -> Any:
+def _plain(item: object) -> Any:
     """An index as NumPy takes it."""
     if isinstance(item, AbstractTensor | list | tuple | range):
         array = np.asarray(item)
@@ -99,7 +99,7 @@ class InPlace:
     __imul__, __itruediv__ = _augmented("mul", operator.mul), _augmented("div", operator.truediv)
     __ipow__ = _augmented("pow", operator.pow)
 
-    def fill_(self: I, value: Any) -> I:
+    def fill_(self: I, value: object) -> I:
         """``value`` everywhere."""
         self[...] = value
         return self
@@ -108,7 +108,7 @@ class InPlace:
         """Zeros everywhere."""
         return self.fill_(0)
 
-    def __setitem__(self, key: Any, value: Any) -> None:
+    def __setitem__(self, key: object, value: object) -> None:
         tracked = is_grad_enabled() and (_wants(self) or _wants(value))
         x: Any = self
         value = operand("x[...] = ...", "the value", value, x)
@@ -130,7 +130,7 @@ class InPlace:
         x.touch()
 
 
-def _dtype_of(value: Any) -> np.dtype[Any]:
+def _dtype_of(value: object) -> np.dtype[Any]:
     return np.dtype(np.float32) if isinstance(value, float) else np.asarray(value).dtype
 
 

@@ -51,7 +51,7 @@ _REDUCTIONS: Mapping[str, Function] = {
 }  # fmt: skip
 
 
-def apply_ufunc(ufunc: np.ufunc, method: str, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
+def apply_ufunc(ufunc: np.ufunc, method: str, inputs: Sequence[object], options: Mapping[str, object]) -> Any:
     """``ufunc(*inputs)``, or one of its methods, where a tensor is among the inputs."""
     if not options and method == "__call__" and ufunc.__name__ in _UFUNCS:
         return _UFUNCS[ufunc.__name__](*inputs)
@@ -117,7 +117,7 @@ def _mean(function: Function) -> Function:
     """Of bools and integers, as NumPy does, in float64: ``np.mean(predicted == labels)``."""
     reduced = _reduction(function)
 
-    def mean(a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdims: Any = False) -> Any:
+    def mean(a: object, axis: object = None, dtype: object = None, out: None = None, keepdims: object = False) -> Any:
         return reduced(a, axis, dtype or _floating(a), out, keepdims)
 
     return mean
@@ -127,7 +127,7 @@ def _floating(a: Any) -> Any:
     return None if is_float(a.type.dtype) else float64
 
 
-def _where(condition: Any, *choices: Any) -> Any:
+def _where(condition: object, *choices: object) -> Any:
     return _choice(condition, *choices) if choices else _on_arrays("np.where", np.where, (condition,), {})
 
 
@@ -137,7 +137,12 @@ def _outer(a: Any, b: Any) -> Any:
 
 def _spread(function: Function) -> Function:
     def reduced(
-        a: Any, axis: Any = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: Any = False
+        a: object,
+        axis: object = None,
+        dtype: object = None,
+        out: None = None,
+        ddof: float = 0,
+        keepdims: object = False,
     ) -> Any:
         reduced = _reduction(lambda x, dim, keepdim: function(x, dim, ddof, keepdim))
         return reduced(a, axis, dtype or _floating(a), out, keepdims)
@@ -226,7 +231,7 @@ class NumPyProtocol:
 
     __slots__ = ()
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: object, **options: object) -> Any:
         return apply_ufunc(ufunc, method, inputs, options)
 
     def __array_function__(self, function: Function, types: Any, args: Any, kwargs: Any) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..base.arrays import Array
@@ -45,7 +43,7 @@ def _nested(array: Array, short: bool, indent: str, separator: str) -> str:
     return "[" + separator.join(texts) + "]"
 
 
-def _number(value: Any) -> str:
+def _number(value: object) -> str:
     return str(bool(value)) if isinstance(value, np.bool_) else str(value)
 
 

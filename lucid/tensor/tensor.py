@@ -458,7 +458,7 @@ def remember(
     return outputs
 
 
-def _leaves(inputs: Any) -> set[int]:
+def _leaves(inputs: object) -> set[int]:
     """The identities of leaves that ``backward`` is for."""
     given = [inputs] if isinstance(inputs, Tensor) else inputs
     if not isinstance(given, list | tuple) or not given or not all(isinstance(x, Tensor) for x in given):

@@ -158,7 +158,7 @@ class TracedTensor(Tensor):
     numpy = item = tolist = __array__ = __bool__ = __float__ = __int__ = __index__ = _refuse
     touch = _refuse
 
-    def copy_(self, value: Any) -> Any:
+    def copy_(self, value: object) -> Any:
         given = value.detach() if isinstance(value, Tensor) else self.constant(np.asarray(value, self.dtype))
         return self._become("copy_", given)
 
@@ -202,7 +202,7 @@ class TracedTensor(Tensor):
 class Observer(Protocol):
     """What watches the code that is traced (see :mod:`lucid.compiler.guards`)."""
 
-    def entered(self, module: Any) -> None: ...
+    def entered(self, module: object) -> None: ...
     def captured(self, tensor: Tensor) -> None: ...
     def pause(self) -> None: ...
     def go_on(self) -> None: ...
@@ -271,7 +271,7 @@ class Recorder:
                 "compiled one would not do again: write 'with lucid.set_grad_enabled(...):', or call it outside"
             )
 
-    def enter(self, module: Any) -> None:
+    def enter(self, module: object) -> None:
         """The traced code calls a module: what it computes depends on the module's state, and nodes are the module's
         until :meth:`leave`."""
         self.modules.setdefault(id(module), module)
@@ -383,7 +383,7 @@ class Recorder:
         attrs = ParameterAttrs(x.type.shape, x.type.dtype, name, x.requires_grad)
         return self.tracer.emit(PARAMETER, attrs, name=name)[0]
 
-    def update(self, target: Tensor, value: Any) -> None:
+    def update(self, target: Tensor, value: object) -> None:
         """Record that every run writes ``value`` into ``target``."""
         target = self._bases.get(id(target), (target, target))[1]
         new: Any

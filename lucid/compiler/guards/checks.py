@@ -76,14 +76,14 @@ def entry(holder: Any, key: Any, was: Any) -> Check:
     return Check("{0}[{1}] is {2}", (holder, key, was), lambda: holder[key], was)
 
 
-def attribute(owner: Any, name: str, was: Any) -> Check:
+def attribute(owner: object, name: str, was: object) -> Check:
     """``owner.name``, of which reading runs no code of the user's."""
     if name.isidentifier() and name.isascii() and not keyword.iskeyword(name):
         return Check(f"{{0}}.{name} is {{1}}", (owner, was), lambda: getattr(owner, name), was)
     return Check("{0}({1}, {2}) is {3}", (getattr, owner, name, was), lambda: getattr(owner, name), was)
 
 
-def raw_entry(owner: type, name: str, was: Any) -> Check:
+def raw_entry(owner: type, name: str, was: object) -> Check:
     """What stands under ``name`` in the first class that has it, as it stands (a property, a class method…)."""
     return Check("{0}({1}, {2}) is {3}", (class_entry, owner, name, was), lambda: class_entry(owner, name), was)
 
@@ -97,18 +97,18 @@ def class_entry(owner: type, name: str) -> Any:
     return ABSENT
 
 
-def called(function: Callable[[], Any], was: Any) -> Check:
+def called(function: Callable[[], object], was: object) -> Check:
     """What a function without arguments returns: a small value that is equal rather than the same."""
     return Check("{0}({1}(), {2})", (same, function, was), function, was)
 
 
-def size(owner: Any) -> Check:
+def size(owner: object) -> Check:
     """How many attributes an object or a class has itself."""
     was = len(owner.__dict__)
     return Check("len({0}.__dict__) == {1}", (owner, was), lambda: len(owner.__dict__), was)
 
 
-def missing(owner: Any, names: frozenset[str]) -> Check:
+def missing(owner: object, names: frozenset[str]) -> Check:
     """That an object has none of these attributes, which code may have looked for."""
     return Check("{0}.isdisjoint({1}.__dict__)", (names, owner), lambda: names.isdisjoint(owner.__dict__), True)
 
@@ -128,7 +128,7 @@ def mapping(holder: Any) -> Check:
     return Check(text, operands, lambda: (tuple(holder), tuple(holder.values())), (keys, values))
 
 
-def content(holder: Any, picture: Callable[[Any], Any]) -> Check:
+def content(holder: object, picture: Callable[[Any], object]) -> Check:
     """What a picture of an object shows: an array's or a buffer's bytes."""
     was = picture(holder)
     return Check("{0}({1}) == {2}", (picture, holder, was), lambda: picture(holder), was)
@@ -232,7 +232,7 @@ def _compiled(checks: Sequence[Check]) -> Callable[[], bool]:
     names: dict[int, str] = {}
     operands: list[Any] = []
 
-    def named(operand: Any) -> str:
+    def named(operand: object) -> str:
         if id(operand) not in names:
             names[id(operand)] = f"a{len(operands)}"
             operands.append(operand)

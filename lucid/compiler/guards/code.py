@@ -112,7 +112,7 @@ class Place:
         return f"{shown(self.code.co_filename)}:{next(filter(None, lines), self.code.co_firstlineno)}"
 
 
-def is_library_code(code: CodeType, space: Mapping[str, Any]) -> bool:
+def is_library_code(code: CodeType, space: Mapping[str, object]) -> bool:
     """Whether code with these globals is a library's; that of a data class comes from no file."""
     if code.co_filename == "<string>":
         return is_library_module(space.get("__name__"))

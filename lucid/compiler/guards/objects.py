@@ -44,7 +44,7 @@ def is_special(name: str) -> bool:
     return name.startswith("__") and name.endswith("__")
 
 
-def implicit_names(visible: Mapping[str, Any]) -> Iterator[str]:
+def implicit_names(visible: Mapping[str, object]) -> Iterator[str]:
     """The special methods of a class, which are called without being named."""
     for name, entry in visible.items():
         if is_special(name) and isinstance(entry, types.FunctionType) and name not in _EXPLICIT:
@@ -58,7 +58,7 @@ _EXPLICIT = frozenset(
 """Special methods that tell nothing of an object that exists already."""
 
 
-def plain(value: Any) -> bool:
+def plain(value: object) -> bool:
     """Whether a value is a Python object, whose attributes stand in a dict or slots."""
     kind = type(value)
     slots = any("__slots__" in cls.__dict__ for cls in kind.__mro__)
@@ -74,7 +74,7 @@ def is_derived(kind: type) -> bool:
     return any(is_library_module(cls.__module__) for cls in own)
 
 
-def holds_users(value: Any) -> bool:
+def holds_users(value: object) -> bool:
     """Whether a library's function, as a decorator makes one, is a wrapper around something of the user's."""
     stack, seen = [value], set()
     while stack:
@@ -105,7 +105,7 @@ def reads_itself(kind: type) -> bool:
     return kind.__getattribute__ not in quiet
 
 
-def own_fields(value: Any) -> dict[str, Any]:
+def own_fields(value: object) -> dict[str, Any]:
     """The attributes that stand in the object itself: in its dict and its slots, ABSENT where a slot is empty."""
     try:
         space = value.__dict__ if isinstance(value, threading.local) else object.__getattribute__(value, "__dict__")
@@ -122,11 +122,11 @@ def own_fields(value: Any) -> dict[str, Any]:
     return own
 
 
-def own_field(value: Any, name: str) -> Any:
+def own_field(value: object, name: str) -> Any:
     return own_fields(value).get(name, ABSENT)
 
 
-def instance_check(owner: Any, own: Collection[str], name: str, was: Any) -> Check:
+def instance_check(owner: object, own: Collection[str], name: str, was: object) -> Check:
     """An attribute of a Python object: as it stands in the object, or, where it does not, in its class."""
     entry = class_entry(type(owner), name)
     described = hasattr(type(entry), "__get__") and not isinstance(entry, types.MemberDescriptorType)
@@ -140,7 +140,7 @@ def instance_check(owner: Any, own: Collection[str], name: str, was: Any) -> Che
     return Check("{0}({1}, {2}) is {3}", (own_field, owner, name, now), functools.partial(own_field, owner, name), now)
 
 
-def class_check(owner: type, name: str, was: Any) -> Check:
+def class_check(owner: type, name: str, was: object) -> Check:
     """An entry of a class: functions and plain values as they are read, other descriptors as they stand."""
     plain = isinstance(was, types.FunctionType) or not hasattr(type(was), "__get__")
     if plain and type(owner) is type:
@@ -148,7 +148,7 @@ def class_check(owner: type, name: str, was: Any) -> Check:
     return raw_entry(owner, name, class_entry(owner, name))
 
 
-def array_of(value: Any) -> tuple[Any, ...]:
+def array_of(value: object) -> tuple[Any, ...]:
     return array_picture(np.asarray(value))
 
 

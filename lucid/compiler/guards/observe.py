@@ -101,7 +101,7 @@ class Watch:
             raise self._refused
         self._drawn()
 
-    def entered(self, module: Any) -> None:
+    def entered(self, module: object) -> None:
         """The traced code calls a module: what it computes depends on the module's state."""
         self._kept(self._watcher.look, module, Place(type(module).__name__, "called while tracing"))
 
@@ -139,7 +139,7 @@ class Watch:
         begun, begins, asks = self._watcher.begun, self._watcher.begins, self._asks
         kept, chained = self._kept, self._chained
 
-        def event(frame: FrameType, what: str, arg: Any) -> None:
+        def event(frame: FrameType, what: str, arg: object) -> None:
             if what == "call":
                 if id(frame.f_code) not in begun:
                     kept(begins, frame)
@@ -150,7 +150,7 @@ class Watch:
 
         return event
 
-    def _kept(self, look: Callable[..., None], *args: Any) -> None:
+    def _kept(self, look: Callable[..., None], *args: object) -> None:
         """An error raised in an event would end the observation, and the model might swallow it: it is kept."""
         try:
             look(*args)
@@ -174,7 +174,7 @@ class Watch:
         if asking != "threading" or frame.f_code.co_name == "current_thread":
             self._watcher.ask(ALIKE[name] or function)
 
-    def _tells(self, frame: FrameType, method: Any, name: str) -> None:
+    def _tells(self, frame: FrameType, method: object, name: str) -> None:
         """A built-in method is called that may tell of more than its object."""
         owner = getattr(method, "__self__", None)
         if name == "__subclasses__" and isinstance(owner, type) and not is_library_module(owner.__module__):

@@ -129,14 +129,14 @@ class Reach(ABC):
         for name in fields.values.keys() - fields.taken:
             self._waiting.setdefault(name, []).append(fields)
 
-    def _slot(self, owner: Any, key: Any, check: Check) -> None:
+    def _slot(self, owner: object, key: object, check: Check) -> None:
         if (id(owner), key) not in self._slots:
             self._slots.add((id(owner), key))
             self._checks.append(check)  # which holds the owner
 
     # ------------------------------------------------------------ values
 
-    def look(self, value: Any, place: Place) -> None:
+    def look(self, value: object, place: Place) -> None:
         """Take down the content of a value and of all that is reached from it."""
         self._queue.append((value, place))
         self._work()
@@ -164,7 +164,7 @@ class Reach(ABC):
     def _put(self, values: Iterable[Any], place: Place) -> None:
         self._queue.extend((value, place) for value in values)
 
-    def _look(self, value: Any, place: Place) -> None:
+    def _look(self, value: object, place: Place) -> None:
         kind = type(value)
         if id(kind) in _FIXED:
             return
@@ -177,7 +177,7 @@ class Reach(ABC):
                 self._methods[id(kind)] = method
         getattr(self, method)(value, place)
 
-    def _nothing(self, value: Any, place: Place) -> None:
+    def _nothing(self, value: object, place: Place) -> None:
         if isinstance(value, FIXED) and is_python_class(type(value)) and not is_library_module(type(value).__module__):
             self._attributes(value, place)
 
@@ -244,7 +244,7 @@ class Reach(ABC):
     def _method(self, value: types.MethodType, place: Place) -> None:
         self._put((value.__func__, value.__self__), place)
 
-    def _builtin(self, value: Any, place: Place) -> None:
+    def _builtin(self, value: object, place: Place) -> None:
         self._put((getattr(value, "__self__", None),), place)
 
     def _partial(self, value: functools.partial[Any], place: Place) -> None:
@@ -252,7 +252,7 @@ class Reach(ABC):
             self._slot(value, name, checks.attribute(value, name, getattr(value, name)))
         self._put((value.func, value.args, value.keywords), place)
 
-    def _wrapper(self, value: Any, place: Place) -> None:
+    def _wrapper(self, value: object, place: Place) -> None:
         parts = [getattr(value, name, None) for name in ("__func__", "fget", "func")]
         self._put(filter(None, parts), place)
 
@@ -278,7 +278,7 @@ class Reach(ABC):
         self._put((*value, *value.values()), place)
         self._subclass(value, place)
 
-    def _subclass(self, value: Any, place: Place) -> None:
+    def _subclass(self, value: object, place: Place) -> None:
         if not is_library_module(type(value).__module__):
             self._attributes(value, place)
 
@@ -290,14 +290,14 @@ class Reach(ABC):
         self._checks.append(checks.called(value, value()))
         self._put((value(),), place)
 
-    def _random(self, value: Any, place: Place) -> None:
+    def _random(self, value: object, place: Place) -> None:
         self.consumed.append((value, random_state(value), place))
 
     def _file(self, value: io.IOBase, place: Place) -> None:
         if value not in (sys.stdin, sys.stdout, sys.stderr) and not value.closed and value.readable():
             self._iterator(value, place)
 
-    def _iterator(self, value: Any, place: Place) -> None:
+    def _iterator(self, value: object, place: Place) -> None:
         if is_python_class(type(value)) and plain(value):  # a class of the user's: its attributes tell where it is
             self._object(value, place)
             return
@@ -308,7 +308,7 @@ class Reach(ABC):
             f"gave while the model was traced would be kept for ever. Take from it outside and pass that as an argument"
         )
 
-    def _object(self, value: Any, place: Place) -> None:
+    def _object(self, value: object, place: Place) -> None:
         if isinstance(value, EFFECTS) or value is ABSENT:
             return
         if hasattr(type(value), "__array__"):
@@ -325,7 +325,7 @@ class Reach(ABC):
                 f"string, list, dict or array"
             )
 
-    def _attributes(self, value: Any, place: Place) -> None:
+    def _attributes(self, value: object, place: Place) -> None:
         """A Python object: its attributes in its dict and slots, and its class."""
         kind = type(value)
         if is_internal(kind):
@@ -402,7 +402,7 @@ _BY_TYPE: tuple[tuple[Any, str], ...] = (
 )
 
 
-def module_check(module: Module, name: str, was: Any) -> Check | None:
+def module_check(module: Module, name: str, was: object) -> Check | None:
     """An attribute of a module: setting it ticks the clock, but a user's class may write past that."""
     if is_library_module(type(module).__module__) or name not in module.__dict__:
         return None

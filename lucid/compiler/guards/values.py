@@ -133,7 +133,7 @@ def random_state(generator: Any) -> Any:
     return _frozen(state)
 
 
-def _frozen(value: Any) -> Any:
+def _frozen(value: object) -> Any:
     if isinstance(value, dict):
         return tuple((key, _frozen(item)) for key, item in value.items())
     return value.tobytes() if isinstance(value, np.ndarray) else value

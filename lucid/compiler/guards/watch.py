@@ -123,7 +123,7 @@ class Watcher(Reach):
         self._slot(cell, "cell_contents", checks.attribute(cell, "cell_contents", value))
         self._follow(value, steps, place)
 
-    def _global(self, read: Read, space: dict[str, Any], builtins: Mapping[str, Any], place: Place) -> None:
+    def _global(self, read: Read, space: dict[str, Any], builtins: Mapping[str, object], place: Place) -> None:
         value = space.get(read.name, ABSENT)
         self._slot(space, read.name, checks.entry(space, read.name, value))
         if value is not ABSENT:
@@ -135,7 +135,7 @@ class Watcher(Reach):
         elif any(builtins.get(read.name) is function for function in BY_ANY_NAME):
             self._name((), True)
 
-    def _import(self, read: Read, space: Mapping[str, Any], place: Place, *, last: bool = False) -> None:
+    def _import(self, read: Read, space: Mapping[str, object], place: Place, *, last: bool = False) -> None:
         """A module that a function imports; where that is not there yet, as it is at the end of the trace."""
         within = str(space.get("__package__") or "")
         parents = [within.rsplit(".", up)[0] for up in range(within.count(".") + 1)] if within else []
@@ -162,7 +162,7 @@ class Watcher(Reach):
                 if text in sys.modules:
                     self.look(sys.modules[text], Place(text, code=self._here, name=text))
 
-    def _follow(self, value: Any, steps: Sequence[Step], place: Place) -> None:
+    def _follow(self, value: object, steps: Sequence[Step], place: Place) -> None:
         """Along attributes and items that are read at once, then all that is reached from the last."""
         for at, (kind, key) in enumerate(steps):
             found = self._item(value, key) if kind == "item" else self._attribute(value, key)
@@ -183,7 +183,7 @@ class Watcher(Reach):
         self._slot(value, ("item", type(key), key), checks.entry(value, key, found))
         return found
 
-    def _attribute(self, value: Any, name: str) -> Any:
+    def _attribute(self, value: object, name: str) -> Any:
         """The value of an attribute that is read without running code, with its check; else ABSENT."""
         if name == "__dict__" and type(getattr(value, name, None)) is dict:
             self._slot(value, name, checks.attribute(value, name, value.__dict__))

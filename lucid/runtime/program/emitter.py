@@ -163,7 +163,7 @@ class Names:
                 self._taken[name] = 0
                 return name
 
-    def use(self, thing: Any, base: str | None = None) -> str:
+    def use(self, thing: object, base: str | None = None) -> str:
         """The identifier under which the program reaches ``thing`` (a function, an array of constants), for lines."""
         if id(thing) not in self._by_id:
             name = self.unique(base or str(getattr(thing, "__name__", "c")))
@@ -260,7 +260,7 @@ class Emitter(Generic[E]):
         else:
             self.line(f"{function}, out={out})")
 
-    def use(self, thing: Any, base: str | None = None) -> str:
+    def use(self, thing: object, base: str | None = None) -> str:
         """The name under which the program calls a helper or reads a constant array."""
         return self.names.use(thing, base)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -203,7 +202,7 @@ class _Key:
         return self is other or (isinstance(other, _Key) and self.hash == other.hash and self.value == other.value)
 
 
-def _constant(thing: Any) -> Hashable:
+def _constant(thing: object) -> Hashable:
     """What makes a constant of the program the same as another's; itself where that cannot be said."""
     if isinstance(thing, np.ndarray):
         return "array", thing.dtype.str, thing.shape, hashlib.blake2b(np.ascontiguousarray(thing).tobytes()).digest()

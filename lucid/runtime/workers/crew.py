@@ -356,7 +356,7 @@ class Crew:
                 link.waiting.pop(0)
         self._settle()
 
-    def _gone(self, ref: Any) -> None:
+    def _gone(self, ref: object) -> None:
         """A job or a place in the heap that nobody has any more."""
         number = self._jobs.pop(ref, None)
         if number is not None:

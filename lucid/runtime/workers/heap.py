@@ -126,7 +126,7 @@ class Heap:
             place = next(self._next[kind]) * size
         return kind * self._zone + place if place + size <= self._zone else None
 
-    def give_back(self, ref: Any) -> None:
+    def give_back(self, ref: object) -> None:
         """The place that the reference stood for may be used again; its memory goes back to the system."""
         found = self._places.pop(ref, None)
         if found is not None:

@@ -80,7 +80,7 @@ class Packer(pickle.Pickler):
         return place + address - low
 
 
-def _ours(thing: Any) -> bool:
+def _ours(thing: object) -> bool:
     owner = getattr(thing, "__self__", None)
     module = getattr(thing, "__module__", None) or ""
     return isinstance(owner, np.ndarray) or module.partition(".")[0] in ("numpy", "lucid")
@@ -104,7 +104,7 @@ class _Reader(pickle.Pickler):
         super().__init__(io.BytesIO(), pickle.HIGHEST_PROTOCOL)
         self.found: list[tuple[int, int]] = []
 
-    def persistent_id(self, thing: Any) -> Any:
+    def persistent_id(self, thing: object) -> Any:
         if isinstance(thing, np.ndarray):
             self.found.append(bounds(thing))
             return 0

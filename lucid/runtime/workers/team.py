@@ -51,7 +51,7 @@ class Team:
         self._turn: Turn | None = None
         self._threads = True
 
-    def bind(self, bind: Callable[[Any, Team], tuple[Run, Sequence[Region]]], arena: Any) -> Run:
+    def bind(self, bind: Callable[[Any, Team], tuple[Run, Sequence[Region]]], arena: object) -> Run:
         """The program, bound to the arena and this team."""
         run, self.regions = bind(arena, self)
         return run
