@@ -117,6 +117,6 @@ class Table(dict[K, V]):
         structure.tick()
         return found
 
-    def update(self, *args: Any, **kwargs: Any) -> None:
+    def update(self, *args: Any, **kwargs: object) -> None:
         super().update(*args, **kwargs)
         structure.tick()

@@ -77,7 +77,7 @@ class Kind:
     cls: type
     default_factory: Callable[[], Any] | None = None
 
-    def make(self, items: Sequence[Any], attributes: Sequence[tuple[str, Any]]) -> Any:
+    def make(self, items: Sequence[Any], attributes: Sequence[tuple[str, object]]) -> Any:
         """A new one, without its ``__init__``, whose arguments nobody knows."""
         make: Any = self.cls.__new__
         new: Any = make(self.cls)

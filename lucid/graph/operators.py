@@ -278,7 +278,7 @@ class Operators(AbstractTensor, Generic[R]):
     isfinite: Method[R] = public(composite.isfinite)
     isclose: Method[R] = public(everyday.isclose)
 
-    def where(self, condition: Any, other: Any) -> R:
+    def where(self, condition: Any, other: object) -> R:
         """This where ``condition`` holds, else ``other``."""
         return _where(condition, self, other)  # type: ignore[no-any-return]
 

@@ -29,7 +29,7 @@ _ARE_TAKEN = frozenset({Tensor, TracedTensor, Parameter})
 """What a module's argument is nearly always, and goes on as it is."""
 
 
-def _tensors(value: Any) -> Any:
+def _tensors(value: Any) -> object:
     """An argument with every array in it, within lists, tuples and dicts too, made a tensor."""
     if isinstance(value, np.ndarray):
         return Tensor(value)

@@ -16,7 +16,7 @@ from .module import Module
 class Identity(Module):
     """Its argument, unchanged. It takes any arguments, so that it can stand in for another module."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: object) -> None:
         super().__init__()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ class Adam(Optimizer):
     def slots_of(self, flags: Mapping[str, bool]) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq") + (("max_exp_avg_sq",) if flags["amsgrad"] else ())
 
-    def coefficients(self, step: object, scalars: Hyper) -> dict[str, Any]:
+    def coefficients(self, step: Any, scalars: Hyper) -> dict[str, Any]:
         lr, beta1, beta2 = scalars["lr"], scalars["beta1"], scalars["beta2"]
         return {
             "beta1": beta1,
@@ -188,7 +188,7 @@ class RMSprop(Optimizer):
         extra = {"momentum_buffer": flags["gathers"], "grad_avg": flags["centered"]}
         return ("square_avg", *(name for name, wanted in extra.items() if wanted))
 
-    def coefficients(self, step: object, scalars: Hyper) -> dict[str, Any]:
+    def coefficients(self, step: Any, scalars: Hyper) -> dict[str, Any]:
         return {**scalars, "share": 1 - scalars["alpha"]}
 
     def update(self, p: Any, g: Any, state: State, hyper: Hyper) -> tuple[Any, State]:

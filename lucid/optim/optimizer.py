@@ -101,7 +101,7 @@ class Optimizer(ABC):
     def flags(self, group: Group) -> dict[str, bool]:
         """The choices that decide which operations the update consists of."""
 
-    def coefficients(self, step: object, scalars: Hyper) -> dict[str, Any]:
+    def coefficients(self, step: Any, scalars: Hyper) -> dict[str, Any]:
         """What the rule multiplies by at update number ``step`` (from 1), all float64 arithmetic on scalars."""
         return dict(scalars)
 
@@ -122,7 +122,9 @@ class Optimizer(ABC):
 
     # ------------------------------------------------------------ the rule, applied
 
-    def apply_rule(self, p: Any, g: Any, state: State, scalars: Hyper, flags: Mapping[str, bool]) -> tuple[Any, State]:
+    def apply_rule(
+        self, p: Any, g: object, state: State, scalars: Hyper, flags: Mapping[str, bool]
+    ) -> tuple[Any, State]:
         """One update as pure operations on tensors or symbols.
 
         Parameters

@@ -220,7 +220,7 @@ def randn(*size: object, dtype: object = None, requires_grad: bool = False) -> T
 
 
 @_creator
-def randint(low: int, high: Any = None, size: Sequence[Any] | None = None, dtype: object = "int64") -> Tensor:
+def randint(low: int, high: Any = None, size: Sequence[object] | None = None, dtype: object = "int64") -> Tensor:
     """Integers from ``low`` (0 where left out) up to, not including, ``high``: ``randint(10, (2, 3))`` draws digits."""
     if size is None:
         if not isinstance(high, tuple | list):

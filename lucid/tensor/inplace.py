@@ -22,6 +22,7 @@ from ..graph.ops.indexing import index_with
 from ..graph.ops.shape import broadcast_to, flatten, reshape
 from ..graph.public import as_array, operand
 from ..graph.trace import active_trace, user_location
+from ..graph.types import DType
 from .grad_mode import is_grad_enabled
 
 I = TypeVar("I", bound="InPlace")  # noqa: E741 - one letter, as for the others
@@ -66,7 +67,7 @@ def _augmented(name: str, binary: Callable[[Any, Any], Any]) -> Callable[..., An
     """The operator ``name=``: a new tensor, as for numbers, but for a leaf that requires a gradient, where that would
     leave the parameter behind as it was: it is changed in place as PyTorch does, or refused as by the method."""
 
-    def changed(self: Any, other: Any) -> Any:
+    def changed(self: Any, other: object) -> Any:
         if _wants(self) and active_trace.get() is None and self.is_leaf:
             return getattr(self, f"{name}_")(other)
         return binary(self, other)
@@ -130,25 +131,25 @@ class InPlace:
         x.touch()
 
 
-def _dtype_of(value: object) -> np.dtype[Any]:
+def _dtype_of(value: object) -> DType:
     return np.dtype(np.float32) if isinstance(value, float) else np.asarray(value).dtype
 
 
-def _check_cast(given: np.dtype[Any], own: np.dtype[Any]) -> None:
+def _check_cast(given: DType, own: DType) -> None:
     if given.kind not in "biuf":
         raise DTypeError(f"x[...] = ...: a value of {given.name} does not fit into a tensor of {own.name}")
     if "biuf".index(given.kind) > "biuf".index(own.kind) and not (given.kind in "iu" and own.kind in "iu"):
         raise DTypeError(f"x[...] = ...: {given.name} does not fit into a tensor of {own.name}")
 
 
-def _put(x: Any, key: Any, value: Any) -> Any:
+def _put(x: AbstractTensor, key: object, value: Any) -> AbstractTensor:
     """``x`` with ``value`` at ``x[key]``, as a choice of elements: gradients flow to both."""
-    shape = x.type.shape
-    if not all(isinstance(dim, int) for dim in shape):
+    if x.type.symbols:
         raise TraceError(
             f"x[...] = ...: needs sizes that are known while tracing ({user_location()}), this tensor is {x.type}; use "
             f"lucid.where, or compile with that dimension fixed"
         )
+    shape = x.type.concrete
     found = positions(shape, key)
     if not isinstance(value, AbstractTensor):
         value = x.constant(as_array("x[...] = ...", value))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import GradientError, OptionError, TraceError
 from ..graph.opdef import AbstractTensor
@@ -21,7 +22,7 @@ from ..graph.ops.einsum import einsum
 from ..graph.ops.source import full
 from ..graph.public import public, scalar
 from ..graph.trace import active_trace, user_location
-from ..graph.types import float64, is_float
+from ..graph.types import Axes, DType, float64, is_float
 
 Function = Callable[..., Any]
 
@@ -71,7 +72,7 @@ def apply_function(function: Function, args: Sequence[Any], kwargs: Mapping[str,
     return _on_arrays(f"np.{function.__name__}", function, args, kwargs)
 
 
-def _on_arrays(name: str, function: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+def _on_arrays(name: str, function: Function, args: Sequence[Any], kwargs: Mapping[str, object]) -> object:
     def plain(value: Any) -> Any:
         if isinstance(value, AbstractTensor):
             if active_trace.get() is not None:
@@ -105,7 +106,9 @@ def _on_arrays(name: str, function: Function, args: Sequence[Any], kwargs: Mappi
 
 
 def _reduction(function: Function) -> Function:
-    def reduced(a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdims: Any = False) -> Any:
+    def reduced(
+        a: AbstractTensor, axis: object = None, dtype: object = None, out: None = None, keepdims: object = False
+    ) -> Any:
         if out is not None:
             raise OptionError("out= is not possible with tensors; use the result")
         return function(a if dtype is None else ew.cast(a, dtype), axis, bool(keepdims))
@@ -117,13 +120,15 @@ def _mean(function: Function) -> Function:
     """Of bools and integers, as NumPy does, in float64: ``np.mean(predicted == labels)``."""
     reduced = _reduction(function)
 
-    def mean(a: object, axis: object = None, dtype: object = None, out: None = None, keepdims: object = False) -> Any:
+    def mean(
+        a: AbstractTensor, axis: object = None, dtype: object = None, out: None = None, keepdims: object = False
+    ) -> Any:
         return reduced(a, axis, dtype or _floating(a), out, keepdims)
 
     return mean
 
 
-def _floating(a: Any) -> Any:
+def _floating(a: AbstractTensor) -> DType | None:
     return None if is_float(a.type.dtype) else float64
 
 
@@ -131,13 +136,13 @@ def _where(condition: object, *choices: object) -> Any:
     return _choice(condition, *choices) if choices else _on_arrays("np.where", np.where, (condition,), {})
 
 
-def _outer(a: Any, b: Any) -> Any:
+def _outer(a: AbstractTensor, b: AbstractTensor) -> Any:
     return _product(*(sh.flatten(x) if isinstance(x, AbstractTensor) else np.ravel(x) for x in (a, b)))
 
 
 def _spread(function: Function) -> Function:
     def reduced(
-        a: object,
+        a: AbstractTensor,
         axis: object = None,
         dtype: object = None,
         out: None = None,
@@ -154,39 +159,41 @@ def _chosen(function: Function) -> Function:
     return lambda a, axis=None, out=None, *, keepdims=False: function(a, axis, bool(keepdims))
 
 
-def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+def _norm(x: AbstractTensor, ord: Any = None, axis: Axes = None, keepdims: bool = False) -> Any:
     matrix = (axis is None and x.type.rank == 2) or isinstance(axis, tuple | list)
     if ord is not None and matrix and ord != "fro":
         return _on_arrays("np.linalg.norm", np.linalg.norm, (x, ord, axis, keepdims), {})
     return composite.norm(x, 2.0 if ord in (None, "fro") else ord, axis, keepdims)
 
 
-def _repeat(a: Any, repeats: int, axis: int | None = None) -> Any:
+def _repeat(a: AbstractTensor, repeats: int, axis: int | None = None) -> AbstractTensor:
     return sh.repeat_interleave(a, repeats, axis)
 
 
-def _transpose(a: Any, axes: Any = None) -> Any:
+def _transpose(a: AbstractTensor, axes: Sequence[int] | None = None) -> AbstractTensor:
     return sh.permute(a, tuple(range(a.type.rank))[::-1] if axes is None else tuple(axes))
 
 
-def _split(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
+def _split(ary: AbstractTensor, indices_or_sections: Any, axis: int = 0) -> list[AbstractTensor]:
     size = ary.type.shape[sh.normal_axis("np.split", axis, ary.type.rank)]
     if isinstance(indices_or_sections, int):
-        if size % indices_or_sections:
+        if not isinstance(size, int) or size % indices_or_sections:
             raise OptionError(f"np.split: {size} elements do not divide into {indices_or_sections} equal parts")
         return list(slices.split(ary, size // indices_or_sections, axis))
     ends = [*indices_or_sections, size]
     return list(slices.split(ary, [b - a for a, b in zip([0, *ends], ends, strict=False)], axis))
 
 
-def _pad(array: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0.0) -> Any:
+def _pad(
+    array: AbstractTensor, pad_width: npt.ArrayLike, mode: str = "constant", constant_values: float = 0.0
+) -> AbstractTensor:
     pairs = np.broadcast_to(np.asarray(pad_width), (array.type.rank, 2)).tolist()
     names = {"wrap": "circular", "edge": "replicate"}
     flat = [amount for pair in reversed(pairs) for amount in pair]
     return padding.pad(array, flat, names.get(mode, mode), constant_values if mode == "constant" else None)
 
 
-def _dot(a: Any, b: Any) -> Any:
+def _dot(a: AbstractTensor, b: AbstractTensor) -> Any:
     scalar = any(np.ndim(x) == 0 if not isinstance(x, AbstractTensor) else x.type.rank == 0 for x in (a, b))
     return (_UFUNCS["multiply"] if scalar else _UFUNCS["matmul"])(a, b)
 

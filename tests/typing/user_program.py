@@ -34,6 +34,9 @@ def main() -> None:
     assert_type(x.sum(axis=0, keepdims=True), Tensor)
     assert_type(x.exp().mean(), Tensor)
     assert_type(lucid.exp(x), Tensor)
+    y = x * 1
+    y += 1
+    assert_type(y, Tensor)
     assert_type(model.fc.weight + 1, Tensor)
     assert_type(x.split(2), tuple[Tensor, ...])
     assert_type(model.eval(), Net)

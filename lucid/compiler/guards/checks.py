@@ -57,7 +57,7 @@ class Check:
 
     __slots__ = ("operands", "read", "source", "was")
 
-    def __init__(self, source: str, operands: tuple[Any, ...], read: Callable[[], Any], was: Any) -> None:
+    def __init__(self, source: str, operands: tuple[Any, ...], read: Callable[[], object], was: object) -> None:
         self.source, self.operands, self.read, self.was = source, operands, read, was
 
     def holds(self) -> bool:
@@ -69,7 +69,7 @@ class Check:
             return False  # it cannot be read any more, for whatever reason
 
 
-def entry(holder: Any, key: Any, was: Any) -> Check:
+def entry(holder: Any, key: object, was: object) -> Check:
     """``holder[key]`` of a dict, list or tuple; ABSENT where a dict does not have the key."""
     if was is ABSENT:
         return Check("{0} not in {1}", (key, holder), lambda: ABSENT if key not in holder else None, was)

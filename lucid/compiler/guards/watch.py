@@ -173,7 +173,7 @@ class Watcher(Reach):
             value = found
         self.look(value, place)
 
-    def _item(self, value: Any, key: Any) -> Any:
+    def _item(self, value: Any, key: object) -> Any:
         if type(value) not in (dict, list, tuple):
             return ABSENT
         try:

@@ -7,7 +7,6 @@ The new weights are nodes of the graph; they depend on parameters only, so they 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from ...graph.facts import parameter_only
 from ...graph.ir import Graph
@@ -37,7 +36,7 @@ def _fold_once(graph: Graph) -> Graph:
         if scaled is None or not layer.single_use or not all(source.name in fixed for source in sources):
             return None
         _, mean, var, *affine = site.inputs
-        scale: Any = 1.0 / sqrt(var + site.attrs.eps)
+        scale = 1.0 / sqrt(var + site.attrs.eps)
         scale = scale * affine[0] if affine else scale
         weight = scaled(layer, scale)
         if weight is None:
@@ -53,14 +52,14 @@ def _fold_once(graph: Graph) -> Graph:
     return rebuild(graph, rule, "fold_batch_norm")
 
 
-def _scaled_conv(layer: View, scale: Any) -> Any:
+def _scaled_conv(layer: View, scale: Symbol) -> Symbol | None:
     return layer.inputs[1] * scale.reshape(-1, 1, 1, 1)
 
 
-def _scaled_transpose(layer: View, scale: Any) -> Any:
+def _scaled_transpose(layer: View, scale: Symbol) -> Symbol | None:
     if layer.attrs.conv.groups != 1:
         return None  # output channels lie on two axes then
     return layer.inputs[1] * scale.reshape(1, -1, 1, 1)
 
 
-_SCALED: dict[OpDef, Callable[[View, Any], Any]] = {CONV: _scaled_conv, CONV_TRANSPOSE: _scaled_transpose}
+_SCALED: dict[OpDef, Callable[[View, Symbol], Symbol | None]] = {CONV: _scaled_conv, CONV_TRANSPOSE: _scaled_transpose}

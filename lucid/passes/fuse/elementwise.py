@@ -9,6 +9,7 @@ from ...graph.ir import Graph, Node, Value
 from ...graph.opdef import apply
 from ...graph.ops.fused import FUSED_ELEMENTWISE, FusedAttrs, Instruction
 from ...graph.trace import Symbol
+from ...graph.types import Shape
 from ..rewrite import Site, rebuild
 
 
@@ -84,7 +85,7 @@ class _Groups:
             if name in root:
                 self.members.setdefault(root[name], {})[name] = None
 
-    def _shape(self, name: str) -> object:
+    def _shape(self, name: str) -> Shape:
         return self.graph.node(name).outputs[0].shape
 
 

@@ -17,7 +17,7 @@ COPIES = (".reshape(", ".ravel(", ".flatten(", ".astype(", ".copy(", "ascontiguo
 """What makes a copy without a word where it cannot make a view; none of it may be bound."""
 
 
-def as_view(array: Any, *shape: Any) -> Any:
+def as_view(array: Any, *shape: object) -> Any:
     """``array.reshape(*shape)`` where that shares the array's memory.
 
     Raises

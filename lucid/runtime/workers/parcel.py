@@ -139,7 +139,7 @@ def pack(regions: Sequence[Region], heap: Heap, constants: Sequence[Array]) -> t
     return pickle.dumps(described), list(described), list(copies.values())
 
 
-def _parts(function: Any, count: int) -> tuple[bytes, tuple[Any, ...], dict[str, Any], int]:
+def _parts(function: Any, count: int) -> tuple[bytes, tuple[object, ...], dict[str, Any], int]:
     code = function.__code__
     cells = tuple(cell.cell_contents for cell in function.__closure__ or ())
     names = {name: function.__globals__[name] for name in sorted(_names(code)) if name in function.__globals__}

@@ -24,7 +24,7 @@ from ...planning.phase import Phase
 from ...program.emitter import Emitter, Operand
 
 B = TypeVar("B")
-N = TypeVar("N", bound="tuple[Any, ...]")
+N = TypeVar("N", bound=NamedTuple)
 
 
 # ---------------------------------------------------------------- binding
@@ -142,7 +142,7 @@ class BlockLoop(Generic[B]):
 
     def parts(self, bound: Bound, kind: type[N]) -> N:
         """The same where what is bound are named tuples: the names of the variables, each in its place."""
-        return kind(*self.over(bound, *kind._fields))  # type: ignore[attr-defined]
+        return kind._make(self.over(bound, *kind._fields))
 
     def each(self, name: str, function: Callable[..., Any], *arguments: Any) -> str:
         """One loop variable that runs over what ``function`` binds."""
