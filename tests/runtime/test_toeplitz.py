@@ -17,10 +17,11 @@ from lucid.graph.ops.bounds import ClipAttrs
 from lucid.graph.ops.conv import CONV, ConvAttrs
 from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
 from lucid.graph.ops.pool import MaxPoolAttrs
+from lucid.graph.windows import Window
 from lucid.nn import functional as F
 from lucid.runtime import eager
-from lucid.runtime.kernels.conv import toeplitz, toeplitz_planes
-from lucid.runtime.kernels.conv.toeplitz_blocks import Side
+from lucid.runtime.kernels.conv import toeplitz, toeplitz_planes_views
+from lucid.runtime.kernels.conv.toeplitz_views import Side
 from lucid.runtime.planning.machine import Machine, described
 from lucid.runtime.planning.registry import Lowering, Way, choose, lowerings
 
@@ -72,9 +73,9 @@ def test_sweep(seed: int, lowering: Lowering, monkeypatch: pytest.MonkeyPatch) -
     rng = np.random.default_rng(seed)
 
     def ways(node: Node, inputs: Any, threads: int) -> list[Way]:
-        tilings = list(toeplitz.tilings(node, inputs))
+        tilings = toeplitz.tilings(node, inputs)
         most = int(rng.choice([1, 3, 7, 20, 100, 1000]))
-        return [Way(0.0, toeplitz.Block(tilings[int(rng.integers(len(tilings)))], most, threads))]
+        return [Way(0.0, toeplitz.Cut(tilings[int(rng.integers(len(tilings)))], most, threads))]
 
     force(monkeypatch, CONV_POOL, replace(lowering, ways=ways))
     unpacked = (0, 300, 5000, 1_000_000)[seed // 4 % 4]  # products whole, or in blocks of any size
@@ -104,6 +105,23 @@ def test_any_window_is_halved_to_its_maximum(
     check(CONV_POOL, ConvPoolAttrs(ConvAttrs(), None, NoAttrs(), MaxPoolAttrs(window, window)), arrays)
 
 
+@pytest.mark.parametrize("lowering", [TOEPLITZ, PLANES], ids=lambda low: low.name)
+@pytest.mark.parametrize("more", [{"ceil_mode": True}, {"padding": (0, 0, 1, 1)}], ids=str)
+def test_what_no_window_comes_to_see_does_no_harm(
+    more: dict[str, Any], lowering: Lowering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attrs = ConvPoolAttrs(ConvAttrs(), "Relu", NoAttrs(), MaxPoolAttrs((3, 2), (3, 2), **more))
+    rng = np.random.default_rng(4)
+    for rows, accepted in ((17, True), (16, False)):  # 15 and 14 rows of results, for five windows of three
+        arrays = [rng.standard_normal(s) for s in ((2, 2, rows, 20), (3, 2, 3, 3))]
+        types = tuple(types_of(arrays))
+        node = Node(CONV_POOL, attrs, CONV_POOL.infer_types(attrs, types))
+        assert lowering.accepts(node, types) == accepted
+        if accepted:
+            force(monkeypatch, CONV_POOL, lowering)
+            check(CONV_POOL, attrs, arrays)
+
+
 def _node(images: int, channels: int, size: int, outputs: int, kernel: int) -> tuple[Node, Any]:
     attrs = ConvPoolAttrs(ConvAttrs(), "Relu", NoAttrs(), MaxPoolAttrs((2, 2), (2, 2)))
     shapes = ((images, channels, size, size), (outputs, channels, kernel, kernel), (outputs,))
@@ -130,25 +148,26 @@ def test_it_is_for_few_channels(each_machine: Machine) -> None:
 )
 def test_parts_are_the_pixels_at_a_tiles_step(size: int, kernel: int, stride: int, pool: int, before: int) -> None:
     """Pixel ``u`` of patch ``r`` is at place ``r + u // step`` of part ``u % step``; what is padding is not counted."""
-    count = (size + 2 * before - kernel) // stride + 1
-    side = Side(size, kernel, stride, 1, before, pool, count // pool, 1)
-    for first, last in ((0, side.tiles), (1, side.tiles), (side.tiles - 1, side.tiles)):
-        found = [toeplitz_planes.real(side, first, last, phase) for phase in range(toeplitz_planes.phases(side))]
+    window = Window(kernel, stride, before, before, 1)
+    patches = Side(window, size, pool, window.fit(size) // pool, 1).patches
+    for first, last in ((0, patches.count), (1, patches.count), (patches.count - 1, patches.count)):
+        found = toeplitz_planes_views.parts_of(patches, first, last)
         for r in range(first, last):
-            for u in range(side.patch):
-                pixel = r * side.step - before + u
-                low, high, start = found[u % side.step]
-                place = r - first + u // side.step
-                assert place < toeplitz_planes.length(side, last - first)
-                assert (low <= place < high) == (0 <= pixel < size)
-                assert not 0 <= pixel < size or start + (place - low) * side.step == pixel
+            for u in range(patches.kernel):
+                pixel = r * patches.stride - before + u
+                part = found[u % patches.stride]
+                place = r - first + u // patches.stride
+                assert place < toeplitz_planes_views.length(patches, last - first)
+                assert (part.low <= place < part.high) == (0 <= pixel < size)
+                assert not 0 <= pixel < size or part.first + (place - part.low) * patches.stride == pixel
 
 
-def test_small_work_stays_on_one_thread() -> None:
+def test_small_work_stays_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = replace(USUAL, cores=4, fork=4e-5)
     node, types = _node(1, 1, 20, 6, 5)  # of 32 by 32 pixels two workers would save as much as the fork takes
-    tiling = next(iter(toeplitz.tilings(node, types)))
-    assert toeplitz.seconds(tiling, 64, 4, 1, machine) < toeplitz.seconds(tiling, 64, 4, 4, machine)
+    with described(machine), monkeypatch.context() as few:
+        few.setattr(toeplitz, "TILES", (64,))
+        assert toeplitz.ways(node, types, 4)[0].block.workers == 1
     node, types = _node(512, 1, 32, 6, 5)
     with described(machine):
         assert min(toeplitz.ways(node, types, 4), key=lambda way: way.seconds).block.workers == 4

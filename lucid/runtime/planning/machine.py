@@ -40,11 +40,15 @@ class Machine:
         Multiply-adds (counted as two) a second, of a large single-precision product on one core.
     near, far
         Bytes a second that one core moves within its second-level cache, and to and from beyond it.
+    smooth
+        Bytes a second that pass through operations along long runs within the second-level cache.
     packing
         Rows of a product in whose time BLAS packs its weights.
-    number, apart, straight
-        Seconds of a number (of four bytes) in a long run of a maximum or a copy, within the second-level cache; of a
-        maximum of two numbers that lie apart; and to copy a number that lies apart to where they lie side by side.
+    number, apart
+        Seconds of a number (of four bytes) in a long run of a maximum or a copy, within the second-level cache, and of
+        a maximum of two numbers that lie apart.
+    straight, turned
+        Seconds to copy a number that lies apart to where they lie side by side, or the other way round.
     loop, far_loop, pixel
         Seconds before the first number of an inner loop: on what lies in the second-level cache, on what lies beyond
         it, and over the channels of one pixel.
@@ -67,10 +71,12 @@ class Machine:
     flops: float = 1.05e11
     near: float = 3.0e10
     far: float = 1.0e10
+    smooth: float = 1.0e11
     packing: int = 16
     number: float = 1.4e-10
     apart: float = 7.0e-10
     straight: float = 3.0e-10
+    turned: float = 8.0e-10
     loop: float = 5.0e-9
     far_loop: float = 4.0e-8
     pixel: float = 1.0e-8

@@ -51,12 +51,14 @@ class Work:
         Products of matrices.
     near, far
         Bytes that are read and written within the second-level cache, and beyond it.
+    smooth
+        Bytes that are read and written along long runs within the second-level cache.
     numbers
         Numbers (of four bytes) that a maximum or a copy goes over in a run, within the second-level cache.
     apart
         Numbers, each of which is a maximum of two that lie apart in memory.
-    straight
-        Numbers that are copied one by one to where they lie side by side.
+    straight, turned
+        Numbers that are copied one by one to where they lie side by side, and to where they lie apart.
     loops, far_loops
         Inner loops that begin, on what lies in the second-level cache, and on what lies beyond it.
     pixels
@@ -72,9 +74,11 @@ class Work:
     products: tuple[Product, ...] = ()
     near: float = 0.0
     far: float = 0.0
+    smooth: float = 0.0
     numbers: float = 0.0
     apart: float = 0.0
     straight: float = 0.0
+    turned: float = 0.0
     loops: float = 0.0
     far_loops: float = 0.0
     pixels: float = 0.0
@@ -115,9 +119,11 @@ def seconds(work: Work, machine: Machine) -> float:
         sum(_multiplying(product, machine) for product in work.products)
         + work.near / machine.near
         + work.far / machine.far
+        + work.smooth / machine.smooth
         + work.numbers * machine.number
         + work.apart * machine.apart
         + work.straight * machine.straight
+        + work.turned * machine.turned
         + work.loops * machine.loop
         + work.far_loops * machine.far_loop
         + work.pixels * machine.pixel

@@ -11,6 +11,5 @@ from . import pooled as pooled
 from . import space_to_depth as space_to_depth
 from . import split_channels as split_channels
 from . import toeplitz as toeplitz
-from . import toeplitz_blocks as toeplitz_blocks
 from . import toeplitz_planes as toeplitz_planes
 from . import winograd as winograd

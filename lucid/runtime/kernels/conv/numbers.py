@@ -8,7 +8,7 @@ from ....graph.ir import Node
 from ....graph.ops.conv import CONV, ConvAttrs
 from ....graph.ops.conv_pool import as_fused
 from ....graph.types import TensorType
-from ....graph.windows import axes_of
+from ....graph.windows import Axis, axes_of
 from .geometry import Conv
 
 
@@ -21,6 +21,15 @@ def convolved(node: Node, inputs: tuple[TensorType, ...]) -> tuple[int, ...]:
     """The shape of the convolution's result, before any pooling."""
     plain = tuple(t.with_order(None) for t in inputs[:2])
     return CONV.infer_types(attrs_of(node), plain)[0].concrete
+
+
+def pool_axes(node: Node, inputs: tuple[TensorType, ...]) -> tuple[Axis, ...]:
+    """The axes of the convolution's result along which it is pooled; none where it is not."""
+    pool = as_fused(node.attrs).pool
+    if pool is None:
+        return ()
+    counts = node.outputs[0].concrete[2:]
+    return axes_of(convolved(node, inputs), pool.kernel, pool.stride, pool.padding, pool.dilation, counts)
 
 
 def passes(node: Node, inputs: tuple[TensorType, ...]) -> int:

@@ -11,9 +11,9 @@ not take this lowering.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import product
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,203 +21,39 @@ from ....graph.ir import Node
 from ....graph.ops.conv import CONV
 from ....graph.ops.conv_pool import CONV_POOL, as_fused
 from ....graph.types import CHANNELS_LAST, TensorType, is_float
+from ....graph.windows import Window, side_by_side, windows_of
 from ...planning.machine import Machine, kept_for_machine, this_machine
 from ...planning.phase import Phase
 from ...planning.registry import Way, kernel
+from ...planning.work import NOTHING, Work
 from ...program.emitter import Emitter, Operand
-from ..shared.activation import acts_anywhere, combining, write_activation
-from ..shared.panels import cut_for, multiply_lines, product_seconds
-from ..shared.panels_views import bind_products, panels_of
-from ..shared.windows import bind, channels_last, deal, over_blocks, recheck, tuple_of
-from .numbers import attrs_of, convolved
-from .plain import RUN
-from .toeplitz_blocks import (
+from ..shared.cut import Block, deal
+from ..shared.epilogue import Epilogue
+from ..shared.loop import BlockLoop, channels_last, recheck
+from ..shared.panels import cut_for, multiply_lines, product_of
+from ..shared.panels_views import panels_of
+from .numbers import attrs_of, convolved, pool_axes
+from .toeplitz_views import (
+    Padded,
+    Pooling,
+    Results,
     Side,
-    Strip,
-    Tiling,
+    Toeplitz,
+    Windows,
+    bind_batches,
     bind_copies,
-    bind_direct,
-    bind_matrices,
     bind_outputs,
     bind_padded,
+    bind_patches,
+    bind_pooling,
     bind_results,
     bind_sources,
     bind_windows,
     spread,
-    strips,
-    tiles_of,
 )
 
 KEPT_NODES = 256
 """How many nodes keep their ways, which take 30 KB each and are asked for several times while a plan is made."""
-
-
-class Writer:
-    """Writes the block loop of one node, or plain lines where there is one block."""
-
-    def __init__(self, k: Emitter, t: Tiling, work: list[list[Strip]]) -> None:
-        self.k, self.t, self.work = k, t, work
-        self.y: Operand = k.outs[0]
-        self.tiling = k.use(t, f"{k.name}_tiling")
-        self.plan = k.use([list(map(tuple, mine)) for mine in work], f"{k.name}_strips")
-        self.tiles = max(tiles_of(t, s) for mine in work for s in mine)
-        self.names: list[str] = []
-        self.lists: list[str] = []
-        self.body: list[str] = []
-        self.phases: list[Phase] = []
-        self.single = len(work) == len(work[0]) == 1
-
-    def emit(self) -> None:
-        k = self.k
-        self.gather()
-        self.multiply()
-        if not self.single:
-            over_blocks(k, len(self.work), self.names, self.lists, self.body)
-            return
-        for name, source, phase in zip(self.names, self.lists, self.phases, strict=True):
-            k.define(name, f"{source}[0][0]", phase)
-        k.line("\n".join(self.body))
-
-    def add(self, names: Sequence[str], label: str, source: str, *reads: Operand) -> None:
-        """Loop variables, and what they run over."""
-        self.names.append(names[0] if len(names) == 1 else f"({', '.join(names)})")
-        self.lists.append(bind(self.k, label, source, *reads))
-        self.phases.append(max(x.phase for x in reads))
-
-    def scratch(self, size: Sequence[int], label: str) -> list[Operand]:
-        """Working memory for each worker."""
-        return [self.k.scratch(size, self.y.dtype, label) for _ in self.work]
-
-    def fresh(self, *names: str) -> list[str]:
-        return [self.k.names.fresh(name) for name in names]
-
-    def gather(self) -> None:
-        k, t, x = self.k, self.t, self.k.ins[0]
-        (seen,) = self.fresh("patches")
-        self.seen = seen
-        if t.inside and x.phase is not Phase.CALL:
-            self.add([seen], "patches", f"{k.use(bind_direct)}({self.tiling}, {self.plan}, {x})", x)
-            return
-        most = max(s.n1 - s.n0 for mine in self.work for s in mine)
-        rows = max(s.r1 - s.r0 for mine in self.work for s in mine)
-        size = most * t.channels * t.rows.pixels(rows) * t.cols.pixels(t.cols.tiles)
-        whole = not t.inside and rows == t.rows.tiles  # the same pixels are padding in every strip of whole images
-        room = k.zeroed if whole else k.scratch
-        padded = [room((size,), self.y.dtype, "padded") for _ in self.work]
-        edges, edge, inside, source = self.fresh("edges", "edge", "inside", "source")
-        views = f"{k.use(bind_padded)}({self.tiling}, {self.plan}, {tuple_of(padded)})"
-        self.add([edges, inside, seen], "padded", views, *padded)
-        if not t.inside and not whole:
-            self.body.append(f"for {edge} in {edges}:\n    {edge}.fill(0)")
-        if self.single and not t.last and self._all_seen():
-            source = str(x)
-        else:
-            self.add([source], "sources", f"{k.use(bind_sources)}({self.tiling}, {self.plan}, {x})", x)
-        self.body.append(f"{inside}[...] = {source}")
-
-    def _all_seen(self) -> bool:
-        """Whether the tiles see all of the input."""
-        sides = (self.t.rows, self.t.cols)
-        return all((side.real(0, side.tiles)[1] - side.real(0, side.tiles)[0]) == side.size for side in sides)
-
-    def multiply(self) -> None:
-        k, t = self.k, self.t
-        w, bias = k.ins[1], k.ins[2] if len(k.ins) > 2 else None
-        width = t.taps * t.made
-        cut = cut_for(k, self.tiles, t.depth, width)
-        packed, panels = self.weights(w, cut.width)
-        shift = None if bias is None else self._bias(bias)
-        windows = self.scratch((self.tiles * t.depth,), "windows")
-        pooled = t.taps > 1
-        products = self.scratch((self.tiles * t.taps * t.made,), "products") if pooled else windows
-        maxima = self.scratch((self.tiles * t.taps * t.made,), "maxima") if t.taps > 3 else products
-        buffers = "".join(f"({a}, {b}, {c}), " for a, b, c in zip(windows, products, maxima, strict=True))
-        cols, matrix, made, steps, first, second = self.fresh("cols", "matrix", "made", "steps", "first", "second")
-        if pooled:
-            views = f"{k.use(bind_matrices)}({self.tiling}, {self.plan}, ({buffers}))"
-            self.add([cols, matrix, made, steps, first, second], "matrices", views, *windows, *products, *maxima)
-        else:
-            views = f"{k.use(bind_windows)}({self.tiling}, {self.plan}, {tuple_of(windows)})"
-            self.add([cols, matrix], "matrices", views, *windows)
-        gathered = self.lists[-1]
-        out = self._results(shift)
-        self.body.append(f"{cols}[...] = {self.seen}")
-        if cut.width == width:
-            self.body.append(f"{matrix}.dot({packed}, out={made if pooled else out})")
-        else:
-            results = f"[[entry[2] for entry in mine] for mine in {gathered}]"
-            results = results if pooled else f"[[entry[0] for entry in mine] for mine in {self.lists[-1]}]"
-            matrices = f"[[entry[1] for entry in mine] for mine in {gathered}]"
-            weights = f"[[{panels}] * len(mine) for mine in {gathered}]"
-            source = f"{k.use(bind_products)}({matrices}, {weights}, {results}, {cut.rows})"
-            (blocks,) = self.fresh("products")
-            self.add([blocks], "blocks", source, panels, *windows, *products, *(() if pooled else self.made_in))
-            self.body.append(multiply_lines(k, blocks))
-        if pooled:
-            a, b, c = self.fresh("a", "b", "c")
-            if t.taps > 2:
-                self.body.append(f"for {a}, {b}, {c} in {steps}:\n    np.maximum({a}, {b}, out={c})")
-            self.body.append(f"np.maximum({first}, {second}, out={out})")
-        self._finish(out, shift)
-
-    def weights(self, w: Operand, width: int) -> tuple[Operand, Operand]:
-        """The block-Toeplitz matrix (pixels of a patch, outputs of a tile), and its panels of so many columns."""
-        k, t = self.k, self.t
-        columns = t.taps * t.made
-        with k.once(w):
-            packed = k.scratch((t.depth, columns), w.dtype, "toeplitz")
-            k.line(f"{k.use(spread)}({k.use(t.weights, f'{k.name}_weights')}, {w}, {packed})")
-            if width == columns:
-                return packed, packed
-            panels = k.scratch((columns // width, t.depth, width), w.dtype, "panels")
-            k.line(f"{panels}[...] = {k.use(panels_of)}({packed}, {width})")
-        return packed, panels
-
-    def _bias(self, bias: Operand) -> Operand:
-        """The bias of every output of a strip: adding equal shapes takes a third of the time of broadcasting."""
-        k, t = self.k, self.t
-        with k.once(bias):
-            shift = k.scratch((self.tiles, t.made), bias.dtype, "shift")
-            k.line(f"{k.seen(shift, (self.tiles, t.made // t.outputs, t.outputs))}[...] = {bias}")
-        return shift
-
-    def _results(self, shift: Operand | None) -> str:
-        k, t, y = self.k, self.t, self.y
-        out, self.shift, self.zeros = self.fresh("out", "shift", "zeros")
-        zeros = k.use(np.zeros((self.tiles, t.made), y.dtype), "zeros")
-        reads = () if shift is None else (shift,)
-        self.direct = t.whole and channels_last(y) and y.contiguous
-        self.made_in: Sequence[Operand] = [y]
-        if self.direct:
-            views = f"{k.use(bind_outputs)}({self.tiling}, {self.plan}, {y}, {shift}, {zeros})"
-            self.add([out, self.shift, self.zeros], "outputs", views, y, *reads)
-        else:
-            self.made_in = self.results = self.scratch((self.tiles, t.made), "results")
-            views = f"{k.use(bind_results)}({self.tiling}, {self.plan}, {tuple_of(self.results)}, {shift}, {zeros})"
-            self.add([out, self.shift, self.zeros], "results", views, *self.results, *reads)
-        return out
-
-    def _finish(self, out: str, shift: Operand | None) -> None:
-        k, t = self.k, self.t
-        if shift is not None:
-            self.body.append(f"{combining(k)}({out}, {self.shift}, out={out})")
-        if k.node.op is CONV_POOL:
-            activation = write_activation(k, self.y.dtype, (self.tiles, t.made), out, out, self.zeros)
-            self.body += activation.lines if activation is not None else ()
-        if not self.direct:
-            copies, target, value = self.fresh("copies", "target", "value")
-            views = f"{k.use(bind_copies)}({self.tiling}, {self.plan}, {tuple_of(self.results)}, {self.y})"
-            self.add([copies], "copies", views, self.y, *self.results)
-            self.body.append(f"for {target}, {value} in {copies}:\n    {target}[...] = {value}")
-
-
-def write_strips(k: Emitter, writer: type[Writer]) -> None:
-    """Each worker takes strips of tiles through all steps, which stay in its cache."""
-    recheck(k)
-    t, most, workers = k.way
-    work: list[list[Strip]] = deal(strips(t, most), workers)
-    if work:
-        writer(k, t, work).emit()
 
 
 # ---------------------------------------------------------------- choosing the tile and the block
@@ -225,109 +61,192 @@ def write_strips(k: Emitter, writer: type[Writer]) -> None:
 FEW = 32
 """Channels; with more the zeros in the matrix cost more than the windows that need no gathering."""
 TILES = (64, 128, 256, 512, 1024, 2048)
-"""Tiles in a strip that are considered."""
-SIDES = (1, 2, 3, 4)
-"""Outputs of a tile, each way, that are considered; without pooling twice as many."""
-TILES_COST = 1.25
+"""Tiles in a block that are considered."""
+POOLED, ALONE = (1, 2, 3, 4), (1, 2, 4, 8)
+"""Outputs of a tile, each way, that are considered, with pooling and without."""
+OVERLAP = 1.25
 """What the sum of the parts falls short of, on average over many shapes: patches overlap in the cache."""
-LOOP = 2.5e-8
-"""Seconds of one loop of a maximum over the few outputs of a tile."""
+SHORT = 2.5
+"""A maximum over the few outputs of a tile takes as long as it does to begin so many over the channels of a pixel."""
 VECTOR = 16
 """Columns of a product that take as long as one."""
 
 
-def seconds(t: Tiling, most: int, itemsize: int, workers: int, machine: Machine) -> float:
-    """Predicted time of all strips, when each worker takes its share of them."""
-    work = strips(t, most)
-    if not work:
-        return 0.0
-    largest = max(work, key=lambda s: tiles_of(t, s))
-    tiles, width = tiles_of(t, largest), t.taps * t.made
-    columns = -(-width // VECTOR) * VECTOR
+class Cut(NamedTuple):
+    """How the work is cut: the tiles, about how many of them are a block, and how many workers share the blocks."""
+
+    toeplitz: Toeplitz
+    tiles: int
+    workers: int
+
+    def __str__(self) -> str:
+        return f"{self.toeplitz.rows.tile}x{self.toeplitz.cols.tile} tiles, {self.tiles} a strip"
+
+
+def tilings(node: Node, inputs: tuple[TensorType, ...]) -> list[Toeplitz]:
+    """The numbers of a convolution for all tiles that are considered."""
+    x, w, a, pool = inputs[0].concrete, inputs[1].concrete, attrs_of(node), as_fused(node.attrs).pool
+    windows, taps = windows_of(w[2:], a.stride, a.padding, a.dilation), (1, 1) if pool is None else pool.kernel
+
+    def sides(window: Window, size: int, pool: int, convolved: int) -> dict[Side, None]:
+        count = convolved // pool
+        found = (min(tile, max(1, count)) for tile in (POOLED if pool > 1 else ALONE))
+        return dict.fromkeys(Side(window, size, pool, count, tile) for tile in found)
+
+    rows, cols = map(sides, windows, x[2:], taps, convolved(node, inputs)[2:])
+    return [Toeplitz(x[0], x[1], w[0], *pair, inputs[0].order is not None) for pair in product(rows, cols)]
+
+
+def best_ways(
+    node: Node, inputs: tuple[TensorType, ...], threads: int, work_of: Callable[[Toeplitz, Block], Work]
+) -> list[Way]:
+    """For each tiling the best way to share it, where a block is such work."""
+
+    def all_of(t: Toeplitz) -> Iterator[Way]:
+        for tiles in TILES:
+            blocks = t.blocks(tiles)
+            one = work_of(t, max(blocks, key=t.tiles)) * OVERLAP if blocks else NOTHING
+            for workers in sorted({1, threads}):
+                yield Way(one.shared(len(blocks), workers), Cut(t, tiles, workers))
+
+    return [min(all_of(t), key=lambda way: way.seconds) for t in tilings(node, inputs)]
+
+
+def _work(t: Toeplitz, b: Block, itemsize: int, machine: Machine) -> Work:
+    tiles, width = t.tiles(b), t.taps * t.made
+    rows, cols = t.rows.patches, t.cols.patches
     resident = t.depth * width * itemsize <= machine.l2 // 2
-    multiply = product_seconds(machine, tiles, t.depth, columns, itemsize, resident)
-    runs = tiles * t.rows.patch * (1 if t.last else t.channels)
+    runs = tiles * rows.kernel * (1 if t.last else t.channels)
     moved = 2 * tiles * t.depth + 3 * tiles * t.made
     if not t.inside:
-        moved += tiles * t.rows.step * t.cols.step * t.channels
+        moved += tiles * rows.stride * cols.stride * t.channels
     if not t.whole:
         runs += tiles * t.rows.tile
         moved += 2 * tiles * t.made
     inside = tiles * (t.depth + 2 * width) * itemsize <= machine.l2
-    move = moved * itemsize / (machine.near if inside else machine.far)
-    calls = (6 + t.taps // 2) * machine.call / 2  # of so small arrays
-    share = -(-len(work) // workers)
-    pool = tiles * (t.taps - 1).bit_length() * LOOP
-    return share * TILES_COST * (multiply + runs * RUN + pool + move + calls) + (machine.fork if workers > 1 else 0.0)
-
-
-def _side(a: int, node: Node, x: Sequence[int], w: Sequence[int], counts: Sequence[int], pool: int, tile: int) -> Side:
-    conv = attrs_of(node)
-    count = counts[2 + a] // pool
-    return Side(
-        x[2 + a], w[2 + a], conv.stride[a], conv.dilation[a], conv.padding[a], pool, count, min(tile, max(1, count))
+    return Work(
+        products=(product_of(machine, tiles, t.depth, -(-width // VECTOR) * VECTOR, itemsize, resident),),
+        near=moved * itemsize if inside else 0.0,
+        far=0.0 if inside else moved * itemsize,
+        loops=runs,
+        pixels=SHORT * tiles * (t.taps - 1).bit_length(),
+        calls=(6 + t.taps // 2) / 2,  # of so small arrays
     )
-
-
-def tilings(node: Node, inputs: tuple[TensorType, ...]) -> Iterator[Tiling]:
-    x, w, counts = inputs[0].concrete, inputs[1].concrete, convolved(node, inputs)
-    pool = _pool(node)
-    last = inputs[0].order is not None
-    for tile in product(*(SIDES if p > 1 else (1, 2, 4, 8) for p in pool)):
-        rows, cols = (_side(a, node, x, w, counts, pool[a], tile[a]) for a in (0, 1))
-        yield Tiling(x[0], x[1], w[0], rows, cols, last)
-
-
-Cost: TypeAlias = "Callable[[Tiling, int, int], float]"
-"""Predicted seconds of a tiling in strips of so many tiles, for so many workers."""
-
-
-class Block(NamedTuple):
-    """How the work is cut: the tiles, how many of them are a strip at most, and how many workers share the strips."""
-
-    tiling: Tiling
-    most: int
-    workers: int
-
-    def __str__(self) -> str:
-        return f"{self.tiling.rows.tile}x{self.tiling.cols.tile} tiles, {self.most} a strip"
-
-
-def best_ways(node: Node, inputs: tuple[TensorType, ...], threads: int, cost: Cost) -> list[Way]:
-    """For each tiling the best way to share it."""
-
-    def best(t: Tiling) -> Way:
-        blocks = (Block(t, most, workers) for most in TILES for workers in sorted({1, threads}))
-        return min((Way(cost(*block), block) for block in blocks), key=lambda way: way.seconds)
-
-    return [best(t) for t in dict.fromkeys(tilings(node, inputs))]
 
 
 @kept_for_machine(KEPT_NODES)
 def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     machine, itemsize = this_machine(), inputs[0].dtype.itemsize
-    return best_ways(node, inputs, threads, lambda t, most, workers: seconds(t, most, itemsize, workers, machine))
-
-
-def _pool(node: Node) -> tuple[int, ...]:
-    pool = as_fused(node.attrs).pool
-    return (1, 1) if pool is None else pool.kernel
+    return best_ways(node, inputs, threads, lambda t, b: _work(t, b, itemsize, machine))
 
 
 def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    """Few channels, no groups; then a pooling of windows side by side without padding, or none."""
-    x, attrs = inputs[0], as_fused(node.attrs)
-    if attrs.conv.groups != 1 or x.concrete[1] > FEW or not is_float(x.dtype) or x.order not in (None, CHANNELS_LAST):
+    """Few channels, no groups; then a pooling of windows side by side, or none."""
+    x, epilogue = inputs[0], Epilogue.of(node, inputs)
+    if attrs_of(node).groups != 1 or x.concrete[1] > FEW or not is_float(x.dtype):
         return False
-    pool = attrs.pool
-    plain = pool is None or (
-        pool.kernel == pool.stride and pool.dilation == (1, 1) and not any(pool.padding) and not pool.ceil_mode
-    )
-    return plain and not attrs.residual and acts_anywhere(node)
+    if x.order not in (None, CHANNELS_LAST) or epilogue.residual or not epilogue.anywhere:
+        return False
+    return side_by_side(pool_axes(node, inputs))
 
 
-@kernel(
-    CONV, CONV_POOL, lowering="toeplitz", accepts=accepts, exact=False, ways=ways, staged=True)  # fmt: skip
+# ---------------------------------------------------------------- the parts of the kernel
+
+
+def gather(loop: BlockLoop[Block], t: Toeplitz) -> str:
+    """Bring what patches see into one place, where it does not lie so in the input; the name of the patches."""
+    x = loop.k.ins[0]
+    if t.inside and x.phase is not Phase.CALL:
+        return loop.each("patches", bind_patches, t, loop.blocks, x)
+    images, rows = (max(sizes) for sizes in zip(*((b.n1 - b.n0, b.r1 - b.r0) for b in loop.every), strict=True))
+    down, right = t.rows.patches, t.cols.patches
+    whole = rows == down.count  # the same pixels are padding in every block of whole images
+    room = loop.zeroed if whole and not t.inside else loop.scratch
+    memory = room((images * t.channels * down.held(rows) * right.held(right.count),), x.dtype, "padded")
+    p = loop.parts(loop.bind("padded", bind_padded, t, loop.blocks, memory), Padded)
+    if not whole and not t.inside:
+        (edge,) = loop.fresh("edge")
+        loop.for_each([edge], p.edges, f"{edge}.fill(0)")
+    as_it_is = loop.single and not t.last and t.sees_all
+    source = x if as_it_is else loop.each("source", bind_sources, t, loop.blocks, x)
+    loop.line(f"{p.inside}[...] = {source}")
+    return str(p.patches)
+
+
+def pack(k: Emitter, t: Toeplitz, width: int) -> tuple[Operand, Operand]:
+    """The block-Toeplitz matrix (pixels of a patch, outputs of a tile), and its panels of so many columns."""
+    w, columns = k.ins[1], t.taps * t.made
+    with k.once(w):
+        packed = k.scratch((t.depth, columns), w.dtype, "toeplitz")
+        k.line(f"{k.use(spread)}({k.use(t.weights, f'{k.name}_weights')}, {w}, {packed})")
+        if width == columns:
+            return packed, packed
+        panels = k.scratch((columns // width, t.depth, width), w.dtype, "panels")
+        k.line(f"{panels}[...] = {k.use(panels_of)}({packed}, {width})")
+    return packed, panels
+
+
+def bias_of(k: Emitter, t: Toeplitz, count: int, turned: bool = False) -> Operand | None:
+    """The bias of every number of so many tiles: adding equal shapes takes a third of the time of broadcasting."""
+    if len(k.ins) < 3:
+        return None
+    bias, cells = k.ins[2], (t.made // t.outputs, t.outputs)
+    with k.once(bias):
+        shift = k.scratch((t.made, count) if turned else (count, t.made), bias.dtype, "shift")
+        seen = k.seen(shift, (*cells, count) if turned else (count, *cells))
+        k.line(f"{seen}[...] = {bias}{f'.reshape({t.outputs}, 1)' if turned else ''}")
+    return shift
+
+
+# ---------------------------------------------------------------- the kernel
+
+
+@kernel(CONV, CONV_POOL, lowering="toeplitz", accepts=accepts, exact=False, ways=ways, staged=True)
 def toeplitz(k: Emitter) -> None:
     """Gather patches, multiply by the block-Toeplitz matrix, pool, add the bias, activate."""
-    write_strips(k, Writer)
+    recheck(k)
+    (t, most, workers), y = k.way, k.outs[0]
+    work = deal(t.blocks(most), workers)
+    if not work:
+        return
+    loop, epilogue = BlockLoop(k, work), Epilogue.of(k.node, k.ins)
+    seen, tiles = gather(loop, t), max(map(t.tiles, loop.every))
+    windows = loop.bind("matrices", bind_windows, t, loop.blocks, loop.scratch((tiles * t.depth,), y.dtype, "windows"))
+    w = loop.parts(windows, Windows)
+    shift, zeros = bias_of(k, t, tiles), k.use(np.zeros((tiles, t.made), y.dtype), "zeros")
+    if t.whole and channels_last(y) and y.contiguous:
+        memory, results = None, loop.bind("outputs", bind_outputs, t, loop.blocks, y, shift, zeros)
+    else:
+        memory = loop.scratch((tiles, t.made), y.dtype, "results")
+        results = loop.bind("results", bind_results, t, loop.blocks, memory, shift, zeros)
+    r, pooling, p = loop.parts(results, Results), None, None
+    if t.taps > 1:
+        pooling = loop.bind("pooling", bind_pooling, t, loop.blocks, _pooling_memory(loop, t, tiles))
+        p = loop.parts(pooling, Pooling)
+    loop.line(f"{w.cells}[...] = {seen}")
+    cut = cut_for(k, tiles, t.depth, t.taps * t.made)
+    packed, panels = pack(k, t, cut.width)
+    if panels is packed:
+        loop.line(f"{w.matrix}.dot({packed}, out={r.out if p is None else p.product})")
+    else:
+        loop.line(multiply_lines(k, loop.each("batch", bind_batches, windows, pooling or results, panels, cut.rows)))
+    if p is not None:
+        a, b, c = loop.fresh("a", "b", "c")
+        if t.taps > 2:
+            loop.for_each([a, b, c], p.steps, f"np.maximum({a}, {b}, out={c})")
+        loop.line(f"np.maximum({p.first}, {p.second}, out={r.out})")
+    loop.line(*epilogue.terms(r.out, None if shift is None else r.bias))
+    loop.line(*epilogue.activation_lines(k, r.out, (tiles, t.made), r.zeros))
+    if memory is not None:
+        target, value = loop.fresh("target", "value")
+        moves = loop.each("move", bind_copies, t, loop.blocks, memory, y)
+        loop.for_each([target, value], moves, f"{target}[...] = {value}")
+    loop.emit()
+
+
+def _pooling_memory(loop: BlockLoop[Block], t: Toeplitz, tiles: int) -> tuple[tuple[Operand, Operand], ...]:
+    """For each worker that of the product, and of half of it."""
+    dtype, one = loop.k.outs[0].dtype, tiles * t.made
+    products = loop.scratch((one * t.taps,), dtype, "products")
+    halves = loop.scratch((one * -(-t.taps // 2),), dtype, "maxima") if t.taps > 2 else products
+    return tuple(zip(products, halves, strict=True))

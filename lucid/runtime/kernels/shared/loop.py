@@ -120,6 +120,11 @@ class BlockLoop(Generic[B]):
         """The blocks of all workers."""
         return [block for mine in self.work for block in mine]
 
+    @property
+    def single(self) -> bool:
+        """Whether there is one block, which needs no loop."""
+        return len(self.work) == len(self.work[0]) == 1
+
     def scratch(
         self, shape: Sequence[int], dtype: DType, label: str, order: tuple[int, ...] | None = None
     ) -> tuple[Operand, ...]:
@@ -156,14 +161,14 @@ class BlockLoop(Generic[B]):
         """Lines (or indented blocks) that each block goes through."""
         self.body += lines
 
-    def for_each(self, names: Sequence[str], source: str, line: str) -> None:
-        """A loop within: ``line`` for all in ``source``."""
-        self.body.append(f"for {', '.join(names)} in {source}:\n    {line}")
+    def for_each(self, names: Sequence[str], source: str, *lines: str) -> None:
+        """A loop within: ``lines`` for all in ``source``."""
+        self.body.append(f"for {', '.join(names)} in {source}:\n{_indented(lines)}")
 
     def emit(self) -> None:
         """Write the loop, on as many workers as there are; plain lines where there is one block."""
         workers = len(self.work)
-        if workers == len(self.work[0]) == 1:
+        if self.single:
             for names, bound in self._over:
                 self.k.define(names, f"{bound}[0][0]", bound.phase)
             self.k.line("\n".join(self.body))
@@ -175,8 +180,11 @@ class BlockLoop(Generic[B]):
     def _loop(self, worker: str) -> Iterator[str]:
         names, lists = (", ".join(part) for part in zip(*((n, f"{b}[{worker}]") for n, b in self._over), strict=True))
         yield f"for {names} in {lists}:" if len(self._over) == 1 else f"for {names} in zip({lists}):"
-        for line in (line for text in self.body for line in text.splitlines()):
-            yield f"    {line}"
+        yield _indented(self.body)
+
+
+def _indented(lines: Iterable[str]) -> str:
+    return "\n".join(f"    {line}" for text in lines for line in text.splitlines())
 
 
 # ---------------------------------------------------------------- operands of window kernels

@@ -1,0 +1,205 @@
+"""What a block-Toeplitz product that is turned reads and writes, block by block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+from numpy.lib.stride_tricks import as_strided
+
+from ....graph.windows import Axis, Real, real
+from ...program.views import as_view
+from ..shared.cut import Block, per_block
+from ..shared.halving_views import halving
+from .toeplitz_views import Toeplitz
+
+
+def phases(patches: Axis) -> int:
+    """Parts of the pixels along one axis; those a patch does not see are left out."""
+    return min(patches.stride, patches.kernel)
+
+
+def length(patches: Axis, tiles: int) -> int:
+    """Pixels of each part under so many tiles."""
+    return tiles + (patches.kernel - 1) // patches.stride
+
+
+def parts_of(patches: Axis, first: int, last: int) -> list[Real]:
+    """Of each part's pixels under some tiles those in the input."""
+    start, count = patches.start(first), length(patches, last - first)
+    return [real(start + phase, count, patches.size, patches.stride) for phase in range(phases(patches))]
+
+
+def run_of(t: Toeplitz, b: Block) -> tuple[int, int]:
+    """Of one image of a block: from one row of tiles to the next in a plane, and the length of the plane."""
+    right = t.cols.patches.count
+    pitch = right if t.last else length(t.cols.patches, right)
+    return pitch, (b.r1 - b.r0 - 1) * pitch + right
+
+
+def columns_of(t: Toeplitz, b: Block) -> int:
+    """Columns of a block's window matrix."""
+    return (b.n1 - b.n0) * run_of(t, b)[1]
+
+
+def parts_shape(t: Toeplitz, images: int, rows: int) -> tuple[int, ...]:
+    """The parts (image, channel, row phase, column phase, row, column) of so many images and rows of tiles."""
+    down, right = t.rows.patches, t.cols.patches
+    return images, t.channels, phases(down), phases(right), length(down, rows), length(right, right.count)
+
+
+# ---------------------------------------------------------------- patches
+
+
+class Gathering(NamedTuple):
+    """Copies ``target[...] = value`` that gather a block's window matrix from its parts, and that matrix."""
+
+    copies: Any
+    matrix: Any
+
+
+def _parted(t: Toeplitz, b: Block, memory: Any) -> Any:
+    shape = parts_shape(t, b.n1 - b.n0, b.r1 - b.r0)
+    return as_view(memory[: math.prod(shape)], shape)
+
+
+def bind_memory(work: Any, memory: Any) -> list[list[Any]]:
+    """For each block the memory of its worker."""
+    return per_block(lambda b, own: own, work, memory)
+
+
+def bind_parts(t: Toeplitz, work: Any, memory: Any, x: Any) -> list[list[Any]]:
+    """For each block the copies ``target[...] = value`` that part its pixels."""
+    cols = parts_of(t.cols.patches, 0, t.cols.patches.count)
+
+    def parting(b: Block, own: Any) -> list[Any]:
+        return list(_parting(_parted(t, b, own), x[b.images], parts_of(t.rows.patches, b.r0, b.r1), cols))
+
+    return per_block(parting, work, memory)
+
+
+def _together(parts: Sequence[Real]) -> bool:
+    """Whether all parts have their real pixels at the same places: they are copied at once."""
+    return all(part.places == parts[0].places for part in parts)
+
+
+def _parting(parted: Any, images: Any, rows: Sequence[Real], cols: Sequence[Real]) -> Iterator[tuple[Any, Any]]:
+    if _together(rows) and _together(cols):
+        target = parted[..., rows[0].places, cols[0].places]
+        value = images[:, :, rows[0].source, cols[0].source]
+        n, c, r, q = value.strides
+        yield target, as_strided(value, target.shape, (n, c, *images.strides[2:], r, q))
+        return
+    for (a, down), (b, right) in product(enumerate(rows), enumerate(cols)):
+        value = images[:, :, down.source, right.source]
+        if value.size:
+            yield parted[:, :, a, b, down.places, right.places], value
+
+
+class Group(NamedTuple):
+    """Some of a patch's pixels along one axis: the first, the place of it in its part, rounds, phases of each round."""
+
+    first: int
+    place: int
+    rounds: int
+    phases: int
+
+
+def groups_of(patches: Axis) -> list[Group]:
+    """The whole rounds of all phases, and the rest."""
+    rounds, rest = divmod(patches.kernel, patches.stride)
+    found = [Group(0, 0, rounds, patches.stride)] if rounds else []
+    return [*found, Group(rounds * patches.stride, rounds, 1, rest)] if rest else found
+
+
+def bind_gathering(t: Toeplitz, work: Any, memory: Any) -> list[list[Gathering]]:
+    """For each block how its window matrix (columns, depth) is gathered from its parts."""
+    pairs = list(product(groups_of(t.rows.patches), groups_of(t.cols.patches)))
+
+    def gathering(b: Block, own: Any) -> Gathering:
+        parted, run, columns = _parted(t, b, own[0]), run_of(t, b)[1], columns_of(t, b)
+        matrix = as_view(own[1][: t.depth * columns], t.depth, columns)
+        cells = as_view(matrix, t.channels, t.rows.patches.kernel, t.cols.patches.kernel, b.n1 - b.n0, run)
+        return Gathering([_gathered(parted, cells, *pair) for pair in pairs], matrix.T)
+
+    return per_block(gathering, work, memory)
+
+
+def _gathered(parted: Any, cells: Any, rows: Group, cols: Group) -> tuple[Any, Any]:
+    channels, _, _, images, run = cells.shape
+    down, right = (slice(g.first, g.first + g.rounds * g.phases) for g in (rows, cols))
+    shape = (channels, rows.rounds, rows.phases, cols.rounds, cols.phases, images, run)
+    n, c, part_r, part_q, r, q = parted.strides
+    return as_view(cells[:, down, right], shape), as_strided(
+        parted[..., rows.place :, cols.place :], shape, (c, r, part_r, q, part_q, n, q)
+    )
+
+
+# ---------------------------------------------------------------- products and results
+
+
+class Planes(NamedTuple):
+    """A block's product (columns, numbers of a tile), seen from either side, how it is pooled, and what that makes.
+
+    Attributes
+    ----------
+    steps
+        Those of ``maximum(a, b, out=a)``.
+    results
+        What a tile makes, pooled, in rows of so many columns.
+    bias, zeros
+        For every one of these.
+    """
+
+    product: Any
+    turned: Any
+    steps: Any
+    results: Any
+    bias: Any
+    zeros: Any
+
+
+def bind_turned(windows: Any) -> list[list[Any]]:
+    """The window matrix (depth, columns) of each block."""
+    return [[w.matrix.T for w in mine] for mine in windows]
+
+
+def bind_planes(t: Toeplitz, work: Any, memory: Any, bias: Any, zeros: Any) -> list[list[Planes]]:
+    """What follows the gathering, for each block."""
+
+    def planes(b: Block, own: Any) -> Planes:
+        count = columns_of(t, b)
+        made = as_view(own[: t.taps * t.made * count], t.taps * t.made, count)
+        steps = [step[:2] for step in halving(as_view(made, t.taps, t.made, count))]
+        shift = None if bias is None else bias[:, :count]
+        return Planes(made.T, made, steps, made[: t.made], shift, zeros[:, :count])
+
+    return per_block(planes, work, memory)
+
+
+def bind_ends(t: Toeplitz, work: Any, memory: Any, least: Any, y: Any) -> list[list[Any]]:
+    """For each block the triples ``target, value, least`` that take its results to the output."""
+
+    def ends(b: Block, own: Any) -> list[Any]:
+        found = _ends(t, b, own[: t.made * columns_of(t, b)], y[b.images])
+        return [(to, value, as_view(least[: t.outputs, : value.size // t.outputs], value.shape)) for to, value in found]
+
+    return per_block(ends, work, memory)
+
+
+def _ends(t: Toeplitz, b: Block, results: Any, y: Any) -> Iterator[tuple[Any, Any]]:
+    pitch, run = run_of(t, b)
+    images, (down, right) = b.n1 - b.n0, (t.rows.tile, t.cols.tile)
+    cells = as_view(results, down, right, t.outputs, images, run)
+    step = results.itemsize
+    for i, j in product(range(down), range(right)):
+        rows = len(range(b.r0 * down + i, min(b.r1 * down, t.rows.count), down))
+        cols = len(range(j, t.cols.count, right))
+        if rows and cols:
+            value = as_strided(
+                cells[i, j], (t.outputs, images, rows, cols), (images * run * step, run * step, pitch * step, step)
+            )
+            target = y[:, :, b.r0 * down + i :: down, j::right][:, :, :rows, :cols]
+            yield target.transpose(1, 0, 2, 3), value

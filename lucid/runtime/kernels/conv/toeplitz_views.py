@@ -1,0 +1,305 @@
+"""What a block-Toeplitz product reads and writes, by blocks: its numbers, its weights, and the views of a block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+from typing import Any, NamedTuple
+
+from numpy.lib.stride_tricks import as_strided
+
+from ....graph.windows import Axis, Window
+from ...program.views import as_view
+from ..shared.cut import Block, image_blocks, per_block
+from ..shared.panels_views import small_products
+
+
+@dataclass(frozen=True)
+class Side:
+    """One axis of the images.
+
+    Attributes
+    ----------
+    window
+        That of the convolution.
+    size
+        Pixels of the input.
+    pool
+        Outputs of the convolution in a pooling window (1 without pooling).
+    count
+        Outputs after the pooling.
+    tile
+        How many of these a tile makes.
+    """
+
+    window: Window
+    size: int
+    pool: int
+    count: int
+    tile: int
+
+    @cached_property
+    def patches(self) -> Axis:
+        """What the tiles see, as windows."""
+        made, w = self.tile * self.pool, self.window
+        tiles = -(-self.count // self.tile)
+        return Axis(w.held(made), made * w.stride, w.before, w.after, 1, self.size, tiles)
+
+    @property
+    def inside(self) -> bool:
+        """Whether no tile sees anything but the input."""
+        return self.window.before == 0 and self.patches.held(self.patches.count) <= self.size
+
+
+@dataclass(frozen=True)
+class Toeplitz:
+    """The numbers of a convolution by such products; ``last`` tells whether patches have their channels innermost."""
+
+    images: int
+    channels: int
+    outputs: int
+    rows: Side
+    cols: Side
+    last: bool
+
+    @property
+    def weights(self) -> Toeplitz:
+        """The numbers for any images as far as the matrix of the weights depends on them."""
+        rows, cols = (
+            replace(side, window=replace(side.window, before=0, after=0), size=0, count=side.tile)
+            for side in (self.rows, self.cols)
+        )
+        return replace(self, images=1, rows=rows, cols=cols)
+
+    @property
+    def patch(self) -> tuple[int, ...]:
+        """Shape of a patch as it lies in the matrix."""
+        r, c = self.rows.patches.kernel, self.cols.patches.kernel
+        return (r, c, self.channels) if self.last else (self.channels, r, c)
+
+    @property
+    def depth(self) -> int:
+        return self.channels * self.rows.patches.kernel * self.cols.patches.kernel
+
+    @property
+    def taps(self) -> int:
+        return self.rows.pool * self.cols.pool
+
+    @property
+    def made(self) -> int:
+        """Numbers that a tile makes."""
+        return self.rows.tile * self.cols.tile * self.outputs
+
+    @property
+    def whole(self) -> bool:
+        """Whether the tiles of a row, one after another, are rows of channels-last output."""
+        return self.rows.tile == 1 and self.cols.count == self.cols.patches.count * self.cols.tile
+
+    @property
+    def inside(self) -> bool:
+        return self.rows.inside and self.cols.inside
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether the tiles see all of the input."""
+        return all(axis.seen(0, axis.count).number == axis.size for axis in (self.rows.patches, self.cols.patches))
+
+    def blocks(self, tiles: int) -> list[Block]:
+        """All rows of tiles, in blocks of about so many tiles."""
+        rows, cols = self.rows.patches.count, self.cols.patches.count
+        return image_blocks(self.images, self.outputs, rows, cols, tiles * self.outputs, True)
+
+    def tiles(self, b: Block) -> int:
+        """How many a block has."""
+        return b.image_rows * self.cols.patches.count
+
+
+def spread(t: Toeplitz, w: Any, out: Any) -> None:
+    """The block-Toeplitz matrix (pixels of a patch, outputs of a tile) of the weights."""
+    rows, cols = t.rows, t.cols
+    out.fill(0)
+    view = as_view(out, *t.patch, rows.pool, cols.pool, rows.tile, cols.tile, t.outputs)
+    if not t.last:
+        view = view.transpose(1, 2, 0, 3, 4, 5, 6, 7)
+    taps = w.transpose(2, 3, 1, 0)
+    for a, b in product(range(rows.tile * rows.pool), range(cols.tile * cols.pool)):
+        seen = tuple(
+            slice(i * s.stride, i * s.stride + s.extent, s.dilation) for i, s in ((a, rows.window), (b, cols.window))
+        )
+        view[(*seen, slice(None), a % rows.pool, b % cols.pool, a // rows.pool, b // cols.pool)] = taps
+
+
+# ---------------------------------------------------------------- patches
+
+
+class Padded(NamedTuple):
+    """A block's padded rows: what of them is padding, what the input, and the patches in them."""
+
+    edges: Any
+    inside: Any
+    patches: Any
+
+
+def _images(t: Toeplitz, x: Any) -> Any:
+    """The input with the axes of :attr:`Toeplitz.patch` behind that of the images."""
+    return x.transpose(0, 2, 3, 1) if t.last else x
+
+
+def _region(t: Toeplitz, rows: slice, cols: slice) -> tuple[slice, ...]:
+    every = slice(None)
+    return (rows, cols, every) if t.last else (every, rows, cols)
+
+
+def _patches(t: Toeplitz, b: Block, images: Any) -> Any:
+    """Patches (images, rows of tiles, tiles in a row, *patch) of images that begin with the block's first pixel."""
+    n, *strides = images.strides
+    r, c = (strides[0], strides[1]) if t.last else (strides[1], strides[2])
+    rows, cols = t.rows.patches, t.cols.patches
+    return as_strided(
+        images, (b.n1 - b.n0, b.r1 - b.r0, cols.count, *t.patch), (n, rows.stride * r, cols.stride * c, *strides)
+    )
+
+
+def bind_patches(t: Toeplitz, work: Any, x: Any) -> list[list[Any]]:
+    """The patches of each block, seen in the input itself."""
+    images = _images(t, x)
+
+    def seen(b: Block) -> Any:
+        return _patches(t, b, images[(b.images, *_region(t, slice(t.rows.patches.start(b.r0), None), slice(None)))])
+
+    return per_block(seen, work)
+
+
+def bind_sources(t: Toeplitz, work: Any, x: Any) -> list[list[Any]]:
+    """The part of the input that each block copies into its padded rows."""
+    images, rows, cols = _images(t, x), t.rows.patches, t.cols.patches
+    every = cols.seen(0, cols.count).source
+    return per_block(lambda b: images[(b.images, *_region(t, rows.seen(b.r0, b.r1).source, every))], work)
+
+
+def bind_padded(t: Toeplitz, work: Any, memory: Any) -> list[list[Padded]]:
+    """The padded rows of each block."""
+    return per_block(lambda b, own: _padded(t, b, own), work, memory)
+
+
+def _padded(t: Toeplitz, b: Block, memory: Any) -> Padded:
+    every, rows, cols = slice(None), t.rows.patches, t.cols.patches
+    r, c = rows.held(b.r1 - b.r0), cols.held(cols.count)
+    shape = (b.n1 - b.n0, r, c, t.channels) if t.last else (b.n1 - b.n0, t.channels, r, c)
+    padded = as_view(memory[: shape[0] * r * c * t.channels], shape)
+    down, right = rows.seen(b.r0, b.r1), cols.seen(0, cols.count)
+    regions = [
+        (slice(0, down.low), every), (slice(down.high, None), every),
+        (down.places, slice(0, right.low)), (down.places, slice(right.high, None)),
+    ]  # fmt: skip
+    edges = [padded[(every, *_region(t, *region))] for region in regions]
+    inside = padded[(every, *_region(t, down.places, right.places))]
+    return Padded([edge for edge in edges if edge.size], inside, _patches(t, b, padded))
+
+
+# ---------------------------------------------------------------- products
+
+
+class Windows(NamedTuple):
+    """A block's window matrix, as patches and as a matrix."""
+
+    cells: Any
+    matrix: Any
+
+
+class Pooling(NamedTuple):
+    """The product, the steps ``maximum(a, b, out)`` that halve its groups of columns until two are left, and those."""
+
+    product: Any
+    steps: Any
+    first: Any
+    second: Any
+
+
+class Results(NamedTuple):
+    """What tiles make, pooled, and for every number of it the bias and a zero."""
+
+    out: Any
+    bias: Any
+    zeros: Any
+
+
+def bind_windows(t: Toeplitz, work: Any, memory: Any) -> list[list[Windows]]:
+    """The window matrix of each block."""
+
+    def windows(b: Block, own: Any) -> Windows:
+        matrix = as_view(own[: t.tiles(b) * t.depth], t.tiles(b), t.depth)
+        return Windows(as_view(matrix, b.n1 - b.n0, b.r1 - b.r0, t.cols.patches.count, *t.patch), matrix)
+
+    return per_block(windows, work, memory)
+
+
+def bind_batches(windows: Any, made: Any, panels: Any, rows: int) -> list[list[Any]]:
+    """The products of each block in batches; where they go is the first thing ``made`` for it."""
+    weights = panels if panels.ndim == 3 else panels[None]
+    pairs = ([*zip(*mine, strict=True)] for mine in zip(windows, made, strict=True))
+    return [[list(small_products(w.matrix, weights, m[0], rows)) for w, m in mine] for mine in pairs]
+
+
+def bind_pooling(t: Toeplitz, work: Any, memory: Any) -> list[list[Pooling]]:
+    """How each block's product is pooled, in the memory of the product and in as much as half of it takes."""
+    return per_block(lambda b, own: _pooling(t, t.tiles(b), *own), work, memory)
+
+
+def _pooling(t: Toeplitz, tiles: int, memory: Any, other: Any) -> Pooling:
+    """Halves that share a group when there is an odd number; none is written in place, as NumPy would copy it first."""
+    groups, steps = t.taps, []
+    made = product = as_view(memory[: tiles * groups * t.made], tiles, groups * t.made)
+    while groups > 2:
+        groups = -(-groups // 2)
+        width = groups * t.made
+        out = as_view(other[: tiles * width], tiles, width)
+        steps.append((made[:, :width], made[:, -width:], out))
+        made, memory, other = out, other, memory
+    return Pooling(product, steps, made[:, : t.made], made[:, t.made :])
+
+
+# ---------------------------------------------------------------- results
+
+
+def bind_results(t: Toeplitz, work: Any, memory: Any, bias: Any, zeros: Any) -> list[list[Results]]:
+    """The results of each block, in memory of their own."""
+    return per_block(lambda b, own: _results(own[: t.tiles(b)], bias, zeros), work, memory)
+
+
+def bind_outputs(t: Toeplitz, work: Any, y: Any, bias: Any, zeros: Any) -> list[list[Results]]:
+    """The results of each block, which lie in the output as they are made."""
+    nhwc = y.transpose(0, 2, 3, 1)
+    return per_block(lambda b: _results(as_view(nhwc[b.images, b.rows], t.tiles(b), t.made), bias, zeros), work)
+
+
+def _results(out: Any, bias: Any, zeros: Any) -> Results:
+    return Results(out, None if bias is None else bias[: len(out)], zeros[: len(out)])
+
+
+def bind_copies(t: Toeplitz, work: Any, memory: Any, y: Any) -> list[list[Any]]:
+    """For each block the copies ``target[...] = value`` that take its results to the output."""
+    nhwc = y.transpose(0, 2, 3, 1)
+    return per_block(lambda b, own: list(_copies(t, b, own, nhwc)), work, memory)
+
+
+def _bands(side: Side, first: int, last: int) -> Iterator[tuple[int, int, int]]:
+    """Runs of tiles and how many outputs of each are wanted: the whole ones, and the one that the border cuts."""
+    whole = min(last, side.count // side.tile)
+    if whole > first:
+        yield first, whole, side.tile
+    if last > whole:
+        yield whole, last, side.count - whole * side.tile
+
+
+def _copies(t: Toeplitz, b: Block, results: Any, nhwc: Any) -> Iterator[tuple[Any, Any]]:
+    right = t.cols.patches.count
+    shape = (b.n1 - b.n0, b.r1 - b.r0, right, t.rows.tile, t.cols.tile, t.outputs)
+    tiles = as_view(results[: t.tiles(b)], shape)
+    for (r0, r1, rows), (c0, c1, cols) in product(_bands(t.rows, b.r0, b.r1), _bands(t.cols, 0, right)):
+        value = tiles[:, r0 - b.r0 : r1 - b.r0, c0:c1, :rows, :cols].transpose(0, 1, 3, 2, 4, 5)
+        top, left = r0 * t.rows.tile, c0 * t.cols.tile
+        target = nhwc[b.images, top : top + (r1 - r0) * rows, left : left + (c1 - c0) * cols]
+        yield as_view(target, value.shape), value

@@ -1,0 +1,19 @@
+"""The maximum of equal parts, by halves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def halving(parts: Any, final: Any = None) -> Iterator[tuple[Any, Any, Any]]:
+    """Steps ``maximum(a, b, out)`` that leave the maximum of all ``parts`` in the first of them, or in ``final``.
+
+    What is within a half must lie together: where two halves interleave, NumPy copies one before it writes in place.
+    """
+    count = len(parts)
+    while count > 1:
+        kept = count - count // 2
+        first, second = parts[: count // 2], parts[kept:count]
+        yield first, second, first if final is None or kept > 1 else final
+        count = kept
