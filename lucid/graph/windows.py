@@ -73,6 +73,14 @@ class Window:
         """Positions from the first tap to the last."""
         return self.dilation * (self.kernel - 1) + 1
 
+    def start(self, output: int) -> int:
+        """Where a window begins; less than 0 in the padding."""
+        return output * self.stride - self.before
+
+    def taps_in(self, output: int, size: int) -> Real:
+        """Of a window's taps those in an image of that size."""
+        return real(self.start(output), self.kernel, size, self.dilation)
+
     def held(self, windows: int) -> int:
         """Positions under so many windows."""
         return (windows - 1) * self.stride + self.extent
@@ -107,10 +115,6 @@ class Axis(Window):
     size: int
     count: int
 
-    def start(self, output: int) -> int:
-        """Where a window begins; less than 0 in the padding."""
-        return output * self.stride - self.before
-
     def seen(self, low: int, high: int) -> Real:
         """Of the positions under the windows from ``low`` to ``high`` those in the image."""
         return real(self.start(low), self.held(high - low), self.size)
@@ -122,11 +126,11 @@ class Axis(Window):
 
     def inside(self, output: int) -> Real:
         """Of a window's taps those in the image."""
-        return real(self.start(output), self.kernel, self.size, self.dilation)
+        return self.taps_in(output, self.size)
 
     def there(self, output: int) -> int:
         """How many of a window's taps lie in the image or its padding."""
-        return real(self.start(output), self.kernel, self.size + self.after, self.dilation).high
+        return self.taps_in(output, self.size + self.after).high
 
     def tap(self, index: int, low: int = 0, high: int | None = None) -> Tap:
         """One tap for the outputs from ``low`` to ``high``, without those for which it lies in the padding."""
@@ -162,10 +166,10 @@ class Axis(Window):
 
 def windows_of(
     kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
-) -> list[Window]:
+) -> tuple[Window, ...]:
     """The window along each axis."""
     before, after = padding[: len(kernel)], padding[len(kernel) :]
-    return [Window(*one) for one in zip(kernel, stride, before, after, dilation, strict=True)]
+    return tuple(Window(*one) for one in zip(kernel, stride, before, after, dilation, strict=True))
 
 
 def axes_of(

@@ -59,7 +59,7 @@ class ConvTransposeAttrs(OfConvAttrs):
     output_padding: Numbers = (0, 0)
 
 
-def _windows(op: str, a: ConvAttrs, kernel: Numbers) -> list[Window]:
+def _windows(op: str, a: ConvAttrs, kernel: Numbers) -> tuple[Window, ...]:
     integer(op, "groups", a.groups)
     return windows_along(op, len(kernel), kernel, a.stride, a.padding, a.dilation)
 

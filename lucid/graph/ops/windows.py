@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 from ...base.checks import Pair, pair
@@ -47,9 +48,10 @@ def resized(op: str, x: TensorType, size: tuple[Dim, ...]) -> TensorType:
     return x.with_shape((*x.shape[:2], *size))
 
 
+@lru_cache(256)  # type rules ask again at every pass
 def windows_along(
     op: str, axes: int, kernel: Numbers, stride: Numbers, padding: Numbers, dilation: Numbers
-) -> list[Window]:
+) -> tuple[Window, ...]:
     """The window along each of so many axes; raises where there is none."""
     check_numbers(op, "kernel_size", kernel, axes, 1)
     check_numbers(op, "stride", stride, axes, 1)
@@ -75,13 +77,16 @@ def count_windows(op: str, x: TensorType, windows: Sequence[Window], ceil_mode: 
 def refuse_empty_windows(op: str, sizes: Sequence[Dim], counts: Sequence[Dim], windows: Sequence[Window]) -> None:
     """Raise where a window along an axis would see padding only."""
     for size, count, w in zip(sizes, counts, windows, strict=True):
-        out = f"{op}: padding {max(w.before, w.after)} lets a window of {w.extent} (kernel {w.kernel}, dilation "
-        out += f"{w.dilation}) see only padding; use less padding or a larger kernel"
         if w.before >= w.extent:
-            raise OptionError(out)
-        if not (isinstance(size, int) and isinstance(count, int)):
-            continue
-        axis = w.along(size, count)
-        for o in {*range(min(count, -(-w.before // w.stride))), count - 1}:  # only these can miss the input
-            if not axis.inside(o).number:
-                raise OptionError(f"{out} (window {o} on an input of size {size})")
+            raise _only_padding(op, w)
+        if isinstance(size, int) and isinstance(count, int):
+            for o in {*range(min(count, -(-w.before // w.stride))), count - 1}:  # only these can miss the input
+                if not w.taps_in(o, size).number:
+                    raise _only_padding(op, w, f" (window {o} on an input of size {size})")
+
+
+def _only_padding(op: str, w: Window, which: str = "") -> OptionError:
+    return OptionError(
+        f"{op}: padding {max(w.before, w.after)} lets a window of {w.extent} (kernel {w.kernel}, dilation "
+        f"{w.dilation}) see only padding; use less padding or a larger kernel{which}"
+    )
