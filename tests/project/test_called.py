@@ -27,8 +27,6 @@ VIEWS = "lucid.runtime.program.views"
 #: Modules of kernels that programs reach although the compiler is imported there.
 NOT_YET = {
     "lucid.runtime.kernels.conv.blocks",
-    "lucid.runtime.kernels.conv.depthwise",
-    "lucid.runtime.kernels.conv.depthwise_rows",
     "lucid.runtime.kernels.conv.grad",
     "lucid.runtime.kernels.conv.pooled",
     "lucid.runtime.kernels.conv.space_to_depth",

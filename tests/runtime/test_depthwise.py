@@ -17,7 +17,7 @@ from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
 from lucid.graph.ops.elementwise import GeluAttrs
 from lucid.graph.ops.pool import MaxPoolAttrs
 from lucid.graph.types import CHANNELS_LAST
-from lucid.runtime.kernels.conv import depthwise_rows
+from lucid.runtime.kernels.conv import depthwise_rows_views
 from lucid.runtime.planning.machine import Machine, described
 from lucid.runtime.planning.registry import choose, lowerings
 
@@ -57,7 +57,7 @@ def test_rows_of_runs(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of one to many columns, planes of strided taps, blocks of one row to many images, one to three threads."""
     rng = np.random.default_rng(seed)
     for name, values in {"RUN": (1, 7, 30, 1000), "SHORT_RUN": (0, 96)}.items():
-        monkeypatch.setattr(depthwise_rows, name, int(rng.choice(values)))
+        monkeypatch.setattr(depthwise_rows_views, name, int(rng.choice(values)))
     machine = _machine(int(rng.choice([1, 1 << 11, 1 << 14, 1 << 20])))
     conv, arrays = _sweep(seed)
     activation, options = ACTIVATIONS[seed % 3]

@@ -42,6 +42,8 @@ class Machine:
         Bytes a second that one core moves within its second-level cache, and to and from beyond it.
     smooth
         Bytes a second that pass through operations along long runs within the second-level cache.
+    tapwise
+        Bytes a second that one core moves tap by tap of small windows.
     packing
         Rows of a product in whose time BLAS packs its weights.
     number, apart
@@ -52,8 +54,8 @@ class Machine:
     loop, far_loop, pixel
         Seconds before the first number of an inner loop: on what lies in the second-level cache, on what lies beyond
         it, and over the channels of one pixel.
-    multiply_add
-        Seconds to multiply and add a number (of four bytes) without BLAS, in a long run.
+    run, multiply_add
+        Seconds before the first number of a run of ``np.einsum``, and to multiply and add one (of four bytes) in it.
     call
         Seconds of a NumPy call that does nothing.
     fork, handover
@@ -72,6 +74,7 @@ class Machine:
     near: float = 3.0e10
     far: float = 1.0e10
     smooth: float = 1.0e11
+    tapwise: float = 8.0e9
     packing: int = 16
     number: float = 1.4e-10
     apart: float = 7.0e-10
@@ -80,6 +83,7 @@ class Machine:
     loop: float = 5.0e-9
     far_loop: float = 4.0e-8
     pixel: float = 1.0e-8
+    run: float = 1.5e-8
     multiply_add: float = 9.5e-11
     call: float = 1.0e-6
     fork: float = 1.0e-5

@@ -53,6 +53,8 @@ class Work:
         Bytes that are read and written within the second-level cache, and beyond it.
     smooth
         Bytes that are read and written along long runs within the second-level cache.
+    tapwise
+        Bytes that are read and written tap by tap of small windows.
     numbers
         Numbers (of four bytes) that a maximum or a copy goes over in a run, within the second-level cache.
     apart
@@ -63,10 +65,10 @@ class Work:
         Inner loops that begin, on what lies in the second-level cache, and on what lies beyond it.
     pixels
         Inner loops that begin over the channels of one pixel.
-    multiply_adds
-        Numbers (of four bytes) that are multiplied and added by NumPy itself.
-    calls
-        NumPy calls.
+    runs, multiply_adds
+        Runs of ``np.einsum`` that begin, and the numbers (of four bytes) that it multiplies and adds.
+    calls, handovers
+        NumPy calls, and those of them that other threads of this process make at the same time.
     forks
         Times that work is handed to other workers, and waited for.
     """
@@ -75,6 +77,7 @@ class Work:
     near: float = 0.0
     far: float = 0.0
     smooth: float = 0.0
+    tapwise: float = 0.0
     numbers: float = 0.0
     apart: float = 0.0
     straight: float = 0.0
@@ -82,8 +85,10 @@ class Work:
     loops: float = 0.0
     far_loops: float = 0.0
     pixels: float = 0.0
+    runs: float = 0.0
     multiply_adds: float = 0.0
     calls: float = 0.0
+    handovers: float = 0.0
     forks: float = 0.0
 
     def __add__(self, other: Work) -> Work:
@@ -120,6 +125,7 @@ def seconds(work: Work, machine: Machine) -> float:
         + work.near / machine.near
         + work.far / machine.far
         + work.smooth / machine.smooth
+        + work.tapwise / machine.tapwise
         + work.numbers * machine.number
         + work.apart * machine.apart
         + work.straight * machine.straight
@@ -127,8 +133,10 @@ def seconds(work: Work, machine: Machine) -> float:
         + work.loops * machine.loop
         + work.far_loops * machine.far_loop
         + work.pixels * machine.pixel
+        + work.runs * machine.run
         + work.multiply_adds * machine.multiply_add
         + work.calls * machine.call
+        + work.handovers * machine.handover
         + work.forks * machine.fork
     )
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable
 
 from ....graph.ir import Node
 from ....graph.ops.conv import CONV, CONV_GRAD_INPUT, CONV_GRAD_WEIGHT, ConvAttrs, OfConvAttrs
 from ....graph.types import TensorType
 from ...planning.registry import kernel
+from ...planning.work import Work
 from ...program.emitter import Emitter, Operand
-from ...program.views import as_view
-from ..shared.windows import Block, bind, channels_last, deal, image_blocks, over_blocks, recheck
+from ..shared.cut import Block, deal, image_blocks
+from ..shared.loop import BlockLoop, channels_last, recheck
+from .depthwise_views import GradientTap, Taps, bind_gradient, bind_taps
 from .geometry import Conv
 from .numbers import conv_of
-from .plain import BYTES, CALL
 
 BLOCK_BYTES = 1 << 18
 """Output bytes of a block; about three times as much is touched for every tap."""
@@ -24,10 +24,9 @@ def _is_depthwise(node: Node[ConvAttrs], inputs: tuple[TensorType, ...]) -> bool
     return node.attrs.groups == inputs[0].shape[1]
 
 
-def _cost(node: Node, inputs: tuple[TensorType, ...], threads: int) -> float:
-    n, c, h, w = node.outputs[0].concrete
+def _work(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Work:
     taps = inputs[1].concrete[2] * inputs[1].concrete[3]
-    return n * c * h * w * taps * 2.0 * node.outputs[0].dtype.itemsize / BYTES + 2 * taps * CALL
+    return Work(tapwise=2 * taps * node.outputs[0].nbytes, calls=2 * taps)
 
 
 def _pack(k: Emitter, w: Operand, conv: Conv, columns: int) -> Operand:
@@ -40,84 +39,33 @@ def _pack(k: Emitter, w: Operand, conv: Conv, columns: int) -> Operand:
     return packed
 
 
-def _scratch(k: Emitter, conv: Conv, blocks: Sequence[Block], last: bool, label: str) -> Operand:
+def _products(loop: BlockLoop[Block], conv: Conv, last: bool) -> tuple[Operand, ...]:
     """Working memory for the output of any block."""
-    images, rows = max(b.n1 - b.n0 for b in blocks), max(b.r1 - b.r0 for b in blocks)
+    images, rows = max(b.n1 - b.n0 for b in loop.every), max(b.r1 - b.r0 for b in loop.every)
     shape = (images, rows, conv.cols.count, conv.outputs) if last else (images, conv.outputs, rows, conv.cols.count)
-    return k.scratch(shape, k.ins[0].dtype, label)
+    return loop.scratch(shape, loop.k.ins[0].dtype, "product")
 
 
-def _five(conv: Conv, array: Any, last: bool) -> Any:
-    """Output-shaped scratch as (images, rows, columns, channels, multiplier)."""
-    nhwc = array if last else array.transpose(0, 2, 3, 1)
-    return as_view(nhwc, *nhwc.shape[:3], conv.channels, conv.group_out)
-
-
-def _weight(packed: Any, tap: int, first: int, last: int) -> Any:
-    return packed[tap] if packed.shape[1] == 1 else packed[tap, first:last]
-
-
-def bind_taps(
-    conv: Conv, work: Sequence[Sequence[Any]], x: Any, y: Any, packed: Any, scratch: Sequence[Any], last: bool
-) -> list[list[Any]]:
-    """For each block: its output, and for each tap the input, the weight, the product and the output it goes to."""
-    x5 = x.transpose(0, 2, 3, 1)[..., None]
-    y5 = _five(conv, y, False)
-    bound = []
-    for mine, memory in zip(work, scratch, strict=True):
-        held, entries = _five(conv, memory, last), []
-        for block in map(Block._make, mine):
-            n, r0 = slice(block.n0, block.n1), block.r0
-            target = y5[n, block.r0 : block.r1]
-            product, taps = held[: block.n1 - block.n0, : block.r1 - r0], []
-            for i, down in enumerate(conv.rows.taps(r0, block.r1)):
-                for j, right in enumerate(conv.cols.taps()):
-                    if down.last > down.first and right.last > right.first:
-                        source = x5[n, conv.rows.source(down), conv.cols.source(right)]
-                        at = (slice(None), slice(down.first - r0, down.last - r0), slice(right.first, right.last))
-                        weight = _weight(packed, i * conv.cols.kernel + j, right.first, right.last)
-                        taps.append((source, weight, product[at], target[at]))
-            entries.append((target, taps))
-        bound.append(entries)
-    return bound
-
-
-@kernel(CONV, lowering="depthwise", accepts=_is_depthwise, cost=_cost)
+@kernel(CONV, lowering="depthwise", accepts=_is_depthwise, cost=_work)
 def depthwise(k: Emitter) -> None:
     """Over whole rows of channels-last images, or whole planes."""
     recheck(k)
-    x, w, *bias = k.ins
-    (y,) = k.outs
-    conv = conv_of(k.attrs, x.shape, w.shape, y.shape)
-    last = channels_last(y)
+    (x, w, *bias), (y,) = k.ins, k.outs
+    conv, last = conv_of(k.attrs, x.shape, w.shape, y.shape), channels_last(y)
     per_row = conv.cols.count * y.dtype.itemsize
     blocks = image_blocks(conv.images, conv.outputs, conv.rows.count, per_row, BLOCK_BYTES, True)
-    work = deal(blocks, k.threads)
-    if not work:
+    if not blocks:
         return
+    loop = BlockLoop(k, deal(blocks, k.threads))
     packed = _pack(k, w, conv, conv.cols.count if last and conv.group_out == 1 else 1)
-    scratch = [_scratch(k, conv, blocks, last, "product") for _ in work]
-    views = bind(
-        k, "taps", f"{k.use(bind_taps)}({k.use(conv, k.name + '_conv')}, {k.use(_plain(work), k.name + '_blocks')}, "
-        f"{x}, {y}, {packed}, ({''.join(f'{s}, ' for s in scratch)}), {last})", x, y, packed, *scratch,
-    )  # fmt: skip
-    out, taps, a, b, product, target = (k.names.fresh(n) for n in ("out", "taps", "tap", "weight", "product", "sum"))
-    start = f"{out}.fill(0)"
-    if bias:
-        shape = (conv.channels, conv.group_out)
-        shaped = k.reshaped(bias[0], shape, "bias")
-        start = f"{out}[...] = {shaped}"
-    body = [
-        start,
-        f"for {a}, {b}, {product}, {target} in {taps}:",
-        f"    np.multiply({a}, {b}, out={product})",
-        f"    np.add({target}, {product}, out={target})",
-    ]
-    over_blocks(k, len(work), [f"({out}, {taps})"], [views], body)
-
-
-def _plain(work: Sequence[Sequence[Block]]) -> list[list[tuple[int, ...]]]:
-    return [list(map(tuple, mine)) for mine in work]
+    memory = _products(loop, conv, last)
+    v = loop.parts(loop.bind("taps", bind_taps, conv, loop.blocks, memory, x, y, packed, last), Taps)
+    shaped = k.reshaped(bias[0], (conv.channels, conv.group_out), "bias") if bias else None
+    loop.line(f"{v.out}.fill(0)" if shaped is None else f"{v.out}[...] = {shaped}")
+    tap, weight, product, target = names = loop.fresh("tap", "weight", "product", "sum")
+    add = f"np.add({target}, {product}, out={target})"
+    loop.for_each(names, v.taps, f"np.multiply({tap}, {weight}, out={product})", add)
+    loop.emit()
 
 
 def _single(node: Node[OfConvAttrs], inputs: tuple[TensorType, ...]) -> bool:
@@ -128,47 +76,21 @@ def _single(node: Node[OfConvAttrs], inputs: tuple[TensorType, ...]) -> bool:
     return bool(groups > 1 and groups == channels == dy.shape[1])
 
 
-def bind_grad(
-    conv: Conv, work: Sequence[Sequence[Any]], x: Any, dy: Any, scratch: Sequence[Any], last: bool
-) -> list[list[Any]]:
-    """For each block of images and tap: its number, first and last column, and views of image, gradient, product."""
-    x5, dy5 = x.transpose(0, 2, 3, 1)[..., None], _five(conv, dy, False)
-    bound = []
-    for mine, memory in zip(work, scratch, strict=True):
-        held, entries = _five(conv, memory, last), []
-        for block in map(Block._make, mine):
-            n, taps = slice(block.n0, block.n1), []
-            product = held[: block.n1 - block.n0]
-            for i, down in enumerate(conv.rows.taps()):
-                for j, right in enumerate(conv.cols.taps()):
-                    if down.last > down.first and right.last > right.first:
-                        at = (slice(None), slice(down.first, down.last), slice(right.first, right.last))
-                        image = x5[n, conv.rows.source(down), conv.cols.source(right)]
-                        taps.append((i * conv.cols.kernel + j, image, dy5[n][at], product[at]))
-            entries.append((x5[n], taps))
-        bound.append(entries)
-    return bound
-
-
-def _emit_grad(k: Emitter, x: Operand, dy: Operand, w: Operand, loop: list[str], start: list[str]) -> None:
-    """A loop over images and taps; ``loop`` is formatted with the names of the tap's parts."""
-    conv = conv_of(k.attrs.conv, x.shape, w.shape, dy.shape)
-    last = channels_last(dy)
-    image = conv.rows.count * conv.cols.count * conv.outputs * dy.dtype.itemsize
+def _emit_gradient(
+    k: Emitter, conv: Conv, x: Operand, dy: Operand, lines: Callable[[GradientTap], tuple[str, ...]]
+) -> None:
+    """A loop over images and taps, of each of which ``lines`` are written."""
+    last, outputs = channels_last(dy), conv.outputs
+    image = conv.rows.count * conv.cols.count * outputs * dy.dtype.itemsize
     blocks = image_blocks(conv.images, 1, 1, image, BLOCK_BYTES, False)
-    whole = [Block(b.n0, b.n1, 0, conv.outputs, 0, conv.rows.count) for b in blocks]
-    if not whole or not image:
+    if not blocks or not image:
         return
-    scratch = _scratch(k, conv, whole, last, "product")
-    views = bind(
-        k, "taps", f"{k.use(bind_grad)}({k.use(conv, k.name + '_conv')}, {k.use(_plain([whole]), k.name + '_blocks')}, "
-        f"{x}, {dy}, ({scratch},), {last})", x, dy, scratch,
-    )  # fmt: skip
-    names = {n: k.names.fresh(n) for n in ("block", "taps", "number", "image", "gradient", "product")}
-    body = [line.format(**names) for line in start]
-    body.append("for {number}, {image}, {gradient}, {product} in {taps}:".format(**names))
-    body += ["    " + line.format(**names) for line in loop]
-    over_blocks(k, 1, ["({block}, {taps})".format(**names)], [views], body)
+    loop = BlockLoop(k, [[b._replace(r1=conv.rows.count, c1=outputs) for b in blocks]])
+    memory = _products(loop, conv, last)
+    (taps,) = loop.over(loop.bind("taps", bind_gradient, conv, loop.blocks, memory, x, dy, last), "taps")
+    names = GradientTap(*loop.fresh(*GradientTap._fields))
+    loop.for_each(names, taps, *lines(names))
+    loop.emit()
 
 
 @kernel(CONV_GRAD_INPUT, lowering="depthwise", accepts=_single)
@@ -179,14 +101,12 @@ def depthwise_grad_input(k: Emitter) -> None:
     conv = conv_of(k.attrs.conv, dx.shape, w.shape, dy.shape)
     packed = _pack(k, w, conv, 1)
     k.line(f"{dx}.fill(0)")
-    _emit_grad(
-        k, dx, dy, w,
-        [
-            f"np.multiply({{gradient}}, {packed}[{{number}}], out={{product}})",
-            "np.add({image}, {product}, out={image})",
-        ],
-        [],
-    )  # fmt: skip
+
+    def lines(t: GradientTap) -> tuple[str, ...]:
+        multiply = f"np.multiply({t.gradient}, {packed}[{t.number}], out={t.product})"
+        return multiply, f"np.add({t.image}, {t.product}, out={t.image})"
+
+    _emit_gradient(k, conv, dx, dy, lines)
 
 
 @kernel(CONV_GRAD_WEIGHT, lowering="depthwise", accepts=_single)
@@ -198,14 +118,14 @@ def depthwise_grad_weight(k: Emitter) -> None:
     shape = (conv.rows.kernel * conv.cols.kernel, conv.channels, 1)
     total, share = k.scratch(shape, x.dtype, "total"), k.scratch(shape[1:], x.dtype, "share")
     k.line(f"{total}.fill(0)")
-    _emit_grad(
-        k, x, dy, dw,
-        [
-            "np.multiply({image}, {gradient}, out={product})",
-            f"np.add.reduce({{product}}, axis=(0, 1, 2), out={share})",
-            f"np.add({total}[{{number}}], {share}, out={total}[{{number}}])",
-        ],
-        [],
-    )  # fmt: skip
+
+    def lines(t: GradientTap) -> tuple[str, ...]:
+        return (
+            f"np.multiply({t.image}, {t.gradient}, out={t.product})",
+            f"np.add.reduce({t.product}, axis=(0, 1, 2), out={share})",
+            f"np.add({total}[{t.number}], {share}, out={total}[{t.number}])",
+        )
+
+    _emit_gradient(k, conv, x, dy, lines)
     square = (conv.rows.kernel, conv.cols.kernel, conv.channels, 1)
     k.line(f"{dw}[...] = {total}.reshape({square}).transpose(2, 3, 0, 1)")

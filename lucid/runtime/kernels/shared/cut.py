@@ -39,7 +39,11 @@ class Block(NamedTuple):
 
 def pieces(total: int, most: int) -> list[tuple[int, int]]:
     """``total`` things in runs of nearly equal length, none longer than ``most``."""
-    count = -(-total // max(1, most))
+    return evenly(total, -(-total // max(1, most)))
+
+
+def evenly(total: int, count: int) -> list[tuple[int, int]]:
+    """``total`` things in so many runs of nearly equal length."""
     return [(i * total // count, (i + 1) * total // count) for i in range(count)]
 
 

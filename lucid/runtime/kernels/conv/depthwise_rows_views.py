@@ -1,0 +1,182 @@
+"""What a depthwise convolution by runs reads and writes: its numbers, and the views of a block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from numpy.lib.stride_tricks import as_strided
+
+from ...program.views import as_view
+from ..shared.cut import Block, per_block
+from .geometry import Conv
+
+RUN = 2048
+"""Elements in a run that are aimed at; a few hundred already hide most of the cost of starting one."""
+SHORT_RUN = 96
+"""With fewer channels than this, the columns of a strided convolution are first brought side by side."""
+
+
+@dataclass(frozen=True)
+class Depthwise:
+    """How one depthwise convolution is done.
+
+    Attributes
+    ----------
+    conv
+        Its numbers.
+    columns
+        Output columns in a run.
+    planes
+        Whether each column tap gets a copy of the input with its columns side by side (strided convolutions).
+    direct
+        Whether the input is read where it lies, without a padded copy.
+    """
+
+    conv: Conv
+    columns: int
+    planes: bool
+    direct: bool
+
+    @classmethod
+    def of(cls, conv: Conv, in_place: bool) -> Depthwise:
+        """Choose the runs; ``in_place`` tells whether the input lies channels last, without gaps."""
+        strided = conv.cols.stride > 1
+        planes = strided and conv.outputs < SHORT_RUN
+        columns = 1 if strided and not planes else min(conv.cols.count, -(-RUN // conv.outputs))
+        # runs of equal length
+        columns = -(-conv.cols.count // -(-conv.cols.count // max(1, columns))) if conv.cols.count else 1
+        direct = in_place and not planes and not conv.padded and conv.outputs == conv.channels
+        return cls(conv, columns, planes, direct)
+
+    @property
+    def width(self) -> int:
+        """Columns of a padded row, or of a plane."""
+        cols = self.conv.cols
+        return cols.count if self.planes else cols.held(cols.count)
+
+    def shape(self, images: int, rows: int) -> tuple[int, ...]:
+        """Of padded memory for so many output rows: (images, rows, planes, columns, channels, multiplier)."""
+        planes = self.conv.cols.kernel if self.planes else 1
+        return images, self.conv.rows.held(rows), planes, self.width, self.conv.channels, self.conv.group_out
+
+    def column_parts(self) -> Iterator[tuple[int, slice, slice]]:
+        """For each plane its number, the columns that are no padding, and where these lie in the input."""
+        cols = self.conv.cols
+        if self.planes:
+            for number, tap in enumerate(cols.taps()):
+                yield number, slice(tap.first, tap.last), cols.source(tap)
+        else:
+            seen = cols.seen(0, cols.count)
+            yield 0, seen.places, seen.source
+
+
+def bind_copies(d: Depthwise, work: Any, memory: Any, x: Any) -> list[list[Any]]:
+    """For each block the pairs to copy; pixels are copied whole where their channels lie side by side."""
+    nhwc = x.transpose(0, 2, 3, 1)[..., None]
+
+    def copies(block: Block, own: Any) -> list[tuple[Any, Any]]:
+        rows, images = d.conv.rows.seen(block.r0, block.r1), own[: block.n1 - block.n0]
+        pairs = [
+            _whole_pixels(images[:, rows.places, plane, target], nhwc[block.images, rows.source, source])
+            for plane, target, source in d.column_parts()
+        ]
+        return [pair for pair in pairs if pair[0].size]
+
+    return per_block(copies, work, memory)
+
+
+def _whole_pixels(target: Any, source: Any) -> tuple[Any, Any]:
+    """The channels of a pixel as one element, if they are contiguous on both sides and few: half the time."""
+    size = target.shape[-2] * target.itemsize
+    if target.shape[-1] > 1 or size > 4 * SHORT_RUN or source.strides[-2] != source.itemsize or not target.size:
+        return target, source
+    return target[..., 0].view(f"V{size}")[..., 0], source[..., 0].view(f"V{size}")[..., 0]
+
+
+def bind_edges(d: Depthwise, work: Any, memory: Any) -> list[list[Any]]:
+    """For each block the rows of its memory that are padding."""
+
+    def edges(block: Block, own: Any) -> list[Any]:
+        rows, images = d.conv.rows.seen(block.r0, block.r1), own[: block.n1 - block.n0]
+        found = images[:, : rows.low], images[:, rows.high : d.conv.rows.held(block.r1 - block.r0)]
+        return [edge for edge in found if edge.size]
+
+    return per_block(edges, work, memory)
+
+
+class Sums(NamedTuple):
+    """A block's output as rows, and the windows, weights and outputs of its products."""
+
+    out: Any
+    products: Any
+
+
+def bind_sums(
+    d: Depthwise, work: Any, sources: Sequence[Any], packed: Any, places: Sequence[Any], turned: bool
+) -> list[list[Sums]]:
+    """The products of each block.
+
+    Parameters
+    ----------
+    d, work, packed
+        What is done, the blocks of each worker, and the weights.
+    sources
+        For each worker its padded memory; the input itself where that is read as it lies.
+    places
+        For each worker the output; if it is ``turned``, memory for a block of it, channels last.
+    """
+    conv = d.conv
+
+    def sums(block: Block, source: Any, place: Any) -> Sums:
+        images = slice(0, block.n1 - block.n0)
+        out = place[images, : block.r1 - block.r0] if turned else place.transpose(0, 2, 3, 1)[block.images, block.rows]
+        if d.direct:
+            seen = source.transpose(0, 2, 3, 1)[block.images, block.r0 * conv.rows.stride :, None]
+        else:
+            seen = as_view(source[images], *source[images].shape[:4], conv.outputs)
+        rows = as_view(out, *out.shape[:2], conv.cols.count * conv.outputs)
+        return Sums(rows, list(_products(d, seen, packed, out)))
+
+    return per_block(sums, work, sources, places)
+
+
+def _products(d: Depthwise, source: Any, packed: Any, out: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """Runs of full length, then what is left of each row."""
+    conv, many = d.conv, d.columns
+    v, h = conv.rows, conv.cols
+    s0, s1, plane, pixel, item = source.strides
+    o0, o1, o2, _ = out.strides
+    tap, step = (plane, pixel) if d.planes else (h.dilation * pixel, h.stride * pixel)
+    full = h.count // many
+    for first, number, columns in ((0, full, many), (full * many, 1, h.count - full * many)):
+        if number * columns:
+            size = columns * conv.outputs
+            shape = (*out.shape[:2], number, v.kernel, h.kernel, size)
+            strides = (s0, v.stride * s1, columns * step, v.dilation * s1, tap, item)
+            at = source[:, :, :, first:]  # only side by side, or with stride 1, are there columns left
+            target = as_strided(out[:, :, first:], (*out.shape[:2], number, size), (o0, o1, columns * o2, item))
+            yield as_strided(at, shape, strides), packed[:, :, :size], target
+
+
+def bind_rows(work: Any, array: Any) -> list[list[Any]]:
+    """For each block its part of a channels-last array, as rows of columns x channels."""
+    nhwc = array.transpose(0, 2, 3, 1)
+    rows = as_view(nhwc, *nhwc.shape[:2], nhwc.shape[2] * nhwc.shape[3])
+    return per_block(lambda block: rows[block.images, block.rows], work)
+
+
+class Turned(NamedTuple):
+    """A block's place in the output, and where it was made."""
+
+    place: Any
+    value: Any
+
+
+def bind_turned(work: Any, made: Any, y: Any) -> list[list[Turned]]:
+    """Where blocks go that were made in memory of the workers."""
+    nhwc = y.transpose(0, 2, 3, 1)
+    return per_block(
+        lambda b, own: Turned(nhwc[b.images, b.rows], own[: b.n1 - b.n0, : b.r1 - b.r0]), work, made
+    )  # fmt: skip

@@ -1,0 +1,69 @@
+"""What depthwise convolutions and their gradients read and write, block by block and tap by tap."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ...program.views import as_view
+from ..shared.cut import Block, per_block
+from .geometry import Conv
+
+
+class Taps(NamedTuple):
+    """A block's output, and for each tap the input, the weight, the product and the output it goes to."""
+
+    out: Any
+    taps: Any
+
+
+class GradientTap(NamedTuple):
+    """The number of a tap, and for the windows that see it the image, the gradient and the product."""
+
+    number: Any
+    image: Any
+    gradient: Any
+    product: Any
+
+
+def _five(conv: Conv, array: Any, last: bool) -> Any:
+    """Output-shaped memory as (images, rows, columns, channels, multiplier)."""
+    nhwc = array if last else array.transpose(0, 2, 3, 1)
+    return as_view(nhwc, *nhwc.shape[:3], conv.channels, conv.group_out)
+
+
+def bind_taps(conv: Conv, work: Any, memory: Any, x: Any, y: Any, packed: Any, last: bool) -> list[list[Taps]]:
+    """The taps of each block; ``last`` tells whether the memory for products is channels last."""
+    x5, y5 = x.transpose(0, 2, 3, 1)[..., None], _five(conv, y, False)
+
+    def taps(block: Block, own: Any) -> Taps:
+        target, r0 = y5[block.images, block.rows], block.r0
+        product = _five(conv, own, last)[: block.n1 - block.n0, : block.r1 - r0]
+        found = []
+        for i, down in enumerate(conv.rows.taps(r0, block.r1)):
+            for j, right in enumerate(conv.cols.taps()):
+                if down.last > down.first and right.last > right.first:
+                    source = x5[block.images, conv.rows.source(down), conv.cols.source(right)]
+                    at = (slice(None), slice(down.first - r0, down.last - r0), slice(right.first, right.last))
+                    weight = packed[i * conv.cols.kernel + j]
+                    weight = weight if len(weight) == 1 else weight[right.first : right.last]
+                    found.append((source, weight, product[at], target[at]))
+        return Taps(target, found)
+
+    return per_block(taps, work, memory)
+
+
+def bind_gradient(conv: Conv, work: Any, memory: Any, x: Any, dy: Any, last: bool) -> list[list[list[GradientTap]]]:
+    """The taps of each block of images."""
+    x5, dy5 = x.transpose(0, 2, 3, 1)[..., None], _five(conv, dy, False)
+
+    def taps(block: Block, own: Any) -> list[GradientTap]:
+        product, found = _five(conv, own, last)[: block.n1 - block.n0], []
+        for i, down in enumerate(conv.rows.taps()):
+            for j, right in enumerate(conv.cols.taps()):
+                if down.last > down.first and right.last > right.first:
+                    at = (slice(None), slice(down.first, down.last), slice(right.first, right.last))
+                    image = x5[block.images, conv.rows.source(down), conv.cols.source(right)]
+                    found.append(GradientTap(i * conv.cols.kernel + j, image, dy5[block.images][at], product[at]))
+        return found
+
+    return per_block(taps, work, memory)
