@@ -153,14 +153,18 @@ def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
 # ---------------------------------------------------------------- the parts of the kernel
 
 
+def held(loop: BlockLoop[Block], t: Toeplitz) -> tuple[int, int, bool]:
+    """Images and rows of tiles that hold any block, and whether blocks are whole images: all have the same padding."""
+    images, rows = max(b.n1 - b.n0 for b in loop.every), max(b.r1 - b.r0 for b in loop.every)
+    return images, rows, rows == t.rows.patches.count
+
+
 def gather(loop: BlockLoop[Block], t: Toeplitz) -> str:
     """Bring what patches see into one place, where it does not lie so in the input; the name of the patches."""
     x = loop.k.ins[0]
     if t.inside and x.phase is not Phase.CALL:
         return loop.each("patches", bind_patches, t, loop.blocks, x)
-    images, rows = (max(sizes) for sizes in zip(*((b.n1 - b.n0, b.r1 - b.r0) for b in loop.every), strict=True))
-    down, right = t.rows.patches, t.cols.patches
-    whole = rows == down.count  # the same pixels are padding in every block of whole images
+    (images, rows, whole), down, right = held(loop, t), t.rows.patches, t.cols.patches
     room = loop.zeroed if whole and not t.inside else loop.scratch
     memory = room((images * t.channels * down.held(rows) * right.held(right.count),), x.dtype, "padded")
     p = loop.parts(loop.bind("padded", bind_padded, t, loop.blocks, memory), Padded)
@@ -248,5 +252,5 @@ def _pooling_memory(loop: BlockLoop[Block], t: Toeplitz, tiles: int) -> tuple[tu
     """For each worker that of the product, and of half of it."""
     dtype, one = loop.k.outs[0].dtype, tiles * t.made
     products = loop.scratch((one * t.taps,), dtype, "products")
-    halves = loop.scratch((one * -(-t.taps // 2),), dtype, "maxima") if t.taps > 2 else products
+    halves = loop.scratch((one * (t.taps // 2),), dtype, "maxima") if t.taps > 3 else products
     return tuple(zip(products, halves, strict=True))

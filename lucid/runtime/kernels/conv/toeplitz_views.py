@@ -249,16 +249,21 @@ def bind_pooling(t: Toeplitz, work: Any, memory: Any) -> list[list[Pooling]]:
 
 
 def _pooling(t: Toeplitz, tiles: int, memory: Any, other: Any) -> Pooling:
-    """Halves that share a group when there is an odd number; none is written in place, as NumPy would copy it first."""
+    """Halves are not joined in place, as NumPy would copy one of them; only the last of an odd number of groups is."""
     groups, steps = t.taps, []
     made = product = as_view(memory[: tiles * groups * t.made], tiles, groups * t.made)
     while groups > 2:
-        groups = -(-groups // 2)
+        groups, odd = divmod(groups, 2)
         width = groups * t.made
+        if odd:
+            first, last = made[:, : t.made], made[:, 2 * width : 2 * width + t.made]
+            steps.append((first, last, first))
+        if width == t.made:
+            break
         out = as_view(other[: tiles * width], tiles, width)
-        steps.append((made[:, :width], made[:, -width:], out))
+        steps.append((made[:, :width], made[:, width : 2 * width], out))
         made, memory, other = out, other, memory
-    return Pooling(product, steps, made[:, : t.made], made[:, t.made :])
+    return Pooling(product, steps, made[:, : t.made], made[:, t.made : 2 * t.made])
 
 
 # ---------------------------------------------------------------- results
