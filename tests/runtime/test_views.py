@@ -131,10 +131,10 @@ def test_a_kernel_cannot_bind_what_may_be_a_copy(copy: str) -> None:
 
 COMPUTE = {
     ("pool/average.py", "_divisors"): "constants, while the plan is made",
-    ("pool/average.py", "windows_arg_max"): "called at each run",
+    ("pool/average_views.py", "windows_arg_max"): "called at each run",
     ("conv/blocks.py", "by_panels"): "called where weights are packed",
     ("conv/pooled.py", "late_activation"): "constants",
-    ("indexing.py", "add_rows"): "called at each run",
+    ("calls.py", "add_rows"): "called at each run",
     ("linear/blocks.py", "_zeros"): "constants",
     ("pool/max_grad.py", "find"): "called at each run",
     ("pool/max_grad.py", "look_up"): "called at each run",

@@ -1,1 +1,1 @@
-"""What runs, when and where: choosing lowerings, liveness, layout of memory, tuning."""
+"""What runs, in which order, and when each value is known: choosing lowerings by cost, and the schedule."""

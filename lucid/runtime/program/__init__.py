@@ -1,1 +1,1 @@
-"""The program that a plan becomes: its statements, its source, and the object that runs it."""
+"""The program that a schedule becomes: its statements, its memory, its source, and the object that runs it."""
