@@ -30,7 +30,7 @@ from lucid.runtime.eager import evaluate
 from lucid.runtime.planning.registry import lowerings
 from lucid.runtime.program.plan import Plan, make_plan
 from lucid.runtime.program.printer import Source, generate
-from lucid.runtime.workers.team import Team
+from lucid.runtime.workers.sharing import Sharing
 from lucid.tensor.tensor import Tensor
 from lucid.tensor.tracing import Recorder
 
@@ -103,7 +103,7 @@ def measure(make: Callable[[int], Graph], count: int) -> tuple[int, Times]:
     def run() -> Any:
         prepare, bind = program([])
         prepare()
-        return Team(1).bind(bind, np.empty(plan.arena_bytes, np.uint8))(x, w)
+        return Sharing(1).bind(bind, np.empty(plan.arena_bytes, np.uint8))(x, w)
 
     (y,) = stage("bind and run", run)
     data: bytes = stage("save", lambda: dump({"graph": graph}))

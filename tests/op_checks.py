@@ -25,7 +25,7 @@ from lucid.graph.types import CHANNELS_LAST, TensorType, as_dtype, is_float
 from lucid.reference import evaluate_reference
 from lucid.runtime.program.plan import make_plan
 from lucid.runtime.program.printer import generate
-from lucid.runtime.workers.team import Team
+from lucid.runtime.workers.sharing import Sharing
 
 from . import cases
 from .cases.case import Case
@@ -160,9 +160,9 @@ def garbage_arena(nbytes: int, rng: np.random.Generator | None) -> Array:
     return block[start : start + nbytes]
 
 
-def threads_only(threads: int = 1) -> Team:
+def threads_only(threads: int = 1) -> Sharing:
     """Workers for a program whose arena no other process sees."""
-    return Team(1)
+    return Sharing(1)
 
 
 def run_compiled(graph: Graph, inputs: Sequence[Array], parameters: Sequence[Array] = ()) -> list[list[Array]]:

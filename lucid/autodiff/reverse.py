@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from ..base.collector import collector_paused
+from ..base.garbage import collection_paused
 from ..errors import GradientError, GraphError
 from ..graph.builder import Builder
 from ..graph.facts import drawn, reachable, settled
@@ -164,7 +164,7 @@ class Joint:
     wanted: tuple[str, ...]
 
 
-@collector_paused()
+@collection_paused()
 def differentiate(
     graph: Graph, wanted: Sequence[str], used: Collection[Value] | None = None, *, zeros: bool = True
 ) -> Joint:
@@ -250,7 +250,7 @@ class Partition:
         return self.half.kept
 
 
-@collector_paused()
+@collection_paused()
 def partition(joint: Joint) -> Partition:
     """Cut a joint graph into what the outputs need, and the rest.
 
@@ -274,7 +274,7 @@ def partition(joint: Joint) -> Partition:
     return Partition(forward, backward_half(joint, places), places)
 
 
-@collector_paused()
+@collection_paused()
 def backward_half(joint: Joint, places: Mapping[Value, Place]) -> Backward:
     """What computes a joint graph's gradients from values that a forward graph has at ``places``."""
     graph, gradients = joint.graph, joint.graph.outputs[joint.forward_outputs :]

@@ -1,1 +1,1 @@
-"""What every module may use: change counters, checks of arguments, lazy modules, the collector's pause."""
+"""What every module may use: counts of changes, checks of arguments, lazy modules, the pause of garbage collection."""

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..autodiff.halves import Used, Wanted
-from ..base import clock
+from ..base import changes
 from ..base.arrays import Array
 from ..base.recent import Recent
 from ..errors import GradientError
@@ -23,7 +23,7 @@ from .programs import PLANS
 from .sizes import Orders, Sizes, orders_of
 from .specialization import Specialization
 
-Quick: TypeAlias = "Callable[[Array | Tensor], Tensor]"
+OfOneTensor: TypeAlias = "Callable[[Array | Tensor], Tensor]"
 
 
 class Calls:
@@ -64,14 +64,14 @@ class Calls:
         results = self.specialization.results
         return outputs[0] if results.alone else results.of(outputs, leaves)
 
-    def quick(self, call: Forward) -> Quick | None:
+    def of_one_tensor(self, call: Forward) -> OfOneTensor | None:
         """What runs a call of one tensor again, where nothing but its one result is asked for."""
         made = self.specialization
         alone = made.results.alone and not made.traced.updates and call.wanted == (False,)
         if not alone:
             return None
         # what speaks of the call goes with its caller: of the call itself it would be a circle
-        return partial(call.again, CallAttrs(call), made.traced.input_types[0].bind(dict(call.sizes)))
+        return partial(call.run_one, CallAttrs(call), made.traced.input_types[0].bind(dict(call.sizes)))
 
     def _forward(self, arrays: Sequence[Array], wanted: Wanted, orders: Orders) -> Forward:
         made = self.specialization
@@ -125,7 +125,7 @@ class Forward:
         array, type_ = record.arrays[index], self.all_types[index]
         return Tensor.made(array, type_, record, index) if self.differentiable[index] else Tensor.made(array, type_)
 
-    def again(self, attrs: CallAttrs, takes: TensorType, x: Array | Tensor) -> Tensor:
+    def run_one(self, attrs: CallAttrs, takes: TensorType, x: Array | Tensor) -> Tensor:
         """As :meth:`run` and what comes before it, for a call that differs from an earlier one in values only."""
         if not self.tracked:
             array = x._array if isinstance(x, Tensor) else x
@@ -136,8 +136,8 @@ class Forward:
         else:
             x = Tensor.made(np.array(x), takes)
         now, sources = self._sources
-        if now != clock.content.now:
-            now = clock.content.now
+        if now != changes.of_contents.now:
+            now = changes.of_contents.now
             sources = tuple((None, 0, p.version) for p in self.parameters)
             self._sources = now, sources
         produced = self.owner.run(self.executable, (x._array,))

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..base import clock
+from ..base import changes
 from ..base.checks import shown
 from ..base.recent import Recent
 from ..errors import LucidError, OptionError, TraceError
@@ -29,7 +29,7 @@ from ..tensor.grad_mode import is_grad_enabled
 from ..tensor.tensor import Tensor
 from .archive import archive_bytes, archive_from_bytes, write_archive
 from .arguments import Structure, arranged, flatten
-from .calls import Calls, Forward, Quick
+from .calls import Calls, Forward, OfOneTensor
 from .guards import Guards
 from .options import Options
 from .record import record
@@ -94,7 +94,7 @@ class CompiledModel(Module):
         self._latest: Trace | None = None
         self._ran: Forward | None = None
         """What ran last: written at each call, by whichever thread."""
-        self._known: Recent[Any, tuple[int, Quick, Callable[[], bool] | None, Forward]] = Recent(SPECIALIZATIONS)
+        self._known: Recent[Any, tuple[int, OfOneTensor, Callable[[], bool] | None, Forward]] = Recent(SPECIALIZATIONS)
         self._types, structure = flatten(specs, (TensorType,))
         self._fixed: Structure | None = structure if self._types else None
         if self._fixed is not None:
@@ -138,7 +138,7 @@ class CompiledModel(Module):
             array = x if type(x) is np.ndarray else x._array if type(x) is Tensor and not x._requires_grad else None
             if array is not None:
                 key = (type(x), array.shape, array.dtype, array.strides, is_grad_enabled())
-                now = clock.structure.now
+                now = changes.of_models.now
                 known = self._known.get(key)
                 if known is not None and known[0] == now and (known[2] is None or known[2]()):
                     self._ran = known[3]
@@ -187,14 +187,14 @@ class CompiledModel(Module):
     def _remember(self, now: int, key: object, trace: Trace, call: Forward) -> None:
         """Let the next call like this one, of a single tensor, go straight to its program.
 
-        Not where the structure clock has ticked since ``now``, before the call.
+        Not where a model has changed since the count was ``now``, before the call.
         """
         guards = trace.guards
-        if clock.structure.now != now or (self.model is not None and not (guards.seen == now and guards.hold())):
+        if changes.of_models.now != now or (self.model is not None and not (guards.seen == now and guards.hold())):
             return
-        again = trace.calls.quick(call)
-        if again is not None:
-            self._known.keep(key, (now, again, guards.quick, call))
+        straight = trace.calls.of_one_tensor(call)
+        if straight is not None:
+            self._known.keep(key, (now, straight, guards.unchanged, call))
 
     def _flat(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Structure]:
         """The arguments as the traces know them; where they are fixed, keys and keywords may come in another order."""
@@ -294,11 +294,11 @@ class CompiledModel(Module):
     @property
     def backward_graph(self) -> Graph:
         """The optimised graph that computes the gradients of the trainable parameters (and of no input)."""
-        spec = self._current()
-        wanted = tuple(False for _ in spec.traced.inputs)
-        if not spec.trainable:
-            wanted = tuple(t.dtype.kind == "f" for t in spec.traced.input_types)
-        return spec.halves.split(wanted).backward
+        current = self._current()
+        wanted = tuple(False for _ in current.traced.inputs)
+        if not current.trainable:
+            wanted = tuple(t.dtype.kind == "f" for t in current.traced.input_types)
+        return current.halves.split(wanted).backward
 
     @property
     def plan(self) -> Plan:
@@ -313,8 +313,8 @@ class CompiledModel(Module):
     def _executable(self) -> Executable:
         if self._ran is not None:
             return self._ran.executable
-        spec = self._current()
-        return spec.executable("inference", spec.example_sizes())
+        current = self._current()
+        return current.executable("inference", current.example_sizes())
 
     def explain(self) -> str:
         """For every node of the optimised graph: what it computes, where it comes from, which passes made it."""
@@ -323,10 +323,10 @@ class CompiledModel(Module):
     def profile(self, *args: object, repeat: int = 10) -> Profile:
         """Time every step of the plan on these inputs: the median of ``repeat`` runs, in seconds."""
         leaves, structure = self._flat(args, {})
-        spec = self._find(structure, leaves).specialization
+        found = self._find(structure, leaves).specialization
         arrays = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-        executable = spec.executable("inference", spec.sizes(arrays), (), orders_of(arrays))
-        parameters = [spec.state[name]._array for name in executable.parameters]
+        executable = found.executable("inference", found.sizes(arrays), (), orders_of(arrays))
+        parameters = [found.state[name]._array for name in executable.parameters]
         return profile(executable.plan, parameters, arrays, repeat)
 
     def draw(self, path: str | Path, **options: object) -> None:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from ..autodiff.halves import Halves, Used, Wanted
-from ..base import clock
+from ..base import changes
 from ..base.arrays import Array
 from ..errors import OptionError, ShapeError
 from ..graph.assume import Assumption, example_sizes
@@ -188,12 +188,12 @@ class Specialization:
 
     def run(self, executable: Executable, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """Run with the state's present content."""
-        if executable.seen != clock.content.now:
+        if executable.seen != changes.of_contents.now:
             self._reload(executable, arrays)
         return executable(*arrays)
 
     def _reload(self, executable: Executable, inputs: Sequence[Array]) -> None:
-        now = clock.content.now
+        now = changes.of_contents.now
         tensors = [self.state[name] for name in executable.parameters]
         arrays = [t._array for t in tensors]
         if self.options.verify and executable.seen < 0:

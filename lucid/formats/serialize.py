@@ -21,7 +21,7 @@ import numpy as np
 
 from ..base.arrays import Array
 from ..base.checks import named
-from ..base.collector import collector_paused
+from ..base.garbage import collection_paused
 from ..errors import FileError, LucidError
 from ..graph.builder import printable
 from ..graph.ir import Graph, Origin
@@ -94,7 +94,7 @@ def dump(graphs: Mapping[str, Graph], arrays: Mapping[str, Array] | None = None,
     return b"".join(_chunks(graphs, arrays or {}, extra))
 
 
-@collector_paused()
+@collection_paused()
 def _chunks(graphs: Mapping[str, Graph], arrays: Mapping[str, Array], extra: JSON) -> list[bytes | memoryview]:
     constants = ArrayTable()
     encoded = {}
@@ -215,7 +215,7 @@ def loads(data: bytes, name: str = "<bytes>") -> Archive:
     return _read(io.BytesIO(data), len(data), name)
 
 
-@collector_paused()
+@collection_paused()
 def _read(file: io.BufferedIOBase, size: int, path: str) -> Archive:
     try:
         header = read_header(file, size)

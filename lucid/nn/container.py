@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
-from ..base import clock
+from ..base import changes
 from ..base.checks import integer, several, shown
 from ..errors import MissingKeyError, OptionError, PositionError
 from ..tensor.tensor import Tensor
@@ -162,7 +162,7 @@ class ModuleDict(Module):
     def __delitem__(self, name: str) -> None:
         self[name]  # raises where there is none
         del self._modules[name]
-        clock.structure.tick()
+        changes.of_models.note()
 
     def __len__(self) -> int:
         return len(self._modules)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..base import checks, clock
+from ..base import changes, checks
 
 
 class Handle:
@@ -16,12 +16,12 @@ class Handle:
     def remove(self) -> None:
         """Take the hook away."""
         self._hooks.pop(self._key, None)
-        clock.structure.tick()
+        changes.of_models.note()
 
 
 def register_hook(hooks: dict[int, Callable[..., object]], hook: Callable[..., object]) -> Handle:
     """Put a hook behind the others, under a number that no other has."""
     checks.function("register_forward_hook", "hook", hook)
-    key = clock.structure.tick()
+    key = changes.of_models.note()
     hooks[key] = hook
     return Handle(hooks, key)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..base import checks, clock
+from ..base import changes, checks
 from ..base.absent import MODULE, advice
 from ..base.checks import shown
 from ..errors import LucidError, OptionError, TraceError
@@ -92,7 +92,7 @@ class Module:
             else:
                 self._forget(name)
                 object.__setattr__(self, name, value)
-        clock.structure.tick()
+        changes.of_models.note()
 
     def _set_traced(self, name: str, value: TracedTensor) -> None:
         """While traced, a buffer that is set is updated at every run; nothing else can hold a traced value."""
@@ -119,7 +119,7 @@ class Module:
     def __delattr__(self, name: str) -> None:
         if not self._forget(name):
             object.__delattr__(self, name)
-        clock.structure.tick()
+        changes.of_models.note()
 
     def _forget(self, name: str, keep: object = None) -> bool:
         """Remove what stands under a name, except from ``keep``: a new entry there takes the old one's place."""
@@ -169,7 +169,7 @@ class Module:
                 f"under that name; take another name, or delete the attribute first"
             )
         table[name] = value
-        clock.structure.tick()
+        changes.of_models.note()
 
     def _has(self, name: str) -> bool:
         return hasattr(self, name)

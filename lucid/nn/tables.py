@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from ..base.clock import Table
+from ..base.changes import Table
 
 if TYPE_CHECKING:
     from ..tensor.tensor import Tensor

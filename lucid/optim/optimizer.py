@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..base import checks, clock
+from ..base import changes, checks
 from ..base.checks import flag as flag
 from ..base.checks import shown
 from ..errors import DTypeError, GradientError, OptionError, ShapeError
@@ -229,7 +229,7 @@ class Optimizer(ABC):
             self._check_parameter(p, seen)
         self.check(added)
         self.param_groups.append(added)
-        clock.structure.tick()
+        changes.of_models.note()
 
     def _check_parameter(self, p: object, seen: set[int]) -> None:
         if not isinstance(p, Tensor):
@@ -288,7 +288,7 @@ class Optimizer(ABC):
         for own, group in zip(self.param_groups, merged, strict=True):
             own.update(group)
         self.state = loaded
-        clock.structure.tick()
+        changes.of_models.note()
 
     def _load_slots(self, p: Tensor, index: object, slots: Mapping[str, object]) -> State:
         loaded = {}

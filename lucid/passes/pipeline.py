@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
-from ..base.collector import collector_paused
+from ..base.garbage import collection_paused
 from ..errors import PassError, from_handler
 from ..graph.ir import Graph, Node
 from ..graph.verify import verify as verify_graph
@@ -91,7 +91,7 @@ def clean_up(graph: Graph, evaluate: Evaluate, options: SimplifyOptions) -> Grap
     return fixed_point(step, graph, label="clean_up")
 
 
-@collector_paused()
+@collection_paused()
 def run_passes(graph: Graph, passes: Sequence[Pass], *, observe: Observer | None = None, verify: bool = True) -> Graph:
     """Run the passes one after another.
 

@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from ..base.checks import shown
-from ..base.collector import collector_paused
+from ..base.garbage import collection_paused
 from ..errors import PassError, from_handler
 from ..graph.builder import Builder, snake_case
 from ..graph.ir import Graph, Node, Origin, Value
@@ -243,7 +243,7 @@ class Overlay(Builder):
         return name
 
 
-@collector_paused()
+@collection_paused()
 def rebuild(graph: Graph, rule: Rule, label: str) -> Graph:
     """Walk the nodes in order and let ``rule`` replace them; linear in the size of the graph.
 

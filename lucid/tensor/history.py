@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..autodiff.reverse import emit_gradients
-from ..base import clock
+from ..base import changes
 from ..base.arrays import Array
-from ..base.collector import collector_paused
+from ..base.garbage import collection_paused
 from ..base.lazy import LazyModule
 from ..errors import GradientError
 from ..graph.builder import Builder
@@ -52,9 +52,9 @@ class Record:
         types: tuple[TensorType, ...],
     ) -> Record:
         """The record of an op that has just run."""
-        last = clock.writes.last
+        last = changes.writes.last
         sources = tuple([(x._record if x._requires_grad else None, x._output, last(x._array)) for x in inputs])
-        return cls(op, attrs, inputs, sources, clock.content.now, arrays, types)
+        return cls(op, attrs, inputs, sources, changes.of_contents.now, arrays, types)
 
 
 def _counts(arrays: list[Array]) -> tuple[Array, int, int]:
@@ -114,7 +114,7 @@ class _Gather:
         self._ops[values[0].node] = "a compiled model" if record.op is CALL else record.op.name
         for value, array in zip(values, record.arrays, strict=True):
             self.known[value] = array
-            if clock.writes.last(array) > record.made:
+            if changes.writes.last(array) > record.made:
                 self.stale.add(value)
 
     def _input(self, reader: Record, x: Any, source: Record | None, output: int, version: int) -> Value:
@@ -123,7 +123,7 @@ class _Gather:
         if version > source.made:
             raise GradientError(
                 f"backward: {reader.op.name} read a tensor of type {x.type} whose memory had been changed in place"
-                f"{clock.writes.where(x._array)} under another "
+                f"{changes.writes.where(x._array)} under another "
                 f"name since {source.op.name} made it; compute on a clone(), or in another order"
             )
         return self._as_copied(x, self.value(source, output), version)
@@ -162,7 +162,7 @@ class _Gather:
                 by = "" if made is None else f" that {made} made"
                 raise GradientError(
                     f"backward: the gradient of {needs} needs a tensor of type {self.builder.type(value)}{by}, which "
-                    f"has been changed in place since{clock.writes.where(self.known[value])}; compute the result "
+                    f"has been changed in place since{changes.writes.where(self.known[value])}; compute the result "
                     f"again, or make the change after backward"
                 )
 
@@ -173,15 +173,15 @@ class _Gather:
         return self._ops[names[0]] if names else "the result"
 
 
-@collector_paused()
+@collection_paused()
 def gradients_of(output: Any, seed: Array) -> list[tuple[Any, Array, bool]]:
     """Every leaf behind a tensor with history, its gradient, and whether nobody else has that array."""
     gather, record = _Gather(), output._record
     assert record is not None
     if output.version > record.made:
         raise GradientError(
-            f"backward: the tensor of type {output.type} has been changed in place{clock.writes.where(output._array)}, "
-            f"under another name or by copy_(), since {record.op.name} made it"
+            f"backward: the tensor of type {output.type} has been changed in place"
+            f"{changes.writes.where(output._array)}, under another name or by copy_(), since {record.op.name} made it"
         )
     gather.add(record)
     tracer = Tracer(gather.builder)

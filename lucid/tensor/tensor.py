@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..base import clock
+from ..base import changes
 from ..base.absent import TENSOR, TOP, advice
 from ..base.arrays import Array
 from ..base.checks import check_device, flag, shown
@@ -118,7 +118,7 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
             raise GradientError(f"only floating-point tensors have gradients; this one is {self.type}")
         if value != self._requires_grad:
             self._requires_grad = value
-            clock.structure.tick()
+            changes.of_models.note()
 
     @property
     def grad(self) -> Tensor | None:
@@ -139,7 +139,7 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
     @property
     def version(self) -> int:
         """Changes whenever the tensor's content is changed in place, under whichever name."""
-        return clock.writes.last(self._array)
+        return changes.writes.last(self._array)
 
     def numpy(self) -> Array:
         """The data as a read-only array that shares memory; ``np.array(t)`` makes a copy to write to."""
@@ -172,7 +172,7 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
         self._array = array  # what else has the memory that it had, as a copy made by `backup = t.data`, keeps it
         if (array.shape, array.dtype) != (before.shape, before.dtype):
             self._type = None
-            clock.structure.tick()
+            changes.of_models.note()
         self.touch()
 
     def item(self) -> Any:
@@ -284,7 +284,7 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
         self.touch()
         if result._requires_grad:
             assert result._record is not None
-            result._record.made = clock.content.now
+            result._record.made = changes.of_contents.now
             self._record, self._output, self._requires_grad = result._record, result._output, True
         return self
 
@@ -293,13 +293,13 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
         self._array = self._array.astype(dtype)
         self._type = None
         self.grad = None
-        clock.structure.tick()
+        changes.of_models.note()
         self.touch()
         return self
 
     def touch(self) -> None:
         """Say that the content has changed, so that compiled models prepare their weights again."""
-        clock.writes.note(self._array, user_location())
+        changes.writes.note(self._array, user_location())
 
     def constant(self, array: Array) -> Tensor:
         trace = active_trace.get()

@@ -15,7 +15,7 @@ from typing import Any, NoReturn, Protocol
 import numpy as np
 
 from ..base.arrays import Array
-from ..base.collector import collector_paused
+from ..base.garbage import collection_paused
 from ..errors import ShapeError, TraceError
 from ..graph.assume import Assumption, assuming
 from ..graph.builder import Builder
@@ -260,7 +260,7 @@ class Recorder:
         """
         token, left = active_trace.set(self), grad
         try:
-            with (enable_grad if grad else no_grad)(), collector_paused(), assuming(self.assumptions):
+            with (enable_grad if grad else no_grad)(), collection_paused(), assuming(self.assumptions):
                 yield self
                 left = is_grad_enabled()
         finally:

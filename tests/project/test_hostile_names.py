@@ -34,7 +34,7 @@ ENDS = "\n", "\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u20
 NAMES = [f"a{end}{CODE}#" for end in ENDS] + [
     f'a"""\n{CODE}', "'", '"', "\\", "\\\n", "#", "{x}", "{", "%s", "%(a)s", "a b", "a-b", "1", "_", "__",
     "²", "x²", "①", "ﬁ", "µ", "Ⅸ", "é", "名前", "\ud800", "\u202e", "\u200b",
-    "np", "arena", "team", "run", "bind", "worker", "share", "program", "call", "mine", "entry", "target",
+    "np", "arena", "sharing", "run", "bind", "worker", "share", "program", "call", "mine", "entry", "target",
     "class", "None", "print", "range", "__builtins__", "__import__", "x" * 5000, "\n" * 300,
 ]  # fmt: skip
 X = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
@@ -60,7 +60,7 @@ def shape_of(source: str) -> str:
         "program",
         "parameters",
         "arena",
-        "team",
+        "sharing",
         "bind",
         "prepare",
         "run",

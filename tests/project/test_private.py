@@ -97,8 +97,8 @@ def test_modules_read_no_others_private_names(module: str) -> None:
         "from .ir import _edges",
         "from lucid.graph.ir import _edges",
         "from . import ir\nir._edges()",
-        "def f(crew):\n    return crew.team._jobs",
-        "def f(crew):\n    crew._jobs = []",  # naming it here makes it no more this module's
+        "def f(workers):\n    return workers.sharing._jobs",
+        "def f(workers):\n    workers._jobs = []",  # naming it here makes it no more this module's
         "def f(x):\n    return getattr(x, '_array')",
         "from operator import attrgetter\nf = attrgetter('_jobs')",
         "def f(x):\n    return x._array",  # which only those rooms may read

@@ -26,9 +26,9 @@ import threadpoolctl
 
 import lucid
 from lucid import LucidError, Tensor, nn, optim
-from lucid.runtime.workers.crew import Crew
 from lucid.runtime.workers.link import Link
-from lucid.runtime.workers.settings import crew
+from lucid.runtime.workers.processes import WorkerProcesses
+from lucid.runtime.workers.settings import worker_processes
 
 HANGS = 120.0
 """Seconds after which a call hangs."""
@@ -117,12 +117,12 @@ def eager() -> Call:
 
 def with_workers(make: Callable[..., Call], **options: Any) -> Callable[[], Call]:
     def made() -> Call:
-        Crew.modest = False
+        WorkerProcesses.modest = False
         lucid.set_num_threads(2)
         Link.distrust = lambda self, now: None  # type: ignore[method-assign] # however busy the machine is
         call = make(**options)
         call()
-        workers = crew()
+        workers = worker_processes()
         assert workers is not None
         workers.wanted = max(1, workers.wanted)
         workers.clerk.ask(workers._tend)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...base import clock
+from ...base import changes
 from ...base.arrays import Array
 from ...errors import TraceError, from_handler
 from ...nn.module import Module
@@ -141,7 +141,7 @@ def array_picture(array: Array) -> tuple[Any, ...]:
 
 
 class TensorCheck:
-    """What a trace reads of a tensor that its program reads afresh; changes of it tick the structure clock."""
+    """What a trace reads of a tensor that its program reads afresh; changes of it are counted."""
 
     __slots__ = ("tensors", "was")
 
@@ -157,7 +157,7 @@ class TensorCheck:
 
 
 class ModuleCheck:
-    """What a trace reads of a module; whatever is set on it ticks the structure clock.
+    """What a trace reads of a module; whatever is set on it is counted.
 
     Attributes
     ----------
@@ -197,24 +197,24 @@ class Guards:
 
     Attributes
     ----------
-    quick
-        Compares everything that can change without a tick of the structure clock, by identity.
+    unchanged
+        Compares, by identity, everything whose changes are not counted; None where there is nothing such.
     seen
-        The time on the structure clock at which all that ticks it was last found unchanged.
+        The count of changes of models at which all that is counted was last found unchanged.
     """
 
     def __init__(self, checks: Sequence[Check], lasting: Sequence[ModuleCheck | TensorCheck], seen: int) -> None:
         self.checks, self.lasting, self.seen = tuple(checks), tuple(lasting), seen
-        self.quick: Callable[[], bool] | None = None if not checks else _compiled(self.checks)
+        self.unchanged: Callable[[], bool] | None = None if not checks else _compiled(self.checks)
 
     def hold(self) -> bool:
         """Whether the trace would be the same again."""
-        now = clock.structure.now
+        now = changes.of_models.now
         if self.seen != now:
             if not all(check.holds() for check in self.lasting):
                 return False
             self.seen = now
-        return self.quick is None or self.quick() or all(check.holds() for check in self.checks)
+        return self.unchanged is None or self.unchanged() or all(check.holds() for check in self.checks)
 
 
 CHUNK = 50

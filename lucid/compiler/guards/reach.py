@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ...base import clock
+from ...base import changes
 from ...base.arrays import Array
 from ...errors import TraceError
 from ...nn.module import Module
@@ -64,7 +64,7 @@ class Reach(ABC):
     """
 
     def __init__(self) -> None:
-        self.began = clock.structure.now
+        self.began = changes.of_models.now
         self._names: set[str] = set()
         """Names of attributes that the user's code which has run reads; and, below, of the library's too."""
         self._all_names: set[str] = set()
@@ -403,7 +403,7 @@ _BY_TYPE: tuple[tuple[Any, str], ...] = (
 
 
 def module_check(module: Module, name: str, was: object) -> Check | None:
-    """An attribute of a module: setting it ticks the clock, but a user's class may write past that."""
+    """An attribute of a module: setting it is counted, but a user's class may write past that."""
     if is_library_module(type(module).__module__) or name not in module.__dict__:
         return None
     return checks.entry(module.__dict__, name, was)

@@ -104,7 +104,7 @@ def inverse(order: tuple[int, ...]) -> tuple[int, ...]:
 
 RESERVED = (
     "np", "parameters", "kept", "packed", "workspace", "stale",
-    "program", "prepare", "arena", "team", "bind", "share", "worker", "run",
+    "program", "prepare", "arena", "sharing", "bind", "share", "worker", "run",
     "added", "call", "edge", "entry", "group", "matrix", "mine", "own", "part", "target", "value",
 )  # fmt: skip
 """Names that the program's frame, or an expression that a kernel writes, gives a meaning."""

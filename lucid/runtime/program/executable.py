@@ -22,8 +22,8 @@ from ..planning.registry import Choice
 from ..planning.room import check_room
 from ..workers import blas
 from ..workers.board import Late
-from ..workers.settings import crew, private_bytes, shared_bytes
-from ..workers.team import Run, Team
+from ..workers.settings import private_bytes, shared_bytes, worker_processes
+from ..workers.sharing import Run, Sharing
 from .plan import Plan, make_plan
 from .printer import Marks, Source, Values, generate
 from .store import Kept, Store
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 parcel = LazyModule("lucid.runtime.workers.parcel")
 
 T = TypeVar("T")
-Bind: TypeAlias = "Callable[[Array, Team], tuple[Run, Sequence[Region]]]"
+Bind: TypeAlias = "Callable[[Array, Sharing], tuple[Run, Sequence[Region]]]"
 
 PROGRAM_BYTES, TEXT_BYTES = 8, 2
 """Bytes that a program's functions and views take, and that the text itself does, for each of its characters."""
@@ -113,7 +113,7 @@ class Executable:
         """Names of the parameters it reads, in the order :meth:`load` wants them."""
         self._holds = bool(plan.names.regions) or plan.largest > blas.ALONE
         self.seen = -1
-        """The content clock when the parameters were last compared; for the caller's use."""
+        """The count of changed contents when the parameters were last compared; for the caller's use."""
         self._lock = Lock()
         self._arrays: tuple[int, ...] | None = None
         self._wanted: tuple[tuple[Array, ...], object] = (), None
@@ -123,7 +123,7 @@ class Executable:
         self._prepare: Callable[[frozenset[int]], None] | None = None
         self._bind: tuple[Bind, Plan] | None = None
         self._read: frozenset[int] | None = None
-        self._free: deque[tuple[Run, Team]] = deque()
+        self._free: deque[tuple[Run, Sharing]] = deque()
         # the callback is written in C: it may be called in the midst of anything
         _executables.add(weakref.ref(self, _executables.discard))
 
@@ -227,7 +227,7 @@ class Executable:
         self._bind = bind, plan
         # a call that goes on meanwhile puts its run, of the old arrays, back into the old
         self._free = deque()
-        if regions and crew() is not None:
+        if regions and worker_processes() is not None:
             if self._read is None:
                 self._read = parcel.readers(self._new_run()[1].regions, laid)
             if self._read:  # those too: workers read them where they lie
@@ -287,9 +287,9 @@ class Executable:
             self.load(*self._wanted)
         free, more = self._free, False
         try:
-            run, team = free.pop()
+            run, sharing = free.pop()
         except IndexError:
-            run, team = self._new_run()
+            run, sharing = self._new_run()
             more = True
         # a run that an exception ends, whatever it is, is not used again: another worker may still write to its memory
         if self._holds:
@@ -298,8 +298,8 @@ class Executable:
             try:
                 results = run(*inputs)
             except Late:
-                run, team = self._new_run()
-                results = team.without(run, inputs)
+                run, sharing = self._new_run()
+                results = sharing.without(run, inputs)
         except Exception as error:
             if from_handler(error):
                 raise
@@ -307,23 +307,23 @@ class Executable:
         finally:
             if self._holds:
                 blas.hold.finish()
-        free.append((run, team))
+        free.append((run, sharing))
         if more:
             self._store.used(self)
         return results
 
-    def _new_run(self) -> tuple[Run, Team]:
+    def _new_run(self) -> tuple[Run, Sharing]:
         while (bound := self._bind) is None:
             self.load(*self._wanted)
         bind, plan = bound
         size, regions = plan.arena_bytes, bool(plan.names.regions)
         constants = [thing for thing in plan.names.namespace.values() if type(thing) is np.ndarray]
-        team = Team(plan.threads if regions else 1, constants, brief=plan.brief)
+        sharing = Sharing(plan.threads if regions else 1, constants, brief=plan.brief)
         try:
             block = shared_bytes(size) if regions else private_bytes(size)
         except (MemoryError, ValueError, OSError, OverflowError) as error:
             raise ExecutionError(f"no memory for an arena of {size:,} bytes") from error
-        return quiet(self._guard(lambda: team.bind(bind, block))), team
+        return quiet(self._guard(lambda: sharing.bind(bind, block))), sharing
 
     def forget(self) -> None:
         """In a forked child: whatever lies in memory that is shared has to be made anew."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ...base.collector import collector_paused
+from ...base.garbage import collection_paused
 from ...errors import GraphError
 from ...graph.ir import Graph, Value
 from ..planning.choosing import BRIEF, choose_all
@@ -118,7 +118,7 @@ class Plan:
         return "\n".join(lines)
 
 
-@collector_paused()
+@collection_paused()
 def make_plan(
     graph: Graph, *, threads: int = 1, exact: bool = False, chosen: Mapping[str, Choice] | None = None
 ) -> Plan:

@@ -4,7 +4,7 @@ The source reads from outside to inside as things change less and less rarely::
 
     def program(parameters, kept):  # once, and when a parameter is replaced
         def prepare(stale): ...   # when a parameter's content changed: what is kept of it
-        def bind(arena, team):    # once for each run that goes on at the same time
+        def bind(arena, sharing):    # once for each run that goes on at the same time
             def blocks(worker): ...   # the share of one worker in a node
             def run(x): ...       # every time; share(i) has all workers call the i-th function
             return run, ((blocks, 2),)
@@ -27,7 +27,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ...base.collector import collector_paused
+from ...base.garbage import collection_paused
 from ...base.lazy import pathlib
 from ...errors import GraphError
 from ..planning.phase import Phase
@@ -69,7 +69,7 @@ class Source:
     nodes: dict[int, str]
     filename: str
 
-    @collector_paused()
+    @collection_paused()
     def load(self, name: str) -> Callable[..., Any]:
         """Execute the definitions and return the function of this name; while it lives, its text can be shown."""
         scope = dict(self.namespace)
@@ -174,7 +174,7 @@ def _allocate(operand: Operand, names: Any) -> str:
     return f"{operand} = {made}{back}"
 
 
-@collector_paused()
+@collection_paused()
 def generate(plan: Plan, marks: Marks | None = None, values: Values | None = None) -> Source:
     """The program of a plan.
 
@@ -216,7 +216,7 @@ class _Writer:
                     self._place(operand, "workspace", plan.passing[operand], step)
             out.section([step], "state")
         out.define(f"def prepare(stale=frozenset(range({len(sizes) - 1}))):", self.prepare)
-        out.define("def bind(arena, team):", self.bind, self.own)
+        out.define("def bind(arena, sharing):", self.bind, self.own)
         out.write("return prepare, bind")
 
     def prepare(self) -> None:
@@ -243,7 +243,7 @@ class _Writer:
         functions = {function for function, _ in plan.names.regions}  # these are handed over, and need not be kept
         out.assigned = [name for name in out.assigned if name not in functions]
         if plan.names.regions:
-            out.assign("share", "team.share")
+            out.assign("share", "sharing.share")
         out.define(f"def run({', '.join(map(str, plan.inputs))}):", self.run)
         regions = "".join(f"({function}, {workers}), " for function, workers in plan.names.regions)
         out.write(f"return run, ({regions})")
@@ -251,7 +251,7 @@ class _Writer:
     def run(self) -> None:
         names = self.plan.names
         if names.regions or any(thing is parallel for thing in names.namespace.values()):
-            self.out.define("with team:", self.steps)
+            self.out.define("with sharing:", self.steps)
         else:
             self.steps()
 

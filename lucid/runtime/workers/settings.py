@@ -17,9 +17,11 @@ from . import blas
 from .threads import pool, replace_pool
 
 if TYPE_CHECKING:
-    from .crew import Crew
+    from .processes import WorkerProcesses
 
-crews = LazyModule("lucid.runtime.workers.crew")  # with what it needs it is not imported before there is work to share
+started = LazyModule(
+    "lucid.runtime.workers.processes"
+)  # not imported, with what it needs, before there is work to share
 
 POSSIBLE = sys.platform == "linux" and os.uname().machine == "x86_64" and hasattr(os, "memfd_create")
 """Whether programs can have processes to help them on such a system."""
@@ -37,7 +39,7 @@ ALIGNMENT = 64
 MOST_THREADS = 1024
 """More are asked for by mistake."""
 
-_crews: list[Crew] = []
+_made: list[WorkerProcesses] = []
 """The process's, and before it those of who this process was earlier: something may still lie in their memory."""
 _allowed = [POSSIBLE and _can_start_again()]
 _asked = [True]
@@ -48,20 +50,20 @@ def helpers() -> bool:
     return _allowed[0]
 
 
-def crew() -> Crew | None:
+def worker_processes() -> WorkerProcesses | None:
     """The workers of this process, if they are wanted and can be had."""
     if not (_allowed[0] and _asked[0]) or pool().threads < 2:
         return None
-    if _crews and _crews[-1].identity == crews.identity():
-        return _crews[-1]
+    if _made and _made[-1].identity == started.identity():
+        return _made[-1]
     try:
-        made: Crew = crews.Crew()
+        made: WorkerProcesses = started.WorkerProcesses()
     except (OSError, ValueError, AttributeError):
         _allowed[0] = False
         return None
-    for old in _crews:
+    for old in _made:
         old.retire()
-    _crews.append(made)
+    _made.append(made)
     made.want(pool().threads - 1)
     return made
 
@@ -72,7 +74,7 @@ MAPPED = 1 << 20 if sys.platform == "linux" else 1 << 63
 
 def shared_bytes(count: int) -> Array:
     """So many bytes that workers reach too, where there are any; memory of this process alone otherwise."""
-    workers = crew()
+    workers = worker_processes()
     found = None if workers is None else workers.heap.take(count)
     return private_bytes(count) if found is None else found
 
@@ -115,15 +117,15 @@ def set_num_threads(threads: int, *, processes: bool = True) -> None:
         blas.hold.limit(threads == 1)
     replace_pool(threads)
     _asked[0] = processes
-    if _crews:
-        _crews[-1].want(threads - 1 if processes else 0)
+    if _made:
+        _made[-1].want(threads - 1 if processes else 0)
 
 
 def _leave() -> None:
     """A forked child has none of its parent's workers, and no business with their memory."""
-    for old in _crews:
+    for old in _made:
         old.leave()
-    _crews.clear()
+    _made.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -8,20 +8,20 @@ from collections.abc import Iterator
 import pytest
 
 from lucid.runtime.workers import settings
-from lucid.runtime.workers.crew import Crew
-from lucid.runtime.workers.settings import crew, get_num_threads, helpers, set_num_threads
+from lucid.runtime.workers.processes import WorkerProcesses
+from lucid.runtime.workers.settings import get_num_threads, helpers, set_num_threads, worker_processes
 
 
 @pytest.fixture
-def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Crew]:
+def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerProcesses]:
     """Two workers that have begun. Callers wait for them in every region."""
     if not helpers():
         pytest.skip("there are no processes to help here")
     before = get_num_threads(), settings._asked[0]
-    monkeypatch.setattr(Crew, "patient", True)
-    monkeypatch.setattr(Crew, "modest", False)
+    monkeypatch.setattr(WorkerProcesses, "patient", True)
+    monkeypatch.setattr(WorkerProcesses, "modest", False)
     set_num_threads(3)
-    found = crew()
+    found = worker_processes()
     assert found is not None
     if any(
         not found.pid(link) for link in found.links

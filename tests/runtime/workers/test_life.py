@@ -15,7 +15,7 @@ import pytest
 
 import lucid
 from lucid.runtime.workers.board import DONE
-from lucid.runtime.workers.crew import Crew
+from lucid.runtime.workers.processes import WorkerProcesses
 from lucid.runtime.workers.settings import helpers
 
 from .test_models import answer, helped, images, make_model
@@ -29,12 +29,12 @@ import os, signal, sys, threading, time
 import numpy as np
 import lucid
 from lucid import nn
-from lucid.runtime.workers.crew import Crew
-from lucid.runtime.workers.settings import crew
+from lucid.runtime.workers.processes import WorkerProcesses
+from lucid.runtime.workers.settings import worker_processes
 from tests.runtime.workers.test_models import answer, helped, images, make_model
-Crew.patient, Crew.modest = True, False
+WorkerProcesses.patient, WorkerProcesses.modest = True, False
 lucid.set_num_threads(2)
-workers = crew()
+workers = worker_processes()
 compiled = lucid.compile(make_model(), threads=2)
 want = [answer(compiled, images(seed)) for seed in (0, 1)]
 assert np.array_equal(answer(compiled, images(0)), want[0])
@@ -130,7 +130,7 @@ def test_workers_end_with_their_host(end: str) -> None:
         process.wait()
 
 
-def test_a_worker_holds_nothing_of_its_host(workers: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_holds_nothing_of_its_host(workers: WorkerProcesses, monkeypatch: pytest.MonkeyPatch) -> None:
     for link in workers.links:
         proc = Path(f"/proc/{workers.pid(link)}")
         files = {os.readlink(file).partition(":")[0] for file in (proc / "fd").iterdir()}
@@ -142,11 +142,11 @@ def test_a_worker_holds_nothing_of_its_host(workers: Crew, monkeypatch: pytest.M
         assert int(ignored.split()[1], 16) >> (signal.SIGINT - 1) & 1
 
 
-def test_the_host_has_no_children(workers: Crew) -> None:
+def test_the_host_has_no_children(workers: WorkerProcesses) -> None:
     run("try:\n    os.wait()\nexcept ChildProcessError:\n    print('none')", "none")
 
 
-def test_a_worker_that_is_killed_is_replaced(workers: Crew) -> None:
+def test_a_worker_that_is_killed_is_replaced(workers: WorkerProcesses) -> None:
     compiled = lucid.compile(make_model(), threads=3)
     want = answer(compiled, images())
     assert np.array_equal(answer(compiled, images()), want) and helped(workers) == [True, True]
@@ -160,13 +160,13 @@ def test_a_worker_that_is_killed_is_replaced(workers: Crew) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_nobody_waits_for_a_worker_that_does_not_come(
-    workers: Crew, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    workers: WorkerProcesses, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     """One that is stopped or killed between two runs, and while it is at its part of one."""
     compiled = lucid.compile(make_model(), threads=3)
     want = answer(compiled, images())
     assert np.array_equal(answer(compiled, images()), want) and helped(workers) == [True, True]
-    monkeypatch.setattr(Crew, "patient", False)
+    monkeypatch.setattr(WorkerProcesses, "patient", False)
     for link in workers.links:
         link.proven = True
     os.kill(workers.pid(workers.links[0]), number)
@@ -183,7 +183,7 @@ def test_nobody_waits_for_a_worker_that_does_not_come(
     assert workers.settle()
 
 
-def test_a_worker_that_is_to_go_does_nothing_more(workers: Crew) -> None:
+def test_a_worker_that_is_to_go_does_nothing_more(workers: WorkerProcesses) -> None:
     """However late it learns that: who comes after it has a place of its own on the board."""
     compiled = lucid.compile(make_model(), threads=3)
     want = answer(compiled, images())
@@ -207,7 +207,7 @@ def test_a_worker_that_is_to_go_does_nothing_more(workers: Crew) -> None:
             os.kill(workers.pid(first), signal.SIGKILL)
 
 
-def test_workers_that_are_sent_away_as_they_begin(workers: Crew) -> None:
+def test_workers_that_are_sent_away_as_they_begin(workers: WorkerProcesses) -> None:
     compiled = lucid.compile(make_model(), threads=3)
     want = answer(compiled, images())
     for _ in range(8):
@@ -227,7 +227,7 @@ warnings.filterwarnings("ignore", "This process .* is multi-threaded", Deprecati
 child = os.fork()
 if not child:
     lucid.set_num_threads(2)
-    assert right() and right() and crew() is not workers
+    assert right() and right() and worker_processes() is not workers
     os._exit(0)
 for _ in range(10):
     assert right() and helped(workers) == [True]
@@ -238,7 +238,7 @@ print("good")
 CLOSED = """
 os.closerange(3, 100)
 files = [os.open("/dev/null", os.O_RDWR) for _ in range(40)]
-Crew.patient = False
+WorkerProcesses.patient = False
 assert right()
 workers.clerk.ask(workers._tend)
 workers.settle(5)
@@ -253,7 +253,7 @@ NO_PROCESSES = """
 import resource
 os.setgid(65534), os.setuid(65534)
 resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
-Crew.patient = False
+WorkerProcesses.patient = False
 for _ in range(5):
     assert right()
 print("good")
@@ -263,7 +263,7 @@ import resource
 lucid.set_num_threads(2, processes=False)
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
 lucid.set_num_threads(2)
-Crew.patient = False
+WorkerProcesses.patient = False
 again = lucid.compile(make_model(), threads=2)
 for _ in range(5):
     assert right() and np.allclose(answer(again, images(0)), want[0])
@@ -271,7 +271,7 @@ print("good")
 """
 IDENTITY = """
 os.setgid(65534), os.setuid(65534)
-Crew.patient = False
+WorkerProcesses.patient = False
 assert right()
 end = time.monotonic() + 20
 while os.path.exists(f"/proc/{pid}") and time.monotonic() < end:

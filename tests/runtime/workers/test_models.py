@@ -14,7 +14,7 @@ import pytest
 import lucid
 from lucid import Tensor, nn, optim
 from lucid.runtime.workers.board import DONE, TURN
-from lucid.runtime.workers.crew import Crew
+from lucid.runtime.workers.processes import WorkerProcesses
 
 Array = np.ndarray[Any, Any]
 
@@ -36,7 +36,7 @@ def answer(model: Any, x: Array) -> Array:
         return np.array(model(Tensor(x)))
 
 
-def helped(workers: Crew) -> list[bool]:
+def helped(workers: WorkerProcesses) -> list[bool]:
     """Whether each worker did its part of the last region."""
     board = workers.board
     return [board[link.by + DONE] == 2 * board[TURN] for link in workers.links]
@@ -50,7 +50,7 @@ def expected() -> list[Array]:
 
 
 @pytest.mark.parametrize("threads", [2, 3])
-def test_a_model_answers_as_with_one_thread(workers: Crew, expected: list[Array], threads: int) -> None:
+def test_a_model_answers_as_with_one_thread(workers: WorkerProcesses, expected: list[Array], threads: int) -> None:
     compiled = lucid.compile(make_model(), threads=threads)
     before, calls = workers.board[TURN], [0, 1, 2, 3, 0, 1]
     for seed in calls:
@@ -62,7 +62,7 @@ def test_a_model_answers_as_with_one_thread(workers: Crew, expected: list[Array]
     assert helped(workers)[: threads - 1] == [True] * (threads - 1)
 
 
-def test_weights_are_never_stale(workers: Crew) -> None:
+def test_weights_are_never_stale(workers: WorkerProcesses) -> None:
     """And who the workers are does not change."""
     model = make_model()
     compiled = lucid.compile(model, threads=2)
@@ -99,7 +99,7 @@ def test_weights_are_never_stale(workers: Crew) -> None:
     assert [workers.pid(link) for link in workers.links] == pids
 
 
-def test_training_is_shared_too(workers: Crew) -> None:
+def test_training_is_shared_too(workers: WorkerProcesses) -> None:
     def train(threads: int) -> list[Array]:
         model = make_model()
         compiled, sgd, losses = lucid.compile(model, threads=threads), optim.SGD(model.parameters(), lr=1e-7), []
@@ -117,7 +117,7 @@ def test_training_is_shared_too(workers: Crew) -> None:
     assert workers.board[TURN] > before and helped(workers)[0]
 
 
-def test_what_a_model_had_is_given_back(workers: Crew) -> None:
+def test_what_a_model_had_is_given_back(workers: WorkerProcesses) -> None:
     """Its regions in the workers, and the memory."""
     gc.collect()
     assert workers.settle()
@@ -135,7 +135,7 @@ def test_what_a_model_had_is_given_back(workers: Crew) -> None:
         gc.enable()
 
 
-def test_what_a_program_had_is_given_back_with_it(workers: Crew) -> None:
+def test_what_a_program_had_is_given_back_with_it(workers: WorkerProcesses) -> None:
     """Beyond the limit of what a model keeps: regions, memory, and the source that tracebacks show."""
     compiled = lucid.compile(make_model(), lucid.spec("N", *images().shape[1:]), threads=3)
     gc.collect()
@@ -157,7 +157,7 @@ def test_what_a_program_had_is_given_back_with_it(workers: Crew) -> None:
         lucid.set_cache_limit(limit)
 
 
-def test_the_host_has_no_children(workers: Crew) -> None:
+def test_the_host_has_no_children(workers: WorkerProcesses) -> None:
     compiled = lucid.compile(make_model(), threads=2)
     answer(compiled, images())
     for link in workers.links:

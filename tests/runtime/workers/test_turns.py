@@ -19,11 +19,11 @@ from lucid.errors import ExecutionError, LucidError
 from lucid.runtime.program.executable import Executable
 from lucid.runtime.workers import blas
 from lucid.runtime.workers.board import DONE, START, TURN, Late
-from lucid.runtime.workers.crew import Crew
 from lucid.runtime.workers.link import Link
 from lucid.runtime.workers.parcel import Region
+from lucid.runtime.workers.processes import WorkerProcesses
 from lucid.runtime.workers.settings import helpers
-from lucid.runtime.workers.team import Team
+from lucid.runtime.workers.sharing import Sharing
 
 from .test_models import answer, helped, images, make_model
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(not helpers(), reason="there are no processes to
 Array = np.ndarray[Any, Any]
 
 
-def shared(workers: Crew, shape: tuple[int, ...]) -> Array:
+def shared(workers: WorkerProcesses, shape: tuple[int, ...]) -> Array:
     found = workers.heap.take(8 * int(np.prod(shape)))
     assert found is not None
     return found.view(np.int64).reshape(shape)
@@ -61,24 +61,24 @@ def waits(sums: Array, gate: Array) -> Callable[[int], None]:
     return region
 
 
-def team_of(regions: list[Region], count: int = 3) -> Team:
-    team = Team(count)
-    team.regions = regions
-    run(team)  # they are told
-    return team
+def sharing_of(regions: list[Region], count: int = 3) -> Sharing:
+    sharing = Sharing(count)
+    sharing.regions = regions
+    run(sharing)  # they are told
+    return sharing
 
 
-def run(team: Team, *regions: int) -> None:
-    with team:
+def run(sharing: Sharing, *regions: int) -> None:
+    with sharing:
         for region in regions:
-            team.share(region)
+            sharing.share(region)
 
 
 @contextlib.contextmanager
-def impatient(workers: Crew) -> Iterator[None]:
+def impatient(workers: WorkerProcesses) -> Iterator[None]:
     """As it is outside of tests, but that each worker is thought to have a core."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Crew, "patient", False)
+        patch.setattr(WorkerProcesses, "patient", False)
         patch.setattr(Link, "distrust", lambda self, now: None)
         for link in workers.links:
             link.proven = True
@@ -92,35 +92,35 @@ def until(condition: Callable[[], object], seconds: float = 120.0) -> None:
         time.sleep(0.001)
 
 
-def test_every_part_is_done_once_by_its_worker(workers: Crew) -> None:
+def test_every_part_is_done_once_by_its_worker(workers: WorkerProcesses) -> None:
     sums = shared(workers, (3,))
-    team = team_of([(adds(sums, 1), 3), (adds(sums, 10), 2), (adds(sums, 100), 3)])
+    sharing = sharing_of([(adds(sums, 1), 3), (adds(sums, 10), 2), (adds(sums, 100), 3)])
     for _ in range(50):
-        run(team, 0, 1, 2, 0)
+        run(sharing, 0, 1, 2, 0)
     assert sums.tolist() == [50 * 112, 50 * 112, 50 * 102] and helped(workers) == [True, True]
 
 
-def test_what_is_not_begun_is_done_by_the_caller(workers: Crew) -> None:
+def test_what_is_not_begun_is_done_by_the_caller(workers: WorkerProcesses) -> None:
     """Once each, whoever does it: here it is chance, on any machine."""
     sums = shared(workers, (3,))
-    team = team_of([(adds(sums, 1), 3), (adds(sums, 10), 2)])
+    sharing = sharing_of([(adds(sums, 1), 3), (adds(sums, 10), 2)])
     with impatient(workers):
         for number in range(1, 400):
             with contextlib.suppress(Late):
-                run(team, 0, 1, 0, 1)
+                run(sharing, 0, 1, 0, 1)
                 assert sums.tolist() == [22 * number, 22 * number, 2 * number]
                 continue
             until(lambda: all(workers._past(link) for link in workers.links))
             sums[:] = 22 * number, 22 * number, 2 * number
 
 
-def test_a_worker_that_is_late_is_done_without_and_its_memory_kept(workers: Crew) -> None:
+def test_a_worker_that_is_late_is_done_without_and_its_memory_kept(workers: WorkerProcesses) -> None:
     sums, gate = shared(workers, (3, 3)), shared(workers, (1,))
-    team = team_of([(waits(sums, gate), 2)])
-    other = team_of([(adds(shared(workers, (3,)), 1), 3)])
+    sharing = sharing_of([(waits(sums, gate), 2)])
+    other = sharing_of([(adds(shared(workers, (3,)), 1), 3)])
     with impatient(workers):
         with pytest.raises(Late):
-            run(team, 0)
+            run(sharing, 0)
         assert sums[:, 0].tolist() == [1, 0, 0]
         late = workers.links[0]
         with other:
@@ -136,11 +136,11 @@ def test_a_worker_that_is_late_is_done_without_and_its_memory_kept(workers: Crew
         gate[0] = 1
         until(lambda: len(workers.heap._places) <= places)
         assert sums[1, 0] == 1
-    run(team, 0)
+    run(sharing, 0)
     assert sums[:, 0].tolist() == [2, 2, 0] and helped(workers)[0]
 
 
-def test_an_error_is_the_callers(workers: Crew) -> None:
+def test_an_error_is_the_callers(workers: WorkerProcesses) -> None:
     sums = shared(workers, (3,))
 
     def fails(worker: int) -> None:
@@ -150,15 +150,15 @@ def test_an_error_is_the_callers(workers: Crew) -> None:
     def fails_there(worker: int) -> None:
         sums[worker + (sums[0] == 0) * 7] += 1  # an index too large where the caller's part is not done
 
-    team = team_of([(fails, 2), (fails_there, 3)])
+    sharing = sharing_of([(fails, 2), (fails_there, 3)])
     with pytest.raises(ValueError, match="broadcast"):
-        run(team, 0)
-    run(team, 1)
+        run(sharing, 0)
+    run(sharing, 1)
     assert sums[2] >= 1
-    run(team, 1)
+    run(sharing, 1)
 
 
-def test_what_only_this_process_has_is_no_workers_business(workers: Crew) -> None:
+def test_what_only_this_process_has_is_no_workers_business(workers: WorkerProcesses) -> None:
     sums, private = shared(workers, (3,)), np.zeros(3, np.int64)
 
     class Mine:
@@ -169,15 +169,15 @@ def test_what_only_this_process_has_is_no_workers_business(workers: Crew) -> Non
     def reads(worker: int) -> None:
         sums[worker] += mine.value
 
-    team = team_of([(adds(private, 1), 3), (reads, 3), (adds(sums, 1), 3)])
-    assert team._job is not None and team._job.regions == {2}
-    run(team, 0, 1, 2)
+    sharing = sharing_of([(adds(private, 1), 3), (reads, 3), (adds(sums, 1), 3)])
+    assert sharing._job is not None and sharing._job.regions == {2}
+    run(sharing, 0, 1, 2)
     assert private.tolist() == [1, 1, 1] and sums.tolist() == [2, 2, 2]
 
 
-def test_one_run_has_the_workers_at_a_time(workers: Crew) -> None:
+def test_one_run_has_the_workers_at_a_time(workers: WorkerProcesses) -> None:
     sums = shared(workers, (3,))
-    a, b = (team_of([(adds(sums, 1), 3)]) for _ in range(2))
+    a, b = (sharing_of([(adds(sums, 1), 3)]) for _ in range(2))
     with a:
         assert a._turn is not None
         with b:
@@ -190,10 +190,10 @@ def test_one_run_has_the_workers_at_a_time(workers: Crew) -> None:
     assert sums.tolist() == [3, 3, 3]
 
 
-def test_who_has_the_workers_gives_them_back_by_going(workers: Crew) -> None:
+def test_who_has_the_workers_gives_them_back_by_going(workers: WorkerProcesses) -> None:
     """Without a line of ours that runs."""
     sums = shared(workers, (3,))
-    a, b = (team_of([(adds(sums, 1), 3)]) for _ in range(2))
+    a, b = (sharing_of([(adds(sums, 1), 3)]) for _ in range(2))
     a.__enter__()
     assert a._turn is not None
     a._turn = None
@@ -201,22 +201,22 @@ def test_who_has_the_workers_gives_them_back_by_going(workers: Crew) -> None:
         assert b._turn is not None
 
 
-def test_many_threads_claim(workers: Crew) -> None:
+def test_many_threads_claim(workers: WorkerProcesses) -> None:
     sums = shared(workers, (3,))
-    teams = [team_of([(adds(sums, 0), 3)]) for _ in range(4)]
+    sharings = [sharing_of([(adds(sums, 0), 3)]) for _ in range(4)]
     having: list[int] = []
     wrong: list[int] = []
     end = time.monotonic() + 1
 
-    def claim(team: Team) -> None:
+    def claim(sharing: Sharing) -> None:
         while time.monotonic() < end:
-            with team:
-                if team._turn is not None:
+            with sharing:
+                if sharing._turn is not None:
                     having.append(1)
                     wrong.extend([len(having)] if len(having) > 1 else [])
                     having.pop()
 
-    threads = [threading.Thread(target=claim, args=(team,)) for team in teams]
+    threads = [threading.Thread(target=claim, args=(sharing,)) for sharing in sharings]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -230,16 +230,16 @@ def test_many_threads_claim(workers: Crew) -> None:
 @pytest.mark.parametrize("name", ["begin", "share", "end", "_wake", "_have"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 def test_an_exception_anywhere_leaves_nothing_behind(
-    workers: Crew, monkeypatch: pytest.MonkeyPatch, name: str, error: type[BaseException]
+    workers: WorkerProcesses, monkeypatch: pytest.MonkeyPatch, name: str, error: type[BaseException]
 ) -> None:
     compiled = lucid.compile(make_model(), threads=3)
     want = [answer(compiled, images(seed)) for seed in range(2)]
     own, turns = blas.hold._own, workers.board[TURN]
     for _ in range(3):
         with monkeypatch.context() as patch:
-            function, done = getattr(Crew, name), []
+            function, done = getattr(WorkerProcesses, name), []
 
-            def interrupted(self: Crew, *args: Any, function: Any = function, done: list[int] = done) -> Any:
+            def interrupted(self: WorkerProcesses, *args: Any, function: Any = function, done: list[int] = done) -> Any:
                 try:
                     return function(self, *args)
                 finally:  # nothing but the call itself has what it gave
@@ -247,7 +247,7 @@ def test_an_exception_anywhere_leaves_nothing_behind(
                         done.append(1)
                         raise error
 
-            patch.setattr(Crew, name, interrupted)
+            patch.setattr(WorkerProcesses, name, interrupted)
             with contextlib.suppress(KeyboardInterrupt, LucidError):
                 for seed in range(2):
                     answer(compiled, images(seed))
@@ -258,7 +258,7 @@ def test_an_exception_anywhere_leaves_nothing_behind(
     assert not blas.hold.held() and blas.hold._own == own
 
 
-def test_a_traceback_that_is_kept_keeps_no_workers(workers: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_traceback_that_is_kept_keeps_no_workers(workers: WorkerProcesses, monkeypatch: pytest.MonkeyPatch) -> None:
     """As an interactive session keeps the last."""
     compiled = lucid.compile(make_model(), threads=3)
     for seed in range(3):
@@ -267,10 +267,10 @@ def test_a_traceback_that_is_kept_keeps_no_workers(workers: Crew, monkeypatch: p
     for name in ("_gather", "_have"):
         with monkeypatch.context() as patch:
 
-            def interrupted(self: Crew, *args: Any) -> Any:
+            def interrupted(self: WorkerProcesses, *args: Any) -> Any:
                 raise KeyboardInterrupt
 
-            patch.setattr(Crew, name, interrupted)
+            patch.setattr(WorkerProcesses, name, interrupted)
             try:
                 answer(compiled, images())
             except KeyboardInterrupt as error:
@@ -280,7 +280,9 @@ def test_a_traceback_that_is_kept_keeps_no_workers(workers: Crew, monkeypatch: p
         assert workers.board[TURN] > turns
 
 
-def test_an_error_that_was_explained_goes_without_the_collector(workers: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_that_was_explained_goes_without_the_collector(
+    workers: WorkerProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
     compiled, seen = lucid.compile(make_model(), threads=3), []
     for seed in range(3):
         answer(compiled, images(seed))
@@ -292,10 +294,10 @@ def test_an_error_that_was_explained_goes_without_the_collector(workers: Crew, m
         seen.append(weakref.ref(error))
         return error
 
-    def failing(self: Crew, *args: Any) -> None:
+    def failing(self: WorkerProcesses, *args: Any) -> None:
         raise noted(GoingError())
 
-    monkeypatch.setattr(Crew, "share", failing)
+    monkeypatch.setattr(WorkerProcesses, "share", failing)
     gc.disable()
     try:
         with contextlib.suppress(LucidError):
@@ -305,17 +307,17 @@ def test_an_error_that_was_explained_goes_without_the_collector(workers: Crew, m
     assert seen and seen[0]() is None
 
 
-def test_a_late_worker_is_not_noticed(workers: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_worker_is_not_noticed(workers: WorkerProcesses, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = lucid.compile(make_model(), threads=3)
     want = [answer(compiled, images(seed)) for seed in range(2)]
-    share, calls = Crew.share, iter(range(1000))
+    share, calls = WorkerProcesses.share, iter(range(1000))
 
-    def late(self: Crew, *args: Any) -> None:
+    def late(self: WorkerProcesses, *args: Any) -> None:
         share(self, *args)
         if next(calls) % 3 == 1:
             raise Late
 
-    monkeypatch.setattr(Crew, "share", late)
+    monkeypatch.setattr(WorkerProcesses, "share", late)
     for i in range(8):
         assert np.array_equal(answer(compiled, images(i % 2)), want[i % 2])
 
@@ -380,7 +382,7 @@ def test_a_load_that_is_interrupted_is_done_again(monkeypatch: pytest.MonkeyPatc
         np.testing.assert_array_equal(answer(compiled, images()), want)
 
 
-def test_the_board_is_in_order(workers: Crew) -> None:
+def test_the_board_is_in_order(workers: WorkerProcesses) -> None:
     for link in workers.links:
         assert workers.board[link.by + START] <= workers.board[TURN]
         assert workers.board[link.by + DONE] >> 1 <= workers.board[TURN]

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def collector_paused() -> Iterator[None]:
-    """Within (or in a function so decorated), no automatic collections.
+def collection_paused() -> Iterator[None]:
+    """Within it, or in a function decorated with it, garbage is not collected of itself.
 
     Graphs and plans are large and not garbage; the collector would walk through all of them again and
     again while they grow, which takes half of the time on graphs of 10,000 nodes and more.

@@ -8,13 +8,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...base.arrays import Array
-from .settings import crew
+from .settings import worker_processes
 from .threads import parallel
 
 if TYPE_CHECKING:
-    from .crew import Crew
     from .link import Job, Turn
     from .parcel import Region
+    from .processes import WorkerProcesses
 
 Run: TypeAlias = "Callable[..., tuple[Any, ...]]"
 
@@ -25,7 +25,7 @@ RECENT = 1e-4
 """Seconds since its last run within which a brief program wakes the workers: they stay awake for about as long."""
 
 
-class Team:
+class Sharing:
     """Shares the regions of one bound program.
 
     Parameters
@@ -46,13 +46,13 @@ class Team:
         self._constants = constants
         self._spent = self._began = self._last = 0.0
         self._job: Job | None = None
-        self._told: Crew | None = None
-        self._crew: Crew | None = None
+        self._told: WorkerProcesses | None = None
+        self._processes: WorkerProcesses | None = None
         self._turn: Turn | None = None
         self._threads = True
 
-    def bind(self, bind: Callable[[Any, Team], tuple[Run, Sequence[Region]]], arena: object) -> Run:
-        """The program, bound to the arena and this team."""
+    def bind(self, bind: Callable[[Any, Sharing], tuple[Run, Sequence[Region]]], arena: object) -> Run:
+        """The program, bound to the arena and this sharing."""
         run, self.regions = bind(arena, self)
         return run
 
@@ -78,17 +78,17 @@ class Team:
         self._last = perf_counter()
         self._spent += self._last - self._began
         turn, self._turn = self._turn, None
-        if turn is not None and self._crew is not None:
-            self._crew.end(turn, kind is not None)
+        if turn is not None and self._processes is not None:
+            self._processes.end(turn, kind is not None)
 
     def share(self, region: int) -> None:
         """Run one region on all workers."""
         function, count = self.regions[region]
         turn = self._turn
-        if turn is not None and self._crew is not None and region in turn.job.regions:
-            self._crew.share(turn, region, function, count)
-        elif turn is not None and self._crew is not None:
-            self._crew.rest(turn, partial(parallel, function, count))
+        if turn is not None and self._processes is not None and region in turn.job.regions:
+            self._processes.share(turn, region, function, count)
+        elif turn is not None and self._processes is not None:
+            self._processes.rest(turn, partial(parallel, function, count))
         elif self._threads and not self.alone:
             parallel(function, count)
         else:
@@ -97,7 +97,7 @@ class Team:
 
     def _muster(self) -> None:
         """Have this process's workers, if they know the program; tell them once it has run for some time."""
-        workers = self._crew = crew()
+        workers = self._processes = worker_processes()
         if workers is None or workers.hopeless:
             return
         self._threads = False  # on a busy machine they hold up the caller, who is not told of it as by workers

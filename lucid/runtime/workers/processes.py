@@ -70,7 +70,7 @@ FAILURES = 3
 """Workers in a row that never began, after which no more are started."""
 
 
-class Crew:
+class WorkerProcesses:
     """The workers, up to a number that may change.
 
     Raises

@@ -1,4 +1,4 @@
-"""Two counters that tell a compiled model, with one comparison, that nothing has changed since its last call."""
+"""Two counts of changes: by one comparison a compiled model knows that nothing has changed since its last call."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Clock:
-    """A number that grows at every tick, from whichever thread."""
+class Changes:
+    """A count that grows with every change, from whichever thread."""
 
     __slots__ = ("_numbers", "now")
 
@@ -24,17 +24,17 @@ class Clock:
         self._numbers = count(1)
         self.now = 0
 
-    def tick(self) -> int:
-        """Advance, and return the new time."""
+    def note(self) -> int:
+        """There was a change. Returns the new count."""
         self.now = next(self._numbers)
         return self.now
 
 
-structure = Clock()
-"""Ticks when an attribute, parameter, hook or mode of any module is set: a trace may no longer hold."""
+of_models = Changes()
+"""An attribute, parameter, hook or mode of a module was set: a trace may no longer hold."""
 
-content = Clock()
-"""Ticks when any tensor is written in place: packed weights may no longer hold."""
+of_contents = Changes()
+"""A tensor was written in place: packed weights may no longer hold."""
 
 
 _NEVER: tuple[Any, int, str] = None, 0, ""
@@ -57,8 +57,8 @@ class _Writes:
         return owner
 
     def note(self, array: Array, where: str = "") -> int:
-        """The content of ``array`` has changed, at this line of the user's; returns the new time."""
-        owner, now = self._owner(array), content.tick()
+        """The content of ``array`` has changed, at this line of the user's; returns the new count."""
+        owner, now = self._owner(array), of_contents.note()
         known, key = self._known, id(owner)
         # with an entry that is replaced its reference goes, and never calls. What it calls is written in C: no signal's
         # handler runs in it, whose exception would be lost
@@ -82,17 +82,17 @@ writes = _Writes()
 
 
 class Table(dict[K, V]):
-    """A dict that ticks the structure clock whenever it is changed: what a module holds, also where set past it."""
+    """A dict whose changes are counted as a model's: what a module holds, also where it is set past the module."""
 
     __slots__ = ()
 
     def __setitem__(self, key: K, value: V) -> None:
         super().__setitem__(key, value)
-        structure.tick()
+        of_models.note()
 
     def __delitem__(self, key: K) -> None:
         super().__delitem__(key)
-        structure.tick()
+        of_models.note()
 
     def __ior__(self, other: object) -> Any:  # type: ignore[misc]
         self.update(other)
@@ -100,23 +100,23 @@ class Table(dict[K, V]):
 
     def clear(self) -> None:
         super().clear()
-        structure.tick()
+        of_models.note()
 
     def pop(self, *args: Any) -> Any:
         found = super().pop(*args)
-        structure.tick()
+        of_models.note()
         return found
 
     def popitem(self) -> tuple[K, V]:
         found = super().popitem()
-        structure.tick()
+        of_models.note()
         return found
 
     def setdefault(self, *args: Any) -> Any:
         found = super().setdefault(*args)
-        structure.tick()
+        of_models.note()
         return found
 
     def update(self, *args: Any, **kwargs: object) -> None:
         super().update(*args, **kwargs)
-        structure.tick()
+        of_models.note()
