@@ -1,0 +1,1 @@
+"""ONNX files: what they say as plain data, and what each operator becomes."""

@@ -1,0 +1,263 @@
+"""Operators on host values: what is known while the model is built, symbolic sizes among it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ...errors import GraphError
+from ...graph.assume import is_at_least, is_equal
+from ...graph.dims import SymDim
+from .model import Array, NodeDef
+from .registry import Value
+
+Evaluate: TypeAlias = "Callable[..., Any]"
+
+LARGEST = 1 << 28
+"""Elements that an array may have which is made while a model is built."""
+
+_TABLE: dict[str, Evaluate] = {}
+
+
+def evaluated(*ops: str) -> Callable[[Evaluate], Evaluate]:
+    """Register the decorated function for operators: it takes the node and arrays, and returns an array or several."""
+
+    def decorate(function: Evaluate) -> Evaluate:
+        _TABLE.update(dict.fromkeys(ops, function))
+        return function
+
+    return decorate
+
+
+def evaluate(node: NodeDef, inputs: Sequence[Array | None]) -> list[Value] | None:
+    """The results of a node whose inputs are known; None where it has to be computed as others are."""
+    function = None if node.domain else _TABLE.get(node.op)
+    if function is None:
+        return None
+    found = function(node, *inputs)
+    return [plain(one) for one in found] if isinstance(found, list | tuple) else [plain(found)]
+
+
+def plain(value: Any) -> Array:
+    """An array of numbers where no element is symbolic."""
+    array = np.asarray(value)
+    if array.dtype == object and not any(isinstance(one, SymDim) for one in array.ravel()):
+        return array.astype(np.int64)
+    return array
+
+
+def of_dims(dims: Sequence[Any]) -> Array:
+    """Sizes as a host value of one axis."""
+    made = np.empty(len(dims), object)
+    made[:] = list(dims)
+    return plain(made) if len(dims) else made.astype(np.int64)
+
+
+def checked(shape: Sequence[int]) -> tuple[int, ...]:
+    """A shape of what is to be made; refused where that is large."""
+    if any(dim < 0 for dim in shape) or np.prod([float(dim) for dim in shape]) > LARGEST:
+        raise GraphError(f"an array of shape {tuple(shape)} is not made while a model is built")
+    return tuple(shape)
+
+
+def _axes(node: NodeDef, given: Array | None) -> list[int] | None:
+    """The axes that come as an input, or in older versions as an attribute."""
+    if given is not None:
+        return [int(axis) for axis in given.ravel()]
+    found = node.attributes.get("axes")
+    return None if found is None else list(found)
+
+
+@evaluated("Identity")
+def identity(node: NodeDef, x: Array) -> Array:
+    return x
+
+
+@evaluated("Concat")
+def concat(node: NodeDef, *arrays: Array) -> Array:
+    return np.concatenate(arrays, node.attributes.get("axis", 1 if node.version < 4 else 0))
+
+
+@evaluated("Gather")
+def gather(node: NodeDef, x: Array, index: Array) -> Array:
+    return np.take(x, index.astype(np.int64), node.attributes.get("axis", 0))
+
+
+@evaluated("Unsqueeze")
+def unsqueeze(node: NodeDef, x: Array, axes: Array | None = None) -> Array:
+    return np.expand_dims(x, tuple(_axes(node, axes) or ()))
+
+
+@evaluated("Squeeze")
+def squeeze(node: NodeDef, x: Array, axes: Array | None = None) -> Array:
+    found = _axes(node, axes)
+    return np.squeeze(x, None if found is None else tuple(found))
+
+
+@evaluated("Reshape")
+def reshape(node: NodeDef, x: Array, shape: Array | None = None) -> Array | None:
+    dims = [int(d) for d in (node.attributes["shape"] if shape is None else shape.ravel())]
+    if not node.attributes.get("allowzero"):
+        dims = [x.shape[i] if d == 0 else d for i, d in enumerate(dims)]
+    return x.reshape(dims)
+
+
+@evaluated("Transpose")
+def transpose(node: NodeDef, x: Array) -> Array:
+    return x.transpose(node.attributes.get("perm"))
+
+
+@evaluated("Slice")
+def slice_(
+    node: NodeDef, x: Array, starts: Array | None = None, ends: Array | None = None, axes: Array | None = None,
+    steps: Array | None = None,
+) -> Array:  # fmt: skip
+    first = node.attributes["starts"] if starts is None else starts.ravel()
+    last = node.attributes["ends"] if ends is None else ends.ravel()
+    along = _axes(node, axes) or list(range(len(first)))
+    by = [1] * len(along) if steps is None else [int(step) for step in steps.ravel()]
+    key = [slice(None)] * x.ndim
+    for a, b, axis, step in zip(first, last, along, by, strict=True):
+        # an end beyond the first element, going backwards, is before it
+        key[axis] = slice(int(a), None if step < 0 and int(b) < -x.shape[axis] else int(b), step)
+    return x[tuple(key)]
+
+
+@evaluated("Cast")
+def cast(node: NodeDef, x: Array) -> Array:
+    if x.dtype == object:
+        if node.attributes["to"] not in (6, 7):  # int32 and int64
+            raise GraphError("sizes that are symbolic are cast to what is no integer")
+        return x
+    return x.astype(_CAST[node.attributes["to"]])
+
+
+_CAST = {
+    1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_,
+    10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64,
+}  # fmt: skip
+"""Element types by their number in the format."""
+
+
+@evaluated("Add", "Sub", "Mul", "Div", "Mod", "Neg", "Abs", "Min", "Max", "Sum", "Floor", "Ceil", "Sqrt", "Pow")
+def arithmetic(node: NodeDef, *arrays: Array) -> Array:
+    symbolic = any(array.dtype == object for array in arrays)
+    if node.op in ("Min", "Max") and symbolic:
+        return np.asarray(reduce(np.frompyfunc(_least if node.op == "Min" else _most, 2, 1), arrays), object)
+    made = _ARITHMETIC[node.op](*arrays)
+    return made if symbolic else np.asarray(made).astype(np.result_type(*arrays), copy=False)
+
+
+def _divide(a: Array, b: Array) -> Any:
+    """Of integers rounded towards zero; sizes are not negative."""
+    if a.dtype == object or b.dtype == object:
+        return a // b
+    return a / b if a.dtype.kind == "f" else np.trunc(np.true_divide(a, b)).astype(a.dtype)
+
+
+_ARITHMETIC: dict[str, Callable[..., Any]] = {
+    "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": _divide, "Mod": np.mod, "Neg": np.negative,
+    "Abs": np.abs, "Floor": np.floor, "Ceil": np.ceil, "Sqrt": np.sqrt, "Pow": np.power,
+    "Min": lambda *xs: reduce(np.minimum, xs), "Max": lambda *xs: reduce(np.maximum, xs),
+    "Sum": lambda *xs: reduce(np.add, xs),
+}  # fmt: skip
+
+
+def _least(a: Any, b: Any) -> Any:
+    return a if is_at_least(b - a, 0) else b
+
+
+def _most(a: Any, b: Any) -> Any:
+    return a if is_at_least(a - b, 0) else b
+
+
+@evaluated("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual")
+def compare(node: NodeDef, a: Array, b: Array) -> Array:
+    if a.dtype == object or b.dtype == object:
+        return np.asarray(np.frompyfunc(_SYMBOLIC[node.op], 2, 1)(a, b)).astype(np.bool_)
+    functions = {
+        "Equal": np.equal, "Less": np.less, "LessOrEqual": np.less_equal, "Greater": np.greater,
+        "GreaterOrEqual": np.greater_equal,
+    }  # fmt: skip
+    return np.asarray(functions[node.op](a, b))
+
+
+_SYMBOLIC: dict[str, Callable[[Any, Any], bool]] = {
+    "Equal": is_equal,
+    "Less": lambda a, b: is_at_least(b - a, 1),
+    "LessOrEqual": lambda a, b: is_at_least(b - a, 0),
+    "Greater": lambda a, b: is_at_least(a - b, 1),
+    "GreaterOrEqual": lambda a, b: is_at_least(a - b, 0),
+}
+
+
+@evaluated("Not", "And", "Or", "Xor")
+def logic(node: NodeDef, *arrays: Array) -> Array:
+    functions = {"Not": np.logical_not, "And": np.logical_and, "Or": np.logical_or, "Xor": np.logical_xor}
+    return np.asarray(functions[node.op](*arrays))
+
+
+@evaluated("Where")
+def where(node: NodeDef, condition: Array, a: Array, b: Array) -> Array:
+    return np.where(condition, a, b)
+
+
+@evaluated("ReduceProd", "ReduceSum", "ReduceMax", "ReduceMin")
+def reduced(node: NodeDef, x: Array, axes: Array | None = None) -> Array:
+    found = _axes(node, axes)
+    if found == [] or (found is None and node.attributes.get("noop_with_empty_axes")):
+        return x
+    keep = bool(node.attributes.get("keepdims", 1))
+    functions = {"ReduceProd": np.prod, "ReduceSum": np.sum, "ReduceMax": np.max, "ReduceMin": np.min}
+    return np.asarray(functions[node.op](x, axis=None if found is None else tuple(found), keepdims=keep))  # type: ignore[operator]
+
+
+@evaluated("Range")
+def range_(node: NodeDef, start: Array, limit: Array, delta: Array) -> Array | None:
+    if any(one.dtype == object for one in (start, limit, delta)):
+        raise GraphError("a Range whose length is symbolic is not supported: give the model fixed shapes")
+    count = max(0, int(np.ceil((float(limit) - float(start)) / float(delta))))
+    checked((count,))
+    return np.asarray(start + np.arange(count) * delta, start.dtype)
+
+
+@evaluated("ConstantOfShape")
+def constant_of_shape(node: NodeDef, shape: Array) -> Array | None:
+    value = np.asarray(node.attributes.get("value", np.zeros(1, np.float32))).reshape(())
+    return np.full(checked([int(d) for d in shape.ravel()]), value)
+
+
+@evaluated("Size")
+def size(node: NodeDef, x: Array) -> Array:
+    return np.asarray(x.size)
+
+
+@evaluated("Shape")
+def shape(node: NodeDef, x: Array) -> Array:
+    return of_dims(x.shape)[node.attributes.get("start", 0) : node.attributes.get("end")]
+
+
+@evaluated("Tile")
+def tile(node: NodeDef, x: Array, repeats: Array) -> Array:
+    counts = [int(r) for r in repeats.ravel()]
+    checked([a * b for a, b in zip(x.shape, counts, strict=True)])
+    return np.tile(x, counts)
+
+
+@evaluated("Expand")
+def expand(node: NodeDef, x: Array, shape: Array) -> Array:
+    made = np.broadcast_shapes(x.shape, tuple(int(d) for d in shape.ravel()))
+    return np.broadcast_to(x, checked(made))
+
+
+@evaluated("Split")
+def split(node: NodeDef, x: Array, sizes: Array | None = None) -> list[Array]:
+    axis = node.attributes.get("axis", 0)
+    given = node.attributes.get("split") if sizes is None else [int(s) for s in sizes.ravel()]
+    count = len(node.outputs)
+    each = -(-x.shape[axis] // count)
+    ends = np.cumsum(given)[:-1] if given else [each * (i + 1) for i in range(count - 1)]
+    return np.split(x, ends, axis)

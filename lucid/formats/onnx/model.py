@@ -1,0 +1,91 @@
+"""What an ONNX file says, in plain data: nothing here knows protobuf, and nothing downstream does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+Size: TypeAlias = "int | str | None"
+"""A dimension as declared: a number, a name, or neither."""
+
+DOMAIN, ML, MICROSOFT = "", "ai.onnx.ml", "com.microsoft"
+
+
+@dataclass(frozen=True)
+class NodeDef:
+    """One node.
+
+    Attributes
+    ----------
+    op, domain, version
+        What it applies, and in which version of the domain's set of operators.
+    name
+        As in the file; may be empty, and need not be unique.
+    inputs, outputs
+        Names of values; empty where one is left out.
+    attributes
+        Numbers, text, arrays, graphs, and tuples of these, by name.
+    index
+        Its number in its graph.
+    """
+
+    op: str
+    domain: str
+    version: int
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+    index: int
+
+    @property
+    def kind(self) -> str:
+        """The operator with its domain, as people write it."""
+        return f"{self.domain}::{self.op}" if self.domain else self.op
+
+    def __str__(self) -> str:
+        named = f" {self.name!r}" if self.name else ""
+        return f"node {self.index}{named} ({self.kind}, opset {self.version})"
+
+
+@dataclass(frozen=True)
+class ValueDef:
+    """A declared input or output; ``shape`` is None where the file does not say."""
+
+    name: str
+    dtype: np.dtype[Any] | None
+    shape: tuple[Size, ...] | None
+
+
+@dataclass(frozen=True)
+class GraphDef:
+    """A graph: nodes in an order in which each comes after those it reads."""
+
+    name: str
+    inputs: tuple[ValueDef, ...]
+    outputs: tuple[ValueDef, ...]
+    constants: Mapping[str, Array]
+    nodes: tuple[NodeDef, ...]
+
+    def walk(self) -> Iterator[NodeDef]:
+        """All nodes, those of graphs within nodes too."""
+        pending = [self]
+        while pending:
+            graph = pending.pop()
+            for node in graph.nodes:
+                yield node
+                pending += [value for value in node.attributes.values() if isinstance(value, GraphDef)]
+
+
+@dataclass(frozen=True)
+class ModelDef:
+    """A model: its graph, and where it came from."""
+
+    graph: GraphDef
+    opsets: Mapping[str, int]
+    producer: str = ""
+    source: str = field(default="", compare=False)

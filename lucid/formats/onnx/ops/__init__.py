@@ -1,0 +1,9 @@
+"""The operators of ONNX that are known, by family. Importing this package registers them."""
+
+from . import control as control
+from . import elementwise as elementwise
+from . import norms as norms
+from . import products as products
+from . import reductions as reductions
+from . import shapes as shapes
+from . import windows as windows

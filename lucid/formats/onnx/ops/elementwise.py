@@ -1,0 +1,195 @@
+"""Element-wise operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from ....errors import GraphError
+from ....graph.ops import bounds, composite
+from ....graph.ops import elementwise as ew
+from ....graph.ops.promotion import cast as cast_to
+from ....graph.types import as_dtype, is_float
+from ..host import _CAST as CASTS
+from ..registry import Call, converter, is_host
+
+Function = Callable[..., Any]
+
+UNARY: dict[str, Function] = {
+    "Neg": ew.neg, "Abs": ew.abs_, "Exp": ew.exp, "Log": ew.log, "Sqrt": ew.flat_sqrt, "Sin": ew.sin, "Cos": ew.cos,
+    "Tanh": ew.tanh, "Floor": ew.floor, "Ceil": ew.ceil, "Round": ew.round_, "Sign": ew.sign, "Erf": ew.erf,
+    "Relu": ew.relu, "Sigmoid": ew.sigmoid, "Softplus": ew.softplus, "Reciprocal": composite.reciprocal,
+    "Tan": composite.tan, "Not": composite.logical_not, "IsNaN": ew.isnan,
+}  # fmt: skip
+
+BINARY: dict[str, Function] = {
+    "Add": ew.add, "Sub": ew.sub, "Mul": ew.mul, "Equal": composite.eq, "Less": composite.lt,
+    "LessOrEqual": composite.le, "Greater": composite.gt, "GreaterOrEqual": composite.ge,
+    "And": composite.logical_and, "Or": composite.logical_or, "Xor": composite.logical_xor,
+    "BitwiseAnd": composite.bitwise_and, "BitwiseOr": composite.bitwise_or, "BitwiseXor": composite.bitwise_xor,
+}  # fmt: skip
+
+
+@converter(*UNARY)
+def unary(call: Call, x: Any) -> Any:
+    return UNARY[call.node.op](call.tensor(x))
+
+
+@converter(*BINARY)
+def binary(call: Call, a: Any, b: Any) -> Any:
+    a, b = call.tensors(a, b)
+    return BINARY[call.node.op](a, _legacy(call, a, b))
+
+
+def _legacy(call: Call, a: Any, b: Any) -> Any:
+    """Before version 7 an axis could say where the second operand's axes lie."""
+    axis = call.attribute("axis")
+    if axis is None or call.node.version >= 7:
+        return b
+    return b.reshape((*b.type.shape, *[1] * (a.type.rank - axis - b.type.rank)))
+
+
+@converter("Div")
+def div(call: Call, a: Any, b: Any) -> Any:
+    a, b = call.tensors(a, b)
+    b = _legacy(call, a, b)
+    if is_float(a.type.dtype):
+        return ew.div(a, b)
+    down = ew.floor_divide(a, b)  # integers are rounded towards zero
+    inexact = composite.logical_and(composite.ne(down * b, a), composite.lt(down, 0))
+    return down + cast_to(inexact, a.type.dtype)
+
+
+@converter("Mod")
+def mod(call: Call, a: Any, b: Any) -> Any:
+    a, b = call.tensors(a, b)
+    rest = ew.remainder(a, b)
+    if not call.attribute("fmod", 0):
+        return rest
+    wrong = composite.logical_and(composite.ne(rest, 0), composite.lt(rest * ew.sign(a), 0))
+    return ew.where(wrong, rest - b, rest)
+
+
+@converter("Pow")
+def power(call: Call, a: Any, b: Any) -> Any:
+    if is_host(b) and np.size(b) == 1 and b.dtype != object and float(b) in (1.0, 2.0, 3.0):
+        x = call.tensor(a)
+        return {1.0: x, 2.0: x * x, 3.0: x * x * x}[float(b)]
+    a, b = call.tensors(a, b)
+    return ew.pow_(a, cast_to(b, a.type.dtype))
+
+
+@converter("Min", "Max", "Sum", "Mean")
+def several(call: Call, *xs: Any) -> Any:
+    functions = {"Min": ew.minimum, "Max": ew.maximum, "Sum": ew.add, "Mean": ew.add}
+    total = reduce(functions[call.node.op], call.tensors(*xs))
+    return total / len(xs) if call.node.op == "Mean" else total
+
+
+@converter("Where")
+def where(call: Call, condition: Any, a: Any, b: Any) -> Any:
+    return ew.where(*call.tensors(condition, a, b))
+
+
+@converter("Cast")
+def cast(call: Call, x: Any) -> Any:
+    wanted = call.required("to")
+    if wanted not in CASTS:
+        raise GraphError(f"there is no element type {wanted} here")
+    x = call.tensor(x)
+    dtype = as_dtype(np.dtype(CASTS[wanted]))
+    return composite.ne(x, 0) if dtype.kind == "b" and x.type.dtype != dtype else cast_to(x, dtype)
+
+
+@converter("CastLike")
+def cast_like(call: Call, x: Any, like: Any) -> Any:
+    x, like = call.tensors(x, like)
+    return cast_to(x, like.type.dtype)
+
+
+@converter("Clip", host=(1, 2))
+def clip(call: Call, x: Any, low: Any = None, high: Any = None) -> Any:
+    x = call.tensor(x)
+    if call.node.version < 11:
+        low, high = call.attribute("min"), call.attribute("max")
+        return bounds.clip(x, low, high)
+    ends = [None if end is None else call.scalar(end, "a bound") if is_host(end) else end for end in (low, high)]
+    return x if ends == [None, None] else bounds.clip(x, *ends)
+
+
+@converter("LeakyRelu")
+def leaky_relu(call: Call, x: Any) -> Any:
+    return ew.leaky_relu(call.tensor(x), call.attribute("alpha", 0.01))
+
+
+@converter("Elu")
+def elu(call: Call, x: Any) -> Any:
+    return ew.elu(call.tensor(x), call.attribute("alpha", 1.0))
+
+
+@converter("Celu")
+def celu(call: Call, x: Any) -> Any:
+    alpha = call.attribute("alpha", 1.0)
+    return ew.elu(call.tensor(x) / alpha, 1.0) * alpha
+
+
+@converter("Selu")
+def selu(call: Call, x: Any) -> Any:
+    alpha, gamma = (
+        call.attribute("alpha", 1.67326319217681884765625),
+        call.attribute("gamma", 1.05070102214813232421875),
+    )
+    return ew.elu(call.tensor(x), alpha) * gamma
+
+
+@converter("ThresholdedRelu")
+def thresholded_relu(call: Call, x: Any) -> Any:
+    x = call.tensor(x)
+    return ew.where(composite.gt(x, call.attribute("alpha", 1.0)), x, 0.0 * x)
+
+
+@converter("HardSigmoid")
+def hard_sigmoid(call: Call, x: Any) -> Any:
+    slope, shift = call.attribute("alpha", 0.2), call.attribute("beta", 0.5)
+    return bounds.clip(call.tensor(x) * slope + shift, 0.0, 1.0)
+
+
+@converter("HardSwish")
+def hard_swish(call: Call, x: Any) -> Any:
+    x = call.tensor(x)
+    return x * bounds.clip(x / 6.0 + 0.5, 0.0, 1.0)
+
+
+@converter("Mish")
+def mish(call: Call, x: Any) -> Any:
+    x = call.tensor(x)
+    return x * ew.tanh(ew.softplus(x))
+
+
+@converter("Softsign")
+def softsign(call: Call, x: Any) -> Any:
+    x = call.tensor(x)
+    return x / (1.0 + ew.abs_(x))
+
+
+@converter("Gelu")
+def gelu(call: Call, x: Any) -> Any:
+    return ew.gelu(call.tensor(x), call.attribute("approximate", "none"))
+
+
+@converter("PRelu", names=("", "weight"))
+def prelu(call: Call, x: Any, slope: Any) -> Any:
+    x, slope = call.tensors(x, slope)
+    return ew.where(composite.ge(x, 0), x, slope * x)
+
+
+@converter("IsInf")
+def is_inf(call: Call, x: Any) -> Any:
+    x = call.tensor(x)
+    if call.attribute("detect_negative", 1) and call.attribute("detect_positive", 1):
+        return composite.isinf(x)
+    sign = composite.gt(x, 0) if call.attribute("detect_positive", 1) else composite.lt(x, 0)
+    return composite.logical_and(composite.isinf(x), sign)

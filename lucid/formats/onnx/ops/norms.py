@@ -1,0 +1,104 @@
+"""Normalisations, and what is a share of a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ....errors import GraphError
+from ....graph.ops import norm, shape
+from ....graph.ops.composite import eq
+from ....graph.ops.pad import pad
+from ....graph.ops.promotion import cast
+from ....graph.ops.reduce import argmax, mean
+from ....graph.ops.subscript import getitem
+from ....graph.types import product
+from ..registry import Call, converter
+
+
+@converter("BatchNormalization", names=("", "weight", "bias", "running_mean", "running_var"), state=(3, 4))
+def batch_norm(call: Call, x: Any, scale: Any, shift: Any, average: Any, variance: Any) -> Any:
+    if call.attribute("training_mode", 0) or (call.node.version < 7 and not call.attribute("is_test", 0)):
+        raise GraphError("statistics of the batch are not supported")
+    tensors = call.tensors(x, average, variance, scale, shift)
+    return norm.batch_norm(*tensors, eps=call.attribute("epsilon", 1e-5))
+
+
+@converter("InstanceNormalization", names=("", "weight", "bias"))
+def instance_norm(call: Call, x: Any, scale: Any, shift: Any) -> Any:
+    x, scale, shift = call.tensors(x, scale, shift)
+    return norm.instance_norm(x, None, None, scale, shift, eps=call.attribute("epsilon", 1e-5))
+
+
+@converter("LayerNormalization", names=("", "weight", "bias"))
+def layer_norm(call: Call, x: Any, scale: Any, shift: Any = None) -> Any:
+    if call.outputs > 1 and any(call.node.outputs[1:]):
+        raise GraphError("its mean and deviation as results are not supported")
+    x, scale, shift = call.tensors(x, scale, shift)
+    axis = call.attribute("axis", -1) % x.type.rank
+    sizes = x.type.shape[axis:]
+    scale, shift = (one if one is None else shape.expand(one, sizes) for one in (scale, shift))
+    return norm.layer_norm(x, sizes, scale, shift, call.attribute("epsilon", 1e-5))
+
+
+def _along(call: Call, x: Any, function: Callable[[Any, int], Any]) -> Any:
+    """Along an axis, or before version 13 along all from an axis on."""
+    if call.node.version >= 13:
+        return function(x, call.attribute("axis", -1))
+    axis = call.attribute("axis", 1) % max(1, x.type.rank)
+    if axis == x.type.rank - 1:
+        return function(x, axis)
+    sizes = x.type.shape
+    rows = shape.reshape(x, (product(sizes[:axis]), product(sizes[axis:])))
+    return shape.reshape(function(rows, 1), sizes)
+
+
+@converter("Softmax")
+def softmax(call: Call, x: Any) -> Any:
+    return _along(call, call.tensor(x), norm.softmax)
+
+
+@converter("LogSoftmax")
+def log_softmax(call: Call, x: Any) -> Any:
+    return _along(call, call.tensor(x), norm.log_softmax)
+
+
+@converter("Hardmax")
+def hardmax(call: Call, x: Any) -> Any:
+    def of(values: Any, axis: int) -> Any:
+        axis %= values.type.rank
+        places = np.arange(values.type.shape[axis]).reshape(-1, *[1] * (values.type.rank - axis - 1))
+        return cast(eq(argmax(values, axis, keepdim=True), values.constant(places)), values.type.dtype)
+
+    return _along(call, call.tensor(x), of)
+
+
+@converter("LRN")
+def lrn(call: Call, x: Any) -> Any:
+    """Each number by a power of the squares of its neighbours (Krizhevsky, Sutskever and Hinton, 2012)."""
+    x, size = call.tensor(x), call.required("size")
+    alpha, beta, bias = call.attribute("alpha", 1e-4), call.attribute("beta", 0.75), call.attribute("bias", 1.0)
+    before, after = (size - 1) // 2, size - 1 - (size - 1) // 2
+    squares = pad(x * x, [*[0, 0] * (x.type.rank - 2), before, after])
+    channels = x.type.shape[1]
+    total = sum(getitem(squares, (slice(None), slice(i, i + channels))) for i in range(size))
+    return x / (total * (alpha / size) + bias) ** beta
+
+
+@converter("Dropout", host=(1, 2))
+def dropout(call: Call, x: Any, ratio: Any = None, training: Any = None) -> Any:
+    if training is not None and bool(call.scalar(training, "training_mode")):
+        raise GraphError("dropout in training is not supported: models are imported for inference")
+    x = call.tensor(x)
+    if call.outputs < 2:
+        return x
+    return [x, cast(x * 0.0 + 1.0, "bool")]
+
+
+@converter("MeanVarianceNormalization")
+def mean_variance(call: Call, x: Any) -> Any:
+    x, axes = call.tensor(x), tuple(call.attribute("axes", (0, 2, 3)))
+    centred = x - mean(x, axes, keepdim=True)
+    return centred / (mean(centred * centred, axes, keepdim=True) ** 0.5 + 1e-9)

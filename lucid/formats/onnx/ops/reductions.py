@@ -1,0 +1,55 @@
+"""Operators that reduce axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ....errors import GraphError
+from ....graph.ops import elementwise as ew
+from ....graph.ops import reduce
+from ....graph.ops.subscript import getitem
+from ..registry import Call, converter
+from .shapes import axes_of
+
+REDUCTIONS: dict[str, Callable[..., Any]] = {
+    "ReduceSum": reduce.sum, "ReduceMean": reduce.mean, "ReduceMax": reduce.amax, "ReduceMin": reduce.amin,
+    "ReduceProd": reduce.prod, "ReduceLogSumExp": reduce.logsumexp,
+    "ReduceL1": lambda x, axes, keep: reduce.sum(ew.abs_(x), axes, keep),
+    "ReduceL2": lambda x, axes, keep: ew.sqrt(reduce.sum(x * x, axes, keep)),
+    "ReduceSumSquare": lambda x, axes, keep: reduce.sum(x * x, axes, keep),
+    "ReduceLogSum": lambda x, axes, keep: ew.log(reduce.sum(x, axes, keep)),
+}  # fmt: skip
+
+
+@converter(*REDUCTIONS, host=(1,))
+def reduced(call: Call, x: Any, axes: Any = None) -> Any:
+    x, along = call.tensor(x), axes_of(call, axes)
+    if not along and call.attribute("noop_with_empty_axes", 0):
+        return x
+    everything = tuple(range(x.type.rank))
+    return REDUCTIONS[call.node.op](x, along or everything, bool(call.attribute("keepdims", 1)))
+
+
+@converter("ArgMax", "ArgMin")
+def arg(call: Call, x: Any) -> Any:
+    x, axis, keep = call.tensor(x), call.attribute("axis", 0), bool(call.attribute("keepdims", 1))
+    if call.attribute("select_last_index", 0):
+        raise GraphError("select_last_index is not supported")
+    return (reduce.argmax if call.node.op == "ArgMax" else reduce.argmin)(x, axis, keep)
+
+
+@converter("CumSum", host=(1,))
+def cumsum(call: Call, x: Any, axis: Any) -> Any:
+    x, along = call.tensor(x), int(call.scalar(axis, "the axis"))
+    if call.attribute("exclusive", 0) or call.attribute("reverse", 0):
+        flipped = call.attribute("reverse", 0)
+        turned = _flip(x, along) if flipped else x
+        total = reduce.cumsum(turned, along)
+        total = total - turned if call.attribute("exclusive", 0) else total
+        return _flip(total, along) if flipped else total
+    return reduce.cumsum(x, along)
+
+
+def _flip(x: Any, axis: int) -> Any:
+    return getitem(x, (*[slice(None)] * (axis % x.type.rank), slice(None, None, -1)))

@@ -1,0 +1,204 @@
+"""Operators that move elements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ....errors import GraphError
+from ....graph.ops import indexing, shape
+from ....graph.ops.composite import eq
+from ....graph.ops.elementwise import remainder, where
+from ....graph.ops.pad import pad as pad_with
+from ....graph.ops.source import full
+from ....graph.ops.subscript import getitem
+from ....graph.types import as_dtype, product
+from ..host import of_dims
+from ..registry import Call, converter, is_host
+
+
+def axes_of(call: Call, given: Any) -> tuple[int, ...] | None:
+    """The axes that come as an input, or in older versions as an attribute."""
+    if given is not None:
+        return call.ints(given, "axes")
+    found = call.attribute("axes")
+    return None if found is None else tuple(found)
+
+
+@converter("Identity")
+def identity(call: Call, x: Any) -> Any:
+    return x
+
+
+@converter("Constant")
+def constant(call: Call) -> Any:
+    for name in ("value", "sparse_value"):
+        if name in call.node.attributes:
+            return call.attribute(name)
+    for name, dtype in (("value_float", np.float32), ("value_floats", np.float32), ("value_int", np.int64),
+                        ("value_ints", np.int64)):  # fmt: skip
+        if name in call.node.attributes:
+            return np.asarray(call.attribute(name), dtype)
+    raise GraphError("it holds no value that is a number")
+
+
+@converter("Shape")
+def shape_of(call: Call, x: Any) -> Any:
+    return of_dims(call.tensor(x).type.shape)[call.attribute("start", 0) : call.attribute("end")]
+
+
+@converter("Size")
+def size_of(call: Call, x: Any) -> Any:
+    return np.asarray(of_dims([product(call.tensor(x).type.shape)])[0])
+
+
+@converter("Reshape", host=(1,))
+def reshape(call: Call, x: Any, to: Any = None) -> Any:
+    x = call.tensor(x)
+    dims = tuple(call.required("shape")) if to is None else call.dims(to, "the shape")
+    if not call.attribute("allowzero", 0):
+        dims = tuple(x.type.shape[i] if isinstance(d, int) and d == 0 else d for i, d in enumerate(dims))
+    return shape.reshape(x, dims)
+
+
+@converter("Flatten")
+def flatten(call: Call, x: Any) -> Any:
+    x = call.tensor(x)
+    axis = call.attribute("axis", 1)
+    axis = axis + x.type.rank if axis < 0 else axis
+    sizes = x.type.shape
+    return shape.reshape(x, (product(sizes[:axis]), product(sizes[axis:])))
+
+
+@converter("Transpose")
+def transpose(call: Call, x: Any) -> Any:
+    x = call.tensor(x)
+    return shape.permute(x, tuple(call.attribute("perm", range(x.type.rank)[::-1])))
+
+
+@converter("Unsqueeze", host=(1,))
+def unsqueeze(call: Call, x: Any, axes: Any = None) -> Any:
+    x, along = call.tensor(x), axes_of(call, axes) or ()
+    rank = x.type.rank + len(along)
+    for axis in sorted(a % rank for a in along):
+        x = shape.unsqueeze(x, axis)
+    return x
+
+
+@converter("Squeeze", host=(1,))
+def squeeze(call: Call, x: Any, axes: Any = None) -> Any:
+    return shape.squeeze(call.tensor(x), axes_of(call, axes))
+
+
+@converter("Concat")
+def concat(call: Call, *xs: Any) -> Any:
+    return shape.concat(call.tensors(*xs), call.attribute("axis", 1))
+
+
+@converter("Split", host=(1,))
+def split(call: Call, x: Any, sizes: Any = None) -> Any:
+    x, axis = call.tensor(x), call.attribute("axis", 0)
+    axis %= x.type.rank
+    given = call.attribute("split") if sizes is None else call.dims(sizes, "the sizes")
+    whole, count = x.type.shape[axis], call.outputs
+    if given is None:
+        each = -(-whole // count)
+        given = [*[each] * (count - 1), whole - each * (count - 1)]
+    parts, start = [], 0
+    for size in given:
+        parts.append(getitem(x, (*[slice(None)] * axis, slice(start, start + size))))
+        start = start + size
+    return parts
+
+
+@converter("Slice", host=(1, 2, 3, 4))
+def slice_(
+    call: Call, x: Any, starts: Any = None, ends: Any = None, axes: Any = None, steps: Any = None
+) -> Any:  # fmt: skip
+    x = call.tensor(x)
+    first = tuple(call.required("starts")) if starts is None else call.dims(starts, "the starts")
+    last = tuple(call.required("ends")) if ends is None else call.dims(ends, "the ends")
+    along = axes_of(call, axes) or tuple(range(len(first)))
+    by = call.ints(steps, "the steps") if steps is not None else (1,) * len(along)
+    key: list[Any] = [slice(None)] * x.type.rank
+    for a, b, axis, step in zip(first, last, along, by, strict=True):
+        if step < 0:
+            x = _backwards(x, axis % x.type.rank, a, b, step)
+        else:
+            key[axis] = slice(a, b, step)
+    return getitem(x, tuple(key))
+
+
+def _backwards(x: Any, axis: int, start: Any, stop: Any, step: int) -> Any:
+    """Elements from ``start`` down to that after ``stop``."""
+    size = x.type.shape[axis]
+    if not all(isinstance(one, int) for one in (size, start, stop)):
+        raise GraphError("a slice that goes backwards needs sizes that are numbers: give the model fixed shapes")
+    chosen = range(size)[slice(start, None if stop < -size else stop, step)]
+    return indexing.index_select(x, axis, x.constant(np.asarray(chosen, np.int64)))
+
+
+@converter("Gather", names=("weight",))
+def gather(call: Call, x: Any, index: Any) -> Any:
+    x, axis = call.tensor(x), call.attribute("axis", 0)
+    axis %= x.type.rank
+    if is_host(index) and index.ndim == 0:
+        (position,) = call.dims(index, "the index")
+        return getitem(x, (*[slice(None)] * axis, position))
+    chosen = call.tensor(index)
+    return indexing.index_with(x, (axis,), (chosen,))
+
+
+@converter("GatherElements")
+def gather_elements(call: Call, x: Any, index: Any) -> Any:
+    x, index = call.tensors(x, index)
+    return indexing.gather(x, call.attribute("axis", 0), index)
+
+
+@converter("Expand", host=(1,))
+def expand(call: Call, x: Any, to: Any) -> Any:
+    x, dims = call.tensor(x), call.dims(to, "the shape")
+    return shape.expand(x, broadcast(x.type.shape, dims))
+
+
+def broadcast(a: Sequence[Any], b: Sequence[Any]) -> tuple[Any, ...]:
+    """The shape that both broadcast to."""
+    rank = max(len(a), len(b))
+    one, two = ((1,) * (rank - len(dims)) + tuple(dims) for dims in (a, b))
+    return tuple(y if isinstance(x, int) and x == 1 else x for x, y in zip(one, two, strict=True))
+
+
+@converter("Tile", host=(1, 2))
+def tile(call: Call, x: Any, repeats: Any, axis: Any = None) -> Any:
+    return shape.tile(call.tensor(x), call.dims(repeats, "the repeats"))
+
+
+@converter("ConstantOfShape", host=(0,))
+def constant_of_shape(call: Call, to: Any) -> Any:
+    value = np.asarray(call.attribute("value", np.zeros(1, np.float32))).reshape(())
+    return full(call.world, value.item(), call.dims(to, "the shape"), as_dtype(value.dtype))
+
+
+@converter("Pad", host=(1, 2, 3))
+def pad(call: Call, x: Any, pads: Any = None, value: Any = None, axes: Any = None) -> Any:
+    x, mode = call.tensor(x), call.attribute("mode", "constant")
+    amounts = tuple(call.required("pads")) if pads is None else call.ints(pads, "the padding")
+    along = [a % x.type.rank for a in (axes_of(call, axes) or range(x.type.rank))]
+    number = call.attribute("value", 0.0) if value is None else call.scalar(value, "the value")
+    modes = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
+    if mode not in modes:
+        raise GraphError(f"there is no mode {mode!r}")
+    both = {axis: (amounts[i], amounts[len(along) + i]) for i, axis in enumerate(along)}
+    listed = [amount for axis in reversed(range(x.type.rank)) for amount in both.get(axis, (0, 0))]
+    return pad_with(x, listed, modes[mode], number if mode == "constant" else None)
+
+
+@converter("OneHot", host=(1,))
+def one_hot(call: Call, index: Any, depth: Any, values: Any) -> Any:
+    index, values = call.tensors(index, values)
+    size, axis = int(call.scalar(depth, "the depth")), call.attribute("axis", -1) % (index.type.rank + 1)
+    places = np.arange(size, dtype=index.type.dtype).reshape(size, *[1] * (index.type.rank - axis))
+    hit = eq(remainder(shape.unsqueeze(index, axis), size), index.constant(places))
+    return where(hit, getitem(values, 1), getitem(values, 0))

@@ -1,0 +1,161 @@
+"""Convolutions and poolings, along any one or two axes of an image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ....errors import GraphError
+from ....graph.opdef import apply
+from ....graph.ops import shape
+from ....graph.ops.avgpool import AVG_POOL, AvgPoolAttrs
+from ....graph.ops.conv import CONV, CONV_TRANSPOSE, ConvAttrs, ConvTransposeAttrs
+from ....graph.ops.pool import MAX_POOL, MAX_POOL_POSITIONS, MaxPoolAttrs, MaxPoolGradAttrs
+from ....graph.ops.reduce import amax, mean
+from ..registry import Call, converter
+
+
+def spatial(call: Call, x: Any) -> int:
+    """How many axes an image has behind its channels."""
+    axes: int = x.type.rank - 2
+    if axes not in (1, 2):
+        raise GraphError(f"images of {axes} axes are not supported, of {x.type}")
+    return axes
+
+
+def flat(x: Any) -> Any:
+    """An image of one axis as one of two, the first of which has one element."""
+    return shape.unsqueeze(x, 2) if x.type.rank == 3 else x
+
+
+def pair(values: Sequence[int], fill: int) -> tuple[int, ...]:
+    """Numbers for each axis of an image of two."""
+    return (fill, *values) if len(values) == 1 else tuple(values)
+
+
+def sides(pads: Sequence[int]) -> tuple[int, ...]:
+    """Padding before each axis, then after, of an image of two."""
+    half = len(pads) // 2
+    return (*pair(pads[:half], 0), *pair(pads[half:], 0))
+
+
+def padding(call: Call, x: Any, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> list[int]:
+    """What stands before each axis, then after, whatever way the node says it."""
+    axes, auto = len(kernel), call.attribute("auto_pad", "NOTSET")
+    if auto in ("NOTSET", ""):
+        return list(call.attribute("pads", [0] * 2 * axes))
+    if auto == "VALID":
+        return [0] * 2 * axes
+    if auto not in ("SAME_UPPER", "SAME_LOWER"):
+        raise GraphError(f"there is no auto_pad {auto!r}")
+    before, after = [], []
+    for size, k, s, d in zip(x.type.shape[2:], kernel, stride, dilation, strict=True):
+        if not isinstance(size, int) and s > 1:
+            raise GraphError("auto_pad of an image whose size is symbolic: give the model fixed shapes")
+        extent = d * (k - 1) + 1
+        total = extent - 1 if s == 1 else max(0, (-(-size // s) - 1) * s + extent - size)
+        small, large = total // 2, total - total // 2
+        before.append(large if auto == "SAME_LOWER" else small)
+        after.append(small if auto == "SAME_LOWER" else large)
+    return before + after
+
+
+@converter("Conv", names=("", "weight", "bias"))
+def conv(call: Call, x: Any, weight: Any, bias: Any = None) -> Any:
+    x, weight, bias = call.tensors(x, weight, bias)
+    axes = spatial(call, x)
+    kernel, stride, dilation = weight.type.shape[2:], call.attribute("strides", [1] * axes), call.attribute(
+        "dilations", [1] * axes
+    )  # fmt: skip
+    pads = padding(call, x, kernel, stride, dilation)
+    attrs = ConvAttrs(pair(stride, 1), sides(pads), pair(dilation, 1), call.attribute("group", 1))  # type: ignore[arg-type]
+    y = apply(CONV, attrs, flat(x), flat(weight), *(() if bias is None else (bias,)))
+    return shape.squeeze(y, 2) if axes == 1 else y
+
+
+@converter("ConvTranspose", names=("", "weight", "bias"))
+def conv_transpose(call: Call, x: Any, weight: Any, bias: Any = None) -> Any:
+    x, weight, bias = call.tensors(x, weight, bias)
+    axes = spatial(call, x)
+    kernel, stride = weight.type.shape[2:], call.attribute("strides", [1] * axes)
+    dilation, more = call.attribute("dilations", [1] * axes), list(call.attribute("output_padding", [0] * axes))
+    pads = _of_transposed(call, x, kernel, stride, dilation, more)
+    attrs = ConvTransposeAttrs(
+        ConvAttrs(pair(stride, 1), sides(pads), pair(dilation, 1), call.attribute("group", 1)),  # type: ignore[arg-type]
+        pair(more, 0),  # type: ignore[arg-type]
+    )
+    y = apply(CONV_TRANSPOSE, attrs, flat(x), flat(weight), *(() if bias is None else (bias,)))
+    return shape.squeeze(y, 2) if axes == 1 else y
+
+
+def _of_transposed(
+    call: Call, x: Any, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int], more: Sequence[int]
+) -> list[int]:
+    """The padding of a transposed convolution: given, or what the size of the output asks for."""
+    axes, auto, wanted = len(kernel), call.attribute("auto_pad", "NOTSET"), call.attribute("output_shape")
+    if wanted is None and auto in ("NOTSET", "", "VALID"):
+        return list(call.attribute("pads", [0] * 2 * axes))
+    before, after = [], []
+    for i, (size, k, s, d) in enumerate(zip(x.type.shape[2:], kernel, stride, dilation, strict=True)):
+        total = s * (size - 1) + more[i] + d * (k - 1) + 1 - (size * s if wanted is None else wanted[-axes:][i])
+        if not isinstance(total, int) or total < 0:
+            raise GraphError(f"no padding gives this output, of {x.type}")
+        small, large = total // 2, total - total // 2
+        before.append(large if auto != "SAME_UPPER" else small)
+        after.append(small if auto != "SAME_UPPER" else large)
+    return before + after
+
+
+@converter("MaxPool")
+def max_pool(call: Call, x: Any) -> Any:
+    x = call.tensor(x)
+    axes = spatial(call, x)
+    kernel, stride = call.required("kernel_shape"), call.attribute("strides", [1] * axes)
+    dilation = call.attribute("dilations", [1] * axes)
+    attrs = MaxPoolAttrs(
+        pair(kernel, 1), pair(stride, 1), sides(padding(call, x, kernel, stride, dilation)), pair(dilation, 1),
+        bool(call.attribute("ceil_mode", 0)), -math.inf,
+    )  # fmt: skip
+    image = flat(x)
+    y, index = apply(MAX_POOL, attrs, image)
+    if call.outputs > 1:
+        if call.attribute("storage_order", 0):
+            raise GraphError("positions in column-major order are not supported")
+        height, width = image.type.shape[2:]
+        places = apply(MAX_POOL_POSITIONS, MaxPoolGradAttrs(attrs, height, width), index)
+        planes = image.type.shape[0] * image.type.shape[1]
+        first = x.constant(_numbers(planes)).reshape((*image.type.shape[:2], 1, 1)) * (height * width)
+        return [one if axes == 2 else shape.squeeze(one, 2) for one in (y, places + first)]
+    return shape.squeeze(y, 2) if axes == 1 else y
+
+
+def _numbers(count: Any) -> Any:
+    import numpy as np
+
+    if not isinstance(count, int):
+        raise GraphError("positions in a batch whose size is symbolic: give the model fixed shapes")
+    return np.arange(count)
+
+
+@converter("AveragePool")
+def average_pool(call: Call, x: Any) -> Any:
+    x = call.tensor(x)
+    axes = spatial(call, x)
+    kernel, stride = call.required("kernel_shape"), call.attribute("strides", [1] * axes)
+    dilation = call.attribute("dilations", [1] * axes)
+    if any(d != 1 for d in dilation):
+        raise GraphError("an average over windows with a dilation is not supported")
+    attrs = AvgPoolAttrs(
+        pair(kernel, 1), pair(stride, 1), sides(padding(call, x, kernel, stride, dilation)),
+        bool(call.attribute("ceil_mode", 0)), bool(call.attribute("count_include_pad", 0)), None,
+    )  # fmt: skip
+    y = apply(AVG_POOL, attrs, flat(x))
+    return shape.squeeze(y, 2) if axes == 1 else y
+
+
+@converter("GlobalAveragePool", "GlobalMaxPool")
+def global_pool(call: Call, x: Any) -> Any:
+    x = call.tensor(x)
+    function = mean if call.node.op == "GlobalAveragePool" else amax
+    return function(x, tuple(range(2, x.type.rank)), keepdim=True)

@@ -1,0 +1,274 @@
+"""Reads an ONNX file into plain data; what is wrong with it is one :class:`~lucid.errors.GraphError`.
+
+A file is not trusted: no value is larger than the bytes that the file gives for it, external data never lies outside
+the model's folder, and names are only ever compared.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...base.checks import shown
+from ...base.lazy import LazyModule
+from ...errors import FileError, GraphError, LucidError, from_handler
+from .model import Array, GraphDef, ModelDef, NodeDef, Size, ValueDef
+
+onnx: Any = LazyModule("onnx")
+
+NEWEST = 26
+"""The last set of the operators of ONNX itself that is known here."""
+DEEPEST = 16
+"""Graphs in graphs."""
+
+
+def read(source: object) -> ModelDef:
+    """The model in a file, in bytes, or in an ``onnx.ModelProto``.
+
+    Raises
+    ------
+    GraphError
+        What is no ONNX model, or a broken one.
+    LucidError
+        Where the ``onnx`` package is missing.
+    """
+    proto, folder, name = _proto(source)
+    try:
+        return _model(proto, folder, name)
+    except LucidError:
+        raise
+    except Exception as error:
+        if from_handler(error):
+            raise
+        raise GraphError(f"{name} is a broken ONNX model: {error}") from error
+
+
+def _proto(source: object) -> tuple[Any, Path | None, str]:
+    """The message, the folder that its external data lies in, and what to call it."""
+    try:
+        proto_class = onnx.ModelProto
+    except ModuleNotFoundError as error:
+        raise LucidError("reading ONNX models needs the package onnx: pip install 'lucid[onnx]'") from error
+    if isinstance(source, proto_class):
+        return source, None, "the model"
+    if isinstance(source, bytes | bytearray | memoryview):
+        data, folder, name = bytes(source), None, "the model"
+    elif isinstance(source, str | os.PathLike):
+        path = Path(os.fspath(source))
+        try:
+            if not path.is_file():
+                raise FileError(f"there is no file {shown(str(path))}")
+            data, folder, name = path.read_bytes(), path.parent, path.name
+        except (OSError, ValueError) as error:
+            raise FileError(f"{shown(str(path))} cannot be read: {error}") from error
+    else:
+        raise GraphError(f"expected a path, bytes or an onnx.ModelProto, got {shown(source)}")
+    proto = proto_class()
+    try:
+        proto.ParseFromString(data)
+    except Exception as error:
+        if from_handler(error):
+            raise
+        raise GraphError(f"{shown(name)} is no ONNX model: {error}") from error
+    if not proto.HasField("graph"):
+        raise GraphError(f"{shown(name)} is no ONNX model: it holds no graph")
+    return proto, folder, name
+
+
+def _model(proto: Any, folder: Path | None, name: str) -> ModelDef:
+    opsets = {_domain(one.domain): one.version for one in proto.opset_import}
+    opsets.setdefault("", 1)
+    if opsets[""] > NEWEST:
+        raise GraphError(
+            f"{name} uses version {opsets['']} of the ONNX operators; the newest that is known here is {NEWEST}"
+        )
+    if proto.functions:
+        proto = _inlined(proto)
+    reader = _Reader(opsets, folder)
+    return ModelDef(
+        reader.graph(proto.graph, 0), opsets, f"{proto.producer_name} {proto.producer_version}".strip(), name
+    )
+
+
+def _inlined(proto: Any) -> Any:
+    """The model with the bodies of its own functions in their places."""
+    inliner: Any = LazyModule("onnx.inliner")
+    return inliner.inline_local_functions(proto)
+
+
+def _domain(domain: str) -> str:
+    return "" if domain == "ai.onnx" else domain
+
+
+class _Reader:
+    def __init__(self, opsets: Mapping[str, int], folder: Path | None) -> None:
+        self.opsets, self.folder = opsets, folder
+
+    def graph(self, proto: Any, depth: int) -> GraphDef:
+        if depth > DEEPEST:
+            raise GraphError(f"graphs stand in graphs more than {DEEPEST} deep")
+        constants = {tensor.name: self.array(tensor) for tensor in proto.initializer}
+        for sparse in proto.sparse_initializer:
+            constants[sparse.values.name] = self.dense(sparse)
+        # files of before IR version 4 list constants as inputs too
+        inputs = tuple(self.value(one) for one in proto.input if one.name not in constants)
+        nodes = tuple(self.node(one, index, depth) for index, one in enumerate(proto.node))
+        _check_names(proto.name, inputs, constants, nodes)
+        return GraphDef(
+            proto.name, inputs, tuple(map(self.value, proto.output)), constants, _in_order(proto.name, nodes)
+        )
+
+    def node(self, proto: Any, index: int, depth: int) -> NodeDef:
+        domain = _domain(proto.domain)
+        attributes = {one.name: self.attribute(one, depth) for one in proto.attribute}
+        return NodeDef(
+            proto.op_type, domain, self.opsets.get(domain, 1), proto.name, tuple(proto.input), tuple(proto.output),
+            attributes, index,
+        )  # fmt: skip
+
+    def value(self, proto: Any) -> ValueDef:
+        if not proto.type.HasField("tensor_type"):
+            return ValueDef(proto.name, None, None)
+        kind = proto.type.tensor_type
+        shape = tuple(map(_size, kind.shape.dim)) if kind.HasField("shape") else None
+        return ValueDef(proto.name, _dtype(kind.elem_type) if kind.elem_type else None, shape)
+
+    def attribute(self, proto: Any, depth: int) -> Any:
+        """The value in the field that the attribute's type names."""
+        kinds = onnx.AttributeProto
+        scalars: dict[int, Callable[[Any], Any]] = {
+            kinds.FLOAT: lambda a: float(np.float32(a.f)), kinds.INT: lambda a: a.i, kinds.STRING: lambda a: _text(a.s),
+            kinds.TENSOR: lambda a: self.array(a.t), kinds.GRAPH: lambda a: self.graph(a.g, depth + 1),
+            kinds.SPARSE_TENSOR: lambda a: self.dense(a.sparse_tensor),
+            kinds.FLOATS: lambda a: tuple(map(float, a.floats)), kinds.INTS: lambda a: tuple(a.ints),
+            kinds.STRINGS: lambda a: tuple(map(_text, a.strings)),
+        }  # fmt: skip
+        if proto.type not in scalars:
+            raise GraphError(f"attribute {shown(proto.name)} has a type that is not supported ({proto.type})")
+        return scalars[proto.type](proto)
+
+    # ------------------------------------------------------------ arrays
+
+    def array(self, proto: Any) -> Array:
+        """A tensor of the file; what the file has no bytes for is refused before anything is allocated."""
+        shape, dtype = tuple(proto.dims), _dtype(proto.data_type)
+        if any(dim < 0 for dim in shape):
+            raise GraphError(f"tensor {shown(proto.name)} has a negative dimension: {shape}")
+        if proto.data_location == onnx.TensorProto.EXTERNAL:
+            return self.external(proto, shape, dtype)
+        count = math.prod(shape)
+        if proto.HasField("raw_data"):
+            held, itemsize = len(proto.raw_data), dtype.itemsize
+            if dtype.itemsize and held != count * itemsize:
+                raise GraphError(f"tensor {shown(proto.name)} has {held} bytes for {count} numbers of {dtype}")
+        else:
+            fields = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
+            held = max(len(getattr(proto, name)) for name in fields)
+            if held != count:
+                raise GraphError(f"tensor {shown(proto.name)} has {held} numbers for {count}")
+        array = np.asarray(onnx.numpy_helper.to_array(proto))
+        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+    def external(self, proto: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """Data in a file beside the model's, mapped."""
+        given = {entry.key: entry.value for entry in proto.external_data}
+        location = given.get("location", "")
+        if self.folder is None:
+            raise GraphError(f"tensor {shown(proto.name)} lies in {shown(location)}: load the model by its path")
+        root = self.folder.resolve()
+        path = (root / location).resolve()
+        if not location or "\0" in location or not path.is_relative_to(root):
+            raise GraphError(f"tensor {shown(proto.name)} lies outside the model's folder: {shown(location)}")
+        if not path.is_file():
+            raise GraphError(f"tensor {shown(proto.name)} lies in {shown(location)}, which is missing")
+        offset, nbytes = int(given.get("offset", 0)), math.prod(shape) * dtype.itemsize
+        if offset < 0 or int(given.get("length", nbytes)) != nbytes or offset + nbytes > path.stat().st_size:
+            raise GraphError(f"tensor {shown(proto.name)} does not fit into {shown(location)}")
+        if nbytes == 0:
+            return np.zeros(shape, dtype)
+        return np.memmap(path, dtype, "c", offset, shape)
+
+    def dense(self, proto: Any) -> Array:
+        """A sparse tensor as an array."""
+        values, indices, shape = self.array(proto.values), self.array(proto.indices), tuple(proto.dims)
+        if math.prod(shape) > 1 << 28 or any(dim < 0 for dim in shape):
+            raise GraphError(f"sparse tensor {shown(proto.values.name)} is too large: {shape}")
+        dense = np.zeros(shape, values.dtype)
+        flat = indices if indices.ndim == 1 else np.ravel_multi_index(tuple(indices.T), shape)
+        dense.reshape(-1)[flat] = values
+        return dense
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
+
+
+def _dtype(kind: int) -> np.dtype[Any]:
+    try:
+        return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind))
+    except Exception as error:
+        if from_handler(error):
+            raise
+        raise GraphError(f"element type {kind} is not known") from error
+
+
+def _size(proto: Any) -> Size:
+    if proto.HasField("dim_param") and proto.dim_param:
+        return str(proto.dim_param)
+    # some files write -1 for what they do not know
+    return int(proto.dim_value) if proto.HasField("dim_value") and proto.dim_value >= 0 else None
+
+
+def _check_names(
+    graph: str, inputs: Iterable[ValueDef], constants: Mapping[str, Array], nodes: Iterable[NodeDef]
+) -> None:
+    """Every value has one source."""
+    seen = set(constants)
+    for name in (*(one.name for one in inputs), *(out for node in nodes for out in node.outputs if out)):
+        if name in seen:
+            raise GraphError(f"graph {shown(graph)} has two values called {shown(name)}")
+        seen.add(name)
+
+
+def _reads(node: NodeDef) -> set[str]:
+    """Names of values that a node reads, those that graphs in it read of the graph it stands in included."""
+    found = {name for name in node.inputs if name}
+    for value in node.attributes.values():
+        if isinstance(value, GraphDef):
+            made = {*value.constants, *(one.name for one in value.inputs)}
+            made.update(out for inner in value.nodes for out in inner.outputs)
+            inner = set().union(*map(_reads, value.nodes), (one.name for one in value.outputs))
+            found |= inner - made
+    return found
+
+
+def _in_order(graph: str, nodes: tuple[NodeDef, ...]) -> tuple[NodeDef, ...]:
+    """The nodes, each after those it reads; the order of the file where that holds already."""
+    source = {out: node for node in nodes for out in node.outputs if out}
+    waiting = {node.index: {source[name].index for name in _reads(node) if name in source} for node in nodes}
+    if all(one < index for index, before in waiting.items() for one in before):
+        return nodes
+    readers: dict[int, list[int]] = {}
+    for index, before in waiting.items():
+        for one in before:
+            readers.setdefault(one, []).append(index)
+    placed: list[NodeDef] = []
+    done: set[int] = set()
+    ready = [index for index in sorted(waiting, reverse=True) if not waiting[index]]
+    while ready:
+        index = ready.pop()
+        placed.append(nodes[index])
+        done.add(index)
+        for reader in sorted(readers.get(index, ()), reverse=True):
+            waiting[reader].discard(index)
+            if not waiting[reader]:
+                ready.append(reader)
+    if len(placed) < len(nodes):
+        left = next(node for node in nodes if node.index not in done)
+        raise GraphError(f"graph {shown(graph)} has a cycle through {left}")
+    return tuple(placed)

@@ -1,0 +1,167 @@
+"""Which operators of ONNX are known, and what each becomes: a function on tensors, or on what is known beforehand.
+
+A converter is registered under the operator's domain, name and the version of the domain since which it holds::
+
+    @converter("Relu", 6)
+    def relu(call: Call, x: Any) -> Any:
+        return clip(x, 0)
+
+What comes in is a tensor (or symbol), or a *host value*: an array of what is known while the model is built, the sizes
+of symbolic dimensions among them (then an array of objects). An operator with nothing but host values is evaluated on
+them where :mod:`.host` can, so that shapes stay symbolic and what depends on them alone is decided at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ...errors import GraphError
+from ...graph.opdef import AbstractTensor
+from ...graph.types import Dim, as_dtype
+from .model import Array, GraphDef, NodeDef
+
+Value: TypeAlias = "AbstractTensor | Array | None"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One use of an operator, for its converter.
+
+    Attributes
+    ----------
+    node
+        The node.
+    world
+        A tensor in whose world constants are made.
+    run
+        Runs a graph that the node holds, which may read what the node's own graph has.
+    """
+
+    node: NodeDef
+    world: AbstractTensor
+    run: Callable[[GraphDef, Sequence[Value]], list[Value]]
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        """An attribute, or what it is where the node leaves it out."""
+        return self.node.attributes.get(name, default)
+
+    def required(self, name: str) -> Any:
+        """An attribute that must be there."""
+        if name not in self.node.attributes:
+            raise GraphError(f"attribute {name!r} is missing")
+        return self.node.attributes[name]
+
+    @property
+    def outputs(self) -> int:
+        """How many results the node names."""
+        return len(self.node.outputs)
+
+    def tensor(self, value: Value) -> Any:
+        """The value as a tensor."""
+        if isinstance(value, AbstractTensor):
+            return value
+        array = concrete(value)
+        return self.world.constant(np.ascontiguousarray(array.astype(as_dtype(array.dtype), copy=False)))
+
+    def tensors(self, *values: Value) -> list[Any]:
+        """All of them as tensors, None where there is none."""
+        return [None if value is None else self.tensor(value) for value in values]
+
+    def dims(self, value: Value, what: str) -> tuple[Dim, ...]:
+        """A host value as sizes."""
+        if not is_host(value):
+            raise GraphError(f"{what} must be known when the model is built, and is computed from data")
+        return tuple(int(one) if isinstance(one, int | np.integer) else one for one in np.ravel(value))  # type: ignore[arg-type]
+
+    def ints(self, value: Value, what: str) -> tuple[int, ...]:
+        """The same where no size may be symbolic."""
+        found = self.dims(value, what)
+        if not all(isinstance(one, int) for one in found):
+            raise GraphError(f"{what} must be numbers, not symbolic: {found}")
+        return found  # type: ignore[return-value]
+
+    def scalar(self, value: Value, what: str) -> Any:
+        """A host value of one element, as a Python number."""
+        if not is_host(value) or np.size(value) != 1:  # type: ignore[arg-type]
+            raise GraphError(f"{what} must be one number that is known when the model is built")
+        return concrete(value).reshape(()).item()
+
+
+def is_host(value: object) -> bool:
+    """Whether a value is known while the model is built."""
+    return isinstance(value, np.ndarray)
+
+
+def concrete(value: Value) -> Array:
+    """A host value as an array of numbers."""
+    assert isinstance(value, np.ndarray)
+    if value.dtype != object:
+        return value
+    if not all(isinstance(one, int | np.integer) for one in value.ravel()):
+        raise GraphError(f"the sizes {list(value.ravel())} are symbolic, and are needed as numbers")
+    return value.astype(np.int64)
+
+
+Convert: TypeAlias = "Callable[..., Any]"
+
+
+@dataclass(frozen=True)
+class Converter:
+    """What an operator becomes.
+
+    Attributes
+    ----------
+    since
+        The version from which on it holds.
+    function
+        Takes a :class:`Call` and the inputs; returns the results, one bare.
+    names
+        What the inputs are called, for parameters.
+    host
+        Numbers of the inputs that are not data of the model, and are left as they come.
+    """
+
+    since: int
+    function: Convert
+    names: tuple[str, ...] = ()
+    host: frozenset[int] = frozenset()
+    state: frozenset[int] = frozenset()
+
+
+_TABLE: dict[tuple[str, str], list[Converter]] = {}
+
+
+def converter(
+    *ops: str, since: int = 1, domain: str = "", names: Sequence[str] = (), host: Sequence[int] = (),
+    state: Sequence[int] = (),
+) -> Callable[[Convert], Convert]:  # fmt: skip
+    """Register the decorated function for operators of a domain, from a version on.
+
+    ``names`` are those of parameters that come as these inputs, ``state`` the inputs that are no parameters but kept
+    with them, and ``host`` those that are no data.
+    """
+
+    def decorate(function: Convert) -> Convert:
+        made = Converter(since, function, tuple(names), frozenset(host), frozenset(state))
+        for op in ops:
+            known = _TABLE.setdefault((domain, op), [])
+            known.append(made)
+            known.sort(key=lambda one: one.since)
+        return function
+
+    return decorate
+
+
+def find(node: NodeDef) -> Converter | None:
+    """The converter of a node; None where there is none."""
+    fit = [one for one in _TABLE.get((node.domain, node.op), ()) if one.since <= node.version]
+    return fit[-1] if fit else None
+
+
+def known() -> dict[tuple[str, str], list[int]]:
+    """The versions since which each operator is known differently, by domain and name."""
+    return {key: [one.since for one in found] for key, found in sorted(_TABLE.items())}

@@ -1,0 +1,349 @@
+"""ONNX files as modules: :func:`load` gives one that is trained, compiled, saved and drawn like any other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .errors import GraphError, LucidError, OptionError, TraceError, from_handler
+from .formats.onnx import ops as ops  # which register themselves
+from .formats.onnx.host import evaluate, plain
+from .formats.onnx.model import Array, GraphDef, ModelDef, NodeDef, ValueDef
+from .formats.onnx.reader import read
+from .formats.onnx.registry import Call, Converter, Value, find, is_host
+from .graph.types import DTYPES, TensorType, spec
+from .nn.module import Module
+from .nn.parameter import Parameter
+from .tensor.tensor import Tensor
+
+__all__ = ["OnnxModel", "check", "load"]
+
+
+def load(source: object, shapes: Mapping[str, int] | None = None) -> OnnxModel:
+    """An ONNX model as a module in evaluation mode.
+
+    Parameters
+    ----------
+    source
+        A path, the bytes of a file, or an ``onnx.ModelProto``.
+    shapes
+        Sizes for dimensions that the file gives names: ``{"batch": 1}``.
+
+    Returns
+    -------
+    A module that takes the model's inputs in the file's order or by name. Its weights are parameters, at paths that the
+    names in the file say.
+
+    Raises
+    ------
+    FileError
+        There is no such file.
+    GraphError
+        It is no ONNX model, a broken one, or has operators that are not supported; all of these are named.
+    """
+    model = read(source)
+    _refuse_unknown(model)
+    return OnnxModel(model, shapes).eval()
+
+
+def check(source: object) -> list[str]:
+    """What of an ONNX model is not supported: a line for each node; nothing where all is."""
+    model = read(source)
+    return [_unknown(node) for node in model.graph.walk() if find(node) is None]
+
+
+def _unknown(node: NodeDef) -> str:
+    return f"{node.kind} of opset {node.version}, in {node}"
+
+
+def _refuse_unknown(model: ModelDef) -> None:
+    unknown = [node for node in model.graph.walk() if find(node) is None]
+    if not unknown:
+        return
+    kinds: dict[str, list[NodeDef]] = {}
+    for node in unknown:
+        kinds.setdefault(f"{node.kind} (opset {node.version})", []).append(node)
+    listed = "; ".join(
+        f"{kind}: node {nodes[0].name or nodes[0].index}" + (f" and {len(nodes) - 1} more" if nodes[1:] else "")
+        for kind, nodes in kinds.items()
+    )
+    raise GraphError(f"{model.source} has operators that are not supported: {listed}")
+
+
+_WORLD = Tensor(np.zeros((), np.float32))
+"""In the world of which constants are made: that of eager tensors, and of the trace that is recorded."""
+
+
+@dataclass
+class _Step:
+    """One use of an operator: not a tuple or list, whose arrays a module would take for tensors."""
+
+    model: OnnxModel
+    values: dict[str, Value]
+    inputs: Sequence[Value]
+    outputs: Sequence[Value] = ()
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a model was made of; nothing of it changes, and guards need not look at it.
+
+    Attributes
+    ----------
+    graph
+        The graph of the file.
+    known
+        Values that do not depend on inputs.
+    weights
+        The modules, and the names in them, of values that are parameters or buffers.
+    operators
+        The modules of nodes, by identity.
+    """
+
+    graph: GraphDef
+    known: dict[str, Array] = field(default_factory=dict)
+    weights: dict[str, tuple[Module, str]] = field(default_factory=dict)
+    operators: dict[int, Operator] = field(default_factory=dict)
+
+
+class Scope(Module):
+    """A name in the paths of a model's nodes."""
+
+
+class Operator(Module):
+    """One node of the model."""
+
+    def __init__(self, node: NodeDef, converter: Converter) -> None:
+        super().__init__()
+        self.node, self.converter = node, converter
+
+    def forward(self, step: _Step) -> None:
+        call = Call(self.node, _WORLD, lambda graph, given: step.model.run(graph, step.values, given))
+        found = self.converter.function(call, *step.inputs)
+        step.outputs = found if isinstance(found, list | tuple) else [found]
+
+    def extra_repr(self) -> str:
+        return str(self.node)
+
+
+class OnnxModel(Module):
+    """A model from an ONNX file.
+
+    Attributes
+    ----------
+    input_names, output_names
+        As in the file.
+    """
+
+    def __init__(self, model: ModelDef, shapes: Mapping[str, int] | None = None) -> None:
+        super().__init__()
+        graph = model.graph
+        self.source = model.source
+        self.input_names = tuple(one.name for one in graph.inputs)
+        self.output_names = tuple(one.name for one in graph.outputs)
+        self.shapes = dict(shapes or {})
+        self._plan = _Plan(graph)
+        _Builder(self, self._plan).build()
+
+    # ------------------------------------------------------------ what it takes
+
+    @property
+    def specs(self) -> tuple[TensorType, ...]:
+        """Types of the inputs, for ``lucid.compile(model, *model.specs)``: sizes that have names are symbolic."""
+        named: dict[str, str] = {}
+        return tuple(self._spec(one, named) for one in self._plan.graph.inputs)
+
+    def _spec(self, one: ValueDef, named: dict[str, str]) -> TensorType:
+        if one.shape is None or one.dtype is None or one.dtype.name not in DTYPES:
+            raise LucidError(f"the file does not say what type the input {one.name!r} has")
+        dims: list[int | str] = []
+        for axis, size in enumerate(one.shape):
+            if isinstance(size, int):
+                dims.append(size)
+            elif size in self.shapes:
+                dims.append(self.shapes[size])
+            else:
+                key = size or f"{one.name}.{axis}"
+                dims.append(named.setdefault(key, _symbol(key, named.values())))
+        return spec(*dims, dtype=one.dtype.name)
+
+    # ------------------------------------------------------------ running
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's outputs: one bare, several as a tuple in the file's order."""
+        values: dict[str, Value] = dict(zip(self.input_names, args, strict=False))
+        unknown = [name for name in kwargs if name not in self.input_names or name in values]
+        if len(args) > len(self.input_names) or unknown:
+            raise OptionError(
+                f"{self.source}: expected the inputs {', '.join(self.input_names)}, got {len(args)} by position"
+                + (f" and {', '.join(unknown)}" if unknown else "")
+            )
+        values |= kwargs
+        missing = [name for name in self.input_names if name not in values]
+        if missing:
+            raise OptionError(f"{self.source}: the inputs {', '.join(missing)} are missing")
+        results = [self._tensor(one) for one in self.run(self._plan.graph, values, ())]
+        return results[0] if len(results) == 1 else tuple(results)
+
+    @staticmethod
+    def _tensor(value: Value) -> Any:
+        return _WORLD.constant(plain(value)) if is_host(value) else value
+
+    def run(self, graph: GraphDef, outer: dict[str, Value], given: Sequence[Value]) -> list[Value]:
+        """The results of a graph, which may read the values of the one it stands in."""
+        values = outer if graph is self._plan.graph else {**outer}
+        values.update(zip((one.name for one in graph.inputs), given, strict=False))
+        for node in graph.nodes:
+            if id(node) in self._plan.operators:
+                self._step(self._plan.operators[id(node)], values)
+        return [self._value(one.name, values) for one in graph.outputs]
+
+    def _step(self, operator: Operator, values: dict[str, Value]) -> None:
+        node = operator.node
+        inputs: list[Value] = []
+        for slot, name in enumerate(node.inputs):
+            host = slot in operator.converter.host and name in self._plan.known
+            inputs.append(None if not name else self._plan.known[name] if host else self._value(name, values))
+        try:
+            found: Sequence[Value] | None = None
+            if all(one is None or is_host(one) for one in inputs):
+                found = evaluate(node, inputs)  # type: ignore[arg-type]
+            if found is None:
+                step = _Step(self, values, inputs)
+                operator(step)
+                found = step.outputs
+        except (LucidError, TraceError) as error:
+            if getattr(error, "_located", False):
+                raise
+            error.add_note(f"in {node} of {self.source}")
+            raise
+        except Exception as error:
+            if from_handler(error):
+                raise
+            raise GraphError(f"{self.source}: {node} cannot be built: {error!r}") from error
+        values.update((name, value) for name, value in zip(node.outputs, found, strict=False) if name)
+
+    def _value(self, name: str, values: Mapping[str, Value]) -> Value:
+        if name in values:
+            return values[name]
+        if name in self._plan.weights:
+            module, attribute = self._plan.weights[name]
+            weight: Tensor = getattr(module, attribute)
+            return weight
+        if name in self._plan.known:
+            return self._plan.known[name]
+        raise GraphError(f"{self.source}: nothing gives the value {name!r}")
+
+
+class _Builder:
+    """Makes the modules, the parameters and what is known beforehand of a model."""
+
+    def __init__(self, model: OnnxModel, plan: _Plan) -> None:
+        self.model, self.plan, self.known = model, plan, plan.known
+
+    def build(self) -> None:
+        graphs = [self.plan.graph]
+        for graph in graphs:
+            self.known.update(graph.constants)
+            graphs += [v for node in graph.nodes for v in node.attributes.values() if isinstance(v, GraphDef)]
+        for graph in graphs:
+            for node in graph.nodes:
+                self._fold(node)
+        for graph in graphs:
+            for node in graph.nodes:
+                self._enter(node)
+
+    def _fold(self, node: NodeDef) -> None:
+        """Compute what does not depend on the inputs, where it is cheap."""
+        converter = find(node)
+        assert converter is not None
+        inputs = [self.known.get(name) if name else None for name in node.inputs]
+        if any(name and one is None for name, one in zip(node.inputs, inputs, strict=True)):
+            return
+        if node.op == "Constant":
+            found: Sequence[Value] | None = [converter.function(Call(node, _WORLD, lambda *_: []))]
+        else:
+            found = evaluate(node, inputs)
+        if found is not None:
+            self.known.update((n, v) for n, v in zip(node.outputs, found, strict=False) if n and is_host(v))
+
+    def _enter(self, node: NodeDef) -> None:
+        if node.outputs and all(name in self.known for name in node.outputs if name):
+            return
+        converter = find(node)
+        assert converter is not None
+        operator = Operator(node, converter)
+        path = _path(node.name) or ()
+        kind = _identifier(node.op)
+        scope = self._scope(path[:-1] if path and path[-1] == kind else path)
+        scope.add_module(_fresh(scope, kind), operator)
+        self.plan.operators[id(node)] = operator
+        for slot, name in enumerate(node.inputs):
+            if name in self.known and name not in self.plan.weights and slot not in converter.host:
+                self._weigh(name, slot, converter, operator)
+
+    def _weigh(self, name: str, slot: int, converter: Converter, operator: Operator) -> None:
+        """Let a value be a parameter, or state: what has a name among the inputs, or was given as a weight."""
+        array, label = self.known[name], (*converter.names, *[""] * 8)[slot]
+        given = name in self.plan.graph.constants
+        if array.dtype.kind != "f" or array.dtype.name not in DTYPES or not (label or (given and array.ndim)):
+            return
+        path = _path(name) if given else ()
+        owner: Module = self._scope(path[:-1]) if path and len(path) > 1 else operator
+        attribute = _fresh(owner, path[-1] if path and len(path) > 1 else label or "weight")
+        tensor = np.array(array)
+        if slot in converter.state:
+            owner.register_buffer(attribute, Tensor(tensor))
+        else:
+            owner.register_parameter(attribute, Parameter(tensor))
+        self.plan.weights[name] = owner, attribute
+
+    def _scope(self, path: Sequence[str]) -> Module:
+        """The module at a path, made where there is none."""
+        module: Module = self.model
+        for name in path:
+            child = module._modules.get(name)
+            if child is None:
+                child = Scope()
+                module.add_module(_fresh(module, name), child)
+                name = next(reversed(module._modules))
+            module = module._modules[name] or child
+        return module
+
+
+def _path(name: str) -> tuple[str, ...]:
+    """A name as a path: parts between slashes and dots, of which exporters repeat those above."""
+    found: list[str] = []
+    for part in filter(None, name.split("/")):
+        names = [_identifier(one) for one in part.split(".") if one]
+        above = found[-(len(names) - 1) :] if len(names) > 1 else []
+        found += names[len(above) :] if above and names[: len(above)] == above else names
+    return tuple(found)
+
+
+def _identifier(text: str) -> str:
+    return re.sub(r"\W", "_", text, flags=re.ASCII) or "_"
+
+
+def _symbol(key: str, taken: Iterator[str] | Any) -> str:
+    """An identifier like the name of a dimension."""
+    name = _identifier(key)[:40]
+    name = f"d{name}" if name[0].isdigit() else name
+    taken, fresh, number = set(taken), name, 1
+    while fresh in taken:
+        number += 1
+        fresh = f"{name}_{number}"
+    return fresh
+
+
+def _fresh(module: Module, name: str) -> str:
+    """The name, or with a number where the module has an attribute of it."""
+    fresh, number = name, 0
+    while hasattr(module, fresh):
+        number += 1
+        fresh = f"{name}_{number}"
+    return fresh
