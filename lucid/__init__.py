@@ -171,7 +171,7 @@ from .tensor.grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_en
 from .tensor.tensor import Tensor
 
 if TYPE_CHECKING:
-    from . import models, optim, passes
+    from . import models, onnx, optim, passes
     from .compiler.compiled import CompiledModel
     from .compiler.entry import compile, load
     from .compiler.transforms import grad, value_and_grad
@@ -311,6 +311,7 @@ __all__ = [
     "numel",
     "ones",
     "ones_like",
+    "onnx",
     "optim",
     "outer",
     "passes",
@@ -381,6 +382,7 @@ __all__ = [
 # what need not be there to compute with tensors loads when first used
 _LAZY = {
     "models": "models",
+    "onnx": "onnx",
     "optim": "optim",
     "passes": "passes",
     "CompiledModel": "compiler.compiled",

@@ -269,7 +269,8 @@ class _Builder:
         else:
             found = evaluate(node, inputs)
         if found is not None:
-            self.known.update((n, v) for n, v in zip(node.outputs, found, strict=False) if n and is_host(v))
+            pairs = zip(node.outputs, found, strict=False)
+            self.known.update((name, value) for name, value in pairs if name and isinstance(value, np.ndarray))
 
     def _enter(self, node: NodeDef) -> None:
         if node.outputs and all(name in self.known for name in node.outputs if name):

@@ -13,7 +13,7 @@ from .lazy import difflib
 _PROCESSOR = 'everything runs on the processor, so there is nothing to move or to synchronise: device = "cpu"'
 _SORTED = "there is no op that sorts; outside a model np.{0}(t.numpy()) does it"
 _LARGEST = "there is no op that sorts; outside a model np.sort(t.numpy())[..., :-k - 1:-1] does it"
-_ONNX = "ONNX import and export are not there yet"
+_ONNX = "lucid.onnx.load(path) reads ONNX models; export is not there yet"
 _SCATTER = "t[index] = values outside a model; lucid.where or one-hot products within"
 _NUMPY = "there is no op of that name; outside a model {0}"
 _DRAW = "nn.init.{0} fills a tensor"
@@ -25,7 +25,7 @@ TOP: Final[Mapping[str, str]] = {
     "backends": _PROCESSOR,
     "jit": "lucid.compile(model) traces and compiles",
     "fx": "lucid.compile(model).traced is the graph, and graph.dag a networkx graph",
-    **dict.fromkeys(("onnx", "export_onnx", "to_onnx", "from_onnx", "load_onnx", "import_onnx"), _ONNX),
+    **dict.fromkeys(("export_onnx", "to_onnx", "from_onnx", "load_onnx", "import_onnx"), _ONNX),
     **dict.fromkeys(("InferenceSession", "ModelProto"), _ONNX),
     "compile_step": "training steps as one graph are not there yet; loss.backward() and optimizer.step()",
     **dict.fromkeys(("jnp", "lax"), "lucid has the functions itself"),

@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("tensor", ("tensor",)),
     ("nn", ("nn", "optim")),
     ("inspect", ("inspect",)),
-    ("compiler", ("compiler", "models")),
+    ("compiler", ("compiler", "models", "onnx")),
     ("face", ("__init__", "cli", "__main__")),
 )
 #: The same for the rooms of the runtime: what is planned knows neither programs nor kernels.

@@ -163,7 +163,7 @@ PYTORCHS = {
     "lucid": "cuda backends jit as_tensor FloatTensor Size Generator set_default_dtype set_printoptions normal multinomial addmm baddbmm lerp "
     "asin atan2 trunc fmod nan_to_num cdist tensordot inverse det histc topk sort unique nonzero meshgrid diag kron diff cross "
     "logspace dstack atleast_2d conj logaddexp searchsorted quantile autocast dropout softplus get_rng_state save fft linalg "
-    "onnx from_onnx InferenceSession compile_step jnp vjp hessian tree_map Module Linear Sequential conv2d Variable layers",
+    "from_onnx InferenceSession compile_step jnp vjp hessian tree_map Module Linear Sequential conv2d Variable layers",
     "t": "device is_cuda grad_fn register_hook scatter_add_ index_add_ uniform_ new_ones new_full data_ptr stride is_contiguous storage diag "
     "diagonal trace cumprod lerp_ addcmul_ unfold sort argsort half median equal bernoulli_ resize_",
     "lucid.optim": "LBFGS NAdam RAdam Adadelta swa_utils", "lucid.optim.lr_scheduler": "CyclicLR MultiplicativeLR ChainedScheduler",

@@ -14,7 +14,8 @@ from ..typing import user_program
 PACKAGE = Path(lucid.__file__).parent
 
 ANY = {
-    "": 1, "autodiff": 2, "base": 22, "compiler": 141, "formats": 15, "graph": 67, "models": 10, "nn": 42,
+    "": 7, "autodiff": 2, "base": 22, "compiler": 141, "formats": 15, "formats/onnx": 250, "graph": 67, "models": 10,
+    "nn": 42,
     "optim": 41, "passes": 9, "reference": 30, "runtime": 5, "runtime/kernels": 484, "runtime/program": 22,
     "runtime/workers": 22, "tensor": 89,
 }  # fmt: skip
@@ -22,9 +23,9 @@ ANY = {
 
 
 def room(path: Path) -> str:
-    """The folder in the package; in the runtime, the folder in that."""
+    """The folder in the package, or the folder in that where it has a figure of its own."""
     inside = path.relative_to(PACKAGE).parts[:-1]
-    deep = inside[: 2 if inside[:1] == ("runtime",) else 1]
+    deep = inside[:2]
     return "/".join(deep) if "/".join(deep) in ANY else "/".join(deep[:1])
 
 

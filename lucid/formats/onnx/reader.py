@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -90,9 +90,7 @@ def _model(proto: Any, folder: Path | None, name: str) -> ModelDef:
     if proto.functions:
         proto = _inlined(proto)
     reader = _Reader(opsets, folder)
-    return ModelDef(
-        reader.graph(proto.graph, 0), opsets, f"{proto.producer_name} {proto.producer_version}".strip(), name
-    )
+    return ModelDef(reader.graph(proto.graph), opsets, f"{proto.producer_name} {proto.producer_version}".strip(), name)
 
 
 def _inlined(proto: Any) -> Any:
@@ -105,45 +103,67 @@ def _domain(domain: str) -> str:
     return "" if domain == "ai.onnx" else domain
 
 
+class Scope(NamedTuple):
+    """What values are called in a graph, where that is not as in the file, and how deep in others it stands."""
+
+    names: Mapping[str, str]
+    depth: int
+
+    def of(self, name: str) -> str:
+        return self.names.get(name, name)
+
+
 class _Reader:
     def __init__(self, opsets: Mapping[str, int], folder: Path | None) -> None:
         self.opsets, self.folder = opsets, folder
+        self.graphs = 0
 
-    def graph(self, proto: Any, depth: int) -> GraphDef:
-        if depth > DEEPEST:
-            raise GraphError(f"graphs stand in graphs more than {DEEPEST} deep")
-        constants = {tensor.name: self.array(tensor) for tensor in proto.initializer}
+    def graph(self, proto: Any, outer: Scope | None = None) -> GraphDef:
+        """A graph; what one within another makes gets a name that nothing else in the model has."""
+        scope = self.scope(proto, outer)
+        constants = {scope.of(tensor.name): self.array(tensor) for tensor in proto.initializer}
         for sparse in proto.sparse_initializer:
-            constants[sparse.values.name] = self.dense(sparse)
+            constants[scope.of(sparse.values.name)] = self.dense(sparse)
         # files of before IR version 4 list constants as inputs too
-        inputs = tuple(self.value(one) for one in proto.input if one.name not in constants)
-        nodes = tuple(self.node(one, index, depth) for index, one in enumerate(proto.node))
+        inputs = tuple(one for one in (self.value(given, scope) for given in proto.input) if one.name not in constants)
+        nodes = tuple(self.node(one, index, scope) for index, one in enumerate(proto.node))
         _check_names(proto.name, inputs, constants, nodes)
-        return GraphDef(
-            proto.name, inputs, tuple(map(self.value, proto.output)), constants, _in_order(proto.name, nodes)
-        )
+        outputs = tuple(self.value(one, scope) for one in proto.output)
+        return GraphDef(proto.name, inputs, outputs, constants, _in_order(proto.name, nodes))
 
-    def node(self, proto: Any, index: int, depth: int) -> NodeDef:
+    def scope(self, proto: Any, outer: Scope | None) -> Scope:
+        if outer is None:
+            return Scope({}, 0)
+        if outer.depth == DEEPEST:
+            raise GraphError(f"graphs stand in graphs more than {DEEPEST} deep")
+        self.graphs += 1
+        made = [
+            *(one.name for one in (*proto.input, *proto.initializer)),
+            *(n for one in proto.node for n in one.output),
+        ]
+        return Scope({**outer.names, **{name: f"{name}@{self.graphs}" for name in made if name}}, outer.depth + 1)
+
+    def node(self, proto: Any, index: int, scope: Scope) -> NodeDef:
         domain = _domain(proto.domain)
-        attributes = {one.name: self.attribute(one, depth) for one in proto.attribute}
+        attributes = {one.name: self.attribute(one, scope) for one in proto.attribute}
         return NodeDef(
-            proto.op_type, domain, self.opsets.get(domain, 1), proto.name, tuple(proto.input), tuple(proto.output),
-            attributes, index,
+            proto.op_type, domain, self.opsets.get(domain, 1), proto.name, tuple(map(scope.of, proto.input)),
+            tuple(map(scope.of, proto.output)), attributes, index,
         )  # fmt: skip
 
-    def value(self, proto: Any) -> ValueDef:
+    def value(self, proto: Any, scope: Scope) -> ValueDef:
         if not proto.type.HasField("tensor_type"):
-            return ValueDef(proto.name, None, None)
+            return ValueDef(scope.of(proto.name), None, None)
         kind = proto.type.tensor_type
         shape = tuple(map(_size, kind.shape.dim)) if kind.HasField("shape") else None
-        return ValueDef(proto.name, _dtype(kind.elem_type) if kind.elem_type else None, shape)
+        return ValueDef(scope.of(proto.name), _dtype(kind.elem_type) if kind.elem_type else None, shape)
 
-    def attribute(self, proto: Any, depth: int) -> Any:
+    def attribute(self, proto: Any, scope: Scope) -> Any:
         """The value in the field that the attribute's type names."""
         kinds = onnx.AttributeProto
         scalars: dict[int, Callable[[Any], Any]] = {
             kinds.FLOAT: lambda a: float(np.float32(a.f)), kinds.INT: lambda a: a.i, kinds.STRING: lambda a: _text(a.s),
-            kinds.TENSOR: lambda a: self.array(a.t), kinds.GRAPH: lambda a: self.graph(a.g, depth + 1),
+            kinds.TENSOR: lambda a: self.array(a.t), kinds.GRAPH: lambda a: self.graph(a.g, scope),
             kinds.SPARSE_TENSOR: lambda a: self.dense(a.sparse_tensor),
             kinds.FLOATS: lambda a: tuple(map(float, a.floats)), kinds.INTS: lambda a: tuple(a.ints),
             kinds.STRINGS: lambda a: tuple(map(_text, a.strings)),
@@ -210,7 +230,8 @@ def _text(data: bytes) -> str:
 
 def _dtype(kind: int) -> np.dtype[Any]:
     try:
-        return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind))
+        dtype: np.dtype[Any] = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind))
+        return dtype
     except Exception as error:
         if from_handler(error):
             raise

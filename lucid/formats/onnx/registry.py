@@ -20,8 +20,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ...errors import GraphError
+from ...graph.dims import Dim
 from ...graph.opdef import AbstractTensor
-from ...graph.types import Dim, as_dtype
+from ...graph.types import as_dtype
 from .model import Array, GraphDef, NodeDef
 
 Value: TypeAlias = "AbstractTensor | Array | None"

@@ -22,8 +22,8 @@ from ..registry import Call, converter
 def batch_norm(call: Call, x: Any, scale: Any, shift: Any, average: Any, variance: Any) -> Any:
     if call.attribute("training_mode", 0) or (call.node.version < 7 and not call.attribute("is_test", 0)):
         raise GraphError("statistics of the batch are not supported")
-    tensors = call.tensors(x, average, variance, scale, shift)
-    return norm.batch_norm(*tensors, eps=call.attribute("epsilon", 1e-5))
+    x, average, variance, scale, shift = call.tensors(x, average, variance, scale, shift)
+    return norm.batch_norm(x, average, variance, scale, shift, eps=call.attribute("epsilon", 1e-5))
 
 
 @converter("InstanceNormalization", names=("", "weight", "bias"))

@@ -106,7 +106,8 @@ def split(call: Call, x: Any, sizes: Any = None) -> Any:
     if given is None:
         each = -(-whole // count)
         given = [*[each] * (count - 1), whole - each * (count - 1)]
-    parts, start = [], 0
+    parts: list[Any] = []
+    start: Any = 0
     for size in given:
         parts.append(getitem(x, (*[slice(None)] * axis, slice(start, start + size))))
         start = start + size
@@ -154,7 +155,8 @@ def gather(call: Call, x: Any, index: Any) -> Any:
 @converter("GatherElements")
 def gather_elements(call: Call, x: Any, index: Any) -> Any:
     x, index = call.tensors(x, index)
-    return indexing.gather(x, call.attribute("axis", 0), index)
+    axis = call.attribute("axis", 0)
+    return indexing.gather(x, axis, remainder(index, x.type.shape[axis]))  # negative ones count from the end
 
 
 @converter("Expand", host=(1,))

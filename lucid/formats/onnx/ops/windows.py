@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ....errors import GraphError
 from ....graph.opdef import apply
 from ....graph.ops import shape
@@ -69,7 +71,7 @@ def conv(call: Call, x: Any, weight: Any, bias: Any = None) -> Any:
         "dilations", [1] * axes
     )  # fmt: skip
     pads = padding(call, x, kernel, stride, dilation)
-    attrs = ConvAttrs(pair(stride, 1), sides(pads), pair(dilation, 1), call.attribute("group", 1))  # type: ignore[arg-type]
+    attrs = ConvAttrs(pair(stride, 1), sides(pads), pair(dilation, 1), call.attribute("group", 1))
     y = apply(CONV, attrs, flat(x), flat(weight), *(() if bias is None else (bias,)))
     return shape.squeeze(y, 2) if axes == 1 else y
 
@@ -82,8 +84,8 @@ def conv_transpose(call: Call, x: Any, weight: Any, bias: Any = None) -> Any:
     dilation, more = call.attribute("dilations", [1] * axes), list(call.attribute("output_padding", [0] * axes))
     pads = _of_transposed(call, x, kernel, stride, dilation, more)
     attrs = ConvTransposeAttrs(
-        ConvAttrs(pair(stride, 1), sides(pads), pair(dilation, 1), call.attribute("group", 1)),  # type: ignore[arg-type]
-        pair(more, 0),  # type: ignore[arg-type]
+        ConvAttrs(pair(stride, 1), sides(pads), pair(dilation, 1), call.attribute("group", 1)),
+        pair(more, 0),
     )
     y = apply(CONV_TRANSPOSE, attrs, flat(x), flat(weight), *(() if bias is None else (bias,)))
     return shape.squeeze(y, 2) if axes == 1 else y
@@ -123,19 +125,17 @@ def max_pool(call: Call, x: Any) -> Any:
         if call.attribute("storage_order", 0):
             raise GraphError("positions in column-major order are not supported")
         height, width = image.type.shape[2:]
-        places = apply(MAX_POOL_POSITIONS, MaxPoolGradAttrs(attrs, height, width), index)
-        planes = image.type.shape[0] * image.type.shape[1]
-        first = x.constant(_numbers(planes)).reshape((*image.type.shape[:2], 1, 1)) * (height * width)
+        places = apply(MAX_POOL_POSITIONS, MaxPoolGradAttrs(attrs, (height, width)), index)
+        first = call.tensor(_planes(image.type.shape[:2])) * (height * width)
         return [one if axes == 2 else shape.squeeze(one, 2) for one in (y, places + first)]
     return shape.squeeze(y, 2) if axes == 1 else y
 
 
-def _numbers(count: Any) -> Any:
-    import numpy as np
-
-    if not isinstance(count, int):
+def _planes(shape: Sequence[Any]) -> Any:
+    """The numbers of the planes of a batch, to add to what has an image's axes."""
+    if not all(isinstance(dim, int) for dim in shape):
         raise GraphError("positions in a batch whose size is symbolic: give the model fixed shapes")
-    return np.arange(count)
+    return np.arange(math.prod(shape)).reshape(*shape, 1, 1)
 
 
 @converter("AveragePool")

@@ -1,0 +1,216 @@
+"""ONNX files as modules: parameters, names, symbolic sizes, branches, saving, and files that are broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import lucid
+from lucid.errors import FileError, GraphError, OptionError
+
+from .models import Array, expected, model, one
+
+
+def floats(*shape: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def network(batch: int | str = "batch") -> onnx.ModelProto:
+    """A convolution, a pooling, and a linear layer behind a shape that is computed."""
+    nodes = [
+        helper.make_node("Conv", ["image", "features.0.weight", "features.0.bias"], ["c"], "/features/features.0/Conv",
+                         pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"], "/features/features.1/Relu"),
+        helper.make_node("MaxPool", ["r"], ["p"], "/features/features.2/MaxPool", kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Shape", ["p"], ["s"], "/Shape"),
+        helper.make_node("Gather", ["s", "first"], ["n"], "/Gather", axis=0),
+        helper.make_node("Concat", ["n", "rest"], ["to"], "/Concat", axis=0),
+        helper.make_node("Reshape", ["p", "to"], ["f"], "/Reshape"),
+        helper.make_node("Gemm", ["f", "classifier.weight", "classifier.bias"], ["y"], "/classifier/Gemm", transB=1),
+    ]  # fmt: skip
+    constants = {
+        "features.0.weight": floats(4, 3, 3, 3), "features.0.bias": floats(4), "first": np.array([0], np.int64),
+        "rest": np.array([-1], np.int64), "classifier.weight": floats(5, 36), "classifier.bias": floats(5),
+    }  # fmt: skip
+    return model(nodes, {"image": (TensorProto.FLOAT, (batch, 3, 6, 6))}, ["y"], constants)
+
+
+def test_weights_are_parameters_at_the_paths_of_their_names() -> None:
+    net = lucid.onnx.load(network())
+    assert set(net.state_dict()) == {
+        "features.0.weight", "features.0.bias", "classifier.weight", "classifier.bias"
+    }  # fmt: skip
+    assert all(p.requires_grad for p in net.parameters()) and not net.training
+    assert (net.input_names, net.output_names) == (("image",), ("y",))
+
+
+def test_one_import_serves_every_batch() -> None:
+    proto, net = network(), lucid.onnx.load(network())
+    compiled = lucid.compile(net, *net.specs)
+    assert compiled.graph.symbols == ("batch",)
+    for batch in (1, 2, 5):
+        x = floats(batch, 3, 6, 6, seed=batch)
+        np.testing.assert_allclose(compiled(x).numpy(), expected(proto, {"image": x})[0], rtol=1e-4, atol=1e-5)
+    fixed = lucid.onnx.load(proto, shapes={"batch": 2})
+    assert fixed.specs[0].shape == (2, 3, 6, 6)
+
+
+def test_nodes_say_where_in_the_file_they_come_from() -> None:
+    graph = lucid.compile(lucid.onnx.load(network()), lucid.spec("N", 3, 6, 6)).traced
+    origins = {module for _, node in graph.nodes() for module in node.origin.modules}
+    assert {"features.0.Conv", "features.2.MaxPool", "classifier.Gemm"} <= origins
+
+
+def test_inputs_come_by_position_or_by_name() -> None:
+    net = lucid.onnx.load(one("Sub", [floats(3), floats(3, seed=1)]).proto)
+    a, b = floats(3), floats(3, seed=1)
+    np.testing.assert_array_equal(net(a, x1=b).numpy(), a - b)
+    np.testing.assert_array_equal(net(x1=b, x0=a).numpy(), a - b)
+    for wrong in ({"args": (a, b, a)}, {"args": (a,)}, {"args": (a,), "x2": b}, {"args": (a,), "x0": b, "x1": b}):
+        arguments: dict[str, Any] = dict(wrong)
+        with pytest.raises(OptionError, match="the inputs"):
+            net(*arguments.pop("args"), **arguments)
+
+
+def test_a_loaded_model_trains_and_is_saved(tmp_path: Path) -> None:
+    net = lucid.onnx.load(network())
+    x, compiled = floats(2, 3, 6, 6), lucid.compile(net)
+    sgd = lucid.optim.SGD(net.parameters(), lr=1e-5)
+    losses = []
+    for _ in range(3):
+        sgd.zero_grad()
+        loss = (compiled(x) ** 2).mean()
+        loss.backward()
+        sgd.step()
+        losses.append(loss.item())
+    assert losses[2] < losses[1] < losses[0]
+    with lucid.no_grad():
+        wanted = compiled(x).numpy()
+    compiled.save(tmp_path / "net.lucid")
+    np.testing.assert_array_equal(lucid.load(tmp_path / "net.lucid")(x).numpy(), wanted)
+
+
+def branching(condition: Any) -> onnx.ModelProto:
+    """``x + 1`` or ``x * 2``."""
+    branches = {}
+    for name, op in (("then_branch", "Add"), ("else_branch", "Mul")):
+        out = helper.make_empty_tensor_value_info("z")
+        number = numpy_helper.from_array(np.float32(1 + (op == "Mul")), "number")
+        branches[name] = helper.make_graph([helper.make_node(op, ["x", "number"], ["z"])], name, [], [out], [number])
+    node = helper.make_node("If", ["condition"], ["y"], **branches)
+    x = {"x": (TensorProto.FLOAT, ("n",))}
+    if condition is None:
+        return model([node], {"condition": (TensorProto.BOOL, ()), **x}, ["y"])
+    return model([node], x, ["y"], {"condition": np.array(condition)})
+
+
+@pytest.mark.parametrize("condition", [True, False])
+def test_a_branch_is_taken_by_what_is_known_or_by_data(condition: bool) -> None:
+    x = floats(3)
+    wanted = x + 1 if condition else x * 2
+    np.testing.assert_array_equal(lucid.onnx.load(branching(condition))(x).numpy(), wanted)
+    net = lucid.compile(lucid.onnx.load(branching(None)))
+    np.testing.assert_array_equal(net(np.array(condition), x).numpy(), wanted)
+
+
+def test_names_of_any_kind_are_taken() -> None:
+    names = {"x.1": "x.1", "gpu_0/data_0": "y:0", '{"1": "a", "2": ["b"]}': "import", "": "z"}
+    for name, value in names.items():
+        node = helper.make_node("Add", [value, "w"], ["out put"], name)
+        net = lucid.onnx.load(model([node], {value: floats(2)}, ["out put"], {"w": floats(2)}))
+        compiled = lucid.compile(net)
+        np.testing.assert_array_equal(compiled(floats(2)).numpy(), floats(2) * 2)
+        assert compiled.source
+
+
+def test_the_weights_of_old_files_are_no_inputs() -> None:
+    proto = network()
+    proto.ir_version = 3
+    for tensor in proto.graph.initializer:
+        proto.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    assert lucid.onnx.load(proto).input_names == ("image",)
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def test_all_that_is_not_supported_is_named_at_once() -> None:
+    nodes = [
+        helper.make_node("Strange", ["x"], ["a"], "first"), helper.make_node("Strange", ["a"], ["b"], "second"),
+        helper.make_node("Other", ["b"], ["y"], "third", domain="example"),
+    ]  # fmt: skip
+    proto = model(nodes, {"x": floats(2)}, ["y"], domains={"example": 1})
+    with pytest.raises(GraphError, match=r"Strange \(opset 17\): node first and 1 more; example::Other .*third"):
+        lucid.onnx.load(proto)
+    assert len(lucid.onnx.check(proto)) == 3 and lucid.onnx.check(network()) == []
+
+
+def broken(change: str) -> onnx.ModelProto | bytes:
+    proto = network()
+    weight = proto.graph.initializer[0]
+    if change == "bytes":
+        return b"this is no protobuf at all, is it"
+    if change == "truncated":
+        return proto.SerializeToString()[:-200]
+    if change == "opset of the future":
+        proto.opset_import[0].version = 999
+    if change == "cycle":
+        proto.graph.node[0].input[0] = "y"
+    if change == "duplicate names":
+        proto.graph.node[1].output[0] = "c"
+    if change == "undefined input":
+        proto.graph.node[1].input[0] = "nowhere"
+    if change == "wrong type":
+        weight.data_type = 99
+    if change == "claims more than it has":
+        weight.dims[:] = [1 << 20, 1 << 20, 1]
+    if change == "negative dimension":
+        weight.dims[:] = [-4, -3, 3, 3]
+    if change in ("external data outside", "external data missing", "external data without a folder"):
+        weight.ClearField("raw_data")
+        weight.data_location = TensorProto.EXTERNAL
+        place = "../../etc/passwd" if change.endswith("outside") else "weights.bin"
+        weight.external_data.add(key="location", value=place)
+    return proto
+
+
+BROKEN = {
+    "bytes": "no ONNX model", "truncated": "no ONNX model|broken", "opset of the future": "newest that is known",
+    "cycle": "cycle", "duplicate names": "two values called", "undefined input": "nothing gives the value",
+    "wrong type": "element type 99", "claims more than it has": "bytes for", "negative dimension": "negative dimension",
+    "external data outside": "outside the model", "external data missing": "is missing",
+    "external data without a folder": "by its path",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", BROKEN)
+def test_a_broken_file_is_one_clear_error(change: str, tmp_path: Path) -> None:
+    source = broken(change)
+    if change in ("external data outside", "external data missing"):
+        path = tmp_path / "model.onnx"
+        path.write_bytes(source if isinstance(source, bytes) else source.SerializeToString())
+        with pytest.raises(GraphError, match=BROKEN[change]):
+            lucid.onnx.load(path)
+        return
+    with pytest.raises(GraphError, match=BROKEN[change]):
+        lucid.onnx.load(source)(floats(1, 3, 6, 6))
+
+
+def test_a_missing_file_and_nonsense_are_refused() -> None:
+    for wrong in ("/no/such/file.onnx", "with a \0 in it"):
+        with pytest.raises(FileError):
+            lucid.onnx.load(wrong)
+    with pytest.raises(GraphError, match="expected a path"):
+        lucid.onnx.load(3)
+
+
+def test_external_data_is_mapped(tmp_path: Path) -> None:
+    onnx.save_model(network(), tmp_path / "model.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    x = floats(2, 3, 6, 6)
+    net = lucid.onnx.load(tmp_path / "model.onnx")
+    np.testing.assert_allclose(net(x).numpy(), expected(network(), {"image": x})[0], rtol=1e-4, atol=1e-5)
