@@ -31,7 +31,6 @@ NOT_YET = {
     "lucid.runtime.kernels.conv.pooled",
     "lucid.runtime.kernels.conv.space_to_depth",
     "lucid.runtime.kernels.conv.split_channels",
-    "lucid.runtime.kernels.pool.max_grad",
 }
 
 

@@ -136,9 +136,9 @@ COMPUTE = {
     ("conv/pooled.py", "late_activation"): "constants",
     ("calls.py", "add_rows"): "called at each run",
     ("linear/blocks.py", "_zeros"): "constants",
-    ("pool/max_grad.py", "find"): "called at each run",
-    ("pool/max_grad.py", "look_up"): "called at each run",
-    ("pool/max_grad.py", "corners_and_offsets"): "constants",
+    ("pool/max_grad_views.py", "find"): "called at each run",
+    ("pool/max_grad_views.py", "look_up"): "called at each run",
+    ("pool/max_grad_views.py", "of"): "constants",
     ("conv/space_to_depth.py", "transform_weights"): "called where weights are packed",
     ("conv/winograd_views.py", "transform_weights"): "called where weights are packed",
 }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Any
 
 import numpy as np
 
+from ....base.arrays import Array
 from ....graph.ops.avgpool import (
     ADAPTIVE_ARG_MAX,
     ADAPTIVE_AVG_POOL,
@@ -16,12 +16,13 @@ from ....graph.ops.avgpool import (
     AVG_POOL_GRAD,
     AvgPoolAttrs,
 )
+from ....graph.types import DType
 from ....graph.windows import Axis, axes_of
 from ...planning.registry import kernel
 from ...program.emitter import Emitter
 from ..shared.cut import deal
 from ..shared.loop import BlockLoop, bind, recheck
-from ..shared.pooling_views import tap_parts
+from ..shared.pooling_views import At, tap_parts
 from .average_views import bind_divisions, bind_means, bind_spread, windows_arg_max
 from .max import blocks_of, reduce_windows
 
@@ -31,7 +32,7 @@ def _axes(a: AvgPoolAttrs, image: Sequence[int], counts: Sequence[int]) -> tuple
     return rows, cols
 
 
-def _divisors(a: AvgPoolAttrs, rows: Axis, cols: Axis, dtype: Any) -> Any:
+def _divisors(a: AvgPoolAttrs, rows: Axis, cols: Axis, dtype: DType) -> Array:
     """What each sum is divided by: a number, or an array (rows, columns)."""
     if a.divisor_override is not None:
         return np.array(a.divisor_override, dtype)
@@ -68,7 +69,7 @@ def avg_pool_grad(k: Emitter) -> None:
     _spread(k, [(source, at) for _, source, at in tap_parts(*axes)], _divisors(a, *axes, dy.dtype))
 
 
-def _spread(k: Emitter, parts: list[tuple[Any, Any]], divisor: Any) -> None:
+def _spread(k: Emitter, parts: list[tuple[At, At]], divisor: Array) -> None:
     """Lines that divide the upstream gradient, and add parts of the quotients to parts of the result."""
     (dy,), (dx,) = k.ins, k.outs
     share = k.scratch(dy.shape, dy.dtype, "share", dx.type.order)
@@ -89,8 +90,8 @@ def adaptive_avg_pool(k: Emitter) -> None:
     (x,), (y,) = k.ins, k.outs
     n, c, height, width = x.shape
     held = k.scratch((n, c, y.shape[2], width), x.dtype, "rows", x.type.order)
-    down: list[Any] = [(..., span, slice(None)) for span in _spans(height, y.shape[2])]
-    right: list[Any] = [(..., span) for span in _spans(width, y.shape[3])]
+    down: list[At] = [(..., span, slice(None)) for span in _spans(height, y.shape[2])]
+    right: list[At] = [(..., span) for span in _spans(width, y.shape[3])]
     for axis, source, target, spans in ((2, x, held, down), (3, held, y, right)):
         views = bind(k, "means", bind_means, k.use(spans, f"{k.name}_spans"), source, target, axis)
         a, b = k.names.fresh("span"), k.names.fresh("mean")
@@ -102,7 +103,7 @@ def adaptive_avg_pool_grad(k: Emitter) -> None:
     (dy,), (dx,) = k.ins, k.outs
     rows, cols = _spans(dx.shape[2], dy.shape[2]), _spans(dx.shape[3], dy.shape[3])
     counts = np.multiply.outer([s.stop - s.start for s in rows], [s.stop - s.start for s in cols]).astype(dy.dtype)
-    parts: list[tuple[Any, Any]] = [
+    parts: list[tuple[At, At]] = [
         ((..., down, right), (..., slice(i, i + 1), slice(j, j + 1)))
         for i, down in enumerate(rows)
         for j, right in enumerate(cols)

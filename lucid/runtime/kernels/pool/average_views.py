@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from ....base.arrays import Array
 from ..shared.cut import Block, per_block
+from ..shared.pooling_views import At
 
 
-def bind_divisions(work: Sequence[Sequence[Block]], y: Any, divisor: Any) -> list[list[tuple[Any, Any]]]:
+def bind_divisions(work: Sequence[Sequence[Block]], y: Array, divisor: Array) -> list[list[tuple[Array, Array]]]:
     """Each block's sums, and what to divide them by."""
 
-    def division(block: Block) -> tuple[Any, Any]:
+    def division(block: Block) -> tuple[Array, Array]:
         return y[block.images, block.channels, block.rows], divisor[block.rows] if divisor.ndim else divisor
 
     return per_block(division, work)
 
 
-def bind_spread(parts: Sequence[tuple[Any, Any]], target: Any, source: Any) -> list[tuple[Any, Any]]:
+def bind_spread(parts: Sequence[tuple[At, At]], target: Array, source: Array) -> list[tuple[Array, Array]]:
     """Views for ``target[a] += source[b]``."""
     return [(target[a], source[b]) for a, b in parts]
 
 
-def bind_means(spans: Sequence[Any], source: Any, target: Any, axis: int) -> list[tuple[Any, Any]]:
+def bind_means(spans: Sequence[At], source: Array, target: Array, axis: int) -> list[tuple[Array, Array]]:
     """Each span of the source, and the slice of the target that its mean goes to."""
     moved = target.transpose(axis, *(i for i in range(4) if i != axis))
     return [(source[span], moved[i]) for i, span in enumerate(spans)]
 
 
-def windows_arg_max(windows: Sequence[tuple[slice, slice]], x: Any, index: Any) -> None:
+def windows_arg_max(windows: Sequence[tuple[slice, slice]], x: Array, index: Array) -> None:
     """Flat position of the first maximum (or NaN) of each window."""
     width, cols = x.shape[3], index.shape[3]
     for number, (down, right) in enumerate(windows):

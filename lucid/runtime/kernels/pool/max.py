@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from ....base.arrays import Array
 from ....graph.ir import Node
 from ....graph.ops.pool import MAX_POOL, MaxPoolAttrs, pad_constant
 from ....graph.types import DType, TensorType, is_float
@@ -15,16 +15,16 @@ from ....graph.windows import Axis, axes_of
 from ...planning.machine import this_machine
 from ...planning.registry import kernel
 from ...planning.work import NOTHING, Work
-from ...program.emitter import Emitter
+from ...program.emitter import Emitter, Operand
 from ..shared.cut import Block, deal, image_blocks, per_block
 from ..shared.loop import BlockLoop, recheck
-from ..shared.pooling_views import bind_steps, padding_steps, window_steps
+from ..shared.pooling_views import Step, bind_steps, padding_steps, window_steps
 
 BLOCK_BYTES = 1 << 19
 """Input bytes of a block, which stays in the L2 cache."""
 
 
-def lowest(dtype: DType) -> Any:
+def lowest(dtype: DType) -> Array:
     """The neutral element of the maximum."""
     return np.array(-math.inf if is_float(dtype) else np.iinfo(dtype.name).min, dtype)
 
@@ -34,16 +34,15 @@ def pooling_axes(a: MaxPoolAttrs, shape: Sequence[int], counts: Sequence[int]) -
     return rows, cols
 
 
-def competing(a: MaxPoolAttrs, dtype: DType) -> Any:
+def competing(a: MaxPoolAttrs, dtype: DType) -> Array | None:
     """What the padding holds, as an array; None where nothing is less, or there is no padding."""
     pad = pad_constant(a.pad_value, dtype)
     return np.array(pad) if pad != lowest(dtype) and any(a.padding) else None
 
 
-def axes_of_node(node: Node, x: TensorType) -> tuple[Axis, Axis]:
+def axes_of_node(node: Node[MaxPoolAttrs], x: TensorType) -> tuple[Axis, Axis]:
     """The axes of a pooling's input."""
-    attrs: Any = node.attrs
-    return pooling_axes(attrs, x.concrete, node.outputs[0].concrete[2:])
+    return pooling_axes(node.attrs, x.concrete, node.outputs[0].concrete[2:])
 
 
 def blocks_of(x: TensorType, rows: Axis, cols: Axis) -> list[Block]:
@@ -60,7 +59,7 @@ def largest(blocks: Sequence[Block]) -> tuple[int, int, int]:
     )  # fmt: skip
 
 
-def _work(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Work:
+def _work(node: Node[MaxPoolAttrs], inputs: tuple[TensorType, ...], threads: int) -> Work:
     (x,), (rows, cols) = inputs, axes_of_node(node, inputs[0])
     if 0 in (*x.concrete, *node.outputs[0].concrete):
         return NOTHING
@@ -85,7 +84,7 @@ def in_runs(x: TensorType, numbers: float) -> Work:
     return Work(numbers=numbers * x.dtype.itemsize / 4)
 
 
-def _only_maxima(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+def _only_maxima(node: Node[MaxPoolAttrs], inputs: tuple[TensorType, ...]) -> bool:
     return len(node.outputs) == 1
 
 
@@ -103,14 +102,14 @@ def max_pool(k: Emitter) -> None:
 
 
 def reduce_windows(
-    loop: BlockLoop[Block], function: str, axes: tuple[Axis, Axis], neutral: Any, pad: Any = None
+    loop: BlockLoop[Block], function: str, axes: tuple[Axis, Axis], neutral: Array, pad: Array | None = None
 ) -> None:
     """Lines that reduce the windows of each block, first over rows; ``pad`` is what competes as padding, or None."""
     k, (rows, cols) = loop.k, axes
     (x,), y = k.ins, k.outs[0]
-    held: tuple[Any, ...] = (None,) * len(loop.work)
+    held: tuple[Operand | None, ...] = (None,) * len(loop.work)
 
-    def steps(block: Block) -> list[Any]:
+    def steps(block: Block) -> list[Step]:
         return [*window_steps(rows, cols, block), *(() if pad is None else padding_steps(rows, cols, block))]
 
     if rows.kernel > 1 and cols.kernel > 1:

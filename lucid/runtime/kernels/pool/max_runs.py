@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ....graph.ir import Node
-from ....graph.ops.pool import MAX_POOL
+from ....graph.ops.pool import MAX_POOL, MaxPoolAttrs
 from ....graph.types import TensorType
 from ...planning.registry import kernel
 from ...planning.work import NOTHING, Work
@@ -35,7 +35,7 @@ BINDING = 10
 """Calls that take as long as the rest of a run whose input is the caller's."""
 
 
-def runs_of(node: Node, x: TensorType) -> MaxRuns:
+def runs_of(node: Node[MaxPoolAttrs], x: TensorType) -> MaxRuns:
     n, c, *_ = x.concrete
     axes = axes_of_node(node, x)
     return MaxRuns(*axes, n * c, 1) if node.outputs[0].order is None else MaxRuns(*axes, n, c)
@@ -45,7 +45,7 @@ def _blocks(runs: MaxRuns, x: TensorType) -> list[Block]:
     return runs.blocks(BLOCK_BYTES // x.dtype.itemsize)
 
 
-def _work(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Work:
+def _work(node: Node[MaxPoolAttrs], inputs: tuple[TensorType, ...], threads: int) -> Work:
     (x,), y = inputs, node.outputs[0]
     if 0 in (*x.concrete, *y.concrete):
         return NOTHING

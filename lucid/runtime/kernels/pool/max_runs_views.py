@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import product
@@ -10,11 +10,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from ....base.arrays import Array
 from ....graph.windows import Axis, real
 from ...program.views import as_view
 from ..shared.cut import Block, per_block, pieces
-
-Call: TypeAlias = Callable[[], Any]
+from ..shared.pooling_views import Call
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,12 @@ class MaxRuns:
         return (block.n1 - block.n0) * (last - first) * self.row
 
     @cached_property
-    def first_taps(self) -> Any:
+    def first_taps(self) -> Array:
         """For each window the number of its first tap that lies in the image."""
         down, right = ([axis.inside(o).low for o in range(axis.count)] for axis in (self.rows, self.cols))
         return np.add.outer(np.multiply(down, self.cols.kernel), right)
 
-    def corners(self, block: Block, run: Any, down: int = 0, right: int = 0) -> Any:
+    def corners(self, block: Block, run: Array, down: int = 0, right: int = 0) -> Array:
         """What lies at one tap of a block's windows, in elements that lie as its input does."""
         first, last = self.lines(block)
         shape = (block.n1 - block.n0, self.step, block.r1 - block.r0, self.cols.count)
@@ -100,25 +100,29 @@ class Room(NamedTuple):
     What is not needed is None, or empty.
     """
 
-    copy: Any
-    maxima: Any
-    codes: Any
+    copy: Array | None
+    maxima: Sequence[Array]
+    codes: Sequence[Array]
     won: Any
     candidates: Any
 
 
+#: The least of numbers, and what padding holds where it competes.
+Pads: TypeAlias = "tuple[Array, Array | None]"
+
+
 def bind_runs(
-    runs: MaxRuns, work: Sequence[Sequence[Block]], x: Any, y: Any, index: Any, room: Sequence[Sequence[Any]],
-    least: Any, pad: Any,
+    runs: MaxRuns, work: Sequence[Sequence[Block]], x: Array, y: Array, index: Array | None,
+    room: Sequence[Sequence[Any]], least: Array, pad: Array | None,
 ) -> list[list[list[Call]]]:  # fmt: skip
     """The calls for each block of each worker."""
     x = as_view(x.transpose(0, 2, 3, 1) if runs.step > 1 else x, runs.planes, runs.rows.size, runs.cols.size, runs.step)
-    y, index = (None if z is None else _as_planes(z, runs) for z in (y, index))
-    binders = [_Binder(runs, x, y, index, Room(*memory), least, pad) for memory in room]
+    y, index = _as_planes(y, runs), None if index is None else _as_planes(index, runs)
+    binders = [_Binder(runs, x, y, index, Room(*memory), (least, pad)) for memory in room]
     return per_block(lambda block, binder: list(binder.block(block)), work, binders)
 
 
-def _as_planes(x: Any, runs: MaxRuns) -> Any:
+def _as_planes(x: Array, runs: MaxRuns) -> Array:
     """An array in the pooling's memory order as (planes, channels that lie innermost, rows, columns)."""
     return x if runs.step > 1 else as_view(x, runs.planes, 1, *x.shape[2:])
 
@@ -126,9 +130,10 @@ def _as_planes(x: Any, runs: MaxRuns) -> Any:
 class _Binder:
     """Makes the calls of one worker; blocks of one size share those that work in its memory only."""
 
-    def __init__(self, runs: MaxRuns, x: Any, y: Any, index: Any, room: Room, least: Any, pad: Any) -> None:
-        self.runs, self.x, self.y, self.index, self.room, self.least, self.pad = runs, x, y, index, room, least, pad
-        self.known: dict[tuple[int, int], tuple[list[Call], list[Any]]] = {}
+    def __init__(self, runs: MaxRuns, x: Array, y: Array, index: Array | None, room: Room, pads: Pads) -> None:
+        self.runs, self.x, self.y, self.index, self.room = runs, x, y, index, room
+        self.least, self.pad = pads
+        self.known: dict[tuple[int, int], tuple[list[Call], list[Array]]] = {}
 
     def block(self, block: Block) -> Iterator[Call]:
         """The calls for one block."""
@@ -155,7 +160,7 @@ class _Binder:
                 yield partial(mark_nan, self.runs, block, run, y, codes)
         yield from self._edges(block, y, codes)
 
-    def _fill(self, block: Block, run: Any, first: int, last: int) -> Iterator[Call]:
+    def _fill(self, block: Block, run: Array, first: int, last: int) -> Iterator[Call]:
         """Copies the image. What lies beside it stays; rows above and below may have been another block's."""
         rows, cols = self.runs.rows, self.runs.cols
         copy = as_view(run, block.n1 - block.n0, last - first, self.runs.width, self.runs.step)
@@ -166,7 +171,7 @@ class _Binder:
             if part.size:
                 yield partial(np.copyto, part, self.least)
 
-    def _first(self, run: Any) -> Iterator[Call]:
+    def _first(self, run: Array) -> Iterator[Call]:
         """Joins taps of the input."""
         for apart, number in self.runs.levels[:1]:
             length = run.size - apart
@@ -177,7 +182,7 @@ class _Binder:
                 yield partial(np.greater, b, a, won)
                 yield partial(np.multiply, won.view(np.uint8), codes.dtype.type(number), codes)
 
-    def _joins(self, block: Block, size: int) -> tuple[list[Call], list[Any]]:
+    def _joins(self, block: Block, size: int) -> tuple[list[Call], list[Array]]:
         """The calls that join what the first has joined, and the results at the corners of the windows."""
         calls: list[Call] = []
         for level, (apart, number) in enumerate(self.runs.levels):
@@ -201,7 +206,7 @@ class _Binder:
         results = [self.room.maxima[turn], *self.room.codes[turn : turn + 1]] if self.room.maxima else []
         return calls, [self.runs.corners(block, result) for result in results]
 
-    def _edges(self, block: Block, y: Any, codes: Any) -> Iterator[Call]:
+    def _edges(self, block: Block, y: Array, codes: Array | None) -> Iterator[Call]:
         """Lets the first element win where all are the least of numbers, as padding is; then padding competes."""
         rows, cols = self.runs.rows, self.runs.cols
         if codes is not None:
@@ -223,17 +228,17 @@ class _Binder:
             yield partial(np.maximum, y[at], self.pad, out=y[at])
 
 
-def tie(y: Any, least: Any, codes: Any, first: Any) -> None:
+def tie(y: Array, least: Array, codes: Array, first: Array) -> None:
     """Where the maximum is the least of numbers, the code is that of the first element."""
     np.copyto(codes, first, where=np.equal(y, least))
 
 
-def compete(y: Any, pad: Any, codes: Any, code: int) -> None:
+def compete(y: Array, pad: Array, codes: Array, code: int) -> None:
     """Where padding is greater, its code is the one."""
     np.copyto(codes, codes.dtype.type(code), where=np.greater(pad, y))
 
 
-def mark_nan(runs: MaxRuns, block: Block, run: Any, y: Any, codes: Any) -> None:
+def mark_nan(runs: MaxRuns, block: Block, run: Array, y: Array, codes: Array) -> None:
     """NaN is greater than nothing: let the code of each window that holds one be that of its first."""
     if not np.isnan(y.max()):
         return

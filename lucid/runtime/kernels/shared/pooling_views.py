@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from types import EllipsisType
 from typing import Any, TypeAlias
 
+from ....base.arrays import Array
 from ....graph.windows import Axis, Tap, taps_of
 from .cut import Block, per_block
 
+#: A part of an array.
+At: TypeAlias = "tuple[slice | EllipsisType, ...]"
 #: Which array (by number), and which part of it.
-Part: TypeAlias = "tuple[int, Any]"
+Part: TypeAlias = "tuple[int, At]"
 #: Where a result goes, and what it is made of.
 Step: TypeAlias = "tuple[Part, Part, Part]"
+
+#: What a program calls with nothing.
+Call: TypeAlias = "Callable[[], object]"
 
 X, ROWS, Y, LEAST, PAD = range(5)
 """Numbers of the arrays in the steps of a pooling."""
@@ -57,7 +64,7 @@ def _reduction(
     """Steps that reduce over the taps of one axis, which write and read these parts."""
     full = [tap for tap in taps if (tap.first, tap.last) == (low, high)]
     operands = [source(tap) for tap in full[:2]]
-    operands += [(LEAST, ...)] * (2 - len(operands))
+    operands += [(LEAST, (...,))] * (2 - len(operands))
     yield target(low, high), operands[0], operands[1]
     begun = full[:2]
     for tap in taps:
@@ -72,23 +79,24 @@ def padding_steps(rows: Axis, cols: Axis, block: Block) -> Iterator[Step]:
     """Steps in which the padding competes."""
     whole = block.images, block.channels
     for run in rows.padded(block.r0, block.r1):
-        yield (Y, (*whole, run)), (Y, (*whole, run)), (PAD, ...)
+        yield (Y, (*whole, run)), (Y, (*whole, run)), (PAD, (...,))
     for run in cols.padded(0, cols.count):
-        yield (Y, (*whole, block.rows, run)), (Y, (*whole, block.rows, run)), (PAD, ...)
+        yield (Y, (*whole, block.rows, run)), (Y, (*whole, block.rows, run)), (PAD, (...,))
 
 
 def bind_steps(
-    steps: Sequence[Sequence[Sequence[Step]]], x: Any, rows: Sequence[Any], y: Any, least: Any, pad: Any
-) -> list[list[list[tuple[Any, ...]]]]:
+    steps: Sequence[Sequence[Sequence[Step]]], x: Array, rows: Sequence[Array | None], y: Array, least: Array,
+    pad: Array | None,
+) -> list[list[list[tuple[Array, ...]]]]:  # fmt: skip
     """Views for the steps of each block of each worker, which has a row buffer of its own."""
 
-    def views(block: Sequence[Step], held: Any) -> list[tuple[Any, ...]]:
-        arrays = (x, held, y, least, pad)
+    def views(block: Sequence[Step], held: Array | None) -> list[tuple[Array, ...]]:
+        arrays: tuple[Any, ...] = (x, held, y, least, pad)
         return [tuple(arrays[number][at] for number, at in step) for step in block]
 
     return per_block(views, steps, rows)
 
 
-def tap_parts(rows: Axis, cols: Axis) -> list[tuple[int, Any, Any]]:
+def tap_parts(rows: Axis, cols: Axis) -> list[tuple[int, At, At]]:
     """For each tap that any window sees in the image its number, what it is of the image, and these windows."""
     return [(number, (..., *elements), (..., *windows)) for number, elements, windows in taps_of((rows, cols))]
