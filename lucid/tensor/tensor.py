@@ -7,7 +7,7 @@ gradient rule for an op in the whole system.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
@@ -16,11 +16,10 @@ import numpy.typing as npt
 from ..base import changes
 from ..base.absent import TENSOR, TOP, advice
 from ..base.arrays import Array
-from ..base.checks import check_device, flag, shown
+from ..base.checks import flag, shown
 from ..base.lazy import LazyModule
 from ..errors import DTypeError, ExecutionError, GradientError, OptionError, ShapeError, TraceError
 from ..graph.opdef import Attrs, NoGradient, OpDef
-from ..graph.operators import Operators
 from ..graph.public import as_array, set_eager_world
 from ..graph.trace import active_trace, user_location
 from ..graph.types import DType, TensorType, as_dtype, is_float, order_of
@@ -31,6 +30,7 @@ from .history import gradients_of
 from .inplace import InPlace, check_result, refuse_leaf
 from .numpy_protocol import NumPyProtocol
 from .printing import format_array
+from .python_protocol import PythonProtocol
 
 eager = LazyModule("lucid.runtime.eager")
 _new = object.__new__
@@ -45,7 +45,7 @@ _INTERNAL = frozenset(
 """For the package itself."""
 
 
-class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
+class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
     """A multi-dimensional array that remembers how it was computed.
 
     Parameters
@@ -174,40 +174,6 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
             self._type = None
             changes.of_models.note()
         self.touch()
-
-    def item(self) -> Any:
-        """The only element, as a Python number."""
-        self._concrete("item()")
-        if self._array.size != 1:
-            raise ShapeError(f"item: needs exactly one element, this tensor is {self.type}")
-        return self._array.item()
-
-    def tolist(self) -> Any:
-        """Nested Python lists."""
-        return self.numpy().tolist()
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise ShapeError("a scalar tensor has no length")
-        length: int = self.shape[0]
-        return length
-
-    def __iter__(self) -> Iterator[Any]:
-        return (self[i] for i in range(len(self)))
-
-    def __bool__(self) -> bool:
-        return bool(self.item())
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __index__(self) -> int:
-        if is_float(self.dtype):
-            raise DTypeError(f"a tensor of {self.dtype.name} is no index")
-        return int(self.item())
 
     def _concrete(self, what: str) -> None:
         """A tensor's value must not leak into a graph that would keep it for ever."""
@@ -377,26 +343,6 @@ class Tensor(NumPyProtocol, InPlace, Operators["Tensor"]):
 
         def __getattr__(self, name: str) -> Any:
             raise AttributeError(advice("Tensor", name, _ABSENT, dir(Tensor), numpy=True))
-
-    def cpu(self) -> Tensor:
-        """Itself: everything runs on the processor."""
-        return self
-
-    def cuda(self, device: object = None) -> Tensor:
-        """Refused: there is no other device."""
-        check_device("Tensor.cuda", "cuda")
-        return self
-
-    def contiguous(self) -> Tensor:
-        """Itself: how a tensor lies in memory is for the runtime to know."""
-        return self
-
-    def __format__(self, how: str) -> str:
-        return format(self.item(), how) if how and not self.shape else format(repr(self), how)
-
-    def __contains__(self, value: object) -> bool:
-        found = self == value
-        return bool(found.any()) if isinstance(found, Tensor) else False
 
     def __copy__(self) -> Tensor:
         return self.__deepcopy__({})

@@ -19,9 +19,7 @@ from .threads import pool, replace_pool
 if TYPE_CHECKING:
     from .processes import WorkerProcesses
 
-started = LazyModule(
-    "lucid.runtime.workers.processes"
-)  # not imported, with what it needs, before there is work to share
+started = LazyModule("lucid.runtime.workers.processes")  # it is not imported before there is work to share
 
 POSSIBLE = sys.platform == "linux" and os.uname().machine == "x86_64" and hasattr(os, "memfd_create")
 """Whether programs can have processes to help them on such a system."""

@@ -1,0 +1,85 @@
+"""What Python asks of a tensor as of its own values: a number, a length, a place in a sentence; and of a device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Self, TypeVar
+
+from ..base.arrays import Array
+from ..base.checks import check_device
+from ..errors import DTypeError, ShapeError
+from ..graph.opdef import AbstractTensor
+from ..graph.operators import Operators
+from ..graph.types import is_float
+
+R = TypeVar("R", bound=AbstractTensor)
+
+
+class PythonProtocol(Operators[R]):
+    """Gives a class of tensors the methods by which Python asks them."""
+
+    __slots__ = ()
+
+    _array: Array
+
+    def numpy(self) -> Array:
+        """The data as a read-only array."""
+        raise NotImplementedError  # a tensor has its own
+
+    def _concrete(self, what: str) -> None:
+        """Raise where the value is not known yet."""
+        raise NotImplementedError  # a tensor has its own
+
+    def item(self) -> Any:
+        """The only element, as a Python number."""
+        self._concrete("item()")
+        if self._array.size != 1:
+            raise ShapeError(f"item: needs exactly one element, this tensor is {self.type}")
+        return self._array.item()
+
+    def tolist(self) -> Any:
+        """Nested Python lists."""
+        return self.numpy().tolist()
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise ShapeError("a scalar tensor has no length")
+        length: int = self.shape[0]
+        return length
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if is_float(self.dtype):
+            raise DTypeError(f"a tensor of {self.dtype.name} is no index")
+        return int(self.item())
+
+    def cpu(self) -> Self:
+        """Itself: everything runs on the processor."""
+        return self
+
+    def cuda(self, device: object = None) -> Self:
+        """Refused: there is no other device."""
+        check_device("Tensor.cuda", "cuda")
+        return self
+
+    def contiguous(self) -> Self:
+        """Itself: how a tensor lies in memory is for the runtime to know."""
+        return self
+
+    def __format__(self, how: str) -> str:
+        return format(self.item(), how) if how and not self.shape else format(repr(self), how)
+
+    def __contains__(self, value: object) -> bool:
+        found = self == value
+        return bool(found.any()) if isinstance(found, Operators) else False
