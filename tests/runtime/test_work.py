@@ -24,6 +24,8 @@ def test_work_adds_up_and_scales() -> None:
     a, b = Work((PRODUCT,), near=300.0, calls=2), Work((PRODUCT._replace(rows=1),), far=10.0, calls=1)
     assert seconds(a + b, USUAL) == pytest.approx(seconds(a, USUAL) + seconds(b, USUAL))
     assert seconds(a * 2.5, USUAL) == pytest.approx(2.5 * seconds(a, USUAL))
+    assert a + b == Work((PRODUCT, PRODUCT._replace(rows=1)), near=300.0, far=10.0, calls=3)
+    assert hash(a * 2) == hash(Work((PRODUCT._replace(times=2.0),), near=600.0, calls=4))
     assert Work.total([a, b]) == a + b
     assert Work.total([]) == NOTHING
     assert seconds(NOTHING, USUAL) == 0.0

@@ -22,7 +22,7 @@ from ....graph.types import TensorType, is_float
 from ....graph.windows import side_by_side
 from ...planning.machine import this_machine
 from ...planning.registry import Way, kernel
-from ...planning.work import NOTHING, Work, moved
+from ...planning.work import NOTHING, Work
 from ...program.emitter import Emitter, Operand
 from ..pool.max import pooling_axes
 from ..shared.cut import Block, deal, pieces
@@ -166,8 +166,8 @@ def _work(t: Winograd, work: Sequence[Block], count: int, itemsize: int, threads
     product = product_of(machine, count, c, k, itemsize, resident)._replace(times=square)
     numbers = 2 * sizes.slab + 2 * largest.image_rows * t.n * t.width * c + 4 * square * count * c
     numbers += (2 * square + 2 * t.m * t.n + 3 * t.m**2) * count * k
-    inside = (sizes.ping + sizes.pong) * itemsize <= machine.l2
-    block = Work((product,), calls=14 + square) + moved(numbers * itemsize, inside=inside)
+    inside, moved = (sizes.ping + sizes.pong) * itemsize <= machine.l2, numbers * itemsize
+    block = Work((product,), near=moved if inside else 0.0, far=0.0 if inside else moved, calls=14 + square)
     return block.shared(len(work), threads)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ...planning.machine import this_machine
-from ...planning.work import FORK, NOTHING, Work, moved
+from ...planning.work import FORK, NOTHING, Work
 from ...program.emitter import Emitter, Operand
 from .cut import deal, pieces
 from .epilogue import Epilogue, pixels_of_run, tiled, zero_row
@@ -97,8 +97,8 @@ def _piece_work(p: Rows, rows: int, outputs: int, itemsize: int) -> Work:
     machine, result = this_machine(), rows * outputs * itemsize
     resident = p.depth * outputs * itemsize <= machine.l2 // 2
     product = product_of(machine, rows, p.depth, outputs, itemsize, resident)
-    inside = result + rows * p.depth * itemsize <= machine.l2
-    return moved(2 * p.passes * result, inside=inside) + Work((product,), calls=1 + p.passes)
+    inside, moved = result + rows * p.depth * itemsize <= machine.l2, 2 * p.passes * result
+    return Work((product,), near=moved if inside else 0.0, far=0.0 if inside else moved, calls=1 + p.passes)
 
 
 # ---------------------------------------------------------------- the kernel
