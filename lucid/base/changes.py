@@ -60,8 +60,8 @@ class _Writes:
         """The content of ``array`` has changed, at this line of the user's; returns the new count."""
         owner, now = self._owner(array), of_contents.note()
         known, key = self._known, id(owner)
-        # with an entry that is replaced its reference goes, and never calls. What it calls is written in C: no signal's
-        # handler runs in it, whose exception would be lost
+        # the reference of an entry that is replaced goes with it, and never calls back. What it calls is written in C:
+        # no signal's handler runs within it, whose exception would be lost
         known[key] = ref(owner, partial(known.pop, key)), now, where
         return now
 

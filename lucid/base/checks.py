@@ -56,7 +56,7 @@ def _bounded(owner: str, name: str, kind: str, value: object, least: int, most: 
 
 
 def _indexed(owner: str, name: str, kind: str, value: object) -> int:
-    """What is no plain int as one, if it is a number of that kind."""
+    """A value other than a plain int, such as a NumPy integer, as an int."""
     index = None if isinstance(value, _BOOLS) else getattr(type(value), "__index__", None)
     if index is None:
         raise OptionError(f"{owner}: {name} must be {kind}, got {shown(value)}")
@@ -67,7 +67,7 @@ def _indexed(owner: str, name: str, kind: str, value: object) -> int:
 
 
 def pair(owner: str, name: str, value: Any, least: int, *, single: bool = True) -> Pair:
-    """An int for both axes, or two ints (vertical, horizontal); with ``single`` a sequence of one is as the int."""
+    """An int for both axes, or two ints (vertical, horizontal); with ``single`` also a sequence of one int."""
     kind = "an int or a tuple of ints"
     if type(value) is int or not (isinstance(value, _LISTS) or _is_sequence(value)):
         found = _bounded(owner, name, kind, value, least, LARGEST)
@@ -193,7 +193,7 @@ _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 
 
 def user_stacklevel() -> int:
-    """How far up the innermost frame outside this package is, as ``warnings.warn`` of the caller counts."""
+    """The ``stacklevel`` with which a warning of the caller's points at the innermost frame outside this package."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame, level = frame.f_back, level + 1

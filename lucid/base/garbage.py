@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def collection_paused() -> Iterator[None]:
-    """Within it, or in a function decorated with it, garbage is not collected of itself.
+    """Within it, or in a function decorated with it, Python does not collect garbage unasked.
 
     Graphs and plans are large and not garbage; the collector would walk through all of them again and
     again while they grow, which takes half of the time on graphs of 10,000 nodes and more.

@@ -21,9 +21,10 @@ class LazyModule(ModuleType):
 
 
 def from_home(package: str, homes: Mapping[str, str], name: str) -> Any:
-    """What a package calls ``name``, from the module of it that ``homes`` says (or that module), which loads for it.
+    """What a package has under ``name``: the module of that name, or what the module that ``homes`` tells has.
 
-    For the package's ``__getattr__``, which is not asked again.
+    The module is imported now. For the package's ``__getattr__``: the package keeps what is found, so that it is not
+    asked again.
     """
     module = import_module(f".{homes[name]}", package)
     found = module if homes[name] == name else getattr(module, name)

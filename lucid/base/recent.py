@@ -10,7 +10,7 @@ V = TypeVar("V")
 
 
 class Recent(OrderedDict[K, V]):
-    """Holds so many entries; of more, those go that were not used for longest.
+    """Holds a number of entries: where there are more, those that were not used for longest go.
 
     Parameters
     ----------

@@ -108,7 +108,7 @@ def _flatten_object(value: object, leaves: list[Any], kinds: tuple[type, ...]) -
 
 
 class _UnknownError(TraceError):
-    """Neither a tensor, nor fixed, nor a known container: the words for either end of a call."""
+    """A value that is no tensor, no constant and no known container: in words for arguments, and for results."""
 
     def __init__(self, about_arguments: str, about_results: str) -> None:
         super().__init__(about_arguments)

@@ -27,7 +27,7 @@ OfOneTensor: TypeAlias = "Callable[[Array | Tensor], Tensor]"
 
 
 class Calls:
-    """How a specialization has been called. It knows nothing of its calls, so both go as soon as nobody has them.
+    """What runs the calls of a specialization, which does not refer to it: no cycle keeps the two.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class Calls:
         alone = made.results.alone and not made.traced.updates and call.wanted == (False,)
         if not alone:
             return None
-        # what speaks of the call goes with its caller: of the call itself it would be a circle
+        # the attributes refer to the call: kept by the call itself they would be a cycle
         return partial(call.run_one, CallAttrs(call), made.traced.input_types[0].bind(dict(call.sizes)))
 
     def _forward(self, arrays: Sequence[Array], wanted: Wanted, orders: Orders) -> Forward:

@@ -58,7 +58,7 @@ class Trace:
 
 
 _LOADED = Guards((), (), -1)
-"""Of a model from a file: it depends on nothing."""
+"""The guards of a model from a file, which depends on nothing."""
 
 
 class CompiledModel(Module):
@@ -78,7 +78,7 @@ class CompiledModel(Module):
         What was compiled; None for a model loaded from a file.
     """
 
-    __setattr__: Any = object.__setattr__  # what it notes at each call is nothing that a trace depends on
+    __setattr__: Any = object.__setattr__  # no trace depends on what it notes at each call
     __delattr__: Any = object.__delattr__
 
     def __init__(self, model: Callable[..., Any] | None, specs: Specs, options: Options) -> None:
@@ -302,7 +302,7 @@ class CompiledModel(Module):
 
     @property
     def plan(self) -> Plan:
-        """The plan of the latest call; before any, that of inference at size 1, if may be, of what is symbolic."""
+        """The plan of the latest call; before any, that of inference, where possible at size 1 of what is symbolic."""
         return self._executable().plan
 
     @property
@@ -330,7 +330,7 @@ class CompiledModel(Module):
         return profile(executable.plan, parameters, arrays, repeat)
 
     def draw(self, path: str | Path, **options: object) -> None:
-        """Draw the optimised graph; the suffix (.svg, .dot, .png, .pdf) says as what; options as of a graph's."""
+        """Draw the optimised graph; the suffix is .svg, .dot, .png or .pdf, the options are those of a graph."""
         self.graph.draw(path, **options)
 
     def save(self, path: str | Path) -> None:
@@ -338,7 +338,7 @@ class CompiledModel(Module):
         write_archive(path, self._current())
 
     def __guarded__(self) -> Iterable[Any]:
-        """What a larger trace depends on that has this as a part."""
+        """What a larger trace depends on, when this is a part of it."""
         return (self.model,)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -85,7 +85,7 @@ class Programs:
         self._lock = RLock()
 
     def get(self, key: Key, graph: Callable[[], Graph]) -> Executable:
-        """The program for this, of that graph if it has to be made."""
+        """The program for a key; it is made of the graph where there is none."""
         with self._lock:
             program = self.made.use(key)
             if program is None:

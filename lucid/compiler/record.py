@@ -48,8 +48,7 @@ def record(
     """Run the model once with traced tensors.
 
     What is recorded serves with and without gradients, unless the model asks which it is, or says so itself. The run
-    has a context of its own, which is left by code in C: of an interrupt as it ends, whenever it comes, no trace is
-    left that goes on.
+    has a context of its own, and code in C leaves it: however late an interrupt comes, no trace goes on after it.
     """
     return copy_context().run(_record, model, structure, types, grad)
 

@@ -43,7 +43,7 @@ class Results:
         return self.structure == LEAF and self.sources in ((), ((COMPUTED, None),))
 
     def of(self, made: Sequence[Tensor], leaves: Sequence[object]) -> Any:
-        """What a call on ``leaves`` gives whose program has made these tensors."""
+        """What a call on ``leaves`` gives back, once its program has made these tensors."""
         found: list[Any] = list(made)
         for i, (kind, which) in enumerate(self.sources):
             if kind == ARGUMENT:

@@ -21,7 +21,7 @@ def snake_case(name: str) -> str:
 
 
 def printable(text: str) -> str:
-    """``text`` on one line: control characters, line breaks and whatever else has no shape are escaped."""
+    """``text`` on one line: control characters, line breaks and whatever else is not printed are escaped."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 

@@ -21,7 +21,7 @@ MOST_TERMS, MOST_PRODUCTS, HIGHEST_DEGREE, DEEPEST, LONGEST = 100, 1000, 32, 32,
 """Limits of a polynomial: its terms, the products of terms in one multiplication, its degree, divisions in divisions,
 and the symbols that are written in it.
 
-No honest dimension comes near them; those of a file that was made to hurt would otherwise expand without end.
+No real dimension comes near them; those of a malicious file would otherwise expand without end.
 """
 
 

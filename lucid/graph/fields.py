@@ -54,7 +54,7 @@ def fits(value: object, hint: object) -> bool:
 
 
 def check_attrs(op: OpDef, attrs: Attrs) -> None:
-    """Check that each attribute of a node holds what its class declares; live objects behind a protocol aside.
+    """Check that each attribute of a node holds what its class declares; but for objects that a protocol describes.
 
     Type hints bind nobody: without this a user's object would reach the source of a program as whatever its
     ``__str__`` returns.

@@ -82,8 +82,8 @@ class Node(Generic[A]):
 def edges_of(dag: Dag) -> Iterator[tuple[str, str, int, int]]:
     """All edges as (source, target, slot, output).
 
-    ``dag.edges`` says the same, but the view that it leaves in the DAG refers to the DAG: only the cyclic collector
-    would find it.
+    ``dag.edges`` says the same, but leaves a view in the DAG that refers to the DAG: a cycle, which only the garbage
+    collector would free.
     """
     for source, targets in dag.adjacency():
         for target, slots in targets.items():

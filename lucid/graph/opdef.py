@@ -278,7 +278,7 @@ class OpDef(Generic[A]):
     monotone
         Unary and non-decreasing, so it commutes with max pooling.
     root
-        Of a monotone op, an input that it makes 0 of: -inf where no result is less, or 0.
+        Of a monotone op, an input whose result is 0: -inf where no result is less than 0, else 0.
     idempotent
         Unary, and nothing more changes when it is applied again.
     activation
@@ -288,13 +288,13 @@ class OpDef(Generic[A]):
     convolution
         A convolution forward, alone or with what was fused into it. It runs with its result in either memory order.
     windowed
-        It moves a window over images; its weight, if any, is one.
+        It moves a window over images; if it has a weight, that is the window.
     channels_last
         It computes on images, and is quickest where channels are innermost in memory.
     view
         The output may share memory with the first input.
     centred
-        It takes a mean away, so that its rounding is that of the largest of its numbers, however small the result.
+        It subtracts a mean, so it rounds as its largest input does, however small the result is.
     pure
         Same inputs give same outputs; two equal nodes may be merged.
     random

@@ -78,7 +78,7 @@ def as_array(owner: str, data: object, dtype: object = None) -> Array:
     wanted = None if dtype is None else as_dtype(dtype)
     try:
         if type(data) is not np.ndarray and hasattr(data, "__array__"):
-            # without asking for a copy, which older ones have no word for
+            # no copy is asked for: an older ``__array__`` has no such argument
             data = np.asarray(data)
         array = np.array(data, dtype=wanted, order="K" if isinstance(data, np.ndarray) else "C")
     except OverflowError as error:

@@ -1,8 +1,8 @@
 """Whether operations are remembered for ``backward``: the switches, each a statement, a block or a decorator.
 
-A block gives nothing back when it is left: what it said holds as long as it is entered, and its end is that of a
-lock, which is code in C. So an exception out of a signal's handler, which comes between two steps of Python, finds the
-mode as it is inside or as it was before, never one that stays for good.
+Leaving a block restores nothing: what the block said just stops holding, because the block is a lock that is released,
+by code in C. An exception out of a signal's handler comes between two steps of Python, so it finds the mode of the
+inside or the mode of before, never a wrong one that stays for good.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..errors import OptionError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-if TYPE_CHECKING:  # for whom there is no deriving from a lock
+if TYPE_CHECKING:  # the type checker refuses a class derived from a lock
 
     class _Lock:
         def acquire(self, blocking: bool = True) -> bool: ...
@@ -80,7 +80,7 @@ def is_grad_enabled() -> bool:
 
 
 def forget_switching_on() -> None:
-    """From here on :func:`switched_on` tells of what comes."""
+    """Forget what was switched on: :func:`switched_on` tells only of what comes from here on."""
     _switched_on.set(False)
 
 
@@ -92,7 +92,7 @@ def switched_on() -> bool:
 class _Mode(_Lock):
     """A mode that holds within a block or a decorated function, and the one before it afterwards.
 
-    It is a lock of its own that is held within the block: ``__exit__`` is the lock's.
+    It is itself a lock, which is held within the block: ``__exit__`` is the lock's.
     """
 
     def __new__(cls, *args: object) -> Any:
@@ -100,7 +100,7 @@ class _Mode(_Lock):
 
     def __init__(self, enabled: bool) -> None:
         self._enabled = enabled
-        self.turn, self.begun = 1, 0  # of different turns: it is not entered
+        self.turn, self.begun = 1, 0  # they differ: it is not entered
 
     def __enter__(self) -> None:
         self._enter(_holding())
@@ -108,9 +108,9 @@ class _Mode(_Lock):
     def _enter(self, before: _Said | None) -> None:
         held = self._is_owned()
         if held and self.begun == self.turn:
-            if before is None or before.block is not self:  # what was said in between would hold no longer
+            if before is None or before.block is not self:  # what was said in between would be lost
                 raise self._refused()
-            self.acquire()  # of which it counts how often
+            self.acquire()  # the lock counts how often
             return
         self.turn += 1
         if not (held or self.acquire(blocking=False)):  # held where a handler ended a turn before it had begun
@@ -186,7 +186,7 @@ class set_grad_enabled(_Mode):  # noqa: N801 - PyTorch's name
         _said.set(now)
 
     def __enter__(self) -> None:
-        """The block ends with what was before the switch was made, not before it was entered."""
+        """Within the block the switch holds; after it, what held before the switch was made."""
         first, self._first = self._first, None
         self._enter(_holding() if first is None else first[0])
 

@@ -66,7 +66,7 @@ def _counts(arrays: list[Array]) -> tuple[Array, int, int]:
 
 _ALONE = _counts([np.empty((2, 2))])[1]
 _OWNER_ALONE = _counts([np.empty((2, 2)).T])[2]
-"""The counts of what nobody else has; they differ between versions of Python."""
+"""How many references there are to an array that nobody else has, and to such an owner; versions of Python differ."""
 
 
 def _pop(arrays: list[Array]) -> tuple[Array, bool]:
@@ -90,7 +90,7 @@ class _Gather:
         self.leaves: list[tuple[Any, Value]] = []
         self._records: dict[int, str] = {}
         self._ops: dict[str, str] = {}
-        """What the records' nodes are called in errors."""
+        """What errors call the nodes of the records."""
         self._sources: dict[tuple[int, int], Value] = {}
 
     def add(self, record: Record) -> None:
@@ -129,7 +129,7 @@ class _Gather:
         return self._as_copied(x, self.value(source, output), version)
 
     def _as_copied(self, x: Any, value: Value, version: int) -> Value:
-        """What was read: a change in place reads a copy of its own, which is there though the memory is written."""
+        """The value that was read: where the tensor was changed in place since, a copy from before."""
         if value not in self.stale or self.known[value] is x._array or x.version > version:
             return value
         (copied,) = self.builder.add(Node(RESHAPE, ShapeAttrs(x.type.shape), (x.type,)), (value,), "before")

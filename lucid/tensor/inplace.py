@@ -42,7 +42,9 @@ def _method(name: str) -> Callable[..., Any]:
 
 
 def _wants(x: object) -> bool:
-    return bool(getattr(x, "_requires_grad", False))  # the property of a traced tensor is for those who branch on it
+    return bool(
+        getattr(x, "_requires_grad", False)
+    )  # a traced tensor's property raises, for code that would branch on it
 
 
 def positions(shape: tuple[int, ...], key: object) -> Array:

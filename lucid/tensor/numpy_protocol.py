@@ -234,7 +234,7 @@ _FUNCTIONS: Mapping[str, Function] = {
 
 
 class NumPyProtocol:
-    """Gives a class of tensors the methods by which NumPy asks them."""
+    """The methods of a tensor that NumPy calls."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""What Python asks of a tensor as of its own values: a number, a length, a place in a sentence; and of a device."""
+"""What Python asks of a tensor as of its own values: to be a number, to have a length, to be written in a text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ R = TypeVar("R", bound=AbstractTensor)
 
 
 class PythonProtocol(Operators[R]):
-    """Gives a class of tensors the methods by which Python asks them."""
+    """The methods of a tensor that Python calls."""
 
     __slots__ = ()
 

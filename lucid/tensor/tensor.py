@@ -51,9 +51,9 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
     Parameters
     ----------
     data
-        Nested numbers, an array or a tensor; it is copied, images that lie channels last as they lie.
+        Nested numbers, an array or a tensor; it is copied; images that lie channels last in memory stay so.
     requires_grad
-        Whether ``backward`` shall leave a gradient in ``.grad``.
+        Whether ``backward`` is to leave a gradient in ``.grad``.
     dtype
         Element type. When omitted: that of an array; float32 for Python floats, int64 for ints.
     """
@@ -87,7 +87,7 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
 
     @classmethod
     def made(cls, array: Array, type_: TensorType, record: Record | None = None, output: int = 0) -> Tensor:
-        """As :meth:`wrap` outside any trace, for an array of known type: an output of ``record``, if that is given."""
+        """As :meth:`wrap`, outside any trace, where the type is known; with ``record`` it is an output of that."""
         tensor: Tensor = _new(Tensor)
         tensor._array = array
         tensor._type = type_
@@ -169,7 +169,7 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
             raise DTypeError(
                 f"data: this tensor requires a gradient, so what it holds is floating-point: {array.dtype}"
             )
-        self._array = array  # what else has the memory that it had, as a copy made by `backup = t.data`, keeps it
+        self._array = array  # another tensor on the old memory, such as `backup = t.data`, keeps that
         if (array.shape, array.dtype) != (before.shape, before.dtype):
             self._type = None
             changes.of_models.note()
@@ -236,7 +236,7 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
             raise refuse_leaf(name)
         before = Tensor.wrap(self._array.copy())
         if self._record is not None and self.version > self._record.made:
-            before.touch()  # as any other reader would find it: the record has made something else
+            before.touch()  # its record made what it held before: whoever reads it is told so
         before._record, before._output, before._requires_grad = self._record, self._output, self._requires_grad
         return before
 
@@ -293,7 +293,7 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         gradient
             Of this tensor's shape; may be omitted for a scalar.
         retain_graph
-            As it is in any case: ``backward`` may be called again as long as the tensor is there.
+            Makes no difference: ``backward`` may be called again as long as the tensor exists.
         create_graph
             Refused: the gradients have no history.
         inputs
@@ -339,7 +339,7 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
     def __dir__(self) -> list[str]:
         return sorted(name for name in super().__dir__() if name[0] != "_" and name not in _INTERNAL)
 
-    if not TYPE_CHECKING:  # for whom a name that is not here is an error
+    if not TYPE_CHECKING:  # to the type checker a name that is not here is an error
 
         def __getattr__(self, name: str) -> Any:
             raise AttributeError(advice("Tensor", name, _ABSENT, dir(Tensor), numpy=True))

@@ -33,8 +33,10 @@ _serials = count(1)
 
 
 class _Memory:
-    """Memory that tensors of a trace share where the model runs eagerly: a graph has none, so who reads it must be told
-    of writes under another name."""
+    """Memory that tensors of a trace would share if the model ran eagerly.
+
+    A graph has no memory, so whoever reads a tensor must be told of writes to it under another name.
+    """
 
     __slots__ = ("where", "writes")
 
@@ -64,9 +66,9 @@ class TracedTensor(Tensor):
     def __init__(self, symbol: Symbol) -> None:
         self.symbol = symbol
         self.shared = ""
-        """Who else, beyond the trace, has its memory where the tensor is eager; nothing where nobody has."""
+        """What outside the trace would share its memory if the model ran eagerly, in words; may be empty."""
         self.memory: _Memory | None = None
-        """What it shares with its views, and the writes to that of which it knows."""
+        """The memory that it shares with its views, and how many writes to it this tensor has seen (``seen``)."""
         self.seen = 0
         self._type = symbol.type
         self._record = None
@@ -84,12 +86,12 @@ class TracedTensor(Tensor):
 
     @property
     def _array(self) -> NoReturn:  # type: ignore[override]
-        """Whoever asks for data that is not there takes this for an eager tensor: it has left its trace."""
+        """There is no data: code that asks for it takes this for an eager tensor, so it has left its trace."""
         raise self.left()
 
     @property
     def requires_grad(self) -> bool:
-        """Not to be known: one trace serves calls whose arguments require a gradient and calls whose do not."""
+        """Not known while tracing: one trace serves calls whose arguments require a gradient and calls whose do not."""
         if not self.live():
             raise self.left()
         raise TraceError(
@@ -249,14 +251,14 @@ class Recorder:
         self._bases: dict[int, tuple[Tensor, Tensor]] = {}
         self._updates: dict[str, Symbol] = {}
         self._memories: dict[int, tuple[_Memory, int]] = {}
-        """For tensors that are no values of the graph, and of which there are views, what these share."""
+        """The memory that views share of tensors that are no values of the graph."""
 
     @contextmanager
     def active(self, grad: bool = True) -> Iterator[Recorder]:
         """While inside, ops of this thread are recorded here.
 
-        Whether gradients are wanted is asked at each call, not once for all calls by the one that is traced: there it
-        is as ``grad`` says.
+        Whether gradients are recorded is asked again at each call of the compiled model; while it is traced, ``grad``
+        says so.
         """
         token, left = active_trace.set(self), grad
         try:

@@ -28,7 +28,7 @@ _ROOTS = {
 _NAMING = frozenset({"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "IMPORT_FROM", "DELETE_ATTR"})
 _IDLE = frozenset({"EXTENDED_ARG", "CACHE", "NOP", "PUSH_NULL"})
 BY_NAME = frozenset({"__dict__", "__getattribute__", "__getstate__", "__reduce__", "__reduce_ex__"})
-"""Who mentions one of these may read any attribute."""
+"""Code that mentions one of these may read any attribute."""
 
 
 @dataclass(frozen=True)
