@@ -20,7 +20,7 @@ from ....graph.types import DType
 from ....graph.windows import Axis, axes_of
 from ...planning.registry import kernel
 from ...program.emitter import Emitter
-from ..shared.cut import deal
+from ..shared.cut import deal, per_block
 from ..shared.loop import BlockLoop, bind, recheck
 from ..shared.pooling_views import At, tap_parts
 from .average_views import bind_divisions, bind_means, bind_spread, windows_arg_max
@@ -54,7 +54,8 @@ def avg_pool(k: Emitter) -> None:
         return
     loop = BlockLoop(k, work)
     reduce_windows(loop, "np.add", axes, np.zeros((), x.dtype))
-    divisions = loop.bind("outputs", bind_divisions, loop.blocks, y, _divisors(a, *axes, x.dtype))
+    parts = k.use(per_block(lambda b: (b.images, b.channels, b.rows), loop.work), f"{k.name}_parts")
+    divisions = loop.bind("outputs", bind_divisions, parts, y, _divisors(a, *axes, x.dtype))
     whole, count = loop.over(divisions, "whole", "count")
     loop.line(f"np.divide({whole}, {count}, out={whole})")
     loop.emit()

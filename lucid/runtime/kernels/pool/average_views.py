@@ -7,17 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from ....base.arrays import Array
-from ..shared.cut import Block, per_block
 from ..shared.pooling_views import At
 
 
-def bind_divisions(work: Sequence[Sequence[Block]], y: Array, divisor: Array) -> list[list[tuple[Array, Array]]]:
-    """Each block's sums, and what to divide them by."""
-
-    def division(block: Block) -> tuple[Array, Array]:
-        return y[block.images, block.channels, block.rows], divisor[block.rows] if divisor.ndim else divisor
-
-    return per_block(division, work)
+def bind_divisions(work: Sequence[Sequence[At]], y: Array, divisor: Array) -> list[list[tuple[Array, Array]]]:
+    """The sums of each block of images, channels and rows, and what to divide them by."""
+    return [[(y[at], divisor[at[2]] if divisor.ndim else divisor) for at in mine] for mine in work]
 
 
 def bind_spread(parts: Sequence[tuple[At, At]], target: Array, source: Array) -> list[tuple[Array, Array]]:

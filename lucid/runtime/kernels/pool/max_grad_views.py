@@ -29,12 +29,12 @@ class Spread:
         offsets = (i * self.axis.dilation - self.axis.before for i in range(self.axis.kernel))
         return [(offset % self.axis.stride, offset // self.axis.stride) for offset in offsets]
 
-    @property
+    @cached_property
     def low(self) -> int:
         """The least shift."""
         return min(shift for _, shift in self.places)
 
-    @property
+    @cached_property
     def high(self) -> int:
         """The greatest shift."""
         return max(shift for _, shift in self.places)
@@ -50,7 +50,7 @@ class Spread:
         found = real(residue + self.low * step, self.pitch, self.axis.size, step)
         return found.source, found.places
 
-    @property
+    @cached_property
     def complete(self) -> bool:
         """Whether every element of the image is reached."""
         residues = {residue for residue, _ in self.places}

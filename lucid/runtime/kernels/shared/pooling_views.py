@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from ....base.arrays import Array
 from ....graph.windows import Axis, Tap, taps_of
-from .cut import Block, per_block
+from .cut import Block
 
 #: A part of an array.
 At: TypeAlias = "tuple[slice | EllipsisType, ...]"
@@ -87,14 +87,15 @@ def padding_steps(rows: Axis, cols: Axis, block: Block) -> Iterator[Step]:
 def bind_steps(
     steps: Sequence[Sequence[Sequence[Step]]], x: Array, rows: Sequence[Array | None], y: Array, least: Array,
     pad: Array | None,
-) -> list[list[list[tuple[Array, ...]]]]:  # fmt: skip
+) -> list[list[list[tuple[Array, Array, Array]]]]:  # fmt: skip
     """Views for the steps of each block of each worker, which has a row buffer of its own."""
-
-    def views(block: Sequence[Step], held: Array | None) -> list[tuple[Array, ...]]:
+    bound = []
+    for mine, held in zip(steps, rows, strict=True):
         arrays: tuple[Any, ...] = (x, held, y, least, pad)
-        return [tuple(arrays[number][at] for number, at in step) for step in block]
-
-    return per_block(views, steps, rows)
+        bound.append(
+            [[(arrays[i][o], arrays[j][a], arrays[k][b]) for (i, o), (j, a), (k, b) in block] for block in mine]
+        )
+    return bound
 
 
 def tap_parts(rows: Axis, cols: Axis) -> list[tuple[int, At, At]]:
