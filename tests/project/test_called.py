@@ -24,15 +24,6 @@ COMPILER = (
 )  # fmt: skip
 VIEWS = "lucid.runtime.program.views"
 
-#: Modules of kernels that programs reach although the compiler is imported there.
-NOT_YET = {
-    "lucid.runtime.kernels.conv.blocks",
-    "lucid.runtime.kernels.conv.grad",
-    "lucid.runtime.kernels.conv.pooled",
-    "lucid.runtime.kernels.conv.space_to_depth",
-    "lucid.runtime.kernels.conv.split_channels",
-}
-
 
 def known_to(module: str, imports: dict[str, Any]) -> set[str]:
     """The package's modules that it imports, or that these do."""
@@ -79,7 +70,7 @@ def used(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 def check(used: set[str]) -> None:
     assert VIEWS in used
-    wrong = [f"{module} knows {', '.join(of_compiler(module, IMPORTS))}" for module in sorted(used - NOT_YET)
+    wrong = [f"{module} knows {', '.join(of_compiler(module, IMPORTS))}" for module in sorted(used)
              if of_compiler(module, IMPORTS)]  # fmt: skip
     assert not wrong, "\n".join(wrong)
 

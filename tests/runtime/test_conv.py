@@ -30,8 +30,7 @@ from lucid.graph.ops.pool import MaxPoolAttrs
 from lucid.graph.types import CHANNELS_LAST, TensorType, spec
 from lucid.reference.evaluator import run_reference
 from lucid.runtime import eager
-from lucid.runtime.kernels.conv import blocks as conv_blocks
-from lucid.runtime.kernels.conv import depthwise
+from lucid.runtime.kernels.conv import depthwise, im2col
 from lucid.runtime.planning import choosing
 from lucid.runtime.planning.registry import Choice, Lowering, choices, lowerings
 from lucid.runtime.program.plan import make_plan
@@ -172,8 +171,8 @@ def test_each_lowering_is_the_reference(op: OpDef, name: str, seed: int, monkeyp
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of two or three rows."""
-    monkeypatch.setattr(conv_blocks, "BLOCK_BYTES", 1 << 10)
-    monkeypatch.setattr(conv_blocks, "LEAST_ROWS", 30)
+    monkeypatch.setattr(im2col, "BLOCK_BYTES", 1 << 10)
+    monkeypatch.setattr(im2col, "LEAST_ROWS", 30)
     monkeypatch.setattr(depthwise, "BLOCK_BYTES", 1 << 9)
 
 

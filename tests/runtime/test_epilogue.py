@@ -7,7 +7,8 @@ import pytest
 import lucid.runtime.eager  # noqa: F401  # kernels register
 from lucid.graph.ir import Node
 from lucid.graph.opdef import NoAttrs, OpDef, all_ops
-from lucid.graph.ops.elementwise import NOT, AlphaAttrs, CastAttrs, ClipAttrs, GeluAttrs, SoftplusAttrs
+from lucid.graph.ops.bounds import ClipAttrs
+from lucid.graph.ops.elementwise import NOT, AlphaAttrs, CastAttrs, GeluAttrs, SoftplusAttrs
 from lucid.graph.types import TensorType, float32, float64
 from lucid.runtime.planning.phase import Phase
 from lucid.runtime.planning.registry import lowerings

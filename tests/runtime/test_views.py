@@ -132,14 +132,13 @@ def test_a_kernel_cannot_bind_what_may_be_a_copy(copy: str) -> None:
 COMPUTE = {
     ("pool/average.py", "_divisors"): "constants, while the plan is made",
     ("pool/average_views.py", "windows_arg_max"): "called at each run",
-    ("conv/blocks.py", "by_panels"): "called where weights are packed",
-    ("conv/pooled.py", "late_activation"): "constants",
+    ("conv/im2col_views.py", "pack_weights"): "called where weights are packed",
     ("calls.py", "add_rows"): "called at each run",
     ("linear/blocks.py", "_zeros"): "constants",
     ("pool/max_grad_views.py", "find"): "called at each run",
     ("pool/max_grad_views.py", "look_up"): "called at each run",
     ("pool/max_grad_views.py", "of"): "constants",
-    ("conv/space_to_depth.py", "transform_weights"): "called where weights are packed",
+    ("conv/space_to_depth_views.py", "transform_weights"): "called where weights are packed",
     ("conv/winograd_views.py", "transform_weights"): "called where weights are packed",
 }
 """Functions of the kernels that copy values on purpose, when they are wanted."""

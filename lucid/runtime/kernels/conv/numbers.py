@@ -32,13 +32,13 @@ def pool_axes(node: Node, inputs: tuple[TensorType, ...]) -> tuple[Axis, ...]:
     return axes_of(convolved(node, inputs), pool.kernel, pool.stride, pool.padding, pool.dilation, counts)
 
 
-def passes(node: Node, inputs: tuple[TensorType, ...]) -> int:
-    """How often a fused convolution goes over its result: for bias, residual, activation and pooling."""
-    attrs = as_fused(node.attrs)
-    return len(inputs) - 2 + (attrs.activation is not None) + (attrs.pool is not None)
-
-
 def conv_of(a: ConvAttrs, x: Sequence[int], w: Sequence[int], y: Sequence[int]) -> Conv:
     """From the attributes and the concrete shapes of input, weight and output."""
     rows, cols = axes_of(x, w[2:], a.stride, a.padding, a.dilation, y[2:])
     return Conv(x[0], x[1], w[0], a.groups, rows, cols)
+
+
+def conv_of_node(node: Node, inputs: Sequence[TensorType]) -> Conv:
+    """Of a convolution, alone or fused."""
+    x, w = (t.concrete for t in inputs[:2])
+    return conv_of(attrs_of(node), x, w, convolved(node, tuple(inputs)))

@@ -72,3 +72,8 @@ def image_blocks(images: int, channels: int, rows: int, per_row: int, target: in
 def per_block(function: Callable[..., T], work: Sequence[Sequence[Any]], *memory: Sequence[Any]) -> list[list[T]]:
     """``function`` of each block of each worker, and of the worker's own part of each ``memory``."""
     return [[function(block, *own) for block in mine] for mine, *own in zip(work, *memory, strict=True)]
+
+
+def of_each(function: Callable[..., T], *lists: Sequence[Sequence[Any]]) -> list[list[T]]:
+    """``function`` of what each of the lists holds for a block, for all blocks of all workers."""
+    return [[function(*parts) for parts in zip(*mine, strict=True)] for mine in zip(*lists, strict=True)]

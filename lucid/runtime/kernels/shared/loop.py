@@ -22,6 +22,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from ....graph.types import CHANNELS_LAST, DType
 from ...planning.phase import Phase
 from ...program.emitter import Emitter, Operand
+from ...program.statement import Statement
 
 B = TypeVar("B")
 N = TypeVar("N", bound=NamedTuple)
@@ -107,7 +108,7 @@ class BlockLoop(Generic[B]):
     def __init__(self, k: Emitter, work: Sequence[Sequence[B]]) -> None:
         self.k = k
         self.work = work
-        self.body: list[str] = []
+        self.body: list[Statement] = []
         self._over: list[tuple[str, Bound]] = []
 
     @cached_property
@@ -141,9 +142,13 @@ class BlockLoop(Generic[B]):
 
     def over(self, bound: Bound, *names: str) -> tuple[str, ...]:
         """Loop variables that run over what is bound, its parts where these are several."""
-        fresh = tuple(map(self.k.names.fresh, names))
-        self._over.append((fresh[0] if len(fresh) == 1 else f"({', '.join(fresh)})", bound))
+        fresh = self.fresh(*names)
+        self.known(bound, *fresh)
         return fresh
+
+    def known(self, bound: Bound, *names: str) -> None:
+        """The same under names that lines know already."""
+        self._over.append((names[0] if len(names) == 1 else f"({', '.join(names)})", bound))
 
     def parts(self, bound: Bound, kind: type[N]) -> N:
         """The same where what is bound are named tuples: the names of the variables, each in its place."""
@@ -159,11 +164,15 @@ class BlockLoop(Generic[B]):
 
     def line(self, *lines: str) -> None:
         """Lines (or indented blocks) that each block goes through."""
-        self.body += lines
+        self.take(Statement.of(line, Phase.CALL) for line in lines)
+
+    def take(self, statements: Iterable[Statement]) -> None:
+        """The same where an emitter for a part of the node has made them."""
+        self.body += statements
 
     def for_each(self, names: Sequence[str], source: str, *lines: str) -> None:
         """A loop within: ``lines`` for all in ``source``."""
-        self.body.append(f"for {', '.join(names)} in {source}:\n{_indented(lines)}")
+        self.line(f"for {', '.join(names)} in {source}:\n{_indented(lines)}")
 
     def emit(self) -> None:
         """Write the loop, on as many workers as there are; plain lines where there is one block."""
@@ -171,7 +180,7 @@ class BlockLoop(Generic[B]):
         if self.single:
             for names, bound in self._over:
                 self.k.define(names, f"{bound}[0][0]", bound.phase)
-            self.k.line("\n".join(self.body))
+            self.k.take(self.body)
         elif workers == 1:
             self.k.line("\n".join(self._loop("0")))
         else:
@@ -180,7 +189,7 @@ class BlockLoop(Generic[B]):
     def _loop(self, worker: str) -> Iterator[str]:
         names, lists = (", ".join(part) for part in zip(*((n, f"{b}[{worker}]") for n, b in self._over), strict=True))
         yield f"for {names} in {lists}:" if len(self._over) == 1 else f"for {names} in zip({lists}):"
-        yield _indented(self.body)
+        yield _indented(statement.line for statement in self.body)
 
 
 def _indented(lines: Iterable[str]) -> str:

@@ -1,0 +1,173 @@
+"""What follows the product of a convolution's blocks, while each is in the cache: epilogue and max pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+
+from ....graph.ops.conv_pool import bias_and_residual
+from ....graph.types import CHANNELS_LAST
+from ...program.emitter import Operand
+from ..pool.max import competing, lowest
+from ..shared.cut import Block
+from ..shared.epilogue import Epilogue, pixels_of_run, tiled, zero_row
+from ..shared.loop import BlockLoop, Bound, channels_last, laid_out
+from ..shared.pooling_views import padding_steps
+from .finish_views import (
+    Halves,
+    bind_biases,
+    bind_copies,
+    bind_finals,
+    bind_halves,
+    bind_held,
+    bind_padding,
+    bind_pooling,
+    bind_results,
+    bind_runs,
+    bind_whole,
+)
+from .geometry import Layer
+
+
+class Finish:
+    """Writes what each block goes through after its product.
+
+    What does not decrease (the bias, most activations) runs after the maximum, on a quarter of the elements where
+    windows are 2x2; the values are the same.
+
+    Attributes
+    ----------
+    loop, layer
+        The loop that is written, and of what; a block is a part of the output of one group.
+    epilogue
+        What follows.
+    straight
+        Whether products can go to the output, and what follows runs on them there.
+    last
+        Whether channels lie innermost there.
+    """
+
+    def __init__(self, loop: BlockLoop[Block], layer: Layer) -> None:
+        self.loop, self.layer, self.k = loop, layer, loop.k
+        self.epilogue = Epilogue.of(self.k.node, self.k.ins)
+        self.bias, self.residual = bias_and_residual(self.k.attrs, self.k.ins)
+        self.y: Operand = self.k.outs[0]
+        self.last = channels_last(self.y)
+        self.straight = not layer.pool and self.epilogue.in_place
+
+    # ------------------------------------------------------------ where products go
+
+    def results(self) -> Bound:
+        """The blocks of the output, as matrices."""
+        return self.loop.bind("results", bind_results, self.loop.blocks, self.y, self.last)
+
+    @cached_property
+    def held(self) -> tuple[Operand, ...]:
+        """Working memory for products that are pooled, or finished, before they go to the output."""
+        shape = max(map(self.layer.held, self.loop.every)), self.layer.conv.group_out
+        return self.loop.scratch(shape, self.y.dtype, "convolved")
+
+    @cached_property
+    def products(self) -> Bound:
+        """What is held of each block, as a matrix (pixels, outputs)."""
+        return self.loop.bind("held", bind_held, self.layer, self.loop.blocks, self.held)
+
+    # ------------------------------------------------------------ what follows them
+
+    def finish(self, matrices: Bound, last: bool) -> None:
+        """Bias, residual and activation on the results of each block, bound as matrices."""
+        if self.epilogue.activation is None and not self._shifts:
+            return
+        out, tile = self._shift(matrices, last, (b.image_rows * self.y.shape[3] for b in self.loop.every))
+        zeros = self.k.use(zero_row(self.y.dtype, tile * self.layer.conv.group_out), "zeros") if last else None
+        self.loop.line(*self.epilogue.activation_lines(self.k, out, self.y.shape, zeros))
+
+    def take(self) -> None:
+        """What is held goes to the output, by way of the pooling, and is finished on the way."""
+        late, layer = self.epilogue.anywhere, self.layer
+        held = self.held if late else self._activated()
+        if layer.by_taps:
+            self._halve(held, late)
+            return
+        if not layer.pool:
+            copies = self.loop.bind("copies", bind_copies, layer, self.loop.blocks, held, self.y)
+            place, value = self.loop.over(copies, "place", "value")
+            self.loop.line(f"{place}[...] = {value}")
+        else:
+            self._pool(held)
+        if late:
+            self.finish(self.results(), self.last)
+        self._pad()
+
+    @property
+    def _shifts(self) -> bool:
+        return self.epilogue.shift or self.epilogue.residual
+
+    def _shift(self, matrices: Bound, last: bool, pixels: Iterable[int]) -> tuple[str, int]:
+        """Bring in bias and residual, with several of so many pixels as one: its variable, and how many these are."""
+        loop, k, conv = self.loop, self.k, self.layer.conv
+        whole = last and conv.groups == 1
+        tile = pixels_of_run(conv.outputs, pixels) if whole else 1
+
+        def runs(bound: Bound, name: str) -> str:
+            seen = bound if tile == 1 else loop.bind("runs", bind_runs, bound, tile * conv.outputs)
+            return loop.over(seen, name)[0]
+
+        out, shift, added = runs(matrices, "out"), None, None
+        if self.bias is not None:
+            shift = tiled(k, self.bias, tile) if whole else loop.each("bias", bind_biases, loop.blocks, self.bias, last)
+        if self.residual is not None:
+            residual = laid_out(k, self.residual, last, "residual")
+            added = runs(loop.bind("residuals", bind_results, loop.blocks, residual, last), "residual")
+        loop.line(*self.epilogue.terms(out, shift, added))
+        return out, tile
+
+    def _activated(self) -> tuple[Operand, ...]:
+        """Activate all that is held at once, by way of other memory where need be; where the results are."""
+        loop, dtype, shape = self.loop, self.y.dtype, self.held[0].shape
+        if self._shifts:
+            self._shift(self.products, True, map(self.layer.held, loop.every))
+        source, target = loop.fresh("whole", "activated")
+        activated = self.epilogue.activate(self.k, dtype, shape, source, target)
+        assert activated is not None
+        made = self.held if activated.in_place else loop.scratch(shape, dtype, "activated")
+        memory = [(source, self.held), (target, made)]
+        memory += [(str(b), loop.scratch(b.shape, b.dtype, "activation")) for b in activated.buffers]
+        for name, own in memory:
+            loop.known(loop.bind("whole", bind_whole, loop.blocks, own), name)
+        loop.take(activated.statements)
+        return made
+
+    def _halve(self, held: Sequence[Operand], late: bool) -> None:
+        """The maximum of equal parts of the products, the last one where results lie if it can be, and what follows."""
+        loop, straight = self.loop, self.last and self.layer.conv.groups == 1
+        halves = loop.bind("halves", bind_halves, self.layer, loop.blocks, held, self.y, straight)
+        h = loop.parts(halves, Halves)
+        self._maxima(h.steps)
+        if late:
+            self.finish(loop.bind("finals", bind_finals, halves), True)
+        if not straight:
+            loop.line(f"{h.place}[...] = {h.value}")
+
+    def _pool(self, held: Sequence[Operand]) -> None:
+        loop, dtype = self.loop, self.y.dtype
+        rows: Sequence[Operand | None] = (None,) * len(loop.work)
+        if min(axis.kernel for axis in self.layer.pool) > 1:
+            images, most = (max(b.n1 - b.n0 for b in loop.every), max(b.r1 - b.r0 for b in loop.every))
+            size = images, self.layer.conv.group_out, most, self.layer.conv.cols.count
+            rows = loop.scratch(size, dtype, "rows", CHANNELS_LAST)
+        self._maxima(loop.each("step", bind_pooling, self.layer, loop.blocks, held, rows, self.y, lowest(dtype)))
+
+    def _pad(self) -> None:
+        """The padding competes after the activation."""
+        pool, y, blocks = self.epilogue.pool, self.y, self.loop.blocks
+        pad = None if pool is None else competing(pool, y.dtype)
+        if pad is None:
+            return
+        rows, cols = self.layer.pool
+        if any(any(padding_steps(rows, cols, block)) for block in self.loop.every):
+            self._maxima(self.loop.each("edge", bind_padding, self.layer, blocks, y, pad))
+
+    def _maxima(self, steps: str) -> None:
+        out, a, b = self.loop.fresh("out", "a", "b")
+        self.loop.for_each((out, a, b), steps, f"np.maximum({a}, {b}, out={out})")

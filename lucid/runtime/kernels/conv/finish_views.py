@@ -1,0 +1,109 @@
+"""What follows the product of a convolution's blocks: views of results, of what is held, and of the pooling's steps."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ...program.views import as_view
+from ..shared.cut import Block, of_each, per_block
+from ..shared.halving_views import halving
+from ..shared.pooling_views import padding_steps, window_steps
+from .geometry import Layer
+
+
+def bind_results(work: Any, y: Any, last: bool) -> list[list[Any]]:
+    """Each block of ``y``: a matrix (pixels, outputs) where channels lie innermost, else (images, outputs, pixels)."""
+
+    def result(block: Block) -> Any:
+        part = y[block.images, block.channels, block.rows]
+        if last:
+            return as_view(part.transpose(0, 2, 3, 1), -1, part.shape[1])
+        return as_view(part, *part.shape[:2], -1)
+
+    return per_block(result, work)
+
+
+def bind_biases(work: Any, bias: Any, last: bool) -> list[list[Any]]:
+    """The bias of each block, so that it broadcasts to its results."""
+    return per_block(lambda block: bias[block.channels] if last else bias[block.channels, None], work)
+
+
+def bind_runs(matrices: Any, length: int) -> list[list[Any]]:
+    """Matrices with several pixels as one row."""
+    return of_each(lambda matrix: as_view(matrix, -1, length), matrices)
+
+
+def bind_whole(work: Any, memory: Any) -> list[list[Any]]:
+    """Each worker's memory, for each of its blocks."""
+    return per_block(lambda block, own: own, work, memory)
+
+
+def bind_held(layer: Layer, work: Any, memory: Any) -> list[list[Any]]:
+    """The pixels that are held of each block, as a matrix (pixels, outputs)."""
+    return per_block(lambda block, own: own[: layer.held(block)], work, memory)
+
+
+def _images(layer: Layer, block: Block, held: Any) -> Any:
+    """The same as (images, outputs, rows, columns)."""
+    inner, outputs = layer.convolved(block), held.shape[1]
+    images = as_view(held[: layer.held(block)], block.n1 - block.n0, -1, layer.pitch, outputs).transpose(0, 3, 1, 2)
+    return images[:, :, : inner.r1 - inner.r0, : layer.conv.cols.count]
+
+
+def bind_copies(layer: Layer, work: Any, memory: Any, y: Any) -> list[list[tuple[Any, Any]]]:
+    """Where each block goes, and where it is."""
+    return per_block(
+        lambda block, held: (y[block.images, block.channels, block.rows], _images(layer, block, held)), work, memory
+    )
+
+
+class Halves(NamedTuple):
+    """The steps of a block's pooling, its results as a matrix, their place in the output, and they as that lies."""
+
+    steps: Any
+    final: Any
+    place: Any
+    value: Any
+
+
+def bind_halves(layer: Layer, work: Any, memory: Any, y: Any, straight: bool) -> list[list[Halves]]:
+    """For each block what takes the maximum over the taps; ``straight`` tells that its results go to ``y`` at once."""
+    taps = layer.taps[0] * layer.taps[1]
+
+    def halves(block: Block, held: Any) -> Halves:
+        place = y[block.images, block.channels, block.rows].transpose(0, 2, 3, 1)
+        by_taps = as_view(held[: layer.held(block)], taps, -1, held.shape[1])
+        final = as_view(place, by_taps.shape[1:]) if straight else by_taps[0]
+        steps = [(out, a, b) for a, b, out in halving(by_taps, final[None])]
+        return Halves(steps, final, place, as_view(final, place.shape))
+
+    return per_block(halves, work, memory)
+
+
+def bind_finals(halves: Any) -> list[list[Any]]:
+    """The results of each block."""
+    return of_each(lambda one: one.final, halves)
+
+
+def bind_pooling(
+    layer: Layer, work: Any, memory: Any, buffers: Any, y: Any, least: Any
+) -> list[list[list[tuple[Any, ...]]]]:
+    """For each block the steps ``maximum(a, b, out=out)`` of its pooling; ``buffers`` are memory for rows."""
+
+    def steps(block: Block, held: Any, row: Any) -> list[tuple[Any, ...]]:
+        arrays = (_images(layer, block, held), row, y, least)
+        (rows, cols), shift = layer.pool, (block.n0, block.c0, layer.convolved(block).r0)
+        return [tuple(arrays[i][at] for i, at in step) for step in window_steps(rows, cols, block, shift)]
+
+    return per_block(steps, work, memory, buffers)
+
+
+def bind_padding(layer: Layer, work: Any, y: Any, pad: Any) -> list[list[list[tuple[Any, ...]]]]:
+    """For each block the steps in which the padding competes."""
+
+    def steps(block: Block) -> list[tuple[Any, ...]]:
+        rows, cols = layer.pool
+        arrays: tuple[Any, ...] = None, None, y, None, pad
+        return [tuple(arrays[i][at] for i, at in step) for step in padding_steps(rows, cols, block)]
+
+    return per_block(steps, work)

@@ -1,0 +1,51 @@
+"""What gradients of convolutions read and write, block by block."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+from ...program.views import as_view
+from ..shared.cut import Block, of_each, per_block
+from .finish_views import bind_results
+from .geometry import Conv
+
+
+def bind_gradients(work: Any, dy: Any, last: bool) -> list[list[Any]]:
+    """Each block of ``dy`` as (pixels, outputs) where channels lie innermost, else (images, pixels, outputs)."""
+    return of_each(lambda part: part if last else part.transpose(0, 2, 1), bind_results(work, dy, last))
+
+
+def bind_weights(conv: Conv, work: Any, packed: Any) -> list[list[Any]]:
+    """The matrix of each block's group."""
+    return per_block(lambda block: packed[conv.group(block)], work)
+
+
+def bind_factors(conv: Conv, work: Any, memory: Any, last: bool) -> list[list[Any]]:
+    """The window matrix of each block, in the shape of :func:`bind_gradients`."""
+
+    def factor(block: Block, own: Any) -> Any:
+        images = () if last else (block.n1 - block.n0,)
+        return as_view(own[: block.image_rows * conv.cols.count * conv.taps], *images, -1, conv.taps)
+
+    return per_block(factor, work, memory)
+
+
+def bind_scatter(conv: Conv, work: Any, memory: Any, dx: Any) -> list[list[list[tuple[Any, Any]]]]:
+    """For each block and tap the elements of ``dx``, and those of the window matrix that are added to them."""
+    nhwc, rows, cols = dx.transpose(0, 2, 3, 1), conv.rows, conv.cols
+
+    def taps(block: Block, own: Any) -> list[tuple[Any, Any]]:
+        shape = (block.n1 - block.n0, block.r1 - block.r0, cols.count, rows.kernel, cols.kernel, conv.group_in)
+        windows = as_view(own[: block.image_rows * cols.count * conv.taps], shape)
+        image = nhwc[block.images, :, :, conv.read(block)]
+        return [
+            (
+                image[:, rows.source(down), cols.source(right)],
+                windows[:, down.first - block.r0 : down.last - block.r0, right.first : right.last, i, j],
+            )
+            for (i, down), (j, right) in product(enumerate(rows.taps(block.r0, block.r1)), enumerate(cols.taps()))
+            if down.last > down.first and right.last > right.first
+        ]
+
+    return per_block(taps, work, memory)

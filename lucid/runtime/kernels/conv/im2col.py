@@ -1,0 +1,205 @@
+"""Convolution by blocks: gather the windows of some output rows into a matrix that fits the cache, multiply, finish."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from ....graph.ir import Node
+from ....graph.ops.conv import CONV
+from ....graph.ops.conv_pool import CONV_POOL
+from ....graph.types import CHANNELS_LAST, TensorType
+from ....graph.windows import side_by_side
+from ...planning.machine import this_machine
+from ...planning.registry import Way, kernel
+from ...planning.work import NOTHING, Work
+from ...program.emitter import Emitter, Operand
+from ..shared.cut import Block, deal, pieces
+from ..shared.epilogue import Epilogue
+from ..shared.loop import BlockLoop, Bound, channels_last, recheck
+from ..shared.panels import cut_for, multiply_lines, product_of
+from .finish import Finish
+from .geometry import Conv, Layer
+from .im2col_views import Gather, bind_gather, bind_padded, bind_products, bind_sources, pack_weights
+from .numbers import conv_of_node, pool_axes
+
+BLOCK_BYTES = 1 << 20
+"""Bytes of a block's window matrix, or of its product if that is wider: a common L2 cache. Half as many take 5 to 10
+per cent longer, for their calls."""
+LEAST_ROWS = 128
+"""A product with fewer rows spends its time streaming the weights."""
+FEW_CHANNELS = 16
+"""Up to so many planes are brought into another memory order one by one."""
+
+
+# ---------------------------------------------------------------- how the work is cut
+
+
+def blocks_of(conv: Conv, rows: int, pixels_per_row: int, itemsize: int, *, overlap: bool = False) -> list[Block]:
+    """``rows`` rows of output, each of which needs so many rows of the window matrix, in blocks of one group.
+
+    ``overlap`` tells that blocks next to each other need some of the same rows, which both compute: they are larger.
+    """
+    if not conv.images * rows * pixels_per_row * conv.outputs:
+        return []
+    most = max(LEAST_ROWS, (2 if overlap else 1) * BLOCK_BYTES // (max(conv.taps, conv.group_out) * itemsize))
+    image = rows * pixels_per_row
+    if image <= most:
+        cuts = [(a, b, 0, rows) for a, b in pieces(conv.images, most // image)]
+    else:
+        inside = pieces(rows, most // pixels_per_row)
+        cuts = [(n, n + 1, a, b) for n in range(conv.images) for a, b in inside]
+    return [Block(*cut, c, c + conv.group_out) for c in range(0, conv.outputs, conv.group_out) for cut in cuts]
+
+
+def plain_blocks(conv: Conv, itemsize: int) -> list[Block]:
+    """The rows of a convolution without pooling."""
+    return blocks_of(conv, conv.rows.count, conv.cols.count, itemsize)
+
+
+def _blocks(layer: Layer, itemsize: int) -> list[Block]:
+    conv = layer.conv
+    if not layer.pool:
+        return plain_blocks(conv, itemsize)
+    rows = layer.pool[0]
+    per_row = min(conv.rows.count, rows.stride) * conv.cols.count
+    return blocks_of(conv, rows.count, per_row, itemsize, overlap=rows.extent > rows.stride)
+
+
+def _layer(node: Node, inputs: tuple[TensorType, ...]) -> Layer:
+    conv, pool = conv_of_node(node, inputs), pool_axes(node, inputs)
+    by_taps = side_by_side(pool) and math.prod(axis.kernel for axis in pool) > 1
+    if by_taps:  # what is left of a row is read by no window
+        conv = replace(conv, cols=replace(conv.cols, count=pool[1].count * pool[1].kernel))
+    return Layer(conv, pool, by_taps, 1, conv.cols.count)
+
+
+# ---------------------------------------------------------------- the kernel
+
+
+def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+    """Everything but padding that holds numbers."""
+    epilogue = Epilogue.of(node, inputs)
+    return epilogue.runs and not epilogue.filled
+
+
+def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
+    """The windows gathered and multiplied, by blocks that the threads share; each streams the weights."""
+    machine, itemsize = this_machine(), inputs[0].dtype.itemsize
+    conv = conv_of_node(node, inputs)
+    blocks = len(plain_blocks(conv, itemsize))
+    if not blocks:
+        return [Way(NOTHING)]
+    pixels, resident = conv.pixels * conv.groups // blocks, conv.group_out * conv.taps * itemsize <= machine.l2 // 2
+    one = _passing(node, inputs, conv) * (1 / blocks) + Work(
+        (product_of(machine, pixels, conv.taps, conv.group_out, itemsize, resident),),
+        calls=2 + Epilogue.of(node, inputs).passes,
+    )
+    return [Way(one.shared(blocks, threads), f"{pixels} pixels")]
+
+
+def _passing(node: Node, inputs: tuple[TensorType, ...], conv: Conv) -> Work:
+    """What is done besides the product: windows are gathered, and results finished and pooled, all in the cache."""
+    y, axes, passes = node.outputs[0], pool_axes(node, inputs), Epilogue.of(node, inputs).passes
+    results = math.prod(y.concrete)
+    # the pooling goes over all of the product, what follows it over the results
+    passed = (passes - 1) * results + conv.pixels * conv.outputs if axes else passes * results
+    together = conv.cols.dilation == 1
+    runs = conv.pixels * conv.rows.kernel * conv.groups * (1 if together else conv.cols.kernel)
+    single = conv.group_in * (conv.cols.kernel if together else 1) == 1  # numbers are copied along another axis
+    turned = 0 if inputs[0].order == CHANNELS_LAST else math.prod(inputs[0].concrete)
+    back = 0 if y.order == CHANNELS_LAST else results
+    return Work(
+        near=(conv.pixels * conv.taps * conv.groups + 2 * passed) * inputs[0].dtype.itemsize,
+        loops=0 if single else runs,
+        turned=turned + back / 2 + (runs if single else 0),
+        pixels=0 if side_by_side(axes) else results // conv.outputs * axes[1].kernel * conv.groups,
+    )
+
+
+@kernel(CONV, CONV_POOL, lowering="im2col", accepts=accepts, ways=ways, staged=True, ordered=True)
+def im2col(k: Emitter) -> None:
+    """Gather, multiply, pool, add the bias and the residual, activate."""
+    recheck(k)
+    emit(k, _layer(k.node, tuple(x.type for x in k.ins)))
+
+
+def emit(k: Emitter, layer: Layer, *, flipped: bool = False) -> None:
+    """The loop over the blocks of a node's result; ``flipped`` as for :func:`pack_weights`."""
+    work = deal(_blocks(layer, k.ins[0].dtype.itemsize), k.threads)
+    if not work:
+        return
+    loop = BlockLoop(k, work)
+    finish = Finish(loop, layer)
+    gathered, _ = gather(loop, layer, k.ins[0])
+    if finish.straight:
+        results = finish.results()
+        multiply(loop, layer, gathered, results, finish.last, flipped=flipped)
+        finish.finish(results, finish.last)
+    else:
+        multiply(loop, layer, gathered, finish.products, True, flipped=flipped)
+        finish.take()
+    loop.emit()
+
+
+def gather(loop: BlockLoop[Block], layer: Layer, x: Operand) -> tuple[Bound, Gather]:
+    """Let the loop gather the windows of each block of ``x`` into a matrix (images x rows x columns, taps of a group).
+
+    From padded images, or images in another order than channels last, the rows that a block needs are first copied
+    into a small padded buffer.
+    """
+    conv = layer.conv
+    matrices = loop.scratch((most_pixels(loop, layer) * conv.taps,), x.dtype, "windows")
+    if channels_last(x) and not conv.padded:
+        gathered = loop.bind("gather", bind_gather, layer, loop.blocks, matrices, x)
+        g = loop.parts(gathered, Gather)
+    else:
+        images = _padded(loop, layer, x)
+        gathered = loop.bind("gather", bind_padded, layer, loop.blocks, matrices, images)
+        g = loop.parts(gathered, Gather)
+        source, (edge,) = loop.each("source", bind_sources, layer, loop.blocks, x), loop.fresh("edge")
+        loop.line(f"for {edge} in {g.edges}:\n    {edge}.fill(0)", copy_in(loop, x, conv, g.inside, source))
+    loop.line(f"{g.windows}[...] = {g.seen}")
+    return gathered, g
+
+
+def most_pixels(loop: BlockLoop[Block], layer: Layer) -> int:
+    """Pixels of the convolution in any block."""
+    return max(layer.convolved(block).image_rows for block in loop.every) * layer.conv.cols.count
+
+
+def _padded(loop: BlockLoop[Block], layer: Layer, x: Operand) -> tuple[Operand, ...]:
+    """Memory for padded rows of a group's images; what is left and right of them is cleared."""
+    k, conv, inner = loop.k, layer.conv, [layer.convolved(block) for block in loop.every]
+    held, width = conv.rows.held(max(b.r1 - b.r0 for b in inner)), conv.cols.held(conv.cols.count)
+    images = loop.scratch((max(b.n1 - b.n0 for b in inner), held, width, conv.group_in), x.dtype, "padded")
+    real = conv.cols.seen(0, conv.cols.count)
+    for image in images:
+        for first, stop in ((0, real.low), (real.high, width)):
+            if stop > first:
+                k.line(f"{image}[:, :, {first}:{stop}].fill(0)")
+    return images
+
+
+def copy_in(loop: BlockLoop[Block], x: Operand, conv: Conv, inside: str, source: str) -> str:
+    """The line that copies the input into padded memory; a few planes one by one, along their rows."""
+    if channels_last(x) or conv.group_in > FEW_CHANNELS:
+        return f"{inside}[...] = {source}"
+    (channel,) = loop.fresh("channel")
+    return f"for {channel} in range({conv.group_in}):\n    {inside}[..., {channel}] = {source}[..., {channel}]"
+
+
+def multiply(
+    loop: BlockLoop[Block], layer: Layer, gathered: Bound, outputs: Bound, last: bool, *, flipped: bool = False
+) -> None:
+    """Let the loop multiply each block's windows into what is bound as its results; ``last`` as for these."""
+    k, w, conv = loop.k, loop.k.ins[1], layer.conv
+    pixels = most_pixels(loop, layer)
+    cut = cut_for(k, pixels, conv.taps, conv.group_out)
+    shape = (conv.group_out // cut.width, conv.taps, cut.width) if last else (conv.group_out, conv.taps)
+    with k.once(w):
+        packed = k.scratch((conv.groups, *shape), w.dtype, "packed")
+        k.line(f"{k.use(pack_weights)}({conv.groups}, {w}, {packed}, {flipped})")
+    products = loop.bind("products", bind_products, conv, loop.blocks, gathered, packed, outputs, cut.rows)
+    whole = last and cut.rows >= pixels and cut.width == conv.outputs
+    loop.line(multiply_lines(k, *loop.over(products, "products"), whole=whole))

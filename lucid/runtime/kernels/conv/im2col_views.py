@@ -1,0 +1,133 @@
+"""What a convolution by gathered windows reads and writes, block by block."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from numpy.lib.stride_tricks import as_strided
+
+from ...program.views import as_view
+from ..shared.cut import Block, of_each, per_block
+from ..shared.panels_views import small_products
+from .geometry import Conv, Layer
+
+SHORT_ROW = 512
+"""Bytes of a window's row up to which it is copied as one element."""
+
+
+class Gather(NamedTuple):
+    """What the windows of a block are gathered through; the names are those of the loop's variables.
+
+    Attributes
+    ----------
+    edges, inside
+        Of a padded image what is cleared, and where the input goes.
+    seen, windows
+        The windows where they lie, one over another, and side by side.
+    matrix
+        These as a matrix (pixels, taps).
+    """
+
+    edges: Any
+    inside: Any
+    seen: Any
+    windows: Any
+    matrix: Any
+
+
+def bind_gather(layer: Layer, work: Any, memory: Any, x: Any) -> list[list[Gather]]:
+    """The views of each block; ``x`` has channels last, and no padding."""
+    nhwc, conv = x.transpose(0, 2, 3, 1), layer.conv
+
+    def gather(block: Block, own: Any) -> Gather:
+        inner = layer.convolved(block)
+        image = nhwc[block.images, inner.r0 * conv.rows.stride :, :, conv.read(block)]
+        return Gather((), None, *_windows(layer, inner, image, own))
+
+    return per_block(gather, work, memory)
+
+
+def bind_padded(layer: Layer, work: Any, memory: Any, images: Any) -> list[list[Gather]]:
+    """The same by way of a padded image (images, rows, columns, channels) of each worker."""
+    rows, cols = layer.conv.rows, layer.conv.cols
+
+    def gather(block: Block, own: Any, image: Any) -> Gather:
+        inner = layer.convolved(block)
+        image = image[: block.n1 - block.n0]
+        down, right = rows.seen(inner.r0, inner.r1), cols.seen(0, cols.count)
+        edges = image[:, : down.low], image[:, down.high : rows.held(inner.r1 - inner.r0)]
+        inside = image[:, down.places, right.places]
+        return Gather([e for e in edges if e.size], inside, *_windows(layer, inner, image, own))
+
+    return per_block(gather, work, memory, images)
+
+
+def bind_sources(layer: Layer, work: Any, x: Any) -> list[list[Any]]:
+    """The part of the input that each block reads."""
+    nhwc, (rows, cols) = x.transpose(0, 2, 3, 1), (layer.conv.rows, layer.conv.cols)
+
+    def source(block: Block) -> Any:
+        inner = layer.convolved(block)
+        down, right = rows.seen(inner.r0, inner.r1), cols.seen(0, cols.count)
+        return nhwc[block.images, down.source, right.source, layer.conv.read(block)]
+
+    return per_block(source, work)
+
+
+def _windows(layer: Layer, inner: Block, image: Any, memory: Any) -> tuple[Any, Any, Any]:
+    """The windows of an image (images, rows, columns, channels), side by side in memory, and as a matrix."""
+    conv, (down, right) = layer.conv, layer.taps
+    v, h, images, rows = conv.rows, conv.cols, inner.n1 - inner.n0, inner.r1 - inner.r0
+    pixels = images * rows * h.count
+    matrix = as_view(memory[: pixels * conv.taps], pixels, conv.taps)
+    shape = (down, right, images, rows // down, h.count // right, v.kernel, h.kernel, conv.group_in)
+    s0, s1, s2, s3 = image.strides
+    s_row, s_col = v.stride * s1, h.stride * s2
+    strides = (s_row, s_col, s0, down * s_row, right * s_col, v.dilation * s1, h.dilation * s2, s3)
+    return *whole_runs(as_strided(image, shape, strides), as_view(matrix, shape)), matrix
+
+
+def whole_runs(seen: Any, windows: Any) -> tuple[Any, Any]:
+    """Windows with each one's row as one element, where it lies side by side and is short.
+
+    NumPy starts a loop for every run of numbers that it copies; one element takes half the time.
+    """
+    *others, columns, channels = seen.shape
+    size = columns * channels * seen.itemsize
+    if not seen.size or size > SHORT_ROW or seen.strides[-2:] != (channels * seen.itemsize, seen.itemsize):
+        return seen, windows
+    shape = (*others, columns * channels)
+    rows = as_strided(seen, shape, (*seen.strides[:-2], seen.itemsize))
+    return rows.view(f"V{size}")[..., 0], as_view(windows, shape).view(f"V{size}")[..., 0]
+
+
+# ---------------------------------------------------------------- products
+
+
+def pack_weights(groups: int, w: Any, out: Any, flipped: bool) -> None:
+    """The weight of each group as a matrix (outputs, taps), or as panels (panels, taps, outputs of a panel).
+
+    Taps are ordered as the columns of the window matrix. ``flipped`` exchanges inputs and outputs and turns the kernel
+    round: the weights of the input gradient.
+    """
+    parted = w.reshape(groups, len(w) // groups, *w.shape[1:])
+    taps = parted[..., ::-1, ::-1].transpose(0, 2, 3, 4, 1) if flipped else parted.transpose(0, 1, 3, 4, 2)
+    if out.ndim == 4:
+        out[...] = taps.reshape(groups, out.shape[1], out.shape[3], out.shape[2]).transpose(0, 1, 3, 2)
+    else:
+        as_view(out, taps.shape)[...] = taps
+
+
+def bind_products(conv: Conv, work: Any, gathered: Any, packed: Any, outputs: Any, rows: int) -> list[list[Any]]:
+    """For each block the products of its windows: ``rows`` pixels at a time with panels of the weight.
+
+    Where outputs are (images, outputs, pixels), one of the weight's matrix with the windows seen from their other side.
+    """
+
+    def products(block: Block, gather: Gather, out: Any) -> Any:
+        weights = packed[conv.group(block)]
+        if out.ndim == 2:
+            return list(small_products(gather.matrix, weights, out, rows))
+        return [(weights, as_view(gather.matrix, out.shape[0], out.shape[2], conv.taps).transpose(0, 2, 1), out)]
+
+    return of_each(products, work, gathered, outputs)

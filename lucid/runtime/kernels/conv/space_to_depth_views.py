@@ -1,0 +1,136 @@
+"""What a convolution whose strides became channels reads and writes: its numbers, its weights, and views of a block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from ....graph.windows import real
+from ...program.views import as_view
+from ..shared.cut import Block, per_block
+from ..shared.panels_views import small_products
+from .filtering import Filter, transforms
+from .geometry import Layer
+
+FEW_CHANNELS = 16
+"""Up to so many channels that do not lie side by side are copied one by one."""
+
+
+@dataclass(frozen=True)
+class SpaceToDepth:
+    """The numbers of one convolution whose strides became channels.
+
+    Attributes
+    ----------
+    layer
+        As it was before. Rows are held as the filter makes them, with room for a multiple of ``across`` pixels.
+    filter
+        What is done from row to row.
+    across
+        Columns of a window. Also, how many matrices hold the windows of a row.
+    channels
+        Numbers of a pixel.
+    """
+
+    layer: Layer
+    filter: Filter
+    across: int
+    channels: int
+
+    @property
+    def depth(self) -> int:
+        """Numbers of a window's row."""
+        return self.across * self.channels
+
+    @property
+    def row(self) -> int:
+        """Numbers of a row of pixels."""
+        return self.layer.pitch * self.channels
+
+    def held(self, tiles: int) -> int:
+        """Rows that so many applications of the filter read."""
+        return self.filter.step * (tiles - 1) + self.filter.products
+
+    def tiles(self, block: Block) -> int:
+        """How often the filter is applied for a block."""
+        inner = self.layer.convolved(block)
+        return -(-(inner.r1 - inner.r0) // self.filter.m)
+
+
+def transform_weights(f: Filter, stride: tuple[int, int], w: Any, out: Any) -> None:
+    """The weights (products, panels, depth, outputs of a panel), transformed in double precision."""
+    (rows, cols), (down, right) = w.shape[2:], stride
+    g, across = transforms(f).weights, -(-cols // right)
+    taps = np.zeros((f.taps * down, across * right, *w.shape[1::-1]))
+    taps[:rows, :cols] = w.transpose(2, 3, 1, 0)
+    parted = taps.reshape(f.taps, down, across, right, *taps.shape[2:]).transpose(0, 2, 1, 3, 4, 5)
+    made = (g @ parted.reshape(f.taps, -1)).reshape(len(g), out.shape[2], -1, out.shape[3])
+    out[...] = made.transpose(0, 2, 1, 3)
+
+
+def bind_pixels(d: SpaceToDepth, work: Any, memory: Any, x: Any) -> list[list[tuple[list[Any], list[Any]]]]:
+    """For each block the rows to clear, and the pairs to copy: pixels of ``x`` to their place among the channels."""
+    v, h, nhwc = d.layer.conv.rows, d.layer.conv.cols, x.transpose(0, 2, 3, 1)
+
+    def pixels(block: Block, own: Any) -> tuple[list[Any], list[Any]]:
+        held, start = d.held(d.tiles(block)), v.start(d.layer.convolved(block).r0)
+        made = as_view(own[: held * d.row], held, d.layer.pitch, v.stride, h.stride, nhwc.shape[3])
+        edges, pairs = [], []
+        for down in range(v.stride):
+            rows = real(start + down, held, v.size, v.stride)
+            edges += [e for e in (made[: rows.low, :, down], made[rows.high :, :, down]) if e.size]
+            for right in range(h.stride):
+                cols = real(right - h.before, d.layer.pitch, h.size, h.stride)
+                target = made[rows.places, cols.places, down, right]
+                pairs += _planes(target, nhwc[block.n0, rows.source, cols.source])
+        return edges, pairs
+
+    return per_block(pixels, work, memory)
+
+
+def _planes(target: Any, source: Any) -> list[tuple[Any, Any]]:
+    """A few channels that do not lie side by side one by one, along their rows."""
+    if not target.size:
+        return []
+    if source.strides[-1] == source.itemsize or source.shape[-1] > FEW_CHANNELS:
+        return [(target, source)]
+    return [(target[..., c], source[..., c]) for c in range(source.shape[-1])]
+
+
+class Views(NamedTuple):
+    """What the steps of a block read and write; the names are those of the loop's variables."""
+
+    pixels: Any
+    filtered: Any
+    products: Any
+    sums: Any
+    made: Any
+
+
+def bind_views(d: SpaceToDepth, work: Any, memory: Any, packed: Any, rows: int) -> list[list[Views]]:
+    """The views of every block, in memory for pixels, for the filter's two sides, and for what is made.
+
+    ``rows`` is that of a block of products.
+    """
+    return per_block(lambda block, own: _views(d, d.tiles(block), own, packed, rows), work, memory)
+
+
+def _views(d: SpaceToDepth, tiles: int, memory: tuple[Any, Any, Any, Any], packed: Any, rows: int) -> Views:
+    pixels, filtered, sums, made = memory
+    n, m, item = d.filter.products, d.filter.m, pixels.itemsize
+    columns, outputs = d.layer.pitch, d.layer.conv.outputs
+    by_rows = as_strided(pixels, (tiles, n, d.row), (m * d.row * item, d.row * item, item))
+    along = as_view(filtered[: n * tiles * d.row], n, tiles, d.row)
+    # windows `across` pixels apart, one row after another: those of the last pixels read on into the next row
+    count = tiles * columns // d.across
+    strides = tiles * d.row * item, d.channels * item, d.depth * item, item
+    windows = as_strided(filtered, (n, d.across, count, d.depth), strides)
+    product = sums[: n * tiles * columns * outputs]
+    each = as_view(product, n, count, d.across, outputs).transpose(0, 2, 1, 3)
+    products = list(small_products(windows, packed[:, None], each, rows))
+    by_tiles = as_view(product, n, tiles, columns * outputs).transpose(1, 0, 2)
+    out = as_view(as_view(made, -1)[: tiles * m * columns * outputs], tiles, m, columns * outputs)
+    return Views(by_rows, along.transpose(1, 0, 2), products, by_tiles, out)

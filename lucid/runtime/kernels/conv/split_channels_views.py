@@ -1,0 +1,55 @@
+"""What each worker of a convolution split by input channels reads and writes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from ...program.views import as_view
+from ..shared.cut import Block, per_block
+from ..shared.panels_views import small_products
+from .geometry import Conv, Layer, unpooled
+from .im2col_views import Gather, bind_padded, bind_sources
+
+
+class Share(NamedTuple):
+    """Channels of the input, from the first to the one behind the last."""
+
+    c0: int
+    c1: int
+
+    @property
+    def channels(self) -> int:
+        return self.c1 - self.c0
+
+
+def _alone(conv: Conv, share: Share) -> tuple[Layer, list[list[Block]]]:
+    """The convolution of these channels, and all its output."""
+    whole = Block(0, conv.images, 0, conv.rows.count, 0, conv.outputs)
+    return unpooled(replace(conv, channels=share.channels)), [[whole]]
+
+
+def bind_shares(conv: Conv, work: Any, memory: Any, images: Any) -> list[list[Gather]]:
+    """How each share gathers its windows."""
+    height, width = conv.rows.held(conv.rows.count), conv.cols.held(conv.cols.count)
+    real = conv.cols.seen(0, conv.cols.count)
+
+    def gather(share: Share, own: Any, image: Any) -> Gather:
+        shape = conv.images, height, width, share.channels
+        padded = as_view(image[: math.prod(shape)], shape)
+        found = bind_padded(*_alone(conv, share), [own], [padded])[0][0]
+        sides = padded[:, :, : real.low], padded[:, :, real.high :]
+        return found._replace(edges=[*found.edges, *(side for side in sides if side.size)])
+
+    return per_block(gather, work, memory, images)
+
+
+def bind_channels(conv: Conv, work: Any, x: Any) -> list[list[Any]]:
+    """The part of the input that each share reads."""
+    return per_block(lambda share: bind_sources(*_alone(conv, share), x[:, share.c0 : share.c1])[0][0], work)
+
+
+def bind_partial(gathered: Any, packed: Any, sums: Any, rows: int) -> list[list[Any]]:
+    """The products of each share: ``rows`` pixels at a time with panels of its weights."""
+    return per_block(lambda g, w, out: list(small_products(g.matrix, w[0], out, rows)), gathered, packed, sums)
