@@ -5,8 +5,7 @@ What is predicted decides, and nothing is written: from the choices follows a sc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,29 +52,53 @@ class Choices:
 
 def choose_all(graph: Graph, *, threads: int = 1, exact: bool = False) -> Choices:
     """The quickest choices by prediction; for one thread where several are not worth waking."""
-    found = _quickest(graph, threads, exact)
-    if threads > 1 and found.predicted < BRIEF:
-        alone = _quickest(graph, 1, exact)
-        helped = this_machine().helpers and alone.predicted >= found.predicted + TEAM
-        if not helped and alone.nodes != found.nodes:
-            return alone
-    return found
+    kinds = _Kinds(graph)
+    found = kinds.quickest(threads, exact)
+    predicted = kinds.seconds(found)
+    if threads > 1 and predicted < BRIEF:
+        alone = kinds.quickest(1, exact)
+        helped = this_machine().helpers and kinds.seconds(alone) >= predicted + TEAM
+        if not helped and alone != found:
+            found, threads, predicted = alone, 1, kinds.seconds(alone)
+    return Choices(graph, threads, exact, {name: found[kind] for name, kind in kinds.of.items()}, predicted)
 
 
-def _quickest(graph: Graph, threads: int, exact: bool) -> Choices:
-    fixed, read = parameter_only(graph), read_values(graph)
-    alike: dict[Any, Choice] = {}
-    nodes: dict[str, Choice] = {}
-    for name, node in graph.nodes():
-        if node.op.source is None:
-            node, types = as_read(name, node, read), tuple(map(graph.type, graph.inputs_of(name)))
-            key = node.op, node.attrs, types, node.outputs
-            if key not in alike:
-                with blamed(name, node):
-                    alike[key] = choose(node, types, threads=threads, exact=exact)
-            nodes[name] = alike[key]
-    predicted = sum(choice.way.seconds for name, choice in nodes.items() if name not in fixed)
-    return Choices(graph, threads, exact, nodes, predicted)
+class _Kinds:
+    """The nodes of a graph that compute, by kind: what runs one runs those that are alike.
+
+    Attributes
+    ----------
+    of
+        Node name to the number of its kind.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        fixed, read = parameter_only(graph), read_values(graph)
+        numbers: dict[Any, int] = {}
+        self.of: dict[str, int] = {}
+        self._first: list[tuple[str, Node, tuple[TensorType, ...]]] = []
+        self._runs: list[int] = []  # how many of a kind each run computes
+        for name, node in graph.nodes():
+            if node.op.source is None:
+                node, types = as_read(name, node, read), tuple(map(graph.type, graph.inputs_of(name)))
+                kind = numbers.setdefault((node.op, node.attrs, types, node.outputs), len(numbers))
+                if kind == len(self._first):
+                    self._first.append((name, node, types))
+                    self._runs.append(0)
+                self.of[name] = kind
+                self._runs[kind] += name not in fixed
+
+    def quickest(self, threads: int, exact: bool) -> list[Choice]:
+        """For each kind the quickest choice by prediction."""
+        found = []
+        for name, node, types in self._first:
+            with Blame(name, node):
+                found.append(choose(node, types, threads=threads, exact=exact))
+        return found
+
+    def seconds(self, found: Sequence[Choice]) -> float:
+        """What a run is predicted to take with these choices."""
+        return sum(runs * choice.way.seconds for runs, choice in zip(self._runs, found, strict=True))
 
 
 def as_read(name: str, node: Node, read: set[Value]) -> Node:
@@ -101,14 +124,17 @@ def result_seconds(
     return next((choice.way.seconds for choice in found if choice.lowering.ordered), None)
 
 
-@contextmanager
-def blamed(name: str, node: Node) -> Iterator[None]:
-    """An exception within is said to be the node's: a kernel may meet any attribute in a file or a hand-made graph."""
-    try:
-        yield
-    except LucidError:
-        raise
-    except Exception as error:
-        if from_handler(error):
-            raise
-        raise GraphError(f"{describe(name, node)} cannot be planned: {error!r}") from error
+class Blame:
+    """An exception within is said to be a node's: a kernel may meet any attribute in a file or a hand-made graph."""
+
+    __slots__ = ("name", "node")
+
+    def __init__(self, name: str, node: Node) -> None:
+        self.name, self.node = name, node
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, LucidError) and not from_handler(error):
+            raise GraphError(f"{describe(self.name, self.node)} cannot be planned: {error!r}") from error

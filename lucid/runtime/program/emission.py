@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...graph.ir import Node, Value
 from ...graph.ops.source import ConstantAttrs, ParameterAttrs
-from ..planning.choosing import blamed
+from ..planning.choosing import Blame
 from ..planning.phase import Phase
 from ..planning.registry import Choice
 from ..planning.schedule import Schedule, Task
@@ -38,7 +38,7 @@ class Emission:
         self._schedule = schedule
         tasks = {task.name: task for task in schedule.tasks}
         for name, node in schedule.graph.nodes():
-            with blamed(name, node):
+            with Blame(name, node):
                 if name in tasks:
                     self._write(tasks[name])
                 else:
