@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ....graph.windows import Axis, Real, real
 from ...program.views import as_view
-from ..shared.cut import Block, per_block
+from ..shared.cut import Block, of_each, per_block
 from ..shared.halving_views import halving
 from .toeplitz_views import Toeplitz
 
@@ -163,7 +163,7 @@ class Planes(NamedTuple):
 
 def bind_turned(windows: Any) -> list[list[Any]]:
     """The window matrix (depth, columns) of each block."""
-    return [[w.matrix.T for w in mine] for mine in windows]
+    return of_each(lambda w: w.matrix.T, windows)
 
 
 def bind_planes(t: Toeplitz, work: Any, memory: Any, bias: Any, zeros: Any) -> list[list[Planes]]:

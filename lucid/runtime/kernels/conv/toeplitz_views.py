@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ....graph.windows import Axis, Window
 from ...program.views import as_view
-from ..shared.cut import Block, image_blocks, per_block
+from ..shared.cut import Block, image_blocks, of_each, per_block
 from ..shared.panels_views import small_products
 
 
@@ -239,8 +239,7 @@ def bind_windows(t: Toeplitz, work: Any, memory: Any) -> list[list[Windows]]:
 def bind_batches(windows: Any, made: Any, panels: Any, rows: int) -> list[list[Any]]:
     """The products of each block in batches; where they go is the first thing ``made`` for it."""
     weights = panels if panels.ndim == 3 else panels[None]
-    pairs = ([*zip(*mine, strict=True)] for mine in zip(windows, made, strict=True))
-    return [[list(small_products(w.matrix, weights, m[0], rows)) for w, m in mine] for mine in pairs]
+    return of_each(lambda w, m: list(small_products(w.matrix, weights, m[0], rows)), windows, made)
 
 
 def bind_pooling(t: Toeplitz, work: Any, memory: Any) -> list[list[Pooling]]:
