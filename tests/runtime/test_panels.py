@@ -13,10 +13,11 @@ from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
 from lucid.runtime.kernels.conv import winograd_views
 from lucid.runtime.kernels.conv.filtering import Filter, transforms
 from lucid.runtime.kernels.shared import panels_views
-from lucid.runtime.kernels.shared.panels import Blocking, blocking, product_seconds
+from lucid.runtime.kernels.shared.panels import Blocking, blocking, product_of
 from lucid.runtime.kernels.shared.panels_views import small_products
 from lucid.runtime.planning.machine import described
 from lucid.runtime.planning.registry import lowerings
+from lucid.runtime.planning.work import Work, seconds
 
 from ..machines import USUAL
 from .test_conv import check, force
@@ -68,8 +69,9 @@ def test_no_block_is_larger_than_what_is_not_packed(rows: int, depth: int, colum
     assert 1 <= cut.rows <= rows
     if cut != Blocking(rows, columns):
         assert cut.rows * depth * cut.width <= MACHINE.unpacked
-        packed = product_seconds(replace(MACHINE, unpacked=0), rows, depth, columns, 4, False)
-        assert product_seconds(MACHINE, rows, depth, columns, 4, False) <= packed
+        packed = product_of(replace(MACHINE, unpacked=0), rows, depth, columns, 4, False)
+        small = product_of(MACHINE, rows, depth, columns, 4, False)
+        assert seconds(Work((small,)), MACHINE) <= seconds(Work((packed,)), MACHINE)
 
 
 def test_products_stay_whole_where_that_is_best() -> None:

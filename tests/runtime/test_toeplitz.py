@@ -24,6 +24,7 @@ from lucid.runtime.kernels.conv import toeplitz, toeplitz_planes_views
 from lucid.runtime.kernels.conv.toeplitz_views import Side
 from lucid.runtime.planning.machine import Machine, described
 from lucid.runtime.planning.registry import Lowering, Way, choose, lowerings
+from lucid.runtime.planning.work import NOTHING
 
 from ..machines import USUAL
 from ..op_checks import types_of
@@ -75,7 +76,7 @@ def test_sweep(seed: int, lowering: Lowering, monkeypatch: pytest.MonkeyPatch) -
     def ways(node: Node, inputs: Any, threads: int) -> list[Way]:
         tilings = toeplitz.tilings(node, inputs)
         most = int(rng.choice([1, 3, 7, 20, 100, 1000]))
-        return [Way(0.0, toeplitz.Cut(tilings[int(rng.integers(len(tilings)))], most, threads))]
+        return [Way(NOTHING, toeplitz.Cut(tilings[int(rng.integers(len(tilings)))], most, threads))]
 
     force(monkeypatch, CONV_POOL, replace(lowering, ways=ways))
     unpacked = (0, 300, 5000, 1_000_000)[seed // 4 % 4]  # products whole, or in blocks of any size

@@ -17,6 +17,7 @@ from lucid.graph.ops.conv_pool import CONV_POOL
 from lucid.runtime import tuning
 from lucid.runtime.planning import registry
 from lucid.runtime.planning.registry import Lowering, Way
+from lucid.runtime.planning.work import Work
 from lucid.runtime.program import printer as codegen
 from lucid.runtime.program.emitter import Emitter
 from lucid.runtime.tuning import Tuned, resolve
@@ -67,7 +68,7 @@ def slow(low: Lowering, seconds: float, clock: Clock) -> Lowering:
         low.emit(k)
 
     def ways(*given: Any) -> list[Way]:
-        return [Way(1e-9, way.block) for way in low.ways(*given)][:1]
+        return [Way(Work(calls=1e-3), way.block) for way in low.ways(*given)][:1]
 
     return replace(low, name="slow", emit=emit, ways=ways)
 

@@ -30,13 +30,12 @@ class Way:
         How long that is predicted to take on the machine that is planned for.
     """
 
-    work: Work | float
+    work: Work
     block: Any = None
     seconds: float = field(init=False)
 
     def __post_init__(self) -> None:
-        took = seconds(self.work, this_machine()) if isinstance(self.work, Work) else self.work
-        object.__setattr__(self, "seconds", took)
+        object.__setattr__(self, "seconds", seconds(self.work, this_machine()))
 
 
 Kernel: TypeAlias = "Callable[..., None]"
@@ -44,7 +43,7 @@ Kernel: TypeAlias = "Callable[..., None]"
 
 K = TypeVar("K", bound=Kernel)
 Accepts: TypeAlias = "Callable[[Node[A], tuple[TensorType, ...]], bool]"
-Does: TypeAlias = "Callable[[Node[A], tuple[TensorType, ...], int], Work | float]"
+Does: TypeAlias = "Callable[[Node[A], tuple[TensorType, ...], int], Work]"
 Ways: TypeAlias = "Callable[[Node[A], tuple[TensorType, ...], int], Sequence[Way]]"
 
 

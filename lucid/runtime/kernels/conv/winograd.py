@@ -24,13 +24,12 @@ from ...planning.machine import this_machine
 from ...planning.registry import Way, kernel
 from ...planning.work import NOTHING, Work
 from ...program.emitter import Emitter, Operand
-from ..pool.max import pooling_axes
 from ..shared.cut import Block, deal, pieces
 from ..shared.epilogue import Epilogue, zero_row
 from ..shared.loop import BlockLoop, recheck
 from ..shared.panels import Blocking, blocking, multiply_lines, product_of
 from .filtering import ALONG_BOTH, Filter, transforms
-from .numbers import attrs_of, convolved
+from .numbers import attrs_of, pool_axes
 from .winograd_views import (
     Results,
     Views,
@@ -95,10 +94,8 @@ def accepts(m: int, node: Node, inputs: tuple[TensorType, ...]) -> bool:
     if not plain or Filter(m, height, down).points > ALONG_BOTH or not is_float(inputs[0].dtype):
         return False
     epilogue = Epilogue.of(node, inputs)
-    if epilogue.pool is None or not epilogue.anywhere:
-        return epilogue.anywhere
-    sides = pooling_axes(epilogue.pool, convolved(node, inputs), node.outputs[0].concrete[2:])
-    return epilogue.pool.kernel == (2, 2) and side_by_side(sides)
+    halves = epilogue.pool is None or epilogue.pool.kernel == (2, 2)
+    return epilogue.anywhere and halves and side_by_side(pool_axes(node, inputs))
 
 
 def emit(k: Emitter, m: int, cut: Cut) -> None:

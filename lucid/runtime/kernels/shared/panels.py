@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ...planning.machine import Machine, this_machine
-from ...planning.work import Product, Work, seconds
+from ...planning.work import Product
 from ...program.emitter import Emitter
 
 WIDEST, NARROWEST = 64, 16
@@ -55,11 +55,6 @@ def product_of(machine: Machine, rows: int, depth: int, columns: int, itemsize: 
     cut = blocking(machine, rows, depth, columns, itemsize)
     packed = cut.rows * depth * cut.width > machine.unpacked
     return Product(rows, depth, columns, itemsize, packed, resident)
-
-
-def product_seconds(machine: Machine, rows: int, depth: int, columns: int, itemsize: int, resident: bool) -> float:
-    """Predicted time of one such product on one thread; ``resident`` weights lie in the second-level cache."""
-    return seconds(Work((product_of(machine, rows, depth, columns, itemsize, resident),)), machine)
 
 
 def cut_for(k: Emitter, rows: int, depth: int, columns: int) -> Blocking:
