@@ -85,3 +85,10 @@ def test_adding_a_pass(copy: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "Sigmoid" in done.stdout
     assert "Relu" not in done.stdout
+
+
+def test_adding_a_lowering(copy: Path) -> None:
+    section = recipe("Adding a lowering")
+    assert follow(section, copy) == 3
+    assert len((copy / "lucid/runtime/kernels/conv/patches.py").read_text("utf-8").splitlines()) < 100
+    assert passed(run(section, copy)) == 4

@@ -59,16 +59,16 @@ def pointwise_blocks(k: Emitter) -> None:
     (y,) = k.outs
     p = _rows(k.node, k.ins, y.shape)
     bias, residual = bias_and_residual(k.attrs, k.ins)
-    added = None if residual is None else _pixels(k, laid_out(k, residual, True, "residual"))
-    made = _pixels(k, y)
+    added = None if residual is None else pixels_of(k, laid_out(k, residual, True, "residual"))
+    made = pixels_of(k, y)
     if p.rows and p.outputs:
         loop = BlockLoop(k, k.way.pieces)
         thinned = attrs_of(k.node).stride != (1, 1)
-        pixels = _thinned(loop, p) if thinned else _pixels(k, laid_out(k, k.ins[0], True, "pixels"))
+        pixels = _thinned(loop, p) if thinned else pixels_of(k, laid_out(k, k.ins[0], True, "pixels"))
         multiply_rows(loop, p, pixels, made, bias, added)
 
 
-def _pixels(k: Emitter, x: Operand) -> Operand:
+def pixels_of(k: Emitter, x: Operand) -> Operand:
     """A channels-last image as a matrix (pixels, channels)."""
     shape = (math.prod(x.shape) // max(1, x.shape[1]), x.shape[1])
     return k.target(k.permuted(x, CHANNELS_LAST), shape, "rows")
