@@ -400,7 +400,7 @@ _ABSENT = {
 }
 
 
-if not TYPE_CHECKING:  # for whom a name that is not here is an error
+if not TYPE_CHECKING:  # to the type checker a name that is not here is an error
 
     def __getattr__(name: str) -> Any:
         if name not in _LAZY:

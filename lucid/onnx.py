@@ -190,7 +190,7 @@ class OnnxModel(Module):
         return results[0] if len(results) == 1 else tuple(results)
 
     @staticmethod
-    def _tensor(value: Value) -> Any:
+    def _tensor(value: Value) -> object:
         return _WORLD.constant(plain(value)) if is_host(value) else value
 
     def run(self, graph: GraphDef, outer: dict[str, Value], given: Sequence[Value]) -> list[Value]:

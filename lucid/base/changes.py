@@ -37,17 +37,17 @@ of_contents = Changes()
 """A tensor was written in place: packed weights may no longer hold."""
 
 
-_NEVER: tuple[Any, int, str] = None, 0, ""
+_NEVER: tuple[object, int, str] = None, 0, ""
 
 
 class _Writes:
     """When memory was last written in place, by the array that owns it: views and aliases share what they share."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Any, int, str]] = {}
+        self._known: dict[int, tuple[object, int, str]] = {}
 
     @staticmethod
-    def _owner(array: Array) -> Any:
+    def _owner(array: Array) -> object:
         """What owns the memory: an array, or the buffer that it was made from."""
         owner, base = array, array.base
         while base is not None:

@@ -34,7 +34,7 @@ def archive_bytes(specialization: Specialization) -> bytes:
     return serialize.dump(*_content(specialization))
 
 
-def _content(specialization: Specialization) -> tuple[dict[str, Graph], dict[str, Any], dict[str, Any]]:
+def _content(specialization: Specialization) -> tuple[dict[str, Graph], dict[str, Any], dict[str, object]]:
     """Graphs, arrays and the rest."""
     traced = specialization.traced
     graphs = {"traced": traced, "optimised": specialization.graph}

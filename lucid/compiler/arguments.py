@@ -34,7 +34,7 @@ def flatten(value: object, kinds: tuple[type, ...] = _TENSORS, *, results: bool 
 
     ``results`` says that errors shall speak of what a function returns, not of what it is given.
     """
-    leaves: list[Any] = []
+    leaves: list[object] = []
     try:
         return leaves, _flatten(value, leaves, kinds)
     except RecursionError:
@@ -44,7 +44,7 @@ def flatten(value: object, kinds: tuple[type, ...] = _TENSORS, *, results: bool 
         raise TraceError(error.about_results if results else str(error)) from None
 
 
-def _flatten(value: Any, leaves: list[Any], kinds: tuple[type, ...]) -> Structure:
+def _flatten(value: Any, leaves: list[object], kinds: tuple[type, ...]) -> Structure:
     if isinstance(value, kinds):
         leaves.append(value)
         return LEAF
@@ -60,7 +60,7 @@ def _flatten(value: Any, leaves: list[Any], kinds: tuple[type, ...]) -> Structur
     return ("static", *static_key(value), Static(value))
 
 
-def _pairs(value: dict[Any, Any], leaves: list[Any], kinds: tuple[type, ...]) -> list[tuple[Any, Structure]]:
+def _pairs(value: dict[Any, object], leaves: list[object], kinds: tuple[type, ...]) -> list[tuple[object, Structure]]:
     if not all(isinstance(key, str | int) for key in value):
         key = next(key for key in value if not isinstance(key, str | int))
         raise _UnknownError(
@@ -75,12 +75,12 @@ class Kind:
     """A class of containers, and what it takes to make one besides its items and attributes."""
 
     cls: type
-    default_factory: Callable[[], Any] | None = None
+    default_factory: Callable[[], object] | None = None
 
-    def make(self, items: Sequence[Any], attributes: Sequence[tuple[str, object]]) -> Any:
+    def make(self, items: Sequence[Any], attributes: Sequence[tuple[str, object]]) -> object:
         """A new one, without its ``__init__``, whose arguments nobody knows."""
         make: Any = self.cls.__new__
-        new: Any = make(self.cls)
+        new: object = make(self.cls)
         if isinstance(new, list):
             list.extend(new, items)
         elif isinstance(new, dict):
@@ -94,9 +94,9 @@ class Kind:
         return new
 
 
-def _flatten_object(value: object, leaves: list[Any], kinds: tuple[type, ...]) -> Structure:
+def _flatten_object(value: object, leaves: list[object], kinds: tuple[type, ...]) -> Structure:
     """A subclass of list or dict, or a dataclass: items, then attributes (a dataclass's fields among them)."""
-    items: Any = ("none",)
+    items: object = ("none",)
     if isinstance(value, list):
         items = ("list", *[_flatten(item, leaves, kinds) for item in value])
     elif isinstance(value, dict):
@@ -130,7 +130,7 @@ class Static:
         return 0
 
 
-def static_key(value: object) -> tuple[Any, ...]:
+def static_key(value: object) -> tuple[object, ...]:
     """A hashable stand-in that is equal only for values a trace cannot tell apart."""
     if isinstance(value, float | complex | np.generic):
         return type(value), repr(value)  # tells 0.0 from -0.0, and NaN is equal to itself
@@ -179,7 +179,7 @@ def _unflatten(structure: Structure, leaf: Callable[[], object]) -> Any:
     return parts[-1].value
 
 
-def statics(structure: Structure) -> Iterator[Any]:
+def statics(structure: Structure) -> Iterator[object]:
     """The values in a structure that are neither tensors nor containers."""
     kind, *parts = structure
     if kind == "static":
@@ -195,7 +195,7 @@ def _counts(name: str, wanted: int, got: int) -> str:
     return f"it was compiled for {wanted} positional input{'s' * (wanted != 1)}, the call has {got}"
 
 
-def arranged(structure: Structure, value: Any, name: str = "") -> list[Any]:
+def arranged(structure: Structure, value: Any, name: str = "") -> list[object]:
     """The tensors of ``value`` in the order of a structure; raises TraceError where it has another."""
     kind, *parts = structure
     if kind == "leaf":
@@ -240,7 +240,7 @@ DEEPEST = 100
 """How deep a file nests what is in arguments and results."""
 
 
-def to_json(structure: Structure, depth: int = 0) -> Any:
+def to_json(structure: Structure, depth: int = 0) -> object:
     """A structure for a file; raises TraceError for values a file cannot hold."""
     if depth > DEEPEST:
         raise TraceError(f"arguments or results nested more than {DEEPEST} deep cannot be saved")

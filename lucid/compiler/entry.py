@@ -133,7 +133,7 @@ def _checked(model: object, specs: Specs, parameters: object) -> Specs:
     return specs
 
 
-def _callable(model: object) -> Callable[..., Any]:
+def _callable(model: object) -> Callable[..., object]:
     if not callable(model) or isinstance(model, type | TensorType):
         raise OptionError(f"compile: expected a module or a function, got {shown(model)} ({type(model).__name__})")
     return model

@@ -62,7 +62,7 @@ def grad(function: Callable[..., object], argnums: int | tuple[int, ...] = 0) ->
     return gradient
 
 
-def _pick(args: tuple[object, ...], number: int) -> Any:
+def _pick(args: tuple[object, ...], number: int) -> object:
     if not -len(args) <= number < len(args):
         raise OptionError(f"grad: there is no positional argument {number}; {len(args)} were given")
     return args[number]

@@ -69,7 +69,7 @@ class ArrayTable:
         return self.numbers.setdefault(array, len(self.numbers))
 
 
-def encode_value(value: object, arrays: ArrayTable) -> Any:
+def encode_value(value: object, arrays: ArrayTable) -> object:
     """An attribute value as JSON; what JSON lacks becomes an object with one telling key."""
     value = plain(value)
     if value is None or isinstance(value, bool | int | str):
@@ -89,12 +89,12 @@ def encode_value(value: object, arrays: ArrayTable) -> Any:
     raise GraphError(f"an attribute that is a {type(value).__name__} can be neither printed nor saved")
 
 
-def encode_attrs(attrs: Attrs, arrays: ArrayTable) -> dict[str, Any]:
+def encode_attrs(attrs: Attrs, arrays: ArrayTable) -> dict[str, object]:
     """All fields of ``attrs`` as JSON."""
     return {name: encode_value(value, arrays) for name, value in attrs.items()}
 
 
-def decode_value(data: object, arrays: Sequence[ConstArray]) -> Any:
+def decode_value(data: object, arrays: Sequence[ConstArray]) -> object:
     """The inverse of :func:`encode_value`."""
     if data is None or isinstance(data, bool | int | float | str):
         return data

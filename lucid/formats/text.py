@@ -23,7 +23,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from ..base.lazy import networkx as nx
 from ..errors import GraphError, LucidError, from_handler
@@ -94,14 +93,14 @@ def _node_line(graph: Graph, name: str, node: Node, origins: bool, elide: bool) 
     return line
 
 
-def _implied(op: OpDef, outputs: tuple[TensorType, ...]) -> dict[str, Any]:
+def _implied(op: OpDef, outputs: tuple[TensorType, ...]) -> dict[str, object]:
     """The attributes that a source's type tells."""
     if issubclass(op.attrs, TypeAttrs) and len(outputs) == 1:
         return {"shape": outputs[0].shape, "dtype": outputs[0].dtype}
     return {}
 
 
-def _fields(attrs: Attrs, elide: bool, implied: dict[str, Any]) -> str:
+def _fields(attrs: Attrs, elide: bool, implied: dict[str, object]) -> str:
     defaults = {f.name: f.default for f in dataclasses.fields(attrs) if f.default is not dataclasses.MISSING}
     printed = []
     for name, value in attrs.items():
@@ -173,7 +172,7 @@ def parse_text(text: str) -> Graph:
     return graph
 
 
-def parse_value(text: str) -> Any:
+def parse_value(text: str) -> object:
     """The attribute value that :func:`format_value` wrote."""
     cursor = _Cursor(text, 1)
     value = _parse_value(cursor)
@@ -323,8 +322,8 @@ def _parse_type(c: _Cursor) -> TensorType:
         raise c.error(str(error)) from error
 
 
-def _parse_fields(c: _Cursor) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
+def _parse_fields(c: _Cursor) -> dict[str, object]:
+    fields: dict[str, object] = {}
     for _ in c.list("}"):
         name = c.expect(r"[A-Za-z_]\w*", "the name of an attribute")
         if name in fields:
@@ -347,7 +346,7 @@ def _parse_origin(c: _Cursor) -> Origin:
     return Origin(*value)
 
 
-def _parse_value(c: _Cursor) -> Any:
+def _parse_value(c: _Cursor) -> object:
     if c.text.startswith('"', c.at):
         return c.string("a string")
     if c.match(r"\("):

@@ -163,7 +163,7 @@ class Attrs:
         return dataclasses.replace(self, **changed) if changed else self
 
 
-def _bind(value: object, sizes: Mapping[str, int]) -> Any:
+def _bind(value: object, sizes: Mapping[str, int]) -> object:
     if isinstance(value, SymDim):
         return evaluate(value, sizes)
     if isinstance(value, tuple):
@@ -309,7 +309,7 @@ class OpDef(Generic[A]):
     name: str
     infer: InferRule[A]
     gradient: GradientRule[A] | NoGradient | None
-    decompose: Callable[Concatenate[A, ...], Any] | None = None
+    decompose: Callable[Concatenate[A, ...], object] | None = None
     attrs: type[A] = NoAttrs  # type: ignore[assignment]  # which A is where none is given
     inputs: tuple[str, ...] = ("x",)
     outputs: tuple[str, ...] | None = ("y",)

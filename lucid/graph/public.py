@@ -153,7 +153,7 @@ def condition(owner: str, name: str, value: object, world: AbstractTensor | None
     return _world(owner, world).constant(np.array(array))
 
 
-def number(owner: str, name: str, value: Any, world: AbstractTensor | None) -> Any:
+def number(owner: str, name: str, value: Any, world: AbstractTensor | None) -> object:
     """A real number as Python has it, and no NaN."""
     if isinstance(value, AbstractTensor):
         value = value.item() if hasattr(value, "item") else value
@@ -178,19 +178,19 @@ def order(owner: str, name: str, value: object, world: AbstractTensor | None) ->
     return 2.0 if isinstance(value, str) and value == "fro" else at_least_0(owner, name, value, world)
 
 
-def bound(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
+def bound(owner: str, name: str, value: object, world: AbstractTensor | None) -> object:
     """An operand that may be left out, and is not NaN."""
     if isinstance(value, float) and math.isnan(value):
         raise OptionError(f"{owner}: {name} is NaN, which is no bound")
     return operand(owner, name, value, world)
 
 
-def correction(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
+def correction(owner: str, name: str, value: object, world: AbstractTensor | None) -> object:
     """What is taken from the count; True and False are PyTorch's ``unbiased``."""
     return int(value) if isinstance(value, bool) else number(owner, name, value, world)
 
 
-def at_least_0(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
+def at_least_0(owner: str, name: str, value: object, world: AbstractTensor | None) -> object:
     return checks.number(owner, name, value, 0)
 
 
@@ -234,7 +234,7 @@ def several(owner: str, name: str, value: object, world: AbstractTensor | None) 
     return [tensor(owner, f"{name}[{i}]", item, inner) for i, item in enumerate(value)]
 
 
-def sequence(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
+def sequence(owner: str, name: str, value: object, world: AbstractTensor | None) -> object:
     """A list or tuple; what is in it, the function looks at."""
     if not isinstance(value, _LISTS):
         raise OptionError(f"{owner}: {name} is a list or tuple, got {shown(value)}")
@@ -290,7 +290,7 @@ KINDS: Final[Mapping[str, Check | None]] = {
 
 
 def _optional(check: Check) -> Check:
-    def checked(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
+    def checked(owner: str, name: str, value: object, world: AbstractTensor | None) -> object:
         return None if value is None else check(owner, name, value, world)
 
     return checked
@@ -320,7 +320,7 @@ def public(function: Callable[..., object], name: str | None = None, **special: 
     count = len(ordered)
 
     @functools.wraps(function)
-    def face(*args: object, **kwargs: object) -> Any:
+    def face(*args: object, **kwargs: object) -> object:
         if (
             all(map(isinstance, args, as_they_are))
             and (rest is None or len(args) <= count)
@@ -366,9 +366,9 @@ def _taken(
     return found, passing
 
 
-def _renamed(owner: str, known: Mapping[str, object], given: dict[str, Any]) -> dict[str, Any]:
+def _renamed(owner: str, known: Mapping[str, object], given: dict[str, object]) -> dict[str, object]:
     """Keyword arguments by the names that the function has."""
-    renamed: dict[str, Any] = {}
+    renamed: dict[str, object] = {}
     for name, value in given.items():
         real = name
         if name not in known:

@@ -17,5 +17,5 @@ from .vgg import vgg13 as vgg13
 from .vgg import vgg16 as vgg16
 from .vgg import vgg19 as vgg19
 
-if not TYPE_CHECKING:  # for whom a name that is not here is an error
+if not TYPE_CHECKING:  # to the type checker a name that is not here is an error
     __getattr__, __dir__ = face(globals(), {})

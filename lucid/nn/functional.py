@@ -121,5 +121,5 @@ def normalize(x: AbstractTensor, p: float = 2.0, dim: int = 1, eps: float = 1e-1
 
 
 _FACES = [name for name, value in globals().items() if getattr(value, "__wrapped__", None) is not None]
-if not TYPE_CHECKING:  # for whom a name that is not here is an error
+if not TYPE_CHECKING:  # to the type checker a name that is not here is an error
     __getattr__, __dir__ = face(globals(), NN, _FACES)

@@ -199,5 +199,5 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     return tensor.copy_((gain * q).reshape(tensor.shape).astype(tensor.dtype))
 
 
-if not TYPE_CHECKING:  # for whom a name that is not here is an error
+if not TYPE_CHECKING:  # to the type checker a name that is not here is an error
     __getattr__, __dir__ = face(globals(), INIT)

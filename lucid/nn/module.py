@@ -422,7 +422,7 @@ class Module:
         finally:
             trace.leave()
 
-    def _call(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> Any:
+    def _call(self, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
         for hook in tuple(self._pre_hooks.values()) if self._pre_hooks else ():
             changed = hook(self, args)
             if changed is not None:

@@ -92,5 +92,5 @@ def vector_to_parameters(vector: Tensor, parameters: Iterable[Tensor]) -> None:
         start += p.numel()
 
 
-if not TYPE_CHECKING:  # for whom a name that is not here is an error
+if not TYPE_CHECKING:  # to the type checker a name that is not here is an error
     __getattr__, __dir__ = face(globals(), UTILS)

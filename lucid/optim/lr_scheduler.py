@@ -237,5 +237,5 @@ class SequentialLR(LRScheduler):
         super().load_state_dict({**state_dict, "schedulers": self.schedulers})
 
 
-if not TYPE_CHECKING:  # for whom a name that is not here is an error
+if not TYPE_CHECKING:  # to the type checker a name that is not here is an error
     __getattr__, __dir__ = face(globals(), SCHEDULER, ("LRScheduler", "OneCycleLR", "ReduceLROnPlateau"))

@@ -73,7 +73,7 @@ class Optimizer(ABC):
         for group in groups:
             self.add_param_group(group)
 
-    def _listed(self, params: object) -> list[Any]:
+    def _listed(self, params: object) -> list[object]:
         """Parameters or groups; of pairs of a name and a parameter, the parameters."""
         if isinstance(params, Tensor | Mapping):
             raise OptionError(f"{self._name}: params is an iterable of parameters or of groups, not a single one")
@@ -184,7 +184,7 @@ class Optimizer(ABC):
 
     def _step_group(self, group: Group) -> None:
         scalars, flags = self.scalars(group), self.flags(group)
-        known: dict[tuple[float, Any], dict[str, Any]] = {}
+        known: dict[tuple[float, object], dict[str, object]] = {}
         for p in group["params"]:
             if p.grad is None:
                 continue

@@ -32,7 +32,7 @@ _LAZY = {
 _missing, __dir__ = face(globals(), {}, _LAZY)
 
 
-if not TYPE_CHECKING:  # for whom a name that is not here is an error
+if not TYPE_CHECKING:  # to the type checker a name that is not here is an error
 
     def __getattr__(name: str) -> Any:
         return from_home(__name__, _LAZY, name) if name in _LAZY else _missing(name)

@@ -38,11 +38,11 @@ def _sum(lane: Array) -> Any:
     return total
 
 
-def _largest(lane: Array) -> Any:
+def _largest(lane: Array) -> object:
     return next((v for v in lane if v != v), max(lane))
 
 
-def _smallest(lane: Array) -> Any:
+def _smallest(lane: Array) -> object:
     return next((v for v in lane if v != v), min(lane))
 
 
@@ -52,7 +52,7 @@ def sum_(attrs: ReduceAttrs, x: Array) -> Array:
     return _reduce(x, attrs.axes, attrs.keepdims, _sum, x.dtype)
 
 
-def _product(lane: Array) -> Any:
+def _product(lane: Array) -> object:
     total = lane.dtype.type(1)
     for element in lane:
         total = total * element

@@ -57,7 +57,7 @@ def _value(op: str, value: object) -> bool | int | float:
     return public.scalar(op, "the value", value, None)  # type: ignore[no-any-return]
 
 
-def _filled(op: str, size: Sequence[Any], value: Any, dtype: DType, requires_grad: bool) -> Tensor:
+def _filled(op: str, size: Sequence[object], value: Any, dtype: DType, requires_grad: bool) -> Tensor:
     shape = _shape(op, size)
     check_fits(value, dtype)
     if dtype.kind in "iu" and isinstance(value, float) and not math.isfinite(value):

@@ -72,7 +72,7 @@ _OWNER_ALONE = _counts([np.empty((2, 2)).T])[2]
 def _pop(arrays: list[Array]) -> tuple[Array, bool]:
     """The last of the arrays, and whether nothing else has it or its memory."""
     array, count, owners = _counts(arrays)
-    owner: Any = array.base
+    owner: object = array.base
     own = count <= _ALONE
     if owner is not None:
         own = own and isinstance(owner, np.ndarray) and owner.nbytes == array.nbytes and owners <= _OWNER_ALONE
@@ -87,7 +87,7 @@ class _Gather:
         self.known: dict[Value, Array] = {}
         self.stale: set[Value] = set()
         """Values whose memory has been written since they were read or made."""
-        self.leaves: list[tuple[Any, Value]] = []
+        self.leaves: list[tuple[object, Value]] = []
         self._records: dict[int, str] = {}
         self._ops: dict[str, str] = {}
         """What errors call the nodes of the records."""

@@ -132,11 +132,11 @@ def _floating(a: AbstractTensor) -> DType | None:
     return None if is_float(a.type.dtype) else float64
 
 
-def _where(condition: object, *choices: object) -> Any:
+def _where(condition: object, *choices: object) -> object:
     return _choice(condition, *choices) if choices else _on_arrays("np.where", np.where, (condition,), {})
 
 
-def _outer(a: AbstractTensor, b: AbstractTensor) -> Any:
+def _outer(a: AbstractTensor, b: AbstractTensor) -> object:
     return _product(*(sh.flatten(x) if isinstance(x, AbstractTensor) else np.ravel(x) for x in (a, b)))
 
 
@@ -193,7 +193,7 @@ def _pad(
     return padding.pad(array, flat, names.get(mode, mode), constant_values if mode == "constant" else None)
 
 
-def _dot(a: AbstractTensor, b: AbstractTensor) -> Any:
+def _dot(a: AbstractTensor, b: AbstractTensor) -> object:
     scalar = any(np.ndim(x) == 0 if not isinstance(x, AbstractTensor) else x.type.rank == 0 for x in (a, b))
     return (_UFUNCS["multiply"] if scalar else _UFUNCS["matmul"])(a, b)
 

@@ -178,7 +178,7 @@ class TracedTensor(Tensor):
                 f"{name} changes a tensor in place that {self.shared} ({user_location()}), which a graph cannot "
                 f"follow: compute a new tensor, or change a clone() of it"
             )
-        new: Any = check_result(name, self, result)
+        new: object = check_result(name, self, result)
         self.symbol = active_trace.get().lift(new)
         if self.memory is not None:
             self.seen = self.memory.write()

@@ -37,6 +37,9 @@ def main() -> None:
     y = x * 1
     y += 1
     assert_type(y, Tensor)
+    assert_type(y.sum().item() + 1, Any)
+    assert_type(lucid.max(x), Any)
+    assert_type(y.add_(1), Any)
     assert_type(model.fc.weight + 1, Tensor)
     assert_type(x.split(2), tuple[Tensor, ...])
     assert_type(model.eval(), Net)

@@ -88,7 +88,7 @@ def raw_entry(owner: type, name: str, was: object) -> Check:
     return Check("{0}({1}, {2}) is {3}", (class_entry, owner, name, was), lambda: class_entry(owner, name), was)
 
 
-def class_entry(owner: type, name: str) -> Any:
+def class_entry(owner: type, name: str) -> object:
     """The entry of the first class along the method resolution order that has one, else ABSENT."""
     for cls in owner.__mro__:
         found = cls.__dict__.get(name, ABSENT)
@@ -134,7 +134,7 @@ def content(holder: object, picture: Callable[[Any], object]) -> Check:
     return Check("{0}({1}) == {2}", (picture, holder, was), lambda: picture(holder), was)
 
 
-def array_picture(array: Array) -> tuple[Any, ...]:
+def array_picture(array: Array) -> tuple[object, ...]:
     """All that a trace can read of an array."""
     mask = np.asarray(array.mask).tobytes() if isinstance(array, np.ma.MaskedArray) else b""
     return array.shape, array.dtype, array.strides, array.tobytes(), mask
@@ -149,7 +149,7 @@ class TensorCheck:
         self.tensors = tensors
         self.was = self._read()
 
-    def _read(self) -> list[Any]:
+    def _read(self) -> list[object]:
         return [(t.requires_grad, t._array.dtype, t._array.shape) for t in self.tensors]
 
     def holds(self) -> bool:
@@ -171,7 +171,7 @@ class ModuleCheck:
         self.tensors = TensorCheck(tensors_of(module))
         self.fields = {k: v for k, v in module.__dict__.items() if k not in OWN}
         self.size = len(module.__dict__)
-        self.read: list[tuple[str, Any]] = []
+        self.read: list[tuple[str, object]] = []
         self.count: int | None = None
         """How many attributes it has, where a trace may have asked for any."""
 
@@ -230,7 +230,7 @@ def _code(text: str) -> CodeType:
 def _compiled(checks: Sequence[Check]) -> Callable[[], bool]:
     """One function of all checks. Its text holds names made here, and attributes that are identifiers."""
     names: dict[int, str] = {}
-    operands: list[Any] = []
+    operands: list[object] = []
 
     def named(operand: object) -> str:
         if id(operand) not in names:

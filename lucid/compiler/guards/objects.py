@@ -101,11 +101,11 @@ def _filled(cell: types.CellType) -> bool:
 
 def reads_itself(kind: type) -> bool:
     """Whether reading an attribute runs code of the class."""
-    quiet: tuple[Any, ...] = (object.__getattribute__, threading.local.__getattribute__)
+    quiet: tuple[object, ...] = (object.__getattribute__, threading.local.__getattribute__)
     return kind.__getattribute__ not in quiet
 
 
-def own_fields(value: object) -> dict[str, Any]:
+def own_fields(value: object) -> dict[str, object]:
     """The attributes that stand in the object itself: in its dict and its slots, ABSENT where a slot is empty."""
     try:
         space = value.__dict__ if isinstance(value, threading.local) else object.__getattribute__(value, "__dict__")
@@ -122,7 +122,7 @@ def own_fields(value: object) -> dict[str, Any]:
     return own
 
 
-def own_field(value: object, name: str) -> Any:
+def own_field(value: object, name: str) -> object:
     return own_fields(value).get(name, ABSENT)
 
 
@@ -148,7 +148,7 @@ def class_check(owner: type, name: str, was: object) -> Check:
     return raw_entry(owner, name, class_entry(owner, name))
 
 
-def array_of(value: object) -> tuple[Any, ...]:
+def array_of(value: object) -> tuple[object, ...]:
     return array_picture(np.asarray(value))
 
 

@@ -67,7 +67,7 @@ class Watch:
         self._model = model
         self._watcher = Watcher()
         self._refused: TraceError | None = None
-        self._chained: Callable[..., Any] | None = None
+        self._chained: Callable[..., object] | None = None
         self._hook: Callable[[FrameType, str, Any], None] | None = None
         self._shared = [(one, random_state(one)) for one in (random._inst, np.random.mtrand._rand)]
 

@@ -70,18 +70,18 @@ class Reach(ABC):
         self._all_names: set[str] = set()
         self.dynamic = False
         self.mode_read = False
-        self.consumed: list[tuple[Any, Any, Place]] = []
+        self.consumed: list[tuple[object, object, Place]] = []
         self._checks: list[Check] = []
         self._lasting: list[ModuleCheck | TensorCheck] = []
-        self._held: dict[int, Any] = {}
+        self._held: dict[int, object] = {}
         self._methods: dict[int, str] = {}
         """By the id of a type what looks at its values, which are held."""
-        self._slots: set[tuple[int, Any]] = set()
+        self._slots: set[tuple[int, object]] = set()
         self._waiting: dict[str, list[Fields]] = {}
         self._sizes: list[Check] = []
-        self._instances: list[tuple[Any, Collection[str]]] = []
+        self._instances: list[tuple[object, Collection[str]]] = []
         self._late: list[Callable[[], Check]] = []
-        self._queue: list[tuple[Any, Place]] = []
+        self._queue: list[tuple[object, Place]] = []
         self._working = False
         self._here: types.CodeType | None = None
         self._items = 0
@@ -227,7 +227,7 @@ class Reach(ABC):
             if cls is not value and self._held.get(id(cls)) is cls:
                 continue
             self._held[id(cls)] = cls
-            visible: dict[str, Any] = {"forward": cls.forward} if issubclass(cls, Module) else {}
+            visible: dict[str, object] = {"forward": cls.forward} if issubclass(cls, Module) else {}
             for base in reversed(cls.__mro__):
                 if base in bases:
                     visible.update(base.__dict__)
@@ -282,7 +282,7 @@ class Reach(ABC):
         if not is_library_module(type(value).__module__):
             self._attributes(value, place)
 
-    def _context(self, value: ContextVar[Any], place: Place) -> None:
+    def _context(self, value: ContextVar[object], place: Place) -> None:
         self._checks.append(checks.called(functools.partial(value.get, ABSENT), value.get(ABSENT)))
         self._put((value.get(ABSENT),), place)
 

@@ -47,17 +47,17 @@ EFFECTS: tuple[type, ...] = (
 LISTS: tuple[type, ...] = (list, collections.deque)
 RANDOM: tuple[type, ...] = (random.Random, np.random.RandomState, np.random.Generator, np.random.BitGenerator)
 
-BY_ANY_NAME: tuple[Any, ...] = (
+BY_ANY_NAME: tuple[object, ...] = (
     getattr, hasattr, vars, dir, operator.attrgetter, operator.methodcaller, copy.copy, copy.deepcopy,
     dataclasses.asdict, dataclasses.astuple, dataclasses.replace, pickle.dumps, json.dumps, json.dump,
     inspect.getmembers,
 )  # fmt: skip
 """Functions that read attributes by names which do not stand in the code."""
 
-NAMED: tuple[Any, ...] = (__import__, importlib.import_module)
+NAMED: tuple[object, ...] = (__import__, importlib.import_module)
 """Functions that find a module by its name."""
 
-STATES: tuple[Any, ...] = (is_grad_enabled, get_num_threads)
+STATES: tuple[object, ...] = (is_grad_enabled, get_num_threads)
 """Lucid's own settings, as functions that tell them."""
 
 
@@ -84,19 +84,19 @@ ALIKE: dict[str, Callable[[], Any] | None] = {
 """Built-in functions that may give something else later, and what can be asked again at each call in their place."""
 
 
-def _print_options() -> tuple[Any, ...]:
+def _print_options() -> tuple[object, ...]:
     return tuple(repr(item) for item in np.get_printoptions().items())
 
 
-def _error_modes() -> tuple[Any, ...]:
+def _error_modes() -> tuple[object, ...]:
     return tuple(np.geterr().items())
 
 
-def _threads() -> tuple[Any, ...]:
+def _threads() -> tuple[object, ...]:
     return tuple((id(thread), thread.name) for thread in threading.enumerate())
 
 
-def told_by(code: types.CodeType) -> Callable[[], Any] | None:
+def told_by(code: types.CodeType) -> Callable[[], object] | None:
     """What a library's function asks that is set for the whole program, if it does: to be asked again at each call."""
     if code in _TELLING:
         return _TELLING[code]
@@ -104,7 +104,7 @@ def told_by(code: types.CodeType) -> Callable[[], Any] | None:
 
 
 _PRINTING = np.get_printoptions.__code__.co_filename
-_TELLING: dict[types.CodeType, Callable[[], Any]] = {
+_TELLING: dict[types.CodeType, Callable[[], object]] = {
     np.geterr.__code__: _error_modes,
     threading.active_count.__code__: threading.active_count,
     threading.enumerate.__code__: _threads,
@@ -112,7 +112,7 @@ _TELLING: dict[types.CodeType, Callable[[], Any]] = {
 }
 
 
-def cached(function: Any) -> tuple[Any, ...]:
+def cached(function: Any) -> tuple[object, ...]:
     """What an ``lru_cache`` remembers, as the collector sees it: keys and results, or a dict of them."""
     apart = (function.__wrapped__, vars(function), type(function))
     held = [one for one in gc.get_referents(function) if type(one) is not object and all(one is not x for x in apart)]
@@ -123,7 +123,7 @@ def cached(function: Any) -> tuple[Any, ...]:
     )
 
 
-def random_state(generator: Any) -> Any:
+def random_state(generator: Any) -> object:
     """Where a generator of random numbers is: as long as this stays, nothing has been drawn."""
     if isinstance(generator, random.Random):
         return generator.getstate() if type(generator) is not random.SystemRandom else None
@@ -133,7 +133,7 @@ def random_state(generator: Any) -> Any:
     return _frozen(state)
 
 
-def _frozen(value: object) -> Any:
+def _frozen(value: object) -> object:
     if isinstance(value, dict):
         return tuple((key, _frozen(item)) for key, item in value.items())
     return value.tobytes() if isinstance(value, np.ndarray) else value

@@ -123,7 +123,7 @@ class Watcher(Reach):
         self._slot(cell, "cell_contents", checks.attribute(cell, "cell_contents", value))
         self._follow(value, steps, place)
 
-    def _global(self, read: Read, space: dict[str, Any], builtins: Mapping[str, object], place: Place) -> None:
+    def _global(self, read: Read, space: dict[str, object], builtins: Mapping[str, object], place: Place) -> None:
         value = space.get(read.name, ABSENT)
         self._slot(space, read.name, checks.entry(space, read.name, value))
         if value is not ABSENT:
@@ -148,7 +148,7 @@ class Watcher(Reach):
         if not found and not last:
             self._unread.append(functools.partial(self._import, read, space, place, last=True))
 
-    def _space(self, space: dict[str, Any], place: Place) -> None:
+    def _space(self, space: dict[str, object], place: Place) -> None:
         """Globals that are read as a dict: all, by identity, and the content of those that the code names."""
         self._slot(space, "all", checks.mapping(space))
         texts = reads(self._here).texts if self._here is not None else ()
@@ -173,7 +173,7 @@ class Watcher(Reach):
             value = found
         self.look(value, place)
 
-    def _item(self, value: Any, key: object) -> Any:
+    def _item(self, value: Any, key: object) -> object:
         if type(value) not in (dict, list, tuple):
             return ABSENT
         try:
@@ -183,7 +183,7 @@ class Watcher(Reach):
         self._slot(value, ("item", type(key), key), checks.entry(value, key, found))
         return found
 
-    def _attribute(self, value: object, name: str) -> Any:
+    def _attribute(self, value: object, name: str) -> object:
         """The value of an attribute that is read without running code, with its check; else ABSENT."""
         if name == "__dict__" and type(getattr(value, name, None)) is dict:
             self._slot(value, name, checks.attribute(value, name, value.__dict__))

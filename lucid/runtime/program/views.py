@@ -41,10 +41,10 @@ def place(arena: Any, offset: int, shape: tuple[int, ...], dtype: Any, order: tu
     return array if order is None else array.transpose(np.argsort(order))
 
 
-def apart(function: Any) -> Callable[..., Any]:
+def apart(function: Any) -> Callable[..., object]:
     """The function, running at each call with a fresh copy of its globals: what it declares global is that call's."""
 
-    def call(*args: Any) -> Any:
+    def call(*args: Any) -> object:
         return FunctionType(function.__code__, dict(function.__globals__))(*args)
 
     return call

@@ -92,7 +92,7 @@ class Heap:
         self._zone = self.size // (LARGEST - SMALLEST + 1) >> 21 << 21
         self._next = [count(int(bits == SMALLEST)) for bits in range(SMALLEST, LARGEST + 1)]  # the first is the board
         self._again: list[deque[int]] = [deque() for _ in range(SMALLEST, LARGEST + 1)]
-        self._places: dict[Any, tuple[int, int]] = {}
+        self._places: dict[object, tuple[int, int]] = {}
 
     def _extend(self) -> int:
         for size in SIZES[:-1]:

@@ -76,7 +76,7 @@ class Hiring:
         self.failures = 0
         self._jobs: dict[Any, int] = {}
         self._numbers = 0
-        self._withdrawn: list[Any] = []
+        self._withdrawn: list[object] = []
 
     def want(self, count: int) -> None:
         """Have so many workers from now on; they come when they come."""

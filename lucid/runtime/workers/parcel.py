@@ -46,7 +46,7 @@ class Packer(pickle.Pickler):
         self._constants = {id(array) for array in constants}
         self.copies = copies
 
-    def persistent_id(self, thing: Any) -> Any:
+    def persistent_id(self, thing: Any) -> object:
         kind = type(thing)
         if kind is np.ndarray:
             return self._place(thing), thing.shape, thing.strides, thing.dtype.str
@@ -104,7 +104,7 @@ class _Reader(pickle.Pickler):
         super().__init__(io.BytesIO(), pickle.HIGHEST_PROTOCOL)
         self.found: list[tuple[int, int]] = []
 
-    def persistent_id(self, thing: object) -> Any:
+    def persistent_id(self, thing: object) -> object:
         if isinstance(thing, np.ndarray):
             self.found.append(bounds(thing))
             return 0
@@ -139,7 +139,7 @@ def pack(regions: Sequence[Region], heap: Heap, constants: Sequence[Array]) -> t
     return pickle.dumps(described), list(described), list(copies.values())
 
 
-def _parts(function: Any, count: int) -> tuple[bytes, tuple[object, ...], dict[str, Any], int]:
+def _parts(function: Any, count: int) -> tuple[bytes, tuple[object, ...], dict[str, object], int]:
     code = function.__code__
     cells = tuple(cell.cell_contents for cell in function.__closure__ or ())
     names = {name: function.__globals__[name] for name in sorted(_names(code)) if name in function.__globals__}

@@ -81,12 +81,12 @@ class Unpacker(pickle.Unpickler):
         super().__init__(io.BytesIO(data))
         self._base = base
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> object:
         if module.partition(".")[0] not in ("numpy", "lucid") and (module, name) != ("builtins", "getattr"):
             raise pickle.UnpicklingError(f"{module}.{name} is no business of a worker's")
         return super().find_class(module, name)
 
-    def persistent_load(self, given: Any) -> Any:
+    def persistent_load(self, given: Any) -> object:
         if isinstance(given, str):
             return importlib.import_module(given)
         offset, shape, strides, dtype = given

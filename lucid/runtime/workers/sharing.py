@@ -56,7 +56,7 @@ class Sharing:
         run, self.regions = bind(arena, self)
         return run
 
-    def without(self, run: Run, inputs: Sequence[Array]) -> tuple[Any, ...]:
+    def without(self, run: Run, inputs: Sequence[Array]) -> tuple[object, ...]:
         """One run by the caller alone."""
         self.alone = True
         results = run(*inputs)

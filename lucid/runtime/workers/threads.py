@@ -17,7 +17,6 @@ from _thread import start_new_thread
 from collections import deque
 from collections.abc import Callable
 from threading import get_native_id, local
-from typing import Any
 
 import numpy as np
 
@@ -60,7 +59,7 @@ class _Job:
                 self.answers.put(None)
 
 
-def _serve(jobs: SimpleQueue[Any], threads: deque[int]) -> None:
+def _serve(jobs: SimpleQueue[object], threads: deque[int]) -> None:
     # no method of the pool: its workers would keep it alive, and so themselves
     _thread.worker = True
     this = get_native_id()
@@ -84,7 +83,7 @@ class ThreadPool:
         self._begin()
 
     def _begin(self) -> None:
-        self._jobs: SimpleQueue[Any] = SimpleQueue()
+        self._jobs: SimpleQueue[object] = SimpleQueue()
         self._end = weakref.ref(self, self._jobs.put)  # written in C: it may be called in the midst of anything
         self._workers: deque[int] = deque()
         self._places = deque(range(self.threads - 1))  # those for which no thread was started
