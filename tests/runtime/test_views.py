@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import as_strided
 
 import lucid
 from lucid import nn
@@ -20,7 +21,7 @@ from lucid.graph.types import TensorType, float32
 from lucid.nn import functional as F
 from lucid.runtime.planning.phase import Phase
 from lucid.runtime.program.emitter import Emitter, Names, Operand
-from lucid.runtime.program.views import COPIES, as_view
+from lucid.runtime.program.views import COPIES, as_view, strided
 
 ROOM = Path(lucid.__file__).parent / "runtime" / "kernels"
 KERNELS = sorted(ROOM.rglob("*.py"))
@@ -109,6 +110,15 @@ def test_as_view_raises_rather_than_copy() -> None:
     for other in (x.transpose(1, 0, 2), x[:, 1:], np.broadcast_to(x[:, :1], x.shape)):
         with pytest.raises(ExecutionError, match="cannot be seen in shape"):
             as_view(other, -1)
+
+
+def test_strides_are_of_the_same_memory() -> None:
+    whole = np.arange(60.0).reshape(3, 4, 5)
+    for array in (whole, whole[1:], whole[:, 1:], whole[..., ::2], whole.transpose(2, 0, 1)):
+        shape, strides = (2, 2, 2), (*array.strides[1:], array.strides[2])
+        found = strided(array, shape, strides)
+        assert np.shares_memory(found, whole)
+        np.testing.assert_array_equal(found, as_strided(array, shape, strides))
 
 
 def _emitter(phase: Phase) -> tuple[Emitter, Operand]:

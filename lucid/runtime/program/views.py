@@ -10,6 +10,7 @@ from types import FunctionType
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from ...errors import ExecutionError
 
@@ -48,3 +49,10 @@ def apart(function: Any) -> Callable[..., object]:
         return FunctionType(function.__code__, dict(function.__globals__))(*args)
 
     return call
+
+
+def strided(array: Any, shape: Any, strides: Any) -> Any:
+    """The array's memory in another shape, with these strides: as ``as_strided``, but quick where it has no gaps."""
+    if array.flags.c_contiguous:
+        return np.ndarray(shape, array.dtype, array, 0, strides)
+    return as_strided(array, shape, strides)

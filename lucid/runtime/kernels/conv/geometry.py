@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
-from ....graph.windows import Axis
+from ....graph.windows import Axis, Real
 from ..shared.cut import Block
+
+FEW_CHANNELS = 16
+"""Up to so many channels that do not lie side by side are copied one by one."""
 
 
 @dataclass(frozen=True)
@@ -19,15 +23,15 @@ class Conv:
     rows: Axis
     cols: Axis
 
-    @property
+    @cached_property
     def group_in(self) -> int:
         return self.channels // self.groups
 
-    @property
+    @cached_property
     def group_out(self) -> int:
         return self.outputs // self.groups
 
-    @property
+    @cached_property
     def taps(self) -> int:
         return self.rows.kernel * self.cols.kernel * self.group_in
 
@@ -38,6 +42,11 @@ class Conv:
     @property
     def pixels(self) -> int:
         return self.images * self.rows.count * self.cols.count
+
+    @cached_property
+    def across(self) -> Real:
+        """Of the columns that windows see those in the image."""
+        return self.cols.seen(0, self.cols.count)
 
     def group(self, block: Block) -> int:
         """The group that makes a block's outputs."""
@@ -72,7 +81,7 @@ class Layer:
     tile: int
     pitch: int
 
-    @property
+    @cached_property
     def taps(self) -> tuple[int, int]:
         """Pixels of a window of the pooling, each way, as far as the order of a block's pixels tells them apart."""
         return (self.pool[0].kernel, self.pool[1].kernel) if self.by_taps else (1, 1)

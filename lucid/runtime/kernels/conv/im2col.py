@@ -19,7 +19,7 @@ from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop, Bound, channels_last, recheck
 from ..shared.panels import cut_for, multiply_lines, product_of
 from .finish import Finish
-from .geometry import Conv, Layer
+from .geometry import FEW_CHANNELS, Conv, Layer
 from .im2col_views import Gather, bind_gather, bind_padded, bind_products, bind_sources, pack_weights
 from .numbers import conv_of_node, pool_axes
 
@@ -28,8 +28,6 @@ BLOCK_BYTES = 1 << 20
 per cent longer, for their calls."""
 LEAST_ROWS = 128
 """A product with fewer rows spends its time streaming the weights."""
-FEW_CHANNELS = 16
-"""Up to so many planes are brought into another memory order one by one."""
 
 
 # ---------------------------------------------------------------- how the work is cut
@@ -173,7 +171,7 @@ def _padded(loop: BlockLoop[Block], layer: Layer, x: Operand) -> tuple[Operand, 
     k, conv, inner = loop.k, layer.conv, [layer.convolved(block) for block in loop.every]
     held, width = conv.rows.held(max(b.r1 - b.r0 for b in inner)), conv.cols.held(conv.cols.count)
     images = loop.scratch((max(b.n1 - b.n0 for b in inner), held, width, conv.group_in), x.dtype, "padded")
-    real = conv.cols.seen(0, conv.cols.count)
+    real = conv.across
     for image in images:
         for first, stop in ((0, real.low), (real.high, width)):
             if stop > first:

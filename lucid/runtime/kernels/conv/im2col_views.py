@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from numpy.lib.stride_tricks import as_strided
-
-from ...program.views import as_view
+from ...program.views import as_view, strided
 from ..shared.cut import Block, of_each, per_block
 from ..shared.panels_views import small_products
 from .geometry import Conv, Layer
@@ -49,14 +47,14 @@ def bind_gather(layer: Layer, work: Any, memory: Any, x: Any) -> list[list[Gathe
 
 def bind_padded(layer: Layer, work: Any, memory: Any, images: Any) -> list[list[Gather]]:
     """The same by way of a padded image (images, rows, columns, channels) of each worker."""
-    rows, cols = layer.conv.rows, layer.conv.cols
+    rows, right = layer.conv.rows, layer.conv.across.places
 
     def gather(block: Block, own: Any, image: Any) -> Gather:
         inner = layer.convolved(block)
         image = image[: block.n1 - block.n0]
-        down, right = rows.seen(inner.r0, inner.r1), cols.seen(0, cols.count)
+        down = rows.seen(inner.r0, inner.r1)
         edges = image[:, : down.low], image[:, down.high : rows.held(inner.r1 - inner.r0)]
-        inside = image[:, down.places, right.places]
+        inside = image[:, down.places, right]
         return Gather([e for e in edges if e.size], inside, *_windows(layer, inner, image, own))
 
     return per_block(gather, work, memory, images)
@@ -64,12 +62,11 @@ def bind_padded(layer: Layer, work: Any, memory: Any, images: Any) -> list[list[
 
 def bind_sources(layer: Layer, work: Any, x: Any) -> list[list[Any]]:
     """The part of the input that each block reads."""
-    nhwc, (rows, cols) = x.transpose(0, 2, 3, 1), (layer.conv.rows, layer.conv.cols)
+    nhwc, rows, right = x.transpose(0, 2, 3, 1), layer.conv.rows, layer.conv.across.source
 
     def source(block: Block) -> Any:
         inner = layer.convolved(block)
-        down, right = rows.seen(inner.r0, inner.r1), cols.seen(0, cols.count)
-        return nhwc[block.images, down.source, right.source, layer.conv.read(block)]
+        return nhwc[block.images, rows.seen(inner.r0, inner.r1).source, right, layer.conv.read(block)]
 
     return per_block(source, work)
 
@@ -84,21 +81,14 @@ def _windows(layer: Layer, inner: Block, image: Any, memory: Any) -> tuple[Any, 
     s0, s1, s2, s3 = image.strides
     s_row, s_col = v.stride * s1, h.stride * s2
     strides = (s_row, s_col, s0, down * s_row, right * s_col, v.dilation * s1, h.dilation * s2, s3)
-    return *whole_runs(as_strided(image, shape, strides), as_view(matrix, shape)), matrix
-
-
-def whole_runs(seen: Any, windows: Any) -> tuple[Any, Any]:
-    """Windows with each one's row as one element, where it lies side by side and is short.
-
-    NumPy starts a loop for every run of numbers that it copies; one element takes half the time.
-    """
-    *others, columns, channels = seen.shape
-    size = columns * channels * seen.itemsize
-    if not seen.size or size > SHORT_ROW or seen.strides[-2:] != (channels * seen.itemsize, seen.itemsize):
-        return seen, windows
-    shape = (*others, columns * channels)
-    rows = as_strided(seen, shape, (*seen.strides[:-2], seen.itemsize))
-    return rows.view(f"V{size}")[..., 0], as_view(windows, shape).view(f"V{size}")[..., 0]
+    run = h.kernel * conv.group_in
+    size = run * image.itemsize
+    if not 0 < size <= SHORT_ROW or strides[-2:] != (conv.group_in * image.itemsize, image.itemsize):
+        return strided(image, shape, strides), as_view(matrix, shape), matrix
+    # NumPy starts a loop for every run of numbers that it copies: a row as one element takes half the time
+    rows_seen = strided(image, (*shape[:-2], run), (*strides[:-2], image.itemsize))
+    rows_held = as_view(matrix, (*shape[:-2], run))
+    return rows_seen.view(f"V{size}")[..., 0], rows_held.view(f"V{size}")[..., 0], matrix
 
 
 # ---------------------------------------------------------------- products

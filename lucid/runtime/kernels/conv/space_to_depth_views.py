@@ -13,10 +13,7 @@ from ...program.views import as_view
 from ..shared.cut import Block, per_block
 from ..shared.panels_views import small_products
 from .filtering import Filter, transforms
-from .geometry import Layer
-
-FEW_CHANNELS = 16
-"""Up to so many channels that do not lie side by side are copied one by one."""
+from .geometry import FEW_CHANNELS, Layer
 
 
 @dataclass(frozen=True)

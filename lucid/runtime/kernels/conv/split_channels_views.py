@@ -33,7 +33,7 @@ def _alone(conv: Conv, share: Share) -> tuple[Layer, list[list[Block]]]:
 def bind_shares(conv: Conv, work: Any, memory: Any, images: Any) -> list[list[Gather]]:
     """How each share gathers its windows."""
     height, width = conv.rows.held(conv.rows.count), conv.cols.held(conv.cols.count)
-    real = conv.cols.seen(0, conv.cols.count)
+    real = conv.across
 
     def gather(share: Share, own: Any, image: Any) -> Gather:
         shape = conv.images, height, width, share.channels
