@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from numpy.lib.stride_tricks import as_strided
 
+from ....base.arrays import Array
 from ....graph.windows import Axis, Real, real
 from ...program.views import as_view
 from ..shared.cut import Block, of_each, per_block
@@ -70,11 +71,11 @@ def bind_memory(work: Any, memory: Any) -> list[list[Any]]:
     return per_block(lambda b, own: own, work, memory)
 
 
-def bind_parts(t: Toeplitz, work: Any, memory: Any, x: Any) -> list[list[Any]]:
+def bind_parts(t: Toeplitz, work: Any, memory: Any, x: Array) -> list[list[list[tuple[Array, Array]]]]:
     """For each block the copies ``target[...] = value`` that part its pixels."""
     cols = parts_of(t.cols.patches, 0, t.cols.patches.count)
 
-    def parting(b: Block, own: Any) -> list[Any]:
+    def parting(b: Block, own: Any) -> list[tuple[Array, Array]]:
         return list(_parting(_parted(t, b, own), x[b.images], parts_of(t.rows.patches, b.r0, b.r1), cols))
 
     return per_block(parting, work, memory)
@@ -85,7 +86,7 @@ def _together(parts: Sequence[Real]) -> bool:
     return all(part.places == parts[0].places for part in parts)
 
 
-def _parting(parted: Any, images: Any, rows: Sequence[Real], cols: Sequence[Real]) -> Iterator[tuple[Any, Any]]:
+def _parting(parted: Array, images: Array, rows: Sequence[Real], cols: Sequence[Real]) -> Iterator[tuple[Array, Array]]:
     if _together(rows) and _together(cols):
         target = parted[..., rows[0].places, cols[0].places]
         value = images[:, :, rows[0].source, cols[0].source]
@@ -127,7 +128,7 @@ def bind_gathering(t: Toeplitz, work: Any, memory: Any) -> list[list[Gathering]]
     return per_block(gathering, work, memory)
 
 
-def _gathered(parted: Any, cells: Any, rows: Group, cols: Group) -> tuple[Any, Any]:
+def _gathered(parted: Array, cells: Array, rows: Group, cols: Group) -> tuple[Array, Array]:
     channels, _, _, images, run = cells.shape
     down, right = (slice(g.first, g.first + g.rounds * g.phases) for g in (rows, cols))
     shape = (channels, rows.rounds, rows.phases, cols.rounds, cols.phases, images, run)
@@ -166,7 +167,7 @@ def bind_turned(windows: Any) -> list[list[Any]]:
     return of_each(lambda w: w.matrix.T, windows)
 
 
-def bind_planes(t: Toeplitz, work: Any, memory: Any, bias: Any, zeros: Any) -> list[list[Planes]]:
+def bind_planes(t: Toeplitz, work: Any, memory: Any, bias: Array, zeros: Array) -> list[list[Planes]]:
     """What follows the gathering, for each block."""
 
     def planes(b: Block, own: Any) -> Planes:
@@ -179,7 +180,7 @@ def bind_planes(t: Toeplitz, work: Any, memory: Any, bias: Any, zeros: Any) -> l
     return per_block(planes, work, memory)
 
 
-def bind_ends(t: Toeplitz, work: Any, memory: Any, least: Any, y: Any) -> list[list[Any]]:
+def bind_ends(t: Toeplitz, work: Any, memory: Any, least: Array, y: Array) -> list[list[Any]]:
     """For each block the triples ``target, value, least`` that take its results to the output."""
 
     def ends(b: Block, own: Any) -> list[Any]:
@@ -189,7 +190,7 @@ def bind_ends(t: Toeplitz, work: Any, memory: Any, least: Any, y: Any) -> list[l
     return per_block(ends, work, memory)
 
 
-def _ends(t: Toeplitz, b: Block, results: Any, y: Any) -> Iterator[tuple[Any, Any]]:
+def _ends(t: Toeplitz, b: Block, results: Array, y: Array) -> Iterator[tuple[Array, Array]]:
     pitch, run = run_of(t, b)
     images, (down, right) = b.n1 - b.n0, (t.rows.tile, t.cols.tile)
     cells = as_view(results, down, right, t.outputs, images, run)

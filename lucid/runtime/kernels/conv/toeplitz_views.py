@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from numpy.lib.stride_tricks import as_strided
 
+from ....base.arrays import Array
 from ....graph.windows import Axis, Window
 from ...program.views import as_view
 from ..shared.cut import Block, image_blocks, of_each, per_block
@@ -116,7 +117,7 @@ class Toeplitz:
         return b.image_rows * self.cols.patches.count
 
 
-def spread(t: Toeplitz, w: Any, out: Any) -> None:
+def spread(t: Toeplitz, w: Array, out: Array) -> None:
     """The block-Toeplitz matrix (pixels of a patch, outputs of a tile) of the weights."""
     rows, cols = t.rows, t.cols
     out.fill(0)
@@ -142,7 +143,7 @@ class Padded(NamedTuple):
     patches: Any
 
 
-def _images(t: Toeplitz, x: Any) -> Any:
+def _images(t: Toeplitz, x: Array) -> Array:
     """The input with the axes of :attr:`Toeplitz.patch` behind that of the images."""
     return x.transpose(0, 2, 3, 1) if t.last else x
 
@@ -152,7 +153,7 @@ def _region(t: Toeplitz, rows: slice, cols: slice) -> tuple[slice, ...]:
     return (rows, cols, every) if t.last else (every, rows, cols)
 
 
-def _patches(t: Toeplitz, b: Block, images: Any) -> Any:
+def _patches(t: Toeplitz, b: Block, images: Array) -> Array:
     """Patches (images, rows of tiles, tiles in a row, *patch) of images that begin with the block's first pixel."""
     n, *strides = images.strides
     r, c = (strides[0], strides[1]) if t.last else (strides[1], strides[2])
@@ -162,17 +163,17 @@ def _patches(t: Toeplitz, b: Block, images: Any) -> Any:
     )
 
 
-def bind_patches(t: Toeplitz, work: Any, x: Any) -> list[list[Any]]:
+def bind_patches(t: Toeplitz, work: Any, x: Array) -> list[list[Array]]:
     """The patches of each block, seen in the input itself."""
     images = _images(t, x)
 
-    def seen(b: Block) -> Any:
+    def seen(b: Block) -> Array:
         return _patches(t, b, images[(b.images, *_region(t, slice(t.rows.patches.start(b.r0), None), slice(None)))])
 
     return per_block(seen, work)
 
 
-def bind_sources(t: Toeplitz, work: Any, x: Any) -> list[list[Any]]:
+def bind_sources(t: Toeplitz, work: Any, x: Array) -> list[list[Array]]:
     """The part of the input that each block copies into its padded rows."""
     images, rows, cols = _images(t, x), t.rows.patches, t.cols.patches
     every = cols.seen(0, cols.count).source
@@ -268,22 +269,22 @@ def _pooling(t: Toeplitz, tiles: int, memory: Any, other: Any) -> Pooling:
 # ---------------------------------------------------------------- results
 
 
-def bind_results(t: Toeplitz, work: Any, memory: Any, bias: Any, zeros: Any) -> list[list[Results]]:
+def bind_results(t: Toeplitz, work: Any, memory: Any, bias: Array, zeros: Array) -> list[list[Results]]:
     """The results of each block, in memory of their own."""
     return per_block(lambda b, own: _results(own[: t.tiles(b)], bias, zeros), work, memory)
 
 
-def bind_outputs(t: Toeplitz, work: Any, y: Any, bias: Any, zeros: Any) -> list[list[Results]]:
+def bind_outputs(t: Toeplitz, work: Any, y: Array, bias: Array, zeros: Array) -> list[list[Results]]:
     """The results of each block, which lie in the output as they are made."""
     nhwc = y.transpose(0, 2, 3, 1)
     return per_block(lambda b: _results(as_view(nhwc[b.images, b.rows], t.tiles(b), t.made), bias, zeros), work)
 
 
-def _results(out: Any, bias: Any, zeros: Any) -> Results:
+def _results(out: Array, bias: Array, zeros: Array) -> Results:
     return Results(out, None if bias is None else bias[: len(out)], zeros[: len(out)])
 
 
-def bind_copies(t: Toeplitz, work: Any, memory: Any, y: Any) -> list[list[Any]]:
+def bind_copies(t: Toeplitz, work: Any, memory: Any, y: Array) -> list[list[Any]]:
     """For each block the copies ``target[...] = value`` that take its results to the output."""
     nhwc = y.transpose(0, 2, 3, 1)
     return per_block(lambda b, own: list(_copies(t, b, own, nhwc)), work, memory)
@@ -298,7 +299,7 @@ def _bands(side: Side, first: int, last: int) -> Iterator[tuple[int, int, int]]:
         yield whole, last, side.count - whole * side.tile
 
 
-def _copies(t: Toeplitz, b: Block, results: Any, nhwc: Any) -> Iterator[tuple[Any, Any]]:
+def _copies(t: Toeplitz, b: Block, results: Array, nhwc: Array) -> Iterator[tuple[Array, Array]]:
     right = t.cols.patches.count
     shape = (b.n1 - b.n0, b.r1 - b.r0, right, t.rows.tile, t.cols.tile, t.outputs)
     tiles = as_view(results[: t.tiles(b)], shape)
