@@ -205,12 +205,10 @@ NN: Final[Mapping[str, str]] = {
     **dict.fromkeys(("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell"), "recurrent layers are not there yet"),
     **dict.fromkeys(("MultiheadAttention", "Transformer", "TransformerEncoderLayer"), "attention is not there yet"),
     "DataParallel": "one process runs a model, with as many threads as lucid.set_num_threads says",
-    "Upsample": "t.repeat_interleave(2, 2).repeat_interleave(2, 3), or nn.ConvTranspose2d",
     "ZeroPad2d": "nn.functional.pad(x, (left, right, top, bottom))",
     "Hardswish": "x * nn.functional.relu6(x + 3) / 6",
     "Mish": "x * nn.functional.softplus(x).tanh()",
     "Softmax2d": "nn.Softmax(1)",
-    "interpolate": "t.repeat_interleave(2, 2).repeat_interleave(2, 3), or nn.ConvTranspose2d",
     "relu_": "nn.functional.relu(x)",
     "leaky_relu_": "nn.functional.leaky_relu(x)",
     "ParameterDict": "parameters as attributes of a Module, or nn.ParameterList",
@@ -234,13 +232,8 @@ NN: Final[Mapping[str, str]] = {
     ),
     **dict.fromkeys(("PairwiseDistance", "pairwise_distance"), "lucid.norm(a - b, dim=-1)"),
     **dict.fromkeys(("Bilinear", "bilinear"), "lucid.einsum('ni,oij,nj->no', a, weight, b)"),
-    **dict.fromkeys(
-        ("PixelShuffle", "pixel_shuffle"), "x.reshape(n, c, r, r, h, w).permute(0, 1, 4, 2, 5, 3) and a reshape"
-    ),
     **dict.fromkeys(("ReflectionPad2d", "ReplicationPad2d", "ConstantPad2d"), "nn.functional.pad(x, sizes, mode)"),
-    **dict.fromkeys(
-        ("UpsamplingNearest2d", "UpsamplingBilinear2d", "upsample"), "nn.ConvTranspose2d, or repeat_interleave"
-    ),
+    "upsample": "nn.functional.interpolate",
     **dict.fromkeys(
         ("conv1d", "max_pool1d", "avg_pool1d"), "a signal (N, C, L) is an image (N, C, 1, L), for conv2d and the like"
     ),

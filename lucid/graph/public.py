@@ -283,7 +283,7 @@ KINDS: Final[Mapping[str, Check | None]] = {
     **dict.fromkeys(("kernel_size", "stride", "padding", "dilation", "output_padding", "output_size"), LEAVE),
     **dict.fromkeys(("groups", "num_groups", "divisor_override", "chunks", "repeats", "shifts"), LEAVE),
     **dict.fromkeys(("split_size_or_sections", "start", "length", "normalized_shape", "pad_value"), LEAVE),
-    **dict.fromkeys(("padding_idx",), LEAVE),
+    **dict.fromkeys(("padding_idx", "upscale_factor", "downscale_factor"), LEAVE),
     "num_classes": size,
     "diagonal": whole,
 }

@@ -51,6 +51,11 @@ from .pooling import AdaptiveAvgPool2d as AdaptiveAvgPool2d
 from .pooling import AdaptiveMaxPool2d as AdaptiveMaxPool2d
 from .pooling import AvgPool2d as AvgPool2d
 from .pooling import MaxPool2d as MaxPool2d
+from .resize import PixelShuffle as PixelShuffle
+from .resize import PixelUnshuffle as PixelUnshuffle
+from .resize import Upsample as Upsample
+from .resize import UpsamplingBilinear2d as UpsamplingBilinear2d
+from .resize import UpsamplingNearest2d as UpsamplingNearest2d
 from .shape import Flatten as Flatten
 from .shape import Identity as Identity
 from .shape import Unflatten as Unflatten

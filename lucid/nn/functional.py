@@ -11,16 +11,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..base.absent import NN, face
-from ..base.checks import flag
+from ..base.checks import flag, integer
 from ..errors import OptionError, ShapeError
 from ..graph.opdef import AbstractTensor
 from ..graph.ops import avgpool, composite, conv, indexing, linalg, loss, pool, random
 from ..graph.ops import elementwise as ew
 from ..graph.ops import norm as normal
 from ..graph.ops import pad as padding
+from ..graph.ops import resize as resizing
 from ..graph.ops import shape as sh
 from ..graph.ops.bounds import clip, flat_clip
 from ..graph.ops.elementwise import where
+from ..graph.public import flag as is_flag
 from ..graph.public import operand, public
 from ..tensor.tensor import Tensor
 
@@ -72,6 +74,10 @@ tanh = _face(ew.tanh)
 flatten = _face(sh.flatten)
 unflatten = _face(sh.unflatten)
 pad = _face(padding.pad)
+interpolate: Callable[..., Tensor] = public(
+    resizing.interpolate, size=None, scale_factor=None, align_corners=is_flag, recompute_scale_factor=is_flag,
+    antialias=is_flag,
+)  # fmt: skip
 adaptive_max_pool2d = public(avgpool.adaptive_max_pool2d)
 max_pool2d = public(pool.max_pool2d)
 relu = _overwriting(ew.relu)
@@ -118,6 +124,25 @@ def prelu(x: AbstractTensor, weight: AbstractTensor) -> AbstractTensor:
 def normalize(x: AbstractTensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> AbstractTensor:
     """``x`` divided by its ``p``-norm along ``dim``, or by ``eps`` where that is smaller."""
     return x / clip(composite.norm(x, p, dim, keepdim=True), eps)
+
+
+@_face
+def pixel_shuffle(x: AbstractTensor, upscale_factor: int) -> AbstractTensor:
+    """Channels (…, C r², H, W) as pixels (…, C, H r, W r), where ``r`` is ``upscale_factor``."""
+    _images("pixel_shuffle", x)
+    return sh.depth_to_space(x, integer("pixel_shuffle", "upscale_factor", upscale_factor))
+
+
+@_face
+def pixel_unshuffle(x: AbstractTensor, downscale_factor: int) -> AbstractTensor:
+    """Pixels (…, C, H r, W r) as channels (…, C r², H, W), where ``r`` is ``downscale_factor``."""
+    _images("pixel_unshuffle", x)
+    return sh.space_to_depth(x, integer("pixel_unshuffle", "downscale_factor", downscale_factor))
+
+
+def _images(owner: str, x: AbstractTensor) -> None:
+    if x.type.rank < 3:
+        raise ShapeError(f"{owner}: needs images (…, C, H, W), got {x.type}")
 
 
 _FACES = [name for name, value in globals().items() if getattr(value, "__wrapped__", None) is not None]

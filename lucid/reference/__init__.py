@@ -10,6 +10,7 @@ from . import pad as pad
 from . import pool as pool
 from . import random as random
 from . import reduce as reduce
+from . import resize as resize
 from . import shape as shape
 from .evaluator import evaluate_reference as evaluate_reference
 from .evaluator import reference_of as reference_of

@@ -120,6 +120,30 @@ CASES: dict[str, Case] = {
     "AveragePool pads": one("AveragePool", [IMAGE], kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1),
     "GlobalAveragePool": one("GlobalAveragePool", [IMAGE]),
     "GlobalMaxPool": one("GlobalMaxPool", [IMAGE]),
+    **{f"Resize {mode} {where}": one("Resize", [IMAGE, None, np.float32([1, 1, 1.7, 0.62])], opset=19, constant=[2],
+                                     mode=mode, coordinate_transformation_mode=where)
+       for mode in ("nearest", "linear", "cubic")
+       for where in ("half_pixel", "asymmetric", "align_corners", "half_pixel_symmetric", "pytorch_half_pixel")},
+    **{f"Resize {rounding}": one("Resize", [IMAGE, None, None, ints(2, 4, 6, 22)], opset=13, constant=[3],
+                                 nearest_mode=rounding)
+       for rounding in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")},
+    "Resize crop": one("Resize", [IMAGE, np.float32([0, 0, 0.4, -0.2, 1, 1, 0.6, 1.3]), None, ints(2, 4, 5, 7)],
+                       constant=[1, 3], mode="linear", coordinate_transformation_mode="tf_crop_and_resize",
+                       extrapolation_value=10.0),
+    "Resize axes": one("Resize", [IMAGE, None, None, ints(5, 6)], opset=18, constant=[3], axes=[3, 2], mode="cubic",
+                       exclude_outside=1, cubic_coeff_a=-0.5),
+    "Resize larger": one("Resize", [IMAGE, None, None, ints(20, 30)], opset=18, constant=[3], axes=[2, 3],
+                         keep_aspect_ratio_policy="not_larger", mode="linear"),
+    "Resize smaller": one("Resize", [IMAGE, None, None, ints(5, 30)], opset=18, constant=[3], axes=[2, 3],
+                          keep_aspect_ratio_policy="not_smaller", mode="linear"),
+    "Resize smooth": one("Resize", [IMAGE, None, np.float32([1, 1, 0.4, 0.7])], opset=18, constant=[2], mode="linear",
+                         antialias=1),
+    "Resize 10": one("Resize", [IMAGE, np.float32([1, 1, 2, 3])], opset=10, constant=[1]),
+    "Upsample": one("Upsample", [IMAGE, np.float32([1, 1, 2, 3])], opset=9, constant=[1]),
+    "Upsample 7": one("Upsample", [IMAGE], opset=7, scales=[1.0, 1.0, 2.0, 3.0]),
+    "DepthToSpace": one("DepthToSpace", [IMAGE], blocksize=2),
+    "DepthToSpace CRD": one("DepthToSpace", [IMAGE], blocksize=2, mode="CRD"),
+    "SpaceToDepth": one("SpaceToDepth", [floats(2, 3, 4, 6)], blocksize=2),
 }  # fmt: skip
 
 
@@ -148,6 +172,7 @@ DEFINED: dict[str, Callable[[dict[str, Array]], Array]] = {
     "Pad value": lambda given: np.pad(given["x0"], [(0, 1), (1, 0), (2, 0)], constant_values=1.5)[:, :, :-1],
     "Softmax 11": lambda given: _old_softmax(given["x0"]),
     "LRN": lambda given: _lrn(given["x0"]),
+    **dict.fromkeys(("Resize 10", "Upsample", "Upsample 7"), lambda given: given["x0"].repeat(2, 2).repeat(3, 3)),
     "ConvTranspose shape": lambda given: expected(
         one("ConvTranspose", [given["x0"], floats(4, 3, 3, 3)], constant=[1], strides=[2, 2], pads=[1, 0, 0, 0]).proto,
         given,

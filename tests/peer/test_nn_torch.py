@@ -61,7 +61,7 @@ def max_pool(name: str, kernel: Any, stride: Any = None, padding: Any = 0, **kwa
 
 
 def same(name: str, *args: Any, make: Any = MAPS, **kwargs: Any) -> Layer:
-    same_repr = not any(word in name for word in ("Pool", "Norm", "Dropout")) or name == "LayerNorm"
+    same_repr = not any(word in name for word in ("Pool", "Norm", "Dropout", "Upsampl")) or name == "LayerNorm"
     label = f"{name}-{'-'.join(map(str, [*args, *(f'{k}={v}' for k, v in kwargs.items())]))}".rstrip("-")
     return Layer(
         label, lambda: getattr(nn, name)(*args, **kwargs), lambda: getattr(tn, name)(*args, **kwargs), make, same_repr
@@ -97,6 +97,16 @@ LAYERS = [
     same("AdaptiveAvgPool2d", 1),
     same("AdaptiveAvgPool2d", (4, None)),
     same("AdaptiveMaxPool2d", (3, 4)),
+    same("Upsample", scale_factor=2),
+    same("Upsample", (5, 12), mode="nearest-exact"),
+    same("Upsample", scale_factor=(1.5, 0.7), mode="bilinear"),
+    same("Upsample", (5, 12), mode="bicubic", align_corners=True),
+    same("Upsample", 3, mode="area"),
+    same("Upsample", scale_factor=1.7, mode="linear", recompute_scale_factor=True, make=images(2, 3, 8)),
+    same("Upsample", (2, 5, 9), mode="trilinear", make=images(2, 2, 3, 4, 5)),
+    same("UpsamplingBilinear2d", (5, 12)),
+    same("PixelShuffle", 2),
+    same("PixelUnshuffle", 3, make=images(2, 4, 9, 6)),
     same("BatchNorm1d", 4, make=images(6, 4)),
     same("BatchNorm1d", 4, momentum=None, make=images(6, 4, 5)),
     same("BatchNorm2d", 4),

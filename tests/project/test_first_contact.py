@@ -109,7 +109,7 @@ ABSENT = [
     ("t.device", "cpu"), ("t.copy()", r"t\.clone"), ("t.topk(1)", r"t\.numpy"), ("t.nonzero()", r"t\.numpy"),
     ("t.stride()", r"t\.numpy"), ("nn.LSTM", "recurrent"), ("nn.Conv1d", "nn.Conv2d"), ("nn.Linea", "'Linear'"),
     ("nn.Linear(3, 2).cuda()", "processor"), ("nn.Linear(3, 2, device='cuda')", "processor"), ("nn.Linear(3, 2).half()", "float32"),
-    ("lucid.zeros(2, device='cuda:0')", "processor"), ("F.interpolate", "repeat_interleave"),
+    ("lucid.zeros(2, device='cuda:0')", "processor"), ("F.upsample", "interpolate"),
     ("t.type(lucid.float64)", r"t\.to\(dtype\)"), ("t.new_zeros(2)", r"lucid\.zeros"), ("t.scatter_(0, t.long(), 1.0)", r"lucid\.where"),
     ("lucid.arcsinh(t)", r"np\.arcsinh"), ("t.trunc_()", "trunc"), ("t.tobytes()", r"t\.numpy\(\)\.tobytes"), ("t.fill(1)", r"t\.fill_"),
     ("np.fill_diagonal(t, 0)", r"np\.array\(t\)"), ("np.arctan(x, out=t)", r"np\.array\(t\)"), ("np.full_like(t, 1j)", "fill_value"), ("t.isclose(t).mean()", r"t\.float\(\)\.mean"), ("lucid.det(t)", r"np\.linalg\.det"), ("t.normal_()", r"nn\.init\.normal_"),
@@ -155,10 +155,10 @@ def test_it_says_what_to_type_instead(expression: str, words: str) -> None:
 
 
 PYTORCHS = {
-    "nn": "LogSigmoid Softsign Hardswish Hardsigmoid SELU CELU Mish Tanhshrink GLU Softmin CosineSimilarity Bilinear PixelShuffle Upsample "
+    "nn": "LogSigmoid Softsign Hardswish Hardsigmoid SELU CELU Mish Tanhshrink GLU Softmin CosineSimilarity Bilinear "
     "ZeroPad2d ReflectionPad2d AlphaDropout LocalResponseNorm RMSNorm Fold LazyLinear TripletMarginLoss CTCLoss ParameterDict Transformer "
     "EmbeddingBag GRU MultiheadAttention Conv3d MaxPool1d InstanceNorm1d SyncBatchNorm PoissonNLLLoss CosineEmbeddingLoss",
-    "F": "selu mish hardswish glu softsign softmin threshold cosine_similarity pixel_shuffle interpolate grid_sample unfold alpha_dropout "
+    "F": "selu mish hardswish glu softsign softmin threshold cosine_similarity grid_sample unfold alpha_dropout "
     "conv1d max_pool1d triplet_margin_loss gumbel_softmax scaled_dot_product_attention ctc_loss rms_norm leaky_relu_ upsample",
     "lucid": "cuda backends jit as_tensor FloatTensor Size Generator set_default_dtype set_printoptions normal multinomial addmm baddbmm lerp "
     "asin atan2 trunc fmod nan_to_num cdist tensordot inverse det histc topk sort unique nonzero meshgrid diag kron diff cross "

@@ -16,6 +16,7 @@ from . import pad as pad
 from . import pool as pool
 from . import random as random
 from . import reduce as reduce
+from . import resize as resize
 from . import shape as shape
 from . import slices as slices
 from . import source as source

@@ -323,3 +323,30 @@ def repeat_interleave(x: T, repeats: int, dim: int | None = None) -> T:
     before, size, after = x.type.shape[:axis], x.type.shape[axis], x.type.shape[axis + 1 :]
     spread = expand(unsqueeze(x, axis + 1), (*before, size, count, *after))
     return reshape(spread, (*before, size * count, *after))
+
+
+def depth_to_space(x: T, block: int, *, deep_first: bool = True) -> T:
+    """Channels spread over blocks of ``block`` by ``block`` pixels.
+
+    With ``deep_first`` the channels that make one block lie together (``torch.nn.functional.pixel_shuffle``).
+    """
+    *lead, channels, height, width = x.type.shape
+    kept, at = exact_quotient(channels, block * block), len(lead)
+    if kept is None:
+        raise ShapeError(f"depth_to_space: the {channels} channels of {x.type} do not divide into {block} x {block}")
+    parts = (kept, block, block) if deep_first else (block, block, kept)
+    turned = (0, 3, 1, 4, 2) if deep_first else (2, 3, 0, 4, 1)
+    apart = permute(reshape(x, (*lead, *parts, height, width)), (*range(at), *(at + axis for axis in turned)))
+    return reshape(apart, (*lead, kept, height * block, width * block))
+
+
+def space_to_depth(x: T, block: int, *, deep_first: bool = True) -> T:
+    """The inverse of :func:`depth_to_space`."""
+    *lead, channels, height, width = x.type.shape
+    rows, columns, at = exact_quotient(height, block), exact_quotient(width, block), len(lead)
+    if rows is None or columns is None:
+        raise ShapeError(f"space_to_depth: the image {x.type} does not divide into blocks of {block} x {block}")
+    turned = (0, 2, 4, 1, 3) if deep_first else (2, 4, 0, 1, 3)
+    apart = reshape(x, (*lead, channels, rows, block, columns, block))
+    apart = permute(apart, (*range(at), *(at + axis for axis in turned)))
+    return reshape(apart, (*lead, channels * block * block, rows, columns))

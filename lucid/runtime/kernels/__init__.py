@@ -11,5 +11,6 @@ from . import pad as pad
 from . import pool as pool
 from . import random as random
 from . import reduce as reduce
+from . import resize as resize
 from . import shape as shape
 from . import source as source

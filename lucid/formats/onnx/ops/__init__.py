@@ -2,6 +2,7 @@
 
 from . import control as control
 from . import elementwise as elementwise
+from . import images as images
 from . import norms as norms
 from . import products as products
 from . import reductions as reductions

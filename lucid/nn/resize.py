@@ -1,0 +1,101 @@
+"""Layers that change the size of images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import OptionError
+from ..tensor.tensor import Tensor
+from . import functional as F
+from .checks import choice, flag, size
+from .module import Module
+
+MODES = ("nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear", "area")
+
+
+class Upsample(Module):
+    """Images made larger or smaller: :func:`lucid.nn.functional.interpolate`.
+
+    Parameters
+    ----------
+    size
+        What the axes behind the channels become: an int, or one for each.
+    scale_factor
+        Instead of ``size``, what they are multiplied by: a number, or one for each.
+    mode
+        "nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear" or "area".
+    align_corners
+        For the linear modes and the cubic: the centres of the corner pixels stay where they are.
+    recompute_scale_factor
+        Compute positions from the rounded sizes, not from ``scale_factor``.
+    """
+
+    def __init__(
+        self,
+        size: Any = None,
+        scale_factor: Any = None,
+        mode: str = "nearest",
+        align_corners: bool | None = None,
+        recompute_scale_factor: bool | None = None,
+    ) -> None:
+        super().__init__()
+        if (size is None) == (scale_factor is None):
+            raise OptionError(f"{type(self).__name__}: give either size or scale_factor")
+        self.size = tuple(size) if isinstance(size, list) else size
+        self.scale_factor = tuple(scale_factor) if isinstance(scale_factor, list) else scale_factor
+        self.mode = choice(self, "mode", mode, *MODES)
+        self.align_corners = None if align_corners is None else flag(self, "align_corners", align_corners)
+        self.recompute_scale_factor = (
+            None if recompute_scale_factor is None else flag(self, "recompute_scale_factor", recompute_scale_factor)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(
+            x, self.size, self.scale_factor, self.mode, self.align_corners, self.recompute_scale_factor
+        )
+
+    def extra_repr(self) -> str:
+        given = f"size={self.size}" if self.scale_factor is None else f"scale_factor={self.scale_factor}"
+        return f"{given}, mode={self.mode!r}"
+
+
+class UpsamplingNearest2d(Upsample):
+    """:class:`Upsample` of mode "nearest"."""
+
+    def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
+        super().__init__(size, scale_factor, "nearest")
+
+
+class UpsamplingBilinear2d(Upsample):
+    """:class:`Upsample` of mode "bilinear", with ``align_corners``."""
+
+    def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
+        super().__init__(size, scale_factor, "bilinear", True)
+
+
+class PixelShuffle(Module):
+    """Channels (…, C r², H, W) as pixels (…, C, H r, W r), where ``r`` is ``upscale_factor``."""
+
+    def __init__(self, upscale_factor: int) -> None:
+        super().__init__()
+        self.upscale_factor = size(self, "upscale_factor", upscale_factor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(x, self.upscale_factor)
+
+    def extra_repr(self) -> str:
+        return f"upscale_factor={self.upscale_factor}"
+
+
+class PixelUnshuffle(Module):
+    """Pixels (…, C, H r, W r) as channels (…, C r², H, W), where ``r`` is ``downscale_factor``."""
+
+    def __init__(self, downscale_factor: int) -> None:
+        super().__init__()
+        self.downscale_factor = size(self, "downscale_factor", downscale_factor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_unshuffle(x, self.downscale_factor)
+
+    def extra_repr(self) -> str:
+        return f"downscale_factor={self.downscale_factor}"
