@@ -6,6 +6,7 @@
 #   make machines the suite beside two busy processes, and on each machine that is described (MACHINES='busy 1core')
 #   make soak     sweeps at length: generated programs, files, calls and interrupts (SOAK='stale --seconds 60' picks one)
 #   make peer     compare with PyTorch and ONNX Runtime (installs them)
+#   make models   fetch real ONNX models and compare each with ONNX Runtime (installs it)
 #   make bench    the benchmarks, beside PyTorch, ONNX Runtime and OpenVINO (installs them); writes benchmarks/results/
 #   make clean    remove what the targets made, .venv included
 
@@ -18,7 +19,7 @@ BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 DONE := $(VENV)/.lucid
 
-.PHONY: help demo test machines check lint soak peer bench clean
+.PHONY: help demo test machines check lint soak peer models bench clean
 .NOTPARALLEL:   # the targets share one environment
 .DELETE_ON_ERROR:
 export PYTHONDONTWRITEBYTECODE =   # the many processes that tests start need not compile what others have compiled
@@ -47,6 +48,10 @@ soak: $(DONE)-test
 
 peer: $(DONE)-test $(DONE)-peer
 	@$(BIN)/python -m pytest -q -o addopts="-W error --strict-markers --strict-config" tests/peer
+
+models: $(DONE)-test $(DONE)-peer
+	@$(BIN)/python -m tests.real.fetch .models >/dev/null
+	@$(BIN)/python -m pytest -q -n auto -o addopts="--strict-markers --strict-config" tests/real
 
 bench: $(DONE)-bench
 	@$(BIN)/python benchmarks/scale.py --write benchmarks/results/scale.md

@@ -217,8 +217,6 @@ class OnnxModel(Module):
                 operator(step)
                 found = step.outputs
         except (LucidError, TraceError) as error:
-            if getattr(error, "_located", False):
-                raise
             error.add_note(f"in {node} of {self.source}")
             raise
         except Exception as error:
@@ -244,6 +242,7 @@ class _Builder:
 
     def __init__(self, model: OnnxModel, plan: _Plan) -> None:
         self.model, self.plan, self.known = model, plan, plan.known
+        self.scopes: dict[tuple[str, ...], Module] = {}
 
     def build(self) -> None:
         graphs = [self.plan.graph]
@@ -306,13 +305,12 @@ class _Builder:
     def _scope(self, path: Sequence[str]) -> Module:
         """The module at a path, made where there is none."""
         module: Module = self.model
-        for name in path:
-            child = module._modules.get(name)
-            if child is None:
-                child = Scope()
-                module.add_module(_fresh(module, name), child)
-                name = next(reversed(module._modules))
-            module = module._modules[name] or child
+        for end in range(1, len(path) + 1):
+            key = tuple(path[:end])
+            if key not in self.scopes:
+                self.scopes[key] = Scope()
+                module.add_module(_fresh(module, path[end - 1]), self.scopes[key])
+            module = self.scopes[key]
         return module
 
 

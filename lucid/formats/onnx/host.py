@@ -132,10 +132,10 @@ def cast(node: NodeDef, x: Array) -> Array:
         if node.attributes["to"] not in (6, 7):  # int32 and int64
             raise GraphError("sizes that are symbolic are cast to what is no integer")
         return x
-    return x.astype(_CAST[node.attributes["to"]])
+    return x.astype(ELEMENT_TYPES[node.attributes["to"]])
 
 
-_CAST = {
+ELEMENT_TYPES = {
     1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_,
     10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64,
 }  # fmt: skip

@@ -13,7 +13,7 @@ from ....graph.ops import bounds, composite
 from ....graph.ops import elementwise as ew
 from ....graph.ops.promotion import cast as cast_to
 from ....graph.types import as_dtype, is_float
-from ..host import _CAST as CASTS
+from ..host import ELEMENT_TYPES
 from ..registry import Call, converter, is_host
 
 Function = Callable[..., Any]
@@ -97,10 +97,10 @@ def where(call: Call, condition: Any, a: Any, b: Any) -> Any:
 @converter("Cast")
 def cast(call: Call, x: Any) -> Any:
     wanted = call.required("to")
-    if wanted not in CASTS:
+    if wanted not in ELEMENT_TYPES:
         raise GraphError(f"there is no element type {wanted} here")
     x = call.tensor(x)
-    dtype = as_dtype(np.dtype(CASTS[wanted]))
+    dtype = as_dtype(np.dtype(ELEMENT_TYPES[wanted]))
     return composite.ne(x, 0) if dtype.kind == "b" and x.type.dtype != dtype else cast_to(x, dtype)
 
 

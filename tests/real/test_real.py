@@ -1,0 +1,99 @@
+"""Real models: each comes in, answers as ONNX Runtime does at two sizes, is saved, and runs where there is no onnx.
+
+``make models`` fetches them first. With ``LUCID_MODELS`` another folder than ``.models`` holds them.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import lucid
+from lucid.errors import GraphError
+from lucid.formats.dot import to_dot
+
+from .fetch import listed
+from .inputs import inputs
+from .weights import reweighted
+
+Array = np.ndarray[Any, Any]
+
+FOLDER = Path(os.environ.get("LUCID_MODELS", Path(__file__).parents[2] / ".models"))
+TOLERANCE, QUANTISED = 2e-3, 5e-2
+"""Of the largest value: for floats, and where numbers are rounded to 8 bits while the model runs."""
+
+UNSUPPORTED: dict[str, str] = {}
+"""Models that need what is not supported, and what the error names."""
+
+
+def model(path: Path) -> onnx.ModelProto:
+    proto = onnx.load(path)
+    return reweighted(proto, path.name) if path.name.startswith("light_") else proto
+
+
+def answers(proto: onnx.ModelProto, given: dict[str, Array]) -> list[Any]:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    found: list[Any] = session.run(None, given)
+    return found
+
+
+def dynamic(proto: onnx.ModelProto) -> bool:
+    return any(node.op_type.startswith("DynamicQuantize") for node in proto.graph.node)
+
+
+def check(results: Any, wanted: list[Any], tolerance: float) -> None:
+    found = results if isinstance(results, tuple) else (results,)
+    assert len(found) == len(wanted)
+    for y, want in zip((one.numpy() for one in found), map(np.asarray, wanted), strict=True):
+        assert y.shape == want.shape
+        largest = np.abs(want.astype(np.float64)).max(initial=1e-6)
+        assert np.abs(y.astype(np.float64) - want).max(initial=0.0) <= tolerance * largest
+
+
+RUN = """
+import sys
+sys.modules["onnx"] = None
+import numpy as np, lucid
+net, given = lucid.load(sys.argv[1]), np.load(sys.argv[2])
+results = net(*(given[name] for name in given.files))
+found = results if isinstance(results, tuple) else (results,)
+np.savez(sys.argv[3], *(y.numpy() for y in found))
+"""
+
+
+@pytest.mark.parametrize("name", listed())
+def test_a_real_model(name: str, tmp_path: Path) -> None:
+    path = FOLDER / name
+    proto = model(path)
+    if name in UNSUPPORTED:
+        with pytest.raises(GraphError, match=UNSUPPORTED[name]):
+            lucid.onnx.load(proto)
+        return
+    net = lucid.onnx.load(proto)
+    compiled = lucid.compile(net)
+    tolerance = QUANTISED if dynamic(proto) else TOLERANCE
+    for size in (0, 1):
+        given = inputs(path, size)
+        arrays = [given[name] for name in net.input_names]
+        with lucid.no_grad():
+            results = compiled(*arrays)
+        check(results, answers(proto, given), tolerance)
+    assert compiled.plan.nbytes > 0
+    assert to_dot(compiled.graph)
+    compiled.save(tmp_path / "net.lucid")
+    np.savez(tmp_path / "given.npz", *arrays)
+    command = [sys.executable, "-c", RUN, "net.lucid", "given.npz", "found.npz"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    found = np.load(tmp_path / "found.npz")
+    for y, loaded in zip(results if isinstance(results, tuple) else (results,), found.files, strict=True):
+        np.testing.assert_array_equal(y.numpy(), found[loaded])
