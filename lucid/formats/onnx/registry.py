@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -76,7 +76,7 @@ class Call:
         """A host value as sizes."""
         if not is_host(value):
             raise GraphError(f"{what} must be known when the model is built, and is computed from data")
-        return tuple(int(one) if isinstance(one, int | np.integer) else one for one in np.ravel(value))  # type: ignore[arg-type]
+        return tuple(int(one) if isinstance(one, int | np.integer) else one for one in np.ravel(value))
 
     def ints(self, value: Value, what: str) -> tuple[int, ...]:
         """The same where no size may be symbolic."""
@@ -87,12 +87,12 @@ class Call:
 
     def scalar(self, value: Value, what: str) -> Any:
         """A host value of one element, as a Python number."""
-        if not is_host(value) or np.size(value) != 1:  # type: ignore[arg-type]
+        if not is_host(value) or np.size(value) != 1:
             raise GraphError(f"{what} must be one number that is known when the model is built")
         return concrete(value).reshape(()).item()
 
 
-def is_host(value: object) -> bool:
+def is_host(value: object) -> TypeGuard[Array]:
     """Whether a value is known while the model is built."""
     return isinstance(value, np.ndarray)
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
 from ....errors import GraphError
+from ....graph.dims import Dim
+from ....graph.opdef import AbstractTensor
 from ....graph.ops import shape
 from ....graph.ops.resize import ResizeAttrs, resize, scaled
 from ....graph.types import is_float
-from ..registry import Call, converter, is_host
+from ..registry import Call, Value, converter, is_host
 from .shapes import axes_of
 
 
-def _numbers(call: Call, value: Any, what: str) -> list[float] | None:
+def _numbers(call: Call, value: Value, what: str) -> list[float] | None:
     """Numbers that are known when the model is built; None where there are none."""
     if value is None:
         return None
@@ -24,58 +26,61 @@ def _numbers(call: Call, value: Any, what: str) -> list[float] | None:
     return [_simple(one) for one in value.ravel()] or None
 
 
-def _simple(value: Any) -> float:
+def _simple(value: float) -> float:
     """A number that was written into a file as float32: the simple fraction that is stored as it."""
     simple = float(Fraction(float(value)).limit_denominator(4096))
     return simple if np.float32(simple) == np.float32(value) else float(value)
 
 
 @converter("Upsample", host=(1,))
-def upsample(call: Call, x: Any, scales: Any = None) -> Any:
-    x = call.tensor(x)
+def upsample(call: Call, x: Value, scales: Value = None) -> AbstractTensor:
+    image = call.tensor(x)
     found = _numbers(call, scales, "the scales") or call.attribute("scales")
     if found is None:  # of version 1
         found = [1.0, 1.0, call.required("height_scale"), call.required("width_scale")]
-    return _resized(call, x, tuple(range(x.type.rank)), found, None, "asymmetric", "floor")
+    return _resized(call, image, tuple(range(image.type.rank)), found, None, "asymmetric", "floor")
 
 
 @converter("Resize", since=10, host=(1,))
-def resize_of_10(call: Call, x: Any, scales: Any) -> Any:
-    x = call.tensor(x)
+def resize_of_10(call: Call, x: Value, scales: Value) -> AbstractTensor:
+    image = call.tensor(x)
     found = _numbers(call, scales, "the scales")
-    return _resized(call, x, tuple(range(x.type.rank)), found, None, "asymmetric", "floor")
+    return _resized(call, image, tuple(range(image.type.rank)), found, None, "asymmetric", "floor")
 
 
 @converter("Resize", since=11, host=(1, 2, 3))
-def resize_(call: Call, x: Any, roi: Any = None, scales: Any = None, sizes: Any = None) -> Any:
-    x = call.tensor(x)
-    axes = tuple(axis % x.type.rank for axis in (axes_of(call, None) or range(x.type.rank)))
+def resize_(call: Call, x: Value, roi: Value = None, scales: Value = None, sizes: Value = None) -> AbstractTensor:
+    image = call.tensor(x)
+    axes = tuple(axis % image.type.rank for axis in (axes_of(call, None) or range(image.type.rank)))
     coordinates = call.attribute("coordinate_transformation_mode", "half_pixel")
     crop = _numbers(call, roi, "the region") if coordinates == "tf_crop_and_resize" else None
     factors = _numbers(call, scales, "the scales")
-    wanted = call.dims(sizes, "the sizes") if sizes is not None and np.size(sizes) else None
+    wanted = call.dims(sizes, "the sizes") if sizes is not None else ()
     rounding = call.attribute("nearest_mode", "round_prefer_floor")
-    return _resized(call, x, axes, factors, wanted, coordinates, rounding, crop)
+    return _resized(call, image, axes, factors, wanted or None, coordinates, rounding, crop)
 
 
 def _resized(
-    call: Call, x: Any, axes: tuple[int, ...], scales: Any, sizes: Any, coordinates: str, rounding: str,
-    crop: list[float] | None = None,
-) -> Any:  # fmt: skip
+    call: Call, x: AbstractTensor, axes: tuple[int, ...], scales: Sequence[float] | None,
+    sizes: Sequence[Dim] | None, coordinates: str, rounding: str, crop: list[float] | None = None,
+) -> AbstractTensor:  # fmt: skip
     mode = call.attribute("mode", "nearest")
     modes = {"nearest": "nearest", "linear": "linear", "bilinear": "linear", "cubic": "cubic"}
     if mode not in modes:
         raise GraphError(f"there is no mode {mode!r}")
+    stretched: Sequence[float | None]
     if sizes is not None:
-        sizes, scales = _keeping_aspect(call, [x.type.shape[axis] for axis in axes], sizes)
+        sizes, stretched = _keeping_aspect(call, [x.type.shape[axis] for axis in axes], sizes)
     elif scales is None:
         raise GraphError("it has neither scales nor sizes")
     else:
+        stretched = scales
         sizes = tuple(scaled(x.type.shape[axis], scale) for axis, scale in zip(axes, scales, strict=True))
     if mode != "nearest" and not is_float(x.type.dtype):
         raise GraphError(f"mode {mode} of integers is not supported")
     attrs = ResizeAttrs(
-        axes, tuple(sizes), tuple(scales), modes[mode], coordinates, rounding, call.attribute("cubic_coeff_a", -0.75),
+        axes, tuple(sizes), tuple(stretched), modes[mode], coordinates, rounding,
+        call.attribute("cubic_coeff_a", -0.75),
         bool(call.attribute("exclude_outside", 0)), bool(call.attribute("antialias", 0)) and mode != "nearest",
         () if crop is None else tuple((crop[i], crop[len(axes) + i]) for i in range(len(axes))),
         call.attribute("extrapolation_value", 0.0),
@@ -83,31 +88,36 @@ def _resized(
     return resize(x, attrs)
 
 
-def _keeping_aspect(call: Call, before: list[Any], sizes: Any) -> tuple[Any, list[float | None]]:
+def _keeping_aspect(
+    call: Call, before: Sequence[Dim], sizes: Sequence[Dim]
+) -> tuple[Sequence[Dim], Sequence[float | None]]:
     """Sizes and scales, one scale for all axes where the image is to keep its proportions."""
     policy = call.attribute("keep_aspect_ratio_policy", "stretch")
     if policy == "stretch":
         return sizes, [None] * len(sizes)
     if policy not in ("not_larger", "not_smaller"):
         raise GraphError(f"there is no keep_aspect_ratio_policy {policy!r}")
-    if not all(isinstance(one, int) for one in (*before, *sizes)):
+    pairs = [(a, b) for a, b in zip(before, sizes, strict=True) if isinstance(a, int) and isinstance(b, int)]
+    if len(pairs) < len(sizes):
         raise GraphError(f"keep_aspect_ratio_policy {policy} needs sizes that are numbers: give the model fixed shapes")
-    ratios = [Fraction(new, old) for old, new in zip(before, sizes, strict=True)]
+    ratios = [Fraction(new, old) for old, new in pairs]
     ratio = min(ratios) if policy == "not_larger" else max(ratios)
-    return [int(ratio * old + Fraction(1, 2)) for old in before], [float(ratio)] * len(sizes)
+    return [int(ratio * old + Fraction(1, 2)) for old, _ in pairs], [float(ratio)] * len(sizes)
 
 
 @converter("DepthToSpace")
-def depth_to_space(call: Call, x: Any) -> Any:
+def depth_to_space(call: Call, x: Value) -> AbstractTensor:
     mode = call.attribute("mode", "DCR")
     if mode not in ("DCR", "CRD"):
         raise GraphError(f"there is no mode {mode!r}")
-    return shape.depth_to_space(call.tensor(x), call.required("blocksize"), deep_first=mode == "CRD")
+    y: AbstractTensor = shape.depth_to_space(call.tensor(x), call.required("blocksize"), deep_first=mode == "CRD")
+    return y
 
 
 @converter("SpaceToDepth")
-def space_to_depth(call: Call, x: Any) -> Any:
+def space_to_depth(call: Call, x: Value) -> AbstractTensor:
     mode = call.attribute("mode", "DCR")
     if mode not in ("DCR", "CRD"):
         raise GraphError(f"there is no mode {mode!r}")
-    return shape.space_to_depth(call.tensor(x), call.required("blocksize"), deep_first=mode == "CRD")
+    y: AbstractTensor = shape.space_to_depth(call.tensor(x), call.required("blocksize"), deep_first=mode == "CRD")
+    return y
