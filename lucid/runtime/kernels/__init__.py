@@ -10,6 +10,7 @@ from . import norm as norm
 from . import pad as pad
 from . import pool as pool
 from . import random as random
+from . import recurrent as recurrent
 from . import reduce as reduce
 from . import resize as resize
 from . import shape as shape

@@ -1,0 +1,233 @@
+"""Recurrent layers: one product over all times, then time by time what depends on the state."""
+
+from __future__ import annotations
+
+from ....graph.ops.recurrent import GRU, GRU_GATES, LSTM, LSTM_GATES, RNN, RNN_GATES
+from ....graph.ops.recurrent_types import SIGMOID, TANH, GRUAttrs, LSTMAttrs, RNNAttrs
+from ...planning.phase import Phase
+from ...planning.registry import kernel
+from ...program.emitter import Emitter, Operand
+from .functions import FUNCTIONS
+from .layer import Layer, R, Views, ways
+from .steps_views import gru_steps, lstm_steps, rnn_steps
+
+
+class Forward(Layer[R]):
+    """A layer, while its kernel writes it.
+
+    Attributes
+    ----------
+    kept
+        What goes into the gates, where the gradient reads it.
+    halved
+        Whether weights are halved beforehand where their product goes into a sigmoid, which then is a tanh.
+    """
+
+    def __init__(self, k: Emitter[R], gates: int, sigmoids: int, kept: int) -> None:
+        super().__init__(k, gates)
+        self.kept = self.out(kept, "gates")
+        state = all(x.phase is Phase.STATE for x in (self.weight, self.recurrent, self.bias))
+        firsts = {self.attrs.activation(d, 0) for d in range(self.directions)}
+        peepholes = getattr(self.attrs, "peepholes", False)
+        self.halved = state and self.kept is None and not peepholes and self.attrs.clip is None and firsts == {SIGMOID}
+        self.sigmoids = sigmoids * self.hidden if self.halved else 0
+
+    def _halved(self, x: Operand, label: str) -> Operand:
+        """The weights, halved where their product goes into a sigmoid."""
+        if not self.halved:
+            return x
+        k = self.k
+        with k.once(x):
+            copy = k.scratch(x.shape, x.dtype, label)
+            k.line(f"{copy}[...] = {x}")
+            k.line(f"{copy}[:, :{self.sigmoids}] *= 0.5")
+        return copy
+
+    def weights(self) -> Operand:
+        """What the state is multiplied with."""
+        return self._halved(self.recurrent, "recurrent")
+
+    def shift(self, outside: int) -> Operand:
+        """Both biases in one row, the second only up to the last ``outside`` gates."""
+        k, width, inside = self.k, self.width, self.width - outside * self.hidden
+        with k.once(self.bias):
+            row = k.scratch((self.directions, width), self.dtype, "shift")
+            k.line(f"{row}[...] = {self.bias}[:, :{width}]")
+            k.line(f"{row}[:, :{inside}] += {self.bias}[:, {width}:{width + inside}]")
+            if self.halved:
+                k.line(f"{row}[:, :{self.sigmoids}] *= 0.5")
+            return k.target(row, (self.directions * width,), "row")
+
+    def products(self, outside: int = 0) -> Operand:
+        """All that does not depend on the state, (T, N, D, gates * H): one product, and the biases."""
+        k, shape = self.k, (self.times, self.batch, self.directions, self.width)
+        seen = self.kept or k.scratch(shape, self.dtype, "seen")
+        columns = self.directions * self.width
+        weight = k.target(self._halved(self.weight, "weight"), (columns, self.features), "matrix")
+        flat, x, shift = self.flat(seen, columns), self.flat(self.x, self.features), self.shift(outside)
+        k.line(f"{x}.dot({k.permuted(weight, (1, 0))}, out={flat})")
+        k.line(f"np.add({flat}, {shift}, out={flat})")
+        return seen
+
+    def masked(self) -> Operand | None:
+        """Which times each of the batch has; None where it has them all."""
+        return self.valid(self.k.ins[-1]) if self.attrs.lengths else None
+
+    # ------------------------------------------------------------ lines
+
+    def activate(self, number: int, source: str, target: str) -> list[str]:
+        """Lines of an activation of the directions that are being written."""
+        a = self.attrs.activation(self.direction, number)
+        if a == SIGMOID:
+            half = f"np.multiply({target}, 0.5, out={target})"
+            first = [] if self.halved and number == 0 else [f"np.multiply({source}, 0.5, out={target})"]
+            tanh = f"np.tanh({target if first else source}, out={target})"
+            return [*first, tanh, half, f"np.add({target}, 0.5, out={target})"]
+        if a == TANH:
+            return [f"np.tanh({source}, out={target})"]
+        numbers = f"{self.k.number(a.alpha)}, {self.k.number(a.beta)}"
+        return [f"{self.k.use(FUNCTIONS[a.name])}({source}, {target}, {numbers})"]
+
+    def gate(self, number: int, source: str, target: str) -> list[str]:
+        """Lines of an activation behind a clip."""
+        clip = self.attrs.clip
+        if clip is None:
+            return self.activate(number, source, target)
+        high, low = self.k.number(clip), self.k.number(-clip)
+        held = [f"np.maximum({source}, {low}, out={target})", f"np.minimum({target}, {high}, out={target})"]
+        return [*held, *self.activate(number, target, target)]
+
+    def all_gates(self, v: Views) -> list[str]:
+        """Lines of all gates of an LSTM, of which none sees another."""
+        if self.halved and self.attrs.activation(self.direction, 1) == TANH:  # one for all
+            half = [f"np.multiply({v.a_iof}, 0.5, out={v.a_iof})", f"np.add({v.a_iof}, 0.5, out={v.a_iof})"]
+            return [f"np.tanh({v.a}, out={v.a})", *half]
+        iof, g = (v.x_iof, v.x_g) if self.kept else (v.a_iof, v.a_g)
+        return [*self.gate(0, iof, v.a_iof), *self.gate(1, g, v.a_g)]
+
+
+def _states(layer: Forward[R], count: int) -> tuple[Operand, ...]:
+    """The last states; where sequences have lengths they hold what the states are, from the first on."""
+    k = layer.k
+    begin, last = k.ins[4 : 4 + count], tuple(layer.state(1 + i, "hc"[i]) for i in range(count))
+    if layer.attrs.lengths or not layer.times:
+        for before, state in zip(begin, last, strict=True):
+            k.line(f"{state}[...] = {before}")
+    return last
+
+
+def _copy_last(layer: Forward[R], states: tuple[Operand, ...], every: tuple[Operand | None, ...]) -> None:
+    """Where the states of all times lie apart from the last one, that is copied at the end."""
+    if layer.attrs.lengths or not layer.times:
+        return
+    for number, (state, times) in enumerate(zip(states, every, strict=True)):
+        if times is not None and layer.k.outs[1 + number] is not None:
+            for run in (run for mine in layer.runs for run in mine):
+                d = run.direction
+                layer.k.line(f"{state}[{d}] = {times}[{run.times[-1]}, {d}]")
+
+
+def _kept(layer: Forward[R], v: Views, *states: tuple[str, str]) -> list[str]:
+    """What was made becomes the state where a sequence has this time; elsewhere that stays, and the result is 0."""
+    if not layer.attrs.lengths:
+        return []
+    return [f"np.copyto({state}, {made}, where={v.valid})" for state, made in states]
+
+
+def _results(layer: Forward[R], v: Views, y: Operand | None) -> list[str]:
+    if not layer.attrs.lengths or y is None:
+        return []
+    return [f"{v.y}.fill(0)", f"np.copyto({v.y}, {v.made_h}, where={v.valid})"]
+
+
+@kernel(LSTM, ways=ways(LSTM_GATES), staged=True)
+def lstm(k: Emitter[LSTMAttrs]) -> None:
+    layer = Forward(k, LSTM_GATES, 3, 3)
+    y, kept, cells = layer.out(0, "y"), layer.kept, layer.out(4, "cells")
+    states = _states(layer, 2)
+    seen, valid, hidden = layer.products(), layer.masked(), layer.hidden
+    peepholes = k.laid_out(k.ins[6]) if k.attrs.peepholes else None
+
+    def lines(v: Views) -> list[str]:
+        h, c = (v.made_h, v.made_c) if valid else (v.y, v.cell)
+        found = [f"{v.h}.dot({v.weight}, out={v.product})", f"np.add({v.product}, {v.x}, out={v.x})"]
+        if not kept:
+            found = [f"{v.h}.dot({v.weight}, out={v.a})", f"np.add({v.a}, {v.x}, out={v.a})"]
+        if peepholes:
+            for seen_by, weight in ((v.x_i if kept else v.a_i, v.peep_i), (v.x_f if kept else v.a_f, v.peep_f)):
+                found += [f"np.multiply({v.c}, {weight}, out={v.t})", f"np.add({seen_by}, {v.t}, out={seen_by})"]
+            found += layer.gate(0, v.x_i if kept else v.a_i, v.a_i) + layer.gate(0, v.x_f if kept else v.a_f, v.a_f)
+            found += layer.gate(1, v.x_g if kept else v.a_g, v.a_g)
+        else:
+            found += layer.all_gates(v)
+        found += [
+            f"np.multiply({v.a_f}, {v.c}, out={c})", f"np.multiply({v.a_i}, {v.a_g}, out={v.t})",
+            f"np.add({c}, {v.t}, out={c})",
+        ]  # fmt: skip
+        if peepholes:
+            o = v.x_o if kept else v.a_o
+            found += [f"np.multiply({c}, {v.peep_o}, out={v.t})", f"np.add({o}, {v.t}, out={o})"]
+            found += layer.gate(0, o, v.a_o)
+        found += [*layer.activate(2, c, v.t), f"np.multiply({v.a_o}, {v.t}, out={h})"]
+        found += _kept(layer, v, (v.h, h), (v.c, c)) + _results(layer, v, y)
+        return found if not (valid and cells) else [*found, f"np.copyto({v.cell}, {v.c})"]
+
+    arrays = seen, y, cells, k.ins[4:6], states, valid
+    memory = layer.memory(layer.width, layer.width, hidden, hidden, hidden)
+    layer.over_time(lines, lstm_steps, arrays, layer.weights(), peepholes, memory)
+    _copy_last(layer, states, (y, cells))
+    layer.end()
+
+
+@kernel(GRU, ways=ways(GRU_GATES), staged=True)
+def gru(k: Emitter[GRUAttrs]) -> None:
+    layer, last = Forward(k, GRU_GATES, 2, 2), k.attrs.linear_before_reset
+    y, kept = layer.out(0, "y"), layer.kept
+    states = _states(layer, 1)
+    seen, valid, hidden = layer.products(outside=1 if last else 0), layer.masked(), layer.hidden
+
+    def lines(v: Views) -> list[str]:
+        h = v.made_h if valid else v.y
+        zr, n = (v.x_zr, v.x_n) if kept else (v.a_zr, v.a_n)
+        if last:
+            found = [
+                f"{v.h}.dot({v.weight}, out={v.product})", f"np.add({v.product_n}, {v.bias_n}, out={v.product_n})",
+                f"np.add({v.product_zr}, {v.x_zr}, out={zr})", *layer.gate(0, zr, v.a_zr),
+                f"np.multiply({v.a_r}, {v.product_n}, out={v.t})", f"np.add({v.t}, {v.x_n}, out={n})",
+            ]  # fmt: skip
+        else:
+            found = [
+                f"{v.h}.dot({v.weight_zr}, out={v.first})", f"np.add({v.first}, {v.x_zr}, out={zr})",
+                *layer.gate(0, zr, v.a_zr), f"np.multiply({v.a_r}, {v.h}, out={v.t})",
+                f"{v.t}.dot({v.weight_n}, out={v.second})", f"np.add({v.second}, {v.x_n}, out={n})",
+            ]  # fmt: skip
+        found += [
+            *layer.gate(1, n, v.a_n), f"np.subtract({v.h}, {v.a_n}, out={v.t})",
+            f"np.multiply({v.a_z}, {v.t}, out={v.t})", f"np.add({v.a_n}, {v.t}, out={h})",
+        ]  # fmt: skip
+        return found + _kept(layer, v, (v.h, h)) + _results(layer, v, y)
+
+    arrays = seen, y, None, k.ins[4:5], states, valid
+    widths = (layer.width, 1, 1) if last else (0, 2 * hidden, hidden)
+    memory = layer.memory(*widths, layer.width, hidden, hidden)
+    layer.over_time(lines, gru_steps, arrays, layer.weights(), layer.bias, memory)
+    _copy_last(layer, states, (y,))
+    layer.end()
+
+
+@kernel(RNN, ways=ways(RNN_GATES), staged=True)
+def rnn(k: Emitter[RNNAttrs]) -> None:
+    layer = Forward(k, RNN_GATES, 1, 2)
+    y, kept = layer.out(0, "y"), layer.kept
+    states = _states(layer, 1)
+    seen, valid, hidden = layer.products(), layer.masked(), layer.hidden
+
+    def lines(v: Views) -> list[str]:
+        h, z = v.made_h if valid else v.y, v.x if kept else v.product
+        found = [f"{v.h}.dot({v.weight}, out={v.product})", f"np.add({v.product}, {v.x}, out={z})"]
+        return [*found, *layer.gate(0, z, h), *_kept(layer, v, (v.h, h)), *_results(layer, v, y)]
+
+    arrays = seen, y, None, k.ins[4:5], states, valid
+    layer.over_time(lines, rnn_steps, arrays, layer.weights(), layer.memory(hidden, hidden))
+    _copy_last(layer, states, (y,))
+    layer.end()
