@@ -288,7 +288,7 @@ class _Builder:
 
     def _weigh(self, name: str, slot: int, converter: Converter, operator: Operator) -> None:
         """Let a value be a parameter, or state: what has a name among the inputs, or was given as a weight."""
-        array, label = self.known[name], (*converter.names, *[""] * 8)[slot]
+        array, label = self.known[name], converter.names[slot] if slot < len(converter.names) else ""
         given = name in self.plan.graph.constants
         if array.dtype.kind != "f" or array.dtype.name not in DTYPES or not (label or (given and array.ndim)):
             return

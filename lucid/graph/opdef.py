@@ -150,6 +150,11 @@ class Attrs:
 
     joined: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
+    @property
+    def exact(self) -> bool:
+        """Whether the node rounds as a plain sum of products does: of whole numbers then not at all."""
+        return False
+
     def items(self) -> Iterator[tuple[str, Any]]:
         for f in dataclasses.fields(self):
             yield f.name, getattr(self, f.name)

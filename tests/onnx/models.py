@@ -10,6 +10,8 @@ import onnx
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+import lucid
+
 Array = np.ndarray[Any, Any]
 
 
@@ -57,3 +59,23 @@ def one(
 
 def expected(proto: onnx.ModelProto, inputs: Mapping[str, Array]) -> list[Array]:
     return [np.asarray(y) for y in ReferenceEvaluator(proto).run(None, dict(inputs))]
+
+
+def close(found: Any, wanted: Sequence[Array]) -> None:
+    """The same types and shapes; integers the same, floats nearly so."""
+    results = found if isinstance(found, tuple) else (found,)
+    assert len(results) == len(wanted)
+    for y, want in zip(results, wanted, strict=True):
+        made = y.numpy()
+        assert (made.shape, made.dtype) == (want.shape, want.dtype)
+        rounding = 1e-5 if made.dtype.kind == "f" else 0
+        np.testing.assert_allclose(made, want, rtol=rounding, atol=rounding)
+
+
+def agrees(case: Case, wanted: Sequence[Array] | None = None) -> None:
+    """What a model answers, eagerly and compiled, is what is wanted, or what the format's reference answers."""
+    wanted = expected(*case) if wanted is None else wanted
+    net = lucid.onnx.load(case.proto)
+    arrays = [case.inputs[name] for name in net.input_names]
+    close(net(*arrays), wanted)
+    close(lucid.compile(net)(*arrays), wanted)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ import numpy as np
 from ...base.checks import shown
 from ...base.lazy import LazyModule
 from ...errors import FileError, GraphError, LucidError, from_handler
+from ...graph.types import DType
 from .model import Array, GraphDef, ModelDef, NodeDef, Size, ValueDef
 
 onnx: Any = LazyModule("onnx")
@@ -183,13 +185,13 @@ class _Reader:
             return self.external(proto, shape, dtype)
         count = math.prod(shape)
         if proto.HasField("raw_data"):
-            held, itemsize = len(proto.raw_data), dtype.itemsize
-            if dtype.itemsize and held != count * itemsize:
+            held = len(proto.raw_data)
+            if dtype.itemsize and held != _bytes(count, dtype):
                 raise GraphError(f"tensor {shown(proto.name)} has {held} bytes for {count} numbers of {dtype}")
         else:
             fields = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
             held = max(len(getattr(proto, name)) for name in fields)
-            if held != count:
+            if held != (_bytes(count, dtype) if _bits(dtype) < 8 else count):
                 raise GraphError(f"tensor {shown(proto.name)} has {held} numbers for {count}")
         array = np.asarray(onnx.numpy_helper.to_array(proto))
         return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
@@ -206,11 +208,15 @@ class _Reader:
             raise GraphError(f"tensor {shown(proto.name)} lies outside the model's folder: {shown(location)}")
         if not path.is_file():
             raise GraphError(f"tensor {shown(proto.name)} lies in {shown(location)}, which is missing")
-        offset, nbytes = int(given.get("offset", 0)), math.prod(shape) * dtype.itemsize
+        offset, nbytes = int(given.get("offset", 0)), _bytes(math.prod(shape), dtype)
         if offset < 0 or int(given.get("length", nbytes)) != nbytes or offset + nbytes > path.stat().st_size:
             raise GraphError(f"tensor {shown(proto.name)} does not fit into {shown(location)}")
         if nbytes == 0:
             return np.zeros(shape, dtype)
+        if _bits(dtype) < 8:
+            packed = np.memmap(path, np.uint8, "r", offset, (nbytes,)).tobytes()
+            whole = onnx.TensorProto(dims=shape, data_type=proto.data_type, raw_data=packed)
+            return np.asarray(onnx.numpy_helper.to_array(whole))
         return np.memmap(path, dtype, "c", offset, shape)
 
     def dense(self, proto: Any) -> Array:
@@ -236,6 +242,16 @@ def _dtype(kind: int) -> np.dtype[Any]:
         if from_handler(error):
             raise
         raise GraphError(f"element type {kind} is not known") from error
+
+
+def _bits(dtype: DType) -> int:
+    """Bits that a number takes in a file: several of the smallest types share a byte."""
+    narrow = re.fullmatch(r"(?:u?int|float)([24])(?:_.*)?", dtype.name)
+    return int(narrow[1]) if narrow else 8 * dtype.itemsize
+
+
+def _bytes(count: int, dtype: DType) -> int:
+    return -(-count * _bits(dtype) // 8)
 
 
 def _size(proto: Any) -> Size:

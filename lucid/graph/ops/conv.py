@@ -20,13 +20,15 @@ from .windows import HEIGHT_AND_WIDTH, Numbers, check_numbers, check_rank, count
 class ConvAttrs(Attrs):
     """How the windows lie, with a number for each axis of the image.
 
-    ``padding`` is what stands before each axis, then what stands after: (top, left, bottom, right).
+    ``padding`` is what stands before each axis, then what stands after: (top, left, bottom, right). Where it is
+    ``exact``, nothing that rounds otherwise than a plain sum of products runs it.
     """
 
     stride: Numbers = (1, 1)
     padding: Numbers = (0, 0, 0, 0)
     dilation: Numbers = (1, 1)
     groups: int = 1
+    exact: bool = False
 
 
 @attributes

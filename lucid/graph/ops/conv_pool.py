@@ -50,6 +50,10 @@ class ConvPoolAttrs(Attrs):
     floor: bool = False
     filled: bool = False
 
+    @property
+    def exact(self) -> bool:
+        return self.conv.exact
+
 
 V = TypeVar("V")
 

@@ -141,6 +141,7 @@ def choices(
 def _choices(
     every: tuple[Lowering, ...], node: Node, inputs: tuple[TensorType, ...], threads: int, exact: bool
 ) -> tuple[Choice, ...]:
+    exact = exact or node.attrs.exact
     fit = [low for low in every if (low.exact or not exact) and low.accepts(node, inputs)]
     if not fit:
         listed = ", ".join(map(str, inputs))

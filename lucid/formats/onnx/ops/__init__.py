@@ -5,6 +5,7 @@ from . import elementwise as elementwise
 from . import images as images
 from . import norms as norms
 from . import products as products
+from . import quantised as quantised
 from . import recurrent as recurrent
 from . import reductions as reductions
 from . import shapes as shapes

@@ -65,13 +65,17 @@ def padding(call: Call, x: Any, kernel: Sequence[int], stride: Sequence[int], di
 
 @converter("Conv", names=("", "weight", "bias"))
 def conv(call: Call, x: Any, weight: Any, bias: Any = None) -> Any:
-    x, weight, bias = call.tensors(x, weight, bias)
+    return convolved(call, *call.tensors(x, weight, bias))
+
+
+def convolved(call: Call, x: Any, weight: Any, bias: Any = None, *, exact: bool = False) -> Any:
+    """The convolution that the attributes say; ``exact`` where its sums are to be those of whole numbers."""
     axes = spatial(call, x)
     kernel, stride, dilation = weight.type.shape[2:], call.attribute("strides", [1] * axes), call.attribute(
         "dilations", [1] * axes
     )  # fmt: skip
     pads = padding(call, x, kernel, stride, dilation)
-    attrs = ConvAttrs(pair(stride, 1), sides(pads), pair(dilation, 1), call.attribute("group", 1))
+    attrs = ConvAttrs(pair(stride, 1), sides(pads), pair(dilation, 1), call.attribute("group", 1), exact)
     y = apply(CONV, attrs, flat(x), flat(weight), *(() if bias is None else (bias,)))
     return shape.squeeze(y, 2) if axes == 1 else y
 

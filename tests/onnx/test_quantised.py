@@ -1,0 +1,165 @@
+"""Integers that stand for numbers: to the last bit what the format's reference, or the definition, makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+import lucid
+from lucid.errors import GraphError
+
+from .models import Array, Case, agrees, close, model, one
+
+RNG = np.random.default_rng(0)
+
+
+def floats(*shape: int) -> Array:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def scales(*shape: int) -> Array:
+    return (np.abs(floats(*shape)) + 0.01).astype(np.float32)
+
+
+def u8(*shape: int) -> Array:
+    return RNG.integers(0, 256, shape).astype(np.uint8)
+
+
+def i8(*shape: int) -> Array:
+    return RNG.integers(-128, 128, shape).astype(np.int8)
+
+
+CASES: dict[str, Case] = {
+    "QuantizeLinear": one("QuantizeLinear", [floats(3, 4) * 3, np.float32(0.05), np.uint8(128)], constant=[1, 2]),
+    "QuantizeLinear 10": one("QuantizeLinear", [floats(3, 4), np.float32(0.05), np.int8(-3)], opset=10),
+    "QuantizeLinear axis": one("QuantizeLinear", [floats(3, 4, 2) * 3, scales(4), i8(4)], constant=[1, 2], axis=1),
+    "QuantizeLinear blocks": one("QuantizeLinear", [floats(3, 6), scales(3, 2), i8(3, 2)], constant=[1, 2], axis=1,
+                                 block_size=3, opset=21),
+    "QuantizeLinear int16": one("QuantizeLinear", [floats(3, 6) * 1e3, np.float32(0.01)], constant=[1],
+                                output_dtype=5, opset=21),
+    "DequantizeLinear 19": one("DequantizeLinear", [u8(3, 4), np.float32(0.05), np.uint8(128)], opset=19),
+    "DequantizeLinear known": one("DequantizeLinear", [u8(3, 4), scales(4), u8(4)], constant=[0, 1, 2], opset=19),
+    "DequantizeLinear blocks": one("DequantizeLinear", [i8(3, 5), scales(3, 2), i8(3, 2)], axis=1, block_size=3,
+                                   opset=21, constant=[1, 2]),
+    "DequantizeLinear known blocks": one("DequantizeLinear", [i8(3, 5), scales(3, 2)], axis=1, block_size=3, opset=21,
+                                         constant=[0, 1]),
+    "DequantizeLinear int4": one("DequantizeLinear", [RNG.integers(-8, 8, (4, 6)).astype(ml_dtypes.int4),
+                                                      scales(2, 6)], axis=0, block_size=2, opset=21, constant=[0, 1]),
+    "DynamicQuantizeLinear": one("DynamicQuantizeLinear", [floats(3, 4)], 3, opset=11),
+    "DynamicQuantizeLinear above 0": one("DynamicQuantizeLinear", [scales(3, 4) + 1], 3, opset=11),
+    "DynamicQuantizeLinear below 0": one("DynamicQuantizeLinear", [-scales(3, 4)], 3, opset=11),
+    "MatMulInteger": one("MatMulInteger", [u8(3, 40), i8(40, 5), np.uint8(120), np.int8(3)], constant=[1, 3]),
+    "MatMulInteger batch": one("MatMulInteger", [u8(2, 3, 40), i8(2, 40, 5)]),
+    "MatMulInteger in float64": one("MatMulInteger", [u8(3, 4000), u8(4000, 5)], constant=[1]),
+    "ConvInteger": one("ConvInteger", [u8(2, 3, 9, 9), u8(4, 3, 3, 3), np.uint8(7), np.uint8(100)], constant=[1, 3],
+                       pads=[1, 1, 1, 1]),
+    "ConvInteger exactly": one("ConvInteger", [u8(1, 64, 20, 20), i8(64, 64, 3, 3), np.uint8(7)], constant=[1],
+                               pads=[1, 1, 1, 1]),
+    "ConvInteger groups": one("ConvInteger", [u8(1, 4, 8, 8), u8(4, 2, 3, 3), np.uint8(7), u8(4)], constant=[1, 3],
+                              group=2, strides=[2, 2]),
+    "ConvInteger computed": one("ConvInteger", [u8(1, 4, 8, 8), u8(4, 4, 3, 3)]),
+    "QLinearMatMul": one("QLinearMatMul", [u8(3, 40), np.float32(0.02), np.uint8(100), u8(40, 5), np.float32(0.03),
+                                           np.uint8(120), np.float32(0.5), np.uint8(99)], constant=[3, 4, 5, 6, 7]),
+    "QLinearConv": one("QLinearConv", [u8(1, 3, 7, 7), np.float32(0.02), np.uint8(100), u8(4, 3, 3, 3), scales(4),
+                                       u8(4), np.float32(3), np.uint8(99),
+                                       RNG.integers(-9999, 9999, 4).astype(np.int32)], constant=[3, 4, 5, 6, 7, 8]),
+}  # fmt: skip
+
+DEFINED: dict[str, tuple[Case, Callable[..., Array]]] = {
+    "DequantizeLinear 13": (
+        one("DequantizeLinear", [i8(3, 4), scales(3), i8(3)], axis=0),
+        lambda x, scale, zero: (x.astype(np.float32) - zero[:, None]) * scale[:, None],
+    ),
+    "DequantizeLinear 10": (
+        one("DequantizeLinear", [np.int32([5, -7, 1 << 25]), np.float32(0.5)], opset=10),
+        lambda x, scale: (x * scale).astype(np.float32),
+    ),
+    "MatMulInteger rows and columns": (
+        one("MatMulInteger", [u8(3, 40), u8(40, 5), u8(3), u8(5)]),
+        lambda a, b, row, column: (a.astype(np.int32) - row[:, None]) @ (b.astype(np.int32) - column),
+    ),
+    "DynamicQuantizeLinear zeros": (
+        one("DequantizeLinear", [np.zeros((2, 3), np.uint8), np.float32(1)], opset=11),
+        lambda x, scale: x.astype(np.float32),
+    ),
+}
+"""What the reference evaluator does not do."""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_operator_is_what_the_format_says(name: str) -> None:
+    agrees(CASES[name])
+
+
+@pytest.mark.parametrize("name", DEFINED)
+def test_an_operator_is_as_it_is_defined(name: str) -> None:
+    case, define = DEFINED[name]
+    agrees(case, [define(*case.inputs.values())])
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_a_batch_of_any_size_is_quantised_and_multiplied(rows: int) -> None:
+    weight = i8(6, 4)
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+        helper.make_node("MatMulInteger", ["q", "w", "zero"], ["y"]),
+        helper.make_node("Cast", ["y"], ["f"], to=1),
+        helper.make_node("Mul", ["f", "scale"], ["z"]),
+    ]
+    net = lucid.onnx.load(model(nodes, {"x": (1, ["n", 6])}, ["z"], {"w": weight}))
+    x = floats(rows, 6)
+    wanted = x @ weight.astype(np.float32)
+    for answer in (net(x), lucid.compile(net, *net.specs)(x)):
+        np.testing.assert_allclose(answer.numpy(), wanted, atol=0.01 * (np.abs(wanted).max() if rows else 1))
+
+
+def test_nothing_but_zeros_are_quantised() -> None:
+    case = one("DynamicQuantizeLinear", [np.zeros((2, 3), np.float32)], 3, opset=11)
+    net = lucid.onnx.load(case.proto)
+    y, scale, zero = net(*case.inputs.values())
+    close((y, zero), [np.zeros((2, 3), np.uint8), np.zeros((), np.uint8)])
+    assert np.isfinite(scale.numpy())
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        (one("MatMulInteger", [np.ones((2, 2), np.int32)] * 2), "integers of 8 bits"),
+        (one("QuantizeLinear", [floats(3, 4), scales(2, 2)]), "neither for all nor"),
+        (one("QuantizeLinear", [floats(3, 4), np.float32(1)], opset=21, output_dtype=17), "no element type 17"),
+    ],
+)
+def test_what_is_not_supported_is_said(case: Case, words: str) -> None:
+    with pytest.raises(GraphError, match=words):
+        lucid.onnx.load(case.proto)(*case.inputs.values())
+
+
+@pytest.mark.parametrize("way", ["numbers", "bytes", "a file"])
+def test_numbers_of_four_bits_come_in_twos(way: str, tmp_path: Path) -> None:
+    whole = np.arange(-4, 5, dtype=np.int8).reshape(3, 3)
+    packed = helper.make_tensor("w", onnx.TensorProto.INT4, [3, 3], whole.ravel())
+    if way != "numbers":
+        packed = onnx.numpy_helper.from_array(whole.astype(ml_dtypes.int4), "w")
+    proto = model([helper.make_node("DequantizeLinear", ["w", "s"], ["f"]), helper.make_node("Mul", ["f", "x"], ["y"])],
+                  {"x": np.ones(1, np.float32)}, ["y"], {"s": np.array(0.5, np.float32)}, 21)  # fmt: skip
+    proto.graph.initializer.append(packed)
+    if way == "a file":
+        onnx.save(proto, tmp_path / "m.onnx", save_as_external_data=True, size_threshold=0, location="weights")
+    net = lucid.onnx.load(tmp_path / "m.onnx" if way == "a file" else proto)
+    np.testing.assert_array_equal(net(np.ones(1, np.float32)).numpy(), whole * np.float32(0.5))
+
+
+def test_weights_that_are_known_are_trained() -> None:
+    nodes: list[Any] = [
+        helper.make_node("DequantizeLinear", ["w", "s"], ["f"]), helper.make_node("MatMul", ["x", "f"], ["y"])
+    ]  # fmt: skip
+    net = lucid.onnx.load(model(nodes, {"x": floats(2, 3)}, ["y"], {"w": i8(3, 4), "s": np.float32(0.1).reshape(())}))
+    (weight,) = net.parameters()
+    assert weight.shape == (3, 4)
