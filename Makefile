@@ -7,6 +7,7 @@
 #   make soak     sweeps at length: generated programs, files, calls and interrupts (SOAK='stale --seconds 60' picks one)
 #   make peer     compare with PyTorch and ONNX Runtime (installs them)
 #   make models   fetch real ONNX models and compare each with ONNX Runtime (installs it)
+#   make onnx     run the backend suite of the onnx package; fails where fewer cases pass than tests/suite/table.md says
 #   make bench    the benchmarks, beside PyTorch, ONNX Runtime and OpenVINO (installs them); writes benchmarks/results/
 #   make clean    remove what the targets made, .venv included
 
@@ -19,7 +20,7 @@ BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 DONE := $(VENV)/.lucid
 
-.PHONY: help demo test machines check lint soak peer models bench clean
+.PHONY: help demo test machines check lint soak peer models onnx bench clean
 .NOTPARALLEL:   # the targets share one environment
 .DELETE_ON_ERROR:
 export PYTHONDONTWRITEBYTECODE =   # the many processes that tests start need not compile what others have compiled
@@ -52,6 +53,9 @@ peer: $(DONE)-test $(DONE)-peer
 models: $(DONE)-test $(DONE)-peer
 	@$(BIN)/python -m tests.real.fetch .models >/dev/null
 	@$(BIN)/python -m pytest -q -n auto -o addopts="--strict-markers --strict-config" tests/real
+
+onnx: $(DONE)-test
+	@$(BIN)/python -m pytest -q -o addopts="--strict-markers --strict-config" tests/suite
 
 bench: $(DONE)-bench
 	@$(BIN)/python benchmarks/scale.py --write benchmarks/results/scale.md

@@ -41,6 +41,11 @@ def evaluate(node: NodeDef, inputs: Sequence[Array | None]) -> list[Value] | Non
     return [plain(one) for one in found] if isinstance(found, list | tuple) else [plain(found)]
 
 
+def is_evaluated(node: NodeDef) -> bool:
+    """Whether the results of a node are known where its inputs are."""
+    return not node.domain and node.op in _TABLE
+
+
 def plain(value: Any) -> Array:
     """An array of numbers where no element is symbolic."""
     array = np.asarray(value)

@@ -23,7 +23,7 @@ from .model import Array, GraphDef, ModelDef, NodeDef, Size, ValueDef
 
 onnx: Any = LazyModule("onnx")
 
-NEWEST = 26
+NEWEST = 28
 """The last set of the operators of ONNX itself that is known here."""
 DEEPEST = 16
 """Graphs in graphs."""

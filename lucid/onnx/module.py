@@ -1,4 +1,4 @@
-"""ONNX files as modules: :func:`load` gives one that is trained, compiled, saved and drawn like any other."""
+"""An ONNX model as a module: what its nodes become, where its weights are, and what it takes."""
 
 from __future__ import annotations
 
@@ -9,18 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from .errors import GraphError, LucidError, OptionError, TraceError, from_handler
-from .formats.onnx import ops as ops  # which register themselves
-from .formats.onnx.host import evaluate, plain
-from .formats.onnx.model import Array, GraphDef, ModelDef, NodeDef, ValueDef
-from .formats.onnx.reader import read
-from .formats.onnx.registry import Call, Converter, Value, find, is_host
-from .graph.types import DTYPES, TensorType, spec
-from .nn.module import Module
-from .nn.parameter import Parameter
-from .tensor.tensor import Tensor
-
-__all__ = ["OnnxModel", "check", "load"]
+from ..errors import GraphError, LucidError, OptionError, TraceError, from_handler
+from ..formats.onnx import ops as ops  # which register themselves
+from ..formats.onnx.host import evaluate, is_evaluated, plain
+from ..formats.onnx.model import Array, GraphDef, ModelDef, NodeDef, ValueDef
+from ..formats.onnx.reader import read
+from ..formats.onnx.registry import Call, Converter, Value, find, is_host
+from ..graph.types import DTYPES, TensorType, spec
+from ..nn.module import Module
+from ..nn.parameter import Parameter
+from ..tensor.tensor import Tensor
 
 
 def load(source: object, shapes: Mapping[str, int] | None = None) -> OnnxModel:
@@ -137,6 +135,9 @@ class OnnxModel(Module):
     ----------
     input_names, output_names
         As in the file.
+    shape_inputs
+        Names of inputs that shapes depend on: axes, sizes, paddings. They are given as numbers or tuples of them, and
+        each value that is given to a compiled model is a trace of its own.
     """
 
     def __init__(self, model: ModelDef, shapes: Mapping[str, int] | None = None) -> None:
@@ -146,6 +147,7 @@ class OnnxModel(Module):
         self.input_names = tuple(one.name for one in graph.inputs)
         self.output_names = tuple(one.name for one in graph.outputs)
         self.shapes = dict(shapes or {})
+        self.shape_inputs = shape_inputs(graph)
         self._plan = _Plan(graph)
         _Builder(self, self._plan).build()
 
@@ -186,6 +188,8 @@ class OnnxModel(Module):
         missing = [name for name in self.input_names if name not in values]
         if missing:
             raise OptionError(f"{self.source}: the inputs {', '.join(missing)} are missing")
+        declared = {one.name: one.dtype for one in self._plan.graph.inputs}
+        values = {name: _known(value, declared[name]) for name, value in values.items()}
         results = [self._tensor(one) for one in self.run(self._plan.graph, values, ())]
         return results[0] if len(results) == 1 else tuple(results)
 
@@ -218,6 +222,9 @@ class OnnxModel(Module):
                 found = step.outputs
         except (LucidError, TraceError) as error:
             error.add_note(f"in {node} of {self.source}")
+            given = [name for name in node.inputs if name in self.shape_inputs and not is_host(values.get(name))]
+            if given:
+                error.add_note(f"give the inputs {', '.join(given)} as numbers, or tuples of them")
             raise
         except Exception as error:
             if from_handler(error):
@@ -235,6 +242,30 @@ class OnnxModel(Module):
         if name in self._plan.known:
             return self._plan.known[name]
         raise GraphError(f"{self.source}: nothing gives the value {name!r}")
+
+
+def _known(value: Any, dtype: np.dtype[Any] | None) -> Any:
+    """An input that is given as a number, or as a tuple or list of numbers, is known while the model is built."""
+    return np.asarray(value, dtype) if isinstance(value, int | float | tuple | list) else value
+
+
+def shape_inputs(graph: GraphDef) -> tuple[str, ...]:
+    """The inputs of a graph that must be known while it is built."""
+    nodes = list(graph.walk())
+    source = {name: node for node in nodes for name in node.outputs if name}
+    pending = [
+        name for node in nodes if (converter := find(node)) is not None
+        for slot, name in enumerate(node.inputs) if slot in converter.host
+    ]  # fmt: skip
+    found: set[str] = set()
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found.add(name)
+            node = source.get(name)
+            if node is not None and node.op not in ("Shape", "Size") and is_evaluated(node):
+                pending += node.inputs
+    return tuple(one.name for one in graph.inputs if one.name in found)
 
 
 class _Builder:

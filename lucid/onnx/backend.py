@@ -1,0 +1,128 @@
+"""The backend interface of the ``onnx`` package (``onnx.backend.base``): models run compiled.
+
+>>> import lucid.onnx.backend as backend
+>>> outputs = backend.prepare(model).run([x])  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+from onnx.backend.base import Backend, BackendRep, namedtupledict
+
+from ..compiler.entry import compile
+from ..errors import LucidError, OptionError
+from ..formats.onnx.model import Array
+from ..formats.onnx.reader import NEWEST
+from ..tensor.grad_mode import no_grad
+from .module import OnnxModel, check, load
+
+__all__ = ["LucidBackend", "LucidRep", "is_compatible", "prepare", "run_model", "run_node", "supports_device"]
+
+
+class LucidRep(BackendRep):
+    """A model that is ready to run.
+
+    Attributes
+    ----------
+    model
+        As a module.
+    """
+
+    def __init__(self, model: OnnxModel) -> None:
+        self.model = model
+        self._compiled = compile(model)
+
+    def run(self, inputs: object, **kwargs: object) -> tuple[Array, ...]:
+        """The outputs for inputs in the file's order, or by name; one input may come bare.
+
+        Returns
+        -------
+        Arrays, by position or by the names in the file.
+        """
+        names = self.model.input_names
+        if isinstance(inputs, Mapping):
+            given = dict(inputs)
+        else:
+            several = inputs if isinstance(inputs, list | tuple) else [inputs]
+            if len(several) > len(names):
+                raise OptionError(f"{self.model.source}: expected {len(names)} inputs, got {len(several)}")
+            given = dict(zip(names, several, strict=False))
+        values = {name: self._value(name, value) for name, value in given.items()}
+        with no_grad():
+            found = self._compiled(**values) if isinstance(inputs, Mapping) else self._compiled(*values.values())
+        outputs = found if isinstance(found, tuple) else (found,)
+        made: tuple[Array, ...] = namedtupledict("Outputs", self.model.output_names)(
+            *(np.asarray(y.numpy()) for y in outputs)
+        )
+        return made
+
+    def _value(self, name: str, value: object) -> object:
+        """What shapes depend on goes in as numbers, everything else as an array."""
+        if not isinstance(value, np.ndarray | np.generic | int | float):
+            raise LucidError(f"{self.model.source}: the input {name!r} is no tensor, which is not supported")
+        array = np.asarray(value)
+        return _numbers(array.tolist()) if name in self.model.shape_inputs else array
+
+
+def _numbers(nested: object) -> object:
+    """Lists in one another as tuples."""
+    return tuple(map(_numbers, nested)) if isinstance(nested, list) else nested
+
+
+class LucidBackend(Backend):
+    """Runs ONNX models by compiling them."""
+
+    @classmethod
+    def is_compatible(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: object) -> bool:
+        """Whether every operator of the model is known."""
+        return cls.supports_device(device) and not check(model)
+
+    @classmethod
+    def prepare(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: object) -> LucidRep:
+        """A model that is ready to run."""
+        if not cls.supports_device(device):
+            raise OptionError(f"there is no device {device!r}: everything runs on the processor, CPU")
+        return LucidRep(load(model))
+
+    @classmethod
+    def run_model(
+        cls, model: onnx.ModelProto, inputs: object, device: str = "CPU", **kwargs: object
+    ) -> tuple[Array, ...]:
+        """The outputs of a model."""
+        return cls.prepare(model, device).run(inputs)
+
+    @classmethod
+    def run_node(
+        cls, node: onnx.NodeProto, inputs: Sequence[Array], device: str = "CPU",
+        outputs_info: object = None, **kwargs: object,
+    ) -> tuple[Array, ...]:  # fmt: skip
+        """The outputs of one node; ``opset_version`` says of which version it is."""
+        arrays = [np.asarray(one) for one in inputs]
+        names = [name for name in node.input if name]
+        newest = min(NEWEST, onnx.defs.onnx_opset_version())
+        version = int(str(kwargs.get("opset_version", newest)))
+        declared = [
+            onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)
+            for name, x in zip(names, arrays, strict=True)
+        ]
+        outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output if name]
+        graph = onnx.helper.make_graph([node], "node", declared, outputs)
+        opsets = [onnx.helper.make_opsetid("", version)]
+        if node.domain:
+            opsets.append(onnx.helper.make_opsetid(node.domain, 1))
+        return cls.run_model(onnx.helper.make_model(graph, opset_imports=opsets), arrays, device)
+
+    @classmethod
+    def supports_device(cls, device: str) -> bool:
+        """Whether there is such a device: only the processor."""
+        return device.split(":")[0] == "CPU"
+
+
+is_compatible = LucidBackend.is_compatible
+prepare = LucidBackend.prepare
+run_model = LucidBackend.run_model
+run_node = LucidBackend.run_node
+supports_device = LucidBackend.supports_device

@@ -1,0 +1,62 @@
+"""The backend interface: prepare, run, one node, devices; and inputs that shapes depend on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+import lucid
+from lucid.errors import GraphError, OptionError
+from lucid.onnx import backend
+
+from .models import model, one
+
+X = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+def test_a_model_is_prepared_and_run() -> None:
+    proto = one("Sub", [X, X + 1]).proto
+    assert backend.is_compatible(proto) and not backend.is_compatible(one("Strange", [X]).proto)
+    ready = backend.prepare(proto)
+    for inputs in ([X, X + 1], {"x1": X + 1, "x0": X}):
+        outputs = ready.run(inputs)
+        np.testing.assert_array_equal(outputs[0], X - (X + 1))
+        np.testing.assert_array_equal(outputs["y0"], outputs[0])  # type: ignore[call-overload]
+    np.testing.assert_array_equal(backend.run_model(one("Neg", [X]).proto, X)[0], -X)
+
+
+def test_one_node_runs() -> None:
+    node = helper.make_node("ReduceSum", ["x", "axes"], ["y"], keepdims=0)
+    (y,) = backend.run_node(node, [X, np.array([1])])
+    np.testing.assert_array_equal(y, X.sum(1))
+    (y,) = backend.run_node(helper.make_node("Softmax", ["x"], ["y"]), [X], opset_version=11)
+    np.testing.assert_allclose(y.sum(1), 1, rtol=1e-6)
+
+
+def test_there_is_the_processor_and_nothing_else() -> None:
+    assert backend.supports_device("CPU") and backend.supports_device("CPU:0") and not backend.supports_device("CUDA")
+    with pytest.raises(OptionError, match="no device 'CUDA'"):
+        backend.prepare(one("Neg", [X]).proto, "CUDA")
+
+
+def test_inputs_that_shapes_depend_on_are_numbers() -> None:
+    nodes = [
+        helper.make_node("Concat", ["rows", "columns"], ["to"], axis=0), helper.make_node("Reshape", ["x", "to"], ["y"])
+    ]  # fmt: skip
+    size = TensorProto.INT64, (1,)
+    proto = model(nodes, {"x": X, "rows": size, "columns": size}, ["y"])
+    net = lucid.onnx.load(proto)
+    assert net.shape_inputs == ("rows", "columns")
+    compiled = lucid.compile(net)
+    for rows, columns in ((3, 2), (1, 6), (3, 2)):
+        assert compiled(X, (rows,), columns=(columns,)).shape == (rows, columns)
+        assert backend.prepare(proto).run([X, np.array([rows]), np.array([columns])])[0].shape == (rows, columns)
+    with pytest.raises(GraphError, match="must be known when the model is built") as caught:
+        compiled(X, np.array([3]), np.array([2]))
+    assert "in node 1 (Reshape" in caught.value.__notes__[0]
+
+
+def test_what_is_no_tensor_is_refused() -> None:
+    with pytest.raises(lucid.LucidError, match="'x0' is no tensor"):
+        backend.prepare(one("Identity", [X]).proto).run([[X]])

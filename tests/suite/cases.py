@@ -1,0 +1,109 @@
+"""Runs the cases of the backend suite, and says of each whether it passed, failed or is not supported, and why."""
+
+from __future__ import annotations
+
+import re
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+
+import numpy as np
+import onnx
+from onnx.backend.test.loader import load_model_tests
+from onnx.backend.test.runner import Runner
+
+import lucid
+from lucid.errors import LucidError
+
+Array = np.ndarray[Any, Any]
+
+KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator")
+
+
+class Result(NamedTuple):
+    """What became of a case: ``passed``, ``failed`` or ``unsupported``, and the reason."""
+
+    kind: str
+    name: str
+    state: str
+    reason: str = ""
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """No other runtime can be reached: neither the evaluator of the format nor ONNX Runtime."""
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("the reference evaluator was asked")
+
+    hidden = mock.patch.dict(sys.modules, {"onnxruntime": None, "torch": None})
+    with mock.patch("onnx.reference.ReferenceEvaluator.__init__", refuse), hidden:
+        yield
+
+
+def results(pattern: str = "") -> list[Result]:
+    """What became of every case whose name the pattern is found in."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the scripts that make the cases
+        cases = [(kind, case) for kind in KINDS for case in load_model_tests(kind=kind)]
+    with alone():
+        return [run(kind, case) for kind, case in cases if re.search(pattern, case.name)]
+
+
+def run(kind: str, case: Any) -> Result:
+    """What becomes of one case."""
+    try:
+        model, sets = data(case)
+        ready = lucid.onnx.backend.prepare(model)
+        for inputs, wanted in sets:
+            Runner.assert_similar_outputs(wanted, list(ready.run(inputs)), case.rtol, case.atol)
+    except LucidError as error:
+        return Result(kind, case.name, "unsupported", reason(str(error)))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the result
+        return Result(kind, case.name, "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+    return Result(kind, case.name, "passed")
+
+
+def reason(text: str) -> str:
+    """Why a case is not supported, without what is particular to it."""
+    first = text.splitlines()[0]
+    if "operators that are not supported" in first:
+        kinds = re.findall(r"(?:: |; )([\w.]+(?:::\w+)?) \(opset", first)
+        return f"operator {kinds[0]}" if kinds else first
+    return re.sub(r"\b\w*(?:int|float)\w*\[.*?\]", "…", re.sub(r"-?\d+(?:, -?\d+)*", "…", first))[:120]
+
+
+def data(case: Any) -> tuple[onnx.ModelProto, list[tuple[list[Any], list[Any]]]]:
+    """The model of a case, and pairs of inputs and outputs."""
+    if case.data_sets is not None:
+        return case.model, [([*map(_array, inputs)], [*map(_array, outputs)]) for inputs, outputs in case.data_sets]
+    folder = Path(case.model_dir)
+    model = onnx.load(folder / "model.onnx")
+    sets = sorted(folder.glob("test_data_set*"))
+    return model, [(_read(one, "input", model.graph.input), _read(one, "output", model.graph.output)) for one in sets]
+
+
+def _array(value: Any) -> Any:
+    return onnx.numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
+
+
+def _read(folder: Path, what: str, declared: Iterable[Any]) -> list[Any]:
+    """The values in a folder, of the types that the model declares."""
+    found = []
+    for number, one in enumerate(declared):
+        path = folder / f"{what}_{number}.pb"
+        if not path.exists():
+            break
+        kind = one.type.WhichOneof("value")
+        proto, read = {
+            "tensor_type": (onnx.TensorProto(), onnx.numpy_helper.to_array),
+            "sequence_type": (onnx.SequenceProto(), onnx.numpy_helper.to_list),
+            "optional_type": (onnx.OptionalProto(), onnx.numpy_helper.to_optional),
+        }[kind]
+        proto.ParseFromString(path.read_bytes())
+        found.append(read(proto))
+    return found
