@@ -202,7 +202,6 @@ NN: Final[Mapping[str, str]] = {
     **{f"{kind}1d": _TWO.format(kind) for kind in ("Conv", "ConvTranspose", "MaxPool", "AvgPool", "AdaptiveAvgPool")},
     **{f"{kind}3d": "volumes are not there yet" for kind in ("Conv", "ConvTranspose", "MaxPool", "AvgPool")},
     "BatchNorm3d": "volumes are not there yet",
-    **dict.fromkeys(("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell"), "recurrent layers are not there yet"),
     **dict.fromkeys(("MultiheadAttention", "Transformer", "TransformerEncoderLayer"), "attention is not there yet"),
     "DataParallel": "one process runs a model, with as many threads as lucid.set_num_threads says",
     "ZeroPad2d": "nn.functional.pad(x, (left, right, top, bottom))",
@@ -244,7 +243,6 @@ NN: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         ("TransformerEncoder", "TransformerDecoder", "TransformerDecoderLayer"), "attention is not there yet"
     ),
-    "RNNCell": "recurrent layers are not there yet",
     "SyncBatchNorm": "one process runs a model; nn.BatchNorm2d",
     **dict.fromkeys(
         ("AlphaDropout", "alpha_dropout", "Dropout1d", "dropout1d", "Dropout3d", "dropout3d"), "nn.Dropout"

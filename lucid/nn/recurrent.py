@@ -1,0 +1,399 @@
+"""Recurrent layers and cells, as PyTorch has them. A layer, in both directions where it has these, is one op."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import ClassVar, TypeAlias
+
+from ..base.checks import shown, user_stacklevel
+from ..errors import DTypeError, OptionError, ShapeError
+from ..graph.opdef import AbstractTensor
+from ..graph.ops import recurrent as ops
+from ..graph.ops.recurrent_types import SIGMOID, TANH, Activation, GRUAttrs, LSTMAttrs, RNNAttrs
+from ..graph.ops.shape import concat, reshape, squeeze, transpose, unsqueeze
+from ..graph.ops.slices import piece
+from ..graph.ops.source import full
+from ..graph.types import Shape, format_shape
+from ..tensor.tensor import Tensor
+from . import functional as F
+from . import init
+from .checks import choice, flag, parameter_type, real, size, tensor
+from .module import Module, Parameter
+
+States: TypeAlias = "Tensor | tuple[Tensor, Tensor] | None"
+"""h, or of an LSTM h and c; None for zeros."""
+
+RELU = Activation("Relu")
+
+
+def _gates(weights: Sequence[AbstractTensor], order: Sequence[int]) -> AbstractTensor:
+    """A weight of each direction, (D, gates * H, ...), with its gates in the order of the op."""
+    rows, parts = weights[0].type.shape[0], len(order)
+    pieces = [piece(w, 0, gate * (rows // parts), rows // parts) for w in weights for gate in order]
+    whole = concat(pieces, 0) if len(pieces) > 1 else pieces[0]
+    return reshape(whole, (len(weights), *weights[0].type.shape))
+
+
+class _Base(Module):
+    """What layers and cells have in common: one op, and the order of the gates in PyTorch's weights.
+
+    ``order`` says for each gate of the op which it is there; ``states`` how many there are.
+    """
+
+    order: ClassVar[tuple[int, ...]] = (0,)
+    states: ClassVar[int] = 1
+    nonlinearity = "tanh"
+    bias: bool
+    hidden_size: int
+
+    def _run(self, bidirectional: bool, operands: Sequence[AbstractTensor]) -> Sequence[AbstractTensor]:
+        """The op: the states at all times, and the last ones."""
+        way, count = "bidirectional" if bidirectional else "forward", 1 + bidirectional
+        if self.states == 2:
+            return ops.lstm(LSTMAttrs((SIGMOID, TANH, TANH) * count, way), *operands)
+        if len(self.order) == 3:
+            return ops.gru(GRUAttrs((SIGMOID, TANH) * count, way, linear_before_reset=True), *operands)
+        return ops.rnn(RNNAttrs((TANH if self.nonlinearity == "tanh" else RELU,) * count, way), *operands)
+
+    def _layer(
+        self, x: AbstractTensor, suffixes: Sequence[str], states: Sequence[AbstractTensor]
+    ) -> Sequence[AbstractTensor]:
+        """One layer over (T, N, I), whose weights end in a suffix for each direction."""
+
+        def own(name: str) -> AbstractTensor:
+            return _gates([getattr(self, f"{name}{suffix}") for suffix in suffixes], self.order)
+
+        rows = len(self.order) * self.hidden_size
+        bias = concat([own("bias_ih"), own("bias_hh")], 1) if self.bias else full(x, 0, (len(suffixes), 2 * rows))
+        return self._run(len(suffixes) == 2, (x, own("weight_ih"), own("weight_hh"), bias, *states))
+
+    def _add_parameters(self, suffix: str, inputs: int, device: object, dtype: object) -> None:
+        rows, kind = len(self.order) * self.hidden_size, parameter_type(self, device, dtype)
+        self.register_parameter(f"weight_ih{suffix}", Parameter.blank((rows, inputs), kind))
+        self.register_parameter(f"weight_hh{suffix}", Parameter.blank((rows, self.hidden_size), kind))
+        for name in ("bias_ih", "bias_hh"):
+            self.register_parameter(f"{name}{suffix}", Parameter.blank((rows,), kind) if self.bias else None)
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew, uniform within ±1/sqrt(hidden_size)."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
+
+    def _check(self, x: AbstractTensor, features: int, least: int, layout: str) -> None:
+        """Raise where an input does not fit; it may come without a batch."""
+        if x.type.rank not in (least, least + 1):
+            raise ShapeError(f"{type(self).__name__}: needs an input {layout}, got {x.type}")
+        if x.type.shape[-1] != features:
+            raise ShapeError(
+                f"{type(self).__name__}: has input_size={features}, the input {x.type} {x.type.shape[-1]} features"
+            )
+
+    def _begin(self, given: object, like: AbstractTensor, shape: Shape) -> list[AbstractTensor]:
+        """The states that the caller gives, or zeros; of this shape."""
+        if given is None:
+            return [full(like, 0, shape)] * self.states
+        name, wanted = type(self).__name__, "h and c" if self.states == 2 else "h"
+        found = list(given) if self.states == 2 and isinstance(given, tuple | list) else [given]
+        if len(found) != self.states or isinstance(given, AbstractTensor) != (self.states == 1):
+            raise OptionError(f"{name}: the state is {wanted}, got {shown(given)}")
+        states: list[AbstractTensor] = [tensor(self, one) for one in found]
+        for state in states:
+            if state.type.shape != shape:
+                raise ShapeError(f"{name}: a state must have shape {format_shape(shape)}, got {state.type}")
+            if state.type.dtype != like.type.dtype:
+                raise DTypeError(f"{name}: needs states of the input's type {like.type.dtype.name}, got {state.type}")
+        return states
+
+
+class _Recurrent(_Base):
+    """Layers over time, one on another."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        device: object,
+        dtype: object,
+    ) -> None:
+        super().__init__()
+        self.input_size = size(self, "input_size", input_size)
+        self.hidden_size = size(self, "hidden_size", hidden_size)
+        self.num_layers = size(self, "num_layers", num_layers)
+        self.bias = flag(self, "bias", bias)
+        self.batch_first = flag(self, "batch_first", batch_first)
+        self.dropout = real(self, "dropout", dropout, 0.0, 1.0)
+        self.bidirectional = flag(self, "bidirectional", bidirectional)
+        if self.dropout and self.num_layers == 1:
+            warnings.warn(
+                f"{type(self).__name__}: dropout={self.dropout} stands between layers, and there is one",
+                stacklevel=user_stacklevel(),
+            )
+        ways = ("", "_reverse") if self.bidirectional else ("",)
+        self._suffixes = tuple(tuple(f"_l{layer}{way}" for way in ways) for layer in range(self.num_layers))
+        for layer, suffixes in enumerate(self._suffixes):
+            for suffix in suffixes:
+                inputs = self.input_size if layer == 0 else len(ways) * self.hidden_size
+                self._add_parameters(suffix, inputs, device, dtype)
+        self.reset_parameters()
+
+    def flatten_parameters(self) -> None:
+        """Nothing: what programs make of the weights is kept by itself."""
+
+    def _forward(self, x: object, given: object) -> tuple[AbstractTensor, list[AbstractTensor]]:
+        """What comes out at all times, and the last states of all layers."""
+        x = tensor(self, x)
+        assert isinstance(x, AbstractTensor)
+        self._check(x, self.input_size, 2, "(N, T, I)" if self.batch_first else "(T, N, I)")
+        single, directions = x.type.rank == 2, 1 + self.bidirectional
+        if not single and self.batch_first:
+            x = transpose(x, 0, 1)
+        whole = (self.num_layers * directions, *(() if single else x.type.shape[1:2]), self.hidden_size)
+        begin = self._begin(given, x, whole)
+        if single:
+            x, begin = unsqueeze(x, 1), [unsqueeze(state, 1) for state in begin]
+        ends: list[Sequence[AbstractTensor]] = []
+        for number, suffixes in enumerate(self._suffixes):
+            if number and self.dropout and self.training:
+                x = F.dropout(x, self.dropout, True)
+            states = [piece(state, 0, number * directions, directions) for state in begin]
+            y, *last = self._layer(x, suffixes, states)
+            times, _, batch, _ = y.type.shape
+            x = reshape(transpose(y, 1, 2), (times, batch, directions * self.hidden_size))
+            ends.append(last)
+        found = [concat(parts, 0) if len(parts) > 1 else parts[0] for parts in zip(*ends, strict=True)]
+        if single:
+            return squeeze(x, 1), [squeeze(state, 1) for state in found]
+        return transpose(x, 0, 1) if self.batch_first else x, found
+
+    def extra_repr(self) -> str:
+        usual = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+        other = [f"{name}={getattr(self, name)}" for name, value in usual.items() if getattr(self, name) != value]
+        return ", ".join([f"{self.input_size}, {self.hidden_size}", *other])
+
+
+_PARAMETERS = """
+    Parameters
+    ----------
+    input_size, hidden_size
+        Features of the input at each time, and of the state.
+    num_layers
+        How many layers there are, each after the first on what comes out of the one before.
+    bias
+        Whether to add biases.
+    batch_first
+        Whether inputs and outputs are (N, T, features), not (T, N, features). States are not changed by it.
+    dropout
+        While training, the probability with which features are zeroed between layers.
+    bidirectional
+        Whether each layer also goes backwards; its features are then twice as many.
+    device, dtype
+        "cpu", if given; element type of the parameters, float32 when omitted.
+
+    Attributes
+    ----------
+    weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0
+        Of the first layer, gate by gate as in PyTorch; those of the others end in their numbers, those of the way
+        back in ``_reverse``.
+    """
+
+
+class RNN(_Recurrent):
+    __doc__ = f"""``h' = tanh(W x + b + U h + c)`` over time (Elman, 1990); ``nonlinearity`` may be "relu".
+
+    Called with x and, if wanted, the states (num_layers * directions, N, H) to begin with; gives the states of the last
+    layer at all times, and the last states of all layers.
+{_PARAMETERS}"""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: object = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype
+        )  # fmt: skip
+        self.nonlinearity = choice(self, "nonlinearity", nonlinearity, "tanh", "relu")
+
+    def forward(self, x: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        y, (h,) = self._forward(x, hx)
+        return y, h  # type: ignore[return-value]  # of the world of x
+
+
+class GRU(_Recurrent):
+    __doc__ = f"""Gated recurrent units (Cho et al., 2014) over time.
+
+    Called with x and, if wanted, the states (num_layers * directions, N, H) to begin with; gives the states of the last
+    layer at all times, and the last states of all layers.
+{_PARAMETERS}"""
+
+    order = (1, 0, 2)
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: object = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype
+        )  # fmt: skip
+
+    def forward(self, x: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        y, (h,) = self._forward(x, hx)
+        return y, h  # type: ignore[return-value]  # of the world of x
+
+
+class LSTM(_Recurrent):
+    __doc__ = f"""Long short-term memory (Hochreiter and Schmidhuber, 1997) over time.
+
+    Called with x and, if wanted, the pair of h and c to begin with, each (num_layers * directions, N, H); gives the
+    states of the last layer at all times, and the pair of the last h and c of all layers. ``proj_size`` must be 0:
+    projections are not there yet.
+{_PARAMETERS}"""
+
+    order, states = (0, 3, 1, 2), 2
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: object = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype
+        )  # fmt: skip
+        if size(self, "proj_size", proj_size, 0):
+            raise OptionError("LSTM: projections are not there yet; proj_size=0, and an nn.Linear on what comes out")
+
+    def forward(
+        self, x: Tensor, hx: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:  # fmt: skip
+        y, (h, c) = self._forward(x, hx)
+        return y, (h, c)  # type: ignore[return-value]  # of the world of x
+
+
+class _Cell(_Base):
+    """One time of a layer."""
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool, device: object, dtype: object) -> None:
+        super().__init__()
+        self.input_size = size(self, "input_size", input_size)
+        self.hidden_size = size(self, "hidden_size", hidden_size)
+        self.bias = flag(self, "bias", bias)
+        self._add_parameters("", self.input_size, device, dtype)
+        self.reset_parameters()
+
+    def _forward(self, x: object, given: object) -> list[AbstractTensor]:
+        """The next states."""
+        x = tensor(self, x)
+        assert isinstance(x, AbstractTensor)
+        self._check(x, self.input_size, 1, "(N, I)")
+        single = x.type.rank == 1
+        begin = self._begin(given, x, (*x.type.shape[:-1], self.hidden_size))
+        seen, states = unsqueeze(x, 0), [unsqueeze(state, 0) for state in begin]
+        if single:
+            seen, states = unsqueeze(seen, 0), [unsqueeze(state, 0) for state in states]
+        _, *last = self._layer(seen, ("",), states)
+        found = [squeeze(state, 0) for state in last]
+        return [squeeze(state, 0) for state in found] if single else found
+
+    def extra_repr(self) -> str:
+        other = ["" if self.bias else ", bias=False", f", nonlinearity={self.nonlinearity}"]
+        return f"{self.input_size}, {self.hidden_size}{other[0]}{other[1] if self.nonlinearity != 'tanh' else ''}"
+
+
+_CELL = """
+    Parameters
+    ----------
+    input_size, hidden_size
+        Features of the input, and of the state.
+    bias
+        Whether to add biases.
+    device, dtype
+        "cpu", if given; element type of the parameters, float32 when omitted.
+
+    Attributes
+    ----------
+    weight_ih, weight_hh, bias_ih, bias_hh
+        Gate by gate, as in PyTorch.
+    """
+
+
+class RNNCell(_Cell):
+    __doc__ = f"""One time of an :class:`RNN`: of x (N, I) and h (N, H), zeros if left out, the next h.
+{_CELL}"""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: object = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, device, dtype)
+        self.nonlinearity = choice(self, "nonlinearity", nonlinearity, "tanh", "relu")
+
+    def forward(self, x: Tensor, hx: Tensor | None = None) -> Tensor:
+        return self._forward(x, hx)[0]  # type: ignore[return-value]  # of the world of x
+
+
+class GRUCell(_Cell):
+    __doc__ = f"""One time of a :class:`GRU`: of x (N, I) and h (N, H), zeros if left out, the next h.
+{_CELL}"""
+
+    order = (1, 0, 2)
+
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, device: object = None, dtype: object = None
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, device, dtype)
+
+    def forward(self, x: Tensor, hx: Tensor | None = None) -> Tensor:
+        return self._forward(x, hx)[0]  # type: ignore[return-value]  # of the world of x
+
+
+class LSTMCell(_Cell):
+    __doc__ = f"""One time of an :class:`LSTM`: of x (N, I) and the pair of h and c (N, H), zeros if left out, the next.
+{_CELL}"""
+
+    order, states = (0, 3, 1, 2), 2
+
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, device: object = None, dtype: object = None
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, device, dtype)
+
+    def forward(self, x: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        h, c = self._forward(x, hx)
+        return h, c  # type: ignore[return-value]  # of the world of x
