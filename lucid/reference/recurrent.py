@@ -31,6 +31,13 @@ def _apply(activation: Activation, x: Array, clip: float | None = None) -> Array
     return np.asarray(_FUNCTIONS[activation.name](held, activation.alpha, activation.beta))
 
 
+def _rounded(h: Array) -> Array:
+    """To 255 steps between the least and the largest, and 0."""
+    scale = (max(h.max(), 0.0) - min(h.min(), 0.0)) / 255 or 1.0
+    zero = np.round(-min(h.min(), 0.0) / scale)
+    return np.asarray((np.clip(np.round(h / scale) + zero, 0, 255) - zero) * scale)
+
+
 Step = Callable[[Array, Array, Sequence[Array], int], tuple[Array, tuple[Array, ...]]]
 """``step(x W + bias, its other bias, states, direction)`` gives what goes into the gates, and the next states."""
 
@@ -46,10 +53,13 @@ def _layer(attrs: RecurrentAttrs, operands: Sequence[Array], states: int, step: 
     last = np.stack(begin).copy()
     gates = np.zeros((times, batch, directions, half))
     for d, backwards in enumerate(attrs.backwards):
-        for n in range(batch):
-            for t in reversed(range(times)) if backwards else range(times):
+        for t in reversed(range(times)) if backwards else range(times):
+            before = last[:, d].copy()
+            if isinstance(attrs, LSTMAttrs) and attrs.rounded and batch:
+                before[0] = _rounded(before[0])
+            for n in range(batch):
                 seen = weight[d] @ x[t, n] + bias[d, :half]
-                gates[t, n, d], made = step(seen, bias[d, half:], [*last[:, d, n]], d)
+                gates[t, n, d], made = step(seen, bias[d, half:], [*before[:, n]], d)
                 if t < lengths[n]:
                     last[:, d, n] = made
                     every[0, t, d, n] = made[0]

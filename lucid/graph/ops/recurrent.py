@@ -7,6 +7,7 @@ gates before they were clipped (T, N, D, gates * H), and of LSTM the cells (T, D
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from ...errors import GradientError, ShapeError
 from ..opdef import AbstractTensor, GradContext, Gradients, OpDef, apply_all, find_op, register
@@ -55,7 +56,8 @@ def _gradient(name: str, states: int) -> Callable[[GradContext], Gradients]:
             raise GradientError(f"{name}: what a recurrent layer keeps for its gradient has none itself")
         kept = (c.outputs[0], *c.outputs[1 + states :])
         cotangents = [c.cotangent(i) for i in range(1 + states)]
-        found = apply_all(find_op(name), c.attrs, *c.inputs, *kept, *cotangents)
+        attrs = replace(c.attrs, rounded=False) if isinstance(c.attrs, LSTMAttrs) else c.attrs
+        found = apply_all(find_op(name), attrs, *c.inputs, *kept, *cotangents)
         return [*found, *[None] * (len(c.inputs) - len(found))]
 
     return gradient

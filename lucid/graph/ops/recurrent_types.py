@@ -72,10 +72,15 @@ class RecurrentAttrs(Attrs):
 
 @attributes
 class LSTMAttrs(RecurrentAttrs):
-    """``peepholes`` says whether there is an operand of that name."""
+    """``peepholes`` says whether there is an operand of that name.
+
+    Where it is ``rounded``, the product with ``h`` is with what is left of that after it was rounded to 255 steps
+    between the least and the largest in the batch, and 0. A gradient passes as if it were not.
+    """
 
     activations: tuple[Activation, ...] = (SIGMOID, TANH, TANH)
     peepholes: bool = False
+    rounded: bool = False
 
 
 @attributes

@@ -6,6 +6,7 @@ from . import images as images
 from . import norms as norms
 from . import products as products
 from . import quantised as quantised
+from . import quantised_recurrent as quantised_recurrent
 from . import recurrent as recurrent
 from . import reductions as reductions
 from . import shapes as shapes

@@ -116,12 +116,12 @@ def _given(*more: AbstractTensor | None) -> list[AbstractTensor]:
 @converter("LSTM", names=_STATES, host=(4,), state=(5, 6))
 def lstm(
     call: Call, x: Value, weight: Value, recurrent: Value, bias: Value = None, lengths: Value = None, h: Value = None,
-    c: Value = None, peepholes: Value = None,
+    c: Value = None, peepholes: Value = None, *, rounded: bool = False,
 ) -> list[AbstractTensor]:  # fmt: skip
     layer = _Layer(call, x, weight, recurrent, bias, (h, c))
     each, peep = _lengths(call, layer.x.type.shape[0], lengths), _optional(call, peepholes)
     attrs = LSTMAttrs(
-        **_way(call, ("Sigmoid", "Tanh", "Tanh"), each), peepholes=peep is not None
+        **_way(call, ("Sigmoid", "Tanh", "Tanh"), each), peepholes=peep is not None, rounded=rounded
     )  # fmt: skip
     if call.attribute("input_forget", 0):
         if any(one.name != "Sigmoid" for one in attrs.activations[::3]):

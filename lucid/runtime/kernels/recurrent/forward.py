@@ -7,7 +7,7 @@ from ....graph.ops.recurrent_types import SIGMOID, TANH, GRUAttrs, LSTMAttrs, RN
 from ...planning.phase import Phase
 from ...planning.registry import kernel
 from ...program.emitter import Emitter, Operand
-from .functions import FUNCTIONS
+from .functions import FUNCTIONS, rounded
 from .layer import Layer, R, Views, ways
 from .steps_views import gru_steps, lstm_steps, rnn_steps
 
@@ -150,9 +150,10 @@ def lstm(k: Emitter[LSTMAttrs]) -> None:
 
     def lines(v: Views) -> list[str]:
         h, c = (v.made_h, v.made_c) if valid else (v.y, v.cell)
-        found = [f"{v.h}.dot({v.weight}, out={v.product})", f"np.add({v.product}, {v.x}, out={v.x})"]
-        if not kept:
-            found = [f"{v.h}.dot({v.weight}, out={v.a})", f"np.add({v.a}, {v.x}, out={v.a})"]
+        shown, product, seen = (v.t if k.attrs.rounded else v.h), (v.product if kept else v.a), (v.x if kept else v.a)
+        found = [f"{shown}.dot({v.weight}, out={product})", f"np.add({product}, {v.x}, out={seen})"]
+        if k.attrs.rounded:
+            found.insert(0, f"{k.use(rounded)}({v.h}, {shown})")
         if peepholes:
             for seen_by, weight in ((v.x_i if kept else v.a_i, v.peep_i), (v.x_f if kept else v.a_f, v.peep_f)):
                 found += [f"np.multiply({v.c}, {weight}, out={v.t})", f"np.add({seen_by}, {v.t}, out={seen_by})"]

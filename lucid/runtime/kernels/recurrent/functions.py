@@ -145,3 +145,20 @@ SLOPES: Mapping[str, Slope] = {
     "ScaledTanh": _scaled_tanh_slope, "HardSigmoid": _hard_sigmoid_slope, "Elu": _elu_slope,
     "Softsign": _softsign_slope, "Softplus": _softplus_slope,
 }  # fmt: skip
+
+
+STEPS = 255
+"""Between the least and the largest of what is rounded."""
+
+
+def rounded(x: Array, out: Array) -> None:
+    """``x`` in so many steps of which one is 0."""
+    if not x.size:
+        return
+    least, most = np.minimum(x.min(), x.dtype.type(0)), np.maximum(x.max(), x.dtype.type(0))
+    scale = (most - least) / x.dtype.type(STEPS) or x.dtype.type(1)
+    below = np.rint(-least / scale)
+    np.divide(x, scale, out=out)
+    np.rint(out, out=out)
+    np.clip(out, -below, STEPS - below, out=out)
+    np.multiply(out, scale, out=out)
