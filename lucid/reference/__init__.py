@@ -2,6 +2,7 @@
 
 from . import conv as conv
 from . import elementwise as elementwise
+from . import expect as expect
 from . import indexing as indexing
 from . import linalg as linalg
 from . import loss as loss

@@ -6,6 +6,7 @@ from . import conv as conv
 from . import conv_pool as conv_pool
 from . import einsum as einsum
 from . import elementwise as elementwise
+from . import expect as expect
 from . import fused as fused
 from . import fused_linear as fused_linear
 from . import indexing as indexing

@@ -29,6 +29,12 @@ def check_range(index: Array, size: int, op: str, axis: int, wrap: bool) -> None
         raise ShapeError(f"{op}: index {wrong} is out of range for axis {axis} of size {size}{hint}")
 
 
+def check_expected(condition: Array, value: bool, message: str) -> None:
+    """Raise where a condition is not what it must be."""
+    if bool(condition) != value:
+        raise ExecutionError(message)
+
+
 def check_probabilities(name: str, x: Array) -> None:
     """Raise where an array holds anything but numbers from 0 to 1."""
     if x.size and not (x.min() >= 0 and x.max() <= 1):  # of NaN neither is true

@@ -1,0 +1,36 @@
+"""A value that is there only on a condition, which is known when a program runs."""
+
+from __future__ import annotations
+
+from ...errors import ShapeError
+from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, apply, attributes, register
+from ..types import TensorType, bool_
+
+
+@attributes
+class ExpectAttrs(Attrs):
+    """What the condition must be, and the words of the error where it is not."""
+
+    value: bool
+    message: str
+
+
+def _infer(attrs: ExpectAttrs, x: TensorType, condition: TensorType) -> TensorType:
+    if condition.shape != () or condition.dtype != bool_:
+        raise ShapeError(f"Expect: the condition is one bool, got {condition}")
+    return TensorType(x.shape, x.dtype)
+
+
+def _gradient(c: GradContext[ExpectAttrs]) -> Gradients:
+    return [c.dy, None]
+
+
+#: Its first input; running it raises where the condition is not as expected.
+EXPECT = register(
+    OpDef("Expect", _infer, _gradient, attrs=ExpectAttrs, inputs=("x", "condition"), view=True, family="other")
+)
+
+
+def expect(x: AbstractTensor, condition: AbstractTensor, value: bool, message: str) -> AbstractTensor:
+    """``x``, where the condition is ``value``; elsewhere an error with these words, when the program runs."""
+    return apply(EXPECT, ExpectAttrs(value, message), x, condition)

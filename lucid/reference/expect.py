@@ -1,0 +1,12 @@
+"""What is there on a condition: whoever asks has seen to that."""
+
+from __future__ import annotations
+
+from ..base.arrays import Array
+from ..graph.ops.expect import EXPECT, ExpectAttrs
+from .evaluator import reference
+
+
+@reference(EXPECT)
+def expect(attrs: ExpectAttrs, x: Array, condition: Array) -> Array:
+    return x

@@ -1,0 +1,61 @@
+"""``If`` on data of which one branch fits the sizes at hand, as a model for two sampling rates has it."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+import lucid
+from lucid.errors import ExecutionError, LucidError
+
+X = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+def branch(name: str, weight: tuple[int, int], sign: str) -> onnx.GraphProto:
+    """The product with a weight of ones, and something done to it."""
+    values = helper.make_tensor(f"{name}_w", TensorProto.FLOAT, weight, np.ones(weight, np.float32).ravel())
+    nodes = [
+        helper.make_node("MatMul", ["x", f"{name}_w"], [f"{name}_m"]),
+        helper.make_node(sign, [f"{name}_m"], [f"{name}_y"]),
+    ]
+    result = helper.make_empty_tensor_value_info(f"{name}_y")
+    return helper.make_graph(nodes, name, [], [result], [values])
+
+
+def forked(then: tuple[int, int], other: tuple[int, int]) -> lucid.onnx.OnnxModel:
+    node = helper.make_node(
+        "If", ["c"], ["y"], then_branch=branch("then", then, "Neg"), else_branch=branch("else", other, "Abs")
+    )
+    inputs = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, (2, 3)),
+        helper.make_tensor_value_info("c", TensorProto.BOOL, ()),
+    ]
+    graph = helper.make_graph([node], "graph", inputs, [helper.make_empty_tensor_value_info("y")])
+    return lucid.onnx.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10))
+
+
+def test_both_fit() -> None:
+    net = lucid.compile(forked((3, 2), (3, 2)))
+    want = X @ np.ones((3, 2))
+    np.testing.assert_allclose(net(X, np.array(True)).numpy(), -want)
+    np.testing.assert_allclose(net(X, np.array(False)).numpy(), want)
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_one_fits(value: bool) -> None:
+    """It answers; where the other is asked for it says why there is no answer."""
+    fit, other = (3, 2), (5, 2)
+    model = forked(fit, other) if value else forked(other, fit)
+    want = (X @ np.ones(fit)) * (-1 if value else 1)
+    for net in (model, lucid.compile(model)):
+        np.testing.assert_allclose(net(X, np.array(value)).numpy(), want)
+        with pytest.raises(ExecutionError, match=r"for these sizes the branch that is taken cannot be built: .*MatMul"):
+            net(X, np.array(not value))
+    assert "Expect" in str(lucid.compile(model, *model.specs).traced)
+
+
+def test_none_fits() -> None:
+    with pytest.raises(LucidError, match="do not multiply"):
+        forked((5, 2), (4, 2))(X, np.array(True))
