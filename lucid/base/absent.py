@@ -93,7 +93,7 @@ TOP: Final[Mapping[str, str]] = {
     "nan_to_num": "lucid.where(lucid.isnan(t), 0.0, t)",
     "addr": "lucid.outer(a, b) + t",
     "frac": "t - t.sign() * t.abs().floor()",
-    "grid_sampler": "indexing with tensors gathers pixels",
+    "grid_sampler": "lucid.nn.functional.grid_sample",
     "Generator": "lucid.manual_seed(n) seeds all draws",
     "initial_seed": "lucid.manual_seed(n) seeds all draws",
     **dict.fromkeys(
@@ -256,7 +256,6 @@ NN: Final[Mapping[str, str]] = {
     "gumbel_softmax": "(x - (-lucid.rand_like(x).log()).log()).softmax(-1)",
     **dict.fromkeys(("LazyLinear", "LazyConv2d"), "sizes are given: nn.Linear, nn.Conv2d"),
     "EmbeddingBag": "nn.Embedding, and a sum or mean of what it gives",
-    "grid_sample": "indexing with tensors gathers pixels",
     **dict.fromkeys(("LocalResponseNorm", "local_response_norm"), "nn.BatchNorm2d or nn.GroupNorm"),
     **dict.fromkeys(("affine_grid", "Fold", "fold"), "indexing with tensors gathers pixels"),
     **dict.fromkeys(("Unfold", "unfold"), "a convolution, or slices of x in lucid.stack"),

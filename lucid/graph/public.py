@@ -273,7 +273,7 @@ KINDS: Final[Mapping[str, Check | None]] = {
     "value": scalar,
     **dict.fromkeys(("keepdim", "ceil_mode", "count_include_pad", "log_target", "equal_nan", "return_indices"), flag),
     **dict.fromkeys(("training", "use_input_stats", "inplace"), flag),
-    **dict.fromkeys(("approximate", "reduction", "mode", "equation", "rounding_mode"), string),
+    **dict.fromkeys(("approximate", "reduction", "mode", "equation", "rounding_mode", "padding_mode"), string),
     "tensors": several,
     "decimals": digits,
     "ignore_index": whole,

@@ -16,6 +16,7 @@ from ..errors import OptionError, ShapeError
 from ..graph.opdef import AbstractTensor
 from ..graph.ops import avgpool, composite, conv, indexing, linalg, loss, pool, random
 from ..graph.ops import elementwise as ew
+from ..graph.ops import grid_sample as sampling
 from ..graph.ops import norm as normal
 from ..graph.ops import pad as padding
 from ..graph.ops import resize as resizing
@@ -24,6 +25,7 @@ from ..graph.ops.bounds import clip, flat_clip
 from ..graph.ops.elementwise import where
 from ..graph.public import flag as is_flag
 from ..graph.public import operand, public
+from ..graph.public import tensor as tensor_of
 from ..tensor.tensor import Tensor
 
 
@@ -74,6 +76,7 @@ tanh = _face(ew.tanh)
 flatten = _face(sh.flatten)
 unflatten = _face(sh.unflatten)
 pad = _face(padding.pad)
+grid_sample: Callable[..., Tensor] = public(sampling.grid_sample, grid=tensor_of, align_corners=is_flag)
 interpolate: Callable[..., Tensor] = public(
     resizing.interpolate, size=None, scale_factor=None, align_corners=is_flag, recompute_scale_factor=is_flag,
     antialias=is_flag,

@@ -11,6 +11,7 @@ import numpy as np
 from ..base.arrays import Array
 from ..graph.opdef import Attrs, OpDef
 from ..graph.ops import elementwise as ew
+from ..graph.ops import trigonometry as tr
 from ..graph.ops.bounds import CLIP, ClipAttrs
 from ..graph.ops.elementwise import AlphaAttrs, GeluAttrs, SoftplusAttrs
 from ..graph.ops.promotion import CastAttrs
@@ -40,6 +41,14 @@ _define(ew.SIN, np.sin)
 _define(ew.COS, np.cos)
 _define(ew.ERF, np.vectorize(math.erf, otypes=[float]))
 _define(ew.TANH, np.tanh)
+_define(tr.ASIN, np.arcsin)
+_define(tr.ACOS, np.arccos)
+_define(tr.ATAN, np.arctan)
+_define(tr.SINH, lambda x: (np.exp(x) - np.exp(-x)) / 2)
+_define(tr.COSH, lambda x: (np.exp(x) + np.exp(-x)) / 2)
+_define(tr.ASINH, np.arcsinh)
+_define(tr.ACOSH, np.arccosh)
+_define(tr.ATANH, lambda x: (np.log1p(x) - np.log1p(-x)) / 2)
 _define(ew.SIGMOID, lambda x: 1 / (1 + np.exp(-x)))
 _define(ew.RELU, lambda x: np.where(x < 0, np.zeros_like(x), x))
 _define(ew.SILU, lambda x: x / (1 + np.exp(-x)))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from lucid.graph.ops.grid_sample import grid_sample
 from lucid.graph.ops.resize import ResizeAttrs, resize
 
 from .case import Case
@@ -23,6 +26,21 @@ def _to(
         None if torch is None else lambda t, x: t.nn.functional.interpolate(x, sizes, **torch),
         ops=("Resize", "ResizeGrad"),
         rtol=1e-4,  # PyTorch computes positions in float32
+    )
+
+
+def _at(label: str, mode: str, padding: str, corners: bool, shape: tuple[int, ...] = (2, 3, 4, 5)) -> Case:
+    """Images at places within them, and beyond."""
+    places = (2, *(3, 2, 4)[: len(shape) - 2], len(shape) - 2)
+    return Case(
+        f"grid-sample-{label}",
+        lambda x, grid: grid_sample(x, grid, mode, padding, corners),
+        lambda rng, dtype: (
+            np.asarray(rng.standard_normal(shape), dtype),
+            np.asarray(rng.uniform(-1.7, 1.7, places), dtype),
+        ),
+        lambda t, x, grid: t.nn.functional.grid_sample(x, grid, mode, padding, align_corners=corners),
+        gradient=mode != "nearest",
     )
 
 
@@ -55,5 +73,10 @@ CASES = [
         antialias=True, inside=True),
     _to("cubic-inside", (2, 3, 4, 5), (9, 3), mode="cubic", inside=True, cubic=-0.5),
     _to("cubic-symmetric", (2, 3, 4, 5), (9, 3), mode="cubic", coordinates="half_pixel_symmetric", scales=(2.3, 0.7)),
+    _at("zeros", "bilinear", "zeros", False), _at("border", "bilinear", "border", True),
+    _at("reflection", "bilinear", "reflection", False), _at("nearest", "nearest", "border", False),
+    _at("nearest-corners", "nearest", "reflection", True), _at("cubic", "bicubic", "zeros", True),
+    _at("cubic-border", "bicubic", "border", False), _at("cubic-reflection", "bicubic", "reflection", False),
+    _at("volume", "bilinear", "reflection", True, (2, 2, 3, 4, 5)),
     _to("area", (2, 3, 9, 5), (4, 7), {"mode": "area"}, mode="area"),
 ]  # fmt: skip

@@ -23,6 +23,7 @@ def ints(*values: int) -> Array:
 
 X, Y, IMAGE = floats(2, 3, 4), floats(2, 3, 4, seed=1), floats(2, 4, 9, 11)
 POSITIVE = np.abs(X) + 0.1
+CLASSES = np.array([[0, 1, 2, 1], [2, 2, 0, 1]])
 CASES: dict[str, Case] = {
     **{op: one(op, [X]) for op in ("Neg", "Abs", "Exp", "Sin", "Cos", "Tan", "Tanh", "Floor", "Ceil", "Round", "Sign",
                                    "Erf", "Relu", "Sigmoid", "Softplus", "Softsign", "LeakyRelu", "Elu", "Celu", "Selu",
@@ -139,6 +140,34 @@ CASES: dict[str, Case] = {
     "Resize 10": one("Resize", [IMAGE, np.float32([1, 1, 2, 3])], opset=10, constant=[1]),
     "Upsample": one("Upsample", [IMAGE, np.float32([1, 1, 2, 3])], opset=9, constant=[1]),
     "Upsample 7": one("Upsample", [IMAGE], opset=7, scales=[1.0, 1.0, 2.0, 3.0]),
+    **{op: one(op, [np.tanh(X)]) for op in ("Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Atanh")},
+    "Acosh": one("Acosh", [np.abs(X) + 1.1]),
+    "BitwiseNot": one("BitwiseNot", [np.arange(5, dtype=np.uint8)], opset=18),
+    "BitShift left": one("BitShift", [np.arange(5, dtype=np.uint8), np.uint8([1, 7, 8, 0, 2])], direction="LEFT"),
+    "BitShift right": one("BitShift", [np.arange(90, 95, dtype=np.uint8), np.uint8([1, 7, 8, 0, 2])],
+                          direction="RIGHT"),
+    "Shrink": one("Shrink", [X], bias=0.2, lambd=0.7),
+    "Swish": one("Swish", [X], opset=24, alpha=0.5),
+    "ArgMax last": one("ArgMax", [np.round(X)], axis=1, select_last_index=1),
+    "LayerNormalization outputs": one("LayerNormalization", [X, floats(4), floats(4)], 3),
+    "RMSNormalization": one("RMSNormalization", [X, floats(4)], opset=23),
+    "GroupNormalization": one("GroupNormalization", [IMAGE, floats(4), floats(4, seed=1)], opset=21, num_groups=2),
+    "GroupNormalization 18": one("GroupNormalization", [IMAGE, floats(2), floats(2, seed=1)], opset=18, num_groups=2),
+    "LpNormalization": one("LpNormalization", [X], axis=1, p=1),
+    "NegativeLogLikelihoodLoss": one("NegativeLogLikelihoodLoss", [X, CLASSES, floats(3)], ignore_index=1),
+    "SoftmaxCrossEntropyLoss": one("SoftmaxCrossEntropyLoss", [X, CLASSES], 2, reduction="sum"),
+    "LpPool": one("LpPool", [IMAGE], opset=18, kernel_shape=[3, 2], strides=[2, 2], p=3),
+    "GlobalLpPool": one("GlobalLpPool", [IMAGE], p=3),
+    **{f"GridSample {mode} {padding}": one("GridSample", [IMAGE, floats(2, 3, 5, 2)], opset=20, mode=mode,
+                                           padding_mode=padding, align_corners=corners)
+       for mode, padding, corners in (("linear", "zeros", 0), ("nearest", "border", 1), ("cubic", "reflection", 0))},
+    "ReverseSequence": one("ReverseSequence", [X, ints(2, 1, 0)]),
+    "ReverseSequence batch": one("ReverseSequence", [X, ints(2, 3)], time_axis=1, batch_axis=0),
+    "CenterCropPad": one("CenterCropPad", [IMAGE, ints(4, 14)], opset=18, constant=[1], axes=[2, 3]),
+    "Compress": one("Compress", [X, np.array([True, False, True])], constant=[1], axis=2),
+    "Compress flat": one("Compress", [X, np.array([True, False, True])], constant=[1]),
+    **{op: one(op, [np.array(7, np.int64)], constant=[0]) for op in ("HannWindow", "HammingWindow", "BlackmanWindow")},
+    "HannWindow whole": one("HannWindow", [np.array(7, np.int64)], constant=[0], periodic=0),
     "DepthToSpace": one("DepthToSpace", [IMAGE], blocksize=2),
     "DepthToSpace CRD": one("DepthToSpace", [IMAGE], blocksize=2, mode="CRD"),
     "SpaceToDepth": one("SpaceToDepth", [floats(2, 3, 4, 6)], blocksize=2),
@@ -151,6 +180,13 @@ def _old_softmax(x: Array) -> Array:
     return (e / e.sum(1, keepdims=True)).reshape(x.shape)
 
 
+def _in_groups(x: Array, scale: Array, shift: Array) -> Array:
+    """Two groups of two channels, each with one scale and one shift."""
+    groups = x.reshape(2, 2, -1)
+    y = (groups - groups.mean(2, keepdims=True)) / np.sqrt(groups.var(2, keepdims=True) + 1e-5)
+    return (y * scale[:, None] + shift[:, None]).reshape(x.shape)
+
+
 def _lrn(x: Array) -> Array:
     padded = np.pad(x * x, [(0, 0), (1, 1), (0, 0), (0, 0)])
     return x / (1 + 0.1 / 3 * (padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:])) ** 0.75
@@ -161,6 +197,9 @@ DEFINED: dict[str, Callable[[dict[str, Array]], Array]] = {
     "Pad value": lambda given: np.pad(given["x0"], [(0, 1), (1, 0), (2, 0)], constant_values=1.5)[:, :, :-1],
     "Softmax 11": lambda given: _old_softmax(given["x0"]),
     "LRN": lambda given: _lrn(given["x0"]),
+    "GlobalLpPool": lambda given: (np.abs(given["x0"]) ** 3).sum((2, 3), keepdims=True) ** (1 / 3),
+    "LpNormalization": lambda given: given["x0"] / np.abs(given["x0"]).sum(1, keepdims=True),
+    "GroupNormalization 18": lambda given: _in_groups(given["x0"], given["x1"], given["x2"]),
     **dict.fromkeys(("Resize 10", "Upsample", "Upsample 7"), lambda given: given["x0"].repeat(2, 2).repeat(3, 3)),
     "ConvTranspose shape": lambda given: expected(
         one("ConvTranspose", [given["x0"], floats(4, 3, 3, 3)], constant=[1], strides=[2, 2], pads=[1, 0, 0, 0]).proto,

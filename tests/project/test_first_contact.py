@@ -158,7 +158,7 @@ PYTORCHS = {
     "nn": "LogSigmoid Softsign Hardswish Hardsigmoid SELU CELU Mish Tanhshrink GLU Softmin CosineSimilarity Bilinear "
     "ZeroPad2d ReflectionPad2d AlphaDropout LocalResponseNorm RMSNorm Fold LazyLinear TripletMarginLoss CTCLoss ParameterDict Transformer "
     "EmbeddingBag MultiheadAttention Conv3d MaxPool1d InstanceNorm1d SyncBatchNorm PoissonNLLLoss CosineEmbeddingLoss",
-    "F": "selu mish hardswish glu softsign softmin threshold cosine_similarity grid_sample unfold alpha_dropout "
+    "F": "selu mish hardswish glu softsign softmin threshold cosine_similarity unfold alpha_dropout "
     "conv1d max_pool1d triplet_margin_loss gumbel_softmax scaled_dot_product_attention ctc_loss rms_norm leaky_relu_ upsample",
     "lucid": "cuda backends jit as_tensor FloatTensor Size Generator set_default_dtype set_printoptions normal multinomial addmm baddbmm lerp "
     "asin atan2 trunc fmod nan_to_num cdist tensordot inverse det histc topk sort unique nonzero meshgrid diag kron diff cross "

@@ -23,3 +23,4 @@ from . import shape as shape
 from . import slices as slices
 from . import source as source
 from . import subscript as subscript
+from . import trigonometry as trigonometry

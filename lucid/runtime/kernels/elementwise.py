@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ...graph.ops import elementwise as ew
+from ...graph.ops import trigonometry as tr
 from ...graph.ops.bounds import CLIP
 from ...graph.types import DType, bool_, is_float
 from ..planning.phase import Phase
@@ -31,6 +32,8 @@ _UFUNCS = {
     ew.MAXIMUM: "maximum", ew.MINIMUM: "minimum", ew.EQUAL: "equal", ew.NOT_EQUAL: "not_equal", ew.LESS: "less",
     ew.LESS_EQUAL: "less_equal", ew.GREATER: "greater", ew.GREATER_EQUAL: "greater_equal",
     ew.AND: "bitwise_and", ew.OR: "bitwise_or",
+    tr.ASIN: "arcsin", tr.ACOS: "arccos", tr.ATAN: "arctan", tr.SINH: "sinh", tr.COSH: "cosh", tr.ASINH: "arcsinh",
+    tr.ACOSH: "arccosh", tr.ATANH: "arctanh",
 }  # fmt: skip
 
 

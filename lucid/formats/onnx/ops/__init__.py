@@ -3,6 +3,8 @@
 from . import control as control
 from . import elementwise as elementwise
 from . import images as images
+from . import losses as losses
+from . import moves as moves
 from . import norms as norms
 from . import products as products
 from . import quantised as quantised

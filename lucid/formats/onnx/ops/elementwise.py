@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 
 from ....errors import GraphError
+from ....graph.opdef import AbstractTensor
 from ....graph.ops import bounds, composite
 from ....graph.ops import elementwise as ew
+from ....graph.ops import trigonometry as tr
+from ....graph.ops.indexing import index_with
 from ....graph.ops.promotion import cast as cast_to
 from ....graph.types import as_dtype, is_float
 from ..host import ELEMENT_TYPES
-from ..registry import Call, converter, is_host
+from ..registry import Call, Value, converter, is_host
 
 Function = Callable[..., Any]
 
@@ -22,6 +25,8 @@ UNARY: dict[str, Function] = {
     "Neg": ew.neg, "Abs": ew.abs_, "Exp": ew.exp, "Log": ew.log, "Sqrt": ew.flat_sqrt, "Sin": ew.sin, "Cos": ew.cos,
     "Tanh": ew.tanh, "Floor": ew.floor, "Ceil": ew.ceil, "Round": ew.round_, "Sign": ew.sign, "Erf": ew.erf,
     "Relu": ew.relu, "Sigmoid": ew.sigmoid, "Softplus": ew.softplus, "Reciprocal": composite.reciprocal,
+    "Asin": tr.asin, "Acos": tr.acos, "Atan": tr.atan, "Sinh": tr.sinh, "Cosh": tr.cosh, "Asinh": tr.asinh,
+    "Acosh": tr.acosh, "Atanh": tr.atanh, "BitwiseNot": ew.invert,
     "Tan": composite.tan, "Not": composite.logical_not, "IsNaN": ew.isnan,
 }  # fmt: skip
 
@@ -193,3 +198,47 @@ def is_inf(call: Call, x: Any) -> Any:
         return composite.isinf(x)
     sign = composite.gt(x, 0) if call.attribute("detect_positive", 1) else composite.lt(x, 0)
     return composite.logical_and(composite.isinf(x), sign)
+
+
+@converter("Swish")
+def swish(call: Call, x: Value) -> AbstractTensor:
+    return _swish(call, x)
+
+
+@converter("SwiGLU")
+def swiglu(call: Call, a: Value, b: Value) -> AbstractTensor:
+    return ew.mul(_swish(call, a), call.tensor(b))
+
+
+def _swish(call: Call, x: Value) -> AbstractTensor:
+    known = call.tensor(x)
+    alpha = call.attribute("alpha", 1.0)
+    return ew.silu(known) if alpha == 1.0 else ew.mul(known, ew.sigmoid(known * alpha))
+
+
+@converter("Shrink")
+def shrink(call: Call, x: Value) -> AbstractTensor:
+    known = call.tensor(x)
+    bias, edge = call.attribute("bias", 0.0), call.attribute("lambd", 0.5)
+    if not is_float(known.type.dtype):
+        bias, edge = int(bias), int(edge)
+    inner = ew.where(composite.gt(known, edge), known - bias, known * 0)
+    return ew.where(composite.lt(known, -edge), known + bias, inner)
+
+
+@converter("BitShift")
+def bit_shift(call: Call, x: Value, by: Value) -> AbstractTensor:
+    """A product with a power of two, or a quotient; beyond all bits only the sign is left, to the right."""
+    number, count = call.tensor(x), call.tensor(by)
+    dtype, bits, direction = number.type.dtype, 8 * number.type.dtype.itemsize, call.required("direction")
+    if direction not in ("LEFT", "RIGHT"):
+        raise GraphError(f"there is no direction {direction!r}")
+    powers = number.constant(np.left_shift(np.ones(bits, dtype), np.arange(bits, dtype=dtype)))
+    factor = index_with(powers, (0,), (cast_to(bounds.clip(count, 0, bits - 1), "int64"),))
+    if direction == "LEFT":
+        shifted, rest, most = ew.mul(number, factor), number * 0, bits
+    else:  # the last power of a signed type is negative
+        signed = dtype.kind == "i"
+        shifted, most = ew.floor_divide(number, factor), bits - signed
+        rest = ew.where(composite.lt(number, 0), number * 0 - 1, number * 0) if signed else number * 0
+    return ew.where(composite.logical_or(composite.lt(count, 0), composite.ge(count, most)), rest, shifted)

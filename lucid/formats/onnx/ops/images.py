@@ -11,6 +11,7 @@ from ....errors import GraphError
 from ....graph.dims import Dim
 from ....graph.opdef import AbstractTensor
 from ....graph.ops import shape
+from ....graph.ops.grid_sample import grid_sample
 from ....graph.ops.resize import ResizeAttrs, resize, scaled
 from ....graph.types import is_float
 from ..registry import Call, Value, converter, is_host
@@ -121,3 +122,12 @@ def space_to_depth(call: Call, x: Value) -> AbstractTensor:
         raise GraphError(f"there is no mode {mode!r}")
     y: AbstractTensor = shape.space_to_depth(call.tensor(x), call.required("blocksize"), deep_first=mode == "CRD")
     return y
+
+
+@converter("GridSample", since=16)
+def grid_sample_(call: Call, x: Value, grid: Value) -> AbstractTensor:
+    image, places = call.tensors(x, grid)
+    mode = call.attribute("mode", "bilinear" if call.node.version < 20 else "linear")
+    modes = {"linear": "bilinear", "cubic": "bicubic"}
+    padding = call.attribute("padding_mode", "zeros")
+    return grid_sample(image, places, modes.get(mode, mode), padding, bool(call.attribute("align_corners", 0)))

@@ -8,14 +8,18 @@ from typing import Any
 import numpy as np
 
 from ....errors import GraphError
+from ....graph.dims import exact_quotient
+from ....graph.opdef import AbstractTensor
 from ....graph.ops import norm, shape
 from ....graph.ops.composite import eq
+from ....graph.ops.composite import norm as norm_of
+from ....graph.ops.elementwise import where
 from ....graph.ops.pad import pad
 from ....graph.ops.promotion import cast
 from ....graph.ops.reduce import argmax, mean
 from ....graph.ops.subscript import getitem
 from ....graph.types import product
-from ..registry import Call, converter
+from ..registry import Call, Value, converter
 
 
 @converter("BatchNormalization", names=("", "weight", "bias", "running_mean", "running_var"), state=(3, 4))
@@ -34,13 +38,48 @@ def instance_norm(call: Call, x: Any, scale: Any, shift: Any) -> Any:
 
 @converter("LayerNormalization", names=("", "weight", "bias"))
 def layer_norm(call: Call, x: Any, scale: Any, shift: Any = None) -> Any:
-    if call.outputs > 1 and any(call.node.outputs[1:]):
-        raise GraphError("its mean and deviation as results are not supported")
     x, scale, shift = call.tensors(x, scale, shift)
-    axis = call.attribute("axis", -1) % x.type.rank
+    axis, eps = call.attribute("axis", -1) % x.type.rank, call.attribute("epsilon", 1e-5)
+    if any(call.node.outputs[1:]):
+        y, average, variance = norm.standardize(x, tuple(range(axis, x.type.rank)), eps)
+        y = y * scale
+        return [y if shift is None else y + shift, average, (variance + eps) ** -0.5]
     sizes = x.type.shape[axis:]
     scale, shift = (one if one is None else shape.expand(one, sizes) for one in (scale, shift))
-    return norm.layer_norm(x, sizes, scale, shift, call.attribute("epsilon", 1e-5))
+    return norm.layer_norm(x, sizes, scale, shift, eps)
+
+
+@converter("RMSNormalization", names=("", "weight"))
+def rms_norm(call: Call, x: Value, scale: Value) -> AbstractTensor:
+    values: AbstractTensor = call.tensor(x)
+    axis = call.attribute("axis", -1) % values.type.rank
+    power = mean(values * values, tuple(range(axis, values.type.rank)), keepdim=True)
+    weight: AbstractTensor = call.tensor(scale)
+    return values / (power + float(call.attribute("epsilon", 1e-5))) ** 0.5 * weight
+
+
+@converter("GroupNormalization", since=18, names=("", "weight", "bias"))
+def group_norm(call: Call, x: Value, scale: Value, shift: Value) -> AbstractTensor:
+    values: AbstractTensor
+    values, weight, bias = call.tensors(x, scale, shift)
+    groups = call.required("num_groups")
+    if call.node.version < 21:  # a weight for each group
+        each = exact_quotient(values.type.shape[1], groups)
+        if each is None:
+            raise GraphError(f"the channels of {values.type} do not divide into {groups} groups")
+        weight, bias = (shape.repeat_interleave(one, each) for one in (weight, bias))  # type: ignore[arg-type]
+    y: AbstractTensor = norm.group_norm(values, groups, weight, bias, call.attribute("epsilon", 1e-5))
+    return y
+
+
+@converter("LpNormalization")
+def lp_norm(call: Call, x: Value) -> AbstractTensor:
+    values: AbstractTensor = call.tensor(x)
+    p = call.attribute("p", 2)
+    if p not in (1, 2):
+        raise GraphError(f"p is 1 or 2, got {p}")
+    size = norm_of(values, float(p), call.attribute("axis", -1), keepdim=True)
+    return values / where(eq(size, 0), 1.0, size)
 
 
 def _along(call: Call, x: Any, function: Callable[[Any, int], Any]) -> Any:

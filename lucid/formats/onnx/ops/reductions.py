@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ....errors import GraphError
 from ....graph.ops import elementwise as ew
 from ....graph.ops import reduce
+from ....graph.ops.slices import flip
 from ....graph.ops.subscript import getitem
 from ..registry import Call, converter
 from .shapes import axes_of
@@ -34,9 +34,10 @@ def reduced(call: Call, x: Any, axes: Any = None) -> Any:
 @converter("ArgMax", "ArgMin")
 def arg(call: Call, x: Any) -> Any:
     x, axis, keep = call.tensor(x), call.attribute("axis", 0), bool(call.attribute("keepdims", 1))
-    if call.attribute("select_last_index", 0):
-        raise GraphError("select_last_index is not supported")
-    return (reduce.argmax if call.node.op == "ArgMax" else reduce.argmin)(x, axis, keep)
+    function = reduce.argmax if call.node.op == "ArgMax" else reduce.argmin
+    if call.attribute("select_last_index", 0):  # the first from the end
+        return x.type.shape[axis] - 1 - function(flip(x, axis), axis, keep)
+    return function(x, axis, keep)
 
 
 @converter("CumSum", host=(1,))

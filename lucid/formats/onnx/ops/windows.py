@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from ....errors import GraphError
-from ....graph.opdef import apply
+from ....graph.opdef import AbstractTensor, apply
 from ....graph.ops import shape
 from ....graph.ops.avgpool import AVG_POOL, AvgPoolAttrs
+from ....graph.ops.composite import norm
 from ....graph.ops.conv import CONV, CONV_TRANSPOSE, ConvAttrs, ConvTransposeAttrs
+from ....graph.ops.elementwise import abs_
 from ....graph.ops.pool import MAX_POOL, MAX_POOL_POSITIONS, MaxPoolAttrs, MaxPoolGradAttrs
 from ....graph.ops.reduce import amax, mean
-from ..registry import Call, converter
+from ..registry import Call, Value, converter
 
 
 def spatial(call: Call, x: Any) -> int:
@@ -163,3 +165,24 @@ def global_pool(call: Call, x: Any) -> Any:
     x = call.tensor(x)
     function = mean if call.node.op == "GlobalAveragePool" else amax
     return function(x, tuple(range(2, x.type.rank)), keepdim=True)
+
+
+@converter("LpPool")
+def lp_pool(call: Call, x: Value) -> AbstractTensor:
+    image: AbstractTensor = call.tensor(x)
+    axes, p = spatial(call, image), float(call.attribute("p", 2))
+    kernel, stride = call.required("kernel_shape"), call.attribute("strides", [1] * axes)
+    dilation = call.attribute("dilations", [1] * axes)
+    if any(d != 1 for d in dilation):
+        raise GraphError("a norm over windows with a dilation is not supported")
+    pads = sides(padding(call, image, kernel, stride, dilation))
+    attrs = AvgPoolAttrs(pair(kernel, 1), pair(stride, 1), pads, bool(call.attribute("ceil_mode", 0)), True, 1)
+    total = apply(AVG_POOL, attrs, flat(abs_(image) ** p))
+    y: AbstractTensor = total ** (1 / p)
+    return shape.squeeze(y, 2) if axes == 1 else y
+
+
+@converter("GlobalLpPool")
+def global_lp_pool(call: Call, x: Value) -> AbstractTensor:
+    image: AbstractTensor = call.tensor(x)
+    return norm(image, float(call.attribute("p", 2)), tuple(range(2, image.type.rank)), keepdim=True)
