@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from lucid.graph.opdef import NoAttrs, apply
@@ -58,6 +59,8 @@ HALF = max_pool_attrs(2, 2)
 CASES = [
     _conv("3x3-pad1", (2, 3, 7, 6), (4, 3, 3, 3), 1, 1),
     _conv("3x3-plain", (2, 3, 7, 6), (4, 3, 3, 3), bias=False),
+    # sums of nothing; PyTorch gives no channels here
+    replace(_conv("no-channels", (2, 0, 7, 6), (4, 0, 3, 3), 2, 1), torch=None),
     _conv("stride2", (2, 3, 9, 8), (5, 3, 3, 3), 2, 1),
     _conv("stride-uneven", (2, 2, 9, 11), (3, 2, 2, 3), (2, 3), (1, 0)),
     _conv("dilated", (2, 2, 9, 10), (3, 2, 3, 2), 1, (2, 1), (2, 3)),

@@ -71,7 +71,7 @@ def grad_input_scattered(k: Emitter) -> None:
     conv = conv_of(k.attrs.conv, dx.shape, w.shape, dy.shape)
     k.line(f"{dx}[...] = {bias[0]}[:, None, None]" if bias else f"{dx}.fill(0)")
     blocks = plain_blocks(conv, dy.dtype.itemsize)
-    if not blocks:
+    if not blocks or not conv.channels:
         return
     loop = BlockLoop(k, [blocks])  # neighbouring blocks add to the same rows: one after the other
     with k.once(w):

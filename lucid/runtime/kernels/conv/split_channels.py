@@ -34,7 +34,7 @@ MOST_PIXELS = 512
 def _accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     n, _, rows, cols = convolved(node, inputs)
     epilogue = Epilogue.of(node, inputs)
-    fits = attrs_of(node).groups == 1 and 0 < n * rows * cols <= MOST_PIXELS
+    fits = attrs_of(node).groups == 1 and inputs[0].concrete[1] > 0 and 0 < n * rows * cols <= MOST_PIXELS
     return fits and epilogue.pool is None and epilogue.anywhere
 
 
