@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..graph.ops.indexing import (
     EmbeddingAttrs,
     IndexAttrs,
 )
+from ..graph.ops.put import PUT, PutAttrs
 from ..graph.ops.shape import AxisAttrs
 from ..graph.ops.slices import SLICE, SLICE_GRAD
 from ..graph.types import TensorType
@@ -121,4 +122,17 @@ def one_hot(attrs: Any, indices: Array) -> Array:
     y = np.zeros((*indices.shape, attrs.classes), attrs.dtype)
     for place, i in np.ndenumerate(indices):
         y[(*place, _checked(i, attrs.classes))] = 1
+    return y
+
+
+_TOGETHER: Mapping[str, Callable[..., object]] = {
+    "set": lambda there, value: value, "mul": lambda there, value: there * value, "max": np.maximum, "min": np.minimum,
+}  # fmt: skip
+
+
+@reference(PUT)
+def put(attrs: PutAttrs, x: Array, values: Array, *indices: Array) -> Array:
+    y = x.copy()
+    for source, target in _looked_up(attrs.axes, y.shape, indices):
+        y[target] = _TOGETHER[attrs.how](y[target], values[source])
     return y

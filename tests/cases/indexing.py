@@ -8,7 +8,7 @@ import numpy as np
 
 from lucid.graph.ops import indexing as ix
 from lucid.graph.ops import pad as padding
-from lucid.graph.ops import slices
+from lucid.graph.ops import put, slices
 
 from .case import Case
 from .shape import Make, normal
@@ -55,6 +55,35 @@ def _pad(label: str, shape: tuple[int, ...], amounts: tuple[int, ...], mode: str
     )
 
 
+def _put(
+    label: str, how: str, shape: tuple[int, ...], axes: tuple[int, ...], *indices: Any, zeros: bool = False
+) -> Case:  # fmt: skip
+    """Values written at places of which some are the same."""
+
+    def make(rng: np.random.Generator, dtype: str) -> tuple[np.ndarray[Any, Any], ...]:
+        places = [np.asarray(i, np.int64) for i in indices]
+        x = np.asarray(rng.standard_normal(shape), dtype)
+        values = np.asarray(rng.standard_normal(np.moveaxis(x, axes, range(len(axes)))[tuple(places)].shape), dtype)
+        if axes[0] and axes == tuple(range(axes[0], axes[0] + len(axes))):  # they stand where the axes stood
+            values = np.moveaxis(values, range(places[0].ndim), range(axes[0], axes[0] + places[0].ndim)).copy()
+        if zeros:
+            x[2, 0] = values[0, 1] = values[1, 0] = 0
+        return x, values, *places
+
+    return Case(
+        f"put-{label}", lambda x, v, *i: put.put(x, axes, i, v, how), make, ops=("Put",),
+        tags=frozenset({"static"}),  # the same number may stand for a size and a count of indices
+    )  # fmt: skip
+
+
+_PLACES: list[tuple[Any, ...]] = [
+    ("rows", (4, 3), (0,), [3, 0, 0, -1]),
+    ("columns", (2, 4, 3), (1,), [[0, 3], [3, -4]]),
+    ("apart", (3, 2, 4), (0, 2), [0, 2, 0], [1, 3, 1]),
+    ("points", (3, 4), (0, 1), [[0], [2]], [1, 1, -1]),
+    ("nothing", (4, 3), (0,), np.empty((0,))),
+]
+
 _MASK = np.array([[True, False, True], [False, False, True]])
 
 CASES = [
@@ -90,6 +119,8 @@ CASES = [
     _get_at("and-slices", (3, 4, 5), lambda i: (slice(1, None), i, slice(None, None, 2)), [3, 0, 0]),
     _get_at("and-none", (3, 4), lambda i, j: (i, None, j), [1, 2], [3, 3]),
     _get_at("image-rows", (3, 2, 2, 2), lambda i: i, [2, 0, 2]),
+    *(_put(f"{how}-{label}", how, *row) for how in (*put.HOW, "add") for label, *row in _PLACES),
+    _put("zeros", "mul", (3, 2), (0,), (2, 0, 2, -1), zeros=True),
     Case("narrow", lambda x: slices.narrow(x, 1, 1, 2), normal((2, 4)), lambda torch, x: x.narrow(1, 1, 2)),
     Case(
         "gather",

@@ -13,8 +13,10 @@ from . import indexing as indexing
 from . import linalg as linalg
 from . import loss as loss
 from . import norm as norm
+from . import order as order
 from . import pad as pad
 from . import pool as pool
+from . import put as put
 from . import random as random
 from . import recurrent as recurrent
 from . import reduce as reduce

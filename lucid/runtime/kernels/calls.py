@@ -68,3 +68,53 @@ def add_rows(y: Array, index: Array, values: Array) -> None:
         width = y.size // len(y)
         places = np.add.outer(index.reshape(-1) % len(y) * width, np.arange(width))
         np.add.at(as_view(y, -1), places.reshape(-1), values.reshape(-1))
+
+
+def set_in_order(y: Array, axes: tuple[int, ...], indices: tuple[Array, ...], values: Array) -> None:
+    """Set the places where ``indices`` along ``axes`` lead, in row-major order: of several values the last one stays.
+
+    What NumPy sets by several axes of indices it sets in the order in which they lie in memory.
+    """
+    spread = np.broadcast_arrays(*indices)
+    rank = spread[0].ndim
+    first = axes[0] if axes[-1] - axes[0] == len(axes) - 1 else 0  # where their axes stand in the values
+    rows = np.moveaxis(values, range(first, first + rank), range(rank))
+    target = np.moveaxis(y, axes, range(len(axes)))
+    target[tuple(one.ravel() for one in spread)] = rows.reshape(spread[0].size, *rows.shape[rank:])
+
+
+FEW_OF_MANY = 8
+"""As many times fewer elements than there are may be asked for that it is quicker not to sort them all."""
+
+
+def places_of_largest(x: Array, axis: int, count: int, largest: bool) -> Array:
+    """Where the largest (or smallest) elements along an axis are, in order; of equal ones the first come first."""
+    rows = np.moveaxis(x, axis, -1)
+    size = rows.shape[-1]
+    few = _unsorted(rows, count, largest) if 0 < count * FEW_OF_MANY <= size and rows.size else None
+    if few is None:
+        found = _sorted(rows, largest)[..., :count]
+    else:
+        order = _sorted(np.take_along_axis(rows, few, -1), largest)
+        found = np.take_along_axis(few, order, -1)
+    return np.moveaxis(found, -1, axis)
+
+
+def _sorted(rows: Array, largest: bool) -> Array:
+    if not largest:
+        return np.argsort(rows, axis=-1, kind="stable")
+    backwards = np.argsort(rows[..., ::-1], axis=-1, kind="stable")
+    return np.asarray(rows.shape[-1] - 1 - backwards[..., ::-1])
+
+
+def _unsorted(rows: Array, count: int, largest: bool) -> Array | None:
+    """The places of the first that belong to the largest, as they lie; None where NaN is among them."""
+    at = rows.shape[-1] - count if largest else count - 1
+    bound = np.partition(rows, at, axis=-1)[..., at, None]
+    if rows.dtype.kind == "f" and np.isnan(rows.max() if largest else bound).any():
+        return None
+    beyond = rows > bound if largest else rows < bound
+    equal = rows == bound
+    left = count - beyond.sum(-1, keepdims=True)
+    chosen = beyond | (equal & (np.cumsum(equal, -1) <= left))
+    return np.asarray(np.nonzero(chosen)[-1].reshape(*rows.shape[:-1], count))

@@ -8,10 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from ...graph.ops import indexing as ops
+from ...graph.ops.put import PUT
 from ...graph.ops.slices import SLICE, SLICE_GRAD
 from ..planning.registry import kernel
 from ..program.emitter import Emitter, Operand, quoted
-from .calls import add_along_axis, add_rows, check_range
+from .calls import add_along_axis, add_rows, check_range, set_in_order
 
 
 def _subscript(starts: tuple[int, ...], sizes: tuple[int, ...], steps: tuple[int, ...]) -> str:
@@ -137,3 +138,20 @@ def one_hot(k: Emitter) -> None:
     else:
         k.line(f"{y}.fill(0)")
         k.line(f"np.put_along_axis({y}, {_as_intp(indices)}[..., None], 1, -1)")
+
+
+_TOGETHER = {"mul": "multiply", "max": "maximum", "min": "minimum"}
+
+
+@kernel(PUT)
+def put(k: Emitter) -> None:
+    (x, values, *indices), (y,), axes = k.ins, k.outs, k.attrs.axes
+    for axis, i in zip(axes, indices, strict=True):
+        _check(k, i, y.shape[axis], axis, wrap=True)
+    k.line(f"{y}[...] = {x}")
+    key = _key(y.type.rank, axes, indices)
+    if k.attrs.how == "set":
+        found = ", ".join(map(_as_intp, indices))
+        k.line(f"{k.use(set_in_order)}({y}, {axes}, ({found},), {values})")
+    else:
+        k.line(f"np.{_TOGETHER[k.attrs.how]}.at({y}, ({key},), {values})")

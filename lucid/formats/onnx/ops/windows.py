@@ -70,15 +70,18 @@ def conv(call: Call, x: Any, weight: Any, bias: Any = None) -> Any:
     return convolved(call, *call.tensors(x, weight, bias))
 
 
-def convolved(call: Call, x: Any, weight: Any, bias: Any = None, *, exact: bool = False) -> Any:
+def convolved(
+    call: Call, x: AbstractTensor, weight: AbstractTensor, bias: AbstractTensor | None = None, *, exact: bool = False
+) -> AbstractTensor:  # fmt: skip
     """The convolution that the attributes say; ``exact`` where its sums are to be those of whole numbers."""
     axes = spatial(call, x)
-    kernel, stride, dilation = weight.type.shape[2:], call.attribute("strides", [1] * axes), call.attribute(
-        "dilations", [1] * axes
-    )  # fmt: skip
+    kernel = [size for size in weight.type.shape[2:] if isinstance(size, int)]
+    if len(kernel) != axes:
+        raise GraphError(f"a kernel of {axes} axes is needed, whose sizes are known, got {weight.type}")
+    stride, dilation = call.attribute("strides", [1] * axes), call.attribute("dilations", [1] * axes)
     pads = padding(call, x, kernel, stride, dilation)
     attrs = ConvAttrs(pair(stride, 1), sides(pads), pair(dilation, 1), call.attribute("group", 1), exact)
-    y = apply(CONV, attrs, flat(x), flat(weight), *(() if bias is None else (bias,)))
+    y: AbstractTensor = apply(CONV, attrs, flat(x), flat(weight), *(() if bias is None else (bias,)))
     return shape.squeeze(y, 2) if axes == 1 else y
 
 

@@ -1,0 +1,19 @@
+"""Kernels of what sorts."""
+
+from __future__ import annotations
+
+from ...graph.ops.order import TOP_K, TopKAttrs
+from ..planning.registry import kernel
+from ..program.emitter import Emitter
+from .calls import places_of_largest
+
+
+@kernel(TOP_K)
+def top_k(k: Emitter[TopKAttrs]) -> None:
+    (x,), (values, indices), a = k.ins, k.outs, k.attrs
+    found = k.names.fresh("places")
+    k.line(f"{found} = {k.use(places_of_largest)}({x}, {a.axis}, {a.k}, {a.largest})")
+    if indices is not None:
+        k.line(f"{indices}[...] = {found}")
+    if values is not None:
+        k.line(f"{values}[...] = np.take_along_axis({x}, {found}, {a.axis})")
