@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ....graph.ops.recurrent import GRU, GRU_GATES, LSTM, LSTM_GATES, RNN, RNN_GATES
 from ....graph.ops.recurrent_types import SIGMOID, TANH, GRUAttrs, LSTMAttrs, RNNAttrs
 from ...planning.phase import Phase
@@ -11,6 +13,11 @@ from .functions import FUNCTIONS, rounded
 from .layer import Layer, R, Views, ways
 from .steps_views import gru_steps, lstm_steps, rnn_steps
 
+MANY = 1 << 18
+"""Numbers of a weight from which on a product of one row is quicker with it as it is."""
+OFTEN = 8
+"""Products with a weight from which on it is worth to turn it for a single run."""
+
 
 class Forward(Layer[R]):
     """A layer, while its kernel writes it.
@@ -19,6 +26,8 @@ class Forward(Layer[R]):
     ----------
     kept
         What goes into the gates, where the gradient reads it.
+    constant
+        Whether weights stay as they are from run to run.
     halved
         Whether weights are halved beforehand where their product goes into a sigmoid, which then is a tanh.
     """
@@ -26,26 +35,52 @@ class Forward(Layer[R]):
     def __init__(self, k: Emitter[R], gates: int, sigmoids: int, kept: int) -> None:
         super().__init__(k, gates)
         self.kept = self.out(kept, "gates")
-        state = all(x.phase is Phase.STATE for x in (self.weight, self.recurrent, self.bias))
+        self.constant = all(x.phase is Phase.STATE for x in (self.weight, self.recurrent, self.bias))
         firsts = {self.attrs.activation(d, 0) for d in range(self.directions)}
         peepholes = getattr(self.attrs, "peepholes", False)
-        self.halved = state and self.kept is None and not peepholes and self.attrs.clip is None and firsts == {SIGMOID}
+        self.halved = (
+            self.constant and self.kept is None and not peepholes and self.attrs.clip is None and firsts == {SIGMOID}
+        )
         self.sigmoids = sigmoids * self.hidden if self.halved else 0
 
-    def _halved(self, x: Operand, label: str) -> Operand:
-        """The weights, halved where their product goes into a sigmoid."""
-        if not self.halved:
+    def _packed(self, x: Operand, order: tuple[int, int, int], turn: bool, label: str) -> Operand:
+        """Weights (D, gates * H, inputs), halved where their product goes into a sigmoid.
+
+        Where they ``turn`` their axes lie in this order; else they stay as they are.
+        """
+        if not turn and not self.halved:
             return x
         k = self.k
         with k.once(x):
-            copy = k.scratch(x.shape, x.dtype, label)
-            k.line(f"{copy}[...] = {x}")
-            k.line(f"{copy}[:, :{self.sigmoids}] *= 0.5")
+            copy = k.scratch([x.shape[axis] for axis in order] if turn else x.shape, x.dtype, label)
+            k.line(f"{copy}[...] = {x}.transpose{order}" if turn else f"{copy}[...] = {x}")
+            if self.halved:
+                part = [f":{self.sigmoids}" if axis == 1 else ":" for axis in (order if turn else range(3))]
+                k.line(f"{copy}[{', '.join(part)}] *= 0.5")
         return copy
 
+    def _turns(self, rows: int, x: Operand, often: bool = False) -> bool:
+        """Whether weights are turned beforehand for products of so many rows.
+
+        With such, BLAS need not pack them each time, which for few rows takes longer than to multiply. One row by many
+        numbers is quicker with the weights as they are.
+        """
+        return (self.constant or often) and (rows > 1 or math.prod(x.shape[1:]) < MANY)
+
     def weights(self) -> Operand:
-        """What the state is multiplied with."""
-        return self._halved(self.recurrent, "recurrent")
+        """What the state is multiplied with, (D, H, gates * H)."""
+        turn = self._turns(self.batch, self.recurrent, self.times >= OFTEN)
+        packed = self._packed(self.recurrent, (0, 2, 1), turn, "recurrent")
+        return packed if turn else self.k.permuted(packed, (0, 2, 1))
+
+    def _input_weight(self) -> Operand:
+        """What the input is multiplied with for all directions, (inputs, D * gates * H)."""
+        k, columns = self.k, self.directions * self.width
+        turn = self._turns(self.times * self.batch, self.weight)
+        packed = self._packed(self.weight, (2, 0, 1), turn, "weight")
+        if turn:
+            return k.target(packed, (self.features, columns), "matrix")
+        return k.permuted(k.target(packed, (columns, self.features), "matrix"), (1, 0))
 
     def shift(self, outside: int) -> Operand:
         """Both biases in one row, the second only up to the last ``outside`` gates."""
@@ -59,13 +94,12 @@ class Forward(Layer[R]):
             return k.target(row, (self.directions * width,), "row")
 
     def products(self, outside: int = 0) -> Operand:
-        """All that does not depend on the state, (T, N, D, gates * H): one product, and the biases."""
-        k, shape = self.k, (self.times, self.batch, self.directions, self.width)
-        seen = self.kept or k.scratch(shape, self.dtype, "seen")
-        columns = self.directions * self.width
-        weight = k.target(self._halved(self.weight, "weight"), (columns, self.features), "matrix")
-        flat, x, shift = self.flat(seen, columns), self.flat(self.x, self.features), self.shift(outside)
-        k.line(f"{x}.dot({k.permuted(weight, (1, 0))}, out={flat})")
+        """All that does not depend on the state, (T, N, D, gates * H): products of all times, and the biases."""
+        k, columns = self.k, self.directions * self.width
+        seen = self.kept or k.scratch((self.times, self.batch, self.directions, self.width), self.dtype, "seen")
+        weight, shift = self._input_weight(), self.shift(outside)
+        flat, x = self.flat(seen, columns), self.flat(self.x, self.features)
+        k.line(f"{x}.dot({weight}, out={flat})")
         k.line(f"np.add({flat}, {shift}, out={flat})")
         return seen
 

@@ -106,7 +106,7 @@ def lstm_steps(spec: Spec, arrays: Arrays, recurrent: Array, peepholes: Array | 
 
     def fixed(worker: int, d: int) -> Named:
         product, gates, other, *made = memory[worker]
-        found = {"weight": recurrent[d].T, "product": product, "t": other, "made_h": made[0], "made_c": made[1]}
+        found = {"weight": recurrent[d], "product": product, "t": other, "made_h": made[0], "made_c": made[1]}
         if peepholes is not None:
             found |= parts("peep", peepholes[d], spec.hidden, PEEPHOLES)
         return {**found, **parts("a", gates, spec.hidden, LSTM)}
@@ -121,7 +121,7 @@ def gru_steps(spec: Spec, arrays: Arrays, recurrent: Array, bias: Array, memory:
         product, first, second, gates, other, made = memory[worker]
         cut = 2 * spec.hidden
         found = {
-            "weight": recurrent[d].T, "weight_zr": recurrent[d, :cut].T, "weight_n": recurrent[d, cut:].T,
+            "weight": recurrent[d], "weight_zr": recurrent[d, :, :cut], "weight_n": recurrent[d, :, cut:],
             "bias_n": bias[d, -spec.hidden :], "first": first, "second": second, "t": other, "made_h": made,
         }  # fmt: skip
         return {**found, **parts("product", product, spec.hidden, GRU), **parts("a", gates, spec.hidden, GRU)}
@@ -134,6 +134,6 @@ def rnn_steps(spec: Spec, arrays: Arrays, recurrent: Array, memory: Memory) -> S
 
     def fixed(worker: int, d: int) -> Named:
         product, made = memory[worker]
-        return {"weight": recurrent[d].T, "product": product, "made_h": made}
+        return {"weight": recurrent[d], "product": product, "made_h": made}
 
     return _bound(spec, Sequences(*arrays), WHOLE, fixed)
