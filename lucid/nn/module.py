@@ -20,7 +20,7 @@ from .hooks import register_hook
 from .parameter import Parameter as Parameter
 from .parameter import StateTensor
 from .state import LoadedKeys, load_state
-from .tables import OWN
+from .tables import ATTRIBUTES, OWN
 
 M = TypeVar("M", bound="Module")
 
@@ -111,7 +111,7 @@ class Module:
         if name in OWN:
             raise LucidError(f"{type(self).__name__}: its __init__ must call super().__init__() first")
         own = self.__dict__
-        for table in ("_parameters", "_buffers", "_modules"):
+        for table in ATTRIBUTES:
             if table in own and name in own[table]:
                 return own[table][name]
         raise AttributeError(advice(type(self).__name__, name, MODULE, dir(type(self))))
@@ -172,7 +172,9 @@ class Module:
         changes.of_models.note()
 
     def _has(self, name: str) -> bool:
-        return hasattr(self, name)
+        """Whether there is an attribute of that name; ``hasattr`` would look for names like it, to be told of."""
+        own = self.__dict__
+        return name in own or hasattr(type(self), name) or any(name in own[table] for table in ATTRIBUTES)
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
         """Add a parameter under ``name``, which no other attribute has; None reserves the name."""

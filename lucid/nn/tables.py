@@ -24,6 +24,10 @@ TABLES: Final = tuple(name for name, make in OWN.items() if make is Table)
 """Those of which a change is noticed: what is transient is only not saved."""
 
 
+ATTRIBUTES: Final = ("_parameters", "_buffers", "_modules")
+"""Those whose entries are attributes of the module."""
+
+
 def tensors_of(module: object) -> list[Tensor]:
     """A module's own parameters and buffers."""
     own = module.__dict__

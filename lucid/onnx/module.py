@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -274,6 +274,7 @@ class _Builder:
     def __init__(self, model: OnnxModel, plan: _Plan) -> None:
         self.model, self.plan, self.known = model, plan, plan.known
         self.scopes: dict[tuple[str, ...], Module] = {}
+        self.taken: dict[int, set[str]] = {}
 
     def build(self) -> None:
         graphs = [self.plan.graph]
@@ -311,7 +312,7 @@ class _Builder:
         path = _path(node.name) or ()
         kind = _identifier(node.op)
         scope = self._scope(path[:-1] if path and path[-1] == kind else path)
-        scope.add_module(_fresh(scope, kind), operator)
+        scope.add_module(self._fresh(scope, kind), operator)
         self.plan.operators[id(node)] = operator
         for slot, name in enumerate(node.inputs):
             if name in self.known and name not in self.plan.weights and slot not in converter.host:
@@ -325,7 +326,7 @@ class _Builder:
             return
         path = _path(name) if given else ()
         owner: Module = self._scope(path[:-1]) if path and len(path) > 1 else operator
-        attribute = _fresh(owner, path[-1] if path and len(path) > 1 else label or "weight")
+        attribute = self._fresh(owner, path[-1] if path and len(path) > 1 else label or "weight")
         tensor = np.array(array)
         if slot in converter.state:
             owner.register_buffer(attribute, Tensor(tensor))
@@ -340,9 +341,16 @@ class _Builder:
             key = tuple(path[:end])
             if key not in self.scopes:
                 self.scopes[key] = Scope()
-                module.add_module(_fresh(module, path[end - 1]), self.scopes[key])
+                module.add_module(self._fresh(module, path[end - 1]), self.scopes[key])
             module = self.scopes[key]
         return module
+
+    def _fresh(self, module: Module, name: str) -> str:
+        """The name, or with a number where the module has an attribute of it."""
+        taken = self.taken.setdefault(id(module), set(object.__dir__(module)))
+        fresh = _numbered(name, taken)
+        taken.add(fresh)
+        return fresh
 
 
 def _path(name: str) -> tuple[str, ...]:
@@ -359,21 +367,16 @@ def _identifier(text: str) -> str:
     return re.sub(r"\W", "_", text, flags=re.ASCII) or "_"
 
 
-def _symbol(key: str, taken: Iterator[str] | Any) -> str:
+def _symbol(key: str, taken: Collection[str]) -> str:
     """An identifier like the name of a dimension."""
     name = _identifier(key)[:40]
-    name = f"d{name}" if name[0].isdigit() else name
-    taken, fresh, number = set(taken), name, 1
-    while fresh in taken:
-        number += 1
-        fresh = f"{name}_{number}"
-    return fresh
+    return _numbered(f"d{name}" if name[0].isdigit() else name, taken)
 
 
-def _fresh(module: Module, name: str) -> str:
-    """The name, or with a number where the module has an attribute of it."""
+def _numbered(name: str, taken: Collection[str]) -> str:
+    """The name, or with a number where it is taken."""
     fresh, number = name, 0
-    while hasattr(module, fresh):
+    while fresh in taken:
         number += 1
         fresh = f"{name}_{number}"
     return fresh
