@@ -14,8 +14,9 @@ from onnx.backend.base import Backend, BackendRep, namedtupledict
 
 from ..compiler.entry import compile
 from ..errors import LucidError, OptionError
-from ..formats.onnx.model import Array
+from ..formats.onnx.model import SHORT, Array, widened
 from ..formats.onnx.reader import NEWEST
+from ..graph.types import DTYPES
 from ..tensor.grad_mode import no_grad
 from .module import OnnxModel, check, load
 
@@ -31,8 +32,11 @@ class LucidRep(BackendRep):
         As a module.
     """
 
-    def __init__(self, model: OnnxModel) -> None:
+    def __init__(self, model: OnnxModel, graph: onnx.GraphProto) -> None:
         self.model = model
+        self._converted = _only_converted(graph)
+        declared = [one.type.tensor_type.elem_type for one in graph.output]
+        self._dtypes = [np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind)) if kind else None for kind in declared]
         self._compiled = compile(model)
 
     def run(self, inputs: object, **kwargs: object) -> tuple[Array, ...]:
@@ -55,16 +59,37 @@ class LucidRep(BackendRep):
             found = self._compiled(**values) if isinstance(inputs, Mapping) else self._compiled(*values.values())
         outputs = found if isinstance(found, tuple) else (found,)
         made: tuple[Array, ...] = namedtupledict("Outputs", self.model.output_names)(
-            *(np.asarray(y.numpy()) for y in outputs)
+            *(self._short(np.asarray(y.numpy()), i) for i, y in enumerate(outputs))
         )
         return made
+
+    def _short(self, y: Array, number: int) -> Array:
+        """A result as numbers of 16 bits, where the file declares these."""
+        dtype = self._dtypes[number] if number < len(self._dtypes) else None
+        return y.astype(dtype) if dtype is not None and dtype.name in SHORT else y
 
     def _value(self, name: str, value: object) -> object:
         """What shapes depend on goes in as numbers, everything else as an array."""
         if not isinstance(value, np.ndarray | np.generic | int | float):
             raise LucidError(f"{self.model.source}: the input {name!r} is no tensor, which is not supported")
-        array = np.asarray(value)
+        array = widened(np.asarray(value))
+        if name in self._converted and array.dtype.name not in (*DTYPES, "object"):
+            array = _whole(array)
         return _numbers(array.tolist()) if name in self.model.shape_inputs else array
+
+
+def _only_converted(graph: onnx.GraphProto) -> set[str]:
+    """Inputs that nothing but a conversion to another type reads."""
+    converts = {"Cast": 1, "CastLike": 1}
+    read = {name for node in graph.node for name in node.input[converts.get(node.op_type, 0) :]}
+    held = {node.op_type for node in graph.node} & {"If", "Loop", "Scan"}
+    return set() if held else {one.name for one in graph.input} - read - {one.name for one in graph.output}
+
+
+def _whole(array: Array) -> Array:
+    """Numbers of a type that NumPy does not have, as those of a larger one: no number changes."""
+    name = array.dtype.name
+    return array.astype(np.float32 if "float" in name else np.uint8 if name.startswith("uint") else np.int8)
 
 
 def _numbers(nested: object) -> object:
@@ -85,7 +110,7 @@ class LucidBackend(Backend):
         """A model that is ready to run."""
         if not cls.supports_device(device):
             raise OptionError(f"there is no device {device!r}: everything runs on the processor, CPU")
-        return LucidRep(load(model))
+        return LucidRep(load(model), model.graph)
 
     @classmethod
     def run_model(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
@@ -60,3 +61,22 @@ def test_inputs_that_shapes_depend_on_are_numbers() -> None:
 def test_what_is_no_tensor_is_refused() -> None:
     with pytest.raises(lucid.LucidError, match="'x0' is no tensor"):
         backend.prepare(one("Identity", [X]).proto).run([[X]])
+
+
+def test_numbers_of_16_bits_are_computed_with_as_float32() -> None:
+    half = np.float16([1.5, -2, 3e4])
+    proto = model([helper.make_node("Mul", ["x", "w"], ["y"])], {"x": half}, ["y"], {"w": np.float16([2])})
+    proto.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT16
+    (y,) = backend.prepare(proto).run([half])
+    assert y.dtype == np.float16
+    np.testing.assert_array_equal(y, half * np.float16(2))
+    net = lucid.onnx.load(proto)
+    assert net.specs[0].dtype == np.float32 and next(net.parameters()).dtype == np.float32
+
+
+def test_small_numbers_that_are_only_converted_come_in() -> None:
+    small = np.array([-8, 3, 7], onnx.helper.tensor_dtype_to_np_dtype(TensorProto.INT4))
+    proto = one("Cast", [small], to=TensorProto.FLOAT).proto
+    np.testing.assert_array_equal(backend.run_model(proto, [small])[0], np.float32([-8, 3, 7]))
+    with pytest.raises(lucid.LucidError, match="int4"):
+        backend.run_model(one("Identity", [small]).proto, [small])

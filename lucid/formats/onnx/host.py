@@ -144,9 +144,9 @@ def cast(node: NodeDef, x: Array) -> Array:
 
 ELEMENT_TYPES = {
     1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_,
-    10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64,
+    10: np.float32, 11: np.float64, 12: np.uint32, 13: np.uint64, 16: np.float32,
 }  # fmt: skip
-"""Element types by their number in the format."""
+"""What element types become, by their number in the format: numbers of 16 bits are computed with as float32."""
 
 
 @evaluated("Add", "Sub", "Mul", "Div", "Mod", "Neg", "Abs", "Min", "Max", "Sum", "Floor", "Ceil", "Sqrt", "Pow")

@@ -15,6 +15,15 @@ Size: TypeAlias = "int | str | None"
 DOMAIN, ML, MICROSOFT = "", "ai.onnx.ml", "com.microsoft"
 
 
+SHORT = ("float16", "bfloat16")
+"""Element types whose numbers are computed with as float32."""
+
+
+def widened(array: Array) -> Array:
+    """The array, as float32 where its numbers have 16 bits."""
+    return array.astype(np.float32) if array.dtype.name in SHORT else array
+
+
 @dataclass(frozen=True)
 class NodeDef:
     """One node.

@@ -19,7 +19,7 @@ from ...base.checks import shown
 from ...base.lazy import LazyModule
 from ...errors import FileError, GraphError, LucidError, from_handler
 from ...graph.types import DType
-from .model import Array, GraphDef, ModelDef, NodeDef, Size, ValueDef
+from .model import SHORT, Array, GraphDef, ModelDef, NodeDef, Size, ValueDef, widened
 
 onnx: Any = LazyModule("onnx")
 
@@ -158,7 +158,10 @@ class _Reader:
             return ValueDef(scope.of(proto.name), None, None)
         kind = proto.type.tensor_type
         shape = tuple(map(_size, kind.shape.dim)) if kind.HasField("shape") else None
-        return ValueDef(scope.of(proto.name), _dtype(kind.elem_type) if kind.elem_type else None, shape)
+        dtype = _dtype(kind.elem_type) if kind.elem_type else None
+        if dtype is not None and dtype.name in SHORT:
+            dtype = np.dtype(np.float32)
+        return ValueDef(scope.of(proto.name), dtype, shape)
 
     def attribute(self, proto: Any, scope: Scope) -> Any:
         """The value in the field that the attribute's type names."""
@@ -194,7 +197,7 @@ class _Reader:
             if held != (_bytes(count, dtype) if _bits(dtype) < 8 else count):
                 raise GraphError(f"tensor {shown(proto.name)} has {held} numbers for {count}")
         array = np.asarray(onnx.numpy_helper.to_array(proto))
-        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+        return widened(array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("=")))
 
     def external(self, proto: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """Data in a file beside the model's, mapped."""
@@ -217,7 +220,7 @@ class _Reader:
             packed = np.memmap(path, np.uint8, "r", offset, (nbytes,)).tobytes()
             whole = onnx.TensorProto(dims=shape, data_type=proto.data_type, raw_data=packed)
             return np.asarray(onnx.numpy_helper.to_array(whole))
-        return np.memmap(path, dtype, "c", offset, shape)
+        return widened(np.memmap(path, dtype, "c", offset, shape))
 
     def dense(self, proto: Any) -> Array:
         """A sparse tensor as an array."""

@@ -66,7 +66,7 @@ class Call:
         if isinstance(value, AbstractTensor):
             return value
         array = concrete(value)
-        return self.world.constant(np.ascontiguousarray(array.astype(as_dtype(array.dtype), copy=False)))
+        return self.world.constant(np.asarray(array, as_dtype(array.dtype), order="C"))
 
     def tensors(self, *values: Value) -> list[Any]:
         """All of them as tensors, None where there is none."""

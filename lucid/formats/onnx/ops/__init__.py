@@ -1,5 +1,6 @@
 """The operators of ONNX that are known, by family. Importing this package registers them."""
 
+from . import attention as attention
 from . import control as control
 from . import elementwise as elementwise
 from . import images as images

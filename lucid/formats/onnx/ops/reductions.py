@@ -7,6 +7,7 @@ from typing import Any
 
 from ....graph.ops import elementwise as ew
 from ....graph.ops import reduce
+from ....graph.ops.promotion import cast
 from ....graph.ops.slices import flip
 from ....graph.ops.subscript import getitem
 from ..registry import Call, converter
@@ -48,8 +49,8 @@ def cumsum(call: Call, x: Any, axis: Any) -> Any:
         turned = _flip(x, along) if flipped else x
         total = reduce.cumsum(turned, along)
         total = total - turned if call.attribute("exclusive", 0) else total
-        return _flip(total, along) if flipped else total
-    return reduce.cumsum(x, along)
+        return cast(_flip(total, along) if flipped else total, x.type.dtype)
+    return cast(reduce.cumsum(x, along), x.type.dtype)
 
 
 def _flip(x: Any, axis: int) -> Any:

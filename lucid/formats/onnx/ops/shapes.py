@@ -9,7 +9,7 @@ import numpy as np
 
 from ....errors import GraphError
 from ....graph.ops import indexing, shape
-from ....graph.ops.composite import eq
+from ....graph.ops.composite import eq, lt
 from ....graph.ops.elementwise import remainder, where
 from ....graph.ops.pad import pad as pad_with
 from ....graph.ops.source import full
@@ -202,5 +202,6 @@ def one_hot(call: Call, index: Any, depth: Any, values: Any) -> Any:
     index, values = call.tensors(index, values)
     size, axis = int(call.scalar(depth, "the depth")), call.attribute("axis", -1) % (index.type.rank + 1)
     places = np.arange(size, dtype=index.type.dtype).reshape(size, *[1] * (index.type.rank - axis))
-    hit = eq(remainder(shape.unsqueeze(index, axis), size), index.constant(places))
+    index = shape.unsqueeze(where(lt(index, 0), index + size, index), axis)  # negative ones count from the end
+    hit = eq(index, index.constant(places))
     return where(hit, getitem(values, 1), getitem(values, 0))
