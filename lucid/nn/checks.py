@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from ..base import checks
 from ..base.checks import Pair
 from ..errors import OptionError
 from ..graph import public
 from ..graph.types import DType, as_dtype, float32
+
+V = TypeVar("V")
 
 
 def size(owner: object, name: str, value: object, least: int = 1) -> int:
@@ -30,6 +33,13 @@ def flag(owner: object, name: str, value: object) -> bool:
 def real(owner: object, name: str, value: object, low: float = -math.inf, high: float = math.inf) -> float:
     """A number between ``low`` and ``high``, both included."""
     return checks.number(type(owner).__name__, name, value, low, high)
+
+
+def each(owner: object, name: str, value: object, check: Callable[[object, str, object], V]) -> V | tuple[V, ...]:
+    """One value, or one for each axis, by the check that is given."""
+    if isinstance(value, list | tuple):
+        return tuple(check(owner, name, one) for one in value)
+    return check(owner, name, value)
 
 
 def parameter_type(owner: object, device: object, dtype: object) -> DType:

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 
 from ..errors import OptionError
 from ..tensor.tensor import Tensor
+from . import checks
 from . import functional as F
-from .checks import choice, flag, size
 from .module import Module
 
 MODES = ("nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear", "area")
+
+
+def _factor(owner: object, name: str, value: object) -> float:
+    return checks.real(owner, name, value, 0.0)
 
 
 class Upsample(Module):
@@ -41,13 +45,14 @@ class Upsample(Module):
         super().__init__()
         if (size is None) == (scale_factor is None):
             raise OptionError(f"{type(self).__name__}: give either size or scale_factor")
-        self.size = tuple(size) if isinstance(size, list) else size
-        self.scale_factor = tuple(scale_factor) if isinstance(scale_factor, list) else scale_factor
-        self.mode = choice(self, "mode", mode, *MODES)
-        self.align_corners = None if align_corners is None else flag(self, "align_corners", align_corners)
-        self.recompute_scale_factor = (
-            None if recompute_scale_factor is None else flag(self, "recompute_scale_factor", recompute_scale_factor)
-        )
+        self.size = None if size is None else checks.each(self, "size", size, checks.size)
+        self.scale_factor = None if scale_factor is None else checks.each(self, "scale_factor", scale_factor, _factor)
+        self.mode = checks.choice(self, "mode", mode, *MODES)
+        self.align_corners = self._flag("align_corners", align_corners)
+        self.recompute_scale_factor = self._flag("recompute_scale_factor", recompute_scale_factor)
+
+    def _flag(self, name: str, value: bool | None) -> bool | None:
+        return None if value is None else checks.flag(self, name, value)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.interpolate(
@@ -82,7 +87,7 @@ class PixelShuffle(Module):
 
     def __init__(self, upscale_factor: int) -> None:
         super().__init__()
-        self.upscale_factor = size(self, "upscale_factor", upscale_factor)
+        self.upscale_factor = checks.size(self, "upscale_factor", upscale_factor)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.pixel_shuffle(x, self.upscale_factor)
@@ -96,7 +101,7 @@ class PixelUnshuffle(Module):
 
     def __init__(self, downscale_factor: int) -> None:
         super().__init__()
-        self.downscale_factor = size(self, "downscale_factor", downscale_factor)
+        self.downscale_factor = checks.size(self, "downscale_factor", downscale_factor)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.pixel_unshuffle(x, self.downscale_factor)

@@ -105,6 +105,7 @@ def test_blocks_of_pixels_are_channels() -> None:
         ({"size": 3, "mode": "cubic"}, "mode is one of"), ({"size": 3, "mode": "linear"}, "a tensor of 3 axes"),
         ({"size": 3, "align_corners": True}, "align_corners is for"), ({"size": 0, "mode": "area"}, "cannot be made"),
         ({"size": (1, 2, 3)}, "size is one number or 2"), ({"scale_factor": -1}, "scale_factor"),
+        ({"scale_factor": float("inf")}, "at least 0 and finite"),
         ({"size": 3, "antialias": True}, "antialias is for"), ({"scale_factor": 0.1}, "cannot be made"),
     ],
 )  # fmt: skip
@@ -116,6 +117,10 @@ def test_what_makes_no_sense_is_refused(options: dict[str, Any], words: str) -> 
 def test_layers_say_what_is_wrong() -> None:
     with pytest.raises(OptionError, match="Upsample: mode is one of"):
         nn.Upsample(2, mode="cubic")
+    with pytest.raises(OptionError, match="UpsamplingNearest2d: size must be an int"):
+        nn.UpsamplingNearest2d("x")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="UpsamplingBilinear2d: scale_factor is a number"):
+        nn.UpsamplingBilinear2d(scale_factor=(2, "x"))  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="UpsamplingNearest2d: give either"):
         nn.UpsamplingNearest2d()
     with pytest.raises(ShapeError, match=r"6 channels of .* do not divide into 2 x 2"):

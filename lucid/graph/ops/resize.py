@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 
@@ -189,7 +190,8 @@ def interpolate(
         sizes = tuple(as_dim(one, "interpolate: size") for one in _each("size", size, count))
         scales: tuple[float | None, ...] = (None,) * count
     else:
-        factors = [number("interpolate", "scale_factor", one, 0) for one in _each("scale_factor", scale_factor, count)]
+        given = _each("scale_factor", scale_factor, count)
+        factors = [number("interpolate", "scale_factor", one, 0, below=math.inf) for one in given]
         sizes = tuple(scaled(dim, factor) for dim, factor in zip(x.type.shape[2:], factors, strict=True))
         scales = (None,) * count if recompute_scale_factor or align_corners else tuple(factors)
     places = {"nearest": "asymmetric", "area": "asymmetric"}.get(mode, "half_pixel")
