@@ -11,7 +11,7 @@ from ..base.checks import shown, user_stacklevel
 from ..errors import DTypeError, OptionError, ShapeError
 from ..graph.opdef import AbstractTensor
 from ..graph.ops import recurrent as ops
-from ..graph.ops.recurrent_types import SIGMOID, TANH, Activation, GRUAttrs, LSTMAttrs, RNNAttrs
+from ..graph.ops.recurrent_types import TANH, Activation, GRUAttrs, LSTMAttrs, RNNAttrs
 from ..graph.ops.shape import concat, reshape, squeeze, transpose, unsqueeze
 from ..graph.ops.slices import piece
 from ..graph.ops.source import full
@@ -52,9 +52,9 @@ class _Base(Module):
         """The op: the states at all times, and the last ones."""
         way, count = "bidirectional" if bidirectional else "forward", 1 + bidirectional
         if self.states == 2:
-            return ops.lstm(LSTMAttrs((SIGMOID, TANH, TANH) * count, way), *operands)
+            return ops.lstm(LSTMAttrs(LSTMAttrs.activations * count, way), *operands)
         if len(self.order) == 3:
-            return ops.gru(GRUAttrs((SIGMOID, TANH) * count, way, linear_before_reset=True), *operands)
+            return ops.gru(GRUAttrs(GRUAttrs.activations * count, way, linear_before_reset=True), *operands)
         return ops.rnn(RNNAttrs((TANH if self.nonlinearity == "tanh" else RELU,) * count, way), *operands)
 
     def _layer(

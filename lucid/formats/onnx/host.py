@@ -152,8 +152,8 @@ ELEMENT_TYPES = {
 @evaluated("Add", "Sub", "Mul", "Div", "Mod", "Neg", "Abs", "Min", "Max", "Sum", "Floor", "Ceil", "Sqrt", "Pow")
 def arithmetic(node: NodeDef, *arrays: Array) -> Array:
     symbolic = any(array.dtype == object for array in arrays)
-    if node.op in ("Min", "Max") and symbolic:
-        return np.asarray(reduce(np.frompyfunc(_least if node.op == "Min" else _most, 2, 1), arrays), object)
+    if symbolic and node.op in _OF_TWO_SIZES:
+        return np.asarray(reduce(np.frompyfunc(_OF_TWO_SIZES[node.op], 2, 1), arrays), object)
     made = _ARITHMETIC[node.op](*arrays)
     return made if symbolic else np.asarray(made).astype(np.result_type(*arrays), copy=False)
 
@@ -179,6 +179,9 @@ def _least(a: Any, b: Any) -> Any:
 
 def _most(a: Any, b: Any) -> Any:
     return a if is_at_least(a - b, 0) else b
+
+
+_OF_TWO_SIZES = {"Min": _least, "Max": _most}
 
 
 @evaluated("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual")

@@ -25,9 +25,9 @@ _NAMES = {name.lower(): name for name in ACTIVATIONS}
 _STATES = ("", "weight", "recurrent", "bias", "", "initial_h", "initial_c", "peepholes")
 
 
-def _activations(call: Call, default: Sequence[str]) -> tuple[Activation, ...]:
+def _activations(call: Call, usual: Sequence[Activation]) -> tuple[Activation, ...]:
     """Those of one direction after another, each with the next of the numbers that are listed."""
-    names = call.attribute("activations") or list(default) * len(DIRECTIONS[_direction(call)])
+    names = call.attribute("activations") or [one.name for one in usual] * len(DIRECTIONS[_direction(call)])
     listed = {key: iter(call.attribute(f"activation_{key}") or ()) for key in ("alpha", "beta")}
     unknown = [name for name in names if name.lower() not in _NAMES]
     if unknown:
@@ -55,11 +55,11 @@ class _Way(TypedDict):
     lengths: bool
 
 
-def _way(call: Call, default: Sequence[str], lengths: AbstractTensor | None) -> _Way:
+def _way(call: Call, usual: Sequence[Activation], lengths: AbstractTensor | None) -> _Way:
     """How a layer goes over time."""
     clip = call.attribute("clip")
     return {
-        "direction": _direction(call), "activations": _activations(call, default),
+        "direction": _direction(call), "activations": _activations(call, usual),
         "clip": float(clip) if clip else None, "lengths": lengths is not None,
     }  # fmt: skip
 
@@ -121,7 +121,7 @@ def lstm(
     layer = _Layer(call, x, weight, recurrent, bias, (h, c))
     each, peep = _lengths(call, layer.x.type.shape[0], lengths), _optional(call, peepholes)
     attrs = LSTMAttrs(
-        **_way(call, ("Sigmoid", "Tanh", "Tanh"), each), peepholes=peep is not None, rounded=rounded
+        **_way(call, LSTMAttrs.activations, each), peepholes=peep is not None, rounded=rounded
     )  # fmt: skip
     if call.attribute("input_forget", 0):
         if any(one.name != "Sigmoid" for one in attrs.activations[::3]):
@@ -148,7 +148,7 @@ def gru(
     layer = _Layer(call, x, weight, recurrent, bias, (h,))
     each = _lengths(call, layer.x.type.shape[0], lengths)
     before = bool(call.attribute("linear_before_reset", 0))
-    attrs = GRUAttrs(**_way(call, ("Sigmoid", "Tanh"), each), linear_before_reset=before)
+    attrs = GRUAttrs(**_way(call, GRUAttrs.activations, each), linear_before_reset=before)
     return layer.results(ops.gru(attrs, *layer.operands, *_given(each)))
 
 
@@ -158,7 +158,7 @@ def rnn(
 ) -> list[AbstractTensor]:  # fmt: skip
     layer = _Layer(call, x, weight, recurrent, bias, (h,))
     each = _lengths(call, layer.x.type.shape[0], lengths)
-    attrs = RNNAttrs(**_way(call, ("Tanh",), each))
+    attrs = RNNAttrs(**_way(call, RNNAttrs.activations, each))
     if len(attrs.activations) > len(attrs.backwards):  # the standard's default lists two
         attrs = RNNAttrs(attrs.activations[: len(attrs.backwards)], attrs.direction, attrs.clip, attrs.lengths)
     return layer.results(ops.rnn(attrs, *layer.operands, *_given(each)))
