@@ -87,10 +87,13 @@ def _matrix(a: ResizeAttrs, number: int, size: int) -> tuple[Array, list[int]]:
 
 @reference(ops.RESIZE)
 def resize(attrs: ResizeAttrs, x: Array) -> Array:
-    y = x
+    y = x.copy()
     for number, axis in enumerate(attrs.axes):
         weights, _ = _matrix(attrs, number, x.shape[axis])
-        y = np.moveaxis(np.tensordot(weights, y, (1, axis)), 0, axis)
+        if attrs.mode == "nearest":  # nothing is computed, so any number may come in
+            y = y.take(weights.argmax(1), axis)
+        else:
+            y = np.moveaxis(np.tensordot(weights, y, (1, axis)), 0, axis)
     for number, axis in enumerate(attrs.axes):
         for i in _matrix(attrs, number, x.shape[axis])[1]:
             np.moveaxis(y, axis, 0)[i] = attrs.fill

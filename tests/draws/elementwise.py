@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lucid.graph.opdef import Attrs, NoAttrs, OpDef, TypeAttrs
 from lucid.graph.ops import elementwise as ew
+from lucid.graph.ops import trigonometry as tr
 from lucid.graph.ops.bounds import CLIP, ClipAttrs
 from lucid.graph.ops.fused import FUSED_ELEMENTWISE, FusedAttrs, Instruction
 from lucid.graph.ops.loss import BINARY_CROSS_ENTROPY
@@ -137,6 +138,7 @@ def _fused(draw: Draw) -> Drawn:
 _FLOATS = (
     ew.EXPM1, ew.LOG1P, ew.LOG2, ew.LOG10,
     ew.EXP, ew.LOG, ew.SQRT, ew.SIN, ew.COS, ew.ERF, ew.TANH, ew.SIGMOID, ew.SILU, ew.FLOOR, ew.CEIL, ew.ROUND,
+    tr.ASIN, tr.ACOS, tr.ATAN, tr.SINH, tr.COSH, tr.ASINH, tr.ACOSH, tr.ATANH,
 )  # fmt: skip
 _COMPARISONS = (ew.EQUAL, ew.NOT_EQUAL, ew.LESS, ew.LESS_EQUAL, ew.GREATER, ew.GREATER_EQUAL)
 

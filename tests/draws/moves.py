@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from lucid.graph.opdef import NoAttrs, OpDef
 from lucid.graph.ops import indexing as ix
-from lucid.graph.ops import pad, shape, slices
+from lucid.graph.ops import pad, put, shape, slices
+from lucid.graph.ops.expect import EXPECT, ExpectAttrs
 from lucid.graph.types import DTYPES, TensorType, float32
 
-from .arrays import FINITE, Draw, Drawn, Shape, Strategy, axes, broadcastable, dtypes, indices, shapes, values
+from .arrays import FINITE, SPECIAL, Draw, Drawn, Shape, Strategy, axes, broadcastable, dtypes, indices, shapes, values
 
 
 def _any(shape: Shape, kinds: str = "fiub") -> st.SearchStrategy[Any]:
@@ -148,6 +149,18 @@ def _index_add(draw: Draw) -> Drawn:
 
 
 @st.composite
+def _put(draw: Draw) -> Drawn:
+    """Products are of finite numbers that no order of the factors makes too large."""
+    whole, chosen, looked = draw(_places())
+    found = ix.indexed_shape("Put", chosen, whole, [TensorType(i.shape, i.dtype) for i in looked])
+    how = draw(st.sampled_from(put.HOW))
+    dtype = draw(dtypes("fi" if how == "mul" else "fiu" if how != "set" else "fiub"))
+    special, extreme = (FINITE, False) if how == "mul" else (SPECIAL, True)
+    arrays = (draw(values(s, dtype, special, extreme=extreme)) for s in (whole, TensorType(found, float32).concrete))
+    return Drawn(put.PutAttrs(chosen, how), (*arrays, *looked))
+
+
+@st.composite
 def _rows(draw: Draw) -> tuple[int, int, int | None, Any]:
     """Rows and columns of a table, a row that takes no gradient, and rows looked up."""
     rows, columns = draw(st.sampled_from((*range(1, 7), 0))), draw(st.sampled_from((*range(1, 7), 0)))
@@ -211,6 +224,13 @@ def _unchanged(draw: Draw) -> Drawn:
     return Drawn(NoAttrs(), (draw(shapes().flatmap(_any)),))
 
 
+@st.composite
+def _expect(draw: Draw) -> Drawn:
+    """A condition that is as expected."""
+    wanted = draw(st.booleans())
+    return Drawn(ExpectAttrs(wanted, "it is not"), (draw(shapes().flatmap(_any)), np.array(wanted)))
+
+
 DRAWS: dict[OpDef, Strategy] = {
     shape.RESHAPE: _reshape(),
     shape.TRANSPOSE: _transpose(),
@@ -223,6 +243,8 @@ DRAWS: dict[OpDef, Strategy] = {
     ix.SCATTER_ELEMENTS: _scatter(),
     ix.INDEX: _index(),
     ix.INDEX_ADD: _index_add(),
+    put.PUT: _put(),
+    EXPECT: _expect(),
     ix.EMBEDDING: _embedding(),
     ix.EMBEDDING_GRAD: _embedding_grad(),
     ix.ONE_HOT: _one_hot(),
@@ -230,5 +252,7 @@ DRAWS: dict[OpDef, Strategy] = {
     pad.PAD_GRAD: _pad_grad(),
 }
 
-#: Elements come out as they went in, bit by bit.
-EXACT = frozenset(DRAWS) - {slices.SLICE_GRAD, ix.SCATTER_ELEMENTS, ix.INDEX_ADD, ix.EMBEDDING_GRAD, pad.PAD_GRAD}
+_MEET = {slices.SLICE_GRAD, ix.SCATTER_ELEMENTS, ix.INDEX_ADD, ix.EMBEDDING_GRAD, pad.PAD_GRAD, put.PUT}
+
+#: Elements come out as they went in, bit by bit; where none may meet.
+EXACT = frozenset(DRAWS) - _MEET

@@ -8,6 +8,7 @@ from lucid.graph.opdef import NoAttrs, OpDef
 from lucid.graph.ops import linalg, norm, reduce
 from lucid.graph.ops.einsum import EINSUM, EinsumAttrs
 from lucid.graph.ops.fused_linear import FUSED_LINEAR, FusedLinearAttrs
+from lucid.graph.ops.order import TOP_K, TopKAttrs
 from lucid.graph.ops.shape import AxisAttrs
 
 from .arrays import FINITE, Draw, Drawn, Shape, Strategy, axes, between, broadcastable, dtypes, shapes, values
@@ -32,6 +33,17 @@ def _position(draw: Draw) -> Drawn:
     axis = draw(st.integers(0, len(whole) - 1))
     whole[axis] = max(whole[axis], 1)
     return Drawn(reduce.ArgAttrs(axis, draw(st.booleans())), (draw(values(tuple(whole), draw(dtypes("fiub")))),))
+
+
+@st.composite
+def _top_k(draw: Draw) -> Drawn:
+    """Few of many, all, or none."""
+    whole = list(draw(shapes(1)))
+    axis = draw(st.integers(0, len(whole) - 1))
+    whole[axis] = draw(st.just(whole[axis]) | st.just(20)) if len(whole) < 4 else whole[axis]
+    k = draw(st.integers(0, whole[axis]) | st.just(min(whole[axis], 1)))
+    x = draw(values(tuple(whole), draw(dtypes("fiub"))))
+    return Drawn(TopKAttrs(axis, k, draw(st.booleans())), (x,))
 
 
 @st.composite
@@ -149,6 +161,7 @@ DRAWS: dict[OpDef, Strategy] = {
     reduce.ARGMAX: _position(),
     reduce.ARGMIN: _position(),
     reduce.CUMSUM: _cumsum(),
+    TOP_K: _top_k(),
     norm.SOFTMAX: _softmax(),
     norm.LOG_SOFTMAX: _softmax(),
     norm.STANDARDIZE: _standardize(),

@@ -26,13 +26,14 @@ from lucid.runtime.kernels import fused
 from lucid.runtime.kernels.pool import max as pool
 from lucid.tensor.creation import manual_seed
 
-from ..draws import elementwise, moves, reductions, windows
+from ..draws import elementwise, moves, recurrent, reductions, resize, windows
 from ..draws.arrays import LAYOUTS, Drawn, Strategy, subset_of
 from ..op_checks import assert_all_close, channels_last, run_compiled, trace, trace_in_arena, types_of
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
-DRAWS: dict[OpDef, Strategy] = {**elementwise.DRAWS, **moves.DRAWS, **reductions.DRAWS, **windows.DRAWS}
+_FAMILIES = (elementwise, moves, recurrent, reductions, resize, windows)
+DRAWS: dict[OpDef, Strategy] = {op: drawn for family in _FAMILIES for op, drawn in family.DRAWS.items()}
 EXACT = elementwise.EXACT | moves.EXACT
 
 #: Bound or called, not computed; and the op that has a test of its own, for it never gives the same twice.
