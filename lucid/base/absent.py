@@ -268,7 +268,6 @@ NN: Final[Mapping[str, str]] = {
     **dict.fromkeys(("GaussianNLLLoss", "PoissonNLLLoss", "gaussian_nll_loss", "poisson_nll_loss"), _LOSS),
     "multilabel_soft_margin_loss": _LOSS,
     **dict.fromkeys(("Buffer", "UninitializedParameter"), "module.register_buffer(name, tensor)"),
-    "scaled_dot_product_attention": "((q @ k.mT) / q.shape[-1] ** 0.5).softmax(-1) @ v",
 }
 """Names of ``lucid.nn`` and ``lucid.nn.functional``."""
 

@@ -14,7 +14,7 @@ from ..base.absent import NN, face
 from ..base.checks import flag, integer
 from ..errors import OptionError, ShapeError
 from ..graph.opdef import AbstractTensor
-from ..graph.ops import avgpool, composite, conv, indexing, linalg, loss, pool, random
+from ..graph.ops import attention, avgpool, composite, conv, indexing, linalg, loss, pool, random
 from ..graph.ops import elementwise as ew
 from ..graph.ops import grid_sample as sampling
 from ..graph.ops import norm as normal
@@ -24,7 +24,7 @@ from ..graph.ops import shape as sh
 from ..graph.ops.bounds import clip, flat_clip
 from ..graph.ops.elementwise import where
 from ..graph.public import flag as is_flag
-from ..graph.public import operand, public
+from ..graph.public import number, operand, public, share
 from ..graph.public import tensor as tensor_of
 from ..tensor.tensor import Tensor
 
@@ -80,6 +80,13 @@ grid_sample: Callable[..., Tensor] = public(sampling.grid_sample, grid=tensor_of
 interpolate: Callable[..., Tensor] = public(
     resizing.interpolate, size=None, scale_factor=None, align_corners=is_flag, recompute_scale_factor=is_flag,
     antialias=is_flag,
+)  # fmt: skip
+rotary_embedding: Callable[..., Tensor] = public(
+    attention.rotary_embedding, cos=tensor_of, sin=tensor_of, interleaved=is_flag
+)
+scaled_dot_product_attention: Callable[..., Tensor] = public(
+    attention.scaled_dot_product_attention, query=tensor_of, key=tensor_of, value=tensor_of, attn_mask=tensor_of,
+    dropout_p=share, is_causal=is_flag, scale=number, enable_gqa=is_flag,
 )  # fmt: skip
 adaptive_max_pool2d = public(avgpool.adaptive_max_pool2d)
 max_pool2d = public(pool.max_pool2d)

@@ -168,17 +168,6 @@ CASES: dict[str, Case] = {
     "Compress flat": one("Compress", [X, np.array([True, False, True])], constant=[1]),
     **{op: one(op, [np.array(7, np.int64)], constant=[0]) for op in ("HannWindow", "HammingWindow", "BlackmanWindow")},
     "HannWindow whole": one("HannWindow", [np.array(7, np.int64)], constant=[0], periodic=0),
-    "Attention": one("Attention", [floats(2, 3, 4, 8), floats(2, 3, 6, 8), floats(2, 3, 6, 5)], opset=23),
-    "Attention of groups": one("Attention", [floats(2, 4, 24), floats(2, 6, 8), floats(2, 6, 8), floats(4, 6) > 0],
-                               opset=23, q_num_heads=6, kv_num_heads=2, softcap=2.0, scale=0.3),
-    "Attention that goes on": one(
-        "Attention", [floats(1, 2, 3, 4), floats(1, 2, 3, 4), floats(1, 2, 3, 4), None, floats(1, 2, 5, 4),
-                      floats(1, 2, 5, 4)], 4, opset=23, is_causal=1, qk_matmul_output_mode=3,
-    ),
-    **{f"RotaryEmbedding {interleaved}": one("RotaryEmbedding", [floats(2, 3, 4, 8), floats(9, 3), floats(9, 3),
-                                                                 np.array([[0, 1, 2, 3], [4, 8, 6, 7]])], opset=23,
-                                             rotary_embedding_dim=6, interleaved=interleaved)
-       for interleaved in (0, 1)},
     "CumSum of int32": one("CumSum", [np.arange(5, dtype=np.int32), np.array(0, np.int64)], constant=[1]),
     "OneHot out of range": one("OneHot", [ints(0, 9, -9), np.array(4, np.int64), np.float32([-1, 2])], constant=[1]),
     "DepthToSpace": one("DepthToSpace", [IMAGE], blocksize=2),

@@ -1,5 +1,6 @@
 """The operations. Importing this package registers them all."""
 
+from . import attention as attention
 from . import avgpool as avgpool
 from . import bounds as bounds
 from . import conv as conv

@@ -1,176 +1,147 @@
-"""Attention, and the positions that go into it."""
+"""Attention, and positions as rotations."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
-
-import numpy as np
 
 from ....errors import GraphError
+from ....graph.assume import is_at_least
 from ....graph.dims import Dim, exact_quotient
 from ....graph.opdef import AbstractTensor
-from ....graph.ops.composite import eq, ge, le, lt
-from ....graph.ops.elementwise import tanh, where
-from ....graph.ops.linalg import matmul
+from ....graph.ops import attention as at
+from ....graph.ops.composite import lt
+from ....graph.ops.elementwise import sub
+from ....graph.ops.indexing import embedding
 from ....graph.ops.norm import softmax
-from ....graph.ops.pad import pad
 from ....graph.ops.promotion import cast
-from ....graph.ops.reduce import amax, cumsum
-from ....graph.ops.shape import concat, permute, reshape, stack, unsqueeze
+from ....graph.ops.put import counted
+from ....graph.ops.shape import concat, reshape, transpose, unsqueeze
 from ....graph.ops.source import full
-from ....graph.types import bool_, float64, int64, product
+from ....graph.types import DType, as_dtype, bool_, int64, is_float
+from ..host import ELEMENT_TYPES
 from ..registry import Call, Value, converter
 
 
-class Heads(NamedTuple):
-    """Queries, keys and values of shape (batch, heads, length, size), and the keys and values of before."""
+def _heads(call: Call, x: AbstractTensor, name: str) -> AbstractTensor:
+    """(N, T, H E) as (N, H, T, E); what has four axes is so already."""
+    if x.type.rank == 4:
+        return x
+    if x.type.rank != 3:
+        raise GraphError(f"is for tensors of three or four axes, got {x.type}")
+    batch, times, features = x.type.shape
+    heads = call.required(name)
+    each = exact_quotient(features, heads) if heads > 0 else None
+    if each is None:
+        raise GraphError(f"{name} is {heads}, which does not divide the features of {x.type}")
+    return transpose(reshape(x, (batch, times, heads, each)), 1, 2)
 
-    query: AbstractTensor
-    key: AbstractTensor
-    value: AbstractTensor
-    past: Dim
+
+def _flat(x: AbstractTensor) -> AbstractTensor:
+    """The opposite."""
+    batch, heads, times, features = x.type.shape
+    return reshape(transpose(x, 1, 2), (batch, times, heads * features))
+
+
+def _with_past(now: AbstractTensor, past: AbstractTensor | None) -> AbstractTensor:
+    return now if past is None else concat([past, now], 2)
+
+
+def _filled(mask: AbstractTensor, keys: Dim) -> AbstractTensor:
+    """A mask for fewer keys than there are: it hides the others."""
+    *before, known = mask.type.shape
+    missing = keys - known
+    if isinstance(missing, int) and missing == 0:
+        return mask
+    if not is_at_least(missing, 0, likely=True):
+        raise GraphError(f"the mask {mask.type} is for more than the {keys} keys")
+    rest = full(mask, False if mask.type.dtype == bool_ else -math.inf, (*before, missing))
+    return concat([mask, rest], -1)
+
+
+def _mask(
+    call: Call, query: AbstractTensor, keys: Dim, past: Dim, given: AbstractTensor | None,
+    lengths: AbstractTensor | None,
+) -> AbstractTensor | None:  # fmt: skip
+    """All that hides keys from queries as one mask, of truth values or of numbers to add."""
+    mask = None if given is None else _filled(given, keys)
+    if mask is not None and mask.type.dtype != bool_:
+        mask = cast(mask, query.type.dtype)
+    queries, offset = query.type.shape[2], past
+    known = None if lengths is None else reshape(cast(lengths, int64), (-1, 1, 1, 1))
+    before, after = (call.attribute(f"{side}_window_size", -1) for side in ("left", "right"))
+    if min(before, after) < -1:
+        raise GraphError(f"a window of {before} keys before and {after} after a query is none")
+    if call.attribute("is_causal", 0):
+        after = 0
+    if max(before, after) >= 0:
+        first: Dim | AbstractTensor = offset if known is None else sub(known, full(known, queries, ()))
+        ends = (None if end < 0 else end for end in (before, after))
+        mask = at.both(at.window(query, queries, keys, first, *ends), mask)
+    if known is not None:
+        mask = at.both(lt(counted(query, keys), known), mask)
+    return mask
+
+
+def _precision(call: Call, dtype: DType) -> DType:
+    """In what type shares are computed: never in one that is less precise than the inputs'."""
+    asked = call.attribute("softmax_precision")
+    if asked in (None, 10, 16):  # of 16 bits
+        return dtype
+    if asked not in ELEMENT_TYPES or not is_float(as_dtype(ELEMENT_TYPES[asked])):
+        raise GraphError(f"softmax_precision {asked} is no floating-point type that is supported")
+    wide = as_dtype(ELEMENT_TYPES[asked])
+    return wide if wide.itemsize > dtype.itemsize else dtype
 
 
 @converter("Attention", since=23)
 def attention(
-    call: Call, q: Value, k: Value, v: Value, mask: Value = None, past_key: Value = None, past_value: Value = None,
+    call: Call, q: Value, k: Value, v: Value, given: Value = None, past_key: Value = None, past_value: Value = None,
     lengths: Value = None,
 ) -> list[AbstractTensor]:  # fmt: skip
-    """Scaled dot products (Vaswani et al., 2017); heads of queries may share those of keys."""
-    query, key, value, given, before_key, before_value, known = call.tensors(
-        q, k, v, mask, past_key, past_value, lengths
-    )
-    flat = query.type.rank == 3
-    if flat:
-        heads = call.required("q_num_heads"), call.required("kv_num_heads")
-        query, key, value = _split(query, heads[0]), _split(key, heads[1]), _split(value, heads[1])
-    past: Dim = 0
-    if before_key is not None and before_value is not None:
-        past = before_key.type.shape[2]
-        key, value = concat([before_key, key], 2), concat([before_value, value], 2)
-    all_of = Heads(query, key, value, past)
-    scores, stages = _scores(call, all_of, given, known)
-    shares = _shares(call, scores)
-    stages.append(shares)
-    y = _by_group(shares, value)
-    if flat:
-        turned = permute(y, (0, 2, 1, 3))
-        y = reshape(turned, (*turned.type.shape[:2], product(turned.type.shape[2:])))
-    return [y, key, value, stages[call.attribute("qk_matmul_output_mode", 0)]]
+    """Scores, bent by a cap, masked, and made shares of the values; each may be asked for."""
+    flat = call.tensor(q).type.rank == 3
+    query = _heads(call, call.tensor(q), "q_num_heads")
+    own, values = (_heads(call, call.tensor(x), "kv_num_heads") for x in (k, v))
+    mask, before, before_value, count = call.tensors(given, past_key, past_value, lengths)
+    if (before is None) != (before_value is None) or (before is not None and count is not None):
+        raise GraphError("past_key and past_value come together, and without nonpad_kv_seqlen")
+    key, value = _with_past(own, before), _with_past(values, before_value)
+    at.check_operands("Attention", query, key, value)
+    past = 0 if before is None else before.type.shape[2]
+    mask = _mask(call, query, key.type.shape[2], past, mask, count)
+    known, dtype = at.Masked(mask), query.type.dtype
+    products = at.scores("Attention", query, key, call.attribute("scale"))
+    bent = at.capped(products, call.attribute("softcap", 0.0))
+    shares = cast(softmax(cast(at.masked(bent, known.mask), _precision(call, dtype)), -1), dtype)
+    y = known.rows(at.per_head("Attention", shares, value))
+    results = [_flat(y) if flat else y, key, value]
+    if call.outputs > 3:
+        results.append(_step(call.attribute("qk_matmul_output_mode", 0), products, bent, shares, mask))
+    return results[: call.outputs]
 
 
-def _split(x: AbstractTensor, heads: int) -> AbstractTensor:
-    """(batch, length, heads * size) as (batch, heads, length, size)."""
-    batch, length, width = x.type.shape
-    size = exact_quotient(width, heads)
-    if size is None:
-        raise GraphError(f"{heads} heads do not divide {x.type}")
-    return permute(reshape(x, (batch, length, heads, size)), (0, 2, 1, 3))
-
-
-def _by_group(left: AbstractTensor, right: AbstractTensor) -> AbstractTensor:
-    """Products of matrices, where several heads on the left share one on the right."""
-    batch, heads, rows, depth = left.type.shape
-    shared = right.type.shape[1]
-    if heads == shared:
-        return matmul(left, right)
-    groups = exact_quotient(heads, shared)
-    if groups is None:
-        raise GraphError(f"{heads} heads of queries do not share {shared} of keys evenly")
-    y = matmul(reshape(left, (batch, shared, groups, rows, depth)), unsqueeze(right, 2))
-    return reshape(y, (batch, heads, rows, y.type.shape[-1]))
-
-
-def _scores(
-    call: Call, heads: Heads, mask: AbstractTensor | None, lengths: AbstractTensor | None
-) -> tuple[AbstractTensor, list[AbstractTensor]]:
-    """What goes into the softmax, and what it was at each stage before."""
-    size = heads.query.type.shape[-1]
-    if not isinstance(size, int):
-        raise GraphError(f"heads of a symbolic size: {heads.query.type}")
-    root = math.sqrt(call.attribute("scale", 0.0) or 1 / math.sqrt(size))
-    raw = _by_group(heads.query * root, permute(heads.key * root, (0, 1, 3, 2)))
-    cap = call.attribute("softcap", 0.0)
-    capped = tanh(raw / cap) * cap if cap else raw
-    scores = capped
-    if mask is not None:
-        scores = _masked(scores, mask)
-    for allowed in _allowed(call, heads, lengths):
-        scores = where(allowed, scores, -math.inf)
-    return scores, [raw, capped, scores]
-
-
-def _masked(scores: AbstractTensor, mask: AbstractTensor) -> AbstractTensor:
-    """Scores with a mask; what the mask is too short for is left out."""
-    allows = mask.type.dtype == bool_
-    missing = scores.type.shape[-1] - mask.type.shape[-1]
-    if missing != 0 and mask.type.shape[-1] != 1:
-        if not isinstance(missing, int):
-            raise GraphError(f"a mask {mask.type} for scores {scores.type}: give the model fixed shapes")
-        mask = pad(mask, (0, missing), value=False if allows else -math.inf)
-    return where(mask, scores, -math.inf) if allows else scores + cast(mask, scores.type.dtype)
-
-
-def _allowed(call: Call, heads: Heads, lengths: AbstractTensor | None) -> list[AbstractTensor]:
-    """Which keys each query may look at, where that depends on their places."""
-    rows, columns = heads.query.type.shape[2], heads.key.type.shape[2]
-    key = _places(heads.query, columns)
-    query = unsqueeze(_places(heads.query, rows), 1)
-    found = []
-    if lengths is None:
-        query = query + heads.past
-    else:
-        count = reshape(cast(lengths, "int64"), (-1, 1, 1, 1))
-        found.append(lt(key, count))
-        query = query + (count if heads.past else count - rows)
-    left, right = call.attribute("left_window_size", -1), call.attribute("right_window_size", -1)
-    if call.attribute("is_causal", 0):
-        found.append(le(key, query))
-    if left >= 0:
-        found.append(ge(key, query - left))
-    if right >= 0:
-        found.append(le(key, query + right))
-    return found
-
-
-def _places(like: AbstractTensor, count: Dim) -> AbstractTensor:
-    """The numbers from 0 to ``count``."""
-    if isinstance(count, int):
-        return like.constant(np.arange(count, dtype=np.int64))
-    return cumsum(full(like, 1, (count,), int64), 0) - 1
-
-
-def _shares(call: Call, scores: AbstractTensor) -> AbstractTensor:
-    """The softmax of the scores, zeros where a query may look at nothing."""
-    precise = cast(scores, float64) if call.attribute("softmax_precision", 1) == 11 else scores
-    nothing = eq(amax(precise, -1, keepdim=True), -math.inf)
-    shares = where(nothing, 0.0, softmax(where(nothing, 0.0, precise), -1))
-    return cast(shares, scores.type.dtype)
+def _step(
+    mode: int, products: AbstractTensor, bent: AbstractTensor, shares: AbstractTensor, mask: AbstractTensor | None
+) -> AbstractTensor:
+    """What there is of each query and each key after one of the steps."""
+    if mode == 2:
+        return at.masked(bent, mask)
+    if mode == 3:
+        return at.Masked(mask).rows(shares)
+    if mode not in (0, 1):
+        raise GraphError(f"there is no qk_matmul_output_mode {mode}")
+    return bent if mode else products
 
 
 @converter("RotaryEmbedding", since=23)
-def rotary_embedding(call: Call, x: Value, cos: Value, sin: Value, positions: Value = None) -> AbstractTensor:
-    """Pairs of numbers turned by angles that say where they stand (Su et al., 2021)."""
-    values, cosine, sine, place = call.tensors(x, cos, sin, positions)
-    flat = values.type.rank == 3
-    if flat:
-        values = _split(values, call.required("num_heads"))
-    if place is not None:
-        cosine, sine = (one[place] for one in (cosine, sine))
+def rotary(call: Call, x: Value, cos: Value, sin: Value, places: Value = None) -> AbstractTensor:
+    data, cosine, sine, at_places = call.tensors(x, cos, sin, places)
+    turned = _heads(call, data, "num_heads")
+    if at_places is not None:
+        cosine, sine = (embedding(at_places, one) for one in (cosine, sine))
+    width = call.attribute("rotary_embedding_dim", 0) or turned.type.shape[3]
+    if 2 * cosine.type.shape[-1] != width:
+        raise GraphError(f"the angles {cosine.type} are not for {width} features")
     cosine, sine = (unsqueeze(one, 1) for one in (cosine, sine))
-    turned_size = call.attribute("rotary_embedding_dim", 0) or values.type.shape[-1]
-    turned, rest = values[..., :turned_size], values[..., turned_size:]
-    if call.attribute("interleaved", 0):
-        a, b = turned[..., 0::2], turned[..., 1::2]
-        pairs = stack([a * cosine - b * sine, a * sine + b * cosine], -1)
-        made = reshape(pairs, turned.type.shape)
-    else:
-        half = turned_size // 2
-        a, b = turned[..., :half], turned[..., half:]
-        made = concat([a * cosine - b * sine, a * sine + b * cosine], -1)
-    y: AbstractTensor = made if turned_size == values.type.shape[-1] else concat([made, rest], -1)
-    if flat:
-        y = permute(y, (0, 2, 1, 3))
-        y = reshape(y, (*y.type.shape[:2], product(y.type.shape[2:])))
-    return y
+    y = at.rotary_embedding(turned, cosine, sine, bool(call.attribute("interleaved", 0)))
+    return y if data.type.rank == 4 else _flat(y)
