@@ -10,7 +10,7 @@ from ....graph.types import TensorType
 from ...planning.registry import kernel
 from ...planning.work import Work
 from ...program.emitter import Emitter, Operand
-from ..shared.cut import Block, deal, image_blocks
+from ..shared.cut import Block, deal, image_blocks, largest
 from ..shared.loop import BlockLoop, channels_last, recheck
 from .depthwise_views import GradientTap, Taps, bind_gradient, bind_taps
 from .geometry import Conv
@@ -41,7 +41,7 @@ def _pack(k: Emitter, w: Operand, conv: Conv, columns: int) -> Operand:
 
 def _products(loop: BlockLoop[Block], conv: Conv, last: bool) -> tuple[Operand, ...]:
     """Working memory for the output of any block."""
-    images, rows = max(b.n1 - b.n0 for b in loop.every), max(b.r1 - b.r0 for b in loop.every)
+    images, _, rows = largest(loop.every)
     shape = (images, rows, conv.cols.count, conv.outputs) if last else (images, conv.outputs, rows, conv.cols.count)
     return loop.scratch(shape, loop.k.ins[0].dtype, "product")
 

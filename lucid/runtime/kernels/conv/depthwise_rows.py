@@ -20,7 +20,7 @@ from ...planning.machine import this_machine
 from ...planning.registry import Way, kernel
 from ...planning.work import NOTHING, Work
 from ...program.emitter import Emitter, Operand
-from ..shared.cut import Block, deal, evenly
+from ..shared.cut import Block, deal, evenly, largest
 from ..shared.epilogue import Epilogue, zero_row
 from ..shared.loop import BlockLoop, channels_last, laid_out, recheck
 from .depthwise_rows_views import (
@@ -143,8 +143,8 @@ def _padded(loop: BlockLoop[Block], d: Depthwise, filled: bool) -> tuple[Operand
     """The input of a block with its padding, brought into working memory by the loop's first lines."""
     k, x = loop.k, loop.k.ins[0]
     fill = f"{k.ins[-1]}.reshape({d.conv.channels}, 1)" if filled else "0"
-    shape = d.shape(max(b.n1 - b.n0 for b in loop.every), max(b.r1 - b.r0 for b in loop.every))
-    memory = loop.scratch(shape, x.dtype, "padded")
+    images, _, rows = largest(loop.every)
+    memory = loop.scratch(d.shape(images, rows), x.dtype, "padded")
     for slab in memory:
         for plane, inside, _ in d.column_parts():
             for start, stop in ((0, inside.start), (inside.stop, d.width)):
@@ -160,7 +160,7 @@ def _padded(loop: BlockLoop[Block], d: Depthwise, filled: bool) -> tuple[Operand
 
 def _turned(loop: BlockLoop[Block], conv: Conv) -> tuple[Operand, ...]:
     """Working memory for the output of any block, channels last."""
-    images, rows = max(b.n1 - b.n0 for b in loop.every), max(b.r1 - b.r0 for b in loop.every)
+    images, _, rows = largest(loop.every)
     return loop.scratch((images, rows, conv.cols.count, conv.outputs), loop.k.ins[0].dtype, "made")
 
 

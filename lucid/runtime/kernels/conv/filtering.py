@@ -40,6 +40,10 @@ class Filter(NamedTuple):
         """From the first input of these sums to the first of the next."""
         return self.stride * self.m
 
+    def held(self, times: int) -> int:
+        """Inputs under so many applications, one after another."""
+        return self.step * (times - 1) + self.products
+
     @property
     def points(self) -> int:
         """How many of :data:`POINTS` it takes."""

@@ -9,7 +9,7 @@ from ....graph.ops.conv_pool import bias_and_residual
 from ....graph.types import CHANNELS_LAST
 from ...program.emitter import Operand
 from ..pool.max import competing, lowest
-from ..shared.cut import Block
+from ..shared.cut import Block, largest
 from ..shared.epilogue import Epilogue, pixels_of_run, tiled, zero_row
 from ..shared.loop import BlockLoop, Bound, channels_last, laid_out
 from ..shared.pooling_views import padding_steps
@@ -153,9 +153,7 @@ class Finish:
         loop, dtype = self.loop, self.y.dtype
         rows: Sequence[Operand | None] = (None,) * len(loop.work)
         if min(axis.kernel for axis in self.layer.pool) > 1:
-            images, most = (max(b.n1 - b.n0 for b in loop.every), max(b.r1 - b.r0 for b in loop.every))
-            size = images, self.layer.conv.group_out, most, self.layer.conv.cols.count
-            rows = loop.scratch(size, dtype, "rows", CHANNELS_LAST)
+            rows = loop.scratch((*largest(loop.every), self.layer.conv.cols.count), dtype, "rows", CHANNELS_LAST)
         self._maxima(loop.each("step", bind_pooling, self.layer, loop.blocks, held, rows, self.y, lowest(dtype)))
 
     def _pad(self) -> None:

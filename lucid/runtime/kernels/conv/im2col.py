@@ -14,7 +14,7 @@ from ...planning.machine import this_machine
 from ...planning.registry import Way, kernel
 from ...planning.work import NOTHING, Work
 from ...program.emitter import Emitter, Operand
-from ..shared.cut import Block, deal, pieces
+from ..shared.cut import Block, deal, largest, pieces
 from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop, Bound, channels_last, recheck
 from ..shared.panels import cut_for, multiply_lines, product_of
@@ -168,9 +168,9 @@ def most_pixels(loop: BlockLoop[Block], layer: Layer) -> int:
 
 def _padded(loop: BlockLoop[Block], layer: Layer, x: Operand) -> tuple[Operand, ...]:
     """Memory for padded rows of a group's images; what is left and right of them is cleared."""
-    k, conv, inner = loop.k, layer.conv, [layer.convolved(block) for block in loop.every]
-    held, width = conv.rows.held(max(b.r1 - b.r0 for b in inner)), conv.cols.held(conv.cols.count)
-    images = loop.scratch((max(b.n1 - b.n0 for b in inner), held, width, conv.group_in), x.dtype, "padded")
+    k, conv, (most, _, rows) = loop.k, layer.conv, largest(map(layer.convolved, loop.every))
+    width = conv.cols.held(conv.cols.count)
+    images = loop.scratch((most, conv.rows.held(rows), width, conv.group_in), x.dtype, "padded")
     real = conv.across
     for image in images:
         for first, stop in ((0, real.low), (real.high, width)):

@@ -120,7 +120,7 @@ def _work(node: Node, inputs: tuple[TensorType, ...], d: SpaceToDepth, work: lis
 def _block_work(node: Node, inputs: tuple[TensorType, ...], d: SpaceToDepth, tiles: int, rows: int) -> Work:
     machine, itemsize, epilogue = this_machine(), inputs[0].dtype.itemsize, Epilogue.of(node, inputs)
     n, m, outputs = d.filter.products, d.filter.m, d.layer.conv.outputs
-    pixels, held = tiles * d.layer.pitch, d.held(tiles) * d.row
+    pixels, held = tiles * d.layer.pitch, d.filter.held(tiles) * d.row
     resident = n * d.depth * outputs * itemsize <= machine.l2 // 2
     product = product_of(machine, pixels // d.across, d.depth + BEGIN, outputs, itemsize, resident)
     moved = held + 2 * n * tiles * d.row + (2 * n + m) * pixels * outputs
@@ -159,7 +159,7 @@ def _convolve(loop: BlockLoop[Block], d: SpaceToDepth, made: Sequence[Operand]) 
     """The lines that convolve each block."""
     k, (x, w, *_), t = loop.k, loop.k.ins, transforms(d.filter)
     n, outputs, tiles = d.filter.products, d.layer.conv.outputs, max(map(d.tiles, loop.every))
-    pixels = loop.zeroed((d.held(tiles) * d.row,), x.dtype, "pixels")
+    pixels = loop.zeroed((d.filter.held(tiles) * d.row,), x.dtype, "pixels")
     edges, copies = loop.over(loop.bind("pixels", bind_pixels, d, loop.blocks, pixels, x), "edges", "copies")
     cut = cut_for(k, tiles * d.layer.pitch // d.across, d.depth, outputs)
     with k.once(w):

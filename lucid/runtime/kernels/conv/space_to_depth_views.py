@@ -47,10 +47,6 @@ class SpaceToDepth:
         """Numbers of a row of pixels."""
         return self.layer.pitch * self.channels
 
-    def held(self, tiles: int) -> int:
-        """Rows that so many applications of the filter read."""
-        return self.filter.step * (tiles - 1) + self.filter.products
-
     def tiles(self, block: Block) -> int:
         """How often the filter is applied for a block."""
         inner = self.layer.convolved(block)
@@ -73,7 +69,7 @@ def bind_pixels(d: SpaceToDepth, work: Any, memory: Any, x: Any) -> list[list[tu
     v, h, nhwc = d.layer.conv.rows, d.layer.conv.cols, x.transpose(0, 2, 3, 1)
 
     def pixels(block: Block, own: Any) -> tuple[list[Any], list[Any]]:
-        held, start = d.held(d.tiles(block)), v.start(d.layer.convolved(block).r0)
+        held, start = d.filter.held(d.tiles(block)), v.start(d.layer.convolved(block).r0)
         made = as_view(own[: held * d.row], held, d.layer.pitch, v.stride, h.stride, nhwc.shape[3])
         edges, pairs = [], []
         for down in range(v.stride):

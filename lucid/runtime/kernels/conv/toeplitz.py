@@ -27,7 +27,7 @@ from ...planning.phase import Phase
 from ...planning.registry import Way, kernel
 from ...planning.work import NOTHING, Work
 from ...program.emitter import Emitter, Operand
-from ..shared.cut import Block, deal
+from ..shared.cut import Block, deal, largest
 from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop, channels_last, recheck
 from ..shared.panels import cut_for, multiply_lines, product_of
@@ -153,9 +153,9 @@ def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
 # ---------------------------------------------------------------- the parts of the kernel
 
 
-def held(loop: BlockLoop[Block], t: Toeplitz) -> tuple[int, int, bool]:
+def room_of(loop: BlockLoop[Block], t: Toeplitz) -> tuple[int, int, bool]:
     """Images and rows of tiles that hold any block, and whether blocks are whole images: all have the same padding."""
-    images, rows = max(b.n1 - b.n0 for b in loop.every), max(b.r1 - b.r0 for b in loop.every)
+    images, _, rows = largest(loop.every)
     return images, rows, rows == t.rows.patches.count
 
 
@@ -164,7 +164,7 @@ def gather(loop: BlockLoop[Block], t: Toeplitz) -> str:
     x = loop.k.ins[0]
     if t.inside and x.phase is not Phase.CALL:
         return loop.each("patches", bind_patches, t, loop.blocks, x)
-    (images, rows, whole), down, right = held(loop, t), t.rows.patches, t.cols.patches
+    (images, rows, whole), down, right = room_of(loop, t), t.rows.patches, t.cols.patches
     room = loop.zeroed if whole and not t.inside else loop.scratch
     memory = room((images * t.channels * down.held(rows) * right.held(right.count),), x.dtype, "padded")
     p = loop.parts(loop.bind("padded", bind_padded, t, loop.blocks, memory), Padded)

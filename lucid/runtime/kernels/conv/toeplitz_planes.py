@@ -29,7 +29,7 @@ from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop, Bound, channels_last, recheck
 from ..shared.panels import cut_for, multiply_lines, product_of
 from . import toeplitz
-from .toeplitz import FEW, KEPT_NODES, best_ways, bias_of, gather, held, pack
+from .toeplitz import FEW, KEPT_NODES, best_ways, bias_of, gather, pack, room_of
 from .toeplitz_planes_views import (
     Gathering,
     Planes,
@@ -137,7 +137,7 @@ def _windows(loop: BlockLoop[Block], t: Toeplitz, columns: int) -> Bound:
 
 def _by_parts(loop: BlockLoop[Block], t: Toeplitz, memory: tuple[Operand, ...]) -> Bound:
     """Part the pixels, and gather the windows from the parts."""
-    x, (images, rows, whole) = loop.k.ins[0], held(loop, t)
+    x, (images, rows, whole) = loop.k.ins[0], room_of(loop, t)
     parts = (loop.zeroed if whole else loop.scratch)((math.prod(parts_shape(t, images, rows)),), x.dtype, "parts")
     parting = loop.each("parting", bind_parts, t, loop.blocks, parts, x)
     if not whole and not t.inside:

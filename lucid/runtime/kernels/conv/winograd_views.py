@@ -59,11 +59,7 @@ class Winograd:
     @property
     def width(self) -> int:
         """Columns of the padded rows."""
-        return self.held(self.right)
-
-    def held(self, tiles: int) -> int:
-        """Input pixels of so many tiles side by side."""
-        return self.filter.step * (tiles - 1) + self.n
+        return self.filter.held(self.right)
 
 
 class Buffers(NamedTuple):
@@ -78,7 +74,7 @@ def buffer_sizes(t: Winograd, work: Sequence[Block]) -> Buffers:
     tile_rows = max(s.image_rows for s in work)
     tiles = tile_rows * t.right
     outputs = max(s.c1 - s.c0 for s in work)
-    slab = max((s.n1 - s.n0) * t.held(s.r1 - s.r0) for s in work) * t.width * t.channels
+    slab = max((s.n1 - s.n0) * t.filter.held(s.r1 - s.r0) for s in work) * t.width * t.channels
     ping = max(tile_rows * t.n * t.width * t.channels, t.n * t.n * tiles * t.channels, t.m * t.n * tiles * outputs)
     pong = max(t.n * t.n * tiles * t.channels, t.n * t.n * tiles * outputs)
     return Buffers(slab, ping, pong)
@@ -119,7 +115,7 @@ class Views(NamedTuple):
 def _real(t: Winograd, s: Block, size: Sequence[int]) -> tuple[Real, Real]:
     """The rows and columns of a block's padded memory that are no padding; ``size`` is that of an input image."""
     height, width = size
-    rows = real(t.filter.step * s.r0 - t.top, t.held(s.r1 - s.r0), height)
+    rows = real(t.filter.step * s.r0 - t.top, t.filter.held(s.r1 - s.r0), height)
     return rows, real(-t.left, t.width, width)
 
 
@@ -150,7 +146,7 @@ def _bind_block(
     slab, ping, pong = memory
     images, down, outputs = s.n1 - s.n0, s.r1 - s.r0, s.c1 - s.c0
     n, m, c, count = t.n, t.m, t.channels, s.image_rows * t.right
-    height, step = t.held(down), t.filter.step
+    height, step = t.filter.held(down), t.filter.step
     padded = as_view(slab[: images * height * t.width * c], images, height, t.width, c)
     real_rows, real_cols = _real(t, s, size)
     middle = padded[:, real_rows.places]

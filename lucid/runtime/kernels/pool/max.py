@@ -16,7 +16,7 @@ from ...planning.machine import this_machine
 from ...planning.registry import kernel
 from ...planning.work import NOTHING, Work
 from ...program.emitter import Emitter, Operand
-from ..shared.cut import Block, deal, image_blocks, per_block
+from ..shared.cut import Block, deal, image_blocks, largest, per_block
 from ..shared.loop import BlockLoop, recheck
 from ..shared.pooling_views import Step, bind_steps, padding_steps, window_steps
 
@@ -50,13 +50,6 @@ def blocks_of(x: TensorType, rows: Axis, cols: Axis) -> list[Block]:
     n, c, *_ = x.concrete
     per_row = x.dtype.itemsize * rows.size * cols.size // rows.count + 1
     return image_blocks(n, c, rows.count, per_row, BLOCK_BYTES, x.order is not None)
-
-
-def largest(blocks: Sequence[Block]) -> tuple[int, int, int]:
-    """Images, channels and rows that hold any of the blocks."""
-    return (
-        max(b.n1 - b.n0 for b in blocks), max(b.c1 - b.c0 for b in blocks), max(b.r1 - b.r0 for b in blocks)
-    )  # fmt: skip
 
 
 def _work(node: Node[MaxPoolAttrs], inputs: tuple[TensorType, ...], threads: int) -> Work:

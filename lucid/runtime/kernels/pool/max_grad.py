@@ -11,10 +11,10 @@ from ....graph.ops.pool import MAX_POOL_GATHER, MAX_POOL_GRAD, MAX_POOL_POSITION
 from ....graph.windows import Axis
 from ...planning.registry import kernel
 from ...program.emitter import Emitter
-from ..shared.cut import Block, deal, image_blocks, pieces
+from ..shared.cut import Block, deal, image_blocks, largest, pieces
 from ..shared.loop import BlockLoop, channels_last, laid_out, recheck
 from ..shared.pooling_views import tap_parts
-from .max import BLOCK_BYTES, largest, pooling_axes
+from .max import BLOCK_BYTES, pooling_axes
 from .max_grad_views import Spread, Winners, bind_gather, bind_grad, look_up, scatter
 from .max_runs import BLOCK_BYTES as LONG_BLOCK_BYTES
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 B = TypeVar("B")
@@ -35,6 +35,12 @@ class Block(NamedTuple):
     def image_rows(self) -> int:
         """Rows of all its images."""
         return (self.n1 - self.n0) * (self.r1 - self.r0)
+
+
+def largest(blocks: Iterable[Block]) -> tuple[int, int, int]:
+    """Images, channels and rows that hold any of the blocks."""
+    images, channels, rows = zip(*((b.n1 - b.n0, b.c1 - b.c0, b.r1 - b.r0) for b in blocks), strict=True)
+    return max(images), max(channels), max(rows)
 
 
 def pieces(total: int, most: int) -> list[tuple[int, int]]:
