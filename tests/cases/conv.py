@@ -112,6 +112,9 @@ CASES = [
     _fused(
         "gelu-zero-pad", (2, 3, 8, 6), (4, 3, 3, 3), ConvPoolAttrs(SAME, "Gelu", GeluAttrs(), max_pool_attrs(3, 2, 1))
     ),
+    # a group's one result lies four or eight numbers from the next one's
+    _fused("sigmoid-groups4", (2, 8, 7, 6), (4, 2, 3, 3), ConvPoolAttrs(replace(SAME, groups=4), "Sigmoid")),
+    _fused("sigmoid-groups8", (2, 16, 7, 6), (8, 2, 3, 3), ConvPoolAttrs(replace(SAME, groups=8), "Sigmoid")),
     _fused("gelu-unpooled", (2, 3, 8, 6), (4, 3, 3, 3), ConvPoolAttrs(SAME, "Gelu", GeluAttrs())),
     _fused("relu-unpooled", (2, 3, 8, 6), (4, 3, 3, 3), ConvPoolAttrs(SAME, "Relu")),
     _fused("dilated-pool", (2, 2, 9, 9), (3, 2, 2, 2), ConvPoolAttrs(pool=max_pool_attrs(2, 1, 1, 2, True))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import lucid.runtime.eager  # noqa: F401  # kernels register
@@ -9,7 +10,8 @@ from lucid.graph.ir import Node
 from lucid.graph.opdef import NoAttrs, OpDef, all_ops
 from lucid.graph.ops.bounds import ClipAttrs
 from lucid.graph.ops.elementwise import NOT, AlphaAttrs, CastAttrs, GeluAttrs, SoftplusAttrs
-from lucid.graph.types import TensorType, float32, float64
+from lucid.graph.types import DType, TensorType, float32, float64
+from lucid.reference import run_reference
 from lucid.runtime.planning.phase import Phase
 from lucid.runtime.planning.registry import lowerings
 from lucid.runtime.program.emitter import Emitter, Names, Operand
@@ -41,3 +43,24 @@ def test_a_kernel_that_may_run_in_place_does(op: OpDef) -> None:
                 kernel.emit(k)
                 if outputs[0].dtype == dtype:
                     assert kernel.in_place == ((0, 0) in k.overwritable and not k.buffers)
+
+
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
+@pytest.mark.parametrize("op", ACTIVATIONS, ids=lambda op: op.name)
+def test_it_does_so_on_numbers_that_lie_apart(op: OpDef, dtype: DType) -> None:
+    """As a layer's results do where a group has few of them: NumPy's negative is wrong for some distances."""
+    type_, numbers = TensorType((40,), dtype), np.random.default_rng(0).uniform(-0.9, 0.9, (40, 20)).astype(dtype.name)
+    for attrs in ATTRS.get(op.name, (NoAttrs(),)):
+        (made,) = op.infer_types(attrs, [type_])
+        for kernel in (kernel for kernel in lowerings(op) if kernel.in_place and made.dtype == dtype):
+            x = Operand("x", type_, Phase.CALL, contiguous=False)
+            k = Emitter(Node(op, attrs, (made,)), "node", names := Names(), [x], [x])
+            kernel.emit(k)
+            with np.errstate(all="ignore"):
+                (expected,) = run_reference(op, attrs, [numbers[:, 0]])
+                for step in range(1, numbers.shape[1] + 1):
+                    apart = numbers.reshape(-1)[: 40 * step].copy()[::step]
+                    apart[...] = numbers[:, 0]
+                    for statement in k.code.run:
+                        exec(statement.text, {**names.namespace, "np": np, "x": apart})
+                    np.testing.assert_allclose(apart, expected, rtol=1e-5, err_msg=f"{attrs}, {step} apart")
