@@ -9,7 +9,7 @@ from ....graph.ops.conv_pool import bias_and_residual
 from ....graph.types import CHANNELS_LAST
 from ...program.emitter import Operand
 from ..pool.max import competing, lowest
-from ..shared.cut import Block, largest
+from ..shared.cut import Block, bind_memory, largest
 from ..shared.epilogue import Epilogue, pixels_of_run, tiled, zero_row
 from ..shared.loop import BlockLoop, Bound, channels_last, laid_out
 from ..shared.pooling_views import padding_steps
@@ -24,7 +24,6 @@ from .finish_views import (
     bind_pooling,
     bind_results,
     bind_runs,
-    bind_whole,
 )
 from .geometry import Layer
 
@@ -134,7 +133,7 @@ class Finish:
         memory = [(source, self.held), (target, made)]
         memory += [(str(b), loop.scratch(b.shape, b.dtype, "activation")) for b in activated.buffers]
         for name, own in memory:
-            loop.known(loop.bind("whole", bind_whole, loop.blocks, own), name)
+            loop.known(loop.bind("whole", bind_memory, loop.blocks, own), name)
         loop.take(activated.statements)
         return made
 

@@ -33,11 +33,6 @@ def bind_runs(matrices: Any, length: int) -> list[list[Any]]:
     return of_each(lambda matrix: as_view(matrix, -1, length), matrices)
 
 
-def bind_whole(work: Any, memory: Any) -> list[list[Any]]:
-    """Each worker's memory, for each of its blocks."""
-    return per_block(lambda block, own: own, work, memory)
-
-
 def bind_held(layer: Layer, work: Any, memory: Any) -> list[list[Any]]:
     """The pixels that are held of each block, as a matrix (pixels, outputs)."""
     return per_block(lambda block, own: own[: layer.held(block)], work, memory)

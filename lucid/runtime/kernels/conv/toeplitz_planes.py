@@ -24,7 +24,7 @@ from ...planning.machine import Machine, kept_for_machine, this_machine
 from ...planning.registry import Way, kernel
 from ...planning.work import Work
 from ...program.emitter import Emitter, Operand
-from ..shared.cut import Block, deal
+from ..shared.cut import Block, bind_memory, deal
 from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop, Bound, channels_last, recheck
 from ..shared.panels import cut_for, multiply_lines, product_of
@@ -35,7 +35,6 @@ from .toeplitz_planes_views import (
     Planes,
     bind_ends,
     bind_gathering,
-    bind_memory,
     bind_parts,
     bind_planes,
     bind_turned,

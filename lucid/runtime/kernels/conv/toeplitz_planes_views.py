@@ -66,11 +66,6 @@ def _parted(t: Toeplitz, b: Block, memory: Any) -> Any:
     return as_view(memory[: math.prod(shape)], shape)
 
 
-def bind_memory(work: Any, memory: Any) -> list[list[Any]]:
-    """For each block the memory of its worker."""
-    return per_block(lambda b, own: own, work, memory)
-
-
 def bind_parts(t: Toeplitz, work: Any, memory: Any, x: Array) -> list[list[list[tuple[Array, Array]]]]:
     """For each block the copies ``target[...] = value`` that part its pixels."""
     cols = parts_of(t.cols.patches, 0, t.cols.patches.count)

@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import as_strided
 from ....base.arrays import Array
 from ....graph.windows import Axis, Window
 from ...program.views import as_view
-from ..shared.cut import Block, image_blocks, of_each, per_block
+from ..shared.cut import Block, bands, image_blocks, of_each, per_block
 from ..shared.panels_views import small_products
 
 
@@ -290,20 +290,13 @@ def bind_copies(t: Toeplitz, work: Any, memory: Any, y: Array) -> list[list[Any]
     return per_block(lambda b, own: list(_copies(t, b, own, nhwc)), work, memory)
 
 
-def _bands(side: Side, first: int, last: int) -> Iterator[tuple[int, int, int]]:
-    """Runs of tiles and how many outputs of each are wanted: the whole ones, and the one that the border cuts."""
-    whole = min(last, side.count // side.tile)
-    if whole > first:
-        yield first, whole, side.tile
-    if last > whole:
-        yield whole, last, side.count - whole * side.tile
-
-
 def _copies(t: Toeplitz, b: Block, results: Array, nhwc: Array) -> Iterator[tuple[Array, Array]]:
     right = t.cols.patches.count
     shape = (b.n1 - b.n0, b.r1 - b.r0, right, t.rows.tile, t.cols.tile, t.outputs)
     tiles = as_view(results[: t.tiles(b)], shape)
-    for (r0, r1, rows), (c0, c1, cols) in product(_bands(t.rows, b.r0, b.r1), _bands(t.cols, 0, right)):
+    for (r0, r1, rows), (c0, c1, cols) in product(
+        bands(t.rows.count, t.rows.tile, b.r0, b.r1), bands(t.cols.count, t.cols.tile, 0, right)
+    ):
         value = tiles[:, r0 - b.r0 : r1 - b.r0, c0:c1, :rows, :cols].transpose(0, 1, 3, 2, 4, 5)
         top, left = r0 * t.rows.tile, c0 * t.cols.tile
         target = nhwc[b.images, top : top + (r1 - r0) * rows, left : left + (c1 - c0) * cols]

@@ -29,12 +29,12 @@ from ..shared.epilogue import Epilogue, zero_row
 from ..shared.loop import BlockLoop, recheck
 from ..shared.panels import Blocking, blocking, multiply_lines, product_of
 from .filtering import ALONG_BOTH, Filter, transforms
+from .finish_views import bind_biases
 from .numbers import attrs_of, pool_axes
 from .winograd_views import (
     Results,
     Views,
     Winograd,
-    bind_biases,
     bind_results,
     bind_sources,
     bind_views,
@@ -136,7 +136,9 @@ def emit(k: Emitter, m: int, cut: Cut) -> None:
     )
     if epilogue.pool is not None:
         loop.line(*(f"np.maximum({x}[0], {x}[1], out={x}[2])" for x in (r.halves, r.quarters)))
-    loop.line(*epilogue.terms(r.final, None if bias is None else loop.each("bias", bind_biases, loop.blocks, bias)))
+    loop.line(
+        *epilogue.terms(r.final, None if bias is None else loop.each("bias", bind_biases, loop.blocks, bias, True))
+    )
     if residual is not None:
         loop.line(f"for _, {value}, {added} in {r.copies}:\n    np.add({value}, {added}, out={value})")
     zeros = k.use(zero_row(x.dtype, t.outputs // cut.ranges), "zeros")

@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ....graph.windows import Real, real
 from ...program.views import as_view
-from ..shared.cut import Block, per_block
+from ..shared.cut import Block, bands, per_block
 from ..shared.panels_views import small_products
 from .filtering import Filter
 
@@ -130,11 +130,6 @@ def bind_sources(t: Winograd, work: Any, x: Any) -> list[list[Any]]:
     return per_block(source, work)
 
 
-def bind_biases(work: Any, bias: Any) -> list[list[Any]]:
-    """The part of the bias that each block adds."""
-    return per_block(lambda s: bias[s.channels], work)
-
-
 def bind_views(t: Winograd, work: Any, memory: Any, size: tuple[int, int], packed: Any, rows: int) -> list[list[Views]]:
     """The views of every block of every worker; ``size`` is that of an input image, ``rows`` of a block of products."""
     return per_block(lambda s, own: _bind_block(t, s, own, size, packed, rows), work, memory)
@@ -206,21 +201,15 @@ def _bind_result(t: Winograd, s: Block, memory: Any, nhwc: Any, added: Any) -> R
 
 
 def _copies(q: int, s: Block, tiles: Any, nhwc: Any, added: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """Whole tiles in one copy; those that the border cuts in three more. With each the residual, if any."""
-    height, width = nhwc.shape[1:3]
-    full_down, full_right = min(s.r1, height // q) - s.r0, width // q
-    bands = [(0, full_down, q), (full_down, full_down + 1, height - (s.r0 + full_down) * q)]
-    strips = [(0, full_right, q), (full_right, full_right + 1, width - full_right * q)]
-    for r0, r1, rows in bands:
-        for c0, c1, cols in strips:
-            if r1 > r0 and c1 > c0 and 0 < rows <= q and 0 < cols <= q and r1 <= s.r1 - s.r0:
-                part = tiles[:rows, :cols, :, r0:r1, c0:c1]
-                places = [a if a is None else _tiled(q, s, a, r0, c0, part.shape) for a in (nhwc, added)]
-                yield places[0], part, places[1]
+    """Whole tiles in one copy; those that the border cuts in up to three more. With each the residual, if any."""
+    _, height, width, _ = nhwc.shape
+    for (r0, r1, rows), (c0, c1, cols) in product(bands(height, q, s.r0, s.r1), bands(width, q, 0, tiles.shape[4])):
+        part = tiles[:rows, :cols, :, r0 - s.r0 : r1 - s.r0, c0:c1]
+        places = [a if a is None else _tiled(q, a[s.images, r0 * q :, c0 * q :], part.shape) for a in (nhwc, added)]
+        yield places[0], part, places[1]
 
 
-def _tiled(q: int, s: Block, nhwc: Any, r0: int, c0: int, shape: Sequence[int]) -> Any:
-    """The tiles of a block from one row and column of them on, where they lie in the image."""
-    place = nhwc[s.images, (s.r0 + r0) * q :, c0 * q :]
+def _tiled(q: int, place: Any, shape: Sequence[int]) -> Any:
+    """The tiles that begin with the first pixel of ``place``, where they lie in the image."""
     o0, o1, o2, o3 = place.strides
     return as_strided(place, shape, (o1, o2, o0, q * o1, q * o2, o3))

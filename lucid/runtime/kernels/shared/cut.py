@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 B = TypeVar("B")
@@ -53,6 +53,18 @@ def evenly(total: int, count: int) -> list[tuple[int, int]]:
     return [(i * total // count, (i + 1) * total // count) for i in range(count)]
 
 
+def bands(count: int, tile: int, first: int, last: int) -> Iterator[tuple[int, int, int]]:
+    """Of tiles over ``count`` things those from ``first`` to ``last``, in runs, and how many things each of a run has.
+
+    The whole ones, and the one that the border cuts; none that lies behind it.
+    """
+    whole, rest = divmod(count, tile)
+    if min(last, whole) > first:
+        yield first, min(last, whole), tile
+    if rest and first <= whole < last:
+        yield whole, whole + 1, rest
+
+
 def deal(blocks: Sequence[B], workers: int) -> list[list[B]]:
     """The blocks in ``workers`` runs."""
     return [list(blocks[a:b]) for a, b in pieces(len(blocks), -(-len(blocks) // workers))] if blocks else []
@@ -78,6 +90,11 @@ def image_blocks(images: int, channels: int, rows: int, per_row: int, target: in
 def per_block(function: Callable[..., T], work: Sequence[Sequence[Any]], *memory: Sequence[Any]) -> list[list[T]]:
     """``function`` of each block of each worker, and of the worker's own part of each ``memory``."""
     return [[function(block, *own) for block in mine] for mine, *own in zip(work, *memory, strict=True)]
+
+
+def bind_memory(work: Sequence[Sequence[Any]], memory: Sequence[T]) -> list[list[T]]:
+    """For each block the memory of its worker."""
+    return per_block(lambda block, own: own, work, memory)
 
 
 def of_each(function: Callable[..., T], *lists: Sequence[Sequence[Any]]) -> list[list[T]]:
