@@ -14,7 +14,7 @@ from onnx.backend.base import Backend, BackendRep, namedtupledict
 
 from ..compiler.entry import compile
 from ..errors import LucidError, OptionError
-from ..formats.onnx.model import SHORT, Array, widened
+from ..formats.onnx.model import Array, widened
 from ..formats.onnx.reader import NEWEST
 from ..graph.types import DTYPES
 from ..tensor.grad_mode import no_grad
@@ -59,14 +59,14 @@ class LucidRep(BackendRep):
             found = self._compiled(**values) if isinstance(inputs, Mapping) else self._compiled(*values.values())
         outputs = found if isinstance(found, tuple) else (found,)
         made: tuple[Array, ...] = namedtupledict("Outputs", self.model.output_names)(
-            *(self._short(np.asarray(y.numpy()), i) for i, y in enumerate(outputs))
+            *(self._declared(np.asarray(y.numpy()), i) for i, y in enumerate(outputs))
         )
         return made
 
-    def _short(self, y: Array, number: int) -> Array:
-        """A result as numbers of 16 bits, where the file declares these."""
+    def _declared(self, y: Array, number: int) -> Array:
+        """A result as numbers of the type that the file declares, where these are computed with as larger ones."""
         dtype = self._dtypes[number] if number < len(self._dtypes) else None
-        return y.astype(dtype) if dtype is not None and dtype.name in SHORT else y
+        return y if dtype is None or dtype.name in DTYPES else y.astype(dtype)
 
     def _value(self, name: str, value: object) -> object:
         """What shapes depend on goes in as numbers, everything else as an array."""
@@ -79,9 +79,8 @@ class LucidRep(BackendRep):
 
 
 def _only_converted(graph: onnx.GraphProto) -> set[str]:
-    """Inputs that nothing but a conversion to another type reads."""
-    converts = {"Cast": 1, "CastLike": 1}
-    read = {name for node in graph.node for name in node.input[converts.get(node.op_type, 0) :]}
+    """Inputs that nothing but conversions to other types read."""
+    read = {name for node in graph.node if node.op_type not in ("Cast", "CastLike") for name in node.input}
     held = {node.op_type for node in graph.node} & {"If", "Loop", "Scan"}
     return set() if held else {one.name for one in graph.input} - read - {one.name for one in graph.output}
 

@@ -120,7 +120,7 @@ class Operator(Module):
         self.node, self.converter = node, converter
 
     def forward(self, step: _Step) -> None:
-        call = Call(self.node, _WORLD, lambda graph, given: step.model.run(graph, step.values, given))
+        call = Call(self.node, _WORLD, lambda graph, given: step.model.run(graph, step.values, given), step.model.kinds)
         found = self.converter.function(call, *step.inputs)
         step.outputs = found if isinstance(found, list | tuple) else [found]
 
@@ -148,6 +148,7 @@ class OnnxModel(Module):
         self.output_names = tuple(one.name for one in graph.outputs)
         self.shapes = dict(shapes or {})
         self.shape_inputs = shape_inputs(graph)
+        self.kinds = {one.name: one.kind for one in graph.inputs}
         self._plan = _Plan(graph)
         _Builder(self, self._plan).build()
 

@@ -63,11 +63,24 @@ class NodeDef:
 
 @dataclass(frozen=True)
 class ValueDef:
-    """A declared input or output; ``shape`` is None where the file does not say."""
+    """A declared input or output.
+
+    Attributes
+    ----------
+    name
+        Its name.
+    dtype
+        Of what type its numbers are here; None where the file does not say.
+    shape
+        None where the file does not say.
+    kind
+        The number of its element type in the format.
+    """
 
     name: str
     dtype: np.dtype[Any] | None
     shape: tuple[Size, ...] | None
+    kind: int = 0
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ class _Reader:
         dtype = _dtype(kind.elem_type) if kind.elem_type else None
         if dtype is not None and dtype.name in SHORT:
             dtype = np.dtype(np.float32)
-        return ValueDef(scope.of(proto.name), dtype, shape)
+        return ValueDef(scope.of(proto.name), dtype, shape, kind.elem_type)
 
     def attribute(self, proto: Any, scope: Scope) -> Any:
         """The value in the field that the attribute's type names."""

@@ -13,8 +13,8 @@ them where :mod:`.host` can, so that shapes stay symbolic and what depends on th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
@@ -40,11 +40,14 @@ class Call:
         A tensor in whose world constants are made.
     run
         Runs a graph that the node holds, which may read what the node's own graph has.
+    kinds
+        Element types that the model declares of its inputs, by their numbers in the format.
     """
 
     node: NodeDef
     world: AbstractTensor
     run: Callable[[GraphDef, Sequence[Value]], list[Value]]
+    kinds: Mapping[str, int] = field(default_factory=dict)
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """An attribute, or what it is where the node leaves it out."""

@@ -14,4 +14,5 @@ from . import quantised_recurrent as quantised_recurrent
 from . import recurrent as recurrent
 from . import reductions as reductions
 from . import shapes as shapes
+from . import signals as signals
 from . import windows as windows

@@ -18,6 +18,7 @@ from ....graph.ops.promotion import cast as cast_to
 from ....graph.types import as_dtype, is_float
 from ..host import ELEMENT_TYPES
 from ..registry import Call, Value, converter, is_host
+from ..small import SMALL, as_small
 
 Function = Callable[..., Any]
 
@@ -101,18 +102,29 @@ def where(call: Call, condition: Any, a: Any, b: Any) -> Any:
 
 @converter("Cast")
 def cast(call: Call, x: Any) -> Any:
-    wanted = call.required("to")
-    if wanted not in ELEMENT_TYPES:
-        raise GraphError(f"there is no element type {wanted} here")
-    x = call.tensor(x)
-    dtype = as_dtype(np.dtype(ELEMENT_TYPES[wanted]))
+    return _as_kind(call, call.tensor(x), call.required("to"))
+
+
+def _as_kind(call: Call, x: AbstractTensor, kind: int) -> AbstractTensor:
+    """Numbers of the element type that has this number in the format."""
+    if kind in SMALL:
+        return as_small(x, kind, bool(call.attribute("saturate", 1)))
+    if kind not in ELEMENT_TYPES:
+        raise GraphError(f"there is no element type {kind} here")
+    dtype = as_dtype(np.dtype(ELEMENT_TYPES[kind]))
     return composite.ne(x, 0) if dtype.kind == "b" and x.type.dtype != dtype else cast_to(x, dtype)
 
 
 @converter("CastLike")
-def cast_like(call: Call, x: Any, like: Any) -> Any:
-    x, like = call.tensors(x, like)
-    return cast_to(x, like.type.dtype)
+def cast_like(call: Call, x: Value, like: Value) -> Value:
+    kind = call.kinds.get(call.node.inputs[1], 0)
+    if kind in SMALL:
+        return _as_kind(call, call.tensor(x), kind)
+    dtype = call.tensor(like).type.dtype
+    if is_host(x) and x.dtype != object:
+        return x.astype(dtype)
+    number = call.tensor(x)
+    return composite.ne(number, 0) if dtype.kind == "b" and number.type.dtype != dtype else cast_to(number, dtype)
 
 
 @converter("Clip", host=(1, 2))
@@ -188,6 +200,8 @@ def gelu(call: Call, x: Any) -> Any:
 @converter("PRelu", names=("", "weight"))
 def prelu(call: Call, x: Any, slope: Any) -> Any:
     x, slope = call.tensors(x, slope)
+    if call.node.version < 7 and slope.type.rank == 1 and x.type.rank > 2:  # a slope for each channel
+        slope = slope.reshape((-1, *[1] * (x.type.rank - 2)))
     return ew.where(composite.ge(x, 0), x, slope * x)
 
 

@@ -12,6 +12,7 @@ from ....graph.dims import Dim
 from ....graph.opdef import AbstractTensor
 from ....graph.ops import shape
 from ....graph.ops.grid_sample import grid_sample
+from ....graph.ops.linalg import matmul
 from ....graph.ops.resize import ResizeAttrs, resize, scaled
 from ....graph.types import is_float
 from ..registry import Call, Value, converter, is_host
@@ -131,3 +132,16 @@ def grid_sample_(call: Call, x: Value, grid: Value) -> AbstractTensor:
     modes = {"linear": "bilinear", "cubic": "bicubic"}
     padding = call.attribute("padding_mode", "zeros")
     return grid_sample(image, places, modes.get(mode, mode), padding, bool(call.attribute("align_corners", 0)))
+
+
+@converter("AffineGrid", since=20, host=(1,))
+def affine_grid(call: Call, theta: Value, size: Value) -> AbstractTensor:
+    """The places of an image's pixels, moved by a matrix for each image."""
+    matrices: AbstractTensor = call.tensor(theta)
+    _, _, *sizes = call.ints(size, "the size")
+    corners = call.attribute("align_corners", 0)
+    ends = [1.0 if corners else 1 - 1 / max(n, 1) for n in sizes]
+    axes = np.meshgrid(*(np.linspace(-end, end, n) for end, n in zip(ends, sizes, strict=True)), indexing="ij")
+    places = np.stack([*axes[::-1], np.ones_like(axes[0])], -1).reshape(-1, len(sizes) + 1)
+    moved = matmul(matrices.constant(places.astype(matrices.type.dtype)), shape.transpose(matrices, 1, 2))
+    return shape.reshape(moved, (matrices.type.shape[0], *sizes, len(sizes)))

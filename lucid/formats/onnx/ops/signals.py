@@ -1,0 +1,150 @@
+"""Operators on signals: Fourier transforms, causal convolutions, products that run on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ....errors import GraphError
+from ....graph.dims import Dim
+from ....graph.opdef import AbstractTensor, apply
+from ....graph.ops.composite import movedim
+from ....graph.ops.conv import CONV, ConvAttrs
+from ....graph.ops.elementwise import silu
+from ....graph.ops.indexing import index_with
+from ....graph.ops.linalg import matmul
+from ....graph.ops.pad import pad
+from ....graph.ops.shape import concat, squeeze, stack, unsqueeze
+from ....graph.ops.slices import flip
+from ....graph.types import DType
+from ..model import Array
+from ..registry import Call, Value, converter
+
+
+def _waves(size: int, bins: int) -> tuple[Array, Array]:
+    """Cosines and sines of all frequencies at all places, in rows of places."""
+    turn = 2 * np.pi / size * (np.outer(np.arange(size), np.arange(bins)) % size)
+    return np.cos(turn), np.sin(turn)
+
+
+def _transformed(x: AbstractTensor, size: int, *, inverse: bool, onesided: bool) -> AbstractTensor:
+    """The discrete Fourier transform along the last axis but one; the last holds one part or two."""
+    parts = [x[..., i] for i in range(_parts(x))]
+    dtype = x.type.dtype
+    if inverse and onesided:
+        return unsqueeze(_real(parts, size, dtype), -1)
+    cosine, sine = _waves(size, size // 2 + 1 if onesided else size)
+    if inverse:
+        cosine, sine = cosine / size, -sine / size
+    c, s = x.constant(cosine.astype(dtype)), x.constant(sine.astype(dtype))
+    real, imaginary = matmul(parts[0], c), -matmul(parts[0], s)
+    if len(parts) == 2:
+        real, imaginary = real + matmul(parts[1], s), imaginary + matmul(parts[1], c)
+    return stack([real, imaginary], -1)
+
+
+def _real(parts: list[AbstractTensor], size: int, dtype: DType) -> AbstractTensor:
+    """The real signal that has this half of a spectrum."""
+    bins = size // 2 + 1
+    both = np.where(np.arange(bins) % (size / 2) == 0, 1, 2)[:, None]  # each but the ends stands for two
+    cosine, sine = (wave.T * both / size for wave in _waves(size, bins))
+    y = matmul(parts[0], parts[0].constant(cosine.astype(dtype)))
+    return y if len(parts) == 1 else y - matmul(parts[1], parts[1].constant(sine.astype(dtype)))
+
+
+def _parts(x: AbstractTensor) -> int:
+    """How many numbers one element of a signal has: one, or a real and an imaginary part."""
+    count = x.type.shape[-1]
+    if count not in (1, 2):
+        raise GraphError(f"the last axis of a signal has one element or two, got {x.type}")
+    return 1 if count == 1 else 2
+
+
+def _of_length(x: AbstractTensor, axis: int, length: int) -> AbstractTensor:
+    """The signal with zeros at its end, or without what is too much."""
+    more = length - _known(x.type.shape[axis])
+    amounts = [[0, more if i == axis else 0] for i in range(x.type.rank)]
+    return pad(x, [amount for both in reversed(amounts) for amount in both])
+
+
+def _known(size: Dim) -> int:
+    if not isinstance(size, int):
+        raise GraphError("a transform of a symbolic length: give the model fixed shapes")
+    return size
+
+
+@converter("DFT", since=17, host=(1, 2))
+def dft(call: Call, x: Value, length: Value = None, axis: Value = None) -> AbstractTensor:
+    """By products with the waves themselves."""
+    signal: AbstractTensor = call.tensor(x)
+    if axis is not None:
+        along = int(call.scalar(axis, "the axis"))
+    else:
+        along = call.attribute("axis", 1) if call.node.version < 20 else -2
+    along %= signal.type.rank
+    inverse, onesided = bool(call.attribute("inverse", 0)), bool(call.attribute("onesided", 0))
+    size = _known(signal.type.shape[along])
+    if length is not None:
+        size = int(call.scalar(length, "the length"))
+    elif inverse and onesided:
+        size = 2 * (size - 1)
+    signal = _of_length(signal, along, size // 2 + 1 if inverse and onesided else size)
+    y = _transformed(movedim(signal, along, -2), size, inverse=inverse, onesided=onesided)
+    return movedim(y, -2, along)
+
+
+@converter("STFT", since=17, host=(1, 3))
+def stft(call: Call, x: Value, step: Value, window: Value = None, length: Value = None) -> AbstractTensor:
+    """The transforms of pieces of a signal."""
+    signal: AbstractTensor = call.tensor(x)
+    weights: AbstractTensor | None = None if window is None else call.tensor(window)
+    if length is not None:
+        size = int(call.scalar(length, "the length"))
+    elif weights is not None:
+        size = _known(weights.type.shape[0])
+    else:
+        raise GraphError("it has neither a window nor a length")
+    hop = int(call.scalar(step, "the step"))
+    count = (_known(signal.type.shape[1]) - size) // hop + 1
+    places = np.arange(count)[:, None] * hop + np.arange(size)
+    pieces = index_with(signal, (1,), (signal.constant(places),))
+    if weights is not None:
+        pieces = pieces * unsqueeze(weights, 1)
+    return _transformed(pieces, size, inverse=False, onesided=bool(call.attribute("onesided", 1)))
+
+
+@converter("CausalConvWithState", since=27, names=("", "weight", "bias"))
+def causal_conv(call: Call, x: Value, weight: Value, bias: Value = None, past: Value = None) -> list[AbstractTensor]:
+    """A convolution of each channel with what came before; and the end of that, for the next call."""
+    signal, kernel, shift, before = call.tensors(x, weight, bias, past)
+    channels, _, reach = kernel.type.shape
+    if not isinstance(channels, int) or not isinstance(reach, int):
+        raise GraphError(f"a kernel of a symbolic size: {kernel.type}")
+    whole = pad(signal, (reach - 1, 0)) if before is None else concat([before, signal], 2)
+    inputs = [unsqueeze(whole, 2), unsqueeze(kernel, 2), *([] if shift is None else [shift])]
+    y = squeeze(apply(CONV, ConvAttrs(groups=channels), *inputs), 2)
+    activation = call.attribute("activation", "none")
+    if activation not in ("none", "silu", "swish"):
+        raise GraphError(f"there is no activation {activation!r}")
+    return [y if activation == "none" else silu(y), whole[:, :, whole.type.shape[2] - (reach - 1) :]]
+
+
+@converter("CumProd", since=26, host=(1,))
+def cumprod(call: Call, x: Value, axis: Value) -> AbstractTensor:
+    """Products of all elements up to each: of twice as many at each step."""
+    values: AbstractTensor = call.tensor(x)
+    along = int(call.scalar(axis, "the axis")) % values.type.rank
+    size, reverse = _known(values.type.shape[along]), call.attribute("reverse", 0)
+    values = flip(values, along) if reverse else values
+    if call.attribute("exclusive", 0):
+        values = _later(values, along, 1)
+    reach = 1
+    while reach < size:
+        values = values * _later(values, along, reach)
+        reach *= 2
+    return flip(values, along) if reverse else values
+
+
+def _later(x: AbstractTensor, axis: int, by: int) -> AbstractTensor:
+    """Each element so many places further on, behind ones."""
+    amounts = [[by, -by] if i == axis else [0, 0] for i in range(x.type.rank)]
+    return pad(x, [amount for both in reversed(amounts) for amount in both], value=1)
