@@ -9,6 +9,7 @@ from ....graph.ops.recurrent_types import SIGMOID, TANH, GRUAttrs, LSTMAttrs, RN
 from ...planning.phase import Phase
 from ...planning.registry import kernel
 from ...program.emitter import Emitter, Operand
+from ..elementwise import FEW, filled, scalar
 from .functions import FUNCTIONS, rounded
 from .layer import Layer, R, Views, ways
 from .steps_views import gru_steps, lstm_steps, rnn_steps
@@ -109,35 +110,47 @@ class Forward(Layer[R]):
 
     # ------------------------------------------------------------ lines
 
-    def activate(self, number: int, source: str, target: str) -> list[str]:
+    def half(self, columns: int) -> str:
+        """0.5 for so many columns: an array where that is small, which NumPy need not broadcast."""
+        if 0 < self.batch * columns <= FEW:
+            return self.k.use(filled(0.5, self.dtype, (self.batch, columns)), "half")
+        return scalar(self.k, 0.5, self.dtype)
+
+    def activate(self, number: int, source: str, target: str, columns: int = 0) -> list[str]:
         """Lines of an activation of the directions that are being written."""
         a = self.attrs.activation(self.direction, number)
         if a == SIGMOID:
-            half = f"np.multiply({target}, 0.5, out={target})"
-            first = [] if self.halved and number == 0 else [f"np.multiply({source}, 0.5, out={target})"]
+            half = self.half(columns)
+            first = [] if self.halved and number == 0 else [f"np.multiply({source}, {half}, out={target})"]
             tanh = f"np.tanh({target if first else source}, out={target})"
-            return [*first, tanh, half, f"np.add({target}, 0.5, out={target})"]
+            return [
+                *first,
+                tanh,
+                f"np.multiply({target}, {half}, out={target})",
+                f"np.add({target}, {half}, out={target})",
+            ]
         if a == TANH:
             return [f"np.tanh({source}, out={target})"]
         numbers = f"{self.k.number(a.alpha)}, {self.k.number(a.beta)}"
         return [f"{self.k.use(FUNCTIONS[a.name])}({source}, {target}, {numbers})"]
 
-    def gate(self, number: int, source: str, target: str) -> list[str]:
+    def gate(self, number: int, source: str, target: str, columns: int = 0) -> list[str]:
         """Lines of an activation behind a clip."""
         clip = self.attrs.clip
         if clip is None:
-            return self.activate(number, source, target)
+            return self.activate(number, source, target, columns)
         high, low = self.k.number(clip), self.k.number(-clip)
         held = [f"np.maximum({source}, {low}, out={target})", f"np.minimum({target}, {high}, out={target})"]
-        return [*held, *self.activate(number, target, target)]
+        return [*held, *self.activate(number, target, target, columns)]
 
     def all_gates(self, v: Views) -> list[str]:
         """Lines of all gates of an LSTM, of which none sees another."""
         if self.halved and self.attrs.activation(self.direction, 1) == TANH:  # one for all
-            half = [f"np.multiply({v.a_iof}, 0.5, out={v.a_iof})", f"np.add({v.a_iof}, 0.5, out={v.a_iof})"]
-            return [f"np.tanh({v.a}, out={v.a})", *half]
+            half = self.half(3 * self.hidden)
+            moved = [f"np.{how}({v.a_iof}, {half}, out={v.a_iof})" for how in ("multiply", "add")]
+            return [f"np.tanh({v.a}, out={v.a})", *moved]
         iof, g = (v.x_iof, v.x_g) if self.kept else (v.a_iof, v.a_g)
-        return [*self.gate(0, iof, v.a_iof), *self.gate(1, g, v.a_g)]
+        return [*self.gate(0, iof, v.a_iof, 3 * self.hidden), *self.gate(1, g, v.a_g)]
 
 
 def _states(layer: Forward[R], count: int) -> tuple[Operand, ...]:
@@ -227,13 +240,13 @@ def gru(k: Emitter[GRUAttrs]) -> None:
         if last:
             found = [
                 f"{v.h}.dot({v.weight}, out={v.product})", f"np.add({v.product_n}, {v.bias_n}, out={v.product_n})",
-                f"np.add({v.product_zr}, {v.x_zr}, out={zr})", *layer.gate(0, zr, v.a_zr),
+                f"np.add({v.product_zr}, {v.x_zr}, out={zr})", *layer.gate(0, zr, v.a_zr, 2 * hidden),
                 f"np.multiply({v.a_r}, {v.product_n}, out={v.t})", f"np.add({v.t}, {v.x_n}, out={n})",
             ]  # fmt: skip
         else:
             found = [
                 f"{v.h}.dot({v.weight_zr}, out={v.first})", f"np.add({v.first}, {v.x_zr}, out={zr})",
-                *layer.gate(0, zr, v.a_zr), f"np.multiply({v.a_r}, {v.h}, out={v.t})",
+                *layer.gate(0, zr, v.a_zr, 2 * hidden), f"np.multiply({v.a_r}, {v.h}, out={v.t})",
                 f"{v.t}.dot({v.weight_n}, out={v.second})", f"np.add({v.second}, {v.x_n}, out={n})",
             ]  # fmt: skip
         found += [

@@ -1,0 +1,109 @@
+"""How recurrent layers run: a worker for each direction, and weights that are turned and halved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import nn
+from lucid.graph.ir import Node
+from lucid.graph.ops import recurrent as ops
+from lucid.graph.ops.recurrent_types import GRUAttrs, LSTMAttrs, RecurrentAttrs, RNNAttrs
+from lucid.graph.types import TensorType, float32
+from lucid.reference import evaluate_reference
+from lucid.runtime import eager
+from lucid.runtime.planning.machine import described
+from lucid.runtime.planning.registry import choices, lowerings
+from lucid.runtime.program.plan import make_plan
+from lucid.runtime.program.printer import generate
+
+from ..machines import USUAL
+from ..op_checks import (
+    GRADIENT_TOLERANCE,
+    assert_all_close,
+    garbage_arena,
+    joint_graph,
+    projection_seeds,
+    threads_only,
+    trace,
+    types_of,
+)
+from .test_conv import force
+
+LAYERS = {
+    "LSTM": (ops.LSTM, ops.LSTM_GRAD, 4, 2),
+    "GRU": (ops.GRU, ops.GRU_GRAD, 3, 1),
+    "RNN": (ops.RNN, ops.RNN_GRAD, 1, 1),
+}
+ATTRS: dict[str, type[RecurrentAttrs]] = {"LSTM": LSTMAttrs, "GRU": GRUAttrs, "RNN": RNNAttrs}
+
+
+def operands(kind: str, times: int, batch: int, features: int, hidden: int) -> list[tuple[int, ...]]:
+    """Shapes, for both directions."""
+    _, _, gates, states = LAYERS[kind]
+    rows = gates * hidden
+    weights = [(2, rows, features), (2, rows, hidden), (2, 2 * rows)]
+    return [(times, batch, features), *weights, *[(2, batch, hidden)] * states]
+
+
+def both_ways(kind: str) -> RecurrentAttrs:
+    attrs = ATTRS[kind]
+    return attrs(attrs().activations * 2, "bidirectional")  # type: ignore[call-arg]
+
+
+@pytest.fixture(autouse=True)
+def fresh_cache() -> Any:
+    yield
+    eager.op_call.cache_clear()
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_each_way_is_the_reference(kind: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One worker for both directions, and one for each; forward and backward."""
+    rng = np.random.default_rng(0)
+    forward, backward, *_ = LAYERS[kind]
+    arrays = [np.asarray(0.5 * rng.standard_normal(s), dtype) for s in operands(kind, 9, 3, 4, 6)]
+    function = {"LSTM": ops.lstm, "GRU": ops.gru, "RNN": ops.rnn}[kind]
+    graph = joint_graph(trace(lambda *xs: tuple(function(both_ways(kind), *xs)), types_of(arrays)))
+    seeds = [
+        s.astype(dtype)
+        for s in projection_seeds(trace(lambda *xs: tuple(function(both_ways(kind), *xs)), types_of(arrays)))
+    ]
+    expected = evaluate_reference(graph, [*arrays, *seeds])
+    for op in (forward, backward):
+        (low,) = lowerings(op)
+        force(monkeypatch, op, low)
+    seen = set()
+    for _ in range(2):
+        plan = make_plan(graph, threads=2)
+        seen |= {step.workers for step in plan.steps if step.node.op in (forward, backward)}
+        prepare, bind = generate(plan).load("program")([])
+        prepare()
+        run = threads_only(2).bind(bind, garbage_arena(plan.arena_bytes, None))
+        for _ in range(2):
+            assert_all_close(list(run(*arrays, *seeds)), expected, kind, GRADIENT_TOLERANCE)
+    assert seen == {1, 2}
+
+
+def test_long_layers_have_a_worker_for_each_direction() -> None:
+    types = [TensorType(shape, float32) for shape in operands("LSTM", 100, 1, 256, 256)]
+    node = Node(ops.LSTM, both_ways("LSTM"), ops.LSTM.infer_types(both_ways("LSTM"), types))
+    with described(USUAL):
+        assert str(choices(node, tuple(types), threads=2)[0]) == "numpy (a direction each)"
+        assert str(choices(node, tuple(types), threads=1)[0]) == "numpy"
+
+
+def test_a_program_sees_that_weights_have_changed() -> None:
+    layer = nn.LSTM(5, 7)
+    x = np.random.default_rng(0).standard_normal((6, 2, 5)).astype(np.float32)
+    with lucid.no_grad():
+        net = lucid.compile(layer)
+        before = net(x)[0].numpy()
+        layer.weight_hh_l0.copy_(layer.weight_hh_l0 * 0.5)
+        after = net(x)[0].numpy()
+        np.testing.assert_allclose(after, layer(x)[0].numpy(), rtol=1e-5, atol=1e-6)
+    assert np.abs(after - before).max() > 1e-3
