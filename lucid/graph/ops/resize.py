@@ -173,13 +173,7 @@ def interpolate(
     antialias
         For "bilinear" and "bicubic": use wider filters where an image gets smaller.
     """
-    if mode not in FILTERS:
-        raise OptionError(f"interpolate: mode is one of {', '.join(FILTERS)}, got {shown(mode)}")
-    ours, ranks = FILTERS[mode]
-    count = x.type.rank - 2
-    if count not in ranks:
-        listed = " or ".join(str(rank + 2) for rank in ranks)
-        raise ShapeError(f"interpolate: mode {mode} takes a tensor of {listed} axes, got {x.type}")
+    ours, count = _filter(mode, x.type), x.type.rank - 2
     if align_corners is not None and ours not in ("linear", "cubic"):
         raise OptionError(f"interpolate: align_corners is for the linear modes and the cubic, not for {mode}")
     if antialias and mode not in ("bilinear", "bicubic"):
@@ -200,6 +194,17 @@ def interpolate(
         "floor" if mode == "nearest" else "round_prefer_ceil", -0.5 if antialias else -0.75, antialias, antialias,
     )  # fmt: skip
     return resize(x, attrs)
+
+
+def _filter(mode: str, x: TensorType) -> str:
+    """Our name of a mode of PyTorch's, which must be for images of so many axes."""
+    if mode not in FILTERS:
+        raise OptionError(f"interpolate: mode is one of {', '.join(FILTERS)}, got {shown(mode)}")
+    ours, ranks = FILTERS[mode]
+    if x.rank - 2 not in ranks:
+        listed = " or ".join(str(rank + 2) for rank in ranks)
+        raise ShapeError(f"interpolate: mode {mode} takes a tensor of {listed} axes, got {x}")
+    return ours
 
 
 def _each(name: str, value: object, count: int) -> tuple[object, ...]:
