@@ -233,13 +233,8 @@ NN: Final[Mapping[str, str]] = {
     **dict.fromkeys(("Bilinear", "bilinear"), "lucid.einsum('ni,oij,nj->no', a, weight, b)"),
     **dict.fromkeys(("ReflectionPad2d", "ReplicationPad2d", "ConstantPad2d"), "nn.functional.pad(x, sizes, mode)"),
     "upsample": "nn.functional.interpolate",
-    **dict.fromkeys(
-        ("conv1d", "max_pool1d", "avg_pool1d"), "a signal (N, C, L) is an image (N, C, 1, L), for conv2d and the like"
-    ),
-    **dict.fromkeys(("conv3d", "max_pool3d", "avg_pool3d"), "volumes are not there yet"),
     "multi_head_attention_forward": "attention is not there yet",
     "InstanceNorm1d": _TWO.format("InstanceNorm"),
-    "adaptive_avg_pool1d": "x.mean(-1), for a size of one",
     **dict.fromkeys(
         ("TransformerEncoder", "TransformerDecoder", "TransformerDecoderLayer"), "attention is not there yet"
     ),

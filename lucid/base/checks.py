@@ -7,13 +7,16 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from ..errors import OptionError
 
-Pair: TypeAlias = "tuple[int, int]"
+IN_WORDS = {
+    1: "one int", 2: "one int or two (vertical, horizontal)", 3: "one int or three (depth, vertical, horizontal)"
+}  # fmt: skip
+"""What is given for the axes of images of so many."""
 
 LARGEST = (1 << 63) - 1
 """No size, stride or index is larger than memory can be addressed."""
@@ -66,20 +69,16 @@ def _indexed(owner: str, name: str, kind: str, value: object) -> int:
         raise OptionError(f"{owner}: {name} must be {kind}, got {shown(value)}") from error
 
 
-def pair(owner: str, name: str, value: Any, least: int, *, single: bool = True) -> Pair:
-    """An int for both axes, or two ints (vertical, horizontal); with ``single`` also a sequence of one int."""
+def per_axis(owner: str, name: str, value: Any, least: int, axes: int = 2, *, single: bool = True) -> tuple[int, ...]:
+    """An int for all axes of an image, or an int for each; with ``single`` also a sequence of one int."""
     kind = "an int or a tuple of ints"
     if type(value) is int or not (isinstance(value, _LISTS) or _is_sequence(value)):
-        found = _bounded(owner, name, kind, value, least, LARGEST)
-        return found, found
+        return (_bounded(owner, name, kind, value, least, LARGEST),) * axes
     if single and len(value) == 1:
-        value = (value[0], value[0])
-    if len(value) != 2:
-        raise OptionError(
-            f"{owner}: {name} must be one int or two (vertical, horizontal), got {len(value)}: {shown(tuple(value))}"
-        )
-    first = _bounded(owner, name, kind, value[0], least, LARGEST)
-    return first, _bounded(owner, name, kind, value[1], least, LARGEST)
+        value = (value[0],) * axes
+    if len(value) != axes:
+        raise OptionError(f"{owner}: {name} must be {IN_WORDS[axes]}, got {len(value)}: {shown(tuple(value))}")
+    return tuple(_bounded(owner, name, kind, one, least, LARGEST) for one in value)
 
 
 def _is_sequence(value: object) -> bool:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..base import checks
-from ..base.checks import Pair
 from ..errors import OptionError
 from ..graph import public
 from ..graph.types import DType, as_dtype, float32
@@ -20,9 +19,11 @@ def size(owner: object, name: str, value: object, least: int = 1) -> int:
     return checks.integer(type(owner).__name__, name, value, least)
 
 
-def sizes(owner: object, name: str, value: object, least: int = 1, *, single: bool = True) -> Pair:
-    """An int for both axes, or two ints."""
-    return checks.pair(type(owner).__name__, name, value, least, single=single)
+def sizes(
+    owner: object, name: str, value: object, least: int = 1, axes: int = 2, *, single: bool = True
+) -> tuple[int, ...]:
+    """An int for all axes of an image, or an int for each."""
+    return checks.per_axis(type(owner).__name__, name, value, least, axes, single=single)
 
 
 def flag(owner: object, name: str, value: object) -> bool:

@@ -14,7 +14,7 @@ from ..base.absent import NN, face
 from ..base.checks import flag, integer
 from ..errors import OptionError, ShapeError
 from ..graph.opdef import AbstractTensor
-from ..graph.ops import attention, avgpool, composite, conv, indexing, linalg, loss, pool, random
+from ..graph.ops import attention, avgpool, composite, conv, conv_axes, indexing, linalg, loss, pool, pool_axes, random
 from ..graph.ops import elementwise as ew
 from ..graph.ops import grid_sample as sampling
 from ..graph.ops import norm as normal
@@ -47,10 +47,18 @@ def _overwriting(function: Callable[..., object]) -> Callable[..., Tensor]:
     return call
 
 
+adaptive_avg_pool1d = _face(pool_axes.adaptive_avg_pool1d)
 adaptive_avg_pool2d = _face(avgpool.adaptive_avg_pool2d)
+adaptive_avg_pool3d = _face(pool_axes.adaptive_avg_pool3d)
+avg_pool1d = _face(pool_axes.avg_pool1d)
 avg_pool2d = _face(avgpool.avg_pool2d)
+avg_pool3d = _face(pool_axes.avg_pool3d)
+conv1d = _face(conv_axes.conv1d)
 conv2d = _face(conv.conv2d)
+conv3d = _face(conv_axes.conv3d)
+conv_transpose1d = _face(conv_axes.conv_transpose1d)
 conv_transpose2d = _face(conv.conv_transpose2d)
+conv_transpose3d = _face(conv_axes.conv_transpose3d)
 binary_cross_entropy = _face(loss.binary_cross_entropy)
 binary_cross_entropy_with_logits = _face(loss.binary_cross_entropy_with_logits)
 cross_entropy = _face(loss.cross_entropy)
@@ -88,8 +96,12 @@ scaled_dot_product_attention: Callable[..., Tensor] = public(
     attention.scaled_dot_product_attention, query=tensor_of, key=tensor_of, value=tensor_of, attn_mask=tensor_of,
     dropout_p=share, is_causal=is_flag, scale=number, enable_gqa=is_flag,
 )  # fmt: skip
+adaptive_max_pool1d = public(pool_axes.adaptive_max_pool1d)
 adaptive_max_pool2d = public(avgpool.adaptive_max_pool2d)
+adaptive_max_pool3d = public(pool_axes.adaptive_max_pool3d)
+max_pool1d = public(pool_axes.max_pool1d)
 max_pool2d = public(pool.max_pool2d)
+max_pool3d = public(pool_axes.max_pool3d)
 relu = _overwriting(ew.relu)
 leaky_relu = _overwriting(ew.leaky_relu)
 elu = _overwriting(ew.elu)

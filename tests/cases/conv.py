@@ -14,7 +14,7 @@ from lucid.graph.ops.pool import max_pool_attrs
 from .case import Case
 
 
-def _normal(*shapes: tuple[int, ...]) -> Any:
+def normal(*shapes: tuple[int, ...]) -> Any:
     return lambda rng, dtype: tuple(rng.standard_normal(shape).astype(dtype) for shape in shapes)
 
 
@@ -22,7 +22,7 @@ def _conv(name: str, x: tuple[int, ...], w: tuple[int, ...], *args: Any, bias: b
     return Case(
         f"conv2d-{name}",
         lambda *xs: conv.conv2d(*xs, *([None] * (not bias)), *args, **options),
-        _normal(x, w, *[(w[0],)] * bias),
+        normal(x, w, *[(w[0],)] * bias),
         lambda t, *xs: t.nn.functional.conv2d(*xs, *([None] * (not bias)), *args, **options),
         ops=("Conv2d", "Conv2dGradInput", "Conv2dGradWeight"),
         tags=frozenset(["static"] if len(x) == 3 else ()),  # its first axis are the channels
@@ -34,7 +34,7 @@ def _transposed(name: str, x: tuple[int, ...], w: tuple[int, ...], bias: bool, *
     return Case(
         f"conv_transpose2d-{name}",
         lambda *xs: conv.conv_transpose2d(*xs, *([None] * (not bias)), *args),
-        _normal(x, w, *[(w[1] * groups,)] * bias),
+        normal(x, w, *[(w[1] * groups,)] * bias),
         lambda t, *xs: t.nn.functional.conv_transpose2d(*xs, *([None] * (not bias)), *args),
         ops=("ConvTranspose2d",),
     )
@@ -47,7 +47,7 @@ def _fused(
     return Case(
         f"conv_pool2d-{name}",
         lambda *xs: apply(CONV_POOL, attrs, *xs),
-        _normal(x, w, *[(w[0],)] * bias, *([] if residual is None else [residual])),
+        normal(x, w, *[(w[0],)] * bias, *([] if residual is None else [residual])),
         ops=("ConvPool2d",),
         gradient=False,  # it has none of its own
     )
@@ -82,13 +82,13 @@ CASES = [
     Case(
         "conv2d-asymmetric-padding",
         lambda x, w: conv.conv2d(x, w, padding=(0, 1, 2, 3)),
-        _normal((2, 2, 5, 6), (3, 2, 3, 2)),
+        normal((2, 2, 5, 6), (3, 2, 3, 2)),
         lambda t, x, w: t.nn.functional.conv2d(t.nn.functional.pad(x, (1, 3, 0, 2)), w),
     ),
     Case(
         "conv2d-same-even-kernel",
         lambda x, w: conv.conv2d(x, w, padding="same"),
-        _normal((2, 2, 6, 7), (3, 2, 4, 3)),
+        normal((2, 2, 6, 7), (3, 2, 4, 3)),
         lambda t, x, w: t.nn.functional.conv2d(t.nn.functional.pad(x, (1, 1, 1, 2)), w),
     ),
     _transposed("stride2", (2, 3, 4, 5), (3, 2, 3, 3), True, 2, 1, 1),

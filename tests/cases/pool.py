@@ -11,7 +11,7 @@ from lucid.graph.ops import avgpool, pool
 from .case import Case
 
 
-def _distinct(*shape: int) -> Any:
+def distinct(*shape: int) -> Any:
     """No two elements are near each other, so that finite differences change no maximum."""
 
     def make(rng: np.random.Generator, dtype: str) -> tuple[Any, ...]:
@@ -31,7 +31,7 @@ def _max(name: str, shape: tuple[int, ...], *args: Any, torch: bool = True, **op
     return Case(
         f"max_pool2d-{name}",
         lambda x: pool.max_pool2d(x, *args, **pads),
-        _distinct(*shape),
+        distinct(*shape),
         (lambda t, x: t.nn.functional.max_pool2d(x, *args, **options)) if torch else None,
         ops=("MaxPool2d", "MaxPool2dGrad"),
     )
@@ -41,7 +41,7 @@ def _avg(name: str, shape: tuple[int, ...], *args: Any, **options: Any) -> Case:
     return Case(
         f"avg_pool2d-{name}",
         lambda x: avgpool.avg_pool2d(x, *args, **options),
-        _distinct(*shape),
+        distinct(*shape),
         lambda t, x: t.nn.functional.avg_pool2d(x, *args, **options),
         ops=("AvgPool2d", "AvgPool2dGrad"),
     )
@@ -56,7 +56,7 @@ def _adaptive(kind: str, shape: tuple[int, ...], size: Any) -> Case:
     return Case(
         f"adaptive_{kind}_pool2d-{name}",
         lambda x: function(x, size),
-        _distinct(*shape),
+        distinct(*shape),
         lambda t, x: getattr(t.nn.functional, f"adaptive_{kind}_pool2d")(x, size),
         ops=() if even else ops,
     )
@@ -81,7 +81,7 @@ CASES = [
     Case(
         "max_pool2d-positions",
         lambda x: pool.max_pool2d(x, 3, 2, 1, pad_value=float("-inf"), return_indices=True),
-        _distinct(2, 3, 7, 6),
+        distinct(2, 3, 7, 6),
         lambda t, x: t.nn.functional.max_pool2d(x, 3, 2, 1, return_indices=True),
         ops=("MaxPool2dPositions",),
     ),
@@ -118,4 +118,4 @@ def _twice(x: Any) -> Any:
     return pool.apply(pool.MAX_POOL_GATHER, pool.MaxPoolGradAttrs(attrs, x.type.shape[2:]), x * x, index)
 
 
-CASES.append(Case("max_pool2d-gather", _twice, _distinct(2, 3, 7, 6), ops=("MaxPool2dGather",)))
+CASES.append(Case("max_pool2d-gather", _twice, distinct(2, 3, 7, 6), ops=("MaxPool2dGather",)))

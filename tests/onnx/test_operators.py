@@ -21,7 +21,7 @@ def ints(*values: int) -> Array:
     return np.array(values, np.int64)
 
 
-X, Y, IMAGE = floats(2, 3, 4), floats(2, 3, 4, seed=1), floats(2, 4, 9, 11)
+X, Y, IMAGE, VOLUME = floats(2, 3, 4), floats(2, 3, 4, seed=1), floats(2, 4, 9, 11), floats(2, 4, 5, 7, 6)
 POSITIVE = np.abs(X) + 0.1
 CLASSES = np.array([[0, 1, 2, 1], [2, 2, 0, 1]])
 CASES: dict[str, Case] = {
@@ -111,12 +111,31 @@ CASES: dict[str, Case] = {
     "ConvTranspose 1-d": one("ConvTranspose", [X, floats(3, 2, 3)], constant=[1], strides=[2]),
     "ConvTranspose shape": one("ConvTranspose", [IMAGE, floats(4, 3, 3, 3)], constant=[1], strides=[2, 2],
                                output_shape=[18, 23]),
+    "ConvTranspose larger": one("ConvTranspose", [IMAGE, floats(4, 3, 3, 3)], constant=[1], strides=[3, 2],
+                                output_shape=[28, 24]),
+    "Conv 3-d": one("Conv", [VOLUME, floats(6, 2, 3, 2, 3), floats(6)], constant=[1, 2], pads=[1, 0, 2, 1, 1, 0],
+                    strides=[2, 1, 2], group=2, dilations=[1, 2, 1]),
+    "Conv 3-d same": one("Conv", [VOLUME, floats(3, 4, 2, 3, 2)], constant=[1], auto_pad="SAME_LOWER",
+                         strides=[2, 1, 2]),
+    "ConvTranspose 3-d": one("ConvTranspose", [VOLUME, floats(4, 3, 3, 2, 3), floats(3)], constant=[1, 2],
+                             strides=[2, 3, 1], pads=[1, 0, 1, 0, 1, 2], output_padding=[1, 0, 0]),
+    "MaxPool 3-d": one("MaxPool", [VOLUME], kernel_shape=[2, 3, 2], strides=[1, 2, 2], pads=[1, 1, 0, 0, 1, 1]),
+    "MaxPool 3-d positions": one("MaxPool", [VOLUME], 2, kernel_shape=[2, 3, 2], strides=[2, 2, 1]),
+    "MaxPool columns first": one("MaxPool", [IMAGE], 2, kernel_shape=[2, 3], strides=[2, 2], storage_order=1),
+    "MaxPool 1-d positions": one("MaxPool", [X], 2, kernel_shape=[2], strides=[2]),
     "MaxPool": one("MaxPool", [IMAGE], kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 0, 1]),
     "MaxPool ceil": one("MaxPool", [IMAGE], kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1),
     "MaxPool positions": one("MaxPool", [IMAGE], 2, kernel_shape=[2, 2], strides=[2, 2]),
     "MaxPool 1-d": one("MaxPool", [X], kernel_shape=[2], strides=[1]),
     "AveragePool": one("AveragePool", [IMAGE], kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 0, 1]),
     "AveragePool pads": one("AveragePool", [IMAGE], kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1),
+    "AveragePool 1-d": one("AveragePool", [X], kernel_shape=[3], strides=[2], pads=[1, 1]),
+    "AveragePool 3-d": one("AveragePool", [VOLUME], kernel_shape=[2, 3, 2], strides=[1, 2, 2], pads=[1, 1, 0, 0, 1, 1]),
+    **{f"AveragePool dilated {include}{ceil}": one("AveragePool", [IMAGE], opset=19, kernel_shape=[3, 2],
+                                                   dilations=[2, 3], strides=[2, 2], pads=[1, 1, 1, 1],
+                                                   count_include_pad=include, ceil_mode=ceil)
+       for include in (0, 1) for ceil in (0, 1)},
+    "AveragePool 3-d dilated": one("AveragePool", [VOLUME], opset=19, kernel_shape=[2, 2, 2], dilations=[2, 2, 1]),
     "GlobalAveragePool": one("GlobalAveragePool", [IMAGE]),
     "GlobalMaxPool": one("GlobalMaxPool", [IMAGE]),
     **{f"Resize {mode} {where}": one("Resize", [IMAGE, None, np.float32([1, 1, 1.7, 0.62])], opset=19, constant=[2],
@@ -156,6 +175,9 @@ CASES: dict[str, Case] = {
     "LpNormalization": one("LpNormalization", [X], axis=1, p=1),
     "NegativeLogLikelihoodLoss": one("NegativeLogLikelihoodLoss", [X, CLASSES, floats(3)], ignore_index=1),
     "SoftmaxCrossEntropyLoss": one("SoftmaxCrossEntropyLoss", [X, CLASSES], 2, reduction="sum"),
+    "LpPool 1-d": one("LpPool", [X], opset=18, kernel_shape=[2], strides=[2], p=1),
+    "LpPool 3-d": one("LpPool", [VOLUME], opset=18, kernel_shape=[2, 3, 2], strides=[1, 2, 2]),
+    "LpPool dilated": one("LpPool", [IMAGE], opset=18, kernel_shape=[3, 2], dilations=[2, 2]),
     "LpPool": one("LpPool", [IMAGE], opset=18, kernel_shape=[3, 2], strides=[2, 2], p=3),
     "GlobalLpPool": one("GlobalLpPool", [IMAGE], p=3),
     **{f"GridSample {mode} {padding}": one("GridSample", [IMAGE, floats(2, 3, 5, 2)], opset=20, mode=mode,

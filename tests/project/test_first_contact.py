@@ -159,7 +159,7 @@ PYTORCHS = {
     "ZeroPad2d ReflectionPad2d AlphaDropout LocalResponseNorm RMSNorm Fold LazyLinear TripletMarginLoss CTCLoss ParameterDict Transformer "
     "EmbeddingBag MultiheadAttention Conv3d MaxPool1d InstanceNorm1d SyncBatchNorm PoissonNLLLoss CosineEmbeddingLoss",
     "F": "selu mish hardswish glu softsign softmin threshold cosine_similarity unfold alpha_dropout "
-    "conv1d max_pool1d triplet_margin_loss gumbel_softmax ctc_loss rms_norm leaky_relu_ upsample",
+    "affine_grid max_unpool2d triplet_margin_loss gumbel_softmax ctc_loss rms_norm leaky_relu_ upsample",
     "lucid": "cuda backends jit as_tensor FloatTensor Size Generator set_default_dtype set_printoptions normal multinomial addmm baddbmm lerp "
     "asin atan2 trunc fmod nan_to_num cdist tensordot inverse det histc topk sort unique nonzero meshgrid diag kron diff cross "
     "logspace dstack atleast_2d conj logaddexp searchsorted quantile autocast dropout softplus get_rng_state save fft linalg "

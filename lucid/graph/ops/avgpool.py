@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ...base.checks import integer, pair, shown
+from ...base.checks import integer, per_axis, shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim, as_dim, exact_quotient
 from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, Gradients, OpDef, apply, attributes, register
 from ..types import TensorType, bool_, format_shape, int64, is_float, product
 from .indexing import gather
-from .pool import image_batch, max_pool2d
+from .pool import max_pool2d
 from .reduce import mean
 from .shape import reshape, squeeze
 from .windows import (
@@ -16,11 +16,16 @@ from .windows import (
     Numbers,
     check_rank,
     count_windows,
+    image_batch,
     refuse_empty_windows,
     resized,
     strides,
     windows_along,
 )
+
+OUTPUT_SIZES = {
+    1: "one int", 2: "one int or two (height, width)", 3: "one int or three (depth, height, width)"
+}  # fmt: skip
 
 
 @attributes
@@ -63,19 +68,24 @@ class AdaptiveGradAttrs(Attrs):
     joined = HEIGHT_AND_WIDTH
 
 
-def _need_float(op: str, x: TensorType) -> None:
-    check_rank(op, x)
+def _need_float(op: str, x: TensorType, axes: int = 2) -> None:
+    check_rank(op, x, axes)
     if not is_float(x.dtype):
         raise DTypeError(f"{op}: needs a floating-point tensor, got {x}")
 
 
 def _avg_infer(attrs: AvgPoolAttrs, x: TensorType) -> TensorType:
-    _need_float("avg_pool2d", x)
+    return average_output("avg_pool2d", (1, 1), attrs, x)
+
+
+def average_output(op: str, dilation: Numbers, attrs: AvgPoolAttrs, x: TensorType) -> TensorType:
+    """Type of the means, for images of as many axes as there are dilations; raises where the windows do not fit."""
+    _need_float(op, x, len(dilation))
     if attrs.divisor_override == 0:
-        raise OptionError("avg_pool2d: divisor_override must not be 0")
-    windows = windows_along("avg_pool2d", x.rank - 2, attrs.kernel, attrs.stride, attrs.padding, (1,) * (x.rank - 2))
-    counts = count_windows("avg_pool2d", x, windows, attrs.ceil_mode)
-    refuse_empty_windows("avg_pool2d", x.shape[2:], counts, windows)
+        raise OptionError(f"{op}: divisor_override must not be 0")
+    windows = windows_along(op, len(dilation), attrs.kernel, attrs.stride, attrs.padding, dilation)
+    counts = count_windows(op, x, windows, attrs.ceil_mode)
+    refuse_empty_windows(op, x.shape[2:], counts, windows)
     return x.with_shape((*x.shape[:2], *counts))
 
 
@@ -176,30 +186,42 @@ def avg_pool2d(
         Divide each sum by this instead of the count.
     """
     x, single = image_batch("avg_pool2d", x)
-    kernel = pair("avg_pool2d", "kernel_size", kernel_size, 1)
-    pads = pair("avg_pool2d", "padding", padding, 0)
-    if divisor_override is not None:
-        divisor_override = integer("avg_pool2d", "divisor_override", divisor_override, 1)
-    attrs = AvgPoolAttrs(
-        kernel,
-        strides("avg_pool2d", stride, kernel),
-        pads * 2,
-        bool(ceil_mode),
-        bool(count_include_pad),
-        divisor_override,
+    attrs = avg_pool_attrs(
+        "avg_pool2d", 2, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
     )
     y = apply(AVG_POOL, attrs, x)
     return squeeze(y, 0) if single else y
 
 
-def _output_size(op: str, output_size: object, x: TensorType) -> tuple[Dim, Dim]:
-    sizes = tuple(output_size) if isinstance(output_size, tuple | list) else (output_size, output_size)
-    if len(sizes) != 2:
-        raise OptionError(f"{op}: output_size must be one int or two (height, width), got {shown(output_size)}")
+def avg_pool_attrs(
+    op: str, axes: int, kernel_size: object, stride: object, padding: object, ceil_mode: bool, count_include_pad: bool,
+    divisor_override: int | None,
+) -> AvgPoolAttrs:  # fmt: skip
+    """The attributes that the arguments of a pooling along so many axes stand for."""
+    kernel = per_axis(op, "kernel_size", kernel_size, 1, axes)
+    pads = per_axis(op, "padding", padding, 0, axes)
+    if divisor_override is not None:
+        divisor_override = integer(op, "divisor_override", divisor_override, 1)
+    return AvgPoolAttrs(
+        kernel,
+        strides(op, stride, kernel),
+        pads * 2,
+        bool(ceil_mode),
+        bool(count_include_pad),
+        divisor_override,
+    )
+
+
+def output_dims(op: str, output_size: object, x: TensorType) -> tuple[Dim, ...]:
+    """The size that an adaptive pooling is to give an image batch."""
+    axes = x.rank - 2
+    sizes = tuple(output_size) if isinstance(output_size, tuple | list) else (output_size,) * axes
+    if len(sizes) != axes:
+        raise OptionError(f"{op}: output_size must be {OUTPUT_SIZES[axes]}, got {shown(output_size)}")
     dims = [x.shape[2 + i] if s is None else as_dim(s, f"{op}: output_size") for i, s in enumerate(sizes)]
     if any(isinstance(dim, int) and dim < 1 for dim in dims):
         raise OptionError(f"{op}: output_size must be positive, got {shown(output_size)}")
-    return dims[0], dims[1]
+    return tuple(dims)
 
 
 def _even_windows(x: TensorType, size: tuple[Dim, ...]) -> Numbers | None:
@@ -215,7 +237,7 @@ def adaptive_avg_pool2d(x: AbstractTensor, output_size: object) -> AbstractTenso
     Window i spans floor(i H / H_out) to ceil((i + 1) H / H_out).
     """
     x, single = image_batch("adaptive_avg_pool2d", x)
-    attrs = AdaptiveAttrs(_output_size("adaptive_avg_pool2d", output_size, x.type))
+    attrs = AdaptiveAttrs(output_dims("adaptive_avg_pool2d", output_size, x.type))
     even = _even_windows(x.type, attrs.size)
     if attrs.size == (1, 1):
         _adaptive_infer(attrs, x.type)
@@ -235,7 +257,7 @@ def adaptive_max_pool2d(
     With ``return_indices`` also where each maximum stands, as int64 ``row * W + column``.
     """
     x, single = image_batch("adaptive_max_pool2d", x)
-    attrs = AdaptiveAttrs(_output_size("adaptive_max_pool2d", output_size, x.type))
+    attrs = AdaptiveAttrs(output_dims("adaptive_max_pool2d", output_size, x.type))
     even = _even_windows(x.type, attrs.size)
     index: AbstractTensor | None
     if even:

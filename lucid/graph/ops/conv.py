@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...base.checks import Pair, integer, pair, shown
+from ...base.checks import integer, per_axis, shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim
 from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, apply, attributes, register
 from ..types import Shape, TensorType, format_shape, is_float
 from ..windows import Window
 from .pad import pad
-from .pool import image_batch
 from .shape import reshape, squeeze
-from .windows import HEIGHT_AND_WIDTH, Numbers, check_numbers, check_rank, count_windows, windows_along
+from .windows import (
+    AXES,
+    HEIGHT_AND_WIDTH,
+    Numbers,
+    check_numbers,
+    check_rank,
+    count_windows,
+    image_batch,
+    windows_along,
+)
 
 
 @attributes
@@ -66,9 +74,10 @@ def _windows(op: str, a: ConvAttrs, kernel: Numbers) -> tuple[Window, ...]:
     return windows_along(op, len(kernel), kernel, a.stride, a.padding, a.dilation)
 
 
-def _check_types(op: str, x: TensorType, w: TensorType) -> None:
-    if x.rank != 4 or w.rank != 4:
-        raise ShapeError(f"{op}: needs an image batch (N, C, H, W) and a weight of rank 4, got {x} and {w}")
+def _check_types(op: str, x: TensorType, w: TensorType, axes: int = 2) -> None:
+    rank = axes + 2
+    if x.rank != rank or w.rank != rank:
+        raise ShapeError(f"{op}: needs an image batch {AXES[axes]} and a weight of rank {rank}, got {x} and {w}")
     if x.dtype != w.dtype or not is_float(x.dtype):
         raise DTypeError(f"{op}: needs input and weight of one floating-point type, got {x} and {w}")
 
@@ -86,19 +95,20 @@ def _check_groups(op: str, channels: Dim, outputs: Dim, groups: int) -> None:
         raise ShapeError(f"{op}: {groups} groups do not divide {channels} input and {outputs} output channels")
 
 
-def conv_output(attrs: ConvAttrs, x: TensorType, w: TensorType) -> TensorType:
-    """Type of ``conv2d(x, w)``; raises where they do not fit."""
-    _check_types("conv2d", x, w)
-    windows = _windows("conv2d", attrs, _kernel("conv2d", w))
-    _check_groups("conv2d", x.shape[1], w.shape[0], attrs.groups)
+def conv_output(attrs: ConvAttrs, x: TensorType, w: TensorType, axes: int = 2) -> TensorType:
+    """Type of the convolution of images of so many axes; raises where they do not fit."""
+    op = f"conv{axes}d"
+    _check_types(op, x, w, axes)
+    windows = _windows(op, attrs, _kernel(op, w))
+    _check_groups(op, x.shape[1], w.shape[0], attrs.groups)
     if x.shape[1] != w.shape[1] * attrs.groups:
         raise ShapeError(
-            f"conv2d: the input {format_shape(x.shape)} has {x.shape[1]} channels, the weight {format_shape(w.shape)} "
+            f"{op}: the input {format_shape(x.shape)} has {x.shape[1]} channels, the weight {format_shape(w.shape)} "
             f"with groups={attrs.groups} takes {w.shape[1] * attrs.groups}"
         )
     if w.shape[0] == 0:
-        raise ShapeError(f"conv2d: the weight {w} must have at least one output channel")
-    return x.with_shape((x.shape[0], w.shape[0], *count_windows("conv2d", x, windows)))
+        raise ShapeError(f"{op}: the weight {w} must have at least one output channel")
+    return x.with_shape((x.shape[0], w.shape[0], *count_windows(op, x, windows)))
 
 
 def check_bias(op: str, bias: TensorType, outputs: Dim, like: TensorType) -> None:
@@ -179,8 +189,15 @@ def _transposed_size(op: str, attrs: ConvTransposeAttrs, x: TensorType, w: Tenso
 def _transpose_infer(
     attrs: ConvTransposeAttrs, x: TensorType, w: TensorType, b: TensorType | None = None
 ) -> TensorType:
-    op = "conv_transpose2d"
-    _check_types(op, x, w)
+    return transposed_output(attrs, x, w, b)
+
+
+def transposed_output(
+    attrs: ConvTransposeAttrs, x: TensorType, w: TensorType, b: TensorType | None, axes: int = 2
+) -> TensorType:
+    """Type of a transposed convolution of images of so many axes; raises where they do not fit."""
+    op = f"conv_transpose{axes}d"
+    _check_types(op, x, w, axes)
     if x.shape[1] != w.shape[0]:
         raise ShapeError(
             f"{op}: the input {format_shape(x.shape)} has {x.shape[1]} channels, the weight {format_shape(w.shape)} "
@@ -196,17 +213,20 @@ def _transpose_infer(
         raise ShapeError(f"{op}: the output of {x} with the weight {w} would be {made}; use less padding")
     if b is not None:
         check_bias(op, b, w.shape[1] * attrs.conv.groups, x)
-    return _input_infer(ConvInputAttrs(attrs.conv, size), x, w)
+    y = x.with_shape((x.shape[0], w.shape[1] * attrs.conv.groups, *size))
+    conv_output(attrs.conv, y, w, axes)
+    return y
 
 
 def _transpose_decompose(
     attrs: ConvTransposeAttrs, x: AbstractTensor, w: AbstractTensor, b: AbstractTensor | None = None
 ) -> AbstractTensor:
     y = _grad_input(attrs.conv, x, w, _transposed_size("conv_transpose2d", attrs, x.type, w.type))
-    return y if b is None else y + _along_channels(b, y)
+    return y if b is None else y + along_channels(b, y)
 
 
-def _along_channels(bias: AbstractTensor, like: AbstractTensor) -> AbstractTensor:
+def along_channels(bias: AbstractTensor, like: AbstractTensor) -> AbstractTensor:
+    """A bias in a shape that is added to images."""
     return reshape(bias, 1, -1, *(1,) * (like.type.rank - 2))
 
 
@@ -239,31 +259,32 @@ CONV_TRANSPOSE = register(
 )  # fmt: skip
 
 
-def _padding(op: str, padding: object, stride: Pair, dilation: Pair, kernel: Shape) -> Numbers:
+def _padding(op: str, padding: object, stride: Numbers, dilation: Numbers, kernel: Shape) -> Numbers:
     if isinstance(padding, str):
         if padding == "valid":
             return (0,) * 2 * len(kernel)
         if padding != "same":
             raise OptionError(f'{op}: padding is a number, "same" or "valid", got {shown(padding)}')
-        if stride != (1, 1):
+        if any(one != 1 for one in stride):
             raise OptionError(f'{op}: padding="same" needs stride 1, got {stride}; give the padding as numbers')
         sizes = [k for k in kernel if isinstance(k, int)]
         if len(sizes) < len(kernel):
             raise ShapeError(f'{op}: padding="same" needs a kernel of known size, got {format_shape(kernel)}')
         total = [d * (k - 1) for d, k in zip(dilation, sizes, strict=True)]
         return (*(t // 2 for t in total), *(t - t // 2 for t in total))
-    if isinstance(padding, tuple | list) and len(padding) == 2 * len(kernel):
+    axes = len(kernel)
+    if isinstance(padding, tuple | list) and len(padding) == 2 * axes:
         return tuple(integer(op, "padding", p, 0) for p in padding)
-    return pair(op, "padding", padding, 0) * 2
+    return per_axis(op, "padding", padding, 0, axes) * 2
 
 
 def conv_attrs(
-    op: str, weight: TensorType, stride: object = 1, padding: object = 0, dilation: object = 1, groups: object = 1
+    op: str, axes: int, weight: TensorType, stride: object, padding: object, dilation: object, groups: object
 ) -> ConvAttrs:
-    """The attributes that a convolution's arguments stand for."""
-    if weight.rank != 4:
-        raise ShapeError(f"{op}: the weight must have rank 4, got {weight}")
-    strides, dilations = pair(op, "stride", stride, 1), pair(op, "dilation", dilation, 1)
+    """The attributes that a convolution's arguments stand for, along so many axes."""
+    if weight.rank != axes + 2:
+        raise ShapeError(f"{op}: the weight must have rank {axes + 2}, got {weight}")
+    strides, dilations = per_axis(op, "stride", stride, 1, axes), per_axis(op, "dilation", dilation, 1, axes)
     pads = _padding(op, padding, strides, dilations, weight.shape[2:])
     return ConvAttrs(strides, pads, dilations, integer(op, "groups", groups, 1))
 
@@ -299,7 +320,7 @@ def conv2d(
     Shape (N, K, H_out, W_out), H_out = floor((H + top + bottom - dilation (kh - 1) - 1) / stride) + 1.
     """
     x, single = image_batch("conv2d", x)
-    attrs = conv_attrs("conv2d", weight.type, stride, padding, dilation, groups)
+    attrs = conv_attrs("conv2d", 2, weight.type, stride, padding, dilation, groups)
     y = apply(CONV, attrs, *((x, weight) if bias is None else (x, weight, bias)))
     return squeeze(y, 0) if single else y
 
@@ -333,37 +354,46 @@ def conv_transpose2d(
     -------
     Shape (N, K, H_out, W_out), H_out = (H - 1) stride - 2 padding + dilation (kh - 1) + output_padding + 1.
     """
-    op = "conv_transpose2d"
-    x, single = image_batch(op, x)
-    if isinstance(padding, str):
-        raise OptionError(f"{op}: padding must be a number, got {shown(padding)}")
-    conv = conv_attrs(op, weight.type, stride, padding, dilation, groups)
-    attrs, beyond = _transpose_attrs(conv, pair(op, "output_padding", output_padding, 0))
-    if any(beyond):  # rows and columns that no window reaches
-        y = pad(apply(CONV_TRANSPOSE, attrs, x, weight), (0, beyond[1], 0, beyond[0]))
-        if bias is not None:
-            check_bias(op, bias.type, y.type.shape[1], y.type)
-            y = y + _along_channels(bias, y)
-    else:
-        y = apply(CONV_TRANSPOSE, attrs, *((x, weight) if bias is None else (x, weight, bias)))
+    x, single = image_batch("conv_transpose2d", x)
+    attrs, beyond = transpose_attrs(2, weight.type, stride, padding, output_padding, groups, dilation)
+    y = apply(CONV_TRANSPOSE, attrs, *((x, weight) if bias is None or any(beyond) else (x, weight, bias)))
+    y = with_rest(y, beyond, bias)
     return squeeze(y, 0) if single else y
 
 
-def _transpose_attrs(conv: ConvAttrs, output_padding: Numbers) -> tuple[ConvTransposeAttrs, Numbers]:
+def with_rest(y: AbstractTensor, beyond: Numbers, bias: AbstractTensor | None) -> AbstractTensor:
+    """A transposed convolution with what no window reaches at the end of each axis, and then its bias."""
+    if not any(beyond):
+        return y
+    y = pad(y, [amount for more in reversed(beyond) for amount in (0, more)])
+    if bias is None:
+        return y
+    check_bias(f"conv_transpose{len(beyond)}d", bias.type, y.type.shape[1], y.type)
+    return y + along_channels(bias, y)
+
+
+def transpose_attrs(
+    axes: int, weight: TensorType, stride: object, padding: object, output_padding: object, groups: object,
+    dilation: object,
+) -> tuple[ConvTransposeAttrs, Numbers]:  # fmt: skip
     """The attributes, and how many more zeros stand at the end of each axis.
 
     A stride less one can be left over of the input of a convolution. What ``output_padding`` asks for beyond that
-    is first what the padding at the bottom and right had taken away.
+    is first what the padding at the end of an axis had taken away.
     """
+    op = f"conv_transpose{axes}d"
+    if isinstance(padding, str):
+        raise OptionError(f"{op}: padding must be a number, got {shown(padding)}")
+    conv = conv_attrs(op, axes, weight, stride, padding, dilation, groups)
+    asked = per_axis(op, "output_padding", output_padding, 0, axes)
     pads, left, beyond = list(conv.padding), [], []
-    axes = len(output_padding)
-    for axis, (more, stride, dilation) in enumerate(zip(output_padding, conv.stride, conv.dilation, strict=True)):
-        if more >= max(stride, dilation):
+    for axis, (more, step, apart) in enumerate(zip(asked, conv.stride, conv.dilation, strict=True)):
+        if more >= max(step, apart):
             raise OptionError(
-                f"conv_transpose2d: output_padding {output_padding} must be smaller than the stride {conv.stride} "
+                f"{op}: output_padding {asked} must be smaller than the stride {conv.stride} "
                 f"or the dilation {conv.dilation}"
             )
-        left.append(min(more, stride - 1))
+        left.append(min(more, step - 1))
         given_back = min(more - left[-1], pads[axes + axis])
         pads[axes + axis] -= given_back
         beyond.append(more - left[-1] - given_back)

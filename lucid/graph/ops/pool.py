@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from ...base.checks import number, pair, user_stacklevel
+from ...base.checks import number, per_axis, user_stacklevel
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim
 from ..opdef import (
@@ -24,12 +24,13 @@ from ..opdef import (
     register,
 )
 from ..types import DType, TensorType, as_dtype, bool_, format_shape, int64, is_float
-from .shape import squeeze, unsqueeze
+from .shape import squeeze
 from .windows import (
     HEIGHT_AND_WIDTH,
     Numbers,
     check_rank,
     count_windows,
+    image_batch,
     refuse_empty_windows,
     resized,
     strides,
@@ -70,15 +71,20 @@ def index_dtype(kernel: Numbers) -> DType:
 
 
 def _pool_infer(attrs: MaxPoolAttrs, x: TensorType) -> tuple[TensorType, TensorType]:
-    check_rank("max_pool2d", x)
-    windows = windows_along("max_pool2d", x.rank - 2, attrs.kernel, attrs.stride, attrs.padding, attrs.dilation)
-    if x.dtype == bool_:
-        raise DTypeError("max_pool2d: not defined for bool; convert to uint8 first")
-    pad_constant(attrs.pad_value, x.dtype)
-    counts = count_windows("max_pool2d", x, windows, attrs.ceil_mode)
-    refuse_empty_windows("max_pool2d", x.shape[2:], counts, windows)
-    y = x.with_shape((*x.shape[:2], *counts))
+    y = pool_output("max_pool2d", 2, attrs, x)
     return y, y.with_dtype(index_dtype(attrs.kernel))
+
+
+def pool_output(op: str, axes: int, attrs: MaxPoolAttrs, x: TensorType) -> TensorType:
+    """Type of the maxima, for images of so many axes; raises where the windows do not fit them."""
+    check_rank(op, x, axes)
+    windows = windows_along(op, axes, attrs.kernel, attrs.stride, attrs.padding, attrs.dilation)
+    if x.dtype == bool_:
+        raise DTypeError(f"{op}: not defined for bool; convert to uint8 first")
+    pad_constant(attrs.pad_value, x.dtype)
+    counts = count_windows(op, x, windows, attrs.ceil_mode)
+    refuse_empty_windows(op, x.shape[2:], counts, windows)
+    return x.with_shape((*x.shape[:2], *counts))
 
 
 def pad_constant(pad_value: float, dtype: DType) -> np.generic:
@@ -169,14 +175,6 @@ MAX_POOL_POSITIONS = register(
 )  # fmt: skip
 
 
-def image_batch(op: str, x: AbstractTensor) -> tuple[AbstractTensor, bool]:
-    """``x`` as (N, C, H, W), and whether it came as (C, H, W)."""
-    if x.type.rank not in (3, 4):
-        raise ShapeError(f"{op}: needs a tensor (N, C, H, W) or (C, H, W), got {x.type}")
-    single = x.type.rank == 3
-    return (unsqueeze(x, 0) if single else x), single
-
-
 class _Omitted(int):
     """The default of a stride, told apart from a 1 that was given."""
 
@@ -240,29 +238,33 @@ def max_pool2d(
     """
     x, single = image_batch("max_pool2d", x)
     attrs = max_pool_attrs(kernel_size, stride, padding, dilation, ceil_mode, pad_value)
-    y, index = apply_all(MAX_POOL, attrs, x)
+    y, positions = maxima(attrs, x, return_indices)
     if stride is OMITTED:
         warn_of_omitted_stride("max_pool2d", attrs.kernel)
-    if not return_indices:
+    if positions is None:
         return squeeze(y, 0) if single else y
-    positions = apply(MAX_POOL_POSITIONS, MaxPoolGradAttrs(attrs, x.type.shape[2:]), index)
     return (squeeze(y, 0), squeeze(positions, 0)) if single else (y, positions)
+
+
+def maxima(attrs: MaxPoolAttrs, x: AbstractTensor, positions: bool) -> tuple[AbstractTensor, AbstractTensor | None]:
+    """The maxima of the windows of images, and where they stand if that is wanted."""
+    y, index = apply_all(MAX_POOL, attrs, x)
+    return y, apply(MAX_POOL_POSITIONS, MaxPoolGradAttrs(attrs, x.type.shape[2:]), index) if positions else None
 
 
 def max_pool_attrs(
     kernel_size: object = 1, stride: object = 1, padding: object = 0, dilation: object = 1, ceil_mode: bool = False,
-    pad_value: float = 0.0,
+    pad_value: float = 0.0, op: str = "max_pool2d", axes: int = 2,
 ) -> MaxPoolAttrs:  # fmt: skip
-    """The attributes that the arguments of :func:`max_pool2d` stand for."""
-    op = "max_pool2d"
-    kernel = pair(op, "kernel_size", kernel_size, 1)
-    pads = pair(op, "padding", padding, 0)
+    """The attributes that the arguments of a pooling along so many axes stand for."""
+    kernel = per_axis(op, "kernel_size", kernel_size, 1, axes)
+    pads = per_axis(op, "padding", padding, 0, axes)
     pad_value = number(op, "pad_value", pad_value)
     return MaxPoolAttrs(
         kernel,
         strides(op, stride, kernel),
         pads * 2,
-        pair(op, "dilation", dilation, 1),
+        per_axis(op, "dilation", dilation, 1, axes),
         bool(ceil_mode),
         float(pad_value),
     )

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TypeAlias
 
-from ...base.checks import Pair, pair
+from ...base.checks import per_axis
 from ...errors import OptionError, ShapeError
 from ..dims import Dim
+from ..opdef import AbstractTensor
 from ..types import TensorType, format_shape
 from ..windows import Window, windows_of
+from .shape import unsqueeze
 
 Numbers: TypeAlias = "tuple[int, ...]"
 """One for each axis; of padding two: all that stand before the axes, then all that stand after them."""
@@ -22,15 +24,23 @@ AXES = {1: "(N, C, L)", 2: "(N, C, H, W)", 3: "(N, C, D, H, W)"}
 SIDES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
-def strides(op: str, stride: object, kernel: Pair) -> Pair:
+def strides(op: str, stride: object, kernel: Numbers) -> Numbers:
     """The stride of a pooling, which is the kernel size where it is None or an empty sequence."""
     omitted = stride is None or (isinstance(stride, Sequence) and not stride)
-    return kernel if omitted else pair(op, "stride", stride, 1)
+    return kernel if omitted else per_axis(op, "stride", stride, 1, len(kernel))
 
 
 def check_rank(op: str, x: TensorType, axes: int = 2) -> None:
     if x.rank != 2 + axes:
         raise ShapeError(f"{op}: needs an image batch {AXES[axes]}, got {x}")
+
+
+def image_batch(op: str, x: AbstractTensor, axes: int = 2) -> tuple[AbstractTensor, bool]:
+    """``x`` as (N, C, *spatial), and whether it came as (C, *spatial)."""
+    if x.type.rank not in (1 + axes, 2 + axes):
+        raise ShapeError(f"{op}: needs a tensor {AXES[axes]} or {AXES[axes].replace('N, ', '')}, got {x.type}")
+    single = x.type.rank == 1 + axes
+    return (unsqueeze(x, 0) if single else x), single
 
 
 def check_numbers(op: str, name: str, values: Numbers, count: int, least: int) -> None:

@@ -1,4 +1,4 @@
-"""Convolutions and poolings, along any one or two axes of an image."""
+"""Convolutions and poolings, along any one, two or three axes of an image."""
 
 from __future__ import annotations
 
@@ -9,48 +9,42 @@ from typing import Any
 import numpy as np
 
 from ....errors import GraphError
-from ....graph.opdef import AbstractTensor, apply
-from ....graph.ops import shape
-from ....graph.ops.avgpool import AVG_POOL, AvgPoolAttrs
+from ....graph.opdef import AbstractTensor
+from ....graph.ops.avgpool import AvgPoolAttrs
 from ....graph.ops.composite import norm
-from ....graph.ops.conv import CONV, CONV_TRANSPOSE, ConvAttrs, ConvTransposeAttrs
-from ....graph.ops.elementwise import abs_
-from ....graph.ops.pool import MAX_POOL, MAX_POOL_POSITIONS, MaxPoolAttrs, MaxPoolGradAttrs
+from ....graph.ops.conv import ConvAttrs, ConvTransposeAttrs
+from ....graph.ops.conv_axes import convolve, convolve_transposed
+from ....graph.ops.elementwise import abs_, floor_divide, remainder
+from ....graph.ops.pool import MaxPoolAttrs
+from ....graph.ops.pool_axes import average_pool
+from ....graph.ops.pool_axes import max_pool as pool_maxima
 from ....graph.ops.reduce import amax, mean
+from ....graph.types import product
 from ..registry import Call, Value, converter
 
 
 def spatial(call: Call, x: Any) -> int:
     """How many axes an image has behind its channels."""
     axes: int = x.type.rank - 2
-    if axes not in (1, 2):
+    if axes not in (1, 2, 3):
         raise GraphError(f"images of {axes} axes are not supported, of {x.type}")
     return axes
 
 
-def flat(x: Any) -> Any:
-    """An image of one axis as one of two, the first of which has one element."""
-    return shape.unsqueeze(x, 2) if x.type.rank == 3 else x
+def numbers(call: Call, name: str, axes: int, least: int = 1) -> tuple[int, ...]:
+    """An attribute that has a number for each axis."""
+    return tuple(call.attribute(name, [least] * axes))
 
 
-def pair(values: Sequence[int], fill: int) -> tuple[int, ...]:
-    """Numbers for each axis of an image of two."""
-    return (fill, *values) if len(values) == 1 else tuple(values)
-
-
-def sides(pads: Sequence[int]) -> tuple[int, ...]:
-    """Padding before each axis, then after, of an image of two."""
-    half = len(pads) // 2
-    return (*pair(pads[:half], 0), *pair(pads[half:], 0))
-
-
-def padding(call: Call, x: Any, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> list[int]:
+def padding(
+    call: Call, x: Any, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> tuple[int, ...]:
     """What stands before each axis, then after, whatever way the node says it."""
     axes, auto = len(kernel), call.attribute("auto_pad", "NOTSET")
     if auto in ("NOTSET", ""):
-        return list(call.attribute("pads", [0] * 2 * axes))
+        return numbers(call, "pads", 2 * axes, 0)
     if auto == "VALID":
-        return [0] * 2 * axes
+        return (0,) * 2 * axes
     if auto not in ("SAME_UPPER", "SAME_LOWER"):
         raise GraphError(f"there is no auto_pad {auto!r}")
     before, after = [], []
@@ -62,7 +56,7 @@ def padding(call: Call, x: Any, kernel: Sequence[int], stride: Sequence[int], di
         small, large = total // 2, total - total // 2
         before.append(large if auto == "SAME_LOWER" else small)
         after.append(small if auto == "SAME_LOWER" else large)
-    return before + after
+    return *before, *after
 
 
 @converter("Conv", names=("", "weight", "bias"))
@@ -78,89 +72,91 @@ def convolved(
     kernel = [size for size in weight.type.shape[2:] if isinstance(size, int)]
     if len(kernel) != axes:
         raise GraphError(f"a kernel of {axes} axes is needed, whose sizes are known, got {weight.type}")
-    stride, dilation = call.attribute("strides", [1] * axes), call.attribute("dilations", [1] * axes)
+    stride, dilation = numbers(call, "strides", axes), numbers(call, "dilations", axes)
     pads = padding(call, x, kernel, stride, dilation)
-    attrs = ConvAttrs(pair(stride, 1), sides(pads), pair(dilation, 1), call.attribute("group", 1), exact)
-    y: AbstractTensor = apply(CONV, attrs, flat(x), flat(weight), *(() if bias is None else (bias,)))
-    return shape.squeeze(y, 2) if axes == 1 else y
+    return convolve(ConvAttrs(stride, pads, dilation, call.attribute("group", 1), exact), x, weight, bias)
 
 
 @converter("ConvTranspose", names=("", "weight", "bias"))
 def conv_transpose(call: Call, x: Any, weight: Any, bias: Any = None) -> Any:
     x, weight, bias = call.tensors(x, weight, bias)
     axes = spatial(call, x)
-    kernel, stride = weight.type.shape[2:], call.attribute("strides", [1] * axes)
-    dilation, more = call.attribute("dilations", [1] * axes), list(call.attribute("output_padding", [0] * axes))
-    pads = _of_transposed(call, x, kernel, stride, dilation, more)
-    attrs = ConvTransposeAttrs(
-        ConvAttrs(pair(stride, 1), sides(pads), pair(dilation, 1), call.attribute("group", 1)),
-        pair(more, 0),
-    )
-    y = apply(CONV_TRANSPOSE, attrs, flat(x), flat(weight), *(() if bias is None else (bias,)))
-    return shape.squeeze(y, 2) if axes == 1 else y
+    stride, dilation = numbers(call, "strides", axes), numbers(call, "dilations", axes)
+    more = list(numbers(call, "output_padding", axes, 0))
+    pads = _of_transposed(call, x, weight.type.shape[2:], stride, dilation, more)
+    conv = ConvAttrs(stride, pads, dilation, call.attribute("group", 1))
+    return convolve_transposed(ConvTransposeAttrs(conv, tuple(more)), x, weight, bias)
 
 
 def _of_transposed(
-    call: Call, x: Any, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int], more: Sequence[int]
-) -> list[int]:
-    """The padding of a transposed convolution: given, or what the size of the output asks for."""
+    call: Call, x: Any, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int], more: list[int]
+) -> tuple[int, ...]:
+    """The padding of a transposed convolution: given, or what the size of the output asks for.
+
+    What that lacks without padding is added to ``more``, which stands at the ends.
+    """
     axes, auto, wanted = len(kernel), call.attribute("auto_pad", "NOTSET"), call.attribute("output_shape")
     if wanted is None and auto in ("NOTSET", "", "VALID"):
-        return list(call.attribute("pads", [0] * 2 * axes))
+        return numbers(call, "pads", 2 * axes, 0)
     before, after = [], []
     for i, (size, k, s, d) in enumerate(zip(x.type.shape[2:], kernel, stride, dilation, strict=True)):
         total = s * (size - 1) + more[i] + d * (k - 1) + 1 - (size * s if wanted is None else wanted[-axes:][i])
-        if not isinstance(total, int) or total < 0:
-            raise GraphError(f"no padding gives this output, of {x.type}")
+        if not isinstance(total, int):
+            raise GraphError(f"the size of {x.type} is symbolic, so that no padding gives this output for certain")
+        more[i] -= min(total, 0)
+        total = max(total, 0)
         small, large = total // 2, total - total // 2
         before.append(large if auto != "SAME_UPPER" else small)
         after.append(small if auto != "SAME_UPPER" else large)
-    return before + after
+    return *before, *after
 
 
 @converter("MaxPool")
-def max_pool(call: Call, x: Any) -> Any:
-    x = call.tensor(x)
+def max_pool(call: Call, x: Value) -> Any:
+    image: AbstractTensor = call.tensor(x)
+    kernel, stride, pads, dilation = _of_pooling(call, image)
+    attrs = MaxPoolAttrs(kernel, stride, pads, dilation, bool(call.attribute("ceil_mode", 0)), -math.inf)
+    y, places = pool_maxima(attrs, image, call.outputs > 1)
+    if places is None:
+        return y
+    batch, size = image.type.shape[:2], image.type.shape[2:]
+    if call.attribute("storage_order", 0):
+        places = _columns_first(places, size)
+    return [y, places + call.tensor(_images(batch, len(size))) * product(size)]
+
+
+def _of_pooling(call: Call, x: AbstractTensor) -> tuple[tuple[int, ...], ...]:
+    """The kernel, stride, padding and dilation of a pooling."""
     axes = spatial(call, x)
-    kernel, stride = call.required("kernel_shape"), call.attribute("strides", [1] * axes)
-    dilation = call.attribute("dilations", [1] * axes)
-    attrs = MaxPoolAttrs(
-        pair(kernel, 1), pair(stride, 1), sides(padding(call, x, kernel, stride, dilation)), pair(dilation, 1),
-        bool(call.attribute("ceil_mode", 0)), -math.inf,
-    )  # fmt: skip
-    image = flat(x)
-    y, index = apply(MAX_POOL, attrs, image)
-    if call.outputs > 1:
-        if call.attribute("storage_order", 0):
-            raise GraphError("positions in column-major order are not supported")
-        height, width = image.type.shape[2:]
-        places = apply(MAX_POOL_POSITIONS, MaxPoolGradAttrs(attrs, (height, width)), index)
-        first = call.tensor(_planes(image.type.shape[:2])) * (height * width)
-        return [one if axes == 2 else shape.squeeze(one, 2) for one in (y, places + first)]
-    return shape.squeeze(y, 2) if axes == 1 else y
+    kernel = tuple(call.required("kernel_shape"))
+    stride, dilation = numbers(call, "strides", axes), numbers(call, "dilations", axes)
+    return kernel, stride, padding(call, x, kernel, stride, dilation), dilation
 
 
-def _planes(shape: Sequence[Any]) -> Any:
-    """The numbers of the planes of a batch, to add to what has an image's axes."""
-    if not all(isinstance(dim, int) for dim in shape):
+def _columns_first(places: AbstractTensor, size: Sequence[Any]) -> AbstractTensor:
+    """Places in an image whose first axis is the one along which neighbours lie."""
+    total: AbstractTensor | None = None
+    for axis in reversed(range(len(size))):
+        along = remainder(places, size[axis]) * product(size[:axis])
+        total = along if total is None else total + along
+        places = floor_divide(places, size[axis])
+    assert total is not None
+    return total
+
+
+def _images(batch: Sequence[Any], axes: int) -> Any:
+    """The numbers of the images of a batch, one for each channel, to add to what has their axes."""
+    if not all(isinstance(dim, int) for dim in batch):
         raise GraphError("positions in a batch whose size is symbolic: give the model fixed shapes")
-    return np.arange(math.prod(shape)).reshape(*shape, 1, 1)
+    return np.arange(math.prod(batch)).reshape(*batch, *(1,) * axes)
 
 
 @converter("AveragePool")
-def average_pool(call: Call, x: Any) -> Any:
-    x = call.tensor(x)
-    axes = spatial(call, x)
-    kernel, stride = call.required("kernel_shape"), call.attribute("strides", [1] * axes)
-    dilation = call.attribute("dilations", [1] * axes)
-    if any(d != 1 for d in dilation):
-        raise GraphError("an average over windows with a dilation is not supported")
-    attrs = AvgPoolAttrs(
-        pair(kernel, 1), pair(stride, 1), sides(padding(call, x, kernel, stride, dilation)),
-        bool(call.attribute("ceil_mode", 0)), bool(call.attribute("count_include_pad", 0)), None,
-    )  # fmt: skip
-    y = apply(AVG_POOL, attrs, flat(x))
-    return shape.squeeze(y, 2) if axes == 1 else y
+def average_pool_of(call: Call, x: Value) -> AbstractTensor:
+    image: AbstractTensor = call.tensor(x)
+    kernel, stride, pads, dilation = _of_pooling(call, image)
+    ceil, include = bool(call.attribute("ceil_mode", 0)), bool(call.attribute("count_include_pad", 0))
+    return average_pool(AvgPoolAttrs(kernel, stride, pads, ceil, include), image, dilation)
 
 
 @converter("GlobalAveragePool", "GlobalMaxPool")
@@ -173,16 +169,10 @@ def global_pool(call: Call, x: Any) -> Any:
 @converter("LpPool")
 def lp_pool(call: Call, x: Value) -> AbstractTensor:
     image: AbstractTensor = call.tensor(x)
-    axes, p = spatial(call, image), float(call.attribute("p", 2))
-    kernel, stride = call.required("kernel_shape"), call.attribute("strides", [1] * axes)
-    dilation = call.attribute("dilations", [1] * axes)
-    if any(d != 1 for d in dilation):
-        raise GraphError("a norm over windows with a dilation is not supported")
-    pads = sides(padding(call, image, kernel, stride, dilation))
-    attrs = AvgPoolAttrs(pair(kernel, 1), pair(stride, 1), pads, bool(call.attribute("ceil_mode", 0)), True, 1)
-    total = apply(AVG_POOL, attrs, flat(abs_(image) ** p))
-    y: AbstractTensor = total ** (1 / p)
-    return shape.squeeze(y, 2) if axes == 1 else y
+    p = float(call.attribute("p", 2))
+    kernel, stride, pads, dilation = _of_pooling(call, image)
+    attrs = AvgPoolAttrs(kernel, stride, pads, bool(call.attribute("ceil_mode", 0)), True, 1)
+    return average_pool(attrs, abs_(image) ** p, dilation) ** (1 / p)
 
 
 @converter("GlobalLpPool")

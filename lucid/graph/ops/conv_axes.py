@@ -1,0 +1,207 @@
+"""Convolutions of one axis and of three, made of those of two.
+
+A signal is an image of one row. A convolution of volumes is a sum, over the taps of its depth, of convolutions of
+images: all the planes that a tap sees are a batch of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..opdef import AbstractTensor, apply
+from ..windows import Window
+from .conv import (
+    CONV,
+    CONV_TRANSPOSE,
+    ConvAttrs,
+    ConvTransposeAttrs,
+    along_channels,
+    check_bias,
+    conv_attrs,
+    conv_output,
+    transpose_attrs,
+    transposed_output,
+    with_rest,
+)
+from .pad import pad
+from .shape import permute, reshape, squeeze, unsqueeze
+from .slices import piece, take_slice
+from .windows import image_batch
+
+
+def convolve(
+    attrs: ConvAttrs, x: AbstractTensor, weight: AbstractTensor, bias: AbstractTensor | None = None
+) -> AbstractTensor:
+    """The convolution of images of as many axes, one to three, as the attributes have strides."""
+    axes = len(attrs.stride)
+    y = conv_output(attrs, x.type, weight.type, axes)
+    if bias is not None:
+        check_bias(f"conv{axes}d", bias.type, y.shape[1], y)
+    added = () if bias is None else (bias,)
+    if axes == 2:
+        return apply(CONV, attrs, x, weight, *added)
+    if axes == 1:
+        return squeeze(apply(CONV, _of_rows(attrs), unsqueeze(x, 2), unsqueeze(weight, 2), *added), 2)
+    depth, of_planes = _depth(attrs, weight), _of_planes(attrs)
+    planes = permute(x, 2, 0, 1, 3, 4)
+    if depth.before or depth.after:
+        planes = pad(planes, (0,) * 8 + (depth.before, depth.after))
+    count, batch = y.shape[2], planes.type.shape[1:]
+    total: AbstractTensor | None = None
+    for tap in range(depth.kernel):
+        seen = take_slice(
+            planes, (tap * depth.dilation, 0, 0, 0, 0), (count, *batch), (depth.stride, 1, 1, 1, 1)
+        )  # fmt: skip
+        images = reshape(seen, (count * batch[0], *batch[1:]))
+        part = apply(CONV, of_planes, images, _at_depth(weight, tap), *(() if tap else added))
+        total = part if total is None else part + total
+    assert total is not None
+    return permute(reshape(total, (count, y.shape[0], y.shape[1], *y.shape[3:])), 1, 2, 0, 3, 4)
+
+
+def convolve_transposed(
+    attrs: ConvTransposeAttrs, x: AbstractTensor, weight: AbstractTensor, bias: AbstractTensor | None = None
+) -> AbstractTensor:
+    """The transposed convolution of images of as many axes, one to three, as the attributes have strides."""
+    axes = len(attrs.conv.stride)
+    y = transposed_output(attrs, x.type, weight.type, None if bias is None else bias.type, axes)
+    added = () if bias is None else (bias,)
+    if axes == 2:
+        return apply(CONV_TRANSPOSE, attrs, x, weight, *added)
+    if axes == 1:
+        of_rows = ConvTransposeAttrs(_of_rows(attrs.conv), (0, *attrs.output_padding))
+        return squeeze(apply(CONV_TRANSPOSE, of_rows, unsqueeze(x, 2), unsqueeze(weight, 2), *added), 2)
+    depth = _depth(attrs.conv, weight)
+    of_planes = ConvTransposeAttrs(_of_planes(attrs.conv), attrs.output_padding[1:])
+    planes = permute(x, 2, 0, 1, 3, 4)
+    count, batch = planes.type.shape[0], planes.type.shape[1:]
+    images = reshape(planes, (count * batch[0], *batch[1:]))
+    made = (y.shape[0], y.shape[1], *y.shape[3:])
+    total: AbstractTensor | None = None
+    for tap in range(depth.kernel):
+        part = apply(CONV_TRANSPOSE, of_planes, images, _at_depth(weight, tap))
+        if depth.stride > 1:  # zeros between the planes
+            apart = pad(reshape(part, (count, 1, *made)), (0,) * 8 + (0, depth.stride - 1))
+            part = reshape(apart, (count * depth.stride, *made))
+        else:
+            part = reshape(part, (count, *made))
+        first = tap * depth.dilation
+        part = pad(part, (0,) * 8 + (first, depth.extent + attrs.output_padding[0] - depth.stride - first))
+        total = part if total is None else part + total
+    assert total is not None
+    result = permute(piece(total, 0, depth.before, y.shape[2]), 1, 2, 0, 3, 4)
+    return result if bias is None else result + along_channels(bias, result)
+
+
+def _of_rows(attrs: ConvAttrs) -> ConvAttrs:
+    """For images of one row what that of signals is."""
+    before, after = attrs.padding
+    return replace(
+        attrs, stride=(1, *attrs.stride), padding=(0, before, 0, after), dilation=(1, *attrs.dilation)
+    )  # fmt: skip
+
+
+def _of_planes(attrs: ConvAttrs) -> ConvAttrs:
+    """What a convolution of volumes is along the height and width."""
+    pads = attrs.padding
+    return replace(
+        attrs, stride=attrs.stride[1:], padding=(*pads[1:3], *pads[4:]), dilation=attrs.dilation[1:]
+    )  # fmt: skip
+
+
+def _depth(attrs: ConvAttrs, weight: AbstractTensor) -> Window:
+    """What it is along the depth."""
+    kernel = weight.type.shape[2]
+    assert isinstance(kernel, int)
+    return Window(kernel, attrs.stride[0], attrs.padding[0], attrs.padding[3], attrs.dilation[0])
+
+
+def _at_depth(weight: AbstractTensor, tap: int) -> AbstractTensor:
+    return squeeze(piece(weight, 2, tap, 1), 2)
+
+
+def conv1d(
+    x: AbstractTensor,
+    weight: AbstractTensor,
+    bias: AbstractTensor | None = None,
+    stride: object = 1,
+    padding: object = 0,
+    dilation: object = 1,
+    groups: int = 1,
+) -> AbstractTensor:
+    """Cross-correlation of signals (N, C, L) or (C, L), as ``torch.nn.functional.conv1d``.
+
+    Parameters are those of :func:`conv2d`, with one number for the one axis (padding may also be two: before, after).
+    """
+    return _conv(1, x, weight, bias, stride, padding, dilation, groups)
+
+
+def conv3d(
+    x: AbstractTensor,
+    weight: AbstractTensor,
+    bias: AbstractTensor | None = None,
+    stride: object = 1,
+    padding: object = 0,
+    dilation: object = 1,
+    groups: int = 1,
+) -> AbstractTensor:
+    """Cross-correlation of volumes (N, C, D, H, W) or (C, D, H, W), as ``torch.nn.functional.conv3d``.
+
+    Parameters are those of :func:`conv2d`, with one number or three (padding may also be six: before the axes, then
+    after them).
+    """
+    return _conv(3, x, weight, bias, stride, padding, dilation, groups)
+
+
+def _conv(
+    axes: int, x: AbstractTensor, weight: AbstractTensor, bias: AbstractTensor | None, stride: object,
+    padding: object, dilation: object, groups: int,
+) -> AbstractTensor:  # fmt: skip
+    op = f"conv{axes}d"
+    x, single = image_batch(op, x, axes)
+    y = convolve(conv_attrs(op, axes, weight.type, stride, padding, dilation, groups), x, weight, bias)
+    return squeeze(y, 0) if single else y
+
+
+def conv_transpose1d(
+    x: AbstractTensor,
+    weight: AbstractTensor,
+    bias: AbstractTensor | None = None,
+    stride: object = 1,
+    padding: object = 0,
+    output_padding: object = 0,
+    groups: int = 1,
+    dilation: object = 1,
+) -> AbstractTensor:
+    """Transposed convolution of signals (N, C, L) or (C, L), as ``torch.nn.functional.conv_transpose1d``.
+
+    Parameters are those of :func:`conv_transpose2d`, with one number for the one axis.
+    """
+    return _transposed(1, x, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose3d(
+    x: AbstractTensor,
+    weight: AbstractTensor,
+    bias: AbstractTensor | None = None,
+    stride: object = 1,
+    padding: object = 0,
+    output_padding: object = 0,
+    groups: int = 1,
+    dilation: object = 1,
+) -> AbstractTensor:
+    """Transposed convolution of volumes (N, C, D, H, W) or (C, D, H, W), as ``torch.nn.functional.conv_transpose3d``.
+
+    Parameters are those of :func:`conv_transpose2d`, with one number or three.
+    """
+    return _transposed(3, x, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def _transposed(
+    axes: int, x: AbstractTensor, weight: AbstractTensor, bias: AbstractTensor | None, stride: object,
+    padding: object, output_padding: object, groups: int, dilation: object,
+) -> AbstractTensor:  # fmt: skip
+    x, single = image_batch(f"conv_transpose{axes}d", x, axes)
+    attrs, beyond = transpose_attrs(axes, weight.type, stride, padding, output_padding, groups, dilation)
+    y = with_rest(convolve_transposed(attrs, x, weight, None if any(beyond) else bias), beyond, bias)
+    return squeeze(y, 0) if single else y
