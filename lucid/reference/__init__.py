@@ -15,6 +15,7 @@ from . import recurrent as recurrent
 from . import reduce as reduce
 from . import resize as resize
 from . import shape as shape
+from . import trees as trees
 from .evaluator import evaluate_reference as evaluate_reference
 from .evaluator import reference_of as reference_of
 from .evaluator import reference_values as reference_values

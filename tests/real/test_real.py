@@ -44,7 +44,13 @@ def answers(proto: onnx.ModelProto, given: dict[str, Array]) -> list[Any]:
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     found: list[Any] = session.run(None, given)
-    return found
+    return [columns(one) for one in found]
+
+
+def columns(found: Any) -> Any:
+    """What maps classes to scores, row by row, as a matrix; arrays as they are."""
+    maps = isinstance(found, list) and found and isinstance(found[0], dict)
+    return np.array([list(row.values()) for row in found]) if maps else found
 
 
 def dynamic(proto: onnx.ModelProto) -> bool:

@@ -40,6 +40,8 @@ class NodeDef:
         Numbers, text, arrays, graphs, and tuples of these, by name.
     index
         Its number in its graph.
+    made
+        What was made of the attributes, to be made once.
     """
 
     op: str
@@ -50,6 +52,7 @@ class NodeDef:
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
     index: int
+    made: list[object] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def kind(self) -> str:

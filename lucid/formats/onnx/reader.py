@@ -170,8 +170,8 @@ class _Reader:
             kinds.FLOAT: lambda a: float(np.float32(a.f)), kinds.INT: lambda a: a.i, kinds.STRING: lambda a: _text(a.s),
             kinds.TENSOR: lambda a: self.array(a.t), kinds.GRAPH: lambda a: self.graph(a.g, scope),
             kinds.SPARSE_TENSOR: lambda a: self.dense(a.sparse_tensor),
-            kinds.FLOATS: lambda a: tuple(map(float, a.floats)), kinds.INTS: lambda a: tuple(a.ints),
-            kinds.STRINGS: lambda a: tuple(map(_text, a.strings)),
+            kinds.FLOATS: lambda a: tuple(a.floats), kinds.INTS: lambda a: tuple(a.ints),
+            kinds.STRINGS: lambda a: _texts(list(a.strings)),
         }  # fmt: skip
         if proto.type not in scalars:
             raise GraphError(f"attribute {shown(proto.name)} has a type that is not supported ({proto.type})")
@@ -235,6 +235,12 @@ class _Reader:
 
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
+
+
+def _texts(data: list[bytes]) -> tuple[str, ...]:
+    """Each once, for lists of millions in which few are different."""
+    found = {one: _text(one) for one in set(data)}
+    return tuple(map(found.__getitem__, data))
 
 
 def _dtype(kind: int) -> np.dtype[Any]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from ...graph.opdef import AbstractTensor
 from ...graph.types import as_dtype
 from .model import Array, GraphDef, NodeDef
 
+M = TypeVar("M")
 Value: TypeAlias = "AbstractTensor | Array | None"
 
 
@@ -58,6 +59,13 @@ class Call:
         if name not in self.node.attributes:
             raise GraphError(f"attribute {name!r} is missing")
         return self.node.attributes[name]
+
+    def once(self, make: Callable[[], M]) -> M:
+        """What ``make`` gives, which does not depend on the inputs: made at the first use of the node."""
+        if not self.node.made:
+            self.node.made.append(make())
+        made: M = self.node.made[0]  # type: ignore[assignment]  # what it appended
+        return made
 
     @property
     def outputs(self) -> int:

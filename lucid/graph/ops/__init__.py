@@ -26,4 +26,5 @@ from . import shape as shape
 from . import slices as slices
 from . import source as source
 from . import subscript as subscript
+from . import trees as trees
 from . import trigonometry as trigonometry

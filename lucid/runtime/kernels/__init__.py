@@ -17,3 +17,4 @@ from . import reduce as reduce
 from . import resize as resize
 from . import shape as shape
 from . import source as source
+from . import trees as trees

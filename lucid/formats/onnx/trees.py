@@ -1,0 +1,156 @@
+"""The tables of an ensemble of trees, from the lists in which a file gives its nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...errors import GraphError
+from .model import Array
+
+MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "LEAF")
+"""How a node compares, in the order of the numbers that :func:`built` takes."""
+LEQ, LT, GTE, GT, EQ, NEQ, LEAF = range(7)
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Nodes as a file lists them: of which tree, and which there; what they compare, and where they lead."""
+
+    tree: Array
+    number: Array
+    feature: Array
+    threshold: Array
+    mode: Array
+    true: Array
+    false: Array
+    missing: Array
+
+
+@dataclass(frozen=True)
+class Trees:
+    """Tables as :mod:`lucid.graph.ops.trees` takes them.
+
+    Attributes
+    ----------
+    leaf
+        For each node of the file the number of its leaf; -1 where it is none.
+    """
+
+    roots: Array
+    feature: Array
+    threshold: Array
+    children: Array
+    missing: Array
+    leaf: Array
+    depth: int
+
+    @property
+    def leaves(self) -> int:
+        """How many leaves there are."""
+        return int(self.leaf.max(initial=-1)) + 1
+
+
+class Places:
+    """Where the nodes are that trees and numbers name."""
+
+    def __init__(self, tree: Array, number: Array) -> None:
+        self.span = int(number.max(initial=0)) + 1
+        keys = tree * self.span + number
+        self.order = np.argsort(keys, kind="stable")
+        self.keys = keys[self.order]
+        if (self.keys[1:] == self.keys[:-1]).any():
+            raise GraphError("two nodes of a tree have the same number")
+
+    def of(self, tree: Array, number: Array, what: str) -> Array:
+        wanted = tree * self.span + number
+        found = np.minimum(np.searchsorted(self.keys, wanted), max(len(self.keys) - 1, 0))
+        if len(wanted) and (not len(self.keys) or (number < 0).any() or (self.keys[found] != wanted).any()):
+            raise GraphError(f"{what} names a node that there is not")
+        return np.asarray(self.order[found])
+
+
+def modes(names: Sequence[str]) -> Array:
+    """The numbers of the ways to compare."""
+    codes = {name: number for number, name in enumerate(MODES)}
+    unknown = set(names) - set(codes)
+    if unknown:
+        raise GraphError(f"a node compares by {sorted(unknown)[0]!r}, which is not known")
+    return np.fromiter(map(codes.__getitem__, names), np.int8, len(names))
+
+
+def built(nodes: Nodes, places: Places) -> Trees:
+    """All ways to compare become ``<=``: some with a threshold beside it, some with the children exchanged."""
+    inner = nodes.mode != LEAF
+    leaf = np.where(inner, -1, np.cumsum(~inner) - 1)
+    true = places.of(nodes.tree[inner], nodes.true[inner], "a branch")
+    false = places.of(nodes.tree[inner], nodes.false[inner], "a branch")
+    number = np.where(inner, np.cumsum(inner) - 1, -1 - leaf)  # in the tables: of a node, or of a leaf
+    mode, bound, missing = nodes.mode[inner], nodes.threshold[inner], nodes.missing[inner].astype(bool)
+    below = np.nextafter(bound, np.array(-np.inf, bound.dtype))
+    swapped = np.isin(mode, (GTE, GT, NEQ))
+    children = np.stack([number[true], number[false]], 1)
+    children[swapped] = children[swapped, ::-1]
+    to_first = missing ^ swapped  # of NaN, which no comparison but "not equal" is true of
+    to_first[(mode == NEQ) & ~missing] = False
+    feature, threshold = nodes.feature[inner], np.where(np.isin(mode, (LT, GTE)), below, bound)
+    roots = number[_roots(nodes.tree, np.concatenate([true, false]))].astype(np.int32)
+    depth = _depth(roots, children)
+    # v == b: where v <= b, one more node asks whether v <= what is below b
+    equal = np.flatnonzero(np.isin(mode, (EQ, NEQ)))
+    more = np.stack([children[equal, 1], children[equal, 0]], 1)
+    children[equal, 0] = len(feature) + np.arange(len(equal))
+    tables = (
+        np.concatenate([feature, feature[equal]]).astype(np.int32), np.concatenate([threshold, below[equal]]),
+        np.concatenate([children, more]).astype(np.int32), np.concatenate([to_first, np.zeros(len(equal), bool)]),
+    )  # fmt: skip
+    return Trees(roots, *tables, leaf, 2 * depth if equal.size else depth)
+
+
+def _roots(tree: Array, reached: Array) -> Array:
+    """The node of each tree that none leads to, the trees in the order of their numbers."""
+    first = np.ones(len(tree), bool)
+    first[reached] = False
+    found = np.flatnonzero(first)
+    found = found[np.argsort(tree[found], kind="stable")]
+    if not np.array_equal(tree[found], np.unique(tree)):
+        raise GraphError("a tree has not one root")
+    return found
+
+
+def _depth(roots: Array, children: Array) -> int:
+    """How many nodes there are on the longest way down."""
+    depth, passed, here = 0, 0, roots[roots >= 0]
+    while here.size:
+        depth, passed = depth + 1, passed + here.size
+        if passed > len(children):
+            break
+        here = children[here].reshape(-1)
+        here = here[here >= 0]
+    if passed != len(children):
+        raise GraphError("a node of a tree is reached in two ways, or in none")
+    return depth
+
+
+def listed(attributes: Mapping[str, object], prefix: str, thresholds: Array) -> Nodes:
+    """The nodes of ensembles as of version 1: lists of numbers for all trees."""
+
+    def ints(name: str, default: int | None = None) -> Array:
+        given = attributes.get(prefix + name)
+        if given is None and default is not None:
+            return np.full(len(thresholds), default, np.int64)
+        array = np.asarray(given if given is not None else (), np.int64)
+        if array.shape != thresholds.shape:
+            raise GraphError(f"{prefix}{name} has {array.size} numbers for {thresholds.size} nodes")
+        return array
+
+    names = attributes.get(prefix + "modes", ())
+    assert isinstance(names, tuple)
+    if len(names) != len(thresholds):
+        raise GraphError(f"{prefix}modes has {len(names)} names for {thresholds.size} nodes")
+    return Nodes(
+        ints("treeids"), ints("nodeids"), ints("featureids"), thresholds, modes(names), ints("truenodeids"),
+        ints("falsenodeids"), ints("missing_value_tracks_true", 0),
+    )  # fmt: skip

@@ -1,0 +1,210 @@
+"""Trees and linear models: against the format's reference, and against trees that are gone down one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import helper
+
+import lucid
+from lucid.errors import GraphError
+
+from .models import Array, Case, agrees, close, model, one
+
+ML = "ai.onnx.ml"
+RNG = np.random.default_rng(0)
+X = RNG.integers(-3, 4, (40, 4)).astype(np.float32)
+COEFFICIENTS = RNG.standard_normal(12).astype(np.float32)
+MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ")
+
+
+def grown(depth: int, modes: tuple[str, ...], missing: bool, leaves: list[int]) -> Any:
+    """A tree: (feature, threshold, mode, missing_value_tracks_true, true, false), or the number of a leaf."""
+    if depth == 0 or (depth < 3 and RNG.random() < 0.2):
+        leaves.append(len(leaves))
+        return leaves[-1]
+    branches = [grown(depth - 1, modes, missing, leaves) for _ in range(2)]
+    tracks = int(missing and RNG.random() < 0.5)
+    return int(RNG.integers(4)), float(RNG.integers(-2, 3)), str(RNG.choice(modes)), tracks, *branches
+
+
+def nodes_of(trees: list[Any]) -> tuple[dict[str, list[Any]], dict[int, tuple[int, int]]]:
+    """The lists of a file, and for each leaf its tree and number there."""
+    names = ("treeids", "nodeids", "featureids", "values", "modes", "truenodeids", "falsenodeids",
+             "missing_value_tracks_true")  # fmt: skip
+    rows: list[list[Any]] = []
+    leaves: dict[int, tuple[int, int]] = {}
+    for tree, root in enumerate(trees):
+        pending = [root]
+        for number, node in enumerate(pending):  # which grows
+            if isinstance(node, int):
+                leaves[node] = tree, number
+                rows.append([tree, number, 0, 0.0, "LEAF", 0, 0, 0])
+            else:
+                feature, threshold, mode, tracks, *branches = node
+                rows.append([tree, number, feature, threshold, mode, len(pending), len(pending) + 1, tracks])
+                pending += branches
+    return dict(zip(("nodes_" + name for name in names), map(list, zip(*rows, strict=True)), strict=True)), leaves
+
+
+def reached(node: Any, x: Array) -> int:
+    while not isinstance(node, int):
+        feature, bound, mode, tracks, true, false = node
+        value = x[feature]
+        holds = {
+            "BRANCH_LEQ": value <= bound, "BRANCH_LT": value < bound, "BRANCH_GTE": value >= bound,
+            "BRANCH_GT": value > bound, "BRANCH_EQ": value == bound, "BRANCH_NEQ": value != bound,
+        }[mode]  # fmt: skip
+        node = true if holds or (tracks and np.isnan(value)) else false
+    return int(node)
+
+
+def ensemble(
+    kind: str, targets: int, each: int, x: Array = X, modes: tuple[str, ...] = MODES[:1], missing: bool = False,
+    low: float = -1.0, **attributes: Any,
+) -> tuple[Case, Array]:  # fmt: skip
+    """A model of five trees, in which a leaf gives ``each`` targets a weight (0: a target for each tree); its sums."""
+    found: list[int] = []
+    trees = [grown(4, modes, missing, found) for _ in range(5)]
+    lists, leaves = nodes_of(trees)
+    weights = np.zeros((len(found), targets), np.float32)
+    rows = []
+    for leaf in found:
+        tree, number = leaves[leaf]
+        for target in RNG.permutation(targets)[:each] if each else [tree % targets]:
+            weights[leaf, target] = RNG.uniform(low, 1)
+            rows.append((tree, number, int(target), float(weights[leaf, target])))
+    name, ids = ("class", "ids") if kind == "Classifier" else ("target", "ids")
+    lists |= {f"{name}_{part}": list(column) for part, column in
+              zip(("treeids", "nodeids", ids, "weights"), zip(*rows, strict=True), strict=True)}  # fmt: skip
+    case = one(f"TreeEnsemble{kind}", [x], 2 if kind == "Classifier" else 1, domain=ML, **lists, **attributes)
+    sums = np.array([sum(weights[reached(tree, row)] for tree in trees) for row in x])
+    return case, sums.astype(np.float32)
+
+
+@pytest.mark.parametrize("each", [0, 1, 3])
+@pytest.mark.parametrize("mode", [*MODES, "all"])
+def test_trees_are_gone_down(mode: str, each: int) -> None:
+    case, sums = ensemble("Regressor", 3, each, modes=MODES if mode == "all" else (mode,), n_targets=3)
+    agrees(case, [sums])
+
+
+@pytest.mark.parametrize("mode", [*MODES, "all"])
+def test_what_is_missing_goes_where_the_node_says(mode: str) -> None:
+    x = np.where(RNG.random(X.shape) < 0.3, np.nan, X).astype(np.float32)
+    modes = MODES if mode == "all" else (mode,)
+    case, sums = ensemble("Regressor", 1, 0, x, modes, missing=True, n_targets=1)
+    agrees(case, [sums])
+
+
+@pytest.mark.parametrize("way", ["SUM", "AVERAGE", "MIN", "MAX"])
+@pytest.mark.parametrize("each", [0, 3])
+def test_trees_are_aggregated(way: str, each: int) -> None:
+    case, _ = ensemble("Regressor", 3 if each else 1, each, n_targets=3 if each else 1, aggregate_function=way)
+    agrees(case)
+
+
+@pytest.mark.parametrize("after", ["NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO"])
+@pytest.mark.parametrize("base", [(), (0.5, -0.25, 0.125)])
+def test_classes_are_chosen(after: str, base: tuple[float, ...]) -> None:
+    labels = {"classlabels_int64s": [4, 7, 9], "post_transform": after}
+    case, sums = ensemble("Classifier", 3, 0, **labels, **({"base_values": base} if base else {}))
+    scores = sums + np.float32(base or (0.0,))
+    e = np.exp(scores - scores.max(1, keepdims=True))
+    made = {"NONE": scores, "LOGISTIC": 1 / (1 + np.exp(-scores))}.get(after, e / e.sum(1, keepdims=True))
+    agrees(case, [np.array([4, 7, 9])[scores.argmax(1)], made.astype(np.float32)])
+
+
+@pytest.mark.parametrize("after", ["NONE", "LOGISTIC"])
+@pytest.mark.parametrize("low", [0.0, -1.0])
+def test_the_score_of_one_class_tells_of_two(low: float, after: str) -> None:
+    case, sums = ensemble("Classifier", 1, 0, low=low, classlabels_int64s=[3, 5], post_transform=after)
+    score = sums[:, 0] / (1 if low else 5)  # probabilities, as forests give
+    for attribute in case.proto.graph.node[0].attribute:
+        if attribute.name == "class_weights" and not low:
+            attribute.floats[:] = [weight / 5 for weight in attribute.floats]
+    chosen = score > (0.5 if low == 0 else 0)
+    both = np.stack([1 - score if low == 0 and after == "NONE" else -score, score], 1)
+    both = 1 / (1 + np.exp(-both)) if after == "LOGISTIC" else both
+    agrees(case, [np.where(chosen, 5, 3), both.astype(np.float32)])
+
+
+@pytest.mark.parametrize("after", ["NONE", "LOGISTIC"])
+def test_one_linear_score_tells_of_two_classes(after: str) -> None:
+    case = one("LinearClassifier", [X], 2, domain=ML, coefficients=COEFFICIENTS[:4], intercepts=[0.25],
+               classlabels_ints=[3, 5], post_transform=after)  # fmt: skip
+    score = X @ COEFFICIENTS[:4] + np.float32(0.25)
+    made = 1 / (1 + np.exp(-score)) if after == "LOGISTIC" else score
+    agrees(case, [np.where(score > 0, 5, 3), np.stack([1 - made, made], 1).astype(np.float32)])
+
+
+def test_a_batch_of_any_size_goes_down() -> None:
+    case, _ = ensemble("Regressor", 2, 0, n_targets=2)
+    case.proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "n"
+    net = lucid.onnx.load(case.proto)
+    compiled = lucid.compile(net, *net.specs)
+    for n in (0, 1, 33):
+        close(compiled(X[:n]), [net(X).numpy()[:n]])
+
+
+CASES: dict[str, Case] = {
+    "LinearRegressor": one("LinearRegressor", [X], domain=ML, coefficients=COEFFICIENTS, intercepts=[0.5, 1.0, -1.0],
+                           targets=3),
+    "LinearRegressor one": one("LinearRegressor", [X], domain=ML, coefficients=COEFFICIENTS[:4], intercepts=[0.5]),
+    **{f"LinearClassifier {after}": one("LinearClassifier", [X], 2, domain=ML, coefficients=COEFFICIENTS,
+                                        intercepts=[0.5, 1.0, -1.0], classlabels_ints=[2, 4, 8], post_transform=after)
+       for after in ("NONE", "SOFTMAX", "LOGISTIC")},
+    **{f"Normalizer {norm}": one("Normalizer", [np.abs(X) + 1], domain=ML, norm=norm) for norm in ("MAX", "L1", "L2")},
+    "Scaler": one("Scaler", [X], domain=ML, offset=[1.0, 2.0, 0.0, -1.0], scale=[0.5, 1.0, 2.0, 1.0]),
+    "Binarizer": one("Binarizer", [X], domain=ML, threshold=0.5),
+    "ArrayFeatureExtractor": one("ArrayFeatureExtractor", [X, np.array([[2, 0]])], domain=ML),
+    "FeatureVectorizer": one("FeatureVectorizer", [X, X[:, :2]], domain=ML, inputdimensions=[4, 2]),
+    "Imputer": one("Imputer", [np.where(X == 1, np.nan, X).astype(np.float32)], domain=ML,
+                   imputed_value_floats=[9.0], replaced_value_float=float("nan")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_operator_is_what_the_format_says(name: str) -> None:
+    agrees(CASES[name])
+
+
+def test_scores_stay_columns() -> None:
+    """ZipMap makes a dictionary for each row, which no tensor holds."""
+    node = helper.make_node("ZipMap", ["x"], ["y"], domain=ML, classlabels_int64s=[0, 1, 2, 3])
+    case = Case(model([node], {"x": X}, ["y"], domains={ML: 1}), {"x": X})
+    agrees(case, [X])
+
+
+def lists(**changed: Any) -> Case:
+    """A tree of one node, but for what is changed."""
+    nodes = {"nodes_treeids": [0, 0, 0], "nodes_nodeids": [0, 1, 2], "nodes_featureids": [0, 0, 0],
+             "nodes_values": [0.5, 0.0, 0.0], "nodes_modes": ["BRANCH_LEQ", "LEAF", "LEAF"],
+             "nodes_truenodeids": [1, 0, 0], "nodes_falsenodeids": [2, 0, 0], "target_treeids": [0],
+             "target_nodeids": [1], "target_ids": [0], "target_weights": [1.0]}  # fmt: skip
+    return one("TreeEnsembleRegressor", [X], domain=ML, **{**nodes, **changed})
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        (lists(nodes_truenodeids=[7, 0, 0]), "names a node that there is not"),
+        (lists(nodes_truenodeids=[0, 0, 0]), "in two ways, or in none"),
+        (lists(nodes_falsenodeids=[1, 0, 0]), "has not one root"),
+        (lists(nodes_modes=["BRANCH_MEMBER", "LEAF", "LEAF"]), "'BRANCH_MEMBER', which is not known"),
+        (lists(nodes_featureids=[0, 0]), "has 2 numbers for 3 nodes"),
+        (lists(nodes_nodeids=[0, 1, 1]), "same number"),
+        (lists(target_nodeids=[0]), "not of a leaf"),
+        (lists(target_ids=[0, 1]), "different lengths"),
+        (lists(aggregate_function="MEDIAN"), "no way 'MEDIAN'"),
+        (lists(post_transform="PROBIT"), "not transformed by PROBIT"),
+        (lists(nodes_featureids=[4, 0, 0]), "a feature that there is not"),
+        (one("LinearClassifier", [X], 2, domain=ML, coefficients=[1.0] * 4, classlabels_strings=["a"]), "by text"),
+        (one("LinearRegressor", [X], domain=ML, coefficients=[1.0]), "1 coefficients for 1 results"),
+    ],
+)
+def test_what_is_broken_or_not_supported_is_said(case: Case, words: str) -> None:
+    with pytest.raises((GraphError, lucid.errors.ExecutionError), match=words):
+        lucid.onnx.load(case.proto)(X)
