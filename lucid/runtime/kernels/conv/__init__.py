@@ -5,8 +5,8 @@ from . import depthwise_rows as depthwise_rows
 from . import filtering as filtering
 from . import grad as grad
 from . import im2col as im2col
-from . import plain as plain
 from . import pointwise as pointwise
+from . import pointwise_blocks as pointwise_blocks
 from . import space_to_depth as space_to_depth
 from . import split_channels as split_channels
 from . import toeplitz as toeplitz

@@ -1,87 +1,62 @@
-"""1x1 convolution of channels-last images: the pixels as they lie are rows of one product (:mod:`..shared.rows`)."""
+"""A 1x1 convolution as one product."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 from ....graph.ir import Node
-from ....graph.ops.conv import CONV
-from ....graph.ops.conv_pool import CONV_POOL, as_fused, bias_and_residual
+from ....graph.ops.conv import CONV, ConvAttrs
 from ....graph.types import CHANNELS_LAST, TensorType
-from ...planning.registry import Way, kernel
-from ...planning.work import Work
-from ...program.emitter import Emitter, Operand
-from ..shared.cut import pieces
+from ...planning.registry import kernel
+from ...planning.work import Product, Work
+from ...program.emitter import Emitter
 from ..shared.epilogue import Epilogue
-from ..shared.loop import BlockLoop, laid_out, recheck
-from ..shared.rows import Rows, cuts, most_rows, multiply_rows, runs_of
-from ..shared.rows_views import Piece
-from .numbers import attrs_of, convolved
-from .pointwise_views import Thinned, bind_thin
+from ..shared.loop import channels_last, recheck
+from .numbers import attrs_of
 
 
-def _rows(node: Node, inputs: Sequence[Any], y: Sequence[int]) -> Rows:
-    """The product for a result of such a shape."""
-    return Rows(y[0] * y[2] * y[3], inputs[1].shape[1], y[1], Epilogue.of(node, inputs).passes)
+def is_pointwise(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+    """Whether the convolution of a node, alone or fused, is 1x1, without padding and groups."""
+    a = attrs_of(node)
+    return inputs[1].concrete[2:] == (1, 1) and a.groups == 1 and not any(a.padding)
 
 
-def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    """1x1 without padding, groups or pooling, from channels last to channels last."""
-    attrs = as_fused(node.attrs)
-    a = attrs.conv
-    plain = inputs[1].concrete[2:] == (1, 1) and a.groups == 1 and not any(a.padding)
-    if not plain or inputs[0].order != CHANNELS_LAST or node.outputs[0].order != CHANNELS_LAST:
-        return False
-    return attrs.pool is None and Epilogue.of(node, inputs).anywhere
+def _work(node: Node[ConvAttrs], inputs: tuple[TensorType, ...], threads: int) -> Work:
+    (n, outputs, *size), channels, itemsize = node.outputs[0].concrete, inputs[1].concrete[1], inputs[0].dtype.itemsize
+    passed = 2 * Epilogue.of(node, inputs).passes * math.prod(node.outputs[0].concrete)
+    product = Product(n * math.prod(size), channels, outputs, itemsize, packed=False, resident=True)
+    return Work((product,), far=(channels * outputs + passed) * itemsize)
 
 
-def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
-    """By pixels or by outputs. A piece that gathers its own pixels has whole rows of one image."""
-    itemsize, shape = inputs[0].dtype.itemsize, convolved(node, inputs)
-    p, (n, _, rows, cols) = _rows(node, inputs, shape), shape
-    if attrs_of(node).stride == (1, 1):
-        return [Way(work, cut) for cut, work in cuts(p, runs_of(p, itemsize, threads), itemsize, threads).items()]
-    inside = pieces(rows, max(1, most_rows(p, itemsize) // cols))
-    runs = [((image * rows + a) * cols, (image * rows + b) * cols) for image in range(n) for a, b in inside]
-    gather = Work(near=2 * p.rows * p.depth * itemsize, loops=p.rows)
-    return [
-        Way(work + gather * (1 if cut.by_outputs(p) else 1 / max(1, len(cut.pieces))), cut)
-        for cut, work in cuts(p, runs, itemsize, threads).items()
-    ]
-
-
-@kernel(CONV, CONV_POOL, lowering="pointwise_blocks", accepts=accepts, ways=ways, staged=True)
-def pointwise_blocks(k: Emitter) -> None:
-    """Multiply, add the bias and the residual, activate."""
+@kernel(CONV, lowering="pointwise", accepts=is_pointwise, cost=_work)
+def pointwise(k: Emitter) -> None:
+    """A 1x1 convolution is a product of the pixels as they lie with the weight."""
     recheck(k)
+    x, w, *bias = k.ins
     (y,) = k.outs
-    p = _rows(k.node, k.ins, y.shape)
-    bias, residual = bias_and_residual(k.attrs, k.ins)
-    added = None if residual is None else pixels_of(k, laid_out(k, residual, True, "residual"))
-    made = pixels_of(k, y)
-    if p.rows and p.outputs:
-        loop = BlockLoop(k, k.way.pieces)
-        thinned = attrs_of(k.node).stride != (1, 1)
-        pixels = _thinned(loop, p) if thinned else pixels_of(k, laid_out(k, k.ins[0], True, "pixels"))
-        multiply_rows(loop, p, pixels, made, bias, added)
-
-
-def pixels_of(k: Emitter, x: Operand) -> Operand:
-    """A channels-last image as a matrix (pixels, channels)."""
-    shape = (math.prod(x.shape) // max(1, x.shape[1]), x.shape[1])
-    return k.target(k.permuted(x, CHANNELS_LAST), shape, "rows")
-
-
-def _thinned(loop: BlockLoop[Piece], p: Rows) -> Operand:
-    """The pixels that a strided convolution reads, gathered by each piece, or before if all pieces read all."""
-    k, x = loop.k, loop.k.ins[0]
-    thin = k.scratch((p.rows, p.depth), x.dtype, "thin")
-    views = loop.bind("thinned", bind_thin, attrs_of(k.node).stride, k.outs[0].shape[2:], loop.blocks, x, thin)
-    if k.way.by_outputs(p):
-        k.line(f"np.copyto(*{views}[0][0])")
+    n, outputs, rows, cols = y.shape
+    channels, pixels = x.shape[1], rows * cols
+    down, right = k.attrs.stride
+    x_last, y_last = channels_last(x), channels_last(y)
+    if (down, right) != (1, 1):
+        shape = (n, rows, cols, channels) if x_last else (n, channels, rows, cols)
+        thin = k.scratch(shape, x.dtype, "thinned")
+        step = f"::{down}, ::{right}"
+        k.line(f"np.copyto({thin}, {f'{x}.transpose(0, 2, 3, 1)[:, {step}]' if x_last else f'{x}[:, :, {step}]'})")
+        x = thin
+    elif x_last:
+        x = k.permuted(x, CHANNELS_LAST)
+    matrix = k.reshaped(w, (outputs, channels), "matrix")
+    seen = k.permuted(y, CHANNELS_LAST) if y_last else y
+    if x_last and y_last:
+        a = k.reshaped(x, (n * pixels, channels), "pixels")
+        out = k.target(seen, (n * pixels, outputs))
     else:
-        v = loop.parts(views, Thinned)
-        loop.line(f"{v.thin}[...] = {v.source}")
-    return thin
+        a = k.reshaped(x, (n, pixels, channels) if x_last else (n, channels, pixels), "pixels")
+        if x_last != y_last:
+            a = k.permuted(a, (0, 2, 1))
+        out = k.target(seen, (n, pixels, outputs) if y_last else (n, outputs, pixels))
+    k.line(f"np.matmul({a}, {matrix}.T, out={out})" if y_last else f"np.matmul({matrix}, {a}, out={out})")
+    if bias:
+        column = "" if y_last else "[:, None]"
+        k.line(f"np.add({out}, {bias[0]}{column}, out={out})")
