@@ -85,6 +85,12 @@ class Window:
         """Positions under so many windows."""
         return (windows - 1) * self.stride + self.extent
 
+    @property
+    def turned(self) -> Window:
+        """With the stride 1: that by which what windows have made comes back to what they saw."""
+        reach = self.extent - 1
+        return Window(self.kernel, 1, reach - self.before, reach - self.after, self.dilation)
+
     def along(self, size: int, count: int) -> Axis:
         """So many of them along an axis."""
         return Axis(self.kernel, self.stride, self.before, self.after, self.dilation, size, count)

@@ -154,3 +154,16 @@ def test_as_many_axes_as_the_image_has() -> None:
     assert axes_of(shape[:3], kernel[:1], stride[:1], (10, 13), dilation[:1], (16,)) == axes[:1]
     with pytest.raises(ValueError, match="zip"):
         axes_of(shape[:3], kernel[:1], stride[:1], (10, 13, 0, 0), dilation[:1], (16,))
+
+
+def test_turned_windows_go_the_way_back() -> None:
+    """With a stride of 1, the turned window of an element sees the windows that see it."""
+    for drawn, _ in AXES:
+        window = Window(drawn.kernel, 1, drawn.before, drawn.after, drawn.dilation)
+        count = window.fit(drawn.size)
+        if count > 0:
+            axis, back = window.along(drawn.size, count), window.turned.along(count, drawn.size)
+            assert window.turned.turned == window and window.turned.fit(count) == drawn.size
+            for element in range(drawn.size):
+                seen = {position for position in positions(back, element) if 0 <= position < count}
+                assert seen == {output for output in range(count) if element in positions(axis, output)}

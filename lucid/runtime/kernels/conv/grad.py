@@ -4,12 +4,13 @@ as a sum of products of gathered windows. A transposed convolution is an input g
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from ....graph.ir import Node
 from ....graph.ops.conv import CONV_GRAD_INPUT, CONV_GRAD_WEIGHT, CONV_TRANSPOSE, ConvAttrs
 from ....graph.types import TensorType
-from ....graph.windows import Axis
+from ....graph.windows import Window, windows_of
 from ...planning.registry import kernel
 from ...planning.work import Product, Work
 from ...program.emitter import Emitter
@@ -41,11 +42,13 @@ def _work(pixels: int, depth: int, columns: int, copied: int, x: TensorType, cal
 
 
 def _turned(node: Node[Any], inputs: tuple[TensorType, ...]) -> bool:
-    conv: ConvAttrs = node.attrs.conv
-    kernel_ = inputs[1].concrete[2:]
-    return conv.stride == (1, 1) and all(
-        conv.padding[i] <= conv.dilation[i % 2] * (kernel_[i % 2] - 1) for i in range(4)
-    )
+    windows = _windows(node.attrs.conv, inputs[1].concrete)
+    return all(w.stride == 1 and min(w.turned.before, w.turned.after) >= 0 for w in windows)
+
+
+def _windows(a: ConvAttrs, w: Sequence[int]) -> tuple[Window, ...]:
+    """Those of a convolution with such weights."""
+    return windows_of(w[2:], a.stride, a.padding, a.dilation)
 
 
 @kernel(CONV_GRAD_INPUT, CONV_TRANSPOSE, lowering="turned", accepts=_turned, cost=_turned_work)
@@ -53,12 +56,9 @@ def grad_input_turned(k: Emitter) -> None:
     """At stride 1 the input gradient is a convolution of ``dy`` with the kernel turned by 180 degrees."""
     recheck(k)
     dy, w, dx, a = *k.ins[:2], k.outs[0], k.attrs.conv
-    axes = []
-    for i in (0, 1):
-        reach = a.dilation[i] * (w.shape[2 + i] - 1)
-        before, after = reach - a.padding[i], reach - a.padding[2 + i]
-        axes.append(Axis(w.shape[2 + i], 1, before, after, a.dilation[i], dy.shape[2 + i], dx.shape[2 + i]))
-    emit(k, unpooled(Conv(dy.shape[0], dy.shape[1], dx.shape[1], a.groups, axes[0], axes[1])), flipped=True)
+    along = zip(_windows(a, w.shape), dy.shape[2:], dx.shape[2:], strict=True)
+    rows, cols = (window.turned.along(size, count) for window, size, count in along)
+    emit(k, unpooled(Conv(dy.shape[0], dy.shape[1], dx.shape[1], a.groups, rows, cols)), flipped=True)
 
 
 @kernel(CONV_GRAD_INPUT, CONV_TRANSPOSE, lowering="col2im", cost=_scatter_work)
