@@ -80,8 +80,8 @@ def test_a_brief_program_shares_what_gains_more_than_a_team_costs(monkeypatch: p
     assert shared.brief and [step.workers for step in shared.steps if step.node.op is FUSED_LINEAR] == [2, 2, 1]
     alone = _plan(models.mlp((64, 64, 10)), (1, 64))
     assert alone.brief and not alone.names.regions
-    monkeypatch.setattr(choosing, "TEAM", 1.0)
+    monkeypatch.setattr(choosing, "HELPED", 1.0)
     assert not _plan(models.mlp((784, 512, 256, 10)), (1, 784)).names.regions
-    monkeypatch.setattr(choosing, "TEAM", 0.0)
+    monkeypatch.setattr(choosing, "HELPED", 0.0)
     with described(replace(USUAL, helpers=False)):
         assert not _plan(models.mlp((784, 512, 256, 10)), (1, 784)).names.regions

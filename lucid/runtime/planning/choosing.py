@@ -21,7 +21,7 @@ from .work import Work, seconds
 BRIEF = 1.5e-4
 """Seconds of predicted work below which nobody is woken to help: that takes as long."""
 
-TEAM = 4e-6
+HELPED = 4e-6
 """Seconds that a run with helpers takes longer before its first and after its last step."""
 
 
@@ -57,7 +57,7 @@ def choose_all(graph: Graph, *, threads: int = 1, exact: bool = False) -> Choice
     predicted = kinds.seconds(found)
     if threads > 1 and predicted < BRIEF:
         alone = kinds.quickest(1, exact)
-        helped = this_machine().helpers and kinds.seconds(alone) >= predicted + TEAM
+        helped = this_machine().helpers and kinds.seconds(alone) >= predicted + HELPED
         if not helped and alone != found:
             found, threads, predicted = alone, 1, kinds.seconds(alone)
     return Choices(graph, threads, exact, {name: found[kind] for name, kind in kinds.of.items()}, predicted)
