@@ -202,7 +202,6 @@ NN: Final[Mapping[str, str]] = {
     **{f"{kind}1d": _TWO.format(kind) for kind in ("Conv", "ConvTranspose", "MaxPool", "AvgPool", "AdaptiveAvgPool")},
     **{f"{kind}3d": "volumes are not there yet" for kind in ("Conv", "ConvTranspose", "MaxPool", "AvgPool")},
     "BatchNorm3d": "volumes are not there yet",
-    **dict.fromkeys(("MultiheadAttention", "Transformer", "TransformerEncoderLayer"), "attention is not there yet"),
     "DataParallel": "one process runs a model, with as many threads as lucid.set_num_threads says",
     "ZeroPad2d": "nn.functional.pad(x, (left, right, top, bottom))",
     "Hardswish": "x * nn.functional.relu6(x + 3) / 6",
@@ -233,10 +232,11 @@ NN: Final[Mapping[str, str]] = {
     **dict.fromkeys(("Bilinear", "bilinear"), "lucid.einsum('ni,oij,nj->no', a, weight, b)"),
     **dict.fromkeys(("ReflectionPad2d", "ReplicationPad2d", "ConstantPad2d"), "nn.functional.pad(x, sizes, mode)"),
     "upsample": "nn.functional.interpolate",
-    "multi_head_attention_forward": "attention is not there yet",
+    "multi_head_attention_forward": "nn.MultiheadAttention, or nn.functional.scaled_dot_product_attention",
     "InstanceNorm1d": _TWO.format("InstanceNorm"),
     **dict.fromkeys(
-        ("TransformerEncoder", "TransformerDecoder", "TransformerDecoderLayer"), "attention is not there yet"
+        ("Transformer", "TransformerDecoder", "TransformerDecoderLayer"),
+        "nn.TransformerEncoder; a decoder is made of nn.MultiheadAttention and nn.LayerNorm",
     ),
     "SyncBatchNorm": "one process runs a model; nn.BatchNorm2d",
     **dict.fromkeys(

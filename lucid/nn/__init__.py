@@ -19,6 +19,7 @@ from .activation import SiLU as SiLU
 from .activation import Softmax as Softmax
 from .activation import Softplus as Softplus
 from .activation import Tanh as Tanh
+from .attention import MultiheadAttention as MultiheadAttention
 from .container import ModuleDict as ModuleDict
 from .container import ModuleList as ModuleList
 from .container import ParameterList as ParameterList
@@ -65,6 +66,8 @@ from .resize import UpsamplingNearest2d as UpsamplingNearest2d
 from .shape import Flatten as Flatten
 from .shape import Identity as Identity
 from .shape import Unflatten as Unflatten
+from .transformer import TransformerEncoder as TransformerEncoder
+from .transformer import TransformerEncoderLayer as TransformerEncoderLayer
 
 if not TYPE_CHECKING:  # to the type checker a name that is not here is an error
     __getattr__, __dir__ = face(globals(), NN, ("functional", "init", "utils"))

@@ -27,11 +27,14 @@ def _operands(*shapes: tuple[int, ...], mask: Any = None) -> Any:
 
 
 def _case(name: str, make: Any, **options: Any) -> Case:
+    def theirs(torch: Any, *xs: Any) -> Any:
+        return torch.nn.functional.scaled_dot_product_attention(*xs, **options)
+
     return Case(
         f"attention-{name}",
         lambda *xs: attention.scaled_dot_product_attention(*xs, **options),
         make,
-        lambda torch, *xs: torch.nn.functional.scaled_dot_product_attention(*xs, **options),
+        None if name.startswith("nothing") else theirs,  # of which PyTorch's gradients are as its kernels have them
     )
 
 
@@ -40,12 +43,13 @@ _CROSS = ((2, 3, 4, 5), (2, 3, 6, 5), (2, 3, 6, 7))
 _GROUPS = ((2, 6, 4, 5), (2, 3, 7, 5), (2, 3, 7, 5))
 
 
-def _seen(*shape: int) -> Any:
-    """Truth values, none in the first row."""
+def _seen(*shape: int, nothing: bool = False) -> Any:
+    """Truth values; the first query sees nothing, if so wished."""
 
     def mask(rng: np.random.Generator) -> Array:
         made = rng.random(shape) > 0.4
-        made[..., 0, :] = False
+        made[..., 0] = True
+        made[..., 0, :] &= not nothing
         return made
 
     return mask
@@ -61,7 +65,13 @@ ATTENTION = [
     _case("bools", _operands(*_CROSS, mask=_seen(4, 6))),
     _case("bools-per-head", _operands(*_CROSS, mask=_seen(2, 3, 4, 6))),
     _case("numbers", _operands(*_CROSS, mask=lambda rng: rng.standard_normal((2, 1, 4, 6)))),
-    _case("numbers-none", _operands(*_CROSS, mask=lambda rng: np.where(_seen(4, 6)(rng), 0.5, -np.inf))),
+    _case("infinities", _operands(*_CROSS, mask=lambda rng: np.where(_seen(4, 6)(rng), 0.5, -np.inf))),
+    _case("nothing", _operands(*_CROSS, mask=_seen(4, 6, nothing=True))),
+    _case("nothing-per-head", _operands(*_GROUPS, mask=_seen(2, 6, 4, 7, nothing=True)), enable_gqa=True),
+    _case(
+        "nothing-infinities",
+        _operands(*_CROSS, mask=lambda rng: np.where(_seen(4, 6, nothing=True)(rng), 0.5, -np.inf)),
+    ),
     _case("groups", _operands(*_GROUPS), enable_gqa=True),
     _case("groups-one", _operands((2, 6, 4, 5), (2, 1, 7, 5), (2, 1, 7, 5), mask=_seen(2, 6, 4, 7)), enable_gqa=True),
     _case("groups-bools", _operands(*_GROUPS, mask=_seen(2, 6, 4, 7)), enable_gqa=True),
