@@ -12,6 +12,7 @@ from ..base.arrays import Array
 from ..graph.opdef import Attrs, OpDef
 from ..graph.ops import elementwise as ew
 from ..graph.ops import trigonometry as tr
+from ..graph.ops.bits import BIT_CAST
 from ..graph.ops.bounds import CLIP, ClipAttrs
 from ..graph.ops.elementwise import AlphaAttrs, GeluAttrs, SoftplusAttrs
 from ..graph.ops.promotion import CastAttrs
@@ -78,6 +79,11 @@ _define(ew.WHERE, lambda condition, a, b: np.where(condition, a, b))
 @reference(ew.CAST)
 def cast(attrs: CastAttrs, x: Array) -> Array:
     return x.astype(attrs.dtype)
+
+
+@reference(BIT_CAST)
+def bit_cast(attrs: CastAttrs, x: Array) -> Array:
+    return np.frombuffer(x.tobytes(), attrs.dtype).reshape(x.shape)
 
 
 @reference(ew.POW)

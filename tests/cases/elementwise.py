@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lucid.graph.ops import bounds
+from lucid.graph.ops import bits, bounds
 from lucid.graph.ops import elementwise as ew
 
 from .case import Case
@@ -258,7 +258,19 @@ def _fixed_dtype(name: str, function: Any, make: Make, torch: Any) -> Case:
 
 _DIVIDED = fixed(np.array([7, -7, 7, -7, 0, 1 << 60]), np.array([2, 2, -2, -2, 3, 7]))
 
+
+def _bits(x: Any) -> Any:
+    return bits.bit_cast(x, f"int{8 * x.type.dtype.itemsize}")
+
+
 INTEGERS = [
+    Case("bit-cast", _bits, normal((3, 4)), gradient=False),
+    Case(
+        "bit-cast-back",
+        lambda x: bits.bit_cast(x, "float32"),
+        fixed(np.arange(6, dtype=np.int32) + 1065353216),
+        gradient=False,
+    ),
     _fixed_dtype("int-add", ew.add, _INTS, lambda torch, a, b: a + b),
     _fixed_dtype("int-sub", ew.sub, _INTS, lambda torch, a, b: a - b),
     _fixed_dtype("int-mul", ew.mul, _INTS, lambda torch, a, b: a * b),

@@ -205,6 +205,12 @@ CASES: dict[str, Case] = {
                               align_corners=1),
     "PRelu 6": one("PRelu", [X, floats(3)], opset=6),
     "CastLike": one("CastLike", [X * 3, ints(1)]),
+    "BitCast": one("BitCast", [X], opset=26, to=6),
+    "Col2Im": one("Col2Im", [floats(2, 12, 15), ints(7, 6), ints(3, 2)], opset=18, constant=[1, 2], strides=[2, 1],
+                  pads=[1, 0, 0, 1], dilations=[1, 2]),
+    **{f"TensorScatter {mode}": one("TensorScatter", [floats(2, 5, 3), floats(2, 2, 3), ints(1, 3)], opset=24,
+                                    mode=mode)
+       for mode in ("linear", "circular")},
     "DepthToSpace": one("DepthToSpace", [IMAGE], blocksize=2),
     "DepthToSpace CRD": one("DepthToSpace", [IMAGE], blocksize=2, mode="CRD"),
     "SpaceToDepth": one("SpaceToDepth", [floats(2, 3, 4, 6)], blocksize=2),

@@ -2,6 +2,7 @@
 
 from . import attention as attention
 from . import avgpool as avgpool
+from . import bits as bits
 from . import bounds as bounds
 from . import conv as conv
 from . import conv_pool as conv_pool

@@ -14,7 +14,9 @@ import numpy as np
 
 from ...graph.ops import elementwise as ew
 from ...graph.ops import trigonometry as tr
+from ...graph.ops.bits import BIT_CAST
 from ...graph.ops.bounds import CLIP
+from ...graph.ops.promotion import CastAttrs
 from ...graph.types import DType, bool_, is_float
 from ..planning.phase import Phase
 from ..planning.registry import kernel
@@ -119,6 +121,11 @@ def division(k: Emitter) -> None:
 @kernel(ew.CAST)
 def cast(k: Emitter) -> None:
     k.line(f"np.copyto({k.outs[0]}, {k.ins[0]}, casting='unsafe')")
+
+
+@kernel(BIT_CAST)
+def bit_cast(k: Emitter[CastAttrs]) -> None:
+    k.line(f"np.copyto({k.outs[0]}, {k.ins[0]}.view(np.{k.attrs.dtype.name}))")
 
 
 @kernel(ew.POW)

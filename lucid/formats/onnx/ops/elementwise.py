@@ -13,6 +13,7 @@ from ....graph.opdef import AbstractTensor
 from ....graph.ops import bounds, composite
 from ....graph.ops import elementwise as ew
 from ....graph.ops import trigonometry as tr
+from ....graph.ops.bits import bit_cast
 from ....graph.ops.indexing import index_with
 from ....graph.ops.promotion import cast as cast_to
 from ....graph.types import as_dtype, is_float
@@ -256,3 +257,12 @@ def bit_shift(call: Call, x: Value, by: Value) -> AbstractTensor:
         shifted, most = ew.floor_divide(number, factor), bits - signed
         rest = ew.where(composite.lt(number, 0), number * 0 - 1, number * 0) if signed else number * 0
     return ew.where(composite.logical_or(composite.lt(count, 0), composite.ge(count, most)), rest, shifted)
+
+
+@converter("BitCast", since=26)
+def bit_cast_(call: Call, x: Value) -> AbstractTensor:
+    kind = call.required("to")
+    if kind not in ELEMENT_TYPES or kind in (10, 16):
+        raise GraphError(f"the bits of a number of element type {kind} are not there")
+    y: AbstractTensor = bit_cast(call.tensor(x), np.dtype(ELEMENT_TYPES[kind]))
+    return y

@@ -7,10 +7,13 @@ from collections.abc import Callable
 import numpy as np
 
 from ....errors import GraphError
-from ....graph.opdef import AbstractTensor
+from ....graph.dims import exact_quotient
+from ....graph.opdef import AbstractTensor, apply
 from ....graph.ops import indexing, shape
-from ....graph.ops.composite import lt
-from ....graph.ops.elementwise import where
+from ....graph.ops.bounds import clip
+from ....graph.ops.composite import ge, logical_and, lt
+from ....graph.ops.conv import CONV_TRANSPOSE, ConvAttrs, ConvTransposeAttrs
+from ....graph.ops.elementwise import remainder, where
 from ....graph.ops.pad import pad
 from ....graph.ops.promotion import cast
 from ..host import ELEMENT_TYPES
@@ -76,3 +79,46 @@ def window(call: Call, size: Value) -> Array:
     around = count if call.attribute("periodic", 1) else count - 1
     turn = 2 * np.pi * np.arange(count) / max(around, 1)
     return WINDOWS[call.node.op](turn).astype(ELEMENT_TYPES[call.attribute("output_datatype", 1)])
+
+
+@converter("TensorScatter", since=24)
+def tensor_scatter(call: Call, cache: Value, update: Value, first: Value = None) -> AbstractTensor:
+    """A cache with new values from a place on that each sample of the batch has for itself."""
+    before, new, start = call.tensors(cache, update, first)
+    rank, axis = before.type.rank, call.attribute("axis", -2) % before.type.rank
+    size, count = before.type.shape[axis], new.type.shape[axis]
+    if not isinstance(size, int) or axis == 0:
+        raise GraphError(f"a cache {before.type}, axis {axis}: its length must be a number")
+    if call.attribute("mode", "linear") not in ("linear", "circular"):
+        raise GraphError(f"there is no mode {call.attribute('mode')!r}")
+    place = before.constant(np.arange(size, dtype=np.int64).reshape(-1, *[1] * (rank - axis - 1)))
+    if start is not None:
+        place = place - shape.reshape(cast(start, "int64"), (-1, *[1] * (rank - 1)))
+    if call.attribute("mode", "linear") == "circular":
+        place = remainder(place, size)
+    wanted = shape.expand(clip(place, 0, count - 1), before.type.shape)
+    taken = indexing.gather(new, axis, wanted)
+    return where(logical_and(ge(place, 0), lt(place, count)), taken, before)
+
+
+@converter("Col2Im", since=18, host=(1, 2))
+def col2im(call: Call, x: Value, image: Value, block: Value) -> AbstractTensor:
+    """A transposed convolution, each channel of which puts one element of a block where it belongs."""
+    columns: AbstractTensor = call.tensor(x)
+    sizes, kernel = call.ints(image, "the image's shape"), call.ints(block, "the block's shape")
+    if len(kernel) != 2:
+        raise GraphError(f"images of {len(kernel)} axes are not supported")
+    stride, dilation = call.attribute("strides", (1, 1)), call.attribute("dilations", (1, 1))
+    pads, taps = call.attribute("pads", (0, 0, 0, 0)), kernel[0] * kernel[1]
+    reach = [size + pads[i] + pads[i + 2] - dilation[i] * (kernel[i] - 1) - 1 for i, size in enumerate(sizes)]
+    counts = [more // step + 1 for more, step in zip(reach, stride, strict=True)]
+    channels = exact_quotient(columns.type.shape[1], taps)
+    if not isinstance(channels, int):
+        raise GraphError(f"blocks of {kernel} do not divide the channels of {columns.type}")
+    weight = np.tile(np.eye(taps, dtype=columns.type.dtype).reshape(taps, 1, *kernel), (channels, 1, 1, 1))
+    attrs = ConvTransposeAttrs(
+        ConvAttrs(tuple(stride), tuple(pads), tuple(dilation), channels),
+        tuple(more % step for more, step in zip(reach, stride, strict=True)),
+    )
+    pixels = shape.reshape(columns, (*columns.type.shape[:2], *counts))
+    return apply(CONV_TRANSPOSE, attrs, pixels, columns.constant(weight))
