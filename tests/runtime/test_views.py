@@ -147,6 +147,7 @@ COMPUTE = {
     ("calls.py", "set_in_order"): "called at each run",
     ("calls.py", "_unsorted"): "called at each run",
     ("recurrent/layer.py", "valid"): "constants",
+    ("tree_calls.py", "leaves_of_trees"): "called at each run",
     ("resize.py", "along"): "constants",
     ("resize.py", "_gather"): "constants",
     ("linear/blocks.py", "_zeros"): "constants",

@@ -56,10 +56,10 @@ def _down(
             here, starts, going = here[going], starts[going], np.ones(left, bool)
         bound = threshold.take(here, mode="clip")  # what is at a leaf goes down from node 0, and stays
         value = x.take(starts + feature.take(here, mode="clip"))
-        second = value > bound
+        first = value <= bound
         if missing is not None:
-            second |= np.isnan(value) & ~missing.take(here, mode="clip")
-        here = np.where(going, pairs.take(2 * here + second, mode="clip"), here)
+            first |= np.isnan(value) & missing.take(here, mode="clip")
+        here = np.where(going, pairs.take(2 * here + ~first, mode="clip"), here)
         if places is None:
             found = here
         else:
