@@ -8,10 +8,10 @@ from functools import cached_property
 from ....graph.ops.conv_pool import bias_and_residual
 from ....graph.types import CHANNELS_LAST
 from ...program.emitter import Operand
-from ..pool.max import competing, lowest
 from ..shared.cut import Block, bind_memory, largest
 from ..shared.epilogue import Epilogue, pixels_of_run, tiled, zero_row
 from ..shared.loop import BlockLoop, Bound, channels_last, laid_out
+from ..shared.pooling import competing, lowest
 from ..shared.pooling_views import padding_steps
 from .finish_views import (
     Halves,

@@ -9,6 +9,7 @@ from ....graph.ops.conv import CONV, ConvAttrs
 from ....graph.ops.conv_pool import as_fused
 from ....graph.types import TensorType
 from ....graph.windows import Axis, axes_of
+from ..shared.pooling import pooling_axes
 from .geometry import Conv
 
 
@@ -28,8 +29,7 @@ def pool_axes(node: Node, inputs: tuple[TensorType, ...]) -> tuple[Axis, ...]:
     pool = as_fused(node.attrs).pool
     if pool is None:
         return ()
-    counts = node.outputs[0].concrete[2:]
-    return axes_of(convolved(node, inputs), pool.kernel, pool.stride, pool.padding, pool.dilation, counts)
+    return pooling_axes(pool, convolved(node, inputs), node.outputs[0].concrete[2:])
 
 
 def conv_of(a: ConvAttrs, x: Sequence[int], w: Sequence[int], y: Sequence[int]) -> Conv:

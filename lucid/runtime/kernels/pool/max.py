@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
-import numpy as np
-
 from ....base.arrays import Array
 from ....graph.ir import Node
-from ....graph.ops.pool import MAX_POOL, MaxPoolAttrs, pad_constant
-from ....graph.types import DType, TensorType, is_float
-from ....graph.windows import Axis, axes_of
+from ....graph.ops.pool import MAX_POOL, MaxPoolAttrs
+from ....graph.types import TensorType
+from ....graph.windows import Axis
 from ...planning.machine import this_machine
 from ...planning.registry import kernel
 from ...planning.work import NOTHING, Work
 from ...program.emitter import Emitter, Operand
 from ..shared.cut import Block, deal, image_blocks, largest, per_block
 from ..shared.loop import BlockLoop, recheck
+from ..shared.pooling import competing, lowest, pooling_axes
 from ..shared.pooling_views import Step, bind_steps, padding_steps, window_steps
 
 BLOCK_BYTES = 1 << 19
 """Input bytes of a block, which stays in the L2 cache."""
-
-
-def lowest(dtype: DType) -> Array:
-    """The neutral element of the maximum."""
-    return np.array(-math.inf if is_float(dtype) else np.iinfo(dtype.name).min, dtype)
-
-
-def pooling_axes(a: MaxPoolAttrs, shape: Sequence[int], counts: Sequence[int]) -> tuple[Axis, Axis]:
-    rows, cols = axes_of(shape, a.kernel, a.stride, a.padding, a.dilation, counts)
-    return rows, cols
-
-
-def competing(a: MaxPoolAttrs, dtype: DType) -> Array | None:
-    """What the padding holds, as an array; None where nothing is less, or there is no padding."""
-    pad = pad_constant(a.pad_value, dtype)
-    return np.array(pad) if pad != lowest(dtype) and any(a.padding) else None
 
 
 def axes_of_node(node: Node[MaxPoolAttrs], x: TensorType) -> tuple[Axis, Axis]:

@@ -13,8 +13,9 @@ from ...planning.registry import kernel
 from ...program.emitter import Emitter
 from ..shared.cut import Block, deal, image_blocks, largest, pieces
 from ..shared.loop import BlockLoop, channels_last, laid_out, recheck
+from ..shared.pooling import pooling_axes
 from ..shared.pooling_views import tap_parts
-from .max import BLOCK_BYTES, pooling_axes
+from .max import BLOCK_BYTES
 from .max_grad_views import Spread, Winners, bind_gather, bind_grad, look_up, scatter
 from .max_runs import BLOCK_BYTES as LONG_BLOCK_BYTES
 

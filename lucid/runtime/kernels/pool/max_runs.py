@@ -25,7 +25,8 @@ from ...planning.work import NOTHING, Work
 from ...program.emitter import Emitter, Operand
 from ..shared.cut import Block, deal
 from ..shared.loop import BlockLoop, channels_last, laid_out, recheck
-from .max import axes_of_node, begun, competing, in_runs, lowest
+from ..shared.pooling import competing, lowest
+from .max import axes_of_node, begun, in_runs
 from .max_runs_views import MaxRuns, bind_runs
 
 BLOCK_BYTES = 1 << 21

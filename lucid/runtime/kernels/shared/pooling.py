@@ -1,0 +1,30 @@
+"""What poolings, and layers with a pooling in them, ask of its attributes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ....base.arrays import Array
+from ....graph.ops.pool import MaxPoolAttrs, pad_constant
+from ....graph.types import DType, is_float
+from ....graph.windows import Axis, axes_of
+
+
+def lowest(dtype: DType) -> Array:
+    """The neutral element of the maximum."""
+    return np.array(-math.inf if is_float(dtype) else np.iinfo(dtype.name).min, dtype)
+
+
+def pooling_axes(a: MaxPoolAttrs, shape: Sequence[int], counts: Sequence[int]) -> tuple[Axis, Axis]:
+    """The axes of an image of that shape, along which there are so many windows."""
+    rows, cols = axes_of(shape, a.kernel, a.stride, a.padding, a.dilation, counts)
+    return rows, cols
+
+
+def competing(a: MaxPoolAttrs, dtype: DType) -> Array | None:
+    """What the padding holds, as an array; None where nothing is less, or there is no padding."""
+    pad = pad_constant(a.pad_value, dtype)
+    return np.array(pad) if pad != lowest(dtype) and any(a.padding) else None
