@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
-
 import numpy as np
 
+from ...base.arrays import Array
 from ...errors import ExecutionError, ShapeError
 from ..program.views import as_view
-
-Array: TypeAlias = "np.ndarray[Any, Any]"
 
 
 def check_divisor(divisor: Array) -> None:

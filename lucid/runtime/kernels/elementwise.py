@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any, TypeAlias
 
 import numpy as np
 
+from ...base.arrays import Array
 from ...graph.ops import elementwise as ew
 from ...graph.ops import trigonometry as tr
 from ...graph.ops.bits import BIT_CAST
@@ -23,8 +23,6 @@ from ..planning.registry import kernel
 from ..program.emitter import Emitter, Operand
 from .calls import check_divisor, integer_power
 from .special import BLOCK, WORK, erf_in_place
-
-Array: TypeAlias = "np.ndarray[Any, Any]"
 
 _UFUNCS = {
     ew.ABS: "absolute", ew.EXP: "exp", ew.LOG: "log", ew.SQRT: "sqrt",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
-
 import numpy as np
 
-Array: TypeAlias = "np.ndarray[Any, Any]"
+from ...base.arrays import Array
 
 BLOCK = 4096
 """Elements worked on at a time."""
