@@ -33,6 +33,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 #: The same for the rooms of the runtime: what is planned knows neither programs nor kernels.
 RUNTIME = ("workers", "planning", "program", "kernels", "eager", "tuning")
+#: Families of kernels share what stands in ``shared``, and do not know each other.
+FAMILIES = ("conv", "pool", "linear", "recurrent")
 SIDE_BY_SIDE = set(permutations(("formats", "autodiff", "passes", "runtime", "reference"), 2))
 
 
@@ -131,6 +133,12 @@ def room(module: str) -> int | None:
     return RUNTIME.index(parts[2]) if parts[1:2] == ["runtime"] and len(parts) > 2 else None
 
 
+def family(module: str) -> str | None:
+    """The family of kernels that a module belongs to."""
+    parts = module.split(".")
+    return parts[3] if parts[1:3] == ["runtime", "kernels"] and len(parts) > 3 and parts[3] in FAMILIES else None
+
+
 def forbidden(module: str, imports: Imports) -> Iterator[str]:
     """What is wrong with a module's imports, as messages."""
     own, within = layer(module), room(module)
@@ -142,6 +150,9 @@ def forbidden(module: str, imports: Imports) -> Iterator[str]:
         there = room(target)
         if within is not None and there is not None and there > within:
             yield f"{module}, line {line}: {RUNTIME[within]} must not import {RUNTIME[there]} ({target})"
+        kernels, others = family(module), family(target)
+        if kernels and others and kernels != others:
+            yield f"{module}, line {line}: {kernels} must not import {others} ({target})"
     for target, line in imports.late:
         yield f"{module}, line {line}: {target} is imported inside a function; import it at the top"
 
@@ -181,6 +192,7 @@ def test_everything_was_read() -> None:
         ("lucid.runtime.planning.x", "from ..program.emitter import Operand", "planning must not import program"),
         ("lucid.runtime.planning.x", "from ..kernels import conv", "planning must not import kernels"),
         ("lucid.runtime.program.x", "from ..kernels import conv", "program must not import kernels"),
+        ("lucid.runtime.kernels.conv.x", "from ..pool.max import lowest", "conv must not import pool"),
         ("lucid.runtime.eager", "import lucid.passes.simplify", "runtime must not import passes"),
         ("lucid.reference.x", "from ..runtime import rng", "reference must not import runtime"),
         ("lucid.graph.ops.x", "if True:\n    from ...tensor import Tensor", "graph must not import tensor"),
