@@ -38,6 +38,17 @@ def test_the_busiest_worker_does_its_share_and_the_fork() -> None:
     assert one.shared(7, 1) == Work(calls=14)
 
 
+def test_the_busiest_worker_has_the_most_parts_or_the_largest() -> None:
+    def one(size: int) -> Work:
+        return Work((PRODUCT._replace(rows=size),), calls=size)
+
+    many, large = [1, 2, 1], [9]
+    assert Work.of_busiest([many, large], one) == one(1) * 2 + one(2) + Work(forks=1)
+    assert Work.of_busiest([many, large], one, lambda size: size) == one(9) + Work(forks=1)
+    assert Work.of_busiest([large], one) == one(9)
+    assert Work.of_busiest([], one) == NOTHING
+
+
 def test_a_product_takes_its_multiply_adds_its_packing_and_at_least_the_reading_of_its_weights() -> None:
     def took(product: Product) -> float:
         return seconds(Work((product,)), USUAL)

@@ -5,12 +5,15 @@ Kernels count: products, bytes, loops, calls. What each of them takes is the mac
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from operator import add
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from .machine import Machine
+
+P = TypeVar("P")
 
 
 class Product(NamedTuple):
@@ -102,6 +105,17 @@ class Work:
         """What the busiest of so many workers does, where this is one of ``parts`` that are alike, and the fork."""
         mine = self * -(-parts // workers)
         return mine + FORK if min(parts, workers) > 1 else mine
+
+    @staticmethod
+    def of_busiest(
+        work: Sequence[Sequence[P]], one: Callable[[P], Work], size: Callable[[P], int] = lambda part: 1
+    ) -> Work:
+        """What the worker does that has most of these parts, and the fork; equal ones are alike."""
+        if not work:
+            return NOTHING
+        alike = Counter(max(work, key=lambda mine: sum(map(size, mine))))
+        done = Work.total(one(part) * times for part, times in alike.items())
+        return done + FORK if len(work) > 1 else done
 
     @staticmethod
     def total(works: Iterable[Work]) -> Work:

@@ -8,7 +8,6 @@ repeated for each. What else was tried is in ``docs/decisions/0011-depthwise-by-
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +17,7 @@ from ....graph.ops.conv_pool import CONV_POOL, as_fused, bias_and_residual
 from ....graph.types import CHANNELS_LAST, TensorType
 from ...planning.machine import this_machine
 from ...planning.registry import Way, kernel
-from ...planning.work import NOTHING, Work
+from ...planning.work import Work
 from ...program.emitter import Emitter, Operand
 from ..shared.cut import Block, deal, evenly, largest
 from ..shared.epilogue import Epilogue, zero_row
@@ -76,11 +75,9 @@ def _multiple(count: int, of: int) -> int:
 def _work(d: Depthwise, itemsize: int, workers: int, turned: bool) -> Work:
     """What the busiest of so many workers does; ``turned`` if the output is not channels last."""
     work = blocks(d, itemsize, workers)
-    if not work:
-        return NOTHING
-    sizes = Counter((b.n1 - b.n0, b.r1 - b.r0) for b in max(work, key=len))
-    done = Work.total(_block_work(d, *size, itemsize, turned) * number for size, number in sizes.items())
-    return done + Work(handovers=done.calls, forks=1) if len(work) > 1 else done
+    sizes = [[(b.n1 - b.n0, b.r1 - b.r0) for b in mine] for mine in work]
+    done = Work.of_busiest(sizes, lambda size: _block_work(d, *size, itemsize, turned))
+    return done + Work(handovers=done.calls) if len(work) > 1 else done
 
 
 def _block_work(d: Depthwise, images: int, rows: int, itemsize: int, turned: bool) -> Work:

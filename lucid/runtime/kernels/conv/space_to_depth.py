@@ -10,7 +10,6 @@ The rounding error is some four times that of a direct sum, and an infinity or N
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,7 +19,7 @@ from ....graph.ops.conv_pool import CONV_POOL
 from ....graph.types import CHANNELS_LAST, TensorType, is_float
 from ...planning.machine import this_machine
 from ...planning.registry import Way, kernel
-from ...planning.work import FORK, NOTHING, Work
+from ...planning.work import Work
 from ...program.emitter import Emitter, Operand
 from ..shared.cut import Block, deal, pieces
 from ..shared.epilogue import Epilogue
@@ -110,11 +109,8 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
 
 def _work(node: Node, inputs: tuple[TensorType, ...], d: SpaceToDepth, work: list[list[Block]]) -> Work:
     """What the worker does that has most to do."""
-    if not work:
-        return NOTHING
-    alike = Counter((d.tiles(block), block.r1 - block.r0) for block in max(work, key=len))
-    done = Work.total(_block_work(node, inputs, d, *sizes) * times for sizes, times in alike.items())
-    return done + FORK if len(work) > 1 else done
+    sizes = [[(d.tiles(block), block.r1 - block.r0) for block in mine] for mine in work]
+    return Work.of_busiest(sizes, lambda size: _block_work(node, inputs, d, *size))
 
 
 def _block_work(node: Node, inputs: tuple[TensorType, ...], d: SpaceToDepth, tiles: int, rows: int) -> Work:

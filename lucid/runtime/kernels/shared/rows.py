@@ -6,12 +6,12 @@ runs on each piece while it is in the cache.
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ...planning.machine import this_machine
-from ...planning.work import FORK, NOTHING, Work
+from ...planning.work import Work
 from ...program.emitter import Emitter, Operand
 from .cut import deal, pieces
 from .epilogue import Epilogue, pixels_of_run, tiled, zero_row
@@ -85,12 +85,8 @@ def _cut(work: Iterable[Iterable[Piece]]) -> Cut:
 
 
 def _work(p: Rows, cut: Cut, itemsize: int) -> Work:
-    if not cut.pieces:
-        return NOTHING
-    sizes = [Counter(piece.size for piece in mine) for mine in cut.pieces]
-    busiest = max(sizes, key=lambda mine: sum(rows * outputs * n for (rows, outputs), n in mine.items()))
-    done = Work.total(_piece_work(p, *size, itemsize) * times for size, times in busiest.items())
-    return done + FORK if len(sizes) > 1 else done
+    sizes = [[piece.size for piece in mine] for mine in cut.pieces]
+    return Work.of_busiest(sizes, lambda size: _piece_work(p, *size, itemsize), math.prod)
 
 
 def _piece_work(p: Rows, rows: int, outputs: int, itemsize: int) -> Work:
