@@ -72,6 +72,7 @@ CASES: dict[str, Case] = {
     "Tile": one("Tile", [X, ints(1, 2, 3)], constant=[1]),
     "Pad": one("Pad", [X, ints(0, 1, 2, 1, 0, 0)], constant=[1]),
     "Pad value": one("Pad", [X, ints(0, 1, 2, 1, 0, -1), np.float32(1.5)], constant=[1, 2]),
+    "Pad computed": one("Pad", [X, ints(0, 1, 2, 1, 0, 3), np.float32(1.5)], constant=[1]),
     "Pad reflect": one("Pad", [X, ints(0, 1, 2, 0, 2, 1)], constant=[1], mode="reflect"),
     "Pad edge": one("Pad", [X, ints(0, 1, 2, 0, 2, 1)], constant=[1], mode="edge"),
     "OneHot": one("OneHot", [ints(0, 2, -1), np.array(4, np.int64), np.float32([-1, 2])], constant=[1]),

@@ -14,7 +14,7 @@ from ....graph.ops.elementwise import remainder, where
 from ....graph.ops.pad import pad as pad_with
 from ....graph.ops.source import full
 from ....graph.ops.subscript import getitem
-from ....graph.types import as_dtype, product
+from ....graph.types import as_dtype, bool_, product
 from ..host import of_dims
 from ..registry import Call, converter, is_host
 
@@ -188,12 +188,15 @@ def pad(call: Call, x: Any, pads: Any = None, value: Any = None, axes: Any = Non
     x, mode = call.tensor(x), call.attribute("mode", "constant")
     amounts = tuple(call.required("pads")) if pads is None else call.ints(pads, "the padding")
     along = [a % x.type.rank for a in (axes_of(call, axes) or range(x.type.rank))]
-    number = call.attribute("value", 0.0) if value is None else call.scalar(value, "the value")
     modes = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
     if mode not in modes:
         raise GraphError(f"there is no mode {mode!r}")
     both = {axis: (amounts[i], amounts[len(along) + i]) for i, axis in enumerate(along)}
     listed = [amount for axis in reversed(range(x.type.rank)) for amount in both.get(axis, (0, 0))]
+    if mode == "constant" and value is not None and not is_host(value):
+        inside = pad_with(full(x, True, None, bool_), listed, value=False)
+        return where(inside, pad_with(x, listed), shape.reshape(value, ()))
+    number = call.attribute("value", 0.0) if value is None else call.scalar(value, "the value")
     return pad_with(x, listed, modes[mode], number if mode == "constant" else None)
 
 
