@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lucid.graph.opdef import Attrs, NoAttrs, OpDef, TypeAttrs
 from lucid.graph.ops import elementwise as ew
 from lucid.graph.ops import trigonometry as tr
+from lucid.graph.ops.bits import BIT_CAST
 from lucid.graph.ops.bounds import CLIP, ClipAttrs
 from lucid.graph.ops.fused import FUSED_ELEMENTWISE, FusedAttrs, Instruction
 from lucid.graph.ops.loss import BINARY_CROSS_ENTROPY
@@ -72,6 +73,14 @@ def _cast(draw: Draw) -> Drawn:
     else:
         x = draw(values(shape, source))
     return Drawn(ew.CastAttrs(DTYPES[target]), (x,))
+
+
+@st.composite
+def _bit_cast(draw: Draw) -> Drawn:
+    """To a type of the same size."""
+    x = draw(values(draw(shapes()), draw(dtypes("fiub"))))
+    fitting = [dtype for dtype in DTYPES.values() if dtype.itemsize == x.itemsize and dtype.kind != "b"]
+    return Drawn(ew.CastAttrs(draw(st.sampled_from(fitting))), (x,))
 
 
 @st.composite
@@ -152,6 +161,7 @@ DRAWS: dict[OpDef, Strategy] = {
     ew.SOFTPLUS: _unary(attrs=_SOFTPLUS),
     CLIP: _clip(),
     ew.CAST: _cast(),
+    BIT_CAST: _bit_cast(),
     **{op: _binary() for op in (ew.ADD, ew.MUL, ew.MAXIMUM, ew.MINIMUM, *_COMPARISONS)},
     ew.SUB: _binary("fiu"),
     **{op: _division() for op in (ew.FLOOR_DIVIDE, ew.REMAINDER)},
@@ -170,5 +180,5 @@ DRAWS: dict[OpDef, Strategy] = {
 
 #: Results that both round alike, if at all: compared bit by bit, signs of zeros included.
 EXACT = frozenset(
-    {FULL, ew.WHERE, ew.CAST, ew.NEG, ew.ADD, ew.SUB, ew.MUL, ew.DIV, ew.SQRT, ew.FLOOR, ew.CEIL, ew.ROUND}
+    {FULL, ew.WHERE, ew.CAST, BIT_CAST, ew.NEG, ew.ADD, ew.SUB, ew.MUL, ew.DIV, ew.SQRT, ew.FLOOR, ew.CEIL, ew.ROUND}
 )
