@@ -194,14 +194,9 @@ TENSOR: Final[Mapping[str, str]] = {
 }
 """Names of tensors (``t.name``)."""
 
-_TWO = "only images are convolved and pooled; a signal (N, C, L) is an image (N, C, 1, L): nn.{0}2d"
-
 _LOSS = "a loss is tensor operations and a mean(), as (a - b).abs().mean() is; nn.MSELoss and others are there"
 
 NN: Final[Mapping[str, str]] = {
-    **{f"{kind}1d": _TWO.format(kind) for kind in ("Conv", "ConvTranspose", "MaxPool", "AvgPool", "AdaptiveAvgPool")},
-    **{f"{kind}3d": "volumes are not there yet" for kind in ("Conv", "ConvTranspose", "MaxPool", "AvgPool")},
-    "BatchNorm3d": "volumes are not there yet",
     "DataParallel": "one process runs a model, with as many threads as lucid.set_num_threads says",
     "ZeroPad2d": "nn.functional.pad(x, (left, right, top, bottom))",
     "Hardswish": "x * nn.functional.relu6(x + 3) / 6",
@@ -233,7 +228,6 @@ NN: Final[Mapping[str, str]] = {
     **dict.fromkeys(("ReflectionPad2d", "ReplicationPad2d", "ConstantPad2d"), "nn.functional.pad(x, sizes, mode)"),
     "upsample": "nn.functional.interpolate",
     "multi_head_attention_forward": "nn.MultiheadAttention, or nn.functional.scaled_dot_product_attention",
-    "InstanceNorm1d": _TWO.format("InstanceNorm"),
     **dict.fromkeys(
         ("Transformer", "TransformerDecoder", "TransformerDecoderLayer"),
         "nn.TransformerEncoder; a decoder is made of nn.MultiheadAttention and nn.LayerNorm",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeAlias
 
-from ..base.checks import shown
+from ..base.checks import IN_WORDS, shown
 from ..errors import OptionError
 from ..tensor.tensor import Tensor
 from . import functional as F
@@ -13,20 +14,26 @@ from . import init
 from .checks import choice, divides, flag, parameter_type, size, sizes
 from .module import Module, Parameter
 
+Sizes: TypeAlias = "int | tuple[int, ...]"
 
-class _Conv2d(Module):
-    """What convolution and transposed convolution have in common; ``transposed`` exchanges the weight's first axes."""
 
-    transposed = False
+class _Conv(Module):
+    """What all convolutions have in common.
+
+    Images have ``axes``; ``transposed`` exchanges the weight's first axes.
+    """
+
+    axes: ClassVar[int]
+    transposed: ClassVar[bool] = False
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int | tuple[int, int],
-        stride: int | tuple[int, int],
-        padding: int | tuple[int, int] | str,
-        dilation: int | tuple[int, int],
+        kernel_size: Sizes,
+        stride: Sizes,
+        padding: Sizes | str,
+        dilation: Sizes,
         groups: int,
         bias: bool,
         padding_mode: str,
@@ -36,9 +43,9 @@ class _Conv2d(Module):
         super().__init__()
         self.in_channels = size(self, "in_channels", in_channels)
         self.out_channels = size(self, "out_channels", out_channels)
-        self.kernel_size = sizes(self, "kernel_size", kernel_size, single=False)
-        self.stride = sizes(self, "stride", stride)
-        self.dilation = sizes(self, "dilation", dilation)
+        self.kernel_size = sizes(self, "kernel_size", kernel_size, axes=self.axes, single=False)
+        self.stride = sizes(self, "stride", stride, axes=self.axes)
+        self.dilation = sizes(self, "dilation", dilation, axes=self.axes)
         self.padding = self._padding(padding)
         self.groups = size(self, "groups", groups)
         divides(self, "groups", self.groups, in_channels=self.in_channels, out_channels=self.out_channels)
@@ -51,12 +58,12 @@ class _Conv2d(Module):
 
     def _padding(self, padding: object) -> Any:
         if not isinstance(padding, str):
-            return sizes(self, "padding", padding, 0)
+            return sizes(self, "padding", padding, 0, self.axes)
         name = type(self).__name__
         if self.transposed or padding not in ("valid", "same"):
-            allowed = "one int or two" if self.transposed else 'one int, two, "valid" or "same"'
-            raise OptionError(f"{name}: padding is {allowed}, got {shown(padding)}")
-        if padding == "same" and self.stride != (1, 1):
+            named = "" if self.transposed else ', or "valid" or "same"'
+            raise OptionError(f"{name}: padding is {IN_WORDS[self.axes]}{named}, got {shown(padding)}")
+        if padding == "same" and set(self.stride) != {1}:
             raise OptionError(f'{name}: padding="same" needs stride 1, got {self.stride}; give the padding as numbers')
         return padding
 
@@ -78,9 +85,9 @@ class _Conv2d(Module):
     def extra_repr(self) -> str:
         parts = [f"{self.in_channels}, {self.out_channels}", f"kernel_size={self.kernel_size}", f"stride={self.stride}"]
         ordinary = {
-            "padding": (0, 0),
-            "dilation": (1, 1),
-            "output_padding": (0, 0),
+            "padding": (0,) * self.axes,
+            "dilation": (1,) * self.axes,
+            "output_padding": (0,) * self.axes,
             "groups": 1,
             "padding_mode": "zeros",
         }
@@ -93,7 +100,40 @@ class _Conv2d(Module):
         return ", ".join(parts)
 
 
-class Conv2d(_Conv2d):
+class _Straight(_Conv):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Sizes,
+        stride: Sizes = 1,
+        padding: Sizes | str = 0,
+        dilation: Sizes = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: object = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
+        )
+
+    def _convolve(self, function: Callable[..., Tensor], x: Tensor) -> Tensor:
+        padding = self.padding
+        if self.padding_mode != "zeros" and padding != "valid":
+            x, padding = F.pad(x, self._added(), self.padding_mode), 0
+        return function(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+
+    def _added(self) -> list[int]:
+        """What is added before and after the last axis, then the one before it, and so on."""
+        if self.padding != "same":
+            return [amount for amount in reversed(self.padding) for _ in range(2)]
+        totals = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+        return [amount for total in reversed(totals) for amount in (total // 2, total - total // 2)]
+
+
+class Conv2d(_Straight):
     """Two-dimensional convolution (cross-correlation) of images (N, C, H, W) or (C, H, W).
 
     Parameters
@@ -120,16 +160,52 @@ class Conv2d(_Conv2d):
         Shape (out_channels,), or None.
     """
 
+    axes = 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._convolve(F.conv2d, x)
+
+
+class Conv1d(_Straight):
+    """Convolution (cross-correlation) of signals (N, C, L) or (C, L).
+
+    Parameters are those of :class:`Conv2d`, with one number for the one axis; the weight is
+    (out_channels, in_channels / groups, k).
+    """
+
+    axes = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._convolve(F.conv1d, x)
+
+
+class Conv3d(_Straight):
+    """Convolution (cross-correlation) of volumes (N, C, D, H, W) or (C, D, H, W).
+
+    Parameters are those of :class:`Conv2d`, with an int or three (depth, vertical, horizontal); the weight is
+    (out_channels, in_channels / groups, kd, kh, kw).
+    """
+
+    axes = 3
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._convolve(F.conv3d, x)
+
+
+class _Transposed(_Conv):
+    transposed = True
+
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int | tuple[int, int],
-        stride: int | tuple[int, int] = 1,
-        padding: int | tuple[int, int] | str = 0,
-        dilation: int | tuple[int, int] = 1,
+        kernel_size: Sizes,
+        stride: Sizes = 1,
+        padding: Sizes = 0,
+        output_padding: Sizes = 0,
         groups: int = 1,
         bias: bool = True,
+        dilation: Sizes = 1,
         padding_mode: str = "zeros",
         device: object = None,
         dtype: object = None,
@@ -137,23 +213,21 @@ class Conv2d(_Conv2d):
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
         )
+        self.output_padding = sizes(self, "output_padding", output_padding, 0, self.axes)
+        for extra, stride_, dilation_ in zip(self.output_padding, self.stride, self.dilation, strict=True):
+            if extra >= max(stride_, dilation_):
+                raise OptionError(
+                    f"{type(self).__name__}: output_padding {self.output_padding} must be smaller than the "
+                    f"stride {self.stride} or the dilation {self.dilation}"
+                )
 
-    def forward(self, x: Tensor) -> Tensor:
-        padding = self.padding
-        if self.padding_mode != "zeros" and padding != "valid":
-            x, padding = F.pad(x, self._added(), self.padding_mode), 0
-        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
-
-    def _added(self) -> list[int]:
-        """What is added left, right, above and below."""
-        if self.padding != "same":
-            vertical, horizontal = self.padding
-            return [horizontal, horizontal, vertical, vertical]
-        height, width = (d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True))
-        return [width // 2, width - width // 2, height // 2, height - height // 2]
+    def _convolve(self, function: Callable[..., Tensor], x: Tensor) -> Tensor:
+        return function(
+            x, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
+        )
 
 
-class ConvTranspose2d(_Conv2d):
+class ConvTranspose2d(_Transposed):
     """Transposed convolution: the gradient of a convolution with respect to its input, as a layer.
 
     Parameters
@@ -177,38 +251,34 @@ class ConvTranspose2d(_Conv2d):
         Shape (out_channels,), or None.
     """
 
-    transposed = True
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | tuple[int, int],
-        stride: int | tuple[int, int] = 1,
-        padding: int | tuple[int, int] = 0,
-        output_padding: int | tuple[int, int] = 0,
-        groups: int = 1,
-        bias: bool = True,
-        dilation: int | tuple[int, int] = 1,
-        padding_mode: str = "zeros",
-        device: object = None,
-        dtype: object = None,
-    ) -> None:
-        super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
-        )
-        self.output_padding = sizes(self, "output_padding", output_padding, 0)
-        for extra, stride_, dilation_ in zip(self.output_padding, self.stride, self.dilation, strict=True):
-            if extra >= max(stride_, dilation_):
-                raise OptionError(
-                    f"ConvTranspose2d: output_padding {self.output_padding} must be smaller than the "
-                    f"stride {self.stride} or the dilation {self.dilation}"
-                )
+    axes = 2
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv_transpose2d(
-            x, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
-        )
+        return self._convolve(F.conv_transpose2d, x)
+
+
+class ConvTranspose1d(_Transposed):
+    """Transposed convolution of signals (N, C, L) or (C, L).
+
+    Parameters are those of :class:`ConvTranspose2d`, with one number for the one axis.
+    """
+
+    axes = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._convolve(F.conv_transpose1d, x)
+
+
+class ConvTranspose3d(_Transposed):
+    """Transposed convolution of volumes (N, C, D, H, W) or (C, D, H, W).
+
+    Parameters are those of :class:`ConvTranspose2d`, with an int or three (depth, vertical, horizontal).
+    """
+
+    axes = 3
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._convolve(F.conv_transpose3d, x)
 
 
 Conv2D = Conv2d

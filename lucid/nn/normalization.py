@@ -139,15 +139,14 @@ class BatchNorm2d(_BatchNorm):
     layout = "(N, C, H, W)"
 
 
-class InstanceNorm2d(_ChannelNorm):
-    """Instance normalisation (Ulyanov et al., 2016): each channel of each image (N, C, H, W) by itself.
+class BatchNorm3d(_BatchNorm):
+    __doc__ = (BatchNorm1d.__doc__ or "").replace("(N, C) or (N, C, L)", "volumes (N, C, D, H, W)")
 
-    Parameters are those of :class:`BatchNorm2d`; scale, shift and running statistics are off when omitted.
-    """
+    ranks = (5,)
+    layout = "(N, C, D, H, W)"
 
-    ranks = (4,)
-    layout = "(N, C, H, W)"
 
+class _InstanceNorm(_ChannelNorm):
     def __init__(
         self,
         num_features: int,
@@ -167,6 +166,30 @@ class InstanceNorm2d(_ChannelNorm):
         return F.instance_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, own, self.momentum, self.eps
         )
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Instance normalisation (Ulyanov et al., 2016): each channel of each signal (N, C, L) by itself.
+
+    Parameters are those of :class:`BatchNorm1d`; scale, shift and running statistics are off when omitted.
+    """
+
+    ranks = (3,)
+    layout = "(N, C, L)"
+
+
+class InstanceNorm2d(_InstanceNorm):
+    __doc__ = (InstanceNorm1d.__doc__ or "").replace("signal (N, C, L)", "image (N, C, H, W)")
+
+    ranks = (4,)
+    layout = "(N, C, H, W)"
+
+
+class InstanceNorm3d(_InstanceNorm):
+    __doc__ = (InstanceNorm1d.__doc__ or "").replace("signal (N, C, L)", "volume (N, C, D, H, W)")
+
+    ranks = (5,)
+    layout = "(N, C, D, H, W)"
 
 
 class LayerNorm(Module):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import lucid
+from lucid import nn
 from lucid.errors import LucidError
 from lucid.graph.ops.avgpool import AvgPoolAttrs
 from lucid.graph.ops.pool_axes import average_pool
@@ -233,6 +234,66 @@ def test_an_adaptive_pooling_is_its_definition(axes: int, size: Any) -> None:
     flat = x.reshape(*x.shape[:2], -1)
     chosen = np.take_along_axis(flat, index.numpy().reshape(*x.shape[:2], -1), 2)
     np.testing.assert_array_equal(chosen.reshape(y.shape), y.numpy())
+
+
+LAYERS: list[tuple[nn.Module, Callable[[Any, Any, Any], Any]]] = [
+    (nn.Conv1d(4, 6, 3, 2, 1, 2, 2), lambda x, w, b: F.conv1d(x, w, b, 2, 1, 2, 2)),
+    (nn.Conv3d(4, 6, 2, 2, 1, 2, 2), lambda x, w, b: F.conv3d(x, w, b, 2, 1, 2, 2)),
+    (nn.Conv1d(4, 6, 4, padding="same", padding_mode="circular", bias=False),
+     lambda x, w, b: F.conv1d(F.pad(x, (1, 2), "circular"), w)),
+    (nn.Conv3d(4, 6, (2, 3, 4), padding="same", padding_mode="replicate"),
+     lambda x, w, b: F.conv3d(F.pad(x, (1, 2, 1, 1, 0, 1), "replicate"), w, b)),
+    (nn.Conv3d(4, 6, 3, padding=(1, 2, 0), padding_mode="reflect"),
+     lambda x, w, b: F.conv3d(F.pad(x, (0, 0, 2, 2, 1, 1), "reflect"), w, b)),
+    (nn.ConvTranspose1d(4, 6, 3, 2, 1, 1, 2), lambda x, w, b: F.conv_transpose1d(x, w, b, 2, 1, 1, 2)),
+    (nn.ConvTranspose3d(4, 6, 3, 2, 1, 1, 2, False, 2), lambda x, w, b: F.conv_transpose3d(x, w, None, 2, 1, 1, 2, 2)),
+    (nn.MaxPool1d(3, padding=1, ceil_mode=True), lambda x, w, b: F.max_pool1d(x, 3, 3, 1, 1, True)),
+    (nn.MaxPool3d(2, 1, 1, 2), lambda x, w, b: F.max_pool3d(x, 2, 1, 1, 2)),
+    (nn.AvgPool1d(3, padding=1, count_include_pad=False), lambda x, w, b: F.avg_pool1d(x, 3, 3, 1, False, False)),
+    (nn.AvgPool3d(2, divisor_override=3), lambda x, w, b: F.avg_pool3d(x, 2, divisor_override=3)),
+    (nn.AdaptiveAvgPool1d(3), lambda x, w, b: F.adaptive_avg_pool1d(x, 3)),
+    (nn.AdaptiveAvgPool3d((2, None, 3)), lambda x, w, b: F.adaptive_avg_pool3d(x, (2, None, 3))),
+    (nn.AdaptiveMaxPool1d(3), lambda x, w, b: F.adaptive_max_pool1d(x, 3)),
+    (nn.AdaptiveMaxPool3d((2, None, 3)), lambda x, w, b: F.adaptive_max_pool3d(x, (2, None, 3))),
+    (nn.BatchNorm3d(4), lambda x, w, b: _normal(x, (0, 2, 3, 4))),
+    (nn.InstanceNorm1d(4), lambda x, w, b: _normal(x, (2,))),
+    (nn.InstanceNorm3d(4), lambda x, w, b: _normal(x, (2, 3, 4))),
+]  # fmt: skip
+
+
+def _normal(x: Any, axes: tuple[int, ...]) -> Any:
+    return (x - x.mean(axes, keepdim=True)) / (x.var(axes, correction=0, keepdim=True) + 1e-5).sqrt()
+
+
+@pytest.mark.parametrize(("layer", "function"), LAYERS, ids=[repr(layer) for layer, _ in LAYERS])
+def test_a_layer_is_its_function(layer: nn.Module, function: Callable[[Any, Any, Any], Any]) -> None:
+    x = Tensor((SIGNAL if "1d" in type(layer).__name__ else VOLUME).astype(np.float32), requires_grad=True)
+    wanted = function(x, getattr(layer, "weight", None), getattr(layer, "bias", None))
+    np.testing.assert_allclose(layer(x).numpy(), wanted.numpy(), rtol=1e-4, atol=1e-5)
+    net = lucid.compile(layer, lucid.spec("N", *x.shape[1:]))
+    net(x).square().sum().backward()
+    found = {name: p.grad.numpy() for name, p in [("x", x), *layer.named_parameters()]}
+    for p in (x, *layer.parameters()):
+        p.grad = None
+    wanted.square().sum().backward()
+    for name, p in [("x", x), *layer.named_parameters()]:
+        if p.grad is not None:
+            np.testing.assert_allclose(found[name], p.grad.numpy(), rtol=1e-3, atol=1e-3)
+
+
+def test_layers_are_named_in_what_they_refuse() -> None:
+    for make, words in (
+        (lambda: nn.Conv1d(4, 6, (3, 3)), r"Conv1d: kernel_size must be one int, got 2"),
+        (lambda: nn.Conv3d(4, 6, 3, padding="all"), "Conv3d: padding is one int or three .* got 'all'"),
+        (lambda: nn.Conv3d(4, 6, 3, 2, padding="same"), 'Conv3d: padding="same" needs stride 1'),
+        (lambda: nn.ConvTranspose1d(4, 6, 3, output_padding=1), "ConvTranspose1d: output_padding"),
+        (lambda: nn.MaxPool3d(2, padding=2), "MaxPool3d: padding .* see only padding"),
+        (lambda: nn.AvgPool1d(2, padding=2), "AvgPool1d: padding .* more than half"),
+        (lambda: nn.AdaptiveAvgPool3d((1, 2)), "AdaptiveAvgPool3d: output_size is one int or three"),
+        (lambda: nn.BatchNorm3d(4)(SIGNAL), r"BatchNorm3d: needs an input \(N, C, D, H, W\)"),
+    ):  # fmt: skip
+        with pytest.raises(LucidError, match=words):
+            make()
 
 
 def test_what_is_empty_and_integers() -> None:

@@ -24,7 +24,7 @@ def images(*shape: int) -> Callable[[np.random.Generator, str], tuple[Array, ...
     return lambda rng, dtype: (rng.standard_normal(shape).astype(dtype),)
 
 
-MAPS = images(2, 4, 9, 8)
+MAPS, SIGNALS, VOLUMES = images(2, 4, 9, 8), images(2, 4, 11), images(2, 4, 5, 7, 6)
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,32 @@ LAYERS = [
     same("UpsamplingBilinear2d", (5, 12)),
     same("PixelShuffle", 2),
     same("PixelUnshuffle", 3, make=images(2, 4, 9, 6)),
+    same("Conv1d", 4, 6, 3, stride=2, padding=1, groups=2, make=SIGNALS),
+    same("Conv1d", 4, 6, 4, padding="same", dilation=2, bias=False, make=SIGNALS),
+    same("Conv3d", 4, 6, 2, padding=1, make=VOLUMES),
+    same("Conv3d", 4, 6, (3, 2, 1), stride=(2, 1, 2), padding=(1, 0, 2), dilation=(1, 2, 1), groups=2, make=VOLUMES),
+    *(
+        same(f"Conv{axes}d", 4, 5, 3, padding=padding, padding_mode=mode, make=make)
+        for axes, make in ((1, SIGNALS), (3, VOLUMES))
+        for padding, mode in ((1, "reflect"), (2, "replicate"), ("same", "circular"))
+    ),
+    same("ConvTranspose1d", 4, 6, 3, stride=2, padding=1, output_padding=1, groups=2, make=SIGNALS),
+    same("ConvTranspose3d", 4, 6, (2, 3, 2), (2, 1, 3), (0, 1, 0), (1, 0, 2), 2, dilation=(1, 2, 1), make=VOLUMES),
+    same("MaxPool1d", 3, make=SIGNALS),
+    same("MaxPool1d", 3, 2, 1, 2, ceil_mode=True, make=SIGNALS),
+    same("MaxPool3d", 2, make=VOLUMES),
+    same("MaxPool3d", (3, 2, 2), (2, 1, 2), 1, ceil_mode=True, make=VOLUMES),
+    same("AvgPool1d", 3, 2, 1, True, False, make=SIGNALS),
+    same("AvgPool3d", 2, make=VOLUMES),
+    same("AvgPool3d", (3, 2, 2), 2, 1, True, False, make=VOLUMES),
+    same("AvgPool3d", 2, divisor_override=3, make=VOLUMES),
+    same("AdaptiveAvgPool1d", 4, make=SIGNALS),
+    same("AdaptiveMaxPool1d", 4, make=SIGNALS),
+    same("AdaptiveAvgPool3d", (2, None, 3), make=VOLUMES),
+    same("AdaptiveMaxPool3d", (2, None, 3), make=VOLUMES),
+    same("BatchNorm3d", 4, make=VOLUMES),
+    same("InstanceNorm1d", 4, affine=True, track_running_stats=True, make=SIGNALS),
+    same("InstanceNorm3d", 4, affine=True, make=VOLUMES),
     same("BatchNorm1d", 4, make=images(6, 4)),
     same("BatchNorm1d", 4, momentum=None, make=images(6, 4, 5)),
     same("BatchNorm2d", 4),
