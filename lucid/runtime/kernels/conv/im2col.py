@@ -18,6 +18,7 @@ from ..shared.cut import Block, deal, largest, pieces
 from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop, Bound, channels_last, recheck
 from ..shared.panels import cut_for, multiply_lines, product_of
+from ..shared.rows import LEAST_ROWS
 from .finish import Finish
 from .geometry import FEW_CHANNELS, Conv, Layer
 from .im2col_views import Gather, bind_gather, bind_padded, bind_products, bind_sources, pack_weights
@@ -26,8 +27,6 @@ from .numbers import conv_of_node, pool_axes
 BLOCK_BYTES = 1 << 20
 """Bytes of a block's window matrix, or of its product if that is wider: a common L2 cache. Half as many take 5 to 10
 per cent longer, for their calls."""
-LEAST_ROWS = 128
-"""A product with fewer rows spends its time streaming the weights."""
 
 
 # ---------------------------------------------------------------- how the work is cut

@@ -18,8 +18,8 @@ from ...program.emitter import Emitter
 
 WIDEST, NARROWEST = 64, 16
 """Columns of a panel: from four vectors of 512 bits down to one."""
-LEAST_ROWS = 14
-"""With fewer rows in a block, a narrower panel is better."""
+SHORT = 14
+"""Rows of a block: with fewer, a narrower panel is better."""
 
 
 class Blocking(NamedTuple):
@@ -36,7 +36,7 @@ def blocking(machine: Machine, rows: int, depth: int, columns: int, itemsize: in
         return whole
     for width in range(WIDEST, NARROWEST - 1, -8):
         most = machine.unpacked // (depth * width)
-        if columns % width == 0 and most >= min(rows, LEAST_ROWS):
+        if columns % width == 0 and most >= min(rows, SHORT):
             return Blocking(_even(rows, most), width)
     return whole
 

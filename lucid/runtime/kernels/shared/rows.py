@@ -21,7 +21,7 @@ from .panels_views import turn_panels
 from .rows_views import Piece, Views, bind_pieces
 
 LEAST_ROWS = 128
-"""Rows of a piece, where there are so many."""
+"""Rows of a product, where there are so many: with fewer it spends its time streaming the weights."""
 
 
 @dataclass(frozen=True)
