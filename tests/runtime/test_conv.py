@@ -168,6 +168,17 @@ def test_each_lowering_is_the_reference(op: OpDef, name: str, seed: int, monkeyp
     check(op, attrs, arrays, parameters=() if op is CONV_GRAD_WEIGHT else (1,))
 
 
+@pytest.mark.parametrize("lowering", lowerings(CONV_POOL), ids=lambda lowering: lowering.name)
+def test_sums_of_no_channels_are_nothing(lowering: Lowering[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every lowering gives the bias, or does not accept it."""
+    force(monkeypatch, CONV_POOL, lowering)
+    for kernel, stride, padding in (((3, 3), 1, 1), ((4, 4), 3, 1), ((1, 1), 1, 0), ((3, 2), 2, 0)):
+        attrs = ConvPoolAttrs(ConvAttrs((stride,) * 2, (padding,) * 4), "Relu")
+        arrays = [np.zeros(shape, np.float32) for shape in ((2, 0, 9, 8), (5, 0, *kernel))]
+        arrays.append(np.arange(-2, 3, dtype=np.float32))
+        check(CONV_POOL, attrs, arrays, parameters=(1, 2), threads=2)
+
+
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of two or three rows."""

@@ -68,8 +68,8 @@ def pointwise_blocks(k: Emitter) -> None:
 
 def pixels_of(k: Emitter, x: Operand) -> Operand:
     """A channels-last image as a matrix (pixels, channels)."""
-    shape = (math.prod(x.shape) // max(1, x.shape[1]), x.shape[1])
-    return k.target(k.permuted(x, CHANNELS_LAST), shape, "rows")
+    n, channels, *size = x.shape
+    return k.target(k.permuted(x, CHANNELS_LAST), (n * math.prod(size), channels), "rows")
 
 
 def _thinned(loop: BlockLoop[Piece], p: Rows) -> Operand:

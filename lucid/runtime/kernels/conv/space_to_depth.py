@@ -79,9 +79,9 @@ BEGIN = 8
 
 def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     """Strides smaller than the kernel, no dilation, groups or residual; any pooling."""
-    a, kernel, epilogue = attrs_of(node), inputs[1].concrete[2:], Epilogue.of(node, inputs)
+    a, (channels, *kernel), epilogue = attrs_of(node), inputs[1].concrete[1:], Epilogue.of(node, inputs)
     strided = max(a.stride) > 1 and all(size > step for size, step in zip(kernel, a.stride, strict=True))
-    if not strided or a.groups != 1 or a.dilation != (1, 1) or not is_float(inputs[0].dtype):
+    if not strided or channels == 0 or a.groups != 1 or a.dilation != (1, 1) or not is_float(inputs[0].dtype):
         return False
     if _most_rows(kernel[0], a.stride[0]) < 2:
         return False

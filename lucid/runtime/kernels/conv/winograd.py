@@ -89,9 +89,9 @@ def _winograd(m: int, a: ConvAttrs, x: Sequence[int], w: Sequence[int], pooled: 
 
 def accepts(m: int, node: Node, inputs: tuple[TensorType, ...]) -> bool:
     """Square kernels larger than the stride, no dilation or groups; then 2x2 windows side by side, or no pooling."""
-    a, (height, width), (down, right) = attrs_of(node), inputs[1].concrete[2:], attrs_of(node).stride
+    a, (channels, height, width), (down, right) = attrs_of(node), inputs[1].concrete[1:], attrs_of(node).stride
     plain = height == width and down == right < height and a.dilation == (1, 1) and a.groups == 1
-    if not plain or Filter(m, height, down).points > ALONG_BOTH or not is_float(inputs[0].dtype):
+    if not plain or channels == 0 or Filter(m, height, down).points > ALONG_BOTH or not is_float(inputs[0].dtype):
         return False
     epilogue = Epilogue.of(node, inputs)
     halves = epilogue.pool is None or epilogue.pool.kernel == (2, 2)
