@@ -131,7 +131,7 @@ def test_conv_transpose(seed: int) -> None:
 def test_the_input_gradient_of_a_conv_is_a_conv_transpose(seed: int) -> None:
     rng = np.random.default_rng(seed)
     x, w = normal(rng, 2, 4, 9, 11), normal(rng, 6, 4, 3, 3)
-    attrs = conv.conv_attrs("conv", Tensor(w).type, 1 + seed % 2, seed // 2)
+    attrs = conv.ConvAttrs((1 + seed % 2,) * 2, (seed // 2,) * 4)
     leaf = Tensor(x, requires_grad=True)
     y = apply(conv.CONV, attrs, leaf, Tensor(w))
     dy = normal(rng, *y.shape)

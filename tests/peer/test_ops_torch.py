@@ -33,6 +33,7 @@ def _array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
     return np.array(tensor.detach().numpy())
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")  # it pads a copy, and says so
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 @both_dtypes
 def test_results_and_gradients_are_those_of_pytorch(case: Case, dtype: str) -> None:
