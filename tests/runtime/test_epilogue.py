@@ -8,6 +8,7 @@ import pytest
 import lucid.runtime.eager  # noqa: F401  # kernels register
 from lucid.graph.ir import Node
 from lucid.graph.opdef import NoAttrs, OpDef, all_ops
+from lucid.graph.ops.bits import BIT_CAST
 from lucid.graph.ops.bounds import ClipAttrs
 from lucid.graph.ops.elementwise import NOT, AlphaAttrs, CastAttrs, GeluAttrs, SoftplusAttrs
 from lucid.graph.types import DType, TensorType, float32, float64
@@ -24,7 +25,7 @@ ATTRS = {
     "Gelu": (GeluAttrs(), GeluAttrs("tanh")),
     "Softplus": (SoftplusAttrs(),),
 }
-ACTIVATIONS = [op for op in all_ops() if op.elementwise and op.inputs == ("x",) and op is not NOT]
+ACTIVATIONS = [op for op in all_ops() if op.elementwise and op.inputs == ("x",) and op not in (NOT, BIT_CAST)]
 """What a layer of floats may end with."""
 
 
