@@ -50,6 +50,7 @@ SPECIAL: Sequence[Deviation] = (
         "rounding of a variance that cancels; NaN or inf of infinite values",
     ),
     (r"prod.*", _WEIRD, "the slope is the product of the others; PyTorch divides by the number, infinity by infinity"),
+    (r"topk-.*", ".*", "of equal numbers the first comes first; PyTorch leaves open which"),
     (r"logsumexp.*", "infinities|minus infinite", "no gradient where all is -inf; PyTorch says NaN"),
     (r"(var|std).*", "tiny|" + _WEIRD, "squares of the smallest numbers are 0; NaN, not inf, of infinite deviations"),
     (
