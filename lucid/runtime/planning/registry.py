@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -20,22 +20,25 @@ from .work import NOTHING, Work, seconds
 class Way:
     """A way to cut the work of a node.
 
-    Attributes
+    Parameters
     ----------
     work
-        What the busiest worker does.
+        What the busiest worker does. It is not kept: ways are, for many nodes.
+
+    Attributes
+    ----------
     block
         What the kernel finds as ``way``; it formats as a few words.
     seconds
         How long that is predicted to take on the machine that is planned for.
     """
 
-    work: Work
+    work: InitVar[Work]
     block: Any = None
     seconds: float = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "seconds", seconds(self.work, this_machine()))
+    def __post_init__(self, work: Work) -> None:
+        object.__setattr__(self, "seconds", seconds(work, this_machine()))
 
 
 Kernel: TypeAlias = "Callable[..., None]"
