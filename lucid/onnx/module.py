@@ -99,13 +99,13 @@ class _Plan:
     weights
         The modules, and the names in them, of values that are parameters or buffers.
     operators
-        The modules of nodes, by identity.
+        The modules of nodes, by the names of their results, which no other node of the model has.
     """
 
     graph: GraphDef
     known: dict[str, Array] = field(default_factory=dict)
     weights: dict[str, tuple[Module, str]] = field(default_factory=dict)
-    operators: dict[int, Operator] = field(default_factory=dict)
+    operators: dict[tuple[str, ...], Operator] = field(default_factory=dict)
 
 
 class Scope(Module):
@@ -203,8 +203,8 @@ class OnnxModel(Module):
         values = outer if graph is self._plan.graph else {**outer}
         values.update(zip((one.name for one in graph.inputs), given, strict=False))
         for node in graph.nodes:
-            if id(node) in self._plan.operators:
-                self._step(self._plan.operators[id(node)], values)
+            if node.outputs in self._plan.operators:
+                self._step(self._plan.operators[node.outputs], values)
         return [self._value(one.name, values) for one in graph.outputs]
 
     def _step(self, operator: Operator, values: dict[str, Value]) -> None:
@@ -314,7 +314,7 @@ class _Builder:
         kind = _identifier(node.op)
         scope = self._scope(path[:-1] if path and path[-1] == kind else path)
         scope.add_module(self._fresh(scope, kind), operator)
-        self.plan.operators[id(node)] = operator
+        self.plan.operators[node.outputs] = operator
         for slot, name in enumerate(node.inputs):
             if name in self.known and name not in self.plan.weights and slot not in converter.host:
                 self._weigh(name, slot, converter, operator)

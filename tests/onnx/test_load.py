@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,16 @@ def test_weights_are_parameters_at_the_paths_of_their_names() -> None:
     }  # fmt: skip
     assert all(p.requires_grad for p in net.parameters()) and not net.training
     assert (net.input_names, net.output_names) == (("image",), ("y",))
+
+
+def test_a_copy_is_a_model_of_its_own() -> None:
+    net, x = lucid.onnx.load(network()), floats(2, 3, 6, 6)
+    twin, want = copy.deepcopy(net), net(x).numpy()
+    np.testing.assert_array_equal(twin(x).numpy(), want)
+    for parameter in twin.parameters():
+        parameter.copy_(parameter.numpy() * 2)
+    assert not np.array_equal(twin(x).numpy(), want)
+    np.testing.assert_array_equal(net(x).numpy(), want)
 
 
 def test_one_import_serves_every_batch() -> None:
