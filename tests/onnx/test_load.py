@@ -60,6 +60,14 @@ def test_a_copy_is_a_model_of_its_own() -> None:
     np.testing.assert_array_equal(net(x).numpy(), want)
 
 
+def test_sizes_that_have_no_name_are_each_their_own() -> None:
+    node = helper.make_node("Relu", ["x"], ["y"])
+    net = lucid.onnx.load(model([node], {"x": (TensorProto.FLOAT, ("?", 2, "?", None))}, ["y"]))
+    compiled = lucid.compile(net, *net.specs)
+    for shape in ((3, 2, 4, 5), (1, 2, 7, 2)):
+        np.testing.assert_array_equal(compiled(floats(*shape)).numpy(), np.maximum(floats(*shape), 0))
+
+
 def test_one_import_serves_every_batch() -> None:
     proto, net = network(), lucid.onnx.load(network())
     compiled = lucid.compile(net, *net.specs)

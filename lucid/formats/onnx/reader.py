@@ -264,7 +264,7 @@ def _bytes(count: int, dtype: DType) -> int:
 
 
 def _size(proto: Any) -> Size:
-    if proto.HasField("dim_param") and proto.dim_param:
+    if any(sign.isalnum() for sign in proto.dim_param):  # some files write "?" for each that they do not know
         return str(proto.dim_param)
     # some files write -1 for what they do not know
     return int(proto.dim_value) if proto.HasField("dim_value") and proto.dim_value >= 0 else None
