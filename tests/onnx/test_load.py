@@ -68,6 +68,18 @@ def test_sizes_that_have_no_name_are_each_their_own() -> None:
         np.testing.assert_array_equal(compiled(floats(*shape)).numpy(), np.maximum(floats(*shape), 0))
 
 
+def test_zeros_of_a_symbolic_size_are_made() -> None:
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]), helper.make_node("ConstantOfShape", ["s"], ["zeros"]),
+        helper.make_node("Expand", ["one", "s"], ["ones"]), helper.make_node("Sum", ["x", "zeros", "ones"], ["y"]),
+    ]  # fmt: skip
+    given = {"x": (TensorProto.FLOAT, ("n", 3))}
+    net = lucid.onnx.load(model(nodes, given, ["y"], {"one": np.ones(1, np.float32)}))
+    compiled = lucid.compile(net, *net.specs)
+    for n in (1, 4):
+        np.testing.assert_array_equal(compiled(floats(n, 3)).numpy(), floats(n, 3) + 1)
+
+
 def test_one_import_serves_every_batch() -> None:
     proto, net = network(), lucid.onnx.load(network())
     compiled = lucid.compile(net, *net.specs)

@@ -32,10 +32,19 @@ def evaluated(*ops: str) -> Callable[[Evaluate], Evaluate]:
     return decorate
 
 
+SIZES_FROM = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1, "Slice": 1, "Split": 1, "Tile": 1}
+"""Operators whose inputs from this number on must be numbers to be evaluated."""
+
+
+def _symbolic_sizes(node: NodeDef, inputs: Sequence[Array | None]) -> bool:
+    first = SIZES_FROM.get(node.op, len(inputs))
+    return any(one is not None and one.dtype == object for one in inputs[first:])
+
+
 def evaluate(node: NodeDef, inputs: Sequence[Array | None]) -> list[Value] | None:
     """The results of a node whose inputs are known; None where it has to be computed as others are."""
     function = None if node.domain else _TABLE.get(node.op)
-    if function is None:
+    if function is None or _symbolic_sizes(node, inputs):
         return None
     found = function(node, *inputs)
     if found is None:
