@@ -31,14 +31,14 @@ class _Conv(Module):
         in_channels: int,
         out_channels: int,
         kernel_size: Sizes,
-        stride: Sizes,
-        padding: Sizes | str,
-        dilation: Sizes,
-        groups: int,
-        bias: bool,
-        padding_mode: str,
-        device: object,
-        dtype: object,
+        stride: Sizes = 1,
+        padding: Sizes | str = 0,
+        dilation: Sizes = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: object = None,
+        dtype: object = None,
     ) -> None:
         super().__init__()
         self.in_channels = size(self, "in_channels", in_channels)
@@ -82,6 +82,19 @@ class _Conv(Module):
             bound = 1 / math.sqrt(math.prod(self.weight.shape[1:]))
             init.uniform_(self.bias, -bound, bound)
 
+    def _convolve(self, function: Callable[..., Tensor], x: Tensor) -> Tensor:
+        padding = self.padding
+        if self.padding_mode != "zeros" and padding != "valid":
+            x, padding = F.pad(x, self._added(), self.padding_mode), 0
+        return function(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+
+    def _added(self) -> list[int]:
+        """What is added before and after the last axis, then the one before it, and so on."""
+        if self.padding != "same":
+            return [amount for amount in reversed(self.padding) for _ in range(2)]
+        totals = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+        return [amount for total in reversed(totals) for amount in (total // 2, total - total // 2)]
+
     def extra_repr(self) -> str:
         parts = [f"{self.in_channels}, {self.out_channels}", f"kernel_size={self.kernel_size}", f"stride={self.stride}"]
         ordinary = {
@@ -100,40 +113,7 @@ class _Conv(Module):
         return ", ".join(parts)
 
 
-class _Straight(_Conv):
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Sizes,
-        stride: Sizes = 1,
-        padding: Sizes | str = 0,
-        dilation: Sizes = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        device: object = None,
-        dtype: object = None,
-    ) -> None:
-        super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
-        )
-
-    def _convolve(self, function: Callable[..., Tensor], x: Tensor) -> Tensor:
-        padding = self.padding
-        if self.padding_mode != "zeros" and padding != "valid":
-            x, padding = F.pad(x, self._added(), self.padding_mode), 0
-        return function(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
-
-    def _added(self) -> list[int]:
-        """What is added before and after the last axis, then the one before it, and so on."""
-        if self.padding != "same":
-            return [amount for amount in reversed(self.padding) for _ in range(2)]
-        totals = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
-        return [amount for total in reversed(totals) for amount in (total // 2, total - total // 2)]
-
-
-class Conv2d(_Straight):
+class Conv2d(_Conv):
     """Two-dimensional convolution (cross-correlation) of images (N, C, H, W) or (C, H, W).
 
     Parameters
@@ -166,7 +146,7 @@ class Conv2d(_Straight):
         return self._convolve(F.conv2d, x)
 
 
-class Conv1d(_Straight):
+class Conv1d(_Conv):
     """Convolution (cross-correlation) of signals (N, C, L) or (C, L).
 
     Parameters are those of :class:`Conv2d`, with one number for the one axis; the weight is
@@ -179,7 +159,7 @@ class Conv1d(_Straight):
         return self._convolve(F.conv1d, x)
 
 
-class Conv3d(_Straight):
+class Conv3d(_Conv):
     """Convolution (cross-correlation) of volumes (N, C, D, H, W) or (C, D, H, W).
 
     Parameters are those of :class:`Conv2d`, with an int or three (depth, vertical, horizontal); the weight is

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import ClassVar, TypeAlias
 
 import numpy.typing as npt
 
@@ -15,45 +16,50 @@ Given: TypeAlias = "Tensor | npt.ArrayLike | None"
 
 
 class _Loss(Module):
+    """What the ``function`` gives, which takes the reduction and the attributes that are its ``options``."""
+
+    function: ClassVar[Callable[..., Tensor]]
+    options: ClassVar[tuple[str, ...]] = ()
+
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__()
         self.reduction = choice(self, "reduction", reduction, "mean", "sum", "none")
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        given = {name: getattr(self, name) for name in self.options}
+        return type(self).function(input, target, reduction=self.reduction, **given)
 
 
 class MSELoss(_Loss):
     """Squared differences; ``reduction`` is "mean", "sum" or "none"."""
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.mse_loss(input, target, reduction=self.reduction)
+    function = F.mse_loss
 
 
 class L1Loss(_Loss):
     """Absolute differences; ``reduction`` is "mean", "sum" or "none"."""
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.l1_loss(input, target, reduction=self.reduction)
+    function = F.l1_loss
 
 
 class SmoothL1Loss(_Loss):
     """Squared differences over ``2 beta`` where below ``beta``, absolute ones less ``beta / 2`` elsewhere."""
 
+    function, options = F.smooth_l1_loss, ("beta",)
+
     def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
         super().__init__(reduction)
         self.beta = real(self, "beta", beta, 0.0)
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.smooth_l1_loss(input, target, reduction=self.reduction, beta=self.beta)
 
 
 class HuberLoss(_Loss):
     """Half the squared difference up to ``delta``, and linear beyond (Huber, 1964)."""
 
+    function, options = F.huber_loss, ("delta",)
+
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction)
         self.delta = real(self, "delta", delta, 0.0)
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.huber_loss(input, target, reduction=self.reduction, delta=self.delta)
 
 
 class _Weighted(_Loss):
@@ -75,12 +81,11 @@ class NLLLoss(_Weighted):
         "mean" (over the weights that count), "sum" or "none".
     """
 
+    function, options = F.nll_loss, ("weight", "ignore_index")
+
     def __init__(self, weight: Given = None, ignore_index: int = -100, reduction: str = "mean") -> None:
         super().__init__(weight, reduction)
         self.ignore_index = size(self, "ignore_index", ignore_index, -(1 << 62))
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.nll_loss(input, target, weight=self.weight, ignore_index=self.ignore_index, reduction=self.reduction)
 
 
 class CrossEntropyLoss(_Weighted):
@@ -98,6 +103,8 @@ class CrossEntropyLoss(_Weighted):
         Share of the target that is spread evenly over all classes.
     """
 
+    function, options = F.cross_entropy, ("weight", "ignore_index", "label_smoothing")
+
     def __init__(
         self,
         weight: Given = None,
@@ -109,29 +116,20 @@ class CrossEntropyLoss(_Weighted):
         self.ignore_index = size(self, "ignore_index", ignore_index, -(1 << 62))
         self.label_smoothing = real(self, "label_smoothing", label_smoothing, 0.0, 1.0)
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.cross_entropy(
-            input,
-            target,
-            weight=self.weight,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-            label_smoothing=self.label_smoothing,
-        )
-
 
 class BCELoss(_Weighted):
     """Binary cross entropy of probabilities; ``weight`` multiplies each element's loss."""
 
+    function, options = F.binary_cross_entropy, ("weight",)
+
     def __init__(self, weight: Given = None, reduction: str = "mean") -> None:
         super().__init__(weight, reduction)
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.binary_cross_entropy(input, target, weight=self.weight, reduction=self.reduction)
 
 
 class BCEWithLogitsLoss(_Weighted):
     """Binary cross entropy of logits; ``pos_weight`` multiplies the loss of positive targets."""
+
+    function, options = F.binary_cross_entropy_with_logits, ("weight", "pos_weight")
 
     def __init__(
         self,
@@ -143,19 +141,13 @@ class BCEWithLogitsLoss(_Weighted):
         tensor = pos_weight if pos_weight is None or isinstance(pos_weight, Tensor) else Tensor(pos_weight)
         self.register_buffer("pos_weight", tensor)
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(
-            input, target, weight=self.weight, reduction=self.reduction, pos_weight=self.pos_weight
-        )
-
 
 class KLDivLoss(_Loss):
     """Kullback-Leibler divergence of log-probabilities from a target; "batchmean" divides the sum by the batch."""
+
+    function, options = F.kl_div, ("log_target",)
 
     def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
         Module.__init__(self)
         self.reduction = choice(self, "reduction", reduction, "mean", "batchmean", "sum", "none")
         self.log_target = flag(self, "log_target", log_target)
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import OptionError, ShapeError
+from ..graph.ops.windows import AXES
+from ..graph.types import DType
 from ..tensor.tensor import Tensor
 from . import functional as F
 from . import init
@@ -15,11 +17,32 @@ from .checks import divides, flag, parameter_type, real, size, tensor
 from .module import Module, Parameter
 
 
-class _ChannelNorm(Module):
-    """Normalisation per channel (axis 1) with running statistics."""
+class _Affine(Module):
+    """What is normalised is then scaled and shifted, by what is learnt or not at all."""
 
-    ranks: ClassVar[tuple[int, ...]] = ()
-    layout: ClassVar[str] = ""
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def _add_affine(self, shape: tuple[int, ...], kind: DType, scaled: bool, shifted: bool) -> None:
+        self.weight = Parameter.blank(shape, kind) if scaled else None
+        self.bias = Parameter.blank(shape, kind) if shifted else None
+
+    def reset_parameters(self) -> None:
+        """Scale by one, shift by nothing."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+
+class _ChannelNorm(_Affine):
+    """Normalisation per channel (axis 1) with running statistics.
+
+    Images have ``axes``; where also those without any will do, it is ``flat``.
+    """
+
+    axes: ClassVar[int]
+    flat: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -38,8 +61,7 @@ class _ChannelNorm(Module):
         self.affine = flag(self, "affine", affine)
         self.track_running_stats = flag(self, "track_running_stats", track_running_stats)
         shape, kind = (self.num_features,), parameter_type(self, device, dtype)
-        self.weight = Parameter.blank(shape, kind) if affine else None
-        self.bias = Parameter.blank(shape, kind) if affine else None
+        self._add_affine(shape, kind, self.affine, self.affine)
         tracked = self.track_running_stats
         self.register_buffer("running_mean", Tensor(np.zeros(shape, kind)) if tracked else None)
         self.register_buffer("running_var", Tensor(np.zeros(shape, kind)) if tracked else None)
@@ -56,15 +78,14 @@ class _ChannelNorm(Module):
     def reset_parameters(self) -> None:
         """Scale by one, shift by nothing, forget the statistics."""
         self.reset_running_stats()
-        if self.weight is not None and self.bias is not None:
-            init.ones_(self.weight)
-            init.zeros_(self.bias)
+        super().reset_parameters()
 
     def _check_input(self, x: Tensor) -> None:
         name = type(self).__name__
         x = tensor(self, x)
-        if x.type.rank not in self.ranks:
-            raise ShapeError(f"{name}: needs an input {self.layout}, got {x.type}")
+        if x.type.rank != self.axes + 2 and not (self.flat and x.type.rank == 2):
+            layout = f"(N, C) or {AXES[self.axes]}" if self.flat else AXES[self.axes]
+            raise ShapeError(f"{name}: needs an input {layout}, got {x.type}")
         channels = x.type.shape[1]
         if isinstance(channels, int) and channels != self.num_features:
             raise ShapeError(f"{name}: has num_features={self.num_features}, the input {x.type} {channels} channels")
@@ -128,22 +149,19 @@ class BatchNorm1d(_BatchNorm):
         "cpu", if given; element type of the parameters, float32 when omitted.
     """
 
-    ranks = (2, 3)
-    layout = "(N, C) or (N, C, L)"
+    axes, flat = 1, True
 
 
 class BatchNorm2d(_BatchNorm):
     __doc__ = (BatchNorm1d.__doc__ or "").replace("(N, C) or (N, C, L)", "images (N, C, H, W)")
 
-    ranks = (4,)
-    layout = "(N, C, H, W)"
+    axes = 2
 
 
 class BatchNorm3d(_BatchNorm):
     __doc__ = (BatchNorm1d.__doc__ or "").replace("(N, C) or (N, C, L)", "volumes (N, C, D, H, W)")
 
-    ranks = (5,)
-    layout = "(N, C, D, H, W)"
+    axes = 3
 
 
 class _InstanceNorm(_ChannelNorm):
@@ -174,25 +192,22 @@ class InstanceNorm1d(_InstanceNorm):
     Parameters are those of :class:`BatchNorm1d`; scale, shift and running statistics are off when omitted.
     """
 
-    ranks = (3,)
-    layout = "(N, C, L)"
+    axes = 1
 
 
 class InstanceNorm2d(_InstanceNorm):
     __doc__ = (InstanceNorm1d.__doc__ or "").replace("signal (N, C, L)", "image (N, C, H, W)")
 
-    ranks = (4,)
-    layout = "(N, C, H, W)"
+    axes = 2
 
 
 class InstanceNorm3d(_InstanceNorm):
     __doc__ = (InstanceNorm1d.__doc__ or "").replace("signal (N, C, L)", "volume (N, C, D, H, W)")
 
-    ranks = (5,)
-    layout = "(N, C, D, H, W)"
+    axes = 3
 
 
-class LayerNorm(Module):
+class LayerNorm(_Affine):
     """Layer normalisation (Ba, Kiros and Hinton, 2016) over the last axes.
 
     Parameters
@@ -225,16 +240,8 @@ class LayerNorm(Module):
         self.elementwise_affine = flag(self, "elementwise_affine", elementwise_affine)
         shifted = flag(self, "bias", bias) and elementwise_affine
         kind = parameter_type(self, device, dtype)
-        self.weight = Parameter.blank(self.normalized_shape, kind) if elementwise_affine else None
-        self.bias = Parameter.blank(self.normalized_shape, kind) if shifted else None
+        self._add_affine(self.normalized_shape, kind, self.elementwise_affine, shifted)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Scale by one, shift by nothing."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -244,7 +251,7 @@ class LayerNorm(Module):
         return f"{self.normalized_shape}, eps={self.eps}, {learnt}"
 
 
-class GroupNorm(Module):
+class GroupNorm(_Affine):
     """Group normalisation (Wu and He, 2018): channels (axis 1) in groups, each normalised by itself.
 
     Parameters
@@ -275,15 +282,8 @@ class GroupNorm(Module):
         self.eps = real(self, "eps", eps, 0.0)
         self.affine = flag(self, "affine", affine)
         kind = parameter_type(self, device, dtype)
-        self.weight = Parameter.blank((num_channels,), kind) if affine else None
-        self.bias = Parameter.blank((num_channels,), kind) if affine else None
+        self._add_affine((self.num_channels,), kind, self.affine, self.affine)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Scale by one, shift by nothing."""
-        if self.weight is not None and self.bias is not None:
-            init.ones_(self.weight)
-            init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         x = tensor(self, x)

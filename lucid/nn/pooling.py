@@ -17,16 +17,50 @@ Sizes: TypeAlias = "int | tuple[int, ...]"
 Maxima: TypeAlias = "Tensor | tuple[Tensor, Tensor]"
 
 
-def _refuse_empty_windows(owner: MaxPool2d | _MaxPool) -> None:
-    for pad, kernel, step in zip(owner.padding, owner.kernel_size, owner.dilation, strict=True):
-        if pad > step * (kernel - 1):
-            raise OptionError(
-                f"{type(owner).__name__}: padding {owner.padding} lets a window of kernel_size {owner.kernel_size}, "
-                f"dilation {owner.dilation}, see only padding; use less padding or a larger kernel"
-            )
+class _Pool(Module):
+    """A pooling over sliding windows along ``axes``."""
+
+    axes: ClassVar[int]
+
+    def __init__(self, kernel_size: Sizes, stride: Sizes | None, padding: Sizes, ceil_mode: bool) -> None:
+        super().__init__()
+        self.kernel_size = sizes(self, "kernel_size", kernel_size, axes=self.axes)
+        self.stride = self.kernel_size if stride is None else sizes(self, "stride", stride, axes=self.axes)
+        self.padding = sizes(self, "padding", padding, 0, self.axes)
+        self.ceil_mode = flag(self, "ceil_mode", ceil_mode)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class MaxPool2d(Module):
+class _MaxPool(_Pool):
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        dilation: Sizes = 1,
+        return_indices: bool = False,
+        ceil_mode: bool = False,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, ceil_mode)
+        self.dilation = sizes(self, "dilation", dilation, axes=self.axes)
+        for pad, kernel, step in zip(self.padding, self.kernel_size, self.dilation, strict=True):
+            if pad > step * (kernel - 1):
+                raise OptionError(
+                    f"{type(self).__name__}: padding {self.padding} lets a window of kernel_size {self.kernel_size}, "
+                    f"dilation {self.dilation}, see only padding; use less padding or a larger kernel"
+                )
+        self.return_indices = flag(self, "return_indices", return_indices)
+
+    def _arguments(self) -> tuple[object, ...]:
+        return self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, dilation={self.dilation}, ceil_mode={self.ceil_mode}"
+
+
+class MaxPool2d(_MaxPool):
     """Maximum over sliding windows of images (N, C, H, W) or (C, H, W).
 
     Parameters
@@ -49,6 +83,8 @@ class MaxPool2d(Module):
     maximum of each window, in row-major order; the padding's share goes nowhere.
     """
 
+    axes = 2
+
     def __init__(
         self,
         kernel_size: Sizes = 1,
@@ -60,64 +96,18 @@ class MaxPool2d(Module):
         *,
         pad_value: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.kernel_size = sizes(self, "kernel_size", kernel_size)
-        self.stride = self.kernel_size if stride is None else sizes(self, "stride", stride)
-        self.padding = sizes(self, "padding", padding, 0)
-        self.dilation = sizes(self, "dilation", dilation)
-        _refuse_empty_windows(self)
-        self.ceil_mode = flag(self, "ceil_mode", ceil_mode)
+        super().__init__(kernel_size, stride, padding, dilation, return_indices, ceil_mode)
         self.pad_value = real(self, "pad_value", pad_value)
-        self.return_indices = flag(self, "return_indices", return_indices)
         if stride is OMITTED:
             warn_of_omitted_stride("MaxPool2d", self.kernel_size)
 
     def forward(self, x: Tensor) -> Any:
-        return F.max_pool2d(
-            x,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.ceil_mode,
-            pad_value=self.pad_value,
-            return_indices=self.return_indices,
-        )
+        return F.max_pool2d(x, *self._arguments(), pad_value=self.pad_value)
 
     def extra_repr(self) -> str:
-        shown = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
         ordinary = {"dilation": (1, 1), "ceil_mode": False, "pad_value": 0.0, "return_indices": False}
         others = [f"{name}={getattr(self, name)}" for name, value in ordinary.items() if getattr(self, name) != value]
-        return ", ".join([shown, *others])
-
-
-class _MaxPool(Module):
-    axes: ClassVar[int]
-
-    def __init__(
-        self,
-        kernel_size: Sizes,
-        stride: Sizes | None = None,
-        padding: Sizes = 0,
-        dilation: Sizes = 1,
-        return_indices: bool = False,
-        ceil_mode: bool = False,
-    ) -> None:
-        super().__init__()
-        self.kernel_size = sizes(self, "kernel_size", kernel_size, axes=self.axes)
-        self.stride = self.kernel_size if stride is None else sizes(self, "stride", stride, axes=self.axes)
-        self.padding = sizes(self, "padding", padding, 0, self.axes)
-        self.dilation = sizes(self, "dilation", dilation, axes=self.axes)
-        _refuse_empty_windows(self)
-        self.return_indices = flag(self, "return_indices", return_indices)
-        self.ceil_mode = flag(self, "ceil_mode", ceil_mode)
-
-    def _arguments(self) -> tuple[object, ...]:
-        return self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
-
-    def extra_repr(self) -> str:
-        shown = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
-        return f"{shown}, dilation={self.dilation}, ceil_mode={self.ceil_mode}"
+        return ", ".join([_Pool.extra_repr(self), *others])
 
 
 class MaxPool1d(_MaxPool):
@@ -160,9 +150,7 @@ class MaxPool3d(_MaxPool):
         return found
 
 
-class _AvgPool(Module):
-    axes: ClassVar[int]
-
+class _AvgPool(_Pool):
     def __init__(
         self,
         kernel_size: Sizes,
@@ -171,22 +159,15 @@ class _AvgPool(Module):
         ceil_mode: bool = False,
         count_include_pad: bool = True,
     ) -> None:
-        super().__init__()
-        self.kernel_size = sizes(self, "kernel_size", kernel_size, axes=self.axes)
-        self.stride = self.kernel_size if stride is None else sizes(self, "stride", stride, axes=self.axes)
-        self.padding = sizes(self, "padding", padding, 0, self.axes)
+        super().__init__(kernel_size, stride, padding, ceil_mode)
         if any(2 * pad > kernel for pad, kernel in zip(self.padding, self.kernel_size, strict=True)):
             raise OptionError(
                 f"{type(self).__name__}: padding {self.padding} is more than half of the kernel_size {self.kernel_size}"
             )
-        self.ceil_mode = flag(self, "ceil_mode", ceil_mode)
         self.count_include_pad = flag(self, "count_include_pad", count_include_pad)
 
     def _arguments(self) -> tuple[object, ...]:
         return self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
-
-    def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
 class AvgPool1d(_AvgPool):

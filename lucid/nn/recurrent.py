@@ -115,13 +115,13 @@ class _Recurrent(_Base):
         self,
         input_size: int,
         hidden_size: int,
-        num_layers: int,
-        bias: bool,
-        batch_first: bool,
-        dropout: float,
-        bidirectional: bool,
-        device: object,
-        dtype: object,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: object = None,
+        dtype: object = None,
     ) -> None:
         super().__init__()
         self.input_size = size(self, "input_size", input_size)
@@ -244,22 +244,6 @@ class GRU(_Recurrent):
 
     order = (1, 0, 2)
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: object = None,
-        dtype: object = None,
-    ) -> None:
-        super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype
-        )  # fmt: skip
-
     def forward(self, x: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
         y, (h,) = self._forward(x, hx)
         return y, h  # type: ignore[return-value]  # of the world of x
@@ -304,7 +288,9 @@ class LSTM(_Recurrent):
 class _Cell(_Base):
     """One time of a layer."""
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool, device: object, dtype: object) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, device: object = None, dtype: object = None
+    ) -> None:
         super().__init__()
         self.input_size = size(self, "input_size", input_size)
         self.hidden_size = size(self, "hidden_size", hidden_size)
@@ -374,11 +360,6 @@ class GRUCell(_Cell):
 
     order = (1, 0, 2)
 
-    def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, device: object = None, dtype: object = None
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, device, dtype)
-
     def forward(self, x: Tensor, hx: Tensor | None = None) -> Tensor:
         return self._forward(x, hx)[0]  # type: ignore[return-value]  # of the world of x
 
@@ -388,11 +369,6 @@ class LSTMCell(_Cell):
 {_CELL}"""
 
     order, states = (0, 3, 1, 2), 2
-
-    def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, device: object = None, dtype: object = None
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, device, dtype)
 
     def forward(self, x: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         h, c = self._forward(x, hx)
