@@ -170,22 +170,33 @@ def scaled_dot_product_attention(
     """
     name = "scaled_dot_product_attention"
     check_operands(name, query, key, value)
-    heads = [x.type.shape[-3:-2] for x in (query, key, value)]
-    if not enable_gqa and len({one for one in heads if one != (1,)}) > 1:
-        raise ShapeError(
-            f"{name}: fewer heads of keys and values than of queries need enable_gqa=True; got {query.type}, "
-            f"{key.type} and {value.type}"
-        )
-    mask = attn_mask
-    if mask is not None:
-        if is_causal:
-            raise OptionError(f"{name}: give attn_mask or is_causal, not both")
-        if mask.type.dtype != bool_ and mask.type.dtype != query.type.dtype:
-            raise DTypeError(f"{name}: attn_mask is of bools, or of {query.type.dtype.name}; got {mask.type}")
-    known = Masked(mask)
+    _check_heads(name, query, key, value, enable_gqa)
+    _check_mask(name, query, attn_mask, is_causal)
+    known = Masked(attn_mask)
     mask = window(query, query.type.shape[-2], key.type.shape[-2]) if is_causal else known.mask
     shares = softmax(masked(scores(name, query, key, scale), mask), -1)
     return known.rows(per_head(name, dropout(shares, dropout_p), value))
+
+
+def _check_heads(
+    op: str, query: AbstractTensor, key: AbstractTensor, value: AbstractTensor, fewer: bool
+) -> None:  # fmt: skip
+    """Raise where there are fewer heads of keys and values than of queries, unless there may be."""
+    heads = {x.type.shape[-3:-2] for x in (query, key, value)} - {(1,)}
+    if not fewer and len(heads) > 1:
+        raise ShapeError(
+            f"{op}: fewer heads of keys and values than of queries need enable_gqa=True; got {query.type}, "
+            f"{key.type} and {value.type}"
+        )
+
+
+def _check_mask(op: str, query: AbstractTensor, mask: AbstractTensor | None, causal: bool) -> None:
+    if mask is None:
+        return
+    if causal:
+        raise OptionError(f"{op}: give attn_mask or is_causal, not both")
+    if mask.type.dtype not in (bool_, query.type.dtype):
+        raise DTypeError(f"{op}: attn_mask is of bools, or of {query.type.dtype.name}; got {mask.type}")
 
 
 def rotary_embedding(
