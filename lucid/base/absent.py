@@ -199,25 +199,9 @@ _LOSS = "a loss is tensor operations and a mean(), as (a - b).abs().mean() is; n
 NN: Final[Mapping[str, str]] = {
     "DataParallel": "one process runs a model, with as many threads as lucid.set_num_threads says",
     "ZeroPad2d": "nn.functional.pad(x, (left, right, top, bottom))",
-    "Hardswish": "x * nn.functional.relu6(x + 3) / 6",
-    "Mish": "x * nn.functional.softplus(x).tanh()",
-    "Softmax2d": "nn.Softmax(1)",
     "relu_": "nn.functional.relu(x)",
     "leaky_relu_": "nn.functional.leaky_relu(x)",
     "ParameterDict": "parameters as attributes of a Module, or nn.ParameterList",
-    "LogSigmoid": "nn.functional.logsigmoid(x)",
-    "Softsign": "x / (1 + abs(x))",
-    "softsign": "x / (1 + abs(x))",
-    "hardswish": "x * nn.functional.relu6(x + 3) / 6",
-    "mish": "x * nn.functional.softplus(x).tanh()",
-    **dict.fromkeys(("hardsigmoid", "Hardsigmoid"), "nn.functional.relu6(x + 3) / 6"),
-    **dict.fromkeys(("SELU", "selu"), "1.0507009873554805 * nn.functional.elu(x, 1.6732632423543772)"),
-    **dict.fromkeys(("CELU", "celu"), "nn.functional.elu(x), which is celu of alpha 1"),
-    **dict.fromkeys(("GLU", "glu"), "a, b = x.chunk(2, -1); a * b.sigmoid()"),
-    **dict.fromkeys(("Softmin", "softmin"), "(-x).softmax(dim)"),
-    **dict.fromkeys(("Tanhshrink", "tanhshrink"), "x - x.tanh()"),
-    **dict.fromkeys(("Threshold", "threshold"), "lucid.where(x > threshold, x, value)"),
-    **dict.fromkeys(("RReLU", "rrelu"), "nn.LeakyReLU"),
     **dict.fromkeys(("RMSNorm", "rms_norm"), "x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * weight"),
     **dict.fromkeys(
         ("CosineSimilarity", "cosine_similarity"),
@@ -233,9 +217,6 @@ NN: Final[Mapping[str, str]] = {
         "nn.TransformerEncoder; a decoder is made of nn.MultiheadAttention and nn.LayerNorm",
     ),
     "SyncBatchNorm": "one process runs a model; nn.BatchNorm2d",
-    **dict.fromkeys(
-        ("AlphaDropout", "alpha_dropout", "Dropout1d", "dropout1d", "Dropout3d", "dropout3d"), "nn.Dropout"
-    ),
     **dict.fromkeys(
         ("TripletMarginLoss", "triplet_margin_loss"), "nn.functional.relu(distance_to_a - distance_to_b + margin)"
     ),

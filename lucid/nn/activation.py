@@ -9,17 +9,28 @@ from __future__ import annotations
 from ..errors import OptionError
 from ..tensor.tensor import Tensor
 from . import functional as F
-from .checks import choice, flag, parameter_type, real, size
+from .checks import choice, flag, images, parameter_type, real, size
 from .init import constant_
 from .module import Module, Parameter
 
 
-class ReLU(Module):
-    """``max(x, 0)``."""
+class _Overwriting(Module):
+    """Whose input may not be needed any more."""
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
         self.inplace = flag(self, "inplace", inplace)
+
+    def _numbers(self) -> str:
+        """What ``repr`` shows before ``inplace``."""
+        return ""
+
+    def extra_repr(self) -> str:
+        return ", ".join(filter(None, [self._numbers(), "inplace=True" if self.inplace else ""]))
+
+
+class ReLU(_Overwriting):
+    """``max(x, 0)``."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x)
@@ -39,30 +50,89 @@ class Tanh(Module):
         return F.tanh(x)
 
 
-class SiLU(Module):
+class SiLU(_Overwriting):
     """``x * sigmoid(x)``."""
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = flag(self, "inplace", inplace)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.silu(x)
 
 
-class LeakyReLU(Module):
+class Mish(_Overwriting):
+    """``x * tanh(softplus(x))`` (Misra, 2019)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.mish(x)
+
+
+class Hardsigmoid(_Overwriting):
+    """``x / 6 + 1 / 2`` held between 0 and 1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.hardsigmoid(x)
+
+    def extra_repr(self) -> str:
+        return ""
+
+
+class Hardswish(_Overwriting):
+    """``x`` times :class:`Hardsigmoid` of it (Howard et al., 2019)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.hardswish(x)
+
+    def extra_repr(self) -> str:
+        return ""
+
+
+class LogSigmoid(Module):
+    """``log(sigmoid(x))``, without overflow."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.logsigmoid(x)
+
+
+class Softsign(Module):
+    """``x / (1 + |x|)``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.softsign(x)
+
+
+class Tanhshrink(Module):
+    """``x - tanh(x)``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.tanhshrink(x)
+
+
+class LeakyReLU(_Overwriting):
     """``x`` where positive, else ``negative_slope * x``."""
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = flag(self, "inplace", inplace)
+        super().__init__(inplace)
         self.negative_slope = real(self, "negative_slope", negative_slope)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, self.negative_slope)
 
-    def extra_repr(self) -> str:
+    def _numbers(self) -> str:
         return f"negative_slope={self.negative_slope}"
+
+
+class RReLU(_Overwriting):
+    """``x`` where positive, else a share of it: drawn from ``lower`` to ``upper`` while training, then their mean."""
+
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False) -> None:
+        super().__init__(inplace)
+        self.lower, self.upper = real(self, "lower", lower), real(self, "upper", upper)
+        if self.lower > self.upper:
+            raise OptionError(f"RReLU: lower {lower} must not be more than upper {upper}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rrelu(x, self.lower, self.upper, self.training)
+
+    def _numbers(self) -> str:
+        return f"lower={self.lower}, upper={self.upper}"
 
 
 class PReLU(Module):
@@ -98,19 +168,32 @@ class PReLU(Module):
         return f"num_parameters={self.num_parameters}"
 
 
-class ELU(Module):
+class ELU(_Overwriting):
     """``x`` where positive, else ``alpha * (exp(x) - 1)``."""
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = flag(self, "inplace", inplace)
+        super().__init__(inplace)
         self.alpha = real(self, "alpha", alpha)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.elu(x, self.alpha)
 
-    def extra_repr(self) -> str:
+    def _numbers(self) -> str:
         return f"alpha={self.alpha}"
+
+
+class CELU(ELU):
+    """``x`` where positive, else ``alpha * (exp(x / alpha) - 1)`` (Barron, 2017)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.celu(x, self.alpha)
+
+
+class SELU(_Overwriting):
+    """:class:`ELU` times a number, both so that mean and variance are kept (Klambauer et al., 2017)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.selu(x)
 
 
 class GELU(Module):
@@ -144,12 +227,11 @@ class Softplus(Module):
         return f"beta={self.beta}, threshold={self.threshold}"
 
 
-class Hardtanh(Module):
+class Hardtanh(_Overwriting):
     """``x`` held between ``min_val`` and ``max_val``."""
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = flag(self, "inplace", inplace)
+        super().__init__(inplace)
         self.min_val, self.max_val = real(self, "min_val", min_val), real(self, "max_val", max_val)
         if self.min_val >= self.max_val:
             raise OptionError(f"{type(self).__name__}: min_val {min_val} must be below max_val {max_val}")
@@ -157,7 +239,7 @@ class Hardtanh(Module):
     def forward(self, x: Tensor) -> Tensor:
         return F.hardtanh(x, self.min_val, self.max_val)
 
-    def extra_repr(self) -> str:
+    def _numbers(self) -> str:
         return f"min_val={self.min_val}, max_val={self.max_val}"
 
 
@@ -167,33 +249,90 @@ class ReLU6(Hardtanh):
     def __init__(self, inplace: bool = False) -> None:
         super().__init__(0.0, 6.0, inplace)
 
-    def extra_repr(self) -> str:
+    def _numbers(self) -> str:
         return ""
 
 
-class Softmax(Module):
-    """``exp(x)`` divided by its sum along ``dim``."""
+class Threshold(_Overwriting):
+    """``x`` where it is more than ``threshold``, else ``value``."""
 
+    def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
+        super().__init__(inplace)
+        self.threshold, self.value = real(self, "threshold", threshold), real(self, "value", value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.threshold(x, self.threshold, self.value)
+
+    def _numbers(self) -> str:
+        return f"threshold={self.threshold}, value={self.value}"
+
+
+class Hardshrink(Module):
+    """``x`` where it is farther from 0 than ``lambd``, else 0."""
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = real(self, "lambd", lambd)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.hardshrink(x, self.lambd)
+
+    def extra_repr(self) -> str:
+        return str(self.lambd)
+
+
+class Softshrink(Hardshrink):
+    """``x`` moved by ``lambd`` towards 0 where it is farther from it than that, else 0."""
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__(real(self, "lambd", lambd, 0.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.softshrink(x, self.lambd)
+
+
+class _Along(Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.dim = size(self, "dim", dim, -32)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+class GLU(_Along):
+    """The first half of ``x`` along ``dim`` times the sigmoid of the second (Dauphin et al., 2017)."""
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.glu(x, self.dim)
+
+
+class Softmax(_Along):
+    """``exp(x)`` divided by its sum along ``dim``."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.softmax(x, self.dim)
 
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
 
-
-class LogSoftmax(Module):
+class LogSoftmax(_Along):
     """The logarithm of :class:`Softmax`."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.dim = size(self, "dim", dim, -32)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.log_softmax(x, self.dim)
 
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
+
+class Softmin(_Along):
+    """:class:`Softmax` of ``-x``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.softmin(x, self.dim)
+
+
+class Softmax2d(Module):
+    """:class:`Softmax` over the channels of images (N, C, H, W) or (C, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.softmax(images(self, x, 2), -3)

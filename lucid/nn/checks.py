@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..base import checks
-from ..errors import OptionError
+from ..errors import OptionError, ShapeError
 from ..graph import public
+from ..graph.ops.windows import AXES
 from ..graph.types import DType, as_dtype, float32
 
 V = TypeVar("V")
@@ -52,6 +53,17 @@ def parameter_type(owner: object, device: object, dtype: object) -> DType:
 def tensor(owner: object, x: object) -> Any:
     """An input as a tensor."""
     return public.tensor(type(owner).__name__, "the input", x, None)
+
+
+def images(owner: object, x: object, axes: int) -> Any:
+    """Images of so many axes, or a batch of them, as a tensor."""
+    found = tensor(owner, x)
+    if found.type.rank not in (1 + axes, 2 + axes):
+        batch = AXES[axes]
+        raise ShapeError(
+            f"{type(owner).__name__}: needs a tensor {batch} or {batch.replace('N, ', '')}, got {found.type}"
+        )
+    return found
 
 
 def choice(owner: object, name: str, value: object, *options: str) -> str:

@@ -14,6 +14,7 @@ from ..base.absent import NN, face
 from ..base.checks import flag, integer
 from ..errors import OptionError, ShapeError
 from ..graph.opdef import AbstractTensor
+from ..graph.ops import activation as act
 from ..graph.ops import attention, avgpool, composite, conv, conv_axes, indexing, linalg, loss, pool, pool_axes, random
 from ..graph.ops import elementwise as ew
 from ..graph.ops import grid_sample as sampling
@@ -33,9 +34,9 @@ def _face(function: Callable[..., object]) -> Callable[..., Tensor]:
     return public(function)
 
 
-def _overwriting(function: Callable[..., object]) -> Callable[..., Tensor]:
+def _overwriting(function: Callable[..., object], **special: Any) -> Callable[..., Tensor]:
     """With a last parameter ``inplace``."""
-    face, count = public(function), function.__code__.co_argcount
+    face, count = public(function, **special), function.__code__.co_argcount
 
     @functools.wraps(function)
     def call(*args: object, inplace: bool = False, **kwargs: object) -> Any:
@@ -106,8 +107,36 @@ relu = _overwriting(ew.relu)
 leaky_relu = _overwriting(ew.leaky_relu)
 elu = _overwriting(ew.elu)
 silu = _overwriting(ew.silu)
+celu = _overwriting(act.celu)
+mish = _overwriting(act.mish)
+hardswish = _overwriting(act.hardswish)
+threshold = _overwriting(act.threshold)
+rrelu = _overwriting(random.rrelu, lower=number, upper=number)
+glu = _face(act.glu)
+logsigmoid = _face(act.logsigmoid)
+softmin = _face(act.softmin)
+softsign = _face(act.softsign)
+tanhshrink = _face(act.tanhshrink)
+hardshrink: Callable[..., Tensor] = public(act.hardshrink, lambd=number)
+softshrink: Callable[..., Tensor] = public(act.softshrink, lambd=number)
 dropout = _overwriting(random.dropout)
+dropout1d = _overwriting(random.dropout1d)
 dropout2d = _overwriting(random.dropout2d)
+dropout3d = _overwriting(random.dropout3d)
+alpha_dropout = _overwriting(random.alpha_dropout)
+feature_alpha_dropout = _overwriting(random.feature_alpha_dropout)
+
+
+@_overwriting
+def selu(x: AbstractTensor) -> AbstractTensor:
+    """``elu`` times a number, both so that mean and variance are kept (Klambauer et al., 2017)."""
+    return act.selu(x)
+
+
+@_overwriting
+def hardsigmoid(x: AbstractTensor) -> AbstractTensor:
+    """``x / 6 + 1 / 2`` held between 0 and 1; the slope at either is 0."""
+    return act.hardsigmoid(x)
 
 
 @_overwriting
@@ -122,12 +151,6 @@ def hardtanh(x: AbstractTensor, min_val: float = -1.0, max_val: float = 1.0) -> 
 def relu6(x: AbstractTensor) -> AbstractTensor:
     """``x`` held between 0 and 6; the slope at either is 0."""
     return flat_clip(x, 0.0, 6.0)
-
-
-@_face
-def logsigmoid(x: AbstractTensor) -> AbstractTensor:
-    """``log(sigmoid(x))``, without overflow."""
-    return -softplus(-x)
 
 
 @_face

@@ -15,8 +15,10 @@ import torch
 from lucid.graph.ops import bounds, reduce
 from lucid.graph.ops import elementwise as ew
 from lucid.graph.types import is_float
+from lucid.nn import functional as F
 from lucid.tensor.tensor import Tensor
 
+from ..cases.activation import activation_of
 from ..cases.case import Case
 from ..op_checks import all_cases, assert_close, inputs_of
 
@@ -96,3 +98,26 @@ def test_slopes_far_from_zero_are_numbers_where_those_of_pytorch_are(name: str, 
     gradient, wanted = np.array(x.grad.numpy()), _array(t.grad)
     number = ~np.isnan(wanted)
     assert_close(gradient[number], wanted[number], name)
+
+
+_KINKS: dict[str, tuple[float, ...]] = {
+    "hardsigmoid": (), "hardswish": (), "hardshrink": (), "softshrink": (), "relu6": (), "hardtanh": (), "celu": (),
+    "selu": (), "threshold": (0.5, 20.0), "leaky_relu": (), "elu": (), "softsign": (), "logsigmoid": (),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", _KINKS)
+@both_dtypes
+def test_on_kinks_and_far_out_an_activation_is_that_of_pytorch(name: str, dtype: str) -> None:
+    points = np.array([-_INF, -9e9, -3.0, -1.0, -0.5, -0.0, 0.0, 0.5, 1.0, 3.0, 6.0, 9e9, _INF, np.nan], dtype)
+    x, t = Tensor(points, requires_grad=True), torch.from_numpy(points.copy()).requires_grad_()
+    theirs = activation_of(torch, name)
+    y, e = getattr(F, name)(x, *_KINKS[name]), theirs(t, *_KINKS[name])
+    y.backward(np.ones(y.shape, dtype))
+    e.sum().backward()
+    assert x.grad is not None and t.grad is not None
+    wanted, slopes = _array(e), _array(t.grad)
+    number = ~np.isnan(wanted) | np.isnan(points)
+    assert_close(np.array(y.numpy())[number], wanted[number], name)
+    known = ~np.isnan(slopes) & ~np.isnan(points)
+    assert_close(np.array(x.grad.numpy())[known], slopes[known], f"slope of {name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from ...base.checks import shown
@@ -21,7 +22,8 @@ from ..opdef import (
     register,
 )
 from ..types import DTYPES, DType, TensorType, as_dtype, is_float
-from .elementwise import cast
+from .elementwise import cast, leaky_relu, where
+from .promotion import floating
 from .shape import as_shape
 from .source import full
 
@@ -132,12 +134,68 @@ def dropout(x: T, p: float = 0.5, training: bool = True) -> T:
     return result
 
 
+def dropout1d(x: AbstractTensor, p: float = 0.5, training: bool = True) -> AbstractTensor:
+    """As :func:`dropout`, with whole channels of (N, C, L) or (C, L) as the unit."""
+    return _without_channels("dropout1d", x, p, training, x.type.rank == 2)
+
+
 def dropout2d(x: AbstractTensor, p: float = 0.5, training: bool = True) -> AbstractTensor:
     """As :func:`dropout`, with whole channels of (N, C, ...) as the unit."""
-    p = _probability("dropout2d", p)
-    if x.type.rank < 2:
-        raise ShapeError(f"dropout2d: needs a batch and a channel axis, got {x.type}")
+    return _without_channels("dropout2d", x, p, training, single=False)
+
+
+def dropout3d(x: AbstractTensor, p: float = 0.5, training: bool = True) -> AbstractTensor:
+    """As :func:`dropout`, with whole channels of (N, C, D, H, W) or (C, D, H, W) as the unit."""
+    return _without_channels("dropout3d", x, p, training, x.type.rank == 4)
+
+
+def _without_channels(op: str, x: AbstractTensor, p: float, training: bool, single: bool) -> AbstractTensor:
+    p = _probability(op, p)
     if not training or p == 0:
         return x
-    ones = full(x, 1.0, (*x.type.shape[:2], *(1,) * (x.type.rank - 2)))
-    return x * dropout(ones, p)
+    return x * dropout(_ones(op, x, single), p)
+
+
+def _ones(op: str, x: AbstractTensor, single: bool = False) -> AbstractTensor:
+    """A one for each channel of a batch, or of what is ``single``."""
+    if x.type.rank < 2:
+        raise ShapeError(f"{op}: needs a batch and a channel axis, got {x.type}")
+    lead = 1 if single else 2
+    return full(x, 1.0, (*x.type.shape[:lead], *(1,) * (x.type.rank - lead)))
+
+
+LOWEST = 1.7580993408473766
+"""What the self-normalising activation :func:`~.activation.selu` comes down to, with its sign changed."""
+
+
+def alpha_dropout(x: AbstractTensor, p: float = 0.5, training: bool = False) -> AbstractTensor:
+    """While ``training``, elements are set to what ``selu`` comes down to, and mean and variance kept as they are
+    (Klambauer et al., 2017)."""
+    return _to_lowest("alpha_dropout", x, x, p, training)
+
+
+def feature_alpha_dropout(x: AbstractTensor, p: float = 0.5, training: bool = False) -> AbstractTensor:
+    """As :func:`alpha_dropout`, with whole channels of (N, C, ...) as the unit."""
+    return _to_lowest("feature_alpha_dropout", x, _ones("feature_alpha_dropout", x), p, training)
+
+
+def _to_lowest(op: str, x: AbstractTensor, units: AbstractTensor, p: float, training: bool) -> AbstractTensor:
+    p = _probability(op, p)
+    if not is_float(x.type.dtype):
+        raise DTypeError(f"{op}: needs a floating-point tensor, got {x.type}")
+    if not training or p == 0:
+        return x
+    if p == 1:
+        return x * 0.0
+    scale = 1 / math.sqrt((LOWEST * LOWEST * p + 1) * (1 - p))
+    return where(rand_like(units) < p, -LOWEST, x) * scale + LOWEST * scale * p
+
+
+def rrelu(x: AbstractTensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False) -> AbstractTensor:
+    """``x`` where positive, else a share of it: while ``training`` drawn for each element, then the mean of the two."""
+    if not lower <= upper:
+        raise OptionError(f"rrelu: lower {lower} must not be more than upper {upper}")
+    x = floating(x)
+    if not training:
+        return leaky_relu(x, (lower + upper) / 2)
+    return where(x > 0, x, x * (rand_like(x) * (upper - lower) + lower))

@@ -10,6 +10,7 @@ import numpy as np
 
 from ....errors import GraphError
 from ....graph.opdef import AbstractTensor
+from ....graph.ops import activation as act
 from ....graph.ops import bounds, composite
 from ....graph.ops import elementwise as ew
 from ....graph.ops import trigonometry as tr
@@ -29,6 +30,7 @@ UNARY: dict[str, Function] = {
     "Relu": ew.relu, "Sigmoid": ew.sigmoid, "Softplus": ew.softplus, "Reciprocal": composite.reciprocal,
     "Asin": tr.asin, "Acos": tr.acos, "Atan": tr.atan, "Sinh": tr.sinh, "Cosh": tr.cosh, "Asinh": tr.asinh,
     "Acosh": tr.acosh, "Atanh": tr.atanh, "BitwiseNot": ew.invert,
+    "HardSwish": act.hardswish, "Mish": act.mish, "Softsign": act.softsign,
     "Tan": composite.tan, "Not": composite.logical_not, "IsNaN": ew.isnan,
 }  # fmt: skip
 
@@ -150,8 +152,7 @@ def elu(call: Call, x: Any) -> Any:
 
 @converter("Celu")
 def celu(call: Call, x: Any) -> Any:
-    alpha = call.attribute("alpha", 1.0)
-    return ew.elu(call.tensor(x) / alpha, 1.0) * alpha
+    return act.celu(call.tensor(x), call.attribute("alpha", 1.0))
 
 
 @converter("Selu")
@@ -160,37 +161,17 @@ def selu(call: Call, x: Any) -> Any:
         call.attribute("alpha", 1.67326319217681884765625),
         call.attribute("gamma", 1.05070102214813232421875),
     )
-    return ew.elu(call.tensor(x), alpha) * gamma
+    return act.selu(call.tensor(x), alpha, gamma)
 
 
 @converter("ThresholdedRelu")
 def thresholded_relu(call: Call, x: Any) -> Any:
-    x = call.tensor(x)
-    return ew.where(composite.gt(x, call.attribute("alpha", 1.0)), x, 0.0 * x)
+    return act.threshold(call.tensor(x), call.attribute("alpha", 1.0), 0.0)
 
 
 @converter("HardSigmoid")
 def hard_sigmoid(call: Call, x: Any) -> Any:
-    slope, shift = call.attribute("alpha", 0.2), call.attribute("beta", 0.5)
-    return bounds.clip(call.tensor(x) * slope + shift, 0.0, 1.0)
-
-
-@converter("HardSwish")
-def hard_swish(call: Call, x: Any) -> Any:
-    x = call.tensor(x)
-    return x * bounds.clip(x / 6.0 + 0.5, 0.0, 1.0)
-
-
-@converter("Mish")
-def mish(call: Call, x: Any) -> Any:
-    x = call.tensor(x)
-    return x * ew.tanh(ew.softplus(x))
-
-
-@converter("Softsign")
-def softsign(call: Call, x: Any) -> Any:
-    x = call.tensor(x)
-    return x / (1.0 + ew.abs_(x))
+    return act.hardsigmoid(call.tensor(x), call.attribute("alpha", 0.2), call.attribute("beta", 0.5))
 
 
 @converter("Gelu")
@@ -217,18 +198,12 @@ def is_inf(call: Call, x: Any) -> Any:
 
 @converter("Swish")
 def swish(call: Call, x: Value) -> AbstractTensor:
-    return _swish(call, x)
+    return act.swish(call.tensor(x), call.attribute("alpha", 1.0))
 
 
 @converter("SwiGLU")
 def swiglu(call: Call, a: Value, b: Value) -> AbstractTensor:
-    return ew.mul(_swish(call, a), call.tensor(b))
-
-
-def _swish(call: Call, x: Value) -> AbstractTensor:
-    known = call.tensor(x)
-    alpha = call.attribute("alpha", 1.0)
-    return ew.silu(known) if alpha == 1.0 else ew.mul(known, ew.sigmoid(known * alpha))
+    return ew.mul(act.swish(call.tensor(a), call.attribute("alpha", 1.0)), call.tensor(b))
 
 
 @converter("Shrink")
@@ -237,8 +212,7 @@ def shrink(call: Call, x: Value) -> AbstractTensor:
     bias, edge = call.attribute("bias", 0.0), call.attribute("lambd", 0.5)
     if not is_float(known.type.dtype):
         bias, edge = int(bias), int(edge)
-    inner = ew.where(composite.gt(known, edge), known - bias, known * 0)
-    return ew.where(composite.lt(known, -edge), known + bias, inner)
+    return act.shrink(known, edge, bias)
 
 
 @converter("BitShift")
