@@ -6,6 +6,7 @@ images: all the planes that a tap sees are a batch of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from ..opdef import AbstractTensor, apply
@@ -26,7 +27,7 @@ from .conv import (
 from .pad import pad
 from .shape import permute, reshape, squeeze, unsqueeze
 from .slices import piece, take_slice
-from .windows import image_batch
+from .windows import called, image_batch
 
 
 def convolve(
@@ -120,88 +121,71 @@ def _at_depth(weight: AbstractTensor, tap: int) -> AbstractTensor:
     return squeeze(piece(weight, 2, tap, 1), 2)
 
 
-def conv1d(
-    x: AbstractTensor,
-    weight: AbstractTensor,
-    bias: AbstractTensor | None = None,
-    stride: object = 1,
-    padding: object = 0,
-    dilation: object = 1,
-    groups: int = 1,
-) -> AbstractTensor:
+def _convolution(axes: int, doc: str) -> Callable[..., AbstractTensor]:
+    def conv(
+        x: AbstractTensor,
+        weight: AbstractTensor,
+        bias: AbstractTensor | None = None,
+        stride: object = 1,
+        padding: object = 0,
+        dilation: object = 1,
+        groups: int = 1,
+    ) -> AbstractTensor:
+        op = f"conv{axes}d"
+        x, single = image_batch(op, x, axes)
+        y = convolve(conv_attrs(op, axes, weight.type, stride, padding, dilation, groups), x, weight, bias)
+        return squeeze(y, 0) if single else y
+
+    return called(conv, f"conv{axes}d", doc)
+
+
+conv1d = _convolution(
+    1,
     """Cross-correlation of signals (N, C, L) or (C, L), as ``torch.nn.functional.conv1d``.
 
     Parameters are those of :func:`conv2d`, with one number for the one axis (padding may also be two: before, after).
-    """
-    return _conv(1, x, weight, bias, stride, padding, dilation, groups)
-
-
-def conv3d(
-    x: AbstractTensor,
-    weight: AbstractTensor,
-    bias: AbstractTensor | None = None,
-    stride: object = 1,
-    padding: object = 0,
-    dilation: object = 1,
-    groups: int = 1,
-) -> AbstractTensor:
+    """,
+)
+conv3d = _convolution(
+    3,
     """Cross-correlation of volumes (N, C, D, H, W) or (C, D, H, W), as ``torch.nn.functional.conv3d``.
 
     Parameters are those of :func:`conv2d`, with one number or three (padding may also be six: before the axes, then
     after them).
-    """
-    return _conv(3, x, weight, bias, stride, padding, dilation, groups)
+    """,
+)
 
 
-def _conv(
-    axes: int, x: AbstractTensor, weight: AbstractTensor, bias: AbstractTensor | None, stride: object,
-    padding: object, dilation: object, groups: int,
-) -> AbstractTensor:  # fmt: skip
-    op = f"conv{axes}d"
-    x, single = image_batch(op, x, axes)
-    y = convolve(conv_attrs(op, axes, weight.type, stride, padding, dilation, groups), x, weight, bias)
-    return squeeze(y, 0) if single else y
+def _transposed(axes: int, doc: str) -> Callable[..., AbstractTensor]:
+    def conv_transpose(
+        x: AbstractTensor,
+        weight: AbstractTensor,
+        bias: AbstractTensor | None = None,
+        stride: object = 1,
+        padding: object = 0,
+        output_padding: object = 0,
+        groups: int = 1,
+        dilation: object = 1,
+    ) -> AbstractTensor:
+        x, single = image_batch(f"conv_transpose{axes}d", x, axes)
+        attrs, beyond = transpose_attrs(axes, weight.type, stride, padding, output_padding, groups, dilation)
+        y = with_rest(convolve_transposed(attrs, x, weight, None if any(beyond) else bias), beyond, bias)
+        return squeeze(y, 0) if single else y
+
+    return called(conv_transpose, f"conv_transpose{axes}d", doc)
 
 
-def conv_transpose1d(
-    x: AbstractTensor,
-    weight: AbstractTensor,
-    bias: AbstractTensor | None = None,
-    stride: object = 1,
-    padding: object = 0,
-    output_padding: object = 0,
-    groups: int = 1,
-    dilation: object = 1,
-) -> AbstractTensor:
+conv_transpose1d = _transposed(
+    1,
     """Transposed convolution of signals (N, C, L) or (C, L), as ``torch.nn.functional.conv_transpose1d``.
 
     Parameters are those of :func:`conv_transpose2d`, with one number for the one axis.
-    """
-    return _transposed(1, x, weight, bias, stride, padding, output_padding, groups, dilation)
-
-
-def conv_transpose3d(
-    x: AbstractTensor,
-    weight: AbstractTensor,
-    bias: AbstractTensor | None = None,
-    stride: object = 1,
-    padding: object = 0,
-    output_padding: object = 0,
-    groups: int = 1,
-    dilation: object = 1,
-) -> AbstractTensor:
+    """,
+)
+conv_transpose3d = _transposed(
+    3,
     """Transposed convolution of volumes (N, C, D, H, W) or (C, D, H, W), as ``torch.nn.functional.conv_transpose3d``.
 
     Parameters are those of :func:`conv_transpose2d`, with one number or three.
-    """
-    return _transposed(3, x, weight, bias, stride, padding, output_padding, groups, dilation)
-
-
-def _transposed(
-    axes: int, x: AbstractTensor, weight: AbstractTensor, bias: AbstractTensor | None, stride: object,
-    padding: object, output_padding: object, groups: int, dilation: object,
-) -> AbstractTensor:  # fmt: skip
-    x, single = image_batch(f"conv_transpose{axes}d", x, axes)
-    attrs, beyond = transpose_attrs(axes, weight.type, stride, padding, output_padding, groups, dilation)
-    y = with_rest(convolve_transposed(attrs, x, weight, None if any(beyond) else bias), beyond, bias)
-    return squeeze(y, 0) if single else y
+    """,
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -36,6 +36,9 @@ from .windows import (
     strides,
     windows_along,
 )
+
+Maxima: TypeAlias = "tuple[AbstractTensor, AbstractTensor | None]"
+"""Maxima, and where each stands if that is wanted."""
 
 
 @attributes
@@ -238,15 +241,20 @@ def max_pool2d(
     """
     x, single = image_batch("max_pool2d", x)
     attrs = max_pool_attrs(kernel_size, stride, padding, dilation, ceil_mode, pad_value)
-    y, positions = maxima(attrs, x, return_indices)
+    found = maxima(attrs, x, return_indices)
     if stride is OMITTED:
         warn_of_omitted_stride("max_pool2d", attrs.kernel)
-    if positions is None:
-        return squeeze(y, 0) if single else y
-    return (squeeze(y, 0), squeeze(positions, 0)) if single else (y, positions)
+    return of_one(found, single)
 
 
-def maxima(attrs: MaxPoolAttrs, x: AbstractTensor, positions: bool) -> tuple[AbstractTensor, AbstractTensor | None]:
+def of_one(found: Maxima, single: bool) -> AbstractTensor | tuple[AbstractTensor, AbstractTensor]:
+    """What people get: the maxima alone where nobody asked for their places, and of one image those of one image."""
+    y, positions = (squeeze(one, 0) if single and one is not None else one for one in found)
+    assert y is not None
+    return y if positions is None else (y, positions)
+
+
+def maxima(attrs: MaxPoolAttrs, x: AbstractTensor, positions: bool) -> Maxima:
     """The maxima of the windows of images, and where they stand if that is wanted."""
     y, index = apply_all(MAX_POOL, attrs, x)
     return y, apply(MAX_POOL_POSITIONS, MaxPoolGradAttrs(attrs, x.type.shape[2:]), index) if positions else None

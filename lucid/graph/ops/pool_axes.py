@@ -7,6 +7,7 @@ and then along the depth of what that gives, where every plane is a row.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 from ..dims import Dim
@@ -26,13 +27,11 @@ from .conv_axes import convolve
 from .elementwise import floor_divide
 from .indexing import gather
 from .pad import pad
-from .pool import MaxPoolAttrs, max_pool_attrs, maxima, pool_output
+from .pool import Maxima, MaxPoolAttrs, max_pool_attrs, maxima, of_one, pool_output
 from .shape import reshape, squeeze, unsqueeze
 from .slices import take_slice
 from .source import full
-from .windows import Numbers, image_batch
-
-Maxima = tuple[AbstractTensor, AbstractTensor | None]
+from .windows import Numbers, called, image_batch
 
 
 def max_pool(attrs: MaxPoolAttrs, x: AbstractTensor, positions: bool) -> Maxima:
@@ -152,54 +151,40 @@ def _joined(x: AbstractTensor, inner: Maxima, outer: Maxima) -> Maxima:
     return y, _volumes(x, planes, reshape(within, chosen.type.shape))
 
 
-def _max_pool(
-    axes: int, x: AbstractTensor, kernel_size: object, stride: object, padding: object, dilation: object,
-    ceil_mode: bool, return_indices: bool,
-) -> AbstractTensor | tuple[AbstractTensor, AbstractTensor]:  # fmt: skip
-    op = f"max_pool{axes}d"
-    x, single = image_batch(op, x, axes)
-    attrs = max_pool_attrs(kernel_size, stride, padding, dilation, ceil_mode, -math.inf, op, axes)
-    return _of_one(max_pool(attrs, x, return_indices), single)
+def _max_pool(axes: int, doc: str) -> Callable[..., AbstractTensor | tuple[AbstractTensor, AbstractTensor]]:
+    def pool(
+        x: AbstractTensor,
+        kernel_size: object,
+        stride: object = None,
+        padding: object = 0,
+        dilation: object = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> AbstractTensor | tuple[AbstractTensor, AbstractTensor]:
+        op = f"max_pool{axes}d"
+        x, single = image_batch(op, x, axes)
+        attrs = max_pool_attrs(kernel_size, stride, padding, dilation, ceil_mode, -math.inf, op, axes)
+        return of_one(max_pool(attrs, x, return_indices), single)
+
+    return called(pool, f"max_pool{axes}d", doc)
 
 
-def _of_one(found: Maxima, single: bool) -> AbstractTensor | tuple[AbstractTensor, AbstractTensor]:
-    y, places = found
-    y = squeeze(y, 0) if single else y
-    return y if places is None else (y, squeeze(places, 0) if single else places)
-
-
-def max_pool1d(
-    x: AbstractTensor,
-    kernel_size: object,
-    stride: object = None,
-    padding: object = 0,
-    dilation: object = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> AbstractTensor | tuple[AbstractTensor, AbstractTensor]:
+max_pool1d = _max_pool(
+    1,
     """Maximum over windows of signals (N, C, L) or (C, L), as ``torch.nn.functional.max_pool1d``.
 
     As there, padding never wins, and a stride that is left out is the kernel size. With ``return_indices`` also where
     each maximum stands.
-    """
-    return _max_pool(1, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
-
-
-def max_pool3d(
-    x: AbstractTensor,
-    kernel_size: object,
-    stride: object = None,
-    padding: object = 0,
-    dilation: object = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> AbstractTensor | tuple[AbstractTensor, AbstractTensor]:
+    """,
+)
+max_pool3d = _max_pool(
+    3,
     """Maximum over windows of volumes (N, C, D, H, W) or (C, D, H, W), as ``torch.nn.functional.max_pool3d``.
 
     As there, padding never wins, and a stride that is left out is the kernel size. With ``return_indices`` also where
     each maximum stands, as int64 ``(plane * H + row) * W + column``.
-    """
-    return _max_pool(3, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    """,
+)
 
 
 def avg_pool1d(
@@ -272,7 +257,7 @@ def adaptive_max_pool1d(
     x, single = image_batch("adaptive_max_pool1d", x, 1)
     size = output_dims("adaptive_max_pool1d", output_size, x.type)
     y, places = _adaptive_max(unsqueeze(x, 2), (1, *size), return_indices)
-    return _of_one((squeeze(y, 2), None if places is None else squeeze(places, 2)), single)
+    return of_one((squeeze(y, 2), None if places is None else squeeze(places, 2)), single)
 
 
 def adaptive_max_pool3d(
@@ -287,7 +272,7 @@ def adaptive_max_pool3d(
     depth, *plane = output_dims("adaptive_max_pool3d", output_size, x.type)
     inner = _adaptive_max(_planes(x), tuple(plane), return_indices)
     outer = _adaptive_max(_rows(x, inner[0]), (depth, None), return_indices)
-    return _of_one(_joined(x, inner, outer), single)
+    return of_one(_joined(x, inner, outer), single)
 
 
 def _adaptive_max(x: AbstractTensor, size: tuple[Dim | None, ...], positions: bool) -> Maxima:

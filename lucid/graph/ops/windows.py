@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from ...base.checks import per_axis
 from ...errors import OptionError, ShapeError
@@ -13,6 +13,8 @@ from ..opdef import AbstractTensor
 from ..types import TensorType, format_shape
 from ..windows import Window, windows_of
 from .shape import unsqueeze
+
+F = TypeVar("F", bound=Callable[..., object])
 
 Numbers: TypeAlias = "tuple[int, ...]"
 """One for each axis; of padding two: all that stand before the axes, then all that stand after them."""
@@ -41,6 +43,13 @@ def image_batch(op: str, x: AbstractTensor, axes: int = 2) -> tuple[AbstractTens
         raise ShapeError(f"{op}: needs a tensor {AXES[axes]} or {AXES[axes].replace('N, ', '')}, got {x.type}")
     single = x.type.rank == 1 + axes
     return (unsqueeze(x, 0) if single else x), single
+
+
+def called(function: F, name: str, doc: str) -> F:
+    """The function, made for some number of axes, by its own name and with its own description."""
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
 
 
 def check_numbers(op: str, name: str, values: Numbers, count: int, least: int) -> None:

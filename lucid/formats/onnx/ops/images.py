@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -109,20 +109,20 @@ def _keeping_aspect(
 
 @converter("DepthToSpace")
 def depth_to_space(call: Call, x: Value) -> AbstractTensor:
-    mode = call.attribute("mode", "DCR")
-    if mode not in ("DCR", "CRD"):
-        raise GraphError(f"there is no mode {mode!r}")
-    y: AbstractTensor = shape.depth_to_space(call.tensor(x), call.required("blocksize"), deep_first=mode == "CRD")
-    return y
+    return _blocks(call, x, shape.depth_to_space)
 
 
 @converter("SpaceToDepth")
 def space_to_depth(call: Call, x: Value) -> AbstractTensor:
+    return _blocks(call, x, shape.space_to_depth)
+
+
+def _blocks(call: Call, x: Value, function: Callable[..., AbstractTensor]) -> AbstractTensor:
+    """Channels as pixels, or pixels as channels, by the function that does so."""
     mode = call.attribute("mode", "DCR")
     if mode not in ("DCR", "CRD"):
         raise GraphError(f"there is no mode {mode!r}")
-    y: AbstractTensor = shape.space_to_depth(call.tensor(x), call.required("blocksize"), deep_first=mode == "CRD")
-    return y
+    return function(call.tensor(x), call.required("blocksize"), deep_first=mode == "CRD")
 
 
 @converter("GridSample", since=16)
