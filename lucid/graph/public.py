@@ -308,45 +308,70 @@ def public(function: Callable[..., object], name: str | None = None, **special: 
     **special
         What parameters of other names, or of another kind than usual, take.
     """
-    code = function.__code__
-    owner = name or function.__name__.rstrip("_")
-    found, passing = _taken(function, special)
-    names, positional = tuple(found), code.co_varnames[: code.co_argcount]
-    spread = code.co_varnames[len(names)] if code.co_flags & 0x04 else None
-    rest = tensor if spread == "operands" else None  # others are shapes and axes
-    known = found if spread is None else {**found, spread: None}
-    ordered = tuple(found[one] for one in positional)
-    as_they_are = tuple(passing[one] for one in positional)
-    count = len(ordered)
+    takes = _Parameters(function, name or function.__name__.rstrip("_"), special)
+    passing, as_they_are, operands, count = takes.passing, takes.as_they_are, takes.operands, len(takes.checks)
 
     @functools.wraps(function)
     def face(*args: object, **kwargs: object) -> object:
         if (
             all(map(isinstance, args, as_they_are))
-            and (rest is None or len(args) <= count)
+            and (not operands or len(args) <= count)
             and (not kwargs or all(map(isinstance, kwargs.values(), [passing.get(one, ()) for one in kwargs])))
         ):
             return function(*args, **kwargs)
-        if not kwargs.keys() <= found.keys():
+        args, kwargs = takes.checked(args, kwargs)
+        return function(*args, **kwargs)
+
+    return face
+
+
+class _Parameters:
+    """What a function takes.
+
+    Attributes
+    ----------
+    found, passing
+        For each parameter its check, and the types of which that lets every value through as it is.
+    checks, as_they_are
+        The same for those that can be given by place, in order.
+    operands
+        Whether more arguments are tensors; others are shapes and axes.
+    """
+
+    def __init__(self, function: Callable[..., object], owner: str, special: Mapping[str, Check | None]) -> None:
+        code = function.__code__
+        self.owner = owner
+        self.found, self.passing = _taken(function, special)
+        self.checks = tuple(self.found.values())[: code.co_argcount]
+        self.as_they_are = tuple(self.passing.values())[: code.co_argcount]
+        self._spread = code.co_varnames[len(self.found)] if code.co_flags & 0x04 else None
+        self.operands = self._spread == "operands"
+
+    def checked(
+        self, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> tuple[tuple[object, ...], dict[str, object]]:
+        """The arguments as the function takes them, by its own names."""
+        owner, count = self.owner, len(self.checks)
+        if not kwargs.keys() <= self.found.keys():
+            known = self.found if self._spread is None else {**self.found, self._spread: None}
             kwargs = _renamed(owner, known, kwargs)
-            if spread in kwargs and len(args) == count:
-                args = (*args, kwargs.pop(spread))
+            if self._spread in kwargs and len(args) == count:
+                args = (*args, kwargs.pop(self._spread))
         world = first_tensor(args)
         if world is None and kwargs:
             world = first_tensor(kwargs.values())
         taken = [
             value if check is None or isinstance(value, types) else check(owner, one, value, world)
-            for one, check, types, value in zip(names, ordered, as_they_are, args, strict=False)
+            for one, check, types, value in zip(self.found, self.checks, self.as_they_are, args, strict=False)
         ]
         if len(args) > count:
-            taken.extend(args[count:] if rest is None else [rest(owner, "operand", v, world) for v in args[count:]])
+            rest = args[count:]
+            taken.extend([tensor(owner, "operand", v, world) for v in rest] if self.operands else rest)
         for one, value in kwargs.items():
-            check = found.get(one)
+            check = self.found.get(one)
             if check is not None:
                 kwargs[one] = check(owner, one, value, world)
-        return function(*taken, **kwargs)
-
-    return face
+        return tuple(taken), kwargs
 
 
 def _taken(
