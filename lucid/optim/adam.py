@@ -8,7 +8,7 @@ from typing import Any
 from ..base.checks import shown
 from ..errors import OptionError
 from ..graph.ops.elementwise import maximum, sqrt
-from .optimizer import Group, Hyper, Optimizer, Params, State, flag, number
+from .optimizer import Group, Hyper, Optimizer, Params, State, downhill, flag, number
 
 
 class Adam(Optimizer):
@@ -73,8 +73,10 @@ class Adam(Optimizer):
         return {name: float(group[name]) for name in ("lr", "eps", "weight_decay")} | {"beta1": beta1, "beta2": beta2}
 
     def flags(self, group: Group) -> dict[str, bool]:
+        changes = group["weight_decay"] != 0
         return {
-            "decays": group["weight_decay"] != 0,
+            "decays": changes and not self.decoupled,
+            "shrinks": changes and self.decoupled,
             "amsgrad": group["amsgrad"],
             "maximize": group["maximize"],
         }
@@ -97,13 +99,9 @@ class Adam(Optimizer):
         }
 
     def update(self, p: Any, g: Any, state: State, hyper: Hyper) -> tuple[Any, State]:
-        if hyper["maximize"]:
-            g = -g
-        if hyper["decays"]:
-            if self.decoupled:
-                p = p * hyper["keep"]
-            else:
-                g = g + hyper["weight_decay"] * p
+        if hyper["shrinks"]:
+            p = p * hyper["keep"]
+        g = downhill(p, g, hyper)
         m = hyper["beta1"] * state["exp_avg"] + hyper["share1"] * g
         v = hyper["beta2"] * state["exp_avg_sq"] + hyper["share2"] * g * g
         new = {"exp_avg": m, "exp_avg_sq": v}
@@ -192,10 +190,7 @@ class RMSprop(Optimizer):
         return {**scalars, "share": 1 - scalars["alpha"]}
 
     def update(self, p: Any, g: Any, state: State, hyper: Hyper) -> tuple[Any, State]:
-        if hyper["maximize"]:
-            g = -g
-        if hyper["decays"]:
-            g = g + hyper["weight_decay"] * p
+        g = downhill(p, g, hyper)
         v = hyper["alpha"] * state["square_avg"] + hyper["share"] * g * g
         new = {"square_avg": v}
         if hyper["centered"]:
@@ -259,9 +254,6 @@ class Adagrad(Optimizer):
         return {"rate": rate, "weight_decay": scalars["weight_decay"], "eps": scalars["eps"]}
 
     def update(self, p: Any, g: Any, state: State, hyper: Hyper) -> tuple[Any, State]:
-        if hyper["maximize"]:
-            g = -g
-        if hyper["decays"]:
-            g = g + hyper["weight_decay"] * p
+        g = downhill(p, g, hyper)
         v = state["sum"] + g * g
         return p - hyper["rate"] * (g / (sqrt(v) + hyper["eps"])), {"sum": v}

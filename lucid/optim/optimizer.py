@@ -32,6 +32,12 @@ def number(owner: str, name: str, value: object, low: float = 0.0, below: float 
     return checks.number(owner, name, value, low, below=below)
 
 
+def downhill(p: Any, g: Any, hyper: Hyper) -> Any:
+    """What a rule goes down along: the gradient, or up it where it "maximize"s, and what "decays" the weights."""
+    g = -g if hyper["maximize"] else g
+    return g + hyper["weight_decay"] * p if hyper["decays"] else g
+
+
 def _options(group: Mapping[str, object]) -> Group:
     return deepcopy({name: value for name, value in group.items() if name != "params"})
 

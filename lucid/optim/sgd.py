@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import OptionError
-from .optimizer import Group, Hyper, Optimizer, Params, State, flag, number
+from .optimizer import Group, Hyper, Optimizer, Params, State, downhill, flag, number
 
 
 class SGD(Optimizer):
@@ -83,10 +83,7 @@ class SGD(Optimizer):
         return {name: scalars[name] for name in ("lr", "momentum", "weight_decay")} | {"share": share}
 
     def update(self, p: Any, g: Any, state: State, hyper: Hyper) -> tuple[Any, State]:
-        if hyper["maximize"]:
-            g = -g
-        if hyper["decays"]:
-            g = g + hyper["weight_decay"] * p
+        g = downhill(p, g, hyper)
         if not hyper["gathers"]:
             return p - hyper["lr"] * g, {}
         taken = hyper["share"] * g if hyper["dampens"] else g
