@@ -129,6 +129,18 @@ def mode(case: Case) -> AbstractContextManager[Any]:
     return nullcontext() if case.backward else torch.inference_mode()
 
 
+def _there_and_back(model: Callable[..., Any], leaf: Any, dy: Any) -> Callable[[], Any]:
+    """What runs a model forward and backward, Lucid's or PyTorch's."""
+
+    def both() -> Any:
+        leaf.grad = None
+        y = model(leaf)
+        y.backward(dy)
+        return y, leaf.grad
+
+    return both
+
+
 # ---------------------------------------------------------------- Lucid
 
 
@@ -139,15 +151,7 @@ def _lucid(ready: Ready, x: Array, **options: Any) -> Callable[[], Any]:
     module = ready.case.build().train()
     module.load_state_dict(ready.module.state_dict())
     net = lucid.compile(module, **options)
-    leaf, dy = lucid.Tensor(x, requires_grad=True), lucid.Tensor(ready.dy)
-
-    def both() -> Any:
-        leaf.grad = None
-        y = net(leaf)
-        y.backward(dy)
-        return y, leaf.grad
-
-    return both
+    return _there_and_back(net, lucid.Tensor(x, requires_grad=True), lucid.Tensor(ready.dy))
 
 
 def _channels_last(x: Array) -> Array:
@@ -203,15 +207,7 @@ def _copies(results: Any) -> list[Array]:
 def _torch_run(model: Callable[..., Any], x: torch.Tensor, dy: torch.Tensor | None) -> Callable[[], Any]:
     if dy is None:
         return lambda: (model(x),)
-    leaf = x.requires_grad_()
-
-    def both() -> Any:
-        leaf.grad = None
-        y = model(leaf)
-        y.backward(dy)
-        return y, leaf.grad
-
-    return both
+    return _there_and_back(model, x.requires_grad_(), dy)
 
 
 def _torch(ready: Ready, channels_last: bool = False, compiled: bool = False) -> Callable[[], Any]:

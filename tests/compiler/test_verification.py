@@ -138,23 +138,24 @@ def test_a_wrong_normalisation_is_found_in_any_image(monkeypatch: pytest.MonkeyP
         lucid.compile(nn.BatchNorm2d(3), verify=True)(x)
 
 
-def test_a_small_error_is_found_where_the_op_makes_it_no_larger(monkeypatch: pytest.MonkeyPatch) -> None:
-    def off(k: Emitter, low: Lowering) -> None:
-        low.emit(k)
-        k.line(f"np.multiply({k.outs[0]}, 1.001, out={k.outs[0]})")
+def off_by(factor: float) -> Callable[[Emitter, Lowering], None]:
+    """What emits a lowering whose result is multiplied by that."""
 
-    only(monkeypatch, norm.STANDARDIZE, "numpy", off)
+    def emit(k: Emitter, low: Lowering) -> None:
+        low.emit(k)
+        k.line(f"np.multiply({k.outs[0]}, {factor}, out={k.outs[0]})")
+
+    return emit
+
+
+def test_a_small_error_is_found_where_the_op_makes_it_no_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, norm.STANDARDIZE, "numpy", off_by(1.001))
     with pytest.raises(LoweringError, match="Standardize by wrong"):
         lucid.compile(nn.BatchNorm2d(3), verify=True)(X)
 
 
 def test_an_error_that_an_op_makes_larger_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of exp(10), one of 5e-4; its input would have to be off by 5e-5 of itself for that."""
-
-    def off(k: Emitter, low: Lowering) -> None:
-        low.emit(k)
-        k.line(f"np.multiply({k.outs[0]}, 1.0005, out={k.outs[0]})")
-
-    only(monkeypatch, elementwise.EXP, "numpy", off)
+    only(monkeypatch, elementwise.EXP, "numpy", off_by(1.0005))
     with pytest.raises(LoweringError, match="Exp by wrong"):
         lucid.compile(lambda x: x.exp(), verify=True)(np.full((2, 3), 10, np.float32))

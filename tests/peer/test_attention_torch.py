@@ -15,6 +15,8 @@ from lucid import nn
 from lucid.nn import functional as F
 from lucid.tensor.tensor import Tensor
 
+from .training import trains_alike
+
 Array = np.ndarray[Any, Any]
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 both_dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -158,19 +160,4 @@ def test_training_is_pytorchs() -> None:
 
         return Net()
 
-    ours, theirs = build(nn), build(tn)
-    ours.load_state_dict({name: value.numpy() for name, value in theirs.state_dict().items()})
-    rng = np.random.default_rng(0)
-    x, target = rng.standard_normal((6, 7, 8)).astype(np.float32), rng.integers(0, 3, 6)
-    step, other = lucid.optim.Adam(ours.parameters(), 0.01), torch.optim.Adam(theirs.parameters(), 0.01)
-    net = lucid.compile(ours)
-    for _ in range(10):
-        step.zero_grad()
-        other.zero_grad()
-        loss = F.cross_entropy(net(x), target)
-        wanted = tn.functional.cross_entropy(theirs(torch.from_numpy(x)), torch.from_numpy(target))
-        loss.backward()
-        wanted.backward()
-        step.step()
-        other.step()
-        assert loss.item() == pytest.approx(wanted.item(), abs=1e-4)
+    trains_alike(build, 8)
