@@ -12,6 +12,7 @@ import numpy as np
 
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
+_DRAWS = 8  # numbers of 32 bits that one step of Philox makes
 
 
 def _mix(z: int) -> int:
@@ -74,6 +75,12 @@ def keys_aside() -> Iterator[None]:
         del _aside.keys
 
 
-def generator(key: Any) -> np.random.Generator:
-    """The random numbers that belong to a key (Philox, Salmon et al., 2011)."""
-    return np.random.Generator(np.random.Philox(key=int(key)))
+def generator(key: Any, skipped: int = 0) -> np.random.Generator:
+    """The random numbers that belong to a key (Philox, Salmon et al., 2011), without the first of float32 draws."""
+    bits = np.random.Philox(key=int(key))
+    if skipped:
+        bits.advance(skipped // _DRAWS)
+    found = np.random.Generator(bits)
+    if skipped % _DRAWS:
+        found.random(skipped % _DRAWS, np.float32)
+    return found

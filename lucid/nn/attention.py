@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..errors import OptionError, ShapeError
 from ..graph.opdef import AbstractTensor
-from ..graph.ops import attention as at
+from ..graph.ops import attention_scores as at
+from ..graph.ops.attention import attend
 from ..graph.ops.composite import logical_not
 from ..graph.ops.elementwise import add, cast
 from ..graph.ops.linalg import linear
@@ -29,7 +30,8 @@ class MultiheadAttention(Module):
     ``average_attn_weights=True`` and ``is_causal=False``, it gives the result and the shares that each query has of
     the keys, None unless ``need_weights``. Masks are of bools, where true hides a key, or of numbers that are added. A
     query that sees no key gives NaN, or where no weights are wanted the bias of ``out_proj``. ``is_causal`` is only a
-    hint of what ``attn_mask`` is, which has to be given. The scores of a sequence are held whole.
+    hint of what ``attn_mask`` is, which has to be given. The scores of a sequence are held whole only where weights are
+    wanted.
 
     Parameters
     ----------
@@ -137,7 +139,7 @@ class MultiheadAttention(Module):
             shares = mean(shares, 1) if average_attn_weights else shares
             shares = squeeze(shares, 0) if single else shares
         else:
-            y = at.scaled_dot_product_attention(q, k, v, mask, rate)
+            y = attend("MultiheadAttention", q, k, v, mask, dropout=rate)
         y = linear(self._joined(y, single), self.out_proj.weight, self.out_proj.bias)
         return y, shares  # type: ignore[return-value]  # of the world of x
 

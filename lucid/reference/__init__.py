@@ -1,5 +1,6 @@
 """The oracle: every op computed straight from its definition, slow and obviously right, file by file as the ops."""
 
+from . import attention as attention
 from . import conv as conv
 from . import elementwise as elementwise
 from . import expect as expect

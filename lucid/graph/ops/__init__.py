@@ -1,6 +1,7 @@
 """The operations. Importing this package registers them all."""
 
 from . import attention as attention
+from . import attention_op as attention_op
 from . import avgpool as avgpool
 from . import bits as bits
 from . import bounds as bounds

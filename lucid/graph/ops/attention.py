@@ -1,27 +1,17 @@
-"""Scaled dot-product attention (Vaswani et al., 2017), and embeddings of positions as rotations (Su et al., 2021).
-
-Attention is a composite of products, a softmax and what masks it. The scores of all queries for all keys are there at
-once: memory grows with the product of the two lengths, as no kernel goes over blocks of them yet.
-"""
+"""Scaled dot-product attention (Vaswani et al., 2017), and embeddings of positions as rotations (Su et al., 2021)."""
 
 from __future__ import annotations
-
-import math
 
 from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim, exact_quotient
-from ..opdef import AbstractTensor
-from ..types import bool_, int64, is_float
-from .composite import any_, ge, le, logical_and, logical_not, logical_or, ne
-from .elementwise import mul, sub, tanh, where
-from .linalg import matmul
-from .norm import softmax
-from .put import counted
-from .random import dropout
-from .shape import concat, reshape, stack, transpose, unsqueeze
+from ..opdef import AbstractTensor, apply_all
+from ..types import Shape, bool_, broadcast_shapes, is_float
+from .attention_op import ATTENTION, AttentionAttrs
+from .attention_scores import scale_for
+from .random import probability, random_key
+from .shape import concat, expand, reshape, stack, unsqueeze
 from .slices import narrow
-from .source import full
 
 
 def check_operands(op: str, query: AbstractTensor, key: AbstractTensor, value: AbstractTensor) -> None:
@@ -43,95 +33,64 @@ def check_operands(op: str, query: AbstractTensor, key: AbstractTensor, value: A
         )
 
 
-def per_head(op: str, x: AbstractTensor, matrices: AbstractTensor) -> AbstractTensor:
-    """``x @ matrices``, where each of fewer heads serves several of ``x`` in a row.
-
-    These lie below one another as rows of one product, so that no head is repeated.
-    """
-    if x.type.rank < 3 or x.type.shape[-3] in (1, matrices.type.shape[-3]):
-        return matmul(x, matrices)
-    *batch, heads, rows, depth = x.type.shape
-    own = matrices.type.shape[-3]
-    group = exact_quotient(heads, own)
-    if group is None:
-        raise ShapeError(f"{op}: {own} heads of keys and values do not divide the {heads} of the queries")
-    y = matmul(reshape(x, (*batch, own, group * rows, depth)), matrices)
-    return reshape(y, (*batch, heads, rows, y.type.shape[-1]))
-
-
-def scores(op: str, query: AbstractTensor, key: AbstractTensor, scale: float | None = None) -> AbstractTensor:
-    """Of each query and each key their product, times ``scale``, which is one by the root of their features."""
-    features = query.type.shape[-1]
-    if scale is None:
-        if not isinstance(features, int):
-            raise ShapeError(f"{op}: how many features there are must be known, not symbolic: {query.type}")
-        scale = 1 / math.sqrt(features) if features else 1.0
-    return per_head(op, query if scale == 1 else mul(query, scale), transpose(key, -1, -2))
-
-
-def capped(x: AbstractTensor, cap: float) -> AbstractTensor:
-    """``x`` bent to lie between ``-cap`` and ``cap``; 0 is no cap."""
-    return mul(tanh(mul(x, 1 / cap)), cap) if cap else x
-
-
-def masked(x: AbstractTensor, mask: AbstractTensor | None) -> AbstractTensor:
-    """Scores where the mask is true, else minus infinity; or with the mask, which is numbers, added."""
-    if mask is None:
+def _spread(x: AbstractTensor, batch: Shape, heads: Dim) -> AbstractTensor:
+    """With these leading axes; each of fewer heads several times in a row."""
+    own, rest = x.type.shape[-3], x.type.shape[-2:]
+    if x.type.shape[:-3] != batch:
+        x = expand(x, (*batch, own, *rest))
+    times = exact_quotient(heads, own)
+    if own == heads or times is None:
         return x
-    return where(mask, x, -math.inf) if mask.type.dtype == bool_ else x + mask
+    return reshape(expand(unsqueeze(x, -3), (*batch, own, times, *rest)), (*batch, heads, *rest))
 
 
-def window(
-    world: AbstractTensor,
-    queries: Dim,
-    keys: Dim,
-    offset: Dim | AbstractTensor = 0,
-    before: int | None = None,
-    after: int | None = 0,
-) -> AbstractTensor:
-    """Whether a query (row) sees a key (column): at most so many before its own place, and so many after it.
-
-    Queries have the places from ``offset`` on; that may be a tensor, which the matrix broadcasts with.
-    """
-    first = offset if isinstance(offset, AbstractTensor) else full(world, offset, (), int64)
-    apart = sub(counted(world, keys), unsqueeze(counted(world, queries), 1) + first)
-    seen = None if after is None else le(apart, after)
-    if before is not None:
-        behind = ge(apart, -before)
-        seen = behind if seen is None else logical_and(seen, behind)
-    return full(apart, True, apart.type.shape, bool_) if seen is None else seen
+def _aligned(op: str, query: AbstractTensor, key: AbstractTensor, value: AbstractTensor) -> list[AbstractTensor]:
+    """The three with the same leading axes, and as many heads of keys as of values."""
+    if query.type.rank == 2:
+        return [query, key, value]
+    operands = (query, key, value)
+    batch = broadcast_shapes(op, *(x.type.shape[:-3] for x in operands))
+    heads, keys, values = (x.type.shape[-3] for x in operands)
+    heads = keys if heads == 1 else heads
+    served = (keys, keys) if keys == values else (heads, heads)
+    return [_spread(x, batch, count) for x, count in zip(operands, (heads, *served), strict=True)]
 
 
-def both(allowed: AbstractTensor | None, mask: AbstractTensor | None) -> AbstractTensor | None:
-    """A mask of truth values, and one of either kind, as one."""
-    if allowed is None or mask is None:
-        return allowed if mask is None else mask
-    return logical_and(allowed, mask) if mask.type.dtype == bool_ else where(allowed, mask, -math.inf)
+def attend(
+    op: str, query: AbstractTensor, key: AbstractTensor, value: AbstractTensor, mask: AbstractTensor | None = None,
+    *, scale: float | None = None, cap: float = 0.0, window: tuple[int | None, int | None] = (None, None),
+    offset: Dim = 0, dropout: float = 0.0,
+) -> AbstractTensor:  # fmt: skip
+    """What each query takes of the values.
 
-
-class Masked:
-    """A mask under which a query that sees no key has the result 0, and passes no gradient.
-
-    Such a row is taken to see all keys, so that no infinities meet, and what comes of it is put aside.
-
-    Attributes
+    Parameters
     ----------
+    op
+        Who asks.
+    query, key, value
+        Shapes (…, H, L, E), (…, K, S, E) and (…, K, S, V), where K divides H; the other axes broadcast.
     mask
-        With these rows open.
-    seen
-        Whether each row has a key at all; None where all have.
+        Broadcasts to (…, H, L, S): what is seen, or numbers to add to the scores. A query that sees nothing gives 0.
+    scale
+        What the scores are multiplied with; 1 / sqrt(E) where left out.
+    cap
+        Where not 0, scores are bent to lie between its negative and it.
+    window, offset
+        How many keys before its place and after it a query sees, None for all; query i has the place ``offset + i``.
+    dropout
+        The probability of a share to become 0.
     """
-
-    def __init__(self, mask: AbstractTensor | None) -> None:
-        self.mask, self.seen = mask, None
-        if mask is not None:
-            self.seen = any_(mask if mask.type.dtype == bool_ else ne(mask, -math.inf), -1, True)
-            none = logical_not(self.seen)
-            self.mask = logical_or(mask, none) if mask.type.dtype == bool_ else where(none, 0.0, mask)
-
-    def rows(self, x: AbstractTensor) -> AbstractTensor:
-        """``x`` with zeros in the rows that see nothing."""
-        return x if self.seen is None else where(self.seen, x, 0.0)
+    check_operands(op, query, key, value)
+    query, key, value = _aligned(op, query, key, value)
+    if mask is not None:
+        whole = (*query.type.shape[:-1], key.type.shape[-2])
+        lead = broadcast_shapes(op, mask.type.shape, whole)[:-2]
+        if lead != query.type.shape[:-2]:
+            key, value = (reshape(x, (*(1,) * (len(lead) + 2 - x.type.rank), *x.type.shape)) for x in (key, value))
+            query, key, value = _aligned(op, expand(query, (*lead, *query.type.shape[-2:])), key, value)
+    attrs = AttentionAttrs(scale_for(op, query, scale), *window, offset, cap, dropout, mask is not None)
+    more = [] if mask is None else [mask]
+    return apply_all(ATTENTION, attrs, query, key, value, *more, *([random_key(query)] if dropout else []))[0]
 
 
 def scaled_dot_product_attention(
@@ -146,7 +105,7 @@ def scaled_dot_product_attention(
 ) -> AbstractTensor:
     """``softmax(query @ key.mT * scale + mask) @ value``, as ``torch.nn.functional`` has it.
 
-    The matrix of scores is held whole: nothing goes over blocks of a long sequence yet.
+    The matrix of scores is never there as a whole: of a long sequence, it is made and used block by block.
 
     Parameters
     ----------
@@ -172,10 +131,8 @@ def scaled_dot_product_attention(
     check_operands(name, query, key, value)
     _check_heads(name, query, key, value, enable_gqa)
     _check_mask(name, query, attn_mask, is_causal)
-    known = Masked(attn_mask)
-    mask = window(query, query.type.shape[-2], key.type.shape[-2]) if is_causal else known.mask
-    shares = softmax(masked(scores(name, query, key, scale), mask), -1)
-    return known.rows(per_head(name, dropout(shares, dropout_p), value))
+    rate, window = probability(name, dropout_p, "dropout_p"), (None, 0 if is_causal else None)
+    return attend(name, query, key, value, attn_mask, scale=scale, window=window, dropout=rate)
 
 
 def _check_heads(

@@ -27,7 +27,7 @@ from .promotion import floating
 from .shape import as_shape
 from .source import full
 
-_KEY = TensorType((), DTYPES["uint64"])
+KEY = TensorType((), DTYPES["uint64"])
 
 
 @attributes
@@ -38,12 +38,12 @@ class DropoutAttrs(Attrs):
 
 
 def _check_key(op: str, key: TensorType) -> None:
-    if key != _KEY:
-        raise DTypeError(f"{op}: the key must be {_KEY}, got {key}")
+    if key != KEY:
+        raise DTypeError(f"{op}: the key must be {KEY}, got {key}")
 
 
 def _key_infer(attrs: Attrs) -> TensorType:
-    return _KEY
+    return KEY
 
 
 def _draw_infer(op: str) -> Callable[[TypeAttrs, TensorType], TensorType]:
@@ -119,15 +119,16 @@ def bernoulli(p: AbstractTensor) -> AbstractTensor:
     return cast(rand_like(p) < p, p.type.dtype)
 
 
-def _probability(op: str, p: float) -> float:
+def probability(op: str, p: float, what: str = "p") -> float:
+    """``p`` as a float; raise where it is none between 0 and 1."""
     if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1:
-        raise OptionError(f"{op}: p must be a number between 0 and 1, got {shown(p)}")
+        raise OptionError(f"{op}: {what} must be a number between 0 and 1, got {shown(p)}")
     return float(p)
 
 
 def dropout(x: T, p: float = 0.5, training: bool = True) -> T:
     """While ``training``, each element is zero with probability ``p``, the others divided by ``1 - p``."""
-    p = _probability("dropout", p)
+    p = probability("dropout", p)
     if not training or p == 0:
         return x
     result: T = apply(DROPOUT, DropoutAttrs(p), x, random_key(x))
@@ -150,7 +151,7 @@ def dropout3d(x: AbstractTensor, p: float = 0.5, training: bool = True) -> Abstr
 
 
 def _without_channels(op: str, x: AbstractTensor, p: float, training: bool, single: bool) -> AbstractTensor:
-    p = _probability(op, p)
+    p = probability(op, p)
     if not training or p == 0:
         return x
     return x * dropout(_ones(op, x, single), p)
@@ -180,7 +181,7 @@ def feature_alpha_dropout(x: AbstractTensor, p: float = 0.5, training: bool = Fa
 
 
 def _to_lowest(op: str, x: AbstractTensor, units: AbstractTensor, p: float, training: bool) -> AbstractTensor:
-    p = _probability(op, p)
+    p = probability(op, p)
     if not is_float(x.type.dtype):
         raise DTypeError(f"{op}: needs a floating-point tensor, got {x.type}")
     if not training or p == 0:

@@ -1,5 +1,6 @@
 """The kernels, file by file as the ops in ``lucid.graph.ops``. Importing this package registers them."""
 
+from . import attention as attention
 from . import conv as conv
 from . import elementwise as elementwise
 from . import expect as expect

@@ -8,7 +8,8 @@ from ....errors import GraphError
 from ....graph.assume import is_at_least
 from ....graph.dims import Dim, exact_quotient
 from ....graph.opdef import AbstractTensor
-from ....graph.ops import attention as at
+from ....graph.ops import attention_scores as at
+from ....graph.ops.attention import attend, check_operands, rotary_embedding
 from ....graph.ops.composite import lt
 from ....graph.ops.elementwise import sub
 from ....graph.ops.indexing import embedding
@@ -58,28 +59,33 @@ def _filled(mask: AbstractTensor, keys: Dim) -> AbstractTensor:
     return concat([mask, rest], -1)
 
 
-def _mask(
-    call: Call, query: AbstractTensor, keys: Dim, past: Dim, given: AbstractTensor | None,
-    lengths: AbstractTensor | None,
-) -> AbstractTensor | None:  # fmt: skip
-    """All that hides keys from queries as one mask, of truth values or of numbers to add."""
-    mask = None if given is None else _filled(given, keys)
-    if mask is not None and mask.type.dtype != bool_:
-        mask = cast(mask, query.type.dtype)
-    queries, offset = query.type.shape[2], past
-    known = None if lengths is None else reshape(cast(lengths, int64), (-1, 1, 1, 1))
+Window = tuple[int | None, int | None]
+
+
+def _window(call: Call) -> Window:
+    """How many keys before its own place, and how many after it, a query sees; None for all."""
     before, after = (call.attribute(f"{side}_window_size", -1) for side in ("left", "right"))
     if min(before, after) < -1:
         raise GraphError(f"a window of {before} keys before and {after} after a query is none")
     if call.attribute("is_causal", 0):
         after = 0
-    if max(before, after) >= 0:
-        first: Dim | AbstractTensor = offset if known is None else sub(known, full(known, queries, ()))
-        ends = (None if end < 0 else end for end in (before, after))
-        mask = at.both(at.window(query, queries, keys, first, *ends), mask)
-    if known is not None:
-        mask = at.both(lt(counted(query, keys), known), mask)
-    return mask
+    return None if before < 0 else before, None if after < 0 else after
+
+
+def _given(query: AbstractTensor, keys: Dim, given: AbstractTensor | None) -> AbstractTensor | None:
+    """The mask of the model, for all keys: truth values, or numbers to add."""
+    mask = None if given is None else _filled(given, keys)
+    return mask if mask is None or mask.type.dtype == bool_ else cast(mask, query.type.dtype)
+
+
+def _of_lengths(
+    query: AbstractTensor, keys: Dim, window: Window, lengths: AbstractTensor, mask: AbstractTensor | None
+) -> AbstractTensor | None:
+    """A mask, and what hides keys behind the length of each sequence, at whose end its queries are."""
+    known, queries = reshape(cast(lengths, int64), (-1, 1, 1, 1)), query.type.shape[2]
+    if window != (None, None):
+        mask = at.both(at.window(query, queries, keys, sub(known, full(known, queries, ())), *window), mask)
+    return at.both(lt(counted(query, keys), known), mask)
 
 
 def _precision(call: Call, dtype: DType) -> DType:
@@ -102,22 +108,39 @@ def attention(
     flat = call.tensor(q).type.rank == 3
     query = _heads(call, call.tensor(q), "q_num_heads")
     own, values = (_heads(call, call.tensor(x), "kv_num_heads") for x in (k, v))
-    mask, before, before_value, count = call.tensors(given, past_key, past_value, lengths)
+    given_mask, before, before_value, count = call.tensors(given, past_key, past_value, lengths)
     if (before is None) != (before_value is None) or (before is not None and count is not None):
         raise GraphError("past_key and past_value come together, and without nonpad_kv_seqlen")
     key, value = _with_past(own, before), _with_past(values, before_value)
-    at.check_operands("Attention", query, key, value)
-    past = 0 if before is None else before.type.shape[2]
-    mask = _mask(call, query, key.type.shape[2], past, mask, count)
+    check_operands("Attention", query, key, value)
+    keys, past = key.type.shape[2], 0 if before is None else before.type.shape[2]
+    window, mask = _window(call), _given(query, keys, given_mask)
+    if count is not None:
+        window, mask = (None, None), _of_lengths(query, keys, window, count, mask)
+    scale, cap = call.attribute("scale"), call.attribute("softcap", 0.0)
+    step: list[AbstractTensor] = []
+    if call.outputs > 3 or _precision(call, query.type.dtype) != query.type.dtype:
+        if window != (None, None):
+            mask = at.both(at.window(query, query.type.shape[2], keys, past, *window), mask)
+        y, step = _whole(call, query, key, value, mask, scale, cap)
+    else:
+        y = attend("Attention", query, key, value, mask, scale=scale, cap=cap, window=window, offset=past)
+    return [_flat(y) if flat else y, key, value, *step][: call.outputs]
+
+
+def _whole(
+    call: Call, query: AbstractTensor, key: AbstractTensor, value: AbstractTensor, mask: AbstractTensor | None,
+    scale: float | None, cap: float,
+) -> tuple[AbstractTensor, list[AbstractTensor]]:  # fmt: skip
+    """With the scores of all queries for all keys, of which one step may be a result."""
     known, dtype = at.Masked(mask), query.type.dtype
-    products = at.scores("Attention", query, key, call.attribute("scale"))
-    bent = at.capped(products, call.attribute("softcap", 0.0))
+    products = at.scores("Attention", query, key, scale)
+    bent = at.capped(products, cap)
     shares = cast(softmax(cast(at.masked(bent, known.mask), _precision(call, dtype)), -1), dtype)
     y = known.rows(at.per_head("Attention", shares, value))
-    results = [_flat(y) if flat else y, key, value]
-    if call.outputs > 3:
-        results.append(_step(call.attribute("qk_matmul_output_mode", 0), products, bent, shares, mask))
-    return results[: call.outputs]
+    if call.outputs <= 3:
+        return y, []
+    return y, [_step(call.attribute("qk_matmul_output_mode", 0), products, bent, shares, mask)]
 
 
 def _step(
@@ -143,5 +166,5 @@ def rotary(call: Call, x: Value, cos: Value, sin: Value, places: Value = None) -
     if 2 * cosine.type.shape[-1] != width:
         raise GraphError(f"the angles {cosine.type} are not for {width} features")
     cosine, sine = (unsqueeze(one, 1) for one in (cosine, sine))
-    y = at.rotary_embedding(turned, cosine, sine, bool(call.attribute("interleaved", 0)))
+    y = rotary_embedding(turned, cosine, sine, bool(call.attribute("interleaved", 0)))
     return y if data.type.rank == 4 else _flat(y)

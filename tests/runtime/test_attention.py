@@ -1,0 +1,139 @@
+"""Attention and its gradient in tiles of every size against the definition; no tile is as large as all scores."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid.graph.opdef import Attrs, OpDef, apply_all
+from lucid.graph.ops.attention_op import ATTENTION, ATTENTION_GRAD, AttentionAttrs
+from lucid.nn import functional as F
+from lucid.reference.evaluator import run_reference
+from lucid.runtime import eager
+from lucid.runtime.kernels.attention import backward, forward
+from lucid.runtime.kernels.attention.tiles import Sizes, Tiling
+from lucid.runtime.planning.registry import lowerings
+from lucid.runtime.program.plan import make_plan
+from lucid.runtime.program.printer import generate
+
+from ..op_checks import (
+    GRADIENT_TOLERANCE,
+    assert_all_close,
+    garbage_arena,
+    threads_only,
+    trace,
+    trace_in_arena,
+    types_of,
+)
+from .test_conv import force
+
+Array = np.ndarray[Any, Any]
+TILINGS = [(1, 1, 1), (1, 2, 3), (1, 3, 100), (2, 5, 2), (2, 100, 4), (100, 100, 2), (100, 100, 100)]
+
+
+def sweep(seed: int) -> tuple[AttentionAttrs, list[Array]]:
+    """A random attention: attributes and operands."""
+    rng = np.random.default_rng(seed)
+    heads, group, queries, keys, features, values = (int(n) for n in rng.integers(1, 7, 6))
+    group = 1 if rng.random() < 0.5 else group
+    batch = tuple(map(int, rng.integers(0 if seed % 11 == 0 else 1, 4, int(rng.integers(0, 3)))))
+    dtype = ("float32", "float64")[seed % 2]
+    shapes = [(heads * group, queries, features), (heads, keys, features), (heads, keys, values)]
+    if seed % 7 == 0:
+        batch, group, shapes = (), 1, [shape[1:] for shape in shapes]
+    arrays = [rng.standard_normal((*batch, *shape)).astype(dtype) for shape in shapes]
+    before, after = (None if rng.random() < 0.6 else int(rng.integers(0, 4)) for _ in range(2))
+    whole = (*arrays[0].shape[:-1], keys)
+    kind, rate = ("none", "bools", "numbers")[int(rng.integers(0, 3))], float(rng.choice([0.0, 0.0, 0.3, 1.0]))
+    if kind != "none":
+        first = int(rng.integers(0, len(whole)))
+        shape = tuple(1 if rng.random() < 0.3 else n for n in whole[first:])
+        seen = rng.random(shape) > 0.3
+        arrays.append(seen if kind == "bools" else np.where(seen, rng.standard_normal(shape), -np.inf).astype(dtype))
+    if rate:
+        arrays.append(np.array(rng.integers(0, 1 << 60), np.uint64))
+    attrs = AttentionAttrs(
+        float(rng.choice([1.0, 0.4])), before, after, int(rng.integers(-2, 5)), float(rng.choice([0.0, 1.5])), rate,
+        kind != "none",
+    )  # fmt: skip
+    return attrs, arrays
+
+
+def check(op: OpDef, attrs: Attrs, arrays: Sequence[Array], threads: int) -> tuple[Array, ...]:
+    """Eager and compiled against the reference, whose results these are."""
+    with np.errstate(all="ignore"):
+        wanted = run_reference(op, attrs, arrays)
+
+        def function(*xs: Any) -> Any:
+            return apply_all(op, attrs, *xs)
+
+        made = eager.evaluate(trace(function, types_of(arrays)), arrays)
+        assert_all_close(made, wanted, f"eager {attrs}", GRADIENT_TOLERANCE)
+        plan = make_plan(trace_in_arena(function, types_of(arrays)), threads=threads)
+        prepare, bind = generate(plan).load("program")([])
+        prepare()
+        run = threads_only(threads).bind(bind, garbage_arena(plan.arena_bytes, None))
+        for _ in range(2):
+            assert_all_close(run(*arrays), wanted, f"compiled {attrs}", GRADIENT_TOLERANCE)
+    return wanted
+
+
+@pytest.fixture(params=TILINGS, ids=str)
+def tiling(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let both be cut so."""
+    heads, rows, keys = request.param
+
+    def tilings(s: Sizes, threads: int, attrs: AttentionAttrs, buffers: int, *, alone: bool = False) -> list[Tiling]:
+        most = s.keys if attrs.dropout else min(keys, s.keys)
+        cut = min(rows, s.queries) if rows < s.queries else min(rows, s.rows)
+        return [Tiling(heads if cut == s.rows else 1, cut, most, 1 if alone else threads)]
+
+    for module in (forward, backward):
+        monkeypatch.setattr(module, "tilings", tilings)
+    for op in (ATTENTION, ATTENTION_GRAD):
+        force(monkeypatch, op, lowerings(op)[0])
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_it_is_the_definition(seed: int, tiling: None) -> None:
+    attrs, arrays = sweep(seed)
+    results = check(ATTENTION, attrs, arrays, 1 + seed % 2)
+    dy = np.random.default_rng(seed).standard_normal(results[0].shape).astype(results[0].dtype)
+    check(ATTENTION_GRAD, attrs, [*arrays, *results, dy], 1 + seed % 2)
+
+
+def test_hostile_numbers_are_as_the_definition_has_them(tiling: None) -> None:
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.standard_normal((3, 5, 4)).astype(np.float32) for _ in range(3))
+    q[0, 1, 0], k[1, 2, 0], v[2, 3, 0] = np.nan, np.inf, np.inf
+    lowest = np.where(rng.random((5, 5)) > 0.5, 0, np.finfo(np.float32).min).astype(np.float32)
+    lowest[1] = np.finfo(np.float32).min
+    check(ATTENTION, AttentionAttrs(0.5), [q, k, v], 1)
+    check(ATTENTION, AttentionAttrs(0.5, masked=True), [q[:1] * 0, k[:1], v[:1], lowest], 1)
+
+
+LONG = [np.random.default_rng(i).standard_normal((1, 2, 2048, 8)).astype(np.float32) for i in range(3)]
+"""Queries, keys and values of two heads, whose scores would take 32 MB."""
+
+
+def test_a_program_holds_the_scores_nowhere() -> None:
+    types = [lucid.spec(*x.shape) for x in LONG]
+    net = lucid.compile(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), *types)
+    net(*LONG)
+    assert net.plan.arena_bytes < 8 << 20
+
+
+def test_nor_does_a_gradient_with_dropout() -> None:
+    q, k, v = (lucid.tensor(x, requires_grad=True) for x in LONG)
+    tracemalloc.start()
+    try:
+        F.scaled_dot_product_attention(q, k, v, np.tri(2048, dtype=bool), 0.1).sum().backward()
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 24 << 20
