@@ -198,18 +198,9 @@ _LOSS = "a loss is tensor operations and a mean(), as (a - b).abs().mean() is; n
 
 NN: Final[Mapping[str, str]] = {
     "DataParallel": "one process runs a model, with as many threads as lucid.set_num_threads says",
-    "ZeroPad2d": "nn.functional.pad(x, (left, right, top, bottom))",
     "relu_": "nn.functional.relu(x)",
     "leaky_relu_": "nn.functional.leaky_relu(x)",
     "ParameterDict": "parameters as attributes of a Module, or nn.ParameterList",
-    **dict.fromkeys(("RMSNorm", "rms_norm"), "x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * weight"),
-    **dict.fromkeys(
-        ("CosineSimilarity", "cosine_similarity"),
-        "(nn.functional.normalize(a, dim=1) * nn.functional.normalize(b, dim=1)).sum(1)",
-    ),
-    **dict.fromkeys(("PairwiseDistance", "pairwise_distance"), "lucid.norm(a - b, dim=-1)"),
-    **dict.fromkeys(("Bilinear", "bilinear"), "lucid.einsum('ni,oij,nj->no', a, weight, b)"),
-    **dict.fromkeys(("ReflectionPad2d", "ReplicationPad2d", "ConstantPad2d"), "nn.functional.pad(x, sizes, mode)"),
     "upsample": "nn.functional.interpolate",
     "multi_head_attention_forward": "nn.MultiheadAttention, or nn.functional.scaled_dot_product_attention",
     **dict.fromkeys(
@@ -225,13 +216,9 @@ NN: Final[Mapping[str, str]] = {
     ),
     "gumbel_softmax": "(x - (-lucid.rand_like(x).log()).log()).softmax(-1)",
     **dict.fromkeys(("LazyLinear", "LazyConv2d"), "sizes are given: nn.Linear, nn.Conv2d"),
-    "EmbeddingBag": "nn.Embedding, and a sum or mean of what it gives",
-    **dict.fromkeys(("LocalResponseNorm", "local_response_norm"), "nn.BatchNorm2d or nn.GroupNorm"),
-    **dict.fromkeys(("affine_grid", "Fold", "fold"), "indexing with tensors gathers pixels"),
-    **dict.fromkeys(("Unfold", "unfold"), "a convolution, or slices of x in lucid.stack"),
+    "affine_grid": "indexing with tensors gathers pixels",
     **dict.fromkeys(("CTCLoss", "ctc_loss"), "recurrent layers and their losses are not there yet"),
     **dict.fromkeys(("max_unpool2d", "MaxUnpool2d"), "nn.ConvTranspose2d"),
-    **dict.fromkeys(("LPPool2d", "FractionalMaxPool2d"), "nn.AvgPool2d and nn.MaxPool2d"),
     **dict.fromkeys(("CosineEmbeddingLoss", "MultiMarginLoss", "HingeEmbeddingLoss", "SoftMarginLoss"), _LOSS),
     **dict.fromkeys(("cosine_embedding_loss", "multi_margin_loss", "hinge_embedding_loss", "soft_margin_loss"), _LOSS),
     **dict.fromkeys(("MultiLabelMarginLoss", "MultiLabelSoftMarginLoss", "multilabel_margin_loss"), _LOSS),

@@ -15,16 +15,34 @@ from ..base.checks import flag, integer
 from ..errors import OptionError, ShapeError
 from ..graph.opdef import AbstractTensor
 from ..graph.ops import activation as act
-from ..graph.ops import attention, avgpool, composite, conv, conv_axes, indexing, linalg, loss, pool, pool_axes, random
+from ..graph.ops import (
+    attention,
+    avgpool,
+    conv,
+    conv_axes,
+    distance,
+    fractional_pool,
+    indexing,
+    linalg,
+    loss,
+    pool,
+    pool_axes,
+    power_pool,
+    random,
+    sizing,
+)  # fmt: skip
 from ..graph.ops import elementwise as ew
+from ..graph.ops import embedding_bag as bags
+from ..graph.ops import fold as columns
 from ..graph.ops import grid_sample as sampling
 from ..graph.ops import norm as normal
 from ..graph.ops import pad as padding
 from ..graph.ops import resize as resizing
 from ..graph.ops import shape as sh
-from ..graph.ops.bounds import clip, flat_clip
+from ..graph.ops.bounds import flat_clip
 from ..graph.ops.elementwise import where
 from ..graph.public import flag as is_flag
+from ..graph.public import index as index_of
 from ..graph.public import number, operand, public, share
 from ..graph.public import tensor as tensor_of
 from ..tensor.tensor import Tensor
@@ -75,9 +93,19 @@ instance_norm: Callable[..., Tensor] = public(normal.instance_norm, momentum=ope
 layer_norm = _face(normal.layer_norm)
 log_softmax = _face(normal.log_softmax)
 softmax = _face(normal.softmax)
+rms_norm = _face(sizing.rms_norm)
+local_response_norm: Callable[..., Tensor] = public(sizing.local_response_norm, size=None, k=number)
 embedding = _face(indexing.embedding)
 one_hot = _face(indexing.one_hot)
+embedding_bag: Callable[..., Tensor] = public(
+    bags.embedding_bag, offsets=index_of, max_norm=number, norm_type=number, scale_grad_by_freq=is_flag, sparse=is_flag,
+    per_sample_weights=tensor_of, include_last_offset=is_flag,
+)  # fmt: skip
 linear = _face(linalg.linear)
+bilinear: Callable[..., Tensor] = public(linalg.bilinear, x1=tensor_of, x2=tensor_of)
+normalize = _face(distance.normalize)
+cosine_similarity: Callable[..., Tensor] = public(distance.cosine_similarity, x1=tensor_of, x2=tensor_of)
+pairwise_distance: Callable[..., Tensor] = public(distance.pairwise_distance, x1=tensor_of, x2=tensor_of, eps=number)
 gelu = _face(ew.gelu)
 sigmoid = _face(ew.sigmoid)
 softplus = _face(ew.softplus)
@@ -85,6 +113,8 @@ tanh = _face(ew.tanh)
 flatten = _face(sh.flatten)
 unflatten = _face(sh.unflatten)
 pad = _face(padding.pad)
+fold = _face(columns.fold)
+unfold = _face(columns.unfold)
 grid_sample: Callable[..., Tensor] = public(sampling.grid_sample, grid=tensor_of, align_corners=is_flag)
 interpolate: Callable[..., Tensor] = public(
     resizing.interpolate, size=None, scale_factor=None, align_corners=is_flag, recompute_scale_factor=is_flag,
@@ -100,6 +130,11 @@ scaled_dot_product_attention: Callable[..., Tensor] = public(
 adaptive_max_pool1d = public(pool_axes.adaptive_max_pool1d)
 adaptive_max_pool2d = public(avgpool.adaptive_max_pool2d)
 adaptive_max_pool3d = public(pool_axes.adaptive_max_pool3d)
+lp_pool1d: Callable[..., Tensor] = public(power_pool.lp_pool1d, norm_type=number)
+lp_pool2d: Callable[..., Tensor] = public(power_pool.lp_pool2d, norm_type=number)
+lp_pool3d: Callable[..., Tensor] = public(power_pool.lp_pool3d, norm_type=number)
+fractional_max_pool2d = public(fractional_pool.fractional_max_pool2d, output_ratio=None, _random_samples=tensor_of)
+fractional_max_pool3d = public(fractional_pool.fractional_max_pool3d, output_ratio=None, _random_samples=tensor_of)
 max_pool1d = public(pool_axes.max_pool1d)
 max_pool2d = public(pool.max_pool2d)
 max_pool3d = public(pool_axes.max_pool3d)
@@ -166,12 +201,6 @@ def prelu(x: AbstractTensor, weight: AbstractTensor) -> AbstractTensor:
 
 
 @_face
-def normalize(x: AbstractTensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> AbstractTensor:
-    """``x`` divided by its ``p``-norm along ``dim``, or by ``eps`` where that is smaller."""
-    return x / clip(composite.norm(x, p, dim, keepdim=True), eps)
-
-
-@_face
 def pixel_shuffle(x: AbstractTensor, upscale_factor: int) -> AbstractTensor:
     """Channels (…, C r², H, W) as pixels (…, C, H r, W r), where ``r`` is ``upscale_factor``."""
     _images("pixel_shuffle", x)
@@ -183,6 +212,12 @@ def pixel_unshuffle(x: AbstractTensor, downscale_factor: int) -> AbstractTensor:
     """Pixels (…, C, H r, W r) as channels (…, C r², H, W), where ``r`` is ``downscale_factor``."""
     _images("pixel_unshuffle", x)
     return sh.space_to_depth(x, integer("pixel_unshuffle", "downscale_factor", downscale_factor))
+
+
+@_face
+def channel_shuffle(x: AbstractTensor, groups: int) -> AbstractTensor:
+    """The channels (axis 1) of ``groups`` groups in turn, one of each."""
+    return sh.shuffle_channels(x, integer("channel_shuffle", "groups", groups))
 
 
 def _images(owner: str, x: AbstractTensor) -> None:

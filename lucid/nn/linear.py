@@ -54,3 +54,55 @@ class Linear(Module):
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class Bilinear(Module):
+    """``y[o] = x1 @ weight[o] @ x2 + bias[o]`` on the last axes.
+
+    Parameters
+    ----------
+    in1_features, in2_features, out_features
+        Sizes of the last axes of the two inputs and of the result.
+    bias
+        Whether to add one.
+    device, dtype
+        "cpu", if given; element type of the parameters, float32 when omitted.
+
+    Attributes
+    ----------
+    weight
+        Shape (out_features, in1_features, in2_features); weight and bias start uniform within ±1/sqrt(in1_features).
+    bias
+        Shape (out_features,), or None.
+    """
+
+    def __init__(
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: object = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__()
+        self.in1_features = size(self, "in1_features", in1_features)
+        self.in2_features = size(self, "in2_features", in2_features)
+        self.out_features = size(self, "out_features", out_features)
+        kind = parameter_type(self, device, dtype)
+        self.weight = Parameter.blank((out_features, in1_features, in2_features), kind)
+        self.bias = Parameter.blank((out_features,), kind) if flag(self, "bias", bias) else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew."""
+        bound = 1 / math.sqrt(self.in1_features)
+        for parameter in self.parameters(recurse=False):
+            init.uniform_(parameter, -bound, bound)
+
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+        return F.bilinear(x1, x2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        inputs = f"in1_features={self.in1_features}, in2_features={self.in2_features}"
+        return f"{inputs}, out_features={self.out_features}, bias={self.bias is not None}"

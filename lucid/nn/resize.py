@@ -108,3 +108,17 @@ class PixelUnshuffle(Module):
 
     def extra_repr(self) -> str:
         return f"downscale_factor={self.downscale_factor}"
+
+
+class ChannelShuffle(Module):
+    """The channels of (N, C, …) of ``groups`` groups in turn, one of each."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = checks.size(self, "groups", groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.channel_shuffle(x, self.groups)
+
+    def extra_repr(self) -> str:
+        return f"groups={self.groups}"

@@ -61,11 +61,36 @@ def max_pool(name: str, kernel: Any, stride: Any = None, padding: Any = 0, **kwa
 
 
 def same(name: str, *args: Any, make: Any = MAPS, **kwargs: Any) -> Layer:
-    same_repr = not any(word in name for word in ("Pool", "Norm", "Upsampl")) or name == "LayerNorm"
+    known = name.startswith(("LP", "Layer", "RMS", "LocalResponse"))
+    same_repr = not any(word in name for word in ("Pool", "Norm", "Upsampl")) or known
     label = f"{name}-{'-'.join(map(str, [*args, *(f'{k}={v}' for k, v in kwargs.items())]))}".rstrip("-")
     return Layer(
         label, lambda: getattr(nn, name)(*args, **kwargs), lambda: getattr(tn, name)(*args, **kwargs), make, same_repr
     )
+
+
+def fractional(name: str, drawn: float, *args: Any, make: Any = MAPS, **kwargs: Any) -> Layer:
+    """A layer that is given what it would draw."""
+    samples = np.full((2, 4, int(name[-2])), drawn, np.float32)
+    return Layer(
+        f"{name}-{drawn}",
+        lambda: getattr(nn, name)(*args, _random_samples=Tensor(samples), **kwargs),
+        lambda: getattr(tn, name)(*args, _random_samples=torch.from_numpy(samples.copy()), **kwargs),
+        make,
+        same_repr=False,
+    )
+
+
+def PAIR(rng: np.random.Generator, dtype: str) -> tuple[Array, ...]:  # noqa: N802 - beside the others
+    return rng.standard_normal((6, 3)).astype(dtype), rng.standard_normal((6, 4)).astype(dtype)
+
+
+def TWO(rng: np.random.Generator, dtype: str) -> tuple[Array, ...]:  # noqa: N802
+    return rng.standard_normal((6, 3)).astype(dtype), rng.standard_normal((6, 3)).astype(dtype)
+
+
+def offsets(rng: np.random.Generator, dtype: str) -> tuple[Array, ...]:
+    return rng.integers(0, 7, 9), np.array([0, 2, 2, 5])
 
 
 def tokens(rng: np.random.Generator, dtype: str) -> tuple[Array, ...]:
@@ -138,6 +163,35 @@ LAYERS = [
     same("AdaptiveAvgPool3d", (2, None, 3), make=VOLUMES),
     same("AdaptiveMaxPool3d", (2, None, 3), make=VOLUMES),
     same("BatchNorm3d", 4, make=VOLUMES),
+    *(
+        same(f"{kind}Pad{axes}d", *args, make=make)
+        for kind, *args in (("Zero", 2), ("Constant", 1, 3.5), ("Reflection", 2), ("Replication", 3), ("Circular", 1))
+        for axes, make in ((1, SIGNALS), (2, MAPS), (3, VOLUMES))
+    ),
+    same("ZeroPad1d", (1, -2), make=SIGNALS),
+    same("ReflectionPad2d", (1, 2, 3, 0)),
+    same("ReplicationPad3d", (1, 2, 0, 0, 2, 1), make=VOLUMES),
+    same("ConstantPad2d", (1, 0, 0, 2), -1.5, make=images(4, 9, 8)),
+    same("LPPool1d", 2, 3, ceil_mode=True, make=SIGNALS),
+    same("LPPool2d", 2, (3, 2), stride=(2, 1)),
+    same("LPPool3d", 2, 2, make=VOLUMES),
+    fractional("FractionalMaxPool2d", 0.3, 2, (4, 3)),
+    fractional("FractionalMaxPool2d", 0.7, (3, 2), output_ratio=0.5),
+    fractional("FractionalMaxPool3d", 0.2, 2, 3, make=images(2, 4, 5, 6, 6)),
+    same("Unfold", 3, padding=1, stride=2),
+    same("Fold", (5, 6), 2, make=images(2, 12, 20)),
+    same("ChannelShuffle", 2),
+    same("RMSNorm", 8),
+    same("RMSNorm", (9, 8), eps=1e-3),
+    same("RMSNorm", (9, 8), elementwise_affine=False),
+    same("LocalResponseNorm", 3, 0.5, 0.7, 2.0),
+    same("Bilinear", 3, 4, 5, make=PAIR),
+    same("Bilinear", 3, 4, 5, bias=False, make=PAIR),
+    same("CosineSimilarity", make=TWO),
+    same("CosineSimilarity", 0, 1e-3, make=TWO),
+    same("PairwiseDistance", 1.0, keepdim=True, make=TWO),
+    *(same("EmbeddingBag", 7, 3, mode=mode, make=tokens) for mode in ("sum", "mean", "max")),
+    same("EmbeddingBag", 7, 3, padding_idx=-2, make=offsets),
     same("InstanceNorm1d", 4, affine=True, track_running_stats=True, make=SIGNALS),
     same("InstanceNorm3d", 4, affine=True, make=VOLUMES),
     same("BatchNorm1d", 4, make=images(6, 4)),

@@ -146,11 +146,11 @@ def norm(x: AbstractTensor, p: float = 2.0, dim: Axes = None, keepdim: bool = Fa
         return reduce.amax(size, dim, keepdim)
     if p == 0:
         return reduce.sum(ew.cast(ne(size, 0), x.type.dtype), dim, keepdim)
-    total = reduce.sum(_flat_pow(size, p), dim, keepdim)
-    return _flat_pow(total, 1 / p)
+    total = reduce.sum(flat_pow(size, p), dim, keepdim)
+    return flat_pow(total, 1 / p)
 
 
-def _flat_pow(x: AbstractTensor, p: float) -> AbstractTensor:
+def flat_pow(x: AbstractTensor, p: float) -> AbstractTensor:
     """``x`` to the power ``p``, which is positive, with slope 0 at 0."""
     zero = eq(x, 0)
     return ew.where(zero, 0.0, ew.pow_(ew.where(zero, 1.0, x), p))

@@ -6,7 +6,7 @@ from ...errors import DTypeError, ShapeError
 from ..opdef import AbstractTensor, GradContext, Gradients, NoAttrs, OpDef, Operand, apply, register
 from ..types import TensorType, bool_, broadcast_shapes, format_shape, product
 from .elementwise import mul, promote
-from .shape import reshape, transpose
+from .shape import permute, reshape, transpose
 
 
 def _check_dtypes(op: str, *types: TensorType) -> None:
@@ -132,3 +132,20 @@ def outer(a: AbstractTensor, b: AbstractTensor) -> AbstractTensor:
     """Outer product of two vectors."""
     check_rank("outer", 1, a=a, b=b)
     return mul(reshape(a, (*a.type.shape, 1)), b)
+
+
+def bilinear(
+    x1: AbstractTensor, x2: AbstractTensor, weight: AbstractTensor, bias: AbstractTensor | None = None
+) -> AbstractTensor:
+    """``x1 @ weight[o] @ x2 + bias[o]`` for each output ``o``, over the last axes (as PyTorch's ``bilinear``)."""
+    check_rank("bilinear", 3, weight=weight)
+    outputs, first, second = weight.type.shape
+    lead = x1.type.shape[:-1]
+    if not x1.type.rank or x1.type.shape != (*lead, first) or x2.type.shape != (*lead, second):
+        raise ShapeError(f"bilinear: the weight {weight.type} does not fit inputs {x1.type} and {x2.type}")
+    if bias is not None and bias.type.shape != (outputs,):
+        raise ShapeError(f"bilinear: the bias must have shape {format_shape((outputs,))}, got {bias.type}")
+    once = matmul(_rows(x1), reshape(permute(weight, (1, 0, 2)), (first, outputs * second)))
+    once = reshape(once, (product(lead), outputs, second))
+    y = reshape(matmul(once, reshape(x2, (product(lead), second, 1))), (*lead, outputs))
+    return y if bias is None else y + bias

@@ -325,6 +325,16 @@ def repeat_interleave(x: T, repeats: int, dim: int | None = None) -> T:
     return reshape(spread, (*before, size * count, *after))
 
 
+def shuffle_channels(x: T, groups: int) -> T:
+    """The channels (axis 1) of ``groups`` groups in turn, one of each (``torch.nn.functional.channel_shuffle``)."""
+    if x.type.rank < 3:
+        raise ShapeError(f"channel_shuffle: needs axes after the batch and channel axes, got {x.type}")
+    each = exact_quotient(x.type.shape[1], groups)
+    if each is None:
+        raise ShapeError(f"channel_shuffle: the {x.type.shape[1]} channels of {x.type} do not divide into {groups}")
+    return reshape(transpose(unflatten(x, 1, (groups, each)), 1, 2), x.type.shape)
+
+
 def depth_to_space(x: T, block: int, *, deep_first: bool = True) -> T:
     """Channels spread over blocks of ``block`` by ``block`` pixels.
 

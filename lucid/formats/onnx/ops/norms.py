@@ -14,10 +14,9 @@ from ....graph.ops import norm, shape
 from ....graph.ops.composite import eq
 from ....graph.ops.composite import norm as norm_of
 from ....graph.ops.elementwise import where
-from ....graph.ops.pad import pad
 from ....graph.ops.promotion import cast
 from ....graph.ops.reduce import argmax, mean
-from ....graph.ops.subscript import getitem
+from ....graph.ops.sizing import by_neighbours, by_root_mean_square
 from ....graph.types import product
 from ..registry import Call, Value, converter
 
@@ -53,9 +52,9 @@ def layer_norm(call: Call, x: Any, scale: Any, shift: Any = None) -> Any:
 def rms_norm(call: Call, x: Value, scale: Value) -> AbstractTensor:
     values: AbstractTensor = call.tensor(x)
     axis = call.attribute("axis", -1) % values.type.rank
-    power = mean(values * values, tuple(range(axis, values.type.rank)), keepdim=True)
     weight: AbstractTensor = call.tensor(scale)
-    return values / (power + float(call.attribute("epsilon", 1e-5))) ** 0.5 * weight
+    axes, eps = tuple(range(axis, values.type.rank)), float(call.attribute("epsilon", 1e-5))
+    return by_root_mean_square(values, axes, eps) * weight
 
 
 @converter("GroupNormalization", since=18, names=("", "weight", "bias"))
@@ -116,14 +115,10 @@ def hardmax(call: Call, x: Any) -> Any:
 
 @converter("LRN")
 def lrn(call: Call, x: Any) -> Any:
-    """Each number by a power of the squares of its neighbours (Krizhevsky, Sutskever and Hinton, 2012)."""
-    x, size = call.tensor(x), call.required("size")
+    size = call.required("size")
     alpha, beta, bias = call.attribute("alpha", 1e-4), call.attribute("beta", 0.75), call.attribute("bias", 1.0)
-    before, after = (size - 1) // 2, size - 1 - (size - 1) // 2
-    squares = pad(x * x, [*[0, 0] * (x.type.rank - 2), before, after])
-    channels = x.type.shape[1]
-    total = sum(getitem(squares, (slice(None), slice(i, i + channels))) for i in range(size))
-    return x / (total * (alpha / size) + bias) ** beta
+    before = (size - 1) // 2
+    return by_neighbours(call.tensor(x), before, size - 1 - before, alpha, beta, bias)
 
 
 @converter("Dropout", host=(1, 2))

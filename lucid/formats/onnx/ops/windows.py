@@ -18,6 +18,7 @@ from ....graph.ops.elementwise import abs_, floor_divide, remainder
 from ....graph.ops.pool import MaxPoolAttrs
 from ....graph.ops.pool_axes import average_pool
 from ....graph.ops.pool_axes import max_pool as pool_maxima
+from ....graph.ops.power_pool import power_pool
 from ....graph.ops.reduce import amax, mean
 from ....graph.types import product
 from ..registry import Call, Value, converter
@@ -172,7 +173,7 @@ def lp_pool(call: Call, x: Value) -> AbstractTensor:
     p = float(call.attribute("p", 2))
     kernel, stride, pads, dilation = _of_pooling(call, image)
     attrs = AvgPoolAttrs(kernel, stride, pads, bool(call.attribute("ceil_mode", 0)), True, 1)
-    return average_pool(attrs, abs_(image) ** p, dilation) ** (1 / p)
+    return power_pool(attrs, abs_(image), p, dilation)
 
 
 @converter("GlobalLpPool")
