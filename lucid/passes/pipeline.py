@@ -21,6 +21,8 @@ from .fuse.elementwise import fuse_elementwise
 from .fuse.linear import fuse_linear
 from .fuse.residual import fuse_residual
 from .layout import assign_layout
+from .lift_signals import lift_signals
+from .linear_products import linear_products
 from .lower import lower
 from .rewrite import fixed_point
 from .simplify import SimplifyOptions, simplify
@@ -56,11 +58,13 @@ def inference_pipeline(
     return (
         Pass("eliminate_dead", eliminate_dead),
         Pass("clean_up", partial(clean_up, evaluate=evaluate, options=options)),
+        Pass("lift_signals", lift_signals),
         Pass("fold_batch_norm", fold_batch_norm),
         Pass("trim_kernels", trim_kernels),
         Pass("sink_monotone", sink_monotone),
         Pass("fuse_conv_pool", fuse_conv_pool),
         Pass("fuse_residual", fuse_residual),
+        Pass("linear_products", linear_products),
         Pass("fuse_linear", fuse_linear),
         *(() if exact else (Pass("defer_bias", defer_bias),)),
         Pass("lower", partial(lower, has_kernel=has_kernel)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...graph.facts import parameter_only
 from ...graph.ir import Graph
 from ...graph.opdef import apply
 from ...graph.ops.fused_linear import FUSED_LINEAR, FusedLinearAttrs
@@ -16,9 +17,10 @@ def fuse_linear(graph: Graph) -> Graph:
     What is between must be read by the activation only. For graphs that are run again and again with the same weights:
     the fused op keeps a copy of them, ordered for its products.
     """
+    fixed = parameter_only(graph)
 
     def rule(site: Site) -> Symbol | None:
-        if site.op is LINEAR:
+        if site.op is LINEAR and site.name not in fixed:
             y: Symbol = apply(FUSED_LINEAR, FusedLinearAttrs(), *site.inputs)
             return y
         if not site.op.activation:

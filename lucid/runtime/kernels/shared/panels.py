@@ -17,6 +17,7 @@ from ...planning.work import Product
 from ...program.emitter import Emitter
 
 WIDEST, NARROWEST = 64, 16
+WIDTHS = range(WIDEST, NARROWEST - 1, -8)
 """Columns of a panel: from four vectors of 512 bits down to one."""
 SHORT = 14
 """Rows of a block: with fewer, a narrower panel is better."""
@@ -34,11 +35,16 @@ def blocking(machine: Machine, rows: int, depth: int, columns: int, itemsize: in
     whole = Blocking(max(1, rows), max(1, columns))
     if itemsize != 4 or rows < 2 or rows * depth * columns <= machine.unpacked:
         return whole
-    for width in range(WIDEST, NARROWEST - 1, -8):
+    for width in WIDTHS:
         most = machine.unpacked // (depth * width)
         if columns % width == 0 and most >= min(rows, SHORT):
             return Blocking(_even(rows, most), width)
     return whole
+
+
+def in_panels(columns: int) -> bool:
+    """Whether so many columns divide into panels of one width."""
+    return any(columns % width == 0 for width in WIDTHS)
 
 
 def _even(rows: int, most: int) -> int:

@@ -16,7 +16,7 @@ from ...program.emitter import Emitter, Operand
 from .cut import deal, pieces
 from .epilogue import Epilogue, pixels_of_run, tiled, zero_row
 from .loop import BlockLoop
-from .panels import cut_for, multiply_lines, product_of
+from .panels import WIDEST, cut_for, in_panels, multiply_lines, product_of
 from .panels_views import turn_panels
 from .rows_views import Piece, Views, bind_pieces
 
@@ -73,11 +73,17 @@ def runs_of(p: Rows, itemsize: int, threads: int) -> list[tuple[int, int]]:
 def cuts(p: Rows, runs: Iterable[tuple[int, int]], itemsize: int, threads: int) -> dict[Cut, Work]:
     """Ways to share the work, by these runs of rows or by outputs, with what the busiest worker does."""
     found = [_cut(deal([Piece(a, b, 0, p.outputs) for a, b in runs], threads))]
-    if threads > 1 and p.outputs >= 16 * threads:
+    if p.outputs >= 16 * threads and (threads > 1 or not in_panels(p.outputs)):
         most = max(64, this_machine().l2 // 4 // max(1, p.rows * itemsize))
         shares = pieces(p.outputs, -(-p.outputs // threads))
-        found.append(_cut([Piece(0, p.rows, a + c, a + d) for c, d in pieces(b - a, most)] for a, b in shares))
+        found.append(_cut([Piece(0, p.rows, a + c, a + d) for c, d in _ranges(b - a, most)] for a, b in shares))
     return {cut: _work(p, cut, itemsize) for cut in found}
+
+
+def _ranges(outputs: int, most: int) -> list[tuple[int, int]]:
+    """Outputs in ranges of at most so many; those that fill no panel in one of their own."""
+    whole = outputs if in_panels(outputs) else outputs // WIDEST * WIDEST
+    return [*pieces(whole, most), *([(whole, outputs)] if whole < outputs else [])]
 
 
 def _cut(work: Iterable[Iterable[Piece]]) -> Cut:
