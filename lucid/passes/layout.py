@@ -1,5 +1,7 @@
 """Chooses the order of axes in memory: channels innermost around convolutions and poolings.
 
+What only moves or joins axes follows: a reshape that leaves out an axis of size 1, a transpose, a slice.
+
 It sets ``TensorType.order`` of values and changes nothing that is computed. The graph's inputs lie as the caller has
 them (:func:`lay_inputs`). Its results are row-major unless an input lies channels last; only those of convolutions,
 which are copied to the caller, are not, and which of these had better be takes sizes to know (:func:`lay_results`).
@@ -13,25 +15,30 @@ from typing import TypeAlias
 
 from ..graph.builder import with_nodes
 from ..graph.ir import Graph, Node, Value
-from ..graph.ops.shape import CONCAT, RESHAPE
+from ..graph.ops.pad import PAD
+from ..graph.ops.shape import CONCAT, RESHAPE, TransposeAttrs, reshaped_order, transposed_order
+from ..graph.ops.slices import SLICE
 from ..graph.ops.source import INPUT
 from ..graph.types import CHANNELS_LAST, TensorType
 
 Cost: TypeAlias = "Callable[[Node, tuple[TensorType, ...]], float | None]"
+Order: TypeAlias = "tuple[int, ...] | None"
 
 
 def assign_layout(graph: Graph) -> Graph:
-    """Give 4-D results of ops on images, and of element-wise ops and concatenations on them, channels-last memory."""
+    """Give 4-D results of ops on images channels-last memory, and what is made of them the same, as far as it can."""
     results, follow = set(graph.results), graph.channels_last
-    orders: dict[Value, tuple[int, ...] | None] = {}
+    orders: dict[Value, Order] = {}
     changed: dict[str, Node] = {}
     for name, node in graph.nodes():
-        spatial = node.op.channels_last or _follows(node, [(graph.type(v), orders[v]) for v in graph.inputs_of(name)])
         values = [Value(name, index) for index in range(len(node.outputs))]
         free = follow or node.op.convolution or results.isdisjoint(values)
+        order = None
+        if free and not node.op.channels_last:
+            order = _followed(node, [graph.type(v).with_order(orders[v]) for v in graph.inputs_of(name)])
         outputs = []
         for value, type_ in zip(values, node.outputs, strict=True):
-            last = CHANNELS_LAST if spatial and free and type_.rank == 4 else None
+            last = CHANNELS_LAST if node.op.channels_last and free and type_.rank == 4 else order
             orders[value] = type_.order if node.op is INPUT else last
             outputs.append(type_.with_order(orders[value]))
         if tuple(outputs) != node.outputs:
@@ -78,17 +85,21 @@ def _only_returned(graph: Graph, name: str, node: Node) -> bool:
     """Whether a node is a convolution that lies channels last for nobody but the caller."""
     if not node.op.convolution or len(node.outputs) > 1 or node.outputs[0].order is None:
         return False
-    return all(graph.node(reader).op is RESHAPE for reader in graph.dag.successors(name))
+    readers = map(graph.node, graph.dag.successors(name))
+    return all(reader.op is RESHAPE and reader.outputs[0].order is None for reader in readers)
 
 
-def _follows(node: Node, inputs: list[tuple[TensorType, tuple[int, ...] | None]]) -> bool:
-    """Element-wise ops follow their full-sized operands; concatenation does if all are channels-last."""
-    shape = node.outputs[0].shape if node.outputs else ()
+def _followed(node: Node, inputs: list[TensorType]) -> Order:
+    """The order of a result that follows what it is made of; None where it is row-major."""
+    orders, attrs = [x.order for x in inputs], node.attrs
     if node.op.elementwise:
-        full = [order for type_, order in inputs if type_.shape == shape]
-    elif node.op is CONCAT:
-        full = [order for _, order in inputs]
-        return all(order == CHANNELS_LAST for order in full)
-    else:
-        return False
-    return CHANNELS_LAST in full
+        shape = node.outputs[0].shape
+        return next((x.order for x in inputs if x.order is not None and x.shape == shape), None)
+    if node.op is CONCAT:
+        return orders[0] if all(order == orders[0] for order in orders) else None
+    if isinstance(attrs, TransposeAttrs):
+        moved = transposed_order(inputs[0], attrs.perm)
+        return moved if orders[0] is not None or moved == CHANNELS_LAST else None
+    if node.op in (SLICE, PAD):
+        return orders[0]
+    return reshaped_order(inputs[0], node.outputs[0].shape) if node.op is RESHAPE and orders[0] is not None else None

@@ -176,6 +176,27 @@ def reshape(x: T, *shape: object) -> T:
     return result
 
 
+def reshaped_order(x: TensorType, shape: Shape) -> tuple[int, ...] | None:
+    """The order in memory of a reshaped value whose numbers stay where they are; None where it is row-major or none.
+
+    They stay where only axes of size 1 come and go.
+    """
+    before = [axis for axis, size in enumerate(x.shape) if size != 1]
+    after = [axis for axis, size in enumerate(shape) if size != 1]
+    if [x.shape[axis] for axis in before] != [shape[axis] for axis in after]:
+        return None
+    place = dict(zip(before, after, strict=True))
+    lie = [place[axis] for axis in x.order or range(x.rank) if axis in place]
+    last = (0, *range(2, len(shape)), 1)
+    return last if lie != after and [axis for axis in last if axis in after] == lie else None
+
+
+def transposed_order(x: TensorType, perm: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The order in memory of a transposed value whose numbers stay where they are; None where it is row-major."""
+    order = tuple(perm.index(axis) for axis in x.order or range(x.rank))
+    return None if order == tuple(range(x.rank)) else order
+
+
 def _filled(owner: str, shape: Shape, dims: Shape) -> Shape:
     """``dims`` with a size in place of the -1, so that they hold what ``shape`` does."""
     if dims.count(-1) > 1 or any(isinstance(dim, int) and dim < -1 for dim in dims):

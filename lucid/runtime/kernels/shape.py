@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ...graph.ops import shape
+from ...graph.types import TensorType
 from ..planning.phase import Phase
 from ..planning.registry import kernel
-from ..program.emitter import Emitter
+from ..program.emitter import Emitter, inverse
 
 
 @kernel(shape.RESHAPE)
@@ -14,6 +15,12 @@ def reshape(k: Emitter) -> None:
     plain = x.type.order is None and y.type.order is None
     if x.contiguous and plain:
         k.alias(0, k.seen(x, y.shape), contiguous=True)
+    elif x.contiguous and _stays(x.type, y.type):
+        # in memory order both are row-major
+        flat = k.permuted(x, x.type.order or tuple(range(x.type.rank)))
+        memory = y.type.order or tuple(range(y.type.rank))
+        seen = k.reshaped(flat, tuple(y.shape[axis] for axis in memory))
+        k.alias(0, f"{seen}.transpose({inverse(memory)})", contiguous=True)
     elif x.phase is Phase.CALL and plain:
         # the caller's array: a view where its strides allow it, else NumPy copies
         k.alias(0, f"{x}.reshape({y.shape})")
@@ -24,6 +31,18 @@ def reshape(k: Emitter) -> None:
         k.line(f"{seen}[...] = {x}")
         if target is not y:
             k.line(f"{y}[...] = {target}")
+
+
+def _stays(x: TensorType, y: TensorType) -> bool:
+    """Whether the numbers of an array without gaps lie where those of its reshape do: only axes of size 1 differ."""
+
+    def lie(t: TensorType) -> list[int]:
+        """The axes but those of size 1 in memory order, each by its number among them."""
+        axes = [axis for axis, size in enumerate(t.concrete) if size != 1]
+        return [axes.index(axis) for axis in t.order or range(t.rank) if axis in axes]
+
+    alike = [size for size in x.concrete if size != 1] == [size for size in y.concrete if size != 1]
+    return alike and lie(x) == lie(y)
 
 
 @kernel(shape.TRANSPOSE)
