@@ -121,8 +121,7 @@ class Operator(Module):
 
     def forward(self, step: _Step) -> None:
         call = Call(self.node, _WORLD, lambda graph, given: step.model.run(graph, step.values, given), step.model.kinds)
-        found = self.converter.function(call, *step.inputs)
-        step.outputs = found if isinstance(found, list | tuple) else [found]
+        step.outputs = self.converter.results(call, *step.inputs)
 
     def extra_repr(self) -> str:
         return str(self.node)
@@ -297,7 +296,7 @@ class _Builder:
         if any(name and one is None for name, one in zip(node.inputs, inputs, strict=True)):
             return
         if node.op == "Constant":
-            found: Sequence[Value] | None = [converter.function(Call(node, _WORLD, lambda *_: []))]
+            found: Sequence[Value] | None = converter.results(Call(node, _WORLD, lambda *_: []))
         else:
             found = evaluate(node, inputs)
         if found is not None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import reduce
-from typing import Any, TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from ...errors import GraphError
 from ...graph.assume import is_at_least, is_equal
-from ...graph.dims import SymDim
+from ...graph.dims import Dim, SymDim
 from .model import Array, NodeDef
 from .registry import Value
 
-Evaluate: TypeAlias = "Callable[..., Any]"
+Evaluate: TypeAlias = "Callable[..., Array | Sequence[Array] | None]"
+F = TypeVar("F", bound=Evaluate)
 
 LARGEST = 1 << 28
 """Elements that an array may have which is made while a model is built."""
@@ -22,10 +24,10 @@ LARGEST = 1 << 28
 _TABLE: dict[str, Evaluate] = {}
 
 
-def evaluated(*ops: str) -> Callable[[Evaluate], Evaluate]:
+def evaluated(*ops: str) -> Callable[[F], F]:
     """Register the decorated function for operators: it takes the node and arrays, and returns an array or several."""
 
-    def decorate(function: Evaluate) -> Evaluate:
+    def decorate(function: F) -> F:
         _TABLE.update(dict.fromkeys(ops, function))
         return function
 
@@ -57,7 +59,7 @@ def is_evaluated(node: NodeDef) -> bool:
     return not node.domain and node.op in _TABLE
 
 
-def plain(value: Any) -> Array:
+def plain(value: npt.ArrayLike) -> Array:
     """An array of numbers where no element is symbolic."""
     array = np.asarray(value)
     if array.dtype == object and not any(isinstance(one, SymDim) for one in array.ravel()):
@@ -65,7 +67,7 @@ def plain(value: Any) -> Array:
     return array
 
 
-def of_dims(dims: Sequence[Any]) -> Array:
+def of_dims(dims: Sequence[Dim]) -> Array:
     """Sizes as a host value of one axis."""
     made = np.empty(len(dims), object)
     made[:] = list(dims)
@@ -167,14 +169,14 @@ def arithmetic(node: NodeDef, *arrays: Array) -> Array:
     return made if symbolic else np.asarray(made).astype(np.result_type(*arrays), copy=False)
 
 
-def _divide(a: Array, b: Array) -> Any:
+def _divide(a: Array, b: Array) -> Array:
     """Of integers rounded towards zero; sizes are not negative."""
     if a.dtype == object or b.dtype == object:
         return a // b
     return a / b if a.dtype.kind == "f" else np.trunc(np.true_divide(a, b)).astype(a.dtype)
 
 
-_ARITHMETIC: dict[str, Callable[..., Any]] = {
+_ARITHMETIC: dict[str, Callable[..., Array]] = {
     "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": _divide, "Mod": np.mod, "Neg": np.negative,
     "Abs": np.abs, "Floor": np.floor, "Ceil": np.ceil, "Sqrt": np.sqrt, "Pow": np.power,
     "Min": lambda *xs: reduce(np.minimum, xs), "Max": lambda *xs: reduce(np.maximum, xs),
@@ -182,11 +184,11 @@ _ARITHMETIC: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
-def _least(a: Any, b: Any) -> Any:
+def _least(a: Dim, b: Dim) -> Dim:
     return a if is_at_least(b - a, 0) else b
 
 
-def _most(a: Any, b: Any) -> Any:
+def _most(a: Dim, b: Dim) -> Dim:
     return a if is_at_least(a - b, 0) else b
 
 
@@ -204,7 +206,7 @@ def compare(node: NodeDef, a: Array, b: Array) -> Array:
     return np.asarray(functions[node.op](a, b))
 
 
-_SYMBOLIC: dict[str, Callable[[Any, Any], bool]] = {
+_SYMBOLIC: dict[str, Callable[[Dim, Dim], bool]] = {
     "Equal": is_equal,
     "Less": lambda a, b: is_at_least(b - a, 1),
     "LessOrEqual": lambda a, b: is_at_least(b - a, 0),

@@ -8,9 +8,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-Array: TypeAlias = "np.ndarray[Any, Any]"
+from ...base.arrays import Array as Array
+from ...graph.types import DType
+
 Size: TypeAlias = "int | str | None"
 """A dimension as declared: a number, a name, or neither."""
+
+Attribute: TypeAlias = (
+    "float | str | Array | GraphDef | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]"
+)  # fmt: skip
+"""What an attribute may hold; of which kind each is, the converter of its operator knows."""
 
 DOMAIN, ML, MICROSOFT = "", "ai.onnx.ml", "com.microsoft"
 
@@ -81,7 +88,7 @@ class ValueDef:
     """
 
     name: str
-    dtype: np.dtype[Any] | None
+    dtype: DType | None
     shape: tuple[Size, ...] | None
     kind: int = 0
 

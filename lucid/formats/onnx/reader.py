@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,19 @@ from ...base.checks import shown
 from ...base.lazy import LazyModule
 from ...errors import FileError, GraphError, LucidError, from_handler
 from ...graph.types import DType
-from .model import SHORT, Array, GraphDef, ModelDef, NodeDef, Size, ValueDef, widened
+from .model import SHORT, Array, Attribute, GraphDef, ModelDef, NodeDef, Size, ValueDef, widened
+
+if TYPE_CHECKING:  # nobody needs the package but for reading
+    from onnx import (
+        AttributeProto,
+        GraphProto,
+        ModelProto,
+        NodeProto,
+        SparseTensorProto,
+        TensorProto,
+        TensorShapeProto,
+        ValueInfoProto,
+    )  # fmt: skip
 
 onnx: Any = LazyModule("onnx")
 
@@ -50,7 +62,7 @@ def read(source: object) -> ModelDef:
         raise GraphError(f"{name} is a broken ONNX model: {error}") from error
 
 
-def _proto(source: object) -> tuple[Any, Path | None, str]:
+def _proto(source: object) -> tuple[ModelProto, Path | None, str]:
     """The message, the folder that its external data lies in, and what to call it."""
     try:
         proto_class = onnx.ModelProto
@@ -82,7 +94,7 @@ def _proto(source: object) -> tuple[Any, Path | None, str]:
     return proto, folder, name
 
 
-def _model(proto: Any, folder: Path | None, name: str) -> ModelDef:
+def _model(proto: ModelProto, folder: Path | None, name: str) -> ModelDef:
     opsets = {_domain(one.domain): one.version for one in proto.opset_import}
     opsets.setdefault("", 1)
     if opsets[""] > NEWEST:
@@ -95,10 +107,11 @@ def _model(proto: Any, folder: Path | None, name: str) -> ModelDef:
     return ModelDef(reader.graph(proto.graph), opsets, f"{proto.producer_name} {proto.producer_version}".strip(), name)
 
 
-def _inlined(proto: Any) -> Any:
+def _inlined(proto: ModelProto) -> ModelProto:
     """The model with the bodies of its own functions in their places."""
     inliner: Any = LazyModule("onnx.inliner")
-    return inliner.inline_local_functions(proto)
+    inlined: ModelProto = inliner.inline_local_functions(proto)
+    return inlined
 
 
 def _domain(domain: str) -> str:
@@ -120,7 +133,7 @@ class _Reader:
         self.opsets, self.folder = opsets, folder
         self.graphs = 0
 
-    def graph(self, proto: Any, outer: Scope | None = None) -> GraphDef:
+    def graph(self, proto: GraphProto, outer: Scope | None = None) -> GraphDef:
         """A graph; what one within another makes gets a name that nothing else in the model has."""
         scope = self.scope(proto, outer)
         constants = {scope.of(tensor.name): self.array(tensor) for tensor in proto.initializer}
@@ -133,7 +146,7 @@ class _Reader:
         outputs = tuple(self.value(one, scope) for one in proto.output)
         return GraphDef(proto.name, inputs, outputs, constants, _in_order(proto.name, nodes))
 
-    def scope(self, proto: Any, outer: Scope | None) -> Scope:
+    def scope(self, proto: GraphProto, outer: Scope | None) -> Scope:
         if outer is None:
             return Scope({}, 0)
         if outer.depth == DEEPEST:
@@ -145,7 +158,7 @@ class _Reader:
         ]
         return Scope({**outer.names, **{name: f"{name}@{self.graphs}" for name in made if name}}, outer.depth + 1)
 
-    def node(self, proto: Any, index: int, scope: Scope) -> NodeDef:
+    def node(self, proto: NodeProto, index: int, scope: Scope) -> NodeDef:
         domain = _domain(proto.domain)
         attributes = {one.name: self.attribute(one, scope) for one in proto.attribute}
         return NodeDef(
@@ -153,7 +166,7 @@ class _Reader:
             tuple(map(scope.of, proto.output)), attributes, index,
         )  # fmt: skip
 
-    def value(self, proto: Any, scope: Scope) -> ValueDef:
+    def value(self, proto: ValueInfoProto, scope: Scope) -> ValueDef:
         if not proto.type.HasField("tensor_type"):
             return ValueDef(scope.of(proto.name), None, None)
         kind = proto.type.tensor_type
@@ -163,10 +176,10 @@ class _Reader:
             dtype = np.dtype(np.float32)
         return ValueDef(scope.of(proto.name), dtype, shape, kind.elem_type)
 
-    def attribute(self, proto: Any, scope: Scope) -> Any:
+    def attribute(self, proto: AttributeProto, scope: Scope) -> Attribute:
         """The value in the field that the attribute's type names."""
         kinds = onnx.AttributeProto
-        scalars: dict[int, Callable[[Any], Any]] = {
+        scalars: dict[int, Callable[[AttributeProto], Attribute]] = {
             kinds.FLOAT: lambda a: float(np.float32(a.f)), kinds.INT: lambda a: a.i, kinds.STRING: lambda a: _text(a.s),
             kinds.TENSOR: lambda a: self.array(a.t), kinds.GRAPH: lambda a: self.graph(a.g, scope),
             kinds.SPARSE_TENSOR: lambda a: self.dense(a.sparse_tensor),
@@ -179,7 +192,7 @@ class _Reader:
 
     # ------------------------------------------------------------ arrays
 
-    def array(self, proto: Any) -> Array:
+    def array(self, proto: TensorProto) -> Array:
         """A tensor of the file; what the file has no bytes for is refused before anything is allocated."""
         shape, dtype = tuple(proto.dims), _dtype(proto.data_type)
         if any(dim < 0 for dim in shape):
@@ -199,7 +212,7 @@ class _Reader:
         array = np.asarray(onnx.numpy_helper.to_array(proto))
         return widened(array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("=")))
 
-    def external(self, proto: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    def external(self, proto: TensorProto, shape: tuple[int, ...], dtype: DType) -> Array:
         """Data in a file beside the model's, mapped."""
         given = {entry.key: entry.value for entry in proto.external_data}
         location = given.get("location", "")
@@ -222,7 +235,7 @@ class _Reader:
             return np.asarray(onnx.numpy_helper.to_array(whole))
         return widened(np.memmap(path, dtype, "c", offset, shape))
 
-    def dense(self, proto: Any) -> Array:
+    def dense(self, proto: SparseTensorProto) -> Array:
         """A sparse tensor as an array."""
         values, indices, shape = self.array(proto.values), self.array(proto.indices), tuple(proto.dims)
         if math.prod(shape) > 1 << 28 or any(dim < 0 for dim in shape):
@@ -243,9 +256,9 @@ def _texts(data: list[bytes]) -> tuple[str, ...]:
     return tuple(map(found.__getitem__, data))
 
 
-def _dtype(kind: int) -> np.dtype[Any]:
+def _dtype(kind: int) -> DType:
     try:
-        dtype: np.dtype[Any] = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind))
+        dtype: DType = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind))
         return dtype
     except Exception as error:
         if from_handler(error):
@@ -263,7 +276,7 @@ def _bytes(count: int, dtype: DType) -> int:
     return -(-count * _bits(dtype) // 8)
 
 
-def _size(proto: Any) -> Size:
+def _size(proto: TensorShapeProto.Dimension) -> Size:
     if any(sign.isalnum() for sign in proto.dim_param):  # some files write "?" for each that they do not know
         return str(proto.dim_param)
     # some files write -1 for what they do not know

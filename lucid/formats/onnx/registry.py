@@ -3,8 +3,8 @@
 A converter is registered under the operator's domain, name and the version of the domain since which it holds::
 
     @converter("Relu", 6)
-    def relu(call: Call, x: Any) -> Any:
-        return clip(x, 0)
+    def relu(call: Call, x: Value) -> AbstractTensor:
+        return clip(call.tensor(x), 0)
 
 What comes in is a tensor (or symbol), or a *host value*: an array of what is known while the model is built, the sizes
 of symbolic dimensions among them (then an array of objects). An operator with nothing but host values is evaluated on
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeGuard, TypeVar
+from typing import Any, TypeAlias, TypeGuard, TypeVar, overload
 
 import numpy as np
 
@@ -50,7 +50,11 @@ class Call:
     run: Callable[[GraphDef, Sequence[Value]], list[Value]]
     kinds: Mapping[str, int] = field(default_factory=dict)
 
-    def attribute(self, name: str, default: Any = None) -> Any:
+    @overload
+    def attribute(self, name: str) -> Any: ...
+    @overload
+    def attribute(self, name: str, default: M) -> M: ...
+    def attribute(self, name: str, default: object = None) -> object:
         """An attribute, or what it is where the node leaves it out."""
         return self.node.attributes.get(name, default)
 
@@ -72,16 +76,22 @@ class Call:
         """How many results the node names."""
         return len(self.node.outputs)
 
-    def tensor(self, value: Value) -> Any:
-        """The value as a tensor."""
+    def tensor(self, value: Value) -> AbstractTensor:
+        """The value, which must be there, as a tensor."""
         if isinstance(value, AbstractTensor):
             return value
+        if value is None:
+            raise GraphError("an input is missing")
         array = concrete(value)
         return self.world.constant(np.asarray(array, as_dtype(array.dtype), order="C"))
 
-    def tensors(self, *values: Value) -> list[Any]:
-        """All of them as tensors, None where there is none."""
-        return [None if value is None else self.tensor(value) for value in values]
+    def tensors(self, *values: Value) -> list[AbstractTensor]:
+        """All of them, which must be there, as tensors."""
+        return [self.tensor(value) for value in values]
+
+    def optional(self, value: Value) -> AbstractTensor | None:
+        """The value as a tensor, None where it is left out."""
+        return None if value is None else self.tensor(value)
 
     def dims(self, value: Value, what: str) -> tuple[Dim, ...]:
         """A host value as sizes."""
@@ -96,11 +106,12 @@ class Call:
             raise GraphError(f"{what} must be numbers, not symbolic: {found}")
         return found  # type: ignore[return-value]
 
-    def scalar(self, value: Value, what: str) -> Any:
+    def scalar(self, value: Value, what: str) -> float:
         """A host value of one element, as a Python number."""
         if not is_host(value) or np.size(value) != 1:
             raise GraphError(f"{what} must be one number that is known when the model is built")
-        return concrete(value).reshape(()).item()
+        found: float = concrete(value).reshape(()).item()
+        return found
 
 
 def is_host(value: object) -> TypeGuard[Array]:
@@ -118,7 +129,9 @@ def concrete(value: Value) -> Array:
     return value.astype(np.int64)
 
 
-Convert: TypeAlias = "Callable[..., Any]"
+Results: TypeAlias = "Value | Sequence[Value]"
+Convert: TypeAlias = "Callable[..., Results]"
+F = TypeVar("F", bound=Convert)
 
 
 @dataclass(frozen=True)
@@ -143,6 +156,11 @@ class Converter:
     host: frozenset[int] = frozenset()
     state: frozenset[int] = frozenset()
 
+    def results(self, call: Call, *inputs: Value) -> Sequence[Value]:
+        """What the operator gives for these inputs."""
+        found = self.function(call, *inputs)
+        return [found] if found is None or isinstance(found, AbstractTensor | np.ndarray) else found
+
 
 _TABLE: dict[tuple[str, str], list[Converter]] = {}
 
@@ -150,14 +168,14 @@ _TABLE: dict[tuple[str, str], list[Converter]] = {}
 def converter(
     *ops: str, since: int = 1, domain: str = "", names: Sequence[str] = (), host: Sequence[int] = (),
     state: Sequence[int] = (),
-) -> Callable[[Convert], Convert]:  # fmt: skip
+) -> Callable[[F], F]:  # fmt: skip
     """Register the decorated function for operators of a domain, from a version on.
 
     ``names`` are those of parameters that come as these inputs, ``state`` the inputs that are no parameters but kept
     with them, and ``host`` those that are no data.
     """
 
-    def decorate(function: Convert) -> Convert:
+    def decorate(function: F) -> F:
         made = Converter(since, function, tuple(names), frozenset(host), frozenset(state))
         for op in ops:
             known = _TABLE.setdefault((domain, op), [])

@@ -108,7 +108,7 @@ def attention(
     flat = call.tensor(q).type.rank == 3
     query = _heads(call, call.tensor(q), "q_num_heads")
     own, values = (_heads(call, call.tensor(x), "kv_num_heads") for x in (k, v))
-    given_mask, before, before_value, count = call.tensors(given, past_key, past_value, lengths)
+    given_mask, before, before_value, count = map(call.optional, (given, past_key, past_value, lengths))
     if (before is None) != (before_value is None) or (before is not None and count is not None):
         raise GraphError("past_key and past_value come together, and without nonpad_kv_seqlen")
     key, value = _with_past(own, before), _with_past(values, before_value)
@@ -158,7 +158,7 @@ def _step(
 
 @converter("RotaryEmbedding", since=23)
 def rotary(call: Call, x: Value, cos: Value, sin: Value, places: Value = None) -> AbstractTensor:
-    data, cosine, sine, at_places = call.tensors(x, cos, sin, places)
+    (data, cosine, sine), at_places = call.tensors(x, cos, sin), call.optional(places)
     turned = _heads(call, data, "num_heads")
     if at_places is not None:
         cosine, sine = (embedding(at_places, one) for one in (cosine, sine))

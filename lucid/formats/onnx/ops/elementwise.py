@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import reduce
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from ..host import ELEMENT_TYPES
 from ..registry import Call, Value, converter, is_host
 from ..small import SMALL, as_small
 
-Function = Callable[..., Any]
+Function = Callable[..., AbstractTensor]
 
 UNARY: dict[str, Function] = {
     "Neg": ew.neg, "Abs": ew.abs_, "Exp": ew.exp, "Log": ew.log, "Sqrt": ew.flat_sqrt, "Sin": ew.sin, "Cos": ew.cos,
@@ -43,17 +42,17 @@ BINARY: dict[str, Function] = {
 
 
 @converter(*UNARY)
-def unary(call: Call, x: Any) -> Any:
+def unary(call: Call, x: Value) -> AbstractTensor:
     return UNARY[call.node.op](call.tensor(x))
 
 
 @converter(*BINARY)
-def binary(call: Call, a: Any, b: Any) -> Any:
+def binary(call: Call, a: Value, b: Value) -> AbstractTensor:
     a, b = call.tensors(a, b)
     return BINARY[call.node.op](a, _legacy(call, a, b))
 
 
-def _legacy(call: Call, a: Any, b: Any) -> Any:
+def _legacy(call: Call, a: AbstractTensor, b: AbstractTensor) -> AbstractTensor:
     """Before version 7 an axis could say where the second operand's axes lie."""
     axis = call.attribute("axis")
     if axis is None or call.node.version >= 7:
@@ -62,7 +61,7 @@ def _legacy(call: Call, a: Any, b: Any) -> Any:
 
 
 @converter("Div")
-def div(call: Call, a: Any, b: Any) -> Any:
+def div(call: Call, a: Value, b: Value) -> AbstractTensor:
     a, b = call.tensors(a, b)
     b = _legacy(call, a, b)
     if is_float(a.type.dtype):
@@ -73,7 +72,7 @@ def div(call: Call, a: Any, b: Any) -> Any:
 
 
 @converter("Mod")
-def mod(call: Call, a: Any, b: Any) -> Any:
+def mod(call: Call, a: Value, b: Value) -> AbstractTensor:
     a, b = call.tensors(a, b)
     rest = ew.remainder(a, b)
     if not call.attribute("fmod", 0):
@@ -83,7 +82,7 @@ def mod(call: Call, a: Any, b: Any) -> Any:
 
 
 @converter("Pow")
-def power(call: Call, a: Any, b: Any) -> Any:
+def power(call: Call, a: Value, b: Value) -> AbstractTensor:
     if is_host(b) and np.size(b) == 1 and b.dtype != object and float(b) in (1.0, 2.0, 3.0):
         x = call.tensor(a)
         return {1.0: x, 2.0: x * x, 3.0: x * x * x}[float(b)]
@@ -92,19 +91,19 @@ def power(call: Call, a: Any, b: Any) -> Any:
 
 
 @converter("Min", "Max", "Sum", "Mean")
-def several(call: Call, *xs: Any) -> Any:
+def several(call: Call, *xs: Value) -> AbstractTensor:
     functions = {"Min": ew.minimum, "Max": ew.maximum, "Sum": ew.add, "Mean": ew.add}
     total = reduce(functions[call.node.op], call.tensors(*xs))
     return total / len(xs) if call.node.op == "Mean" else total
 
 
 @converter("Where")
-def where(call: Call, condition: Any, a: Any, b: Any) -> Any:
+def where(call: Call, condition: Value, a: Value, b: Value) -> AbstractTensor:
     return ew.where(*call.tensors(condition, a, b))
 
 
 @converter("Cast")
-def cast(call: Call, x: Any) -> Any:
+def cast(call: Call, x: Value) -> AbstractTensor:
     return _as_kind(call, call.tensor(x), call.required("to"))
 
 
@@ -131,7 +130,7 @@ def cast_like(call: Call, x: Value, like: Value) -> Value:
 
 
 @converter("Clip", host=(1, 2))
-def clip(call: Call, x: Any, low: Any = None, high: Any = None) -> Any:
+def clip(call: Call, x: Value, low: Value = None, high: Value = None) -> AbstractTensor:
     x = call.tensor(x)
     if call.node.version < 11:
         low, high = call.attribute("min"), call.attribute("max")
@@ -141,22 +140,22 @@ def clip(call: Call, x: Any, low: Any = None, high: Any = None) -> Any:
 
 
 @converter("LeakyRelu")
-def leaky_relu(call: Call, x: Any) -> Any:
+def leaky_relu(call: Call, x: Value) -> AbstractTensor:
     return ew.leaky_relu(call.tensor(x), call.attribute("alpha", 0.01))
 
 
 @converter("Elu")
-def elu(call: Call, x: Any) -> Any:
+def elu(call: Call, x: Value) -> AbstractTensor:
     return ew.elu(call.tensor(x), call.attribute("alpha", 1.0))
 
 
 @converter("Celu")
-def celu(call: Call, x: Any) -> Any:
+def celu(call: Call, x: Value) -> AbstractTensor:
     return act.celu(call.tensor(x), call.attribute("alpha", 1.0))
 
 
 @converter("Selu")
-def selu(call: Call, x: Any) -> Any:
+def selu(call: Call, x: Value) -> AbstractTensor:
     alpha, gamma = (
         call.attribute("alpha", 1.67326319217681884765625),
         call.attribute("gamma", 1.05070102214813232421875),
@@ -165,22 +164,22 @@ def selu(call: Call, x: Any) -> Any:
 
 
 @converter("ThresholdedRelu")
-def thresholded_relu(call: Call, x: Any) -> Any:
+def thresholded_relu(call: Call, x: Value) -> AbstractTensor:
     return act.threshold(call.tensor(x), call.attribute("alpha", 1.0), 0.0)
 
 
 @converter("HardSigmoid")
-def hard_sigmoid(call: Call, x: Any) -> Any:
+def hard_sigmoid(call: Call, x: Value) -> AbstractTensor:
     return act.hardsigmoid(call.tensor(x), call.attribute("alpha", 0.2), call.attribute("beta", 0.5))
 
 
 @converter("Gelu")
-def gelu(call: Call, x: Any) -> Any:
+def gelu(call: Call, x: Value) -> AbstractTensor:
     return ew.gelu(call.tensor(x), call.attribute("approximate", "none"))
 
 
 @converter("PRelu", names=("", "weight"))
-def prelu(call: Call, x: Any, slope: Any) -> Any:
+def prelu(call: Call, x: Value, slope: Value) -> AbstractTensor:
     x, slope = call.tensors(x, slope)
     if call.node.version < 7 and slope.type.rank == 1 and x.type.rank > 2:  # a slope for each channel
         slope = slope.reshape((-1, *[1] * (x.type.rank - 2)))
@@ -188,7 +187,7 @@ def prelu(call: Call, x: Any, slope: Any) -> Any:
 
 
 @converter("IsInf")
-def is_inf(call: Call, x: Any) -> Any:
+def is_inf(call: Call, x: Value) -> AbstractTensor:
     x = call.tensor(x)
     if call.attribute("detect_negative", 1) and call.attribute("detect_positive", 1):
         return composite.isinf(x)

@@ -20,12 +20,12 @@ def _reduction(call: Call) -> str:
 
 @converter("NegativeLogLikelihoodLoss")
 def nll_loss(call: Call, x: Value, target: Value, weight: Value = None) -> AbstractTensor:
-    known, classes, weights = call.tensors(x, target, weight)
+    (known, classes), weights = call.tensors(x, target), call.optional(weight)
     return loss.nll_loss(known, classes, weights, call.attribute("ignore_index", NOWHERE), _reduction(call))
 
 
 @converter("SoftmaxCrossEntropyLoss")
 def cross_entropy(call: Call, x: Value, target: Value, weight: Value = None) -> list[AbstractTensor]:
-    known, classes, weights = call.tensors(x, target, weight)
+    (known, classes), weights = call.tensors(x, target), call.optional(weight)
     shares = norm.log_softmax(known, 1)
     return [loss.nll_loss(shares, classes, weights, call.attribute("ignore_index", NOWHERE), _reduction(call)), shares]

@@ -84,11 +84,11 @@ def window(call: Call, size: Value) -> Array:
 @converter("TensorScatter", since=24)
 def tensor_scatter(call: Call, cache: Value, update: Value, first: Value = None) -> AbstractTensor:
     """A cache with new values from a place on that each sample of the batch has for itself."""
-    before, new, start = call.tensors(cache, update, first)
+    (before, new), start = call.tensors(cache, update), call.optional(first)
     rank, axis = before.type.rank, call.attribute("axis", -2) % before.type.rank
     size, count = before.type.shape[axis], new.type.shape[axis]
-    if not isinstance(size, int) or axis == 0:
-        raise GraphError(f"a cache {before.type}, axis {axis}: its length must be a number")
+    if not isinstance(size, int) or not isinstance(count, int) or axis == 0:
+        raise GraphError(f"a cache {before.type} and {new.type}, axis {axis}: the lengths must be numbers")
     if call.attribute("mode", "linear") not in ("linear", "circular"):
         raise GraphError(f"there is no mode {call.attribute('mode')!r}")
     place = before.constant(np.arange(size, dtype=np.int64).reshape(-1, *[1] * (rank - axis - 1)))

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-
-import numpy as np
 
 from ....errors import GraphError
 from ....graph.dims import exact_quotient
@@ -15,6 +12,7 @@ from ....graph.ops.composite import eq
 from ....graph.ops.composite import norm as norm_of
 from ....graph.ops.elementwise import where
 from ....graph.ops.promotion import cast
+from ....graph.ops.put import counted
 from ....graph.ops.reduce import argmax, mean
 from ....graph.ops.sizing import by_neighbours, by_root_mean_square
 from ....graph.types import product
@@ -22,7 +20,7 @@ from ..registry import Call, Value, converter
 
 
 @converter("BatchNormalization", names=("", "weight", "bias", "running_mean", "running_var"), state=(3, 4))
-def batch_norm(call: Call, x: Any, scale: Any, shift: Any, average: Any, variance: Any) -> Any:
+def batch_norm(call: Call, x: Value, scale: Value, shift: Value, average: Value, variance: Value) -> AbstractTensor:
     if call.attribute("training_mode", 0) or (call.node.version < 7 and not call.attribute("is_test", 0)):
         raise GraphError("statistics of the batch are not supported")
     x, average, variance, scale, shift = call.tensors(x, average, variance, scale, shift)
@@ -30,22 +28,24 @@ def batch_norm(call: Call, x: Any, scale: Any, shift: Any, average: Any, varianc
 
 
 @converter("InstanceNormalization", names=("", "weight", "bias"))
-def instance_norm(call: Call, x: Any, scale: Any, shift: Any) -> Any:
+def instance_norm(call: Call, x: Value, scale: Value, shift: Value) -> AbstractTensor:
     x, scale, shift = call.tensors(x, scale, shift)
     return norm.instance_norm(x, None, None, scale, shift, eps=call.attribute("epsilon", 1e-5))
 
 
 @converter("LayerNormalization", names=("", "weight", "bias"))
-def layer_norm(call: Call, x: Any, scale: Any, shift: Any = None) -> Any:
-    x, scale, shift = call.tensors(x, scale, shift)
-    axis, eps = call.attribute("axis", -1) % x.type.rank, call.attribute("epsilon", 1e-5)
+def layer_norm(
+    call: Call, x: Value, scale: Value, shift: Value = None
+) -> AbstractTensor | list[AbstractTensor]:  # fmt: skip
+    (values, weight), bias = call.tensors(x, scale), call.optional(shift)
+    axis, eps = call.attribute("axis", -1) % values.type.rank, call.attribute("epsilon", 1e-5)
     if any(call.node.outputs[1:]):
-        y, average, variance = norm.standardize(x, tuple(range(axis, x.type.rank)), eps)
-        y = y * scale
-        return [y if shift is None else y + shift, average, (variance + eps) ** -0.5]
-    sizes = x.type.shape[axis:]
-    scale, shift = (one if one is None else shape.expand(one, sizes) for one in (scale, shift))
-    return norm.layer_norm(x, sizes, scale, shift, eps)
+        y, average, variance = norm.standardize(values, tuple(range(axis, values.type.rank)), eps)
+        y = y * weight
+        return [y if bias is None else y + bias, average, (variance + eps) ** -0.5]
+    sizes = values.type.shape[axis:]
+    weight, bias = shape.expand(weight, sizes), None if bias is None else shape.expand(bias, sizes)
+    return norm.layer_norm(values, sizes, weight, bias, eps)
 
 
 @converter("RMSNormalization", names=("", "weight"))
@@ -81,7 +81,9 @@ def lp_norm(call: Call, x: Value) -> AbstractTensor:
     return values / where(eq(size, 0), 1.0, size)
 
 
-def _along(call: Call, x: Any, function: Callable[[Any, int], Any]) -> Any:
+def _along(
+    call: Call, x: AbstractTensor, function: Callable[[AbstractTensor, int], AbstractTensor]
+) -> AbstractTensor:  # fmt: skip
     """Along an axis, or before version 13 along all from an axis on."""
     if call.node.version >= 13:
         return function(x, call.attribute("axis", -1))
@@ -94,27 +96,29 @@ def _along(call: Call, x: Any, function: Callable[[Any, int], Any]) -> Any:
 
 
 @converter("Softmax")
-def softmax(call: Call, x: Any) -> Any:
+def softmax(call: Call, x: Value) -> AbstractTensor:
     return _along(call, call.tensor(x), norm.softmax)
 
 
 @converter("LogSoftmax")
-def log_softmax(call: Call, x: Any) -> Any:
+def log_softmax(call: Call, x: Value) -> AbstractTensor:
     return _along(call, call.tensor(x), norm.log_softmax)
 
 
 @converter("Hardmax")
-def hardmax(call: Call, x: Any) -> Any:
-    def of(values: Any, axis: int) -> Any:
+def hardmax(call: Call, x: Value) -> AbstractTensor:
+    def of(values: AbstractTensor, axis: int) -> AbstractTensor:
         axis %= values.type.rank
-        places = np.arange(values.type.shape[axis]).reshape(-1, *[1] * (values.type.rank - axis - 1))
-        return cast(eq(argmax(values, axis, keepdim=True), values.constant(places)), values.type.dtype)
+        places = counted(values, values.type.shape[axis])
+        for _ in range(values.type.rank - axis - 1):
+            places = shape.unsqueeze(places, -1)
+        return cast(eq(argmax(values, axis, keepdim=True), places), values.type.dtype)
 
     return _along(call, call.tensor(x), of)
 
 
 @converter("LRN")
-def lrn(call: Call, x: Any) -> Any:
+def lrn(call: Call, x: Value) -> AbstractTensor:
     size = call.required("size")
     alpha, beta, bias = call.attribute("alpha", 1e-4), call.attribute("beta", 0.75), call.attribute("bias", 1.0)
     before = (size - 1) // 2
@@ -122,17 +126,15 @@ def lrn(call: Call, x: Any) -> Any:
 
 
 @converter("Dropout", host=(1, 2))
-def dropout(call: Call, x: Any, ratio: Any = None, training: Any = None) -> Any:
+def dropout(call: Call, x: Value, ratio: Value = None, training: Value = None) -> list[AbstractTensor]:
     if training is not None and bool(call.scalar(training, "training_mode")):
         raise GraphError("dropout in training is not supported: models are imported for inference")
     x = call.tensor(x)
-    if call.outputs < 2:
-        return x
-    return [x, cast(x * 0.0 + 1.0, "bool")]
+    return [x] if call.outputs < 2 else [x, cast(x * 0.0 + 1.0, "bool")]
 
 
 @converter("MeanVarianceNormalization")
-def mean_variance(call: Call, x: Any) -> Any:
+def mean_variance(call: Call, x: Value) -> AbstractTensor:
     x, axes = call.tensor(x), tuple(call.attribute("axes", (0, 2, 3)))
     centred = x - mean(x, axes, keepdim=True)
     return centred / (mean(centred * centred, axes, keepdim=True) ** 0.5 + 1e-9)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from ....graph.opdef import AbstractTensor
 from ....graph.ops.einsum import einsum as einsum_of
 from ....graph.ops.linalg import linear
 from ....graph.ops.linalg import matmul as product_of
 from ....graph.ops.shape import permute
-from ..registry import Call, converter
+from ..registry import Call, Value, converter
 
 
 @converter("MatMul", names=("", "weight"))
-def matmul(call: Call, a: Any, b: Any) -> Any:
+def matmul(call: Call, a: Value, b: Value) -> AbstractTensor:
     return product_of(*call.tensors(a, b))
 
 
 @converter("Gemm", names=("", "weight", "bias"))
-def gemm(call: Call, a: Any, b: Any, c: Any = None) -> Any:
-    a, b, c = call.tensors(a, b, c)
+def gemm(call: Call, a: Value, b: Value, c: Value = None) -> AbstractTensor:
+    (a, b), c = call.tensors(a, b), call.optional(c)
     alpha, beta = call.attribute("alpha", 1.0), call.attribute("beta", 1.0)
     a = permute(a, (1, 0)) if call.attribute("transA", 0) else a
     b = b if call.attribute("transB", 0) else permute(b, (1, 0))
@@ -30,5 +29,5 @@ def gemm(call: Call, a: Any, b: Any, c: Any = None) -> Any:
 
 
 @converter("Einsum")
-def einsum(call: Call, *xs: Any) -> Any:
+def einsum(call: Call, *xs: Value) -> AbstractTensor:
     return einsum_of(call.required("equation"), *call.tensors(*xs))

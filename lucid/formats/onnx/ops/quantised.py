@@ -60,7 +60,7 @@ def dequantized(node: NodeDef, x: Array, scale: Array, zero: Array | None = None
 @converter("DequantizeLinear", since=10, host=(1, 2))
 def dequantize(call: Call, x: Value, scale: Value, zero: Value = None) -> AbstractTensor:
     made = _element(call, "output_dtype")
-    whole, step, point = call.tensors(x, scale, zero)
+    (whole, step), point = call.tensors(x, scale), call.optional(zero)
     centred = _centred(whole, None if point is None else _spread(call, point, whole), step.type.dtype)
     y = centred * _spread(call, step, whole)
     return y if made is None else cast(y, made)
@@ -69,7 +69,7 @@ def dequantize(call: Call, x: Value, scale: Value, zero: Value = None) -> Abstra
 @converter("QuantizeLinear", since=10, host=(1, 2))
 def quantize(call: Call, x: Value, scale: Value, zero: Value = None) -> AbstractTensor:
     asked = _element(call, "output_dtype")
-    numbers, step, point = call.tensors(x, scale, zero)
+    (numbers, step), point = call.tensors(x, scale), call.optional(zero)
     if call.attribute("precision", 0) not in (0, 1, 11):
         raise GraphError(f"it divides in an element type that is not known here ({call.attribute('precision')})")
     made = point.type.dtype if point is not None else asked or UINT8

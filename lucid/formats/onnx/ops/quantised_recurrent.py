@@ -26,11 +26,10 @@ def dynamic_quantize_lstm(
     r_zero: Value = None,
 ) -> list[AbstractTensor]:  # fmt: skip
     """The input, and the state at each time, are rounded to 8 bits as their ranges ask."""
-    found: list[AbstractTensor] = lstm(
+    return lstm(
         call, rounded(call.tensor(x)), _weights(call, weight, w_scale, w_zero),
         _weights(call, recurrent, r_scale, r_zero), bias, lengths, h, c, peepholes, rounded=True,
     )  # fmt: skip
-    return found
 
 
 def rounded(x: AbstractTensor) -> AbstractTensor:
@@ -48,10 +47,8 @@ def _weights(call: Call, whole: Value, scale: Value, zero: Value) -> AbstractTen
         step, origin = (one.reshape(-1, 1, one.size // (len(whole) if one.size > 1 else 1)) for one in (scale, point))
         made = (whole.astype(np.float32) - origin.astype(np.float32)) * step
         return call.world.constant(np.ascontiguousarray(made.transpose(0, 2, 1)))
-    numbers, step, point = call.tensors(whole, scale, zero)
-    directions = numbers.type.shape[0]
-    numbers = cast(numbers, float32)
-    if point is not None:
-        numbers = numbers - cast(reshape(point, (directions, 1, -1)), float32)
-    turned: AbstractTensor = permute(numbers * reshape(step, (directions, 1, -1)), (0, 2, 1))
-    return turned
+    rows = (call.tensor(whole).type.shape[0], 1, -1)
+    numbers = cast(call.tensor(whole), float32)
+    if zero is not None:
+        numbers = numbers - cast(reshape(call.tensor(zero), rows), float32)
+    return permute(numbers * reshape(call.tensor(scale), rows), (0, 2, 1))

@@ -68,12 +68,7 @@ def _lengths(call: Call, times: Dim, lengths: Value) -> AbstractTensor | None:
     """The lengths of sequences as a tensor; None where each is as long as there are times."""
     if lengths is None or (is_host(lengths) and isinstance(times, int) and (concrete(lengths) == times).all()):
         return None
-    return _optional(call, lengths)
-
-
-def _optional(call: Call, value: Value) -> AbstractTensor | None:
-    tensor: AbstractTensor | None = call.tensors(value)[0]
-    return tensor
+    return call.optional(lengths)
 
 
 class _Layer:
@@ -119,7 +114,7 @@ def lstm(
     c: Value = None, peepholes: Value = None, *, rounded: bool = False,
 ) -> list[AbstractTensor]:  # fmt: skip
     layer = _Layer(call, x, weight, recurrent, bias, (h, c))
-    each, peep = _lengths(call, layer.x.type.shape[0], lengths), _optional(call, peepholes)
+    each, peep = _lengths(call, layer.x.type.shape[0], lengths), call.optional(peepholes)
     attrs = LSTMAttrs(
         **_way(call, LSTMAttrs.activations, each), peepholes=peep is not None, rounded=rounded
     )  # fmt: skip

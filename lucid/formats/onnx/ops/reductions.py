@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from ....graph.opdef import AbstractTensor
 from ....graph.ops import elementwise as ew
 from ....graph.ops import reduce
 from ....graph.ops.promotion import cast
 from ....graph.ops.slices import flip
 from ....graph.ops.subscript import getitem
-from ..registry import Call, converter
+from ..registry import Call, Value, converter
 from .shapes import axes_of
 
-REDUCTIONS: dict[str, Callable[..., Any]] = {
+REDUCTIONS: dict[str, Callable[..., AbstractTensor]] = {
     "ReduceSum": reduce.sum, "ReduceMean": reduce.mean, "ReduceMax": reduce.amax, "ReduceMin": reduce.amin,
     "ReduceProd": reduce.prod, "ReduceLogSumExp": reduce.logsumexp,
     "ReduceL1": lambda x, axes, keep: reduce.sum(ew.abs_(x), axes, keep),
@@ -24,7 +24,7 @@ REDUCTIONS: dict[str, Callable[..., Any]] = {
 
 
 @converter(*REDUCTIONS, host=(1,))
-def reduced(call: Call, x: Any, axes: Any = None) -> Any:
+def reduced(call: Call, x: Value, axes: Value = None) -> AbstractTensor:
     x, along = call.tensor(x), axes_of(call, axes)
     if not along and call.attribute("noop_with_empty_axes", 0):
         return x
@@ -33,7 +33,7 @@ def reduced(call: Call, x: Any, axes: Any = None) -> Any:
 
 
 @converter("ArgMax", "ArgMin")
-def arg(call: Call, x: Any) -> Any:
+def arg(call: Call, x: Value) -> AbstractTensor:
     x, axis, keep = call.tensor(x), call.attribute("axis", 0), bool(call.attribute("keepdims", 1))
     function = reduce.argmax if call.node.op == "ArgMax" else reduce.argmin
     if call.attribute("select_last_index", 0):  # the first from the end
@@ -42,7 +42,7 @@ def arg(call: Call, x: Any) -> Any:
 
 
 @converter("CumSum", host=(1,))
-def cumsum(call: Call, x: Any, axis: Any) -> Any:
+def cumsum(call: Call, x: Value, axis: Value) -> AbstractTensor:
     x, along = call.tensor(x), int(call.scalar(axis, "the axis"))
     if call.attribute("exclusive", 0) or call.attribute("reverse", 0):
         flipped = call.attribute("reverse", 0)
@@ -53,5 +53,5 @@ def cumsum(call: Call, x: Any, axis: Any) -> Any:
     return cast(reduce.cumsum(x, along), x.type.dtype)
 
 
-def _flip(x: Any, axis: int) -> Any:
+def _flip(x: AbstractTensor, axis: int) -> AbstractTensor:
     return getitem(x, (*[slice(None)] * (axis % x.type.rank), slice(None, None, -1)))

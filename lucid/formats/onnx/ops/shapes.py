@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from ....errors import GraphError
+from ....graph.dims import Dim
+from ....graph.opdef import AbstractTensor
 from ....graph.ops import indexing, shape
 from ....graph.ops.composite import eq, lt
 from ....graph.ops.elementwise import remainder, where
@@ -16,10 +17,11 @@ from ....graph.ops.source import full
 from ....graph.ops.subscript import getitem
 from ....graph.types import as_dtype, bool_, product
 from ..host import of_dims
-from ..registry import Call, converter, is_host
+from ..model import Array
+from ..registry import Call, Value, converter, is_host
 
 
-def axes_of(call: Call, given: Any) -> tuple[int, ...] | None:
+def axes_of(call: Call, given: Value) -> tuple[int, ...] | None:
     """The axes that come as an input, or in older versions as an attribute."""
     if given is not None:
         return call.ints(given, "axes")
@@ -28,15 +30,15 @@ def axes_of(call: Call, given: Any) -> tuple[int, ...] | None:
 
 
 @converter("Identity")
-def identity(call: Call, x: Any) -> Any:
+def identity(call: Call, x: Value) -> Value:
     return x
 
 
 @converter("Constant")
-def constant(call: Call) -> Any:
+def constant(call: Call) -> Array:
     for name in ("value", "sparse_value"):
         if name in call.node.attributes:
-            return call.attribute(name)
+            return np.asarray(call.attribute(name))
     for name, dtype in (("value_float", np.float32), ("value_floats", np.float32), ("value_int", np.int64),
                         ("value_ints", np.int64)):  # fmt: skip
         if name in call.node.attributes:
@@ -45,17 +47,17 @@ def constant(call: Call) -> Any:
 
 
 @converter("Shape")
-def shape_of(call: Call, x: Any) -> Any:
+def shape_of(call: Call, x: Value) -> Array:
     return of_dims(call.tensor(x).type.shape)[call.attribute("start", 0) : call.attribute("end")]
 
 
 @converter("Size")
-def size_of(call: Call, x: Any) -> Any:
+def size_of(call: Call, x: Value) -> Array:
     return np.asarray(of_dims([product(call.tensor(x).type.shape)])[0])
 
 
 @converter("Reshape", host=(1,))
-def reshape(call: Call, x: Any, to: Any = None) -> Any:
+def reshape(call: Call, x: Value, to: Value = None) -> AbstractTensor:
     x = call.tensor(x)
     dims = tuple(call.required("shape")) if to is None else call.dims(to, "the shape")
     if not call.attribute("allowzero", 0):
@@ -64,7 +66,7 @@ def reshape(call: Call, x: Any, to: Any = None) -> Any:
 
 
 @converter("Flatten")
-def flatten(call: Call, x: Any) -> Any:
+def flatten(call: Call, x: Value) -> AbstractTensor:
     x = call.tensor(x)
     axis = call.attribute("axis", 1)
     axis = axis + x.type.rank if axis < 0 else axis
@@ -73,13 +75,13 @@ def flatten(call: Call, x: Any) -> Any:
 
 
 @converter("Transpose")
-def transpose(call: Call, x: Any) -> Any:
+def transpose(call: Call, x: Value) -> AbstractTensor:
     x = call.tensor(x)
     return shape.permute(x, tuple(call.attribute("perm", range(x.type.rank)[::-1])))
 
 
 @converter("Unsqueeze", host=(1,))
-def unsqueeze(call: Call, x: Any, axes: Any = None) -> Any:
+def unsqueeze(call: Call, x: Value, axes: Value = None) -> AbstractTensor:
     x, along = call.tensor(x), axes_of(call, axes) or ()
     rank = x.type.rank + len(along)
     for axis in sorted(a % rank for a in along):
@@ -88,17 +90,17 @@ def unsqueeze(call: Call, x: Any, axes: Any = None) -> Any:
 
 
 @converter("Squeeze", host=(1,))
-def squeeze(call: Call, x: Any, axes: Any = None) -> Any:
+def squeeze(call: Call, x: Value, axes: Value = None) -> AbstractTensor:
     return shape.squeeze(call.tensor(x), axes_of(call, axes))
 
 
 @converter("Concat")
-def concat(call: Call, *xs: Any) -> Any:
+def concat(call: Call, *xs: Value) -> AbstractTensor:
     return shape.concat(call.tensors(*xs), call.attribute("axis", 1))
 
 
 @converter("Split", host=(1,))
-def split(call: Call, x: Any, sizes: Any = None) -> Any:
+def split(call: Call, x: Value, sizes: Value = None) -> list[AbstractTensor]:
     x, axis = call.tensor(x), call.attribute("axis", 0)
     axis %= x.type.rank
     given = call.attribute("split") if sizes is None else call.dims(sizes, "the sizes")
@@ -106,8 +108,8 @@ def split(call: Call, x: Any, sizes: Any = None) -> Any:
     if given is None:
         each = -(-whole // count)
         given = [*[each] * (count - 1), whole - each * (count - 1)]
-    parts: list[Any] = []
-    start: Any = 0
+    parts: list[AbstractTensor] = []
+    start: Dim = 0
     for size in given:
         parts.append(getitem(x, (*[slice(None)] * axis, slice(start, start + size))))
         start = start + size
@@ -116,14 +118,14 @@ def split(call: Call, x: Any, sizes: Any = None) -> Any:
 
 @converter("Slice", host=(1, 2, 3, 4))
 def slice_(
-    call: Call, x: Any, starts: Any = None, ends: Any = None, axes: Any = None, steps: Any = None
-) -> Any:  # fmt: skip
+    call: Call, x: Value, starts: Value = None, ends: Value = None, axes: Value = None, steps: Value = None
+) -> AbstractTensor:  # fmt: skip
     x = call.tensor(x)
     first = tuple(call.required("starts")) if starts is None else call.dims(starts, "the starts")
     last = tuple(call.required("ends")) if ends is None else call.dims(ends, "the ends")
     along = axes_of(call, axes) or tuple(range(len(first)))
     by = call.ints(steps, "the steps") if steps is not None else (1,) * len(along)
-    key: list[Any] = [slice(None)] * x.type.rank
+    key = [slice(None)] * x.type.rank
     for a, b, axis, step in zip(first, last, along, by, strict=True):
         if step < 0:
             x = _backwards(x, axis % x.type.rank, a, b, step)
@@ -132,17 +134,17 @@ def slice_(
     return getitem(x, tuple(key))
 
 
-def _backwards(x: Any, axis: int, start: Any, stop: Any, step: int) -> Any:
+def _backwards(x: AbstractTensor, axis: int, start: Dim, stop: Dim, step: int) -> AbstractTensor:
     """Elements from ``start`` down to that after ``stop``."""
     size = x.type.shape[axis]
-    if not all(isinstance(one, int) for one in (size, start, stop)):
+    if not (isinstance(size, int) and isinstance(start, int) and isinstance(stop, int)):
         raise GraphError("a slice that goes backwards needs sizes that are numbers: give the model fixed shapes")
     chosen = range(size)[slice(start, None if stop < -size else stop, step)]
     return indexing.index_select(x, axis, x.constant(np.asarray(chosen, np.int64)))
 
 
 @converter("Gather", names=("weight",))
-def gather(call: Call, x: Any, index: Any) -> Any:
+def gather(call: Call, x: Value, index: Value) -> AbstractTensor:
     x, axis = call.tensor(x), call.attribute("axis", 0)
     axis %= x.type.rank
     if is_host(index) and index.ndim == 0:
@@ -153,19 +155,19 @@ def gather(call: Call, x: Any, index: Any) -> Any:
 
 
 @converter("GatherElements")
-def gather_elements(call: Call, x: Any, index: Any) -> Any:
+def gather_elements(call: Call, x: Value, index: Value) -> AbstractTensor:
     x, index = call.tensors(x, index)
     axis = call.attribute("axis", 0)
     return indexing.gather(x, axis, remainder(index, x.type.shape[axis]))  # negative ones count from the end
 
 
 @converter("Expand", host=(1,))
-def expand(call: Call, x: Any, to: Any) -> Any:
+def expand(call: Call, x: Value, to: Value) -> AbstractTensor:
     x, dims = call.tensor(x), call.dims(to, "the shape")
     return shape.expand(x, broadcast(x.type.shape, dims))
 
 
-def broadcast(a: Sequence[Any], b: Sequence[Any]) -> tuple[Any, ...]:
+def broadcast(a: Sequence[Dim], b: Sequence[Dim]) -> tuple[Dim, ...]:
     """The shape that both broadcast to."""
     rank = max(len(a), len(b))
     one, two = ((1,) * (rank - len(dims)) + tuple(dims) for dims in (a, b))
@@ -173,18 +175,18 @@ def broadcast(a: Sequence[Any], b: Sequence[Any]) -> tuple[Any, ...]:
 
 
 @converter("Tile", host=(1, 2))
-def tile(call: Call, x: Any, repeats: Any, axis: Any = None) -> Any:
+def tile(call: Call, x: Value, repeats: Value, axis: Value = None) -> AbstractTensor:
     return shape.tile(call.tensor(x), call.dims(repeats, "the repeats"))
 
 
 @converter("ConstantOfShape", host=(0,))
-def constant_of_shape(call: Call, to: Any) -> Any:
+def constant_of_shape(call: Call, to: Value) -> AbstractTensor:
     value = np.asarray(call.attribute("value", np.zeros(1, np.float32))).reshape(())
     return full(call.world, value.item(), call.dims(to, "the shape"), as_dtype(value.dtype))
 
 
 @converter("Pad", host=(1, 2, 3))
-def pad(call: Call, x: Any, pads: Any = None, value: Any = None, axes: Any = None) -> Any:
+def pad(call: Call, x: Value, pads: Value = None, value: Value = None, axes: Value = None) -> AbstractTensor:
     x, mode = call.tensor(x), call.attribute("mode", "constant")
     amounts = tuple(call.required("pads")) if pads is None else call.ints(pads, "the padding")
     along = [a % x.type.rank for a in (axes_of(call, axes) or range(x.type.rank))]
@@ -195,13 +197,13 @@ def pad(call: Call, x: Any, pads: Any = None, value: Any = None, axes: Any = Non
     listed = [amount for axis in reversed(range(x.type.rank)) for amount in both.get(axis, (0, 0))]
     if mode == "constant" and value is not None and not is_host(value):
         inside = pad_with(full(x, True, None, bool_), listed, value=False)
-        return where(inside, pad_with(x, listed), shape.reshape(value, ()))
+        return where(inside, pad_with(x, listed), shape.reshape(call.tensor(value), ()))
     number = call.attribute("value", 0.0) if value is None else call.scalar(value, "the value")
     return pad_with(x, listed, modes[mode], number if mode == "constant" else None)
 
 
 @converter("OneHot", host=(1,))
-def one_hot(call: Call, index: Any, depth: Any, values: Any) -> Any:
+def one_hot(call: Call, index: Value, depth: Value, values: Value) -> AbstractTensor:
     index, values = call.tensors(index, values)
     size, axis = int(call.scalar(depth, "the depth")), call.attribute("axis", -1) % (index.type.rank + 1)
     places = np.arange(size, dtype=index.type.dtype).reshape(size, *[1] * (index.type.rank - axis))

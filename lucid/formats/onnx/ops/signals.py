@@ -115,7 +115,8 @@ def stft(call: Call, x: Value, step: Value, window: Value = None, length: Value 
 @converter("CausalConvWithState", since=27, names=("", "weight", "bias"))
 def causal_conv(call: Call, x: Value, weight: Value, bias: Value = None, past: Value = None) -> list[AbstractTensor]:
     """A convolution of each channel with what came before; and the end of that, for the next call."""
-    signal, kernel, shift, before = call.tensors(x, weight, bias, past)
+    signal, kernel = call.tensors(x, weight)
+    shift, before = call.optional(bias), call.optional(past)
     channels, _, reach = kernel.type.shape
     if not isinstance(channels, int) or not isinstance(reach, int):
         raise GraphError(f"a kernel of a symbolic size: {kernel.type}")

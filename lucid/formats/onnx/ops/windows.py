@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from ....errors import GraphError
+from ....graph.dims import Dim
 from ....graph.opdef import AbstractTensor
 from ....graph.ops.avgpool import AvgPoolAttrs
 from ....graph.ops.composite import norm
@@ -21,15 +21,24 @@ from ....graph.ops.pool_axes import max_pool as pool_maxima
 from ....graph.ops.power_pool import power_pool
 from ....graph.ops.reduce import amax, mean
 from ....graph.types import product
+from ..model import Array
 from ..registry import Call, Value, converter
 
 
-def spatial(call: Call, x: Any) -> int:
+def spatial(x: AbstractTensor) -> int:
     """How many axes an image has behind its channels."""
-    axes: int = x.type.rank - 2
+    axes = x.type.rank - 2
     if axes not in (1, 2, 3):
         raise GraphError(f"images of {axes} axes are not supported, of {x.type}")
     return axes
+
+
+def _kernel(weight: AbstractTensor, axes: int) -> list[int]:
+    """The size of a kernel along each axis."""
+    kernel = [size for size in weight.type.shape[2:] if isinstance(size, int)]
+    if len(kernel) != axes:
+        raise GraphError(f"a kernel of {axes} axes is needed, whose sizes are known, got {weight.type}")
+    return kernel
 
 
 def numbers(call: Call, name: str, axes: int, least: int = 1) -> tuple[int, ...]:
@@ -38,7 +47,7 @@ def numbers(call: Call, name: str, axes: int, least: int = 1) -> tuple[int, ...]
 
 
 def padding(
-    call: Call, x: Any, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+    call: Call, x: AbstractTensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> tuple[int, ...]:
     """What stands before each axis, then after, whatever way the node says it."""
     axes, auto = len(kernel), call.attribute("auto_pad", "NOTSET")
@@ -50,10 +59,11 @@ def padding(
         raise GraphError(f"there is no auto_pad {auto!r}")
     before, after = [], []
     for size, k, s, d in zip(x.type.shape[2:], kernel, stride, dilation, strict=True):
-        if not isinstance(size, int) and s > 1:
-            raise GraphError("auto_pad of an image whose size is symbolic: give the model fixed shapes")
-        extent = d * (k - 1) + 1
-        total = extent - 1 if s == 1 else max(0, (-(-size // s) - 1) * s + extent - size)
+        total = d * (k - 1)
+        if s > 1:
+            if not isinstance(size, int):
+                raise GraphError("auto_pad of an image whose size is symbolic: give the model fixed shapes")
+            total = max(0, (-(-size // s) - 1) * s + total + 1 - size)
         small, large = total // 2, total - total // 2
         before.append(large if auto == "SAME_LOWER" else small)
         after.append(small if auto == "SAME_LOWER" else large)
@@ -61,37 +71,37 @@ def padding(
 
 
 @converter("Conv", names=("", "weight", "bias"))
-def conv(call: Call, x: Any, weight: Any, bias: Any = None) -> Any:
-    return convolved(call, *call.tensors(x, weight, bias))
+def conv(call: Call, x: Value, weight: Value, bias: Value = None) -> AbstractTensor:
+    image, kernels = call.tensors(x, weight)
+    return convolved(call, image, kernels, call.optional(bias))
 
 
 def convolved(
     call: Call, x: AbstractTensor, weight: AbstractTensor, bias: AbstractTensor | None = None, *, exact: bool = False
 ) -> AbstractTensor:  # fmt: skip
     """The convolution that the attributes say; ``exact`` where its sums are to be those of whole numbers."""
-    axes = spatial(call, x)
-    kernel = [size for size in weight.type.shape[2:] if isinstance(size, int)]
-    if len(kernel) != axes:
-        raise GraphError(f"a kernel of {axes} axes is needed, whose sizes are known, got {weight.type}")
+    axes = spatial(x)
+    kernel = _kernel(weight, axes)
     stride, dilation = numbers(call, "strides", axes), numbers(call, "dilations", axes)
     pads = padding(call, x, kernel, stride, dilation)
     return convolve(ConvAttrs(stride, pads, dilation, call.attribute("group", 1), exact), x, weight, bias)
 
 
 @converter("ConvTranspose", names=("", "weight", "bias"))
-def conv_transpose(call: Call, x: Any, weight: Any, bias: Any = None) -> Any:
-    x, weight, bias = call.tensors(x, weight, bias)
-    axes = spatial(call, x)
+def conv_transpose(call: Call, x: Value, weight: Value, bias: Value = None) -> AbstractTensor:
+    image, kernels = call.tensors(x, weight)
+    axes = spatial(image)
     stride, dilation = numbers(call, "strides", axes), numbers(call, "dilations", axes)
     more = list(numbers(call, "output_padding", axes, 0))
-    pads = _of_transposed(call, x, weight.type.shape[2:], stride, dilation, more)
+    pads = _of_transposed(call, image, _kernel(kernels, axes), stride, dilation, more)
     conv = ConvAttrs(stride, pads, dilation, call.attribute("group", 1))
-    return convolve_transposed(ConvTransposeAttrs(conv, tuple(more)), x, weight, bias)
+    return convolve_transposed(ConvTransposeAttrs(conv, tuple(more)), image, kernels, call.optional(bias))
 
 
 def _of_transposed(
-    call: Call, x: Any, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int], more: list[int]
-) -> tuple[int, ...]:
+    call: Call, x: AbstractTensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int],
+    more: list[int],
+) -> tuple[int, ...]:  # fmt: skip
     """The padding of a transposed convolution: given, or what the size of the output asks for.
 
     What that lacks without padding is added to ``more``, which stands at the ends.
@@ -113,7 +123,7 @@ def _of_transposed(
 
 
 @converter("MaxPool")
-def max_pool(call: Call, x: Value) -> Any:
+def max_pool(call: Call, x: Value) -> AbstractTensor | list[AbstractTensor]:
     image: AbstractTensor = call.tensor(x)
     kernel, stride, pads, dilation = _of_pooling(call, image)
     attrs = MaxPoolAttrs(kernel, stride, pads, dilation, bool(call.attribute("ceil_mode", 0)), -math.inf)
@@ -128,13 +138,13 @@ def max_pool(call: Call, x: Value) -> Any:
 
 def _of_pooling(call: Call, x: AbstractTensor) -> tuple[tuple[int, ...], ...]:
     """The kernel, stride, padding and dilation of a pooling."""
-    axes = spatial(call, x)
+    axes = spatial(x)
     kernel = tuple(call.required("kernel_shape"))
     stride, dilation = numbers(call, "strides", axes), numbers(call, "dilations", axes)
     return kernel, stride, padding(call, x, kernel, stride, dilation), dilation
 
 
-def _columns_first(places: AbstractTensor, size: Sequence[Any]) -> AbstractTensor:
+def _columns_first(places: AbstractTensor, size: Sequence[Dim]) -> AbstractTensor:
     """Places in an image whose first axis is the one along which neighbours lie."""
     total: AbstractTensor | None = None
     for axis in reversed(range(len(size))):
@@ -145,11 +155,12 @@ def _columns_first(places: AbstractTensor, size: Sequence[Any]) -> AbstractTenso
     return total
 
 
-def _images(batch: Sequence[Any], axes: int) -> Any:
+def _images(batch: Sequence[Dim], axes: int) -> Array:
     """The numbers of the images of a batch, one for each channel, to add to what has their axes."""
-    if not all(isinstance(dim, int) for dim in batch):
+    sizes = [dim for dim in batch if isinstance(dim, int)]
+    if len(sizes) < len(batch):
         raise GraphError("positions in a batch whose size is symbolic: give the model fixed shapes")
-    return np.arange(math.prod(batch)).reshape(*batch, *(1,) * axes)
+    return np.arange(math.prod(sizes)).reshape(*sizes, *(1,) * axes)
 
 
 @converter("AveragePool")
@@ -161,7 +172,7 @@ def average_pool_of(call: Call, x: Value) -> AbstractTensor:
 
 
 @converter("GlobalAveragePool", "GlobalMaxPool")
-def global_pool(call: Call, x: Any) -> Any:
+def global_pool(call: Call, x: Value) -> AbstractTensor:
     x = call.tensor(x)
     function = mean if call.node.op == "GlobalAveragePool" else amax
     return function(x, tuple(range(2, x.type.rank)), keepdim=True)
