@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from ..base.checks import shown
 from ..errors import OptionError
+from ..graph.opdef import AbstractTensor
 from ..graph.ops.elementwise import maximum, sqrt
-from .optimizer import Group, Hyper, Optimizer, Params, State, downhill, flag, number
+from .optimizer import Group, Hyper, Optimizer, Params, Update, Values, downhill, flag, number
 
 
 class Adam(Optimizer):
@@ -84,7 +84,7 @@ class Adam(Optimizer):
     def slots_of(self, flags: Mapping[str, bool]) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq") + (("max_exp_avg_sq",) if flags["amsgrad"] else ())
 
-    def coefficients(self, step: Any, scalars: Hyper) -> dict[str, Any]:
+    def coefficients(self, step: AbstractTensor | int, scalars: Hyper) -> Hyper:
         lr, beta1, beta2 = scalars["lr"], scalars["beta1"], scalars["beta2"]
         return {
             "beta1": beta1,
@@ -98,7 +98,7 @@ class Adam(Optimizer):
             "keep": 1 - lr * scalars["weight_decay"],
         }
 
-    def update(self, p: Any, g: Any, state: State, hyper: Hyper) -> tuple[Any, State]:
+    def update(self, p: AbstractTensor, g: AbstractTensor, state: Values, hyper: Hyper) -> Update:
         if hyper["shrinks"]:
             p = p * hyper["keep"]
         g = downhill(p, g, hyper)
@@ -186,10 +186,10 @@ class RMSprop(Optimizer):
         extra = {"momentum_buffer": flags["gathers"], "grad_avg": flags["centered"]}
         return ("square_avg", *(name for name, wanted in extra.items() if wanted))
 
-    def coefficients(self, step: Any, scalars: Hyper) -> dict[str, Any]:
+    def coefficients(self, step: AbstractTensor | int, scalars: Hyper) -> Hyper:
         return {**scalars, "share": 1 - scalars["alpha"]}
 
-    def update(self, p: Any, g: Any, state: State, hyper: Hyper) -> tuple[Any, State]:
+    def update(self, p: AbstractTensor, g: AbstractTensor, state: Values, hyper: Hyper) -> Update:
         g = downhill(p, g, hyper)
         v = hyper["alpha"] * state["square_avg"] + hyper["share"] * g * g
         new = {"square_avg": v}
@@ -249,11 +249,11 @@ class Adagrad(Optimizer):
     def initial(self, slot: str, group: Group) -> float:
         return float(group["initial_accumulator_value"])
 
-    def coefficients(self, step: Any, scalars: Hyper) -> dict[str, Any]:
+    def coefficients(self, step: AbstractTensor | int, scalars: Hyper) -> Hyper:
         rate = scalars["lr"] / (1 + (step - 1) * scalars["lr_decay"])
         return {"rate": rate, "weight_decay": scalars["weight_decay"], "eps": scalars["eps"]}
 
-    def update(self, p: Any, g: Any, state: State, hyper: Hyper) -> tuple[Any, State]:
+    def update(self, p: AbstractTensor, g: AbstractTensor, state: Values, hyper: Hyper) -> Update:
         g = downhill(p, g, hyper)
         v = state["sum"] + g * g
         return p - hyper["rate"] * (g / (sqrt(v) + hyper["eps"])), {"sum": v}

@@ -14,6 +14,7 @@ from ..base import changes, checks
 from ..base.checks import flag as flag
 from ..base.checks import shown
 from ..errors import DTypeError, GradientError, OptionError, ShapeError
+from ..graph.opdef import AbstractTensor
 from ..graph.public import as_array
 from ..graph.types import float64
 from ..tensor.grad_mode import enable_grad, no_grad
@@ -23,8 +24,17 @@ Group: TypeAlias = "dict[str, Any]"
 Params: TypeAlias = "Iterable[Any]"
 """Tensors, pairs of a name and a tensor, or groups: what a list of dicts is inferred to be suits no narrower type."""
 
-State: TypeAlias = "dict[str, Any]"
+State: TypeAlias = "dict[str, Tensor]"
+"""What a parameter's updates carry along."""
+
+Values: TypeAlias = "Mapping[str, AbstractTensor]"
+"""The same within a rule, which serves tensors and symbols."""
+
+Update: TypeAlias = "tuple[AbstractTensor, dict[str, AbstractTensor]]"
+"""A new parameter, and its new state."""
+
 Hyper: TypeAlias = "Mapping[str, Any]"
+"""What a rule multiplies by, as numbers, tensors or symbols, and the choices it makes."""
 
 
 def number(owner: str, name: str, value: object, low: float = 0.0, below: float = math.inf) -> float:
@@ -32,7 +42,7 @@ def number(owner: str, name: str, value: object, low: float = 0.0, below: float 
     return checks.number(owner, name, value, low, below=below)
 
 
-def downhill(p: Any, g: Any, hyper: Hyper) -> Any:
+def downhill(p: AbstractTensor, g: AbstractTensor, hyper: Hyper) -> AbstractTensor:
     """What a rule goes down along: the gradient, or up it where it "maximize"s, and what "decays" the weights."""
     g = -g if hyper["maximize"] else g
     return g + hyper["weight_decay"] * p if hyper["decays"] else g
@@ -107,7 +117,7 @@ class Optimizer(ABC):
     def flags(self, group: Group) -> dict[str, bool]:
         """The choices that decide which operations the update consists of."""
 
-    def coefficients(self, step: Any, scalars: Hyper) -> dict[str, Any]:
+    def coefficients(self, step: AbstractTensor | int, scalars: Hyper) -> Hyper:
         """What the rule multiplies by at update number ``step`` (from 1), all float64 arithmetic on scalars."""
         return dict(scalars)
 
@@ -120,7 +130,7 @@ class Optimizer(ABC):
         return 0.0
 
     @abstractmethod
-    def update(self, p: object, g: object, state: State, hyper: Hyper) -> tuple[Any, State]:
+    def update(self, p: AbstractTensor, g: AbstractTensor, state: Values, hyper: Hyper) -> Update:
         """The rule: new parameter and new state (without "step"), all of one shape and dtype.
 
         ``hyper`` holds the coefficients as 0-d tensors of the parameter's dtype, and the flags.
@@ -129,8 +139,8 @@ class Optimizer(ABC):
     # ------------------------------------------------------------ the rule, applied
 
     def apply_rule(
-        self, p: Any, g: object, state: State, scalars: Hyper, flags: Mapping[str, bool]
-    ) -> tuple[Any, State]:
+        self, p: AbstractTensor, g: AbstractTensor, state: Values, scalars: Hyper, flags: Mapping[str, bool]
+    ) -> Update:
         """One update as pure operations on tensors or symbols.
 
         Parameters
@@ -145,7 +155,7 @@ class Optimizer(ABC):
             :meth:`flags` of the group.
         """
         step = state["step"] + 1
-        hyper = {name: c.to(p.dtype) for name, c in self.coefficients(step, scalars).items()}
+        hyper = {name: c.to(p.type.dtype) for name, c in self.coefficients(step, scalars).items()}
         new_p, new_state = self.update(p, g, state, {**hyper, **flags})
         return new_p, {"step": step, **new_state}
 

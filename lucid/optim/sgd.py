@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from ..errors import OptionError
-from .optimizer import Group, Hyper, Optimizer, Params, State, downhill, flag, number
+from ..graph.opdef import AbstractTensor
+from .optimizer import Group, Hyper, Optimizer, Params, Update, Values, downhill, flag, number
 
 
 class SGD(Optimizer):
@@ -78,11 +78,11 @@ class SGD(Optimizer):
     def slots_of(self, flags: Mapping[str, bool]) -> tuple[str, ...]:
         return ("momentum_buffer",) if flags["gathers"] else ()
 
-    def coefficients(self, step: Any, scalars: Hyper) -> dict[str, Any]:
+    def coefficients(self, step: AbstractTensor | int, scalars: Hyper) -> Hyper:
         share = 1 - scalars["dampening"] * (step > 1)  # the first gradient is taken whole
         return {name: scalars[name] for name in ("lr", "momentum", "weight_decay")} | {"share": share}
 
-    def update(self, p: Any, g: Any, state: State, hyper: Hyper) -> tuple[Any, State]:
+    def update(self, p: AbstractTensor, g: AbstractTensor, state: Values, hyper: Hyper) -> Update:
         g = downhill(p, g, hyper)
         if not hyper["gathers"]:
             return p - hyper["lr"] * g, {}

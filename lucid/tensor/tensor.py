@@ -19,7 +19,7 @@ from ..base.arrays import Array
 from ..base.checks import flag, shown
 from ..base.lazy import LazyModule
 from ..errors import DTypeError, ExecutionError, GradientError, OptionError, ShapeError, TraceError
-from ..graph.opdef import Attrs, NoGradient, OpDef
+from ..graph.opdef import AbstractTensor, Attrs, NoGradient, OpDef
 from ..graph.public import as_array, set_eager_world
 from ..graph.trace import active_trace, user_location
 from ..graph.types import DType, TensorType, as_dtype, is_float, order_of
@@ -208,7 +208,7 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         self.requires_grad = requires_grad
         return self
 
-    def copy_(self, value: npt.ArrayLike | Tensor) -> Tensor:
+    def copy_(self, value: npt.ArrayLike | AbstractTensor) -> Tensor:
         """Replace the content in place, without history; shape and dtype stay.
 
         While a model is traced this is recorded as an update that every run performs.
