@@ -7,6 +7,7 @@ from typing import Any
 from ..base.checks import shown
 from ..errors import OptionError
 from ..nn import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Flatten, Linear, Module, ReLU, Sequential, init
+from ..tensor.tensor import Tensor
 
 _BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1))
 
@@ -48,7 +49,7 @@ class MobileNetV1(Module):
             if isinstance(module, Conv2d):
                 init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Any:
         return self.classifier(self.flatten(self.avgpool(self.features(x))))
 
 

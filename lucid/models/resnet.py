@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from ..nn import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential, init
+from ..tensor.tensor import Tensor
 
 
 def _downsample(channels: int, out: int, stride: int) -> Sequential | None:
@@ -28,7 +29,7 @@ class BasicBlock(Module):
         self.bn2 = BatchNorm2d(width)
         self.downsample = _downsample(channels, width, stride)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Any:
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
         return self.relu(y + (x if self.downsample is None else self.downsample(x)))
@@ -50,7 +51,7 @@ class Bottleneck(Module):
         self.relu = ReLU()
         self.downsample = _downsample(channels, width * 4, stride)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Any:
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
@@ -101,7 +102,7 @@ class ResNet(Module):
             if isinstance(module, Conv2d):
                 init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Any:
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.flatten(self.avgpool(x)))

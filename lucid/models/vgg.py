@@ -18,6 +18,7 @@ from ..nn import (
     Sequential,
     init,
 )
+from ..tensor.tensor import Tensor
 
 _DEPTHS = {"11": (1, 1, 2, 2, 2), "13": (2, 2, 2, 2, 2), "16": (2, 2, 3, 3, 3), "19": (2, 2, 4, 4, 4)}
 
@@ -84,7 +85,7 @@ class VGG(Module):
                 if module.bias is not None:
                     init.zeros_(module.bias)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Any:
         return self.classifier(self.flatten(self.avgpool(self.features(x))))
 
 

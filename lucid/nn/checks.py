@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ..base import checks
 from ..errors import OptionError, ShapeError
 from ..graph import public
 from ..graph.ops.windows import AXES
 from ..graph.types import DType, as_dtype, float32
+from ..tensor.tensor import Tensor
 
 V = TypeVar("V")
 
@@ -50,12 +51,13 @@ def parameter_type(owner: object, device: object, dtype: object) -> DType:
     return float32 if dtype is None else as_dtype(dtype)
 
 
-def tensor(owner: object, x: object) -> Any:
+def tensor(owner: object, x: object) -> Tensor:
     """An input as a tensor."""
-    return public.tensor(type(owner).__name__, "the input", x, None)
+    found: Tensor = public.tensor(type(owner).__name__, "the input", x, None)
+    return found
 
 
-def images(owner: object, x: object, axes: int) -> Any:
+def images(owner: object, x: object, axes: int) -> Tensor:
     """Images of so many axes, or a batch of them, as a tensor."""
     found = tensor(owner, x)
     if found.type.rank not in (1 + axes, 2 + axes):

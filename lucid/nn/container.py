@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, overload
+from typing import Self, overload
 
 from ..base import changes
 from ..base.checks import integer, several, shown
@@ -55,18 +55,18 @@ class _Numbered(Module):
         del entries[index if isinstance(index, slice) else _position(self, index, len(entries))]
         self._refill(entries)
 
-    def append(self, module: Module) -> Any:
+    def append(self, module: Module) -> Self:
         """Add a module at the end."""
         self.add_module(str(len(self)), _module(self, module))
         return self
 
-    def extend(self, modules: Iterable[Module]) -> Any:
+    def extend(self, modules: Iterable[Module]) -> Self:
         """Add modules at the end."""
         for module in [_module(self, m) for m in several(type(self).__name__, "modules", modules)]:
             self.append(module)
         return self
 
-    def insert(self, index: int, module: Module) -> Any:
+    def insert(self, index: int, module: Module) -> Self:
         """Add a module before ``index``."""
         entries = self._entries()
         count = len(entries)
@@ -74,10 +74,10 @@ class _Numbered(Module):
         self._refill(entries)
         return self
 
-    def __iadd__(self, modules: Any) -> Any:
+    def __iadd__(self, modules: Iterable[Module]) -> Self:
         return self.extend(modules)
 
-    def __add__(self, modules: Any) -> Any:
+    def __add__(self, modules: Iterable[Module]) -> Self:
         if not isinstance(modules, Iterable):
             return NotImplemented
         return type(self)().extend(self).extend(modules)
@@ -92,7 +92,7 @@ class Sequential(_Numbered):
         The modules, or one dict from names to modules.
     """
 
-    def __init__(self, *modules: Any) -> None:
+    def __init__(self, *modules: Module | Mapping[str, Module]) -> None:
         super().__init__()
         named = modules[0].items() if len(modules) == 1 and isinstance(modules[0], Mapping) else None
         for name, module in named if named is not None else ((str(i), m) for i, m in enumerate(modules)):
@@ -105,7 +105,7 @@ class Sequential(_Numbered):
 
     def __getitem__(self, index: int | slice) -> Module:
         if isinstance(index, slice):
-            return Sequential(dict(list(self._modules.items())[index]))
+            return Sequential(dict(list(self.named_children())[index]))
         return self._entries()[_position(self, index, len(self))]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias
 
 from ..base.checks import IN_WORDS, shown
 from ..errors import OptionError
@@ -56,7 +56,7 @@ class _Conv(Module):
         self.bias = Parameter.blank((out_channels,), kind) if flag(self, "bias", bias) else None
         self.reset_parameters()
 
-    def _padding(self, padding: object) -> Any:
+    def _padding(self, padding: object) -> tuple[int, ...] | str:
         if not isinstance(padding, str):
             return sizes(self, "padding", padding, 0, self.axes)
         name = type(self).__name__
@@ -83,14 +83,14 @@ class _Conv(Module):
             init.uniform_(self.bias, -bound, bound)
 
     def _convolve(self, function: Callable[..., Tensor], x: Tensor) -> Tensor:
-        padding = self.padding
+        padding: Sizes | str = self.padding
         if self.padding_mode != "zeros" and padding != "valid":
             x, padding = F.pad(x, self._added(), self.padding_mode), 0
         return function(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
     def _added(self) -> list[int]:
         """What is added before and after the last axis, then the one before it, and so on."""
-        if self.padding != "same":
+        if not isinstance(self.padding, str):
             return [amount for amount in reversed(self.padding) for _ in range(2)]
         totals = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
         return [amount for total in reversed(totals) for amount in (total // 2, total - total // 2)]

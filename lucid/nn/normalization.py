@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -90,7 +90,7 @@ class _ChannelNorm(_Affine):
         if isinstance(channels, int) and channels != self.num_features:
             raise ShapeError(f"{name}: has num_features={self.num_features}, the input {x.type} {channels} channels")
 
-    def _share(self) -> Any:
+    def _share(self) -> Tensor | float:
         """By how much this batch moves the running statistics; without a momentum, as one of all batches so far."""
         if self.num_batches_tracked is None:
             return 0.0 if self.momentum is None else self.momentum

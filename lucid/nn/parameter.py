@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import DTypeError, ShapeError
 from ..graph.types import as_dtype, is_float
@@ -17,7 +17,7 @@ class Parameter(Tensor):
 
     __slots__ = ()
 
-    def __init__(self, data: Any, requires_grad: bool = True, dtype: object = None) -> None:
+    def __init__(self, data: npt.ArrayLike | Tensor, requires_grad: bool = True, dtype: object = None) -> None:
         super().__init__(data, requires_grad=requires_grad, dtype=dtype)
 
     @classmethod
@@ -32,9 +32,10 @@ class Parameter(Tensor):
             raise ShapeError(f"a parameter of shape {shape} cannot be made: {error}") from error
 
 
-def _written(name: str) -> Callable[..., Any]:
-    def changed(self: StateTensor, other: object) -> Any:
-        return getattr(self, name)(other)
+def _written(name: str) -> Callable[[StateTensor, object], Tensor]:
+    def changed(self: StateTensor, other: object) -> Tensor:
+        written: Tensor = getattr(self, name)(other)
+        return written
 
     return changed
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ..base.checks import shown
 from ..errors import OptionError
@@ -16,7 +15,7 @@ from .module import Module
 class Identity(Module):
     """Its argument, unchanged. It takes any arguments, so that it can stand in for another module."""
 
-    def __init__(self, *args: Any, **kwargs: object) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__()
 
     def forward(self, x: Tensor) -> Tensor:
