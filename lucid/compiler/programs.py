@@ -98,10 +98,11 @@ class Programs:
         threads, exact = self._options.threads or get_num_threads(), self._options.exact
         again = partial(_concrete, graph, key.sizes, key.orders, partial(result_seconds, threads=threads, exact=exact))
         graph = again()
-        found = self._found(graph, key, threads) if key.kind == "inference" else {}
+        lasting = key.kind == "inference"
+        found = self._found(graph, key, threads) if lasting else {}
         return Executable(
-            graph, threads=threads, exact=exact, chosen=resolve(graph, found, threads, exact), store=self._store,
-            again=again, measured={name: one.seconds for name, one in found.items()},
+            graph, threads=threads, exact=exact, lasting=lasting, chosen=resolve(graph, found, threads, exact),
+            store=self._store, again=again, measured={name: one.seconds for name, one in found.items()},
         )  # fmt: skip
 
     def _found(self, graph: Graph, key: Key, threads: int) -> Mapping[str, Tuned]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..graph.facts import parameter_only
 from ..graph.ir import Graph, Node, Value
-from ..graph.opdef import NoAttrs, apply
+from ..graph.opdef import NoAttrs, OpDef, apply
 from ..graph.ops.conv import ConvAttrs
 from ..graph.ops.conv_pool import CONV_POOL, SIMPLE, as_fused, bias_and_residual
 from ..graph.ops.elementwise import RELU
@@ -107,13 +107,18 @@ def _takes_over(graph: Graph, name: str) -> bool:
     """A layer; one with padding only if that can hold what a zero is now."""
     node = graph.node(name)
     if not node.op.convolution:
-        return node.op.activates
+        return _is_layer(node.op)
     if not any(_conv(node).padding):
         return True
     attrs = as_fused(node.attrs)
     alone = attrs.pool is None and not attrs.residual and attrs.activation in SIMPLE
     _, weight, *_ = graph.inputs_of(name)
     return alone and _conv(node).groups > 1 and graph.type(weight).shape[1] == 1
+
+
+def _is_layer(op: OpDef) -> bool:
+    """Whether it is a product with weights, and a bias, alone or with what was fused into it."""
+    return op.convolution or op is LINEAR or op.activates
 
 
 def _conv(node: Node) -> ConvAttrs:
@@ -123,7 +128,7 @@ def _conv(node: Node) -> ConvAttrs:
 def _source_name(graph: Graph, name: str) -> str:
     """What makes a layer's first input, or what that is a flattened form of; nothing, for what is no layer."""
     op = graph.node(name).op
-    if not (op.convolution or op.activates):
+    if not _is_layer(op):
         return ""
     source = graph.inputs_of(name)[0].node
     return graph.inputs_of(source)[0].node if graph.node(source).op is RESHAPE else source

@@ -45,7 +45,7 @@ def test_convolutions_pooling_flattening_and_linear_layers_in_a_row() -> None:
     after = defer_bias(before)
     assert floors(after) == ["conv2d", "linear"]  # what takes over a bias keeps its own
     last = after.node("linear_1")
-    assert last.op.name == "FusedLinear" and len(after.inputs_of("linear_1")) == 3  # it had no bias of its own
+    assert last.op.name == "Linear" and len(after.inputs_of("linear_1")) == 3  # it had no bias of its own
     assert_same(before, after, **ROUNDING)
 
 

@@ -27,11 +27,9 @@ def test_the_activation_goes_in(activation: Any) -> None:
     assert_same(before, after)
 
 
-def test_a_layer_alone_is_prepared_too() -> None:
+def test_a_layer_alone_stays_one() -> None:
     before = trace(lambda x, w, b: linear(x, w, b), *SPECS)
-    after = fuse_linear(before)
-    assert ops(after) == ["FusedLinear"]
-    assert_same(before, after)
+    assert fuse_linear(before) is before
 
 
 def test_what_others_read_stays_outside() -> None:
@@ -41,8 +39,7 @@ def test_what_others_read_stays_outside() -> None:
 
     before = trace(both, *SPECS)
     after = fuse_linear(before)
-    assert sorted(ops(after)) == ["Add", "FusedLinear", "Relu"]
-    assert_same(before, after)
+    assert after is before
 
 
 def test_training_keeps_linear_layers_apart() -> None:
@@ -53,5 +50,5 @@ def test_training_keeps_linear_layers_apart() -> None:
     assert "FusedLinear" not in {node.op.name for _, node in compiled.backward_graph.nodes()}
     with lucid.no_grad():
         np.testing.assert_allclose(compiled(x).numpy(), net(x).numpy(), rtol=1e-5, atol=1e-6)
-    names = [name for name, node in compiled.graph.nodes() if node.op.name == "FusedLinear"]
-    assert names == ["0.linear", "2.linear"]
+    found = [compiled.graph.node(name).op.name for name in ("0.linear", "2.linear")]
+    assert found == ["FusedLinear", "Linear"]

@@ -123,7 +123,7 @@ def test_a_convolutional_network() -> None:
     after = run_passes(before, INFERENCE)
     once = parameter_only(after)
     every_time = [node.op.name for name, node in after.nodes() if name not in once and node.op.inputs]
-    assert every_time == ["ConvPool2d", "Reshape", "FusedLinear", "FusedElementwise"]
+    assert every_time == ["ConvPool2d", "Reshape", "Linear", "FusedElementwise"]
     history = after.node("conv2d").origin.history
     assert history == ("fold_batch_norm: from conv2d, batch_norm", "sink_monotone: from relu, max_pool2d",
                        "fuse_conv_pool: from conv2d, max_pool2d, relu", "defer_bias: from conv2d")  # fmt: skip

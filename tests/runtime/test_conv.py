@@ -88,9 +88,9 @@ def force(monkeypatch: pytest.MonkeyPatch, op: OpDef, lowering: Lowering) -> Non
     """Let plans and eager calls use this lowering for ``op``, and one after another of its ways to cut the work."""
     before, turn = choosing.choose, count()
 
-    def choose(node: Any, inputs: Any, *, threads: int = 1, exact: bool = False) -> Choice:
+    def choose(node: Any, inputs: Any, *, threads: int = 1, **how: bool) -> Choice:
         if node.op is not op or not lowering.accepts(node, inputs):
-            return before(node, inputs, threads=threads, exact=exact)
+            return before(node, inputs, threads=threads, **how)
         ways = lowering.ways(node, inputs, threads)
         return Choice(lowering, ways[next(turn) % len(ways)])
 

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid import models
+from lucid import models, nn
 from lucid.graph.ir import Node
+from lucid.graph.opdef import NoAttrs
 from lucid.graph.ops.elementwise import GeluAttrs
 from lucid.graph.ops.fused_linear import FUSED_LINEAR, FusedLinearAttrs
+from lucid.graph.ops.linalg import LINEAR
+from lucid.nn import functional as F
 from lucid.runtime.kernels.linear.blocks import Cut
 from lucid.runtime.planning import choosing
 from lucid.runtime.planning.machine import described
@@ -70,6 +73,38 @@ def test_workers_share_the_weights_of_one_row() -> None:
     assert choices(node, types, threads=1)[0].lowering.name == "numpy"
 
 
+@pytest.mark.parametrize(("rows", "name"), [(1, "columns"), (64, "blocks")])
+@pytest.mark.usefixtures("usual_machine")
+def test_a_layer_alone_reads_a_copy_of_its_weights_where_these_stay(rows: int, name: str) -> None:
+    compiled = lucid.compile(nn.Linear(4096, 1000), lucid.spec(rows, 4096), threads=2)
+    (step,) = compiled.plan.steps
+    assert (step.node.op, step.choice.lowering.name) == (LINEAR, name)
+    compiled(lucid.randn(rows, 4096)).sum()  # recorded: training follows
+    (step,) = (step for step in compiled.plan.steps if step.node.op is LINEAR)
+    assert not step.choice.lowering.keeps
+    types = tuple(types_of([np.zeros(shape, np.float32) for shape in ((rows, 4096), (1000, 4096), (1000,))]))
+    node = Node(LINEAR, NoAttrs(), LINEAR.infer_types(NoAttrs(), types))
+    assert {choice.lowering.name for choice in choices(node, types, threads=2, lasting=False)} == {"numpy"}
+
+
+@pytest.mark.usefixtures("usual_machine")
+def test_what_runs_once_for_a_change_of_the_parameters_keeps_nothing() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(512, 512), nn.Linear(512, 512)
+
+        def forward(self, x: Any) -> Any:
+            return F.linear(x, self.second(self.first.weight))
+
+    net = Twice().eval()
+    steps = lucid.compile(net, lucid.spec(64, 512), threads=2).plan.steps
+    assert {step.name: step.choice.lowering.keeps for step in steps if step.node.op is LINEAR} == {
+        "second.linear": False,
+        "linear": True,
+    }
+
+
 def _plan(net: Any, shape: tuple[int, ...]) -> Any:
     return make_plan(lucid.compile(net.eval(), lucid.spec(*shape)).graph, threads=2)
 
@@ -77,7 +112,8 @@ def _plan(net: Any, shape: tuple[int, ...]) -> Any:
 @pytest.mark.usefixtures("usual_machine")
 def test_a_brief_program_shares_what_gains_more_than_a_team_costs(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = _plan(models.mlp((784, 512, 256, 10)), (1, 784))
-    assert shared.brief and [step.workers for step in shared.steps if step.node.op is FUSED_LINEAR] == [2, 2, 1]
+    workers = [step.workers for step in shared.steps if step.node.op in (LINEAR, FUSED_LINEAR) and not step.fixed]
+    assert shared.brief and workers == [2, 2, 1]
     alone = _plan(models.mlp((64, 64, 10)), (1, 64))
     assert alone.brief and not alone.names.regions
     monkeypatch.setattr(choosing, "HELPED", 1.0)

@@ -1,8 +1,7 @@
-"""Lets a linear layer activate its result itself; and prepares linear layers for products in blocks."""
+"""Lets a linear layer activate its result itself."""
 
 from __future__ import annotations
 
-from ...graph.facts import parameter_only
 from ...graph.ir import Graph
 from ...graph.opdef import apply
 from ...graph.ops.fused_linear import FUSED_LINEAR, FusedLinearAttrs
@@ -12,24 +11,19 @@ from ..rewrite import Site, rebuild
 
 
 def fuse_linear(graph: Graph) -> Graph:
-    """Fuse ``Linear`` with the activation that follows, if any; the node takes the linear layer's name.
+    """Fuse ``Linear`` with the activation that follows, if nobody else reads what is between.
 
-    What is between must be read by the activation only. For graphs that are run again and again with the same weights:
-    the fused op keeps a copy of them, ordered for its products.
+    The node takes the linear layer's name.
     """
-    fixed = parameter_only(graph)
 
     def rule(site: Site) -> Symbol | None:
-        if site.op is LINEAR and site.name not in fixed:
-            y: Symbol = apply(FUSED_LINEAR, FusedLinearAttrs(), *site.inputs)
-            return y
         if not site.op.activation:
             return None
         linear = site.producer(0)
         if linear.op is not LINEAR or not linear.single_use:
             return None
         site.absorb(linear)
-        y = apply(FUSED_LINEAR, FusedLinearAttrs(site.op.name, site.attrs), *linear.inputs)
+        y: Symbol = apply(FUSED_LINEAR, FusedLinearAttrs(site.op.name, site.attrs), *linear.inputs)
         site.call(y, linear.name)
         return y
 

@@ -37,6 +37,8 @@ class Choices:
         How many threads the kernels may share their work over.
     exact
         Whether only lowerings were taken that round as a plain sum of products does.
+    lasting
+        Whether parameters stay as they are for many runs.
     nodes
         The choice for each node that computes, by name, in topological order.
     predicted
@@ -46,13 +48,14 @@ class Choices:
     graph: Graph
     threads: int
     exact: bool
+    lasting: bool
     nodes: Mapping[str, Choice]
     predicted: float
 
 
-def choose_all(graph: Graph, *, threads: int = 1, exact: bool = False) -> Choices:
+def choose_all(graph: Graph, *, threads: int = 1, exact: bool = False, lasting: bool = True) -> Choices:
     """The quickest choices by prediction; for one thread where several are not worth waking."""
-    kinds = _Kinds(graph)
+    kinds = _Kinds(graph, lasting)
     found = kinds.quickest(threads, exact)
     predicted = kinds.seconds(found)
     if threads > 1 and predicted < BRIEF:
@@ -60,7 +63,7 @@ def choose_all(graph: Graph, *, threads: int = 1, exact: bool = False) -> Choice
         helped = this_machine().helpers and kinds.seconds(alone) >= predicted + HELPED
         if not helped and alone != found:
             found, threads, predicted = alone, 1, kinds.seconds(alone)
-    return Choices(graph, threads, exact, {name: found[kind] for name, kind in kinds.of.items()}, predicted)
+    return Choices(graph, threads, exact, lasting, {name: found[kind] for name, kind in kinds.of.items()}, predicted)
 
 
 class _Kinds:
@@ -72,18 +75,19 @@ class _Kinds:
         Node name to the number of its kind.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, lasting: bool) -> None:
         fixed, read = parameter_only(graph), read_values(graph)
         numbers: dict[Any, int] = {}
         self.of: dict[str, int] = {}
-        self._first: list[tuple[str, Node, tuple[TensorType, ...]]] = []
+        self._first: list[tuple[str, Node, tuple[TensorType, ...], bool]] = []
         self._runs: list[int] = []  # how many of a kind each run computes
         for name, node in graph.nodes():
             if node.op.source is None:
                 node, types = as_read(name, node, read), tuple(map(graph.type, graph.inputs_of(name)))
-                kind = numbers.setdefault((node.op, node.attrs, types, node.outputs), len(numbers))
+                again = lasting and name not in fixed  # what runs once for a change of the parameters keeps nothing
+                kind = numbers.setdefault((node.op, node.attrs, types, node.outputs, again), len(numbers))
                 if kind == len(self._first):
-                    self._first.append((name, node, types))
+                    self._first.append((name, node, types, again))
                     self._runs.append(0)
                 self.of[name] = kind
                 self._runs[kind] += name not in fixed
@@ -91,9 +95,9 @@ class _Kinds:
     def quickest(self, threads: int, exact: bool) -> list[Choice]:
         """For each kind the quickest choice by prediction."""
         found = []
-        for name, node, types in self._first:
+        for name, node, types, lasting in self._first:
             with Blame(name, node):
-                found.append(choose(node, types, threads=threads, exact=exact))
+                found.append(choose(node, types, threads=threads, exact=exact, lasting=lasting))
         return found
 
     def seconds(self, found: Sequence[Choice]) -> float:

@@ -72,6 +72,9 @@ class Lowering(Generic[A]):
         Its predicted times tell results that lie channels last from row-major ones.
     in_place
         Of an element-wise op: can write over what it reads, on any part of an array, without working memory.
+    keeps
+        Reads weights from a copy, in an order of its own or where all workers see it: not worth it where these change
+        from run to run.
     """
 
     name: str
@@ -82,6 +85,7 @@ class Lowering(Generic[A]):
     staged: bool = False
     ordered: bool = False
     in_place: bool = False
+    keeps: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ def kernel(
     staged: bool = False,
     ordered: bool = False,
     in_place: bool = False,
+    keeps: bool = False,
 ) -> Callable[[K], K]:
     """Register the decorated function as a lowering of the ops; ``cost`` is for one with a single way."""
 
@@ -117,7 +122,7 @@ def kernel(
         return (Way(cost(node, inputs, threads)),)
 
     def decorate(function: K) -> K:
-        made: Lowering[A] = Lowering(lowering, function, accepts, ways or only, exact, staged, ordered, in_place)
+        made: Lowering[A] = Lowering(lowering, function, accepts, ways or only, exact, staged, ordered, in_place, keeps)
         for op in ops:
             _KERNELS.setdefault(op, []).append(made)
         return function
@@ -134,18 +139,19 @@ def lowerings(op: OpDef) -> tuple[Lowering, ...]:
 
 
 def choices(
-    node: Node, inputs: tuple[TensorType, ...], *, threads: int = 1, exact: bool = False
+    node: Node, inputs: tuple[TensorType, ...], *, threads: int = 1, exact: bool = False, lasting: bool = True
 ) -> list[Choice]:  # fmt: skip
-    """All that can run the node, the quickest by prediction first."""
-    return list(_choices(lowerings(node.op), Node(node.op, node.attrs, node.outputs), inputs, threads, exact))
+    """All that can run the node, the quickest by prediction first; ``lasting`` where its weights stay."""
+    return list(_choices(lowerings(node.op), Node(node.op, node.attrs, node.outputs), inputs, threads, exact, lasting))
 
 
 @kept_for_machine(1024)
 def _choices(
-    every: tuple[Lowering, ...], node: Node, inputs: tuple[TensorType, ...], threads: int, exact: bool
+    every: tuple[Lowering, ...], node: Node, inputs: tuple[TensorType, ...], threads: int, exact: bool, lasting: bool
 ) -> tuple[Choice, ...]:
     exact = exact or node.attrs.exact
-    fit = [low for low in every if (low.exact or not exact) and low.accepts(node, inputs)]
+    allowed = [low for low in every if (low.exact or not exact) and (lasting or not low.keeps)]
+    fit = [low for low in allowed if low.accepts(node, inputs)]
     if not fit:
         listed = ", ".join(map(str, inputs))
         raise GraphError(f"{node.op.name}: no kernel accepts {node.attrs} on ({listed})")
@@ -153,6 +159,8 @@ def _choices(
     return tuple(sorted(found, key=lambda choice: choice.way.seconds))
 
 
-def choose(node: Node, inputs: tuple[TensorType, ...], *, threads: int = 1, exact: bool = False) -> Choice:
+def choose(
+    node: Node, inputs: tuple[TensorType, ...], *, threads: int = 1, exact: bool = False, lasting: bool = True
+) -> Choice:
     """What is predicted to run the node in the least time."""
-    return choices(node, inputs, threads=threads, exact=exact)[0]
+    return choices(node, inputs, threads=threads, exact=exact, lasting=lasting)[0]

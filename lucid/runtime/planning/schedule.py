@@ -39,7 +39,7 @@ class Schedule:
 
     Attributes
     ----------
-    graph, threads, exact
+    graph, threads, exact, lasting
         As of the choices.
     tasks
         In order of execution. Inputs, parameters and constants are none: they are there.
@@ -48,6 +48,7 @@ class Schedule:
     graph: Graph
     threads: int
     exact: bool
+    lasting: bool
     tasks: tuple[Task, ...]
 
 
@@ -71,4 +72,4 @@ def schedule(choices: Choices, chosen: Mapping[str, Choice] | None = None) -> Sc
         node, choice = graph.node(name), (chosen or {}).get(name, usual)
         phases = tuple(phase(name, i, node, choice.lowering.staged) for i in range(len(node.outputs)))
         tasks.append(Task(name, node, choice, phases))
-    return Schedule(graph, choices.threads, choices.exact, tuple(tasks))
+    return Schedule(graph, choices.threads, choices.exact, choices.lasting, tuple(tasks))

@@ -71,6 +71,8 @@ class Executable:
         How many threads kernels may share their work over.
     exact
         Only lowerings that round as a plain sum of products does.
+    lasting
+        Whether parameters stay as they are for many runs.
     chosen
         What runs some of the nodes, instead of what is predicted to be quickest.
     marks
@@ -91,6 +93,7 @@ class Executable:
         *,
         threads: int = 1,
         exact: bool = False,
+        lasting: bool = True,
         chosen: Mapping[str, Choice] | None = None,
         marks: Marks | None = None,
         values: Values | None = None,
@@ -100,7 +103,7 @@ class Executable:
     ) -> None:
         self._watched = marks, values
         self._graph, self._measured = again, measured or {}
-        self._make = partial(make_plan, threads=threads, exact=exact, chosen=chosen)
+        self._make = partial(make_plan, threads=threads, exact=exact, lasting=lasting, chosen=chosen)
         self._store = store or Store()
         self._kept: list[Kept] = []
         self.called = False
@@ -361,7 +364,10 @@ class Executable:
 def watched(plan: Plan, *, marks: Marks | None = None, values: Values | None = None) -> Executable:
     """The program of a plan once more, that tells the times or the values of its steps."""
     chosen = {step.name: step.choice for step in plan.steps}
-    return Executable(plan.graph, threads=plan.threads, exact=plan.exact, chosen=chosen, marks=marks, values=values)
+    return Executable(
+        plan.graph, threads=plan.threads, exact=plan.exact, lasting=plan.lasting, chosen=chosen, marks=marks,
+        values=values,
+    )  # fmt: skip
 
 
 _executables: set[weakref.ref[Executable]] = set()

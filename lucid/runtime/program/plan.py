@@ -49,6 +49,7 @@ class Plan:
     graph: Graph
     threads: int
     exact: bool = False
+    lasting: bool = True
     steps: list[Step] = field(default_factory=list)
     inputs: list[Operand] = field(default_factory=list)
     outputs: list[Operand] = field(default_factory=list)
@@ -120,8 +121,9 @@ class Plan:
 
 @collection_paused()
 def make_plan(
-    graph: Graph, *, threads: int = 1, exact: bool = False, chosen: Mapping[str, Choice] | None = None
-) -> Plan:
+    graph: Graph, *, threads: int = 1, exact: bool = False, lasting: bool = True,
+    chosen: Mapping[str, Choice] | None = None,
+) -> Plan:  # fmt: skip
     """Plan a concrete graph.
 
     Parameters
@@ -132,21 +134,24 @@ def make_plan(
         How many threads the kernels may share their work over.
     exact
         Take only lowerings that round as a plain sum of products does.
+    lasting
+        Whether parameters stay as they are for many runs, as they do but in training.
     chosen
         What runs some of the nodes; for the others the quickest by prediction is taken. All else, such as the number of
         threads, is decided as without it.
     """
     if graph.symbols:
         raise GraphError(f"a plan needs concrete sizes; {', '.join(graph.symbols)} is symbolic: bind it first")
-    return emitted(schedule(choose_all(graph, threads=threads, exact=exact), chosen))
+    return emitted(schedule(choose_all(graph, threads=threads, exact=exact, lasting=lasting), chosen))
 
 
 def emitted(scheduled: Schedule) -> Plan:
     """The plan of a schedule: its kernels write, and what they write on gets its place."""
     made, graph = Emission(scheduled), scheduled.graph
     plan = Plan(
-        graph, scheduled.threads, scheduled.exact, made.steps, parameters=made.parameters, names=made.names,
+        graph, scheduled.threads, scheduled.exact, scheduled.lasting, made.steps, parameters=made.parameters,
         inputs=[made.table[Value(name)] for name in graph.inputs], outputs=[made.table[v] for v in graph.results],
+        names=made.names,
     )  # fmt: skip
     _place_arena(plan)
     _place_state(plan)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ....graph.ir import Node
-from ....graph.ops.fused_linear import FUSED_LINEAR, FusedLinearAttrs
+from ....graph.ops.fused_linear import FUSED_LINEAR
+from ....graph.ops.linalg import LINEAR
 from ....graph.types import TensorType, is_float
 from ...planning.machine import this_machine
 from ...planning.registry import Way, kernel
@@ -21,37 +22,37 @@ from ..shared.epilogue import Epilogue, zero_row
 from ..shared.loop import BlockLoop
 from ..shared.rows import Rows, cuts, multiply_rows, runs_of
 from .blocks_views import Share, bind_shares
-from .products import emit_linear
+from .products import as_rows, row_major
 
 VECTOR = 16
 """Outputs of a share are a multiple of so many."""
 
 
-def _rows(node: Node[FusedLinearAttrs], inputs: Sequence[Any]) -> Rows:
+def _rows(node: Node, inputs: Sequence[Any]) -> Rows:
     (*rows, depth), (outputs, _) = inputs[0].shape, inputs[1].shape
     return Rows(math.prod(rows), depth, outputs, Epilogue.of(node, inputs).passes)
 
 
-def _accepts(node: Node[FusedLinearAttrs], inputs: tuple[TensorType, ...]) -> bool:
+def _accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     plain = all(t.order is None for t in (*inputs, *node.outputs))
     return plain and is_float(inputs[0].dtype) and Epilogue.of(node, inputs).anywhere
 
 
-def _accepts_rows(node: Node[FusedLinearAttrs], inputs: tuple[TensorType, ...]) -> bool:
+def _accepts_rows(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     return _rows(node, inputs).rows != 1 and _accepts(node, inputs)
 
 
-def _accepts_row(node: Node[FusedLinearAttrs], inputs: tuple[TensorType, ...]) -> bool:
+def _accepts_row(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     return _rows(node, inputs).rows == 1 and _accepts(node, inputs)
 
 
-def _ways(node: Node[FusedLinearAttrs], inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
+def _ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     p, itemsize = _rows(node, inputs), inputs[0].dtype.itemsize
     around = Work(calls=3)  # the loops, and the copy of a result
     return [Way(around + work, cut) for cut, work in cuts(p, runs_of(p, itemsize, threads), itemsize, threads).items()]
 
 
-@kernel(FUSED_LINEAR, lowering="blocks", accepts=_accepts_rows, ways=_ways, staged=True)
+@kernel(LINEAR, FUSED_LINEAR, lowering="blocks", accepts=_accepts_rows, ways=_ways, staged=True, keeps=True)
 def linear_blocks(k: Emitter) -> None:
     """Multiply, add the bias, activate; the weights are kept as panels."""
     p = _rows(k.node, k.ins)
@@ -63,7 +64,7 @@ def linear_blocks(k: Emitter) -> None:
         multiply_rows(BlockLoop(k, k.way.pieces), p, rows, made, bias[0] if bias else None)
 
 
-def _whole_work(node: Node[FusedLinearAttrs], inputs: tuple[TensorType, ...], threads: int) -> Work:
+def _whole_work(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Work:
     p, itemsize = _rows(node, inputs), inputs[0].dtype.itemsize
     if p.rows == 1:
         return _row_work(p, p.outputs, itemsize)
@@ -84,21 +85,39 @@ def _zeros(y: Operand) -> Any:
     return row.reshape(y.shape) if math.prod(y.shape[:-1]) == 1 else row
 
 
-def _runs(node: Node[FusedLinearAttrs], inputs: tuple[TensorType, ...]) -> bool:
+def _runs(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     return Epilogue.of(node, inputs).runs
 
 
-@kernel(FUSED_LINEAR, accepts=_runs, cost=_whole_work)
+@kernel(LINEAR, FUSED_LINEAR, accepts=_runs, cost=_whole_work)
 def linear_whole(k: Emitter) -> None:
     """One product, the bias, the activation."""
     (y,), epilogue = k.outs, Epilogue.of(k.node, k.ins)
     made = y if epilogue.in_place else k.scratch(y.shape, y.dtype, "made")
-    emit_linear(k, made, epilogue.combine)
+    _multiply(k, made, epilogue.combine)
+    if epilogue.activation is None:
+        return
     zeros = k.use(_zeros(y), "zeros") if y.type.order is None and y.type.rank > 0 else None
     activation = epilogue.activate(k, y.dtype, y.shape, str(made), str(y), zeros)
     if activation is not None:
         k.buffers.extend(activation.buffers)
         k.take(activation.statements)
+
+
+def _multiply(k: Emitter, y: Operand, combine: str) -> None:
+    """The product into ``y``, and the bias by the function of this name."""
+    x, weight, *bias = k.ins
+    target = row_major(k, y)
+    rows = as_rows(k, target, "rows")
+    transposed = k.permuted(weight, (1, 0))
+    k.call(f"{as_rows(k, x, 'x')}.dot({transposed}", rows)
+    if bias:
+        shift = bias[0]
+        if rows.shape[0] == 1:  # equal shapes: NumPy takes its shortest way
+            shift = k.reshaped(shift, rows.shape, "shift")
+        k.line(f"{combine}({rows}, {shift}, out={rows})")
+    if target is not y:
+        k.line(f"{y}[...] = {target}")
 
 
 @dataclass(frozen=True)
@@ -111,7 +130,7 @@ class Cut:
         return f"{self.ranges[0][1] if self.ranges else 0} outputs"
 
 
-def _row_ways(node: Node[FusedLinearAttrs], inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
+def _row_ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     p, ways = _rows(node, inputs), []
     for workers in {1, threads}:
         share = -(-p.outputs // (workers * VECTOR)) * VECTOR
@@ -121,7 +140,7 @@ def _row_ways(node: Node[FusedLinearAttrs], inputs: tuple[TensorType, ...], thre
     return ways
 
 
-@kernel(FUSED_LINEAR, lowering="columns", accepts=_accepts_row, ways=_row_ways, staged=True)
+@kernel(LINEAR, FUSED_LINEAR, lowering="columns", accepts=_accepts_row, ways=_row_ways, staged=True, keeps=True)
 def linear_columns(k: Emitter) -> None:
     """Each worker multiplies the row with the weights of some outputs, as these lie."""
     (y,), (x, weight, *rest), p = k.outs, k.ins, _rows(k.node, k.ins)

@@ -17,14 +17,14 @@ from ...planning.work import Work
 from ...program.emitter import Emitter, Operand, quoted
 
 
-def _as_rows(k: Emitter, x: Operand, label: str) -> Operand:
+def as_rows(k: Emitter, x: Operand, label: str) -> Operand:
     """An input with all its axes but the last made one."""
     if x.type.rank == 2:
         return x
     return k.reshaped(x, (math.prod(x.shape[:-1]), x.shape[-1]), label)
 
 
-def _row_major(k: Emitter, y: Operand) -> Operand:
+def row_major(k: Emitter, y: Operand) -> Operand:
     """The output, or working memory of its shape where its rows do not lie one after another."""
     return y if y.contiguous and y.type.order is None else k.scratch(y.shape, y.dtype)
 
@@ -35,30 +35,9 @@ def matmul(k: Emitter) -> None:
     if b.type.rank > 2 or (a.type.rank == 2 and y.type.order is not None):
         k.line(f"np.matmul({a}, {b}, out={y})")
         return
-    target = _row_major(k, y)
-    rows = _as_rows(k, target, "rows")
-    k.call(f"{_as_rows(k, a, 'a')}.dot({b}", rows)
-    if target is not y:
-        k.line(f"{y}[...] = {target}")
-
-
-@kernel(linalg.LINEAR)
-def linear(k: Emitter) -> None:
-    emit_linear(k, k.outs[0])
-
-
-def emit_linear(k: Emitter, y: Operand, combine: str = "np.add") -> None:
-    """The product into ``y``, and the bias by the function of this name."""
-    x, weight, *bias = k.ins
-    target = _row_major(k, y)
-    rows = _as_rows(k, target, "rows")
-    transposed = k.permuted(weight, (1, 0))
-    k.call(f"{_as_rows(k, x, 'x')}.dot({transposed}", rows)
-    if bias:
-        shift = bias[0]
-        if rows.shape[0] == 1:  # equal shapes: NumPy takes its shortest way
-            shift = k.reshaped(shift, rows.shape, "shift")
-        k.line(f"{combine}({rows}, {shift}, out={rows})")
+    target = row_major(k, y)
+    rows = as_rows(k, target, "rows")
+    k.call(f"{as_rows(k, a, 'a')}.dot({b}", rows)
     if target is not y:
         k.line(f"{y}[...] = {target}")
 
