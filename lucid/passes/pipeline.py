@@ -16,6 +16,7 @@ from .eliminate_common import eliminate_common
 from .eliminate_dead import eliminate_dead
 from .fold.batch_norm import fold_batch_norm
 from .fold.constants import Evaluate, fold_constants
+from .fuse.attention import fuse_attention
 from .fuse.conv_pool import fuse_conv_pool
 from .fuse.elementwise import fuse_elementwise
 from .fuse.linear import fuse_linear
@@ -66,7 +67,7 @@ def inference_pipeline(
         Pass("fuse_residual", fuse_residual),
         Pass("linear_products", linear_products),
         Pass("fuse_linear", fuse_linear),
-        *(() if exact else (Pass("defer_bias", defer_bias),)),
+        *(() if exact else (Pass("fuse_attention", fuse_attention), Pass("defer_bias", defer_bias))),
         Pass("lower", partial(lower, has_kernel=has_kernel)),
         Pass("clean_up", partial(clean_up, evaluate=evaluate, options=options)),
         Pass("fuse_elementwise", fuse_elementwise),

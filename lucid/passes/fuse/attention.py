@@ -1,0 +1,153 @@
+"""Makes one ``Attention`` of the products, the mask and the softmax that imported models spell it out with."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from ...graph.ir import Graph
+from ...graph.opdef import apply_all
+from ...graph.ops import elementwise as ew
+from ...graph.ops.attention_op import ATTENTION, AttentionAttrs
+from ...graph.ops.linalg import MATMUL
+from ...graph.ops.norm import SOFTMAX
+from ...graph.ops.shape import RESHAPE, TRANSPOSE, transpose
+from ...graph.trace import Symbol
+from ...graph.types import is_float
+from ..rewrite import Site, View, rebuild
+from ..simplify import fill_value
+
+
+def fuse_attention(graph: Graph) -> Graph:
+    """Fuse ``softmax(scale * (query @ key.T) + mask) @ value`` into ``Attention``, which holds no scores as a whole.
+
+    The scale may be on the product, the queries or the keys, as a factor or a divisor; the mask may be added, or choose
+    minus infinity. What is between must be read by the next only; NaN in the shares may be made 0. A row that the mask
+    hides whole, of which a softmax makes NaN, becomes 0.
+    """
+
+    def rule(site: Site) -> Symbol | None:
+        found = _match(site)
+        if found is None:
+            return None
+        site.absorb(*reversed(found.parts))
+        more = [] if found.mask is None else [found.mask]
+        attrs = AttentionAttrs(found.scale, masked=found.mask is not None)
+        y = apply_all(ATTENTION, attrs, found.query, found.key, site.inputs[1], *more)[0]
+        site.call(y, site.name)
+        return y
+
+    return rebuild(graph, rule, "fuse_attention")
+
+
+@dataclass
+class _Found:
+    """What was found above the product with the values."""
+
+    query: Symbol
+    key: Symbol
+    mask: Symbol | None = None
+    scale: float = 1.0
+    parts: list[View] = field(default_factory=list)
+
+
+def _match(site: Site) -> _Found | None:
+    """Climb from a product with values to the product of queries and keys."""
+    if site.op is not MATMUL or not is_float(site.type.dtype):
+        return None
+    parts: list[View] = []
+    shares = _shares(site, parts)
+    if shares is None:
+        return None
+    mask, scale, view = None, 1.0, shares.producer(0)
+    while view.op is not MATMUL:
+        if not view.single_use:
+            return None
+        parts.append(view)
+        factor = _factor(site, view)
+        if factor is not None:
+            scale, view = scale * factor[1], view.producer(factor[0])
+            continue
+        hidden = _masked(site, view) if mask is None and scale == 1.0 else None
+        if hidden is None:
+            return None
+        mask, view = hidden[1], view.producer(hidden[0])
+    if not view.single_use:
+        return None
+    parts.append(view)
+    query, before = _unscaled(site, view.inputs[0])
+    columns, after = _unscaled(site, view.inputs[1])
+    found = _Found(query, _turned(site, columns), mask, scale * before * after, parts)
+    return found if _fits(found, site) else None
+
+
+def _shares(site: Site, parts: list[View]) -> View | None:
+    """The softmax that a product with values reads; where its NaN are made 0, through that."""
+    view = site.producer(0)
+    uses = 1
+    if view.op is ew.WHERE and view.single_use and fill_value(site, view.inputs[1]) == 0:
+        test, shares = view.producer(0), view.producer(2)
+        itself = test.op is ew.NOT_EQUAL and test.single_use and test.inputs == (view.inputs[2],) * 2
+        if not itself:
+            return None
+        parts += [view, test]
+        view, uses = shares, 3
+    if view.op is not SOFTMAX or view.uses() != uses or view.attrs.axis != view.type.rank - 1:
+        return None
+    parts.append(view)
+    return view
+
+
+def _factor(site: Site, view: View) -> tuple[int, float] | None:
+    """Which operand a node multiplies with a number, and that number."""
+    if view.op not in (ew.MUL, ew.DIV):
+        return None
+    for slot in (0, 1) if view.op is ew.MUL else (0,):
+        number = fill_value(site, view.inputs[1 - slot])
+        if number is not None and math.isfinite(number) and view.inputs[slot].type.shape == view.type.shape:
+            if view.op is ew.MUL:
+                return slot, float(number)
+            return (slot, 1 / number) if number else None
+    return None
+
+
+def _masked(site: Site, view: View) -> tuple[int, Symbol] | None:
+    """Which operand a node masks, and the mask: added, or choosing between scores and minus infinity."""
+    if view.op is ew.WHERE and fill_value(site, view.inputs[2]) == -math.inf:
+        return (1, view.inputs[0]) if view.inputs[1].type.shape == view.type.shape else None
+    if view.op is ew.ADD:
+        for slot in (0, 1):
+            if view.producer(slot).op in (MATMUL, ew.MUL, ew.DIV) and view.inputs[slot].type.shape == view.type.shape:
+                return slot, view.inputs[1 - slot]
+    return None
+
+
+def _unscaled(site: Site, x: Symbol) -> tuple[Symbol, float]:
+    """What a product reads, without the number that it is multiplied with."""
+    view = site.made_by(x)
+    factor = _factor(site, view)
+    return (x, 1.0) if factor is None else (view.inputs[factor[0]], factor[1])
+
+
+def _turned(site: Site, columns: Symbol) -> Symbol:
+    """Keys as rows: what was turned is taken as it was, also where it was turned with its leading axes made one."""
+    rank = columns.type.rank
+    wanted = (*columns.type.shape[:-2], columns.type.shape[-1], columns.type.shape[-2])
+    maker = site.made_by(columns)
+    if maker.op is TRANSPOSE and maker.attrs.perm == (*range(rank - 2), rank - 1, rank - 2):
+        return maker.inputs[0]
+    if maker.op is RESHAPE:
+        flat = site.made_by(maker.inputs[0])
+        if flat.op is TRANSPOSE and flat.attrs.perm == (0, 2, 1):
+            before = site.made_by(flat.inputs[0])
+            if before.op is RESHAPE and before.inputs[0].type.shape == wanted:
+                return before.inputs[0]
+    return transpose(columns, -1, -2)
+
+
+def _fits(found: _Found, site: Site) -> bool:
+    """Whether the operands are alike, but for their last two axes, and the mask is for all of them."""
+    query, key, value = found.query.type, found.key.type, site.inputs[1].type
+    if not query.shape[:-2] == key.shape[:-2] == value.shape[:-2] or query.dtype != key.dtype:
+        return False
+    return found.mask is None or found.mask.type.rank <= query.rank
