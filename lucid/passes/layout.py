@@ -15,9 +15,9 @@ from typing import TypeAlias
 
 from ..graph.builder import with_nodes
 from ..graph.ir import Graph, Node, Value
-from ..graph.ops.pad import PAD
+from ..graph.ops.pad import PadAttrs
 from ..graph.ops.shape import CONCAT, RESHAPE, TransposeAttrs, reshaped_order, transposed_order
-from ..graph.ops.slices import SLICE
+from ..graph.ops.slices import SliceAttrs
 from ..graph.ops.source import INPUT
 from ..graph.types import CHANNELS_LAST, TensorType
 
@@ -100,6 +100,6 @@ def _followed(node: Node, inputs: list[TensorType]) -> Order:
     if isinstance(attrs, TransposeAttrs):
         moved = transposed_order(inputs[0], attrs.perm)
         return moved if orders[0] is not None or moved == CHANNELS_LAST else None
-    if node.op in (SLICE, PAD):
+    if isinstance(attrs, SliceAttrs | PadAttrs):
         return orders[0]
     return reshaped_order(inputs[0], node.outputs[0].shape) if node.op is RESHAPE and orders[0] is not None else None
