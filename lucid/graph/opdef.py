@@ -281,7 +281,7 @@ class OpDef(Generic[A]):
     commutative
         The two inputs may be exchanged.
     monotone
-        Unary and non-decreasing, so it commutes with max pooling.
+        Unary and non-decreasing, so it commutes with max pooling; or for which attributes it is (:meth:`rises`).
     root
         Of a monotone op, an input whose result is 0: -inf where no result is less than 0, else 0.
     idempotent
@@ -320,7 +320,7 @@ class OpDef(Generic[A]):
     outputs: tuple[str, ...] | None = ("y",)
     elementwise: bool = False
     commutative: bool = False
-    monotone: bool = False
+    monotone: bool | Callable[[Any], bool] = False
     root: float | None = None
     idempotent: bool = False
     activation: bool = False
@@ -347,6 +347,10 @@ class OpDef(Generic[A]):
             raise DTypeError(f"{error}{hint}") from error
         return result if isinstance(result, tuple) else (result,)
 
+    def rises(self, attrs: Attrs) -> bool:
+        """Whether it is monotone with these attributes."""
+        return self.monotone(attrs) if callable(self.monotone) else self.monotone
+
     def _check_arity(self, count: int) -> None:
         least = sum(1 for name in self.inputs if name[0] != "*" and name[-1] != "?")
         most = None if self.inputs and self.inputs[-1][0] == "*" else len(self.inputs)
@@ -367,7 +371,7 @@ class OpDef(Generic[A]):
 class UnaryTraits(TypedDict, total=False):
     """What :class:`OpDef` says of unary ops only."""
 
-    monotone: bool
+    monotone: bool | Callable[[Any], bool]
     root: float
     idempotent: bool
     activation: bool

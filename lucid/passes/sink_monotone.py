@@ -62,7 +62,7 @@ def _shrinks(site: Site) -> bool:
 def _before(view: View, pool: MaxPoolAttrs) -> tuple[int, MaxPoolAttrs] | None:
     """The input slot that may be pooled instead of the output, and how; None where it may not."""
     padded = any(pool.padding)
-    if view.op.monotone:
+    if view.op.rises(view.attrs):
         return (0, pool) if not padded else _pad_before(view, pool)
     if _is_bias(view) and (not padded or pool.pad_value == -math.inf):
         return _full_slot(view), pool

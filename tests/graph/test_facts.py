@@ -96,7 +96,7 @@ def test_what_is_reachable_ends_where_it_is_told_to() -> None:
 # ---------------------------------------------------------------- traits
 
 UNARY = [op for op in all_ops() if op.elementwise and op.inputs == ("x",)]
-MONOTONE = [op for op in UNARY if op.monotone and op.attrs is NoAttrs]
+MONOTONE = [op for op in UNARY if op.monotone is True and op.attrs is NoAttrs]
 SORTED = np.array([-np.inf, -700.0, -2.5, -1.0, -0.5, 0.0, 0.25, 0.5, 1.5, 3.0, 700.0, np.inf])
 
 

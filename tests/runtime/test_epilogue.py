@@ -20,7 +20,7 @@ from lucid.runtime.program.emitter import Emitter, Names, Operand
 ATTRS = {
     "Cast": (CastAttrs(float32),),
     "Clip": (ClipAttrs(-0.5, 0.5), ClipAttrs(None, 6.0), ClipAttrs(0.0, None)),
-    "LeakyRelu": (AlphaAttrs(0.2), AlphaAttrs(-1.0)),
+    "LeakyRelu": (AlphaAttrs(0.2), AlphaAttrs(-1.0), AlphaAttrs(0.0), AlphaAttrs(3.0)),
     "Elu": (AlphaAttrs(1.0), AlphaAttrs(0.5)),
     "Gelu": (GeluAttrs(), GeluAttrs("tanh")),
     "Softplus": (SoftplusAttrs(),),

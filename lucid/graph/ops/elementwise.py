@@ -240,7 +240,9 @@ RELU = unary(
     "Relu", lambda c: [where(c.outputs[0] <= 0, 0.0, c.dy)], NUMBERS,
     monotone=True, root=-math.inf, activation=True, idempotent=True,
 )  # fmt: skip
-LEAKY_RELU = unary("LeakyRelu", _leaky_relu_gradient, attrs=AlphaAttrs, activation=True)
+LEAKY_RELU = unary(
+    "LeakyRelu", _leaky_relu_gradient, attrs=AlphaAttrs, activation=True, monotone=lambda attrs: attrs.alpha >= 0
+)
 ELU = unary("Elu", _elu_gradient, attrs=AlphaAttrs, activation=True)
 GELU = unary("Gelu", _gelu_gradient, attrs=GeluAttrs, activation=True)
 SILU = unary("Silu", _from_input(_silu_slope), activation=True)

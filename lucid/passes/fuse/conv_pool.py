@@ -91,7 +91,7 @@ def _pool_before(pool: MaxPoolAttrs, activation: View | None) -> MaxPoolAttrs | 
     """The pooling, such that the activation found after it may come before it; None where it may not."""
     if activation is None:
         return pool
-    if not activation.op.monotone:
+    if not activation.op.rises(activation.attrs):
         return None
     # relu: padding below 0 loses after it as before it, and padding above 0 stays what it is
     unchanged = not any(pool.padding) or pool.pad_value == -math.inf or activation.op is ew.RELU

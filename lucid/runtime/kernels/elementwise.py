@@ -12,14 +12,16 @@ from functools import lru_cache
 import numpy as np
 
 from ...base.arrays import Array
+from ...graph.ir import Node
 from ...graph.ops import elementwise as ew
 from ...graph.ops import trigonometry as tr
 from ...graph.ops.bits import BIT_CAST
 from ...graph.ops.bounds import CLIP
 from ...graph.ops.promotion import CastAttrs
-from ...graph.types import DType, bool_, is_float
+from ...graph.types import DType, TensorType, bool_, is_float
 from ..planning.phase import Phase
 from ..planning.registry import kernel
+from ..planning.work import Work
 from ..program.emitter import Emitter, Operand
 from .calls import check_divisor, integer_power
 from .special import BLOCK, WORK, erf_in_place
@@ -181,6 +183,19 @@ def silu(k: Emitter) -> None:
     k.line(f"np.divide({x}, {y}, out={y})")
 
 
+def _one_call(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Work:
+    """What it takes longer than without a temporary array."""
+    return Work(calls=1)
+
+
+@kernel(ew.SILU, lowering="in_place", in_place=True, cost=_one_call)
+def silu_in_place(k: Emitter) -> None:
+    """For a block of a layer's result, in whose place it may lie: the denominator is a temporary array."""
+    (x,), (y,) = k.ins, k.outs
+    k.line(f"np.divide({x}, np.exp(-{x}) + 1, out={y})")
+    k.may_overwrite(0, 0)
+
+
 def _choose_positive(k: Emitter, x: Operand, y: Operand) -> None:
     """``y`` becomes ``x`` where that is positive."""
     positive = k.scratch(x.shape, bool_, "positive")
@@ -196,6 +211,17 @@ def leaky_relu(k: Emitter) -> None:
         k.line(f"np.maximum({x}, {y}, out={y})")
     else:
         _choose_positive(k, x, y)
+
+
+@kernel(ew.LEAKY_RELU, lowering="in_place", in_place=True, cost=_one_call)
+def leaky_relu_in_place(k: Emitter) -> None:
+    """For a block of a layer's result, in whose place it may lie: its multiple is a temporary array."""
+    (x,), (y,), slope = k.ins, k.outs, k.number(k.attrs.alpha)
+    if k.attrs.alpha == 0:  # infinity times 0 is no number
+        k.line(f"{y}[...] = np.where({x} > 0, {x}, {x} * {slope})")
+    else:
+        k.line(f"np.{'minimum' if k.attrs.alpha > 1 else 'maximum'}({x}, {x} * {slope}, out={y})")
+    k.may_overwrite(0, 0)
 
 
 @kernel(ew.ELU)

@@ -21,7 +21,7 @@ from ....graph.ops.elementwise import RELU
 from ....graph.ops.pool import MaxPoolAttrs
 from ....graph.types import DType, TensorType
 from ...planning.phase import Phase
-from ...planning.registry import choose, lowerings
+from ...planning.registry import choices, lowerings
 from ...program.emitter import Emitter, Operand
 from ...program.statement import Statement, unmarked
 
@@ -84,7 +84,7 @@ class Epilogue:
         """Whether the activation, if any, may run in place on any part of the result, and after the pooling."""
         if self.activation is None:
             return True
-        return self.in_place and (self.activation.monotone or self.pool is None)
+        return self.in_place and (self.pool is None or self.activation.rises(self.activation_attrs))
 
     @property
     def in_place(self) -> bool:
@@ -126,7 +126,8 @@ class Epilogue:
         x = Operand(unmarked(source), type_, Phase.CALL, contiguous=False)
         y = Operand(unmarked(target), type_, Phase.CALL, contiguous=False)
         inner = Emitter(node, k.name, k.names, [x], [y], 1)
-        choose(node, (type_,)).lowering.emit(inner)
+        found = (choice.lowering for choice in choices(node, (type_,)))
+        next(lowering for lowering in found if source != target or lowering.in_place).emit(inner)
         statements = *inner.code.bind, *inner.code.run
         return Activation(statements, (0, 0) in inner.overwritable, tuple(inner.buffers))
 
