@@ -194,8 +194,6 @@ TENSOR: Final[Mapping[str, str]] = {
 }
 """Names of tensors (``t.name``)."""
 
-_LOSS = "a loss is tensor operations and a mean(), as (a - b).abs().mean() is; nn.MSELoss and others are there"
-
 NN: Final[Mapping[str, str]] = {
     "DataParallel": "one process runs a model, with as many threads as lucid.set_num_threads says",
     "relu_": "nn.functional.relu(x)",
@@ -208,22 +206,10 @@ NN: Final[Mapping[str, str]] = {
         "nn.TransformerEncoder; a decoder is made of nn.MultiheadAttention and nn.LayerNorm",
     ),
     "SyncBatchNorm": "one process runs a model; nn.BatchNorm2d",
-    **dict.fromkeys(
-        ("TripletMarginLoss", "triplet_margin_loss"), "nn.functional.relu(distance_to_a - distance_to_b + margin)"
-    ),
-    **dict.fromkeys(
-        ("MarginRankingLoss", "margin_ranking_loss"), "nn.functional.relu(margin - target * (a - b)).mean()"
-    ),
     "gumbel_softmax": "(x - (-lucid.rand_like(x).log()).log()).softmax(-1)",
     **dict.fromkeys(("LazyLinear", "LazyConv2d"), "sizes are given: nn.Linear, nn.Conv2d"),
     "affine_grid": "indexing with tensors gathers pixels",
-    **dict.fromkeys(("CTCLoss", "ctc_loss"), "recurrent layers and their losses are not there yet"),
     **dict.fromkeys(("max_unpool2d", "MaxUnpool2d"), "nn.ConvTranspose2d"),
-    **dict.fromkeys(("CosineEmbeddingLoss", "MultiMarginLoss", "HingeEmbeddingLoss", "SoftMarginLoss"), _LOSS),
-    **dict.fromkeys(("cosine_embedding_loss", "multi_margin_loss", "hinge_embedding_loss", "soft_margin_loss"), _LOSS),
-    **dict.fromkeys(("MultiLabelMarginLoss", "MultiLabelSoftMarginLoss", "multilabel_margin_loss"), _LOSS),
-    **dict.fromkeys(("GaussianNLLLoss", "PoissonNLLLoss", "gaussian_nll_loss", "poisson_nll_loss"), _LOSS),
-    "multilabel_soft_margin_loss": _LOSS,
     **dict.fromkeys(("Buffer", "UninitializedParameter"), "module.register_buffer(name, tensor)"),
 }
 """Names of ``lucid.nn`` and ``lucid.nn.functional``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from ..tensor.tensor import Tensor
 from . import functional as F
@@ -23,10 +23,8 @@ class Unfold(Module):
 
     def __init__(self, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1) -> None:
         super().__init__()
-        given: dict[str, Any] = {
-            "kernel_size": kernel_size, "dilation": dilation, "padding": padding, "stride": stride
-        }  # fmt: skip
-        for name, value in given.items():
+        names = ("kernel_size", "dilation", "padding", "stride")
+        for name, value in zip(names, (kernel_size, dilation, padding, stride), strict=True):
             sizes(self, name, value, 0 if name == "padding" else 1)
             setattr(self, name, value)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias
 
 from ..errors import OptionError
 from ..tensor.tensor import Tensor
 from . import functional as F
 from .checks import each, flag, real, size, sizes
 from .module import Module
+from .pooling import Maxima
 
 Sizes: TypeAlias = "int | Sequence[int]"
 
@@ -53,8 +54,9 @@ class FractionalMaxPool2d(_FractionalMaxPool):
 
     axes = 2
 
-    def forward(self, x: Tensor) -> Any:
-        return F.fractional_max_pool2d(x, *self._arguments())
+    def forward(self, x: Tensor) -> Maxima:
+        found: Maxima = F.fractional_max_pool2d(x, *self._arguments())
+        return found
 
 
 class FractionalMaxPool3d(_FractionalMaxPool):
@@ -62,5 +64,6 @@ class FractionalMaxPool3d(_FractionalMaxPool):
 
     axes = 3
 
-    def forward(self, x: Tensor) -> Any:
-        return F.fractional_max_pool3d(x, *self._arguments())
+    def forward(self, x: Tensor) -> Maxima:
+        found: Maxima = F.fractional_max_pool3d(x, *self._arguments())
+        return found

@@ -20,11 +20,13 @@ from ..graph.ops import (
     avgpool,
     conv,
     conv_axes,
+    ctc,
     distance,
     fractional_pool,
     indexing,
     linalg,
     loss,
+    margins,
     pool,
     pool_axes,
     power_pool,
@@ -52,9 +54,9 @@ def _face(function: Callable[..., object]) -> Callable[..., Tensor]:
     return public(function)
 
 
-def _overwriting(function: Callable[..., object], **special: Any) -> Callable[..., Tensor]:
-    """With a last parameter ``inplace``."""
-    face, count = public(function, **special), function.__code__.co_argcount
+def _overwriting(function: Callable[..., object], known: Callable[..., object] | None = None) -> Callable[..., Tensor]:
+    """With a last parameter ``inplace``; ``known`` is its face where :func:`public` has to be told of parameters."""
+    face, count = known or public(function), function.__code__.co_argcount
 
     @functools.wraps(function)
     def call(*args: object, inplace: bool = False, **kwargs: object) -> Any:
@@ -87,6 +89,31 @@ l1_loss = _face(loss.l1_loss)
 mse_loss = _face(loss.mse_loss)
 nll_loss = _face(loss.nll_loss)
 smooth_l1_loss = _face(loss.smooth_l1_loss)
+soft_margin_loss = _face(margins.soft_margin_loss)
+multilabel_margin_loss = _face(margins.multilabel_margin_loss)
+multilabel_soft_margin_loss = _face(margins.multilabel_soft_margin_loss)
+hinge_embedding_loss: Callable[..., Tensor] = public(margins.hinge_embedding_loss, margin=number)
+multi_margin_loss: Callable[..., Tensor] = public(margins.multi_margin_loss, p=None, margin=number)
+poisson_nll_loss: Callable[..., Tensor] = public(margins.poisson_nll_loss, log_input=is_flag, full=is_flag)
+gaussian_nll_loss: Callable[..., Tensor] = public(margins.gaussian_nll_loss, var=operand, full=is_flag)
+cosine_embedding_loss: Callable[..., Tensor] = public(
+    margins.cosine_embedding_loss, input1=tensor_of, input2=tensor_of, margin=number
+)
+margin_ranking_loss: Callable[..., Tensor] = public(
+    margins.margin_ranking_loss, input1=tensor_of, input2=tensor_of, margin=number
+)
+triplet_margin_loss: Callable[..., Tensor] = public(
+    margins.triplet_margin_loss, anchor=tensor_of, positive=tensor_of, negative=tensor_of, margin=number, eps=number,
+    swap=is_flag,
+)  # fmt: skip
+triplet_margin_with_distance_loss: Callable[..., Tensor] = public(
+    margins.triplet_margin_with_distance_loss, anchor=tensor_of, positive=tensor_of, negative=tensor_of,
+    distance_function=None, margin=number, swap=is_flag,
+)  # fmt: skip
+ctc_loss: Callable[..., Tensor] = public(
+    ctc.ctc_loss, log_probs=tensor_of, targets=index_of, input_lengths=index_of, target_lengths=index_of, blank=None,
+    zero_infinity=is_flag,
+)  # fmt: skip
 batch_norm: Callable[..., Tensor] = public(normal.batch_norm, momentum=operand)
 group_norm = _face(normal.group_norm)
 instance_norm: Callable[..., Tensor] = public(normal.instance_norm, momentum=operand)
@@ -146,7 +173,7 @@ celu = _overwriting(act.celu)
 mish = _overwriting(act.mish)
 hardswish = _overwriting(act.hardswish)
 threshold = _overwriting(act.threshold)
-rrelu = _overwriting(random.rrelu, lower=number, upper=number)
+rrelu = _overwriting(random.rrelu, public(random.rrelu, lower=number, upper=number))
 glu = _face(act.glu)
 logsigmoid = _face(act.logsigmoid)
 softmin = _face(act.softmin)

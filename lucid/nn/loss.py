@@ -15,8 +15,8 @@ from .module import Module
 Given: TypeAlias = "Tensor | npt.ArrayLike | None"
 
 
-class _Loss(Module):
-    """What the ``function`` gives, which takes the reduction and the attributes that are its ``options``."""
+class Loss(Module):
+    """What the ``function`` gives of tensors, which takes the reduction and the attributes that are its ``options``."""
 
     function: ClassVar[Callable[..., Tensor]]
     options: ClassVar[tuple[str, ...]] = ()
@@ -25,24 +25,24 @@ class _Loss(Module):
         super().__init__()
         self.reduction = choice(self, "reduction", reduction, "mean", "sum", "none")
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+    def forward(self, *tensors: Tensor, **named: Tensor) -> Tensor:
         given = {name: getattr(self, name) for name in self.options}
-        return type(self).function(input, target, reduction=self.reduction, **given)
+        return type(self).function(*tensors, reduction=self.reduction, **given, **named)
 
 
-class MSELoss(_Loss):
+class MSELoss(Loss):
     """Squared differences; ``reduction`` is "mean", "sum" or "none"."""
 
     function = F.mse_loss
 
 
-class L1Loss(_Loss):
+class L1Loss(Loss):
     """Absolute differences; ``reduction`` is "mean", "sum" or "none"."""
 
     function = F.l1_loss
 
 
-class SmoothL1Loss(_Loss):
+class SmoothL1Loss(Loss):
     """Squared differences over ``2 beta`` where below ``beta``, absolute ones less ``beta / 2`` elsewhere."""
 
     function, options = F.smooth_l1_loss, ("beta",)
@@ -52,7 +52,7 @@ class SmoothL1Loss(_Loss):
         self.beta = real(self, "beta", beta, 0.0)
 
 
-class HuberLoss(_Loss):
+class HuberLoss(Loss):
     """Half the squared difference up to ``delta``, and linear beyond (Huber, 1964)."""
 
     function, options = F.huber_loss, ("delta",)
@@ -62,13 +62,15 @@ class HuberLoss(_Loss):
         self.delta = real(self, "delta", delta, 0.0)
 
 
-class _Weighted(_Loss):
+class Weighted(Loss):
+    """A loss of classes or elements that may have weights."""
+
     def __init__(self, weight: Given, reduction: str) -> None:
         super().__init__(reduction)
         self.register_buffer("weight", weight if weight is None or isinstance(weight, Tensor) else Tensor(weight))
 
 
-class NLLLoss(_Weighted):
+class NLLLoss(Weighted):
     """Negative log-likelihood of classes, given log-probabilities (N, C, …).
 
     Parameters
@@ -88,7 +90,7 @@ class NLLLoss(_Weighted):
         self.ignore_index = size(self, "ignore_index", ignore_index, -(1 << 62))
 
 
-class CrossEntropyLoss(_Weighted):
+class CrossEntropyLoss(Weighted):
     """Cross entropy of classes, or class probabilities, given logits (N, C, …).
 
     Parameters
@@ -117,7 +119,7 @@ class CrossEntropyLoss(_Weighted):
         self.label_smoothing = real(self, "label_smoothing", label_smoothing, 0.0, 1.0)
 
 
-class BCELoss(_Weighted):
+class BCELoss(Weighted):
     """Binary cross entropy of probabilities; ``weight`` multiplies each element's loss."""
 
     function, options = F.binary_cross_entropy, ("weight",)
@@ -126,7 +128,7 @@ class BCELoss(_Weighted):
         super().__init__(weight, reduction)
 
 
-class BCEWithLogitsLoss(_Weighted):
+class BCEWithLogitsLoss(Weighted):
     """Binary cross entropy of logits; ``pos_weight`` multiplies the loss of positive targets."""
 
     function, options = F.binary_cross_entropy_with_logits, ("weight", "pos_weight")
@@ -142,7 +144,7 @@ class BCEWithLogitsLoss(_Weighted):
         self.register_buffer("pos_weight", tensor)
 
 
-class KLDivLoss(_Loss):
+class KLDivLoss(Loss):
     """Kullback-Leibler divergence of log-probabilities from a target; "batchmean" divides the sum by the batch."""
 
     function, options = F.kl_div, ("log_target",)

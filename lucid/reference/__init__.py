@@ -2,6 +2,7 @@
 
 from . import attention as attention
 from . import conv as conv
+from . import ctc as ctc
 from . import elementwise as elementwise
 from . import expect as expect
 from . import indexing as indexing

@@ -89,6 +89,54 @@ def TWO(rng: np.random.Generator, dtype: str) -> tuple[Array, ...]:  # noqa: N80
     return rng.standard_normal((6, 3)).astype(dtype), rng.standard_normal((6, 3)).astype(dtype)
 
 
+def vectors(count: int) -> Callable[[np.random.Generator, str], tuple[Array, ...]]:
+    return lambda rng, dtype: tuple(rng.standard_normal((6, 3)).astype(dtype) for _ in range(count))
+
+
+def signed(count: int, shape: tuple[int, ...]) -> Callable[[np.random.Generator, str], tuple[Array, ...]]:
+    """So many tensors, and integers of 1 and -1."""
+    signs = np.array([1, -1, -1, 1, 1])
+    return lambda rng, dtype: (*(rng.standard_normal((5, *shape)).astype(dtype) for _ in range(count)), signs)
+
+
+def scores(rng: np.random.Generator, dtype: str) -> tuple[Array, ...]:
+    return rng.standard_normal((5, 4)).astype(dtype), rng.integers(0, 4, 5)
+
+
+def labels(rng: np.random.Generator, dtype: str) -> tuple[Array, ...]:
+    return rng.standard_normal((2, 4)).astype(dtype), np.array([[3, 0, -1, 1], [0, 1, 2, -1]])
+
+
+def variances(rng: np.random.Generator, dtype: str) -> tuple[Array, ...]:
+    """Some less than the least."""
+    return *vectors(2)(rng, dtype), rng.choice([1e-3, 0.5, 2.0], (6, 3)).astype(dtype)
+
+
+def spoken(rng: np.random.Generator, dtype: str) -> tuple[Array, ...]:
+    numbers = rng.standard_normal((6, 2, 4)).astype(dtype)
+    return numbers, np.array([[0, 2, 2], [3, 0, 0]]), np.array([6, 5]), np.array([3, 2])
+
+
+class OurSpoken(nn.Module):
+    """The loss of log-probabilities that are made of numbers: what PyTorch gives as its gradient is that of these."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loss = nn.CTCLoss(1)
+
+    def forward(self, x: Tensor, *sequences: Tensor) -> Any:
+        return self.loss(nn.functional.log_softmax(x, -1), *sequences)
+
+
+class TheirSpoken(tn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.loss = tn.CTCLoss(1)
+
+    def forward(self, x: torch.Tensor, *sequences: torch.Tensor) -> Any:
+        return self.loss(torch.log_softmax(x, -1), *sequences)
+
+
 def offsets(rng: np.random.Generator, dtype: str) -> tuple[Array, ...]:
     return rng.integers(0, 7, 9), np.array([0, 2, 2, 5])
 
@@ -192,6 +240,18 @@ LAYERS = [
     same("PairwiseDistance", 1.0, keepdim=True, make=TWO),
     *(same("EmbeddingBag", 7, 3, mode=mode, make=tokens) for mode in ("sum", "mean", "max")),
     same("EmbeddingBag", 7, 3, padding_idx=-2, make=offsets),
+    *(same("TripletMarginLoss", swap=swap, p=p, make=vectors(3)) for swap, p in ((False, 2.0), (True, 1.0))),
+    same("TripletMarginWithDistanceLoss", margin=0.5, reduction="sum", make=vectors(3)),
+    same("MarginRankingLoss", 0.5, make=signed(2, ())),
+    same("CosineEmbeddingLoss", 0.1, reduction="none", make=signed(2, (3,))),
+    same("HingeEmbeddingLoss", 0.7, make=signed(1, ())),
+    same("SoftMarginLoss", make=signed(1, ())),
+    same("MultiMarginLoss", 2, 0.5, make=scores),
+    same("MultiLabelMarginLoss", make=labels),
+    same("MultiLabelSoftMarginLoss", make=vectors(2)),
+    same("PoissonNLLLoss", full=False, make=vectors(2)),
+    same("GaussianNLLLoss", eps=1e-2, full=True, make=variances),
+    Layer("CTCLoss", OurSpoken, TheirSpoken, spoken, same_repr=False),
     same("InstanceNorm1d", 4, affine=True, track_running_stats=True, make=SIGNALS),
     same("InstanceNorm3d", 4, affine=True, make=VOLUMES),
     same("BatchNorm1d", 4, make=images(6, 4)),

@@ -7,6 +7,7 @@ from . import bits as bits
 from . import bounds as bounds
 from . import conv as conv
 from . import conv_pool as conv_pool
+from . import ctc as ctc
 from . import einsum as einsum
 from . import elementwise as elementwise
 from . import expect as expect

@@ -291,7 +291,7 @@ def normal_axis_of_rows(index: int, rows: Dim) -> int:
     return index % rows
 
 
-def one_hot(indices: T, num_classes: int = -1) -> T:
+def one_hot(indices: T, num_classes: Dim = -1) -> T:
     """int64 vectors with a 1 at each of ``indices``; without ``num_classes``, as many as the largest index needs."""
     _integers("one_hot", indices.type)
     if num_classes == -1:

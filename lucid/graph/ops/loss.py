@@ -40,16 +40,18 @@ BINARY_CROSS_ENTROPY = register(
 # ---------------------------------------------------------------- what they share
 
 
-def _reduce(loss: AbstractTensor, reduction: str) -> AbstractTensor:
+def reduce_loss(loss: AbstractTensor, reduction: str) -> AbstractTensor:
+    """All losses, their mean or their sum."""
     return loss if reduction == "none" else loss.mean() if reduction == "mean" else loss.sum()
 
 
-def _check_reduction(op: str, reduction: str, allowed: tuple[str, ...] = REDUCTIONS) -> None:
+def check_reduction(op: str, reduction: str, allowed: tuple[str, ...] = REDUCTIONS) -> None:
+    """Raise where there is no such reduction."""
     if reduction not in allowed:
         raise OptionError(f"{op}: reduction is one of {', '.join(allowed)}, got {shown(reduction)}")
 
 
-def _pair(op: str, input: AbstractTensor, target: AbstractTensor) -> tuple[AbstractTensor, AbstractTensor]:
+def paired(op: str, input: AbstractTensor, target: AbstractTensor) -> tuple[AbstractTensor, AbstractTensor]:
     """Two tensors of one shape, the target in the input's element type."""
     for what, x in (("input", input), ("target", target)):
         if not isinstance(x, AbstractTensor):
@@ -69,45 +71,45 @@ def _pair(op: str, input: AbstractTensor, target: AbstractTensor) -> tuple[Abstr
 
 def mse_loss(input: AbstractTensor, target: AbstractTensor, reduction: str = "mean") -> AbstractTensor:
     """Squared difference."""
-    _check_reduction("mse_loss", reduction)
-    input, target = _pair("mse_loss", input, target)
+    check_reduction("mse_loss", reduction)
+    input, target = paired("mse_loss", input, target)
     difference = input - target
-    return _reduce(difference * difference, reduction)
+    return reduce_loss(difference * difference, reduction)
 
 
 def l1_loss(input: AbstractTensor, target: AbstractTensor, reduction: str = "mean") -> AbstractTensor:
     """Absolute difference."""
-    _check_reduction("l1_loss", reduction)
-    input, target = _pair("l1_loss", input, target)
-    return _reduce(abs_(input - target), reduction)
+    check_reduction("l1_loss", reduction)
+    input, target = paired("l1_loss", input, target)
+    return reduce_loss(abs_(input - target), reduction)
 
 
 def smooth_l1_loss(
     input: AbstractTensor, target: AbstractTensor, reduction: str = "mean", beta: float = 1.0
 ) -> AbstractTensor:
     """``d**2 / (2 beta)`` for differences ``d`` below ``beta``, else ``|d| - beta / 2``."""
-    _check_reduction("smooth_l1_loss", reduction)
+    check_reduction("smooth_l1_loss", reduction)
     if not beta >= 0:
         raise OptionError(f"smooth_l1_loss: beta must not be negative, got {beta}")
     if beta == 0:
         return l1_loss(input, target, reduction)
-    input, target = _pair("smooth_l1_loss", input, target)
+    input, target = paired("smooth_l1_loss", input, target)
     d = abs_(input - target)
     small = minimum(d, beta)  # and no square of what is not, whose slope may be infinite
-    return _reduce(small * (d - 0.5 * small) / beta, reduction)
+    return reduce_loss(small * (d - 0.5 * small) / beta, reduction)
 
 
 def huber_loss(
     input: AbstractTensor, target: AbstractTensor, reduction: str = "mean", delta: float = 1.0
 ) -> AbstractTensor:
     """``d**2 / 2`` for differences ``d`` up to ``delta``, else ``delta (|d| - delta / 2)`` (Huber, 1964)."""
-    _check_reduction("huber_loss", reduction)
+    check_reduction("huber_loss", reduction)
     if not delta > 0:
         raise OptionError(f"huber_loss: delta must be positive, got {delta}")
-    input, target = _pair("huber_loss", input, target)
+    input, target = paired("huber_loss", input, target)
     d = abs_(input - target)
     small = minimum(d, delta)
-    return _reduce(small * (d - 0.5 * small), reduction)
+    return reduce_loss(small * (d - 0.5 * small), reduction)
 
 
 # ---------------------------------------------------------------- probabilities
@@ -120,10 +122,10 @@ def binary_cross_entropy(
 
     Numbers that are no probabilities are an error, eagerly and when a compiled model runs.
     """
-    _check_reduction("binary_cross_entropy", reduction)
-    input, target = _pair("binary_cross_entropy", input, target)
+    check_reduction("binary_cross_entropy", reduction)
+    input, target = paired("binary_cross_entropy", input, target)
     loss = apply(BINARY_CROSS_ENTROPY, NoAttrs(), input, target)
-    return _reduce(_weighted("binary_cross_entropy", loss, weight), reduction)
+    return reduce_loss(weighted_loss("binary_cross_entropy", loss, weight), reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -147,16 +149,17 @@ def binary_cross_entropy_with_logits(
         Multiplies the term of the positive targets (broadcast).
     """
     op = "binary_cross_entropy_with_logits"
-    _check_reduction(op, reduction)
-    input, target = _pair(op, input, target)
+    check_reduction(op, reduction)
+    input, target = paired(op, input, target)
     # log(1 + exp(-x)); exact in float64 too, as exp(-50) is far below its precision
     negative_log = softplus(-input, 1.0, 50.0)
     if pos_weight is not None:
-        negative_log = _weighted(op, negative_log, (pos_weight - 1) * target + 1)
-    return _reduce(_weighted(op, (1 - target) * input + negative_log, weight), reduction)
+        negative_log = weighted_loss(op, negative_log, (pos_weight - 1) * target + 1)
+    return reduce_loss(weighted_loss(op, (1 - target) * input + negative_log, weight), reduction)
 
 
-def _weighted(op: str, loss: AbstractTensor, weight: AbstractTensor | None) -> AbstractTensor:
+def weighted_loss(op: str, loss: AbstractTensor, weight: AbstractTensor | None) -> AbstractTensor:
+    """The losses times a weight that is broadcast to them."""
     if weight is None:
         return loss
     result = loss * weight
@@ -169,8 +172,8 @@ def kl_div(
     input: AbstractTensor, target: AbstractTensor, reduction: str = "mean", log_target: bool = False
 ) -> AbstractTensor:
     """``t (log t - x)`` of log-probabilities ``x``; "batchmean" divides the sum by the batch size."""
-    _check_reduction("kl_div", reduction, (*REDUCTIONS, "batchmean"))
-    input, target = _pair("kl_div", input, target)
+    check_reduction("kl_div", reduction, (*REDUCTIONS, "batchmean"))
+    input, target = paired("kl_div", input, target)
     if log_target:
         loss = exp(target) * (target - input)
     else:
@@ -178,7 +181,7 @@ def kl_div(
         loss = where(positive, target * (log(where(positive, target, 1.0)) - input), 0.0)
     if reduction == "batchmean":
         return loss.sum() / input.type.shape[0] if input.type.rank else loss
-    return _reduce(loss, reduction)
+    return reduce_loss(loss, reduction)
 
 
 # ---------------------------------------------------------------- classification
@@ -206,7 +209,7 @@ def nll_loss(
     reduction
         "none", "mean" or "sum".
     """
-    _check_reduction("nll_loss", reduction)
+    check_reduction("nll_loss", reduction)
     axis = _check_classes("nll_loss", input, target, weight)
     losses, weights = _picked(input, target, weight, ignore_index, axis)
     return _class_mean(losses, weights, reduction)
@@ -237,7 +240,7 @@ def cross_entropy(
     label_smoothing
         Between 0 and 1: this much of the target is spread evenly over the classes.
     """
-    _check_reduction("cross_entropy", reduction)
+    check_reduction("cross_entropy", reduction)
     if isinstance(label_smoothing, bool) or not 0 <= label_smoothing <= 1:
         raise OptionError(f"cross_entropy: label_smoothing must be between 0 and 1, got {shown(label_smoothing)}")
     if isinstance(target, AbstractTensor) and is_float(target.type.dtype):
@@ -256,7 +259,7 @@ def cross_entropy(
 def _soft_cross_entropy(
     input: AbstractTensor, target: AbstractTensor, weight: AbstractTensor | None, reduction: str, label_smoothing: float
 ) -> AbstractTensor:
-    input, target = _pair("cross_entropy", input, target)
+    input, target = paired("cross_entropy", input, target)
     axis = _class_axis("cross_entropy", input, weight)
     classes = input.type.shape[axis]
     if label_smoothing:
@@ -267,7 +270,7 @@ def _soft_cross_entropy(
     losses = -terms.sum(axis)
     if reduction == "mean":
         return losses.sum() / product(losses.type.shape)
-    return _reduce(losses, reduction)
+    return reduce_loss(losses, reduction)
 
 
 def _class_axis(op: str, input: AbstractTensor, weight: AbstractTensor | None) -> int:
@@ -318,4 +321,4 @@ def _picked(
 
 
 def _class_mean(losses: AbstractTensor, weights: AbstractTensor, reduction: str) -> AbstractTensor:
-    return losses.sum() / weights.sum() if reduction == "mean" else _reduce(losses, reduction)
+    return losses.sum() / weights.sum() if reduction == "mean" else reduce_loss(losses, reduction)
