@@ -173,6 +173,7 @@ from .tensor.tensor import Tensor
 if TYPE_CHECKING:
     from . import models, onnx, optim, passes
     from .compiler.compiled import CompiledModel
+    from .compiler.control import cond
     from .compiler.entry import compile, load
     from .compiler.transforms import grad, value_and_grad
 
@@ -217,6 +218,7 @@ __all__ = [
     "compile",
     "concat",
     "concatenate",
+    "cond",
     "cos",
     "count_nonzero",
     "cumsum",
@@ -387,6 +389,7 @@ _LAZY = {
     "passes": "passes",
     "CompiledModel": "compiler.compiled",
     "compile": "compiler.entry",
+    "cond": "compiler.control",
     "load": "compiler.entry",
     "grad": "compiler.transforms",
     "value_and_grad": "compiler.transforms",

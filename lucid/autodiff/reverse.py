@@ -19,6 +19,7 @@ from ..graph.facts import drawn, reachable, settled
 from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import GradContext, NoGradient, TypeAttrs
 from ..graph.ops.source import INPUT, full
+from ..graph.region import Region
 from ..graph.trace import Symbol, Tracer
 from ..graph.types import is_float
 
@@ -69,6 +70,7 @@ def emit_gradients(
                 cotangents,
                 flows,
                 lambda x: full(x, 0),
+                region_gradient,  # type: ignore[arg-type]  # of the regions of this graph
             )
             for value, flow, gradient in zip(inputs, flows, _apply_rule(tracer, node, context), strict=True):
                 if flow and gradient is not None:
@@ -196,6 +198,27 @@ def differentiate(
     reached = {name: g for name, g in found.items() if g is not None}
     joint = builder.finish((*graph.outputs, *(g.value for g in reached.values())), graph.updates)
     return Joint(joint, len(graph.outputs), tuple(reached))
+
+
+def region_gradient(region: Region, wanted: Sequence[bool], used: Sequence[bool]) -> Region:
+    """The gradients of a region, computed anew from what it reads.
+
+    It takes the region's inputs, then the cotangents of the outputs that are ``used``, and gives the gradients with
+    respect to the ``wanted`` inputs, zeros where none flows.
+    """
+    graph = region.graph
+    builder = Builder.extending(graph)
+    tracer = Tracer(builder)
+    seeds: dict[Value, Symbol] = {}
+    for value in (value for value, use in zip(graph.outputs, used, strict=True) if use):
+        seed = tracer.input(graph.type(value), COTANGENT + value.node)
+        seeds[value] = seeds[value] + seed if value in seeds else seed
+    sources = [Value(name) for name, want in zip(graph.inputs, wanted, strict=True) if want]
+    found = [
+        g or full(tracer.symbol(value), 0)
+        for value, g in zip(sources, emit_gradients(tracer, seeds, sources), strict=True)
+    ]
+    return Region(builder.finish([g.value for g in found]))
 
 
 Place: TypeAlias = "tuple[str, int]"

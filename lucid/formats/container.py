@@ -24,7 +24,9 @@ from ..graph.types import DTYPES, DType
 
 JSON: TypeAlias = Any
 
-FORMAT, VERSION = "lucid", "1"
+FORMAT = "lucid"
+VERSION, WITH_REGIONS = "1", "2"
+"""Versions of what is in a file: since the second graphs may stand in graphs."""
 #: Longest header that is read or written; the limit of the safetensors library.
 MAX_HEADER = 100_000_000
 #: Most axes of a value; NumPy's arrays have no more.
@@ -132,9 +134,9 @@ def _check_metadata(header: dict[str, JSON]) -> dict[str, str]:
     metadata = header.get("__metadata__")
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         raise FileError("it has no metadata of format 'lucid': it may be a safetensors file of another program")
-    if metadata.get("version") != VERSION:
+    if metadata.get("version") not in (VERSION, WITH_REGIONS):
         raise FileError(
-            f"it has version {metadata.get('version')!r}, this Lucid reads version {VERSION!r}: use a newer Lucid"
+            f"it has version {metadata.get('version')!r}, this Lucid reads version {WITH_REGIONS!r}: use a newer Lucid"
         )
     if set(metadata) != {"format", "version", "graphs", "extra", "sha256"}:
         raise FileError(f"its metadata has the fields {sorted(metadata)}")

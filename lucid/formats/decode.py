@@ -8,12 +8,14 @@ from typing import Any, TypeAlias
 from ..base.lazy import networkx as nx
 from ..errors import GraphError, LucidError
 from ..graph.dims import limited_work
+from ..graph.fields import attrs_class, build_attrs
 from ..graph.ir import Dag, Graph, Node, Origin, Value
-from ..graph.opdef import ConstArray, find_op
-from ..graph.types import TensorType
+from ..graph.opdef import Attrs, ConstArray, find_op
+from ..graph.region import DEEPEST, Region
+from ..graph.types import DTYPES, TensorType
 from ..graph.verify import verify
 from .container import MAX_RANK
-from .encode import decode_attrs, parse_type
+from .encode import decode_dim, parse_type
 from .sizes import check_sizes
 
 JSON: TypeAlias = Any
@@ -39,8 +41,18 @@ def decode_graphs(data: JSON, constants: Sequence[ConstArray]) -> dict[str, Grap
 
 
 def _count(data: JSON) -> int:
-    nodes = data.get("nodes") if isinstance(data, dict) else None
-    return len(nodes) if isinstance(nodes, list) else 0
+    """How many nodes a graph has, with those of graphs in it."""
+    found, level, depth = 0, [data], 0
+    while level:
+        if depth > DEEPEST:
+            raise GraphError(f"graphs stand in graphs more than {DEEPEST} deep")
+        lists = [one.get("nodes") for one in level if isinstance(one, dict)]
+        nodes = [node for one in lists if isinstance(one, list) for node in one]
+        found, depth = found + len(nodes), depth + 1
+        attrs = [node.get("attrs") for node in nodes if isinstance(node, dict)]
+        held = [value for one in attrs if isinstance(one, dict) for value in one.values()]
+        level = [value["graph"] for value in held if isinstance(value, dict) and "graph" in value]
+    return found
 
 
 def _decode_graph(data: JSON, constants: Sequence[ConstArray]) -> Graph:
@@ -156,3 +168,34 @@ def _reference(data: JSON, count: int) -> tuple[int, int]:
     """``5`` or ``[5, 1]``: a value of one of the first ``count`` nodes."""
     number, output = data if isinstance(data, list) and len(data) == 2 else (data, 0)
     return _index(number, count, "an input or result"), _index(output, 1 << 31, "an output")
+
+
+# ---------------------------------------------------------------- attributes
+
+
+def decode_value(data: object, arrays: Sequence[ConstArray]) -> object:
+    """The inverse of :func:`encode_value`."""
+    if data is None or isinstance(data, bool | int | float | str):
+        return data
+    if isinstance(data, list):
+        return tuple(decode_value(item, arrays) for item in data)
+    if isinstance(data, dict):
+        match data:
+            case {"float": "inf" | "-inf" | "nan" as text, **rest} if not rest:
+                return float(text)
+            case {"dim": str(text), **rest} if not rest:
+                return decode_dim(text)
+            case {"dtype": str(text), **rest} if not rest and text in DTYPES:
+                return DTYPES[text]
+            case {"array": int(number), **rest} if not rest and 0 <= number < len(arrays):
+                return arrays[number]
+            case {"graph": dict(graph), **rest} if not rest:
+                return Region(_decode_graph(graph, arrays))
+            case {"class": str(name), "fields": dict(fields), **rest} if not rest:
+                return decode_attrs(attrs_class(name), fields, arrays)
+    raise GraphError(f"not an attribute value: {str(data)[:80]}")
+
+
+def decode_attrs(cls: type[Attrs], data: Mapping[str, object], arrays: Sequence[ConstArray]) -> Attrs:
+    """Attributes of class ``cls`` from their JSON fields."""
+    return build_attrs(cls, {name: decode_value(value, arrays) for name, value in data.items()})

@@ -1,7 +1,8 @@
 """Graphs as DOT text, which needs no library at all.
 
-Colour tells an op's family, nested boxes the modules it was traced in, violet what autodiff made. The
-scalars that a node reads are written into it, and so are the attributes that differ from their defaults.
+Colour tells an op's family, nested boxes the modules it was traced in, dashed ones the graphs that a node runs, violet
+what autodiff made. The scalars that a node reads are written into it, and so are the attributes that differ from their
+defaults.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 
 from ..base import checks
 from ..base.checks import shown
@@ -17,12 +19,14 @@ from ..graph.builder import snake_case
 from ..graph.facts import read_values
 from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import ConstArray, ParameterAttrs
+from ..graph.region import regions_of
 from ..graph.types import float32
 from .labels import attribute_lines, escape, output_name, quote, slot_name, small, type_label
 
 _FONT = "Helvetica,Arial,sans-serif"
 _GRADIENT_INK = "#7c4dc4"
 _EDGE_INK = "#6b7280"
+_REGION_INK = "#9d3b63"
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ _LOOKS = {
     "shape": Look("#eceef2", "#7b8494"),
     "random": Look("#efe3d3", "#8a6234"),
     "elementwise": Look("#ffe6d1", "#cc6f22"),
+    "control": Look("#fff1f5", _REGION_INK),
     "other": Look("#ffffff", "#4b5563"),
     "output": Look("#23804a", "#23804a"),
     "update": Look("#b8901c", "#b8901c"),
@@ -131,22 +136,29 @@ class _Box:
 class _Drawing:
     """Collects the lines of one DOT text."""
 
-    def __init__(self, graph: Graph, frames: Mapping[str, str]) -> None:
+    def __init__(
+        self, graph: Graph, frames: Mapping[str, str], prefix: str = "", boxes: Iterator[int] | None = None
+    ) -> None:
         self.graph = graph
         self.frames = frames
+        self.prefix = prefix
         returned = {value.node for value in graph.results}
         self.inlined = {
             name: text
             for name, node in graph.nodes()
             if name not in returned and name not in frames and (text := _scalar(node)) is not None
         }
-        self.ids = {name: f"n{i}" for i, name in enumerate(graph.order)}
+        self.ids = {name: f"{prefix}n{i}" for i, name in enumerate(graph.order)}
         self.gradient = {name for name, node in graph.nodes() if is_gradient(name, node)}
         self.read = read_values(graph)
         self.right: set[str] = set()  # sources that stand to the right of what reads them
         self.stacks: dict[str, list[str]] = {}  # sources drawn as one, under the first one's name
         self.stacked: set[str] = set()  # all but the first of each
-        self.boxes = 0
+        self.boxes = count(1) if boxes is None else boxes
+        self.regions = {
+            (name, label): _Drawing(region.graph, {}, f"{self.ids[name]}_{label}_", self.boxes)
+            for name, node in graph.nodes() if node.op.regions for label, region in regions_of(node.attrs).items()
+        }  # fmt: skip
 
     def lines(self, title: str | None) -> Iterator[str]:
         yield "digraph lucid {"
@@ -161,14 +173,31 @@ class _Drawing:
             f'  edge [fontname="{_FONT}", fontsize=8, color="{_EDGE_INK}", fontcolor="{_EDGE_INK}", '
             f"arrowsize=0.6, penwidth=0.9];"
         )
+        yield from self.content("  ")
+        yield "}"
+
+    def content(self, indent: str) -> Iterator[str]:
+        """Boxes, nodes and edges."""
         forward, backward = self._modules()
-        yield from self._box(forward, "", "  ")
-        yield from self._box(backward, "", "  ")
+        yield from self._box(forward, "", indent)
+        yield from self._box(backward, "", indent)
         for name in self.graph.order:
             if name not in self.inlined:
                 yield from self._edges(name)
         yield from self._results()
-        yield "}"
+
+    def _region(self, holder: str, label: str, indent: str) -> Iterator[str]:
+        """A frame around a graph that a node runs; what it gives goes to the node."""
+        inner, target = self.regions[holder, label], self.ids[holder]
+        yield f"{indent}subgraph cluster_{next(self.boxes)} {{"
+        yield (
+            f'{indent}  label={quote(f"{holder}: {label}")}; labeljust=l; fontsize=10; fontcolor="{_REGION_INK}"; '
+            f'style="rounded,dashed"; color="{_REGION_INK}"; penwidth=0.9; margin=9;'
+        )
+        yield from inner.content(f"{indent}  ")
+        yield f"{indent}}}"
+        for number in range(len(inner.graph.outputs)):
+            yield f'  {inner.prefix}out{number} -> {target} [style="dashed", color="{_REGION_INK}"];'
 
     def _modules(self) -> tuple[_Box, _Box]:
         forward, backward = _Box(""), _Box("∇")
@@ -199,11 +228,11 @@ class _Drawing:
         framed = box.path not in ("", "∇") and len(box.nodes) + len(box.inner) > 1 and not self._scattered(box)
         inside = indent
         if framed:
-            self.boxes += 1
+            number = next(self.boxes)
             gradient = box.path.startswith("∇")
             ink, tint = (_GRADIENT_INK, "#faf7ff") if gradient else ("#94a3b8", "#f8fafc")
             inside = indent + "  "
-            yield f"{indent}subgraph cluster_{self.boxes} {{"
+            yield f"{indent}subgraph cluster_{number} {{"
             yield (
                 f'{inside}label={quote(box.path)}; labeljust=l; fontsize=10; fontcolor="{ink}"; '
                 f'style="rounded,filled"; color="{ink}"; fillcolor="{tint}"; penwidth=0.7; margin=9;'
@@ -215,6 +244,8 @@ class _Drawing:
                 yield inside + self._node(name, around)
         for row in rows:
             yield f"{inside}{{rank=same; {'; '.join(self.ids[name] for name in row)};}}"
+        for holder, label in [key for key in self.regions if key[0] in box.nodes]:
+            yield from self._region(holder, label, inside)
         for inner in box.inner.values():
             yield from self._box(inner, around, inside)
         if framed:
@@ -296,7 +327,14 @@ class _Drawing:
         for slot, value in enumerate(self.graph.inputs_of(name)):
             if value.node not in self.inlined and value.node not in self.stacked:
                 tip = f"{value} → {slot_name(node, slot)} of {name}"
-                yield self._edge(value, self.ids[name], tip, saved=name in self.gradient)
+                inner = [one for key, one in self.regions.items() if key[0] == name]
+                read = [one.ids[one.graph.inputs[at]] for one in inner if (at := self._given(name, slot, one)) >= 0]
+                for target in read or [self.ids[name]]:
+                    yield self._edge(value, target, tip, saved=name in self.gradient)
+
+    def _given(self, name: str, slot: int, inner: _Drawing) -> int:
+        """Which input of a region an operand of its node is, being the last ones of each; less than 0 for none."""
+        return slot - len(self.graph.inputs_of(name)) + len(inner.graph.inputs)
 
     def _edge(self, value: Value, target: str, tip: str, *, saved: bool = False) -> str:
         """One arrow: thin from parameters, violet for gradients, dashed for what the backward pass reads."""
@@ -327,8 +365,8 @@ class _Drawing:
         for i, value in enumerate(self.graph.outputs):
             label = quote("output" if single else f"output {i}")
             style = _RESULT_STYLE["output"] + (violet if value.node in self.gradient else "")
-            yield f"  out{i} [label={label}, {style}];"
-            yield self._edge(value, f"out{i}", f"{value} is output {i}")
+            yield f"  {self.prefix}out{i} [label={label}, {style}];"
+            yield self._edge(value, f"{self.prefix}out{i}", f"{value} is output {i}")
         for i, (label, value) in enumerate(self.graph.updates):
             yield f"  update{i} [label={quote(f'update {label}')}, {_RESULT_STYLE['update']}];"
             yield self._edge(value, f"update{i}", f"{value} becomes {label}")

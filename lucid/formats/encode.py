@@ -14,10 +14,13 @@ import numpy as np
 
 from ..base.arrays import Array
 from ..base.lazy import base64
-from ..errors import GraphError, LucidError
+from ..errors import FileError, GraphError, LucidError
+from ..graph.builder import printable
 from ..graph.dims import Dim, SymDim, parse_dim
-from ..graph.fields import attrs_class, build_attrs, plain
+from ..graph.fields import build_attrs, plain
+from ..graph.ir import Graph, Origin
 from ..graph.opdef import Attrs, ConstArray, OpDef
+from ..graph.region import Region
 from ..graph.types import DTYPES, DType, TensorType, as_dtype
 
 # ---------------------------------------------------------------- types
@@ -84,6 +87,8 @@ def encode_value(value: object, arrays: ArrayTable) -> object:
         return {"array": arrays.add(value)}
     if isinstance(value, Attrs):
         return {"class": type(value).__name__, "fields": encode_attrs(value, arrays)}
+    if isinstance(value, Region):
+        return {"graph": encode_graph(value.graph, arrays)}
     if isinstance(value, tuple):
         return [encode_value(item, arrays) for item in value]
     raise GraphError(f"an attribute that is a {type(value).__name__} can be neither printed nor saved")
@@ -94,30 +99,38 @@ def encode_attrs(attrs: Attrs, arrays: ArrayTable) -> dict[str, object]:
     return {name: encode_value(value, arrays) for name, value in attrs.items()}
 
 
-def decode_value(data: object, arrays: Sequence[ConstArray]) -> object:
-    """The inverse of :func:`encode_value`."""
-    if data is None or isinstance(data, bool | int | float | str):
-        return data
-    if isinstance(data, list):
-        return tuple(decode_value(item, arrays) for item in data)
-    if isinstance(data, dict):
-        match data:
-            case {"float": "inf" | "-inf" | "nan" as text, **rest} if not rest:
-                return float(text)
-            case {"dim": str(text), **rest} if not rest:
-                return decode_dim(text)
-            case {"dtype": str(text), **rest} if not rest and text in DTYPES:
-                return DTYPES[text]
-            case {"array": int(number), **rest} if not rest and 0 <= number < len(arrays):
-                return arrays[number]
-            case {"class": str(name), "fields": dict(fields), **rest} if not rest:
-                return decode_attrs(attrs_class(name), fields, arrays)
-    raise GraphError(f"not an attribute value: {str(data)[:80]}")
+# ---------------------------------------------------------------- graphs as JSON
 
 
-def decode_attrs(cls: type[Attrs], data: Mapping[str, object], arrays: Sequence[ConstArray]) -> Attrs:
-    """Attributes of class ``cls`` from their JSON fields."""
-    return build_attrs(cls, {name: decode_value(value, arrays) for name, value in data.items()})
+def encode_graph(graph: Graph, constants: ArrayTable) -> dict[str, object]:
+    """A graph as object: nodes by number, and tables of their types and origins."""
+    number = {name: i for i, name in enumerate(graph.order)}
+    types: dict[str, int] = {}
+    origins: dict[Origin, int] = {}
+    nodes = []
+    for name, node in graph.nodes():
+        data: dict[str, object] = {"name": name, "op": node.op.name}
+        try:
+            attrs = encode_attrs(node.attrs, constants)
+        except LucidError as error:
+            raise FileError(f"node {name!r} ({node.op.name}) cannot be saved: {error}") from error
+        if attrs:
+            data["attrs"] = attrs
+        inputs = [[number[v.node], v.output] if v.output else number[v.node] for v in graph.inputs_of(name)]
+        if inputs:
+            data["inputs"] = inputs
+        data["types"] = [types.setdefault(format_type(t), len(types)) for t in node.outputs]
+        if node.origin != Origin():
+            data["origin"] = origins.setdefault(node.origin, len(origins))
+        nodes.append(data)
+    return {
+        "nodes": nodes,
+        "types": list(types),
+        "origins": [[list(map(printable, part)) for part in (o.modules, o.locations, o.history)] for o in origins],
+        "inputs": [number[name] for name in graph.inputs],
+        "outputs": [[number[v.node], v.output] for v in graph.outputs],
+        "updates": [[label, number[v.node], v.output] for label, v in graph.updates],
+    }
 
 
 # ---------------------------------------------------------------- arrays as text

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from ..errors import GraphError
 from ..graph.ir import Node
 from ..graph.opdef import Attrs, ConstArray, TypeAttrs
+from ..graph.region import Region
 from ..graph.types import TensorType, float32
 from .text import format_value
 
@@ -61,7 +62,7 @@ def attribute_lines(node: Node) -> Iterator[str]:
 def _fields(attrs: Attrs, prefix: str, told: set[str]) -> Iterator[str]:
     defaults = {f.name: f.default for f in dataclasses.fields(attrs)}
     for name, value in attrs.items():
-        if name in told or value == defaults[name]:
+        if name in told or isinstance(value, Region) or value == defaults[name]:
             continue
         if isinstance(value, Attrs):
             yield from _fields(value, f"{prefix}{name}.", set())

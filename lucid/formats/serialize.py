@@ -23,14 +23,25 @@ from ..base.arrays import Array
 from ..base.checks import named
 from ..base.garbage import collection_paused
 from ..errors import FileError, LucidError
-from ..graph.builder import printable
-from ..graph.ir import Graph, Origin
+from ..graph.ir import Graph
 from ..graph.opdef import ConstArray
+from ..graph.region import has_regions
 from ..graph.types import TensorType
 from ..graph.verify import verify
-from .container import FORMAT, MAX_HEADER, TENSOR_TYPES, VERSION, Data, Header, canonical, parse_json, read_header
+from .container import (
+    FORMAT,
+    MAX_HEADER,
+    TENSOR_TYPES,
+    VERSION,
+    WITH_REGIONS,
+    Data,
+    Header,
+    canonical,
+    parse_json,
+    read_header,
+)
 from .decode import decode_graphs
-from .encode import ArrayTable, encode_attrs, format_type
+from .encode import ArrayTable, encode_graph
 from .files import open_regular, write_atomically
 
 JSON: TypeAlias = Any
@@ -100,7 +111,7 @@ def _chunks(graphs: Mapping[str, Graph], arrays: Mapping[str, Array], extra: JSO
     encoded = {}
     for name, graph in graphs.items():
         verify(graph)
-        encoded[name] = _encode_graph(graph, constants)
+        encoded[name] = encode_graph(graph, constants)
         _check_parameters(name, graph, arrays)
     tensors = {f"{_CONSTANT}{number}": constant.array for constant, number in constants.numbers.items()}
     for name, array in arrays.items():
@@ -115,8 +126,9 @@ def _chunks(graphs: Mapping[str, Graph], arrays: Mapping[str, Array], extra: JSO
             "dtype": TENSOR_TYPES[tensors[name].dtype.name], "shape": list(tensors[name].shape), "data_offsets": span
         }  # fmt: skip
         data.append(raw)
+    version = WITH_REGIONS if any(map(has_regions, graphs.values())) else VERSION
     header["__metadata__"] = {
-        "format": FORMAT, "version": VERSION, "graphs": canonical(encoded), "extra": _checked_extra(extra)
+        "format": FORMAT, "version": version, "graphs": canonical(encoded), "extra": _checked_extra(extra)
     }  # fmt: skip
     digest = hashlib.sha256(canonical(header).encode())
     for part in data:
@@ -159,36 +171,6 @@ def _check_parameters(graph_name: str, graph: Graph, arrays: Mapping[str, Array]
             want = graph.node(node).outputs[0]
             if not have.same_value(want):
                 raise FileError(f"the array {label!r} is {have}, the parameter in graph {graph_name!r} is {want}")
-
-
-def _encode_graph(graph: Graph, constants: ArrayTable) -> dict[str, JSON]:
-    number = {name: i for i, name in enumerate(graph.order)}
-    types: dict[str, int] = {}
-    origins: dict[Origin, int] = {}
-    nodes = []
-    for name, node in graph.nodes():
-        data: dict[str, JSON] = {"name": name, "op": node.op.name}
-        try:
-            attrs = encode_attrs(node.attrs, constants)
-        except LucidError as error:
-            raise FileError(f"node {name!r} ({node.op.name}) cannot be saved: {error}") from error
-        if attrs:
-            data["attrs"] = attrs
-        inputs = [[number[v.node], v.output] if v.output else number[v.node] for v in graph.inputs_of(name)]
-        if inputs:
-            data["inputs"] = inputs
-        data["types"] = [types.setdefault(format_type(t), len(types)) for t in node.outputs]
-        if node.origin != Origin():
-            data["origin"] = origins.setdefault(node.origin, len(origins))
-        nodes.append(data)
-    return {
-        "nodes": nodes,
-        "types": list(types),
-        "origins": [[list(map(printable, part)) for part in (o.modules, o.locations, o.history)] for o in origins],
-        "inputs": [number[name] for name in graph.inputs],
-        "outputs": [[number[v.node], v.output] for v in graph.outputs],
-        "updates": [[label, number[v.node], v.output] for label, v in graph.updates],
-    }
 
 
 # ---------------------------------------------------------------- reading

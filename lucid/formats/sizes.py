@@ -17,6 +17,7 @@ from ..graph.dims import Dim, evaluate
 from ..graph.ir import Graph, Node
 from ..graph.opdef import Attrs
 from ..graph.ops.avgpool import AdaptiveAttrs, AdaptiveGradAttrs
+from ..graph.region import walk
 from ..graph.types import MAX_BYTES, TensorType
 from ..graph.verify import describe
 
@@ -31,6 +32,12 @@ def check_sizes(graph: Graph) -> None:
     symbols = frozenset(graph.symbols)
     ones = dict.fromkeys(symbols, 1)
     given = sum(least_bytes(t, ones) for _, node in graph.nodes() if node.op.source for t in node.outputs)
+    for _, inner in walk(graph):
+        _check_sizes(inner, symbols, ones, given)
+
+
+def _check_sizes(graph: Graph, symbols: frozenset[str], ones: Mapping[str, int], given: int) -> None:
+    """The same for one of the graphs, in proportion to what the whole is given."""
     most = min(max(USUAL, TIMES * given), MAX_BYTES)
     for name, node in graph.nodes():
         unknown = (_symbols(node.attrs) | {s for t in node.outputs for s in t.symbols}) - symbols

@@ -11,6 +11,15 @@
     return %pool, %pool:1
     update "conv.weight" = %w
 
+A graph that a node runs follows it, between ``region`` with the name of the attribute, and ``end``::
+
+    %if : float32[2] = If(%c, %x)
+        region then
+            inputs %x
+            %relu : float32[2] = Relu(%x)
+            return %relu
+        end
+
 Attributes equal to their defaults are left out, and so are the shape and dtype of sources, which the
 type tells. A type may be left out where it follows from the inputs. Parsing executes nothing.
 """
@@ -23,6 +32,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from ..base.lazy import networkx as nx
 from ..errors import GraphError, LucidError, from_handler
@@ -30,6 +40,7 @@ from ..graph.dims import SymDim
 from ..graph.fields import attrs_class, build_attrs, plain
 from ..graph.ir import Dag, Graph, Node, Origin, Value
 from ..graph.opdef import Attrs, ConstArray, OpDef, TypeAttrs, find_op
+from ..graph.region import DEEPEST, Region, regions_of
 from ..graph.types import DTYPES, DType, TensorType, as_dtype
 from ..graph.verify import verify
 from .encode import array_from_base64, array_from_items, array_text, decode_dim, format_type, node_attrs, parse_type
@@ -52,18 +63,24 @@ def to_text(graph: Graph, *, origins: bool = False, elide: bool = False) -> str:
     elide
         Print a digest in place of large arrays: for reading, not for parsing.
     """
-    lines = [HEADER]
+    return "\n".join([HEADER, *_lines(graph, origins, elide)]) + "\n"
+
+
+def _lines(graph: Graph, origins: bool, elide: bool) -> Iterator[str]:
     if graph.inputs:
-        lines.append("inputs " + ", ".join(map(_name, graph.inputs)))
+        yield "inputs " + ", ".join(map(_name, graph.inputs))
     for name, node in graph.nodes():
         try:
-            lines.append(_node_line(graph, name, node, origins, elide))
+            yield _node_line(graph, name, node, origins, elide)
+            for label, region in regions_of(node.attrs).items() if node.op.regions else ():
+                yield f"    region {label}"
+                yield from (f"        {line}" for line in _lines(region.graph, origins, elide))
+                yield "    end"
         except LucidError as error:
             raise GraphError(f"node {name!r} ({node.op.name}): {error}") from error
     if graph.outputs:
-        lines.append("return " + ", ".join(map(_value, graph.outputs)))
-    lines += [f"update {json.dumps(label)} = {_value(value)}" for label, value in graph.updates]
-    return "\n".join(lines) + "\n"
+        yield "return " + ", ".join(map(_value, graph.outputs))
+    yield from (f"update {json.dumps(label)} = {_value(value)}" for label, value in graph.updates)
 
 
 def graph_diff(before: Graph, after: Graph, names: tuple[str, str] = ("before", "after")) -> str:
@@ -104,6 +121,8 @@ def _fields(attrs: Attrs, elide: bool, implied: dict[str, object]) -> str:
     defaults = {f.name: f.default for f in dataclasses.fields(attrs) if f.default is not dataclasses.MISSING}
     printed = []
     for name, value in attrs.items():
+        if isinstance(value, Region):
+            continue  # it has lines of its own
         text = format_value(value, elide)
         known = implied if name in implied else defaults
         if name not in known or format_value(known[name], elide) != text:
@@ -160,16 +179,36 @@ def parse_text(text: str) -> Graph:
     number, header = next(lines, (1, ""))
     if header.strip() != HEADER:
         raise GraphError(f"line {number}: expected the header {HEADER!r}, found {header[:60]!r}")
-    parser = _Parser()
+    parsers = [_Parser()]
     for number, line in lines:
         cursor = _Cursor(line, number)
         try:
-            parser.line(cursor)
+            _parse_line(parsers, cursor)
         except RecursionError as error:
             raise GraphError(f"line {number}: values are nested too deeply") from error
-    graph = Graph(parser.dag, tuple(parser.inputs), tuple(parser.outputs), tuple(parser.updates))
+    if len(parsers) > 1:
+        raise GraphError(f"line {number}: expected 'end' of the region, found the end of the text")
+    graph = parsers[0].finished()
     verify(graph)
     return graph
+
+
+def _parse_line(parsers: list[_Parser], c: _Cursor) -> None:
+    """One line for the innermost of the graphs that are being read: the first is the whole, each other a region."""
+    c.match("[ \t]*")
+    if c.match(r"region\b"):
+        label = c.expect(r"[A-Za-z_]\w*", "the name of an attribute")
+        if len(parsers) > DEEPEST:
+            raise c.error(f"graphs stand in graphs more than {DEEPEST} deep")
+        parsers[-1].region = label, c
+        parsers.append(_Parser())
+        c.end()
+    elif len(parsers) > 1 and c.match(r"end\b"):
+        inner = parsers.pop().finished()
+        parsers[-1].end_region(inner)
+        c.end()
+    else:
+        parsers[-1].line(c)
 
 
 def parse_value(text: str) -> object:
@@ -228,6 +267,19 @@ class _Cursor:
             count += 1
 
 
+class _Waiting(NamedTuple):
+    """A node whose regions follow."""
+
+    name: str
+    op: OpDef
+    operands: list[Value]
+    fields: dict[str, object]
+    types: tuple[TensorType, ...] | None
+    origin: Origin
+    cursor: _Cursor
+    start: int
+
+
 class _Parser:
     """Builds the DAG line by line."""
 
@@ -236,9 +288,26 @@ class _Parser:
         self.inputs: list[str] = []
         self.outputs: list[Value] = []
         self.updates: list[tuple[str, Value]] = []
+        self.waiting: _Waiting | None = None
+        self.region: tuple[str, _Cursor] | None = None
+
+    def finished(self) -> Graph:
+        """The graph, when all of its lines are read."""
+        self.settle()
+        return Graph(self.dag, tuple(self.inputs), tuple(self.outputs), tuple(self.updates))
+
+    def end_region(self, graph: Graph) -> None:
+        """A graph that the last node holds."""
+        assert self.region is not None
+        label, c = self.region
+        if self.waiting is None:
+            raise c.error("a region follows the node that holds it")
+        if label in self.waiting.fields:
+            raise c.error(f"the attribute {label!r} is given twice")
+        self.waiting.fields[label] = Region(graph)
 
     def line(self, c: _Cursor) -> None:
-        c.match("[ \t]*")
+        self.settle()
         if c.text.startswith("%", c.at):
             if self.outputs or self.updates:
                 raise c.error("nodes come before 'return' and 'update'")
@@ -284,14 +353,27 @@ class _Parser:
             c.expect(r"\(", "'('")
             operands = [self.operand(c) for _ in c.list(")")]
             fields = _parse_fields(c) if c.match(r"\{") else {}
-            attrs = node_attrs(op, {**_implied(op, types or ()), **fields})
-            outputs = types if types is not None else self.infer(op, attrs, operands)
         except GraphError as error:
             if str(error).startswith("line "):
                 raise
             c.at = start
             raise c.error(str(error)) from error
-        self.dag.add_node(name, node=Node(op, attrs, outputs, _parse_origin(c)))
+        self.waiting = _Waiting(name, op, operands, fields, types, _parse_origin(c), c, start)
+        if not op.regions:
+            self.settle()
+
+    def settle(self) -> None:
+        """Add the node that was waiting for its regions."""
+        if self.waiting is None:
+            return
+        (name, op, operands, fields, types, origin, c, start), self.waiting = self.waiting, None
+        try:
+            attrs = node_attrs(op, {**_implied(op, types or ()), **fields})
+            outputs = types if types is not None else self.infer(op, attrs, operands)
+        except GraphError as error:
+            c.at = start
+            raise c.error(str(error)) from error
+        self.dag.add_node(name, node=Node(op, attrs, outputs, origin))
         self.dag.add_edges_from((v.node, name, slot, {"output": v.output}) for slot, v in enumerate(operands))
 
     def infer(self, op: OpDef, attrs: Attrs, operands: list[Value]) -> tuple[TensorType, ...]:

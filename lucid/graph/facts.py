@@ -8,8 +8,11 @@ from .ir import Dag, Graph, Node, Value, edges_of
 
 
 def settled(node: Node) -> bool:
-    """Whether a node whose inputs stay as they are gives the same until a parameter changes."""
-    return node.op.pure or node.op.source == "parameter"
+    """Whether a node whose inputs stay as they are gives the same until a parameter changes.
+
+    What a region computes is not kept: which of its nodes run is known when it does.
+    """
+    return (node.op.pure and not node.op.regions) or node.op.source == "parameter"
 
 
 def parameter_only(graph: Graph) -> set[str]:

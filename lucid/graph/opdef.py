@@ -19,6 +19,7 @@ from typing import (
     Final,
     Generic,
     Literal,
+    Protocol,
     TypeAlias,
     TypedDict,
     TypeVar,
@@ -53,6 +54,15 @@ class AbstractTensor:
         """A copy of ``array`` as a value of this operand's world."""
         raise NotImplementedError
 
+    def record(
+        self, types: Sequence[TensorType], *functions: Callable[..., Sequence[object]]
+    ) -> tuple[tuple[Bindable, ...], tuple[AbstractTensor, ...]] | None:
+        """Functions of values of these types as regions, and what these capture of this operand's world.
+
+        None where that computes at once.
+        """
+        raise NotImplementedError
+
     if TYPE_CHECKING:  # what all have from ``graph.operators``, which is made of the ops
 
         def __add__(self, other: Operand, /) -> AbstractTensor: ...
@@ -75,6 +85,7 @@ class AbstractTensor:
         def __or__(self, other: Operand, /) -> AbstractTensor: ...
         def __invert__(self) -> AbstractTensor: ...
         def __getitem__(self, key: object, /) -> AbstractTensor: ...
+        def __bool__(self) -> bool: ...
         @property
         def sum(self) -> Callable[..., AbstractTensor]: ...
         @property
@@ -126,7 +137,18 @@ class ConstArray:
         return f"ConstArray({self.array.dtype.name}{list(self.array.shape)})"
 
 
+class Bindable:
+    """An attribute value that itself knows where it holds symbolic sizes."""
+
+    __slots__ = ()
+
+    def bind(self, sizes: Mapping[str, int]) -> Bindable:
+        """The same with every symbolic dim replaced by its size."""
+        raise NotImplementedError
+
+
 C = TypeVar("C")
+R = TypeVar("R", bound=Bindable)
 
 
 @dataclass_transform(frozen_default=True)
@@ -136,11 +158,12 @@ def attributes(cls: type[C]) -> type[C]:
 
 
 @attributes
-class Attrs:
+class Attrs(Bindable):
     """Base of all attributes: frozen and hashable, so that equal nodes are found by comparing.
 
     A field holds None, bool, int, float, str, a dim, a NumPy dtype, a :class:`ConstArray`, other
-    attrs, or a tuple of these; text form, files and binding are generic over that.
+    attrs, or a tuple of these; or, by itself, a :class:`~lucid.graph.region.Region`, a graph that the node
+    runs. Text form, files and binding are generic over that.
 
     Attributes
     ----------
@@ -174,7 +197,7 @@ def _bind(value: object, sizes: Mapping[str, int]) -> object:
     if isinstance(value, tuple):
         bound = tuple(_bind(item, sizes) for item in value)
         return bound if any(a is not b for a, b in zip(bound, value, strict=True)) else value
-    if isinstance(value, Attrs):
+    if isinstance(value, Bindable):
         return value.bind(sizes)
     return value
 
@@ -190,6 +213,16 @@ if TYPE_CHECKING:  # Python's own has a default from 3.13
     A = TypeVarWithDefault("A", bound=Attrs, covariant=True, default=Attrs)
 else:
     A = TypeVar("A", bound=Attrs, covariant=True)
+
+
+class Differentiate(Protocol):
+    """What differentiates the graphs that a node runs."""
+
+    def __call__(self, region: R, wanted: Sequence[bool], used: Sequence[bool], /) -> R:
+        """The region of the gradients of one with respect to the ``wanted`` inputs.
+
+        It takes the inputs, and then the cotangents of the outputs that are ``used``.
+        """
 
 
 @dataclass(frozen=True)
@@ -215,6 +248,7 @@ class GradContext(Generic[A]):
     cotangents: tuple[AbstractTensor | None, ...]
     wanted: tuple[bool, ...]
     zeros_like: Callable[[AbstractTensor], AbstractTensor]
+    differentiate: Differentiate
 
     @property
     def dy(self) -> AbstractTensor:
@@ -245,7 +279,7 @@ NO_GRADIENT: Final = NoGradient()
 Source: TypeAlias = Literal["input", "parameter", "constant"]
 Family: TypeAlias = Literal[
     "input", "parameter", "constant", "gradient", "loss", "conv", "pool", "norm", "linear", "reduce", "shape", "random",
-    "elementwise", "other",
+    "elementwise", "control", "other",
 ]  # fmt: skip
 
 InferRule: TypeAlias = Callable[Concatenate[A, ...], "TensorType | tuple[TensorType, ...]"]
@@ -304,6 +338,8 @@ class OpDef(Generic[A]):
         Same inputs give same outputs; two equal nodes may be merged.
     random
         It draws another number at each run.
+    regions
+        It runs graphs that its attributes hold (:mod:`lucid.graph.region`).
     source
         Where the value of a node that computes nothing comes from: a caller's ``"input"``, a ``"parameter"`` that may
         change between runs, or a ``"constant"`` of the graph.
@@ -332,6 +368,7 @@ class OpDef(Generic[A]):
     centred: bool = False
     pure: bool = True
     random: bool = False
+    regions: bool = False
     source: Source | None = None
     family: Family | None = None
 

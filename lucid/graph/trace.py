@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
@@ -23,9 +23,10 @@ from ..errors import GraphError, LucidError, TraceError
 from .builder import Builder, printable, snake_case
 from .dims import Dim, SymDim
 from .ir import Origin, Value
-from .opdef import Attrs, ConstArray, OpDef
+from .opdef import Attrs, ConstArray, OpDef, TypeAttrs
 from .operators import Operators
-from .ops.source import CONSTANT, ConstantAttrs
+from .ops.source import CONSTANT, INPUT, ConstantAttrs
+from .region import DEEPEST, Recorded, Region, read_inputs, with_inputs
 from .types import TensorType
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
@@ -49,10 +50,17 @@ class Symbol(Operators["Symbol"]):
         return self.tracer.builder.type(self.value)
 
     def apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[Symbol, ...]:
-        return self.tracer.emit(op, attrs, inputs)
+        tracer = self.tracer
+        for x in inputs:
+            if isinstance(x, Symbol) and x.tracer.depth > tracer.depth:
+                tracer = x.tracer  # in a region that captures the others
+        return tracer.emit(op, attrs, inputs)
 
     def constant(self, array: Array) -> Symbol:
         return self.tracer.emit(CONSTANT, ConstantAttrs(ConstArray(array)))[0]
+
+    def record(self, types: Sequence[TensorType], *functions: Callable[..., Sequence[object]]) -> Recorded:
+        return self.tracer.record(types, *functions)
 
     def __repr__(self) -> str:
         return f"<Symbol {self.value}: {self.type}>"
@@ -67,6 +75,8 @@ class Tracer:
         Where the nodes go.
     locate
         Record the user's file and line with every node.
+    outer
+        What traces the graph around, where this one is a region of it: symbols of that are captured.
 
     Attributes
     ----------
@@ -74,14 +84,58 @@ class Tracer:
         Paths of the modules that are running, the innermost last: nodes belong to it.
     """
 
-    def __init__(self, builder: Builder, *, locate: bool = False) -> None:
+    def __init__(self, builder: Builder, *, locate: bool = False, outer: Tracer | None = None) -> None:
         self.builder = builder
         self.locate = locate
-        self.scopes: list[str] = []
-        self.origin: Origin | None = None
+        self.outer = outer
+        self.depth: int = 0 if outer is None else outer.depth + 1
+        self.scopes: list[str] = [] if outer is None else outer.scopes
+        self.origin: Origin | None = None if outer is None else outer.origin
+        self.captured: dict[Value, tuple[Symbol, Symbol]] = {}
+        """By values of the graph around, these and what stands for them here."""
 
     def symbol(self, value: Value) -> Symbol:
         return Symbol(self, value)
+
+    # ------------------------------------------------------------ regions
+
+    def nested(self) -> Tracer:
+        """A tracer for a region of this one's graph."""
+        if self.depth == DEEPEST:
+            raise GraphError(f"regions stand in regions more than {DEEPEST} deep")
+        return Tracer(Builder(), locate=self.locate, outer=self)
+
+    def input(self, type_: TensorType, name: str) -> Symbol:
+        """A new input of the graph."""
+        return self.emit(INPUT, TypeAttrs(type_.shape, type_.dtype), name=name)[0]
+
+    def own(self, x: Symbol) -> Symbol:
+        """The symbol in this graph: itself, or what stands for it where it is one of a graph around."""
+        if x.tracer.builder is self.builder:
+            return x
+        if self.outer is None:
+            raise GraphError(f"{x} belongs to another graph")
+        x = self.outer.own(x)
+        if x.value not in self.captured:
+            with self.at(Origin()):
+                self.captured[x.value] = x, self.input(x.type, x.value.node)
+        return self.captured[x.value][1]
+
+    def record(self, types: Sequence[TensorType], *functions: Callable[..., Sequence[object]]) -> Recorded:
+        """Functions of symbols of these types as regions, all with the captures of each."""
+        traced = []
+        for function in functions:
+            inner = self.nested()
+            inputs = [inner.input(type_, f"x{number}") for number, type_ in enumerate(types)]
+            traced.append((inner, function(*inputs)))
+        return united(traced)
+
+    def finished(self, results: Sequence[object]) -> tuple[Region, dict[Value, tuple[Symbol, str]]]:
+        """The region that was traced, and what it captures: by value of the graph around, with the input's name."""
+        region = Region(self.builder.finish([self._value("a region", y) for y in results]))
+        live = {name for name, read in zip(region.graph.inputs, read_inputs(region), strict=True) if read}
+        found = {v: (x, mine.value.node) for v, (x, mine) in self.captured.items() if mine.value.node in live}
+        return region, found
 
     @contextmanager
     def at(self, origin: Origin) -> Iterator[None]:
@@ -96,7 +150,7 @@ class Tracer:
         self, op: OpDef, attrs: Attrs, inputs: Sequence[object] = (), name: str | None = None
     ) -> tuple[Symbol, ...]:
         """Apply ``op`` to symbols of this tracer (arrays become constants)."""
-        values = [self._value(op, x) for x in inputs]
+        values = [self._value(op.name, x) for x in inputs]
         origin = self.origin
         if origin is None:
             scope = self.scopes[-1] if self.scopes else ""
@@ -110,14 +164,27 @@ class Tracer:
             raise
         return tuple(Symbol(self, value) for value in outputs)
 
-    def _value(self, op: OpDef, x: object) -> Value:
+    def _value(self, what: str, x: object) -> Value:
         if isinstance(x, Symbol):
-            if x.tracer.builder is not self.builder:
-                raise GraphError(f"{op.name}: its inputs belong to two different graphs")
-            return x.value
+            try:
+                return self.own(x).value
+            except GraphError as error:
+                raise GraphError(f"{what}: its inputs belong to two different graphs") from error
         if isinstance(x, np.ndarray):
             return self.builder.emit(CONSTANT, ConstantAttrs(ConstArray(x)))[0]
-        raise GraphError(f"{op.name}: expected a symbol or an array, got {type(x).__name__}")
+        raise GraphError(f"{what}: expected a symbol or an array, got {type(x).__name__}")
+
+
+def united(traced: Sequence[tuple[Tracer, Sequence[object]]]) -> Recorded:
+    """What was traced, with its results, as regions that all have the same captures: those that any of them needs."""
+    found = [inner.finished(results) for inner, results in traced]
+    captures = {value: x for _, captured in found for value, (x, _) in captured.items()}
+    regions = []
+    for (inner, _), (region, captured) in zip(traced, found, strict=True):
+        given = region.graph.inputs[: len(region.graph.inputs) - len(inner.captured)]
+        rest = [captured[value][1] if value in captured else x.type for value, x in captures.items()]
+        regions.append(Region(with_inputs(region.graph, [*given, *rest])))
+    return Recorded(tuple(regions), tuple(captures.values()))
 
 
 def user_location() -> str:

@@ -12,6 +12,7 @@ from ..errors import GraphError, from_handler
 from .dims import SymDim
 from .ir import Dag, Graph, Node, Value
 from .opdef import Attrs, ParameterAttrs, find_op
+from .region import DEEPEST, Region, node_depth, regions_of
 from .types import DTYPES, MAX_BYTES, TensorType
 
 _DTYPES = frozenset(DTYPES.values())
@@ -86,6 +87,20 @@ def _check_node(dag: Dag, name: object) -> None:
         raise GraphError(f"{describe(name, node)}: attributes must be {wanted}, got {type(node.attrs).__name__}")
     for output in node.outputs:
         _check_stored_type(name, node, output)
+    if node.op.regions:
+        _check_regions(name, node)
+
+
+def _check_regions(name: str, node: Node) -> None:
+    if node_depth(node) > DEEPEST:
+        raise GraphError(f"{describe(name, node)}: its graphs stand in each other more than {DEEPEST} deep")
+    for label, region in regions_of(node.attrs).items():
+        if not isinstance(region, Region):
+            raise GraphError(f"{describe(name, node)}: its {label} is a Region, got {type(region).__name__}")
+        try:
+            verify(region.graph)
+        except GraphError as error:
+            raise GraphError(f"{describe(name, node)}: in its {label}: {error}") from error
 
 
 def _check_stored_type(name: str, node: Node, type_: object) -> None:

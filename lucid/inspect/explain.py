@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -10,20 +10,25 @@ from time import perf_counter
 
 from ..base.arrays import Array
 from ..graph.ir import Graph
+from ..graph.region import regions_of
 from ..runtime.program.executable import watched
 from ..runtime.program.plan import Plan
 
 
 def explain(graph: Graph) -> str:
     """One paragraph a node: its type, the user's lines, and the passes that made it."""
-    blocks = []
+    return "\n".join(_explained(graph))
+
+
+def _explained(graph: Graph) -> Iterator[str]:
     for name, node in graph.nodes():
         types = ", ".join(map(str, node.outputs))
-        lines = [f"{name}: {node.op.name} -> {types}"]
-        lines += [f"    from {place}" for place in (*node.origin.modules, *node.origin.locations)]
-        lines += [f"    by {step}" for step in node.origin.history]
-        blocks.append("\n".join(lines))
-    return "\n".join(blocks)
+        yield f"{name}: {node.op.name} -> {types}"
+        yield from (f"    from {place}" for place in (*node.origin.modules, *node.origin.locations))
+        yield from (f"    by {step}" for step in node.origin.history)
+        for label, region in regions_of(node.attrs).items() if node.op.regions else ():
+            yield f"    in {label}:"
+            yield from (f"        {line}" for line in _explained(region.graph))
 
 
 @dataclass(frozen=True)

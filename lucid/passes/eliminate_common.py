@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable
 
 from ..graph.ir import Graph
-from ..graph.opdef import Attrs
+from ..graph.region import signs
 from ..graph.trace import Symbol
 from .rewrite import Site, View, rebuild
 
@@ -24,7 +23,7 @@ def eliminate_common(graph: Graph) -> Graph:
         feeds = [x.value for x in site.inputs]
         if site.op.commutative:
             feeds.sort()
-        key = (site.op, site.attrs, _signs(site.attrs), tuple(feeds))
+        key = (site.op, site.attrs, signs(site.attrs), tuple(feeds))
         twin = first.setdefault(key, site)
         if twin is site:
             return None
@@ -32,14 +31,3 @@ def eliminate_common(graph: Graph) -> Graph:
         return twin.symbols
 
     return rebuild(graph, rule, "eliminate_common")
-
-
-def _signs(value: object) -> Hashable:
-    """What ``==`` overlooks: which numbers are -0.0 and not 0.0."""
-    if isinstance(value, float):
-        return value == 0 and math.copysign(1.0, value) < 0
-    if isinstance(value, tuple):
-        return tuple(_signs(item) for item in value)
-    if isinstance(value, Attrs):
-        return tuple(_signs(item) for _, item in value.items())
-    return None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeAlias
 
 from ..base.garbage import collection_paused
 from ..errors import PassError, from_handler
+from ..graph.builder import with_nodes
 from ..graph.ir import Graph, Node
+from ..graph.region import Region, has_regions, regions_of
 from ..graph.verify import verify as verify_graph
 from .defer_bias import defer_bias
 from .eliminate_common import eliminate_common
@@ -98,7 +100,7 @@ def clean_up(graph: Graph, evaluate: Evaluate, options: SimplifyOptions) -> Grap
 
 @collection_paused()
 def run_passes(graph: Graph, passes: Sequence[Pass], *, observe: Observer | None = None, verify: bool = True) -> Graph:
-    """Run the passes one after another.
+    """Run the passes one after another; then, once, on the graphs that nodes hold.
 
     Parameters
     ----------
@@ -120,7 +122,8 @@ def run_passes(graph: Graph, passes: Sequence[Pass], *, observe: Observer | None
     """
     if verify:
         verify_graph(graph)
-    for number, one in enumerate(passes):
+    every = (*passes, Pass("regions", partial(_inside, passes=passes))) if has_regions(graph) else tuple(passes)
+    for number, one in enumerate(every):
         try:
             after = one.run(graph)
             if verify and after is not graph:
@@ -128,9 +131,24 @@ def run_passes(graph: Graph, passes: Sequence[Pass], *, observe: Observer | None
         except Exception as error:
             if from_handler(error):
                 raise
-            ran = ", ".join(p.name for p in passes[:number]) or "none"
+            ran = ", ".join(p.name for p in every[:number]) or "none"
             raise PassError(f"the pass {one.name} failed: {error} (passes that ran before it: {ran})") from error
         if observe is not None:
             observe(one, graph, after)
         graph = after
     return graph
+
+
+def _inside(graph: Graph, passes: Sequence[Pass]) -> Graph:
+    """The graph with the passes run on the regions of its nodes."""
+    changed = {}
+    for name, node in graph.nodes():
+        if node.op.regions:
+            made = {label: _passed(region, passes) for label, region in regions_of(node.attrs).items()}
+            changed[name] = replace(node, attrs=replace(node.attrs, **made))
+    return with_nodes(graph, changed) if changed else graph
+
+
+def _passed(region: Region, passes: Sequence[Pass]) -> Region:
+    after = run_passes(region.graph, passes, verify=False)
+    return region if after is region.graph else Region(after)

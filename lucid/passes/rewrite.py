@@ -26,6 +26,7 @@ from ..graph.builder import Builder, snake_case
 from ..graph.ir import Graph, Node, Origin, Value
 from ..graph.opdef import OpDef
 from ..graph.ops.source import INPUT
+from ..graph.region import structure
 from ..graph.trace import Symbol, Tracer
 from ..graph.types import TensorType
 
@@ -314,11 +315,4 @@ def fixed_point(step: Callable[[Graph], Graph], graph: Graph, limit: int = 10, *
 
 def fingerprint(graph: Graph) -> int:
     """A hash of the structure: ops, attributes, types and wiring, whatever the names."""
-    position: dict[str, int] = {}
-    parts: list[object] = []
-    for name, node in graph.nodes():
-        feeds = tuple((position[v.node], v.output) for v in graph.inputs_of(name))
-        position[name] = len(position)
-        parts.append((node.op.name, node.attrs, node.outputs, feeds))
-    parts.append(tuple((position[v.node], v.output) for v in graph.results))
-    return hash(tuple(parts))
+    return hash(structure(graph))

@@ -7,7 +7,7 @@ exception is ``x ** 2``, which becomes ``x * x``: correctly rounded where a powe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,14 +16,15 @@ import numpy as np
 from ..graph.dims import SymDim
 from ..graph.ir import Graph
 from ..graph.opdef import OpDef, apply
+from ..graph.ops import control, random, reduce, shape, slices, source
 from ..graph.ops import elementwise as ew
-from ..graph.ops import random, reduce, shape, slices, source
 from ..graph.ops.source import full
+from ..graph.region import inline
 from ..graph.trace import Symbol
 from ..graph.types import DType, TensorType
 from .rewrite import Site, fixed_point, rebuild
 
-Identity = Callable[[Site], "Symbol | None"]
+Identity = Callable[[Site], "Symbol | Sequence[Symbol] | None"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class SimplifyOptions:
 def simplify(graph: Graph, options: SimplifyOptions = SimplifyOptions()) -> Graph:
     """Apply the identities until none applies."""
 
-    def rule(site: Site) -> Symbol | None:
+    def rule(site: Site) -> Symbol | Sequence[Symbol] | None:
         if options.inference and site.op is shape.STOP_GRADIENT:
             return site.inputs[0]
         for identity in (_idempotent,) if site.op.idempotent else _IDENTITIES.get(site.op, ()):
@@ -206,6 +207,15 @@ def _concat(site: Site) -> Symbol | None:
     return site.inputs[0] if len(site.inputs) == 1 else None
 
 
+def _branch(site: Site) -> Sequence[Symbol] | None:
+    """Of branches whose condition is known only the one that is taken is left."""
+    condition, *captures = site.inputs
+    known = fill_value(site, condition)
+    if known is None:
+        return None
+    return inline(site.attrs.then if known else site.attrs.otherwise, captures, condition)
+
+
 def _dropout(site: Site) -> Symbol | None:
     return site.inputs[0] if site.attrs.p == 0 else None
 
@@ -252,5 +262,5 @@ _IDENTITIES: dict[OpDef, tuple[Identity, ...]] = {
     shape.RESHAPE: (_moved, _reshape), shape.TRANSPOSE: (_moved, _transpose), shape.EXPAND: (_moved, _expand),
     slices.SLICE: (_moved, _slice), shape.CONCAT: (_concat,),
     reduce.SUM: (_reduce,), reduce.MAX: (_reduce,), reduce.MIN: (_reduce,),
-    random.DROPOUT: (_dropout,), source.CONSTANT: (_constant,),
+    random.DROPOUT: (_dropout,), control.IF: (_branch,), source.CONSTANT: (_constant,),
 }  # fmt: skip

@@ -1,6 +1,7 @@
 """The oracle: every op computed straight from its definition, slow and obviously right, file by file as the ops."""
 
 from . import attention as attention
+from . import control as control
 from . import conv as conv
 from . import ctc as ctc
 from . import elementwise as elementwise

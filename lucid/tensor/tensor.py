@@ -21,6 +21,7 @@ from ..base.lazy import LazyModule
 from ..errors import DTypeError, ExecutionError, GradientError, OptionError, ShapeError, TraceError
 from ..graph.opdef import AbstractTensor, Attrs, NoGradient, OpDef
 from ..graph.public import as_array, set_eager_world
+from ..graph.region import Recorded
 from ..graph.trace import active_trace, user_location
 from ..graph.types import DType, TensorType, as_dtype, is_float, order_of
 from .grad_mode import is_grad_enabled as is_grad_enabled
@@ -40,7 +41,7 @@ D = TypeVar("D", bound="Tensor")
 
 _ABSENT = {**TOP, **TENSOR}
 _INTERNAL = frozenset(
-    ["apply", "clear_grad", "constant", "detached_as", "made", "piece", "set_dtype_", "sum_to", "wrap"]
+    ["apply", "clear_grad", "constant", "detached_as", "made", "piece", "record", "set_dtype_", "sum_to", "wrap"]
 )
 """For the package itself."""
 
@@ -278,6 +279,10 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
             return recorded
         tensors = tuple([x if isinstance(x, Tensor) else Tensor.wrap(np.asarray(x)) for x in inputs])
         return run_op(op, attrs, tensors)
+
+    def record(self, types: Sequence[TensorType], *functions: Callable[..., Sequence[object]]) -> Recorded | None:
+        trace = active_trace.get()
+        return None if trace is None else trace.record(types, *functions)
 
     def backward(
         self,

@@ -7,7 +7,7 @@ afresh, so that nothing they hold is frozen into the graph.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import Any, NoReturn, Protocol
@@ -20,10 +20,11 @@ from ..errors import ShapeError, TraceError
 from ..graph.assume import Assumption, assuming
 from ..graph.builder import Builder
 from ..graph.ir import Graph
-from ..graph.opdef import Attrs, ConstArray, OpDef, TypeAttrs
+from ..graph.opdef import Attrs, ConstArray, OpDef
 from ..graph.ops.shape import STOP_GRADIENT
-from ..graph.ops.source import CONSTANT, INPUT, PARAMETER, ConstantAttrs, ParameterAttrs
-from ..graph.trace import Symbol, TracedDim, Tracer, active_trace, user_location
+from ..graph.ops.source import CONSTANT, PARAMETER, ConstantAttrs, ParameterAttrs
+from ..graph.region import Recorded
+from ..graph.trace import Symbol, TracedDim, Tracer, active_trace, united, user_location
 from ..graph.types import TensorType, is_float
 from .grad_mode import enable_grad, is_grad_enabled, no_grad
 from .inplace import check_result
@@ -110,7 +111,7 @@ class TracedTensor(Tensor):
     def live(self) -> bool:
         """Whether the trace it belongs to is under way in this thread."""
         recorder = active_trace.get()
-        return recorder is not None and recorder.tracer is self.symbol.tracer
+        return recorder is not None and recorder.traces(self.symbol)
 
     def left(self) -> TraceError:
         """The error of being used outside its trace."""
@@ -179,6 +180,7 @@ class TracedTensor(Tensor):
                 f"follow: compute a new tensor, or change a clone() of it"
             )
         new: object = check_result(name, self, result)
+        active_trace.get().refuse_within(self.symbol, name)
         self.symbol = active_trace.get().lift(new)
         if self.memory is not None:
             self.seen = self.memory.write()
@@ -241,7 +243,8 @@ class Recorder:
     ) -> None:
         self.watch = watch
         self.serial = next(_serials)
-        self.tracer = Tracer(Builder(), locate=True)
+        self.tracer = self._root = Tracer(Builder(), locate=True)
+        self._repeated = False
         self.names = dict(names or {})
         self.paths = dict(paths or {})
         self.state: dict[str, Tensor] = {}
@@ -291,8 +294,7 @@ class Recorder:
 
     def input(self, type_: TensorType, name: str) -> TracedTensor:
         """A new input of the graph."""
-        (symbol,) = self.tracer.emit(INPUT, TypeAttrs(type_.shape, type_.dtype), name=name)
-        made = TracedTensor(symbol)
+        made = TracedTensor(self.tracer.input(type_, name))
         made.shared = f"the caller handed over as {name!r}"
         return made
 
@@ -307,7 +309,10 @@ class Recorder:
             self.watch.go_on()
 
     def _apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[Tensor, ...]:
-        outputs = self.tracer.emit(op, attrs, [self.lift(x) for x in inputs])
+        if op.random:
+            outputs: tuple[Symbol, ...] = (self.tracer.own(self._draw(op, attrs)),)
+        else:
+            outputs = self.tracer.emit(op, attrs, [self.lift(x) for x in inputs])
         if not is_grad_enabled():
             outputs = tuple(
                 self.tracer.emit(STOP_GRADIENT, STOP_GRADIENT.attrs(), (y,))[0] if is_float(y.type.dtype) else y
@@ -336,6 +341,50 @@ class Recorder:
     def _made_here(self, x: Tensor) -> bool:
         return x._born == self.serial and id(x) not in self.names
 
+    # ------------------------------------------------------------ regions
+
+    def record(self, types: Sequence[TensorType], *functions: Callable[..., Sequence[object]]) -> Recorded:
+        """Functions as regions of a node of the graph; one that is handed values is for a loop."""
+        regions, captures = united([self._inside(function, types) for function in functions])
+        return Recorded(regions, tuple(TracedTensor(x) for x in captures if isinstance(x, Symbol)))
+
+    def _inside(
+        self, function: Callable[..., Sequence[object]], types: Sequence[TensorType]
+    ) -> tuple[Tracer, Sequence[object]]:
+        outside, repeated = self.tracer, self._repeated
+        self.tracer = inner = outside.nested()
+        self._repeated = repeated or bool(types)
+        try:
+            given = [TracedTensor(inner.input(type_, f"x{number}")) for number, type_ in enumerate(types)]
+            return inner, [self.lift(y) for y in function(*given)]
+        finally:
+            self.tracer, self._repeated = outside, repeated
+            self._lifted = {key: one for key, one in self._lifted.items() if one[1].tracer is not inner}
+
+    def traces(self, symbol: Symbol) -> bool:
+        """Whether a symbol is of the graph or region that is recorded, or of one around it."""
+        tracer: Tracer | None = self.tracer
+        while tracer is not None and tracer is not symbol.tracer:
+            tracer = tracer.outer
+        return tracer is not None
+
+    def refuse_within(self, symbol: Symbol | None, name: str) -> None:
+        """Raise where a branch or a loop changes something from outside it."""
+        if self.tracer is not self._root and (symbol is None or symbol.tracer is not self.tracer):
+            raise TraceError(
+                f"{name} within a branch or a loop changes a tensor from outside it ({user_location()}), which a graph "
+                f"cannot follow: compute a new tensor and return it"
+            )
+
+    def _draw(self, op: OpDef, attrs: Attrs) -> Symbol:
+        """A random number: before the branch that reads it."""
+        if self._repeated:
+            raise TraceError(
+                f"random numbers are drawn within a loop ({user_location()}), where each turn would need others: draw "
+                f"those of all turns before, and scan over them"
+            )
+        return self._root.emit(op, attrs)[0]
+
     def constant(self, array: Array) -> TracedTensor:
         """An array as a value of the graph: the same at every call."""
         return TracedTensor(self.lift(array))
@@ -343,11 +392,11 @@ class Recorder:
     def lift(self, x: object) -> Symbol:
         """The symbol of whatever an op is applied to."""
         if isinstance(x, TracedTensor):
-            if x.symbol.tracer is not self.tracer:
+            if not self.traces(x.symbol):
                 raise x.left()
             if x.memory is not None:
                 x.memory.check(x.seen, x.type)
-            return x.symbol
+            return self.tracer.own(x.symbol)
         if not isinstance(x, Tensor):
             (constant,) = self.tracer.emit(CONSTANT, ConstantAttrs(ConstArray(np.asarray(x))))
             return constant
@@ -358,7 +407,7 @@ class Recorder:
             memory.check(seen, x.type)
         if id(x) not in self._lifted:
             self._lifted[id(x)] = (x, self._source(x))
-        return self._lifted[id(x)][1]
+        return self.tracer.own(self._lifted[id(x)][1])
 
     def read(self, x: Tensor) -> TracedTensor:
         """The content of a tensor of the model's state, as it is at this point of the run."""
@@ -383,11 +432,12 @@ class Recorder:
         name = self.names.get(id(x)) or f"captured.{sum(n.startswith('captured.') for n in self.state)}"
         self.state[name] = x
         attrs = ParameterAttrs(x.type.shape, x.type.dtype, name, x.requires_grad)
-        return self.tracer.emit(PARAMETER, attrs, name=name)[0]
+        return self._root.emit(PARAMETER, attrs, name=name)[0]
 
     def update(self, target: Tensor, value: object) -> None:
         """Record that every run writes ``value`` into ``target``."""
         target = self._bases.get(id(target), (target, target))[1]
+        self.refuse_within(None, "a change in place")
         new: Any
         symbol = self.lift(target)
         name = next((n for n, tensor in self.state.items() if tensor is target), None)

@@ -17,7 +17,8 @@ import lucid
 from lucid import nn
 from lucid.errors import FileError, LucidError, OptionError, ShapeError
 from lucid.formats import container
-from lucid.formats.encode import decode_attrs, format_type, parse_type
+from lucid.formats.decode import decode_attrs
+from lucid.formats.encode import format_type, parse_type
 from lucid.formats.serialize import load, loads, save
 from lucid.graph.dims import evaluate, limited_work, parse_dim, symbol
 from lucid.graph.opdef import find_op

@@ -350,7 +350,7 @@ LIES: dict[str, tuple[Callable[[Any], Any], str]] = {
     ),
     "metadata gone": (lambda h: h.pop("__metadata__"), "safetensors file of another program"),
     "other format": (put("__metadata__", "format", "pt"), "another program"),
-    "newer version": (put("__metadata__", "version", "2"), "version '2', this .* '1': use a newer Lucid"),
+    "newer version": (put("__metadata__", "version", "3"), "version '3', this .* '2': use a newer Lucid"),
     "more metadata": (put("__metadata__", "note", "x"), "its metadata has the fields"),
     "no checksum match": (put("__metadata__", "sha256", "0" * 64), "does not match its checksum"),
     "checksum a number": (put("__metadata__", "sha256", 1), "other than strings"),

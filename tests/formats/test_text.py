@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lucid.errors import GraphError
+from lucid.formats.decode import decode_value
 from lucid.formats.encode import (
     ArrayTable,
     array_from_base64,
     array_from_items,
     array_text,
-    decode_value,
     encode_value,
     format_type,
     parse_type,

@@ -307,7 +307,8 @@ def at(data: JSON, path: tuple[Any, ...]) -> JSON:
 
 def infer_anew(graph: JSON) -> None:
     """Give every node the types that follow from its inputs, as a careful attacker would."""
-    from lucid.formats.encode import decode_attrs, format_type, parse_type
+    from lucid.formats.decode import decode_attrs
+    from lucid.formats.encode import format_type, parse_type
     from lucid.graph.opdef import ConstArray, find_op
 
     known: list[list[Any]] = []

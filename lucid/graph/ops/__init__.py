@@ -5,6 +5,7 @@ from . import attention_op as attention_op
 from . import avgpool as avgpool
 from . import bits as bits
 from . import bounds as bounds
+from . import control as control
 from . import conv as conv
 from . import conv_pool as conv_pool
 from . import ctc as ctc

@@ -1,6 +1,7 @@
 """The kernels, file by file as the ops in ``lucid.graph.ops``. Importing this package registers them."""
 
 from . import attention as attention
+from . import control as control
 from . import conv as conv
 from . import ctc as ctc
 from . import elementwise as elementwise

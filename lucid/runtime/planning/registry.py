@@ -40,6 +40,13 @@ class Way:
     def __post_init__(self, work: Work) -> None:
         object.__setattr__(self, "seconds", seconds(work, this_machine()))
 
+    @classmethod
+    def lasting(cls, time: float) -> Way:
+        """A way of which is known how long it takes, being made of others."""
+        way = cls(NOTHING)
+        object.__setattr__(way, "seconds", time)
+        return way
+
 
 Kernel: TypeAlias = "Callable[..., None]"
 """What writes a node's part of a program; what it is given to write with is for those to know who call it."""

@@ -52,8 +52,11 @@ class Schedule:
     tasks: tuple[Task, ...]
 
 
-def schedule(choices: Choices, chosen: Mapping[str, Choice] | None = None) -> Schedule:
-    """The schedule of these choices, but of ``chosen`` where this has another for a node."""
+def schedule(choices: Choices, chosen: Mapping[str, Choice] | None = None, *, inside: bool = False) -> Schedule:
+    """The schedule of these choices, but of ``chosen`` where this has another for a node.
+
+    Where it is ``inside`` another program its results lie in an arena as all else: no caller gets them as they are.
+    """
     graph = choices.graph
     read, fixed, results = read_values(graph), parameter_only(graph), set(graph.results)
     follow = graph.channels_last  # results may lie as the inputs do
@@ -65,7 +68,7 @@ def schedule(choices: Choices, chosen: Mapping[str, Choice] | None = None) -> Sc
         if name in fixed:
             return Phase.STATE
         laid = type_.order is None or follow
-        return Phase.CALL if value in results and laid and not staged else Phase.ARENA
+        return Phase.CALL if value in results and laid and not staged and not inside else Phase.ARENA
 
     tasks = []
     for name, usual in choices.nodes.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ...graph.ir import Node, Value
 from ...graph.ops.source import ConstantAttrs, ParameterAttrs
@@ -18,6 +18,15 @@ from .step import Step
 class Emission:
     """The steps of a schedule, and the names that stand in them.
 
+    Parameters
+    ----------
+    schedule
+        What is written.
+    names
+        Those of the program that it is a part of; by itself it has its own.
+    given
+        What there is for some of the graph's inputs.
+
     Attributes
     ----------
     steps
@@ -30,10 +39,12 @@ class Emission:
         Parameter name to operand.
     """
 
-    def __init__(self, schedule: Schedule) -> None:
+    def __init__(
+        self, schedule: Schedule, names: Names | None = None, given: Mapping[str, Operand] | None = None
+    ) -> None:
         self.steps: list[Step] = []
-        self.names = Names()
-        self.table: dict[Value, Operand] = {}
+        self.names = names or Names()
+        self.table: dict[Value, Operand] = {Value(name): operand for name, operand in (given or {}).items()}
         self.parameters: dict[str, Operand] = {}
         self._schedule = schedule
         tasks = {task.name: task for task in schedule.tasks}
@@ -41,7 +52,7 @@ class Emission:
             with Blame(name, node):
                 if name in tasks:
                     self._write(tasks[name])
-                else:
+                elif Value(name) not in self.table:
                     self.table[Value(name)] = self._given(name, node)
 
     def _given(self, name: str, node: Node) -> Operand:
@@ -86,4 +97,7 @@ def written(
         k.stage()
     choice.lowering.emit(k)
     k.check_written()
-    return Step(name, node, choice, tuple(ins), tuple(outs), tuple(k.buffers), tuple(k.overwritable), k.workers, k.code)
+    return Step(
+        name, node, choice, tuple(ins), tuple(outs), tuple(k.buffers), tuple(k.overwritable), k.workers, k.code,
+        tuple(k.inner.items()),  # type: ignore[arg-type]  # steps, which an emitter knows nothing of
+    )  # fmt: skip

@@ -197,6 +197,8 @@ class Emitter(Generic[E]):
         Working memory the kernel asked for.
     overwritable
         ``(output, input)`` pairs: the output may take the input's memory if it dies here.
+    inner
+        The steps of each region that the node runs, by the field that holds it.
     """
 
     def __init__(
@@ -224,6 +226,7 @@ class Emitter(Generic[E]):
         self.code = Code()
         self.buffers: list[Operand] = []
         self.overwritable: list[tuple[int, int]] = []
+        self.inner: dict[str, tuple[object, ...]] = {}
         self.volatile = {x.name for x in (*ins, *outs) if x is not None and x.phase is Phase.CALL}
         """Names that stand for something else in each call."""
         self._once = all(x.phase is Phase.STATE for x in ins) and all(y is None or y.phase is Phase.STATE for y in outs)
@@ -238,6 +241,10 @@ class Emitter(Generic[E]):
         """What an emitter for a part of the node has made, as lines that compute."""
         for statement in statements:
             self._compute(statement.line, *statement.writes)
+
+    def take_as_they_are(self, statements: Iterable[Statement]) -> None:
+        """What a region does, as a part of what this node does at each run."""
+        self.code.run.extend(statements)
 
     def _compute(self, text: str, *writes: str) -> None:
         where, phase = (self.code.prepare, Phase.STATE) if self._once else (self.code.run, Phase.CALL)

@@ -18,6 +18,7 @@ from ...base.arrays import Array
 from ...base.lazy import LazyModule
 from ...errors import ExecutionError, from_handler
 from ...graph.ir import Graph
+from ...graph.region import node_at, spelled
 from ..planning.registry import Choice
 from ..planning.room import check_room
 from ..workers import blas
@@ -346,19 +347,19 @@ class Executable:
         """Name the node whose line failed."""
         source = self.source
         source.show()
-        name, traceback = None, error.__traceback__
+        path, traceback = None, error.__traceback__
         while traceback is not None:
             if traceback.tb_frame.f_code.co_filename == source.filename:
-                name = source.nodes.get(traceback.tb_lineno, name)
+                path = source.nodes.get(traceback.tb_lineno, path)
             traceback = traceback.tb_next
         given = ", ".join(f"{a.dtype}{list(a.shape)} strides {a.strides}" for a in inputs)
-        if name is None:
+        if path is None:
             return ExecutionError(f"the compiled program failed on ({given}): {error}")
-        graph = self.plan.graph
+        graph, name = node_at(self.plan.graph, path)
         node = graph.node(name)
         types = ", ".join(str(graph.type(v)) for v in graph.inputs_of(name))
         where = f" ({node.origin})" if str(node.origin) else ""
-        return ExecutionError(f"{name}: {node.op.name}({types}){where} failed on ({given}): {error}")
+        return ExecutionError(f"{spelled(path)}: {node.op.name}({types}){where} failed on ({given}): {error}")
 
 
 def watched(plan: Plan, *, marks: Marks | None = None, values: Values | None = None) -> Executable:

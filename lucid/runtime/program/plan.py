@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ...base.garbage import collection_paused
@@ -99,14 +99,7 @@ class Plan:
             ("node", "op", "lowering", "workers", "predicted us", "measured us", "output", "when")
         ]
         for step in self.steps:
-            kinds = ", ".join(str(y.type) for y in step.outs if y is not None)
-            view = bool(step.outs) and step.outs[0] is not None and step.outs[0].base is not None
-            times = (step.choice.way.seconds, self.measured.get(step.name))
-            rows.append((
-                step.name, step.node.op.name, "view" if view else str(step.choice), str(step.workers),
-                *(f"{seconds * 1e6:.1f}" if seconds else "" for seconds in times), kinds,
-                "once" if step.fixed else "run",
-            ))  # fmt: skip
+            rows += _rows(step, self.measured.get(step.name))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
         lines += [
@@ -117,6 +110,20 @@ class Plan:
             f"outputs {sum(y.type.nbytes for y in self.outputs):,} bytes",
         ]
         return "\n".join(lines)
+
+
+def _rows(step: Step, measured: float | None = None, indent: str = "") -> Iterator[tuple[str, ...]]:
+    """A step as a row of the table, and those of its regions, which are said to run where it does."""
+    kinds = ", ".join(str(y.type) for y in step.outs if y is not None)
+    view = bool(step.outs) and step.outs[0] is not None and step.outs[0].base is not None
+    times = (step.choice.way.seconds, measured)
+    yield (
+        indent + step.name, step.node.op.name, "view" if view else str(step.choice), str(step.workers),
+        *(f"{seconds * 1e6:.1f}" if seconds else "" for seconds in times), kinds, "once" if step.fixed else "run",
+    )  # fmt: skip
+    for label, steps in step.inner:
+        for inner in steps:
+            yield from _rows(inner, None, f"{indent}  {label} > ")
 
 
 @collection_paused()

@@ -28,7 +28,6 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ...base.garbage import collection_paused
-from ...base.lazy import pathlib
 from ...errors import GraphError
 from ..planning.phase import Phase
 from ..workers.settings import private_bytes
@@ -59,14 +58,14 @@ class Source:
     namespace
         The names it uses: ``np``, helpers, constant arrays.
     nodes
-        Line number to the name of the node that the line computes.
+        Line number to the node that the line computes: its name, or a path to one in a region.
     filename
         Pseudo file name under which tracebacks show it.
     """
 
     text: str
     namespace: dict[str, Any]
-    nodes: dict[int, str]
+    nodes: dict[int, tuple[str, ...]]
     filename: str
 
     @collection_paused()
@@ -105,22 +104,25 @@ class Printer:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.nodes: dict[int, str] = {}
+        self.nodes: dict[int, tuple[str, ...]] = {}
         self.indent = 0
         self.assigned: list[str] = []
 
-    def write(self, text: str, node: str | None = None) -> None:
-        """Lines, which belong to a node; other characters than printable ASCII have no business in a program."""
+    def write(self, text: str, *node: str) -> None:
+        """Lines, which belong to a node, given by its path.
+
+        Other characters than printable ASCII have no business in a program.
+        """
         for line in unmarked(text).split("\n"):
             if not (line.isascii() and line.isprintable()):
                 raise GraphError(f"a line of a program holds what would not be read as it is printed: {quoted(line)}")
             self.lines.append("    " * self.indent + line if line else "")
-            if node is not None:
+            if node:
                 self.nodes[len(self.lines)] = node
 
-    def assign(self, name: object, expression: str, node: str | None = None) -> None:
+    def assign(self, name: object, expression: str, *node: str) -> None:
         """A line that gives a variable of the function that is being written its value."""
-        self.write(f"{name} = {expression}", node)
+        self.write(f"{name} = {expression}", *node)
         self.assigned.append(unmarked(str(name)))
 
     def section(self, steps: Iterable[Step], part: str) -> None:
@@ -128,9 +130,9 @@ class Printer:
         for step in steps:
             statements: list[Statement] = getattr(step.code, part)
             if statements:
-                self.write(f"# {remark(describe(step))}", step.name)
+                self.write(f"# {remark(str(step))}", step.name)
                 for statement in statements:
-                    self.write(statement.text, step.name)
+                    self.write(statement.text, step.name, *statement.path)
                     self.assigned.extend(statement.writes)
 
     def define(self, header: str, body: Callable[[], None], apart: str | None = None) -> None:
@@ -156,14 +158,6 @@ class Printer:
     def finish(self, name: str, namespace: dict[str, Any]) -> Source:
         filename = f"<lucid {name} {next(_numbers)}>"
         return Source("\n".join(self.lines) + "\n", namespace, self.nodes, filename)
-
-
-def describe(step: Step) -> str:
-    """``features.0.conv2d: Conv2d by im2col -> float32[8, 32, 28, 28] (model.py:12)``."""
-    types = ", ".join(str(y.type) for y in step.outs if y is not None)
-    places = [pathlib.Path(place).name for place in step.node.origin.locations]
-    where = f" ({', '.join(places)})" if places else ""
-    return f"{step.name}: {step.node.op.name} by {step.lowering} -> {types}{where}"
 
 
 def _allocate(operand: Operand, names: Any) -> str:
@@ -223,13 +217,13 @@ class _Writer:
         for step in self.plan.steps:
             needed = self.plan.packings.needed[step.name]
             if needed:
-                self.out.write(f"# {remark(describe(step))}", step.name)
+                self.out.write(f"# {remark(str(step))}", step.name)
             for which, statements in groupby(zip(needed, step.code.prepare, strict=True), key=itemgetter(0)):
                 asked = f"{which[0]} in stale" if len(which) == 1 else f"not stale.isdisjoint({which})"
                 self.out.write(f"if {asked}:", step.name)
                 self.out.indent += 1
                 for _, statement in statements:
-                    self.out.write(statement.text, step.name)
+                    self.out.write(statement.text, step.name, *statement.path)
                 self.out.indent -= 1
             if self._kept_early(step):
                 self._keep(step)

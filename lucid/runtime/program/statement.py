@@ -53,11 +53,14 @@ class Statement:
         The names to which it gives a meaning: of the variables that it assigns, or the function that it defines.
     phase
         When it can run: with the parameters, with the arena, or with a call.
+    path
+        Of what a step does for a region: the region and its node, and so on, within the step's.
     """
 
     pieces: tuple[str, ...]
     writes: tuple[str, ...]
     phase: Phase
+    path: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, text: str, phase: Phase, *writes: str) -> Statement:
@@ -92,6 +95,15 @@ class Statement:
     def line(self) -> str:
         """Its text with the names marked, to be made part of another."""
         return MARK.join(self.pieces)
+
+    def within(self, *path: str, deeper: bool = False) -> Statement:
+        """The same as a part of what a region does; indented where it stands ``deeper``."""
+        pieces = self.pieces
+        if deeper:
+            texts = [text.replace("\n", "\n    ") for text in pieces[::2]]
+            pieces = tuple(piece for pair in zip(texts, (*pieces[1::2], ""), strict=True) for piece in pair)[:-1]
+            pieces = (f"    {pieces[0]}", *pieces[1:])
+        return Statement(pieces, self.writes, self.phase, (*path, *self.path))
 
     def renamed(self, called: Callable[[str], str]) -> str:
         """Its text with other words for the names."""

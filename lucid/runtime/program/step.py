@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...base.lazy import pathlib
 from ...graph.ir import Node
 from ..planning.phase import Phase
 from ..planning.registry import Choice
@@ -29,6 +30,8 @@ class Step:
         Over how many the work is shared.
     code
         The statements.
+    inner
+        The steps of each region that it runs, by the field of the node that holds it.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Step:
     overwritable: tuple[tuple[int, int], ...]
     workers: int
     code: Code
+    inner: tuple[tuple[str, tuple[Step, ...]], ...] = ()
 
     @property
     def lowering(self) -> str:
@@ -55,3 +59,10 @@ class Step:
     def memory(self) -> list[Operand]:
         """The outputs and buffers that have memory of their own."""
         return [y for y in (*self.outs, *self.buffers) if y is not None and y.base is None]
+
+    def __str__(self) -> str:
+        """``features.0.conv2d: Conv2d by im2col -> float32[8, 32, 28, 28] (model.py:12)``."""
+        types = ", ".join(str(y.type) for y in self.outs if y is not None)
+        places = [pathlib.Path(place).name for place in self.node.origin.locations]
+        where = f" ({', '.join(places)})" if places else ""
+        return f"{self.name}: {self.node.op.name} by {self.lowering} -> {types}{where}"

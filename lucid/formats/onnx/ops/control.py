@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeAlias
 
-from ....errors import GraphError, LucidError, from_handler
+from ....errors import LucidError, from_handler
 from ....graph.opdef import AbstractTensor
-from ....graph.ops.elementwise import where
+from ....graph.ops.control import cond
 from ....graph.ops.expect import expect
 from ....graph.ops.shape import reshape
 from ..model import GraphDef
@@ -18,7 +19,7 @@ Results: TypeAlias = "list[AbstractTensor]"
 
 @converter("If")
 def if_(call: Call, condition: Value) -> Sequence[Value]:
-    """One branch where the condition is known; otherwise both, and of each result the one that is wanted.
+    """One branch where the condition is known; otherwise both are regions of a node, of which one runs.
 
     A branch that cannot be built for the sizes at hand is one that a model does not take with these: then the other
     one's results are taken, and when the program runs the condition is looked at.
@@ -26,32 +27,39 @@ def if_(call: Call, condition: Value) -> Sequence[Value]:
     branches = call.required("then_branch"), call.required("else_branch")
     if is_host(condition):
         return call.run(branches[0] if call.scalar(condition, "the condition") else branches[1], ())
-    chosen = reshape(_tensor(call, condition), ())
-    built = [_built(call, branch) for branch in branches]
+    chosen = reshape(call.tensor(condition), ())
+    then, otherwise = (partial(_results, call, branch) for branch in branches)
+    try:
+        return cond(chosen, then, otherwise)
+    except LucidError as error:
+        if from_handler(error):
+            raise
+        found = _only(call, chosen, then, otherwise)
+        if found is None:
+            raise
+        return found
+
+
+def _results(call: Call, graph: GraphDef, given: Sequence[Value] = ()) -> Results:
+    return [call.tensor(one) for one in call.run(graph, given)]
+
+
+def _only(
+    call: Call, chosen: AbstractTensor, then: Callable[[], Results], otherwise: Callable[[], Results]
+) -> Results | None:
+    """The results of the one branch that can be built, where that is what is wrong."""
+    built = _built(then), _built(otherwise)
     for value, (mine, other) in ((True, built), (False, built[::-1])):
-        if isinstance(other, LucidError):
-            if isinstance(mine, LucidError):
-                raise mine
+        if isinstance(other, LucidError) and not isinstance(mine, LucidError):
             words = f"{call.node}: for these sizes the branch that is taken cannot be built: {other}"
             return [expect(one, chosen, value, words[:1000]) for one in mine]
-    return [_either(chosen, a, b) for a, b in zip(*built, strict=True)]
+    return None
 
 
-def _tensor(call: Call, value: Value) -> AbstractTensor:
-    tensor: AbstractTensor = call.tensor(value)
-    return tensor
-
-
-def _built(call: Call, branch: GraphDef) -> Results | LucidError:
+def _built(branch: Callable[[], Results]) -> Results | LucidError:
     try:
-        return [_tensor(call, one) for one in call.run(branch, ())]
+        return branch()
     except LucidError as error:
         if from_handler(error):
             raise
         return error
-
-
-def _either(chosen: AbstractTensor, a: AbstractTensor, b: AbstractTensor) -> AbstractTensor:
-    if a.type != b.type:
-        raise GraphError(f"its branches give {a.type} and {b.type}, and which one is computed from data")
-    return where(chosen, a, b)

@@ -1,0 +1,91 @@
+"""What runs graphs: a branch that a condition chooses, and loops.
+
+The graphs are regions (:mod:`lucid.graph.region`), attributes of the node; all they read are its operands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ...errors import DTypeError, ShapeError
+from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, apply_all, attributes, register
+from ..region import Region, check_region, read_inputs, with_inputs
+from ..types import TensorType, bool_
+
+Function = Callable[..., Sequence[AbstractTensor]]
+
+
+@attributes
+class IfAttrs(Attrs):
+    """What runs where the condition holds, and what runs otherwise; both take all captures."""
+
+    then: Region
+    otherwise: Region
+
+    @property
+    def branches(self) -> tuple[Region, Region]:
+        """Both."""
+        return self.then, self.otherwise
+
+
+def check_condition(op: str, condition: TensorType) -> None:
+    """Raise where a condition is not one bool."""
+    if condition.dtype != bool_:
+        raise DTypeError(f"{op}: the condition is one bool, got {condition}")
+    if condition.shape != ():
+        raise ShapeError(f"{op}: the condition is one bool, got {condition}")
+
+
+def _if_infer(attrs: IfAttrs, condition: TensorType, *captures: TensorType) -> tuple[TensorType, ...]:
+    check_condition("If", condition)
+    for label, region in zip(("then", "otherwise"), attrs.branches, strict=True):
+        check_region(f"If: its branch {label!r}", region, captures)
+    first, second = (tuple(t.with_order(None) for t in region.graph.output_types) for region in attrs.branches)
+    if first != second:
+        listed = " and ".join(", ".join(map(str, types)) or "nothing" for types in (first, second))
+        raise ShapeError(f"If: its branches must give the same types, and give {listed}")
+    return first
+
+
+def _if_gradient(c: GradContext[IfAttrs]) -> Gradients:
+    """A branch again, of gradients: that of the branch that was taken is computed, from what it read."""
+    wanted, used = c.wanted[1:], [dy is not None for dy in c.cotangents]
+    branches = [c.differentiate(region, wanted, used) for region in c.attrs.branches]
+    condition, *captures = c.inputs
+    found = iter(choose(condition, branches, (*captures, *(dy for dy in c.cotangents if dy is not None))))
+    return [None, *(next(found) if want else None for want in wanted)]
+
+
+#: The results of the one or the other region, of which only that one runs.
+IF = register(
+    OpDef(
+        "If", _if_infer, _if_gradient, attrs=IfAttrs, inputs=("condition", "*captures"), outputs=None, regions=True,
+        family="control",
+    )
+)  # fmt: skip
+
+
+def choose(
+    condition: AbstractTensor, branches: Sequence[Region], captures: Sequence[AbstractTensor]
+) -> tuple[AbstractTensor, ...]:
+    """The results of the first region where the condition holds, else of the second; of captures that either reads."""
+    read = [any(both) for both in zip(*map(read_inputs, branches), strict=True)]
+    then, otherwise = (
+        Region(with_inputs(r.graph, [name for name, live in zip(r.graph.inputs, read, strict=True) if live]))
+        for r in branches
+    )
+    return apply_all(
+        IF, IfAttrs(then, otherwise), condition, *(x for x, live in zip(captures, read, strict=True) if live)
+    )
+
+
+def cond(condition: AbstractTensor, then: Function, otherwise: Function) -> Sequence[AbstractTensor]:
+    """What ``then()`` gives where the condition holds, else what ``otherwise()`` does: sequences of tensors.
+
+    Where ops compute at once only that function is called; elsewhere both are, and become the regions of a node.
+    """
+    recorded = condition.record((), then, otherwise)
+    if recorded is None:
+        return then() if bool(condition) else otherwise()
+    regions, captures = recorded
+    return choose(condition, [region for region in regions if isinstance(region, Region)], captures)

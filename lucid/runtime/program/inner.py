@@ -1,0 +1,96 @@
+"""The program of a region, written into the step of the node that runs it.
+
+It is planned as any other: its lowerings are chosen, its values get places in one block of memory, in which those share
+that are not needed at the same time. The block is working memory of the node. What is packed of parameters, and what
+keeps its content, is the node's as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...graph.region import Region
+from ..planning.choosing import choose_all
+from ..planning.phase import Phase
+from ..planning.schedule import schedule
+from .emission import Emission
+from .emitter import Emitter, Operand, remark
+from .liveness import in_arena, intervals
+from .memory import assign_offsets
+from .statement import Statement
+from .step import Step
+from .views import place
+
+
+@dataclass(eq=False)
+class Inner:
+    """What a region's kernels have written.
+
+    Attributes
+    ----------
+    label
+        The field of the node that holds the region.
+    steps
+        In order.
+    results
+        Its outputs.
+    offsets, size
+        Place of each of its arrays in the block, and the size of that.
+    """
+
+    label: str
+    steps: list[Step]
+    results: list[Operand]
+    offsets: dict[Operand, int]
+    size: int
+
+    def run(self) -> list[Statement]:
+        """What is to be done at each run, one level deeper."""
+        found = []
+        for step in self.steps:
+            if step.code.run:
+                said = [Statement.of(f"# {remark(str(step))}", Phase.CALL), *step.code.run]
+                found += [statement.within(self.label, step.name, deeper=True) for statement in said]
+        return found
+
+
+def write_region(k: Emitter, label: str, region: Region, given: Sequence[Operand]) -> Inner:
+    """Have a region's kernels write, for these operands as its inputs; but where its memory lies is not said yet."""
+    graph = region.graph
+    planned = schedule(choose_all(graph, threads=k.threads, exact=k.exact), inside=True)
+    laid = [x if x.type.order is None else k.laid_out(x) for x in given]
+    made = Emission(planned, k.names, dict(zip(graph.inputs, laid, strict=True)))
+    results = [made.table[value] for value in graph.outputs]
+    live = intervals(made.steps, results, _passing)
+    layout = assign_offsets(live)
+    offsets = {y: at for one, at in zip(live, layout.offsets, strict=True) for y in one.operands}
+    k.inner[label] = tuple(made.steps)
+    k.workers = max([k.workers, *(step.workers for step in made.steps)])
+    return Inner(label, made.steps, results, offsets, layout.size)
+
+
+def settle(k: Emitter, *regions: Inner) -> None:
+    """Give the regions of a node, of which one runs at a time, the same block of its memory."""
+    block = k.scratch((max(inner.size for inner in regions),), np.dtype(np.uint8), "region")
+    for inner in regions:
+        for step in inner.steps:
+            path = inner.label, step.name
+            for y in step.memory:
+                if y in inner.offsets:
+                    _bind(k, y, block, inner.offsets[y])
+                else:
+                    k.buffers.append(y)
+            for part in ("state", "prepare", "bind"):
+                getattr(k.code, part).extend(one.within(*path) for one in getattr(step.code, part))
+
+
+def _passing(y: Operand) -> bool:
+    return in_arena(y) and not y.kept
+
+
+def _bind(k: Emitter, y: Operand, block: Operand, offset: int) -> None:
+    dtype = k.use(y.dtype.type, y.dtype.name)
+    k.define(str(y), f"{k.use(place)}({block}, {offset}, {y.shape}, {dtype}, {y.type.order})", Phase.ARENA)

@@ -1,0 +1,220 @@
+"""What data decides: eager and compiled alike, only the branch that is taken runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import nn
+from lucid.errors import DTypeError, ExecutionError, LucidError, OptionError, ShapeError, TraceError
+from lucid.formats.text import parse_text, to_text
+from lucid.graph.region import regions_of, walk
+
+Array = np.ndarray[Any, Any]
+X = np.linspace(-2, 3, 12, dtype=np.float32).reshape(3, 4)
+
+
+class Expert(nn.Module):
+    """Two layers, of which one is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        lucid.manual_seed(0)
+        self.left, self.right = nn.Linear(4, 5), nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 5))
+
+    def forward(self, x: Any) -> Any:
+        return lucid.cond(x.sum() > 0, self.left, self.right, (x,)).tanh()
+
+
+def both(model: Callable[..., Any], *arrays: Array, **options: Any) -> list[Array]:
+    """What eager code and compiled code give, checked to be the same."""
+    want = model(*map(lucid.tensor, arrays))
+    got = lucid.compile(model, **options)(*arrays)
+    want, got = ([y.numpy() for y in (one if isinstance(one, tuple) else (one,))] for one in (want, got))
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    return got
+
+
+@pytest.mark.parametrize("options", [{}, {"exact": True}, {"threads": 2}, {"verify": True}])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_branch_is_taken(options: dict[str, Any], sign: int) -> None:
+    both(Expert(), sign * X, **options)
+
+
+def test_any_batch_size() -> None:
+    model = Expert()
+    net = lucid.compile(model, lucid.spec("N", 4))
+    for rows in (1, 3, 0):
+        for x in (X[:rows], -X[:rows]):
+            np.testing.assert_allclose(net(x).numpy(), model(lucid.tensor(x)).numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_reach_the_branch_that_was_taken() -> None:
+    model = Expert()
+    net = lucid.compile(model)
+    for x in (X, -X):
+        found = []
+        for run in (model, net):
+            for parameter in model.parameters():
+                parameter.grad = None
+            given = lucid.tensor(x, requires_grad=True)
+            run(given).sum().backward()
+            found.append([given.grad, *(parameter.grad for parameter in model.parameters())])
+        for a, b in zip(*found, strict=True):
+            zeros = np.zeros(()) if a is None else a.numpy()  # eager code has not met the other branch
+            np.testing.assert_allclose(b.numpy(), zeros, rtol=1e-5, atol=1e-6)
+    assert any(node.op.name == "If" for _, node in net.backward_graph.nodes())
+
+
+def test_second_derivatives() -> None:
+    def f(x: Any) -> Any:
+        return lucid.cond(x.sum() > 0, lambda: (x**3).sum(), lambda: (x * x).exp().sum())
+
+    second = lucid.grad(lambda x: lucid.grad(f)(x).sum())
+    np.testing.assert_allclose(second(lucid.tensor(X)).numpy(), 6 * X, rtol=1e-5)
+    y = -X / 3
+    np.testing.assert_allclose(second(lucid.tensor(y)).numpy(), (2 + 4 * y**2) * np.exp(y**2), rtol=1e-5)
+
+
+def test_only_the_branch_that_is_taken_runs() -> None:
+    def f(x: Any, n: Any) -> Any:
+        return lucid.cond((n != 0).all(), lambda: x // n, lambda: x)
+
+    net = lucid.compile(f)
+    np.testing.assert_array_equal(net(np.array([6, 9]), np.array([2, 3])).numpy(), [3, 3])
+    np.testing.assert_array_equal(net(np.array([6, 9]), np.array([2, 0])).numpy(), [6, 9])
+
+
+def test_an_error_names_the_line_in_the_branch() -> None:
+    def f(x: Any, n: Any) -> Any:
+        return lucid.cond(x.sum() > 0, lambda: x // n, lambda: x)
+
+    with pytest.raises(ExecutionError, match=r"if > then > \w+: FloorDivide.*test_control.py:\d+.*divided by 0"):
+        lucid.compile(f)(np.array([6, 9]), np.array([2, 0]))
+
+
+def test_weights_are_packed_inside_as_outside() -> None:
+    model = Expert()
+    net = lucid.compile(model)
+    net(X)
+    assert "prepare" in str(net.source)
+    before = net(-X).numpy()
+    with lucid.no_grad():
+        model.right[0].weight.mul_(2)
+    after = net(-X).numpy()
+    assert not np.allclose(before, after)
+    np.testing.assert_allclose(after, model(lucid.tensor(-X)).numpy(), rtol=1e-5)
+
+
+def test_files_text_and_pictures(tmp_path: Path) -> None:
+    net = lucid.compile(Expert(), lucid.spec("N", 4))
+    net.save(tmp_path / "net.lucid")
+    loaded = lucid.load(tmp_path / "net.lucid")
+    for x in (X, -X):
+        np.testing.assert_array_equal(loaded(x).numpy(), net(x).numpy())
+    text = to_text(net.graph, origins=True)
+    assert to_text(parse_text(text), origins=True) == text == to_text(loaded.graph, origins=True)
+    net.draw(tmp_path / "net.dot")
+    drawn = (tmp_path / "net.dot").read_text()
+    assert "otherwise" in drawn and drawn.count("subgraph") >= 2
+    assert "in otherwise:" in net.explain() and "then > " in str(net.plan)
+
+
+def test_the_passes_go_inside() -> None:
+    net = lucid.compile(
+        lambda x: lucid.cond(x.sum() > 0, lambda: (x * 2 + 1).relu(), lambda: x.neg().neg()), lucid.spec(3)
+    )
+    ops = {
+        path: [node.op.name for _, node in graph.nodes() if node.op.source is None]
+        for path, graph in walk(net.graph) if path
+    }  # fmt: skip
+    assert [op for op in ops["if", "then"] if op != "Full"] == ["FusedElementwise"]
+    assert ops["if", "otherwise"] == []
+
+
+def test_equal_branches_are_one_node() -> None:
+    def f(x: Any) -> Any:
+        def times(zero: float) -> Any:
+            return lucid.cond(x.sum() > 0, lambda: x * 2, lambda: x * zero)
+
+        return times(0.0), times(0.0), times(-0.0)
+
+    graph = lucid.compile(f, lucid.spec(3)).graph
+    ifs = [node for _, node in graph.nodes() if node.op.name == "If"]
+    assert len(ifs) == 2  # 0.0 is not -0.0
+    assert len({node.attrs for node in ifs}) == 2
+
+
+def test_what_is_known_is_decided_beforehand() -> None:
+    def f(x: Any) -> Any:
+        known = lucid.tensor([1.0, 2.0]).sum() > 0
+        return lucid.cond(known, lambda: x * 2, lambda: x * 3) + lucid.cond(True, lambda: x, lambda: x / 0)
+
+    graph = lucid.compile(f, lucid.spec(3)).graph
+    assert not any(regions_of(node.attrs) for _, node in graph.nodes())
+    both(f, X)
+
+
+def test_random_numbers_are_drawn_before_a_branch() -> None:
+    lucid.manual_seed(3)
+    net = lucid.compile(lambda x: lucid.cond(x.sum() > 0, lambda: nn.functional.dropout(x, 0.5, True), lambda: x))
+    first, second = net(X).numpy(), net(X).numpy()
+    assert (first == 0).any() and (first != second).any()
+
+
+def test_nesting_and_structures() -> None:
+    def f(x: Any) -> Any:
+        def inner() -> Any:
+            return lucid.cond(x.max() > 2, lambda: {"a": x, "b": [x + 1]}, lambda: {"a": -x, "b": [x - 1]})
+
+        found = lucid.cond(x.sum() > 0, inner, lambda: {"a": x * 0, "b": [x]})
+        return found["a"] * 1, found["b"][0] * 1
+
+    for x in (X, X / 3, -X):
+        both(f, x)
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "words"),
+    [
+        (lambda x: lucid.cond(x.sum(), lambda: x, lambda: x), DTypeError, "must be a bool"),
+        (lambda x: lucid.cond(x > 0, lambda: x, lambda: x), ShapeError, "one element"),
+        (lambda x: lucid.cond(x.sum() > 0, lambda: x, lambda: x.sum()), ShapeError, "must give the same types"),
+        (lambda x: lucid.cond(x.sum() > 0, lambda: x, lambda: (x, x)), LucidError, "same types|different things"),
+        (lambda x: lucid.cond(x.sum() > 0, lambda: [x], lambda: (x,)), TraceError, "different things"),
+        (lambda x: lucid.cond(x.sum() > 0, lambda: x.abs_(), lambda: x), TraceError, "changes"),
+        (lambda x: lucid.cond(x.sum() > 0, x, lambda: x), OptionError, "true_fn is a function"),
+        (lambda x: lucid.cond(x.sum() > 0, lambda: x, lambda: x, x), OptionError, "operands is a tuple"),
+    ],
+)
+def test_what_cannot_be(function: Callable[..., Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        lucid.compile(function, lucid.spec(3, 4))
+
+
+def test_a_value_of_a_branch_stays_there() -> None:
+    kept: list[Any] = []
+
+    def f(x: Any) -> Any:
+        def branch() -> Any:
+            kept.append(x * 2)
+            return kept[0]
+
+        return lucid.cond(x.sum() > 0, branch, lambda: x) + kept[0]
+
+    with pytest.raises(TraceError, match="outside that trace"):
+        lucid.compile(f, lucid.spec(3))
+
+
+def test_a_buffer_is_not_changed_in_a_branch() -> None:
+    norm = nn.BatchNorm1d(4)
+    with pytest.raises(TraceError, match="within a branch or a loop"):
+        lucid.compile(lambda x: lucid.cond(x.sum() > 0, norm, lambda x: x, (x,)), lucid.spec(3, 4))
+    norm.eval()
+    both(lambda x: lucid.cond(x.sum() > 0, norm, lambda x: x, (x,)), X)
