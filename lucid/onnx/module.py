@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from ..base.checks import named, shown
 from ..errors import GraphError, LucidError, OptionError, TraceError, from_handler
 from ..formats.onnx import ops as ops  # which register themselves
 from ..formats.onnx.host import evaluate, is_evaluated, plain
 from ..formats.onnx.model import Array, GraphDef, ModelDef, NodeDef, ValueDef
 from ..formats.onnx.reader import read
 from ..formats.onnx.registry import Call, Converter, Value, find, is_host
+from ..formats.onnx.room import Room
 from ..graph.types import DTYPES, TensorType, spec
 from ..nn.module import Module
 from ..nn.parameter import Parameter
@@ -66,11 +69,14 @@ def _refuse_unknown(model: ModelDef) -> None:
     for node in unknown:
         kinds.setdefault(f"{node.kind} (opset {node.version})", []).append(node)
     listed = "; ".join(
-        f"{kind}: node {nodes[0].name or nodes[0].index}" + (f" and {len(nodes) - 1} more" if nodes[1:] else "")
+        f"{kind}: node {named(nodes[0].name) or nodes[0].index}" + (f" and {len(nodes) - 1} more" if nodes[1:] else "")
         for kind, nodes in kinds.items()
     )
     raise GraphError(f"{model.source} has operators that are not supported: {listed}")
 
+
+DEEPEST = 64
+"""Modules in modules that the path of a name becomes."""
 
 _WORLD = Tensor(np.zeros((), np.float32))
 """In the world of which constants are made: that of eager tensors, and of the trace that is recorded."""
@@ -83,6 +89,7 @@ class _Step:
     model: OnnxModel
     values: dict[str, Value]
     inputs: Sequence[Value]
+    room: Room
     outputs: Sequence[Value] = ()
 
 
@@ -120,7 +127,10 @@ class Operator(Module):
         self.node, self.converter = node, converter
 
     def forward(self, step: _Step) -> None:
-        call = Call(self.node, _WORLD, lambda graph, given: step.model.run(graph, step.values, given), step.model.kinds)
+        call = Call(
+            self.node, _WORLD, lambda graph, given: step.model.run(graph, step.values, given, step.room),
+            step.model.kinds,
+        )  # fmt: skip
         step.outputs = self.converter.results(call, *step.inputs)
 
     def extra_repr(self) -> str:
@@ -161,7 +171,7 @@ class OnnxModel(Module):
 
     def _spec(self, one: ValueDef, named: dict[str, str]) -> TensorType:
         if one.shape is None or one.dtype is None or one.dtype.name not in DTYPES:
-            raise LucidError(f"the file does not say what type the input {one.name!r} has")
+            raise LucidError(f"the file does not say what type the input {shown(one.name)} has")
         dims: list[int | str] = []
         for axis, size in enumerate(one.shape):
             if isinstance(size, int):
@@ -181,56 +191,57 @@ class OnnxModel(Module):
         unknown = [name for name in kwargs if name not in self.input_names or name in values]
         if len(args) > len(self.input_names) or unknown:
             raise OptionError(
-                f"{self.source}: expected the inputs {', '.join(self.input_names)}, got {len(args)} by position"
-                + (f" and {', '.join(unknown)}" if unknown else "")
+                f"{self.source}: expected the inputs {_listed(self.input_names)}, got {len(args)} by position"
+                + (f" and {_listed(unknown)}" if unknown else "")
             )
         values |= kwargs
         missing = [name for name in self.input_names if name not in values]
         if missing:
-            raise OptionError(f"{self.source}: the inputs {', '.join(missing)} are missing")
+            raise OptionError(f"{self.source}: the inputs {_listed(missing)} are missing")
         declared = {one.name: one.dtype for one in self._plan.graph.inputs}
         values = {name: _known(value, declared[name]) for name, value in values.items()}
-        results = [self._tensor(one) for one in self.run(self._plan.graph, values, ())]
+        results = [self._tensor(one) for one in self.run(self._plan.graph, values, (), Room(1 << 28))]
         return results[0] if len(results) == 1 else tuple(results)
 
     @staticmethod
     def _tensor(value: Value) -> object:
         return _WORLD.constant(plain(value)) if is_host(value) else value
 
-    def run(self, graph: GraphDef, outer: dict[str, Value], given: Sequence[Value]) -> list[Value]:
+    def run(self, graph: GraphDef, outer: dict[str, Value], given: Sequence[Value], room: Room) -> list[Value]:
         """The results of a graph, which may read the values of the one it stands in."""
         values = outer if graph is self._plan.graph else {**outer}
         values.update(zip((one.name for one in graph.inputs), given, strict=False))
         for node in graph.nodes:
             if node.outputs in self._plan.operators:
-                self._step(self._plan.operators[node.outputs], values)
+                self._step(self._plan.operators[node.outputs], values, room)
         return [self._value(one.name, values) for one in graph.outputs]
 
-    def _step(self, operator: Operator, values: dict[str, Value]) -> None:
+    def _step(self, operator: Operator, values: dict[str, Value], room: Room) -> None:
         node = operator.node
         inputs: list[Value] = []
         for slot, name in enumerate(node.inputs):
             host = slot in operator.converter.host and name in self._plan.known
             inputs.append(None if not name else self._plan.known[name] if host else self._value(name, values))
         try:
-            found: Sequence[Value] | None = None
-            if all(one is None or is_host(one) for one in inputs):
-                found = evaluate(node, inputs)  # type: ignore[arg-type]
-            if found is None:
-                step = _Step(self, values, inputs)
-                operator(step)
-                found = step.outputs
+            with _blamed(self.source, node):
+                found = self._results(operator, values, inputs, room)
         except (LucidError, TraceError) as error:
-            error.add_note(f"in {node} of {self.source}")
-            given = [name for name in node.inputs if name in self.shape_inputs and not is_host(values.get(name))]
-            if given:
-                error.add_note(f"give the inputs {', '.join(given)} as numbers, or tuples of them")
+            unknown = [name for name in node.inputs if name in self.shape_inputs and not is_host(values.get(name))]
+            if unknown:
+                error.add_note(f"give the inputs {_listed(unknown)} as numbers, or tuples of them")
             raise
-        except Exception as error:
-            if from_handler(error):
-                raise
-            raise GraphError(f"{self.source}: {node} cannot be built: {error!r}") from error
         values.update((name, value) for name, value in zip(node.outputs, found, strict=False) if name)
+
+    def _results(
+        self, operator: Operator, values: dict[str, Value], inputs: Sequence[Value], room: Room
+    ) -> Sequence[Value]:
+        if all(one is None or is_host(one) for one in inputs):
+            found = evaluate(operator.node, inputs, room)  # type: ignore[arg-type]
+            if found is not None:
+                return found
+        step = _Step(self, values, inputs, room)
+        operator(step)
+        return step.outputs
 
     def _value(self, name: str, values: Mapping[str, Value]) -> Value:
         if name in values:
@@ -241,7 +252,25 @@ class OnnxModel(Module):
             return weight
         if name in self._plan.known:
             return self._plan.known[name]
-        raise GraphError(f"{self.source}: nothing gives the value {name!r}")
+        raise GraphError(f"{self.source}: nothing gives the value {shown(name)}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(named, names))
+
+
+@contextmanager
+def _blamed(source: str, node: NodeDef) -> Iterator[None]:
+    """What goes wrong names the node."""
+    try:
+        yield
+    except (LucidError, TraceError) as error:
+        error.add_note(f"in {node} of {source}")
+        raise
+    except Exception as error:
+        if from_handler(error):
+            raise
+        raise GraphError(f"{source}: {node} cannot be built: {type(error).__name__}: {error}") from error
 
 
 def _known(value: Any, dtype: np.dtype[Any] | None) -> Any:
@@ -275,6 +304,8 @@ class _Builder:
         self.model, self.plan, self.known = model, plan, plan.known
         self.scopes: dict[tuple[str, ...], Module] = {}
         self.taken: dict[int, set[str]] = {}
+        given = sum(array.nbytes for array in plan.graph.constants.values())
+        self.room = Room((1 << 30) + 8 * given)
 
     def build(self) -> None:
         graphs = [self.plan.graph]
@@ -283,7 +314,8 @@ class _Builder:
             graphs += [v for node in graph.nodes for v in node.attributes.values() if isinstance(v, GraphDef)]
         for graph in graphs:
             for node in graph.nodes:
-                self._fold(node)
+                with _blamed(self.model.source, node):
+                    self._fold(node)
         for graph in graphs:
             for node in graph.nodes:
                 self._enter(node)
@@ -292,13 +324,14 @@ class _Builder:
         """Compute what does not depend on the inputs, where it is cheap."""
         converter = find(node)
         assert converter is not None
+        converter.check_inputs(node)
         inputs = [self.known.get(name) if name else None for name in node.inputs]
         if any(name and one is None for name, one in zip(node.inputs, inputs, strict=True)):
             return
         if node.op == "Constant":
             found: Sequence[Value] | None = converter.results(Call(node, _WORLD, lambda *_: []))
         else:
-            found = evaluate(node, inputs)
+            found = evaluate(node, inputs, self.room)
         if found is not None:
             pairs = zip(node.outputs, found, strict=False)
             self.known.update((name, value) for name, value in pairs if name and isinstance(value, np.ndarray))
@@ -360,7 +393,7 @@ def _path(name: str) -> tuple[str, ...]:
         names = [_identifier(one) for one in part.split(".") if one]
         above = found[-(len(names) - 1) :] if len(names) > 1 else []
         found += names[len(above) :] if above and names[: len(above)] == above else names
-    return tuple(found)
+    return tuple(found[:DEEPEST])
 
 
 def _identifier(text: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import reduce
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,21 +15,31 @@ from ...graph.assume import is_at_least, is_equal
 from ...graph.dims import Dim, SymDim
 from .model import Array, NodeDef
 from .registry import Value
+from .room import LARGEST, Room
 
 Evaluate: TypeAlias = "Callable[..., Array | Sequence[Array] | None]"
 F = TypeVar("F", bound=Evaluate)
-
-LARGEST = 1 << 28
-"""Elements that an array may have which is made while a model is built."""
-
-_TABLE: dict[str, Evaluate] = {}
+Grown: TypeAlias = "Callable[..., Sequence[int]]"
 
 
-def evaluated(*ops: str) -> Callable[[F], F]:
+class _Evaluated(NamedTuple):
+    """How an operator is evaluated, and where its result may have more elements than its inputs, of what shape it is.
+
+    The shape is told before anything is made.
+    """
+
+    function: Evaluate
+    grown: Grown | None
+
+
+_TABLE: dict[str, _Evaluated] = {}
+
+
+def evaluated(*ops: str, grown: Grown | None = None) -> Callable[[F], F]:
     """Register the decorated function for operators: it takes the node and arrays, and returns an array or several."""
 
     def decorate(function: F) -> F:
-        _TABLE.update(dict.fromkeys(ops, function))
+        _TABLE.update(dict.fromkeys(ops, _Evaluated(function, grown)))
         return function
 
     return decorate
@@ -43,15 +54,32 @@ def _symbolic_sizes(node: NodeDef, inputs: Sequence[Array | None]) -> bool:
     return any(one is not None and one.dtype == object for one in inputs[first:])
 
 
-def evaluate(node: NodeDef, inputs: Sequence[Array | None]) -> list[Value] | None:
-    """The results of a node whose inputs are known; None where it has to be computed as others are."""
-    function = None if node.domain else _TABLE.get(node.op)
-    if function is None or _symbolic_sizes(node, inputs):
+def evaluate(node: NodeDef, inputs: Sequence[Array | None], room: Room) -> list[Value] | None:
+    """The results of a node whose inputs are known; None where it has to be computed as others are.
+
+    That is so too where there is no room for them.
+    """
+    known = None if node.domain else _TABLE.get(node.op)
+    if known is None or _symbolic_sizes(node, inputs):
         return None
-    found = function(node, *inputs)
+    if known.grown is not None and not _fits(known.grown(node, *inputs), inputs, room):
+        return None
+    with np.errstate(all="ignore"):
+        found = known.function(node, *inputs)
     if found is None:
         return None
-    return [plain(one) for one in found] if isinstance(found, list | tuple) else [plain(found)]
+    made = [plain(one) for one in (found if isinstance(found, list | tuple) else [found])]
+    new = [one for one in made if known.grown is not None or (one.base is None and all(one is not x for x in inputs))]
+    return [*made] if room.take(sum(one.nbytes for one in new)) else None
+
+
+def _fits(shape: Sequence[int], inputs: Sequence[Array | None], room: Room) -> bool:
+    """Whether there is room for an array that is made of others; what is larger than any of use is refused."""
+    given = [one for one in inputs if one is not None]
+    count = math.prod(map(int, shape))
+    if count > max([LARGEST, *(one.size for one in given)]) or any(dim < 0 for dim in shape):
+        raise GraphError(f"an array of shape {tuple(map(int, shape))} is not made while a model is built")
+    return count * max((one.itemsize for one in given), default=8) <= room.left
 
 
 def is_evaluated(node: NodeDef) -> bool:
@@ -74,11 +102,21 @@ def of_dims(dims: Sequence[Dim]) -> Array:
     return plain(made) if len(dims) else made.astype(np.int64)
 
 
-def checked(shape: Sequence[int]) -> tuple[int, ...]:
-    """A shape of what is to be made; refused where that is large."""
-    if any(dim < 0 for dim in shape) or np.prod([float(dim) for dim in shape]) > LARGEST:
-        raise GraphError(f"an array of shape {tuple(shape)} is not made while a model is built")
-    return tuple(shape)
+def _broadcast(node: NodeDef, *arrays: Array) -> tuple[int, ...]:
+    return np.broadcast_shapes(*(one.shape for one in arrays))
+
+
+def _joined(node: NodeDef, *arrays: Array) -> tuple[int, ...]:
+    return (sum(one.size for one in arrays),)
+
+
+def _gathered(node: NodeDef, x: Array, index: Array) -> tuple[int, ...]:
+    axis = node.attributes.get("axis", 0)
+    return *index.shape, x.size // max(1, x.shape[axis])
+
+
+def _numbers(array: Array) -> tuple[int, ...]:
+    return tuple(int(one) for one in array.ravel())
 
 
 def _axes(node: NodeDef, given: Array | None) -> list[int] | None:
@@ -94,12 +132,12 @@ def identity(node: NodeDef, x: Array) -> Array:
     return x
 
 
-@evaluated("Concat")
+@evaluated("Concat", grown=_joined)
 def concat(node: NodeDef, *arrays: Array) -> Array:
     return np.concatenate(arrays, node.attributes.get("axis", 1 if node.version < 4 else 0))
 
 
-@evaluated("Gather")
+@evaluated("Gather", grown=_gathered)
 def gather(node: NodeDef, x: Array, index: Array) -> Array:
     return np.take(x, index.astype(np.int64), node.attributes.get("axis", 0))
 
@@ -145,12 +183,13 @@ def slice_(
 
 
 @evaluated("Cast")
-def cast(node: NodeDef, x: Array) -> Array:
+def cast(node: NodeDef, x: Array) -> Array | None:
     if x.dtype == object:
         if node.attributes["to"] not in (6, 7):  # int32 and int64
             raise GraphError("sizes that are symbolic are cast to what is no integer")
         return x
-    return x.astype(ELEMENT_TYPES[node.attributes["to"]])
+    to = ELEMENT_TYPES.get(node.attributes["to"])
+    return None if to is None else x.astype(to)
 
 
 ELEMENT_TYPES = {
@@ -160,7 +199,10 @@ ELEMENT_TYPES = {
 """What element types become, by their number in the format: numbers of 16 bits are computed with as float32."""
 
 
-@evaluated("Add", "Sub", "Mul", "Div", "Mod", "Neg", "Abs", "Min", "Max", "Sum", "Floor", "Ceil", "Sqrt", "Pow")
+@evaluated(
+    "Add", "Sub", "Mul", "Div", "Mod", "Neg", "Abs", "Min", "Max", "Sum", "Floor", "Ceil", "Sqrt", "Pow",
+    grown=_broadcast,
+)  # fmt: skip
 def arithmetic(node: NodeDef, *arrays: Array) -> Array:
     symbolic = any(array.dtype == object for array in arrays)
     if symbolic and node.op in _OF_TWO_SIZES:
@@ -195,7 +237,7 @@ def _most(a: Dim, b: Dim) -> Dim:
 _OF_TWO_SIZES = {"Min": _least, "Max": _most}
 
 
-@evaluated("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual")
+@evaluated("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", grown=_broadcast)
 def compare(node: NodeDef, a: Array, b: Array) -> Array:
     if a.dtype == object or b.dtype == object:
         return np.asarray(np.frompyfunc(_SYMBOLIC[node.op], 2, 1)(a, b)).astype(np.bool_)
@@ -215,13 +257,13 @@ _SYMBOLIC: dict[str, Callable[[Dim, Dim], bool]] = {
 }
 
 
-@evaluated("Not", "And", "Or", "Xor")
+@evaluated("Not", "And", "Or", "Xor", grown=_broadcast)
 def logic(node: NodeDef, *arrays: Array) -> Array:
     functions = {"Not": np.logical_not, "And": np.logical_and, "Or": np.logical_or, "Xor": np.logical_xor}
     return np.asarray(functions[node.op](*arrays))
 
 
-@evaluated("Where")
+@evaluated("Where", grown=_broadcast)
 def where(node: NodeDef, condition: Array, a: Array, b: Array) -> Array:
     return np.where(condition, a, b)
 
@@ -236,19 +278,26 @@ def reduced(node: NodeDef, x: Array, axes: Array | None = None) -> Array:
     return np.asarray(functions[node.op](x, axis=None if found is None else tuple(found), keepdims=keep))  # type: ignore[operator]
 
 
-@evaluated("Range")
+def _counted(node: NodeDef, start: Array, limit: Array, delta: Array) -> tuple[int, ...]:
+    if any(one.dtype == object for one in (start, limit, delta)):
+        return ()
+    count = (float(limit) - float(start)) / float(delta) if float(delta) else math.nan
+    if not math.isfinite(count):
+        raise GraphError(f"there are no numbers from {start} to {limit} by {delta}")
+    return (max(0, math.ceil(count)),)
+
+
+@evaluated("Range", grown=_counted)
 def range_(node: NodeDef, start: Array, limit: Array, delta: Array) -> Array | None:
     if any(one.dtype == object for one in (start, limit, delta)):
         return None
-    count = max(0, int(np.ceil((float(limit) - float(start)) / float(delta))))
-    checked((count,))
-    return np.asarray(start + np.arange(count) * delta, start.dtype)
+    return np.asarray(start + np.arange(*_counted(node, start, limit, delta)) * delta, start.dtype)
 
 
-@evaluated("ConstantOfShape")
+@evaluated("ConstantOfShape", grown=lambda node, shape: _numbers(shape))
 def constant_of_shape(node: NodeDef, shape: Array) -> Array | None:
     value = np.asarray(node.attributes.get("value", np.zeros(1, np.float32))).reshape(())
-    return np.full(checked([int(d) for d in shape.ravel()]), value)
+    return np.full(_numbers(shape), value)
 
 
 @evaluated("Size")
@@ -261,17 +310,22 @@ def shape(node: NodeDef, x: Array) -> Array:
     return of_dims(x.shape)[node.attributes.get("start", 0) : node.attributes.get("end")]
 
 
-@evaluated("Tile")
+def _tiled(node: NodeDef, x: Array, repeats: Array) -> tuple[int, ...]:
+    return tuple(a * b for a, b in zip(x.shape, _numbers(repeats), strict=True))
+
+
+@evaluated("Tile", grown=_tiled)
 def tile(node: NodeDef, x: Array, repeats: Array) -> Array:
-    counts = [int(r) for r in repeats.ravel()]
-    checked([a * b for a, b in zip(x.shape, counts, strict=True)])
-    return np.tile(x, counts)
+    return np.tile(x, _numbers(repeats))
 
 
-@evaluated("Expand")
+def _expanded(node: NodeDef, x: Array, shape: Array) -> tuple[int, ...]:
+    return np.broadcast_shapes(x.shape, _numbers(shape))
+
+
+@evaluated("Expand", grown=_expanded)
 def expand(node: NodeDef, x: Array, shape: Array) -> Array:
-    made = np.broadcast_shapes(x.shape, tuple(int(d) for d in shape.ravel()))
-    return np.broadcast_to(x, checked(made))
+    return np.broadcast_to(x, _expanded(node, x, shape))
 
 
 @evaluated("Split")

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ...base.arrays import Array as Array
+from ...base.checks import named, shown
 from ...graph.types import DType
 
 Size: TypeAlias = "int | str | None"
@@ -64,11 +65,11 @@ class NodeDef:
     @property
     def kind(self) -> str:
         """The operator with its domain, as people write it."""
-        return f"{self.domain}::{self.op}" if self.domain else self.op
+        return named(f"{self.domain}::{self.op}" if self.domain else self.op)
 
     def __str__(self) -> str:
-        named = f" {self.name!r}" if self.name else ""
-        return f"node {self.index}{named} ({self.kind}, opset {self.version})"
+        called = f" {shown(self.name)}" if self.name else ""
+        return f"node {self.index}{called} ({self.kind}, opset {self.version})"
 
 
 @dataclass(frozen=True)

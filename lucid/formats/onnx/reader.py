@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ...base.checks import shown
+from ...base.checks import named, shown
 from ...base.lazy import LazyModule
 from ...errors import FileError, GraphError, LucidError, from_handler
 from ...graph.types import DType
-from .model import SHORT, Array, Attribute, GraphDef, ModelDef, NodeDef, Size, ValueDef, widened
+from .functions import inlined
+from .model import ML, SHORT, Array, Attribute, GraphDef, ModelDef, NodeDef, Size, ValueDef, widened
+from .room import LARGEST, Room
 
 if TYPE_CHECKING:  # nobody needs the package but for reading
     from onnx import (
@@ -37,8 +39,12 @@ onnx: Any = LazyModule("onnx")
 
 NEWEST = 28
 """The last set of the operators of ONNX itself that is known here."""
+KNOWN = {"": ("ONNX", NEWEST), ML: (ML, 5)}
+"""What sets of operators are called, and the last of each that is known here."""
 DEEPEST = 16
 """Graphs in graphs."""
+MOST_AXES = 64
+"""Those that an array can have."""
 
 
 def read(source: object) -> ModelDef:
@@ -59,7 +65,7 @@ def read(source: object) -> ModelDef:
     except Exception as error:
         if from_handler(error):
             raise
-        raise GraphError(f"{name} is a broken ONNX model: {error}") from error
+        raise GraphError(f"{name} is a broken ONNX model: {named(str(error))}") from error
 
 
 def _proto(source: object) -> tuple[ModelProto, Path | None, str]:
@@ -77,7 +83,7 @@ def _proto(source: object) -> tuple[ModelProto, Path | None, str]:
         try:
             if not path.is_file():
                 raise FileError(f"there is no file {shown(str(path))}")
-            data, folder, name = path.read_bytes(), path.parent, path.name
+            data, folder, name = path.read_bytes(), path.parent, named(path.name)
         except (OSError, ValueError) as error:
             raise FileError(f"{shown(str(path))} cannot be read: {error}") from error
     else:
@@ -88,30 +94,33 @@ def _proto(source: object) -> tuple[ModelProto, Path | None, str]:
     except Exception as error:
         if from_handler(error):
             raise
-        raise GraphError(f"{shown(name)} is no ONNX model: {error}") from error
+        raise GraphError(f"{name} is no ONNX model: {named(str(error))}") from error
     if not proto.HasField("graph"):
-        raise GraphError(f"{shown(name)} is no ONNX model: it holds no graph")
+        raise GraphError(f"{name} is no ONNX model: it holds no graph")
     return proto, folder, name
 
 
 def _model(proto: ModelProto, folder: Path | None, name: str) -> ModelDef:
-    opsets = {_domain(one.domain): one.version for one in proto.opset_import}
-    opsets.setdefault("", 1)
-    if opsets[""] > NEWEST:
-        raise GraphError(
-            f"{name} uses version {opsets['']} of the ONNX operators; the newest that is known here is {NEWEST}"
-        )
-    if proto.functions:
-        proto = _inlined(proto)
+    opsets = _opsets(proto, name)
     reader = _Reader(opsets, folder)
-    return ModelDef(reader.graph(proto.graph), opsets, f"{proto.producer_name} {proto.producer_version}".strip(), name)
+    graph = reader.graph((inlined(proto) if proto.functions else proto).graph)
+    return ModelDef(graph, opsets, f"{proto.producer_name} {proto.producer_version}".strip(), name)
 
 
-def _inlined(proto: ModelProto) -> ModelProto:
-    """The model with the bodies of its own functions in their places."""
-    inliner: Any = LazyModule("onnx.inliner")
-    inlined: ModelProto = inliner.inline_local_functions(proto)
-    return inlined
+def _opsets(proto: ModelProto, name: str) -> dict[str, int]:
+    """The version of each domain's operators that the model uses."""
+    opsets: dict[str, int] = {}
+    for one in proto.opset_import:
+        if opsets.setdefault(_domain(one.domain), one.version) != one.version:
+            raise GraphError(f"{name} uses two versions of the operators of {shown(one.domain)}")
+    opsets.setdefault("", 1)
+    for domain, (title, newest) in KNOWN.items():
+        if opsets.get(domain, 1) > newest:
+            raise GraphError(
+                f"{name} uses version {opsets[domain]} of the {title} operators; the newest that is known here is "
+                f"{newest}"
+            )
+    return opsets
 
 
 def _domain(domain: str) -> str:
@@ -132,13 +141,15 @@ class _Reader:
     def __init__(self, opsets: Mapping[str, int], folder: Path | None) -> None:
         self.opsets, self.folder = opsets, folder
         self.graphs = 0
+        self.room = Room()
 
     def graph(self, proto: GraphProto, outer: Scope | None = None) -> GraphDef:
         """A graph; what one within another makes gets a name that nothing else in the model has."""
         scope = self.scope(proto, outer)
+        tensors = [*proto.initializer, *(one.values for one in proto.sparse_initializer)]
+        _check_unique(f"graph {shown(proto.name)}", "constants", [one.name for one in tensors])
         constants = {scope.of(tensor.name): self.array(tensor) for tensor in proto.initializer}
-        for sparse in proto.sparse_initializer:
-            constants[scope.of(sparse.values.name)] = self.dense(sparse)
+        constants.update((scope.of(one.values.name), self.dense(one)) for one in proto.sparse_initializer)
         # files of before IR version 4 list constants as inputs too
         inputs = tuple(one for one in (self.value(given, scope) for given in proto.input) if one.name not in constants)
         nodes = tuple(self.node(one, index, scope) for index, one in enumerate(proto.node))
@@ -160,6 +171,7 @@ class _Reader:
 
     def node(self, proto: NodeProto, index: int, scope: Scope) -> NodeDef:
         domain = _domain(proto.domain)
+        _check_unique(f"node {index} ({named(proto.op_type)})", "attributes", [one.name for one in proto.attribute])
         attributes = {one.name: self.attribute(one, scope) for one in proto.attribute}
         return NodeDef(
             proto.op_type, domain, self.opsets.get(domain, 1), proto.name, tuple(map(scope.of, proto.input)),
@@ -195,8 +207,7 @@ class _Reader:
     def array(self, proto: TensorProto) -> Array:
         """A tensor of the file; what the file has no bytes for is refused before anything is allocated."""
         shape, dtype = tuple(proto.dims), _dtype(proto.data_type)
-        if any(dim < 0 for dim in shape):
-            raise GraphError(f"tensor {shown(proto.name)} has a negative dimension: {shape}")
+        _check_shape(f"tensor {shown(proto.name)}", shape, dtype)
         if proto.data_location == onnx.TensorProto.EXTERNAL:
             return self.external(proto, shape, dtype)
         count = math.prod(shape)
@@ -215,18 +226,19 @@ class _Reader:
     def external(self, proto: TensorProto, shape: tuple[int, ...], dtype: DType) -> Array:
         """Data in a file beside the model's, mapped."""
         given = {entry.key: entry.value for entry in proto.external_data}
-        location = given.get("location", "")
+        title, place = f"tensor {shown(proto.name)}", shown(given.get("location", ""))
         if self.folder is None:
-            raise GraphError(f"tensor {shown(proto.name)} lies in {shown(location)}: load the model by its path")
-        root = self.folder.resolve()
-        path = (root / location).resolve()
-        if not location or "\0" in location or not path.is_relative_to(root):
-            raise GraphError(f"tensor {shown(proto.name)} lies outside the model's folder: {shown(location)}")
+            raise GraphError(f"{title} lies in {place}: load the model by its path")
+        path = _inside(self.folder, given.get("location", ""), title)
         if not path.is_file():
-            raise GraphError(f"tensor {shown(proto.name)} lies in {shown(location)}, which is missing")
-        offset, nbytes = int(given.get("offset", 0)), _bytes(math.prod(shape), dtype)
-        if offset < 0 or int(given.get("length", nbytes)) != nbytes or offset + nbytes > path.stat().st_size:
-            raise GraphError(f"tensor {shown(proto.name)} does not fit into {shown(location)}")
+            raise GraphError(f"{title} lies in {place}, which is missing")
+        nbytes = _bytes(math.prod(shape), dtype)
+        try:
+            offset, length = int(given.get("offset", 0)), int(given.get("length", nbytes))
+        except ValueError as error:
+            raise GraphError(f"{title} lies in {place}, at an offset or of a length that is no number") from error
+        if offset < 0 or length != nbytes or offset + nbytes > path.stat().st_size:
+            raise GraphError(f"{title} does not fit into {place}")
         if nbytes == 0:
             return np.zeros(shape, dtype)
         if _bits(dtype) < 8:
@@ -237,13 +249,34 @@ class _Reader:
 
     def dense(self, proto: SparseTensorProto) -> Array:
         """A sparse tensor as an array."""
-        values, indices, shape = self.array(proto.values), self.array(proto.indices), tuple(proto.dims)
-        if math.prod(shape) > 1 << 28 or any(dim < 0 for dim in shape):
-            raise GraphError(f"sparse tensor {shown(proto.values.name)} is too large: {shape}")
+        title, shape = f"sparse tensor {shown(proto.values.name)}", tuple(proto.dims)
+        values, indices = self.array(proto.values), self.array(proto.indices)
+        _check_shape(title, shape, values.dtype)
+        count = math.prod(shape)
+        if count > LARGEST or not self.room.take(count * values.itemsize):
+            raise GraphError(f"{title} is too large: {shape}")
+        axes = 1 if indices.ndim == 1 else len(shape)
+        if values.ndim != 1 or indices.dtype.kind != "i" or indices.shape not in ((len(values),), (len(values), axes)):
+            raise GraphError(f"{title} has {values.shape} values and {indices.shape} indices")
+        bounds = (count,) if indices.ndim == 1 else shape
+        if np.any(indices < 0) or np.any(indices >= bounds):
+            raise GraphError(f"{title} has indices outside its shape {shape}")
         dense = np.zeros(shape, values.dtype)
-        flat = indices if indices.ndim == 1 else np.ravel_multi_index(tuple(indices.T), shape)
-        dense.reshape(-1)[flat] = values
+        dense.reshape(-1)[indices if indices.ndim == 1 else np.ravel_multi_index(tuple(indices.T), shape)] = values
         return dense
+
+
+def _inside(folder: Path, location: str, title: str) -> Path:
+    """A file in the model's folder."""
+    root = folder.resolve()
+    try:
+        path = (root / location).resolve()
+        path.is_file()  # whether it can be asked for at all: names have an end, and links may lead to themselves
+    except (OSError, RuntimeError, ValueError) as error:
+        raise GraphError(f"{title} lies in {shown(location)}, which cannot be a file") from error
+    if not location or not path.is_relative_to(root):
+        raise GraphError(f"{title} lies outside the model's folder: {shown(location)}")
+    return path
 
 
 def _text(data: bytes) -> str:
@@ -283,15 +316,34 @@ def _size(proto: TensorShapeProto.Dimension) -> Size:
     return int(proto.dim_value) if proto.HasField("dim_value") and proto.dim_value >= 0 else None
 
 
+def _check_shape(title: str, shape: tuple[int, ...], dtype: DType) -> None:
+    """It is one that an array can have."""
+    if any(dim < 0 for dim in shape):
+        raise GraphError(f"{title} has a negative dimension: {named(str(shape))}")
+    if len(shape) > MOST_AXES:
+        raise GraphError(f"{title} has {len(shape)} dimensions; an array has {MOST_AXES} at most")
+    if math.prod(filter(None, shape)) * max(1, dtype.itemsize) >= 1 << 63:
+        raise GraphError(f"{title} is larger than any memory: {shape}")
+
+
+def _check_unique(owner: str, kind: str, names: Iterable[str]) -> None:
+    """No name stands twice."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise GraphError(f"{owner} has two {kind} called {shown(name)}")
+        seen.add(name)
+
+
 def _check_names(
     graph: str, inputs: Iterable[ValueDef], constants: Mapping[str, Array], nodes: Iterable[NodeDef]
 ) -> None:
-    """Every value has one source."""
-    seen = set(constants)
-    for name in (*(one.name for one in inputs), *(out for node in nodes for out in node.outputs if out)):
-        if name in seen:
-            raise GraphError(f"graph {shown(graph)} has two values called {shown(name)}")
-        seen.add(name)
+    """Every value has one source, and what is given from outside has a name."""
+    given = [*constants, *(one.name for one in inputs)]
+    if "" in given:
+        raise GraphError(f"graph {shown(graph)} has an input or a constant without a name")
+    made = (out for node in nodes for out in node.outputs if out)
+    _check_unique(f"graph {shown(graph)}", "values", [*given, *made])
 
 
 def _reads(node: NodeDef) -> set[str]:

@@ -13,6 +13,7 @@ them where :mod:`.host` can, so that shapes stay symbolic and what depends on th
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeGuard, TypeVar, overload
@@ -160,6 +161,17 @@ class Converter:
         """What the operator gives for these inputs."""
         found = self.function(call, *inputs)
         return [found] if found is None or isinstance(found, AbstractTensor | np.ndarray) else found
+
+    def check_inputs(self, node: NodeDef) -> None:
+        """The node has the inputs that the operator takes, and leaves out none that it must have."""
+        taken = list(inspect.signature(self.function).parameters.values())[1:]
+        places = [one for one in taken if one.kind is one.POSITIONAL_OR_KEYWORD]
+        needed = {i for i, one in enumerate(places) if one.default is one.empty}
+        given = {i for i, name in enumerate(node.inputs) if name}
+        any_number = any(one.kind is one.VAR_POSITIONAL for one in taken)
+        if not needed <= given or (max(given, default=-1) >= len(places) and not any_number):
+            most = " or more" if any_number else f" to {len(places)}" if len(places) > len(needed) else ""
+            raise GraphError(f"it is given {len(given)} inputs, and takes {len(needed)}{most}")
 
 
 _TABLE: dict[tuple[str, str], list[Converter]] = {}

@@ -19,6 +19,7 @@ from ....graph.ops.promotion import cast
 from ..host import ELEMENT_TYPES
 from ..model import Array
 from ..registry import Call, Value, converter, is_host
+from ..room import checked
 from .shapes import axes_of
 
 
@@ -77,7 +78,7 @@ def window(call: Call, size: Value) -> Array:
     """The numbers of a window, which are known when its size is."""
     count = int(call.scalar(size, "the size"))
     around = count if call.attribute("periodic", 1) else count - 1
-    turn = 2 * np.pi * np.arange(count) / max(around, 1)
+    turn = 2 * np.pi * np.arange(*checked(count)) / max(around, 1)
     return WINDOWS[call.node.op](turn).astype(ELEMENT_TYPES[call.attribute("output_datatype", 1)])
 
 

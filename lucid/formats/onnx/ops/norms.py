@@ -117,10 +117,16 @@ def hardmax(call: Call, x: Value) -> AbstractTensor:
     return _along(call, call.tensor(x), of)
 
 
+MOST_NEIGHBOURS = 1 << 12
+"""Channels that a normalisation may look at for each."""
+
+
 @converter("LRN")
 def lrn(call: Call, x: Value) -> AbstractTensor:
     size = call.required("size")
     alpha, beta, bias = call.attribute("alpha", 1e-4), call.attribute("beta", 0.75), call.attribute("bias", 1.0)
+    if not 1 <= size <= MOST_NEIGHBOURS:
+        raise GraphError(f"a window of {size} channels; {MOST_NEIGHBOURS} are the most")
     before = (size - 1) // 2
     return by_neighbours(call.tensor(x), before, size - 1 - before, alpha, beta, bias)
 

@@ -19,6 +19,7 @@ from ....graph.types import as_dtype, bool_, product
 from ..host import of_dims
 from ..model import Array
 from ..registry import Call, Value, converter, is_host
+from ..room import checked
 
 
 def axes_of(call: Call, given: Value) -> tuple[int, ...] | None:
@@ -206,7 +207,7 @@ def pad(call: Call, x: Value, pads: Value = None, value: Value = None, axes: Val
 def one_hot(call: Call, index: Value, depth: Value, values: Value) -> AbstractTensor:
     index, values = call.tensors(index, values)
     size, axis = int(call.scalar(depth, "the depth")), call.attribute("axis", -1) % (index.type.rank + 1)
-    places = np.arange(size, dtype=index.type.dtype).reshape(size, *[1] * (index.type.rank - axis))
+    places = np.arange(*checked(size), dtype=index.type.dtype).reshape(size, *[1] * (index.type.rank - axis))
     index = shape.unsqueeze(where(lt(index, 0), index + size, index), axis)  # negative ones count from the end
     hit = eq(index, index.constant(places))
     return where(hit, getitem(values, 1), getitem(values, 0))

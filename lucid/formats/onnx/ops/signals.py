@@ -18,10 +18,12 @@ from ....graph.ops.slices import flip
 from ....graph.types import DType
 from ..model import Array
 from ..registry import Call, Value, converter
+from ..room import checked
 
 
 def _waves(size: int, bins: int) -> tuple[Array, Array]:
     """Cosines and sines of all frequencies at all places, in rows of places."""
+    checked(size, bins)
     turn = 2 * np.pi / size * (np.outer(np.arange(size), np.arange(bins)) % size)
     return np.cos(turn), np.sin(turn)
 
@@ -105,6 +107,7 @@ def stft(call: Call, x: Value, step: Value, window: Value = None, length: Value 
         raise GraphError("it has neither a window nor a length")
     hop = int(call.scalar(step, "the step"))
     count = (_known(signal.type.shape[1]) - size) // hop + 1
+    checked(count, size)
     places = np.arange(count)[:, None] * hop + np.arange(size)
     pieces = index_with(signal, (1,), (signal.constant(places),))
     if weights is not None:

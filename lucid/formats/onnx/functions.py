@@ -1,0 +1,95 @@
+"""The functions that a model brings along, put in the places where it calls them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from ...base.checks import named, shown
+from ...base.lazy import LazyModule
+from ...errors import GraphError, from_handler
+
+if TYPE_CHECKING:
+    from onnx import FunctionProto, ModelProto, NodeProto
+
+inliner: Any = LazyModule("onnx.inliner")
+
+LARGEST = 1 << 18
+"""Nodes that a model may have with its functions in their places."""
+DEEPEST = 100
+"""Functions in functions."""
+
+
+def inlined(proto: ModelProto) -> ModelProto:
+    """The model with the bodies of its own functions in their places.
+
+    Raises
+    ------
+    GraphError
+        Functions that call themselves, or each other so often that a small file is a graph of any size.
+    """
+    called = {_key(one): _calls(one.node) for one in proto.functions}
+    if len(called) < len(proto.functions):
+        raise GraphError("two functions of the model have one name")
+    sizes = _sizes(called)
+    whole = _expanded(_calls(proto.graph.node), sizes)
+    if whole > LARGEST:
+        raise GraphError(f"with its functions in their places the model has {whole:,} nodes; {LARGEST:,} is the most")
+    try:
+        model: ModelProto = inliner.inline_local_functions(proto)
+        return model
+    except Exception as error:
+        if from_handler(error):
+            raise
+        raise GraphError(f"the functions of the model do not fit what calls them: {named(str(error))}") from error
+
+
+Key = tuple[str, str, str]
+"""Domain, name and overload of a function."""
+
+
+def _key(one: FunctionProto) -> Key:
+    return "" if one.domain == "ai.onnx" else one.domain, one.name, getattr(one, "overload", "")
+
+
+def _calls(nodes: Iterable[NodeProto]) -> Counter[Key]:
+    """How often each operator or function is applied by nodes, those of graphs within them included."""
+    found: Counter[Key] = Counter()
+    pending = [nodes]
+    for some in pending:
+        for node in some:
+            domain = "" if node.domain == "ai.onnx" else node.domain
+            found[domain, node.op_type, getattr(node, "overload", "")] += 1
+            pending += [graph.node for one in node.attribute for graph in (one.g, *one.graphs) if graph.node]
+    return found
+
+
+def _expanded(calls: Counter[Key], sizes: dict[Key, int]) -> int:
+    """How many nodes calls become, where each function is so many."""
+    return sum(count * sizes.get(key, 1) for key, count in calls.items())
+
+
+def _sizes(called: dict[Key, Counter[Key]]) -> dict[Key, int]:
+    """The nodes that each function becomes: those that call no other first, then their callers."""
+    waiting = {key: {one for one in calls if one in called} for key, calls in called.items()}
+    callers: dict[Key, list[Key]] = {}
+    for key, before in waiting.items():
+        for one in before:
+            callers.setdefault(one, []).append(key)
+    sizes: dict[Key, int] = {}
+    depths: dict[Key, int] = {}
+    ready = [key for key, before in waiting.items() if not before]
+    for key in ready:
+        sizes[key] = _expanded(called[key], sizes)
+        depths[key] = 1 + max((depths[one] for one in called[key] if one in depths), default=0)
+        if depths[key] > DEEPEST:
+            raise GraphError(f"functions of the model call each other more than {DEEPEST} deep")
+        for caller in callers.get(key, ()):
+            waiting[caller].discard(key)
+            if not waiting[caller]:
+                ready.append(caller)
+    left = next((key for key in called if key not in sizes), None)
+    if left is not None:
+        raise GraphError(f"the function {shown(left[1])} of the model calls itself")
+    return sizes
