@@ -34,6 +34,7 @@ def _decompose(attrs: FusedLinearAttrs, *inputs: AbstractTensor) -> AbstractTens
 
 FUSED_LINEAR = register(
     OpDef(
-        "FusedLinear", _infer, None, _decompose, attrs=FusedLinearAttrs, inputs=("x", "weight", "bias?"), activates=True
+        "FusedLinear", _infer, None, _decompose, attrs=FusedLinearAttrs, inputs=("x", "weight", "bias?"),
+        activates=True, family="linear",
     )
-)
+)  # fmt: skip
