@@ -153,7 +153,7 @@ def _inputs(trial: Executable, parameters: Mapping[str, Array]) -> list[Array] |
     return None
 
 
-class _Program:
+class _Trial:
     """A program that marks when each step ended."""
 
     def __init__(self, graph: Graph, chosen: Mapping[str, Choice], threads: int, exact: bool) -> None:
@@ -177,9 +177,9 @@ class _Bench:
     threads: int
     exact: bool
 
-    def program(self, chosen: Mapping[str, Choice]) -> _Program:
+    def program(self, chosen: Mapping[str, Choice]) -> _Trial:
         """Made, loaded and warm."""
-        program = _Program(self.graph, chosen, self.threads, self.exact)
+        program = _Trial(self.graph, chosen, self.threads, self.exact)
         _load(program.executable, self.parameters)
         start = perf_counter()
         while perf_counter() - start < WARM:
@@ -187,7 +187,7 @@ class _Bench:
         program.run(self.inputs)
         return program
 
-    def compare(self, usual: _Program, other: _Program) -> tuple[dict[str, float], dict[str, list[float]]]:
+    def compare(self, usual: _Trial, other: _Trial) -> tuple[dict[str, float], dict[str, list[float]]]:
         """Seconds of the usual program's steps, and for each step the other's time over the usual's, turn by turn."""
         mine: dict[str, list[float]] = defaultdict(list)
         ratios: dict[str, list[float]] = defaultdict(list)

@@ -16,7 +16,7 @@ from lucid.graph.ops.elementwise import GeluAttrs
 from lucid.graph.ops.fused_linear import FUSED_LINEAR, FusedLinearAttrs
 from lucid.graph.ops.linalg import LINEAR
 from lucid.nn import functional as F
-from lucid.runtime.kernels.linear.blocks import Cut
+from lucid.runtime.kernels.linear.blocks import ColumnCut
 from lucid.runtime.planning import choosing
 from lucid.runtime.planning.machine import described
 from lucid.runtime.planning.registry import Lowering, choices, lowerings
@@ -68,7 +68,7 @@ def test_workers_share_the_weights_of_one_row() -> None:
     node, types = _node(FusedLinearAttrs("Relu"), arrays), tuple(types_of(arrays))
     best = choices(node, types, threads=2)[0]
     assert best.lowering.name == "columns"
-    assert best.way.block == Cut(((0, 500), (500, 1000)))
+    assert best.way.block == ColumnCut(((0, 500), (500, 1000)))
     assert str(best) == "columns (500 outputs)"
     assert choices(node, types, threads=1)[0].lowering.name == "numpy"
 

@@ -74,9 +74,9 @@ def test_sweep(seed: int, lowering: Lowering, monkeypatch: pytest.MonkeyPatch) -
     rng = np.random.default_rng(seed)
 
     def ways(node: Node, inputs: Any, threads: int) -> list[Way]:
-        tilings = toeplitz.tilings(node, inputs)
+        tilings = toeplitz.toeplitz_tilings(node, inputs)
         most = int(rng.choice([1, 3, 7, 20, 100, 1000]))
-        return [Way(NOTHING, toeplitz.Cut(tilings[int(rng.integers(len(tilings)))], most, threads))]
+        return [Way(NOTHING, toeplitz.ToeplitzCut(tilings[int(rng.integers(len(tilings)))], most, threads))]
 
     force(monkeypatch, CONV_POOL, replace(lowering, ways=ways))
     unpacked = (0, 300, 5000, 1_000_000)[seed // 4 % 4]  # products whole, or in blocks of any size

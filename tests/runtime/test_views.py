@@ -154,7 +154,7 @@ COMPUTE = {
     ("pool/max_grad_views.py", "find"): "called at each run",
     ("pool/max_grad_views.py", "look_up"): "called at each run",
     ("pool/max_grad_views.py", "of"): "constants",
-    ("conv/space_to_depth_views.py", "transform_weights"): "called where weights are packed",
+    ("conv/space_to_depth_views.py", "transform_strided_weights"): "called where weights are packed",
     ("conv/winograd_views.py", "transform_weights"): "called where weights are packed",
 }
 """Functions of the kernels that copy values on purpose, when they are wanted."""

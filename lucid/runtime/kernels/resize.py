@@ -17,7 +17,7 @@ FEW = 8
 """Repetitions along the innermost axis up to which each is written by itself, in long runs."""
 
 
-class Axis(NamedTuple):
+class ResizedAxis(NamedTuple):
     """One axis: its place in memory, and what its elements are made of."""
 
     place: int
@@ -42,17 +42,17 @@ class Axis(NamedTuple):
         return weights.astype(x.dtype).reshape(-1, *[1] * (rank - self.place - 1))
 
 
-def _axes(a: ResizeAttrs, shape: tuple[int, ...], order: tuple[int, ...]) -> list[Axis]:
+def _axes(a: ResizeAttrs, shape: tuple[int, ...], order: tuple[int, ...]) -> list[ResizedAxis]:
     """The axes in the order in which they are resized."""
     found = []
     for number, (axis, new, scale) in enumerate(zip(a.axes, a.sizes, a.scales, strict=True)):
         assert isinstance(new, int)
         crop = a.crop[number] if a.crop else (0.0, 1.0)
-        found.append(Axis(order.index(axis), shape[axis], new, taps(a.how, shape[axis], new, scale, crop)))
+        found.append(ResizedAxis(order.index(axis), shape[axis], new, taps(a.how, shape[axis], new, scale, crop)))
     return sorted(found, key=lambda one: one.new / one.size)
 
 
-def _with(shape: tuple[int, ...], axis: Axis, size: int) -> tuple[int, ...]:
+def _with(shape: tuple[int, ...], axis: ResizedAxis, size: int) -> tuple[int, ...]:
     return (*shape[: axis.place], size, *shape[axis.place + 1 :])
 
 
@@ -88,7 +88,7 @@ def _of(value: float, y: Operand) -> float:
     return value if y.dtype.kind == "f" else int(value)
 
 
-def _combine(k: Emitter[ResizeAttrs], x: Operand, y: Operand, axis: Axis) -> None:
+def _combine(k: Emitter[ResizeAttrs], x: Operand, y: Operand, axis: ResizedAxis) -> None:
     """One axis: each tap taken and weighed."""
     for tap, (index, weight) in enumerate(zip(axis.taps.sources, axis.taps.weights, strict=True)):
         out = y if tap == 0 else k.scratch(y.shape, y.dtype, "tap")
@@ -101,7 +101,7 @@ def _combine(k: Emitter[ResizeAttrs], x: Operand, y: Operand, axis: Axis) -> Non
             k.line(f"np.add({y}, {out}, out={y})")
 
 
-def _repeat(k: Emitter[ResizeAttrs], x: Operand, y: Operand, axes: list[Axis]) -> None:
+def _repeat(k: Emitter[ResizeAttrs], x: Operand, y: Operand, axes: list[ResizedAxis]) -> None:
     """All axes at once: the result seen with the repetitions as axes of their own."""
     counts = {axis.place: axis.repeats for axis in axes}
     split = [one for i, size in enumerate(x.shape) for one in ((size, counts[i]) if i in counts else (size,))]
@@ -139,7 +139,7 @@ def resize_grad(k: Emitter[ResizeGradAttrs]) -> None:
         source = made
 
 
-def _gather(k: Emitter[ResizeGradAttrs], dy: Operand, dx: Operand, axis: Axis) -> None:
+def _gather(k: Emitter[ResizeGradAttrs], dy: Operand, dx: Operand, axis: ResizedAxis) -> None:
     """One axis: what each original element is part of, weighed and added up."""
     if axis.repeats:
         shape = (*dx.shape[: axis.place + 1], axis.repeats, *dx.shape[axis.place + 1 :])

@@ -56,7 +56,7 @@ def memory_at(address: int, nbytes: int) -> memoryview:
     return memoryview((ctypes.c_char * nbytes).from_address(address)).cast("B").cast("q")
 
 
-class Block:
+class HeapPlace:
     """A place in the heap; the array made of it keeps it."""
 
     __slots__ = ("__array_interface__", "__weakref__")
@@ -112,7 +112,7 @@ class Heap:
         place = self._place(bits - SMALLEST, 1 << bits) if bits <= LARGEST else None
         if place is None:
             return None
-        block = Block(self.base + place, nbytes)
+        block = HeapPlace(self.base + place, nbytes)
         ref = weakref.ref(block, self._freed)
         self._places[ref] = place, bits - SMALLEST
         if nbytes >= 1 << 22:

@@ -97,7 +97,7 @@ def bounds(array: Array) -> tuple[int, int]:
     return low, high
 
 
-class _Reader(pickle.Pickler):
+class _ArrayFinder(pickle.Pickler):
     """Notes where the arrays lie that it meets."""
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class _Reader(pickle.Pickler):
 
 def readers(regions: Sequence[Region], arrays: Sequence[Array]) -> frozenset[int]:
     """The indices of those of the arrays that some region reads where they lie."""
-    reader = _Reader()
+    reader = _ArrayFinder()
     for function, count in regions:
         with contextlib.suppress(NotPortableError, pickle.PicklingError, TypeError, AttributeError, ValueError):
             reader.dump(_parts(function, count)[1:3])

@@ -12,7 +12,7 @@ from ...planning.work import Work
 from ...program.emitter import Emitter, Operand
 from ..shared.cut import Block, deal, image_blocks, largest
 from ..shared.loop import BlockLoop, channels_last, recheck
-from .depthwise_views import GradientTap, Taps, bind_gradient, bind_taps
+from .depthwise_views import GradientTap, TapViews, bind_gradient, bind_taps
 from .geometry import Conv
 from .numbers import conv_of
 
@@ -59,7 +59,7 @@ def depthwise(k: Emitter) -> None:
     loop = BlockLoop(k, deal(blocks, k.threads))
     packed = _pack(k, w, conv, conv.cols.count if last and conv.group_out == 1 else 1)
     memory = _products(loop, conv, last)
-    v = loop.parts(loop.bind("taps", bind_taps, conv, loop.blocks, memory, x, y, packed, last), Taps)
+    v = loop.parts(loop.bind("taps", bind_taps, conv, loop.blocks, memory, x, y, packed, last), TapViews)
     shaped = k.reshaped(bias[0], (conv.channels, conv.group_out), "bias") if bias else None
     loop.line(f"{v.out}.fill(0)" if shaped is None else f"{v.out}[...] = {shaped}")
     tap, weight, product, target = names = loop.fresh("tap", "weight", "product", "sum")

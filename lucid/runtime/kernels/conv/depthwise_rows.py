@@ -26,11 +26,11 @@ from .depthwise_rows_views import (
     Depthwise,
     Sums,
     Turned,
-    bind_copies,
+    bind_copies_in,
     bind_edges,
-    bind_rows,
     bind_sums,
     bind_turned,
+    bind_whole_rows,
 )
 from .geometry import Conv
 from .numbers import attrs_of, conv_of
@@ -41,7 +41,7 @@ order, takes so many times as long as elsewhere."""
 
 
 @dataclass(frozen=True)
-class Cut:
+class WorkerCut:
     """How the work is cut: in equal blocks for so many workers."""
 
     workers: int
@@ -110,7 +110,7 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     """On all threads, or on one where more do not pay."""
     d = _numbers(node, inputs, inputs[0].order == CHANNELS_LAST)
     itemsize, turned = inputs[0].dtype.itemsize, node.outputs[0].order != CHANNELS_LAST
-    return [Way(_work(d, itemsize, n, turned), Cut(n)) for n in sorted({1, threads})]
+    return [Way(_work(d, itemsize, n, turned), WorkerCut(n)) for n in sorted({1, threads})]
 
 
 # ---------------------------------------------------------------- the kernel
@@ -148,7 +148,7 @@ def _padded(loop: BlockLoop[Block], d: Depthwise, filled: bool) -> tuple[Operand
                 if stop > start:
                     k.line(f"{slab}[:, :, {plane}, {start}:{stop}] = {fill}")
     (edges,) = loop.over(loop.bind("edges", bind_edges, d, loop.blocks, memory), "edges")
-    (copies,) = loop.over(loop.bind("copies", bind_copies, d, loop.blocks, memory, x), "copies")
+    (copies,) = loop.over(loop.bind("copies", bind_copies_in, d, loop.blocks, memory, x), "copies")
     edge, target, source = loop.fresh("edge", "target", "source")
     loop.for_each((edge,), edges, f"{edge}[...] = {fill}")
     loop.for_each((target, source), copies, f"{target}[...] = {source}")
@@ -182,7 +182,7 @@ def depthwise_rows(k: Emitter) -> None:
     shift = None if bias is None else _row_bias(k, d.conv, bias)
     added = None
     if residual is not None:
-        added = loop.each("residual", bind_rows, loop.blocks, laid_out(k, residual, True, "residual"))
+        added = loop.each("residual", bind_whole_rows, loop.blocks, laid_out(k, residual, True, "residual"))
     zeros = k.use(zero_row(y.dtype, d.conv.cols.count * d.conv.outputs), "zeros")
     loop.line(*epilogue.terms(v.out, shift, added), *epilogue.activation_lines(k, v.out, y.shape, zeros))
     if made:

@@ -72,7 +72,7 @@ class Depthwise:
             yield 0, seen.places, seen.source
 
 
-def bind_copies(d: Depthwise, work: Any, memory: Any, x: Any) -> list[list[Any]]:
+def bind_copies_in(d: Depthwise, work: Any, memory: Any, x: Any) -> list[list[Any]]:
     """For each block the pairs to copy; pixels are copied whole where their channels lie side by side."""
     nhwc = x.transpose(0, 2, 3, 1)[..., None]
 
@@ -160,7 +160,7 @@ def _products(d: Depthwise, source: Any, packed: Any, out: Any) -> Iterator[tupl
             yield as_strided(at, shape, strides), packed[:, :, :size], target
 
 
-def bind_rows(work: Any, array: Any) -> list[list[Any]]:
+def bind_whole_rows(work: Any, array: Any) -> list[list[Any]]:
     """For each block its part of a channels-last array, as rows of columns x channels."""
     nhwc = array.transpose(0, 2, 3, 1)
     rows = as_view(nhwc, *nhwc.shape[:2], nhwc.shape[2] * nhwc.shape[3])

@@ -9,7 +9,7 @@ from ..shared.cut import Block, per_block
 from .geometry import Conv
 
 
-class Taps(NamedTuple):
+class TapViews(NamedTuple):
     """A block's output, and for each tap the input, the weight, the product and the output it goes to."""
 
     out: Any
@@ -31,11 +31,11 @@ def _five(conv: Conv, array: Any, last: bool) -> Any:
     return as_view(nhwc, *nhwc.shape[:3], conv.channels, conv.group_out)
 
 
-def bind_taps(conv: Conv, work: Any, memory: Any, x: Any, y: Any, packed: Any, last: bool) -> list[list[Taps]]:
+def bind_taps(conv: Conv, work: Any, memory: Any, x: Any, y: Any, packed: Any, last: bool) -> list[list[TapViews]]:
     """The taps of each block; ``last`` tells whether the memory for products is channels last."""
     x5, y5 = x.transpose(0, 2, 3, 1)[..., None], _five(conv, y, False)
 
-    def taps(block: Block, own: Any) -> Taps:
+    def taps(block: Block, own: Any) -> TapViews:
         target, r0 = y5[block.images, block.rows], block.r0
         product = _five(conv, own, last)[: block.n1 - block.n0, : block.r1 - r0]
         found = []
@@ -47,7 +47,7 @@ def bind_taps(conv: Conv, work: Any, memory: Any, x: Any, y: Any, packed: Any, l
                     weight = packed[i * conv.cols.kernel + j]
                     weight = weight if len(weight) == 1 else weight[right.first : right.last]
                     found.append((source, weight, product[at], target[at]))
-        return Taps(target, found)
+        return TapViews(target, found)
 
     return per_block(taps, work, memory)
 

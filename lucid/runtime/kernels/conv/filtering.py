@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-Rows: TypeAlias = "list[list[Fraction]]"
+Matrix: TypeAlias = "list[list[Fraction]]"
 
 POINTS = (*map(Fraction, (0, 1, -1, 2, -2)), Fraction(1, 2))
 """Where polynomials are evaluated, besides infinity."""
@@ -77,7 +77,7 @@ def transforms(f: Filter) -> Transforms:
     return Transforms(inputs, weights, outputs)
 
 
-def _toom_cook(m: int, r: int) -> tuple[Rows, Rows, Rows]:
+def _toom_cook(m: int, r: int) -> tuple[Matrix, Matrix, Matrix]:
     """The transforms of F(m, r)."""
     if r == 1:  # nothing to save
         one = [[Fraction(i == j) for j in range(m)] for i in range(m)]

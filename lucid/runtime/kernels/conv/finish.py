@@ -14,7 +14,7 @@ from ..shared.loop import BlockLoop, Bound, channels_last, laid_out
 from ..shared.pooling import competing, lowest
 from ..shared.pooling_views import padding_steps
 from .finish_views import (
-    Halves,
+    PoolingSteps,
     bind_biases,
     bind_copies,
     bind_finals,
@@ -141,7 +141,7 @@ class Finish:
         """The maximum of equal parts of the products, the last one where results lie if it can be, and what follows."""
         loop, straight = self.loop, self.last and self.layer.conv.groups == 1
         halves = loop.bind("halves", bind_halves, self.layer, loop.blocks, held, self.y, straight)
-        h = loop.parts(halves, Halves)
+        h = loop.parts(halves, PoolingSteps)
         self._maxima(h.steps)
         if late:
             self.finish(loop.bind("finals", bind_finals, halves), True)

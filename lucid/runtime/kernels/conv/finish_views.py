@@ -52,7 +52,7 @@ def bind_copies(layer: Layer, work: Any, memory: Any, y: Any) -> list[list[tuple
     )
 
 
-class Halves(NamedTuple):
+class PoolingSteps(NamedTuple):
     """The steps of a block's pooling, its results as a matrix, their place in the output, and they as that lies."""
 
     steps: Any
@@ -61,16 +61,16 @@ class Halves(NamedTuple):
     value: Any
 
 
-def bind_halves(layer: Layer, work: Any, memory: Any, y: Any, straight: bool) -> list[list[Halves]]:
+def bind_halves(layer: Layer, work: Any, memory: Any, y: Any, straight: bool) -> list[list[PoolingSteps]]:
     """For each block what takes the maximum over the taps; ``straight`` tells that its results go to ``y`` at once."""
     taps = layer.taps[0] * layer.taps[1]
 
-    def halves(block: Block, held: Any) -> Halves:
+    def halves(block: Block, held: Any) -> PoolingSteps:
         place = y[block.images, block.channels, block.rows].transpose(0, 2, 3, 1)
         by_taps = as_view(held[: layer.held(block)], taps, -1, held.shape[1])
         final = as_view(place, by_taps.shape[1:]) if straight else by_taps[0]
         steps = [(out, a, b) for a, b, out in halving(by_taps, final[None])]
-        return Halves(steps, final, place, as_view(final, place.shape))
+        return PoolingSteps(steps, final, place, as_view(final, place.shape))
 
     return per_block(halves, work, memory)
 

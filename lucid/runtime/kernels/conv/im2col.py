@@ -21,7 +21,7 @@ from ..shared.panels import cut_for, multiply_lines, product_of
 from ..shared.rows import LEAST_ROWS
 from .finish import Finish
 from .geometry import FEW_CHANNELS, Conv, Layer
-from .im2col_views import Gather, bind_gather, bind_padded, bind_products, bind_sources, pack_weights
+from .im2col_views import Gather, bind_gather, bind_padded, bind_sources, bind_window_products, pack_weights
 from .numbers import conv_of_node, pool_axes
 
 BLOCK_BYTES = 1 << 20
@@ -197,6 +197,6 @@ def multiply(
     with k.once(w):
         packed = k.scratch((conv.groups, *shape), w.dtype, "packed")
         k.line(f"{k.use(pack_weights)}({conv.groups}, {w}, {packed}, {flipped})")
-    products = loop.bind("products", bind_products, conv, loop.blocks, gathered, packed, outputs, cut.rows)
+    products = loop.bind("products", bind_window_products, conv, loop.blocks, gathered, packed, outputs, cut.rows)
     whole = last and cut.rows >= pixels and cut.width == conv.outputs
     loop.line(multiply_lines(k, *loop.over(products, "products"), whole=whole))

@@ -108,7 +108,7 @@ def pack_weights(groups: int, w: Any, out: Any, flipped: bool) -> None:
         as_view(out, taps.shape)[...] = taps
 
 
-def bind_products(conv: Conv, work: Any, gathered: Any, packed: Any, outputs: Any, rows: int) -> list[list[Any]]:
+def bind_window_products(conv: Conv, work: Any, gathered: Any, packed: Any, outputs: Any, rows: int) -> list[list[Any]]:
     """For each block the products of its windows: ``rows`` pixels at a time with panels of the weight.
 
     Where outputs are (images, outputs, pixels), one of the weight's matrix with the windows seen from their other side.

@@ -16,7 +16,7 @@ from ...program.emitter import Emitter, Operand
 from ..shared.cut import pieces
 from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop, laid_out, recheck
-from ..shared.rows import Rows, cuts, most_rows, multiply_rows, runs_of
+from ..shared.rows import Rows, cuts, most_rows, multiply_rows, row_runs
 from ..shared.rows_views import Piece
 from .numbers import attrs_of, convolved
 from .pointwise import is_pointwise
@@ -40,7 +40,7 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     itemsize, shape = inputs[0].dtype.itemsize, convolved(node, inputs)
     p, (n, _, rows, cols) = _rows(node, inputs, shape), shape
     if attrs_of(node).stride == (1, 1):
-        return [Way(work, cut) for cut, work in cuts(p, runs_of(p, itemsize, threads), itemsize, threads).items()]
+        return [Way(work, cut) for cut, work in cuts(p, row_runs(p, itemsize, threads), itemsize, threads).items()]
     inside = pieces(rows, max(1, most_rows(p, itemsize) // cols))
     runs = [((image * rows + a) * cols, (image * rows + b) * cols) for image in range(n) for a, b in inside]
     gather = Work(near=2 * p.rows * p.depth * itemsize, loops=p.rows)

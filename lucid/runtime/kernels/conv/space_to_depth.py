@@ -29,13 +29,13 @@ from .filtering import ALONG_ONE, Filter, transforms
 from .finish import Finish
 from .geometry import Layer
 from .numbers import attrs_of, conv_of_node, pool_axes
-from .space_to_depth_views import SpaceToDepth, Views, bind_pixels, bind_views, transform_weights
+from .space_to_depth_views import SpaceToDepth, StridedViews, bind_pixels, bind_strided, transform_strided_weights
 
 WIDEST = 4
 """Most rows that one application of the filter makes."""
 
 
-class Cut(NamedTuple):
+class StridedCut(NamedTuple):
     """How the work is cut: at most so many times ``m`` rows of the convolution at a time."""
 
     m: int
@@ -56,7 +56,7 @@ def _numbers(node: Node, inputs: tuple[TensorType, ...], m: int) -> SpaceToDepth
     return SpaceToDepth(layer, filter_, across, v.stride * h.stride * conv.channels)
 
 
-def _blocks(layer: Layer, cut: Cut, rows: int) -> list[Block]:
+def _blocks(layer: Layer, cut: StridedCut, rows: int) -> list[Block]:
     """``rows`` rows of the output of each image."""
     most, pool, conv = cut.m * cut.tiles, layer.pool, layer.conv
     most = most if not pool else (most - pool[0].extent) // pool[0].stride + 1
@@ -100,7 +100,7 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     least = 1 if not d.layer.pool else d.layer.pool[0].extent
     found: dict[tuple[Block, ...], Way] = {}
     for tiles in TILES:
-        cut = Cut(m, max(tiles, -(-least // m)))
+        cut = StridedCut(m, max(tiles, -(-least // m)))
         blocks = tuple(_blocks(d.layer, cut, rows))
         if blocks not in found:
             found[blocks] = Way(_work(node, inputs, d, deal(blocks, threads)), cut)
@@ -161,12 +161,12 @@ def _convolve(loop: BlockLoop[Block], d: SpaceToDepth, made: Sequence[Operand]) 
     with k.once(w):
         packed = k.scratch((n, outputs // cut.width, d.depth, cut.width), x.dtype, "transformed")
         stride = d.layer.conv.rows.stride, d.layer.conv.cols.stride
-        k.line(f"{k.use(transform_weights)}({k.use(d.filter, f'{k.name}_filter')}, {stride}, {w}, {packed})")
+        k.line(f"{k.use(transform_strided_weights)}({k.use(d.filter, f'{k.name}_filter')}, {stride}, {w}, {packed})")
     after_last = d.depth - d.channels  # the last windows read on beyond the last row
     filtered = loop.scratch((n * tiles * d.row + after_last,), x.dtype, "filtered")
     sums = loop.scratch((n * tiles * d.layer.pitch * outputs,), x.dtype, "sums")
     memory = tuple(zip(pixels, filtered, sums, made, strict=True))
-    v = loop.parts(loop.bind("views", bind_views, d, loop.blocks, memory, packed, cut.rows), Views)
+    v = loop.parts(loop.bind("views", bind_strided, d, loop.blocks, memory, packed, cut.rows), StridedViews)
     before, after = (
         k.use(matrix.astype(x.dtype), name)
         for matrix, name in ((t.inputs, "input_transform"), (t.outputs, "output_transform"))

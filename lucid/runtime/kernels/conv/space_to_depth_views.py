@@ -53,7 +53,7 @@ class SpaceToDepth:
         return -(-(inner.r1 - inner.r0) // self.filter.m)
 
 
-def transform_weights(f: Filter, stride: tuple[int, int], w: Any, out: Any) -> None:
+def transform_strided_weights(f: Filter, stride: tuple[int, int], w: Any, out: Any) -> None:
     """The weights (products, panels, depth, outputs of a panel), transformed in double precision."""
     (rows, cols), (down, right) = w.shape[2:], stride
     g, across = transforms(f).weights, -(-cols // right)
@@ -93,7 +93,7 @@ def _planes(target: Any, source: Any) -> list[tuple[Any, Any]]:
     return [(target[..., c], source[..., c]) for c in range(source.shape[-1])]
 
 
-class Views(NamedTuple):
+class StridedViews(NamedTuple):
     """What the steps of a block read and write; the names are those of the loop's variables."""
 
     pixels: Any
@@ -103,7 +103,7 @@ class Views(NamedTuple):
     made: Any
 
 
-def bind_views(d: SpaceToDepth, work: Any, memory: Any, packed: Any, rows: int) -> list[list[Views]]:
+def bind_strided(d: SpaceToDepth, work: Any, memory: Any, packed: Any, rows: int) -> list[list[StridedViews]]:
     """The views of every block, in memory for pixels, for the filter's two sides, and for what is made.
 
     ``rows`` is that of a block of products.
@@ -111,7 +111,7 @@ def bind_views(d: SpaceToDepth, work: Any, memory: Any, packed: Any, rows: int) 
     return per_block(lambda block, own: _views(d, d.tiles(block), own, packed, rows), work, memory)
 
 
-def _views(d: SpaceToDepth, tiles: int, memory: tuple[Any, Any, Any, Any], packed: Any, rows: int) -> Views:
+def _views(d: SpaceToDepth, tiles: int, memory: tuple[Any, Any, Any, Any], packed: Any, rows: int) -> StridedViews:
     pixels, filtered, sums, made = memory
     n, m, item = d.filter.products, d.filter.m, pixels.itemsize
     columns, outputs = d.layer.pitch, d.layer.conv.outputs
@@ -126,4 +126,4 @@ def _views(d: SpaceToDepth, tiles: int, memory: tuple[Any, Any, Any, Any], packe
     products = list(small_products(windows, packed[:, None], each, rows))
     by_tiles = as_view(product, n, tiles, columns * outputs).transpose(1, 0, 2)
     out = as_view(as_view(made, -1)[: tiles * m * columns * outputs], tiles, m, columns * outputs)
-    return Views(by_rows, along.transpose(1, 0, 2), products, by_tiles, out)
+    return StridedViews(by_rows, along.transpose(1, 0, 2), products, by_tiles, out)

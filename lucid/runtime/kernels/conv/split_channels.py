@@ -25,7 +25,7 @@ from ..shared.panels import cut_for, multiply_lines, product_of
 from .geometry import Conv
 from .im2col_views import Gather, pack_weights
 from .numbers import attrs_of, conv_of, convolved
-from .split_channels_views import Share, bind_channels, bind_partial, bind_shares
+from .split_channels_views import ChannelShare, bind_channels, bind_partial, bind_share_windows
 
 MOST_PIXELS = 512
 """With more, blocks of pixels keep all threads busy without streaming the weights too often."""
@@ -62,14 +62,14 @@ def split_channels(k: Emitter) -> None:
     x, w = k.ins[:2]
     (y,) = k.outs
     conv = conv_of(attrs_of(k.node), x.shape, w.shape, y.shape)
-    work = [[Share(*cut)] for cut in pieces(conv.channels, -(-conv.channels // min(k.threads, conv.channels)))]
+    work = [[ChannelShare(*cut)] for cut in pieces(conv.channels, -(-conv.channels // min(k.threads, conv.channels)))]
     loop, most = BlockLoop(k, work), max(share.channels for (share,) in work)
     held = conv.images * conv.rows.held(conv.rows.count) * conv.cols.held(conv.cols.count)
     taps = conv.rows.kernel * conv.cols.kernel
     matrices = loop.scratch((conv.pixels * taps * most,), x.dtype, "windows")
     images = loop.scratch((held * most,), x.dtype, "padded")
     sums = loop.scratch((conv.pixels, conv.outputs), x.dtype, "part")
-    gathered = loop.bind("gather", bind_shares, conv, loop.blocks, matrices, images)
+    gathered = loop.bind("gather", bind_share_windows, conv, loop.blocks, matrices, images)
     g, (edge,) = loop.parts(gathered, Gather), loop.fresh("edge")
     loop.line(f"for {edge} in {g.edges}:\n    {edge}.fill(0)")
     loop.line(f"{g.inside}[...] = {loop.each('source', bind_channels, conv, loop.blocks, x)}")
@@ -82,7 +82,7 @@ def split_channels(k: Emitter) -> None:
     _finish(k, conv, sums)
 
 
-def _pack(k: Emitter, w: Operand, work: Sequence[Sequence[Share]], width: int) -> list[Operand]:
+def _pack(k: Emitter, w: Operand, work: Sequence[Sequence[ChannelShare]], width: int) -> list[Operand]:
     """The weights of each share's channels, by panels."""
     packed, (outputs, _, *kernel_) = [], w.shape
     with k.once(w):

@@ -13,7 +13,7 @@ from .geometry import Conv, Layer, unpooled
 from .im2col_views import Gather, bind_padded, bind_sources
 
 
-class Share(NamedTuple):
+class ChannelShare(NamedTuple):
     """Channels of the input, from the first to the one behind the last."""
 
     c0: int
@@ -24,18 +24,18 @@ class Share(NamedTuple):
         return self.c1 - self.c0
 
 
-def _alone(conv: Conv, share: Share) -> tuple[Layer, list[list[Block]]]:
+def _alone(conv: Conv, share: ChannelShare) -> tuple[Layer, list[list[Block]]]:
     """The convolution of these channels, and all its output."""
     whole = Block(0, conv.images, 0, conv.rows.count, 0, conv.outputs)
     return unpooled(replace(conv, channels=share.channels)), [[whole]]
 
 
-def bind_shares(conv: Conv, work: Any, memory: Any, images: Any) -> list[list[Gather]]:
+def bind_share_windows(conv: Conv, work: Any, memory: Any, images: Any) -> list[list[Gather]]:
     """How each share gathers its windows."""
     height, width = conv.rows.held(conv.rows.count), conv.cols.held(conv.cols.count)
     real = conv.across
 
-    def gather(share: Share, own: Any, image: Any) -> Gather:
+    def gather(share: ChannelShare, own: Any, image: Any) -> Gather:
         shape = conv.images, height, width, share.channels
         padded = as_view(image[: math.prod(shape)], shape)
         found = bind_padded(*_alone(conv, share), [own], [padded])[0][0]

@@ -36,18 +36,18 @@ from .numbers import attrs_of, convolved, pool_axes
 from .toeplitz_views import (
     Padded,
     Pooling,
-    Results,
     Side,
+    TileResults,
     Toeplitz,
     Windows,
     bind_batches,
-    bind_copies,
+    bind_moves,
     bind_outputs,
-    bind_padded,
+    bind_padded_patches,
+    bind_patch_sources,
     bind_patches,
-    bind_pooling,
-    bind_results,
-    bind_sources,
+    bind_tile_pooling,
+    bind_tile_results,
     bind_windows,
     spread,
 )
@@ -72,7 +72,7 @@ VECTOR = 16
 """Columns of a product that take as long as one."""
 
 
-class Cut(NamedTuple):
+class ToeplitzCut(NamedTuple):
     """How the work is cut: the tiles, about how many of them are a block, and how many workers share the blocks."""
 
     toeplitz: Toeplitz
@@ -83,7 +83,7 @@ class Cut(NamedTuple):
         return f"{self.toeplitz.rows.tile}x{self.toeplitz.cols.tile} tiles, {self.tiles} a strip"
 
 
-def tilings(node: Node, inputs: tuple[TensorType, ...]) -> list[Toeplitz]:
+def toeplitz_tilings(node: Node, inputs: tuple[TensorType, ...]) -> list[Toeplitz]:
     """The numbers of a convolution for all tiles that are considered."""
     x, w, a, pool = inputs[0].concrete, inputs[1].concrete, attrs_of(node), as_fused(node.attrs).pool
     windows, taps = windows_of(w[2:], a.stride, a.padding, a.dilation), (1, 1) if pool is None else pool.kernel
@@ -107,9 +107,9 @@ def best_ways(
             blocks = t.blocks(tiles)
             one = work_of(t, max(blocks, key=t.tiles)) * OVERLAP if blocks else NOTHING
             for workers in sorted({1, threads}):
-                yield Way(one.shared(len(blocks), workers), Cut(t, tiles, workers))
+                yield Way(one.shared(len(blocks), workers), ToeplitzCut(t, tiles, workers))
 
-    return [min(all_of(t), key=lambda way: way.seconds) for t in tilings(node, inputs)]
+    return [min(all_of(t), key=lambda way: way.seconds) for t in toeplitz_tilings(node, inputs)]
 
 
 def _work(t: Toeplitz, b: Block, itemsize: int, machine: Machine) -> Work:
@@ -159,7 +159,7 @@ def room_of(loop: BlockLoop[Block], t: Toeplitz) -> tuple[int, int, bool]:
     return images, rows, rows == t.rows.patches.count
 
 
-def gather(loop: BlockLoop[Block], t: Toeplitz) -> str:
+def gather_patches(loop: BlockLoop[Block], t: Toeplitz) -> str:
     """Bring what patches see into one place, where it does not lie so in the input; the name of the patches."""
     x = loop.k.ins[0]
     if t.inside and x.phase is not Phase.CALL:
@@ -167,12 +167,12 @@ def gather(loop: BlockLoop[Block], t: Toeplitz) -> str:
     (images, rows, whole), down, right = room_of(loop, t), t.rows.patches, t.cols.patches
     room = loop.zeroed if whole and not t.inside else loop.scratch
     memory = room((images * t.channels * down.held(rows) * right.held(right.count),), x.dtype, "padded")
-    p = loop.parts(loop.bind("padded", bind_padded, t, loop.blocks, memory), Padded)
+    p = loop.parts(loop.bind("padded", bind_padded_patches, t, loop.blocks, memory), Padded)
     if not whole and not t.inside:
         (edge,) = loop.fresh("edge")
         loop.for_each([edge], p.edges, f"{edge}.fill(0)")
     as_it_is = loop.single and not t.last and t.sees_all
-    source = x if as_it_is else loop.each("source", bind_sources, t, loop.blocks, x)
+    source = x if as_it_is else loop.each("source", bind_patch_sources, t, loop.blocks, x)
     loop.line(f"{p.inside}[...] = {source}")
     return str(p.patches)
 
@@ -214,7 +214,7 @@ def toeplitz(k: Emitter) -> None:
     if not work:
         return
     loop, epilogue = BlockLoop(k, work), Epilogue.of(k.node, k.ins)
-    seen, tiles = gather(loop, t), max(map(t.tiles, loop.every))
+    seen, tiles = gather_patches(loop, t), max(map(t.tiles, loop.every))
     windows = loop.bind("matrices", bind_windows, t, loop.blocks, loop.scratch((tiles * t.depth,), y.dtype, "windows"))
     w = loop.parts(windows, Windows)
     shift, zeros = bias_of(k, t, tiles), k.use(np.zeros((tiles, t.made), y.dtype), "zeros")
@@ -222,10 +222,10 @@ def toeplitz(k: Emitter) -> None:
         memory, results = None, loop.bind("outputs", bind_outputs, t, loop.blocks, y, shift, zeros)
     else:
         memory = loop.scratch((tiles, t.made), y.dtype, "results")
-        results = loop.bind("results", bind_results, t, loop.blocks, memory, shift, zeros)
-    r, pooling, p = loop.parts(results, Results), None, None
+        results = loop.bind("results", bind_tile_results, t, loop.blocks, memory, shift, zeros)
+    r, pooling, p = loop.parts(results, TileResults), None, None
     if t.taps > 1:
-        pooling = loop.bind("pooling", bind_pooling, t, loop.blocks, _pooling_memory(loop, t, tiles))
+        pooling = loop.bind("pooling", bind_tile_pooling, t, loop.blocks, _pooling_memory(loop, t, tiles))
         p = loop.parts(pooling, Pooling)
     loop.line(f"{w.cells}[...] = {seen}")
     cut = cut_for(k, tiles, t.depth, t.taps * t.made)
@@ -243,7 +243,7 @@ def toeplitz(k: Emitter) -> None:
     loop.line(*epilogue.activation_lines(k, r.out, (tiles, t.made), r.zeros))
     if memory is not None:
         target, value = loop.fresh("target", "value")
-        moves = loop.each("move", bind_copies, t, loop.blocks, memory, y)
+        moves = loop.each("move", bind_moves, t, loop.blocks, memory, y)
         loop.for_each([target, value], moves, f"{target}[...] = {value}")
     loop.emit()
 

@@ -29,7 +29,7 @@ from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop, Bound, channels_last, recheck
 from ..shared.panels import cut_for, multiply_lines, product_of
 from . import toeplitz
-from .toeplitz import FEW, KEPT_NODES, best_ways, bias_of, gather, pack, room_of
+from .toeplitz import FEW, KEPT_NODES, best_ways, bias_of, gather_patches, pack, room_of
 from .toeplitz_planes_views import (
     Gathering,
     Planes,
@@ -37,7 +37,7 @@ from .toeplitz_planes_views import (
     bind_gathering,
     bind_parts,
     bind_planes,
-    bind_turned,
+    bind_right_sides,
     columns_of,
     groups_of,
     length,
@@ -128,7 +128,7 @@ def _windows(loop: BlockLoop[Block], t: Toeplitz, columns: int) -> Bound:
     memory = loop.scratch((t.depth * columns,), loop.k.ins[0].dtype, "windows")
     if not t.last:
         return _by_parts(loop, t, memory)
-    seen = gather(loop, t)
+    seen = gather_patches(loop, t)
     windows = loop.bind("matrices", bind_windows, t, loop.blocks, memory)
     loop.line(f"{loop.parts(windows, Windows).cells}[...] = {seen}")
     return windows
@@ -191,7 +191,7 @@ def toeplitz_planes(k: Emitter) -> None:
     packed, panels = pack(k, t, cut.width)
     if panels is packed and cut.rows >= columns:
         turned = k.view(packed, f"{packed}.T", (width, t.depth), label="turned")
-        loop.line(f"{turned}.dot({loop.each('right', bind_turned, windows)}, out={p.turned})")
+        loop.line(f"{turned}.dot({loop.each('right', bind_right_sides, windows)}, out={p.turned})")
     else:
         loop.line(multiply_lines(k, loop.each("batch", bind_batches, windows, planes, panels, cut.rows)))
     a, b = loop.fresh("a", "b")

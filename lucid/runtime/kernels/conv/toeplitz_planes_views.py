@@ -157,7 +157,7 @@ class Planes(NamedTuple):
     zeros: Any
 
 
-def bind_turned(windows: Any) -> list[list[Any]]:
+def bind_right_sides(windows: Any) -> list[list[Any]]:
     """The window matrix (depth, columns) of each block."""
     return of_each(lambda w: w.matrix.T, windows)
 

@@ -173,14 +173,14 @@ def bind_patches(t: Toeplitz, work: Any, x: Array) -> list[list[Array]]:
     return per_block(seen, work)
 
 
-def bind_sources(t: Toeplitz, work: Any, x: Array) -> list[list[Array]]:
+def bind_patch_sources(t: Toeplitz, work: Any, x: Array) -> list[list[Array]]:
     """The part of the input that each block copies into its padded rows."""
     images, rows, cols = _images(t, x), t.rows.patches, t.cols.patches
     every = cols.seen(0, cols.count).source
     return per_block(lambda b: images[(b.images, *_region(t, rows.seen(b.r0, b.r1).source, every))], work)
 
 
-def bind_padded(t: Toeplitz, work: Any, memory: Any) -> list[list[Padded]]:
+def bind_padded_patches(t: Toeplitz, work: Any, memory: Any) -> list[list[Padded]]:
     """The padded rows of each block."""
     return per_block(lambda b, own: _padded(t, b, own), work, memory)
 
@@ -219,7 +219,7 @@ class Pooling(NamedTuple):
     second: Any
 
 
-class Results(NamedTuple):
+class TileResults(NamedTuple):
     """What tiles make, pooled, and for every number of it the bias and a zero."""
 
     out: Any
@@ -243,7 +243,7 @@ def bind_batches(windows: Any, made: Any, panels: Any, rows: int) -> list[list[A
     return of_each(lambda w, m: list(small_products(w.matrix, weights, m[0], rows)), windows, made)
 
 
-def bind_pooling(t: Toeplitz, work: Any, memory: Any) -> list[list[Pooling]]:
+def bind_tile_pooling(t: Toeplitz, work: Any, memory: Any) -> list[list[Pooling]]:
     """How each block's product is pooled, in the memory of the product and in as much as half of it takes."""
     return per_block(lambda b, own: _pooling(t, t.tiles(b), *own), work, memory)
 
@@ -269,22 +269,22 @@ def _pooling(t: Toeplitz, tiles: int, memory: Any, other: Any) -> Pooling:
 # ---------------------------------------------------------------- results
 
 
-def bind_results(t: Toeplitz, work: Any, memory: Any, bias: Array, zeros: Array) -> list[list[Results]]:
+def bind_tile_results(t: Toeplitz, work: Any, memory: Any, bias: Array, zeros: Array) -> list[list[TileResults]]:
     """The results of each block, in memory of their own."""
     return per_block(lambda b, own: _results(own[: t.tiles(b)], bias, zeros), work, memory)
 
 
-def bind_outputs(t: Toeplitz, work: Any, y: Array, bias: Array, zeros: Array) -> list[list[Results]]:
+def bind_outputs(t: Toeplitz, work: Any, y: Array, bias: Array, zeros: Array) -> list[list[TileResults]]:
     """The results of each block, which lie in the output as they are made."""
     nhwc = y.transpose(0, 2, 3, 1)
     return per_block(lambda b: _results(as_view(nhwc[b.images, b.rows], t.tiles(b), t.made), bias, zeros), work)
 
 
-def _results(out: Array, bias: Array, zeros: Array) -> Results:
-    return Results(out, None if bias is None else bias[: len(out)], zeros[: len(out)])
+def _results(out: Array, bias: Array, zeros: Array) -> TileResults:
+    return TileResults(out, None if bias is None else bias[: len(out)], zeros[: len(out)])
 
 
-def bind_copies(t: Toeplitz, work: Any, memory: Any, y: Array) -> list[list[Any]]:
+def bind_moves(t: Toeplitz, work: Any, memory: Any, y: Array) -> list[list[Any]]:
     """For each block the copies ``target[...] = value`` that take its results to the output."""
     nhwc = y.transpose(0, 2, 3, 1)
     return per_block(lambda b, own: list(_copies(t, b, own, nhwc)), work, memory)

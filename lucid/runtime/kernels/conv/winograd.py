@@ -32,18 +32,18 @@ from .filtering import ALONG_BOTH, Filter, transforms
 from .finish_views import bind_biases
 from .numbers import attrs_of, pool_axes
 from .winograd_views import (
-    Results,
-    Views,
+    Destinations,
+    TileViews,
     Winograd,
-    bind_results,
-    bind_sources,
-    bind_views,
+    bind_destinations,
+    bind_tile_sources,
+    bind_tiles,
     buffer_sizes,
     transform_weights,
 )
 
 
-class Cut(NamedTuple):
+class WinogradCut(NamedTuple):
     """How the work is cut: about how many tiles in a block, in how many ranges the outputs, and the products."""
 
     tiles: int
@@ -54,7 +54,7 @@ class Cut(NamedTuple):
         return f"{self.tiles} tiles" + (f", outputs in {self.ranges}" if self.ranges > 1 else "")
 
 
-def blocks(t: Winograd, cut: Cut) -> list[Block]:
+def blocks(t: Winograd, cut: WinogradCut) -> list[Block]:
     """All tiles in blocks; range by range of the outputs, so that a worker has few of them."""
     per_image = t.down * t.right
     if not t.images * per_image * t.outputs:
@@ -98,7 +98,7 @@ def accepts(m: int, node: Node, inputs: tuple[TensorType, ...]) -> bool:
     return epilogue.anywhere and halves and side_by_side(pool_axes(node, inputs))
 
 
-def emit(k: Emitter, m: int, cut: Cut) -> None:
+def emit(k: Emitter, m: int, cut: WinogradCut) -> None:
     """Each worker takes blocks of tiles through all steps, which stay in its cache."""
     recheck(k)
     x, w = k.ins[:2]
@@ -112,11 +112,11 @@ def emit(k: Emitter, m: int, cut: Cut) -> None:
     loop = BlockLoop(k, work)
     sizes = buffer_sizes(t, loop.every)
     memory = tuple(zip(*(loop.scratch((n,), x.dtype, name) for name, n in sizes._asdict().items()), strict=True))
-    source = loop.each("source", bind_sources, t, loop.blocks, x)
-    views = loop.bind("views", bind_views, t, loop.blocks, memory, x.shape[2:], packed, cut.product.rows)
-    v = loop.parts(views, Views)
-    results = loop.bind("results", bind_results, t, loop.blocks, memory, y, residual)
-    r = loop.parts(results, Results)
+    source = loop.each("source", bind_tile_sources, t, loop.blocks, x)
+    views = loop.bind("views", bind_tiles, t, loop.blocks, memory, x.shape[2:], packed, cut.product.rows)
+    v = loop.parts(views, TileViews)
+    results = loop.bind("results", bind_destinations, t, loop.blocks, memory, y, residual)
+    r = loop.parts(results, Destinations)
     before, after = (
         k.use(matrix.astype(x.dtype), name)
         for matrix, name in (
@@ -176,10 +176,10 @@ def ways(t: Winograd, itemsize: int, threads: int) -> list[Way]:
     for ranges in {1, threads} if t.outputs % threads == 0 else {1}:
         outputs = t.outputs // ranges
         for tiles in CANDIDATES:
-            work = tuple(blocks(t, Cut(tiles, ranges, Blocking(1, outputs))))
+            work = tuple(blocks(t, WinogradCut(tiles, ranges, Blocking(1, outputs))))
             if work not in found:
                 count = max((s.image_rows for s in work), default=0) * t.right
-                cut = Cut(tiles, ranges, blocking(this_machine(), count, t.channels, outputs, itemsize))
+                cut = WinogradCut(tiles, ranges, blocking(this_machine(), count, t.channels, outputs, itemsize))
                 found[work] = Way(_work(t, work, count, itemsize, threads), cut)
     return list(found.values())
 

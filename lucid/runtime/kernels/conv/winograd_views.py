@@ -94,7 +94,7 @@ def transform_weights(g: Any, w: Any, out: Any) -> None:
         out[:, panel, c : c + step] = (both @ part.reshape(len(part), -1)).reshape(len(both), -1, width)
 
 
-class Views(NamedTuple):
+class TileViews(NamedTuple):
     """What one block reads and writes, step by step; the names are those of the loop's variables."""
 
     edges: Any
@@ -119,7 +119,7 @@ def _real(t: Winograd, s: Block, size: Sequence[int]) -> tuple[Real, Real]:
     return rows, real(-t.left, t.width, width)
 
 
-def bind_sources(t: Winograd, work: Any, x: Any) -> list[list[Any]]:
+def bind_tile_sources(t: Winograd, work: Any, x: Any) -> list[list[Any]]:
     """The part of the input that each block reads."""
     nhwc = x.transpose(0, 2, 3, 1)
 
@@ -130,14 +130,16 @@ def bind_sources(t: Winograd, work: Any, x: Any) -> list[list[Any]]:
     return per_block(source, work)
 
 
-def bind_views(t: Winograd, work: Any, memory: Any, size: tuple[int, int], packed: Any, rows: int) -> list[list[Views]]:
+def bind_tiles(
+    t: Winograd, work: Any, memory: Any, size: tuple[int, int], packed: Any, rows: int
+) -> list[list[TileViews]]:
     """The views of every block of every worker; ``size`` is that of an input image, ``rows`` of a block of products."""
     return per_block(lambda s, own: _bind_block(t, s, own, size, packed, rows), work, memory)
 
 
 def _bind_block(
     t: Winograd, s: Block, memory: Any, size: tuple[int, int], packed: Any, block_rows: int
-) -> Views:  # fmt: skip
+) -> TileViews:  # fmt: skip
     slab, ping, pong = memory
     images, down, outputs = s.n1 - s.n0, s.r1 - s.r0, s.c1 - s.c0
     n, m, c, count = t.n, t.m, t.channels, s.image_rows * t.right
@@ -159,7 +161,7 @@ def _bind_block(
     products = list(small_products(as_view(by_both, n * n, count, c), panels, product, block_rows))
     by_lines = as_view(ping[: m * n * count * outputs], m, n * count * outputs)
     made = as_view(pong[: m * m * count * outputs], m, m, count * outputs)
-    return Views(
+    return TileViews(
         [edge for edge in edges if edge.size], middle[:, :, real_cols.places],
         rows, by_rows, seen, tiles, as_view(tiles, n, n, count * c), by_both,
         products, as_view(product, n, n * count * outputs), by_lines,
@@ -167,7 +169,7 @@ def _bind_block(
     )  # fmt: skip
 
 
-class Results(NamedTuple):
+class Destinations(NamedTuple):
     """Where a block's tiles go: the two maxima of the pooling (if any), all pixels as a matrix, and the copies."""
 
     halves: Any
@@ -176,13 +178,13 @@ class Results(NamedTuple):
     copies: Any
 
 
-def bind_results(t: Winograd, work: Any, memory: Any, y: Any, residual: Any) -> list[list[Results]]:
+def bind_destinations(t: Winograd, work: Any, memory: Any, y: Any, residual: Any) -> list[list[Destinations]]:
     """Views of what follows the last transform."""
     nhwc, added = (array if array is None else array.transpose(0, 2, 3, 1) for array in (y, residual))
     return per_block(lambda s, own: _bind_result(t, s, own, nhwc, added), work, memory)
 
 
-def _bind_result(t: Winograd, s: Block, memory: Any, nhwc: Any, added: Any) -> Results:
+def _bind_result(t: Winograd, s: Block, memory: Any, nhwc: Any, added: Any) -> Destinations:
     _, ping, pong = memory
     m, q, outputs = t.m, t.q, s.c1 - s.c0
     nhwc, added = (array if array is None else array[..., s.channels] for array in (nhwc, added))
@@ -197,7 +199,7 @@ def _bind_result(t: Winograd, s: Block, memory: Any, nhwc: Any, added: Any) -> R
         halves = (pairs[:, 0], pairs[:, 1], first)
         quarters = (first[:, :, 0], first[:, :, 1], as_view(final, q, q, size))
     tiles = as_view(final, q, q, images, down, t.right, outputs)
-    return Results(halves, quarters, as_view(final, -1, outputs), list(_copies(q, s, tiles, nhwc, added)))
+    return Destinations(halves, quarters, as_view(final, -1, outputs), list(_copies(q, s, tiles, nhwc, added)))
 
 
 def _copies(q: int, s: Block, tiles: Any, nhwc: Any, added: Any) -> Iterator[tuple[Any, Any, Any]]:

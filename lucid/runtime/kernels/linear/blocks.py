@@ -20,8 +20,8 @@ from ...program.emitter import Emitter, Operand
 from ..shared.cut import pieces
 from ..shared.epilogue import Epilogue, zero_row
 from ..shared.loop import BlockLoop
-from ..shared.rows import Rows, cuts, multiply_rows, runs_of
-from .blocks_views import Share, bind_shares
+from ..shared.rows import Rows, cuts, multiply_rows, row_runs
+from .blocks_views import ColumnViews, bind_columns
 from .products import as_rows, row_major
 
 VECTOR = 16
@@ -49,7 +49,7 @@ def _accepts_row(node: Node, inputs: tuple[TensorType, ...]) -> bool:
 def _ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     p, itemsize = _rows(node, inputs), inputs[0].dtype.itemsize
     around = Work(calls=3)  # the loops, and the copy of a result
-    return [Way(around + work, cut) for cut, work in cuts(p, runs_of(p, itemsize, threads), itemsize, threads).items()]
+    return [Way(around + work, cut) for cut, work in cuts(p, row_runs(p, itemsize, threads), itemsize, threads).items()]
 
 
 @kernel(LINEAR, FUSED_LINEAR, lowering="blocks", accepts=_accepts_rows, ways=_ways, staged=True, keeps=True)
@@ -121,7 +121,7 @@ def _multiply(k: Emitter, y: Operand, combine: str) -> None:
 
 
 @dataclass(frozen=True)
-class Cut:
+class ColumnCut:
     """How the work is cut: the outputs of each worker."""
 
     ranges: tuple[tuple[int, int], ...]
@@ -135,7 +135,7 @@ def _row_ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[
     for workers in {1, threads}:
         share = -(-p.outputs // (workers * VECTOR)) * VECTOR
         around = FORK if workers > 1 else Work(calls=1)  # what hands out the work, or the loop
-        cut = Cut(tuple(pieces(p.outputs, share)))
+        cut = ColumnCut(tuple(pieces(p.outputs, share)))
         ways.append(Way(around + _row_work(p, share, inputs[0].dtype.itemsize), cut))
     return ways
 
@@ -151,7 +151,7 @@ def linear_columns(k: Emitter) -> None:
         return
     zeros = k.use(np.zeros((1, p.outputs), y.dtype), "zeros")
     loop = BlockLoop(k, [[outputs] for outputs in k.way.ranges])
-    s = loop.parts(loop.bind("shares", bind_shares, loop.blocks, row, weight, bias, zeros, out), Share)
+    s = loop.parts(loop.bind("shares", bind_columns, loop.blocks, row, weight, bias, zeros, out), ColumnViews)
     loop.line(
         f"{s.row}.dot({s.weights}, out={s.made})",
         *epilogue.terms(s.made, None if bias is None else s.bias),

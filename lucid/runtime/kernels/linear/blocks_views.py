@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from ..shared.cut import per_block
 
 
-class Share(NamedTuple):
+class ColumnViews(NamedTuple):
     """The row, and of some outputs their weights, bias, zeros, and place in the result."""
 
     row: Any
@@ -17,11 +17,11 @@ class Share(NamedTuple):
     made: Any
 
 
-def bind_shares(work: Any, row: Any, weight: Any, bias: Any, zeros: Any, out: Any) -> list[list[Share]]:
+def bind_columns(work: Any, row: Any, weight: Any, bias: Any, zeros: Any, out: Any) -> list[list[ColumnViews]]:
     """For each range of outputs what it takes."""
 
-    def share(outputs: tuple[int, int]) -> Share:
+    def share(outputs: tuple[int, int]) -> ColumnViews:
         part = slice(*outputs)
-        return Share(row, weight[part].T, None if bias is None else bias[:, part], zeros[:, part], out[:, part])
+        return ColumnViews(row, weight[part].T, None if bias is None else bias[:, part], zeros[:, part], out[:, part])
 
     return per_block(share, work)

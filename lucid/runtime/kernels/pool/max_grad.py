@@ -16,7 +16,7 @@ from ..shared.loop import BlockLoop, channels_last, laid_out, recheck
 from ..shared.pooling import pooling_axes
 from ..shared.pooling_views import tap_parts
 from .max import BLOCK_BYTES
-from .max_grad_views import Spread, Winners, bind_gather, bind_grad, look_up, scatter
+from .max_grad_views import Spread, Winners, bind_grad, bind_index_taps, look_up, scatter
 from .max_runs import BLOCK_BYTES as LONG_BLOCK_BYTES
 
 TAPS = 40
@@ -89,7 +89,7 @@ def max_pool_gather(k: Emitter) -> None:
     masks = loop.scratch((*largest(blocks)[:2], *y.shape[2:]), np.dtype(bool), "mask", y.type.order)
     entries = k.use(tap_parts(*axes), f"{k.name}_slices")
     windows, taps = loop.over(
-        loop.bind("taps", bind_gather, entries, loop.blocks, x, y, index, masks), "windows", "taps"
+        loop.bind("taps", bind_index_taps, entries, loop.blocks, x, y, index, masks), "windows", "taps"
     )
     code, source, target, codes, won = loop.fresh("code", "x_tap", "y_tap", "index_tap", "won")
     loop.line(f"{windows}.fill(0)")

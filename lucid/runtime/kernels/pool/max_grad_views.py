@@ -178,7 +178,7 @@ class _Sums:
             self.found.append((calls, (slice(None), image_rows, image_cols), part))
 
 
-def bind_gather(
+def bind_index_taps(
     taps: Sequence[tuple[int, At, At]], work: Sequence[Sequence[Block]], x: Array, y: Array, index: Array,
     masks: Sequence[Array],
 ) -> list[list[tuple[Array, list[tuple[object, ...]]]]]:  # fmt: skip

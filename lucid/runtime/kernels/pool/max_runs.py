@@ -27,7 +27,7 @@ from ..shared.cut import Block, deal
 from ..shared.loop import BlockLoop, channels_last, laid_out, recheck
 from ..shared.pooling import competing, lowest
 from .max import axes_of_node, begun, in_runs
-from .max_runs_views import MaxRuns, bind_runs
+from .max_runs_views import MaxRuns, bind_max_calls
 
 BLOCK_BYTES = 1 << 21
 """Input bytes of a block. Calls that take long let threads wait less for each other than they lose in the cache."""
@@ -36,7 +36,7 @@ BINDING = 10
 """Calls that take as long as the rest of a run whose input is the caller's."""
 
 
-def runs_of(node: Node[MaxPoolAttrs], x: TensorType) -> MaxRuns:
+def max_runs_of(node: Node[MaxPoolAttrs], x: TensorType) -> MaxRuns:
     n, c, *_ = x.concrete
     axes = axes_of_node(node, x)
     return MaxRuns(*axes, n * c, 1) if node.outputs[0].order is None else MaxRuns(*axes, n, c)
@@ -50,7 +50,7 @@ def _work(node: Node[MaxPoolAttrs], inputs: tuple[TensorType, ...], threads: int
     (x,), y = inputs, node.outputs[0]
     if 0 in (*x.concrete, *y.concrete):
         return NOTHING
-    runs, index = runs_of(node, x), len(node.outputs) > 1
+    runs, index = max_runs_of(node, x), len(node.outputs) > 1
     blocks, levels, lines = len(_blocks(runs, x)), len(runs.levels), runs.planes * runs.height
     joined = in_runs(x, lines * runs.row * levels * (2.5 if index else 1))
     filled = begun(x, lines) + in_runs(x, lines * runs.row) if runs.padded else NOTHING
@@ -67,11 +67,11 @@ def max_pool_runs(k: Emitter) -> None:
     if 0 in (*x.shape, *y.shape):
         return
     x = laid_out(k, x, last, "packed")
-    runs = runs_of(k.node, x.type)
+    runs = max_runs_of(k.node, x.type)
     pad, least = competing(k.attrs, x.dtype), lowest(x.dtype)
     loop = BlockLoop(k, deal(_blocks(runs, x.type), k.threads))
     room = tuple(_room(k, runs, mine, index, least) for mine in loop.work)
-    (calls,) = loop.over(loop.bind("calls", bind_runs, runs, loop.blocks, x, y, index, room, least, pad), "calls")
+    (calls,) = loop.over(loop.bind("calls", bind_max_calls, runs, loop.blocks, x, y, index, room, least, pad), "calls")
     (call,) = loop.fresh("call")
     loop.for_each((call,), calls, f"{call}()")
     loop.emit()

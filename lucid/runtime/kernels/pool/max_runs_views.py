@@ -111,7 +111,7 @@ class Room(NamedTuple):
 Pads: TypeAlias = "tuple[Array, Array | None]"
 
 
-def bind_runs(
+def bind_max_calls(
     runs: MaxRuns, work: Sequence[Sequence[Block]], x: Array, y: Array, index: Array | None,
     room: Sequence[Sequence[Any]], least: Array, pad: Array | None,
 ) -> list[list[list[Call]]]:  # fmt: skip

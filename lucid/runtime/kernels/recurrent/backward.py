@@ -10,10 +10,10 @@ from ....graph.ops.recurrent_types import GRUAttrs, LSTMAttrs, RNNAttrs
 from ...planning.registry import kernel
 from ...program.emitter import Emitter, Operand
 from .grad_views import Squash, before, gru_back, lstm_back, rnn_back, squash
-from .layer import Layer, R, Views, ways
+from .layer import LayerWriter, R, StepNames, ways
 
 
-class Backward(Layer[R]):
+class BackwardWriter(LayerWriter[R]):
     """A layer's gradient, while its kernel writes it.
 
     Attributes
@@ -146,7 +146,7 @@ class Backward(Layer[R]):
         return self.memory(*[self.hidden] * count)
 
 
-def _passed(layer: Backward[R], v: Views, lines: Sequence[str]) -> list[str]:
+def _passed(layer: BackwardWriter[R], v: StepNames, lines: Sequence[str]) -> list[str]:
     """The gradient of a state that was kept goes on as it is, beside what the lines make."""
     if layer.beyond is None:
         return list(lines)
@@ -155,7 +155,7 @@ def _passed(layer: Backward[R], v: Views, lines: Sequence[str]) -> list[str]:
 
 @kernel(LSTM_GRAD, ways=ways(LSTM_GATES), staged=True)
 def lstm_grad(k: Emitter[LSTMAttrs]) -> None:
-    layer = Backward(k, LSTM_GATES, 2)
+    layer = BackwardWriter(k, LSTM_GATES, 2)
     value, slope, part = layer.value, layer.slope, layer.part
     assert layer.cells is not None
     peepholes = k.laid_out(k.ins[6]) if k.attrs.peepholes else None
@@ -171,7 +171,7 @@ def lstm_grad(k: Emitter[LSTMAttrs]) -> None:
     layer.clear_gates(str(slope), 0)
     layer.clear_gates(part(value, 2), 1)
 
-    def lines(v: Views) -> list[str]:
+    def lines(v: StepNames) -> list[str]:
         found = [
             f"np.add({v.dh}, {v.dy}, out={v.dh})", f"np.multiply({v.d_o}, {v.dh}, out={v.d_o})",
             f"np.multiply({v.dh}, {v.shown}, out={v.t})", f"np.add({v.dc}, {v.t}, out={v.dc})",
@@ -204,7 +204,7 @@ def lstm_grad(k: Emitter[LSTMAttrs]) -> None:
 
 @kernel(GRU_GRAD, ways=ways(GRU_GATES), staged=True)
 def gru_grad(k: Emitter[GRUAttrs]) -> None:
-    layer, last = Backward(k, GRU_GATES, 1), k.attrs.linear_before_reset
+    layer, last = BackwardWriter(k, GRU_GATES, 1), k.attrs.linear_before_reset
     value, slope, part = layer.value, layer.slope, layer.part
     h = layer.earlier(layer.y, 0)
     turned = layer.turned(h, by_direction=True)
@@ -224,7 +224,7 @@ def gru_grad(k: Emitter[GRUAttrs]) -> None:
     layer.clear_gates(str(slope), 0)
     layer.clear_gates(part(value, 0), 1)
 
-    def lines(v: Views) -> list[str]:
+    def lines(v: StepNames) -> list[str]:
         found = [
             f"np.add({v.dh}, {v.dy}, out={v.dh})", f"np.multiply({v.d_z}, {v.dh}, out={v.d_z})",
             f"np.multiply({v.d_n}, {v.dh}, out={v.d_n})", f"np.multiply({v.dh}, {v.a_z}, out={v.t})",
@@ -252,7 +252,7 @@ def gru_grad(k: Emitter[GRUAttrs]) -> None:
     layer.end()
 
 
-def _linear(layer: Backward[R], h: Operand, out: Operand) -> None:
+def _linear(layer: BackwardWriter[R], h: Operand, out: Operand) -> None:
     """The state's product with the last gate's weight, and its bias."""
     k, cut, shape = layer.k, 2 * layer.hidden, (layer.times * layer.batch, layer.hidden)
     for d in range(layer.directions):
@@ -263,12 +263,12 @@ def _linear(layer: Backward[R], h: Operand, out: Operand) -> None:
 
 @kernel(RNN_GRAD, ways=ways(RNN_GATES), staged=True)
 def rnn_grad(k: Emitter[RNNAttrs]) -> None:
-    layer = Backward(k, RNN_GATES, 1)
+    layer = BackwardWriter(k, RNN_GATES, 1)
     h = layer.earlier(layer.y, 0)
     layer.squash((0, 0, 1))
     layer.clear_gates(str(layer.slope), 0)
 
-    def lines(v: Views) -> list[str]:
+    def lines(v: StepNames) -> list[str]:
         found = [f"np.add({v.dh}, {v.dy}, out={v.dh})", f"np.multiply({v.d}, {v.dh}, out={v.d})"]
         return [*found, *_passed(layer, v, [f"{v.d}.dot({v.weight}, out={v.dh})"])]
 

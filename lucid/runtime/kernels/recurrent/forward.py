@@ -11,7 +11,7 @@ from ...planning.registry import kernel
 from ...program.emitter import Emitter, Operand
 from ..elementwise import FEW, filled, scalar
 from .functions import FUNCTIONS, rounded
-from .layer import Layer, R, Views, ways
+from .layer import LayerWriter, R, StepNames, ways
 from .steps_views import gru_steps, lstm_steps, rnn_steps
 
 MANY = 1 << 18
@@ -20,7 +20,7 @@ OFTEN = 8
 """Products with a weight from which on it is worth to turn it for a single run."""
 
 
-class Forward(Layer[R]):
+class ForwardWriter(LayerWriter[R]):
     """A layer, while its kernel writes it.
 
     Attributes
@@ -143,7 +143,7 @@ class Forward(Layer[R]):
         held = [f"np.maximum({source}, {low}, out={target})", f"np.minimum({target}, {high}, out={target})"]
         return [*held, *self.activate(number, target, target, columns)]
 
-    def all_gates(self, v: Views) -> list[str]:
+    def all_gates(self, v: StepNames) -> list[str]:
         """Lines of all gates of an LSTM, of which none sees another."""
         if self.halved and self.attrs.activation(self.direction, 1) == TANH:  # one for all
             half = self.half(3 * self.hidden)
@@ -153,7 +153,7 @@ class Forward(Layer[R]):
         return [*self.gate(0, iof, v.a_iof, 3 * self.hidden), *self.gate(1, g, v.a_g)]
 
 
-def _states(layer: Forward[R], count: int) -> tuple[Operand, ...]:
+def _states(layer: ForwardWriter[R], count: int) -> tuple[Operand, ...]:
     """The last states; where sequences have lengths they hold what the states are, from the first on."""
     k = layer.k
     begin, last = k.ins[4 : 4 + count], tuple(layer.state(1 + i, "hc"[i]) for i in range(count))
@@ -163,7 +163,7 @@ def _states(layer: Forward[R], count: int) -> tuple[Operand, ...]:
     return last
 
 
-def _copy_last(layer: Forward[R], states: tuple[Operand, ...], every: tuple[Operand | None, ...]) -> None:
+def _copy_last(layer: ForwardWriter[R], states: tuple[Operand, ...], every: tuple[Operand | None, ...]) -> None:
     """Where the states of all times lie apart from the last one, that is copied at the end."""
     if layer.attrs.lengths or not layer.times:
         return
@@ -174,14 +174,14 @@ def _copy_last(layer: Forward[R], states: tuple[Operand, ...], every: tuple[Oper
                 layer.k.line(f"{state}[{d}] = {times}[{run.times[-1]}, {d}]")
 
 
-def _kept(layer: Forward[R], v: Views, *states: tuple[str, str]) -> list[str]:
+def _kept(layer: ForwardWriter[R], v: StepNames, *states: tuple[str, str]) -> list[str]:
     """What was made becomes the state where a sequence has this time; elsewhere that stays, and the result is 0."""
     if not layer.attrs.lengths:
         return []
     return [f"np.copyto({state}, {made}, where={v.valid})" for state, made in states]
 
 
-def _results(layer: Forward[R], v: Views, y: Operand | None) -> list[str]:
+def _results(layer: ForwardWriter[R], v: StepNames, y: Operand | None) -> list[str]:
     if not layer.attrs.lengths or y is None:
         return []
     return [f"{v.y}.fill(0)", f"np.copyto({v.y}, {v.made_h}, where={v.valid})"]
@@ -189,13 +189,13 @@ def _results(layer: Forward[R], v: Views, y: Operand | None) -> list[str]:
 
 @kernel(LSTM, ways=ways(LSTM_GATES), staged=True)
 def lstm(k: Emitter[LSTMAttrs]) -> None:
-    layer = Forward(k, LSTM_GATES, 3, 3)
+    layer = ForwardWriter(k, LSTM_GATES, 3, 3)
     y, kept, cells = layer.out(0, "y"), layer.kept, layer.out(4, "cells")
     states = _states(layer, 2)
     seen, valid, hidden = layer.products(), layer.masked(), layer.hidden
     peepholes = k.laid_out(k.ins[6]) if k.attrs.peepholes else None
 
-    def lines(v: Views) -> list[str]:
+    def lines(v: StepNames) -> list[str]:
         h, c = (v.made_h, v.made_c) if valid else (v.y, v.cell)
         shown, product, seen = (v.t if k.attrs.rounded else v.h), (v.product if kept else v.a), (v.x if kept else v.a)
         found = [f"{shown}.dot({v.weight}, out={product})", f"np.add({product}, {v.x}, out={seen})"]
@@ -229,12 +229,12 @@ def lstm(k: Emitter[LSTMAttrs]) -> None:
 
 @kernel(GRU, ways=ways(GRU_GATES), staged=True)
 def gru(k: Emitter[GRUAttrs]) -> None:
-    layer, last = Forward(k, GRU_GATES, 2, 2), k.attrs.linear_before_reset
+    layer, last = ForwardWriter(k, GRU_GATES, 2, 2), k.attrs.linear_before_reset
     y, kept = layer.out(0, "y"), layer.kept
     states = _states(layer, 1)
     seen, valid, hidden = layer.products(outside=1 if last else 0), layer.masked(), layer.hidden
 
-    def lines(v: Views) -> list[str]:
+    def lines(v: StepNames) -> list[str]:
         h = v.made_h if valid else v.y
         zr, n = (v.x_zr, v.x_n) if kept else (v.a_zr, v.a_n)
         if last:
@@ -265,12 +265,12 @@ def gru(k: Emitter[GRUAttrs]) -> None:
 
 @kernel(RNN, ways=ways(RNN_GATES), staged=True)
 def rnn(k: Emitter[RNNAttrs]) -> None:
-    layer = Forward(k, RNN_GATES, 1, 2)
+    layer = ForwardWriter(k, RNN_GATES, 1, 2)
     y, kept = layer.out(0, "y"), layer.kept
     states = _states(layer, 1)
     seen, valid, hidden = layer.products(), layer.masked(), layer.hidden
 
-    def lines(v: Views) -> list[str]:
+    def lines(v: StepNames) -> list[str]:
         h, z = v.made_h if valid else v.y, v.x if kept else v.product
         found = [f"{v.h}.dot({v.weight}, out={v.product})", f"np.add({v.product}, {v.x}, out={z})"]
         return [*found, *layer.gate(0, z, h), *_kept(layer, v, (v.h, h)), *_results(layer, v, y)]

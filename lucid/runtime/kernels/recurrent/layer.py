@@ -21,7 +21,7 @@ from ..shared.loop import BlockLoop
 from .steps_views import Run, Spec, Steps
 
 
-class Views:
+class StepNames:
     """The names of a step's views, as attributes; without names it notes which are asked for."""
 
     def __init__(self, names: dict[str, str] | None = None) -> None:
@@ -36,7 +36,7 @@ class Views:
 R = TypeVar("R", bound=RecurrentAttrs)
 
 
-class Layer(Generic[R]):
+class LayerWriter(Generic[R]):
     """A layer, or its gradient, while its kernel writes it.
 
     Attributes
@@ -100,7 +100,7 @@ class Layer(Generic[R]):
         return tuple(tuple(k.scratch((self.batch, width), self.dtype, "room") for width in widths) for _ in self.runs)
 
     def over_time(
-        self, lines: Callable[[Views], Sequence[str]], function: Callable[..., Steps], *operands: object
+        self, lines: Callable[[StepNames], Sequence[str]], function: Callable[..., Steps], *operands: object
     ) -> None:
         """The loop: ``lines`` at each time, with the views that ``function(spec, *operands)`` binds.
 
@@ -118,16 +118,16 @@ class Layer(Generic[R]):
     def _loop(
         self,
         runs: Sequence[Sequence[Run]],
-        lines: Callable[[Views], Sequence[str]],
+        lines: Callable[[StepNames], Sequence[str]],
         function: Callable[..., Steps],
         *operands: object,
     ) -> None:
-        noted = Views()
+        noted = StepNames()
         lines(noted)
         fields = tuple(noted.asked)
         loop: BlockLoop[int] = BlockLoop(self.k, [[t for run in mine for t in run.times] for mine in runs])
         names = loop.over(loop.bind("steps", function, Spec(fields, runs, self.hidden), *operands), *fields)
-        loop.line(*lines(Views(dict(zip(fields, names, strict=True)))))
+        loop.line(*lines(StepNames(dict(zip(fields, names, strict=True)))))
         loop.emit()
 
     def end(self) -> None:

@@ -110,7 +110,7 @@ class Epilogue:
 
     def activate(
         self, k: Emitter, dtype: DType, shape: tuple[int, ...], source: str, target: str, zeros: str | None = None
-    ) -> Activation | None:
+    ) -> Activating | None:
         """Run the activation's kernel on the loop variables ``source`` and ``target``; None where there is none.
 
         ``zeros`` names an array of zeros that broadcasts to them by rows: NumPy's maximum of two arrays is
@@ -119,7 +119,7 @@ class Epilogue:
         if self.activation is None:
             return None
         if self.activation is RELU and zeros is not None:
-            return Activation((Statement.of(f"np.maximum({source}, {zeros}, out={target})", Phase.CALL),), True, ())
+            return Activating((Statement.of(f"np.maximum({source}, {zeros}, out={target})", Phase.CALL),), True, ())
         type_ = TensorType(shape, dtype)
         node = Node(self.activation, self.activation_attrs, (type_,))
         # to the kernel they are arrays whose address is not known before the call
@@ -129,11 +129,11 @@ class Epilogue:
         found = (choice.lowering for choice in choices(node, (type_,)))
         next(lowering for lowering in found if source != target or lowering.in_place).emit(inner)
         statements = *inner.code.bind, *inner.code.run
-        return Activation(statements, (0, 0) in inner.overwritable, tuple(inner.buffers))
+        return Activating(statements, (0, 0) in inner.overwritable, tuple(inner.buffers))
 
 
 @dataclass(frozen=True)
-class Activation:
+class Activating:
     """What the activation's kernel wrote for one block.
 
     ``in_place`` tells whether it may write over what it reads, ``buffers`` what it needs as working memory.

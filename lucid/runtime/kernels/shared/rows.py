@@ -18,7 +18,7 @@ from .epilogue import Epilogue, pixels_of_run, tiled, zero_row
 from .loop import BlockLoop
 from .panels import WIDEST, cut_for, in_panels, multiply_lines, product_of
 from .panels_views import turn_panels
-from .rows_views import Piece, Views, bind_pieces
+from .rows_views import Piece, PieceViews, bind_pieces
 
 LEAST_ROWS = 128
 """Rows of a product, where there are so many: with fewer it spends its time streaming the weights."""
@@ -43,7 +43,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Cut:
+class PieceCut:
     """How the work is cut: the pieces of each worker."""
 
     pieces: tuple[tuple[Piece, ...], ...]
@@ -64,13 +64,13 @@ def most_rows(p: Rows, itemsize: int) -> int:
     return max(1, 3 * this_machine().l2 // 4 // (itemsize * (p.depth + p.outputs)))
 
 
-def runs_of(p: Rows, itemsize: int, threads: int) -> list[tuple[int, int]]:
+def row_runs(p: Rows, itemsize: int, threads: int) -> list[tuple[int, int]]:
     """The rows in runs, as many for each worker."""
     share, most = -(-p.rows // threads), max(most_rows(p, itemsize), LEAST_ROWS)
     return [(a + c, a + d) for a, b in pieces(p.rows, share) for c, d in pieces(b - a, most)]
 
 
-def cuts(p: Rows, runs: Iterable[tuple[int, int]], itemsize: int, threads: int) -> dict[Cut, Work]:
+def cuts(p: Rows, runs: Iterable[tuple[int, int]], itemsize: int, threads: int) -> dict[PieceCut, Work]:
     """Ways to share the work, by these runs of rows or by outputs, with what the busiest worker does."""
     found = [_cut(deal([Piece(a, b, 0, p.outputs) for a, b in runs], threads))]
     if p.outputs >= 16 * threads and (threads > 1 or not in_panels(p.outputs)):
@@ -86,11 +86,11 @@ def _ranges(outputs: int, most: int) -> list[tuple[int, int]]:
     return [*pieces(whole, most), *([(whole, outputs)] if whole < outputs else [])]
 
 
-def _cut(work: Iterable[Iterable[Piece]]) -> Cut:
-    return Cut(tuple(map(tuple, work)))
+def _cut(work: Iterable[Iterable[Piece]]) -> PieceCut:
+    return PieceCut(tuple(map(tuple, work)))
 
 
-def _work(p: Rows, cut: Cut, itemsize: int) -> Work:
+def _work(p: Rows, cut: PieceCut, itemsize: int) -> Work:
     sizes = [[piece.size for piece in mine] for mine in cut.pieces]
     return Work.of_busiest(sizes, lambda size: _piece_work(p, *size, itemsize), math.prod)
 
@@ -118,7 +118,7 @@ def multiply_rows(
     row = None if bias is None else tiled(k, bias, tile)
     zeros = k.use(zero_row(y.dtype, tile * p.outputs), "zeros")
     views = loop.bind("products", bind_pieces, loop.blocks, tile, rows, weights, y, row, residual, zeros)
-    v = loop.parts(views, Views)
+    v = loop.parts(views, PieceViews)
     loop.line(
         multiply_lines(k, v.products),
         *epilogue.terms(v.runs, None if row is None else v.bias, None if residual is None else v.residual),

@@ -37,7 +37,7 @@ class Piece(NamedTuple):
         return self.r1 - self.r0, self.c1 - self.c0
 
 
-class Views(NamedTuple):
+class PieceViews(NamedTuple):
     """Of one piece: its products, what they make by runs, and what is added to these or compared with them."""
 
     products: Any
@@ -49,7 +49,7 @@ class Views(NamedTuple):
 
 def bind_pieces(
     work: Any, tile: int, rows: Any, weights: Any, made: Any, bias: Any, residual: Any, zeros: Any
-) -> list[list[Views]]:
+) -> list[list[PieceViews]]:
     """The views of each piece.
 
     Parameters
@@ -71,11 +71,11 @@ def bind_pieces(
 
 def _views(
     p: Piece, tile: int, rows: Any, weights: Mapping[Any, Any], made: Any, bias: Any, residual: Any, zeros: Any
-) -> Views:  # fmt: skip
+) -> PieceViews:  # fmt: skip
     own = made[p.rows, p.columns]
     runs = own if tile == 1 else as_view(made[p.rows], -1, tile * made.shape[1])
     block, panels = weights[p.outputs]
-    return Views(
+    return PieceViews(
         list(small_products(rows[p.rows], panels, own, block)), runs,
         bias if bias is None or tile > 1 else bias[p.columns],
         None if residual is None else as_view(residual[p.rows, p.columns], runs.shape),
