@@ -356,7 +356,7 @@ class OpDef(Generic[A]):
     outputs: tuple[str, ...] | None = ("y",)
     elementwise: bool = False
     commutative: bool = False
-    monotone: bool | Callable[[Any], bool] = False
+    monotone: bool | Callable[..., bool] = False
     root: float | None = None
     idempotent: bool = False
     activation: bool = False
@@ -408,7 +408,7 @@ class OpDef(Generic[A]):
 class UnaryTraits(TypedDict, total=False):
     """What :class:`OpDef` says of unary ops only."""
 
-    monotone: bool | Callable[[Any], bool]
+    monotone: bool | Callable[..., bool]
     root: float
     idempotent: bool
     activation: bool

@@ -16,6 +16,7 @@ from typing import TypeAlias
 from ..graph.builder import with_nodes
 from ..graph.ir import Graph, Node, Value
 from ..graph.ops.pad import PadAttrs
+from ..graph.ops.reduce import ReduceAttrs
 from ..graph.ops.shape import CONCAT, RESHAPE, TransposeAttrs, reshaped_order, transposed_order
 from ..graph.ops.slices import SliceAttrs
 from ..graph.ops.source import INPUT
@@ -89,6 +90,15 @@ def _only_returned(graph: Graph, name: str, node: Node) -> bool:
     return all(reader.op is RESHAPE and reader.outputs[0].order is None for reader in readers)
 
 
+def _reduced(x: TensorType, attrs: ReduceAttrs) -> Order:
+    """The order of what a reduction leaves of the axes: what lies innermost stays there."""
+    if x.order is None or attrs.keepdims:
+        return x.order
+    left = [axis for axis in range(x.rank) if axis not in attrs.axes]
+    order = tuple(left.index(axis) for axis in x.order if axis in left)
+    return None if order == tuple(range(len(left))) else order
+
+
 def _followed(node: Node, inputs: list[TensorType]) -> Order:
     """The order of a result that follows what it is made of; None where it is row-major."""
     orders, attrs = [x.order for x in inputs], node.attrs
@@ -100,6 +110,8 @@ def _followed(node: Node, inputs: list[TensorType]) -> Order:
     if isinstance(attrs, TransposeAttrs):
         moved = transposed_order(inputs[0], attrs.perm)
         return moved if orders[0] is not None or moved == CHANNELS_LAST else None
+    if isinstance(attrs, ReduceAttrs):
+        return _reduced(inputs[0], attrs)
     if isinstance(attrs, SliceAttrs | PadAttrs):
         return orders[0]
     return reshaped_order(inputs[0], node.outputs[0].shape) if node.op is RESHAPE and orders[0] is not None else None

@@ -165,14 +165,14 @@ def _sigmoid_denominator(k: Emitter, x: Operand, y: Operand) -> None:
     # exp keeps the relative accuracy of tiny results, which 0.5 + 0.5 * tanh(x / 2) rounds away
     negate(k, x, y)
     k.line(f"np.exp({y}, out={y})")
-    k.line(f"np.add({y}, 1, out={y})")
+    k.line(f"np.add({y}, {scalar(k, 1.0, y.dtype)}, out={y})")
 
 
 @kernel(ew.SIGMOID, in_place=True)
 def sigmoid(k: Emitter) -> None:
     (x,), (y,) = k.ins, k.outs
     _sigmoid_denominator(k, x, y)
-    k.line(f"np.divide(1, {y}, out={y})")
+    k.line(f"np.reciprocal({y}, out={y})")
     k.may_overwrite(0, 0)
 
 

@@ -6,16 +6,61 @@ import math
 
 import numpy as np
 
+from ...graph.ir import Node
 from ...graph.opdef import OpDef
 from ...graph.ops import reduce
-from ...graph.types import bool_
+from ...graph.types import TensorType, bool_
 from ..planning.registry import kernel
+from ..planning.work import Work
 from ..program.emitter import Emitter
+from .elementwise import scalar
 
-_UFUNCS: dict[OpDef, str] = {reduce.SUM: "add", reduce.PROD: "multiply", reduce.MAX: "maximum", reduce.MIN: "minimum"}
+_UFUNCS: dict[OpDef[reduce.ReduceAttrs], str] = {
+    reduce.SUM: "add",
+    reduce.PROD: "multiply",
+    reduce.MAX: "maximum",
+    reduce.MIN: "minimum",
+}
 
 
-@kernel(*_UFUNCS)
+FEW = 8
+"""Numbers that go together up to which slices of them are taken: a line of the program for each."""
+
+
+def _side_by_side(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...]) -> bool:
+    """Whether the numbers that go together lie side by side."""
+    x = inputs[0]
+    memory = [axis for axis in x.order or range(x.rank) if x.concrete[axis] > 1]
+    return memory[-1:] == list(node.attrs.axes)
+
+
+def _along_work(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...], threads: int) -> Work:
+    """Where the numbers that go together lie side by side, NumPy begins a loop for each result, and goes one by one."""
+    if not _side_by_side(node, inputs):
+        return Work(calls=1)
+    return Work(calls=1, loops=math.prod(node.outputs[0].concrete), apart=math.prod(inputs[0].concrete))
+
+
+def _few(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...]) -> bool:
+    return _side_by_side(node, inputs) and inputs[0].concrete[node.attrs.axes[0]] <= FEW
+
+
+def _slices_work(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...], threads: int) -> Work:
+    steps = inputs[0].concrete[node.attrs.axes[0]] - 1
+    return Work(calls=steps, apart=steps * math.prod(node.outputs[0].concrete))
+
+
+@kernel(reduce.MAX, reduce.MIN, lowering="slices", accepts=_few, cost=_slices_work)
+def slices_reduce(k: Emitter[reduce.ReduceAttrs]) -> None:
+    """All first numbers of those that go together with all second ones, then with the third, and so on."""
+    (x,), (y,), (axis,) = k.ins, k.outs, k.attrs.axes
+    lead, name = ":, " * axis, _UFUNCS[k.node.op]
+    made = f"{y}[{lead}0]" if k.attrs.keepdims else str(y)
+    for i in range(1, x.shape[axis]):
+        k.line(f"np.{name}({f'{x}[{lead}0]' if i == 1 else made}, {x}[{lead}{i}], out={made})")
+
+
+@kernel(*_UFUNCS, cost=_along_work)
 def ufunc_reduce(k: Emitter) -> None:
     (x,), (y,), a = k.ins, k.outs, k.attrs
     name = _UFUNCS[k.node.op]
@@ -44,7 +89,7 @@ def mean(k: Emitter) -> None:
     (x,), (y,), a = k.ins, k.outs, k.attrs
     count = math.prod(x.shape[axis] for axis in a.axes)
     k.line(f"np.add.reduce({x}, axis={a.axes}, keepdims={a.keepdims}, out={y})")
-    k.line(f"np.divide({y}, {k.number(float(count))}, out={y})")
+    k.line(f"np.divide({y}, {scalar(k, float(count), y.dtype)}, out={y})")
 
 
 @kernel(reduce.LOG_SUM_EXP)

@@ -155,10 +155,12 @@ def rounded(x: Array, out: Array) -> None:
     """``x`` in so many steps of which one is 0."""
     if not x.size:
         return
-    least, most = np.minimum(x.min(), x.dtype.type(0)), np.maximum(x.max(), x.dtype.type(0))
-    scale = (most - least) / x.dtype.type(STEPS) or x.dtype.type(1)
+    kind = x.dtype.type
+    least, most = np.minimum.reduce(x, axis=None, initial=0), np.maximum.reduce(x, axis=None, initial=0)
+    scale = (most - least) / kind(STEPS) or kind(1)
     below = np.rint(-least / scale)
     np.divide(x, scale, out=out)
     np.rint(out, out=out)
-    np.clip(out, -below, STEPS - below, out=out)
+    np.maximum(out, -below, out=out)
+    np.minimum(out, kind(STEPS) - below, out=out)
     np.multiply(out, scale, out=out)

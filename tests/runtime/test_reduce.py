@@ -1,0 +1,57 @@
+"""Which way a reduction takes, and that each is the definition."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid.graph.ir import Node
+from lucid.graph.opdef import OpDef
+from lucid.graph.ops.reduce import MAX, MIN, ReduceAttrs
+from lucid.graph.types import TensorType, float32
+from lucid.nn import functional as F
+from lucid.runtime.planning.registry import choose, lowerings
+
+from .test_conv import check, force
+
+NUMBERS = np.random.default_rng(0).standard_normal((3, 40, 5)).astype(np.float32)
+
+
+def chosen(op: OpDef, shape: tuple[int, ...], axis: int, order: tuple[int, ...] | None = None) -> str:
+    attrs, x = ReduceAttrs((axis,)), TensorType(shape, float32, order)
+    return choose(Node(op, attrs, op.infer_types(attrs, [x])), (x,)).lowering.name
+
+
+def test_few_numbers_side_by_side_are_taken_by_slices() -> None:
+    assert chosen(MAX, (3, 400, 5), 2) == chosen(MIN, (3, 400, 5), 2) == "slices"
+    assert chosen(MAX, (3, 5, 400), 1, (0, 2, 1)) == "slices"
+    assert chosen(MAX, (3, 400, 5), 1) == chosen(MAX, (3, 5, 400), 1) == "numpy"
+    assert chosen(MAX, (3, 400, 50), 2) == chosen(MAX, (1, 2, 5), 2) == "numpy"
+
+
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("size", [1, 2, 5])
+@pytest.mark.parametrize("op", [MAX, MIN], ids=lambda op: op.name)
+def test_by_slices_it_is_the_definition(
+    op: OpDef, size: int, keepdims: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """On rows, on images whose innermost axis it is, and on images that lie channels last."""
+    force(monkeypatch, op, next(lowering for lowering in lowerings(op) if lowering.name == "slices"))
+    x = NUMBERS[:, :, :size].copy()
+    x[0, 0, 0], x[1, 1, -1], x[2, :] = np.nan, np.inf, -0.0
+    check(op, ReduceAttrs((2,), keepdims), [x])
+    check(op, ReduceAttrs((3,), keepdims), [x.reshape(3, 4, 10, size)])
+    check(op, ReduceAttrs((1,), keepdims), [x.transpose(0, 2, 1).reshape(3, size, 4, 10)])
+
+
+def test_what_is_left_of_an_image_lies_as_it_did() -> None:
+    weight = lucid.randn(8, 3, 3, 3)
+
+    def largest(x: lucid.Tensor) -> lucid.Tensor:
+        return F.conv2d(x, weight).amax(3).amax(2)
+
+    net, x = lucid.compile(largest), lucid.randn(2, 3, 9, 12)
+    np.testing.assert_allclose(net(x).numpy(), largest(x).numpy(), rtol=1e-5, atol=1e-6)
+    orders = [node.outputs[0].order for _, node in net.graph.nodes() if node.op is MAX]
+    assert orders == [(0, 2, 1), None]
