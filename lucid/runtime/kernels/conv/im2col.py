@@ -63,11 +63,32 @@ def _blocks(layer: Layer, itemsize: int) -> list[Block]:
     return blocks_of(conv, rows.count, per_row, itemsize, overlap=rows.extent > rows.stride)
 
 
+def _standing(conv: Conv) -> Conv:
+    """Of an image of one row what that of one column is: blocks are cut from rows."""
+    rows = conv.rows
+    lies = rows.size == rows.kernel == rows.count == 1 and not rows.before and conv.cols.count > 1
+    return replace(conv, rows=conv.cols, cols=rows) if lies else conv
+
+
+def _stand(k: Emitter) -> None:
+    """Let what lies as one row be seen as one column."""
+
+    def seen(a: Operand) -> Operand:
+        n, c, h, w = a.shape
+        order, contiguous = a.type.order, a.contiguous
+        return k.view(a, f"{a}.transpose(0, 1, 3, 2)", (n, c, w, h), order=order, contiguous=contiguous, label="column")
+
+    x, w, *rest = k.ins
+    k.ins = (seen(x), w, *(seen(a) if a.type.rank == 4 else a for a in rest))
+    k.outs = [seen(k.outs[0])]
+
+
 def _layer(node: Node, inputs: tuple[TensorType, ...]) -> Layer:
     conv, pool = conv_of_node(node, inputs), pool_axes(node, inputs)
     by_taps = side_by_side(pool) and math.prod(axis.kernel for axis in pool) > 1
     if by_taps:  # what is left of a row is read by no window
         conv = replace(conv, cols=replace(conv.cols, count=pool[1].count * pool[1].kernel))
+    conv = conv if pool else _standing(conv)
     return Layer(conv, pool, by_taps, 1, conv.cols.count)
 
 
@@ -84,7 +105,7 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     """The windows gathered and multiplied, by blocks that the threads share; each streams the weights."""
     machine, itemsize = this_machine(), inputs[0].dtype.itemsize
     conv = conv_of_node(node, inputs)
-    blocks = len(plain_blocks(conv, itemsize))
+    blocks = len(plain_blocks(_standing(conv), itemsize))
     if not blocks:
         return [Way(NOTHING)]
     pixels, resident = conv.pixels * conv.groups // blocks, conv.group_out * conv.taps * itemsize <= machine.l2 // 2
@@ -118,7 +139,11 @@ def _passing(node: Node, inputs: tuple[TensorType, ...], conv: Conv) -> Work:
 def im2col(k: Emitter) -> None:
     """Gather, multiply, pool, add the bias and the residual, activate."""
     recheck(k)
-    emit(k, _layer(k.node, tuple(x.type for x in k.ins)))
+    types = tuple(x.type for x in k.ins)
+    layer = _layer(k.node, types)
+    if layer.conv.rows.size != types[0].concrete[2]:
+        _stand(k)
+    emit(k, layer)
 
 
 def emit(k: Emitter, layer: Layer, *, flipped: bool = False) -> None:
