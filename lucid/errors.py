@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from types import FrameType
 
 _PACKAGE = os.path.join(os.path.dirname(__file__), "")
@@ -17,7 +18,17 @@ class LucidError(Exception):
 
 
 class ShapeError(LucidError, ValueError):
-    """Shapes, ranks or sizes that do not fit an operation."""
+    """Shapes, ranks or sizes that do not fit an operation.
+
+    Attributes
+    ----------
+    unequal
+        Two lists of sizes that the operation needs to be the same, where that is what was wrong.
+    """
+
+    def __init__(self, *args: object, unequal: tuple[Sequence[object], Sequence[object]] | None = None) -> None:
+        super().__init__(*args)
+        self.unequal = unequal
 
 
 class DTypeError(LucidError, TypeError):

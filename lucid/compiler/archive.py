@@ -13,7 +13,8 @@ from ..errors import FileError, ShapeError, TraceError
 from ..formats import serialize
 from ..formats.serialize import Archive
 from ..graph.assume import Assumption, parse_assumption
-from ..graph.dims import SymDim, limited_work
+from ..graph.dims import limited_work
+from ..graph.equations import line
 from ..graph.ir import Graph
 from ..runtime.tuning import Tuned
 from ..tensor.tensor import Tensor
@@ -193,7 +194,7 @@ def _check(traced: Graph, optimised: Graph, found: _Extra) -> None:
         raise TraceError("the optimised graph does not have the inputs and outputs of the traced one")
     if set(optimised.parameters) - set(traced.parameters):
         raise TraceError("the optimised graph reads parameters that the traced one does not have")
-    sized = {str(dim) for type_ in traced.input_types for dim in type_.shape if isinstance(dim, SymDim)}
+    sized = {measured.name for type_ in traced.input_types for dim in type_.shape if (measured := line(dim))}
     if unsized := set(traced.symbols) - sized:
         raise TraceError(f"no axis of an input has the size {min(unsized)!r}")
     if unknown := {name for one in found.assumptions for name in one.dim.symbols} - sized:

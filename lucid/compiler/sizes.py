@@ -8,6 +8,7 @@ from typing import TypeAlias
 from ..base.arrays import Array
 from ..errors import DTypeError, ShapeError
 from ..graph.dims import SymDim, evaluate
+from ..graph.equations import line
 from ..graph.ir import Graph
 from ..graph.types import order_of, widths_hint
 
@@ -33,9 +34,10 @@ def sizes_of(graph: Graph, arrays: Sequence[Array]) -> Sizes:
             )
         fits = len(type_.shape) == len(array.shape)
         for want, have in zip(type_.shape, array.shape, strict=False):
-            name = str(want)
-            if isinstance(want, SymDim) and name.isidentifier():
-                fits = fits and found.setdefault(name, have) == have
+            measured = line(want)
+            if measured is not None:
+                size = measured.size(have)
+                fits = fits and size is not None and found.setdefault(measured.name, size) == size
             elif not isinstance(want, SymDim):
                 fits = fits and want == have
         if not fits:

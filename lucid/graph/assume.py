@@ -59,6 +59,11 @@ def assuming(noted: dict[Assumption, None]) -> Iterator[None]:
         _noted.reset(token)
 
 
+def assumed() -> tuple[Assumption, ...]:
+    """What the trace under way has taken for granted so far."""
+    return tuple(_noted.get() or ())
+
+
 def is_equal(a: Dim, b: Dim) -> bool:
     """Whether ``a == b``."""
     difference = a - b

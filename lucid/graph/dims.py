@@ -7,11 +7,14 @@ canonical polynomials are, so ``N * 4`` equals ``2 * N + 2 * N``; nothing is eve
 from __future__ import annotations
 
 import ast
+import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import and_
 from typing import TypeAlias
 
 from ..base.checks import LARGEST, shown
@@ -154,7 +157,12 @@ class SymDim:
 
     def __floordiv__(self, other: Dim) -> Dim:
         exact = exact_quotient(self, other)
-        return exact if exact is not None else _polynomial([((FloorDiv(self, other),), 1)])
+        if exact is not None:
+            return exact
+        dividend, divisor = _lowest(self, other)
+        if isinstance(divisor, int) and divisor > 1:
+            return _quotient(dividend, divisor)
+        return _polynomial([((FloorDiv(dividend, divisor),), 1)])
 
     def __rfloordiv__(self, other: int) -> Dim:
         numerator = SymDim((((), other),)) if other else None
@@ -198,7 +206,7 @@ def _length(terms: Iterable[tuple[Monomial, int]]) -> int:
     return sum(1 + sum(a.length if isinstance(a, FloorDiv) else 1 for a in monomial) for monomial, _ in terms)
 
 
-def _listed(sizes: Mapping[str, int]) -> str:
+def _listed(sizes: Mapping[str, Dim]) -> str:
     return ", ".join(f"{name} is {size}" for name, size in sizes.items())
 
 
@@ -234,6 +242,47 @@ def _polynomial(terms: Sequence[tuple[Monomial, int]]) -> Dim:
     return SymDim(tuple((m, kept[m]) for m in order))
 
 
+def _lowest(dividend: SymDim, divisor: Dim) -> tuple[SymDim, Dim]:
+    """Both without the atoms that all their terms share."""
+    if isinstance(divisor, int):
+        return dividend, divisor
+    shared = reduce(and_, (Counter(monomial) for monomial, _ in (*dividend.terms, *divisor.terms)))
+    factor = SymDim(((tuple(shared.elements()), 1),))
+    left, right = exact_quotient(dividend, factor), exact_quotient(divisor, factor)
+    return (left, right) if isinstance(left, SymDim) and right is not None else (dividend, divisor)
+
+
+def _quotient(dividend: SymDim, divisor: int) -> Dim:
+    """``dividend // divisor`` in the one form that all equal quotients have.
+
+    Whole multiples of the divisor stand before the division, so that every coefficient in it is less than the divisor;
+    a factor that all share is cancelled; and a division within the division is made one with it.
+    """
+    whole: Dim = 0
+    while True:
+        parts = [(m, *divmod(c, divisor)) for m, c in dividend.terms]
+        whole = whole + _polynomial([(m, quotient) for m, quotient, _ in parts])
+        rest = [(m, left) for m, _, left in parts if left]
+        shared = math.gcd(divisor, *(left for m, left in rest if m))
+        divisor //= shared
+        reduced = _polynomial([(m, left // shared) for m, left in rest])
+        if isinstance(reduced, int) or divisor == 1:
+            return whole + reduced // divisor
+        inner = [m[0] for m, c in reduced.terms if c == 1 and len(m) == 1 and _is_quotient(m[0])]
+        if not inner:
+            return whole + _polynomial([((FloorDiv(reduced, divisor),), 1)])
+        atom = inner[0]
+        assert isinstance(atom, FloorDiv) and isinstance(atom.denominator, int)
+        joined = (reduced - SymDim((((atom,), 1),))) * atom.denominator + atom.numerator
+        if isinstance(joined, int):
+            return whole + joined // (divisor * atom.denominator)
+        dividend, divisor = joined, divisor * atom.denominator
+
+
+def _is_quotient(atom: Atom) -> bool:
+    return isinstance(atom, FloorDiv) and isinstance(atom.denominator, int) and atom.denominator > 0
+
+
 def symbol(name: str) -> SymDim:
     """The symbolic dim called ``name`` (a Python identifier)."""
     if not name.isidentifier():
@@ -246,8 +295,8 @@ def evaluate(dim: Dim, sizes: Mapping[str, int]) -> int:
     return dim.evaluate(sizes) if isinstance(dim, SymDim) else dim
 
 
-def substitute(dim: Dim, sizes: Mapping[str, int]) -> Dim:
-    """``dim`` with each symbol that a size is given for replaced by it; the others stay."""
+def substitute(dim: Dim, sizes: Mapping[str, Dim]) -> Dim:
+    """``dim`` with each symbol that a size or dim is given for replaced by it; the others stay."""
     if not isinstance(dim, SymDim) or dim.symbols.isdisjoint(sizes):
         return dim
     total: Dim = 0

@@ -151,8 +151,8 @@ class TensorType:
             raise ShapeError(f"{self} cannot be {format_shape(bound.shape)}, which it is for the sizes {dict(sizes)}")
         return bound
 
-    def substitute(self, sizes: Mapping[str, int]) -> TensorType:
-        """This type with the symbols that a size is given for replaced; the others stay."""
+    def substitute(self, sizes: Mapping[str, Dim]) -> TensorType:
+        """This type with the symbols that a size or dim is given for replaced; the others stay."""
         return replace(self, shape=tuple(substitute(dim, sizes) for dim in self.shape))
 
     def __str__(self) -> str:
@@ -199,9 +199,11 @@ def broadcast_shapes(op: str, *shapes: Shape) -> Shape:
     rank = max((len(shape) for shape in shapes), default=0)
     result: list[Dim] = []
     for axis in range(-rank, 0):
-        dims = {shape[axis] for shape in shapes if len(shape) >= -axis} - {1}
+        dims = list(dict.fromkeys(shape[axis] for shape in shapes if len(shape) >= -axis and shape[axis] != 1))
         if len(dims) > 1:
             listed = " and ".join(format_shape(shape) for shape in shapes)
-            raise ShapeError(f"{op}: shapes {listed} do not broadcast (axis {axis} differs)")
-        result.append(dims.pop() if dims else 1)
+            raise ShapeError(
+                f"{op}: shapes {listed} do not broadcast (axis {axis} differs)", unequal=(dims[:-1], dims[1:])
+            )
+        result.append(dims[0] if dims else 1)
     return tuple(result)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from ..graph.types import DTYPES, TensorType, spec
 from ..nn.module import Module
 from ..nn.parameter import Parameter
 from ..tensor.tensor import Tensor
+from .sizes import agreed, failed, symbols_of
 
 
 def load(source: object, shapes: Mapping[str, int] | None = None) -> OnnxModel:
@@ -32,7 +34,8 @@ def load(source: object, shapes: Mapping[str, int] | None = None) -> OnnxModel:
     source
         A path, the bytes of a file, or an ``onnx.ModelProto``.
     shapes
-        Sizes for dimensions that the file gives names: ``{"batch": 1}``.
+        Numbers for sizes that are not fixed, by the names that the file, or ``model.specs``, gives them:
+        ``{"batch": 1}``.
 
     Returns
     -------
@@ -163,11 +166,16 @@ class OnnxModel(Module):
 
     # ------------------------------------------------------------ what it takes
 
-    @property
+    @cached_property
     def specs(self) -> tuple[TensorType, ...]:
-        """Types of the inputs, for ``lucid.compile(model, *model.specs)``: sizes that have names are symbolic."""
+        """Types of the inputs, for ``lucid.compile(model, *model.specs)``.
+
+        Sizes that the file does not fix are symbolic. Where the model's operators need several to be the same, or one
+        to be a multiple of a number, the types say so; and where only one number fits, they have that.
+        """
         named: dict[str, str] = {}
-        return tuple(self._spec(one, named) for one in self._plan.graph.inputs)
+        types = tuple(self._spec(one, named) for one in self._plan.graph.inputs)
+        return agreed(self.forward, types) if named else types
 
     def _spec(self, one: ValueDef, named: dict[str, str]) -> TensorType:
         if one.shape is None or one.dtype is None or one.dtype.name not in DTYPES:
@@ -176,11 +184,10 @@ class OnnxModel(Module):
         for axis, size in enumerate(one.shape):
             if isinstance(size, int):
                 dims.append(size)
-            elif size in self.shapes:
-                dims.append(self.shapes[size])
             else:
                 key = size or f"{one.name}.{axis}"
-                dims.append(named.setdefault(key, _symbol(key, named.values())))
+                name = named.setdefault(key, _symbol(key, named.values()))
+                dims.append(self.shapes.get(key, self.shapes.get(name, name)))
         return spec(*dims, dtype=one.dtype.name)
 
     # ------------------------------------------------------------ running
@@ -200,8 +207,23 @@ class OnnxModel(Module):
             raise OptionError(f"{self.source}: the inputs {_listed(missing)} are missing")
         declared = {one.name: one.dtype for one in self._plan.graph.inputs}
         values = {name: _known(value, declared[name]) for name, value in values.items()}
-        results = [self._tensor(one) for one in self.run(self._plan.graph, values, (), Room(1 << 28))]
+        try:
+            found = self.run(self._plan.graph, values, (), Room(1 << 28))
+        except LucidError as error:
+            self._name_sizes(error, values)
+            raise
+        results = [self._tensor(one) for one in found]
         return results[0] if len(results) == 1 else tuple(results)
+
+    def _name_sizes(self, error: LucidError, values: Mapping[str, Value]) -> None:
+        """Tell where an error comes from that fixed sizes may not have."""
+        found = [(name, *place) for name in self.input_names for place in symbols_of(values[name])]
+        if found:
+            free = {symbol: f"{symbol!r} (axis {axis} of {shown(name)})" for name, symbol, axis in reversed(found)}
+            error.add_note(
+                f"sizes that are not fixed: {', '.join(reversed(free.values()))}. Those in model.specs go together as "
+                f"far as the model shows it; lucid.onnx.load(path, shapes={{{found[0][1]!r}: 1}}) fixes one"
+            )
 
     @staticmethod
     def _tensor(value: Value) -> object:
@@ -226,6 +248,7 @@ class OnnxModel(Module):
             with _blamed(self.source, node):
                 found = self._results(operator, values, inputs, room)
         except (LucidError, TraceError) as error:
+            failed(error)
             unknown = [name for name in node.inputs if name in self.shape_inputs and not is_host(values.get(name))]
             if unknown:
                 error.add_note(f"give the inputs {_listed(unknown)} as numbers, or tuples of them")

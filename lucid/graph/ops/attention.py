@@ -29,7 +29,8 @@ def check_operands(op: str, query: AbstractTensor, key: AbstractTensor, value: A
     if query.type.shape[-1] != key.type.shape[-1] or key.type.shape[-2] != value.type.shape[-2]:
         raise ShapeError(
             f"{op}: queries and keys have as many features, and there is a value for each key; got {query.type}, "
-            f"{key.type} and {value.type}"
+            f"{key.type} and {value.type}",
+            unequal=((query.type.shape[-1], key.type.shape[-2]), (key.type.shape[-1], value.type.shape[-2])),
         )
 
 

@@ -104,7 +104,8 @@ def conv_output(attrs: ConvAttrs, x: TensorType, w: TensorType, axes: int = 2) -
     if x.shape[1] != w.shape[1] * attrs.groups:
         raise ShapeError(
             f"{op}: the input {format_shape(x.shape)} has {x.shape[1]} channels, the weight {format_shape(w.shape)} "
-            f"with groups={attrs.groups} takes {w.shape[1] * attrs.groups}"
+            f"with groups={attrs.groups} takes {w.shape[1] * attrs.groups}",
+            unequal=(x.shape[1:2], [w.shape[1] * attrs.groups]),
         )
     if w.shape[0] == 0:
         raise ShapeError(f"{op}: the weight {w} must have at least one output channel")
@@ -201,7 +202,8 @@ def transposed_output(
     if x.shape[1] != w.shape[0]:
         raise ShapeError(
             f"{op}: the input {format_shape(x.shape)} has {x.shape[1]} channels, the weight {format_shape(w.shape)} "
-            f"takes {w.shape[0]}"
+            f"takes {w.shape[0]}",
+            unequal=(x.shape[1:2], w.shape[:1]),
         )
     size = _transposed_size(op, attrs, x, w)
     if any(more >= stride for more, stride in zip(attrs.output_padding, attrs.conv.stride, strict=True)):

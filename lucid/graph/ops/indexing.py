@@ -85,7 +85,10 @@ def _gather_infer(attrs: AxisAttrs, x: TensorType, index: TensorType) -> TensorT
 def _scatter_infer(attrs: ScatterAttrs, dy: TensorType, index: TensorType) -> TensorType:
     _check_gather("ScatterElements", attrs.axis, attrs.shape, index)
     if dy.shape != index.shape:
-        raise ShapeError(f"ScatterElements: the values {dy} and the index {index} differ in shape")
+        raise ShapeError(
+            f"ScatterElements: the values {dy} and the index {index} differ in shape",
+            unequal=(dy.shape, index.shape),
+        )
     return dy.with_shape(attrs.shape)
 
 

@@ -17,7 +17,10 @@ def _check_dtypes(op: str, *types: TensorType) -> None:
 def _matmul_infer(attrs: NoAttrs, a: TensorType, b: TensorType) -> TensorType:
     _check_dtypes("MatMul", a, b)
     if a.rank < 2 or b.rank < 2 or a.shape[-1] != b.shape[-2]:
-        raise ShapeError(f"MatMul: {format_shape(a.shape)} and {format_shape(b.shape)} do not multiply")
+        raise ShapeError(
+            f"MatMul: {format_shape(a.shape)} and {format_shape(b.shape)} do not multiply",
+            unequal=(a.shape[-1:], b.shape[-2:-1]),
+        )
     batch = broadcast_shapes("MatMul", a.shape[:-2], b.shape[:-2])
     return a.with_shape((*batch, a.shape[-2], b.shape[-1]))
 
@@ -45,7 +48,8 @@ def _linear_infer(attrs: NoAttrs, x: TensorType, weight: TensorType, bias: Tenso
     if x.rank < 1 or x.shape[-1] != weight.shape[1]:
         raise ShapeError(
             f"Linear: in_features is {weight.shape[1]}, so the input's last axis must have that size; "
-            f"got an input of shape {format_shape(x.shape)}"
+            f"got an input of shape {format_shape(x.shape)}",
+            unequal=(x.shape[-1:], weight.shape[1:]),
         )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ShapeError(f"Linear: out_features is {weight.shape[0]}, got a bias of shape {format_shape(bias.shape)}")

@@ -261,7 +261,10 @@ def layer_norm(
     sizes = normalized_shape if isinstance(normalized_shape, Sequence) else (normalized_shape,)
     shape = tuple(as_dim(size, "layer_norm") for size in sizes)
     if not shape or x.type.shape[-len(shape) :] != shape:
-        raise ShapeError(f"layer_norm: the last axes of {x.type} are not {format_shape(shape)}")
+        raise ShapeError(
+            f"layer_norm: the last axes of {x.type} are not {format_shape(shape)}",
+            unequal=(x.type.shape[-len(shape) :], shape),
+        )
     attrs = LayerNormAttrs(len(shape), float(eps))
     result: T = apply(LAYER_NORM, attrs, x, *_optional(x, weight, bias, shape))
     return result

@@ -134,11 +134,12 @@ def check_operands(op: str, attrs: RecurrentAttrs, gates: int, operands: Sequenc
     for (what, shape), one in zip(expected, given, strict=False):
         if one.shape != shape:
             raise ShapeError(
-                f"{op}: the {what} has shape {format_shape(shape)} for an input {x}, got {format_shape(one.shape)}"
+                f"{op}: the {what} has shape {format_shape(shape)} for an input {x}, got {format_shape(one.shape)}",
+                unequal=(shape, one.shape),
             )
     floats = [x, *given[: len(expected)]]
     if not is_float(x.dtype) or any(one.dtype != x.dtype for one in floats):
         raise DTypeError(f"{op}: needs floating-point tensors of one type, got {', '.join(map(str, floats))}")
     if attrs.lengths and (given[-1].shape != (batch,) or given[-1].dtype.kind != "i"):
-        raise ShapeError(f"{op}: lengths are {batch} integers, got {given[-1]}")
+        raise ShapeError(f"{op}: lengths are {batch} integers, got {given[-1]}", unequal=([batch], given[-1].shape))
     return hidden

@@ -89,7 +89,8 @@ def _reshape_infer(attrs: ShapeAttrs, x: TensorType) -> TensorType:
     if product(attrs.shape) != x.size or any(isinstance(dim, int) and dim < 0 for dim in attrs.shape):
         raise ShapeError(
             f"Reshape: {format_shape(x.shape)} has {x.size} elements, "
-            f"{format_shape(attrs.shape)} has {product(attrs.shape)}"
+            f"{format_shape(attrs.shape)} has {product(attrs.shape)}",
+            unequal=([x.size], [product(attrs.shape)]),
         )
     return x.with_shape(attrs.shape)
 
@@ -108,7 +109,11 @@ def _expand_infer(attrs: ShapeAttrs, x: TensorType) -> TensorType:
     lead = len(attrs.shape) - x.rank
     negative = any(isinstance(dim, int) and dim < 0 for dim in attrs.shape)
     if lead < 0 or negative or any(old not in (1, new) for old, new in zip(x.shape, attrs.shape[lead:], strict=True)):
-        raise ShapeError(f"Expand: {format_shape(x.shape)} does not broadcast to {format_shape(attrs.shape)}")
+        widened = [(old, new) for old, new in zip(x.shape, attrs.shape[max(lead, 0) :], strict=False) if old != 1]
+        raise ShapeError(
+            f"Expand: {format_shape(x.shape)} does not broadcast to {format_shape(attrs.shape)}",
+            unequal=([old for old, _ in widened], [new for _, new in widened]),
+        )
     return x.with_shape(attrs.shape)
 
 
@@ -122,10 +127,9 @@ def _concat_infer(attrs: AxisAttrs, *inputs: TensorType) -> TensorType:
     for x in inputs:
         if x.dtype != first.dtype:
             raise DTypeError(f"Concat: element types differ: {first} and {x}")
-        if x.rank != first.rank or any(
-            a != b for i, (a, b) in enumerate(zip(x.shape, first.shape, strict=True)) if i != axis
-        ):
-            raise ShapeError(f"Concat: shapes {first} and {x} differ outside axis {axis}")
+        beside, others = ((*t.shape[:axis], *t.shape[axis + 1 :]) for t in (first, x))
+        if x.rank != first.rank or beside != others:
+            raise ShapeError(f"Concat: shapes {first} and {x} differ outside axis {axis}", unequal=(beside, others))
         total = total + x.shape[axis]
     return first.with_shape((*first.shape[:axis], total, *first.shape[axis + 1 :]))
 
@@ -209,9 +213,13 @@ def _filled(owner: str, shape: Shape, dims: Shape) -> Shape:
             f"{owner}: beside a size of 0 the -1 in {format_shape(dims)} could be any size; give a number, or use "
             f"flatten(1) to keep the first axis of {format_shape(shape)}"
         )
-    rest = exact_quotient(product(shape), known)
+    whole = product(shape)
+    rest = exact_quotient(whole, known)
     if rest is None:
-        raise ShapeError(f"{owner}: {format_shape(shape)} does not divide into {format_shape(dims)}")
+        raise ShapeError(
+            f"{owner}: {format_shape(shape)} does not divide into {format_shape(dims)}",
+            unequal=([whole], [whole // known * known]),
+        )
     return tuple(rest if dim == -1 else dim for dim in dims)
 
 

@@ -107,7 +107,10 @@ def split(x: T, split_size_or_sections: object, dim: int = 0) -> tuple[T, ...]:
     if isinstance(split_size_or_sections, list | tuple):
         sizes = [as_dim(size, "split") for size in split_size_or_sections]
         if sum(sizes, start=_ZERO) != whole or any(isinstance(size, int) and size < 0 for size in sizes):
-            raise ShapeError(f"split: {sizes} do not add up to axis {axis} of size {whole}")
+            raise ShapeError(
+                f"split: {sizes} do not add up to axis {axis} of size {whole}",
+                unequal=([whole], [sum(sizes, start=_ZERO)]),
+            )
     else:
         sizes = _pieces(whole, as_dim(split_size_or_sections, "split"), axis)
     pieces, start = [], _ZERO
@@ -150,7 +153,8 @@ def chunk(x: T, chunks: int, dim: int = 0) -> tuple[T, ...]:
     if size is None:
         raise ShapeError(
             f"chunk: axis {axis} of symbolic size {whole} does not divide into {chunks} for certain; "
-            f"compile with that dimension fixed"
+            f"compile with that dimension fixed",
+            unequal=([whole], [whole // chunks * chunks]),
         )
     return split(x, [size] * chunks, axis)
 

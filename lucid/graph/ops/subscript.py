@@ -182,9 +182,13 @@ def normal_slice(item: slice, dim: Dim) -> tuple[Dim, Dim, int]:
     return first, away if stride == 1 else (away + (stride - 1)) // stride, step
 
 
+FAR = 1 << 27
+"""A bound from here on is rather one that no axis reaches."""
+
+
 def _bound(bound: Dim | None, default: Dim, dim: Dim, low: Dim, high: Dim) -> Dim:
     if bound is None:
         return default
     if is_at_least(bound, 0):
-        return bound if is_at_least(high, bound, likely=True) else high
+        return bound if is_at_least(high, bound, likely=not isinstance(bound, int) or bound < FAR) else high
     return dim + bound if is_at_least(dim + bound, low, likely=True) else low

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ....errors import GraphError
 from ....graph.opdef import AbstractTensor
 from ....graph.ops.einsum import einsum as einsum_of
 from ....graph.ops.linalg import linear
@@ -18,6 +19,8 @@ def matmul(call: Call, a: Value, b: Value) -> AbstractTensor:
 @converter("Gemm", names=("", "weight", "bias"))
 def gemm(call: Call, a: Value, b: Value, c: Value = None) -> AbstractTensor:
     (a, b), c = call.tensors(a, b), call.optional(c)
+    if a.type.rank != 2 or b.type.rank != 2:
+        raise GraphError(f"needs two matrices, got {a.type} and {b.type}")
     alpha, beta = call.attribute("alpha", 1.0), call.attribute("beta", 1.0)
     a = permute(a, (1, 0)) if call.attribute("transA", 0) else a
     b = b if call.attribute("transB", 0) else permute(b, (1, 0))

@@ -128,20 +128,14 @@ def slice_(
     by = call.ints(steps, "the steps") if steps is not None else (1,) * len(along)
     key = [slice(None)] * x.type.rank
     for a, b, axis, step in zip(first, last, along, by, strict=True):
-        if step < 0:
-            x = _backwards(x, axis % x.type.rank, a, b, step)
-        else:
-            key[axis] = slice(a, b, step)
+        forward = 1 if step > 0 else -1
+        key[axis] = slice(None if _is_far(a, -forward) else a, None if _is_far(b, forward) else b, step)
     return getitem(x, tuple(key))
 
 
-def _backwards(x: AbstractTensor, axis: int, start: Dim, stop: Dim, step: int) -> AbstractTensor:
-    """Elements from ``start`` down to that after ``stop``."""
-    size = x.type.shape[axis]
-    if not (isinstance(size, int) and isinstance(start, int) and isinstance(stop, int)):
-        raise GraphError("a slice that goes backwards needs sizes that are numbers: give the model fixed shapes")
-    chosen = range(size)[slice(start, None if stop < -size else stop, step)]
-    return indexing.index_select(x, axis, x.constant(np.asarray(chosen, np.int64)))
+def _is_far(bound: Dim, sign: int) -> bool:
+    """Whether a bound is a number that stands for an end, whatever the size is."""
+    return isinstance(bound, int) and bound * sign >= (1 << 31) - 1
 
 
 @converter("Gather", names=("weight",))

@@ -1,0 +1,78 @@
+"""Sizes that a model's inputs may have: what its file says of them, and what its operators show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..errors import LucidError, ShapeError, from_handler
+from ..graph.assume import Assumption, assumed
+from ..graph.dims import Dim, SymDim
+from ..graph.equations import Solution, solution
+from ..graph.opdef import AbstractTensor
+from ..graph.types import Shape, TensorType
+from ..tensor.tracing import Recorder
+
+MOST_TRACES = 24
+"""How often a model is traced for it."""
+
+
+def agreed(run: Callable[..., object], types: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
+    """The types with what their symbols must be for ``run`` to be traced; as they are where that is not found.
+
+    A file may give the same size several names, or a name to a size that only one number fits. Where an operator needs
+    two sizes to be the same, or cannot go on where a size is not the one that it was asked about, what that says of the
+    symbols is put into the types, and the trace begins anew.
+    """
+    waiting = [types]
+    for _ in range(MOST_TRACES):
+        if not waiting:
+            break
+        found = waiting.pop()
+        conditions = _conditions(run, found)
+        if conditions is None:
+            return found
+        waiting += [tuple(one.substitute(condition) for one in found) for condition in reversed(conditions)]
+    return types
+
+
+def _conditions(run: Callable[..., object], types: Sequence[TensorType]) -> list[Solution] | None:
+    """What else the symbols may have to be, the likeliest first; None where the model is traced as it is."""
+    order = list(dict.fromkeys(name for one in reversed(types) for name, _ in reversed(_symbols(one.shape))))
+    recorder = Recorder()
+    try:
+        with recorder.active(grad=False):
+            run(*(recorder.input(one, "x") for one in types))
+    except LucidError as error:
+        if from_handler(error):
+            raise
+        other = [(one.dim, one.bound) for one in reversed(_asked(error)) if one.relation == "!="]
+        found = (solution(a, b, order) for a, b in [*_unequal(error), *other])
+        return [one for one in found if one]
+    return None
+
+
+def _symbols(shape: Shape) -> list[tuple[str, int]]:
+    """The symbols of a shape, and the axes that they stand at."""
+    return [(name, axis) for axis, dim in enumerate(shape) if isinstance(dim, SymDim) for name in sorted(dim.symbols)]
+
+
+def symbols_of(value: object) -> list[tuple[str, int]]:
+    """The same of a tensor; nothing of anything else."""
+    return _symbols(value.type.shape) if isinstance(value, AbstractTensor) else []
+
+
+def failed(error: LucidError) -> None:
+    """Note with an error what its trace has asked of sizes until then; traces of branches may go on."""
+    error.__dict__.setdefault("asked", assumed())
+
+
+def _asked(error: LucidError) -> Sequence[Assumption]:
+    found: Sequence[Assumption] = error.__dict__.get("asked", ())
+    return found
+
+
+def _unequal(error: LucidError) -> list[tuple[Dim, Dim]]:
+    """Sizes that an operator needs to be the same."""
+    left, right = (error.unequal if isinstance(error, ShapeError) else None) or ((), ())
+    pairs = [pair for pair in zip(left, right, strict=False) if pair[0] != pair[1]]
+    return [(a, b) for a, b in pairs if isinstance(a, int | SymDim) and isinstance(b, int | SymDim)]
