@@ -116,7 +116,7 @@ def _parts(archive: Archive) -> tuple[Graph, Graph, _Extra]:
 
 
 def _assumptions(found: object) -> list[Assumption]:
-    """What the trace had taken for granted of sizes."""
+    """What the trace took for granted about symbolic sizes."""
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
         raise TraceError(f"what it assumes of sizes is not readable: {str(found)[:60]}")
     try:
@@ -127,7 +127,7 @@ def _assumptions(found: object) -> list[Assumption]:
 
 
 _ASSUMING = 100_000
-"""Steps of arithmetic that reading the assumptions may take."""
+"""How many steps of arithmetic it may take to read the assumptions, of which a file could hold any number."""
 
 
 def _tuned(found: object) -> dict[TunedKey, dict[str, Tuned]]:
@@ -166,7 +166,7 @@ def _state(traced: Graph, optimised: Graph, archive: Archive) -> dict[str, Tenso
             attrs: Any = graph.node(key).attrs
             state.setdefault(name, Tensor.wrap(array, requires_grad=attrs.trainable))
     for name, value in traced.updates:
-        if name not in state:  # it is written and never read; the first version did not save such a buffer
+        if name not in state:  # a buffer that is only written: files of the first version do not hold it
             type_ = traced.type(value)
             array = archive.arrays.get(name)
             array = np.zeros(type_.concrete, type_.dtype) if array is None else array

@@ -78,7 +78,7 @@ class Kind:
     default_factory: Callable[[], object] | None = None
 
     def make(self, items: Sequence[Any], attributes: Sequence[tuple[str, object]]) -> object:
-        """A new one, without its ``__init__``, whose arguments nobody knows."""
+        """A new container, made without ``__init__``: which arguments that takes is not known."""
         make: Any = self.cls.__new__
         new: object = make(self.cls)
         if isinstance(new, list):
@@ -108,7 +108,10 @@ def _flatten_object(value: object, leaves: list[object], kinds: tuple[type, ...]
 
 
 class _UnknownError(TraceError):
-    """A value that is no tensor, no constant and no known container: in words for arguments, and for results."""
+    """A value that is no tensor, no constant and no known container.
+
+    It is met in arguments and in results; there is a message for either.
+    """
 
     def __init__(self, about_arguments: str, about_results: str) -> None:
         super().__init__(about_arguments)
@@ -116,7 +119,7 @@ class _UnknownError(TraceError):
 
 
 class Static:
-    """A value carried along in a structure; its key beside it decides on equality."""
+    """A value within a structure. All are equal: the key that stands beside each tells them apart."""
 
     __slots__ = ("value",)
 

@@ -1,4 +1,4 @@
-"""Calls of a specialization: what runs for arguments of which kind, as an op that eager code can differentiate."""
+"""Calls of a specialization: which program runs for which arguments, as an op that eager code can differentiate."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ OfOneTensor: TypeAlias = "Callable[[Array | Tensor], Tensor]"
 
 
 class Calls:
-    """What runs the calls of a specialization, which does not refer to it: no cycle keeps the two.
+    """Calls a specialization, and remembers which run goes with which kind of arguments.
+
+    The specialization does not refer back, so that both are freed as soon as nobody needs them.
 
     Attributes
     ----------
@@ -40,10 +42,10 @@ class Calls:
         self._known: Recent[Any, Forward] = Recent(PLANS)
 
     def prepare(self, leaves: Sequence[Any]) -> tuple[Forward, list[Tensor], list[Array]]:
-        """What runs on such tensors or arrays, and these as both."""
+        """The run for such tensors or arrays, and these as tensors and as arrays."""
         tensors = [leaf if isinstance(leaf, Tensor) else Tensor.wrap(leaf) for leaf in leaves]
         if self._recorded() and (self.specialization.trainable or any(t.requires_grad for t in tensors)):
-            # backward reads them again, and the caller may fill an array anew meanwhile (a tensor would notice)
+            # backward reads the arguments again. A tensor notices when it is written to meanwhile; an array is copied
             pairs = zip(leaves, tensors, strict=True)
             tensors = [t if leaf is t else Tensor.wrap(np.array(leaf)) for leaf, t in pairs]
         arrays = [t._array for t in tensors]
@@ -65,12 +67,12 @@ class Calls:
         return outputs[0] if results.alone else results.of(outputs, leaves)
 
     def of_one_tensor(self, call: Forward) -> OfOneTensor | None:
-        """What runs a call of one tensor again, where nothing but its one result is asked for."""
+        """A short way for further calls of one tensor with one result; None where a call does more than that."""
         made = self.specialization
         alone = made.results.alone and not made.traced.updates and call.wanted == (False,)
         if not alone:
             return None
-        # the attributes refer to the call: kept by the call itself they would be a cycle
+        # attributes that refer to the call are kept here: if the call kept them, that would be a cycle
         return partial(call.run_one, CallAttrs(call), made.traced.input_types[0].bind(dict(call.sizes)))
 
     def _forward(self, arrays: Sequence[Array], wanted: Wanted, orders: Orders) -> Forward:
@@ -95,7 +97,7 @@ class Forward:
         graph = self.executable.plan.graph
         self.all_types = tuple(t.with_order(None) for t in graph.output_types)
         self.names = (*owner.trainable, *(name for name in owner.traced.parameters if name not in owner.trainable))
-        self.parameters = [owner.state[name] for name in self.names]  # those too that backward only reads
+        self.parameters = [owner.state[name] for name in self.names]  # also those that only backward reads
         self.differentiable = owner.halves.differentiable(wanted)
         self._sources: tuple[int, tuple[tuple[None, int, int], ...]] = (-1, ())
 
@@ -107,7 +109,7 @@ class Forward:
         return self.all_types
 
     def __call__(self, *arrays: Array) -> tuple[Array, ...]:
-        """On the inputs' arrays, then those of the state (which are read from there instead)."""
+        """Run on the arrays of the inputs. Those of the state follow, and are not used: the state is read itself."""
         inputs = arrays[: len(self.wanted)]
         return self.owner.run(self._executable(orders_of(inputs)), inputs)
 
@@ -126,7 +128,7 @@ class Forward:
         return Tensor.made(array, type_, record, index) if self.differentiable[index] else Tensor.made(array, type_)
 
     def run_one(self, attrs: CallAttrs, takes: TensorType, x: Array | Tensor) -> Tensor:
-        """As :meth:`run` and what comes before it, for a call that differs from an earlier one in values only."""
+        """As :meth:`Calls.prepare` and then :meth:`run`, for a call that differs from an earlier one in values only."""
         if not self.tracked:
             array = x._array if isinstance(x, Tensor) else x
             return Tensor.made(self.owner.run(self.executable, (array,))[0], self.all_types[0])
@@ -166,7 +168,7 @@ class _Backward:
         self.reads = tuple(self._reads(half.graph.parameters))
 
     def _reads(self, parameters: Container[str]) -> Iterator[bool]:
-        """Of the inputs, the state and the outputs of the forward run, which the backward run reads."""
+        """Whether the backward run reads each of the inputs, the state and the outputs of the forward run."""
         f = self.forward
         yield from (not f.keeping or ("input", i) in self.kept for i in range(len(f.wanted)))
         yield from (name in parameters for name in f.names)

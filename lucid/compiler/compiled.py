@@ -45,7 +45,7 @@ SPECIALIZATIONS = 64
 
 @dataclass(frozen=True)
 class Trace:
-    """What was made of one trace, for which arguments, and what it depends on besides them."""
+    """One trace: the key of the arguments it is for, what was made of it, and what else it depends on."""
 
     key: Any
     calls: Calls
@@ -53,7 +53,7 @@ class Trace:
 
     @property
     def specialization(self) -> Specialization:
-        """What was made of it."""
+        """The graphs and programs that were made of it."""
         return self.calls.specialization
 
 
@@ -78,12 +78,12 @@ class CompiledModel(Module):
         What was compiled; None for a model loaded from a file.
     """
 
-    __setattr__: Any = object.__setattr__  # no trace depends on what it notes at each call
+    __setattr__: Any = object.__setattr__  # what is set here at each call is nothing that a trace depends on
     __delattr__: Any = object.__delattr__
 
     def __init__(self, model: Callable[..., Any] | None, specs: Specs, options: Options) -> None:
         self.model = model
-        for name, make in OWN.items():  # the same tables as the module's: what is registered in the one is in the other
+        for name, make in OWN.items():  # shared with the module: what is registered in one is in both
             setattr(self, name, getattr(model, name) if isinstance(model, Module) else make())
         self.options = options
         self._specs = specs
@@ -93,7 +93,7 @@ class CompiledModel(Module):
         self._by_key: dict[Any, list[Trace]] = {}
         self._latest: Trace | None = None
         self._ran: Forward | None = None
-        """What ran last: written at each call, by whichever thread."""
+        """What ran last, in whichever thread."""
         self._known: Recent[Any, tuple[int, OfOneTensor, Callable[[], bool] | None, Forward]] = Recent(SPECIALIZATIONS)
         self._types, structure = flatten(specs, (TensorType,))
         self._fixed: Structure | None = structure if self._types else None
@@ -162,7 +162,7 @@ class CompiledModel(Module):
         return True
 
     def _entries(self, what: str) -> Any:
-        """The model, where it is a container of others."""
+        """The model, if it is a container of modules; else an error."""
         if not hasattr(type(self.model), "__getitem__"):
             kind = "a model from a file" if self.model is None else f"a compiled {shown(type(self.model).__name__)}"
             raise OptionError(f"{what}: {kind} holds no numbered modules; net.named_children() names what it has")
@@ -187,7 +187,7 @@ class CompiledModel(Module):
     def _remember(self, now: int, key: object, trace: Trace, call: Forward) -> None:
         """Let the next call like this one, of a single tensor, go straight to its program.
 
-        Not where a model has changed since the count was ``now``, before the call.
+        ``now`` is the count of changes of models before the call; if there was one since, nothing is remembered.
         """
         guards = trace.guards
         if changes.of_models.now != now or (self.model is not None and not (guards.seen == now and guards.hold())):
@@ -197,7 +197,7 @@ class CompiledModel(Module):
             self._known.keep(key, (now, straight, guards.unchanged, call))
 
     def _flat(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Structure]:
-        """The arguments as the traces know them; where they are fixed, keys and keywords may come in another order."""
+        """The arguments as tensors and a structure; where specs fix that, keywords and keys may come in any order."""
         leaves, structure = flatten((args, kwargs))
         if self._fixed is None or structure == self._fixed:
             return leaves, structure
@@ -210,7 +210,7 @@ class CompiledModel(Module):
             ) from error
 
     def _find(self, structure: Structure, leaves: Sequence[Any]) -> Trace:
-        """The trace for these arguments (of which shapes and types count) that still holds, or a new one."""
+        """The trace for arguments of these shapes and types, if it still holds; else a new one."""
         if self.model is None:
             assert self._latest is not None
             return self._latest
@@ -224,7 +224,7 @@ class CompiledModel(Module):
         return trace
 
     def _at(self, key: object, leaves: Sequence[object]) -> Trace:
-        """The trace under a key: the structure of the arguments, and their types or the sizes that are fixed."""
+        """The trace for a key: the structure of the arguments, with their types or the sizes that had to be fixed."""
         found = self._holding(key)
         if found is None:
             with self._lock:
@@ -270,7 +270,7 @@ class CompiledModel(Module):
         return trace
 
     def _current(self) -> Specialization:
-        """What was made of the model as it is now, for arguments like those of the latest call."""
+        """The specialization of the model as it is now, for arguments like those of the latest call."""
         latest = self._latest
         if latest is None:
             raise LucidError("nothing is compiled yet: call the compiled model once, or give lucid.compile a spec")

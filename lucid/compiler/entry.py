@@ -87,7 +87,7 @@ def compile(
     tune
         Measure the ways to run each node, in the program itself, when an inference program is made (for a large network
         that takes some seconds), and take the quickest. What was learnt is shown by ``print(compiled.plan)`` and kept
-        in the saved file, but for images that lie channels last. Without it a cost model chooses.
+        in the saved file, except what was learnt for images that lie channels last. Without it a cost model chooses.
     parameters
         Arrays or tensors by name, for the parameters of a graph.
 
@@ -110,7 +110,7 @@ def compile(
 
 
 def _misplaced(keyword: str | None) -> str:
-    """What is wrong with what stands where a spec might."""
+    """The message about an argument that is no spec."""
     if keyword is None:
         return "inputs are described by lucid.spec(...), or not at all, and then it is traced at the first call"
     options = [name for name, kind in inspect.signature(compile).parameters.items() if kind.kind is kind.KEYWORD_ONLY]

@@ -60,7 +60,7 @@ class Programs:
     state
         The tensors behind the graphs' parameters, by name.
     tuned
-        What tuning has found already: for sizes and a number of threads what runs the nodes.
+        What tuning has found already: which lowerings run the nodes, for sizes and a number of threads.
     store
         Where they keep what they have in common with those of other traces of the model.
 
@@ -80,7 +80,7 @@ class Programs:
         self.made: Recent[Key, Executable] = Recent(4 * PLANS)
         self.tuned = dict(tuned)
         self._tuned_apart: dict[tuple[Sizes, int, Orders], Mapping[str, Tuned]] = {}
-        """What it has found for arrays that lie channels last; files do not have it."""
+        """The same for arrays that lie channels last, which is not saved."""
         self._options, self._state, self._store = options, state, store
         self._lock = RLock()
 
@@ -94,7 +94,7 @@ class Programs:
             return program
 
     def _compile(self, key: Key, graph: Graph) -> Executable:
-        """The program of a graph for its sizes; for inference as tuning found it."""
+        """The program of a graph whose sizes are known; for inference with the lowerings that tuning found."""
         threads, exact = self._options.threads or get_num_threads(), self._options.exact
         again = partial(_concrete, graph, key.sizes, key.orders, partial(result_seconds, threads=threads, exact=exact))
         graph = again()
@@ -106,7 +106,7 @@ class Programs:
         )  # fmt: skip
 
     def _found(self, graph: Graph, key: Key, threads: int) -> Mapping[str, Tuned]:
-        """What tuning has found for the nodes, now or earlier; nothing where it was not asked."""
+        """What tuning has found for the nodes, now or earlier; nothing where no tuning was asked for."""
         known: dict[Any, Mapping[str, Tuned]] = self._tuned_apart if key.orders else self.tuned
         case = (key.sizes, threads, key.orders) if key.orders else (key.sizes, threads)
         if self._options.tune and case not in known:

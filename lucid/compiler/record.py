@@ -47,8 +47,9 @@ def record(
 ) -> Record:
     """Run the model once with traced tensors.
 
-    What is recorded serves with and without gradients, unless the model asks which it is, or says so itself. The run
-    has a context of its own, and code in C leaves it: however late an interrupt comes, no trace goes on after it.
+    The record is for calls with gradients and for calls without, unless the model asks which it is or decides that
+    itself. The run has a context of its own, which Python itself leaves at the end: even after an interrupt in the last
+    moment no trace goes on.
     """
     return copy_context().run(_record, model, structure, types, grad)
 

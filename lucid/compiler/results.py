@@ -39,7 +39,7 @@ class Results:
 
     @property
     def alone(self) -> bool:
-        """Whether there is one, outside of any container, and computed."""
+        """Whether there is a single result, in no container, which the program computes."""
         return self.structure == LEAF and self.sources in ((), ((COMPUTED, None),))
 
     def of(self, made: Sequence[Tensor], leaves: Sequence[object]) -> Any:

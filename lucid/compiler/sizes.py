@@ -1,4 +1,4 @@
-"""What of a call's arrays its program depends on: the sizes of symbolic dimensions, and how they lie in memory."""
+"""What a program depends on in the arrays of a call: the sizes of symbolic dimensions, and how they lie in memory."""
 
 from __future__ import annotations
 

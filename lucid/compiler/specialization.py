@@ -55,17 +55,17 @@ class Specialization:
     options
         How to compile.
     observer
-        Makes what is called after every pass of a run of them.
+        Makes, for one run of the passes, the function that is called after each.
     optimised
         The result of the passes, where it is known already (from a file).
     tuned
-        What tuning has found already: for sizes and a number of threads what runs the nodes.
+        What tuning has found already: which lowerings run the nodes, for sizes and a number of threads.
     store
         Where its programs keep what they have in common with those of other traces of the model.
     assumptions
         What the trace has taken for granted of symbolic sizes.
     of_mode
-        Whether the graph itself says where no gradients are recorded, being for one mode only.
+        Whether the graph is for one mode only: the model has asked, or said, if gradients are recorded.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Specialization:
         return sizes_of(self.traced, arrays)
 
     def broken(self, arrays: Sequence[Array]) -> dict[str, int]:
-        """The sizes of these arrays of which an assumption is not true, by symbol."""
+        """The sizes, by symbol, for which an assumption of the trace is not true."""
         if not self.assumptions:
             return {}
         sizes = dict(self.sizes(arrays))
@@ -146,7 +146,7 @@ class Specialization:
         return {name: sizes[name] for name in sorted(names)}
 
     def refuse_broken(self, sizes: Sizes) -> None:
-        """Raise where an assumption is not true of the sizes, for which the model cannot be traced anew."""
+        """Raise where an assumption is not true of the sizes: this model cannot be traced anew for them."""
         untrue = next((one for one in self.assumptions if not one.holds(dict(sizes))), None)
         if untrue is not None:
             listed = ", ".join(f"{name}={size}" for name, size in sizes)
@@ -156,7 +156,7 @@ class Specialization:
             )
 
     def example_sizes(self) -> Sizes:
-        """Small sizes that it is made for."""
+        """Small sizes for which all assumptions are true."""
         return tuple(sorted(example_sizes(self.traced.symbols, self.assumptions).items()))
 
     def executable(
@@ -202,13 +202,13 @@ class Specialization:
         executable.seen = now
 
     def update_state(self, updates: Iterable[Array]) -> None:
-        """Put what a run computed for buffers into them."""
+        """Write into the buffers what a run has computed for them."""
         for (name, _), array in zip(self.traced.updates, updates, strict=True):
             self.state[name].copy_(array)
 
 
 def of_graph(graph: Graph, parameters: Mapping[str, Any], options: Options) -> Specialization:
-    """A graph that no trace has made, with arrays or tensors for its parameters."""
+    """A specialization of a graph that did not come from a trace, with arrays or tensors for its parameters."""
     verify_graph(graph)
     missing = sorted(set(graph.parameters) - set(parameters))
     if missing:

@@ -1,4 +1,4 @@
-"""Proof by sampling: a pass must compute what it was given computes, and a program what its graph says."""
+"""Proof by sampling: a pass must not change what a graph computes, and a program must compute what its graph says."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ..runtime.program.step import Step
 from ..tensor.tensor import Tensor
 
 SYMBOL_SIZE = 2
-"""The size that symbolic dimensions get, or the next that the trace is made for."""
+"""The size that symbolic dimensions get, or the next larger one that the assumptions of the trace allow."""
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 """Largest difference allowed, relative to the largest value of the reference: passes may reorder sums."""
@@ -51,7 +51,7 @@ class _Evaluated:
 def check_pass(state: Mapping[str, Tensor], assumptions: Sequence[Assumption] = ()) -> Observer:
     """An observer that compares each pass's graphs on sampled inputs by the reference executor."""
     latest: list[_Evaluated] = []
-    """What one pass has made is what the next is given: it is evaluated once."""
+    """The graph that one pass made is the one that the next is given; it is evaluated once."""
 
     def evaluated(graph: Graph, sizes: Mapping[str, int]) -> _Evaluated:
         for one in latest:
@@ -94,7 +94,7 @@ def check_program(plan: Plan, parameters: Sequence[Array], inputs: Sequence[Arra
     program = watched(plan, values=values)
     program.load(parameters, 0)
     with keys_aside():
-        with suppress(ExecutionError):  # other numbers may be none that the model takes, such as probabilities below 0
+        with suppress(ExecutionError):  # the model may not take other numbers: it may want probabilities
             program(*map(_others, inputs))
         results = program(*inputs)
     named = dict(zip(program.parameters, parameters, strict=True))
@@ -154,7 +154,7 @@ def _difference(a: Array, b: Array) -> float:
 
 
 def _close(a: Array, b: Array, *made_of: Array) -> bool:
-    """Whether they differ by no more than rounding, by the largest number among them and what they are made of."""
+    """Whether two arrays differ by no more than rounding, measured by the largest number in ``a`` and ``made_of``."""
     if a.dtype != b.dtype or a.shape != b.shape:
         return False
     if a.dtype.kind != "f":
@@ -167,9 +167,9 @@ def _close(a: Array, b: Array, *made_of: Array) -> bool:
 def _as_near_as_it_can_be(
     op: OpDef, attrs: Attrs, feeds: Sequence[Array], output: int, want: Array, have: Array
 ) -> bool:
-    """Whether a result of a centred op is off by no more than its definition is if its inputs are off by rounding.
+    """Whether a centred op is off by no more than the reference would be after its inputs were rounded.
 
-    Of an image of one colour the deviation is rounding, and so is what is divided by it.
+    An image of one colour has a deviation of 0 but for rounding; divided by that, rounding is all there is to see.
     """
     if not op.centred or want.dtype.kind != "f" or want.shape != have.shape or want.dtype != have.dtype:
         return False

@@ -22,7 +22,7 @@ from .dims import SymDim
 from .opdef import AbstractTensor, first_tensor
 from .types import DType, as_dtype, float32, float64
 
-Check: TypeAlias = "Callable[[str, str, Any, AbstractTensor | None], Any]"
+Check: TypeAlias = "Callable[[str, str, object, AbstractTensor | None], object]"
 
 ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "axis": ("dim", "dims", "axes"),
@@ -99,7 +99,7 @@ def _world(owner: str, world: AbstractTensor | None) -> AbstractTensor:
     return world if world is not None else _eager[0]
 
 
-def tensor(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
+def tensor(owner: str, name: str, value: object, world: AbstractTensor | None) -> AbstractTensor:
     """A tensor, or an array or nested list that becomes one."""
     if isinstance(value, AbstractTensor):
         return value
@@ -110,14 +110,14 @@ def tensor(owner: str, name: str, value: object, world: AbstractTensor | None) -
     raise DTypeError(f"{owner}: {name} must be a tensor or an array, got {shown(value)} ({type(value).__name__})")
 
 
-def index(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
+def index(owner: str, name: str, value: object, world: AbstractTensor | None) -> AbstractTensor:
     """As :func:`tensor`; an empty list holds integers."""
     if isinstance(value, _LISTS) and not value:
         value = np.zeros(0, np.int64)
     return tensor(owner, name, value, world)
 
 
-def state(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
+def state(owner: str, name: str, value: object, world: AbstractTensor | None) -> AbstractTensor | None:
     """A tensor that may be written to, or None."""
     if value is None or isinstance(value, AbstractTensor):
         return value
@@ -129,7 +129,7 @@ def _check_size(owner: str, name: str, value: object) -> None:
         raise DTypeError(f"{owner}: {name} is larger than any number that a tensor holds")
 
 
-def operand(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
+def operand(owner: str, name: str, value: object, world: AbstractTensor | None) -> object:
     """A tensor, array, nested list or real number."""
     if isinstance(value, int) and not -_LARGEST_FLOAT < value < _LARGEST_FLOAT:
         raise DTypeError(f"{owner}: {name} is larger than any number that a tensor holds")
@@ -141,7 +141,7 @@ def operand(owner: str, name: str, value: object, world: AbstractTensor | None) 
     return tensor(owner, name, value, world)
 
 
-def condition(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
+def condition(owner: str, name: str, value: object, world: AbstractTensor | None) -> AbstractTensor:
     """Truth values: a bool tensor or array, nested bools, or one bool."""
     if isinstance(value, AbstractTensor):
         if value.type.dtype != np.bool_:
@@ -153,7 +153,7 @@ def condition(owner: str, name: str, value: object, world: AbstractTensor | None
     return _world(owner, world).constant(np.array(array))
 
 
-def number(owner: str, name: str, value: Any, world: AbstractTensor | None) -> object:
+def number(owner: str, name: str, value: object, world: AbstractTensor | None) -> object:
     """A real number as Python has it, and no NaN."""
     if isinstance(value, AbstractTensor):
         value = value.item() if hasattr(value, "item") else value
@@ -163,7 +163,7 @@ def number(owner: str, name: str, value: Any, world: AbstractTensor | None) -> o
     return checks.number(owner, name, value)
 
 
-def scalar(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
+def scalar(owner: str, name: str, value: object, world: AbstractTensor | None) -> float:
     """A bool or a real number, NaN and infinities too."""
     if isinstance(value, np.generic):
         value = value.item()
@@ -173,7 +173,7 @@ def scalar(owner: str, name: str, value: object, world: AbstractTensor | None) -
     return value
 
 
-def order(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
+def order(owner: str, name: str, value: object, world: AbstractTensor | None) -> object:
     """The order of a norm; PyTorch's name for that of vectors and matrices is "fro"."""
     return 2.0 if isinstance(value, str) and value == "fro" else at_least_0(owner, name, value, world)
 
@@ -194,7 +194,7 @@ def at_least_0(owner: str, name: str, value: object, world: AbstractTensor | Non
     return checks.number(owner, name, value, 0)
 
 
-def share(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
+def share(owner: str, name: str, value: object, world: AbstractTensor | None) -> float:
     return checks.number(owner, name, value, 0, 1)
 
 
@@ -211,7 +211,7 @@ def whole(owner: str, name: str, value: object, world: AbstractTensor | None) ->
     return checks.integer(owner, name, value, -checks.LARGEST)
 
 
-def size(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
+def size(owner: str, name: str, value: object, world: AbstractTensor | None) -> object:
     """A whole number, also a symbolic one."""
     if isinstance(value, SymDim) or hasattr(type(value), "sym") or isinstance(getattr(value, "sym", None), SymDim):
         return value
@@ -224,7 +224,7 @@ def string(owner: str, name: str, value: object, world: AbstractTensor | None) -
     return value
 
 
-def several(owner: str, name: str, value: object, world: AbstractTensor | None) -> Any:
+def several(owner: str, name: str, value: object, world: AbstractTensor | None) -> list[AbstractTensor]:
     """A list or tuple of tensors or arrays."""
     if isinstance(value, AbstractTensor):
         raise ShapeError(f"{owner}: needs a non-empty sequence of tensors, got one tensor")

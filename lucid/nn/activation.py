@@ -15,7 +15,7 @@ from .module import Module, Parameter
 
 
 class _Overwriting(Module):
-    """Whose input may not be needed any more."""
+    """An activation with the argument ``inplace``."""
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()

@@ -62,7 +62,7 @@ class MultiheadAttention(Module):
     bias_k, bias_v
         What ``add_bias_kv`` adds.
     out_proj
-        The layer that makes the result of all heads'.
+        The layer that makes the result from those of all heads.
     """
 
     def __init__(
@@ -182,7 +182,7 @@ class MultiheadAttention(Module):
         return permute(apart, (0, 2, 1, 3) if self.batch_first else (1, 2, 0, 3))
 
     def _joined(self, y: AbstractTensor, single: bool) -> AbstractTensor:
-        """The opposite."""
+        """The features of all heads side by side again."""
         y = permute(y, (0, 2, 1, 3) if self.batch_first else (2, 0, 1, 3))
         y = reshape(y, (*y.type.shape[:2], self.embed_dim))
         return squeeze(y, 0 if self.batch_first else 1) if single else y

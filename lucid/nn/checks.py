@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from ..base import checks
 from ..errors import OptionError, ShapeError
@@ -53,8 +53,7 @@ def parameter_type(owner: object, device: object, dtype: object) -> DType:
 
 def tensor(owner: object, x: object) -> Tensor:
     """An input as a tensor."""
-    found: Tensor = public.tensor(type(owner).__name__, "the input", x, None)
-    return found
+    return cast(Tensor, public.tensor(type(owner).__name__, "the input", x, None))
 
 
 def images(owner: object, x: object, axes: int) -> Tensor:

@@ -50,7 +50,7 @@ class Dropout3d(_Dropout):
 
 
 class AlphaDropout(_Dropout):
-    """While training, set each element with probability ``p`` to what :class:`SELU` comes down to.
+    """While training, set each element with probability ``p`` to what :class:`SELU` is far below 0.
 
     Mean and variance of what is given are kept (Klambauer et al., 2017).
     """

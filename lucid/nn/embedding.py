@@ -93,7 +93,7 @@ class EmbeddingBag(_Table):
     num_embeddings, embedding_dim
         Rows and columns of the table.
     max_norm, norm_type, scale_grad_by_freq, sparse
-        Of PyTorch's, which are not here: leave them as they are.
+        Arguments of PyTorch's that are not there yet: leave them as they are.
     mode
         "sum", "mean" or "max".
     include_last_offset

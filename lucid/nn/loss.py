@@ -16,7 +16,7 @@ Given: TypeAlias = "Tensor | npt.ArrayLike | None"
 
 
 class Loss(Module):
-    """What the ``function`` gives of tensors, which takes the reduction and the attributes that are its ``options``."""
+    """A loss calls its ``function`` on tensors, with the reduction and the attributes that ``options`` names."""
 
     function: ClassVar[Callable[..., Tensor]]
     options: ClassVar[tuple[str, ...]] = ()

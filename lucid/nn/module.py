@@ -26,7 +26,7 @@ M = TypeVar("M", bound="Module")
 
 
 _ARE_TAKEN = frozenset({Tensor, TracedTensor, Parameter})
-"""What a module's argument is nearly always, and goes on as it is."""
+"""Types that arguments of a module nearly always have; they go on as they are."""
 
 
 def _tensors(value: Any) -> object:

@@ -54,10 +54,10 @@ def _value(op: str, value: object) -> bool | int | float:
     """What a tensor is filled with: a number, also one that a tensor or an array of one element holds."""
     if isinstance(value, Tensor | np.ndarray) and value.ndim == 0:
         value = value.item()
-    return public.scalar(op, "the value", value, None)  # type: ignore[no-any-return]
+    return public.scalar(op, "the value", value, None)
 
 
-def _filled(op: str, size: Sequence[object], value: Any, dtype: DType, requires_grad: bool) -> Tensor:
+def _filled(op: str, size: Sequence[object], value: float, dtype: DType, requires_grad: bool) -> Tensor:
     shape = _shape(op, size)
     check_fits(value, dtype)
     if dtype.kind in "iu" and isinstance(value, float) and not math.isfinite(value):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from ..base.checks import flag, number
 from ..errors import OptionError, ShapeError
@@ -182,16 +183,22 @@ def is_floating_point(x: Tensor) -> bool:
 
 def numel(x: Tensor) -> Any:
     """Number of elements."""
-    return tensor("numel", "x", x, None).numel()
+    return cast(Tensor, tensor("numel", "x", x, None)).numel()
 
 
-def equal(a: Any, b: Any) -> bool:
+def equal(a: npt.ArrayLike | Tensor, b: npt.ArrayLike | Tensor) -> bool:
     """Whether two tensors have one shape and the same elements."""
     first, second = (x if isinstance(x, Tensor) else Tensor(x) for x in (a, b))
     return bool(first.shape == second.shape and all(eq(first, second)).item())
 
 
-def allclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+def allclose(
+    a: npt.ArrayLike | Tensor,
+    b: npt.ArrayLike | Tensor,
+    rtol: float = 1e-5,
+    atol: float = 1e-8,
+    equal_nan: bool = False,
+) -> bool:
     """Whether all elements of two tensors differ by at most ``atol + rtol * |b|``."""
     rtol, atol = (
         number("allclose", name, value, 0, below=math.inf) for name, value in (("rtol", rtol), ("atol", atol))

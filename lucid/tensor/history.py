@@ -58,7 +58,7 @@ class Record:
 
 
 def _counts(arrays: list[Array]) -> tuple[Array, int, int]:
-    """The last of the arrays, and how many references there are to it and to the array whose memory it shares."""
+    """The last of the arrays, with the number of references to it and to the array whose memory it shares."""
     array = arrays.pop()
     owner = array.base
     return array, getrefcount(array), getrefcount(owner)
@@ -66,11 +66,11 @@ def _counts(arrays: list[Array]) -> tuple[Array, int, int]:
 
 _ALONE = _counts([np.empty((2, 2))])[1]
 _OWNER_ALONE = _counts([np.empty((2, 2)).T])[2]
-"""How many references there are to an array that nobody else has, and to such an owner; versions of Python differ."""
+"""What these numbers are where nobody else refers to the two; they differ between versions of Python."""
 
 
 def _pop(arrays: list[Array]) -> tuple[Array, bool]:
-    """The last of the arrays, and whether nothing else has it or its memory."""
+    """The last of the arrays, and whether nothing else refers to it or to its memory."""
     array, count, owners = _counts(arrays)
     owner: object = array.base
     own = count <= _ALONE

@@ -29,7 +29,7 @@ I = TypeVar("I", bound="InPlace")  # noqa: E741 - one letter, as for the others
 
 
 def _method(name: str) -> Callable[..., Any]:
-    """The method ``name_``: ``name``, and the tensor is what comes of it."""
+    """The method ``name_``: the tensor becomes the result of ``name``."""
 
     def changed(self: InPlace, *args: object, **kwargs: object) -> Any:
         tracked = is_grad_enabled() and any(_wants(x) for x in (self, *args, *kwargs.values()))
@@ -83,7 +83,7 @@ class InPlace:
     __slots__ = ()
 
     def _before_change(self, tracked: bool, name: str) -> Any:
-        """What a change begins with: the value as it is, which the change must not reach where history keeps it."""
+        """The value before a change, in memory that the change does not write to where history still needs it."""
         raise NotImplementedError  # a tensor has its own
 
     def _become(self, name: str, result: Any) -> Any:
@@ -173,7 +173,7 @@ def _put(x: AbstractTensor, key: object, value: Any) -> AbstractTensor:
 
 
 def check_result(name: str, x: Any, result: Any) -> Any:
-    """What a change has computed, in the type of the tensor that is changed."""
+    """The result of a change in the element type of the tensor that is changed; raises where it does not fit."""
     own, given = x.type, result.type
     if given.shape != own.shape:
         raise ShapeError(f"{name}: the result {given} does not fit into the tensor {own}; the shape stays in place")

@@ -88,7 +88,7 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
 
     @classmethod
     def made(cls, array: Array, type_: TensorType, record: Record | None = None, output: int = 0) -> Tensor:
-        """As :meth:`wrap`, outside any trace, where the type is known; with ``record`` it is an output of that."""
+        """As :meth:`wrap`, but outside any trace and with a known type; an output of ``record``, if there is one."""
         tensor: Tensor = _new(Tensor)
         tensor._array = array
         tensor._type = type_
@@ -170,7 +170,7 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
             raise DTypeError(
                 f"data: this tensor requires a gradient, so what it holds is floating-point: {array.dtype}"
             )
-        self._array = array  # another tensor on the old memory, such as `backup = t.data`, keeps that
+        self._array = array  # a tensor that shares the old memory, such as `backup = t.data`, keeps it
         if (array.shape, array.dtype) != (before.shape, before.dtype):
             self._type = None
             changes.of_models.note()
@@ -237,7 +237,7 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
             raise refuse_leaf(name)
         before = Tensor.wrap(self._array.copy())
         if self._record is not None and self.version > self._record.made:
-            before.touch()  # its record made what it held before: whoever reads it is told so
+            before.touch()  # its record made the content of before: whoever needs that is told that it is gone
         before._record, before._output, before._requires_grad = self._record, self._output, self._requires_grad
         return before
 
@@ -410,7 +410,7 @@ def remember(
 
 
 def _leaves(inputs: object) -> set[int]:
-    """The identities of leaves that ``backward`` is for."""
+    """The ids of the leaves whose gradients ``backward`` is to add to."""
     given = [inputs] if isinstance(inputs, Tensor) else inputs
     if not isinstance(given, list | tuple) or not given or not all(isinstance(x, Tensor) for x in given):
         raise OptionError(f"backward: inputs must be a tensor or a list of tensors, got {shown(inputs)}")
@@ -422,7 +422,7 @@ def _leaves(inputs: object) -> set[int]:
 
 
 def _accumulate(leaf: Tensor, gradient: Array, own: bool) -> None:
-    """Add to the gradient of a leaf, in place as PyTorch does; what nobody else has becomes the gradient itself."""
+    """Add to the gradient of a leaf, in place as PyTorch does; a first one that is nobody else's becomes it."""
     held = leaf.grad
     if held is not None:
         total = held._array + gradient

@@ -48,9 +48,9 @@ class Check:
     source
         An expression that is true where nothing has changed; ``{0}``, ``{1}``… stand for the operands.
     operands
-        What it speaks of.
+        The objects that the expression speaks of.
     read
-        Reads it again, as what ``was`` is; may raise where it is not there.
+        Reads the thing again; may raise where it is not there any more.
     was
         What was read.
     """
@@ -84,7 +84,7 @@ def attribute(owner: object, name: str, was: object) -> Check:
 
 
 def raw_entry(owner: type, name: str, was: object) -> Check:
-    """What stands under ``name`` in the first class that has it, as it stands (a property, a class method…)."""
+    """The entry ``name`` of the first class that has one, not bound to anything: a property, a class method…"""
     return Check("{0}({1}, {2}) is {3}", (class_entry, owner, name, was), lambda: class_entry(owner, name), was)
 
 

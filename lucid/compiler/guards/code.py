@@ -83,14 +83,14 @@ class Reads:
 
 @dataclass(frozen=True)
 class Place:
-    """What led to a value, and where: known, or to be looked for in code that mentions a name."""
+    """How code came to a value, for messages. Where the line is not known, it is looked for by a name in the code."""
 
     what: str
     where: str = ""
     code: CodeType | None = None
     name: str = ""
     lenient: bool = False
-    """Much is looked at here that is probably not read: what cannot be guarded is let be."""
+    """Whether the value is probably not read, so that no error is raised where it cannot be guarded."""
 
     @classmethod
     def of(cls, read: Read, code: CodeType) -> Place:

@@ -46,12 +46,12 @@ _HOMES = frozenset(
 _READING = frozenset({"read", "read1", "readline", "readlines", "readinto"})
 
 _UNSEEN = frozenset({"__subclasses__", "seed"})
-"""Built-in methods that tell of more than their object."""
+"""Built-in methods whose result depends on more than their object."""
 
 _ASKING = frozenset({*ALIKE, *_OUTSIDE, *_READING, *_UNSEEN})
 
 _QUIET = frozenset({"lucid", "logging", "warnings", "linecache", "traceback", "tokenize", "importlib", "inspect"})
-"""Modules of the standard library that ask for their own sake."""
+"""Modules that ask for such things without an effect on what the model computes."""
 
 
 class Watch:
@@ -185,7 +185,7 @@ class Watch:
             raise _refused("random numbers", "random.Random()", frame)
 
     def _drawn(self) -> None:
-        """Random numbers that others drew: known by the state of their generators."""
+        """Raise where random numbers were drawn from generators that are not Lucid's, as their states tell."""
         found = {id(one): place for one, _, place in self._watcher.consumed}
         for one, was in (*self._shared, *((one, was) for one, was, _ in self._watcher.consumed)):
             if random_state(one) != was:

@@ -66,7 +66,7 @@ class Reach(ABC):
     def __init__(self) -> None:
         self.began = changes.of_models.now
         self._names: set[str] = set()
-        """Names of attributes that the user's code which has run reads; and, below, of the library's too."""
+        """Names of attributes that the user's code has read; those that a library's code has read are below too."""
         self._all_names: set[str] = set()
         self.dynamic = False
         self.mode_read = False
@@ -75,7 +75,7 @@ class Reach(ABC):
         self._lasting: list[ModuleCheck | TensorCheck] = []
         self._held: dict[int, object] = {}
         self._methods: dict[int, str] = {}
-        """By the id of a type what looks at its values, which are held."""
+        """By the id of a type, the name of the method that looks at its values; a value of the type is held."""
         self._slots: set[tuple[int, object]] = set()
         self._waiting: dict[str, list[Fields]] = {}
         self._sizes: list[Check] = []
@@ -87,7 +87,7 @@ class Reach(ABC):
         self._items = 0
 
     def ask(self, function: Callable[[], Any]) -> None:
-        """A built-in function without arguments was called: it is called again to see whether it gives the same."""
+        """A built-in function without arguments was called: each call asks again whether it gives the same."""
         self._slot(function, "()", checks.called(function, function()))
 
     def _name(self, names: Iterable[str], dynamic: bool = False, *, library: bool = False) -> None:
@@ -173,7 +173,7 @@ class Reach(ABC):
         method = self._methods.get(id(kind))
         if method is None:
             method = next((method for types_, method in _BY_TYPE if isinstance(value, types_)), "_object")
-            if value.__class__ is kind:  # else others of its type may say that they are of another
+            if value.__class__ is kind:  # elsewhere a value may claim to be of another class than the next
                 self._methods[id(kind)] = method
         getattr(self, method)(value, place)
 
@@ -202,7 +202,7 @@ class Reach(ABC):
             if id(module) in self._held and self._held[id(module)] is module and module is not value:
                 continue
             self._held[id(module)] = module
-            if hasattr(module, "__guarded__"):  # a compiled model: what it notes at each call is nothing that counts
+            if hasattr(module, "__guarded__"):  # a compiled model: what it sets at each call does not count
                 self._put(module.__guarded__(), place)
                 continue
             check = ModuleCheck(module)
@@ -248,7 +248,7 @@ class Reach(ABC):
         self._put((getattr(value, "__self__", None),), place)
 
     def _partial(self, value: functools.partial[Any], place: Place) -> None:
-        for name in ("func", "args", "keywords"):  # which unpickling, or __setstate__, puts in place
+        for name in ("func", "args", "keywords"):  # __setstate__ and unpickling set these
             self._slot(value, name, checks.attribute(value, name, getattr(value, name)))
         self._put((value.func, value.args, value.keywords), place)
 
@@ -257,7 +257,7 @@ class Reach(ABC):
         self._put(filter(None, parts), place)
 
     def _cached(self, value: Any, place: Place) -> None:
-        """An ``lru_cache``: its counts of misses and of entries, and what the user's remember."""
+        """An ``lru_cache``: its counts of misses and of entries, and for the user's functions what it remembers."""
         self._put((value.__wrapped__,), place)
         self._late.append(lambda: checks.called(lambda: value.cache_info()[1::2], value.cache_info()[1::2]))
         if not is_library_module(value.__wrapped__.__module__):
@@ -360,14 +360,14 @@ class Reach(ABC):
         return Guards([*self._checks, *sizes, *(late() for late in self._late)], self._lasting, self.began)
 
     def _missing(self) -> Iterator[Check]:
-        """That objects do not have what the user's code may have looked for in vain."""
+        """Checks that objects still lack the attributes that the user's code may have looked for in vain."""
         for owner, present in self._instances:
             names = frozenset(self._names.difference(present))
             if names:
                 yield checks.missing(owner, names)
 
     def _of_tensors(self) -> Iterator[Check]:
-        """What tells of a tensor and changes without a tick, where the user's code names it."""
+        """Checks of ``grad`` and ``version``, if the user's code names them: no counter notices when they change."""
         for name in self._names & {"grad", "version"}:
             for check in self._lasting:
                 for owner in (check.tensors if isinstance(check, ModuleCheck) else check).tensors:
@@ -403,7 +403,7 @@ _BY_TYPE: tuple[tuple[Any, str], ...] = (
 
 
 def module_check(module: Module, name: str, was: object) -> Check | None:
-    """An attribute of a module: setting it is counted, but a user's class may write past that."""
+    """A check of a module's attribute. Setting one is counted, but a class of the user's may get around that."""
     if is_library_module(type(module).__module__) or name not in module.__dict__:
         return None
     return checks.entry(module.__dict__, name, was)

@@ -42,7 +42,7 @@ EFFECTS: tuple[type, ...] = (
     type(threading.Lock()), type(threading.RLock()), threading.Thread, logging.Logger, logging.Handler,
     types.FrameType, types.TracebackType, type(vars(abc.ABC)["_abc_impl"]),
 )  # fmt: skip
-"""What is used for its effect, and tells nothing that a result would depend on."""
+"""Types of values that are used for their effect; no result depends on what they hold."""
 
 LISTS: tuple[type, ...] = (list, collections.deque)
 RANDOM: tuple[type, ...] = (random.Random, np.random.RandomState, np.random.Generator, np.random.BitGenerator)
@@ -97,7 +97,7 @@ def _threads() -> tuple[object, ...]:
 
 
 def told_by(code: types.CodeType) -> Callable[[], object] | None:
-    """What a library's function asks that is set for the whole program, if it does: to be asked again at each call."""
+    """The setting of the whole program that a library's function asks for, if it does. Each call asks again."""
     if code in _TELLING:
         return _TELLING[code]
     return _print_options if code.co_filename == _PRINTING else None
