@@ -198,19 +198,13 @@ NN: Final[Mapping[str, str]] = {
     "DataParallel": "one process runs a model, with as many threads as lucid.set_num_threads says",
     "relu_": "nn.functional.relu(x)",
     "leaky_relu_": "nn.functional.leaky_relu(x)",
-    "ParameterDict": "parameters as attributes of a Module, or nn.ParameterList",
     "upsample": "nn.functional.interpolate",
     "multi_head_attention_forward": "nn.MultiheadAttention, or nn.functional.scaled_dot_product_attention",
-    **dict.fromkeys(
-        ("Transformer", "TransformerDecoder", "TransformerDecoderLayer"),
-        "nn.TransformerEncoder; a decoder is made of nn.MultiheadAttention and nn.LayerNorm",
-    ),
     "SyncBatchNorm": "one process runs a model; nn.BatchNorm2d",
     "gumbel_softmax": "(x - (-lucid.rand_like(x).log()).log()).softmax(-1)",
-    **dict.fromkeys(("LazyLinear", "LazyConv2d"), "sizes are given: nn.Linear, nn.Conv2d"),
     "affine_grid": "indexing with tensors gathers pixels",
     **dict.fromkeys(("max_unpool2d", "MaxUnpool2d"), "nn.ConvTranspose2d"),
-    **dict.fromkeys(("Buffer", "UninitializedParameter"), "module.register_buffer(name, tensor)"),
+    "Buffer": "module.register_buffer(name, tensor)",
 }
 """Names of ``lucid.nn`` and ``lucid.nn.functional``."""
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Self, overload
+from typing import ClassVar, Generic, Self, TypeAlias, TypeVar, overload
 
 from ..base import changes
 from ..base.checks import integer, several, shown
 from ..errors import MissingKeyError, OptionError, PositionError
 from ..tensor.tensor import Tensor
 from .module import Module, Parameter
+
+E = TypeVar("E", Module, Parameter)
+Entries: TypeAlias = "Mapping[str, E] | Iterable[tuple[str, E]]"
 
 
 def _position(owner: object, index: object, count: int) -> int:
@@ -132,69 +135,113 @@ class ModuleList(_Numbered):
         return self._entries()[_position(self, index, len(self))]
 
 
-class ModuleDict(Module):
-    """A dict of modules, which are found as parts of the model."""
+class _Named(Module, Generic[E]):
+    """Entries of one kind, which are asked for in brackets by their names."""
 
-    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] = ()) -> None:
+    kind: ClassVar[type[Module] | type[Tensor]]
+
+    def __init__(self, entries: Entries[E] | None = ()) -> None:
         super().__init__()
-        self.update(modules)
+        self.update(() if entries is None else entries)
 
-    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
-        """Add modules, replacing those of the same name."""
-        pairs = several("ModuleDict", "modules", modules.items() if isinstance(modules, Mapping) else modules)
-        if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
-            raise OptionError(f"ModuleDict: takes a dict, or pairs of a name and a module, got {shown(modules)}")
-        for name, module in [(name, _module(self, module)) for name, module in pairs]:
-            self.add_module(name, module)
+    def _table(self) -> dict[str, E | None]:
+        found: dict[str, E | None] = self.__dict__["_modules" if self.kind is Module else "_parameters"]
+        return found
+
+    def _as_entry(self, value: object) -> E:
+        """A value as what this holds."""
+        raise NotImplementedError
 
     def _has(self, name: str) -> bool:
-        return False  # its modules are asked for in brackets, so a method of the same name is no clash
+        return False  # entries are asked for in brackets, so a method of the same name is no clash
 
-    def __getitem__(self, name: str) -> Module:
-        module = self._modules.get(name) if isinstance(name, str) else None
-        if module is None:
-            raise MissingKeyError(f"ModuleDict: there is no module {shown(name)}, only {list(self._modules)}")
-        return module
+    def update(self, entries: Entries[E]) -> None:
+        """Add entries, replacing those of the same name."""
+        owner, what = type(self).__name__, self.kind.__name__.lower()
+        pairs = several(owner, f"{what}s", entries.items() if isinstance(entries, Mapping) else entries)
+        if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
+            raise OptionError(f"{owner}: takes a dict, or pairs of a name and a {what}, got {shown(entries)}")
+        for name, value in [(name, self._as_entry(value)) for name, value in pairs]:
+            self[name] = value
 
-    def __setitem__(self, name: str, module: Module) -> None:
-        self.add_module(name, _module(self, module))
+    def __getitem__(self, name: str) -> E:
+        entry = self._table().get(name) if isinstance(name, str) else None
+        if entry is None:
+            owner, what = type(self).__name__, self.kind.__name__.lower()
+            raise MissingKeyError(f"{owner}: there is no {what} {shown(name)}, only {list(self._table())}")
+        return entry
+
+    def __setitem__(self, name: str, value: E) -> None:
+        self._enter(self.kind, name, self._as_entry(value))
 
     def __delitem__(self, name: str) -> None:
         self[name]  # raises where there is none
-        del self._modules[name]
+        del self._table()[name]
         changes.of_models.note()
 
     def __len__(self) -> int:
-        return len(self._modules)
+        return len(self._table())
 
     def __iter__(self) -> Iterator[str]:
-        return iter(list(self._modules))
+        return iter(list(self._table()))
 
     def __contains__(self, name: str) -> bool:
-        return name in self._modules
+        return name in self._table()
 
-    def pop(self, name: str) -> Module:
-        """Remove a module and return it."""
-        module = self[name]
+    def pop(self, name: str) -> E:
+        """Remove an entry and return it."""
+        entry = self[name]
         del self[name]
-        return module
+        return entry
 
     def clear(self) -> None:
-        """Remove all modules."""
+        """Remove all entries."""
         for name in self:
             del self[name]
 
     def keys(self) -> Iterable[str]:
-        """Names of the modules."""
-        return self._modules.keys()
+        """The names."""
+        return self._table().keys()
 
-    def values(self) -> Iterable[Module]:
-        """The modules."""
+    def values(self) -> Iterable[E]:
+        """The entries."""
         return (self[name] for name in self)
 
-    def items(self) -> Iterable[tuple[str, Module]]:
-        """Names and modules."""
+    def items(self) -> Iterable[tuple[str, E]]:
+        """Names and entries."""
         return ((name, self[name]) for name in self)
+
+
+class ModuleDict(_Named[Module]):
+    """A dict of modules, which are found as parts of the model."""
+
+    kind = Module
+
+    def _as_entry(self, value: object) -> Module:
+        return _module(self, value)
+
+
+class ParameterDict(_Named[Parameter]):
+    """A dict of parameters, which are found as the model's; other tensors, and arrays, are copied into parameters."""
+
+    kind = Parameter
+
+    def _as_entry(self, value: object) -> Parameter:
+        return value if isinstance(value, Parameter) else Parameter(value)  # type: ignore[arg-type]
+
+    def get(self, name: str, default: Tensor | None = None) -> Tensor | None:
+        """A parameter, or ``default`` where there is none of that name."""
+        found = self._parameters.get(name)
+        return default if found is None else found
+
+    def setdefault(self, name: str, default: Parameter) -> Parameter:
+        """A parameter, which is ``default`` where there was none."""
+        if name not in self:
+            self[name] = default
+        return self[name]
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}: {p.type}" for name, p in self.items())
 
 
 class ParameterList(Module):

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from ..base.arrays import Array
 from ..errors import DTypeError, ShapeError
+from ..graph.opdef import AbstractTensor
 from ..graph.types import as_dtype, is_float
 from ..tensor.tensor import Tensor
 
@@ -30,6 +32,39 @@ class Parameter(Tensor):
             return cls.wrap(np.zeros(shape, wanted), requires_grad=True)
         except (MemoryError, ValueError) as error:
             raise ShapeError(f"a parameter of shape {shape} cannot be made: {error}") from error
+
+
+class Unsettled(Tensor):
+    """A tensor whose shape is not known yet: it has no elements."""
+
+    __slots__ = ()
+
+    def settle(self, value: Tensor | Array) -> None:
+        """Become what is usual, with the shape and the content of ``value``."""
+        self.data = Tensor(np.array(value, self.dtype))
+        self.__class__ = Parameter if isinstance(self, Parameter) else Tensor  # type: ignore[assignment]
+
+    def copy_(self, value: npt.ArrayLike | AbstractTensor) -> Tensor:
+        self.settle(np.asarray(value))
+        return self
+
+
+class UninitializedParameter(Unsettled, Parameter):
+    """A parameter whose shape follows from the first input, or from a state that is loaded."""
+
+    __slots__ = ()
+
+    def __init__(self, dtype: object = None) -> None:
+        super().__init__(np.zeros(0, np.float32 if dtype is None else as_dtype(dtype)), True)
+
+
+class UninitializedBuffer(Unsettled):
+    """A buffer whose shape follows from the first input, or from a state that is loaded."""
+
+    __slots__ = ()
+
+    def __init__(self, dtype: object = None) -> None:
+        super().__init__(np.zeros(0, np.float32 if dtype is None else as_dtype(dtype)))
 
 
 def _written(name: str) -> Callable[[StateTensor, object], Tensor]:

@@ -11,6 +11,7 @@ from ..base import checks
 from ..errors import DTypeError, OptionError, ShapeError
 from ..graph.public import as_array
 from ..tensor.tensor import Tensor
+from .parameter import Unsettled
 
 
 class LoadedKeys(NamedTuple):
@@ -30,7 +31,7 @@ def load_state(own: Mapping[str, Tensor], given: Mapping[str, object], strict: b
         raise OptionError(f"load_state_dict: missing {missing}, unexpected {unexpected}; strict=False ignores both")
     arrays = {name: as_array("load_state_dict", value) for name, value in given.items() if name in own}
     for name, array in arrays.items():
-        if array.shape != own[name].shape:
+        if array.shape != own[name].shape and not isinstance(own[name], Unsettled):
             raise ShapeError(f"load_state_dict: {name} has shape {own[name].shape}, the given array {array.shape}")
         if not np.can_cast(array.dtype, own[name].dtype, "same_kind"):
             raise DTypeError(f"load_state_dict: {name} is {own[name].dtype.name}, the array {array.dtype.name}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from ..base.checks import shown
 from ..errors import OptionError
@@ -21,7 +21,66 @@ from .normalization import LayerNorm
 Activation: TypeAlias = "Callable[[Tensor], Tensor]"
 
 
-class TransformerEncoderLayer(Module):
+class Layer(Module):
+    """Attentions and a perceptron of two layers, each added to what it is given; see the layers that are of it."""
+
+    attentions: ClassVar[tuple[str, ...]] = ("self_attn",)
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: str | Activation = F.relu,
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        device: object = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__()
+        for name in self.attentions:
+            attention = MultiheadAttention(
+                d_model, nhead, dropout, bias, batch_first=batch_first, device=device, dtype=dtype
+            )
+            self.add_module(name, attention)
+        self.linear1 = Linear(d_model, dim_feedforward, bias, device, dtype)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, bias, device, dtype)
+        self.norm_first = flag(self, "norm_first", norm_first)
+        parts = range(1, len(self.attentions) + 2)
+        for part in parts:
+            self.add_module(f"norm{part}", LayerNorm(d_model, layer_norm_eps, True, bias, device, dtype))
+        for part in parts:
+            self.add_module(f"dropout{part}", Dropout(dropout))
+        if isinstance(activation, str):
+            activation = F.gelu if choice(self, "activation", activation, "relu", "gelu") == "gelu" else F.relu
+        elif not callable(activation):
+            raise OptionError(f"{type(self).__name__}: activation is a name or a function, got {shown(activation)}")
+        self.activation = activation
+
+    def _in_turn(self, x: Tensor, *parts: Callable[[Tensor], Tensor]) -> Tensor:
+        """``x`` and what each part makes of it added up, normalised before the part or after the sum."""
+        for number, part in enumerate(parts, 1):
+            norm, dropout = getattr(self, f"norm{number}"), getattr(self, f"dropout{number}")
+            x = x + dropout(part(norm(x))) if self.norm_first else norm(x + dropout(part(x)))
+        return x
+
+    @staticmethod
+    def _attended(
+        attention: Module, x: Tensor, to: Tensor, mask: Tensor | None, padding: Tensor | None, is_causal: bool
+    ) -> Tensor:
+        y: Tensor = attention(x, to, to, padding, False, mask, True, is_causal)[0]
+        return y
+
+    def _fed(self, x: Tensor) -> Tensor:
+        y: Tensor = self.linear2(self.dropout(self.activation(self.linear1(x))))
+        return y
+
+
+class TransformerEncoderLayer(Layer):
     """Attention of a sequence to itself, and a perceptron of two layers, each added to what it is given.
 
     Called with the sequence, ``src_mask=None``, ``src_key_padding_mask=None`` and ``is_causal=False``: the masks of
@@ -51,38 +110,6 @@ class TransformerEncoderLayer(Module):
         "cpu", if given; element type of the parameters, float32 when omitted.
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: str | Activation = F.relu,
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        device: object = None,
-        dtype: object = None,
-    ) -> None:
-        super().__init__()
-        self.self_attn = MultiheadAttention(
-            d_model, nhead, dropout, bias, batch_first=batch_first, device=device, dtype=dtype
-        )
-        self.linear1 = Linear(d_model, dim_feedforward, bias, device, dtype)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias, device, dtype)
-        self.norm_first = flag(self, "norm_first", norm_first)
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, True, bias, device, dtype)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, True, bias, device, dtype)
-        self.dropout1 = Dropout(dropout)
-        self.dropout2 = Dropout(dropout)
-        if isinstance(activation, str):
-            activation = F.gelu if choice(self, "activation", activation, "relu", "gelu") == "gelu" else F.relu
-        elif not callable(activation):
-            raise OptionError(f"TransformerEncoderLayer: activation is a name or a function, got {shown(activation)}")
-        self.activation = activation
-
     def forward(
         self,
         src: Tensor,
@@ -91,17 +118,9 @@ class TransformerEncoderLayer(Module):
         is_causal: bool = False,
     ) -> Tensor:
         def attended(x: Tensor) -> Tensor:
-            y, _ = self.self_attn(x, x, x, src_key_padding_mask, False, src_mask, True, is_causal)
-            return self.dropout1(y)  # type: ignore[no-any-return]
+            return self._attended(self.self_attn, x, x, src_mask, src_key_padding_mask, is_causal)
 
-        def fed(x: Tensor) -> Tensor:
-            return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))  # type: ignore[no-any-return]
-
-        if self.norm_first:
-            x = src + attended(self.norm1(src))
-            return x + fed(self.norm2(x))
-        x = self.norm1(src + attended(src))
-        return self.norm2(x + fed(x))  # type: ignore[no-any-return]
+        return self._in_turn(src, attended, self._fed)
 
 
 class TransformerEncoder(Module):

@@ -123,6 +123,45 @@ def test_encoders_are_pytorchs(options: dict[str, Any], mask: str, dtype: str) -
     compare(ours, theirs, [x], dtype, lambda net, x: [net(x, **masks)], lambda net, x: [net(x, **tensors)])
 
 
+def decoder(module: Any, name: str, options: dict[str, Any]) -> Any:
+    """A part of a transformer, or one; PyTorch's own encoder would warn that it nests no tensors."""
+    layer = module.TransformerDecoderLayer(6, 3, 8, 0.0, **options)
+    if name == "TransformerDecoderLayer":
+        return layer
+    if name == "TransformerDecoder":
+        return module.TransformerDecoder(layer, 2, module.LayerNorm(6))
+    encoder = module.TransformerEncoder(
+        module.TransformerEncoderLayer(6, 3, 8, 0.0, **options), 1, module.LayerNorm(6), enable_nested_tensor=False
+    )
+    return module.Transformer(6, 3, 1, 2, 8, 0.0, custom_encoder=encoder, **options)
+
+
+@both_dtypes
+@pytest.mark.parametrize("masked", [False, True], ids=["seen", "masked"])
+@pytest.mark.parametrize("options", ENCODERS, ids=str)
+@pytest.mark.parametrize("name", ["TransformerDecoderLayer", "TransformerDecoder", "Transformer"])
+def test_decoders_are_pytorchs(name: str, options: dict[str, Any], masked: bool, dtype: str) -> None:
+    """Of a sequence that does not see what comes later, to another of which each has its own end."""
+    ours, theirs = twins(decoder(nn, name, options), decoder(tn, name, options), dtype)
+    rng, first = np.random.default_rng(1), options.get("batch_first", False)
+    memory, tgt = (rng.standard_normal((2, n, 6) if first else (n, 2, 6)).astype(dtype) for n in (5, 4))
+    masks: dict[str, Array] = {}
+    if masked:
+        masks = {"tgt_mask": CAUSAL[:4, :4], "tgt_key_padding_mask": PADDING[:, :4], "memory_key_padding_mask": PADDING}
+        masks |= {"memory_mask": np.eye(4, 5, dtype=bool)} | ({"src_mask": CAUSAL} if name == "Transformer" else {})
+    tensors = {name: torch.from_numpy(mask.copy()) for name, mask in masks.items()}
+    arrays = [memory, tgt] if name == "Transformer" else [tgt, memory]
+    compare(
+        ours, theirs, arrays, dtype, lambda net, *xs: [net(*xs, **masks)], lambda net, *xs: [net(*xs, **tensors)]
+    )  # fmt: skip
+
+
+def test_a_mask_of_what_comes_later_is_pytorchs() -> None:
+    ours, theirs = (m.Transformer.generate_square_subsequent_mask(4) for m in (nn, tn))
+    np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+    assert ours.dtype == np.float32
+
+
 def test_a_query_that_sees_nothing_is_pytorchs() -> None:
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal((2, 3, 4, 5)).astype(np.float32) for _ in range(3)]

@@ -155,8 +155,7 @@ def test_it_says_what_to_type_instead(expression: str, words: str) -> None:
 
 
 PYTORCHS = {
-    "nn": "LazyLinear ParameterDict Transformer "
-    "TransformerDecoder MaxUnpool2d SyncBatchNorm",
+    "nn": "MaxUnpool2d SyncBatchNorm",
     "F": "affine_grid max_unpool2d gumbel_softmax leaky_relu_ upsample",
     "lucid": "cuda backends jit as_tensor FloatTensor Size Generator set_default_dtype set_printoptions normal multinomial addmm baddbmm lerp "
     "asin atan2 trunc fmod nan_to_num cdist tensordot inverse det histc topk sort unique nonzero meshgrid diag kron diff cross "
