@@ -6,7 +6,7 @@ import numpy as np
 
 from ...base.arrays import Array
 
-BLOCK = 4096
+BLOCK = 16384
 """Elements worked on at a time."""
 
 WORK = 4
