@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import lucid
 from lucid import nn
 from lucid.graph.ir import Node
+from lucid.graph.opdef import apply_all
 from lucid.graph.ops import recurrent as ops
 from lucid.graph.ops.recurrent_types import GRUAttrs, LSTMAttrs, RecurrentAttrs, RNNAttrs
 from lucid.graph.types import TensorType, float32
@@ -31,6 +33,7 @@ from ..op_checks import (
     trace,
     types_of,
 )
+from ..passes.helpers import trace as trace_with_parameters
 from .test_conv import force
 
 LAYERS = {
@@ -87,6 +90,33 @@ def test_each_way_is_the_reference(kind: str, dtype: str, monkeypatch: pytest.Mo
         for _ in range(2):
             assert_all_close(list(run(*arrays, *seeds)), expected, kind, GRADIENT_TOLERANCE)
     assert seen == {1, 2}
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("batch", [1, 2, 3])
+@pytest.mark.parametrize("how", ["usual", "clipped", "exact"])
+def test_weights_as_panels_are_the_reference(kind: str, batch: int, how: str) -> None:
+    """Where BLAS would pack the weights of a product each time, they lie as panels, unless ``exact`` forbids that."""
+    rng = np.random.default_rng(batch)
+    forward = LAYERS[kind][0]
+    attrs = replace(both_ways(kind), clip=0.4) if how == "clipped" else both_ways(kind)
+    attrs = replace(attrs, linear_before_reset=True) if isinstance(attrs, GRUAttrs) and batch < 3 else attrs
+    arrays = [np.asarray(0.5 * rng.standard_normal(s), np.float32) for s in operands(kind, 4, batch, 5, 32)]
+    weights = {f"w{i}": types_of(arrays)[i] for i in (1, 2, 3)}
+    graph = trace_with_parameters(
+        lambda x, *s, w1, w2, w3: apply_all(forward, attrs, x, w1, w2, w3, *s)[0],
+        types_of(arrays)[0], *types_of(arrays)[4:], **weights,
+    )  # fmt: skip
+    expected = evaluate_reference(graph, [arrays[0], *arrays[4:]], {f"w{i}": arrays[i] for i in (1, 2, 3)})
+    with described(replace(USUAL, unpacked=16 * 32 * 3)):
+        plan = make_plan(graph, threads=1, exact=how == "exact")
+        source = generate(plan)
+        assert batch < 3 or ("turn_panels" in source.text) == ("np.matmul" in source.text) == (how != "exact")
+        prepare, bind = source.load("program")([arrays[int(name[1:])] for name in plan.parameters])
+        prepare()
+        run = threads_only(1).bind(bind, garbage_arena(plan.arena_bytes, None))
+        for _ in range(2):
+            assert_all_close(list(run(arrays[0], *arrays[4:])), expected, kind, GRADIENT_TOLERANCE)
 
 
 def test_long_layers_have_a_worker_for_each_direction() -> None:

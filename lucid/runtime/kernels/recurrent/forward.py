@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ....graph.ops.recurrent import GRU, GRU_GATES, LSTM, LSTM_GATES, RNN, RNN_GATES
 from ....graph.ops.recurrent_types import SIGMOID, TANH, GRUAttrs, LSTMAttrs, RNNAttrs
 from ...planning.phase import Phase
 from ...planning.registry import kernel
 from ...program.emitter import Emitter, Operand
 from ..elementwise import FEW, filled, scalar
+from ..shared.loop import bind
+from ..shared.panels import Blocking, cut_for, multiply_lines
+from ..shared.panels_views import turn_panels
 from .functions import FUNCTIONS, rounded
 from .layer import LayerWriter, R, StepNames, ways
-from .steps_views import gru_steps, lstm_steps, rnn_steps
+from .steps_views import gru_steps, input_products, lstm_steps, rnn_steps
 
 MANY = 1 << 18
 """Numbers of a weight from which on a product of one row is quicker with it as it is."""
@@ -31,6 +36,8 @@ class ForwardWriter(LayerWriter[R]):
         Whether weights stay as they are from run to run.
     halved
         Whether weights are halved beforehand where their product goes into a sigmoid, which then is a tanh.
+    in_panels
+        Whether the weights of the state are panels.
     """
 
     def __init__(self, k: Emitter[R], gates: int, sigmoids: int, kept: int) -> None:
@@ -43,6 +50,27 @@ class ForwardWriter(LayerWriter[R]):
             self.constant and self.kept is None and not peepholes and self.attrs.clip is None and firsts == {SIGMOID}
         )
         self.sigmoids = sigmoids * self.hidden if self.halved else 0
+        self.in_panels = False
+
+    def _panels(self, x: Operand, rows: int, label: str) -> tuple[Operand, Blocking] | None:
+        """Weights (D, gates * H, inputs) as panels (D, panels, inputs, width), and how they are cut.
+
+        None where the weights may change, or the product is quicker whole.
+        """
+        directions, outputs, depth = x.shape
+        cut = cut_for(self.k, rows, depth, outputs)
+        if not self.constant or cut.width == outputs:
+            return None
+        count = outputs // cut.width
+        with self.k.once(x):
+            panels = self.k.scratch((directions, count, depth, cut.width), x.dtype, label)
+            for d in range(directions):
+                self.k.line(f"{self.k.use(turn_panels)}({x}[{d}], {panels}[{d}])")
+            if self.halved:
+                halves = np.ones(outputs, x.dtype)
+                halves[: self.sigmoids] = 0.5
+                self.k.line(f"{panels}[...] *= {self.k.use(halves.reshape(count, 1, cut.width), 'halves')}")
+        return panels, cut
 
     def _packed(self, x: Operand, order: tuple[int, int, int], turn: bool, label: str) -> Operand:
         """Weights (D, gates * H, inputs), halved where their product goes into a sigmoid.
@@ -68,8 +96,12 @@ class ForwardWriter(LayerWriter[R]):
         """
         return (self.constant or often) and (rows > 1 or math.prod(x.shape[1:]) < MANY)
 
-    def weights(self) -> Operand:
-        """What the state is multiplied with, (D, H, gates * H)."""
+    def weights(self, *, whole: bool = True) -> Operand:
+        """What the state is multiplied with: (D, H, gates * H), or panels of it where the product is one ``whole``."""
+        found = self._panels(self.recurrent, self.batch, "recurrent") if whole else None
+        if found is not None and found[1].rows >= self.batch:
+            self.in_panels = True
+            return found[0]
         turn = self._turns(self.batch, self.recurrent, self.times >= OFTEN)
         packed = self._packed(self.recurrent, (0, 2, 1), turn, "recurrent")
         return packed if turn else self.k.permuted(packed, (0, 2, 1))
@@ -98,9 +130,16 @@ class ForwardWriter(LayerWriter[R]):
         """All that does not depend on the state, (T, N, D, gates * H): products of all times, and the biases."""
         k, columns = self.k, self.directions * self.width
         seen = self.kept or k.scratch((self.times, self.batch, self.directions, self.width), self.dtype, "seen")
-        weight, shift = self._input_weight(), self.shift(outside)
+        found = self._panels(self.weight, self.times * self.batch, "weight")
+        weight, shift = self._input_weight() if found is None else None, self.shift(outside)
         flat, x = self.flat(seen, columns), self.flat(self.x, self.features)
-        k.line(f"{x}.dot({weight}, out={flat})")
+        if found is None:
+            k.line(f"{x}.dot({weight}, out={flat})")
+        else:
+            panels, cut = found
+            _, count, depth, width = panels.shape
+            every = k.target(panels, (self.directions * count, depth, width), "panels")
+            k.line(multiply_lines(k, str(bind(k, "products", input_products, x, every, flat, cut.rows))))
         k.line(f"np.add({flat}, {shift}, out={flat})")
         return seen
 
@@ -109,6 +148,12 @@ class ForwardWriter(LayerWriter[R]):
         return self.valid(self.k.ins[-1]) if self.attrs.lengths else None
 
     # ------------------------------------------------------------ lines
+
+    def multiplied(self, v: StepNames, state: str, target: str) -> str:
+        """The line that multiplies a state with its weights into the view of this name."""
+        if self.in_panels:
+            return f"np.matmul({state}, {v.weight}, out={getattr(v, f'{target}_panels')})"
+        return f"{state}.dot({v.weight}, out={getattr(v, target)})"
 
     def half(self, columns: int) -> str:
         """0.5 for so many columns: an array where that is small, which NumPy need not broadcast."""
@@ -198,7 +243,7 @@ def lstm(k: Emitter[LSTMAttrs]) -> None:
     def lines(v: StepNames) -> list[str]:
         h, c = (v.made_h, v.made_c) if valid else (v.y, v.cell)
         shown, product, seen = (v.t if k.attrs.rounded else v.h), (v.product if kept else v.a), (v.x if kept else v.a)
-        found = [f"{shown}.dot({v.weight}, out={product})", f"np.add({product}, {v.x}, out={seen})"]
+        found = [layer.multiplied(v, shown, "product" if kept else "a"), f"np.add({product}, {v.x}, out={seen})"]
         if k.attrs.rounded:
             found.insert(0, f"{k.use(rounded)}({v.h}, {shown})")
         if peepholes:
@@ -239,7 +284,7 @@ def gru(k: Emitter[GRUAttrs]) -> None:
         zr, n = (v.x_zr, v.x_n) if kept else (v.a_zr, v.a_n)
         if last:
             found = [
-                f"{v.h}.dot({v.weight}, out={v.product})", f"np.add({v.product_n}, {v.bias_n}, out={v.product_n})",
+                layer.multiplied(v, v.h, "product"), f"np.add({v.product_n}, {v.bias_n}, out={v.product_n})",
                 f"np.add({v.product_zr}, {v.x_zr}, out={zr})", *layer.gate(0, zr, v.a_zr, 2 * hidden),
                 f"np.multiply({v.a_r}, {v.product_n}, out={v.t})", f"np.add({v.t}, {v.x_n}, out={n})",
             ]  # fmt: skip
@@ -258,7 +303,7 @@ def gru(k: Emitter[GRUAttrs]) -> None:
     arrays = seen, y, None, k.ins[4:5], states, valid
     widths = (layer.width, 1, 1) if last else (0, 2 * hidden, hidden)
     memory = layer.memory(*widths, layer.width, hidden, hidden)
-    layer.over_time(lines, gru_steps, arrays, layer.weights(), layer.bias, memory)
+    layer.over_time(lines, gru_steps, arrays, layer.weights(whole=last), layer.bias, memory)
     _copy_last(layer, states, (y,))
     layer.end()
 
@@ -272,7 +317,7 @@ def rnn(k: Emitter[RNNAttrs]) -> None:
 
     def lines(v: StepNames) -> list[str]:
         h, z = v.made_h if valid else v.y, v.x if kept else v.product
-        found = [f"{v.h}.dot({v.weight}, out={v.product})", f"np.add({v.product}, {v.x}, out={z})"]
+        found = [layer.multiplied(v, v.h, "product"), f"np.add({v.product}, {v.x}, out={z})"]
         return [*found, *layer.gate(0, z, h), *_kept(layer, v, (v.h, h)), *_results(layer, v, y)]
 
     arrays = seen, y, None, k.ins[4:5], states, valid

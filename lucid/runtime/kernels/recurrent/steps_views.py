@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from ....base.arrays import Array
+from ...program.views import as_view
+from ..shared.panels_views import small_products
 
 Named: TypeAlias = "dict[str, Array]"
 Steps: TypeAlias = "list[list[tuple[Array, ...]]]"
@@ -51,6 +53,19 @@ GRU: Places = {"zr": (0, 2), "z": (0, 1), "r": (1, 2), "n": (2, 3)}
 def parts(name: str, x: Array, hidden: int, places: Places) -> Named:
     """An array, and its gates: ``name_i`` and so on."""
     return {name: x, **{f"{name}_{key}": x[..., a * hidden : b * hidden] for key, (a, b) in places.items()}}
+
+
+def panelled(name: str, x: Array, weights: Array) -> Named:
+    """An array as the panels of weights make it, ``name_panels``; nothing where the weights are one matrix."""
+    if weights.ndim < 4:
+        return {}
+    _, count, _, width = weights.shape
+    return {f"{name}_panels": as_view(x, len(x), count, width).transpose(1, 0, 2)}
+
+
+def input_products(x: Array, panels: Array, out: Array, rows: int) -> list[tuple[Array, Array, Array]]:
+    """The batches of products of what comes in at all times."""
+    return list(small_products(x, panels, out, rows))
 
 
 class Sequences(NamedTuple):
@@ -109,6 +124,7 @@ def lstm_steps(spec: Spec, arrays: Arrays, recurrent: Array, peepholes: Array | 
         found = {"weight": recurrent[d], "product": product, "t": other, "made_h": made[0], "made_c": made[1]}
         if peepholes is not None:
             found |= parts("peep", peepholes[d], spec.hidden, PEEPHOLES)
+        found |= {**panelled("product", product, recurrent), **panelled("a", gates, recurrent)}
         return {**found, **parts("a", gates, spec.hidden, LSTM)}
 
     return _bound(spec, Sequences(*arrays), LSTM, fixed)
@@ -122,6 +138,7 @@ def gru_steps(spec: Spec, arrays: Arrays, recurrent: Array, bias: Array, memory:
         cut = 2 * spec.hidden
         found = {
             "weight": recurrent[d], "weight_zr": recurrent[d, :, :cut], "weight_n": recurrent[d, :, cut:],
+            **panelled("product", product, recurrent),
             "bias_n": bias[d, -spec.hidden :], "first": first, "second": second, "t": other, "made_h": made,
         }  # fmt: skip
         return {**found, **parts("product", product, spec.hidden, GRU), **parts("a", gates, spec.hidden, GRU)}
@@ -134,6 +151,6 @@ def rnn_steps(spec: Spec, arrays: Arrays, recurrent: Array, memory: Memory) -> S
 
     def fixed(worker: int, d: int) -> Named:
         product, made = memory[worker]
-        return {"weight": recurrent[d], "product": product, "made_h": made}
+        return {"weight": recurrent[d], "product": product, "made_h": made, **panelled("product", product, recurrent)}
 
     return _bound(spec, Sequences(*arrays), WHOLE, fixed)
