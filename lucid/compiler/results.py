@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..tensor.tensor import Tensor
-from ..tensor.tracing import TracedTensor
+from ..tensor.traced import TracedTensor
 from .arguments import LEAF, Structure, unflatten
 
 COMPUTED, ARGUMENT, AGAIN, ARRAY = "computed", "argument", "again", "array"

@@ -12,7 +12,7 @@ from ..graph.ops.source import full
 from ..graph.trace import active_trace
 from ..graph.types import is_float
 from ..tensor.tensor import Tensor
-from ..tensor.tracing import TracedTensor
+from ..tensor.traced import TracedTensor
 from .arguments import flatten, unflatten
 from .entry import compile
 

@@ -14,7 +14,7 @@ from ..errors import LucidError, OptionError, TraceError
 from ..graph.trace import active_trace, user_location
 from ..graph.types import as_dtype, is_float
 from ..tensor.tensor import Tensor
-from ..tensor.tracing import TracedTensor
+from ..tensor.traced import TracedTensor
 from .hooks import Handle as Handle
 from .hooks import register_hook
 from .parameter import Parameter as Parameter

@@ -1,4 +1,4 @@
-"""Tracing: what tensors do while a model runs once to be recorded.
+"""Tracing: a model runs once on :class:`~lucid.tensor.traced.TracedTensor`s, and what it does is recorded.
 
 A :class:`Recorder` is active in its thread while a model is traced. Every op then adds a node instead of
 computing; tensors of the model's state become ``Parameter`` nodes that the compiled program reads
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -24,183 +24,13 @@ from ..graph.opdef import Attrs, ConstArray, OpDef
 from ..graph.ops.shape import STOP_GRADIENT
 from ..graph.ops.source import CONSTANT, PARAMETER, ConstantAttrs, ParameterAttrs
 from ..graph.region import Recorded
-from ..graph.trace import Symbol, TracedDim, Tracer, active_trace, united, user_location
+from ..graph.trace import Symbol, Tracer, active_trace, united, user_location
 from ..graph.types import TensorType, is_float
 from .grad_mode import enable_grad, is_grad_enabled, no_grad
-from .inplace import check_result
 from .tensor import Tensor
+from .traced import Memory, TracedTensor
 
 _serials = count(1)
-
-
-class _Memory:
-    """Memory that tensors of a trace would share if the model ran eagerly.
-
-    A graph has no memory, so whoever reads a tensor must be told of writes to it under another name.
-    """
-
-    __slots__ = ("where", "writes")
-
-    def __init__(self) -> None:
-        self.where, self.writes = "", 0
-
-    def write(self) -> int:
-        """Note a write at the user's line; the number of writes by now."""
-        self.where, self.writes = user_location(), self.writes + 1
-        return self.writes
-
-    def check(self, seen: int, type_: TensorType) -> None:
-        """Refuse a reader that has seen fewer writes than there were."""
-        if seen != self.writes:
-            raise TraceError(
-                f"a tensor of type {type_} is read ({user_location()}) whose memory was changed in place under another "
-                f"name ({self.where}), which a graph cannot follow: take the view after the change, or compute on a "
-                f"clone() of it"
-            )
-
-
-class TracedTensor(Tensor):
-    """A tensor that stands for a value of the graph being recorded; it has a type and no data."""
-
-    __slots__ = ("memory", "seen", "shared", "symbol")
-
-    def __init__(self, symbol: Symbol) -> None:
-        self.symbol = symbol
-        self.shared = ""
-        """What outside the trace would share its memory if the model ran eagerly, in words; may be empty."""
-        self.memory: _Memory | None = None
-        """The memory that it shares with its views, and how many writes to it this tensor has seen (``seen``)."""
-        self.seen = 0
-        self._type = symbol.type
-        self._record = None
-        self._born = -1
-        self._requires_grad = is_float(symbol.type.dtype)
-        self.grad = None
-
-    @property
-    def shape(self) -> tuple[Any, ...]:
-        return tuple(map(TracedDim.wrap, self.type.shape))
-
-    @shape.setter
-    def shape(self, value: object) -> None:
-        self._refuse_shape()
-
-    @property
-    def _array(self) -> NoReturn:  # type: ignore[override]
-        """There is no data: code that asks for it takes this for an eager tensor, so it has left its trace."""
-        raise self.left()
-
-    @property
-    def requires_grad(self) -> bool:
-        """Not known while tracing: one trace serves calls whose arguments require a gradient and calls whose do not."""
-        if not self.live():
-            raise self.left()
-        raise TraceError(
-            f"whether a tensor requires a gradient is not known while the model is traced ({user_location()}), as it "
-            f"may differ from call to call: ask for lucid.is_grad_enabled() or self.training, for which the model is "
-            f"traced anew, or for that of a parameter"
-        )
-
-    @requires_grad.setter
-    def requires_grad(self, value: bool) -> None:
-        raise TraceError(
-            f"a tensor is told to require a gradient while the model is traced ({user_location()}): tell the argument "
-            f"or parameter before the call, or use lucid.grad"
-        )
-
-    def live(self) -> bool:
-        """Whether the trace it belongs to is under way in this thread."""
-        recorder = active_trace.get()
-        return recorder is not None and recorder.traces(self.symbol)
-
-    def left(self) -> TraceError:
-        """The error of being used outside its trace."""
-        shown = f"{self.symbol.value}: {TensorType(self.type.shape, self.type.dtype)}"
-        return TraceError(
-            f"this tensor stands for a value of a graph ({shown}) that was recorded while a model was traced, and it "
-            f"is used outside that trace ({user_location()}): it has no data. A list, attribute or global has kept it "
-            f"from the model's run, or it is used in another thread. Return the value from the compiled model, or "
-            f"write it into a buffer with copy_(), and use that"
-        )
-
-    def apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[Tensor, ...]:
-        if active_trace.get() is None:
-            raise self.left()
-        return super().apply(op, attrs, inputs)
-
-    def detach(self) -> Any:
-        return self.apply(STOP_GRADIENT, STOP_GRADIENT.attrs(), (self,))[0]
-
-    def clone(self) -> Any:
-        if not self.live():
-            raise self.left()
-        return TracedTensor(active_trace.get().lift(self)) if is_grad_enabled() else self.detach()
-
-    def __copy__(self) -> Any:
-        return self.clone()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return self.clone()
-
-    def __len__(self) -> int:
-        if not self.live():
-            raise self.left()
-        if not self.shape:
-            raise ShapeError("a scalar tensor has no length")
-        return self.shape[0].__index__()  # type: ignore[no-any-return]
-
-    def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
-        if not self.live():
-            raise self.left()
-        raise TraceError(
-            f"the value of a tensor is not known while the model is traced ({user_location()}): no branch on it, "
-            f"no float(), int(), .item() or np.asarray(), no change in place. Use lucid.where for a choice, tensor "
-            f"operations for arithmetic, or compute it outside the compiled model and pass it in"
-        )
-
-    numpy = item = tolist = __array__ = __bool__ = __float__ = __int__ = __index__ = _refuse
-    touch = _refuse
-
-    def copy_(self, value: object) -> Any:
-        given = value.detach() if isinstance(value, Tensor) else self.constant(np.asarray(value, self.dtype))
-        return self._become("copy_", given)
-
-    def _before_change(self, tracked: bool, name: str) -> Tensor:
-        if not self.live():
-            raise self.left()
-        return super()._before_change(tracked, name)
-
-    def _become(self, name: str, result: Tensor) -> Any:
-        """A new value under the same name; refused where others would see the change, in the eager model only."""
-        if not self.live():
-            raise self.left()
-        if self.shared:
-            raise TraceError(
-                f"{name} changes a tensor in place that {self.shared} ({user_location()}), which a graph cannot "
-                f"follow: compute a new tensor, or change a clone() of it"
-            )
-        new: object = check_result(name, self, result)
-        active_trace.get().refuse_within(self.symbol, name)
-        self.symbol = active_trace.get().lift(new)
-        if self.memory is not None:
-            self.seen = self.memory.write()
-        return self
-
-    def backward(self, *args: object, **kwargs: object) -> None:
-        if not self.live():
-            raise self.left()
-        raise TraceError(
-            f"backward() inside a traced function ({user_location()}): call it on the compiled model's result, "
-            f"or use lucid.grad"
-        )
-
-    def __repr__(self) -> str:
-        return f"<traced {self.symbol.value}: {self.type}>"
-
-    def __format__(self, spec: str) -> str:
-        return self._refuse() if spec else repr(self)
-
-    __hash__ = Tensor.__hash__
 
 
 class Observer(Protocol):
@@ -253,7 +83,7 @@ class Recorder:
         self._lifted: dict[int, tuple[Tensor, Symbol]] = {}
         self._bases: dict[int, tuple[Tensor, Tensor]] = {}
         self._updates: dict[str, Symbol] = {}
-        self._memories: dict[int, tuple[_Memory, int]] = {}
+        self._memories: dict[int, tuple[Memory, int]] = {}
         """The memory that views share of tensors that are no values of the graph."""
 
     @contextmanager
@@ -327,11 +157,11 @@ class Recorder:
     def _share(self, x: object, views: Sequence[TracedTensor]) -> None:
         """Note that ``views`` have the memory of ``x``."""
         if isinstance(x, TracedTensor):
-            x.memory = memory = x.memory or _Memory()
+            x.memory = memory = x.memory or Memory()
             seen, shared = x.seen, x.shared
         elif isinstance(x, Tensor):
             x = self._bases.get(id(x), (x, x))[1]
-            memory, seen = self._memories.setdefault(id(x), (_Memory(), 0))
+            memory, seen = self._memories.setdefault(id(x), (Memory(), 0))
             shared = "" if self._made_here(x) else "shares its memory with a parameter, buffer or tensor from outside"
         else:
             return

@@ -22,7 +22,7 @@ from ...errors import TraceError
 from ...nn.module import Module
 from ...nn.tables import hooks_of
 from ...tensor.tensor import Tensor
-from ...tensor.tracing import TracedTensor
+from ...tensor.traced import TracedTensor
 from . import checks
 from .checks import ABSENT, Check, Guards, ModuleCheck, TensorCheck
 from .code import Place, is_internal, is_library_module

@@ -1,0 +1,132 @@
+"""Attributes of nodes: frozen, hashable, and bound to sizes where they hold symbolic ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar, dataclass_transform
+
+import numpy as np
+import numpy.typing as npt
+
+from ..base.arrays import Array
+from .dims import SymDim, evaluate
+from .types import DType, Shape, TensorType
+
+
+class ConstArray:
+    """An array as an attribute: read-only, compared and hashed by type and content."""
+
+    __slots__ = ("_hash", "array")
+
+    def __init__(self, array: npt.ArrayLike) -> None:
+        self.array: Array = np.array(array, order="C")
+        self.array.flags.writeable = False
+        self._hash: int | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            isinstance(other, ConstArray)
+            and self.array.dtype == other.array.dtype
+            and self.array.shape == other.array.shape
+            and self.array.tobytes() == other.array.tobytes()
+        )
+
+    def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash((self.array.dtype, self.array.shape, self.array.tobytes()))
+        return self._hash
+
+    def __repr__(self) -> str:
+        return f"ConstArray({self.array.dtype.name}{list(self.array.shape)})"
+
+
+class Bindable:
+    """An attribute value that itself knows where it holds symbolic sizes."""
+
+    __slots__ = ()
+
+    def bind(self, sizes: Mapping[str, int]) -> Bindable:
+        """The same with every symbolic dim replaced by its size."""
+        raise NotImplementedError
+
+
+C = TypeVar("C")
+R = TypeVar("R", bound=Bindable)
+
+
+@dataclass_transform(frozen_default=True)
+def attributes(cls: type[C]) -> type[C]:
+    """The class as a frozen dataclass without a ``__repr__`` of its own: some fifty would be compiled at import."""
+    return dataclass(frozen=True, repr=False)(cls)
+
+
+@attributes
+class Attrs(Bindable):
+    """Base of all attributes: frozen and hashable, so that equal nodes are found by comparing.
+
+    A field holds None, bool, int, float, str, a dim, a NumPy dtype, a :class:`ConstArray`, other
+    attrs, or a tuple of these; or, by itself, a :class:`~lucid.graph.region.Region`, a graph that the node
+    runs. Text form, files and binding are generic over that.
+
+    Attributes
+    ----------
+    joined
+        Fields that were several in earlier files, and the names of those.
+    """
+
+    joined: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    @property
+    def exact(self) -> bool:
+        """Whether the node rounds as a plain sum of products does: of whole numbers then not at all."""
+        return False
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        for f in dataclasses.fields(self):
+            yield f.name, getattr(self, f.name)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.items())})"
+
+    def bind(self, sizes: Mapping[str, int]) -> Attrs:
+        """These attributes with every symbolic dim replaced by its size."""
+        changed = {name: bound for name, value in self.items() if (bound := _bind(value, sizes)) is not value}
+        return dataclasses.replace(self, **changed) if changed else self
+
+
+def _bind(value: object, sizes: Mapping[str, int]) -> object:
+    if isinstance(value, SymDim):
+        return evaluate(value, sizes)
+    if isinstance(value, tuple):
+        bound = tuple(_bind(item, sizes) for item in value)
+        return bound if any(a is not b for a, b in zip(bound, value, strict=True)) else value
+    if isinstance(value, Bindable):
+        return value.bind(sizes)
+    return value
+
+
+@attributes
+class NoAttrs(Attrs):
+    """For ops that have none."""
+
+
+@attributes
+class TypeAttrs(Attrs):
+    """Attributes that spell out a type: of inputs, of filled tensors."""
+
+    shape: Shape
+    dtype: DType
+
+    @property
+    def type(self) -> TensorType:
+        return TensorType(self.shape, self.dtype)
+
+
+@attributes
+class ParameterAttrs(TypeAttrs):
+    """``name`` is the key in the state dict; ``trainable`` tells parameters from buffers."""
+
+    name: str
+    trainable: bool = True
