@@ -60,7 +60,9 @@ def _flatten(value: Any, leaves: list[object], kinds: tuple[type, ...]) -> Struc
     return ("static", *static_key(value), Static(value))
 
 
-def _pairs(value: dict[Any, object], leaves: list[object], kinds: tuple[type, ...]) -> list[tuple[object, Structure]]:
+def _pairs(
+    value: dict[object, object], leaves: list[object], kinds: tuple[type, ...]
+) -> list[tuple[object, Structure]]:
     if not all(isinstance(key, str | int) for key in value):
         key = next(key for key in value if not isinstance(key, str | int))
         raise _UnknownError(
@@ -123,7 +125,7 @@ class Static:
 
     __slots__ = ("value",)
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: object) -> None:
         self.value = value
 
     def __eq__(self, other: object) -> bool:

@@ -81,7 +81,7 @@ class CompiledModel(Module):
     __setattr__: Any = object.__setattr__  # what is set here at each call is nothing that a trace depends on
     __delattr__: Any = object.__delattr__
 
-    def __init__(self, model: Callable[..., Any] | None, specs: Specs, options: Options) -> None:
+    def __init__(self, model: Callable[..., object] | None, specs: Specs, options: Options) -> None:
         self.model = model
         for name, make in OWN.items():  # shared with the module: what is registered in one is in both
             setattr(self, name, getattr(model, name) if isinstance(model, Module) else make())
@@ -130,7 +130,7 @@ class CompiledModel(Module):
 
     # ------------------------------------------------------------ calling
 
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: object) -> Any:
         if active_trace.get() is not None:
             return self._within_trace(args, kwargs)
         if len(args) == 1 and not kwargs:
@@ -148,7 +148,7 @@ class CompiledModel(Module):
                 return result
         return self._run(args, kwargs)[0]
 
-    def forward(self, /, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, /, *args: object, **kwargs: object) -> Any:
         """The compiled model's result, as by a call of it."""
         return self(*args, **kwargs)
 
@@ -168,14 +168,14 @@ class CompiledModel(Module):
             raise OptionError(f"{what}: {kind} holds no numbered modules; net.named_children() names what it has")
         return self.model
 
-    def _run(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> tuple[Any, Trace, Forward]:
+    def _run(self, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[Any, Trace, Forward]:
         leaves, structure = self._flat(args, kwargs)
         trace = self._latest = self._find(structure, leaves)
         call, tensors, arrays = trace.calls.prepare(leaves)
         self._ran = call
         return trace.calls.result(call.run(tensors, arrays), leaves), trace, call
 
-    def _within_trace(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> Any:
+    def _within_trace(self, args: tuple[object, ...], kwargs: dict[str, object]) -> Any:
         """The model as a part of a larger trace."""
         if self.model is None:
             raise TraceError(
@@ -196,7 +196,7 @@ class CompiledModel(Module):
         if straight is not None:
             self._known.keep(key, (now, straight, guards.unchanged, call))
 
-    def _flat(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Structure]:
+    def _flat(self, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[list[Any], Structure]:
         """The arguments as tensors and a structure; where specs fix that, keywords and keys may come in any order."""
         leaves, structure = flatten((args, kwargs))
         if self._fixed is None or structure == self._fixed:
@@ -347,7 +347,7 @@ class CompiledModel(Module):
             return _from_bytes, (archive_bytes(self._current()), self.options)
         return CompiledModel, (self.model, self._specs, self.options)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> CompiledModel:
+    def __deepcopy__(self, memo: dict[int, object]) -> CompiledModel:
         make, arguments = self.__reduce__()
         copied: CompiledModel = make(*copy.deepcopy(arguments, memo))
         memo[id(self)] = copied

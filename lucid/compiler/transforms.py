@@ -68,7 +68,7 @@ def _pick(args: tuple[object, ...], number: int) -> object:
     return args[number]
 
 
-def _gradients(value: Tensor, chosen: list[Any]) -> list[Tensor]:
+def _gradients(value: Tensor, chosen: list[object]) -> list[Tensor]:
     recorder = active_trace.get()
     symbols = [recorder.lift(x) for x in chosen]
     for symbol in symbols:

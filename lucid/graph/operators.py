@@ -107,7 +107,7 @@ class Operators(AbstractTensor, Generic[R]):
 
     # ------------------------------------------------------------ arithmetic
 
-    def __add__(self, other: Any) -> R:
+    def __add__(self, other: object) -> R:
         return _applied(_add, self, other, other)  # type: ignore[no-any-return]
 
     def __radd__(self, other: object) -> R:
@@ -278,7 +278,7 @@ class Operators(AbstractTensor, Generic[R]):
     isfinite: Method[R] = public(composite.isfinite)
     isclose: Method[R] = public(everyday.isclose)
 
-    def where(self, condition: Any, other: object) -> R:
+    def where(self, condition: object, other: object) -> R:
         """This where ``condition`` holds, else ``other``."""
         return _where(condition, self, other)  # type: ignore[no-any-return]
 

@@ -232,7 +232,7 @@ class TracedDim:
     def wrap(dim: Dim) -> Any:
         return TracedDim(dim) if isinstance(dim, SymDim) else dim
 
-    def __add__(self, other: Any) -> Any:
+    def __add__(self, other: object) -> Any:
         return TracedDim.wrap(self.sym + _plain(other))
 
     def __sub__(self, other: object) -> Any:

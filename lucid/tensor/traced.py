@@ -123,7 +123,7 @@ class TracedTensor(Tensor):
     def __copy__(self) -> Any:
         return self.clone()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+    def __deepcopy__(self, memo: dict[int, object]) -> Any:
         return self.clone()
 
     def __len__(self) -> int:

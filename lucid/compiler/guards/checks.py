@@ -57,7 +57,7 @@ class Check:
 
     __slots__ = ("operands", "read", "source", "was")
 
-    def __init__(self, source: str, operands: tuple[Any, ...], read: Callable[[], object], was: object) -> None:
+    def __init__(self, source: str, operands: tuple[object, ...], read: Callable[[], object], was: object) -> None:
         self.source, self.operands, self.read, self.was = source, operands, read, was
 
     def holds(self) -> bool:

@@ -63,7 +63,7 @@ class Watch:
         What is traced.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: object) -> None:
         self._model = model
         self._watcher = Watcher()
         self._refused: TraceError | None = None

@@ -86,7 +86,7 @@ class Reach(ABC):
         self._here: types.CodeType | None = None
         self._items = 0
 
-    def ask(self, function: Callable[[], Any]) -> None:
+    def ask(self, function: Callable[[], object]) -> None:
         """A built-in function without arguments was called: each call asks again whether it gives the same."""
         self._slot(function, "()", checks.called(function, function()))
 
@@ -161,7 +161,7 @@ class Reach(ABC):
         finally:
             self._working = False
 
-    def _put(self, values: Iterable[Any], place: Place) -> None:
+    def _put(self, values: Iterable[object], place: Place) -> None:
         self._queue.extend((value, place) for value in values)
 
     def _look(self, value: object, place: Place) -> None:
@@ -247,7 +247,7 @@ class Reach(ABC):
     def _builtin(self, value: object, place: Place) -> None:
         self._put((getattr(value, "__self__", None),), place)
 
-    def _partial(self, value: functools.partial[Any], place: Place) -> None:
+    def _partial(self, value: functools.partial[object], place: Place) -> None:
         for name in ("func", "args", "keywords"):  # __setstate__ and unpickling set these
             self._slot(value, name, checks.attribute(value, name, getattr(value, name)))
         self._put((value.func, value.args, value.keywords), place)
@@ -286,7 +286,7 @@ class Reach(ABC):
         self._checks.append(checks.called(functools.partial(value.get, ABSENT), value.get(ABSENT)))
         self._put((value.get(ABSENT),), place)
 
-    def _weak(self, value: weakref.ref[Any], place: Place) -> None:
+    def _weak(self, value: weakref.ref[object], place: Place) -> None:
         self._checks.append(checks.called(value, value()))
         self._put((value(),), place)
 
