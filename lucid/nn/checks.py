@@ -28,6 +28,14 @@ def sizes(
     return checks.per_axis(type(owner).__name__, name, value, least, axes, single=single)
 
 
+def last_axes(owner: object, name: str, value: object) -> tuple[int, ...]:
+    """The sizes of the last axes, at least one: an int, or several."""
+    shape = tuple(value) if isinstance(value, tuple | list) else (value,)
+    if not shape:
+        raise OptionError(f"{type(owner).__name__}: {name} must name at least one axis")
+    return tuple(size(owner, name, one) for one in shape)
+
+
 def flag(owner: object, name: str, value: object) -> bool:
     """True or False."""
     return checks.flag(type(owner).__name__, name, value)

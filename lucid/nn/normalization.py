@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..errors import OptionError, ShapeError
+from ..errors import ShapeError
 from ..graph.ops.windows import AXES
 from ..graph.types import DType
 from ..tensor.tensor import Tensor
 from . import functional as F
 from . import init
-from .checks import divides, flag, parameter_type, real, size, tensor
+from .checks import divides, flag, last_axes, parameter_type, real, size, tensor
 from .module import Module, Parameter
 
 
@@ -232,10 +232,7 @@ class LayerNorm(_Affine):
         dtype: object = None,
     ) -> None:
         super().__init__()
-        shape = tuple(normalized_shape) if isinstance(normalized_shape, tuple | list) else (normalized_shape,)
-        if not shape:
-            raise OptionError("LayerNorm: normalized_shape must name at least one axis")
-        self.normalized_shape = tuple(size(self, "normalized_shape", n) for n in shape)
+        self.normalized_shape = last_axes(self, "normalized_shape", normalized_shape)
         self.eps = real(self, "eps", eps, 0.0)
         self.elementwise_affine = flag(self, "elementwise_affine", elementwise_affine)
         shifted = flag(self, "bias", bias) and elementwise_affine

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import OptionError
 from ..tensor.tensor import Tensor
 from . import functional as F
 from . import init
-from .checks import flag, parameter_type, real
+from .checks import flag, last_axes, parameter_type, real
 from .checks import size as count
 from .module import Module, Parameter
 
@@ -37,10 +36,7 @@ class RMSNorm(Module):
         dtype: object = None,
     ) -> None:
         super().__init__()
-        shape = tuple(normalized_shape) if isinstance(normalized_shape, tuple | list) else (normalized_shape,)
-        if not shape:
-            raise OptionError("RMSNorm: normalized_shape must name at least one axis")
-        self.normalized_shape = tuple(count(self, "normalized_shape", n) for n in shape)
+        self.normalized_shape = last_axes(self, "normalized_shape", normalized_shape)
         self.eps = None if eps is None else real(self, "eps", eps, 0.0)
         self.elementwise_affine = flag(self, "elementwise_affine", elementwise_affine)
         kind = parameter_type(self, device, dtype)
