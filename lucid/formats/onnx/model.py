@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -16,7 +16,7 @@ Size: TypeAlias = "int | str | None"
 """A dimension as declared: a number, a name, or neither."""
 
 Attribute: TypeAlias = (
-    "float | str | Array | GraphDef | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]"
+    "float | str | Array | GraphDef | Sequence[int] | Sequence[float] | Sequence[str]"
 )  # fmt: skip
 """What an attribute may hold; of which kind each is, the converter of its operator knows."""
 
@@ -45,7 +45,7 @@ class NodeDef:
     inputs, outputs
         Names of values; empty where one is left out.
     attributes
-        Numbers, text, arrays, graphs, and tuples of these, by name.
+        Numbers, text, arrays, graphs, and lists of numbers or texts, by name.
     index
         Its number in its graph.
     made

@@ -18,8 +18,9 @@ import numpy as np
 from ...base.checks import named, shown
 from ...base.lazy import LazyModule
 from ...errors import FileError, GraphError, LucidError, from_handler
-from ...graph.types import DType
+from ...graph.types import DType, float32, int64
 from .functions import inlined
+from .lists import numbers, texts
 from .model import ML, SHORT, Array, Attribute, GraphDef, ModelDef, NodeDef, Size, ValueDef, widened
 from .room import LARGEST, Room
 
@@ -195,8 +196,8 @@ class _Reader:
             kinds.FLOAT: lambda a: float(np.float32(a.f)), kinds.INT: lambda a: a.i, kinds.STRING: lambda a: _text(a.s),
             kinds.TENSOR: lambda a: self.array(a.t), kinds.GRAPH: lambda a: self.graph(a.g, scope),
             kinds.SPARSE_TENSOR: lambda a: self.dense(a.sparse_tensor),
-            kinds.FLOATS: lambda a: tuple(a.floats), kinds.INTS: lambda a: tuple(a.ints),
-            kinds.STRINGS: lambda a: _texts(list(a.strings)),
+            kinds.FLOATS: lambda a: numbers(a.floats, float32), kinds.INTS: lambda a: numbers(a.ints, int64),
+            kinds.STRINGS: lambda a: texts(a.strings),
         }  # fmt: skip
         if proto.type not in scalars:
             raise GraphError(f"attribute {shown(proto.name)} has a type that is not supported ({proto.type})")
@@ -281,12 +282,6 @@ def _inside(folder: Path, location: str, title: str) -> Path:
 
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
-
-
-def _texts(data: list[bytes]) -> tuple[str, ...]:
-    """Each once, for lists of millions in which few are different."""
-    found = {one: _text(one) for one in set(data)}
-    return tuple(map(found.__getitem__, data))
 
 
 def _dtype(kind: int) -> DType:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...base.checks import shown
 from ...errors import GraphError
+from .lists import Texts
 from .model import Array
 
 MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "LEAF")
@@ -59,9 +61,10 @@ class Places:
     def __init__(self, tree: Array, number: Array) -> None:
         self.span = int(number.max(initial=0)) + 1
         keys = tree * self.span + number
-        self.order = np.argsort(keys, kind="stable")
-        self.keys = keys[self.order]
-        if (self.keys[1:] == self.keys[:-1]).any():
+        rises = bool((keys[1:] > keys[:-1]).all())
+        self.order = None if rises else np.argsort(keys, kind="stable")
+        self.keys = keys if self.order is None else keys[self.order]
+        if not rises and (self.keys[1:] == self.keys[:-1]).any():
             raise GraphError("two nodes of a tree have the same number")
 
     def of(self, tree: Array, number: Array, what: str) -> Array:
@@ -69,16 +72,23 @@ class Places:
         found = np.minimum(np.searchsorted(self.keys, wanted), max(len(self.keys) - 1, 0))
         if len(wanted) and (not len(self.keys) or (number < 0).any() or (self.keys[found] != wanted).any()):
             raise GraphError(f"{what} names a node that there is not")
-        return np.asarray(self.order[found])
+        return found if self.order is None else np.asarray(self.order[found])
+
+
+def distinct(values: Array) -> Array:
+    """The different values in order; quick where equal ones stand in long runs."""
+    begins = np.flatnonzero(values[1:] != values[:-1]) + 1
+    return np.unique(values[np.append(0, begins)] if len(values) else values)
 
 
 def modes(names: Sequence[str]) -> Array:
     """The numbers of the ways to compare."""
+    listed = names if isinstance(names, Texts) else Texts(name.encode() for name in names)
     codes = {name: number for number, name in enumerate(MODES)}
-    unknown = set(names) - set(codes)
+    unknown = [name for name in listed.different if name not in codes]
     if unknown:
-        raise GraphError(f"a node compares by {sorted(unknown)[0]!r}, which is not known")
-    return np.fromiter(map(codes.__getitem__, names), np.int8, len(names))
+        raise GraphError(f"a node compares by {shown(unknown[0])}, which is not known")
+    return np.array([codes[name] for name in listed.different], np.int8)[listed.numbers]
 
 
 def built(nodes: Nodes, places: Places) -> Trees:
@@ -115,7 +125,7 @@ def _roots(tree: Array, reached: Array) -> Array:
     first[reached] = False
     found = np.flatnonzero(first)
     found = found[np.argsort(tree[found], kind="stable")]
-    if not np.array_equal(tree[found], np.unique(tree)):
+    if not np.array_equal(tree[found], distinct(tree)):
         raise GraphError("a tree has not one root")
     return found
 
@@ -147,7 +157,7 @@ def listed(attributes: Mapping[str, object], prefix: str, thresholds: Array) -> 
         return array
 
     names = attributes.get(prefix + "modes", ())
-    assert isinstance(names, tuple)
+    assert isinstance(names, Sequence)
     if len(names) != len(thresholds):
         raise GraphError(f"{prefix}modes has {len(names)} names for {thresholds.size} nodes")
     return Nodes(

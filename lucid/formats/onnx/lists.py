@@ -1,0 +1,75 @@
+"""Long lists of a file, of which nothing is made that they need not be."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import count
+from typing import overload
+
+import numpy as np
+
+from ...graph.types import DType
+from .model import Array
+
+LONG = 1024
+"""Lists of fewer elements are tuples."""
+
+
+class Numbers(Sequence[float]):
+    """Numbers that lie in an array."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    @overload
+    def __getitem__(self, index: int) -> float: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Numbers: ...
+
+    def __getitem__(self, index: int | slice) -> float | Numbers:
+        if isinstance(index, slice):
+            return Numbers(self.array[index])
+        number: float = self.array[index].item()
+        return number
+
+    def __array__(self, dtype: DType | None = None, copy: bool | None = None) -> Array:
+        return np.array(self.array, dtype, copy=copy)
+
+
+class Texts(Sequence[str]):
+    """Texts of which few are different: those, and which of them each is."""
+
+    def __init__(self, data: Iterable[bytes]) -> None:
+        numbers: defaultdict[bytes, int] = defaultdict(count().__next__)
+        self.numbers: Array = np.fromiter(map(numbers.__getitem__, data), np.int32)
+        self.different = tuple(one.decode("utf-8", "replace") for one in numbers)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return [self.different[number] for number in self.numbers[index]]
+        return self.different[int(self.numbers[index])]
+
+
+def numbers(data: Sequence[float], dtype: DType) -> Sequence[float]:
+    """A list of numbers of a file."""
+    return tuple(data) if len(data) < LONG else Numbers(np.array(data, dtype))
+
+
+def texts(data: Sequence[bytes]) -> Sequence[str]:
+    """A list of texts of a file."""
+    found = Texts(data)
+    return tuple(found) if len(data) < LONG else found
