@@ -383,11 +383,11 @@ class _Builder:
         path = _path(name) if given else ()
         owner: Module = self._scope(path[:-1]) if path and len(path) > 1 else operator
         attribute = self._fresh(owner, path[-1] if path and len(path) > 1 else label or "weight")
-        tensor = np.array(array)
+        own = np.array(array, order="C")
         if slot in converter.state:
-            owner.register_buffer(attribute, Tensor(tensor))
+            owner.register_buffer(attribute, Tensor.wrap(own))
         else:
-            owner.register_parameter(attribute, Parameter(tensor))
+            owner.register_parameter(attribute, Parameter.wrap(own, requires_grad=True))
         self.plan.weights[name] = owner, attribute
 
     def _scope(self, path: Sequence[str]) -> Module:

@@ -40,7 +40,7 @@ def _conditions(run: Callable[..., object], types: Sequence[TensorType]) -> list
     order = list(dict.fromkeys(name for one in reversed(types) for name, _ in reversed(_symbols(one.shape))))
     recorder = Recorder()
     try:
-        with recorder.active(grad=False):
+        with recorder.active():
             run(*(recorder.input(one, "x") for one in types))
     except LucidError as error:
         if from_handler(error):

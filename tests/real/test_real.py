@@ -1,4 +1,5 @@
-"""Real models: each comes in, answers as ONNX Runtime does at two sizes, is saved, and runs where there is no onnx.
+"""Real models: each comes in, is traced once for all sizes, answers as ONNX Runtime does at two of them, is saved, and
+runs where there is no onnx.
 
 ``make models`` fetches them first. With ``LUCID_MODELS`` another folder than ``.models`` holds them.
 """
@@ -95,14 +96,18 @@ def test_a_real_model(name: str, tmp_path: Path, request: pytest.FixtureRequest)
             lucid.onnx.load(proto)
         return
     net = lucid.onnx.load(proto)
-    compiled = lucid.compile(net)
+    compiled = lucid.compile(net, *net.specs)
     tolerance = QUANTISED if dynamic(proto) else TOLERANCE
     for size in (0, 1):
         given = inputs(path, size)
         arrays = [given[name] for name in net.input_names]
         with lucid.no_grad():
             results = compiled(*arrays)
-        check(results, answers(proto, given), tolerance)
+        wanted = answers(proto, given)
+        check(results, wanted, tolerance)
+    assert "1 traces" in repr(compiled)  # both sizes run what one trace has become
+    with lucid.no_grad():
+        check(lucid.compile(net)(*arrays), wanted, tolerance)
     assert compiled.plan.nbytes > 0
     assert to_dot(compiled.graph)
     compiled.save(tmp_path / "net.lucid")

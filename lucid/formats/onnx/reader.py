@@ -18,7 +18,7 @@ import numpy as np
 from ...base.checks import named, shown
 from ...base.lazy import LazyModule
 from ...errors import FileError, GraphError, LucidError, from_handler
-from ...graph.types import DType, float32, int64
+from ...graph.types import DTYPES, DType, float32, int64
 from .functions import inlined
 from .lists import numbers, texts
 from .model import ML, SHORT, Array, Attribute, GraphDef, ModelDef, NodeDef, Size, ValueDef, widened
@@ -213,9 +213,11 @@ class _Reader:
             return self.external(proto, shape, dtype)
         count = math.prod(shape)
         if proto.HasField("raw_data"):
-            held = len(proto.raw_data)
-            if dtype.itemsize and held != _bytes(count, dtype):
-                raise GraphError(f"tensor {shown(proto.name)} has {held} bytes for {count} numbers of {dtype}")
+            raw = proto.raw_data  # a copy each time that it is asked for
+            if dtype.itemsize and len(raw) != _bytes(count, dtype):
+                raise GraphError(f"tensor {shown(proto.name)} has {len(raw)} bytes for {count} numbers of {dtype}")
+            if dtype.name in DTYPES:
+                return np.frombuffer(raw, dtype.newbyteorder("<")).reshape(shape).astype(dtype, copy=False)
         else:
             fields = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
             held = max(len(getattr(proto, name)) for name in fields)
