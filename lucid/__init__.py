@@ -173,7 +173,7 @@ from .tensor.tensor import Tensor
 if TYPE_CHECKING:
     from . import models, onnx, optim, passes
     from .compiler.compiled import CompiledModel
-    from .compiler.control import cond
+    from .compiler.control import cond, scan, while_loop
     from .compiler.entry import compile, load
     from .compiler.transforms import grad, value_and_grad
 
@@ -336,6 +336,7 @@ __all__ = [
     "roll",
     "round",
     "rsqrt",
+    "scan",
     "set_cache_limit",
     "set_grad_enabled",
     "set_num_threads",
@@ -377,6 +378,7 @@ __all__ = [
     "var",
     "vstack",
     "where",
+    "while_loop",
     "zeros",
     "zeros_like",
 ]
@@ -390,6 +392,8 @@ _LAZY = {
     "CompiledModel": "compiler.compiled",
     "compile": "compiler.entry",
     "cond": "compiler.control",
+    "scan": "compiler.control",
+    "while_loop": "compiler.control",
     "load": "compiler.entry",
     "grad": "compiler.transforms",
     "value_and_grad": "compiler.transforms",

@@ -1,4 +1,4 @@
-"""``lucid.cond``: what a tensor decides, by the names and habits of PyTorch and JAX; eager and traced alike."""
+"""``lucid.cond``, ``scan`` and ``while_loop``: what tensors decide, by the names and habits of PyTorch and JAX."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ import numpy as np
 
 from ..base.checks import shown
 from ..errors import DTypeError, OptionError, ShapeError, TraceError
-from ..graph.ops import control
+from ..graph.dims import Dim
+from ..graph.ops.control import cond as choose
+from ..graph.ops.loops import Along, loop
+from ..graph.ops.loops import scan as scan_over
 from ..graph.types import bool_
 from ..tensor.tensor import Tensor
 from .arguments import Structure, flatten, unflatten
 
 R = TypeVar("R")
+C = TypeVar("C")
+X = TypeVar("X")
+Y = TypeVar("Y")
+_NUMBERS = (bool, int, float, np.generic)
 
 
 def cond(pred: object, true_fn: Callable[..., R], false_fn: Callable[..., R], operands: Sequence[object] = ()) -> R:
@@ -45,13 +52,125 @@ def cond(pred: object, true_fn: Callable[..., R], false_fn: Callable[..., R], op
         structures.append(structure)
         return leaves
 
-    found = control.cond(_condition("cond", pred), lambda: flat(true_fn), lambda: flat(false_fn))
+    found = choose(_condition("cond", pred), lambda: flat(true_fn), lambda: flat(false_fn))
     if structures[0] != structures[-1]:
         raise TraceError(
             "cond: true_fn and false_fn return different things: give both the same nesting, and numbers as tensors"
         )
     result: R = unflatten(structures[0], found)
     return result
+
+
+def scan(
+    f: Callable[[C, X], tuple[C, Y]], init: C, xs: X | None = None, length: int | None = None, reverse: bool = False
+) -> tuple[C, Y]:
+    """``f(carry, x)`` for each ``x`` along the first axis of ``xs``; as ``jax.lax.scan``.
+
+    Compiled, the loop is one node, however many turns it has: ``f`` is traced once. Gradients go back through the
+    turns, each of which is computed again from what was carried before it.
+
+    Parameters
+    ----------
+    f
+        Takes what is carried and a slice, and returns what is carried on, of the same types, and a result of the turn.
+        What it reads beside these is found as it is traced. It changes nothing in place.
+    init
+        What is carried first: a tensor, or nested lists, tuples and dicts of tensors.
+    xs
+        What is gone over: likewise, all equally long; None where there is nothing.
+    length
+        How many turns, where ``xs`` does not say.
+    reverse
+        Whether to begin at the end; results then lie where their slices do.
+
+    Returns
+    -------
+    What is carried at the end, and the results of all turns, stacked along a new first axis.
+    """
+    check_function("scan", "f", f)
+    carried, nesting = _tensors("scan", init)
+    slices, kind = _tensors("scan", xs)
+    turns = _turns(slices, length)
+    structure: list[Structure] = []
+
+    def turn(*values: object) -> Sequence[Tensor]:
+        given = unflatten(nesting, values[: len(carried)]), unflatten(kind, values[len(carried) :])
+        found = f(*given)
+        if not isinstance(found, tuple) or len(found) != 2:
+            raise TraceError(f"scan: f returns what is carried on and a result, as a tuple of two, got {shown(found)}")
+        after, same = _tensors("scan", found[0])
+        if same != nesting:
+            raise TraceError("scan: what f carries on is nested otherwise than what it was given")
+        results, one = _tensors("scan", found[1])
+        structure[:] = [one]
+        return [*after, *results]
+
+    onto = [Along(reverse=reverse)] * len(slices)
+    found = scan_over(turn, carried, slices, turns, onto, lambda types: [Along(reverse=reverse)] * len(types))
+    last, stacked = unflatten(nesting, found[: len(carried)]), unflatten(structure[0], found[len(carried) :])
+    return last, stacked
+
+
+def while_loop(cond_fn: Callable[..., object], body_fn: Callable[..., R], operands: R) -> R:
+    """``operands = body_fn(*operands)`` while ``cond_fn(*operands)`` holds; as ``torch.while_loop``.
+
+    Compiled, the loop is one node whose number of turns each run decides, so no gradient goes through it:
+    :func:`scan` has one.
+
+    Parameters
+    ----------
+    cond_fn
+        Returns a bool tensor with one element.
+    body_fn
+        Returns a tuple of what is handed on, nested and typed as the operands.
+    operands
+        What is handed on first: tensors, or nested lists, tuples and dicts of tensors.
+
+    Returns
+    -------
+    What ``body_fn`` has returned last, as a tuple.
+    """
+    check_function("while_loop", "cond_fn", cond_fn)
+    check_function("while_loop", "body_fn", body_fn)
+    check_operands("while_loop", operands)
+    carried, nesting = _tensors("while_loop", tuple(operands))  # type: ignore[arg-type]  # several
+
+    def further(values: Sequence[object]) -> Tensor:
+        return _condition("while_loop", cond_fn(*unflatten(nesting, values)))
+
+    def turn(_: object, *values: object) -> Sequence[Tensor]:
+        found = body_fn(*unflatten(nesting, values))
+        after, same = _tensors("while_loop", tuple(found) if isinstance(found, list) else found)
+        if same != nesting:
+            raise TraceError("while_loop: body_fn returns a tuple of what is handed on, nested as the operands are")
+        return [further(after), *after]
+
+    found = loop(turn, Tensor(np.array(_MOST)), further(carried), carried)
+    result: R = unflatten(nesting, found)
+    return result
+
+
+_MOST = np.iinfo(np.int64).max
+
+
+def _tensors(owner: str, value: object) -> tuple[list[Tensor], Structure]:
+    """The tensors in something nested, numbers among them, and the structure around them."""
+    leaves, structure = flatten(value, (Tensor, np.ndarray, *_NUMBERS), results=True)
+    return [one if isinstance(one, Tensor) else Tensor(one) for one in leaves], structure
+
+
+def _turns(slices: Sequence[Tensor], length: int | None) -> Dim:
+    """How many turns a scan has."""
+    if length is not None and (isinstance(length, bool) or not isinstance(length, int) or length < 0):
+        raise OptionError(f"scan: length is a number of turns, got {shown(length)}")
+    if any(not x.type.shape for x in slices):
+        raise ShapeError("scan: what is gone over has a first axis, and a tensor without axes is given")
+    found = {x.type.shape[0] for x in slices} | ({length} if length is not None else set())
+    if not found:
+        raise OptionError("scan: give xs, or length")
+    if len(found) > 1:
+        raise ShapeError(f"scan: all that is gone over must be equally long, got {', '.join(map(str, found))}")
+    return found.pop()
 
 
 def _condition(owner: str, pred: object) -> Tensor:

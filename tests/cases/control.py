@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from lucid.graph.ops.composite import lt
 from lucid.graph.ops.control import cond
+from lucid.graph.ops.loops import Along, loop, scan
+from lucid.graph.ops.source import constant, full
 
 from .case import Case
-from .shape import Make
+from .shape import Make, normal
 
 
 def _with(condition: bool, *shapes: tuple[int, ...]) -> Make:
@@ -33,6 +36,74 @@ def _nested(c: Any, x: Any, y: Any) -> Any:
     return tuple(cond(c, inner, lambda: [y.exp()]))
 
 
+def _cell(h: Any, x: Any, w: Any) -> Any:
+    return (h @ w + x).tanh()
+
+
+def _recurrent(along: Along, onto: Along) -> Callable[..., Any]:
+    """A plain recurrent layer, with the squares of its states."""
+
+    def ours(x: Any, h: Any, w: Any) -> Any:
+        def turn(h: Any, x: Any) -> Any:
+            h = _cell(h, x, w)
+            return [h, h * h]
+
+        return tuple(scan(turn, [h], [x], x.type.shape[along.axis], [along], lambda _: [onto]))
+
+    return ours
+
+
+def _theirs(axis: int, reverse: bool, onto: int, back: bool) -> Callable[..., Any]:
+    def theirs(torch: Any, x: Any, h: Any, w: Any) -> Any:
+        rows = []
+        for one in x.unbind(axis)[:: -1 if reverse else 1]:
+            h = _cell(h, one, w)
+            rows.append(h * h)
+        return h + 0, torch.stack(rows[:: -1 if back else 1], onto)
+
+    return theirs
+
+
+def _scan(label: str, axis: int, reverse: bool, onto: int, back: bool, *shapes: tuple[int, ...]) -> Case:
+    return Case(
+        f"scan-{label}", _recurrent(Along(axis, reverse), Along(onto, back)), normal(*shapes),
+        _theirs(axis, reverse, onto, back), ops=("Scan",), tags=frozenset({"static"}),
+    )  # fmt: skip
+
+
+def _exchange(a: Any, b: Any) -> Any:
+    """Each turn exchanges what it carries."""
+    return tuple(scan(lambda a, b: [b, a * b, a], [a, b], [], 3))
+
+
+def _inputless(x: Any) -> Any:
+    def turn(number: Any, x: Any) -> Any:
+        return [number + 1, x * 2, number, x.sum()]
+
+    return tuple(scan(turn, [constant(x, np.int64(0)), x], [], 4))
+
+
+def _nested_loops(x: Any) -> Any:
+    """Running sums of rows, row by row."""
+
+    def row(total: Any, x: Any) -> Any:
+        zero = full(x, 0.0, ())
+        last, sums = scan(lambda s, v: [s + v * v, s * v], [zero], [x], x.type.shape[0])
+        return [total + last, sums]
+
+    return tuple(scan(row, [full(x, 0.0, ())], [x], x.type.shape[0]))
+
+
+def _doubled(x: Any, y: Any) -> Any:
+    """As often as it takes."""
+
+    def turn(number: Any, x: Any, count: Any) -> Any:
+        return [lt(x.abs().sum(), 100.0), x * 2 + y, count + number]
+
+    found = loop(turn, constant(x, np.int64(9)), lt(x.abs().sum(), 100.0), [x, constant(x, np.int64(0))])
+    return tuple(found)
+
+
 CASES = [
     *_if(
         "product", lambda c, x, w: tuple(cond(c, lambda: [(x @ w).tanh()], lambda: [(x * 2).exp() @ w])),
@@ -50,4 +121,17 @@ CASES = [
         "empty", lambda c, x: tuple(cond(c, lambda: [x * 2], lambda: [x - 1])),
         lambda torch, c, x: x * 2 if c else x - 1, (0, 3),
     ),
+    _scan("forward", 0, False, 0, False, (5, 2, 3), (2, 3), (3, 3)),
+    _scan("backward", 0, True, 0, True, (4, 2, 3), (2, 3), (3, 3)),
+    _scan("axes", 1, False, 2, False, (2, 4, 3), (2, 3), (3, 3)),
+    _scan("axes-turned", 2, True, 1, False, (2, 3, 4), (2, 3), (3, 3)),
+    _scan("one", 0, False, 0, False, (1, 2, 3), (2, 3), (3, 3)),
+    Case(
+        "scan-none", lambda x, h, w: _recurrent(Along(), Along())(x, h, w), normal((0, 2, 3), (2, 3), (3, 3)),
+        ops=("Scan",), tags=frozenset({"static"}),
+    ),
+    Case("scan-exchange", _exchange, normal((2, 3), (2, 3)), ops=("Scan",)),
+    Case("scan-counts", _inputless, normal((2, 3)), ops=("Scan",)),
+    Case("scan-nested", _nested_loops, normal((3, 4)), ops=("Scan",), tags=frozenset({"static"})),
+    Case("loop", _doubled, normal((2, 3), (2, 3)), gradient=False, ops=("Loop",)),
 ]  # fmt: skip

@@ -1,7 +1,8 @@
-"""What data decides: eager and compiled alike, only the branch that is taken runs."""
+"""What data decides, and loops: compiled as eagerly, only the branch that is taken runs, and a body is one graph."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 import lucid
 from lucid import nn
-from lucid.errors import DTypeError, ExecutionError, LucidError, OptionError, ShapeError, TraceError
+from lucid.errors import DTypeError, ExecutionError, GradientError, LucidError, OptionError, ShapeError, TraceError
 from lucid.formats.text import parse_text, to_text
 from lucid.graph.region import regions_of, walk
 
@@ -218,3 +219,148 @@ def test_a_buffer_is_not_changed_in_a_branch() -> None:
         lucid.compile(lambda x: lucid.cond(x.sum() > 0, norm, lambda x: x, (x,)), lucid.spec(3, 4))
     norm.eval()
     both(lambda x: lucid.cond(x.sum() > 0, norm, lambda x: x, (x,)), X)
+
+
+# ---------------------------------------------------------------- loops
+
+
+def recurrent(xs: Any, h: Any, w: Any, reverse: bool = False) -> Any:
+    def turn(carry: Any, x: Any) -> Any:
+        h = (carry["h"] @ w + x).tanh()
+        return {"h": h, "n": carry["n"] + 1}, [h * 2, h.sum()]
+
+    last, (ys, sums) = lucid.scan(turn, {"h": h, "n": 0}, xs, reverse=reverse)
+    return last["h"], last["n"], ys, sums
+
+
+RNG = np.random.default_rng(0)
+XS, H, W = (RNG.standard_normal(shape).astype(np.float32) for shape in ((5, 2, 3), (2, 3), (3, 3)))
+
+
+@pytest.mark.parametrize("options", [{}, {"exact": True}, {"threads": 2}, {"verify": True}])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_scan_goes_over_slices(options: dict[str, Any], reverse: bool) -> None:
+    _, turns, ys, _ = both(lambda xs, h, w: recurrent(xs, h, w, reverse), XS, H, W, **options)
+    assert turns == 5
+    state = H
+    for at in range(5)[:: -1 if reverse else 1]:
+        state = np.tanh(state @ W + XS[at])
+        np.testing.assert_allclose(ys[at], 2 * state, rtol=1e-5, atol=1e-6)
+
+
+def test_one_trace_of_a_scan_serves_any_length() -> None:
+    net = lucid.compile(recurrent, lucid.spec("T", "N", 3), lucid.spec("N", 3), lucid.spec(3, 3))
+    for times, batch in ((5, 2), (1, 1), (0, 2), (3, 0)):
+        xs, h = np.resize(XS, (times, batch, 3)), np.resize(H, (batch, 3))
+        for a, b in zip(net(xs, h, W), recurrent(*map(lucid.tensor, (xs, h, W))), strict=True):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_of_a_scan() -> None:
+    def loss(xs: Any, h: Any, w: Any) -> Any:
+        h, _, ys, sums = recurrent(xs, h, w)
+        return (h * h).sum() + (ys**3).sum() + sums.sum()
+
+    given = [lucid.tensor(x, requires_grad=True, dtype="float64") for x in (XS, H, W)]
+    loss(*given).backward()
+    for a, b in zip(lucid.grad(loss, (0, 1, 2))(*given), given, strict=True):
+        assert b.grad is not None
+        np.testing.assert_allclose(a.numpy(), b.grad.numpy(), rtol=1e-9)
+
+
+def test_second_derivatives_of_a_scan() -> None:
+    def power(x: Any) -> Any:
+        return lucid.scan(lambda y, _: (y * x, None), x, length=3)[0].sum()  # x to the fourth
+
+    second = lucid.grad(lambda x: lucid.grad(power)(x).sum())
+    np.testing.assert_allclose(second(lucid.tensor(X)).numpy(), 12 * X**2, rtol=1e-4)
+
+
+class Cell(nn.Module):
+    """A layer that goes over time, with weights of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        lucid.manual_seed(1)
+        self.cell = nn.Linear(6, 3)
+
+    def forward(self, xs: Any) -> Any:
+        def turn(h: Any, x: Any) -> Any:
+            h = lucid.cond(x.sum() > 0, lambda: self.cell(lucid.cat([h, x], -1)).tanh(), lambda: h)
+            return h, h
+
+        return lucid.scan(turn, lucid.zeros(2, 3), xs)
+
+
+def test_a_module_in_a_branch_in_a_loop(tmp_path: Path) -> None:
+    model = Cell()
+    net = lucid.compile(model, lucid.spec("T", 2, 3))
+    net.save(tmp_path / "net.lucid")
+    loaded = lucid.load(tmp_path / "net.lucid")
+    for want, *got in zip(model(lucid.tensor(XS)), net(XS), loaded(XS), strict=True):
+        for one in got:
+            np.testing.assert_allclose(one.numpy(), want.numpy(), rtol=1e-5, atol=1e-6)
+    text = to_text(net.graph, origins=True)
+    assert to_text(parse_text(text), origins=True) == text
+    net.draw(tmp_path / "net.dot")
+    gradients = []
+    for run in (model, net):
+        run(XS)[1].sum().backward()
+        assert model.cell.weight.grad is not None
+        gradients.append(model.cell.weight.grad.numpy().copy())
+        model.cell.weight.grad = None
+    np.testing.assert_allclose(*gradients, rtol=1e-4, atol=1e-5)
+
+
+def doubled(x: Any) -> Any:
+    return lucid.while_loop(lambda x, n: x.sum() < 100, lambda x, n: (x * 2, n + 1), (x, 0))
+
+
+def test_a_loop_goes_on_while_data_says_so() -> None:
+    for start in (1.0, 40.0, 200.0):
+        x, turns = both(doubled, np.full(3, start, np.float32))
+        assert turns == np.ceil(np.log2(100 / (3 * start)).clip(0)) and x[0] == start * 2**turns
+
+
+def test_a_loop_over_data_has_no_gradient() -> None:
+    with pytest.raises(GradientError, match=r"lucid\.scan"):
+        lucid.grad(lambda x: doubled(x)[0].sum())(lucid.tensor(X))
+
+
+def test_an_error_names_the_line_in_the_turn() -> None:
+    net = lucid.compile(lambda x: lucid.scan(lambda c, x: (c // x, None), 12, x)[0])
+    assert int(net(np.array([2, 3]))) == 2
+    with pytest.raises(ExecutionError, match=r"scan > body > \w+: FloorDivide.*test_control.py:\d+.*divided by 0"):
+        net(np.array([2, 0]))
+
+
+def test_a_loop_is_interrupted_and_goes_on() -> None:
+    net = lucid.compile(lambda n: lucid.while_loop(lambda i: i < n, lambda i: (i + 1,), (0,))[0])
+    net(np.array(3))
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(KeyboardInterrupt):
+            net(np.array(10**12))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert int(net(np.array(5))) == 5
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "words"),
+    [
+        (lambda x: lucid.scan(lambda c, x: (c.sum(), x), x, x), LucidError, "keeps its type|do not"),
+        (lambda x: lucid.scan(lambda c, x: c, x, x), TraceError, "a tuple of two"),
+        (lambda x: lucid.scan(lambda c, x: ((c, c), x), x[0], x), TraceError, "nested otherwise"),
+        (lambda x: lucid.scan(lambda c, _: (c, None), x), OptionError, "give xs, or length"),
+        (lambda x: lucid.scan(lambda c, x: (c, None), x, x, length=2), ShapeError, "equally long"),
+        (lambda x: lucid.scan(lambda c, x: (c, None), x, x.sum()), ShapeError, "first axis"),
+        (lambda x: lucid.scan(lambda c, _: (nn.functional.dropout(c), None), x, length=2), TraceError, "random"),
+        (lambda x: lucid.while_loop(lambda x: x, lambda x: (x,), (x,)), DTypeError, "must be a bool"),
+        (lambda x: lucid.while_loop(lambda x: x.sum() > 0, lambda x: x, (x,)), TraceError, "nested as the operands"),
+    ],
+)
+def test_loops_that_cannot_be(function: Callable[..., Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        lucid.compile(function, lucid.spec(3, 4))

@@ -237,6 +237,11 @@ def _most(a: Dim, b: Dim) -> Dim:
 _OF_TWO_SIZES = {"Min": _least, "Max": _most}
 
 
+@evaluated("Relu")
+def relu(node: NodeDef, x: Array) -> Array:
+    return np.asarray(np.frompyfunc(_most, 2, 1)(x, 0), object) if x.dtype == object else np.maximum(x, 0)
+
+
 @evaluated("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", grown=_broadcast)
 def compare(node: NodeDef, a: Array, b: Array) -> Array:
     if a.dtype == object or b.dtype == object:

@@ -16,6 +16,7 @@ from . import fused as fused
 from . import fused_linear as fused_linear
 from . import indexing as indexing
 from . import linalg as linalg
+from . import loops as loops
 from . import loss as loss
 from . import norm as norm
 from . import order as order

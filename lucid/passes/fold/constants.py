@@ -30,7 +30,8 @@ def fold_constants(graph: Graph, evaluate: Evaluate, options: FoldOptions = Fold
     """Replace nodes all of whose inputs are constants by their values.
 
     Filled and expanded tensors stay symbolic, whatever their size: an element-wise op on filled
-    tensors gives a filled tensor again. Parameters and impure ops are never folded.
+    tensors gives a filled tensor again. Parameters and impure ops are never folded, nor loops, which
+    take as long as they take.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ def fold_constants(graph: Graph, evaluate: Evaluate, options: FoldOptions = Fold
 
     def rule(site: Site) -> Sequence[Any] | None:
         makers = [site.made_by(x) for x in site.inputs]
-        if not makers or not site.op.pure or site.op is EXPAND:
+        if not makers or not site.op.pure or site.op.regions or site.op is EXPAND:
             return None
         if site.op.elementwise and all(_is_number(m.node) for m in makers):
             scalars: list[tuple[OpDef, Attrs]] = [(FULL, FullAttrs((), m.type.dtype, m.attrs.value)) for m in makers]

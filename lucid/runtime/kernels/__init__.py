@@ -9,6 +9,7 @@ from . import expect as expect
 from . import fused as fused
 from . import indexing as indexing
 from . import linear as linear
+from . import loops as loops
 from . import loss as loss
 from . import norm as norm
 from . import order as order

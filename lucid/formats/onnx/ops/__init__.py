@@ -6,6 +6,7 @@ from . import elementwise as elementwise
 from . import images as images
 from . import indexing as indexing
 from . import learned as learned
+from . import loops as loops
 from . import losses as losses
 from . import moves as moves
 from . import norms as norms

@@ -1,0 +1,156 @@
+"""Operators whose graphs run many times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ....errors import GraphError, LucidError, from_handler
+from ....graph.dims import Dim
+from ....graph.opdef import AbstractTensor
+from ....graph.ops import loops
+from ....graph.ops.loops import Along
+from ....graph.ops.shape import normal_axis, reshape, stack
+from ....graph.ops.source import constant
+from ....graph.types import TensorType
+from ..model import GraphDef
+from ..registry import Call, Value, converter, is_host
+
+UNROLLED = 50_000
+"""Nodes that a loop may become which is written out turn by turn."""
+_TRUE = np.array(True)
+
+
+@converter("Loop", host=(0, 1))
+def loop(call: Call, limit: Value = None, condition: Value = None, *init: Value) -> Sequence[Value]:
+    """A loop whose turns are known is a scan; one that data ends carries values alone.
+
+    Where what is carried changes its type, or the body must know the number of the turn, a loop is written out.
+    """
+    begins = condition is None or (is_host(condition) and bool(call.scalar(condition, "the condition")))
+    known = (condition is None or is_host(condition)) and is_host(limit)
+    if not known:
+        return _while(call, limit, condition, init)
+    turns = call.dims(limit, "the number of turns")[0] if begins else 0
+    try:
+        found = _counted(call, turns, init)
+    except LucidError as error:
+        if from_handler(error) or not isinstance(turns, int):
+            raise
+        return _written_out(call, turns, init, error)
+    return _while(call, limit, condition, init) if found is None else found
+
+
+def _results(call: Call, given: Sequence[Value]) -> list[Value]:
+    """What the body gives: whether another turn follows, what is carried, what is stacked."""
+    body: GraphDef = call.required("body")
+    return call.run(body, given)
+
+
+def _counted(call: Call, turns: Dim, init: Sequence[Value]) -> Sequence[Value] | None:
+    """A scan over nothing but numbers; None where data says whether another turn follows."""
+    further: list[Value] = []
+
+    def turn(number: AbstractTensor, *values: AbstractTensor) -> Sequence[AbstractTensor]:
+        again, *results = _results(call, [number, _TRUE, *values])
+        further.append(again)
+        return [number + 1, *map(call.tensor, results)]
+
+    start = constant(call.world, np.array(0))
+    found = loops.scan(turn, [start, *map(call.tensor, init)], [], turns)
+    if not all(is_host(one) for one in further):
+        return None
+    if not all(bool(call.scalar(one, "the condition")) for one in further):
+        raise GraphError("it ends after its first turn, whatever the data are")
+    return found[1:]
+
+
+def _while(call: Call, limit: Value, condition: Value, init: Sequence[Value]) -> Sequence[Value]:
+    """A loop that data ends."""
+    body: GraphDef = call.required("body")
+    if len(body.outputs) - 1 > len(init):
+        raise GraphError(
+            "how many turns it has is computed from data, and so is the size of the results that it stacks: sizes must "
+            "be known before a run"
+        )
+
+    def turn(number: AbstractTensor, *values: AbstractTensor) -> Sequence[AbstractTensor]:
+        again, *results = map(call.tensor, _results(call, [number, _TRUE, *values]))
+        return [reshape(again, ()), *results]
+
+    most = constant(call.world, np.array(np.iinfo(np.int64).max)) if limit is None else reshape(call.tensor(limit), ())
+    first = constant(call.world, _TRUE) if condition is None else reshape(call.tensor(condition), ())
+    return loops.loop(turn, most, first, [call.tensor(one) for one in init])
+
+
+def _written_out(call: Call, turns: int, init: Sequence[Value], why: LucidError) -> Sequence[Value]:
+    """Turn after turn, each of which knows its number, and may hand on what is of another type."""
+    body: GraphDef = call.required("body")
+    if turns * len(body.nodes) > UNROLLED:
+        raise why
+    carried, rows = list(init), list[list[Value]]()
+    for number in range(turns):
+        again, *results = _results(call, [np.array(number), _TRUE, *carried])
+        if not is_host(again):
+            raise why
+        carried = results[: len(init)]
+        rows.append(results[len(init) :])
+        if not call.scalar(again, "the condition"):
+            break
+    if not rows and len(body.outputs) - 1 > len(init):
+        raise why
+    return [*carried, *(stack(list(map(call.tensor, column))) for column in zip(*rows, strict=True))]
+
+
+# ---------------------------------------------------------------- scans
+
+
+@converter("Scan", since=9)
+def scan(call: Call, *given: Value) -> Sequence[Value]:
+    count = int(call.required("num_scan_inputs"))
+    cut = len(given) - count
+    values = [call.tensor(one) for one in given]
+    axes = call.attribute("scan_input_axes") or [0] * count
+    ways = call.attribute("scan_input_directions") or [0] * count
+    over = [
+        Along(normal_axis("Scan", axis, x.type.rank), way == 1)
+        for x, axis, way in zip(values[cut:], axes, ways, strict=True)
+    ]
+
+    def lie(types: Sequence[TensorType]) -> Sequence[Along]:
+        onto = call.attribute("scan_output_axes") or [0] * len(types)
+        back = call.attribute("scan_output_directions") or [0] * len(types)
+        each = zip(types, onto, back, strict=True)
+        return [Along(normal_axis("Scan", axis, y.rank + 1), way == 1) for y, axis, way in each]
+
+    return _scan(call, values[:cut], values[cut:], over, lie)
+
+
+def _scan(
+    call: Call, init: Sequence[AbstractTensor], xs: Sequence[AbstractTensor], over: Sequence[Along],
+    lie: Callable[[Sequence[TensorType]], Sequence[Along]] = lambda types: [Along()] * len(types),
+) -> Sequence[AbstractTensor]:  # fmt: skip
+    def turn(*values: AbstractTensor) -> Sequence[AbstractTensor]:
+        return [call.tensor(one) for one in _results(call, values)]
+
+    if not xs:
+        raise GraphError("it has nothing to go over")
+    return loops.scan(turn, init, xs, xs[0].type.shape[over[0].axis], over, lie)
+
+
+@converter("Scan", since=8)
+def scan_of_batch(call: Call, lengths: Value = None, *given: Value) -> Sequence[Value]:
+    """The same for each of a batch, along the first axis of all."""
+    if lengths is not None:
+        raise GraphError("sequences with lengths of their own are not supported")
+    count = int(call.required("num_scan_inputs"))
+    cut = len(given) - count
+    ways = call.attribute("directions") or [0] * count
+    over = [Along(reverse=way == 1) for way in ways]
+
+    def one(*values: AbstractTensor) -> Sequence[AbstractTensor]:
+        return _scan(call, values[:cut], values[cut:], over)
+
+    values = [call.tensor(x) for x in given]
+    return loops.scan(one, [], values, values[0].type.shape[0])

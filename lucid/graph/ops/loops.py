@@ -1,0 +1,289 @@
+"""Loops: over the slices of arrays, and for as long as data says.
+
+What a loop carries from turn to turn keeps its type. The body is a region (:mod:`lucid.graph.region`), which takes what
+is carried and what is of the turn alone, then what it captures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import accumulate
+from typing import TypeVar
+
+from ...errors import DTypeError, GradientError, GraphError, ShapeError
+from ..dims import Dim
+from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, attributes, register
+from ..region import Region, check_region, inline
+from ..types import TensorType, int64, is_float
+from .control import check_condition
+from .shape import stack
+from .source import full
+
+Body = Callable[..., Sequence[AbstractTensor]]
+Lie = Callable[[Sequence[TensorType]], "Sequence[Along]"]
+V = TypeVar("V")
+
+
+@attributes
+class Along(Attrs):
+    """Where the slices of an array lie: along an axis, and from its end on where in ``reverse``."""
+
+    axis: int = 0
+    reverse: bool = False
+
+    @property
+    def turned(self) -> Along:
+        """The other way round."""
+        return replace(self, reverse=not self.reverse)
+
+    def slice_type(self, x: TensorType) -> TensorType:
+        """The type of one slice."""
+        return x.with_shape((*x.shape[: self.axis], *x.shape[self.axis + 1 :]))
+
+    def stack_type(self, y: TensorType, length: Dim) -> TensorType:
+        """The type of so many slices."""
+        return y.with_shape((*y.shape[: self.axis], length, *y.shape[self.axis :]))
+
+
+@attributes
+class ScanAttrs(Attrs):
+    """``length`` turns hand on ``carried`` values, each turn with a slice of all that is ``scanned``.
+
+    The body takes what is carried, the slices, and what it captures. It gives what is carried on, and a slice of each
+    of the ``stacked`` results.
+    """
+
+    body: Region
+    length: Dim
+    carried: int
+    scanned: tuple[Along, ...] = ()
+    stacked: tuple[Along, ...] = ()
+
+    def operands(self, given: Sequence[V]) -> tuple[Sequence[V], Sequence[V], Sequence[V]]:
+        """Those that are carried, scanned and captured."""
+        first = self.carried + len(self.scanned)
+        return given[: self.carried], given[self.carried : first], given[first:]
+
+    def results(self, given: Sequence[V]) -> tuple[Sequence[V], Sequence[V], Sequence[V]]:
+        """What is carried at the end, what is stacked, and what was carried before each turn."""
+        first = self.carried + len(self.stacked)
+        return given[: self.carried], given[self.carried : first], given[first:]
+
+
+def _scan_infer(attrs: ScanAttrs, *given: TensorType) -> tuple[TensorType, ...]:
+    init, xs, captures = attrs.operands([t.with_order(None) for t in given])
+    if attrs.carried < 0 or len(init) < attrs.carried or len(xs) < len(attrs.scanned):
+        raise GraphError(
+            f"Scan: carries {attrs.carried} and scans {len(attrs.scanned)} values, and is given {len(given)}"
+        )
+    for along, x in zip(attrs.scanned, xs, strict=True):
+        if not 0 <= along.axis < x.rank:
+            raise ShapeError(f"Scan: {x} has no axis {along.axis}")
+        if x.shape[along.axis] != attrs.length:
+            raise ShapeError(
+                f"Scan: axis {along.axis} of {x} has not the {attrs.length} slices that the loop has turns"
+            )
+    if isinstance(attrs.length, int) and attrs.length < 0:
+        raise ShapeError(f"Scan: a loop has no {attrs.length} turns")
+    slices = [along.slice_type(x) for along, x in zip(attrs.scanned, xs, strict=True)]
+    check_region("Scan: its body", attrs.body, [*init, *slices, *captures])
+    after = [t.with_order(None) for t in attrs.body.graph.output_types]
+    if len(after) != attrs.carried + len(attrs.stacked):
+        raise GraphError(f"Scan: its body gives {len(after)} values for {attrs.carried} and {len(attrs.stacked)}")
+    check_carried("Scan", init, after)
+    for along, y in zip(attrs.stacked, after[attrs.carried :], strict=True):
+        if not 0 <= along.axis <= y.rank:
+            raise ShapeError(f"Scan: slices {y} are not stacked along an axis {along.axis}")
+    stacked = [
+        along.stack_type(y, attrs.length) for along, y in zip(attrs.stacked, after[attrs.carried :], strict=True)
+    ]
+    return (*init, *stacked, *(Along().stack_type(t, attrs.length) for t in init))
+
+
+def check_carried(op: str, before: Sequence[TensorType], after: Sequence[TensorType]) -> None:
+    """Raise where a turn changes the type of what it hands on."""
+    for number, (old, new) in enumerate(zip(before, after, strict=False)):
+        if not old.same_value(new):
+            raise ShapeError(
+                f"{op}: what a loop carries keeps its type, and value {number} is {old} before a turn, {new} after"
+            )
+
+
+def _scan_gradient(c: GradContext[ScanAttrs]) -> Gradients:
+    """A loop the other way, which computes each turn anew from what was carried before it.
+
+    It carries the gradients of what is carried, and sums of those of what is captured; gradients of what is scanned
+    are stacked as that lies.
+    """
+    a = c.attrs
+    init, xs, captures = a.operands(c.inputs)
+    _, of_xs, of_captures = a.operands(c.wanted)
+    last, stacked, kept = a.results(range(len(c.outputs)))
+    floats = [is_float(x.type.dtype) for x in init]
+    dys = [i for i in stacked if c.cotangents[i] is not None]
+    more = [i for i in kept if c.cotangents[i] is not None]
+    reverse = c.differentiate(a.body, [*floats, *of_xs, *of_captures], [*floats, *(i in dys for i in stacked)])
+    sums = [x for x, want in zip(captures, of_captures, strict=True) if want]
+    backwards = [along for along, want in zip(a.scanned, of_xs, strict=True) if want]
+    carry = [c.cotangent(i) for i, is_one in zip(last, floats, strict=True) if is_one]
+
+    def turn(*values: AbstractTensor) -> Sequence[AbstractTensor]:
+        d_carry, totals, state, slices, d_stacked, d_kept = _cut(
+            values, len(carry), len(sums), len(init), len(xs), len(dys), len(more)
+        )
+        found = inline(reverse, [*state, *slices, *captures, *d_carry, *d_stacked], values[0])
+        d_state, d_slices, d_captures = _cut(found, len(carry), len(backwards), len(sums))
+        also = dict(zip(more, d_kept, strict=True))
+        places = [i for i, is_one in zip(kept, floats, strict=True) if is_one]
+        d_state = [d + also[i] if i in also else d for i, d in zip(places, d_state, strict=True)]
+        return [*d_state, *(t + d for t, d in zip(totals, d_captures, strict=True)), *d_slices]
+
+    start = [*carry, *(full(x, 0) for x in sums)]
+    behind, along = Along(reverse=True), dict(zip(stacked, a.stacked, strict=True))
+    over = [*(c.outputs[i] for i in kept), *xs, *(c.cotangent(i) for i in (*dys, *more))]
+    lie = [
+        *(behind for _ in kept),
+        *(x.turned for x in a.scanned),
+        *(along[i].turned for i in dys),
+        *(behind for _ in more),
+    ]
+    results = scan(turn, start, over, a.length, lie, lambda _: [one.turned for one in backwards])
+    d_init, d_captures, d_xs = (list(part) for part in _cut(results, len(carry), len(sums), len(backwards)))
+    return [
+        *(d_init.pop(0) if is_one else None for is_one in floats), *(d_xs.pop(0) if want else None for want in of_xs),
+        *(d_captures.pop(0) if want else None for want in of_captures),
+    ]  # fmt: skip
+
+
+def _cut(values: Sequence[V], *counts: int) -> list[Sequence[V]]:
+    """So many, then so many more, and so on."""
+    ends = list(accumulate(counts))
+    return [values[end - count : end] for end, count in zip(ends, counts, strict=True)]
+
+
+#: Turns that each see a slice; the last outputs, what was carried before each turn, are for the gradient.
+SCAN = register(
+    OpDef(
+        "Scan", _scan_infer, _scan_gradient, attrs=ScanAttrs, inputs=("*values",), outputs=None, regions=True,
+        family="control",
+    )
+)  # fmt: skip
+
+
+def scan(
+    body: Body, init: Sequence[AbstractTensor], xs: Sequence[AbstractTensor], length: Dim,
+    scanned: Sequence[Along] = (), stacked: Lie = lambda types: [Along()] * len(types),
+) -> Sequence[AbstractTensor]:  # fmt: skip
+    """``body(*carried, *slices)`` for each slice, which gives what is carried on, then slices of what is stacked.
+
+    What is scanned lies along its first axis, and so do results, where nothing else is said: ``stacked`` says it of
+    slices of these types.
+
+    Returns
+    -------
+    What is carried at the end, then the stacked results.
+    """
+    lie = tuple(scanned) or tuple(Along() for _ in xs)
+    slices = [along.slice_type(x.type) for along, x in zip(lie, xs, strict=True)]
+    (world, *_) = (*init, *xs)
+    recorded = world.record([*(x.type for x in init), *slices], body)
+    if recorded is None:
+        assert isinstance(length, int)
+        return _scanned(body, init, list(zip(lie, xs, strict=True)), length, stacked)
+    (region, *_), captures = recorded
+    assert isinstance(region, Region)
+    results = region.graph.output_types[len(init) :]
+    attrs = ScanAttrs(region, length, len(init), lie, tuple(stacked(results)))
+    return world.apply(SCAN, attrs, (*init, *xs, *captures))[: len(init) + len(results)]
+
+
+def _scanned(
+    body: Body, carried: Sequence[AbstractTensor], xs: Sequence[tuple[Along, AbstractTensor]], length: int,
+    stacked: Lie,
+) -> Sequence[AbstractTensor]:  # fmt: skip
+    """The same, turn by turn."""
+    first, rows = carried, list[Sequence[AbstractTensor]]()
+    for turn in range(length):
+        slices = [x.piece(a.axis, length - 1 - turn if a.reverse else turn, 1).squeeze(a.axis) for a, x in xs]
+        found = body(*carried, *slices)
+        carried = found[: len(first)]
+        check_carried("scan", [x.type for x in first], [x.type for x in carried])
+        rows.append(found[len(first) :])
+    if not rows:  # what a turn would give tells of what type nothing is
+        slices = [full(x, 0, a.slice_type(x.type).shape) for a, x in xs]
+        given = body(*carried, *slices)[len(first) :]
+        lie = stacked([y.type for y in given])
+        return [*carried, *(full(y, 0, a.stack_type(y.type, 0).shape) for a, y in zip(lie, given, strict=True))]
+    lie = stacked([y.type for y in rows[0]])
+    columns = [column[::-1] if a.reverse else column for a, column in zip(lie, zip(*rows, strict=True), strict=True)]
+    return [*carried, *(stack(column, a.axis) for a, column in zip(lie, columns, strict=True))]
+
+
+# ---------------------------------------------------------------- as long as data says
+
+
+@attributes
+class LoopAttrs(Attrs):
+    """The body takes the number of the turn, what is carried, and what it captures.
+
+    It gives whether another turn follows, and what is carried on.
+    """
+
+    body: Region
+
+    @property
+    def carried(self) -> int:
+        """How many values are carried."""
+        return len(self.body.graph.outputs) - 1
+
+
+TURN = TensorType((), int64)
+
+
+def _loop_infer(
+    attrs: LoopAttrs, limit: TensorType, condition: TensorType, *given: TensorType
+) -> tuple[TensorType, ...]:
+    check_condition("Loop", condition)
+    if limit.shape != () or limit.dtype != int64:
+        raise DTypeError(f"Loop: the most turns it has are one {int64}, got {limit}")
+    check_region("Loop: its body", attrs.body, [TURN, *given])
+    further, *after = (t.with_order(None) for t in attrs.body.graph.output_types)
+    check_condition("Loop", further)
+    if len(given) < attrs.carried:
+        raise GraphError(f"Loop: its body carries {attrs.carried} values, and {len(given)} are given")
+    check_carried("Loop", given, after)
+    return tuple(after)
+
+
+def _loop_gradient(c: GradContext[LoopAttrs]) -> Gradients:
+    raise GradientError(
+        "a loop whose turns data decides has no gradient, as there is no place for what it needs of each turn: take "
+        "lucid.scan over as many turns as there can be, with lucid.where for those that are none"
+    )
+
+
+#: Turns while the condition holds, and at most as many as the limit; what is carried at the end.
+LOOP = register(
+    OpDef(
+        "Loop", _loop_infer, _loop_gradient, attrs=LoopAttrs, inputs=("limit", "condition", "*values"), outputs=None,
+        regions=True, family="control",
+    )
+)  # fmt: skip
+
+
+def loop(
+    body: Body, limit: AbstractTensor, condition: AbstractTensor, carried: Sequence[AbstractTensor]
+) -> Sequence[AbstractTensor]:
+    """``body(turn, *carried)`` while the condition holds, which is the first that it gives; what it carried last."""
+    recorded = condition.record([TURN, *(x.type for x in carried)], body)
+    if recorded is not None:
+        (region, *_), captures = recorded
+        assert isinstance(region, Region)
+        return condition.apply(LOOP, LoopAttrs(region), (limit, condition, *carried, *captures))
+    turn, first = 0, carried
+    while bool(turn < limit) and bool(condition):
+        condition, *carried = body(full(condition, turn, (), int64), *carried)
+        check_carried("Loop", [x.type for x in first], [x.type for x in carried])
+        turn += 1
+    return carried
