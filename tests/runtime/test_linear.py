@@ -17,7 +17,6 @@ from lucid.graph.ops.fused_linear import FUSED_LINEAR, FusedLinearAttrs
 from lucid.graph.ops.linalg import LINEAR
 from lucid.nn import functional as F
 from lucid.runtime.kernels.linear.blocks import ColumnCut
-from lucid.runtime.planning import choosing
 from lucid.runtime.planning.machine import described
 from lucid.runtime.planning.registry import Lowering, choices, lowerings
 from lucid.runtime.program.plan import make_plan
@@ -110,14 +109,12 @@ def _plan(net: Any, shape: tuple[int, ...]) -> Any:
 
 
 @pytest.mark.usefixtures("usual_machine")
-def test_a_brief_program_shares_what_gains_more_than_a_team_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_brief_program_shares_what_gains_more_than_a_team_costs() -> None:
     shared = _plan(models.mlp((784, 512, 256, 10)), (1, 784))
     workers = [step.workers for step in shared.steps if step.node.op in (LINEAR, FUSED_LINEAR) and not step.fixed]
     assert shared.brief and workers == [2, 2, 1]
     alone = _plan(models.mlp((64, 64, 10)), (1, 64))
     assert alone.brief and not alone.names.regions
-    monkeypatch.setattr(choosing, "HELPED", 1.0)
-    assert not _plan(models.mlp((784, 512, 256, 10)), (1, 784)).names.regions
-    monkeypatch.setattr(choosing, "HELPED", 0.0)
-    with described(replace(USUAL, helpers=False)):
-        assert not _plan(models.mlp((784, 512, 256, 10)), (1, 784)).names.regions
+    for machine in (replace(USUAL, fork=1.0), replace(USUAL, fork=0.0, helpers=False)):
+        with described(machine):
+            assert not _plan(models.mlp((784, 512, 256, 10)), (1, 784)).names.regions

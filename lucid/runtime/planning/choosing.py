@@ -16,13 +16,7 @@ from ...graph.types import TensorType
 from ...graph.verify import describe
 from .machine import this_machine
 from .registry import Choice, choices, choose
-from .work import Work, seconds
-
-BRIEF = 1.5e-4
-"""Seconds of predicted work below which nobody is woken to help: that takes as long."""
-
-HELPED = 4e-6
-"""Seconds that a run with helpers takes longer before its first and after its last step."""
+from .work import FORK, Work, seconds
 
 
 @dataclass(frozen=True)
@@ -58,12 +52,18 @@ def choose_all(graph: Graph, *, threads: int = 1, exact: bool = False, lasting: 
     kinds = _Kinds(graph, lasting)
     found = kinds.quickest(threads, exact)
     predicted = kinds.seconds(found)
-    if threads > 1 and predicted < BRIEF:
-        alone = kinds.quickest(1, exact)
-        helped = this_machine().helpers and kinds.seconds(alone) >= predicted + HELPED
+    if threads > 1 and is_brief(predicted):
+        alone, machine = kinds.quickest(1, exact), this_machine()
+        # what a run with helpers does before its first step and after its last takes as long as one more fork
+        helped = machine.helpers and kinds.seconds(alone) >= predicted + seconds(FORK, machine)
         if not helped and alone != found:
             found, threads, predicted = alone, 1, kinds.seconds(alone)
     return Choices(graph, threads, exact, lasting, {name: found[kind] for name, kind in kinds.of.items()}, predicted)
+
+
+def is_brief(predicted: float) -> bool:
+    """Whether a run ends before a worker that sleeps is awake."""
+    return predicted < this_machine().wake
 
 
 class _Kinds:

@@ -49,8 +49,9 @@ class Machine:
     number, apart
         Seconds of a number (of four bytes) in a long run of a maximum or a copy, within the second-level cache, and of
         a maximum of two numbers that lie apart.
-    straight, turned
-        Seconds to copy a number that lies apart to where they lie side by side, or the other way round.
+    straight, turned, scattered
+        Seconds to copy a number that lies apart to where they lie side by side, or the other way round; and to where
+        each lies in a cache line of its own.
     loop, far_loop, pixel
         Seconds before the first number of an inner loop: on what lies in the second-level cache, on what lies beyond
         it, and over the channels of one pixel.
@@ -60,6 +61,8 @@ class Machine:
         Seconds of a NumPy call that does nothing.
     fork, handover
         Seconds to hand blocks to other workers and wait for them; seconds that a NumPy call then takes longer.
+    wake
+        Seconds until a worker that sleeps is awake.
     unpacked
         Multiply-adds of a single-precision product up to which BLAS reads both matrices where they lie.
     helpers
@@ -79,7 +82,8 @@ class Machine:
     number: float = 1.4e-10
     apart: float = 7.0e-10
     straight: float = 3.0e-10
-    turned: float = 8.0e-10
+    turned: float = 1.0e-9
+    scattered: float = 3.6e-9
     loop: float = 5.0e-9
     far_loop: float = 4.0e-8
     pixel: float = 1.0e-8
@@ -88,6 +92,7 @@ class Machine:
     call: float = 1.0e-6
     fork: float = 1.0e-5
     handover: float = 0.0
+    wake: float = 1.5e-4
     unpacked: int = 0
     helpers: bool = False
 

@@ -62,8 +62,9 @@ class Work:
         Numbers (of four bytes) that a maximum or a copy goes over in a run, within the second-level cache.
     apart
         Numbers, each of which is a maximum of two that lie apart in memory.
-    straight, turned
-        Numbers that are copied one by one to where they lie side by side, and to where they lie apart.
+    straight, turned, scattered
+        Numbers that are copied one by one to where they lie side by side, to where they lie apart, and to where each
+        lies in a cache line of its own.
     loops, far_loops
         Inner loops that begin, on what lies in the second-level cache, and on what lies beyond it.
     pixels
@@ -85,6 +86,7 @@ class Work:
     apart: float = 0.0
     straight: float = 0.0
     turned: float = 0.0
+    scattered: float = 0.0
     loops: float = 0.0
     far_loops: float = 0.0
     pixels: float = 0.0
@@ -146,6 +148,7 @@ def seconds(work: Work, machine: Machine) -> float:
         + work.apart * machine.apart
         + work.straight * machine.straight
         + work.turned * machine.turned
+        + work.scattered * machine.scattered
         + work.loops * machine.loop
         + work.far_loops * machine.far_loop
         + work.pixels * machine.pixel

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ...base.garbage import collection_paused
 from ...errors import GraphError
 from ...graph.ir import Graph, Value
-from ..planning.choosing import BRIEF, choose_all
+from ..planning.choosing import choose_all, is_brief
 from ..planning.registry import Choice
 from ..planning.schedule import Schedule, schedule
 from .emission import Emission
@@ -44,6 +44,8 @@ class Plan:
         Place of each value that is needed only while parameters are packed, likewise.
     measured
         Seconds of each step, where it was profiled or tuned.
+    brief
+        Whether a run ends before a worker that sleeps is awake.
     """
 
     graph: Graph
@@ -61,6 +63,7 @@ class Plan:
     workspace_bytes: int = 0
     names: Names = field(default_factory=Names)
     measured: dict[str, float] = field(default_factory=dict)
+    brief: bool = False
 
     @property
     def packed_bytes(self) -> int:
@@ -88,11 +91,6 @@ class Plan:
     def predicted(self) -> float:
         """Seconds that the steps of a run are predicted to take."""
         return sum(step.choice.way.seconds for step in self.steps if not step.fixed)
-
-    @property
-    def brief(self) -> bool:
-        """Whether a run ends before a helper that sleeps is awake."""
-        return self.predicted < BRIEF
 
     def __str__(self) -> str:
         rows: list[tuple[str, ...]] = [
@@ -160,6 +158,7 @@ def emitted(scheduled: Schedule) -> Plan:
         inputs=[made.table[Value(name)] for name in graph.inputs], outputs=[made.table[v] for v in graph.results],
         names=made.names,
     )  # fmt: skip
+    plan.brief = is_brief(plan.predicted)
     _place_arena(plan)
     _place_state(plan)
     return plan

@@ -35,10 +35,6 @@ from .depthwise_rows_views import (
 from .geometry import Conv
 from .numbers import attrs_of, conv_of
 
-PADDED, TURNED = 0.9, 1.25
-"""To start copying the channels of a pixel to padded memory, and to bring a number of the result into another memory
-order, takes so many times as long as elsewhere."""
-
 
 @dataclass(frozen=True)
 class WorkerCut:
@@ -88,9 +84,9 @@ def _block_work(d: Depthwise, images: int, rows: int, itemsize: int, turned: boo
     return Work(
         runs=images * rows * -(-conv.cols.count // d.columns) * taps,
         multiply_adds=made * taps * itemsize / 4,
-        pixels=PADDED * copied / conv.outputs if by_pixels else 0.0,
+        pixels=copied / conv.outputs if by_pixels else 0.0,
         near=(2 * copied + 4 * made) * itemsize,
-        turned=TURNED * made if turned else 0.0,
+        turned=made if turned else 0.0,
         calls=6,
     )
 

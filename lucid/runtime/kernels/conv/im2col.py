@@ -130,7 +130,8 @@ def _passing(node: Node, inputs: tuple[TensorType, ...], conv: Conv) -> Work:
     return Work(
         near=(conv.pixels * conv.taps * conv.groups + 2 * passed) * inputs[0].dtype.itemsize,
         loops=0 if single else runs,
-        turned=turned + back / 2 + (runs if single else 0),
+        straight=back,
+        turned=turned + (runs if single else 0),
         pixels=0 if side_by_side(axes) else results // conv.outputs * axes[1].kernel * conv.groups,
     )
 

@@ -67,14 +67,6 @@ def _blocks(layer: Layer, cut: StridedCut, rows: int) -> list[Block]:
 
 TILES = (2, 4, 8, 16)
 """Applications of the filter in a block that are considered."""
-SMOOTH, BEYOND = 0.6, 0.5
-"""To pass through the transforms takes so much of the time of other bytes: where a block takes at most twice the
-second-level cache, and where it is larger."""
-PARTED = 1.5
-"""To bring a number to its place among the channels takes so many times as long as to turn one, and half of that where
-channels lie innermost before."""
-BEGIN = 8
-"""Depth of a product that takes as long as to begin and end its sums."""
 
 
 def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
@@ -118,16 +110,17 @@ def _block_work(node: Node, inputs: tuple[TensorType, ...], d: SpaceToDepth, til
     n, m, outputs = d.filter.products, d.filter.m, d.layer.conv.outputs
     pixels, held = tiles * d.layer.pitch, d.filter.held(tiles) * d.row
     resident = n * d.depth * outputs * itemsize <= machine.l2 // 2
-    product = product_of(machine, pixels // d.across, d.depth + BEGIN, outputs, itemsize, resident)
-    moved = held + 2 * n * tiles * d.row + (2 * n + m) * pixels * outputs
+    product = product_of(machine, pixels // d.across, d.depth, outputs, itemsize, resident)
     memory = held + n * tiles * d.row + (n + m) * pixels * outputs
     inside = memory * itemsize <= 2 * machine.l2
+    moved = 2 * n * tiles * d.row + (2 * n + m) * pixels * outputs
     finished = 2 * max(1, epilogue.passes) * m * pixels * outputs
     return Work(
         (product._replace(times=n * d.across),),
-        near=(finished + SMOOTH * inside * moved) * itemsize,
-        far=0 if inside else BEYOND * moved * itemsize,
-        turned=PARTED * held if inputs[0].order != CHANNELS_LAST else PARTED / 2 * held,
+        near=(finished + inside * moved) * itemsize,
+        far=0 if inside else moved * itemsize,
+        straight=held if inputs[0].order == CHANNELS_LAST else 0.0,
+        turned=held if inputs[0].order != CHANNELS_LAST else 0.0,
         pixels=0 if epilogue.pool is None else rows * node.outputs[0].concrete[3] * epilogue.pool.kernel[1],
         calls=12,
     )

@@ -66,8 +66,6 @@ POOLED, ALONE = (1, 2, 3, 4), (1, 2, 4, 8)
 """Outputs of a tile, each way, that are considered, with pooling and without."""
 OVERLAP = 1.25
 """What the sum of the parts falls short of, on average over many shapes: patches overlap in the cache."""
-SHORT = 2.5
-"""A maximum over the few outputs of a tile takes as long as it does to begin so many over the channels of a pixel."""
 VECTOR = 16
 """Columns of a product that take as long as one."""
 
@@ -129,7 +127,8 @@ def _work(t: Toeplitz, b: Block, itemsize: int, machine: Machine) -> Work:
         near=moved * itemsize if inside else 0.0,
         far=0.0 if inside else moved * itemsize,
         loops=runs,
-        pixels=SHORT * tiles * (t.taps - 1).bit_length(),
+        numbers=tiles * t.made * (t.taps - 1) * itemsize / 4,
+        pixels=tiles * (t.taps - 1).bit_length(),
         calls=(6 + t.taps // 2) / 2,  # of so small arrays
     )
 

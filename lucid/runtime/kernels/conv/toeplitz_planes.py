@@ -49,11 +49,6 @@ from .toeplitz_views import Toeplitz, Windows, bind_batches, bind_windows
 
 # ---------------------------------------------------------------- choosing the tile and the block
 
-BEGIN = 4
-"""Depth of a product that takes as long as to begin and end its sums."""
-TURNED_FEW, TURNED_MANY = 1.5, 4.5
-"""A number takes so many times as long to where its neighbour is another output's, of few outputs and of many."""
-
 
 def _work(t: Toeplitz, b: Block, itemsize: int, machine: Machine, last: bool) -> Work:
     """``last`` tells how results lie."""
@@ -62,16 +57,16 @@ def _work(t: Toeplitz, b: Block, itemsize: int, machine: Machine, last: bool) ->
     inside = columns * (t.depth + width) * itemsize <= machine.l2
     g, (pitch, run) = _gathered(t, b), run_of(t, b)
     smooth = (2 * (width + t.made) * columns + g.smooth) * itemsize
-    numbers = t.made * images * run
-    turned = numbers * (TURNED_FEW if t.outputs <= FEW else TURNED_MANY) if last else 0.0
+    numbers, few = t.made * images * run, t.outputs <= FEW
     ends = t.made * images * (1 if pitch == t.cols.patches.count and not last else b.r1 - b.r0)
     return Work(
-        products=(product_of(machine, columns, t.depth + BEGIN, -(-width // 8) * 8, itemsize, resident),),
+        products=(product_of(machine, columns, t.depth, -(-width // 8) * 8, itemsize, resident),),
         near=g.moved * itemsize if inside else 0.0,
         far=0.0 if inside else smooth + g.moved * itemsize,
         smooth=smooth if inside else 0.0,
         straight=0.0 if last else numbers,
-        turned=turned + g.apart,
+        turned=g.apart + (numbers if last and few else 0.0),
+        scattered=numbers if last and not few else 0.0,
         loops=ends + g.loops,
         calls=(3 + (t.taps - 1).bit_length() + t.rows.tile * t.cols.tile + g.calls) / 2,  # of so small arrays
     )
