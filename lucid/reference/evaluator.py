@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Concatenate, TypeAlias
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from ..base.arrays import Array
 from ..errors import GraphError
 from ..graph.decomposition import decomposition
+from ..graph.dims import Dim, evaluate
 from ..graph.ir import Graph, Value
 from ..graph.opdef import A, Attrs, OpDef
 from ..graph.ops.source import CONSTANT, FULL, INPUT, ConstantAttrs, FullAttrs, ParameterAttrs
@@ -29,6 +30,11 @@ def reference(*ops: OpDef[A]) -> Callable[[Reference[A]], Reference[A]]:
         return function
 
     return decorate
+
+
+def known(dims: Iterable[Dim]) -> tuple[int, ...]:
+    """Sizes as numbers: a graph that is run has no others."""
+    return tuple(evaluate(dim, {}) for dim in dims)
 
 
 def reference_of(op: OpDef) -> Reference | None:

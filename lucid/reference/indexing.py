@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import SupportsInt
 
 import numpy as np
 
@@ -12,41 +12,46 @@ from ..errors import ShapeError
 from ..graph.ops import indexing as ops
 from ..graph.ops.indexing import (
     EmbeddingAttrs,
+    EmbeddingGradAttrs,
+    IndexAddAttrs,
     IndexAttrs,
+    OneHotAttrs,
+    ScatterAttrs,
 )
 from ..graph.ops.put import PUT, PutAttrs
 from ..graph.ops.shape import AxisAttrs
-from ..graph.ops.slices import SLICE, SLICE_GRAD
+from ..graph.ops.slices import SLICE, SLICE_GRAD, SliceAttrs, SliceGradAttrs
 from ..graph.types import TensorType
-from .evaluator import reference
+from .evaluator import known, reference
 
 Place = tuple[int, ...]
 
 
-def _checked(index: Any, size: int, *, wrap: bool = False) -> int:
+def _checked(index: SupportsInt, size: int, *, wrap: bool = False) -> int:
     i = int(index)
     if not (-size if wrap else 0) <= i < size:
         raise ShapeError(f"index {i} is out of range for size {size}")
     return i % size
 
 
-def _sliced(attrs: Any) -> Iterator[tuple[Place, Place]]:
+def _sliced(attrs: SliceAttrs) -> Iterator[tuple[Place, Place]]:
     """Place in the slice, place in what it is a slice of."""
-    for place in np.ndindex(*attrs.sizes):
-        yield place, tuple(s + i * step for s, i, step in zip(attrs.starts, place, attrs.steps, strict=True))
+    starts = known(attrs.starts)
+    for place in np.ndindex(*known(attrs.sizes)):
+        yield place, tuple(s + i * step for s, i, step in zip(starts, place, attrs.steps, strict=True))
 
 
 @reference(SLICE)
-def slice_(attrs: Any, x: Array) -> Array:
-    y = np.empty(attrs.sizes, x.dtype)
+def slice_(attrs: SliceAttrs, x: Array) -> Array:
+    y = np.empty(known(attrs.sizes), x.dtype)
     for target, source in _sliced(attrs):
         y[target] = x[source]
     return y
 
 
 @reference(SLICE_GRAD)
-def slice_grad(attrs: Any, dy: Array) -> Array:
-    dx = np.zeros(attrs.shape, dy.dtype)
+def slice_grad(attrs: SliceGradAttrs, dy: Array) -> Array:
+    dx = np.zeros(known(attrs.shape), dy.dtype)
     for source, target in _sliced(attrs):
         dx[target] += dy[source]
     return dx
@@ -61,8 +66,8 @@ def gather_elements(attrs: AxisAttrs, x: Array, index: Array) -> Array:
 
 
 @reference(ops.SCATTER_ELEMENTS)
-def scatter_elements(attrs: Any, values: Array, index: Array) -> Array:
-    axis, y = attrs.axis, np.zeros(attrs.shape, values.dtype)
+def scatter_elements(attrs: ScatterAttrs, values: Array, index: Array) -> Array:
+    axis, y = attrs.axis, np.zeros(known(attrs.shape), values.dtype)
     for place, i in np.ndenumerate(index):
         y[(*place[:axis], _checked(i, y.shape[axis]), *place[axis + 1 :])] += values[place]
     return y
@@ -92,8 +97,8 @@ def index(attrs: IndexAttrs, x: Array, *indices: Array) -> Array:
 
 
 @reference(ops.INDEX_ADD)
-def index_add(attrs: Any, values: Array, *indices: Array) -> Array:
-    y = np.zeros(attrs.shape, values.dtype)
+def index_add(attrs: IndexAddAttrs, values: Array, *indices: Array) -> Array:
+    y = np.zeros(known(attrs.shape), values.dtype)
     for source, target in _looked_up(attrs.axes, y.shape, indices):
         y[target] += values[source]
     return y
@@ -108,20 +113,22 @@ def embedding(attrs: EmbeddingAttrs, weight: Array, indices: Array) -> Array:
 
 
 @reference(ops.EMBEDDING_GRAD)
-def embedding_grad(attrs: Any, dy: Array, indices: Array) -> Array:
-    dweight = np.zeros((attrs.rows, dy.shape[-1]), dy.dtype)
+def embedding_grad(attrs: EmbeddingGradAttrs, dy: Array, indices: Array) -> Array:
+    (rows,) = known((attrs.rows,))
+    dweight = np.zeros((rows, dy.shape[-1]), dy.dtype)
     for place, i in np.ndenumerate(indices):
-        row = _checked(i, attrs.rows)
+        row = _checked(i, rows)
         if row != attrs.padding:
             dweight[row] += dy[place]
     return dweight
 
 
 @reference(ops.ONE_HOT)
-def one_hot(attrs: Any, indices: Array) -> Array:
-    y = np.zeros((*indices.shape, attrs.classes), attrs.dtype)
+def one_hot(attrs: OneHotAttrs, indices: Array) -> Array:
+    (classes,) = known((attrs.classes,))
+    y = np.zeros((*indices.shape, classes), attrs.dtype)
     for place, i in np.ndenumerate(indices):
-        y[(*place, _checked(i, attrs.classes))] = 1
+        y[(*place, _checked(i, classes))] = 1
     return y
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from ..base.arrays import Array
 from ..graph.ops import pad as ops
-from ..graph.ops.pad import PadAttrs
-from .evaluator import reference
+from ..graph.ops.pad import PadAttrs, PadGradAttrs
+from .evaluator import known, reference
 
 
 def _origin(i: int, size: int, mode: str) -> int | None:
@@ -24,7 +23,9 @@ def _origin(i: int, size: int, mode: str) -> int | None:
     return i % size if mode == "circular" else None
 
 
-def _origins(attrs: Any, shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], tuple[int | None, ...]]]:
+def _origins(
+    attrs: PadAttrs | PadGradAttrs, shape: tuple[int, ...]
+) -> Iterator[tuple[tuple[int, ...], tuple[int | None, ...]]]:
     padded = [b + size + a for b, size, a in zip(attrs.before, shape, attrs.after, strict=True)]
     for place in np.ndindex(*padded):
         yield (
@@ -43,8 +44,8 @@ def pad(attrs: PadAttrs, x: Array) -> Array:
 
 
 @reference(ops.PAD_GRAD)
-def pad_grad(attrs: Any, dy: Array) -> Array:
-    dx = np.zeros(attrs.shape, dy.dtype)
+def pad_grad(attrs: PadGradAttrs, dy: Array) -> Array:
+    dx = np.zeros(known(attrs.shape), dy.dtype)
     for place, target in _origins(attrs, dx.shape):
         if None not in target:
             dx[target] += dy[place]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,10 @@ from ..graph.ops.avgpool import (
     ADAPTIVE_AVG_POOL_GRAD,
     AVG_POOL,
     AVG_POOL_GRAD,
+    AdaptiveAttrs,
+    AdaptiveGradAttrs,
     AvgPoolAttrs,
+    AvgPoolGradAttrs,
 )
 from ..graph.ops.pool import (
     MAX_POOL,
@@ -27,12 +29,12 @@ from ..graph.ops.pool import (
     pad_constant,
 )
 from ..graph.windows import windows_of
-from .evaluator import reference
+from .evaluator import known, reference
 
 
-def _counts(a: Any, shape: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
+def _counts(a: MaxPoolAttrs | AvgPoolAttrs, shape: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
     windows = windows_of(a.kernel, a.stride, a.padding, dilation)
-    return tuple(w.fit(size, a.ceil_mode) for w, size in zip(windows, shape[2:], strict=True))
+    return known(w.fit(size, a.ceil_mode) for w, size in zip(windows, shape[2:], strict=True))
 
 
 def _elements(a: MaxPoolAttrs, row: int, col: int) -> Iterator[tuple[int, int, int]]:
@@ -78,8 +80,8 @@ def _winner(a: MaxPoolAttrs, index: Array, at: tuple[int, ...]) -> tuple[int, in
 
 
 @reference(MAX_POOL_GRAD)
-def max_pool_grad(a: Any, dy: Array, index: Array) -> Array:
-    dx = np.zeros((*dy.shape[:2], *a.size), dy.dtype)
+def max_pool_grad(a: MaxPoolGradAttrs, dy: Array, index: Array) -> Array:
+    dx = np.zeros((*dy.shape[:2], *known(a.size)), dy.dtype)
     for at in np.ndindex(dy.shape):
         place = _winner(a.pool, index, at)
         if place is not None:
@@ -98,11 +100,11 @@ def max_pool_gather(a: MaxPoolGradAttrs, x: Array, index: Array) -> Array:
 
 
 @reference(MAX_POOL_POSITIONS)
-def max_pool_positions(a: Any, index: Array) -> Array:
-    y = np.empty(index.shape, np.int64)
+def max_pool_positions(a: MaxPoolGradAttrs, index: Array) -> Array:
+    y, (_, width) = np.empty(index.shape, np.int64), known(a.size)
     for at in np.ndindex(y.shape):
         place = _winner(a.pool, index, at)
-        y[at] = -1 if place is None else place[0] * a.size[1] + place[1]
+        y[at] = -1 if place is None else place[0] * width + place[1]
     return y
 
 
@@ -125,8 +127,8 @@ def avg_pool(a: AvgPoolAttrs, x: Array) -> Array:
 
 
 @reference(AVG_POOL_GRAD)
-def avg_pool_grad(a: Any, dy: Array) -> Array:
-    dx = np.zeros((*dy.shape[:2], *a.size))
+def avg_pool_grad(a: AvgPoolGradAttrs, dy: Array) -> Array:
+    dx = np.zeros((*dy.shape[:2], *known(a.size)))
     for r, q in np.ndindex(dy.shape[2:]):
         real, divisor = _average(a.pool, dx.shape[2], dx.shape[3], r, q)
         for i, j in real:
@@ -139,28 +141,31 @@ def _adaptive(size: int, count: int, index: int) -> slice:
 
 
 @reference(ADAPTIVE_AVG_POOL)
-def adaptive_avg_pool(a: Any, x: Array) -> Array:
-    y = np.empty((*x.shape[:2], *a.size))
+def adaptive_avg_pool(a: AdaptiveAttrs, x: Array) -> Array:
+    height, width = known(a.size)
+    y = np.empty((*x.shape[:2], height, width))
     for r, q in np.ndindex(y.shape[2:]):
-        part = x[:, :, _adaptive(x.shape[2], a.size[0], r), _adaptive(x.shape[3], a.size[1], q)]
+        part = x[:, :, _adaptive(x.shape[2], height, r), _adaptive(x.shape[3], width, q)]
         y[:, :, r, q] = part.astype(np.float64).mean((2, 3))
     return y
 
 
 @reference(ADAPTIVE_AVG_POOL_GRAD)
-def adaptive_avg_pool_grad(a: Any, dy: Array) -> Array:
-    dx = np.zeros((*dy.shape[:2], *a.size))
+def adaptive_avg_pool_grad(a: AdaptiveGradAttrs, dy: Array) -> Array:
+    height, width = known(a.size)
+    dx = np.zeros((*dy.shape[:2], height, width))
     for r, q in np.ndindex(dy.shape[2:]):
-        part = dx[:, :, _adaptive(a.size[0], dy.shape[2], r), _adaptive(a.size[1], dy.shape[3], q)]
+        part = dx[:, :, _adaptive(height, dy.shape[2], r), _adaptive(width, dy.shape[3], q)]
         part += (dy[:, :, r, q] / (part.shape[2] * part.shape[3]))[:, :, None, None]
     return dx
 
 
 @reference(ADAPTIVE_ARG_MAX)
-def adaptive_arg_max(a: Any, x: Array) -> Array:
-    index = np.empty((*x.shape[:2], *a.size), np.int64)
+def adaptive_arg_max(a: AdaptiveAttrs, x: Array) -> Array:
+    height, width = known(a.size)
+    index = np.empty((*x.shape[:2], height, width), np.int64)
     for n, c, r, q in np.ndindex(index.shape):
-        rows, cols = _adaptive(x.shape[2], a.size[0], r), _adaptive(x.shape[3], a.size[1], q)
+        rows, cols = _adaptive(x.shape[2], height, r), _adaptive(x.shape[3], width, q)
         i, j = np.unravel_index(np.argmax(x[n, c, rows, cols]), (rows.stop - rows.start, cols.stop - cols.start))
         index[n, c, r, q] = (rows.start + i) * x.shape[3] + cols.start + j
     return index

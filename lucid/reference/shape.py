@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..base.arrays import Array
 from ..graph.opdef import Attrs
 from ..graph.ops import shape
-from ..graph.ops.shape import AxisAttrs, TransposeAttrs
-from .evaluator import reference
+from ..graph.ops.shape import AxisAttrs, ShapeAttrs, TransposeAttrs
+from .evaluator import known, reference
 
 
 @reference(shape.RESHAPE)
-def reshape(attrs: Any, x: Array) -> Array:
-    y = np.empty(attrs.shape, x.dtype)
+def reshape(attrs: ShapeAttrs, x: Array) -> Array:
+    y = np.empty(known(attrs.shape), x.dtype)
     for target, source in zip(np.ndindex(y.shape), np.ndindex(x.shape), strict=True):
         y[target] = x[source]
     return y
@@ -30,8 +28,8 @@ def transpose(attrs: TransposeAttrs, x: Array) -> Array:
 
 
 @reference(shape.EXPAND)
-def expand(attrs: Any, x: Array) -> Array:
-    y = np.empty(attrs.shape, x.dtype)
+def expand(attrs: ShapeAttrs, x: Array) -> Array:
+    y = np.empty(known(attrs.shape), x.dtype)
     lead = y.ndim - x.ndim
     for place in np.ndindex(y.shape):
         y[place] = x[tuple(0 if size == 1 else i for size, i in zip(x.shape, place[lead:], strict=True))]
