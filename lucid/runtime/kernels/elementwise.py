@@ -62,8 +62,8 @@ def scalar(k: Emitter, value: float, dtype: DType) -> str:
 def at_least(k: Emitter, low: float, x: Operand, y: Operand) -> None:
     """``maximum`` with a number.
 
-    The loop of ``np.maximum`` takes five times as long with a 0-d array as with one of the same shape, the loop
-    of ``clip`` twice as long.
+    The loop of ``np.maximum`` takes half as long again with a number as that of ``clip``; of two small arrays of one
+    shape it begins sooner.
     """
     size = math.prod(y.shape)
     alike = x.contiguous and y.contiguous and x.type.order == y.type.order and x.shape == y.shape
@@ -77,7 +77,7 @@ def at_least(k: Emitter, low: float, x: Operand, y: Operand) -> None:
             k.define(name, f"{array}{turned}", Phase.STATE)
         k.line(f"np.maximum({x}, {name}, out={y})")
     else:
-        k.line(f"np.clip({x}, {scalar(k, low, y.dtype)}, {scalar(k, math.inf, y.dtype)}, out={y})")
+        k.line(f"{x}.clip({scalar(k, low, y.dtype)}, {scalar(k, math.inf, y.dtype)}, out={y})")
 
 
 @kernel(*_UFUNCS, in_place=True)
@@ -298,9 +298,13 @@ def where(k: Emitter) -> None:
 @kernel(CLIP, in_place=True)
 def clip(k: Emitter) -> None:
     (x,), (y,) = k.ins, k.outs
-    if k.attrs.low is not None:
-        k.line(f"np.maximum({x}, {k.number(k.attrs.low)}, out={y})")
-        x = y
-    if k.attrs.high is not None:
-        k.line(f"np.minimum({x}, {k.number(k.attrs.high)}, out={y})")
+    low, high = k.attrs.low, k.attrs.high
+    if is_float(y.dtype):
+        least, most = (-math.inf if low is None else low), (math.inf if high is None else high)
+        k.line(f"{x}.clip({scalar(k, least, y.dtype)}, {scalar(k, most, y.dtype)}, out={y})")
+    else:
+        if low is not None:
+            k.line(f"np.maximum({x}, {k.number(low)}, out={y})")
+        if high is not None:
+            k.line(f"np.minimum({x if low is None else y}, {k.number(high)}, out={y})")
     k.may_overwrite(0, 0)

@@ -29,9 +29,9 @@ FEW = 8
 
 def _side_by_side(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...]) -> bool:
     """Whether the numbers that go together lie side by side."""
-    x = inputs[0]
+    x, axes = inputs[0], list(node.attrs.axes)
     memory = [axis for axis in x.order or range(x.rank) if x.concrete[axis] > 1]
-    return memory[-1:] == list(node.attrs.axes)
+    return len(axes) == 1 and memory[-1:] == axes
 
 
 def _along_work(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...], threads: int) -> Work:

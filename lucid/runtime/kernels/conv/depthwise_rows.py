@@ -20,7 +20,7 @@ from ...planning.registry import Way, kernel
 from ...planning.work import Work
 from ...program.emitter import Emitter, Operand
 from ..shared.cut import Block, deal, evenly, largest
-from ..shared.epilogue import Epilogue, zero_row
+from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop, channels_last, laid_out, recheck
 from .depthwise_rows_views import (
     Depthwise,
@@ -179,8 +179,7 @@ def depthwise_rows(k: Emitter) -> None:
     added = None
     if residual is not None:
         added = loop.each("residual", bind_whole_rows, loop.blocks, laid_out(k, residual, True, "residual"))
-    zeros = k.use(zero_row(y.dtype, d.conv.cols.count * d.conv.outputs), "zeros")
-    loop.line(*epilogue.terms(v.out, shift, added), *epilogue.activation_lines(k, v.out, y.shape, zeros))
+    loop.line(*epilogue.terms(v.out, shift, added), *epilogue.activation_lines(k, v.out, y.shape))
     if made:
         t = loop.parts(loop.bind("turned", bind_turned, loop.blocks, made, y), Turned)
         loop.line(f"{t.place}[...] = {t.value}")

@@ -9,7 +9,7 @@ from ....graph.ops.conv_pool import bias_and_residual
 from ....graph.types import CHANNELS_LAST
 from ...program.emitter import Operand
 from ..shared.cut import Block, bind_memory, largest
-from ..shared.epilogue import Epilogue, pixels_of_run, tiled, zero_row
+from ..shared.epilogue import Epilogue, pixels_of_run, tiled
 from ..shared.loop import BlockLoop, Bound, channels_last, laid_out
 from ..shared.pooling import competing, lowest
 from ..shared.pooling_views import padding_steps
@@ -77,9 +77,8 @@ class Finish:
         """Bias, residual and activation on the results of each block, bound as matrices."""
         if self.epilogue.activation is None and not self._shifts:
             return
-        out, tile = self._shift(matrices, last, (b.image_rows * self.y.shape[3] for b in self.loop.every))
-        zeros = self.k.use(zero_row(self.y.dtype, tile * self.layer.conv.group_out), "zeros") if last else None
-        self.loop.line(*self.epilogue.activation_lines(self.k, out, self.y.shape, zeros))
+        out = self._shift(matrices, last, (b.image_rows * self.y.shape[3] for b in self.loop.every))
+        self.loop.line(*self.epilogue.activation_lines(self.k, out, self.y.shape))
 
     def take(self) -> None:
         """What is held goes to the output, by way of the pooling, and is finished on the way."""
@@ -102,8 +101,8 @@ class Finish:
     def _shifts(self) -> bool:
         return self.epilogue.shift or self.epilogue.residual
 
-    def _shift(self, matrices: Bound, last: bool, pixels: Iterable[int]) -> tuple[str, int]:
-        """Bring in bias and residual, with several of so many pixels as one: its variable, and how many these are."""
+    def _shift(self, matrices: Bound, last: bool, pixels: Iterable[int]) -> str:
+        """Bring in bias and residual, with several of so many pixels as one, whose variable this is."""
         loop, k, conv = self.loop, self.k, self.layer.conv
         whole = last and conv.groups == 1
         tile = pixels_of_run(conv.outputs, pixels) if whole else 1
@@ -119,7 +118,7 @@ class Finish:
             residual = laid_out(k, self.residual, last, "residual")
             added = runs(loop.bind("residuals", bind_results, loop.blocks, residual, last), "residual")
         loop.line(*self.epilogue.terms(out, shift, added))
-        return out, tile
+        return out
 
     def _activated(self) -> tuple[Operand, ...]:
         """Activate all that is held at once, by way of other memory where need be; where the results are."""

@@ -19,7 +19,7 @@ from ...planning.registry import kernel
 from ...planning.work import Work
 from ...program.emitter import Emitter, Operand
 from ..shared.cut import pieces
-from ..shared.epilogue import Epilogue, zero_row
+from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop, recheck
 from ..shared.panels import cut_for, multiply_lines, product_of
 from .geometry import Conv
@@ -102,7 +102,6 @@ def _finish(k: Emitter, conv: Conv, sums: Sequence[Operand]) -> None:
     added = None if residual is None else f"{residual}.transpose(0, 2, 3, 1)"
     for line in (*epilogue.terms(str(total), bias), *epilogue.terms(image, None, added)):
         k.line(line)
-    zeros = k.use(zero_row(y.dtype, conv.outputs), "zeros")
-    activated = epilogue.activate(k, y.dtype, total.shape, str(total), str(total), zeros)
+    activated = epilogue.activate(k, y.dtype, total.shape, str(total), str(total))
     k.take(() if activated is None else activated.statements)
     k.line(f"{y}.transpose(0, 2, 3, 1)[...] = {image}")

@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from typing import NamedTuple
 
-import numpy as np
-
 from ....graph.ir import Node
 from ....graph.ops.conv import CONV
 from ....graph.ops.conv_pool import CONV_POOL, as_fused
@@ -216,12 +214,12 @@ def toeplitz(k: Emitter) -> None:
     seen, tiles = gather_patches(loop, t), max(map(t.tiles, loop.every))
     windows = loop.bind("matrices", bind_windows, t, loop.blocks, loop.scratch((tiles * t.depth,), y.dtype, "windows"))
     w = loop.parts(windows, Windows)
-    shift, zeros = bias_of(k, t, tiles), k.use(np.zeros((tiles, t.made), y.dtype), "zeros")
+    shift = bias_of(k, t, tiles)
     if t.whole and channels_last(y) and y.contiguous:
-        memory, results = None, loop.bind("outputs", bind_outputs, t, loop.blocks, y, shift, zeros)
+        memory, results = None, loop.bind("outputs", bind_outputs, t, loop.blocks, y, shift)
     else:
         memory = loop.scratch((tiles, t.made), y.dtype, "results")
-        results = loop.bind("results", bind_tile_results, t, loop.blocks, memory, shift, zeros)
+        results = loop.bind("results", bind_tile_results, t, loop.blocks, memory, shift)
     r, pooling, p = loop.parts(results, TileResults), None, None
     if t.taps > 1:
         pooling = loop.bind("pooling", bind_tile_pooling, t, loop.blocks, _pooling_memory(loop, t, tiles))
@@ -239,7 +237,7 @@ def toeplitz(k: Emitter) -> None:
             loop.for_each([a, b, c], p.steps, f"np.maximum({a}, {b}, out={c})")
         loop.line(f"np.maximum({p.first}, {p.second}, out={r.out})")
     loop.line(*epilogue.terms(r.out, None if shift is None else r.bias))
-    loop.line(*epilogue.activation_lines(k, r.out, (tiles, t.made), r.zeros))
+    loop.line(*epilogue.activation_lines(k, r.out, (tiles, t.made)))
     if memory is not None:
         target, value = loop.fresh("target", "value")
         moves = loop.each("move", bind_moves, t, loop.blocks, memory, y)

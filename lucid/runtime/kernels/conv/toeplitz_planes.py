@@ -14,8 +14,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
-
 from ....graph.ir import Node
 from ....graph.ops.conv import CONV
 from ....graph.ops.conv_pool import CONV_POOL
@@ -151,12 +149,12 @@ def _finish(loop: BlockLoop[Block], epilogue: Epilogue, p: Planes, shape: tuple[
     """
     k, y, at_once = loop.k, loop.k.outs[0], loop.k.way.toeplitz.last and not channels_last(loop.k.outs[0])
     target, value, low = loop.fresh("target", "value", "low")
-    source, place, least = (value, target, low) if at_once else (p.results, p.results, p.zeros)
+    source, place = (value, target) if at_once else (p.results, p.results)
     if epilogue.floor:
         lines = [f"{epilogue.combine}({source}, {low if at_once else p.bias}, out={place})"]
     else:
         loop.line(*epilogue.terms(p.results, p.bias if epilogue.shift else None))
-        activated = epilogue.activate(k, y.dtype, shape, source, place, least)
+        activated = epilogue.activate(k, y.dtype, shape, source, place)
         lines = [] if activated is None else list(activated.lines)
     if not at_once or not lines:
         loop.line(*lines)
@@ -178,9 +176,8 @@ def toeplitz_planes(k: Emitter) -> None:
     loop, epilogue = BlockLoop(k, work), Epilogue.of(k.node, k.ins)
     columns, width = max(columns_of(t, b) for b in loop.every), t.taps * t.made
     windows, shift = _windows(loop, t, columns), bias_of(k, t, columns, turned=True)
-    zeros = k.use(np.zeros((t.made, columns), y.dtype), "zeros")
     memory = loop.scratch((width * columns,), y.dtype, "planes")
-    planes = loop.bind("planes", bind_planes, t, loop.blocks, memory, shift, zeros)
+    planes = loop.bind("planes", bind_planes, t, loop.blocks, memory, shift)
     p = loop.parts(planes, Planes)
     cut = cut_for(k, columns, t.depth, width)
     packed, panels = pack(k, t, cut.width)
@@ -191,7 +188,6 @@ def toeplitz_planes(k: Emitter) -> None:
         loop.line(multiply_lines(k, loop.each("batch", bind_batches, windows, planes, panels, cut.rows)))
     a, b = loop.fresh("a", "b")
     loop.for_each([a, b], p.steps, f"np.maximum({a}, {b}, out={a})")
-    least = shift if epilogue.floor else zeros
-    ends = loop.each("end", bind_ends, t, loop.blocks, memory, least, y)
+    ends = loop.each("end", bind_ends, t, loop.blocks, memory, shift if epilogue.floor else None, y)
     _finish(loop, epilogue, p, (t.made, columns), ends)
     loop.emit()

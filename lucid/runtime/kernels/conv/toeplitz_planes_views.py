@@ -145,7 +145,7 @@ class Planes(NamedTuple):
         Those of ``maximum(a, b, out=a)``.
     results
         What a tile makes, pooled, in rows of so many columns.
-    bias, zeros
+    bias
         For every one of these.
     """
 
@@ -154,7 +154,6 @@ class Planes(NamedTuple):
     steps: Any
     results: Any
     bias: Any
-    zeros: Any
 
 
 def bind_right_sides(windows: Any) -> list[list[Any]]:
@@ -162,7 +161,7 @@ def bind_right_sides(windows: Any) -> list[list[Any]]:
     return of_each(lambda w: w.matrix.T, windows)
 
 
-def bind_planes(t: Toeplitz, work: Any, memory: Any, bias: Array, zeros: Array) -> list[list[Planes]]:
+def bind_planes(t: Toeplitz, work: Any, memory: Any, bias: Array) -> list[list[Planes]]:
     """What follows the gathering, for each block."""
 
     def planes(b: Block, own: Any) -> Planes:
@@ -170,17 +169,20 @@ def bind_planes(t: Toeplitz, work: Any, memory: Any, bias: Array, zeros: Array) 
         made = as_view(own[: t.taps * t.made * count], t.taps * t.made, count)
         steps = [step[:2] for step in halving(as_view(made, t.taps, t.made, count))]
         shift = None if bias is None else bias[:, :count]
-        return Planes(made.T, made, steps, made[: t.made], shift, zeros[:, :count])
+        return Planes(made.T, made, steps, made[: t.made], shift)
 
     return per_block(planes, work, memory)
 
 
-def bind_ends(t: Toeplitz, work: Any, memory: Any, least: Array, y: Array) -> list[list[Any]]:
+def bind_ends(t: Toeplitz, work: Any, memory: Any, least: Array | None, y: Array) -> list[list[Any]]:
     """For each block the triples ``target, value, least`` that take its results to the output."""
 
     def ends(b: Block, own: Any) -> list[Any]:
         found = _ends(t, b, own[: t.made * columns_of(t, b)], y[b.images])
-        return [(to, value, as_view(least[: t.outputs, : value.size // t.outputs], value.shape)) for to, value in found]
+        return [(to, value, of(value)) for to, value in found]
+
+    def of(value: Array) -> Array | None:
+        return None if least is None else as_view(least[: t.outputs, : value.size // t.outputs], value.shape)
 
     return per_block(ends, work, memory)
 

@@ -220,11 +220,10 @@ class Pooling(NamedTuple):
 
 
 class TileResults(NamedTuple):
-    """What tiles make, pooled, and for every number of it the bias and a zero."""
+    """What tiles make, pooled, and for every number of it the bias."""
 
     out: Any
     bias: Any
-    zeros: Any
 
 
 def bind_windows(t: Toeplitz, work: Any, memory: Any) -> list[list[Windows]]:
@@ -269,19 +268,19 @@ def _pooling(t: Toeplitz, tiles: int, memory: Any, other: Any) -> Pooling:
 # ---------------------------------------------------------------- results
 
 
-def bind_tile_results(t: Toeplitz, work: Any, memory: Any, bias: Array, zeros: Array) -> list[list[TileResults]]:
+def bind_tile_results(t: Toeplitz, work: Any, memory: Any, bias: Array) -> list[list[TileResults]]:
     """The results of each block, in memory of their own."""
-    return per_block(lambda b, own: _results(own[: t.tiles(b)], bias, zeros), work, memory)
+    return per_block(lambda b, own: _results(own[: t.tiles(b)], bias), work, memory)
 
 
-def bind_outputs(t: Toeplitz, work: Any, y: Array, bias: Array, zeros: Array) -> list[list[TileResults]]:
+def bind_outputs(t: Toeplitz, work: Any, y: Array, bias: Array) -> list[list[TileResults]]:
     """The results of each block, which lie in the output as they are made."""
     nhwc = y.transpose(0, 2, 3, 1)
-    return per_block(lambda b: _results(as_view(nhwc[b.images, b.rows], t.tiles(b), t.made), bias, zeros), work)
+    return per_block(lambda b: _results(as_view(nhwc[b.images, b.rows], t.tiles(b), t.made), bias), work)
 
 
-def _results(out: Array, bias: Array, zeros: Array) -> TileResults:
-    return TileResults(out, None if bias is None else bias[: len(out)], zeros[: len(out)])
+def _results(out: Array, bias: Array) -> TileResults:
+    return TileResults(out, None if bias is None else bias[: len(out)])
 
 
 def bind_moves(t: Toeplitz, work: Any, memory: Any, y: Array) -> list[list[Any]]:

@@ -25,7 +25,7 @@ from ...planning.registry import Way, kernel
 from ...planning.work import NOTHING, Work
 from ...program.emitter import Emitter, Operand
 from ..shared.cut import Block, deal, pieces
-from ..shared.epilogue import Epilogue, zero_row
+from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop, recheck
 from ..shared.panels import Blocking, blocking, multiply_lines, product_of
 from .filtering import ALONG_BOTH, Filter, transforms
@@ -141,8 +141,7 @@ def emit(k: Emitter, m: int, cut: WinogradCut) -> None:
     )
     if residual is not None:
         loop.line(f"for _, {value}, {added} in {r.copies}:\n    np.add({value}, {added}, out={value})")
-    zeros = k.use(zero_row(x.dtype, t.outputs // cut.ranges), "zeros")
-    loop.line(*epilogue.activation_lines(k, r.final, y.shape, zeros))
+    loop.line(*epilogue.activation_lines(k, r.final, y.shape))
     loop.line(f"for {target}, {value}, _ in {r.copies}:\n    {target}[...] = {value}")
     loop.emit()
 

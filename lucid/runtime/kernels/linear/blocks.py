@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ....graph.ir import Node
 from ....graph.ops.fused_linear import FUSED_LINEAR
 from ....graph.ops.linalg import LINEAR
@@ -18,7 +16,7 @@ from ...planning.registry import Way, kernel
 from ...planning.work import FORK, Product, Work
 from ...program.emitter import Emitter, Operand
 from ..shared.cut import pieces
-from ..shared.epilogue import Epilogue, zero_row
+from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop
 from ..shared.rows import Rows, cuts, multiply_rows, row_runs
 from .blocks_views import ColumnViews, bind_columns
@@ -79,12 +77,6 @@ def _row_work(p: Rows, outputs: int, itemsize: int) -> Work:
     return read + Work(near=2 * p.passes * outputs * itemsize, calls=3)
 
 
-def _zeros(y: Operand) -> Any:
-    """Zeros to compare with: a row, or the shape itself where that is no more, which NumPy need not broadcast."""
-    row = zero_row(y.dtype, y.shape[-1])
-    return row.reshape(y.shape) if math.prod(y.shape[:-1]) == 1 else row
-
-
 def _runs(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     return Epilogue.of(node, inputs).runs
 
@@ -95,10 +87,7 @@ def linear_whole(k: Emitter) -> None:
     (y,), epilogue = k.outs, Epilogue.of(k.node, k.ins)
     made = y if epilogue.in_place else k.scratch(y.shape, y.dtype, "made")
     _multiply(k, made, epilogue.combine)
-    if epilogue.activation is None:
-        return
-    zeros = k.use(_zeros(y), "zeros") if y.type.order is None and y.type.rank > 0 else None
-    activation = epilogue.activate(k, y.dtype, y.shape, str(made), str(y), zeros)
+    activation = epilogue.activate(k, y.dtype, y.shape, str(made), str(y))
     if activation is not None:
         k.buffers.extend(activation.buffers)
         k.take(activation.statements)
@@ -149,12 +138,11 @@ def linear_columns(k: Emitter) -> None:
     bias = k.reshaped(rest[0], (1, p.outputs), "shift") if rest else None
     if not k.way.ranges:
         return
-    zeros = k.use(np.zeros((1, p.outputs), y.dtype), "zeros")
     loop = BlockLoop(k, [[outputs] for outputs in k.way.ranges])
-    s = loop.parts(loop.bind("shares", bind_columns, loop.blocks, row, weight, bias, zeros, out), ColumnViews)
+    s = loop.parts(loop.bind("shares", bind_columns, loop.blocks, row, weight, bias, out), ColumnViews)
     loop.line(
         f"{s.row}.dot({s.weights}, out={s.made})",
         *epilogue.terms(s.made, None if bias is None else s.bias),
-        *epilogue.activation_lines(k, s.made, y.shape, s.zeros),
+        *epilogue.activation_lines(k, s.made, y.shape),
     )
     loop.emit()

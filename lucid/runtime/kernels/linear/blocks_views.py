@@ -8,20 +8,19 @@ from ..shared.cut import per_block
 
 
 class ColumnViews(NamedTuple):
-    """The row, and of some outputs their weights, bias, zeros, and place in the result."""
+    """The row, and of some outputs their weights, bias, and place in the result."""
 
     row: Any
     weights: Any
     bias: Any
-    zeros: Any
     made: Any
 
 
-def bind_columns(work: Any, row: Any, weight: Any, bias: Any, zeros: Any, out: Any) -> list[list[ColumnViews]]:
+def bind_columns(work: Any, row: Any, weight: Any, bias: Any, out: Any) -> list[list[ColumnViews]]:
     """For each range of outputs what it takes."""
 
     def share(outputs: tuple[int, int]) -> ColumnViews:
         part = slice(*outputs)
-        return ColumnViews(row, weight[part].T, None if bias is None else bias[:, part], zeros[:, part], out[:, part])
+        return ColumnViews(row, weight[part].T, None if bias is None else bias[:, part], out[:, part])
 
     return per_block(share, work)

@@ -8,16 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
-
-import numpy as np
 
 from ....graph.ir import Node
 from ....graph.opdef import Attrs, NoAttrs, OpDef
 from ....graph.ops.activated import activation_op
 from ....graph.ops.conv_pool import bias_and_residual
-from ....graph.ops.elementwise import RELU
 from ....graph.ops.pool import MaxPoolAttrs
 from ....graph.types import DType, TensorType
 from ...planning.phase import Phase
@@ -26,7 +22,7 @@ from ...program.emitter import Emitter, Operand
 from ...program.statement import Statement, unmarked
 
 AT_ONCE = 2048
-"""Elements of bias added (and of zeros compared with) at a time: pixels of few outputs are taken several at once."""
+"""Elements of bias added at a time: pixels of few outputs are taken several at once."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +94,9 @@ class Epilogue:
         lines = [] if shift is None else [f"{self.combine}({out}, {shift}, out={out})"]
         return lines if residual is None else [*lines, f"np.add({out}, {residual}, out={out})"]
 
-    def activation_lines(self, k: Emitter, out: str, shape: tuple[int, ...], zeros: str | None = None) -> list[str]:
-        """What activates ``out`` (of such a shape) in place; ``zeros`` as for :meth:`activate`."""
-        activated = self.activate(k, k.outs[0].dtype, shape, out, out, zeros)
+    def activation_lines(self, k: Emitter, out: str, shape: tuple[int, ...]) -> list[str]:
+        """What activates ``out`` (of such a shape) in place."""
+        activated = self.activate(k, k.outs[0].dtype, shape, out, out)
         return [] if activated is None else list(activated.lines)
 
     @property
@@ -108,26 +104,21 @@ class Epilogue:
         """The function that brings in the third input."""
         return "np.maximum" if self.floor else "np.add"
 
-    def activate(
-        self, k: Emitter, dtype: DType, shape: tuple[int, ...], source: str, target: str, zeros: str | None = None
-    ) -> Activating | None:
+    def activate(self, k: Emitter, dtype: DType, shape: tuple[int, ...], source: str, target: str) -> Activating | None:
         """Run the activation's kernel on the loop variables ``source`` and ``target``; None where there is none.
 
-        ``zeros`` names an array of zeros that broadcasts to them by rows: NumPy's maximum of two arrays is
-        vectorised, that of an array and a number is not, and takes two to four times as long.
+        One that can run in place, if there is any: it needs no memory for blocks of different shapes.
         """
         if self.activation is None:
             return None
-        if self.activation is RELU and zeros is not None:
-            return Activating((Statement.of(f"np.maximum({source}, {zeros}, out={target})", Phase.CALL),), True, ())
         type_ = TensorType(shape, dtype)
         node = Node(self.activation, self.activation_attrs, (type_,))
         # to the kernel they are arrays whose address is not known before the call
         x = Operand(unmarked(source), type_, Phase.CALL, contiguous=False)
         y = Operand(unmarked(target), type_, Phase.CALL, contiguous=False)
         inner = Emitter(node, k.name, k.names, [x], [y], 1)
-        found = (choice.lowering for choice in choices(node, (type_,)))
-        next(lowering for lowering in found if source != target or lowering.in_place).emit(inner)
+        found = [choice.lowering for choice in choices(node, (type_,))]
+        next((lowering for lowering in found if lowering.in_place), found[0]).emit(inner)
         statements = *inner.code.bind, *inner.code.run
         return Activating(statements, (0, 0) in inner.overwritable, tuple(inner.buffers))
 
@@ -150,13 +141,7 @@ class Activating:
         return tuple(statement.line for statement in self.statements)
 
 
-# ---------------------------------------------------------------- rows to add and to compare with
-
-
-@lru_cache(64)
-def zero_row(dtype: Any, length: int) -> Any:
-    """Zeros, to compare rows of this length with."""
-    return np.zeros(length, dtype)
+# ---------------------------------------------------------------- rows to add
 
 
 def pixels_of_run(outputs: int, blocks: Iterable[int]) -> int:

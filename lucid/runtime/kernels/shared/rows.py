@@ -14,7 +14,7 @@ from ...planning.machine import this_machine
 from ...planning.work import Work
 from ...program.emitter import Emitter, Operand
 from .cut import deal, pieces
-from .epilogue import Epilogue, pixels_of_run, tiled, zero_row
+from .epilogue import Epilogue, pixels_of_run, tiled
 from .loop import BlockLoop
 from .panels import WIDEST, cut_for, in_panels, multiply_lines, product_of
 from .panels_views import turn_panels
@@ -116,13 +116,12 @@ def multiply_rows(
     tile = 1 if shared else pixels_of_run(p.outputs, (piece.size[0] for piece in loop.every))
     weights = _weights(k, p, loop.every)
     row = None if bias is None else tiled(k, bias, tile)
-    zeros = k.use(zero_row(y.dtype, tile * p.outputs), "zeros")
-    views = loop.bind("products", bind_pieces, loop.blocks, tile, rows, weights, y, row, residual, zeros)
+    views = loop.bind("products", bind_pieces, loop.blocks, tile, rows, weights, y, row, residual)
     v = loop.parts(views, PieceViews)
     loop.line(
         multiply_lines(k, v.products),
         *epilogue.terms(v.runs, None if row is None else v.bias, None if residual is None else v.residual),
-        *epilogue.activation_lines(k, v.runs, y.shape, v.zeros),
+        *epilogue.activation_lines(k, v.runs, y.shape),
     )
     loop.emit()
 

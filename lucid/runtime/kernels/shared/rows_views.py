@@ -44,11 +44,10 @@ class PieceViews(NamedTuple):
     runs: Any
     bias: Any
     residual: Any
-    zeros: Any
 
 
 def bind_pieces(
-    work: Any, tile: int, rows: Any, weights: Any, made: Any, bias: Any, residual: Any, zeros: Any
+    work: Any, tile: int, rows: Any, weights: Any, made: Any, bias: Any, residual: Any
 ) -> list[list[PieceViews]]:
     """The views of each piece.
 
@@ -62,15 +61,15 @@ def bind_pieces(
         Matrices of all rows.
     weights
         For each range of outputs that, the rows of a block of products, and the panels of its weights.
-    bias, zeros
+    bias
         Of a run, or of a row and at least as long.
     """
     matrices = {outputs: (block, panels) for outputs, block, panels in weights}
-    return per_block(lambda p: _views(p, tile, rows, matrices, made, bias, residual, zeros), work)
+    return per_block(lambda p: _views(p, tile, rows, matrices, made, bias, residual), work)
 
 
 def _views(
-    p: Piece, tile: int, rows: Any, weights: Mapping[Any, Any], made: Any, bias: Any, residual: Any, zeros: Any
+    p: Piece, tile: int, rows: Any, weights: Mapping[Any, Any], made: Any, bias: Any, residual: Any
 ) -> PieceViews:  # fmt: skip
     own = made[p.rows, p.columns]
     runs = own if tile == 1 else as_view(made[p.rows], -1, tile * made.shape[1])
@@ -79,5 +78,4 @@ def _views(
         list(small_products(rows[p.rows], panels, own, block)), runs,
         bias if bias is None or tile > 1 else bias[p.columns],
         None if residual is None else as_view(residual[p.rows, p.columns], runs.shape),
-        zeros[: runs.shape[1]],
     )  # fmt: skip
