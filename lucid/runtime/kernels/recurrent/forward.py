@@ -11,6 +11,7 @@ from ....graph.ops.recurrent_types import SIGMOID, TANH, GRUAttrs, LSTMAttrs, RN
 from ...planning.phase import Phase
 from ...planning.registry import kernel
 from ...program.emitter import Emitter, Operand
+from ...program.views import as_view
 from ..elementwise import FEW, filled, scalar
 from ..shared.loop import bind
 from ..shared.panels import Blocking, cut_for, multiply_lines
@@ -69,7 +70,7 @@ class ForwardWriter(LayerWriter[R]):
             if self.halved:
                 halves = np.ones(outputs, x.dtype)
                 halves[: self.sigmoids] = 0.5
-                self.k.line(f"{panels}[...] *= {self.k.use(halves.reshape(count, 1, cut.width), 'halves')}")
+                self.k.line(f"{panels}[...] *= {self.k.use(as_view(halves, count, 1, cut.width), 'halves')}")
         return panels, cut
 
     def _packed(self, x: Operand, order: tuple[int, int, int], turn: bool, label: str) -> Operand:
