@@ -77,7 +77,8 @@ def compile(
         Winograd's or a block-Toeplitz product or with their strides as channels, which are coarser in the last digits
         and spread one infinity or NaN of the input over the pixels made together; and a bias before a ReLU may be
         added by the layer after it, so that results are as coarse as the largest bias is, and a bias that is infinite
-        makes them NaN.
+        makes them NaN; and weights that are subnormal (below 1e-38 in float32), with which processors take many times
+        as long, are taken for zeros.
     verify
         Compare each pass on sampled values, and each program's steps on the first inputs it is given, with the
         reference; the :class:`PassError` or :class:`LoweringError` names the node and the pass or lowering at fault.

@@ -28,6 +28,7 @@ from ..workers.sharing import Run, Sharing
 from .plan import Plan, make_plan
 from .printer import Marks, Source, Values, generate
 from .store import Kept, Store
+from .subnormal import flush, has_subnormals
 from .views import as_view
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Executable:
     threads
         How many threads kernels may share their work over.
     exact
-        Only lowerings that round as a plain sum of products does.
+        Only lowerings that round as a plain sum of products does, and subnormal weights as they are.
     lasting
         Whether parameters stay as they are for many runs.
     chosen
@@ -105,6 +106,7 @@ class Executable:
         self._watched = marks, values
         self._graph, self._measured = again, measured or {}
         self._make = partial(make_plan, threads=threads, exact=exact, lasting=lasting, chosen=chosen)
+        self._exact = exact
         self._store = store or Store()
         self._kept: list[Kept] = []
         self.called = False
@@ -186,6 +188,7 @@ class Executable:
             assert self._prepare is not None
             for copy, array in self._copies:
                 np.copyto(copy, array)
+                self._flush(copy)
             self._pack(version)
             self._version = version
             self._arrays = names
@@ -213,15 +216,22 @@ class Executable:
                 raise
             finally:
                 blas.hold.finish()
+            for operand, (number, place) in self._planned().packings.places.items():
+                if number in stale:
+                    nbytes = operand.type.nbytes
+                    self._flush(self._kept[number].memory[place : place + nbytes].view(operand.type.dtype))
             for number in stale:
                 self._kept[number].stamp = stamps[number]
+
+    def _flush(self, array: Array) -> None:
+        if not self._exact:
+            flush(array)
 
     def _lay(self, arrays: Sequence[Array]) -> None:
         """Make the program anew for these parameters."""
         plan, source = self._planned(), self._printed()
         self._program = program = self._program or source.load("program")
-        # a program takes its parameters for row-major: those that lie otherwise it has as copies
-        laid = [array if array.flags.c_contiguous else np.empty(array.shape, array.dtype) for array in arrays]
+        laid = [array if self._is_read(array) else np.empty(array.shape, array.dtype) for array in arrays]
         regions = bool(plan.names.regions)
         with self._store.lock:
             self._kept = [self._store.packed(packing, arrays, regions) for packing in plan.packings.all]
@@ -239,6 +249,10 @@ class Executable:
                 self._prepare, bind = self._guard(lambda: program(laid, kept))
                 self._bind = bind, plan
         self._copies = [(b, a) for a, b in zip(arrays, laid, strict=True) if a is not b]
+
+    def _is_read(self, array: Array) -> bool:
+        """Whether a program reads a parameter where it is; it takes it for row-major, and for free of subnormals."""
+        return array.flags.c_contiguous and (self._exact or not has_subnormals(array))
 
     def _copy(self, array: Array) -> Array:
         """Memory for a copy of the array that workers reach; the array itself where it is too large to have twice."""
