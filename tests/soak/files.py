@@ -11,17 +11,12 @@ from __future__ import annotations
 import builtins
 import contextlib
 import copy
-import faulthandler
 import hashlib
 import json
 import os
 import pkgutil
-import signal
-import subprocess
 import sys
 import tempfile
-import traceback
-import warnings
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -29,15 +24,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from .limited import Trial, batches, tried
 from .sweep import Case
 
 SMALL = 200
 BATCH = 2000
 """Files that one process tries."""
-SECONDS = 3.0
-"""Of the processor's time that a file may take."""
-MEMORY, GROWTH = 4 << 30, 1400 << 20
-"""Bytes a process may map, and those that one file may take of the machine."""
 JSON: TypeAlias = Any
 CODE = "__import__('builtins').pwned()"
 INTS = [
@@ -80,28 +72,9 @@ WORDS = [
 ]  # fmt: skip
 
 
-class TooSlow(BaseException):
-    """A file took too long."""
-
-
 def cases(rng: np.random.Generator) -> Iterator[Case]:
     """Batches of files, each in a process of its own."""
-    first = True
-    while True:
-        seed, count = int(rng.integers(1 << 31)), SMALL if first else BATCH
-        first = False
-        yield Case(
-            f"python -m tests.soak.files {seed} {count}", lambda seed=seed, count=count: _in_process(seed, count)
-        )  # type: ignore[misc]
-
-
-def _in_process(seed: int, count: int) -> int:
-    found = subprocess.run(
-        [sys.executable, "-m", "tests.soak.files", str(seed), str(count)], capture_output=True, text=True, check=False
-    )
-    if found.returncode:
-        raise AssertionError(f"ended with {found.returncode}: {found.stdout[-6000:]} {found.stderr[-3000:]}")
-    return count
+    return batches("tests.soak.files", rng, SMALL, BATCH)
 
 
 # ---------------------------------------------------------------- files that are right
@@ -367,62 +340,34 @@ def attempt(raw: bytes, path: str, rng: np.random.Generator) -> str:
         return "failed"
 
 
-def main(seed: int, count: int) -> int:
-    """Try so many files; prints what is wrong."""
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    faulthandler.enable()
+def main(seed: int, count: int, only: int | None = None) -> int:
+    """Try so many files, or one of them; prints what is wrong."""
     code: list[int] = []
     builtins.pwned = lambda: code.append(1)  # type: ignore[attr-defined]
-
-    def stop(*_: object) -> None:
-        raise TooSlow
-
-    signal.signal(signal.SIGPROF, stop)
-    warnings.simplefilter("error")
     good = bases(1 if count > SMALL else 4)
     others = [node for _, header, _ in good for node in header["__metadata__"]["graphs"]["optimised"]["nodes"]]
-    outcomes: dict[str, int] = {}
-    wrong = 0
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
         path = os.path.join(folder, "net.lucid")
-        only = range(count) if len(sys.argv) < 4 else [int(sys.argv[3])]
-        for number in only:
-            rng = np.random.default_rng([seed, number])
+
+        def draw(rng: np.random.Generator) -> Trial | None:
             name, header, data = good[int(rng.integers(len(good)))]
             header = copy.deepcopy(header)
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            report = ""
             try:
                 with contextlib.suppress(KeyError, IndexError, TypeError, AttributeError):
                     change(rng, header, others)
                 raw = put(header, data)
             except (ValueError, KeyError, TypeError, RecursionError):
-                continue  # not even a header is left
-            signal.setitimer(signal.ITIMER_PROF, SECONDS)
-            try:
+                return None  # not even a header is left
+
+            def check() -> str:
                 outcome = attempt(raw, path, rng)
-            except TooSlow:
-                outcome, report = "slow", traceback.format_exc(limit=-6)
-            except BaseException as error:  # noqa: BLE001 - that is what is looked for
-                outcome, report = f"raised {type(error).__name__}", traceback.format_exc(limit=-6)
-            finally:
-                signal.setitimer(signal.ITIMER_PROF, 0)
-            grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-            if grown > GROWTH >> 10:
-                report += f"took {grown >> 10} MB"
-            if code:
-                report += "CODE RAN"
-                code.clear()
-            outcomes[outcome] = outcomes.get(outcome, 0) + 1
-            if report:
-                wrong += 1
-                sys.stdout.write(f"{seed} {count} {number} ({name}): {outcome} {report}\n")
-                sys.stdout.flush()
-    sys.stdout.write(f"{outcomes}\n")
-    return int(wrong > 0)
+                ran, code[:] = list(code), []
+                return f"{outcome}, CODE RAN" if ran else outcome
+
+            return Trial(name, check)
+
+        return tried(seed, count, draw, only)
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2])))
+    sys.exit(main(*map(int, sys.argv[1:])))
