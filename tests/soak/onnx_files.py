@@ -242,7 +242,7 @@ def attempt(raw: bytes, rng: Rng) -> str:
         return _refused(error)
     size = int(rng.integers(0, 4))
     shapes = [tuple(dim if isinstance(dim, int) else size for dim in one.shape) for one in specs]
-    if sum(float(np.prod(shape, dtype=float)) for shape in shapes) > 1e6:
+    if sum(float(np.prod(shape, dtype=float)) for shape in shapes) > 1e6 or any(d > 1e6 for s in shapes for d in s):
         return "not called"
     try:
         compiled = lucid.compile(net, *specs) if rng.random() < 0.3 else lucid.compile(net)
