@@ -202,8 +202,6 @@ NN: Final[Mapping[str, str]] = {
     "multi_head_attention_forward": "nn.MultiheadAttention, or nn.functional.scaled_dot_product_attention",
     "SyncBatchNorm": "one process runs a model; nn.BatchNorm2d",
     "gumbel_softmax": "(x - (-lucid.rand_like(x).log()).log()).softmax(-1)",
-    "affine_grid": "indexing with tensors gathers pixels",
-    **dict.fromkeys(("max_unpool2d", "MaxUnpool2d"), "nn.ConvTranspose2d"),
     "Buffer": "module.register_buffer(name, tensor)",
 }
 """Names of ``lucid.nn`` and ``lucid.nn.functional``."""

@@ -162,6 +162,9 @@ from .sizing import LocalResponseNorm as LocalResponseNorm
 from .sizing import RMSNorm as RMSNorm
 from .transformer import TransformerEncoder as TransformerEncoder
 from .transformer import TransformerEncoderLayer as TransformerEncoderLayer
+from .unpooling import MaxUnpool1d as MaxUnpool1d
+from .unpooling import MaxUnpool2d as MaxUnpool2d
+from .unpooling import MaxUnpool3d as MaxUnpool3d
 
 if not TYPE_CHECKING:  # to the type checker a name that is not here is an error
     __getattr__, __dir__ = face(globals(), NN, ("functional", "init", "utils"))

@@ -15,6 +15,7 @@ from ..base.checks import flag, integer
 from ..errors import OptionError, ShapeError
 from ..graph.opdef import AbstractTensor
 from ..graph.ops import activation as act
+from ..graph.ops import affine_grid as grids
 from ..graph.ops import (
     attention,
     avgpool,
@@ -32,6 +33,7 @@ from ..graph.ops import (
     power_pool,
     random,
     sizing,
+    unpool,
 )  # fmt: skip
 from ..graph.ops import elementwise as ew
 from ..graph.ops import embedding_bag as bags
@@ -142,6 +144,7 @@ unflatten = _face(sh.unflatten)
 pad = _face(padding.pad)
 fold = _face(columns.fold)
 unfold = _face(columns.unfold)
+affine_grid: Callable[..., Tensor] = public(grids.affine_grid, theta=tensor_of, size=None, align_corners=is_flag)
 grid_sample: Callable[..., Tensor] = public(sampling.grid_sample, grid=tensor_of, align_corners=is_flag)
 interpolate: Callable[..., Tensor] = public(
     resizing.interpolate, size=None, scale_factor=None, align_corners=is_flag, recompute_scale_factor=is_flag,
@@ -165,6 +168,9 @@ fractional_max_pool3d = public(fractional_pool.fractional_max_pool3d, output_rat
 max_pool1d = public(pool_axes.max_pool1d)
 max_pool2d = public(pool.max_pool2d)
 max_pool3d = public(pool_axes.max_pool3d)
+max_unpool1d: Callable[..., Tensor] = public(unpool.max_unpool1d, indices=index_of, output_size=None)
+max_unpool2d: Callable[..., Tensor] = public(unpool.max_unpool2d, indices=index_of, output_size=None)
+max_unpool3d: Callable[..., Tensor] = public(unpool.max_unpool3d, indices=index_of, output_size=None)
 relu = _overwriting(ew.relu)
 leaky_relu = _overwriting(ew.leaky_relu)
 elu = _overwriting(ew.elu)

@@ -1,5 +1,7 @@
 """The backend interface of the ``onnx`` package (``onnx.backend.base``): models run compiled.
 
+Where data decides of shapes (NonZero), they run uncompiled.
+
 >>> import lucid.onnx.backend as backend
 >>> outputs = backend.prepare(model).run([x])  # doctest: +SKIP
 """
@@ -13,7 +15,7 @@ import onnx
 from onnx.backend.base import Backend, BackendRep, namedtupledict
 
 from ..compiler.entry import compile
-from ..errors import LucidError, OptionError
+from ..errors import LucidError, OptionError, TraceError
 from ..formats.onnx.model import Array, widened
 from ..formats.onnx.reader import NEWEST
 from ..graph.types import DTYPES
@@ -56,7 +58,10 @@ class LucidRep(BackendRep):
             given = dict(zip(names, several, strict=False))
         values = {name: self._value(name, value) for name, value in given.items()}
         with no_grad():
-            found = self._compiled(**values) if isinstance(inputs, Mapping) else self._compiled(*values.values())
+            try:
+                found = self._compiled(**values)
+            except TraceError:  # what data decides of its shapes is not the same for all inputs
+                found = self.model(**values)
         outputs = found if isinstance(found, tuple) else (found,)
         made: tuple[Array, ...] = namedtupledict("Outputs", self.model.output_names)(
             *(self._declared(np.asarray(y.numpy()), i) for i, y in enumerate(outputs))
@@ -69,7 +74,9 @@ class LucidRep(BackendRep):
         return y if dtype is None or dtype.name in DTYPES else y.astype(dtype)
 
     def _value(self, name: str, value: object) -> object:
-        """What shapes depend on goes in as numbers, everything else as an array."""
+        """What shapes depend on goes in as numbers, everything else as an array; what may be absent may be None."""
+        if value is None:
+            return None
         if not isinstance(value, np.ndarray | np.generic | int | float):
             raise LucidError(f"{self.model.source}: the input {name!r} is no tensor, which is not supported")
         array = widened(np.asarray(value))

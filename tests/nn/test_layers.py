@@ -40,6 +40,7 @@ LAYERS: list[tuple[nn.Module, tuple[Any, ...]]] = [
     (nn.CosineSimilarity(), (IMAGE, IMAGE + 1)),
     (nn.PairwiseDistance(), (IMAGE, IMAGE + 1)), (nn.EmbeddingBag(5, 3), (IDS,)),
     (nn.EmbeddingBag(5, 3, mode="max", padding_idx=0), (IDS,)),
+    (nn.MaxUnpool2d(2), (IMAGE, np.arange(IMAGE.size).reshape(IMAGE.shape) % IMAGE[0, 0].size * 4)),
 ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import lucid
-from lucid.errors import GraphError, OptionError
+from lucid.errors import OptionError, TraceError
 from lucid.onnx import backend
 
 from .models import model, one
@@ -53,7 +53,7 @@ def test_inputs_that_shapes_depend_on_are_numbers() -> None:
     for rows, columns in ((3, 2), (1, 6), (3, 2)):
         assert compiled(X, (rows,), columns=(columns,)).shape == (rows, columns)
         assert backend.prepare(proto).run([X, np.array([rows]), np.array([columns])])[0].shape == (rows, columns)
-    with pytest.raises(GraphError, match="must be known when the model is built") as caught:
+    with pytest.raises(TraceError, match="must be known when the model is built") as caught:
         compiled(X, np.array([3]), np.array([2]))
     assert "in node 1 (Reshape" in caught.value.__notes__[0]
 

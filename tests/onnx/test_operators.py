@@ -24,6 +24,11 @@ def ints(*values: int) -> Array:
 X, Y, IMAGE, VOLUME = floats(2, 3, 4), floats(2, 3, 4, seed=1), floats(2, 4, 9, 11), floats(2, 4, 5, 7, 6)
 POSITIVE = np.abs(X) + 0.1
 CLASSES = np.array([[0, 1, 2, 1], [2, 2, 0, 1]])
+POOLED, PLACES = (
+    floats(2, 2, 2, 2),
+    ints(0, 2, 8, 10, 17, 19, 24, 31, 33, 34, 40, 47, 49, 51, 56, 58).reshape(2, 2, 2, 2),
+)
+BOXES = np.float32([[0.5, 1, 6, 7.5], [-3, 2, 4, 3], [9, 9, 12, 30]])
 CASES: dict[str, Case] = {
     **{op: one(op, [X]) for op in ("Neg", "Abs", "Exp", "Sin", "Cos", "Tan", "Tanh", "Floor", "Ceil", "Round", "Sign",
                                    "Erf", "Relu", "Sigmoid", "Softplus", "Softsign", "LeakyRelu", "Elu", "Celu", "Selu",
@@ -215,6 +220,25 @@ CASES: dict[str, Case] = {
     "DepthToSpace": one("DepthToSpace", [IMAGE], blocksize=2),
     "DepthToSpace CRD": one("DepthToSpace", [IMAGE], blocksize=2, mode="CRD"),
     "SpaceToDepth": one("SpaceToDepth", [floats(2, 3, 4, 6)], blocksize=2),
+    "Col2Im volumes": one("Col2Im", [floats(1, 8, 12), ints(3, 4, 3), ints(2, 2, 2)], opset=18, constant=[1, 2]),
+    "MaxUnpool": one("MaxUnpool", [POOLED, PLACES], opset=22, kernel_shape=[2, 2], strides=[2, 2]),
+    "MaxUnpool padded": one("MaxUnpool", [floats(1, 1, 2, 2), ints(5, 7, 13, 15).reshape(1, 1, 2, 2), ints(1, 1, 5, 5)],
+                            opset=11, constant=[2], kernel_shape=[2, 2], strides=[2, 2]),
+    **{f"RoiAlign {mode} {where}": one("RoiAlign", [IMAGE, BOXES, ints(0, 1, 1)], opset=16, mode=mode, output_height=3,
+                                       output_width=2, sampling_ratio=2, spatial_scale=0.7,
+                                       coordinate_transformation_mode=where)
+       for mode in ("avg", "max") for where in ("half_pixel", "output_half_pixel")},
+    "MaxRoiPool": one("MaxRoiPool", [IMAGE, np.float32([[1, 1, 1, 6, 8], [0, 20, 20, 21, 21]])], pooled_shape=[2, 2]),
+    "DeformConv": one("DeformConv", [floats(1, 4, 5, 6), floats(2, 2, 3, 3), floats(1, 36, 5, 6) * 0.3, floats(2),
+                                     np.abs(floats(1, 18, 5, 6))],
+                      opset=19, pads=[1, 1, 1, 1], group=2, offset_group=2),
+    "Det": one("Det", [floats(3, 2, 4, 4)], opset=22),
+    "Dropout not in training": one("Dropout", [X, np.float32(0.7), np.array(False)], 2, constant=[1, 2]),
+    "Dropout of nothing": one("Dropout", [X, np.float32(0), np.array(True)], 2, constant=[1, 2]),
+    "ReduceMax of nothing": one("ReduceMax", [X[:, :0], ints(1)], opset=20, constant=[1]),
+    "ReduceMin of nothing": one("ReduceMin", [np.zeros((0, 2), np.int32), ints(0)], opset=20, constant=[1], keepdims=0),
+    "Optional": one("OptionalGetElement", [X], opset=18),
+    "OptionalHasElement": one("OptionalHasElement", [X], opset=18),
 }  # fmt: skip
 
 
@@ -231,6 +255,12 @@ def _in_groups(x: Array, scale: Array, shift: Array) -> Array:
     return (y * scale[:, None] + shift[:, None]).reshape(x.shape)
 
 
+def _quarters(region: Array) -> Array:
+    """The largest pixels of the four quarters of an image of even sizes."""
+    channels, high, wide = region.shape
+    return region.reshape(channels, 2, high // 2, 2, wide // 2).max((2, 4))
+
+
 def _lrn(x: Array) -> Array:
     padded = np.pad(x * x, [(0, 0), (1, 1), (0, 0), (0, 0)])
     return x / (1 + 0.1 / 3 * (padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:])) ** 0.75
@@ -241,6 +271,7 @@ DEFINED: dict[str, Callable[[dict[str, Array]], Array]] = {
     "Pad value": lambda given: np.pad(given["x0"], [(0, 1), (1, 0), (2, 0)], constant_values=1.5)[:, :, :-1],
     "Softmax 11": lambda given: _old_softmax(given["x0"]),
     "LRN": lambda given: _lrn(given["x0"]),
+    "MaxRoiPool": lambda given: np.stack([_quarters(given["x0"][1, :, 1:9, 1:7]), np.zeros((4, 2, 2))]).astype("f4"),
     "GlobalLpPool": lambda given: (np.abs(given["x0"]) ** 3).sum((2, 3), keepdims=True) ** (1 / 3),
     "PRelu 6": lambda given: np.where(given["x0"] < 0, given["x0"] * given["x1"][:, None], given["x0"]),
     "LpNormalization": lambda given: given["x0"] / np.abs(given["x0"]).sum(1, keepdims=True),

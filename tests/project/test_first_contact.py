@@ -107,7 +107,7 @@ ABSENT = [
     ("lucid.as_tensor", r"lucid\.tensor"), ("lucid.float16", "float32"), ("lucid.sort", "np.sort"), ("lucid.save", "save"),
     ("lucid.relus", "'relu'"), ("t.cuda()", "processor"), ("t.to('cuda')", "processor"), ("t.half()", "float32"),
     ("t.device", "cpu"), ("t.copy()", r"t\.clone"), ("t.topk(1)", r"t\.numpy"), ("t.nonzero()", r"t\.numpy"),
-    ("t.stride()", r"t\.numpy"), ("nn.LSTM(3, 4, proj_size=2)", "projections"), ("nn.MaxUnpool2d", "nn.ConvTranspose2d"), ("nn.Linea", "'Linear'"),
+    ("t.stride()", r"t\.numpy"), ("nn.LSTM(3, 4, proj_size=2)", "projections"), ("nn.Linea", "'Linear'"),
     ("nn.Linear(3, 2).cuda()", "processor"), ("nn.Linear(3, 2, device='cuda')", "processor"), ("nn.Linear(3, 2).half()", "float32"),
     ("lucid.zeros(2, device='cuda:0')", "processor"), ("F.upsample", "interpolate"),
     ("t.type(lucid.float64)", r"t\.to\(dtype\)"), ("t.new_zeros(2)", r"lucid\.zeros"), ("t.scatter_(0, t.long(), 1.0)", r"lucid\.where"),
@@ -155,8 +155,8 @@ def test_it_says_what_to_type_instead(expression: str, words: str) -> None:
 
 
 PYTORCHS = {
-    "nn": "MaxUnpool2d SyncBatchNorm",
-    "F": "affine_grid max_unpool2d gumbel_softmax leaky_relu_ upsample",
+    "nn": "SyncBatchNorm",
+    "F": "gumbel_softmax leaky_relu_ upsample",
     "lucid": "cuda backends jit as_tensor FloatTensor Size Generator set_default_dtype set_printoptions normal multinomial addmm baddbmm lerp "
     "asin atan2 trunc fmod nan_to_num cdist tensordot inverse det histc topk sort unique nonzero meshgrid diag kron diff cross "
     "logspace dstack atleast_2d conj logaddexp searchsorted quantile autocast dropout softplus get_rng_state save fft linalg "

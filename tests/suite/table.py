@@ -37,7 +37,8 @@ def written(found: Sequence[Result]) -> str:
                 reasons.setdefault(one.reason.replace("|", "/"), []).append(one.name.removeprefix("test_"))
         lines += ["", f"## {state.capitalize()}", "", "| reason | cases | among them |", "|---|---|---|"]
         for reason, names in sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0])):
-            lines.append(f"| {reason} | {len(names)} | {', '.join(names[:3])} |")
+            among = names if state == "failed" else names[:3]
+            lines.append(f"| {reason} | {len(names)} | {', '.join(among)} |")
     return "\n".join([*lines, ""])
 
 

@@ -286,7 +286,8 @@ def reduced(node: NodeDef, x: Array, axes: Array | None = None) -> Array:
 def _counted(node: NodeDef, start: Array, limit: Array, delta: Array) -> tuple[int, ...]:
     if any(one.dtype == object for one in (start, limit, delta)):
         return ()
-    count = (float(limit) - float(start)) / float(delta) if float(delta) else math.nan
+    first, last, step = (float(one.reshape(())) for one in (start, limit, delta))
+    count = (last - first) / step if step else math.nan
     if not math.isfinite(count):
         raise GraphError(f"there are no numbers from {start} to {limit} by {delta}")
     return (max(0, math.ceil(count)),)
@@ -296,6 +297,7 @@ def _counted(node: NodeDef, start: Array, limit: Array, delta: Array) -> tuple[i
 def range_(node: NodeDef, start: Array, limit: Array, delta: Array) -> Array | None:
     if any(one.dtype == object for one in (start, limit, delta)):
         return None
+    start, limit, delta = (one.reshape(()) for one in (start, limit, delta))
     return np.asarray(start + np.arange(*_counted(node, start, limit, delta)) * delta, start.dtype)
 
 

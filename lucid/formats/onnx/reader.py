@@ -198,6 +198,7 @@ class _Reader:
             kinds.SPARSE_TENSOR: lambda a: self.dense(a.sparse_tensor),
             kinds.FLOATS: lambda a: numbers(a.floats, float32), kinds.INTS: lambda a: numbers(a.ints, int64),
             kinds.STRINGS: lambda a: texts(a.strings),
+            kinds.TYPE_PROTO: lambda a: (),  # what something that is absent would be
         }  # fmt: skip
         if proto.type not in scalars:
             raise GraphError(f"attribute {shown(proto.name)} has a type that is not supported ({proto.type})")

@@ -23,6 +23,7 @@ import numpy as np
 from ...errors import GraphError
 from ...graph.dims import Dim
 from ...graph.opdef import AbstractTensor
+from ...graph.ops.indexing import content
 from ...graph.types import as_dtype
 from .model import Array, GraphDef, NodeDef
 
@@ -94,10 +95,22 @@ class Call:
         """The value as a tensor, None where it is left out."""
         return None if value is None else self.tensor(value)
 
+    def known(self, value: Value, what: str) -> Array:
+        """A value that the model's structure depends on: known beforehand, or data where nothing is recorded.
+
+        Raises
+        ------
+        TraceError
+            Where a graph is made, which serves other data too.
+        """
+        if is_host(value):
+            return value
+        words = f"{what} must be known when the model is built, and is computed from data; uncompiled, it runs"
+        return content(self.tensor(value), words)
+
     def dims(self, value: Value, what: str) -> tuple[Dim, ...]:
-        """A host value as sizes."""
-        if not is_host(value):
-            raise GraphError(f"{what} must be known when the model is built, and is computed from data")
+        """A known value as sizes."""
+        value = self.known(value, what)
         return tuple(int(one) if isinstance(one, int | np.integer) else one for one in np.ravel(value))
 
     def ints(self, value: Value, what: str) -> tuple[int, ...]:
@@ -108,9 +121,10 @@ class Call:
         return found  # type: ignore[return-value]
 
     def scalar(self, value: Value, what: str) -> float:
-        """A host value of one element, as a Python number."""
-        if not is_host(value) or np.size(value) != 1:
-            raise GraphError(f"{what} must be one number that is known when the model is built")
+        """A known value of one element, as a Python number."""
+        value = self.known(value, what)
+        if np.size(value) != 1:
+            raise GraphError(f"{what} must be one number, got {np.shape(value)}")
         found: float = concrete(value).reshape(()).item()
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 from ...base.checks import shown
 from ...errors import OptionError, ShapeError
@@ -50,16 +51,21 @@ def grid_sample(
     _check(x, grid, mode, padding_mode)
     axes, corners = x.type.rank - 2, bool(align_corners)
     sizes = x.type.shape[2:]
-    taps = []
+    along = []
     for axis, size in enumerate(sizes):
         place = grid[(..., axes - 1 - axis)]
         place = (place + 1) * (size - 1 if corners else size) * 0.5 - (0.0 if corners else 0.5)
-        taps.append(_taps(place, size, mode, padding_mode, corners))
-    batch, channels, *_ = x.type.shape
-    made = grid.type.shape[1:-1]
+        along.append(taps(place, size, mode, padding_mode, corners))
+    return sampled(x, along)
+
+
+def sampled(x: AbstractTensor, along: Sequence[Sequence[Tap]]) -> AbstractTensor:
+    """Images (N, C, …) at places that are made of pixels along each of their axes, (N, …) of them: (N, C, …)."""
+    batch, channels, *sizes = x.type.shape
+    made = along[0][0][0].type.shape[1:]
     flat, count = reshape(x, (batch, channels, product(sizes))), product(made)
     total: AbstractTensor | None = None
-    for chosen in itertools.product(*taps):
+    for chosen in itertools.product(*along):
         index = chosen[0][0]
         for (position, _), size in zip(chosen[1:], sizes[1:], strict=True):
             index = index * size + position
@@ -87,7 +93,7 @@ def _check(x: AbstractTensor, grid: AbstractTensor, mode: str, padding_mode: str
         )
 
 
-def _taps(place: AbstractTensor, size: Dim, mode: str, padding: str, corners: bool) -> list[Tap]:
+def taps(place: AbstractTensor, size: Dim, mode: str, padding: str, corners: bool) -> list[Tap]:
     """The pixels that each place is made of, along one axis."""
     if mode != "bicubic":
         place = _inside(place, size, padding, corners)

@@ -305,15 +305,18 @@ def one_hot(indices: T, num_classes: Dim = -1) -> T:
 
 
 def concrete_array(x: Indices, what: str, way_out: str) -> Array:
-    """The content of an array or eager tensor; a traced one has none yet."""
+    """The content of an array or eager tensor, which says what a shape is; a traced one has none yet."""
+    return content(x, f"{what} has a shape that depends on data, which a static graph cannot hold; {way_out}")
+
+
+def content(x: Indices, words: str) -> Array:
+    """The content of an array or eager tensor; of a traced one an error with these words."""
     if isinstance(x, AbstractTensor) and not hasattr(x, "__array__"):
-        raise TraceError(f"{what} has a shape that depends on data, which a static graph cannot hold; {way_out}")
+        raise TraceError(words)
     try:
         return np.asarray(x)
     except TraceError as error:
-        raise TraceError(
-            f"{what} has a shape that depends on data, which a static graph cannot hold; {way_out}"
-        ) from error
+        raise TraceError(words) from error
 
 
 def masked_fill(x: AbstractTensor, mask: Indices, value: float) -> AbstractTensor:

@@ -11,11 +11,11 @@ from ....errors import GraphError
 from ....graph.dims import Dim
 from ....graph.opdef import AbstractTensor
 from ....graph.ops import shape
+from ....graph.ops.affine_grid import affine_grid
 from ....graph.ops.grid_sample import grid_sample
-from ....graph.ops.linalg import matmul
 from ....graph.ops.resize import ResizeAttrs, resize, scaled
 from ....graph.types import is_float
-from ..registry import Call, Value, converter, is_host
+from ..registry import Call, Value, concrete, converter
 from .shapes import axes_of
 
 
@@ -23,9 +23,7 @@ def _numbers(call: Call, value: Value, what: str) -> list[float] | None:
     """Numbers that are known when the model is built; None where there are none."""
     if value is None:
         return None
-    if not is_host(value) or value.dtype == object:
-        raise GraphError(f"{what} must be numbers that are known when the model is built, and are computed from data")
-    return [_simple(one) for one in value.ravel()] or None
+    return [_simple(one) for one in concrete(call.known(value, what)).ravel()] or None
 
 
 def _simple(value: float) -> float:
@@ -135,13 +133,6 @@ def grid_sample_(call: Call, x: Value, grid: Value) -> AbstractTensor:
 
 
 @converter("AffineGrid", since=20, host=(1,))
-def affine_grid(call: Call, theta: Value, size: Value) -> AbstractTensor:
-    """The places of an image's pixels, moved by a matrix for each image."""
-    matrices: AbstractTensor = call.tensor(theta)
-    _, _, *sizes = call.ints(size, "the size")
-    corners = call.attribute("align_corners", 0)
-    ends = [1.0 if corners else 1 - 1 / max(n, 1) for n in sizes]
-    axes = np.meshgrid(*(np.linspace(-end, end, n) for end, n in zip(ends, sizes, strict=True)), indexing="ij")
-    places = np.stack([*axes[::-1], np.ones_like(axes[0])], -1).reshape(-1, len(sizes) + 1)
-    moved = matmul(matrices.constant(places.astype(matrices.type.dtype)), shape.transpose(matrices, 1, 2))
-    return shape.reshape(moved, (matrices.type.shape[0], *sizes, len(sizes)))
+def affine_grid_(call: Call, theta: Value, size: Value) -> AbstractTensor:
+    sizes = call.ints(size, "the size")
+    return affine_grid(call.tensor(theta), sizes, bool(call.attribute("align_corners", 0)))

@@ -43,28 +43,6 @@ def scattered(node: NodeDef, x: Array, index: Array, values: Array) -> Array:
     return made
 
 
-@evaluated("NonZero")
-def nonzero(node: NodeDef, x: Array) -> Array:
-    return np.stack(np.nonzero(np.atleast_1d(x))).astype(np.int64)
-
-
-@evaluated("Unique")
-def unique(node: NodeDef, x: Array) -> list[Array]:
-    axis = node.attributes.get("axis")
-    values, first, inverse, counts = np.unique(x, True, True, True, axis)
-    if not node.attributes.get("sorted", 1):
-        kept = np.argsort(first)
-        place = np.argsort(kept)
-        values = np.take(values, kept, 0 if axis is None else axis)
-        first, inverse, counts = first[kept], place[inverse], counts[kept]
-    return [values, *(one.reshape(-1).astype(np.int64) for one in (first, inverse, counts))]
-
-
-@converter("NonZero", "Unique")
-def of_unknown_size(call: Call, x: Value) -> list[AbstractTensor]:
-    raise GraphError("how large its result is depends on data, which a static graph cannot hold")
-
-
 # ---------------------------------------------------------------- look-ups
 
 

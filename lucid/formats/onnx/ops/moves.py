@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 
 from ....errors import GraphError
 from ....graph.dims import exact_quotient
-from ....graph.opdef import AbstractTensor, apply
+from ....graph.opdef import AbstractTensor
 from ....graph.ops import indexing, shape
 from ....graph.ops.bounds import clip
 from ....graph.ops.composite import ge, logical_and, lt
-from ....graph.ops.conv import CONV_TRANSPOSE, ConvAttrs, ConvTransposeAttrs
+from ....graph.ops.conv import ConvAttrs, ConvTransposeAttrs
+from ....graph.ops.conv_axes import convolve_transposed
 from ....graph.ops.elementwise import remainder, where
 from ....graph.ops.pad import pad
 from ....graph.ops.promotion import cast
-from ..host import ELEMENT_TYPES
-from ..model import Array
-from ..registry import Call, Value, converter, is_host
+from ..host import ELEMENT_TYPES, evaluated
+from ..model import Array, NodeDef
+from ..registry import Call, Value, converter
 from ..room import checked
 from .shapes import axes_of
 
@@ -54,16 +56,6 @@ def center_crop_pad(call: Call, x: Value, sizes: Value) -> AbstractTensor:
         before = more // 2 if more > 0 else -(-more // 2)
         amounts[axis] = [before, more - before]
     return pad(values, [amount for both in reversed(amounts) for amount in both])
-
-
-@converter("Compress", host=(1,))
-def compress(call: Call, x: Value, condition: Value) -> AbstractTensor:
-    values: AbstractTensor = call.tensor(x)
-    if not is_host(condition):
-        raise GraphError("the condition must be known when the model is built: the result's shape depends on it")
-    chosen = values.constant(np.flatnonzero(condition))
-    axis = call.attribute("axis")
-    return indexing.index_select(shape.flatten(values) if axis is None else values, axis or 0, chosen)
 
 
 WINDOWS: dict[str, Callable[[Array], Array]] = {
@@ -102,24 +94,43 @@ def tensor_scatter(call: Call, cache: Value, update: Value, first: Value = None)
     return where(logical_and(ge(place, 0), lt(place, count)), taken, before)
 
 
+@evaluated("MelWeightMatrix")
+def mel_weights(node: NodeDef, bins: Array, length: Array, rate: Array, low: Array, high: Array) -> Array:
+    """How much each frequency belongs to each of so many bins, which are triangles, evenly apart on the mel scale."""
+    ends = 2595 * np.log10(1 + np.array([float(low), float(high)]) / 700)
+    count, size = int(bins), int(length)
+    mels = ends[0] + (ends[1] - ends[0]) / (count + 2) * np.arange(count + 2)
+    places = ((size + 1) * (700 * (10 ** (mels / 2595) - 1)) // int(rate)).astype(int)
+    made = np.zeros(checked(size // 2 + 1, count))
+    for i, (first, middle, last) in enumerate(zip(places, places[1:], places[2:], strict=False)):
+        made[first : middle + 1, i] = np.linspace(0, 1, middle - first + 1) if middle > first else 1
+        made[middle:last, i] = np.linspace(1, 0, last - middle, endpoint=False)
+    return made.astype(ELEMENT_TYPES[node.attributes.get("output_datatype", 1)])
+
+
+@converter("MelWeightMatrix", since=17, host=(0, 1, 2, 3, 4))
+def mel_weight_matrix(call: Call, *inputs: Value) -> Array:
+    numbers = [call.known(one, "what the weights are made of") for one in inputs]
+    return mel_weights(call.node, *(np.reshape(one, ()) for one in numbers))
+
+
 @converter("Col2Im", since=18, host=(1, 2))
 def col2im(call: Call, x: Value, image: Value, block: Value) -> AbstractTensor:
     """A transposed convolution, each channel of which puts one element of a block where it belongs."""
     columns: AbstractTensor = call.tensor(x)
     sizes, kernel = call.ints(image, "the image's shape"), call.ints(block, "the block's shape")
-    if len(kernel) != 2:
-        raise GraphError(f"images of {len(kernel)} axes are not supported")
-    stride, dilation = call.attribute("strides", (1, 1)), call.attribute("dilations", (1, 1))
-    pads, taps = call.attribute("pads", (0, 0, 0, 0)), kernel[0] * kernel[1]
-    reach = [size + pads[i] + pads[i + 2] - dilation[i] * (kernel[i] - 1) - 1 for i, size in enumerate(sizes)]
+    axes, taps = len(kernel), math.prod(kernel)
+    stride, dilation = (tuple(call.attribute(name, (1,) * axes)) for name in ("strides", "dilations"))
+    pads = tuple(call.attribute("pads", (0,) * 2 * axes))
+    reach = [size + pads[i] + pads[i + axes] - dilation[i] * (kernel[i] - 1) - 1 for i, size in enumerate(sizes)]
     counts = [more // step + 1 for more, step in zip(reach, stride, strict=True)]
     channels = exact_quotient(columns.type.shape[1], taps)
     if not isinstance(channels, int):
         raise GraphError(f"blocks of {kernel} do not divide the channels of {columns.type}")
-    weight = np.tile(np.eye(taps, dtype=columns.type.dtype).reshape(taps, 1, *kernel), (channels, 1, 1, 1))
+    weight = np.tile(np.eye(taps, dtype=columns.type.dtype).reshape(taps, 1, *kernel), (channels, 1, *(1,) * axes))
     attrs = ConvTransposeAttrs(
-        ConvAttrs(tuple(stride), tuple(pads), tuple(dilation), channels),
+        ConvAttrs(stride, pads, dilation, channels),
         tuple(more % step for more, step in zip(reach, stride, strict=True)),
     )
     pixels = shape.reshape(columns, (*columns.type.shape[:2], *counts))
-    return apply(CONV_TRANSPOSE, attrs, pixels, columns.constant(weight))
+    return convolve_transposed(attrs, pixels, columns.constant(weight))

@@ -131,14 +131,6 @@ def lrn(call: Call, x: Value) -> AbstractTensor:
     return by_neighbours(call.tensor(x), before, size - 1 - before, alpha, beta, bias)
 
 
-@converter("Dropout", host=(1, 2))
-def dropout(call: Call, x: Value, ratio: Value = None, training: Value = None) -> list[AbstractTensor]:
-    if training is not None and bool(call.scalar(training, "training_mode")):
-        raise GraphError("dropout in training is not supported: models are imported for inference")
-    x = call.tensor(x)
-    return [x] if call.outputs < 2 else [x, cast(x * 0.0 + 1.0, "bool")]
-
-
 @converter("MeanVarianceNormalization")
 def mean_variance(call: Call, x: Value) -> AbstractTensor:
     x, axes = call.tensor(x), tuple(call.attribute("axes", (0, 2, 3)))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+
+import numpy as np
 
 from ....graph.opdef import AbstractTensor
 from ....graph.ops import elementwise as ew
 from ....graph.ops import reduce
 from ....graph.ops.promotion import cast
 from ....graph.ops.slices import flip
+from ....graph.ops.source import full
 from ....graph.ops.subscript import getitem
 from ..registry import Call, Value, converter
 from .shapes import axes_of
@@ -29,7 +33,21 @@ def reduced(call: Call, x: Value, axes: Value = None) -> AbstractTensor:
     if not along and call.attribute("noop_with_empty_axes", 0):
         return x
     everything = tuple(range(x.type.rank))
+    if call.node.op in ("ReduceMax", "ReduceMin") and 0 in (x.type.shape[axis] for axis in along or everything):
+        x = _with_bound(call, x, along or everything)
     return REDUCTIONS[call.node.op](x, along or everything, bool(call.attribute("keepdims", 1)))
+
+
+def _with_bound(call: Call, x: AbstractTensor, axes: tuple[int, ...]) -> AbstractTensor:
+    """The numbers from which the largest or the least of none is taken: the least or the largest of the type."""
+    kind = x.type.dtype
+    if kind.kind == "f":
+        least, largest = -math.inf, math.inf
+    else:
+        least, largest = (0, 1) if kind.kind == "b" else (int(np.iinfo(kind.name).min), int(np.iinfo(kind.name).max))
+    along = {axis % x.type.rank for axis in axes}
+    shape = tuple(1 if axis in along else dim for axis, dim in enumerate(x.type.shape))
+    return full(x, least if call.node.op == "ReduceMax" else largest, shape)
 
 
 @converter("ArgMax", "ArgMin")

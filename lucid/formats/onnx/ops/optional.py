@@ -1,0 +1,26 @@
+"""Operators on values that may be absent: one that is there is itself."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ....errors import GraphError
+from ..model import Array
+from ..registry import Call, Value, converter
+
+
+@converter("Optional", since=15)
+def optional(call: Call, x: Value = None) -> Value:
+    return x
+
+
+@converter("OptionalHasElement", since=15)
+def has_element(call: Call, x: Value = None) -> Array:
+    return np.array(x is not None)
+
+
+@converter("OptionalGetElement", since=15)
+def element(call: Call, x: Value = None) -> Value:
+    if x is None:
+        raise GraphError("what may be absent is absent")
+    return x
