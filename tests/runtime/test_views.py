@@ -150,7 +150,6 @@ COMPUTE = {
     ("tree_calls.py", "leaves_of_trees"): "called at each run",
     ("resize.py", "along"): "constants",
     ("resize.py", "_gather"): "constants",
-    ("linear/blocks.py", "_zeros"): "constants",
     ("pool/max_grad_views.py", "find"): "called at each run",
     ("pool/max_grad_views.py", "look_up"): "called at each run",
     ("pool/max_grad_views.py", "of"): "constants",
