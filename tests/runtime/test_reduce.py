@@ -8,7 +8,7 @@ import pytest
 import lucid
 from lucid.graph.ir import Node
 from lucid.graph.opdef import OpDef
-from lucid.graph.ops.reduce import MAX, MIN, ReduceAttrs
+from lucid.graph.ops.reduce import MAX, MEAN, MIN, SUM, ReduceAttrs
 from lucid.graph.types import TensorType, float32
 from lucid.nn import functional as F
 from lucid.runtime.planning.registry import choose, lowerings
@@ -55,3 +55,23 @@ def test_what_is_left_of_an_image_lies_as_it_did() -> None:
     np.testing.assert_allclose(net(x).numpy(), largest(x).numpy(), rtol=1e-5, atol=1e-6)
     orders = [node.outputs[0].order for _, node in net.graph.nodes() if node.op is MAX]
     assert orders == [(0, 2, 1), None]
+
+
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("axes", [(2,), (1, 2), (0, 1, 2)])
+@pytest.mark.parametrize("op", [SUM, MEAN], ids=lambda op: op.name)
+def test_rows_are_added_up_by_a_product(
+    op: OpDef, axes: tuple[int, ...], keepdims: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    column = next(lowering for lowering in lowerings(op) if lowering.name == "column")
+    force(monkeypatch, op, column)
+    for x in (NUMBERS, NUMBERS.astype(np.float64), NUMBERS[:0], np.float32(1e38) + NUMBERS[:, :, :1]):
+        mean = op is MEAN or x.size < 100 or x[0, 0, 0] < 1e30
+        if mean and (x.size or len(axes) < 3):
+            check(op, ReduceAttrs(axes, keepdims), [x])
+
+
+def test_long_rows_and_other_axes_are_added_up_by_halves() -> None:
+    assert chosen(SUM, (3, 40, 50), 2) == chosen(MEAN, (3, 40, 50), 2) == "column"
+    assert chosen(SUM, (3, 40, 50), 1) == chosen(SUM, (3, 5000), 1) == "numpy"
+    assert chosen(MEAN, (3, 40, 50), 1, (0, 2, 1)) == "numpy"

@@ -7,6 +7,8 @@ import math
 from ...graph.ops import norm as ops
 from ..planning.registry import kernel
 from ..program.emitter import Emitter, Operand
+from .elementwise import scalar
+from .shared.row_sums import sum_over
 
 
 def _without(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
@@ -28,7 +30,7 @@ def softmax(k: Emitter) -> None:
         return
     m = _shifted(k, x, y, axis)
     k.line(f"np.exp({y}, out={y})")
-    k.line(f"np.add.reduce({y}, axis={axis}, keepdims=True, out={m})")
+    sum_over(k, y, (axis,), m)
     k.line(f"np.divide({y}, {m}, out={y})")
     k.may_overwrite(0, 0)
 
@@ -41,24 +43,24 @@ def log_softmax(k: Emitter) -> None:
     m = _shifted(k, x, y, axis)
     e = k.scratch(x.shape, x.dtype, "exp")
     k.line(f"np.exp({y}, out={e})")
-    k.line(f"np.add.reduce({e}, axis={axis}, keepdims=True, out={m})")
+    sum_over(k, e, (axis,), m)
     k.line(f"np.log({m}, out={m})")
     k.line(f"np.subtract({y}, {m}, out={y})")
     k.may_overwrite(0, 0)
 
 
-def _sum(k: Emitter, x: Operand, axes: tuple[int, ...], total: Operand) -> None:
-    """The sum over axes; along one of them first where the last in memory is none, as row after row is added up there.
+def _mean(k: Emitter, x: Operand, axes: tuple[int, ...], total: Operand) -> None:
+    """The mean over axes; along one of them first where the last in memory is none, as row after row is added up there.
 
     So a rounding is that of some hundred additions, not of as many as the images have pixels.
     """
-    last = x.type.order[-1] if x.type.order else x.type.rank - 1
+    last, count = x.type.order[-1] if x.type.order else x.type.rank - 1, math.prod(x.shape[axis] for axis in axes)
     if len(axes) > 1 and last not in axes:
         longest = max(axes, key=lambda axis: x.shape[axis])
         part = k.scratch(_without(x.shape, (longest,)), x.dtype, "part", x.type.order)
         k.line(f"np.add.reduce({x}, axis={longest}, keepdims=True, out={part})")
         x = part
-    k.line(f"np.add.reduce({x}, axis={axes}, keepdims=True, out={total})")
+    sum_over(k, x, axes, total, count)
 
 
 def _standardize(
@@ -66,18 +68,15 @@ def _standardize(
 ) -> None:
     """Two passes for the mean and the squared deviations, one to scale; ``y`` may lie over ``x``."""
     mean, var = statistics
-    count = float(math.prod(x.shape[axis] for axis in axes))
     squares = k.scratch(x.shape, x.dtype, "squares")
     scale = k.scratch(var.shape, x.dtype, "scale")
-    _sum(k, x, axes, mean)
-    k.line(f"np.divide({mean}, {count}, out={mean})")
+    _mean(k, x, axes, mean)
     k.line(f"np.subtract({x}, {mean}, out={y})")
     k.line(f"np.multiply({y}, {y}, out={squares})")
-    _sum(k, squares, axes, var)
-    k.line(f"np.divide({var}, {count}, out={var})")
-    k.line(f"np.add({var}, {k.number(eps)}, out={scale})")
+    _mean(k, squares, axes, var)
+    k.line(f"np.add({var}, {scalar(k, eps, x.dtype)}, out={scale})")
     k.line(f"np.sqrt({scale}, out={scale})")
-    k.line(f"np.divide(1, {scale}, out={scale})")
+    k.line(f"np.reciprocal({scale}, out={scale})")
     k.line(f"np.multiply({y}, {scale}, out={y})")
 
 

@@ -14,6 +14,7 @@ from ..planning.registry import kernel
 from ..planning.work import Work
 from ..program.emitter import Emitter
 from .elementwise import scalar
+from .shared.row_sums import in_rows, sum_rows
 
 _UFUNCS: dict[OpDef[reduce.ReduceAttrs], str] = {
     reduce.SUM: "add",
@@ -84,7 +85,19 @@ def product_of_others(k: Emitter) -> None:
     k.line(f"np.multiply({y}, {after}, out={y})")
 
 
-@kernel(reduce.MEAN)
+def _rows(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...]) -> bool:
+    return bool(node.attrs.axes) and node.outputs[0].order is None and in_rows(inputs[0], node.attrs.axes)
+
+
+@kernel(reduce.SUM, reduce.MEAN, lowering="column", accepts=_rows, exact=False)
+def sum_by_column(k: Emitter[reduce.ReduceAttrs]) -> None:
+    """Rows times a column of ones, or of what a mean divides by."""
+    (x,), (y,), axes = k.ins, k.outs, k.attrs.axes
+    count = math.prod(x.shape[axis] for axis in axes) if k.node.op is reduce.MEAN else 1
+    sum_rows(k, x, axes, y, max(1, count))
+
+
+@kernel(reduce.MEAN, cost=_along_work)
 def mean(k: Emitter) -> None:
     (x,), (y,), a = k.ins, k.outs, k.attrs
     count = math.prod(x.shape[axis] for axis in a.axes)

@@ -1,0 +1,38 @@
+"""Sums over the last axes of an array, as products with a column of ones: BLAS adds up rows five times as quickly."""
+
+from __future__ import annotations
+
+import math
+
+from ....graph.types import TensorType, is_float
+from ...program.emitter import Emitter, Operand
+from ..elementwise import filled, scalar
+
+MOST = 1 << 12
+"""Numbers of a row up to which a sum that BLAS makes is as accurate as one by halves."""
+
+
+def in_rows(x: TensorType, axes: tuple[int, ...]) -> bool:
+    """Whether what is added up are rows of so few numbers, one after another."""
+    lead = x.rank - len(axes)
+    last = x.order is None and axes == tuple(range(lead, x.rank)) and is_float(x.dtype)
+    return last and math.prod(x.concrete[lead:]) <= MOST
+
+
+def sum_rows(k: Emitter, x: Operand, axes: tuple[int, ...], total: Operand, count: int = 1) -> None:
+    """The sum over the last axes, of which ``total`` has none or keeps them with size 1, divided by ``count``."""
+    rows = math.prod(x.shape[: x.type.rank - len(axes)])
+    width = math.prod(x.shape[x.type.rank - len(axes) :])
+    column = k.use(filled(1.0 / count, x.dtype, (width, 1)), "column")
+    k.line(f"{k.reshaped(x, (rows, width), 'rows')}.dot({column}, out={k.target(total, (rows, 1), 'sums')})")
+
+
+def sum_over(k: Emitter, x: Operand, axes: tuple[int, ...], total: Operand, count: int = 1) -> None:
+    """The same over any axes, which ``total`` keeps with size 1."""
+    plain = x.contiguous and total.contiguous and total.type.order is None
+    if plain and not k.exact and in_rows(x.type, axes):
+        sum_rows(k, x, axes, total, count)
+        return
+    k.line(f"np.add.reduce({x}, axis={axes}, keepdims=True, out={total})")
+    if count != 1:
+        k.line(f"np.divide({total}, {scalar(k, float(count), x.dtype)}, out={total})")
