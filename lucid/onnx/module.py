@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from keyword import iskeyword
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from ..formats.onnx import ops as ops  # which register themselves
 from ..formats.onnx.host import evaluate, is_evaluated, plain
 from ..formats.onnx.model import Array, GraphDef, ModelDef, NodeDef, ValueDef
 from ..formats.onnx.reader import read
-from ..formats.onnx.registry import Call, Converter, Value, find, is_host
+from ..formats.onnx.registry import Call, Converter, Value, as_tensor, find, is_host
 from ..formats.onnx.room import Room
 from ..graph.types import DTYPES, TensorType, spec
 from ..nn.module import Module
@@ -227,7 +228,7 @@ class OnnxModel(Module):
 
     @staticmethod
     def _tensor(value: Value) -> object:
-        return _WORLD.constant(plain(value)) if is_host(value) else value
+        return as_tensor(_WORLD, plain(value)) if is_host(value) else value
 
     def run(self, graph: GraphDef, outer: dict[str, Value], given: Sequence[Value], room: Room) -> list[Value]:
         """The results of a graph, which may read the values of the one it stands in."""
@@ -426,6 +427,7 @@ def _identifier(text: str) -> str:
 def _symbol(key: str, taken: Collection[str]) -> str:
     """An identifier like the name of a dimension."""
     name = _identifier(key)[:40]
+    name += "_" * iskeyword(name)
     return _numbered(f"d{name}" if name[0].isdigit() else name, taken)
 
 

@@ -26,18 +26,18 @@ def _origin(i: int, size: int, mode: str) -> int | None:
 def _origins(
     attrs: PadAttrs | PadGradAttrs, shape: tuple[int, ...]
 ) -> Iterator[tuple[tuple[int, ...], tuple[int | None, ...]]]:
-    padded = [b + size + a for b, size, a in zip(attrs.before, shape, attrs.after, strict=True)]
-    for place in np.ndindex(*padded):
-        yield (
-            place,
-            tuple(_origin(i - b, size, attrs.mode) for i, b, size in zip(place, attrs.before, shape, strict=True)),
-        )
+    before = known(attrs.before)
+    for place in np.ndindex(*_padded(attrs, shape)):
+        yield place, tuple(_origin(i - b, size, attrs.mode) for i, b, size in zip(place, before, shape, strict=True))
+
+
+def _padded(attrs: PadAttrs | PadGradAttrs, shape: tuple[int, ...]) -> list[int]:
+    return [b + size + a for b, size, a in zip(known(attrs.before), shape, known(attrs.after), strict=True)]
 
 
 @reference(ops.PAD)
 def pad(attrs: PadAttrs, x: Array) -> Array:
-    padded = [b + size + a for b, size, a in zip(attrs.before, x.shape, attrs.after, strict=True)]
-    y = np.empty(padded, x.dtype)
+    y = np.empty(_padded(attrs, x.shape), x.dtype)
     for place, source in _origins(attrs, x.shape):
         y[place] = attrs.value if None in source else x[source]
     return y

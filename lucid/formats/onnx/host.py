@@ -16,6 +16,7 @@ from ...graph.dims import Dim, SymDim
 from .model import Array, NodeDef
 from .registry import Value
 from .room import LARGEST, Room
+from .shares import Share
 
 Evaluate: TypeAlias = "Callable[..., Array | Sequence[Array] | None]"
 F = TypeVar("F", bound=Evaluate)
@@ -49,6 +50,18 @@ SIZES_FROM = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1, "Slice": 1, "Spli
 """Operators whose inputs from this number on must be numbers to be evaluated."""
 
 
+OF_SHARES = frozenset({
+    "Identity", "Concat", "Gather", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice", "Split", "Cast", "Add",
+    "Sub", "Mul", "Div", "Neg", "Floor", "Ceil",
+})  # fmt: skip
+"""Operators that are evaluated for sizes with a fraction too."""
+
+
+def has_shares(array: Array) -> bool:
+    """Whether there are sizes with a fraction in it."""
+    return array.dtype == object and any(isinstance(one, Share) for one in array.ravel())
+
+
 def _symbolic_sizes(node: NodeDef, inputs: Sequence[Array | None]) -> bool:
     first = SIZES_FROM.get(node.op, len(inputs))
     return any(one is not None and one.dtype == object for one in inputs[first:])
@@ -64,8 +77,15 @@ def evaluate(node: NodeDef, inputs: Sequence[Array | None], room: Room) -> list[
         return None
     if known.grown is not None and not _fits(known.grown(node, *inputs), inputs, room):
         return None
-    with np.errstate(all="ignore"):
-        found = known.function(node, *inputs)
+    if node.op not in OF_SHARES and any(one is not None and has_shares(one) for one in inputs):
+        return None
+    try:
+        with np.errstate(all="ignore"):
+            found = known.function(node, *inputs)
+    except TypeError:
+        if not any(one is not None and one.dtype == object for one in inputs):
+            raise
+        return None  # what is no arithmetic of sizes is computed when they are known
     if found is None:
         return None
     made = [plain(one) for one in (found if isinstance(found, list | tuple) else [found])]
@@ -90,9 +110,9 @@ def is_evaluated(node: NodeDef) -> bool:
 def plain(value: npt.ArrayLike) -> Array:
     """An array of numbers where no element is symbolic."""
     array = np.asarray(value)
-    if array.dtype == object and not any(isinstance(one, SymDim) for one in array.ravel()):
-        return array.astype(np.int64)
-    return array
+    if array.dtype != object or any(isinstance(one, SymDim | Share) for one in array.ravel()):
+        return array
+    return array.astype(np.float32 if any(isinstance(one, float) for one in array.ravel()) else np.int64)
 
 
 def of_dims(dims: Sequence[Dim]) -> Array:
@@ -182,14 +202,20 @@ def slice_(
     return x[tuple(key)]
 
 
+def _whole(size: Dim | Share | float) -> Dim:
+    """Without its fraction; what a model makes sizes of is not negative."""
+    return size if isinstance(size, SymDim) else math.floor(size)
+
+
 @evaluated("Cast")
 def cast(node: NodeDef, x: Array) -> Array | None:
-    if x.dtype == object:
-        if node.attributes["to"] not in (6, 7):  # int32 and int64
-            raise GraphError("sizes that are symbolic are cast to what is no integer")
-        return x
     to = ELEMENT_TYPES.get(node.attributes["to"])
-    return None if to is None else x.astype(to)
+    if to is None or x.dtype != object:
+        return None if to is None else x.astype(to)
+    if to == np.bool_:
+        return None if has_shares(x) else np.frompyfunc(lambda size: not is_equal(size, 0), 1, 1)(x).astype(to)
+    change = Share.of if np.dtype(to).kind == "f" else _whole
+    return np.asarray(np.frompyfunc(change, 1, 1)(x), object)
 
 
 ELEMENT_TYPES = {
@@ -205,6 +231,8 @@ ELEMENT_TYPES = {
 )  # fmt: skip
 def arithmetic(node: NodeDef, *arrays: Array) -> Array:
     symbolic = any(array.dtype == object for array in arrays)
+    if symbolic and node.op in _OF_ONE_SIZE:
+        return np.asarray(np.frompyfunc(_OF_ONE_SIZE[node.op], 1, 1)(*arrays), object)
     if symbolic and node.op in _OF_TWO_SIZES:
         return np.asarray(reduce(np.frompyfunc(_OF_TWO_SIZES[node.op], 2, 1), arrays), object)
     made = _ARITHMETIC[node.op](*arrays)
@@ -214,7 +242,7 @@ def arithmetic(node: NodeDef, *arrays: Array) -> Array:
 def _divide(a: Array, b: Array) -> Array:
     """Of integers rounded towards zero; sizes are not negative."""
     if a.dtype == object or b.dtype == object:
-        return a // b
+        return np.asarray(a / b if a.dtype.kind == "f" or has_shares(a) or has_shares(b) else a // b)
     return a / b if a.dtype.kind == "f" else np.trunc(np.true_divide(a, b)).astype(a.dtype)
 
 
@@ -234,7 +262,10 @@ def _most(a: Dim, b: Dim) -> Dim:
     return a if is_at_least(a - b, 0) else b
 
 
-_OF_TWO_SIZES = {"Min": _least, "Max": _most}
+_OF_ONE_SIZE = {
+    "Floor": lambda size: Share.of(math.floor(size)), "Ceil": lambda size: Share.of(math.ceil(size)),
+}  # fmt: skip
+_OF_TWO_SIZES = {"Min": _least, "Max": _most, "Mod": lambda a, b: a - a // b * b}
 
 
 @evaluated("Relu")

@@ -21,11 +21,15 @@ from typing import Any, TypeAlias, TypeGuard, TypeVar, overload
 import numpy as np
 
 from ...errors import GraphError
-from ...graph.dims import Dim
+from ...graph.dims import Dim, SymDim
 from ...graph.opdef import AbstractTensor
+from ...graph.ops.elementwise import mul
 from ...graph.ops.indexing import content
-from ...graph.types import as_dtype
+from ...graph.ops.shape import concat, reshape
+from ...graph.ops.source import full
+from ...graph.types import DType, as_dtype, float32, int64
 from .model import Array, GraphDef, NodeDef
+from .shares import Share
 
 M = TypeVar("M")
 Value: TypeAlias = "AbstractTensor | Array | None"
@@ -84,8 +88,7 @@ class Call:
             return value
         if value is None:
             raise GraphError("an input is missing")
-        array = concrete(value)
-        return self.world.constant(np.asarray(array, as_dtype(array.dtype), order="C"))
+        return as_tensor(self.world, value)
 
     def tensors(self, *values: Value) -> list[AbstractTensor]:
         """All of them, which must be there, as tensors."""
@@ -132,6 +135,21 @@ class Call:
 def is_host(value: object) -> TypeGuard[Array]:
     """Whether a value is known while the model is built."""
     return isinstance(value, np.ndarray)
+
+
+def as_tensor(world: AbstractTensor, value: Array) -> AbstractTensor:
+    """A host value as a tensor, in whose elements sizes are what they are when the program runs."""
+    if value.dtype != object:
+        return world.constant(np.asarray(value, as_dtype(value.dtype), order="C"))
+    kind = float32 if any(isinstance(one, Share | float) for one in value.ravel()) else int64
+    made = [_element(world, one, kind) for one in value.ravel()]
+    return reshape(concat(made, 0), value.shape) if made else world.constant(np.zeros(value.shape, kind))
+
+
+def _element(world: AbstractTensor, value: Dim | Share | float, dtype: DType) -> AbstractTensor:
+    if isinstance(value, Share):
+        return mul(full(world, value.dim, (1,), dtype), 1 / value.over)
+    return full(world, value if isinstance(value, SymDim) else dtype.type(value).item(), (1,), dtype)
 
 
 def concrete(value: Value) -> Array:

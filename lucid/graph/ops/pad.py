@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
+from ..assume import is_at_least
 from ..dims import Dim, as_dim
 from ..opdef import Attrs, GradContext, Gradients, OpDef, T, apply, attributes, register
 from ..types import Shape, TensorType, format_shape, is_float
@@ -18,8 +19,8 @@ MODES = ("constant", "reflect", "replicate", "circular")
 class PadAttrs(Attrs):
     """``before`` and ``after`` say, per axis, how many elements are added; ``value`` is for mode "constant"."""
 
-    before: tuple[int, ...]
-    after: tuple[int, ...]
+    before: tuple[Dim, ...]
+    after: tuple[Dim, ...]
     mode: str = "constant"
     value: bool | int | float = 0.0
 
@@ -28,8 +29,8 @@ class PadAttrs(Attrs):
 class PadGradAttrs(Attrs):
     """As :class:`PadAttrs`; ``shape`` is that of the tensor that was padded."""
 
-    before: tuple[int, ...]
-    after: tuple[int, ...]
+    before: tuple[Dim, ...]
+    after: tuple[Dim, ...]
     mode: str
     shape: Shape
 
@@ -38,12 +39,13 @@ def _padded(attrs: PadAttrs | PadGradAttrs, shape: Shape) -> Shape:
     if not len(attrs.before) == len(attrs.after) == len(shape):
         raise ShapeError(f"Pad: {len(attrs.before)} paddings for {format_shape(shape)}")
     for axis, (before, after, dim) in enumerate(zip(attrs.before, attrs.after, shape, strict=True)):
-        if before < 0 or after < 0:
+        known = [amount for amount in (before, after) if isinstance(amount, int)]
+        if min(known, default=0) < 0:
             raise ShapeError(f"Pad: the paddings of axis {axis} must not be negative, got {before} and {after}")
         limit = {"constant": None, "reflect": dim - 1, "replicate": None, "circular": dim}[attrs.mode]
-        if attrs.mode == "replicate" and dim == 0 and before + after:
+        if attrs.mode == "replicate" and dim == 0 and before + after != 0:
             raise ShapeError(f"Pad: axis {axis} is empty, so there is nothing to replicate")
-        if isinstance(limit, int) and max(before, after) > max(limit, 0):
+        if isinstance(limit, int) and max(known, default=0) > max(limit, 0):
             raise ShapeError(
                 f"Pad: mode {attrs.mode} can add at most {max(limit, 0)} elements to axis {axis} of size {dim}, "
                 f"got {before} and {after}"
@@ -87,7 +89,7 @@ PAD_GRAD = register(
 )  # fmt: skip
 
 
-def pad(x: T, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> T:
+def pad(x: T, pad: Sequence[Dim], mode: str = "constant", value: float | None = None) -> T:
     """``x`` with elements added at its ends (``torch.nn.functional.pad``).
 
     Parameters
@@ -109,27 +111,31 @@ def pad(x: T, pad: Sequence[int], mode: str = "constant", value: float | None = 
     if mode != "constant" and value is not None:
         raise OptionError(f"pad: value is for mode constant only, not for {mode}")
     amounts = [as_dim(amount, "pad") for amount in pad]
-    if len(amounts) % 2 or len(amounts) > 2 * rank or not all(isinstance(amount, int) for amount in amounts):
+    if len(amounts) % 2 or len(amounts) > 2 * rank:
         raise ShapeError(f"pad: needs pairs of ints for at most {rank} axes, got {tuple(pad)} for {x.type}")
     number = 0 if value is None else value
     if isinstance(number, float) and not is_float(x.type.dtype):
         if not number.is_integer():
             raise DTypeError(f"pad: the value {number} does not fit into {x.type.dtype.name}")
         number = int(number)
-    untouched = [0] * (rank - len(amounts) // 2)
+    untouched: list[Dim] = [0] * (rank - len(amounts) // 2)
     before, after = untouched + amounts[0::2][::-1], untouched + amounts[1::2][::-1]
     x = _crop(x, before, after)
-    added = [tuple(max(amount, 0) for amount in side) for side in (before, after)]  # type: ignore[type-var]
+    added = [tuple(_part(amount, 1) for amount in side) for side in (before, after)]
     if not any(any(side) for side in added):
         return x
     kept = float(number) if is_float(x.type.dtype) else bool(number) if x.type.dtype.kind == "b" else int(number)
-    result: T = apply(PAD, PadAttrs(added[0], added[1], mode, kept), x)  # type: ignore[arg-type]
+    result: T = apply(PAD, PadAttrs(added[0], added[1], mode, kept), x)
     return result
+
+
+def _part(amount: Dim, sign: int) -> Dim:
+    """What is added (1) or taken away (-1) of an axis."""
+    return amount * sign if is_at_least(amount, 0, likely=True) is (sign > 0) else 0
 
 
 def _crop(x: T, before: Sequence[Dim], after: Sequence[Dim]) -> T:
     """``x`` less what negative paddings take away."""
-    starts = [max(-amount, 0) for amount in before]  # type: ignore[type-var]
-    ends = [max(-amount, 0) for amount in after]  # type: ignore[type-var]
+    starts, ends = ([_part(amount, -1) for amount in side] for side in (before, after))
     sizes = [dim - a - b for dim, a, b in zip(x.type.shape, starts, ends, strict=True)]
     return take_slice(x, starts, sizes)

@@ -183,7 +183,7 @@ def constant_of_shape(call: Call, to: Value) -> AbstractTensor:
 @converter("Pad", host=(1, 2, 3))
 def pad(call: Call, x: Value, pads: Value = None, value: Value = None, axes: Value = None) -> AbstractTensor:
     x, mode = call.tensor(x), call.attribute("mode", "constant")
-    amounts = tuple(call.required("pads")) if pads is None else call.ints(pads, "the padding")
+    amounts = tuple(call.required("pads")) if pads is None else call.dims(pads, "the padding")
     along = [a % x.type.rank for a in (axes_of(call, axes) or range(x.type.rank))]
     modes = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
     if mode not in modes:

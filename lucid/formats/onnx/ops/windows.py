@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ....errors import GraphError
+from ....errors import GraphError, ShapeError
+from ....graph.assume import is_at_least
 from ....graph.dims import Dim
 from ....graph.opdef import AbstractTensor
 from ....graph.ops.avgpool import AvgPoolAttrs
@@ -15,12 +16,13 @@ from ....graph.ops.composite import norm
 from ....graph.ops.conv import ConvAttrs, ConvTransposeAttrs
 from ....graph.ops.conv_axes import convolve, convolve_transposed
 from ....graph.ops.elementwise import abs_, floor_divide, remainder
+from ....graph.ops.pad import pad
 from ....graph.ops.pool import MaxPoolAttrs
 from ....graph.ops.pool_axes import average_pool
 from ....graph.ops.pool_axes import max_pool as pool_maxima
 from ....graph.ops.power_pool import power_pool
 from ....graph.ops.reduce import amax, mean
-from ....graph.types import product
+from ....graph.types import is_float, product
 from ..model import Array
 from ..registry import Call, Value, converter
 
@@ -48,7 +50,7 @@ def numbers(call: Call, name: str, axes: int, least: int = 1) -> tuple[int, ...]
 
 def padding(
     call: Call, x: AbstractTensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
-) -> tuple[int, ...]:
+) -> tuple[Dim, ...]:
     """What stands before each axis, then after, whatever way the node says it."""
     axes, auto = len(kernel), call.attribute("auto_pad", "NOTSET")
     if auto in ("NOTSET", ""):
@@ -57,17 +59,38 @@ def padding(
         return (0,) * 2 * axes
     if auto not in ("SAME_UPPER", "SAME_LOWER"):
         raise GraphError(f"there is no auto_pad {auto!r}")
-    before, after = [], []
+    before: list[Dim] = []
+    after: list[Dim] = []
     for size, k, s, d in zip(x.type.shape[2:], kernel, stride, dilation, strict=True):
-        total = d * (k - 1)
+        total: Dim = d * (k - 1)
         if s > 1:
-            if not isinstance(size, int):
-                raise GraphError("auto_pad of an image whose size is symbolic: give the model fixed shapes")
-            total = max(0, (-(-size // s) - 1) * s + total + 1 - size)
+            total = (-(-size // s) - 1) * s + total + 1 - size
+            total = total if is_at_least(total, 0, likely=True) else 0
         small, large = total // 2, total - total // 2
         before.append(large if auto == "SAME_LOWER" else small)
         after.append(small if auto == "SAME_LOWER" else large)
     return *before, *after
+
+
+def padded(
+    call: Call, x: AbstractTensor, window: tuple[Sequence[int], Sequence[int], Sequence[int]], value: float | None
+) -> tuple[AbstractTensor, tuple[int, ...]]:
+    """The image, and the padding of the windows (kernel, stride, dilation) that move over it.
+
+    Where that depends on symbolic sizes it is put around the image: ``value``, or where that is None no image is taken
+    but of a size by which the stride goes.
+    """
+    amounts = padding(call, x, *window)
+    known = tuple(amount for amount in amounts if isinstance(amount, int))
+    if len(known) == len(amounts):
+        return x, known
+    axes = len(amounts) // 2
+    if value is None:
+        sizes, stride = x.type.shape[2:], window[1]
+        whole = [size // s * s for size, s in zip(sizes, stride, strict=True)]
+        raise ShapeError(f"auto_pad of sizes {sizes} that are not multiples of {stride}", unequal=(sizes, whole))
+    pairs = [(amounts[axis], amounts[axis + axes]) for axis in reversed(range(axes))]
+    return pad(x, [amount for pair in pairs for amount in pair], value=value), (0,) * len(amounts)
 
 
 @converter("Conv", names=("", "weight", "bias"))
@@ -83,7 +106,7 @@ def convolved(
     axes = spatial(x)
     kernel = _kernel(weight, axes)
     stride, dilation = numbers(call, "strides", axes), numbers(call, "dilations", axes)
-    pads = padding(call, x, kernel, stride, dilation)
+    x, pads = padded(call, x, (kernel, stride, dilation), 0)
     return convolve(ConvAttrs(stride, pads, dilation, call.attribute("group", 1), exact), x, weight, bias)
 
 
@@ -125,7 +148,8 @@ def _of_transposed(
 @converter("MaxPool")
 def max_pool(call: Call, x: Value) -> AbstractTensor | list[AbstractTensor]:
     image: AbstractTensor = call.tensor(x)
-    kernel, stride, pads, dilation = _of_pooling(call, image)
+    plain = call.outputs == 1 and is_float(image.type.dtype)
+    image, (kernel, stride, pads, dilation) = _of_pooling(call, image, -math.inf if plain else None)
     attrs = MaxPoolAttrs(kernel, stride, pads, dilation, bool(call.attribute("ceil_mode", 0)), -math.inf)
     y, places = pool_maxima(attrs, image, call.outputs > 1)
     if places is None:
@@ -136,12 +160,15 @@ def max_pool(call: Call, x: Value) -> AbstractTensor | list[AbstractTensor]:
     return [y, places + call.tensor(_images(batch, len(size))) * product(size)]
 
 
-def _of_pooling(call: Call, x: AbstractTensor) -> tuple[tuple[int, ...], ...]:
-    """The kernel, stride, padding and dilation of a pooling."""
+def _of_pooling(
+    call: Call, x: AbstractTensor, value: float | None = None
+) -> tuple[AbstractTensor, tuple[tuple[int, ...], ...]]:
+    """The image, and the kernel, stride, padding and dilation of a pooling (see :func:`padded`)."""
     axes = spatial(x)
     kernel = tuple(call.required("kernel_shape"))
     stride, dilation = numbers(call, "strides", axes), numbers(call, "dilations", axes)
-    return kernel, stride, padding(call, x, kernel, stride, dilation), dilation
+    image, pads = padded(call, x, (kernel, stride, dilation), value)
+    return image, (kernel, stride, pads, dilation)
 
 
 def _columns_first(places: AbstractTensor, size: Sequence[Dim]) -> AbstractTensor:
@@ -166,7 +193,7 @@ def _images(batch: Sequence[Dim], axes: int) -> Array:
 @converter("AveragePool")
 def average_pool_of(call: Call, x: Value) -> AbstractTensor:
     image: AbstractTensor = call.tensor(x)
-    kernel, stride, pads, dilation = _of_pooling(call, image)
+    image, (kernel, stride, pads, dilation) = _of_pooling(call, image)
     ceil, include = bool(call.attribute("ceil_mode", 0)), bool(call.attribute("count_include_pad", 0))
     return average_pool(AvgPoolAttrs(kernel, stride, pads, ceil, include), image, dilation)
 
@@ -182,7 +209,7 @@ def global_pool(call: Call, x: Value) -> AbstractTensor:
 def lp_pool(call: Call, x: Value) -> AbstractTensor:
     image: AbstractTensor = call.tensor(x)
     p = float(call.attribute("p", 2))
-    kernel, stride, pads, dilation = _of_pooling(call, image)
+    image, (kernel, stride, pads, dilation) = _of_pooling(call, image)
     attrs = AvgPoolAttrs(kernel, stride, pads, bool(call.attribute("ceil_mode", 0)), True, 1)
     return power_pool(attrs, abs_(image), p, dilation)
 

@@ -1,0 +1,90 @@
+"""Sizes as numbers with a fraction, which a model scales before it rounds them to sizes again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from types import NotImplementedType
+
+import numpy as np
+
+from ...graph.dims import Dim, SymDim, exact_quotient
+
+FINEST = 4096
+"""Numbers are read as fractions of at most this denominator."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """``dim / over``, exactly."""
+
+    dim: SymDim
+    over: int = 1
+
+    __array_ufunc__ = None
+
+    @staticmethod
+    def of(size: Dim) -> Share | float:
+        """A size as such a number."""
+        return _share(size, 1)
+
+    def __add__(self, other: object) -> Share | float | NotImplementedType:
+        theirs = _parts(other)
+        return NotImplemented if theirs is None else _share(
+            self.dim * theirs[1] + theirs[0] * self.over, self.over * theirs[1]
+        )  # fmt: skip
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Share:
+        return Share(-self.dim, self.over)  # type: ignore[arg-type]  # of a dim that is no number
+
+    def __sub__(self, other: object) -> Share | float | NotImplementedType:
+        theirs = _parts(other)
+        return NotImplemented if theirs is None else _share(
+            self.dim * theirs[1] - theirs[0] * self.over, self.over * theirs[1]
+        )  # fmt: skip
+
+    def __rsub__(self, other: object) -> Share | float | NotImplementedType:
+        return -self + other
+
+    def __mul__(self, other: object) -> Share | float | NotImplementedType:
+        theirs = _parts(other)
+        return NotImplemented if theirs is None else _share(self.dim * theirs[0], self.over * theirs[1])
+
+    __rmul__ = __mul__
+
+    def __rtruediv__(self, other: object) -> Share | float | NotImplementedType:
+        theirs = _parts(other)
+        ratio = None if theirs is None else exact_quotient(theirs[0] * self.over, self.dim * theirs[1])
+        return NotImplemented if ratio is None else _share(ratio, 1)
+
+    def __truediv__(self, other: object) -> Share | float | NotImplementedType:
+        theirs = _parts(other)
+        if theirs is None or theirs[0] == 0:
+            return NotImplemented
+        if isinstance(theirs[0], int):
+            sign = 1 if theirs[0] > 0 else -1
+            return _share(self.dim * (theirs[1] * sign), self.over * abs(theirs[0]))
+        ratio = exact_quotient(self.dim * theirs[1], theirs[0] * self.over)
+        return NotImplemented if ratio is None else _share(ratio, 1)
+
+    def __floor__(self) -> Dim:
+        return self.dim // self.over
+
+    def __ceil__(self) -> Dim:
+        return -(-self.dim // self.over)
+
+
+def _parts(value: object) -> tuple[Dim, int] | None:
+    """Numerator and denominator of a number that is a simple fraction, or of a share."""
+    if isinstance(value, Share):
+        return value.dim, value.over
+    if not isinstance(value, int | float | np.number) or not np.isfinite(value):
+        return None
+    near = Fraction(float(value)).limit_denominator(FINEST)
+    return (near.numerator, near.denominator) if np.float32(float(near)) == np.float32(value) else None
+
+
+def _share(dim: Dim, over: int) -> Share | float:
+    return Share(dim, over) if isinstance(dim, SymDim) else dim / over
