@@ -5,20 +5,21 @@ Views are views: what a program binds once must go on showing the memory it was 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from ...base.arrays import Array
 from ...errors import ExecutionError
 
 COPIES = (".reshape(", ".ravel(", ".flatten(", ".astype(", ".copy(", "ascontiguousarray(", "np.array(")
 """What makes a copy without a word where it cannot make a view; none of it may be bound."""
 
 
-def as_view(array: Any, *shape: object) -> Any:
+def as_view(array: Array, *shape: Any) -> Array:
     """``array.reshape(*shape)`` where that shares the array's memory.
 
     Raises
@@ -34,7 +35,9 @@ def as_view(array: Any, *shape: object) -> Any:
     return view
 
 
-def place(arena: Any, offset: int, shape: tuple[int, ...], dtype: Any, order: tuple[int, ...] | None) -> Any:
+def place(
+    arena: Array, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any], order: tuple[int, ...] | None
+) -> Array:
     """The array of the given logical shape at a byte offset of the arena, its axes in ``order`` in memory."""
     memory = shape if order is None else tuple(shape[axis] for axis in order)
     nbytes = int(np.prod(memory, dtype=np.int64)) * np.dtype(dtype).itemsize
@@ -51,7 +54,7 @@ def apart(function: Any) -> Callable[..., object]:
     return call
 
 
-def strided(array: Any, shape: Any, strides: Any) -> Any:
+def strided(array: Array, shape: Sequence[int], strides: Sequence[int]) -> Array:
     """The array's memory in another shape, with these strides: as ``as_strided``, but quick where it has no gaps."""
     if array.flags.c_contiguous:
         return np.ndarray(shape, array.dtype, array, 0, strides)

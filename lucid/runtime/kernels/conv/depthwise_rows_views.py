@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from numpy.lib.stride_tricks import as_strided
 
+from ....base.arrays import Array
 from ...program.views import as_view
-from ..shared.cut import Block, per_block
+from ..shared.cut import Block, Deal, Steps, per_block
 from .geometry import Conv
 
 RUN = 2048
@@ -72,11 +73,11 @@ class Depthwise:
             yield 0, seen.places, seen.source
 
 
-def bind_copies_in(d: Depthwise, work: Any, memory: Any, x: Any) -> list[list[Any]]:
+def bind_copies_in(d: Depthwise, work: Deal[Block], memory: Sequence[Array], x: Array) -> list[list[Steps]]:
     """For each block the pairs to copy; pixels are copied whole where their channels lie side by side."""
     nhwc = x.transpose(0, 2, 3, 1)[..., None]
 
-    def copies(block: Block, own: Any) -> list[tuple[Any, Any]]:
+    def copies(block: Block, own: Array) -> Steps:
         rows, images = d.conv.rows.seen(block.r0, block.r1), own[: block.n1 - block.n0]
         pairs = [
             _whole_pixels(images[:, rows.places, plane, target], nhwc[block.images, rows.source, source])
@@ -87,7 +88,7 @@ def bind_copies_in(d: Depthwise, work: Any, memory: Any, x: Any) -> list[list[An
     return per_block(copies, work, memory)
 
 
-def _whole_pixels(target: Any, source: Any) -> tuple[Any, Any]:
+def _whole_pixels(target: Array, source: Array) -> tuple[Array, Array]:
     """The channels of a pixel as one element, if they are contiguous on both sides and few: half the time."""
     size = target.shape[-2] * target.itemsize
     if target.shape[-1] > 1 or size > 4 * SHORT_RUN or source.strides[-2] != source.itemsize or not target.size:
@@ -95,10 +96,10 @@ def _whole_pixels(target: Any, source: Any) -> tuple[Any, Any]:
     return target[..., 0].view(f"V{size}")[..., 0], source[..., 0].view(f"V{size}")[..., 0]
 
 
-def bind_edges(d: Depthwise, work: Any, memory: Any) -> list[list[Any]]:
+def bind_edges(d: Depthwise, work: Deal[Block], memory: Sequence[Array]) -> list[list[list[Array]]]:
     """For each block the rows of its memory that are padding."""
 
-    def edges(block: Block, own: Any) -> list[Any]:
+    def edges(block: Block, own: Array) -> list[Array]:
         rows, images = d.conv.rows.seen(block.r0, block.r1), own[: block.n1 - block.n0]
         found = images[:, : rows.low], images[:, rows.high : d.conv.rows.held(block.r1 - block.r0)]
         return [edge for edge in found if edge.size]
@@ -109,12 +110,12 @@ def bind_edges(d: Depthwise, work: Any, memory: Any) -> list[list[Any]]:
 class Sums(NamedTuple):
     """A block's output as rows, and the windows, weights and outputs of its products."""
 
-    out: Any
-    products: Any
+    out: Array
+    products: Steps
 
 
 def bind_sums(
-    d: Depthwise, work: Any, sources: Sequence[Any], packed: Any, places: Sequence[Any], turned: bool
+    d: Depthwise, work: Deal[Block], sources: Sequence[Array], packed: Array, places: Sequence[Array], turned: bool
 ) -> list[list[Sums]]:
     """The products of each block.
 
@@ -129,7 +130,7 @@ def bind_sums(
     """
     conv = d.conv
 
-    def sums(block: Block, source: Any, place: Any) -> Sums:
+    def sums(block: Block, source: Array, place: Array) -> Sums:
         images = slice(0, block.n1 - block.n0)
         out = place[images, : block.r1 - block.r0] if turned else place.transpose(0, 2, 3, 1)[block.images, block.rows]
         if d.direct:
@@ -142,7 +143,7 @@ def bind_sums(
     return per_block(sums, work, sources, places)
 
 
-def _products(d: Depthwise, source: Any, packed: Any, out: Any) -> Iterator[tuple[Any, Any, Any]]:
+def _products(d: Depthwise, source: Array, packed: Array, out: Array) -> Iterator[tuple[Array, Array, Array]]:
     """Runs of full length, then what is left of each row."""
     conv, many = d.conv, d.columns
     v, h = conv.rows, conv.cols
@@ -160,7 +161,7 @@ def _products(d: Depthwise, source: Any, packed: Any, out: Any) -> Iterator[tupl
             yield as_strided(at, shape, strides), packed[:, :, :size], target
 
 
-def bind_whole_rows(work: Any, array: Any) -> list[list[Any]]:
+def bind_whole_rows(work: Deal[Block], array: Array) -> list[list[Array]]:
     """For each block its part of a channels-last array, as rows of columns x channels."""
     nhwc = array.transpose(0, 2, 3, 1)
     rows = as_view(nhwc, *nhwc.shape[:2], nhwc.shape[2] * nhwc.shape[3])
@@ -170,11 +171,11 @@ def bind_whole_rows(work: Any, array: Any) -> list[list[Any]]:
 class Turned(NamedTuple):
     """A block's place in the output, and where it was made."""
 
-    place: Any
-    value: Any
+    place: Array
+    value: Array
 
 
-def bind_turned(work: Any, made: Any, y: Any) -> list[list[Turned]]:
+def bind_turned(work: Deal[Block], made: Sequence[Array], y: Array) -> list[list[Turned]]:
     """Where blocks go that were made in memory of the workers."""
     nhwc = y.transpose(0, 2, 3, 1)
     return per_block(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ....base.arrays import Array
 from ...program.views import as_view
-from ..shared.cut import Block, per_block
+from ..shared.cut import Block, Deal, Steps, per_block
 from .geometry import Conv
 
 
 class TapViews(NamedTuple):
     """A block's output, and for each tap the input, the weight, the product and the output it goes to."""
 
-    out: Any
-    taps: Any
+    out: Array
+    taps: Steps
 
 
 class GradientTap(NamedTuple):
@@ -25,17 +27,19 @@ class GradientTap(NamedTuple):
     product: Any
 
 
-def _five(conv: Conv, array: Any, last: bool) -> Any:
+def _five(conv: Conv, array: Array, last: bool) -> Array:
     """Output-shaped memory as (images, rows, columns, channels, multiplier)."""
     nhwc = array if last else array.transpose(0, 2, 3, 1)
     return as_view(nhwc, *nhwc.shape[:3], conv.channels, conv.group_out)
 
 
-def bind_taps(conv: Conv, work: Any, memory: Any, x: Any, y: Any, packed: Any, last: bool) -> list[list[TapViews]]:
+def bind_taps(
+    conv: Conv, work: Deal[Block], memory: Sequence[Array], x: Array, y: Array, packed: Array, last: bool
+) -> list[list[TapViews]]:
     """The taps of each block; ``last`` tells whether the memory for products is channels last."""
     x5, y5 = x.transpose(0, 2, 3, 1)[..., None], _five(conv, y, False)
 
-    def taps(block: Block, own: Any) -> TapViews:
+    def taps(block: Block, own: Array) -> TapViews:
         target, r0 = y5[block.images, block.rows], block.r0
         product = _five(conv, own, last)[: block.n1 - block.n0, : block.r1 - r0]
         found = []
@@ -52,11 +56,13 @@ def bind_taps(conv: Conv, work: Any, memory: Any, x: Any, y: Any, packed: Any, l
     return per_block(taps, work, memory)
 
 
-def bind_gradient(conv: Conv, work: Any, memory: Any, x: Any, dy: Any, last: bool) -> list[list[list[GradientTap]]]:
+def bind_gradient(
+    conv: Conv, work: Deal[Block], memory: Sequence[Array], x: Array, dy: Array, last: bool
+) -> list[list[list[GradientTap]]]:
     """The taps of each block of images."""
     x5, dy5 = x.transpose(0, 2, 3, 1)[..., None], _five(conv, dy, False)
 
-    def taps(block: Block, own: Any) -> list[GradientTap]:
+    def taps(block: Block, own: Array) -> list[GradientTap]:
         product, found = _five(conv, own, last)[: block.n1 - block.n0], []
         for i, down in enumerate(conv.rows.taps()):
             for j, right in enumerate(conv.cols.taps()):

@@ -164,6 +164,6 @@ class Finish:
         if any(any(padding_steps(rows, cols, block)) for block in self.loop.every):
             self._maxima(self.loop.each("edge", bind_padding, self.layer, blocks, y, pad))
 
-    def _maxima(self, steps: str) -> None:
+    def _maxima(self, steps: object) -> None:
         out, a, b = self.loop.fresh("out", "a", "b")
         self.loop.for_each((out, a, b), steps, f"np.maximum({a}, {b}, out={out})")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ....base.arrays import Array
 from ...program.views import as_view
-from ..shared.cut import Block, of_each, per_block
+from ..shared.cut import Block, Deal, Steps, of_each, per_block
 from ..shared.halving_views import halving
 from ..shared.pooling_views import padding_steps, window_steps
 from .geometry import Layer
 
 
-def bind_results(work: Any, y: Any, last: bool) -> list[list[Any]]:
+def bind_results(work: Deal[Block], y: Array, last: bool) -> list[list[Array]]:
     """Each block of ``y``: a matrix (pixels, outputs) where channels lie innermost, else (images, outputs, pixels)."""
 
-    def result(block: Block) -> Any:
+    def result(block: Block) -> Array:
         part = y[block.images, block.channels, block.rows]
         if last:
             return as_view(part.transpose(0, 2, 3, 1), -1, part.shape[1])
@@ -23,29 +25,29 @@ def bind_results(work: Any, y: Any, last: bool) -> list[list[Any]]:
     return per_block(result, work)
 
 
-def bind_biases(work: Any, bias: Any, last: bool) -> list[list[Any]]:
+def bind_biases(work: Deal[Block], bias: Array, last: bool) -> list[list[Array]]:
     """The bias of each block, so that it broadcasts to its results."""
     return per_block(lambda block: bias[block.channels] if last else bias[block.channels, None], work)
 
 
-def bind_runs(matrices: Any, length: int) -> list[list[Any]]:
+def bind_runs(matrices: Deal[Array], length: int) -> list[list[Array]]:
     """Matrices with several pixels as one row."""
     return of_each(lambda matrix: as_view(matrix, -1, length), matrices)
 
 
-def bind_held(layer: Layer, work: Any, memory: Any) -> list[list[Any]]:
+def bind_held(layer: Layer, work: Deal[Block], memory: Sequence[Array]) -> list[list[Array]]:
     """The pixels that are held of each block, as a matrix (pixels, outputs)."""
     return per_block(lambda block, own: own[: layer.held(block)], work, memory)
 
 
-def _images(layer: Layer, block: Block, held: Any) -> Any:
+def _images(layer: Layer, block: Block, held: Array) -> Array:
     """The same as (images, outputs, rows, columns)."""
     inner, outputs = layer.convolved(block), held.shape[1]
     images = as_view(held[: layer.held(block)], block.n1 - block.n0, -1, layer.pitch, outputs).transpose(0, 3, 1, 2)
     return images[:, :, : inner.r1 - inner.r0, : layer.conv.cols.count]
 
 
-def bind_copies(layer: Layer, work: Any, memory: Any, y: Any) -> list[list[tuple[Any, Any]]]:
+def bind_copies(layer: Layer, work: Deal[Block], memory: Sequence[Array], y: Array) -> list[list[tuple[Array, Array]]]:
     """Where each block goes, and where it is."""
     return per_block(
         lambda block, held: (y[block.images, block.channels, block.rows], _images(layer, block, held)), work, memory
@@ -55,17 +57,19 @@ def bind_copies(layer: Layer, work: Any, memory: Any, y: Any) -> list[list[tuple
 class PoolingSteps(NamedTuple):
     """The steps of a block's pooling, its results as a matrix, their place in the output, and they as that lies."""
 
-    steps: Any
-    final: Any
-    place: Any
-    value: Any
+    steps: Steps
+    final: Array
+    place: Array
+    value: Array
 
 
-def bind_halves(layer: Layer, work: Any, memory: Any, y: Any, straight: bool) -> list[list[PoolingSteps]]:
+def bind_halves(
+    layer: Layer, work: Deal[Block], memory: Sequence[Array], y: Array, straight: bool
+) -> list[list[PoolingSteps]]:
     """For each block what takes the maximum over the taps; ``straight`` tells that its results go to ``y`` at once."""
     taps = layer.taps[0] * layer.taps[1]
 
-    def halves(block: Block, held: Any) -> PoolingSteps:
+    def halves(block: Block, held: Array) -> PoolingSteps:
         place = y[block.images, block.channels, block.rows].transpose(0, 2, 3, 1)
         by_taps = as_view(held[: layer.held(block)], taps, -1, held.shape[1])
         final = as_view(place, by_taps.shape[1:]) if straight else by_taps[0]
@@ -75,17 +79,17 @@ def bind_halves(layer: Layer, work: Any, memory: Any, y: Any, straight: bool) ->
     return per_block(halves, work, memory)
 
 
-def bind_finals(halves: Any) -> list[list[Any]]:
+def bind_finals(halves: Deal[PoolingSteps]) -> list[list[Array]]:
     """The results of each block."""
     return of_each(lambda one: one.final, halves)
 
 
 def bind_pooling(
-    layer: Layer, work: Any, memory: Any, buffers: Any, y: Any, least: Any
-) -> list[list[list[tuple[Any, ...]]]]:
+    layer: Layer, work: Deal[Block], memory: Sequence[Array], buffers: Sequence[Array], y: Array, least: Array
+) -> list[list[list[tuple[Array, ...]]]]:
     """For each block the steps ``maximum(a, b, out=out)`` of its pooling; ``buffers`` are memory for rows."""
 
-    def steps(block: Block, held: Any, row: Any) -> list[tuple[Any, ...]]:
+    def steps(block: Block, held: Array, row: Array) -> list[tuple[Array, ...]]:
         arrays = (_images(layer, block, held), row, y, least)
         (rows, cols), shift = layer.pool, (block.n0, block.c0, layer.convolved(block).r0)
         return [tuple(arrays[i][at] for i, at in step) for step in window_steps(rows, cols, block, shift)]
@@ -93,10 +97,10 @@ def bind_pooling(
     return per_block(steps, work, memory, buffers)
 
 
-def bind_padding(layer: Layer, work: Any, y: Any, pad: Any) -> list[list[list[tuple[Any, ...]]]]:
+def bind_padding(layer: Layer, work: Deal[Block], y: Array, pad: Array) -> list[list[list[tuple[Array, ...]]]]:
     """For each block the steps in which the padding competes."""
 
-    def steps(block: Block) -> list[tuple[Any, ...]]:
+    def steps(block: Block) -> list[tuple[Array, ...]]:
         rows, cols = layer.pool
         arrays: tuple[Any, ...] = None, None, y, None, pad
         return [tuple(arrays[i][at] for i, at in step) for step in padding_steps(rows, cols, block)]

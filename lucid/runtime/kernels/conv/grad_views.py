@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
-from typing import Any
 
+from ....base.arrays import Array
 from ...program.views import as_view
-from ..shared.cut import Block, of_each, per_block
+from ..shared.cut import Block, Deal, of_each, per_block
 from .finish_views import bind_results
 from .geometry import Conv
 
 
-def bind_gradients(work: Any, dy: Any, last: bool) -> list[list[Any]]:
+def bind_gradients(work: Deal[Block], dy: Array, last: bool) -> list[list[Array]]:
     """Each block of ``dy`` as (pixels, outputs) where channels lie innermost, else (images, pixels, outputs)."""
     return of_each(lambda part: part if last else part.transpose(0, 2, 1), bind_results(work, dy, last))
 
 
-def bind_weights(conv: Conv, work: Any, packed: Any) -> list[list[Any]]:
+def bind_weights(conv: Conv, work: Deal[Block], packed: Array) -> list[list[Array]]:
     """The matrix of each block's group."""
     return per_block(lambda block: packed[conv.group(block)], work)
 
 
-def bind_factors(conv: Conv, work: Any, memory: Any, last: bool) -> list[list[Any]]:
+def bind_factors(conv: Conv, work: Deal[Block], memory: Sequence[Array], last: bool) -> list[list[Array]]:
     """The window matrix of each block, in the shape of :func:`bind_gradients`."""
 
-    def factor(block: Block, own: Any) -> Any:
+    def factor(block: Block, own: Array) -> Array:
         images = () if last else (block.n1 - block.n0,)
         return as_view(own[: block.image_rows * conv.cols.count * conv.taps], *images, -1, conv.taps)
 
     return per_block(factor, work, memory)
 
 
-def bind_scatter(conv: Conv, work: Any, memory: Any, dx: Any) -> list[list[list[tuple[Any, Any]]]]:
+def bind_scatter(
+    conv: Conv, work: Deal[Block], memory: Sequence[Array], dx: Array
+) -> list[list[list[tuple[Array, Array]]]]:
     """For each block and tap the elements of ``dx``, and those of the window matrix that are added to them."""
     nhwc, rows, cols = dx.transpose(0, 2, 3, 1), conv.rows, conv.cols
 
-    def taps(block: Block, own: Any) -> list[tuple[Any, Any]]:
+    def taps(block: Block, own: Array) -> list[tuple[Array, Array]]:
         shape = (block.n1 - block.n0, block.r1 - block.r0, cols.count, rows.kernel, cols.kernel, conv.group_in)
         windows = as_view(own[: block.image_rows * cols.count * conv.taps], shape)
         image = nhwc[block.images, :, :, conv.read(block)]

@@ -204,7 +204,7 @@ def _padded(loop: BlockLoop[Block], layer: Layer, x: Operand) -> tuple[Operand, 
     return images
 
 
-def copy_in(loop: BlockLoop[Block], x: Operand, conv: Conv, inside: str, source: str) -> str:
+def copy_in(loop: BlockLoop[Block], x: Operand, conv: Conv, inside: object, source: str) -> str:
     """The line that copies the input into padded memory; a few planes one by one, along their rows."""
     if channels_last(x) or conv.group_in > FEW_CHANNELS:
         return f"{inside}[...] = {source}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
+from ....base.arrays import Array
 from ...program.views import as_view, strided
-from ..shared.cut import Block, of_each, per_block
+from ..shared.cut import Block, Deal, Steps, of_each, per_block
 from ..shared.panels_views import small_products
 from .geometry import Conv, Layer
 
@@ -26,18 +28,18 @@ class Gather(NamedTuple):
         These as a matrix (pixels, taps).
     """
 
-    edges: Any
-    inside: Any
-    seen: Any
-    windows: Any
-    matrix: Any
+    edges: Sequence[Array]
+    inside: Array | None
+    seen: Array
+    windows: Array
+    matrix: Array
 
 
-def bind_gather(layer: Layer, work: Any, memory: Any, x: Any) -> list[list[Gather]]:
+def bind_gather(layer: Layer, work: Deal[Block], memory: Sequence[Array], x: Array) -> list[list[Gather]]:
     """The views of each block; ``x`` has channels last, and no padding."""
     nhwc, conv = x.transpose(0, 2, 3, 1), layer.conv
 
-    def gather(block: Block, own: Any) -> Gather:
+    def gather(block: Block, own: Array) -> Gather:
         inner = layer.convolved(block)
         image = nhwc[block.images, inner.r0 * conv.rows.stride :, :, conv.read(block)]
         return Gather((), None, *_windows(layer, inner, image, own))
@@ -45,11 +47,13 @@ def bind_gather(layer: Layer, work: Any, memory: Any, x: Any) -> list[list[Gathe
     return per_block(gather, work, memory)
 
 
-def bind_padded(layer: Layer, work: Any, memory: Any, images: Any) -> list[list[Gather]]:
+def bind_padded(
+    layer: Layer, work: Deal[Block], memory: Sequence[Array], images: Sequence[Array]
+) -> list[list[Gather]]:
     """The same by way of a padded image (images, rows, columns, channels) of each worker."""
     rows, right = layer.conv.rows, layer.conv.across.places
 
-    def gather(block: Block, own: Any, image: Any) -> Gather:
+    def gather(block: Block, own: Array, image: Array) -> Gather:
         inner = layer.convolved(block)
         image = image[: block.n1 - block.n0]
         down = rows.seen(inner.r0, inner.r1)
@@ -60,18 +64,18 @@ def bind_padded(layer: Layer, work: Any, memory: Any, images: Any) -> list[list[
     return per_block(gather, work, memory, images)
 
 
-def bind_sources(layer: Layer, work: Any, x: Any) -> list[list[Any]]:
+def bind_sources(layer: Layer, work: Deal[Block], x: Array) -> list[list[Array]]:
     """The part of the input that each block reads."""
     nhwc, rows, right = x.transpose(0, 2, 3, 1), layer.conv.rows, layer.conv.across.source
 
-    def source(block: Block) -> Any:
+    def source(block: Block) -> Array:
         inner = layer.convolved(block)
         return nhwc[block.images, rows.seen(inner.r0, inner.r1).source, right, layer.conv.read(block)]
 
     return per_block(source, work)
 
 
-def _windows(layer: Layer, inner: Block, image: Any, memory: Any) -> tuple[Any, Any, Any]:
+def _windows(layer: Layer, inner: Block, image: Array, memory: Array) -> tuple[Array, Array, Array]:
     """The windows of an image (images, rows, columns, channels), side by side in memory, and as a matrix."""
     conv, (down, right) = layer.conv, layer.taps
     v, h, images, rows = conv.rows, conv.cols, inner.n1 - inner.n0, inner.r1 - inner.r0
@@ -94,7 +98,7 @@ def _windows(layer: Layer, inner: Block, image: Any, memory: Any) -> tuple[Any, 
 # ---------------------------------------------------------------- products
 
 
-def pack_weights(groups: int, w: Any, out: Any, flipped: bool) -> None:
+def pack_weights(groups: int, w: Array, out: Array, flipped: bool) -> None:
     """The weight of each group as a matrix (outputs, taps), or as panels (panels, taps, outputs of a panel).
 
     Taps are ordered as the columns of the window matrix. ``flipped`` exchanges inputs and outputs and turns the kernel
@@ -108,13 +112,15 @@ def pack_weights(groups: int, w: Any, out: Any, flipped: bool) -> None:
         as_view(out, taps.shape)[...] = taps
 
 
-def bind_window_products(conv: Conv, work: Any, gathered: Any, packed: Any, outputs: Any, rows: int) -> list[list[Any]]:
+def bind_window_products(
+    conv: Conv, work: Deal[Block], gathered: Deal[Gather], packed: Array, outputs: Deal[Array], rows: int
+) -> list[list[Steps]]:
     """For each block the products of its windows: ``rows`` pixels at a time with panels of the weight.
 
     Where outputs are (images, outputs, pixels), one of the weight's matrix with the windows seen from their other side.
     """
 
-    def products(block: Block, gather: Gather, out: Any) -> Any:
+    def products(block: Block, gather: Gather, out: Array) -> Steps:
         weights = packed[conv.group(block)]
         if out.ndim == 2:
             return list(small_products(gather.matrix, weights, out, rows))

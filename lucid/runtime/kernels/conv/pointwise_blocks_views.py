@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from ....base.arrays import Array
 from ...program.views import as_view
-from ..shared.cut import per_block
+from ..shared.cut import Deal, per_block
 from ..shared.rows_views import Piece
 
 
 class Thinned(NamedTuple):
     """Where the pixels of a piece are gathered, and those that it reads."""
 
-    thin: Any
-    source: Any
+    thin: Array
+    source: Array
 
 
-def bind_thin(stride: tuple[int, int], size: tuple[int, int], work: Any, x: Any, thin: Any) -> list[list[Thinned]]:
+def bind_thin(
+    stride: tuple[int, int], size: tuple[int, int], work: Deal[Piece], x: Array, thin: Array
+) -> list[list[Thinned]]:
     """For each piece (whole rows of images; ``size`` is that of one) the pixels that a strided convolution reads."""
     (down, right), (rows, cols) = stride, size
     seen = x.transpose(0, 2, 3, 1)[:, : (rows - 1) * down + 1 : down, : (cols - 1) * right + 1 : right]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from ....base.arrays import Array
 from ....graph.windows import real
 from ...program.views import as_view
-from ..shared.cut import Block, per_block
+from ..shared.cut import Block, Deal, Steps, per_block
 from ..shared.panels_views import small_products
 from .filtering import Filter, transforms
 from .geometry import FEW_CHANNELS, Layer
@@ -53,7 +55,7 @@ class SpaceToDepth:
         return -(-(inner.r1 - inner.r0) // self.filter.m)
 
 
-def transform_strided_weights(f: Filter, stride: tuple[int, int], w: Any, out: Any) -> None:
+def transform_strided_weights(f: Filter, stride: tuple[int, int], w: Array, out: Array) -> None:
     """The weights (products, panels, depth, outputs of a panel), transformed in double precision."""
     (rows, cols), (down, right) = w.shape[2:], stride
     g, across = transforms(f).weights, -(-cols // right)
@@ -64,11 +66,13 @@ def transform_strided_weights(f: Filter, stride: tuple[int, int], w: Any, out: A
     out[...] = made.transpose(0, 2, 1, 3)
 
 
-def bind_pixels(d: SpaceToDepth, work: Any, memory: Any, x: Any) -> list[list[tuple[list[Any], list[Any]]]]:
+def bind_pixels(
+    d: SpaceToDepth, work: Deal[Block], memory: Sequence[Array], x: Array
+) -> list[list[tuple[Sequence[Array], Steps]]]:
     """For each block the rows to clear, and the pairs to copy: pixels of ``x`` to their place among the channels."""
     v, h, nhwc = d.layer.conv.rows, d.layer.conv.cols, x.transpose(0, 2, 3, 1)
 
-    def pixels(block: Block, own: Any) -> tuple[list[Any], list[Any]]:
+    def pixels(block: Block, own: Array) -> tuple[Sequence[Array], Steps]:
         held, start = d.filter.held(d.tiles(block)), v.start(d.layer.convolved(block).r0)
         made = as_view(own[: held * d.row], held, d.layer.pitch, v.stride, h.stride, nhwc.shape[3])
         edges, pairs = [], []
@@ -84,7 +88,7 @@ def bind_pixels(d: SpaceToDepth, work: Any, memory: Any, x: Any) -> list[list[tu
     return per_block(pixels, work, memory)
 
 
-def _planes(target: Any, source: Any) -> list[tuple[Any, Any]]:
+def _planes(target: Array, source: Array) -> list[tuple[Array, Array]]:
     """A few channels that do not lie side by side one by one, along their rows."""
     if not target.size:
         return []
@@ -96,14 +100,16 @@ def _planes(target: Any, source: Any) -> list[tuple[Any, Any]]:
 class StridedViews(NamedTuple):
     """What the steps of a block read and write; the names are those of the loop's variables."""
 
-    pixels: Any
-    filtered: Any
-    products: Any
-    sums: Any
-    made: Any
+    pixels: Array
+    filtered: Array
+    products: Steps
+    sums: Array
+    made: Array
 
 
-def bind_strided(d: SpaceToDepth, work: Any, memory: Any, packed: Any, rows: int) -> list[list[StridedViews]]:
+def bind_strided(
+    d: SpaceToDepth, work: Deal[Block], memory: Sequence[tuple[Array, Array, Array, Array]], packed: Array, rows: int
+) -> list[list[StridedViews]]:
     """The views of every block, in memory for pixels, for the filter's two sides, and for what is made.
 
     ``rows`` is that of a block of products.
@@ -111,7 +117,9 @@ def bind_strided(d: SpaceToDepth, work: Any, memory: Any, packed: Any, rows: int
     return per_block(lambda block, own: _views(d, d.tiles(block), own, packed, rows), work, memory)
 
 
-def _views(d: SpaceToDepth, tiles: int, memory: tuple[Any, Any, Any, Any], packed: Any, rows: int) -> StridedViews:
+def _views(
+    d: SpaceToDepth, tiles: int, memory: tuple[Array, Array, Array, Array], packed: Array, rows: int
+) -> StridedViews:
     pixels, filtered, sums, made = memory
     n, m, item = d.filter.products, d.filter.m, pixels.itemsize
     columns, outputs = d.layer.pitch, d.layer.conv.outputs

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from ....base.arrays import Array
 from ...program.views import as_view
-from ..shared.cut import Block, per_block
+from ..shared.cut import Block, Deal, Steps, per_block
 from ..shared.panels_views import small_products
 from .geometry import Conv, Layer, unpooled
 from .im2col_views import Gather, bind_padded, bind_sources
@@ -30,12 +32,14 @@ def _alone(conv: Conv, share: ChannelShare) -> tuple[Layer, list[list[Block]]]:
     return unpooled(replace(conv, channels=share.channels)), [[whole]]
 
 
-def bind_share_windows(conv: Conv, work: Any, memory: Any, images: Any) -> list[list[Gather]]:
+def bind_share_windows(
+    conv: Conv, work: Deal[ChannelShare], memory: Sequence[Array], images: Sequence[Array]
+) -> list[list[Gather]]:
     """How each share gathers its windows."""
     height, width = conv.rows.held(conv.rows.count), conv.cols.held(conv.cols.count)
     real = conv.across
 
-    def gather(share: ChannelShare, own: Any, image: Any) -> Gather:
+    def gather(share: ChannelShare, own: Array, image: Array) -> Gather:
         shape = conv.images, height, width, share.channels
         padded = as_view(image[: math.prod(shape)], shape)
         found = bind_padded(*_alone(conv, share), [own], [padded])[0][0]
@@ -45,11 +49,13 @@ def bind_share_windows(conv: Conv, work: Any, memory: Any, images: Any) -> list[
     return per_block(gather, work, memory, images)
 
 
-def bind_channels(conv: Conv, work: Any, x: Any) -> list[list[Any]]:
+def bind_channels(conv: Conv, work: Deal[ChannelShare], x: Array) -> list[list[Array]]:
     """The part of the input that each share reads."""
     return per_block(lambda share: bind_sources(*_alone(conv, share), x[:, share.c0 : share.c1])[0][0], work)
 
 
-def bind_partial(gathered: Any, packed: Any, sums: Any, rows: int) -> list[list[Any]]:
+def bind_partial(
+    gathered: Deal[Gather], packed: Sequence[Array], sums: Sequence[Array], rows: int
+) -> list[list[Steps]]:
     """The products of each share: ``rows`` pixels at a time with panels of its weights."""
     return per_block(lambda g, w, out: list(small_products(g.matrix, w[0], out, rows)), gathered, packed, sums)

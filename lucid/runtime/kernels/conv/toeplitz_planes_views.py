@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from numpy.lib.stride_tricks import as_strided
 
 from ....base.arrays import Array
 from ....graph.windows import Axis, Real, real
 from ...program.views import as_view
-from ..shared.cut import Block, of_each, per_block
+from ..shared.cut import Block, Deal, Steps, of_each, per_block
 from ..shared.halving_views import halving
-from .toeplitz_views import Toeplitz
+from .toeplitz_views import Toeplitz, Windows
 
 
 def phases(patches: Axis) -> int:
@@ -57,20 +57,22 @@ def parts_shape(t: Toeplitz, images: int, rows: int) -> tuple[int, ...]:
 class Gathering(NamedTuple):
     """Copies ``target[...] = value`` that gather a block's window matrix from its parts, and that matrix."""
 
-    copies: Any
-    matrix: Any
+    copies: Steps
+    matrix: Array
 
 
-def _parted(t: Toeplitz, b: Block, memory: Any) -> Any:
+def _parted(t: Toeplitz, b: Block, memory: Array) -> Array:
     shape = parts_shape(t, b.n1 - b.n0, b.r1 - b.r0)
     return as_view(memory[: math.prod(shape)], shape)
 
 
-def bind_parts(t: Toeplitz, work: Any, memory: Any, x: Array) -> list[list[list[tuple[Array, Array]]]]:
+def bind_parts(
+    t: Toeplitz, work: Deal[Block], memory: Sequence[Array], x: Array
+) -> list[list[list[tuple[Array, Array]]]]:
     """For each block the copies ``target[...] = value`` that part its pixels."""
     cols = parts_of(t.cols.patches, 0, t.cols.patches.count)
 
-    def parting(b: Block, own: Any) -> list[tuple[Array, Array]]:
+    def parting(b: Block, own: Array) -> list[tuple[Array, Array]]:
         return list(_parting(_parted(t, b, own), x[b.images], parts_of(t.rows.patches, b.r0, b.r1), cols))
 
     return per_block(parting, work, memory)
@@ -110,11 +112,11 @@ def groups_of(patches: Axis) -> list[Group]:
     return [*found, Group(rounds * patches.stride, rounds, 1, rest)] if rest else found
 
 
-def bind_gathering(t: Toeplitz, work: Any, memory: Any) -> list[list[Gathering]]:
+def bind_gathering(t: Toeplitz, work: Deal[Block], memory: Sequence[tuple[Array, Array]]) -> list[list[Gathering]]:
     """For each block how its window matrix (columns, depth) is gathered from its parts."""
     pairs = list(product(groups_of(t.rows.patches), groups_of(t.cols.patches)))
 
-    def gathering(b: Block, own: Any) -> Gathering:
+    def gathering(b: Block, own: tuple[Array, Array]) -> Gathering:
         parted, run, columns = _parted(t, b, own[0]), run_of(t, b)[1], columns_of(t, b)
         matrix = as_view(own[1][: t.depth * columns], t.depth, columns)
         cells = as_view(matrix, t.channels, t.rows.patches.kernel, t.cols.patches.kernel, b.n1 - b.n0, run)
@@ -149,22 +151,22 @@ class Planes(NamedTuple):
         For every one of these.
     """
 
-    product: Any
-    turned: Any
-    steps: Any
-    results: Any
-    bias: Any
+    product: Array
+    turned: Array
+    steps: Steps
+    results: Array
+    bias: Array | None
 
 
-def bind_right_sides(windows: Any) -> list[list[Any]]:
+def bind_right_sides(windows: Deal[Gathering | Windows]) -> list[list[Array]]:
     """The window matrix (depth, columns) of each block."""
     return of_each(lambda w: w.matrix.T, windows)
 
 
-def bind_planes(t: Toeplitz, work: Any, memory: Any, bias: Array) -> list[list[Planes]]:
+def bind_planes(t: Toeplitz, work: Deal[Block], memory: Sequence[Array], bias: Array | None) -> list[list[Planes]]:
     """What follows the gathering, for each block."""
 
-    def planes(b: Block, own: Any) -> Planes:
+    def planes(b: Block, own: Array) -> Planes:
         count = columns_of(t, b)
         made = as_view(own[: t.taps * t.made * count], t.taps * t.made, count)
         steps = [step[:2] for step in halving(as_view(made, t.taps, t.made, count))]
@@ -174,10 +176,12 @@ def bind_planes(t: Toeplitz, work: Any, memory: Any, bias: Array) -> list[list[P
     return per_block(planes, work, memory)
 
 
-def bind_ends(t: Toeplitz, work: Any, memory: Any, least: Array | None, y: Array) -> list[list[Any]]:
+def bind_ends(
+    t: Toeplitz, work: Deal[Block], memory: Sequence[Array], least: Array | None, y: Array
+) -> list[list[list[tuple[Array, Array, Array | None]]]]:
     """For each block the triples ``target, value, least`` that take its results to the output."""
 
-    def ends(b: Block, own: Any) -> list[Any]:
+    def ends(b: Block, own: Array) -> list[tuple[Array, Array, Array | None]]:
         found = _ends(t, b, own[: t.made * columns_of(t, b)], y[b.images])
         return [(to, value, of(value)) for to, value in found]
 

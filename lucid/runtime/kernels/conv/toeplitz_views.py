@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import as_strided
 from ....base.arrays import Array
 from ....graph.windows import Axis, Window
 from ...program.views import as_view
-from ..shared.cut import Block, bands, image_blocks, of_each, per_block
+from ..shared.cut import Block, Deal, Steps, bands, image_blocks, of_each, per_block
 from ..shared.panels_views import small_products
 
 
@@ -129,7 +129,8 @@ def spread(t: Toeplitz, w: Array, out: Array) -> None:
         seen = tuple(
             slice(i * s.stride, i * s.stride + s.extent, s.dilation) for i, s in ((a, rows.window), (b, cols.window))
         )
-        view[(*seen, slice(None), a % rows.pool, b % cols.pool, a // rows.pool, b // cols.pool)] = taps
+        at: tuple[slice | int, ...] = a % rows.pool, b % cols.pool, a // rows.pool, b // cols.pool
+        view[(*seen, slice(None), *at)] = taps
 
 
 # ---------------------------------------------------------------- patches
@@ -138,9 +139,9 @@ def spread(t: Toeplitz, w: Array, out: Array) -> None:
 class Padded(NamedTuple):
     """A block's padded rows: what of them is padding, what the input, and the patches in them."""
 
-    edges: Any
-    inside: Any
-    patches: Any
+    edges: Sequence[Array]
+    inside: Array
+    patches: Array
 
 
 def _images(t: Toeplitz, x: Array) -> Array:
@@ -163,7 +164,7 @@ def _patches(t: Toeplitz, b: Block, images: Array) -> Array:
     )
 
 
-def bind_patches(t: Toeplitz, work: Any, x: Array) -> list[list[Array]]:
+def bind_patches(t: Toeplitz, work: Deal[Block], x: Array) -> list[list[Array]]:
     """The patches of each block, seen in the input itself."""
     images = _images(t, x)
 
@@ -173,19 +174,19 @@ def bind_patches(t: Toeplitz, work: Any, x: Array) -> list[list[Array]]:
     return per_block(seen, work)
 
 
-def bind_patch_sources(t: Toeplitz, work: Any, x: Array) -> list[list[Array]]:
+def bind_patch_sources(t: Toeplitz, work: Deal[Block], x: Array) -> list[list[Array]]:
     """The part of the input that each block copies into its padded rows."""
     images, rows, cols = _images(t, x), t.rows.patches, t.cols.patches
     every = cols.seen(0, cols.count).source
     return per_block(lambda b: images[(b.images, *_region(t, rows.seen(b.r0, b.r1).source, every))], work)
 
 
-def bind_padded_patches(t: Toeplitz, work: Any, memory: Any) -> list[list[Padded]]:
+def bind_padded_patches(t: Toeplitz, work: Deal[Block], memory: Sequence[Array]) -> list[list[Padded]]:
     """The padded rows of each block."""
     return per_block(lambda b, own: _padded(t, b, own), work, memory)
 
 
-def _padded(t: Toeplitz, b: Block, memory: Any) -> Padded:
+def _padded(t: Toeplitz, b: Block, memory: Array) -> Padded:
     every, rows, cols = slice(None), t.rows.patches, t.cols.patches
     r, c = rows.held(b.r1 - b.r0), cols.held(cols.count)
     shape = (b.n1 - b.n0, r, c, t.channels) if t.last else (b.n1 - b.n0, t.channels, r, c)
@@ -206,48 +207,48 @@ def _padded(t: Toeplitz, b: Block, memory: Any) -> Padded:
 class Windows(NamedTuple):
     """A block's window matrix, as patches and as a matrix."""
 
-    cells: Any
-    matrix: Any
+    cells: Array
+    matrix: Array
 
 
 class Pooling(NamedTuple):
     """The product, the steps ``maximum(a, b, out)`` that halve its groups of columns until two are left, and those."""
 
-    product: Any
-    steps: Any
-    first: Any
-    second: Any
+    product: Array
+    steps: Steps
+    first: Array
+    second: Array
 
 
 class TileResults(NamedTuple):
     """What tiles make, pooled, and for every number of it the bias."""
 
-    out: Any
-    bias: Any
+    out: Array
+    bias: Array | None
 
 
-def bind_windows(t: Toeplitz, work: Any, memory: Any) -> list[list[Windows]]:
+def bind_windows(t: Toeplitz, work: Deal[Block], memory: Sequence[Array]) -> list[list[Windows]]:
     """The window matrix of each block."""
 
-    def windows(b: Block, own: Any) -> Windows:
+    def windows(b: Block, own: Array) -> Windows:
         matrix = as_view(own[: t.tiles(b) * t.depth], t.tiles(b), t.depth)
         return Windows(as_view(matrix, b.n1 - b.n0, b.r1 - b.r0, t.cols.patches.count, *t.patch), matrix)
 
     return per_block(windows, work, memory)
 
 
-def bind_batches(windows: Any, made: Any, panels: Any, rows: int) -> list[list[Any]]:
+def bind_batches(windows: Deal[Windows], made: Deal[Any], panels: Array, rows: int) -> list[list[Steps]]:
     """The products of each block in batches; where they go is the first thing ``made`` for it."""
     weights = panels if panels.ndim == 3 else panels[None]
     return of_each(lambda w, m: list(small_products(w.matrix, weights, m[0], rows)), windows, made)
 
 
-def bind_tile_pooling(t: Toeplitz, work: Any, memory: Any) -> list[list[Pooling]]:
+def bind_tile_pooling(t: Toeplitz, work: Deal[Block], memory: Sequence[tuple[Array, Array]]) -> list[list[Pooling]]:
     """How each block's product is pooled, in the memory of the product and in as much as half of it takes."""
     return per_block(lambda b, own: _pooling(t, t.tiles(b), *own), work, memory)
 
 
-def _pooling(t: Toeplitz, tiles: int, memory: Any, other: Any) -> Pooling:
+def _pooling(t: Toeplitz, tiles: int, memory: Array, other: Array) -> Pooling:
     """Halves are not joined in place, as NumPy would copy one of them; only the last of an odd number of groups is."""
     groups, steps = t.taps, []
     made = product = as_view(memory[: tiles * groups * t.made], tiles, groups * t.made)
@@ -268,22 +269,24 @@ def _pooling(t: Toeplitz, tiles: int, memory: Any, other: Any) -> Pooling:
 # ---------------------------------------------------------------- results
 
 
-def bind_tile_results(t: Toeplitz, work: Any, memory: Any, bias: Array) -> list[list[TileResults]]:
+def bind_tile_results(
+    t: Toeplitz, work: Deal[Block], memory: Sequence[Array], bias: Array | None
+) -> list[list[TileResults]]:
     """The results of each block, in memory of their own."""
     return per_block(lambda b, own: _results(own[: t.tiles(b)], bias), work, memory)
 
 
-def bind_outputs(t: Toeplitz, work: Any, y: Array, bias: Array) -> list[list[TileResults]]:
+def bind_outputs(t: Toeplitz, work: Deal[Block], y: Array, bias: Array | None) -> list[list[TileResults]]:
     """The results of each block, which lie in the output as they are made."""
     nhwc = y.transpose(0, 2, 3, 1)
     return per_block(lambda b: _results(as_view(nhwc[b.images, b.rows], t.tiles(b), t.made), bias), work)
 
 
-def _results(out: Array, bias: Array) -> TileResults:
+def _results(out: Array, bias: Array | None) -> TileResults:
     return TileResults(out, None if bias is None else bias[: len(out)])
 
 
-def bind_moves(t: Toeplitz, work: Any, memory: Any, y: Array) -> list[list[Any]]:
+def bind_moves(t: Toeplitz, work: Deal[Block], memory: Sequence[Array], y: Array) -> list[list[Steps]]:
     """For each block the copies ``target[...] = value`` that take its results to the output."""
     nhwc = y.transpose(0, 2, 3, 1)
     return per_block(lambda b, own: list(_copies(t, b, own, nhwc)), work, memory)

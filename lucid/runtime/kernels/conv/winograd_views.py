@@ -6,14 +6,15 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from ....base.arrays import Array
 from ....graph.windows import Real, real
 from ...program.views import as_view
-from ..shared.cut import Block, bands, per_block
+from ..shared.cut import Block, Deal, Steps, bands, per_block
 from ..shared.panels_views import small_products
 from .filtering import Filter
 
@@ -84,7 +85,7 @@ PART = 1 << 15
 """Transformed weights that are made at a time, in double precision: a quarter of a common second-level cache."""
 
 
-def transform_weights(g: Any, w: Any, out: Any) -> None:
+def transform_weights(g: Array, w: Array, out: Array) -> None:
     """G w G^T for every pair of channels, in double precision, by parts that stay in the cache."""
     both = np.kron(g, g)
     _, panels, channels, width = out.shape
@@ -94,22 +95,26 @@ def transform_weights(g: Any, w: Any, out: Any) -> None:
         out[:, panel, c : c + step] = (both @ part.reshape(len(part), -1)).reshape(len(both), -1, width)
 
 
+Memory: TypeAlias = "tuple[Array, Array, Array]"
+"""That of a worker: as :class:`Buffers` says how much."""
+
+
 class TileViews(NamedTuple):
     """What one block reads and writes, step by step; the names are those of the loop's variables."""
 
-    edges: Any
-    inside: Any
-    rows: Any
-    by_rows: Any
-    seen: Any
-    tiles: Any
-    lines: Any
-    by_both: Any
-    products: Any
-    sums: Any
-    by_lines: Any
-    thin: Any
-    made: Any
+    edges: Sequence[Array]
+    inside: Array
+    rows: Array
+    by_rows: Array
+    seen: Array
+    tiles: Array
+    lines: Array
+    by_both: Array
+    products: Steps
+    sums: Array
+    by_lines: Array
+    thin: Array
+    made: Array
 
 
 def _real(t: Winograd, s: Block, size: Sequence[int]) -> tuple[Real, Real]:
@@ -119,11 +124,11 @@ def _real(t: Winograd, s: Block, size: Sequence[int]) -> tuple[Real, Real]:
     return rows, real(-t.left, t.width, width)
 
 
-def bind_tile_sources(t: Winograd, work: Any, x: Any) -> list[list[Any]]:
+def bind_tile_sources(t: Winograd, work: Deal[Block], x: Array) -> list[list[Array]]:
     """The part of the input that each block reads."""
     nhwc = x.transpose(0, 2, 3, 1)
 
-    def source(s: Block) -> Any:
+    def source(s: Block) -> Array:
         rows, cols = _real(t, s, nhwc.shape[1:3])
         return nhwc[s.images, rows.source, cols.source]
 
@@ -131,14 +136,19 @@ def bind_tile_sources(t: Winograd, work: Any, x: Any) -> list[list[Any]]:
 
 
 def bind_tiles(
-    t: Winograd, work: Any, memory: Any, size: tuple[int, int], packed: Any, rows: int
+    t: Winograd,
+    work: Deal[Block],
+    memory: Sequence[Memory],
+    size: tuple[int, int],
+    packed: Array,
+    rows: int,
 ) -> list[list[TileViews]]:
     """The views of every block of every worker; ``size`` is that of an input image, ``rows`` of a block of products."""
     return per_block(lambda s, own: _bind_block(t, s, own, size, packed, rows), work, memory)
 
 
 def _bind_block(
-    t: Winograd, s: Block, memory: Any, size: tuple[int, int], packed: Any, block_rows: int
+    t: Winograd, s: Block, memory: Memory, size: tuple[int, int], packed: Array, block_rows: int
 ) -> TileViews:  # fmt: skip
     slab, ping, pong = memory
     images, down, outputs = s.n1 - s.n0, s.r1 - s.r0, s.c1 - s.c0
@@ -169,25 +179,31 @@ def _bind_block(
     )  # fmt: skip
 
 
+Copy: TypeAlias = "tuple[Array, Array, Array | None]"
+"""Where tiles go, they, and the residual there, if any."""
+
+
 class Destinations(NamedTuple):
     """Where a block's tiles go: the two maxima of the pooling (if any), all pixels as a matrix, and the copies."""
 
-    halves: Any
-    quarters: Any
-    final: Any
-    copies: Any
+    halves: tuple[Array, ...]
+    quarters: tuple[Array, ...]
+    final: Array
+    copies: Sequence[Copy]
 
 
-def bind_destinations(t: Winograd, work: Any, memory: Any, y: Any, residual: Any) -> list[list[Destinations]]:
+def bind_destinations(
+    t: Winograd, work: Deal[Block], memory: Sequence[Memory], y: Array, residual: Array | None
+) -> list[list[Destinations]]:
     """Views of what follows the last transform."""
-    nhwc, added = (array if array is None else array.transpose(0, 2, 3, 1) for array in (y, residual))
+    nhwc, added = y.transpose(0, 2, 3, 1), None if residual is None else residual.transpose(0, 2, 3, 1)
     return per_block(lambda s, own: _bind_result(t, s, own, nhwc, added), work, memory)
 
 
-def _bind_result(t: Winograd, s: Block, memory: Any, nhwc: Any, added: Any) -> Destinations:
+def _bind_result(t: Winograd, s: Block, memory: Memory, nhwc: Array, added: Array | None) -> Destinations:
     _, ping, pong = memory
     m, q, outputs = t.m, t.q, s.c1 - s.c0
-    nhwc, added = (array if array is None else array[..., s.channels] for array in (nhwc, added))
+    nhwc, added = nhwc[..., s.channels], None if added is None else added[..., s.channels]
     images, down = s.n1 - s.n0, s.r1 - s.r0
     size = s.image_rows * t.right * outputs
     planes = pong[: m * m * size]
@@ -202,16 +218,16 @@ def _bind_result(t: Winograd, s: Block, memory: Any, nhwc: Any, added: Any) -> D
     return Destinations(halves, quarters, as_view(final, -1, outputs), list(_copies(q, s, tiles, nhwc, added)))
 
 
-def _copies(q: int, s: Block, tiles: Any, nhwc: Any, added: Any) -> Iterator[tuple[Any, Any, Any]]:
+def _copies(q: int, s: Block, tiles: Array, nhwc: Array, added: Array | None) -> Iterator[Copy]:
     """Whole tiles in one copy; those that the border cuts in up to three more. With each the residual, if any."""
     _, height, width, _ = nhwc.shape
     for (r0, r1, rows), (c0, c1, cols) in product(bands(height, q, s.r0, s.r1), bands(width, q, 0, tiles.shape[4])):
         part = tiles[:rows, :cols, :, r0 - s.r0 : r1 - s.r0, c0:c1]
-        places = [a if a is None else _tiled(q, a[s.images, r0 * q :, c0 * q :], part.shape) for a in (nhwc, added)]
-        yield places[0], part, places[1]
+        at = s.images, slice(r0 * q, None), slice(c0 * q, None)
+        yield _tiled(q, nhwc[at], part.shape), part, None if added is None else _tiled(q, added[at], part.shape)
 
 
-def _tiled(q: int, place: Any, shape: Sequence[int]) -> Any:
+def _tiled(q: int, place: Array, shape: Sequence[int]) -> Array:
     """The tiles that begin with the first pixel of ``place``, where they lie in the image."""
     o0, o1, o2, o3 = place.strides
     return as_strided(place, shape, (o1, o2, o0, q * o1, q * o2, o3))

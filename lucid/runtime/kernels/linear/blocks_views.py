@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ..shared.cut import per_block
+from ....base.arrays import Array
+from ..shared.cut import Deal, per_block
 
 
 class ColumnViews(NamedTuple):
     """The row, and of some outputs their weights, bias, and place in the result."""
 
-    row: Any
-    weights: Any
-    bias: Any
-    made: Any
+    row: Array
+    weights: Array
+    bias: Array | None
+    made: Array
 
 
-def bind_columns(work: Any, row: Any, weight: Any, bias: Any, out: Any) -> list[list[ColumnViews]]:
+def bind_columns(
+    work: Deal[tuple[int, int]], row: Array, weight: Array, bias: Array | None, out: Array
+) -> list[list[ColumnViews]]:
     """For each range of outputs what it takes."""
 
     def share(outputs: tuple[int, int]) -> ColumnViews:

@@ -103,8 +103,8 @@ class Room(NamedTuple):
     copy: Array | None
     maxima: Sequence[Array]
     codes: Sequence[Array]
-    won: Any
-    candidates: Any
+    won: Array
+    candidates: Array
 
 
 #: The least of numbers, and what padding holds where it competes.

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+from ....base.arrays import Array
 
 B = TypeVar("B")
 T = TypeVar("T")
+
+Deal: TypeAlias = "Sequence[Sequence[B]]"
+"""What each worker does, in order, or for each part of that one thing."""
+
+Steps: TypeAlias = "Sequence[tuple[Array, ...]]"
+"""What an operation takes, for one after another."""
 
 
 class Block(NamedTuple):

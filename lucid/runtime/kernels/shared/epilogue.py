@@ -89,12 +89,12 @@ class Epilogue:
 
     # ------------------------------------------------------------ lines
 
-    def terms(self, out: str, shift: object = None, residual: object = None) -> list[str]:
+    def terms(self, out: object, shift: object = None, residual: object = None) -> list[str]:
         """What brings the third input and the residual into ``out``, as far as they are given."""
         lines = [] if shift is None else [f"{self.combine}({out}, {shift}, out={out})"]
         return lines if residual is None else [*lines, f"np.add({out}, {residual}, out={out})"]
 
-    def activation_lines(self, k: Emitter, out: str, shape: tuple[int, ...]) -> list[str]:
+    def activation_lines(self, k: Emitter, out: object, shape: tuple[int, ...]) -> list[str]:
         """What activates ``out`` (of such a shape) in place."""
         activated = self.activate(k, k.outs[0].dtype, shape, out, out)
         return [] if activated is None else list(activated.lines)
@@ -104,7 +104,9 @@ class Epilogue:
         """The function that brings in the third input."""
         return "np.maximum" if self.floor else "np.add"
 
-    def activate(self, k: Emitter, dtype: DType, shape: tuple[int, ...], source: str, target: str) -> Activating | None:
+    def activate(
+        self, k: Emitter, dtype: DType, shape: tuple[int, ...], source: object, target: object
+    ) -> Activating | None:
         """Run the activation's kernel on the loop variables ``source`` and ``target``; None where there is none.
 
         One that can run in place, if there is any: it needs no memory for blocks of different shapes.
@@ -114,8 +116,8 @@ class Epilogue:
         type_ = TensorType(shape, dtype)
         node = Node(self.activation, self.activation_attrs, (type_,))
         # to the kernel they are arrays whose address is not known before the call
-        x = Operand(unmarked(source), type_, Phase.CALL, contiguous=False)
-        y = Operand(unmarked(target), type_, Phase.CALL, contiguous=False)
+        x = Operand(unmarked(str(source)), type_, Phase.CALL, contiguous=False)
+        y = Operand(unmarked(str(target)), type_, Phase.CALL, contiguous=False)
         inner = Emitter(node, k.name, k.names, [x], [y], 1)
         found = [choice.lowering for choice in choices(node, (type_,))]
         next((lowering for lowering in found if lowering.in_place), found[0]).emit(inner)

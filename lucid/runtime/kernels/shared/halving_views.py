@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+
+from ....base.arrays import Array
 
 
-def halving(parts: Any, final: Any = None) -> Iterator[tuple[Any, Any, Any]]:
+def halving(parts: Array, final: Array | None = None) -> Iterator[tuple[Array, Array, Array]]:
     """Steps ``maximum(a, b, out)`` that leave the maximum of all ``parts`` in the first of them, or in ``final``.
 
     What is within a half must lie together: where two halves interleave, NumPy copies one before it writes in place.

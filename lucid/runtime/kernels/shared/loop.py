@@ -170,9 +170,9 @@ class BlockLoop(Generic[B]):
         """The same where an emitter for a part of the node has made them."""
         self.body += statements
 
-    def for_each(self, names: Sequence[str], source: str, *lines: str) -> None:
+    def for_each(self, names: Sequence[object], source: object, *lines: str) -> None:
         """A loop within: ``lines`` for all in ``source``."""
-        self.line(f"for {', '.join(names)} in {source}:\n{_indented(lines)}")
+        self.line(f"for {', '.join(map(str, names))} in {source}:\n{_indented(lines)}")
 
     def emit(self) -> None:
         """Write the loop, on as many workers as there are; plain lines where there is one block."""

@@ -74,7 +74,7 @@ def cut_for(k: Emitter, rows: int, depth: int, columns: int) -> Blocking:
     return blocking(this_machine(), rows, depth, columns, k.ins[0].dtype.itemsize)
 
 
-def multiply_lines(k: Emitter, products: str, *, whole: bool = False) -> str:
+def multiply_lines(k: Emitter, products: object, *, whole: bool = False) -> str:
     """The lines that run the batches of one part; ``whole`` tells that each is one product of contiguous matrices."""
     a, w, out = (k.names.fresh(name) for name in ("left", "panels", "made"))
     product = f"{a}.dot({w}, out={out})" if whole else f"np.matmul({a}, {w}, out={out})"  # dot begins twice as quickly

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
+from ....base.arrays import Array
 from ...program.views import as_view
+from .cut import Deal, Steps
 
 
-def panels_of(matrix: Any, width: int) -> Any:
+def panels_of(matrix: Array, width: int) -> Array:
     """The columns of (depth, columns) weights by panels: (panels, depth, width), as a view."""
     return as_view(matrix, matrix.shape[0], -1, width).transpose(1, 0, 2)
 
 
-def turn_panels(weights: Any, out: Any) -> None:
+def turn_panels(weights: Array, out: Array) -> None:
     """(outputs, depth) weights as :func:`panels_of` their transpose, by way of rows that do not meet in the cache.
 
     Rows that are a power of two apart share a few lines of it, and each is read as often as a line has numbers.
@@ -27,7 +28,7 @@ def turn_panels(weights: Any, out: Any) -> None:
         panel[...] = rows.T
 
 
-def small_products(a: Any, panels: Any, out: Any, rows: int) -> Iterator[tuple[Any, Any, Any]]:
+def small_products(a: Array, panels: Array, out: Array, rows: int) -> Iterator[tuple[Array, Array, Array]]:
     """``out = a @ weights`` as one or two batches of products for ``np.matmul``.
 
     Parameters
@@ -56,7 +57,7 @@ def small_products(a: Any, panels: Any, out: Any, rows: int) -> Iterator[tuple[A
             yield left, weights, made.transpose(*axes, *(len(axes) + i for i in (2, 0, 1, 3)))
 
 
-def bind_products(matrices: Any, weights: Any, outputs: Any, rows: int) -> list[list[list[tuple[Any, Any, Any]]]]:
+def bind_products(matrices: Deal[Array], weights: Deal[Array], outputs: Deal[Array], rows: int) -> list[list[Steps]]:
     """For each worker and each of its parts the batches of :func:`small_products`."""
     return [
         [list(small_products(a, w, out, rows)) for a, w, out in zip(*mine, strict=True)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+from ....base.arrays import Array
 from ...program.views import as_view
-from .cut import per_block
+from .cut import Deal, Steps, per_block
 from .panels_views import small_products
 
 
@@ -40,15 +41,16 @@ class Piece(NamedTuple):
 class PieceViews(NamedTuple):
     """Of one piece: its products, what they make by runs, and what is added to these or compared with them."""
 
-    products: Any
-    runs: Any
-    bias: Any
-    residual: Any
+    products: Steps
+    runs: Array
+    bias: Array | None
+    residual: Array | None
 
 
 def bind_pieces(
-    work: Any, tile: int, rows: Any, weights: Any, made: Any, bias: Any, residual: Any
-) -> list[list[PieceViews]]:
+    work: Deal[Piece], tile: int, rows: Array, weights: Sequence[tuple[tuple[int, int], int, Array]], made: Array,
+    bias: Array | None, residual: Array | None,
+) -> list[list[PieceViews]]:  # fmt: skip
     """The views of each piece.
 
     Parameters
@@ -69,7 +71,8 @@ def bind_pieces(
 
 
 def _views(
-    p: Piece, tile: int, rows: Any, weights: Mapping[Any, Any], made: Any, bias: Any, residual: Any
+    p: Piece, tile: int, rows: Array, weights: Mapping[tuple[int, int], tuple[int, Array]], made: Array,
+    bias: Array | None, residual: Array | None,
 ) -> PieceViews:  # fmt: skip
     own = made[p.rows, p.columns]
     runs = own if tile == 1 else as_view(made[p.rows], -1, tile * made.shape[1])
