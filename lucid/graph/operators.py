@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from .ops import elementwise as ew
 from .ops import norm as normal
 from .ops import shape as sh
 from .public import order, public, tensor
+from .selecting import Selecting
 from .types import DTYPES, DType, is_float
 
 S = TypeVar("S", bound="Operators[Any]")
@@ -47,7 +48,7 @@ def _applied(function: Callable[..., object], a: object, b: object, other: objec
     return function(a, b)  # which says what an operand is
 
 
-class Operators(AbstractTensor, Generic[R]):
+class Operators(Selecting[R]):
     """PyTorch's names for the ops, as methods. Shapes broadcast as in NumPy, dtypes promote as in PyTorch.
 
     ``R`` is what an operation gives: an eager tensor for tensors, a symbol for symbols.
@@ -76,6 +77,11 @@ class Operators(AbstractTensor, Generic[R]):
     def dtype(self) -> DType:
         """Element type, as NumPy has it."""
         return self.type.dtype
+
+    @property
+    def device(self) -> str:
+        """Where it is: everything is on the processor."""
+        return "cpu"
 
     @property
     def ndim(self) -> int:

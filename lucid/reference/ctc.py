@@ -27,6 +27,5 @@ def ctc_loss(
                     by_class[t, c] += likely
         if total or not attrs.forgiving:
             with np.errstate(all="ignore"):
-                losses[n], shares[:, n] = -np.log(total), np.nan if total == 0 else 0.0
-                shares[: steps[n], n] = by_class / total
+                losses[n], shares[: steps[n], n] = -np.log(total), by_class / total
     return losses, shares

@@ -112,6 +112,16 @@ def from_numpy(array: npt.NDArray[Any]) -> Tensor:
 
 
 @_creator
+def as_tensor(data: npt.ArrayLike | Tensor, dtype: object = None) -> Tensor:
+    """``data`` as a tensor: itself, or sharing the memory of an array, where it is of that element type already."""
+    if isinstance(data, Tensor):
+        return data if dtype is None else data.to(dtype)
+    if isinstance(data, np.ndarray) and data.dtype == as_dtype(data.dtype) and dtype in (None, data.dtype):
+        return Tensor.wrap(data)
+    return Tensor(data, dtype=dtype)
+
+
+@_creator
 def full(size: Sequence[Any], fill_value: float, dtype: object = None, requires_grad: bool = False) -> Tensor:
     """``fill_value`` everywhere; its type decides the dtype where that is not given."""
     value = _value("full", fill_value)

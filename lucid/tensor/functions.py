@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ..base.checks import flag, number
 from ..errors import OptionError, ShapeError
+from ..graph import selecting
 from ..graph.ops import bounds, composite, everyday, indexing, linalg, reduce, slices
 from ..graph.ops import elementwise as ew
 from ..graph.ops import norm as normal
@@ -19,6 +20,7 @@ from ..graph.ops import random as draws
 from ..graph.ops import shape as sh
 from ..graph.ops.einsum import einsum as _einsum
 from ..graph.public import order, public, tensor
+from ..graph.selecting import Selecting
 from ..graph.trace import active_trace
 from ..graph.types import is_float
 from .tensor import Tensor
@@ -154,6 +156,17 @@ roll = _face(slices.roll)
 split, chunk, unbind = public(slices.split), public(slices.chunk), public(everyday.unbind)
 tril, triu = _face(everyday.tril), _face(everyday.triu)
 clone, detach = _face(everyday.clone), _face(everyday.detach)
+
+_methods = vars(Selecting).__getitem__
+topk, sort, argsort, median = map(_methods, ("topk", "sort", "argsort", "median"))
+nonzero, masked_select, unique, bincount = map(_methods, ("nonzero", "masked_select", "unique", "bincount"))
+scatter, scatter_add, scatter_reduce = map(_methods, ("scatter", "scatter_add", "scatter_reduce"))
+index_add, index_copy, index_fill = map(_methods, ("index_add", "index_copy", "index_fill"))
+cumprod, diag, lerp = map(_methods, ("cumprod", "diag", "lerp"))
+addmm, baddbmm, addcmul, addcdiv = map(_methods, ("addmm", "baddbmm", "addcmul", "addcdiv"))
+trunc, asin, acos, atan, atan2 = map(_methods, ("trunc", "asin", "acos", "atan", "atan2"))
+sinh, cosh, asinh, acosh, atanh = map(_methods, ("sinh", "cosh", "asinh", "acosh", "atanh"))
+meshgrid, cdist = selecting.meshgrid, selecting.cdist
 
 norm: Callable[..., Tensor] = public(composite.norm, p=order)
 

@@ -11,7 +11,7 @@ import _thread
 import functools
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from ..base.checks import flag, shown
 from ..errors import OptionError
@@ -143,10 +143,12 @@ class _Mode(_Lock):
 
 
 class _Bare(_Mode):
-    """A mode whose decorator may stand without parentheses."""
+    """A mode whose decorator may stand without parentheses; ``plain`` is what may stand in them."""
+
+    plain: ClassVar[tuple[object, ...]] = (None,)
 
     def __new__(cls, function: object = None) -> Any:
-        if function is None:
+        if any(function is one for one in cls.plain):
             return super().__new__(cls)
         if not callable(function):
             raise OptionError(f"{cls.__name__}: takes nothing, or a function to decorate, got {shown(function)}")
@@ -165,6 +167,15 @@ class enable_grad(_Bare):  # noqa: N801 - PyTorch's name
 
     def __init__(self) -> None:
         super().__init__(True)
+
+
+class inference_mode(_Bare):  # noqa: N801 - PyTorch's name
+    """As :class:`no_grad`; with ``mode=False`` as :class:`enable_grad`."""
+
+    plain = (None, True, False)
+
+    def __init__(self, mode: bool = True) -> None:
+        super().__init__(not flag("inference_mode", "mode", mode))
 
 
 class set_grad_enabled(_Mode):  # noqa: N801 - PyTorch's name

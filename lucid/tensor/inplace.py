@@ -96,6 +96,10 @@ class InPlace:
     neg_, abs_, exp_, log_, sqrt_, rsqrt_ = map(_method, ("neg", "abs", "exp", "log", "sqrt", "rsqrt"))
     square_, reciprocal_, sin_, cos_, tanh_ = map(_method, ("square", "reciprocal", "sin", "cos", "tanh"))
     sigmoid_, relu_, floor_, ceil_ = map(_method, ("sigmoid", "relu", "floor", "ceil"))
+    scatter_, scatter_add_, scatter_reduce_ = map(_method, ("scatter", "scatter_add", "scatter_reduce"))
+    index_add_, index_copy_, index_fill_ = map(_method, ("index_add", "index_copy", "index_fill"))
+    lerp_, addmm_, addcmul_, addcdiv_ = map(_method, ("lerp", "addmm", "addcmul", "addcdiv"))
+    trunc_, cumprod_ = map(_method, ("trunc", "cumprod"))
     round_, sign_, erf_, logical_not_ = map(_method, ("round", "sign", "erf", "logical_not"))
 
     __iadd__, __isub__ = _augmented("add", operator.add), _augmented("sub", operator.sub)

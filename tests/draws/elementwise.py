@@ -165,7 +165,7 @@ DRAWS: dict[OpDef, Strategy] = {
     **{op: _binary() for op in (ew.ADD, ew.MUL, ew.MAXIMUM, ew.MINIMUM, *_COMPARISONS)},
     ew.SUB: _binary("fiu"),
     **{op: _division() for op in (ew.FLOOR_DIVIDE, ew.REMAINDER)},
-    ew.DIV: _binary("f"),
+    **{op: _binary("f") for op in (ew.DIV, tr.ATAN2)},
     ew.POW: _binary("fiu", extreme=False),
     ew.AND: _binary("iub"),
     ew.OR: _binary("iub"),

@@ -81,7 +81,15 @@ BOTH: list[tuple[str, str | None]] = [
     ("lucid.div([7, -7], 2, rounding_mode='trunc')", "np.array([3, -3])"), ("lucid.flip(t, dims=[0])", "x[::-1]"), ("t.flip(dims=(0, 1))", "x[::-1, ::-1]"),
     ("t.flip(axis=1)", "x[:, ::-1]"), ("t.permute(dims=(1, 0))", "x.T"), ("lucid.permute(t, dims=(1, 0))", "x.T"), ("t.reshape(shape=(3, 2))", "x.reshape(3, 2)"),
     ("t.expand(size=(2, 2, 3))", "np.stack([x, x])"), ("t.repeat(repeats=(2, 1))", "np.tile(x, (2, 1))"), ("lucid.tile(t, dims=(2, 1))", "np.tile(x, (2, 1))"),
-    ("lucid.empty_like(t) * 0", "x * 0"),
+    ("lucid.empty_like(t) * 0", "x * 0"), ("t.topk(2).values", "np.sort(x)[:, :0:-1]"), ("lucid.topk(t, 1, dim=0, largest=False)[1]", "x[:1] * 0"),
+    ("t.sort(descending=True).values", "np.sort(x)[:, ::-1]"), ("lucid.sort(t, dim=0)[0]", "np.sort(x, 0)"), ("t.argsort(axis=1)", "np.argsort(x)"),
+    ("t.median()", "np.sort(x, None)[2]"), ("t.median(dim=1, keepdim=True).values", "np.median(x, 1, keepdims=True)"),
+    ("t.cumprod(1)", "np.cumprod(x, 1)"), ("lucid.diag(t[0])", "np.diag(x[0])"), ("lucid.diag(t, diagonal=1)", "np.diag(x, 1)"),
+    ("lucid.meshgrid(t[0], t[:, 0], indexing='xy')[1]", "np.meshgrid(x[0], x[:, 0])[1]"), ("lucid.addmm(t, t, np.ones((3, 3), 'f4'), alpha=2)", "x + 2 * x @ np.ones((3, 3), 'f4')"),
+    ("lucid.lerp(t, 2 * t, 0.25)", "x * 1.25"), ("lucid.atan2(t, -t)", "np.arctan2(x, -x)"), ("t.trunc()", "np.trunc(x)"), ("t.atan()", "np.arctan(x)"),
+    ("lucid.cdist(t, t)", "np.linalg.norm(x[:, None] - x[None], axis=-1)"), ("t.scatter(1, [[0], [2]], 7.0)", "np.where([[1, 0, 0], [0, 0, 1]], 7, x)"),
+    ("t.index_add(1, [0, 0], np.ones((2, 2), 'f4'))", "x + np.array([2, 0, 0], 'f4')"), ("lucid.as_tensor(t)", "x"), ("lucid.as_tensor(x) + t", "x + x"),
+    ("t.clone().scatter_add_(0, [[1, 0, 1]], np.ones((1, 3), 'f4'))", "x + np.array([[0, 1, 0], [1, 0, 1]], 'f4')"),
 ]  # fmt: skip
 
 #: What makes sense eagerly only.
@@ -98,20 +106,21 @@ EAGER = [
     "nn.BatchNorm1d(3).get_buffer('running_mean')", "nn.Linear(3, 2).load_state_dict({}, strict=False).missing_keys",
     "nn.Sequential(nn.ReLU()) + nn.Sequential(nn.ReLU())", "lucid.optim.SGD(nn.Linear(3, 2).named_parameters(), lr=0.1)",
     "t.requires_grad_().sum().backward(retain_graph=True)", "lucid.no_grad(lambda x: x * 2)(t)",
-    "lucid.set_grad_enabled(True)", "lucid.enable_grad()", "lucid.no_grad()", "lucid.manual_seed(0)", "t == None", "t is None",
+    "lucid.set_grad_enabled(True)", "t.device", "t.nonzero()", "lucid.unique(t)", "t.masked_select(t > 0.5)", "lucid.bincount([1, 1, 3])",
+    "lucid.inference_mode()", "lucid.inference_mode(lambda x: x * 2)(t)", "lucid.enable_grad()", "lucid.no_grad()", "lucid.manual_seed(0)", "t == None", "t is None",
 ]  # fmt: skip
 
 #: What is not here, and a word of what to type instead.
 ABSENT = [
     ("lucid.cuda.is_available()", "processor"), ("lucid.jit", r"lucid\.compile"), ("lucid.array", r"lucid\.tensor"),
-    ("lucid.as_tensor", r"lucid\.tensor"), ("lucid.float16", "float32"), ("lucid.sort", "np.sort"), ("lucid.save", "save"),
+    ("lucid.float16", "float32"), ("lucid.save", "save"),
     ("lucid.relus", "'relu'"), ("t.cuda()", "processor"), ("t.to('cuda')", "processor"), ("t.half()", "float32"),
-    ("t.device", "cpu"), ("t.copy()", r"t\.clone"), ("t.topk(1)", r"t\.numpy"), ("t.nonzero()", r"t\.numpy"),
+    ("t.copy()", r"t\.clone"),
     ("t.stride()", r"t\.numpy"), ("nn.LSTM(3, 4, proj_size=2)", "projections"), ("nn.Linea", "'Linear'"),
     ("nn.Linear(3, 2).cuda()", "processor"), ("nn.Linear(3, 2, device='cuda')", "processor"), ("nn.Linear(3, 2).half()", "float32"),
     ("lucid.zeros(2, device='cuda:0')", "processor"), ("F.upsample", "interpolate"),
-    ("t.type(lucid.float64)", r"t\.to\(dtype\)"), ("t.new_zeros(2)", r"lucid\.zeros"), ("t.scatter_(0, t.long(), 1.0)", r"lucid\.where"),
-    ("lucid.arcsinh(t)", r"np\.arcsinh"), ("t.trunc_()", "trunc"), ("t.tobytes()", r"t\.numpy\(\)\.tobytes"), ("t.fill(1)", r"t\.fill_"),
+    ("t.type(lucid.float64)", r"t\.to\(dtype\)"), ("t.new_zeros(2)", r"lucid\.zeros"),
+    ("lucid.arcsinh(t)", r"np\.arcsinh"), ("t.tobytes()", r"t\.numpy\(\)\.tobytes"), ("t.fill(1)", r"t\.fill_"),
     ("np.fill_diagonal(t, 0)", r"np\.array\(t\)"), ("np.arctan(x, out=t)", r"np\.array\(t\)"), ("np.full_like(t, 1j)", "fill_value"), ("t.isclose(t).mean()", r"t\.float\(\)\.mean"), ("lucid.det(t)", r"np\.linalg\.det"), ("t.normal_()", r"nn\.init\.normal_"),
     ("lucid.relu_(t)", "relu"), ("t.maen()", "'mean'"), ("t.erfc()", r"lucid\.erf"), ("lucid.conv2d", r"functional\.conv2d"), ("lucid.Size", "tuple"),
     ("lucid.optim.NAdam", "Adam"), ("lucid.optim.lr_scheduler.CyclicLR", "LambdaLR"), ("nn.utils.weight_norm", "forward"),
@@ -157,12 +166,12 @@ def test_it_says_what_to_type_instead(expression: str, words: str) -> None:
 PYTORCHS = {
     "nn": "SyncBatchNorm",
     "F": "gumbel_softmax leaky_relu_ upsample",
-    "lucid": "cuda backends jit as_tensor FloatTensor Size Generator set_default_dtype set_printoptions normal multinomial addmm baddbmm lerp "
-    "asin atan2 trunc fmod nan_to_num cdist tensordot inverse det histc topk sort unique nonzero meshgrid diag kron diff cross "
+    "lucid": "cuda backends jit FloatTensor Size Generator set_default_dtype set_printoptions normal multinomial "
+    "fmod nan_to_num tensordot inverse det histc kron diff cross "
     "logspace dstack atleast_2d conj logaddexp searchsorted quantile autocast dropout softplus get_rng_state save fft linalg "
     "from_onnx InferenceSession compile_step jnp vjp hessian tree_map Module Linear Sequential conv2d Variable layers",
-    "t": "device is_cuda grad_fn register_hook scatter_add_ index_add_ uniform_ new_ones new_full data_ptr stride is_contiguous storage diag "
-    "diagonal trace cumprod lerp_ addcmul_ unfold sort argsort half median equal bernoulli_ resize_",
+    "t": "is_cuda grad_fn register_hook uniform_ new_ones new_full data_ptr stride is_contiguous storage "
+    "diagonal trace unfold half equal bernoulli_ resize_",
     "lucid.optim": "LBFGS NAdam RAdam Adadelta swa_utils", "lucid.optim.lr_scheduler": "CyclicLR MultiplicativeLR ChainedScheduler",
     "lucid.compile(nn.Linear(3, 2))": "export_onnx export_python report run predict summary fit",
     "nn.utils": "weight_norm spectral_norm rnn prune data", "nn.Linear(3, 2)": "half compile fit register_full_backward_hook device",

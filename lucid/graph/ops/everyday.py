@@ -14,6 +14,7 @@ from . import composite, reduce, slices
 from . import elementwise as ew
 from . import shape as sh
 from .source import full
+from .trigonometry import trunc
 
 
 def add(a: Operand, b: Any, *, alpha: float = 1) -> AbstractTensor:
@@ -36,8 +37,7 @@ def div(a: Operand, b: Operand, *, rounding_mode: str | None = None) -> Abstract
         raise OptionError(f"div: rounding_mode is None, 'floor' or 'trunc', got {shown(rounding_mode)}")
     a, b = ew.promote(a, b)
     if is_float(a.type.dtype):
-        quotient = ew.div(a, b)
-        return ew.where(composite.lt(quotient, 0), ew.ceil(quotient), ew.floor(quotient))
+        return trunc(ew.div(a, b))
     size = ew.floor_divide(ew.abs_(a), ew.abs_(b))
     return ew.mul(size, ew.mul(ew.sign(a), ew.sign(b)))
 

@@ -1,10 +1,12 @@
-"""Inverse trigonometric functions, hyperbolic ones, and the inverses of these."""
+"""Inverse trigonometric functions, hyperbolic ones, and the inverses of these; and the whole part of a number."""
 
 from __future__ import annotations
 
-from ..opdef import AbstractTensor, GradContext, Gradients, NoAttrs, OpDef, T, apply
-from .elementwise import neg, sqrt, unary
-from .promotion import floating
+from ...errors import DTypeError
+from ..opdef import AbstractTensor, GradContext, Gradients, NoAttrs, OpDef, Operand, T, apply, register
+from ..types import TensorType, broadcast_shapes, is_float
+from .elementwise import ceil, floor, neg, reduced, sqrt, unary, where
+from .promotion import floating, promote
 
 
 def _root(x: AbstractTensor) -> AbstractTensor:
@@ -22,6 +24,17 @@ def _atanh_gradient(c: GradContext) -> Gradients:
     return [c.dy / ((1 - x) * (1 + x))]
 
 
+def _atan2_infer(attrs: NoAttrs, a: TensorType, b: TensorType) -> TensorType:
+    if a.dtype != b.dtype or not is_float(a.dtype):
+        raise DTypeError(f"Atan2: needs floating-point numbers of one element type, got {a} and {b}")
+    return TensorType(broadcast_shapes("Atan2", a.shape, b.shape), a.dtype)
+
+
+def _atan2_gradient(c: GradContext) -> Gradients:
+    a, b = c.inputs
+    return reduced(c, lambda: c.dy * (b / (a * a + b * b)), lambda: -c.dy * (a / (a * a + b * b)))
+
+
 ASIN = unary("Asin", lambda c: [c.dy / _root(c.inputs[0])])
 ACOS = unary("Acos", lambda c: [neg(c.dy / _root(c.inputs[0]))])
 ATAN = unary("Atan", lambda c: [c.dy / (1 + c.inputs[0] * c.inputs[0])], monotone=True, root=0.0)
@@ -30,6 +43,8 @@ COSH = unary("Cosh", lambda c: [c.dy * sinh(c.inputs[0])])
 ASINH = unary("Asinh", lambda c: [c.dy / sqrt(1 + c.inputs[0] * c.inputs[0])], monotone=True, root=0.0)
 ACOSH = unary("Acosh", _acosh_gradient)
 ATANH = unary("Atanh", _atanh_gradient)
+#: The angle of the point (b, a) from -π to π.
+ATAN2 = register(OpDef("Atan2", _atan2_infer, _atan2_gradient, inputs=("a", "b"), elementwise=True))
 
 
 def _of(op: OpDef, x: T) -> T:
@@ -75,3 +90,13 @@ def acosh(x: T) -> T:
 def atanh(x: T) -> T:
     """The number whose hyperbolic tangent is ``x``."""
     return _of(ATANH, x)
+
+
+def atan2(a: Operand, b: Operand) -> AbstractTensor:
+    """The angle from -π to π of the point with the coordinates (``b``, ``a``)."""
+    return apply(ATAN2, NoAttrs(), *(floating(x) for x in promote(a, b)))
+
+
+def trunc(x: AbstractTensor) -> AbstractTensor:
+    """``x`` without what stands behind the point."""
+    return where(x < 0, ceil(x), floor(x)) if is_float(x.type.dtype) else x

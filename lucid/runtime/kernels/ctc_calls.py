@@ -46,12 +46,14 @@ def ctc_loss(
     ends[lengths == 0, 1] = -np.inf
     found = np.logaddexp(ends[:, 0], ends[:, 1])
     losses[...] = -found
+    impossible = np.isinf(found)
     if shares is not None:
-        _shares(forward, _backward(seen, skips, there, steps, lengths), found, spread, shares)
+        _shares(forward, _backward(seen, skips, there, steps, lengths), np.where(impossible, 0, found), spread, shares)
+        shares[:, impossible] = 0  # no path says anything, or what is not known
+        if not forgiving:
+            shares[(np.arange(total)[:, None] < steps) & impossible] = np.nan
     if forgiving:
-        losses[np.isinf(losses)] = 0
-        if shares is not None:
-            np.copyto(shares, 0, where=np.isinf(found)[:, None])
+        losses[impossible] = 0
 
 
 def _forward(seen: Array, skips: Array, there: Array) -> Array:
@@ -93,8 +95,7 @@ def _backward(seen: Array, skips: Array, there: Array, steps: Array, lengths: Ar
 
 def _shares(forward: Array, backward: Array, found: Array, spread: Array, shares: Array) -> None:
     total, batch, _ = shares.shape
-    with np.errstate(invalid="ignore"):
-        likely = np.exp(forward[1:] + backward - found[:, None])
+    likely = np.exp(forward[1:] + backward - found[:, None])
     shares.fill(0)
     rows = np.arange(batch)[:, None]
     for t in range(total):

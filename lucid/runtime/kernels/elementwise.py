@@ -35,7 +35,7 @@ _UFUNCS = {
     ew.LESS_EQUAL: "less_equal", ew.GREATER: "greater", ew.GREATER_EQUAL: "greater_equal",
     ew.AND: "bitwise_and", ew.OR: "bitwise_or",
     tr.ASIN: "arcsin", tr.ACOS: "arccos", tr.ATAN: "arctan", tr.SINH: "sinh", tr.COSH: "cosh", tr.ASINH: "arcsinh",
-    tr.ACOSH: "arccosh", tr.ATANH: "arctanh",
+    tr.ACOSH: "arccosh", tr.ATANH: "arctanh", tr.ATAN2: "arctan2",
 }  # fmt: skip
 
 

@@ -1,0 +1,66 @@
+"""What is chosen by data, so that how much there is of it is known only when the data is: not within a traced model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...base.checks import integer
+from ...errors import DTypeError, OptionError, ShapeError
+from ..opdef import AbstractTensor, apply
+from ..types import bool_, broadcast_shapes, is_float
+from .indexing import INDEX_ADD, IndexAddAttrs, concrete_array, index_with
+from .shape import expand, flatten
+
+_WAY = "lucid.where keeps the shape, or compute it outside the compiled model and pass it in"
+
+
+def nonzero(x: AbstractTensor, as_tuple: bool = False) -> AbstractTensor | tuple[AbstractTensor, ...]:
+    """The places of elements that are not 0, a row for each (``as_tuple``: a vector for each axis), as int64."""
+    places = np.nonzero(np.atleast_1d(concrete_array(x, "nonzero", _WAY)))
+    if as_tuple:
+        return tuple(x.constant(one) for one in places)
+    return x.constant(np.stack(places, 1)[:, : x.type.rank])
+
+
+def masked_select(x: AbstractTensor, mask: AbstractTensor) -> AbstractTensor:
+    """The elements of ``x`` where ``mask`` holds, as a vector; both are broadcast."""
+    if mask.type.dtype != bool_:
+        raise DTypeError(f"masked_select: the mask must be bool, got {mask.type}")
+    shape = broadcast_shapes("masked_select", x.type.shape, mask.type.shape)
+    chosen = concrete_array(expand(mask, shape), "masked_select", _WAY)
+    return index_with(flatten(expand(x, shape)), (0,), [x.constant(np.flatnonzero(chosen))])
+
+
+def unique(
+    x: AbstractTensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+) -> AbstractTensor | tuple[AbstractTensor, ...]:
+    """The different elements, or slices along ``dim``, in order.
+
+    With ``return_inverse`` also which of them each element is, with ``return_counts`` how many there are of each.
+    """
+    array = concrete_array(x, "unique", _WAY)
+    found, inverse, counts = np.unique(array, return_inverse=True, return_counts=True, axis=dim)
+    inverse = inverse.reshape(array.shape if dim is None else -1)
+    more = [one for one, wanted in ((inverse, return_inverse), (counts, return_counts)) if wanted]
+    made = tuple(x.constant(np.asarray(one)) for one in (found, *more))
+    return made if more else made[0]
+
+
+def bincount(x: AbstractTensor, weights: AbstractTensor | None = None, minlength: int = 0) -> AbstractTensor:
+    """How often each whole number from 0 on is in the vector ``x``, or the sums of their ``weights``."""
+    least = integer("bincount", "minlength", minlength, 0)
+    if x.type.rank != 1 or x.type.dtype.kind not in "iu":
+        raise ShapeError(f"bincount: needs a vector of integers, got {x.type}")
+    array = concrete_array(x, "bincount", "lucid.nn.functional.one_hot(x, most).sum(0) counts to a size that is known")
+    if array.size and array.min() < 0:
+        raise OptionError(f"bincount: counts numbers from 0 on, got {array.min()}")
+    count = max(least, int(array.max()) + 1 if array.size else 0)
+    if weights is None:
+        return x.constant(np.bincount(array, minlength=count).astype(np.int64))
+    if weights.type.shape != x.type.shape or not is_float(weights.type.dtype):
+        raise ShapeError(f"bincount: the weights must be floats of the shape of {x.type}, got {weights.type}")
+    return apply(INDEX_ADD, IndexAddAttrs((0,), (count,)), weights, x)

@@ -1,0 +1,72 @@
+"""Elements in order, and what stands in the middle."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from ..dims import Dim, as_dim
+from ..opdef import AbstractTensor
+from ..types import int64, is_float
+from .composite import any_
+from .elementwise import isnan, where
+from .order import top_k
+from .promotion import cast
+from .reduce import argmax, check_not_empty
+from .shape import flatten, normal_axis, reshape, squeeze
+from .slices import piece
+
+
+class Ordered(NamedTuple):
+    """Elements in order along an axis, and where they stand."""
+
+    values: AbstractTensor
+    indices: AbstractTensor
+
+
+def topk(x: AbstractTensor, k: Dim, dim: int = -1, largest: bool = True, sorted: bool = True) -> Ordered:
+    """The ``k`` largest (or smallest) elements along ``dim``, in order, and where they are.
+
+    NaN is larger than all; of equal ones the first comes first.
+    """
+    axis = normal_axis("topk", dim, x.type.rank, scalar=True)
+    lane = x if x.type.rank else reshape(x, 1)
+    values, indices = top_k(lane, as_dim(k, "topk"), axis, largest)
+    return Ordered(values, indices) if x.type.rank else Ordered(*(squeeze(y, 0) for y in (values, indices)))
+
+
+def sort(x: AbstractTensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Ordered:
+    """All elements along ``dim`` in order, and where they were; NaN is larger than all, equal ones stay as they are."""
+    axis = normal_axis("sort", dim, x.type.rank, scalar=True)
+    return topk(x, x.type.shape[axis] if x.type.rank else 1, dim, descending)
+
+
+def argsort(x: AbstractTensor, dim: int = -1, descending: bool = False, stable: bool = False) -> AbstractTensor:
+    """Where the elements along ``dim`` are, in order."""
+    return sort(x, dim, descending).indices
+
+
+def median(x: AbstractTensor, dim: int | None = None, keepdim: bool = False) -> AbstractTensor | Ordered:
+    """The element in the middle, of two the lower one, or with ``dim`` the pair (values, indices); NaN wins.
+
+    Of equal ones one takes the gradient.
+    """
+    if dim is None:
+        return _middle(flatten(x), 0).values if x.type.rank else x
+    axis = normal_axis("median", dim, x.type.rank, scalar=True)
+    found = _middle(x if x.type.rank else reshape(x, 1), axis)
+    if not keepdim or not x.type.rank:
+        return found
+    shape = (*x.type.shape[:axis], 1, *x.type.shape[axis + 1 :])
+    return Ordered(reshape(found.values, shape), reshape(found.indices, shape))
+
+
+def _middle(x: AbstractTensor, axis: int) -> Ordered:
+    check_not_empty("median", x.type, (axis,))
+    place = (x.type.shape[axis] - 1) // 2
+    values, indices = (squeeze(piece(y, axis, place, 1), axis) for y in top_k(x, place + 1, axis, largest=False))
+    if not is_float(x.type.dtype):
+        return Ordered(values, indices)
+    unknown = isnan(x)
+    none = any_(unknown, axis)
+    return Ordered(where(none, math.nan, values), where(none, argmax(cast(unknown, int64), axis), indices))
