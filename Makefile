@@ -51,7 +51,7 @@ peer: $(DONE)-test $(DONE)-peer
 	@$(BIN)/python -m pytest -q -o addopts="-W error --strict-markers --strict-config" tests/peer
 
 models: $(DONE)-test $(DONE)-peer
-	@$(BIN)/python -m tests.real.fetch .models >/dev/null
+	@$(BIN)/python -m tests.real.fetch >/dev/null
 	@$(BIN)/python -m pytest -q -n auto -o addopts="--strict-markers --strict-config" tests/real
 
 onnx: $(DONE)-test

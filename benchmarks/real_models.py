@@ -1,6 +1,6 @@
 """Real ONNX models in Lucid, ONNX Runtime and OpenVINO: first result, steady time, peak memory.
 
-    python benchmarks/real_models.py                       # all of .models (make models fetches them)
+    python benchmarks/real_models.py                       # all (make models fetches them)
     python benchmarks/real_models.py silero PP-OCR         # those whose path contains a word
     python benchmarks/real_models.py --turns 5 --seconds 1 --threads 1 --write benchmarks/results/real_models.md
 
@@ -210,7 +210,7 @@ def report(results: dict[str, list[Turn]], folder: Path, facts: str, asked: str)
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare real ONNX models with the peers.")
     parser.add_argument("words", nargs="*")
-    parser.add_argument("--folder", type=Path, default=ROOT / ".models")
+    parser.add_argument("--folder", type=Path, help="where they lie, if not where make models puts them")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--threads", type=int, default=0, help="of each contestant; 0: as it comes")
@@ -220,15 +220,16 @@ def main() -> None:
     if args.alone:
         alone(args.alone, args.words[0], args.folder, args.seconds, args.threads)
         return
-    from tests.real.fetch import listed
+    from tests.real.fetch import folder, listed
     from timing import describe, machine
 
+    place = args.folder or folder()
     facts = describe(machine())
     used = f"{args.threads} thread{'s' * (args.threads > 1)} each" if args.threads else "as many threads as each takes"
     asked = f"Medians of {args.turns} turns, {used}, single precision."
     results: dict[str, list[Turn]] = {}
     for name in listed(args.words):
-        results[name] = [turn(name, args.folder, args.seconds, args.threads) for _ in range(args.turns)]
+        results[name] = [turn(name, place, args.seconds, args.threads) for _ in range(args.turns)]
         print(row(name, results[name]), flush=True)
         if args.write:
             args.write.write_text(report(results, args.folder, facts, asked), "utf-8")

@@ -1,12 +1,11 @@
 """Real models: each comes in, is traced once for all sizes, answers as ONNX Runtime does at two of them, is saved, and
 runs where there is no onnx.
 
-``make models`` fetches them first. With ``LUCID_MODELS`` another folder than ``.models`` holds them.
+``make models`` fetches them first, into a folder of the user's or the one that ``LUCID_MODELS`` names.
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,13 +20,13 @@ import lucid
 from lucid.errors import GraphError
 from lucid.formats.dot import to_dot
 
-from .fetch import listed
+from .fetch import folder, listed
 from .inputs import inputs
 from .weights import reweighted
 
 Array = np.ndarray[Any, Any]
 
-FOLDER = Path(os.environ.get("LUCID_MODELS", Path(__file__).parents[2] / ".models"))
+FOLDER = folder()
 TOLERANCE, QUANTISED = 2e-3, 5e-2
 """Of the largest value: for floats, and where numbers are rounded to 8 bits while the model runs."""
 
