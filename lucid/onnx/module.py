@@ -79,6 +79,9 @@ def _refuse_unknown(model: ModelDef) -> None:
     raise GraphError(f"{model.source} has operators that are not supported: {listed}")
 
 
+VIEWS = frozenset({"Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
+"""Operators that a weight is read through: it stays one parameter, in the form that the file gives it."""
+
 DEEPEST = 64
 """Modules in modules that the path of a name becomes."""
 
@@ -131,9 +134,10 @@ class Operator(Module):
         self.node, self.converter = node, converter
 
     def forward(self, step: _Step) -> None:
+        model, state = step.model, [self.node.inputs[slot] for slot in self.converter.state]
         call = Call(
-            self.node, _WORLD, lambda graph, given: step.model.run(graph, step.values, given, step.room),
-            step.model.kinds,
+            self.node, _WORLD, lambda graph, given: model.run(graph, step.values, given, step.room), model.kinds,
+            self.training and all(map(model.has_weight, state)),
         )  # fmt: skip
         step.outputs = self.converter.results(call, *step.inputs)
 
@@ -256,6 +260,10 @@ class OnnxModel(Module):
             raise
         values.update((name, value) for name, value in zip(node.outputs, found, strict=False) if name)
 
+    def has_weight(self, name: str) -> bool:
+        """Whether a value of the file is a parameter or buffer here."""
+        return name in self._plan.weights
+
     def _results(
         self, operator: Operator, values: dict[str, Value], inputs: Sequence[Value], room: Room
     ) -> Sequence[Value]:
@@ -330,6 +338,7 @@ class _Builder:
         self.taken: dict[int, set[str]] = {}
         given = sum(array.nbytes for array in plan.graph.constants.values())
         self.room = Room((1 << 30) + 8 * given)
+        self.views: set[str] = set()
 
     def build(self) -> None:
         graphs = [self.plan.graph]
@@ -362,7 +371,9 @@ class _Builder:
 
     def _enter(self, node: NodeDef) -> None:
         if node.outputs and all(name in self.known for name in node.outputs if name):
-            return
+            if not self._is_view(node):
+                return
+            self.views.update(node.outputs)
         converter = find(node)
         assert converter is not None
         operator = Operator(node, converter)
@@ -372,8 +383,15 @@ class _Builder:
         scope.add_module(self._fresh(scope, kind), operator)
         self.plan.operators[node.outputs] = operator
         for slot, name in enumerate(node.inputs):
-            if name in self.known and name not in self.plan.weights and slot not in converter.host:
+            held = name in self.plan.weights or name in self.views
+            if name in self.known and not held and slot not in converter.host:
                 self._weigh(name, slot, converter, operator)
+
+    def _is_view(self, node: NodeDef) -> bool:
+        """Whether it gives a weight of the file, or a view of one, another shape."""
+        name = node.inputs[0] if node.op in VIEWS and not node.domain and node.inputs else ""
+        given = self.plan.graph.constants.get(name)
+        return name in self.views or (given is not None and given.dtype.kind == "f" and given.ndim > 0)
 
     def _weigh(self, name: str, slot: int, converter: Converter, operator: Operator) -> None:
         """Let a value be a parameter, or state: what has a name among the inputs, or was given as a weight."""

@@ -245,3 +245,35 @@ def test_external_data_is_mapped(tmp_path: Path) -> None:
     x = floats(2, 3, 6, 6)
     net = lucid.onnx.load(tmp_path / "model.onnx")
     np.testing.assert_allclose(net(x).numpy(), expected(network(), {"image": x})[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_weight_that_is_read_through_views_is_one_parameter() -> None:
+    """Tied, and in the form that the file gives it."""
+    nodes = [
+        helper.make_node("Transpose", ["head.weight"], ["t"]), helper.make_node("MatMul", ["x", "t"], ["a"]),
+        helper.make_node("Identity", ["head.weight"], ["i"]), helper.make_node("Gemm", ["a", "i"], ["b"]),
+        helper.make_node("Reshape", ["head.weight", "flat"], ["r"]), helper.make_node("ReduceSum", ["r"], ["s"]),
+        helper.make_node("Add", ["b", "s"], ["y"]),
+    ]  # fmt: skip
+    weight, x = floats(3, 4), floats(2, 4, seed=1)
+    constants = {"head.weight": weight, "flat": np.array([-1], np.int64)}
+    net = lucid.onnx.load(model(nodes, {"x": x}, ["y"], constants))
+    assert {name: p.shape for name, p in net.named_parameters()} == {"head.weight": (3, 4)}
+    for run in (net, lucid.compile(net)):
+        np.testing.assert_allclose(run(x).numpy(), x @ weight.T @ weight + weight.sum(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_normalisation_in_training_moves_its_statistics(compiled: bool) -> None:
+    names = ["weight", "bias", "running_mean", "running_var"]
+    node = helper.make_node("BatchNormalization", ["x", *(f"bn.{n}" for n in names)], ["y"], "/bn/BatchNormalization")
+    x, constants = floats(5, 3, 4), {f"bn.{n}": np.abs(floats(3, seed=i)) + 0.5 for i, n in enumerate(names)}
+    net = lucid.onnx.load(model([node], {"x": x}, ["y"], constants))
+    run, own = lucid.compile(net) if compiled else net, lucid.nn.BatchNorm1d(3)
+    own.load_state_dict({n: constants[f"bn.{n}"] for n in names}, strict=False)
+    for training in (True, False, True):
+        net.train(training)
+        own.train(training)
+        np.testing.assert_allclose(run(x).numpy(), own(x).numpy(), rtol=1e-4, atol=1e-5)
+        for n in names:
+            np.testing.assert_allclose(net.state_dict()[f"bn.{n}"].numpy(), own.state_dict()[n].numpy(), rtol=1e-5)

@@ -49,12 +49,15 @@ class Call:
         Runs a graph that the node holds, which may read what the node's own graph has.
     kinds
         Element types that the model declares of its inputs, by their numbers in the format.
+    training
+        Whether the node's module is being trained, and the state that it reads is its own, to be moved on.
     """
 
     node: NodeDef
     world: AbstractTensor
     run: Callable[[GraphDef, Sequence[Value]], list[Value]]
     kinds: Mapping[str, int] = field(default_factory=dict)
+    training: bool = False
 
     @overload
     def attribute(self, name: str) -> Any: ...

@@ -20,11 +20,21 @@ from ..registry import Call, Value, converter
 
 
 @converter("BatchNormalization", names=("", "weight", "bias", "running_mean", "running_var"), state=(3, 4))
-def batch_norm(call: Call, x: Value, scale: Value, shift: Value, average: Value, variance: Value) -> AbstractTensor:
-    if call.attribute("training_mode", 0) or (call.node.version < 7 and not call.attribute("is_test", 0)):
-        raise GraphError("statistics of the batch are not supported")
-    x, average, variance, scale, shift = call.tensors(x, average, variance, scale, shift)
-    return norm.batch_norm(x, average, variance, scale, shift, eps=call.attribute("epsilon", 1e-5))
+def batch_norm(
+    call: Call, x: Value, scale: Value, shift: Value, average: Value, variance: Value
+) -> AbstractTensor | list[AbstractTensor]:  # fmt: skip
+    """As the node says; in a module that is being trained as that of PyTorch, running statistics and all."""
+    values, average, variance, scale, shift = call.tensors(x, average, variance, scale, shift)
+    eps, kept = float(call.attribute("epsilon", 1e-5)), float(call.attribute("momentum", 0.9))
+    own = call.attribute("training_mode", 0) or any(call.node.outputs[1:])
+    if own or (call.node.version < 7 and not call.attribute("is_test", 0)):
+        axes = tuple(axis for axis in range(values.type.rank) if axis != 1)
+        _, centre, spread = norm.standardize(values, axes, eps)
+        y = norm.batch_norm(values, None, None, scale, shift, True, 0.0, eps)
+        found = [shape.reshape(one, (-1,)) for one in (centre, spread)]
+        moved = [old * kept + new * (1 - kept) for old, new in zip((average, variance), found, strict=True)]
+        return [y, *moved, *found][: call.outputs]
+    return norm.batch_norm(values, average, variance, scale, shift, call.training, 1 - kept, eps)
 
 
 @converter("InstanceNormalization", names=("", "weight", "bias"))
