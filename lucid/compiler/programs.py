@@ -11,6 +11,8 @@ from ..autodiff.halves import Used, Wanted
 from ..base.recent import Recent
 from ..graph.ir import Graph
 from ..passes.layout import Cost, assign_layout, lay_inputs, lay_results
+from ..passes.regions import decide_branches
+from ..runtime.eager import evaluate
 from ..runtime.planning.choosing import result_seconds
 from ..runtime.program.executable import Executable
 from ..runtime.program.store import Store
@@ -118,4 +120,7 @@ class Programs:
 def _concrete(graph: Graph, sizes: Sizes, orders: Orders, cost: Cost) -> Graph:
     """The graph for these sizes, and inputs that lie in memory like this, with all layouts decided."""
     bound = graph.bind(dict(sizes))
-    return lay_results(assign_layout(lay_inputs(bound, orders)) if orders else bound, cost)
+    decided = decide_branches(bound, evaluate)
+    if orders or decided is not bound:
+        decided = assign_layout(lay_inputs(decided, orders) if orders else decided)
+    return lay_results(decided, cost)

@@ -15,11 +15,24 @@ def settled(node: Node) -> bool:
     return (node.op.pure and not node.op.regions) or node.op.source == "parameter"
 
 
-def parameter_only(graph: Graph) -> set[str]:
-    """Nodes that depend on parameters and constants only: they run once per change of the parameters."""
-    found: set[str] = set()
+def parameter_only(graph: Graph, given: Iterable[str] = ()) -> set[str]:
+    """Nodes that depend on parameters and constants only: they run once per change of the parameters.
+
+    Of a region some inputs may be ``given`` that are such themselves.
+    """
+    found: set[str] = set(given)
     for name, node in graph.nodes():
         if settled(node) and all(source in found for source in graph.dag.predecessors(name)):
+            found.add(name)
+    return found
+
+
+def constant_only(graph: Graph) -> set[str]:
+    """Nodes that depend on constants only."""
+    found: set[str] = set()
+    for name, node in graph.nodes():
+        fixed = settled(node) and node.op.source != "parameter"
+        if fixed and all(source in found for source in graph.dag.predecessors(name)):
             found.add(name)
     return found
 

@@ -17,7 +17,7 @@ from .builder import Builder
 from .facts import reachable
 from .fields import declared_fields
 from .ir import Graph, Node, Value
-from .opdef import AbstractTensor, Attrs, Bindable, T, TypeAttrs, find_op
+from .opdef import AbstractTensor, Attrs, Bindable, T, TypeAttrs, attributes, find_op
 from .types import TensorType
 
 DEEPEST = 16
@@ -91,6 +91,16 @@ def signs(value: object) -> Hashable:
     if isinstance(value, Attrs):
         return tuple(signs(item) for _, item in value.items())
     return None
+
+
+@attributes
+class RegionAttrs(Attrs):
+    """Attributes with regions."""
+
+    @property
+    def handed(self) -> int:
+        """How many inputs of its regions the node makes itself; the others are its last operands, the captures."""
+        return 0
 
 
 class Recorded(NamedTuple):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
 from ..base.garbage import collection_paused
 from ..errors import PassError, from_handler
-from ..graph.builder import with_nodes
 from ..graph.ir import Graph, Node
-from ..graph.region import Region, has_regions, regions_of
+from ..graph.region import has_regions
 from ..graph.verify import verify as verify_graph
 from .defer_bias import defer_bias
 from .eliminate_common import eliminate_common
@@ -27,6 +26,7 @@ from .layout import assign_layout
 from .lift_signals import lift_signals
 from .linear_products import linear_products
 from .lower import lower
+from .regions import optimise_regions
 from .rewrite import fixed_point
 from .simplify import SimplifyOptions, simplify
 from .sink_monotone import sink_monotone
@@ -122,7 +122,11 @@ def run_passes(graph: Graph, passes: Sequence[Pass], *, observe: Observer | None
     """
     if verify:
         verify_graph(graph)
-    every = (*passes, Pass("regions", partial(_inside, passes=passes))) if has_regions(graph) else tuple(passes)
+    every = (
+        (*passes, Pass("regions", partial(optimise_regions, run=partial(run_passes, passes=passes, verify=False))))
+        if has_regions(graph)
+        else tuple(passes)
+    )
     for number, one in enumerate(every):
         try:
             after = one.run(graph)
@@ -137,18 +141,3 @@ def run_passes(graph: Graph, passes: Sequence[Pass], *, observe: Observer | None
             observe(one, graph, after)
         graph = after
     return graph
-
-
-def _inside(graph: Graph, passes: Sequence[Pass]) -> Graph:
-    """The graph with the passes run on the regions of its nodes."""
-    changed = {}
-    for name, node in graph.nodes():
-        if node.op.regions:
-            made = {label: _passed(region, passes) for label, region in regions_of(node.attrs).items()}
-            changed[name] = replace(node, attrs=replace(node.attrs, **made))
-    return with_nodes(graph, changed) if changed else graph
-
-
-def _passed(region: Region, passes: Sequence[Pass]) -> Region:
-    after = run_passes(region.graph, passes, verify=False)
-    return region if after is region.graph else Region(after)

@@ -48,7 +48,9 @@ def op_call(op: OpDef, attrs: Attrs, types: tuple[TensorType, ...]) -> tuple[Cal
     names = Names()
     ins = [Operand(names.unique(f"x{i}"), t, Phase.CALL, contiguous=False) for i, t in enumerate(types)]
     outs = [Operand(names.unique(f"y{i}"), t, Phase.CALL) for i, t in enumerate(outputs)]
-    step = written("t", node, choose(node, types, exact=True, lasting=False), names, ins, outs, exact=True)
+    step = written(
+        "t", node, choose(node, types, exact=True, lasting=False), names, ins, outs, exact=True, lasting=False
+    )
     call: Call = generate_call(step, names).load("call")
     return call, outputs
 

@@ -138,8 +138,9 @@ class TracedTensor(Tensor):
             raise self.left()
         raise TraceError(
             f"the value of a tensor is not known while the model is traced ({user_location()}): no branch on it, "
-            f"no float(), int(), .item() or np.asarray(), no change in place. Use lucid.where for a choice, tensor "
-            f"operations for arithmetic, or compute it outside the compiled model and pass it in"
+            f"no float(), int(), .item() or np.asarray(), no change in place. Use lucid.where for a choice, "
+            f"lucid.cond for a branch, lucid.while_loop for a loop, tensor operations for arithmetic, or compute it "
+            f"outside the compiled model and pass it in"
         )
 
     numpy = item = tolist = __array__ = __bool__ = __float__ = __int__ = __index__ = _refuse

@@ -162,6 +162,45 @@ def test_what_is_known_is_decided_beforehand() -> None:
     both(f, X)
 
 
+def test_what_sizes_decide_is_decided_when_they_are_known() -> None:
+    def f(x: Any) -> Any:
+        rows = lucid.ones_like(x)[:, 0].sum()
+        return lucid.cond(rows > 2, lambda: x * 2, lambda: lucid.cond(rows > 1, lambda: x * 3, lambda: x * 4))
+
+    net = lucid.compile(f, lucid.spec("N", 4))
+    assert "If" in str(net.graph)
+    for rows, times in ((3, 2), (2, 3), (1, 4)):
+        np.testing.assert_array_equal(net(X[:rows]).numpy(), X[:rows] * times)
+        assert " If " not in str(net.plan)
+
+
+def test_the_passes_know_what_a_branch_captures() -> None:
+    lucid.manual_seed(2)
+    layer = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2, 2))
+    model = Choice(layer).eval()
+    net = lucid.compile(model, lucid.spec("N", 2, 8, 8))
+    x = np.random.default_rng(0).standard_normal((2, 2, 8, 8)).astype(np.float32)
+    for _ in range(2):
+        for image in (abs(x), -abs(x)):
+            want = model(lucid.tensor(image)).numpy()
+            np.testing.assert_allclose(net(image).numpy(), want, rtol=1e-4, atol=1e-5)
+        with lucid.no_grad():
+            layer[0].weight.mul_(-3)
+    _, then = (graph for path, graph in walk(net.graph) if path[1:] != ("otherwise",))
+    assert "ConvPool2d" in str(then) and "BatchNorm" not in str(then)
+    once = [line for line in str(net.plan).splitlines() if "batch_norm" in line]
+    assert once and all(line.rstrip().endswith("once") for line in once)
+
+
+class Choice(nn.Module):
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Any) -> Any:
+        return lucid.cond(x.sum() > 0, lambda: self.layer(x), lambda: self.layer(-x) * 2)
+
+
 def test_random_numbers_are_drawn_before_a_branch() -> None:
     lucid.manual_seed(3)
     net = lucid.compile(lambda x: lucid.cond(x.sum() > 0, lambda: nn.functional.dropout(x, 0.5, True), lambda: x))

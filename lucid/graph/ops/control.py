@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ...errors import DTypeError, ShapeError
-from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, apply_all, attributes, register
-from ..region import Region, check_region, read_inputs, with_inputs
+from ..opdef import AbstractTensor, GradContext, Gradients, OpDef, apply_all, attributes, register
+from ..region import Region, RegionAttrs, check_region, read_inputs, with_inputs
 from ..types import TensorType, bool_
 
 Function = Callable[..., Sequence[AbstractTensor]]
 
 
 @attributes
-class IfAttrs(Attrs):
+class IfAttrs(RegionAttrs):
     """What runs where the condition holds, and what runs otherwise; both take all captures."""
 
     then: Region

@@ -14,7 +14,7 @@ from typing import TypeVar
 from ...errors import DTypeError, GradientError, GraphError, ShapeError
 from ..dims import Dim
 from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, attributes, register
-from ..region import Region, check_region, inline
+from ..region import Region, RegionAttrs, check_region, inline
 from ..types import TensorType, int64, is_float
 from .control import check_condition
 from .shape import stack
@@ -47,7 +47,7 @@ class Along(Attrs):
 
 
 @attributes
-class ScanAttrs(Attrs):
+class ScanAttrs(RegionAttrs):
     """``length`` turns hand on ``carried`` values, each turn with a slice of all that is ``scanned``.
 
     The body takes what is carried, the slices, and what it captures. It gives what is carried on, and a slice of each
@@ -59,6 +59,10 @@ class ScanAttrs(Attrs):
     carried: int
     scanned: tuple[Along, ...] = ()
     stacked: tuple[Along, ...] = ()
+
+    @property
+    def handed(self) -> int:
+        return self.carried + len(self.scanned)
 
     def operands(self, given: Sequence[V]) -> tuple[Sequence[V], Sequence[V], Sequence[V]]:
         """Those that are carried, scanned and captured."""
@@ -224,7 +228,7 @@ def _scanned(
 
 
 @attributes
-class LoopAttrs(Attrs):
+class LoopAttrs(RegionAttrs):
     """The body takes the number of the turn, what is carried, and what it captures.
 
     It gives whether another turn follows, and what is carried on.
@@ -236,6 +240,10 @@ class LoopAttrs(Attrs):
     def carried(self) -> int:
         """How many values are carried."""
         return len(self.body.graph.outputs) - 1
+
+    @property
+    def handed(self) -> int:
+        return 1 + self.carried
 
 
 TURN = TensorType((), int64)

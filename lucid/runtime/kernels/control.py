@@ -22,7 +22,7 @@ def region_seconds(region: Region, threads: int) -> float:
 
 
 def _if_ways(node: Node[IfAttrs], inputs: tuple[TensorType, ...], threads: int) -> Sequence[Way]:
-    return (Way.lasting(max(region_seconds(region, threads) for region in node.attrs.branches)),)
+    return (Way.taking(max(region_seconds(region, threads) for region in node.attrs.branches)),)
 
 
 @kernel(IF, ways=_if_ways)

@@ -20,11 +20,11 @@ TURNS = 8
 
 def _scan_ways(node: Node[ScanAttrs], inputs: tuple[TensorType, ...], threads: int) -> Sequence[Way]:
     assert isinstance(node.attrs.length, int)
-    return (Way.lasting(node.attrs.length * region_seconds(node.attrs.body, threads)),)
+    return (Way.taking(node.attrs.length * region_seconds(node.attrs.body, threads)),)
 
 
 def _loop_ways(node: Node[LoopAttrs], inputs: tuple[TensorType, ...], threads: int) -> Sequence[Way]:
-    return (Way.lasting(TURNS * region_seconds(node.attrs.body, threads)),)
+    return (Way.taking(TURNS * region_seconds(node.attrs.body, threads)),)
 
 
 @kernel(SCAN, ways=_scan_ways)

@@ -5,7 +5,7 @@ What is predicted decides, and nothing is written: from the choices follows a sc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +33,8 @@ class Choices:
         Whether only lowerings were taken that round as a plain sum of products does.
     lasting
         Whether parameters stay as they are for many runs.
+    fixed
+        Nodes that are computed once for a change of the parameters.
     nodes
         The choice for each node that computes, by name, in topological order.
     predicted
@@ -43,13 +45,20 @@ class Choices:
     threads: int
     exact: bool
     lasting: bool
+    fixed: Container[str]
     nodes: Mapping[str, Choice]
     predicted: float
 
 
-def choose_all(graph: Graph, *, threads: int = 1, exact: bool = False, lasting: bool = True) -> Choices:
-    """The quickest choices by prediction; for one thread where several are not worth waking."""
-    kinds = _Kinds(graph, lasting)
+def choose_all(
+    graph: Graph, *, threads: int = 1, exact: bool = False, lasting: bool = True, given: Iterable[str] = ()
+) -> Choices:
+    """The quickest choices by prediction; for one thread where several are not worth waking.
+
+    ``given`` are inputs of a region that come with the parameters.
+    """
+    fixed = parameter_only(graph, given)
+    kinds = _Kinds(graph, lasting, fixed)
     found = kinds.quickest(threads, exact)
     predicted = kinds.seconds(found)
     if threads > 1 and is_brief(predicted):
@@ -58,7 +67,8 @@ def choose_all(graph: Graph, *, threads: int = 1, exact: bool = False, lasting: 
         helped = machine.helpers and kinds.seconds(alone) >= predicted + seconds(FORK, machine)
         if not helped and alone != found:
             found, threads, predicted = alone, 1, kinds.seconds(alone)
-    return Choices(graph, threads, exact, lasting, {name: found[kind] for name, kind in kinds.of.items()}, predicted)
+    nodes = {name: found[kind] for name, kind in kinds.of.items()}
+    return Choices(graph, threads, exact, lasting, fixed, nodes, predicted)
 
 
 def is_brief(predicted: float) -> bool:
@@ -75,8 +85,8 @@ class _Kinds:
         Node name to the number of its kind.
     """
 
-    def __init__(self, graph: Graph, lasting: bool) -> None:
-        fixed, read = parameter_only(graph), read_values(graph)
+    def __init__(self, graph: Graph, lasting: bool, fixed: Container[str]) -> None:
+        read = read_values(graph)
         numbers: dict[Any, int] = {}
         self.of: dict[str, int] = {}
         self._first: list[tuple[str, Node, tuple[TensorType, ...], bool]] = []

@@ -41,7 +41,7 @@ class Way:
         object.__setattr__(self, "seconds", seconds(work, this_machine()))
 
     @classmethod
-    def lasting(cls, time: float) -> Way:
+    def taking(cls, time: float) -> Way:
         """A way of which is known how long it takes, being made of others."""
         way = cls(NOTHING)
         object.__setattr__(way, "seconds", time)

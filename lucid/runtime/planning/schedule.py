@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ...graph.facts import parameter_only, read_values
+from ...graph.facts import read_values
 from ...graph.ir import Graph, Node, Value
 from .choosing import Choices
 from .phase import Phase
@@ -58,7 +58,7 @@ def schedule(choices: Choices, chosen: Mapping[str, Choice] | None = None, *, in
     Where it is ``inside`` another program its results lie in an arena as all else: no caller gets them as they are.
     """
     graph = choices.graph
-    read, fixed, results = read_values(graph), parameter_only(graph), set(graph.results)
+    read, fixed, results = read_values(graph), choices.fixed, set(graph.results)
     follow = graph.channels_last  # results may lie as the inputs do
 
     def phase(name: str, output: int, node: Node, staged: bool) -> Phase | None:

@@ -82,17 +82,17 @@ class Emission:
         self.steps.append(
             written(
                 task.name, task.node, task.choice, self.names, ins, outs, threads=schedule.threads,
-                exact=schedule.exact, stage=task.choice.lowering.staged,
+                exact=schedule.exact, lasting=schedule.lasting, stage=task.choice.lowering.staged,
             )
         )  # fmt: skip
 
 
 def written(
     name: str, node: Node, choice: Choice, names: Names, ins: Sequence[Operand], outs: Sequence[Operand | None], *,
-    threads: int = 1, exact: bool = False, stage: bool = False,
+    threads: int = 1, exact: bool = False, lasting: bool = True, stage: bool = False,
 ) -> Step:  # fmt: skip
     """What the kernel of a node writes for these operands; ``stage`` gives it copies of the caller's arrays."""
-    k = Emitter(node, name, names, ins, outs, threads, choice.way.block, exact)
+    k = Emitter(node, name, names, ins, outs, threads, choice.way.block, exact, lasting)
     if stage:
         k.stage()
     choice.lowering.emit(k)

@@ -189,6 +189,8 @@ class Emitter(Generic[E]):
         How its lowering is to cut the work (:class:`lucid.runtime.planning.registry.Way`); None where there is one way.
     exact
         Whether sums are to be rounded as BLAS rounds those of a whole product.
+    lasting
+        Whether parameters stay as they are for many runs.
     workers
         Over how many the work is shared.
     code
@@ -211,6 +213,7 @@ class Emitter(Generic[E]):
         threads: int = 1,
         way: Any = None,
         exact: bool = False,
+        lasting: bool = True,
     ) -> None:
         check_attrs(node.op, node.attrs)
         self.node = node
@@ -222,6 +225,7 @@ class Emitter(Generic[E]):
         self.threads = threads
         self.way = way
         self.exact = exact
+        self.lasting = lasting
         self.workers = 1
         self.code = Code()
         self.buffers: list[Operand] = []

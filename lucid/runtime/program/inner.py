@@ -60,9 +60,11 @@ class Inner:
 def write_region(k: Emitter, label: str, region: Region, given: Sequence[Operand]) -> Inner:
     """Have a region's kernels write, for these operands as its inputs; but where its memory lies is not said yet."""
     graph = region.graph
-    planned = schedule(choose_all(graph, threads=k.threads, exact=k.exact), inside=True)
     laid = [x if x.type.order is None else k.laid_out(x) for x in given]
-    made = Emission(planned, k.names, dict(zip(graph.inputs, laid, strict=True)))
+    operands = dict(zip(graph.inputs, laid, strict=True))
+    weights = [name for name, x in operands.items() if x.phase is Phase.STATE]
+    choices = choose_all(graph, threads=k.threads, exact=k.exact, lasting=k.lasting, given=weights)
+    made = Emission(schedule(choices, inside=True), k.names, operands)
     results = [made.table[value] for value in graph.outputs]
     live = intervals(made.steps, results, _passing)
     layout = assign_offsets(live)
