@@ -26,7 +26,8 @@ def optimise_regions(graph: Graph, run: Run) -> Graph:
     """Run passes on the regions of nodes.
 
     What a region captures of constants is a constant there, and what depends on parameters only is taken for a
-    parameter, as in the graph around. What no region of a node reads any more is not captured.
+    parameter, as in the graph around; it lies in memory as there. What no region of a node reads any more is not
+    captured.
     """
     fixed = parameter_only(graph)
     builder, changed = Builder(), False
@@ -72,6 +73,8 @@ def _passed(
             type_ = inner.node(label).outputs[0]
             attrs = ParameterAttrs(type_.shape, type_.dtype, f"captured {label}")
             known[label] = Node(PARAMETER, attrs, (type_,), inner.node(label).origin)
+        elif graph.type(value).order is not None:
+            known[label] = replace(inner.node(label), outputs=(graph.type(value),))
     after = run(_with_sources(inner, known))
     if after is inner:
         return region
@@ -92,7 +95,8 @@ def _with_sources(graph: Graph, known: dict[str, Node]) -> Graph:
     if not known:
         return graph
     made = with_nodes(graph, known)
-    return Graph(made.dag, tuple(name for name in graph.inputs if name not in known), graph.outputs)
+    left = tuple(name for name in graph.inputs if made.node(name).op is INPUT)
+    return Graph(made.dag, left, graph.outputs)
 
 
 def _reading(region: Region, handed: int, read: Sequence[bool]) -> Region:

@@ -15,6 +15,7 @@ from lucid import nn
 from lucid.errors import DTypeError, ExecutionError, GradientError, LucidError, OptionError, ShapeError, TraceError
 from lucid.formats.text import parse_text, to_text
 from lucid.graph.region import regions_of, walk
+from lucid.graph.types import CHANNELS_LAST
 
 Array = np.ndarray[Any, Any]
 X = np.linspace(-2, 3, 12, dtype=np.float32).reshape(3, 4)
@@ -190,6 +191,24 @@ def test_the_passes_know_what_a_branch_captures() -> None:
     assert "ConvPool2d" in str(then) and "BatchNorm" not in str(then)
     once = [line for line in str(net.plan).splitlines() if "batch_norm" in line]
     assert once and all(line.rstrip().endswith("once") for line in once)
+
+
+def test_images_lie_in_a_branch_as_they_do_outside() -> None:
+    lucid.manual_seed(4)
+    first, second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+
+    def f(x: Any) -> Any:
+        y = first(x).relu()
+        return lucid.cond(x.sum() > 0, lambda: second(y) + y, lambda: y * 2).sum((2, 3))
+
+    net = lucid.compile(f, lucid.spec("N", 3, 8, 8))
+    x = np.random.default_rng(1).standard_normal((2, 3, 8, 8)).astype(np.float32)
+    for image in (abs(x), -abs(x)):
+        np.testing.assert_allclose(net(image).numpy(), f(lucid.tensor(image)).numpy(), rtol=1e-4, atol=1e-4)
+        last = np.ascontiguousarray(image.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+        np.testing.assert_allclose(net(last).numpy(), f(lucid.tensor(image)).numpy(), rtol=1e-4, atol=1e-4)
+    (then,) = (graph for path, graph in walk(net.graph) if path[1:] == ("then",))
+    assert [t.order for t in then.input_types if t.rank == 4 and t.shape[1] == 8 and t.symbols] == [CHANNELS_LAST]
 
 
 class Choice(nn.Module):

@@ -60,7 +60,8 @@ class Inner:
 def write_region(k: Emitter, label: str, region: Region, given: Sequence[Operand]) -> Inner:
     """Have a region's kernels write, for these operands as its inputs; but where its memory lies is not said yet."""
     graph = region.graph
-    laid = [x if x.type.order is None else k.laid_out(x) for x in given]
+    orders = [type_.order for type_ in graph.input_types]
+    laid = [x if x.type.order == order else k.laid_out(x, order) for x, order in zip(given, orders, strict=True)]
     operands = dict(zip(graph.inputs, laid, strict=True))
     weights = [name for name, x in operands.items() if x.phase is Phase.STATE]
     choices = choose_all(graph, threads=k.threads, exact=k.exact, lasting=k.lasting, given=weights)

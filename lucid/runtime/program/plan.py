@@ -110,18 +110,18 @@ class Plan:
         return "\n".join(lines)
 
 
-def _rows(step: Step, measured: float | None = None, indent: str = "") -> Iterator[tuple[str, ...]]:
+def _rows(step: Step, measured: float | None = None, depth: int = 0, field: str = "") -> Iterator[tuple[str, ...]]:
     """A step as a row of the table, and those of its regions, which are said to run where it does."""
     kinds = ", ".join(str(y.type) for y in step.outs if y is not None)
     view = bool(step.outs) and step.outs[0] is not None and step.outs[0].base is not None
     times = (step.choice.way.seconds, measured)
     yield (
-        indent + step.name, step.node.op.name, "view" if view else str(step.choice), str(step.workers),
+        "  " * depth + field + step.name, step.node.op.name, "view" if view else str(step.choice), str(step.workers),
         *(f"{seconds * 1e6:.1f}" if seconds else "" for seconds in times), kinds, "once" if step.fixed else "run",
     )  # fmt: skip
     for label, steps in step.inner:
         for inner in steps:
-            yield from _rows(inner, None, f"{indent}  {label} > ")
+            yield from _rows(inner, None, depth + 1, f"{label} > ")
 
 
 @collection_paused()
