@@ -31,13 +31,15 @@ class Blocking(NamedTuple):
 
 
 def blocking(machine: Machine, rows: int, depth: int, columns: int, itemsize: int) -> Blocking:
-    """How to cut a (rows, depth) x (depth, columns) product; whole where it is small, or where BLAS packs anyway."""
+    """How to cut a (rows, depth) x (depth, columns) product; whole where it is small, or where BLAS had better pack."""
     whole = Blocking(max(1, rows), max(1, columns))
+    streamed = depth * columns * itemsize > machine.l2 // 2
     if itemsize != 4 or rows < 2 or rows * depth * columns <= machine.unpacked:
         return whole
+    least = rows if streamed else min(rows, SHORT)  # what is read once had better be packed: BLAS reads ahead then
     for width in WIDTHS:
         most = machine.unpacked // (depth * width)
-        if columns % width == 0 and most >= min(rows, SHORT):
+        if columns % width == 0 and most >= least:
             return Blocking(_even(rows, most), width)
     return whole
 
@@ -51,7 +53,7 @@ def _even(rows: int, most: int) -> int:
     """About ``most`` rows, in blocks of one size if there is one."""
     count = -(-rows // most)
     for more in range(count, 2 * count):
-        if rows % more == 0:
+        if rows % more == 0 and rows // more >= min(most, SHORT):
             return rows // more
     return -(-rows // count)
 
