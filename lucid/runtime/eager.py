@@ -20,7 +20,8 @@ from .planning.machine import kept_for_machine
 from .planning.phase import Phase
 from .planning.registry import choose, kernel_packages, lowerings
 from .program.emission import written
-from .program.emitter import Names, Operand
+from .program.emitter import Operand
+from .program.names import Names
 from .program.printer import generate_call
 
 kernel_packages.append(LazyModule("lucid.runtime.kernels"))  # the registry itself knows none

@@ -9,7 +9,7 @@ import pytest
 
 import lucid
 from lucid.runtime import eager
-from lucid.runtime.program.emitter import Names
+from lucid.runtime.program.names import Names
 from lucid.runtime.program.printer import generate
 
 from ..nets import NETS

@@ -24,7 +24,8 @@ from lucid.graph.ir import Node
 from lucid.graph.ops.source import FULL, FullAttrs
 from lucid.graph.types import DTYPES
 from lucid.runtime import kernels
-from lucid.runtime.program.emitter import LONGEST_NAME, RESERVED, Emitter, Names, identifier
+from lucid.runtime.program.emitter import Emitter
+from lucid.runtime.program.names import LONGEST_NAME, RESERVED, Names, identifier
 from lucid.runtime.program.printer import MOST_SHOWN, Printer
 from tests.formats.test_serialize import forge
 

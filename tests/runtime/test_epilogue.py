@@ -15,7 +15,8 @@ from lucid.graph.types import DType, TensorType, float32, float64
 from lucid.reference import run_reference
 from lucid.runtime.planning.phase import Phase
 from lucid.runtime.planning.registry import lowerings
-from lucid.runtime.program.emitter import Emitter, Names, Operand
+from lucid.runtime.program.emitter import Emitter, Operand
+from lucid.runtime.program.names import Names
 
 ATTRS = {
     "Cast": (CastAttrs(float32),),

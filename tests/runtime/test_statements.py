@@ -17,7 +17,7 @@ from lucid.graph.ir import Graph
 from lucid.runtime import eager
 from lucid.runtime.planning.phase import Phase
 from lucid.runtime.planning.registry import Choice, choices
-from lucid.runtime.program.emitter import RESERVED, Names
+from lucid.runtime.program.names import RESERVED, Names
 from lucid.runtime.program.plan import Plan, make_plan
 from lucid.runtime.program.statement import MARK, Statement, marked, unmarked
 from lucid.runtime.program.step import Step

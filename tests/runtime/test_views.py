@@ -20,7 +20,8 @@ from lucid.graph.ops.elementwise import RELU
 from lucid.graph.types import TensorType, float32
 from lucid.nn import functional as F
 from lucid.runtime.planning.phase import Phase
-from lucid.runtime.program.emitter import Emitter, Names, Operand
+from lucid.runtime.program.emitter import Emitter, Operand
+from lucid.runtime.program.names import Names
 from lucid.runtime.program.views import COPIES, as_view, strided
 
 ROOM = Path(lucid.__file__).parent / "runtime" / "kernels"

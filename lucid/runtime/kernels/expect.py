@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ...graph.ops.expect import EXPECT, ExpectAttrs
 from ..planning.registry import kernel
-from ..program.emitter import Emitter, quoted
+from ..program.emitter import Emitter
+from ..program.names import quoted
 from .calls import check_expected
 
 

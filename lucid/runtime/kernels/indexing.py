@@ -11,7 +11,8 @@ from ...graph.ops import indexing as ops
 from ...graph.ops.put import PUT
 from ...graph.ops.slices import SLICE, SLICE_GRAD
 from ..planning.registry import kernel
-from ..program.emitter import Emitter, Operand, quoted
+from ..program.emitter import Emitter, Operand
+from ..program.names import quoted
 from .calls import add_along_axis, add_rows, check_range, set_in_order
 
 

@@ -10,7 +10,8 @@ from ..planning.choosing import Blame
 from ..planning.phase import Phase
 from ..planning.registry import Choice
 from ..planning.schedule import Schedule, Task
-from .emitter import Emitter, Names, Operand
+from .emitter import Emitter, Operand
+from .names import Names
 from .statement import unmarked
 from .step import Step
 

@@ -17,9 +17,10 @@ from ..planning.choosing import choose_all
 from ..planning.phase import Phase
 from ..planning.schedule import schedule
 from .emission import Emission
-from .emitter import Emitter, Operand, remark
+from .emitter import Emitter, Operand
 from .liveness import in_arena, intervals
 from .memory import assign_offsets
+from .names import remark
 from .statement import Statement
 from .step import Step
 from .views import place

@@ -13,8 +13,9 @@ import numpy as np
 
 from ...base.lazy import hashlib
 from ..planning.phase import Phase
-from .emitter import Names, Operand
+from .emitter import Operand
 from .memory import aligned
+from .names import Names
 from .statement import Statement, names_in
 from .step import Step
 

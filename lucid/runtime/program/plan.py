@@ -13,9 +13,10 @@ from ..planning.choosing import choose_all, is_brief
 from ..planning.registry import Choice
 from ..planning.schedule import Schedule, schedule
 from .emission import Emission
-from .emitter import Names, Operand
+from .emitter import Operand
 from .liveness import intervals, passing
 from .memory import Layout, assign_offsets
+from .names import Names
 from .packing import Packings, only_passed, packings
 from .step import Step
 

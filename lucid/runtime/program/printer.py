@@ -32,7 +32,8 @@ from ...errors import GraphError
 from ..planning.phase import Phase
 from ..workers.settings import private_bytes
 from ..workers.threads import parallel
-from .emitter import Operand, quoted, remark
+from .emitter import Operand
+from .names import quoted, remark
 from .plan import Plan
 from .statement import Statement, unmarked
 from .step import Step

@@ -14,7 +14,8 @@ from ....graph.ops import einsum, linalg
 from ....graph.types import TensorType
 from ...planning.registry import kernel
 from ...planning.work import Work
-from ...program.emitter import Emitter, Operand, quoted
+from ...program.emitter import Emitter, Operand
+from ...program.names import quoted
 
 
 def as_rows(k: Emitter, x: Operand, label: str) -> Operand:
