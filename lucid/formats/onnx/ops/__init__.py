@@ -11,11 +11,13 @@ from . import loops as loops
 from . import losses as losses
 from . import moves as moves
 from . import norms as norms
+from . import optimised as optimised
 from . import optional as optional
 from . import places as places
 from . import products as products
 from . import quantised as quantised
 from . import quantised_recurrent as quantised_recurrent
+from . import quantised_simple as quantised_simple
 from . import random as random
 from . import recurrent as recurrent
 from . import reductions as reductions

@@ -192,8 +192,12 @@ def _images(batch: Sequence[Dim], axes: int) -> Array:
 
 @converter("AveragePool")
 def average_pool_of(call: Call, x: Value) -> AbstractTensor:
-    image: AbstractTensor = call.tensor(x)
-    image, (kernel, stride, pads, dilation) = _of_pooling(call, image)
+    return pooled_mean(call, call.tensor(x))
+
+
+def pooled_mean(call: Call, x: AbstractTensor) -> AbstractTensor:
+    """The means under the windows that the attributes say."""
+    image, (kernel, stride, pads, dilation) = _of_pooling(call, x)
     ceil, include = bool(call.attribute("ceil_mode", 0)), bool(call.attribute("count_include_pad", 0))
     return average_pool(AvgPoolAttrs(kernel, stride, pads, ceil, include), image, dilation)
 

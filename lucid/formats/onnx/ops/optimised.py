@@ -1,0 +1,203 @@
+"""Operators of ONNX Runtime that its optimiser puts in the place of several of the standard's."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ....errors import GraphError
+from ....graph.dims import exact_quotient
+from ....graph.opdef import AbstractTensor
+from ....graph.ops import elementwise as ew
+from ....graph.ops.attention import attend
+from ....graph.ops.bounds import clip
+from ....graph.ops.composite import ne
+from ....graph.ops.indexing import embedding
+from ....graph.ops.linalg import linear, matmul
+from ....graph.ops.norm import layer_norm
+from ....graph.ops.put import counted
+from ....graph.ops.shape import reshape, transpose, unsqueeze
+from ....graph.ops.sizing import by_root_mean_square
+from ....graph.ops.slices import piece
+from ..model import MICROSOFT, Array
+from ..registry import Call, Value, concrete, converter, is_host
+from .windows import convolved
+
+
+@converter("Gelu", "BiasGelu", domain=MICROSOFT, names=("", "bias"))
+def gelu(call: Call, x: Value, bias: Value = None) -> AbstractTensor:
+    return ew.gelu(_shifted(call, x, bias))
+
+
+@converter("FastGelu", domain=MICROSOFT, names=("", "bias"))
+def fast_gelu(call: Call, x: Value, bias: Value = None) -> AbstractTensor:
+    return ew.gelu(_shifted(call, x, bias), "tanh")
+
+
+def _shifted(call: Call, x: Value, bias: Value) -> AbstractTensor:
+    values: AbstractTensor = call.tensor(x)
+    return values if bias is None else values + call.tensor(bias)
+
+
+@converter("QuickGelu", domain=MICROSOFT)
+def quick_gelu(call: Call, x: Value) -> AbstractTensor:
+    values: AbstractTensor = call.tensor(x)
+    return values * ew.sigmoid(values * call.attribute("alpha", 1.702))
+
+
+@converter("FusedMatMul", "TransposeMatMul", domain=MICROSOFT, names=("", "weight"))
+def fused_matmul(call: Call, a: Value, b: Value) -> AbstractTensor:
+    if call.attribute("transBatchA", 0) or call.attribute("transBatchB", 0):
+        raise GraphError("a product with its batch axes in another order is not supported")
+    left, right = call.tensors(a, b)
+    left = transpose(left, -1, -2) if call.attribute("transA", 0) else left
+    right = transpose(right, -1, -2) if call.attribute("transB", 0) else right
+    y, alpha = matmul(left, right), call.attribute("alpha", 1.0)
+    return y if alpha == 1.0 else y * alpha
+
+
+@converter("FusedConv", domain=MICROSOFT, names=("", "weight", "bias"))
+def fused_conv(call: Call, x: Value, weight: Value, bias: Value = None, more: Value = None) -> AbstractTensor:
+    """A convolution, to whose result another image may be added before the activation."""
+    y = convolved(call, call.tensor(x), call.tensor(weight), call.optional(bias))
+    y = y if more is None else y + call.tensor(more)
+    name, given = call.attribute("activation", ""), list(call.attribute("activation_params") or ())
+    if name == "LeakyRelu":
+        return ew.leaky_relu(y, *given)
+    if name == "Clip":
+        return clip(y, *given)
+    if name == "HardSigmoid":
+        return clip(y * given[0] + given[1], 0.0, 1.0)
+    plain = {"": lambda y: y, "Relu": ew.relu, "Sigmoid": ew.sigmoid, "Tanh": ew.tanh}
+    if name not in plain:
+        raise GraphError(f"there is no activation {name!r} of a convolution here")
+    made: AbstractTensor = plain[name](y)
+    return made
+
+
+# ---------------------------------------------------------------- transformers
+
+
+@converter("SkipLayerNormalization", domain=MICROSOFT, names=("", "", "weight", "bias", "bias"))
+def skip_layer_norm(
+    call: Call, x: Value, skip: Value, scale: Value, shift: Value = None, bias: Value = None
+) -> list[Value]:  # fmt: skip
+    total = _shifted(call, x, skip) + (0.0 if bias is None else call.tensor(bias))
+    return [_normalised(call, total, scale, shift), None, None, total]
+
+
+def _normalised(call: Call, x: AbstractTensor, scale: Value, shift: Value) -> AbstractTensor:
+    size = x.type.shape[-1:]
+    return layer_norm(x, size, call.tensor(scale), call.optional(shift), call.attribute("epsilon", 1e-12))
+
+
+@converter("SkipSimplifiedLayerNormalization", domain=MICROSOFT, names=("", "", "weight", "bias"))
+def skip_rms_norm(call: Call, x: Value, skip: Value, scale: Value, bias: Value = None) -> list[Value]:
+    total = _shifted(call, x, skip) + (0.0 if bias is None else call.tensor(bias))
+    y = by_root_mean_square(total, (total.type.rank - 1,), call.attribute("epsilon", 1e-12)) * call.tensor(scale)
+    return [y, None, None, total]
+
+
+@converter("SimplifiedLayerNormalization", names=("", "weight"))
+def rms_norm(call: Call, x: Value, scale: Value) -> AbstractTensor:
+    values: AbstractTensor = call.tensor(x)
+    axes = tuple(range(call.attribute("axis", -1) % values.type.rank, values.type.rank))
+    return by_root_mean_square(values, axes, call.attribute("epsilon", 1e-5)) * call.tensor(scale)
+
+
+@converter("EmbedLayerNormalization", domain=MICROSOFT, names=("", "", "word", "position", "segment", "weight", "bias"))
+def embed_layer_norm(
+    call: Call, ids: Value, segments: Value, words: Value, positions: Value, kinds: Value, scale: Value, shift: Value,
+    mask: Value = None, places: Value = None,
+) -> list[Value]:  # fmt: skip
+    tokens: AbstractTensor = call.tensor(ids)
+    where = counted(tokens, tokens.type.shape[-1]) if places is None else call.tensor(places)
+    total = embedding(tokens, call.tensor(words)) + embedding(where, call.tensor(positions))
+    if segments is not None and kinds is not None:
+        total = total + embedding(call.tensor(segments), call.tensor(kinds))
+    if mask is not None and call.node.outputs[1]:
+        raise GraphError("the lengths that a mask makes are not supported")
+    return [_normalised(call, total, scale, shift), None, total]
+
+
+@converter("Attention", domain=MICROSOFT, names=("", "weight", "bias"))
+def attention(
+    call: Call, x: Value, weight: Value, bias: Value = None, mask: Value = None, past: Value = None,
+    more: Value = None,
+) -> AbstractTensor:  # fmt: skip
+    """Queries, keys and values by one product, and their attention; ``more`` is added to the scores."""
+    values: AbstractTensor = call.tensor(x)
+    kernel: AbstractTensor = call.tensor(weight)
+    if past is not None or call.outputs > 1 or call.attribute("do_rotary", 0):
+        raise GraphError("attention that keeps keys for later, or turns them, is not supported")
+    sizes = list(call.attribute("qkv_hidden_sizes") or [exact_quotient(kernel.type.shape[1], 3)] * 3)
+    heads, projected = call.required("num_heads"), matmul(values, kernel)
+    projected = projected if bias is None else projected + call.tensor(bias)
+    batch, times = values.type.shape[:2]
+    parts: list[AbstractTensor] = []
+    start = 0
+    for size in sizes:
+        one = piece(projected, 2, start, size)
+        parts.append(transpose(reshape(one, (batch, times, heads, size // heads)), 1, 2))
+        start += size
+    seen = _seen(call, mask)
+    added = call.optional(more)
+    if seen is not None:
+        hidden = ew.where(seen, 0.0, -math.inf)
+        added = hidden if added is None else added + hidden
+    scale = call.attribute("scale", 0.0) or None
+    window = (None, 0) if call.attribute("unidirectional", 0) else (None, None)
+    query, key, value = parts
+    y = attend("Attention", query, key, value, added, scale=scale, window=window)
+    return reshape(transpose(y, 1, 2), (batch, times, sizes[2]))
+
+
+def _seen(call: Call, mask: Value) -> AbstractTensor | None:
+    """Which keys each query sees, of a mask (batch, key) or (batch, query, key) of numbers."""
+    given = call.optional(mask)
+    if given is None:
+        return None
+    if given.type.rank not in (2, 3):
+        raise GraphError(f"a mask of {given.type} is not supported")
+    given = unsqueeze(given, 1) if given.type.rank == 2 else given
+    return ne(unsqueeze(given, 1), 0)
+
+
+# ---------------------------------------------------------------- weights of few bits
+
+
+@converter("MatMulNBits", domain=MICROSOFT, names=("", "", "", "", "", "bias"), host=(1, 2, 3, 4))
+def matmul_n_bits(
+    call: Call, x: Value, packed: Value, scales: Value, zeros: Value = None, groups: Value = None, bias: Value = None
+) -> AbstractTensor:  # fmt: skip
+    """A product with weights (out, in) of 2, 4 or 8 bits, with a scale for each block of inputs."""
+    if groups is not None or not is_host(packed) or not is_host(scales) or not (zeros is None or is_host(zeros)):
+        raise GraphError("its weights must be constants of the file, their blocks in order")
+    bits, block = call.attribute("bits", 4), call.required("block_size")
+    inputs, outputs = call.required("K"), call.required("N")
+    if bits not in (2, 4, 8):
+        raise GraphError(f"weights have 2, 4 or 8 bits, got {bits}")
+    blocks = -(-inputs // block)
+
+    def weights() -> Array:
+        numbers = _unpacked(concrete(packed), bits).reshape(outputs, blocks, -1)[:, :, :block].astype(np.float32)
+        scale = concrete(scales).reshape(outputs, blocks, 1).astype(np.float32)
+        zero: Array = np.full(scale.shape, 1 << (bits - 1), np.float32)
+        if zeros is not None and concrete(zeros).dtype.kind == "f":
+            zero = concrete(zeros).reshape(scale.shape).astype(np.float32)
+        elif zeros is not None:
+            zero = _unpacked(concrete(zeros).reshape(outputs, -1), bits)[:, :blocks, None].astype(np.float32)
+        whole = ((numbers - zero) * scale).reshape(outputs, blocks * block)[:, :inputs]
+        return np.ascontiguousarray(whole)
+
+    kernel = call.world.constant(call.once(weights))
+    values: AbstractTensor = call.tensor(x)
+    return linear(values, kernel, *(() if bias is None else (call.tensor(bias),)))
+
+
+def _unpacked(packed: Array, bits: int) -> Array:
+    """Bytes as the numbers in them, the lowest bits first, along the last axis."""
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    spread = (packed.astype(np.uint8)[..., None] >> shifts) & np.uint8((1 << bits) - 1)
+    return spread.reshape(*packed.shape[:-1], -1)
