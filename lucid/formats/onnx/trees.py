@@ -59,26 +59,48 @@ class Places:
     """Where the nodes are that trees and numbers name."""
 
     def __init__(self, tree: Array, number: Array) -> None:
-        self.span = int(number.max(initial=0)) + 1
-        keys = tree * self.span + number
-        rises = bool((keys[1:] > keys[:-1]).all())
-        self.order = None if rises else np.argsort(keys, kind="stable")
-        self.keys = keys if self.order is None else keys[self.order]
-        if not rises and (self.keys[1:] == self.keys[:-1]).any():
-            raise GraphError("two nodes of a tree have the same number")
+        self.begins = _runs(tree)
+        self.trees, self.counts = tree[self.begins], np.diff(self.begins, append=len(tree))
+        counted = np.arange(len(tree)) - np.repeat(self.begins, self.counts)
+        self.in_order = bool((self.trees[1:] > self.trees[:-1]).all() and (number == counted).all())
+        """Whether trees come one after another, the nodes of each numbered from 0, as most files have them."""
+        if not self.in_order:
+            self.span = int(number.max(initial=0)) + 1
+            keys = tree * self.span + number
+            self.order = np.argsort(keys, kind="stable")
+            self.keys = keys[self.order]
+            if (self.keys[1:] == self.keys[:-1]).any():
+                raise GraphError("two nodes of a tree have the same number")
 
     def of(self, tree: Array, number: Array, what: str) -> Array:
-        wanted = tree * self.span + number
-        found = np.minimum(np.searchsorted(self.keys, wanted), max(len(self.keys) - 1, 0))
-        if len(wanted) and (not len(self.keys) or (number < 0).any() or (self.keys[found] != wanted).any()):
+        """The places; ``what`` names them in an error."""
+        places, known = self._in_order(tree, number) if self.in_order else self._anywhere(tree, number)
+        if not known:
             raise GraphError(f"{what} names a node that there is not")
-        return found if self.order is None else np.asarray(self.order[found])
+        return places
+
+    def _in_order(self, tree: Array, number: Array) -> tuple[Array, bool]:
+        run = np.minimum(np.searchsorted(self.trees, tree), max(len(self.trees) - 1, 0))
+        if not len(self.trees):
+            return run, not len(tree)
+        known = (self.trees[run] == tree) & (number >= 0) & (number < self.counts[run])
+        return self.begins[run] + number, bool(known.all())
+
+    def _anywhere(self, tree: Array, number: Array) -> tuple[Array, bool]:
+        wanted = tree * self.span + number
+        found = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
+        return self.order[found], not (number < 0).any() and bool((self.keys[found] == wanted).all())
+
+
+def _runs(values: Array) -> Array:
+    """Where runs of the same value begin."""
+    begins = np.flatnonzero(values[1:] != values[:-1]) + 1
+    return np.append(0, begins) if len(values) else begins
 
 
 def distinct(values: Array) -> Array:
     """The different values in order; quick where equal ones stand in long runs."""
-    begins = np.flatnonzero(values[1:] != values[:-1]) + 1
-    return np.unique(values[np.append(0, begins)] if len(values) else values)
+    return np.unique(values[_runs(values)])
 
 
 def modes(names: Sequence[str]) -> Array:
