@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 import lucid
 from lucid.errors import LucidError, ShapeError
@@ -134,6 +134,22 @@ MODELS: dict[str, tuple[onnx.ModelProto, list[tuple[Any, ...]]]] = {
     "means whose padding a stride asks for": (
         each("y", node("AveragePool", "x", "y", kernel_shape=[3], strides=[2], auto_pad="SAME_UPPER"),),
         [("n", 3, "2*time_by_2")],
+    ),
+    "places of maxima": (
+        each("y", node("MaxPool", "x", "m p", kernel_shape=[2], strides=[2]), node("Cast", "p", "f", to=FLOAT),
+             node("Add", "m f", "y")),
+        [("n", 3, "time")],
+    ),
+    "a sequence turned around": (
+        each("y", node("Transpose", "x", "t", perm=[2, 0, 1]), node("Shape", "x", "s", end=1),
+             helper.make_node("ConstantOfShape", ["s"], ["l"], value=numpy_helper.from_array(np.array([2]))),
+             node("ReverseSequence", "t l", "y")),
+        [("n", 3, "time")],
+    ),
+    "the middle of another": (
+        each("y", node("Conv", "x w", "c"), node("Shape", "c", "s"), node("CenterCropPad", "x s", "m"),
+             node("Add", "c m", "y"), w=floats(3, 3, 2), opset=18),
+        [("n", 3, "time")],
     ),
     "names that Python keeps": (
         model([node("Add", "lambda if", "y")], {"lambda": (FLOAT, ("class", "def")), "if": (FLOAT, ("class", "None"))},

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ....errors import GraphError
-from ....graph.dims import exact_quotient
+from ....graph.assume import is_at_least
+from ....graph.dims import Dim, exact_quotient
 from ....graph.opdef import AbstractTensor
 from ....graph.ops import indexing, shape
 from ....graph.ops.bounds import clip
@@ -18,6 +19,7 @@ from ....graph.ops.conv_axes import convolve_transposed
 from ....graph.ops.elementwise import remainder, where
 from ....graph.ops.pad import pad
 from ....graph.ops.promotion import cast
+from ....graph.ops.put import counted
 from ..host import ELEMENT_TYPES, evaluated
 from ..model import Array, NodeDef
 from ..registry import Call, Value, converter
@@ -34,9 +36,7 @@ def reverse_sequence(call: Call, x: Value, lengths: Value) -> AbstractTensor:
     size, rank = values.type.shape[time], values.type.rank
     if {time, batch} != {0, 1}:
         raise GraphError(f"its axes are 0 and 1, got {time} and {batch}")
-    if not isinstance(size, int):
-        raise GraphError("a sequence whose length is symbolic: give the model fixed shapes")
-    place = values.constant(np.arange(size, dtype=np.int64).reshape(-1, 1) if time == 0 else np.arange(size)[None])
+    place = shape.reshape(counted(values, size), (-1, 1) if time == 0 else (1, -1))
     count = shape.reshape(count, (1, -1) if time == 0 else (-1, 1))
     index = where(lt(place, count), count - 1 - place, place)
     spread = shape.reshape(index, (*index.type.shape, *[1] * (rank - 2)))
@@ -48,12 +48,10 @@ def center_crop_pad(call: Call, x: Value, sizes: Value) -> AbstractTensor:
     values: AbstractTensor = call.tensor(x)
     rank = values.type.rank
     axes = [axis % rank for axis in (axes_of(call, None) or range(rank))]
-    amounts = [[0, 0] for _ in range(rank)]
-    for axis, size in zip(axes, call.ints(sizes, "the sizes"), strict=True):
+    amounts: list[list[Dim]] = [[0, 0] for _ in range(rank)]
+    for axis, size in zip(axes, call.dims(sizes, "the sizes"), strict=True):
         more = size - values.type.shape[axis]
-        if not isinstance(more, int):
-            raise GraphError("the middle of an axis whose size is symbolic: give the model fixed shapes")
-        before = more // 2 if more > 0 else -(-more // 2)
+        before = more // 2 if is_at_least(more, 0, likely=True) else -(-more // 2)
         amounts[axis] = [before, more - before]
     return pad(values, [amount for both in reversed(amounts) for amount in both])
 

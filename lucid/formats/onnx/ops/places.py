@@ -27,12 +27,9 @@ def max_unpool(call: Call, x: Value, places: Value, size: Value = None) -> Abstr
     y = unpool.unpool(maxima, remainder(indices, product(sizes)), sizes)
     if size is None:
         return y
-    asked = call.ints(size, "the output's shape")[2:]
+    asked = call.dims(size, "the output's shape")[2:]
     more = [after - before for after, before in zip(asked, sizes, strict=True)]
-    known = [one for one in more if isinstance(one, int)]
-    if len(known) < len(more):
-        raise GraphError("an output of a given shape from maxima of a symbolic one: give the model fixed shapes")
-    return pad.pad(y, [amount for one in reversed(known) for amount in (0, one)])
+    return pad.pad(y, [amount for one in reversed(more) for amount in (0, one)])
 
 
 @converter("RoiAlign", since=10)

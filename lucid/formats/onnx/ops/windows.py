@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from ....errors import GraphError, ShapeError
 from ....graph.assume import is_at_least
 from ....graph.dims import Dim
@@ -21,9 +19,10 @@ from ....graph.ops.pool import MaxPoolAttrs
 from ....graph.ops.pool_axes import average_pool
 from ....graph.ops.pool_axes import max_pool as pool_maxima
 from ....graph.ops.power_pool import power_pool
+from ....graph.ops.put import counted
 from ....graph.ops.reduce import amax, mean
+from ....graph.ops.shape import reshape
 from ....graph.types import is_float, product
-from ..model import Array
 from ..registry import Call, Value, converter
 
 
@@ -157,7 +156,8 @@ def max_pool(call: Call, x: Value) -> AbstractTensor | list[AbstractTensor]:
     batch, size = image.type.shape[:2], image.type.shape[2:]
     if call.attribute("storage_order", 0):
         places = _columns_first(places, size)
-    return [y, places + call.tensor(_images(batch, len(size))) * product(size)]
+    images = reshape(counted(image, product(batch)), (*batch, *(1,) * len(size)))
+    return [y, places + images * product(size)]
 
 
 def _of_pooling(
@@ -180,14 +180,6 @@ def _columns_first(places: AbstractTensor, size: Sequence[Dim]) -> AbstractTenso
         places = floor_divide(places, size[axis])
     assert total is not None
     return total
-
-
-def _images(batch: Sequence[Dim], axes: int) -> Array:
-    """The numbers of the images of a batch, one for each channel, to add to what has their axes."""
-    sizes = [dim for dim in batch if isinstance(dim, int)]
-    if len(sizes) < len(batch):
-        raise GraphError("positions in a batch whose size is symbolic: give the model fixed shapes")
-    return np.arange(math.prod(sizes)).reshape(*sizes, *(1,) * axes)
 
 
 @converter("AveragePool")
