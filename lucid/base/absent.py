@@ -245,10 +245,6 @@ OPTIM: Final[Mapping[str, str]] = {
 
 SCHEDULER: Final[Mapping[str, str]] = {
     "_LRScheduler": "LRScheduler",
-    **dict.fromkeys(
-        ("CyclicLR", "MultiplicativeLR", "ChainedScheduler"),
-        "{0} is not there; LambdaLR(optimizer, factor_of_epoch) takes any schedule",
-    ),
 }
 """Names of ``lucid.optim.lr_scheduler``."""
 

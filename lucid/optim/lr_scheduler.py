@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..base import checks
 from ..base.absent import SCHEDULER, face
 from ..base.checks import integer, shown
 from ..errors import OptionError
+from .cyclic import CyclicLR as CyclicLR
 from .one_cycle import OneCycleLR as OneCycleLR
 from .optimizer import Optimizer, number
 from .plateau import ReduceLROnPlateau as ReduceLROnPlateau
@@ -32,22 +33,38 @@ class LambdaLR(LRScheduler):
     ) -> None:
         self._check_optimizer(optimizer)
         if not callable(lr_lambda) and not isinstance(lr_lambda, Sequence):
-            raise OptionError(f"LambdaLR: lr_lambda is a function, or one for each group, got {shown(lr_lambda)}")
+            raise OptionError(
+                f"{type(self).__name__}: lr_lambda is a function, or one for each group, got {shown(lr_lambda)}"
+            )
         count = len(optimizer.param_groups)
         functions = [lr_lambda] * count if callable(lr_lambda) else list(lr_lambda)
         for one in functions:
-            checks.function("LambdaLR", "lr_lambda", one)
+            checks.function(type(self).__name__, "lr_lambda", one)
         if len(functions) != count:
-            raise OptionError(f"LambdaLR: {len(functions)} functions for {count} groups")
+            raise OptionError(f"{type(self).__name__}: {len(functions)} functions for {count} groups")
         self._functions = functions
         self._shared = callable(lr_lambda)
         super().__init__(optimizer, last_epoch)
 
     def rate(self, lr: float, base: float, index: int) -> float:
+        factor = self._factor(index)
+        return lr if factor is None else base * factor
+
+    def _factor(self, index: int) -> float | None:
+        """What the function of a group gives; None for one that was added later, where each has its own."""
         if index >= len(self._functions) and not self._shared:
-            return lr
+            return None
         factor = self._functions[min(index, len(self._functions) - 1)](self.last_epoch)
-        return base * checks.number("LambdaLR", f"what lr_lambda({self.last_epoch}) gives", factor, below=math.inf)
+        owner = type(self).__name__
+        return checks.number(owner, f"what lr_lambda({self.last_epoch}) gives", factor, below=math.inf)
+
+
+class MultiplicativeLR(LambdaLR):
+    """Times ``lr_lambda(epoch)`` every epoch; one function, or one for each group."""
+
+    def rate(self, lr: float, base: float, index: int) -> float:
+        factor = self._factor(index) if self.last_epoch > 0 else None
+        return lr if factor is None else lr * factor
 
 
 class StepLR(LRScheduler):
@@ -229,13 +246,57 @@ class SequentialLR(LRScheduler):
         return {**super().state_dict(), "schedulers": [s.state_dict() for s in self.schedulers]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        states = checks.mapping("SequentialLR", "a state", state_dict).get("schedulers")
-        if not isinstance(states, list) or len(states) != len(self.schedulers):
-            raise OptionError(f"SequentialLR: a state has 'schedulers', a list of {len(self.schedulers)}")
-        for scheduler, state in zip(self.schedulers, states, strict=True):
+        for scheduler, state in zip(self.schedulers, _states(self, state_dict), strict=True):
             scheduler.load_state_dict(state)
         super().load_state_dict({**state_dict, "schedulers": self.schedulers})
 
 
+class ChainedScheduler:
+    """Several schedules at once: each changes what the one before it has made of the rates.
+
+    Parameters
+    ----------
+    schedulers
+        Schedules of one optimiser.
+    optimizer
+        That one, if given.
+    """
+
+    def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
+        self.schedulers = checks.several("ChainedScheduler", "schedulers", schedulers)
+        if not self.schedulers or not all(isinstance(one, LRScheduler) for one in self.schedulers):
+            raise OptionError("ChainedScheduler: schedulers are schedules of this module, and no ReduceLROnPlateau")
+        self.optimizer = self.schedulers[0].optimizer if optimizer is None else optimizer
+        if any(one.optimizer is not self.optimizer for one in self.schedulers):
+            raise OptionError("ChainedScheduler: its schedulers are for another optimizer")
+
+    def step(self) -> None:
+        """Go on to the next epoch."""
+        for scheduler in self.schedulers:
+            scheduler.step()
+
+    def get_last_lr(self) -> list[float]:
+        """The rates set last."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, object]:
+        """The states of the schedules."""
+        return {"schedulers": [one.state_dict() for one in self.schedulers]}
+
+    def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
+        """Take over what :meth:`state_dict` gave."""
+        for scheduler, state in zip(self.schedulers, _states(self, state_dict), strict=True):
+            scheduler.load_state_dict(state)
+
+
+def _states(owner: SequentialLR | ChainedScheduler, state_dict: object) -> list[dict[str, object]]:
+    """The state of each schedule, out of that of all."""
+    name, count = type(owner).__name__, len(owner.schedulers)
+    states = checks.mapping(name, "a state", state_dict).get("schedulers")
+    if not isinstance(states, list) or len(states) != count:
+        raise OptionError(f"{name}: a state has 'schedulers', a list of {count}")
+    return states
+
+
 if not TYPE_CHECKING:  # to the type checker a name that is not here is an error
-    __getattr__, __dir__ = face(globals(), SCHEDULER, ("LRScheduler", "OneCycleLR", "ReduceLROnPlateau"))
+    __getattr__, __dir__ = face(globals(), SCHEDULER, ("CyclicLR", "LRScheduler", "OneCycleLR", "ReduceLROnPlateau"))

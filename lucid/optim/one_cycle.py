@@ -11,6 +11,22 @@ from .optimizer import Group, Optimizer, number
 from .schedule import LRScheduler
 
 
+def each_group(owner: str, name: str, value: float | Sequence[float], groups: Sequence[Group]) -> list[float]:
+    """A number for all groups, or one for each."""
+    values = list(value) if isinstance(value, list | tuple) else [value] * len(groups)
+    if len(values) != len(groups):
+        raise OptionError(f"{owner}: {len(values)} values of {name} for {len(groups)} groups")
+    return [number(owner, name, v) for v in values]
+
+
+def set_momentum(group: Group, momentum: float) -> None:
+    """What a group calls its momentum."""
+    if "betas" in group:
+        group["betas"] = (momentum, *group["betas"][1:])
+    else:
+        group["momentum"] = momentum
+
+
 class OneCycleLR(LRScheduler):
     """Up to ``max_lr`` and down again, once (Smith and Topin, 2018), with momentum the other way round.
 
@@ -71,14 +87,17 @@ class OneCycleLR(LRScheduler):
         self.ends = [float(end) for end in ends]
         self.cycle_momentum = bool(cycle_momentum)
         groups = optimizer.param_groups
-        highs = self._each("max_lr", max_lr, groups)
+        highs = each_group("OneCycleLR", "max_lr", max_lr, groups)
         firsts = [high / number("OneCycleLR", "div_factor", div_factor) for high in highs]
         final = number("OneCycleLR", "final_div_factor", final_div_factor)
         self.rates = [
             [first, high, first, first / final] if three_phase else [first, high, first / final]
             for first, high in zip(firsts, highs, strict=True)
         ]
-        low, top = self._each("base_momentum", base_momentum, groups), self._each("max_momentum", max_momentum, groups)
+        low, top = (
+            each_group("OneCycleLR", name, value, groups)
+            for name, value in (("base_momentum", base_momentum), ("max_momentum", max_momentum))
+        )
         self.momenta = [[t, b, t, t] if three_phase else [t, b, t] for b, t in zip(low, top, strict=True)]
         if last_epoch == -1:
             for group, first in zip(groups, firsts, strict=True):
@@ -87,13 +106,6 @@ class OneCycleLR(LRScheduler):
             if not {"momentum", "betas"} & set(group):
                 raise OptionError("OneCycleLR: the optimizer has no momentum to cycle; use cycle_momentum=False")
         super().__init__(optimizer, last_epoch)
-
-    @staticmethod
-    def _each(name: str, value: float | Sequence[float], groups: Sequence[Group]) -> list[float]:
-        values = list(value) if isinstance(value, list | tuple) else [value] * len(groups)
-        if len(values) != len(groups):
-            raise OptionError(f"OneCycleLR: {len(values)} values of {name} for {len(groups)} groups")
-        return [number("OneCycleLR", name, v) for v in values]
 
     def _between(self, points: Sequence[float]) -> float:
         start = 0.0
@@ -130,8 +142,4 @@ class OneCycleLR(LRScheduler):
             points = self._points(self.momenta, index)
             if points is None:
                 continue
-            momentum = self._between(points)
-            if "betas" in group:
-                group["betas"] = (momentum, *group["betas"][1:])
-            else:
-                group["momentum"] = momentum
+            set_momentum(group, self._between(points))

@@ -70,6 +70,16 @@ SCHEDULES: list[tuple[str, dict[str, Any]]] = [
     ("CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2, "eta_min": 0.01}),
     ("CosineAnnealingWarmRestarts", {"T_0": 4}),
     ("LambdaLR", {"lr_lambda": lambda epoch: 1 / (1 + epoch)}),
+    ("MultiplicativeLR", {"lr_lambda": lambda epoch: 1 - 1 / (2 + epoch)}),
+    *(
+        (
+            "CyclicLR",
+            {"base_lr": 0.01, "max_lr": 0.3, "step_size_up": 4, "step_size_down": n, "mode": mode, "gamma": 0.9},
+        )
+        for mode in ("triangular", "triangular2", "exp_range")
+        for n in (None, 3)
+    ),
+    ("CyclicLR", {"base_lr": 0.1, "max_lr": 0.4, "step_size_up": 3, "scale_fn": lambda x: 1 / x, "base_momentum": 0.5}),
     *(
         ("OneCycleLR", {"max_lr": 0.3, "total_steps": 25, "anneal_strategy": strategy, "three_phase": phases})
         for strategy in ("cos", "linear")
@@ -128,6 +138,25 @@ def test_schedules_in_sequence_are_pytorchs() -> None:
             with warnings.catch_warnings():  # PyTorch warns of its own way to restart a schedule
                 warnings.simplefilter("ignore")
                 schedule.step()
+        found.append(history)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-12)
+
+
+def test_schedules_at_once_are_pytorchs() -> None:
+    found = []
+    for world, plans, p in (
+        (optim, schedules, Tensor(np.zeros(2, np.float32), requires_grad=True)),
+        (torch.optim, torch_schedules, torch.zeros(2, requires_grad=True)),
+    ):
+        optimizer = world.SGD([p], lr=0.5)  # type: ignore[attr-defined]
+        parts = [plans.ConstantLR(optimizer, 0.1, 4), plans.ExponentialLR(optimizer, 0.9)]  # type: ignore[attr-defined]
+        schedule = plans.ChainedScheduler(parts)  # type: ignore[attr-defined]
+        history = []
+        for _ in range(8):
+            history += schedule.get_last_lr()
+            optimizer.step()
+            schedule.step()
+        schedule.load_state_dict(schedule.state_dict())
         found.append(history)
     np.testing.assert_allclose(found[0], found[1], rtol=1e-12)
 
