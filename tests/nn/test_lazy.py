@@ -67,13 +67,14 @@ def test_a_state_says_the_size_too(lazy: Any, known: Any, shape: tuple[int, ...]
 
 
 def test_an_optimiser_may_be_made_before() -> None:
+    lucid.manual_seed(0)
     model = nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2))
-    optimizer = optim.Adam(model.parameters(), lr=0.1)
+    optimizer = optim.Adam(model.parameters(), lr=0.01)
     x = np.random.default_rng(0).standard_normal((3, 2, 5, 5)).astype(np.float32)
     before = copy.deepcopy(model)
     assert repr(before[0]) == repr(model[0]) and "LazyConv2d(0, 4" in repr(before)
     losses = []
-    for _ in range(4):
+    for _ in range(10):
         optimizer.zero_grad()
         loss = model(x).square().sum()
         loss.backward()
