@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 
 from ..errors import GraphError, ShapeError
 from ..graph.dims import Dim, evaluate
-from ..graph.ir import Graph, Node
+from ..graph.facts import read_values
+from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import Attrs
 from ..graph.ops.avgpool import AdaptiveAttrs, AdaptiveGradAttrs
 from ..graph.region import walk
@@ -38,7 +39,7 @@ def check_sizes(graph: Graph) -> None:
 
 def _check_sizes(graph: Graph, symbols: frozenset[str], ones: Mapping[str, int], given: int) -> None:
     """The same for one of the graphs, in proportion to what the whole is given."""
-    most = min(max(USUAL, TIMES * given), MAX_BYTES)
+    most, read = min(max(USUAL, TIMES * given), MAX_BYTES), read_values(graph)
     for name, node in graph.nodes():
         unknown = (_symbols(node.attrs) | {s for t in node.outputs for s in t.symbols}) - symbols
         if unknown:
@@ -49,8 +50,9 @@ def _check_sizes(graph: Graph, symbols: frozenset[str], ones: Mapping[str, int],
         places, image = _places(node, inputs, ones), _area(inputs[0].shape[2:], ones) if inputs else 0
         if places > max(PLACES, image):
             raise GraphError(f"{describe(name, node)}: {places:,} places, out of proportion to an image of {image:,}")
-        for type_ in node.outputs:
-            if least_bytes(type_, ones) > most:
+        for output, type_ in enumerate(node.outputs):
+            made = output == 0 or Value(name, output) in read
+            if made and least_bytes(type_, ones) > most:
                 raise GraphError(
                     f"{describe(name, node)}: a value of type {type_} takes at least {least_bytes(type_, ones):,} "
                     f"bytes, out of proportion to the {given:,} bytes of inputs, parameters and constants"

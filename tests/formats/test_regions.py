@@ -183,6 +183,11 @@ def test_a_file_cut_short() -> None:
             loads(whole[:at])
 
 
+def test_what_a_long_loop_does_not_keep_takes_no_memory() -> None:
+    graph = traced(lambda x: lucid.scan(lambda c, _: (c + 1, None), x, length=100_000)[0], (2048,))
+    assert len(loads(dump({"g": graph})).graphs["g"]) == len(graph)
+
+
 def test_a_loop_in_a_file_is_not_run_when_it_is_read_or_compiled() -> None:
     """A constant loop that would never end."""
 

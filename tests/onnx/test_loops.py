@@ -87,7 +87,7 @@ def test_the_number_of_turns_may_be_given() -> None:
         assert net(X, turns)[1].shape == (turns, 4, 3)
 
 
-def halving(stacked: bool = False) -> lucid.onnx.OnnxModel:
+def halving(stacked: bool = False, limit: Array | None = None) -> lucid.onnx.OnnxModel:
     """Halves until the sum is below 1."""
     inner = body(
         [
@@ -97,8 +97,10 @@ def halving(stacked: bool = False) -> lucid.onnx.OnnxModel:
         ],
         ["i", "go", "s"], ["go_on", "next", *(["sum"] if stacked else [])],
     )  # fmt: skip
-    node = helper.make_node("Loop", ["", "", "x"], ["last", *(["every"] if stacked else [])], body=inner)
+    most = "" if limit is None else "most"
+    node = helper.make_node("Loop", [most, "", "x"], ["last", *(["every"] if stacked else [])], body=inner)
     constants = {"half": np.array(0.5, np.float32), "one": np.array(1, np.float32)}
+    constants |= {} if limit is None else {"most": limit}
     return model([node], [value("x", shape=("n", 3))], list(node.output), constants)
 
 
@@ -123,6 +125,36 @@ def test_any_number_of_rows() -> None:
 def test_what_data_stacks_has_no_size() -> None:
     with pytest.raises(GraphError, match="sizes must be known before a run"):
         lucid.compile(halving(stacked=True))(X)
+
+
+def counting(limit: Array | None, below: int) -> lucid.onnx.OnnxModel:
+    """Adds ``x`` while the number of the turn is small, and stacks the sums."""
+    inner = body(
+        [
+            helper.make_node("Add", ["s", "x"], ["next"]), helper.make_node("Less", ["i", "below"], ["go_on"]),
+            helper.make_node("Identity", ["next"], ["seen"]),
+        ],
+        ["i", "go", "s"], ["go_on", "next", "seen"],
+    )  # fmt: skip
+    node = helper.make_node("Loop", ["" if limit is None else "most", "", "x"], ["last", "every"], body=inner)
+    constants = {"below": np.array(below)} | ({} if limit is None else {"most": limit})
+    return model([node], [value("x", shape=(4, 3))], ["last", "every"], constants)
+
+
+@pytest.mark.parametrize("limit", [None, np.array(np.iinfo(np.int64).max)])
+def test_a_condition_on_the_number_of_the_turn(limit: Array | None) -> None:
+    last, every = ran(counting(limit, 2), X)
+    np.testing.assert_allclose(last, 4 * X, rtol=1e-6)
+    assert every.shape == (3, 4, 3)
+    with pytest.raises(GraphError, match="sizes must be known before a run"):
+        lucid.compile(counting(limit, 10**9))(X)
+
+
+def test_data_ends_a_loop_that_is_counted_too() -> None:
+    """As exporters write one that only data ends: at most 2 ** 63 - 1 turns."""
+    for limit, turns in ((np.array(np.iinfo(np.int64).max), 5), (np.array(3), 3)):
+        (last,) = ran(halving(limit=limit), np.full((2, 3), 3, np.float32))
+        np.testing.assert_allclose(last, np.full((2, 3), 3 / 2**turns))
 
 
 def test_what_grows_is_written_out() -> None:

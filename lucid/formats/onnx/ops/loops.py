@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ....errors import GraphError, LucidError, from_handler
-from ....graph.dims import Dim
+from ....graph.dims import Dim, SymDim
 from ....graph.opdef import AbstractTensor
 from ....graph.ops import loops
 from ....graph.ops.loops import Along
@@ -28,18 +28,30 @@ def loop(call: Call, limit: Value = None, condition: Value = None, *init: Value)
 
     Where what is carried changes its type, or the body must know the number of the turn, a loop is written out.
     """
-    begins = condition is None or (is_host(condition) and bool(call.scalar(condition, "the condition")))
-    known = (condition is None or is_host(condition)) and is_host(limit)
-    if not known:
-        return _while(call, limit, condition, init)
-    turns = call.dims(limit, "the number of turns")[0] if begins else 0
+    body: GraphDef = call.required("body")
+    turns: Dim | None = None
+    known = condition is None or is_host(condition)
+    begins = not known or condition is None or bool(call.scalar(condition, "the condition"))
+    if is_host(limit):
+        turns = call.dims(limit, "the number of turns")[0]
     try:
-        found = _counted(call, turns, init)
+        if known and (turns is not None or not begins) and _only_counts(body):
+            return _counted(call, turns if begins and turns is not None else 0, init)
+        return _while(call, limit, condition, init)
     except LucidError as error:
-        if from_handler(error) or not isinstance(turns, int):
+        if from_handler(error) or not known or isinstance(turns, SymDim) or not (turns is not None or limit is None):
             raise
-        return _written_out(call, turns, init, error)
-    return _while(call, limit, condition, init) if found is None else found
+        return _written_out(call, turns if begins else 0, init, error)
+
+
+def _only_counts(body: GraphDef) -> bool:
+    """Whether nothing that the body computes says that it was the last turn."""
+    source = {out: node for node in body.nodes for out in node.outputs if out}
+    name = body.outputs[0].name
+    while name in source and source[name].op == "Identity":
+        name = source[name].inputs[0]
+    made = name in body.constants or (name in source and source[name].op == "Constant")
+    return made or (len(body.inputs) > 1 and name == body.inputs[1].name)
 
 
 def _results(call: Call, given: Sequence[Value]) -> list[Value]:
@@ -48,22 +60,17 @@ def _results(call: Call, given: Sequence[Value]) -> list[Value]:
     return call.run(body, given)
 
 
-def _counted(call: Call, turns: Dim, init: Sequence[Value]) -> Sequence[Value] | None:
-    """A scan over nothing but numbers; None where data says whether another turn follows."""
-    further: list[Value] = []
+def _counted(call: Call, turns: Dim, init: Sequence[Value]) -> Sequence[Value]:
+    """A scan over nothing but numbers."""
 
     def turn(number: AbstractTensor, *values: AbstractTensor) -> Sequence[AbstractTensor]:
         again, *results = _results(call, [number, _TRUE, *values])
-        further.append(again)
+        if not call.scalar(again, "the condition"):
+            raise GraphError("it ends after its first turn, whatever the data are")
         return [number + 1, *map(call.tensor, results)]
 
     start = constant(call.world, np.array(0))
-    found = loops.scan(turn, [start, *map(call.tensor, init)], [], turns)
-    if not all(is_host(one) for one in further):
-        return None
-    if not all(bool(call.scalar(one, "the condition")) for one in further):
-        raise GraphError("it ends after its first turn, whatever the data are")
-    return found[1:]
+    return loops.scan(turn, [start, *map(call.tensor, init)], [], turns)[1:]
 
 
 def _while(call: Call, limit: Value, condition: Value, init: Sequence[Value]) -> Sequence[Value]:
@@ -84,20 +91,17 @@ def _while(call: Call, limit: Value, condition: Value, init: Sequence[Value]) ->
     return loops.loop(turn, most, first, [call.tensor(one) for one in init])
 
 
-def _written_out(call: Call, turns: int, init: Sequence[Value], why: LucidError) -> Sequence[Value]:
+def _written_out(call: Call, turns: int | None, init: Sequence[Value], why: LucidError) -> Sequence[Value]:
     """Turn after turn, each of which knows its number, and may hand on what is of another type."""
     body: GraphDef = call.required("body")
-    if turns * len(body.nodes) > UNROLLED:
-        raise why
-    carried, rows = list(init), list[list[Value]]()
-    for number in range(turns):
-        again, *results = _results(call, [np.array(number), _TRUE, *carried])
-        if not is_host(again):
+    most = UNROLLED // max(1, len(body.nodes))
+    carried, rows, again = list(init), list[list[Value]](), True
+    while again and (turns is None or len(rows) < turns):
+        following, *results = _results(call, [np.array(len(rows)), _TRUE, *carried])
+        if not is_host(following) or len(rows) == most:
             raise why
-        carried = results[: len(init)]
+        carried, again = results[: len(init)], bool(call.scalar(following, "the condition"))
         rows.append(results[len(init) :])
-        if not call.scalar(again, "the condition"):
-            break
     if not rows and len(body.outputs) - 1 > len(init):
         raise why
     return [*carried, *(stack(list(map(call.tensor, column))) for column in zip(*rows, strict=True))]
