@@ -10,6 +10,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +24,7 @@ from .functions import inlined
 from .lists import numbers, texts
 from .model import ML, SHORT, Array, Attribute, GraphDef, ModelDef, NodeDef, Size, ValueDef, widened
 from .room import LARGEST, Room
+from .skim import skimmed
 
 if TYPE_CHECKING:  # nobody needs the package but for reading
     from onnx import (
@@ -48,8 +50,8 @@ MOST_AXES = 64
 """Those that an array can have."""
 
 
-def read(source: object) -> ModelDef:
-    """The model in a file, in bytes, or in an ``onnx.ModelProto``.
+def read(source: object, *, weights: bool = True) -> ModelDef:
+    """The model in a file, in bytes, or in an ``onnx.ModelProto``; without ``weights`` its nodes alone, no numbers.
 
     Raises
     ------
@@ -58,9 +60,9 @@ def read(source: object) -> ModelDef:
     LucidError
         Where the ``onnx`` package is missing.
     """
-    proto, folder, name = _proto(source)
+    proto, folder, name = _proto(source, weights)
     try:
-        return _model(proto, folder, name)
+        return _model(proto, folder, name, weights)
     except LucidError:
         raise
     except Exception as error:
@@ -69,7 +71,7 @@ def read(source: object) -> ModelDef:
         raise GraphError(f"{name} is a broken ONNX model: {named(str(error))}") from error
 
 
-def _proto(source: object) -> tuple[ModelProto, Path | None, str]:
+def _proto(source: object, weights: bool) -> tuple[ModelProto, Path | None, str]:
     """The message, the folder that its external data lies in, and what to call it."""
     try:
         proto_class = onnx.ModelProto
@@ -79,12 +81,13 @@ def _proto(source: object) -> tuple[ModelProto, Path | None, str]:
         return source, None, "the model"
     if isinstance(source, bytes | bytearray | memoryview):
         data, folder, name = bytes(source), None, "the model"
+        data = data if weights else skimmed(data)
     elif isinstance(source, str | os.PathLike):
         path = Path(os.fspath(source))
         try:
             if not path.is_file():
                 raise FileError(f"there is no file {shown(str(path))}")
-            data, folder, name = path.read_bytes(), path.parent, named(path.name)
+            data, folder, name = path.read_bytes() if weights else _skimmed(path), path.parent, named(path.name)
         except (OSError, ValueError) as error:
             raise FileError(f"{shown(str(path))} cannot be read: {error}") from error
     else:
@@ -101,9 +104,18 @@ def _proto(source: object) -> tuple[ModelProto, Path | None, str]:
     return proto, folder, name
 
 
-def _model(proto: ModelProto, folder: Path | None, name: str) -> ModelDef:
+def _skimmed(path: Path) -> bytes:
+    """A file without its numbers, of which nothing is brought into memory."""
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return b""
+        with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+            return skimmed(data)
+
+
+def _model(proto: ModelProto, folder: Path | None, name: str, weights: bool) -> ModelDef:
     opsets = _opsets(proto, name)
-    reader = _Reader(opsets, folder)
+    reader = _Reader(opsets, folder, weights)
     graph = reader.graph((inlined(proto) if proto.functions else proto).graph)
     return ModelDef(graph, opsets, f"{proto.producer_name} {proto.producer_version}".strip(), name)
 
@@ -139,24 +151,28 @@ class Scope(NamedTuple):
 
 
 class _Reader:
-    def __init__(self, opsets: Mapping[str, int], folder: Path | None) -> None:
-        self.opsets, self.folder = opsets, folder
+    def __init__(self, opsets: Mapping[str, int], folder: Path | None, weights: bool) -> None:
+        self.opsets, self.folder, self.weights = opsets, folder, weights
         self.graphs = 0
         self.room = Room()
 
     def graph(self, proto: GraphProto, outer: Scope | None = None) -> GraphDef:
         """A graph; what one within another makes gets a name that nothing else in the model has."""
         scope = self.scope(proto, outer)
-        tensors = [*proto.initializer, *(one.values for one in proto.sparse_initializer)]
-        _check_unique(f"graph {shown(proto.name)}", "constants", [one.name for one in tensors])
-        constants = {scope.of(tensor.name): self.array(tensor) for tensor in proto.initializer}
-        constants.update((scope.of(one.values.name), self.dense(one)) for one in proto.sparse_initializer)
+        constants = self.constants(proto, scope) if self.weights else {}
         # files of before IR version 4 list constants as inputs too
         inputs = tuple(one for one in (self.value(given, scope) for given in proto.input) if one.name not in constants)
         nodes = tuple(self.node(one, index, scope) for index, one in enumerate(proto.node))
         _check_names(proto.name, inputs, constants, nodes)
         outputs = tuple(self.value(one, scope) for one in proto.output)
         return GraphDef(proto.name, inputs, outputs, constants, _in_order(proto.name, nodes))
+
+    def constants(self, proto: GraphProto, scope: Scope) -> dict[str, Array]:
+        tensors = [*proto.initializer, *(one.values for one in proto.sparse_initializer)]
+        _check_unique(f"graph {shown(proto.name)}", "constants", [one.name for one in tensors])
+        found = {scope.of(tensor.name): self.array(tensor) for tensor in proto.initializer}
+        found.update((scope.of(one.values.name), self.dense(one)) for one in proto.sparse_initializer)
+        return found
 
     def scope(self, proto: GraphProto, outer: Scope | None) -> Scope:
         if outer is None:
@@ -200,6 +216,8 @@ class _Reader:
             kinds.STRINGS: lambda a: texts(a.strings),
             kinds.TYPE_PROTO: lambda a: (),  # what something that is absent would be
         }  # fmt: skip
+        if not self.weights and proto.type not in (kinds.GRAPH, kinds.GRAPHS):
+            return ()
         if proto.type not in scalars:
             raise GraphError(f"attribute {shown(proto.name)} has a type that is not supported ({proto.type})")
         return scalars[proto.type](proto)
