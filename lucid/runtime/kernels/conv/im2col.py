@@ -39,7 +39,9 @@ def blocks_of(conv: Conv, rows: int, pixels_per_row: int, itemsize: int, *, over
     """
     if not conv.images * rows * pixels_per_row * conv.outputs:
         return []
-    most = max(LEAST_ROWS, (2 if overlap else 1) * BLOCK_BYTES // (max(conv.taps, conv.group_out) * itemsize))
+    streamed = conv.taps * conv.group_out * itemsize > this_machine().l2
+    least = 2 * LEAST_ROWS if streamed else LEAST_ROWS  # each block streams the weights
+    most = max(least, (2 if overlap else 1) * BLOCK_BYTES // (max(conv.taps, conv.group_out) * itemsize))
     image = rows * pixels_per_row
     if image <= most:
         cuts = [(a, b, 0, rows) for a, b in pieces(conv.images, most // image)]
