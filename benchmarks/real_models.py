@@ -155,8 +155,14 @@ def ratio(turns: Sequence[Turn], figure: str) -> float:
     return statistics.median(found) if found else math.nan
 
 
+def title(name: str) -> str:
+    """A model as the table names it: package and file."""
+    path = Path(name)
+    return f"{path.parts[0].rpartition('-')[0]}: {path.stem}"
+
+
 def row(name: str, turns: Sequence[Turn]) -> str:
-    cells = [Path(name).stem, _number(ratio(turns, "loop"), 2), _number(ratio(turns, "paced"), 2)]
+    cells = [title(name), _number(ratio(turns, "loop"), 2), _number(ratio(turns, "paced"), 2)]
     for figure, scale, digits in (("loop", 1e3, 3), ("paced", 1e3, 3), ("first", 1e3, 0), ("peak", 1, 0)):
         cells += [_number(scale * middle(turns, c, figure), digits) for c in CONTESTANTS]
     return "| " + " | ".join(cells) + " |"
@@ -198,7 +204,7 @@ def report(results: dict[str, list[Turn]], folder: Path, facts: str, asked: str)
     lines += ["", f"| model | loop | paced | {' | '.join(heads)} |", "|---" * (3 + len(heads)) + "|"]
     lines += [row(name, turns) for name, turns in results.items()]
     errors = dict.fromkeys(
-        f"- {Path(name).stem}, {contestant}: {found['error']}"
+        f"- {title(name)}, {contestant}: {found['error']}"
         for name, turns in results.items()
         for one in turns
         for contestant, found in one.items()

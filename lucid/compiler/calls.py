@@ -20,10 +20,11 @@ from ..runtime.program.executable import Executable
 from ..tensor.grad_mode import is_grad_enabled
 from ..tensor.tensor import Record, Tensor
 from .programs import PLANS
+from .results import Results
 from .sizes import Orders, Sizes, orders_of
 from .specialization import Specialization
 
-OfOneTensor: TypeAlias = "Callable[[Array | Tensor], Tensor]"
+OfTensors: TypeAlias = "Callable[..., object]"
 
 
 class Calls:
@@ -66,12 +67,16 @@ class Calls:
         results = self.specialization.results
         return outputs[0] if results.alone else results.of(outputs, leaves)
 
-    def of_one_tensor(self, call: Forward) -> OfOneTensor | None:
-        """A short way for further calls of one tensor with one result; None where a call does more than that."""
+    def of_tensors(self, call: Forward) -> OfTensors | None:
+        """A short way for further calls of tensors; None where a call does more than to give results.
+
+        Where its results have gradients, there is one only for a call of one tensor with one result.
+        """
         made = self.specialization
-        alone = made.results.alone and not made.traced.updates and call.wanted == (False,)
-        if not alone:
+        if made.traced.updates or any(call.wanted):
             return None
+        if not (made.results.alone and len(call.wanted) == 1):
+            return None if call.tracked else partial(call.run_all, made.results)
         # attributes that refer to the call are kept here: if the call kept them, that would be a cycle
         return partial(call.run_one, CallAttrs(call), made.traced.input_types[0].bind(dict(call.sizes)))
 
@@ -146,6 +151,12 @@ class Forward:
         sources = ((None, 0, version), *sources)
         record = Record(CALL, attrs, (x, *self.parameters), sources, now, tuple(produced), self.all_types)
         return self._result(record, 0)
+
+    def run_all(self, results: Results, *leaves: Array | Tensor) -> object:
+        """The same for several tensors or results, without gradients."""
+        produced = self.owner.run(self.executable, [x._array if isinstance(x, Tensor) else x for x in leaves])
+        made = [Tensor.made(array, type_) for array, type_ in zip(produced, self.all_types, strict=True)]
+        return made[0] if results.alone else results.of(made, leaves)
 
     def backward(self, used: Used) -> _Backward:
         return _Backward(self, used)

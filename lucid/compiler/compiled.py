@@ -29,7 +29,7 @@ from ..tensor.grad_mode import is_grad_enabled
 from ..tensor.tensor import Tensor
 from .archive import archive_bytes, archive_from_bytes, write_archive
 from .arguments import Structure, arranged, flatten
-from .calls import Calls, Forward, OfOneTensor
+from .calls import Calls, Forward, OfTensors
 from .guards import Guards
 from .options import Options
 from .record import record
@@ -94,7 +94,7 @@ class CompiledModel(Module):
         self._latest: Trace | None = None
         self._ran: Forward | None = None
         """What ran last, in whichever thread."""
-        self._known: Recent[Any, tuple[int, OfOneTensor, Callable[[], bool] | None, Forward]] = Recent(SPECIALIZATIONS)
+        self._known: Recent[Any, tuple[int, OfTensors, Callable[[], bool] | None, Forward]] = Recent(SPECIALIZATIONS)
         self._types, structure = flatten(specs, (TensorType,))
         self._fixed: Structure | None = structure if self._types else None
         if self._fixed is not None:
@@ -133,20 +133,17 @@ class CompiledModel(Module):
     def __call__(self, /, *args: Any, **kwargs: object) -> Any:
         if active_trace.get() is not None:
             return self._within_trace(args, kwargs)
-        if len(args) == 1 and not kwargs:
-            x = args[0]
-            array = x if type(x) is np.ndarray else x._array if type(x) is Tensor and not x._requires_grad else None
-            if array is not None:
-                key = (type(x), array.shape, array.dtype, array.strides, is_grad_enabled())
-                now = changes.of_models.now
-                known = self._known.get(key)
-                if known is not None and known[0] == now and (known[2] is None or known[2]()):
-                    self._ran = known[3]
-                    return known[1](x)
-                result, trace, call = self._run(args, kwargs)
-                self._remember(now, key, trace, call)
-                return result
-        return self._run(args, kwargs)[0]
+        key = None if kwargs else _likeness(args)
+        if key is None:
+            return self._run(args, kwargs)[0]
+        now = changes.of_models.now
+        known = self._known.get(key)
+        if known is not None and known[0] == now and (known[2] is None or known[2]()):
+            self._ran = known[3]
+            return known[1](*args)
+        result, trace, call = self._run(args, kwargs)
+        self._remember(now, key, trace, call)
+        return result
 
     def forward(self, /, *args: object, **kwargs: object) -> Any:
         """The compiled model's result, as by a call of it."""
@@ -185,14 +182,14 @@ class CompiledModel(Module):
         return self.model(*args, **kwargs)
 
     def _remember(self, now: int, key: object, trace: Trace, call: Forward) -> None:
-        """Let the next call like this one, of a single tensor, go straight to its program.
+        """Let the next call like this one, of tensors one after another, go straight to its program.
 
         ``now`` is the count of changes of models before the call; if there was one since, nothing is remembered.
         """
         guards = trace.guards
         if changes.of_models.now != now or (self.model is not None and not (guards.seen == now and guards.hold())):
             return
-        straight = trace.calls.of_one_tensor(call)
+        straight = trace.calls.of_tensors(call)
         if straight is not None:
             self._known.keep(key, (now, straight, guards.unchanged, call))
 
@@ -356,6 +353,17 @@ class CompiledModel(Module):
     def __repr__(self) -> str:
         name = type(self.model).__name__ if isinstance(self.model, Module) else getattr(self.model, "__name__", "file")
         return f"<compiled {name}: {len(self._traces) or int(self._latest is not None)} traces>"
+
+
+def _likeness(args: tuple[object, ...]) -> tuple[object, ...] | None:
+    """What calls of arrays, and tensors without gradients, have in common that go the same way; None for others."""
+    found: list[object] = [is_grad_enabled()]
+    for x in args:
+        array = x if type(x) is np.ndarray else x._array if type(x) is Tensor and not x._requires_grad else None
+        if array is None:
+            return None
+        found += (type(x), array.shape, array.dtype, array.strides)
+    return tuple(found)
 
 
 def _from_bytes(data: bytes, options: Options) -> CompiledModel:

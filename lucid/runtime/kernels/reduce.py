@@ -94,7 +94,7 @@ def sum_by_column(k: Emitter[reduce.ReduceAttrs]) -> None:
     """Rows times a column of ones, or of what a mean divides by."""
     (x,), (y,), axes = k.ins, k.outs, k.attrs.axes
     count = math.prod(x.shape[axis] for axis in axes) if k.node.op is reduce.MEAN else 1
-    sum_rows(k, x, axes, y, max(1, count))
+    sum_rows(k, x, axes, y, count)
 
 
 @kernel(reduce.MEAN, cost=_along_work)

@@ -13,10 +13,10 @@ MOST = 1 << 12
 
 
 def in_rows(x: TensorType, axes: tuple[int, ...]) -> bool:
-    """Whether what is added up are rows of so few numbers, one after another."""
+    """Whether what is added up are rows of some numbers, not too many, one after another."""
     lead = x.rank - len(axes)
     last = x.order is None and axes == tuple(range(lead, x.rank)) and is_float(x.dtype)
-    return last and math.prod(x.concrete[lead:]) <= MOST
+    return last and 0 < math.prod(x.concrete[lead:]) <= MOST
 
 
 def sum_rows(k: Emitter, x: Operand, axes: tuple[int, ...], total: Operand, count: int = 1) -> None:
