@@ -36,7 +36,6 @@ class LucidRep(BackendRep):
 
     def __init__(self, model: OnnxModel, graph: onnx.GraphProto) -> None:
         self.model = model
-        self._converted = _only_converted(graph)
         declared = [one.type.tensor_type.elem_type for one in graph.output]
         self._dtypes = [np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind)) if kind else None for kind in declared]
         self._compiled = compile(model)
@@ -80,22 +79,7 @@ class LucidRep(BackendRep):
         if not isinstance(value, np.ndarray | np.generic | int | float):
             raise LucidError(f"{self.model.source}: the input {name!r} is no tensor, which is not supported")
         array = widened(np.asarray(value))
-        if name in self._converted and array.dtype.name not in (*DTYPES, "object"):
-            array = _whole(array)
         return _numbers(array.tolist()) if name in self.model.shape_inputs else array
-
-
-def _only_converted(graph: onnx.GraphProto) -> set[str]:
-    """Inputs that nothing but conversions to other types read."""
-    read = {name for node in graph.node if node.op_type not in ("Cast", "CastLike") for name in node.input}
-    held = {node.op_type for node in graph.node} & {"If", "Loop", "Scan"}
-    return set() if held else {one.name for one in graph.input} - read - {one.name for one in graph.output}
-
-
-def _whole(array: Array) -> Array:
-    """Numbers of a type that NumPy does not have, as those of a larger one: no number changes."""
-    name = array.dtype.name
-    return array.astype(np.float32 if "float" in name else np.uint8 if name.startswith("uint") else np.int8)
 
 
 def _numbers(nested: object) -> object:

@@ -165,7 +165,7 @@ class OnnxModel(Module):
         self.output_names = tuple(one.name for one in graph.outputs)
         self.shapes = dict(shapes or {})
         self.shape_inputs = shape_inputs(graph)
-        self.kinds = {one.name: one.kind for one in graph.inputs}
+        self.kinds = {**graph.kinds, **{one.name: one.kind for one in graph.inputs}}
         self._plan = _Plan(graph)
         _Builder(self, self._plan).build()
 

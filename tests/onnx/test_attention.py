@@ -81,6 +81,42 @@ CASES: dict[str, Case] = {
 }  # fmt: skip
 
 
+RULES = {"linear": (), "gated": ("decay",), "delta": ("beta",), "gated_delta": ("decay", "beta")}
+
+
+def remembered(rule: str, *, wide: bool = False, past: bool = False) -> Case:
+    """Four heads of queries, two of keys and values, over five times."""
+    before = floats(2, 2, 3, 4, seed=3) if past else None
+    decay, beta = -np.abs(floats(2, 5, 2 * 3 if wide else 2, seed=7)), np.abs(floats(2, 5, 1 if wide else 2, seed=8))
+    return one(
+        "LinearAttention",
+        [floats(2, 5, 12), floats(2, 5, 6, seed=1), floats(2, 5, 8, seed=2), before,
+         decay if "decay" in RULES[rule] else None, beta if "beta" in RULES[rule] else None],
+        2, opset=27, q_num_heads=4, kv_num_heads=2, update_rule=rule,
+    )  # fmt: skip
+
+
+def changed(**bodies: tuple[str, dict[str, Any]]) -> Case:
+    """Attention through graphs of one node each."""
+
+    def graph(op: str, **attributes: Any) -> Any:
+        value = helper.make_tensor_value_info("s", TensorProto.FLOAT, [None] * 4)
+        made = helper.make_tensor_value_info("t", TensorProto.FLOAT, [None] * 4)
+        return helper.make_graph([helper.make_node(op, ["s"], ["t"], **attributes)], op, [value], [made])
+
+    graphs = {name: graph(op, **attributes) for name, (op, attributes) in bodies.items()}
+    return one("FlexAttention", [Q, *FEW], opset=26, domain="ai.onnx.preview", scale=0.3, **graphs)
+
+
+CASES |= {
+    **{f"remembered {rule}": remembered(rule) for rule in RULES},
+    **{f"remembered {rule}, from before": remembered(rule, wide=True, past=True) for rule in RULES},
+    "flexible": changed(),
+    "flexible scores": changed(score_mod=("Tanh", {})),
+    "flexible shares": changed(score_mod=("Abs", {}), prob_mod=("Sqrt", {})),
+}
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_it_is_what_the_format_says(name: str) -> None:
     agrees(CASES[name])
@@ -117,6 +153,8 @@ def test_lengths_and_the_past_may_be_of_any_size() -> None:
         (attention([Q, K, V, None, PAST[0]]), "past_key and past_value come together"),
         (attention([Q, K, V], 4, qk_matmul_output_mode=4), "no qk_matmul_output_mode 4"),
         (attention([Q, K, V], opset=25, left_window_size=-2), "a window of -2 keys"),
+        (one("LinearAttention", [FLAT[0]] * 3, 2, opset=27, q_num_heads=4, kv_num_heads=4), "goes with decay and beta"),
+        (one("LinearAttention", [FLAT[0]] * 3, 2, opset=27, update_rule="none"), "no update_rule 'none'"),
         (rotary([Q, floats(2, 3, 3), floats(2, 3, 3)]), "not for 8 features"),
     ],
 )

@@ -163,6 +163,10 @@ CASES: dict[str, Case] = {
     "FeatureVectorizer": one("FeatureVectorizer", [X, X[:, :2]], domain=ML, inputdimensions=[4, 2]),
     "Imputer": one("Imputer", [np.where(X == 1, np.nan, X).astype(np.float32)], domain=ML,
                    imputed_value_floats=[9.0], replaced_value_float=float("nan")),
+    "LabelEncoder": one("LabelEncoder", [np.array([[3, 1], [7, 1]])], domain=ML, keys_int64s=[1, 3],
+                        values_floats=[0.5, 2.0], default_float=-1.0),
+    "LabelEncoder back": one("LabelEncoder", [np.float32([0.5, 2, 4])], domain=ML, keys_floats=[0.5, 2.0],
+                             values_int64s=[4, 8], default_int64=-1),
 }  # fmt: skip
 
 

@@ -6,11 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from ...base.arrays import Array as Array
 from ...base.checks import named, shown
-from ...graph.types import DType
+from ...graph.types import DTYPES, DType
 
 Size: TypeAlias = "int | str | None"
 """A dimension as declared: a number, a name, or neither."""
@@ -23,13 +21,21 @@ Attribute: TypeAlias = (
 DOMAIN, ML, MICROSOFT = "", "ai.onnx.ml", "com.microsoft"
 
 
-SHORT = ("float16", "bfloat16")
-"""Element types whose numbers are computed with as float32."""
+SMALL = frozenset((17, 18, 19, 20, 21, 22, 23, 24, 25, 26))
+"""Numbers in the format of the element types of eight bits and fewer that NumPy does not have."""
+
+
+def wide(dtype: DType) -> DType:
+    """The type that numbers are computed with: a larger one where they have 16 bits or fewer than eight, or float8."""
+    name = dtype.name
+    if name in DTYPES or dtype.kind in "OSUc":
+        return dtype
+    return DTYPES["float32" if "float" in name else "uint8" if name.startswith("uint") else "int8"]
 
 
 def widened(array: Array) -> Array:
-    """The array, as float32 where its numbers have 16 bits."""
-    return array.astype(np.float32) if array.dtype.name in SHORT else array
+    """The array, with the same numbers, of the type that is computed with."""
+    return array.astype(wide(array.dtype), copy=False)
 
 
 @dataclass(frozen=True)
@@ -96,13 +102,20 @@ class ValueDef:
 
 @dataclass(frozen=True)
 class GraphDef:
-    """A graph: nodes in an order in which each comes after those it reads."""
+    """A graph: nodes in an order in which each comes after those it reads.
+
+    Attributes
+    ----------
+    kinds
+        Numbers in the format of the element types of constants that are computed with as other ones.
+    """
 
     name: str
     inputs: tuple[ValueDef, ...]
     outputs: tuple[ValueDef, ...]
     constants: Mapping[str, Array]
     nodes: tuple[NodeDef, ...]
+    kinds: Mapping[str, int] = field(default_factory=dict)
 
     def walk(self) -> Iterator[NodeDef]:
         """All nodes, those of graphs within nodes too."""

@@ -22,7 +22,7 @@ from ...errors import FileError, GraphError, LucidError, from_handler
 from ...graph.types import DTYPES, DType, float32, int64
 from .functions import inlined
 from .lists import numbers, texts
-from .model import ML, SHORT, Array, Attribute, GraphDef, ModelDef, NodeDef, Size, ValueDef, widened
+from .model import ML, SMALL, Array, Attribute, GraphDef, ModelDef, NodeDef, Size, ValueDef, wide, widened
 from .room import LARGEST, Room
 from .skim import skimmed
 
@@ -165,7 +165,8 @@ class _Reader:
         nodes = tuple(self.node(one, index, scope) for index, one in enumerate(proto.node))
         _check_names(proto.name, inputs, constants, nodes)
         outputs = tuple(self.value(one, scope) for one in proto.output)
-        return GraphDef(proto.name, inputs, outputs, constants, _in_order(proto.name, nodes))
+        kinds = {scope.of(tensor.name): tensor.data_type for tensor in proto.initializer if tensor.data_type in SMALL}
+        return GraphDef(proto.name, inputs, outputs, constants, _in_order(proto.name, nodes), kinds)
 
     def constants(self, proto: GraphProto, scope: Scope) -> dict[str, Array]:
         tensors = [*proto.initializer, *(one.values for one in proto.sparse_initializer)]
@@ -200,9 +201,7 @@ class _Reader:
             return ValueDef(scope.of(proto.name), None, None)
         kind = proto.type.tensor_type
         shape = tuple(map(_size, kind.shape.dim)) if kind.HasField("shape") else None
-        dtype = _dtype(kind.elem_type) if kind.elem_type else None
-        if dtype is not None and dtype.name in SHORT:
-            dtype = np.dtype(np.float32)
+        dtype = wide(_dtype(kind.elem_type)) if kind.elem_type else None
         return ValueDef(scope.of(proto.name), dtype, shape, kind.elem_type)
 
     def attribute(self, proto: AttributeProto, scope: Scope) -> Attribute:
@@ -262,11 +261,11 @@ class _Reader:
         if offset < 0 or length != nbytes or offset + nbytes > path.stat().st_size:
             raise GraphError(f"{title} does not fit into {place}")
         if nbytes == 0:
-            return np.zeros(shape, dtype)
+            return np.zeros(shape, wide(dtype))
         if _bits(dtype) < 8:
             packed = np.memmap(path, np.uint8, "r", offset, (nbytes,)).tobytes()
             whole = onnx.TensorProto(dims=shape, data_type=proto.data_type, raw_data=packed)
-            return np.asarray(onnx.numpy_helper.to_array(whole))
+            return widened(np.asarray(onnx.numpy_helper.to_array(whole)))
         return widened(np.memmap(path, dtype, "c", offset, shape))
 
     def dense(self, proto: SparseTensorProto) -> Array:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ...errors import GraphError
 from ...graph.opdef import AbstractTensor
-from ...graph.ops.composite import eq, gt
+from ...graph.ops.composite import eq, ge, gt, logical_and, lt
 from ...graph.ops.elementwise import abs_, floor, log2, maximum, minimum, pow_, remainder, round_, sign, where
 from ...graph.ops.promotion import cast
 from ...graph.types import float32, is_float
@@ -44,13 +45,16 @@ GRIDS = {
 INTEGERS = {21: (4, False), 22: (4, True), 25: (2, False), 26: (2, True)}
 """Bits, and whether there is a sign: uint4, int4, uint2, int2."""
 
-SMALL = frozenset({*GRIDS, *INTEGERS})
+POWERS = 24
+"""float8e8m0, whose numbers are powers of two."""
 
 
-def as_small(x: AbstractTensor, kind: int, saturate: bool) -> AbstractTensor:
-    """The numbers of a type that are nearest, as float32, int8 or uint8."""
+def as_small(x: AbstractTensor, kind: int, saturate: bool, rounding: str = "up") -> AbstractTensor:
+    """The numbers of a type that are nearest, as float32, int8 or uint8; ``rounding`` is that of powers of two."""
     if kind in INTEGERS:
         return _wrapped(x, *INTEGERS[kind])
+    if kind == POWERS:
+        return _power(x, saturate, rounding)
     grid = GRIDS[kind]
     x = cast(x, float32)
     size = minimum(abs_(x), 2.0 * grid.largest)  # of infinities there is no logarithm
@@ -62,6 +66,22 @@ def as_small(x: AbstractTensor, kind: int, saturate: bool) -> AbstractTensor:
     else:
         held = where(gt(nearest, grid.largest), float("inf" if grid.infinite else "nan"), nearest)
     return where(eq(x, x), held * sign(x), x)
+
+
+def _power(x: AbstractTensor, saturate: bool, rounding: str) -> AbstractTensor:
+    """Powers of two from 2**-127 to 2**127, whatever the sign."""
+    if rounding not in ("up", "down", "nearest"):
+        raise GraphError(f"there is no round_mode {rounding!r}")
+    size = maximum(abs_(cast(x, "float64")), 2.0**-127)
+    exponent = floor(log2(minimum(size, 2.0**128)))
+    if rounding != "down":
+        least = 1.0 if rounding == "up" else 1.5
+        behind = gt if rounding == "up" else ge
+        more = behind(size / pow_(2.0, exponent), least)
+        exponent = exponent + cast(logical_and(more, lt(exponent, 127.0)) if saturate else more, "float64")
+    inside = lt(exponent, 127.5) if saturate else lt(exponent, 128.0)
+    known = logical_and(inside, lt(size, float("inf")))
+    return cast(where(known, pow_(2.0, minimum(exponent, 127.0)), float("nan")), float32)
 
 
 def _wrapped(x: AbstractTensor, bits: int, signed: bool) -> AbstractTensor:

@@ -7,6 +7,7 @@ from . import elementwise as elementwise
 from . import images as images
 from . import indexing as indexing
 from . import learned as learned
+from . import linear_attention as linear_attention
 from . import loops as loops
 from . import losses as losses
 from . import moves as moves
@@ -23,4 +24,5 @@ from . import recurrent as recurrent
 from . import reductions as reductions
 from . import shapes as shapes
 from . import signals as signals
+from . import training as training
 from . import windows as windows

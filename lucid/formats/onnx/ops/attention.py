@@ -23,7 +23,7 @@ from ..host import ELEMENT_TYPES
 from ..registry import Call, Value, converter
 
 
-def _heads(call: Call, x: AbstractTensor, name: str) -> AbstractTensor:
+def heads_of(call: Call, x: AbstractTensor, name: str) -> AbstractTensor:
     """(N, T, H E) as (N, H, T, E); what has four axes is so already."""
     if x.type.rank == 4:
         return x
@@ -88,7 +88,7 @@ def _of_lengths(
     return at.both(lt(counted(query, keys), known), mask)
 
 
-def _precision(call: Call, dtype: DType) -> DType:
+def precision_of(call: Call, dtype: DType) -> DType:
     """In what type shares are computed: never in one that is less precise than the inputs'."""
     asked = call.attribute("softmax_precision")
     if asked in (None, 10, 16):  # of 16 bits
@@ -106,8 +106,8 @@ def attention(
 ) -> list[AbstractTensor]:  # fmt: skip
     """Scores, bent by a cap, masked, and made shares of the values; each may be asked for."""
     flat = call.tensor(q).type.rank == 3
-    query = _heads(call, call.tensor(q), "q_num_heads")
-    own, values = (_heads(call, call.tensor(x), "kv_num_heads") for x in (k, v))
+    query = heads_of(call, call.tensor(q), "q_num_heads")
+    own, values = (heads_of(call, call.tensor(x), "kv_num_heads") for x in (k, v))
     given_mask, before, before_value, count = map(call.optional, (given, past_key, past_value, lengths))
     if (before is None) != (before_value is None) or (before is not None and count is not None):
         raise GraphError("past_key and past_value come together, and without nonpad_kv_seqlen")
@@ -119,7 +119,7 @@ def attention(
         window, mask = (None, None), _of_lengths(query, keys, window, count, mask)
     scale, cap = call.attribute("scale"), call.attribute("softcap", 0.0)
     step: list[AbstractTensor] = []
-    if call.outputs > 3 or _precision(call, query.type.dtype) != query.type.dtype:
+    if call.outputs > 3 or precision_of(call, query.type.dtype) != query.type.dtype:
         if window != (None, None):
             mask = at.both(at.window(query, query.type.shape[2], keys, past, *window), mask)
         y, step = _whole(call, query, key, value, mask, scale, cap)
@@ -136,7 +136,7 @@ def _whole(
     known, dtype = at.Masked(mask), query.type.dtype
     products = at.scores("Attention", query, key, scale)
     bent = at.capped(products, cap)
-    shares = cast(softmax(cast(at.masked(bent, known.mask), _precision(call, dtype)), -1), dtype)
+    shares = cast(softmax(cast(at.masked(bent, known.mask), precision_of(call, dtype)), -1), dtype)
     y = known.rows(at.per_head("Attention", shares, value))
     if call.outputs <= 3:
         return y, []
@@ -159,7 +159,7 @@ def _step(
 @converter("RotaryEmbedding", since=23)
 def rotary(call: Call, x: Value, cos: Value, sin: Value, places: Value = None) -> AbstractTensor:
     (data, cosine, sine), at_places = call.tensors(x, cos, sin), call.optional(places)
-    turned = _heads(call, data, "num_heads")
+    turned = heads_of(call, data, "num_heads")
     if at_places is not None:
         cosine, sine = (embedding(at_places, one) for one in (cosine, sine))
     width = call.attribute("rotary_embedding_dim", 0) or turned.type.shape[3]

@@ -18,8 +18,9 @@ from ....graph.ops.indexing import index_with
 from ....graph.ops.promotion import cast as cast_to
 from ....graph.types import as_dtype, is_float
 from ..host import ELEMENT_TYPES
+from ..model import SMALL
 from ..registry import Call, Value, converter, is_host
-from ..small import SMALL, as_small
+from ..small import as_small
 
 Function = Callable[..., AbstractTensor]
 
@@ -110,7 +111,7 @@ def cast(call: Call, x: Value) -> AbstractTensor:
 def _as_kind(call: Call, x: AbstractTensor, kind: int) -> AbstractTensor:
     """Numbers of the element type that has this number in the format."""
     if kind in SMALL:
-        return as_small(x, kind, bool(call.attribute("saturate", 1)))
+        return as_small(x, kind, bool(call.attribute("saturate", 1)), call.attribute("round_mode", "up"))
     if kind not in ELEMENT_TYPES:
         raise GraphError(f"there is no element type {kind} here")
     dtype = as_dtype(np.dtype(ELEMENT_TYPES[kind]))

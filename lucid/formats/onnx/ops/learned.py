@@ -11,7 +11,7 @@ from ....errors import GraphError
 from ....graph.opdef import AbstractTensor
 from ....graph.ops import elementwise as ew
 from ....graph.ops import indexing, reduce, shape
-from ....graph.ops.composite import eq, gt, isinf
+from ....graph.ops.composite import eq, gt, isinf, logical_and, logical_or
 from ....graph.ops.linalg import matmul
 from ....graph.ops.norm import softmax
 from ....graph.ops.promotion import cast
@@ -304,6 +304,34 @@ def imputer(call: Call, x: Value) -> AbstractTensor:
     replaced = call.attribute(f"replaced_value_{kind}", 0)
     missing = ew.isnan(data) if kind == "float" and np.isnan(replaced) else eq(data, replaced)
     return ew.where(missing, call.world.constant(made), data)
+
+
+def _table(call: Call, which: str) -> Array:
+    """The keys or the values of an encoder: numbers."""
+    for name, dtype in ((f"{which}_int64s", np.int64), (f"{which}_floats", np.float32)):
+        if call.attribute(name) is not None:
+            return np.asarray(call.attribute(name), dtype)
+    tensor = call.attribute(f"{which}_tensor")
+    if tensor is None or np.asarray(tensor).dtype.kind not in "fiu":
+        raise GraphError(f"its {which} are text, which no tensor holds")
+    return np.asarray(tensor)
+
+
+@converter("LabelEncoder", domain=ML)
+def label_encoder(call: Call, x: Value) -> AbstractTensor:
+    """For each number what stands beside the key that it is, or a number for all others."""
+    data, keys, values = call.tensor(x), _table(call, "keys"), _table(call, "values")
+    usual = call.attribute("default_float", -0.0) if values.dtype.kind == "f" else call.attribute("default_int64", -1)
+    given = call.attribute("default_tensor")
+    usual = usual if given is None else np.asarray(given).reshape(()).item()
+    hits = eq(shape.unsqueeze(data, -1), call.world.constant(keys.astype(data.type.dtype)))
+    if keys.dtype.kind == "f" and is_float(data.type.dtype):
+        hits = logical_or(hits, logical_and(shape.unsqueeze(ew.isnan(data), -1), call.world.constant(np.isnan(keys))))
+    place = reduce.argmax(cast(hits, INT64), -1)
+    table = call.world.constant(np.append(values, np.asarray(usual, values.dtype)))
+    found = cast(reduce.sum(hits, -1), INT64)
+    chosen: AbstractTensor = indexing.index_with(table, (0,), (ew.where(gt(found, 0), place, len(values)),))
+    return chosen
 
 
 @converter("ArrayFeatureExtractor", domain=ML)

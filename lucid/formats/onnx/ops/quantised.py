@@ -24,8 +24,9 @@ from ....graph.ops.source import full
 from ....graph.ops.subscript import getitem
 from ....graph.types import DTYPES, DType, as_dtype, float32, is_float, product
 from ..host import ELEMENT_TYPES, evaluated
-from ..model import Array, NodeDef
+from ..model import SMALL, Array, NodeDef
 from ..registry import Call, Value, converter
+from ..small import INTEGERS, as_small
 from .windows import convolved
 
 FLOAT64, INT32, INT64, UINT8 = (DTYPES[name] for name in ("float64", "int32", "int64", "uint8"))
@@ -67,16 +68,24 @@ def dequantize(call: Call, x: Value, scale: Value, zero: Value = None) -> Abstra
 
 @converter("QuantizeLinear", since=10, host=(1, 2))
 def quantize(call: Call, x: Value, scale: Value, zero: Value = None) -> AbstractTensor:
-    asked = _element(call, "output_dtype")
+    kind = call.attribute("output_dtype", 0) if zero is None else call.kinds.get(call.node.inputs[2], 0)
+    asked = None if kind in SMALL else _element(call, "output_dtype")
     (numbers, step), point = call.tensors(x, scale), call.optional(zero)
     if call.attribute("precision", 0) not in (0, 1, 11):
         raise GraphError(f"it divides in an element type that is not known here ({call.attribute('precision')})")
     made = point.type.dtype if point is not None else asked or UINT8
-    if made.kind not in "iu":
+    if kind not in SMALL and made.kind not in "iu":
         raise GraphError(f"numbers are quantised to integers, not to {made.name}")
     numbers = numbers if is_float(numbers.type.dtype) else cast(numbers, step.type.dtype)
     steps = numbers / _spread(call, step, numbers)
-    return saturated(steps, made, None if point is None else _spread(call, point, numbers))
+    shift = None if point is None else _spread(call, point, numbers)
+    if kind in INTEGERS:
+        bits, signed = INTEGERS[kind]
+        low = -(1 << (bits - 1)) if signed else 0
+        return saturated(steps, DTYPES["int8" if signed else "uint8"], shift, (low, low + (1 << bits) - 1))
+    if kind in SMALL:
+        return as_small(steps if shift is None else steps + shift, kind, bool(call.attribute("saturate", 1)))
+    return saturated(steps, made, shift)
 
 
 def _element(call: Call, name: str) -> DType | None:
@@ -109,14 +118,16 @@ def _spread(call: Call, one: AbstractTensor, x: AbstractTensor) -> AbstractTenso
     )  # fmt: skip
 
 
-def saturated(steps: AbstractTensor, made: DType, zero: AbstractTensor | None) -> AbstractTensor:
-    """Whole steps from a zero point as integers; those beyond the least and the largest are these."""
-    limits = np.iinfo(made.name)
-    wide = cast(steps, FLOAT64) if limits.max > EXACT else steps
+def saturated(
+    steps: AbstractTensor, made: DType, zero: AbstractTensor | None, limits: tuple[int, int] | None = None
+) -> AbstractTensor:
+    """Whole steps from a zero point as integers; those beyond the least and the largest (of the type) are these."""
+    low, high = limits or (int(np.iinfo(made.name).min), int(np.iinfo(made.name).max))
+    wide = cast(steps, FLOAT64) if high > EXACT else steps
     whole = ew.round_(wide)
     if zero is not None:
         whole = whole + cast(zero, whole.type.dtype)
-    return cast(clip(whole, float(limits.min), float(limits.max)), made)
+    return cast(clip(whole, float(low), float(high)), made)
 
 
 @converter("DynamicQuantizeLinear", since=11)
