@@ -134,7 +134,8 @@ class Operator(Module):
         self.node, self.converter = node, converter
 
     def forward(self, step: _Step) -> None:
-        model, state = step.model, [self.node.inputs[slot] for slot in self.converter.state]
+        model, given = step.model, self.node.inputs
+        state = [given[slot] for slot in self.converter.state if slot < len(given)]
         call = Call(
             self.node, _WORLD, lambda graph, given: model.run(graph, step.values, given, step.room), model.kinds,
             self.training and all(map(model.has_weight, state)),

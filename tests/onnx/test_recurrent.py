@@ -135,6 +135,18 @@ def test_brute_force_is_what_the_format_says(name: str) -> None:
     assert (x.shape[0], h.shape) == (BATCH, (BATCH, 1, HIDDEN))
 
 
+@pytest.mark.parametrize("op", GATES)
+def test_a_node_may_end_with_its_weights(op: str) -> None:
+    case = layer(op, "b", "h", "c", "p")
+    (node,) = case.proto.graph.node
+    wanted = defined(case)
+    while not node.input[-1]:
+        node.input.pop()
+    assert len(node.input) == 3
+    model = lucid.onnx.load(case.proto)
+    _close(model(*case.inputs.values()), wanted)
+
+
 def test_sizes_may_be_symbolic() -> None:
     case = layer("LSTM", "p", "h", "c", direction="bidirectional")
     model = lucid.onnx.load(case.proto)
