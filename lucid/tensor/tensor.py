@@ -179,8 +179,12 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
     def _concrete(self, what: str) -> None:
         """A tensor's value must not leak into a graph that would keep it for ever."""
         trace = active_trace.get()
-        if trace is not None and self._born != trace.serial:
+        if trace is not None and not self.made_in(trace.serial):
             raise TraceError(_leak(what))
+
+    def made_in(self, serial: int) -> bool:
+        """Whether it came to be while the trace of that number went on, so that nothing outside knows of it."""
+        return self._born == serial
 
     # ------------------------------------------------------------ history
 

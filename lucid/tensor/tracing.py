@@ -169,7 +169,7 @@ class Recorder:
             view.memory, view.seen, view.shared = memory, seen, shared
 
     def _made_here(self, x: Tensor) -> bool:
-        return x._born == self.serial and id(x) not in self.names
+        return x.made_in(self.serial) and id(x) not in self.names
 
     # ------------------------------------------------------------ regions
 

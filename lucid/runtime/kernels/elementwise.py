@@ -46,7 +46,8 @@ FEW = 1 << 12
 @lru_cache(1024)
 def constant(value: float, dtype: DType) -> Array:
     """A 0-d array: NumPy takes half a microsecond longer to find the type for a Python number."""
-    return np.array(value, dtype)
+    with np.errstate(over="ignore"):  # what single precision cannot hold is an infinity in it
+        return np.array(value, dtype)
 
 
 @lru_cache(256)
