@@ -232,7 +232,8 @@ def main() -> None:
     place = args.folder or folder()
     facts = describe(machine())
     used = f"{args.threads} thread{'s' * (args.threads > 1)} each" if args.threads else "as many threads as each takes"
-    asked = f"Medians of {args.turns} turns, {used}, single precision."
+    measured = "One turn" if args.turns == 1 else f"Medians of {args.turns} turns"
+    asked = f"{measured}, {used}, single precision."
     results: dict[str, list[Turn]] = {}
     for name in listed(args.words):
         results[name] = [turn(name, place, args.seconds, args.threads) for _ in range(args.turns)]
