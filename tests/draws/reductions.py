@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from lucid.graph.opdef import NoAttrs, OpDef
 from lucid.graph.ops import linalg, norm, reduce
+from lucid.graph.ops.determinant import DET
 from lucid.graph.ops.einsum import EINSUM, EinsumAttrs
 from lucid.graph.ops.fused_linear import FUSED_LINEAR, FusedLinearAttrs
 from lucid.graph.ops.order import TOP_K, TopKAttrs
@@ -110,6 +111,13 @@ def _matmul(draw: Draw) -> Drawn:
 
 
 @st.composite
+def _det(draw: Draw) -> Drawn:
+    """Small ones, as the definition goes over every minor."""
+    batch, size = draw(shapes(0, 3, limit=12)), draw(st.integers(0, 4))
+    return Drawn(NoAttrs(), (draw(between((*batch, size, size), draw(dtypes()), -1.0, 1.0)),))
+
+
+@st.composite
 def _linear(draw: Draw) -> Drawn:
     x = draw(values(draw(shapes(1)), draw(dtypes("fiu"))))
     outputs, dtype = draw(_size()), x.dtype.name
@@ -170,6 +178,7 @@ DRAWS: dict[OpDef, Strategy] = {
     norm.GROUP_NORM: _group_norm(),
     linalg.MATMUL: _matmul(),
     linalg.LINEAR: _linear(),
+    DET: _det(),
     FUSED_LINEAR: _fused_linear(),
     EINSUM: _einsum() | _product(),
 }

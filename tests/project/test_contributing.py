@@ -71,9 +71,9 @@ def passed(output: str) -> int:
 
 def test_adding_an_op(copy: Path) -> None:
     section = recipe("Adding an op")
-    assert follow(section, copy) == 4
-    # each piece is needed: the completeness tests of the op, and every test of the row in both dtypes
-    assert passed(run(section, copy)) >= 8
+    assert follow(section, copy) == 5
+    # each piece is needed: the completeness tests of the op, every test of the row in both dtypes, and what is drawn
+    assert passed(run(section, copy)) >= 9
 
 
 def test_adding_a_pass(copy: Path) -> None:

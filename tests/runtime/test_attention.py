@@ -21,6 +21,7 @@ from lucid.runtime.planning.registry import lowerings
 from lucid.runtime.program.plan import make_plan
 from lucid.runtime.program.printer import generate
 
+from ..draws.attention import attention, gradient
 from ..op_checks import (
     GRADIENT_TOLERANCE,
     assert_all_close,
@@ -36,36 +37,8 @@ Array = np.ndarray[Any, Any]
 TILINGS = [(1, 1, 1), (1, 2, 3), (1, 3, 100), (2, 5, 2), (2, 100, 4), (100, 100, 2), (100, 100, 100)]
 
 
-def sweep(seed: int) -> tuple[AttentionAttrs, list[Array]]:
-    """A random attention: attributes and operands."""
-    rng = np.random.default_rng(seed)
-    heads, group, queries, keys, features, values = (int(n) for n in rng.integers(1, 7, 6))
-    group = 1 if rng.random() < 0.5 else group
-    batch = tuple(map(int, rng.integers(0 if seed % 11 == 0 else 1, 4, int(rng.integers(0, 3)))))
-    dtype = ("float32", "float64")[seed % 2]
-    shapes = [(heads * group, queries, features), (heads, keys, features), (heads, keys, values)]
-    if seed % 7 == 0:
-        batch, group, shapes = (), 1, [shape[1:] for shape in shapes]
-    arrays = [rng.standard_normal((*batch, *shape)).astype(dtype) for shape in shapes]
-    before, after = (None if rng.random() < 0.6 else int(rng.integers(0, 4)) for _ in range(2))
-    whole = (*arrays[0].shape[:-1], keys)
-    kind, rate = ("none", "bools", "numbers")[int(rng.integers(0, 3))], float(rng.choice([0.0, 0.0, 0.3, 1.0]))
-    if kind != "none":
-        first = int(rng.integers(0, len(whole)))
-        shape = tuple(1 if rng.random() < 0.3 else n for n in whole[first:])
-        seen = rng.random(shape) > 0.3
-        arrays.append(seen if kind == "bools" else np.where(seen, rng.standard_normal(shape), -np.inf).astype(dtype))
-    if rate:
-        arrays.append(np.array(rng.integers(0, 1 << 60), np.uint64))
-    attrs = AttentionAttrs(
-        float(rng.choice([1.0, 0.4])), before, after, int(rng.integers(-2, 5)), float(rng.choice([0.0, 1.5])), rate,
-        kind != "none",
-    )  # fmt: skip
-    return attrs, arrays
-
-
-def check(op: OpDef, attrs: Attrs, arrays: Sequence[Array], threads: int) -> tuple[Array, ...]:
-    """Eager and compiled against the reference, whose results these are."""
+def check(op: OpDef, attrs: Attrs, arrays: Sequence[Array], threads: int) -> None:
+    """Eager and compiled against the reference."""
     with np.errstate(all="ignore"):
         wanted = run_reference(op, attrs, arrays)
 
@@ -80,7 +53,6 @@ def check(op: OpDef, attrs: Attrs, arrays: Sequence[Array], threads: int) -> tup
         run = threads_only(threads).bind(bind, garbage_arena(plan.arena_bytes, None))
         for _ in range(2):
             assert_all_close(run(*arrays), wanted, f"compiled {attrs}", GRADIENT_TOLERANCE)
-    return wanted
 
 
 @pytest.fixture(params=TILINGS, ids=str)
@@ -101,10 +73,8 @@ def tiling(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("seed", range(24))
 def test_it_is_the_definition(seed: int, tiling: None) -> None:
-    attrs, arrays = sweep(seed)
-    results = check(ATTENTION, attrs, arrays, 1 + seed % 2)
-    dy = np.random.default_rng(seed).standard_normal(results[0].shape).astype(results[0].dtype)
-    check(ATTENTION_GRAD, attrs, [*arrays, *results, dy], 1 + seed % 2)
+    for op, drawn in ((ATTENTION, attention(seed)), (ATTENTION_GRAD, gradient(seed))):
+        check(op, drawn.attrs, drawn.arrays, 1 + seed % 2)
 
 
 def test_hostile_numbers_are_as_the_definition_has_them(tiling: None) -> None:
