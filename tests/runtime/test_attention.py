@@ -87,6 +87,19 @@ def test_hostile_numbers_are_as_the_definition_has_them(tiling: None) -> None:
     check(ATTENTION, AttentionAttrs(0.5, masked=True), [q[:1] * 0, k[:1], v[:1], lowest], 1)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("sizes", [(0, 3, 4, 2), (2, 0, 4, 2), (0, 0, 4, 2), (2, 3, 0, 2), (2, 3, 4, 0)], ids=str)
+def test_there_may_be_none(sizes: tuple[int, int, int, int], threads: int) -> None:
+    queries, keys, features, values = sizes
+    rng = np.random.default_rng(0)
+    shapes = (2, 4, queries, features), (2, 2, keys, features), (2, 2, keys, values), (queries, keys)
+    arrays = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+    for masked in (False, True):
+        mine = arrays[: 3 + masked]
+        results = check(ATTENTION, AttentionAttrs(0.5, masked=masked), mine, threads)
+        check(ATTENTION_GRAD, AttentionAttrs(0.5, masked=masked), [*mine, *results, np.ones_like(results[0])], threads)
+
+
 LONG = [np.random.default_rng(i).standard_normal((1, 2, 2048, 8)).astype(np.float32) for i in range(3)]
 """Queries, keys and values of two heads, whose scores would take 32 MB."""
 

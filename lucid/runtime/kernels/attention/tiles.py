@@ -81,7 +81,9 @@ class Tiling:
 
 
 def tiles(s: Sizes, tiling: Tiling, attrs: AttentionAttrs) -> list[list[Tile]]:
-    """The tiles, those of the same heads one after another in a list."""
+    """The tiles, those of the same heads one after another in a list; none where there are no queries."""
+    if not s.rows:
+        return []
     rows = [(a, b) for a, b in _rows(s, tiling.rows)]
     found = []
     for number, lead in _leads(s.lead, tiling.heads):
