@@ -205,7 +205,7 @@ from .tensor.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_g
 from .tensor.tensor import Tensor
 
 if TYPE_CHECKING:
-    from . import models, onnx, optim, passes
+    from . import autograd, models, onnx, optim, passes
     from .compiler.compiled import CompiledModel
     from .compiler.control import cond, scan, while_loop
     from .compiler.entry import compile, load
@@ -249,6 +249,7 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
+    "autograd",
     "baddbmm",
     "bernoulli",
     "bincount",
@@ -454,6 +455,7 @@ __all__ = [
 
 # what need not be there to compute with tensors loads when first used
 _LAZY = {
+    "autograd": "autograd",
     "models": "models",
     "onnx": "onnx",
     "optim": "optim",

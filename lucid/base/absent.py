@@ -38,7 +38,6 @@ TOP: Final[Mapping[str, str]] = {
     "asarray": "lucid.tensor(data), or lucid.from_numpy(array) to share memory",
     "FloatTensor": "lucid.tensor(data)",
     "LongTensor": "lucid.tensor(data)",
-    "autograd": "t.backward(), lucid.grad(f) or lucid.value_and_grad(f)",
     "float16": "float32 and float64 are the floating-point types",
     "bfloat16": "float32 and float64 are the floating-point types",
     "half": "float32 and float64 are the floating-point types",
@@ -210,6 +209,17 @@ MODULE: Final[Mapping[str, str]] = {
 }
 """Names of modules (``module.name``)."""
 
+
+AUTOGRAD: Final[Mapping[str, str]] = {
+    "backward": "t.backward(gradient), or (a + b).backward() for several scalars",
+    "functional": "lucid.grad(f) and lucid.value_and_grad(f), which nest",
+    "Function": "x + (f(x) - x).detach() passes the gradient past f; a rule of one's own belongs to an OpDef",
+    "Variable": "lucid.tensor(data, requires_grad=True)",
+    **dict.fromkeys(("no_grad", "enable_grad", "set_grad_enabled", "inference_mode"), "lucid.{0}"),
+    **dict.fromkeys(("detect_anomaly", "set_detect_anomaly"), "lucid.isfinite(t.grad).all() after backward"),
+    **dict.fromkeys(("gradcheck", "gradgradcheck"), "lucid.grad(f) beside differences of f in float64"),
+}
+"""Names of ``lucid.autograd``."""
 
 UTILS: Final[Mapping[str, str]] = {
     **dict.fromkeys(

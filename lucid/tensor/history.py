@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from sys import getrefcount
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -20,10 +21,29 @@ from ..graph.opdef import Attrs, OpDef, TypeAttrs
 from ..graph.ops.call import CALL
 from ..graph.ops.shape import RESHAPE, ShapeAttrs
 from ..graph.ops.source import INPUT
-from ..graph.trace import Tracer
+from ..graph.trace import Symbol, Tracer
 from ..graph.types import TensorType
 
 eager = LazyModule("lucid.runtime.eager")
+
+
+class _Held(Protocol):
+    """A tensor, as far as this module knows it."""
+
+    _array: Array
+    _record: Record | None
+    _output: int
+    _requires_grad: bool
+
+    @property
+    def type(self) -> TensorType: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def is_leaf(self) -> bool: ...
+
+
+T = TypeVar("T", bound=_Held)
 
 
 @dataclass(slots=True)
@@ -79,7 +99,7 @@ def _pop(arrays: list[Array]) -> tuple[Array, bool]:
     return array, own
 
 
-class _Gather:
+class _Gather(Generic[T]):
     """The remembered nodes behind one tensor, as a graph under construction whose values are known."""
 
     def __init__(self) -> None:
@@ -87,7 +107,7 @@ class _Gather:
         self.known: dict[Value, Array] = {}
         self.stale: set[Value] = set()
         """Values whose memory has been written since they were read or made."""
-        self.leaves: list[tuple[object, Value]] = []
+        self.leaves: list[tuple[T, Value]] = []
         self._records: dict[int, str] = {}
         self._ops: dict[str, str] = {}
         """What errors call the nodes of the records."""
@@ -117,7 +137,7 @@ class _Gather:
             if changes.writes.last(array) > record.made:
                 self.stale.add(value)
 
-    def _input(self, reader: Record, x: Any, source: Record | None, output: int, version: int) -> Value:
+    def _input(self, reader: Record, x: T, source: Record | None, output: int, version: int) -> Value:
         if source is None:
             return self._leaf(x, version)
         if version > source.made:
@@ -128,7 +148,7 @@ class _Gather:
             )
         return self._as_copied(x, self.value(source, output), version)
 
-    def _as_copied(self, x: Any, value: Value, version: int) -> Value:
+    def _as_copied(self, x: T, value: Value, version: int) -> Value:
         """The value that was read: where the tensor was changed in place since, a copy from before."""
         if value not in self.stale or self.known[value] is x._array or x.version > version:
             return value
@@ -136,11 +156,35 @@ class _Gather:
         self.known[copied] = x._array
         return copied
 
+    def end(self, output: T) -> Value:
+        """Where a tensor stands whose gradients are asked for, after everything behind it has been added."""
+        record = output._record
+        if record is None:
+            return self._leaf(output, output.version)
+        if output.version > record.made:
+            raise GradientError(
+                f"backward: the tensor of type {output.type} has been changed in place"
+                f"{changes.writes.where(output._array)}, under another name or by copy_(), since {record.op.name} "
+                f"made it"
+            )
+        self.add(record)
+        return self.value(record, output._output)
+
+    def places(self, tensors: Sequence[T]) -> list[tuple[T, Value]]:
+        """Where those of the tensors stand that have been added."""
+        ids = {id(x) for x in tensors}
+        made = [
+            (x, self.value(x._record, x._output))
+            for x in tensors
+            if x._record is not None and id(x._record) in self._records
+        ]
+        return [(leaf, value) for leaf, value in self.leaves if id(leaf) in ids] + made
+
     def value(self, record: Record, output: int) -> Value:
         """Where an output of a record stands in the graph."""
         return Value(self._records[id(record)], output)
 
-    def _leaf(self, x: Any, version: int) -> Value:
+    def _leaf(self, x: T, version: int) -> Value:
         key = (id(x), version)
         if key not in self._sources:
             type_ = x.type
@@ -174,24 +218,31 @@ class _Gather:
 
 
 @collection_paused()
-def gradients_of(output: Any, seed: Array) -> list[tuple[Any, Array, bool]]:
-    """Every leaf behind a tensor with history, its gradient, and whether nobody else has that array."""
-    gather, record = _Gather(), output._record
-    assert record is not None
-    if output.version > record.made:
-        raise GradientError(
-            f"backward: the tensor of type {output.type} has been changed in place"
-            f"{changes.writes.where(output._array)}, under another name or by copy_(), since {record.op.name} made it"
-        )
-    gather.add(record)
-    tracer = Tracer(gather.builder)
-    (start,) = tracer.emit(INPUT, TypeAttrs(output.type.shape, output.type.dtype), name="seed")
-    gather.known[start.value] = seed
-    objective = gather.value(record, output._output)
-    gradients = emit_gradients(tracer, {objective: start}, [value for _, value in gather.leaves])
-    found = [(leaf, g.value) for (leaf, _), g in zip(gather.leaves, gradients, strict=True) if g is not None]
+def gradients_of(outputs: Sequence[tuple[T, Array]], wanted: Sequence[T] | None = None) -> list[tuple[T, Array, bool]]:
+    """The tensors behind some outputs, their gradients, and whether nobody else has that array.
+
+    Parameters
+    ----------
+    outputs
+        Tensors that require a gradient, and by what each is weighted.
+    wanted
+        The tensors to tell of, leaves or not; None for all leaves. Those that are not behind the outputs are left out,
+        and a leaf stands there once for each value that it had.
+    """
+    gather, ends = _Gather[T](), dict[Value, Array]()
+    for output, seed in outputs:
+        end = gather.end(output)
+        ends[end] = np.asarray(ends[end] + seed) if end in ends else seed
+    tracer, starts = Tracer(gather.builder), dict[Value, Symbol]()
+    for end, seed in ends.items():
+        type_ = gather.builder.type(end)
+        (starts[end],) = tracer.emit(INPUT, TypeAttrs(type_.shape, type_.dtype), name="seed")
+        gather.known[starts[end].value] = seed
+    places = gather.leaves if wanted is None else gather.places(wanted)
+    gradients = emit_gradients(tracer, starts, [value for _, value in places])
+    found = [(tensor, g.value) for (tensor, _), g in zip(places, gradients, strict=True) if g is not None]
     graph = gather.builder.finish([value for _, value in found])
     if gather.stale:
         gather.check(graph)
     arrays = eager.evaluate_from(graph, gather.known)
-    return [(leaf, *_pop(arrays)) for leaf, _ in reversed(found)]
+    return [(tensor, *_pop(arrays)) for tensor, _ in reversed(found)]

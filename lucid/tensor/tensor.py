@@ -313,12 +313,9 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
             raise GradientError("backward: create_graph: gradients have no history; use lucid.grad(lucid.grad(f))")
         if not self._requires_grad:
             raise GradientError("backward: this tensor does not depend on any tensor that requires a gradient")
-        seed = self._seed(gradient)
-        wanted = None if inputs is None else _leaves(inputs)
-        found = [(self, seed, False)] if self._record is None else gradients_of(self, seed)
-        for leaf, array, own in found:
-            if wanted is None or id(leaf) in wanted:
-                _accumulate(leaf, array, own)
+        seed = seed_of("backward", self, gradient)
+        for leaf, array, own in gradients_of([(self, seed)], None if inputs is None else _leaves(inputs)):
+            _accumulate(leaf, array, own)
 
     def clear_grad(self, keep: bool) -> None:
         """Forget the gradient, or ``keep`` its memory and fill it with zeros."""
@@ -326,18 +323,6 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
             self.grad = self.grad.detach().zero_() if self.grad.requires_grad else self.grad.zero_()
         else:
             self.grad = None
-
-    def _seed(self, gradient: Tensor | npt.ArrayLike | None) -> Array:
-        if gradient is None:
-            if self._array.size != 1:
-                raise GradientError(
-                    f"backward: give a gradient of shape {self._array.shape}, or reduce to a scalar first"
-                )
-            return np.ones_like(self._array)
-        array = gradient._array if isinstance(gradient, Tensor) else as_array("backward", gradient)
-        if array.shape != self._array.shape:
-            raise ShapeError(f"backward: the gradient has shape {array.shape}, the tensor {self._array.shape}")
-        return array.astype(self._array.dtype, copy=False)
 
     # ------------------------------------------------------------ printing
 
@@ -413,16 +398,28 @@ def remember(
     return outputs
 
 
-def _leaves(inputs: object) -> set[int]:
-    """The ids of the leaves whose gradients ``backward`` is to add to."""
+def seed_of(name: str, tensor: Tensor, gradient: Tensor | npt.ArrayLike | None) -> Array:
+    """By what a tensor is weighted where its gradients are asked for: ``gradient``, or 1 for a scalar."""
+    if gradient is None:
+        if tensor._array.size != 1:
+            raise GradientError(f"{name}: give a gradient of shape {tensor._array.shape}, or reduce to a scalar first")
+        return np.ones_like(tensor._array)
+    array = gradient._array if isinstance(gradient, Tensor) else as_array(name, gradient)
+    if array.shape != tensor._array.shape:
+        raise ShapeError(f"{name}: the gradient has shape {array.shape}, the tensor {tensor._array.shape}")
+    return array.astype(tensor._array.dtype, copy=False)
+
+
+def _leaves(inputs: object) -> list[Tensor]:
+    """The leaves whose gradients ``backward`` is to add to."""
     given = [inputs] if isinstance(inputs, Tensor) else inputs
     if not isinstance(given, list | tuple) or not given or not all(isinstance(x, Tensor) for x in given):
         raise OptionError(f"backward: inputs must be a tensor or a list of tensors, got {shown(inputs)}")
     if any(not x.is_leaf or not x.requires_grad for x in given):
         raise GradientError(
-            "backward: inputs must be leaves that require a gradient; for that of another value use lucid.grad"
+            "backward: inputs must be leaves that require a gradient; for that of another value use lucid.autograd.grad"
         )
-    return {id(x) for x in given}
+    return list(given)
 
 
 def _accumulate(leaf: Tensor, gradient: Array, own: bool) -> None:
@@ -434,10 +431,14 @@ def _accumulate(leaf: Tensor, gradient: Array, own: bool) -> None:
             leaf._grad = Tensor.wrap(total)
         else:
             held.copy_(total)
-    elif own and (gradient.flags.c_contiguous or order_of(gradient)):
-        leaf._grad = Tensor.wrap(gradient)
     else:
-        leaf._grad = Tensor.wrap(np.array(gradient, order="C"))
+        leaf._grad = as_gradient(gradient, own)
+
+
+def as_gradient(gradient: Array, own: bool) -> Tensor:
+    """A gradient as a tensor: the array itself where that is nobody else's and lies well, else a copy."""
+    well = own and (gradient.flags.c_contiguous or order_of(gradient))
+    return Tensor.wrap(gradient if well else np.array(gradient, order="C"))
 
 
 set_eager_world(Tensor(0.0))

@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("passes", ("passes",)),
     ("runtime", ("runtime",)),
     ("reference", ("reference",)),
-    ("tensor", ("tensor",)),
+    ("tensor", ("tensor", "autograd")),
     ("nn", ("nn", "optim")),
     ("inspect", ("inspect",)),
     ("compiler", ("compiler", "models", "onnx")),

@@ -106,7 +106,7 @@ EAGER = [
     "nn.BatchNorm1d(3).get_buffer('running_mean')", "nn.Linear(3, 2).load_state_dict({}, strict=False).missing_keys",
     "nn.Sequential(nn.ReLU()) + nn.Sequential(nn.ReLU())", "lucid.optim.SGD(nn.Linear(3, 2).named_parameters(), lr=0.1)",
     "t.requires_grad_().sum().backward(retain_graph=True)", "lucid.no_grad(lambda x: x * 2)(t)",
-    "lucid.set_grad_enabled(True)", "t.device", "t.nonzero()", "lucid.unique(t)", "t.masked_select(t > 0.5)", "lucid.bincount([1, 1, 3])",
+    "lucid.set_grad_enabled(True)", "lucid.autograd.grad((t.requires_grad_() * x).sum(), t)[0]", "t.device", "t.nonzero()", "lucid.unique(t)", "t.masked_select(t > 0.5)", "lucid.bincount([1, 1, 3])",
     "lucid.inference_mode()", "lucid.inference_mode(lambda x: x * 2)(t)", "lucid.enable_grad()", "lucid.no_grad()", "lucid.manual_seed(0)", "t == None", "t is None",
 ]  # fmt: skip
 
@@ -174,6 +174,7 @@ PYTORCHS = {
     "diagonal trace unfold half equal bernoulli_ resize_",
     "lucid.optim": "LBFGS NAdam RAdam Adadelta swa_utils",
     "lucid.compile(nn.Linear(3, 2))": "export_onnx export_python report run predict summary fit",
+    "lucid.autograd": "Function Variable functional backward gradcheck detect_anomaly no_grad",
     "nn.utils": "weight_norm spectral_norm rnn prune data", "nn.Linear(3, 2)": "half compile fit register_full_backward_hook device",
 }  # fmt: skip
 
