@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 
-from ..base.checks import shown
-from ..errors import OptionError, ShapeError
+from ..errors import ShapeError
 from ..tensor.tensor import Tensor
 from . import functional as F
 from . import init
 from .checks import flag, size, tensor
-from .container import ModuleList
 from .module import Module
 from .normalization import LayerNorm
-from .transformer import Activation, Layer, TransformerEncoder, TransformerEncoderLayer
+from .transformer import Activation, Layer, Stack, TransformerEncoder, TransformerEncoderLayer
 
 
 class TransformerDecoderLayer(Layer):
@@ -52,7 +48,7 @@ class TransformerDecoderLayer(Layer):
         return self._in_turn(tgt, to_itself, to_memory, self._fed)
 
 
-class TransformerDecoder(Module):
+class TransformerDecoder(Stack):
     """Layers one on another, each with the same memory and masks; called as one of them is.
 
     Parameters
@@ -66,12 +62,7 @@ class TransformerDecoder(Module):
     """
 
     def __init__(self, decoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
-        super().__init__()
-        if not isinstance(decoder_layer, Module):
-            raise OptionError(f"TransformerDecoder: decoder_layer is a module, got {shown(decoder_layer)}")
-        self.num_layers = size(self, "num_layers", num_layers)
-        self.layers = ModuleList([copy.deepcopy(decoder_layer) for _ in range(self.num_layers)])
-        self.norm = norm
+        super().__init__("decoder_layer", decoder_layer, num_layers, norm)
 
     def forward(
         self,
@@ -85,9 +76,7 @@ class TransformerDecoder(Module):
         memory_is_causal: bool = False,
     ) -> Tensor:
         masks = (tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask)
-        for layer in self.layers:
-            tgt = layer(tgt, memory, *masks, bool(tgt_is_causal), memory_is_causal)
-        return tgt if self.norm is None else self.norm(tgt)
+        return self._through(tgt, memory, *masks, bool(tgt_is_causal), memory_is_causal)
 
 
 class Transformer(Module):

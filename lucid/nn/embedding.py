@@ -17,7 +17,12 @@ class _Table(Module):
     """A learnt table, of which one row may count for nothing."""
 
     def __init__(
-        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None, device: object, dtype: object
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        device: object = None,
+        dtype: object = None,
     ) -> None:
         super().__init__()
         self.num_embeddings = size(self, "num_embeddings", num_embeddings)
@@ -67,16 +72,6 @@ class Embedding(_Table):
     weight
         Shape (num_embeddings, embedding_dim), which starts standard normal.
     """
-
-    def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        padding_idx: int | None = None,
-        device: object = None,
-        dtype: object = None,
-    ) -> None:
-        super().__init__(num_embeddings, embedding_dim, padding_idx, device, dtype)
 
     def forward(self, indices: Tensor) -> Tensor:
         return F.embedding(indices, self.weight, self.padding_idx)

@@ -31,10 +31,16 @@ Sizes: TypeAlias = "int | tuple[int, ...]"
 
 
 class _Lazy(Module):
-    """What does not know its size: it ``becomes`` what has one, where the size is what is ``counted``."""
+    """What does not know its size: it ``becomes`` the layer that it is beside; the size is what is ``counted``."""
 
     becomes: ClassVar[Callable[..., Module]]
     counted: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        _, *beside = cls.__bases__
+        if beside and not hasattr(cls, "becomes"):
+            (cls.becomes,) = beside
 
     def _start(self, made: Module) -> None:
         """Be as a layer of some size, without it."""
@@ -85,7 +91,7 @@ class _Lazy(Module):
 class LazyLinear(_Lazy, Linear):
     """:class:`Linear` that takes ``in_features`` from its first input."""
 
-    becomes, counted = Linear, "in_features"
+    counted = "in_features"
 
     def __init__(self, out_features: int, bias: bool = True, device: object = None, dtype: object = None) -> None:
         self._start(Linear(1, out_features, bias, device, dtype))
@@ -133,19 +139,13 @@ class _LazyStraight(_LazyConv):
 class LazyConv1d(_LazyStraight, Conv1d):
     """:class:`Conv1d` that takes ``in_channels`` from its first input."""
 
-    becomes = Conv1d
-
 
 class LazyConv2d(_LazyStraight, Conv2d):
     """:class:`Conv2d` that takes ``in_channels`` from its first input."""
 
-    becomes = Conv2d
-
 
 class LazyConv3d(_LazyStraight, Conv3d):
     """:class:`Conv3d` that takes ``in_channels`` from its first input."""
-
-    becomes = Conv3d
 
 
 class _LazyTransposed(_LazyConv):
@@ -170,19 +170,13 @@ class _LazyTransposed(_LazyConv):
 class LazyConvTranspose1d(_LazyTransposed, ConvTranspose1d):
     """:class:`ConvTranspose1d` that takes ``in_channels`` from its first input."""
 
-    becomes = ConvTranspose1d
-
 
 class LazyConvTranspose2d(_LazyTransposed, ConvTranspose2d):
     """:class:`ConvTranspose2d` that takes ``in_channels`` from its first input."""
 
-    becomes = ConvTranspose2d
-
 
 class LazyConvTranspose3d(_LazyTransposed, ConvTranspose3d):
     """:class:`ConvTranspose3d` that takes ``in_channels`` from its first input."""
-
-    becomes = ConvTranspose3d
 
 
 class _LazyNorm(_Lazy):
@@ -213,19 +207,13 @@ class _LazyBatchNorm(_LazyNorm):
 class LazyBatchNorm1d(_LazyBatchNorm, BatchNorm1d):
     """:class:`BatchNorm1d` that takes ``num_features`` from its first input."""
 
-    becomes = BatchNorm1d
-
 
 class LazyBatchNorm2d(_LazyBatchNorm, BatchNorm2d):
     """:class:`BatchNorm2d` that takes ``num_features`` from its first input."""
 
-    becomes = BatchNorm2d
-
 
 class LazyBatchNorm3d(_LazyBatchNorm, BatchNorm3d):
     """:class:`BatchNorm3d` that takes ``num_features`` from its first input."""
-
-    becomes = BatchNorm3d
 
 
 class _LazyInstanceNorm(_LazyNorm):
@@ -244,16 +232,10 @@ class _LazyInstanceNorm(_LazyNorm):
 class LazyInstanceNorm1d(_LazyInstanceNorm, InstanceNorm1d):
     """:class:`InstanceNorm1d` that takes ``num_features`` from its first input."""
 
-    becomes = InstanceNorm1d
-
 
 class LazyInstanceNorm2d(_LazyInstanceNorm, InstanceNorm2d):
     """:class:`InstanceNorm2d` that takes ``num_features`` from its first input."""
 
-    becomes = InstanceNorm2d
-
 
 class LazyInstanceNorm3d(_LazyInstanceNorm, InstanceNorm3d):
     """:class:`InstanceNorm3d` that takes ``num_features`` from its first input."""
-
-    becomes = InstanceNorm3d

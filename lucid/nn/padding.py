@@ -71,12 +71,8 @@ class ConstantPad3d(_ConstantPad):
     axes = 3
 
 
-class _ZeroPad(_ConstantPad):
-    def __init__(self, padding: Sides) -> None:
-        super().__init__(padding, 0.0)
-
-    def extra_repr(self) -> str:
-        return str(self.padding)
+class _ZeroPad(_Pad):
+    mode, value = "constant", 0.0
 
 
 class ZeroPad1d(_ZeroPad):

@@ -123,7 +123,25 @@ class TransformerEncoderLayer(Layer):
         return self._in_turn(src, attended, self._fed)
 
 
-class TransformerEncoder(Module):
+class Stack(Module):
+    """Layers one on another, copies of the one that is given as ``name``, and what comes last, if anything."""
+
+    def __init__(self, name: str, layer: Module, num_layers: int, norm: Module | None) -> None:
+        super().__init__()
+        if not isinstance(layer, Module):
+            raise OptionError(f"{type(self).__name__}: {name} is a module, got {shown(layer)}")
+        self.num_layers = size(self, "num_layers", num_layers)
+        self.layers = ModuleList([copy.deepcopy(layer) for _ in range(self.num_layers)])
+        self.norm = norm
+
+    def _through(self, x: Tensor, *given: object) -> Tensor:
+        """What the layers make of ``x``, each given the same besides."""
+        for layer in self.layers:
+            x = layer(x, *given)
+        return x if self.norm is None else self.norm(x)
+
+
+class TransformerEncoder(Stack):
     """Layers one on another, each with the same masks.
 
     Called with the sequence, ``mask=None``, ``src_key_padding_mask=None`` and ``is_causal=None``.
@@ -148,14 +166,9 @@ class TransformerEncoder(Module):
         enable_nested_tensor: bool = True,
         mask_check: bool = True,
     ) -> None:
-        super().__init__()
         flag(self, "enable_nested_tensor", enable_nested_tensor)
         flag(self, "mask_check", mask_check)
-        if not isinstance(encoder_layer, Module):
-            raise OptionError(f"TransformerEncoder: encoder_layer is a module, got {shown(encoder_layer)}")
-        self.num_layers = size(self, "num_layers", num_layers)
-        self.layers = ModuleList([copy.deepcopy(encoder_layer) for _ in range(self.num_layers)])
-        self.norm = norm
+        super().__init__("encoder_layer", encoder_layer, num_layers, norm)
 
     def forward(
         self,
@@ -164,6 +177,4 @@ class TransformerEncoder(Module):
         src_key_padding_mask: Tensor | None = None,
         is_causal: bool | None = None,
     ) -> Tensor:
-        for layer in self.layers:
-            src = layer(src, mask, src_key_padding_mask, bool(is_causal))
-        return src if self.norm is None else self.norm(src)
+        return self._through(src, mask, src_key_padding_mask, bool(is_causal))
