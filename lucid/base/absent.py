@@ -244,12 +244,10 @@ INIT: Final[Mapping[str, str]] = {
 """Names of ``lucid.nn.init``."""
 
 OPTIM: Final[Mapping[str, str]] = {
-    "LBFGS": "SGD, Adam, AdamW, RMSprop and Adagrad are there; outside a model scipy.optimize.minimize",
+    "LBFGS": "SGD, Adam, AdamW, NAdam, RMSprop and Adagrad are there; outside a model scipy.optimize.minimize",
     "swa_utils": "average copies of model.state_dict(), and load_state_dict() what comes of it",
     "lr_schedulers": "lucid.optim.lr_scheduler",
-    **dict.fromkeys(
-        ("NAdam", "RAdam", "Adamax", "Adadelta", "Rprop", "ASGD", "SparseAdam"), "{0} is not there; Adam is"
-    ),
+    **dict.fromkeys(("RAdam", "Adamax", "Adadelta", "Rprop", "ASGD", "SparseAdam"), "{0} is not there; Adam is"),
 }
 """Names of ``lucid.optim``."""
 

@@ -7,6 +7,7 @@ from . import lr_scheduler as lr_scheduler
 from .adam import Adagrad as Adagrad
 from .adam import Adam as Adam
 from .adam import AdamW as AdamW
+from .adam import NAdam as NAdam
 from .adam import RMSprop as RMSprop
 from .optimizer import Optimizer as Optimizer
 from .sgd import SGD as SGD

@@ -1,8 +1,9 @@
-"""Optimisers with a step size for each element: Adam, AdamW, RMSprop, Adagrad."""
+"""Optimisers with a step size for each element: Adam, AdamW, NAdam, RMSprop, Adagrad."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from ..base.checks import shown
 from ..errors import OptionError
@@ -11,7 +12,50 @@ from ..graph.ops.elementwise import maximum, sqrt
 from .optimizer import Group, Hyper, Optimizer, Params, Update, Values, downhill, flag, number
 
 
-class Adam(Optimizer):
+class _Moments(Optimizer):
+    """What goes by running means of the gradients and of their squares."""
+
+    numbers: ClassVar[tuple[str, ...]] = ("lr", "eps", "weight_decay")
+    choices: ClassVar[tuple[str, ...]] = ("amsgrad", "maximize")
+
+    def check(self, group: Group) -> None:
+        for name in self.numbers:
+            number(self._name, name, group[name])
+        betas = group["betas"]
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise OptionError(f"{self._name}: betas is a pair of numbers, got {shown(betas)}")
+        for i, beta in enumerate(betas):
+            number(self._name, f"betas[{i}]", beta, below=1.0)
+        for name in self.choices:
+            flag(self._name, name, group[name])
+
+    def scalars(self, group: Group) -> dict[str, float]:
+        beta1, beta2 = map(float, group["betas"])
+        return {name: float(group[name]) for name in self.numbers} | {"beta1": beta1, "beta2": beta2}
+
+    def slots_of(self, flags: Mapping[str, bool]) -> tuple[str, ...]:
+        return ("exp_avg", "exp_avg_sq")
+
+    def coefficients(self, step: AbstractTensor | int, scalars: Hyper) -> Hyper:
+        lr, beta1, beta2 = scalars["lr"], scalars["beta1"], scalars["beta2"]
+        return {
+            "beta1": beta1,
+            "beta2": beta2,
+            "share1": 1 - beta1,
+            "share2": 1 - beta2,
+            "root": (1 - beta2**step) ** 0.5,
+            "eps": scalars["eps"],
+            "weight_decay": scalars["weight_decay"],
+            "keep": 1 - lr * scalars["weight_decay"],
+        }
+
+    def moments(self, g: AbstractTensor, state: Values, hyper: Hyper) -> tuple[AbstractTensor, AbstractTensor]:
+        """The two means, of the gradient and of its square."""
+        m = hyper["beta1"] * state["exp_avg"] + hyper["share1"] * g
+        return m, hyper["beta2"] * state["exp_avg_sq"] + hyper["share2"] * g * g
+
+
+class Adam(_Moments):
     """Adam (Kingma and Ba, 2015; algorithm 1), as in ``torch.optim.Adam``.
 
     With gradient ``g`` (plus ``weight_decay * p``)::
@@ -57,21 +101,6 @@ class Adam(Optimizer):
             },
         )
 
-    def check(self, group: Group) -> None:
-        for name in ("lr", "eps", "weight_decay"):
-            number(self._name, name, group[name])
-        betas = group["betas"]
-        if not isinstance(betas, tuple | list) or len(betas) != 2:
-            raise OptionError(f"{self._name}: betas is a pair of numbers, got {shown(betas)}")
-        for i, beta in enumerate(betas):
-            number(self._name, f"betas[{i}]", beta, below=1.0)
-        for name in ("amsgrad", "maximize"):
-            flag(self._name, name, group[name])
-
-    def scalars(self, group: Group) -> dict[str, float]:
-        beta1, beta2 = map(float, group["betas"])
-        return {name: float(group[name]) for name in ("lr", "eps", "weight_decay")} | {"beta1": beta1, "beta2": beta2}
-
     def flags(self, group: Group) -> dict[str, bool]:
         changes = group["weight_decay"] != 0
         return {
@@ -82,28 +111,16 @@ class Adam(Optimizer):
         }
 
     def slots_of(self, flags: Mapping[str, bool]) -> tuple[str, ...]:
-        return ("exp_avg", "exp_avg_sq") + (("max_exp_avg_sq",) if flags["amsgrad"] else ())
+        return super().slots_of(flags) + (("max_exp_avg_sq",) if flags["amsgrad"] else ())
 
     def coefficients(self, step: AbstractTensor | int, scalars: Hyper) -> Hyper:
-        lr, beta1, beta2 = scalars["lr"], scalars["beta1"], scalars["beta2"]
-        return {
-            "beta1": beta1,
-            "beta2": beta2,
-            "share1": 1 - beta1,
-            "share2": 1 - beta2,
-            "rate": lr / (1 - beta1**step),
-            "root": (1 - beta2**step) ** 0.5,
-            "eps": scalars["eps"],
-            "weight_decay": scalars["weight_decay"],
-            "keep": 1 - lr * scalars["weight_decay"],
-        }
+        return {**super().coefficients(step, scalars), "rate": scalars["lr"] / (1 - scalars["beta1"] ** step)}
 
     def update(self, p: AbstractTensor, g: AbstractTensor, state: Values, hyper: Hyper) -> Update:
         if hyper["shrinks"]:
             p = p * hyper["keep"]
         g = downhill(p, g, hyper)
-        m = hyper["beta1"] * state["exp_avg"] + hyper["share1"] * g
-        v = hyper["beta2"] * state["exp_avg_sq"] + hyper["share2"] * g * g
+        m, v = self.moments(g, state, hyper)
         new = {"exp_avg": m, "exp_avg_sq": v}
         if hyper["amsgrad"]:
             v = new["max_exp_avg_sq"] = maximum(state["max_exp_avg_sq"], v)
@@ -130,6 +147,87 @@ class AdamW(Adam):
         maximize: bool = False,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+
+
+class NAdam(_Moments):
+    """Adam with Nesterov's momentum (Dozat, 2016), as in ``torch.optim.NAdam``.
+
+    With gradient ``g`` (plus ``weight_decay * p``), ``m`` and ``v`` as for :class:`Adam`::
+
+        mu_t = beta1 * (1 - 0.96 ** (t * momentum_decay) / 2)
+        n = (1 - mu_t) / (1 - mu_1 * ... * mu_t) * g + mu_(t+1) / (1 - mu_1 * ... * mu_(t+1)) * m
+        p -= lr * n / (sqrt(v) / sqrt(1 - beta2**t) + eps)
+
+    Parameters
+    ----------
+    params
+        Parameters, or groups of them.
+    lr, betas, eps, weight_decay, momentum_decay
+        As above.
+    decoupled_weight_decay
+        ``p *= 1 - lr * weight_decay`` first, and ``g`` alone, as in :class:`AdamW`.
+    maximize
+        Ascend instead.
+    """
+
+    carried = ("mu_product",)
+    numbers = ("lr", "eps", "weight_decay", "momentum_decay")
+    choices = ("decoupled_weight_decay", "maximize")
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum_decay: float = 4e-3,
+        decoupled_weight_decay: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "momentum_decay": momentum_decay,
+                "decoupled_weight_decay": decoupled_weight_decay,
+                "maximize": maximize,
+            },
+        )
+
+    def flags(self, group: Group) -> dict[str, bool]:
+        changes = group["weight_decay"] != 0
+        return {
+            "decays": changes and not group["decoupled_weight_decay"],
+            "shrinks": changes and group["decoupled_weight_decay"],
+            "maximize": group["maximize"],
+        }
+
+    def initial(self, slot: str, group: Group) -> float:
+        return 1.0 if slot == "mu_product" else 0.0
+
+    def coefficients(self, step: AbstractTensor | int, scalars: Hyper) -> Hyper:
+        lr, beta1, decay = scalars["lr"], scalars["beta1"], scalars["momentum_decay"]
+        now, after = (beta1 * (1 - 0.5 * 0.96 ** (t * decay)) for t in (step, step + 1))
+        product = scalars["mu_product"] * now
+        return {
+            **super().coefficients(step, scalars),
+            "mu_product": product,
+            "rate": lr * (1 - now) / (1 - product),
+            "rate_mean": lr * after / (1 - product * after),
+        }
+
+    def update(self, p: AbstractTensor, g: AbstractTensor, state: Values, hyper: Hyper) -> Update:
+        if hyper["shrinks"]:
+            p = p * hyper["keep"]
+        g = downhill(p, g, hyper)
+        m, v = self.moments(g, state, hyper)
+        move = (hyper["rate"] * g + hyper["rate_mean"] * m) / (sqrt(v) / hyper["root"] + hyper["eps"])
+        return p - move, {"exp_avg": m, "exp_avg_sq": v}
 
 
 class RMSprop(Optimizer):

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -78,6 +78,10 @@ class Optimizer(ABC):
         By parameter, the tensors its updates carry along; ``"step"`` counts them.
     """
 
+    carried: ClassVar[tuple[str, ...]] = ()
+    """Scalars of the state beside "step", float64 as that is: :meth:`coefficients` reads them among the scalars, and
+    gives their new values under the same names."""
+
     def __init__(self, params: Params, defaults: Group) -> None:
         self.defaults = defaults
         self.param_groups: list[Group] = []
@@ -148,20 +152,24 @@ class Optimizer(ABC):
         p, g
             Parameter and gradient.
         state
-            What :meth:`state_of` made: "step", a float64 scalar, and the slots.
+            What :meth:`state_of` made: "step" and what is ``carried``, float64 scalars, and the slots.
         scalars
             :meth:`scalars` of the group as float64 scalars.
         flags
             :meth:`flags` of the group.
         """
         step = state["step"] + 1
-        hyper = {name: c.to(p.type.dtype) for name, c in self.coefficients(step, scalars).items()}
+        values = self.coefficients(step, {**scalars, **{name: state[name] for name in self.carried}})
+        hyper = {name: c.to(p.type.dtype) for name, c in values.items()}
         new_p, new_state = self.update(p, g, state, {**hyper, **flags})
-        return new_p, {"step": step, **new_state}
+        return new_p, {"step": step, **{name: values[name] for name in self.carried}, **new_state}
 
     def state_of(self, p: Tensor, group: Group) -> State:
         """The state of a parameter, made at its first update, and completed where an option now asks for more."""
         state = self.state.setdefault(p, {"step": Tensor(np.zeros((), float64))})
+        for slot in self.carried:
+            if slot not in state:
+                state[slot] = Tensor(np.full((), self.initial(slot, group), float64))
         for slot in self.slots_of(self.flags(group)):
             if slot not in state:
                 state[slot] = Tensor.wrap(np.full(p.shape, self.initial(slot, group), p.dtype))
@@ -200,23 +208,25 @@ class Optimizer(ABC):
 
     def _step_group(self, group: Group) -> None:
         scalars, flags = self.scalars(group), self.flags(group)
-        known: dict[tuple[float, object], dict[str, object]] = {}
+        known: dict[tuple[object, ...], tuple[Hyper, Hyper]] = {}
         for p in group["params"]:
             if p.grad is None:
                 continue
             state = self.state_of(p, group)
             count = state["step"].item() + 1
-            hyper = known.get((count, p.dtype))
-            if hyper is None:
-                values = self.coefficients(count, scalars)
-                hyper = known[count, p.dtype] = {
-                    **{name: Tensor.wrap(np.asarray(value, p.dtype)) for name, value in values.items()},
-                    **flags,
-                }
+            carried = {name: state[name].item() for name in self.carried}
+            key = (count, p.dtype, *carried.values())
+            if key not in known:
+                values = self.coefficients(count, {**scalars, **carried})
+                wrapped = {name: Tensor.wrap(np.asarray(value, p.dtype)) for name, value in values.items()}
+                known[key] = {**wrapped, **flags}, values
+            hyper, values = known[key]
             new, changed = self.update(p, p.grad, state, hyper)
             p.copy_(new)
             for slot, value in changed.items():
                 state[slot].copy_(value)
+            for slot in self.carried:
+                state[slot].copy_(np.float64(values[slot]))
             state["step"].copy_(count)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -309,7 +319,7 @@ class Optimizer(ABC):
     def _load_slots(self, p: Tensor, index: object, slots: Mapping[str, object]) -> State:
         loaded = {}
         for slot, value in slots.items():
-            shape, dtype = ((), float64) if slot == "step" else (p.shape, p.dtype)
+            shape, dtype = ((), float64) if slot in ("step", *self.carried) else (p.shape, p.dtype)
             array = as_array(f"{self._name}: {shown(slot)} of parameter {shown(index)}", value, dtype)
             if array.shape != shape:
                 raise ShapeError(f"{self._name}: {slot} of parameter {index} has shape {shape}, given {array.shape}")

@@ -24,6 +24,8 @@ RULES: list[tuple[type[optim.Optimizer], dict[str, Any]]] = [
     (optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True, "maximize": True}),
     (optim.Adam, {"lr": 0.1, "weight_decay": 0.1, "amsgrad": True}),
     (optim.AdamW, {"lr": 0.1}),
+    (optim.NAdam, {"lr": 0.1, "weight_decay": 0.1, "momentum_decay": 0.1}),
+    (optim.NAdam, {"lr": 0.1, "weight_decay": 0.1, "decoupled_weight_decay": True}),
     (optim.RMSprop, {"momentum": 0.9, "centered": True, "weight_decay": 0.1}),
     (optim.Adagrad, {"lr_decay": 0.1, "initial_accumulator_value": 0.5}),
 ]

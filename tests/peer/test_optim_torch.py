@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ RULES: list[tuple[str, dict[str, Any]]] = [
     ("Adam", {"betas": (0.5, 0.6), "eps": 1e-3, "maximize": True}),
     ("AdamW", {"lr": 0.1}),
     ("AdamW", {"lr": 0.1, "weight_decay": 0.3, "amsgrad": True}),
+    ("NAdam", {}),
+    ("NAdam", {"lr": 0.1, "weight_decay": 0.1, "momentum_decay": 0.1, "betas": (0.8, 0.9)}),
+    ("NAdam", {"lr": 0.1, "weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True, "eps": 1e-3}),
     ("RMSprop", {}),
     ("RMSprop", {"momentum": 0.9, "centered": True, "weight_decay": 0.1}),
     ("Adagrad", {"lr": 0.1}),
@@ -34,8 +38,17 @@ RULES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.fixture
+def dtype(request: pytest.FixtureRequest) -> Iterator[str]:
+    """An element type that is PyTorch's default for the test: its optimisers keep their scalars in that."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, request.param))
+    yield request.param
+    torch.set_default_dtype(before)
+
+
 @pytest.mark.parametrize(("name", "options"), RULES)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"], indirect=True)
 def test_twenty_steps_are_pytorchs(name: str, options: dict[str, Any], dtype: str) -> None:
     rng = np.random.default_rng(0)
     starts = [rng.standard_normal(shape).astype(dtype) for shape in ((3, 4), (5,), (2,), ())]

@@ -123,7 +123,7 @@ ABSENT = [
     ("lucid.arcsinh(t)", r"np\.arcsinh"), ("t.tobytes()", r"t\.numpy\(\)\.tobytes"), ("t.fill(1)", r"t\.fill_"),
     ("np.fill_diagonal(t, 0)", r"np\.array\(t\)"), ("np.arctan(x, out=t)", r"np\.array\(t\)"), ("np.full_like(t, 1j)", "fill_value"), ("t.isclose(t).mean()", r"t\.float\(\)\.mean"), ("lucid.det(t)", r"np\.linalg\.det"), ("t.normal_()", r"nn\.init\.normal_"),
     ("lucid.relu_(t)", "relu"), ("t.maen()", "'mean'"), ("t.erfc()", r"lucid\.erf"), ("lucid.conv2d", r"functional\.conv2d"), ("lucid.Size", "tuple"),
-    ("lucid.optim.NAdam", "Adam"), ("nn.utils.weight_norm", "forward"),
+    ("lucid.optim.RAdam", "Adam"), ("nn.utils.weight_norm", "forward"),
     ("nn.init.xavier_normal", "xavier_normal_"), ("lucid.models.resnet19", "'resnet18'"), ("lucid.passes.defaults", "'default'"),
     ("lucid.optim.SGD(nn.Linear(3, 2), lr=0.1)", r"\.parameters\(\)"), ("lucid.optim.SGD(3, lr=0.1)", "iterable"), ("lucid.no_grad(3)", "function"),
     ("nn.Linear(3, 2).get_parameter('weights')", "parameter"), ("t.div(2, rounding_mode='up')", "'trunc'"),
@@ -172,7 +172,7 @@ PYTORCHS = {
     "from_onnx InferenceSession compile_step jnp vjp hessian tree_map Module Linear Sequential conv2d Variable layers",
     "t": "is_cuda grad_fn register_hook uniform_ new_ones new_full data_ptr stride is_contiguous storage "
     "diagonal trace unfold half equal bernoulli_ resize_",
-    "lucid.optim": "LBFGS NAdam RAdam Adadelta swa_utils",
+    "lucid.optim": "LBFGS RAdam Adadelta swa_utils",
     "lucid.compile(nn.Linear(3, 2))": "export_onnx export_python report run predict summary fit",
     "lucid.autograd": "Function Variable functional backward gradcheck detect_anomaly no_grad",
     "nn.utils": "weight_norm spectral_norm rnn prune data", "nn.Linear(3, 2)": "half compile fit register_full_backward_hook device",
