@@ -70,35 +70,30 @@ class OneCycleLR(LRScheduler):
         three_phase: bool = False,
         last_epoch: int = -1,
     ) -> None:
-        if total_steps is None:
-            if epochs is None or steps_per_epoch is None:
-                raise OptionError("OneCycleLR: give total_steps, or epochs and steps_per_epoch")
-            total_steps = integer(type(self).__name__, "epochs", epochs) * integer(
-                type(self).__name__, "steps_per_epoch", steps_per_epoch
-            )
-        self.total_steps = integer(type(self).__name__, "total_steps", total_steps)
+        self.total_steps = self._length(total_steps, epochs, steps_per_epoch)
         if anneal_strategy not in ("cos", "linear"):
             raise OptionError(f'OneCycleLR: anneal_strategy is "cos" or "linear", got {shown(anneal_strategy)}')
         self.anneal_strategy = anneal_strategy
         if not 0 <= number("OneCycleLR", "pct_start", pct_start) <= 1:
             raise OptionError(f"OneCycleLR: pct_start lies between 0 and 1, got {shown(pct_start)}")
         rise = pct_start * self.total_steps - 1
-        ends = [rise, 2 * rise, self.total_steps - 1] if three_phase else [rise, self.total_steps - 1]
-        self.ends = [float(end) for end in ends]
+        self.ends = [float(end) for end in (rise, *([2 * rise] if three_phase else []), self.total_steps - 1)]
+
+        def cycle(start: float, turn: float, last: float) -> list[float]:
+            """What is gone through: from the start to the turn, back where there are three phases, and to the last."""
+            return [start, turn, *([start] if three_phase else []), last]
+
         self.cycle_momentum = bool(cycle_momentum)
         groups = optimizer.param_groups
         highs = each_group("OneCycleLR", "max_lr", max_lr, groups)
         firsts = [high / number("OneCycleLR", "div_factor", div_factor) for high in highs]
         final = number("OneCycleLR", "final_div_factor", final_div_factor)
-        self.rates = [
-            [first, high, first, first / final] if three_phase else [first, high, first / final]
-            for first, high in zip(firsts, highs, strict=True)
-        ]
+        self.rates = [cycle(first, high, first / final) for first, high in zip(firsts, highs, strict=True)]
         low, top = (
             each_group("OneCycleLR", name, value, groups)
             for name, value in (("base_momentum", base_momentum), ("max_momentum", max_momentum))
         )
-        self.momenta = [[t, b, t, t] if three_phase else [t, b, t] for b, t in zip(low, top, strict=True)]
+        self.momenta = [cycle(t, b, t) for b, t in zip(low, top, strict=True)]
         if last_epoch == -1:
             for group, first in zip(groups, firsts, strict=True):
                 group["initial_lr"] = first
@@ -106,6 +101,15 @@ class OneCycleLR(LRScheduler):
             if not {"momentum", "betas"} & set(group):
                 raise OptionError("OneCycleLR: the optimizer has no momentum to cycle; use cycle_momentum=False")
         super().__init__(optimizer, last_epoch)
+
+    def _length(self, total_steps: int | None, epochs: int | None, steps_per_epoch: int | None) -> int:
+        """How many steps the cycle has."""
+        name = type(self).__name__
+        if total_steps is None:
+            if epochs is None or steps_per_epoch is None:
+                raise OptionError("OneCycleLR: give total_steps, or epochs and steps_per_epoch")
+            total_steps = integer(name, "epochs", epochs) * integer(name, "steps_per_epoch", steps_per_epoch)
+        return integer(name, "total_steps", total_steps)
 
     def _between(self, points: Sequence[float]) -> float:
         start = 0.0

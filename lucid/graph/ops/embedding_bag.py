@@ -60,16 +60,13 @@ def embedding_bag(
         A row that counts for nothing and takes no gradient.
     """
     check_options("embedding_bag", mode, max_norm, scale_grad_by_freq, sparse)
-    if per_sample_weights is not None and mode != "sum":
-        raise OptionError(f'embedding_bag: per_sample_weights are for mode "sum" only, got {mode!r}')
+    factors = None if per_sample_weights is None else _factors(per_sample_weights, input, mode)
     numbers = _numbers(input, offsets, include_last_offset)
-    if per_sample_weights is not None and per_sample_weights.type.shape != input.type.shape:
-        raise ShapeError(f"embedding_bag: the weights {per_sample_weights.type} have not the shape of {input.type}")
     rows, kept = embedding(input, weight, padding_idx), full(input, True, input.type.shape, bool_)
     if padding_idx is not None:
         kept = ne(input, normal_axis_of_rows(padding_idx, weight.type.shape[0]))
-    if per_sample_weights is not None:
-        rows = rows * unsqueeze(per_sample_weights, -1)
+    if factors is not None:
+        rows = rows * factors
     count: Dim = input.type.shape[0] if offsets is None else offsets.type.shape[0] - include_last_offset
     full_bags = unsqueeze(_summed(cast(kept, weight.type.dtype), numbers, count), -1)
     if mode == "max":
@@ -88,6 +85,15 @@ def check_options(op: str, mode: object, max_norm: object, scale_grad_by_freq: o
             f"{op}: max_norm, scale_grad_by_freq and sparse are not there: gradients are dense, and what a table holds "
             f"is scaled by weight.data.copy_(...)"
         )
+
+
+def _factors(given: AbstractTensor, input: AbstractTensor, mode: str) -> AbstractTensor:
+    """What each row is multiplied by."""
+    if mode != "sum":
+        raise OptionError(f'embedding_bag: per_sample_weights are for mode "sum" only, got {mode!r}')
+    if given.type.shape != input.type.shape:
+        raise ShapeError(f"embedding_bag: the weights {given.type} have not the shape of {input.type}")
+    return unsqueeze(given, -1)
 
 
 def _numbers(input: AbstractTensor, offsets: AbstractTensor | None, ends: bool) -> AbstractTensor | None:
