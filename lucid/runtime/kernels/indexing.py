@@ -5,6 +5,8 @@ An index out of range is an error, found before anything is written; NumPy would
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ...graph.ops import indexing as ops
@@ -49,17 +51,27 @@ def _check(k: Emitter, index: Operand, size: int, axis: int, *, wrap: bool = Fal
         k.line(f"{k.use(check_range)}({index}, {size}, {quoted(k.node.op.name)}, {axis}, {wrap})")
 
 
+def _check_all(k: Emitter, at: Operand, indices: Sequence[Operand]) -> None:
+    """Those of the axes of ``at`` that the attributes name, in order; negative ones count from the end."""
+    for axis, index in zip(k.attrs.axes, indices, strict=True):
+        _check(k, index, at.shape[axis], axis, wrap=True)
+
+
 def _as_intp(index: Operand) -> str:
     """The index as NumPy's index type; uint64 does not turn into it by itself."""
     return f"{index}.astype(np.intp)" if index.dtype.kind == "u" else str(index)
+
+
+def _beside(x: Operand, index: Operand, axis: int) -> str:
+    """What of ``x`` the index is beside: it may be shorter along the other axes."""
+    return f"{x}[{', '.join(':' if i == axis else f':{size}' for i, size in enumerate(index.shape))}]"
 
 
 @kernel(ops.GATHER_ELEMENTS)
 def gather_elements(k: Emitter) -> None:
     (x, index), (y,), axis = k.ins, k.outs, k.attrs.axis
     _check(k, index, x.shape[axis], axis)
-    region = ", ".join(":" if i == axis else f":{size}" for i, size in enumerate(index.shape))
-    k.line(f"{y}[...] = np.take_along_axis({x}[{region}], {_as_intp(index)}, {axis})")
+    k.line(f"{y}[...] = np.take_along_axis({_beside(x, index, axis)}, {_as_intp(index)}, {axis})")
 
 
 @kernel(ops.SCATTER_ELEMENTS)
@@ -67,18 +79,17 @@ def scatter_elements(k: Emitter) -> None:
     (values, index), (y,), axis = k.ins, k.outs, k.attrs.axis
     _check(k, index, y.shape[axis], axis)
     k.line(f"{y}.fill(0)")
-    region = ", ".join(":" if i == axis else f":{size}" for i, size in enumerate(index.shape))
+    region = _beside(y, index, axis)
     if index.shape[axis] == 1:  # no two values can meet
-        k.line(f"np.put_along_axis({y}[{region}], {_as_intp(index)}, {values}, {axis})")
+        k.line(f"np.put_along_axis({region}, {_as_intp(index)}, {values}, {axis})")
     else:
-        k.line(f"{k.use(add_along_axis)}({y}[{region}], {_as_intp(index)}, {values}, {axis})")
+        k.line(f"{k.use(add_along_axis)}({region}, {_as_intp(index)}, {values}, {axis})")
 
 
 @kernel(ops.INDEX)
 def index(k: Emitter) -> None:
     (x, *indices), (y,), axes = k.ins, k.outs, k.attrs.axes
-    for axis, i in zip(axes, indices, strict=True):
-        _check(k, i, x.shape[axis], axis, wrap=True)
+    _check_all(k, x, indices)
     if x.type.size == 0:
         return
     if len(axes) == 1:
@@ -91,8 +102,7 @@ def index(k: Emitter) -> None:
 @kernel(ops.INDEX_ADD)
 def index_add(k: Emitter) -> None:
     (values, *indices), (y,), axes = k.ins, k.outs, k.attrs.axes
-    for axis, i in zip(axes, indices, strict=True):
-        _check(k, i, y.shape[axis], axis, wrap=True)
+    _check_all(k, y, indices)
     k.line(f"{y}.fill(0)")
     if axes == (0,) and y.type.rank > 1 and y.type.order is None:
         k.line(f"{k.use(add_rows)}({y}, {_as_intp(indices[0])}, {values})")
@@ -147,8 +157,7 @@ _TOGETHER = {"mul": "multiply", "max": "maximum", "min": "minimum"}
 @kernel(PUT)
 def put(k: Emitter) -> None:
     (x, values, *indices), (y,), axes = k.ins, k.outs, k.attrs.axes
-    for axis, i in zip(axes, indices, strict=True):
-        _check(k, i, y.shape[axis], axis, wrap=True)
+    _check_all(k, y, indices)
     k.line(f"{y}[...] = {x}")
     key = _key(y.type.rank, axes, indices)
     if k.attrs.how == "set":
