@@ -12,6 +12,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
+from ..base.keys import Key
 from ..errors import GraphError
 from .builder import Builder
 from .facts import reachable
@@ -31,13 +32,13 @@ class Region(Bindable):
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self._key: _Key | None = None
+        self._key: Key | None = None
 
     @property
-    def key(self) -> _Key:
+    def key(self) -> Key:
         """Equal for regions that compute the same with the same nodes."""
         if self._key is None:
-            self._key = _Key((structure(self.graph), tuple(signs(node.attrs) for _, node in self.graph.nodes())))
+            self._key = Key((structure(self.graph), tuple(signs(node.attrs) for _, node in self.graph.nodes())))
         return self._key
 
     def __eq__(self, other: object) -> bool:
@@ -52,21 +53,6 @@ class Region(Bindable):
     def bind(self, sizes: Mapping[str, int]) -> Region:
         bound = self.graph.bind(sizes)
         return self if bound is self.graph else Region(bound)
-
-
-class _Key:
-    """A tuple whose hash is computed once."""
-
-    __slots__ = ("hash", "value")
-
-    def __init__(self, value: tuple[Hashable, ...]) -> None:
-        self.value, self.hash = value, hash(value)
-
-    def __hash__(self) -> int:
-        return self.hash
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and self.hash == other.hash and self.value == other.value
 
 
 def structure(graph: Graph) -> tuple[Hashable, ...]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...base.keys import Key
 from ...base.lazy import hashlib
 from ..planning.phase import Phase
 from .emitter import Operand
@@ -141,7 +142,7 @@ class _Reader:
         for view in step.code.state:
             about = self._about([view], {name: -number for number, name in enumerate(view.writes)})
             for number, name in enumerate(view.writes):
-                self.known.setdefault(name, _Known(_Key((about.key, number)), about.parameters, about.parts))
+                self.known.setdefault(name, _Known(Key((about.key, number)), about.parameters, about.parts))
         return parts
 
     def _describe(self, part: _Part, step: Step) -> None:
@@ -151,7 +152,7 @@ class _Reader:
         own = {y.name: number for number, y in enumerate(part.memory)}
         about = self._about(statements, own)
         types = tuple((y.type.concrete, y.type.dtype, y.type.order) for y in part.memory)
-        part.key = _Key((about.key, types)) if part.lines else object()
+        part.key = Key((about.key, types)) if part.lines else object()
         part.parameters, part.reads = set(about.parameters), set(about.parts)
         for number, y in enumerate(part.memory):
             self.known[y.name] = _Known((part.key, number), about.parameters, frozenset([part]))
@@ -175,7 +176,7 @@ class _Reader:
             return f"<own {own.setdefault(name, len(own))}>"
 
         text = "\n".join([statement.renamed(word) for statement in statements])
-        return _Known(_Key((text, tuple(said))), frozenset(parameters), frozenset(parts))
+        return _Known(Key((text, tuple(said))), frozenset(parameters), frozenset(parts))
 
 
 def _behind(statement: Statement, views: Sequence[Statement]) -> list[Statement]:
@@ -186,21 +187,6 @@ def _behind(statement: Statement, views: Sequence[Statement]) -> list[Statement]
             found.insert(0, view)
             wanted.update(view.reads)
     return found
-
-
-class _Key:
-    """A tuple whose hash is computed once: keys hold the keys of what they are made of."""
-
-    __slots__ = ("hash", "value")
-
-    def __init__(self, value: tuple[Hashable, ...]) -> None:
-        self.value, self.hash = value, hash(value)
-
-    def __hash__(self) -> int:
-        return self.hash
-
-    def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, _Key) and self.hash == other.hash and self.value == other.value)
 
 
 def _constant(thing: object) -> Hashable:
