@@ -59,7 +59,7 @@ def sweep(seed: int, *, kind: str = "") -> tuple[ConvAttrs, Array, Array, Array 
         padding = tuple(map(int, rng.integers(0, 4, 4)))
         groups, wide, out = (int(g) for g in rng.integers(1, 4, 3))
         if kind.startswith("pointwise"):
-            kernel, padding, groups = (1, 1), (0, 0, 0, 0), 1
+            kernel, padding = (1, 1), (0, 0, 0, 0)
         if kind.startswith("depthwise"):
             groups, wide, out = groups + 1, 1, 1 + int(rng.random() < 0.3)
         if kind.startswith("winograd"):

@@ -16,9 +16,12 @@ from .numbers import attrs_of
 
 
 def is_pointwise(node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    """Whether the convolution of a node, alone or fused, is 1x1, without padding and groups."""
-    a = attrs_of(node)
-    return inputs[1].concrete[2:] == (1, 1) and a.groups == 1 and not any(a.padding)
+    """Whether the convolution of a node, alone or fused, is 1x1, without padding."""
+    return inputs[1].concrete[2:] == (1, 1) and not any(attrs_of(node).padding)
+
+
+def _accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+    return attrs_of(node).groups == 1 and is_pointwise(node, inputs)
 
 
 def _work(node: Node[ConvAttrs], inputs: tuple[TensorType, ...], threads: int) -> Work:
@@ -28,7 +31,7 @@ def _work(node: Node[ConvAttrs], inputs: tuple[TensorType, ...], threads: int) -
     return Work((product,), far=(channels * outputs + passed) * itemsize)
 
 
-@kernel(CONV, lowering="pointwise", accepts=is_pointwise, cost=_work)
+@kernel(CONV, lowering="pointwise", accepts=_accepts, cost=_work)
 def pointwise(k: Emitter) -> None:
     """A 1x1 convolution is a product of the pixels as they lie with the weight."""
     recheck(k)

@@ -1,4 +1,7 @@
-"""1x1 convolution of channels-last images: the pixels as they lie are rows of one product (:mod:`..shared.rows`)."""
+"""1x1 convolution of channels-last images: the pixels as they lie are rows of one product (:mod:`..shared.rows`).
+
+In groups these are products of parts of the rows, which BLAS reads and writes where they lie.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +28,12 @@ from .pointwise_blocks_views import Thinned, bind_thin
 
 def _rows(node: Node, inputs: Sequence[Any], y: Sequence[int]) -> Rows:
     """The product for a result of such a shape."""
-    return Rows(y[0] * y[2] * y[3], inputs[1].shape[1], y[1], Epilogue.of(node, inputs).passes)
+    passes, groups = Epilogue.of(node, inputs).passes, attrs_of(node).groups
+    return Rows(y[0] * y[2] * y[3], inputs[1].shape[1], y[1], passes, groups)
 
 
 def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    """1x1 without padding, groups or pooling, from channels last to channels last."""
+    """1x1 without padding or pooling, from channels last to channels last."""
     last = inputs[0].order == node.outputs[0].order == CHANNELS_LAST
     epilogue = Epilogue.of(node, inputs)
     return last and is_pointwise(node, inputs) and epilogue.pool is None and epilogue.anywhere
@@ -43,7 +47,7 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
         return [Way(work, cut) for cut, work in cuts(p, row_runs(p, itemsize, threads), itemsize, threads).items()]
     inside = pieces(rows, max(1, most_rows(p, itemsize) // cols))
     runs = [((image * rows + a) * cols, (image * rows + b) * cols) for image in range(n) for a, b in inside]
-    gather = Work(near=2 * p.rows * p.depth * itemsize, loops=p.rows)
+    gather = Work(near=2 * p.rows * p.numbers * itemsize, loops=p.rows)
     return [
         Way(work + gather * (1 if cut.by_outputs(p) else 1 / max(1, len(cut.pieces))), cut)
         for cut, work in cuts(p, runs, itemsize, threads).items()
@@ -75,7 +79,7 @@ def pixels_of(k: Emitter, x: Operand) -> Operand:
 def _thinned(loop: BlockLoop[Piece], p: Rows) -> Operand:
     """The pixels that a strided convolution reads, gathered by each piece, or before if all pieces read all."""
     k, x = loop.k, loop.k.ins[0]
-    thin = k.scratch((p.rows, p.depth), x.dtype, "thin")
+    thin = k.scratch((p.rows, p.numbers), x.dtype, "thin")
     views = loop.bind("thinned", bind_thin, attrs_of(k.node).stride, k.outs[0].shape[2:], loop.blocks, x, thin)
     if k.way.by_outputs(p):
         k.line(f"np.copyto(*{views}[0][0])")

@@ -1,13 +1,14 @@
 """Products of many rows with weights: of pixels in a 1x1 convolution, of vectors in a linear layer.
 
 Threads share the rows; where these are few, the outputs, so that every weight is packed once. What follows the product
-runs on each piece while it is in the cache.
+runs on each piece while it is in the cache. In groups, where each part of a row has weights of its own,
+the products are one batch.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ...planning.machine import this_machine
@@ -31,15 +32,28 @@ class Rows:
     Attributes
     ----------
     rows, depth, outputs
-        Of ``rows`` times ``depth`` numbers as many outputs are made of each row.
+        Of each row so many outputs are made, each of ``depth`` numbers.
     passes
         How often what follows goes over the result.
+    groups
+        The numbers of a row, and its outputs, fall into so many groups, which have nothing to do with each other.
     """
 
     rows: int
     depth: int
     outputs: int
     passes: int
+    groups: int = 1
+
+    @property
+    def numbers(self) -> int:
+        """Of a row."""
+        return self.depth * self.groups
+
+    def parted(self, outputs: int) -> tuple[int, int]:
+        """Of how many groups so many outputs are, and how many of each."""
+        each = max(1, self.outputs // self.groups)
+        return (outputs // each, each) if self.groups > 1 else (1, outputs)
 
 
 @dataclass(frozen=True)
@@ -61,7 +75,7 @@ class PieceCut:
 
 def most_rows(p: Rows, itemsize: int) -> int:
     """Rows of a piece that leave the second-level cache room."""
-    return max(1, 3 * this_machine().l2 // 4 // (itemsize * (p.depth + p.outputs)))
+    return max(1, 3 * this_machine().l2 // 4 // (itemsize * (p.numbers + p.outputs)))
 
 
 def row_runs(p: Rows, itemsize: int, threads: int) -> list[tuple[int, int]]:
@@ -73,11 +87,21 @@ def row_runs(p: Rows, itemsize: int, threads: int) -> list[tuple[int, int]]:
 def cuts(p: Rows, runs: Iterable[tuple[int, int]], itemsize: int, threads: int) -> dict[PieceCut, Work]:
     """Ways to share the work, by these runs of rows or by outputs, with what the busiest worker does."""
     found = [_cut(deal([Piece(a, b, 0, p.outputs) for a, b in runs], threads))]
-    if p.outputs >= 16 * threads and (threads > 1 or not in_panels(p.outputs)):
+    if p.outputs >= 16 * threads and (threads > 1 or (p.groups == 1 and not in_panels(p.outputs))):
         most = max(64, this_machine().l2 // 4 // max(1, p.rows * itemsize))
-        shares = pieces(p.outputs, -(-p.outputs // threads))
-        found.append(_cut([Piece(0, p.rows, a + c, a + d) for c, d in _ranges(b - a, most)] for a, b in shares))
+        found.append(_cut([Piece(0, p.rows, c, d) for c, d in mine] for mine in _shares(p, most, threads)))
     return {cut: _work(p, cut, itemsize) for cut in found}
+
+
+def _shares(p: Rows, most: int, threads: int) -> Iterator[list[tuple[int, int]]]:
+    """The outputs of each worker, in ranges of at most so many; of whole groups, where there are several."""
+    if p.groups == 1:
+        for a, b in pieces(p.outputs, -(-p.outputs // threads)):
+            yield [(a + c, a + d) for c, d in _ranges(b - a, most)]
+        return
+    groups, each = p.parted(p.outputs)
+    for a, b in pieces(groups, -(-groups // threads)):
+        yield [((a + c) * each, (a + d) * each) for c, d in pieces(b - a, most // each)]
 
 
 def _ranges(outputs: int, most: int) -> list[tuple[int, int]]:
@@ -98,9 +122,16 @@ def _work(p: Rows, cut: PieceCut, itemsize: int) -> Work:
 def _piece_work(p: Rows, rows: int, outputs: int, itemsize: int) -> Work:
     machine, result = this_machine(), rows * outputs * itemsize
     resident = p.depth * outputs * itemsize <= machine.l2 // 2
-    product = product_of(machine, rows, p.depth, outputs, itemsize, resident)
-    inside, moved = result + rows * p.depth * itemsize <= machine.l2, 2 * p.passes * result
-    return Work((product,), near=moved if inside else 0.0, far=0.0 if inside else moved, calls=1 + p.passes)
+    groups, each = p.parted(outputs)
+    product = product_of(machine, rows, p.depth, each, itemsize, resident)._replace(times=groups)
+    inside, moved = result + rows * p.depth * groups * itemsize <= machine.l2, 2 * p.passes * result
+    return Work(
+        (product,),
+        near=moved if inside else 0.0,
+        far=0.0 if inside else moved,
+        loops=rows * groups if p.groups > 1 else 0,  # a row's numbers of one group are a run of their own
+        calls=1 + p.passes,
+    )
 
 
 # ---------------------------------------------------------------- the kernel
@@ -127,15 +158,21 @@ def multiply_rows(
 
 
 def _weights(k: Emitter, p: Rows, every: Sequence[Piece]) -> list[tuple[tuple[int, int], int, Operand]]:
-    """For each range of outputs that, the rows of a block of its products, and its panels (panels, depth, width)."""
+    """For each range of outputs that, the rows of a block of its products, and its panels.
+
+    These are (panels, depth, width), in groups (groups, panels, depth, width).
+    """
     most: dict[tuple[int, int], int] = {}
     for piece in every:
         most[piece.outputs] = max(most.get(piece.outputs, 0), piece.size[0])
     packed, w = [], k.ins[1]
     with k.once(w):
         for (a, b), rows in most.items():
-            cut = cut_for(k, rows, p.depth, b - a)
+            groups, outputs = p.parted(b - a)
+            cut = cut_for(k, rows, p.depth, outputs)
             panels = k.scratch(((b - a) // cut.width, p.depth, cut.width), w.dtype, "packed")
             k.line(f"{k.use(turn_panels)}({w}[{a}:{b}].reshape({b - a}, {p.depth}), {panels})")
+            if p.groups > 1:
+                panels = k.target(panels, (groups, outputs // cut.width, p.depth, cut.width), "groups")
             packed.append(((a, b), cut.rows, panels))
     return packed

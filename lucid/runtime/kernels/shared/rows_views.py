@@ -62,7 +62,8 @@ def bind_pieces(
     rows, made, residual
         Matrices of all rows.
     weights
-        For each range of outputs that, the rows of a block of products, and the panels of its weights.
+        For each range of outputs that, the rows of a block of products, and the panels of its weights; where these are
+        those of groups, each goes with its own part of a row.
     bias
         Of a run, or of a row and at least as long.
     """
@@ -78,7 +79,18 @@ def _views(
     runs = own if tile == 1 else as_view(made[p.rows], -1, tile * made.shape[1])
     block, panels = weights[p.outputs]
     return PieceViews(
-        list(small_products(rows[p.rows], panels, own, block)), runs,
+        list(small_products(*_in_groups(p, rows, panels, own), block)), runs,
         bias if bias is None or tile > 1 else bias[p.columns],
         None if residual is None else as_view(residual[p.rows, p.columns], runs.shape),
     )  # fmt: skip
+
+
+def _in_groups(p: Piece, rows: Array, panels: Array, own: Array) -> tuple[Array, Array, Array]:
+    """A piece's rows, weights and results, by groups (groups, rows, numbers of a group) if the weights are."""
+    if panels.ndim == 3:
+        return rows[p.rows], panels, own
+    (count, outputs), groups, depth = p.size, len(panels), panels.shape[-2]
+    first = p.c0 * groups // outputs * depth
+    read = as_view(rows[p.rows, first : first + groups * depth], count, groups, depth)
+    made = as_view(own, count, groups, outputs // groups)
+    return read.transpose(1, 0, 2), panels, made.transpose(1, 0, 2)
