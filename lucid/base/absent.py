@@ -245,7 +245,6 @@ INIT: Final[Mapping[str, str]] = {
 
 OPTIM: Final[Mapping[str, str]] = {
     "LBFGS": "SGD, Adam, AdamW, NAdam, RMSprop and Adagrad are there; outside a model scipy.optimize.minimize",
-    "swa_utils": "average copies of model.state_dict(), and load_state_dict() what comes of it",
     "lr_schedulers": "lucid.optim.lr_scheduler",
     **dict.fromkeys(("RAdam", "Adamax", "Adadelta", "Rprop", "ASGD", "SparseAdam"), "{0} is not there; Adam is"),
 }
@@ -255,6 +254,10 @@ SCHEDULER: Final[Mapping[str, str]] = {
     "_LRScheduler": "LRScheduler",
 }
 """Names of ``lucid.optim.lr_scheduler``."""
+
+
+SWA: Final[Mapping[str, str]] = {}
+"""Names of ``lucid.optim.swa_utils``."""
 
 
 def _numpys(name: str) -> str | None:
