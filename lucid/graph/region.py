@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from functools import cache
 from typing import NamedTuple
 
 from ..base.keys import Key
 from ..errors import GraphError
 from .builder import Builder
 from .facts import reachable
-from .fields import declared_fields
 from .ir import Graph, Node, Value
 from .opdef import AbstractTensor, Attrs, Bindable, T, TypeAttrs, attributes, find_op
 from .types import TensorType
@@ -96,18 +94,9 @@ class Recorded(NamedTuple):
     captures: tuple[AbstractTensor, ...]
 
 
-@cache
-def _fields(cls: type[Attrs]) -> tuple[str, ...]:
-    return tuple(
-        name
-        for name, hint in declared_fields(cls)[0].items()  # type: ignore[arg-type]  # classes do hash
-        if hint is Region
-    )
-
-
 def regions_of(attrs: Attrs) -> Mapping[str, Region]:
     """The regions among attributes, by the names of their fields."""
-    return {name: getattr(attrs, name) for name in _fields(type(attrs))}  # type: ignore[arg-type]  # classes do hash
+    return {name: value for name, value in attrs.items() if isinstance(value, Region)}
 
 
 def has_regions(graph: Graph) -> bool:
