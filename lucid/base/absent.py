@@ -15,6 +15,10 @@ _SORTED = "there is no such op, but lucid.sort; outside a model np.{0}(t.numpy()
 _ONNX = "lucid.onnx.load(path) reads ONNX models; export is not there yet"
 _SCATTER = "t[index] = values outside a model; lucid.where or one-hot products within"
 _NUMPY = "there is no op of that name; outside a model {0}"
+_CHECKPOINT = "backward computes nothing again: f(x), in smaller batches, whose gradients backward adds up in .grad"
+_HOOK = "lucid.autograd.grad(loss, t) is the gradient, leaf or not, to look at or to change"
+_MODULE_HOOK = "keep the output by module.register_forward_hook, then lucid.autograd.grad(loss, output)"
+_SAVE = "np.savez(path, **{0}.state_dict()), then {0}.load_state_dict(np.load(path)); a compiled net.save(path)"
 _DRAW = "nn.init.{0} fills a tensor"
 
 TOP: Final[Mapping[str, str]] = {
@@ -33,7 +37,7 @@ TOP: Final[Mapping[str, str]] = {
     **dict.fromkeys(("function", "Session", "placeholder"), "lucid.compile(function), and lucid.spec for arguments"),
     **dict.fromkeys(("Variable", "constant"), "lucid.tensor(data, requires_grad=True), or lucid.Parameter"),
     **dict.fromkeys(("layers", "keras"), "lucid.nn"),
-    "save": "net.save(path) of a compiled model; np.savez(path, **model.state_dict()) for weights",
+    "save": _SAVE.format("model"),
     "array": "lucid.tensor(data)",
     "asarray": "lucid.tensor(data), or lucid.from_numpy(array) to share memory",
     "FloatTensor": "lucid.tensor(data)",
@@ -43,9 +47,10 @@ TOP: Final[Mapping[str, str]] = {
     "half": "float32 and float64 are the floating-point types",
     "complex64": "there are no complex numbers",
     "complex128": "there are no complex numbers",
-    "vmap": "the ops take batches; lucid.compile of the function with the batch axis written out",
+    "vmap": "the ops take batches, so f(batch); where f takes one row alone, lucid.stack([f(row) for row in batch])",
+    "checkpoint": _CHECKPOINT,
     "func": "lucid.grad(f) and lucid.value_and_grad(f)",
-    "utils": "lucid.nn.utils; batches of data are NumPy arrays",
+    "utils": f"lucid.nn.utils; batches of data are NumPy arrays; for checkpoint, {_CHECKPOINT}",
     "distributed": "one process runs a model, with as many threads as lucid.set_num_threads says",
     "seed": "lucid.manual_seed(n)",
     "random": "lucid.rand, lucid.randn, lucid.randint; lucid.manual_seed(n)",
@@ -118,13 +123,13 @@ TOP: Final[Mapping[str, str]] = {
 
 TENSOR: Final[Mapping[str, str]] = {
     "copy": "t.clone()",
-    "half": "float32 and float64 are the floating-point types",
+    "half": "t.float(); float32 and float64 are the floating-point types",
     "bfloat16": "float32 and float64 are the floating-point types",
     "to_numpy": "t.numpy()",
     "is_cuda": 'everything is on "cpu"',
-    "grad_fn": "what made a tensor is not shown; t.is_leaf and t.requires_grad are",
-    "register_hook": "module.register_forward_hook, or compute the gradient with lucid.grad",
-    "retain_grad": "t.detach().requires_grad_() begins anew; lucid.grad gives gradients of any argument",
+    "grad_fn": "t.is_leaf tells whether an op made t; lucid.compile(f, lucid.spec(2, 3)).traced is the graph of f",
+    **dict.fromkeys(("register_hook", "retain_grad", "retains_grad"), _HOOK),
+    "register_post_accumulate_grad_hook": "t.grad after backward()",
     "nbytes": "t.numpy().nbytes",
     "itemsize": "t.dtype.itemsize",
     "element_size": "t.dtype.itemsize",
@@ -188,15 +193,16 @@ MODULE: Final[Mapping[str, str]] = {
     "export_python": "print(net.source) is the NumPy program of a compiled model",
     "report": "net.explain(), net.plan and net.profile(x) of a compiled model",
     "run": "module(x)",
-    "half": "float32 and float64 are the floating-point types",
+    "half": "module.float(); float32 and float64 are the floating-point types",
     "predict": "module(x); within lucid.no_grad() nothing is remembered for backward",
     "fit": "a loop: loss = ...; loss.backward(); optimizer.step()",
-    "save": "lucid.compile(module).save(path), or np.savez(path, **module.state_dict())",
+    "save": _SAVE.format("module"),
     "summary": "print(module)",
     "compile": "lucid.compile(module)",
     "device": 'everything is on "cpu"',
-    "register_full_backward_hook": "lucid.grad gives gradients of any argument",
-    "register_backward_hook": "lucid.grad gives gradients of any argument",
+    **dict.fromkeys(
+        ("register_full_backward_hook", "register_full_backward_pre_hook", "register_backward_hook"), _MODULE_HOOK
+    ),
     "weights": "module.weight, or module.state_dict()",
     "get_weights": "module.state_dict()",
     "set_weights": "module.load_state_dict(state)",
@@ -227,6 +233,7 @@ UTILS: Final[Mapping[str, str]] = {
         "there are no parametrisations: compute the weight in forward, and nn.functional.linear or conv2d",
     ),
     "rnn": "recurrent layers are not there yet",
+    "checkpoint": _CHECKPOINT,
     "prune": "weight.data.copy_(weight.numpy() * mask)",
     "clip_grad_norm": "clip_grad_norm_",
     "data": "batches of data are NumPy arrays",
@@ -244,7 +251,8 @@ INIT: Final[Mapping[str, str]] = {
 """Names of ``lucid.nn.init``."""
 
 OPTIM: Final[Mapping[str, str]] = {
-    "LBFGS": "SGD, Adam, AdamW, NAdam, RMSprop and Adagrad are there; outside a model scipy.optimize.minimize",
+    "LBFGS": "there is no line search; optim.Adam(params), whose step(closure) takes a closure too",
+    "Muon": "there are no orthogonal steps; optim.AdamW(params), or SGD(params, lr, momentum=0.95, nesterov=True)",
     "lr_schedulers": "lucid.optim.lr_scheduler",
     **dict.fromkeys(("RAdam", "Adamax", "Adadelta", "Rprop", "ASGD", "SparseAdam"), "{0} is not there; Adam is"),
 }

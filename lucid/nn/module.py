@@ -377,7 +377,9 @@ class Module:
                     found[prefix + name] = buffer
         return found
 
-    def load_state_dict(self, state_dict: Mapping[str, object], strict: bool = True) -> LoadedKeys:
+    def load_state_dict(
+        self, state_dict: Mapping[str, object], strict: bool = True, assign: bool = False
+    ) -> LoadedKeys:
         """Put arrays (or tensors) into the parameters and buffers of the same paths.
 
         Everything is checked before anything is changed.
@@ -388,12 +390,19 @@ class Module:
             Path to array; shapes must agree.
         strict
             Refuse missing and unexpected paths.
+        assign
+            Refused: the model keeps its own tensors, which optimisers and compiled models hold.
 
         Returns
         -------
         missing_keys, unexpected_keys
             Paths that were not given, and given ones the model does not have.
         """
+        if checks.flag("load_state_dict", "assign", assign):
+            raise OptionError(
+                "load_state_dict: assign: the model keeps its own tensors; leave assign out, after model.to(dtype) if "
+                "the element types differ"
+            )
         return load_state(self._state(), state_dict, strict)
 
     # ------------------------------------------------------------ calling

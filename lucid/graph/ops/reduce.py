@@ -250,6 +250,9 @@ def argmin(x: T, dim: int | None = None, keepdim: bool = False) -> T:
 def _extremum(op: OpDef, arg: OpDef, x: AbstractTensor, dim: int | None, keepdim: bool) -> AbstractTensor | Extremum:
     if dim is None:
         return _reduce(op, x, None, keepdim)
+    if isinstance(dim, AbstractTensor) and is_float(dim.type.dtype):
+        name = op.name.lower()
+        raise DTypeError(f"{name}: dim is an axis; of two tensors, write lucid.{name}imum(x, other)")
     indices = _arg(arg, x, dim, True)
     if not x.type.rank:
         return Extremum(x, indices)
