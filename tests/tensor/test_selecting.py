@@ -88,6 +88,13 @@ def test_as_tensor_shares_what_it_can() -> None:
         lucid.as_tensor(array, device="cuda")
 
 
+def test_what_has_no_weight_is_not_read() -> None:
+    nothing = np.full((2, 3, 3), np.nan, np.float32)
+    a, b = np.ones((2, 3, 4), np.float32), np.ones((2, 4, 3), np.float32)
+    assert (lucid.addmm(nothing[0], a[0], b[0], beta=0).numpy() == 4).all()
+    assert (lucid.compile(lambda x: lucid.baddbmm(x, a, b, beta=0, alpha=2))(nothing).numpy() == 8).all()
+
+
 def test_inference_mode() -> None:
     x = lucid.ones(2, requires_grad=True)
     with lucid.inference_mode():

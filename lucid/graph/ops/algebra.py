@@ -21,19 +21,24 @@ def _weighted(x: AbstractTensor, by: float) -> AbstractTensor:
     return x if by == 1 else x * by
 
 
+def _begun(x: AbstractTensor, beta: float) -> AbstractTensor:
+    """What sums begin from: zeros where ``beta`` is 0, whatever it holds (memory that nothing has filled, say)."""
+    return full(x, 0) if beta == 0 else _weighted(x, beta)
+
+
 def addmm(
     input: AbstractTensor, a: AbstractTensor, b: AbstractTensor, *, beta: float = 1, alpha: float = 1
 ) -> AbstractTensor:
-    """``beta * input + alpha * (a @ b)`` of two matrices."""
+    """``beta * input + alpha * (a @ b)`` of two matrices; with a ``beta`` of 0 no value of ``input`` is read."""
     check_rank("addmm", 2, a=a, b=b)
-    return _weighted(input, beta) + _weighted(matmul(a, b), alpha)
+    return _begun(input, beta) + _weighted(matmul(a, b), alpha)
 
 
 def baddbmm(
     input: AbstractTensor, a: AbstractTensor, b: AbstractTensor, *, beta: float = 1, alpha: float = 1
 ) -> AbstractTensor:
-    """``beta * input + alpha * (a @ b)`` of two batches of matrices."""
-    return _weighted(input, beta) + _weighted(bmm(a, b), alpha)
+    """``beta * input + alpha * (a @ b)`` of two batches of matrices; as for :func:`addmm`."""
+    return _begun(input, beta) + _weighted(bmm(a, b), alpha)
 
 
 def addcmul(input: AbstractTensor, a: AbstractTensor, b: AbstractTensor, *, value: float = 1) -> AbstractTensor:
