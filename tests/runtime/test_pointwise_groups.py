@@ -18,7 +18,10 @@ from lucid.runtime.planning.registry import choose, lowerings
 from ..op_checks import types_of
 from .test_conv import ACTIVATIONS, check, force
 
-BLOCKS = next(lowering for lowering in lowerings(CONV) if lowering.name == "pointwise_blocks")
+BLOCKS, PLANES = (
+    next(lowering for lowering in lowerings(CONV) if lowering.name == name)
+    for name in ("pointwise_blocks", "pointwise")
+)
 SIZES = [(2, 3, 5, (7, 9)), (4, 34, 34, (14, 14)), (5, 1, 2, (3, 1)), (3, 8, 1, (1, 5)), (2, 64, 64, (19, 17))]
 """Groups, channels and outputs of each, and an image; the last are many products of some rows with some columns."""
 
@@ -50,6 +53,31 @@ def test_it_is_the_definition(sizes: Any, threads: int, monkeypatch: pytest.Monk
         force(monkeypatch, op, BLOCKS)
         for _ in range(2):  # by rows, and by groups
             check(op, attrs, arrays, parameters=(1, 2)[: 1 + count % 2], threads=threads)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("sizes", [sizes for sizes in SIZES if sizes[1] > 1], ids=str)
+def test_planes_are_the_definition_too(sizes: Any, bias: bool, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eagerly, and compiled row by row."""
+    force(monkeypatch, CONV, PLANES)
+    for stride, images in (((1, 1), 2), ((2, 3), 2), ((1, 1), 0)):
+        arrays = _arrays(images, *sizes, dtype)[: 2 + bias]
+        conv = ConvAttrs(stride, groups=sizes[0])
+        types = tuple(types_of(arrays))
+        assert PLANES.accepts(Node(CONV, conv, CONV.infer_types(conv, types)), types)
+        check(CONV, conv, arrays, parameters=(1, 2)[: 1 + bias])
+
+
+@pytest.mark.usefixtures("each_machine")
+def test_planes_are_chosen_where_groups_have_several_channels() -> None:
+    def chosen(groups: int, depth: int, side: int) -> str:
+        conv = ConvAttrs(groups=groups)
+        types = tuple(types_of(_arrays(1, groups, depth, depth, (side, side), "float32")))
+        return choose(Node(CONV, conv, CONV.infer_types(conv, types)), types).lowering.name
+
+    assert {chosen(*sizes) for sizes in ((64, 2, 28), (8, 16, 28), (4, 34, 28), (4, 68, 14))} == {PLANES.name}
+    assert chosen(128, 1, 28) != PLANES.name
 
 
 def _chosen(groups: int, depth: int, outputs: int, side: int, threads: int = 1) -> str:

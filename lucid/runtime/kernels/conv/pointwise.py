@@ -1,4 +1,4 @@
-"""A 1x1 convolution as one product."""
+"""A 1x1 convolution as one product; in groups, of images that lie as planes, as one batch of products."""
 
 from __future__ import annotations
 
@@ -21,14 +21,21 @@ def is_pointwise(node: Node, inputs: tuple[TensorType, ...]) -> bool:
 
 
 def _accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    return attrs_of(node).groups == 1 and is_pointwise(node, inputs)
+    """In groups of several channels, from planes to planes: numbers of a single channel BLAS takes one by one."""
+    planes = CHANNELS_LAST not in (inputs[0].order, node.outputs[0].order)
+    grouped = planes and inputs[1].concrete[1] > 1
+    return is_pointwise(node, inputs) and (grouped or attrs_of(node).groups == 1)
 
 
 def _work(node: Node[ConvAttrs], inputs: tuple[TensorType, ...], threads: int) -> Work:
     (n, outputs, *size), channels, itemsize = node.outputs[0].concrete, inputs[1].concrete[1], inputs[0].dtype.itemsize
-    passed = 2 * Epilogue.of(node, inputs).passes * math.prod(node.outputs[0].concrete)
-    product = Product(n * math.prod(size), channels, outputs, itemsize, packed=False, resident=True)
-    return Work((product,), far=(channels * outputs + passed) * itemsize)
+    passed, groups = 2 * Epilogue.of(node, inputs).passes * math.prod(node.outputs[0].concrete), node.attrs.groups
+    product = Product(n * math.prod(size), channels, outputs // groups, itemsize, False, True, groups)
+    work = Work((product,), far=(channels * outputs + passed) * itemsize)
+    if groups == 1:
+        return work
+    moved = math.prod(inputs[0].concrete) + math.prod(node.outputs[0].concrete)
+    return work + Work(near=moved * itemsize, loops=n * outputs)
 
 
 @kernel(CONV, lowering="pointwise", accepts=_accepts, cost=_work)
@@ -41,6 +48,8 @@ def pointwise(k: Emitter) -> None:
     channels, pixels = x.shape[1], rows * cols
     down, right = k.attrs.stride
     x_last, y_last = channels_last(x), channels_last(y)
+    groups = k.attrs.groups
+    parts = (n, groups) if groups > 1 else (n,)
     if (down, right) != (1, 1):
         shape = (n, rows, cols, channels) if x_last else (n, channels, rows, cols)
         thin = k.scratch(shape, x.dtype, "thinned")
@@ -49,17 +58,18 @@ def pointwise(k: Emitter) -> None:
         x = thin
     elif x_last:
         x = k.permuted(x, CHANNELS_LAST)
-    matrix = k.reshaped(w, (outputs, channels), "matrix")
+    matrix = k.reshaped(w, (*parts[1:], outputs // groups, channels // groups), "matrix")
     seen = k.permuted(y, CHANNELS_LAST) if y_last else y
     if x_last and y_last:
         a = k.reshaped(x, (n * pixels, channels), "pixels")
         out = k.target(seen, (n * pixels, outputs))
     else:
-        a = k.reshaped(x, (n, pixels, channels) if x_last else (n, channels, pixels), "pixels")
+        a = k.reshaped(x, (n, pixels, channels) if x_last else (*parts, channels // groups, pixels), "pixels")
         if x_last != y_last:
             a = k.permuted(a, (0, 2, 1))
-        out = k.target(seen, (n, pixels, outputs) if y_last else (n, outputs, pixels))
+        out = k.target(seen, (n, pixels, outputs) if y_last else (*parts, outputs // groups, pixels))
     k.line(f"np.matmul({a}, {matrix}.T, out={out})" if y_last else f"np.matmul({matrix}, {a}, out={out})")
     if bias:
-        column = "" if y_last else "[:, None]"
-        k.line(f"np.add({out}, {bias[0]}{column}, out={out})")
+        column = "" if y_last else "[..., None]"
+        added = k.reshaped(bias[0], (groups, outputs // groups), "bias") if groups > 1 else bias[0]
+        k.line(f"np.add({out}, {added}{column}, out={out})")
