@@ -43,9 +43,14 @@ FEW = 1 << 12
 """Elements up to which a whole array of constants is kept."""
 
 
-@lru_cache(1024)
 def constant(value: float, dtype: DType) -> Array:
     """A 0-d array: NumPy takes half a microsecond longer to find the type for a Python number."""
+    return _constant(value, math.copysign(1.0, value), dtype)
+
+
+@lru_cache(1024)
+def _constant(value: float, sign: float, dtype: DType) -> Array:
+    """The sign tells -0.0 from the 0.0 that it equals."""
     with np.errstate(over="ignore"):  # what single precision cannot hold is an infinity in it
         return np.array(value, dtype)
 
