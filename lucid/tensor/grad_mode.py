@@ -143,12 +143,12 @@ class _Mode(_Lock):
 
 
 class _Bare(_Mode):
-    """A mode whose decorator may stand without parentheses; ``plain`` is what may stand in them."""
+    """A mode whose decorator may stand without parentheses; ``switched`` says that True or False may stand in them."""
 
-    plain: ClassVar[tuple[object, ...]] = (None,)
+    switched: ClassVar[bool] = False
 
     def __new__(cls, function: object = None) -> Any:
-        if any(function is one for one in cls.plain):
+        if function is None or (cls.switched and isinstance(function, bool)):
             return super().__new__(cls)
         if not callable(function):
             raise OptionError(f"{cls.__name__}: takes nothing, or a function to decorate, got {shown(function)}")
@@ -172,7 +172,7 @@ class enable_grad(_Bare):  # noqa: N801 - PyTorch's name
 class inference_mode(_Bare):  # noqa: N801 - PyTorch's name
     """As :class:`no_grad`; with ``mode=False`` as :class:`enable_grad`."""
 
-    plain = (None, True, False)
+    switched = True
 
     def __init__(self, mode: bool = True) -> None:
         super().__init__(not flag("inference_mode", "mode", mode))

@@ -27,13 +27,22 @@ def decayed(shape: tuple[int, ...], dtype: str = "float32", seed: int = 0) -> Ar
 def test_what_is_subnormal_becomes_zero(dtype: str, size: int) -> None:
     numbers = decayed((size,), dtype)
     least = np.finfo(dtype).tiny
-    special = np.array([np.inf, -np.inf, np.nan, least, -least, least / 2, -least / 2], dtype)
+    special = np.array([np.inf, -np.inf, np.nan, least, -least, least / 2, -least / 2, -0.0], dtype)
     array = np.concatenate([numbers, special])
     wanted = np.where(np.abs(array) < least, 0, array)
     assert has_subnormals(array)
     flush(array)
     np.testing.assert_array_equal(array, wanted)
+    np.testing.assert_array_equal(np.signbit(array), np.signbit(np.concatenate([numbers, special])))
     assert not has_subnormals(array)
+
+
+@pytest.mark.parametrize("constant", [1e-40, -0.0])
+def test_a_constant_stays_what_it_is(constant: float) -> None:
+    """Only weights are taken for zeros."""
+    x = np.float32([1e20, 2.0])
+    found = lucid.compile(lambda t: t * constant)(x).numpy()
+    assert found.tobytes() == (x * np.float32(constant)).tobytes()
 
 
 def test_whole_numbers_have_none() -> None:

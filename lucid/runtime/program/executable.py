@@ -216,8 +216,9 @@ class Executable:
                 raise
             finally:
                 blas.hold.finish()
-            for operand, (number, place) in self._planned().packings.places.items():
-                if number in stale:
+            packings = self._planned().packings
+            for operand, (number, place) in packings.places.items():
+                if number in stale and packings.all[number].parameters:  # constants are what the user said
                     nbytes = operand.type.nbytes
                     self._flush(self._kept[number].memory[place : place + nbytes].view(operand.type.dtype))
             for number in stale:

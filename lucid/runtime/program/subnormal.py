@@ -31,8 +31,8 @@ def has_subnormals(array: Array) -> bool:
 
 
 def flush(array: Array) -> None:
-    """Make the subnormal numbers of a row-major array zeros."""
+    """Make the subnormal numbers of a row-major array zeros of their sign."""
     if array.dtype.kind == "f":
         for piece, small in _found(array):
             if small.any():
-                piece[small] = 0
+                piece[small] *= 0
