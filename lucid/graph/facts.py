@@ -15,6 +15,16 @@ def settled(node: Node) -> bool:
     return (node.op.pure and not node.op.regions) or node.op.source == "parameter"
 
 
+def fixed(node: Node) -> bool:
+    """Whether a node whose inputs stay as they are gives the same for ever."""
+    return settled(node) and node.op.source != "parameter"
+
+
+def fixed_alone(node: Node) -> bool:
+    """Whether a node has no inputs and gives the same for ever."""
+    return fixed(node) and node.op.inputs == ()
+
+
 def parameter_only(graph: Graph, given: Iterable[str] = ()) -> set[str]:
     """Nodes that depend on parameters and constants only: they run once per change of the parameters.
 
@@ -31,8 +41,7 @@ def constant_only(graph: Graph) -> set[str]:
     """Nodes that depend on constants only."""
     found: set[str] = set()
     for name, node in graph.nodes():
-        fixed = settled(node) and node.op.source != "parameter"
-        if fixed and all(source in found for source in graph.dag.predecessors(name)):
+        if fixed(node) and all(source in found for source in graph.dag.predecessors(name)):
             found.add(name)
     return found
 

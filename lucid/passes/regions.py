@@ -8,11 +8,11 @@ from functools import partial
 from typing import TypeAlias
 
 from ..graph.builder import Builder, with_nodes
-from ..graph.facts import constant_only, parameter_only, reachable
+from ..graph.facts import constant_only, fixed_alone, parameter_only, reachable
 from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import ParameterAttrs, TypeAttrs
 from ..graph.ops.control import IF
-from ..graph.ops.source import CONSTANT, FULL, INPUT, PARAMETER
+from ..graph.ops.source import INPUT, PARAMETER
 from ..graph.region import DEEPEST, Region, RegionAttrs, inline, read_inputs, regions_of, with_inputs
 from ..graph.trace import Symbol
 from .eliminate_dead import eliminate_dead
@@ -67,7 +67,7 @@ def _passed(
     known: dict[str, Node] = {}
     for label, value in zip(inner.inputs[handed:], captures, strict=True):
         source = graph.node(value.node)
-        if source.op in (CONSTANT, FULL):
+        if fixed_alone(source):
             known[label] = source
         elif value.node in fixed:
             type_ = inner.node(label).outputs[0]

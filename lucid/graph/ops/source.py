@@ -24,6 +24,10 @@ class FullAttrs(TypeAttrs):
 
     value: bool | int | float | Dim = 0
 
+    def __post_init__(self) -> None:
+        if self.value != self.value:  # NaN equals itself only as one object
+            object.__setattr__(self, "value", math.nan)
+
     def __eq__(self, other: object) -> bool:
         """-0.0 is not 0.0 here: a tensor divided by the one is not what it is divided by the other."""
         return (

@@ -17,6 +17,9 @@ from ...graph.types import is_float
 from ..rewrite import Site, View, rebuild
 from ..simplify import fill_value
 
+SCALED = {ew.MUL: (0, 1), ew.DIV: (0,)}
+"""Which operand may be what the other, a number, scales."""
+
 
 def fuse_attention(graph: Graph) -> Graph:
     """Fuse ``softmax(scale * (query @ key.T) + mask) @ value`` into ``Attention``, which holds no scores as a whole.
@@ -100,9 +103,7 @@ def _shares(site: Site, parts: list[View]) -> View | None:
 
 def _factor(site: Site, view: View) -> tuple[int, float] | None:
     """Which operand a node multiplies with a number, and that number."""
-    if view.op not in (ew.MUL, ew.DIV):
-        return None
-    for slot in (0, 1) if view.op is ew.MUL else (0,):
+    for slot in SCALED.get(view.op, ()):
         number = fill_value(site, view.inputs[1 - slot])
         if number is not None and math.isfinite(number) and view.inputs[slot].type.shape == view.type.shape:
             if view.op is ew.MUL:
@@ -117,7 +118,8 @@ def _masked(site: Site, view: View) -> tuple[int, Symbol] | None:
         return (1, view.inputs[0]) if view.inputs[1].type.shape == view.type.shape else None
     if view.op is ew.ADD:
         for slot in (0, 1):
-            if view.producer(slot).op in (MATMUL, ew.MUL, ew.DIV) and view.inputs[slot].type.shape == view.type.shape:
+            scores = view.producer(slot).op is MATMUL or view.producer(slot).op in SCALED
+            if scores and view.inputs[slot].type.shape == view.type.shape:
                 return slot, view.inputs[1 - slot]
     return None
 
