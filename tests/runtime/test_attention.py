@@ -95,9 +95,10 @@ def test_there_may_be_none(sizes: tuple[int, int, int, int], threads: int) -> No
     shapes = (2, 4, queries, features), (2, 2, keys, features), (2, 2, keys, values), (queries, keys)
     arrays = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
     for masked in (False, True):
-        mine = arrays[: 3 + masked]
-        results = check(ATTENTION, AttentionAttrs(0.5, masked=masked), mine, threads)
-        check(ATTENTION_GRAD, AttentionAttrs(0.5, masked=masked), [*mine, *results, np.ones_like(results[0])], threads)
+        mine, attrs = arrays[: 3 + masked], AttentionAttrs(0.5, masked=masked)
+        check(ATTENTION, attrs, mine, threads)
+        results = run_reference(ATTENTION, attrs, mine)
+        check(ATTENTION_GRAD, attrs, [*mine, *results, np.ones_like(results[0])], threads)
 
 
 LONG = [np.random.default_rng(i).standard_normal((1, 2, 2048, 8)).astype(np.float32) for i in range(3)]
