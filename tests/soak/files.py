@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .limited import Trial, batches, tried
+from .limited import Trial, batches, limit, tried
 from .sweep import Case
 
 SMALL = 200
@@ -342,6 +342,7 @@ def attempt(raw: bytes, path: str, rng: np.random.Generator) -> str:
 
 def main(seed: int, count: int, only: int | None = None) -> int:
     """Try so many files, or one of them; prints what is wrong."""
+    limit()
     code: list[int] = []
     builtins.pwned = lambda: code.append(1)  # type: ignore[attr-defined]
     good = bases(1 if count > SMALL else 4)

@@ -50,6 +50,11 @@ def _in_process(module: str, seed: int, count: int) -> int:
     return count
 
 
+def limit() -> None:
+    """From here on the process maps so much and no more: before Lucid is imported, which reserves what it may."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+
 def tried(
     seed: int, count: int, draw: Callable[[np.random.Generator], Trial | None], only: int | None = None,
     seconds: float = SECONDS,
@@ -58,7 +63,6 @@ def tried(
 
     What must not happen: any error but what the trial expects, ``CODE RAN`` in what it says, too much time or memory.
     """
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     faulthandler.enable()
 
     def stop(*_: object) -> None:

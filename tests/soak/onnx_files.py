@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .files import FLOATS, WORDS
-from .limited import Trial, batches, tried
+from .limited import Trial, batches, limit, tried
 from .sweep import Case
 
 if TYPE_CHECKING:
@@ -265,6 +265,7 @@ def main(seed: int, count: int, only: int | None = None) -> int:
     """Try so many files, or one of them; prints what is wrong."""
     import logging
 
+    limit()
     logging.disable()
     np.seterr(all="ignore")
     good = bases(1 if count > SMALL else 10)
