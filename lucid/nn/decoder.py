@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import ShapeError
+from ..base.checks import shown
+from ..errors import OptionError, ShapeError
 from ..tensor.tensor import Tensor
 from . import functional as F
 from . import init
@@ -127,12 +128,15 @@ class Transformer(Module):
             d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first, bias, device,
             dtype,
         )  # fmt: skip
-        self.encoder: Module = custom_encoder or TransformerEncoder(
-            TransformerEncoderLayer(*given), num_encoder_layers, norm()
-        )
-        self.decoder: Module = custom_decoder or TransformerDecoder(
-            TransformerDecoderLayer(*given), num_decoder_layers, norm()
-        )
+        if custom_encoder is None:
+            custom_encoder = TransformerEncoder(TransformerEncoderLayer(*given), num_encoder_layers, norm())
+        if custom_decoder is None:
+            custom_decoder = TransformerDecoder(TransformerDecoderLayer(*given), num_decoder_layers, norm())
+        for name, part in (("custom_encoder", custom_encoder), ("custom_decoder", custom_decoder)):
+            if not isinstance(part, Module):
+                raise OptionError(f"{type(self).__name__}: {name} is a module, got {shown(part)}")
+        self.encoder: Module = custom_encoder
+        self.decoder: Module = custom_decoder
         for parameter in self.parameters():
             if parameter.ndim > 1:
                 init.xavier_uniform_(parameter)

@@ -50,6 +50,8 @@ SPECIAL: Sequence[Deviation] = (
         "rounding of a variance that cancels; NaN or inf of infinite values",
     ),
     (r"prod.*", _WEIRD, "the slope is the product of the others; PyTorch divides by the number, infinity by infinity"),
+    (r"ctc_loss.*", "far", "logarithms as large as 1e4 differ by their last digit: 1e-3, and so their exponentials"),
+    (r"embedding_bag-.*max.*", ".*", "equal numbers share the gradient, as amax's do; PyTorch's first takes it"),
     (r"topk-.*", ".*", "of equal numbers the first comes first; PyTorch leaves open which"),
     (r"logsumexp.*", "infinities|minus infinite", "no gradient where all is -inf; PyTorch says NaN"),
     (r"(var|std).*", "tiny|" + _WEIRD, "squares of the smallest numbers are 0; NaN, not inf, of infinite deviations"),

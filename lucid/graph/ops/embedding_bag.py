@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ...base.checks import shown
+from ...base.checks import flag, shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..assume import is_at_least
 from ..dims import Dim
@@ -80,7 +80,7 @@ def check_options(op: str, mode: object, max_norm: object, scale_grad_by_freq: o
     """Raise for what there is not."""
     if mode not in MODES:
         raise OptionError(f"{op}: mode is one of {', '.join(MODES)}, got {shown(mode)}")
-    if max_norm is not None or scale_grad_by_freq or sparse:
+    if max_norm is not None or flag(op, "scale_grad_by_freq", scale_grad_by_freq) or flag(op, "sparse", sparse):
         raise OptionError(
             f"{op}: max_norm, scale_grad_by_freq and sparse are not there: gradients are dense, and what a table holds "
             f"is scaled by weight.data.copy_(...)"
