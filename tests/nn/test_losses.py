@@ -88,3 +88,13 @@ def test_a_loss_of_sequences_has_no_second_gradient() -> None:
 def test_what_is_refused_says_why(make: Callable[[], object], words: str) -> None:
     with pytest.raises(LucidError, match=words):
         make()
+
+
+def test_no_gradient_where_a_margin_is_just_kept() -> None:
+    """As PyTorch's: a class that is as far below the right one as it should be moves nothing."""
+    scores = lucid.tensor(np.array([[1.0, 0.0, 0.0, 1.0]]), requires_grad=True)
+    F.multi_margin_loss(scores, lucid.tensor([0])).backward()
+    assert scores.grad.numpy().tolist() == [[-0.25, 0.0, 0.0, 0.25]]
+    scores.grad = None
+    F.multilabel_margin_loss(scores, lucid.tensor([[0, -1, -1, -1]])).backward()
+    assert scores.grad.numpy().tolist() == [[-0.25, 0.0, 0.0, 0.25]]

@@ -129,3 +129,14 @@ def test_layers_say_what_is_wrong() -> None:
         nn.PixelShuffle(0)
     with pytest.raises(ShapeError, match="needs images"):
         F.pixel_unshuffle(noise(4, 2), 2)
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("axes", [2, 3])
+def test_a_place_that_is_nan_gives_nan(axes: int, padding: str) -> None:
+    image = np.ones((1, 2, *range(3, 3 + axes)), np.float32)
+    places = np.zeros((1, 2, *[1] * (axes - 1), axes), np.float32)
+    places[0, 0, ..., 0] = np.nan
+    for sample in (F.grid_sample, lucid.compile(F.grid_sample)):
+        found = sample(lucid.tensor(image), lucid.tensor(places), padding_mode=padding, align_corners=True).numpy()
+        assert np.isnan(found[:, :, 0]).all() and (found[:, :, 1] == 1).all()

@@ -11,7 +11,7 @@ from ..dims import Dim
 from ..opdef import AbstractTensor
 from ..types import product
 from .bounds import clip
-from .composite import ge, le, logical_and
+from .composite import eq, ge, le, logical_and
 from .elementwise import abs_, floor, remainder, round_, where
 from .indexing import gather
 from .promotion import cast
@@ -110,11 +110,12 @@ def taps(place: AbstractTensor, size: Dim, mode: str, padding: str, corners: boo
 
 
 def _tap(position: AbstractTensor, weight: AbstractTensor | None, size: Dim, padding: str) -> Tap:
-    """A position as an index; one outside, which only zeros leave there, weighs nothing."""
+    """A position as an index; one outside, which only zeros leave there, weighs nothing. NaN is the first, by NaN."""
     if padding == "zeros":
         inside = cast(logical_and(ge(position, 0), le(position, size - 1)), position.type.dtype)
         weight = inside if weight is None else weight * inside
-    return cast(clip(position, 0.0, _number(size - 1, position)), "int64"), weight
+    known = where(eq(position, position), position, 0.0)
+    return cast(clip(known, 0.0, _number(size - 1, position)), "int64"), weight
 
 
 def _number(size: Dim, like: AbstractTensor) -> AbstractTensor | float:

@@ -13,7 +13,7 @@ from .activation import logsigmoid
 from .bounds import clip
 from .composite import all_, eq, ge, gt, ne
 from .distance import pairwise_distance
-from .elementwise import exp, log, minimum, softplus, where
+from .elementwise import exp, log, minimum, relu, softplus, where
 from .expect import expect
 from .indexing import gather, index_with, one_hot
 from .loss import check_reduction, paired, reduce_loss, weighted_loss
@@ -167,7 +167,7 @@ def multi_margin_loss(
     classes = input.type.shape[-1]
     if weight is not None and weight.type.shape != (classes,):
         raise ShapeError(f"{op}: the weight {weight.type} must have one element for each class of {input.type}")
-    short = clip(input - gather(input, -1, unsqueeze(target, -1)) + margin, 0.0)
+    short = relu(input - gather(input, -1, unsqueeze(target, -1)) + margin)
     short = short if p == 1 else short * short
     if weight is not None:
         short = short * unsqueeze(index_with(weight, (0,), [target]), -1)
@@ -191,7 +191,7 @@ def multilabel_margin_loss(input: AbstractTensor, target: AbstractTensor, reduct
     hits = where(unsqueeze(counts, -1), one_hot(right, classes), 0)
     wrong = eq(unsqueeze(sum(hits, -2), -2), 0)
     own = unsqueeze(gather(input, -1, right), -1)
-    short = clip(unsqueeze(input, -2) - own + 1.0, 0.0)
+    short = relu(unsqueeze(input, -2) - own + 1.0)
     return reduce_loss(sum(where(wrong & unsqueeze(counts, -1), short, 0.0), (-2, -1)) / classes, reduction)
 
 
