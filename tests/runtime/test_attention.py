@@ -105,9 +105,11 @@ LONG = [np.random.default_rng(i).standard_normal((1, 2, 2048, 8)).astype(np.floa
 """Queries, keys and values of two heads, whose scores would take 32 MB."""
 
 
+@pytest.mark.usefixtures("usual_machine")
 def test_a_program_holds_the_scores_nowhere() -> None:
+    """Each thread holds a block of them."""
     types = [lucid.spec(*x.shape) for x in LONG]
-    net = lucid.compile(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), *types)
+    net = lucid.compile(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), *types, threads=2)
     net(*LONG)
     assert net.plan.arena_bytes < 8 << 20
 
