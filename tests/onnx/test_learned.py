@@ -10,6 +10,7 @@ from onnx import helper
 
 import lucid
 from lucid.errors import GraphError
+from lucid.graph.ops.source import ConstantAttrs
 
 from .models import Array, Case, agrees, close, model, one
 
@@ -138,6 +139,16 @@ def test_one_linear_score_tells_of_two_classes(after: str) -> None:
     score = X @ COEFFICIENTS[:4] + np.float32(0.25)
     made = 1 / (1 + np.exp(-score)) if after == "LOGISTIC" else score
     agrees(case, [np.where(score > 0, 5, 3), np.stack([1 - made, made], 1).astype(np.float32)])
+
+
+def test_the_nodes_of_all_trees_are_numbered_level_by_level() -> None:
+    case, _ = ensemble("Regressor", 1, 0, n_targets=1)
+    graph = lucid.compile(lucid.onnx.load(case.proto), lucid.spec(*X.shape)).traced
+    name = next(name for name in graph.dag if graph.node(name).op.name == "TreeLeaves")
+    tables = [graph.node(value.node).attrs for value in graph.inputs_of(name)[1:]]
+    roots, _, _, children, _ = (table.value.array for table in tables if isinstance(table, ConstantAttrs))
+    reached = np.concatenate([roots, children.reshape(-1)])
+    np.testing.assert_array_equal(reached[reached >= 0], np.arange(len(children)))
 
 
 def test_a_batch_of_any_size_goes_down() -> None:

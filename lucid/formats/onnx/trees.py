@@ -61,7 +61,8 @@ class Places:
     def __init__(self, tree: Array, number: Array) -> None:
         self.begins = _runs(tree)
         self.trees, self.counts = tree[self.begins], np.diff(self.begins, append=len(tree))
-        counted = np.arange(len(tree)) - np.repeat(self.begins, self.counts)
+        counted = np.arange(len(tree), dtype=np.int32)
+        counted -= np.repeat(self.begins.astype(np.int32), self.counts)
         self.in_order = bool((self.trees[1:] > self.trees[:-1]).all() and (number == counted).all())
         """Whether trees come one after another, the nodes of each numbered from 0, as most files have them."""
         if not self.in_order:
@@ -80,11 +81,14 @@ class Places:
         return places
 
     def _in_order(self, tree: Array, number: Array) -> tuple[Array, bool]:
-        run = np.minimum(np.searchsorted(self.trees, tree), max(len(self.trees) - 1, 0))
         if not len(self.trees):
-            return run, not len(tree)
-        known = (self.trees[run] == tree) & (number >= 0) & (number < self.counts[run])
-        return self.begins[run] + number, bool(known.all())
+            return tree, not len(tree)
+        runs = _runs(tree)
+        named = np.minimum(np.searchsorted(self.trees, tree[runs]), len(self.trees) - 1)
+        lengths = np.diff(runs, append=len(tree))
+        begins, counts = (np.repeat(one[named], lengths) for one in (self.begins, self.counts))
+        known = np.array_equal(self.trees[named], tree[runs]) and bool(((number >= 0) & (number < counts)).all())
+        return begins + number, known
 
     def _anywhere(self, tree: Array, number: Array) -> tuple[Array, bool]:
         wanted = tree * self.span + number
@@ -103,6 +107,12 @@ def distinct(values: Array) -> Array:
     return np.unique(values[_runs(values)])
 
 
+def numbered(values: Array, among: Array) -> Array:
+    """Which of some values in order each is; quick where equal ones stand in long runs."""
+    runs = _runs(values)
+    return np.repeat(np.searchsorted(among, values[runs]), np.diff(runs, append=len(values)))
+
+
 def modes(names: Sequence[str]) -> Array:
     """The numbers of the ways to compare."""
     listed = names if isinstance(names, Texts) else Texts(name.encode() for name in names)
@@ -115,55 +125,66 @@ def modes(names: Sequence[str]) -> Array:
 
 def built(nodes: Nodes, places: Places) -> Trees:
     """All ways to compare become ``<=``: some with a threshold beside it, some with the children exchanged."""
-    inner = nodes.mode != LEAF
-    leaf = np.where(inner, -1, np.cumsum(~inner) - 1)
-    true = places.of(nodes.tree[inner], nodes.true[inner], "a branch")
-    false = places.of(nodes.tree[inner], nodes.false[inner], "a branch")
-    number = np.where(inner, np.cumsum(inner) - 1, -1 - leaf)  # in the tables: of a node, or of a leaf
+    inner = (nodes.mode != LEAF).nonzero()[0]
+    number = _numbers_in_tables(nodes.mode)
+    tree = nodes.tree[inner]
+    true, false = (places.of(tree, one[inner], "a branch") for one in (nodes.true, nodes.false))
+    roots = number[_roots(nodes.tree, true, false)]
+    roots, order, children, depth = _by_level(roots, np.stack([number[true], number[false]], 1))
+    inner = inner[order]
     mode, bound, missing = nodes.mode[inner], nodes.threshold[inner], nodes.missing[inner].astype(bool)
     below = np.nextafter(bound, np.array(-np.inf, bound.dtype))
     swapped = np.isin(mode, (GTE, GT, NEQ))
-    children = np.stack([number[true], number[false]], 1)
     children[swapped] = children[swapped, ::-1]
     to_first = missing ^ swapped  # of NaN, which no comparison but "not equal" is true of
     to_first[(mode == NEQ) & ~missing] = False
     feature, threshold = nodes.feature[inner], np.where(np.isin(mode, (LT, GTE)), below, bound)
-    roots = number[_roots(nodes.tree, np.concatenate([true, false]))].astype(np.int32)
-    depth = _depth(roots, children)
     # v == b: where v <= b, one more node asks whether v <= what is below b
     equal = np.flatnonzero(np.isin(mode, (EQ, NEQ)))
     more = np.stack([children[equal, 1], children[equal, 0]], 1)
     children[equal, 0] = len(feature) + np.arange(len(equal))
     tables = (
         np.concatenate([feature, feature[equal]]).astype(np.int32), np.concatenate([threshold, below[equal]]),
-        np.concatenate([children, more]).astype(np.int32), np.concatenate([to_first, np.zeros(len(equal), bool)]),
+        np.concatenate([children, more]), np.concatenate([to_first, np.zeros(len(equal), bool)]),
     )  # fmt: skip
-    return Trees(roots, *tables, leaf, 2 * depth if equal.size else depth)
+    return Trees(roots, *tables, -1 - number, 2 * depth if equal.size else depth)
 
 
-def _roots(tree: Array, reached: Array) -> Array:
+def _numbers_in_tables(mode: Array) -> Array:
+    """Of each node that asks, which of those it is; of each leaf the number that stands for it among children."""
+    inner = mode != LEAF
+    last = np.cumsum(inner, dtype=np.int32) - 1
+    return np.where(inner, last, last - np.arange(len(mode), dtype=np.int32))
+
+
+def _by_level(roots: Array, children: Array) -> tuple[Array, Array, Array, int]:
+    """The roots and children where nodes are numbered level by level, which node each was, and how many levels are.
+
+    So all rows go through the tables from front to back.
+    """
+    levels, below, passed = [roots[roots >= 0]], [], 0
+    while levels[-1].size and passed <= len(children):
+        passed += levels[-1].size
+        below.append(children[levels[-1]])
+        levels.append(below[-1][below[-1] >= 0])
+    if passed != len(children):
+        raise GraphError("a node of a tree is reached in two ways, or in none")
+    order, found = np.concatenate(levels), np.concatenate([children[:0], *below])
+    roots = np.where(roots >= 0, np.cumsum(roots >= 0, dtype=np.int32) - 1, roots)
+    found[found >= 0] = np.arange(levels[0].size, len(children), dtype=np.int32)
+    return roots, order, found, len(below)
+
+
+def _roots(tree: Array, *reached: Array) -> Array:
     """The node of each tree that none leads to, the trees in the order of their numbers."""
     first = np.ones(len(tree), bool)
-    first[reached] = False
+    for nodes in reached:
+        first[nodes] = False
     found = np.flatnonzero(first)
     found = found[np.argsort(tree[found], kind="stable")]
     if not np.array_equal(tree[found], distinct(tree)):
         raise GraphError("a tree has not one root")
     return found
-
-
-def _depth(roots: Array, children: Array) -> int:
-    """How many nodes there are on the longest way down."""
-    depth, passed, here = 0, 0, roots[roots >= 0]
-    while here.size:
-        depth, passed = depth + 1, passed + here.size
-        if passed > len(children):
-            break
-        here = children[here].reshape(-1)
-        here = here[here >= 0]
-    if passed != len(children):
-        raise GraphError("a node of a tree is reached in two ways, or in none")
-    return depth
 
 
 def listed(attributes: Mapping[str, object], prefix: str, thresholds: Array) -> Nodes:

@@ -9,8 +9,8 @@ from ...errors import ExecutionError
 
 PLACES = 1 << 15
 """Rows and trees that go down together: what is known of each stays in the cache."""
-WORTH = 0.75
-"""Where so few of them are still on their way, the others are left out."""
+ROWS = 8
+"""Rows that go down together at least: they pass many of the same nodes."""
 
 
 def check_trees(roots: Array, feature: Array, children: Array, features: int) -> None:
@@ -24,44 +24,37 @@ def check_trees(roots: Array, feature: Array, children: Array, features: int) ->
 def leaves_of_trees(
     x: Array, roots: Array, feature: Array, threshold: Array, children: Array, missing: Array, depth: int, out: Array
 ) -> None:  # fmt: skip
-    """For each row and tree the leaf, all going down together, a level at a time."""
-    trees = max(len(roots), 1)
-    rows = max(1, PLACES // trees)
-    flat, pairs = np.ascontiguousarray(x).reshape(-1), children.reshape(-1)
+    """For each row and tree the leaf, all going down together, a level at a time.
+
+    The rows of a tree stand side by side, so that where nodes are numbered level by level and tree by tree, as the
+    importer does, all go through the tables from front to back.
+    """
+    rows = max(ROWS, PLACES // max(len(roots), 1))
+    flat, tables = np.ascontiguousarray(x).reshape(-1), (feature, threshold, children.reshape(-1))
     for first in range(0, len(x), rows):
         block = out[first : first + rows]
         starts = np.arange(first, first + len(block)) * x.shape[1]
         nan = bool(np.isnan(x[first : first + rows]).any())
-        found = _down(
-            flat, np.repeat(starts, len(roots)), np.tile(roots, len(block)), (feature, threshold, pairs),
-            missing if nan else None, depth,
-        )  # fmt: skip
-        block[...] = found.reshape(block.shape)
+        nodes = np.repeat(roots.astype(np.intp), len(block))
+        _down(flat, np.tile(starts, len(roots)), nodes, tables, missing if nan else None, depth)
+        np.subtract(-1, nodes.reshape(block.shape[::-1]).T, out=block)
 
 
 def _down(
     x: Array, starts: Array, nodes: Array, tables: tuple[Array, Array, Array], missing: Array | None, depth: int
-) -> Array:
+) -> None:
+    """Put in the place of each node the one where its row gets to; those at a leaf are left out of what follows."""
     feature, threshold, pairs = tables
-    found = np.array(nodes, np.intp)
-    places: Array | None = None
-    here = found
+    places, here = np.arange(len(nodes)), nodes
     for _ in range(depth):
-        going = here >= 0
-        left = np.count_nonzero(going)
-        if not left:
-            break
-        if left < WORTH * len(here):
-            places = np.flatnonzero(going) if places is None else places[going]
-            here, starts, going = here[going], starts[going], np.ones(left, bool)
-        bound = threshold.take(here, mode="clip")  # what is at a leaf goes down from node 0, and stays
-        value = x.take(starts + feature.take(here, mode="clip"))
-        first = value <= bound
+        going = (here >= 0).nonzero()[0]
+        if len(going) < len(here):
+            if not len(going):
+                break
+            places, starts, here = places.take(going), starts.take(going), here.take(going)
+        value = x.take(starts + feature.take(here))
+        second = value > threshold.take(here)
         if missing is not None:
-            first |= np.isnan(value) & missing.take(here, mode="clip")
-        here = np.where(going, pairs.take(2 * here + ~first, mode="clip"), here)
-        if places is None:
-            found = here
-        else:
-            found[places] = here
-    return -1 - found
+            second |= np.isnan(value) & ~missing.take(here)
+        here = pairs.take(2 * here + second).astype(np.intp, copy=False)
+        nodes[places] = here

@@ -20,7 +20,7 @@ from ....graph.ops.trees import tree_leaves
 from ....graph.types import DTYPES, DType, as_dtype, float32, is_float
 from ..model import ML, Array
 from ..registry import Call, Value, converter
-from ..trees import Places, Trees, built, distinct, listed
+from ..trees import Places, Trees, built, distinct, listed, numbered
 
 FLOAT64, INT64 = DTYPES["float64"], DTYPES["int64"]
 
@@ -133,7 +133,7 @@ def _ensemble(call: Call, kind: str, ids: str, targets: int | None) -> Ensemble:
     if (leaf < 0).any() or (target < 0).any() or (targets is not None and (target >= targets).any()):
         raise GraphError("a weight is not of a leaf, or for no target")
     count = int(target.max(initial=0)) + 1 if targets is None else targets
-    order = np.searchsorted(distinct(nodes.tree), tree)
+    order = numbered(tree, distinct(nodes.tree))
     return Ensemble(trees, Weights(leaf, order, target, amount), count, _numbers(call, "base_values"))
 
 
