@@ -106,8 +106,8 @@ class _Plan:
 
     Attributes
     ----------
-    graph
-        The graph of the file.
+    graph, kinds
+        The graph of the file, and its values that are of other element types than they are computed with.
     known
         Values that do not depend on inputs.
     weights
@@ -117,6 +117,7 @@ class _Plan:
     """
 
     graph: GraphDef
+    kinds: Mapping[str, int]
     known: dict[str, Array] = field(default_factory=dict)
     weights: dict[str, tuple[Module, str]] = field(default_factory=dict)
     operators: dict[tuple[str, ...], Operator] = field(default_factory=dict)
@@ -166,8 +167,7 @@ class OnnxModel(Module):
         self.output_names = tuple(one.name for one in graph.outputs)
         self.shapes = dict(shapes or {})
         self.shape_inputs = shape_inputs(graph)
-        self.kinds = {**graph.kinds, **{one.name: one.kind for one in graph.inputs}}
-        self._plan = _Plan(graph)
+        self._plan = _Plan(graph, model.kinds)
         _Builder(self, self._plan).build()
 
     # ------------------------------------------------------------ what it takes
@@ -260,6 +260,11 @@ class OnnxModel(Module):
                 error.add_note(f"give the inputs {_listed(unknown)} as numbers, or tuples of them")
             raise
         values.update((name, value) for name, value in zip(node.outputs, found, strict=False) if name)
+
+    @property
+    def kinds(self) -> Mapping[str, int]:
+        """The element types, by their numbers in the format, of values that are computed with as others."""
+        return self._plan.kinds
 
     def has_weight(self, name: str) -> bool:
         """Whether a value of the file is a parameter or buffer here."""

@@ -16,6 +16,7 @@ from lucid.graph.ops.bounds import CLIP, ClipAttrs
 from lucid.graph.ops.fused import FUSED_ELEMENTWISE, FusedAttrs, Instruction
 from lucid.graph.ops.loss import BINARY_CROSS_ENTROPY
 from lucid.graph.ops.random import DROPOUT, RANDOM_NORMAL, RANDOM_UNIFORM, DropoutAttrs
+from lucid.graph.ops.rounding import GRIDS, ROUND_TO, RoundToAttrs
 from lucid.graph.ops.source import FULL, FullAttrs
 from lucid.graph.types import DTYPES
 
@@ -24,6 +25,7 @@ from .arrays import LARGE, SPECIAL, Draw, Drawn, Strategy, between, broadcastabl
 _NONE = st.just(NoAttrs())
 _SLOPES = st.sampled_from((0.01, 1.0, 0.0, 0.5, 2.0, -0.5)).map(ew.AlphaAttrs)
 _GELUS = st.sampled_from(("none", "tanh")).map(ew.GeluAttrs)
+_GRIDS = st.builds(RoundToAttrs, st.sampled_from(sorted(GRIDS)), st.booleans())
 _SOFTPLUS = st.builds(ew.SoftplusAttrs, st.sampled_from((1.0, 0.5, 2.0, -1.0)), st.sampled_from((20.0, 1.0)))
 
 
@@ -159,6 +161,7 @@ DRAWS: dict[OpDef, Strategy] = {
     ew.ELU: _unary(attrs=_SLOPES),
     ew.GELU: _unary(attrs=_GELUS),
     ew.SOFTPLUS: _unary(attrs=_SOFTPLUS),
+    ROUND_TO: _unary(attrs=_GRIDS),
     CLIP: _clip(),
     ew.CAST: _cast(),
     BIT_CAST: _bit_cast(),
@@ -180,5 +183,6 @@ DRAWS: dict[OpDef, Strategy] = {
 
 #: Results that both round alike, if at all: compared bit by bit, signs of zeros included.
 EXACT = frozenset(
-    {FULL, ew.WHERE, ew.CAST, BIT_CAST, ew.NEG, ew.ADD, ew.SUB, ew.MUL, ew.DIV, ew.SQRT, ew.FLOOR, ew.CEIL, ew.ROUND}
-)
+    {FULL, ew.WHERE, ew.CAST, BIT_CAST, ew.NEG, ew.ADD, ew.SUB, ew.MUL, ew.DIV, ew.SQRT, ew.FLOOR, ew.CEIL, ew.ROUND,
+     ROUND_TO}
+)  # fmt: skip

@@ -5,15 +5,17 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 import lucid
 from lucid.errors import LucidError
-from lucid.formats.onnx.small import GRIDS, INTEGERS
+from lucid.formats.onnx.small import FLOATS, INTEGERS
+from lucid.graph.ops.rounding import GRIDS
 from lucid.onnx import backend
 
-from .models import one
+from .models import Array, model, one
 
+HALVES = {10: np.float16, 16: ml_dtypes.bfloat16}
 TYPES = {
     17: ml_dtypes.float8_e4m3fn, 18: ml_dtypes.float8_e4m3fnuz, 19: ml_dtypes.float8_e5m2,
     20: ml_dtypes.float8_e5m2fnuz, 21: ml_dtypes.uint4, 22: ml_dtypes.int4, 23: ml_dtypes.float4_e2m1fn,
@@ -21,7 +23,7 @@ TYPES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", GRIDS)
+@pytest.mark.parametrize("kind", sorted(set(FLOATS) & set(TYPES)))
 def test_floats_are_rounded_to_the_nearest(kind: int) -> None:
     rng = np.random.default_rng(kind)
     every = np.arange(256, dtype=np.uint8).view(TYPES[kind]) if kind != 23 else np.arange(16).astype(TYPES[kind])
@@ -30,7 +32,7 @@ def test_floats_are_rounded_to_the_nearest(kind: int) -> None:
     between = (known[:, None] + known[None]).ravel() / 2
     x = np.concatenate([known, between, rng.standard_normal(1000).astype(np.float32) * 100]).astype(np.float32)
     found = lucid.onnx.load(one("Cast", [x], to=kind).proto)(x).numpy()
-    largest = GRIDS[kind].largest
+    largest = GRIDS[FLOATS[kind]].largest
     wanted = np.clip(x, -largest, largest).astype(TYPES[kind]).astype(np.float32)
     np.testing.assert_array_equal(found, wanted)
     if kind != 23:
@@ -93,3 +95,91 @@ def test_there_are_three_ways_to_a_power() -> None:
     x = np.float32([1])
     with pytest.raises(LucidError, match="no round_mode 'odd'"):
         lucid.onnx.load(one("Cast", [x], opset=24, to=24, round_mode="odd").proto)(x)
+
+
+# ---------------------------------------------------------------- sixteen bits
+
+
+def halves(x: Array, kind: int) -> Array:
+    with np.errstate(over="ignore"):
+        return x.astype(HALVES[kind]).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", HALVES)
+@pytest.mark.parametrize("source", ["float32", "float64", "int64", "bool"])
+def test_a_cast_to_16_bits_rounds(kind: int, source: str) -> None:
+    """Whatever is cast, known beforehand or not; what is too large is infinite, as ``saturate`` is for eight bits."""
+    x = np.array([0.1, -0.3, 1.001, 1025.3, 65519.0, 65520.0, -1e6, 3.1e4]).astype(source)
+    wanted = halves(x, kind)
+    for case in (one("Cast", [x], to=kind), one("CastLike", [x, np.ones(1, HALVES[kind])], opset=19, saturate=1)):
+        net = lucid.onnx.load(case.proto)
+        given = [x, np.ones(1, np.float32)][: len(net.input_names)]
+        for found in (net(*given), lucid.compile(net)(*given), lucid.compile(net, *net.specs)(*given)):
+            assert str(found.dtype) == "float32"
+            np.testing.assert_array_equal(found.numpy(), wanted)
+    known = lucid.onnx.load(one("Cast", [x], to=kind, constant=[0]).proto)
+    np.testing.assert_array_equal(known().numpy(), wanted)
+
+
+def test_between_casts_numbers_are_computed_with_in_single_precision() -> None:
+    """A model of 16 bits: its inputs and weights lie on the grid, and it rounds where it says Cast."""
+    x, w = np.random.default_rng(0).standard_normal((2, 8, 8)).astype(np.float32)
+    nodes = [
+        helper.make_node("Cast", ["x"], ["narrow"], to=TensorProto.FLOAT16),
+        helper.make_node("MatMul", ["narrow", "w"], ["y"]),
+        helper.make_node("Cast", ["y"], ["z"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["y"], ["again"], to=TensorProto.FLOAT16),
+    ]
+    net = lucid.onnx.load(model(nodes, {"x": x}, ["z", "again"], {"w": w.astype(np.float16)}))
+    inexact = halves(x, 10) @ halves(w, 10)
+    for found in (net(x), lucid.compile(net)(x)):
+        np.testing.assert_allclose(found[0].numpy(), inexact, rtol=1e-6, atol=1e-6)
+        np.testing.assert_array_equal(found[1].numpy(), halves(found[0].numpy(), 10))
+
+
+def test_gradients_pass_through_a_cast() -> None:
+    x = lucid.tensor(np.float32([0.1, 2.7, 1e6]), requires_grad=True)
+    for kind in (10, 16, 17, 19):
+        (lucid.onnx.load(one("Cast", [x.numpy()], to=kind).proto)(x) * 3).sum().backward()
+        assert x.grad is not None
+        np.testing.assert_array_equal(x.grad.numpy(), np.float32([3, 3, 3]))
+        x.grad = None
+
+
+@pytest.mark.parametrize(
+    "like",
+    [
+        [helper.make_node("Cast", ["y"], ["like"], to=TensorProto.FLOAT16)],
+        [helper.make_node("Cast", ["y"], ["a"], to=TensorProto.FLOAT16), helper.make_node("Relu", ["a"], ["b"]),
+         helper.make_node("Transpose", ["b"], ["like"])],
+        [helper.make_node("Constant", [], ["c"], value=helper.make_tensor("c", TensorProto.FLOAT16, [], [1.0])),
+         helper.make_node("Identity", ["c"], ["like"])],
+        [helper.make_node("Shape", ["y"], ["s"]), helper.make_node(
+            "ConstantOfShape", ["s"], ["like"], value=helper.make_tensor("c", TensorProto.FLOAT16, [1], [1.0]))],
+        [helper.make_node("Add", ["half", "half"], ["like"])],
+    ],
+    ids=["cast", "handed on", "constant", "filled", "input"],
+)  # fmt: skip
+def test_like_is_of_the_type_that_the_file_says(like: list[object]) -> None:
+    x = np.float32([0.1, 0.7])
+    nodes = [*like, helper.make_node("CastLike", ["x", "like"], ["z"])]
+    inputs = {"x": x, "y": x, "half": x.astype(np.float16)}
+    net = lucid.onnx.load(model(nodes, inputs, ["z"]))
+    np.testing.assert_array_equal(net(x, x, x).numpy(), halves(x, 10))
+
+
+def test_like_within_a_branch() -> None:
+    x = np.float32([0.1, 0.7])
+    branches = [
+        helper.make_graph([helper.make_node("CastLike", ["x", like], ["z"])], "g", [],
+                          [helper.make_empty_tensor_value_info("z")])
+        for like in ("narrow", "x")
+    ]  # fmt: skip
+    nodes = [
+        helper.make_node("Cast", ["x"], ["narrow"], to=TensorProto.BFLOAT16),
+        helper.make_node("If", ["c"], ["z"], then_branch=branches[0], else_branch=branches[1]),
+    ]
+    net = lucid.onnx.load(model(nodes, {"x": x, "c": np.array(True)}, ["z"]))
+    for compiled in (net, lucid.compile(net)):
+        np.testing.assert_array_equal(compiled(x, np.array(True)).numpy(), halves(x, 16))
+        np.testing.assert_array_equal(compiled(x, np.array(False)).numpy(), x)

@@ -209,20 +209,30 @@ def _whole(size: Dim | Share | float) -> Dim:
 
 @evaluated("Cast")
 def cast(node: NodeDef, x: Array) -> Array | None:
-    to = ELEMENT_TYPES.get(node.attributes["to"])
-    if to is None or x.dtype != object:
-        return None if to is None else x.astype(to)
+    return as_known(x, node.attributes["to"])
+
+
+def as_known(x: Array, kind: int) -> Array | None:
+    """Host values as the element type of this number; None where that is to be computed as of others."""
+    to = ELEMENT_TYPES.get(kind)
+    if to is None or (x.dtype != object and kind == BFLOAT16):
+        return None
+    if x.dtype != object:
+        return (x.astype(np.float16) if kind == FLOAT16 else x).astype(to)
     if to == np.bool_:
         return None if has_shares(x) else np.frompyfunc(lambda size: not is_equal(size, 0), 1, 1)(x).astype(to)
     change = Share.of if np.dtype(to).kind == "f" else _whole
     return np.asarray(np.frompyfunc(change, 1, 1)(x), object)
 
 
+FLOAT16, BFLOAT16 = 10, 16
 ELEMENT_TYPES = {
     1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_,
-    10: np.float32, 11: np.float64, 12: np.uint32, 13: np.uint64, 16: np.float32,
+    FLOAT16: np.float32, 11: np.float64, 12: np.uint32, 13: np.uint64, BFLOAT16: np.float32,
 }  # fmt: skip
 """What element types become, by their number in the format: numbers of 16 bits are computed with as float32."""
+KINDS = {np.dtype(to).name: kind for kind, to in reversed(ELEMENT_TYPES.items())}
+"""The numbers of the element types that are computed with, by name."""
 
 
 @evaluated(

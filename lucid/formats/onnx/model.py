@@ -24,6 +24,9 @@ DOMAIN, ML, MICROSOFT = "", "ai.onnx.ml", "com.microsoft"
 SMALL = frozenset((17, 18, 19, 20, 21, 22, 23, 24, 25, 26))
 """Numbers in the format of the element types of eight bits and fewer that NumPy does not have."""
 
+NARROW = SMALL | {10, 16}
+"""These, float16 and bfloat16: what is cast to one of them has its numbers, and is computed with as a wider one."""
+
 
 def wide(dtype: DType) -> DType:
     """The type that numbers are computed with: a larger one where they have 16 bits or fewer than eight, or float8."""
@@ -90,32 +93,22 @@ class ValueDef:
         Of what type its numbers are here; None where the file does not say.
     shape
         None where the file does not say.
-    kind
-        The number of its element type in the format.
     """
 
     name: str
     dtype: DType | None
     shape: tuple[Size, ...] | None
-    kind: int = 0
 
 
 @dataclass(frozen=True)
 class GraphDef:
-    """A graph: nodes in an order in which each comes after those it reads.
-
-    Attributes
-    ----------
-    kinds
-        Numbers in the format of the element types of constants that are computed with as other ones.
-    """
+    """A graph: nodes in an order in which each comes after those it reads."""
 
     name: str
     inputs: tuple[ValueDef, ...]
     outputs: tuple[ValueDef, ...]
     constants: Mapping[str, Array]
     nodes: tuple[NodeDef, ...]
-    kinds: Mapping[str, int] = field(default_factory=dict)
 
     def walk(self) -> Iterator[NodeDef]:
         """All nodes, those of graphs within nodes too."""
@@ -129,9 +122,16 @@ class GraphDef:
 
 @dataclass(frozen=True)
 class ModelDef:
-    """A model: its graph, and where it came from."""
+    """A model: its graph, and where it came from.
+
+    Attributes
+    ----------
+    kinds
+        Numbers in the format of the element types of values that are computed with as other ones.
+    """
 
     graph: GraphDef
     opsets: Mapping[str, int]
     producer: str = ""
     source: str = field(default="", compare=False)
+    kinds: Mapping[str, int] = field(default_factory=dict)

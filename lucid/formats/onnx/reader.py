@@ -21,8 +21,9 @@ from ...base.lazy import LazyModule
 from ...errors import FileError, GraphError, LucidError, from_handler
 from ...graph.types import DTYPES, DType, float32, int64
 from .functions import inlined
+from .kinds import of_graph, of_results
 from .lists import numbers, texts
-from .model import ML, SMALL, Array, Attribute, GraphDef, ModelDef, NodeDef, Size, ValueDef, wide, widened
+from .model import ML, NARROW, Array, Attribute, GraphDef, ModelDef, NodeDef, Size, ValueDef, wide, widened
 from .room import LARGEST, Room
 from .skim import skimmed
 
@@ -117,7 +118,7 @@ def _model(proto: ModelProto, folder: Path | None, name: str, weights: bool) -> 
     opsets = _opsets(proto, name)
     reader = _Reader(opsets, folder, weights)
     graph = reader.graph((inlined(proto) if proto.functions else proto).graph)
-    return ModelDef(graph, opsets, f"{proto.producer_name} {proto.producer_version}".strip(), name)
+    return ModelDef(graph, opsets, f"{proto.producer_name} {proto.producer_version}".strip(), name, reader.kinds)
 
 
 def _opsets(proto: ModelProto, name: str) -> dict[str, int]:
@@ -154,19 +155,20 @@ class _Reader:
     def __init__(self, opsets: Mapping[str, int], folder: Path | None, weights: bool) -> None:
         self.opsets, self.folder, self.weights = opsets, folder, weights
         self.graphs = 0
+        self.kinds: dict[str, int] = {}
         self.room = Room()
 
     def graph(self, proto: GraphProto, outer: Scope | None = None) -> GraphDef:
         """A graph; what one within another makes gets a name that nothing else in the model has."""
         scope = self.scope(proto, outer)
+        self.note((scope.of(name), kind) for name, kind in of_graph(proto).items())
         constants = self.constants(proto, scope) if self.weights else {}
         # files of before IR version 4 list constants as inputs too
         inputs = tuple(one for one in (self.value(given, scope) for given in proto.input) if one.name not in constants)
         nodes = tuple(self.node(one, index, scope) for index, one in enumerate(proto.node))
         _check_names(proto.name, inputs, constants, nodes)
         outputs = tuple(self.value(one, scope) for one in proto.output)
-        kinds = {scope.of(tensor.name): tensor.data_type for tensor in proto.initializer if tensor.data_type in SMALL}
-        return GraphDef(proto.name, inputs, outputs, constants, _in_order(proto.name, nodes), kinds)
+        return GraphDef(proto.name, inputs, outputs, constants, _in_order(proto.name, nodes))
 
     def constants(self, proto: GraphProto, scope: Scope) -> dict[str, Array]:
         tensors = [*proto.initializer, *(one.values for one in proto.sparse_initializer)]
@@ -191,10 +193,16 @@ class _Reader:
         domain = _domain(proto.domain)
         _check_unique(f"node {index} ({named(proto.op_type)})", "attributes", [one.name for one in proto.attribute])
         attributes = {one.name: self.attribute(one, scope) for one in proto.attribute}
-        return NodeDef(
-            proto.op_type, domain, self.opsets.get(domain, 1), proto.name, tuple(map(scope.of, proto.input)),
-            tuple(map(scope.of, proto.output)), attributes, index,
+        version, inputs, outputs = (
+            self.opsets.get(domain, 1), tuple(map(scope.of, proto.input)), tuple(map(scope.of, proto.output)),
         )  # fmt: skip
+        kinds = of_results(proto, [self.kinds.get(name, 0) for name in inputs], domain, version)
+        self.note(zip(outputs, kinds, strict=False))
+        return NodeDef(proto.op_type, domain, version, proto.name, inputs, outputs, attributes, index)
+
+    def note(self, kinds: Iterable[tuple[str, int]]) -> None:
+        """Keep which values are of other element types than they are computed with."""
+        self.kinds.update((name, kind) for name, kind in kinds if kind in NARROW and name)
 
     def value(self, proto: ValueInfoProto, scope: Scope) -> ValueDef:
         if not proto.type.HasField("tensor_type"):
@@ -202,7 +210,7 @@ class _Reader:
         kind = proto.type.tensor_type
         shape = tuple(map(_size, kind.shape.dim)) if kind.HasField("shape") else None
         dtype = wide(_dtype(kind.elem_type)) if kind.elem_type else None
-        return ValueDef(scope.of(proto.name), dtype, shape, kind.elem_type)
+        return ValueDef(scope.of(proto.name), dtype, shape)
 
     def attribute(self, proto: AttributeProto, scope: Scope) -> Attribute:
         """The value in the field that the attribute's type names."""

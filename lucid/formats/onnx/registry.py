@@ -48,7 +48,7 @@ class Call:
     run
         Runs a graph that the node holds, which may read what the node's own graph has.
     kinds
-        Element types that the model declares of its inputs, by their numbers in the format.
+        Element types of the model's values that are computed with as others, by their numbers in the format.
     training
         Whether the node's module is being trained, and the state that it reads is its own, to be moved on.
     """

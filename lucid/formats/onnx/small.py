@@ -1,46 +1,21 @@
-"""Numbers of eight bits and fewer, which are computed with as larger ones that lie on their grid."""
+"""Numbers of 16 bits and fewer, which are computed with as larger ones that lie on their grid."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from ...errors import GraphError
 from ...graph.opdef import AbstractTensor
-from ...graph.ops.composite import eq, ge, gt, logical_and, lt
-from ...graph.ops.elementwise import abs_, floor, log2, maximum, minimum, pow_, remainder, round_, sign, where
+from ...graph.ops.composite import ge, gt, logical_and, lt
+from ...graph.ops.elementwise import abs_, floor, log2, maximum, minimum, pow_, remainder, where
 from ...graph.ops.promotion import cast
+from ...graph.ops.rounding import round_to
 from ...graph.types import float32, is_float
+from .model import SMALL
 
-
-class Grid(NamedTuple):
-    """Which numbers a floating-point type has.
-
-    Attributes
-    ----------
-    mantissa
-        Bits after the leading one.
-    least
-        Exponent of the smallest number that has a leading one.
-    largest
-        The largest number.
-    infinite
-        Whether there are infinities; otherwise what is too large and not held back is NaN.
-    always_held
-        Whether what is too large is the largest number in any case.
-    """
-
-    mantissa: int
-    least: int
-    largest: float
-    infinite: bool = False
-    always_held: bool = False
-
-
-GRIDS = {
-    17: Grid(3, -6, 448.0), 18: Grid(3, -7, 240.0), 19: Grid(2, -14, 57344.0, True), 20: Grid(2, -15, 57344.0),
-    23: Grid(1, 0, 6.0, always_held=True),
+FLOATS = {
+    10: "float16", 16: "bfloat16", 17: "float8_e4m3fn", 18: "float8_e4m3fnuz", 19: "float8_e5m2", 20: "float8_e5m2fnuz",
+    23: "float4_e2m1fn",
 }  # fmt: skip
-"""By the number of the type in the format: float8e4m3fn, float8e4m3fnuz, float8e5m2, float8e5m2fnuz, float4e2m1."""
+"""By the number of the type in the format."""
 
 INTEGERS = {21: (4, False), 22: (4, True), 25: (2, False), 26: (2, True)}
 """Bits, and whether there is a sign: uint4, int4, uint2, int2."""
@@ -55,17 +30,9 @@ def as_small(x: AbstractTensor, kind: int, saturate: bool, rounding: str = "up")
         return _wrapped(x, *INTEGERS[kind])
     if kind == POWERS:
         return _power(x, saturate, rounding)
-    grid = GRIDS[kind]
-    x = cast(x, float32)
-    size = minimum(abs_(x), 2.0 * grid.largest)  # of infinities there is no logarithm
-    exponent = maximum(floor(log2(maximum(size, 1e-30))), float(grid.least))
-    step = pow_(2.0, exponent - grid.mantissa)
-    nearest = round_(size / step) * step
-    if saturate or grid.always_held:
-        held = minimum(nearest, grid.largest)
-    else:
-        held = where(gt(nearest, grid.largest), float("inf" if grid.infinite else "nan"), nearest)
-    return where(eq(x, x), held * sign(x), x)
+    numbers = x if is_float(x.type.dtype) else cast(x, "float64" if x.type.dtype.itemsize > 2 else float32)
+    saturate = saturate and kind in SMALL  # which is for eight bits and fewer: of 16 bits what is too large is infinite
+    return cast(round_to(numbers, FLOATS[kind], saturate=saturate), float32)
 
 
 def _power(x: AbstractTensor, saturate: bool, rounding: str) -> AbstractTensor:

@@ -28,6 +28,7 @@ from . import random as random
 from . import recurrent as recurrent
 from . import reduce as reduce
 from . import resize as resize
+from . import rounding as rounding
 from . import shape as shape
 from . import slices as slices
 from . import source as source

@@ -17,8 +17,8 @@ from ....graph.ops.bits import bit_cast
 from ....graph.ops.indexing import index_with
 from ....graph.ops.promotion import cast as cast_to
 from ....graph.types import as_dtype, is_float
-from ..host import ELEMENT_TYPES
-from ..model import SMALL
+from ..host import ELEMENT_TYPES, KINDS, as_known
+from ..model import NARROW
 from ..registry import Call, Value, converter, is_host
 from ..small import as_small
 
@@ -104,30 +104,30 @@ def where(call: Call, condition: Value, a: Value, b: Value) -> AbstractTensor:
 
 
 @converter("Cast")
-def cast(call: Call, x: Value) -> AbstractTensor:
-    return _as_kind(call, call.tensor(x), call.required("to"))
-
-
-def _as_kind(call: Call, x: AbstractTensor, kind: int) -> AbstractTensor:
-    """Numbers of the element type that has this number in the format."""
-    if kind in SMALL:
-        return as_small(x, kind, bool(call.attribute("saturate", 1)), call.attribute("round_mode", "up"))
-    if kind not in ELEMENT_TYPES:
-        raise GraphError(f"there is no element type {kind} here")
-    dtype = as_dtype(np.dtype(ELEMENT_TYPES[kind]))
-    return composite.ne(x, 0) if dtype.kind == "b" and x.type.dtype != dtype else cast_to(x, dtype)
+def cast(call: Call, x: Value) -> Value:
+    return _as_kind(call, x, call.required("to"))
 
 
 @converter("CastLike")
 def cast_like(call: Call, x: Value, like: Value) -> Value:
     kind = call.kinds.get(call.node.inputs[1], 0)
-    if kind in SMALL:
-        return _as_kind(call, call.tensor(x), kind)
-    dtype = call.tensor(like).type.dtype
-    if is_host(x) and x.dtype != object:
-        return x.astype(dtype)
-    number = call.tensor(x)
-    return composite.ne(number, 0) if dtype.kind == "b" and number.type.dtype != dtype else cast_to(number, dtype)
+    if kind not in NARROW:
+        kind = KINDS[call.tensor(like).type.dtype.name]
+    return _as_kind(call, x, kind)
+
+
+def _as_kind(call: Call, value: Value, kind: int) -> Value:
+    """Numbers of the element type that has this number in the format."""
+    known = as_known(value, kind) if is_host(value) else None
+    if known is not None:
+        return known
+    x = call.tensor(value)
+    if kind in NARROW:
+        return as_small(x, kind, bool(call.attribute("saturate", 1)), call.attribute("round_mode", "up"))
+    if kind not in ELEMENT_TYPES:
+        raise GraphError(f"there is no element type {kind} here")
+    dtype = as_dtype(np.dtype(ELEMENT_TYPES[kind]))
+    return composite.ne(x, 0) if dtype.kind == "b" and x.type.dtype != dtype else cast_to(x, dtype)
 
 
 @converter("Clip", host=(1, 2))

@@ -1,0 +1,49 @@
+"""Which values of a file have an element type that is computed with as another one.
+
+So it declares them, or so its operators hand types on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ...base.lazy import LazyModule
+from ...errors import from_handler
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, NodeProto
+
+defs = LazyModule("onnx.defs")
+
+ASKED = frozenset({"to", "dtype", "output_dtype"})
+"""Attributes that say of which element type results are, by its number in the format."""
+
+
+def of_graph(proto: GraphProto) -> dict[str, int]:
+    """The element types that a graph declares, by the names in the file."""
+    declared = (*proto.input, *proto.value_info, *proto.output)
+    found = {one.name: one.type.tensor_type.elem_type for one in declared}
+    found.update((one.name, one.data_type) for one in proto.initializer)
+    return found
+
+
+def of_results(proto: NodeProto, given: Sequence[int], domain: str, version: int) -> Sequence[int]:
+    """Those of a node's results, of which the inputs are ``given``; 0 is one that is not known."""
+    for one in proto.attribute:
+        kind = one.i if one.name in ASKED else one.t.data_type if one.name == "value" else 0
+        if kind:
+            return [kind] * len(proto.output)
+    if not any(given):
+        return ()
+    try:
+        schema = defs.get_schema(proto.op_type, version, domain)
+    except Exception as error:
+        if from_handler(error):
+            raise
+        return ()  # of an operator that the format does not know
+    takes, gives = ([one.type_str for one in ends] for ends in (schema.inputs, schema.outputs))
+    if not takes or not gives:
+        return ()
+    types = {takes[min(slot, len(takes) - 1)]: kind for slot, kind in enumerate(given) if kind}
+    return [types.get(gives[min(slot, len(gives) - 1)], 0) for slot in range(len(proto.output))]

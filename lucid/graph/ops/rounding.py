@@ -1,0 +1,90 @@
+"""Numbers rounded to those that a narrower floating-point type has, and kept in their own."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from ...base.checks import shown
+from ...errors import OptionError
+from ..opdef import Attrs, GradContext, Gradients, T, apply, attributes
+from ..types import TensorType
+from .elementwise import check_kind, unary
+
+
+class Grid(NamedTuple):
+    """Which numbers a floating-point type has.
+
+    Attributes
+    ----------
+    mantissa
+        Bits after the leading one.
+    least
+        Exponent of the smallest number that has a leading one.
+    largest
+        The largest number.
+    beyond
+        What follows the largest: infinity, NaN, or nothing.
+    zeros
+        How many there are: one, or two with a sign each.
+    """
+
+    mantissa: int
+    least: int
+    largest: float
+    beyond: float | None = math.inf
+    zeros: int = 2
+
+
+GRIDS = {
+    "float16": Grid(10, -14, 65504.0),
+    "bfloat16": Grid(7, -126, 255 * 2.0**120),
+    "float8_e4m3fn": Grid(3, -6, 448.0, math.nan),
+    "float8_e4m3fnuz": Grid(3, -7, 240.0, math.nan, 1),
+    "float8_e5m2": Grid(2, -14, 57344.0),
+    "float8_e5m2fnuz": Grid(2, -15, 57344.0, math.nan, 1),
+    "float4_e2m1fn": Grid(1, 0, 6.0, None),
+}
+"""By the names that ``ml_dtypes`` has for them."""
+
+
+@attributes
+class RoundToAttrs(Attrs):
+    """The type, by its name, and whether what lies beyond its largest number becomes that."""
+
+    to: str
+    saturate: bool = False
+
+    @property
+    def grid(self) -> Grid:
+        return GRIDS[self.to]
+
+    @property
+    def beyond(self) -> float | None:
+        """What follows the largest number here; None where that stands for all that are larger."""
+        return None if self.saturate else self.grid.beyond
+
+
+def _infer(attrs: RoundToAttrs, x: TensorType) -> TensorType:
+    check_kind("RoundTo", "f", x)
+    if attrs.to not in GRIDS:
+        raise OptionError(f"RoundTo: there is no type {shown(attrs.to)}; known are {', '.join(GRIDS)}")
+    return TensorType(x.shape, x.dtype)
+
+
+def _gradient(c: GradContext[RoundToAttrs]) -> Gradients:
+    """It passes straight through, as that of PyTorch's casts: the slope itself is 0 nearly everywhere."""
+    return [c.dy]
+
+
+def _rises(attrs: RoundToAttrs) -> bool:
+    return attrs.beyond is None or attrs.beyond == math.inf
+
+
+ROUND_TO = unary("RoundTo", _gradient, attrs=RoundToAttrs, infer=_infer, monotone=_rises, root=0.0, idempotent=True)
+
+
+def round_to(x: T, to: str, *, saturate: bool = False) -> T:
+    """The nearest numbers of a type, of two the even one; those beyond its largest become that where it saturates."""
+    y: T = apply(ROUND_TO, RoundToAttrs(to, saturate), x)
+    return y

@@ -1,0 +1,21 @@
+"""Rounding to the numbers of a narrower floating-point type, from the grid of these."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..base.arrays import Array
+from ..graph.ops.rounding import ROUND_TO, RoundToAttrs
+from .elementwise import wide
+from .evaluator import reference
+
+
+@reference(ROUND_TO)
+def round_to(attrs: RoundToAttrs, x: Array) -> Array:
+    """To the nearest multiple of the step that the type has there, of two to the even one."""
+    grid, size = attrs.grid, np.abs(wide(x))
+    exponent = np.maximum(np.frexp(size)[1] - 1, grid.least)
+    nearest = np.ldexp(np.rint(np.ldexp(size, grid.mantissa - exponent)), exponent - grid.mantissa)
+    most = grid.largest if attrs.beyond is None else attrs.beyond
+    signed = np.copysign(np.where(nearest > grid.largest, most, nearest), x)
+    return np.where(np.isnan(x), x, signed if grid.zeros == 2 else signed + 0.0)
