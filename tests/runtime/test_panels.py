@@ -13,7 +13,7 @@ from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
 from lucid.runtime.kernels.conv import winograd_views
 from lucid.runtime.kernels.conv.filtering import Filter, transforms
 from lucid.runtime.kernels.shared import panels_views
-from lucid.runtime.kernels.shared.panels import Blocking, blocking, product_of
+from lucid.runtime.kernels.shared.panels import Blocking, blocking, few_rows, product_of
 from lucid.runtime.kernels.shared.panels_views import small_products
 from lucid.runtime.planning.machine import described
 from lucid.runtime.planning.registry import lowerings
@@ -100,3 +100,17 @@ def test_kernels_with_blocked_products(name: str, threads: int, monkeypatch: pyt
         force(monkeypatch, op, next(low for low in lowerings(op) if low.name == name))
         with described(machine):
             check(op, attrs, arrays, parameters=(1, 2), threads=threads)
+
+
+def test_few_rows_have_panels_of_parts_of_a_matrix() -> None:
+    """Wider than those of many rows, in whole vectors where that can be; none where BLAS packs, or for one row."""
+    assert few_rows(MACHINE, 2, 256, 256, 4) == 128
+    assert few_rows(MACHINE, 40, 192, 192, 4) == 64
+    assert few_rows(MACHINE, 40, 224, 224, 4) == 32  # 56 are three vectors and a half
+    assert few_rows(MACHINE, 2, 40, 40, 4) == 40
+    assert few_rows(MACHINE, 2, 100, 100, 4) == 100
+    assert few_rows(MACHINE, 2, 202, 202, 4) is None
+    assert few_rows(MACHINE, 1, 256, 256, 4) is None
+    assert few_rows(MACHINE, 400, 512, 512, 4) is None
+    assert few_rows(MACHINE, 2, 256, 256, 8) is None
+    assert few_rows(USUAL, 2, 256, 256, 4) is None

@@ -8,20 +8,23 @@ import numpy as np
 
 from ....graph.ops.recurrent import GRU, GRU_GATES, LSTM, LSTM_GATES, RNN, RNN_GATES
 from ....graph.ops.recurrent_types import SIGMOID, TANH, GRUAttrs, LSTMAttrs, RNNAttrs
+from ...planning.machine import this_machine
 from ...planning.phase import Phase
 from ...planning.registry import kernel
 from ...program.emitter import Emitter, Operand
 from ...program.views import as_view
 from ..elementwise import FEW, filled, scalar
 from ..shared.loop import bind
-from ..shared.panels import Blocking, cut_for, multiply_lines
+from ..shared.panels import cut_for, is_streamed, multiply_lines
 from ..shared.panels_views import turn_panels
 from .functions import FUNCTIONS, rounded
-from .layer import LayerWriter, R, StepNames, ways
+from .layer import LayerWriter, R, StepNames, step_panels, ways
 from .steps_views import gru_steps, input_products, lstm_steps, rnn_steps
 
 MANY = 1 << 18
 """Numbers of a weight from which on a product of one row is quicker with it as it is."""
+FEW_ROWS = 8
+"""Rows up to which a product with weights from beyond the cache is quicker with them as they are."""
 OFTEN = 8
 """Products with a weight from which on it is worth to turn it for a single run."""
 
@@ -37,8 +40,6 @@ class ForwardWriter(LayerWriter[R]):
         Whether weights stay as they are from run to run.
     halved
         Whether weights are halved beforehand where their product goes into a sigmoid, which then is a tanh.
-    in_panels
-        Whether the weights of the state are panels.
     """
 
     def __init__(self, k: Emitter[R], gates: int, sigmoids: int, kept: int) -> None:
@@ -51,27 +52,20 @@ class ForwardWriter(LayerWriter[R]):
             self.constant and self.kept is None and not peepholes and self.attrs.clip is None and firsts == {SIGMOID}
         )
         self.sigmoids = sigmoids * self.hidden if self.halved else 0
-        self.in_panels = False
 
-    def _panels(self, x: Operand, rows: int, label: str) -> tuple[Operand, Blocking] | None:
-        """Weights (D, gates * H, inputs) as panels (D, panels, inputs, width), and how they are cut.
-
-        None where the weights may change, or the product is quicker whole.
-        """
+    def _panels(self, x: Operand, width: int, label: str) -> Operand:
+        """Weights (D, gates * H, inputs) as panels (D, panels, inputs, width)."""
         directions, outputs, depth = x.shape
-        cut = cut_for(self.k, rows, depth, outputs)
-        if not self.constant or cut.width == outputs:
-            return None
-        count = outputs // cut.width
+        count = outputs // width
         with self.k.once(x):
-            panels = self.k.scratch((directions, count, depth, cut.width), x.dtype, label)
+            panels = self.k.scratch((directions, count, depth, width), x.dtype, label)
             for d in range(directions):
                 self.k.line(f"{self.k.use(turn_panels)}({x}[{d}], {panels}[{d}])")
             if self.halved:
                 halves = np.ones(outputs, x.dtype)
                 halves[: self.sigmoids] = 0.5
-                self.k.line(f"{panels}[...] *= {self.k.use(as_view(halves, count, 1, cut.width), 'halves')}")
-        return panels, cut
+                self.k.line(f"{panels}[...] *= {self.k.use(as_view(halves, count, 1, width), 'halves')}")
+        return panels
 
     def _packed(self, x: Operand, order: tuple[int, int, int], turn: bool, label: str) -> Operand:
         """Weights (D, gates * H, inputs), halved where their product goes into a sigmoid.
@@ -98,14 +92,27 @@ class ForwardWriter(LayerWriter[R]):
         return (self.constant or often) and (rows > 1 or math.prod(x.shape[1:]) < MANY)
 
     def weights(self, *, whole: bool = True) -> Operand:
-        """What the state is multiplied with: (D, H, gates * H), or panels of it where the product is one ``whole``."""
-        found = self._panels(self.recurrent, self.batch, "recurrent") if whole else None
-        if found is not None and found[1].rows >= self.batch:
-            self.in_panels = True
-            return found[0]
+        """What the state is multiplied with: (D, H, gates * H); panels of each gate where the product is ``whole``."""
+        width = step_panels(self.batch, self.hidden, self.dtype.itemsize) if whole and self.constant else None
+        if width is not None and not self.k.exact:
+            self.planes = True
+            return self._gate_panels(width)
         turn = self._turns(self.batch, self.recurrent, self.times >= OFTEN)
         packed = self._packed(self.recurrent, (0, 2, 1), turn, "recurrent")
         return packed if turn else self.k.permuted(packed, (0, 2, 1))
+
+    def _gate_panels(self, width: int) -> Operand:
+        """The state's weights as (D, gates, panels, H, width).
+
+        Those that come from beyond the cache are rows as they lie, of which BLAS reads several at a time; it goes over
+        the others' rows once for all of the batch.
+        """
+        k, size = self.k, self.hidden
+        shape = (self.directions, self.gates, size // width)
+        if self.batch > FEW_ROWS or not is_streamed(this_machine(), size, self.width, self.dtype.itemsize):
+            return k.target(self._panels(self.recurrent, width, "recurrent"), (*shape, size, width), "panels")
+        packed = self._packed(self.recurrent, (0, 1, 2), False, "recurrent")
+        return k.permuted(k.target(packed, (*shape, width, size), "panels"), (0, 1, 2, 4, 3))
 
     def _input_weight(self) -> Operand:
         """What the input is multiplied with for all directions, (inputs, D * gates * H)."""
@@ -131,15 +138,15 @@ class ForwardWriter(LayerWriter[R]):
         """All that does not depend on the state, (T, N, D, gates * H): products of all times, and the biases."""
         k, columns = self.k, self.directions * self.width
         seen = self.kept or k.scratch((self.times, self.batch, self.directions, self.width), self.dtype, "seen")
-        found = self._panels(self.weight, self.times * self.batch, "weight")
-        weight, shift = self._input_weight() if found is None else None, self.shift(outside)
+        cut = cut_for(k, self.times * self.batch, self.features, self.width)
+        whole = not self.constant or cut.width == self.width
+        weights = self._input_weight() if whole else self._panels(self.weight, cut.width, "weight")
+        shift = self.shift(outside)
         flat, x = self.flat(seen, columns), self.flat(self.x, self.features)
-        if found is None:
-            k.line(f"{x}.dot({weight}, out={flat})")
+        if whole:
+            k.line(f"{x}.dot({weights}, out={flat})")
         else:
-            panels, cut = found
-            _, count, depth, width = panels.shape
-            every = k.target(panels, (self.directions * count, depth, width), "panels")
+            every = k.target(weights, (math.prod(weights.shape[:2]), *weights.shape[2:]), "panels")
             k.line(multiply_lines(k, str(bind(k, "products", input_products, x, every, flat, cut.rows))))
         k.line(f"np.add({flat}, {shift}, out={flat})")
         return seen
@@ -152,14 +159,16 @@ class ForwardWriter(LayerWriter[R]):
 
     def multiplied(self, v: StepNames, state: str, target: str) -> str:
         """The line that multiplies a state with its weights into the view of this name."""
-        if self.in_panels:
+        if self.planes:
             return f"np.matmul({state}, {v.weight}, out={getattr(v, f'{target}_panels')})"
         return f"{state}.dot({v.weight}, out={getattr(v, target)})"
 
     def half(self, columns: int) -> str:
         """0.5 for so many columns: an array where that is small, which NumPy need not broadcast."""
         if 0 < self.batch * columns <= FEW:
-            return self.k.use(filled(0.5, self.dtype, (self.batch, columns)), "half")
+            planes = (columns // self.hidden, self.batch, self.hidden)
+            shape = planes if self.planes and columns > self.hidden else (self.batch, columns)
+            return self.k.use(filled(0.5, self.dtype, shape), "half")
         return scalar(self.k, 0.5, self.dtype)
 
     def activate(self, number: int, source: str, target: str, columns: int = 0) -> list[str]:

@@ -147,20 +147,25 @@ SLOPES: Mapping[str, Slope] = {
 }  # fmt: skip
 
 
-STEPS = 255
-"""Between the least and the largest of what is rounded."""
+NUMBERS = {kind: (kind(0), kind(1), kind(255)) for kind in (np.float32, np.float64)}
+"""Of each type nothing, one step, and those between the least and the largest of what is rounded."""
 
 
 def rounded(x: Array, out: Array) -> None:
-    """``x`` in so many steps of which one is 0."""
+    """``x`` in so many steps of which one is 0.
+
+    None is below the least: that is itself as many steps below 0 as it is rounded to. Where the least and the largest
+    both lie half a step from a whole one, both are rounded away from 0, and the largest is a step too far.
+    """
     if not x.size:
         return
-    kind = x.dtype.type
-    least, most = np.minimum.reduce(x, axis=None, initial=0), np.maximum.reduce(x, axis=None, initial=0)
-    scale = (most - least) / kind(STEPS) or kind(1)
-    below = np.rint(-least / scale)
+    zero, one, steps = NUMBERS[x.dtype.type]
+    least, most = x.flat[x.argmin()], x.flat[x.argmax()]  # a third of the time that reductions take to begin
+    least, most = zero if least > zero else least, zero if most < zero else most
+    scale = (most - least) / steps or one
+    above = steps - np.rint(-least / scale)
     np.divide(x, scale, out=out)
     np.rint(out, out=out)
-    np.maximum(out, -below, out=out)
-    np.minimum(out, kind(STEPS) - below, out=out)
+    if np.rint(most / scale) > above:
+        np.minimum(out, above, out=out)
     np.multiply(out, scale, out=out)

@@ -14,10 +14,12 @@ import numpy as np
 from ....graph.ir import Node
 from ....graph.ops.recurrent_types import RecurrentAttrs
 from ....graph.types import TensorType, bool_
+from ...planning.machine import this_machine
 from ...planning.registry import Way
 from ...planning.work import Product, Work
 from ...program.emitter import Emitter, Operand
 from ..shared.loop import BlockLoop
+from ..shared.panels import few_rows, is_streamed
 from .steps_views import Run, Spec, Steps
 
 
@@ -47,6 +49,8 @@ class LayerWriter(Generic[R]):
         For each worker the directions that it takes, and in which order these go over time.
     direction
         One of those that are being written.
+    planes
+        Whether gates lie one after another, not side by side.
     """
 
     def __init__(self, k: Emitter[R], gates: int) -> None:
@@ -60,6 +64,7 @@ class LayerWriter(Generic[R]):
         runs = [Run(d, self.order(d)) for d in range(self.directions)]
         self.runs = [[run] for run in runs] if k.way else [runs]
         self.direction = 0
+        self.planes = False
 
     def order(self, direction: int) -> tuple[int, ...]:
         """The times in the order in which the loop takes them."""
@@ -126,7 +131,9 @@ class LayerWriter(Generic[R]):
         lines(noted)
         fields = tuple(noted.asked)
         loop: BlockLoop[int] = BlockLoop(self.k, [[t for run in mine for t in run.times] for mine in runs])
-        names = loop.over(loop.bind("steps", function, Spec(fields, runs, self.hidden), *operands), *fields)
+        names = loop.over(
+            loop.bind("steps", function, Spec(fields, runs, self.hidden, self.planes), *operands), *fields
+        )
         loop.line(*lines(StepNames(dict(zip(fields, names, strict=True)))))
         loop.emit()
 
@@ -134,6 +141,11 @@ class LayerWriter(Generic[R]):
         """Copy the results that lie otherwise."""
         for y, made in self.finish:
             self.k.line(f"{y}[...] = {made}")
+
+
+def step_panels(batch: int, hidden: int, itemsize: int) -> int | None:
+    """Columns of the panels of a gate's weights, where the product of a step is with such."""
+    return few_rows(this_machine(), batch, hidden, hidden, itemsize)
 
 
 def ways(gates: int) -> Callable[[Node[RecurrentAttrs], tuple[TensorType, ...], int], list[Way]]:
@@ -146,7 +158,10 @@ def ways(gates: int) -> Callable[[Node[RecurrentAttrs], tuple[TensorType, ...], 
             (Product(times * batch, features, directions * width, itemsize, packed=True, resident=False),),
             far=2.0 * times * batch * directions * width * itemsize, calls=2,
         )  # fmt: skip
-        product = Product(batch, hidden, width, itemsize, packed=batch > 1, resident=True)
+        packed = batch > 1 and step_panels(batch, hidden, itemsize) is None
+        product = Product(
+            batch, hidden, width, itemsize, packed, not is_streamed(this_machine(), hidden, width, itemsize)
+        )
         step = Work((product,), near=4.0 * batch * width * itemsize, calls=10)
         along = step * times
         one = [Way(before + along * directions)]

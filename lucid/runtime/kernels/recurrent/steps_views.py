@@ -34,11 +34,15 @@ class Spec:
         The directions of each worker.
     hidden
         The size of a state.
+    planes
+        Whether gates lie one after another, (gates, N, H), not side by side in rows: what goes over one, or some, is
+        then one run for all of the batch.
     """
 
     fields: tuple[str, ...]
     runs: Sequence[Sequence[Run]]
     hidden: int
+    planes: bool = False
 
 
 Places: TypeAlias = "Mapping[str, tuple[int, int]]"
@@ -55,12 +59,28 @@ def parts(name: str, x: Array, hidden: int, places: Places) -> Named:
     return {name: x, **{f"{name}_{key}": x[..., a * hidden : b * hidden] for key, (a, b) in places.items()}}
 
 
-def panelled(name: str, x: Array, weights: Array) -> Named:
-    """An array as the panels of weights make it, ``name_panels``; nothing where the weights are one matrix."""
-    if weights.ndim < 4:
-        return {}
-    _, count, _, width = weights.shape
-    return {f"{name}_panels": as_view(x, len(x), count, width).transpose(1, 0, 2)}
+def in_planes(name: str, x: Array, hidden: int, places: Places) -> Named:
+    """Gates (gates, N, H), and some of them; without places there is one, which is a matrix."""
+    if not places:
+        return {name: x}
+    gates = x if x.ndim == 3 else as_view(x, -1, len(x), hidden)
+    return {name: gates, **{f"{name}_{key}": gates[a] if b - a == 1 else gates[a:b] for key, (a, b) in places.items()}}
+
+
+def made(name: str, x: Array, spec: Spec, places: Places, weights: Array) -> Named:
+    """Memory for gates, and as panels of weights (D, gates, panels, H, width) make it: ``name_panels``."""
+    if not spec.planes:
+        return parts(name, x, spec.hidden, places)
+    _, gates, count, _, width = weights.shape
+    panels = as_view(x, gates, len(x), count, width).transpose(0, 2, 1, 3)
+    return {**in_planes(name, x, spec.hidden, places), f"{name}_panels": panels}
+
+
+def seen(x: Array, spec: Spec, places: Places) -> Named:
+    """What comes in at a time, (N, gates * H)."""
+    if not (spec.planes and places):
+        return parts("x", x, spec.hidden, places)
+    return in_planes("x", as_view(x, len(x), -1, spec.hidden).transpose(1, 0, 2), spec.hidden, places)
 
 
 def input_products(x: Array, panels: Array, out: Array, rows: int) -> list[tuple[Array, Array, Array]]:
@@ -106,7 +126,7 @@ def _bound(spec: Spec, s: Sequences, places: Places, fixed: Callable[[int, int],
         for run in mine:
             same = fixed(worker, run.direction)
             for views in _times(s, run):
-                found = {**same, **views, **parts("x", views["x"], spec.hidden, places)}
+                found = {**same, **views, **seen(views["x"], spec, places)}
                 steps.append(tuple(found[field] for field in spec.fields))
         bound.append(steps)
     return bound
@@ -120,12 +140,11 @@ def lstm_steps(spec: Spec, arrays: Arrays, recurrent: Array, peepholes: Array | 
     """Of an LSTM: ``memory`` is for products, gates, and three states."""
 
     def fixed(worker: int, d: int) -> Named:
-        product, gates, other, *made = memory[worker]
-        found = {"weight": recurrent[d], "product": product, "t": other, "made_h": made[0], "made_c": made[1]}
+        product, gates, other, h, c = memory[worker]
+        found = {"weight": recurrent[d], "t": other, "made_h": h, "made_c": c}
         if peepholes is not None:
             found |= parts("peep", peepholes[d], spec.hidden, PEEPHOLES)
-        found |= {**panelled("product", product, recurrent), **panelled("a", gates, recurrent)}
-        return {**found, **parts("a", gates, spec.hidden, LSTM)}
+        return {**found, **made("product", product, spec, LSTM, recurrent), **made("a", gates, spec, LSTM, recurrent)}
 
     return _bound(spec, Sequences(*arrays), LSTM, fixed)
 
@@ -134,14 +153,13 @@ def gru_steps(spec: Spec, arrays: Arrays, recurrent: Array, bias: Array, memory:
     """Of a GRU: ``memory`` is for products with all gates, with the first two, with the last, gates, and two states."""
 
     def fixed(worker: int, d: int) -> Named:
-        product, first, second, gates, other, made = memory[worker]
+        product, first, second, gates, other, h = memory[worker]
         cut = 2 * spec.hidden
         found = {
             "weight": recurrent[d], "weight_zr": recurrent[d, :, :cut], "weight_n": recurrent[d, :, cut:],
-            **panelled("product", product, recurrent),
-            "bias_n": bias[d, -spec.hidden :], "first": first, "second": second, "t": other, "made_h": made,
+            "bias_n": bias[d, -spec.hidden :], "first": first, "second": second, "t": other, "made_h": h,
         }  # fmt: skip
-        return {**found, **parts("product", product, spec.hidden, GRU), **parts("a", gates, spec.hidden, GRU)}
+        return {**found, **made("product", product, spec, GRU, recurrent), **made("a", gates, spec, GRU, recurrent)}
 
     return _bound(spec, Sequences(*arrays), GRU, fixed)
 
@@ -150,7 +168,7 @@ def rnn_steps(spec: Spec, arrays: Arrays, recurrent: Array, memory: Memory) -> S
     """Of a layer without gates: ``memory`` is for products, what they become, and a state."""
 
     def fixed(worker: int, d: int) -> Named:
-        product, made = memory[worker]
-        return {"weight": recurrent[d], "product": product, "made_h": made, **panelled("product", product, recurrent)}
+        product, h = memory[worker]
+        return {"weight": recurrent[d], "made_h": h, **made("product", product, spec, WHOLE, recurrent)}
 
     return _bound(spec, Sequences(*arrays), WHOLE, fixed)

@@ -33,7 +33,7 @@ class Blocking(NamedTuple):
 def blocking(machine: Machine, rows: int, depth: int, columns: int, itemsize: int) -> Blocking:
     """How to cut a (rows, depth) x (depth, columns) product; whole where it is small, or where BLAS had better pack."""
     whole = Blocking(max(1, rows), max(1, columns))
-    streamed = depth * columns * itemsize > machine.l2 // 2
+    streamed = is_streamed(machine, depth, columns, itemsize)
     if itemsize != 4 or rows < 2 or rows * depth * columns <= machine.unpacked:
         return whole
     least = rows if streamed else min(rows, SHORT)  # what is read once had better be packed: BLAS reads ahead then
@@ -56,6 +56,26 @@ def _even(rows: int, most: int) -> int:
         if rows % more == 0 and rows // more >= min(most, SHORT):
             return rows // more
     return -(-rows // count)
+
+
+def few_rows(machine: Machine, rows: int, depth: int, columns: int, itemsize: int) -> int | None:
+    """Columns of a panel, of so many that are one matrix apart, for a product of all rows at once.
+
+    None where BLAS would pack them all the same, or where there is one row, which is quicker with one matrix.
+    """
+    if itemsize != 4 or rows < 2:
+        return None
+    most = min(machine.unpacked // (rows * depth), WIDEST if rows >= SHORT else 2 * WIDEST)
+    for step in (16, 8):  # whole vectors, if that can be
+        for width in range(most // step * step, NARROWEST - 1, -step):
+            if columns % width == 0:
+                return width
+    return columns if columns <= most else None
+
+
+def is_streamed(machine: Machine, depth: int, columns: int, itemsize: int) -> bool:
+    """Whether weights do not stay in the second-level cache from one product to the next."""
+    return depth * columns * itemsize > machine.l2 // 2
 
 
 def product_of(machine: Machine, rows: int, depth: int, columns: int, itemsize: int, resident: bool) -> Product:
