@@ -7,11 +7,13 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..errors import OptionError
+
+V = TypeVar("V")
 
 IN_WORDS = {
     1: "one int", 2: "one int or two (vertical, horizontal)", 3: "one int or three (depth, vertical, horizontal)"
@@ -41,6 +43,25 @@ def shown(value: object) -> str:
 def named(text: str) -> str:
     """A name or path for a message: as it is, or quoted where it has signs that are not printed or is too long."""
     return text if text.isprintable() and len(text) <= 1000 else shown(text)
+
+
+def placed(owner: str, names: Sequence[str], args: Sequence[V], kwargs: Mapping[str, V]) -> list[V]:
+    """Inputs in the order of their names, of which those behind the positional ones come by name."""
+    unknown = [name for name in kwargs if name not in names[len(args) :]]
+    if len(args) > len(names) or unknown:
+        raise OptionError(
+            f"{owner}: expected the inputs {listed(names)}, got {len(args)} by position"
+            + (f" and {listed(unknown)}" if unknown else "")
+        )
+    missing = [name for name in names[len(args) :] if name not in kwargs]
+    if missing:
+        raise OptionError(f"{owner}: the inputs {listed(missing)} are missing")
+    return [*args, *(kwargs[name] for name in names[len(args) :])]
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names for a message."""
+    return ", ".join(map(named, names))
 
 
 def integer(owner: str, name: str, value: object, least: int = 1, most: int = LARGEST) -> int:

@@ -56,6 +56,8 @@ def _content(specialization: Specialization) -> tuple[dict[str, Graph], dict[str
             for (sizes, threads), nodes in specialization.programs.tuned.items()
         ],
     }
+    if specialization.input_names:
+        extra["names"] = list(specialization.input_names)
     return graphs, arrays, extra
 
 
@@ -80,7 +82,7 @@ def _specialization(archive: Archive, path: str, options: Options) -> Specializa
     return Specialization(
         traced, found.inputs, Results(found.outputs), state, training=found.training,
         options=replace(options, exact=options.exact or found.exact), optimised=known, tuned=found.tuned,
-        assumptions=found.assumptions,
+        assumptions=found.assumptions, input_names=found.names,
     )  # fmt: skip
 
 
@@ -94,6 +96,7 @@ class _Extra:
     exact: bool
     tuned: dict[TunedKey, dict[str, Tuned]]
     assumptions: list[Assumption]
+    names: list[str]
 
 
 def _parts(archive: Archive) -> tuple[Graph, Graph, _Extra]:
@@ -110,9 +113,16 @@ def _parts(archive: Archive) -> tuple[Graph, Graph, _Extra]:
         graphs["optimised"],
         _Extra(
             from_json(extra["inputs"]), from_json(extra["outputs"]), *flags, _tuned(extra.get("tuned", [])),
-            _assumptions(extra.get("assumptions", [])),
+            _assumptions(extra.get("assumptions", [])), _names(extra.get("names", [])),
         ),
     )  # fmt: skip
+
+
+def _names(found: object) -> list[str]:
+    """What the inputs are called."""
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found) or len(set(found)) < len(found):
+        raise TraceError(f"what it calls its inputs is not readable: {str(found)[:60]}")
+    return found
 
 
 def _assumptions(found: object) -> list[Assumption]:
@@ -187,6 +197,8 @@ def _check(traced: Graph, optimised: Graph, found: _Extra) -> None:
     leaves = [len(list(leaf_names(structure, ""))) for structure in (found.inputs, found.outputs)]
     if leaves != [len(traced.inputs), len(traced.outputs)] or not _are_arguments(found.inputs):
         raise TraceError("the structure of arguments or results does not fit the graph")
+    if found.names and (len(found.inputs[2]) - 2, len(found.inputs[3]) - 1) != (len(found.names), 0):
+        raise TraceError("the names of the inputs do not fit their structure")
     same = [(a.shape, a.dtype) for a in (*traced.input_types, *traced.output_types)] == [
         (a.shape, a.dtype) for a in (*optimised.input_types, *optimised.output_types)
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..base import changes
-from ..base.checks import shown
+from ..base.checks import placed, shown
 from ..base.recent import Recent
 from ..errors import LucidError, OptionError, TraceError
 from ..graph.ir import Graph
@@ -76,6 +77,9 @@ class CompiledModel(Module):
     ----------
     model
         What was compiled; None for a model loaded from a file.
+    input_names
+        Names by which the inputs may be given, in order: those of a module that has such and takes whatever it is
+        given, as one from an ONNX file. Otherwise there are none, and keywords are those of the function.
     """
 
     __setattr__: Any = object.__setattr__  # what is set here at each call is nothing that a trace depends on
@@ -86,7 +90,8 @@ class CompiledModel(Module):
         for name, make in OWN.items():  # shared with the module: what is registered in one is in both
             setattr(self, name, getattr(model, name) if isinstance(model, Module) else make())
         self.options = options
-        self._specs = specs
+        self.input_names = _input_names(model)
+        self._specs = specs = self._placed(*specs)
         self._lock = RLock()
         self._store = Store()
         self._traces: Recent[int, Trace] = Recent(SPECIALIZATIONS)
@@ -107,6 +112,7 @@ class CompiledModel(Module):
         for name, tensor in specialization.state.items():
             table: dict[str, Any] = self._parameters if tensor.requires_grad else self._buffers
             table[name] = tensor
+        self.input_names = specialization.input_names
         self._latest = Trace(None, Calls(specialization), _LOADED)
         self._fixed = specialization.inputs
         return self
@@ -133,6 +139,8 @@ class CompiledModel(Module):
     def __call__(self, /, *args: Any, **kwargs: object) -> Any:
         if active_trace.get() is not None:
             return self._within_trace(args, kwargs)
+        if kwargs:
+            args, kwargs = self._placed(args, kwargs)
         key = None if kwargs else _likeness(args)
         if key is None:
             return self._run(args, kwargs)[0]
@@ -144,6 +152,12 @@ class CompiledModel(Module):
         result, trace, call = self._run(args, kwargs)
         self._remember(now, key, trace, call)
         return result
+
+    def _placed(self, args: tuple[object, ...], kwargs: dict[str, object]) -> Specs:
+        """Where the inputs have names, all of them by position."""
+        if not kwargs or not self.input_names:
+            return args, kwargs
+        return tuple(placed("the compiled model", self.input_names, args, kwargs)), {}
 
     def forward(self, /, *args: object, **kwargs: object) -> Any:
         """The compiled model's result, as by a call of it."""
@@ -255,6 +269,7 @@ class CompiledModel(Module):
             observer=partial(check_pass, recorder.state, tuple(recorder.assumptions)) if self.options.verify else None,
             assumptions=tuple(recorder.assumptions),
             of_mode=of_mode,
+            input_names=self.input_names,
         )
         if self._fixed is not None:
             made.graph  # noqa: B018 - optimise now, so that what cannot be compiled is reported here
@@ -364,6 +379,15 @@ def _likeness(args: tuple[object, ...]) -> tuple[object, ...] | None:
             return None
         found += (type(x), array.shape, array.dtype, array.strides)
     return tuple(found)
+
+
+def _input_names(model: object) -> tuple[str, ...]:
+    """Those of a module that says them and, as they need be no identifiers, takes whatever it is given."""
+    names = getattr(model, "input_names", ())
+    if not isinstance(model, Module) or not isinstance(names, tuple) or not all(isinstance(one, str) for one in names):
+        return ()
+    taken = [one.kind for one in inspect.signature(model.forward).parameters.values()]
+    return names if taken == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD] else ()
 
 
 def _from_bytes(data: bytes, options: Options) -> CompiledModel:

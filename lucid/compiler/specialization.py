@@ -66,6 +66,8 @@ class Specialization:
         What the trace has taken for granted of symbolic sizes.
     of_mode
         Whether the graph is for one mode only: the model has asked, or said, if gradients are recorded.
+    input_names
+        Names by which the arguments may be given, in order.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Specialization:
         store: Store | None = None,
         assumptions: Sequence[Assumption] = (),
         of_mode: bool = False,
+        input_names: Sequence[str] = (),
     ) -> None:
         self.traced = traced
         self.inputs, self.results = inputs, results
@@ -92,6 +95,7 @@ class Specialization:
         self.observer = observer
         self.assumptions = tuple(assumptions)
         self.of_mode = of_mode
+        self.input_names = tuple(input_names)
         self._given = optimised
         store = store or Store()
         store.count(self)

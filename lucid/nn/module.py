@@ -419,7 +419,7 @@ class Module:
         """What the module computes; subclasses define it."""
         raise LucidError(f"{type(self).__name__} does not define forward()")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """What ``forward`` makes of the arguments; NumPy arrays among them become tensors, as in a compiled model."""
         if kwargs or not _ARE_TAKEN.issuperset(map(type, args)):
             args = tuple(map(_tensors, args))

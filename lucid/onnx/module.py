@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..base.checks import named, shown
-from ..errors import GraphError, LucidError, OptionError, TraceError, from_handler
+from ..base.checks import listed, named, placed, shown
+from ..errors import GraphError, LucidError, TraceError, from_handler
 from ..formats.onnx import ops as ops  # which register themselves
 from ..formats.onnx.host import evaluate, is_evaluated, plain
 from ..formats.onnx.model import Array, GraphDef, ModelDef, NodeDef, ValueDef
@@ -198,21 +198,11 @@ class OnnxModel(Module):
 
     # ------------------------------------------------------------ running
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, /, *args: Any, **kwargs: Any) -> Any:
         """The model's outputs: one bare, several as a tuple in the file's order."""
-        values: dict[str, Value] = dict(zip(self.input_names, args, strict=False))
-        unknown = [name for name in kwargs if name not in self.input_names or name in values]
-        if len(args) > len(self.input_names) or unknown:
-            raise OptionError(
-                f"{self.source}: expected the inputs {_listed(self.input_names)}, got {len(args)} by position"
-                + (f" and {_listed(unknown)}" if unknown else "")
-            )
-        values |= kwargs
-        missing = [name for name in self.input_names if name not in values]
-        if missing:
-            raise OptionError(f"{self.source}: the inputs {_listed(missing)} are missing")
         declared = {one.name: one.dtype for one in self._plan.graph.inputs}
-        values = {name: _known(value, declared[name]) for name, value in values.items()}
+        given = zip(self.input_names, placed(self.source, self.input_names, args, kwargs), strict=True)
+        values: dict[str, Value] = {name: _known(value, declared[name]) for name, value in given}
         try:
             found = self.run(self._plan.graph, values, (), Room(1 << 28))
         except LucidError as error:
@@ -257,7 +247,7 @@ class OnnxModel(Module):
             failed(error)
             unknown = [name for name in node.inputs if name in self.shape_inputs and not is_host(values.get(name))]
             if unknown:
-                error.add_note(f"give the inputs {_listed(unknown)} as numbers, or tuples of them")
+                error.add_note(f"give the inputs {listed(unknown)} as numbers, or tuples of them")
             raise
         values.update((name, value) for name, value in zip(node.outputs, found, strict=False) if name)
 
@@ -291,10 +281,6 @@ class OnnxModel(Module):
         if name in self._plan.known:
             return self._plan.known[name]
         raise GraphError(f"{self.source}: nothing gives the value {shown(name)}")
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(map(named, names))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import lucid
 from lucid.errors import FileError, GraphError, OptionError
+from lucid.formats import serialize
 
 from .models import Array, expected, model, one
 
@@ -106,6 +107,59 @@ def test_inputs_come_by_position_or_by_name() -> None:
         arguments: dict[str, Any] = dict(wrong)
         with pytest.raises(OptionError, match="the inputs"):
             net(*arguments.pop("args"), **arguments)
+
+
+ODD = ("input.1", "self", "x y")
+"""Names of inputs that are no identifiers, or mean something in Python."""
+
+
+def test_a_compiled_model_takes_inputs_by_name(tmp_path: Path) -> None:
+    """With specs or without, from a file too; a name is any text, and it is one trace however inputs are given."""
+    nodes = [helper.make_node("Sub", list(ODD[:2]), ["d"]), helper.make_node("Mul", ["d", ODD[2]], ["y"])]
+    arrays = {name: floats(2, seed=i) for i, name in enumerate(ODD)}
+    net = lucid.onnx.load(model(nodes, {name: (1, ["n"]) for name in ODD}, ["y"]))
+    a, b, c = arrays.values()
+    saved = lucid.compile(net, *net.specs)
+    saved.save(tmp_path / "net.lucid")
+    by_name = lucid.compile(net, **dict(zip(ODD, net.specs, strict=True)))
+    loaded = lucid.load(tmp_path / "net.lucid")
+    for one_ in (net, lucid.compile(net), saved, by_name, loaded, copy.deepcopy(loaded)):
+        assert one_.input_names == ODD
+        for args, names in (((a, b, c), ()), ((), ODD), ((), ODD[::-1]), ((a,), ODD[1:]), ((a, b), ODD[2:])):
+            found = one_(*args, **{name: arrays[name] for name in names})
+            np.testing.assert_array_equal(found.numpy(), (a - b) * c)
+        if one_ is not net:
+            assert "1 traces" in repr(one_)
+        wrong: list[tuple[tuple[Array, ...], dict[str, Array], str]] = [
+            ((a,), {ODD[0]: b, "x y": c}, "expected the inputs input.1, self, x y, got 1 by position and input.1"),
+            ((), {**arrays, "z": a}, "got 0 by position and z"), ((a,), {"x y": c}, "the inputs self are missing"),
+        ]  # fmt: skip
+        for args, kwargs, words in wrong:
+            with pytest.raises(OptionError, match=words):
+                one_(*args, **kwargs)
+
+
+@pytest.mark.parametrize("found", ["x0", ["x0", 1], ["x0"], ["x0", "x0"], ["x0", "x1", "x2"], None, {"x0": "x1"}, 3])
+def test_nonsense_that_a_file_calls_its_inputs_is_refused(found: Any, tmp_path: Path) -> None:
+    path, net = tmp_path / "net.lucid", lucid.onnx.load(one("Sub", [floats(3), floats(3)]).proto)
+    lucid.compile(net, *net.specs).save(path)
+    archive = serialize.load(path)
+    assert isinstance(archive.extra, dict) and archive.extra["names"] == ["x0", "x1"]
+    serialize.save(path, archive.graphs, archive.arrays, {**archive.extra, "names": found})
+    with pytest.raises(FileError, match="inputs"):
+        lucid.load(path)
+
+
+def test_names_of_inputs_are_those_of_a_module_that_takes_whatever_it_is_given() -> None:
+    class Named(lucid.nn.Module):
+        input_names = ("b", "a")
+
+        def forward(self, a: Any, b: Any) -> Any:
+            return a - b
+
+    net = lucid.compile(Named())
+    assert net.input_names == ()
+    np.testing.assert_array_equal(net(b=floats(2), a=floats(2, seed=1)).numpy(), floats(2, seed=1) - floats(2))
 
 
 def test_a_loaded_model_trains_and_is_saved(tmp_path: Path) -> None:
