@@ -98,6 +98,27 @@ def test_a_range_over_a_symbolic_length() -> None:
         close(compiled(floats(n)), [np.arange(n), np.arange(n, -n, -2)])
 
 
+@pytest.mark.parametrize(
+    ("kind", "start", "by"), [(1, 0, 1), (1, 0.5, 1), (1, 2, -0.75), (11, 0, 0.5), (6, 0, 1), (6, 1, 2)]
+)
+def test_a_range_of_any_numbers_over_a_symbolic_length(kind: int, start: float, by: float) -> None:
+    """As detectors make the places of their cells: in floats, to a size that was cast; and down from one."""
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]), helper.make_node("Squeeze", ["s"], ["t"]),
+        helper.make_node("Cast", ["t"], ["n"], to=kind), helper.make_node("Range", ["start", "n", "by"], ["up"]),
+        helper.make_node("Range", ["n", "start", "by"], ["down"]),
+    ]  # fmt: skip
+    constants = {"start": np.asarray(start, dtype), "by": np.asarray(by, dtype)}
+    net = lucid.onnx.load(model(nodes, {"x": (1, ["n"])}, ["up", "down"], constants))
+    compiled = lucid.compile(net, *net.specs)
+    for n in (0, 1, 5):
+        wanted = [np.arange(start, n, by, dtype), np.arange(n, start, by, dtype)]
+        found = compiled(floats(n))
+        close(found, wanted)
+        assert all(one.dtype == dtype for one in found)
+
+
 def test_symbolic_sizes_are_gathered_and_scattered() -> None:
     nodes = [
         helper.make_node("ScatterElements", ["x", "i", "v"], ["a"], axis=0, reduction="add"),

@@ -24,9 +24,9 @@ class Share:
     __array_ufunc__ = None
 
     @staticmethod
-    def of(size: Dim) -> Share | float:
+    def of(size: Dim | Share | float) -> Share | float:
         """A size as such a number."""
-        return _share(size, 1)
+        return size if isinstance(size, Share | float) else _share(size, 1)
 
     def __add__(self, other: object) -> Share | float | NotImplementedType:
         theirs = _parts(other)

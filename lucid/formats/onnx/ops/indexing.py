@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +21,7 @@ from ....graph.types import as_dtype
 from ..host import ELEMENT_TYPES, evaluated
 from ..model import Array, NodeDef
 from ..registry import Call, Value, converter, is_host
+from ..shares import Share
 
 # ---------------------------------------------------------------- what is known beforehand
 
@@ -104,15 +106,28 @@ def scatter_elements(call: Call, x: Value, index: Value, values: Value) -> Abstr
 
 @converter("Range", host=(0, 1, 2))
 def range_(call: Call, start: Value, limit: Value, delta: Value) -> AbstractTensor:
-    """Of sizes that are symbolic; others are known beforehand."""
-    (first,), (last,), (step,) = (call.dims(one, "what a range goes by") for one in (start, limit, delta))
-    if not isinstance(step, int) or step == 0:
-        raise GraphError(f"a range goes by a step that is known, and not by {step}")
-    count = -((first - last) // step)
-    count = count if is_at_least(count, 0, likely=True) else 0
-    numbers = put.counted(call.world, count)
-    numbers = numbers if step == 1 else numbers * step
-    return numbers if isinstance(first, int) and first == 0 else numbers + full(numbers, first, ())
+    """Of sizes that are symbolic, as whole numbers or floats; others are known beforehand."""
+    first, last, step = (_bound(call, one) for one in (start, limit, delta))
+    if isinstance(step, Share):
+        raise GraphError(f"a range goes by a step that is known, and not by {step.dim}")
+    try:
+        turns = math.ceil((last - first) / step)
+    except (TypeError, ArithmeticError, ValueError):
+        raise GraphError(f"there are no numbers from {first} to {last} by {step}") from None
+    count = turns if is_at_least(turns, 0, likely=True) else 0
+    dtype = call.tensor(delta).type.dtype
+    numbers = cast(put.counted(call.world, count), dtype)
+    numbers = numbers if step == 1 else numbers * dtype.type(step).item()
+    return numbers if first == 0 else numbers + cast(call.tensor(start), dtype)
+
+
+def _bound(call: Call, value: Value) -> Share | float:
+    """The only element of what a range goes by: a number, or a size."""
+    known = call.known(value, "what a range goes by")
+    if known.size != 1:
+        raise GraphError(f"a range goes by one number, not by {known.shape}")
+    (found,) = known.ravel()
+    return Share.of(found.item() if isinstance(found, np.generic) else found)
 
 
 @converter("EyeLike")
