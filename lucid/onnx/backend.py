@@ -8,7 +8,8 @@ Where data decides of shapes (NonZero), they run uncompiled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import onnx
@@ -17,10 +18,14 @@ from onnx.backend.base import Backend, BackendRep, namedtupledict
 from ..compiler.entry import compile
 from ..errors import LucidError, OptionError, TraceError
 from ..formats.onnx.model import Array, widened
-from ..formats.onnx.reader import NEWEST
+from ..formats.onnx.reader import NEWEST, tensor_of
 from ..graph.types import DTYPES
 from ..tensor.grad_mode import no_grad
+from ..tensor.tensor import Tensor
 from .module import OnnxModel, check, load
+
+Output: TypeAlias = "Array | list[Array] | None"
+"""An array, a list of those for a sequence, None for what is absent."""
 
 __all__ = ["LucidBackend", "LucidRep", "is_compatible", "prepare", "run_model", "run_node", "supports_device"]
 
@@ -36,11 +41,11 @@ class LucidRep(BackendRep):
 
     def __init__(self, model: OnnxModel, graph: onnx.GraphProto) -> None:
         self.model = model
-        declared = [one.type.tensor_type.elem_type for one in graph.output]
+        declared = [tensor_of(one.type)[0].elem_type for one in graph.output]
         self._dtypes = [np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind)) if kind else None for kind in declared]
         self._compiled = compile(model)
 
-    def run(self, inputs: object, **kwargs: object) -> tuple[Array, ...]:
+    def run(self, inputs: object, **kwargs: object) -> tuple[Output, ...]:
         """The outputs for inputs in the file's order, or by name; one input may come bare.
 
         Returns
@@ -62,10 +67,15 @@ class LucidRep(BackendRep):
             except TraceError:  # what data decides of its shapes is not the same for all inputs
                 found = self.model(**values)
         outputs = found if isinstance(found, tuple) else (found,)
-        made: tuple[Array, ...] = namedtupledict("Outputs", self.model.output_names)(
-            *(self._declared(np.asarray(y.numpy()), i) for i, y in enumerate(outputs))
-        )
-        return made
+        results = [self._result(y, i) for i, y in enumerate(outputs)]
+        make: Callable[..., tuple[Output, ...]] = namedtupledict("Outputs", self.model.output_names)
+        return make(*results)
+
+    def _result(self, y: object, number: int) -> Output:
+        """An output as an array, or a list of arrays; one that is absent is None."""
+        if isinstance(y, list):
+            return [self._declared(np.asarray(one.numpy()), number) for one in y]
+        return self._declared(np.asarray(y.numpy()), number) if isinstance(y, Tensor) else None
 
     def _declared(self, y: Array, number: int) -> Array:
         """A result as numbers of the type that the file declares, where these are computed with as larger ones."""
@@ -76,6 +86,8 @@ class LucidRep(BackendRep):
         """What shapes depend on goes in as numbers, everything else as an array; what may be absent may be None."""
         if value is None:
             return None
+        if isinstance(value, list):
+            return [self._value(name, one) for one in value]
         if not isinstance(value, np.ndarray | np.generic | int | float):
             raise LucidError(f"{self.model.source}: the input {name!r} is no tensor, which is not supported")
         array = widened(np.asarray(value))
@@ -105,7 +117,7 @@ class LucidBackend(Backend):
     @classmethod
     def run_model(
         cls, model: onnx.ModelProto, inputs: object, device: str = "CPU", **kwargs: object
-    ) -> tuple[Array, ...]:
+    ) -> tuple[Output, ...]:
         """The outputs of a model."""
         return cls.prepare(model, device).run(inputs)
 
@@ -113,7 +125,7 @@ class LucidBackend(Backend):
     def run_node(
         cls, node: onnx.NodeProto, inputs: Sequence[Array], device: str = "CPU",
         outputs_info: object = None, **kwargs: object,
-    ) -> tuple[Array, ...]:  # fmt: skip
+    ) -> tuple[Output, ...]:  # fmt: skip
         """The outputs of one node; ``opset_version`` says of which version it is."""
         arrays = [np.asarray(one) for one in inputs]
         names = [name for name in node.input if name]

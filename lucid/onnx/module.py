@@ -20,6 +20,7 @@ from ..formats.onnx.model import Array, GraphDef, ModelDef, NodeDef, ValueDef
 from ..formats.onnx.reader import read
 from ..formats.onnx.registry import Call, Converter, Value, as_tensor, find, is_host
 from ..formats.onnx.room import Room
+from ..formats.onnx.sequences import Items
 from ..graph.types import DTYPES, TensorType, spec
 from ..nn.module import Module
 from ..nn.parameter import Parameter
@@ -139,7 +140,7 @@ class Operator(Module):
         state = [given[slot] for slot in self.converter.state if slot < len(given)]
         call = Call(
             self.node, _WORLD, lambda graph, given: model.run(graph, step.values, given, step.room), model.kinds,
-            self.training and all(map(model.has_weight, state)),
+            self.training and all(map(model.has_weight, state)), step.room,
         )  # fmt: skip
         step.outputs = self.converter.results(call, *step.inputs)
 
@@ -184,6 +185,11 @@ class OnnxModel(Module):
         return agreed(self.forward, types) if named else types
 
     def _spec(self, one: ValueDef, named: dict[str, str]) -> TensorType:
+        if one.many:
+            raise LucidError(
+                f"the input {shown(one.name)} is a sequence, and the file does not say of how many: give "
+                "lucid.compile a list with a spec for each"
+            )
         if one.shape is None or one.dtype is None or one.dtype.name not in DTYPES:
             raise LucidError(f"the file does not say what type the input {shown(one.name)} has")
         dims: list[int | str] = []
@@ -200,9 +206,9 @@ class OnnxModel(Module):
 
     def forward(self, /, *args: Any, **kwargs: Any) -> Any:
         """The model's outputs: one bare, several as a tuple in the file's order."""
-        declared = {one.name: one.dtype for one in self._plan.graph.inputs}
-        given = zip(self.input_names, placed(self.source, self.input_names, args, kwargs), strict=True)
-        values: dict[str, Value] = {name: _known(value, declared[name]) for name, value in given}
+        given = placed(self.source, self.input_names, args, kwargs)
+        declared = self._plan.graph.inputs
+        values: dict[str, Value] = {one.name: _known(x, one) for one, x in zip(declared, given, strict=True)}
         try:
             found = self.run(self._plan.graph, values, (), Room(1 << 28))
         except LucidError as error:
@@ -221,8 +227,9 @@ class OnnxModel(Module):
                 f"far as the model shows it; lucid.onnx.load(path, shapes={{{found[0][1]!r}: 1}}) fixes one"
             )
 
-    @staticmethod
-    def _tensor(value: Value) -> object:
+    def _tensor(self, value: Value) -> object:
+        if isinstance(value, Items):
+            return [self._tensor(one) for one in value]
         return as_tensor(_WORLD, plain(value)) if is_host(value) else value
 
     def run(self, graph: GraphDef, outer: dict[str, Value], given: Sequence[Value], room: Room) -> list[Value]:
@@ -297,9 +304,11 @@ def _blamed(source: str, node: NodeDef) -> Iterator[None]:
         raise GraphError(f"{source}: {node} cannot be built: {type(error).__name__}: {error}") from error
 
 
-def _known(value: Any, dtype: np.dtype[Any] | None) -> Any:
+def _known(value: Any, declared: ValueDef) -> Any:
     """An input that is given as a number, or as a tuple or list of numbers, is known while the model is built."""
-    return np.asarray(value, dtype) if isinstance(value, int | float | tuple | list) else value
+    if declared.many and isinstance(value, tuple | list):
+        return Items(value)
+    return np.asarray(value, declared.dtype) if isinstance(value, int | float | tuple | list) else value
 
 
 def shape_inputs(graph: GraphDef) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ class NodeDef:
 
 @dataclass(frozen=True)
 class ValueDef:
-    """A declared input or output.
+    """A declared input or output: a tensor, or a sequence of tensors.
 
     Attributes
     ----------
@@ -93,11 +93,14 @@ class ValueDef:
         Of what type its numbers are here; None where the file does not say.
     shape
         None where the file does not say.
+    many
+        Whether it is a sequence of such tensors.
     """
 
     name: str
     dtype: DType | None
     shape: tuple[Size, ...] | None
+    many: bool = False
 
 
 @dataclass(frozen=True)

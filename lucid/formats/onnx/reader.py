@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # nobody needs the package but for reading
         SparseTensorProto,
         TensorProto,
         TensorShapeProto,
+        TypeProto,
         ValueInfoProto,
     )  # fmt: skip
 
@@ -205,12 +206,10 @@ class _Reader:
         self.kinds.update((name, kind) for name, kind in kinds if kind in NARROW and name)
 
     def value(self, proto: ValueInfoProto, scope: Scope) -> ValueDef:
-        if not proto.type.HasField("tensor_type"):
-            return ValueDef(scope.of(proto.name), None, None)
-        kind = proto.type.tensor_type
+        kind, many = tensor_of(proto.type)
         shape = tuple(map(_size, kind.shape.dim)) if kind.HasField("shape") else None
         dtype = wide(_dtype(kind.elem_type)) if kind.elem_type else None
-        return ValueDef(scope.of(proto.name), dtype, shape)
+        return ValueDef(scope.of(proto.name), dtype, shape, many)
 
     def attribute(self, proto: AttributeProto, scope: Scope) -> Attribute:
         """The value in the field that the attribute's type names."""
@@ -293,6 +292,15 @@ class _Reader:
         dense = np.zeros(shape, values.dtype)
         dense.reshape(-1)[indices if indices.ndim == 1 else np.ravel_multi_index(tuple(indices.T), shape)] = values
         return dense
+
+
+def tensor_of(proto: TypeProto) -> tuple[TypeProto.Tensor, bool]:
+    """The type of a tensor, of those in a sequence, or of what may be absent; and whether it is a sequence."""
+    many = False
+    while (field := proto.WhichOneof("value")) in ("optional_type", "sequence_type"):
+        many |= field == "sequence_type"
+        proto = getattr(proto, field).elem_type
+    return proto.tensor_type, many
 
 
 def _inside(folder: Path, location: str, title: str) -> Path:

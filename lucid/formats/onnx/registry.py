@@ -7,8 +7,9 @@ A converter is registered under the operator's domain, name and the version of t
         return clip(call.tensor(x), 0)
 
 What comes in is a tensor (or symbol), or a *host value*: an array of what is known while the model is built, the sizes
-of symbolic dimensions among them (then an array of objects). An operator with nothing but host values is evaluated on
-them where :mod:`.host` can, so that shapes stay symbolic and what depends on them alone is decided at once.
+of symbolic dimensions among them (then an array of objects), or a sequence of these. An operator with nothing but host
+values is evaluated on them where :mod:`.host` can, so that shapes stay symbolic and what depends on them alone is
+decided at once.
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ from ...graph.ops.shape import concat, reshape
 from ...graph.ops.source import full
 from ...graph.types import DType, as_dtype, float32, int64
 from .model import Array, GraphDef, NodeDef
+from .room import Room
+from .sequences import Items
+from .sequences import Value as Value
 from .shares import Share
 
 M = TypeVar("M")
-Value: TypeAlias = "AbstractTensor | Array | None"
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Call:
         Element types of the model's values that are computed with as others, by their numbers in the format.
     training
         Whether the node's module is being trained, and the state that it reads is its own, to be moved on.
+    room
+        What is left for the model that is built.
     """
 
     node: NodeDef
@@ -58,6 +63,7 @@ class Call:
     run: Callable[[GraphDef, Sequence[Value]], list[Value]]
     kinds: Mapping[str, int] = field(default_factory=dict)
     training: bool = False
+    room: Room = field(default_factory=Room)
 
     @overload
     def attribute(self, name: str) -> Any: ...
@@ -91,6 +97,8 @@ class Call:
             return value
         if value is None:
             raise GraphError("an input is missing")
+        if isinstance(value, Items):
+            raise GraphError("it takes tensors, and is given a sequence")
         return as_tensor(self.world, value)
 
     def tensors(self, *values: Value) -> list[AbstractTensor]:
@@ -195,7 +203,7 @@ class Converter:
     def results(self, call: Call, *inputs: Value) -> Sequence[Value]:
         """What the operator gives for these inputs."""
         found = self.function(call, *inputs)
-        return [found] if found is None or isinstance(found, AbstractTensor | np.ndarray) else found
+        return [found] if found is None or isinstance(found, AbstractTensor | np.ndarray | Items) else found
 
     def check_inputs(self, node: NodeDef) -> None:
         """The node has the inputs that the operator takes, and leaves out none that it must have."""

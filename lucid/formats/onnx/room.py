@@ -12,11 +12,16 @@ LARGEST_TABLE = 1 << 26
 """Elements of a table that an operator becomes."""
 
 
+WRITTEN_OUT = 50_000
+"""Nodes that graphs may become which are written out: once for each turn of a loop, or value of a sequence."""
+
+
 class Room:
-    """The bytes that are left for arrays that are made while a model is read or built."""
+    """What is left for a model that is read or built: bytes of arrays that are made, and nodes that are written out."""
 
     def __init__(self, nbytes: int = 1 << 30) -> None:
         self.left = nbytes
+        self.nodes = WRITTEN_OUT
 
     def take(self, nbytes: float) -> bool:
         """Whether there is room for so many bytes more; then there is less."""
@@ -24,6 +29,11 @@ class Room:
             return False
         self.left -= int(nbytes)
         return True
+
+    def write_out(self, count: int) -> bool:
+        """Whether a graph of so many nodes may be written out once more; then there is less."""
+        self.nodes -= max(1, count)
+        return self.nodes >= 0
 
 
 def checked(*shape: int) -> tuple[int, ...]:

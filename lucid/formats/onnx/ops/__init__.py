@@ -22,6 +22,7 @@ from . import quantised_simple as quantised_simple
 from . import random as random
 from . import recurrent as recurrent
 from . import reductions as reductions
+from . import sequences as sequences
 from . import shapes as shapes
 from . import signals as signals
 from . import training as training

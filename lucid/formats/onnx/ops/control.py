@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
-from ....errors import LucidError, from_handler
+from ....errors import LucidError, TraceError, from_handler
 from ....graph.opdef import AbstractTensor
 from ....graph.ops.control import cond
 from ....graph.ops.expect import expect
 from ....graph.ops.shape import reshape
 from ..model import GraphDef
 from ..registry import Call, Value, converter, is_host
+from ..sequences import Layout
 
 Results: TypeAlias = "list[AbstractTensor]"
 
@@ -28,20 +29,37 @@ def if_(call: Call, condition: Value) -> Sequence[Value]:
     if is_host(condition):
         return call.run(branches[0] if call.scalar(condition, "the condition") else branches[1], ())
     chosen = reshape(call.tensor(condition), ())
-    then, otherwise = (partial(_results, call, branch) for branch in branches)
+    layouts: list[Layout] = []
+    then, otherwise = (partial(_results, call, branch, layouts) for branch in branches)
     try:
-        return cond(chosen, then, otherwise)
+        found = cond(chosen, then, otherwise)
     except LucidError as error:
         if from_handler(error):
             raise
-        found = _only(call, chosen, then, otherwise)
-        if found is None:
+        _check_same(layouts)
+        only = _only(call, chosen, then, otherwise)
+        if only is None:
             raise
-        return found
+        found = only
+    _check_same(layouts)
+    return layouts[-1].restored(found)
 
 
-def _results(call: Call, graph: GraphDef, given: Sequence[Value] = ()) -> Results:
-    return [call.tensor(one) for one in call.run(graph, given)]
+def _results(call: Call, graph: GraphDef, layouts: list[Layout]) -> Results:
+    """The tensors that a branch gives; how they lie is put on the list."""
+    values = call.run(graph, ())
+    layout = Layout.of(values)
+    tensors = layout.flat(values, call.tensor)
+    layouts.append(layout)
+    return tensors
+
+
+def _check_same(layouts: Sequence[Layout]) -> None:
+    if len(set(layouts)) > 1:
+        raise TraceError(
+            "its branches give sequences of different lengths, or one gives nothing, and data chooses between them: "
+            "lengths must be known when the model is built; uncompiled, it runs"
+        )
 
 
 def _only(

@@ -134,9 +134,11 @@ def _as_kind(call: Call, value: Value, kind: int) -> Value:
 def clip(call: Call, x: Value, low: Value = None, high: Value = None) -> AbstractTensor:
     x = call.tensor(x)
     if call.node.version < 11:
-        low, high = call.attribute("min"), call.attribute("max")
-        return bounds.clip(x, low, high)
-    ends = [None if end is None else call.scalar(end, "a bound") if is_host(end) else end for end in (low, high)]
+        return bounds.clip(x, call.attribute("min"), call.attribute("max"))
+    ends = [
+        None if end is None else call.scalar(end, "a bound") if is_host(end) else call.tensor(end)
+        for end in (low, high)
+    ]
     return x if ends == [None, None] else bounds.clip(x, *ends)
 
 

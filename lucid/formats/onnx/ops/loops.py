@@ -16,9 +16,8 @@ from ....graph.ops.source import constant
 from ....graph.types import TensorType
 from ..model import GraphDef
 from ..registry import Call, Value, converter, is_host
+from ..sequences import Layout
 
-UNROLLED = 50_000
-"""Nodes that a loop may become which is written out turn by turn."""
 _TRUE = np.array(True)
 
 
@@ -62,15 +61,18 @@ def _results(call: Call, given: Sequence[Value]) -> list[Value]:
 
 def _counted(call: Call, turns: Dim, init: Sequence[Value]) -> Sequence[Value]:
     """A scan over nothing but numbers."""
+    layout = Layout.of(init)
 
     def turn(number: AbstractTensor, *values: AbstractTensor) -> Sequence[AbstractTensor]:
-        again, *results = _results(call, [number, _TRUE, *values])
+        again, *results = _results(call, [number, _TRUE, *layout.restored(values)])
         if not call.scalar(again, "the condition"):
             raise GraphError("it ends after its first turn, whatever the data are")
-        return [number + 1, *map(call.tensor, results)]
+        return [number + 1, *layout.flat(results[: len(init)], call.tensor), *map(call.tensor, results[len(init) :])]
 
     start = constant(call.world, np.array(0))
-    return loops.scan(turn, [start, *map(call.tensor, init)], [], turns)[1:]
+    given = layout.flat(init, call.tensor)
+    _, *found = loops.scan(turn, [start, *given], [], turns)
+    return [*layout.restored(found[: len(given)]), *found[len(given) :]]
 
 
 def _while(call: Call, limit: Value, condition: Value, init: Sequence[Value]) -> Sequence[Value]:
@@ -82,23 +84,24 @@ def _while(call: Call, limit: Value, condition: Value, init: Sequence[Value]) ->
             "be known before a run"
         )
 
+    layout = Layout.of(init)
+
     def turn(number: AbstractTensor, *values: AbstractTensor) -> Sequence[AbstractTensor]:
-        again, *results = map(call.tensor, _results(call, [number, _TRUE, *values]))
-        return [reshape(again, ()), *results]
+        again, *results = _results(call, [number, _TRUE, *layout.restored(values)])
+        return [reshape(call.tensor(again), ()), *layout.flat(results, call.tensor)]
 
     most = constant(call.world, np.array(np.iinfo(np.int64).max)) if limit is None else reshape(call.tensor(limit), ())
     first = constant(call.world, _TRUE) if condition is None else reshape(call.tensor(condition), ())
-    return loops.loop(turn, most, first, [call.tensor(one) for one in init])
+    return layout.restored(loops.loop(turn, most, first, layout.flat(init, call.tensor)))
 
 
 def _written_out(call: Call, turns: int | None, init: Sequence[Value], why: LucidError) -> Sequence[Value]:
     """Turn after turn, each of which knows its number, and may hand on what is of another type."""
     body: GraphDef = call.required("body")
-    most = UNROLLED // max(1, len(body.nodes))
     carried, rows, again = list(init), list[list[Value]](), True
     while again and (turns is None or len(rows) < turns):
         following, *results = _results(call, [np.array(len(rows)), _TRUE, *carried])
-        if not is_host(following) or len(rows) == most:
+        if not is_host(following) or not call.room.write_out(len(body.nodes)):
             raise why
         carried, again = results[: len(init)], bool(call.scalar(following, "the condition"))
         rows.append(results[len(init) :])

@@ -1,0 +1,73 @@
+"""Sequences of a model: how many values one has is decided while the model is built, and no graph holds one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ...errors import GraphError
+from ...graph.opdef import AbstractTensor
+from .model import Array
+
+LONGEST = 1 << 16
+"""Values that a sequence may have."""
+
+
+class Items(tuple["AbstractTensor | Array", ...]):
+    """A sequence of tensors, or of values that are known while the model is built."""
+
+    __slots__ = ()
+
+
+Value: TypeAlias = "AbstractTensor | Array | Items | None"
+
+
+def checked_length(count: int) -> int:
+    """How many values a sequence is made of; refused where they are many."""
+    if count > LONGEST:
+        raise GraphError(f"a sequence of {count:,} values is not made while a model is built; {LONGEST:,} are the most")
+    return count
+
+
+def place_in(count: int, number: int) -> int:
+    """A place among so many, which may be counted from the end."""
+    if not -count <= number < count:
+        raise GraphError(f"there is no place {number} among {count}")
+    return number % count
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How values that a graph in a node hands on lie in a flat list of tensors.
+
+    Attributes
+    ----------
+    counts
+        Of each value how many tensors it is; None where it is one itself, and -1 where it is absent.
+    """
+
+    counts: tuple[int | None, ...]
+
+    @staticmethod
+    def of(values: Sequence[Value]) -> Layout:
+        """How these lie."""
+        return Layout(tuple(len(one) if isinstance(one, Items) else -1 if one is None else None for one in values))
+
+    def flat(self, values: Sequence[Value], tensor: Callable[[Value], AbstractTensor]) -> list[AbstractTensor]:
+        """The tensors of values that must lie like this."""
+        if Layout.of(values) != self:
+            raise GraphError("what it hands on is a sequence of another length from one time to the next")
+        return [tensor(one) for value in values for one in _parts(value)]
+
+    def restored(self, tensors: Iterable[AbstractTensor]) -> list[Value]:
+        """The values that so many tensors are."""
+        rest = iter(tensors)
+        return [
+            next(rest) if count is None else None if count < 0 else Items(next(rest) for _ in range(count))
+            for count in self.counts
+        ]
+
+
+def _parts(value: Value) -> Sequence[Value]:
+    return value if isinstance(value, Items) else () if value is None else (value,)
