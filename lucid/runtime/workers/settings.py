@@ -78,12 +78,11 @@ def shared_bytes(count: int) -> Array:
 
 
 def private_bytes(count: int) -> Array:
-    """So many bytes that only this process reaches, on a boundary of 64; of very many on large pages."""
+    """So many bytes that only this process reaches, on a boundary of 64; of many on large pages."""
     if count >= MAPPED:
         with contextlib.suppress(OSError, ValueError, OverflowError):  # NumPy then says that there is not so much
             pages = mmap.mmap(-1, count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            if count >= 1 << 22:
-                pages.madvise(mmap.MADV_HUGEPAGE)
+            pages.madvise(mmap.MADV_HUGEPAGE)  # mappings side by side are one to the system, and share such pages
             return np.frombuffer(pages, np.uint8)
     memory = np.empty(count + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
