@@ -160,12 +160,12 @@ def rounded(x: Array, out: Array) -> None:
     if not x.size:
         return
     zero, one, steps = NUMBERS[x.dtype.type]
-    least, most = x.flat[x.argmin()], x.flat[x.argmax()]  # a third of the time that reductions take to begin
+    flat = x.ravel()
+    least, most = flat[flat.argmin()], flat[flat.argmax()]  # a third of the time that reductions take to begin
     least, most = zero if least > zero else least, zero if most < zero else most
     scale = (most - least) / steps or one
-    above = steps - np.rint(-least / scale)
     np.divide(x, scale, out=out)
     np.rint(out, out=out)
-    if np.rint(most / scale) > above:
-        np.minimum(out, above, out=out)
+    if 0.49 < float(most / scale) % 1.0 < 0.51:
+        np.minimum(out, steps - np.rint(-least / scale), out=out)
     np.multiply(out, scale, out=out)
