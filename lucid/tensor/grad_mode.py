@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # the type checker refuses a class derived from a lock
 else:
     _Lock = _thread.RLock
 
+_new: Any = _Lock.__new__
+
 
 class _Said:
     """What a block says, or a statement within it: it holds until the block is left.
@@ -58,12 +60,10 @@ _switched_on: ContextVar[bool] = ContextVar("switched_on", default=False)
 
 
 def _holding() -> _Said | None:
-    """What was said last and holds; what no longer does is forgotten."""
-    latest = said = _said.get()
+    """What was said last and holds."""
+    said = _said.get()
     while said is not None and not said.holds():
         said = said.before
-    if said is not latest:
-        _said.set(said)
     return said
 
 
@@ -76,6 +76,7 @@ def is_grad_enabled() -> bool:
     if block is None or (block.begun == said.turn and block._is_owned()):
         return said.enabled  # as nearly always, and at once
     said = _holding()
+    _said.set(said)  # what no longer holds is forgotten
     return said is None or said.enabled
 
 
@@ -95,12 +96,13 @@ class _Mode(_Lock):
     It is itself a lock, which is held within the block: ``__exit__`` is the lock's.
     """
 
+    turn, begun = 1, 0  # they differ: it is not entered
+
     def __new__(cls, *args: object) -> Any:
-        return super().__new__(cls)
+        return _new(cls)
 
     def __init__(self, enabled: bool) -> None:
         self._enabled = enabled
-        self.turn, self.begun = 1, 0  # they differ: it is not entered
 
     def __enter__(self) -> None:
         self._enter(_holding())
@@ -112,14 +114,16 @@ class _Mode(_Lock):
                 raise self._refused()
             self.acquire()  # the lock counts how often
             return
-        self.turn += 1
-        if not (held or self.acquire(blocking=False)):  # held where a handler ended a turn before it had begun
+        if self.begun:  # what it said before would hold again from here to where the turn has begun
+            _said.set(before)
+        self.turn = turn = self.turn + 1
+        if not (held or self.acquire(False)):  # held where a handler ended a turn before it had begun
             raise self._refused()
         self.begun = 0
         if self._enabled:
             _switched_on.set(True)
-        _said.set(_Said(self._enabled, self, self.turn, before))
-        self.begun = self.turn  # last: after it there is no step at which a handler could run
+        _said.set(_Said(self._enabled, self, turn, before))
+        self.begun = turn  # last: after it there is no step at which a handler could run
 
     def _refused(self) -> OptionError:
         name = type(self).__name__
@@ -149,7 +153,7 @@ class _Bare(_Mode):
 
     def __new__(cls, function: object = None) -> Any:
         if function is None or (cls.switched and isinstance(function, bool)):
-            return super().__new__(cls)
+            return _new(cls)
         if not callable(function):
             raise OptionError(f"{cls.__name__}: takes nothing, or a function to decorate, got {shown(function)}")
         return cls()(function)
@@ -159,14 +163,14 @@ class no_grad(_Bare):  # noqa: N801 - PyTorch's name
     """Within ``with no_grad():`` (or a function decorated ``@no_grad()``) nothing is remembered for ``backward``."""
 
     def __init__(self) -> None:
-        super().__init__(False)
+        self._enabled = False
 
 
 class enable_grad(_Bare):  # noqa: N801 - PyTorch's name
     """The opposite of :class:`no_grad`, for a part of what stands within it."""
 
     def __init__(self) -> None:
-        super().__init__(True)
+        self._enabled = True
 
 
 class inference_mode(_Bare):  # noqa: N801 - PyTorch's name
