@@ -8,15 +8,12 @@ Memory is that of the whole process, so nothing else may run in it.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
-import resource
 import sys
 import time
 import tracemalloc
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,41 +21,10 @@ import numpy as np
 import lucid
 from cases import CASES, Case
 from lucid import nn
+from memory import forget_peak, peak, resident
 from peers import CONTESTANTS, Contestant, Ready, UnsupportedError, mode
 
 RUNS = 3
-
-
-def _status(field: str) -> int:
-    """A size from the kernel's account of this process, in bytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) * 1024
-    raise KeyError(field)
-
-
-def _forget_peak() -> None:
-    """Let the resident peak begin again at what is resident now, what was freed given back."""
-    gc.collect()
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")
-    except (OSError, AttributeError):
-        return  # the peak then counts from the start of the process
-
-
-def _resident() -> int:
-    try:
-        return _status("VmRSS")
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _peak() -> int:
-    try:
-        return _status("VmHWM")
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _warm_blas() -> None:
@@ -93,8 +59,8 @@ def contestant(name: str, ready: Ready) -> dict[str, Any]:
         try:
             small = _first_result(who, Ready(SMALL))[1]
             _warm_blas()
-            _forget_peak()
-            before = _resident()
+            forget_peak()
+            before = resident()
             run, seconds = _first_result(who, ready)
         except UnsupportedError as reason:
             return {"absent": str(reason)}
@@ -103,11 +69,11 @@ def contestant(name: str, ready: Ready) -> dict[str, Any]:
                 raise
             # a peer that cannot be set up here is a line of the table, not the end of the benchmark
             return {"absent": f"{type(error).__name__}: {str(error).splitlines()[0][:160]}"}
-        setup_peak = _peak() - before
-        _forget_peak()
+        setup_peak = peak() - before
+        forget_peak()
         for _ in range(RUNS):
             run()
-        return {"small": small, "setup": seconds, "setup_peak": setup_peak, "run_peak": _peak() - before}
+        return {"small": small, "setup": seconds, "setup_peak": setup_peak, "run_peak": peak() - before}
 
 
 def _objects() -> int:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import resource
 import statistics
 import subprocess
 import sys
@@ -91,6 +90,7 @@ def _openvino(proto: Any, given: dict[str, Any], threads: int) -> Callable[[], A
 
 def alone(contestant: str, name: str, folder: Path, seconds: float, threads: int) -> None:
     """Print what one contestant takes for one model."""
+    from memory import peak
     from tests.real.inputs import inputs
 
     given = inputs(folder / name, 1)
@@ -101,8 +101,7 @@ def alone(contestant: str, name: str, folder: Path, seconds: float, threads: int
     for _ in range(3):
         call()
     loop, paced = _times(call, seconds, 0.0), _times(call, seconds, PACE)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    found = {"first": first, "loop": statistics.median(loop), "paced": statistics.median(paced), "peak": peak}
+    found = {"first": first, "loop": statistics.median(loop), "paced": statistics.median(paced), "peak": peak() / 1e6}
     print(json.dumps(found))
 
 
