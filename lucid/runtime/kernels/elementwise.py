@@ -68,8 +68,8 @@ def scalar(k: Emitter, value: float, dtype: DType) -> str:
 def at_least(k: Emitter, low: float, x: Operand, y: Operand) -> None:
     """``maximum`` with a number.
 
-    The loop of ``np.maximum`` takes half as long again with a number as that of ``clip``; of two small arrays of one
-    shape it begins sooner.
+    The loop of ``np.maximum`` takes half as long again with a number as that of ``clip``, but begins in half the time;
+    that of two arrays of one shape takes no longer.
     """
     size = math.prod(y.shape)
     alike = x.contiguous and y.contiguous and x.type.order == y.type.order and x.shape == y.shape
@@ -82,15 +82,49 @@ def at_least(k: Emitter, low: float, x: Operand, y: Operand) -> None:
             name = k.names.fresh("c")
             k.define(name, f"{array}{turned}", Phase.STATE)
         k.line(f"np.maximum({x}, {name}, out={y})")
+    elif size <= FEW:
+        k.line(f"np.maximum({x}, {scalar(k, low, y.dtype)}, out={y})")
     else:
         k.line(f"{x}.clip({scalar(k, low, y.dtype)}, {scalar(k, math.inf, y.dtype)}, out={y})")
 
 
+def soonest(k: Emitter, x: Operand, y: Operand) -> Operand:
+    """An operand of what gives ``y``, as NumPy begins soonest with it: not as one that it has to spread over axes.
+
+    One number has no axes; few that stay are kept in the result's shape.
+    """
+    if x.shape == y.shape or x.phase is Phase.CALL or not x.contiguous:
+        return x
+    if x.type.size == 1:
+        return k.target(x, (), "number")
+    if x.type.size == y.type.size:
+        return k.target(x, y.shape, "flat") if x.type.order is y.type.order is None else x
+    if x.phase is Phase.STATE and y.contiguous and math.prod(y.shape) <= FEW:
+        with k.once(x):
+            whole = k.scratch(y.shape, x.dtype, "whole", y.type.order)
+            k.line(f"{whole}[...] = {x}")
+        return whole
+    return x
+
+
+def apart_from(k: Emitter, y: Operand) -> Operand:
+    """What is written on the way to ``y`` and read for the next step: ``y`` itself, but for one number.
+
+    NumPy takes twice as long to begin where it writes one number over itself.
+    """
+    return k.scratch(y.shape, y.dtype, "step") if y.contiguous and y.type.size == 1 else y
+
+
 @kernel(*_UFUNCS, in_place=True)
 def ufunc(k: Emitter) -> None:
-    (y,) = k.outs
-    k.line(f"np.{_UFUNCS[k.node.op]}({', '.join(map(str, k.ins))}, out={y})")
-    k.may_overwrite(0, *range(len(k.ins)))
+    (y,), ins = k.outs, [soonest(k, x, k.outs[0]) for x in k.ins]
+    called = f"np.{_UFUNCS[k.node.op]}({', '.join(map(str, ins))}"
+    if y.type.rank and all(x.contiguous and x.type.order is y.type.order is None for x in ins):
+        k.call(called, y)  # what NumPy makes of arrays without gaps has none either
+    else:
+        k.line(f"{called}, out={y})")
+    if y.type.size != 1:
+        k.may_overwrite(0, *range(len(k.ins)))
 
 
 def negate(k: Emitter, x: Operand, y: Operand) -> None:
@@ -167,26 +201,27 @@ def relu(k: Emitter) -> None:
     k.may_overwrite(0, 0)
 
 
-def _sigmoid_denominator(k: Emitter, x: Operand, y: Operand) -> None:
+def _sigmoid_denominator(k: Emitter, x: Operand, y: Operand) -> Operand:
+    """Written to ``y``, or to what is returned."""
     # exp keeps the relative accuracy of tiny results, which 0.5 + 0.5 * tanh(x / 2) rounds away
-    negate(k, x, y)
-    k.line(f"np.exp({y}, out={y})")
-    k.line(f"np.add({y}, {scalar(k, 1.0, y.dtype)}, out={y})")
+    t = apart_from(k, y)
+    negate(k, x, t)
+    k.line(f"np.exp({t}, out={y})")
+    k.line(f"np.add({y}, {scalar(k, 1.0, y.dtype)}, out={t})")
+    return t
 
 
 @kernel(ew.SIGMOID, in_place=True)
 def sigmoid(k: Emitter) -> None:
     (x,), (y,) = k.ins, k.outs
-    _sigmoid_denominator(k, x, y)
-    k.line(f"np.reciprocal({y}, out={y})")
+    k.line(f"np.reciprocal({_sigmoid_denominator(k, x, y)}, out={y})")
     k.may_overwrite(0, 0)
 
 
 @kernel(ew.SILU)
 def silu(k: Emitter) -> None:
     (x,), (y,) = k.ins, k.outs
-    _sigmoid_denominator(k, x, y)
-    k.line(f"np.divide({x}, {y}, out={y})")
+    k.line(f"np.divide({x}, {_sigmoid_denominator(k, x, y)}, out={y})")
 
 
 def _one_call(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Work:
@@ -212,7 +247,7 @@ def _choose_positive(k: Emitter, x: Operand, y: Operand) -> None:
 @kernel(ew.LEAKY_RELU)
 def leaky_relu(k: Emitter) -> None:
     (x,), (y,), slope = k.ins, k.outs, k.attrs.alpha
-    k.line(f"np.multiply({x}, {k.number(slope)}, out={y})")
+    k.line(f"np.multiply({x}, {scalar(k, slope, y.dtype)}, out={y})")
     if 0 < slope <= 1:
         k.line(f"np.maximum({x}, {y}, out={y})")
     else:
@@ -233,10 +268,10 @@ def leaky_relu_in_place(k: Emitter) -> None:
 @kernel(ew.ELU)
 def elu(k: Emitter) -> None:
     (x,), (y,) = k.ins, k.outs
-    k.line(f"np.minimum({x}, 0, out={y})")
+    k.line(f"np.minimum({x}, {scalar(k, 0.0, y.dtype)}, out={y})")
     k.line(f"np.expm1({y}, out={y})")
     if k.attrs.alpha != 1:
-        k.line(f"np.multiply({y}, {k.number(k.attrs.alpha)}, out={y})")
+        k.line(f"np.multiply({y}, {scalar(k, k.attrs.alpha, y.dtype)}, out={y})")
     _choose_positive(k, x, y)
 
 
@@ -268,17 +303,21 @@ def erf(k: Emitter) -> None:
 @kernel(ew.GELU)
 def gelu(k: Emitter) -> None:
     (x,), y, t = k.ins, k.outs[0], _contiguous_output(k)
+
+    def number(value: float) -> str:
+        return scalar(k, value, t.dtype)
+
     if k.attrs.approximate == "tanh":
         k.line(f"np.multiply({x}, {x}, out={t})")
-        k.line(f"np.multiply({t}, {ew.GELU_CUBE * ew.GELU_SCALE!r}, out={t})")
-        k.line(f"np.add({t}, {ew.GELU_SCALE!r}, out={t})")
+        k.line(f"np.multiply({t}, {number(ew.GELU_CUBE * ew.GELU_SCALE)}, out={t})")
+        k.line(f"np.add({t}, {number(ew.GELU_SCALE)}, out={t})")
         k.line(f"np.multiply({t}, {x}, out={t})")
         k.line(f"np.tanh({t}, out={t})")
     else:
-        k.line(f"np.multiply({x}, {0.5**0.5!r}, out={t})")
+        k.line(f"np.multiply({x}, {number(0.5**0.5)}, out={t})")
         _erf(k, t)
-    k.line(f"np.add({t}, 1, out={t})")
-    k.line(f"np.multiply({t}, 0.5, out={t})")
+    k.line(f"np.add({t}, {number(1.0)}, out={t})")
+    k.line(f"np.multiply({t}, {number(0.5)}, out={t})")
     k.line(f"np.multiply({t}, {x}, out={y})")
 
 

@@ -34,17 +34,11 @@ def fused(k: Emitter) -> None:
     (y,) = k.outs
     steps = len(k.attrs.program)
     if y.phase is Phase.STATE or y.type.nbytes <= 2 * BLOCK_BYTES or not all(_alike(x, y) for x in k.ins):
-        k.take(_Program(k, [_shaped(k, x, y) for x in k.ins], y).statements)
+        k.take(_Program(k, k.ins, y).statements)
     else:
         grid = _Grid.of(k)
         threads = k.threads if steps * math.prod(grid.shape) >= THREAD_WORK else 1
         _share(k, grid, threads)
-
-
-def _shaped(k: Emitter, x: Operand, y: Operand) -> Operand:
-    """An operand of as many numbers as the result, and fewer axes, in its shape: NumPy then need not broadcast."""
-    plain = x.contiguous and x.type.order is None and y.type.order is None
-    return k.reshaped(x, y.shape) if plain and x.type.rank < y.type.rank and x.type.size == y.type.size else x
 
 
 def _share(k: Emitter, grid: _Grid, threads: int) -> None:
@@ -227,7 +221,7 @@ class _Grid:
             keys = [i if size > 1 else "0" for i, size in zip(index, x.shape, strict=False)]
             small = x.shape[self.axis] == 1
             own = tuple(1 if d == 1 else n for d, n in zip(x.shape[self.axis :], shape, strict=True))
-            block = Operand(k.names.unique(f"{x.name}_block"), TensorType(own, x.dtype), Phase.CALL)
+            block = Operand(k.names.unique(f"{x.name}_block"), TensorType(own, x.dtype), Phase.CALL, base=x)
             lines.append(f"{block} = {x}[{', '.join([*keys, ':' if small else window])}]")
             return block
 

@@ -94,7 +94,7 @@ def index(k: Emitter) -> None:
         return
     if len(axes) == 1:
         # after the check wrapping is exact, and it spares NumPy a buffered copy
-        k.line(f"np.take({x}, {_as_intp(indices[0])}, axis={axes[0]}, out={y}, mode='wrap')")
+        k.line(f"{x}.take({_as_intp(indices[0])}, {axes[0]}, {y}, 'wrap')")
     else:
         k.line(f"{y}[...] = {x}[{_key(x.type.rank, axes, indices)}]")
 
@@ -121,7 +121,7 @@ def embedding(k: Emitter) -> None:
     (weight, indices), (y,) = k.ins, k.outs
     _check(k, indices, weight.shape[0], 0)
     if weight.type.size:
-        k.line(f"np.take({weight}, {_as_intp(indices)}, axis=0, out={y}, mode='clip')")
+        k.line(f"{weight}.take({_as_intp(indices)}, 0, {y}, 'clip')")
 
 
 @kernel(ops.EMBEDDING_GRAD)

@@ -128,7 +128,7 @@ def argmax(k: Emitter) -> None:
     (x,), (y,), a = k.ins, k.outs, k.attrs
     reduce.check_not_empty(k.name, x.type, (a.axis,))
     name = k.node.op.name.lower()
-    k.line(f"np.{name}({x}, axis={a.axis}, keepdims={a.keepdims}, out={y})")
+    k.line(f"{x}.{name}({a.axis}, {y}, keepdims={a.keepdims})")
 
 
 @kernel(reduce.CUMSUM)

@@ -191,7 +191,7 @@ class Emitter(Generic[E]):
 
     def call(self, function: str, out: Operand) -> None:
         """A line ``function(..., out=out)``; the result is the array itself where that is new in each call."""
-        if out.phase is Phase.CALL and out in self.outs:
+        if out.phase is Phase.CALL and out.base is None and out in self.outs:
             out.born = True
             self._compute(f"{out} = {function})", out.name)
         else:
@@ -365,5 +365,10 @@ class Emitter(Generic[E]):
         return self.target(self.laid_out(x), shape, label)
 
     def target(self, y: Operand, shape: Sequence[int], label: str = "out") -> Operand:
-        """``y``, which may be written, in another shape."""
-        return self.view(y, self.seen(y, shape), shape, contiguous=True, label=label)
+        """``y``, which may be written, in another shape; itself where that is its own."""
+        shape, row_by_row = tuple(int(d) for d in shape), y.contiguous and y.type.order is None
+        if row_by_row and shape == y.shape:
+            return y
+        # what is made at each call is seen at each call: so as is quickest
+        seen = f"{y}.reshape({shape})" if row_by_row and y.phase is Phase.CALL else self.seen(y, shape)
+        return self.view(y, seen, shape, contiguous=True, label=label)

@@ -105,19 +105,20 @@ class Epilogue:
         return "np.maximum" if self.floor else "np.add"
 
     def activate(
-        self, k: Emitter, dtype: DType, shape: tuple[int, ...], source: object, target: object
+        self, k: Emitter, dtype: DType, shape: tuple[int, ...], source: object, target: object, whole: bool = False
     ) -> Activating | None:
         """Run the activation's kernel on the loop variables ``source`` and ``target``; None where there is none.
 
-        One that can run in place, if there is any: it needs no memory for blocks of different shapes.
+        One that can run in place, if there is any: it needs no memory for blocks of different shapes. ``whole`` where
+        the two are no blocks, but arrays without gaps.
         """
         if self.activation is None:
             return None
         type_ = TensorType(shape, dtype)
         node = Node(self.activation, self.activation_attrs, (type_,))
         # to the kernel they are arrays whose address is not known before the call
-        x = Operand(unmarked(str(source)), type_, Phase.CALL, contiguous=False)
-        y = Operand(unmarked(str(target)), type_, Phase.CALL, contiguous=False)
+        x = Operand(unmarked(str(source)), type_, Phase.CALL, contiguous=whole)
+        y = Operand(unmarked(str(target)), type_, Phase.CALL, base=k.outs[0], contiguous=whole)
         inner = Emitter(node, k.name, k.names, [x], [y], 1)
         found = [choice.lowering for choice in choices(node, (type_,))]
         next((lowering for lowering in found if lowering.in_place), found[0]).emit(inner)
