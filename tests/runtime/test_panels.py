@@ -109,7 +109,9 @@ def test_few_rows_have_panels_of_parts_of_a_matrix() -> None:
     assert few_rows(MACHINE, 40, 224, 224, 4) == 32  # 56 are three vectors and a half
     assert few_rows(MACHINE, 2, 40, 40, 4) == 40
     assert few_rows(MACHINE, 2, 100, 100, 4) == 100
-    assert few_rows(MACHINE, 2, 202, 202, 4) is None
+    assert few_rows(MACHINE, 4, 200, 200, 4) == 200  # rather than five panels of two vectors and a half
+    assert few_rows(MACHINE, 64, 200, 200, 4) == 40
+    assert few_rows(MACHINE, 40, 202, 202, 4) is None
     assert few_rows(MACHINE, 1, 256, 256, 4) is None
     assert few_rows(MACHINE, 400, 512, 512, 4) is None
     assert few_rows(MACHINE, 2, 256, 256, 8) is None

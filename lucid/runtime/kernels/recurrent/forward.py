@@ -93,8 +93,9 @@ class ForwardWriter(LayerWriter[R]):
 
     def weights(self, *, whole: bool = True) -> Operand:
         """What the state is multiplied with: (D, H, gates * H); panels of each gate where the product is ``whole``."""
-        width = step_panels(self.batch, self.hidden, self.dtype.itemsize) if whole and self.constant else None
-        if width is not None and not self.k.exact:
+        cut = whole and self.constant and not self.k.exact
+        width = step_panels(self.batch, self.hidden, self.gates, self.dtype.itemsize) if cut else None
+        if width is not None:
             self.planes = True
             return self._gate_panels(width)
         turn = self._turns(self.batch, self.recurrent, self.times >= OFTEN)

@@ -143,9 +143,15 @@ class LayerWriter(Generic[R]):
             self.k.line(f"{y}[...] = {made}")
 
 
-def step_panels(batch: int, hidden: int, itemsize: int) -> int | None:
-    """Columns of the panels of a gate's weights, where the product of a step is with such."""
-    return few_rows(this_machine(), batch, hidden, hidden, itemsize)
+def step_panels(batch: int, hidden: int, gates: int, itemsize: int) -> int | None:
+    """Columns of the panels of a gate's weights, where the product of a step is with such.
+
+    What is no more than one gate is one run as it is: panels only spare BLAS to pack.
+    """
+    machine = this_machine()
+    if gates == 1 and batch * hidden * hidden <= machine.unpacked:
+        return None
+    return few_rows(machine, batch, hidden, hidden, itemsize)
 
 
 def ways(gates: int) -> Callable[[Node[RecurrentAttrs], tuple[TensorType, ...], int], list[Way]]:
@@ -158,7 +164,7 @@ def ways(gates: int) -> Callable[[Node[RecurrentAttrs], tuple[TensorType, ...], 
             (Product(times * batch, features, directions * width, itemsize, packed=True, resident=False),),
             far=2.0 * times * batch * directions * width * itemsize, calls=2,
         )  # fmt: skip
-        packed = batch > 1 and step_panels(batch, hidden, itemsize) is None
+        packed = batch > 1 and step_panels(batch, hidden, gates, itemsize) is None
         product = Product(
             batch, hidden, width, itemsize, packed, not is_streamed(this_machine(), hidden, width, itemsize)
         )

@@ -65,12 +65,12 @@ def few_rows(machine: Machine, rows: int, depth: int, columns: int, itemsize: in
     """
     if itemsize != 4 or rows < 2:
         return None
-    most = min(machine.unpacked // (rows * depth), WIDEST if rows >= SHORT else 2 * WIDEST)
-    for step in (16, 8):  # whole vectors, if that can be
-        for width in range(most // step * step, NARROWEST - 1, -step):
-            if columns % width == 0:
-                return width
-    return columns if columns <= most else None
+    most = machine.unpacked // (rows * depth)
+    widest = min(most, WIDEST if rows >= SHORT else 2 * WIDEST)
+    found = [width for width in range(NARROWEST, widest + 1, 8) if columns % width == 0]
+    vectors = [width for width in found if width % NARROWEST == 0]  # of 512 bits
+    whole = [columns] if columns <= most else []
+    return max(vectors or whole or found, default=None)
 
 
 def is_streamed(machine: Machine, depth: int, columns: int, itemsize: int) -> bool:
