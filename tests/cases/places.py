@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lucid.graph.ops import affine_grid as grids
-from lucid.graph.ops import determinant, pool, pool_axes, roi, unpool
+from lucid.graph.ops import determinant, pool, pool_axes, roi, roi_align, unpool
 
 from .case import Case
 from .elementwise import away
@@ -64,10 +64,10 @@ def _boxes(rng: np.random.Generator) -> Array:
     return corners.reshape(4, 4)
 
 
-def _align(name: str, **options: Any) -> Case:
+def _align(name: str, samples: int = 2, **options: Any) -> Case:
     return Case(
         f"roi_align-{name}",
-        lambda x, rois, batch: roi.roi_align(x, rois, batch, (2, 3), 0.7, 2, **options),
+        lambda x, rois, batch: roi_align.roi_align(x, rois, batch, (2, 3), 0.7, samples, **options),
         _operands(_normal(2, 3, 6, 5), _boxes, lambda rng: np.array([0, 1, 1, 0])),
         gradient=not options.get("largest"),
     )
@@ -88,6 +88,9 @@ CASES = [
     _align("means"),
     _align("malformed", centred=False),
     _align("largest", largest=True),
+    _align("means-of-all", 0),
+    _align("malformed-of-all", 0, centred=False),
+    _align("largest-of-all", 0, largest=True),
     Case(
         "max_roi_pool",
         lambda x: roi.max_roi_pool(x, x.constant(_REGIONS.astype(x.type.dtype)), (2, 2), 1.0),

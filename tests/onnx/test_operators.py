@@ -224,10 +224,10 @@ CASES: dict[str, Case] = {
     "MaxUnpool": one("MaxUnpool", [POOLED, PLACES], opset=22, kernel_shape=[2, 2], strides=[2, 2]),
     "MaxUnpool padded": one("MaxUnpool", [floats(1, 1, 2, 2), ints(5, 7, 13, 15).reshape(1, 1, 2, 2), ints(1, 1, 5, 5)],
                             opset=11, constant=[2], kernel_shape=[2, 2], strides=[2, 2]),
-    **{f"RoiAlign {mode} {where}": one("RoiAlign", [IMAGE, BOXES, ints(0, 1, 1)], opset=16, mode=mode, output_height=3,
-                                       output_width=2, sampling_ratio=2, spatial_scale=0.7,
-                                       coordinate_transformation_mode=where)
-       for mode in ("avg", "max") for where in ("half_pixel", "output_half_pixel")},
+    **{f"RoiAlign {mode} {where} {number}": one("RoiAlign", [IMAGE, BOXES, ints(0, 1, 1)], opset=16, mode=mode,
+                                                output_height=3, output_width=2, sampling_ratio=number,
+                                                spatial_scale=0.7, coordinate_transformation_mode=where)
+       for mode in ("avg", "max") for where in ("half_pixel", "output_half_pixel") for number in (2, 0)},
     "MaxRoiPool": one("MaxRoiPool", [IMAGE, np.float32([[1, 1, 1, 6, 8], [0, 20, 20, 21, 21]])], pooled_shape=[2, 2]),
     "DeformConv": one("DeformConv", [floats(1, 4, 5, 6), floats(2, 2, 3, 3), floats(1, 36, 5, 6) * 0.3, floats(2),
                                      np.abs(floats(1, 18, 5, 6))],

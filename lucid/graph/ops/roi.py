@@ -1,84 +1,22 @@
-"""Pixels at places that are computed: regions of images pooled to one size, and convolutions whose taps move."""
+"""Pixels at places that are computed: the largest of parts of regions, and convolutions whose taps move."""
 
 from __future__ import annotations
 
 import math
 
-from ...errors import OptionError, ShapeError
-from ..dims import Dim
+from ...errors import ShapeError
 from ..opdef import AbstractTensor
 from ..types import int64, product
 from .bounds import clip
-from .composite import ge, le, logical_and, lt
+from .composite import ge, logical_and, lt
 from .elementwise import floor, where
-from .grid_sample import Tap, sampled, taps
+from .grid_sample import sampled, taps
 from .indexing import index_with
 from .linalg import matmul
 from .promotion import cast
 from .put import counted
-from .reduce import amax, mean
-from .shape import concat, expand, permute, reshape, stack, unsqueeze
-from .source import full
-
-
-def roi_align(
-    x: AbstractTensor, rois: AbstractTensor, batch: AbstractTensor, size: tuple[int, int], scale: float, samples: int,
-    *, centred: bool = True, largest: bool = False,
-) -> AbstractTensor:  # fmt: skip
-    """Regions of images at places between their pixels (He et al., 2017): (R, C, *size).
-
-    Parameters
-    ----------
-    x
-        Images (N, C, H, W).
-    rois, batch
-        For each region its corners (x1, y1, x2, y2), and the number of its image.
-    size, scale
-        How high and wide a result is; how large a pixel of the coordinates is in ``x``.
-    samples
-        How many places along each axis a result is made of.
-    centred
-        Whether coordinates are those of the pixels' corners; otherwise a region is at least a pixel large.
-    largest
-        Whether a result is the largest of its places' four neighbours by their weights, and not the mean of places.
-    """
-    if samples < 1:
-        raise OptionError(
-            "roi_align: how many places a result is made of must be said (sampling_ratio): by default it depends on "
-            "how large each region is, which a static graph does not know"
-        )
-    shift = 0.5 if centred else 0.0
-    ends = [rois[:, i] * scale - shift for i in range(4)]
-    found: list[list[Tap]] = []
-    for axis, bins in enumerate(size):
-        start, reach = ends[1 - axis], ends[3 - axis] - ends[1 - axis]
-        reach = reach if centred else clip(reach, 1.0, None)
-        steps = (cast(counted(x, bins * samples), x.type.dtype) + 0.5) / float(samples)
-        place = unsqueeze(start, 1) + unsqueeze(reach / float(bins), 1) * steps
-        found.append(_taps_at_edges(place, x.type.shape[2 + axis]))
-    parts = []
-    for rows, high in found[0]:
-        for columns, wide in found[1]:
-            at = [reshape(batch, (-1, 1, 1)), unsqueeze(rows, 2), unsqueeze(columns, 1)]
-            pixels = index_with(permute(x, 0, 2, 3, 1), (0, 1, 2), at)
-            assert high is not None and wide is not None
-            parts.append(pixels * unsqueeze(unsqueeze(high, 2) * unsqueeze(wide, 1), 3))
-    total = amax(stack(parts, 0), 0) if largest else parts[0] + parts[1] + parts[2] + parts[3]
-    regions, channels = rois.type.shape[0], x.type.shape[1]
-    apart = reshape(total, (regions, size[0], samples, size[1], samples, channels))
-    return permute(amax(apart, (2, 4)) if largest else mean(apart, (2, 4)), 0, 3, 1, 2)
-
-
-def _taps_at_edges(place: AbstractTensor, size: Dim) -> list[Tap]:
-    """The two pixels around each place; up to a pixel outside is at the edge, what is further out weighs nothing."""
-    last = full(place, size - 1, ())
-    inside = cast(logical_and(ge(place, -1.0), le(place, last + 1)), place.type.dtype)
-    held = clip(place, 0.0, last)
-    first = floor(held)
-    part = held - first
-    low = cast(first, int64)
-    high = cast(clip(first + 1, None, last), int64)
-    return [(low, (1 - part) * inside), (high, part * inside)]
+from .reduce import amax
+from .shape import concat, expand, reshape
 
 
 def max_roi_pool(x: AbstractTensor, rois: AbstractTensor, size: tuple[int, int], scale: float) -> AbstractTensor:

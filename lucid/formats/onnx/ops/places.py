@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ....errors import GraphError
 from ....graph.dims import Dim
 from ....graph.opdef import AbstractTensor
-from ....graph.ops import determinant, pad, roi, unpool
+from ....graph.ops import determinant, pad, roi, roi_align, unpool
 from ....graph.ops.elementwise import remainder
 from ....graph.types import product
 from ..registry import Call, Value, converter
@@ -33,15 +33,15 @@ def max_unpool(call: Call, x: Value, places: Value, size: Value = None) -> Abstr
 
 
 @converter("RoiAlign", since=10)
-def roi_align(call: Call, x: Value, rois: Value, batch: Value) -> AbstractTensor:
+def roi_align_(call: Call, x: Value, rois: Value, batch: Value) -> AbstractTensor:
     image, corners, of = call.tensors(x, rois, batch)
     mode, usual = call.attribute("mode", "avg"), "half_pixel" if call.node.version >= 16 else "output_half_pixel"
     coordinates = call.attribute("coordinate_transformation_mode", usual)
     if mode not in ("avg", "max") or coordinates not in ("half_pixel", "output_half_pixel"):
         raise GraphError(f"there is no mode {mode!r} with coordinates of {coordinates!r}")
     size = call.attribute("output_height", 1), call.attribute("output_width", 1)
-    return roi.roi_align(
-        image, corners, of, size, call.attribute("spatial_scale", 1.0), call.attribute("sampling_ratio", 0),
+    return roi_align.roi_align(
+        image, corners, of, size, call.attribute("spatial_scale", 1.0), max(0, call.attribute("sampling_ratio", 0)),
         centred=coordinates == "half_pixel", largest=mode == "max",
     )  # fmt: skip
 

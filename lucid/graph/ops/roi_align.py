@@ -1,0 +1,212 @@
+"""Regions of images at places between their pixels (He et al., 2017)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ...errors import OptionError
+from ..dims import Dim
+from ..opdef import AbstractTensor
+from ..types import int64
+from .bounds import clip
+from .composite import eq, ge, gt, le, logical_and, logical_or, lt
+from .elementwise import ceil, floor, floor_divide, maximum, minimum, mul, remainder, where
+from .grid_sample import Tap
+from .indexing import index_with
+from .linalg import matmul
+from .loops import loop, scan
+from .promotion import cast
+from .put import counted
+from .reduce import amax, mean
+from .shape import concat, permute, reshape, stack, transpose, unsqueeze
+from .source import constant, full
+
+
+def roi_align(
+    x: AbstractTensor, rois: AbstractTensor, batch: AbstractTensor, size: tuple[int, int], scale: float, samples: int,
+    *, centred: bool = True, largest: bool = False,
+) -> AbstractTensor:  # fmt: skip
+    """What regions of images are, made of places in each of their parts: (R, C, *size).
+
+    Parameters
+    ----------
+    x
+        Images (N, C, H, W).
+    rois, batch
+        For each region its corners (x1, y1, x2, y2), and the number of its image.
+    size, scale
+        How high and wide a result is; how large a pixel of the coordinates is in ``x``.
+    samples
+        How many places along each axis a result is made of; 0 is a place for each pixel that a part is large.
+    centred
+        Whether coordinates are those of the pixels' corners; otherwise a region is at least a pixel large.
+    largest
+        Whether a result is the largest of its places' four neighbours by their weights, and not the mean of places. As
+        many places as parts are large have no gradient then.
+    """
+    if samples < 0:
+        raise OptionError(f"roi_align: a result is made of so many places along each axis, or of 0, not {samples}")
+    shift = 0.5 if centred else 0.0
+    ends = [rois[:, i] * scale - shift for i in range(4)]
+    sides = []
+    for axis, bins in enumerate(size):
+        start, reach = ends[1 - axis], ends[3 - axis] - ends[1 - axis]
+        sides.append(_Side(x.type.shape[2 + axis], bins, start, reach if centred else clip(reach, 1.0, None)))
+    if samples:
+        return _of_so_many(x, batch, sides, samples, largest)
+    return _largest_of_all(x, batch, sides) if largest else _mean_of_all(x, batch, sides)
+
+
+class _Side(NamedTuple):
+    """Regions along an axis.
+
+    Attributes
+    ----------
+    size, bins
+        How many pixels the axis has, and in how many parts regions are cut.
+    start, reach
+        Where each region begins, and how far it reaches.
+    """
+
+    size: Dim
+    bins: int
+    start: AbstractTensor
+    reach: AbstractTensor
+
+
+def _of_so_many(
+    x: AbstractTensor, batch: AbstractTensor, sides: Sequence[_Side], samples: int, largest: bool
+) -> AbstractTensor:
+    """As many places in each part of each region."""
+    found = []
+    for one in sides:
+        steps = (cast(counted(x, one.bins * samples), x.type.dtype) + 0.5) / float(samples)
+        place = unsqueeze(one.start, 1) + unsqueeze(one.reach / float(one.bins), 1) * steps
+        found.append(_taps_at_edges(place, one.size))
+    parts = _neighbours(x, batch, *found)
+    total = amax(stack(parts, 0), 0) if largest else parts[0] + parts[1] + parts[2] + parts[3]
+    high, wide = (one.bins for one in sides)
+    apart = reshape(total, (batch.type.shape[0], high, samples, wide, samples, x.type.shape[1]))
+    return permute(amax(apart, (2, 4)) if largest else mean(apart, (2, 4)), 0, 3, 1, 2)
+
+
+def _neighbours(
+    x: AbstractTensor, batch: AbstractTensor, rows: Sequence[Tap], columns: Sequence[Tap]
+) -> list[AbstractTensor]:
+    """The pixels around places (R, rows, columns, C) by their weights."""
+    pixels, image = permute(x, 0, 2, 3, 1), reshape(batch, (-1, 1, 1))
+    parts = []
+    for row, high in rows:
+        for column, wide in columns:
+            assert high is not None and wide is not None
+            weight = unsqueeze(unsqueeze(high, 2) * unsqueeze(wide, 1), 3)
+            parts.append(index_with(pixels, (0, 1, 2), [image, unsqueeze(row, 2), unsqueeze(column, 1)]) * weight)
+    return parts
+
+
+def _taps_at_edges(place: AbstractTensor, size: Dim) -> list[Tap]:
+    """The two pixels around each place; up to a pixel outside is at the edge, what is further out weighs nothing."""
+    last = full(place, size - 1, ())
+    there = logical_and(ge(place, -1.0), le(place, last + 1))
+    inside = cast(there, place.type.dtype)
+    held = where(there, clip(place, 0.0, last), 0.0)  # what is no number is nowhere
+    first = floor(held)
+    part = held - first
+    low = cast(first, int64)
+    high = cast(clip(first + 1, None, last), int64)
+    return [(low, (1 - part) * inside), (high, part * inside)]
+
+
+# ---------------------------------------------------------------- as many places as parts are large
+
+
+class _Places(NamedTuple):
+    """Places in the parts of regions (R, bins): how many a part has, where the first is, and how far apart they are.
+
+    ``before`` and ``after`` are how many lie before the image, and how many not behind it. Places that are no numbers
+    are none.
+    """
+
+    total: AbstractTensor
+    first: AbstractTensor
+    apart: AbstractTensor
+    before: AbstractTensor
+    after: AbstractTensor
+
+
+def _places(one: _Side) -> _Places:
+    step = one.reach / float(one.bins)
+    total = _held(ceil(step), full(step, math.inf))
+    apart = where(gt(total, 0.0), step / clip(total, 1.0, None), 1.0)
+    total, apart, step, start = (unsqueeze(value, 1) for value in (total, apart, step, one.start))
+    part = cast(counted(step, one.bins), step.type.dtype)
+    first = start + part * step + apart / 2.0
+    last = full(first, one.size, ())
+    before = _held(ceil((-1.0 - first) / apart), total)
+    return _Places(total, first, apart, before, _held(floor((last - first) / apart) + 1.0, total))
+
+
+def _held(number: AbstractTensor, most: AbstractTensor) -> AbstractTensor:
+    """At most so many, and not less than none: NaN is none."""
+    return where(gt(number, 0.0), minimum(number, most), 0.0)
+
+
+def _mean_of_all(x: AbstractTensor, batch: AbstractTensor, sides: Sequence[_Side]) -> AbstractTensor:
+    """A mean over rows of means over columns: each is a product with what places give to pixels."""
+    rows, columns = map(_shares, sides)
+
+    def region(number: AbstractTensor, high: AbstractTensor, wide: AbstractTensor) -> list[AbstractTensor]:
+        return [matmul(matmul(high, index_with(x, (0,), [number])), transpose(wide, 0, 1))]
+
+    (y,) = scan(region, [], [cast(batch, int64), rows, columns], batch.type.shape[0])
+    return y
+
+
+def _shares(one: _Side) -> AbstractTensor:
+    """How much of each pixel is in the mean of a part's places: (R, bins, pixels).
+
+    Between two pixels places lie evenly, so that their number and their mean say what they give to both.
+    """
+    at = _places(one)
+    total, first, apart, before, _ = (unsqueeze(value, 2) for value in at)
+    gap = cast(counted(first, one.size + 1), first.type.dtype)  # the first is before the image, the last behind it
+    until = _held(floor((gap - first) / apart) + 1.0, total)
+    since = concat([before, until[:, :, :-1]], 2)
+    number = until - since
+    middle = first + apart * (since + until - 1.0) / 2.0 - (gap - 1.0)
+    upper = where(eq(gap, 0.0), 1.0, where(eq(gap, full(gap, one.size, ())), 0.0, middle))
+    upper = where(gt(number, 0.0), upper, 0.0)
+    weights = number[:, :, :-1] * upper[:, :, :-1] + number[:, :, 1:] * (1.0 - upper[:, :, 1:])
+    return weights / clip(total, 1.0, None)
+
+
+def _largest_of_all(x: AbstractTensor, batch: AbstractTensor, sides: Sequence[_Side]) -> AbstractTensor:
+    """Place after place, of all regions at once; those outside the image are 0, and not looked at."""
+    both = [_places(one) for one in sides]
+    # they are more than half a pixel apart, so there are not more in the image, however large a region claims to be
+    inside = [
+        minimum(at.after - at.before, full(at.after, 2 * one.size + 3, ())) for one, at in zip(sides, both, strict=True)
+    ]
+    most = [clip(amax(concat([reshape(one, (-1,)), full(one, 0.0, (1,))], 0)), 0.0, None) for one in inside]
+    down, right = (cast(one, int64) for one in most)
+
+    def turn(number: AbstractTensor, best: AbstractTensor) -> list[AbstractTensor]:
+        found, there = [], []
+        for one, at, count, place in zip(
+            sides, both, inside, (floor_divide(number, clip(right, 1)), remainder(number, clip(right, 1))), strict=True
+        ):
+            nth = cast(place, x.type.dtype)
+            there.append(lt(nth, count))
+            found.append(_taps_at_edges(at.first + at.apart * (at.before + nth), one.size))
+        largest = amax(stack(_neighbours(x, batch, *found), 0), 0)
+        seen = unsqueeze(logical_and(unsqueeze(there[0], 2), unsqueeze(there[1], 1)), 3)
+        return [constant(x, True), where(seen, maximum(best, largest), best)]
+
+    outside = [lt(one, at.total) | eq(at.total, 0.0) for one, at in zip(inside, both, strict=True)]
+    some = unsqueeze(logical_or(unsqueeze(outside[0], 2), unsqueeze(outside[1], 1)), 3)
+    shape = (batch.type.shape[0], sides[0].bins, sides[1].bins, x.type.shape[1])
+    start = where(some, full(x, 0.0, shape), -math.inf)
+    (y,) = loop(turn, mul(down, right), constant(x, True), [start])
+    return permute(y, 0, 3, 1, 2)
