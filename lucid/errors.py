@@ -62,12 +62,36 @@ class GradientError(LucidError, RuntimeError):
     """A gradient that does not exist or was asked for in the wrong way."""
 
 
-class PassError(LucidError, RuntimeError):
+class ProofError(LucidError, RuntimeError):
+    """Something was found to compute something else than it should.
+
+    Attributes
+    ----------
+    graph
+        The smallest :class:`~lucid.graph.ir.Graph` that shows it, where one was looked for.
+    script
+        ``Path`` of a script that shows it, beside a ``.lucid`` file of that graph.
+    """
+
+    def __init__(self, *args: object, graph: object = None, script: object = None) -> None:
+        super().__init__(*args)
+        self.graph, self.script = graph, script
+
+    def __str__(self) -> str:
+        found = super().__str__()
+        return found if self.script is None else f"{found}. To see it: python {self.script}"
+
+
+class PassError(ProofError):
     """A compiler pass failed or changed what the graph computes."""
 
 
-class LoweringError(LucidError, RuntimeError):
+class LoweringError(ProofError):
     """A node of a compiled program computes something else than the reference."""
+
+
+class RuleError(ProofError):
+    """A gradient rule gives something else than the slope."""
 
 
 class ExecutionError(LucidError, RuntimeError):

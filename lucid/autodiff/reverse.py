@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from ..base.garbage import collection_paused
 from ..errors import GradientError, GraphError
 from ..graph.builder import Builder
+from ..graph.cut import cut
 from ..graph.facts import drawn, reachable, settled
 from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import GradContext, NoGradient, TypeAttrs
@@ -293,7 +294,7 @@ def partition(joint: Joint) -> Partition:
     produced = [v for v in crossing if not _readable_again(graph, v) and v not in given and v not in outputs]
     places: dict[Value, Place] = {v: ("output", i) for i, v in reversed(list(enumerate((*outputs, *produced))))}
     places |= given
-    forward = _cut(graph, forward_nodes, {}, inputs, (*outputs, *produced), graph.updates)
+    forward = cut(graph, forward_nodes, {}, inputs, (*outputs, *produced), graph.updates)
     return Partition(forward, backward_half(joint, places), places)
 
 
@@ -316,7 +317,7 @@ def backward_half(joint: Joint, places: Mapping[Value, Place]) -> Backward:
         raise GraphError(f"the backward graph would draw {again[0]} again, which would be another number")
     keep = [Value(name, i) for name, node in graph.nodes() for i in range(len(node.outputs)) if Value(name, i) in kept]
     return Backward(
-        _cut(graph, nodes, dict.fromkeys(keep), cotangents, gradients, ()),
+        cut(graph, nodes, dict.fromkeys(keep), cotangents, gradients, ()),
         tuple(places[value] for value in keep),
         joint.wanted,
     )
@@ -325,30 +326,3 @@ def backward_half(joint: Joint, places: Mapping[Value, Place]) -> Backward:
 def _readable_again(graph: Graph, value: Value) -> bool:
     """Parameters and constants are read where they are; a random key drawn again would be another one."""
     return not graph.dag.pred[value.node] and settled(graph.node(value.node))
-
-
-def _cut(
-    graph: Graph,
-    nodes: set[str],
-    kept: Mapping[Value, None],
-    inputs: Sequence[str],
-    outputs: Sequence[Value],
-    updates: Sequence[tuple[str, Value]],
-) -> Graph:
-    builder = Builder()
-    mapped: dict[Value, Value] = {}
-    for name in inputs:
-        node = graph.node(name)
-        mapped[Value(name)] = builder.add(node, (), name)[0]
-    for value in kept:
-        if value not in mapped:
-            type_ = graph.type(value)
-            node = Node(INPUT, TypeAttrs(type_.shape, type_.dtype), (type_,), graph.node(value.node).origin)
-            label = value.node if value.output == 0 else f"{value.node}.{value.output}"
-            mapped[value] = builder.add(node, (), label)[0]
-    for name, node in graph.nodes():
-        if name in nodes and Value(name) not in mapped:
-            feeds = [mapped[value] for value in graph.inputs_of(name)]
-            for output, value in enumerate(builder.add(node, feeds, name)):
-                mapped[Value(name, output)] = value
-    return builder.finish([mapped[v] for v in outputs], [(p, mapped[v]) for p, v in updates])

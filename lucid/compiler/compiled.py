@@ -6,7 +6,6 @@ import copy
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from threading import RLock
 from typing import Any, TypeAlias
@@ -36,7 +35,6 @@ from .options import Options
 from .record import record
 from .sizes import orders_of
 from .specialization import Specialization
-from .verification import check_pass
 
 Specs: TypeAlias = "tuple[tuple[Any, ...], dict[str, Any]]"
 
@@ -266,7 +264,6 @@ class CompiledModel(Module):
             training=trained or any(m.training for m in recorder.modules.values()),
             options=self.options,
             store=self._store,
-            observer=partial(check_pass, recorder.state, tuple(recorder.assumptions)) if self.options.verify else None,
             assumptions=tuple(recorder.assumptions),
             of_mode=of_mode,
             input_names=self.input_names,

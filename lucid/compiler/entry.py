@@ -28,7 +28,7 @@ def compile(
     *specs: object,
     threads: int | None = None,
     exact: bool = False,
-    verify: bool = False,
+    verify: bool | str | Path = False,
     passes: Passes | None = None,
     tune: bool = False,
     parameters: Mapping[str, object] | None = None,
@@ -40,7 +40,7 @@ def compile(
     *specs: object,
     threads: int | None = None,
     exact: bool = False,
-    verify: bool = False,
+    verify: bool | str | Path = False,
     passes: Passes | None = None,
     tune: bool = False,
     parameters: Mapping[str, object] | None = None,
@@ -53,7 +53,7 @@ def compile(
     *specs: object,
     threads: int | None = None,
     exact: bool = False,
-    verify: bool = False,
+    verify: bool | str | Path = False,
     passes: Passes | None = None,
     tune: bool = False,
     parameters: Mapping[str, object] | None = None,
@@ -80,8 +80,8 @@ def compile(
         makes them NaN; and weights that are subnormal (below 1e-38 in float32), with which processors take many times
         as long, are taken for zeros.
     verify
-        Compare each pass on sampled values, and each program's steps on the first inputs it is given, with the
-        reference; the :class:`PassError` or :class:`LoweringError` names the node and the pass or lowering at fault.
+        Compare each pass and gradient rule on samples, and each program's steps on its first inputs, with the
+        reference. The :class:`ProofError` names the node, and a script in a folder (this path, or a temporary one).
     passes
         The usual passes with others among them (``lucid.passes.default().insert_after("fold_batch_norm", mine)``), for
         inference and training; or a list of those to run for inference instead of the usual ones.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from ..base.checks import shown
@@ -30,7 +31,8 @@ class Options:
     exact
         Take no lowering that rounds differently from a plain sum of products.
     verify
-        Check every pass on sampled inputs, and every step of each program on its first ones, against the reference.
+        Check every pass and gradient rule on sampled inputs, and every step of each program on its first ones, against
+        the reference. A path is the folder for what shows a fault.
     passes
         Changes of the usual passes; or those for inference instead of them.
     tune
@@ -39,7 +41,7 @@ class Options:
 
     threads: int | None = None
     exact: bool = False
-    verify: bool = False
+    verify: bool | str | os.PathLike[str] = False
     passes: tuple[Pass, ...] | Pipeline = USUAL
     tune: bool = False
 
@@ -48,9 +50,16 @@ class Options:
             not isinstance(self.threads, int) or isinstance(self.threads, bool) or not 0 < self.threads <= MOST_THREADS
         ):
             raise OptionError(f"threads is a number from 1 to {MOST_THREADS}, or None, got {shown(self.threads)}")
-        for name in ("exact", "verify", "tune"):
+        if not isinstance(self.verify, bool | str | os.PathLike) or self.verify == "":
+            raise OptionError(f"verify is True, False or the path of a folder, got {shown(self.verify)}")
+        for name in ("exact", "tune"):
             if not isinstance(getattr(self, name), bool):
                 raise OptionError(f"{name} is True or False, got {shown(getattr(self, name))}")
+
+    @property
+    def evidence(self) -> str | os.PathLike[str] | None:
+        """The folder for what shows a fault; None for a new one among the system's temporary ones."""
+        return None if isinstance(self.verify, bool) else self.verify
 
     @property
     def inference_passes(self) -> tuple[Pass, ...]:

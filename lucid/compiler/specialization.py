@@ -7,7 +7,7 @@ the executables: for inference, and for training the forward and backward halves
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from ..autodiff.halves import Halves, Used, Wanted
@@ -21,6 +21,9 @@ from ..graph.opdef import ParameterAttrs
 from ..graph.types import is_float
 from ..graph.verify import verify as verify_graph
 from ..passes.pipeline import Observer, run_passes
+from ..proof.gradients import check_gradients
+from ..proof.passes import observer
+from ..proof.programs import check_program
 from ..runtime.program.executable import Executable
 from ..runtime.program.store import Store
 from ..runtime.tuning import Tuned
@@ -30,7 +33,6 @@ from .options import Options
 from .programs import Key, Programs, TunedKey
 from .results import Results
 from .sizes import Orders, Sizes, sizes_of
-from .verification import check_program
 
 GRAPH_BYTES = 3000
 """Bytes that a graph takes, for each of its nodes."""
@@ -54,8 +56,6 @@ class Specialization:
         backward run needs; otherwise that is computed again.
     options
         How to compile.
-    observer
-        Makes, for one run of the passes, the function that is called after each.
     optimised
         The result of the passes, where it is known already (from a file).
     tuned
@@ -79,7 +79,6 @@ class Specialization:
         *,
         training: bool,
         options: Options,
-        observer: Callable[[], Observer] | None = None,
         optimised: Graph | None = None,
         tuned: Mapping[TunedKey, Mapping[str, Tuned]] | None = None,
         store: Store | None = None,
@@ -92,8 +91,10 @@ class Specialization:
         self.state = dict(state)
         self.training = training
         self.options = options
-        self.observer = observer
         self.assumptions = tuple(assumptions)
+        watching = partial(observer, partial(_arrays, self.state), self.assumptions, options.evidence)
+        self.observer: Callable[[], Observer] | None = watching if options.verify else None
+        """Makes, for one run of the passes, the function that is called after each."""
         self.of_mode = of_mode
         self.input_names = tuple(input_names)
         self._given = optimised
@@ -133,6 +134,8 @@ class Specialization:
     @cached_property
     def halves(self) -> Halves:
         """The graphs of training."""
+        if self.options.verify:
+            check_gradients(self.traced, _arrays(self.state), self.assumptions, self.options.evidence)
         return Halves(self.traced, [self._parameters[name] for name in self.trainable], self._training())
 
     # ------------------------------------------------------------ executables
@@ -201,7 +204,7 @@ class Specialization:
         tensors = [self.state[name] for name in executable.parameters]
         arrays = [t._array for t in tensors]
         if self.options.verify and executable.seen < 0:
-            check_program(executable.plan, arrays, inputs)
+            check_program(executable.plan, arrays, inputs, self.options.evidence)
         executable.load(arrays, tuple(t.version for t in tensors))
         executable.seen = now
 
@@ -209,6 +212,10 @@ class Specialization:
         """Write into the buffers what a run has computed for them."""
         for (name, _), array in zip(self.traced.updates, updates, strict=True):
             self.state[name].copy_(array)
+
+
+def _arrays(state: Mapping[str, Tensor]) -> dict[str, Array]:
+    return {name: tensor._array for name, tensor in state.items()}
 
 
 def of_graph(graph: Graph, parameters: Mapping[str, Any], options: Options) -> Specialization:

@@ -241,6 +241,9 @@ class OpDef(Generic[A]):
         The output may share memory with the first input.
     centred
         It subtracts a mean, so it rounds as its largest input does, however small the result is.
+    conventional
+        Its gradient is by convention another than the slope (none for a padding row, straight through a rounding); or
+        for which attributes it is (:meth:`has_slope`).
     pure
         Same inputs give same outputs; two equal nodes may be merged.
     random
@@ -273,6 +276,7 @@ class OpDef(Generic[A]):
     channels_last: bool = False
     view: bool = False
     centred: bool = False
+    conventional: bool | Callable[..., bool] = False
     pure: bool = True
     random: bool = False
     regions: bool = False
@@ -294,6 +298,11 @@ class OpDef(Generic[A]):
     def rises(self, attrs: Attrs) -> bool:
         """Whether it is monotone with these attributes."""
         return self.monotone(attrs) if callable(self.monotone) else self.monotone
+
+    def has_slope(self, attrs: Attrs) -> bool:
+        """Whether its gradient rule gives the slope with these attributes."""
+        by_convention = self.conventional(attrs) if callable(self.conventional) else self.conventional
+        return not by_convention and not isinstance(self.gradient, NoGradient)
 
     def _check_arity(self, count: int) -> None:
         least = sum(1 for name in self.inputs if name[0] != "*" and name[-1] != "?")

@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("reference", ("reference",)),
     ("tensor", ("tensor", "autograd")),
     ("nn", ("nn", "optim")),
-    ("inspect", ("inspect",)),
+    ("inspect", ("inspect", "proof")),
     ("compiler", ("compiler", "models", "onnx")),
     ("face", ("__init__", "cli", "__main__")),
 )

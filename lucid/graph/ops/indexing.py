@@ -203,7 +203,7 @@ INDEX_ADD = register(
 EMBEDDING = register(
     OpDef(
         "Embedding", _embedding_infer, _embedding_gradient, attrs=EmbeddingAttrs, inputs=("weight", "indices"),
-        family="shape",
+        conventional=lambda attrs: attrs.padding is not None, family="shape",
     )
 )  # fmt: skip
 EMBEDDING_GRAD = register(

@@ -71,7 +71,7 @@ _OPERANDS = ("x", "weight", "recurrent", "bias", "h")
 LSTM = register(
     OpDef(
         "LSTM", _lstm_infer, _gradient("LSTMGrad", 2), attrs=LSTMAttrs, inputs=(*_OPERANDS, "c", "*more"),
-        outputs=("y", "h", "c", "gates", "cells"), family="linear",
+        outputs=("y", "h", "c", "gates", "cells"), conventional=lambda attrs: attrs.rounded, family="linear",
     )
 )  # fmt: skip
 GRU = register(

@@ -11,7 +11,6 @@ import pytest
 
 import lucid
 from lucid import nn
-from lucid.compiler import verification
 from lucid.compiler.options import has_kernel
 from lucid.errors import LoweringError
 from lucid.graph.opdef import OpDef
@@ -19,6 +18,7 @@ from lucid.graph.ops import conv, elementwise, norm, pool, reduce
 from lucid.graph.ops.conv_pool import CONV_POOL
 from lucid.nn import functional as F
 from lucid.passes.pipeline import inference_pipeline
+from lucid.proof import sampling
 from lucid.runtime.eager import evaluate
 from lucid.runtime.planning import registry
 from lucid.runtime.planning.phase import Phase
@@ -117,8 +117,8 @@ def test_what_a_pass_has_made_is_evaluated_once(monkeypatch: pytest.MonkeyPatch)
         seen.append(graph)
         return reference_values(graph, *rest)
 
-    reference_values = verification.reference_values
-    monkeypatch.setattr(verification, "reference_values", noting)
+    reference_values = sampling.reference_values
+    monkeypatch.setattr(sampling, "reference_values", noting)
     model = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2, 2)).eval()
     lucid.compile(model, lucid.spec(1, 4, 8, 8), verify=True)
     assert 1 < len(seen) <= 1 + len(inference_pipeline(evaluate, has_kernel))  # what comes in, and what each makes

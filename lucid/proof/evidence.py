@@ -1,0 +1,104 @@
+"""What was found wrong, as a ``.lucid`` file with a script that shows it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+from ..base.arrays import Array
+from ..formats.serialize import save
+from ..graph.builder import printable
+from ..graph.ir import Graph
+
+Folder: TypeAlias = "str | os.PathLike[str] | None"
+"""Where evidence is written; None for a new folder among the system's temporary ones."""
+
+GRAPH = "graph"
+"""Name of the graph in the file."""
+
+INPUT = "input."
+"""Prefix of the arrays that are inputs, which are numbered."""
+
+_SCRIPT = """# {title}
+
+from pathlib import Path
+
+import lucid
+from lucid.formats.serialize import load
+{imports}
+archive = load(Path(__file__).with_suffix(".lucid"))
+graph, arrays = archive.graphs[{graph!r}], archive.arrays
+{call}
+"""
+
+
+def write(
+    folder: Folder, stem: str, graph: Graph, arrays: Mapping[str, Array], *, title: str, call: str, imports: str = ""
+) -> Path:
+    """Write a graph with the arrays it takes, and a script that runs ``call`` on ``graph`` and ``arrays``.
+
+    Parameters
+    ----------
+    folder
+        Where to; it is made where there is none.
+    stem
+        What both files are called after.
+    graph, arrays
+        What the file holds: of the arrays those that the graph has parameters for, and the inputs.
+    title
+        What the script is headed by; escaped, as it names what comes from users and files.
+    call, imports
+        Lines of the script.
+
+    Returns
+    -------
+    Path of the script.
+    """
+    home = Path(tempfile.mkdtemp(prefix="lucid-")) if folder is None else Path(folder)
+    home.mkdir(parents=True, exist_ok=True)
+    script = home / f"{re.sub(r'[^A-Za-z0-9_]+', '_', stem)[:80]}.py"
+    needed = {name: array for name, array in arrays.items() if name in graph.parameters or name.startswith(INPUT)}
+    save(script.with_suffix(".lucid"), {GRAPH: graph}, needed)
+    text = _SCRIPT.format(title=printable(title), graph=GRAPH, imports=imports, call=call)
+    script.write_text(text, "utf-8")
+    return script
+
+
+def inputs_of(arrays: Mapping[str, Array]) -> list[Array]:
+    """The inputs among the arrays of a file."""
+    return [arrays[f"{INPUT}{i}"] for i in range(sum(name.startswith(INPUT) for name in arrays))]
+
+
+def spelled(value: object) -> tuple[str, str]:
+    """Imports and an expression for a function, an application of one in part, or a value made of such.
+
+    What can be imported from nowhere (a lambda, a function in a function) is left for the reader to bring.
+    """
+    imports: dict[str, None] = {}
+    text = _spelled(value, imports)
+    return "".join(f"{line}\n" for line in imports), text
+
+
+def _spelled(value: object, imports: dict[str, None]) -> str:
+    if isinstance(value, partial):
+        imports["from functools import partial"] = None
+        given = [_spelled(one, imports) for one in (value.func, *value.args)]
+        return f"partial({', '.join([*given, *(f'{k}={_spelled(v, imports)}' for k, v in value.keywords.items())])})"
+    if is_dataclass(value) and not isinstance(value, type):
+        fields_ = (f"{f.name}={_spelled(getattr(value, f.name), imports)}" for f in fields(value))
+        return f"{_spelled(type(value), imports)}({', '.join(fields_)})"
+    if value is None or isinstance(value, bool | int | float | str):
+        return ascii(value)
+    module, name = getattr(value, "__module__", None), getattr(value, "__name__", None)
+    if isinstance(name, str) and name.isidentifier() and getattr(sys.modules.get(str(module)), name, None) is value:
+        imports[f"from {module} import {name}"] = None
+        return name
+    imports["# it comes from nowhere that could be imported: bring it here as yours"] = None
+    return "yours"

@@ -1,0 +1,167 @@
+"""A gradient rule must give the slope: what the reference says of an op a little to each side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..autodiff.reverse import Joint, differentiate
+from ..base.arrays import Array
+from ..errors import LucidError, RuleError
+from ..graph.assume import Assumption
+from ..graph.builder import Builder
+from ..graph.cut import part
+from ..graph.facts import read_values
+from ..graph.ir import Graph, Node, Value
+from ..graph.opdef import Attrs, OpDef, TypeAttrs
+from ..graph.ops.source import INPUT
+from ..graph.trace import Tracer
+from ..graph.types import TensorType
+from ..reference import evaluate_reference
+from . import evidence
+from .sampling import evaluated, sizes_of
+
+APART = 1e-3
+"""By how much numbers are moved first, in units of the largest: where a maximum has two of a size there is no slope."""
+
+
+@dataclass(frozen=True)
+class _Fineness:
+    """How far to each side, in units of the largest number that is moved; the largest difference, relative to the sum
+    of what the single numbers contribute; and how far a result is from what it should be, relative to itself."""
+
+    step: float
+    tolerance: float
+    rounding: float
+
+
+FINE, COARSE = _Fineness(1e-6, 1e-5, 4 * 2.0**-53), _Fineness(1e-2, 3e-2, 4 * 2.0**-24)
+"""Of ops in double precision; and of those that give fewer digits whatever they are given."""
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """An op by itself, with its gradients."""
+
+    graph: Graph
+    joint: Joint
+
+    @property
+    def fineness(self) -> _Fineness:
+        floats = [t.dtype for t in self.graph.output_types if t.dtype.kind == "f"]
+        return FINE if all(dtype == np.float64 for dtype in floats) else COARSE
+
+
+def check_gradients(
+    graph: Graph,
+    parameters: Mapping[str, Array],
+    assumptions: Sequence[Assumption] = (),
+    folder: evidence.Folder = None,
+) -> None:
+    """Compare the gradient rule of each op of a graph with differences of the reference.
+
+    Parameters
+    ----------
+    graph
+        What would be differentiated.
+    parameters
+        Arrays by name.
+    assumptions
+        What is taken for granted of its symbolic sizes.
+    folder
+        Where the smallest graph that shows a fault is written.
+
+    Raises
+    ------
+    RuleError
+        Names the op and the node.
+    """
+    tried = evaluated(graph, parameters, sizes_of(graph, assumptions))
+    seen: set[tuple[OpDef, Attrs, tuple[TensorType, ...], tuple[int, ...]]] = set()
+    read = read_values(tried.concrete)
+    for name, node in tried.concrete.nodes():
+        feeds = [tried.values[value] for value in tried.concrete.inputs_of(name)]
+        outputs = tuple(i for i in range(len(node.outputs)) if Value(name, i) in read)
+        case = node.op, node.attrs, tuple(TensorType(x.shape, x.dtype) for x in feeds), outputs
+        if node.op.source or node.op.random or not node.op.has_slope(node.attrs) or not outputs or case in seen:
+            continue
+        seen.add(case)
+        wrong = _wrong(node, feeds, outputs)
+        if wrong:
+            said = f"the gradient rule of {node.op.name} is wrong at {name}: {wrong}"
+            place = f" ({node.origin})" if str(node.origin) else ""
+            alone = part(tried.concrete, {name}).graph
+            call = "lucid.proof.check_gradients(graph, arrays)"
+            script = evidence.write(folder, f"gradient_of_{node.op.name}", alone, parameters, title=said, call=call)
+            raise RuleError(f"{said}{place}", graph=alone, script=script)
+
+
+def _wrong(node: Node, feeds: Sequence[Array], outputs: Sequence[int]) -> str | None:
+    """What is wrong with the gradients of a node at these inputs, in words; None where they are right or none are."""
+    rng = np.random.default_rng(0)
+    for apart in (APART, 0.0):  # numbers that were moved may be outside of where it is defined
+        arrays = [_doubled(rng, x, apart) for x in feeds]
+        alone = _alone(node, arrays, outputs)
+        if alone is None:
+            return None
+        if all(np.isfinite(y).all() for y in evaluate_reference(alone.graph, arrays) if y.dtype.kind == "f"):
+            return _differs(alone, arrays, rng)
+    return None
+
+
+def _doubled(rng: np.random.Generator, x: Array, apart: float) -> Array:
+    if x.dtype.kind != "f":
+        return x
+    moved: Array = x.astype(np.float64) + apart * _scale(x) * rng.uniform(0.5, 1.0, x.shape)
+    return moved
+
+
+def _scale(x: Array) -> float:
+    return float(np.max(np.abs(x), initial=0.0, where=np.isfinite(x))) or 1.0
+
+
+def _alone(node: Node, arrays: Sequence[Array], outputs: Sequence[int]) -> _Alone | None:
+    """The op by itself; None where it does not take numbers of double precision, or has nothing to differentiate."""
+    tracer = Tracer(Builder())
+    try:
+        inputs = [tracer.emit(INPUT, TypeAttrs(x.shape, x.dtype), name=f"x{i}")[0] for i, x in enumerate(arrays)]
+        results = tracer.emit(node.op, node.attrs, inputs)
+    except LucidError:
+        return None
+    graph = tracer.builder.finish([results[i].value for i in outputs])
+    wanted = [name for name, x in zip(graph.inputs, arrays, strict=True) if x.dtype.kind == "f" and x.size]
+    return _Alone(graph, differentiate(graph, wanted)) if wanted else None
+
+
+def _differs(alone: _Alone, arrays: Sequence[Array], rng: np.random.Generator) -> str | None:
+    """Move one input after the other along a random direction, and see the results follow."""
+    seeds = [rng.standard_normal(t.concrete) for t in alone.joint.graph.input_types[len(arrays) :]]
+    seeded = [t.dtype.kind == "f" for t in alone.graph.output_types]
+    with np.errstate(all="ignore"):
+        found = evaluate_reference(alone.joint.graph, [*arrays, *seeds])
+    gradients = dict(zip(alone.joint.wanted, found[alone.joint.forward_outputs :], strict=True))
+    for slot, name in enumerate(alone.graph.inputs):
+        if name not in gradients:
+            continue
+        x, fineness = arrays[slot], alone.fineness
+        direction = rng.standard_normal(x.shape)
+        step = fineness.step * _scale(x)
+        moved = []
+        for side in (-1.0, 0.0, 1.0):
+            near = [*arrays[:slot], x + side * step * direction, *arrays[slot + 1 :]]
+            results = [y for y, kept in zip(evaluate_reference(alone.graph, near), seeded, strict=True) if kept]
+            moved.append([y.astype(np.float64) * c for y, c in zip(results, seeds, strict=True)])
+        sides = [[(b - a) / step for a, b in zip(*pair, strict=True)] for pair in (moved[:2], moved[1:])]
+        if not all(np.isfinite(part).all() for side in sides for part in side):
+            continue
+        slopes = sorted(float(sum(part.sum() for part in side)) for side in sides)
+        terms = gradients[name].astype(np.float64) * direction
+        given = float(terms.sum())
+        size = float(np.abs(terms).sum()) + max(float(sum(np.abs(part).sum() for part in side)) for side in sides)
+        rounded = sum(float(np.abs(y).sum()) for y in moved[1]) * fineness.rounding / step
+        room = fineness.tolerance * size + rounded + (slopes[1] - slopes[0])  # which differ where there is a kink
+        if not slopes[0] - room <= given <= slopes[1] + room:
+            return f"of its input {slot} it says {given:.6g}, and the slope is {slopes[0]:.6g} to {slopes[1]:.6g}"
+    return None

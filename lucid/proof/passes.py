@@ -1,0 +1,127 @@
+"""A pass must not change what a graph computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..base.arrays import Array
+from ..errors import LucidError, PassError
+from ..graph.assume import Assumption
+from ..graph.cut import Part
+from ..graph.ir import Graph, Value
+from ..passes.pipeline import Observer, Pass
+from . import evidence
+from .sampling import Evaluated, close, difference, evaluated, sizes_of
+from .smallest import smallest
+
+
+def check_pass(one: Pass | Callable[[Graph], Graph], graph: Graph, parameters: Mapping[str, Array]) -> None:
+    """Compare a graph with what a pass makes of it, on sampled inputs, by the reference.
+
+    Parameters
+    ----------
+    one
+        A pass, or a function from graph to graph.
+    graph
+        What it is given.
+    parameters
+        Arrays by name.
+
+    Raises
+    ------
+    PassError
+        Says which result differs by how much.
+    """
+    applied = one if isinstance(one, Pass) else Pass(getattr(one, "__name__", "the pass"), one)
+    before = evaluated(graph, parameters, sizes_of(graph))
+    after = evaluated(applied.run(graph), parameters, before.sizes)
+    found = _changed(before, after)
+    if found is not None:
+        raise PassError(f"pass {applied.name} {found}", graph=graph)
+
+
+def observer(
+    state: Callable[[], Mapping[str, Array]], assumptions: Sequence[Assumption] = (), folder: evidence.Folder = None
+) -> Observer:
+    """What compares the graphs before and after each pass, with the parameters' arrays as they are then.
+
+    The smallest graph that shows a fault goes to the folder.
+    """
+    latest: list[Evaluated] = []
+    """The graph that one pass made is the one that the next is given; it is evaluated once."""
+    arrays: Mapping[str, Array] = {}
+
+    def found(graph: Graph, sizes: Mapping[str, int]) -> Evaluated:
+        known = (one for one in latest if one.graph is graph and one.sizes == sizes)
+        return next(known, None) or evaluated(graph, arrays, sizes)
+
+    def observe(applied: Pass, before: Graph, after: Graph) -> None:
+        nonlocal arrays
+        arrays = state()
+        sizes = sizes_of(before, assumptions)
+        pair = found(before, sizes), found(after, sizes)
+        latest[:] = pair[1:]
+        wrong = _changed(*pair)
+        if wrong is not None:
+            raise _blamed(applied, wrong, before, after, arrays, sizes, folder)
+
+    return observe
+
+
+def _changed(before: Evaluated, after: Evaluated) -> str | None:
+    """What differs, in words."""
+    old, new, want, have = before.concrete, after.concrete, before.values, after.values
+    for index, (a, b) in enumerate(zip(old.results, new.results, strict=True)):
+        if not close(want[a], have[b]):
+            culprit = _first_difference(old, new, want, have) or str(b)
+            by = difference(want[a], have[b])
+            return f"changed result {index}: node {culprit} differs from the reference by {by:.3g}"
+    return None
+
+
+def _first_difference(old: Graph, new: Graph, want: Mapping[Value, Any], have: Mapping[Value, Any]) -> str | None:
+    """The first node that both graphs have under one name and type, with different values."""
+    for name in new.order:
+        if (
+            name in old
+            and new.node(name).outputs == old.node(name).outputs
+            and not close(want[Value(name)], have[Value(name)])
+        ):
+            return name
+    return None
+
+
+def _blamed(
+    applied: Pass,
+    wrong: str,
+    before: Graph,
+    after: Graph,
+    arrays: Mapping[str, Array],
+    sizes: Mapping[str, int],
+    folder: evidence.Folder,
+) -> PassError:
+    """The error, with the smallest graph that the pass changes."""
+    touched = [n for n in before.order if n not in after or after.node(n) != before.node(n)]
+    found = smallest(before, lambda part: _fails(applied, arrays, sizes, part.graph), touched)
+    said, script = f"pass {applied.name} {wrong}", None
+    if _fails(applied, arrays, sizes_of(found.graph), found.graph):  # of the sizes that the script takes
+        imports, name = evidence.spelled(applied.run)
+        call = f"lucid.proof.check_pass({name}, graph, arrays)"
+        script = evidence.write(folder, applied.name, found.graph, arrays, title=said, call=call, imports=imports)
+    return PassError(f"{said}; {_counted(found)}", graph=found.graph, script=script)
+
+
+def _counted(found: Part) -> str:
+    names = found.computing
+    listed = f"{', '.join(names[:4])}{', …' if len(names) > 4 else ''}"
+    return f"the smallest graph that it changes has {len(names)} node{'s' * (len(names) != 1)}: {listed}"
+
+
+def _fails(applied: Pass, arrays: Mapping[str, Array], sizes: Mapping[str, int], graph: Graph) -> bool:
+    try:
+        before = evaluated(graph, arrays, {name: sizes[name] for name in graph.symbols})
+        after = evaluated(applied.run(graph), arrays, before.sizes)
+    except (LucidError, ArithmeticError, LookupError, ValueError):  # another fault than the one looked for
+        return False
+    return _changed(before, after) is not None

@@ -1,0 +1,162 @@
+"""A program must compute what its graph says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..base.arrays import Array
+from ..errors import ExecutionError, LoweringError, LucidError
+from ..graph.cut import Part
+from ..graph.ir import Graph, Value
+from ..graph.opdef import Attrs, OpDef
+from ..graph.ops.source import ConstantAttrs
+from ..graph.rng import keys_aside
+from ..reference import run_reference
+from ..runtime.program.executable import Executable, watched
+from ..runtime.program.plan import Plan
+from ..runtime.program.printer import Values
+from ..runtime.program.step import Step
+from . import evidence
+from .sampling import TOLERANCE, close, difference
+from .smallest import smallest
+
+NUDGES = 4
+"""How often the inputs of a step are moved, to see how far its result moves."""
+
+
+@dataclass(frozen=True)
+class _Wrong:
+    """What a program computes wrongly."""
+
+    said: str
+    step: str
+    values: Mapping[Value, Array]
+
+
+def check_program(
+    plan: Plan, parameters: Sequence[Array], inputs: Sequence[Array], folder: evidence.Folder = None
+) -> None:
+    """Compare each step of a plan's program with the reference, given what the program itself gave the step.
+
+    It runs the lowerings that were chosen, in the memory and the layout that were decided, on other numbers and then
+    on these: a view that does not show what it should, or memory that was given away too soon, is seen as well as a
+    wrong sum.
+
+    Parameters
+    ----------
+    plan, parameters, inputs
+        What runs, and on what.
+    folder
+        Where the smallest graph whose program is wrong is written.
+
+    Raises
+    ------
+    LoweringError
+        Names the node and the lowering that compute something else.
+    """
+    wrong = _wrong(plan, parameters, inputs)
+    if wrong is None:
+        return
+    arrays = dict(zip(plan.parameters, parameters, strict=True))
+    found = smallest(
+        plan.graph, lambda part: _fails(plan, part, arrays, wrong.values) is not None, [wrong.step], elsewhere=False
+    )
+    given = [wrong.values[value] for value in found.inputs]
+    call = (
+        f"inputs = lucid.proof.inputs_of(arrays)\nlucid.compile(graph, parameters=arrays, passes=[], "
+        f"threads={plan.threads}, exact={plan.exact}, verify=True)(*inputs)"
+    )
+    kept = {**arrays, **{f"{evidence.INPUT}{i}": x for i, x in enumerate(given)}}
+    script = evidence.write(folder, f"program_of_{wrong.step}", found.graph, kept, title=wrong.said, call=call)
+    raise LoweringError(wrong.said, graph=found.graph, script=script)
+
+
+def _fails(plan: Plan, part: Part, parameters: Mapping[str, Array], values: Mapping[Value, Array]) -> _Wrong | None:
+    """What the program of a part of the graph computes wrongly, given what the whole gave it."""
+    try:
+        alone = Executable(part.graph, threads=plan.threads, exact=plan.exact, lasting=plan.lasting)
+        return _wrong(alone.plan, [parameters[name] for name in alone.parameters], [values[v] for v in part.inputs])
+    except (LucidError, KeyError):  # a value that the program does not keep
+        return None
+
+
+def _wrong(plan: Plan, parameters: Sequence[Array], inputs: Sequence[Array]) -> _Wrong | None:
+    values: Values = {}
+    program = watched(plan, values=values)
+    program.load(parameters, 0)
+    with keys_aside():
+        with suppress(ExecutionError):  # the model may not take other numbers: it may want probabilities
+            program(*map(_others, inputs))
+        results = program(*inputs)
+    named = dict(zip(program.parameters, parameters, strict=True))
+    known = {Value(name): array for name, array in zip(plan.graph.inputs, inputs, strict=True)}
+    known |= {Value(node): named[name] for name, node in plan.graph.parameters.items()}
+    for step in program.plan.steps:
+        known.update((Value(step.name, i), array) for i, array in enumerate(values[step.name]) if array is not None)
+    for step in program.plan.steps:
+        said = _wrong_step(step, plan.graph, known)
+        if said is not None:
+            return _Wrong(said, step.name, known)
+    for number, (value, result) in enumerate(zip(plan.graph.results, results, strict=True)):
+        if value in known and not np.array_equal(known[value], result, equal_nan=result.dtype.kind == "f"):
+            said = f"result {number} is not what node {value.node} made: it was written over later"
+            return _Wrong(said, value.node, known)
+    return None
+
+
+def _wrong_step(step: Step, graph: Graph, known: Mapping[Value, Array]) -> str | None:
+    node, feeds = step.node, [_known(value, graph, known) for value in graph.inputs_of(step.name)]
+    if node.op.random:
+        return None
+    if not step.choice.lowering.exact and not all(np.isfinite(x).all() for x in feeds):
+        return None  # an infinity or NaN may spread over the numbers that are made together
+    for output, want in enumerate(run_reference(node.op, node.attrs, feeds)):
+        have = known.get(Value(step.name, output))
+        if have is None or close(want, have, *feeds):
+            continue
+        if not _as_near_as_it_can_be(node.op, node.attrs, feeds, output, want, have):
+            place = f" ({node.origin})" if str(node.origin) else ""
+            by = difference(want, have)
+            return f"{step.name}: {node.op.name} by {step.choice} differs from the reference by {by:.3g}{place}"
+    return None
+
+
+def _known(value: Value, graph: Graph, known: Mapping[Value, Array]) -> Array:
+    attrs = graph.node(value.node).attrs
+    return attrs.value.array if isinstance(attrs, ConstantAttrs) else known[value]
+
+
+def _others(x: Array) -> Array:
+    """Other numbers that lie in memory as these; indices stay as they are."""
+    return x if x.dtype.kind != "f" else x * x.dtype.type(-0.5)
+
+
+def _as_near_as_it_can_be(
+    op: OpDef, attrs: Attrs, feeds: Sequence[Array], output: int, want: Array, have: Array
+) -> bool:
+    """Whether a centred op is off by no more than the reference would be after its inputs were rounded.
+
+    An image of one colour has a deviation of 0 but for rounding; divided by that, rounding is all there is to see.
+    """
+    if not op.centred or want.dtype.kind != "f" or want.shape != have.shape or want.dtype != have.dtype:
+        return False
+    rng, moved = np.random.default_rng(0), np.zeros(want.shape)
+    with np.errstate(all="ignore"):
+        for _ in range(NUDGES):
+            near = [_nudged(rng, x) for x in feeds]
+            moved = np.fmax(moved, np.abs(run_reference(op, attrs, near)[output].astype(np.float64) - want))
+        off = np.abs(want.astype(np.float64) - have)
+    return bool(np.all((off <= moved) | (want == have) | (np.isnan(want) & np.isnan(have))))
+
+
+def _nudged(rng: np.random.Generator, x: Array) -> Array:
+    """Each number larger or smaller by the tolerance, of the size of the largest."""
+    if x.dtype.kind != "f" or not x.size:
+        return x
+    steps = TOLERANCE[x.dtype.name] * np.abs(x).max() * rng.choice([-1.0, 1.0], x.shape)
+    nudged: Array = (x + steps).astype(x.dtype)
+    return nudged

@@ -1,0 +1,75 @@
+"""Numbers to try, and when two results are the same but for rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+import numpy as np
+
+from ..base.arrays import Array
+from ..graph.assume import Assumption, example_sizes
+from ..graph.facts import drawn
+from ..graph.ir import Graph, Value
+from ..graph.types import TensorType
+from ..reference import reference_values
+
+SYMBOL_SIZE = 2
+"""The size that symbolic dimensions get, or the next larger one that the assumptions of the trace allow."""
+
+TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
+"""Largest difference allowed, relative to the largest value of the reference: passes may reorder sums."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A graph, and the values of its nodes on the sampled inputs of these sizes."""
+
+    graph: Graph
+    sizes: Mapping[str, int]
+    concrete: Graph
+    values: Mapping[Value, Array]
+
+
+def evaluated(graph: Graph, parameters: Mapping[str, Array], sizes: Mapping[str, int]) -> Evaluated:
+    """Run a graph on sampled inputs by the reference."""
+    concrete, rng = graph.bind(sizes), np.random.default_rng(0)
+    inputs = [sample(rng, t) for t in concrete.input_types]
+    return Evaluated(graph, sizes, concrete, reference_values(concrete, inputs, parameters, keys(concrete)))
+
+
+def sizes_of(graph: Graph, assumptions: Sequence[Assumption] = ()) -> dict[str, int]:
+    """Sizes to try a graph with."""
+    return example_sizes(graph.symbols, assumptions, SYMBOL_SIZE)
+
+
+def sample(rng: np.random.Generator, type_: TensorType) -> Array:
+    if type_.dtype.kind == "f":
+        return rng.standard_normal(type_.concrete).astype(type_.dtype)
+    return rng.integers(0, 2, type_.concrete).astype(type_.dtype)
+
+
+def keys(graph: Graph) -> dict[Value, Array]:
+    """A key for every random draw that depends on the node's name alone: two graphs draw the same numbers."""
+    return {Value(name): np.array(crc32(name.encode()), np.uint64) for name in drawn(graph)}
+
+
+def difference(a: Array, b: Array) -> float:
+    """The largest, of numbers that are there in both."""
+    if a.shape != b.shape:
+        return float("inf")
+    with np.errstate(all="ignore"):
+        both = np.abs(a.astype(np.float64) - b.astype(np.float64))
+    return float(np.nanmax(both, initial=0.0))
+
+
+def close(a: Array, b: Array, *made_of: Array) -> bool:
+    """Whether two arrays differ by no more than rounding, measured by the largest number in ``a`` and ``made_of``."""
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    if a.dtype.kind != "f":
+        return bool(np.array_equal(a, b))
+    sizes = [np.abs(x) for x in (a, *made_of) if x.dtype.kind == "f"]
+    scale = max(float(np.max(size, initial=1.0, where=np.isfinite(size))) for size in sizes)
+    return bool(np.allclose(a, b, rtol=0.0, atol=TOLERANCE[a.dtype.name] * scale, equal_nan=True))
