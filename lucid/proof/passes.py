@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from ..base.arrays import Array
 from ..errors import LucidError, PassError
@@ -80,7 +79,7 @@ def _changed(before: Evaluated, after: Evaluated) -> str | None:
     return None
 
 
-def _first_difference(old: Graph, new: Graph, want: Mapping[Value, Any], have: Mapping[Value, Any]) -> str | None:
+def _first_difference(old: Graph, new: Graph, want: Mapping[Value, Array], have: Mapping[Value, Array]) -> str | None:
     """The first node that both graphs have under one name and type, with different values."""
     for name in new.order:
         if (
