@@ -82,7 +82,8 @@ def private_bytes(count: int) -> Array:
     if count >= MAPPED:
         with contextlib.suppress(OSError, ValueError, OverflowError):  # NumPy then says that there is not so much
             pages = mmap.mmap(-1, count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            pages.madvise(mmap.MADV_HUGEPAGE)  # mappings side by side are one to the system, and share such pages
+            with contextlib.suppress(OSError):  # a system without large pages has others
+                pages.madvise(mmap.MADV_HUGEPAGE)  # mappings side by side are one to it, and share such pages
             return np.frombuffer(pages, np.uint8)
     memory = np.empty(count + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
