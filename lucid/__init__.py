@@ -11,6 +11,7 @@ from .base.absent import NN, TOP, advice
 from .base.checks import device
 from .base.lazy import from_home
 from .errors import LucidError
+from .graph.texts import Text
 from .graph.types import DTYPES, TensorType, spec
 from .nn.parameter import Parameter
 from .runtime.program.store import get_cache_limit, set_cache_limit
@@ -225,6 +226,7 @@ __all__ = [
     "Parameter",
     "Tensor",
     "TensorType",
+    "Text",
     "__version__",
     "abs",
     "absolute",

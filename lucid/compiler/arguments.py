@@ -16,12 +16,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..base.texts import encoded, is_array_of_texts
 from ..errors import TraceError
+from ..graph.texts import Text
 from ..tensor.tensor import Tensor
 
 Structure: TypeAlias = "tuple[Any, ...]"
 
 LEAF: Structure = ("leaf",)
+TEXT = "text"
+OF_TEXTS: Structure = (TEXT, LEAF)
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType, np.ufunc)
 _PLAIN = (bool, int, str, bytes, type(None), type(...), np.dtype, type, Enum)
 
@@ -45,9 +49,13 @@ def flatten(value: object, kinds: tuple[type, ...] = _TENSORS, *, results: bool 
 
 
 def _flatten(value: Any, leaves: list[object], kinds: tuple[type, ...]) -> Structure:
+    if is_array_of_texts(value):
+        value = Text(encoded(value, roomy=True))
     if isinstance(value, kinds):
         leaves.append(value)
         return LEAF
+    if isinstance(value, Text):
+        return (TEXT, _flatten(value.codes, leaves, kinds))
     kind = type(value)
     if isinstance(value, tuple):
         return ("tuple", kind, *[_flatten(item, leaves, kinds) for item in value])
@@ -168,6 +176,8 @@ def _unflatten(structure: Structure, leaf: Callable[[], object]) -> Any:
     kind, *parts = structure
     if kind == "leaf":
         return leaf()
+    if kind == TEXT:
+        return Text(_unflatten(parts[0], leaf))
     if kind == "tuple":
         items = [_unflatten(part, leaf) for part in parts[1:]]
         return tuple(items) if parts[0] is tuple else tuple.__new__(parts[0], items)
@@ -228,7 +238,7 @@ def arranged(structure: Structure, value: Any, name: str = "") -> list[object]:
 def leaf_names(structure: Structure, prefix: str) -> Iterable[str]:
     """A readable name for every leaf, in order: ``x``, ``x.0``, ``x.mask``."""
     kind, *parts = structure
-    if kind == "leaf":
+    if kind in ("leaf", TEXT):
         yield prefix
     elif kind == "dict":
         for key, part in parts:
@@ -250,8 +260,8 @@ def to_json(structure: Structure, depth: int = 0) -> object:
     if depth > DEEPEST:
         raise TraceError(f"arguments or results nested more than {DEEPEST} deep cannot be saved")
     kind, *parts = structure
-    if kind == "leaf":
-        return ["leaf"]
+    if kind in ("leaf", TEXT):
+        return [kind]
     if kind == "tuple":
         return ["tuple", *(to_json(part, depth + 1) for part in parts[1:])]  # a named tuple comes back as a plain one
     if kind == "object":  # a subclass of list or dict as a plain one, a dataclass as a dict of its fields
@@ -276,6 +286,8 @@ def from_json(data: Any, depth: int = 0) -> Structure:
     match data:
         case ["leaf"]:
             return LEAF
+        case ["text"]:
+            return OF_TEXTS
         case ["tuple", *parts]:
             return ("tuple", tuple, *(from_json(part, depth + 1) for part in parts))
         case ["list", *parts]:

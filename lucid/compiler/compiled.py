@@ -28,7 +28,7 @@ from ..runtime.program.store import Store
 from ..tensor.grad_mode import is_grad_enabled
 from ..tensor.tensor import Tensor
 from .archive import archive_bytes, archive_from_bytes, write_archive
-from .arguments import Structure, arranged, flatten
+from .arguments import OF_TEXTS, Structure, arranged, flatten
 from .calls import Calls, Forward, OfTensors
 from .guards import Guards
 from .options import Options
@@ -202,7 +202,7 @@ class CompiledModel(Module):
         if changes.of_models.now != now or (self.model is not None and not (guards.seen == now and guards.hold())):
             return
         straight = trace.calls.of_tensors(call)
-        if straight is not None:
+        if straight is not None and OF_TEXTS not in trace.specialization.inputs[2]:
             self._known.keep(key, (now, straight, guards.unchanged, call))
 
     def _flat(self, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[list[Any], Structure]:

@@ -10,7 +10,9 @@ import numpy as np
 from ..base import changes, checks
 from ..base.absent import MODULE, advice
 from ..base.checks import shown
+from ..base.texts import encoded, is_array_of_texts
 from ..errors import LucidError, OptionError, TraceError
+from ..graph.texts import Text
 from ..graph.trace import active_trace, user_location
 from ..graph.types import as_dtype, is_float
 from ..tensor.tensor import Tensor
@@ -30,9 +32,9 @@ _ARE_TAKEN = frozenset({Tensor, TracedTensor, Parameter})
 
 
 def _tensors(value: Any) -> object:
-    """An argument with every array in it, within lists, tuples and dicts too, made a tensor."""
+    """An argument with every array in it, within lists, tuples and dicts too, made a tensor, or texts."""
     if isinstance(value, np.ndarray):
-        return Tensor(value)
+        return Text(Tensor(encoded(value, roomy=True))) if is_array_of_texts(value) else Tensor(value)
     kind = type(value)
     if kind is dict:
         items = {key: _tensors(item) for key, item in value.items()}

@@ -15,10 +15,12 @@ import numpy as np
 import onnx
 from onnx.backend.base import Backend, BackendRep, namedtupledict
 
+from ..base.texts import as_texts, is_array_of_texts
 from ..compiler.entry import compile
 from ..errors import LucidError, OptionError, TraceError
 from ..formats.onnx.model import Array, widened
 from ..formats.onnx.reader import NEWEST, tensor_of
+from ..graph.texts import Text
 from ..graph.types import DTYPES
 from ..tensor.grad_mode import no_grad
 from ..tensor.tensor import Tensor
@@ -75,7 +77,7 @@ class LucidRep(BackendRep):
         """An output as an array, or a list of arrays; one that is absent is None."""
         if isinstance(y, list):
             return [self._declared(np.asarray(one.numpy()), number) for one in y]
-        return self._declared(np.asarray(y.numpy()), number) if isinstance(y, Tensor) else None
+        return self._declared(np.asarray(y.numpy()), number) if isinstance(y, Tensor | Text) else None
 
     def _declared(self, y: Array, number: int) -> Array:
         """A result as numbers of the type that the file declares, where these are computed with as larger ones."""
@@ -88,6 +90,8 @@ class LucidRep(BackendRep):
             return None
         if isinstance(value, list):
             return [self._value(name, one) for one in value]
+        if is_array_of_texts(value):
+            return as_texts(value)
         if not isinstance(value, np.ndarray | np.generic | int | float):
             raise LucidError(f"{self.model.source}: the input {name!r} is no tensor, which is not supported")
         array = widened(np.asarray(value))

@@ -8,24 +8,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from keyword import iskeyword
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..base.checks import listed, named, placed, shown
+from ..base.texts import as_texts
 from ..errors import GraphError, LucidError, TraceError, from_handler
 from ..formats.onnx import ops as ops  # which register themselves
 from ..formats.onnx.host import evaluate, is_evaluated, plain
-from ..formats.onnx.model import Array, GraphDef, ModelDef, NodeDef, ValueDef
+from ..formats.onnx.model import Array, GraphDef, ModelDef, NodeDef, Size, ValueDef
+from ..formats.onnx.moved import as_text, is_text
 from ..formats.onnx.reader import read
 from ..formats.onnx.registry import Call, Converter, Value, as_tensor, find, is_host
 from ..formats.onnx.room import Room
 from ..formats.onnx.sequences import Items
+from ..graph.opdef import AbstractTensor
+from ..graph.texts import Text
 from ..graph.types import DTYPES, TensorType, spec
 from ..nn.module import Module
 from ..nn.parameter import Parameter
 from ..tensor.tensor import Tensor
 from .sizes import agreed, failed, symbols_of
+
+M = TypeVar("M", AbstractTensor, TensorType)
 
 
 def load(source: object, shapes: Mapping[str, int] | None = None) -> OnnxModel:
@@ -174,15 +180,20 @@ class OnnxModel(Module):
     # ------------------------------------------------------------ what it takes
 
     @cached_property
-    def specs(self) -> tuple[TensorType, ...]:
+    def specs(self) -> tuple[TensorType | Text, ...]:
         """Types of the inputs, for ``lucid.compile(model, *model.specs)``.
 
         Sizes that the file does not fix are symbolic. Where the model's operators need several to be the same, or one
         to be a multiple of a number, the types say so; and where only one number fits, they have that.
         """
         named: dict[str, str] = {}
-        types = tuple(self._spec(one, named) for one in self._plan.graph.inputs)
-        return agreed(self.forward, types) if named else types
+        declared = self._plan.graph.inputs
+        types = tuple(self._spec(one, named) for one in declared)
+
+        def wrapped(given: Sequence[M]) -> tuple[M | Text, ...]:
+            return tuple(Text(x) if is_of_texts(one) else x for one, x in zip(declared, given, strict=True))
+
+        return wrapped(agreed(lambda *given: self.forward(*wrapped(given)), types) if named else types)
 
     def _spec(self, one: ValueDef, named: dict[str, str]) -> TensorType:
         if one.many:
@@ -190,17 +201,23 @@ class OnnxModel(Module):
                 f"the input {shown(one.name)} is a sequence, and the file does not say of how many: give "
                 "lucid.compile a list with a spec for each"
             )
+        if is_of_texts(one) and one.shape is not None:
+            letters = named.setdefault(f"letters of {one.name}", _symbol(f"{one.name}_letters", named.values()))
+            return spec(*self._dims(one, one.shape, named), letters, dtype="int32")
         if one.shape is None or one.dtype is None or one.dtype.name not in DTYPES:
             raise LucidError(f"the file does not say what type the input {shown(one.name)} has")
+        return spec(*self._dims(one, one.shape, named), dtype=one.dtype.name)
+
+    def _dims(self, one: ValueDef, sizes: Sequence[Size], named: dict[str, str]) -> list[int | str]:
         dims: list[int | str] = []
-        for axis, size in enumerate(one.shape):
+        for axis, size in enumerate(sizes):
             if isinstance(size, int):
                 dims.append(size)
             else:
                 key = size or f"{one.name}.{axis}"
                 name = named.setdefault(key, _symbol(key, named.values()))
                 dims.append(self.shapes.get(key, self.shapes.get(name, name)))
-        return spec(*dims, dtype=one.dtype.name)
+        return dims
 
     # ------------------------------------------------------------ running
 
@@ -230,6 +247,8 @@ class OnnxModel(Module):
     def _tensor(self, value: Value) -> object:
         if isinstance(value, Items):
             return [self._tensor(one) for one in value]
+        if is_text(value):
+            return as_text(_WORLD, value)
         return as_tensor(_WORLD, plain(value)) if is_host(value) else value
 
     def run(self, graph: GraphDef, outer: dict[str, Value], given: Sequence[Value], room: Room) -> list[Value]:
@@ -308,7 +327,14 @@ def _known(value: Any, declared: ValueDef) -> Any:
     """An input that is given as a number, or as a tuple or list of numbers, is known while the model is built."""
     if declared.many and isinstance(value, tuple | list):
         return Items(value)
+    if is_of_texts(declared) and isinstance(value, str | tuple | list):
+        return as_texts(value)
     return np.asarray(value, declared.dtype) if isinstance(value, int | float | tuple | list) else value
+
+
+def is_of_texts(declared: ValueDef) -> bool:
+    """Whether an input is an array of texts."""
+    return declared.dtype is not None and declared.dtype.kind == "O" and not declared.many
 
 
 def shape_inputs(graph: GraphDef) -> tuple[str, ...]:

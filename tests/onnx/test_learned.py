@@ -216,7 +216,7 @@ def lists(**changed: Any) -> Case:
         (lists(aggregate_function="MEDIAN"), "no way 'MEDIAN'"),
         (lists(post_transform="PROBIT"), "not transformed by PROBIT"),
         (lists(nodes_featureids=[4, 0, 0]), "a feature that there is not"),
-        (one("LinearClassifier", [X], 2, domain=ML, coefficients=[1.0] * 4, classlabels_strings=["a"]), "by text"),
+        (one("LinearClassifier", [X], 2, domain=ML, coefficients=[1.0] * 4), "what its classes are called"),
         (one("LinearRegressor", [X], domain=ML, coefficients=[1.0]), "1 coefficients for 1 results"),
     ],
 )

@@ -18,6 +18,7 @@ import numpy as np
 
 from ...base.checks import named, shown
 from ...base.lazy import LazyModule
+from ...base.texts import as_texts
 from ...errors import FileError, GraphError, LucidError, from_handler
 from ...graph.types import DTYPES, DType, float32, int64
 from .functions import inlined
@@ -234,6 +235,8 @@ class _Reader:
         """A tensor of the file; what the file has no bytes for is refused before anything is allocated."""
         shape, dtype = tuple(proto.dims), _dtype(proto.data_type)
         _check_shape(f"tensor {shown(proto.name)}", shape, dtype)
+        if dtype.kind == "O":
+            return self.texts(proto, shape)
         if proto.data_location == onnx.TensorProto.EXTERNAL:
             return self.external(proto, shape, dtype)
         count = math.prod(shape)
@@ -250,6 +253,16 @@ class _Reader:
                 raise GraphError(f"tensor {shown(proto.name)} has {held} numbers for {count}")
         array = np.asarray(onnx.numpy_helper.to_array(proto))
         return widened(array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("=")))
+
+    def texts(self, proto: TensorProto, shape: tuple[int, ...]) -> Array:
+        """A tensor of texts."""
+        data = proto.string_data
+        longest = max(map(len, data), default=0)
+        if len(data) != math.prod(shape) or proto.HasField("raw_data") or proto.external_data:
+            raise GraphError(f"tensor {shown(proto.name)} has {len(data)} texts for {math.prod(shape)}")
+        if not self.room.take(4 * len(data) * longest):
+            raise GraphError(f"the texts of tensor {shown(proto.name)} are too many, or too long")
+        return as_texts(np.array(list(data), object)).reshape(shape)
 
     def external(self, proto: TensorProto, shape: tuple[int, ...], dtype: DType) -> Array:
         """Data in a file beside the model's, mapped."""

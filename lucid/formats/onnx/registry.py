@@ -21,6 +21,7 @@ from typing import Any, TypeAlias, TypeGuard, TypeVar, overload
 
 import numpy as np
 
+from ...base.texts import decoded
 from ...errors import GraphError
 from ...graph.dims import Dim, SymDim
 from ...graph.opdef import AbstractTensor
@@ -28,8 +29,10 @@ from ...graph.ops.elementwise import mul
 from ...graph.ops.indexing import content
 from ...graph.ops.shape import concat, reshape
 from ...graph.ops.source import full
+from ...graph.texts import Text
 from ...graph.types import DType, as_dtype, float32, int64
 from .model import Array, GraphDef, NodeDef
+from .moved import as_text, by_numbers, is_text
 from .room import Room
 from .sequences import Items
 from .sequences import Value as Value
@@ -99,6 +102,8 @@ class Call:
             raise GraphError("an input is missing")
         if isinstance(value, Items):
             raise GraphError("it takes tensors, and is given a sequence")
+        if isinstance(value, Text) or is_text(value):
+            raise GraphError("it takes numbers, and is given text")
         return as_tensor(self.world, value)
 
     def tensors(self, *values: Value) -> list[AbstractTensor]:
@@ -108,6 +113,19 @@ class Call:
     def optional(self, value: Value) -> AbstractTensor | None:
         """The value as a tensor, None where it is left out."""
         return None if value is None else self.tensor(value)
+
+    def text(self, value: Value) -> Text:
+        """The value, which must be texts."""
+        return as_text(self.world, value)
+
+    def movable(self, values: Sequence[Value]) -> list[Value]:
+        """Values of which no texts are known beforehand, so that a graph can hand them on."""
+        return [self.text(one) if is_text(one) and not isinstance(one, Items) else one for one in values]
+
+    @staticmethod
+    def is_text(value: Value) -> bool:
+        """Whether a value is texts."""
+        return is_text(value)
 
     def known(self, value: Value, what: str) -> Array:
         """A value that the model's structure depends on: known beforehand, or data where nothing is recorded.
@@ -120,6 +138,8 @@ class Call:
         if is_host(value):
             return value
         words = f"{what} must be known when the model is built, and is computed from data; uncompiled, it runs"
+        if isinstance(value, Text):
+            return decoded(content(value.tensor, words))
         return content(self.tensor(value), words)
 
     def dims(self, value: Value, what: str) -> tuple[Dim, ...]:
@@ -192,6 +212,10 @@ class Converter:
         What the inputs are called, for parameters.
     host
         Numbers of the inputs that are not data of the model, and are left as they come.
+    state
+        Numbers of those that are no parameters but kept with them.
+    moves
+        Numbers of those whose elements it moves whatever they are, texts too; -1 for all.
     """
 
     since: int
@@ -199,11 +223,17 @@ class Converter:
     names: tuple[str, ...] = ()
     host: frozenset[int] = frozenset()
     state: frozenset[int] = frozenset()
+    moves: frozenset[int] = frozenset()
 
     def results(self, call: Call, *inputs: Value) -> Sequence[Value]:
         """What the operator gives for these inputs."""
+        if self.moves and any(is_text(one) for slot, one in enumerate(inputs) if self.moves & {slot, -1}):
+            return by_numbers(lambda *given: self._results(call, *given), call.world, self.moves, inputs)
+        return self._results(call, *inputs)
+
+    def _results(self, call: Call, *inputs: Value) -> Sequence[Value]:
         found = self.function(call, *inputs)
-        return [found] if found is None or isinstance(found, AbstractTensor | np.ndarray | Items) else found
+        return [found] if found is None or isinstance(found, AbstractTensor | np.ndarray | Text | Items) else found
 
     def check_inputs(self, node: NodeDef) -> None:
         """The node has the inputs that the operator takes, and leaves out none that it must have."""
@@ -222,16 +252,16 @@ _TABLE: dict[tuple[str, str], list[Converter]] = {}
 
 def converter(
     *ops: str, since: int = 1, domain: str = "", names: Sequence[str] = (), host: Sequence[int] = (),
-    state: Sequence[int] = (),
+    state: Sequence[int] = (), moves: Sequence[int] = (),
 ) -> Callable[[F], F]:  # fmt: skip
     """Register the decorated function for operators of a domain, from a version on.
 
     ``names`` are those of parameters that come as these inputs, ``state`` the inputs that are no parameters but kept
-    with them, and ``host`` those that are no data.
+    with them, ``host`` those that are no data, and ``moves`` those whose elements it moves whatever they are (-1: all).
     """
 
     def decorate(function: F) -> F:
-        made = Converter(since, function, tuple(names), frozenset(host), frozenset(state))
+        made = Converter(since, function, tuple(names), frozenset(host), frozenset(state), frozenset(moves))
         for op in ops:
             known = _TABLE.setdefault((domain, op), [])
             known.append(made)

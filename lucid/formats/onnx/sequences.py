@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from ...errors import GraphError
 from ...graph.opdef import AbstractTensor
+from ...graph.texts import Text
 from .model import Array
 
 LONGEST = 1 << 16
 """Values that a sequence may have."""
 
 
-class Items(tuple["AbstractTensor | Array", ...]):
-    """A sequence of tensors, or of values that are known while the model is built."""
+class Items(tuple["AbstractTensor | Array | Text", ...]):
+    """A sequence of tensors or texts, or of values that are known while the model is built."""
 
     __slots__ = ()
 
 
-Value: TypeAlias = "AbstractTensor | Array | Items | None"
+Value: TypeAlias = "AbstractTensor | Array | Text | Items | None"
+"""Of an operator: a tensor, what is known while the model is built, texts, a sequence, or nothing."""
 
 
 def checked_length(count: int) -> int:
@@ -44,15 +46,15 @@ class Layout:
     Attributes
     ----------
     counts
-        Of each value how many tensors it is; None where it is one itself, and -1 where it is absent.
+        Of each value how many tensors it is; where it is no sequence, what it is.
     """
 
-    counts: tuple[int | None, ...]
+    counts: tuple[int | str, ...]
 
     @staticmethod
     def of(values: Sequence[Value]) -> Layout:
         """How these lie."""
-        return Layout(tuple(len(one) if isinstance(one, Items) else -1 if one is None else None for one in values))
+        return Layout(tuple(map(_count, values)))
 
     def flat(self, values: Sequence[Value], tensor: Callable[[Value], AbstractTensor]) -> list[AbstractTensor]:
         """The tensors of values that must lie like this."""
@@ -63,11 +65,22 @@ class Layout:
     def restored(self, tensors: Iterable[AbstractTensor]) -> list[Value]:
         """The values that so many tensors are."""
         rest = iter(tensors)
-        return [
-            next(rest) if count is None else None if count < 0 else Items(next(rest) for _ in range(count))
-            for count in self.counts
-        ]
+        return [_restored(count, rest) for count in self.counts]
+
+
+def _count(value: Value) -> int | str:
+    if isinstance(value, Items):
+        return len(value)
+    return "text" if isinstance(value, Text) else "nothing" if value is None else "tensor"
 
 
 def _parts(value: Value) -> Sequence[Value]:
+    if isinstance(value, Text):
+        return (value.tensor,)
     return value if isinstance(value, Items) else () if value is None else (value,)
+
+
+def _restored(count: int | str, rest: Iterator[AbstractTensor]) -> Value:
+    if isinstance(count, int):
+        return Items(next(rest) for _ in range(count))
+    return None if count == "nothing" else Text(next(rest)) if count == "text" else next(rest)

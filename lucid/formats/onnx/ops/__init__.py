@@ -4,6 +4,7 @@ from . import attention as attention
 from . import chosen as chosen
 from . import control as control
 from . import elementwise as elementwise
+from . import encoders as encoders
 from . import images as images
 from . import indexing as indexing
 from . import learned as learned

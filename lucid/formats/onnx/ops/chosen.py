@@ -89,7 +89,7 @@ def by_data(call: Call, *inputs: Value) -> Sequence[Value]:
     return found
 
 
-@converter("Compress", host=(1,))
+@converter("Compress", host=(1,), moves=(0,))
 def compress(call: Call, x: Value, condition: Value) -> AbstractTensor:
     values: AbstractTensor = call.tensor(x)
     chosen = values.constant(np.flatnonzero(call.known(condition, "the condition")))

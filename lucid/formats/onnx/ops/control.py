@@ -47,7 +47,7 @@ def if_(call: Call, condition: Value) -> Sequence[Value]:
 
 def _results(call: Call, graph: GraphDef, layouts: list[Layout]) -> Results:
     """The tensors that a branch gives; how they lie is put on the list."""
-    values = call.run(graph, ())
+    values = call.movable(call.run(graph, ()))
     layout = Layout.of(values)
     tensors = layout.flat(values, call.tensor)
     layouts.append(layout)

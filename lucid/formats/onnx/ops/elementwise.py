@@ -8,6 +8,7 @@ from functools import reduce
 import numpy as np
 
 from ....errors import GraphError
+from ....graph import texts
 from ....graph.opdef import AbstractTensor
 from ....graph.ops import activation as act
 from ....graph.ops import bounds, composite
@@ -35,7 +36,7 @@ UNARY: dict[str, Function] = {
 }  # fmt: skip
 
 BINARY: dict[str, Function] = {
-    "Add": ew.add, "Sub": ew.sub, "Mul": ew.mul, "Equal": composite.eq, "Less": composite.lt,
+    "Add": ew.add, "Sub": ew.sub, "Mul": ew.mul, "Less": composite.lt,
     "LessOrEqual": composite.le, "Greater": composite.gt, "GreaterOrEqual": composite.ge,
     "And": composite.logical_and, "Or": composite.logical_or, "Xor": composite.logical_xor,
     "BitwiseAnd": composite.bitwise_and, "BitwiseOr": composite.bitwise_or, "BitwiseXor": composite.bitwise_xor,
@@ -51,6 +52,14 @@ def unary(call: Call, x: Value) -> AbstractTensor:
 def binary(call: Call, a: Value, b: Value) -> AbstractTensor:
     a, b = call.tensors(a, b)
     return BINARY[call.node.op](a, _legacy(call, a, b))
+
+
+@converter("Equal")
+def equal(call: Call, a: Value, b: Value) -> AbstractTensor:
+    if call.is_text(a):
+        return texts.equal(call.text(a), call.text(b))
+    a, b = call.tensors(a, b)
+    return composite.eq(a, _legacy(call, a, b))
 
 
 def _legacy(call: Call, a: AbstractTensor, b: AbstractTensor) -> AbstractTensor:
@@ -98,7 +107,7 @@ def several(call: Call, *xs: Value) -> AbstractTensor:
     return total / len(xs) if call.node.op == "Mean" else total
 
 
-@converter("Where")
+@converter("Where", moves=(1, 2))
 def where(call: Call, condition: Value, a: Value, b: Value) -> AbstractTensor:
     return ew.where(*call.tensors(condition, a, b))
 

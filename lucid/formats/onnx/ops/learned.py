@@ -7,20 +7,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ....base.texts import as_texts
 from ....errors import GraphError
 from ....graph.opdef import AbstractTensor
 from ....graph.ops import elementwise as ew
 from ....graph.ops import indexing, reduce, shape
-from ....graph.ops.composite import eq, gt, isinf, logical_and, logical_or
+from ....graph.ops.composite import eq, gt, isinf
 from ....graph.ops.linalg import matmul
 from ....graph.ops.norm import softmax
 from ....graph.ops.promotion import cast
 from ....graph.ops.subscript import getitem
 from ....graph.ops.trees import tree_leaves
+from ....graph.texts import Text
 from ....graph.types import DTYPES, DType, as_dtype, float32, is_float
 from ..model import ML, Array
 from ..registry import Call, Value, converter
 from ..trees import Places, Trees, built, distinct, listed, numbered
+from .encoders import entries
 
 FLOAT64, INT64 = DTYPES["float64"], DTYPES["int64"]
 
@@ -51,22 +54,21 @@ def transformed(call: Call, scores: AbstractTensor) -> AbstractTensor:
 
 
 def labels_of(call: Call, *names: str) -> Array:
-    """The numbers of the classes."""
+    """What the classes are called: numbers, or texts."""
     for name in names:
         given = call.attribute(name)
         if given:
             return np.asarray(given, np.int64)
     if call.attribute("classlabels_strings"):
-        raise GraphError("its classes are called by text, which no tensor holds")
+        return as_texts(call.attribute("classlabels_strings"))
     raise GraphError("it does not say what its classes are called")
 
 
-def labelled(call: Call, chosen: AbstractTensor, labels: Array) -> AbstractTensor:
+def labelled(call: Call, chosen: AbstractTensor, labels: Array) -> AbstractTensor | Text:
     """The labels of classes that are numbered."""
-    if np.array_equal(labels, np.arange(len(labels))):
+    if labels.dtype.kind != "U" and np.array_equal(labels, np.arange(len(labels))):
         return chosen
-    found: AbstractTensor = indexing.index_with(call.world.constant(labels), (0,), (chosen,))
-    return found
+    return entries(call, labels, chosen)
 
 
 def _both(call: Call, score: AbstractTensor, positive: bool) -> AbstractTensor:
@@ -201,7 +203,7 @@ def tree_ensemble_regressor(call: Call, x: Value) -> AbstractTensor:
 
 
 @converter("TreeEnsembleClassifier", domain=ML)
-def tree_ensemble_classifier(call: Call, x: Value) -> list[AbstractTensor]:
+def tree_ensemble_classifier(call: Call, x: Value) -> list[Value]:
     labels = labels_of(call, "classlabels_int64s")
     ensemble = call.once(lambda: _ensemble(call, "class", "ids", len(labels)))
     scores = _added(call, ensemble, _leaves(call, call.tensor(x), ensemble.trees))
@@ -211,7 +213,7 @@ def tree_ensemble_classifier(call: Call, x: Value) -> list[AbstractTensor]:
     return [labelled(call, reduce.argmax(scores, 1), labels), cast(transformed(call, scores), float32)]
 
 
-def _binary(call: Call, ensemble: Ensemble, scores: AbstractTensor, labels: Array) -> list[AbstractTensor]:
+def _binary(call: Call, ensemble: Ensemble, scores: AbstractTensor, labels: Array) -> list[Value]:
     """Of two classes where all weights are for one: the score of the second."""
     one, base = int(ensemble.weights.target[0]), ensemble.base
     score = getitem(scores, (slice(None), slice(one, one + 1)))
@@ -247,7 +249,7 @@ def linear_regressor(call: Call, x: Value) -> AbstractTensor:
 
 
 @converter("LinearClassifier", domain=ML)
-def linear_classifier(call: Call, x: Value) -> list[AbstractTensor]:
+def linear_classifier(call: Call, x: Value) -> list[Value]:
     labels = labels_of(call, "classlabels_ints")
     scores = _linear(call, x, None)
     if scores.type.shape[1] == 1 and len(labels) == 2:
@@ -275,7 +277,7 @@ def normalizer(call: Call, x: Value) -> AbstractTensor:
 
 @converter("ZipMap", domain=ML)
 def zip_map(call: Call, x: Value) -> AbstractTensor:
-    """The scores as they are, a column for each class: a tensor holds no dictionaries."""
+    """The scores as they are, a column for each class in the order of its labels: a tensor holds no dictionaries."""
     scores: AbstractTensor = call.tensor(x)
     return scores
 
@@ -306,35 +308,7 @@ def imputer(call: Call, x: Value) -> AbstractTensor:
     return ew.where(missing, call.world.constant(made), data)
 
 
-def _table(call: Call, which: str) -> Array:
-    """The keys or the values of an encoder: numbers."""
-    for name, dtype in ((f"{which}_int64s", np.int64), (f"{which}_floats", np.float32)):
-        if call.attribute(name) is not None:
-            return np.asarray(call.attribute(name), dtype)
-    tensor = call.attribute(f"{which}_tensor")
-    if tensor is None or np.asarray(tensor).dtype.kind not in "fiu":
-        raise GraphError(f"its {which} are text, which no tensor holds")
-    return np.asarray(tensor)
-
-
-@converter("LabelEncoder", domain=ML)
-def label_encoder(call: Call, x: Value) -> AbstractTensor:
-    """For each number what stands beside the key that it is, or a number for all others."""
-    data, keys, values = call.tensor(x), _table(call, "keys"), _table(call, "values")
-    usual = call.attribute("default_float", -0.0) if values.dtype.kind == "f" else call.attribute("default_int64", -1)
-    given = call.attribute("default_tensor")
-    usual = usual if given is None else np.asarray(given).reshape(()).item()
-    hits = eq(shape.unsqueeze(data, -1), call.world.constant(keys.astype(data.type.dtype)))
-    if keys.dtype.kind == "f" and is_float(data.type.dtype):
-        hits = logical_or(hits, logical_and(shape.unsqueeze(ew.isnan(data), -1), call.world.constant(np.isnan(keys))))
-    place = reduce.argmax(cast(hits, INT64), -1)
-    table = call.world.constant(np.append(values, np.asarray(usual, values.dtype)))
-    found = cast(reduce.sum(hits, -1), INT64)
-    chosen: AbstractTensor = indexing.index_with(table, (0,), (ew.where(gt(found, 0), place, len(values)),))
-    return chosen
-
-
-@converter("ArrayFeatureExtractor", domain=ML)
+@converter("ArrayFeatureExtractor", domain=ML, moves=(0,))
 def array_feature_extractor(call: Call, x: Value, index: Value) -> AbstractTensor:
     data, chosen = call.tensors(x, index)
     rows = data if data.type.rank > 1 else shape.reshape(data, (1, -1))

@@ -22,12 +22,13 @@ _TRUE = np.array(True)
 
 
 @converter("Loop", host=(0, 1))
-def loop(call: Call, limit: Value = None, condition: Value = None, *init: Value) -> Sequence[Value]:
+def loop(call: Call, limit: Value = None, condition: Value = None, *given: Value) -> Sequence[Value]:
     """A loop whose turns are known is a scan; one that data ends carries values alone.
 
     Where what is carried changes its type, or the body must know the number of the turn, a loop is written out.
     """
     body: GraphDef = call.required("body")
+    init = call.movable(given)
     turns: Dim | None = None
     known = condition is None or is_host(condition)
     begins = not known or condition is None or bool(call.scalar(condition, "the condition"))
@@ -56,7 +57,7 @@ def _only_counts(body: GraphDef) -> bool:
 def _results(call: Call, given: Sequence[Value]) -> list[Value]:
     """What the body gives: whether another turn follows, what is carried, what is stacked."""
     body: GraphDef = call.required("body")
-    return call.run(body, given)
+    return call.movable(call.run(body, given))
 
 
 def _counted(call: Call, turns: Dim, init: Sequence[Value]) -> Sequence[Value]:

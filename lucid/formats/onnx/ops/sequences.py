@@ -12,6 +12,7 @@ from ....graph.dims import Dim
 from ....graph.opdef import AbstractTensor
 from ....graph.ops import shape
 from ....graph.ops.subscript import getitem
+from ....graph.texts import Text
 from ....graph.types import Shape, format_shape
 from ..model import Array, GraphDef
 from ..registry import Call, Value, converter, is_host
@@ -24,9 +25,9 @@ def _items(value: Value) -> Items:
     return value
 
 
-def _one(call: Call, value: Value) -> AbstractTensor | Array:
-    """What may be in a sequence: a tensor, or what is known of one."""
-    return value if is_host(value) else call.tensor(value)
+def _one(call: Call, value: Value) -> AbstractTensor | Array | Text:
+    """What may be in a sequence: a tensor, texts, or what is known of one."""
+    return value if is_host(value) or isinstance(value, Text) else call.tensor(value)
 
 
 def _number(call: Call, value: Value) -> int:
@@ -71,7 +72,7 @@ def erase(call: Call, sequence: Value, place: Value = None) -> Value:
     return Items((*items[:number], *items[number + 1 :]))
 
 
-@converter("SplitToSequence", since=11, host=(1,))
+@converter("SplitToSequence", since=11, host=(1,), moves=(0,))
 def split_to_sequence(call: Call, x: Value, sizes: Value = None) -> Value:
     """Parts of so many along an axis, of sizes that are listed, or single ones."""
     values = x if is_host(x) else call.tensor(x)
@@ -104,7 +105,7 @@ def _sizes(call: Call, sizes: Value, whole: Dim) -> Sequence[Dim]:
     return [min(each, whole - each * i) for i in range(count)]
 
 
-@converter("ConcatFromSequence", since=11)
+@converter("ConcatFromSequence", since=11, moves=(0,))
 def concat_from_sequence(call: Call, sequence: Value) -> Value:
     tensors = call.tensors(*_items(sequence))
     if not tensors:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ....base.texts import as_texts
 from ....errors import GraphError
 from ....graph.dims import Dim
 from ....graph.opdef import AbstractTensor
@@ -44,20 +45,24 @@ def constant(call: Call) -> Array:
                         ("value_ints", np.int64)):  # fmt: skip
         if name in call.node.attributes:
             return np.asarray(call.attribute(name), dtype)
-    raise GraphError("it holds no value that is a number")
+    for name in ("value_string", "value_strings"):
+        if name in call.node.attributes:
+            given = call.attribute(name)
+            return as_texts(given if isinstance(given, str) else list(given))
+    raise GraphError("it holds no value")
 
 
-@converter("Shape")
+@converter("Shape", moves=(0,))
 def shape_of(call: Call, x: Value) -> Array:
     return of_dims(call.tensor(x).type.shape)[call.attribute("start", 0) : call.attribute("end")]
 
 
-@converter("Size")
+@converter("Size", moves=(0,))
 def size_of(call: Call, x: Value) -> Array:
     return np.asarray(of_dims([product(call.tensor(x).type.shape)])[0])
 
 
-@converter("Reshape", host=(1,))
+@converter("Reshape", host=(1,), moves=(0,))
 def reshape(call: Call, x: Value, to: Value = None) -> AbstractTensor:
     x = call.tensor(x)
     dims = tuple(call.required("shape")) if to is None else call.dims(to, "the shape")
@@ -66,7 +71,7 @@ def reshape(call: Call, x: Value, to: Value = None) -> AbstractTensor:
     return shape.reshape(x, dims)
 
 
-@converter("Flatten")
+@converter("Flatten", moves=(0,))
 def flatten(call: Call, x: Value) -> AbstractTensor:
     x = call.tensor(x)
     axis = call.attribute("axis", 1)
@@ -75,13 +80,13 @@ def flatten(call: Call, x: Value) -> AbstractTensor:
     return shape.reshape(x, (product(sizes[:axis]), product(sizes[axis:])))
 
 
-@converter("Transpose")
+@converter("Transpose", moves=(0,))
 def transpose(call: Call, x: Value) -> AbstractTensor:
     x = call.tensor(x)
     return shape.permute(x, tuple(call.attribute("perm", range(x.type.rank)[::-1])))
 
 
-@converter("Unsqueeze", host=(1,))
+@converter("Unsqueeze", host=(1,), moves=(0,))
 def unsqueeze(call: Call, x: Value, axes: Value = None) -> AbstractTensor:
     x, along = call.tensor(x), axes_of(call, axes) or ()
     rank = x.type.rank + len(along)
@@ -90,17 +95,17 @@ def unsqueeze(call: Call, x: Value, axes: Value = None) -> AbstractTensor:
     return x
 
 
-@converter("Squeeze", host=(1,))
+@converter("Squeeze", host=(1,), moves=(0,))
 def squeeze(call: Call, x: Value, axes: Value = None) -> AbstractTensor:
     return shape.squeeze(call.tensor(x), axes_of(call, axes))
 
 
-@converter("Concat")
+@converter("Concat", moves=(-1,))
 def concat(call: Call, *xs: Value) -> AbstractTensor:
     return shape.concat(call.tensors(*xs), call.attribute("axis", 1))
 
 
-@converter("Split", host=(1,))
+@converter("Split", host=(1,), moves=(0,))
 def split(call: Call, x: Value, sizes: Value = None) -> list[AbstractTensor]:
     x, axis = call.tensor(x), call.attribute("axis", 0)
     axis %= x.type.rank
@@ -117,7 +122,7 @@ def split(call: Call, x: Value, sizes: Value = None) -> list[AbstractTensor]:
     return parts
 
 
-@converter("Slice", host=(1, 2, 3, 4))
+@converter("Slice", host=(1, 2, 3, 4), moves=(0,))
 def slice_(
     call: Call, x: Value, starts: Value = None, ends: Value = None, axes: Value = None, steps: Value = None
 ) -> AbstractTensor:  # fmt: skip
@@ -138,7 +143,7 @@ def _is_far(bound: Dim, sign: int) -> bool:
     return isinstance(bound, int) and bound * sign >= (1 << 31) - 1
 
 
-@converter("Gather", names=("weight",))
+@converter("Gather", names=("weight",), moves=(0,))
 def gather(call: Call, x: Value, index: Value) -> AbstractTensor:
     x, axis = call.tensor(x), call.attribute("axis", 0)
     axis %= x.type.rank
@@ -149,14 +154,14 @@ def gather(call: Call, x: Value, index: Value) -> AbstractTensor:
     return indexing.index_with(x, (axis,), (chosen,))
 
 
-@converter("GatherElements")
+@converter("GatherElements", moves=(0,))
 def gather_elements(call: Call, x: Value, index: Value) -> AbstractTensor:
     x, index = call.tensors(x, index)
     axis = call.attribute("axis", 0)
     return indexing.gather(x, axis, remainder(index, x.type.shape[axis]))  # negative ones count from the end
 
 
-@converter("Expand", host=(1,))
+@converter("Expand", host=(1,), moves=(0,))
 def expand(call: Call, x: Value, to: Value) -> AbstractTensor:
     x, dims = call.tensor(x), call.dims(to, "the shape")
     return shape.expand(x, broadcast(x.type.shape, dims))
@@ -169,7 +174,7 @@ def broadcast(a: Sequence[Dim], b: Sequence[Dim]) -> tuple[Dim, ...]:
     return tuple(y if isinstance(x, int) and x == 1 else x for x, y in zip(one, two, strict=True))
 
 
-@converter("Tile", host=(1, 2))
+@converter("Tile", host=(1, 2), moves=(0,))
 def tile(call: Call, x: Value, repeats: Value, axis: Value = None) -> AbstractTensor:
     return shape.tile(call.tensor(x), call.dims(repeats, "the repeats"))
 
