@@ -75,10 +75,13 @@ class Calls:
         made = self.specialization
         if made.traced.updates or any(call.wanted):
             return None
-        if not (made.results.alone and len(call.wanted) == 1):
-            return None if call.tracked else partial(call.run_all, made.results)
+        alone = made.results.alone and len(call.wanted) == 1
+        if not call.tracked:
+            return call.run_one if alone else partial(call.run_all, made.results)
+        if not alone:
+            return None
         # attributes that refer to the call are kept here: if the call kept them, that would be a cycle
-        return partial(call.run_one, CallAttrs(call), made.traced.input_types[0].bind(dict(call.sizes)))
+        return partial(call.run_recorded, CallAttrs(call), made.traced.input_types[0].bind(dict(call.sizes)))
 
     def _forward(self, arrays: Sequence[Array], wanted: Wanted, orders: Orders) -> Forward:
         made = self.specialization
@@ -132,11 +135,13 @@ class Forward:
         array, type_ = record.arrays[index], self.all_types[index]
         return Tensor.made(array, type_, record, index) if self.differentiable[index] else Tensor.made(array, type_)
 
-    def run_one(self, attrs: CallAttrs, takes: TensorType, x: Array | Tensor) -> Tensor:
+    def run_one(self, x: Array | Tensor) -> Tensor:
         """As :meth:`Calls.prepare` and then :meth:`run`, for a call that differs from an earlier one in values only."""
-        if not self.tracked:
-            array = x._array if isinstance(x, Tensor) else x
-            return Tensor.made(self.owner.run(self.executable, (array,))[0], self.all_types[0])
+        array = x._array if isinstance(x, Tensor) else x
+        return Tensor.made(self.owner.run(self.executable, (array,))[0], self.all_types[0])
+
+    def run_recorded(self, attrs: CallAttrs, takes: TensorType, x: Array | Tensor) -> Tensor:
+        """The same where the result has a gradient."""
         version = 0
         if isinstance(x, Tensor):
             version = x.version
@@ -153,7 +158,7 @@ class Forward:
         return self._result(record, 0)
 
     def run_all(self, results: Results, *leaves: Array | Tensor) -> object:
-        """The same for several tensors or results, without gradients."""
+        """The same for several tensors or results, that have none."""
         produced = self.owner.run(self.executable, [x._array if isinstance(x, Tensor) else x for x in leaves])
         made = [Tensor.made(array, type_) for array, type_ in zip(produced, self.all_types, strict=True)]
         return made[0] if results.alone else results.of(made, leaves)

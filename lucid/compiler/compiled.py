@@ -371,10 +371,13 @@ def _likeness(args: tuple[object, ...]) -> tuple[object, ...] | None:
     """What calls of arrays, and tensors without gradients, have in common that go the same way; None for others."""
     found: list[object] = [is_grad_enabled()]
     for x in args:
-        array = x if type(x) is np.ndarray else x._array if type(x) is Tensor and not x._requires_grad else None
-        if array is None:
+        if type(x) is np.ndarray:
+            array = x
+        elif type(x) is Tensor and not x._requires_grad:
+            array = x._array
+        else:
             return None
-        found += (type(x), array.shape, array.dtype, array.strides)
+        found.append((type(x), array.shape, array.dtype, array.strides))
     return tuple(found)
 
 
