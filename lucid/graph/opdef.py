@@ -328,6 +328,7 @@ class UnaryTraits(TypedDict, total=False):
     root: float
     idempotent: bool
     activation: bool
+    conventional: bool | Callable[..., bool]
 
 
 _TABLE: dict[str, OpDef] = {}

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import Path
@@ -69,6 +69,11 @@ def write(
     text = _SCRIPT.format(title=printable(title), graph=GRAPH, imports=imports, call=call)
     script.write_text(text, "utf-8")
     return script
+
+
+def as_inputs(arrays: Iterable[Array]) -> dict[str, Array]:
+    """Arrays under the names that inputs have in a file."""
+    return {f"{INPUT}{i}": x for i, x in enumerate(arrays)}
 
 
 def inputs_of(arrays: Mapping[str, Array]) -> list[Array]:

@@ -59,6 +59,7 @@ def check_gradients(
     parameters: Mapping[str, Array],
     assumptions: Sequence[Assumption] = (),
     folder: evidence.Folder = None,
+    inputs: Sequence[Array] | None = None,
 ) -> None:
     """Compare the gradient rule of each op of a graph with differences of the reference.
 
@@ -72,13 +73,15 @@ def check_gradients(
         What is taken for granted of its symbolic sizes.
     folder
         Where the smallest graph that shows a fault is written.
+    inputs
+        What to try it with, instead of random numbers; of a graph without symbolic sizes.
 
     Raises
     ------
     RuleError
         Names the op and the node.
     """
-    tried = evaluated(graph, parameters, sizes_of(graph, assumptions))
+    tried = evaluated(graph, parameters, sizes_of(graph, assumptions), inputs)
     seen: set[tuple[OpDef, Attrs, tuple[TensorType, ...], tuple[int, ...]]] = set()
     read = read_values(tried.concrete)
     for name, node in tried.concrete.nodes():
@@ -92,17 +95,19 @@ def check_gradients(
         if wrong:
             said = f"the gradient rule of {node.op.name} is wrong at {name}: {wrong}"
             place = f" ({node.origin})" if str(node.origin) else ""
-            alone = part(tried.concrete, {name}).graph
-            call = "lucid.proof.check_gradients(graph, arrays)"
-            script = evidence.write(folder, f"gradient_of_{node.op.name}", alone, parameters, title=said, call=call)
-            raise RuleError(f"{said}{place}", graph=alone, script=script)
+            alone = part(tried.concrete, {name})
+            given = evidence.as_inputs(tried.values[value] for value in alone.inputs)
+            call = "lucid.proof.check_gradients(graph, arrays, inputs=lucid.proof.inputs_of(arrays))"
+            stem, arrays = f"gradient_of_{node.op.name}", {**parameters, **given}
+            script = evidence.write(folder, stem, alone.graph, arrays, title=said, call=call)
+            raise RuleError(f"{said}{place}", graph=alone.graph, script=script)
 
 
 def _wrong(node: Node, feeds: Sequence[Array], outputs: Sequence[int]) -> str | None:
     """What is wrong with the gradients of a node at these inputs, in words; None where they are right or none are."""
     rng = np.random.default_rng(0)
-    for apart in (APART, 0.0):  # numbers that were moved may be outside of where it is defined
-        arrays = [_doubled(rng, x, apart) for x in feeds]
+    for prepare in (_apart, _doubled):  # an op may not be defined beside these
+        arrays = [prepare(x, rng) if x.dtype.kind == "f" else x for x in feeds]
         alone = _alone(node, arrays, outputs)
         if alone is None:
             return None
@@ -111,11 +116,13 @@ def _wrong(node: Node, feeds: Sequence[Array], outputs: Sequence[int]) -> str | 
     return None
 
 
-def _doubled(rng: np.random.Generator, x: Array, apart: float) -> Array:
-    if x.dtype.kind != "f":
-        return x
-    moved: Array = x.astype(np.float64) + apart * _scale(x) * rng.uniform(0.5, 1.0, x.shape)
+def _apart(x: Array, rng: np.random.Generator) -> Array:
+    moved: Array = x.astype(np.float64) + APART * _scale(x) * rng.uniform(0.5, 1.0, x.shape)
     return moved
+
+
+def _doubled(x: Array, rng: np.random.Generator) -> Array:
+    return x.astype(np.float64)
 
 
 def _scale(x: Array) -> float:

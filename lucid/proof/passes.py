@@ -106,7 +106,7 @@ def _blamed(
     said, script = f"pass {applied.name} {wrong}", None
     if _fails(applied, arrays, sizes_of(found.graph), found.graph):  # of the sizes that the script takes
         imports, name = evidence.spelled(applied.run)
-        call = f"lucid.proof.check_pass({name}, graph, arrays)"
+        call = f"lucid.proof.check_pass(lucid.passes.Pass({applied.name!a}, {name}), graph, arrays)"
         script = evidence.write(folder, applied.name, found.graph, arrays, title=said, call=call, imports=imports)
     return PassError(f"{said}; {_counted(found)}", graph=found.graph, script=script)
 

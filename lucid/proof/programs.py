@@ -65,12 +65,11 @@ def check_program(
     found = smallest(
         plan.graph, lambda part: _fails(plan, part, arrays, wrong.values) is not None, [wrong.step], elsewhere=False
     )
-    given = [wrong.values[value] for value in found.inputs]
     call = (
         f"inputs = lucid.proof.inputs_of(arrays)\nlucid.compile(graph, parameters=arrays, passes=[], "
         f"threads={plan.threads}, exact={plan.exact}, verify=True)(*inputs)"
     )
-    kept = {**arrays, **{f"{evidence.INPUT}{i}": x for i, x in enumerate(given)}}
+    kept = {**arrays, **evidence.as_inputs(wrong.values[value] for value in found.inputs)}
     script = evidence.write(folder, f"program_of_{wrong.step}", found.graph, kept, title=wrong.said, call=call)
     raise LoweringError(wrong.said, graph=found.graph, script=script)
 

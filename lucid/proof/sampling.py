@@ -32,10 +32,13 @@ class Evaluated:
     values: Mapping[Value, Array]
 
 
-def evaluated(graph: Graph, parameters: Mapping[str, Array], sizes: Mapping[str, int]) -> Evaluated:
-    """Run a graph on sampled inputs by the reference."""
+def evaluated(
+    graph: Graph, parameters: Mapping[str, Array], sizes: Mapping[str, int], inputs: Sequence[Array] | None = None
+) -> Evaluated:
+    """Run a graph by the reference, on sampled inputs where none are given."""
     concrete, rng = graph.bind(sizes), np.random.default_rng(0)
-    inputs = [sample(rng, t) for t in concrete.input_types]
+    if inputs is None:
+        inputs = [sample(rng, t) for t in concrete.input_types]
     return Evaluated(graph, sizes, concrete, reference_values(concrete, inputs, parameters, keys(concrete)))
 
 

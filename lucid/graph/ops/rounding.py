@@ -81,7 +81,10 @@ def _rises(attrs: RoundToAttrs) -> bool:
     return attrs.beyond is None or attrs.beyond == math.inf
 
 
-ROUND_TO = unary("RoundTo", _gradient, attrs=RoundToAttrs, infer=_infer, monotone=_rises, root=0.0, idempotent=True)
+ROUND_TO = unary(
+    "RoundTo", _gradient, attrs=RoundToAttrs, infer=_infer, monotone=_rises, root=0.0, idempotent=True,
+    conventional=True,
+)  # fmt: skip
 
 
 def round_to(x: T, to: str, *, saturate: bool = False) -> T:

@@ -1,0 +1,31 @@
+"""The check of gradient rules agrees with every rule there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lucid.nn import functional as F
+from lucid.proof import check_gradients
+
+from ..op_checks import all_cases, inputs_of, trace, types_of
+
+ROWS, INDICES = np.ones((3, 2), np.float32), np.array([1, 2])
+
+EVERY = 8
+"""One in so many cases is tried: of each op there are many."""
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_no_rule_is_blamed(part: int, tmp_path: Path) -> None:
+    for case in all_cases()[part :: 4 * EVERY]:
+        arrays = inputs_of(case, "float32")
+        check_gradients(trace(case.function, types_of(arrays)), {}, folder=tmp_path, inputs=arrays)
+
+
+def test_numbers_of_a_rule_that_gives_no_slope_are_not_looked_at(tmp_path: Path) -> None:
+    """What a padding row is given by convention is 0, and the slope is not."""
+    graph = trace(lambda w, i: F.embedding(i, w, padding_idx=1), types_of([ROWS, INDICES]))
+    check_gradients(graph, {}, folder=tmp_path, inputs=[ROWS, INDICES])
