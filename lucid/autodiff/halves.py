@@ -85,8 +85,8 @@ class Halves:
         if keeping:
             half = backward_half(joint, self.split(wanted).places)
             return replace(half, graph=self.optimise(half.graph))
-        graph = joint.graph
-        gradients = Graph(graph.dag, graph.inputs, graph.outputs[joint.forward_outputs :])
+        graph, count = joint.graph, joint.forward_outputs
+        gradients = Graph(graph.dag, graph.inputs, graph.outputs[count:], (), graph.names[count:])
         return Backward(self.optimise(gradients), (), joint.wanted)
 
     def _joint(self, wanted: Wanted, used: Used) -> Joint:

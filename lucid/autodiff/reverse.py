@@ -18,7 +18,7 @@ from ..graph.builder import Builder
 from ..graph.cut import cut
 from ..graph.facts import drawn, reachable, settled
 from ..graph.ir import Graph, Node, Value
-from ..graph.opdef import GradContext, NoGradient, TypeAttrs
+from ..graph.opdef import GradContext, NoGradient, ParameterAttrs, TypeAttrs
 from ..graph.ops.source import INPUT, full
 from ..graph.region import Region
 from ..graph.trace import Symbol, Tracer
@@ -26,6 +26,8 @@ from ..graph.types import is_float
 
 COTANGENT = "grad."
 """Prefix of the inputs through which the gradients of the outputs come in."""
+GRADIENT = "∂"
+"""What the name of a gradient begins with; then follows of what."""
 
 
 def emit_gradients(
@@ -197,7 +199,8 @@ def differentiate(
     if zeros:
         found = {name: g or full(tracer.symbol(Value(name)), 0) for name, g in found.items()}
     reached = {name: g for name, g in found.items() if g is not None}
-    joint = builder.finish((*graph.outputs, *(g.value for g in reached.values())), graph.updates)
+    names = [*(graph.names or [""] * len(graph.outputs)), *(f"{GRADIENT} {_called(graph, name)}" for name in reached)]
+    joint = builder.finish((*graph.outputs, *(g.value for g in reached.values())), graph.updates, names)
     return Joint(joint, len(graph.outputs), tuple(reached))
 
 
@@ -220,6 +223,12 @@ def region_gradient(region: Region, wanted: Sequence[bool], used: Sequence[bool]
         for value, g in zip(sources, emit_gradients(tracer, seeds, sources), strict=True)
     ]
     return Region(builder.finish([g.value for g in found]))
+
+
+def _called(graph: Graph, name: str) -> str:
+    """What a user calls what gets a gradient: a parameter by the parameter's name."""
+    attrs = graph.node(name).attrs
+    return attrs.name if isinstance(attrs, ParameterAttrs) else name
 
 
 Place: TypeAlias = "tuple[str, int]"
@@ -294,7 +303,7 @@ def partition(joint: Joint) -> Partition:
     produced = [v for v in crossing if not _readable_again(graph, v) and v not in given and v not in outputs]
     places: dict[Value, Place] = {v: ("output", i) for i, v in reversed(list(enumerate((*outputs, *produced))))}
     places |= given
-    forward = cut(graph, forward_nodes, {}, inputs, (*outputs, *produced), graph.updates)
+    forward = cut(graph, forward_nodes, {}, inputs, (*outputs, *produced), graph.updates, graph.names[:count])
     return Partition(forward, backward_half(joint, places), places)
 
 
@@ -317,7 +326,7 @@ def backward_half(joint: Joint, places: Mapping[Value, Place]) -> Backward:
         raise GraphError(f"the backward graph would draw {again[0]} again, which would be another number")
     keep = [Value(name, i) for name, node in graph.nodes() for i in range(len(node.outputs)) if Value(name, i) in kept]
     return Backward(
-        cut(graph, nodes, dict.fromkeys(keep), cotangents, gradients, ()),
+        cut(graph, nodes, dict.fromkeys(keep), cotangents, gradients, (), graph.names[joint.forward_outputs :]),
         tuple(places[value] for value in keep),
         joint.wanted,
     )

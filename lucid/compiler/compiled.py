@@ -12,14 +12,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..autodiff.reverse import Partition
 from ..base import changes
-from ..base.checks import placed, shown
+from ..base.checks import flag, placed, shown
 from ..base.recent import Recent
 from ..errors import LucidError, OptionError, TraceError
-from ..graph.ir import Graph
+from ..formats.draw import draw_training
+from ..graph.ir import Graph, Value
 from ..graph.trace import active_trace, user_location
 from ..graph.types import TensorType, as_dtype
 from ..inspect.explain import Profile, explain, profile
+from ..inspect.pictures import notes
 from ..nn.module import Module
 from ..nn.tables import OWN
 from ..runtime.program.executable import Executable
@@ -303,11 +306,14 @@ class CompiledModel(Module):
     @property
     def backward_graph(self) -> Graph:
         """The optimised graph that computes the gradients of the trainable parameters (and of no input)."""
+        return self._split().backward
+
+    def _split(self) -> Partition:
         current = self._current()
         wanted = tuple(False for _ in current.traced.inputs)
         if not current.trainable:
             wanted = tuple(t.dtype.kind == "f" for t in current.traced.input_types)
-        return current.halves.split(wanted).backward
+        return current.halves.split(wanted)
 
     @property
     def plan(self) -> Plan:
@@ -338,9 +344,20 @@ class CompiledModel(Module):
         parameters = [found.state[name]._array for name in executable.parameters]
         return profile(executable.plan, parameters, arrays, repeat)
 
-    def draw(self, path: str | Path, **options: object) -> None:
-        """Draw the optimised graph; the suffix is .svg, .dot, .png or .pdf, the options are those of a graph."""
-        self.graph.draw(path, **options)
+    def draw(self, path: str | Path, *, backward: bool = False, **options: Any) -> None:
+        """Draw the optimised graph, or with ``backward`` both halves of training and what one keeps for the other.
+
+        The suffix is .svg, .dot, .png or .pdf, the options are those of a graph. Where a program has run, one sees of
+        each node how, by pointing at it.
+        """
+        if not flag("draw", "backward", backward):
+            plan = notes(self._ran.executable.plan) if self._ran is not None else {}
+            self.graph.draw(path, **{"notes": plan, **options})
+            return
+        current, cut = self._current(), self._split()
+        places = {"input": [Value(name) for name in cut.forward.inputs], "output": cut.forward.outputs}
+        kept = [places[kind][i] for kind, i in cut.kept]
+        draw_training(cut.forward, cut.backward, len(current.traced.outputs), kept, path, **options)
 
     def save(self, path: str | Path) -> None:
         """Write graphs and weights to a ``.lucid`` file."""

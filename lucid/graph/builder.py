@@ -95,8 +95,9 @@ class Builder:
         return tuple(Value(key, i) for i in range(len(node.outputs)))
 
     def finish(
-        self, outputs: Iterable[Value], updates: Iterable[tuple[str, Value]] = (), *, prune: bool = True
-    ) -> Graph:
+        self, outputs: Iterable[Value], updates: Iterable[tuple[str, Value]] = (), names: Iterable[str] = (), *,
+        prune: bool = True,
+    ) -> Graph:  # fmt: skip
         """Freeze into a :class:`Graph`; ``prune`` drops what neither an output nor an update needs.
 
         Inputs always stay: they are the calling convention.
@@ -110,7 +111,7 @@ class Builder:
             live.update(self.inputs)
             if len(live) < len(self.dag):
                 self.dag.remove_nodes_from([name for name in self.dag if name not in live])
-        return Graph(self.dag, tuple(self.inputs), outputs, updates)
+        return Graph(self.dag, tuple(self.inputs), outputs, updates, tuple(names))
 
 
 def with_nodes(graph: Graph, changed: Mapping[str, Node]) -> Graph:
@@ -118,4 +119,4 @@ def with_nodes(graph: Graph, changed: Mapping[str, Node]) -> Graph:
     builder = Builder()
     for name, node in graph.nodes():
         builder.add(changed.get(name, node), graph.inputs_of(name), name)
-    return Graph(builder.dag, graph.inputs, graph.outputs, graph.updates)
+    return Graph(builder.dag, graph.inputs, graph.outputs, graph.updates, graph.names)

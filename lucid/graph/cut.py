@@ -19,6 +19,7 @@ def cut(
     inputs: Sequence[str],
     outputs: Sequence[Value],
     updates: Sequence[tuple[str, Value]] = (),
+    names: Sequence[str] = (),
 ) -> Graph:
     """What computes ``outputs`` and ``updates`` from inputs of the graph and from values that are ``kept``.
 
@@ -32,8 +33,8 @@ def cut(
         Values that come in from other nodes, in order; they follow the ``inputs``.
     inputs
         Names of the graph's own inputs that it takes.
-    outputs, updates
-        What it gives.
+    outputs, updates, names
+        What it gives, and what the outputs are called.
     """
     builder = Builder()
     mapped: dict[Value, Value] = {}
@@ -51,7 +52,7 @@ def cut(
             feeds = [mapped[value] for value in graph.inputs_of(name)]
             for output, value in enumerate(builder.add(node, feeds, name)):
                 mapped[Value(name, output)] = value
-    return builder.finish([mapped[v] for v in outputs], [(p, mapped[v]) for p, v in updates])
+    return builder.finish([mapped[v] for v in outputs], [(p, mapped[v]) for p, v in updates], names)
 
 
 class Part(NamedTuple):

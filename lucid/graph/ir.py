@@ -104,9 +104,11 @@ class Graph:
         What the graph returns.
     updates
         ``(parameter, value)`` pairs: after a run each parameter (or buffer) takes the value.
+    names
+        What the outputs are called, where they are called something: ``∂ conv1.weight`` is the gradient of a parameter.
     """
 
-    __slots__ = ("_feeds", "_order", "_parameters", "dag", "inputs", "outputs", "updates")
+    __slots__ = ("_feeds", "_order", "_parameters", "dag", "inputs", "names", "outputs", "updates")
 
     def __init__(
         self,
@@ -114,11 +116,13 @@ class Graph:
         inputs: tuple[str, ...],
         outputs: tuple[Value, ...],
         updates: tuple[tuple[str, Value], ...] = (),
+        names: tuple[str, ...] = (),
     ) -> None:
         self.dag: Dag = dag if nx.is_frozen(dag) else nx.freeze(dag)
         self.inputs = inputs
         self.outputs = outputs
         self.updates = updates
+        self.names = names
         self._order: tuple[str, ...] | None = None
         self._feeds: dict[str, tuple[Value, ...]] | None = None
         self._parameters: Mapping[str, str] | None = None
@@ -240,11 +244,16 @@ class Graph:
         if same:
             return self
         dag.add_edges_from((u, v, slot, {"output": output}) for u, v, slot, output in edges_of(self.dag))
-        return Graph(dag, self.inputs, self.outputs, self.updates)
+        return Graph(dag, self.inputs, self.outputs, self.updates, self.names)
 
     def draw(self, path: str | os.PathLike[str], **options: object) -> None:
         """Draw into a file; see :func:`lucid.formats.draw.draw` for formats and options."""
         formats["draw"].draw(self, path, **options)
+
+    def _repr_svg_(self) -> str | None:
+        """What a notebook shows."""
+        svg: str | None = formats["draw"].notebook(self)
+        return svg
 
     def text(self, *, origins: bool = False, elide: bool = False) -> str:
         """The textual form; see :func:`lucid.formats.text.to_text`."""

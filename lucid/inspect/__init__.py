@@ -1,1 +1,7 @@
-"""What a user asks of a compiled model: where its nodes come from, and what they cost."""
+"""What a user asks of a compiled model: where its nodes come from, what they cost, and what the passes did."""
+
+from __future__ import annotations
+
+from .pictures import draw_passes
+
+__all__ = ["draw_passes"]

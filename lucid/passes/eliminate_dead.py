@@ -16,4 +16,4 @@ def eliminate_dead(graph: Graph) -> Graph:
     for name, node in graph.nodes():
         if name in live:
             builder.add(node, graph.inputs_of(name), name)
-    return Graph(builder.dag, graph.inputs, graph.outputs, graph.updates)
+    return Graph(builder.dag, graph.inputs, graph.outputs, graph.updates, graph.names)

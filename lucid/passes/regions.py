@@ -39,7 +39,7 @@ def optimise_regions(graph: Graph, run: Run) -> Graph:
         builder.add(node, feeds, name)
     if not changed:
         return graph
-    return eliminate_dead(Graph(builder.dag, graph.inputs, graph.outputs, graph.updates))
+    return eliminate_dead(Graph(builder.dag, graph.inputs, graph.outputs, graph.updates, graph.names))
 
 
 def _optimised(

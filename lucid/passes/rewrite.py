@@ -200,8 +200,9 @@ class Overlay(Builder):
         return replace(origin, history=(*origin.history, f"{self.label}: from {', '.join(names[:NAMED])}{rest}"))
 
     def finish(
-        self, outputs: Iterable[Value], updates: Iterable[tuple[str, Value]] = (), *, prune: bool = True
-    ) -> Graph:
+        self, outputs: Iterable[Value], updates: Iterable[tuple[str, Value]] = (), names: Iterable[str] = (), *,
+        prune: bool = True,
+    ) -> Graph:  # fmt: skip
         """Copy what is needed into a graph of its own."""
         outputs = [self.mapped.get(v, v) for v in outputs]
         updates = [(p, self.mapped.get(v, v)) for p, v in updates]
@@ -212,21 +213,22 @@ class Overlay(Builder):
             if name not in live:
                 live.add(name)
                 stack.extend(v.node for v in self.inputs_of(name))
-        final, names = Builder(), dict[str, str]()
+        final, called = Builder(), dict[str, str]()
         for name in self.graph.order:
             for key in (*self.emitted.get(name, ()), name):
                 if key in live:
                     node = self.node(key)
                     if key in self.merged:
                         node = replace(node, origin=self._origin(self.merged[key]))
-                    feeds = [Value(names[v.node], v.output) for v in self.inputs_of(key)]
-                    names[key] = self._name(key, name, live, final)
-                    final.add(node, feeds, names[key])
+                    feeds = [Value(called[v.node], v.output) for v in self.inputs_of(key)]
+                    called[key] = self._name(key, name, live, final)
+                    final.add(node, feeds, called[key])
         return Graph(
             final.dag,
             self.graph.inputs,
-            tuple(Value(names[v.node], v.output) for v in outputs),
-            tuple((p, Value(names[v.node], v.output)) for p, v in updates),
+            tuple(Value(called[v.node], v.output) for v in outputs),
+            tuple((p, Value(called[v.node], v.output)) for p, v in updates),
+            tuple(names),
         )
 
     def _name(self, key: str, site: str, live: set[str], final: Builder) -> str:
@@ -288,7 +290,7 @@ def rebuild(graph: Graph, rule: Rule, label: str) -> Graph:
             raise PassError(f"{label}: at node {name!r} ({site.op.name}): {error}") from error
     if not overlay.mapped:
         return graph
-    return overlay.finish(graph.outputs, graph.updates)
+    return overlay.finish(graph.outputs, graph.updates, graph.names)
 
 
 def fixed_point(step: Callable[[Graph], Graph], graph: Graph, limit: int = 10, *, label: str) -> Graph:

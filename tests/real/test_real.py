@@ -18,7 +18,7 @@ import pytest
 
 import lucid
 from lucid.errors import GraphError
-from lucid.formats.dot import to_dot
+from lucid.formats.draw import to_dot
 
 from .fetch import folder, listed
 from .inputs import inputs

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ...base.garbage import collection_paused
+from ...base.tables import as_html
 from ...errors import GraphError
 from ...graph.ir import Graph, Value
 from ..planning.choosing import choose_all, is_brief
@@ -93,22 +94,31 @@ class Plan:
         """Seconds that the steps of a run are predicted to take."""
         return sum(step.choice.way.seconds for step in self.steps if not step.fixed)
 
-    def __str__(self) -> str:
+    def _table(self) -> list[tuple[str, ...]]:
         rows: list[tuple[str, ...]] = [
             ("node", "op", "lowering", "workers", "predicted us", "measured us", "output", "when")
         ]
         for step in self.steps:
             rows += _rows(step, self.measured.get(step.name))
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-        lines += [
-            "",
+        return rows
+
+    def _facts(self) -> list[str]:
+        return [
             f"steps {len(self.steps)}, threads {self.threads}",
             f"arena {self.arena_bytes:,} bytes (largest live set {self.layout.lower_bound:,})",
             f"packed parameters {self.packed_bytes:,} bytes, and {self.workspace_bytes:,} to pack them",
             f"outputs {sum(y.type.nbytes for y in self.outputs):,} bytes",
         ]
-        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        rows = self._table()
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return "\n".join([*lines, "", *self._facts()])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return as_html(self._table(), self._facts())
 
 
 def _rows(step: Step, measured: float | None = None, depth: int = 0, field: str = "") -> Iterator[tuple[str, ...]]:

@@ -1,0 +1,7 @@
+"""Pictures of graphs: what one shows is data (:mod:`.view`), which then is written (:mod:`.dot`, :mod:`.files`)."""
+
+from __future__ import annotations
+
+from .files import draw, draw_changes, draw_training, notebook, picture, render, to_dot
+
+__all__ = ["draw", "draw_changes", "draw_training", "notebook", "picture", "render", "to_dot"]

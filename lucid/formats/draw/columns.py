@@ -1,0 +1,144 @@
+"""Long views in columns, as a text is set: where a column ends, a number says where its arrow goes on."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate, pairwise
+
+from . import style
+from .view import Box, Edge, Row, View, lines_of
+
+MOST = 12
+"""Columns."""
+CONNECTORS = 45
+"""What the numbered boxes of a column take of its height."""
+MOST_PASSING = 3
+"""Arrows from one column to others."""
+
+
+def in_columns(view: View, count: int | None = None) -> View:
+    """The view in as many columns, or in as many as a page's height asks for.
+
+    Columns end where few arrows pass. Arrows between them end in a numbered box, and begin in one.
+    """
+    ends = _ends(view)
+    total, page = max(ends, default=0.0), style.PAGE[1] - 2 * style.MARGIN - CONNECTORS
+    wanted = count or min(MOST, math.ceil(total / page))
+    cuts = _cuts(view, ends, wanted, page)
+    if count is None and wanted > 1 and _tallest(ends, cuts) > page:
+        cuts = _cuts(view, ends, wanted + 1, page) or cuts
+    if not cuts:
+        return view
+    boxes, column = list[Box](), 0
+    for i, box in enumerate(view.boxes):
+        column += i in cuts
+        boxes.append(replace(box, column=column))
+    return _joined(replace(view, boxes=tuple(boxes)))
+
+
+def _ends(view: View) -> list[float]:
+    """About how far down each box ends."""
+    feeds, ends = view.sources(), dict[str, float]()
+    open_: dict[str, int] = {}
+    framed = view.framed()
+    for box in view.boxes:
+        above = [(ends[edge.source], open_[edge.source]) for edge in feeds[box.key]]
+        start = max((end for end, _ in above), default=0.0)
+        said = style.TYPE_SIZE * 1.2 + style.GAP[1] if any(edge.label for edge in feeds[box.key]) else 0
+        frames = sum((box.section, box.path[: depth + 1]) in framed for depth in range(len(box.path)))
+        entered = max(0, frames - max((depth for _, depth in above), default=0))
+        tall = style.height([kind for kind, _ in lines_of(box, box.module.rpartition(".")[0])])
+        around = entered * (style.FRAME_MARGIN * 2 + style.FRAME_SIZE * 1.2 + 8)
+        ends[box.key] = start + (style.GAP[1] if above else 0) + said + tall + around
+        open_[box.key] = frames
+    return list(ends.values())
+
+
+def _tallest(ends: Sequence[float], cuts: Sequence[int]) -> float:
+    tops = list(accumulate((0.0, *ends), max))
+    return max(tops[b] - tops[a] for a, b in pairwise((0, *cuts, len(ends))))
+
+
+def _cuts(view: View, ends: Sequence[float], count: int, page: float) -> list[int]:
+    """Before which boxes a new column begins: columns of about one height, cut where that is least bad."""
+    if count <= 1:
+        return []
+    tops = list(accumulate((0.0, *ends), max))
+    aim, last = tops[-1] / count, len(ends)
+    passing = _passing(view)
+    places = [i for i in range(1, last) if passing[i] <= MOST_PASSING]
+    price = {i: _cost(view, passing, i) for i in places} | {last: 0.0}
+    best: dict[int, tuple[float, list[int]]] = {0: (0.0, [])}
+    for number in range(1, count + 1):
+        found: dict[int, tuple[float, list[int]]] = {}
+        for begin, (cost, cuts) in best.items():
+            least, most = tops[begin] + aim / 3, tops[begin] + aim * 2
+            among = [last] if number == count else places[bisect(places, begin) :]
+            for end in among:
+                if tops[end] > most and number < count:
+                    break
+                if tops[end] >= least or number == count:
+                    tall = tops[end] - tops[begin]
+                    here = cost + price[end] + 40 * (tall / aim - 1) ** 2 + 600 * max(0.0, tall / page - 1)
+                    if end not in found or here < found[end][0]:
+                        found[end] = here, [*cuts, end]
+        best = found
+    return best[last][1][:-1] if last in best else []
+
+
+def _passing(view: View) -> list[int]:
+    """How many values are read from each box on that were made before it."""
+    position = {box.key: i for i, box in enumerate(view.boxes)}
+    last: dict[tuple[str, int], int] = {}
+    for edge in view.edges:
+        key = (edge.source, edge.output)
+        last[key] = max(last.get(key, 0), position[edge.target])
+    change = [0] * (len(view.boxes) + 1)
+    for (source, _), reader in last.items():
+        change[position[source] + 1] += 1
+        change[reader + 1] -= 1
+    return list(accumulate(change))
+
+
+def _cost(view: View, passing: Sequence[int], i: int) -> float:
+    """How bad it is to cut before a box: the arrows, and the frames that are cut in two."""
+    before, after = view.boxes[i - 1], view.boxes[i]
+    shared = 0
+    for one, other in zip(before.path, after.path, strict=False):
+        if one != other or before.section != after.section:
+            break
+        shared += 1
+    repeats = sum((after.section, after.path[: d + 1]) in view.times for d in range(shared))
+    return 4 * (passing[i] - 1) + 1.5 * shared + 8 * repeats
+
+
+def _joined(view: View) -> View:
+    """The view with a numbered box at both ends of each arrow that passes from one column to another."""
+    boxes: dict[str, Box] = {box.key: box for box in view.boxes}
+    numbers: dict[tuple[str, int], int] = {}
+    made: dict[str, Box] = {}
+    edges: list[Edge] = []
+    for edge in view.edges:
+        source, target = boxes[edge.source], boxes[edge.target]
+        if source.column == target.column:
+            edges.append(edge)
+            continue
+        value = (edge.source, edge.output)
+        number = numbers.setdefault(value, len(numbers) + 1)
+        out, into = f"\0out{number}", f"\0in{number}.{target.column}"
+        if out not in made:
+            made[out] = _connector(out, number, source.column, f"goes on at {number} in another column")
+            edges.append(edge._replace(target=out))
+        if into not in made:
+            made[into] = _connector(into, number, target.column, f"comes from {number}: {edge.hover}")
+        edges.append(edge._replace(source=into, output=0, label=""))
+    order = [box for box in made.values() if box.key.startswith("\0in")]
+    rest = [box for box in made.values() if box.key.startswith("\0out")]
+    return replace(view, boxes=(*order, *view.boxes, *rest), edges=tuple(edges))
+
+
+def _connector(key: str, number: int, column: int, hover: str) -> Box:
+    return Box(key, "connector", (Row("title", str(number)),), column=column, hover=hover)

@@ -1,0 +1,185 @@
+"""Views as DOT text, which needs no library at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+
+from . import style
+from .style import EDGES, FACES, FRAMES, LOOKS, MARKS, ROWS, SIGNS, Look
+from .view import Box, Edge, Path, Place, View, lines_of, module_of
+from .words import escape, quote
+
+DIRECTIONS: Mapping[str, str] = {"down": "TB", "TB": "TB", "right": "LR", "LR": "LR"}
+"""Which way arrows go, as people say it and as Graphviz does."""
+
+
+def dot_of(view: View, *, title: str | None = None, direction: str = "down") -> str:
+    """A view as DOT text; the same for the same view."""
+    return "\n".join(_Writing(view, DIRECTIONS[direction]).lines(title)) + "\n"
+
+
+@dataclass
+class _Frame:
+    """A frame: its own boxes and the frames inside."""
+
+    place: Place
+    boxes: list[Box] = field(default_factory=list)
+    inner: dict[object, _Frame] = field(default_factory=dict)
+
+    def child(self, key: object, path: Path) -> _Frame:
+        return self.inner.setdefault(key, _Frame((self.place[0], path)))
+
+
+class _Writing:
+    """Writes one view."""
+
+    def __init__(self, view: View, rankdir: str) -> None:
+        self.view, self.rankdir = view, rankdir
+        self.ids = {box.key: f"n{i}" for i, box in enumerate(view.boxes)}
+        self.columns = {box.key: box.column for box in view.boxes}
+        self.sections = {box.key: box.section for box in view.boxes}
+        self.framed = view.framed()
+        self.numbers = count(1)
+        self.types: dict[tuple[str, int], tuple[str, Edge]] = {}
+        """For each value whose type is said, the node that says it: Graphviz loses labels of arrows in columns."""
+        for edge in view.edges:
+            if edge.label and (edge.source, edge.output) not in self.types:
+                self.types[edge.source, edge.output] = f"t{len(self.types)}", edge
+        self.said: dict[str, list[tuple[str, Edge]]] = {}
+        for (source, _), node in self.types.items():
+            self.said.setdefault(source, []).append(node)
+
+    def lines(self, title: str | None) -> Iterator[str]:
+        """All of the text."""
+        yield "digraph lucid {"
+        near, far = style.GAP
+        yield (
+            f'  graph [rankdir={self.rankdir}, fontname="{style.FONT}", fontsize={style.FRAME_SIZE}, bgcolor="white", '
+            f"nodesep={near / 72:.3f}, ranksep={far / 72:.3f}, pad={style.MARGIN / 72:.3f}, nslimit=2, nslimit1=2];"
+        )
+        if max(self.columns.values(), default=0):
+            yield f'  graph [pack={far}, packmode="array_tu{max(self.columns.values()) + 1}"];'
+        if title:
+            yield f"  graph [label={quote(title)}, labelloc=t, fontsize={style.HEADING_SIZE}];"
+        yield f"  node [fontname={quote(style.FONT)}, {style.BOX}];"
+        yield f"  edge [{style.ARROW}];"
+        for number in range(max(self.columns.values(), default=0) + 1):
+            roots: dict[str, _Frame] = {}
+            for box in self.view.boxes:
+                if box.column == number:
+                    frame = roots.setdefault(box.section, _Frame((box.section, ())))
+                    for depth, part in enumerate(box.path):
+                        frame = frame.child(part, box.path[: depth + 1])
+                    frame.boxes.append(box)
+            for root in roots.values():
+                yield from self._frame(root, "", "  ")
+        yield from self._edges()
+        yield "}"
+
+    # ------------------------------------------------------------ frames
+
+    def _frame(self, frame: _Frame, around: str, indent: str) -> Iterator[str]:
+        """A frame around what is in it, if that is more than one thing, and its content."""
+        section, path = frame.place
+        times = self.view.times.get(frame.place)
+        heading = self.view.headings.get(section) if not path else None
+        wanted = heading is not None or frame.place in self.framed
+        if wanted:
+            kind = (
+                "section"
+                if heading
+                else "region"
+                if path[-1].kind == "region"
+                else "gradient"
+                if section == "gradient"
+                else "module"
+            )
+            yield f"{indent}subgraph cluster_{next(self.numbers)} {{"
+            yield f"{indent}  {self._look(kind, heading or self._label(frame.place, kind), times is not None)}"
+            around = module_of(path) or around
+        inside = indent + "  " * wanted
+        for box in frame.boxes:
+            yield f"{inside}{self._box(box, around)}"
+            for node, edge in self.said.get(box.key, ()):
+                yield f"{inside}{self._type(node, edge)}"
+        for inner in frame.inner.values():
+            yield from self._frame(inner, around, inside)
+        if wanted:
+            yield f"{indent}}}"
+
+    def _label(self, place: Place, kind: str) -> str:
+        path = place[1]
+        times = self.view.times.get(place)
+        name = times.label if times else path[-1].name if kind == "region" else module_of(path)
+        sign = "∇ " if kind == "gradient" else ""
+        return f"{sign}{name} × {times.count}" if times else f"{sign}{name}"
+
+    def _look(self, kind: str, label: str, repeats: bool) -> str:
+        ink, fill, shape, words = FRAMES[kind]
+        size = style.HEADING_SIZE if kind == "section" else style.FRAME_SIZE
+        return (
+            f'label={quote(label)}; labeljust=l; fontsize={size}; fontcolor="{words}"; style="{shape}"; color="{ink}"; '
+            f'fillcolor="{fill}"; penwidth={style.REPEAT_LINE if repeats else 0.7}; margin={style.FRAME_MARGIN};'
+        )
+
+    # ------------------------------------------------------------ boxes
+
+    def _box(self, box: Box, around: str) -> str:
+        look = self._colours(box)
+        cells = "".join(f"<TR><TD>{cell}</TD></TR>" for cell in self._cells(box, around, look))
+        table = f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{cells}</TABLE>>'
+        options = [f"label={table}", f'fillcolor="{look.fill}"', f'color="{look.ink}"', *FACES.get(box.kind, ())]
+        if box.times > 1:
+            options.append("peripheries=2")
+        if box.mark in MARKS:
+            options += [f'color="{MARKS[box.mark]}"', "penwidth=2.4"]
+        if box.frame:
+            options += [f"color={quote(box.frame)}", "penwidth=3"]
+        if box.column:
+            options.append(f"sortv={box.column}")
+        options.append(f"tooltip={quote(box.hover or ' ')}")
+        if box.link:
+            options.append(f"URL={quote(box.link)}")
+        return f"{self.ids[box.key]} [{', '.join(options)}];"
+
+    def _type(self, node: str, edge: Edge) -> str:
+        """The type of a value, on the arrows that carry it."""
+        colour, options = EDGES[edge.kind]
+        line = self._arrow(edge, self.ids[edge.source], node, options or "weight=6", head="none")
+        return f'{node} [label={quote(edge.label)}, {style.TYPE}, fontcolor="{colour}"]; {line};'
+
+    def _colours(self, box: Box) -> Look:
+        if box.mark == "faint":
+            return Look(*style.FAINT)
+        look = LOOKS[box.kind]
+        return look._replace(ink=LOOKS["gradient"].ink) if box.gradient and box.kind != "given" else look
+
+    def _cells(self, box: Box, around: str, look: Look) -> Iterator[str]:
+        for number, (kind, words) in enumerate(lines_of(box, around)):
+            size, colour = ROWS[kind]
+            if kind == "title":
+                words += f"  × {box.times}" if box.times > 1 else ""
+                words = f"{SIGNS[box.mark]} {words}" if box.mark in SIGNS and number == 0 else words
+            text = escape(words)
+            if kind == "title":
+                text = f"<B>{text}</B>"
+            ink = look.title if kind == "title" or box.mark == "faint" or look.title == style.ON_DARK else colour
+            yield f'<FONT POINT-SIZE="{size}" COLOR="{ink}">{text}</FONT>'
+
+    # ------------------------------------------------------------ arrows
+
+    def _edges(self) -> Iterator[str]:
+        for edge in self.view.edges:
+            said = self.types.get((edge.source, edge.output))
+            source = self.ids[edge.source] if said is None else said[0]
+            words = ", ".join(filter(None, [EDGES[edge.kind][1], f"tooltip={quote(edge.hover)}"]))
+            yield f"  {self._arrow(edge, source, self.ids[edge.target], words)};"
+
+    def _arrow(self, edge: Edge, source: str, target: str, options: str, *, head: str = "normal") -> str:
+        """An arrow; within a section that goes up, Graphviz gets it the other way round."""
+        colour = EDGES[edge.kind][0]
+        if self.sections[edge.source] == self.sections[edge.target] in self.view.upward:
+            return f'{target} -> {source} [dir=back, arrowtail={head}, color="{colour}", {options}]'
+        return f'{source} -> {target} [{"" if head == "normal" else f"arrowhead={head}, "}color="{colour}", {options}]'

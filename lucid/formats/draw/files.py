@@ -1,0 +1,284 @@
+"""Pictures as files: SVG, PDF and PNG through whichever Graphviz is there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ...base import checks
+from ...base.checks import integer, named, shown
+from ...errors import DrawError
+from ...graph.ir import Graph, Value
+from ..files import checked_path, write_atomically
+from . import style
+from .columns import in_columns
+from .dot import DIRECTIONS, dot_of
+from .focus import focused
+from .making import Wishes, view_of
+from .merging import dense, with_tails
+from .modules import closed, separated
+from .pairs import beside, compared, joined
+from .repeats import with_repeats
+from .view import View
+
+#: Suffixes that :func:`draw` writes.
+SUFFIXES = (".svg", ".pdf", ".png", ".dot")
+DETAILS = ("auto", "full")
+IN_A_NOTEBOOK = 120
+"""Boxes that a notebook shows; of more, the modules are closed."""
+
+
+def draw(
+    graph: Graph,
+    path: str | os.PathLike[str],
+    *,
+    title: str | None = None,
+    highlight: Iterable[str] | Mapping[str, str] = (),
+    depth: int | None = None,
+    focus: str | None = None,
+    direction: str = "down",
+    detail: str = "auto",
+    columns: int | None = None,
+    notes: Mapping[str, Sequence[str]] | None = None,
+    max_nodes: int = 2000,
+) -> None:
+    """Draw a graph into a file whose suffix tells the format: .svg, .pdf, .png or .dot.
+
+    Parameters
+    ----------
+    graph
+        Any graph.
+    path
+        Where to; an existing file is replaced.
+    title, highlight, depth, focus, direction, detail, columns, notes
+        As for :func:`to_dot`.
+    max_nodes
+        Most boxes that are laid out; Graphviz takes minutes for more. A .dot file may have any number.
+
+    Raises
+    ------
+    DrawError
+        An unknown suffix or option, too many boxes, or no Graphviz to be found.
+    FileError
+        The path cannot be written.
+    """
+    path = checked_path(path, "drawn")
+    max_nodes = integer("draw", "max_nodes", max_nodes, 0)
+    view = picture(graph, highlight=highlight, depth=depth, focus=focus, detail=detail, columns=columns, notes=notes)
+    write(view, path, title=title, direction=direction, max_nodes=max_nodes)
+
+
+def to_dot(
+    graph: Graph,
+    *,
+    title: str | None = None,
+    highlight: Iterable[str] | Mapping[str, str] = (),
+    depth: int | None = None,
+    focus: str | None = None,
+    direction: str = "down",
+    detail: str = "auto",
+    columns: int | None = None,
+    notes: Mapping[str, Sequence[str]] | None = None,
+) -> str:
+    """The picture of a graph as DOT text; needs no library, and is the same for the same graph.
+
+    Parameters
+    ----------
+    graph
+        Any graph.
+    title
+        Heading of the picture.
+    highlight
+        Names of nodes to frame, or a mapping from such names to colours.
+    depth
+        How many levels of modules there are to see: with 1, each module of the model is one box. All, when omitted.
+    focus
+        A module, a node or a parameter; what stands around it is named only, and all else left out.
+    direction
+        ``"down"`` or ``"right"``; Graphviz's ``"TB"`` and ``"LR"`` are the same.
+    detail
+        ``"auto"`` writes what depends on parameters only, and what a backward graph reads of the forward one, into the
+        box that reads it, and draws blocks that repeat once; ``"full"`` gives each node its own box.
+    columns
+        In how many columns a long picture is set; as many as an A4 page's height asks for, when omitted.
+    notes
+        For nodes, by name, lines to show when one points at them.
+
+    Raises
+    ------
+    DrawError
+        An unknown option, or a name that is not in the graph.
+    """
+    view = picture(graph, highlight=highlight, depth=depth, focus=focus, detail=detail, columns=columns, notes=notes)
+    return text(view, title=title, direction=direction)
+
+
+def picture(
+    graph: Graph,
+    *,
+    highlight: Iterable[str] | Mapping[str, str] = (),
+    depth: int | None = None,
+    focus: str | None = None,
+    detail: str = "auto",
+    columns: int | None = None,
+    notes: Mapping[str, Sequence[str]] | None = None,
+) -> View:
+    """The view of a graph that :func:`to_dot` writes; the options are those."""
+    wishes = Wishes(full=_full(detail), frames=_frames(graph, highlight), notes=_notes(notes))
+    return arranged(view_of(graph, wishes), depth=depth, focus=focus, full=wishes.full, columns=columns)
+
+
+def arranged(
+    view: View, *, depth: int | None = None, focus: str | None = None, full: bool = False, columns: int | None = None
+) -> View:
+    """A view with what repeats drawn once, modules closed, and in columns."""
+    if depth is not None:
+        depth = integer("draw", "depth", depth, 1)
+    if columns is not None:
+        columns = integer("draw", "columns", columns, 1)
+    if focus is not None:
+        view = focused(view, checks.text("draw", "focus", focus))
+    view = separated(view)
+    if not full:
+        view = dense(with_repeats(with_tails(view)))
+    if depth is not None:
+        view = closed(view, depth)
+    return in_columns(view, columns)
+
+
+def draw_changes(
+    before: Graph, after: Graph, path: str | os.PathLike[str], headings: Sequence[str] = ("before", "after"), *,
+    detail: str = "auto", focus: str | None = None, depth: int | None = None, max_nodes: int = 2000,
+) -> None:  # fmt: skip
+    """Draw two graphs side by side: what is in one of them only, and what has changed, is marked.
+
+    The options are those of :func:`draw`.
+    """
+    wishes = Wishes(full=_full(detail))
+    sides = compared(view_of(before, wishes), view_of(after, wishes))
+    views = [arranged(view, depth=depth, focus=focus, full=wishes.full, columns=1) for view in sides]
+    write(beside(views, headings), path, max_nodes=max_nodes)
+
+
+def draw_training(
+    forward: Graph, backward: Graph, results: int, kept: Sequence[Value], path: str | os.PathLike[str], *,
+    title: str | None = None, depth: int | None = None, focus: str | None = None, direction: str = "down",
+    detail: str = "auto", notes: Mapping[str, Sequence[str]] | None = None, max_nodes: int = 2000,
+) -> None:  # fmt: skip
+    """Draw the halves of training beside each other, with arrows from what is kept to the gradients that wait for it.
+
+    Parameters
+    ----------
+    forward, backward, results, kept
+        As for :func:`~.pairs.joined`.
+    path, title, depth, focus, direction, detail, notes, max_nodes
+        As for :func:`draw`.
+    """
+    wishes = Wishes(full=_full(detail), notes=_notes(notes))
+    view = joined(forward, backward, results, kept, wishes)
+    view = arranged(view, depth=depth, focus=focus, full=wishes.full, columns=1)
+    write(view, path, title=title, direction=direction, max_nodes=max_nodes)
+
+
+def notebook(graph: Graph) -> str | None:
+    """A graph as SVG for a notebook: with modules closed, where it would be large; None where it cannot be drawn."""
+    for depth in (None, 3, 2, 1):
+        view = picture(graph, depth=depth)
+        if len(view.boxes) <= IN_A_NOTEBOOK:
+            break
+    else:
+        return None
+    try:
+        svg = render(text(view), "svg").decode()
+    except DrawError:  # without Graphviz, a notebook shows what a terminal does
+        return None
+    return svg[svg.index("<svg") :]
+
+
+def _full(detail: str) -> bool:
+    if detail not in DETAILS:
+        raise DrawError(f"draw: detail is 'auto' or 'full', got {shown(detail)}")
+    return detail == "full"
+
+
+def _notes(notes: Mapping[str, Sequence[str]] | None) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(lines) for name, lines in (notes or {}).items()}
+
+
+def text(view: View, *, title: str | None = None, direction: str = "down") -> str:
+    """A view as DOT text."""
+    if title is not None:
+        checks.text("draw", "title", title)
+    if direction not in DIRECTIONS:
+        raise DrawError(f"draw: direction is 'down' or 'right', got {shown(direction)}")
+    return dot_of(view, title=title, direction=direction)
+
+
+def write(
+    view: View,
+    path: str | os.PathLike[str],
+    *,
+    title: str | None = None,
+    direction: str = "down",
+    max_nodes: int = 2000,
+) -> None:
+    """Write a view into a file; the parameters are those of :func:`draw`."""
+    path = checked_path(path, "drawn")
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise DrawError(f"{named(path)}: a picture's name ends in {', '.join(SUFFIXES)}")
+    if suffix != ".dot" and len(view.boxes) > max_nodes:
+        raise DrawError(
+            f"the picture has {len(view.boxes)} boxes; laying out more than {max_nodes} may take minutes. "
+            f"Pass depth=1 to close modules, max_nodes={len(view.boxes)} to draw it all the same, or write a .dot file"
+        )
+    dot = text(view, title=title, direction=direction)
+    write_atomically(path, [dot.encode() if suffix == ".dot" else render(dot, suffix[1:])])
+
+
+def _frames(graph: Graph, highlight: Iterable[str] | Mapping[str, str]) -> dict[str, str]:
+    """Nodes and colours, checked."""
+    wanted = (
+        highlight.items()
+        if isinstance(highlight, Mapping)
+        else [(name, style.HIGHLIGHT) for name in checks.several("draw", "highlight", highlight)]
+    )
+    for name, colour in wanted:
+        if not isinstance(name, str) or name not in graph:
+            raise DrawError(f"cannot highlight {shown(name)}: no node is called that")
+        if not isinstance(colour, str) or not re.fullmatch("#[0-9a-fA-F]{6}|[a-zA-Z]+[0-9]*", colour):
+            raise DrawError(f"cannot highlight {shown(name)} in {shown(colour)}: a colour is '#rrggbb' or a name")
+    return dict(wanted)
+
+
+def render(dot: str, form: str) -> bytes:
+    """DOT text laid out as ``svg``, ``pdf`` or ``png``, by the ``dot`` program or else by pygraphviz.
+
+    Raises
+    ------
+    DrawError
+        Neither is there, or Graphviz failed.
+    """
+    if shutil.which("dot"):
+        import graphviz
+
+        try:
+            picture: bytes = graphviz.Source(dot).pipe(format=form)
+        except (graphviz.CalledProcessError, graphviz.ExecutableNotFound, OSError) as error:
+            raise DrawError(f"Graphviz could not make the picture: {error}") from error
+        return picture
+    try:
+        import pygraphviz
+    except ImportError as error:
+        raise DrawError(
+            "no Graphviz was found. Either install the program (apt install graphviz, brew install graphviz), "
+            "or the library with it inside (pip install lucid[dot]); a .dot file needs neither"
+        ) from error
+    try:
+        picture = pygraphviz.AGraph(string=dot).draw(format=form, prog="dot")
+    except (ValueError, OSError, pygraphviz.DotError) as error:
+        raise DrawError(f"Graphviz could not make the picture: {error}") from error
+    return picture

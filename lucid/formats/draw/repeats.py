@@ -1,0 +1,178 @@
+"""Blocks that do the same one after another, drawn once: a box, or a frame, of which is said how often it follows."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from .view import Box, Edge, Part, Path, Place, Times, View, module_of, renamed
+
+LONGEST = 8
+"""Elements side by side that may repeat together."""
+
+Unit: TypeAlias = "tuple[Box, ...]"
+
+
+def with_repeats(view: View) -> View:
+    """The view with the first only of blocks that do the same, each of them for what the one before it gives."""
+    return _Repeats(view).found()
+
+
+class _Repeats:
+    """Goes through frames from the outermost to the innermost.
+
+    An element of a frame is a frame in it, or a box. A unit is one element, or several that follow one another.
+    """
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.feeds = view.sources()
+        self.readers: dict[str, set[str]] = {box.key: set() for box in view.boxes}
+        for edge in view.edges:
+            self.readers[edge.source].add(edge.target)
+        self.ends = {box.key for box in view.boxes if not box.members}
+        self.times: dict[Place, Times] = {}
+        self.moved: dict[str, str] = {}
+        """For boxes that are not drawn the one that is, which does the same."""
+        self.changed: dict[str, Box] = {}
+
+    def found(self) -> View:
+        """The view that comes of it."""
+        sections: dict[str, list[Box]] = {}
+        for box in self.view.boxes:
+            sections.setdefault(box.section, []).append(box)
+        todo: list[tuple[Path, list[Box]]] = [((), boxes) for boxes in sections.values()]
+        while todo:
+            path, boxes = todo.pop()
+            todo += self._within(path, boxes)
+        if not self.times and not self.changed:
+            return self.view
+        left = tuple(self.changed.get(box.key, box) for box in self.view.boxes if box.key not in self.moved)
+        shown = {key: self._shown(key) for key in self.moved}
+        edges = renamed((edge for edge in self.view.edges if edge.target not in shown), shown)
+        return replace(self.view, boxes=left, edges=edges, times={**self.view.times, **self.times})
+
+    def _shown(self, key: str) -> str:
+        while key in self.moved:
+            key = self.moved[key]
+        return key
+
+    def _within(self, path: Path, boxes: Sequence[Box]) -> Iterator[tuple[Path, list[Box]]]:
+        """Find what repeats in a frame; gives the frames in it that are left."""
+        elements = list(_elements(len(path), boxes))
+        kinds: dict[Hashable, int] = {}
+        signs = [kinds.setdefault(self._sign(len(path), unit), len(kinds)) for unit in elements]
+        at = 0
+        while at < len(elements):
+            width, count = self._longest(elements, signs, at)
+            if count > 1:
+                self._fold(path, elements[at : at + width * count], width)
+            for unit in elements[at : at + width]:
+                inner = [self.changed.get(box.key, box) for box in unit]
+                if len(unit) > 1 or len(inner[0].path) > len(path):
+                    deeper = inner[0].path[: len(path) + 1 + (width > 1 and count > 1)]
+                    yield deeper, inner
+            at += width * count
+
+    def _longest(self, elements: Sequence[Unit], signs: Sequence[int], at: int) -> tuple[int, int]:
+        """How many elements from here repeat, and how often: what leaves the fewest boxes."""
+        best, width_of_best, times_of_best = 0, 1, 1
+        for width in range(1, min(LONGEST, (len(signs) - at) // 2) + 1):
+            count, boxes = self._chained(elements, signs, at, width)
+            spared = boxes * (count - 1)
+            if spared > best and (boxes > 1 or count > 2):
+                best, width_of_best, times_of_best = spared, width, count
+        return width_of_best, times_of_best
+
+    def _sign(self, depth: int, unit: Unit) -> Hashable:
+        """Equal for elements that do the same: their boxes, and where each of them reads from."""
+        position = {box.key: i for i, box in enumerate(unit)}
+        outside: dict[tuple[str, int], int] = {}
+        parts: list[Hashable] = []
+        for box in unit:
+            reads = tuple(
+                (position[edge.source], edge.output, edge.kind) if edge.source in position
+                else (-1 - outside.setdefault((edge.source, edge.output), len(outside)), edge.output, edge.kind)
+                for edge in self.feeds[box.key]
+            )  # fmt: skip
+            frames = tuple((part.name, part.run) for part in box.path[depth + 1 :])
+            parts.append((box.kind, box.sign, box.mark, box.frame, frames, reads))
+        return tuple(parts)
+
+    def _chained(self, elements: Sequence[Unit], signs: Sequence[int], at: int, width: int) -> tuple[int, int]:
+        """How many units of so many elements there are from here, and how many boxes each has.
+
+        Each reads at the same places what the one before it gives.
+        """
+        links, count = None, 1
+        unit = _together(elements[at : at + width])
+        boxes = len(unit)
+        while signs[at + count * width : at + (count + 1) * width] == signs[at : at + width]:
+            following = _together(elements[at + count * width : at + (count + 1) * width])
+            link = self._link(unit, following)
+            if link is None or (links is not None and link != links):
+                break
+            links, unit, count = link, following, count + 1
+        return count, boxes
+
+    def _link(self, one: Unit, other: Unit) -> Hashable | None:
+        """What a unit reads of the one before it, if all else that it reads is what that reads too."""
+        position = {box.key: i for i, box in enumerate(one)}
+        inside = {box.key for box in other}
+        if any(not self.readers[box.key] <= inside | position.keys() for box in one):
+            return None
+        link: list[Hashable] = []
+        for before, after in zip(self._outside(one), self._outside(other), strict=True):
+            if after.target in self.ends:
+                return None  # a result that is told only beside the next unit
+            if after.source in position:
+                link.append((position[after.source], after.output))
+            elif (before.source, before.output) == (after.source, after.output):
+                link.append(None)
+            else:
+                return None
+        return tuple(link) if any(link) else None
+
+    def _outside(self, unit: Unit) -> list[Edge]:
+        inside = {box.key for box in unit}
+        return [edge for box in unit for edge in self.feeds[box.key] if edge.source not in inside]
+
+    def _fold(self, path: Path, elements: Sequence[Unit], width: int) -> None:
+        """Draw the first of the units for all."""
+        count = len(elements) // width
+        units = [_together(elements[k * width : (k + 1) * width]) for k in range(count)]
+        for unit in units[1:]:
+            self.moved.update(zip((box.key for box in unit), (box.key for box in units[0]), strict=True))
+        first, section = units[0], units[0][0].section
+        if len(first) == 1:
+            self.changed[first[0].key] = replace(first[0], times=count)
+            return
+        names = [_name(len(path), elements[i]) for i in (0, width * count - 1)]
+        label = f"{module_of(path)}." if module_of(path) else ""
+        label += names[0] if names[0] == names[1] else f"{names[0]}–{names[1]}"
+        depth, frame = len(path), first[0].path[: len(path) + 1]
+        if width > 1 or len(frame) == depth:
+            frame = (*path, Part(names[0], 0, "repeat"))
+            for box in first:
+                self.changed[box.key] = replace(box, path=(*frame, *box.path[depth:]))
+        self.times[section, frame] = Times(count, label)
+
+
+def _together(elements: Sequence[Unit]) -> Unit:
+    """The boxes of several elements."""
+    return tuple(box for unit in elements for box in unit)
+
+
+def _name(depth: int, unit: Unit) -> str:
+    """What an element of a frame is called."""
+    box = unit[0]
+    return box.path[depth].name if len(box.path) > depth else box.module.rpartition(".")[2] or box.members[0]
+
+
+def _elements(depth: int, boxes: Sequence[Box]) -> Iterator[Unit]:
+    """The frames and boxes in a frame, in order of their first boxes."""
+    found: dict[Hashable, list[Box]] = {}
+    for box in boxes:
+        found.setdefault(box.path[depth] if len(box.path) > depth else box.key, []).append(box)
+    yield from map(tuple, found.values())

@@ -1,0 +1,272 @@
+"""What a picture shows, as data: boxes, arrows and the modules around them. It knows no layout and no file format.
+
+Functions make a view of a graph and others of that: with repeated blocks as one (:mod:`.repeats`), modules closed
+(:mod:`.modules`), the neighbourhood of a module only (:mod:`.focus`), in columns (:mod:`.columns`), two side by side
+(:mod:`.pairs`). A writer (:mod:`.dot`) turns the last into text.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import NamedTuple, TypeAlias
+
+WIDEST = 34
+"""Letters in a line of a box."""
+PLACE = "\0"
+"""Stands in the text of a row for a name, of which is shown what the frames around do not say."""
+
+
+class Part(NamedTuple):
+    """One frame around a box.
+
+    Attributes
+    ----------
+    name
+        Of the module, in the one around it.
+    run
+        Which of several: a module that is called again after what lies between stands in another frame.
+    kind
+        ``"module"``; ``"region"`` for a graph that a node runs; ``"repeat"`` for several modules that repeat together.
+    """
+
+    name: str
+    run: int = 0
+    kind: str = "module"
+
+
+Path: TypeAlias = "tuple[Part, ...]"
+Place: TypeAlias = "tuple[str, Path]"
+"""A section, and the frames within it."""
+
+
+def module_of(path: Path) -> str:
+    """The module that a box in these frames belongs to."""
+    return ".".join(part.name for part in path if part.kind == "module")
+
+
+def path_of(module: str, deepest: int = 20) -> Path:
+    """The frames of a module."""
+    return tuple(map(Part, module.split(".")[:deepest])) if module else ()
+
+
+def joined(names: Sequence[str], most: int = 26) -> str:
+    """As many of the names as a line takes, and how many more there are."""
+    line, left = "", len(names)
+    for name in names:
+        if line and len(line) + len(name) > most:
+            return f"{line} + {left} more"
+        line, left = f"{line} + {name}" if line else name, left - 1
+    return line
+
+
+class Row(NamedTuple):
+    """A line in a box: its kind, a text, and the names that stand where it has a place for them."""
+
+    kind: str
+    text: str
+    names: tuple[str, ...] = ()
+
+    def words(self, *around: str) -> str:
+        """The line, within these modules."""
+        names = [relative(name, *around) for name in self.names]
+        parents = Counter(name.rpartition(".")[0] for name in dict.fromkeys(names))
+        short = [parent if parents[parent := name.rpartition(".")[0]] > 1 and parent else name for name in names]
+        return self.text.replace(PLACE, joined([name for name in dict.fromkeys(short) if name]))
+
+
+def relative(name: str, *around: str) -> str:
+    """A name as it is called within the first of these modules that it lies in; nothing, where it is that module."""
+    for module in around:
+        if module and name == module:
+            return ""
+        if module and name.startswith(module + "."):
+            own = name[len(module) + 1 :]
+            return f"{module.rpartition('.')[2]}.{own}" if own.isdigit() else own
+    return name
+
+
+@dataclass(frozen=True)
+class Box:
+    """One thing that is drawn.
+
+    Attributes
+    ----------
+    key
+        Of the box in its view.
+    kind
+        The family of its op, or what else it is: ``"output"``, ``"module"``, …
+    rows
+        What stands in it.
+    path, section
+        The frames around it; boxes of different sections share none.
+    module
+        What it belongs to, whether or not that is a frame.
+    gradient
+        Whether autodiff made it.
+    members
+        Nodes that it stands for.
+    weights
+        Elements of the parameters that it reads, by name.
+    sign
+        Equal for boxes that do the same, whatever they are called.
+    times
+        How many of its kind follow one another.
+    mark
+        What a comparison says of it, or ``"faint"``.
+    frame
+        A colour to highlight it in.
+    hover, link
+        Further words, and where a click leads.
+    column
+        In which it stands.
+    """
+
+    key: str
+    kind: str
+    rows: tuple[Row, ...]
+    path: Path = ()
+    section: str = ""
+    module: str = ""
+    gradient: bool = False
+    members: tuple[str, ...] = ()
+    weights: tuple[tuple[str, int], ...] = ()
+    sign: Hashable = ()
+    times: int = 1
+    mark: str = ""
+    frame: str = ""
+    hover: str = ""
+    link: str = ""
+    column: int = 0
+
+    @property
+    def place(self) -> Place:
+        """Its section and the frames around it."""
+        return self.section, self.path
+
+
+class Edge(NamedTuple):
+    """An arrow from a box's output to another box.
+
+    Attributes
+    ----------
+    label
+        The type of what flows.
+    kind
+        ``"value"``, ``"gradient"``, ``"parameter"``, ``"kept"`` for what the backward graph reads of the forward one,
+        or ``"region"`` for what a graph gives to the node that runs it.
+    """
+
+    source: str
+    target: str
+    output: int = 0
+    label: str = ""
+    kind: str = "value"
+    hover: str = ""
+
+
+@dataclass(frozen=True)
+class Times:
+    """How often what is in a frame repeats, and what the frame is called for that."""
+
+    count: int
+    label: str
+
+
+@dataclass(frozen=True)
+class View:
+    """What is drawn.
+
+    Attributes
+    ----------
+    boxes
+        What feeds a box stands before it.
+    edges
+        In order of their targets.
+    times
+        Frames that stand for several.
+    headings
+        What a section is called, where that is said.
+    upward
+        Sections whose arrows go up, where all others go down.
+    """
+
+    boxes: tuple[Box, ...]
+    edges: tuple[Edge, ...]
+    times: Mapping[Place, Times] = field(default_factory=dict)
+    headings: Mapping[str, str] = field(default_factory=dict)
+    upward: frozenset[str] = frozenset()
+
+    def framed(self) -> set[Place]:
+        """The frames worth their lines: not around one thing, nor around frames only, whose names say its own."""
+        boxes: Counter[Place] = Counter(box.place for box in self.boxes)
+        frames: Counter[Place] = Counter()
+        places = {(box.section, box.path[:depth]) for box in self.boxes for depth in range(1, len(box.path) + 1)}
+        found: set[Place] = set()
+        for section, path in sorted(places, key=lambda place: -len(place[1])):
+            place, around = (section, path), (section, path[:-1])
+            own, inner = boxes[place], frames[place]
+            repeats = path[-1].kind != "module" or place in self.times
+            if (own + inner > 1 and own) or (own + inner > 0 and repeats):
+                found.add(place)
+                frames[around] += 1
+            else:  # what is in it stands in the frame around it
+                boxes[around] += own
+                frames[around] += inner
+        return found
+
+    def sources(self) -> dict[str, list[Edge]]:
+        """The arrows into each box."""
+        found: dict[str, list[Edge]] = {box.key: [] for box in self.boxes}
+        for edge in self.edges:
+            found[edge.target].append(edge)
+        return found
+
+
+def renamed(edges: Iterable[Edge], new: Mapping[str, str]) -> tuple[Edge, ...]:
+    """Arrows between the boxes that stand for these; none within one, and none twice."""
+    found: dict[tuple[str, str, str, int], Edge] = {}
+    whole = set(new.values())
+    for edge in edges:
+        source, target = new.get(edge.source, edge.source), new.get(edge.target, edge.target)
+        if source == target:
+            continue
+        several = source in whole or target in whole
+        key = (source, target, edge.source if several else edge.hover, edge.output)
+        found.setdefault(key, edge._replace(source=source, target=target))
+    return tuple(found.values())
+
+
+def lines_of(box: Box, around: str = "") -> list[tuple[str, str]]:
+    """What stands in a box within a module: kind and words of each line."""
+    found: list[tuple[str, str]] = []
+    for kind, rows in groupby(box.rows, key=lambda row: row.kind):
+        if kind in ("title", "name"):
+            words = [row.words(around) or (row.words() if kind == "title" else "") for row in rows]
+        else:
+            most = 28 if box.gradient else WIDEST + 4 * (kind in ("parameter", "kept"))  # in small print
+            words = list(wrap([row.words(*_outward(box.module), around) for row in rows], " · ", most))
+        found += [(kind, line) for line in words if line.strip()]
+    return found
+
+
+def _outward(module: str) -> Iterator[str]:
+    """A module and those that it lies in."""
+    while module:
+        yield module
+        module = module.rpartition(".")[0]
+
+
+def wrap(words: Iterable[str], between: str, most: int = WIDEST) -> Iterator[str]:
+    """Words in one line, or in as many as it takes."""
+    line = ""
+    for word in words:
+        if line and len(line) + len(between) + len(word) > most:
+            yield line + between.rstrip() if between.strip() == "→" else line
+            line = word
+        else:
+            line = f"{line}{between}{word}" if line else word
+    if line:
+        yield line

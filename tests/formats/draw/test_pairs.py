@@ -1,0 +1,124 @@
+"""Two graphs in one picture: what passes changed, and both halves of training."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import nn
+from lucid.errors import DrawError, OptionError
+from lucid.formats.draw import picture, style
+from lucid.formats.draw.making import Wishes, view_of
+from lucid.formats.draw.pairs import beside, compared, joined
+from lucid.formats.draw.view import lines_of
+from lucid.inspect import draw_passes
+from lucid.models import lenet5
+from tests.graphs import SAMPLES, chain
+
+
+@pytest.fixture(scope="module")
+def net() -> Any:
+    return lucid.compile(lenet5().eval(), lucid.spec("N", 1, 28, 28))
+
+
+def texts(path: Path) -> list[str]:
+    root = ElementTree.fromstring(path.read_bytes())
+    return [(element.text or "").strip() for element in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_what_passes_changed_is_marked(net: Any) -> None:
+    before, after = compared(view_of(net.traced), view_of(net.graph))
+    old = {box.key: box.mark for box in before.boxes}
+    new = {box.key: box.mark for box in after.boxes}
+    assert old["relu1.relu"] == old["pool1.max_pool2d"] == "gone"
+    assert new["conv1.conv2d"] == "changed"
+    assert old["conv1.conv2d"] == new["x"] == new["fc3.linear"] == ""
+    assert {box.mark for view in compared(before, view_of(net.traced)) for box in view.boxes} == {"", "gone"}
+    assert compared(view_of(net.traced), view_of(net.traced)) == (view_of(net.traced),) * 2
+
+
+def test_two_views_share_nothing(net: Any) -> None:
+    both = beside([view_of(net.traced), view_of(net.traced)], ["one", "other"])
+    assert len({box.key for box in both.boxes}) == len(both.boxes) == 2 * len(view_of(net.traced).boxes)
+    assert {box.column for box in both.boxes} == {0, 1}
+
+
+def test_draw_passes(net: Any, tmp_path: Path) -> None:
+    draw_passes(net, tmp_path / "all.svg")
+    words = texts(tmp_path / "all.svg")
+    assert {
+        "as traced",
+        "after the passes",
+        f"{style.SIGNS['gone']} Relu",
+        f"{style.SIGNS['changed']} ConvPool2d",
+    } <= set(words)
+    draw_passes(net, tmp_path / "one.svg", only="fuse_conv_pool")
+    words = texts(tmp_path / "one.svg")
+    assert {"before fuse_conv_pool", "after fuse_conv_pool", "FusedLinear"} - set(words) == {"FusedLinear"}
+    with pytest.raises(OptionError, match="no pass is called 'fuse'; there are eliminate_dead, clean_up"):
+        draw_passes(net, tmp_path / "x.svg", only="fuse")
+    with pytest.raises(OptionError, match=r"lucid\.compile\(model, lucid\.spec"):
+        draw_passes(nn.Linear(2, 2), tmp_path / "x.svg")  # type: ignore[arg-type]
+    with pytest.raises(DrawError, match=r"ends in"):
+        draw_passes(net, tmp_path / "x.bmp")
+
+
+def test_training(net: Any, tmp_path: Path) -> None:
+    """Each value that a gradient waits for is an arrow from where it is computed."""
+    net.draw(tmp_path / "train.svg", backward=True)
+    words = texts(tmp_path / "train.svg")
+    assert {"Conv2d", "MaxPool2d", "MaxPool2dGrad", "∇ fc1", "∂ weight · ∂ bias", "output"} <= set(words)
+    net.draw(tmp_path / "train.dot", backward=True, depth=1)
+    assert "dir=back" in (tmp_path / "train.dot").read_text("utf-8")
+    with pytest.raises(OptionError, match="backward"):
+        net.draw(tmp_path / "x.svg", backward=3)
+
+
+def test_joined(net: Any) -> None:
+    cut = net._split()
+    places = {"input": cut.forward.inputs, "output": [v.node for v in cut.forward.outputs]}
+    kept = [type(cut.forward.outputs[0])(places[kind][i]) for kind, i in cut.kept]
+    view = joined(cut.forward, cut.backward, 1, kept, Wishes())
+    position = {box.key: i for i, box in enumerate(view.boxes)}
+    assert all(position[edge.source] < position[edge.target] for edge in view.edges)
+    waits = [(edge.source, edge.target) for edge in view.edges if edge.kind == "kept"]
+    assert ("x", "\0back\0conv1.conv2d_grad_weight") in waits
+    assert sum(box.kind == "output" for box in view.boxes) == 1
+    assert sum(box.kind in ("input", "given") for box in view.boxes) == 2
+    assert {box.section for box in view.boxes} == {"", "gradient"}
+
+
+def test_where_a_program_has_run_one_sees_how(tmp_path: Path) -> None:
+    net = lucid.compile(nn.Sequential(nn.Linear(4, 3), nn.ReLU()).eval(), lucid.spec("N", 4))
+    net.draw(tmp_path / "before.svg")
+    assert b"lowering" not in (tmp_path / "before.svg").read_bytes()
+    net(np.zeros((2, 4), np.float32))
+    net.draw(tmp_path / "after.svg")
+    found = (tmp_path / "after.svg").read_text("utf-8")
+    assert "lowering: " in found
+    assert "bytes of results" in found
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_notebooks_show_graphs(name: str) -> None:
+    graph = SAMPLES[name]()
+    svg = graph._repr_svg_()
+    assert svg is not None
+    assert svg.startswith("<svg")
+    ElementTree.fromstring(svg)
+
+
+def test_notebooks_show_what_they_can() -> None:
+    s = chain(400)
+    assert "× 400" in str(s._repr_svg_())
+    assert len(lines_of(picture(s).boxes[1])) == 2
+    net = lucid.compile(nn.Linear(4, 3).eval(), lucid.spec(2, 4))
+    html = net.plan._repr_html_()
+    table = ElementTree.fromstring(html)
+    assert [cell.text for cell in table.iter("th")][:3] == ["node", "op", "lowering"]
+    assert "arena" in html
