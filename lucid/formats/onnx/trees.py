@@ -14,12 +14,15 @@ from .model import Array
 
 MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "LEAF")
 """How a node compares, in the order of the numbers that :func:`built` takes."""
-LEQ, LT, GTE, GT, EQ, NEQ, LEAF = range(7)
+LEQ, LT, GTE, GT, EQ, NEQ, LEAF, MEMBER = range(8)
 
 
 @dataclass(frozen=True)
 class Nodes:
-    """Nodes as a file lists them: of which tree, and which there; what they compare, and where they lead."""
+    """Nodes as a file lists them: of which tree, and which there; what they compare, and where they lead.
+
+    ``sets`` are the numbers that nodes of the mode ``MEMBER`` ask for, in the order of these.
+    """
 
     tree: Array
     number: Array
@@ -29,6 +32,7 @@ class Nodes:
     true: Array
     false: Array
     missing: Array
+    sets: tuple[Array, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ def built(nodes: Nodes, places: Places) -> Trees:
     roots, order, children, depth = _by_level(roots, np.stack([number[true], number[false]], 1))
     inner = inner[order]
     mode, bound, missing = nodes.mode[inner], nodes.threshold[inner], nodes.missing[inner].astype(bool)
-    below = np.nextafter(bound, np.array(-np.inf, bound.dtype))
+    below = _below(bound)
     swapped = np.isin(mode, (GTE, GT, NEQ))
     children[swapped] = children[swapped, ::-1]
     to_first = missing ^ swapped  # of NaN, which no comparison but "not equal" is true of
@@ -147,7 +151,53 @@ def built(nodes: Nodes, places: Places) -> Trees:
         np.concatenate([feature, feature[equal]]).astype(np.int32), np.concatenate([threshold, below[equal]]),
         np.concatenate([children, more]), np.concatenate([to_first, np.zeros(len(equal), bool)]),
     )  # fmt: skip
-    return Trees(roots, *tables, -1 - number, 2 * depth if equal.size else depth)
+    depth = 2 * depth if equal.size else depth
+    if nodes.sets:
+        asking = np.flatnonzero(mode == MEMBER)
+        in_file = asking[np.argsort(inner[asking])]
+        tables, levels = _with_sets(tables, dict(zip(in_file.tolist(), nodes.sets, strict=True)))
+        depth *= levels
+    return Trees(roots, *tables, -1 - number, depth)
+
+
+Tables = tuple[Array, Array, Array, Array]
+"""Features, thresholds, children and where NaN goes."""
+
+
+def _below(bound: Array) -> Array:
+    """The next smaller numbers."""
+    found: Array = np.nextafter(bound, np.array(-np.inf, bound.dtype))
+    return found
+
+
+def _with_sets(tables: Tables, sets: Mapping[int, Array]) -> tuple[Tables, int]:
+    """The tables, where nodes ask whether a number is one of several: each is a search among the ends of these.
+
+    Between two ends a number is one of them or not, in turn: one that is ``b`` is between that and what is below.
+    Also how many nodes may take the place of one.
+    """
+    feature, threshold, children, missing = (list(one) for one in tables)
+    for place, values in sets.items():
+        known = np.unique(values) if len(values) else np.array([-np.inf], values.dtype)
+        ends, (found, other) = np.stack([_below(known), known], 1).ravel(), children[place]
+        to_first, pending = missing[place], [(place, 0, len(ends))]
+        for node, low, high in pending:
+            middle, sides = (low + high) // 2, list[int]()
+            for first, last in ((low, middle), (middle + 1, high)):
+                if first == last:  # between two ends
+                    sides.append(found if first % 2 else other)
+                    continue
+                sides.append(len(feature))
+                pending.append((len(feature), first, last))
+                for table, value in ((feature, feature[place]), (threshold, 0), (children, 0), (missing, False)):
+                    table.append(value)
+            threshold[node], children[node] = ends[middle], np.array(sides)
+            missing[node] = to_first and middle == len(ends) - 1
+    most = max(map(len, sets.values()), default=0)
+    made = tuple(
+        np.array(new, old.dtype) for new, old in zip((feature, threshold, children, missing), tables, strict=True)
+    )
+    return (made[0], made[1], made[2], made[3]), max(2, (2 * most).bit_length())
 
 
 def _numbers_in_tables(mode: Array) -> Array:

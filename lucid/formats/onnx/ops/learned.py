@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from ....graph.ops.subscript import getitem
 from ....graph.ops.trees import tree_leaves
 from ....graph.texts import Text
 from ....graph.types import DTYPES, DType, as_dtype, float32, is_float
+from ..forests import listed_once
 from ..model import ML, Array
 from ..registry import Call, Value, converter
 from ..trees import Places, Trees, built, distinct, listed, numbered
@@ -40,9 +42,14 @@ def softmax_of_others(x: AbstractTensor) -> AbstractTensor:
 
 def transformed(call: Call, scores: AbstractTensor) -> AbstractTensor:
     """Scores (row, class) after what the node says follows them."""
-    way = call.attribute("post_transform", "NONE")
+    return _after(scores, call.attribute("post_transform", "NONE"))
+
+
+def _after(scores: AbstractTensor, way: str) -> AbstractTensor:
     if way == "NONE":
         return scores
+    if way == "PROBIT":
+        return _probit(scores)
     if way == "LOGISTIC":
         return ew.sigmoid(scores)
     if way == "SOFTMAX":
@@ -51,6 +58,22 @@ def transformed(call: Call, scores: AbstractTensor) -> AbstractTensor:
     if way == "SOFTMAX_ZERO":
         return softmax_of_others(scores)
     raise GraphError(f"scores are not transformed by {way} here")
+
+
+def _probit(share: AbstractTensor) -> AbstractTensor:
+    """Below which number so large a share of normally distributed ones lies: by a formula, and steps of Newton's.
+
+    The formula (Winitzki, 2008) has three digits, which each step doubles.
+    """
+    y = 2.0 * cast(share, FLOAT64) - 1.0
+    log, a = ew.log((1.0 - y) * (1.0 + y)), 0.147
+    half = 2.0 / (math.pi * a) + log / 2.0
+    z = ew.sign(y) * ew.flat_sqrt(ew.flat_sqrt(half * half - log / a) - half)
+    for _ in range(3):
+        slope = ew.exp(-(z * z)) * (2.0 / math.sqrt(math.pi))
+        z = ew.where(gt(slope, 0.0), z - (ew.erf(z) - y) / slope, z)
+    found: AbstractTensor = cast(z * math.sqrt(2.0), share.type.dtype)
+    return found
 
 
 def labels_of(call: Call, *names: str) -> Array:
@@ -173,8 +196,7 @@ def _given(call: Call, ensemble: Ensemble, leaves: AbstractTensor, nothing: floa
     return found
 
 
-def _aggregated(call: Call, ensemble: Ensemble, leaves: AbstractTensor) -> AbstractTensor:
-    way = call.attribute("aggregate_function", "SUM")
+def _aggregated(call: Call, ensemble: Ensemble, leaves: AbstractTensor, way: str) -> AbstractTensor:
     if way in ("SUM", "AVERAGE"):
         total = _added(call, ensemble, leaves)
         return total if way == "SUM" else total / float(len(ensemble.trees.roots))
@@ -198,8 +220,37 @@ def _with_base(call: Call, ensemble: Ensemble, scores: AbstractTensor) -> Abstra
 def tree_ensemble_regressor(call: Call, x: Value) -> AbstractTensor:
     targets = call.attribute("n_targets", 1)
     ensemble = call.once(lambda: _ensemble(call, "target", "ids", targets))
-    scores = _aggregated(call, ensemble, _leaves(call, call.tensor(x), ensemble.trees))
+    leaves = _leaves(call, call.tensor(x), ensemble.trees)
+    scores = _aggregated(call, ensemble, leaves, call.attribute("aggregate_function", "SUM"))
     return cast(transformed(call, _with_base(call, ensemble, scores)), float32)
+
+
+AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
+TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
+"""What numbers in a file stand for, from version 5 on."""
+
+
+@converter("TreeEnsemble", since=5, domain=ML)
+def tree_ensemble(call: Call, x: Value) -> AbstractTensor:
+    targets, data = call.attribute("n_targets", 1), call.tensor(x)
+    way, after = call.attribute("aggregate_function", 1), call.attribute("post_transform", 0)
+    if not (0 <= way < len(AGGREGATES) and 0 <= after < len(TRANSFORMS)):
+        raise GraphError(f"there is no way {way} to aggregate trees, or no transform {after} of scores")
+    ensemble = call.once(lambda: _forest(call, targets))
+    scores = _aggregated(call, ensemble, _leaves(call, data, ensemble.trees), AGGREGATES[way])
+    return cast(_after(scores, TRANSFORMS[after]), data.type.dtype)
+
+
+def _forest(call: Call, targets: int) -> Ensemble:
+    nodes, leaf = listed_once(call.node.attributes)
+    trees = built(nodes, Places(nodes.tree, nodes.number))
+    given = len(nodes.tree) - len(leaf)
+    target = np.asarray(call.required("leaf_targetids"), np.int64)
+    amount = np.asarray(call.required("leaf_weights"))
+    if len(target) != len(amount) or (target < 0).any() or (target >= targets).any():
+        raise GraphError("a leaf is for no target")
+    weights = Weights(trees.leaf[given:], nodes.tree[given:], target[leaf], amount[leaf])
+    return Ensemble(trees, weights, targets, np.zeros(0, amount.dtype))
 
 
 @converter("TreeEnsembleClassifier", domain=ML)
