@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from keyword import iskeyword
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ from ..nn.module import Module
 from ..nn.parameter import Parameter
 from ..tensor.tensor import Tensor
 from .sizes import agreed, failed, symbols_of
+from .slopes import slopes
 
 M = TypeVar("M", AbstractTensor, TensorType)
 
@@ -144,9 +145,13 @@ class Operator(Module):
     def forward(self, step: _Step) -> None:
         model, given = step.model, self.node.inputs
         state = [given[slot] for slot in self.converter.state if slot < len(given)]
+
+        def run(graph: GraphDef, given: Sequence[Value]) -> list[Value]:
+            return model.run(graph, step.values, given, step.room)
+
         call = Call(
-            self.node, _WORLD, lambda graph, given: model.run(graph, step.values, given, step.room), model.kinds,
-            self.training and all(map(model.has_weight, state)), step.room,
+            self.node, _WORLD, run, model.kinds, self.training and all(map(model.has_weight, state)), step.room,
+            partial(slopes, model._plan.graph, run),
         )  # fmt: skip
         step.outputs = self.converter.results(call, *step.inputs)
 

@@ -390,14 +390,14 @@ def _check_names(
     _check_unique(f"graph {shown(graph)}", "values", [*given, *made])
 
 
-def _reads(node: NodeDef) -> set[str]:
+def reads(node: NodeDef) -> set[str]:
     """Names of values that a node reads, those that graphs in it read of the graph it stands in included."""
     found = {name for name in node.inputs if name}
     for value in node.attributes.values():
         if isinstance(value, GraphDef):
             made = {*value.constants, *(one.name for one in value.inputs)}
             made.update(out for inner in value.nodes for out in inner.outputs)
-            inner = set().union(*map(_reads, value.nodes), (one.name for one in value.outputs))
+            inner = set().union(*map(reads, value.nodes), (one.name for one in value.outputs))
             found |= inner - made
     return found
 
@@ -405,7 +405,7 @@ def _reads(node: NodeDef) -> set[str]:
 def _in_order(graph: str, nodes: tuple[NodeDef, ...]) -> tuple[NodeDef, ...]:
     """The nodes, each after those it reads; the order of the file where that holds already."""
     source = {out: node for node in nodes for out in node.outputs if out}
-    waiting = {node.index: {source[name].index for name in _reads(node) if name in source} for node in nodes}
+    waiting = {node.index: {source[name].index for name in reads(node) if name in source} for node in nodes}
     if all(one < index for index, before in waiting.items() for one in before):
         return nodes
     readers: dict[int, list[int]] = {}

@@ -41,6 +41,10 @@ from .shares import Share
 M = TypeVar("M")
 
 
+Slopes: TypeAlias = "Callable[[Call, str, Sequence[str], Sequence[Value], int], list[Value]]"
+"""The gradients of a named value with respect to the first so many of some others, which are given and stand alone."""
+
+
 @dataclass(frozen=True)
 class Call:
     """One use of an operator, for its converter.
@@ -67,6 +71,7 @@ class Call:
     kinds: Mapping[str, int] = field(default_factory=dict)
     training: bool = False
     room: Room = field(default_factory=Room)
+    slopes: Slopes | None = None
 
     @overload
     def attribute(self, name: str) -> Any: ...

@@ -71,3 +71,13 @@ def adam(call: Call, *given: Value) -> list[AbstractTensor]:
         return (1 - after) * (x - rate * (mean / (sqrt(squares) + eps))), mean, squares
 
     return _each(call, given, 2, step)
+
+
+@converter("Gradient", domain=TRAINING)
+def gradient(call: Call, *given: Value) -> Sequence[Value]:
+    """Of the sum of a value with respect to ``xs``, by which alone, with ``zs``, it is taken to be determined."""
+    xs, zs = list(call.required("xs")), list(call.attribute("zs") or ())
+    if len(given) != len(xs) + len(zs) or not xs:
+        raise GraphError(f"it is given {len(given)} inputs for {len(xs)} xs and {len(zs)} zs")
+    assert call.slopes is not None  # a node that is run has it
+    return call.slopes(call, call.required("y"), [*xs, *zs], given, len(xs))
