@@ -5,6 +5,7 @@
 #   make check    lint, format, types, tests
 #   make machines the suite beside two busy processes, and on each machine that is described (MACHINES='busy 1core')
 #   make soak     sweeps at length: generated programs, files, calls and interrupts (SOAK='stale --seconds 60' picks one)
+#   make pictures draw the pictures of docs/pictures.md
 #   make peer     compare with PyTorch and ONNX Runtime (installs them)
 #   make models   fetch real ONNX models and compare each with ONNX Runtime (installs it)
 #   make onnx     run the backend suite of the onnx package; fails where fewer cases pass than tests/suite/table.md says
@@ -20,7 +21,7 @@ BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 DONE := $(VENV)/.lucid
 
-.PHONY: help demo test machines check lint soak peer models onnx bench clean
+.PHONY: help demo test machines check lint soak pictures peer models onnx bench clean
 .NOTPARALLEL:   # the targets share one environment
 .DELETE_ON_ERROR:
 export PYTHONDONTWRITEBYTECODE =   # the many processes that tests start need not compile what others have compiled
@@ -46,6 +47,9 @@ check: lint test
 
 soak: $(DONE)-test
 	@$(BIN)/python -m tests.soak $(SOAK)
+
+pictures: $(DONE)-test
+	@$(BIN)/python examples/pictures.py
 
 peer: $(DONE)-test $(DONE)-peer
 	@$(BIN)/python -m pytest -q -o addopts="-W error --strict-markers --strict-config" tests/peer

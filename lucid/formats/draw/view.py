@@ -71,20 +71,23 @@ class Row(NamedTuple):
 
     def words(self, *around: str) -> str:
         """The line, within these modules."""
-        names = [relative(name, *around) for name in self.names]
+        names = [relative(name, *around, bare=len(self.names) > 1) for name in self.names]
         parents = Counter(name.rpartition(".")[0] for name in dict.fromkeys(names))
         short = [parent if parents[parent := name.rpartition(".")[0]] > 1 and parent else name for name in names]
         return self.text.replace(PLACE, joined([name for name in dict.fromkeys(short) if name]))
 
 
-def relative(name: str, *around: str) -> str:
-    """A name as it is called within the first of these modules that it lies in; nothing, where it is that module."""
+def relative(name: str, *around: str, bare: bool = False) -> str:
+    """A name as it is called within the first of these modules that it lies in; nothing, where it is that module.
+
+    A number alone says little, so unless it is to be ``bare`` the name before it stands there too.
+    """
     for module in around:
         if module and name == module:
             return ""
         if module and name.startswith(module + "."):
             own = name[len(module) + 1 :]
-            return f"{module.rpartition('.')[2]}.{own}" if own.isdigit() else own
+            return f"{module.rpartition('.')[2]}.{own}" if own.isdigit() and not bare else own
     return name
 
 
