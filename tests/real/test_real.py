@@ -22,6 +22,7 @@ from lucid.formats.draw import to_dot
 
 from .fetch import folder, listed
 from .inputs import inputs
+from .logits import saturated, without_softmax
 from .weights import reweighted
 
 Array = np.ndarray[Any, Any]
@@ -107,6 +108,10 @@ def test_a_real_model(name: str, tmp_path: Path, request: pytest.FixtureRequest)
     assert "1 traces" in repr(compiled)  # both sizes run what one trace has become
     with lucid.no_grad():
         check(lucid.compile(net)(*arrays), wanted, tolerance)
+    logits = without_softmax(proto)
+    if logits is not None and saturated(wanted[0]):
+        with lucid.no_grad():
+            check(lucid.compile(lucid.onnx.load(logits))(*arrays), answers(logits, given), tolerance)
     assert compiled.plan.nbytes > 0
     assert to_dot(compiled.graph)
     compiled.save(tmp_path / "net.lucid")

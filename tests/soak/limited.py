@@ -20,6 +20,8 @@ from .sweep import Case
 
 SECONDS = 3.0
 """Of the processor's time that a file may take."""
+START = 300.0
+"""Seconds by the clock that a process may take beside: what waits for ever takes no processor's time."""
 MEMORY, GROWTH = 4 << 30, 1400 << 20
 """Bytes a process may map, and those that one file may take of the machine."""
 
@@ -39,15 +41,14 @@ def batches(module: str, rng: np.random.Generator, small: int, large: int) -> It
     """Batches, each in a process that runs a module with a seed and a count; the first is small."""
     for count in chain([small], repeat(large)):
         seed = int(rng.integers(1 << 31))
-        yield Case(f"python -m {module} {seed} {count}", partial(_in_process, module, seed, count))
+        yield Case(f"python -m {module} {seed} {count}", partial(_in_process, module, seed, count), count)
 
 
-def _in_process(module: str, seed: int, count: int) -> int:
+def _in_process(module: str, seed: int, count: int) -> None:
     command = [sys.executable, "-m", module, str(seed), str(count)]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=START + count * SECONDS)
     if found.returncode:
         raise AssertionError(f"ended with {found.returncode}: {found.stdout[-6000:]} {found.stderr[-3000:]}")
-    return count
 
 
 def limit() -> None:

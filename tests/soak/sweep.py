@@ -36,11 +36,14 @@ class Case:
     label
         Says what it is, well enough to try it again by hand.
     check
-        Raises where what must be true is not. It may return how many things it tried, where that is not one.
+        Raises where what must be true is not. It may return how many things it tried, where that is not ``tries``.
+    tries
+        How many things it tries, and counts as where it fails.
     """
 
     label: str
     check: Callable[[], int | None]
+    tries: int = 1
 
 
 @dataclass
@@ -81,9 +84,9 @@ def run(name: str, cases: int, seed: int = 0, seconds: float = float("inf")) -> 
         if case is None:
             break
         try:
-            tally.tried += case.check() or 1
+            tally.tried += case.check() or case.tries
         except Exception as error:  # noqa: BLE001 - whatever it is, the sweep goes on and reports it
-            tally.tried += 1
+            tally.tried += case.tries
             tally.failed += 1
             if len(tally.failures) < KEPT:
                 tally.failures.append(f"  {case.label}: {''.join(traceback.format_exception_only(error)).strip()}")

@@ -7,7 +7,7 @@ from ..dims import exact_quotient
 from ..opdef import AbstractTensor
 from . import elementwise as ew
 from .bounds import flat_clip
-from .composite import gt, le, lt
+from .composite import le, lt
 from .norm import softmax
 from .shape import normal_axis
 from .slices import narrow
@@ -67,8 +67,7 @@ def tanhshrink(x: AbstractTensor) -> AbstractTensor:
 
 def shrink(x: AbstractTensor, edge: float, bias: float) -> AbstractTensor:
     """``x`` moved by ``bias`` towards 0 where it is farther from it than ``edge``, else 0; NaN stays."""
-    beyond = ew.where(gt(x, edge), x - bias, x * 0)
-    return ew.where(lt(x, -edge), x + bias, beyond)
+    return ew.where(lt(x, -edge), x + bias, ew.where(le(x, edge), 0.0, x - bias))
 
 
 def hardshrink(x: AbstractTensor, lambd: float = 0.5) -> AbstractTensor:
