@@ -81,6 +81,31 @@ def test_a_counted_loop_is_a_scan(turns: int) -> None:
     assert "Scan" in ops(net, X)
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_condition_from_outside_counts_where_it_is_known(kept: bool) -> None:
+    """As exporters write a loop over the times of a sequence: its condition is a constant of the graph around it."""
+    inner = body(
+        [helper.make_node("Identity", ["yes"], ["go_on"]), helper.make_node("Mul", ["s", "x"], ["next"])],
+        ["i", "go", "s"], ["go_on", "next"],
+    )  # fmt: skip
+    nodes = [
+        helper.make_node("Shape", ["x"], ["sizes"]), helper.make_node("Gather", ["sizes", "zero"], ["turns"]),
+        helper.make_node("Loop", ["turns", "yes", "x"], ["last"], body=inner),
+    ]  # fmt: skip
+    constants = {"zero": np.array(0)} | ({"yes": np.array(True)} if kept else {})
+    inputs = [value("x", shape=("n", 3)), *([] if kept else [value("yes", TensorProto.BOOL, ())])]
+    net = model(nodes, inputs, ["last"], constants)
+    given = [X] if kept else [X, np.array(True)]
+    (last,) = ran(net, *given)
+    np.testing.assert_allclose(last, X**5, rtol=1e-5)
+    assert ops(net, *given).count("Scan" if kept else "Loop") == 1
+    if kept:
+        x = lucid.tensor(X, requires_grad=True)
+        lucid.compile(net, *net.specs)(x).sum().backward()
+        assert x.grad is not None
+        np.testing.assert_allclose(x.grad.numpy(), 5 * X**4, rtol=1e-5)
+
+
 def test_the_number_of_turns_may_be_given() -> None:
     net = lucid.compile(summing(None))
     for turns in (2, 3):

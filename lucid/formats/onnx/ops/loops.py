@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,7 +28,6 @@ def loop(call: Call, limit: Value = None, condition: Value = None, *given: Value
 
     Where what is carried changes its type, or the body must know the number of the turn, a loop is written out.
     """
-    body: GraphDef = call.required("body")
     init = call.movable(given)
     turns: Dim | None = None
     known = condition is None or is_host(condition)
@@ -35,7 +35,7 @@ def loop(call: Call, limit: Value = None, condition: Value = None, *given: Value
     if is_host(limit):
         turns = call.dims(limit, "the number of turns")[0]
     try:
-        if known and (turns is not None or not begins) and _only_counts(body):
+        if known and (turns is not None or not begins) and _only_counts(call):
             return _counted(call, turns if begins and turns is not None else 0, init)
         return _while(call, limit, condition, init)
     except LucidError as error:
@@ -44,14 +44,18 @@ def loop(call: Call, limit: Value = None, condition: Value = None, *given: Value
         return _written_out(call, turns if begins else 0, init, error)
 
 
-def _only_counts(body: GraphDef) -> bool:
+def _only_counts(call: Call) -> bool:
     """Whether nothing that the body computes says that it was the last turn."""
+    body: GraphDef = call.required("body")
     source = {out: node for node in body.nodes for out in node.outputs if out}
     name = body.outputs[0].name
     while name in source and source[name].op == "Identity":
         name = source[name].inputs[0]
-    made = name in body.constants or (name in source and source[name].op == "Constant")
-    return made or (len(body.inputs) > 1 and name == body.inputs[1].name)
+    if name in source or name in body.constants or name in (one.name for one in body.inputs):
+        made = name in body.constants or (name in source and source[name].op == "Constant")
+        return made or (len(body.inputs) > 1 and name == body.inputs[1].name)
+    outside = replace(body, inputs=(), nodes=(), outputs=(replace(body.outputs[0], name=name),))
+    return is_host(call.run(outside, [])[0])
 
 
 def _results(call: Call, given: Sequence[Value]) -> list[Value]:
