@@ -151,6 +151,11 @@ MODELS: dict[str, tuple[onnx.ModelProto, list[tuple[Any, ...]]]] = {
              node("Add", "c m", "y"), w=floats(3, 3, 2), opset=18),
         [("n", 3, "time")],
     ),
+    "spectra of pieces": (
+        each("y", node("ReduceMean", "x", "m", axes=[1], keepdims=0), node("Unsqueeze", "m last", "u"),
+             node("STFT", "u step window", "y"), last=np.array([2]), step=np.array(1), window=floats(2)),
+        [("n", 3, "time")],
+    ),
     "names that Python keeps": (
         model([node("Add", "lambda if", "y")], {"lambda": (FLOAT, ("class", "def")), "if": (FLOAT, ("class", "None"))},
               ["y"]),

@@ -13,6 +13,7 @@ from ....graph.ops.elementwise import silu
 from ....graph.ops.indexing import index_with
 from ....graph.ops.linalg import matmul
 from ....graph.ops.pad import pad
+from ....graph.ops.put import counted
 from ....graph.ops.shape import concat, squeeze, stack, unsqueeze
 from ....graph.ops.slices import flip
 from ....graph.types import DType
@@ -106,10 +107,13 @@ def stft(call: Call, x: Value, step: Value, window: Value = None, length: Value 
     else:
         raise GraphError("it has neither a window nor a length")
     hop = int(call.scalar(step, "the step"))
-    count = (_known(signal.type.shape[1]) - size) // hop + 1
-    checked(count, size)
-    places = np.arange(count)[:, None] * hop + np.arange(size)
-    pieces = index_with(signal, (1,), (signal.constant(places),))
+    if hop < 1:
+        raise GraphError(f"pieces of a signal are one step apart or more, not {hop}")
+    count = (signal.type.shape[1] - size) // hop + 1
+    if isinstance(count, int):
+        checked(count, size)
+    starts = unsqueeze(counted(signal, count) * hop, 1)
+    pieces = index_with(signal, (1,), (starts + signal.constant(np.arange(size)),))
     if weights is not None:
         pieces = pieces * unsqueeze(weights, 1)
     return _transformed(pieces, size, inverse=False, onesided=bool(call.attribute("onesided", 1)))
