@@ -19,6 +19,7 @@ import numpy as np
 import threadpoolctl
 
 import lucid
+from lucid.runtime.workers.cores import processor
 
 REST = 0.03
 """Seconds between turns, at least: until the idle threads of BLAS, OpenMP and the runtimes, which spin for up to 26 ms
@@ -151,15 +152,6 @@ def numpy_call(repeat: int = 300) -> float:
 # ---------------------------------------------------------------- the machine
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
 def _caches() -> dict[str, str]:
     found = {}
     for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
@@ -200,7 +192,7 @@ def machine() -> dict[str, Any]:
     ]
     packages = ("lucid", "numpy", "networkx", "torch", "onnxruntime", "openvino", "onnx")
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores used": lucid.get_num_threads(),
         "vector units": _vector_units(),
         "caches of one core": _caches(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
@@ -14,6 +14,7 @@ import numpy as np
 
 from ..autodiff.reverse import Partition
 from ..base import changes
+from ..base.arrays import Array
 from ..base.checks import flag, placed, shown
 from ..base.recent import Recent
 from ..errors import LucidError, OptionError, TraceError
@@ -25,13 +26,14 @@ from ..inspect.explain import Profile, explain, profile
 from ..inspect.pictures import notes
 from ..nn.module import Module
 from ..nn.tables import OWN
+from ..proof.sampling import sample
 from ..runtime.program.executable import Executable
 from ..runtime.program.plan import Plan
 from ..runtime.program.store import Store
 from ..tensor.grad_mode import is_grad_enabled
 from ..tensor.tensor import Tensor
 from .archive import archive_bytes, archive_from_bytes, write_archive
-from .arguments import OF_TEXTS, Structure, arranged, flatten
+from .arguments import OF_TEXTS, Structure, arranged, flatten, unflatten
 from .calls import Calls, Forward, OfTensors
 from .guards import Guards
 from .options import Options
@@ -290,6 +292,30 @@ class CompiledModel(Module):
             inputs = latest.specialization.traced.input_types
             latest = self._latest = self._at(latest.key, inputs)
         return latest.specialization
+
+    # ------------------------------------------------------------ what it takes
+
+    def example_inputs(self, sizes: Mapping[str, int] | None = None, seed: int = 0) -> tuple[Array, ...]:
+        """Random arrays for the inputs of :attr:`traced`, in order; what has no size is as small as the trace allows.
+
+        Numbers are drawn from the normal distribution, whole ones are 0 or 1.
+        """
+        current = self._current()
+        given = {**dict(current.example_sizes()), **(sizes or {})}
+        if unknown := sorted(given.keys() - set(current.traced.symbols)):
+            known = ", ".join(current.traced.symbols) or "none"
+            raise OptionError(f"no size of the inputs is called {shown(unknown[0])}; those that are not fixed: {known}")
+        rng = np.random.default_rng(seed)
+        return tuple(sample(rng, type_.bind(given)) for type_ in current.traced.input_types)
+
+    def arguments(self, arrays: Sequence[object]) -> tuple[tuple[object, ...], dict[str, object]]:
+        """Arrays in the order of the inputs of :attr:`traced` as arguments of a call, by position and by keyword."""
+        current = self._current()
+        wanted = len(current.traced.inputs)
+        if len(arrays) != wanted:
+            raise OptionError(f"it takes {wanted} array{'s' * (wanted != 1)}, got {len(arrays)}")
+        args, kwargs = unflatten(current.inputs, arrays)
+        return args, kwargs
 
     # ------------------------------------------------------------ what it became
 

@@ -150,7 +150,9 @@ def _passes(given: object) -> Pipeline | tuple[Pass, ...]:
     return tuple(map(as_pass, given))
 
 
-def load(path: str | Path, *, threads: int | None = None, exact: bool = False) -> CompiledModel:
+def load(
+    path: str | Path, *, threads: int | None = None, exact: bool = False, verify: bool | str | Path = False
+) -> CompiledModel:
     """Read a compiled model from a ``.lucid`` file; nothing in the file is executed.
 
     Parameters
@@ -162,10 +164,12 @@ def load(path: str | Path, *, threads: int | None = None, exact: bool = False) -
         As for :func:`compile`.
     exact
         Take no lowering that rounds differently from a plain sum of products. A model that was compiled so stays so.
+    verify
+        As for :func:`compile`; what the passes had made of the graph when it was saved is compared as a whole.
 
     Raises
     ------
     FileError
         Where the file cannot be read or is not what it claims to be.
     """
-    return CompiledModel.from_specialization(read_archive(path, Options(threads, exact)))
+    return CompiledModel.from_specialization(read_archive(path, Options(threads, exact, verify)))

@@ -20,9 +20,9 @@ from ..graph.ir import Graph
 from ..graph.opdef import ParameterAttrs
 from ..graph.types import is_float
 from ..graph.verify import verify as verify_graph
-from ..passes.pipeline import Observer, run_passes
+from ..passes.pipeline import Observer, Pass, run_passes
 from ..proof.gradients import check_gradients
-from ..proof.passes import observer
+from ..proof.passes import check_pass, observer
 from ..proof.programs import check_program
 from ..runtime.program.executable import Executable
 from ..runtime.program.store import Store
@@ -109,9 +109,12 @@ class Specialization:
     @cached_property
     def graph(self) -> Graph:
         """The optimised inference graph."""
-        if self._given is not None:
-            return self._given
-        return run_passes(self.traced, self.options.inference_passes, observe=self.observer and self.observer())
+        given = self._given
+        if given is None:
+            return run_passes(self.traced, self.options.inference_passes, observe=self.observer and self.observer())
+        if self.options.verify:
+            check_pass(Pass("of the file", lambda _: given), self.traced, _arrays(self.state), self.assumptions)
+        return given
 
     @cached_property
     def _parameters(self) -> Mapping[str, str]:

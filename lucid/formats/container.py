@@ -194,13 +194,13 @@ class Data:
     """The bytes of the tensors: read into memory, or mapped where they are many.
 
     Mapped pages are the process's own once it writes to them. On Windows a file that is mapped could not be replaced,
-    so there all is read.
+    so there all is read. ``mapped`` are the bytes from which on they are many.
     """
 
-    def __init__(self, file: BufferedIOBase, header: Header) -> None:
+    def __init__(self, file: BufferedIOBase, header: Header, mapped: int = MAPPED) -> None:
         self.header = header
         self.buffer: Any
-        if header.nbytes >= MAPPED and os.name == "posix" and _is_open_file(file):
+        if header.nbytes >= max(mapped, 1) and os.name == "posix" and _is_open_file(file):
             whole = mmap.mmap(file.fileno(), header.data_start + header.nbytes, access=mmap.ACCESS_COPY)
             self.buffer = memoryview(whole)[header.data_start :]
         else:

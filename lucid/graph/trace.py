@@ -30,6 +30,7 @@ from .region import DEEPEST, Recorded, Region, read_inputs, with_inputs
 from .types import TensorType
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_COMMANDS = os.path.join(_PACKAGE, "cli", "")
 _STANDARD = os.path.dirname(os.__file__) + os.sep
 
 PARTS = ("lucid", "numpy", "networkx", "threadpoolctl", "safetensors", "graphviz")
@@ -154,7 +155,9 @@ class Tracer:
         origin = self.origin
         if origin is None:
             scope = self.scopes[-1] if self.scopes else ""
-            origin = Origin((printable(scope),) if scope else (), (user_location(),) if self.locate else ())
+            origin = Origin(
+                (printable(scope),) if scope else (), tuple(filter(None, (user_location(),))) if self.locate else ()
+            )
         name = name or ".".join([*origin.modules[:1], snake_case(op.name)])
         try:
             outputs = self.builder.emit(op, attrs, values, name=name, origin=origin)
@@ -188,10 +191,12 @@ def united(traced: Sequence[tuple[Tracer, Sequence[object]]]) -> Recorded:
 
 
 def user_location() -> str:
-    """``file.py:12`` of the innermost frame that runs code of the user's."""
-    frame = sys._getframe(1)
+    """``file.py:12`` of the innermost frame that runs code of the user's; "" where that is the command line's."""
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and is_library(frame.f_code.co_filename):
-        frame = frame.f_back  # type: ignore[assignment]
+        if frame.f_code.co_filename.startswith(_COMMANDS):
+            return ""
+        frame = frame.f_back
     return location(frame) if frame else ""
 
 

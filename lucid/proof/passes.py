@@ -15,7 +15,12 @@ from .sampling import Evaluated, close, difference, evaluated, sizes_of
 from .smallest import smallest
 
 
-def check_pass(one: Pass | Callable[[Graph], Graph], graph: Graph, parameters: Mapping[str, Array]) -> None:
+def check_pass(
+    one: Pass | Callable[[Graph], Graph],
+    graph: Graph,
+    parameters: Mapping[str, Array],
+    assumptions: Sequence[Assumption] = (),
+) -> None:
     """Compare a graph with what a pass makes of it, on sampled inputs, by the reference.
 
     Parameters
@@ -26,6 +31,8 @@ def check_pass(one: Pass | Callable[[Graph], Graph], graph: Graph, parameters: M
         What it is given.
     parameters
         Arrays by name.
+    assumptions
+        What is true of its sizes.
 
     Raises
     ------
@@ -33,7 +40,7 @@ def check_pass(one: Pass | Callable[[Graph], Graph], graph: Graph, parameters: M
         Says which result differs by how much.
     """
     applied = one if isinstance(one, Pass) else Pass(getattr(one, "__name__", "the pass"), one)
-    before = evaluated(graph, parameters, sizes_of(graph))
+    before = evaluated(graph, parameters, sizes_of(graph, assumptions))
     after = evaluated(applied.run(graph), parameters, before.sizes)
     found = _changed(before, after)
     if found is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 import lucid
 from lucid import nn
 from lucid.compiler.options import has_kernel
-from lucid.errors import LoweringError
+from lucid.errors import LoweringError, PassError
+from lucid.formats import serialize
 from lucid.graph.opdef import OpDef
 from lucid.graph.ops import conv, elementwise, norm, pool, reduce
 from lucid.graph.ops.conv_pool import CONV_POOL
@@ -159,3 +161,28 @@ def test_an_error_that_an_op_makes_larger_is_found(monkeypatch: pytest.MonkeyPat
     only(monkeypatch, elementwise.EXP, "numpy", off_by(1.0005))
     with pytest.raises(LoweringError, match="Exp by wrong"):
         lucid.compile(lambda x: x.exp(), verify=True)(np.full((2, 3), 10, np.float32))
+
+
+# ---------------------------------------------------------------- graphs and files
+
+
+def test_the_passes_of_a_graph_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = lucid.compile(lambda x: x.tanh() + 1, lucid.spec("N", 3)).traced
+
+    def wrong(given: Any) -> Any:
+        return lucid.compile(lambda x: x.tanh() + 2, lucid.spec("N", 3)).traced
+
+    with pytest.raises(PassError, match="wrong changed result 0"):
+        _ = lucid.compile(graph, passes=[wrong], verify=True).graph
+
+
+def test_a_file_whose_graphs_differ(tmp_path: Path) -> None:
+    one, two = (lucid.compile(lambda x, c=c: x.tanh() + c, lucid.spec("N", 3)) for c in (1, 2))
+    one.save(tmp_path / "right.lucid")
+    archive = serialize.load(tmp_path / "right.lucid")
+    graphs = {**archive.graphs, "optimised": two.graph}
+    serialize.save(tmp_path / "wrong.lucid", graphs, archive.arrays, archive.extra)
+    lucid.load(tmp_path / "right.lucid", verify=True)(X[0, :, :, 0].T.copy())
+    loaded = lucid.load(tmp_path / "wrong.lucid", verify=True)
+    with pytest.raises(PassError, match="of the file changed result 0"):
+        loaded(X[0, :, :, 0].T.copy())

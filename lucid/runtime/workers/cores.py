@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import platform
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -13,6 +14,15 @@ _MOUNTS = ("", "unified", "cpu", "cpu,cpuacct", "cpuacct,cpu")
 """Where the tree of control groups may be found under ``/sys/fs/cgroup``: version 2, both at once, version 1."""
 LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Environment variables by which a user says how many threads a numeric library may have."""
+
+
+def processor() -> str:
+    """What this machine's processor is called."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
 
 
 def available_cores() -> int:

@@ -1,0 +1,62 @@
+"""What a command answers: data for scripts, tables and lines for people, and an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+GOOD, WRONG, BAD_INPUT = 0, 1, 2
+"""Exit codes: all is as it should be; what was asked turned out wrong, or different; the question has no answer."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text.
+
+    Attributes
+    ----------
+    head
+        What stands above the columns; one that begins with ``>`` is of numbers, and set to the right.
+    """
+
+    head: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer.
+
+    Attributes
+    ----------
+    data
+        What JSON can say, for ``--json``.
+    parts
+        The same for people, from top to bottom.
+    """
+
+    data: Mapping[str, object]
+    parts: Sequence[str | Table] = field(default_factory=list)
+    code: int = GOOD
+
+
+def facts(**rows: str) -> Table:
+    """A table of names and what is said of them; an underscore in a name is a space, what is empty is left out."""
+    return Table(("", ""), [(name.replace("_", " "), text) for name, text in rows.items() if text])
+
+
+def amount(count: float, unit: str = "B") -> str:
+    """``44.7 MB``: a number with a prefix, such that few digits stand before the point."""
+    for prefix, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= size:
+            return f"{count / size:,.1f} {prefix}{unit}"
+    return f"{count:,.0f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """``12.3 ms``."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}" if seconds < 100 * size else f"{seconds / size:,.0f} {unit}"
+    return f"{seconds * 1e6:.3g} us"

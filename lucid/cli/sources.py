@@ -1,0 +1,24 @@
+"""Which kind of model a name is of."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ..base.checks import named
+from ..errors import FileError, OptionError
+
+SUFFIXES = (".lucid", ".onnx")
+_ATTRIBUTE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+def kind_of(name: str) -> str:
+    """``lucid``, ``onnx`` or ``python``; raises where it is none, or there is no such file."""
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix in SUFFIXES:
+        if not os.path.exists(name):
+            raise FileError(f"there is no file {named(name)}")
+        return suffix[1:]
+    if _ATTRIBUTE.fullmatch(name) and not os.path.exists(name):
+        return "python"
+    raise OptionError(f"{named(name)} is no model: give a .lucid or .onnx file, or module:attribute")
