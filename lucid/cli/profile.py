@@ -12,18 +12,20 @@ from .models import open_model, wish
 PARAMETERS = (
     options.model(), options.INPUTS,
     click.Option(["--repeat"], type=click.IntRange(1), default=10, show_default=True, help="Runs to take medians of."),
+    click.Option(["--trace"], type=click.Path(dir_okay=False), help="Write a trace for Chrome or Perfetto, as JSON."),
     options.SEED, options.SPECS, options.SIZES, options.THREADS, options.EXACT,
 )  # fmt: skip
 
 
 def run(
-    model: str, inputs: tuple[str, ...], repeat: int, seed: int, specs: tuple[str, ...], sizes: tuple[str, ...],
-    threads: int | None, exact: bool,
+    model: str, inputs: tuple[str, ...], repeat: int, trace: str | None, seed: int, specs: tuple[str, ...],
+    sizes: tuple[str, ...], threads: int | None, exact: bool,
 ) -> Answer:  # fmt: skip
-    """Of the program that runs, step by step."""
+    """Of the program that runs, beside what the machine could do."""
     how, given = wish(specs=specs, sizes=sizes, threads=threads, exact=exact), Inputs(inputs)
     net = open_model(model, how, given.alone)
-    args, _ = net.arguments(given.arrays(net, how.sizes, seed, draw=True))
-    found = net.profile(*args, repeat=repeat)
-    steps = [{"node": name, "op": op, "seconds": seconds} for name, op, seconds in found.steps]
-    return Answer({"model": model, "total": found.total, "steps": steps}, [str(found)])
+    args, kwargs = net.arguments(given.arrays(net, how.sizes, seed, draw=True))
+    found = net.profile(*args, repeat=repeat, **kwargs)
+    if trace is not None:
+        found.save(trace)
+    return Answer({"model": model, "trace": trace, **found.data()}, [str(found)])

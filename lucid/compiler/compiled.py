@@ -22,8 +22,9 @@ from ..formats.draw import draw_training
 from ..graph.ir import Graph, Value
 from ..graph.trace import active_trace, user_location
 from ..graph.types import TensorType, as_dtype
-from ..inspect.explain import Profile, explain, profile
+from ..inspect.explain import explain
 from ..inspect.pictures import notes
+from ..inspect.profile import Profile, profile
 from ..nn.module import Module
 from ..nn.tables import OWN
 from ..proof.sampling import sample
@@ -361,14 +362,25 @@ class CompiledModel(Module):
         """For every node of the optimised graph: what it computes, where it comes from, which passes made it."""
         return explain(self.graph)
 
-    def profile(self, *args: object, repeat: int = 10) -> Profile:
-        """Time every step of the plan on these inputs: the median of ``repeat`` runs, in seconds."""
-        leaves, structure = self._flat(args, {})
+    def profile(self, *args: object, repeat: int = 10, **kwargs: object) -> Profile:
+        """Time every step of the program that runs on these inputs, beside what the machine could do.
+
+        Print it, or ``save("trace.json")`` it for Chrome's tracing.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            As for a call.
+        repeat
+            How many runs the medians are of.
+        """
+        leaves, structure = self._flat(args, kwargs)
         found = self._find(structure, leaves).specialization
         arrays = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         executable = found.executable("inference", found.sizes(arrays), (), orders_of(arrays))
+        found.run(executable, arrays)  # which loads it
         parameters = [found.state[name]._array for name in executable.parameters]
-        return profile(executable.plan, parameters, arrays, repeat)
+        return profile(executable.plan, executable, parameters, arrays, repeat)
 
     def draw(self, path: str | Path, *, backward: bool = False, **options: Any) -> None:
         """Draw the optimised graph, or with ``backward`` both halves of training and what one keeps for the other.

@@ -158,7 +158,9 @@ class _Trial:
 
     def __init__(self, graph: Graph, chosen: Mapping[str, Choice], threads: int, exact: bool) -> None:
         self.marks: Marks = []
-        self.executable = Executable(graph, threads=threads, exact=exact, chosen=chosen, marks=self.marks)
+        self.executable = Executable(
+            graph, threads=threads, exact=exact, chosen=chosen, marks=self.marks, clock=perf_counter
+        )
 
     def run(self, inputs: Sequence[Array]) -> dict[str, float]:
         """Seconds of each step."""

@@ -205,9 +205,12 @@ def test_bench_counts_the_calls_and_not_the_pauses() -> None:
 
 
 def test_profile(call: Call, net: str) -> None:
-    said = answer(call, "profile", net, "--repeat", 2)
+    said = answer(call, "profile", net, "--repeat", 2, "--trace", "trace.json")
     assert said["total"] > 0
     assert any(step["op"] == "Linear" for step in said["steps"])
+    events = json.loads(Path("trace.json").read_text("utf-8"))["traceEvents"]
+    assert [event["name"] for event in events] == [step["node"] for step in said["steps"]]
+    assert "GFLOP/s" in call("profile", net, "--repeat", 1).out
 
 
 def test_draw(call: Call, net: str) -> None:

@@ -31,14 +31,18 @@ class Way:
         What the kernel finds as ``way``; it formats as a few words.
     seconds
         How long that is predicted to take on the machine that is planned for.
+    flops
+        Multiplications and additions of its products.
     """
 
     work: InitVar[Work]
     block: Any = None
     seconds: float = field(init=False)
+    flops: float = field(init=False)
 
     def __post_init__(self, work: Work) -> None:
         object.__setattr__(self, "seconds", seconds(work, this_machine()))
+        object.__setattr__(self, "flops", work.flops)
 
     @classmethod
     def taking(cls, time: float) -> Way:

@@ -103,6 +103,12 @@ class Work:
         products, *counts = vars(self).values()
         return _of([tuple(p._replace(times=p.times * number) for p in products), *(n * number for n in counts)])
 
+    @property
+    def flops(self) -> float:
+        """Multiplications and additions, counted apart."""
+        products = sum(p.times * p.rows * p.depth * p.columns for p in self.products)
+        return 2.0 * (products + self.multiply_adds)
+
     def shared(self, parts: int, workers: int) -> Work:
         """What the busiest of so many workers does, where this is one of ``parts`` that are alike, and the fork."""
         mine = self * -(-parts // workers)

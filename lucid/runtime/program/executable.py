@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from functools import partial
 from threading import Lock
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -81,6 +82,8 @@ class Executable:
         Where given, every run appends the name of each step and the time (s) at which it ended.
     values
         Where given, copies of each step's outputs are put there under its name.
+    clock
+        Tells the time of marks.
     store
         Where what is packed lies that other programs of the model want too.
     again
@@ -99,11 +102,12 @@ class Executable:
         chosen: Mapping[str, Choice] | None = None,
         marks: Marks | None = None,
         values: Values | None = None,
+        clock: Callable[[], float] = perf_counter,
         store: Store | None = None,
         again: Callable[[], Graph] | None = None,
         measured: Mapping[str, float] | None = None,
     ) -> None:
-        self._watched = marks, values
+        self._watched = marks, values, clock
         self._graph, self._measured = again, measured or {}
         self._make = partial(make_plan, threads=threads, exact=exact, lasting=lasting, chosen=chosen)
         self._exact = exact
@@ -377,12 +381,14 @@ class Executable:
         return ExecutionError(f"{spelled(path)}: {node.op.name}({types}){where} failed on ({given}): {error}")
 
 
-def watched(plan: Plan, *, marks: Marks | None = None, values: Values | None = None) -> Executable:
+def watched(
+    plan: Plan, *, marks: Marks | None = None, values: Values | None = None, clock: Callable[[], float] = perf_counter
+) -> Executable:
     """The program of a plan once more, that tells the times or the values of its steps."""
     chosen = {step.name: step.choice for step in plan.steps}
     return Executable(
         plan.graph, threads=plan.threads, exact=plan.exact, lasting=plan.lasting, chosen=chosen, marks=marks,
-        values=values,
+        values=values, clock=clock,
     )  # fmt: skip
 
 

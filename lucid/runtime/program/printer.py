@@ -170,7 +170,9 @@ def _allocate(operand: Operand, names: Any) -> str:
 
 
 @collection_paused()
-def generate(plan: Plan, marks: Marks | None = None, values: Values | None = None) -> Source:
+def generate(
+    plan: Plan, marks: Marks | None = None, values: Values | None = None, clock: Callable[[], float] = perf_counter
+) -> Source:
     """The program of a plan.
 
     Parameters
@@ -178,13 +180,15 @@ def generate(plan: Plan, marks: Marks | None = None, values: Values | None = Non
     plan
         What to print.
     marks
-        Where given, the program appends the name of every step and the time (s) at which it ended.
+        Where given, the program appends the name of every step of a run and the time (s) at which it ended.
     values
         Where given, the program puts copies of every step's outputs there, as soon as they are made.
+    clock
+        Tells the time of marks.
     """
     out = Printer()
     out.write(f'"""NumPy program of a graph of {len(plan.graph)} nodes; arena {plan.arena_bytes} bytes."""')
-    writer = _Writer(plan, out, marks, values)
+    writer = _Writer(plan, out, marks, values, clock)
     out.define("def program(parameters, kept=None):", writer.program, writer.own)
     return out.finish("program", plan.names.namespace)
 
@@ -192,8 +196,10 @@ def generate(plan: Plan, marks: Marks | None = None, values: Values | None = Non
 class _Writer:
     """Writes the nested functions, from outside to inside."""
 
-    def __init__(self, plan: Plan, out: Printer, marks: Marks | None, values: Values | None) -> None:
-        self.plan, self.out, self.marks, self.values = plan, out, marks, values
+    def __init__(
+        self, plan: Plan, out: Printer, marks: Marks | None, values: Values | None, clock: Callable[[], float]
+    ) -> None:
+        self.plan, self.out, self.marks, self.values, self.clock = plan, out, marks, values, clock
         self.own = plan.names.use(apart) if len(plan.steps) > CLOSURE_LIMIT else None
 
     def program(self) -> None:
@@ -257,8 +263,8 @@ class _Writer:
             out.section([step], "run")
             if not self._kept_early(step):
                 self._keep(step)
-            if self.marks is not None:
-                marks, clock = plan.names.use(self.marks, "marks"), plan.names.use(perf_counter)
+            if self.marks is not None and (step.code.run or not step.fixed):
+                marks, clock = plan.names.use(self.marks, "marks"), plan.names.use(self.clock, "clock")
                 out.write(f"{marks}.append(({quoted(step.name)}, {clock}()))")
         out.write(f"return ({''.join(f'{name}, ' for name in _results(out, plan))})")
 

@@ -1,0 +1,105 @@
+"""Profiles: what is told of each step, by a clock that counts how often it is looked at."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import nn
+from lucid.errors import FileError
+from lucid.inspect.profile import Limits, Profile, StepTime, profile
+from lucid.runtime.program.executable import Executable
+
+X = np.random.default_rng(0).standard_normal((4, 1, 12, 12), dtype=np.float32)
+
+
+def network() -> lucid.CompiledModel:
+    lucid.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2, 2), nn.Flatten(), nn.Linear(200, 10))
+    return lucid.compile(model.eval(), lucid.spec("N", 1, 12, 12), threads=1)
+
+
+class Ticks:
+    """A clock that says one second more each time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+def ticked() -> tuple[lucid.CompiledModel, Profile]:
+    net = network()
+    net(X)
+    parameters = [net.state_dict()[name].numpy() for name in net.plan.parameters]
+    program = Executable(net.plan.graph)
+    program.load(parameters, 0)
+    return net, profile(program.plan, program, parameters, [X], 3, Ticks())
+
+
+def test_every_step_of_a_run_is_timed_and_no_other() -> None:
+    net, found = ticked()
+    assert [name for name, _, _ in found.steps] == [step.name for step in net.plan.steps]
+    assert [step.node for step in found.timed] == [step.name for step in net.plan.steps if not step.fixed]
+    assert found.total == 1.0  # the program as it is looks at no clock
+    assert found.distortion == len(found.timed)  # and the marked one once for each step that a run goes through
+    assert all(step.seconds == 0.0 for step in found.timed)  # which is taken off
+
+
+def test_what_a_step_does_is_counted() -> None:
+    _, found = ticked()
+    linear = next(step for step in found.timed if step.op == "Linear")
+    assert linear.flops == 2 * 4 * 200 * 10
+    assert linear.nbytes >= 4 * (4 * 200 + 200 * 10 + 4 * 10)
+    assert linear.least == max(linear.flops / found.limits.flops, linear.nbytes / found.limits.near)
+    conv = next(step for step in found.timed if step.op == "ConvPool2d")
+    assert conv.flops > 0
+    assert "test_profile.py" in conv.where
+
+
+def made(*seconds: float) -> Profile:
+    steps = tuple(
+        StepTime(f"node{n}", "Relu", "numpy", 1, one, 1e6, 1000, 1e-5, "model.py:1") for n, one in enumerate(seconds)
+    )
+    rows = tuple((step.node, step.op, step.seconds) for step in steps)
+    return Profile(rows, sum(seconds), steps, 0.01, Limits(1e11, 3e10, 1e10), 2)
+
+
+def test_the_table_says_where_time_is_to_be_had() -> None:
+    lines = str(made(2e-5, 1e-3, 1e-5)).splitlines()
+    assert [line.split()[0] for line in lines[:4]] == ["node", "node1", "node0", "node2"]  # the longest first
+    assert lines[1].split() == ["node1", "Relu", "numpy", "1", "1000.0", "97.1", "1.0", "0.0", "990.0"]
+    assert lines[-1] == "the next microseconds are to be had in node1 (990.0 us), node0 (10.0 us)"
+    assert "+1.0 %" in lines[-3]
+    assert "2 threads" in lines[-3]
+    assert "100 GFLOP/s" in lines[-2]
+
+
+def test_a_trace_is_saved(tmp_path: Path) -> None:
+    made(2e-5, 1e-3).save(tmp_path / "trace.json")
+    events = json.loads((tmp_path / "trace.json").read_text("utf-8"))["traceEvents"]
+    assert [(e["name"], e["ph"], round(e["ts"], 6), round(e["dur"], 6)) for e in events] == [
+        ("node0", "X", 0.0, 20.0), ("node1", "X", 20.0, 1000.0),
+    ]  # fmt: skip
+    assert events[0]["args"]["lowering"] == "numpy"
+    with pytest.raises(FileError, match="no folder"):
+        made(1.0).save(tmp_path / "gone" / "trace.json")
+
+
+def test_arguments_by_keyword_and_by_structure() -> None:
+    net = lucid.compile(lambda d, *, m: d["a"] + m, {"a": lucid.spec("N")}, m=lucid.spec("N"))
+    found = net.profile({"a": X[0, 0, 0]}, m=X[0, 0, 1], repeat=1)
+    assert len(found.timed) == 1
+    assert found.total > 0
+
+
+def test_a_program_without_steps() -> None:
+    found = lucid.compile(lambda x: x, lucid.spec("N")).profile(X[0, 0, 0], repeat=1)
+    assert "total" in str(found)
+    json.dumps(found.data())
