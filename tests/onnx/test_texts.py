@@ -233,3 +233,83 @@ def test_texts_of_a_file_are_in_proportion_to_it() -> None:
     texts = np.array(["x" * 30_000, *["a"] * 30_000], object)
     with pytest.raises(LucidError, match="too many, or too long"):
         loaded([node("Identity", "t")], {}, ["y"], {"t": texts})
+
+
+# ---------------------------------------------------------------- what makes texts, and counts them
+
+
+def test_texts_are_joined() -> None:
+    net = loaded([node("StringConcat", "a b")], {"a": (TEXT, ("n", 1)), "b": (TEXT, ("m",))}, ["y"])
+    a, b = np.array([["x"], [""], ["four"]], object), np.array(["", "1", "a long one of many letters"], object)
+    assert ran(net, a, b)[0].tolist() == (a + b).tolist()
+
+
+@pytest.mark.parametrize("action", ["LOWER", "UPPER", "NONE"])
+def test_letters_change_their_case(action: str) -> None:
+    """One that would become two stays."""
+    net = loaded([node("StringNormalizer", "x", case_change_action=action)], {"x": (TEXT, ("n",))}, ["y"])
+    words = np.array(["Straße", "ÉTÉ", "κόσμος", "", "\U0001f600", "\U0010ffff"])
+    want = {"LOWER": np.char.lower(words), "UPPER": np.array(["STRAßE", "ÉTÉ", "ΚΌΣΜΟΣ", *words[3:]]), "NONE": words}
+    assert ran(net, words)[0].tolist() == want[action].tolist()
+
+
+def test_words_are_left_out_uncompiled() -> None:
+    net = loaded(
+        [node("StringNormalizer", "x", stopwords=["THE"], case_change_action="UPPER")], {"x": (TEXT, ("n",))}, ["y"]
+    )
+    assert net(np.array(["the", "end"])).tolist() == ["END"]
+    assert net(np.array(["the"])).tolist() == [""]
+    with pytest.raises(LucidError, match="uncompiled, it runs"):
+        lucid.compile(net)(np.array(["the"]))
+
+
+def test_texts_are_split_and_read_uncompiled() -> None:
+    nodes = [node("StringSplit", "x", "parts count", delimiter=","), node("Cast", "parts", "n", to=TensorProto.FLOAT),
+             node("Cast", "n", "t", to=TEXT)]  # fmt: skip
+    net = loaded(nodes, {"x": (TEXT, ("n",))}, ["parts", "count", "n", "t"])
+    parts, count, number, text = net(np.array(["1,2.5", "-3,4"]))
+    assert (parts.tolist(), count.tolist()) == ([["1", "2.5"], ["-3", "4"]], [2, 2])
+    np.testing.assert_array_equal(number.numpy(), np.float32([[1, 2.5], [-3, 4]]))
+    assert text.tolist() == [["1.0", "2.5"], ["-3.0", "4.0"]]
+    assert net(np.array(["1,2,3", "4"], object)[:0])[0].shape == (0, 0)
+    with pytest.raises(LucidError, match="could not convert"):
+        net(np.array(["one"]))
+
+
+def test_split_texts_are_in_proportion_too() -> None:
+    net = loaded([node("StringSplit", "x", "parts count", delimiter=",")], {"x": (TEXT, ("n",))}, ["parts"])
+    with pytest.raises(LucidError, match="is not made"):
+        net(np.array(["," * 50_000, *["a"] * 5_000], object))
+
+
+def n_grams(**attributes: Any) -> lucid.onnx.OnnxModel:
+    given: dict[str, Any] = {
+        "max_gram_length": 2, "min_gram_length": 1, "max_skip_count": 1, "mode": "TF", "ngram_counts": [0, 2],
+        "ngram_indexes": [1, 0, 3, 4], "pool_strings": ["a", "b", "a", "b", "b", "a"], **attributes,
+    }  # fmt: skip
+    return loaded([node("TfIdfVectorizer", "x", **given)], {"x": (TEXT, ("n", 4))}, ["y"])
+
+
+@pytest.mark.parametrize(
+    ("mode", "want"),
+    [
+        ("TF", [[1, 2, 0, 1, 1], [0, 0, 0, 0, 0]]), ("IDF", [[3, 2, 0, 4, 5], [0] * 5]),
+        ("TFIDF", [[3, 4, 0, 4, 5], [0] * 5]),
+    ],
+)  # fmt: skip
+def test_n_grams_are_counted(mode: str, want: list[list[int]]) -> None:
+    net = n_grams(mode=mode, weights=[2.0, 3.0, 4.0, 5.0])
+    assert ran(net, np.array([["a", "x", "b", "a"], ["x", "y", "aa", ""]]))[0].tolist() == want
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ({"mode": "BM25"}, "no mode"), ({"ngram_counts": [0, 1]}, "no 2-grams"), ({"ngram_indexes": [0]}, "1 columns"),
+        ({"ngram_indexes": [0, 0, 1, 2]}, "two for one"), ({"ngram_indexes": [0, 1, 2, 2**40]}, "is not made"),
+        ({"ngram_counts": [5, 2]}, "no 1-grams"),
+    ],
+)  # fmt: skip
+def test_what_counts_nothing(attributes: dict[str, Any], words: str) -> None:
+    with pytest.raises(LucidError, match=words):
+        n_grams(**attributes)(np.array([["a", "b", "c", "d"]]))

@@ -26,5 +26,6 @@ from . import reductions as reductions
 from . import sequences as sequences
 from . import shapes as shapes
 from . import signals as signals
+from . import texts as texts
 from . import training as training
 from . import windows as windows

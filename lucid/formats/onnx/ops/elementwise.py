@@ -20,7 +20,7 @@ from ....graph.ops.promotion import cast as cast_to
 from ....graph.types import as_dtype, is_float
 from ..host import ELEMENT_TYPES, KINDS, as_known
 from ..model import NARROW
-from ..registry import Call, Value, converter, is_host
+from ..registry import Call, Value, concrete, converter, is_host
 from ..small import as_small
 
 Function = Callable[..., AbstractTensor]
@@ -112,9 +112,17 @@ def where(call: Call, condition: Value, a: Value, b: Value) -> AbstractTensor:
     return ew.where(*call.tensors(condition, a, b))
 
 
+TEXT = 8
+"""The number of texts among the element types of the format."""
+
+
 @converter("Cast")
 def cast(call: Call, x: Value) -> Value:
-    return _as_kind(call, x, call.required("to"))
+    kind = call.required("to")
+    if kind == TEXT or call.is_text(x):
+        known = concrete(call.known(x, "what is written as text, or read from it,"))
+        return known.astype(str if kind == TEXT else ELEMENT_TYPES[kind])
+    return _as_kind(call, x, kind)
 
 
 @converter("CastLike")
