@@ -13,7 +13,7 @@ from typing import Any
 
 from ..graph.facts import parameter_only
 from ..graph.ir import Graph, Node, Value
-from ..graph.opdef import NoAttrs, OpDef, apply
+from ..graph.opdef import OpDef, apply
 from ..graph.ops.conv import ConvAttrs
 from ..graph.ops.conv_pool import CONV_POOL, SIMPLE, as_fused, bias_and_residual
 from ..graph.ops.elementwise import RELU
@@ -21,6 +21,7 @@ from ..graph.ops.linalg import LINEAR
 from ..graph.ops.shape import RESHAPE
 from ..graph.trace import Symbol
 from ..graph.types import TensorType, is_float, product
+from .fold.scales import of_constant
 from .rewrite import Site, rebuild
 
 
@@ -46,7 +47,7 @@ def defer_bias(graph: Graph) -> Graph:
             return None
         op, inputs, attrs = site.op, list(site.inputs), site.attrs
         if late is not None:
-            added = _made_of(site, late)
+            added = of_constant(inputs[1], late, _conv(site.node).groups if op.convolution else 1)
             inputs[2:3] = (
                 [inputs[2] + added] if bias_and_residual(attrs, inputs)[0] is not None else [added, *inputs[2:3]]
             )
@@ -132,22 +133,3 @@ def _source_name(graph: Graph, name: str) -> str:
         return ""
     source = graph.inputs_of(name)[0].node
     return graph.inputs_of(source)[0].node if graph.node(source).op is RESHAPE else source
-
-
-def _made_of(site: Site, bias: Symbol) -> Symbol:
-    """What the layer makes of an input that holds the bias of each channel everywhere."""
-    weight = site.inputs[1]
-    outputs, channels = weight.type.shape[0], bias.type.shape[0]
-    if not site.op.convolution:
-        features, matrix = weight.type.shape[1], weight
-    else:
-        features, groups = channels, _conv(site.node).groups
-        alone = weight.type.shape[2:] == (1, 1)
-        matrix = (weight if alone else weight.sum((2, 3))).reshape(outputs, channels // groups)
-        if groups > 1:
-            size = channels // groups
-            y: Symbol = (matrix.reshape(groups, outputs // groups, size) * bias.reshape(groups, 1, size)).sum(-1)
-            return y.reshape(outputs)
-    row = bias.reshape(channels, 1).expand(channels, features // channels).reshape(1, features)
-    y = apply(LINEAR, NoAttrs(), row, matrix)
-    return y.reshape(outputs)

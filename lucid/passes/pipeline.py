@@ -17,6 +17,7 @@ from .eliminate_common import eliminate_common
 from .eliminate_dead import eliminate_dead
 from .fold.batch_norm import fold_batch_norm
 from .fold.constants import Evaluate, fold_constants
+from .fold.scales import fold_scales
 from .fuse.attention import fuse_attention
 from .fuse.conv_pool import fuse_conv_pool
 from .fuse.elementwise import fuse_elementwise
@@ -28,6 +29,7 @@ from .linear_products import linear_products
 from .lower import lower
 from .regions import optimise_regions
 from .rewrite import fixed_point
+from .see_activations import see_activations
 from .simplify import SimplifyOptions, simplify
 from .sink_monotone import sink_monotone
 from .trim_kernels import trim_kernels
@@ -63,6 +65,8 @@ def inference_pipeline(
         Pass("clean_up", partial(clean_up, evaluate=evaluate, options=options)),
         Pass("lift_signals", lift_signals),
         Pass("fold_batch_norm", fold_batch_norm),
+        *(() if exact else (Pass("see_activations", see_activations),)),
+        Pass("fold_scales", partial(fold_scales, exact=exact)),
         Pass("trim_kernels", trim_kernels),
         Pass("sink_monotone", sink_monotone),
         Pass("fuse_conv_pool", fuse_conv_pool),

@@ -22,7 +22,7 @@ from ..graph.ops.source import full
 from ..graph.region import inline
 from ..graph.trace import Symbol
 from ..graph.types import DType, TensorType
-from .rewrite import Site, fixed_point, rebuild
+from .rewrite import Site, View, fixed_point, rebuild
 
 Identity = Callable[[Site], "Symbol | Sequence[Symbol] | None"]
 
@@ -52,7 +52,7 @@ def simplify(graph: Graph, options: SimplifyOptions = SimplifyOptions()) -> Grap
 # ---------------------------------------------------------------- what is known of a value
 
 
-def fill_value(site: Site, x: Symbol) -> bool | int | float | None:
+def fill_value(site: View, x: Symbol) -> bool | int | float | None:
     """The number that every element of ``x`` is, or None."""
     maker = site.made_by(x)
     if maker.op is source.FULL and not isinstance(maker.attrs.value, SymDim):

@@ -118,7 +118,7 @@ def _dropout(draw: Draw) -> Drawn:
 _STEPS: dict[OpDef, tuple[int, st.SearchStrategy[Attrs]]] = {
     ew.ADD: (2, _NONE), ew.SUB: (2, _NONE), ew.MUL: (2, _NONE), ew.MAXIMUM: (2, _NONE), ew.MINIMUM: (2, _NONE),
     ew.NEG: (1, _NONE), ew.ABS: (1, _NONE), ew.RELU: (1, _NONE), ew.TANH: (1, _NONE), ew.SIGMOID: (1, _NONE),
-    ew.ERF: (1, _NONE), ew.SILU: (1, _NONE), ew.SIGN: (1, _NONE),
+    ew.ERF: (1, _NONE), ew.SILU: (1, _NONE), ew.HARD_SWISH: (1, _NONE), ew.SIGN: (1, _NONE),
     ew.GELU: (1, _GELUS), ew.LEAKY_RELU: (1, _SLOPES), ew.ELU: (1, _SLOPES),
     CLIP: (1, st.just(ClipAttrs(-1.0, 0.5))),
 }  # fmt: skip
@@ -149,6 +149,7 @@ def _fused(draw: Draw) -> Drawn:
 _FLOATS = (
     ew.EXPM1, ew.LOG1P, ew.LOG2, ew.LOG10,
     ew.EXP, ew.LOG, ew.SQRT, ew.SIN, ew.COS, ew.ERF, ew.TANH, ew.SIGMOID, ew.SILU, ew.FLOOR, ew.CEIL, ew.ROUND,
+    ew.HARD_SWISH,
     tr.ASIN, tr.ACOS, tr.ATAN, tr.SINH, tr.COSH, tr.ASINH, tr.ACOSH, tr.ATANH,
 )  # fmt: skip
 _COMPARISONS = (ew.EQUAL, ew.NOT_EQUAL, ew.LESS, ew.LESS_EQUAL, ew.GREATER, ew.GREATER_EQUAL)

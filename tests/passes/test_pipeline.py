@@ -21,6 +21,7 @@ from lucid.passes.eliminate_common import eliminate_common
 from lucid.passes.eliminate_dead import eliminate_dead
 from lucid.passes.fold.batch_norm import fold_batch_norm
 from lucid.passes.fold.constants import fold_constants
+from lucid.passes.fold.scales import fold_scales
 from lucid.passes.fuse.conv_pool import fuse_conv_pool
 from lucid.passes.fuse.elementwise import fuse_elementwise
 from lucid.passes.layout import assign_layout
@@ -46,6 +47,7 @@ PASSES: dict[str, tuple[Callable[[Graph], Graph], bool]] = {
     "eliminate_common": (eliminate_common, True),
     "eliminate_dead": (eliminate_dead, True),
     "fold_batch_norm": (fold_batch_norm, False),
+    "fold_scales": (fold_scales, False),
     "sink_monotone": (sink_monotone, True),
     "fuse_conv_pool": (fuse_conv_pool, False),  # an added bias is added before rounding
     "fuse_elementwise": (fuse_elementwise, True),

@@ -204,6 +204,7 @@ def test_many_blocks_and_threads(groups: int, threads: int) -> None:
 ACTIVATIONS: list[tuple[str | None, Attrs]] = [
     (None, NoAttrs()), ("Relu", NoAttrs()), ("LeakyRelu", AlphaAttrs(0.2)), ("Gelu", GeluAttrs()),
     ("Clip", ClipAttrs(-0.5, 0.5)), ("Silu", NoAttrs()), ("Abs", NoAttrs()), ("Tanh", NoAttrs()),
+    ("HardSwish", NoAttrs()),
 ]  # fmt: skip
 
 

@@ -32,7 +32,7 @@ def hardsigmoid(x: AbstractTensor, slope: float = 1 / 6, shift: float = 0.5) -> 
 
 def hardswish(x: AbstractTensor) -> AbstractTensor:
     """``x * hardsigmoid(x)`` (Howard et al., 2019)."""
-    return x * flat_clip(x / 6.0 + 0.5, 0.0, 1.0)
+    return ew.hardswish(x)
 
 
 def mish(x: AbstractTensor) -> AbstractTensor:

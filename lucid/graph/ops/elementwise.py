@@ -200,6 +200,11 @@ def _silu_slope(x: AbstractTensor) -> AbstractTensor:
     return s * (1 + x * (1 - s))
 
 
+def _hard_swish_slope(x: AbstractTensor) -> AbstractTensor:
+    """That of a hard sigmoid is 0 at either end."""
+    return where(x <= -3.0, 0.0, where(x >= 3.0, full(x, 1.0, ()), x * (1 / 3) + 0.5))
+
+
 def _pow_gradient(c: GradContext) -> Gradients:
     a, b = c.inputs
     return reduced(
@@ -246,6 +251,7 @@ LEAKY_RELU = unary(
 ELU = unary("Elu", _elu_gradient, attrs=AlphaAttrs, activation=True)
 GELU = unary("Gelu", _gelu_gradient, attrs=GeluAttrs, activation=True)
 SILU = unary("Silu", _from_input(_silu_slope), activation=True)
+HARD_SWISH = unary("HardSwish", _from_input(_hard_swish_slope), activation=True)
 SOFTPLUS = unary("Softplus", _softplus_gradient, attrs=SoftplusAttrs, activation=True)
 FLOOR = unary("Floor", _level, monotone=True, root=0.0, idempotent=True)
 CEIL = unary("Ceil", _level, monotone=True, root=0.0, idempotent=True)
@@ -333,6 +339,7 @@ tanh = _simple(TANH)
 sigmoid = _simple(SIGMOID)
 relu = _simple(RELU, cast_integers=False)
 silu = _simple(SILU)
+hardswish = _simple(HARD_SWISH)
 floor = _rounding(FLOOR)
 ceil = _rounding(CEIL)
 _round = _rounding(ROUND)

@@ -6,7 +6,7 @@ The new weights are nodes of the graph; they depend on parameters only, so they 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ...graph.facts import parameter_only
 from ...graph.ir import Graph
@@ -30,26 +30,36 @@ def _fold_once(graph: Graph) -> Graph:
         if site.op is not BATCH_NORM:
             return None
         layer = site.producer(0)
-        scaled = _SCALED.get(layer.op)
+        scaled = SCALED.get(layer.op)
         sources = [site.producer(i) for i in range(1, len(site.inputs))]
         sources += [layer.producer(i) for i in range(1, len(layer.inputs))]
         if scaled is None or not layer.single_use or not all(source.name in fixed for source in sources):
             return None
-        _, mean, var, *affine = site.inputs
-        scale = 1.0 / sqrt(var + site.attrs.eps)
-        scale = scale * affine[0] if affine else scale
+        x, _, *bias = layer.inputs
+        scale = norm_scale(site.inputs[1:], site.attrs.eps)
         weight = scaled(layer, scale)
         if weight is None:
             return None
-        x, _, *bias = layer.inputs
-        shift = (bias[0] - mean if bias else -mean) * scale
-        shift = shift + affine[1] if len(affine) > 1 else shift
-        y: Symbol = apply(layer.op, layer.attrs, x, weight, shift)
+        y: Symbol = apply(layer.op, layer.attrs, x, weight, norm_shift(site.inputs[1:], scale, *bias))
         site.absorb(layer)
         site.call(y, layer.name)
         return y
 
     return rebuild(graph, rule, "fold_batch_norm")
+
+
+def norm_scale(vectors: Sequence[Symbol], eps: float) -> Symbol:
+    """What a normalisation multiplies with; ``vectors`` are its inputs but the first."""
+    _, var, *affine = vectors
+    scale = 1.0 / sqrt(var + eps)
+    return scale * affine[0] if affine else scale
+
+
+def norm_shift(vectors: Sequence[Symbol], scale: Symbol, bias: Symbol | None = None) -> Symbol:
+    """What it adds then; the bias is what was added before."""
+    mean, _, *affine = vectors
+    shift = (-mean if bias is None else bias - mean) * scale
+    return shift + affine[1] if len(affine) > 1 else shift
 
 
 def _scaled_conv(layer: View, scale: Symbol) -> Symbol | None:
@@ -62,4 +72,5 @@ def _scaled_transpose(layer: View, scale: Symbol) -> Symbol | None:
     return layer.inputs[1] * scale.reshape(1, -1, 1, 1)
 
 
-_SCALED: dict[OpDef, Callable[[View, Symbol], Symbol | None]] = {CONV: _scaled_conv, CONV_TRANSPOSE: _scaled_transpose}
+SCALED: dict[OpDef, Callable[[View, Symbol], Symbol | None]] = {CONV: _scaled_conv, CONV_TRANSPOSE: _scaled_transpose}
+"""What multiplies the outputs of a layer: its weights that do, or None where they cannot."""

@@ -23,8 +23,8 @@ from ..planning.phase import Phase
 from ..planning.registry import kernel
 from ..planning.work import Work
 from ..program.emitter import Emitter, Operand
+from . import special
 from .calls import check_divisor, integer_power
-from .special import BLOCK, WORK, erf_in_place
 
 _UFUNCS = {
     ew.ABS: "absolute", ew.EXP: "exp", ew.LOG: "log", ew.SQRT: "sqrt",
@@ -224,6 +224,11 @@ def silu(k: Emitter) -> None:
     k.line(f"np.divide({x}, {_sigmoid_denominator(k, x, y)}, out={y})")
 
 
+def _work(k: Emitter, rows: int) -> Operand:
+    """Working memory of an activation that goes part by part: of one size, for the blocks of a layer's result too."""
+    return k.scratch((rows, special.PART), k.outs[0].dtype, "work")
+
+
 def _one_call(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Work:
     """What it takes longer than without a temporary array."""
     return Work(calls=1)
@@ -231,9 +236,24 @@ def _one_call(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Work:
 
 @kernel(ew.SILU, lowering="in_place", in_place=True, cost=_one_call)
 def silu_in_place(k: Emitter) -> None:
-    """For a block of a layer's result, in whose place it may lie: the denominator is a temporary array."""
+    """For a block of a layer's result, in whose place it may lie."""
+    k.line(f"{k.use(special.silu)}({k.ins[0]}, {k.outs[0]}, {_work(k, 1)})")
+    k.may_overwrite(0, 0)
+
+
+@kernel(ew.HARD_SWISH)
+def hard_swish(k: Emitter) -> None:
     (x,), (y,) = k.ins, k.outs
-    k.line(f"np.divide({x}, np.exp(-{x}) + 1, out={y})")
+    k.line(f"np.multiply({x}, {scalar(k, 1 / 6, y.dtype)}, out={y})")
+    k.line(f"np.add({y}, {scalar(k, 0.5, y.dtype)}, out={y})")
+    k.line(f"{y}.clip({scalar(k, 0.0, y.dtype)}, {scalar(k, 1.0, y.dtype)}, out={y})")
+    k.line(f"np.multiply({x}, {y}, out={y})")
+
+
+@kernel(ew.HARD_SWISH, lowering="in_place", in_place=True, cost=_one_call)
+def hard_swish_in_place(k: Emitter) -> None:
+    """For a block of a layer's result, in whose place it may lie."""
+    k.line(f"{k.use(special.hard_swish)}({k.ins[0]}, {k.outs[0]}, {_work(k, 1)})")
     k.may_overwrite(0, 0)
 
 
@@ -278,10 +298,10 @@ def elu(k: Emitter) -> None:
 def _erf(k: Emitter, y: Operand) -> None:
     """Replace the freshly written ``y`` by its error function."""
     flat = k.target(k.permuted(y, y.type.order or tuple(range(y.type.rank))), (y.type.size,), "flat")  # type: ignore[arg-type]
-    length = min(BLOCK, y.type.size)  # type: ignore[type-var]
-    work = k.scratch((WORK, length), y.dtype, "work")  # type: ignore[arg-type]
+    length = min(special.BLOCK, y.type.size)  # type: ignore[type-var]
+    work = k.scratch((special.WORK, length), y.dtype, "work")  # type: ignore[arg-type]
     mask = k.scratch((length,), bool_, "mask")  # type: ignore[arg-type]
-    k.line(f"{k.use(erf_in_place)}({flat}, {work}, {mask})")
+    k.line(f"{k.use(special.erf_in_place)}({flat}, {work}, {mask})")
 
 
 def _contiguous_output(k: Emitter) -> Operand:

@@ -1,13 +1,23 @@
-"""The error function, which NumPy lacks, from approximations; in place, block by block to stay in cache."""
+"""The error function, which NumPy lacks, from approximations, and activations that may lie over what they are made of.
+
+They go block by block, to stay in the cache.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 
 from ...base.arrays import Array
+from ...graph.types import DType
 
 BLOCK = 16384
 """Elements worked on at a time."""
+
+PART = 1 << 13
+"""Elements of an activation that are made at a time: few, as what else a layer needs fills the cache."""
 
 WORK = 4
 """Rows of ``BLOCK`` elements of working memory that :func:`erf_in_place` needs."""
@@ -90,3 +100,51 @@ def erf_in_place(values: Array, work: Array, mask: Array) -> None:
             _single(block, work[:, : block.size], mask[: block.size])
         else:
             _double(block, work[:, : block.size], mask[: block.size])
+
+
+@cache
+def _constants(values: tuple[float, ...], dtype: DType) -> tuple[Array, ...]:
+    """As 0-d arrays, whose type NumPy need not find at every call."""
+    return tuple(np.array(value, dtype) for value in values)
+
+
+def _parts(x: Array, y: Array, work: Array) -> Iterator[tuple[Array, ...]]:
+    """Parts of ``x`` and ``y``, which are alike, as large as the rows of working memory, and these in their shape."""
+    if not y.size:
+        return
+    if not y.ndim:
+        x, y = x.reshape(1), y.reshape(1)
+    axes = sorted(range(y.ndim), key=lambda axis: -y.strides[axis])
+    x, y = x.transpose(axes), y.transpose(axes)
+    if x.flags.c_contiguous and y.flags.c_contiguous:
+        x, y = x.reshape(-1), y.reshape(-1)
+    row = y.size // len(y)
+    if row > work.shape[1]:
+        work = np.empty((len(work), row), y.dtype)
+    step = work.shape[1] // row
+    rows = tuple(work[:, : step * row].reshape(len(work), step, *y.shape[1:]))
+    whole = len(y) // step * step
+    for start in range(0, whole, step):
+        yield (x[start : start + step], y[start : start + step], *rows)
+    if whole < len(y):
+        yield (x[whole:], y[whole:], *(memory[: len(y) - whole] for memory in rows))
+
+
+def silu(x: Array, y: Array, work: Array) -> None:
+    """The SiLU in ``y``, which may be ``x``."""
+    one, less = _constants((1.0, -1.0), x.dtype)
+    for part, out, t in _parts(x, y, work):
+        np.multiply(part, less, t)  # np.negative is wrong for some distances
+        np.exp(t, t)
+        np.add(t, one, t)
+        np.divide(part, t, out)
+
+
+def hard_swish(x: Array, y: Array, work: Array) -> None:
+    """The HardSwish in ``y``, which may be ``x``."""
+    sixth, half, none, one = _constants((1 / 6, 0.5, 0.0, 1.0), x.dtype)
+    for part, out, t in _parts(x, y, work):
+        np.multiply(part, sixth, t)
+        np.add(t, half, t)
+        t.clip(none, one, t)
+        np.multiply(part, t, out)

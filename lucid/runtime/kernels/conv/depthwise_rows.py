@@ -179,7 +179,7 @@ def depthwise_rows(k: Emitter) -> None:
     added = None
     if residual is not None:
         added = loop.each("residual", bind_whole_rows, loop.blocks, laid_out(k, residual, True, "residual"))
-    loop.line(*epilogue.terms(v.out, shift, added), *epilogue.activation_lines(k, v.out, y.shape))
+    loop.line(*epilogue.terms(v.out, shift, added), *epilogue.activation_lines(loop, v.out, y.shape))
     if made:
         t = loop.parts(loop.bind("turned", bind_turned, loop.blocks, made, y), Turned)
         loop.line(f"{t.place}[...] = {t.value}")

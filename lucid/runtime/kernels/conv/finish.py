@@ -78,7 +78,7 @@ class Finish:
         if self.epilogue.activation is None and not self._shifts:
             return
         out = self._shift(matrices, last, (b.image_rows * self.y.shape[3] for b in self.loop.every))
-        self.loop.line(*self.epilogue.activation_lines(self.k, out, self.y.shape))
+        self.loop.line(*self.epilogue.activation_lines(self.loop, out, self.y.shape))
 
     def take(self) -> None:
         """What is held goes to the output, by way of the pooling, and is finished on the way."""
@@ -129,9 +129,8 @@ class Finish:
         activated = self.epilogue.activate(self.k, dtype, shape, source, target)
         assert activated is not None
         made = self.held if activated.in_place else loop.scratch(shape, dtype, "activated")
-        memory = [(source, self.held), (target, made)]
-        memory += [(str(b), loop.scratch(b.shape, b.dtype, "activation")) for b in activated.buffers]
-        for name, own in memory:
+        activated.settle(loop)
+        for name, own in ((source, self.held), (target, made)):
             loop.known(loop.bind("whole", bind_memory, loop.blocks, own), name)
         loop.take(activated.statements)
         return made

@@ -103,5 +103,7 @@ def _finish(k: Emitter, conv: Conv, sums: Sequence[Operand]) -> None:
     for line in (*epilogue.terms(str(total), bias), *epilogue.terms(image, None, added)):
         k.line(line)
     activated = epilogue.activate(k, y.dtype, total.shape, str(total), str(total))
-    k.take(() if activated is None else activated.statements)
+    if activated is not None:
+        k.buffers.extend(activated.buffers)
+        k.take(activated.statements)
     k.line(f"{y}.transpose(0, 2, 3, 1)[...] = {image}")

@@ -237,7 +237,7 @@ def toeplitz(k: Emitter) -> None:
             loop.for_each([a, b, c], p.steps, f"np.maximum({a}, {b}, out={c})")
         loop.line(f"np.maximum({p.first}, {p.second}, out={r.out})")
     loop.line(*epilogue.terms(r.out, None if shift is None else r.bias))
-    loop.line(*epilogue.activation_lines(k, r.out, (tiles, t.made)))
+    loop.line(*epilogue.activation_lines(loop, r.out, (tiles, t.made)))
     if memory is not None:
         target, value = loop.fresh("target", "value")
         moves = loop.each("move", bind_moves, t, loop.blocks, memory, y)

@@ -147,15 +147,14 @@ def _finish(loop: BlockLoop[Block], epilogue: Epilogue, p: Planes, shape: tuple[
 
     The activation copies too, where rows of the output are long. A copy begins a short one in a third of the time.
     """
-    k, y, at_once = loop.k, loop.k.outs[0], loop.k.way.toeplitz.last and not channels_last(loop.k.outs[0])
+    at_once = loop.k.way.toeplitz.last and not channels_last(loop.k.outs[0])
     target, value, low = loop.fresh("target", "value", "low")
     source, place = (value, target) if at_once else (p.results, p.results)
     if epilogue.floor:
         lines = [f"{epilogue.combine}({source}, {low if at_once else p.bias}, out={place})"]
     else:
         loop.line(*epilogue.terms(p.results, p.bias if epilogue.shift else None))
-        activated = epilogue.activate(k, y.dtype, shape, source, place)
-        lines = [] if activated is None else list(activated.lines)
+        lines = epilogue.activation_lines(loop, source, shape, place)
     if not at_once or not lines:
         loop.line(*lines)
         lines = [f"{target}[...] = {value}"]

@@ -141,7 +141,7 @@ def emit(k: Emitter, m: int, cut: WinogradCut) -> None:
     )
     if residual is not None:
         loop.line(f"for _, {value}, {added} in {r.copies}:\n    np.add({value}, {added}, out={value})")
-    loop.line(*epilogue.activation_lines(k, r.final, y.shape))
+    loop.line(*epilogue.activation_lines(loop, r.final, y.shape))
     loop.line(f"for {target}, {value}, _ in {r.copies}:\n    {target}[...] = {value}")
     loop.emit()
 

@@ -144,6 +144,6 @@ def linear_columns(k: Emitter) -> None:
     loop.line(
         f"{s.row}.dot({s.weights}, out={s.made})",
         *epilogue.terms(s.made, None if bias is None else s.bias),
-        *epilogue.activation_lines(k, s.made, y.shape),
+        *epilogue.activation_lines(loop, s.made, y.shape),
     )
     loop.emit()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ....graph.ir import Node
 from ....graph.opdef import Attrs, NoAttrs, OpDef
@@ -20,6 +20,10 @@ from ...planning.phase import Phase
 from ...planning.registry import choices, lowerings
 from ...program.emitter import Emitter, Operand
 from ...program.statement import Statement, unmarked
+from .cut import bind_memory
+from .loop import BlockLoop
+
+B = TypeVar("B")
 
 AT_ONCE = 2048
 """Elements of bias added at a time: pixels of few outputs are taken several at once."""
@@ -94,10 +98,15 @@ class Epilogue:
         lines = [] if shift is None else [f"{self.combine}({out}, {shift}, out={out})"]
         return lines if residual is None else [*lines, f"np.add({out}, {residual}, out={out})"]
 
-    def activation_lines(self, k: Emitter, out: object, shape: tuple[int, ...]) -> list[str]:
-        """What activates ``out`` (of such a shape) in place."""
-        activated = self.activate(k, k.outs[0].dtype, shape, out, out)
-        return [] if activated is None else list(activated.lines)
+    def activation_lines(
+        self, loop: BlockLoop[B], out: object, shape: tuple[int, ...], place: object = None
+    ) -> list[str]:
+        """What activates ``out`` (of such a shape), a part of each block, where it lies or into ``place``."""
+        activated = self.activate(loop.k, loop.k.outs[0].dtype, shape, out, out if place is None else place)
+        if activated is None:
+            return []
+        activated.settle(loop)
+        return list(activated.lines)
 
     @property
     def combine(self) -> str:
@@ -109,8 +118,8 @@ class Epilogue:
     ) -> Activating | None:
         """Run the activation's kernel on the loop variables ``source`` and ``target``; None where there is none.
 
-        One that can run in place, if there is any: it needs no memory for blocks of different shapes. ``whole`` where
-        the two are no blocks, but arrays without gaps.
+        One that can run in place, if there is any: what memory it needs is the same for blocks of different shapes.
+        ``whole`` where the two are no blocks, but arrays without gaps.
         """
         if self.activation is None:
             return None
@@ -130,13 +139,19 @@ class Epilogue:
 class Activating:
     """What the activation's kernel wrote for one block.
 
-    ``in_place`` tells whether it may write over what it reads, ``buffers`` what it needs as working memory.
-    With none its lines fit a block of any shape.
+    ``in_place`` tells whether it may write over what it reads, ``buffers`` what it needs as working memory: with those
+    of one that can run in place its lines fit a block of any shape.
     """
 
     statements: tuple[Statement, ...]
     in_place: bool
     buffers: tuple[Operand, ...]
+
+    def settle(self, loop: BlockLoop[B]) -> None:
+        """Give each worker of a loop that working memory."""
+        for buffer in self.buffers:
+            own = loop.scratch(buffer.shape, buffer.dtype, "activation")
+            loop.known(loop.bind("room", bind_memory, loop.blocks, own), str(buffer))
 
     @property
     def lines(self) -> tuple[str, ...]:

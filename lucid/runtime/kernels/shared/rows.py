@@ -152,7 +152,7 @@ def multiply_rows(
     loop.line(
         multiply_lines(k, v.products),
         *epilogue.terms(v.runs, None if row is None else v.bias, None if residual is None else v.residual),
-        *epilogue.activation_lines(k, v.runs, y.shape),
+        *epilogue.activation_lines(loop, v.runs, y.shape),
     )
     loop.emit()
 

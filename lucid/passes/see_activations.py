@@ -1,0 +1,129 @@
+"""Sees HardSwish in what imported models spell it out with.
+
+As one op it runs on the blocks of the layer before it, and in fewer passes over memory.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from ..graph.ir import Graph
+from ..graph.ops import elementwise as ew
+from ..graph.ops.bounds import CLIP
+from ..graph.trace import Symbol
+from ..graph.types import is_float
+from .rewrite import Site, View, rebuild
+from .simplify import fill_value
+
+PARTS = 4
+"""Products and quotients that an activation may be spelled with."""
+
+
+def see_activations(graph: Graph) -> Graph:
+    """Make one op of a tensor times its own hard sigmoid.
+
+    What is between must be read by the next only. Results differ in the last digits.
+    """
+
+    def rule(site: Site) -> Symbol | None:
+        if (site.op is not ew.MUL and site.op is not ew.DIV) or not is_float(site.type.dtype):
+            return None
+        product = _gathered(site)
+        if product is None or len(product.factors) != 2:
+            return None
+        for slot in (0, 1):
+            (x, _), (_, view) = product.factors[slot], product.factors[1 - slot]
+            gate = _gate(view)
+            if (
+                gate is not None
+                and gate.x.value == x.value
+                and x.type.same_value(site.type)
+                and _is(product.number, gate.number)
+            ):
+                site.absorb(*reversed([*product.parts, *gate.parts]))
+                return ew.hardswish(x)
+        return None
+
+    return rebuild(graph, rule, "see_activations")
+
+
+def _is(number: float | None, wanted: float) -> bool:
+    """Whether it is that, to the digits that models write."""
+    return number is not None and math.isclose(number, wanted, rel_tol=1e-6)
+
+
+@dataclass
+class _Product:
+    """A number times tensors, each with what makes it, and the nodes below the site that multiply them."""
+
+    number: float = 1.0
+    factors: list[tuple[Symbol, View]] = field(default_factory=list)
+    parts: list[View] = field(default_factory=list)
+
+
+def _gathered(site: Site) -> _Product | None:
+    """The product that a site ends; None where it is one of too many."""
+    found, open_ = _Product(), list[View]([site])
+    while open_:
+        view = open_.pop()
+        for slot in (0, 1):
+            x, below, number = view.inputs[slot], view.producer(slot), fill_value(view, view.inputs[slot])
+            if view.op is ew.DIV and slot == 1:
+                if not number:
+                    return None
+                found.number /= number
+            elif number is not None:
+                found.number *= number
+            elif below.single_use and _multiplies(below) and len(found.parts) < PARTS:
+                found.parts.append(below)
+                open_.append(below)
+            else:
+                found.factors.append((x, below))
+        if len(found.factors) > 2:
+            return None
+    return found
+
+
+def _multiplies(view: View) -> bool:
+    """Whether it is a product, or a quotient by a number."""
+    return view.op is ew.MUL or (view.op is ew.DIV and bool(fill_value(view, view.inputs[1])))
+
+
+@dataclass(frozen=True)
+class _Gate:
+    """What is multiplied with ``x``, and with a number, to make the HardSwish of ``x``."""
+
+    x: Symbol
+    number: float
+    parts: tuple[View, ...]
+
+
+def _gate(view: View) -> _Gate | None:
+    """``x + 3`` held between 0 and 6, or ``x / 6 + 0.5`` between 0 and 1."""
+    inner = view.producer(0) if view.op is CLIP and view.attrs.low == 0 and view.single_use else view
+    if inner is view or inner.op is not ew.ADD or not inner.single_use:
+        return None
+    slot, number = _operand(inner)
+    if view.attrs.high == 6 and _is(number, 3.0):
+        return _Gate(inner.inputs[slot], 1 / 6, (view, inner))
+    below = inner.producer(slot)
+    if view.attrs.high == 1 and _is(number, 0.5) and below.single_use and _is(_factor(below), 1 / 6):
+        return _Gate(below.inputs[_operand(below)[0]], 1.0, (view, inner, below))
+    return None
+
+
+def _operand(view: View) -> tuple[int, float | None]:
+    """Which operand of two is a tensor, and the number that the other is."""
+    numbers = [fill_value(view, x) for x in view.inputs]
+    return (1, numbers[0]) if numbers[0] is not None else (0, numbers[1])
+
+
+def _factor(view: View) -> float | None:
+    """The number that a node multiplies a tensor with."""
+    if view.op is not ew.MUL and view.op is not ew.DIV:
+        return None
+    slot, number = _operand(view)
+    if view.op is ew.MUL or not number:
+        return number
+    return 1 / number if slot == 0 else None
