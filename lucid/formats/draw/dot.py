@@ -55,9 +55,10 @@ class _Writing:
         """All of the text."""
         yield "digraph lucid {"
         near, far = style.GAP
+        patience = style.PATIENCE[len(self.view.boxes) > style.LARGE]
         yield (
             f'  graph [rankdir={self.rankdir}, fontname="{style.FONT}", fontsize={style.FRAME_SIZE}, bgcolor="white", '
-            f"nodesep={near / 72:.3f}, ranksep={far / 72:.3f}, pad={style.MARGIN / 72:.3f}, nslimit=2, nslimit1=2];"
+            f"nodesep={near / 72:.3f}, ranksep={far / 72:.3f}, pad={style.MARGIN / 72:.3f}, {patience}];"
         )
         if max(self.columns.values(), default=0):
             yield f'  graph [pack={far}, packmode="array_tu{max(self.columns.values()) + 1}"];'

@@ -87,18 +87,23 @@ class _Repeats:
 
     def _sign(self, depth: int, unit: Unit) -> Hashable:
         """Equal for elements that do the same: their boxes, and where each of them reads from."""
+        frames = (tuple((part.name, part.run) for part in box.path[depth + 1 :]) for box in unit)
+        boxes = ((box.kind, box.sign, box.mark, box.frame) for box in unit)
+        return tuple(zip(boxes, frames, self._reads(unit), strict=True))
+
+    def _reads(self, unit: Unit) -> list[Hashable]:
+        """Where each box of a unit reads from: which of its boxes, or which value from outside."""
         position = {box.key: i for i, box in enumerate(unit)}
         outside: dict[tuple[str, int], int] = {}
-        parts: list[Hashable] = []
-        for box in unit:
-            reads = tuple(
-                (position[edge.source], edge.output, edge.kind) if edge.source in position
+        return [
+            tuple(
+                (position[edge.source], edge.output, edge.kind)
+                if edge.source in position
                 else (-1 - outside.setdefault((edge.source, edge.output), len(outside)), edge.output, edge.kind)
                 for edge in self.feeds[box.key]
-            )  # fmt: skip
-            frames = tuple((part.name, part.run) for part in box.path[depth + 1 :])
-            parts.append((box.kind, box.sign, box.mark, box.frame, frames, reads))
-        return tuple(parts)
+            )
+            for box in unit
+        ]
 
     def _chained(self, elements: Sequence[Unit], signs: Sequence[int], at: int, width: int) -> tuple[int, int]:
         """How many units of so many elements there are from here, and how many boxes each has.
@@ -107,10 +112,11 @@ class _Repeats:
         """
         links, count = None, 1
         unit = _together(elements[at : at + width])
-        boxes = len(unit)
+        boxes, reads = len(unit), self._reads(unit)
         while signs[at + count * width : at + (count + 1) * width] == signs[at : at + width]:
             following = _together(elements[at + count * width : at + (count + 1) * width])
-            link = self._link(unit, following)
+            alike = width == 1 or self._reads(following) == reads  # elements may read one another
+            link = self._link(unit, following) if alike else None
             if link is None or (links is not None and link != links):
                 break
             links, unit, count = link, following, count + 1

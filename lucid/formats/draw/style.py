@@ -102,6 +102,10 @@ FAINT: Final = ("#ffffff", "#b6bcc6", "#9aa1ad")
 FRAME_SIZE: Final = 8.5
 HEADING_SIZE: Final = 14
 FRAME_MARGIN: Final = 4
+PATIENCE: Final = ("nslimit=2, nslimit1=2", "nslimit=0.5, nslimit1=0.5, mclimit=0.2")
+"""How long Graphviz looks for a better layout, of few boxes and of many."""
+LARGE: Final = 400
+"""Boxes, from which on they are many."""
 GAP: Final = (10, 8)
 """Between boxes side by side, and from one row of boxes to the next."""
 

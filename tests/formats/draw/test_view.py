@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import re
 import xml.etree.ElementTree as ElementTree
 from typing import Any
@@ -107,6 +108,23 @@ def test_only_chains_repeat() -> None:
             y = (y.exp() + x).relu()
             kept.append(y)
     assert titles(picture(s.finish(y, kept[1].neg()))).count("Exp") > 1  # one of them is read elsewhere
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_the_graph(seed: int) -> None:
+    """Graphs at random: every view of them holds together, and has what comes in and what goes out."""
+    dice = random.Random(seed)
+    s = Sketch()
+    values: list[Any] = [s.input("x", 4), s.input("y", 4)]
+    for _ in range(dice.randrange(60)):
+        a, b = values[-1], dice.choice(values[-dice.choice([2, 4, 20]) :])
+        with s.scope(f"blocks.{dice.randrange(3)}.{dice.randrange(2)}", 1):
+            values.append(dice.choice([lambda a, b: a + b, lambda a, b: a.exp(), lambda a, b: b.relu() * a])(a, b))
+    graph = s.finish(values[-1])
+    for depth, columns in itertools.product((None, 1, 2), (None, 3)):
+        view = picture(graph, depth=depth, columns=columns)
+        check(view)
+        assert sum(box.kind == "output" for box in view.boxes) == 1
 
 
 def test_several_modules_repeat_together() -> None:
