@@ -194,14 +194,29 @@ def _unflatten(structure: Structure, leaf: Callable[[], object]) -> Any:
     return parts[-1].value
 
 
-def statics(structure: Structure) -> Iterator[object]:
-    """The values in a structure that are neither tensors nor containers."""
+def _within(structure: Structure) -> Iterator[Structure]:
+    """The structures that one holds."""
     kind, *parts = structure
-    if kind == "static":
-        yield parts[-1].value
     for part in parts if kind in ("tuple", "list", "object") else [part for _, part in parts] if kind == "dict" else ():
         if isinstance(part, tuple) and part[0] != "none":
-            yield from statics(part)
+            yield part
+
+
+def statics(structure: Structure) -> Iterator[object]:
+    """The values in a structure that are neither tensors nor containers."""
+    if structure[0] == "static":
+        yield structure[-1].value
+    for part in _within(structure):
+        yield from statics(part)
+
+
+def are_texts(structure: Structure) -> Iterator[bool]:
+    """Of each tensor, in order, whether it is the letters of texts."""
+    if structure[0] in ("leaf", TEXT):
+        yield structure[0] == TEXT
+    else:
+        for part in _within(structure):
+            yield from are_texts(part)
 
 
 def _counts(name: str, wanted: int, got: int) -> str:

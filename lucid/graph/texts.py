@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..base.arrays import Array
+from ..base.checks import shown
 from ..base.texts import decoded, encoded
+from ..errors import DTypeError
 from .dims import Dim
 from .opdef import AbstractTensor
 from .ops.composite import all_, eq, gt, lt
@@ -34,6 +36,11 @@ class Text:
     """
 
     codes: AbstractTensor | TensorType | Array
+
+    def __post_init__(self) -> None:
+        held = self.codes.type if isinstance(self.codes, AbstractTensor) else self.codes
+        if not isinstance(held, TensorType | np.ndarray) or held.dtype != np.int32 or not held.shape:
+            raise DTypeError(f"the letters of texts are int32, of one axis or more, got {shown(self.codes)}")
 
     @property
     def shape(self) -> Shape:

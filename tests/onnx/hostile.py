@@ -217,7 +217,7 @@ MODELS: dict[str, tuple[Callable[[], Source], str]] = {
     "a size that overflows": (lambda: held([1 << 62, 1 << 62, 4], raw_data=b""), "larger than any memory"),
     "nothing of a size that overflows": (lambda: held([0, 1 << 62, 1 << 62], raw_data=b""), "larger than any memory"),
     "70 axes": (lambda: held([1] * 70, raw_data=b"1234"), "has 70 dimensions"),
-    "10^9 strings": (lambda: held([10**9], TensorProto.STRING), "has 0 numbers for"),
+    "10^9 strings": (lambda: held([10**9], TensorProto.STRING), "has 0 texts for"),
     "no type": (lambda: held([1], 0, raw_data=b"1234"), "element type 0"),
     "a sparse constant": (lambda: sparse([10**6, 10**6], ints(1)), "too large"),
     "many sparse constants": (lambda: sparse([1 << 27], ints(1), count=50), "too large"),

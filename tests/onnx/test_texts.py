@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from onnx import TensorProto, helper
 
 import lucid
 from lucid.errors import LucidError
+from lucid.formats import serialize
 
 from .models import model
 
@@ -217,9 +219,27 @@ def test_what_is_no_text(given: Array, words: str) -> None:
 
 
 def test_numbers_are_asked_for() -> None:
-    net = loaded([node("Relu", "x")], {"x": (TEXT, ("n",))}, ["y"])
-    with pytest.raises(LucidError, match="takes numbers, and is given text"):
-        net(np.array(["a"]))
+    for made in (node("Relu", "x"), node("Add", "t t")):
+        net = loaded([made], {"x": (TEXT, ("n",))}, ["y"], {"t": np.array(["a"], object)})
+        with pytest.raises(LucidError, match="takes numbers, and is given text"):
+            net(np.array(["a"]))
+
+
+@pytest.mark.parametrize("codes", [3, np.array(3, np.int32), np.ones((1, 2), np.float32), lucid.spec("N", 2)])
+def test_letters_are_integers(codes: Any) -> None:
+    with pytest.raises(LucidError, match="letters of texts are int32"):
+        lucid.Text(codes)
+
+
+def test_a_file_does_not_call_other_numbers_texts(tmp_path: Path) -> None:
+    net = lucid.compile(lambda x: x * 2, lucid.spec("N", 2))
+    net.save(tmp_path / "net.lucid")
+    archive = serialize.load(tmp_path / "net.lucid")
+    for side in ("inputs", "outputs"):
+        extra = archive.extra | {side: json.loads(json.dumps(archive.extra[side]).replace('"leaf"', '"text"'))}
+        serialize.save(tmp_path / "other.lucid", archive.graphs, archive.arrays, extra)
+        with pytest.raises(LucidError, match="are texts"):
+            lucid.load(tmp_path / "other.lucid")
 
 
 def test_a_number_that_is_no_letter() -> None:

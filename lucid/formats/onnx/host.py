@@ -57,6 +57,13 @@ OF_SHARES = frozenset({
 """Operators that are evaluated for sizes with a fraction too."""
 
 
+OF_TEXTS = frozenset({
+    "Identity", "Concat", "Gather", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice", "Split", "Cast", "Equal",
+    "Where", "Shape", "Size", "Tile", "Expand", "Unique", "StringNormalizer", "StringSplit",
+})  # fmt: skip
+"""Operators that are evaluated for texts."""
+
+
 def has_shares(array: Array) -> bool:
     """Whether there are sizes with a fraction in it."""
     return array.dtype == object and any(isinstance(one, Share) for one in array.ravel())
@@ -76,6 +83,8 @@ def evaluate(node: NodeDef, inputs: Sequence[Array | None], room: Room) -> list[
     if known is None or _symbolic_sizes(node, inputs):
         return None
     if known.grown is not None and not _fits(known.grown(node, *inputs), inputs, room):
+        return None
+    if node.op not in OF_TEXTS and any(one is not None and one.dtype.kind == "U" for one in inputs):
         return None
     if node.op not in OF_SHARES and any(one is not None and has_shares(one) for one in inputs):
         return None
