@@ -10,6 +10,7 @@ import copy
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -203,9 +204,102 @@ def change_graph(rng: Rng, proto: ModelProto, others: list[Any]) -> None:
         del graph.node[int(rng.integers(len(graph.node)))]
 
 
+def change_form(rng: Rng, proto: ModelProto, others: list[Any]) -> None:
+    """What the model says, in another way: a branch, a function, a constant of few numbers or in a file beside it.
+
+    The other way is right as it is; what else is changed may make it wrong.
+    """
+    graph, turn = proto.graph, int(rng.integers(4))
+    if turn < 2 and graph.node:
+        (in_branch if turn else in_function)(rng, proto, pick(rng, graph.node))
+    elif graph.initializer:
+        (as_sparse if turn == 2 else outside)(rng, graph, pick(rng, graph.initializer))
+
+
+def in_branch(rng: Rng, proto: ModelProto, node: Any) -> None:
+    """The node as one branch, or both, of an If; or as a body of a Loop or Scan, whose inputs it then may lack."""
+    kind = pick(rng, ["If", "If", "Loop", "Scan"])
+    within = copy.deepcopy(node)
+    node.Clear()
+    node.op_type = kind
+    node.output.extend(within.output)
+    for label in ("then_branch", "else_branch") if kind == "If" else ("body",):
+        attribute = node.attribute.add(name=label, type=5)
+        attribute.g.name = label
+        attribute.g.node.append(copy.deepcopy(within))
+        for name in within.output:
+            attribute.g.output.add(name=name)
+    node.input.extend([word(rng, proto) for _ in range(1 if kind == "If" else int(rng.integers(4)))])
+
+
+def in_function(rng: Rng, proto: ModelProto, node: Any) -> None:
+    """The node as a call of a function of the model, that may call itself."""
+    made = proto.functions.add(name=pick(rng, ["Own", "Own", node.op_type]), domain=pick(rng, ["own", "own", ""]))
+    made.input.extend(dict.fromkeys(name for name in node.input if name))
+    made.output.extend(node.output)
+    made.opset_import.extend(proto.opset_import)
+    made.node.append(copy.deepcopy(node))
+    if rng.random() < 0.2:
+        made.node[0].op_type, made.node[0].domain = made.name, made.domain
+    node.op_type, node.domain = made.name, made.domain
+    del node.input[:]
+    node.input.extend(made.input)
+    node.ClearField("attribute")
+    proto.opset_import.add(domain=made.domain, version=1)
+
+
+def as_sparse(rng: Rng, graph: Any, tensor: Any) -> None:
+    """The constant by the places and numbers of what is not 0, some of which may be elsewhere."""
+    from onnx import numpy_helper
+
+    try:
+        array = numpy_helper.to_array(tensor)
+    except Exception:  # noqa: BLE001 - what an earlier change has spoilt has no numbers
+        return
+    places = np.flatnonzero(array != 0)
+    sparse = graph.sparse_initializer.add(dims=list(array.shape))
+    sparse.values.CopyFrom(numpy_helper.from_array(array.ravel()[places], tensor.name))
+    if places.size and rng.random() < 0.5:
+        places[int(rng.integers(places.size))] = pick(rng, SIZES)
+    sparse.indices.CopyFrom(numpy_helper.from_array(places.astype(np.int64), f"{tensor.name}_indices"))
+    graph.initializer.remove(tensor)
+
+
+def outside(rng: Rng, graph: Any, tensor: Any) -> None:
+    """The constant in a file beside the model, that is not there."""
+    tensor.data_location = 1
+    tensor.ClearField("raw_data")
+    for key, value in {
+        "location": pick(rng, ["weights.bin", "../weights.bin", "/dev/zero", "/etc/hostname", *WORDS[:4]]),
+        "offset": str(pick(rng, SIZES)), "length": str(pick(rng, SIZES)),
+    }.items():  # fmt: skip
+        tensor.external_data.add(key=key, value=str(value).encode("utf-8", "replace").decode())
+
+
+@dataclass
+class Part:
+    """A graph within a model, to change as one changes a model."""
+
+    graph: Any
+    opset_import: Any
+    functions: Any
+    ir_version: int = 0
+
+
+def parts(proto: ModelProto) -> list[Part]:
+    """The graphs that nodes of the model run, those of functions too, at any depth."""
+    found, pending = list[Part](), [*proto.graph.node, *(node for one in proto.functions for node in one.node)]
+    while pending:
+        for attribute in pending.pop().attribute:
+            for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                found.append(Part(graph, proto.opset_import, proto.functions))
+                pending += graph.node
+    return found
+
+
 CHANGES: list[Callable[[Rng, Any, list[Any]], None]] = [
     change_node, change_node, change_attribute, change_attribute, change_type, change_constant, change_constant,
-    change_graph,
+    change_graph, change_form,
 ]  # fmt: skip
 
 
@@ -275,7 +369,8 @@ def main(seed: int, count: int, only: int | None = None) -> int:
         name, model = pick(rng, good)
         proto = copy.deepcopy(model)
         for _ in range(1 + int(rng.integers(3))):
-            pick(rng, CHANGES)(rng, proto, others)
+            inner = parts(proto)
+            pick(rng, CHANGES)(rng, pick(rng, inner) if inner and rng.random() < 0.5 else proto, others)
         try:
             raw = proto.SerializeToString()
         except Exception:  # noqa: BLE001 - a text that protobuf does not take
