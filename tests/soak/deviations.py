@@ -66,7 +66,10 @@ SPECIAL: Sequence[Deviation] = (
         r"(group|layer|batch|instance)_norm.*|standardize.*", "far|tiny|" + _WEIRD,
         "rounding of a variance that cancels; NaN or inf of infinite values",
     ),
-    (r"prod.*", _WEIRD, "the slope is the product of the others; PyTorch divides by the number, infinity by infinity"),
+    (
+        r"prod.*", "far|" + _WEIRD,
+        "the slope is the product of the others; PyTorch divides by the number, infinity by infinity",
+    ),
     (
         r"cosine_embedding_loss.*", "zeros|signed zeros|ones|bounds|tiny|infinities|nan",
         "of a vector of zeros only the 1e-12 beside the squares is left, which PyTorch rounds to float32",
@@ -83,6 +86,15 @@ SPECIAL: Sequence[Deviation] = (
         r"poisson_nll_loss.*fullTrue", ".*",
         "the approximation is left out for targets up to 1, and so is its slope, which PyTorch has as NaN",
     ),
+    (
+        r"grid-sample.*", _WEIRD,
+        "a place that is NaN is sampled as NaN, and what has no weight is not read; PyTorch reads beside the image",
+    ),
+    (
+        r"grid-sample-(border|volume).*", "ones|bounds",
+        "a place on the border itself has the slope of the image, as clip has it",
+    ),
+    (r"resize-.*", _WEIRD, "what weighs 0 is not read, but in products with whole rows; in PyTorch the reverse"),
     (
         r"det", ".*",
         "the slope of a singular matrix is of its minors, and tiny factors are 0; PyTorch, by solving, has 0 or NaN",
