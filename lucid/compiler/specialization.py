@@ -16,14 +16,16 @@ from ..base.arrays import Array
 from ..errors import OptionError, ShapeError
 from ..graph.assume import Assumption, example_sizes
 from ..graph.facts import drawn
-from ..graph.ir import Graph
+from ..graph.ir import Graph, Value
 from ..graph.opdef import ParameterAttrs
 from ..graph.types import is_float
 from ..graph.verify import verify as verify_graph
 from ..passes.pipeline import Observer, Pass, run_passes
 from ..proof.gradients import check_gradients
 from ..proof.passes import check_pass, observer
-from ..proof.programs import check_program
+from ..proof.programs import check_program, step_values
+from ..proof.sampling import keys
+from ..reference import reference_values
 from ..runtime.program.executable import Executable
 from ..runtime.program.store import Store
 from ..runtime.tuning import Tuned
@@ -210,6 +212,17 @@ class Specialization:
             check_program(executable.plan, arrays, inputs, self.options.evidence)
         executable.load(arrays, tuple(t.version for t in tensors))
         executable.seen = now
+
+    def values(self, arrays: Sequence[Array], orders: Orders) -> tuple[Graph, dict[Value, Array]]:
+        """The graph that an inference program runs, and what its steps give."""
+        plan = self.executable("inference", self.sizes(arrays), (), orders).plan
+        arrays_of = _arrays(self.state)
+        return plan.graph, step_values(plan, [arrays_of[name] for name in plan.parameters], arrays)[0]
+
+    def reference_values(self, arrays: Sequence[Array]) -> tuple[Graph, dict[Value, Array]]:
+        """The graph that was traced, and what its nodes are by definition."""
+        graph = self.traced.bind(dict(self.sizes(arrays)))
+        return graph, reference_values(graph, arrays, _arrays(self.state), keys(graph))
 
     def update_state(self, updates: Iterable[Array]) -> None:
         """Write into the buffers what a run has computed for them."""

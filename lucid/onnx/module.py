@@ -283,6 +283,13 @@ class OnnxModel(Module):
         values.update((name, value) for name, value in zip(node.outputs, found, strict=False) if name)
 
     @property
+    def paths(self) -> dict[str, str]:
+        """The paths of the modules of operators, by the names that the file gives the first results of these."""
+        path_of = {id(module): path for path, module in self.named_modules()}
+        found = self._plan.operators.items()
+        return {names[0]: path_of[id(operator)] for names, operator in found if names and names[0]}
+
+    @property
     def kinds(self) -> Mapping[str, int]:
         """The element types, by their numbers in the format, of values that are computed with as others."""
         return self._plan.kinds

@@ -83,20 +83,29 @@ def _fails(plan: Plan, part: Part, parameters: Mapping[str, Array], values: Mapp
         return None
 
 
-def _wrong(plan: Plan, parameters: Sequence[Array], inputs: Sequence[Array]) -> _Wrong | None:
+def step_values(
+    plan: Plan, parameters: Sequence[Array], inputs: Sequence[Array], others: Sequence[Array] | None = None
+) -> tuple[dict[Value, Array], Sequence[Array]]:
+    """What the steps of a program give, with what they are given, and the results; it may be run on others before."""
     values: Values = {}
     program = watched(plan, values=values)
     program.load(parameters, 0)
     with keys_aside():
-        with suppress(ExecutionError):  # the model may not take other numbers: it may want probabilities
-            program(*map(_others, inputs))
+        if others is not None:
+            with suppress(ExecutionError):  # the model may not take other numbers: it may want probabilities
+                program(*others)
         results = program(*inputs)
     named = dict(zip(program.parameters, parameters, strict=True))
     known = {Value(name): array for name, array in zip(plan.graph.inputs, inputs, strict=True)}
     known |= {Value(node): named[name] for name, node in plan.graph.parameters.items()}
-    for step in program.plan.steps:
-        known.update((Value(step.name, i), array) for i, array in enumerate(values[step.name]) if array is not None)
-    for step in program.plan.steps:
+    for name, made in values.items():
+        known.update((Value(name, i), array) for i, array in enumerate(made) if array is not None)
+    return known, results
+
+
+def _wrong(plan: Plan, parameters: Sequence[Array], inputs: Sequence[Array]) -> _Wrong | None:
+    known, results = step_values(plan, parameters, inputs, [_others(x) for x in inputs])
+    for step in plan.steps:
         said = _wrong_step(step, plan.graph, known)
         if said is not None:
             return _Wrong(said, step.name, known)

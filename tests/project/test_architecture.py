@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("nn", ("nn", "optim")),
     ("inspect", ("inspect", "proof")),
     ("compiler", ("compiler", "models", "onnx")),
+    ("comparison", ("comparison",)),
     ("face", ("__init__", "cli", "__main__")),
 )
 #: The same for the rooms of the runtime: what is planned knows neither programs nor kernels.

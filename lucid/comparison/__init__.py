@@ -1,0 +1,5 @@
+"""Where two models that should compute the same part ways: ``lucid.compare(a, b, *inputs)``."""
+
+from .compare import Comparison as Comparison
+from .compare import Pair as Pair
+from .compare import compare as compare

@@ -1,0 +1,175 @@
+"""Two models, value by value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..base.arrays import Array
+from ..errors import OptionError, ShapeError
+from ..graph.ir import Graph
+from ..graph.public import as_array
+from ..proof.sampling import difference
+from .trails import Trail, trail
+
+TOLERANCE = 1e-4
+"""Largest difference that is rounding, relative to the largest value."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One value as both models have it.
+
+    Attributes
+    ----------
+    name
+        The node's name in the graph of the one that has a graph; of a result ``result 0`` and so on.
+    place
+        Where the node comes from: module and the user's line.
+    difference
+        The largest, in units of the value; infinity where the shapes are not the same.
+    scale
+        The largest value.
+    agrees
+        Whether the difference is no more than rounding.
+    """
+
+    name: str
+    place: str
+    difference: float
+    scale: float
+    agrees: bool
+
+    def __str__(self) -> str:
+        place = f" ({self.place})" if self.place else ""
+        return f"{self.name}{place}: off by {self.difference:.3g} where the largest is {self.scale:.3g}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two models have in common, and where they part.
+
+    It is true where all results agree.
+
+    Attributes
+    ----------
+    what
+        What was compared.
+    results
+        The results, one by one.
+    steps
+        The values that both have, in the order in which they are computed.
+    first
+        The first value that differs and from which a result that differs is computed through none that agrees; None
+        where the results agree, or no value but them is in both.
+    """
+
+    what: tuple[str, str]
+    results: tuple[Pair, ...]
+    steps: tuple[Pair, ...]
+    first: Pair | None
+
+    def __bool__(self) -> bool:
+        return all(pair.agrees for pair in self.results)
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        agree = sum(pair.agrees for pair in self.steps)
+        seen = f"{agree} of {len(self.steps)} values that both have agree"
+        if self:
+            yield f"{self.what[0]} and {self.what[1]} agree; {seen}"
+            return
+        yield f"{self.what[0]} and {self.what[1]} differ; {seen}"
+        yield from (f"  {pair}" for pair in self.results if not pair.agrees)
+        if self.first is not None:
+            yield f"they part at {self.first}"
+
+
+def compare(
+    a: object,
+    b: object,
+    *inputs: object,
+    tolerance: float = TOLERANCE,
+    parameters: Mapping[str, Array] | None = None,
+) -> Comparison:
+    """Find where two models that should compute the same part ways.
+
+    Parameters
+    ----------
+    a, b
+        Each a compiled model, a module, a function, a graph, the path of a ``.lucid`` file, that of an ``.onnx`` file
+        (run by ONNX Runtime), or a PyTorch module. Values are matched by the names of nodes, and by the paths of
+        modules; one of the two must be Lucid's.
+    *inputs
+        Arrays or tensors.
+    tolerance
+        Largest difference that counts as rounding, relative to the largest value.
+    parameters
+        Arrays by name, where one is a graph that has parameters.
+
+    Returns
+    -------
+    Comparison
+        It is true where the results agree, and prints what was found.
+
+    Raises
+    ------
+    OptionError
+        Where one is nothing of the above.
+    ShapeError
+        Where they do not give as many results.
+    """
+    arrays = [as_array("compare", x) for x in inputs]
+    trails = [trail(one, arrays, parameters or {}) for one in (a, b)]
+    own = next((one for one in trails if one.graph is not None), None)
+    if own is None or own.graph is None:
+        raise OptionError("compare: one of the two is a model, a graph or a file of Lucid's")
+    other = trails[1] if own is trails[0] else trails[0]
+    counts = [len(one.results) for one in trails]
+    if counts[0] != counts[1]:
+        raise ShapeError(f"compare: {trails[0].what} gives {counts[0]} results, {trails[1].what} {counts[1]}")
+    numbered = enumerate(zip(own.results, other.results, strict=True))
+    results = tuple(_pair(f"result {i}", "", mine, theirs, tolerance) for i, (mine, theirs) in numbered)
+    steps = {
+        name: _pair(name, str(own.graph.node(name).origin), mine, theirs, tolerance)
+        for name, mine, theirs in _common(own, own.graph, other)
+    }
+    first = _first(own.graph, results, steps)
+    return Comparison((trails[0].what, trails[1].what), results, tuple(steps.values()), first)
+
+
+def _pair(name: str, place: str, a: Array, b: Array, tolerance: float) -> Pair:
+    if a.shape != b.shape:
+        return Pair(name, place, float("inf"), 0.0, agrees=False)
+    finite = np.isfinite(a) if a.dtype.kind == "f" else np.ones(a.shape, bool)
+    scale = float(np.max(np.abs(a.astype(np.float64)), initial=0.0, where=finite))
+    off = difference(a, b)
+    same = np.array_equal(np.isnan(a), np.isnan(b)) if {a.dtype.kind, b.dtype.kind} == {"f"} else True
+    return Pair(name, place, off, scale, agrees=bool(same and off <= tolerance * max(scale, 1e-6)))
+
+
+def _common(own: Trail, graph: Graph, other: Trail) -> Iterator[tuple[str, Array, Array]]:
+    """The values that both have, by the names of nodes of the graph, in order."""
+    paths = {name: path for path, name in own.last.items()}
+    for name in (name for name in graph.order if name in own.steps):
+        if name in other.steps:
+            if other.ops[name] is own.ops[name]:
+                yield name, own.steps[name], other.steps[name]
+        elif name in paths and paths[name] in other.modules:
+            yield name, own.steps[name], other.modules[paths[name]]
+
+
+def _first(graph: Graph, results: Sequence[Pair], steps: Mapping[str, Pair]) -> Pair | None:
+    """Go from the results that differ towards the inputs as far as nothing agrees."""
+    stack = [value.node for value, pair in zip(graph.outputs, results, strict=False) if not pair.agrees]
+    seen: set[str] = set()
+    while stack:
+        name = stack.pop()
+        if name not in seen and not (name in steps and steps[name].agrees):
+            seen.add(name)
+            stack.extend(value.node for value in graph.inputs_of(name))
+    return next((steps[name] for name in graph.order if name in seen and name in steps), None)

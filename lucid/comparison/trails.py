@@ -1,0 +1,145 @@
+"""What a model of any kind computes on the way to its results."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..base.arrays import Array
+from ..base.checks import shown
+from ..base.lazy import LazyModule
+from ..compiler.compiled import CompiledModel
+from ..compiler.entry import compile as compile_model
+from ..compiler.entry import load
+from ..errors import OptionError
+from ..graph.ir import Graph, Value
+from ..graph.opdef import OpDef
+from ..nn.module import Module
+from ..onnx import module as onnx_module
+
+onnx = LazyModule("onnx")
+onnxruntime = LazyModule("onnxruntime")
+
+
+@dataclass(frozen=True)
+class Trail:
+    """The values of a model on given inputs.
+
+    Attributes
+    ----------
+    what
+        The model, in words.
+    results
+        What it returns.
+    graph
+        The graph whose nodes the ``steps`` are; None of a model that is not Lucid's.
+    steps, ops
+        Values and ops by the names of nodes; of one with several outputs the first.
+    last
+        By the path of a module the name of the node that is computed last in it.
+    modules
+        Of a model that is not Lucid's, values by the paths of the modules that give them.
+    """
+
+    what: str
+    results: Sequence[Array]
+    graph: Graph | None = None
+    steps: Mapping[str, Array] = field(default_factory=dict)
+    ops: Mapping[str, OpDef] = field(default_factory=dict)
+    last: Mapping[str, str] = field(default_factory=dict)
+    modules: Mapping[str, Array] = field(default_factory=dict)
+
+
+def trail(model: object, inputs: Sequence[Array], parameters: Mapping[str, Array]) -> Trail:
+    """Run a model of any kind, and keep what it computes."""
+    if isinstance(model, CompiledModel):
+        return _of_program("the compiled model", model, inputs)
+    if isinstance(model, Graph):
+        return _of_definition("the graph", compile_model(model, parameters=parameters), inputs)
+    if isinstance(model, str | PathLike):
+        path = Path(fspath(model))
+        return _of_onnx(path, inputs) if path.suffix == ".onnx" else _of_program(path.name, load(path), inputs)
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and isinstance(model, torch.nn.Module):
+        return _of_torch(torch, model, inputs)
+    if callable(model) and not isinstance(model, type):
+        name = f"the module {type(model).__name__}" if isinstance(model, Module) else "the function"
+        return _of_definition(name, compile_model(model), inputs)
+    raise OptionError(
+        f"compare: a model is a compiled model, a module, a function, a graph, a path or a PyTorch module, "
+        f"got {shown(model)}"
+    )
+
+
+def _of_program(what: str, net: CompiledModel, inputs: Sequence[Array]) -> Trail:
+    """What its program computes."""
+    return _of_values(what, *net.values(*inputs))
+
+
+def _of_definition(what: str, net: CompiledModel, inputs: Sequence[Array]) -> Trail:
+    """What it means: the graph as it was traced, by the reference."""
+    return _of_values(what, *net.values(*inputs, reference=True))
+
+
+def _of_values(what: str, graph: Graph, values: Mapping[Value, Array]) -> Trail:
+    nodes = {name: node for name, node in graph.nodes() if not node.op.source and Value(name) in values}
+    steps = {name: values[Value(name)] for name in nodes}
+    ops = {name: node.op for name, node in nodes.items()}
+    last = {node.origin.modules[0]: name for name, node in nodes.items() if len(node.origin.modules) == 1}
+    last = {path: name for path, name in last.items() if not nodes[name].origin.history}  # as they were traced
+    return Trail(what, [values[value] for value in graph.outputs], graph, steps, ops, last)
+
+
+def _of_torch(torch: Any, model: Any, inputs: Sequence[Array]) -> Trail:
+    """A PyTorch module as it is, with what each of its modules gives that runs once."""
+    given: dict[str, list[Array]] = {}
+
+    def note(path: str, module: object, args: object, result: Any) -> None:
+        if isinstance(result, torch.Tensor):
+            given.setdefault(path, []).append(result.detach().cpu().numpy().copy())
+
+    with ExitStack() as stack, torch.no_grad():
+        for path, module in model.named_modules():
+            stack.callback(module.register_forward_hook(partial(note, path)).remove)
+        result = model(*map(torch.from_numpy, inputs))
+    results = [one.detach().cpu().numpy() for one in _tensors(torch, result)]
+    modules = {path: found[0] for path, found in given.items() if len(found) == 1}
+    return Trail(f"the PyTorch module {type(model).__name__}", results, modules=modules)
+
+
+def _tensors(torch: Any, result: Any) -> Iterator[Any]:
+    """The tensors of a result, in order."""
+    if isinstance(result, torch.Tensor):
+        yield result
+    elif isinstance(result, Mapping):
+        for one in result.values():
+            yield from _tensors(torch, one)
+    elif isinstance(result, list | tuple):
+        for one in result:
+            yield from _tensors(torch, one)
+
+
+def _of_onnx(path: Path, inputs: Sequence[Array]) -> Trail:
+    """A file in ONNX Runtime, with what each of its operators gives."""
+    paths = onnx_module.load(path).paths
+    proto = onnx.load(path)
+    outputs = [one.name for one in proto.graph.output]
+    more = [name for name in paths if name not in outputs]
+    proto.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in more)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    weights = {one.name for one in proto.graph.initializer}
+    names = [one.name for one in session.get_inputs() if one.name not in weights]
+    found = session.run(None, dict(zip(names, inputs, strict=True)))
+    values = dict(zip([*outputs, *more], found, strict=True))
+    modules = {paths[name]: x for name, x in values.items() if name in paths and isinstance(x, np.ndarray)}
+    return Trail(f"{path.name} in ONNX Runtime", [values[name] for name in outputs], modules=modules)

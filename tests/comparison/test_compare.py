@@ -1,0 +1,99 @@
+"""``lucid.compare`` names the first place where two models part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import nn
+from lucid.errors import OptionError, ShapeError
+from lucid.graph.ir import Graph
+from lucid.passes.pipeline import Pass
+from lucid.passes.rewrite import Site, rebuild
+
+X = np.random.default_rng(0).standard_normal((2, 3, 8, 8), dtype=np.float32)
+
+
+def network(seed: int = 0) -> nn.Module:
+    lucid.manual_seed(seed)
+    layers = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(64, 5)
+    return nn.Sequential(*layers).eval()
+
+
+def other_bias(model: nn.Module, path: str) -> nn.Module:
+    """The same, but that one of its layers adds something else."""
+    changed = network()
+    changed.load_state_dict(model.state_dict())
+    changed.get_parameter(path).data.copy_(changed.get_parameter(path).numpy() + 1)
+    return changed
+
+
+def test_what_computes_the_same_agrees() -> None:
+    model = network()
+    found = lucid.compare(model, lucid.compile(model), X)
+    assert found
+    assert found.first is None
+    assert str(found).startswith("the module Sequential and the compiled model agree; ")
+    assert all(pair.agrees for pair in found.steps)
+
+
+@pytest.mark.parametrize(("path", "name"), [("0.bias", "0"), ("2.bias", "2"), ("5.bias", "5")])
+def test_the_first_layer_that_differs_is_named(path: str, name: str) -> None:
+    model = network()
+    found = lucid.compare(model, other_bias(model, path), X)
+    assert not found
+    assert found.first is not None
+    assert found.first.place.startswith(f"{name} at ")
+    assert "they part at" in str(found)
+
+
+def test_a_wrong_pass_is_seen_between_definition_and_program() -> None:
+    def doubled(graph: Graph) -> Graph:
+        def rule(site: Site) -> Any:
+            return site.inputs[0].tanh() * 2.0 if site.op.name == "Tanh" else None
+
+        return rebuild(graph, rule, "doubled")
+
+    model = network()
+    net = lucid.compile(model, passes=lucid.passes.default().insert_before("clean_up", Pass("doubled", doubled)))
+    found = lucid.compare(model, net, X)
+    assert not found
+    assert found.first is not None
+
+
+def test_what_differs_by_design_on_the_way_is_not_blamed() -> None:
+    """A bias that is added later: values between differ, and the results do not."""
+    lucid.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)).eval()
+    found = lucid.compare(model, lucid.compile(model), X)
+    assert found
+    assert found.first is None
+
+
+def test_files_and_graphs(tmp_path: Path) -> None:
+    model = network()
+    net = lucid.compile(model, lucid.spec("N", 3, 8, 8))
+    net.save(tmp_path / "net.lucid")
+    arrays = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    assert lucid.compare(tmp_path / "net.lucid", model, X)
+    assert lucid.compare(net.traced, str(tmp_path / "net.lucid"), X, parameters=arrays)
+    assert lucid.compare(lambda x: x.exp(), lambda x: lucid.exp(x), X)
+
+
+def test_results_of_other_shapes_and_kinds() -> None:
+    assert not lucid.compare(lambda x: x.sum(1), lambda x: x.sum(1, keepdim=True), X)
+    assert not lucid.compare(lambda x: x, lambda x: x / 0.0, X)
+    assert lucid.compare(lambda x: x / 0.0, lambda x: x / 0.0, X)
+    assert lucid.compare(lambda x: x > 0, lambda x: x > 0, X)
+    with pytest.raises(ShapeError, match="gives 1 results, the function 2"):
+        lucid.compare(lambda x: x, lambda x: (x, x), X)
+
+
+@pytest.mark.parametrize("stray", [3, None, nn.ReLU])
+def test_what_is_no_model_is_refused(stray: object) -> None:
+    with pytest.raises(OptionError, match="compare: a model is"):
+        lucid.compare(stray, network(), X)

@@ -1,0 +1,61 @@
+"""``lucid.compare`` beside PyTorch and ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+import lucid
+from lucid import nn
+
+X = np.random.default_rng(0).standard_normal((2, 4), dtype=np.float32)
+
+
+def pair() -> tuple[nn.Module, torch.nn.Module]:
+    torch.manual_seed(0)
+    theirs = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3))
+    mine = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+    mine.load_state_dict({name: tensor.numpy() for name, tensor in theirs.state_dict().items()})
+    return mine, theirs
+
+
+def test_a_pytorch_module() -> None:
+    mine, theirs = pair()
+    found = lucid.compare(mine, theirs, X)
+    assert found
+    assert len(found.steps) == 3
+    assert lucid.compare(theirs, lucid.compile(mine), X)
+    mine.get_parameter("2.bias").data.copy_(np.ones(3, np.float32))
+    found = lucid.compare(mine, theirs, X)
+    assert not found
+    assert found.first is not None
+    assert found.first.place.startswith("2 at ")
+    assert [one.agrees for one in found.steps] == [True, True, False]
+
+
+def test_an_onnx_file(tmp_path: Path) -> None:
+    weight = numpy_helper.from_array(np.ones((4, 3), np.float32), "weight")
+    nodes = [
+        helper.make_node("MatMul", ["x", "weight"], ["product"], "layer/MatMul"),
+        helper.make_node("Tanh", ["product"], ["bent"], "Tanh"),
+        helper.make_node("Exp", ["bent"], ["y"], "Exp"),
+    ]
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", k]) for n, k in (("x", 4), ("y", 3)))
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [x], [y], [weight]), opset_imports=[helper.make_opsetid("", 17)], ir_version=9
+    )
+    onnx.save(model, tmp_path / "m.onnx")
+    mine = lucid.onnx.load(tmp_path / "m.onnx")
+    found = lucid.compare(mine, tmp_path / "m.onnx", X)
+    assert found
+    assert len(found.steps) == 3
+    (parameter,) = mine.parameters()
+    parameter.data.copy_(parameter.numpy() * 2)
+    found = lucid.compare(tmp_path / "m.onnx", mine, X)
+    assert not found
+    assert found.first is not None
+    assert "MatMul" in found.first.name
