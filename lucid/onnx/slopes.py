@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..base.checks import shown
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     Run: TypeAlias = "Callable[[GraphDef, Sequence[Value]], list[Value]]"
 
 
+DEEPEST = 4
+"""Gradients of gradients."""
+_depth: ContextVar[int] = ContextVar("depth", default=0)
+
+
 def slopes(
     graph: GraphDef, run: Run, call: Call, y: str, names: Sequence[str], given: Sequence[Value], count: int
 ) -> list[Value]:
@@ -35,7 +41,14 @@ def slopes(
     def total(*xs: AbstractTensor) -> AbstractTensor:
         return sum_of(call.tensor(run(led, xs)[0]))
 
-    return list(grad(total, tuple(range(count)))(*alone))
+    depth = _depth.get() + 1
+    if depth > DEEPEST:
+        raise GraphError(f"gradients of gradients stand more than {DEEPEST} deep: each has several times as many nodes")
+    token = _depth.set(depth)
+    try:
+        return list(grad(total, tuple(range(count)))(*alone))
+    finally:
+        _depth.reset(token)
 
 
 def _part(graph: GraphDef, y: str, sources: Collection[str]) -> tuple[NodeDef, ...]:

@@ -67,6 +67,16 @@ def test_gradients_of_gradients() -> None:
     check(nodes, {"x": X}, ["first", "second", "third"], [3 * X**2, 6 * X, np.full_like(X, 6)])
 
 
+def test_a_few_nodes_do_not_become_any_number() -> None:
+    nodes = [helper.make_node("Exp", ["x"], ["y0"])]
+    for i in range(5):
+        nodes += [gradient(["x"], f"y{i}", [f"a{i}"]), gradient(["x"], f"y{i}", [f"b{i}"])]
+        nodes.append(helper.make_node("Mul", [f"a{i}", f"b{i}"], [f"y{i + 1}"]))
+    net = lucid.onnx.load(model(nodes, {"x": X}, ["y5"], domains={TRAINING: 1}))
+    with pytest.raises(LucidError, match="gradients of gradients stand more than 4 deep"):
+        lucid.compile(net, *net.specs)
+
+
 def test_what_it_does_not_depend_on_has_zeros_and_results_may_be_left_out() -> None:
     square = helper.make_node("Mul", ["x", "x"], ["y"])
     check([square, gradient(["w", "x"], "y", ["dw", "dx"])], {"x": X, "w": W}, ["dw", "dx"], [0 * W, 2 * X])
