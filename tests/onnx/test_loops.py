@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import lucid
-from lucid.errors import GraphError, LucidError
+from lucid.errors import LucidError, TraceError
 
 Array = np.ndarray[Any, Any]
 X = np.arange(12, dtype=np.float32).reshape(4, 3) / 5 - 1
@@ -148,8 +148,22 @@ def test_any_number_of_rows() -> None:
 
 
 def test_what_data_stacks_has_no_size() -> None:
-    with pytest.raises(GraphError, match="sizes must be known before a run"):
-        lucid.compile(halving(stacked=True))(X)
+    """So nothing is compiled of it; as it is, the model runs."""
+    net = halving(stacked=True)
+    with pytest.raises(TraceError, match="sizes must be known before a run; uncompiled, it runs"):
+        lucid.compile(net)(X)
+    x = np.full((2, 3), 3, np.float32)
+    last, every = net(x)
+    np.testing.assert_allclose(last.numpy(), x / 32)
+    np.testing.assert_allclose(every.numpy(), 18 / 2.0 ** np.arange(1, 6))
+    for limit in (2, 0):
+        last, every = halving(stacked=True, limit=np.array(limit))(x)
+        np.testing.assert_allclose(last.numpy(), x / 2**limit)
+        np.testing.assert_allclose(every.numpy(), 18 / 2.0 ** np.arange(1, limit + 1))
+    y = lucid.tensor(x, requires_grad=True)
+    net(y)[1].sum().backward()
+    assert y.grad is not None
+    np.testing.assert_allclose(y.grad.numpy(), np.full((2, 3), 31 / 32))
 
 
 def counting(limit: Array | None, below: int) -> lucid.onnx.OnnxModel:
@@ -171,7 +185,7 @@ def test_a_condition_on_the_number_of_the_turn(limit: Array | None) -> None:
     last, every = ran(counting(limit, 2), X)
     np.testing.assert_allclose(last, 4 * X, rtol=1e-6)
     assert every.shape == (3, 4, 3)
-    with pytest.raises(GraphError, match="sizes must be known before a run"):
+    with pytest.raises(TraceError, match="sizes must be known before a run"):
         lucid.compile(counting(limit, 10**9))(X)
 
 

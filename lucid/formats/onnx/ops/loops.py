@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from ....errors import GraphError, LucidError, from_handler
+from ....errors import GraphError, LucidError, TraceError, from_handler
 from ....graph.dims import Dim, SymDim
 from ....graph.opdef import AbstractTensor
 from ....graph.ops import loops
 from ....graph.ops.loops import Along
 from ....graph.ops.shape import normal_axis, reshape, stack
-from ....graph.ops.source import constant
+from ....graph.ops.source import constant, full
+from ....graph.trace import active_trace
 from ....graph.types import TensorType
 from ..model import GraphDef
 from ..registry import Call, Value, converter, is_host
@@ -84,9 +85,11 @@ def _while(call: Call, limit: Value, condition: Value, init: Sequence[Value]) ->
     """A loop that data ends."""
     body: GraphDef = call.required("body")
     if len(body.outputs) - 1 > len(init):
-        raise GraphError(
+        if active_trace.get() is None:
+            return _as_it_comes(call, limit, condition, init)
+        raise TraceError(
             "how many turns it has is computed from data, and so is the size of the results that it stacks: sizes must "
-            "be known before a run"
+            "be known before a run; uncompiled, it runs"
         )
 
     layout = Layout.of(init)
@@ -103,16 +106,44 @@ def _while(call: Call, limit: Value, condition: Value, init: Sequence[Value]) ->
 def _written_out(call: Call, turns: int | None, init: Sequence[Value], why: LucidError) -> Sequence[Value]:
     """Turn after turn, each of which knows its number, and may hand on what is of another type."""
     body: GraphDef = call.required("body")
+
+    def check(following: Value) -> None:
+        if not is_host(following) or not call.room.write_out(len(body.nodes)):
+            raise why
+
+    carried, rows = _turns(call, turns, init, check)
+    if not rows and len(body.outputs) - 1 > len(init):
+        raise why
+    return [*carried, *_stacked(call, rows)]
+
+
+def _as_it_comes(call: Call, limit: Value, condition: Value, init: Sequence[Value]) -> Sequence[Value]:
+    """Turn after turn, where nothing is recorded: what is stacked is as long as there were turns."""
+    turns = None if limit is None else int(call.scalar(limit, "the number of turns"))
+    begins = condition is None or bool(call.scalar(condition, "the condition"))
+    carried, rows = _turns(call, turns if begins else 0, init, lambda following: None)
+    if rows:
+        return [*carried, *_stacked(call, rows)]
+    _, *results = _results(call, [np.array(0), _TRUE, *init])  # what a turn would give tells of what type nothing is
+    given = map(call.tensor, results[len(init) :])
+    return [*carried, *(full(y, 0, (0, *y.type.shape)) for y in given)]
+
+
+def _turns(
+    call: Call, turns: int | None, init: Sequence[Value], check: Callable[[Value], None]
+) -> tuple[Sequence[Value], list[list[Value]]]:
+    """What is carried after the last turn, and what is stacked in each; ``check`` sees each condition first."""
     carried, rows, again = list(init), list[list[Value]](), True
     while again and (turns is None or len(rows) < turns):
         following, *results = _results(call, [np.array(len(rows)), _TRUE, *carried])
-        if not is_host(following) or not call.room.write_out(len(body.nodes)):
-            raise why
+        check(following)
         carried, again = results[: len(init)], bool(call.scalar(following, "the condition"))
         rows.append(results[len(init) :])
-    if not rows and len(body.outputs) - 1 > len(init):
-        raise why
-    return [*carried, *(stack(list(map(call.tensor, column))) for column in zip(*rows, strict=True))]
+    return carried, rows
+
+
+def _stacked(call: Call, rows: Sequence[Sequence[Value]]) -> Sequence[Value]:
+    return [stack(list(map(call.tensor, column))) for column in zip(*rows, strict=True)]
 
 
 # ---------------------------------------------------------------- scans
