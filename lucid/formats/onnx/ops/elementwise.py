@@ -135,6 +135,8 @@ def cast_like(call: Call, x: Value, like: Value) -> Value:
 
 def _as_kind(call: Call, value: Value, kind: int) -> Value:
     """Numbers of the element type that has this number in the format."""
+    if kind in NARROW and call.kinds.get(call.node.inputs[0]) == kind:
+        return value  # it is of that type in the file, whatever it is computed with
     known = as_known(value, kind) if is_host(value) else None
     if known is not None:
         return known
