@@ -22,7 +22,7 @@ from ..formats.draw import draw_training
 from ..graph.ir import Graph, Value
 from ..graph.trace import active_trace, user_location
 from ..graph.types import TensorType, as_dtype
-from ..inspect.explain import explain
+from ..inspect.explain import explain, explain_node
 from ..inspect.pictures import notes
 from ..inspect.profile import Profile, profile
 from ..nn.module import Module
@@ -358,9 +358,20 @@ class CompiledModel(Module):
         current = self._current()
         return current.executable("inference", current.example_sizes())
 
-    def explain(self) -> str:
-        """For every node of the optimised graph: what it computes, where it comes from, which passes made it."""
-        return explain(self.graph)
+    def explain(self, node: str | None = None) -> str:
+        """What the nodes of the optimised graph compute, where they come from, which passes made them, and which not.
+
+        Parameters
+        ----------
+        node
+            The name of one: then also how it runs, and how long that and all else would take. One that another took in
+            tells of that.
+        """
+        current = self._current()
+        graph = current.graph
+        if node is None:
+            return explain(graph, current.declined)
+        return explain_node(node, graph, current.declined, self.plan)
 
     def profile(self, *args: object, repeat: int = 10, **kwargs: object) -> Profile:
         """Time every step of the program that runs on these inputs, beside what the machine could do.

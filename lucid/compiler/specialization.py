@@ -21,6 +21,7 @@ from ..graph.opdef import ParameterAttrs
 from ..graph.types import is_float
 from ..graph.verify import verify as verify_graph
 from ..passes.pipeline import Observer, Pass, run_passes
+from ..passes.rewrite import Decline, noted
 from ..proof.gradients import check_gradients
 from ..proof.passes import check_pass, observer
 from ..proof.programs import check_program, step_values
@@ -100,6 +101,8 @@ class Specialization:
         self.of_mode = of_mode
         self.input_names = tuple(input_names)
         self._given = optimised
+        self.declined: Iterable[Decline] = ()
+        """What passes left as it is, and why, once they have run."""
         store = store or Store()
         store.count(self)
         self.programs = Programs(options, self.state, tuned or {}, store)
@@ -113,7 +116,8 @@ class Specialization:
         """The optimised inference graph."""
         given = self._given
         if given is None:
-            return run_passes(self.traced, self.options.inference_passes, observe=self.observer and self.observer())
+            with noted() as self.declined:
+                return run_passes(self.traced, self.options.inference_passes, observe=self.observer and self.observer())
         if self.options.verify:
             check_pass(Pass("of the file", lambda _: given), self.traced, _arrays(self.state), self.assumptions)
         return given

@@ -1,24 +1,96 @@
-"""What a compiled model tells about itself: where its nodes come from."""
+"""What a compiled model tells about itself: where its nodes come from, why they run as they do, and what was left."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
-from ..graph.ir import Graph
+from ..base.checks import shown
+from ..errors import GraphError
+from ..graph.facts import read_values
+from ..graph.ir import Graph, Node
 from ..graph.region import regions_of
+from ..passes.rewrite import Decline
+from ..runtime.planning.choosing import as_read
+from ..runtime.planning.registry import choices
+from ..runtime.program.plan import Plan
+from ..runtime.program.step import Step
 
 
-def explain(graph: Graph) -> str:
-    """One paragraph a node: its type, the user's lines, and the passes that made it."""
-    return "\n".join(_explained(graph))
+def explain(graph: Graph, declined: Iterable[Decline] = ()) -> str:
+    """One paragraph a node: its type, the user's lines, the passes that made it, and what those said that left it."""
+    return "\n".join(_explained(graph, _said(graph, declined)))
 
 
-def _explained(graph: Graph) -> Iterator[str]:
+def explain_node(name: str, graph: Graph, declined: Iterable[Decline], plan: Plan) -> str:
+    """The paragraph of a node, or of those that it went into; and how it runs, beside what else could have run it.
+
+    Raises
+    ------
+    GraphError
+        No node is called so, and none was.
+    """
+    names = _places(graph).get(name)
+    if not names:
+        raise GraphError(f"no node is called {shown(name)}: net.graph.order lists them")
+    steps, said = {step.name: step for step in plan.steps}, _said(graph, declined)
+    lines = [] if name in graph else [f"{name} went into {', '.join(names)}"]
+    for one in names:
+        lines += _paragraph(one, graph.node(one), said)
+        lines += _running(steps[one], plan) if one in steps else ()
+    return "\n".join(lines)
+
+
+def _explained(graph: Graph, said: Mapping[str, list[str]]) -> Iterator[str]:
     for name, node in graph.nodes():
-        types = ", ".join(map(str, node.outputs))
-        yield f"{name}: {node.op.name} -> {types}"
-        yield from (f"    from {place}" for place in (*node.origin.modules, *node.origin.locations))
-        yield from (f"    by {step}" for step in node.origin.history)
-        for label, region in regions_of(node.attrs).items() if node.op.regions else ():
-            yield f"    in {label}:"
-            yield from (f"        {line}" for line in _explained(region.graph))
+        yield from _paragraph(name, node, said)
+
+
+def _paragraph(name: str, node: Node, said: Mapping[str, list[str]]) -> Iterator[str]:
+    types = ", ".join(map(str, node.outputs))
+    yield f"{name}: {node.op.name} -> {types}"
+    yield from (f"    from {place}" for place in (*node.origin.modules, *node.origin.locations))
+    yield from (f"    by {step}" for step in node.origin.history)
+    yield from said.get(name, ())
+    for label, region in regions_of(node.attrs).items() if node.op.regions else ():
+        yield f"    in {label}:"
+        yield from (f"        {line}" for line in _explained(region.graph, {}))
+
+
+def _places(graph: Graph) -> dict[str, list[str]]:
+    """For each name that a node has or had, the nodes that it is or went into, as their histories tell."""
+    found: dict[str, list[str]] = {name: [name] for name in graph.order}
+    for name, node in graph.nodes():
+        for line in node.origin.history:
+            listed = line.partition(": from ")[2].partition(" and ")[0].split(", ")
+            for part in listed:
+                if part not in graph and name not in found.setdefault(part, []):
+                    found[part].append(name)
+    return found
+
+
+def _said(graph: Graph, declined: Iterable[Decline]) -> dict[str, list[str]]:
+    """For each node what passes said that left it; not where another pass has joined what they spoke of."""
+    places, found = _places(graph), dict[str, list[str]]()
+    for one in declined:
+        ends = [set(places.get(name, ())) for name in dict.fromkeys(one.nodes)]
+        if not ends[0] or any(ends[0] & others for others in ends[1:]):
+            continue
+        for name, at in zip(dict.fromkeys(one.nodes), ends, strict=True):
+            for end in sorted(at):
+                of = "" if name == one.nodes[0] else f" at {one.nodes[0]}"
+                found.setdefault(end, []).append(f"    not by {one.label}{of}: {one.reason}")
+    return found
+
+
+def _running(step: Step, plan: Plan) -> Iterator[str]:
+    """How a node runs, and what that and all else would take by the cost model."""
+    measured = plan.measured.get(step.name)
+    when = ", once for a change of the parameters" if step.fixed else ""
+    beside = f", {measured * 1e6:.1f} us measured" if measured is not None else ""
+    yield f"    runs by {step.choice}: {step.choice.way.seconds * 1e6:.1f} us predicted{beside}{when}"
+    node = as_read(step.name, plan.graph.node(step.name), read_values(plan.graph))
+    types = tuple(map(plan.graph.type, plan.graph.inputs_of(step.name)))
+    lasting = plan.lasting and not step.fixed
+    for other in choices(node, types, threads=plan.threads, exact=plan.exact, lasting=lasting):
+        if str(other) != str(step.choice):
+            yield f"        not by {other}: {other.way.seconds * 1e6:.1f} us"

@@ -15,12 +15,13 @@ from ..base.lazy import from_home
 if TYPE_CHECKING:
     from .editing import Pipeline, default
     from .pipeline import Pass, run_passes
-    from .rewrite import Site, rebuild
+    from .rewrite import Declined, Site, rebuild
 
-__all__ = ["Pass", "Pipeline", "Site", "default", "rebuild", "run_passes"]
+__all__ = ["Declined", "Pass", "Pipeline", "Site", "default", "rebuild", "run_passes"]
 
 # to compute with tensors takes autodiff alone
 _LAZY = {
+    "Declined": "rewrite",
     "Pass": "pipeline",
     "Pipeline": "editing",
     "Site": "rewrite",

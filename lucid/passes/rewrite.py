@@ -15,9 +15,11 @@ Rules emit what they return with the same functions and operators that models ar
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from ..base.checks import shown
 from ..base.garbage import collection_paused
@@ -30,11 +32,43 @@ from ..graph.region import structure
 from ..graph.trace import Symbol, Tracer
 from ..graph.types import TensorType
 
-Replacement: TypeAlias = "Symbol | Sequence[Symbol | None] | None"
+Replacement: TypeAlias = "Symbol | Sequence[Symbol | None] | Declined | None"
 Rule: TypeAlias = "Callable[[Site], Replacement]"
 
 NAMED = 40
 """How many of the nodes that went into one the history names."""
+
+
+class Declined:
+    """What a rule returns where it was about to fire and may not: the reason, in words, and the nodes it speaks of."""
+
+    __slots__ = ("nodes", "reason")
+
+    def __init__(self, reason: str, *nodes: View) -> None:
+        self.reason = reason
+        self.nodes = tuple(node.name for node in nodes)
+
+
+class Decline(NamedTuple):
+    """A pass that left a node as it is, and why; ``nodes`` are the node and the others that the reason speaks of."""
+
+    label: str
+    nodes: tuple[str, ...]
+    reason: str
+
+
+_noting: ContextVar[dict[Decline, None] | None] = ContextVar("noting", default=None)
+
+
+@contextmanager
+def noted() -> Iterator[dict[Decline, None]]:
+    """Within it, what rules decline is noted here, each once, in order."""
+    found: dict[Decline, None] = {}
+    token = _noting.set(found)
+    try:
+        yield found
+    finally:
+        _noting.reset(token)
 
 
 class View:
@@ -99,6 +133,11 @@ class View:
     def uses(self, output: int = 0) -> int:
         """How often an output is read in the original graph: by nodes, as a result, as an update."""
         return self._overlay.uses.get(Value(self.name, output), 0)
+
+    def shared(self) -> Declined:
+        """Why it may not go into one of those that read it."""
+        count = sum(self.uses(i) for i in range(len(self.node.outputs)))
+        return Declined(f"{self.name} is read {count} times, and what goes into one of its readers is gone", self)
 
     @property
     def single_use(self) -> bool:
@@ -257,7 +296,8 @@ def rebuild(graph: Graph, rule: Rule, label: str) -> Graph:
     rule
         Called with the :class:`Site` of every node but the inputs. It returns None to leave the
         node, or what takes the place of its outputs: one symbol, or one per output (None where
-        nobody reads it), of equal shape and element type.
+        nobody reads it), of equal shape and element type; or :class:`Declined`, which says why it
+        is left.
     label
         Name of the pass, for the history of what it makes and for errors.
 
@@ -272,7 +312,7 @@ def rebuild(graph: Graph, rule: Rule, label: str) -> Graph:
     """
     if not isinstance(graph, Graph):
         raise PassError(f"rebuild: the first argument is the graph that the pass was given, got {shown(graph)}")
-    overlay = Overlay(graph, label)
+    overlay, noting = Overlay(graph, label), _noting.get()
     tracer = Tracer(overlay)
     tracer.origin = Origin()
     for name in graph.order:
@@ -282,7 +322,10 @@ def rebuild(graph: Graph, rule: Rule, label: str) -> Graph:
         site = Site(tracer, name)
         try:
             replacement = rule(site)
-            if replacement is not None:
+            if isinstance(replacement, Declined):
+                if noting is not None:
+                    noting[Decline(label, (name, *replacement.nodes), replacement.reason)] = None
+            elif replacement is not None:
                 overlay.replace(site, replacement)
         except Exception as error:
             if from_handler(error):

@@ -15,7 +15,7 @@ from ...graph.ops.conv import CONV, CONV_TRANSPOSE
 from ...graph.ops.elementwise import sqrt
 from ...graph.ops.norm import BATCH_NORM
 from ...graph.trace import Symbol
-from ..rewrite import Site, View, fixed_point, rebuild
+from ..rewrite import Declined, Site, View, fixed_point, rebuild
 
 
 def fold_batch_norm(graph: Graph) -> Graph:
@@ -26,20 +26,25 @@ def fold_batch_norm(graph: Graph) -> Graph:
 def _fold_once(graph: Graph) -> Graph:
     fixed = parameter_only(graph)
 
-    def rule(site: Site) -> Symbol | None:
+    def rule(site: Site) -> Symbol | Declined | None:
         if site.op is not BATCH_NORM:
             return None
         layer = site.producer(0)
         scaled = SCALED.get(layer.op)
         sources = [site.producer(i) for i in range(1, len(site.inputs))]
         sources += [layer.producer(i) for i in range(1, len(layer.inputs))]
-        if scaled is None or not layer.single_use or not all(source.name in fixed for source in sources):
-            return None
+        if scaled is None:
+            return Declined(f"what it normalises is no convolution's result but that of {layer.op.name}", layer)
+        if not layer.single_use:
+            return layer.shared()
+        moving = next((source for source in sources if source.name not in fixed), None)
+        if moving is not None:
+            return Declined(f"{moving.name} depends on the input, and what is folded is fixed", moving)
         x, _, *bias = layer.inputs
         scale = norm_scale(site.inputs[1:], site.attrs.eps)
         weight = scaled(layer, scale)
         if weight is None:
-            return None
+            return Declined("the output channels of a transposed convolution in groups lie on two axes", layer)
         y: Symbol = apply(layer.op, layer.attrs, x, weight, norm_shift(site.inputs[1:], scale, *bias))
         site.absorb(layer)
         site.call(y, layer.name)

@@ -13,7 +13,7 @@ from ...graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
 from ...graph.ops.pool import MAX_POOL, MaxPoolAttrs
 from ...graph.ops.shape import RESHAPE
 from ...graph.trace import Symbol
-from ..rewrite import Site, View, rebuild
+from ..rewrite import Declined, Site, View, rebuild
 
 
 def fuse_conv_pool(graph: Graph) -> Graph:
@@ -23,10 +23,12 @@ def fuse_conv_pool(graph: Graph) -> Graph:
     after the pooling counts too, if it is non-decreasing. The node takes the convolution's name.
     """
 
-    def rule(site: Site) -> Symbol | list[Symbol | None] | None:
+    def rule(site: Site) -> Symbol | list[Symbol | None] | Declined | None:
         if site.op is not MAX_POOL and site.op is not ew.ADD and not site.op.activation:
             return None
         found = _match(site)
+        if isinstance(found, Declined):
+            return found
         if found is None or (found.pool is None and found.activation is None and site.op is not ew.ADD):
             return None
         site.absorb(*reversed(found.parts))
@@ -61,7 +63,7 @@ class _Found:
         return self.parts[-1]
 
 
-def _match(site: Site) -> _Found | None:
+def _match(site: Site) -> _Found | Declined | None:
     """Climb from the site to a convolution: pooling and activation in either order, then a bias."""
     found = _Found()
     view: View = site
@@ -70,7 +72,7 @@ def _match(site: Site) -> _Found | None:
         if view.op is MAX_POOL and found.pool is None and found.bias is None and not view.uses(1):
             found.pool = _pool_before(view.attrs, found.activation)
             if found.pool is None:
-                return None
+                return _late(view, found.activation)
         elif view.op.activation and found.activation is None and found.bias is None:
             found.activation = view
         elif view.op is ew.ADD and found.bias is None:
@@ -82,9 +84,19 @@ def _match(site: Site) -> _Found | None:
             return None
         view = view.producer(slot)
         if not view.single_use:
-            return None
+            return view.shared() if view.op is CONV else None
         found.parts.append(view)
     return found
+
+
+def _late(pool: View, activation: View | None) -> Declined | None:
+    """Why an activation stays behind the pooling of a convolution."""
+    if activation is None or pool.producer(0).op is not CONV:
+        return None
+    name = activation.op.name
+    if not activation.op.rises(activation.attrs):
+        return Declined(f"{name} falls somewhere: the largest of its numbers is not that of the largest", pool)
+    return Declined(f"the padding of {pool.name} holds {pool.attrs.pad_value:g}, which {name} changes", pool)
 
 
 def _pool_before(pool: MaxPoolAttrs, activation: View | None) -> MaxPoolAttrs | None:

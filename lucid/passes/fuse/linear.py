@@ -7,7 +7,7 @@ from ...graph.opdef import apply
 from ...graph.ops.fused_linear import FUSED_LINEAR, FusedLinearAttrs
 from ...graph.ops.linalg import LINEAR
 from ...graph.trace import Symbol
-from ..rewrite import Site, rebuild
+from ..rewrite import Declined, Site, rebuild
 
 
 def fuse_linear(graph: Graph) -> Graph:
@@ -16,12 +16,14 @@ def fuse_linear(graph: Graph) -> Graph:
     The node takes the linear layer's name.
     """
 
-    def rule(site: Site) -> Symbol | None:
+    def rule(site: Site) -> Symbol | Declined | None:
         if not site.op.activation:
             return None
         linear = site.producer(0)
-        if linear.op is not LINEAR or not linear.single_use:
+        if linear.op is not LINEAR:
             return None
+        if not linear.single_use:
+            return linear.shared()
         site.absorb(linear)
         y: Symbol = apply(FUSED_LINEAR, FusedLinearAttrs(site.op.name, site.attrs), *linear.inputs)
         site.call(y, linear.name)

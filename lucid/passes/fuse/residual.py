@@ -8,7 +8,7 @@ from ...graph.ops import elementwise as ew
 from ...graph.ops.conv import CONV
 from ...graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
 from ...graph.trace import Symbol
-from ..rewrite import Site, View, rebuild
+from ..rewrite import Declined, Site, View, rebuild
 
 
 def fuse_residual(graph: Graph) -> Graph:
@@ -19,18 +19,19 @@ def fuse_residual(graph: Graph) -> Graph:
     """
     position = {name: index for index, name in enumerate(graph.order)}
 
-    def rule(site: Site) -> Symbol | None:
+    def rule(site: Site) -> Symbol | Declined | None:
         activation: View | None = None
         add: View = site
         if site.op.activation:
             activation, add = site, site.producer(0)
-            if not add.single_use:
-                return None
         if add.op is not ew.ADD:
             return None
-        slots = [slot for slot in (0, 1) if _fits(add, slot)]
+        near = [add.producer(slot) for slot in (0, 1) if _suits(add, slot)]
+        slots = [slot for slot in (0, 1) if _suits(add, slot) and add.producer(slot).single_use]
+        if near and not (add.single_use or activation is None):
+            return add.shared()
         if not slots:
-            return None
+            return near[0].shared() if near else None
         slot = max(slots, key=lambda slot: position[add.producer(slot).name])
         conv = add.producer(slot)
         site.absorb(conv, *([] if activation is None else [add]))
@@ -43,13 +44,12 @@ def fuse_residual(graph: Graph) -> Graph:
     return rebuild(graph, rule, "fuse_residual")
 
 
-def _fits(add: View, slot: int) -> bool:
-    """Whether this operand is a convolution that may add the other one."""
+def _suits(add: View, slot: int) -> bool:
+    """Whether this operand is a convolution that can add the other one."""
     conv, other = add.producer(slot), add.inputs[1 - slot]
     return (
         conv.op is CONV
         and conv.attrs.groups == 1
-        and conv.single_use
         and conv.type.same_value(add.type)
         and other.type.same_value(add.type)
     )
