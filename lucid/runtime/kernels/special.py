@@ -16,8 +16,8 @@ from ...graph.types import DType
 BLOCK = 16384
 """Elements worked on at a time."""
 
-PART = 1 << 13
-"""Elements of an activation that are made at a time: few, as what else a layer needs fills the cache."""
+PART = 1 << 15
+"""Elements of an activation that are made at a time: beginning one takes as long as some thousand of them."""
 
 WORK = 4
 """Rows of ``BLOCK`` elements of working memory that :func:`erf_in_place` needs."""
