@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..base.checks import named
-from ..errors import ExecutionError, LoweringError, PassError
+from ..errors import ExecutionError, ProofError
 from ..tensor.grad_mode import no_grad
 from . import options
 from .answer import WRONG, Answer, Table, facts
@@ -36,7 +36,7 @@ def run(
             graph = net.graph
             args, kwargs = net.arguments(given.arrays(net, how.sizes, seed, draw=True))
             net(*args, **kwargs)
-    except (PassError, LoweringError, ExecutionError) as error:
+    except (ProofError, ExecutionError) as error:
         said = " ".join(str(error).split())
         return Answer({"model": model, "right": False, "error": said}, [f"{named(model)} is wrong: {said}"], WRONG)
     steps = len(net.plan.steps)

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..base import checks
 from ..base.checks import listed, named, placed, shown
 from ..base.texts import as_texts
-from ..errors import GraphError, LucidError, TraceError, from_handler
+from ..errors import GraphError, LucidError, OptionError, TraceError, from_handler
 from ..formats.onnx import ops as ops  # which register themselves
 from ..formats.onnx.host import evaluate, is_evaluated, plain
 from ..formats.onnx.model import Array, GraphDef, ModelDef, NodeDef, Size, ValueDef
@@ -57,6 +58,8 @@ def load(source: object, shapes: Mapping[str, int] | None = None) -> OnnxModel:
         There is no such file.
     GraphError
         It is no ONNX model, a broken one, or has operators that are not supported; all of these are named.
+    OptionError
+        ``shapes`` names a size that the model does not have.
     """
     model = read(source)
     _refuse_unknown(model)
@@ -180,6 +183,7 @@ class OnnxModel(Module):
         self.shapes = dict(shapes or {})
         self.shape_inputs = shape_inputs(graph)
         self._plan = _Plan(graph, model.kinds)
+        self._check_shapes()
         _Builder(self, self._plan).build()
 
     # ------------------------------------------------------------ what it takes
@@ -199,6 +203,17 @@ class OnnxModel(Module):
             return tuple(Text(x) if is_of_texts(one) else x for one, x in zip(declared, given, strict=True))
 
         return wrapped(agreed(lambda *given: self.forward(*wrapped(given)), types) if named else types)
+
+    def _check_shapes(self) -> None:
+        """Refuse numbers for sizes that the model does not have."""
+        named: dict[str, str] = {}
+        for one in self._plan.graph.inputs:
+            self._dims(one, one.shape or (), named)
+        for key, size in self.shapes.items():
+            if key not in named and key not in named.values():
+                there = listed(sorted({*named, *named.values()})) or "none: all are fixed"
+                raise OptionError(f"lucid.onnx.load: shapes has {shown(key)}; the sizes that are not fixed are {there}")
+            checks.integer("lucid.onnx.load", f"the size of {shown(key)}", size, 0)
 
     def _spec(self, one: ValueDef, named: dict[str, str]) -> TensorType:
         if one.many:

@@ -92,6 +92,21 @@ def test_trees_are_gone_down(mode: str, each: int) -> None:
     agrees(case, [sums])
 
 
+@pytest.mark.parametrize("bound", [-np.inf, np.inf])
+@pytest.mark.parametrize("mode", MODES)
+def test_bounds_that_are_infinite(mode: str, bound: float) -> None:
+    lists, _ = nodes_of([(0, bound, mode, 0, 0, 1)])
+    x = np.array([[-np.inf], [-1], [0], [np.inf], [np.nan]], np.float32)
+    weights = {f"target_{name}": value for name, value in
+               (("treeids", [0, 0]), ("nodeids", [1, 2]), ("ids", [0, 0]), ("weights", [1.0, 2.0]))}  # fmt: skip
+    case = one("TreeEnsembleRegressor", [x], 1, domain=ML, n_targets=1, **lists, **weights)
+    if (mode, bound) in [("BRANCH_LT", -np.inf), ("BRANCH_GTE", -np.inf)]:
+        with pytest.raises(GraphError, match="less than minus infinity"):
+            lucid.onnx.load(case.proto)(x)
+        return
+    agrees(case, [np.array([[1.0 + reached((0, bound, mode, 0, 0, 1), row)] for row in x], np.float32)])
+
+
 @pytest.mark.parametrize("mode", [*MODES, "all"])
 def test_what_is_missing_goes_where_the_node_says(mode: str) -> None:
     x = np.where(RNG.random(X.shape) < 0.3, np.nan, X).astype(np.float32)
@@ -214,7 +229,6 @@ def lists(**changed: Any) -> Case:
         (lists(target_nodeids=[0]), "not of a leaf"),
         (lists(target_ids=[0, 1]), "different lengths"),
         (lists(aggregate_function="MEDIAN"), "no way 'MEDIAN'"),
-        (lists(post_transform="PROBIT"), "not transformed by PROBIT"),
         (lists(nodes_featureids=[4, 0, 0]), "a feature that there is not"),
         (one("LinearClassifier", [X], 2, domain=ML, coefficients=[1.0] * 4), "what its classes are called"),
         (one("LinearRegressor", [X], domain=ML, coefficients=[1.0]), "1 coefficients for 1 results"),

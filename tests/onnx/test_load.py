@@ -331,3 +331,11 @@ def test_a_normalisation_in_training_moves_its_statistics(compiled: bool) -> Non
         np.testing.assert_allclose(run(x).numpy(), own(x).numpy(), rtol=1e-4, atol=1e-5)
         for n in names:
             np.testing.assert_allclose(net.state_dict()[f"bn.{n}"].numpy(), own.state_dict()[n].numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "said"), [({"bach": 2}, "the sizes that are not fixed are batch"), ({"batch": -1}, "'batch'")]
+)
+def test_numbers_for_sizes_that_it_does_not_have(shapes: dict[str, int], said: str) -> None:
+    with pytest.raises(OptionError, match=said):
+        lucid.onnx.load(network(), shapes=shapes)

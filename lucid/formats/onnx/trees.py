@@ -137,14 +137,16 @@ def built(nodes: Nodes, places: Places) -> Trees:
     roots, order, children, depth = _by_level(roots, np.stack([number[true], number[false]], 1))
     inner = inner[order]
     mode, bound, missing = nodes.mode[inner], nodes.threshold[inner], nodes.missing[inner].astype(bool)
-    below = _below(bound)
+    below, lowest = _below(bound), bound == -np.inf  # than which nothing is smaller
+    if (lowest & np.isin(mode, (LT, GTE))).any():
+        raise GraphError("a node asks whether a number is less than minus infinity")
     swapped = np.isin(mode, (GTE, GT, NEQ))
     children[swapped] = children[swapped, ::-1]
     to_first = missing ^ swapped  # of NaN, which no comparison but "not equal" is true of
     to_first[(mode == NEQ) & ~missing] = False
     feature, threshold = nodes.feature[inner], np.where(np.isin(mode, (LT, GTE)), below, bound)
     # v == b: where v <= b, one more node asks whether v <= what is below b
-    equal = np.flatnonzero(np.isin(mode, (EQ, NEQ)))
+    equal = np.flatnonzero(np.isin(mode, (EQ, NEQ)) & ~lowest)
     more = np.stack([children[equal, 1], children[equal, 0]], 1)
     children[equal, 0] = len(feature) + np.arange(len(equal))
     tables = (
@@ -178,6 +180,8 @@ def _with_sets(tables: Tables, sets: Mapping[int, Array]) -> tuple[Tables, int]:
     """
     feature, threshold, children, missing = (list(one) for one in tables)
     for place, values in sets.items():
+        if (values == -np.inf).any():
+            raise GraphError("a node asks whether a number is one of some of which one is minus infinity")
         known = np.unique(values) if len(values) else np.array([-np.inf], values.dtype)
         ends, (found, other) = np.stack([_below(known), known], 1).ravel(), children[place]
         to_first, pending = missing[place], [(place, 0, len(ends))]
