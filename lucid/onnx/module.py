@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from keyword import iskeyword
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,6 +28,7 @@ from ..graph.types import DTYPES, TensorType, spec
 from ..nn.module import Module
 from ..nn.parameter import Parameter
 from ..tensor.tensor import Tensor
+from .names import identifier, numbered, path_of, symbol_of
 from .sizes import agreed, failed, symbols_of
 from .slopes import slopes
 
@@ -92,9 +91,6 @@ def _refuse_unknown(model: ModelDef) -> None:
 
 VIEWS = frozenset({"Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
 """Operators that a weight is read through: it stays one parameter, in the form that the file gives it."""
-
-DEEPEST = 64
-"""Modules in modules that the path of a name becomes."""
 
 _WORLD = Tensor(np.zeros((), np.float32))
 """In the world of which constants are made: that of eager tensors, and of the trace that is recorded."""
@@ -222,7 +218,7 @@ class OnnxModel(Module):
                 "lucid.compile a list with a spec for each"
             )
         if is_of_texts(one) and one.shape is not None:
-            letters = named.setdefault(f"letters of {one.name}", _symbol(f"{one.name}_letters", named.values()))
+            letters = named.setdefault(f"letters of {one.name}", symbol_of(f"{one.name}_letters", named.values()))
             return spec(*self._dims(one, one.shape, named), letters, dtype="int32")
         if one.shape is None or one.dtype is None or one.dtype.name not in DTYPES:
             raise LucidError(f"the file does not say what type the input {shown(one.name)} has")
@@ -235,7 +231,7 @@ class OnnxModel(Module):
                 dims.append(size)
             else:
                 key = size or f"{one.name}.{axis}"
-                name = named.setdefault(key, _symbol(key, named.values()))
+                name = named.setdefault(key, symbol_of(key, named.values()))
                 dims.append(self.shapes.get(key, self.shapes.get(name, name)))
         return dims
 
@@ -300,9 +296,9 @@ class OnnxModel(Module):
     @property
     def paths(self) -> dict[str, str]:
         """The paths of the modules of operators, by the names that the file gives the first results of these."""
-        path_of = {id(module): path for path, module in self.named_modules()}
+        places = {id(module): path for path, module in self.named_modules()}
         found = self._plan.operators.items()
-        return {names[0]: path_of[id(operator)] for names, operator in found if names and names[0]}
+        return {names[0]: places[id(operator)] for names, operator in found if names and names[0]}
 
     @property
     def kinds(self) -> Mapping[str, int]:
@@ -431,8 +427,8 @@ class _Builder:
         converter = find(node)
         assert converter is not None
         operator = Operator(node, converter)
-        path = _path(node.name) or ()
-        kind = _identifier(node.op)
+        path = path_of(node.name) or ()
+        kind = identifier(node.op)
         scope = self._scope(path[:-1] if path and path[-1] == kind else path)
         scope.add_module(self._fresh(scope, kind), operator)
         self.plan.operators[node.outputs] = operator
@@ -453,7 +449,7 @@ class _Builder:
         given = name in self.plan.graph.constants
         if array.dtype.kind != "f" or array.dtype.name not in DTYPES or not (label or (given and array.ndim)):
             return
-        path = _path(name) if given else ()
+        path = path_of(name) if given else ()
         owner: Module = self._scope(path[:-1]) if path and len(path) > 1 else operator
         attribute = self._fresh(owner, path[-1] if path and len(path) > 1 else label or "weight")
         own = np.array(array, order="C")
@@ -477,36 +473,6 @@ class _Builder:
     def _fresh(self, module: Module, name: str) -> str:
         """The name, or with a number where the module has an attribute of it."""
         taken = self.taken.setdefault(id(module), set(object.__dir__(module)))
-        fresh = _numbered(name, taken)
+        fresh = numbered(name, taken)
         taken.add(fresh)
         return fresh
-
-
-def _path(name: str) -> tuple[str, ...]:
-    """A name as a path: parts between slashes and dots, of which exporters repeat those above."""
-    found: list[str] = []
-    for part in filter(None, name.split("/")):
-        names = [_identifier(one) for one in part.split(".") if one]
-        above = found[-(len(names) - 1) :] if len(names) > 1 else []
-        found += names[len(above) :] if above and names[: len(above)] == above else names
-    return tuple(found[:DEEPEST])
-
-
-def _identifier(text: str) -> str:
-    return re.sub(r"\W", "_", text, flags=re.ASCII) or "_"
-
-
-def _symbol(key: str, taken: Collection[str]) -> str:
-    """An identifier like the name of a dimension."""
-    name = _identifier(key)[:40]
-    name += "_" * iskeyword(name)
-    return _numbered(f"d{name}" if name[0].isdigit() else name, taken)
-
-
-def _numbered(name: str, taken: Collection[str]) -> str:
-    """The name, or with a number where it is taken."""
-    fresh, number = name, 0
-    while fresh in taken:
-        number += 1
-        fresh = f"{name}_{number}"
-    return fresh

@@ -1,0 +1,40 @@
+"""What names in a file become: paths of modules, and symbols of sizes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from keyword import iskeyword
+
+DEEPEST = 64
+"""Modules in modules that the path of a name becomes."""
+
+
+def path_of(name: str) -> tuple[str, ...]:
+    """A name as a path: parts between slashes and dots, of which exporters repeat those above."""
+    found: list[str] = []
+    for part in filter(None, name.split("/")):
+        names = [identifier(one) for one in part.split(".") if one]
+        above = found[-(len(names) - 1) :] if len(names) > 1 else []
+        found += names[len(above) :] if above and names[: len(above)] == above else names
+    return tuple(found[:DEEPEST])
+
+
+def identifier(text: str) -> str:
+    return re.sub(r"\W", "_", text, flags=re.ASCII) or "_"
+
+
+def symbol_of(key: str, taken: Collection[str]) -> str:
+    """An identifier like the name of a dimension."""
+    name = identifier(key)[:40]
+    name += "_" * iskeyword(name)
+    return numbered(f"d{name}" if name[0].isdigit() else name, taken)
+
+
+def numbered(name: str, taken: Collection[str]) -> str:
+    """The name, or with a number where it is taken."""
+    fresh, number = name, 0
+    while fresh in taken:
+        number += 1
+        fresh = f"{name}_{number}"
+    return fresh
