@@ -15,6 +15,7 @@ from typing import Any, Generic, NamedTuple, TypeAlias
 from ..base import checks
 from ..base.checks import shown
 from ..base.lazy import networkx as nx
+from ..base.sorting import topological
 from ..errors import GraphError, ShapeError
 from .opdef import A, OpDef, ParameterAttrs
 from .types import TensorType
@@ -178,8 +179,7 @@ class Graph:
             position = {name: i for i, name in enumerate(names)}
             if any(position[u] >= position[v] for u, v, _, _ in edges_of(self.dag)):
                 try:
-                    names = tuple(nx.lexicographical_topological_sort(self.dag, key=position.__getitem__))
-                    vars(self.dag).pop("in_degree", None)  # a view that the DAG has kept, and that refers to it
+                    names = topological(self.dag, position.__getitem__)
                 except nx.NetworkXUnfeasible as error:
                     cycle = " -> ".join(u for u, *_ in nx.find_cycle(self.dag))
                     raise GraphError(f"the graph has a cycle: {cycle}") from error

@@ -30,7 +30,7 @@ def planted(module: str, right: str, wrong: str) -> Iterator[None]:
     assert right.count("\n") == wrong.count("\n"), "a bug leaves the lines where they are"
     codes = _codes(compile(source.replace(right, wrong), home, "exec", dont_inherit=True))
     made = {(code.co_qualname, code.co_firstlineno): code for code in codes}
-    functions = [f for f in gc.get_objects() if isinstance(f, FunctionType) and f.__code__.co_filename == home]
+    functions = [f for f in gc.get_objects() if type(f) is FunctionType and f.__code__.co_filename == home]
     before = [(f, f.__code__) for f in functions]
     changed = 0
     try:

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ...base.lazy import networkx as nx
+from ...base.sorting import topological
 from . import style
 from .view import PLACE, Box, Row, View, renamed
 
@@ -74,7 +75,7 @@ def ordered(boxes: Iterable[Box], view: View) -> tuple[Box, ...]:
     between: nx.DiGraph[str] = nx.DiGraph()
     between.add_nodes_from(by_key)
     between.add_edges_from((edge.source, edge.target) for edge in view.edges)
-    return tuple(by_key[key] for key in nx.lexicographical_topological_sort(between, key=position.__getitem__))
+    return tuple(by_key[key] for key in topological(between, position.__getitem__))
 
 
 def merged(view: View, groups: Mapping[str, Hashable]) -> View:
