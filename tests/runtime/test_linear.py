@@ -61,6 +61,16 @@ def test_each_lowering_has_a_floor(name: str, monkeypatch: pytest.MonkeyPatch) -
     check(FUSED_LINEAR, FusedLinearAttrs(floor=True), arrays, parameters=(1, 2), threads=2)
 
 
+@pytest.mark.parametrize("activation", ["Relu", "Silu", "HardSwish"])
+@pytest.mark.parametrize("name", LOWERINGS)
+def test_all_of_it_may_be_parameters(name: str, activation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working memory of the activation is then wanted before there is an arena."""
+    rng = np.random.default_rng(6)
+    arrays = [rng.standard_normal(s) for s in ((1, 40) if name == "columns" else (9, 40), (64, 40), (64,))]
+    force(monkeypatch, FUSED_LINEAR, LOWERINGS[name])
+    check(FUSED_LINEAR, FusedLinearAttrs(activation), arrays, parameters=(0, 1, 2), threads=2)
+
+
 @pytest.mark.usefixtures("usual_machine")
 def test_workers_share_the_weights_of_one_row() -> None:
     arrays = [np.zeros(shape, np.float32) for shape in ((1, 4096), (1000, 4096), (1000,))]

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ...errors import GraphError
@@ -250,6 +250,11 @@ class Emitter(Generic[E]):
         operand = Operand(self.names.unique(f"{self.name}_{base}"), type_, phase, persistent=self._once)
         self.buffers.append(operand)
         return operand
+
+    def adopt(self, buffers: Iterable[Operand]) -> None:
+        """Make working memory that an emitter for a part of the node asked for such as :meth:`scratch` gives."""
+        phase = Phase.STATE if self._once else Phase.ARENA
+        self.buffers.extend(replace(buffer, phase=phase, persistent=self._once) for buffer in buffers)
 
     def filled(self, shape: Sequence[int], dtype: DType, value: str, base: str = "filled") -> Operand:
         """Working memory that holds ``value`` (source) before the first run; no other node writes to it."""

@@ -104,6 +104,5 @@ def _finish(k: Emitter, conv: Conv, sums: Sequence[Operand]) -> None:
         k.line(line)
     activated = epilogue.activate(k, y.dtype, total.shape, str(total), str(total))
     if activated is not None:
-        k.buffers.extend(activated.buffers)
-        k.take(activated.statements)
+        activated.write(k)
     k.line(f"{y}.transpose(0, 2, 3, 1)[...] = {image}")

@@ -92,8 +92,7 @@ def linear_whole(k: Emitter) -> None:
     _multiply(k, made, epilogue.combine)
     activation = epilogue.activate(k, y.dtype, y.shape, str(made), str(y), y.contiguous and y.type.order is None)
     if activation is not None:
-        k.buffers.extend(activation.buffers)
-        k.take(activation.statements)
+        activation.write(k)
 
 
 def _multiply(k: Emitter, y: Operand, combine: str) -> None:

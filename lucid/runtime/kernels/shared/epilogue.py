@@ -153,6 +153,11 @@ class Activating:
             own = loop.scratch(buffer.shape, buffer.dtype, "activation")
             loop.known(loop.bind("room", bind_memory, loop.blocks, own), str(buffer))
 
+    def write(self, k: Emitter) -> None:
+        """Write it among the lines of a kernel without a loop."""
+        k.adopt(self.buffers)
+        k.take(self.statements)
+
     @property
     def lines(self) -> tuple[str, ...]:
         """For the body of a loop."""
