@@ -6,12 +6,11 @@ They go block by block, to stay in the cache.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 
 import numpy as np
 
 from ...base.arrays import Array
-from ...graph.types import DType
+from ...graph.types import DType, float32, float64
 
 BLOCK = 16384
 """Elements worked on at a time."""
@@ -102,10 +101,13 @@ def erf_in_place(values: Array, work: Array, mask: Array) -> None:
             _double(block, work[:, : block.size], mask[: block.size])
 
 
-@cache
-def _constants(values: tuple[float, ...], dtype: DType) -> tuple[Array, ...]:
-    """As 0-d arrays, whose type NumPy need not find at every call."""
-    return tuple(np.array(value, dtype) for value in values)
+def _constants(*values: float) -> dict[DType, tuple[Array, ...]]:
+    """For each type as 0-d arrays, whose type NumPy need not find at every call."""
+    return {dtype: tuple(np.array(value, dtype) for value in values) for dtype in (float32, float64)}
+
+
+_SILU = _constants(1.0, -1.0)
+_HARD_SWISH = _constants(1 / 6, 0.5, 0.0, 1.0)
 
 
 def _parts(x: Array, y: Array, work: Array) -> Iterator[tuple[Array, ...]]:
@@ -132,7 +134,7 @@ def _parts(x: Array, y: Array, work: Array) -> Iterator[tuple[Array, ...]]:
 
 def silu(x: Array, y: Array, work: Array) -> None:
     """The SiLU in ``y``, which may be ``x``."""
-    one, less = _constants((1.0, -1.0), x.dtype)
+    one, less = _SILU[x.dtype]
     for part, out, t in _parts(x, y, work):
         np.multiply(part, less, t)  # np.negative is wrong for some distances
         np.exp(t, t)
@@ -142,7 +144,7 @@ def silu(x: Array, y: Array, work: Array) -> None:
 
 def hard_swish(x: Array, y: Array, work: Array) -> None:
     """The HardSwish in ``y``, which may be ``x``."""
-    sixth, half, none, one = _constants((1 / 6, 0.5, 0.0, 1.0), x.dtype)
+    sixth, half, none, one = _HARD_SWISH[x.dtype]
     for part, out, t in _parts(x, y, work):
         np.multiply(part, sixth, t)
         np.add(t, half, t)

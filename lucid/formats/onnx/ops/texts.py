@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -32,7 +32,7 @@ from .encoders import place_of
 LAST_WITH_CASE = 0x1E943
 
 
-@cache
+@lru_cache(maxsize=2)
 def _cases(action: str) -> Array:
     """What each letter becomes; one that becomes several stays, as it does in C."""
     changed = (getattr(chr(i), action.lower())() for i in range(LAST_WITH_CASE + 1))
