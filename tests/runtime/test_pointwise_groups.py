@@ -40,8 +40,9 @@ def _arrays(images: int, groups: int, depth: int, outputs: int, size: tuple[int,
 def test_it_is_the_definition(sizes: Any, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With and without strides, of two images and of none, alone and with all that may follow."""
     monkeypatch.setattr(choosing, "is_brief", lambda predicted: False)  # threads share it, however little it is
-    shapes = zip([(1, 1), (2, 1), (1, 1), (1, 3)] * 2, [2, 2, 0, 1] * 2, ACTIVATIONS, strict=True)
-    for turn, (stride, images, (activation, options)) in enumerate(shapes):
+    shapes = [((1, 1), 2), ((2, 1), 2), ((1, 1), 0), ((1, 3), 1)]
+    for turn, (activation, options) in enumerate(ACTIVATIONS):
+        stride, images = shapes[turn % len(shapes)]
         x, w, b = _arrays(images, *sizes, "float64" if turn % 3 == 2 else "float32")
         conv, count = ConvAttrs(stride, groups=sizes[0]), (turn + threads) % 4
         (y,) = CONV.infer_types(conv, types_of([x, w]))

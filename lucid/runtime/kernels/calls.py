@@ -66,7 +66,7 @@ def add_along_axis(y: Array, index: Array, values: Array, axis: int) -> None:
         places = [np.arange(0, size * step, step) for size, step in zip(index.shape, steps, strict=True)]
         places[axis] = np.zeros(1, np.intp)
         flat = index * steps[axis] + sum(np.ix_(*places))
-        np.add.at(y.reshape(-1), flat.reshape(-1), values.reshape(-1))
+        np.add.at(as_view(y, -1), flat.reshape(-1), values.reshape(-1))
 
 
 def add_rows(y: Array, index: Array, values: Array) -> None:
