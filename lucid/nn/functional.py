@@ -95,7 +95,7 @@ soft_margin_loss = _face(margins.soft_margin_loss)
 multilabel_margin_loss = _face(margins.multilabel_margin_loss)
 multilabel_soft_margin_loss = _face(margins.multilabel_soft_margin_loss)
 hinge_embedding_loss: Callable[..., Tensor] = public(margins.hinge_embedding_loss, margin=number)
-multi_margin_loss: Callable[..., Tensor] = public(margins.multi_margin_loss, p=None, margin=number)
+multi_margin_loss: Callable[..., Tensor] = public(margins.multi_margin_loss, p=number, margin=number)
 poisson_nll_loss: Callable[..., Tensor] = public(margins.poisson_nll_loss, log_input=is_flag, full=is_flag)
 gaussian_nll_loss: Callable[..., Tensor] = public(margins.gaussian_nll_loss, var=operand, full=is_flag)
 cosine_embedding_loss: Callable[..., Tensor] = public(

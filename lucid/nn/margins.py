@@ -66,9 +66,9 @@ class MultiMarginLoss(Weighted):
 
     def __init__(self, p: int = 1, margin: float = 1.0, weight: Given = None, reduction: str = "mean") -> None:
         super().__init__(weight, reduction)
-        if p not in (1, 2):
+        if real(self, "p", p) not in (1, 2):
             raise OptionError(f"MultiMarginLoss: p is 1 or 2, got {checks.shown(p)}")
-        self.p, self.margin = p, real(self, "margin", margin)
+        self.p, self.margin = int(p), real(self, "margin", margin)
 
 
 class PoissonNLLLoss(Loss):

@@ -45,6 +45,7 @@ class LucidRep(BackendRep):
         self.model = model
         declared = [tensor_of(one.type)[0].elem_type for one in graph.output]
         self._dtypes = [np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind)) if kind else None for kind in declared]
+        self._many = {one.name for one in graph.input if tensor_of(one.type)[1]}
         self._compiled = compile(model)
 
     def run(self, inputs: object, **kwargs: object) -> tuple[Output, ...]:
@@ -85,11 +86,15 @@ class LucidRep(BackendRep):
         return y if dtype is None or dtype.name in DTYPES else y.astype(dtype)
 
     def _value(self, name: str, value: object) -> object:
-        """What shapes depend on goes in as numbers, everything else as an array; what may be absent may be None."""
+        """An input as the model takes it: a list is a sequence; what may be absent may be None."""
         if value is None:
             return None
-        if isinstance(value, list):
-            return [self._value(name, one) for one in value]
+        if isinstance(value, list) and name in self._many:
+            return [self._tensor(name, one) for one in value]
+        return self._tensor(name, value)
+
+    def _tensor(self, name: str, value: object) -> object:
+        """What shapes depend on goes in as numbers, everything else as an array."""
         if is_array_of_texts(value):
             return as_texts(value)
         if not isinstance(value, np.ndarray | np.generic | int | float):

@@ -41,8 +41,11 @@ D = TypeVar("D", bound="Tensor")
 
 _ABSENT = {**TOP, **TENSOR}
 _INTERNAL = frozenset(
-    ["apply", "clear_grad", "constant", "detached_as", "made", "piece", "record", "set_dtype_", "sum_to", "wrap"]
-)
+    [
+        "apply", "clear_grad", "constant", "detached_as", "made", "made_in", "piece", "record", "set_dtype_", "sum_to",
+        "wrap",
+    ]
+)  # fmt: skip
 """For the package itself."""
 
 

@@ -78,11 +78,14 @@ def test_a_loss_of_sequences_has_no_second_gradient() -> None:
         (lambda: F.cosine_embedding_loss(X, X, X), "cosine_embedding_loss: needs"),
         (lambda: F.multi_margin_loss(X, [0, 1]), "multi_margin_loss: for scores"),
         (lambda: F.multi_margin_loss(X, [0, 1, 2, 1], p=3), "multi_margin_loss: p is 1 or 2"),
+        (lambda: F.multi_margin_loss(X, [0, 1, 2, 1], p=[1, 2]), "multi_margin_loss: p is a number"),
+        (lambda: F.multi_margin_loss(X, [0, 1, 2, 1], p=np.ones(2)), "multi_margin_loss: p is a number"),
         (lambda: F.multi_margin_loss(X, [0, 1, 2, 1], weight=[1.0]), "multi_margin_loss: the weight"),
         (lambda: F.multilabel_margin_loss(X, X), "multilabel_margin_loss: the target must hold class indices"),
         (lambda: F.gaussian_nll_loss(X, X, -X * X - 1), "a variance is less than 0"),
         (lambda: F.gaussian_nll_loss(X, X, X[:2] ** 2), "gaussian_nll_loss: shapes"),
         (lambda: nn.MultiMarginLoss(3), "MultiMarginLoss: p is 1 or 2"),
+        (lambda: nn.MultiMarginLoss(np.ones(2)), "MultiMarginLoss: p is a number"),
     ],
 )  # fmt: skip
 def test_what_is_refused_says_why(make: Callable[[], object], words: str) -> None:

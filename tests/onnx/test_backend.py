@@ -58,9 +58,29 @@ def test_inputs_that_shapes_depend_on_are_numbers() -> None:
     assert "in node 1 (Reshape" in caught.value.__notes__[0]
 
 
-def test_what_is_no_tensor_is_refused() -> None:
+@pytest.mark.parametrize("value", [[X], (X,), [], "text", {"x": X}])
+def test_what_is_no_tensor_is_refused(value: object) -> None:
     with pytest.raises(lucid.LucidError, match="'x0' is no tensor"):
-        backend.prepare(one("Identity", [X]).proto).run([[X]])
+        backend.prepare(one("Identity", [X]).proto).run([value])
+
+
+def test_what_is_no_tensor_is_refused_in_a_sequence_too() -> None:
+    info = helper.make_tensor_sequence_value_info
+    nodes = [helper.make_node("SequenceLength", ["x"], ["y"])]
+    graph = helper.make_graph(nodes, "g", [info("x", TensorProto.FLOAT, None)], [
+        helper.make_tensor_value_info("y", TensorProto.INT64, ())
+    ])  # fmt: skip
+    ready = backend.prepare(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]))
+    assert ready.run([[X, X, X]])[0] == 3
+    for value in ([X, "text"], [X, [X]], [None], X.tolist):
+        with pytest.raises(lucid.LucidError, match="'x' is no tensor"):
+            ready.run([value])
+
+
+@pytest.mark.parametrize("value", [np.zeros(3, "M8[s]"), np.zeros(3, "m8[s]"), np.zeros(3, [("a", "i4")])])
+def test_dates_and_records_are_no_numbers(value: np.ndarray) -> None:
+    with pytest.raises(lucid.LucidError):
+        backend.prepare(one("Identity", [X]).proto).run([value])
 
 
 def test_numbers_of_16_bits_are_computed_with_as_float32() -> None:

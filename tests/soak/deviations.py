@@ -42,6 +42,10 @@ SPECIAL: Sequence[Deviation] = (
     (r"norm-(3.0|1.5).*", "nan", "a zero beside a NaN takes no gradient; PyTorch says NaN"),
     (r"normalize-.*", _WEIRD, "no gradient where the largest is infinite; PyTorch says NaN"),
     (
+        r"selecting-scatter_reduce-(amax|amin)-False", ".*",
+        "a number that does not count takes no share of the gradient; PyTorch's does where it equals the extremum",
+    ),
+    (
         r"clip-tensors", ".*",
         "bounds that cross, meet or are NaN: no slope is defined there",
     ),
@@ -153,6 +157,14 @@ SIZES: Sequence[Deviation] = (
     (r"(var|std).*", ".*", "PyTorch warns where there are no degrees of freedom"),
 )  # fmt: skip
 """Of sizes: rows (a pattern of names), sizes (a pattern), the reason."""
+
+UNCHECKED: Sequence[Deviation] = (
+    (
+        r"attention.*", ".*",
+        "PyTorch takes no values for some keys, and its kernels read and write beside operands that do not fit",
+    ),
+)  # fmt: skip
+"""Where PyTorch is not asked for what is refused here, as it does not look: rows, sizes, the reason."""
 
 
 def known(table: Sequence[Deviation], name: str, where: str) -> bool:

@@ -233,7 +233,10 @@ def _others() -> Iterator[tuple[str, Callable[..., Any], bool]]:
                 optim.SGD([p]), **{**given, key: v}
             )
     free = ("hook", "compile", "grad", "LambdaLR lr_lambda", "insert_after")
-    fitting = {("load_state_dict", "dict"), ("MultiStepLR milestones", "set"), ("buffer name", "string")}
+    fitting = {
+        ("load_state_dict", "dict"), ("MultiStepLR milestones", "set"), ("buffer name", "string"),
+        ("compile verify", "string"),  # the path of a folder
+    }  # fmt: skip
     for name, maker in makers.items():
         for label, make in {**NEVER, **STRANGE}.items():
             fits = name in free or (name, label) in fitting

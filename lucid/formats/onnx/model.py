@@ -29,9 +29,12 @@ NARROW = SMALL | {10, 16}
 
 
 def wide(dtype: DType) -> DType:
-    """The type that numbers are computed with: a larger one where they have 16 bits or fewer than eight, or float8."""
+    """The type that numbers are computed with: a larger one where they have 16 bits or fewer than eight, or float8.
+
+    What is no such number, as texts and dates, keeps its type.
+    """
     name = dtype.name
-    if name in DTYPES or dtype.kind in "OSUc":
+    if name in DTYPES or ("int" not in name and "float" not in name):
         return dtype
     return DTYPES["float32" if "float" in name else "uint8" if name.startswith("uint") else "int8"]
 
