@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 
+import numpy as np
+
+from ...base.arrays import Array
 from . import style
 from .view import Box, Edge, Row, View, lines_of
 
@@ -69,24 +71,29 @@ def _cuts(view: View, ends: Sequence[float], count: int, page: float) -> list[in
     tops = list(accumulate((0.0, *ends), max))
     aim, last = tops[-1] / count, len(ends)
     passing = _passing(view)
-    places = [i for i in range(1, last) if passing[i] <= MOST_PASSING]
-    price = {i: _cost(view, passing, i) for i in places} | {last: 0.0}
-    best: dict[int, tuple[float, list[int]]] = {0: (0.0, [])}
+    places = [0, *(i for i in range(1, last) if passing[i] <= MOST_PASSING), last]
+    price = np.array([0.0, *(_cost(view, passing, i) for i in places[1:-1]), 0.0])
+    down = np.array([tops[i] for i in places])
+    best, came = np.where(np.arange(len(places)), np.inf, 0.0), list[Array]()
     for number in range(1, count + 1):
-        found: dict[int, tuple[float, list[int]]] = {}
-        for begin, (cost, cuts) in best.items():
-            least, most = tops[begin] + aim / 3, tops[begin] + aim * 2
-            among = [last] if number == count else places[bisect(places, begin) :]
-            for end in among:
-                if tops[end] > most and number < count:
-                    break
-                if tops[end] >= least or number == count:
-                    tall = tops[end] - tops[begin]
-                    here = cost + price[end] + 40 * (tall / aim - 1) ** 2 + 600 * max(0.0, tall / page - 1)
-                    if end not in found or here < found[end][0]:
-                        found[end] = here, [*cuts, end]
+        found, begun = np.full(len(places), np.inf), np.zeros(len(places), np.intp)
+        for begin in np.flatnonzero(np.isfinite(best[:-1])):
+            least, most = np.searchsorted(down, (down[begin] + aim / 3, down[begin] + aim * 2), "left")
+            part = slice(-1, None) if number == count else slice(max(least, begin + 1), min(most, len(places) - 1))
+            tall = down[part] - down[begin]
+            here = price[part] + 40 * (tall / aim - 1) ** 2 + 600 * np.maximum(0.0, tall / page - 1) + best[begin]
+            better = here < found[part]
+            found[part] = np.where(better, here, found[part])
+            begun[part] = np.where(better, begin, begun[part])
         best = found
-    return best[last][1][:-1] if last in best else []
+        came.append(begun)
+    if not np.isfinite(best[-1]):
+        return []
+    cuts, end = list[int](), len(places) - 1
+    for begun in reversed(came):
+        end = int(begun[end])
+        cuts.append(places[end])
+    return cuts[-2::-1]
 
 
 def _passing(view: View) -> list[int]:
