@@ -352,7 +352,12 @@ def _known(value: Any, declared: ValueDef) -> Any:
         return Items(value)
     if is_of_texts(declared) and isinstance(value, str | tuple | list):
         return as_texts(value)
-    return np.asarray(value, declared.dtype) if isinstance(value, int | float | tuple | list) else value
+    try:
+        if isinstance(value, str | bytes | complex | set | dict):
+            raise TypeError
+        return np.asarray(value, declared.dtype) if isinstance(value, int | float | tuple | list) else value
+    except (TypeError, ValueError, OverflowError):
+        raise OptionError(f"the input {shown(declared.name)} is an array or numbers, got {shown(value)}") from None
 
 
 def is_of_texts(declared: ValueDef) -> bool:

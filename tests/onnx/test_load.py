@@ -333,6 +333,12 @@ def test_a_normalisation_in_training_moves_its_statistics(compiled: bool) -> Non
             np.testing.assert_allclose(net.state_dict()[f"bn.{n}"].numpy(), own.state_dict()[n].numpy(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("value", ["a", b"a", 1j, {1}, ["a"], [[1.0], [1.0, 2.0]], 10**400], ids=repr)
+def test_what_is_no_array_is_refused(value: object) -> None:
+    with pytest.raises(OptionError, match="the input 'image' is an array or numbers"):
+        lucid.onnx.load(network())(value)
+
+
 @pytest.mark.parametrize(
     ("shapes", "said"), [({"bach": 2}, "the sizes that are not fixed are batch"), ({"batch": -1}, "'batch'")]
 )
