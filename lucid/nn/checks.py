@@ -21,6 +21,15 @@ def size(owner: object, name: str, value: object, least: int = 1) -> int:
     return checks.integer(type(owner).__name__, name, value, least)
 
 
+MOST_LAYERS = 1 << 16
+"""More of them would be made for minutes before memory is at its end."""
+
+
+def layers(owner: object, value: object) -> int:
+    """How many layers a module is made of."""
+    return checks.integer(type(owner).__name__, "num_layers", value, 1, MOST_LAYERS)
+
+
 def sizes(
     owner: object, name: str, value: object, least: int = 1, axes: int = 2, *, single: bool = True
 ) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from ..graph.types import Shape, format_shape
 from ..tensor.tensor import Tensor
 from . import functional as F
 from . import init
-from .checks import choice, flag, parameter_type, real, size, tensor
+from .checks import choice, flag, layers, parameter_type, real, size, tensor
 from .module import Module, Parameter
 
 States: TypeAlias = "Tensor | tuple[Tensor, Tensor] | None"
@@ -126,7 +126,7 @@ class _Recurrent(_Base):
         super().__init__()
         self.input_size = size(self, "input_size", input_size)
         self.hidden_size = size(self, "hidden_size", hidden_size)
-        self.num_layers = size(self, "num_layers", num_layers)
+        self.num_layers = layers(self, num_layers)
         self.bias = flag(self, "bias", bias)
         self.batch_first = flag(self, "batch_first", batch_first)
         self.dropout = real(self, "dropout", dropout, 0.0, 1.0)

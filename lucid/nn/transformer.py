@@ -11,7 +11,7 @@ from ..errors import OptionError
 from ..tensor.tensor import Tensor
 from . import functional as F
 from .attention import MultiheadAttention
-from .checks import choice, flag, size
+from .checks import choice, flag, layers
 from .container import ModuleList
 from .dropout import Dropout
 from .linear import Linear
@@ -130,7 +130,7 @@ class Stack(Module):
         super().__init__()
         if not isinstance(layer, Module):
             raise OptionError(f"{type(self).__name__}: {name} is a module, got {shown(layer)}")
-        self.num_layers = size(self, "num_layers", num_layers)
+        self.num_layers = layers(self, num_layers)
         self.layers = ModuleList([copy.deepcopy(layer) for _ in range(self.num_layers)])
         self.norm = norm
 
