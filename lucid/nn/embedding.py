@@ -9,7 +9,7 @@ from ..graph.ops.embedding_bag import check_options
 from ..tensor.tensor import Tensor
 from . import functional as F
 from . import init
-from .checks import flag, parameter_type, size
+from .checks import flag, parameter_type, real, size
 from .module import Module, Parameter
 
 
@@ -118,6 +118,7 @@ class EmbeddingBag(_Table):
         device: object = None,
         dtype: object = None,
     ) -> None:
+        real(self, "norm_type", norm_type)
         check_options("EmbeddingBag", mode, max_norm, scale_grad_by_freq, sparse)
         super().__init__(num_embeddings, embedding_dim, padding_idx, device, dtype)
         self.mode = mode

@@ -89,10 +89,16 @@ FREE = frozenset(
         ("from_numpy", 0), ("Identity", 0), ("is_tensor", 0), ("einsum", 0), ("device", 0), ("Sequential", 0),
         ("is_grad_enabled", 0), ("get_num_threads", 0), ("ModuleDict", 0), ("ModuleList", 0), ("Handle", 0),
         ("equal", 0), ("TensorType", 0), ("spec", 0), ("cat", 0), ("concat", 0), ("concatenate", 0), ("grad", 0),
-        ("value_and_grad", 0), ("no_grad", 0), ("enable_grad", 0), ("hstack", 0),
+        ("value_and_grad", 0), ("no_grad", 0), ("enable_grad", 0), ("inference_mode", 0), ("hstack", 0),
     }
 )  # fmt: skip
 """(callable, 0): takes anything."""
+
+CALLED = {
+    "Transformer": "activation", "TransformerEncoderLayer": "activation", "TransformerDecoderLayer": "activation",
+    "TripletMarginWithDistanceLoss": "distance_function", "inference_mode": "mode",
+}  # fmt: skip
+"""Callables, and the arguments of theirs that are functions (of what is a decorator too the first)."""
 
 #: Right arguments for each callable, so that one at a time can be made wrong; found by trying, in order.
 ATTEMPTS: tuple[tuple[Any, ...], ...] = (
@@ -173,10 +179,11 @@ def _calls(name: str, function: Callable[..., Any]) -> Iterator[tuple[str, tuple
         for i in range(len(right or ())):
             args = (*right[:i], make(), *right[i + 1 :])  # type: ignore[index]
             yield f"{name}(..., {i}: {label})", args, {}, never
-        yield f"{name}(..., {label} more)", (*(right or ()), make()), {}, never
+        called = CALLED.get(bare) if label == "function" else None
+        yield f"{name}(..., {label} more)", (*(right or ()), make()), {}, never and called is None
         for key in _keywords(function)[len(right or ()) :]:
             if key != "self":
-                yield f"{name}(..., {key}={label})", right or (), {key: make()}, never
+                yield f"{name}(..., {key}={label})", right or (), {key: make()}, never and key != called
     yield f"{name}(too many)", (X,) * 24, {}, False
     yield f"{name}(no such keyword)", right or (), {"no_such_keyword": 1}, False
 

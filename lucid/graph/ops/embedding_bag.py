@@ -78,7 +78,7 @@ def embedding_bag(
 
 def check_options(op: str, mode: object, max_norm: object, scale_grad_by_freq: object, sparse: object) -> None:
     """Raise for what there is not."""
-    if mode not in MODES:
+    if not isinstance(mode, str) or mode not in MODES:
         raise OptionError(f"{op}: mode is one of {', '.join(MODES)}, got {shown(mode)}")
     if max_norm is not None or flag(op, "scale_grad_by_freq", scale_grad_by_freq) or flag(op, "sparse", sparse):
         raise OptionError(

@@ -9,7 +9,7 @@ from ...errors import DTypeError, OptionError, ShapeError
 from ..opdef import AbstractTensor, apply
 from ..types import bool_, broadcast_shapes, is_float
 from .indexing import INDEX_ADD, IndexAddAttrs, concrete_array, index_with
-from .shape import expand, flatten
+from .shape import expand, flatten, normal_axis
 
 _WAY = "lucid.where keeps the shape, or compute it outside the compiled model and pass it in"
 
@@ -43,6 +43,8 @@ def unique(
     With ``return_inverse`` also which of them each element is, with ``return_counts`` how many there are of each.
     """
     array = concrete_array(x, "unique", _WAY)
+    if dim is not None:
+        dim = normal_axis("unique", dim, array.ndim)
     found, inverse, counts = np.unique(array, return_inverse=True, return_counts=True, axis=dim)
     inverse = inverse.reshape(array.shape if dim is None else -1)
     more = [one for one, wanted in ((inverse, return_inverse), (counts, return_counts)) if wanted]
