@@ -54,6 +54,11 @@ def amount(count: float, unit: str = "B") -> str:
     return f"{count:,.0f} {unit}"
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 node``, ``2 nodes``."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def duration(seconds: float) -> str:
     """``12.3 ms``."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):

@@ -12,16 +12,20 @@ from ..base.checks import named
 from ..runtime.workers.cores import processor
 from ..tensor.grad_mode import no_grad
 from . import options
-from .answer import Answer, Table, duration
+from .answer import Answer, Table, counted, duration
 from .inputs import Inputs
 from .models import open_model, wish
 from .show import progress
 
+DAY = 86_400.0
+"""Seconds; the most that is measured, and the longest pause."""
+
 PARAMETERS = (
     options.model(), options.INPUTS,
-    click.Option(["--seconds"], type=click.FloatRange(0.01), default=2.0, show_default=True, help="For either way."),
+    click.Option(["--seconds"], type=options.Number(0.01, DAY), default=2.0, show_default=True, help="For either way."),
     click.Option(
-        ["--pause"], type=click.FloatRange(0), default=30.0, show_default=True, help="Milliseconds between paced calls."
+        ["--pause"], type=options.Number(0, DAY * 1e3), default=30.0, show_default=True,
+        help="Milliseconds between paced calls.",
     ),
     options.SEED, options.SPECS, options.SIZES, options.THREADS, options.EXACT,
 )  # fmt: skip
@@ -38,7 +42,7 @@ def run(
     how, given = wish(specs=specs, sizes=sizes, threads=threads, exact=exact), Inputs(inputs)
     start = time.perf_counter()
     net = open_model(model, how, given.alone)
-    args, kwargs = net.arguments(arrays := given.arrays(net, how.sizes, seed, draw=True))
+    args, kwargs = net.arguments(arrays := given.arrays(net, how.sizes_to_draw(model), seed, draw=True))
     with no_grad():
         net(*args, **kwargs)
         ready = time.perf_counter() - start
@@ -53,7 +57,8 @@ def run(
         (name, *(duration(one) for one in (median(times), min(times), max(times))), str(len(times)))
         for name, times in (("loop", loop), ("paced", paced))
     ]
-    said = f"{named(model)} on {fed}, {net.plan.threads} threads, {processor()}; first result after {duration(ready)}"
+    where = f"{counted(net.plan.threads, 'thread')}, {processor()}"
+    said = f"{named(model)} on {fed}, {where}; first result after {duration(ready)}"
     return Answer(data, [said, Table(("", ">median", ">least", ">greatest", ">calls"), rows)])
 
 

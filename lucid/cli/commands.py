@@ -117,6 +117,8 @@ def _answered(command: Callable[..., Answer], *, as_json: bool, debug: bool, **g
         if debug:
             traceback.print_exc()
         raise
+    if sys.stdout is None:  # it was closed before the process began
+        return CLOSED
     try:
         show(answer, as_json=as_json)
         sys.stdout.flush()

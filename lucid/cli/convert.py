@@ -9,7 +9,7 @@ import click
 from ..base.checks import named
 from ..errors import OptionError
 from . import options
-from .answer import Answer, amount
+from .answer import Answer, amount, counted
 from .models import open_model, wish
 from .show import working
 
@@ -36,5 +36,5 @@ def run(
             net(*args, **kwargs)
         net.save(target)
     size, nodes = os.path.getsize(target), {"traced": len(net.traced), "optimised": len(net.graph)}
-    said = f"{named(target)}: {amount(size)}, {nodes['traced']} nodes, {nodes['optimised']} after the passes"
+    said = f"{named(target)}: {amount(size)}, {counted(nodes['traced'], 'node')}, {nodes['optimised']} after the passes"
     return Answer({"file": target, "bytes": size, "nodes": nodes}, [said])

@@ -27,7 +27,7 @@ PARAMETERS = (
     options.model("a"), options.model("b"), options.INPUTS,
     click.Option(["--random"], is_flag=True, help="Compare results on inputs that are drawn."),
     click.Option(
-        ["--tolerance"], type=click.FloatRange(0), default=1e-4, show_default=True,
+        ["--tolerance"], type=options.Number(0), default=1e-4, show_default=True,
         help="Results are the same up to this part of the greatest.",
     ),
     options.SEED, options.SPECS, options.SIZES, options.THREADS, options.EXACT,
@@ -54,7 +54,7 @@ def run(
     found = [*_ends(one.traced, other.traced), *_nodes(one.traced, other.traced), *_weights(one, other)]
     compared = bool(inputs) or random
     if compared:
-        found += _results(one, other, given.arrays(one, how.sizes, seed, draw=random), tolerance)
+        found += _results(one, other, given.arrays(one, how.sizes_to_draw(a), seed, draw=random), tolerance)
     listed = [one._asdict() for one in found]
     data = {"a": a, "b": b, "same": not found, "results_compared": compared, "differences": listed}
     what = "structure, weights and results" if compared else "structure and weights"

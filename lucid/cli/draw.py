@@ -6,7 +6,7 @@ import click
 
 from ..base.checks import named
 from . import options
-from .answer import Answer
+from .answer import Answer, counted
 from .models import open_model, wish
 
 GRAPHS = ("optimised", "traced", "backward")
@@ -30,4 +30,5 @@ def run(
     net = open_model(model, wish(specs=specs, sizes=sizes))
     graph = net.graph if which == "optimised" else net.traced if which == "traced" else net.backward_graph
     graph.draw(picture, **({} if max_nodes is None else {"max_nodes": max_nodes}))
-    return Answer({"picture": picture, "graph": which, "nodes": len(graph)}, [f"{named(picture)}: {len(graph)} nodes"])
+    said = f"{named(picture)}: {counted(len(graph), 'node')}"
+    return Answer({"picture": picture, "graph": which, "nodes": len(graph)}, [said])

@@ -36,6 +36,10 @@ class Wish:
     verify: bool | str = False
     tune: bool = False
 
+    def sizes_to_draw(self, model: str) -> Mapping[str, int]:
+        """The sizes of inputs that are drawn; those of an ONNX file are fixed as it is read, and free no more."""
+        return {} if kind_of(model) == "onnx" else self.sizes
+
 
 def wish(
     *, specs: Sequence[str] = (), sizes: Sequence[str] = (), threads: int | None = None, exact: bool = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 
@@ -26,6 +27,17 @@ def _files(context: click.Context, parameter: click.Parameter, begun: str) -> li
         for one in entries
         if one.name.startswith(start) and (one.is_dir() or one.name.endswith((".lucid", ".onnx")))
     ]
+
+
+class Number(click.FloatRange):
+    """A number within bounds; what is none (NaN) lies outside of any."""
+
+    def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number that a text says."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{shown(value)} is no number", param, ctx)
+        return number
 
 
 def model(name: str = "model") -> click.Argument:

@@ -24,7 +24,7 @@ def run(
     """Of the program that runs, beside what the machine could do."""
     how, given = wish(specs=specs, sizes=sizes, threads=threads, exact=exact), Inputs(inputs)
     net = open_model(model, how, given.alone)
-    args, kwargs = net.arguments(given.arrays(net, how.sizes, seed, draw=True))
+    args, kwargs = net.arguments(given.arrays(net, how.sizes_to_draw(model), seed, draw=True))
     found = net.profile(*args, repeat=repeat, **kwargs)
     if trace is not None:
         found.save(trace)

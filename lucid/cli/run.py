@@ -38,7 +38,7 @@ def run(
     """
     how, given = wish(specs=specs, sizes=sizes, threads=threads, exact=exact), Inputs(inputs)
     net = open_model(model, how, given.alone)
-    arrays = given.arrays(net, how.sizes, seed, draw=random)
+    arrays = given.arrays(net, how.sizes_to_draw(model), seed, draw=random)
     args, kwargs = net.arguments(arrays)
     with no_grad():
         leaves, _ = flatten(net(*args, **kwargs), results=True)

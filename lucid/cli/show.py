@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from rich import box, table
 from rich.console import Console
@@ -26,7 +26,7 @@ def show(answer: Answer, *, as_json: bool) -> None:
     """Print an answer to standard output."""
     out = Console(highlight=False)
     if as_json:
-        out.file.write(json.dumps(_plain(answer.data), indent=2, allow_nan=False) + "\n")
+        _write(out.file, json.dumps(_plain(answer.data), indent=2, allow_nan=False) + "\n")
         return
     if not out.is_terminal:
         out = Console(highlight=False, width=WIDE)
@@ -38,7 +38,13 @@ def show(answer: Answer, *, as_json: bool) -> None:
                 out.print(_table(part))
             else:
                 out.print(Text(part), soft_wrap=True)
-    out.file.write(printed.get())
+    _write(out.file, printed.get())
+
+
+def _write(file: IO[str], text: str) -> None:
+    """Write a text; letters that the file's encoding does not have are escaped."""
+    encoding = getattr(file, "encoding", None) or "utf-8"
+    file.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _table(part: Table) -> table.Table:

@@ -8,7 +8,7 @@ from ..base.checks import named
 from ..errors import ExecutionError, ProofError
 from ..tensor.grad_mode import no_grad
 from . import options
-from .answer import WRONG, Answer, Table, facts
+from .answer import WRONG, Answer, Table, counted, facts
 from .inputs import Inputs
 from .models import open_model, wish
 from .show import working
@@ -34,12 +34,14 @@ def run(
         with working(f"verifying {named(model)}"), no_grad():
             net = open_model(model, how, given.alone)
             graph = net.graph
-            args, kwargs = net.arguments(given.arrays(net, how.sizes, seed, draw=True))
+            args, kwargs = net.arguments(given.arrays(net, how.sizes_to_draw(model), seed, draw=True))
             net(*args, **kwargs)
     except (ProofError, ExecutionError) as error:
         said = " ".join(str(error).split())
         return Answer({"model": model, "right": False, "error": said}, [f"{named(model)} is wrong: {said}"], WRONG)
-    steps = len(net.plan.steps)
-    data = {"model": model, "right": True, "nodes": len(graph), "steps": steps}
-    table: Table = facts(passes=f"{len(graph)} nodes as the reference has them", program=f"{steps} steps likewise")
+    nodes, steps = len(graph), len(net.plan.steps)
+    data = {"model": model, "right": True, "nodes": nodes, "steps": steps}
+    table: Table = facts(
+        passes=f"{counted(nodes, 'node')} as in the reference", program=f"{counted(steps, 'step')} likewise"
+    )
     return Answer(data, [f"{named(model)} is right", table])

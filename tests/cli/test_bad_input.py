@@ -58,6 +58,11 @@ CASES = {
     "a file that is not written": (["convert", "mine:compiled", "y.onnx"], ".lucid"),
     "no pass": (["passes", "--only", "gone"], "eliminate_dead"),
     "no time": (["bench", "mine:compiled", "--seconds", "0"], "--seconds"),
+    "a time that is no number": (["bench", "mine:compiled", "--seconds", "nan"], "--seconds"),
+    "a time without end": (["bench", "mine:compiled", "--seconds", "inf"], "--seconds"),
+    "a pause that is no number": (["bench", "mine:compiled", "--pause", "nan"], "--pause"),
+    "a pause without end": (["bench", "mine:compiled", "--pause", "inf"], "--pause"),
+    "a tolerance that is no number": (["diff", "mine:small", "mine:small", "--tolerance", "nan"], "--tolerance"),
     "no threads": (["run", "mine:compiled", "--random", "--threads", "0"], "--threads"),
     "too many threads": (["run", "mine:small", "--spec", "3", "--random", "--threads", "100000"], "threads"),
 }
@@ -125,6 +130,22 @@ def test_nobody_reads_on() -> None:
         ran.stdout.close()
         assert ran.stderr.read() == b""
         assert ran.wait() == 141
+
+
+def test_output_is_closed() -> None:
+    words = [sys.executable, "-m", "lucid", "passes"]
+    ran = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *words], stderr=subprocess.PIPE, check=False)
+    assert (ran.returncode, ran.stderr) == (141, b"")
+
+
+def test_output_has_not_all_letters(call: Call) -> None:
+    assert call("convert", "mine:small", "nü.lucid", "--spec", "N,3").code == 0
+    ran = subprocess.run(
+        [sys.executable, "-m", "lucid", "info", "nü.lucid"],
+        capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert rb"n\xfc.lucid" in ran.stdout
 
 
 def test_help_and_version(call: Call) -> None:

@@ -151,6 +151,16 @@ def test_convert_keeps_what_is_computed(call: Call, onnx_file: str) -> None:
         assert answer(call, "run", name, "x=x.npy")["outputs"]["output"]["first"][:2] == [0, 3]
 
 
+def test_a_size_of_an_onnx_file_is_fixed_as_it_is_read(call: Call, onnx_file: str) -> None:
+    said = answer(call, "run", onnx_file, "--random", "--size", "rows=4")
+    assert said["outputs"]["output"]["shape"] == [4, 2]
+    assert answer(call, "verify", onnx_file, "--size", "rows=4")["right"] is True
+    assert answer(call, "bench", onnx_file, "--size", "rows=4", "--seconds", 0.01)["inputs"] == "float32[4, 3]"
+    assert answer(call, "profile", onnx_file, "--size", "rows=4", "--repeat", 1)["steps"]
+    assert answer(call, "diff", onnx_file, onnx_file, "--random", "--size", "rows=4")["differences"] == []
+    assert "the sizes that are not fixed are rows" in call("run", onnx_file, "--random", "--size", "columns=4").err
+
+
 def test_nodes_do_not_come_from_the_command_line(call: Call) -> None:
     """Where no code of the user's applies an op, its origin names no line."""
     answer(call, "convert", "mine:small", "s.lucid", "--spec", "N,3")
@@ -190,6 +200,10 @@ def test_bench_names_the_machine(call: Call, net: str) -> None:
     for way in ("loop", "paced"):
         assert 0 < said[way]["min"] <= said[way]["median"] <= said[way]["max"]
         assert said[way]["calls"] >= 10
+
+
+def test_one_thread_is_one(call: Call, net: str) -> None:
+    assert ", 1 thread, " in call("bench", net, "--seconds", 0.01, "--pause", 0.1, "--threads", 1).out
 
 
 def test_bench_counts_the_calls_and_not_the_pauses() -> None:
