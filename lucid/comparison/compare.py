@@ -7,15 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..base import checks
 from ..base.arrays import Array
+from ..base.checks import shown
 from ..errors import OptionError, ShapeError
-from ..graph.ir import Graph
+from ..graph.ir import Graph, Node
 from ..graph.public import as_array
 from ..proof.sampling import difference
 from .trails import Trail, trail
 
 TOLERANCE = 1e-4
 """Largest difference that is rounding, relative to the largest value."""
+
+SMALLEST = 1e-3
+"""Where all values are smaller, differences are relative to this."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Pair:
     place
         Where the node comes from: module and the user's line.
     difference
-        The largest, in units of the value; infinity where the shapes are not the same.
+        The largest, in units of the value; infinity where the shapes or kinds are not the same.
     scale
         The largest value.
     agrees
@@ -123,6 +128,9 @@ def compare(
     ShapeError
         Where they do not give as many results.
     """
+    tolerance = checks.number("compare", "tolerance", tolerance, 0.0)
+    if parameters is not None and not isinstance(parameters, Mapping):
+        raise OptionError(f"compare: parameters are a dict of arrays, got {shown(parameters)}")
     arrays = [as_array("compare", x) for x in inputs]
     trails = [trail(one, arrays, parameters or {}) for one in (a, b)]
     own = next((one for one in trails if one.graph is not None), None)
@@ -143,13 +151,14 @@ def compare(
 
 
 def _pair(name: str, place: str, a: Array, b: Array, tolerance: float) -> Pair:
-    if a.shape != b.shape:
+    if a.shape != b.shape or a.dtype.kind != b.dtype.kind:
         return Pair(name, place, float("inf"), 0.0, agrees=False)
-    finite = np.isfinite(a) if a.dtype.kind == "f" else np.ones(a.shape, bool)
-    scale = float(np.max(np.abs(a.astype(np.float64)), initial=0.0, where=finite))
     off = difference(a, b)
-    same = np.array_equal(np.isnan(a), np.isnan(b)) if {a.dtype.kind, b.dtype.kind} == {"f"} else True
-    return Pair(name, place, off, scale, agrees=bool(same and off <= tolerance * max(scale, 1e-6)))
+    scale = float(np.abs(a.astype(np.float64)).max(initial=0.0, where=np.isfinite(a)))
+    if a.dtype.kind != "f":
+        return Pair(name, place, off, scale, agrees=bool(np.array_equal(a, b)))
+    same = np.array_equal(np.isnan(a), np.isnan(b))
+    return Pair(name, place, off, scale, agrees=same and off <= tolerance * max(scale, SMALLEST))
 
 
 def _common(own: Trail, graph: Graph, other: Trail) -> Iterator[tuple[str, Array, Array]]:
@@ -157,10 +166,15 @@ def _common(own: Trail, graph: Graph, other: Trail) -> Iterator[tuple[str, Array
     paths = {name: path for path, name in own.last.items()}
     for name in (name for name in graph.order if name in own.steps):
         if name in other.steps:
-            if other.ops[name] is own.ops[name]:
+            if _means_the_same(own.nodes[name], other.nodes[name]):
                 yield name, own.steps[name], other.steps[name]
         elif name in paths and paths[name] in other.modules:
             yield name, own.steps[name], other.modules[paths[name]]
+
+
+def _means_the_same(a: Node, b: Node) -> bool:
+    """Passes leave names to what they make of a node, which has another value then."""
+    return a.op is b.op and a.origin.history == b.origin.history
 
 
 def _first(graph: Graph, results: Sequence[Pair], steps: Mapping[str, Pair]) -> Pair | None:

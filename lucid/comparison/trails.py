@@ -19,9 +19,9 @@ from ..base.lazy import LazyModule
 from ..compiler.compiled import CompiledModel
 from ..compiler.entry import compile as compile_model
 from ..compiler.entry import load
-from ..errors import OptionError
-from ..graph.ir import Graph, Value
-from ..graph.opdef import OpDef
+from ..errors import OptionError, ShapeError
+from ..graph.facts import drawn
+from ..graph.ir import Graph, Node, Value
 from ..nn.module import Module
 from ..onnx import module as onnx_module
 
@@ -41,8 +41,8 @@ class Trail:
         What it returns.
     graph
         The graph whose nodes the ``steps`` are; None of a model that is not Lucid's.
-    steps, ops
-        Values and ops by the names of nodes; of one with several outputs the first.
+    steps, nodes
+        Values of nodes by their names, of one with several outputs the first; and the nodes.
     last
         By the path of a module the name of the node that is computed last in it.
     modules
@@ -53,7 +53,7 @@ class Trail:
     results: Sequence[Array]
     graph: Graph | None = None
     steps: Mapping[str, Array] = field(default_factory=dict)
-    ops: Mapping[str, OpDef] = field(default_factory=dict)
+    nodes: Mapping[str, Node] = field(default_factory=dict)
     last: Mapping[str, str] = field(default_factory=dict)
     modules: Mapping[str, Array] = field(default_factory=dict)
 
@@ -90,12 +90,16 @@ def _of_definition(what: str, net: CompiledModel, inputs: Sequence[Array]) -> Tr
 
 
 def _of_values(what: str, graph: Graph, values: Mapping[Value, Array]) -> Trail:
+    random = drawn(graph)
+    if random:
+        raise OptionError(
+            f"compare: {what} draws random numbers ({random[0]}), others each time: model.eval() compares it"
+        )
     nodes = {name: node for name, node in graph.nodes() if not node.op.source and Value(name) in values}
     steps = {name: values[Value(name)] for name in nodes}
-    ops = {name: node.op for name, node in nodes.items()}
     last = {node.origin.modules[0]: name for name, node in nodes.items() if len(node.origin.modules) == 1}
     last = {path: name for path, name in last.items() if not nodes[name].origin.history}  # as they were traced
-    return Trail(what, [values[value] for value in graph.outputs], graph, steps, ops, last)
+    return Trail(what, [values[value] for value in graph.outputs], graph, steps, nodes, last)
 
 
 def _of_torch(torch: Any, model: Any, inputs: Sequence[Array]) -> Trail:
@@ -107,6 +111,8 @@ def _of_torch(torch: Any, model: Any, inputs: Sequence[Array]) -> Trail:
             given.setdefault(path, []).append(result.detach().cpu().numpy().copy())
 
     with ExitStack() as stack, torch.no_grad():
+        if model.training:  # whose running statistics the run would move
+            stack.callback(model.load_state_dict, {name: x.clone() for name, x in model.state_dict().items()})
         for path, module in model.named_modules():
             stack.callback(module.register_forward_hook(partial(note, path)).remove)
         result = model(*map(torch.from_numpy, inputs))
@@ -132,14 +138,20 @@ def _of_onnx(path: Path, inputs: Sequence[Array]) -> Trail:
     paths = onnx_module.load(path).paths
     proto = onnx.load(path)
     outputs = [one.name for one in proto.graph.output]
-    more = [name for name in paths if name not in outputs]
+    made = dict.fromkeys(name for node in proto.graph.node for name in node.output)
+    more = [name for name in made if name in paths and name not in outputs]
     proto.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in more)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     weights = {one.name for one in proto.graph.initializer}
     names = [one.name for one in session.get_inputs() if one.name not in weights]
+    if len(names) != len(inputs):
+        raise ShapeError(f"compare: {path.name} takes {len(names)} inputs, got {len(inputs)}")
     found = session.run(None, dict(zip(names, inputs, strict=True)))
     values = dict(zip([*outputs, *more], found, strict=True))
     modules = {paths[name]: x for name, x in values.items() if name in paths and isinstance(x, np.ndarray)}
+    stray = next((name for name in outputs if not isinstance(values[name], np.ndarray)), None)
+    if stray is not None:
+        raise OptionError(f"compare: the result {shown(stray)} of {path.name} is no array in ONNX Runtime")
     return Trail(f"{path.name} in ONNX Runtime", [values[name] for name in outputs], modules=modules)

@@ -393,12 +393,12 @@ class CompiledModel(Module):
         parameters = [found.state[name]._array for name in executable.parameters]
         return profile(executable.plan, executable, parameters, arrays, repeat)
 
-    def values(self, *args: object, reference: bool = False) -> tuple[Graph, dict[Value, Array]]:
+    def values(self, *args: object, reference: bool = False, **kwargs: object) -> tuple[Graph, dict[Value, Array]]:
         """What every node computes from these inputs.
 
         Parameters
         ----------
-        *args
+        *args, **kwargs
             As for a call; no gradients are recorded.
         reference
             The nodes of the traced graph as they are defined, instead of those that the program runs.
@@ -407,10 +407,11 @@ class CompiledModel(Module):
         -------
         The graph of known sizes whose nodes they are, and copies of their values.
         """
-        leaves, structure = self._flat(args, {})
+        leaves, structure = self._flat(args, kwargs)
         found = self._find(structure, leaves).specialization
         arrays = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-        return found.reference_values(arrays) if reference else found.values(arrays, orders_of(arrays))
+        graph, made = found.reference_values(arrays) if reference else found.values(arrays, orders_of(arrays))
+        return graph, {value: np.array(x) for value, x in made.items()}
 
     def draw(self, path: str | Path, *, backward: bool = False, **options: Any) -> None:
         """Draw the optimised graph, or with ``backward`` both halves of training and what one keeps for the other.

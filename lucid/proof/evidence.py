@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import sys
+import sysconfig
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import Path
@@ -61,14 +63,23 @@ def write(
     -------
     Path of the script.
     """
-    home = Path(tempfile.mkdtemp(prefix="lucid-")) if folder is None else Path(folder)
-    home.mkdir(parents=True, exist_ok=True)
+    home = _made(folder)
     script = home / f"{re.sub(r'[^A-Za-z0-9_]+', '_', stem)[:80]}.py"
     needed = {name: array for name, array in arrays.items() if name in graph.parameters or name.startswith(INPUT)}
     save(script.with_suffix(".lucid"), {GRAPH: graph}, needed)
     text = _SCRIPT.format(title=printable(title), graph=GRAPH, imports=imports, call=call)
     script.write_text(text, "utf-8")
     return script
+
+
+def _made(folder: Folder) -> Path:
+    """The folder; a temporary one where it cannot be: what was found must not be lost for that."""
+    if folder is not None:
+        with suppress(OSError, ValueError):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return Path(folder)
+    return Path(tempfile.mkdtemp(prefix="lucid-"))
 
 
 def as_inputs(arrays: Iterable[Array]) -> dict[str, Array]:
@@ -91,6 +102,16 @@ def spelled(value: object) -> tuple[str, str]:
     return "".join(f"{line}\n" for line in imports), text
 
 
+def _on_path(module: str) -> Iterator[str]:
+    """What lets a module be found that lies neither in this package nor where packages are installed."""
+    file = getattr(sys.modules[module], "__file__", None)
+    if file is None or module.split(".")[0] == "lucid" or "site-packages" in file:
+        return
+    root = Path(file).resolve().parents[module.count(".") + (Path(file).name == "__init__.py")]
+    if str(root) != sysconfig.get_path("stdlib"):
+        yield f"import sys\nsys.path.insert(0, {str(root)!a})"
+
+
 def _spelled(value: object, imports: dict[str, None]) -> str:
     if isinstance(value, partial):
         imports["from functools import partial"] = None
@@ -102,7 +123,9 @@ def _spelled(value: object, imports: dict[str, None]) -> str:
     if value is None or isinstance(value, bool | int | float | str):
         return ascii(value)
     module, name = getattr(value, "__module__", None), getattr(value, "__name__", None)
-    if isinstance(name, str) and name.isidentifier() and getattr(sys.modules.get(str(module)), name, None) is value:
+    known = isinstance(name, str) and module != "__main__" and getattr(sys.modules.get(str(module)), name, None)
+    if isinstance(name, str) and name.isidentifier() and known is value:
+        imports |= dict.fromkeys(_on_path(str(module)))
         imports[f"from {module} import {name}"] = None
         return name
     imports["# it comes from nowhere that could be imported: bring it here as yours"] = None

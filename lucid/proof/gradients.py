@@ -21,7 +21,7 @@ from ..graph.trace import Tracer
 from ..graph.types import TensorType
 from ..reference import evaluate_reference
 from . import evidence
-from .sampling import evaluated, sizes_of
+from .sampling import evaluated, given, sizes_of
 
 APART = 1e-3
 """By how much numbers are moved first, in units of the largest: where a maximum has two of a size there is no slope."""
@@ -81,7 +81,7 @@ def check_gradients(
     RuleError
         Names the op and the node.
     """
-    tried = evaluated(graph, parameters, sizes_of(graph, assumptions), inputs)
+    tried = evaluated(graph, given(graph, parameters), sizes_of(graph, assumptions), inputs)
     seen: set[tuple[OpDef, Attrs, tuple[TensorType, ...], tuple[int, ...]]] = set()
     read = read_values(tried.concrete)
     for name, node in tried.concrete.nodes():
@@ -96,9 +96,9 @@ def check_gradients(
             said = f"the gradient rule of {node.op.name} is wrong at {name}: {wrong}"
             place = f" ({node.origin})" if str(node.origin) else ""
             alone = part(tried.concrete, {name})
-            given = evidence.as_inputs(tried.values[value] for value in alone.inputs)
+            fed = evidence.as_inputs(tried.values[value] for value in alone.inputs)
             call = "lucid.proof.check_gradients(graph, arrays, inputs=lucid.proof.inputs_of(arrays))"
-            stem, arrays = f"gradient_of_{node.op.name}", {**parameters, **given}
+            stem, arrays = f"gradient_of_{node.op.name}", {**parameters, **fed}
             script = evidence.write(folder, stem, alone.graph, arrays, title=said, call=call)
             raise RuleError(f"{said}{place}", graph=alone.graph, script=script)
 

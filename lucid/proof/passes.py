@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ..base.arrays import Array
+from ..base.checks import shown
 from ..errors import LucidError, PassError
 from ..graph.assume import Assumption
 from ..graph.cut import Part
 from ..graph.ir import Graph, Value
+from ..passes.editing import as_pass
 from ..passes.pipeline import Observer, Pass
 from . import evidence
-from .sampling import Evaluated, close, difference, evaluated, sizes_of
+from .sampling import Evaluated, close, difference, evaluated, given, sizes_of
 from .smallest import smallest
 
 
@@ -39,10 +41,12 @@ def check_pass(
     PassError
         Says which result differs by how much.
     """
-    applied = one if isinstance(one, Pass) else Pass(getattr(one, "__name__", "the pass"), one)
-    before = evaluated(graph, parameters, sizes_of(graph, assumptions))
-    after = evaluated(applied.run(graph), parameters, before.sizes)
-    found = _changed(before, after)
+    applied = as_pass(one)
+    before = evaluated(graph, given(graph, parameters), sizes_of(graph, assumptions))
+    made = applied.run(graph)
+    if not isinstance(made, Graph):
+        raise PassError(f"pass {applied.name} gave {shown(made)}, which is no graph", graph=graph)
+    found = _changed(before, evaluated(made, parameters, before.sizes))
     if found is not None:
         raise PassError(f"pass {applied.name} {found}", graph=graph)
 
@@ -78,6 +82,8 @@ def observer(
 def _changed(before: Evaluated, after: Evaluated) -> str | None:
     """What differs, in words."""
     old, new, want, have = before.concrete, after.concrete, before.values, after.values
+    if len(old.results) != len(new.results):
+        return f"gave {len(new.results)} results for {len(old.results)}"
     for index, (a, b) in enumerate(zip(old.results, new.results, strict=True)):
         if not close(want[a], have[b]):
             culprit = _first_difference(old, new, want, have) or str(b)

@@ -9,6 +9,7 @@ from zlib import crc32
 import numpy as np
 
 from ..base.arrays import Array
+from ..errors import OptionError, ShapeError
 from ..graph.assume import Assumption, example_sizes
 from ..graph.facts import drawn
 from ..graph.ir import Graph, Value
@@ -39,7 +40,16 @@ def evaluated(
     concrete, rng = graph.bind(sizes), np.random.default_rng(0)
     if inputs is None:
         inputs = [sample(rng, t) for t in concrete.input_types]
+    elif [TensorType(x.shape, x.dtype) for x in inputs] != [t.with_order(None) for t in concrete.input_types]:
+        raise ShapeError(f"the graph takes {', '.join(map(str, concrete.input_types)) or 'no inputs'}")
     return Evaluated(graph, sizes, concrete, reference_values(concrete, inputs, parameters, keys(concrete)))
+
+
+def given(graph: Graph, parameters: Mapping[str, Array]) -> Mapping[str, Array]:
+    """The parameters, where there is one for each of the graph's."""
+    if not isinstance(parameters, Mapping) or set(graph.parameters) - set(parameters):
+        raise OptionError(f"parameters are a dict with arrays for {', '.join(graph.parameters) or 'nothing'}")
+    return parameters
 
 
 def sizes_of(graph: Graph, assumptions: Sequence[Assumption] = ()) -> dict[str, int]:
@@ -64,7 +74,7 @@ def difference(a: Array, b: Array) -> float:
         return float("inf")
     with np.errstate(all="ignore"):
         both = np.abs(a.astype(np.float64) - b.astype(np.float64))
-    return float(np.nanmax(both, initial=0.0))
+    return float(np.where((a == b) | np.isnan(both), 0.0, both).max(initial=0.0))
 
 
 def close(a: Array, b: Array, *made_of: Array) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +98,49 @@ def test_results_of_other_shapes_and_kinds() -> None:
 def test_what_is_no_model_is_refused(stray: object) -> None:
     with pytest.raises(OptionError, match="compare: a model is"):
         lucid.compare(stray, network(), X)
+
+
+def test_a_layer_that_was_folded_is_not_blamed() -> None:
+    lucid.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1)).eval()
+    model.get_buffer("1.running_var").data.copy_(np.full(2, 4, np.float32))
+    other = copy.deepcopy(model)
+    other.get_parameter("2.bias").data.copy_(np.ones(2, np.float32))
+    found = lucid.compare(model, lucid.compile(other), X)
+    assert not found
+    assert found.first is not None
+    assert found.first.place.startswith("2 at ")
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (lambda x: x.sum().to(lucid.int64) * 0 + 29000, lambda x: x.sum().to(lucid.int64) * 0 + 28999),
+        (lambda x: x * np.nan, lambda x: (x * 0).to(lucid.int64)),
+        (lambda x: x * np.nan, lambda x: x * np.inf),
+        (lambda x: x.sum() * np.nan, lambda x: x.sum() * 0),
+        (lambda x: x * np.inf, lambda x: -x * np.inf),
+    ],
+)
+def test_what_is_not_the_same(a: Any, b: Any) -> None:
+    assert not lucid.compare(a, b, X)
+    assert lucid.compare(a, a, X)
+    assert lucid.compare(b, b, X)
+
+
+def test_what_draws_random_numbers_is_refused() -> None:
+    model = nn.Dropout(0.5)
+    with pytest.raises(OptionError, match=r"draws random numbers.*model\.eval"):
+        lucid.compare(model, lucid.compile(model), X)
+    assert lucid.compare(model.eval(), lucid.compile(model), X)
+
+
+def test_values_are_copies() -> None:
+    model = network()
+    net, x = lucid.compile(model), X.copy()
+    for reference in (False, True):
+        _, values = net.values(x, reference=reference)
+        for array in values.values():
+            array[...] = 0
+    np.testing.assert_array_equal(x, X)
+    assert all(parameter.numpy().any() for parameter in model.parameters())
