@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 from ..autodiff.reverse import Partition
 from ..base import changes
 from ..base.arrays import Array
-from ..base.checks import flag, placed, shown
+from ..base.checks import flag, integer, placed, shown
 from ..base.recent import Recent
 from ..errors import LucidError, OptionError, TraceError
 from ..formats.draw import draw_training
@@ -38,7 +37,7 @@ from .arguments import OF_TEXTS, Structure, arranged, flatten, unflatten
 from .calls import Calls, Forward, OfTensors
 from .guards import Guards
 from .options import Options
-from .record import record
+from .record import input_names, record
 from .sizes import orders_of
 from .specialization import Specialization
 
@@ -61,6 +60,9 @@ class Trace:
         """The graphs and programs that were made of it."""
         return self.calls.specialization
 
+
+_Known: TypeAlias = "tuple[int, OfTensors, Callable[[], bool] | None, tuple[Trace, Forward]]"
+"""How calls like an earlier one go: with what count of changes, by what, while what holds, and what ran."""
 
 _LOADED = Guards((), (), -1)
 """The guards of a model from a file, which depends on nothing."""
@@ -94,7 +96,7 @@ class CompiledModel(Module):
         for name, make in OWN.items():  # shared with the module: what is registered in one is in both
             setattr(self, name, getattr(model, name) if isinstance(model, Module) else make())
         self.options = options
-        self.input_names = _input_names(model)
+        self.input_names = input_names(model)
         self._specs = specs = self._placed(*specs)
         self._lock = RLock()
         self._store = Store()
@@ -103,7 +105,7 @@ class CompiledModel(Module):
         self._latest: Trace | None = None
         self._ran: Forward | None = None
         """What ran last, in whichever thread."""
-        self._known: Recent[Any, tuple[int, OfTensors, Callable[[], bool] | None, Forward]] = Recent(SPECIALIZATIONS)
+        self._known: Recent[Any, _Known] = Recent(SPECIALIZATIONS)
         self._types, structure = flatten(specs, (TensorType,))
         self._fixed: Structure | None = structure if self._types else None
         if self._fixed is not None:
@@ -151,7 +153,7 @@ class CompiledModel(Module):
         now = changes.of_models.now
         known = self._known.get(key)
         if known is not None and known[0] == now and (known[2] is None or known[2]()):
-            self._ran = known[3]
+            self._latest, self._ran = known[3]
             return known[1](*args)
         result, trace, call = self._run(args, kwargs)
         self._remember(now, key, trace, call)
@@ -209,7 +211,7 @@ class CompiledModel(Module):
             return
         straight = trace.calls.of_tensors(call)
         if straight is not None and OF_TEXTS not in trace.specialization.inputs[2]:
-            self._known.keep(key, (now, straight, guards.unchanged, call))
+            self._known.keep(key, (now, straight, guards.unchanged, (trace, call)))
 
     def _flat(self, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[list[Any], Structure]:
         """The arguments as tensors and a structure; where specs fix that, keywords and keys may come in any order."""
@@ -365,7 +367,7 @@ class CompiledModel(Module):
         ----------
         node
             The name of one: then also how it runs, and how long that and all else would take. One that another took in
-            tells of that.
+            tells of that, and one in a branch or loop stands below that.
         """
         current = self._current()
         graph = current.graph
@@ -383,8 +385,9 @@ class CompiledModel(Module):
         *args, **kwargs
             As for a call.
         repeat
-            How many runs the medians are of.
+            How many runs the medians are of, at least one.
         """
+        repeat = integer("profile", "repeat", repeat)
         leaves, structure = self._flat(args, kwargs)
         found = self._find(structure, leaves).specialization
         arrays = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in leaves]
@@ -465,15 +468,6 @@ def _likeness(args: tuple[object, ...]) -> tuple[object, ...] | None:
             return None
         found.append((type(x), array.shape, array.dtype, array.strides))
     return tuple(found)
-
-
-def _input_names(model: object) -> tuple[str, ...]:
-    """Those of a module that says them and, as they need be no identifiers, takes whatever it is given."""
-    names = getattr(model, "input_names", ())
-    if not isinstance(model, Module) or not isinstance(names, tuple) or not all(isinstance(one, str) for one in names):
-        return ()
-    taken = [one.kind for one in inspect.signature(model.forward).parameters.values()]
-    return names if taken == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD] else ()
 
 
 def _from_bytes(data: bytes, options: Options) -> CompiledModel:

@@ -94,16 +94,29 @@ def _refuse_later_code(result: object) -> None:
         )
 
 
+def input_names(model: object) -> tuple[str, ...]:
+    """Those of a module that says them and, as they need be no identifiers, takes whatever it is given."""
+    names = getattr(model, "input_names", ())
+    if not isinstance(model, Module) or not isinstance(names, tuple) or not names:
+        return ()
+    taken = [one.kind for one in inspect.signature(model.forward).parameters.values()]
+    takes_any = taken == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]
+    return names if takes_any and all(isinstance(one, str) for one in names) else ()
+
+
 def _labels(model: Callable[..., object], structure: Structure) -> list[str]:
-    """Names of the inputs, from the function's own argument names."""
+    """Names of the inputs: those that the module says, or the function's own argument names."""
     _, _, positional, keyword = structure
-    function = model.forward if isinstance(model, Module) else model
-    try:
-        known = list(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        known = []
+    known = input_names(model) or _argument_names(model.forward if isinstance(model, Module) else model)
     labels: list[str] = []
     for i, part in enumerate(positional[2:]):
         labels.extend(leaf_names(part, known[i] if i < len(known) else f"input_{i}"))
     labels.extend(leaf_names(keyword, ""))
     return labels
+
+
+def _argument_names(function: Callable[..., object]) -> tuple[str, ...]:
+    try:
+        return tuple(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return ()

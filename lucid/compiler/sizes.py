@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from ..base.arrays import Array
+from ..base.checks import shown
 from ..errors import DTypeError, ShapeError
 from ..graph.dims import SymDim, evaluate
 from ..graph.equations import line
@@ -26,10 +27,10 @@ def sizes_of(graph: Graph, arrays: Sequence[Array]) -> Sizes:
     """The size that each symbolic dimension has in these arrays; raises where an array does not fit its input."""
     found: dict[str, int] = {}
     types = graph.input_types
-    for index, (type_, array) in enumerate(zip(types, arrays, strict=True)):
+    for name, type_, array in zip(graph.inputs, types, arrays, strict=True):
         if array.dtype != type_.dtype:
             raise DTypeError(
-                f"input {graph.inputs[index]!r} is compiled for {type_}, got {array.dtype}{list(array.shape)}"
+                f"input {shown(name)} is compiled for {type_}, got {array.dtype}{list(array.shape)}"
                 + widths_hint((type_.dtype, array.dtype))
             )
         fits = len(type_.shape) == len(array.shape)
@@ -43,10 +44,10 @@ def sizes_of(graph: Graph, arrays: Sequence[Array]) -> Sizes:
         if not fits:
             known = ", ".join(f"{k}={v}" for k, v in found.items())
             raise ShapeError(
-                f"input {graph.inputs[index]!r} is compiled for {type_}, got {array.dtype}{list(array.shape)}"
+                f"input {shown(name)} is compiled for {type_}, got {array.dtype}{list(array.shape)}"
                 + (f" where {known}" if known else "")
             )
     for name, type_, array in zip(graph.inputs, types, arrays, strict=True):
         if any(evaluate(want, found) != have for want, have in zip(type_.shape, array.shape, strict=True)):
-            raise ShapeError(f"input {name!r} is compiled for {type_}, got {list(array.shape)}")
+            raise ShapeError(f"input {shown(name)} is compiled for {type_}, got {list(array.shape)}")
     return tuple(sorted(found.items()))

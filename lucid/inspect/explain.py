@@ -8,7 +8,7 @@ from ..base.checks import shown
 from ..errors import GraphError
 from ..graph.facts import read_values
 from ..graph.ir import Graph, Node
-from ..graph.region import regions_of
+from ..graph.region import Region, regions_of
 from ..passes.rewrite import Decline
 from ..runtime.planning.choosing import as_read
 from ..runtime.planning.registry import choices
@@ -29,15 +29,27 @@ def explain_node(name: str, graph: Graph, declined: Iterable[Decline], plan: Pla
     GraphError
         No node is called so, and none was.
     """
-    names = _places(graph).get(name)
-    if not names:
+    steps = {step.name: step for step in plan.steps}
+    lines = list(_told(name, graph, _said(graph, declined), steps, plan))
+    if not lines:
         raise GraphError(f"no node is called {shown(name)}: net.graph.order lists them")
-    steps, said = {step.name: step for step in plan.steps}, _said(graph, declined)
-    lines = [] if name in graph else [f"{name} went into {', '.join(names)}"]
-    for one in names:
-        lines += _paragraph(one, graph.node(one), said)
-        lines += _running(steps[one], plan) if one in steps else ()
     return "\n".join(lines)
+
+
+def _told(
+    name: str, graph: Graph, said: Mapping[str, list[str]], steps: Mapping[str, Step], plan: Plan
+) -> Iterator[str]:
+    """The paragraphs of a name, or where the graph does not have it, those that the graphs its nodes run have of it."""
+    names = _places(graph).get(name, ())
+    if names and name not in graph:
+        yield f"{name} went into {', '.join(names)}"
+    for one in names:
+        yield from _paragraph(one, graph.node(one), said)
+        yield from _running(steps[one], plan) if one in steps else ()
+    for outer, node in graph.nodes() if not names else ():
+        for label, region in _regions(node):
+            lines = list(_told(name, region.graph, {}, {}, plan))
+            yield from (f"in {label} of {outer}:", *(f"    {line}" for line in lines)) if lines else ()
 
 
 def _explained(graph: Graph, said: Mapping[str, list[str]]) -> Iterator[str]:
@@ -51,9 +63,13 @@ def _paragraph(name: str, node: Node, said: Mapping[str, list[str]]) -> Iterator
     yield from (f"    from {place}" for place in (*node.origin.modules, *node.origin.locations))
     yield from (f"    by {step}" for step in node.origin.history)
     yield from said.get(name, ())
-    for label, region in regions_of(node.attrs).items() if node.op.regions else ():
+    for label, region in _regions(node):
         yield f"    in {label}:"
         yield from (f"        {line}" for line in _explained(region.graph, {}))
+
+
+def _regions(node: Node) -> Iterable[tuple[str, Region]]:
+    return regions_of(node.attrs).items() if node.op.regions else ()
 
 
 def _places(graph: Graph) -> dict[str, list[str]]:

@@ -180,7 +180,7 @@ def profile(
     runs: list[list[float]] = []
     plain: list[float] = []
     whole: list[float] = []
-    for _ in range(max(1, repeat)):
+    for _ in range(repeat):
         start = clock()
         program(*inputs)
         plain.append(clock() - start)

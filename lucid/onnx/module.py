@@ -58,7 +58,7 @@ def load(source: object, shapes: Mapping[str, int] | None = None) -> OnnxModel:
     GraphError
         It is no ONNX model, a broken one, or has operators that are not supported; all of these are named.
     OptionError
-        ``shapes`` names a size that the model does not have.
+        ``shapes`` is no dict, or names a size that the model does not have.
     """
     model = read(source)
     _refuse_unknown(model)
@@ -176,7 +176,7 @@ class OnnxModel(Module):
         self.source = model.source
         self.input_names = tuple(one.name for one in graph.inputs)
         self.output_names = tuple(one.name for one in graph.outputs)
-        self.shapes = dict(shapes or {})
+        self.shapes = {} if shapes is None else dict(checks.mapping("lucid.onnx.load", "shapes", shapes))
         self.shape_inputs = shape_inputs(graph)
         self._plan = _Plan(graph, model.kinds)
         self._check_shapes()

@@ -124,6 +124,25 @@ def test_the_plan_is_that_of_the_latest_call() -> None:
     assert shown()[0] == inputs[1].shape
 
 
+@pytest.mark.parametrize("specs", [(), (lucid.spec("N"),)], ids=["at calls", "specs"])
+def test_what_it_tells_and_saves_is_of_the_latest_call(specs: Any, tmp_path: Path) -> None:
+    """Also where that call went the way of an earlier one."""
+    compiled = lucid.compile(lambda a: a * a[:3].sum(), *specs)
+    inputs = [np.ones(n, np.float32) for n in (2, 3, 4)] + [np.ones(2, np.float64)] * (not specs)
+    for x in [*inputs, *inputs, *reversed(inputs)]:
+        compiled(x)
+        taken = f"{x.dtype}[{len(x) if not specs or len(x) == 2 else 'N'}]"  # a size that is sliced otherwise is fixed
+        assert [str(graph.input_types[0]) for graph in (compiled.traced, compiled.graph)] == [taken, taken]
+        assert f"a: Input -> {taken}" in compiled.explain()
+        compiled.draw(tmp_path / "f.dot")
+        assert taken in (tmp_path / "f.dot").read_text("utf-8")
+        assert str(compiled.plan.graph.input_types[0]) == f"{x.dtype}[{len(x)}]"
+        compiled.save(tmp_path / "f.lucid")
+        loaded = lucid.load(tmp_path / "f.lucid")
+        assert str(loaded.traced.input_types[0]) == taken
+        np.testing.assert_array_equal(loaded(x).numpy(), x * min(len(x), 3))
+
+
 def test_the_plan_before_any_call_is_that_of_one() -> None:
     compiled = lucid.compile(nn.Linear(8, 4), lucid.spec("N", 8))
     assert compiled.plan.graph.input_types[0].shape == (1, 8)

@@ -88,3 +88,34 @@ def test_one_node_says_how_it_runs_and_what_else_could(usual_machine: Machine) -
     assert gone[-len(lines) :] == lines
     with pytest.raises(GraphError, match="no node is called 'nothing'"):
         net.explain("nothing")
+
+
+class Branches(nn.Module):
+    """Two branches, and one in one of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.large, self.small = nn.Sequential(nn.Linear(4, 4), nn.Tanh()), nn.Linear(4, 4)
+
+    def inner(self, x: Any) -> Any:
+        return lucid.cond(x.mean() > 0, self.small, lambda x: x.exp(), (x,))
+
+    def forward(self, x: Any) -> Any:
+        return lucid.cond(x.sum() > 1, self.large, self.inner, (x,)).sigmoid()
+
+
+def test_a_node_that_another_runs_is_found_there() -> None:
+    net = lucid.compile(Branches().eval(), lucid.spec("N", 4))
+    whole = [line.strip() for line in net.explain().splitlines()]
+    for name, depth in (("large.0.linear", 1), ("small.linear", 2)):
+        lines = net.explain(name).splitlines()
+        ends = [i for i, line in enumerate(lines) if line.strip().startswith(f"{name}: ")]
+        assert ends == [depth]
+        assert [line.split()[0] for line in lines[:depth]] == ["in"] * depth
+        assert all(line.startswith("    " * depth) for line in lines[depth:])
+        assert all(line.strip() in whole for line in lines[depth:])
+    taken = net.explain("large.1.tanh").splitlines()
+    assert taken[:2] == ["in then of if:", "    large.1.tanh went into large.0.linear"]
+    assert not net.explain("sigmoid").startswith("in ")
+    with pytest.raises(GraphError, match=r"no node is called 'large\.0'"):
+        net.explain("large.0")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import lucid
 from lucid import nn
-from lucid.errors import FileError
+from lucid.errors import FileError, OptionError
 from lucid.inspect.profile import Limits, Profile, StepTime, profile
 from lucid.runtime.program.executable import Executable
 
@@ -97,6 +98,12 @@ def test_arguments_by_keyword_and_by_structure() -> None:
     found = net.profile({"a": X[0, 0, 0]}, m=X[0, 0, 1], repeat=1)
     assert len(found.timed) == 1
     assert found.total > 0
+
+
+@pytest.mark.parametrize("repeat", [0, -1, 1.5, True, None, "3"])
+def test_runs_are_a_positive_number(repeat: Any) -> None:
+    with pytest.raises(OptionError, match="profile: repeat must be"):
+        network().profile(X, repeat=repeat)
 
 
 def test_a_program_without_steps() -> None:

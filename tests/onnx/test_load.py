@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import lucid
-from lucid.errors import FileError, GraphError, OptionError
+from lucid.errors import FileError, GraphError, OptionError, ShapeError
 from lucid.formats import serialize
 
 from .models import Array, expected, model, one
@@ -137,6 +137,32 @@ def test_a_compiled_model_takes_inputs_by_name(tmp_path: Path) -> None:
         for args, kwargs, words in wrong:
             with pytest.raises(OptionError, match=words):
                 one_(*args, **kwargs)
+
+
+def test_a_compiled_model_calls_its_inputs_as_the_file_does(tmp_path: Path) -> None:
+    """In its graphs, in errors and in pictures, on one line each; with specs or without, and from a file."""
+    names = ("input.1", "/a/self:0", "x y\n", "x y\\n", "l" * 300)
+    known = ("input.1", "/a/self:0", "x y\\n", "x y\\n_1", "l" * 300)
+    net = lucid.onnx.load(model([helper.make_node("Sum", names, ["y"])], {name: (1, ["n"]) for name in names}, ["y"]))
+    arrays = [floats(2, seed=i) for i in range(5)]
+    saved, later = lucid.compile(net, *net.specs), lucid.compile(net)
+    later(*arrays)
+    saved.save(tmp_path / "net.lucid")
+    for compiled in (saved, later, lucid.load(tmp_path / "net.lucid")):
+        assert compiled.traced.inputs == compiled.graph.inputs == known
+        np.testing.assert_allclose(compiled(*arrays).numpy(), sum(arrays), rtol=1e-6)
+        compiled.draw(tmp_path / "net.dot")
+        assert "/a/self:0" in (tmp_path / "net.dot").read_text("utf-8")
+    for wrong, words in ((1, r"input '/a/self:0' is"), (4, r"input 'l{75} \.\.\. is compiled for float32\[n\]")):
+        with pytest.raises(ShapeError, match=words):
+            saved(*(floats(2 + (i == wrong)) for i in range(5)))
+    assert lucid.compile(lambda *args: net(*args), *net.specs).graph.inputs[0] == "args"  # a function has its own
+
+
+@pytest.mark.parametrize("shapes", [3, 0, "n", [], [("batch", 1)]])
+def test_sizes_that_are_no_dict_are_refused(shapes: Any) -> None:
+    with pytest.raises(OptionError, match=r"lucid\.onnx\.load: shapes is a dict, got"):
+        lucid.onnx.load(network(), shapes=shapes)
 
 
 @pytest.mark.parametrize("found", ["x0", ["x0", 1], ["x0"], ["x0", "x0"], ["x0", "x1", "x2"], None, {"x0": "x1"}, 3])
