@@ -423,8 +423,9 @@ class CompiledModel(Module):
         each node how, by pointing at it.
         """
         if not flag("draw", "backward", backward):
-            plan = notes(self._ran.executable.plan) if self._ran is not None else {}
-            self.graph.draw(path, **{"notes": plan, **options})
+            graph, ran = self.graph, notes(self._ran.executable.plan) if self._ran is not None else {}
+            known = {name: lines for name, lines in ran.items() if name in graph}
+            graph.draw(path, **{"notes": known, **options})
             return
         current, cut = self._current(), self._split()
         places = {"input": [Value(name) for name in cut.forward.inputs], "output": cut.forward.outputs}

@@ -127,7 +127,7 @@ def picture(
     notes: Mapping[str, Sequence[str]] | None = None,
 ) -> View:
     """The view of a graph that :func:`to_dot` writes; the options are those."""
-    wishes = Wishes(full=_full(detail), frames=_frames(graph, highlight), notes=_notes(notes))
+    wishes = Wishes(full=_full(detail), frames=_frames([graph], highlight), notes=_notes([graph], notes))
     return arranged(view_of(graph, wishes), depth=depth, focus=focus, full=wishes.full, columns=columns)
 
 
@@ -165,8 +165,9 @@ def draw_changes(
 
 def draw_training(
     forward: Graph, backward: Graph, results: int, kept: Sequence[Value], path: str | os.PathLike[str], *,
-    title: str | None = None, depth: int | None = None, focus: str | None = None, direction: str = "down",
-    detail: str = "auto", notes: Mapping[str, Sequence[str]] | None = None, max_nodes: int = 2000,
+    title: str | None = None, highlight: Iterable[str] | Mapping[str, str] = (), depth: int | None = None,
+    focus: str | None = None, direction: str = "down", detail: str = "auto",
+    notes: Mapping[str, Sequence[str]] | None = None, max_nodes: int = 2000,
 ) -> None:  # fmt: skip
     """Draw the halves of training beside each other, with arrows from what is kept to the gradients that wait for it.
 
@@ -174,10 +175,11 @@ def draw_training(
     ----------
     forward, backward, results, kept
         As for :func:`~.pairs.joined`.
-    path, title, depth, focus, direction, detail, notes, max_nodes
-        As for :func:`draw`.
+    path, title, highlight, depth, focus, direction, detail, notes, max_nodes
+        As for :func:`draw`; names are those of either half.
     """
-    wishes = Wishes(full=_full(detail), notes=_notes(notes))
+    halves = [forward, backward]
+    wishes = Wishes(full=_full(detail), frames=_frames(halves, highlight), notes=_notes(halves, notes))
     view = joined(forward, backward, results, kept, wishes)
     view = arranged(view, depth=depth, focus=focus, full=wishes.full, columns=1)
     write(view, path, title=title, direction=direction, max_nodes=max_nodes)
@@ -204,8 +206,17 @@ def _full(detail: str) -> bool:
     return detail == "full"
 
 
-def _notes(notes: Mapping[str, Sequence[str]] | None) -> dict[str, tuple[str, ...]]:
-    return {name: tuple(lines) for name, lines in (notes or {}).items()}
+def _notes(graphs: Sequence[Graph], notes: Mapping[str, Sequence[str]] | None) -> dict[str, tuple[str, ...]]:
+    """Nodes and lines, checked."""
+    found = {}
+    for name, lines in checks.mapping("draw", "notes", {} if notes is None else notes).items():
+        if not any(name in graph for graph in graphs):
+            raise DrawError(f"cannot note anything with {shown(name)}: no node is called that")
+        found[name] = tuple(
+            checks.text("draw", f"a note with {shown(name)}", line)
+            for line in checks.several("draw", f"notes[{shown(name)}]", lines)
+        )
+    return found
 
 
 def text(view: View, *, title: str | None = None, direction: str = "down") -> str:
@@ -239,7 +250,7 @@ def write(
     write_atomically(path, [dot.encode() if suffix == ".dot" else render(dot, suffix[1:])])
 
 
-def _frames(graph: Graph, highlight: Iterable[str] | Mapping[str, str]) -> dict[str, str]:
+def _frames(graphs: Sequence[Graph], highlight: Iterable[str] | Mapping[str, str]) -> dict[str, str]:
     """Nodes and colours, checked."""
     wanted = (
         highlight.items()
@@ -247,7 +258,7 @@ def _frames(graph: Graph, highlight: Iterable[str] | Mapping[str, str]) -> dict[
         else [(name, style.HIGHLIGHT) for name in checks.several("draw", "highlight", highlight)]
     )
     for name, colour in wanted:
-        if not isinstance(name, str) or name not in graph:
+        if not any(name in graph for graph in graphs):
             raise DrawError(f"cannot highlight {shown(name)}: no node is called that")
         if not isinstance(colour, str) or not re.fullmatch("#[0-9a-fA-F]{6}|[a-zA-Z]+[0-9]*", colour):
             raise DrawError(f"cannot highlight {shown(name)} in {shown(colour)}: a colour is '#rrggbb' or a name")

@@ -344,7 +344,7 @@ class _Making:
             around = (*self._frames(name), Part(f"{name}: {label}", 0, "region"))
             inner = _Making(
                 region.graph,
-                replace(self.wishes, frames={}),
+                replace(self.wishes, frames={}, notes={}),
                 f"{self.prefix}{name}{PLACE}{label}{PLACE}",
                 around,
                 handed,

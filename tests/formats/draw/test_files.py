@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from lucid.autodiff.reverse import differentiate, partition
-from lucid.errors import DrawError, FileError
+from lucid.errors import DrawError, FileError, OptionError
 from lucid.formats.draw import draw, render, style, to_dot
 from lucid.formats.draw import files as drawing
 from lucid.formats.draw.making import family, is_gradient
@@ -143,6 +143,15 @@ def test_highlight() -> None:
     assert 'color="gold"' in to_dot(perceptron(), highlight={"act.relu": "gold"})
     with pytest.raises(DrawError, match="'ghost'"):
         to_dot(perceptron(), highlight=["ghost"])
+
+
+def test_notes() -> None:
+    assert "look here" in to_dot(perceptron(), notes={"act.relu": ["look here"]})
+    with pytest.raises(DrawError, match="'ghost'"):
+        to_dot(perceptron(), notes={"ghost": ["look here"]})
+    for notes in (3, {"act.relu": [3]}, {"act.relu": 3}, {"act.relu": "look here"}):
+        with pytest.raises(OptionError, match="note"):
+            to_dot(perceptron(), notes=notes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

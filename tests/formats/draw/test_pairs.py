@@ -75,6 +75,12 @@ def test_training(net: Any, tmp_path: Path) -> None:
     assert {"Conv2d", "MaxPool2d", "MaxPool2dGrad", "∇ fc1", "∂ weight · ∂ bias", "output"} <= set(words)
     net.draw(tmp_path / "train.dot", backward=True, depth=1)
     assert "dir=back" in (tmp_path / "train.dot").read_text("utf-8")
+    ends = ["conv1.conv2d", "conv1.conv2d_grad_weight"]
+    net.draw(tmp_path / "train.dot", backward=True, highlight=ends, notes={ends[1]: ["look here"]})
+    assert (tmp_path / "train.dot").read_text("utf-8").count(style.HIGHLIGHT) == len(ends)
+    assert "look here" in (tmp_path / "train.dot").read_text("utf-8")
+    with pytest.raises(DrawError, match="'ghost'"):
+        net.draw(tmp_path / "x.svg", backward=True, highlight=["ghost"])
     with pytest.raises(OptionError, match="backward"):
         net.draw(tmp_path / "x.svg", backward=3)
 
