@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from ..base.lazy import networkx as nx
 from ..errors import GraphError, LucidError
+from ..graph.builder import MAX_NAME
 from ..graph.dims import limited_work
 from ..graph.fields import attrs_class, build_attrs
 from ..graph.ir import Dag, Graph, Node, Origin, Value
@@ -20,8 +21,6 @@ from .sizes import check_sizes
 
 JSON: TypeAlias = Any
 
-#: Characters of the longest name of a node.
-MAX_NAME = 10_000
 WORK, WORK_PER_NODE = 20_000, 200
 """Products of terms that dimensions may take, and how many more for each node; honest ones take a tenth."""
 

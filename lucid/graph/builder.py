@@ -13,6 +13,9 @@ from .ir import Dag, Graph, Node, Origin, Value
 from .opdef import Attrs, OpDef
 from .types import TensorType
 
+MAX_NAME = 10_000
+"""Signs of a node's name; of what a user or a file calls longer, the beginning is taken."""
+
 
 @lru_cache(maxsize=1024)
 def snake_case(name: str) -> str:
@@ -48,11 +51,11 @@ class Builder:
 
     def unique_name(self, base: str) -> str:
         """``base``, or ``base_1``, ``base_2``… if it is taken."""
-        name = base = printable(base)
+        name = base = printable(base)[:MAX_NAME]
         count = self._taken.get(base, 0)
         while name in self.dag:
             count += 1
-            name = f"{base}_{count}"
+            name = f"{base[: MAX_NAME - 20]}_{count}"
         self._taken[base] = count
         return name
 

@@ -9,10 +9,13 @@ from itertools import count
 from . import style
 from .style import EDGES, FACES, FRAMES, LOOKS, MARKS, ROWS, SIGNS, Look
 from .view import Box, Edge, Path, Place, View, lines_of, module_of
-from .words import escape, quote
+from .words import escape, quote, shorten
 
 DIRECTIONS: Mapping[str, str] = {"down": "TB", "TB": "TB", "right": "LR", "LR": "LR"}
 """Which way arrows go, as people say it and as Graphviz does."""
+
+LONGEST = 4000
+"""Signs of what is seen by pointing at something: Graphviz reads no text of more than 16384 bytes."""
 
 
 def dot_of(view: View, *, title: str | None = None, direction: str = "down") -> str:
@@ -140,7 +143,7 @@ class _Writing:
             options += [f"color={quote(box.frame)}", "penwidth=3"]
         if box.column:
             options.append(f"sortv={box.column}")
-        options.append(f"tooltip={quote(box.hover or ' ')}")
+        options.append(_tooltip(box.hover or " "))
         if box.link:
             options.append(f"URL={quote(box.link)}")
         return f"{self.ids[box.key]} [{', '.join(options)}];"
@@ -175,7 +178,7 @@ class _Writing:
         for edge in self.view.edges:
             said = self.types.get((edge.source, edge.output))
             source = self.ids[edge.source] if said is None else said[0]
-            words = ", ".join(filter(None, [EDGES[edge.kind][1], f"tooltip={quote(edge.hover)}"]))
+            words = ", ".join(filter(None, [EDGES[edge.kind][1], _tooltip(edge.hover)]))
             yield f"  {self._arrow(edge, source, self.ids[edge.target], words)};"
 
     def _arrow(self, edge: Edge, source: str, target: str, options: str, *, head: str = "normal") -> str:
@@ -184,3 +187,7 @@ class _Writing:
         if self.sections[edge.source] == self.sections[edge.target] in self.view.upward:
             return f'{target} -> {source} [dir=back, arrowtail={head}, color="{colour}", {options}]'
         return f'{source} -> {target} [{"" if head == "normal" else f"arrowhead={head}, "}color="{colour}", {options}]'
+
+
+def _tooltip(text: str) -> str:
+    return f"tooltip={quote(shorten(text, LONGEST))}"
