@@ -25,8 +25,8 @@ Folder: TypeAlias = "str | os.PathLike[str] | None"
 GRAPH = "graph"
 """Name of the graph in the file."""
 
-INPUT = "input."
-"""Prefix of the arrays that are inputs, which are numbered."""
+INPUT = "(input) "
+"""Prefix of the arrays that are inputs, which are numbered; no path of a module's parameter begins so."""
 
 _SCRIPT = """# {title}
 

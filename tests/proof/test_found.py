@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid.errors import OptionError, PassError, ShapeError
+from lucid.errors import OptionError, PassError, RuleError, ShapeError
 from lucid.graph.ir import Graph
 from lucid.passes.rewrite import Site, rebuild
 from lucid.proof import check_gradients, check_pass
+
+from .planted import planted
 
 GRAPH = lucid.compile(lambda x: (x.exp() + 1, x.tanh()), lucid.spec(2, 3)).traced
 
@@ -52,3 +55,24 @@ def test_what_is_asked_for_wrongly() -> None:
     for check in (lambda: check_pass(halved, with_weights, {}), lambda: check_gradients(with_weights, {})):
         with pytest.raises(OptionError, match="arrays for weight, bias"):
             check()
+
+
+def test_a_module_called_input(tmp_path: Path) -> None:
+    """Its parameters are no inputs."""
+
+    class Named(lucid.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.input = lucid.nn.Linear(3, 2)
+
+        def forward(self, x: Any) -> Any:
+            return self.input(x).exp()
+
+    lucid.manual_seed(0)
+    x = lucid.tensor(np.ones((2, 3), np.float32), requires_grad=True)
+    with planted("graph.ops.linalg", "dy.sum(0) if", "dy.mean(0) if"):
+        with pytest.raises(RuleError, match="of Linear") as caught:
+            lucid.compile(Named(), verify=tmp_path)(x).sum().backward()
+        with pytest.raises(RuleError, match="of Linear"):
+            runpy.run_path(str(caught.value.script))
+    runpy.run_path(str(caught.value.script))
