@@ -49,12 +49,15 @@ def wish(
     return Wish(specs, parse_sizes(sizes), threads, exact, verify, tune)
 
 
-def open_model(name: str, how: Wish, given: Callable[[], Sequence[Array]] = tuple) -> CompiledModel:
+def open_model(name: str, how: Wish, given: Callable[[], Sequence[Array]] | None = None) -> CompiledModel:
     """The compiled model of a file or of ``module:attribute``.
 
-    ``given`` reads its inputs, where they are known: a model of Python without a ``--spec`` is compiled for them.
+    ``given`` reads its inputs, where they are known: a model of Python without a ``--spec`` is compiled for them. A
+    command without it takes no inputs, and so no sizes of such but those that an ONNX file is read with.
     """
     kind = kind_of(name)
+    if given is None and how.sizes and kind != "onnx":
+        raise OptionError(f"--size fixes the sizes of an .onnx file; {named(name)} is none")
     if kind != "python" and how.specs:
         raise OptionError(f"--spec is for module:attribute; {named(name)} says itself what it takes")
     if kind == "lucid":
@@ -64,7 +67,7 @@ def open_model(name: str, how: Wish, given: Callable[[], Sequence[Array]] = tupl
     if kind == "onnx":
         model = onnx.load(name, how.sizes)
         return _compiled(model, model.specs, {}, how)
-    return _of_python(name, how, given)
+    return _of_python(name, how, given or tuple)
 
 
 def _compiled(model: object, by_position: Sequence[object], by_name: Mapping[str, object], how: Wish) -> CompiledModel:

@@ -63,6 +63,7 @@ CASES = {
     "a pause that is no number": (["bench", "mine:compiled", "--pause", "nan"], "--pause"),
     "a pause without end": (["bench", "mine:compiled", "--pause", "inf"], "--pause"),
     "a tolerance that is no number": (["diff", "mine:small", "mine:small", "--tolerance", "nan"], "--tolerance"),
+    "a size for what takes none": (["passes", "lucid.models:lenet5", "--spec", "N,1,28,28", "--size", "N=2"], "--size"),
     "no threads": (["run", "mine:compiled", "--random", "--threads", "0"], "--threads"),
     "too many threads": (["run", "mine:small", "--spec", "3", "--random", "--threads", "100000"], "threads"),
 }
