@@ -278,9 +278,10 @@ class Partition:
         return self.half.graph
 
     @property
-    def kept(self) -> tuple[Place, ...]:
-        """Where ``forward`` has what the backward half keeps."""
-        return self.half.kept
+    def kept(self) -> tuple[Value, ...]:
+        """The values of ``forward`` that the backward half reads."""
+        places = {"input": tuple(map(Value, self.forward.inputs)), "output": self.forward.outputs}
+        return tuple(places[kind][number] for kind, number in self.half.kept)
 
 
 @collection_paused()

@@ -19,6 +19,7 @@ import numpy as np
 from ..base.texts import encoded, is_array_of_texts
 from ..errors import TraceError
 from ..graph.texts import Text
+from ..tensor.grad_mode import is_grad_enabled
 from ..tensor.tensor import Tensor
 
 Structure: TypeAlias = "tuple[Any, ...]"
@@ -316,3 +317,17 @@ def from_json(data: Any, depth: int = 0) -> Structure:
 
 def _is_item(part: object) -> bool:
     return isinstance(part, list) and len(part) == 2 and type(part[0]) in (str, int)
+
+
+def likeness(args: tuple[object, ...]) -> tuple[object, ...] | None:
+    """What calls of arrays, and tensors without gradients, have in common that go the same way; None for others."""
+    found: list[object] = [is_grad_enabled()]
+    for x in args:
+        if type(x) is np.ndarray:
+            array = x
+        elif type(x) is Tensor and not x._requires_grad:
+            array = x._array
+        else:
+            return None
+        found.append((type(x), array.shape, array.dtype, array.strides))
+    return tuple(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from ..graph.ir import Graph, Value
 from ..graph.trace import active_trace, user_location
 from ..graph.types import TensorType, as_dtype
 from ..inspect.explain import explain, explain_node
-from ..inspect.pictures import notes
+from ..inspect.pictures import notes, write_source
 from ..inspect.profile import Profile, profile
 from ..nn.module import Module
 from ..nn.tables import OWN
@@ -30,10 +31,9 @@ from ..proof.sampling import sample
 from ..runtime.program.executable import Executable
 from ..runtime.program.plan import Plan
 from ..runtime.program.store import Store
-from ..tensor.grad_mode import is_grad_enabled
 from ..tensor.tensor import Tensor
 from .archive import archive_bytes, archive_from_bytes, write_archive
-from .arguments import OF_TEXTS, Structure, arranged, flatten, unflatten
+from .arguments import OF_TEXTS, Structure, arranged, flatten, likeness, unflatten
 from .calls import Calls, Forward, OfTensors
 from .guards import Guards
 from .options import Options
@@ -147,7 +147,7 @@ class CompiledModel(Module):
             return self._within_trace(args, kwargs)
         if kwargs:
             args, kwargs = self._placed(args, kwargs)
-        key = None if kwargs else _likeness(args)
+        key = None if kwargs else likeness(args)
         if key is None:
             return self._run(args, kwargs)[0]
         now = changes.of_models.now
@@ -354,6 +354,15 @@ class CompiledModel(Module):
         """The NumPy program of :attr:`plan`."""
         return self._executable().source.text
 
+    @property
+    def source_lines(self) -> Mapping[str, tuple[int, ...]]:
+        """The lines of :attr:`source` that compute each node of its plan, counted from 1.
+
+        First come those that every call runs. A node of a graph that a node runs goes by its path, as
+        ``loop > body > relu``.
+        """
+        return self._executable().source.lines
+
     def _executable(self) -> Executable:
         if self._ran is not None:
             return self._ran.executable
@@ -416,21 +425,38 @@ class CompiledModel(Module):
         graph, made = found.reference_values(arrays) if reference else found.values(arrays, orders_of(arrays))
         return graph, {value: np.array(x) for value, x in made.items()}
 
-    def draw(self, path: str | Path, *, backward: bool = False, **options: Any) -> None:
+    def draw(
+        self, path: str | Path, *, backward: bool = False, links: str | Path | Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> None:  # fmt: skip
         """Draw the optimised graph, or with ``backward`` both halves of training and what one keeps for the other.
 
-        The suffix is .svg, .dot, .png or .pdf, the options are those of a graph. Where a program has run, one sees of
-        each node how, by pointing at it.
+        Where a program has run, one sees of each node how, by pointing at it.
+
+        Parameters
+        ----------
+        path
+            Where to; the suffix is .svg, .dot, .png or .pdf.
+        backward
+            Whether to draw both halves.
+        links
+            The name of a .html or .py file for :attr:`source`, beside the picture: a click on a node leads to its
+            line. A mapping says for each node where to.
+        **options
+            Those of a graph.
         """
-        if not flag("draw", "backward", backward):
+        both = flag("draw", "backward", backward)
+        if isinstance(links, str | bytes | os.PathLike):
+            if both:
+                raise OptionError("draw: each half of training has a program of its own; links= goes without backward=")
+            links = write_source(self._executable().source, links, path)
+        if not both:
             graph, ran = self.graph, notes(self._ran.executable.plan) if self._ran is not None else {}
             known = {name: lines for name, lines in ran.items() if name in graph}
-            graph.draw(path, **{"notes": known, **options})
+            graph.draw(path, links=links, **{"notes": known, **options})
             return
         current, cut = self._current(), self._split()
-        places = {"input": [Value(name) for name in cut.forward.inputs], "output": cut.forward.outputs}
-        kept = [places[kind][i] for kind, i in cut.kept]
-        draw_training(cut.forward, cut.backward, len(current.traced.outputs), kept, path, **options)
+        draw_training(cut.forward, cut.backward, len(current.traced.outputs), cut.kept, path, links=links, **options)
 
     def save(self, path: str | Path) -> None:
         """Write graphs and weights to a ``.lucid`` file."""
@@ -455,20 +481,6 @@ class CompiledModel(Module):
     def __repr__(self) -> str:
         name = type(self.model).__name__ if isinstance(self.model, Module) else getattr(self.model, "__name__", "file")
         return f"<compiled {name}: {len(self._traces) or int(self._latest is not None)} traces>"
-
-
-def _likeness(args: tuple[object, ...]) -> tuple[object, ...] | None:
-    """What calls of arrays, and tensors without gradients, have in common that go the same way; None for others."""
-    found: list[object] = [is_grad_enabled()]
-    for x in args:
-        if type(x) is np.ndarray:
-            array = x
-        elif type(x) is Tensor and not x._requires_grad:
-            array = x._array
-        else:
-            return None
-        found.append((type(x), array.shape, array.dtype, array.strides))
-    return tuple(found)
 
 
 def _from_bytes(data: bytes, options: Options) -> CompiledModel:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
+from urllib.parse import quote
 
-from ..base.checks import shown
+from ..base.checks import named, shown
 from ..errors import OptionError
 from ..formats.draw import draw_changes
+from ..formats.files import checked_path, write_atomically
 from ..graph.ir import Graph
 from ..passes.pipeline import Pass, run_passes
 from ..runtime.program.plan import Plan
+from ..runtime.program.printer import Source
 
 
 class _Options(Protocol):
@@ -90,3 +95,41 @@ def notes(plan: Plan) -> Mapping[str, tuple[str, ...]]:
             f"{size:,} bytes of results",
         )
     return found
+
+
+def write_source(source: Source, name: str | os.PathLike[str], picture: str | os.PathLike[str]) -> dict[str, str]:
+    """Write a program into a file beside a picture, and say for each of its nodes where that links to.
+
+    Parameters
+    ----------
+    source
+        The program.
+    name
+        Of the file, from the picture's folder on. As ``.html`` it is a page that opens at the line; ``.py`` is for
+        viewers that number lines.
+    picture
+        Path of the picture.
+    """
+    given, folder = Path(checked_path(name, "written")), Path(checked_path(picture, "drawn")).parent
+    if given.suffix.lower() not in (".py", ".html"):
+        raise OptionError(f"draw: the program that nodes link to is a .py or .html file, got {named(str(given))}")
+    page = _page(source.text) if given.suffix.lower() == ".html" else source.text
+    write_atomically(folder / given, [page.encode()])
+    address = given.absolute().as_uri() if given.is_absolute() else quote(given.as_posix())
+    return {node: f"{address}#L{lines[0]}" for node, lines in source.lines.items()}
+
+
+def _page(source: str) -> str:
+    """A program as a page, each of whose lines one can link to."""
+    lines = "\n".join(
+        f'<span id="L{number}"><a href="#L{number}">{number:>5}</a>  {html.escape(line)}</span>'
+        for number, line in enumerate(source.splitlines(), 1)
+    )
+    head = f'<!DOCTYPE html>\n<html lang="en"><meta charset="utf-8"><title>Program</title>{_STYLE}'
+    return f"{head}<pre>{lines}</pre></html>\n"
+
+
+_STYLE = (
+    "<style>:root{color-scheme:light dark} a{color:GrayText;text-decoration:none} "
+    ":target{background:Mark;color:MarkText;scroll-margin:40vh}</style>"
+)

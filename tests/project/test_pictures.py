@@ -54,4 +54,4 @@ def test_a_picture_is_what_is_drawn_today(maker: ModuleType, tmp_path: Path) -> 
 
 def test_it_names_the_options() -> None:
     said = set(re.findall(r"^\| `(\w+)=", PAGE.read_text("utf-8"), re.M))
-    assert said == {"depth", "focus", "direction", "detail", "columns", "highlight", "notes", "title"}
+    assert said == {"depth", "focus", "direction", "detail", "columns", "highlight", "links", "notes", "title"}

@@ -27,6 +27,7 @@ from .view import View
 #: Suffixes that :func:`draw` writes.
 SUFFIXES = (".svg", ".pdf", ".png", ".dot")
 DETAILS = ("auto", "full")
+SCHEMES = ("http", "https", "file")
 IN_A_NOTEBOOK = 120
 """Boxes that a notebook shows; of more, the modules are closed."""
 
@@ -43,6 +44,7 @@ def draw(
     detail: str = "auto",
     columns: int | None = None,
     notes: Mapping[str, Sequence[str]] | None = None,
+    links: Mapping[str, str] | None = None,
     max_nodes: int = 2000,
 ) -> None:
     """Draw a graph into a file whose suffix tells the format: .svg, .pdf, .png or .dot.
@@ -53,7 +55,7 @@ def draw(
         Any graph.
     path
         Where to; an existing file is replaced.
-    title, highlight, depth, focus, direction, detail, columns, notes
+    title, highlight, depth, focus, direction, detail, columns, notes, links
         As for :func:`to_dot`.
     max_nodes
         Most boxes that are laid out; Graphviz takes minutes for more. A .dot file may have any number.
@@ -67,7 +69,9 @@ def draw(
     """
     path = checked_path(path, "drawn")
     max_nodes = integer("draw", "max_nodes", max_nodes, 0)
-    view = picture(graph, highlight=highlight, depth=depth, focus=focus, detail=detail, columns=columns, notes=notes)
+    view = picture(
+        graph, highlight=highlight, depth=depth, focus=focus, detail=detail, columns=columns, notes=notes, links=links
+    )
     write(view, path, title=title, direction=direction, max_nodes=max_nodes)
 
 
@@ -82,6 +86,7 @@ def to_dot(
     detail: str = "auto",
     columns: int | None = None,
     notes: Mapping[str, Sequence[str]] | None = None,
+    links: Mapping[str, str] | None = None,
 ) -> str:
     """The picture of a graph as DOT text; needs no library, and is the same for the same graph.
 
@@ -106,13 +111,17 @@ def to_dot(
         In how many columns a long picture is set; as many as an A4 page's height asks for, when omitted.
     notes
         For nodes, by name, lines to show when one points at them.
+    links
+        For nodes, by name, the address that a click on them leads to: a path or a web address.
 
     Raises
     ------
     DrawError
         An unknown option, or a name that is not in the graph.
     """
-    view = picture(graph, highlight=highlight, depth=depth, focus=focus, detail=detail, columns=columns, notes=notes)
+    view = picture(
+        graph, highlight=highlight, depth=depth, focus=focus, detail=detail, columns=columns, notes=notes, links=links
+    )
     return text(view, title=title, direction=direction)
 
 
@@ -125,9 +134,10 @@ def picture(
     detail: str = "auto",
     columns: int | None = None,
     notes: Mapping[str, Sequence[str]] | None = None,
+    links: Mapping[str, str] | None = None,
 ) -> View:
     """The view of a graph that :func:`to_dot` writes; the options are those."""
-    wishes = Wishes(full=_full(detail), frames=_frames([graph], highlight), notes=_notes([graph], notes))
+    wishes = _wishes([graph], detail, highlight, notes, links)
     return arranged(view_of(graph, wishes), depth=depth, focus=focus, full=wishes.full, columns=columns)
 
 
@@ -167,7 +177,7 @@ def draw_training(
     forward: Graph, backward: Graph, results: int, kept: Sequence[Value], path: str | os.PathLike[str], *,
     title: str | None = None, highlight: Iterable[str] | Mapping[str, str] = (), depth: int | None = None,
     focus: str | None = None, direction: str = "down", detail: str = "auto",
-    notes: Mapping[str, Sequence[str]] | None = None, max_nodes: int = 2000,
+    notes: Mapping[str, Sequence[str]] | None = None, links: Mapping[str, str] | None = None, max_nodes: int = 2000,
 ) -> None:  # fmt: skip
     """Draw the halves of training beside each other, with arrows from what is kept to the gradients that wait for it.
 
@@ -175,11 +185,10 @@ def draw_training(
     ----------
     forward, backward, results, kept
         As for :func:`~.pairs.joined`.
-    path, title, highlight, depth, focus, direction, detail, notes, max_nodes
+    path, title, highlight, depth, focus, direction, detail, notes, links, max_nodes
         As for :func:`draw`; names are those of either half.
     """
-    halves = [forward, backward]
-    wishes = Wishes(full=_full(detail), frames=_frames(halves, highlight), notes=_notes(halves, notes))
+    wishes = _wishes([forward, backward], detail, highlight, notes, links)
     view = joined(forward, backward, results, kept, wishes)
     view = arranged(view, depth=depth, focus=focus, full=wishes.full, columns=1)
     write(view, path, title=title, direction=direction, max_nodes=max_nodes)
@@ -200,6 +209,14 @@ def notebook(graph: Graph) -> str | None:
     return svg[svg.index("<svg") :]
 
 
+def _wishes(
+    graphs: Sequence[Graph], detail: str, highlight: Iterable[str] | Mapping[str, str],
+    notes: Mapping[str, Sequence[str]] | None, links: Mapping[str, str] | None,
+) -> Wishes:  # fmt: skip
+    """What is asked for, checked."""
+    return Wishes(_full(detail), _frames(graphs, highlight), _notes(graphs, notes), _links(links))
+
+
 def _full(detail: str) -> bool:
     if detail not in DETAILS:
         raise DrawError(f"draw: detail is 'auto' or 'full', got {shown(detail)}")
@@ -216,6 +233,18 @@ def _notes(graphs: Sequence[Graph], notes: Mapping[str, Sequence[str]] | None) -
             checks.text("draw", f"a note with {shown(name)}", line)
             for line in checks.several("draw", f"notes[{shown(name)}]", lines)
         )
+    return found
+
+
+def _links(links: Mapping[str, str] | None) -> dict[str, str]:
+    """Nodes and addresses, checked: what is opened, and nothing that a browser would run."""
+    found = {}
+    for name, to in checks.mapping("draw", "links", {} if links is None else links).items():
+        address = checks.text("draw", f"the link of {shown(name)}", to)
+        scheme = re.match(r"\s*([^/?#]*?):", address)
+        if not address.isprintable() or (scheme and scheme[1].lower() not in SCHEMES):
+            raise DrawError(f"draw: {shown(name)} cannot lead to {shown(to)}: a link is a path or a web address")
+        found[name] = address
     return found
 
 

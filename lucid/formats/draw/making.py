@@ -35,7 +35,7 @@ class Wishes:
     notes
         What else is known of nodes: lines to show when one points at them.
     links
-        Where a click on a node leads.
+        Where a click on a node leads; a node of a region goes by its path, as ``loop > body > relu``.
     apart
         Inputs that keep a box of their own.
     """
@@ -344,7 +344,7 @@ class _Making:
             around = (*self._frames(name), Part(f"{name}: {label}", 0, "region"))
             inner = _Making(
                 region.graph,
-                replace(self.wishes, frames={}, notes={}),
+                replace(self.wishes, frames={}, notes={}, links=self._links_within(f"{name} > {label} > ")),
                 f"{self.prefix}{name}{PLACE}{label}{PLACE}",
                 around,
                 handed,
@@ -356,6 +356,10 @@ class _Making:
                 self.edges.append(Edge(key, self.prefix + name, 0, "", "region", f"{label} of {name}"))
             found[label] = inner
         return found
+
+    def _links_within(self, path: str) -> dict[str, str]:
+        """Where clicks on the nodes of a region lead, which is at this path."""
+        return {name.removeprefix(path): to for name, to in self.wishes.links.items() if name.startswith(path)}
 
     def _results(self) -> Iterator[tuple[str, str, str, Value]]:
         """Kind, key, label and value of each."""

@@ -120,4 +120,5 @@ def _one(view: View, boxes: Sequence[Box]) -> Box:
         weights=tuple(dict(pair for box in boxes for pair in box.weights).items()),
         sign=(tuple(box.sign for box in boxes), inner), frame=next((box.frame for box in boxes if box.frame), ""),
         hover="\n\n".join(box.hover for box in boxes),
+        link=first.link or next((box.link for box in boxes if box.link), ""),
     )  # fmt: skip

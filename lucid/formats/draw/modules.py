@@ -91,6 +91,7 @@ def _whole(boxes: Sequence[Box], depth: int, view: View) -> Box:
         times=times.count if times else 1, mark=marks.pop() if len(marks) == 1 else "changed",
         frame=next((box.frame for box in boxes if box.frame), ""),
         hover="\n".join([module, *(member for box in boxes for member in box.members[:1])][:30]),
+        link=next((box.link for box in boxes if box.link), ""),
     )  # fmt: skip
 
 

@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import linecache
 import weakref
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import partial
+from bisect import bisect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from itertools import count, groupby
 from operator import itemgetter
 from time import perf_counter
@@ -29,6 +30,7 @@ import numpy as np
 
 from ...base.garbage import collection_paused
 from ...errors import GraphError
+from ...graph.region import spelled
 from ..planning.phase import Phase
 from ..workers.settings import private_bytes
 from ..workers.threads import parallel
@@ -62,12 +64,30 @@ class Source:
         Line number to the node that the line computes: its name, or a path to one in a region.
     filename
         Pseudo file name under which tracebacks show it.
+    functions
+        The first line of each function, as they follow one another.
     """
 
     text: str
     namespace: dict[str, Any]
     nodes: dict[int, tuple[str, ...]]
     filename: str
+    functions: Mapping[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def lines(self) -> Mapping[str, tuple[int, ...]]:
+        """The numbers of the lines of each node: those that every call runs, those that prepare, then all others.
+
+        Lines of a node in a region are its own, by its path, and also those of the nodes around it.
+        """
+        starts, names = [0, *self.functions.values()], ["", *self.functions]
+        found: dict[str, list[tuple[bool, bool, int]]] = {}
+        for line, path in self.nodes.items():
+            function = names[bisect(starts, line) - 1]
+            place = function != "run", function != "prepare", line
+            for end in range(1, len(path) + 1, 2):
+                found.setdefault(spelled(path[:end]), []).append(place)
+        return {name: tuple(line for *_, line in sorted(places)) for name, places in found.items()}
 
     @collection_paused()
     def load(self, name: str) -> Callable[..., Any]:
@@ -108,6 +128,7 @@ class Printer:
         self.nodes: dict[int, tuple[str, ...]] = {}
         self.indent = 0
         self.assigned: list[str] = []
+        self.functions: dict[str, int] = {}
 
     def write(self, text: str, *node: str) -> None:
         """Lines, which belong to a node, given by its path.
@@ -156,9 +177,15 @@ class Printer:
             self.write("pass")
         self.indent -= 1
 
+    def function(self, header: str, body: Callable[[], None], apart: str | None = None) -> None:
+        """One of the functions that the program consists of."""
+        name = header.removeprefix("def ").partition("(")[0]
+        self.functions[name] = len(self.lines) + 1
+        self.define(header, body, apart)
+
     def finish(self, name: str, namespace: dict[str, Any]) -> Source:
         filename = f"<lucid {name} {next(_numbers)}>"
-        return Source("\n".join(self.lines) + "\n", namespace, self.nodes, filename)
+        return Source("\n".join(self.lines) + "\n", namespace, self.nodes, filename, self.functions)
 
 
 def _allocate(operand: Operand, names: Any) -> str:
@@ -216,8 +243,8 @@ class _Writer:
                 elif operand in plan.passing:
                     self._place(operand, "workspace", plan.passing[operand], step)
             out.section([step], "state")
-        out.define(f"def prepare(stale=frozenset(range({len(sizes) - 1}))):", self.prepare)
-        out.define("def bind(arena, sharing):", self.bind, self.own)
+        out.function(f"def prepare(stale=frozenset(range({len(sizes) - 1}))):", self.prepare)
+        out.function("def bind(arena, sharing):", self.bind, self.own)
         out.write("return prepare, bind")
 
     def prepare(self) -> None:
@@ -245,7 +272,7 @@ class _Writer:
         out.assigned = [name for name in out.assigned if name not in functions]
         if plan.names.regions:
             out.assign("share", "sharing.share")
-        out.define(f"def run({', '.join(map(str, plan.inputs))}):", self.run)
+        out.function(f"def run({', '.join(map(str, plan.inputs))}):", self.run)
         regions = "".join(f"({function}, {workers}), " for function, workers in plan.names.regions)
         out.write(f"return run, ({regions})")
 

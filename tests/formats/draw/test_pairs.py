@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -87,9 +88,7 @@ def test_training(net: Any, tmp_path: Path) -> None:
 
 def test_joined(net: Any) -> None:
     cut = net._split()
-    places = {"input": cut.forward.inputs, "output": [v.node for v in cut.forward.outputs]}
-    kept = [type(cut.forward.outputs[0])(places[kind][i]) for kind, i in cut.kept]
-    view = joined(cut.forward, cut.backward, 1, kept, Wishes())
+    view = joined(cut.forward, cut.backward, 1, cut.kept, Wishes())
     position = {box.key: i for i, box in enumerate(view.boxes)}
     assert all(position[edge.source] < position[edge.target] for edge in view.edges)
     waits = [(edge.source, edge.target) for edge in view.edges if edge.kind == "kept"]
@@ -108,6 +107,58 @@ def test_where_a_program_has_run_one_sees_how(tmp_path: Path) -> None:
     found = (tmp_path / "after.svg").read_text("utf-8")
     assert "lowering: " in found
     assert "bytes of results" in found
+
+
+def hrefs(path: Path) -> list[str]:
+    return re.findall(r'xlink:href="([^"]*)"', path.read_text("utf-8"))
+
+
+def test_nodes_link_to_their_line_of_the_program(net: Any, tmp_path: Path) -> None:
+    net.draw(tmp_path / "net.svg", links="the program.py")
+    lines = net.source.splitlines()
+    assert (tmp_path / "the program.py").read_text("utf-8") == net.source
+    found = [line for _, _, line in (link.partition("the%20program.py#L") for link in hrefs(tmp_path / "net.svg"))]
+    assert [lines[int(line) - 1].split()[1] for line in found] == [
+        "conv1.conv2d:", "conv2.conv2d:", "flatten.reshape:", "fc1.linear:", "fc2.linear:", "fc3.linear:",
+    ]  # fmt: skip
+    assert set(net.source_lines) == {step.name for step in net.plan.steps}
+    net.draw(tmp_path / "net.svg", links=tmp_path / "away.html", depth=1)  # a closed module leads to the first in it
+    page = (tmp_path / "away.html").read_text("utf-8")
+    for link in hrefs(tmp_path / "net.svg"):
+        assert link.startswith((tmp_path / "away.html").as_uri())
+        assert f'<span id="{link.rpartition("#")[2]}">' in page
+    assert "-&gt; float32" in page
+    net.draw(tmp_path / "net.svg", links={"fc1.linear": "https://a.org/b.py#L3"})
+    assert hrefs(tmp_path / "net.svg") == ["https://a.org/b.py#L3"]
+
+
+def test_links_lead_nowhere_bad(net: Any, tmp_path: Path) -> None:
+    for wrong in ("javascript:alert(1)", " JavaScript:alert(1)", "data:text/html,x", "a\nb"):
+        with pytest.raises(DrawError, match="a link is a path or a web address"):
+            net.draw(tmp_path / "x.svg", links={"fc1.linear": wrong})
+    with pytest.raises(OptionError, match=r"is a \.py or \.html file"):
+        net.draw(tmp_path / "x.svg", links="x.svg")
+    with pytest.raises(OptionError, match="goes without backward="):
+        net.draw(tmp_path / "x.svg", links="x.py", backward=True)
+    with pytest.raises(OptionError, match="links is a dict"):
+        net.traced.draw(tmp_path / "x.svg", links=3)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nodes_of_regions_link_to_lines_of_their_own(tmp_path: Path) -> None:
+    def halved(x: Any) -> Any:
+        return lucid.while_loop(lambda x: x.sum() > 1, lambda x: ((x.exp() - 1) / 4,), (x,))
+
+    net = lucid.compile(halved, lucid.spec(3))
+    net(np.ones(3, np.float32))
+    net.draw(tmp_path / "loop.svg", links="loop.py")
+    (loop,) = [name for name in net.graph.order if net.graph.node(name).op.regions]
+    inner = net.source_lines[f"{loop} > body > div"]  # which the exponential has gone into
+    lines = net.source.splitlines()
+    assert "# div: FusedElementwise" in lines[inner[0] - 1]
+    assert "np.exp" in lines[inner[1] - 1]
+    assert set(inner) < set(net.source_lines[loop])
+    assert f"loop.py#L{inner[0]}" in hrefs(tmp_path / "loop.svg")
 
 
 @pytest.mark.parametrize("name", SAMPLES)
