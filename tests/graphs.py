@@ -162,7 +162,7 @@ def same_graph(a: Graph, b: Graph) -> bool:
         {n: d["node"] for n, d in a.dag.nodes(data=True)} == {n: d["node"] for n, d in b.dag.nodes(data=True)}
         and {(u, v, k): o for u, v, k, o in a.dag.edges(keys=True, data="output")}
         == {(u, v, k): o for u, v, k, o in b.dag.edges(keys=True, data="output")}
-        and (a.inputs, a.outputs, a.updates) == (b.inputs, b.outputs, b.updates)
+        and (a.inputs, a.outputs, a.updates, a.names) == (b.inputs, b.outputs, b.updates, b.names)
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from ..base.garbage import collection_paused
 from ..errors import GradientError, GraphError
-from ..graph.builder import Builder
+from ..graph.builder import MAX_NAME, Builder, printable
 from ..graph.cut import cut
 from ..graph.facts import drawn, reachable, settled
 from ..graph.ir import Graph, Node, Value
@@ -228,7 +228,7 @@ def region_gradient(region: Region, wanted: Sequence[bool], used: Sequence[bool]
 def _called(graph: Graph, name: str) -> str:
     """What a user calls what gets a gradient: a parameter by the parameter's name."""
     attrs = graph.node(name).attrs
-    return attrs.name if isinstance(attrs, ParameterAttrs) else name
+    return printable(attrs.name if isinstance(attrs, ParameterAttrs) else name)[: MAX_NAME - len(GRADIENT) - 1]
 
 
 Place: TypeAlias = "tuple[str, int]"

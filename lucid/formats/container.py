@@ -25,8 +25,8 @@ from ..graph.types import DTYPES, DType
 JSON: TypeAlias = Any
 
 FORMAT = "lucid"
-VERSION, WITH_REGIONS = "1", "2"
-"""Versions of what is in a file: since the second graphs may stand in graphs."""
+VERSION, WITH_REGIONS, WITH_NAMES = VERSIONS = "1", "2", "3"
+"""Versions of what is in a file: since the second graphs stand in graphs, since the third results have names."""
 #: Longest header that is read or written; the limit of the safetensors library.
 MAX_HEADER = 100_000_000
 #: Most axes of a value; NumPy's arrays have no more.
@@ -134,9 +134,9 @@ def _check_metadata(header: dict[str, JSON]) -> dict[str, str]:
     metadata = header.get("__metadata__")
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         raise FileError("it has no metadata of format 'lucid': it may be a safetensors file of another program")
-    if metadata.get("version") not in (VERSION, WITH_REGIONS):
+    if metadata.get("version") not in VERSIONS:
         raise FileError(
-            f"it has version {metadata.get('version')!r}, this Lucid reads version {WITH_REGIONS!r}: use a newer Lucid"
+            f"it has version {metadata.get('version')!r}, this Lucid reads version {VERSIONS[-1]!r}: use a newer Lucid"
         )
     if set(metadata) != {"format", "version", "graphs", "extra", "sha256"}:
         raise FileError(f"its metadata has the fields {sorted(metadata)}")

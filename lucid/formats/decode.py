@@ -55,7 +55,7 @@ def _count(data: JSON) -> int:
 
 
 def _decode_graph(data: JSON, constants: Sequence[ConstArray]) -> Graph:
-    data = _fields(data, {"nodes", "types", "origins", "inputs", "outputs", "updates"}, "a graph")
+    data = _fields(data, {"nodes", "types", "origins", "inputs", "outputs", "updates"}, "a graph", {"names": []})
     types = _Types(_items(data["types"], "types"))
     origins = [_decode_origin(item) for item in _items(data["origins"], "origins")]
     dag: Dag = nx.MultiDiGraph()
@@ -80,6 +80,7 @@ def _decode_graph(data: JSON, constants: Sequence[ConstArray]) -> Graph:
         tuple(names[_index(item, len(names), "an input")] for item in _items(data["inputs"], "inputs")),
         tuple(Value(names[number], output) for number, output in outputs),
         tuple(updates),
+        tuple(_name(item, "a result's name") for item in _items(data["names"], "names")),
     )
 
 
@@ -88,9 +89,7 @@ def _decode_node(
 ) -> tuple[str, Node, list[tuple[int, int]]]:
     optional: dict[str, JSON] = {"attrs": {}, "inputs": [], "origin": None}
     data = _fields(data, {"name", "op", "types"}, f"node number {number}", optional)
-    name = _text(data["name"], "a node's name")
-    if len(name) > MAX_NAME:
-        raise GraphError(f"a node's name has {len(name)} characters: {name[:60]!r}")
+    name = _name(data["name"], "a node's name")
     try:
         op = find_op(_text(data["op"], "an op"))
         attrs = decode_attrs(op.attrs, _fields(data["attrs"], None, "attributes"), constants)
@@ -155,6 +154,13 @@ def _text(data: JSON, what: str) -> str:
     if not isinstance(data, str):
         raise GraphError(f"{what}: expected a string, found {str(data)[:60]}")
     return data
+
+
+def _name(data: JSON, what: str) -> str:
+    name = _text(data, what)
+    if len(name) > MAX_NAME:
+        raise GraphError(f"{what} has {len(name)} characters: {name[:60]!r}")
+    return name
 
 
 def _index(data: JSON, count: int, what: str) -> int:

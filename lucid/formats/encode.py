@@ -123,6 +123,7 @@ def encode_graph(graph: Graph, constants: ArrayTable) -> dict[str, object]:
         if node.origin != Origin():
             data["origin"] = origins.setdefault(node.origin, len(origins))
         nodes.append(data)
+    names = {"names": list(graph.names)} if graph.names else {}
     return {
         "nodes": nodes,
         "types": list(types),
@@ -130,6 +131,7 @@ def encode_graph(graph: Graph, constants: ArrayTable) -> dict[str, object]:
         "inputs": [number[name] for name in graph.inputs],
         "outputs": [[number[v.node], v.output] for v in graph.outputs],
         "updates": [[label, number[v.node], v.output] for label, v in graph.updates],
+        **names,
     }
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -25,7 +25,7 @@ from ..base.garbage import collection_paused
 from ..errors import FileError, LucidError
 from ..graph.ir import Graph
 from ..graph.opdef import ConstArray
-from ..graph.region import has_regions
+from ..graph.region import has_regions, walk
 from ..graph.types import TensorType
 from ..graph.verify import verify
 from .container import (
@@ -33,6 +33,7 @@ from .container import (
     MAX_HEADER,
     TENSOR_TYPES,
     VERSION,
+    WITH_NAMES,
     WITH_REGIONS,
     Data,
     Header,
@@ -126,9 +127,9 @@ def _chunks(graphs: Mapping[str, Graph], arrays: Mapping[str, Array], extra: JSO
             "dtype": TENSOR_TYPES[tensors[name].dtype.name], "shape": list(tensors[name].shape), "data_offsets": span
         }  # fmt: skip
         data.append(raw)
-    version = WITH_REGIONS if any(map(has_regions, graphs.values())) else VERSION
     header["__metadata__"] = {
-        "format": FORMAT, "version": version, "graphs": canonical(encoded), "extra": _checked_extra(extra)
+        "format": FORMAT, "version": _version(graphs.values()), "graphs": canonical(encoded),
+        "extra": _checked_extra(extra),
     }  # fmt: skip
     digest = hashlib.sha256(canonical(header).encode())
     for part in data:
@@ -139,6 +140,13 @@ def _chunks(graphs: Mapping[str, Graph], arrays: Mapping[str, Array], extra: JSO
     if len(text) > MAX_HEADER:
         raise FileError(f"the graphs take {len(text)} bytes, a .lucid file holds {MAX_HEADER}; save them separately")
     return [len(text).to_bytes(8, "little"), text, *data]
+
+
+def _version(graphs: Collection[Graph]) -> str:
+    """The first version that has all of it."""
+    if any(inner.names for graph in graphs for _, inner in walk(graph)):
+        return WITH_NAMES
+    return WITH_REGIONS if any(map(has_regions, graphs)) else VERSION
 
 
 def _raw(name: str, array: Array) -> memoryview:

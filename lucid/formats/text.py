@@ -11,6 +11,8 @@
     return %pool, %pool:1
     update "conv.weight" = %w
 
+A result that is called something is followed by that: ``return %mean, %dw as "\\u2202 conv.weight"``.
+
 A graph that a node runs follows it, between ``region`` with the name of the attribute, and ``end``::
 
     %if : float32[2] = If(%c, %x)
@@ -32,6 +34,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from itertools import starmap, zip_longest
 from typing import NamedTuple
 
 from ..base.lazy import networkx as nx
@@ -79,7 +82,7 @@ def _lines(graph: Graph, origins: bool, elide: bool) -> Iterator[str]:
         except LucidError as error:
             raise GraphError(f"node {name!r} ({node.op.name}): {error}") from error
     if graph.outputs:
-        yield "return " + ", ".join(map(_value, graph.outputs))
+        yield "return " + ", ".join(starmap(_result, zip_longest(graph.outputs, graph.names)))
     yield from (f"update {json.dumps(label)} = {_value(value)}" for label, value in graph.updates)
 
 
@@ -95,6 +98,10 @@ def _name(name: str) -> str:
 
 def _value(value: Value) -> str:
     return _name(value.node) + (f":{value.output}" if value.output else "")
+
+
+def _result(value: Value, name: str | None) -> str:
+    return f"{_value(value)} as {json.dumps(name)}" if name else _value(value)
 
 
 def _node_line(graph: Graph, name: str, node: Node, origins: bool, elide: bool) -> str:
@@ -287,6 +294,7 @@ class _Parser:
         self.dag: Dag = nx.MultiDiGraph()
         self.inputs: list[str] = []
         self.outputs: list[Value] = []
+        self.names: list[str] = []
         self.updates: list[tuple[str, Value]] = []
         self.waiting: _Waiting | None = None
         self.region: tuple[str, _Cursor] | None = None
@@ -294,7 +302,7 @@ class _Parser:
     def finished(self) -> Graph:
         """The graph, when all of its lines are read."""
         self.settle()
-        return Graph(self.dag, tuple(self.inputs), tuple(self.outputs), tuple(self.updates))
+        return Graph(self.dag, tuple(self.inputs), tuple(self.outputs), tuple(self.updates), tuple(self.names))
 
     def end_region(self, graph: Graph) -> None:
         """A graph that the last node holds."""
@@ -317,9 +325,9 @@ class _Parser:
             while c.match(","):
                 self.inputs.append(self.name(c))
         elif c.match(r"return\b") and not self.outputs:
-            self.outputs = [self.operand(c)]
+            self.result(c)
             while c.match(","):
-                self.outputs.append(self.operand(c))
+                self.result(c)
         elif c.match(r"update\b"):
             label = c.string("the name of a parameter in quotes")
             c.expect("=", "'='")
@@ -340,6 +348,10 @@ class _Parser:
             c.at = start
             raise c.error(f"%{name} is not defined above")
         return Value(name, output)
+
+    def result(self, c: _Cursor) -> None:
+        self.outputs.append(self.operand(c))
+        self.names.append(c.string("what the result is called, in quotes") if c.match(r"as\b") else "")
 
     def node(self, c: _Cursor) -> None:
         name = self.name(c)

@@ -107,6 +107,7 @@ class Graph:
         ``(parameter, value)`` pairs: after a run each parameter (or buffer) takes the value.
     names
         What the outputs are called, where they are called something: ``∂ conv1.weight`` is the gradient of a parameter.
+        For one without a name stands ``""``.
     """
 
     __slots__ = ("_feeds", "_order", "_parameters", "dag", "inputs", "names", "outputs", "updates")
@@ -123,7 +124,7 @@ class Graph:
         self.inputs = inputs
         self.outputs = outputs
         self.updates = updates
-        self.names = names
+        self.names = names if any(names) else ()
         self._order: tuple[str, ...] | None = None
         self._feeds: dict[str, tuple[Value, ...]] | None = None
         self._parameters: Mapping[str, str] | None = None

@@ -7,6 +7,7 @@ from operator import is_
 
 import numpy as np
 
+from ..base.checks import shown
 from ..base.lazy import networkx as nx
 from ..errors import GraphError, from_handler
 from .dims import SymDim
@@ -181,6 +182,11 @@ def _check_interface(graph: Graph) -> None:
         raise GraphError(f"the graph lists the inputs {list(graph.inputs)}, its Input nodes are {sources}")
     for value in graph.outputs:
         _check_value(graph, value, "output")
+    if len(graph.names) > len(graph.outputs):
+        raise GraphError(f"the graph names {len(graph.names)} outputs and has {len(graph.outputs)}")
+    for name in graph.names:
+        if not isinstance(name, str) or not name.isprintable():
+            raise GraphError(f"an output is called {shown(name)}: its name is a string of printable characters")
     parameters: dict[str, str] = {}
     for name, node in graph.nodes():
         if isinstance(node.attrs, ParameterAttrs):

@@ -17,6 +17,7 @@ from lucid.formats.serialize import dump, loads
 from lucid.formats.text import parse_text, to_text
 from lucid.graph.ir import Graph
 from lucid.graph.region import DEEPEST
+from tests.graphs import gradient
 
 JSON = Any
 
@@ -57,9 +58,10 @@ def test_they_come_back(make: Callable[[], Graph]) -> None:
     assert [node.attrs for _, node in back.nodes()] == [node.attrs for _, node in graph.nodes()]
 
 
-def test_the_version_says_that_graphs_hold_graphs() -> None:
+def test_the_version_says_that_graphs_hold_graphs_and_results_names() -> None:
     assert b'"version":"2"' in dump({"g": branching()})
     assert b'"version":"1"' in dump({"g": traced(lambda x: x * 2, (3,))})
+    assert b'"version":"3"' in dump({"g": gradient(), "h": branching()})
 
 
 def put(*path: str | int, value: JSON) -> Callable[[JSON], None]:

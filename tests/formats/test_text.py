@@ -28,7 +28,7 @@ from lucid.graph.ir import Graph
 from lucid.graph.opdef import ConstArray, NoAttrs, TypeAttrs, all_ops
 from lucid.graph.types import DTYPES, TensorType
 from tests.cases.case import Case
-from tests.graphs import SAMPLES, Sketch, chain, lenet, same_graph, several_outputs, skips
+from tests.graphs import SAMPLES, Sketch, chain, gradient, lenet, same_graph, several_outputs, skips
 from tests.op_checks import all_cases, inputs_of, joint_graph, trace, trace_symbolic, types_of
 
 LENET = """\
@@ -47,6 +47,9 @@ MaxPool2d(%features.0.act.relu) {kernel=(2, 2), stride=(2, 2)}
 
 def test_golden() -> None:
     assert to_text(lenet()).startswith(LENET)
+    given = to_text(gradient()).splitlines()[-1]
+    assert given.startswith("return %head.add, %features.0.conv.conv2d_grad_weight as ")
+    assert given.endswith(r', %head.sum as "\u2202 head.bias"')
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -156,6 +159,9 @@ HEAD = "lucid graph 1\ninputs %x\n%x : float32[2, 3] = Input()\n"
         (HEAD + '%y = Relu(%x) from ("a",)', "an origin is three tuples"),
         (HEAD + "return %y", "%y is not defined"),
         (HEAD + "return %x\n%y = Relu(%x)", "line 5, column 1: nodes come before"),
+        (HEAD + "return %x as w", "what the result is called, in quotes, found 'w'"),
+        (HEAD + 'return %x as "a" "b"', "expected the end of the line"),
+        (HEAD + 'return %x as "a\\nb"', r"an output is called 'a\\nb': its name is"),
         (HEAD + "update w = %x", "the name of a parameter in quotes"),
         (HEAD + "%c = Constant() {value=array(float32[2], [1])}", "has 2 elements, got 1"),
         (HEAD + "%c = Constant() {value=array(int8[1], [300])}", "not elements of a int8 array"),

@@ -26,7 +26,12 @@ def test_every_sample_is_sound(name: str) -> None:
 
 
 def damaged(
-    graph: Graph, damage: Callable[[Any], None], outputs: Any = None, inputs: Any = None, updates: Any = None
+    graph: Graph,
+    damage: Callable[[Any], None],
+    outputs: Any = None,
+    inputs: Any = None,
+    updates: Any = None,
+    names: Any = (),
 ) -> Graph:
     """A copy of ``graph`` after ``damage`` was done to its DAG."""
     dag = nx.MultiDiGraph(graph.dag)
@@ -36,6 +41,7 @@ def damaged(
         graph.inputs if inputs is None else inputs,
         graph.outputs if outputs is None else outputs,
         graph.updates if updates is None else updates,
+        names,
     )
 
 
@@ -135,6 +141,9 @@ def test_origin_is_told() -> None:
             r"'norm.mean' is a float32\[3\], its update x is a float32\[2, 3\]",
         ),
         ({"updates": (("norm.mean", Value("add")), ("norm.mean", Value("add")))}, "updated twice"),
+        ({"names": ("a",) * 9}, "names 9 outputs and has"),
+        ({"names": ("a\u2028b",)}, "is a string of printable characters"),
+        ({"names": (b"a",)}, "an output is called b'a'"),
     ],
 )
 def test_interface(changes: dict[str, Any], message: str) -> None:

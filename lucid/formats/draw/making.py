@@ -14,8 +14,8 @@ from ...graph.ir import Graph, Node, Value
 from ...graph.opdef import ConstArray, ParameterAttrs
 from ...graph.region import regions_of
 from ...graph.types import TensorType
-from .view import PLACE, Box, Edge, Part, Path, Row, View, path_of
-from .words import attribute_words, output_name, shorten, shorten_name, slot_name, type_label
+from .view import PLACE, Box, Edge, Part, Path, Row, View, path_of, shorten_name
+from .words import attribute_words, output_name, shorten, slot_name, type_label
 
 _MOST_FOLDED = 200
 """Nodes that a row looks at behind a value that only parameters decide."""

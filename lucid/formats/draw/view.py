@@ -15,6 +15,8 @@ from typing import NamedTuple, TypeAlias
 
 WIDEST = 34
 """Letters in a line of a box."""
+LONGEST_NAME = 100
+"""Letters of a name: Graphviz takes 16384 in a box."""
 PLACE = "\0"
 """Stands in the text of a row for a name, of which is shown what the frames around do not say."""
 
@@ -62,6 +64,11 @@ def joined(names: Sequence[str], most: int = 26) -> str:
     return line
 
 
+def shorten_name(name: str, most: int = 44) -> str:
+    """The name, or an ellipsis and its end, which tells more than its beginning."""
+    return name if len(name) <= most else "…" + name[1 - most :]
+
+
 class Row(NamedTuple):
     """A line in a box: its kind, a text, and the names that stand where it has a place for them."""
 
@@ -74,7 +81,8 @@ class Row(NamedTuple):
         names = [relative(name, *around, bare=len(self.names) > 1) for name in self.names]
         parents = Counter(name.rpartition(".")[0] for name in dict.fromkeys(names))
         short = [parent if parents[parent := name.rpartition(".")[0]] > 1 and parent else name for name in names]
-        return self.text.replace(PLACE, joined([name for name in dict.fromkeys(short) if name]))
+        said = [shorten_name(name, LONGEST_NAME) for name in dict.fromkeys(short) if name]
+        return self.text.replace(PLACE, joined(said))
 
 
 def relative(name: str, *around: str, bare: bool = False) -> str:

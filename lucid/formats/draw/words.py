@@ -32,11 +32,6 @@ def shorten(text: str, most: int = 44) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def shorten_name(name: str, most: int = 44) -> str:
-    """The name, or an ellipsis and its end, which tells more than its beginning."""
-    return name if len(name) <= most else "…" + name[1 - most :]
-
-
 def type_label(type_: TensorType, *, whole: bool = False) -> str:
     """A type as read across a picture: float32 goes without saying, unless it is the ``whole`` that is wanted."""
     shape = "×".join(str(dim) if re.fullmatch(r"\w+", str(dim)) else f"({dim})" for dim in type_.shape) or "scalar"

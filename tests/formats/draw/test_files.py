@@ -19,6 +19,8 @@ from lucid.errors import DrawError, FileError, OptionError
 from lucid.formats.draw import draw, render, style, to_dot
 from lucid.formats.draw import files as drawing
 from lucid.formats.draw.making import family, is_gradient
+from lucid.formats.serialize import dump, loads
+from lucid.formats.text import parse_text
 from lucid.graph.ops.conv import conv2d
 from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
 from lucid.graph.ops.elementwise import where
@@ -69,6 +71,27 @@ def test_scalars_are_written_into_their_reader() -> None:
     assert {"b = 0.9", "b = 0.1", "update norm.mean", "output 3", "unused"} <= set(words)
     assert "Full" not in words
     assert {"b = 0.25", "b = 40*N + 1", "b = -inf"} <= set(texts(render(to_dot(constants()), "svg")))
+
+
+def test_what_is_saved_is_drawn_as_before() -> None:
+    graph = gradient()
+    assert "∂ weight · ∂ bias" in texts(render(to_dot(graph), "svg"))
+    assert (
+        to_dot(loads(dump({"g": graph})).graphs["g"]) == to_dot(graph) == to_dot(parse_text(graph.text(origins=True)))
+    )
+
+
+def test_gradients_of_odd_names_do_no_harm() -> None:
+    s = Sketch()
+    x: Any = s.input("x", 2)
+    for name in ("</TD>\n<script>", '\u202e\\N"', "x" * 20_000):
+        x = x * s.parameter(name, 2)
+    joint = differentiate(graph := s.finish(x), [*graph.parameters.values()]).graph
+    assert all(len(name) <= 10_000 and name.isprintable() for name in joint.names)
+    assert to_dot(loads(dump({"g": joint})).graphs["g"]) == to_dot(joint)
+    svg = render(to_dot(joint), "svg")
+    assert b"<script" not in svg
+    assert max(map(len, texts(svg))) < 120
 
 
 def test_a_scalar_that_is_returned_is_drawn() -> None:
