@@ -50,7 +50,7 @@ TOP: Final[Mapping[str, str]] = {
     "vmap": "the ops take batches, so f(batch); where f takes one row alone, lucid.stack([f(row) for row in batch])",
     "checkpoint": _CHECKPOINT,
     "func": "lucid.grad(f) and lucid.value_and_grad(f)",
-    "utils": f"lucid.nn.utils; batches of data are NumPy arrays; for checkpoint, {_CHECKPOINT}",
+    "utils": f"lucid.nn.utils, lucid.data; for checkpoint, {_CHECKPOINT}",
     "distributed": "one process runs a model, with as many threads as lucid.set_num_threads says",
     "seed": "lucid.manual_seed(n)",
     "random": "lucid.rand, lucid.randn, lucid.randint; lucid.manual_seed(n)",
@@ -64,7 +64,7 @@ TOP: Final[Mapping[str, str]] = {
     "GradScaler": "float32 and float64 are the floating-point types",
     "amp": "float32 and float64 are the floating-point types",
     **dict.fromkeys(("get_default_device", "set_default_device", "get_device", "Stream", "Event"), _PROCESSOR),
-    **dict.fromkeys(("get_rng_state", "set_rng_state", "default_generator"), "lucid.manual_seed(n) seeds all draws"),
+    "default_generator": "lucid.manual_seed(n) seeds all draws",
     "randint_like": "lucid.randint(low, high, t.shape)",
     "dist": "lucid.norm(a - b)",
     "logit": "lucid.log(x / (1 - x))",
@@ -90,7 +90,6 @@ TOP: Final[Mapping[str, str]] = {
     "addr": "lucid.outer(a, b) + t",
     "frac": "t - t.sign() * t.abs().floor()",
     "grid_sampler": "lucid.nn.functional.grid_sample",
-    "Generator": "lucid.manual_seed(n) seeds all draws",
     "initial_seed": "lucid.manual_seed(n) seeds all draws",
     **dict.fromkeys(
         ("get_default_dtype", "set_default_dtype"), "Python's floats become float32; dtype= says otherwise"
@@ -236,7 +235,7 @@ UTILS: Final[Mapping[str, str]] = {
     "checkpoint": _CHECKPOINT,
     "prune": "weight.data.copy_(weight.numpy() * mask)",
     "clip_grad_norm": "clip_grad_norm_",
-    "data": "batches of data are NumPy arrays",
+    "data": "lucid.data",
     "fuse_conv_bn_eval": "lucid.compile(model.eval()) fuses them",
 }
 """Names of ``lucid.nn.utils``."""
@@ -262,6 +261,15 @@ SCHEDULER: Final[Mapping[str, str]] = {
     "_LRScheduler": "LRScheduler",
 }
 """Names of ``lucid.optim.lr_scheduler``."""
+
+
+DATA: Final[Mapping[str, str]] = {
+    "default_generator": "lucid.manual_seed(n), or a lucid.Generator",
+    "DistributedSampler": "one process trains; RandomSampler",
+    "distributed": "one process trains; RandomSampler",
+    **dict.fromkeys(("dataloader", "dataset", "sampler"), "lucid.data has it itself: lucid.data.DataLoader"),
+}
+"""Names of ``lucid.data``."""
 
 
 SWA: Final[Mapping[str, str]] = {}

@@ -41,6 +41,22 @@ class Keys:
         with self._lock:
             self._state = start
 
+    @property
+    def state(self) -> int:
+        """All there is to know: with the same state come the same keys."""
+        return self._state
+
+    @state.setter
+    def state(self, state: int) -> None:
+        with self._lock:
+            self._state = state & _MASK
+
+    def __getstate__(self) -> int:
+        return self._state
+
+    def __setstate__(self, state: int) -> None:
+        self._lock, self._state = threading.Lock(), state
+
     def next(self) -> int:
         """The next key."""
         with self._lock:
@@ -52,12 +68,13 @@ class Keys:
 _keys = Keys(int.from_bytes(os.urandom(8), "little"))
 
 
-def seed_keys(seed: int) -> None:
-    """Start the sequence of this process over with this seed."""
-    _keys.seed(seed)
-
-
 _aside = threading.local()  # has ``keys`` in a thread that draws from a sequence of its own
+
+
+def current_keys() -> Keys:
+    """The sequence that this thread draws from: that of the process, unless it has one of its own."""
+    found: Keys = getattr(_aside, "keys", _keys)
+    return found
 
 
 def next_key() -> np.uint64:
@@ -65,14 +82,25 @@ def next_key() -> np.uint64:
     return np.uint64(getattr(_aside, "keys", _keys).next())
 
 
+def derived_key(key: int, *numbers: int) -> int:
+    """A key that is decided by another and by numbers, such as that of a batch by that of its epoch."""
+    for number in numbers:
+        key = _mix((key ^ _mix(number + 1)) & _MASK)
+    return key
+
+
 @contextmanager
-def keys_aside() -> Iterator[None]:
-    """What this thread draws within is taken from a sequence of its own: for the program nothing was drawn."""
-    _aside.keys = Keys(0)
+def keys_from(keys: Keys) -> Iterator[None]:
+    """What this thread draws within is taken from ``keys``: for the program nothing was drawn."""
+    before = getattr(_aside, "keys", None)
+    _aside.keys = keys
     try:
         yield
     finally:
-        del _aside.keys
+        if before is None:
+            del _aside.keys
+        else:
+            _aside.keys = before
 
 
 def generator(key: Any, skipped: int = 0) -> np.random.Generator:

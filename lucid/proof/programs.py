@@ -14,7 +14,7 @@ from ..graph.cut import Part
 from ..graph.ir import Graph, Value
 from ..graph.opdef import Attrs, OpDef
 from ..graph.ops.source import ConstantAttrs
-from ..graph.rng import keys_aside
+from ..graph.rng import Keys, keys_from
 from ..reference import run_reference
 from ..runtime.program.executable import Executable, watched
 from ..runtime.program.plan import Plan
@@ -90,7 +90,7 @@ def step_values(
     values: Values = {}
     program = watched(plan, values=values)
     program.load(parameters, 0)
-    with keys_aside():
+    with keys_from(Keys(0)):
         if others is not None:
             with suppress(ExecutionError):  # the model may not take other numbers: it may want probabilities
                 program(*others)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..base import checks
 from ..base.checks import shown
 from ..errors import DTypeError, LucidError, OptionError, ShapeError, TraceError
-from ..graph import public
+from ..graph import public, rng
 from ..graph.assume import is_at_least
 from ..graph.dims import SymDim, as_dim
 from ..graph.ops import random
@@ -24,9 +24,9 @@ from ..graph.ops.promotion import check_fits
 from ..graph.ops.reduce import cumsum
 from ..graph.ops.shape import as_shape
 from ..graph.ops.source import full as full_op
-from ..graph.rng import generator, next_key, seed_keys
 from ..graph.trace import active_trace, user_location
 from ..graph.types import DType, Shape, as_dtype, bool_, float32, int64, is_float
+from .generator import Generator, keys_of, seed_of
 from .tensor import Tensor
 
 F = TypeVar("F", bound=Callable[..., Tensor])
@@ -245,14 +245,14 @@ def randint(low: int, high: Any = None, size: Sequence[object] | None = None, dt
 
 
 @_creator
-def randperm(n: int) -> Tensor:
-    """The numbers below ``n`` in random order, int64."""
+def randperm(n: int, generator: Generator | None = None) -> Tensor:
+    """The numbers below ``n`` in random order, int64; of the ``generator``, where one is given."""
     if active_trace.get() is not None:
         raise TraceError(
             f"randperm: cannot be drawn while a model is traced ({user_location()}); draw it outside and pass it in"
         )
     count = checks.integer("randperm", "n", n, 0)
-    return Tensor.wrap(generator(next_key()).permutation(count).astype(np.int64))
+    return Tensor.wrap(rng.generator(keys_of("randperm", generator).next()).permutation(count).astype(np.int64))
 
 
 def manual_seed(seed: int) -> None:
@@ -262,6 +262,4 @@ def manual_seed(seed: int) -> None:
             f"manual_seed: in a model that is traced ({user_location()}) it would seed once, and not at every call; "
             f"call it outside"
         )
-    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
-        raise OptionError(f"manual_seed: a seed is an int, got {shown(seed)}")
-    seed_keys(seed.__index__())
+    rng.current_keys().seed(seed_of("manual_seed", seed))

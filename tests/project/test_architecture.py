@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("runtime", ("runtime",)),
     ("reference", ("reference",)),
     ("tensor", ("tensor", "autograd")),
-    ("nn", ("nn", "optim")),
+    ("nn", ("nn", "optim", "data")),
     ("inspect", ("inspect", "proof")),
     ("compiler", ("compiler", "models", "onnx")),
     ("comparison", ("comparison",)),

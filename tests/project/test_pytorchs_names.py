@@ -28,7 +28,11 @@ THERE: dict[str, str] = {
     "rms_norm cosine_similarity one_hot pixel_shuffle",
     "lucid": "float32 float64 int8 int16 int32 int64 uint8 bool float double int long as_tensor inference_mode "
     "enable_grad mm addmm baddbmm hstack vstack tril triu diag meshgrid allclose equal isinf isfinite logical_and "
-    "logical_or logical_not logical_xor atan2 lerp bincount cdist rand_like randn_like",
+    "logical_or logical_not logical_xor atan2 lerp bincount cdist rand_like randn_like Generator get_rng_state "
+    "set_rng_state",
+    "lucid.data": "Dataset IterableDataset TensorDataset StackDataset ConcatDataset ChainDataset Subset random_split "
+    "Sampler SequentialSampler RandomSampler SubsetRandomSampler WeightedRandomSampler BatchSampler DataLoader "
+    "default_collate default_convert get_worker_info",
     "lucid.autograd": "grad",
     "t": "add_ mul_ sub_ div_ clamp_ zero_ fill_ exp_ relu_ prod any all norm topk sort argsort median unique nonzero "
     "unbind scatter index_add masked_select cumprod contiguous cpu device t mT movedim expand_as int eq ne lt le gt "

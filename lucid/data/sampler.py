@@ -1,0 +1,230 @@
+"""Samplers: in which order, and how often, the samples of a dataset come."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from ..base import checks
+from ..base.arrays import Array
+from ..base.checks import shown
+from ..errors import OptionError
+from ..graph import rng
+from ..graph.public import as_array
+from ..graph.types import float64
+from ..tensor.generator import Generator, keys_of
+
+T_co = TypeVar("T_co", covariant=True)
+
+_DRAWN = 1 << 16
+"""How many numbers are drawn at once."""
+
+
+class Sampler(Generic[T_co]):
+    """Base of samplers: a subclass defines ``__iter__()``, and ``__len__()`` where that is known.
+
+    What one draws in its ``__iter__`` by Lucid's random numbers, such as :func:`lucid.randperm`, comes again when
+    training is resumed. One that has a state of another kind defines ``state_dict()`` and ``load_state_dict(state)``: a
+    loader saves it as it was when the epoch began.
+    """
+
+    generator: Generator | None = None
+
+    def __iter__(self) -> Iterator[T_co]:
+        raise OptionError(f"{type(self).__name__} does not define __iter__()")
+
+    def state_dict(self) -> dict[str, object]:
+        """What decides what comes next: where its generator is, if it has one."""
+        return {} if self.generator is None else {"generator": self.generator.keys.state}
+
+    def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
+        """Take over what :meth:`state_dict` gave."""
+        name = type(self).__name__
+        own = self.state_dict()
+        if set(checks.mapping(name, "a state", state_dict)) != set(own):
+            raise OptionError(f"{name}: a state has {sorted(own)}, got {shown(state_dict)}")
+        if self.generator is not None:
+            self.generator.keys.state = checks.integer(name, "generator", state_dict["generator"], 0, (1 << 64) - 1)
+
+    def _draws(self) -> np.random.Generator:
+        """The random numbers of one pass."""
+        return rng.generator(keys_of(type(self).__name__, self.generator).next())
+
+
+def _sized(owner: str, source: object) -> Sized:
+    if not isinstance(source, Sized):
+        raise OptionError(f"{owner}: data_source has a length, got {shown(source)}")
+    return source
+
+
+class SequentialSampler(Sampler[int]):
+    """All samples in order."""
+
+    def __init__(self, data_source: Sized) -> None:
+        self.data_source = _sized("SequentialSampler", data_source)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(len(self.data_source)))
+
+    def __len__(self) -> int:
+        return len(self.data_source)
+
+
+class RandomSampler(Sampler[int]):
+    """All samples in random order.
+
+    Parameters
+    ----------
+    data_source
+        The dataset.
+    replacement
+        Draw each sample out of all: some come several times, others not at all.
+    num_samples
+        How many are drawn, as many as there are when omitted. Of more without ``replacement``, all have come before
+        one comes again.
+    generator
+        Where the order is drawn from, rather than from the numbers that :func:`lucid.manual_seed` starts.
+    """
+
+    def __init__(
+        self,
+        data_source: Sized,
+        replacement: bool = False,
+        num_samples: int | None = None,
+        generator: Generator | None = None,
+    ) -> None:
+        self.data_source = _sized("RandomSampler", data_source)
+        self.replacement = checks.flag("RandomSampler", "replacement", replacement)
+        self._count = None if num_samples is None else checks.integer("RandomSampler", "num_samples", num_samples)
+        keys_of("RandomSampler", generator)
+        self.generator = generator
+
+    @property
+    def num_samples(self) -> int:
+        """How many are drawn."""
+        return len(self.data_source) if self._count is None else self._count
+
+    def __iter__(self) -> Iterator[int]:
+        size, draws, left = len(self.data_source), self._draws(), self.num_samples
+        if left and not size:
+            raise OptionError(f"RandomSampler: {left} samples of a dataset that has none")
+        return self._numbers(draws, size, left)
+
+    def _numbers(self, draws: np.random.Generator, size: int, left: int) -> Iterator[int]:
+        while left:
+            some = draws.integers(size, size=min(left, _DRAWN)) if self.replacement else draws.permutation(size)[:left]
+            yield from some.tolist()
+            left -= len(some)
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+
+class SubsetRandomSampler(Sampler[int]):
+    """The samples with these numbers, in random order; ``generator`` as for :class:`RandomSampler`."""
+
+    def __init__(self, indices: Sequence[int], generator: Generator | None = None) -> None:
+        self.indices: list[int] = checks.several("SubsetRandomSampler", "indices", indices)
+        keys_of("SubsetRandomSampler", generator)
+        self.generator = generator
+
+    def __iter__(self) -> Iterator[int]:
+        order = self._draws().permutation(len(self.indices)).tolist()
+        return (self.indices[i] for i in order)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+class WeightedRandomSampler(Sampler[int]):
+    """Samples drawn at random, each as often as its weight says.
+
+    Parameters
+    ----------
+    weights
+        One for each sample of the dataset, none negative; they need not add up to 1.
+    num_samples
+        How many are drawn.
+    replacement
+        Whether a sample may come again.
+    generator
+        As for :class:`RandomSampler`.
+    """
+
+    def __init__(
+        self, weights: Sequence[float], num_samples: int, replacement: bool = True, generator: Generator | None = None
+    ) -> None:
+        name = "WeightedRandomSampler"
+        self.weights: Array = as_array(name, weights, float64)
+        if self.weights.ndim != 1:
+            raise OptionError(f"{name}: weights are one number for each sample, got the shape {self.weights.shape}")
+        total = float(self.weights.sum()) if (self.weights >= 0).all() else math.nan
+        if not 0 < total < math.inf:
+            raise OptionError(f"{name}: weights are finite, none negative and not all zero, got {shown(weights)}")
+        self.num_samples = checks.integer(name, "num_samples", num_samples)
+        self.replacement = checks.flag(name, "replacement", replacement)
+        there = int(np.count_nonzero(self.weights))
+        if not self.replacement and self.num_samples > there:
+            raise OptionError(
+                f"{name}: {there} samples have a weight, {num_samples} cannot be drawn without replacement"
+            )
+        keys_of(name, generator)
+        self.generator = generator
+
+    def __iter__(self) -> Iterator[int]:
+        share = self.weights / self.weights.sum()
+        drawn = self._draws().choice(len(share), self.num_samples, replace=self.replacement, p=share)
+        numbers: list[int] = drawn.tolist()
+        return iter(numbers)
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+
+class BatchSampler(Sampler[list[int]]):
+    """What another sampler gives, in lists.
+
+    Parameters
+    ----------
+    sampler
+        Whose numbers these are: a sampler or another iterable.
+    batch_size
+        How many there are in a list.
+    drop_last
+        Leave out the last ones where they are fewer.
+    """
+
+    def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool) -> None:
+        if not isinstance(sampler, Iterable):
+            raise OptionError(f"BatchSampler: sampler is a sampler or another iterable, got {shown(sampler)}")
+        self.sampler = sampler
+        self.batch_size = checks.integer("BatchSampler", "batch_size", batch_size)
+        self.drop_last = checks.flag("BatchSampler", "drop_last", drop_last)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return self._lists(iter(self.sampler))
+
+    def _lists(self, numbers: Iterator[int]) -> Iterator[list[int]]:
+        while batch := list(itertools.islice(numbers, self.batch_size)):
+            if len(batch) == self.batch_size or not self.drop_last:
+                yield batch
+
+    def __len__(self) -> int:
+        count = len(self.sampler)  # type: ignore[arg-type]  # a TypeError, as of anything without a length
+        whole, rest = divmod(count, self.batch_size)
+        return whole + bool(rest and not self.drop_last)
+
+    def state_dict(self) -> dict[str, object]:
+        """That of the sampler."""
+        return self.sampler.state_dict() if isinstance(self.sampler, Sampler) else {}
+
+    def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
+        """Give the sampler its state."""
+        if isinstance(self.sampler, Sampler):
+            self.sampler.load_state_dict(state_dict)
+        elif checks.mapping("BatchSampler", "a state", state_dict):
+            raise OptionError(f"BatchSampler: its sampler has no state, got {shown(state_dict)}")

@@ -1,0 +1,91 @@
+"""Sequences of random numbers beside that of the process, and the state of either."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from ..base import checks
+from ..base.checks import shown
+from ..errors import OptionError
+from ..graph.rng import Keys, current_keys
+from ..graph.types import DTYPES
+from .tensor import Tensor
+
+_SEED = 67280421310721
+"""What a generator begins with, as in PyTorch."""
+
+
+class Generator:
+    """A sequence of random numbers of its own, for :func:`lucid.randperm` and for what :mod:`lucid.data` draws.
+
+    Parameters
+    ----------
+    device
+        ``"cpu"``.
+    """
+
+    def __init__(self, device: object = "cpu") -> None:
+        checks.check_device("Generator", device)
+        self._seed = _SEED
+        self.keys = Keys(_SEED)
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start over with this seed; returns itself."""
+        self._seed = seed_of("Generator.manual_seed", seed)
+        self.keys.seed(self._seed)
+        return self
+
+    def seed(self) -> int:
+        """Start over with a seed that nobody knew, and say which."""
+        self.manual_seed(int.from_bytes(os.urandom(8), "little"))
+        return self._seed
+
+    def initial_seed(self) -> int:
+        """The seed that it started with."""
+        return self._seed
+
+    def get_state(self) -> Tensor:
+        """Where in its sequence it is."""
+        return _as_tensor(self.keys.state)
+
+    def set_state(self, state: object) -> None:
+        """Go to where :meth:`get_state` was called."""
+        self.keys.state = _as_state("Generator.set_state", state)
+
+
+def get_rng_state() -> Tensor:
+    """Where the random numbers of the process are; :func:`set_rng_state` goes back there."""
+    return _as_tensor(current_keys().state)
+
+
+def set_rng_state(state: object) -> None:
+    """Make the random draws that follow those that followed when :func:`get_rng_state` gave this state."""
+    current_keys().state = _as_state("set_rng_state", state)
+
+
+def _as_tensor(state: int) -> Tensor:
+    return Tensor.wrap(np.array([state], np.uint64))
+
+
+def _as_state(owner: str, state: object) -> int:
+    if not isinstance(state, Tensor) or state.shape != (1,) or state.dtype != DTYPES["uint64"]:
+        raise OptionError(f"{owner}: a state is what get_state or get_rng_state gave, got {shown(state)}")
+    return int(state.item())
+
+
+def seed_of(owner: str, seed: object) -> int:
+    """A seed, which may be any int."""
+    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+        raise OptionError(f"{owner}: a seed is an int, got {shown(seed)}")
+    return int(seed.__index__())
+
+
+def keys_of(owner: str, generator: object) -> Keys:
+    """What is drawn from where a ``generator`` may be given: the sequence of this thread where it is None."""
+    if generator is None:
+        return current_keys()
+    if not isinstance(generator, Generator):
+        raise OptionError(f"{owner}: generator is a lucid.Generator().manual_seed(n), got {shown(generator)}")
+    return generator.keys
