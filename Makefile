@@ -6,7 +6,7 @@
 #   make machines the suite beside two busy processes, and on each machine that is described (MACHINES='busy 1core')
 #   make soak     sweeps at length: generated programs, files, calls and interrupts (SOAK='stale --seconds 60' picks one)
 #   make pictures draw the pictures of docs/pictures.md
-#   make peer     compare with PyTorch and ONNX Runtime (installs them)
+#   make peer     compare with PyTorch and ONNX Runtime, and run a notebook (installs what it needs)
 #   make models   fetch real ONNX models and compare each with ONNX Runtime (installs it)
 #   make onnx     run the backend suite of the onnx package; fails where fewer cases pass than tests/suite/table.md says
 #   make bench    the benchmarks, beside PyTorch, ONNX Runtime and OpenVINO (installs them); writes benchmarks/results/

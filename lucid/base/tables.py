@@ -16,7 +16,7 @@ def as_html(rows: Sequence[Sequence[str]], facts: Sequence[str] = ()) -> str:
     body = "".join(row(cells, "td") for cells in rows[1:])
     lines = "".join(f"<p>{_safe(fact)}</p>" for fact in facts)
     table = f"<table><thead>{row(rows[0], 'th')}</thead><tbody>{body}</tbody></table>"
-    return f'<div style="overflow-x:auto">{table}{lines}</div>'
+    return f'<div><div style="overflow:auto;max-height:36em">{table}</div>{lines}</div>'
 
 
 def _safe(text: str) -> str:

@@ -14,6 +14,7 @@ from time import perf_counter
 import numpy as np
 
 from ..base.arrays import Array
+from ..base.tables import as_html
 from ..formats.files import checked_path, write_atomically
 from ..runtime.planning.machine import this_machine
 from ..runtime.program.executable import Executable, watched
@@ -107,14 +108,21 @@ class Profile:
     threads: int = 1
 
     def __str__(self) -> str:
-        head = ("node", "op", "lowering", "workers", "us", "%", "GFLOP/s", "GB/s", "to be had, us")
-        rows = [head, *(self._row(step) for step in sorted(self.timed, key=lambda step: -step.seconds))]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        rows = self._table()
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = [
             "  ".join(c.ljust(w) if i < 3 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
             for row in rows
         ]
         return "\n".join([*(line.rstrip() for line in lines), "", *self._summary()])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return as_html(self._table(), self._summary())
+
+    def _table(self) -> list[tuple[str, ...]]:
+        head = ("node", "op", "lowering", "workers", "us", "%", "GFLOP/s", "GB/s", "to be had, us")
+        return [head, *(self._row(step) for step in sorted(self.timed, key=lambda step: -step.seconds))]
 
     def _row(self, step: StepTime) -> tuple[str, ...]:
         rates = [f"{one / step.seconds / 1e9:.1f}" if one and step.seconds else "" for one in (step.flops, step.nbytes)]

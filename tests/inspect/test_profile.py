@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,13 @@ def test_the_table_says_where_time_is_to_be_had() -> None:
     assert "+1.0 %" in lines[-3]
     assert "2 threads" in lines[-3]
     assert "100 GFLOP/s" in lines[-2]
+
+
+def test_a_notebook_shows_the_table() -> None:
+    found = made(2e-5, 1e-3, 1e-5)
+    table = ElementTree.fromstring(found._repr_html_())
+    assert [row[0].text for row in table.iter("tr")] == ["node", "node1", "node0", "node2"]
+    assert [line.text for line in table.iter("p")] == str(found).splitlines()[-3:]
 
 
 def test_a_trace_is_saved(tmp_path: Path) -> None:

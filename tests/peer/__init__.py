@@ -1,1 +1,1 @@
-"""Tests against PyTorch and ONNX Runtime; they need the extra packages and fail without them."""
+"""Tests against PyTorch and ONNX Runtime, and in a notebook; they need the extra packages and fail without them."""

@@ -30,6 +30,8 @@ DETAILS = ("auto", "full")
 SCHEMES = ("http", "https", "file")
 IN_A_NOTEBOOK = 120
 """Boxes that a notebook shows; of more, the modules are closed."""
+CELL = 720
+"""Points across a notebook's cell, beyond which what is in it is made smaller."""
 
 
 def draw(
@@ -195,18 +197,25 @@ def draw_training(
 
 
 def notebook(graph: Graph) -> str | None:
-    """A graph as SVG for a notebook: with modules closed, where it would be large; None where it cannot be drawn."""
+    """A graph as SVG that stays within a notebook's cell: with modules closed, where it would be too large.
+
+    None where it cannot be drawn, or has more boxes than one looks at.
+    """
+    best: tuple[float, str] | None = None
     for depth in (None, 3, 2, 1):
         view = picture(graph, depth=depth)
-        if len(view.boxes) <= IN_A_NOTEBOOK:
-            break
-    else:
-        return None
-    try:
-        svg = render(text(view), "svg").decode()
-    except DrawError:  # without Graphviz, a notebook shows what a terminal does
-        return None
-    return svg[svg.index("<svg") :]
+        if len(view.boxes) > IN_A_NOTEBOOK:
+            continue
+        try:
+            svg = render(text(view), "svg").decode()
+        except DrawError:  # without Graphviz, a notebook shows what a terminal does
+            return None
+        svg = svg[svg.index("<svg") :].replace("<svg", '<svg style="max-width:100%;height:auto"', 1)
+        width = float(re.findall(r'width="([0-9.]+)pt"', svg)[0])
+        if width <= CELL:
+            return svg
+        best = min(best or (width, svg), (width, svg))
+    return best and best[1]
 
 
 def _wishes(

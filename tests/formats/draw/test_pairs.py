@@ -14,6 +14,7 @@ import lucid
 from lucid import nn
 from lucid.errors import DrawError, OptionError
 from lucid.formats.draw import picture, style
+from lucid.formats.draw.files import CELL
 from lucid.formats.draw.making import Wishes, view_of
 from lucid.formats.draw.pairs import beside, compared, joined
 from lucid.formats.draw.view import lines_of
@@ -168,6 +169,13 @@ def test_notebooks_show_graphs(name: str) -> None:
     assert svg is not None
     assert svg.startswith("<svg")
     ElementTree.fromstring(svg)
+
+
+def test_a_notebook_shows_what_has_no_modules_smaller() -> None:
+    wide = lucid.compile(lambda x: sum((x * float(i)).exp() for i in range(24)), lucid.spec(3)).traced
+    shown = ElementTree.fromstring(str(wide._repr_svg_()))
+    assert float(shown.attrib["width"].removesuffix("pt")) > CELL
+    assert "max-width:100%" in shown.attrib["style"]
 
 
 def test_notebooks_show_what_they_can() -> None:

@@ -14,6 +14,7 @@ import lucid
 from lucid import nn
 from lucid.errors import DrawError, OptionError
 from lucid.formats.draw import picture, render, style, to_dot
+from lucid.formats.draw.files import CELL
 from lucid.formats.draw.making import Wishes, family, view_of
 from lucid.formats.draw.view import View, lines_of
 from lucid.graph.ir import Graph
@@ -176,6 +177,12 @@ def test_focus(resnet: Any) -> None:
         DrawError, match=r"no module and no node is called 'layer3.0.conf1'; close to it .*layer3.0.conv1'"
     ):
         picture(resnet.traced, focus="layer3.0.conf1")
+
+
+def test_a_notebook_shows_what_fits_its_cell(resnet: Any) -> None:
+    for graph in (resnet.traced, resnet.backward_graph):
+        shown = ElementTree.fromstring(str(graph._repr_svg_()))
+        assert float(shown.attrib["width"].removesuffix("pt")) <= CELL
 
 
 def test_gradients_are_named_by_what_they_are_of(resnet: Any) -> None:
