@@ -144,8 +144,23 @@ class Axis(Window):
         found = real(self.start(low) + index * self.dilation, stop - low, self.size, self.stride)
         return Tap(low + found.low, low + found.high, found.first)
 
-    def taps(self, low: int = 0, high: int | None = None) -> list[Tap]:
-        return [self.tap(index, low, high) for index in range(self.kernel)]
+    def taps(self, low: int = 0, high: int | None = None) -> dict[int, Tap]:
+        """By their numbers the taps that lie in the image for any of the outputs from ``low`` to ``high``.
+
+        That takes as long as there are of these and of outputs, however many a window has.
+        """
+        stop = self.count if high is None else high
+        few = self.kernel <= self.size + stop - low
+        found = {index: self.tap(index, low, stop) for index in (range(self.kernel) if few else self._near(low, stop))}
+        return {index: tap for index, tap in found.items() if tap.last > tap.first}
+
+    def _near(self, low: int, high: int) -> Iterator[int]:
+        """The numbers of these, from the least on: those of the last window are, as it has moved on furthest."""
+        reached = 0
+        for output in reversed(range(low, high)):
+            seen = self.inside(output)
+            yield from range(max(seen.low, reached), seen.high)
+            reached = max(reached, seen.high)
 
     def source(self, tap: Tap, shift: int = 0) -> slice:
         """The input elements that a tap reads, in an array that starts at input element ``shift``."""
@@ -192,10 +207,12 @@ def taps_of(axes: Sequence[Axis]) -> Iterator[tuple[int, tuple[slice, ...], tupl
 
     Taps are numbered in row-major order.
     """
-    for number, taps in enumerate(product(*(axis.taps() for axis in axes))):
-        if all(tap.last > tap.first for tap in taps):
-            elements = tuple(axis.source(tap) for axis, tap in zip(axes, taps, strict=True))
-            yield number, elements, tuple(slice(tap.first, tap.last) for tap in taps)
+    for along in product(*(axis.taps().items() for axis in axes)):
+        number = 0
+        for axis, (index, _) in zip(axes, along, strict=True):
+            number = number * axis.kernel + index
+        elements = tuple(axis.source(tap) for axis, (_, tap) in zip(axes, along, strict=True))
+        yield number, elements, tuple(slice(tap.first, tap.last) for _, tap in along)
 
 
 def side_by_side(axes: Iterable[Axis]) -> bool:

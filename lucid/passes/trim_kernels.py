@@ -47,5 +47,5 @@ def trim_kernels(graph: Graph) -> Graph:
 def _seen(window: Window, size: int) -> tuple[int, int]:
     """The first tap that sees a pixel of the image for some output, and the one after the last; all if none does."""
     axis = window.along(size, window.fit(size))
-    taps = [number for number, tap in enumerate(axis.taps()) if tap.last > tap.first]
-    return (taps[0], taps[-1] + 1) if taps else (0, axis.kernel)
+    taps = axis.taps()
+    return (min(taps), max(taps) + 1) if taps else (0, axis.kernel)

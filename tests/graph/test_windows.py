@@ -84,13 +84,26 @@ def test_what_windows_see() -> None:
 def test_taps_are_the_positions_in_the_image() -> None:
     for axis, _ in AXES:
         for low, high in cuts(axis):
-            for index, tap in enumerate(axis.taps(low, high)):
+            taps = axis.taps(low, high)
+            for index in range(axis.kernel):
                 wanted = {o: positions(axis, o)[index] for o in range(low, high)}
                 wanted = {o: p for o, p in wanted.items() if 0 <= p < axis.size}
+                assert (index in taps) == bool(wanted)
+                if not wanted:
+                    continue
+                tap = taps[index]
                 assert list(range(tap.first, tap.last)) == list(wanted)
                 assert list(range(axis.size))[axis.source(tap)] == list(wanted.values())
                 shift = min(wanted.values(), default=0)
                 assert list(range(shift, axis.size))[axis.source(tap, shift)] == list(wanted.values())
+
+
+def test_taps_of_windows_of_any_size() -> None:
+    """Those that see nothing of the image are not gone over, and the others come in order."""
+    for size, stride, dilation, count in ((4, 1, 1, 3), (5, 2, 3, 4), (1, 7, 1, 1), (3, 5, 4, 6), (2, 1, 3, 9)):
+        axis = Axis(1 << 60, stride, 60, 60, dilation, size, count)
+        every = [(i, axis.tap(i)) for i in range(80)]
+        assert list(axis.taps().items()) == [(i, tap) for i, tap in every if tap.last > tap.first]
 
 
 def test_runs_of_outputs_that_see_padding() -> None:

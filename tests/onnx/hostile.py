@@ -57,6 +57,13 @@ def made(op: str, *constants: Array, **attributes: Any) -> onnx.ModelProto:
     return model(nodes, X, ["y"], dict(zip(names, constants, strict=True)))
 
 
+def endless() -> onnx.ModelProto:
+    """A loop whose condition is a number that never becomes 0."""
+    body = model([node("Add", ["c", "x"], ["d"])], {"i": (7, ()), "t": (9, ()), "c": (1, ())}, ["one", "d"],
+                 {"one": ints(1).reshape(())}).graph  # fmt: skip
+    return model([node("Loop", ["", "", "start"], ["y"], body=body)], {"x": (1, ())}, ["y"], {"start": floats(0)[0]})
+
+
 def held(dims: Sequence[int], kind: int = TensorProto.FLOAT, **fields: Any) -> onnx.ModelProto:
     """A constant that says of itself what it likes."""
     proto = of("Add", floats(1))
@@ -204,6 +211,15 @@ MODELS: dict[str, tuple[Callable[[], Source], str]] = {
                                  strides=[10**6] * 2), "more than any memory"),
     "MaxPool": (lambda: of("MaxPool", inputs=IMAGE, kernel_shape=[10**9] * 2), "larger than the height"),
     "AveragePool": (lambda: of("AveragePool", inputs=IMAGE, kernel_shape=[3, 3], pads=[10**6] * 4), "only padding"),
+    "AveragePool of a huge kernel": (lambda: of(
+        "AveragePool", inputs=IMAGE, kernel_shape=[1, 1 << 40], pads=[0, (1 << 40) - 1, 0, 0]), "at most 65,536"),
+    "AveragePool of as far as padding goes": (lambda: of(
+        "AveragePool", inputs=IMAGE, kernel_shape=[1, 65537], pads=[0, 65536, 0, 30000], strides=[1, 7]), ""),
+    "LpPool of taps far apart": (lambda: of(
+        "LpPool", inputs=IMAGE, kernel_shape=[1, 2], dilations=[1, 65536], pads=[0, 65536, 0, 65536]), "only padding"),
+    "MaxPool of any number of elements": (lambda: of(
+        "MaxPool", inputs=IMAGE, kernel_shape=[60000] * 2, pads=[59999] * 4), "at most 16,777,216"),
+    "a loop that does not end": (endless, "one bool, got int64"),
     "TopK": (lambda: of("TopK", ints(10**12)), "there are no 1000000000000 elements"),
     "Gather": (lambda: made("Gather", np.ones((4, 4000, 400), np.float32), np.zeros(30000, np.int64)), "is not made"),
     "broadcasting": (lambda: made("Add", np.zeros((1, 40000), np.int8), np.zeros((40000, 1), np.int8)), "is not made"),

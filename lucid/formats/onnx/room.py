@@ -12,8 +12,10 @@ LARGEST_TABLE = 1 << 26
 """Elements of a table that an operator becomes."""
 
 
-WRITTEN_OUT = 50_000
+WRITTEN_OUT = 25_000
 """Nodes that graphs may become which are written out: once for each turn of a loop, or value of a sequence."""
+TURN = 10
+"""Nodes that writing one of nothing takes as long as."""
 
 
 class Room:
@@ -32,7 +34,7 @@ class Room:
 
     def write_out(self, count: int) -> bool:
         """Whether a graph of so many nodes may be written out once more; then there is less."""
-        self.nodes -= max(1, count)
+        self.nodes -= TURN + count
         return self.nodes >= 0
 
 

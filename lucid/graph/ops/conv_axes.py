@@ -6,9 +6,11 @@ images: all the planes that a tap sees are a batch of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
+from ...errors import OptionError
+from ..dims import Dim
 from ..opdef import AbstractTensor, apply
 from ..windows import Window
 from .conv import (
@@ -28,6 +30,9 @@ from .pad import pad
 from .shape import permute, reshape, squeeze, unsqueeze
 from .slices import piece, take_slice
 from .windows import called, image_batch
+
+MOST_PLANES = 1 << 10
+"""Of a kernel, each of which becomes nodes."""
 
 
 def convolve(
@@ -49,15 +54,28 @@ def convolve(
         planes = pad(planes, (0,) * 8 + (depth.before, depth.after))
     count, batch = y.shape[2], planes.type.shape[1:]
     total: AbstractTensor | None = None
-    for tap in range(depth.kernel):
+    for tap in _taps(depth, x.type.shape[2], count):
         seen = take_slice(
             planes, (tap * depth.dilation, 0, 0, 0, 0), (count, *batch), (depth.stride, 1, 1, 1, 1)
         )  # fmt: skip
         images = reshape(seen, (count * batch[0], *batch[1:]))
-        part = apply(CONV, of_planes, images, _at_depth(weight, tap), *(() if tap else added))
+        part = apply(CONV, of_planes, images, _at_depth(weight, tap), *(added if total is None else ()))
         total = part if total is None else part + total
     assert total is not None
     return permute(reshape(total, (count, y.shape[0], y.shape[1], *y.shape[3:])), 1, 2, 0, 3, 4)
+
+
+def _taps(depth: Window, size: Dim, count: Dim) -> Iterable[int]:
+    """The taps of the depth that see any plane, each of which becomes nodes; one of them where none does."""
+    if not isinstance(size, int) or not isinstance(count, int):
+        return _few("conv3d", range(depth.kernel))
+    return _few("conv3d", depth.along(size, count).taps() or [0])
+
+
+def _few(op: str, taps: Collection[int]) -> Iterable[int]:
+    if len(taps) > MOST_PLANES:
+        raise OptionError(f"{op}: a kernel is at most {MOST_PLANES:,} planes deep, got {len(taps)}")
+    return taps
 
 
 def convolve_transposed(
@@ -79,7 +97,7 @@ def convolve_transposed(
     images = reshape(planes, (count * batch[0], *batch[1:]))
     made = (y.shape[0], y.shape[1], *y.shape[3:])
     total: AbstractTensor | None = None
-    for tap in range(depth.kernel):
+    for tap in _few("conv_transpose3d", range(depth.kernel)):
         part = apply(CONV_TRANSPOSE, of_planes, images, _at_depth(weight, tap))
         if depth.stride > 1:  # zeros between the planes
             apart = pad(reshape(part, (count, 1, *made)), (0,) * 8 + (0, depth.stride - 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TypeAlias, TypeVar
@@ -23,6 +24,9 @@ HEIGHT_AND_WIDTH = {"size": ("height", "width")}
 """What an image's size was in files when images had two axes."""
 
 AXES = {1: "(N, C, L)", 2: "(N, C, H, W)", 3: "(N, C, D, H, W)"}
+MOST_TAPS, FARTHEST = 1 << 24, 1 << 16
+"""Elements of a window, and zeros around an image or steps between the elements, beyond which nobody means it."""
+
 SIDES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
@@ -94,14 +98,23 @@ def count_windows(op: str, x: TensorType, windows: Sequence[Window], ceil_mode: 
 
 
 def refuse_empty_windows(op: str, sizes: Sequence[Dim], counts: Sequence[Dim], windows: Sequence[Window]) -> None:
-    """Raise where a window along an axis would see padding only."""
+    """Raise where a window along an axis would see padding only, or much more than anybody means."""
     for size, count, w in zip(sizes, counts, windows, strict=True):
         if w.before >= w.extent:
             raise _only_padding(op, w)
+        if max(w.before, w.after, w.dilation) > FARTHEST:
+            raise OptionError(
+                f"{op}: padding {w.before} + {w.after} and dilation {w.dilation} must be at most {FARTHEST:,}"
+            )
         if isinstance(size, int) and isinstance(count, int):
-            for o in {*range(min(count, -(-w.before // w.stride))), count - 1}:  # only these can miss the input
+            # the last can miss the input, and the first whose elements lie farther apart than it is large: as they move
+            # on they fall on the same places again, or on more than it has
+            early = min(count, -(-w.before // w.stride), size + 1) if w.dilation > size else 0
+            for o in (*range(early), count - 1):
                 if not w.taps_in(o, size).number:
                     raise _only_padding(op, w, f" (window {o} on an input of size {size})")
+    if math.prod(w.kernel for w in windows) > MOST_TAPS:
+        raise OptionError(f"{op}: a window must have at most {MOST_TAPS:,} elements: {[w.kernel for w in windows]}")
 
 
 def _only_padding(op: str, w: Window, which: str = "") -> OptionError:

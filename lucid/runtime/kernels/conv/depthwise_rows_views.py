@@ -66,7 +66,8 @@ class Depthwise:
         """For each plane its number, the columns that are no padding, and where these lie in the input."""
         cols = self.conv.cols
         if self.planes:
-            for number, tap in enumerate(cols.taps()):
+            for number in range(cols.kernel):  # those too that see padding only, which lies there
+                tap = cols.tap(number)
                 yield number, slice(tap.first, tap.last), cols.source(tap)
         else:
             seen = cols.seen(0, cols.count)

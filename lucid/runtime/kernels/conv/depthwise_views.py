@@ -43,14 +43,13 @@ def bind_taps(
         target, r0 = y5[block.images, block.rows], block.r0
         product = _five(conv, own, last)[: block.n1 - block.n0, : block.r1 - r0]
         found = []
-        for i, down in enumerate(conv.rows.taps(r0, block.r1)):
-            for j, right in enumerate(conv.cols.taps()):
-                if down.last > down.first and right.last > right.first:
-                    source = x5[block.images, conv.rows.source(down), conv.cols.source(right)]
-                    at = (slice(None), slice(down.first - r0, down.last - r0), slice(right.first, right.last))
-                    weight = packed[i * conv.cols.kernel + j]
-                    weight = weight if len(weight) == 1 else weight[right.first : right.last]
-                    found.append((source, weight, product[at], target[at]))
+        for i, down in conv.rows.taps(r0, block.r1).items():
+            for j, right in conv.cols.taps().items():
+                source = x5[block.images, conv.rows.source(down), conv.cols.source(right)]
+                at = (slice(None), slice(down.first - r0, down.last - r0), slice(right.first, right.last))
+                weight = packed[i * conv.cols.kernel + j]
+                weight = weight if len(weight) == 1 else weight[right.first : right.last]
+                found.append((source, weight, product[at], target[at]))
         return TapViews(target, found)
 
     return per_block(taps, work, memory)
@@ -64,12 +63,11 @@ def bind_gradient(
 
     def taps(block: Block, own: Array) -> list[GradientTap]:
         product, found = _five(conv, own, last)[: block.n1 - block.n0], []
-        for i, down in enumerate(conv.rows.taps()):
-            for j, right in enumerate(conv.cols.taps()):
-                if down.last > down.first and right.last > right.first:
-                    at = (slice(None), slice(down.first, down.last), slice(right.first, right.last))
-                    image = x5[block.images, conv.rows.source(down), conv.cols.source(right)]
-                    found.append(GradientTap(i * conv.cols.kernel + j, image, dy5[block.images][at], product[at]))
+        for i, down in conv.rows.taps().items():
+            for j, right in conv.cols.taps().items():
+                at = (slice(None), slice(down.first, down.last), slice(right.first, right.last))
+                image = x5[block.images, conv.rows.source(down), conv.cols.source(right)]
+                found.append(GradientTap(i * conv.cols.kernel + j, image, dy5[block.images][at], product[at]))
         return found
 
     return per_block(taps, work, memory)

@@ -47,8 +47,7 @@ def bind_scatter(
                 image[:, rows.source(down), cols.source(right)],
                 windows[:, down.first - block.r0 : down.last - block.r0, right.first : right.last, i, j],
             )
-            for (i, down), (j, right) in product(enumerate(rows.taps(block.r0, block.r1)), enumerate(cols.taps()))
-            if down.last > down.first and right.last > right.first
+            for (i, down), (j, right) in product(rows.taps(block.r0, block.r1).items(), cols.taps().items())
         ]
 
     return per_block(taps, work, memory)

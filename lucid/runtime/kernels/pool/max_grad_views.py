@@ -32,12 +32,12 @@ class Spread:
     @cached_property
     def low(self) -> int:
         """The least shift."""
-        return min(shift for _, shift in self.places)
+        return -self.axis.before // self.axis.stride
 
     @cached_property
     def high(self) -> int:
         """The greatest shift."""
-        return max(shift for _, shift in self.places)
+        return (self.axis.extent - 1 - self.axis.before) // self.axis.stride
 
     @property
     def pitch(self) -> int:

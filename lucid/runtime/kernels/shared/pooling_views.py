@@ -32,7 +32,10 @@ def window_steps(rows: Axis, cols: Axis, block: Block, shift: tuple[int, int, in
     n, c, r0, r1 = block.images, block.channels, block.r0, block.r1
     xn, xc = (slice(s.start - by, s.stop - by) for s, by in zip((n, c), shift, strict=False))
     inner = slice(0, n.stop - n.start), slice(0, c.stop - c.start)
-    row_taps, col_taps = rows.taps(r0, r1), cols.taps()
+    row_taps, col_taps = list(rows.taps(r0, r1).values()), list(cols.taps().values())
+    if not row_taps or not col_taps:  # they see padding only
+        yield (Y, (n, c, slice(r0, r1))), (LEAST, (...,)), (LEAST, (...,))
+        return
     if cols.kernel == 1:
         across = cols.source(col_taps[0])
         yield from _reduction(
@@ -70,7 +73,7 @@ def _reduction(
     for tap in taps:
         if tap in begun:
             begun = [other for other in begun if other is not tap]
-        elif tap.last > tap.first:
+        else:
             part = target(tap.first, tap.last)
             yield part, part, source(tap)
 
