@@ -11,13 +11,18 @@ def as_html(rows: Sequence[Sequence[str]], facts: Sequence[str] = ()) -> str:
 
     def row(cells: Sequence[str], kind: str) -> str:
         style = "text-align:left;white-space:pre"
-        return "<tr>" + "".join(f'<{kind} style="{style}">{_safe(cell)}</{kind}>' for cell in cells) + "</tr>"
+        return "<tr>" + "".join(f'<{kind} style="{style}">{_escaped(cell)}</{kind}>' for cell in cells) + "</tr>"
 
     body = "".join(row(cells, "td") for cells in rows[1:])
-    lines = "".join(f"<p>{_safe(fact)}</p>" for fact in facts)
+    lines = "".join(f"<p>{_escaped(fact)}</p>" for fact in facts)
     table = f"<table><thead>{row(rows[0], 'th')}</thead><tbody>{body}</tbody></table>"
     return f'<div><div style="overflow:auto;max-height:36em">{table}</div>{lines}</div>'
 
 
-def _safe(text: str) -> str:
-    return html.escape("".join(c if c.isprintable() else " " for c in text))
+def printable(text: str) -> str:
+    """The text with a space for each sign that is not printed, such as those that turn the direction of letters."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _escaped(text: str) -> str:
+    return html.escape(printable(text))

@@ -18,6 +18,7 @@ from .show import show
 HOMES = {
     "info": LazyModule("lucid.cli.info"),
     "draw": LazyModule("lucid.cli.draw"),
+    "report": LazyModule("lucid.cli.report"),
     "run": LazyModule("lucid.cli.run"),
     "bench": LazyModule("lucid.cli.bench"),
     "profile": LazyModule("lucid.cli.profile"),
@@ -31,6 +32,7 @@ HOMES = {
 HELP = {
     "info": "What a model takes, gives and consists of.",
     "draw": "Draw a graph as .svg, .png, .pdf or .dot.",
+    "report": "Write a page that shows all of a model.",
     "run": "Run a model on arrays and pictures.",
     "bench": "How long a call takes.",
     "profile": "How long each step of a program takes.",

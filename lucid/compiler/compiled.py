@@ -3,43 +3,32 @@
 from __future__ import annotations
 
 import copy
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from typing import Any, TypeAlias
 
-import numpy as np
-
-from ..autodiff.reverse import Partition
 from ..base import changes
 from ..base.arrays import Array
-from ..base.checks import flag, integer, placed, shown
+from ..base.checks import placed, shown
 from ..base.recent import Recent
 from ..errors import LucidError, OptionError, TraceError
-from ..formats.draw import draw_training
-from ..graph.ir import Graph, Value
 from ..graph.trace import active_trace, user_location
 from ..graph.types import TensorType, as_dtype
-from ..inspect.explain import explain, explain_node
-from ..inspect.pictures import notes, write_source
-from ..inspect.profile import Profile, profile
 from ..nn.module import Module
 from ..nn.tables import OWN
-from ..proof.sampling import sample
 from ..runtime.program.executable import Executable
-from ..runtime.program.plan import Plan
 from ..runtime.program.store import Store
 from ..tensor.tensor import Tensor
 from .archive import archive_bytes, archive_from_bytes, write_archive
-from .arguments import OF_TEXTS, Structure, arranged, flatten, likeness, unflatten
+from .arguments import OF_TEXTS, Structure, arranged, flatten, likeness
 from .calls import Calls, Forward, OfTensors
 from .guards import Guards
 from .options import Options
 from .record import input_names, record
-from .sizes import orders_of
 from .specialization import Specialization
+from .told import Told
 
 Specs: TypeAlias = "tuple[tuple[Any, ...], dict[str, Any]]"
 
@@ -68,7 +57,7 @@ _LOADED = Guards((), (), -1)
 """The guards of a model from a file, which depends on nothing."""
 
 
-class CompiledModel(Module):
+class CompiledModel(Told):
     """A model that runs as a NumPy program.
 
     It is a module itself, with the parameters, buffers, children and hooks of what was compiled under the same names,
@@ -252,6 +241,15 @@ class CompiledModel(Module):
         found = next((trace for trace in reversed(self._by_key.get(key, ())) if trace.guards.hold()), None)
         return None if found is None else self._traces.use(id(found)) or found
 
+    def _given(self, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[Specialization, list[Array]]:
+        leaves, structure = self._flat(args, kwargs)
+        arrays = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        return self._find(structure, leaves).specialization, arrays
+
+    @property
+    def _latest_run(self) -> Executable | None:
+        return None if self._ran is None else self._ran.executable
+
     # ------------------------------------------------------------ tracing
 
     def _trace(self, key: Any, leaves: Sequence[Any]) -> Trace:
@@ -296,167 +294,7 @@ class CompiledModel(Module):
             latest = self._latest = self._at(latest.key, inputs)
         return latest.specialization
 
-    # ------------------------------------------------------------ what it takes
-
-    def example_inputs(self, sizes: Mapping[str, int] | None = None, seed: int = 0) -> tuple[Array, ...]:
-        """Random arrays for the inputs of :attr:`traced`, in order; what has no size is as small as the trace allows.
-
-        Numbers are drawn from the normal distribution, whole ones are 0 or 1.
-        """
-        current = self._current()
-        given = {**dict(current.example_sizes()), **(sizes or {})}
-        if unknown := sorted(given.keys() - set(current.traced.symbols)):
-            known = ", ".join(current.traced.symbols) or "none"
-            raise OptionError(f"no size of the inputs is called {shown(unknown[0])}; those that are not fixed: {known}")
-        rng = np.random.default_rng(seed)
-        return tuple(sample(rng, type_.bind(given)) for type_ in current.traced.input_types)
-
-    def arguments(self, arrays: Sequence[object]) -> tuple[tuple[object, ...], dict[str, object]]:
-        """Arrays in the order of the inputs of :attr:`traced` as arguments of a call, by position and by keyword."""
-        current = self._current()
-        wanted = len(current.traced.inputs)
-        if len(arrays) != wanted:
-            raise OptionError(f"it takes {wanted} array{'s' * (wanted != 1)}, got {len(arrays)}")
-        args, kwargs = unflatten(current.inputs, arrays)
-        return args, kwargs
-
-    # ------------------------------------------------------------ what it became
-
-    @property
-    def traced(self) -> Graph:
-        """The graph as traced, before any pass."""
-        return self._current().traced
-
-    @property
-    def graph(self) -> Graph:
-        """The graph after the passes."""
-        return self._current().graph
-
-    @property
-    def backward_graph(self) -> Graph:
-        """The optimised graph that computes the gradients of the trainable parameters (and of no input)."""
-        return self._split().backward
-
-    def _split(self) -> Partition:
-        current = self._current()
-        wanted = tuple(False for _ in current.traced.inputs)
-        if not current.trainable:
-            wanted = tuple(t.dtype.kind == "f" for t in current.traced.input_types)
-        return current.halves.split(wanted)
-
-    @property
-    def plan(self) -> Plan:
-        """The plan of the latest call; before any, that of inference, where possible at size 1 of what is symbolic."""
-        return self._executable().plan
-
-    @property
-    def source(self) -> str:
-        """The NumPy program of :attr:`plan`."""
-        return self._executable().source.text
-
-    @property
-    def source_lines(self) -> Mapping[str, tuple[int, ...]]:
-        """The lines of :attr:`source` that compute each node of its plan, counted from 1.
-
-        First come those that every call runs. A node of a graph that a node runs goes by its path, as
-        ``loop > body > relu``.
-        """
-        return self._executable().source.lines
-
-    def _executable(self) -> Executable:
-        if self._ran is not None:
-            return self._ran.executable
-        current = self._current()
-        return current.executable("inference", current.example_sizes())
-
-    def explain(self, node: str | None = None) -> str:
-        """What the nodes of the optimised graph compute, where they come from, which passes made them, and which not.
-
-        Parameters
-        ----------
-        node
-            The name of one: then also how it runs, and how long that and all else would take. One that another took in
-            tells of that, and one in a branch or loop stands below that.
-        """
-        current = self._current()
-        graph = current.graph
-        if node is None:
-            return explain(graph, current.declined)
-        return explain_node(node, graph, current.declined, self.plan)
-
-    def profile(self, *args: object, repeat: int = 10, **kwargs: object) -> Profile:
-        """Time every step of the program that runs on these inputs, beside what the machine could do.
-
-        Print it, or ``save("trace.json")`` it for Chrome's tracing.
-
-        Parameters
-        ----------
-        *args, **kwargs
-            As for a call.
-        repeat
-            How many runs the medians are of, at least one.
-        """
-        repeat = integer("profile", "repeat", repeat)
-        leaves, structure = self._flat(args, kwargs)
-        found = self._find(structure, leaves).specialization
-        arrays = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-        executable = found.executable("inference", found.sizes(arrays), (), orders_of(arrays))
-        found.run(executable, arrays)  # which loads it
-        parameters = [found.state[name]._array for name in executable.parameters]
-        return profile(executable.plan, executable, parameters, arrays, repeat)
-
-    def values(self, *args: object, reference: bool = False, **kwargs: object) -> tuple[Graph, dict[Value, Array]]:
-        """What every node computes from these inputs.
-
-        Parameters
-        ----------
-        *args, **kwargs
-            As for a call; no gradients are recorded.
-        reference
-            The nodes of the traced graph as they are defined, instead of those that the program runs.
-
-        Returns
-        -------
-        The graph of known sizes whose nodes they are, and copies of their values.
-        """
-        leaves, structure = self._flat(args, kwargs)
-        found = self._find(structure, leaves).specialization
-        arrays = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-        graph, made = found.reference_values(arrays) if reference else found.values(arrays, orders_of(arrays))
-        return graph, {value: np.array(x) for value, x in made.items()}
-
-    def draw(
-        self, path: str | Path, *, backward: bool = False, links: str | Path | Mapping[str, str] | None = None,
-        **options: Any,
-    ) -> None:  # fmt: skip
-        """Draw the optimised graph, or with ``backward`` both halves of training and what one keeps for the other.
-
-        Where a program has run, one sees of each node how, by pointing at it.
-
-        Parameters
-        ----------
-        path
-            Where to; the suffix is .svg, .dot, .png or .pdf.
-        backward
-            Whether to draw both halves.
-        links
-            The name of a .html or .py file for :attr:`source`, beside the picture: a click on a node leads to its
-            line. A mapping says for each node where to.
-        **options
-            Those of a graph.
-        """
-        both = flag("draw", "backward", backward)
-        if isinstance(links, str | bytes | os.PathLike):
-            if both:
-                raise OptionError("draw: each half of training has a program of its own; links= goes without backward=")
-            links = write_source(self._executable().source, links, path)
-        if not both:
-            graph, ran = self.graph, notes(self._ran.executable.plan) if self._ran is not None else {}
-            known = {name: lines for name, lines in ran.items() if name in graph}
-            graph.draw(path, links=links, **{"notes": known, **options})
-            return
-        current, cut = self._current(), self._split()
-        draw_training(cut.forward, cut.backward, len(current.traced.outputs), cut.kept, path, links=links, **options)
+    # ------------------------------------------------------------ files and copies
 
     def save(self, path: str | Path) -> None:
         """Write graphs and weights to a ``.lucid`` file."""
@@ -479,8 +317,7 @@ class CompiledModel(Module):
         return copied
 
     def __repr__(self) -> str:
-        name = type(self.model).__name__ if isinstance(self.model, Module) else getattr(self.model, "__name__", "file")
-        return f"<compiled {name}: {len(self._traces) or int(self._latest is not None)} traces>"
+        return f"<compiled {self._called}: {len(self._traces) or int(self._latest is not None)} traces>"
 
 
 def _from_bytes(data: bytes, options: Options) -> CompiledModel:

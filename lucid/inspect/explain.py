@@ -18,7 +18,7 @@ from ..runtime.program.step import Step
 
 def explain(graph: Graph, declined: Iterable[Decline] = ()) -> str:
     """One paragraph a node: its type, the user's lines, the passes that made it, and what those said that left it."""
-    return "\n".join(_explained(graph, _said(graph, declined)))
+    return "\n".join(_explained(graph, said(graph, declined)))
 
 
 def explain_node(name: str, graph: Graph, declined: Iterable[Decline], plan: Plan) -> str:
@@ -30,7 +30,7 @@ def explain_node(name: str, graph: Graph, declined: Iterable[Decline], plan: Pla
         No node is called so, and none was.
     """
     steps = {step.name: step for step in plan.steps}
-    lines = list(_told(name, graph, _said(graph, declined), steps, plan))
+    lines = list(_told(name, graph, said(graph, declined), steps, plan))
     if not lines:
         raise GraphError(f"no node is called {shown(name)}: net.graph.order lists them")
     return "\n".join(lines)
@@ -84,7 +84,7 @@ def _places(graph: Graph) -> dict[str, list[str]]:
     return found
 
 
-def _said(graph: Graph, declined: Iterable[Decline]) -> dict[str, list[str]]:
+def said(graph: Graph, declined: Iterable[Decline]) -> dict[str, list[str]]:
     """For each node what passes said that left it; not where another pass has joined what they spoke of."""
     places, found = _places(graph), dict[str, list[str]]()
     for one in declined:

@@ -242,3 +242,15 @@ def test_passes(call: Call, net: str) -> None:
     alone = answer(call, "passes", net, "--only", "fold_batch_norm", "-o", "after.dot")["passes"]
     assert [one["pass"] for one in alone] == ["fold_batch_norm"]
     assert "BatchNorm" not in Path("after.dot").read_text("utf-8")
+
+
+# ---------------------------------------------------------------- report
+
+
+def test_report(call: Call, net: str) -> None:
+    said = answer(call, "report", net, "-o", "net.html", "--repeat", 0, "--size", "N=2")
+    assert said["bytes"] == Path("net.html").stat().st_size
+    assert "float32[2, 3, 8, 8]" in Path("net.html").read_text("utf-8")
+    assert "net.html: " in call("report", net, "-o", "net.html", "--repeat", 1).out
+    assert "ends in .html" in call("report", net, "-o", "net.svg").err
+    assert call("report", net).code == 2

@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("reference", ("reference",)),
     ("tensor", ("tensor", "autograd")),
     ("nn", ("nn", "optim", "data")),
-    ("inspect", ("inspect", "proof")),
+    ("inspect", ("inspect", "proof", "report")),
     ("compiler", ("compiler", "models", "onnx")),
     ("comparison", ("comparison",)),
     ("face", ("__init__", "cli", "__main__")),

@@ -20,7 +20,7 @@ LONGEST = 4000
 
 def dot_of(view: View, *, title: str | None = None, direction: str = "down") -> str:
     """A view as DOT text; the same for the same view."""
-    return "\n".join(_Writing(view, DIRECTIONS[direction]).lines(title)) + "\n"
+    return Writing(view, DIRECTIONS[direction]).text(title)
 
 
 @dataclass
@@ -35,18 +35,34 @@ class _Frame:
         return self.inner.setdefault(key, _Frame((self.place[0], path)))
 
 
-class _Writing:
-    """Writes one view."""
+class Writing:
+    """Writes one view, and remembers what it called everything.
+
+    Attributes
+    ----------
+    ids
+        The nodes that boxes are.
+    types
+        For each value whose type is said, the node that says it: Graphviz loses labels of arrows in columns.
+    words
+        For each box its lines, as kind and text.
+    frames
+        The clusters, each with its place, its kind and its label.
+    arrows
+        From where to where, of which edge, and whether it is the one to the type, which has no head.
+    """
 
     def __init__(self, view: View, rankdir: str) -> None:
         self.view, self.rankdir = view, rankdir
+        self.words: dict[str, list[tuple[str, str]]] = {}
+        self.frames: dict[str, tuple[Place, str, str]] = {}
+        self.arrows: list[tuple[str, str, Edge, bool]] = []
         self.ids = {box.key: f"n{i}" for i, box in enumerate(view.boxes)}
         self.columns = {box.key: box.column for box in view.boxes}
         self.sections = {box.key: box.section for box in view.boxes}
         self.framed = view.framed()
         self.numbers = count(1)
         self.types: dict[tuple[str, int], tuple[str, Edge]] = {}
-        """For each value whose type is said, the node that says it: Graphviz loses labels of arrows in columns."""
         for edge in view.edges:
             if edge.label and (edge.source, edge.output) not in self.types:
                 self.types[edge.source, edge.output] = f"t{len(self.types)}", edge
@@ -54,8 +70,11 @@ class _Writing:
         for (source, _), node in self.types.items():
             self.said.setdefault(source, []).append(node)
 
-    def lines(self, title: str | None) -> Iterator[str]:
+    def text(self, title: str | None = None) -> str:
         """All of the text."""
+        return "\n".join(self._lines(title)) + "\n"
+
+    def _lines(self, title: str | None) -> Iterator[str]:
         yield "digraph lucid {"
         near, far = style.GAP
         patience = style.PATIENCE[len(self.view.boxes) > style.LARGE]
@@ -100,8 +119,10 @@ class _Writing:
                 if section == "gradient"
                 else "module"
             )
-            yield f"{indent}subgraph cluster_{next(self.numbers)} {{"
-            yield f"{indent}  {self._look(kind, heading or self._label(frame.place, kind), times is not None)}"
+            name, label = f"cluster_{next(self.numbers)}", heading or self._label(frame.place, kind)
+            self.frames[name] = frame.place, kind, label
+            yield f"{indent}subgraph {name} {{"
+            yield f"{indent}  {self._look(kind, label, times is not None)}"
             around = module_of(path) or around
         inside = indent + "  " * wanted
         for box in frame.boxes:
@@ -132,7 +153,8 @@ class _Writing:
 
     def _box(self, box: Box, around: str) -> str:
         look = self._colours(box)
-        cells = "".join(f"<TR><TD>{cell}</TD></TR>" for cell in self._cells(box, around, look))
+        self.words[box.key] = words = list(self._words(box, around))
+        cells = "".join(f"<TR><TD>{cell}</TD></TR>" for cell in self._cells(box, words, look))
         table = f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{cells}</TABLE>>'
         options = [f"label={table}", f'fillcolor="{look.fill}"', f'color="{look.ink}"', *FACES.get(box.kind, ())]
         if box.times > 1:
@@ -151,7 +173,7 @@ class _Writing:
     def _type(self, node: str, edge: Edge) -> str:
         """The type of a value, on the arrows that carry it."""
         colour, options = EDGES[edge.kind]
-        line = self._arrow(edge, self.ids[edge.source], node, options or "weight=6", head="none")
+        line = self._arrow(edge, self.ids[edge.source], node, options or "weight=6", said=True)
         return f'{node} [label={quote(edge.label)}, {style.TYPE}, fontcolor="{colour}"]; {line};'
 
     def _colours(self, box: Box) -> Look:
@@ -160,12 +182,16 @@ class _Writing:
         look = LOOKS[box.kind]
         return look._replace(ink=LOOKS["gradient"].ink) if box.gradient and box.kind != "given" else look
 
-    def _cells(self, box: Box, around: str, look: Look) -> Iterator[str]:
+    def _words(self, box: Box, around: str) -> Iterator[tuple[str, str]]:
         for number, (kind, words) in enumerate(lines_of(box, around)):
-            size, colour = ROWS[kind]
             if kind == "title":
                 words += f"  × {box.times}" if box.times > 1 else ""
                 words = f"{SIGNS[box.mark]} {words}" if box.mark in SIGNS and number == 0 else words
+            yield kind, words
+
+    def _cells(self, box: Box, lines: list[tuple[str, str]], look: Look) -> Iterator[str]:
+        for kind, words in lines:
+            size, colour = ROWS[kind]
             text = escape(words)
             if kind == "title":
                 text = f"<B>{text}</B>"
@@ -181,12 +207,13 @@ class _Writing:
             words = ", ".join(filter(None, [EDGES[edge.kind][1], _tooltip(edge.hover)]))
             yield f"  {self._arrow(edge, source, self.ids[edge.target], words)};"
 
-    def _arrow(self, edge: Edge, source: str, target: str, options: str, *, head: str = "normal") -> str:
+    def _arrow(self, edge: Edge, source: str, target: str, options: str, *, said: bool = False) -> str:
         """An arrow; within a section that goes up, Graphviz gets it the other way round."""
-        colour = EDGES[edge.kind][0]
+        colour, head = EDGES[edge.kind][0], "none" if said else "normal"
+        self.arrows.append((source, target, edge, said))
         if self.sections[edge.source] == self.sections[edge.target] in self.view.upward:
             return f'{target} -> {source} [dir=back, arrowtail={head}, color="{colour}", {options}]'
-        return f'{source} -> {target} [{"" if head == "normal" else f"arrowhead={head}, "}color="{colour}", {options}]'
+        return f'{source} -> {target} [{"arrowhead=none, " * said}color="{colour}", {options}]'
 
 
 def _tooltip(text: str) -> str:

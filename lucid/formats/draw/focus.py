@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Container
 from dataclasses import replace
 
 from ...base.checks import shown
@@ -24,8 +25,13 @@ def focused(view: View, name: str) -> View:
         close = difflib.get_close_matches(name, sorted(known), 3)
         hint = f"; close to it are {', '.join(map(repr, close))}" if close else ""
         raise DrawError(f"no module and no node is called {shown(name)}{hint}")
+    return with_neighbours(view, wanted)
+
+
+def with_neighbours(view: View, wanted: Container[str]) -> View:
+    """The boxes with these keys; of what feeds and reads them, the names only."""
     edges = tuple(edge for edge in view.edges if edge.source in wanted or edge.target in wanted)
-    near = {key for edge in edges for key in (edge.source, edge.target)} - wanted
+    near = {key for edge in edges for key in (edge.source, edge.target)}
     boxes = tuple(
         box if box.key in wanted else replace(box, rows=box.rows[:2], mark="faint", frame="")
         for box in view.boxes

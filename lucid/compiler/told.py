@@ -1,0 +1,266 @@
+"""What a compiled model tells of itself: what it takes, what it became, how it runs and what that costs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..autodiff.reverse import Partition
+from ..base.arrays import Array
+from ..base.checks import flag, integer, shown
+from ..base.lazy import LazyModule
+from ..errors import OptionError
+from ..formats.draw import draw_training
+from ..graph.ir import Graph, Value
+from ..inspect.explain import explain, explain_node
+from ..inspect.pictures import notes, write_source
+from ..inspect.profile import Profile, profile
+from ..nn.module import Module
+from ..proof.sampling import sample
+from ..runtime.program.executable import Executable
+from ..runtime.program.plan import Plan
+from .arguments import unflatten
+from .options import Options
+from .sizes import orders_of
+from .specialization import Specialization
+
+report = LazyModule("lucid.report")
+
+
+class Told(Module):
+    """A compiled model, as far as it tells of itself.
+
+    Attributes
+    ----------
+    model
+        What was compiled; None for a model loaded from a file.
+    options
+        How.
+    """
+
+    model: Callable[..., object] | None
+    options: Options
+
+    def _current(self) -> Specialization:
+        """What the model is now, for arguments like those of the latest call."""
+        raise NotImplementedError
+
+    def _given(self, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[Specialization, list[Array]]:
+        """What a call with these arguments runs, and their arrays."""
+        raise NotImplementedError
+
+    @property
+    def _latest_run(self) -> Executable | None:
+        """What ran last."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------ what it takes
+
+    def example_inputs(self, sizes: Mapping[str, int] | None = None, seed: int = 0) -> tuple[Array, ...]:
+        """Random arrays for the inputs of :attr:`traced`, in order; what has no size is as small as the trace allows.
+
+        Numbers are drawn from the normal distribution, whole ones are 0 or 1.
+        """
+        current = self._current()
+        given = {**dict(current.example_sizes()), **(sizes or {})}
+        if unknown := sorted(given.keys() - set(current.traced.symbols)):
+            known = ", ".join(current.traced.symbols) or "none"
+            raise OptionError(f"no size of the inputs is called {shown(unknown[0])}; those that are not fixed: {known}")
+        rng = np.random.default_rng(seed)
+        return tuple(sample(rng, type_.bind(given)) for type_ in current.traced.input_types)
+
+    def arguments(self, arrays: Sequence[object]) -> tuple[tuple[object, ...], dict[str, object]]:
+        """Arrays in the order of the inputs of :attr:`traced` as arguments of a call, by position and by keyword."""
+        current = self._current()
+        wanted = len(current.traced.inputs)
+        if len(arrays) != wanted:
+            raise OptionError(f"it takes {wanted} array{'s' * (wanted != 1)}, got {len(arrays)}")
+        args, kwargs = unflatten(current.inputs, arrays)
+        return args, kwargs
+
+    # ------------------------------------------------------------ what it became
+
+    @property
+    def traced(self) -> Graph:
+        """The graph as traced, before any pass."""
+        return self._current().traced
+
+    @property
+    def graph(self) -> Graph:
+        """The graph after the passes."""
+        return self._current().graph
+
+    @property
+    def backward_graph(self) -> Graph:
+        """The optimised graph that computes the gradients of the trainable parameters (and of no input)."""
+        return self._split().backward
+
+    def _split(self) -> Partition:
+        current = self._current()
+        wanted = tuple(False for _ in current.traced.inputs)
+        if not current.trainable:
+            wanted = tuple(t.dtype.kind == "f" for t in current.traced.input_types)
+        return current.halves.split(wanted)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the latest call; before any, that of inference, where possible at size 1 of what is symbolic."""
+        return self._executable().plan
+
+    @property
+    def source(self) -> str:
+        """The NumPy program of :attr:`plan`."""
+        return self._executable().source.text
+
+    @property
+    def source_lines(self) -> Mapping[str, tuple[int, ...]]:
+        """The lines of :attr:`source` that compute each node of its plan, counted from 1.
+
+        First come those that every call runs. A node of a graph that a node runs goes by its path, as
+        ``loop > body > relu``.
+        """
+        return self._executable().source.lines
+
+    def _executable(self) -> Executable:
+        ran = self._latest_run
+        if ran is not None:
+            return ran
+        current = self._current()
+        return current.executable("inference", current.example_sizes())
+
+    def explain(self, node: str | None = None) -> str:
+        """What the nodes of the optimised graph compute, where they come from, which passes made them, and which not.
+
+        Parameters
+        ----------
+        node
+            The name of one: then also how it runs, and how long that and all else would take. One that another took in
+            tells of that, and one in a branch or loop stands below that.
+        """
+        current = self._current()
+        graph = current.graph
+        if node is None:
+            return explain(graph, current.declined)
+        return explain_node(node, graph, current.declined, self.plan)
+
+    def profile(self, *args: object, repeat: int = 10, **kwargs: object) -> Profile:
+        """Time every step of the program that runs on these inputs, beside what the machine could do.
+
+        Print it, or ``save("trace.json")`` it for Chrome's tracing.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            As for a call.
+        repeat
+            How many runs the medians are of, at least one.
+        """
+        repeat = integer("profile", "repeat", repeat)
+        return self._profile(*self._inference(args, kwargs), repeat)
+
+    def _inference(
+        self, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> tuple[Specialization, Executable, list[Array]]:
+        """What runs where nothing is differentiated, and its inputs."""
+        found, arrays = self._given(args, kwargs)
+        return found, found.executable("inference", found.sizes(arrays), (), orders_of(arrays)), arrays
+
+    def _profile(self, found: Specialization, executable: Executable, arrays: list[Array], repeat: int) -> Profile:
+        found.run(executable, arrays)  # which loads it
+        parameters = [found.state[name]._array for name in executable.parameters]
+        return profile(executable.plan, executable, parameters, arrays, repeat)
+
+    def report(self, path: str | Path, *args: object, repeat: int = 10, **kwargs: object) -> None:
+        """Write a page for a browser: the graph, what each pass did, times, memory, the program and the weights.
+
+        It is one file, which loads nothing from anywhere. The graph is laid out by Graphviz.
+
+        Parameters
+        ----------
+        path
+            Where to; it ends in .html.
+        *args, **kwargs
+            As for a call. Without any, what is run is drawn at random, as large as in the latest call.
+        repeat
+            How many runs the times are medians of; with 0 nothing is run, and times are those predicted.
+        """
+        repeat = integer("report", "repeat", repeat, 0)
+        if not args and not kwargs:
+            args, kwargs = self.arguments(self._like_latest())
+        found, executable, arrays = self._inference(args, kwargs)
+        measured = self._profile(found, executable, arrays, repeat) if repeat else None
+        report.write_report(
+            report.Subject(
+                self._called, found.traced, self.options.inference_passes, found.declined, executable.plan,
+                executable.source, measured, {name: tensor._array for name, tensor in found.state.items()},
+            ),
+            path,
+        )  # fmt: skip
+
+    def _like_latest(self) -> tuple[Array, ...]:
+        """Random inputs of the sizes of the latest call."""
+        ran = self._latest_run
+        if ran is None:
+            return self.example_inputs()
+        rng = np.random.default_rng(0)
+        return tuple(sample(rng, operand.type) for operand in ran.plan.inputs)
+
+    def values(self, *args: object, reference: bool = False, **kwargs: object) -> tuple[Graph, dict[Value, Array]]:
+        """What every node computes from these inputs.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            As for a call; no gradients are recorded.
+        reference
+            The nodes of the traced graph as they are defined, instead of those that the program runs.
+
+        Returns
+        -------
+        The graph of known sizes whose nodes they are, and copies of their values.
+        """
+        found, arrays = self._given(args, kwargs)
+        graph, made = found.reference_values(arrays) if reference else found.values(arrays, orders_of(arrays))
+        return graph, {value: np.array(x) for value, x in made.items()}
+
+    def draw(
+        self, path: str | Path, *, backward: bool = False, links: str | Path | Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> None:  # fmt: skip
+        """Draw the optimised graph, or with ``backward`` both halves of training and what one keeps for the other.
+
+        Where a program has run, one sees of each node how, by pointing at it.
+
+        Parameters
+        ----------
+        path
+            Where to; the suffix is .svg, .dot, .png or .pdf.
+        backward
+            Whether to draw both halves.
+        links
+            The name of a .html or .py file for :attr:`source`, beside the picture: a click on a node leads to its
+            line. A mapping says for each node where to.
+        **options
+            Those of a graph.
+        """
+        both = flag("draw", "backward", backward)
+        if isinstance(links, str | bytes | os.PathLike):
+            if both:
+                raise OptionError("draw: each half of training has a program of its own; links= goes without backward=")
+            links = write_source(self._executable().source, links, path)
+        if not both:
+            graph, ran = self.graph, self._latest_run
+            known = {} if ran is None else {name: lines for name, lines in notes(ran.plan).items() if name in graph}
+            graph.draw(path, links=links, **{"notes": known, **options})
+            return
+        current, cut = self._current(), self._split()
+        draw_training(cut.forward, cut.backward, len(current.traced.outputs), cut.kept, path, links=links, **options)
+
+    @property
+    def _called(self) -> str:
+        made: str = getattr(self.model, "__name__", "file")
+        return type(self.model).__name__ if isinstance(self.model, Module) else made

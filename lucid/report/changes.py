@@ -1,0 +1,76 @@
+"""What each pass did: the graph before and after it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from ..formats.draw.files import arranged
+from ..formats.draw.focus import with_neighbours
+from ..formats.draw.making import view_of
+from ..formats.draw.pairs import beside, compared
+from ..formats.draw.view import View
+from ..graph.ir import Graph
+from ..passes.pipeline import Pass, run_passes
+from .nodes import Data
+from .scenes import scene
+
+WHOLE = 60
+"""Boxes of both sides, up to which all are drawn; of larger graphs, what has changed and what stands around it."""
+MOST = 400
+"""Boxes that are drawn of what has changed."""
+NAMED = 200
+"""Nodes that are named of each kind of change."""
+
+
+def change_data(traced: Graph, passes: Sequence[Pass]) -> list[Data]:
+    """The passes in their order, each with what it changed."""
+    found: list[Data] = []
+    known = (traced, view_of(traced))
+
+    def observe(one: Pass, before: Graph, after: Graph) -> None:
+        nonlocal known
+        found.append({"name": one.name})
+        if before is not after:
+            old = known[1] if known[0] is before else view_of(before)
+            known = (after, view_of(after))
+            found[-1] |= _change(before, after, (old, known[1]))
+
+    run_passes(traced, passes, observe=observe, verify=False)
+    return found
+
+
+def _change(before: Graph, after: Graph, views: tuple[View, View]) -> Data:
+    old, new = dict(before.nodes()), dict(after.nodes())
+    gone, came = [name for name in old if name not in new], [name for name in new if name not in old]
+    both = [(name, old[name], node) for name, node in new.items() if name in old]
+    changed = [name for name, was, node in both if (was.op, was.attrs) != (node.op, node.attrs)]
+    counts = Counter(node.op.name for node in new.values())
+    counts.subtract(node.op.name for node in old.values())
+    found: Data = {
+        "nodes": [len(old), len(new)],
+        "ops": {op: n for op, n in sorted(counts.items()) if n},
+        "gone": _named(gone), "new": _named(came), "changed": _named(changed),
+    }  # fmt: skip
+    view = _picture(compared(*views))
+    return found if view is None else found | {"scene": scene(view, {})}
+
+
+def _named(names: Sequence[str]) -> Data:
+    return {"count": len(names), "names": list(names[:NAMED])}
+
+
+def _picture(sides: tuple[View, View]) -> View | None:
+    """Before beside after; None where there is nothing to see, or too much."""
+    views = [arranged(view, columns=1) for view in sides]
+    whole = sum(len(view.boxes) for view in views) <= WHOLE
+    if not whole:
+        views = [arranged(_near(view), columns=1) for view in sides]
+    if not any(view.boxes for view in views) or sum(len(view.boxes) for view in views) > MOST:
+        return None
+    part = "" if whole else ", what has changed"
+    return beside(views, (f"before{part}", f"after{part}"))
+
+
+def _near(view: View) -> View:
+    return with_neighbours(view, {box.key for box in view.boxes if box.mark})
