@@ -207,7 +207,7 @@ from .tensor.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_g
 from .tensor.tensor import Tensor
 
 if TYPE_CHECKING:
-    from . import autograd, data, models, onnx, optim, passes
+    from . import autograd, data, extend, models, onnx, optim, passes
     from .compiler.compiled import CompiledModel
     from .compiler.control import cond, scan, while_loop
     from .compiler.entry import compile, load
@@ -228,10 +228,10 @@ __all__ = [
     "baddbmm", "bernoulli", "bincount", "bitwise_and", "bitwise_or", "bitwise_xor", "bmm", "broadcast_to", "cat",
     "cdist", "ceil", "chunk", "clamp", "clip", "clone", "compare", "compile", "concat", "concatenate", "cond", "cos",
     "cosh", "count_nonzero", "cumprod", "cumsum", "data", "detach", "device", "diag", "div", "divide", "dot", "dtype",
-    "e", "einsum", "empty", "empty_like", "enable_grad", "eq", "equal", "erf", "errors", "exp", "expm1", "eye", "finfo",
-    "flatten", "flip", "float32", "float64", "floor", "floor_divide", "from_numpy", "full", "full_like", "gather", "ge",
-    "gelu", "get_cache_limit", "get_num_threads", "get_rng_state", "grad", "gt", "hstack", "iinfo", "index_add",
-    "index_copy", "index_fill", "index_select", "inf", "inference_mode", "int8", "int16", "int32", "int64",
+    "e", "einsum", "empty", "empty_like", "enable_grad", "eq", "equal", "erf", "errors", "exp", "expm1", "extend",
+    "eye", "finfo", "flatten", "flip", "float32", "float64", "floor", "floor_divide", "from_numpy", "full", "full_like",
+    "gather", "ge", "gelu", "get_cache_limit", "get_num_threads", "get_rng_state", "grad", "gt", "hstack", "iinfo",
+    "index_add", "index_copy", "index_fill", "index_select", "inf", "inference_mode", "int8", "int16", "int32", "int64",
     "is_floating_point", "is_grad_enabled", "is_tensor", "isclose", "isfinite", "isinf", "isnan", "le", "lerp",
     "linspace", "load", "log", "log1p", "log2", "log10", "log_softmax", "logical_and", "logical_not", "logical_or",
     "logical_xor", "logsumexp", "lt", "manual_seed", "masked_fill", "masked_select", "matmul", "max", "maximum", "mean",
@@ -250,6 +250,7 @@ __all__ = [
 # what need not be there to compute with tensors loads when first used
 _LAZY = {
     "autograd": "autograd",
+    "extend": "extend",
     "data": "data",
     "models": "models",
     "onnx": "onnx",

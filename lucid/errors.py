@@ -102,6 +102,14 @@ class FileError(LucidError, OSError):
     """A file that cannot be read or written, or whose content is not what it claims to be."""
 
 
+class PluginError(LucidError, ImportError):
+    """What another distribution adds to Lucid is not installed, cannot be loaded, or is not what it is announced as."""
+
+
+class PluginWarning(UserWarning):
+    """What another distribution adds to Lucid was left out, as it cannot be loaded."""
+
+
 class DrawError(LucidError, RuntimeError):
     """A picture that cannot be made, for instance because Graphviz is nowhere to be found."""
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import hashlib as hashlib
     import pathlib as pathlib
     from concurrent import futures as futures
+    from importlib import metadata as metadata
 
     import networkx as networkx
     import threadpoolctl as threadpoolctl
@@ -46,6 +47,7 @@ else:
     difflib = LazyModule("difflib")
     hashlib = LazyModule("hashlib")
     futures = LazyModule("concurrent.futures")
+    metadata = LazyModule("importlib.metadata")
     networkx = LazyModule("networkx")
     pathlib = LazyModule("pathlib")
     threadpoolctl = LazyModule("threadpoolctl")

@@ -37,6 +37,8 @@ def archive_bytes(specialization: Specialization) -> bytes:
 
 def _content(specialization: Specialization) -> tuple[dict[str, Graph], dict[str, Any], dict[str, object]]:
     """Graphs, arrays and the rest."""
+    if specialization.options.backend is not None:  # it would be loaded as our own program, of a graph not made for one
+        raise specialization.options.refusal("saved file")
     traced = specialization.traced
     graphs = {"traced": traced, "optimised": specialization.graph}
     names = dict.fromkeys([*traced.parameters, *(name for name, _ in traced.updates)])

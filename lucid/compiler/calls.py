@@ -16,10 +16,9 @@ from ..errors import GradientError
 from ..graph.ir import Value
 from ..graph.ops.call import CALL, BackwardCallee, CallAttrs
 from ..graph.types import TensorType
-from ..runtime.program.executable import Executable
 from ..tensor.grad_mode import is_grad_enabled
 from ..tensor.tensor import Record, Tensor
-from .programs import PLANS
+from .programs import PLANS, Program
 from .results import Results
 from .sizes import Orders, Sizes, orders_of
 from .specialization import Specialization
@@ -87,7 +86,7 @@ class Calls:
         made = self.specialization
         sizes = made.sizes(arrays)
         tracked = self._recorded() and any(made.halves.differentiable(wanted))
-        keeping = tracked and (made.training or not made.repeatable)
+        keeping = tracked and (made.training or not made.repeatable) and made.options.backend is None
         return Forward(made, sizes, wanted, orders, tracked, keeping)
 
 
@@ -99,19 +98,18 @@ class Forward:
     ) -> None:
         self.owner, self.sizes, self.wanted, self.keeping, self.tracked = owner, sizes, wanted, keeping, tracked
         self.results = len(owner.traced.outputs)
-        self.executable = self._executable(orders)
+        self.program = self._program(orders)
         self.updates = len(owner.traced.updates)
         self.types = tuple(t.bind(dict(sizes)) for t in owner.traced.output_types)
-        graph = self.executable.plan.graph
-        self.all_types = tuple(t.with_order(None) for t in graph.output_types)
+        self.all_types = tuple(t.with_order(None) for t in self.program.output_types)
         self.names = (*owner.trainable, *(name for name in owner.traced.parameters if name not in owner.trainable))
         self.parameters = [owner.state[name] for name in self.names]  # also those that only backward reads
         self.differentiable = owner.halves.differentiable(wanted)
         self._sources: tuple[int, tuple[tuple[None, int, int], ...]] = (-1, ())
 
-    def _executable(self, orders: Orders) -> Executable:
+    def _program(self, orders: Orders) -> Program:
         kind, wanted = ("forward", self.wanted) if self.keeping else ("inference", ())
-        return self.owner.executable(kind, self.sizes, wanted, orders)
+        return self.owner.program(kind, self.sizes, wanted, orders)
 
     def output_types(self, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
         return self.all_types
@@ -119,10 +117,10 @@ class Forward:
     def __call__(self, *arrays: Array) -> tuple[Array, ...]:
         """Run on the arrays of the inputs. Those of the state follow, and are not used: the state is read itself."""
         inputs = arrays[: len(self.wanted)]
-        return self.owner.run(self._executable(orders_of(inputs)), inputs)
+        return self.owner.run(self._program(orders_of(inputs)), inputs)
 
     def run(self, tensors: Sequence[Tensor], arrays: Sequence[Array]) -> Sequence[Tensor]:
-        produced = self.owner.run(self.executable, arrays)
+        produced = self.owner.run(self.program, arrays)
         if self.updates:
             self.owner.update_state(produced[-self.updates :])
             produced = produced[: -self.updates]
@@ -138,7 +136,7 @@ class Forward:
     def run_one(self, x: Array | Tensor) -> Tensor:
         """As :meth:`Calls.prepare` and then :meth:`run`, for a call that differs from an earlier one in values only."""
         array = x._array if isinstance(x, Tensor) else x
-        return Tensor.made(self.owner.run(self.executable, (array,))[0], self.all_types[0])
+        return Tensor.made(self.owner.run(self.program, (array,))[0], self.all_types[0])
 
     def run_recorded(self, attrs: CallAttrs, takes: TensorType, x: Array | Tensor) -> Tensor:
         """The same where the result has a gradient."""
@@ -152,18 +150,20 @@ class Forward:
             now = changes.of_contents.now
             sources = tuple((None, 0, p.version) for p in self.parameters)
             self._sources = now, sources
-        produced = self.owner.run(self.executable, (x._array,))
+        produced = self.owner.run(self.program, (x._array,))
         sources = ((None, 0, version), *sources)
         record = Record(CALL, attrs, (x, *self.parameters), sources, now, tuple(produced), self.all_types)
         return self._result(record, 0)
 
     def run_all(self, results: Results, *leaves: Array | Tensor) -> object:
         """The same for several tensors or results, that have none."""
-        produced = self.owner.run(self.executable, [x._array if isinstance(x, Tensor) else x for x in leaves])
+        produced = self.owner.run(self.program, [x._array if isinstance(x, Tensor) else x for x in leaves])
         made = [Tensor.made(array, type_) for array, type_ in zip(produced, self.all_types, strict=True)]
         return made[0] if results.alone else results.of(made, leaves)
 
     def backward(self, used: Used) -> _Backward:
+        if self.owner.options.backend is not None:
+            raise GradientError(str(self.owner.options.refusal("gradient")))
         return _Backward(self, used)
 
 
@@ -206,7 +206,7 @@ class _Backward:
             feeds = [*seeds, *((inputs if source == "input" else outputs)[i] for source, i in self.kept)]
         else:
             feeds = [*inputs, *seeds]
-        run = f.owner.executable(self.kind, f.sizes, f.wanted, orders_of(feeds), self.used)
+        run = f.owner.program(self.kind, f.sizes, f.wanted, orders_of(feeds), self.used)
         return f.owner.run(run, feeds)
 
     def _seeds(self, cotangents: Sequence[Array]) -> list[Array]:

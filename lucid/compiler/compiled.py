@@ -248,7 +248,8 @@ class CompiledModel(Told):
 
     @property
     def _latest_run(self) -> Executable | None:
-        return None if self._ran is None else self._ran.executable
+        ran = None if self._ran is None else self._ran.program
+        return ran if isinstance(ran, Executable) else None
 
     # ------------------------------------------------------------ tracing
 

@@ -13,6 +13,7 @@ from ..graph.ir import Graph
 from ..graph.types import TensorType
 from ..passes.editing import USUAL, Pipeline, as_pass
 from ..passes.pipeline import Pass
+from ..runtime.backends import Backend, find_backend
 from .archive import read_archive
 from .arguments import flatten, statics
 from .compiled import CompiledModel, Specs
@@ -31,6 +32,7 @@ def compile(
     verify: bool | str | Path = False,
     passes: Passes | None = None,
     tune: bool = False,
+    backend: str | Backend | None = None,
     parameters: Mapping[str, object] | None = None,
     **keyword_specs: object,
 ) -> CompiledModel: ...
@@ -43,6 +45,7 @@ def compile(
     verify: bool | str | Path = False,
     passes: Passes | None = None,
     tune: bool = False,
+    backend: str | Backend | None = None,
     parameters: Mapping[str, object] | None = None,
     **keyword_specs: object,
 ) -> Callable[[Callable[..., Any]], CompiledModel]: ...
@@ -56,6 +59,7 @@ def compile(
     verify: bool | str | Path = False,
     passes: Passes | None = None,
     tune: bool = False,
+    backend: str | Backend | None = None,
     parameters: Mapping[str, object] | None = None,
     **keyword_specs: object,
 ) -> CompiledModel | Callable[[Callable[..., Any]], CompiledModel]:
@@ -83,12 +87,15 @@ def compile(
         Compare each pass and gradient rule on samples, and each program's steps on its first inputs, with the
         reference. The :class:`ProofError` names the node, and a script in a folder (this path, or a temporary one).
     passes
-        The usual passes with others among them (``lucid.passes.default().insert_after("fold_batch_norm", mine)``), for
-        inference and training; or a list of those to run for inference instead of the usual ones.
+        The usual ones with others among them, as ``lucid.passes.default().insert_after("fold_batch_norm", mine)``, for
+        inference and training; or a list of those to run for inference instead.
     tune
-        Measure the ways to run each node, in the program itself, when an inference program is made (for a large network
-        that takes some seconds), and take the quickest. What was learnt is shown by ``print(compiled.plan)`` and kept
-        in the saved file, except what was learnt for images that lie channels last. Without it a cost model chooses.
+        Measure the ways to run each node, in the program itself, when an inference program is made (of a large network
+        in some seconds), and take the quickest. What was learnt is shown by ``print(compiled.plan)`` and kept in the
+        saved file, but for images that lie channels last. Without it a cost model chooses.
+    backend
+        A :class:`lucid.extend.Backend`, or the name of an installed one, that runs the graph instead of a NumPy
+        program: inference only; there are no gradients, no tuning and no file of such a model.
     parameters
         Arrays or tensors by name, for the parameters of a graph.
 
@@ -101,8 +108,13 @@ def compile(
     TraceError
         For what cannot be traced, with the user's line and the way out.
     """
-    options = Options(threads, exact, verify, _passes(passes), tune)
-    given = _checked(model, (specs, keyword_specs), parameters)
+    options = Options(threads, exact, verify, _passes(passes), tune, None if backend is None else find_backend(backend))
+    return _made(model, _checked(model, (specs, keyword_specs), parameters), options, parameters)
+
+
+def _made(
+    model: object, given: Specs, options: Options, parameters: Mapping[str, object] | None
+) -> CompiledModel | Callable[[Callable[..., Any]], CompiledModel]:
     if isinstance(model, Graph):
         return CompiledModel.from_specialization(of_graph(model, parameters or {}, options))
     if model is None:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from typing import Final
 
 from ..base.checks import shown
 from ..errors import OptionError
 from ..graph.ir import Node
 from ..passes.editing import USUAL, Pipeline
 from ..passes.pipeline import Pass, inference_pipeline, training_pipeline
+from ..runtime.backends import Backend
 from ..runtime.eager import evaluate
 from ..runtime.planning.registry import lowerings
 from ..runtime.workers.settings import MOST_THREADS
+
+LAID_OUT: Final[Sequence[str]] = ("fuse_elementwise", "assign_layout")
+"""The passes that are for our own programs alone."""
 
 
 def has_kernel(node: Node) -> bool:
@@ -37,6 +44,8 @@ class Options:
         Changes of the usual passes; or those for inference instead of them.
     tune
         Measure the ways to run each node of an inference program, and take the quickest.
+    backend
+        What runs the graphs instead of our own programs.
     """
 
     threads: int | None = None
@@ -44,6 +53,7 @@ class Options:
     verify: bool | str | os.PathLike[str] = False
     passes: tuple[Pass, ...] | Pipeline = USUAL
     tune: bool = False
+    backend: Backend | None = None
 
     def __post_init__(self) -> None:
         if self.threads is not None and (
@@ -55,6 +65,16 @@ class Options:
         for name in ("exact", "tune"):
             if not isinstance(getattr(self, name), bool):
                 raise OptionError(f"{name} is True or False, got {shown(getattr(self, name))}")
+        if self.tune and self.backend is not None:
+            raise self.refusal("tuning")
+
+    def refusal(self, what: str) -> OptionError:
+        """The error about something that there is not where a back end runs the graphs."""
+        assert self.backend is not None
+        return OptionError(
+            f"the model is compiled for the back end {self.backend.name!r}, of which there is no {what}: compile it "
+            f"without backend= for that"
+        )
 
     @property
     def evidence(self) -> str | os.PathLike[str] | None:
@@ -64,9 +84,12 @@ class Options:
     @property
     def inference_passes(self) -> tuple[Pass, ...]:
         """What is done to the graph of an inference program."""
-        if isinstance(self.passes, Pipeline):
-            return self.passes.applied(inference_pipeline(evaluate, has_kernel, exact=self.exact))
-        return self.passes
+        if not isinstance(self.passes, Pipeline):
+            return self.passes
+        if self.backend is not None:  # how results lie in memory, and go in blocks, is for our own programs
+            passes = reduce(Pipeline.without, LAID_OUT, self.passes)
+            return passes.applied(inference_pipeline(evaluate, self.backend.accepts, exact=self.exact))
+        return self.passes.applied(inference_pipeline(evaluate, has_kernel, exact=self.exact))
 
     @property
     def training_passes(self) -> tuple[Pass, ...]:

@@ -12,6 +12,7 @@ from ..base.recent import Recent
 from ..graph.ir import Graph
 from ..passes.layout import Cost, assign_layout, lay_inputs, lay_results
 from ..passes.regions import decide_branches
+from ..runtime.backends import BackendProgram
 from ..runtime.eager import evaluate
 from ..runtime.planning.choosing import result_seconds
 from ..runtime.program.executable import Executable
@@ -23,6 +24,7 @@ from .options import Options
 from .sizes import Orders, Sizes
 
 TunedKey: TypeAlias = "tuple[Sizes, int]"
+Program: TypeAlias = "Executable | BackendProgram"
 
 PLANS = 16
 """How many concrete sizes keep their plans."""
@@ -79,15 +81,17 @@ class Programs:
         tuned: Mapping[TunedKey, Mapping[str, Tuned]],
         store: Store,
     ) -> None:
-        self.made: Recent[Key, Executable] = Recent(4 * PLANS)
+        self.made: Recent[Key, Program] = Recent(4 * PLANS)
         self.tuned = dict(tuned)
         self._tuned_apart: dict[tuple[Sizes, int, Orders], Mapping[str, Tuned]] = {}
         """The same for arrays that lie channels last, which is not saved."""
         self._options, self._state, self._store = options, state, store
         self._lock = RLock()
 
-    def get(self, key: Key, graph: Callable[[], Graph]) -> Executable:
+    def get(self, key: Key, graph: Callable[[], Graph]) -> Program:
         """The program for a key; it is made of the graph where there is none."""
+        if self._options.backend is not None:
+            key = key._replace(orders=())  # how arrays lie is for it to see
         with self._lock:
             program = self.made.use(key)
             if program is None:
@@ -95,8 +99,10 @@ class Programs:
                 self.made.keep(key, program)
             return program
 
-    def _compile(self, key: Key, graph: Graph) -> Executable:
+    def _compile(self, key: Key, graph: Graph) -> Program:
         """The program of a graph whose sizes are known; for inference with the lowerings that tuning found."""
+        if self._options.backend is not None:
+            return BackendProgram(decide_branches(graph.bind(dict(key.sizes)), evaluate), self._options.backend)
         threads, exact = self._options.threads or get_num_threads(), self._options.exact
         again = partial(_concrete, graph, key.sizes, key.orders, partial(result_seconds, threads=threads, exact=exact))
         graph = again()

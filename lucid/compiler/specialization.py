@@ -24,16 +24,17 @@ from ..passes.pipeline import Observer, Pass, run_passes
 from ..passes.rewrite import Decline, noted
 from ..proof.gradients import check_gradients
 from ..proof.passes import check_pass, observer
-from ..proof.programs import check_program, step_values
+from ..proof.programs import check_program, check_results, step_values
 from ..proof.sampling import keys
 from ..reference import reference_values
+from ..runtime.backends import BackendProgram
 from ..runtime.program.executable import Executable
 from ..runtime.program.store import Store
 from ..runtime.tuning import Tuned
 from ..tensor.tensor import Tensor
 from .arguments import LEAF, Structure
 from .options import Options
-from .programs import Key, Programs, TunedKey
+from .programs import Key, Program, Programs, TunedKey
 from .results import Results
 from .sizes import Orders, Sizes, sizes_of
 
@@ -175,10 +176,8 @@ class Specialization:
         """Small sizes for which all assumptions are true."""
         return tuple(sorted(example_sizes(self.traced.symbols, self.assumptions).items()))
 
-    def executable(
-        self, kind: str, sizes: Sizes, wanted: Wanted = (), orders: Orders = (), used: Used = ()
-    ) -> Executable:
-        """The executable for concrete sizes: "inference", "forward", "backward" or "recompute".
+    def program(self, kind: str, sizes: Sizes, wanted: Wanted = (), orders: Orders = (), used: Used = ()) -> Program:
+        """What runs for concrete sizes: "inference", "forward", "backward" or "recompute".
 
         ``orders`` says how its inputs lie in memory; nothing where none lies channels last. ``used`` are the outputs
         that a backward run has cotangents of.
@@ -194,6 +193,16 @@ class Specialization:
 
         return self.programs.get(Key(kind, sizes, wanted, orders, used), graph)
 
+    def executable(self, sizes: Sizes, orders: Orders = ()) -> Executable:
+        """Our own program of inference for concrete sizes; raises where a back end runs instead."""
+        return self.own(self.program("inference", sizes, (), orders))
+
+    def own(self, program: Program) -> Executable:
+        """The program as one of our own; raises where it is a back end's."""
+        if isinstance(program, BackendProgram):
+            raise self.options.refusal("NumPy program with a plan and a source")
+        return program
+
     @property
     def held_bytes(self) -> int:
         """About how many bytes its graphs take."""
@@ -202,24 +211,27 @@ class Specialization:
         graphs += made["halves"].graphs() if "halves" in made else ()
         return GRAPH_BYTES * sum(map(len, {id(graph): graph for graph in graphs}.values()))
 
-    def run(self, executable: Executable, arrays: Sequence[Array]) -> tuple[Array, ...]:
+    def run(self, program: Program, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """Run with the state's present content."""
-        if executable.seen != changes.of_contents.now:
-            self._reload(executable, arrays)
-        return executable(*arrays)
+        if program.seen != changes.of_contents.now:
+            self._reload(program, arrays)
+        return program(*arrays)
 
-    def _reload(self, executable: Executable, inputs: Sequence[Array]) -> None:
+    def _reload(self, program: Program, inputs: Sequence[Array]) -> None:
         now = changes.of_contents.now
-        tensors = [self.state[name] for name in executable.parameters]
+        tensors = [self.state[name] for name in program.parameters]
         arrays = [t._array for t in tensors]
-        if self.options.verify and executable.seen < 0:
-            check_program(executable.plan, arrays, inputs, self.options.evidence)
-        executable.load(arrays, tuple(t.version for t in tensors))
-        executable.seen = now
+        unproven = self.options.verify and program.seen < 0
+        if unproven and not isinstance(program, BackendProgram):
+            check_program(program.plan, arrays, inputs, self.options.evidence)
+        program.load(arrays, tuple(t.version for t in tensors))
+        if unproven and isinstance(program, BackendProgram):
+            check_results(program, arrays, inputs)
+        program.seen = now
 
     def values(self, arrays: Sequence[Array], orders: Orders) -> tuple[Graph, dict[Value, Array]]:
         """The graph that an inference program runs, and what its steps give."""
-        plan = self.executable("inference", self.sizes(arrays), (), orders).plan
+        plan = self.executable(self.sizes(arrays), orders).plan
         arrays_of = _arrays(self.state)
         return plan.graph, step_values(plan, [arrays_of[name] for name in plan.parameters], arrays)[0]
 

@@ -55,7 +55,7 @@ class Told(Module):
 
     @property
     def _latest_run(self) -> Executable | None:
-        """What ran last."""
+        """What ran last, where that was a program of our own."""
         raise NotImplementedError
 
     # ------------------------------------------------------------ what it takes
@@ -130,7 +130,7 @@ class Told(Module):
         if ran is not None:
             return ran
         current = self._current()
-        return current.executable("inference", current.example_sizes())
+        return current.executable(current.example_sizes())
 
     def explain(self, node: str | None = None) -> str:
         """What the nodes of the optimised graph compute, where they come from, which passes made them, and which not.
@@ -167,7 +167,7 @@ class Told(Module):
     ) -> tuple[Specialization, Executable, list[Array]]:
         """What runs where nothing is differentiated, and its inputs."""
         found, arrays = self._given(args, kwargs)
-        return found, found.executable("inference", found.sizes(arrays), (), orders_of(arrays)), arrays
+        return found, found.executable(found.sizes(arrays), orders_of(arrays)), arrays
 
     def _profile(self, found: Specialization, executable: Executable, arrays: list[Array], repeat: int) -> Profile:
         found.run(executable, arrays)  # which loads it

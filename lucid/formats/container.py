@@ -138,7 +138,7 @@ def _check_metadata(header: dict[str, JSON]) -> dict[str, str]:
         raise FileError(
             f"it has version {metadata.get('version')!r}, this Lucid reads version {VERSIONS[-1]!r}: use a newer Lucid"
         )
-    if set(metadata) != {"format", "version", "graphs", "extra", "sha256"}:
+    if set(metadata) - {"plugins"} != {"format", "version", "graphs", "extra", "sha256"}:
         raise FileError(f"its metadata has the fields {sorted(metadata)}")
     if not all(isinstance(value, str) for value in metadata.values()):
         raise FileError("its metadata holds something other than strings")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ..base.lazy import networkx as nx
-from ..errors import GraphError, LucidError
+from ..errors import GraphError, LucidError, PluginError
 from ..graph.builder import MAX_NAME
 from ..graph.dims import limited_work
 from ..graph.fields import attrs_class, build_attrs
@@ -34,6 +34,8 @@ def decode_graphs(data: JSON, constants: Sequence[ConstArray]) -> dict[str, Grap
                 graphs[name] = _decode_graph(one, constants)
                 verify(graphs[name])
                 check_sizes(graphs[name])
+        except PluginError:
+            raise
         except LucidError as error:
             raise GraphError(f"graph {name[:60]!r}: {error}") from error
     return graphs
@@ -97,6 +99,8 @@ def _decode_node(
         origin = data["origin"]
         source = Origin() if origin is None else origins[_index(origin, len(origins), "an origin")]
         inputs = [_reference(item, number) for item in _items(data["inputs"], "inputs")]
+    except PluginError:
+        raise
     except LucidError as error:
         raise GraphError(f"node {name!r}: {error}") from error
     return name, Node(op, attrs, outputs, source), inputs

@@ -2,7 +2,8 @@
 
 Layout (that of safetensors): eight bytes with the header's length, little-endian; the header, a JSON
 object padded with spaces; the bytes of the tensors. Metadata: ``format`` and ``version``; ``graphs``, a
-JSON object of graphs by name; ``extra``, any JSON; ``sha256``, the digest of all the rest. Constants
+JSON object of graphs by name; ``extra``, any JSON; ``sha256``, the digest of all the rest; and, where ops are not
+Lucid's own, ``plugins``: a JSON object of the distributions that bring these ops, by their names. Constants
 inside graphs are tensors named ``@constant/0`` and so on. The same content gives the same bytes.
 
 Reading executes nothing, and checks everything that the header claims before it allocates anything.
@@ -22,7 +23,7 @@ import numpy as np
 from ..base.arrays import Array
 from ..base.checks import named
 from ..base.garbage import collection_paused
-from ..errors import FileError, LucidError
+from ..errors import FileError, LucidError, PluginError
 from ..graph.ir import Graph
 from ..graph.opdef import ConstArray
 from ..graph.region import has_regions, walk
@@ -44,6 +45,7 @@ from .container import (
 from .decode import decode_graphs
 from .encode import ArrayTable, encode_graph
 from .files import open_regular, write_atomically
+from .plugins import check_plugins, encode_plugins
 
 JSON: TypeAlias = Any
 
@@ -129,7 +131,7 @@ def _chunks(graphs: Mapping[str, Graph], arrays: Mapping[str, Array], extra: JSO
         data.append(raw)
     header["__metadata__"] = {
         "format": FORMAT, "version": _version(graphs.values()), "graphs": canonical(encoded),
-        "extra": _checked_extra(extra),
+        "extra": _checked_extra(extra), **encode_plugins(encoded),
     }  # fmt: skip
     digest = hashlib.sha256(canonical(header).encode())
     for part in data:
@@ -231,6 +233,8 @@ def _read(file: io.BufferedIOBase, size: int, path: str, *, skimmed: bool = Fals
         )
     try:
         return _decode(header, data)
+    except PluginError as error:
+        raise FileError(f"{named(path)}: {error}") from error
     except (LucidError, OSError, ValueError, RecursionError, MemoryError, OverflowError) as error:
         raise FileError(
             f"{named(path)}: its content is not valid: {error}. It was made by another version of Lucid or altered; "
@@ -245,6 +249,7 @@ def _decode(header: Header, data: Data) -> Archive:
         constants.append(ConstArray(arrays.pop(name)))
     for name in arrays:
         _checked_name(name)
+    check_plugins(header.metadata)
     graphs = decode_graphs(parse_json(header.metadata["graphs"]), constants)
     for graph_name, graph in graphs.items():
         _check_parameters(graph_name, graph, arrays)

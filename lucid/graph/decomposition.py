@@ -16,7 +16,7 @@ from .types import TensorType
 def decomposition(op: OpDef, attrs: Attrs, types: Sequence[TensorType]) -> Graph:
     """The graph of a composite op's definition."""
     if op.decompose is None:
-        raise GraphError(f"{op.name} has neither a kernel nor a decomposition")
+        raise GraphError(f"{op.name} has neither a kernel nor a decomposition: lucid.extend.kernel registers one")
     tracer = Tracer(Builder())
     inputs = [tracer.emit(INPUT, TypeAttrs(t.shape, t.dtype), name=f"x{i}")[0] for i, t in enumerate(types)]
     results = op.decompose(attrs, *inputs)

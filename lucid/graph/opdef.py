@@ -27,7 +27,8 @@ from typing import (
 import numpy as np
 
 from ..base.arrays import Array
-from ..errors import DTypeError, GraphError, LucidError
+from ..base.lazy import LazyModule
+from ..errors import DTypeError, GraphError, LucidError, PluginError
 from .attrs import Attrs as Attrs
 from .attrs import Bindable as Bindable
 from .attrs import ConstArray as ConstArray
@@ -38,6 +39,11 @@ from .attrs import TypeAttrs as TypeAttrs
 from .attrs import attributes as attributes
 from .dims import Dim, SymDim
 from .types import Shape, TensorType, widths_hint
+
+if TYPE_CHECKING:
+    from ..base import plugins
+else:
+    plugins = LazyModule("lucid.base.plugins")
 
 
 class AbstractTensor:
@@ -332,6 +338,7 @@ class UnaryTraits(TypedDict, total=False):
 
 
 _TABLE: dict[str, OpDef] = {}
+_ADDED: set[str] = set()
 
 
 def register(op: OpDef[A]) -> OpDef[A]:
@@ -344,15 +351,44 @@ def register(op: OpDef[A]) -> OpDef[A]:
     return op
 
 
+def add(op: OpDef[A], *, replace: bool = False) -> OpDef[A]:
+    """Enter an op that is not Lucid's own; with ``replace`` in the place of another such op of that name."""
+    if replace and op.name in _ADDED:
+        del _TABLE[op.name]
+    register(op)
+    _ADDED.add(op.name)
+    return op
+
+
+def added_ops() -> frozenset[str]:
+    """Names of the ops that are not Lucid's own."""
+    return frozenset(_ADDED)
+
+
 def find_op(name: str) -> OpDef:
-    """The op called ``name``."""
-    try:
-        return _TABLE[name]
-    except KeyError:
+    """The op called ``name``; where no such is registered, that of the plug-in which announces one.
+
+    Raises
+    ------
+    GraphError
+        There is none.
+    PluginError
+        The plug-in cannot be loaded, or does not register what it announces.
+    """
+    return _TABLE.get(name) or _of_plugin(name)
+
+
+def _of_plugin(name: str) -> OpDef:
+    plugin = plugins.find("op", name)
+    if plugin is None:
         raise GraphError(
-            f"unknown op {name!r}: it is not registered here. Where it is one of yours, import the module that defines "
-            f"it, with its kernel, before"
-        ) from None
+            f"unknown op {name!r}: it is not registered here, and nothing that is installed announces it. Where it is "
+            f"one of yours, import the module that defines it, with its kernel, before"
+        )
+    found = plugin.load()
+    if not isinstance(found, OpDef) or _TABLE.get(name) is not found:
+        raise PluginError(f"{plugin} is not what it is announced as: an OpDef that is registered under that name")
+    return found
 
 
 def all_ops() -> tuple[OpDef, ...]:

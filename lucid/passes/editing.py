@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
-from ..base.checks import shown
+from ..base.checks import flag, shown
 from ..errors import OptionError
 from ..graph.ir import Graph
 from .pipeline import Pass, inference_pipeline, training_pipeline
+from .registered import Registered, enter, registered
 
 Rewrite: TypeAlias = "Pass | Callable[[Graph], Graph]"
+
+F = TypeVar("F", bound=Callable[[Graph], Graph])
 
 
 def _names(passes: Sequence[Pass]) -> tuple[str, ...]:
@@ -69,6 +72,16 @@ class Pipeline:
         """Run ``new`` in place of every pass ``name``."""
         return self._edited("replace", name, as_pass(new))
 
+    def add(self, *names: str) -> Pipeline:
+        """Run these passes too, each where it was registered to go (:func:`lucid.extend.register_pass`)."""
+        found = self
+        for name in names:
+            if not isinstance(name, str):
+                raise OptionError(f"passes: add takes names of registered passes, got {shown(name)}")
+            entry = registered(name)
+            found = found._edited(entry.how, entry.beside, entry.one)
+        return found
+
     def without(self, name: str) -> Pipeline:
         """Leave out every pass ``name``."""
         if isinstance(name, str) and name == "lower":
@@ -103,6 +116,46 @@ def _place(name: str, passes: Sequence[Pass]) -> int:
 
 
 USUAL: Final = Pipeline()
+
+
+def register_pass(
+    *, after: str | None = None, before: str | None = None, name: str | None = None, replace: bool = False
+) -> Callable[[F], F]:
+    """Register the decorated function from graph to graph as a pass that ``lucid.passes.default().add(name)`` runs.
+
+    Parameters
+    ----------
+    after, before
+        The usual pass beside which it goes; one of the two.
+    name
+        What it is called; the function's own name when omitted.
+    replace
+        Whether it may take the place of another of that name, as where a cell of a notebook runs again.
+
+    Raises
+    ------
+    OptionError
+        The name is taken, or there is no such pass to go beside.
+    """
+    if (after is None) == (before is None):
+        raise OptionError("register_pass: say after or before which pass it goes, by one of the two")
+
+    def decorate(function: F) -> F:
+        one = as_pass(function)
+        one = one if name is None else Pass(name, one.run)
+        if one.name in USUAL.names:
+            raise OptionError(f"register_pass: {one.name!r} is the name of a usual pass")
+        if after is not None:
+            USUAL.insert_after(after, one)  # which raises where there is no such pass
+            entry = Registered(one, "after", after)
+        else:
+            assert before is not None
+            USUAL.insert_before(before, one)
+            entry = Registered(one, "before", before)
+        enter(entry, replace=flag("register_pass", "replace", replace))
+        return function
+
+    return decorate
 
 
 def default() -> Pipeline:

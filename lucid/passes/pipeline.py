@@ -134,8 +134,8 @@ def run_passes(graph: Graph, passes: Sequence[Pass], *, observe: Observer | None
     for number, one in enumerate(every):
         try:
             after = one.run(graph)
-            if verify and after is not graph:
-                verify_graph(after)
+            if after is not graph:
+                _check_made(graph, after, verify)
         except Exception as error:
             if from_handler(error):
                 raise
@@ -145,3 +145,24 @@ def run_passes(graph: Graph, passes: Sequence[Pass], *, observe: Observer | None
             observe(one, graph, after)
         graph = after
     return graph
+
+
+def _check_made(before: Graph, after: object, verify: bool) -> None:
+    """Raise where a pass returned no graph, or one that takes or gives something else, or is malformed."""
+    if not isinstance(after, Graph):
+        raise PassError(
+            f"it returned a {type(after).__name__}; a pass returns a graph, and the one it was given where it had "
+            f"nothing to do"
+        )
+    if not verify:
+        return
+    verify_graph(after)
+    for what, old, new in (
+        ("takes", before.input_types, after.input_types),
+        ("gives", before.output_types, after.output_types),
+    ):
+        if len(old) != len(new) or not all(a.same_value(b) for a, b in zip(old, new, strict=True)):
+            listed = [", ".join(str(t.with_order(None)) for t in types) or "nothing" for types in (new, old)]
+            raise PassError(f"its graph {what} {listed[0]}, and the one it was given {listed[1]}")
+    if [name for name, _ in before.updates] != [name for name, _ in after.updates]:
+        raise PassError("its graph updates other parameters than the one it was given")

@@ -11,11 +11,14 @@ import numpy as np
 from ..base.arrays import Array
 from ..errors import ExecutionError, LoweringError, LucidError
 from ..graph.cut import Part
+from ..graph.facts import drawn
 from ..graph.ir import Graph, Value
 from ..graph.opdef import Attrs, OpDef
 from ..graph.ops.source import ConstantAttrs
 from ..graph.rng import Keys, keys_from
-from ..reference import run_reference
+from ..graph.verify import describe
+from ..reference import evaluate_reference, run_reference
+from ..runtime.backends import BackendProgram
 from ..runtime.program.executable import Executable, watched
 from ..runtime.program.plan import Plan
 from ..runtime.program.printer import Values
@@ -72,6 +75,27 @@ def check_program(
     kept = {**arrays, **evidence.as_inputs(wrong.values[value] for value in found.inputs)}
     script = evidence.write(folder, f"program_of_{wrong.step}", found.graph, kept, title=wrong.said, call=call)
     raise LoweringError(wrong.said, graph=found.graph, script=script)
+
+
+def check_results(program: BackendProgram, parameters: Sequence[Array], inputs: Sequence[Array]) -> None:
+    """Compare what a back end gives with the reference.
+
+    Raises
+    ------
+    LoweringError
+        Names the back end, and the node whose value it gives otherwise.
+    """
+    graph = program.graph
+    if drawn(graph):  # other numbers at each run
+        return
+    wanted = evaluate_reference(graph, inputs, dict(zip(program.parameters, parameters, strict=True)))
+    for value, want, have in zip(graph.results, wanted, program(*inputs), strict=True):
+        if not close(want, have, *inputs):
+            node = describe(value.node, graph.node(value.node))
+            raise LoweringError(
+                f"the back end {program.backend.name!r} gives another value of {node} than the reference: it differs "
+                f"by {difference(want, have):.3g}"
+            )
 
 
 def _fails(plan: Plan, part: Part, parameters: Mapping[str, Array], values: Mapping[Value, Array]) -> _Wrong | None:

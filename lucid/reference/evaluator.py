@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Concatenate, TypeAlias
 
@@ -48,12 +49,17 @@ def run_reference(op: OpDef, attrs: Attrs, arrays: Sequence[Array]) -> tuple[Arr
     function = _REFERENCES.get(op)
     if function is None:
         if op.decompose is None:
-            raise GraphError(f"{op.name} has neither a reference nor a decomposition")
+            raise GraphError(
+                f"{op.name} has neither a reference nor a decomposition: lucid.extend.reference registers one"
+            )
         return tuple(evaluate_reference(decomposition(op, attrs, types), arrays))
     result = function(attrs, *arrays)
-    results = result if isinstance(result, tuple) else (result,)
+    results = [np.asarray(r) for r in (result if isinstance(result, tuple) else (result,))]
     outputs = op.infer_types(attrs, types)
-    return tuple(np.asarray(r, t.dtype).reshape(t.concrete) for r, t in zip(results, outputs, strict=True))
+    if [r.size for r in results] != [math.prod(t.concrete) for t in outputs]:
+        gave, said = ", ".join(str(r.shape) for r in results), ", ".join(map(str, outputs))
+        raise GraphError(f"the reference of {op.name} gave results of shape {gave}, its type rule says {said}")
+    return tuple(r.astype(t.dtype, copy=False).reshape(t.concrete) for r, t in zip(results, outputs, strict=True))
 
 
 def evaluate_reference(

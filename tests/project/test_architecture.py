@@ -29,11 +29,11 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("nn", ("nn", "optim", "data")),
     ("inspect", ("inspect", "proof", "report")),
     ("compiler", ("compiler", "models", "onnx")),
-    ("comparison", ("comparison",)),
+    ("comparison", ("comparison", "extend")),
     ("face", ("__init__", "cli", "__main__")),
 )
 #: The same for the rooms of the runtime: what is planned knows neither programs nor kernels.
-RUNTIME = ("workers", "planning", "program", "kernels", "eager", "tuning")
+RUNTIME = ("workers", "planning", "program", "kernels", "eager", "tuning", "backends")
 #: Families of kernels share what stands in ``shared``, and do not know each other.
 FAMILIES = ("conv", "pool", "linear", "recurrent")
 SIDE_BY_SIDE = set(permutations(("formats", "autodiff", "passes", "runtime", "reference"), 2))

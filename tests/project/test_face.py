@@ -7,7 +7,6 @@ import copy
 import dataclasses
 import pickle
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,9 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid import Tensor, nn, optim, passes
-from lucid.errors import GradientError, GraphError, LucidError, OptionError, ShapeError
-from lucid.graph import opdef
+from lucid import nn, optim, passes
+from lucid.errors import OptionError, ShapeError
 from lucid.graph.ir import Graph
-from lucid.graph.opdef import NO_GRADIENT, NoAttrs, OpDef, apply, register
-from lucid.runtime.planning.registry import kernel
 
 X = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
 S = lucid.spec("N", 3)
@@ -195,56 +191,6 @@ def test_a_graph_compiles() -> None:
     two = lucid.compile(lambda a, b: (a + b, a * b), S, S)
     for one, other in zip(lucid.compile(two.graph)(X, X), two(X, X), strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
-
-
-# ---------------------------------------------------------------- extensions that forget something
-
-
-@pytest.fixture
-def entered(monkeypatch: pytest.MonkeyPatch) -> Callable[..., OpDef]:
-    """Registers ops, with a kernel that copies unless told otherwise, for one test."""
-    monkeypatch.setattr(opdef, "_TABLE", dict(opdef._TABLE))
-
-    def enter(name: str, gradient: Any, line: str = "np.copyto({y}, {x})") -> OpDef:
-        op = register(OpDef(name, lambda attrs, x: x, gradient))
-        kernel(op)(lambda k: k.line(line.format(x=k.ins[0], y=k.outs[0])))
-        return op
-
-    return enter
-
-
-@pytest.mark.parametrize(
-    ("rule", "words"), [(lambda c: [], "0 entries for 1 inputs"), (lambda c: c.dy, "list")], ids=["short", "stray"]
-)
-def test_a_gradient_rule_of_the_wrong_length(entered: Callable[..., OpDef], rule: Any, words: str) -> None:
-    op = entered("TestRule", rule)
-
-    def f(x: Any) -> Any:
-        return apply(op, NoAttrs(), x).sum()
-
-    for function in (f, lucid.compile(f)):
-        with pytest.raises(GradientError, match=f"TestRule.*{words}"):
-            function(Tensor(X, requires_grad=True)).backward()
-
-
-def test_a_kernel_that_writes_nothing(entered: Callable[..., OpDef]) -> None:
-    op = entered("TestIdleKernel", NO_GRADIENT, "pass")
-
-    def f(x: Any) -> Any:
-        return apply(op, NoAttrs(), x)
-
-    for function in (f, lucid.compile(f)):
-        with pytest.raises(GraphError, match="TestIdleKernel writes no line"):
-            function(Tensor(X))
-
-
-def test_a_file_with_an_op_that_is_not_registered(tmp_path: Path, entered: Callable[..., OpDef]) -> None:
-    op = entered("TestGone", NO_GRADIENT)
-    net = lucid.compile(lambda x: apply(op, NoAttrs(), x), S)
-    net.save(tmp_path / "net.lucid")
-    del opdef._TABLE["TestGone"]
-    with pytest.raises(LucidError, match=r"TestGone.*import the module that defines it"):
-        lucid.load(tmp_path / "net.lucid")
 
 
 def test_default_dicts_are_results_too() -> None:

@@ -8,7 +8,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from ...errors import GraphError
+from ...errors import GraphError, LucidError, from_handler
 from ...graph.ir import Node
 from ...graph.opdef import A, OpDef
 from ...graph.types import TensorType
@@ -135,7 +135,10 @@ def kernel(
     def decorate(function: K) -> K:
         made: Lowering[A] = Lowering(lowering, function, accepts, ways or only, exact, staged, ordered, in_place, keeps)
         for op in ops:
-            _KERNELS.setdefault(op, []).append(made)
+            there = _KERNELS.setdefault(op, [])
+            if any(one.name == lowering for one in there):
+                raise GraphError(f"{op.name} has a lowering named {lowering!r} already")
+            there.append(made)
         return function
 
     return decorate
@@ -160,14 +163,36 @@ def choices(
 def _choices(
     every: tuple[Lowering, ...], node: Node, inputs: tuple[TensorType, ...], threads: int, exact: bool, lasting: bool
 ) -> tuple[Choice, ...]:
+    if not every:
+        raise GraphError(f"{node.op.name} has no kernel: lucid.extend.kernel registers one")
     exact = exact or node.attrs.exact
     allowed = [low for low in every if (low.exact or not exact) and (lasting or not low.keeps)]
     fit = [low for low in allowed if low.accepts(node, inputs)]
     if not fit:
         listed = ", ".join(map(str, inputs))
         raise GraphError(f"{node.op.name}: no kernel accepts {node.attrs} on ({listed})")
-    found = [Choice(low, way) for low in fit for way in low.ways(node, inputs, threads)]
+    found = [Choice(low, way) for low in fit for way in _ways(low, node, inputs, threads)]
     return tuple(sorted(found, key=lambda choice: choice.way.seconds))
+
+
+def _ways(low: Lowering, node: Node, inputs: tuple[TensorType, ...], threads: int) -> Sequence[Way]:
+    """The ways of a lowering; raises where it gives none, or one of which nobody knows how long it takes."""
+    try:
+        ways = low.ways(node, inputs, threads)
+        if ways and all(way.seconds >= 0 for way in ways):  # NaN is not
+            return ways
+        wrong = f"predicts {', '.join(f'{way.seconds} s' for way in ways)}" if ways else "has no way to do it"
+    except LucidError:
+        raise
+    except Exception as error:
+        if from_handler(error):
+            raise
+        raise GraphError(f"{_called(low, node)} cannot say what it does: {error!r}; a cost is a Work") from error
+    raise GraphError(f"{_called(low, node)} {wrong}; a cost is a Work whose counts are numbers from 0")
+
+
+def _called(low: Lowering, node: Node) -> str:
+    return f"{node.op.name}: its lowering {low.name!r}"
 
 
 def choose(

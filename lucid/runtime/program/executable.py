@@ -20,6 +20,7 @@ from ...base.lazy import LazyModule
 from ...errors import ExecutionError, from_handler
 from ...graph.ir import Graph
 from ...graph.region import node_at, spelled
+from ...graph.types import TensorType
 from ..planning.registry import Choice
 from ..planning.room import check_room
 from ..workers import blas
@@ -145,6 +146,11 @@ class Executable:
             with self._lock:
                 plan = self._planned()
         return plan
+
+    @property
+    def output_types(self) -> tuple[TensorType, ...]:
+        """Types of what a run gives, without updates."""
+        return self.plan.graph.output_types
 
     @property
     def source(self) -> Source:

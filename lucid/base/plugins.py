@@ -1,0 +1,89 @@
+"""What other distributions announce by entry points: looked for when it is asked for, and never at import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias, get_args
+
+from ..errors import PluginError, from_handler
+from .lazy import metadata
+
+Kind: TypeAlias = Literal["op", "pass", "backend"]
+
+GROUPS: Final[dict[Kind, str]] = {"op": "lucid.ops", "pass": "lucid.passes", "backend": "lucid.backends"}
+"""The group of entry points of each kind of plug-in."""
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """What an installed distribution announces by one entry point.
+
+    Attributes
+    ----------
+    kind
+        ``"op"``, ``"pass"`` or ``"backend"``.
+    name
+        Of the op, the pass or the back end.
+    target
+        Where it stands, as ``module:attribute``.
+    distribution, version
+        Of what was installed.
+    """
+
+    kind: Kind
+    name: str
+    target: str
+    distribution: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"the {self.kind} {self.name!r} of the plug-in {self.distribution} {self.version} ({self.target})"
+
+    def load(self) -> object:
+        """Import it.
+
+        Raises
+        ------
+        PluginError
+            Whatever goes wrong; it names the distribution.
+        """
+        try:
+            return metadata.EntryPoint(self.name, self.target, GROUPS[self.kind]).load()
+        except (Exception, SystemExit) as error:
+            if from_handler(error):
+                raise
+            raise PluginError(f"{self} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def announced(kind: Kind) -> tuple[Plugin, ...]:
+    """All plug-ins of a kind, by name; none of them is imported."""
+    try:
+        entries = metadata.entry_points(group=GROUPS[kind])
+        found = {_plugin(kind, entry) for entry in entries}
+    except Exception as error:
+        if from_handler(error):
+            raise
+        raise PluginError(f"what is installed cannot be listed: {type(error).__name__}: {error}") from error
+    return tuple(sorted(found, key=lambda one: (one.name, one.distribution)))
+
+
+def _plugin(kind: Kind, entry: metadata.EntryPoint) -> Plugin:
+    home = entry.dist
+    name, version = (home.metadata["Name"], home.version) if home is not None else ("of no name", "")
+    return Plugin(kind, entry.name, entry.value, name, version)
+
+
+def find(kind: Kind, name: str) -> Plugin | None:
+    """The plug-in of that name; None where no distribution announces one.
+
+    Raises
+    ------
+    PluginError
+        Where several do.
+    """
+    found = [one for one in announced(kind) if one.name == name]
+    if len(found) > 1:
+        listed = " and ".join(f"{one.distribution} ({one.target})" for one in found)
+        raise PluginError(f"the {kind} {name!r} is announced by {listed}: uninstall one of them")
+    return found[0] if found else None

@@ -1,0 +1,73 @@
+"""Ops, passes, lowerings and back ends of one's own, from outside the package.
+
+What stands here is all that one needs; ``docs/extending.md`` is the tutorial, with a package that has one of each. An
+installed distribution announces what it brings by entry points, whose name is that of the op, pass or back end::
+
+    [project.entry-points."lucid.ops"]
+    Snake = "lucid_snake:SNAKE"                    # an OpDef; found when a file names an op that is not known
+
+    [project.entry-points."lucid.passes"]
+    merge_branches = "lucid_snake:merge_branches"  # for lucid.passes.default().add("merge_branches")
+
+    [project.entry-points."lucid.backends"]
+    tally = "lucid_snake:Tally"                    # for lucid.compile(model, backend="tally")
+
+Nothing of that is looked for when Lucid is imported: when something is asked for by a name that is not known, or
+by :func:`load`.
+"""
+
+from ..base.plugins import Plugin
+from ..graph.attrs import Attrs, ConstArray, NoAttrs, attributes
+from ..graph.ir import Graph, Node, Value
+from ..graph.opdef import NO_GRADIENT, AbstractTensor, GradContext, Gradients, OpDef, apply, apply_all, find_op
+from ..graph.trace import Symbol
+from ..graph.types import TensorType
+from ..passes.editing import register_pass
+from ..passes.rewrite import Declined, Site, View, rebuild
+from ..reference.evaluator import reference
+from ..runtime.backends import Backend
+from ..runtime.eager import run_node
+from ..runtime.planning.machine import Machine
+from ..runtime.planning.registry import Way, kernel
+from ..runtime.planning.work import Product, Work
+from ..runtime.program.emitter import Emitter
+from .installed import installed, load
+from .ops import register_op
+
+__all__ = [
+    "NO_GRADIENT",
+    "AbstractTensor",
+    "Attrs",
+    "Backend",
+    "ConstArray",
+    "Declined",
+    "Emitter",
+    "GradContext",
+    "Gradients",
+    "Graph",
+    "Machine",
+    "NoAttrs",
+    "Node",
+    "OpDef",
+    "Plugin",
+    "Product",
+    "Site",
+    "Symbol",
+    "TensorType",
+    "Value",
+    "View",
+    "Way",
+    "Work",
+    "apply",
+    "apply_all",
+    "attributes",
+    "find_op",
+    "installed",
+    "kernel",
+    "load",
+    "rebuild",
+    "reference",
+    "register_op",
+    "register_pass",
+    "run_node",
+]

@@ -1,0 +1,76 @@
+"""Entering an op that is not Lucid's own."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from ..base.checks import flag, shown
+from ..errors import GraphError, OptionError
+from ..graph.attrs import Attrs
+from ..graph.opdef import A, NoGradient, OpDef, add
+
+_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
+
+
+def register_op(op: OpDef[A], *, replace: bool = False) -> OpDef[A]:
+    """Register an op, so that graphs, texts and files may hold it.
+
+    What runs it and what defines it are registered beside it, by :func:`~lucid.extend.kernel` and
+    :func:`~lucid.extend.reference`; an op that decomposes into others needs neither.
+
+    Parameters
+    ----------
+    op
+        Its definition.
+    replace
+        Whether it may take the place of another op of that name that is not Lucid's own, as where a cell of a notebook
+        runs again; kernels and references are then to be registered anew. Graphs that hold the other op are no longer
+        valid.
+
+    Returns
+    -------
+    The op.
+
+    Raises
+    ------
+    GraphError
+        The name is taken or is no name, or the definition does not hold together.
+    """
+    if not isinstance(op, OpDef):
+        raise OptionError(f"register_op: takes an OpDef, got {shown(op)}")
+    if not isinstance(op.name, str) or not _NAME.fullmatch(op.name):
+        raise GraphError(f"register_op: an op's name has letters, digits and underscores, got {shown(op.name)}")
+    _check(op)
+    return add(op, replace=flag("register_op", "replace", replace))
+
+
+def _check(op: OpDef) -> None:
+    """Raise where the definition does not hold together; else it would fail far from here."""
+    if not callable(op.infer):
+        raise GraphError(f"{op.name}: its type rule is a function of attributes and input types, got {shown(op.infer)}")
+    if op.gradient is not None and not isinstance(op.gradient, NoGradient) and not callable(op.gradient):
+        raise GraphError(f"{op.name}: its gradient is a rule, NO_GRADIENT, or None, got {shown(op.gradient)}")
+    if op.decompose is not None and not callable(op.decompose):
+        raise GraphError(f"{op.name}: its decomposition is a function of attributes and symbols")
+    if not (isinstance(op.attrs, type) and issubclass(op.attrs, Attrs)):
+        raise GraphError(f"{op.name}: its attributes are a subclass of Attrs, got {shown(op.attrs)}")
+    if "__annotations__" in vars(op.attrs) and not _frozen(op.attrs):
+        raise GraphError(f"{op.name}: {op.attrs.__name__} is not frozen: decorate it with @lucid.extend.attributes")
+    if not isinstance(op.inputs, tuple) or not all(isinstance(name, str) and name for name in op.inputs):
+        raise GraphError(f"{op.name}: its inputs are a tuple of names, got {shown(op.inputs)}")
+    unary = ("activation", "idempotent", "monotone", "root")
+    for trait in unary if len(op.inputs) != 1 else ():
+        if getattr(op, trait) not in (False, None):
+            raise GraphError(f"{op.name}: {trait} is said of ops with one input, it has {', '.join(op.inputs)}")
+    if op.activation and not op.elementwise:
+        raise GraphError(f"{op.name}: an activation is element-wise")
+
+
+def _frozen(cls: type[Attrs]) -> bool:
+    """Whether its own fields are those of a frozen dataclass."""
+    return {field.name for field in dataclasses.fields(cls)} >= {
+        name
+        for name, kind in vars(cls)["__annotations__"].items()
+        if not str(kind).startswith(("ClassVar", "typing.ClassVar"))
+    }

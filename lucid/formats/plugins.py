@@ -1,0 +1,58 @@
+"""What a file says of the distributions that bring its ops, where these are not Lucid's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from ..base import plugins
+from ..errors import FileError, PluginError
+from ..graph.opdef import added_ops, all_ops, find_op
+from .container import JSON, canonical, parse_json
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""How an op and a distribution may be called; what a file says goes into messages."""
+
+
+def encode_plugins(graphs: Mapping[str, JSON]) -> dict[str, str]:
+    """The field of the metadata, for graphs as they are written; nothing where all ops are Lucid's own."""
+    added = added_ops()
+    held = added.intersection(_texts(graphs)) if added else ()
+    found = {name: plugin.distribution for name in sorted(held) if (plugin := plugins.find("op", name)) is not None}
+    return {"plugins": canonical(found)} if found else {}
+
+
+def _texts(data: JSON) -> Iterator[str]:
+    """All texts in it: fused nodes hold names of ops too, each in its own way."""
+    stack = [data]
+    while stack:
+        one = stack.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict | list):
+            stack.extend(one.values() if isinstance(one, dict) else one)
+
+
+def check_plugins(metadata: Mapping[str, str]) -> None:
+    """Raise where ops are not there that the file says distributions bring; those that are installed are loaded.
+
+    Raises
+    ------
+    PluginError
+        Names the ops, with the distributions.
+    """
+    said = parse_json(metadata.get("plugins", "{}"))
+    texts = (*said, *said.values()) if isinstance(said, dict) else (None,)
+    if not all(isinstance(text, str) and _NAME.fullmatch(text) for text in texts):
+        raise FileError("what it says of plug-ins is not readable")
+    wanted = said.keys() - {op.name for op in all_ops()}
+    there = {plugin.name for plugin in plugins.announced("op")} if wanted else set()
+    missing = [f"{name!r} of the distribution {said[name]}" for name in sorted(wanted - there)]
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise PluginError(
+            f"it holds the op {', '.join(missing[:5])}{more}, which is not installed here: install it, if you trust "
+            f"it, and load the file again"
+        )
+    for name in wanted:
+        find_op(name)

@@ -1,0 +1,47 @@
+"""Passes that are not Lucid's own, by name: those that were registered, and those that plug-ins announce."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..base import plugins
+from ..errors import OptionError, PluginError
+from .pipeline import Pass
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A pass, and where it goes: right ``how`` ("after" or "before") the pass named ``beside``."""
+
+    one: Pass
+    how: Literal["after", "before"]
+    beside: str
+
+
+_REGISTERED: dict[str, Registered] = {}
+
+
+def enter(entry: Registered, *, replace: bool = False) -> None:
+    """Enter a pass; its name must be new, unless it is to replace another."""
+    if entry.one.name in _REGISTERED and not replace:
+        raise OptionError(f"a pass named {entry.one.name!r} is registered already")
+    _REGISTERED[entry.one.name] = entry
+
+
+def registered(name: str) -> Registered:
+    """The pass of that name; that of a plug-in is loaded now."""
+    if name not in _REGISTERED:
+        plugin = plugins.find("pass", name)
+        if plugin is None:
+            there = ", ".join(names()) or "none"
+            raise OptionError(f"no pass named {name!r} is registered, or announced by what is installed: {there}")
+        plugin.load()
+        if name not in _REGISTERED:
+            raise PluginError(f"{plugin} registers no pass of that name: lucid.extend.register_pass does")
+    return _REGISTERED[name]
+
+
+def names() -> tuple[str, ...]:
+    """Names of all that there are."""
+    return tuple(sorted({*_REGISTERED, *(one.name for one in plugins.announced("pass"))}))

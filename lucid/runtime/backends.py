@@ -1,0 +1,158 @@
+"""Back ends that are not Lucid's own: something else than our NumPy programs runs the optimised graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+
+from ..base import plugins
+from ..base.arrays import Array
+from ..base.checks import shown
+from ..errors import ExecutionError, GraphError, LucidError, OptionError, PluginError, from_handler
+from ..graph.ir import Graph, Node
+from ..graph.types import TensorType
+from ..graph.verify import describe
+from .planning.machine import Machine, this_machine
+
+Run: TypeAlias = "Callable[..., Sequence[Array]]"
+T = TypeVar("T")
+
+
+class Backend(Protocol):
+    """What runs graphs instead of Lucid's NumPy programs: ``lucid.compile(model, backend=...)``.
+
+    It runs inference. A gradient of its results, ``net.plan``, ``net.source``, ``net.profile``, tuning and saving are
+    refused.
+    """
+
+    @property
+    def name(self) -> str:
+        """What errors call it."""
+
+    def accepts(self, node: Node) -> bool:
+        """Whether it runs the node as it is.
+
+        What it does not accept is taken apart where it is made of simpler ops, and refused otherwise.
+        """
+
+    def compile(self, graph: Graph, parameters: Mapping[str, Array], machine: Machine) -> Run:
+        """Make what runs a graph; called once for each size of the inputs, and again when a parameter has changed.
+
+        Parameters
+        ----------
+        graph
+            What the passes have made, all sizes known.
+        parameters
+            The numbers of ``graph.parameters``, by name. They may be read for as long as the result is used.
+        machine
+            What is known of the machine: cores and caches as found, rates as assumed.
+
+        Returns
+        -------
+        ``run(*inputs)``, which takes an array for each of ``graph.inputs`` and returns one for each of
+        ``graph.results``, of these shapes and element types. What it returns is copied.
+        """
+
+
+def find_backend(given: object) -> Backend:
+    """A back end as it is, or that of the plug-in which announces one of this name."""
+    if not isinstance(given, str):
+        return _checked(given, f"compile: a back end has a name, accepts and compile, got {shown(given)}", OptionError)
+    plugin = plugins.find("backend", given)
+    if plugin is None:
+        there = ", ".join(one.name for one in plugins.announced("backend")) or "none"
+        raise OptionError(f"compile: nothing that is installed announces a back end named {given!r}: there is {there}")
+    found = plugin.load()
+    try:
+        made = found() if isinstance(found, type) else found
+    except Exception as error:
+        if from_handler(error):
+            raise
+        raise PluginError(f"{plugin} cannot be made: {error!r}") from error
+    return _checked(made, f"{plugin} is no back end: it has no name, accepts or compile", PluginError)
+
+
+def _checked(given: object, otherwise: str, kind: type[LucidError]) -> Backend:
+    if isinstance(given, type) or not isinstance(getattr(given, "name", None), str):
+        raise kind(otherwise)
+    if not all(callable(getattr(given, method, None)) for method in ("accepts", "compile")):
+        raise kind(otherwise)
+    backend: Backend = given  # type: ignore[assignment]  # it has all that one has
+    return backend
+
+
+class BackendProgram:
+    """A graph of known sizes that a back end runs; stands where an executable would.
+
+    Parameters
+    ----------
+    graph
+        Without symbolic dimensions.
+    backend
+        What runs it.
+
+    Attributes
+    ----------
+    parameters
+        Names of those it reads, in the order that :meth:`load` takes them.
+    output_types
+        Types of what a run gives, without updates.
+    seen
+        The count of changed contents when the parameters were last compared; for the caller's use.
+    """
+
+    def __init__(self, graph: Graph, backend: Backend) -> None:
+        for name, node in graph.nodes():
+            if node.op.source is None and not backend.accepts(node):
+                raise GraphError(f"the back end {backend.name!r} does not run {describe(name, node)}")
+        self.graph, self.backend = graph, backend
+        self.parameters = tuple(graph.parameters)
+        self.output_types = graph.output_types
+        self.seen = -1
+        self._run: Run | None = None
+        self._version: object = None
+
+    def load(self, arrays: Sequence[Array], version: object) -> None:
+        """Give it its parameters; it is compiled anew where they are not those of the last call."""
+        key = (tuple(map(id, arrays)), version)
+        if self._run is None or key != self._version:
+            held = {name: _readable(x) for name, x in zip(self.parameters, arrays, strict=True)}
+            run = self._asked("compile", lambda: self.backend.compile(self.graph, held, this_machine()))
+            if not callable(run):
+                self._fail("compile", f"it returned {shown(run)}, which cannot be called")
+            self._run, self._version = run, key
+
+    def __call__(self, *inputs: Array) -> tuple[Array, ...]:
+        """Run on arrays of the graph's types. Returns the outputs, then the updates."""
+        assert self._run is not None
+        run, given = self._run, [_readable(x) for x in inputs]
+        results = self._asked("run", lambda: [np.array(y) for y in run(*given)])
+        types = [self.graph.type(value) for value in self.graph.results]
+        if len(results) != len(types):
+            self._fail("run", f"it gave {len(results)} results, the graph has {len(types)}")
+        for value, type_, y in zip(self.graph.results, types, results, strict=True):
+            if y.shape != type_.shape or y.dtype != type_.dtype:
+                self._fail("run", f"it gave {TensorType(y.shape, y.dtype)} for {value}, which is {type_}")
+        return tuple(results)
+
+    def _asked(self, what: str, ask: Callable[[], T]) -> T:
+        try:
+            return ask()
+        except LucidError:
+            raise
+        except Exception as error:
+            if from_handler(error):
+                raise
+            self._fail(what, repr(error), error)
+
+    def _fail(self, what: str, why: str, error: Exception | None = None) -> NoReturn:
+        raise ExecutionError(f"the back end {self.backend.name!r} failed to {what} the graph: {why}") from error
+
+
+def _readable(array: Array) -> Array:
+    """The array, which must not be written to."""
+    view: Array = array.view()
+    view.flags.writeable = False
+    return view

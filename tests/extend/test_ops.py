@@ -1,0 +1,165 @@
+"""An op, its kernel and its reference from outside the package: what is forgotten or wrong is said."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import Tensor, extend
+from lucid.errors import GradientError, GraphError, LucidError, OptionError
+from lucid.extend import NO_GRADIENT, Attrs, NoAttrs, OpDef, Way, Work, apply, register_op
+
+X = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
+S = lucid.spec("N", 3)
+
+
+def same(attrs: Attrs, x: lucid.TensorType) -> lucid.TensorType:
+    return x
+
+
+def entered(name: str, gradient: Any = NO_GRADIENT, line: str | None = "np.copyto({y}, {x})", **how: Any) -> OpDef:
+    """An op that copies, with a kernel unless that is None."""
+    op = register_op(OpDef(name, same, gradient))
+    if line is not None:
+        extend.kernel(op, **how)(lambda k: k.line(line.format(x=k.ins[0], y=k.outs[0])))
+    return op
+
+
+def applied(op: OpDef) -> Callable[[Any], Any]:
+    return lambda x: apply(op, NoAttrs(), x)
+
+
+def test_the_face_says_what_its_names_are() -> None:
+    assert extend.__all__ == sorted(extend.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
+    for name in extend.__all__:
+        assert hasattr(extend, name)
+        assert name in ("Gradients", "NO_GRADIENT") or (getattr(extend, name).__doc__ or "").strip(), name
+
+
+class Loose(Attrs):
+    size: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Firm(Attrs):
+    size: int = 1
+
+
+@pytest.mark.parametrize(
+    ("op", "words"),
+    [
+        (3, "takes an OpDef, got 3"),
+        (OpDef("Add", same, NO_GRADIENT), "Add is registered already"),
+        (OpDef("", same, NO_GRADIENT), "letters, digits and underscores, got ''"),
+        (OpDef("a b", same, NO_GRADIENT), "got 'a b'"),
+        (OpDef("x\n", same, NO_GRADIENT), "got"),
+        (OpDef(3, same, NO_GRADIENT), "got 3"),  # type: ignore[arg-type]
+        (OpDef("Mine", None, NO_GRADIENT), "Mine: its type rule"),  # type: ignore[arg-type]
+        (OpDef("Mine", same, None), "Mine: give a gradient rule, NO_GRADIENT or a decomposition"),
+        (OpDef("Mine", same, 3), "Mine: its gradient is a rule"),  # type: ignore[arg-type]
+        (OpDef("Mine", same, None, decompose=3), "Mine: its decomposition"),  # type: ignore[arg-type]
+        (OpDef("Mine", same, NO_GRADIENT, attrs=dict), "Mine: its attributes are"),  # type: ignore[type-var]
+        (OpDef("Mine", same, NO_GRADIENT, attrs=Loose), "Loose is not frozen: decorate it"),
+        (OpDef("Mine", same, NO_GRADIENT, inputs="ab"), "its inputs are a tuple"),  # type: ignore[arg-type]
+        (OpDef("Mine", same, NO_GRADIENT, inputs=("a", "b"), monotone=True), "monotone is said of ops with one input"),
+        (OpDef("Mine", same, NO_GRADIENT, activation=True), "an activation is element-wise"),
+    ],
+)
+def test_definitions_that_do_not_hold_together(op: Any, words: str) -> None:
+    with pytest.raises((GraphError, OptionError)) as found:
+        register_op(op)
+    assert words in str(found.value)
+
+
+def test_one_of_ones_own_may_be_replaced() -> None:
+    first = register_op(OpDef("Mine", same, NO_GRADIENT, attrs=Firm))
+    with pytest.raises(GraphError, match="registered already"):
+        register_op(OpDef("Mine", same, NO_GRADIENT))
+    second = register_op(OpDef("Mine", same, NO_GRADIENT), replace=True)
+    assert extend.find_op("Mine") is second is not first
+    with pytest.raises(GraphError, match="Add is registered already"):
+        register_op(OpDef("Add", same, NO_GRADIENT), replace=True)
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"), [(lambda c: [], "0 entries for 1 inputs"), (lambda c: c.dy, "list")], ids=["short", "stray"]
+)
+def test_a_gradient_rule_of_the_wrong_length(rule: Any, words: str) -> None:
+    op = entered("TestRule", rule)
+
+    def f(x: Any) -> Any:
+        return apply(op, NoAttrs(), x).sum()
+
+    for function in (f, lucid.compile(f)):
+        with pytest.raises(GradientError, match=f"TestRule.*{words}"):
+            function(Tensor(X, requires_grad=True)).backward()
+
+
+def test_an_op_without_a_kernel() -> None:
+    op = entered("TestBare", line=None)
+    for function in (applied(op), lucid.compile(applied(op))):
+        with pytest.raises(GraphError, match=r"TestBare has .*lucid\.extend\.kernel"):
+            function(Tensor(X))
+
+
+def test_a_kernel_that_writes_nothing() -> None:
+    op = entered("TestIdleKernel", line="pass")
+    for function in (applied(op), lucid.compile(applied(op))):
+        with pytest.raises(GraphError, match="TestIdleKernel writes no line"):
+            function(Tensor(X))
+
+
+def test_an_op_without_a_reference_or_with_one_that_is_wrong() -> None:
+    bare, wide, wrong = entered("TestBlind"), entered("TestWide"), entered("TestWrong")
+    extend.reference(wide)(lambda attrs, x: np.concatenate([x, x]))
+    extend.reference(wrong)(lambda attrs, x: x + 1)
+    for op, words in (
+        (bare, r"TestBlind has neither .*lucid\.extend\.reference"),
+        (wide, r"reference of TestWide gave results of shape \(4, 3\), its type rule says float32\[2, 3\]"),
+        (wrong, "TestWrong by numpy differs from the reference by 1"),
+    ):
+        with pytest.raises(LucidError, match=words):
+            lucid.compile(applied(op), S, verify=True)(X[:1])
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"cost": lambda *_: 1e-6}, "cannot say what it does: AttributeError"),
+        ({"cost": lambda *_: Work(calls=float("nan"))}, "predicts nan s"),
+        ({"cost": lambda *_: Work(far=-1e9)}, "predicts -0.1 s"),
+        ({"cost": lambda *_: Work(calls="many")}, "cannot say what it does: TypeError"),  # type: ignore[arg-type]
+        ({"cost": lambda *_: 1 / 0}, "ZeroDivisionError"),
+        ({"ways": lambda *_: []}, "has no way to do it"),
+        ({"ways": lambda *_: [3]}, "cannot say what it does"),
+        ({"ways": lambda *_: [Way(Work(calls=-1))]}, "predicts -1e-06 s"),
+    ],
+)
+def test_costs_that_are_none(how: Any, words: str) -> None:
+    op = entered("TestCost", **how)
+    for function in (applied(op), lucid.compile(applied(op))):
+        with pytest.raises(GraphError) as found:
+            function(Tensor(X))
+        assert "TestCost: its lowering 'numpy'" in str(found.value)
+        assert words in str(found.value)
+
+
+def test_a_second_lowering_of_the_same_name() -> None:
+    op = entered("TestTwice")
+    with pytest.raises(GraphError, match="TestTwice has a lowering named 'numpy' already"):
+        extend.kernel(op)(lambda k: None)
+
+
+def test_of_two_lowerings_the_quicker_runs() -> None:
+    op = entered("TestPair", cost=lambda *_: Work(calls=2))
+    extend.kernel(op, lowering="quick", cost=lambda *_: Work(calls=1))(
+        lambda k: k.line(f"{k.outs[0]}[...] = {k.ins[0]}")
+    )
+    net = lucid.compile(applied(op), S)
+    np.testing.assert_array_equal(net(X).numpy(), X)
+    assert "quick" in str(net.plan)
