@@ -207,11 +207,13 @@ from .tensor.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_g
 from .tensor.tensor import Tensor
 
 if TYPE_CHECKING:
-    from . import autograd, data, extend, models, onnx, optim, passes
+    from . import autograd, data, extend, models, onnx, optim, passes, training
     from .compiler.compiled import CompiledModel
     from .compiler.control import cond, scan, while_loop
     from .compiler.entry import compile, load
     from .compiler.transforms import grad, value_and_grad
+    from .training.checkpoint import load_checkpoint, save_checkpoint
+    from .training.loop import fit
 
 __version__ = "0.1.0"
 
@@ -229,22 +231,22 @@ __all__ = [
     "cdist", "ceil", "chunk", "clamp", "clip", "clone", "compare", "compile", "concat", "concatenate", "cond", "cos",
     "cosh", "count_nonzero", "cumprod", "cumsum", "data", "detach", "device", "diag", "div", "divide", "dot", "dtype",
     "e", "einsum", "empty", "empty_like", "enable_grad", "eq", "equal", "erf", "errors", "exp", "expm1", "extend",
-    "eye", "finfo", "flatten", "flip", "float32", "float64", "floor", "floor_divide", "from_numpy", "full", "full_like",
-    "gather", "ge", "gelu", "get_cache_limit", "get_num_threads", "get_rng_state", "grad", "gt", "hstack", "iinfo",
-    "index_add", "index_copy", "index_fill", "index_select", "inf", "inference_mode", "int8", "int16", "int32", "int64",
-    "is_floating_point", "is_grad_enabled", "is_tensor", "isclose", "isfinite", "isinf", "isnan", "le", "lerp",
-    "linspace", "load", "log", "log1p", "log2", "log10", "log_softmax", "logical_and", "logical_not", "logical_or",
-    "logical_xor", "logsumexp", "lt", "manual_seed", "masked_fill", "masked_select", "matmul", "max", "maximum", "mean",
-    "median", "meshgrid", "min", "minimum", "mm", "models", "moveaxis", "movedim", "mul", "multiply", "mv", "nan",
-    "narrow", "ne", "neg", "negative", "newaxis", "nn", "no_grad", "nonzero", "norm", "numel", "ones", "ones_like",
-    "onnx", "optim", "outer", "passes", "permute", "pi", "pow", "prod", "proof", "rand", "rand_like", "randint",
-    "randn", "randn_like", "randperm", "ravel", "reciprocal", "relu", "remainder", "repeat_interleave", "reshape",
-    "roll", "round", "rsqrt", "scan", "scatter", "scatter_add", "scatter_reduce", "set_cache_limit", "set_grad_enabled",
-    "set_num_threads", "set_rng_state", "sigmoid", "sign", "silu", "sin", "sinh", "softmax", "sort", "spec", "split",
-    "sqrt", "square", "squeeze", "stack", "std", "sub", "subtract", "sum", "swapaxes", "swapdims", "t",
-    "take_along_dim", "tan", "tanh", "tensor", "tile", "topk", "transpose", "tril", "triu", "true_divide", "trunc",
-    "uint8", "uint16", "uint32", "uint64", "unbind", "unflatten", "unique", "unsqueeze", "value_and_grad", "var",
-    "vstack", "where", "while_loop", "zeros", "zeros_like",
+    "eye", "finfo", "fit", "flatten", "flip", "float32", "float64", "floor", "floor_divide", "from_numpy", "full",
+    "full_like", "gather", "ge", "gelu", "get_cache_limit", "get_num_threads", "get_rng_state", "grad", "gt", "hstack",
+    "iinfo", "index_add", "index_copy", "index_fill", "index_select", "inf", "inference_mode", "int8", "int16", "int32",
+    "int64", "is_floating_point", "is_grad_enabled", "is_tensor", "isclose", "isfinite", "isinf", "isnan", "le", "lerp",
+    "linspace", "load", "load_checkpoint", "log", "log1p", "log2", "log10", "log_softmax", "logical_and", "logical_not",
+    "logical_or", "logical_xor", "logsumexp", "lt", "manual_seed", "masked_fill", "masked_select", "matmul", "max",
+    "maximum", "mean", "median", "meshgrid", "min", "minimum", "mm", "models", "moveaxis", "movedim", "mul", "multiply",
+    "mv", "nan", "narrow", "ne", "neg", "negative", "newaxis", "nn", "no_grad", "nonzero", "norm", "numel", "ones",
+    "ones_like", "onnx", "optim", "outer", "passes", "permute", "pi", "pow", "prod", "proof", "rand", "rand_like",
+    "randint", "randn", "randn_like", "randperm", "ravel", "reciprocal", "relu", "remainder", "repeat_interleave",
+    "reshape", "roll", "round", "rsqrt", "save_checkpoint", "scan", "scatter", "scatter_add", "scatter_reduce",
+    "set_cache_limit", "set_grad_enabled", "set_num_threads", "set_rng_state", "sigmoid", "sign", "silu", "sin", "sinh",
+    "softmax", "sort", "spec", "split", "sqrt", "square", "squeeze", "stack", "std", "sub", "subtract", "sum",
+    "swapaxes", "swapdims", "t", "take_along_dim", "tan", "tanh", "tensor", "tile", "topk", "training", "transpose",
+    "tril", "triu", "true_divide", "trunc", "uint8", "uint16", "uint32", "uint64", "unbind", "unflatten", "unique",
+    "unsqueeze", "value_and_grad", "var", "vstack", "where", "while_loop", "zeros", "zeros_like",
 ]  # fmt: skip
 
 # what need not be there to compute with tensors loads when first used
@@ -253,6 +255,10 @@ _LAZY = {
     "extend": "extend",
     "data": "data",
     "models": "models",
+    "fit": "training.loop",
+    "load_checkpoint": "training.checkpoint",
+    "save_checkpoint": "training.checkpoint",
+    "training": "training",
     "onnx": "onnx",
     "optim": "optim",
     "passes": "passes",

@@ -194,7 +194,7 @@ MODULE: Final[Mapping[str, str]] = {
     "run": "module(x)",
     "half": "module.float(); float32 and float64 are the floating-point types",
     "predict": "module(x); within lucid.no_grad() nothing is remembered for backward",
-    "fit": "a loop: loss = ...; loss.backward(); optimizer.step()",
+    "fit": "lucid.fit(module, data, loss=..., optimizer=...)",
     "save": _SAVE.format("module"),
     "summary": "print(module)",
     "compile": "lucid.compile(module)",
@@ -270,6 +270,17 @@ DATA: Final[Mapping[str, str]] = {
     **dict.fromkeys(("dataloader", "dataset", "sampler"), "lucid.data has it itself: lucid.data.DataLoader"),
 }
 """Names of ``lucid.data``."""
+
+
+TRAINING: Final[Mapping[str, str]] = {
+    "Trainer": "lucid.fit(model, data, loss=, optimizer=)",
+    "train": "lucid.fit(model, data, loss=, optimizer=)",
+    "TerminateOnNaN": "a Callback whose on_batch_end calls run.stop() where run.loss is not finite",
+    "Precision": "a Metric: update() adds to its sums, compute() divides them",
+    "Recall": "a Metric: update() adds to its sums, compute() divides them",
+    "F1Score": "a Metric: update() adds to its sums, compute() divides them",
+}
+"""Names of ``lucid.training``."""
 
 
 SWA: Final[Mapping[str, str]] = {}

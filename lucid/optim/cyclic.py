@@ -38,6 +38,10 @@ class CyclicLR(LRScheduler):
         Number of the last step when training is resumed.
     """
 
+    settings = (
+        "total_size", "step_ratio", "mode", "scale_mode", "gamma", "max_lrs", "cycle_momentum", "momenta",
+    )  # fmt: skip
+
     def __init__(
         self,
         optimizer: Optimizer,

@@ -25,6 +25,8 @@ class LambdaLR(LRScheduler):
     Where each group has its own, the rate of a group that is added later stays as it is.
     """
 
+    settings = ("_shared",)
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -70,6 +72,8 @@ class MultiplicativeLR(LambdaLR):
 class StepLR(LRScheduler):
     """Times ``gamma`` every ``step_size`` epochs."""
 
+    settings = ("step_size", "gamma")
+
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
         self.step_size = integer(type(self).__name__, "step_size", step_size)
         self.gamma = number("StepLR", "gamma", gamma)
@@ -81,6 +85,8 @@ class StepLR(LRScheduler):
 
 class MultiStepLR(LRScheduler):
     """Times ``gamma`` at every milestone."""
+
+    settings = ("milestones", "gamma")
 
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
@@ -98,6 +104,8 @@ class MultiStepLR(LRScheduler):
 class ExponentialLR(LRScheduler):
     """Times ``gamma`` every epoch."""
 
+    settings = ("gamma",)
+
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
         self.gamma = number("ExponentialLR", "gamma", gamma)
         super().__init__(optimizer, last_epoch)
@@ -108,6 +116,8 @@ class ExponentialLR(LRScheduler):
 
 class ConstantLR(LRScheduler):
     """Times ``factor`` for the first ``total_iters`` epochs."""
+
+    settings = ("factor", "total_iters")
 
     def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1) -> None:
         self.factor = number("ConstantLR", "factor", factor)
@@ -124,6 +134,8 @@ class ConstantLR(LRScheduler):
 
 class LinearLR(LRScheduler):
     """Times a factor that goes linearly from ``start_factor`` to ``end_factor`` in ``total_iters`` epochs."""
+
+    settings = ("start_factor", "end_factor", "total_iters")
 
     def __init__(
         self,
@@ -152,6 +164,8 @@ class LinearLR(LRScheduler):
 class PolynomialLR(LRScheduler):
     """Down to 0 in ``total_iters`` epochs, as ``(1 - epoch / total_iters) ** power``."""
 
+    settings = ("total_iters", "power")
+
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
         self.total_iters = integer(type(self).__name__, "total_iters", total_iters)
         self.power = number("PolynomialLR", "power", power)
@@ -166,6 +180,8 @@ class PolynomialLR(LRScheduler):
 
 class CosineAnnealingLR(LRScheduler):
     """Along half a cosine from the first rate to ``eta_min`` in ``T_max`` epochs (Loshchilov and Hutter, 2017)."""
+
+    settings = ("T_max", "eta_min")
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         self.T_max = integer(type(self).__name__, "T_max", T_max)
@@ -187,6 +203,8 @@ class CosineAnnealingLR(LRScheduler):
 class CosineAnnealingWarmRestarts(LRScheduler):
     """Half a cosine from the first rate to ``eta_min``, again and again, each ``T_mult`` times longer than the last."""
 
+    settings = ("T_0", "T_mult", "eta_min")
+
     def __init__(
         self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
     ) -> None:
@@ -207,6 +225,8 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
 class SequentialLR(LRScheduler):
     """One schedule after another: the next begins at each milestone."""
+
+    settings = ("milestones",)
 
     def __init__(
         self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int], last_epoch: int = -1

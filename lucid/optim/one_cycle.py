@@ -53,6 +53,8 @@ class OneCycleLR(LRScheduler):
         Number of the last step when training is resumed.
     """
 
+    settings = ("total_steps", "anneal_strategy", "ends", "cycle_momentum", "rates", "momenta")
+
     def __init__(
         self,
         optimizer: Optimizer,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from ..base import checks
 from ..base.checks import integer, shown
@@ -30,6 +30,10 @@ class ReduceLROnPlateau:
     min_lr, eps
         Lowest rate; smaller changes than ``eps`` are not made.
     """
+
+    settings: ClassVar[tuple[str, ...]] = (
+        "mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "min_lr", "eps",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from ..base import checks
 from ..base.checks import integer
@@ -23,6 +23,9 @@ class LRScheduler(ABC):
     last_epoch
         Number of the last epoch when training is resumed; -1 starts afresh.
     """
+
+    settings: ClassVar[tuple[str, ...]] = ()
+    """What of the state is said when it is made, and stays so."""
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self._check_optimizer(optimizer)

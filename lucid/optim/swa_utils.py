@@ -188,6 +188,8 @@ class SWALR(LRScheduler):
         Number of the last epoch when training is resumed; -1 starts afresh.
     """
 
+    settings = ("anneal_epochs", "anneal_strategy")
+
     def __init__(
         self,
         optimizer: Optimizer,

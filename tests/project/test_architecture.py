@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("nn", ("nn", "optim", "data")),
     ("inspect", ("inspect", "proof", "report")),
     ("compiler", ("compiler", "models", "onnx")),
+    ("training", ("training",)),
     ("comparison", ("comparison", "extend")),
     ("face", ("__init__", "cli", "__main__")),
 )

@@ -1,0 +1,173 @@
+"""Checkpoints: model, optimiser, schedule, loader and random numbers in one file, which is whole or not there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..base import checks
+from ..base.checks import named, shown
+from ..errors import FileError, LucidError, OptionError
+from ..formats import serialize
+from ..formats.states import pack, unpack
+from ..graph.rng import current_keys
+from ..nn.module import Module
+from .fitting import as_state, checked
+
+VERSION = 1
+"""Of the state in the file; the file itself is a ``.lucid`` one without graphs."""
+
+PARTS = ("model", "optimizer", "scheduler", "loader")
+
+
+class Stateful(Protocol):
+    """What has a state that can be saved: a module, an optimiser, a schedule, a loader, or an object of the user's."""
+
+    def state_dict(self) -> object:
+        """The state."""
+
+    def load_state_dict(self, state_dict: dict[str, object], /) -> object:
+        """Take over a state."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was in a checkpoint beside the states that were put in their places.
+
+    Attributes
+    ----------
+    step
+        The number that was saved as such.
+    extra
+        What was saved as such.
+    """
+
+    step: int
+    extra: object
+
+
+def save_checkpoint(
+    path: str | os.PathLike[str],
+    *,
+    model: Stateful | None = None,
+    optimizer: Stateful | None = None,
+    scheduler: Stateful | None = None,
+    loader: Stateful | None = None,
+    step: int = 0,
+    extra: object = None,
+) -> None:
+    """Save where training is, so that :func:`load_checkpoint` goes on from there as if it had never stopped.
+
+    The file appears whole or not at all, also if the process is killed: what stood there before stays until then. It is
+    a safetensors file, and holds no code.
+
+    Parameters
+    ----------
+    path
+        Where to.
+    model, optimizer, scheduler, loader
+        Whose states are saved; other objects with ``state_dict()`` and ``load_state_dict()`` go too.
+    step
+        A number, such as that of the steps so far.
+    extra
+        More that is to come back: dicts, lists and tuples of numbers, strings, arrays and tensors, nested.
+    """
+    parts = _given("save_checkpoint", (model, optimizer, scheduler, loader))
+    checks.integer("save_checkpoint", "step", step, 0)
+    state = {
+        "checkpoint": VERSION,
+        "step": step,
+        "random": current_keys().state,
+        "extra": extra,
+        **{name: part.state_dict() for name, part in parts.items()},
+    }
+    try:
+        packed, arrays = pack(state)
+        serialize.save(path, {}, arrays, {"checkpoint": packed})
+    except FileError as error:
+        raise FileError(f"save_checkpoint: {error}") from error
+
+
+def load_checkpoint(
+    path: str | os.PathLike[str],
+    *,
+    model: Stateful | None = None,
+    optimizer: Stateful | None = None,
+    scheduler: Stateful | None = None,
+    loader: Stateful | None = None,
+    random: bool = True,
+) -> Checkpoint:
+    """Put back what :func:`save_checkpoint` has saved: all that is asked for, or, where anything is wrong, nothing.
+
+    Parameters
+    ----------
+    path
+        The file; nothing in it is executed.
+    model, optimizer, scheduler, loader
+        What takes its state back. What is not given stays as it is.
+    random
+        Whether the random numbers of the process go on where they were.
+
+    Raises
+    ------
+    FileError
+        The file cannot be read, is none that was saved so, or does not fit what it is loaded into.
+    """
+    parts = _given("load_checkpoint", (model, optimizer, scheduler, loader))
+    checks.flag("load_checkpoint", "random", random)
+    state = read(path)
+    try:
+        for name in parts:
+            if name not in state:
+                there = ", ".join(one for one in PARTS if one in state)
+                raise FileError(f"it holds no {name}, but {there or 'none of these'}")
+        put_back({name: (part, state[name]) for name, part in parts.items()})
+    except LucidError as error:
+        raise FileError(f"{named(os.fsdecode(path))}: cannot be loaded: {error}") from error
+    if random:
+        current_keys().state = checks.integer("load_checkpoint", "random", state["random"])
+    return Checkpoint(checks.integer("load_checkpoint", "step", state["step"], 0), state["extra"])
+
+
+def _given(owner: str, parts: tuple[Stateful | None, ...]) -> dict[str, Stateful]:
+    found = {name: part for name, part in zip(PARTS, parts, strict=True) if part is not None}
+    for name, part in found.items():
+        if not all(callable(getattr(part, method, None)) for method in ("state_dict", "load_state_dict")):
+            raise OptionError(f"{owner}: {name} has state_dict() and load_state_dict(), got {shown(part)}")
+    return found
+
+
+def read(path: str | os.PathLike[str]) -> dict[str, object]:
+    """What a checkpoint holds, checked but for what only its parts can know."""
+    archive = serialize.load(path)
+    extra = archive.extra
+    try:
+        if archive.graphs or not isinstance(extra, dict) or set(extra) != {"checkpoint"}:
+            raise FileError("it is a compiled model, which lucid.load(path) opens, or something else")
+        state = unpack(extra["checkpoint"], archive.arrays)
+        if not isinstance(state, dict) or not {"checkpoint", "step", "random", "extra"} <= set(state):
+            raise FileError("its state lacks something")
+        if state["checkpoint"] != VERSION or set(state) - {"checkpoint", "step", "random", "extra", *PARTS}:
+            raise FileError(f"its state is not of version {VERSION}: use a newer Lucid")
+        checks.integer("its state", "step", state["step"], 0)
+        checks.integer("its state", "random", state["random"], 0, (1 << 64) - 1)
+    except (LucidError, RecursionError) as error:
+        raise FileError(f"{named(os.fsdecode(path))}: is no checkpoint: {error}") from error
+    return state
+
+
+def put_back(parts: Mapping[str, tuple[Stateful, object]]) -> None:
+    """Give all parts their states, or none: those that were given theirs take the old ones back."""
+    states = {name: (part, checked(name, part, state)) for name, (part, state) in parts.items()}
+    before: list[tuple[Stateful, dict[str, object]]] = []
+    try:
+        for part, state in sorted(states.values(), key=lambda pair: isinstance(pair[0], Module)):  # which is checked
+            if not isinstance(part, Module):
+                before.append((part, as_state("its own state", part.state_dict())))
+            part.load_state_dict(state)
+    except BaseException:
+        for part, state in before:
+            part.load_state_dict(state)
+        raise

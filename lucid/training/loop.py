@@ -1,0 +1,266 @@
+"""``lucid.fit``: epochs of steps, validated, with callbacks; and ``evaluate``, a pass without steps."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeAlias
+
+from ..base import checks
+from ..base.checks import shown
+from ..data.collate import default_convert
+from ..errors import OptionError
+from ..nn.module import Module
+from ..optim.lr_scheduler import ChainedScheduler
+from ..optim.optimizer import Optimizer
+from ..optim.plateau import ReduceLROnPlateau
+from ..optim.schedule import LRScheduler as Schedule
+from ..tensor.grad_mode import no_grad
+from ..tensor.tensor import Tensor
+from .callbacks import Callback, LRScheduler
+from .history import History
+from .metrics import Average, Function, Metric, as_metrics, size_of
+from .progress import Display, display
+from .run import Run
+from .step import (
+    Forward,
+    Loss,
+    check_model,
+    checked_data,
+    checked_loss,
+    forward_of,
+    loss_of,
+    split,
+    step_of,
+    uninterrupted,
+)
+
+Metrics: TypeAlias = "Sequence[Metric | Function] | dict[str, Metric | Function] | Metric"
+
+
+def fit(
+    model: Module,
+    data: Iterable[object],
+    *,
+    loss: Loss,
+    optimizer: Optimizer,
+    epochs: int = 1,
+    validation: Iterable[object] | None = None,
+    metrics: Metrics = (),
+    callbacks: Sequence[Callback] = (),
+    scheduler: Schedule | ReduceLROnPlateau | ChainedScheduler | None = None,
+    progress: bool = True,
+    compiled: bool = True,
+    resume: str | os.PathLike[str] | None = None,
+) -> History:
+    """Train a model.
+
+    Ctrl-C ends it after the step that runs, so that the model is whole; pressed twice it does not wait for that.
+
+    Parameters
+    ----------
+    model
+        A module; it is trained in place.
+    data
+        Batches, gone through in each epoch: a :class:`lucid.data.DataLoader` or a list. Each is a tuple or list of the
+        model's inputs and, last, the target.
+    loss
+        Of the output and the target, a number: ``nn.CrossEntropyLoss()`` or a function. That of an epoch is the mean of
+        the batches' losses, each counted as often as it has samples.
+    optimizer, epochs
+        Of the model's parameters; how often to go through the data.
+    validation
+        Batches that it is tried on after each epoch, in evaluation mode; their numbers are ``val_loss`` and so on.
+    metrics
+        Of :mod:`lucid.training`, such as ``Accuracy()``, or functions of output and target, whose means are taken; a
+        dict gives them names.
+    callbacks, scheduler
+        Asked in this order. The scheduler is stepped after each epoch, before them; ``LRScheduler(scheduler,
+        every="step")`` among them steps one after each step.
+    progress
+        Whether to show how far it is, on standard error: a bar on a terminal if the package rich is there, else lines.
+    compiled
+        Whether to compile the model; without it every op runs at once, which is slower and easier to debug.
+    resume
+        A file that :class:`ModelCheckpoint` saves: if it is there, go on from it. A run that was stopped at any moment
+        and goes on ends as one that never stopped, bit by bit.
+
+    Returns
+    -------
+    History
+        Losses and metrics of the epochs by name.
+    """
+    run = _begun(model, data, optimizer, epochs, validation, metrics, _asked(scheduler, callbacks))
+    trained = _Trained(run, forward_of(model, compiled), checked_loss("fit", loss), validation, display(progress))
+    with _modes(model):
+        trained.run_all(resume)
+    return run.history
+
+
+def _asked(scheduler: Schedule | ReduceLROnPlateau | ChainedScheduler | None, callbacks: object) -> list[Callback]:
+    """The callbacks, and before them the one that steps the schedule."""
+    first = [] if scheduler is None else [LRScheduler(scheduler)]
+    return [*first, *checks.several("fit", "callbacks", callbacks)]
+
+
+def _begun(
+    model: Module,
+    data: object,
+    optimizer: Optimizer,
+    epochs: int,
+    validation: object,
+    metrics: object,
+    callbacks: list[Callback],
+) -> Run:
+    """The run of these arguments, if they are what they should be."""
+    owner = "fit"
+    check_model(owner, model)
+    checked_data(owner, "data", data)
+    if validation is not None:
+        checked_data(owner, "validation", validation)
+    if not isinstance(optimizer, Optimizer):
+        raise OptionError(f"{owner}: optimizer is one of lucid.optim, got {shown(optimizer)}")
+    for one in callbacks:
+        if not isinstance(one, Callback):
+            raise OptionError(f"{owner}: a callback is a lucid.training.Callback, got {shown(one)}")
+    return Run(
+        model, optimizer, data, checks.integer(owner, "epochs", epochs, 0), as_metrics(owner, metrics), callbacks,
+        validation is not None,
+    )  # fmt: skip
+
+
+class _Trained:
+    """A run and what it takes."""
+
+    def __init__(
+        self, run: Run, forward: Forward, loss: Loss, validation: Iterable[object] | None, shown: Display
+    ) -> None:
+        self.run, self.forward, self.loss, self.validation, self.shown = run, forward, loss, validation, shown
+        self.hooks: list[Callback] = [one for one in run.callbacks if isinstance(one, Callback)]
+        self.step = step_of(forward, loss, run.optimizer)
+
+    def run_all(self, resume: str | os.PathLike[str] | None) -> None:
+        """All epochs that there are to be."""
+        run, skipped = self.run, 0
+        if not run.model.training:
+            run.model.train()
+        for metric in run.metrics:
+            metric.reset()
+        for hook in self.hooks:
+            hook.on_fit_begin(run)
+        if resume is not None and os.path.exists(os.fspath(resume)):
+            skipped = run.resume(resume)
+        try:
+            while run.epoch < run.epochs and run.stopped is None:
+                self.epoch(skipped)
+                skipped = 0
+        finally:
+            self.shown.close()
+        for hook in self.hooks:
+            hook.on_fit_end(run)
+
+    def epoch(self, skipped: int) -> None:
+        """One epoch, without the first batches if it has been begun already."""
+        run = self.run
+        self.shown.begin(run)
+        for hook in self.hooks:
+            hook.on_epoch_begin(run)
+        assert isinstance(run.data, Iterable)
+        for batch in itertools.islice(run.data, skipped, None):
+            self.batch(batch)
+        if not run.batch:
+            raise OptionError(f"fit: there is no batch in the data in epoch {run.epoch + 1}")
+        logs = run.numbers()
+        if self.validation is not None:
+            logs |= {f"val_{name}": value for name, value in self.validated(self.validation).items()}
+        for metric in (run.losses, *run.metrics):
+            metric.reset()
+        run.history.add(logs)
+        run.logs, run.epoch, run.batch = logs, run.epoch + 1, 0
+        for hook in self.hooks:
+            hook.on_epoch_end(run)
+        run.save_what_is_due()
+        self.shown.end(run)
+
+    def batch(self, batch: object) -> None:
+        """One step."""
+        run = self.run
+        inputs, target = split("fit", default_convert(batch))
+        with uninterrupted():
+            run.loss, output = self.step(inputs, target)
+            run.batch, run.step = run.batch + 1, run.step + 1
+        run.losses.include(run.loss, size_of(target, output))
+        _update(run.metrics, output, target)
+        for hook in self.hooks:
+            hook.on_batch_end(run)
+        run.save_what_is_due()
+        self.shown.batch(run)
+
+    def validated(self, data: Iterable[object]) -> dict[str, float]:
+        """The loss and the metrics of other data, in evaluation mode."""
+        losses = Average(lambda output, target: 0.0, "loss")
+        for metric in self.run.metrics:
+            metric.reset()
+        with _modes(self.run.model):
+            self.run.model.eval()
+            return _gone_through(self.forward, data, self.loss, losses, self.run.metrics)
+
+
+def _update(metrics: Sequence[Metric], output: object, target: object) -> None:
+    if metrics:
+        given = output.detach() if isinstance(output, Tensor) else output
+        for metric in metrics:
+            metric.update(given, target)  # type: ignore[arg-type]  # what is no tensor, a metric of the user's may take
+
+
+def _gone_through(
+    forward: Forward, data: Iterable[object], loss: Loss | None, losses: Average, metrics: Sequence[Metric]
+) -> dict[str, float]:
+    with no_grad():
+        for batch in data:
+            inputs, target = split("validation", default_convert(batch))
+            output = forward(*inputs)
+            if loss is not None:
+                losses.include(float(loss_of(loss, output, target).item()), size_of(target, output))
+            _update(metrics, output, target)
+    return {one.name: one.compute() for one in ((losses, *metrics) if loss is not None else metrics)}
+
+
+def evaluate(
+    model: Module,
+    data: Iterable[object],
+    *,
+    loss: Loss | None = None,
+    metrics: Metrics = (),
+    compiled: bool = True,
+) -> dict[str, float]:
+    """The loss and the metrics of a model on data, in evaluation mode and without gradients.
+
+    Parameters are those of :func:`lucid.fit`.
+    """
+    owner = "evaluate"
+    check_model(owner, model)
+    checked_data(owner, "data", data)
+    found = as_metrics(owner, metrics)
+    for metric in found:
+        metric.reset()
+    if loss is not None:
+        checked_loss(owner, loss)
+    with _modes(model):
+        model.eval()
+        forward = forward_of(model, compiled)
+        return _gone_through(forward, data, loss, Average(lambda output, target: 0.0, "loss"), found)
+
+
+@contextmanager
+def _modes(model: Module) -> Iterator[None]:
+    """Whatever modes its modules are given within, they have their own again after it."""
+    before = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, training in before:
+            if module.training != training:
+                module.training = training

@@ -1,0 +1,171 @@
+"""Where training is: what callbacks look at and steer, and what a checkpoint holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..base import checks
+from ..base.checks import named, shown
+from ..errors import FileError, LucidError, OptionError
+from ..graph.rng import current_keys
+from ..nn.module import Module
+from ..optim.optimizer import Optimizer
+from .checkpoint import Stateful, put_back, read, save_checkpoint
+from .history import History
+from .metrics import Average, Metric
+
+_FIELDS = {"epoch", "batch", "stopped", "history", "metrics", "callbacks"}
+
+
+@dataclass
+class Run:
+    """Where a call of :func:`lucid.fit` is.
+
+    Attributes
+    ----------
+    model, optimizer
+        What is trained, and by what.
+    data
+        The batches.
+    epochs
+        How many there are to be.
+    epoch
+        How many have ended: the number, from 0, of the one that runs.
+    batch
+        How many batches of that there were.
+    step
+        How many steps there were in all.
+    loss
+        The loss of the last batch.
+    logs
+        At the end of an epoch its losses and metrics by name.
+    history
+        The same of all epochs.
+    stopped
+        Why it ends before the last epoch; None as long as it does not.
+    """
+
+    model: Module
+    optimizer: Optimizer
+    data: object
+    epochs: int
+    metrics: list[Metric]
+    callbacks: Sequence[Stateful]
+    validated: bool
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    loss: float = float("nan")
+    logs: dict[str, float] = field(default_factory=dict)
+    history: History = field(default_factory=History)
+    stopped: str | None = None
+    losses: Average = field(default_factory=lambda: Average(lambda output, target: 0.0, "loss"))
+    _due: list[str] = field(default_factory=list)
+
+    def stop(self, why: str = "a callback stopped it") -> None:
+        """Let it end when the epoch has ended."""
+        self.stopped = checks.text("stop", "why", why)
+
+    def numbers(self) -> dict[str, float]:
+        """The losses and metrics of the epoch so far."""
+        return {one.name: one.compute() for one in (self.losses, *self.metrics)}
+
+    def watched(self, owner: str, monitor: str | None, mode: str | None) -> tuple[str, str]:
+        """What a callback goes by, and whether its "min" or its "max" is best."""
+        name = monitor or ("val_loss" if self.validated else "loss")
+        plain = name.removeprefix("val_")
+        known = {one.name: one for one in (self.losses, *self.metrics)}
+        if plain not in known or (plain != name and not self.validated):
+            prefixes = ("", "val_") if self.validated else ("",)
+            there = ", ".join(prefix + one for prefix in prefixes for one in known)
+            raise OptionError(f"{owner}: there is no {shown(name)} to monitor; there are {there}")
+        found = mode or ("min" if plain == "loss" else known[plain].better)
+        if found is None:
+            raise OptionError(f'{owner}: say whether the "min" or the "max" of {name} is best: mode="max"')
+        return name, found
+
+    # ------------------------------------------------------------ saving
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save a checkpoint of all this, when all callbacks have had their turn."""
+        self._due.append(os.fsdecode(path))
+
+    def save_what_is_due(self) -> None:
+        """Save what was asked for."""
+        due, self._due = self._due, []
+        for path in dict.fromkeys(due):
+            save_checkpoint(
+                path, model=self.model, optimizer=self.optimizer, loader=self._loader(), step=self.step,
+                extra={"fit": self._state()},
+            )  # fmt: skip
+
+    def _loader(self) -> Stateful | None:
+        """The data, where they know where they are."""
+        stateful = hasattr(self.data, "state_dict") and hasattr(self.data, "load_state_dict")
+        return self.data if stateful else None  # type: ignore[return-value]
+
+    def _summed(self) -> list[Metric]:
+        return [self.losses, *self.metrics]
+
+    def _state(self) -> dict[str, object]:
+        return {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "stopped": self.stopped,
+            "history": self.history.state_dict(),
+            "metrics": [[one.name, one.state_dict()] for one in self._summed()],
+            "callbacks": [[type(one).__name__, one.state_dict()] for one in self.callbacks],
+        }
+
+    def resume(self, path: str | os.PathLike[str]) -> int:
+        """Go on where a checkpoint was saved; returns how many batches of data without a state are to be skipped."""
+        whole = read(path)
+        try:
+            extra = whole["extra"]
+            state = extra.get("fit") if isinstance(extra, dict) else None
+            if not isinstance(state, dict) or set(state) != _FIELDS:
+                raise FileError("it was not saved by lucid.fit")
+            loader = self._loader()
+            if (loader is None) != ("loader" not in whole):
+                raise FileError(f"it was saved {'with' if loader is None else 'without'} a loader that has a state")
+            self._take(state, whole)
+        except LucidError as error:
+            raise FileError(f"{named(os.fsdecode(path))}: cannot be resumed: {error}") from error
+        current_keys().state = checks.integer("fit", "random", whole["random"])
+        return self.batch if loader is None else 0
+
+    def _take(self, state: Mapping[str, object], whole: Mapping[str, object]) -> None:
+        """Take over all states, or none."""
+        epoch, batch = (checks.integer("fit", name, state[name], 0) for name in ("epoch", "batch"))
+        stopped = None if state["stopped"] is None else checks.text("fit", "stopped", state["stopped"])
+        history = History()
+        history.load_state_dict(checks.mapping("fit", "history", state["history"]))
+        if history.epochs != epoch:
+            raise FileError(f"it has {epoch} epochs, and a history of {history.epochs}")
+        parts: dict[str, tuple[Stateful, object]] = {
+            "model": (self.model, whole.get("model")),
+            "optimizer": (self.optimizer, whole.get("optimizer")),
+        }
+        loader = self._loader()
+        if loader is not None:
+            parts["loader"] = loader, whole["loader"]
+        for what, owned in (("metrics", self._summed()), ("callbacks", self.callbacks)):
+            names = [one.name if isinstance(one, Metric) else type(one).__name__ for one in owned]
+            pairs = _pairs(state[what])
+            if [name for name, _ in pairs] != names:
+                there = ", ".join(str(name)[:40] for name, _ in pairs[:20])
+                raise FileError(f"it has the {what} {there or 'of none'}, here are {', '.join(names) or 'none'}")
+            for one, name, (_, its) in zip(owned, names, pairs, strict=True):
+                parts[f"{what}: {name} ({len(parts)})"] = one, its
+        put_back(parts)
+        self.epoch, self.batch, self.step = epoch, batch, checks.integer("fit", "step", whole["step"], 0)
+        self.history, self.stopped = history, stopped
+        self.logs = history.last
+
+
+def _pairs(found: object) -> list[tuple[object, object]]:
+    """Names, and what has them; what is no such list has none."""
+    listed = found if isinstance(found, list) else []
+    return [(one[0], one[1]) if isinstance(one, list) and len(one) == 2 else (None, None) for one in listed]

@@ -1,0 +1,118 @@
+"""One step of training: the loss of a batch, its gradients, and the update; whole, or not at all."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Protocol, TypeAlias
+
+from ..base import checks
+from ..base.checks import shown
+from ..compiler.compiled import CompiledModel
+from ..compiler.entry import compile as compiled_of
+from ..errors import OptionError
+from ..nn.module import Module
+from ..optim.optimizer import Optimizer
+from ..tensor.tensor import Tensor
+
+Loss: TypeAlias = "Callable[[object, object], object]"
+
+
+class Forward(Protocol):
+    """What computes outputs: the model, or its compiled form."""
+
+    def __call__(self, *inputs: object) -> object:
+        """The outputs of a batch."""
+
+
+def forward_of(model: Module, compiled: bool) -> Forward:
+    """The model, compiled where that is asked for."""
+    checks.flag("fit", "compiled", compiled)
+    return compiled_of(model) if compiled and not isinstance(model, CompiledModel) else model
+
+
+def step_of(
+    forward: Forward, loss: Loss, optimizer: Optimizer
+) -> Callable[[Sequence[object], object], tuple[float, object]]:
+    """What trains on a batch: of the inputs and the target, the loss and the outputs."""
+
+    def step(inputs: Sequence[object], target: object) -> tuple[float, object]:
+        optimizer.zero_grad()
+        output = forward(*inputs)
+        value = loss_of(loss, output, target)
+        value.backward()
+        optimizer.step()
+        return float(value.item()), output
+
+    return step
+
+
+def loss_of(loss: Loss, output: object, target: object) -> Tensor:
+    """The loss of a batch, a scalar."""
+    value = loss(output, target)
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        raise OptionError(
+            f"fit: loss gives one number, a tensor, of the output and the target; it gave "
+            f"{value.type if isinstance(value, Tensor) else shown(value)}"
+        )
+    return value
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Within, Ctrl-C waits for the end; pressed twice it does not wait."""
+    usual = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(usual):
+        yield
+        return
+    came = 0
+
+    def wait(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came += 1
+        if came > 1:
+            signal.signal(signal.SIGINT, usual)
+            usual(number, frame)
+
+    signal.signal(signal.SIGINT, wait)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+        if came == 1:
+            signal.raise_signal(signal.SIGINT)
+
+
+def split(owner: str, batch: object) -> tuple[Sequence[object], object]:
+    """The inputs of a batch and its target, which comes last."""
+    if not isinstance(batch, list | tuple) or len(batch) < 2:
+        raise OptionError(
+            f"{owner}: a batch is a tuple or list of the model's inputs and the target, got {shown(batch)}; "
+            f"a collate_fn of the DataLoader can make it one"
+        )
+    return batch[:-1], batch[-1]
+
+
+def checked_data(owner: str, name: str, data: object) -> None:
+    """Raise for what cannot be gone through, again and again."""
+    if isinstance(data, Iterator):
+        raise OptionError(f"{owner}: {name}: an iterator ends with the first epoch; give a DataLoader or a list")
+    if isinstance(data, Module | Tensor | str | bytes | dict) or not hasattr(data, "__iter__"):
+        raise OptionError(f"{owner}: {name} gives batches, as a DataLoader does, got {shown(data)}")
+
+
+def check_model(owner: str, model: object) -> None:
+    """Raise for what is no module."""
+    if not isinstance(model, Module):
+        raise OptionError(f"{owner}: model is a module, got {shown(model)}")
+
+
+def checked_loss(owner: str, loss: object) -> Loss:
+    """A function of output and target."""
+    if isinstance(loss, type):
+        raise OptionError(f"{owner}: loss is a function, got the class {loss.__name__}; write {loss.__name__}()")
+    found: Loss = checks.function(owner, "loss", loss)
+    return found
