@@ -5,6 +5,7 @@
 #   make check    lint, format, types, tests
 #   make machines the suite beside two busy processes, and on each machine that is described (MACHINES='busy 1core')
 #   make soak     sweeps at length: generated programs, files, calls and interrupts (SOAK='stale --seconds 60' picks one)
+#   make docs     build the documentation, run its notebooks and check its links; writes site/html/
 #   make pictures draw the pictures of docs/pictures.md
 #   make peer     compare with PyTorch and ONNX Runtime, and run a notebook (installs what it needs)
 #   make models   fetch real ONNX models and compare each with ONNX Runtime (installs it)
@@ -21,7 +22,7 @@ BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 DONE := $(VENV)/.lucid
 
-.PHONY: help demo test machines check lint soak pictures peer models onnx bench clean
+.PHONY: help demo test machines check lint soak docs pictures peer models onnx bench clean
 .NOTPARALLEL:   # the targets share one environment
 .DELETE_ON_ERROR:
 export PYTHONDONTWRITEBYTECODE =   # the many processes that tests start need not compile what others have compiled
@@ -48,6 +49,10 @@ check: lint test
 soak: $(DONE)-test
 	@$(BIN)/python -m tests.soak $(SOAK)
 
+docs: $(DONE)-docs
+	@$(BIN)/sphinx-build -q -W --keep-going -j auto -c docs -d site/doctrees . site/html
+	@$(BIN)/python -m pytest -q -o addopts="-W error --strict-markers --strict-config" tests/site
+
 pictures: $(DONE)-test
 	@$(BIN)/python examples/pictures.py
 
@@ -69,7 +74,7 @@ bench: $(DONE)-bench
 	@$(BIN)/python benchmarks/sweep.py
 
 clean:
-	@rm -rf $(VENV) demo-out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) demo-out site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---------------------------------------------------------------- set-up

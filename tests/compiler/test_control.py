@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -423,9 +422,3 @@ def test_a_loop_is_interrupted_and_goes_on() -> None:
 def test_loops_that_cannot_be(function: Callable[..., Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         lucid.compile(function, lucid.spec(3, 4))
-
-
-def test_the_page() -> None:
-    page = Path(__file__).parents[2] / "docs" / "control_flow.md"
-    failed, tried = doctest.testfile(str(page), module_relative=False)
-    assert tried > 8 and not failed

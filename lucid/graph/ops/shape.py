@@ -337,7 +337,7 @@ def repeat(x: T, *sizes: object) -> T:
 
 
 def tile(x: T, *dims: object) -> T:
-    """As :func:`repeat`; where there are fewer repeats than axes, the leading axes are not repeated."""
+    """As ``Tensor.repeat``; where there are fewer repeats than axes, the leading axes are not repeated."""
     repeats = as_shape("tile", dims)
     return _repeat("tile", x, (1,) * (x.type.rank - len(repeats)) + repeats)
 
