@@ -82,9 +82,15 @@ def lives(pid: int) -> bool:
         return False
 
 
+def send(pid: int, number: signal.Signals) -> None:
+    """To one process: 0, which is what a worker has for a number before it has begun, would be the tests' own group."""
+    assert pid > 0, "it has not begun"
+    os.kill(pid, number)
+
+
 def stop(pid: int) -> None:
     """And wait until all its threads have stopped."""
-    os.kill(pid, signal.SIGSTOP)
+    send(pid, signal.SIGSTOP)
     until(lambda: all(state(task) == "T" for task in Path(f"/proc/{pid}/task").iterdir()))
 
 
@@ -151,7 +157,7 @@ def test_a_worker_that_is_killed_is_replaced(workers: WorkerProcesses) -> None:
     want = answer(compiled, images())
     assert np.array_equal(answer(compiled, images()), want) and helped(workers) == [True, True]
     first = [workers.pid(link) for link in workers.links]
-    os.kill(first[0], signal.SIGKILL)
+    send(first[0], signal.SIGKILL)
     until(lambda: not lives(first[0]))
     until(lambda: workers.clerk.ask(workers._tend) and workers.settle() and workers.pid(workers.links[0]) != first[0])
     assert np.array_equal(answer(compiled, images()), want) and helped(workers) == [True, True]
@@ -169,16 +175,17 @@ def test_nobody_waits_for_a_worker_that_does_not_come(
     monkeypatch.setattr(WorkerProcesses, "patient", False)
     for link in workers.links:
         link.proven = True
-    os.kill(workers.pid(workers.links[0]), number)
+    first = [workers.pid(link) for link in workers.links]
+    send(first[0], number)
     for _ in range(5):
         assert np.array_equal(answer(compiled, images()), want)
     assert not helped(workers)[0]
-    os.kill(workers.pid(workers.links[1]), number)
+    send(first[1], number)
     for _ in range(5):
         assert np.array_equal(answer(compiled, images()), want)
-    for link in workers.links:
-        os.kill(workers.pid(link), signal.SIGKILL)
-    until(lambda: not any(lives(workers.pid(link)) for link in workers.links))
+    for pid in filter(lives, first):
+        send(pid, signal.SIGKILL)
+    until(lambda: not any(map(lives, first)))
     workers.clerk.ask(workers._tend)
     assert workers.settle()
 
@@ -198,13 +205,13 @@ def test_a_worker_that_is_to_go_does_nothing_more(workers: WorkerProcesses) -> N
         assert first in workers.leaving and first.place not in {link.place for link in workers.links}
         done = workers.board[first.by + DONE]
         assert np.array_equal(answer(compiled, images()), want) and helped(workers) == [True, True]
-        os.kill(workers.pid(first), signal.SIGCONT)
+        send(workers.pid(first), signal.SIGCONT)
         until(lambda: not workers.leaving)
         said = workers.board[first.by + DONE]
         assert said == done or said & 1, "it did something"
     finally:
         if lives(workers.pid(first)):
-            os.kill(workers.pid(first), signal.SIGKILL)
+            send(workers.pid(first), signal.SIGKILL)
 
 
 def test_workers_that_are_sent_away_as_they_begin(workers: WorkerProcesses) -> None:
