@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from statistics import median
 from time import perf_counter
 
@@ -18,8 +18,8 @@ from ..base.tables import as_html
 from ..formats.files import checked_path, write_atomically
 from ..runtime.planning.machine import this_machine
 from ..runtime.program.executable import Executable, watched
+from ..runtime.program.marks import Marks
 from ..runtime.program.plan import Plan
-from ..runtime.program.printer import Marks
 from ..runtime.program.step import Step
 from ..runtime.workers import blas
 
@@ -30,7 +30,14 @@ WARM, MOST_WARM = 0.05, 200
 BESTS = 5
 """Repetitions of which the best says what the machine can do."""
 NEXT = 5
-"""Steps that are named as those where the most time is to be had."""
+"""Steps that are named as those where the most time is to be had, at most."""
+MILLISECOND = 1e-3
+MOST_DISTORTED = 0.04
+"""Part of the time that marks may take."""
+MARK = 1.5
+"""What a mark takes, by what it takes to look at the clock."""
+LITTLE = 0.02
+"""Part of a step's time that the machine could do it in, below which neither products nor bytes decide."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,8 @@ class StepTime:
         Seconds in which so many cores of the machine could do that.
     where
         The user's line.
+    helpers
+        For each worker beside the caller, median of the seconds that it worked on this.
     """
 
     node: str
@@ -73,6 +82,12 @@ class StepTime:
     nbytes: int
     least: float
     where: str
+    helpers: tuple[float, ...] = ()
+
+    @property
+    def helped(self) -> float:
+        """Seconds of all helpers together."""
+        return sum(self.helpers)
 
     @property
     def to_be_had(self) -> float:
@@ -93,7 +108,7 @@ class Profile:
     timed
         What is known of the steps that a run goes through.
     distortion
-        By which part of the total the marked program took longer.
+        By which part the fastest run of the marked program took longer than that of the program as it is.
     limits
         What a core can do.
     threads
@@ -121,14 +136,15 @@ class Profile:
         return as_html(self._table(), self._summary())
 
     def _table(self) -> list[tuple[str, ...]]:
-        head = ("node", "op", "lowering", "workers", "us", "%", "GFLOP/s", "GB/s", "to be had, us")
+        head = ("node", "op", "lowering", "workers", "us", "%", "helpers, us", "GFLOP/s", "GB/s", "to be had, us")
         return [head, *(self._row(step) for step in sorted(self.timed, key=lambda step: -step.seconds))]
 
     def _row(self, step: StepTime) -> tuple[str, ...]:
         rates = [f"{one / step.seconds / 1e9:.1f}" if one and step.seconds else "" for one in (step.flops, step.nbytes)]
         return (
             step.node, step.op, step.lowering, str(step.workers), f"{step.seconds * 1e6:.1f}",
-            f"{100 * step.seconds / self.total:.1f}", *rates, f"{step.to_be_had * 1e6:.1f}",
+            f"{100 * step.seconds / self.total:.1f}", f"{step.helped * 1e6:.1f}" if step.helped else "", *rates,
+            f"{step.to_be_had * 1e6:.1f}",
         )  # fmt: skip
 
     def _summary(self) -> list[str]:
@@ -139,11 +155,27 @@ class Profile:
             f"a core does {best.flops / 1e9:.0f} GFLOP/s, and moves {best.near / 1e9:.0f} GB/s within its second-level "
             f"cache and {best.far / 1e9:.0f} beyond",
         ]
+        helped = sum(step.helped for step in self.timed)
+        if helped:
+            lines.insert(1, f"helpers worked {helped * 1e6:.1f} us of it, beside the caller")
         wanting = [step for step in sorted(self.timed, key=lambda step: -step.to_be_had)[:NEXT] if step.to_be_had > 0]
         if wanting:
-            named = ", ".join(f"{step.node} ({step.to_be_had * 1e6:.1f} us)" for step in wanting)
-            lines.append(f"the next microseconds are to be had in {named}")
+            so_far = list(accumulate(step.to_be_had for step in wanting))
+            enough = next((n for n, seconds in enumerate(so_far, 1) if seconds >= MILLISECOND), 0)
+            named = ", ".join(f"{step.node} ({self._wanting(step)})" for step in wanting[: enough or NEXT])
+            which = "millisecond is" if enough else "microseconds are"
+            lines.append(f"the next {which} to be had in {named}")
         return lines
+
+    def _wanting(self, step: StepTime) -> str:
+        """What a step misses: of products, of bytes moved, or of neither, as functions of numbers do, and calls."""
+        workers, best = max(1, step.workers), self.limits
+        had = f"{step.to_be_had * 1e6:.1f} us"
+        if step.least < LITTLE * step.seconds:
+            return f"{had}: neither products nor bytes"
+        if step.flops / best.flops >= workers * step.least:
+            return f"{had}: {step.flops / step.seconds / 1e9:.0f} of {workers * best.flops / 1e9:.0f} GFLOP/s"
+        return f"{had}: {step.nbytes / step.seconds / 1e9:.0f} of {step.nbytes / step.least / 1e9:.0f} GB/s"
 
     def data(self) -> dict[str, object]:
         """All of it, as JSON has it."""
@@ -167,10 +199,12 @@ class Profile:
         at, events = 0.0, []
         for step in self.timed:
             said = {key: value for key, value in asdict(step).items() if key not in ("node", "seconds")}
-            events.append({
-                "name": step.node, "cat": step.op, "ph": "X", "pid": 1, "tid": 1, "ts": at * 1e6,
-                "dur": step.seconds * 1e6, "args": said,
-            })  # fmt: skip
+            for worker, seconds in enumerate((step.seconds, *step.helpers), 1):
+                if worker == 1 or seconds:
+                    events.append({
+                        "name": step.node, "cat": step.op, "ph": "X", "pid": 1, "tid": worker, "ts": at * 1e6,
+                        "dur": seconds * 1e6, "args": said,
+                    })  # fmt: skip
             at += step.seconds
         return events
 
@@ -179,32 +213,97 @@ def profile(
     plan: Plan, program: Executable, parameters: Sequence[Array], inputs: Sequence[Array], repeat: int,
     clock: Clock = perf_counter,
 ) -> Profile:  # fmt: skip
-    """Run the program as it is and the one with marks in turn, ``repeat`` times; the plan keeps what was measured."""
-    marks: Marks = []
+    """Run the program as it is and one with marks in turn, ``repeat`` times; the plan keeps what was measured.
+
+    Where marks take too much of it, steps are marked together, and share that time as when each had a mark of its own.
+    """
+    reading, best = _reading(clock), limits(clock)
+    runs = _measured(plan, program, parameters, inputs, repeat, clock, None)
+    seconds = runs.seconds(reading)
+    batches = _batches(seconds, MARK * reading / MOST_DISTORTED)
+    if len(seconds) * MARK * reading > MOST_DISTORTED * median(runs.plain) and len(batches) < len(seconds):
+        runs = _measured(plan, program, parameters, inputs, repeat, clock, batches)
+        seconds = _shared_out(runs.seconds(reading), seconds)
+    times = {**dict.fromkeys((step.name for step in plan.steps if not step.fixed), 0.0), **seconds}
+    helped = runs.helped()
+    timed = tuple(_timed(step, times[step.name], best, helped) for step in plan.steps if step.name in times)
+    plan.measured.update(times)
+    steps = tuple((step.name, step.node.op.name, times.get(step.name, 0.0)) for step in plan.steps)
+    return Profile(steps, median(runs.plain), timed, runs.distortion(), best, plan.threads)
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """Seconds of the runs of the program as it is and of the marked one: of steps, and of helpers at them."""
+
+    plain: list[float] = field(default_factory=list)
+    marked: list[float] = field(default_factory=list)
+    steps: list[dict[str, float]] = field(default_factory=list)
+    helpers: list[dict[str, list[float]]] = field(default_factory=list)
+
+    def distortion(self) -> float:
+        """Of the fastest runs: what else goes on slows down some of either."""
+        least = min(self.plain)
+        return min(self.marked) / least - 1 if least else 0.0
+
+    def seconds(self, reading: float) -> dict[str, float]:
+        """Medians of the steps, without what it takes to read the clock."""
+        return {name: max(0.0, median(run[name] for run in self.steps) - reading) for name in self.steps[0]}
+
+    def helped(self) -> dict[str, tuple[float, ...]]:
+        """For each step that is shared the medians of each worker beside the caller."""
+        return {
+            name: tuple(map(median, zip(*(run[name] for run in self.helpers), strict=True)))[1:]
+            for name in self.helpers[0]
+        }
+
+
+def _measured(
+    plan: Plan, program: Executable, parameters: Sequence[Array], inputs: Sequence[Array], repeat: int, clock: Clock,
+    only: Container[str] | None,
+) -> _Runs:  # fmt: skip
+    """Run the program as it is and one that notes when these steps end, in turn."""
+    marks = Marks(only=only, parts=[])
     marked = watched(plan, marks=marks, clock=clock)
     marked.load(parameters, 0)
     for one in (program, marked):
         _warm(one, inputs, clock)
-    runs: list[list[float]] = []
-    plain: list[float] = []
-    whole: list[float] = []
+    runs = _Runs()
     for _ in range(repeat):
         start = clock()
         program(*inputs)
-        plain.append(clock() - start)
-        marks.clear()
-        start = clock()
+        runs.plain.append(clock() - start)
+        marks.runs.clear()
+        began, start = perf_counter(), clock()
         marked(*inputs)
-        whole.append(clock() - start)
-        runs.append([b - a for a, b in pairwise([start, *(end for _, end in marks)])])
-    reading, total = _reading(clock), median(plain)
-    seconds = {name: max(0.0, median(run[i] for run in runs) - reading) for i, (name, _) in enumerate(marks)}
-    best = limits(clock)
-    timed = tuple(_timed(step, seconds[step.name], best) for step in plan.steps if step.name in seconds)
-    plan.measured.update(seconds)
-    steps = tuple((step.name, step.node.op.name, seconds.get(step.name, 0.0)) for step in plan.steps)
-    distortion = median(whole) / total - 1 if total else 0.0
-    return Profile(steps, total, timed, distortion, best, plan.threads)
+        runs.marked.append(clock() - start)
+        runs.steps.append(marks.seconds(start))
+        runs.helpers.append(marks.helpers(began))
+    return runs
+
+
+def _batches(seconds: Mapping[str, float], least: float) -> list[str]:
+    """Steps, of which each is the last of some that take so long together; the very last is one of them."""
+    found, since = list[str](), 0.0
+    for name, one in seconds.items():
+        since += one
+        if since > least:
+            found.append(name)
+            since = 0.0
+    return [*found[:-1], *list(seconds)[-1:]]
+
+
+def _shared_out(batches: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
+    """The seconds of batches, shared out among their steps as these took before."""
+    found: dict[str, float] = {}
+    batch: list[str] = []
+    for name in before:
+        batch.append(name)
+        if name in batches:
+            whole = sum(before[one] for one in batch)
+            found |= {one: batches[name] * before[one] / whole if whole else 0.0 for one in batch}
+            batch = []
+    return found
 
 
 def _warm(program: Executable, inputs: Sequence[Array], clock: Clock) -> None:
@@ -217,13 +316,10 @@ def _warm(program: Executable, inputs: Sequence[Array], clock: Clock) -> None:
 
 def _reading(clock: Clock) -> float:
     """Seconds that a mark takes."""
-    marks: Marks = []
-    for _ in range(64):
-        marks.append(("", clock()))
-    return median(b - a for (_, a), (_, b) in pairwise(marks))
+    return median(b - a for a, b in pairwise([clock() for _ in range(64)]))
 
 
-def _timed(step: Step, seconds: float, best: Limits) -> StepTime:
+def _timed(step: Step, seconds: float, best: Limits, helped: Mapping[str, tuple[float, ...]]) -> StepTime:
     operands = dict.fromkeys(y for y in (*step.ins, *step.outs) if y is not None)
     nbytes = sum(y.type.nbytes for y in operands) if step.code.run else 0
     flops = step.choice.way.flops * step.workers  # it counts what the busiest worker does
@@ -231,7 +327,7 @@ def _timed(step: Step, seconds: float, best: Limits) -> StepTime:
     least = max(flops / best.flops, nbytes / rate) / max(1, step.workers)
     return StepTime(
         step.name, step.node.op.name, str(step.choice), step.workers, seconds, flops, nbytes, least,
-        ", ".join(step.node.origin.locations),
+        ", ".join(step.node.origin.locations), helped.get(step.name, ()),
     )  # fmt: skip
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import median
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +19,7 @@ from ..graph.types import TensorType
 from .planning.choosing import as_read, choose_all
 from .planning.registry import Choice, choices, choose
 from .program.executable import Executable
-
-Marks: TypeAlias = "list[tuple[str, float]]"
+from .program.marks import Marks
 
 MOST = 8
 """Choices of a node that are measured, those first that are predicted to be quickest."""
@@ -157,18 +155,17 @@ class _Trial:
     """A program that marks when each step ended."""
 
     def __init__(self, graph: Graph, chosen: Mapping[str, Choice], threads: int, exact: bool) -> None:
-        self.marks: Marks = []
+        self.marks = Marks()
         self.executable = Executable(
             graph, threads=threads, exact=exact, chosen=chosen, marks=self.marks, clock=perf_counter
         )
 
     def run(self, inputs: Sequence[Array]) -> dict[str, float]:
         """Seconds of each step."""
-        self.marks.clear()
+        self.marks.runs.clear()
         start = perf_counter()
         self.executable(*inputs)
-        ends = [start, *(end for _, end in self.marks)]
-        return {name: b - a for (name, _), (a, b) in zip(self.marks, pairwise(ends), strict=True)}
+        return self.marks.seconds(start)
 
 
 @dataclass(frozen=True)

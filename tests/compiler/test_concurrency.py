@@ -21,6 +21,7 @@ from lucid.errors import ExecutionError
 from lucid.graph.trace import active_trace
 from lucid.models.resnet import BasicBlock
 from lucid.runtime.program.executable import Executable
+from lucid.runtime.program.marks import Marks
 from lucid.runtime.workers.settings import get_num_threads, set_num_threads
 from lucid.runtime.workers.threads import ThreadPool
 from lucid.tensor.tracing import Recorder
@@ -179,20 +180,10 @@ def test_a_pool_that_nobody_has_any_more_ends_its_workers() -> None:
 # ---------------------------------------------------------------- BLAS
 
 
-class Marks(list[Any]):
-    """Marks of a run that call something after every step, in the middle of the program."""
-
-    def __init__(self, at_step: Callable[[], object]) -> None:
-        self.at_step = at_step
-
-    def append(self, mark: Any) -> None:
-        self.at_step()
-
-
 def program(at_step: Callable[[], object]) -> Callable[[], object]:
     """A program with shared blocks that calls ``at_step`` between its steps."""
     net, inputs = compiled("convs")
-    run = Executable(net.graph.bind({"N": len(inputs[0])}), threads=2, marks=Marks(at_step))
+    run = Executable(net.graph.bind({"N": len(inputs[0])}), threads=2, marks=Marks(), clock=at_step)  # type: ignore[arg-type]
     state = net.model.state_dict()
     run.load([np.asarray(state[name]) for name in run.parameters], 0)
     return lambda: run(inputs[0])

@@ -15,6 +15,7 @@ import lucid
 from lucid.runtime import tuning
 from lucid.runtime.planning.registry import Choice
 from lucid.runtime.program.executable import Executable, watched
+from lucid.runtime.program.marks import Marks
 from lucid.runtime.program.plan import Plan, make_plan
 from lucid.runtime.program.printer import generate
 
@@ -37,7 +38,7 @@ def test_every_model_is_here() -> None:
 
 def text(executable: Executable) -> str:
     """The program without what watches it."""
-    return re.sub(r"\n *(marks|values)(\.append\(|\[).*", "", executable.source.text)
+    return re.sub(r"\n *(end(_\d+)? = clock\(\)|runs(_\d+)?\.append\(|values\[).*", "", executable.source.text)
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def check(model: lucid.nn.Module, shape: tuple[int, ...], tuned: list[Plan], thr
         lucid.compile(model, lucid.spec(*shape), threads=threads, exact=exact, tune=tune) for tune in (False, True)
     )
     plan, source = run.plan, run.source
-    assert text(watched(plan, marks=[])) == source
+    assert text(watched(plan, marks=Marks())) == source
     assert [str(step.choice) for step in watched(plan, values={}).plan.steps] == [str(s.choice) for s in plan.steps]
     assert tune.source == source
     usual, *others = tuned
@@ -104,4 +105,4 @@ def test_a_result_that_lies_in_rows_does_so_under_the_profiler_too() -> None:
     before = net.source
     net.profile(x, repeat=1)
     assert net.source == before
-    assert text(watched(net.plan, marks=[])) == before
+    assert text(watched(net.plan, marks=Marks())) == before

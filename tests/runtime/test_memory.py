@@ -30,6 +30,7 @@ from lucid.runtime.planning.registry import lowerings
 from lucid.runtime.program.emitter import Operand
 from lucid.runtime.program.executable import Executable
 from lucid.runtime.program.liveness import Interval, in_arena, passing
+from lucid.runtime.program.marks import Marks
 from lucid.runtime.program.memory import _by_size, _by_time, aligned, assign_offsets, largest_live_set
 from lucid.runtime.program.plan import Plan, make_plan
 from lucid.runtime.program.statement import Code, Statement, marked
@@ -273,15 +274,17 @@ def test_every_max_pooling_of_a_network_is_fused(name: str) -> None:
     assert large == {"vgg16": 3}.get(name, 1)
 
 
-class Ending(list[Any]):
-    """Marks of a run that count, at its last step, the bytes of what is no array: the views above all."""
+class Ending:
+    """A clock that counts, at the last step of a run, the bytes of what is no array: the views above all."""
 
-    def __init__(self, step: Step) -> None:
-        self.last, self.counting, self.objects = step.name, True, 0
+    def __init__(self, marks: Marks) -> None:
+        self.marks, self.ended, self.objects = marks, 0, 0
 
-    def append(self, mark: Any) -> None:
-        if self.counting and mark[0] == self.last:
+    def __call__(self) -> float:
+        self.ended += 1
+        if self.ended == len(self.marks.steps):
             self.objects = traced(False)
+        return 0.0
 
 
 def traced(arrays: bool) -> int:
@@ -308,8 +311,9 @@ def test_numpy_allocates_what_the_plan_says(
     monkeypatch.setattr(settings, "MAPPED", 1 << 63)
     model = build()
     plan = lucid.compile(model, lucid.spec(*shape), threads=1).plan
-    marks = Ending(plan.steps[-1])
-    run = Executable(plan.graph, threads=1, marks=marks)
+    marks = Marks()
+    ending = Ending(marks)
+    run = Executable(plan.graph, threads=1, marks=marks, clock=ending)
     state, x = model.state_dict(), np.ones(shape, np.float32)
     np.ones((512, 512), np.float32) @ np.ones((512, 512), np.float32)  # BLAS takes its own memory at the first product
     gc.collect()
@@ -318,11 +322,10 @@ def test_numpy_allocates_what_the_plan_says(
         run.load([np.asarray(state[name]) for name in run.parameters], 0)
         packed = traced(True)
         run(x)
-        marks.counting = False
         gc.collect()
         tracemalloc.reset_peak()
         (y,) = run(x)
-        peak = tracemalloc.get_traced_memory()[1] - marks.objects - packed
+        peak = tracemalloc.get_traced_memory()[1] - ending.objects - packed
     finally:
         tracemalloc.stop()
     assert packed == pytest.approx(plan.packed_bytes + plan.workspace_bytes, rel=0.05)

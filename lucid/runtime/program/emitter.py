@@ -170,15 +170,15 @@ class Emitter(Generic[E]):
     def take(self, statements: Iterable[Statement]) -> None:
         """What an emitter for a part of the node has made, as lines that compute."""
         for statement in statements:
-            self._compute(statement.line, *statement.writes)
+            self._compute(statement.line, *statement.writes, workers=statement.workers)
 
     def take_as_they_are(self, statements: Iterable[Statement]) -> None:
         """What a region does, as a part of what this node does at each run."""
         self.code.run.extend(statements)
 
-    def _compute(self, text: str, *writes: str) -> None:
+    def _compute(self, text: str, *writes: str, workers: int = 0) -> None:
         where, phase = (self.code.prepare, Phase.STATE) if self._once else (self.code.run, Phase.CALL)
-        where.append(Statement.of(text, phase, *writes))
+        where.append(Statement.of(text, phase, *writes, workers=workers))
 
     def check_written(self) -> None:
         """Raise where no line names a result: the kernel has forgotten to write it."""
@@ -230,9 +230,9 @@ class Emitter(Generic[E]):
         Where what it reads has one address for all runs, workers may be processes.
         """
         lines = "\n".join([f"def {function}(worker):", *(f"    {line}" for text in body for line in text.splitlines())])
-        defined = Statement.of(lines, Phase.ARENA, function)
+        defined = Statement.of(lines, Phase.ARENA, function, workers=workers)
         if self._once or not self.volatile.isdisjoint(defined.names):
-            self._compute(f"{lines}\n{self.use(parallel)}({function}, {workers})", function)
+            self._compute(f"{lines}\n{self.use(parallel)}({function}, {workers})", function, workers=workers)
         else:
             self.code.bind.append(defined)
             self.line(f"share({len(self.names.regions)})")

@@ -27,8 +27,9 @@ from ..workers import blas
 from ..workers.board import Late
 from ..workers.settings import private_bytes, shared_bytes, worker_processes
 from ..workers.sharing import Run, Sharing
+from .marks import Marks
 from .plan import Plan, make_plan
-from .printer import Marks, Source, Values, generate
+from .printer import Source, Values, generate
 from .store import Kept, Store
 from .subnormal import flush, has_subnormals
 from .views import as_view
@@ -80,7 +81,7 @@ class Executable:
     chosen
         What runs some of the nodes, instead of what is predicted to be quickest.
     marks
-        Where given, every run appends the name of each step and the time (s) at which it ended.
+        Where given, every run notes there the time (s) at which each of its steps ended.
     values
         Where given, copies of each step's outputs are put there under its name.
     clock

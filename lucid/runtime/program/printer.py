@@ -21,7 +21,7 @@ from bisect import bisect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from itertools import count, groupby
+from itertools import count, groupby, takewhile
 from operator import itemgetter
 from time import perf_counter
 from typing import Any, TypeAlias
@@ -32,16 +32,17 @@ from ...base.garbage import collection_paused
 from ...errors import GraphError
 from ...graph.region import spelled
 from ..planning.phase import Phase
-from ..workers.settings import private_bytes
+from ..workers.parts import BEGAN, ENDED, note
+from ..workers.settings import private_bytes, shared_bytes
 from ..workers.threads import parallel
 from .emitter import Operand
+from .marks import Marks
 from .names import quoted, remark
 from .plan import Plan
 from .statement import Statement, unmarked
 from .step import Step
 from .views import apart, place
 
-Marks: TypeAlias = "list[tuple[str, float]]"
 Values: TypeAlias = "dict[str, tuple[Any, ...]]"
 
 _numbers = count(1)
@@ -129,6 +130,8 @@ class Printer:
         self.indent = 0
         self.assigned: list[str] = []
         self.functions: dict[str, int] = {}
+        self.watch: Callable[[Step, Statement], str] | None = None
+        """Writes functions that workers call, where somebody wants to know who does."""
 
     def write(self, text: str, *node: str) -> None:
         """Lines, which belong to a node, given by its path.
@@ -154,7 +157,9 @@ class Printer:
             if statements:
                 self.write(f"# {remark(str(step))}", step.name)
                 for statement in statements:
-                    self.write(statement.text, step.name, *statement.path)
+                    watched = self.watch is not None and statement.workers and part in ("bind", "run")
+                    text = self.watch(step, statement) if self.watch and watched else statement.text
+                    self.write(text, step.name, *statement.path)
                     self.assigned.extend(statement.writes)
 
     def define(self, header: str, body: Callable[[], None], apart: str | None = None) -> None:
@@ -207,7 +212,7 @@ def generate(
     plan
         What to print.
     marks
-        Where given, the program appends the name of every step of a run and the time (s) at which it ended.
+        Where given, the program notes there the time (s) at which each step of a run ended.
     values
         Where given, the program puts copies of every step's outputs there, as soon as they are made.
     clock
@@ -227,6 +232,12 @@ class _Writer:
         self, plan: Plan, out: Printer, marks: Marks | None, values: Values | None, clock: Callable[[], float]
     ) -> None:
         self.plan, self.out, self.marks, self.values, self.clock = plan, out, marks, values, clock
+        self.ends: list[str] = []
+        """Variables with the times at which steps ended."""
+        if marks is not None:
+            marks.begin()
+            if marks.parts is not None:
+                out.watch = self.noted
         self.own = plan.names.use(apart) if len(plan.steps) > CLOSURE_LIMIT else None
 
     def program(self) -> None:
@@ -286,14 +297,30 @@ class _Writer:
     def steps(self) -> None:
         plan, out = self.plan, self.out
         for step in plan.steps:
+            before = len(out.lines)
             self._allocate(step)
             out.section([step], "run")
             if not self._kept_early(step):
                 self._keep(step)
-            if self.marks is not None and (step.code.run or not step.fixed):
-                marks, clock = plan.names.use(self.marks, "marks"), plan.names.use(self.clock, "clock")
-                out.write(f"{marks}.append(({quoted(step.name)}, {clock}()))")
+            if self.marks is not None and len(out.lines) > before and self.marks.wants(step.name):
+                self.marks.steps.append(step.name)
+                self.ends.append(plan.names.fresh("end"))
+                out.write(f"{self.ends[-1]} = {plan.names.use(self.clock, 'clock')}()")
+        if self.marks is not None:
+            out.write(f"{plan.names.use(self.marks.runs, 'runs')}.append(({''.join(f'{end}, ' for end in self.ends)}))")
         out.write(f"return ({''.join(f'{name}, ' for name in _results(out, plan))})")
+
+    def noted(self, step: Step, statement: Statement) -> str:
+        """The text of a function that workers call, which notes who does which part of it."""
+        assert self.marks is not None and self.marks.parts is not None
+        parts = shared_bytes(24 * statement.workers).view(np.float64).reshape(statement.workers, 3)
+        self.marks.parts.append((step.name, parts))
+        names = self.plan.names
+        begin, end = (f"{names.use(note)}({names.use(parts, 'parts')}, worker, {column})" for column in (BEGAN, ENDED))
+        header, *lines = statement.text.split("\n")
+        indent = " " * (len(header) - len(header.lstrip()))
+        inside = [*takewhile(lambda line: not line or line.startswith(f"{indent} "), lines)]
+        return "\n".join([header, f"{indent}    {begin}", *inside, f"{indent}    {end}", *lines[len(inside) :]])
 
     def _kept_early(self, step: Step) -> bool:
         """Whether a step's outputs may be written over before a run. Where nothing is packed, nothing is prepared."""

@@ -55,17 +55,20 @@ class Statement:
         When it can run: with the parameters, with the arena, or with a call.
     path
         Of what a step does for a region: the region and its node, and so on, within the step's.
+    workers
+        Of a function that workers call: how many parts it has.
     """
 
     pieces: tuple[str, ...]
     writes: tuple[str, ...]
     phase: Phase
     path: tuple[str, ...] = ()
+    workers: int = 0
 
     @classmethod
-    def of(cls, text: str, phase: Phase, *writes: str) -> Statement:
+    def of(cls, text: str, phase: Phase, *writes: str, workers: int = 0) -> Statement:
         """The statement of a line as kernels write it; ``writes`` are names with or without their marks."""
-        return cls(pieces_of(text), tuple(map(unmarked, writes)), phase)
+        return cls(pieces_of(text), tuple(map(unmarked, writes)), phase, workers=workers)
 
     @classmethod
     def assignment(cls, target: str, expression: str, phase: Phase) -> Statement:
@@ -103,7 +106,7 @@ class Statement:
             texts = [text.replace("\n", "\n    ") for text in pieces[::2]]
             pieces = tuple(piece for pair in zip(texts, (*pieces[1::2], ""), strict=True) for piece in pair)[:-1]
             pieces = (f"    {pieces[0]}", *pieces[1:])
-        return Statement(pieces, self.writes, self.phase, (*path, *self.path))
+        return Statement(pieces, self.writes, self.phase, (*path, *self.path), self.workers)
 
     def renamed(self, called: Callable[[str], str]) -> str:
         """Its text with other words for the names."""

@@ -17,6 +17,7 @@ import pytest
 import lucid
 from lucid.errors import ExecutionError, LucidError
 from lucid.runtime.program.executable import Executable
+from lucid.runtime.program.marks import Marks
 from lucid.runtime.workers import blas
 from lucid.runtime.workers.board import DONE, START, TURN, Late
 from lucid.runtime.workers.link import Link
@@ -322,16 +323,6 @@ def test_a_late_worker_is_not_noticed(workers: WorkerProcesses, monkeypatch: pyt
         assert np.array_equal(answer(compiled, images(i % 2)), want[i % 2])
 
 
-class Marks(list[Any]):
-    """Marks of a run that call something after every step, in the middle of the program."""
-
-    def __init__(self, at_step: Callable[[], object]) -> None:
-        self.at_step = at_step
-
-    def append(self, mark: Any) -> None:
-        self.at_step()
-
-
 def raises_timeout(*given: object) -> None:
     raise TimeoutError("from the handler")
 
@@ -350,7 +341,7 @@ def test_what_a_handler_raises_is_not_explained(handler: Callable[..., None]) ->
     compiled = lucid.compile(make_model(), threads=2)
     want = answer(compiled, images())
     graph, state, steps = compiled.graph, compiled.model.state_dict(), [1]
-    run = Executable(graph, threads=2, marks=Marks(stop))
+    run = Executable(graph, threads=2, marks=Marks(), clock=stop)  # type: ignore[arg-type]
     run.load([np.asarray(state[name]) for name in run.parameters], 0)
     before = signal.signal(signal.SIGUSR1, handler)
     try:
