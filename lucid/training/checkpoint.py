@@ -117,18 +117,18 @@ def load_checkpoint(
     """
     parts = _given("load_checkpoint", (model, optimizer, scheduler, loader))
     checks.flag("load_checkpoint", "random", random)
-    state = read(path)
+    saved = read(path)
     try:
         for name in parts:
-            if name not in state:
-                there = ", ".join(one for one in PARTS if one in state)
+            if name not in saved.parts:
+                there = ", ".join(saved.parts)
                 raise FileError(f"it holds no {name}, but {there or 'none of these'}")
-        put_back({name: (part, state[name]) for name, part in parts.items()})
+        put_back({name: (part, saved.parts[name]) for name, part in parts.items()})
     except LucidError as error:
         raise FileError(f"{named(os.fsdecode(path))}: cannot be loaded: {error}") from error
     if random:
-        current_keys().state = checks.integer("load_checkpoint", "random", state["random"])
-    return Checkpoint(checks.integer("load_checkpoint", "step", state["step"], 0), state["extra"])
+        current_keys().state = saved.random
+    return Checkpoint(saved.step, saved.extra)
 
 
 def _given(owner: str, parts: tuple[Stateful | None, ...]) -> dict[str, Stateful]:
@@ -139,8 +139,18 @@ def _given(owner: str, parts: tuple[Stateful | None, ...]) -> dict[str, Stateful
     return found
 
 
-def read(path: str | os.PathLike[str]) -> dict[str, object]:
-    """What a checkpoint holds, checked but for what only its parts can know."""
+@dataclass(frozen=True)
+class Saved:
+    """What a file holds: the numbers are checked, what only the parts can know is not."""
+
+    step: int
+    random: int
+    extra: object
+    parts: dict[str, object]
+
+
+def read(path: str | os.PathLike[str]) -> Saved:
+    """What a checkpoint holds."""
     archive = serialize.load(path)
     extra = archive.extra
     try:
@@ -149,13 +159,13 @@ def read(path: str | os.PathLike[str]) -> dict[str, object]:
         state = unpack(extra["checkpoint"], archive.arrays)
         if not isinstance(state, dict) or not {"checkpoint", "step", "random", "extra"} <= set(state):
             raise FileError("its state lacks something")
-        if state["checkpoint"] != VERSION or set(state) - {"checkpoint", "step", "random", "extra", *PARTS}:
+        if state.pop("checkpoint") != VERSION or set(state) - {"step", "random", "extra", *PARTS}:
             raise FileError(f"its state is not of version {VERSION}: use a newer Lucid")
-        checks.integer("its state", "step", state["step"], 0)
-        checks.integer("its state", "random", state["random"], 0, (1 << 64) - 1)
+        step = checks.integer("its state", "step", state.pop("step"), 0)
+        random = checks.integer("its state", "random", state.pop("random"), 0, (1 << 64) - 1)
+        return Saved(step, random, state.pop("extra"), state)
     except (LucidError, RecursionError) as error:
         raise FileError(f"{named(os.fsdecode(path))}: is no checkpoint: {error}") from error
-    return state
 
 
 def put_back(parts: Mapping[str, tuple[Stateful, object]]) -> None:

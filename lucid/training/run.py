@@ -121,22 +121,21 @@ class Run:
 
     def resume(self, path: str | os.PathLike[str]) -> int:
         """Go on where a checkpoint was saved; returns how many batches of data without a state are to be skipped."""
-        whole = read(path)
+        saved = read(path)
         try:
-            extra = whole["extra"]
-            state = extra.get("fit") if isinstance(extra, dict) else None
+            state = saved.extra.get("fit") if isinstance(saved.extra, dict) else None
             if not isinstance(state, dict) or set(state) != _FIELDS:
                 raise FileError("it was not saved by lucid.fit")
             loader = self._loader()
-            if (loader is None) != ("loader" not in whole):
+            if (loader is None) != ("loader" not in saved.parts):
                 raise FileError(f"it was saved {'with' if loader is None else 'without'} a loader that has a state")
-            self._take(state, whole)
+            self._take(state, saved.parts)
         except LucidError as error:
             raise FileError(f"{named(os.fsdecode(path))}: cannot be resumed: {error}") from error
-        current_keys().state = checks.integer("fit", "random", whole["random"])
+        self.step, current_keys().state = saved.step, saved.random
         return self.batch if loader is None else 0
 
-    def _take(self, state: Mapping[str, object], whole: Mapping[str, object]) -> None:
+    def _take(self, state: Mapping[str, object], saved: Mapping[str, object]) -> None:
         """Take over all states, or none."""
         epoch, batch = (checks.integer("fit", name, state[name], 0) for name in ("epoch", "batch"))
         stopped = None if state["stopped"] is None else checks.text("fit", "stopped", state["stopped"])
@@ -145,12 +144,12 @@ class Run:
         if history.epochs != epoch:
             raise FileError(f"it has {epoch} epochs, and a history of {history.epochs}")
         parts: dict[str, tuple[Stateful, object]] = {
-            "model": (self.model, whole.get("model")),
-            "optimizer": (self.optimizer, whole.get("optimizer")),
+            "model": (self.model, saved.get("model")),
+            "optimizer": (self.optimizer, saved.get("optimizer")),
         }
         loader = self._loader()
         if loader is not None:
-            parts["loader"] = loader, whole["loader"]
+            parts["loader"] = loader, saved["loader"]
         for what, owned in (("metrics", self._summed()), ("callbacks", self.callbacks)):
             names = [one.name if isinstance(one, Metric) else type(one).__name__ for one in owned]
             pairs = _pairs(state[what])
@@ -160,7 +159,7 @@ class Run:
             for one, name, (_, its) in zip(owned, names, pairs, strict=True):
                 parts[f"{what}: {name} ({len(parts)})"] = one, its
         put_back(parts)
-        self.epoch, self.batch, self.step = epoch, batch, checks.integer("fit", "step", whole["step"], 0)
+        self.epoch, self.batch = epoch, batch
         self.history, self.stopped = history, stopped
         self.logs = history.last
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import InitVar, dataclass, field
 from importlib import import_module
 from types import ModuleType
@@ -146,9 +147,10 @@ def kernel(
 
 def lowerings(op: OpDef) -> tuple[Lowering, ...]:
     """All lowerings of an op; empty for one that has only a decomposition."""
-    while kernel_packages:
-        import_module(kernel_packages[-1].__name__)
-        kernel_packages.pop()
+    for package in tuple(kernel_packages):
+        import_module(package.__name__)
+        with suppress(ValueError):  # another thread was quicker
+            kernel_packages.remove(package)
     return tuple(_KERNELS.get(op, ()))
 
 
