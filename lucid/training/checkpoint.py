@@ -159,7 +159,7 @@ def read(path: str | os.PathLike[str]) -> Saved:
         state = unpack(extra["checkpoint"], archive.arrays)
         if not isinstance(state, dict) or not {"checkpoint", "step", "random", "extra"} <= set(state):
             raise FileError("its state lacks something")
-        if state.pop("checkpoint") != VERSION or set(state) - {"step", "random", "extra", *PARTS}:
+        if repr(state.pop("checkpoint")) != repr(VERSION) or set(state) - {"step", "random", "extra", *PARTS}:
             raise FileError(f"its state is not of version {VERSION}: use a newer Lucid")
         step = checks.integer("its state", "step", state.pop("step"), 0)
         random = checks.integer("its state", "random", state.pop("random"), 0, (1 << 64) - 1)

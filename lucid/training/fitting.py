@@ -100,7 +100,7 @@ def _schedule(
 
 def _alike(own: object, found: object) -> bool:
     """Whether it is of the same kind: a number for a number, as many of them for several."""
-    if own is None or found is None or isinstance(own, dict) or not isinstance(own, bool | int | float | list | tuple):
+    if own is None or isinstance(own, dict) or not isinstance(own, bool | int | float | list | tuple):
         return True
     if isinstance(own, bool) or isinstance(found, bool):
         return type(own) is type(found)
