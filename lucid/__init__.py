@@ -211,6 +211,7 @@ if TYPE_CHECKING:
     from .compiler.compiled import CompiledModel
     from .compiler.control import cond, scan, while_loop
     from .compiler.entry import compile, load
+    from .compiler.step_entry import compile_step
     from .compiler.transforms import grad, value_and_grad
     from .training.checkpoint import load_checkpoint, save_checkpoint
     from .training.loop import fit
@@ -228,7 +229,8 @@ __all__ = [
     "absolute", "acos", "acosh", "add", "addcdiv", "addcmul", "addmm", "all", "allclose", "amax", "amin", "any",
     "arange", "argmax", "argmin", "argsort", "as_tensor", "asin", "asinh", "atan", "atan2", "atanh", "autograd",
     "baddbmm", "bernoulli", "bincount", "bitwise_and", "bitwise_or", "bitwise_xor", "bmm", "broadcast_to", "cat",
-    "cdist", "ceil", "chunk", "clamp", "clip", "clone", "compare", "compile", "concat", "concatenate", "cond", "cos",
+    "cdist", "ceil", "chunk", "clamp", "clip", "clone", "compare", "compile",
+    "compile_step", "concat", "concatenate", "cond", "cos",
     "cosh", "count_nonzero", "cumprod", "cumsum", "data", "detach", "device", "diag", "div", "divide", "dot", "dtype",
     "e", "einsum", "empty", "empty_like", "enable_grad", "eq", "equal", "erf", "errors", "exp", "expm1", "extend",
     "eye", "finfo", "fit", "flatten", "flip", "float32", "float64", "floor", "floor_divide", "from_numpy", "full",
@@ -266,6 +268,7 @@ _LAZY = {
     "compare": "comparison.compare",
     "CompiledModel": "compiler.compiled",
     "compile": "compiler.entry",
+    "compile_step": "compiler.step_entry",
     "cond": "compiler.control",
     "scan": "compiler.control",
     "while_loop": "compiler.control",

@@ -29,7 +29,6 @@ TOP: Final[Mapping[str, str]] = {
     "fx": "lucid.compile(model).traced is the graph, and graph.dag a networkx graph",
     **dict.fromkeys(("export_onnx", "to_onnx", "from_onnx", "load_onnx", "import_onnx"), _ONNX),
     **dict.fromkeys(("InferenceSession", "ModelProto"), _ONNX),
-    "compile_step": "training steps as one graph are not there yet; loss.backward() and optimizer.step()",
     **dict.fromkeys(("jnp", "lax"), "lucid has the functions itself"),
     **dict.fromkeys(("vjp", "jvp", "jacobian", "jacfwd", "jacrev"), "lucid.grad(f) and lucid.value_and_grad(f)"),
     **dict.fromkeys(("hessian", "pmap", "tree_map", "tree_util"), "lucid.grad(f) and lucid.value_and_grad(f)"),

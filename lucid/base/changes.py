@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from itertools import count
 from typing import Any, TypeVar
@@ -63,6 +64,18 @@ class _Writes:
         # the reference of an entry that is replaced goes with it, and never calls back. What it calls is written in C:
         # no signal's handler runs within it, whose exception would be lost
         known[key] = ref(owner, partial(known.pop, key)), now, where
+        return now
+
+    def note_all(self, arrays: Iterable[Array]) -> int:
+        """As :meth:`note`, of arrays whose content has changed at once, at no line of the user's."""
+        known, now = self._known, of_contents.note()
+        for array in arrays:
+            owner = array if array.base is None else self._owner(array)
+            key = id(owner)
+            held = known.get(key, _NEVER)[0]
+            if not isinstance(held, ref) or held() is not owner:
+                held = ref(owner, partial(known.pop, key))
+            known[key] = held, now, ""
         return now
 
     def last(self, array: Array) -> int:

@@ -58,6 +58,8 @@ def _content(specialization: Specialization) -> tuple[dict[str, Graph], dict[str
             for (sizes, threads), nodes in specialization.programs.tuned.items()
         ],
     }
+    if specialization.in_place:
+        extra["step"] = True
     if specialization.input_names:
         extra["names"] = list(specialization.input_names)
     return graphs, arrays, extra
@@ -84,7 +86,7 @@ def _specialization(archive: Archive, path: str, options: Options) -> Specializa
     return Specialization(
         traced, found.inputs, Results(found.outputs), state, training=found.training,
         options=replace(options, exact=options.exact or found.exact), optimised=known, tuned=found.tuned,
-        assumptions=found.assumptions, input_names=found.names,
+        assumptions=found.assumptions, input_names=found.names, in_place=found.step,
     )  # fmt: skip
 
 
@@ -96,6 +98,7 @@ class _Extra:
     outputs: Structure
     training: bool
     exact: bool
+    step: bool
     tuned: dict[TunedKey, dict[str, Tuned]]
     assumptions: list[Assumption]
     names: list[str]
@@ -110,11 +113,14 @@ def _parts(archive: Archive) -> tuple[Graph, Graph, _Extra]:
     flags = extra["training"], extra.get("exact", False)
     if not all(isinstance(flag, bool) for flag in flags):
         raise TraceError(f"training and exact are {str(flags)[:60]}, not true or false")
+    step = extra.get("step", False)
+    if not isinstance(step, bool):
+        raise TraceError(f"whether it is a training step is {str(step)[:60]}, not true or false")
     return (
         graphs["traced"],
         graphs["optimised"],
         _Extra(
-            from_json(extra["inputs"]), from_json(extra["outputs"]), *flags, _tuned(extra.get("tuned", [])),
+            from_json(extra["inputs"]), from_json(extra["outputs"]), *flags, step, _tuned(extra.get("tuned", [])),
             _assumptions(extra.get("assumptions", [])), _names(extra.get("names", [])),
         ),
     )  # fmt: skip

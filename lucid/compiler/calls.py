@@ -99,7 +99,7 @@ class Forward:
         self.owner, self.sizes, self.wanted, self.keeping, self.tracked = owner, sizes, wanted, keeping, tracked
         self.results = len(owner.traced.outputs)
         self.program = self._program(orders)
-        self.updates = len(owner.traced.updates)
+        self.updates = 0 if owner.in_place else len(owner.traced.updates)
         self.types = tuple(t.bind(dict(sizes)) for t in owner.traced.output_types)
         self.all_types = tuple(t.with_order(None) for t in self.program.output_types)
         self.names = (*owner.trainable, *(name for name in owner.traced.parameters if name not in owner.trainable))

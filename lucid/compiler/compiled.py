@@ -26,7 +26,7 @@ from .arguments import OF_TEXTS, Structure, arranged, flatten, likeness
 from .calls import Calls, Forward, OfTensors
 from .guards import Guards
 from .options import Options
-from .record import input_names, record
+from .record import Record, input_names, record
 from .specialization import Specialization
 from .told import Told
 
@@ -90,7 +90,7 @@ class CompiledModel(Told):
         self._lock = RLock()
         self._store = Store()
         self._traces: Recent[int, Trace] = Recent(SPECIALIZATIONS)
-        self._by_key: dict[Any, list[Trace]] = {}
+        self._by_key: dict[object, list[Trace]] = {}
         self._latest: Trace | None = None
         self._ran: Forward | None = None
         """What ran last, in whichever thread."""
@@ -260,10 +260,24 @@ class CompiledModel(Told):
             types = [spec.substitute(dict(fixed)) for spec in self._types]
         else:
             types = [TensorType(tuple(x.shape), as_dtype(x.dtype)) for x in leaves]
-        trained = isinstance(self.model, Module) and self.model.training
         assert self.model is not None
-        recorder, graph, results, guards, of_mode = record(self.model, structure, types)
-        made = Specialization(
+        recorded = record(self.model, structure, types)
+        made = self._made(recorded, structure)
+        if self._fixed is not None:
+            made.graph  # noqa: B018 - optimise now, so that what cannot be compiled is reported here
+        trace = Trace(key, Calls(made), recorded.guards)
+        self._by_key[key] = [*self._by_key.get(key, ()), trace]
+        for old in self._traces.keep(id(trace), trace):
+            self._by_key[old.key] = [one for one in self._by_key[old.key] if one is not old]
+            if not self._by_key[old.key]:
+                del self._by_key[old.key]
+        return trace
+
+    def _made(self, recorded: Record, structure: Structure) -> Specialization:
+        """What is to be compiled of what was recorded."""
+        recorder, graph, results, _, of_mode = recorded
+        trained = isinstance(self.model, Module) and self.model.training
+        return Specialization(
             graph,
             structure,
             results,
@@ -275,15 +289,6 @@ class CompiledModel(Told):
             of_mode=of_mode,
             input_names=self.input_names,
         )
-        if self._fixed is not None:
-            made.graph  # noqa: B018 - optimise now, so that what cannot be compiled is reported here
-        trace = Trace(key, Calls(made), guards)
-        self._by_key[key] = [*self._by_key.get(key, ()), trace]
-        for old in self._traces.keep(id(trace), trace):
-            self._by_key[old.key] = [one for one in self._by_key[old.key] if one is not old]
-            if not self._by_key[old.key]:
-                del self._by_key[old.key]
-        return trace
 
     def _current(self) -> Specialization:
         """The specialization of the model as it is now, for arguments like those of the latest call."""

@@ -108,8 +108,9 @@ def compile(
     TraceError
         For what cannot be traced, with the user's line and the way out.
     """
-    options = Options(threads, exact, verify, _passes(passes), tune, None if backend is None else find_backend(backend))
-    return _made(model, _checked(model, (specs, keyword_specs), parameters), options, parameters)
+    runs = None if backend is None else find_backend(backend)
+    options = Options(threads, exact, verify, checked_passes(passes), tune, runs)
+    return _made(model, checked_specs(model, (specs, keyword_specs), parameters), options, parameters)
 
 
 def _made(
@@ -118,8 +119,8 @@ def _made(
     if isinstance(model, Graph):
         return CompiledModel.from_specialization(of_graph(model, parameters or {}, options))
     if model is None:
-        return lambda function: CompiledModel(_callable(function), given, options)
-    return CompiledModel(_callable(model), given, options)
+        return lambda function: CompiledModel(checked_model(function), given, options)
+    return CompiledModel(checked_model(model), given, options)
 
 
 def _misplaced(keyword: str | None) -> str:
@@ -130,7 +131,7 @@ def _misplaced(keyword: str | None) -> str:
     return f"{keyword!r} is no option ({', '.join(options)}), and the input of that name has a lucid.spec(...)"
 
 
-def _checked(model: object, specs: Specs, parameters: object) -> Specs:
+def checked_specs(model: object, specs: Specs, parameters: object) -> Specs:
     """The specs, if they are specs and containers of specs, and go with the model."""
     for where, spec in (*((None, one) for one in specs[0]), *specs[1].items()):
         try:
@@ -146,13 +147,13 @@ def _checked(model: object, specs: Specs, parameters: object) -> Specs:
     return specs
 
 
-def _callable(model: object) -> Callable[..., object]:
+def checked_model(model: object) -> Callable[..., object]:
     if not callable(model) or isinstance(model, type | TensorType):
         raise OptionError(f"compile: expected a module or a function, got {shown(model)} ({type(model).__name__})")
     return model
 
 
-def _passes(given: object) -> Pipeline | tuple[Pass, ...]:
+def checked_passes(given: object) -> Pipeline | tuple[Pass, ...]:
     if given is None:
         return USUAL
     if isinstance(given, Pipeline):

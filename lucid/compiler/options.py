@@ -12,7 +12,7 @@ from ..base.checks import shown
 from ..errors import OptionError
 from ..graph.ir import Node
 from ..passes.editing import USUAL, Pipeline
-from ..passes.pipeline import Pass, inference_pipeline, training_pipeline
+from ..passes.pipeline import Pass, inference_pipeline, step_pipeline, training_pipeline
 from ..runtime.backends import Backend
 from ..runtime.eager import evaluate
 from ..runtime.planning.registry import lowerings
@@ -90,6 +90,12 @@ class Options:
             passes = reduce(Pipeline.without, LAID_OUT, self.passes)
             return passes.applied(inference_pipeline(evaluate, self.backend.accepts, exact=self.exact))
         return self.passes.applied(inference_pipeline(evaluate, has_kernel, exact=self.exact))
+
+    @property
+    def step_passes(self) -> tuple[Pass, ...]:
+        """What is done to the graph of a training step."""
+        usual = step_pipeline(evaluate, has_kernel)
+        return self.passes.applied(usual) if isinstance(self.passes, Pipeline) else usual
 
     @property
     def training_passes(self) -> tuple[Pass, ...]:

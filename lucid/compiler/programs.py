@@ -67,6 +67,8 @@ class Programs:
         What tuning has found already: which lowerings run the nodes, for sizes and a number of threads.
     store
         Where they keep what they have in common with those of other traces of the model.
+    in_place
+        Whether those for inference are training steps, which write the parameters that they update.
 
     Attributes
     ----------
@@ -80,7 +82,9 @@ class Programs:
         state: Mapping[str, Tensor],
         tuned: Mapping[TunedKey, Mapping[str, Tuned]],
         store: Store,
+        in_place: bool = False,
     ) -> None:
+        self._in_place = in_place
         self.made: Recent[Key, Program] = Recent(4 * PLANS)
         self.tuned = dict(tuned)
         self._tuned_apart: dict[tuple[Sizes, int, Orders], Mapping[str, Tuned]] = {}
@@ -106,11 +110,12 @@ class Programs:
         threads, exact = self._options.threads or get_num_threads(), self._options.exact
         again = partial(_concrete, graph, key.sizes, key.orders, partial(result_seconds, threads=threads, exact=exact))
         graph = again()
-        lasting = key.kind == "inference"
+        lasting = key.kind == "inference" and not self._in_place
         found = self._found(graph, key, threads) if lasting else {}
         return Executable(
             graph, threads=threads, exact=exact, lasting=lasting, chosen=resolve(graph, found, threads, exact),
             store=self._store, again=again, measured={name: one.seconds for name, one in found.items()},
+            in_place=self._in_place,
         )  # fmt: skip
 
     def _found(self, graph: Graph, key: Key, threads: int) -> Mapping[str, Tuned]:

@@ -15,6 +15,7 @@ from ..tensor.grad_mode import forget_switching_on, is_grad_enabled, switched_on
 from ..tensor.tracing import Recorder
 from .arguments import Structure, flatten, leaf_names, unflatten
 from .guards import Guards, Watch
+from .objective import Objective
 from .results import Results, traced_results
 
 
@@ -107,12 +108,20 @@ def input_names(model: object) -> tuple[str, ...]:
 def _labels(model: Callable[..., object], structure: Structure) -> list[str]:
     """Names of the inputs: those that the module says, or the function's own argument names."""
     _, _, positional, keyword = structure
-    known = input_names(model) or _argument_names(model.forward if isinstance(model, Module) else model)
+    known = input_names(model) or _known_names(model, len(positional) - 2)
     labels: list[str] = []
     for i, part in enumerate(positional[2:]):
         labels.extend(leaf_names(part, known[i] if i < len(known) else f"input_{i}"))
     labels.extend(leaf_names(keyword, ""))
     return labels
+
+
+def _known_names(model: Callable[..., object], count: int) -> tuple[str, ...]:
+    """Of so many positional arguments, as far as the model has a name for them."""
+    if isinstance(model, Objective):
+        names = _known_names(model.called[0], count)
+        return names if model.called[1] is None or count == 1 else (*names[: count - 1], "target")
+    return _argument_names(model.forward if isinstance(model, Module) else model)
 
 
 def _argument_names(function: Callable[..., object]) -> tuple[str, ...]:

@@ -72,6 +72,8 @@ class Specialization:
         Whether the graph is for one mode only: the model has asked, or said, if gradients are recorded.
     input_names
         Names by which the arguments may be given, in order.
+    in_place
+        Whether it is a training step: its programs write the parameters that they update themselves.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Specialization:
         assumptions: Sequence[Assumption] = (),
         of_mode: bool = False,
         input_names: Sequence[str] = (),
+        in_place: bool = False,
     ) -> None:
         self.traced = traced
         self.inputs, self.results = inputs, results
@@ -106,11 +109,17 @@ class Specialization:
         """What passes left as it is, and why, once they have run."""
         store = store or Store()
         store.count(self)
-        self.programs = Programs(options, self.state, tuned or {}, store)
+        self.in_place = in_place
+        self.programs = Programs(options, self.state, tuned or {}, store, in_place)
         # random keys are drawn anew at every run, so a backward run cannot repeat the forward one
         self.repeatable = not drawn(traced)
 
     # ------------------------------------------------------------ graphs
+
+    @property
+    def passes(self) -> tuple[Pass, ...]:
+        """What makes :attr:`graph` of the traced one."""
+        return self.options.step_passes if self.in_place else self.options.inference_passes
 
     @cached_property
     def graph(self) -> Graph:
@@ -118,7 +127,7 @@ class Specialization:
         given = self._given
         if given is None:
             with noted() as self.declined:
-                return run_passes(self.traced, self.options.inference_passes, observe=self.observer and self.observer())
+                return run_passes(self.traced, self.passes, observe=self.observer and self.observer())
         if self.options.verify:
             check_pass(Pass("of the file", lambda _: given), self.traced, _arrays(self.state), self.assumptions)
         return given

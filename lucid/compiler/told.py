@@ -21,7 +21,7 @@ from ..inspect.pictures import notes, write_source
 from ..inspect.profile import Profile, profile
 from ..nn.module import Module
 from ..proof.sampling import sample
-from ..runtime.program.executable import Executable
+from ..runtime.program.executable import Executable, watched
 from ..runtime.program.plan import Plan
 from .arguments import unflatten
 from .options import Options
@@ -170,9 +170,12 @@ class Told(Module):
         return found, found.executable(found.sizes(arrays), orders_of(arrays)), arrays
 
     def _profile(self, found: Specialization, executable: Executable, arrays: list[Array], repeat: int) -> Profile:
-        found.run(executable, arrays)  # which loads it
-        parameters = [found.state[name]._array for name in executable.parameters]
-        return profile(executable.plan, executable, parameters, arrays, repeat)
+        parameters, plan = [found.state[name]._array for name in executable.parameters], executable.plan
+        if executable.whole is None:
+            found.run(executable, arrays)  # which loads it
+        else:  # to look at a step is not to train
+            executable = watched(plan, parameters)
+        return profile(plan, executable, parameters, arrays, repeat)
 
     def report(self, path: str | Path, *args: object, repeat: int = 10, **kwargs: object) -> None:
         """Write a page for a browser: the graph, what each pass did, times, memory, the program and the weights.
@@ -195,7 +198,7 @@ class Told(Module):
         measured = self._profile(found, executable, arrays, repeat) if repeat else None
         report.write_report(
             report.Subject(
-                self._called, found.traced, self.options.inference_passes, found.declined, executable.plan,
+                self._called, found.traced, found.passes, found.declined, executable.plan,
                 executable.source, measured, {name: tensor._array for name, tensor in found.state.items()},
             ),
             path,

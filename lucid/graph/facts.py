@@ -28,11 +28,12 @@ def fixed_alone(node: Node) -> bool:
 def parameter_only(graph: Graph, given: Iterable[str] = ()) -> set[str]:
     """Nodes that depend on parameters and constants only: they run once per change of the parameters.
 
-    Of a region some inputs may be ``given`` that are such themselves.
+    A parameter that the graph itself updates is none: it changes at every run. Of a region some inputs may be ``given``
+    that are such themselves.
     """
-    found: set[str] = set(given)
+    found, updated = set(given), {graph.parameters.get(label) for label, _ in graph.updates}
     for name, node in graph.nodes():
-        if settled(node) and all(source in found for source in graph.dag.predecessors(name)):
+        if name not in updated and settled(node) and found.issuperset(graph.dag.predecessors(name)):
             found.add(name)
     return found
 

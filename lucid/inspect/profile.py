@@ -264,8 +264,7 @@ def _measured(
 ) -> _Runs:  # fmt: skip
     """Run the program as it is and one that notes when these steps end, in turn."""
     marks = Marks(only=only, parts=[])
-    marked = watched(plan, marks=marks, clock=clock)
-    marked.load(parameters, 0)
+    marked = watched(plan, parameters, marks=marks, clock=clock)
     for one in (program, marked):
         _warm(one, inputs, clock)
     runs = _Runs()

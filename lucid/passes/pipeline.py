@@ -93,6 +93,18 @@ def training_pipeline(evaluate: Evaluate, has_kernel: Callable[[Node], bool]) ->
     )
 
 
+def step_pipeline(evaluate: Evaluate, has_kernel: Callable[[Node], bool]) -> tuple[Pass, ...]:
+    """What a whole training step goes through: nothing will be differentiated of it, and parameters change at each."""
+    options = SimplifyOptions(inference=True)
+    return (
+        Pass("eliminate_dead", eliminate_dead),
+        Pass("lower", partial(lower, has_kernel=has_kernel)),
+        Pass("clean_up", partial(clean_up, evaluate=evaluate, options=options)),
+        Pass("fuse_elementwise", fuse_elementwise),
+        Pass("assign_layout", assign_layout),
+    )
+
+
 def clean_up(graph: Graph, evaluate: Evaluate, options: SimplifyOptions) -> Graph:
     """Simplify, fold constants and merge common subexpressions until none finds anything."""
 

@@ -112,14 +112,13 @@ def step_values(
 ) -> tuple[dict[Value, Array], Sequence[Array]]:
     """What the steps of a program give, with what they are given, and the results; it may be run on others before."""
     values: Values = {}
-    program = watched(plan, values=values)
-    program.load(parameters, 0)
+    program = watched(plan, parameters, values=values)
     with keys_from(Keys(0)):
         if others is not None:
             with suppress(ExecutionError):  # the model may not take other numbers: it may want probabilities
                 program(*others)
         results = program(*inputs)
-    named = dict(zip(program.parameters, parameters, strict=True))
+    named = dict(zip(plan.parameters, parameters, strict=True))
     known = {Value(name): array for name, array in zip(plan.graph.inputs, inputs, strict=True)}
     known |= {Value(node): named[name] for name, node in plan.graph.parameters.items()}
     for name, made in values.items():

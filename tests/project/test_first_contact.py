@@ -169,7 +169,7 @@ PYTORCHS = {
     "lucid": "cuda backends jit FloatTensor Size set_default_dtype set_printoptions normal multinomial "
     "fmod nan_to_num tensordot inverse det histc kron diff cross "
     "logspace dstack atleast_2d conj logaddexp searchsorted quantile autocast dropout softplus save fft linalg "
-    "from_onnx InferenceSession compile_step jnp vjp hessian tree_map Module Linear Sequential conv2d Variable layers",
+    "from_onnx InferenceSession jnp vjp hessian tree_map Module Linear Sequential conv2d Variable layers",
     "t": "is_cuda grad_fn register_hook uniform_ new_ones new_full data_ptr stride is_contiguous storage "
     "diagonal trace unfold half equal bernoulli_ resize_",
     "lucid.optim": "LBFGS RAdam Adadelta",

@@ -43,6 +43,8 @@ class Schedule:
         As of the choices.
     tasks
         In order of execution. Inputs, parameters and constants are none: they are there.
+    last
+        Those that run when all results are there, as they write over parameters; None where no parameter is written.
     """
 
     graph: Graph
@@ -50,15 +52,21 @@ class Schedule:
     exact: bool
     lasting: bool
     tasks: tuple[Task, ...]
+    last: frozenset[str] | None = None
 
 
-def schedule(choices: Choices, chosen: Mapping[str, Choice] | None = None, *, inside: bool = False) -> Schedule:
+def schedule(
+    choices: Choices, chosen: Mapping[str, Choice] | None = None, *, inside: bool = False,
+    last: frozenset[str] | None = None,
+) -> Schedule:  # fmt: skip
     """The schedule of these choices, but of ``chosen`` where this has another for a node.
 
-    Where it is ``inside`` another program its results lie in an arena as all else: no caller gets them as they are.
+    Where it is ``inside`` another program its results lie in an arena as all else: no caller gets them as they are. So
+    do new values of parameters where the program writes those itself (``last`` is given).
     """
     graph = choices.graph
-    read, fixed, results = read_values(graph), choices.fixed, set(graph.results)
+    read, fixed = read_values(graph), choices.fixed
+    results = set(graph.results if last is None else graph.outputs)
     follow = graph.channels_last  # results may lie as the inputs do
 
     def phase(name: str, output: int, node: Node, staged: bool) -> Phase | None:
@@ -75,4 +83,4 @@ def schedule(choices: Choices, chosen: Mapping[str, Choice] | None = None, *, in
         node, choice = graph.node(name), (chosen or {}).get(name, usual)
         phases = tuple(phase(name, i, node, choice.lowering.staged) for i in range(len(node.outputs)))
         tasks.append(Task(name, node, choice, phases))
-    return Schedule(graph, choices.threads, choices.exact, choices.lasting, tuple(tasks))
+    return Schedule(graph, choices.threads, choices.exact, choices.lasting, tuple(tasks), last)

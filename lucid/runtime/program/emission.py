@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ...graph.ir import Node, Value
 from ...graph.ops.source import ConstantAttrs, ParameterAttrs
+from ...graph.types import TensorType
 from ..planning.choosing import Blame
 from ..planning.phase import Phase
 from ..planning.registry import Choice
@@ -48,6 +49,7 @@ class Emission:
         self.table: dict[Value, Operand] = {Value(name): operand for name, operand in (given or {}).items()}
         self.parameters: dict[str, Operand] = {}
         self._schedule = schedule
+        self._written = dict(schedule.graph.updates) if schedule.last is not None else {}
         tasks = {task.name: task for task in schedule.tasks}
         for name, node in schedule.graph.nodes():
             with Blame(name, node):
@@ -55,6 +57,9 @@ class Emission:
                     self._write(tasks[name])
                 elif Value(name) not in self.table:
                     self.table[Value(name)] = self._given(name, node)
+        for label, value in self._written.items():
+            if label not in self.parameters:  # it is only written
+                self._parameter(label, label, schedule.graph.type(value).with_order(None))
 
     def _given(self, name: str, node: Node) -> Operand:
         """The operand of what is there before anything is computed."""
@@ -63,10 +68,14 @@ class Emission:
             held = unmarked(self.names.use(node.attrs.value.array, name))
             return Operand(held, type_, Phase.STATE, persistent=True)
         if isinstance(node.attrs, ParameterAttrs):
-            operand = Operand(self.names.unique(name), type_, Phase.STATE, persistent=True)
-            self.parameters[node.attrs.name] = operand
-            return operand
+            return self._parameter(node.attrs.name, name, type_)
         return Operand(self.names.unique(name), type_, Phase.CALL, contiguous=False)
+
+    def _parameter(self, label: str, name: str, type_: TensorType) -> Operand:
+        # what is in one that the program itself writes is known as late as what is in an arena
+        phase = Phase.ARENA if label in self._written else Phase.STATE
+        operand = self.parameters[label] = Operand(self.names.unique(name), type_, phase, persistent=True)
+        return operand
 
     def _write(self, task: Task) -> None:
         schedule = self._schedule
@@ -82,7 +91,8 @@ class Emission:
             outs.append(operand)
         self.steps.append(
             written(
-                task.name, task.node, task.choice, self.names, ins, outs, threads=schedule.threads,
+                task.name, task.node, task.choice, self.names, ins, outs,
+                threads=1 if schedule.last and task.name in schedule.last else schedule.threads,
                 exact=schedule.exact, lasting=schedule.lasting, stage=task.choice.lowering.staged,
             )
         )  # fmt: skip

@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from functools import partial
-from threading import Lock
+from threading import Lock, RLock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
+from ...base import changes
 from ...base.arrays import Array
 from ...base.lazy import LazyModule
 from ...errors import ExecutionError, from_handler
@@ -33,6 +34,7 @@ from .printer import Source, Values, generate
 from .store import Kept, Store
 from .subnormal import flush, has_subnormals
 from .views import as_view
+from .whole import Whole
 
 if TYPE_CHECKING:
     from ..workers.parcel import Region
@@ -92,6 +94,9 @@ class Executable:
         Makes the graph once more; where given, the plan may be given back like the rest.
     measured
         Seconds of some nodes, for the plan.
+    in_place
+        Whether it writes the parameters that the graph updates itself, where they lie, when all else is done: all of
+        them or, where something ends a run before, none. Otherwise it returns their new values.
     """
 
     def __init__(
@@ -108,10 +113,11 @@ class Executable:
         store: Store | None = None,
         again: Callable[[], Graph] | None = None,
         measured: Mapping[str, float] | None = None,
+        in_place: bool = False,
     ) -> None:
         self._watched = marks, values, clock
         self._graph, self._measured = again, measured or {}
-        self._make = partial(make_plan, threads=threads, exact=exact, lasting=lasting, chosen=chosen)
+        self._make = partial(make_plan, threads=threads, exact=exact, lasting=lasting, chosen=chosen, in_place=in_place)
         self._exact = exact
         self._store = store or Store()
         self._kept: list[Kept] = []
@@ -123,6 +129,12 @@ class Executable:
         check_room(plan.nbytes, "a run of the compiled program")
         self.parameters = tuple(plan.parameters)
         """Names of the parameters it reads, in the order :meth:`load` wants them."""
+        updated = {label for label, _ in plan.graph.updates} if plan.updates is not None else ()
+        self._updated = frozenset(i for i, name in enumerate(self.parameters) if name in updated)
+        self.whole = Whole(self._written) if self._updated else None
+        """What it writes parameters within."""
+        self._writing = RLock() if self._updated else None
+        self._backs: list[tuple[Array, Array]] = []
         self._holds = bool(plan.names.regions) or plan.largest > blas.ALONE
         self.seen = -1
         """The count of changed contents when the parameters were last compared; for the caller's use."""
@@ -199,7 +211,8 @@ class Executable:
             assert self._prepare is not None
             for copy, array in self._copies:
                 np.copyto(copy, array)
-                self._flush(copy)
+                if all(copy is not laid for _, laid in self._backs):
+                    self._flush(copy)
             self._pack(version)
             self._version = version
             self._arrays = names
@@ -243,13 +256,17 @@ class Executable:
         """Make the program anew for these parameters."""
         plan, source = self._planned(), self._printed()
         self._program = program = self._program or source.load("program")
-        laid = [array if self._is_read(array) else np.empty(array.shape, array.dtype) for array in arrays]
+        laid = [
+            array if self._is_read(array, i in self._updated) else np.empty(array.shape, array.dtype)
+            for i, array in enumerate(arrays)
+        ]
         regions = bool(plan.names.regions)
         with self._store.lock:
             self._kept = [self._store.packed(packing, arrays, regions) for packing in plan.packings.all]
             self._kept.append(self._store.workspace(plan.workspace_bytes))
             kept = [one.memory for one in self._kept]
-        self._prepare, bind = self._guard(lambda: program(laid, kept))
+        writer = () if self.whole is None else (self.whole,)
+        self._prepare, bind = self._guard(lambda: program(laid, kept, *writer))
         self._bind = bind, plan
         # a call that goes on meanwhile puts its run, of the old arrays, back into the old
         self._free = deque()
@@ -258,13 +275,29 @@ class Executable:
                 self._read = parcel.readers(self._new_run()[1].regions, laid)
             if self._read:  # those too: workers read them where they lie
                 laid = [self._copy(array) if i in self._read else array for i, array in enumerate(laid)]
-                self._prepare, bind = self._guard(lambda: program(laid, kept))
+                self._prepare, bind = self._guard(lambda: program(laid, kept, *writer))
                 self._bind = bind, plan
         self._copies = [(b, a) for a, b in zip(arrays, laid, strict=True) if a is not b]
+        self._backs = [(arrays[i], laid[i]) for i in sorted(self._updated)]
 
-    def _is_read(self, array: Array) -> bool:
-        """Whether a program reads a parameter where it is; it takes it for row-major, and for free of subnormals."""
+    def _is_read(self, array: Array, updated: bool = False) -> bool:
+        """Whether a program reads a parameter where it is; it takes it for row-major, and for free of subnormals.
+
+        One that it also writes is read as it is, since nobody knows what it will be.
+        """
+        if updated:
+            return array.flags.c_contiguous and array.flags.writeable
         return array.flags.c_contiguous and (self._exact or not has_subnormals(array))
+
+    def _written(self) -> None:
+        """The program has written over parameters; where nothing else has changed, it knows of all changes."""
+        for array, laid in self._backs:
+            if laid is not array:
+                np.copyto(array, laid)
+        before = changes.of_contents.now
+        now = changes.writes.note_all(array for array, _ in self._backs)
+        if self.seen == before and now == before + 1:
+            self.seen = now
 
     def _copy(self, array: Array) -> Array:
         """Memory for a copy of the array that workers reach; the array itself where it is too large to have twice."""
@@ -297,7 +330,7 @@ class Executable:
         if self._lock.acquire(blocking=False):  # else it is being loaded
             try:
                 self._arrays = self._program = self._prepare = self._bind = None
-                self._kept, self._copies, self._free, self.seen = [], [], deque(), -1
+                self._kept, self._copies, self._backs, self._free, self.seen = [], [], [], deque(), -1
             finally:
                 self._lock.release()
 
@@ -311,7 +344,13 @@ class Executable:
                 self._lock.release()
 
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:
-        """Run on arrays of the planned shapes and dtypes. Returns the outputs, then the updates."""
+        """Run on arrays of the planned shapes and dtypes. Returns the outputs, then the updates if it leaves them."""
+        if self._writing is None:
+            return self._call(inputs)
+        with self._writing:
+            return self._call(inputs)
+
+    def _call(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
         self.called = True
         if self._arrays is None:
             self.load(*self._wanted)
@@ -358,6 +397,7 @@ class Executable:
     def forget(self) -> None:
         """In a forked child: whatever lies in memory that is shared has to be made anew."""
         self._lock = Lock()
+        self._writing = None if self._writing is None else RLock()
         self._store.forget()
         self.release()
 
@@ -389,14 +429,22 @@ class Executable:
 
 
 def watched(
-    plan: Plan, *, marks: Marks | None = None, values: Values | None = None, clock: Callable[[], float] = perf_counter
-) -> Executable:
-    """The program of a plan once more, that tells the times or the values of its steps."""
+    plan: Plan, parameters: Sequence[Array] | None = None, *, marks: Marks | None = None, values: Values | None = None,
+    clock: Callable[[], float] = perf_counter,
+) -> Executable:  # fmt: skip
+    """The program of a plan once more, that tells the times or the values of its steps; it writes no parameter.
+
+    It is loaded with those of the plan, if they are given.
+    """
     chosen = {step.name: step.choice for step in plan.steps}
-    return Executable(
+    program = Executable(
         plan.graph, threads=plan.threads, exact=plan.exact, lasting=plan.lasting, chosen=chosen, marks=marks,
         values=values, clock=clock,
     )  # fmt: skip
+    if parameters is not None:
+        named = dict(zip(plan.parameters, parameters, strict=True))
+        program.load([named[name] for name in program.parameters], 0)
+    return program
 
 
 _executables: set[weakref.ref[Executable]] = set()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..planning.phase import Phase
 from .emitter import Operand
-from .statement import names_in
+from .statement import Statement, names_in
 from .step import Step
 
 
@@ -85,6 +85,24 @@ def intervals(
                 blocks[y] = Interval([y], index, stop, y.type.nbytes)
                 order.append(blocks[y])
     return order
+
+
+def written_over(steps: Sequence[Step], parameter: Operand, value: Operand) -> bool:
+    """Write a parameter's new value over the old one, if its kernel allows that and nobody reads the old one later.
+
+    The value is then another name for the parameter. Where it is none, it has to be copied at the end.
+    """
+    made = next((index for index, step in enumerate(steps) if value in step.outs), None)
+    if made is None or value.base is not None or value.type != parameter.type:
+        return False
+    step, later = steps[made], (x for step in steps[made + 1 :] for x in step.ins)
+    slots = [slot for output, slot in step.overwritable if step.outs[output] is value and step.ins[slot] is parameter]
+    views = any(x.root is parameter and x is not parameter for x in step.ins)
+    if not slots or views or any(x.root is parameter for x in later):
+        return False
+    value.base = parameter
+    step.code.bind.insert(0, Statement.assignment(str(value), str(parameter), Phase.ARENA))
+    return True
 
 
 def _donor(

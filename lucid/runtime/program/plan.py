@@ -13,9 +13,10 @@ from ...graph.ir import Graph, Value
 from ..planning.choosing import choose_all, is_brief
 from ..planning.registry import Choice
 from ..planning.schedule import Schedule, schedule
+from ..planning.updates import updates_last
 from .emission import Emission
 from .emitter import Operand
-from .liveness import intervals, passing
+from .liveness import intervals, passing, written_over
 from .memory import Layout, assign_offsets
 from .names import Names
 from .packing import Packings, only_passed, packings
@@ -33,7 +34,11 @@ class Plan:
     steps
         In order of execution; those that depend on parameters only run when a parameter changed.
     inputs, outputs
-        Operands of the graph's inputs and results (outputs, then updates).
+        Operands of the graph's inputs and results (outputs, then updates that it does not write itself).
+    updates
+        Operands of the parameters that it writes itself, each with that of the new value; None where it writes none.
+    last
+        How many of the steps run when all results are there, as they write over parameters.
     parameters
         Parameter name to operand.
     offsets
@@ -57,6 +62,8 @@ class Plan:
     steps: list[Step] = field(default_factory=list)
     inputs: list[Operand] = field(default_factory=list)
     outputs: list[Operand] = field(default_factory=list)
+    updates: list[tuple[Operand, Operand]] | None = None
+    last: int = 0
     parameters: dict[str, Operand] = field(default_factory=dict)
     offsets: dict[Operand, int] = field(default_factory=dict)
     layout: Layout = Layout((), 0, 0)
@@ -124,7 +131,7 @@ class Plan:
 def _rows(step: Step, measured: float | None = None, depth: int = 0, field: str = "") -> Iterator[tuple[str, ...]]:
     """A step as a row of the table, and those of its regions, which are said to run where it does."""
     kinds = ", ".join(str(y.type) for y in step.outs if y is not None)
-    view = bool(step.outs) and step.outs[0] is not None and step.outs[0].base is not None
+    view = bool(step.outs) and step.outs[0] is not None and step.outs[0].base is not None and not step.code.run
     times = (step.choice.way.seconds, measured)
     yield (
         "  " * depth + field + step.name, step.node.op.name, "view" if view else str(step.choice), str(step.workers),
@@ -138,7 +145,7 @@ def _rows(step: Step, measured: float | None = None, depth: int = 0, field: str 
 @collection_paused()
 def make_plan(
     graph: Graph, *, threads: int = 1, exact: bool = False, lasting: bool = True,
-    chosen: Mapping[str, Choice] | None = None,
+    chosen: Mapping[str, Choice] | None = None, in_place: bool = False,
 ) -> Plan:  # fmt: skip
     """Plan a concrete graph.
 
@@ -155,20 +162,28 @@ def make_plan(
     chosen
         What runs some of the nodes; for the others the quickest by prediction is taken. All else, such as the number of
         threads, is decided as without it.
+    in_place
+        Whether the program writes the parameters that the graph updates, rather than return their new values.
     """
     if graph.symbols:
         raise GraphError(f"a plan needs concrete sizes; {', '.join(graph.symbols)} is symbolic: bind it first")
-    return emitted(schedule(choose_all(graph, threads=threads, exact=exact, lasting=lasting), chosen))
+    graph, last = updates_last(graph) if in_place and graph.updates else (graph, None)
+    return emitted(schedule(choose_all(graph, threads=threads, exact=exact, lasting=lasting), chosen, last=last))
 
 
 def emitted(scheduled: Schedule) -> Plan:
     """The plan of a schedule: its kernels write, and what they write on gets its place."""
     made, graph = Emission(scheduled), scheduled.graph
+    results = graph.results if scheduled.last is None else graph.outputs
     plan = Plan(
         graph, scheduled.threads, scheduled.exact, scheduled.lasting, made.steps, parameters=made.parameters,
-        inputs=[made.table[Value(name)] for name in graph.inputs], outputs=[made.table[v] for v in graph.results],
+        inputs=[made.table[Value(name)] for name in graph.inputs], outputs=[made.table[v] for v in results],
         names=made.names,
     )  # fmt: skip
+    if scheduled.last is not None:
+        plan.last = len(scheduled.last)
+        written = [(made.parameters[label], made.table[value]) for label, value in graph.updates]
+        plan.updates = [pair for pair in written if not written_over(plan.steps, *pair)]
     plan.brief = is_brief(plan.predicted)
     _place_arena(plan)
     _place_state(plan)
@@ -176,7 +191,7 @@ def emitted(scheduled: Schedule) -> Plan:
 
 
 def _place_arena(plan: Plan) -> None:
-    live = intervals(plan.steps, plan.outputs)
+    live = intervals(plan.steps, [*plan.outputs, *(y for _, y in plan.updates or ())])
     plan.layout = assign_offsets(live)
     for interval, offset in zip(live, plan.layout.offsets, strict=True):
         plan.offsets.update((operand, offset) for operand in interval.operands)

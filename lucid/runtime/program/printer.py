@@ -2,11 +2,12 @@
 
 The source reads from outside to inside as things change less and less rarely::
 
-    def program(parameters, kept):  # once, and when a parameter is replaced
+    def program(parameters, kept, whole):  # once, and when a parameter is replaced
         def prepare(stale): ...   # when a parameter's content changed: what is kept of it
         def bind(arena, sharing):    # once for each run that goes on at the same time
             def blocks(worker): ...   # the share of one worker in a node
-            def run(x): ...       # every time; share(i) has all workers call the i-th function
+            def run(x): ...       # every time; share(i) has all workers call the i-th function;
+                                  # what it does "with whole" writes over parameters
             return run, ((blocks, 2),)
         return prepare, bind
 
@@ -221,7 +222,8 @@ def generate(
     out = Printer()
     out.write(f'"""NumPy program of a graph of {len(plan.graph)} nodes; arena {plan.arena_bytes} bytes."""')
     writer = _Writer(plan, out, marks, values, clock)
-    out.define("def program(parameters, kept=None):", writer.program, writer.own)
+    header = "def program(parameters, kept=None):" if plan.updates is None else "def program(parameters, kept, whole):"
+    out.define(header, writer.program, writer.own)
     return out.finish("program", plan.names.namespace)
 
 
@@ -239,6 +241,8 @@ class _Writer:
             if marks.parts is not None:
                 out.watch = self.noted
         self.own = plan.names.use(apart) if len(plan.steps) > CLOSURE_LIMIT else None
+        self._early: dict[Operand, str] = {}
+        """Copies of values that are written over before they are read."""
 
     def program(self) -> None:
         plan, out = self.plan, self.out
@@ -290,13 +294,42 @@ class _Writer:
     def run(self) -> None:
         names = self.plan.names
         if names.regions or any(thing is parallel for thing in names.namespace.values()):
-            self.out.define("with sharing:", self.steps)
+            self.out.define("with sharing:", self.compute)
         else:
-            self.steps()
+            self.compute()
+        if self.plan.updates is not None:
+            self.out.define("with whole:", self.write_over)
+            self.out.write("return results")
 
-    def steps(self) -> None:
+    def compute(self) -> None:
+        """All but what writes over parameters."""
+        plan = self.plan
+        self.steps(plan.steps[: len(plan.steps) - plan.last])
+        if self.marks is not None:
+            ends = "".join(f"{end}, " for end in self.ends)
+            self.out.write(f"{plan.names.use(self.marks.runs, 'runs')}.append(({ends}))")
+        results = f"({''.join(f'{name}, ' for name in _results(self.out, plan))})"
+        if plan.updates is None:
+            self.out.write(f"return {results}")
+            return
+        self._early = {}
+        late = {y for step in plan.steps[len(plan.steps) - plan.last :] for y in step.outs}
+        for parameter, value in plan.updates:
+            if value not in late and value.root in plan.parameters.values():  # it may be written over meanwhile
+                self._early[parameter] = plan.names.fresh(f"{value.name}_early")
+                self.out.write(f"{self._early[parameter]} = np.array({value})")
+        self.out.write(f"results = {results}")
+
+    def write_over(self) -> None:
+        """What writes over parameters."""
+        plan = self.plan
+        self.steps(plan.steps[len(plan.steps) - plan.last :])
+        for parameter, value in plan.updates or ():
+            self.out.write(f"{parameter}[...] = {self._early.get(parameter, value)}")
+
+    def steps(self, steps: Iterable[Step]) -> None:
         plan, out = self.plan, self.out
-        for step in plan.steps:
+        for step in steps:
             before = len(out.lines)
             self._allocate(step)
             out.section([step], "run")
@@ -306,9 +339,6 @@ class _Writer:
                 self.marks.steps.append(step.name)
                 self.ends.append(plan.names.fresh("end"))
                 out.write(f"{self.ends[-1]} = {plan.names.use(self.clock, 'clock')}()")
-        if self.marks is not None:
-            out.write(f"{plan.names.use(self.marks.runs, 'runs')}.append(({''.join(f'{end}, ' for end in self.ends)}))")
-        out.write(f"return ({''.join(f'{name}, ' for name in _results(out, plan))})")
 
     def noted(self, step: Step, statement: Statement) -> str:
         """The text of a function that workers call, which notes who does which part of it."""

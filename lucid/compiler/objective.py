@@ -1,0 +1,90 @@
+"""What a training step computes before it differentiates: the model, its loss, and what else is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from ..errors import GradientError, OptionError
+from ..graph.types import is_float
+from ..nn.module import Module
+from ..nn.tables import ATTRIBUTES
+from ..tensor.tensor import Tensor
+
+Model: TypeAlias = "Callable[..., object]"
+"""A model, loss or metric: what computes with tensors."""
+
+
+class Objective(Module):
+    """A model with its loss; it holds what the model holds, under the same names.
+
+    Parameters
+    ----------
+    model
+        Computes the outputs of all inputs but the last, which is what they should be.
+    loss
+        ``loss(outputs, target)``; None where the model gives the loss itself.
+    outputs
+        Whether the outputs are wanted too.
+    metrics
+        Functions of outputs and target that are wanted too.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        loss: Model | None,
+        outputs: bool,
+        metrics: Mapping[str, Model],
+    ) -> None:
+        super().__init__()
+        if isinstance(model, Module):
+            for name in (*ATTRIBUTES, "_transient"):  # not the hooks, which are called with the model
+                object.__setattr__(self, name, getattr(model, name))
+        object.__setattr__(self, "called", (model, loss, outputs, dict(metrics)))
+
+    @property
+    def training(self) -> bool:
+        """The mode of the model."""
+        model = self.__dict__["called"][0] if "called" in self.__dict__ else None
+        return isinstance(model, Module) and model.training
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        """What a module begins with; the model has its own."""
+
+    def train(self, mode: bool = True) -> Objective:
+        """Set the mode of the model."""
+        model = self.called[0]
+        if isinstance(model, Module):
+            model.train(mode)
+        return self
+
+    def forward(self, /, *args: object, **kwargs: object) -> object:
+        model, loss, outputs, metrics = self.called
+        if loss is None:
+            value = model(*args, **kwargs)
+            return _scalar(value)
+        if not args:
+            raise OptionError("a training step takes the inputs of the model and then, for the loss, the target")
+        inputs, target = (args, ()) if len(args) == 1 else (args[:-1], args[-1:])
+        made = model(*inputs, **kwargs)
+        value = _scalar(loss(made, *target))
+        also: list[object] = [made] if outputs else []
+        if metrics:
+            also.append({name: metric(made, *target) for name, metric in metrics.items()})
+        return (value, *also) if also else value
+
+    called: tuple[Model, Model | None, bool, dict[str, Model]]
+
+
+def _scalar(value: object) -> Tensor:
+    """The loss, if it is one number."""
+    if not isinstance(value, Tensor):
+        raise GradientError(f"a training step: the loss is a tensor of one number, got a {type(value).__name__}")
+    if any(dim != 1 for dim in value.type.shape) or not is_float(value.type.dtype):
+        raise GradientError(
+            f"a training step: the loss is one floating-point number, got {value.type}; take its mean() or sum(), or "
+            f"leave the loss its reduction"
+        )
+    return value

@@ -1,0 +1,258 @@
+"""A compiled training step: which graph runs for the present call, and on which tensors."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from threading import RLock
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ..base import changes
+from ..base.arrays import Array
+from ..base.checks import integer, number, user_stacklevel
+from ..errors import ExecutionError, OptionError, TraceError
+from ..graph import rng
+from ..graph.ir import Graph
+from ..graph.trace import active_trace
+from ..optim.optimizer import Optimizer
+from ..runtime.program.store import Store
+from ..tensor.tensor import Tensor
+from .anomaly import where_not_finite
+from .arguments import Structure
+from .compiled import CompiledModel, Specs, Trace
+from .objective import Objective
+from .options import Options
+from .programs import Program
+from .record import Record
+from .specialization import Specialization
+from .step_graph import NOT_FINITE, Form, Holders, step_graph
+
+
+class CompiledStep(CompiledModel):
+    """A training step that runs as one program; what :func:`lucid.compile_step` returns.
+
+    A call with a batch computes the loss and its gradients, and updates the parameters and the state of the optimizer
+    where they lie. It may be mixed with all else that uses the model and the optimizer: the options of the parameter
+    groups are read at each call, and a state that was loaded is gone on from.
+
+    A call that an exception ends leaves parameters, buffers and the optimizer's state as they were before, or, where it
+    comes when the new values are being written, all as they are after: Ctrl-C waits for that.
+
+    Attributes
+    ----------
+    optimizer
+        What updates the parameters.
+    clip_grad, clip_norm
+        As given; may be changed between calls.
+    accumulate
+        As given.
+    """
+
+    def __init__(
+        self, objective: Objective, optimizer: Optimizer, specs: Specs, options: Options, *,
+        clip_grad: float | None = None, clip_norm: float | None = None, accumulate: int = 1,
+        detect_anomaly: bool = False,
+    ) -> None:  # fmt: skip
+        self.optimizer = optimizer
+        self.clip_grad, self.clip_norm = clip_grad, clip_norm
+        self.accumulate = integer("compile_step", "accumulate", accumulate)
+        self._detects = detect_anomaly
+        self._turn = RLock()
+        self._done = _Count()
+        self._sums: dict[Tensor, Tensor] = {}
+        self._members: tuple[tuple[object, ...], tuple[tuple[int | None, ...], ...]] = (), ()
+        self._warned: set[int] = set()
+        self._form = self._present_form()
+        super().__init__(objective, specs, options)
+
+    # ------------------------------------------------------------ calling
+
+    def __call__(self, /, *args: object, **kwargs: object) -> Any:
+        if active_trace.get() is not None:
+            raise TraceError("a compiled step cannot be part of what is traced: it changes parameters")
+        with self._turn:
+            for group in self.optimizer.param_groups:
+                self.optimizer.check(group)
+            self._form = self._present_form()
+            drawn = rng.current_keys().state
+            try:
+                result = self._run(args, kwargs)[0]
+            except ExecutionError as error:
+                if self._detects and NOT_FINITE in str(error):
+                    self._blame(args, kwargs, drawn, error)
+                raise
+            assert self._ran is not None
+            if self._ran.program.seen == changes.of_contents.now:  # nothing has changed but by this step
+                self._members = self._looked_at(), self._members[1]
+            return result
+
+    def _blame(self, args: tuple[object, ...], kwargs: dict[str, object], drawn: int, error: Exception) -> NoReturn:
+        """Say of which node a loss or gradient that is not finite has come."""
+        leaves, structure = self._flat(args, kwargs)
+        found = self._find(structure, leaves).specialization
+        assert self._ran is not None
+        arrays = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        plan = found.own(self._ran.program).plan
+        parameters = [found.state[name]._array for name in plan.parameters]
+        where = where_not_finite(plan, parameters, arrays, drawn)
+        raise ExecutionError(f"{NOT_FINITE}, and nothing was updated: {where}") from error
+
+    def _find(self, structure: Structure, leaves: Sequence[object]) -> Trace:
+        trace = super()._find(structure, leaves)
+        made = trace.specialization
+        assert isinstance(made, StepSpecialization)
+        made.follow(self.optimizer, {"clip_grad": self.clip_grad, "clip_norm": self.clip_norm})
+        return trace
+
+    def _holding(self, key: object) -> Trace | None:
+        for trace in reversed(self._by_key.get(key, ())):
+            made = trace.specialization
+            if isinstance(made, StepSpecialization) and made.form == self._form and trace.guards.hold():
+                return self._traces.use(id(trace)) or trace
+        return None
+
+    # ------------------------------------------------------------ the form of the step
+
+    def _present_form(self) -> Form:
+        """What decides which operations the present call consists of."""
+        optimizer, position = self.optimizer, self._done.times % self.accumulate
+        for name in ("clip_grad", "clip_norm"):
+            if getattr(self, name) is not None:
+                number("compile_step", name, getattr(self, name), 0.0, nan=False)
+        flags = tuple(tuple(optimizer.flags(group).items()) for group in optimizer.param_groups)
+        clips = self.clip_grad is not None, self.clip_norm is not None
+        last = position == self.accumulate - 1
+        return Form(flags, self._alike(), clips, self.accumulate, position > 0, last, self._detects)
+
+    def _alike(self) -> tuple[tuple[int | None, ...], ...]:
+        """The members of the form; looked at again only if something has changed but by this step."""
+        now = self._looked_at()
+        if self._members[0] != now:
+            found = tuple(tuple(_cohorts(self.optimizer, group["params"])) for group in self.optimizer.param_groups)
+            self._members = now, found
+        return self._members[1]
+
+    def _looked_at(self) -> tuple[object, ...]:
+        optimizer = self.optimizer
+        sizes = tuple(len(group["params"]) for group in optimizer.param_groups)
+        return changes.of_models.now, changes.of_contents.now, id(optimizer.state), len(optimizer.state), sizes
+
+    # ------------------------------------------------------------ tracing
+
+    def _made(self, recorded: Record, structure: Structure) -> Specialization:
+        objective, state = self.model, dict(recorded.recorder.state)
+        assert isinstance(objective, Objective)
+        named = dict(objective.named_parameters())
+        self._check_optimizer({id(p) for p in (*named.values(), *state.values())})
+        graph, holders, missing = step_graph(recorded.graph, state, self.optimizer, self._form, self._sums)
+        self._warn(missing, {id(p): name for name, p in named.items()})
+        return StepSpecialization(recorded, graph, structure, state, self.options, self._store, self._form, holders, self._done)  # fmt: skip # noqa: E501
+
+    def _check_optimizer(self, known: set[int]) -> None:
+        others = [p for group in self.optimizer.param_groups for p in group["params"] if id(p) not in known]
+        if others:
+            raise OptionError(
+                f"compile_step: {len(others)} of the optimizer's parameters are not the model's (the first is "
+                f"{others[0].type}); make the optimizer of model.parameters(), when the model has all its layers"
+            )
+
+    def _warn(self, missing: Sequence[Tensor], names: Mapping[int, str]) -> None:
+        """Name the parameters that no gradient reaches, each once."""
+        fresh = [p for p in missing if id(p) not in self._warned]
+        self._warned.update(map(id, fresh))
+        if fresh:
+            listed = ", ".join(names.get(id(p), str(p.type)) for p in fresh[:8]) + (", …" if len(fresh) > 8 else "")
+            warnings.warn(
+                f"compile_step: the loss does not depend on {listed}: no gradient, no update. Where that is meant, "
+                f"leave them out of the optimizer or set requires_grad = False",
+                stacklevel=user_stacklevel(),
+            )
+
+    def __reduce__(self) -> NoReturn:
+        raise OptionError(
+            "a compiled step is neither copied nor pickled, as it changes one model and one optimizer: copy those and "
+            "compile a step of the copies, or save() it to train from the file"
+        )
+
+
+class _Count:
+    """How many calls have gone through, whatever came after."""
+
+    times = 0
+
+
+class StepSpecialization(Specialization):
+    """A step of one form, with the tensors that it reads and writes.
+
+    Parameters
+    ----------
+    recorded
+        The model and its loss, as traced.
+    graph, state
+        Of the step.
+    structure, options, store
+        As of any specialization.
+    form, holders
+        Of the step.
+    done
+        Counts the calls.
+    """
+
+    def __init__(
+        self, recorded: Record, graph: Graph, structure: Structure, state: Mapping[str, Tensor], options: Options,
+        store: Store, form: Form, holders: Holders, done: _Count,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            graph,
+            structure,
+            recorded.results,
+            state,
+            training=True,
+            options=options,
+            store=store,
+            assumptions=tuple(recorded.recorder.assumptions),
+            in_place=True,
+        )
+        self.form = form
+        self._holders, self._done = holders, done
+        self._followed: tuple[object, ...] = ()
+
+    def run(self, program: Program, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        whole = self.own(program).whole
+        assert whole is not None
+        before = whole.times
+        try:
+            return super().run(program, arrays)
+        finally:
+            self._done.times += whole.times - before
+
+    def follow(self, optimizer: Optimizer, own: Mapping[str, float | None]) -> None:
+        """Take over the present numbers, and the optimizer's present state where that has become another."""
+        groups = [optimizer.scalars(group) for group in optimizer.param_groups]
+        for name, (group, what) in self._holders.scalars.items():
+            value, held = own[what] if group is None else groups[group][what], self.state[name]
+            if held._array[()] != value:
+                held.copy_(np.float64(value))
+        now = changes.of_models.now, id(optimizer.state), len(optimizer.state)
+        if self._followed == now:
+            return
+        for name, (p, of, slot) in self._holders.slots.items():
+            tensor = optimizer.state_of(p, of)[slot]
+            if self.state[name] is not tensor:
+                self.state[name] = tensor
+                changes.of_contents.note()
+        self._followed = changes.of_models.now, id(optimizer.state), len(optimizer.state)
+
+
+def _cohorts(optimizer: Optimizer, params: Sequence[Tensor]) -> list[int | None]:
+    """For each parameter the number of those whose updates have gone as its own; None for one without gradient."""
+    numbers: dict[tuple[float, ...], int] = {}
+    fresh = (0.0, *(-1.0 for _ in optimizer.carried))
+    found: list[int | None] = []
+    for p in params:
+        state = optimizer.state.get(p)
+        counts = tuple(state[name].item() for name in ("step", *optimizer.carried) if name in state) if state else fresh
+        found.append(numbers.setdefault(counts, len(numbers)) if p.requires_grad else None)
+    return found

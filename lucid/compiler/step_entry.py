@@ -1,0 +1,80 @@
+"""``lucid.compile_step``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..base.checks import flag, function, mapping, shown
+from ..errors import OptionError
+from ..optim.optimizer import Optimizer
+from ..passes.editing import Pipeline
+from .entry import checked_model, checked_passes, checked_specs
+from .objective import Model, Objective
+from .options import Options
+from .step import CompiledStep
+
+
+def compile_step(
+    model: Model, loss: Model | None, optimizer: Optimizer, *specs: object,
+    clip_grad: float | None = None, clip_norm: float | None = None, accumulate: int = 1,
+    outputs: bool = False, metrics: Mapping[str, Model] | None = None, detect_anomaly: bool = False,
+    threads: int | None = None, exact: bool = False, verify: bool | str | Path = False,
+    passes: Pipeline | None = None, **keyword_specs: object,
+) -> CompiledStep:  # fmt: skip
+    """Compile a training step: forward, loss, backward and update are one graph, and run as one program.
+
+    ``step(x, target)`` does what ``optimizer.zero_grad(); loss(model(x), target).backward(); optimizer.step()`` does,
+    and returns the loss. It leaves no ``.grad``.
+
+    Parameters
+    ----------
+    model
+        An ``nn.Module``, or a function of tensors.
+    loss
+        ``loss(outputs, target)``, which gives one number. The target is the last positional argument of a call; where
+        there is but one, ``loss(outputs)`` is called. None where the model gives the loss of all arguments.
+    optimizer
+        What updates the model's parameters. Its options are read at each call, so that schedules work as they are.
+    *specs, **keyword_specs
+        As for :func:`compile`: types of the arguments of a call, possibly with symbolic sizes.
+    clip_grad, clip_norm
+        Hold each element of the gradients between ``-clip_grad`` and ``clip_grad``; then scale all of them together so
+        that their norm is at most ``clip_norm``.
+    accumulate
+        Update at every so many calls, by the mean of their gradients.
+    outputs, metrics
+        Return the outputs after the loss; and last a dict of the values of functions ``metric(outputs, target)``.
+    detect_anomaly
+        Raise :class:`ExecutionError` where the loss or a gradient is not finite, and name the node that this comes
+        from; nothing is updated then.
+    threads, exact, verify, passes
+        As for :func:`compile`.
+
+    Raises
+    ------
+    GradientError
+        Where the loss is not one number, or depends on no parameter of the optimizer.
+    OptionError
+        Where the optimizer has parameters that are not the model's.
+    """
+    _check(loss, optimizer, passes)
+    measured = {} if metrics is None else mapping("compile_step", "metrics", metrics)
+    for name, metric in measured.items():
+        function("compile_step", f"metrics[{name!r}]", metric)
+    given = checked_specs(model, (specs, keyword_specs), None)
+    objective = Objective(checked_model(model), loss, flag("compile_step", "outputs", outputs), measured)
+    return CompiledStep(
+        objective, optimizer, given, Options(threads, exact, verify, checked_passes(passes)), clip_grad=clip_grad,
+        clip_norm=clip_norm, accumulate=accumulate,
+        detect_anomaly=flag("compile_step", "detect_anomaly", detect_anomaly),
+    )  # fmt: skip
+
+
+def _check(loss: object, optimizer: object, passes: object) -> None:
+    if not isinstance(optimizer, Optimizer):
+        raise OptionError(f"compile_step: optimizer is one of lucid.optim, got {shown(optimizer)}")
+    if loss is not None and (not callable(loss) or isinstance(loss, type)):
+        raise OptionError(f"compile_step: loss is a function of outputs and target, or None, got {shown(loss)}")
+    if passes is not None and not isinstance(passes, Pipeline):
+        raise OptionError(f"compile_step: passes is lucid.passes.default() with changes, got {shown(passes)}")

@@ -1,0 +1,270 @@
+"""The graph of a training step: forward, loss, backward and update."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
+from typing import TypeAlias
+
+import numpy as np
+
+from ..autodiff.reverse import emit_gradients
+from ..base.garbage import collection_paused
+from ..errors import GradientError
+from ..graph.builder import Builder
+from ..graph.ir import Graph, Value
+from ..graph.opdef import AbstractTensor, ParameterAttrs
+from ..graph.ops.composite import isfinite
+from ..graph.ops.elementwise import maximum, minimum, sqrt
+from ..graph.ops.expect import expect
+from ..graph.ops.promotion import cast
+from ..graph.ops.shape import stop_gradient
+from ..graph.ops.source import PARAMETER, full
+from ..graph.trace import Symbol, Tracer
+from ..graph.types import float64
+from ..optim.optimizer import Group, Optimizer
+from ..tensor.tensor import Tensor
+
+NOT_FINITE = "the loss or a gradient is not finite"
+"""What a step that looks for it says."""
+
+Gradients: TypeAlias = "dict[Tensor, AbstractTensor]"
+"""Of the loss, by parameter."""
+
+Flags: TypeAlias = "tuple[tuple[str, bool], ...]"
+
+
+@dataclass(frozen=True)
+class Form:
+    """What decides which operations a step consists of; of two forms there are two graphs.
+
+    Attributes
+    ----------
+    flags
+        The choices of each parameter group.
+    members
+        For each parameter of each group a number that is the same for those whose updates have gone alike so far; None
+        for one that requires no gradient.
+    clips
+        Whether gradients are clipped by value, and by norm.
+    share
+        Of how many calls the gradients are added up for one update.
+    gathers
+        Whether gradients of earlier calls are there to be added to.
+    updates
+        Whether parameters are updated.
+    finite
+        Whether a loss or a gradient that is not finite is an error.
+    """
+
+    flags: tuple[Flags, ...]
+    members: tuple[tuple[int | None, ...], ...]
+    clips: tuple[bool, bool]
+    share: int = 1
+    gathers: bool = False
+    updates: bool = True
+    finite: bool = False
+
+
+@dataclass
+class Holders:
+    """The tensors, by what they are called in the graph, that a step reads besides the model's.
+
+    Attributes
+    ----------
+    scalars
+        The numbers of each group and those of the step itself, which may change between calls.
+    slots
+        What belongs to a parameter and its updates: the parameter, its group and the name of the slot.
+    """
+
+    scalars: dict[str, tuple[int | None, str]] = field(default_factory=dict)
+    slots: dict[str, tuple[Tensor, Group, str]] = field(default_factory=dict)
+
+
+@collection_paused()
+def step_graph(
+    graph: Graph, state: dict[str, Tensor], optimizer: Optimizer, form: Form, sums: dict[Tensor, Tensor]
+) -> tuple[Graph, Holders, list[Tensor]]:
+    """The graph of a step from that of the model and its loss, which is the first output.
+
+    Parameters
+    ----------
+    graph
+        As recorded.
+    state
+        The tensors behind the graph's parameters, by name; those that the step reads besides are added.
+    optimizer, form
+        What the update is.
+    sums
+        The sums of gradients of earlier calls, by parameter; those that are missing are made.
+
+    Returns
+    -------
+    The graph, what it reads besides the model, and the parameters that no gradient reaches.
+    """
+    return _Writer(graph, state, optimizer, form, sums).written()
+
+
+class _Writer:
+    def __init__(
+        self, graph: Graph, state: dict[str, Tensor], optimizer: Optimizer, form: Form, sums: dict[Tensor, Tensor]
+    ) -> None:
+        self.graph, self.state, self.optimizer, self.form, self.sums = graph, state, optimizer, form, sums
+        self.tracer = Tracer(Builder.extending(graph))
+        self.holders = Holders()
+        self.updates: list[tuple[str, Value]] = list(graph.updates)
+        self.names = {id(tensor): name for name, tensor in state.items()}
+        prefix = "optimizer"
+        while any(name.startswith(f"{prefix}.") for name in state):
+            prefix += "_"
+        self.prefix = prefix
+
+    def written(self) -> tuple[Graph, Holders, list[Tensor]]:
+        gradients = self._gradients()
+        found = {p: g for p, g in gradients.items() if g is not None}
+        missing = [p for p, g in gradients.items() if g is None]
+        if not found:
+            raise GradientError(
+                "a training step: the loss does not depend on any parameter of the optimizer that requires a gradient"
+            )
+        loss = self.graph.outputs[0] if not self.form.finite else self._finite(found.values())
+        found = self._gathered(found)
+        if self.form.updates:
+            found = self._clipped(found)
+            for number, group in enumerate(self.optimizer.param_groups):
+                self._group(number, group, found)
+        values = (loss, *self.graph.outputs[1:])
+        outputs = [stop_gradient(self.tracer.symbol(value)).value for value in values]
+        made = self.tracer.builder.finish(outputs, self.updates, self.graph.names)
+        return made, self.holders, missing
+
+    def _gradients(self) -> dict[Tensor, AbstractTensor | None]:
+        """Of the loss with respect to each parameter of the optimiser."""
+        params = [p for group in self.optimizer.param_groups for p in group["params"]]
+        cohorts = [cohort for members in self.form.members for cohort in members]
+        wanted = [p for p, cohort in zip(params, cohorts, strict=True) if cohort is not None]
+        nodes = self.graph.parameters
+        read = [p for p in wanted if self.names.get(id(p)) in nodes]
+        written = {label for label, _ in self.graph.updates}
+        for p in read:
+            if self.names[id(p)] in written:
+                raise GradientError(f"a training step: the model writes its parameter {self.names[id(p)]!r} itself")
+        loss = self.tracer.symbol(self.graph.outputs[0])
+        seeds = {loss.value: full(loss, 1 / self.form.share)}
+        found = emit_gradients(self.tracer, seeds, [Value(nodes[self.names[id(p)]]) for p in read])
+        return dict.fromkeys(wanted) | dict(zip(read, found, strict=True))
+
+    def _finite(self, gradients: Iterable[AbstractTensor]) -> Value:
+        """The loss, if it and all gradients are finite."""
+        loss = self.tracer.symbol(self.graph.outputs[0])
+        zeros = [cast((x * 0).sum(), float64) for x in (loss, *gradients)]  # NaN where x is not finite
+        return _value(expect(loss, isfinite(reduce(add, zeros)), True, NOT_FINITE))
+
+    # ------------------------------------------------------------ what is read
+
+    def _parameter(self, name: str, tensor: Tensor) -> Symbol:
+        """A tensor as a parameter of the graph."""
+        name = f"{self.prefix}.{name}"
+        self.state[name] = tensor
+        attrs = ParameterAttrs(tensor.type.shape, tensor.type.dtype, name, False)
+        return self.tracer.emit(PARAMETER, attrs, name=name)[0]
+
+    def _scalar(self, group: int | None, name: str) -> Symbol:
+        """A number that may change between calls."""
+        symbol = self._parameter(name if group is None else f"{group}.{name}", Tensor(np.zeros((), float64)))
+        self.holders.scalars[self._called(symbol)] = group, name
+        return symbol
+
+    def _called(self, symbol: AbstractTensor) -> str:
+        attrs = self.tracer.builder.dag.nodes[_value(symbol).node]["node"].attrs
+        assert isinstance(attrs, ParameterAttrs)
+        return attrs.name
+
+    def _update(self, old: AbstractTensor, new: AbstractTensor) -> None:
+        self.updates.append((self._called(old), _value(new)))
+
+    # ------------------------------------------------------------ gradients
+
+    def _gathered(self, gradients: Mapping[Tensor, AbstractTensor]) -> Gradients:
+        """With those of earlier calls; kept for later ones where there is no update yet."""
+        form = self.form
+        if form.share == 1:
+            return dict(gradients)
+        found = {}
+        for p, g in gradients.items():
+            if p not in self.sums:
+                self.sums[p] = Tensor(np.zeros(p.shape, p.dtype))
+            held = self._parameter(f"{self.names[id(p)]}.grad", self.sums[p])
+            found[p] = held + g if form.gathers else g
+            if not form.updates:
+                self._update(held, found[p])
+        return found
+
+    def _clipped(self, gradients: Gradients) -> Gradients:
+        by_value, by_norm = self.form.clips
+        if by_value:
+            most = self._scalar(None, "clip_grad")
+            gradients = {p: _held(g, cast(most, g.type.dtype)) for p, g in gradients.items()}
+        if by_norm:
+            most = self._scalar(None, "clip_norm")
+            norm = sqrt(reduce(add, (_squares(g) for g in gradients.values())))
+            scale = minimum(most / (norm + 1e-6), 1.0)
+            gradients = {p: g * cast(scale, g.type.dtype) for p, g in gradients.items()}
+        return gradients
+
+    # ------------------------------------------------------------ updates
+
+    def _group(self, number: int, group: Group, gradients: Mapping[Tensor, AbstractTensor]) -> None:
+        """The updates of a parameter group. Coefficients are computed once for all whose updates have gone alike."""
+        optimizer, flags = self.optimizer, dict(self.form.flags[number])
+        cohorts: dict[int, list[Tensor]] = {}
+        for p, cohort in zip(group["params"], self.form.members[number], strict=True):
+            if cohort is not None and p in gradients:
+                cohorts.setdefault(cohort, []).append(p)
+        scalars = {name: self._scalar(number, name) for name in optimizer.scalars(group)} if cohorts else {}
+        for params in cohorts.values():
+            counts = [self._slots(p, group, ("step", *optimizer.carried)) for p in params]
+            step = counts[0]["step"] + 1
+            values = optimizer.coefficients(step, {**scalars, **{k: counts[0][k] for k in optimizer.carried}})
+            for count in counts:
+                for name, old in count.items():
+                    self._update(old, step if name == "step" else values[name])
+            for p in params:
+                self._one(p, group, gradients[p], {**values, **flags}, flags)
+
+    def _one(
+        self, p: Tensor, group: Group, g: AbstractTensor, values: Mapping[str, object], flags: Mapping[str, bool]
+    ) -> None:
+        hyper = {k: cast(v, p.type.dtype) if isinstance(v, Symbol) else v for k, v in values.items()}
+        old = self.tracer.symbol(Value(self.graph.parameters[self.names[id(p)]]))
+        slots = self._slots(p, group, self.optimizer.slots_of(flags))
+        new, changed = self.optimizer.update(old, g, slots, hyper)
+        for slot, value in changed.items():
+            self._update(slots[slot], value)
+        self._update(old, new)
+
+    def _slots(self, p: Tensor, group: Group, slots: Sequence[str]) -> dict[str, Symbol]:
+        """The state of a parameter that has these names."""
+        state, found = self.optimizer.state_of(p, group), {}
+        for slot in slots:
+            symbol = found[slot] = self._parameter(f"{self.names[id(p)]}.{slot}", state[slot])
+            self.holders.slots[self._called(symbol)] = p, group, slot
+        return found
+
+
+def _value(x: AbstractTensor) -> Value:
+    assert isinstance(x, Symbol)
+    return x.value
+
+
+def _held(g: AbstractTensor, most: AbstractTensor) -> AbstractTensor:
+    """Each element between ``-most`` and ``most``; NaN stays."""
+    return maximum(minimum(g, most), -most)
+
+
+def _squares(g: AbstractTensor) -> AbstractTensor:
+    """The sum of the squares of all elements."""
+    return cast((g * g).sum(), float64)

@@ -1,0 +1,33 @@
+"""Updates in place: what a program writes over its own parameters, after all else has been computed."""
+
+from __future__ import annotations
+
+from ...graph.builder import Builder
+from ...graph.facts import reachable
+from ...graph.ir import Graph, Value
+
+
+def updates_last(graph: Graph) -> tuple[Graph, frozenset[str]]:
+    """The graph with what may be written over a parameter at the end, and the names of what stands there.
+
+    That is each element-wise node that makes the new value of a parameter from the old one, and what reads its result;
+    unless an output depends on it, since outputs are there before anything is written.
+    """
+    before = reachable(graph.dag, [value.node for value in graph.outputs])
+    last: set[str] = set()
+    writes = {value.node for label, value in graph.updates if _over(graph, label, value)} - before
+    for name in graph.order:
+        if name in writes or not last.isdisjoint(graph.dag.predecessors(name)):
+            last.add(name)
+    if not last:
+        return graph, frozenset()
+    builder = Builder()
+    for name in (*(n for n in graph.order if n not in last), *(n for n in graph.order if n in last)):
+        builder.add(graph.node(name), graph.inputs_of(name), name)
+    return Graph(builder.dag, graph.inputs, graph.outputs, graph.updates, graph.names), frozenset(last)
+
+
+def _over(graph: Graph, label: str, value: Value) -> bool:
+    """Whether the new value of a parameter may be written over the old one, element by element."""
+    node, source = graph.node(value.node), graph.parameters.get(label)
+    return source is not None and node.op.elementwise and Value(source) in graph.inputs_of(value.node)

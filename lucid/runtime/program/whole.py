@@ -1,0 +1,80 @@
+"""What is done whole or not at all: the part of a program that writes over parameters.
+
+It begins when all results are there, and allocates nothing, so nothing of its own ends it midway. A signal's handler
+could: it may raise at any moment, in the main thread. So handlers wait until the part is over.
+"""
+
+from __future__ import annotations
+
+import signal
+from _signal import getsignal  # type: ignore[import-not-found]  # which makes no enumerations of what it finds
+from _signal import signal as handle
+from _thread import get_ident
+from collections.abc import Callable
+from threading import main_thread
+from types import FrameType
+from typing import Final
+
+Handler = Callable[[int, FrameType | None], object]
+
+
+class Whole:
+    """``with whole: ...`` runs what is within to its end.
+
+    Parameters
+    ----------
+    done
+        Called when it has run, before anything that has waited.
+
+    Attributes
+    ----------
+    times
+        How often it has run.
+    """
+
+    def __init__(self, done: Callable[[], object]) -> None:
+        self.times = 0
+        self._done = done
+        self._waiting: list[tuple[Handler, int, FrameType | None]] = []
+        self._handlers: dict[int, Handler] = {}
+
+    def __enter__(self) -> None:
+        if get_ident() != main_thread().ident:
+            return  # no handler runs here
+        try:
+            for number in _SIGNALS:
+                handler = getsignal(number)
+                if callable(handler) and handler != self._wait:
+                    self._handlers[number] = handler
+                    handle(number, self._wait)
+        except BaseException:
+            self._give_back()
+            raise
+
+    def __exit__(self, kind: object, *error: object) -> None:
+        try:
+            self.times += 1
+            self._done()
+        finally:
+            if get_ident() == main_thread().ident:
+                self._give_back()
+
+    def _wait(self, number: int, frame: FrameType | None) -> None:
+        self._waiting.append((self._handlers[number], number, frame))
+
+    def _give_back(self) -> None:
+        """Put the handlers back, and run what has waited: each of them, whatever others raise."""
+        try:
+            while self._handlers:
+                number, handler = next(iter(self._handlers.items()))
+                handle(number, handler)
+                self._handlers.pop(number, None)
+            while self._waiting:
+                handler, number, frame = self._waiting.pop(0)
+                handler(number, frame)
+        except BaseException:
+            self._give_back()
+            raise
+
+
+_SIGNALS: Final = tuple(sorted(map(int, signal.valid_signals())))

@@ -1,0 +1,520 @@
+"""A compiled training step does what the eager loop does, whole or not at all."""
+
+from __future__ import annotations
+
+import copy
+import signal
+import subprocess
+import sys
+import threading
+import tracemalloc
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import Tensor, nn, optim
+from lucid.errors import ExecutionError, GradientError, OptionError, TraceError
+from lucid.nn import functional as F
+from lucid.nn.utils import clip_grad_norm_, clip_grad_value_
+from lucid.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+RULES: dict[str, Callable[[Any], optim.Optimizer]] = {
+    "sgd": lambda p: optim.SGD(p, lr=0.1),
+    "momentum": lambda p: optim.SGD(p, lr=0.05, momentum=0.9, dampening=0.1, weight_decay=1e-2),
+    "nesterov": lambda p: optim.SGD(p, lr=0.05, momentum=0.9, nesterov=True, maximize=True),
+    "adam": lambda p: optim.Adam(p, lr=1e-2, weight_decay=1e-2),
+    "amsgrad": lambda p: optim.Adam(p, lr=1e-2, amsgrad=True),
+    "adamw": lambda p: optim.AdamW(p, lr=1e-2),
+    "nadam": lambda p: optim.NAdam(p, lr=1e-2),
+    "rmsprop": lambda p: optim.RMSprop(p, lr=1e-3, momentum=0.5, centered=True),
+    "adagrad": lambda p: optim.Adagrad(p, lr=1e-2, lr_decay=0.1),
+}
+LOSS = nn.CrossEntropyLoss()
+
+
+def mlp() -> nn.Module:
+    return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 5))
+
+
+def lenet() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2, 2), nn.Conv2d(4, 6, 3),
+        nn.ReLU(), nn.MaxPool2d(2, 2), nn.Flatten(), nn.Dropout(0.3), nn.Linear(6, 5),
+    )  # fmt: skip
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.one = nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4)
+        self.second, self.two = nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4)
+        self.out = nn.Linear(4, 5)
+
+    def forward(self, x: Any) -> Any:
+        x = F.relu(self.one(self.first(x)))
+        x = F.relu(self.two(self.second(x)) + x)
+        return self.out(x.mean((2, 3)))
+
+
+class Sequences(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(11, 8)
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, batch_first=True)
+        self.out = nn.Linear(8, 5)
+
+    def forward(self, x: Any) -> Any:
+        return self.out(self.layer(self.words(x)).mean(1))
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.out = nn.LSTM(4, 6, batch_first=True), nn.Linear(6, 5)
+
+    def forward(self, x: Any) -> Any:
+        return self.out(self.lstm(x)[0][:, -1])
+
+
+NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "mlp": (mlp, (6, 8)),
+    "lenet": (lenet, (6, 1, 8, 8)),
+    "residual": (Residual, (6, 3, 6, 6)),
+    "transformer": (Sequences, (6, 4)),
+    "lstm": (Recurrent, (6, 5, 4)),
+}
+
+
+def batches(count: int, shape: tuple[int, ...] = (6, 8), seed: int = 0) -> list[tuple[Any, Any]]:
+    rng = np.random.default_rng(seed)
+    words = len(shape) == 2 and shape[1] == 4
+    made = (rng.integers(0, 11, shape) if words else rng.standard_normal(shape).astype("f") for _ in range(count))
+    return [(x, rng.integers(0, 5, shape[0])) for x in made]
+
+
+def twins(build: Callable[[], nn.Module], rule: Callable[[Any], optim.Optimizer]) -> list[Any]:
+    """A model with its optimizer, and the same again."""
+    found: list[Any] = []
+    for _ in range(2):
+        lucid.manual_seed(3)
+        model = build()
+        found += [model, rule(model.parameters())]
+    return found
+
+
+def eager(model: nn.Module, optimizer: optim.Optimizer, x: Any, y: Any, then: Callable[[Any], Any] = id) -> float:
+    optimizer.zero_grad()
+    loss = LOSS(model(Tensor(x)), Tensor(y))
+    loss.backward()
+    then(model.parameters())
+    optimizer.step()
+    return float(loss)
+
+
+def alike(a: nn.Module, b: nn.Module, within: float = 2e-6) -> None:
+    mine, other = a.state_dict(), b.state_dict()
+    for name, value in mine.items():
+        np.testing.assert_allclose(value.numpy(), other[name].numpy(), rtol=0, atol=within, err_msg=name)
+
+
+ROWS = [("mlp", rule) for rule in RULES] + [(net, rule) for net in list(NETS)[1:] for rule in ("momentum", "nadam")]
+
+
+@pytest.mark.parametrize(("net", "rule"), ROWS)
+def test_steps_are_those_of_the_eager_loop(net: str, rule: str) -> None:
+    """Losses, weights, statistics and the optimizer's state; what is dropped out too."""
+    build, shape = NETS[net]
+    model, optimizer, other, same = twins(build, RULES[rule])
+    step = lucid.compile_step(other, LOSS, same)
+    lucid.manual_seed(7)
+    wanted = [eager(model, optimizer, x, y) for x, y in batches(4, shape)]
+    lucid.manual_seed(7)
+    np.testing.assert_allclose([float(step(x, y)) for x, y in batches(4, shape)], wanted, rtol=1e-5)
+    alike(model, other)
+    mine, others = optimizer.state_dict()["state"], same.state_dict()["state"]
+    assert mine.keys() == others.keys()
+    for number, slots in mine.items():
+        assert slots["step"] == others[number]["step"] == 4
+        for slot, value in slots.items():
+            np.testing.assert_allclose(value, others[number][slot], rtol=1e-4, atol=1e-6)
+
+
+def test_it_mixes_with_all_else_that_uses_model_and_optimizer() -> None:
+    model, optimizer, other, same = twins(mlp, RULES["adam"])
+    step, net = lucid.compile_step(other, LOSS, same), lucid.compile(other)
+    saved: Any = None
+    for number, (x, y) in enumerate(batches(9)):
+        for group in (*optimizer.param_groups, *same.param_groups):
+            group["lr"] = 0.01 / (1 + number)  # a schedule
+        wanted = eager(model, optimizer, x, y)
+        got = eager(other, same, x, y) if number in (3, 4) else float(step(x, y))
+        assert got == pytest.approx(wanted, abs=1e-6)
+        np.testing.assert_allclose(net(x).numpy(), model(Tensor(x)).numpy(), atol=1e-5)
+        if number == 1:
+            saved = same.state_dict(), other.state_dict()
+            saved = saved[0], {name: np.array(value.numpy()) for name, value in saved[1].items()}
+        if number == 6:  # back to what was after the second batch
+            for one, of in ((model, optimizer), (other, same)):
+                of.load_state_dict(saved[0])
+                one.load_state_dict(saved[1])
+    alike(model, other)
+    assert len(step._traces) == 1
+
+
+def test_gradients_are_clipped_and_added_up() -> None:
+    model, optimizer, other, same = twins(mlp, RULES["momentum"])
+    step = lucid.compile_step(other, LOSS, same, clip_grad=0.05, clip_norm=0.1, accumulate=3)
+
+    def clip(parameters: Any) -> None:
+        clip_grad_value_(parameters, 0.05)
+        clip_grad_norm_(parameters, 0.1)
+
+    given = batches(6)
+    before = other.state_dict()["0.weight"].numpy().copy()
+    for at in (0, 3):
+        optimizer.zero_grad()
+        for x, y in given[at : at + 3]:
+            (LOSS(model(Tensor(x)), Tensor(y)) * (1 / 3)).backward()
+            assert np.array_equal(other.state_dict()["0.weight"].numpy(), before)
+            step(x, y)
+        clip(list(model.parameters()))
+        optimizer.step()
+        before = other.state_dict()["0.weight"].numpy().copy()
+    alike(model, other)
+    count = len(step._traces)
+    step.clip_norm = 0.01
+    step(*given[0])
+    assert len(step._traces) == count
+
+
+def test_groups_frozen_and_shared_parameters() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.out = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 5)
+            self.b.weight = self.a.weight
+            self.out.bias.requires_grad = False
+
+        def forward(self, x: Any) -> Any:
+            return self.out(F.relu(self.b(F.relu(self.a(x)))))
+
+    def rule(parameters: Any) -> optim.Optimizer:
+        first, *rest = parameters
+        return optim.SGD([{"params": [first], "lr": 0.2}, {"params": rest, "momentum": 0.5}], lr=0.1)
+
+    model, optimizer, other, same = twins(Tied, rule)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a frozen parameter is nothing to warn of
+        step = lucid.compile_step(other, LOSS, same)
+        for number, (x, y) in enumerate(batches(6)):
+            if number == 3:
+                for one in (model, other):
+                    one.out.bias.requires_grad = True
+                    one.a.bias.requires_grad = False
+            assert float(step(x, y)) == pytest.approx(eager(model, optimizer, x, y), abs=1e-6)
+    alike(model, other)
+    assert {int(slots["step"]) for slots in same.state_dict()["state"].values()} == {3, 6}
+
+
+def test_sizes_may_be_symbols_and_results_what_is_asked_for() -> None:
+    model = mlp()
+    step = lucid.compile_step(
+        model, LOSS, RULES["sgd"](model.parameters()), lucid.spec("N", 8), lucid.spec("N", dtype="int64"), outputs=True,
+        metrics={"right": lambda outputs, y: (outputs.argmax(1) == y).sum()},
+    )  # fmt: skip
+    x, y = batches(1)[0]
+    for size in (6, 3, 1):
+        wanted = model(Tensor(x[:size]))
+        loss, outputs, metrics = step(x[:size], y[:size])
+        assert float(loss) == pytest.approx(float(LOSS(wanted, Tensor(y[:size]))), abs=1e-6)
+        np.testing.assert_allclose(outputs.numpy(), wanted.numpy(), atol=1e-6)
+        assert int(metrics["right"]) == (wanted.numpy().argmax(1) == y[:size]).sum()
+        assert not loss.requires_grad
+    assert len(step._traces) == 1
+
+    whole = lucid.compile_step(lambda x, y: LOSS(model(x), y), None, RULES["sgd"](model.parameters()))
+    assert float(whole(x, y)) > 0
+
+
+def test_an_average_of_the_weights_follows() -> None:
+    model, optimizer, other, same = twins(mlp, RULES["sgd"])
+    step = lucid.compile_step(other, LOSS, same)
+    averages = [AveragedModel(one, multi_avg_fn=get_ema_multi_avg_fn(0.5)) for one in (model, other)]
+    for x, y in batches(3):
+        eager(model, optimizer, x, y)
+        step(x, y)
+        for average, one in zip(averages, (model, other), strict=True):
+            average.update_parameters(one)
+    alike(averages[0].module, averages[1].module)
+
+
+def test_parameters_that_lie_in_any_order() -> None:
+    model, optimizer, other, same = twins(mlp, RULES["momentum"])
+    weight = other[0].weight
+    weight.data = Tensor.wrap(np.asfortranarray(weight.numpy()))
+    step = lucid.compile_step(other, LOSS, same)
+    for x, y in batches(3):
+        eager(model, optimizer, x, y)
+        step(x, y)
+    alike(model, other)
+
+
+def test_workers_see_what_was_updated() -> None:
+    def wide() -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.Flatten(),
+            nn.Linear(32 * 256, 5),
+        )  # fmt: skip
+
+    model, optimizer, other, same = twins(wide, lambda p: optim.SGD(p, lr=1e-3, momentum=0.9))
+    step = lucid.compile_step(other, LOSS, same, threads=2)
+    for x, y in batches(4, (16, 3, 16, 16)):
+        assert float(step(x, y)) == pytest.approx(eager(model, optimizer, x, y), rel=1e-4)
+    alike(model, other, 1e-4)
+
+
+# ---------------------------------------------------------------- memory
+
+
+def test_nothing_is_allocated_for_a_step() -> None:
+    model = nn.Sequential(nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 5))
+    step = lucid.compile_step(model, LOSS, RULES["adam"](model.parameters()))
+    x, y = batches(1, (256, 64))[0]
+    for _ in range(3):
+        step(x, y)
+    tracemalloc.start()
+    try:
+        step(x, y)
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        for _ in range(5):
+            step(x, y)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak - before < 125_000, "a weight has 131,072 bytes; NumPy takes what it reads at a time"
+
+
+# ---------------------------------------------------------------- whole or not at all
+
+
+def _snapshot(model: nn.Module, optimizer: optim.Optimizer) -> list[Any]:
+    slots = optimizer.state_dict()["state"]
+    found = [value.numpy().copy() for value in model.state_dict().values()]
+    return found + [x.copy() for number in sorted(slots) for x in slots[number].values()]
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")
+def test_a_handler_that_raises_ends_a_step_before_or_after_it_never_within() -> None:
+    """At any moment of a hundred steps; the state is always that after as many whole steps as have been counted."""
+    build, shape = NETS["lenet"]
+    model, optimizer, other, same = twins(lambda: build().eval(), RULES["adam"])
+    x, y = batches(1, shape)[0]
+    step, reference = lucid.compile_step(other, LOSS, same), lucid.compile_step(model, LOSS, optimizer)
+    step(x, y)
+    states = [_snapshot(other, same)]
+    for _ in range(60):
+        reference(x, y)
+        states.append(_snapshot(model, optimizer))
+    states.pop(0)
+
+    class AlarmError(Exception):
+        pass
+
+    def ring(number: int, frame: object) -> None:
+        raise AlarmError
+
+    rng, raised = np.random.default_rng(0), 0
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        for _ in range(50):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, float(rng.uniform(1e-5, 2e-3)))
+                step(x, y)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except AlarmError:
+                raised += 1
+            assert signal.getsignal(signal.SIGALRM) is ring
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    now = _snapshot(other, same)
+    count = int(same.state_dict()["state"][0]["step"])
+    assert raised > 0
+    assert all(np.array_equal(a, b) for a, b in zip(now, states[count - 1], strict=True))
+
+
+def test_ctrl_c_while_parameters_are_written_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = mlp()
+    optimizer = RULES["momentum"](model.parameters())
+    step = lucid.compile_step(model, LOSS, optimizer, accumulate=2)
+    x, y = batches(1)[0]
+    step(x, y)
+    step(x, y)
+    assert step._ran is not None
+    whole = step._ran.program.whole
+    assert whole is not None
+    done = whole._done
+    monkeypatch.setattr(whole, "_done", lambda: (signal.raise_signal(signal.SIGINT), done()))
+    step(x, y)  # of another form
+    with pytest.raises(KeyboardInterrupt):
+        step(x, y)
+    monkeypatch.undo()
+    assert {int(slots["step"]) for slots in optimizer.state_dict()["state"].values()} == {2}
+    step(x, y)
+    step(x, y)
+    assert {int(slots["step"]) for slots in optimizer.state_dict()["state"].values()} == {3}
+
+
+def test_threads_may_step_at_the_same_time() -> None:
+    model = mlp()
+    optimizer = RULES["adam"](model.parameters())
+    step = lucid.compile_step(model, LOSS, optimizer)
+    x, y = batches(1)[0]
+    threads = [threading.Thread(target=lambda: [step(x, y) for _ in range(10)]) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {int(slots["step"]) for slots in optimizer.state_dict()["state"].values()} == {30}
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_a_step_is_saved_drawn_and_goes_on_without_its_class(tmp_path: Path) -> None:
+    build, shape = NETS["residual"]
+    lucid.manual_seed(0)
+    model = build()
+    step = lucid.compile_step(model, LOSS, RULES["adam"](model.parameters()))
+    given = batches(4, shape)
+    step(*given[0])
+    step.save(tmp_path / "step.lucid")
+    step.draw(tmp_path / "step.dot")
+    assert "optimizer" in (tmp_path / "step.dot").read_text()
+    assert len(step.graph.updates) == len(list(model.parameters())) * 4 + 3 * 2
+    np.savez(tmp_path / "given.npz", *(array for pair in given[1:] for array in pair))
+    code = (
+        "import numpy as np, lucid, sys\n"
+        "net, given = lucid.load(sys.argv[1]), list(np.load(sys.argv[2]).values())\n"
+        "print(*(float(net(x, y)) for x, y in zip(given[::2], given[1::2])))\n"
+        "net.save(sys.argv[1])\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "step.lucid"), str(tmp_path / "given.npz")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert list(map(float, ran.stdout.split())) == [float(step(x, y)) for x, y in given[1:]]
+    loaded = lucid.load(tmp_path / "step.lucid").state_dict()
+    for name, value in model.state_dict().items():
+        assert np.array_equal(loaded[name].numpy(), value.numpy())
+
+
+# ---------------------------------------------------------------- what does not fit
+
+
+def test_a_loss_is_one_number() -> None:
+    model = mlp()
+    optimizer = RULES["sgd"](model.parameters())
+    x, y = batches(1)[0]
+    with pytest.raises(GradientError, match=r"one floating-point number, got float32\[6\]"):
+        lucid.compile_step(model, nn.CrossEntropyLoss(reduction="none"), optimizer)(x, y)
+    with pytest.raises(GradientError, match="got a int"):
+        lucid.compile_step(model, lambda outputs, y: 3, optimizer)(x, y)
+    with pytest.raises(GradientError, match="does not depend on any parameter"):
+        lucid.compile_step(model, lambda outputs, y: (y * 1.0).mean(), optimizer)(x, y)
+    with pytest.raises(OptionError, match="loss is a function"):
+        lucid.compile_step(model, nn.CrossEntropyLoss, optimizer)
+    with pytest.raises(OptionError, match="optimizer is one of"):
+        lucid.compile_step(model, LOSS, 0.1)  # type: ignore[arg-type]
+
+
+def test_labels_out_of_range_change_nothing() -> None:
+    model = mlp()
+    optimizer = RULES["adam"](model.parameters())
+    step = lucid.compile_step(model, LOSS, optimizer)
+    x, y = batches(1)[0]
+    step(x, y)
+    before = _snapshot(model, optimizer)
+    with pytest.raises(ExecutionError, match="gather_elements"):
+        step(x, y + 5)
+    assert all(np.array_equal(a, b) for a, b in zip(before, _snapshot(model, optimizer), strict=True))
+    step(x, y)
+
+
+def test_an_anomaly_is_named_and_changes_nothing() -> None:
+    model = nn.Sequential(nn.Linear(8, 5), nn.Dropout(0.5))
+    optimizer = RULES["adam"](model.parameters())
+    step = lucid.compile_step(
+        model, lambda outputs, y: (outputs - outputs).abs().sqrt().mean() + LOSS(outputs, y), optimizer,
+        detect_anomaly=True,
+    )  # fmt: skip
+    x, y = batches(1)[0]
+    with pytest.raises(ExecutionError, match=r"nothing was updated: .* is the first to give NaN"):
+        step(x, y)
+    assert all(not slots["step"] for slots in optimizer.state_dict()["state"].values())
+    x[0] = np.inf
+    with pytest.raises(ExecutionError, match=r"the input 'x' holds an infinity"):
+        step(x, y)
+    quiet = lucid.compile_step(model, LOSS, optimizer)
+    assert np.isnan(float(quiet(x, y)))
+
+
+def test_parameters_without_gradient_are_named_once() -> None:
+    class Unused(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.spare = nn.Linear(8, 5), nn.Linear(8, 5)
+
+        def forward(self, x: Any) -> Any:
+            return self.used(x)
+
+    model = Unused()
+    optimizer = RULES["adam"](model.parameters())
+    step = lucid.compile_step(model, LOSS, optimizer)
+    x, y = batches(1)[0]
+    with pytest.warns(UserWarning, match=r"does not depend on spare\.weight, spare\.bias: no gradient"):
+        step(x, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        step(x[:3], y[:3])
+    assert sorted(optimizer.state_dict()["state"]) == [0, 1]
+
+
+def test_an_optimizer_of_another_model_is_refused() -> None:
+    x, y = batches(1)[0]
+    step = lucid.compile_step(mlp(), LOSS, RULES["sgd"](mlp().parameters()))
+    with pytest.raises(OptionError, match=r"4 of the optimizer's parameters are not the model's"):
+        step(x, y)
+
+
+def test_a_step_is_no_part_of_a_trace_and_not_copied() -> None:
+    model = mlp()
+    step = lucid.compile_step(model, LOSS, RULES["sgd"](model.parameters()))
+    x, y = batches(1)[0]
+    with pytest.raises(TraceError, match="cannot be part"):
+        lucid.compile(lambda x, y: step(x, y))(x, y)
+    with pytest.raises(OptionError, match="neither copied"):
+        copy.deepcopy(step)
+    for wrong in ({"accumulate": 0}, {"clip_norm": -1.0}, {"clip_grad": "a"}, {"metrics": [1]}, {"outputs": 1}):
+        with pytest.raises(OptionError):
+            lucid.compile_step(model, LOSS, step.optimizer, **wrong)
+
+
+def test_to_look_at_a_step_is_not_to_train() -> None:
+    model = mlp()
+    optimizer = RULES["adam"](model.parameters())
+    step = lucid.compile_step(model, LOSS, optimizer, verify=True)
+    x, y = batches(1)[0]
+    step(x, y)
+    before = _snapshot(model, optimizer)
+    step.profile(x, y, repeat=2)
+    step.values(x, y)
+    assert "MatMul" in step.explain()
+    assert "with whole:" in step.source
+    assert all(np.array_equal(a, b) for a, b in zip(before, _snapshot(model, optimizer), strict=True))
