@@ -5,6 +5,7 @@
 #   make check    lint, format, types, tests
 #   make machines the suite beside two busy processes, and on each machine that is described (MACHINES='busy 1core')
 #   make soak     sweeps at length: generated programs, files, calls and interrupts (SOAK='stale --seconds 60' picks one)
+#   make browser  try reports in headless Chromium, which has to be there (apt-get install chromium)
 #   make docs     build the documentation, run its notebooks and check its links; writes site/html/
 #   make pictures draw the pictures of docs/pictures.md
 #   make peer     compare with PyTorch and ONNX Runtime, and run a notebook (installs what it needs)
@@ -22,7 +23,7 @@ BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 DONE := $(VENV)/.lucid
 
-.PHONY: help demo test machines check lint soak docs pictures peer models onnx bench clean
+.PHONY: help demo test machines check lint soak browser docs pictures peer models onnx bench clean
 .NOTPARALLEL:   # the targets share one environment
 .DELETE_ON_ERROR:
 export PYTHONDONTWRITEBYTECODE =   # the many processes that tests start need not compile what others have compiled
@@ -48,6 +49,9 @@ check: lint test
 
 soak: $(DONE)-test
 	@$(BIN)/python -m tests.soak $(SOAK)
+
+browser: $(DONE)-browser
+	@$(BIN)/python -m pytest -q -o addopts="-W error --strict-markers --strict-config" tests/browser
 
 docs: $(DONE)-docs
 	@$(BIN)/sphinx-build -q -W --keep-going -j auto -c docs -d site/doctrees . site/html

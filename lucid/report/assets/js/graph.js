@@ -208,11 +208,11 @@ function graphPanel(panel) {
   }
   const graph = new Graph(report.scene);
   const button = (label, said, action) => element("button", { type: "button", "aria-label": said, title: said, on: { click: action } }, label);
-  const levels = element("select", { on: { change: () => { graph.closeTo(Number(levels.value)); graph.camera.fit(true); } } },
+  const levels = element("select", { id: "levels", on: { change: () => { graph.closeTo(Number(levels.value)); graph.camera.fit(true); } } },
     [...Array(graph.depth + 1).keys()].map((depth) => element("option", { value: depth },
       depth === 0 ? "all closed" : depth === graph.depth ? "all open" : `${counted(depth, "level")} open`)));
   levels.value = graph.scene.closed.size ? graph.depthFor(CROWD) : graph.depth;
-  const colour = element("select", { on: { change: () => tint(colour.value) } },
+  const colour = element("select", { id: "colour", on: { change: () => tint(colour.value) } },
     element("option", { value: "kind" }, "kind of op"), element("option", { value: "heat" }, measured ? "time" : "predicted time"));
   const legend = element("div", { class: "legend", role: "img", "aria-label": "Colours: from no time at all to the longest time" },
     element("span", {}, "0"), element("span", { class: "ramp" }), element("span", {}, seconds(longest)));
