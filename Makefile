@@ -11,6 +11,7 @@
 #   make peer     compare with PyTorch and ONNX Runtime, and run a notebook (installs what it needs)
 #   make models   fetch real ONNX models and compare each with ONNX Runtime (installs it)
 #   make onnx     run the backend suite of the onnx package; fails where fewer cases pass than tests/suite/table.md says
+#   make plugin   install the package of examples/plugin into an environment of its own, type-check and test it there
 #   make bench    the benchmarks, beside PyTorch, ONNX Runtime and OpenVINO (installs them); writes benchmarks/results/
 #   make clean    remove what the targets made, .venv included
 
@@ -23,7 +24,7 @@ BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 DONE := $(VENV)/.lucid
 
-.PHONY: help demo test machines check lint soak browser docs pictures peer models onnx bench clean
+.PHONY: help demo test machines check lint soak browser docs pictures peer models onnx plugin bench clean
 .NOTPARALLEL:   # the targets share one environment
 .DELETE_ON_ERROR:
 export PYTHONDONTWRITEBYTECODE =   # the many processes that tests start need not compile what others have compiled
@@ -69,6 +70,17 @@ models: $(DONE)-test $(DONE)-peer
 
 onnx: $(DONE)-test
 	@$(BIN)/python -m pytest -q -o addopts="--strict-markers --strict-config" tests/suite
+
+plugin: $(DONE)-dev
+	@rm -rf $(VENV)/plugin
+	@$(BIN)/python -m venv --without-pip $(VENV)/plugin
+	@site='import site; print(site.getsitepackages()[0])'; \
+	  echo "import site; site.addsitedir('$$($(BIN)/python -c "$$site")')" \
+	  > "$$($(VENV)/plugin/bin/python -c "$$site")/around.pth"   # what is installed in $(VENV) is there too
+	@$(BIN)/python -m pip --python $(VENV)/plugin/bin/python install --quiet --disable-pip-version-check --no-deps \
+	  ./examples/plugin
+	@cd examples/plugin && $(abspath $(VENV))/plugin/bin/python -m mypy --no-error-summary src tests
+	@cd examples/plugin && $(abspath $(VENV))/plugin/bin/python -m pytest -q -n auto
 
 bench: $(DONE)-bench
 	@$(BIN)/python benchmarks/scale.py --write benchmarks/results/scale.md

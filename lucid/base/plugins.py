@@ -12,6 +12,7 @@ Kind: TypeAlias = Literal["op", "pass", "backend"]
 
 GROUPS: Final[dict[Kind, str]] = {"op": "lucid.ops", "pass": "lucid.passes", "backend": "lucid.backends"}
 """The group of entry points of each kind of plug-in."""
+CALLED: Final[dict[Kind, str]] = {"op": "op", "pass": "pass", "backend": "back end"}
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 
@@ -38,7 +39,9 @@ class Plugin:
     version: str
 
     def __str__(self) -> str:
-        return f"the {self.kind} {self.name!r} of the plug-in {self.distribution} {self.version} ({self.target})"
+        return (
+            f"the {CALLED[self.kind]} {self.name!r} of the plug-in {self.distribution} {self.version} ({self.target})"
+        )
 
     def load(self) -> object:
         """Import it.
@@ -85,5 +88,5 @@ def find(kind: Kind, name: str) -> Plugin | None:
     found = [one for one in announced(kind) if one.name == name]
     if len(found) > 1:
         listed = " and ".join(f"{one.distribution} ({one.target})" for one in found)
-        raise PluginError(f"the {kind} {name!r} is announced by {listed}: uninstall one of them")
+        raise PluginError(f"the {CALLED[kind]} {name!r} is announced by {listed}: uninstall one of them")
     return found[0] if found else None

@@ -26,6 +26,7 @@ HOMES = {
     "diff": LazyModule("lucid.cli.diff"),
     "convert": LazyModule("lucid.cli.convert"),
     "passes": LazyModule("lucid.cli.passes"),
+    "plugins": LazyModule("lucid.cli.plugins"),
 }
 """Where a command stands; only the one that is asked for is loaded."""
 
@@ -40,6 +41,7 @@ HELP = {
     "diff": "What differs between two models.",
     "convert": "Write any model as a .lucid file.",
     "passes": "The passes, and what they make of a model.",
+    "plugins": "What is installed beside Lucid and adds ops, passes and back ends.",
 }
 
 INTERRUPTED, CLOSED, INTERNAL = 130, 141, 70

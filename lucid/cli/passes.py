@@ -12,6 +12,7 @@ from ..base.checks import named, shown
 from ..compiler.options import Options
 from ..errors import OptionError
 from ..graph.ir import Graph
+from ..passes.editing import default
 from ..passes.pipeline import Pass, run_passes
 from . import options
 from .answer import Answer, Table, duration
@@ -20,16 +21,18 @@ from .models import open_model, wish
 PARAMETERS = (
     click.Argument(["model"], required=False),
     click.Option(["--only"], metavar="NAME", help="Run this pass alone."),
+    click.Option(["--also"], metavar="NAME", multiple=True, help="Run this pass of a plug-in too, where it goes."),
     click.Option(["--output", "-o"], type=click.Path(dir_okay=False), help="Draw what comes of it."),
     options.SPECS, options.SIZES, options.EXACT,
 )  # fmt: skip
 
 
 def run(
-    model: str | None, only: str | None, output: str | None, specs: tuple[str, ...], sizes: tuple[str, ...], exact: bool
-) -> Answer:
+    model: str | None, only: str | None, also: tuple[str, ...], output: str | None, specs: tuple[str, ...],
+    sizes: tuple[str, ...], exact: bool,
+) -> Answer:  # fmt: skip
     """Without a MODEL, the passes in their order; with one, how many nodes each leaves, and which come and go."""
-    passes = Options(exact=exact).inference_passes
+    passes = Options(exact=exact, passes=default().add(*also)).inference_passes
     if only is not None:
         alone = [one for one in passes if one.name == only]
         if not alone:

@@ -13,6 +13,11 @@ from ..runtime.backends import find_backend
 _FIND = {"op": find_op, "pass": registered, "backend": find_backend}
 
 
+def found(plugin: Plugin) -> object:
+    """The op, the pass or the back end that a plug-in announces, imported now; raises where it is broken."""
+    return _FIND[plugin.kind](plugin.name)
+
+
 def installed() -> tuple[Plugin, ...]:
     """What the installed distributions announce, by kind and name; nothing of it is imported."""
     return tuple(one for kind in KINDS for one in announced(kind))
@@ -31,7 +36,7 @@ def load() -> tuple[Plugin, ...]:
     loaded = []
     for plugin in installed():
         try:
-            _FIND[plugin.kind](plugin.name)
+            found(plugin)
         except PluginError as error:
             warnings.warn(str(error), PluginWarning, stacklevel=2)
         else:

@@ -65,7 +65,7 @@ def test_all_is_found_by_name_when_it_is_asked_for() -> None:
     assert [str(one) for one in extend.installed()] == [
         "the op 'Twice' of the plug-in lucid-twice 1.5 (twice:TWICE)",
         "the pass 'nothing' of the plug-in lucid-twice 1.5 (twice:nothing)",
-        "the backend 'told' of the plug-in lucid-twice 1.5 (twice:Reference)",
+        "the back end 'told' of the plug-in lucid-twice 1.5 (twice:Reference)",
     ]
     assert "twice" not in sys.modules
     graph = text.parse_text(

@@ -50,7 +50,7 @@ AFTER: dict[str, Callable[[str, Path], None]] = {
 """What there is to see when a page has run."""
 
 HAS_CODE = re.compile(r"```(?!{)|>>>")
-APART = ("CONTRIBUTING.md",)  # test_contributing.py does what it says
+APART = ("CONTRIBUTING.md", "docs/extending.md")  # test_contributing.py does what it says; tests/extend/test_page.py
 ELSEWHERE = {"README.md": "rapidocr"}  # in tests/real/test_tour.py, as it takes a model from elsewhere
 
 

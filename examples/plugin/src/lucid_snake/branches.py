@@ -18,6 +18,7 @@ ADD, CONV = find_op("Add"), find_op("Conv2d")
 @register_pass(after="fold_batch_norm")
 def merge_branches(graph: Graph) -> Graph:
     """``conv(x, v) + conv(x, w)`` is ``conv(x, v + w)``; a small ``w`` is a large one with zeros around it."""
+    position = {name: number for number, name in enumerate(graph.order)}
     sums = nx.DiGraph()
     sums.add_nodes_from(name for name, node in graph.nodes() if node.op is ADD)
     sums.add_edges_from((u, v) for u, v in graph.dag.edges() if u in sums and v in sums and read_once(graph, u))
@@ -26,7 +27,7 @@ def merge_branches(graph: Graph) -> Graph:
         if site.op is not ADD or sums.out_degree(site.name):
             return None  # no sum, or a part of a longer one
         long = {site.name, *nx.ancestors(sums, site.name)}
-        terms = [value for name in graph.order if name in long for value in graph.inputs_of(name)]
+        terms = [value for name in sorted(long, key=position.__getitem__) for value in graph.inputs_of(name)]
         places = defaultdict(list)
         for term in (value for value in terms if value.node not in long):
             places[place(graph, site.view(term.node)) or term].append(term)
@@ -59,6 +60,9 @@ def merged(site: Site, terms: list[Value]) -> Symbol:
     convs = [site.view(term.node) for term in terms]
     largest = max(convs, key=lambda conv: conv.attrs.padding)
     site.absorb(*convs)
-    weights = [F.pad(c.inputs[1], (largest.attrs.padding[0] - c.attrs.padding[0],) * 4) for c in convs]
-    biases = [c.inputs[2] for c in convs if len(c.inputs) == 3]
-    return apply(CONV, largest.attrs, largest.inputs[0], reduce(add, weights), *[reduce(add, biases)][: len(biases)])
+    around = [largest.attrs.padding[0] - conv.attrs.padding[0] for conv in convs]
+    weight = reduce(add, (F.pad(conv.inputs[1], (zeros,) * 4) for conv, zeros in zip(convs, around, strict=True)))
+    biases = [conv.inputs[2] for conv in convs if len(conv.inputs) == 3]
+    if not biases:
+        return apply(CONV, largest.attrs, largest.inputs[0], weight)
+    return apply(CONV, largest.attrs, largest.inputs[0], weight, reduce(add, biases))

@@ -27,9 +27,7 @@ def gradient(c: GradContext[SnakeAttrs]) -> Gradients:
     return [c.dy * (1 + lucid.sin(2 * c.attrs.alpha * x))]
 
 
-SNAKE = register_op(
-    OpDef("Snake", infer, gradient, attrs=SnakeAttrs, elementwise=True, activation=True, monotone=lambda attrs: True)
-)
+SNAKE = register_op(OpDef("Snake", infer, gradient, attrs=SnakeAttrs, elementwise=True, activation=True, monotone=True))
 
 
 def snake(x: Tensor, alpha: float = 1.0) -> Tensor:
