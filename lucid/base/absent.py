@@ -217,7 +217,7 @@ MODULE: Final[Mapping[str, str]] = {
 AUTOGRAD: Final[Mapping[str, str]] = {
     "backward": "t.backward(gradient), or (a + b).backward() for several scalars",
     "functional": "lucid.grad(f) and lucid.value_and_grad(f), which nest",
-    "Function": "x + (f(x) - x).detach() passes the gradient past f; a rule of one's own belongs to an OpDef",
+    "Function": "x + (f(x) - x).detach() passes the gradient past f; an op with a rule of one's own: lucid.extend",
     "Variable": "lucid.tensor(data, requires_grad=True)",
     **dict.fromkeys(("no_grad", "enable_grad", "set_grad_enabled", "inference_mode"), "lucid.{0}"),
     **dict.fromkeys(("detect_anomaly", "set_detect_anomaly"), "lucid.isfinite(t.grad).all() after backward"),

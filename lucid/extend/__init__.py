@@ -1,7 +1,8 @@
 """Ops, passes, lowerings and back ends of one's own, from outside the package.
 
-What stands here is all that one needs; ``docs/extending.md`` is the tutorial, with a package that has one of each. An
-installed distribution announces what it brings by entry points, whose name is that of the op, pass or back end::
+What stands here, and in :mod:`lucid.passes`, is all that one needs; ``docs/extending.md`` is the tutorial, with a
+package that has one of each. An installed distribution announces what it brings by entry points, whose name is that of
+the op, pass or back end::
 
     [project.entry-points."lucid.ops"]
     Snake = "lucid_snake:SNAKE"                    # an OpDef; found when a file names an op that is not known
@@ -21,9 +22,8 @@ from ..graph.attrs import Attrs, ConstArray, NoAttrs, attributes
 from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import NO_GRADIENT, AbstractTensor, GradContext, Gradients, OpDef, apply, apply_all, find_op
 from ..graph.trace import Symbol
-from ..graph.types import TensorType
 from ..passes.editing import register_pass
-from ..passes.rewrite import Declined, Site, View, rebuild
+from ..passes.rewrite import View
 from ..reference.evaluator import reference
 from ..runtime.backends import Backend
 from ..runtime.eager import run_node
@@ -40,7 +40,6 @@ __all__ = [
     "Attrs",
     "Backend",
     "ConstArray",
-    "Declined",
     "Emitter",
     "GradContext",
     "Gradients",
@@ -51,9 +50,7 @@ __all__ = [
     "OpDef",
     "Plugin",
     "Product",
-    "Site",
     "Symbol",
-    "TensorType",
     "Value",
     "View",
     "Way",
@@ -65,7 +62,6 @@ __all__ = [
     "installed",
     "kernel",
     "load",
-    "rebuild",
     "reference",
     "register_op",
     "register_pass",

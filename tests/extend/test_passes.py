@@ -9,8 +9,8 @@ import pytest
 
 import lucid
 from lucid.errors import LucidError, OptionError, PassError
-from lucid.extend import Graph, Site, Symbol, find_op, rebuild, register_pass
-from lucid.passes import default
+from lucid.extend import Graph, Symbol, find_op, register_pass
+from lucid.passes import Site, default, rebuild
 from lucid.passes.registered import names
 
 S = lucid.spec("N", 3)

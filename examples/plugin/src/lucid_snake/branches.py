@@ -9,8 +9,9 @@ from operator import add
 
 import networkx as nx
 
-from lucid.extend import Graph, Site, Symbol, Value, View, apply, find_op, rebuild, register_pass
+from lucid.extend import Graph, Symbol, Value, View, apply, find_op, register_pass
 from lucid.nn import functional as F
+from lucid.passes import Site, rebuild
 
 ADD, CONV = find_op("Add"), find_op("Conv2d")
 

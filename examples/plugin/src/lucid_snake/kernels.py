@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lucid.extend import Emitter, Node, TensorType, Work, kernel, reference
+from lucid import TensorType
+from lucid.extend import Emitter, Node, Work, kernel, reference
 
 from .op import SNAKE, SnakeAttrs
 

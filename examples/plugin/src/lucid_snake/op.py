@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import lucid
-from lucid import Tensor, nn
-from lucid.extend import Attrs, GradContext, Gradients, OpDef, TensorType, apply, attributes, register_op
+from lucid import Tensor, TensorType, nn
+from lucid.extend import Attrs, GradContext, Gradients, OpDef, apply, attributes, register_op
 
 
 @attributes
