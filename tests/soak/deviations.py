@@ -71,9 +71,13 @@ SPECIAL: Sequence[Deviation] = (
         "rounding of a variance that cancels; NaN or inf of infinite values",
     ),
     (
-        r"prod.*", "far|" + _WEIRD,
+        r"prod.*|selecting-(cumprod|scatter_reduce-prod).*", "far|" + _WEIRD,
         "the slope is the product of the others; PyTorch divides by the number, infinity by infinity",
     ),
+    (r"selecting-cdist-pinf", ".*", "equal distances along axes share the gradient, and NaN is the farthest"),
+    (r"selecting-cdist-p1.0", _WEIRD, "a distance that is NaN has slope 0, as abs has it; PyTorch's is NaN"),
+    (r"selecting-lerp-.*", _WEIRD, "one end and then the other is weighed; PyTorch weighs their difference"),
+    (r"selecting-addcdiv-.*", "tiny", "the quotient is divided again; PyTorch divides by the square, which is 0"),
     (
         r"cosine_embedding_loss.*", "zeros|signed zeros|ones|bounds|tiny|infinities|nan",
         "of a vector of zeros only the 1e-12 beside the squares is left, which PyTorch rounds to float32",
@@ -105,7 +109,7 @@ SPECIAL: Sequence[Deviation] = (
     ),
     (r"ctc_loss.*", "far", "logarithms as large as 1e4 differ by their last digit: 1e-3, and so their exponentials"),
     (r"embedding_bag-.*max.*", ".*", "equal numbers share the gradient, as amax's do; PyTorch's first takes it"),
-    (r"topk-.*", ".*", "of equal numbers the first comes first; PyTorch leaves open which"),
+    (r"(selecting-)?topk-.*", ".*", "of equal numbers the first comes first; PyTorch leaves open which"),
     (r"logsumexp.*", "infinities|minus infinite", "no gradient where all is -inf; PyTorch says NaN"),
     (r"(var|std).*", "tiny|" + _WEIRD, "squares of the smallest numbers are 0; NaN, not inf, of infinite deviations"),
     (
@@ -139,6 +143,8 @@ SIZES: Sequence[Deviation] = (
         r"(adaptive_|conv|pad|max_pool|avg_pool|conv_transpose).*", "0",
         "PyTorch refuses images without channels; here they are images",
     ),
+    (r"avg_pool3d.*", "1", "windows fit into images with their padding; PyTorch leaves that out of three axes"),
+    (r"conv_transpose.*", "1", "images of nothing are refused; PyTorch makes them"),
     (r"(batch|instance)_norm.*", "0", "statistics and weights must fit the channels of an empty batch too"),
     (
         r"(group|layer)_norm.*", "[01]",
@@ -153,6 +159,10 @@ SIZES: Sequence[Deviation] = (
         "losses refuse to broadcast; PyTorch warns",
     ),
     (r"(index|gather|take|getitem|embedding).*", ".*", "indices are checked, though nothing is looked up"),
+    (
+        r"attention-(groups.*|empty|no-keys)", "1",
+        "one head or batch goes with any number of the others', none too, as axes broadcast; PyTorch refuses",
+    ),
     (r"linear.*", "[01]", "a bias has one element for each output"),
     (r"(var|std).*", ".*", "PyTorch warns where there are no degrees of freedom"),
 )  # fmt: skip

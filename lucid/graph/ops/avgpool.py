@@ -18,6 +18,7 @@ from .windows import (
     count_windows,
     image_batch,
     refuse_empty_windows,
+    rely_on_something,
     resized,
     strides,
     windows_along,
@@ -241,6 +242,7 @@ def adaptive_avg_pool2d(x: AbstractTensor, output_size: object) -> AbstractTenso
     even = _even_windows(x.type, attrs.size)
     if attrs.size == (1, 1):
         _adaptive_infer(attrs, x.type)
+        rely_on_something(*x.type.shape[2:])
         y = mean(x, (2, 3), keepdim=True)
     elif even:
         y = avg_pool2d(x, even)

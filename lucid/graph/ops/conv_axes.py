@@ -29,7 +29,7 @@ from .conv import (
 from .pad import pad
 from .shape import permute, reshape, squeeze, unsqueeze
 from .slices import piece, take_slice
-from .windows import called, image_batch
+from .windows import called, image_batch, rely_on_something
 
 MOST_PLANES = 1 << 10
 """Of a kernel, each of which becomes nodes."""
@@ -48,6 +48,7 @@ def convolve(
         return apply(CONV, attrs, x, weight, *added)
     if axes == 1:
         return squeeze(apply(CONV, _of_rows(attrs), unsqueeze(x, 2), unsqueeze(weight, 2), *added), 2)
+    rely_on_something(x.type.shape[2], y.shape[2])
     depth, of_planes = _depth(attrs, weight), _of_planes(attrs)
     planes = permute(x, 2, 0, 1, 3, 4)
     if depth.before or depth.after:
@@ -90,6 +91,7 @@ def convolve_transposed(
     if axes == 1:
         of_rows = ConvTransposeAttrs(_of_rows(attrs.conv), (0, *attrs.output_padding))
         return squeeze(apply(CONV_TRANSPOSE, of_rows, unsqueeze(x, 2), unsqueeze(weight, 2), *added), 2)
+    rely_on_something(x.type.shape[2], y.shape[2])
     depth = _depth(attrs.conv, weight)
     of_planes = ConvTransposeAttrs(_of_planes(attrs.conv), attrs.output_padding[1:])
     planes = permute(x, 2, 0, 1, 3, 4)

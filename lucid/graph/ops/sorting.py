@@ -8,12 +8,13 @@ from typing import NamedTuple
 from ..dims import Dim, as_dim
 from ..opdef import AbstractTensor
 from ..types import int64, is_float
-from .composite import any_
+from .composite import any_, eq, logical_or
 from .elementwise import isnan, where
+from .indexing import gather
 from .order import top_k
 from .promotion import cast
-from .reduce import argmax, check_not_empty
-from .shape import flatten, normal_axis, reshape, squeeze
+from .reduce import amax, amin, argmax, check_not_empty
+from .shape import flatten, normal_axis, reshape, squeeze, unsqueeze
 from .slices import piece
 
 
@@ -49,10 +50,10 @@ def argsort(x: AbstractTensor, dim: int = -1, descending: bool = False, stable: 
 def median(x: AbstractTensor, dim: int | None = None, keepdim: bool = False) -> AbstractTensor | Ordered:
     """The element in the middle, of two the lower one, or with ``dim`` the pair (values, indices); NaN wins.
 
-    Of equal ones one takes the gradient.
+    Of equal ones one takes the gradient; all share that of the median of all.
     """
     if dim is None:
-        return _middle(flatten(x), 0).values if x.type.rank else x
+        return _of_all(flatten(x)) if x.type.rank else x
     axis = normal_axis("median", dim, x.type.rank, scalar=True)
     found = _middle(x if x.type.rank else reshape(x, 1), axis)
     if not keepdim or not x.type.rank:
@@ -68,5 +69,15 @@ def _middle(x: AbstractTensor, axis: int) -> Ordered:
     if not is_float(x.type.dtype):
         return Ordered(values, indices)
     unknown = isnan(x)
-    none = any_(unknown, axis)
-    return Ordered(where(none, math.nan, values), where(none, argmax(cast(unknown, int64), axis), indices))
+    indices = where(any_(unknown, axis), argmax(cast(unknown, int64), axis), indices)
+    return Ordered(squeeze(gather(x, axis, unsqueeze(indices, axis)), axis), indices)
+
+
+def _of_all(x: AbstractTensor) -> AbstractTensor:
+    """The same of one axis, as an extremum of those that equal it, which share the gradient."""
+    value = _middle(x, 0).values
+    if not is_float(x.type.dtype):
+        return value
+    same = logical_or(eq(x, value), isnan(x))
+    least = amin(where(same, x, math.inf))
+    return where(eq(value, -math.inf), least, amax(where(same, x, -math.inf)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...errors import DTypeError
 from ..opdef import AbstractTensor, GradContext, Gradients, NoAttrs, OpDef, Operand, T, apply, register
 from ..types import TensorType, broadcast_shapes, is_float
+from .composite import eq
 from .elementwise import ceil, floor, neg, reduced, sqrt, unary, where
 from .promotion import floating, promote
 
@@ -32,7 +33,13 @@ def _atan2_infer(attrs: NoAttrs, a: TensorType, b: TensorType) -> TensorType:
 
 def _atan2_gradient(c: GradContext) -> Gradients:
     a, b = c.inputs
-    return reduced(c, lambda: c.dy * (b / (a * a + b * b)), lambda: -c.dy * (a / (a * a + b * b)))
+
+    def slope(x: AbstractTensor) -> AbstractTensor:
+        """Of a point that has no angle it is 0."""
+        square = a * a + b * b
+        return where(eq(square, 0.0), 0.0, x / square)
+
+    return reduced(c, lambda: c.dy * slope(b), lambda: -c.dy * slope(a))
 
 
 ASIN = unary("Asin", lambda c: [c.dy / _root(c.inputs[0])])

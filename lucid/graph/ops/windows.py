@@ -9,6 +9,7 @@ from typing import TypeAlias, TypeVar
 
 from ...base.checks import per_axis
 from ...errors import OptionError, ShapeError
+from ..assume import is_at_least
 from ..dims import Dim
 from ..opdef import AbstractTensor
 from ..types import TensorType, format_shape
@@ -115,6 +116,12 @@ def refuse_empty_windows(op: str, sizes: Sequence[Dim], counts: Sequence[Dim], w
                     raise _only_padding(op, w, f" (window {o} on an input of size {size})")
     if math.prod(w.kernel for w in windows) > MOST_TAPS:
         raise OptionError(f"{op}: a window must have at most {MOST_TAPS:,} elements: {[w.kernel for w in windows]}")
+
+
+def rely_on_something(*sizes: Dim) -> None:
+    """Sizes of 0 are refused; where no op of a trace would know of one, let the trace be for others only."""
+    for size in sizes:
+        is_at_least(size, 1, likely=True)
 
 
 def _only_padding(op: str, w: Window, which: str = "") -> OptionError:
