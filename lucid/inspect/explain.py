@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..base.checks import shown
 from ..errors import GraphError
@@ -18,7 +18,7 @@ from ..runtime.program.step import Step
 
 def explain(graph: Graph, declined: Iterable[Decline] = ()) -> str:
     """One paragraph a node: its type, the user's lines, the passes that made it, and what those said that left it."""
-    return "\n".join(_explained(graph, said(graph, declined)))
+    return "\n".join(_explained(graph, list(declined)))
 
 
 def explain_node(name: str, graph: Graph, declined: Iterable[Decline], plan: Plan) -> str:
@@ -30,46 +30,51 @@ def explain_node(name: str, graph: Graph, declined: Iterable[Decline], plan: Pla
         No node is called so, and none was.
     """
     steps = {step.name: step for step in plan.steps}
-    lines = list(_told(name, graph, said(graph, declined), steps, plan))
+    lines = list(_told(name, graph, list(declined), steps, plan))
     if not lines:
         raise GraphError(f"no node is called {shown(name)}: net.graph.order lists them")
     return "\n".join(lines)
 
 
-def _told(
-    name: str, graph: Graph, said: Mapping[str, list[str]], steps: Mapping[str, Step], plan: Plan
-) -> Iterator[str]:
+def _told(name: str, graph: Graph, declined: Sequence[Decline], steps: Mapping[str, Step], plan: Plan) -> Iterator[str]:
     """The paragraphs of a name, or where the graph does not have it, those that the graphs its nodes run have of it."""
     names = _places(graph).get(name, ())
     if names and name not in graph:
         yield f"{name} went into {', '.join(names)}"
+    found = said(graph, declined)
     for one in names:
-        yield from _paragraph(one, graph.node(one), said)
+        yield from _paragraph(one, graph.node(one), found, declined)
         yield from _running(steps[one], plan) if one in steps else ()
     for outer, node in graph.nodes() if not names else ():
         for label, region in _regions(node):
-            lines = list(_told(name, region.graph, {}, {}, plan))
+            lines = list(_told(name, region.graph, _within(declined, outer, label), {}, plan))
             yield from (f"in {label} of {outer}:", *(f"    {line}" for line in lines)) if lines else ()
 
 
-def _explained(graph: Graph, said: Mapping[str, list[str]]) -> Iterator[str]:
+def _explained(graph: Graph, declined: Sequence[Decline]) -> Iterator[str]:
+    found = said(graph, declined)
     for name, node in graph.nodes():
-        yield from _paragraph(name, node, said)
+        yield from _paragraph(name, node, found, declined)
 
 
-def _paragraph(name: str, node: Node, said: Mapping[str, list[str]]) -> Iterator[str]:
+def _paragraph(name: str, node: Node, found: Mapping[str, list[str]], declined: Sequence[Decline]) -> Iterator[str]:
     types = ", ".join(map(str, node.outputs))
     yield f"{name}: {node.op.name} -> {types}"
     yield from (f"    from {place}" for place in (*node.origin.modules, *node.origin.locations))
     yield from (f"    by {step}" for step in node.origin.history)
-    yield from said.get(name, ())
+    yield from found.get(name, ())
     for label, region in _regions(node):
         yield f"    in {label}:"
-        yield from (f"        {line}" for line in _explained(region.graph, {}))
+        yield from (f"        {line}" for line in _explained(region.graph, _within(declined, name, label)))
 
 
 def _regions(node: Node) -> Iterable[tuple[str, Region]]:
     return regions_of(node.attrs).items() if node.op.regions else ()
+
+
+def _within(declined: Sequence[Decline], name: str, label: str) -> list[Decline]:
+    """What was said within a region of a node."""
+    return [one._replace(path=one.path[2:]) for one in declined if one.path[:2] == (name, label)]
 
 
 def _places(graph: Graph) -> dict[str, list[str]]:
@@ -88,6 +93,8 @@ def said(graph: Graph, declined: Iterable[Decline]) -> dict[str, list[str]]:
     """For each node what passes said that left it; not where another pass has joined what they spoke of."""
     places, found = _places(graph), dict[str, list[str]]()
     for one in declined:
+        if one.path:
+            continue
         ends = [set(places.get(name, ())) for name in dict.fromkeys(one.nodes)]
         if not ends[0] or any(ends[0] & others for others in ends[1:]):
             continue

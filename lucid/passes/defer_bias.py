@@ -22,7 +22,7 @@ from ..graph.ops.shape import RESHAPE
 from ..graph.trace import Symbol
 from ..graph.types import TensorType, is_float, product
 from .fold.scales import of_constant
-from .rewrite import Site, rebuild
+from .rewrite import Declined, Site, rebuild
 
 
 def defer_bias(graph: Graph) -> Graph:
@@ -33,15 +33,21 @@ def defer_bias(graph: Graph) -> Graph:
     takes over a bias keeps its own. Without the ReLUs between them biases may grow from layer to layer, and a result
     would be the small difference of large numbers.
     """
-    fixed, deferred = parameter_only(graph), set[str]()
+    fixed, deferred, kept = parameter_only(graph), set[str](), dict[str, tuple[str, str]]()
     for name in graph.order:
-        if _is_deferrable(graph, name, fixed) and _source_name(graph, name) not in deferred:
+        if not _has_bias(graph, name, fixed):
+            continue
+        why = _why_not(graph, name, fixed, deferred)
+        if why is None:
             deferred.add(name)
-    if not deferred:
-        return graph
+        else:
+            kept[name] = why
     biases: dict[str, Symbol] = {}
 
     def rule(site: Site) -> Symbol | None:
+        if site.name in kept:
+            reason, reader = kept[site.name]
+            site.leave(Declined(reason, *([site.view(reader)] if reader else [])))
         late = biases.get(_source_name(graph, site.name))
         if site.name not in deferred and late is None:
             return None
@@ -64,38 +70,48 @@ def defer_bias(graph: Graph) -> Graph:
     return rebuild(graph, rule, "defer_bias")
 
 
-def _is_deferrable(graph: Graph, name: str, fixed: set[str]) -> bool:
+def _has_bias(graph: Graph, name: str, fixed: set[str]) -> bool:
+    """Whether it is a layer with a bias of parameters and a ReLU behind."""
     node, feeds = graph.node(name), graph.inputs_of(name)
     attrs: Any = node.attrs
     if not node.op.activates or attrs.activation != RELU.name or not is_float(node.outputs[0].dtype):
         return False
     bias, residual = bias_and_residual(attrs, feeds)
-    if bias is None or residual is not None or bias.node not in fixed:
-        return False
-    pool = getattr(attrs, "pool", None)
+    return bias is not None and residual is None and bias.node in fixed
+
+
+def _why_not(graph: Graph, name: str, fixed: set[str], deferred: set[str]) -> tuple[str, str] | None:
+    """Why its bias stays, and the reader that has to do with it; None where it does not."""
+    source, pool = _source_name(graph, name), getattr(graph.node(name).attrs, "pool", None)
+    if source in deferred:
+        return f"it takes over the bias of {source}, and keeps its own", source
     if pool is not None and any(pool.padding) and pool.pad_value != -math.inf:
-        return False  # its padding would have to hold something else for each channel
-    return _is_read_by_layers(graph, name, fixed, reshaped=False)
+        return "the padding of its pooling would hold something else for each channel", ""
+    return _why_unread(graph, name, fixed, reshaped=False)
 
 
-def _is_read_by_layers(graph: Graph, name: str, fixed: set[str], *, reshaped: bool) -> bool:
-    """Whether all that reads a value, some of it flattened, are layers that can take over its bias."""
+def _why_unread(graph: Graph, name: str, fixed: set[str], *, reshaped: bool) -> tuple[str, str] | None:
+    """Why not all that reads a value, some of it flattened, are layers that can take over its bias; which does not."""
     value = Value(name)
     if value in graph.results:
-        return False
+        return f"{name} is asked for as a result", ""
     y, readers = graph.type(value), graph.users(value)
     for reader, slot in readers:
         node = graph.node(reader)
         if node.op is RESHAPE and not reshaped and y.rank == 4:
-            if not _is_flat(node.outputs[0], y) or not _is_read_by_layers(graph, reader, fixed, reshaped=True):
-                return False
-        elif (
-            slot != 0
-            or not _takes_over(graph, reader)
-            or any(v.node not in fixed for v in graph.inputs_of(reader)[1:3])
-        ):
-            return False
-    return bool(readers)
+            if not _is_flat(node.outputs[0], y):
+                known = all(isinstance(size, int) for size in y.shape[1:])
+                return f"{reader} makes no row of each image" if known else f"the sizes of {name} are not known", reader
+            why = _why_unread(graph, reader, fixed, reshaped=True)
+            if why is not None:
+                return why
+        elif slot != 0 or not _is_layer(node.op):
+            return f"{reader}, which reads it, is no layer with a bias to add it to", reader
+        elif not _takes_over(graph, reader):
+            return f"the padding of {reader}, which reads it, holds zeros", reader
+        elif any(v.node not in fixed for v in graph.inputs_of(reader)[1:3]):
+            return f"the weights of {reader}, which reads it, depend on the input", reader
+    return None if readers else ("nothing reads it", "")
 
 
 def _is_flat(flat: TensorType, image: TensorType) -> bool:
@@ -105,11 +121,9 @@ def _is_flat(flat: TensorType, image: TensorType) -> bool:
 
 
 def _takes_over(graph: Graph, name: str) -> bool:
-    """A layer; one with padding only if that can hold what a zero is now."""
+    """Whether a layer has no padding, or one that can hold what a zero is now."""
     node = graph.node(name)
-    if not node.op.convolution:
-        return _is_layer(node.op)
-    if not any(_conv(node).padding):
+    if not node.op.convolution or not any(_conv(node).padding):
         return True
     attrs = as_fused(node.attrs)
     alone = attrs.pool is None and not attrs.residual and attrs.activation in SIMPLE

@@ -11,7 +11,7 @@ from ..graph.opdef import apply
 from ..graph.ops.norm import BATCH_NORM
 from ..graph.ops.shape import RESHAPE
 from ..graph.trace import Symbol
-from .rewrite import Site, View, rebuild
+from .rewrite import Declined, Site, View, rebuild
 
 
 def lift_signals(graph: Graph) -> Graph:
@@ -21,16 +21,18 @@ def lift_signals(graph: Graph) -> Graph:
     """
     images: set[str] = set()
 
-    def rule(site: Site) -> Symbol | None:
+    def rule(site: Site) -> Symbol | Declined | None:
         if site.op is RESHAPE:
             inner = site.made_by(site.inputs[0])
             return inner.inputs[0].reshape(site.attrs.shape) if inner.op is RESHAPE else None
-        if site.type.rank != 3 or not _lifts(site):
+        if site.type.rank != 3:
             return None
         axes = (_left_out(site.made_by(x), images) for x in site.inputs if x.type.shape == site.type.shape)
         axis = next((axis for axis in axes if axis), None)
         if axis is None:
             return None
+        if not _lifts(site):
+            return None if site.op.view else Declined(f"{site.op.name} does something else with one axis more")
         x, *rest = site.inputs
         others = rest if site.op is BATCH_NORM else [_lifted(site, other, axis) for other in rest]
         y: Symbol = apply(site.op, site.attrs, _lifted(site, x, axis), *others)

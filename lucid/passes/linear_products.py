@@ -9,7 +9,7 @@ from ..graph.ops import elementwise as ew
 from ..graph.ops.linalg import LINEAR, MATMUL
 from ..graph.trace import Symbol
 from ..graph.types import is_float
-from .rewrite import Site, View, rebuild
+from .rewrite import Declined, Site, View, rebuild
 
 
 def linear_products(graph: Graph) -> Graph:
@@ -19,23 +19,30 @@ def linear_products(graph: Graph) -> Graph:
     """
     fixed = parameter_only(graph)
 
-    def rule(site: Site) -> Symbol | None:
+    def rule(site: Site) -> Symbol | Declined | None:
         if site.name in fixed:
             return None
-        if site.op is MATMUL and _multiplies(site) and site.producer(1).name in fixed:
-            x, weight = site.inputs
-            y: Symbol = apply(LINEAR, NoAttrs(), x, weight.permute(1, 0))
+        if site.op is MATMUL and _multiplies(site):
+            weights = site.producer(1)
+            if weights.name not in fixed:
+                return Declined(f"{weights.name} depends on the input, and what is turned once is fixed", weights)
+            y: Symbol = apply(LINEAR, NoAttrs(), site.inputs[0], site.inputs[1].permute(1, 0))
             return y
         if site.op is not ew.ADD:
             return None
         for slot in (0, 1):
             product, made = site.producer(slot), site.made_by(site.inputs[slot])
-            if _shifts(site, slot, made) and product.single_use and site.producer(1 - slot).name in fixed:
-                site.absorb(product)
-                bias = site.inputs[1 - slot].reshape(made.type.shape[-1])
-                y = apply(LINEAR, NoAttrs(), *made.inputs, bias)
-                site.call(y, product.name)
-                return y
+            if not _shifts(site, slot, made) or site.producer(1 - slot).name not in fixed:
+                continue
+            if not product.single_use:
+                return product.shared()
+            if len(made.inputs) == 3:
+                return Declined(f"{product.name} has a bias already", product)
+            site.absorb(product)
+            bias = site.inputs[1 - slot].reshape(made.type.shape[-1])
+            y = apply(LINEAR, NoAttrs(), *made.inputs, bias)
+            site.call(y, product.name)
+            return y
         return None
 
     return rebuild(graph, rule, "linear_products")
@@ -47,8 +54,8 @@ def _multiplies(product: View) -> bool:
 
 
 def _shifts(add: View, slot: int, product: View) -> bool:
-    """Whether an addition adds one number for each output to a linear layer without bias."""
-    if product.op is not LINEAR or len(product.inputs) == 3 or product.type.shape != add.type.shape:
+    """Whether an addition adds one number for each output to a linear layer."""
+    if product.op is not LINEAR or product.type.shape != add.type.shape:
         return False
     bias = add.inputs[1 - slot].type.shape
     return bias[-1:] == product.type.shape[-1:] and all(dim == 1 for dim in bias[:-1])

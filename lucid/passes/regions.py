@@ -17,7 +17,7 @@ from ..graph.region import DEEPEST, Region, RegionAttrs, inline, read_inputs, re
 from ..graph.trace import Symbol
 from .eliminate_dead import eliminate_dead
 from .fold.constants import Evaluate
-from .rewrite import Site, fixed_point, rebuild
+from .rewrite import Site, fixed_point, noted_at, rebuild
 
 Run: TypeAlias = "Callable[[Graph], Graph]"
 
@@ -34,7 +34,7 @@ def optimise_regions(graph: Graph, run: Run) -> Graph:
     for name, node in graph.nodes():
         feeds: Sequence[Value] = graph.inputs_of(name)
         if isinstance(node.attrs, RegionAttrs):
-            after, feeds = _optimised(graph, node, feeds, fixed, run)
+            after, feeds = _optimised(graph, name, feeds, fixed, run)
             changed, node = changed or after is not node, after
         builder.add(node, feeds, name)
     if not changed:
@@ -43,14 +43,18 @@ def optimise_regions(graph: Graph, run: Run) -> Graph:
 
 
 def _optimised(
-    graph: Graph, node: Node, feeds: Sequence[Value], fixed: Container[str], run: Run
+    graph: Graph, name: str, feeds: Sequence[Value], fixed: Container[str], run: Run
 ) -> tuple[Node, Sequence[Value]]:
     """The node with other regions, and what feeds it then."""
+    node = graph.node(name)
     assert isinstance(node.attrs, RegionAttrs)
     before, handed = regions_of(node.attrs), node.attrs.handed
     first = len(feeds) - (len(next(iter(before.values())).graph.inputs) - handed)
     captures = feeds[first:]
-    after = {label: _passed(graph, region, handed, captures, fixed, run) for label, region in before.items()}
+    after = dict[str, Region]()
+    for label, region in before.items():
+        with noted_at(name, label):
+            after[label] = _passed(graph, region, handed, captures, fixed, run)
     if all(after[label] is region for label, region in before.items()):
         return node, feeds
     read = [any(each) for each in zip(*(read_inputs(region)[handed:] for region in after.values()), strict=True)]

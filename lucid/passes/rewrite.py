@@ -50,11 +50,22 @@ class Declined:
 
 
 class Decline(NamedTuple):
-    """A pass that left a node as it is, and why; ``nodes`` are the node and the others that the reason speaks of."""
+    """A pass that left a node as it is, and why.
+
+    Attributes
+    ----------
+    label, reason
+        The pass, and what it says.
+    nodes
+        The node, and the others that the reason speaks of.
+    path
+        Where the graph that has them stands in others: the node that runs it, the name of its attribute, and so on.
+    """
 
     label: str
     nodes: tuple[str, ...]
     reason: str
+    path: tuple[str, ...] = ()
 
 
 _noting: ContextVar[dict[Decline, None] | None] = ContextVar("noting", default=None)
@@ -69,6 +80,18 @@ def noted() -> Iterator[dict[Decline, None]]:
         yield found
     finally:
         _noting.reset(token)
+
+
+@contextmanager
+def noted_at(*path: str) -> Iterator[None]:
+    """Within it, what rules decline is noted as of the graph that stands there."""
+    outside = _noting.get()
+    if outside is None:
+        yield
+        return
+    with noted() as inside:
+        yield
+    outside.update((one._replace(path=(*path, *one.path)), None) for one in inside)
 
 
 class View:
@@ -137,7 +160,9 @@ class View:
     def shared(self) -> Declined:
         """Why it may not go into one of those that read it."""
         count = sum(self.uses(i) for i in range(len(self.node.outputs)))
-        return Declined(f"{self.name} is read {count} times, and what goes into one of its readers is gone", self)
+        asked = any(value.node == self.name for value in self._overlay.graph.results)
+        how = "asked for as a result" if asked else f"read {count} times"
+        return Declined(f"{self.name} is {how}, and what goes into one of its readers is gone", self)
 
     @property
     def single_use(self) -> bool:
@@ -152,11 +177,17 @@ class View:
 class Site(View):
     """The node that a rule may replace. What computes the new first output gets its name."""
 
-    __slots__ = ("absorbed",)
+    __slots__ = ("absorbed", "left")
 
     def __init__(self, tracer: Tracer, name: str) -> None:
         super().__init__(tracer, name)
         self.absorbed: list[View] = []
+        self.left: list[Declined] = []
+
+    def leave(self, declined: Declined | None) -> None:
+        """Say why something stays as it is, if there is a reason, where the node itself is replaced or may yet be."""
+        if declined is not None:
+            self.left.append(declined)
 
     def absorb(self, *others: View) -> None:
         """These nodes go into the replacement too: it takes their origins."""
@@ -323,10 +354,11 @@ def rebuild(graph: Graph, rule: Rule, label: str) -> Graph:
         try:
             replacement = rule(site)
             if isinstance(replacement, Declined):
-                if noting is not None:
-                    noting[Decline(label, (name, *replacement.nodes), replacement.reason)] = None
+                site.leave(replacement)
             elif replacement is not None:
                 overlay.replace(site, replacement)
+            if noting is not None:
+                noting.update((Decline(label, (name, *one.nodes), one.reason), None) for one in site.left)
         except Exception as error:
             if from_handler(error):
                 raise

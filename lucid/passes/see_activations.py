@@ -13,7 +13,7 @@ from ..graph.ops import elementwise as ew
 from ..graph.ops.bounds import CLIP
 from ..graph.trace import Symbol
 from ..graph.types import is_float
-from .rewrite import Site, View, rebuild
+from .rewrite import Declined, Site, View, rebuild
 from .simplify import fill_value
 
 PARTS = 4
@@ -26,7 +26,7 @@ def see_activations(graph: Graph) -> Graph:
     What is between must be read by the next only. Results differ in the last digits.
     """
 
-    def rule(site: Site) -> Symbol | None:
+    def rule(site: Site) -> Symbol | Declined | None:
         if (site.op is not ew.MUL and site.op is not ew.DIV) or not is_float(site.type.dtype):
             return None
         product = _gathered(site)
@@ -43,9 +43,22 @@ def see_activations(graph: Graph) -> Graph:
             ):
                 site.absorb(*reversed([*product.parts, *gate.parts]))
                 return ew.hardswish(x)
+            site.leave(_not_seen(view, gate, x, product.number))
         return None
 
     return rebuild(graph, rule, "see_activations")
+
+
+def _not_seen(view: View, gate: _Gate | None, x: Symbol, number: float) -> Declined | None:
+    """Why something times what is held between two bounds is no HardSwish, if it is nearly one."""
+    if gate is None:
+        inner = view.producer(0) if view.op is CLIP and view.attrs.low == 0 and view.attrs.high in (1, 6) else view
+        if inner is view or inner.op is not ew.ADD:
+            return None
+        return next((Declined(one.shared().reason) for one in (view, inner) if not one.single_use), None)
+    if gate.x.value != x.value:
+        return Declined(f"what it multiplies is not what {view.name} is made of")
+    return Declined(f"it multiplies with {number:.6g}, where HardSwish has {gate.number:.6g}")
 
 
 def _is(number: float | None, wanted: float) -> bool:

@@ -18,15 +18,17 @@ from ..graph.ops.bounds import CLIP, ClipAttrs
 from ..graph.ops.pool import MAX_POOL, MaxPoolAttrs
 from ..graph.trace import Symbol
 from ..graph.types import is_float, product
-from .rewrite import Site, View, rebuild
+from .rewrite import Declined, Site, View, rebuild
 
 
 def sink_monotone(graph: Graph) -> Graph:
     """Sink what may sink below each ``MaxPool2d`` that makes its input smaller and whose index nobody reads."""
 
-    def rule(site: Site) -> list[Symbol | None] | None:
-        if site.op is not MAX_POOL or site.uses(1) or not _shrinks(site):
+    def rule(site: Site) -> list[Symbol | None] | Declined | None:
+        if site.op is not MAX_POOL:
             return None
+        if site.uses(1) or not _shrinks(site):
+            return _stays(site)
         pool: MaxPoolAttrs = site.attrs
         above: View = site
         slot, sunk = 0, list[tuple[View, int]]()
@@ -34,6 +36,7 @@ def sink_monotone(graph: Graph) -> Graph:
             below = above.producer(slot)
             moved = _before(below, pool) if below.single_use else None
             if moved is None:
+                site.leave(_not_before(below, pool))
                 break
             slot, pool = moved
             sunk.append((below, slot))
@@ -51,6 +54,27 @@ def sink_monotone(graph: Graph) -> Graph:
         return [y, None]
 
     return rebuild(graph, rule, "sink_monotone")
+
+
+def _stays(site: Site) -> Declined | None:
+    """Why nothing sinks below a pooling, if something could."""
+    below = site.producer(0)
+    if _before(below, site.attrs) is None:
+        return None
+    if site.uses(1):
+        return Declined(f"where the maxima of {site.name} were is read too", below)
+    sizes = [product(shape[2:]) for shape in (site.inputs[0].type.shape, site.type.shape)]
+    known = all(isinstance(size, int) for size in sizes)
+    return Declined("it makes no image smaller" if known else "whether it makes images smaller is not known", below)
+
+
+def _not_before(view: View, pool: MaxPoolAttrs) -> Declined | None:
+    """Why what a pooling reads stays before it, if it is such as may sink."""
+    if not view.op.rises(view.attrs) and not _is_bias(view):
+        return None
+    if not view.single_use:
+        return view.shared()
+    return Declined(f"the padding holds {pool.pad_value:g}, which no padding before {view.name} gives", view)
 
 
 def _shrinks(site: Site) -> bool:

@@ -14,15 +14,15 @@ from ..graph.ops.conv import CONV
 from ..graph.ops.slices import narrow
 from ..graph.trace import Symbol
 from ..graph.windows import Window, windows_of
-from .rewrite import Site, rebuild
+from .rewrite import Declined, Site, rebuild
 
 
 def trim_kernels(graph: Graph) -> Graph:
     """Cut such taps from the edges of kernels that depend on parameters only, and the padding with them."""
     fixed = parameter_only(graph)
 
-    def rule(site: Site) -> Symbol | None:
-        if site.op is not CONV or site.producer(1).name not in fixed:
+    def rule(site: Site) -> Symbol | Declined | None:
+        if site.op is not CONV:
             return None
         a, (x, w, *bias) = site.attrs, site.inputs
         sizes, kernel = (tuple(k for k in t.type.shape[2:] if isinstance(k, int)) for t in (x, w))
@@ -32,10 +32,13 @@ def trim_kernels(graph: Graph) -> Graph:
         cut = [_seen(window, size) for window, size in zip(windows, sizes, strict=True)]
         if cut == [(0, size) for size in kernel]:
             return None
+        weights = site.producer(1)
+        if weights.name not in fixed:
+            return Declined(f"{weights.name} depends on the input, and what is cut once is fixed", weights)
         padding = [w.before - first * w.dilation for w, (first, _) in zip(windows, cut, strict=True)]
         padding += [w.after - (w.kernel - last) * w.dilation for w, (_, last) in zip(windows, cut, strict=True)]
-        if min(padding) < 0:  # of a dilated kernel the border may lie between two taps
-            return None
+        if min(padding) < 0:
+            return Declined("the border of the image lies between two taps of its dilated kernel")
         for axis, (first, last) in enumerate(cut, 2):
             w = narrow(w, axis, first, last - first)
         y: Symbol = apply(CONV, replace(a, padding=tuple(padding)), x, w, *bias)

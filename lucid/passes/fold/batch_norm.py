@@ -13,9 +13,11 @@ from ...graph.ir import Graph
 from ...graph.opdef import OpDef, apply
 from ...graph.ops.conv import CONV, CONV_TRANSPOSE
 from ...graph.ops.elementwise import sqrt
-from ...graph.ops.norm import BATCH_NORM
+from ...graph.ops.norm import BATCH_NORM, STANDARDIZE
 from ...graph.trace import Symbol
 from ..rewrite import Declined, Site, View, fixed_point, rebuild
+
+IN_GROUPS = "the output channels of a transposed convolution in groups lie on two axes"
 
 
 def fold_batch_norm(graph: Graph) -> Graph:
@@ -27,6 +29,8 @@ def _fold_once(graph: Graph) -> Graph:
     fixed = parameter_only(graph)
 
     def rule(site: Site) -> Symbol | Declined | None:
+        if site.op is STANDARDIZE:
+            return _by_batch(site)
         if site.op is not BATCH_NORM:
             return None
         layer = site.producer(0)
@@ -44,13 +48,21 @@ def _fold_once(graph: Graph) -> Graph:
         scale = norm_scale(site.inputs[1:], site.attrs.eps)
         weight = scaled(layer, scale)
         if weight is None:
-            return Declined("the output channels of a transposed convolution in groups lie on two axes", layer)
+            return Declined(IN_GROUPS, layer)
         y: Symbol = apply(layer.op, layer.attrs, x, weight, norm_shift(site.inputs[1:], scale, *bias))
         site.absorb(layer)
         site.call(y, layer.name)
         return y
 
     return rebuild(graph, rule, "fold_batch_norm")
+
+
+def _by_batch(site: Site) -> Declined | None:
+    """Why what follows a layer is no normalisation with given statistics, if it is one as in training."""
+    layer = site.producer(0)
+    if layer.op not in SCALED or 0 not in site.attrs.axes:
+        return None
+    return Declined("in training mode it normalises with the statistics of the batch", layer)
 
 
 def norm_scale(vectors: Sequence[Symbol], eps: float) -> Symbol:

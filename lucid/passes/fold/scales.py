@@ -21,9 +21,9 @@ from ...graph.ops.norm import BATCH_NORM
 from ...graph.ops.source import full
 from ...graph.trace import Symbol
 from ...graph.types import TensorType, is_float
-from ..rewrite import Site, View, fixed_point, rebuild
+from ..rewrite import Declined, Site, View, fixed_point, rebuild
 from ..simplify import fill_value
-from .batch_norm import SCALED, norm_scale, norm_shift
+from .batch_norm import IN_GROUPS, SCALED, norm_scale, norm_shift
 
 CHANNELS = 1
 """The axis of an image that they lie on."""
@@ -51,36 +51,60 @@ class _Folder:
         self.graph, self.fixed, self.exact = graph, parameter_only(graph), exact
         self.layers: dict[str, str] = {}  # what the layer was called that a new node is for
 
-    def rule(self, site: Site) -> Symbol | None:
+    def rule(self, site: Site) -> Symbol | Declined | None:
         if site.name in self.fixed or not is_float(site.type.dtype):
             return None
         if site.op is CONV:
             return self._before(site)
         return self._behind(site) if site.op in _AFFINE else None
 
-    def _behind(self, site: Site) -> Symbol | None:
+    def _behind(self, site: Site) -> Symbol | Declined | None:
         """A layer, and what multiplies its result or is added to it."""
+        declined: Declined | None = None
         for slot, vector in self._vectors(site):
             layer, made = site.producer(slot), site.made_by(site.inputs[slot])
-            known = made.op in SCALED or made.op is BATCH_NORM
-            inputs = _folded(made, site.op, vector) if known and layer.single_use and self._is_fixed(made) else None
+            if made.op not in SCALED and made.op is not BATCH_NORM:
+                continue
+            declined = self._not_behind(layer, made)
+            inputs = None if declined else _folded(made, site.op, vector)
             if inputs is not None:
                 site.absorb(layer)
                 y: Symbol = apply(made.op, made.attrs, *inputs)
                 name = self.layers[y.value.node] = self.layers.get(made.name, made.name)
                 site.call(y, name)
                 return y
+            declined = declined or Declined(IN_GROUPS, layer)
+        return declined
+
+    def _not_behind(self, layer: View, made: View) -> Declined | None:
+        """Why a layer takes nothing in that is done to its result."""
+        if not layer.single_use:
+            return layer.shared()
+        return None if self._is_fixed(made) else Declined(f"the weights of {layer.name} depend on the input", layer)
+
+    def _not_before(self, site: Site, view: View, vector: Symbol | None) -> Declined | None:
+        """Why what scales or shifts the channels that a convolution reads stays before it."""
+        if vector is None or (view.op is ew.MUL and view.single_use):
+            return None
+        if not view.single_use:
+            return view.shared()
+        if self.exact:
+            return Declined(f"{view.name} may be much larger than the sum, whose digits would be lost", view)
+        if any(site.attrs.padding):
+            return Declined(f"the padding of {site.name} holds zeros, to which {view.name} adds nothing", view)
         return None
 
-    def _before(self, site: Site) -> Symbol | None:
+    def _before(self, site: Site) -> Symbol | Declined | None:
         """What multiplies the channels that a convolution reads, or is added to them; several one after another."""
         x, weight, *bias = site.inputs
-        if not self._is_fixed(site):
-            return None
         parts, view, groups = list[View](), site.producer(0), site.attrs.groups
-        while view.name == x.value.node and view.op in _AFFINE and view.single_use:
+        while view.name == x.value.node and view.op in _AFFINE:
             slot, vector = next(self._vectors(view), (0, None))
-            if vector is None or (view.op is not ew.MUL and (self.exact or any(site.attrs.padding))):
+            declined = self._not_before(site, view, vector)
+            if vector is not None and not self._is_fixed(site):
+                declined = Declined(f"the weights of {site.name} depend on the input", view)
+            site.leave(declined)
+            if vector is None or declined:
                 break
             if view.op is ew.MUL:
                 weight = _of_channels(weight, vector, groups)

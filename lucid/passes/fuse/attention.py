@@ -14,7 +14,7 @@ from ...graph.ops.norm import SOFTMAX
 from ...graph.ops.shape import RESHAPE, TRANSPOSE, transpose
 from ...graph.trace import Symbol
 from ...graph.types import is_float
-from ..rewrite import Site, View, rebuild
+from ..rewrite import Declined, Site, View, rebuild
 from ..simplify import fill_value
 
 SCALED = {ew.MUL: (0, 1), ew.DIV: (0,)}
@@ -29,10 +29,10 @@ def fuse_attention(graph: Graph) -> Graph:
     hides whole, of which a softmax makes NaN, becomes 0.
     """
 
-    def rule(site: Site) -> Symbol | None:
+    def rule(site: Site) -> Symbol | Declined | None:
         found = _match(site)
-        if found is None:
-            return None
+        if not isinstance(found, _Found):
+            return found
         site.absorb(*reversed(found.parts))
         more = [] if found.mask is None else [found.mask]
         attrs = AttentionAttrs(found.scale, masked=found.mask is not None)
@@ -54,18 +54,18 @@ class _Found:
     parts: list[View] = field(default_factory=list)
 
 
-def _match(site: Site) -> _Found | None:
+def _match(site: Site) -> _Found | Declined | None:
     """Climb from a product with values to the product of queries and keys."""
     if site.op is not MATMUL or not is_float(site.type.dtype):
         return None
     parts: list[View] = []
     shares = _shares(site, parts)
-    if shares is None:
-        return None
+    if not isinstance(shares, View):
+        return shares
     mask, scale, view = None, 1.0, shares.producer(0)
     while view.op is not MATMUL:
         if not view.single_use:
-            return None
+            return view.shared()
         parts.append(view)
         factor = _factor(site, view)
         if factor is not None:
@@ -73,18 +73,18 @@ def _match(site: Site) -> _Found | None:
             continue
         hidden = _masked(site, view) if mask is None and scale == 1.0 else None
         if hidden is None:
-            return None
+            return Declined(f"{view.name} is neither a number times the scores nor a mask on them", shares)
         mask, view = hidden[1], view.producer(hidden[0])
     if not view.single_use:
-        return None
+        return view.shared()
     parts.append(view)
     query, before = _unscaled(site, view.inputs[0])
     columns, after = _unscaled(site, view.inputs[1])
     found = _Found(query, _turned(site, columns), mask, scale * before * after, parts)
-    return found if _fits(found, site) else None
+    return _unfit(found, site) or found
 
 
-def _shares(site: Site, parts: list[View]) -> View | None:
+def _shares(site: Site, parts: list[View]) -> View | Declined | None:
     """The softmax that a product with values reads; where its NaN are made 0, through that."""
     view = site.producer(0)
     uses = 1
@@ -95,8 +95,12 @@ def _shares(site: Site, parts: list[View]) -> View | None:
             return None
         parts += [view, test]
         view, uses = shares, 3
-    if view.op is not SOFTMAX or view.uses() != uses or view.attrs.axis != view.type.rank - 1:
+    if view.op is not SOFTMAX:
         return None
+    if view.uses() != uses:
+        return view.shared()
+    if view.attrs.axis != view.type.rank - 1:
+        return Declined(f"{view.name} goes along axis {view.attrs.axis}, which is not the last", view)
     parts.append(view)
     return view
 
@@ -147,9 +151,15 @@ def _turned(site: Site, columns: Symbol) -> Symbol:
     return transpose(columns, -1, -2)
 
 
-def _fits(found: _Found, site: Site) -> bool:
-    """Whether the operands are alike, but for their last two axes, and the mask is for all of them."""
-    query, key, value = found.query.type, found.key.type, site.inputs[1].type
-    if not query.shape[:-2] == key.shape[:-2] == value.shape[:-2] or query.dtype != key.dtype:
-        return False
-    return found.mask is None or found.mask.type.rank <= query.rank
+def _unfit(found: _Found, site: Site) -> Declined | None:
+    """Why the operands are not alike, but for their last two axes, or the mask is not for all of them."""
+    product = found.parts[-1]
+    types = [found.query.type, found.key.type, site.inputs[1].type]
+    listed = ", ".join(str(type_.with_order(None)) for type_ in types)
+    if len({type_.shape[:-2] for type_ in types}) > 1:
+        return Declined(f"queries, keys and values are not alike but for their last two axes: {listed}", product)
+    if types[0].dtype != types[1].dtype:
+        return Declined(f"queries, keys and values are not of one type: {listed}", product)
+    if found.mask is not None and found.mask.type.rank > types[0].rank:
+        return Declined(f"the mask has more axes than the queries: {found.mask.type.with_order(None)}", product)
+    return None

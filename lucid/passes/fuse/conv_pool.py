@@ -69,7 +69,9 @@ def _match(site: Site) -> _Found | Declined | None:
     view: View = site
     while view.op is not CONV:
         slot = 0
-        if view.op is MAX_POOL and found.pool is None and found.bias is None and not view.uses(1):
+        if view.op is MAX_POOL and found.pool is None and found.bias is None:
+            if view.uses(1):
+                return _index_read(view)
             found.pool = _pool_before(view.attrs, found.activation)
             if found.pool is None:
                 return _late(view, found.activation)
@@ -77,16 +79,31 @@ def _match(site: Site) -> _Found | Declined | None:
             found.activation = view
         elif view.op is ew.ADD and found.bias is None:
             slot = 0 if view.producer(0).op is CONV else 1
-            found.bias = _as_bias(view, slot)
-            if found.bias is None:
-                return None
+            bias = _as_bias(view, slot)
+            if not isinstance(bias, Symbol):
+                return bias
+            found.bias = bias
         else:
             return None
         view = view.producer(slot)
         if not view.single_use:
-            return view.shared() if view.op is CONV else None
+            return view.shared() if _ends_in_conv(view) else None
         found.parts.append(view)
     return found
+
+
+def _ends_in_conv(view: View) -> bool:
+    """Whether it is a convolution, or what would go into the one that it reads."""
+    while view.op.activation or view.op is MAX_POOL:
+        view = view.producer(0)
+    return view.op is CONV
+
+
+def _index_read(pool: View) -> Declined | None:
+    """Why a pooling stays that says where its numbers were."""
+    if not _ends_in_conv(pool):
+        return None
+    return Declined(f"where the maxima of {pool.name} were is read too", pool.producer(0))
 
 
 def _late(pool: View, activation: View | None) -> Declined | None:
@@ -110,16 +127,20 @@ def _pool_before(pool: MaxPoolAttrs, activation: View | None) -> MaxPoolAttrs | 
     return pool if unchanged else None
 
 
-def _as_bias(add: View, slot: int) -> Symbol | None:
+def _as_bias(add: View, slot: int) -> Symbol | Declined | None:
     """What an addition adds to a convolution without bias, if that is one number for each channel."""
     conv, bias = add.producer(slot), add.inputs[1 - slot]
     shape, rank = bias.type.shape, bias.type.rank
-    if conv.op is not CONV or len(conv.inputs) == 3 or conv.type.shape != add.type.shape:
+    if conv.op is not CONV or bias.type.shape == add.type.shape:  # which is no bias, but a shortcut
         return None
+    if conv.type.shape != add.type.shape:
+        return Declined(f"{conv.name} is added to something larger", conv)
     channels = conv.type.shape[1]
     per_channel = all(dim in (1, channels) if axis == rank - 3 else dim == 1 for axis, dim in enumerate(shape))
     if not per_channel:
-        return None
+        return Declined(f"what is added to {conv.name} is not one number for each channel", conv)
+    if len(conv.inputs) == 3:
+        return Declined(f"{conv.name} has a bias already", conv)
     reshaped = add.made_by(bias)
     if reshaped.op is RESHAPE and reshaped.inputs[0].type.shape == (channels,):
         return reshaped.inputs[0]

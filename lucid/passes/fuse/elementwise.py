@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 
 from ...graph.facts import parameter_only
@@ -10,7 +11,7 @@ from ...graph.opdef import apply
 from ...graph.ops.fused import FUSED_ELEMENTWISE, FusedAttrs, Instruction
 from ...graph.trace import Symbol
 from ...graph.types import Shape
-from ..rewrite import Site, rebuild
+from ..rewrite import Declined, Site, rebuild
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ def fuse_elementwise(graph: Graph, options: FuseOptions = FuseOptions()) -> Grap
     groups = _Groups(graph, options.limit)
 
     def rule(site: Site) -> Symbol | None:
+        if site.name in groups.left:
+            reason, reader = groups.left[site.name]
+            site.leave(Declined(reason, site.view(reader)))
         members = groups.members.get(site.name, ())
         if len(members) < 2:
             return None
@@ -63,12 +67,15 @@ class _Groups:
         For the last node of each group, the names of all, in order.
     feeds
         What feeds each fusible node.
+    left
+        For nodes that do not go with one that reads them and could: why, and which.
     """
 
     def __init__(self, graph: Graph, limit: int) -> None:
         self.graph = graph
         self.feeds = {name: graph.inputs_of(name) for name, node in graph.nodes() if _fusible(node)}
         self.members: dict[str, dict[str, None]] = {}
+        self.left: dict[str, tuple[str, str]] = {}
         fixed = parameter_only(graph)
         results = {value.node for value in graph.results}
         root: dict[str, str] = {}
@@ -76,14 +83,36 @@ class _Groups:
         for name in reversed(graph.order):
             if name not in self.feeds:
                 continue
-            readers = set() if name in results else {root.get(user, "") for user in graph.dag.successors(name)}
-            group = readers.pop() if len(readers) == 1 else ""
-            fits = group and size[group] < limit and self._shape(group) == self._shape(name)
-            root[name] = group if fits and (name in fixed) == (group in fixed) else name
+            groups = {root.get(user, "") for user in graph.dag.successors(name)}
+            near = next((user for user in graph.dag.successors(name) if user in root), None)
+            root[name] = name
+            if near is not None:
+                reason = self._apart(name, results, groups, size, limit, fixed)
+                if not reason:
+                    (root[name],) = groups
+                elif not (name in fixed and near in fixed):  # which takes no time of a run
+                    self.left[name] = reason, near
             size[root[name]] = size.get(root[name], 0) + 1
         for name in graph.order:
             if name in root:
                 self.members.setdefault(root[name], {})[name] = None
+
+    def _apart(
+        self, name: str, results: Container[str], groups: Collection[str], size: Mapping[str, int], limit: int,
+        fixed: Container[str],
+    ) -> str:  # fmt: skip
+        """Why a node does not go with those that read it; nothing, where it does."""
+        if name in results:
+            return f"{name} is asked for as a result"
+        if len(groups) > 1:
+            return f"{name} is read by several that do not go together"
+        (group,) = groups
+        if (name in fixed) != (group in fixed):
+            return f"{name} depends on parameters only, and is computed when these change"
+        if self._shape(name) != self._shape(group):
+            shapes = [", ".join(map(str, self._shape(one))) for one in (name, group)]
+            return f"{name} has the shape ({shapes[0]}), and what reads it ({shapes[1]})"
+        return f"a node holds at most {limit} ops" if size[group] >= limit else ""
 
     def _shape(self, name: str) -> Shape:
         return self.graph.node(name).outputs[0].shape

@@ -31,7 +31,7 @@ def fuse_residual(graph: Graph) -> Graph:
         if near and not (add.single_use or activation is None):
             return add.shared()
         if not slots:
-            return near[0].shared() if near else None
+            return near[0].shared() if near else _unsuited(add)
         slot = max(slots, key=lambda slot: position[add.producer(slot).name])
         conv = add.producer(slot)
         site.absorb(conv, *([] if activation is None else [add]))
@@ -42,6 +42,17 @@ def fuse_residual(graph: Graph) -> Graph:
         return y
 
     return rebuild(graph, rule, "fuse_residual")
+
+
+def _unsuited(add: View) -> Declined | None:
+    """Why a convolution does not add what is added to its result."""
+    for slot in (0, 1):
+        conv, other = add.producer(slot), add.inputs[1 - slot]
+        if conv.op is CONV and conv.type.same_value(add.type):
+            if not other.type.same_value(add.type):
+                return Declined(f"what is added to {conv.name} has another shape: {other.type.with_order(None)}", conv)
+            return Declined(f"{conv.name} has {conv.attrs.groups} groups, and adds nothing", conv)
+    return None
 
 
 def _suits(add: View, slot: int) -> bool:
