@@ -13,16 +13,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
-from tqdm import tqdm
 
 import lucid
-import lucid.nn.functional as F
 from lucid import nn, optim
+from lucid.data import DataLoader, TensorDataset
+from lucid.training import Accuracy
 
 BATCH = 64
 WANTED = 0.98
@@ -65,40 +66,31 @@ def load_data(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray
     return tuple(train_test_split(images, digits.target, test_size=0.2, random_state=seed, stratify=digits.target))
 
 
-def shifted(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Half of the images moved by up to one pixel."""
-    padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)))
-    down, right = np.where(rng.random((2, len(images))) < 0.5, rng.integers(0, 3, (2, len(images))), 1)
-    rows, columns = down[:, None, None] + np.arange(8)[:, None], right[:, None, None] + np.arange(8)
-    return padded[np.arange(len(images))[:, None, None], 0, rows, columns][:, None]
+class Shifted(TensorDataset):
+    """Images and labels; in each batch half of the images are moved by up to one pixel."""
+
+    def __getbatch__(self, indices: Sequence[int]) -> list[lucid.Tensor]:
+        images, labels = super().__getbatch__(indices)
+        count = len(indices)
+        moved = (lucid.rand(2, count).numpy() < 0.5) * lucid.randint(-1, 2, (2, count)).numpy()
+        down, right = moved[:, :, None, None] + 1
+        padded = np.pad(images.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)))
+        rows, columns = down + np.arange(8)[:, None], right + np.arange(8)
+        return [lucid.from_numpy(padded[np.arange(count)[:, None, None], 0, rows, columns][:, None]), labels]
 
 
-def train(model: DigitNet, images: np.ndarray, labels: np.ndarray, epochs: int, rng: np.random.Generator) -> None:
-    """Train in place, with a progress bar."""
-    step = lucid.compile(model)
+def train(model: DigitNet, images: np.ndarray, labels: np.ndarray, epochs: int) -> None:
+    """Train in place, with a progress bar on a terminal, else a line for each epoch."""
     optimizer = optim.Adam(model.parameters(), lr=3e-3)
-    scheduler = optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
-    batches = len(images) // BATCH
-    pause = 0.2 if sys.stdout.isatty() else 5.0  # seconds between two states of the bar
-    model.train()
-    with tqdm(total=epochs * batches, unit="batch", desc="training", file=sys.stdout, mininterval=pause) as bar:
-        for _ in range(epochs):
-            losses, hits = 0.0, 0
-            order = rng.permutation(len(images))
-            for number in range(batches):
-                chosen = order[number * BATCH : (number + 1) * BATCH]
-                scores = step(shifted(images[chosen], rng))
-                loss = F.cross_entropy(scores, lucid.tensor(labels[chosen]))
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                losses += loss.item()
-                hits += int((scores.numpy().argmax(axis=1) == labels[chosen]).sum())
-                bar.set_postfix_str(
-                    f"loss {losses / (number + 1):.3f}, accuracy {hits / (number + 1) / BATCH:.1%}", refresh=False
-                )
-                bar.update()
-            scheduler.step()
+    lucid.fit(
+        model,
+        DataLoader(Shifted(images, labels), BATCH, shuffle=True, drop_last=True),
+        loss=nn.CrossEntropyLoss(),
+        optimizer=optimizer,
+        epochs=epochs,
+        metrics=[Accuracy()],
+        scheduler=optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs),
+    )
     model.eval()
 
 
@@ -141,11 +133,10 @@ def main() -> int:
     started = time.perf_counter()
 
     lucid.manual_seed(args.seed)
-    rng = np.random.default_rng(args.seed)
     images, held_out, labels, held_out_labels = load_data(seed=0)
     print(f"{len(images)} digits to train on, {len(held_out)} held out")
     model = DigitNet()
-    train(model, images, labels, args.epochs, rng)
+    train(model, images, labels, args.epochs)
     with lucid.no_grad():
         eager = model(lucid.Tensor(held_out)).numpy()
     reached = accuracy(eager, held_out_labels)
