@@ -1,4 +1,4 @@
-"""What an array is to the type checker."""
+"""What an array is to the type checker, and an array that is only read."""
 
 from __future__ import annotations
 
@@ -8,3 +8,10 @@ import numpy as np
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 """An array of any shape and element type."""
+
+
+def read_only(array: Array) -> Array:
+    """The same numbers, to be read only."""
+    view: Array = array.view()
+    view.flags.writeable = False
+    return view

@@ -22,6 +22,7 @@ from ..graph.attrs import Attrs, ConstArray, NoAttrs, attributes
 from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import NO_GRADIENT, AbstractTensor, GradContext, Gradients, OpDef, apply, apply_all, find_op
 from ..graph.trace import Symbol
+from ..graph.types import broadcast_shapes
 from ..passes.editing import register_pass
 from ..passes.rewrite import View
 from ..reference.evaluator import reference
@@ -58,6 +59,7 @@ __all__ = [
     "apply",
     "apply_all",
     "attributes",
+    "broadcast_shapes",
     "find_op",
     "installed",
     "kernel",

@@ -299,7 +299,11 @@ class OpDef(Generic[A]):
             if not hint:
                 raise
             raise DTypeError(f"{error}{hint}") from error
-        return result if isinstance(result, tuple) else (result,)
+        types = result if isinstance(result, tuple) else (result,)
+        if not all(isinstance(type_, TensorType) for type_ in types):
+            gave = ", ".join(type(type_).__name__ for type_ in types)
+            raise GraphError(f"{self.name}: its type rule gave {gave}; it returns a TensorType, or a tuple of them")
+        return types
 
     def rises(self, attrs: Attrs) -> bool:
         """Whether it is monotone with these attributes."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..base.arrays import Array
+from ..base.arrays import Array, read_only
 from ..errors import ExecutionError, LoweringError, LucidError
 from ..graph.cut import Part
 from ..graph.facts import drawn
@@ -112,6 +112,7 @@ def step_values(
 ) -> tuple[dict[Value, Array], Sequence[Array]]:
     """What the steps of a program give, with what they are given, and the results; it may be run on others before."""
     values: Values = {}
+    inputs = [read_only(x) for x in inputs]  # a kernel that writes to what it reads fails
     program = watched(plan, parameters, values=values)
     with keys_from(Keys(0)):
         if others is not None:

@@ -8,7 +8,7 @@ from typing import NoReturn, Protocol, TypeAlias, TypeVar
 import numpy as np
 
 from ..base import plugins
-from ..base.arrays import Array
+from ..base.arrays import Array, read_only
 from ..base.checks import shown
 from ..errors import ExecutionError, GraphError, LucidError, OptionError, PluginError, from_handler
 from ..graph.ir import Graph, Node
@@ -104,21 +104,24 @@ class BackendProgram:
     """
 
     def __init__(self, graph: Graph, backend: Backend) -> None:
-        for name, node in graph.nodes():
-            if node.op.source is None and not backend.accepts(node):
-                raise GraphError(f"the back end {backend.name!r} does not run {describe(name, node)}")
         self.graph, self.backend = graph, backend
+        self._asked("compile", self._check)
         self.parameters = tuple(graph.parameters)
         self.output_types = graph.output_types
         self.seen = -1
         self._run: Run | None = None
         self._version: object = None
 
+    def _check(self) -> None:
+        for name, node in self.graph.nodes():
+            if node.op.source is None and not self.backend.accepts(node):
+                raise GraphError(f"the back end {self.backend.name!r} does not run {describe(name, node)}")
+
     def load(self, arrays: Sequence[Array], version: object) -> None:
         """Give it its parameters; it is compiled anew where they are not those of the last call."""
         key = (tuple(map(id, arrays)), version)
         if self._run is None or key != self._version:
-            held = {name: _readable(x) for name, x in zip(self.parameters, arrays, strict=True)}
+            held = {name: read_only(x) for name, x in zip(self.parameters, arrays, strict=True)}
             run = self._asked("compile", lambda: self.backend.compile(self.graph, held, this_machine()))
             if not callable(run):
                 self._fail("compile", f"it returned {shown(run)}, which cannot be called")
@@ -127,7 +130,7 @@ class BackendProgram:
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:
         """Run on arrays of the graph's types. Returns the outputs, then the updates."""
         assert self._run is not None
-        run, given = self._run, [_readable(x) for x in inputs]
+        run, given = self._run, [read_only(x) for x in inputs]
         results = self._asked("run", lambda: [np.array(y) for y in run(*given)])
         types = [self.graph.type(value) for value in self.graph.results]
         if len(results) != len(types):
@@ -149,10 +152,3 @@ class BackendProgram:
 
     def _fail(self, what: str, why: str, error: Exception | None = None) -> NoReturn:
         raise ExecutionError(f"the back end {self.backend.name!r} failed to {what} the graph: {why}") from error
-
-
-def _readable(array: Array) -> Array:
-    """The array, which must not be written to."""
-    view: Array = array.view()
-    view.flags.writeable = False
-    return view

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..base import changes
 from ..base.absent import TENSOR, TOP, advice
-from ..base.arrays import Array
+from ..base.arrays import Array, read_only
 from ..base.checks import flag, shown
 from ..base.lazy import LazyModule
 from ..errors import DTypeError, ExecutionError, GradientError, OptionError, ShapeError, TraceError
@@ -148,9 +148,7 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
     def numpy(self) -> Array:
         """The data as a read-only array that shares memory; ``np.array(t)`` makes a copy to write to."""
         self._concrete("numpy()")
-        view = self._array.view()
-        view.flags.writeable = False
-        return view
+        return read_only(self._array)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.array(self.numpy(), dtype=dtype, copy=copy)

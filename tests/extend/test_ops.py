@@ -163,3 +163,53 @@ def test_of_two_lowerings_the_quicker_runs() -> None:
     net = lucid.compile(applied(op), S)
     np.testing.assert_array_equal(net(X).numpy(), X)
     assert "quick" in str(net.plan)
+
+
+def test_kernels_and_type_rules_that_are_wrong() -> None:
+    slip = entered("TestSlip", line="np.copyto({y}, {x}")
+    for function in (applied(slip), lucid.compile(applied(slip))):
+        with pytest.raises(GraphError, match=r"kernel of node .* wrote what is no Python, '\(' was never closed: 'np"):
+            function(Tensor(X))
+    greedy = entered("TestGreedy", line="{x}[...] = 0; {y}[...] = 0")
+    extend.reference(greedy)(lambda attrs, x: x * 0)
+    with pytest.raises(LucidError, match=r"test_?greedy.*read-only"):
+        lucid.compile(applied(greedy), S, verify=True)(X)
+    assert X[0, 0] == -1
+    for given, kind in ((None, "NoneType"), ([], "list"), ((S, 3), "TensorType, int")):
+        odd = register_op(OpDef("TestOdd", lambda attrs, x, given=given: given, NO_GRADIENT), replace=True)
+        extend.kernel(odd)(lambda k: None)
+        for function in (applied(odd), lucid.compile(applied(odd))):
+            with pytest.raises(GraphError, match=f"TestOdd: its type rule gave {kind}; it returns a TensorType"):
+                function(Tensor(X))
+
+
+def test_several_inputs_and_results() -> None:
+    def infer(attrs: Attrs, a: lucid.TensorType, b: lucid.TensorType) -> tuple[lucid.TensorType, ...]:
+        return (lucid.TensorType(extend.broadcast_shapes("Both", a.shape, b.shape), a.dtype),) * 2
+
+    def gradient(c: extend.GradContext) -> extend.Gradients:
+        (a, b), plus, minus = c.inputs, c.cotangent(0), c.cotangent(1)
+        return [(plus + minus).sum_to(a.type.shape), (plus - minus).sum_to(b.type.shape)]
+
+    both = register_op(OpDef("TestBoth", infer, gradient, inputs=("a", "b"), outputs=("plus", "minus")))
+    extend.reference(both)(lambda attrs, a, b: (a + b, a - b))
+
+    @extend.kernel(both)
+    def run(k: extend.Emitter) -> None:
+        for name, y in zip(("add", "subtract"), k.outs, strict=True):
+            if y is not None:  # nobody reads it
+                k.line(f"np.{name}({k.ins[0]}, {k.ins[1]}, out={y})")
+
+    def product(a: Any, b: Any) -> Any:
+        plus, minus = extend.apply_all(both, NoAttrs(), a, b)
+        return plus * minus
+
+    net = lucid.compile(product, S, lucid.spec(3), verify=True)
+    a, b = lucid.as_tensor(X).requires_grad_(), lucid.ones(3, requires_grad=True)
+    for function in (product, net):
+        a.grad = b.grad = None
+        function(a, b).sum().backward()
+        np.testing.assert_allclose(a.grad.numpy(), 2 * X, rtol=1e-6)
+        np.testing.assert_allclose(b.grad.numpy(), [-4, -4, -4], rtol=1e-6)
+    only = lucid.compile(lambda a, b: extend.apply_all(both, NoAttrs(), a, b)[1], S, lucid.spec(3), verify=True)
+    np.testing.assert_allclose(only(X, np.ones(3, np.float32)).numpy(), X - 1)

@@ -29,6 +29,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ...base.checks import shown
 from ...base.garbage import collection_paused
 from ...errors import GraphError
 from ...graph.region import spelled
@@ -95,7 +96,13 @@ class Source:
     def load(self, name: str) -> Callable[..., Any]:
         """Execute the definitions and return the function of this name; while it lives, its text can be shown."""
         scope = dict(self.namespace)
-        exec(compile(self.text, self.filename, "exec"), scope)  # our own text, made by Printer from a verified graph
+        try:
+            code = compile(self.text, self.filename, "exec")
+        except SyntaxError as error:
+            node = " > ".join(self.nodes.get(error.lineno or 0, ()))
+            line = shown((error.text or "").strip())
+            raise GraphError(f"the kernel of node {node!r} wrote what is no Python, {error.msg}: {line}") from error
+        exec(code, scope)  # our own text, made by Printer from a verified graph
         function: Callable[..., Any] = scope.pop(name)  # a function among its own globals would be a cycle
         self.show()
         # no code of ours runs as it goes: it may go in the midst of anything, where an interrupt would be lost
