@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ..base.checks import shown
 from ..errors import GraphError
 from ..graph.facts import read_values
-from ..graph.ir import Graph, Node
+from ..graph.ir import Graph, Node, Value
 from ..graph.region import Region, regions_of
 from ..passes.rewrite import Decline
 from ..runtime.planning.choosing import as_read
@@ -111,9 +111,15 @@ def _running(step: Step, plan: Plan) -> Iterator[str]:
     when = ", once for a change of the parameters" if step.fixed else ""
     beside = f", {measured * 1e6:.1f} us measured" if measured is not None else ""
     yield f"    runs by {step.choice}: {step.choice.way.seconds * 1e6:.1f} us predicted{beside}{when}"
-    node = as_read(step.name, plan.graph.node(step.name), read_values(plan.graph))
+    for other, seconds in others(step, plan, read_values(plan.graph)):
+        yield f"        not by {other}: {seconds * 1e6:.1f} us"
+
+
+def others(step: Step, plan: Plan, read: set[Value]) -> Iterator[tuple[str, float]]:
+    """What else could have run a node of a plan, in which ``read`` are read, and its seconds by the cost model."""
+    node = as_read(step.name, plan.graph.node(step.name), read)
     types = tuple(map(plan.graph.type, plan.graph.inputs_of(step.name)))
     lasting = plan.lasting and not step.fixed
     for other in choices(node, types, threads=plan.threads, exact=plan.exact, lasting=lasting):
         if str(other) != str(step.choice):
-            yield f"        not by {other}: {other.way.seconds * 1e6:.1f} us"
+            yield str(other), other.way.seconds

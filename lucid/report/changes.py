@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 
+from ..base.lazy import networkx as nx
 from ..formats.draw.files import arranged
 from ..formats.draw.focus import with_neighbours
 from ..formats.draw.making import view_of
+from ..formats.draw.merging import ordered
 from ..formats.draw.pairs import beside, compared
-from ..formats.draw.view import View
+from ..formats.draw.view import Edge, View
 from ..graph.ir import Graph
 from ..passes.pipeline import Pass, run_passes
 from .nodes import Data
 from .scenes import scene
 
-WHOLE = 60
+WHOLE = 240
 """Boxes of both sides, up to which all are drawn; of larger graphs, what has changed and what stands around it."""
 MOST = 400
 """Boxes that are drawn of what has changed."""
@@ -73,4 +77,15 @@ def _picture(sides: tuple[View, View]) -> View | None:
 
 
 def _near(view: View) -> View:
-    return with_neighbours(view, {box.key for box in view.boxes if box.mark})
+    """The boxes with a mark and what stands around them; a dashed arrow leads over what is left out in between."""
+    near = with_neighbours(view, {box.key for box in view.boxes if box.mark})
+    near = replace(near, boxes=tuple(replace(box, path=()) for box in near.boxes))  # frames would hold what lies apart
+    linked: nx.Graph[str] = nx.Graph((edge.source, edge.target) for edge in near.edges)
+    linked.add_nodes_from(box.key for box in near.boxes)
+    order = {box.key: number for number, box in enumerate(near.boxes)}
+    parts = sorted(
+        (sorted(part, key=order.__getitem__) for part in nx.connected_components(linked)), key=lambda p: order[p[0]]
+    )
+    over = tuple(Edge(one[-1], other[0], kind="kept") for one, other in pairwise(parts))
+    chained = replace(near, edges=(*near.edges, *over))
+    return replace(chained, boxes=ordered(near.boxes, chained))

@@ -7,8 +7,10 @@ from typing import TypeAlias
 
 from ..formats.draw.making import family
 from ..formats.draw.words import shorten
+from ..graph.facts import read_values
 from ..graph.ir import Graph, Node
 from ..graph.region import regions_of, spelled
+from ..inspect.explain import others
 from ..inspect.profile import StepTime
 from ..runtime.program.plan import Plan
 from ..runtime.program.step import Step
@@ -50,7 +52,7 @@ def node_data(
     nodes = dict(every_node(plan.graph))
     numbers = {path: number for number, path in enumerate(nodes)}
     steps = {step.name: step for step in plan.steps}
-    found = []
+    found, read = [], read_values(plan.graph)
     for path, node in nodes.items():
         data = _node(path, node) | {"lines": lines.get(spelled(path), ())}
         if len(path) == 1:
@@ -58,7 +60,7 @@ def node_data(
             data["feeds"] = [numbers[value.node,] for value in plan.graph.inputs_of(name)]
             data["left"] = left.get(name, [])
             if name in steps:
-                data["step"] = _step(steps[name], timed.get(name))
+                data["step"] = _step(steps[name], timed.get(name)) | {"others": [*others(steps[name], plan, read)]}
         found.append(data)
     return found
 
@@ -92,6 +94,6 @@ def _step(step: Step, timed: StepTime | None) -> Data:
     if timed is not None:
         found |= {
             "seconds": timed.seconds, "flops": timed.flops, "moved": timed.nbytes, "least": timed.least,
-            "wanting": timed.to_be_had,
+            "wanting": timed.to_be_had, "helpers": timed.helpers,
         }  # fmt: skip
     return found

@@ -105,12 +105,16 @@ def _times(subject: Subject) -> dict[str, str]:
     profile = subject.profile
     if profile is not None:
         return {
-            step.node: f"{_spoken(step.seconds)} · {step.seconds / profile.total:.0%}"
+            step.node: f"{_spoken(step.seconds)} · {_share(step.seconds / profile.total)}"
             for step in profile.timed
             if step.seconds >= SHORTEST
         }
     found = {step.name: step.choice.way.seconds for step in subject.plan.steps if not step.fixed}
     return {name: f"{_spoken(seconds)} predicted" for name, seconds in found.items() if seconds}
+
+
+def _share(part: float) -> str:
+    return f"{part:.0%}" if part >= 0.005 else "< 1%"
 
 
 def _spoken(seconds: float) -> str:

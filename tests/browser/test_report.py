@@ -360,6 +360,9 @@ def test_narrow_screens(open_report: Open) -> None:
         page.get_by_role("tab", name=name).click()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.get_by_role("tab", name="Graph").click()
+    stage = page.locator(".graph .stage").bounding_box()
+    assert stage is not None
+    assert stage["height"] > 300
     box(page, "Linear").click()
     assert chosen(page) != "No node chosen"
     page.locator(".program").scroll_into_view_if_needed()

@@ -62,6 +62,7 @@ def test_nodes_and_steps(net: lucid.CompiledModel, page: Reading) -> None:
     assert conv["step"]["flops"] > 0
     assert 0 < conv["step"]["seconds"] < page.data["profile"]["total"] * 2
     assert "fuse_conv_pool" in "".join(conv["history"])
+    assert conv["step"]["lowering"] not in [other for other, _ in conv["step"]["others"]] != []
 
 
 def test_every_line_of_the_program_knows_its_node(net: lucid.CompiledModel, page: Reading) -> None:
@@ -207,6 +208,9 @@ def test_large_graphs_are_closed_and_the_largest_left_out(tmp_path: Path, monkey
     assert seen[1]["scene"] is None
     fused = next(one for one in seen[0]["passes"] if one["name"] == "fuse_linear")["scene"]
     assert {box.get("mark", "") for box in fused["boxes"]} >= {"faint", "gone"}  # what changed, and what is around it
+    before = [i for i, box in enumerate(fused["boxes"]) if box["in"] == 0]
+    linked = {line["from"]: line["to"] for line in fused["lines"] if line["to"] >= 0}
+    assert len(linked.keys() & before) == len(before) - 1  # and they hang together
 
 
 def test_bad_wishes(net: lucid.CompiledModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ function details(panel) {
     if (one.once) rows.push(...row("when", "once for a change of the parameters"));
     if (one.seconds !== undefined) rows.push(...row("took", `${seconds(one.seconds)}, ${percent(one.seconds / total)} of a run`));
     if (!one.view) rows.push(...row("predicted", seconds(one.predicted)));
+    if (one.others.length) rows.push(...row("not by", listed(one.others.map(([name, took]) => `${name}: ${seconds(took)} predicted`))));
+    if (one.helpers?.some((spent) => spent > 0)) rows.push(...row("helpers", one.helpers.map(seconds).join(", ")));
     if (one.seconds && one.least) rows.push(...row("at best", `${seconds(one.least)} on this machine`));
     if (one.flops && one.seconds) rows.push(...row("computes", `${rate(one.flops, "FLOP")}, ${rate(one.flops / one.seconds, "FLOP/s")}`));
     if (one.moved) rows.push(...row("moves", `${bytes(one.moved)}${one.seconds ? `, ${bytes(one.moved / one.seconds)}/s` : ""}`));
@@ -40,7 +42,7 @@ function details(panel) {
         node.modules.length ? row("module", listed(node.modules)) : [],
         node.where.length ? row("your line", listed(node.where)) : [],
         node.history.length ? row("passes", listed(node.history)) : [],
-        node.left?.length ? row("left by", listed(node.left)) : [],
+        node.left?.length ? row("left as it is", listed(node.left)) : [],
         node.attributes.length ? row("attributes", listed(node.attributes.map(([name, value]) => `${name} = ${value}`))) : [],
       ].flat()));
     panel.scrollTop = 0;

@@ -7,6 +7,8 @@ function timesPanel(panel) {
     panel.append(element("p", {}, `A run takes ${seconds(profile.total)} on ${counted(profile.threads, "thread")}; measuring it step by step changed that by ` +
       `${profile.distortion < 0 ? "−" : "+"}${percent(Math.abs(profile.distortion))}. A core does ${rate(profile.limits.flops, "FLOP/s")}, and moves ${bytes(profile.limits.near)}/s within its ` +
       `second-level cache and ${bytes(profile.limits.far)}/s beyond.`));
+    const wanting = rows.filter((row) => row.wanting > 0).sort((a, b) => b.wanting - a.wanting).slice(0, 3);
+    if (wanting.length) panel.append(element("p", {}, "Most is to be had in ", wanting.map((row, i) => [i ? ", " : "", link(row.node), ` (${seconds(row.wanting)})`]).flat(), "."));
     panel.append(roofline(rows, profile));
   } else panel.append(element("p", {}, report.notes.times));
   const spent = (row) => times[row.node];
@@ -20,6 +22,7 @@ function timesPanel(panel) {
       { head: "FLOP/s", number: true, of: (row) => (row.flops || 0) / (row.seconds || 1), show: (row) => (row.flops && row.seconds ? rate(row.flops / row.seconds, "") : "") },
       { head: "bytes/s", number: true, of: (row) => (row.moved || 0) / (row.seconds || 1), show: (row) => (row.moved && row.seconds ? bytes(row.moved / row.seconds) : "") },
       { head: "to be had", number: true, of: (row) => row.wanting ?? 0, show: (row) => (row.wanting ? seconds(row.wanting) : "") },
+      ...(rows.some((row) => row.helpers?.some((spent) => spent > 0)) ? [{ head: "helpers", number: true, of: (row) => (row.helpers ?? []).reduce((a, b) => a + b, 0), show: (row) => { const all = (row.helpers ?? []).reduce((a, b) => a + b, 0); return all ? seconds(all) : ""; } }] : []),
       { head: "predicted", number: true, of: (row) => row.predicted, show: (row) => seconds(row.predicted) },
     ] : []),
   ];
