@@ -20,7 +20,7 @@ from ..graph.ir import Graph, Value
 from ..graph.opdef import ParameterAttrs
 from ..graph.types import is_float
 from ..graph.verify import verify as verify_graph
-from ..passes.pipeline import Observer, Pass, run_passes
+from ..passes.pipeline import Inside, Pass, run_passes
 from ..passes.rewrite import Decline, noted
 from ..proof.gradients import check_gradients
 from ..proof.passes import check_pass, observer
@@ -99,9 +99,9 @@ class Specialization:
         self.training = training
         self.options = options
         self.assumptions = tuple(assumptions)
-        watching = partial(observer, partial(_arrays, self.state), self.assumptions, options.evidence)
-        self.observer: Callable[[], Observer] | None = watching if options.verify else None
-        """Makes, for one run of the passes, the function that is called after each."""
+        watching: Inside = partial(observer, partial(_arrays, self.state), self.assumptions, options.evidence)
+        self.watch: Inside | None = watching if options.verify else None
+        """Makes, for one run of the passes on a graph that stands there, the function that is called after each."""
         self.of_mode = of_mode
         self.input_names = tuple(input_names)
         self._given = optimised
@@ -127,7 +127,7 @@ class Specialization:
         given = self._given
         if given is None:
             with noted() as self.declined:
-                return run_passes(self.traced, self.passes, observe=self.observer and self.observer())
+                return run_passes(self.traced, self.passes, observe=self.watch and self.watch(()), inside=self.watch)
         if self.options.verify:
             check_pass(Pass("of the file", lambda _: given), self.traced, _arrays(self.state), self.assumptions)
         return given
@@ -143,10 +143,10 @@ class Specialization:
 
     def _training(self) -> Callable[[Graph], Graph]:
         """The passes for training, as a function that knows nothing of this object: what it holds goes with it."""
-        options, observer = self.options, self.observer
+        options, watch = self.options, self.watch
 
         def optimise(graph: Graph) -> Graph:
-            return run_passes(graph, options.training_passes, observe=observer and observer())
+            return run_passes(graph, options.training_passes, observe=watch and watch(()), inside=watch)
 
         return optimise
 

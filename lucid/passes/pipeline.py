@@ -35,6 +35,7 @@ from .sink_monotone import sink_monotone
 from .trim_kernels import trim_kernels
 
 Observer: TypeAlias = "Callable[[Pass, Graph, Graph], None]"
+Inside: TypeAlias = "Callable[[tuple[str, ...]], Observer]"
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,10 @@ def clean_up(graph: Graph, evaluate: Evaluate, options: SimplifyOptions) -> Grap
 
 
 @collection_paused()
-def run_passes(graph: Graph, passes: Sequence[Pass], *, observe: Observer | None = None, verify: bool = True) -> Graph:
+def run_passes(
+    graph: Graph, passes: Sequence[Pass], *, observe: Observer | None = None, inside: Inside | None = None,
+    verify: bool = True,
+) -> Graph:  # fmt: skip
     """Run the passes one after another; then, once, on the graphs that nodes hold.
 
     Parameters
@@ -126,6 +130,9 @@ def run_passes(graph: Graph, passes: Sequence[Pass], *, observe: Observer | None
         In the order in which they run.
     observe
         Called as ``observe(pass, before, after)`` after each.
+    inside
+        Makes what is called so for a graph that a node holds: of where that stands, as of
+        :func:`~lucid.graph.region.walk`.
     verify
         Verify the graph that comes in, and every graph that a pass made.
 
@@ -138,25 +145,35 @@ def run_passes(graph: Graph, passes: Sequence[Pass], *, observe: Observer | None
     """
     if verify:
         verify_graph(graph)
-    every = (
-        (*passes, Pass("regions", partial(optimise_regions, run=partial(run_passes, passes=passes, verify=False))))
-        if has_regions(graph)
-        else tuple(passes)
-    )
+    regions = Pass("regions", partial(optimise_regions, run=partial(_run_within, passes=passes, inside=inside)))
+    every = (*passes, regions) if has_regions(graph) else tuple(passes)
     for number, one in enumerate(every):
         try:
             after = one.run(graph)
             if after is not graph:
                 _check_made(graph, after, verify)
         except Exception as error:
-            if from_handler(error):
-                raise
+            if from_handler(error) or (isinstance(error, PassError) and error.graph is not None):
+                raise  # what is wrong in a graph that a node holds has been shown
             ran = ", ".join(p.name for p in every[:number]) or "none"
             raise PassError(f"the pass {one.name} failed: {error} (passes that ran before it: {ran})") from error
         if observe is not None:
             observe(one, graph, after)
         graph = after
     return graph
+
+
+def _run_within(
+    graph: Graph, /, path: tuple[str, ...], *, passes: Sequence[Pass], inside: Inside | None
+) -> Graph:  # fmt: skip
+    """Run the passes on a graph that stands there in others."""
+    if inside is None:
+        return run_passes(graph, passes, verify=False)
+
+    def deeper(more: tuple[str, ...]) -> Observer:
+        return inside((*path, *more))
+
+    return run_passes(graph, passes, observe=inside(path), inside=deeper, verify=False)
 
 
 def _check_made(before: Graph, after: object, verify: bool) -> None:

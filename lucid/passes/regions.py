@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypeAlias
+from typing import Protocol
 
 from ..graph.builder import Builder, with_nodes
 from ..graph.facts import constant_only, fixed_alone, parameter_only, reachable
@@ -19,7 +19,11 @@ from .eliminate_dead import eliminate_dead
 from .fold.constants import Evaluate
 from .rewrite import Site, fixed_point, noted_at, rebuild
 
-Run: TypeAlias = "Callable[[Graph], Graph]"
+
+class Run(Protocol):
+    """Runs passes on a graph, which a node holds; ``path`` are the names of the node and of its attribute."""
+
+    def __call__(self, graph: Graph, /, path: tuple[str, ...]) -> Graph: ...
 
 
 def optimise_regions(graph: Graph, run: Run) -> Graph:
@@ -54,7 +58,7 @@ def _optimised(
     after = dict[str, Region]()
     for label, region in before.items():
         with noted_at(name, label):
-            after[label] = _passed(graph, region, handed, captures, fixed, run)
+            after[label] = _passed(graph, region, handed, captures, fixed, partial(run, path=(name, label)))
     if all(after[label] is region for label, region in before.items()):
         return node, feeds
     read = [any(each) for each in zip(*(read_inputs(region)[handed:] for region in after.values()), strict=True)]
@@ -64,8 +68,9 @@ def _optimised(
 
 
 def _passed(
-    graph: Graph, region: Region, handed: int, captures: Sequence[Value], fixed: Container[str], run: Run
-) -> Region:
+    graph: Graph, region: Region, handed: int, captures: Sequence[Value], fixed: Container[str],
+    run: Callable[[Graph], Graph],
+) -> Region:  # fmt: skip
     """One region after the passes."""
     inner = region.graph
     known: dict[str, Node] = {}

@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..base.arrays import Array
 from ..base.checks import shown
-from ..errors import LucidError, PassError
+from ..errors import PassError
 from ..graph.assume import Assumption
 from ..graph.cut import Part
 from ..graph.ir import Graph, Value
+from ..graph.region import spelled
 from ..passes.editing import as_pass
 from ..passes.pipeline import Observer, Pass
 from . import evidence
-from .sampling import Evaluated, close, difference, evaluated, given, sizes_of
+from .sampling import UNFIT, Evaluated, close, difference, evaluated, given, sizes_of, with_samples
 from .smallest import smallest
 
 
@@ -52,11 +53,13 @@ def check_pass(
 
 
 def observer(
-    state: Callable[[], Mapping[str, Array]], assumptions: Sequence[Assumption] = (), folder: evidence.Folder = None
-) -> Observer:
+    state: Callable[[], Mapping[str, Array]], assumptions: Sequence[Assumption] = (), folder: evidence.Folder = None,
+    path: Sequence[str] = (),
+) -> Observer:  # fmt: skip
     """What compares the graphs before and after each pass, with the parameters' arrays as they are then.
 
-    The smallest graph that shows a fault goes to the folder.
+    Of a graph that a node holds, which stands at ``path``, what it captures of parameters is sampled as its inputs are:
+    so it is tried whether or not the whole comes to run it. The smallest graph that shows a fault goes to the folder.
     """
     latest: list[Evaluated] = []
     """The graph that one pass made is the one that the next is given; it is evaluated once."""
@@ -68,13 +71,20 @@ def observer(
 
     def observe(applied: Pass, before: Graph, after: Graph) -> None:
         nonlocal arrays
-        arrays = state()
         sizes = sizes_of(before, assumptions)
-        pair = found(before, sizes), found(after, sizes)
+        arrays = with_samples(before, state(), sizes) if path else state()
+        try:
+            first = found(before, sizes)
+        except UNFIT:
+            if path:
+                return
+            raise
+        pair = first, found(after, sizes)
         latest[:] = pair[1:]
         wrong = _changed(*pair)
         if wrong is not None:
-            raise _blamed(applied, wrong, before, after, arrays, sizes, folder)
+            where = f", in {spelled(path)}," if path else ""
+            raise _blamed(applied, f"{where} {wrong}", before, after, arrays, sizes, folder)
 
     return observe
 
@@ -116,7 +126,7 @@ def _blamed(
     """The error, with the smallest graph that the pass changes."""
     touched = [n for n in before.order if n not in after or after.node(n) != before.node(n)]
     found = smallest(before, lambda part: _fails(applied, arrays, sizes, part.graph), touched)
-    said, script = f"pass {applied.name} {wrong}", None
+    said, script = f"pass {applied.name}{wrong}", None
     if _fails(applied, arrays, sizes_of(found.graph), found.graph):  # of the sizes that the script takes
         imports, name = evidence.spelled(applied.run)
         call = f"lucid.proof.check_pass(lucid.passes.Pass({applied.name!a}, {name}), graph, arrays)"
@@ -134,6 +144,6 @@ def _fails(applied: Pass, arrays: Mapping[str, Array], sizes: Mapping[str, int],
     try:
         before = evaluated(graph, arrays, {name: sizes[name] for name in graph.symbols})
         after = evaluated(applied.run(graph), arrays, before.sizes)
-    except (LucidError, ArithmeticError, LookupError, ValueError):  # another fault than the one looked for
+    except UNFIT:  # another fault than the one looked for
         return False
     return _changed(before, after) is not None

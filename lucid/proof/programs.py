@@ -9,13 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..base.arrays import Array, read_only
-from ..errors import ExecutionError, LoweringError, LucidError
+from ..errors import ExecutionError, LoweringError, LucidError, ProofError
 from ..graph.cut import Part
 from ..graph.facts import drawn
 from ..graph.ir import Graph, Value
 from ..graph.opdef import Attrs, OpDef
 from ..graph.ops.source import ConstantAttrs
+from ..graph.region import has_regions, regions_of, spelled
 from ..graph.rng import Keys, keys_from
+from ..graph.types import TensorType
 from ..graph.verify import describe
 from ..reference import evaluate_reference, run_reference
 from ..runtime.backends import BackendProgram
@@ -24,7 +26,7 @@ from ..runtime.program.plan import Plan
 from ..runtime.program.printer import Values
 from ..runtime.program.step import Step
 from . import evidence
-from .sampling import TOLERANCE, close, difference
+from .sampling import TOLERANCE, UNFIT, close, difference, sample
 from .smallest import smallest
 
 NUDGES = 4
@@ -63,6 +65,7 @@ def check_program(
     """
     wrong = _wrong(plan, parameters, inputs)
     if wrong is None:
+        _check_regions(plan, folder)
         return
     arrays = dict(zip(plan.parameters, parameters, strict=True))
     found = smallest(
@@ -75,6 +78,27 @@ def check_program(
     kept = {**arrays, **evidence.as_inputs(wrong.values[value] for value in found.inputs)}
     script = evidence.write(folder, f"program_of_{wrong.step}", found.graph, kept, title=wrong.said, call=call)
     raise LoweringError(wrong.said, graph=found.graph, script=script)
+
+
+def _check_regions(plan: Plan, folder: evidence.Folder) -> None:
+    """The same for each graph that a node holds, by itself on sampled inputs: the whole may never come to run it."""
+    for name, node in plan.graph.nodes() if has_regions(plan.graph) else ():
+        for label, region in regions_of(node.attrs).items() if node.op.regions else ():
+            inputs = [_laid(type_) for type_ in region.graph.input_types]
+            try:
+                alone = Executable(region.graph, threads=plan.threads, exact=plan.exact, lasting=plan.lasting)
+                check_program(alone.plan, (), inputs, folder)
+            except ProofError as error:
+                where = spelled((name, label))
+                raise LoweringError(f"in {where}: {error.args[0]}", graph=error.graph, script=error.script) from error
+            except UNFIT:  # it takes no such numbers: it may want places or probabilities
+                continue
+
+
+def _laid(type_: TensorType) -> Array:
+    """Numbers to try that lie in memory as a type says."""
+    x, order = sample(np.random.default_rng(0), type_), type_.order
+    return x if order is None else np.ascontiguousarray(x.transpose(order)).transpose(np.argsort(order))
 
 
 def check_results(program: BackendProgram, parameters: Sequence[Array], inputs: Sequence[Array]) -> None:

@@ -9,7 +9,7 @@ from zlib import crc32
 import numpy as np
 
 from ..base.arrays import Array
-from ..errors import OptionError, ShapeError
+from ..errors import LucidError, OptionError, ShapeError
 from ..graph.assume import Assumption, example_sizes
 from ..graph.facts import drawn
 from ..graph.ir import Graph, Value
@@ -21,6 +21,10 @@ SYMBOL_SIZE = 2
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 """Largest difference allowed, relative to the largest value of the reference: passes may reorder sums."""
+
+
+UNFIT = (LucidError, ArithmeticError, LookupError, ValueError)
+"""What comes where a graph does not take the numbers that are tried."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,16 @@ def given(graph: Graph, parameters: Mapping[str, Array]) -> Mapping[str, Array]:
     if not isinstance(parameters, Mapping) or set(graph.parameters) - set(parameters):
         raise OptionError(f"parameters are a dict with arrays for {', '.join(graph.parameters) or 'nothing'}")
     return parameters
+
+
+def with_samples(graph: Graph, parameters: Mapping[str, Array], sizes: Mapping[str, int]) -> Mapping[str, Array]:
+    """The parameters, and numbers to try for those that the graph has besides."""
+    missing = [name for name in graph.parameters if name not in parameters]
+    if not missing:
+        return parameters
+    types = {name: graph.node(graph.parameters[name]).outputs[0].bind(sizes) for name in missing}
+    tried = {name: sample(np.random.default_rng(crc32(name.encode())), type_) for name, type_ in types.items()}
+    return {**parameters, **tried}
 
 
 def sizes_of(graph: Graph, assumptions: Sequence[Assumption] = ()) -> dict[str, int]:
