@@ -25,8 +25,10 @@ from .metrics import Average, Function, Metric, as_metrics, size_of
 from .progress import Display, display
 from .run import Run
 from .step import (
+    Care,
     Forward,
     Loss,
+    Step,
     check_model,
     checked_data,
     checked_loss,
@@ -54,6 +56,9 @@ def fit(
     progress: bool = True,
     compiled: bool = True,
     resume: str | os.PathLike[str] | None = None,
+    clip_grad: float | None = None,
+    clip_norm: float | None = None,
+    detect_anomaly: bool = False,
 ) -> History:
     """Train a model.
 
@@ -61,31 +66,29 @@ def fit(
 
     Parameters
     ----------
-    model
-        A module; it is trained in place.
     data
         Batches, gone through in each epoch: a :class:`lucid.data.DataLoader` or a list. Each is a tuple or list of the
         model's inputs and, last, the target.
     loss
         Of the output and the target, a number: ``nn.CrossEntropyLoss()`` or a function. That of an epoch is the mean of
         the batches' losses, each counted as often as it has samples.
-    optimizer, epochs
-        Of the model's parameters; how often to go through the data.
+    model, optimizer, epochs
+        A module, which is trained in place; of its parameters; how often to go through the data.
     validation
         Batches that it is tried on after each epoch, in evaluation mode; their numbers are ``val_loss`` and so on.
     metrics
         Of :mod:`lucid.training`, such as ``Accuracy()``, or functions of output and target, whose means are taken; a
         dict gives them names.
     callbacks, scheduler
-        Asked in this order. The scheduler is stepped after each epoch, before them; ``LRScheduler(scheduler,
-        every="step")`` among them steps one after each step.
+        Asked in this order; the scheduler is stepped after each epoch, before them.
     progress
-        Whether to show how far it is, on standard error: a bar on a terminal if the package rich is there, else lines.
+        Whether to show, on standard error, how far it is.
     compiled
-        Whether to compile the model; without it every op runs at once, which is slower and easier to debug.
+        Whether steps are compiled (:func:`lucid.compile_step`); else every op runs at once: slower, easier to debug.
     resume
-        A file that :class:`ModelCheckpoint` saves: if it is there, go on from it. A run that was stopped at any moment
-        and goes on ends as one that never stopped, bit by bit.
+        A file that :class:`ModelCheckpoint` saves: if it is there, go on from it, to end as if it had never stopped.
+    clip_grad, clip_norm, detect_anomaly
+        As for :func:`lucid.compile_step`: bounds of the gradients, and an error where one or the loss is not finite.
 
     Returns
     -------
@@ -93,7 +96,9 @@ def fit(
         Losses and metrics of the epochs by name.
     """
     run = _begun(model, data, optimizer, epochs, validation, metrics, _asked(scheduler, callbacks))
-    trained = _Trained(run, forward_of(model, compiled), checked_loss("fit", loss), validation, display(progress))
+    care = Care(clip_grad, clip_norm, detect_anomaly)
+    step = step_of(model, checked_loss("fit", loss), optimizer, care, compiled=compiled, outputs=bool(run.metrics))
+    trained = _Trained(run, step, forward_of(model, compiled), loss, validation, display(progress))
     with _modes(model):
         trained.run_all(resume)
     return run.history
@@ -135,11 +140,11 @@ class _Trained:
     """A run and what it takes."""
 
     def __init__(
-        self, run: Run, forward: Forward, loss: Loss, validation: Iterable[object] | None, shown: Display
+        self, run: Run, step: Step, forward: Forward, loss: Loss, validation: Iterable[object] | None, shown: Display
     ) -> None:
-        self.run, self.forward, self.loss, self.validation, self.shown = run, forward, loss, validation, shown
+        self.run, self.step, self.forward = run, step, forward
+        self.loss, self.validation, self.shown = loss, validation, shown
         self.hooks: list[Callback] = [one for one in run.callbacks if isinstance(one, Callback)]
-        self.step = step_of(forward, loss, run.optimizer)
 
     def run_all(self, resume: str | os.PathLike[str] | None) -> None:
         """All epochs that there are to be."""
@@ -191,7 +196,7 @@ class _Trained:
         with uninterrupted():
             run.loss, output = self.step(inputs, target)
             run.batch, run.step = run.batch + 1, run.step + 1
-        run.losses.include(run.loss, size_of(target, output))
+        run.losses.include(run.loss, size_of(target, inputs[0]))
         _update(run.metrics, output, target)
         for hook in self.hooks:
             hook.on_batch_end(run)
@@ -223,7 +228,7 @@ def _gone_through(
             inputs, target = split("validation", default_convert(batch))
             output = forward(*inputs)
             if loss is not None:
-                losses.include(float(loss_of(loss, output, target).item()), size_of(target, output))
+                losses.include(float(loss_of(loss, output, target).item()), size_of(target, inputs[0]))
             _update(metrics, output, target)
     return {one.name: one.compute() for one in ((losses, *metrics) if loss is not None else metrics)}
 

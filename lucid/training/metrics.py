@@ -78,9 +78,9 @@ class Metric(ABC):
         self.sums = dict(found)
 
 
-def size_of(target: object, output: object = None) -> int:
+def size_of(target: object, given: object = None) -> int:
     """How many samples a batch has: its first size, or one where it has none."""
-    for value in (target, output):
+    for value in (target, given):
         if isinstance(value, Tensor) and value.ndim:
             return len(value)
     return 1

@@ -6,19 +6,26 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 from typing import Protocol, TypeAlias
+
+import numpy as np
 
 from ..base import checks
 from ..base.checks import shown
 from ..compiler.compiled import CompiledModel
 from ..compiler.entry import compile as compiled_of
-from ..errors import OptionError
+from ..compiler.step_entry import compile_step
+from ..errors import ExecutionError, OptionError
 from ..nn.module import Module
+from ..nn.utils import clip_grad_norm_, clip_grad_value_
 from ..optim.optimizer import Optimizer
 from ..tensor.tensor import Tensor
 
 Loss: TypeAlias = "Callable[[object, object], object]"
+Step: TypeAlias = "Callable[[Sequence[object], object], tuple[float, object]]"
+"""Of the inputs and the target of a batch, its loss and the outputs."""
 
 
 class Forward(Protocol):
@@ -34,20 +41,55 @@ def forward_of(model: Module, compiled: bool) -> Forward:
     return compiled_of(model) if compiled and not isinstance(model, CompiledModel) else model
 
 
-def step_of(
-    forward: Forward, loss: Loss, optimizer: Optimizer
-) -> Callable[[Sequence[object], object], tuple[float, object]]:
-    """What trains on a batch: of the inputs and the target, the loss and the outputs."""
+@dataclass(frozen=True)
+class Care:
+    """What is done to gradients, and whether a step is not taken where they are not finite; see :func:`lucid.fit`."""
 
-    def step(inputs: Sequence[object], target: object) -> tuple[float, object]:
-        optimizer.zero_grad()
-        output = forward(*inputs)
-        value = loss_of(loss, output, target)
-        value.backward()
-        optimizer.step()
-        return float(value.item()), output
+    clip_grad: float | None = None
+    clip_norm: float | None = None
+    detect_anomaly: bool = False
 
-    return step
+    def __post_init__(self) -> None:
+        for name in ("clip_grad", "clip_norm"):
+            if getattr(self, name) is not None:
+                checks.number("fit", name, getattr(self, name), 0.0)
+        checks.flag("fit", "detect_anomaly", self.detect_anomaly)
+
+
+def step_of(model: Module, loss: Loss, optimizer: Optimizer, care: Care, *, compiled: bool, outputs: bool) -> Step:
+    """What trains on a batch: as one program, or op by op; with the outputs where these are wanted."""
+    if not compiled:
+        return lambda inputs, target: _eager_step(model, loss, optimizer, care, inputs, target)
+    step = compile_step(
+        model, loss, optimizer, clip_grad=care.clip_grad, clip_norm=care.clip_norm, outputs=outputs,
+        detect_anomaly=care.detect_anomaly,
+    )  # fmt: skip
+
+    def run(inputs: Sequence[object], target: object) -> tuple[float, object]:
+        found = step(*inputs, target)
+        return (float(found[0]), found[1]) if outputs else (float(found), None)
+
+    return run
+
+
+def _eager_step(
+    model: Module, loss: Loss, optimizer: Optimizer, care: Care, inputs: Sequence[object], target: object
+) -> tuple[float, object]:
+    optimizer.zero_grad()
+    output = model(*inputs)
+    value = loss_of(loss, output, target)
+    value.backward()
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    if care.detect_anomaly:
+        gradients = [p.grad.numpy() for p in parameters if p.grad is not None]
+        if not all(np.isfinite(one).all() for one in (value.numpy(), *gradients)):
+            raise ExecutionError("fit: the loss or a gradient is not finite, and nothing was updated")
+    if care.clip_grad is not None:
+        clip_grad_value_(parameters, care.clip_grad)
+    if care.clip_norm is not None:
+        clip_grad_norm_(parameters, care.clip_norm)
+    optimizer.step()
+    return float(value.item()), output
 
 
 def loss_of(loss: Loss, output: object, target: object) -> Tensor:

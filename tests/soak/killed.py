@@ -47,13 +47,12 @@ def main(path: str) -> None:
     lucid.set_num_threads(1)
     lucid.manual_seed(1)
     model = nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2, 2), nn.Flatten(), nn.Dropout(0.3),
-        nn.Linear(36, 2),
-    )  # fmt: skip
+        nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 2)
+    )
     optimizer = optim.AdamW(model.parameters(), 0.01)
     stopping = EarlyStopping(patience=2)
     history = lucid.fit(
-        model, DataLoader(data(72, 0), 16, shuffle=True, num_workers=2), loss=nn.CrossEntropyLoss(),
+        model, DataLoader(data(72, 0), 16, shuffle=True, num_workers=2, drop_last=True), loss=nn.CrossEntropyLoss(),
         optimizer=optimizer, epochs=EPOCHS, validation=DataLoader(data(20, 1), 20), metrics=[Accuracy()],
         scheduler=optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS),
         callbacks=[ModelCheckpoint(path, every=1), stopping, Tells()], resume=path, progress=False,

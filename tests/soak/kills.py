@@ -19,17 +19,18 @@ from lucid.training import load_checkpoint
 from .sweep import Case
 
 SMALL = 1
-KILLED = 2
-"""How often one run is killed, in the suite and at length."""
+ONCE, OFTEN = 1, 4
+"""How often a run is killed in the suite, and at length."""
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
+    yield _case(int(rng.integers(1 << 30)), ONCE)
     while True:
-        yield _case(int(rng.integers(1 << 30)))
+        yield _case(int(rng.integers(1 << 30)), OFTEN)
 
 
-def _case(seed: int) -> Case:
-    return Case(f"killed at moments of seed {seed}", lambda: _killed(np.random.default_rng(seed)))
+def _case(seed: int, times: int) -> Case:
+    return Case(f"killed {times} times, of seed {seed}", lambda: _killed(np.random.default_rng(seed), times))
 
 
 def _started(path: Path) -> subprocess.Popen[str]:
@@ -52,17 +53,17 @@ def _undisturbed() -> tuple[str, float]:
         return _result(process), time.perf_counter() - began
 
 
-def _killed(rng: np.random.Generator) -> int:
+def _killed(rng: np.random.Generator, times: int) -> int:
     wanted, seconds = _undisturbed()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "run.safetensors")
         kills = 0
-        while kills < KILLED:
+        while kills < times:
             with _started(path) as process:
                 assert process.stdout is not None
                 if process.stdout.readline() != "begun\n":
                     break  # it had all been done
-                time.sleep(rng.uniform(0, seconds / KILLED))
+                time.sleep(rng.uniform(0, seconds / times))
                 process.kill()
             kills += 1
             if path.exists():

@@ -14,7 +14,7 @@ import pytest
 import lucid
 from lucid import nn, optim
 from lucid.data import DataLoader
-from lucid.errors import LucidError, OptionError
+from lucid.errors import ExecutionError, LucidError, OptionError
 from lucid.nn import functional as F
 from lucid.optim import lr_scheduler as schedules
 from lucid.training import (
@@ -33,25 +33,34 @@ from .nets import fitted, perceptron, points, state
 
 
 def test_it_is_the_loop_that_one_would_write() -> None:
-    model = perceptron()
-    optimizer = optim.SGD(model.parameters(), 0.1, momentum=0.9)
-    net, losses = lucid.compile(model), []
-    loader = DataLoader(points(), 16, shuffle=True)
-    for _ in range(2):
-        total = 0.0
-        for x, y in loader:
-            optimizer.zero_grad()
-            loss = F.cross_entropy(net(x), y)
-            loss.backward()
-            optimizer.step()
-            total += loss.item() * len(y)
-        losses.append(total / 60)
-    other = perceptron()
-    _, history = fitted(other, optimizer=optim.SGD(other.parameters(), 0.1, momentum=0.9), compiled=True)
-    assert state(other) == state(model) and history["loss"] == losses
-    eager = perceptron()
-    _, seen = fitted(eager, optimizer=optim.SGD(eager.parameters(), 0.1, momentum=0.9))
-    np.testing.assert_allclose(seen["loss"], losses, rtol=1e-5)
+    def made() -> tuple[Any, Any]:
+        model = perceptron()
+        return model, optim.SGD(model.parameters(), 0.1, momentum=0.9)
+
+    model, optimizer = made()
+    step = lucid.compile_step(model, nn.CrossEntropyLoss(), optimizer, clip_norm=0.5)
+    loader = DataLoader(points(), 20, shuffle=True)
+    losses = [sum(float(step(x, y)) * len(y) for x, y in loader) / 60 for _ in range(2)]
+    for wrap, compiled in ((lambda m: m, True), (lucid.compile, True), (lambda m: m, False)):
+        other, optimizer = made()
+        _, history = fitted(
+            wrap(other), optimizer=optimizer, compiled=compiled, metrics=[Accuracy()] * (not compiled), clip_norm=0.5,
+            data=DataLoader(points(), 20, shuffle=True),
+        )  # fmt: skip
+        np.testing.assert_allclose(history["loss"], losses, rtol=0 if compiled else 1e-5)
+        for name, value in other.state_dict().items():
+            np.testing.assert_allclose(value.numpy(), model.state_dict()[name].numpy(), rtol=0 if compiled else 1e-4)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_what_is_not_finite_ends_it(compiled: bool) -> None:
+    model = nn.Linear(4, 1)
+    before = state(model)
+    with pytest.raises(ExecutionError, match="not finite, and nothing was updated"):
+        fitted(model, loss=lambda o, t: (o - o).sqrt().sum(), detect_anomaly=True, compiled=compiled)
+    assert state(model) == before
+    _, history = fitted(model, loss=lambda o, t: (o / 0).sum(), epochs=1, optimizer=optim.SGD(model.parameters(), 0.0))
+    assert not math.isfinite(history["loss"][0])
 
 
 def test_what_the_history_has() -> None:
