@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
-from .models import Case, agrees, expected, one
+import lucid
+
+from .models import Case, agrees, expected, model, one
 
 Array = np.ndarray[Any, Any]
 
@@ -288,3 +291,13 @@ DEFINED: dict[str, Callable[[dict[str, Array]], Array]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_an_operator_is_what_the_format_says(name: str) -> None:
     agrees(CASES[name], [DEFINED[name](CASES[name].inputs)] if name in DEFINED else None)
+
+
+def test_a_real_signal_may_lack_its_last_axis() -> None:
+    """So PyTorch writes it, and ONNX Runtime takes it."""
+    signal, constants = floats(2, 32), {"s": np.array(5), "w": floats(8)}
+    found = []
+    for given in (signal, signal[..., None]):
+        proto = model([helper.make_node("STFT", ["x", "s", "w"], ["y"])], {"x": given}, ["y"], constants)
+        found.append(lucid.compile(lucid.onnx.load(proto))(given).numpy())
+    np.testing.assert_array_equal(*found)

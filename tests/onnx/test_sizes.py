@@ -156,6 +156,13 @@ MODELS: dict[str, tuple[onnx.ModelProto, list[tuple[Any, ...]]]] = {
              node("STFT", "u step window", "y"), last=np.array([2]), step=np.array(1), window=floats(2)),
         [("n", 3, "time")],
     ),
+    "a diagonal and a bound that sizes say": (
+        each("y", node("Shape", "x", "s"), node("Gather", "s two", "t"), node("Sub", "t three", "k"),
+             node("Trilu", "x k", "u", upper=0), node("Range", "zero t one", "r"), node("Clip", "r k", "c"),
+             node("Cast", "c", "f", to=FLOAT), node("Add", "u f", "y"),
+             two=np.array(2), three=np.array(3), zero=np.array(0), one=np.array(1), opset=14),
+        [("n", 3, "time")],
+    ),
     "names that Python keeps": (
         model([node("Add", "lambda if", "y")], {"lambda": (FLOAT, ("class", "def")), "if": (FLOAT, ("class", "None"))},
               ["y"]),

@@ -118,6 +118,23 @@ class Relative(nn.Module):
         return x @ x.transpose(1, 2) + self.table(apart)[..., 0]
 
 
+class Cached(nn.Module):
+    """A layer of a decoder: new words see the old ones, of which keys and values are given, and no later ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.last = nn.Linear(8, 24), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor) -> Inputs:
+        n, t = x.shape[:2]
+        q, k, v = self.layer(x).view(n, t, 3, 2, 4).permute(2, 0, 3, 1, 4).unbind(0)
+        k, v = torch.cat([keys, k], 2), torch.cat([values, v], 2)
+        later = torch.arange(k.shape[2])[None] - torch.arange(t)[:, None]
+        old = k.shape[2] - t
+        scores = (q @ k.transpose(2, 3) + later.clamp(max=old)).masked_fill(later > old, float("-inf"))
+        return self.last((scores.softmax(-1) @ v).transpose(1, 2).reshape(n, t, 8)), k, v
+
+
 def numbers(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
 
@@ -135,6 +152,10 @@ CASES: dict[str, tuple[nn.Module, list[Inputs], list[dict[int, str]]]] = {
     ),
     "windows": (Windows(), [(numbers(1, 2, 8, 12),), (numbers(2, 2, 7, 5),)], [IMAGE]),
     "edges": (Edges(), [(numbers(5, 4), EDGES), (numbers(3, 4), EDGES[:, :3])], [{0: "v"}, {1: "e"}]),
+    "cached": (
+        Cached(), [(numbers(1, 3, 8), *[numbers(1, 2, 4, 4)] * 2), (numbers(2, 1, 8), *[numbers(2, 2, 6, 4)] * 2)],
+        [{0: "n", 1: "t"}, {0: "n", 2: "p"}, {0: "n", 2: "p"}],
+    ),
     "gated": (Gated(), [(numbers(1, 3, 8),), (numbers(2, 5, 4),)], [{0: "n", 1: "t", 2: "c"}]),
     "relative": (Relative(), [(numbers(1, 3, 8),), (numbers(2, 5, 8),)], [{0: "n", 1: "t"}]),
 }  # fmt: skip

@@ -25,7 +25,7 @@ SPECIAL: Sequence[Deviation] = (
         r"hardtanh|relu6|activation-(hardsigmoid|hardshrink|softshrink).*", "nan",
         "at NaN the slope is that of the middle, or of what is beyond; PyTorch's kernels disagree, by width of numbers",
     ),
-    (r"activation-hardswish.*", "nan", "the slope at NaN is NaN; PyTorch's is 1"),
+    (r"activation-hardswish.*|hard-swish-.*", "nan", "the slope at NaN is NaN; PyTorch's is 1"),
     (
         r"attention.*", _WEIRD,
         "what no query sees is not read, and NaN stays NaN; PyTorch's kernels say 0 of rows of NaN, and NaN of no keys",
@@ -40,7 +40,7 @@ SPECIAL: Sequence[Deviation] = (
         "slopes at NaN; and powers of large numbers of both signs cancel, in each kernel to other last digits",
     ),
     (r"norm-(3.0|1.5).*", "nan", "a zero beside a NaN takes no gradient; PyTorch says NaN"),
-    (r"normalize-.*", _WEIRD, "no gradient where the largest is infinite; PyTorch says NaN"),
+    (r"(normalize|cosine_similarity)-.*", _WEIRD, "no gradient where the largest is infinite; PyTorch says NaN"),
     (
         r"selecting-scatter_reduce-(amax|amin)-False", ".*",
         "a number that does not count takes no share of the gradient; PyTorch's does where it equals the extremum",
@@ -125,6 +125,7 @@ UNREAD: Sequence[Deviation] = (
         "what the branch that was not taken reads has a gradient of zeros; eagerly that branch is not looked at",
     ),
     (r"scan-none", ".*", "of no turns there is a gradient of zeros; eagerly nothing has been read"),
+    (r"scan-.*", "0", "the same"),
 )  # fmt: skip
 """Where a compiled model has gradients of zeros and the eager one has none: rows, sets of points, the reason."""
 
@@ -136,6 +137,14 @@ COMPILED: Sequence[Deviation] = (
     ),
 )
 """Where a compiled model differs from the eager one: rows, sets of points, the reason."""
+
+STRICT: Sequence[Deviation] = (
+    (
+        r"if-.*|scan-none", ".*",
+        "branches and turns of one type are asked of a graph; eagerly only what runs is looked at",
+    ),
+)  # fmt: skip
+"""What a compiled model refuses and the eager one may not: rows, sizes, the reason."""
 
 SIZES: Sequence[Deviation] = (
     (r"conv2d-same-even-kernel", ".*", "the row in PyTorch pads for its own kernel"),
@@ -164,6 +173,7 @@ SIZES: Sequence[Deviation] = (
         "one head or batch goes with any number of the others', none too, as axes broadcast; PyTorch refuses",
     ),
     (r"linear.*", "[01]", "a bias has one element for each output"),
+    (r"scan-.*", "1", "what a loop carries keeps its type; in PyTorch it may grow by broadcasting"),
     (r"(var|std).*", ".*", "PyTorch warns where there are no degrees of freedom"),
 )  # fmt: skip
 """Of sizes: rows (a pattern of names), sizes (a pattern), the reason."""

@@ -167,6 +167,17 @@ class Call:
         found: float = concrete(value).reshape(()).item()
         return found
 
+    def number(self, value: Value, what: str) -> float | AbstractTensor:
+        """A value of one element: a Python number, or a tensor where data or symbolic sizes make it."""
+        if is_host(value) and not is_symbolic(value):
+            return self.scalar(value, what)
+        return reshape(self.tensor(value), ())
+
+
+def is_symbolic(value: Array) -> bool:
+    """Whether sizes that are not known stand in a host value."""
+    return value.dtype == object and not all(isinstance(one, int | np.integer) for one in value.ravel())
+
 
 def is_host(value: object) -> TypeGuard[Array]:
     """Whether a value is known while the model is built."""
@@ -193,7 +204,7 @@ def concrete(value: Value) -> Array:
     assert isinstance(value, np.ndarray)
     if value.dtype != object:
         return value
-    if not all(isinstance(one, int | np.integer) for one in value.ravel()):
+    if is_symbolic(value):
         raise GraphError(f"the sizes {list(value.ravel())} are symbolic, and are needed as numbers")
     return value.astype(np.int64)
 

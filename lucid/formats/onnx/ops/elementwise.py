@@ -154,10 +154,7 @@ def clip(call: Call, x: Value, low: Value = None, high: Value = None) -> Abstrac
     x = call.tensor(x)
     if call.node.version < 11:
         return bounds.clip(x, call.attribute("min"), call.attribute("max"))
-    ends = [
-        None if end is None else call.scalar(end, "a bound") if is_host(end) else call.tensor(end)
-        for end in (low, high)
-    ]
+    ends = [None if end is None else call.number(end, "a bound") for end in (low, high)]
     return x if ends == [None, None] else bounds.clip(x, *ends)
 
 

@@ -20,7 +20,7 @@ from ....graph.ops.subscript import getitem
 from ....graph.types import as_dtype
 from ..host import ELEMENT_TYPES, evaluated
 from ..model import Array, NodeDef
-from ..registry import Call, Value, converter, is_host
+from ..registry import Call, Value, converter
 from ..shares import Share
 
 # ---------------------------------------------------------------- what is known beforehand
@@ -152,7 +152,7 @@ def trilu(call: Call, x: Value, k: Value = None) -> AbstractTensor:
     data = call.tensor(x)
     if data.type.rank < 2:
         raise GraphError(f"is for matrices, not {data.type}")
-    apart = 0 if k is None else call.scalar(k, "k") if is_host(k) else call.tensor(k).reshape(())
+    apart = 0 if k is None else call.number(k, "k")
     kept = (ge if call.attribute("upper", 1) else le)(_diagonal(call, data), apart)
     return where(kept, data, full(data, 0, ()))
 

@@ -97,8 +97,9 @@ def dft(call: Call, x: Value, length: Value = None, axis: Value = None) -> Abstr
 
 @converter("STFT", since=17, host=(1, 3))
 def stft(call: Call, x: Value, step: Value, window: Value = None, length: Value = None) -> AbstractTensor:
-    """The transforms of pieces of a signal."""
+    """The transforms of pieces of a signal, of which PyTorch leaves out the last axis where it is real."""
     signal: AbstractTensor = call.tensor(x)
+    signal = unsqueeze(signal, 2) if signal.type.rank == 2 else signal
     weights: AbstractTensor | None = None if window is None else call.tensor(window)
     if length is not None:
         size = int(call.scalar(length, "the length"))
