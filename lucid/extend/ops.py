@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 
 from ..base.checks import flag, shown
@@ -55,8 +56,10 @@ def _check(op: OpDef) -> None:
         raise GraphError(f"{op.name}: its decomposition is a function of attributes and symbols")
     if not (isinstance(op.attrs, type) and issubclass(op.attrs, Attrs)):
         raise GraphError(f"{op.name}: its attributes are a subclass of Attrs, got {shown(op.attrs)}")
-    if "__annotations__" in vars(op.attrs) and not _frozen(op.attrs):
-        raise GraphError(f"{op.name}: {op.attrs.__name__} is not frozen: decorate it with @lucid.extend.attributes")
+    if not _has_fields(op.attrs):
+        raise GraphError(
+            f"{op.name}: {op.attrs.__name__} has fields that are none: decorate it with @lucid.extend.attributes"
+        )
     if not isinstance(op.inputs, tuple) or not all(isinstance(name, str) and name for name in op.inputs):
         raise GraphError(f"{op.name}: its inputs are a tuple of names, got {shown(op.inputs)}")
     unary = ("activation", "idempotent", "monotone", "root")
@@ -67,10 +70,7 @@ def _check(op: OpDef) -> None:
         raise GraphError(f"{op.name}: an activation is element-wise")
 
 
-def _frozen(cls: type[Attrs]) -> bool:
-    """Whether its own fields are those of a frozen dataclass."""
-    return {field.name for field in dataclasses.fields(cls)} >= {
-        name
-        for name, kind in vars(cls)["__annotations__"].items()
-        if not str(kind).startswith(("ClassVar", "typing.ClassVar"))
-    }
+def _has_fields(cls: type[Attrs]) -> bool:
+    """Whether what it declares are fields: of a subclass that is not decorated they are not, and would be lost."""
+    declared = {name for name, kind in inspect.get_annotations(cls).items() if "ClassVar" not in str(kind)}
+    return declared <= {field.name for field in dataclasses.fields(cls)}

@@ -15,11 +15,14 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def encode_plugins(graphs: Mapping[str, JSON]) -> dict[str, str]:
-    """The field of the metadata, for graphs as they are written; nothing where all ops are Lucid's own."""
+    """The field of the metadata, for graphs as they are written; nothing where all ops are Lucid's own.
+
+    Of an op that no distribution announces it holds no more than the name.
+    """
     added = added_ops()
     held = added.intersection(_texts(graphs)) if added else ()
-    found = {name: plugin.distribution for name in sorted(held) if (plugin := plugins.find("op", name)) is not None}
-    return {"plugins": canonical(found)} if found else {}
+    homes = {one.name: one.distribution for one in plugins.announced("op")} if held else {}
+    return {"plugins": canonical({name: homes.get(name, "") for name in held})} if held else {}
 
 
 def _texts(data: JSON) -> Iterator[str]:
@@ -42,17 +45,18 @@ def check_plugins(metadata: Mapping[str, str]) -> None:
         Names the ops, with the distributions.
     """
     said = parse_json(metadata.get("plugins", "{}"))
-    texts = (*said, *said.values()) if isinstance(said, dict) else (None,)
+    texts = (*said, *filter(None, said.values())) if isinstance(said, dict) else (None,)
     if not all(isinstance(text, str) and _NAME.fullmatch(text) for text in texts):
         raise FileError("what it says of plug-ins is not readable")
     wanted = said.keys() - {op.name for op in all_ops()}
     there = {plugin.name for plugin in plugins.announced("op")} if wanted else set()
-    missing = [f"{name!r} of the distribution {said[name]}" for name in sorted(wanted - there)]
+    of = {name: f" of the distribution {home}" if home else "" for name, home in said.items()}
+    missing = [f"{name!r}{of[name]}" for name in sorted(wanted - there)]
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise PluginError(
-            f"it holds the op {', '.join(missing[:5])}{more}, which is not installed here: install it, if you trust "
-            f"it, and load the file again"
+            f"it holds the op {', '.join(missing[:5])}{more}, which is not installed here: install what brings it, if "
+            f"you trust that, or import the module that defines it, and load the file again"
         )
     for name in wanted:
         find_op(name)

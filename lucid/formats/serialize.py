@@ -3,7 +3,7 @@
 Layout (that of safetensors): eight bytes with the header's length, little-endian; the header, a JSON
 object padded with spaces; the bytes of the tensors. Metadata: ``format`` and ``version``; ``graphs``, a
 JSON object of graphs by name; ``extra``, any JSON; ``sha256``, the digest of all the rest; and, where ops are not
-Lucid's own, ``plugins``: a JSON object of the distributions that bring these ops, by their names. Constants
+Lucid's own, ``plugins``: a JSON object of the distributions that bring these, by the ops' names. Constants
 inside graphs are tensors named ``@constant/0`` and so on. The same content gives the same bytes.
 
 Reading executes nothing, and checks everything that the header claims before it allocates anything.

@@ -23,7 +23,10 @@ _REFERENCES: dict[OpDef, Reference] = {}
 
 
 def reference(*ops: OpDef[A]) -> Callable[[Reference[A]], Reference[A]]:
-    """Register the decorated ``function(attrs, *arrays)`` as the definition of the ops."""
+    """Register the decorated ``function(attrs, *arrays)`` as the definition of the ops.
+
+    It returns an array, or a tuple of them, of the shapes that the op's type rule says.
+    """
 
     def decorate(function: Reference[A]) -> Reference[A]:
         for op in ops:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import is_
 from typing import NoReturn, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -24,7 +25,7 @@ class Backend(Protocol):
     """What runs graphs instead of Lucid's NumPy programs: ``lucid.compile(model, backend=...)``.
 
     It runs inference. A gradient of its results, ``net.plan``, ``net.source``, ``net.profile``, tuning and saving are
-    refused.
+    refused. How it rounds, and over how many threads it works, is for it to say: ``exact=True`` holds for the passes.
     """
 
     @property
@@ -52,7 +53,8 @@ class Backend(Protocol):
         Returns
         -------
         ``run(*inputs)``, which takes an array for each of ``graph.inputs`` and returns one for each of
-        ``graph.results``, of these shapes and element types. What it returns is copied.
+        ``graph.results``, of these shapes and element types. What it returns is copied. Several threads may call it
+        at once, if several threads call the compiled model.
         """
 
 
@@ -110,6 +112,7 @@ class BackendProgram:
         self.output_types = graph.output_types
         self.seen = -1
         self._run: Run | None = None
+        self._arrays: tuple[Array, ...] = ()
         self._version: object = None
 
     def _check(self) -> None:
@@ -119,13 +122,13 @@ class BackendProgram:
 
     def load(self, arrays: Sequence[Array], version: object) -> None:
         """Give it its parameters; it is compiled anew where they are not those of the last call."""
-        key = (tuple(map(id, arrays)), version)
-        if self._run is None or key != self._version:
+        same = self._version == version and all(map(is_, self._arrays, arrays))
+        if self._run is None or not same:
             held = {name: read_only(x) for name, x in zip(self.parameters, arrays, strict=True)}
             run = self._asked("compile", lambda: self.backend.compile(self.graph, held, this_machine()))
             if not callable(run):
                 self._fail("compile", f"it returned {shown(run)}, which cannot be called")
-            self._run, self._version = run, key
+            self._run, self._arrays, self._version = run, tuple(arrays), version
 
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:
         """Run on arrays of the graph's types. Returns the outputs, then the updates."""

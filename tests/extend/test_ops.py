@@ -64,7 +64,7 @@ class Firm(Attrs):
         (OpDef("Mine", same, 3), "Mine: its gradient is a rule"),  # type: ignore[arg-type]
         (OpDef("Mine", same, None, decompose=3), "Mine: its decomposition"),  # type: ignore[arg-type]
         (OpDef("Mine", same, NO_GRADIENT, attrs=dict), "Mine: its attributes are"),  # type: ignore[type-var]
-        (OpDef("Mine", same, NO_GRADIENT, attrs=Loose), "Loose is not frozen: decorate it"),
+        (OpDef("Mine", same, NO_GRADIENT, attrs=Loose), "Loose has fields that are none: decorate it"),
         (OpDef("Mine", same, NO_GRADIENT, inputs="ab"), "its inputs are a tuple"),  # type: ignore[arg-type]
         (OpDef("Mine", same, NO_GRADIENT, inputs=("a", "b"), monotone=True), "monotone is said of ops with one input"),
         (OpDef("Mine", same, NO_GRADIENT, activation=True), "an activation is element-wise"),

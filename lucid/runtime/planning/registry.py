@@ -128,7 +128,31 @@ def kernel(
     in_place: bool = False,
     keeps: bool = False,
 ) -> Callable[[K], K]:
-    """Register the decorated function as a lowering of the ops; ``cost`` is for one with a single way."""
+    """Register the decorated function as a lowering of the ops.
+
+    It is called with an :class:`~lucid.runtime.program.emitter.Emitter`, and writes the lines that run a node.
+
+    Parameters
+    ----------
+    *ops
+        What it runs.
+    lowering
+        Its name, as a plan shows it; an op has no two of the same.
+    accepts
+        ``accepts(node, input_types)`` says whether it runs such a node, all sizes known; any when omitted.
+    cost
+        ``cost(node, input_types, threads)`` gives the :class:`~lucid.runtime.planning.work.Work` that is done, for a
+        lowering with a single way; nothing when omitted.
+    ways
+        Instead of that, ``ways(node, input_types, threads)`` gives a :class:`Way` for each way to cut the work.
+    exact, staged, ordered, in_place, keeps
+        See :class:`Lowering`.
+
+    Raises
+    ------
+    GraphError
+        An op has a lowering of that name already.
+    """
 
     def only(node: Node[A], inputs: tuple[TensorType, ...], threads: int) -> Sequence[Way]:
         return (Way(cost(node, inputs, threads)),)
