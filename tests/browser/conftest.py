@@ -18,25 +18,26 @@ from lucid.models import lenet5
 from tests.report.test_report import HOSTILE, hostile
 
 NAMES = "chromium", "chromium-browser", "google-chrome", "chrome"
-QUIET = (
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+QUIET = [
+    "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", *(["--no-sandbox"] if os.geteuid() == 0 else []),
+]  # fmt: skip
 
 Open = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def program() -> str:
+    """Where Chromium is."""
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         pytest.fail("there is no Chromium: apt-get install chromium", pytrace=False)
-    alone = ["--no-sandbox"] if os.geteuid() == 0 else []
+    return path
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=path, args=[*QUIET, *alone])
+        yield playwright.chromium.launch(executable_path=program(), args=QUIET)
 
 
 class Block(nn.Module):

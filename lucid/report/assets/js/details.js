@@ -8,29 +8,38 @@ function details(panel) {
   const listed = (lines) => lines.map((line) => element("div", {}, line));
   const links = (found) => found.slice(0, 30).map((node) => element("div", {}, link(node)));
 
+  /** What else could have run a step, the quickest first. */
+  function others(ways) {
+    const said = ways.slice().sort((a, b) => a[1] - b[1]).map(([name, took]) => `${name}: ${seconds(took)} predicted`);
+    if (said.length < 3) return listed(said);
+    return element("details", {}, element("summary", {}, `${said[0]}, and ${whole(said.length - 1)} more`), listed(said.slice(1)));
+  }
+
   function step(one) {
     const rows = row("runs by", one.lowering, one.workers > 1 ? `, ${one.workers} workers` : "");
     if (one.once) rows.push(...row("when", "once for a change of the parameters"));
     if (one.seconds !== undefined) rows.push(...row("took", `${seconds(one.seconds)}, ${percent(one.seconds / total)} of a run`));
     if (!one.view) rows.push(...row("predicted", seconds(one.predicted)));
-    if (one.others.length) rows.push(...row("not by", listed(one.others.map(([name, took]) => `${name}: ${seconds(took)} predicted`))));
     if (one.helpers?.some((spent) => spent > 0)) rows.push(...row("helpers", one.helpers.map(seconds).join(", ")));
     if (one.seconds && one.least) rows.push(...row("at best", `${seconds(one.least)} on this machine`));
     if (one.flops && one.seconds) rows.push(...row("computes", `${rate(one.flops, "FLOP")}, ${rate(one.flops / one.seconds, "FLOP/s")}`));
     if (one.moved) rows.push(...row("moves", `${bytes(one.moved)}${one.seconds ? `, ${bytes(one.moved / one.seconds)}/s` : ""}`));
     rows.push(...row("results", bytes(one.bytes)));
+    if (one.others.length) rows.push(...row("not by", others(one.others)));
     return rows;
   }
 
+  const [heading, told] = panel.children;
+
   function show(number) {
+    heading.textContent = number < 0 ? "No node chosen" : nodes[number].name;
     if (number < 0) {
-      panel.replaceChildren(element("h2", {}, "No node chosen"),
+      told.replaceChildren(
         element("p", {}, "Choose one in the graph, a table or the program below: it is lit in all of them."));
       return;
     }
     const node = nodes[number], lines = node.lines;
-    panel.replaceChildren(
-      element("h2", {}, node.name),
+    told.replaceChildren(
       element("dl", {}, [
         row("operator", element("span", { class: `chip k-${node.kind}` }, node.op)),
         row("gives", node.type),
