@@ -35,6 +35,7 @@ version = release = lucid.__version__
 root_doc = "docs/index"
 include_patterns = ["*.md", "docs/**", "benchmarks/results/*.md", "tests/suite/table.md"]
 nitpicky = True
+suppress_warnings = ["ref.python"]  # Python's own `type` is also what some things of ours have
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 nb_execution_mode = "force"
@@ -52,6 +53,8 @@ napoleon_use_param = False
 napoleon_use_rtype = False
 
 html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_extra_path = ["front"]  # leads from the root to the first page
 html_title = "Lucid"
 html_show_sphinx = False

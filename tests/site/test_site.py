@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from pydoc import locate
 from types import ModuleType
 from urllib.parse import unquote, urlsplit
 
@@ -32,23 +33,25 @@ def modules() -> Iterator[ModuleType]:
     yield from (value for value in map(lucid.__getattribute__, lucid.__all__) if isinstance(value, ModuleType))
 
 
-def public(module: ModuleType) -> set[str]:
+def public(module: ModuleType) -> dict[str, object]:
     """What it lists, or else what it or one below it defines; modules count for themselves."""
 
     def own(value: object) -> bool:
         return hasattr(module, "__all__") or getattr(value, "__module__", "").startswith(module.__name__)
 
     names = getattr(module, "__all__", None) or [name for name in dir(module) if not name.startswith("_")]
-    found = {name: getattr(module, name) for name in names}
-    return {f"{module.__name__}.{name}" for name, x in found.items() if not isinstance(x, ModuleType) and own(x)}
+    found = {f"{module.__name__}.{name}": getattr(module, name) for name in names}
+    return {name: value for name, value in found.items() if not isinstance(value, ModuleType) and own(value)}
 
 
 def test_no_public_name_is_missing() -> None:
+    """A thing may be described by another of its names."""
     inventory = InventoryFile.loads((SITE / "objects.inv").read_bytes(), uri="").data
     described = {name for kind, items in inventory.items() if kind.startswith("py:") for name in items}
-    wanted = set().union(*map(public, modules()))
-    assert len(wanted) > 480
-    missing = sorted(wanted - described)
+    things = {id(locate(name)) for name in described}
+    wanted = {name: value for module in modules() for name, value in public(module).items()}
+    assert len(wanted) > 500
+    missing = [name for name, x in wanted.items() if name not in described and not (callable(x) and id(x) in things)]
     assert not missing, f"docs/reference describes none of {', '.join(missing)}"
 
 
