@@ -88,6 +88,7 @@ bench: $(DONE)-bench
 	@$(BIN)/python benchmarks/growth.py
 	@$(BIN)/python benchmarks/costs.py
 	@$(BIN)/python benchmarks/sweep.py
+	@$(BIN)/python benchmarks/training.py --write benchmarks/results/training.md
 
 clean:
 	@rm -rf $(VENV) demo-out site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

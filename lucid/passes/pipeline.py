@@ -33,6 +33,7 @@ from .see_activations import see_activations
 from .simplify import SimplifyOptions, simplify
 from .sink_monotone import sink_monotone
 from .trim_kernels import trim_kernels
+from .turn_gradients import turn_gradients
 
 Observer: TypeAlias = "Callable[[Pass, Graph, Graph], None]"
 Inside: TypeAlias = "Callable[[tuple[str, ...]], Observer]"
@@ -101,6 +102,7 @@ def step_pipeline(evaluate: Evaluate, has_kernel: Callable[[Node], bool]) -> tup
         Pass("eliminate_dead", eliminate_dead),
         Pass("lower", partial(lower, has_kernel=has_kernel)),
         Pass("clean_up", partial(clean_up, evaluate=evaluate, options=options)),
+        Pass("turn_gradients", turn_gradients),
         Pass("fuse_elementwise", fuse_elementwise),
         Pass("assign_layout", assign_layout),
     )

@@ -75,3 +75,19 @@ def test_long_rows_and_other_axes_are_added_up_by_halves() -> None:
     assert chosen(SUM, (3, 40, 50), 2) == chosen(MEAN, (3, 40, 50), 2) == "column"
     assert chosen(SUM, (3, 40, 50), 1) == chosen(SUM, (3, 5000), 1) == "numpy"
     assert chosen(MEAN, (3, 40, 50), 1, (0, 2, 1)) == "numpy"
+
+
+@pytest.mark.parametrize("op", [SUM, MEAN], ids=lambda op: op.name)
+@pytest.mark.parametrize("shape", [(1024, 6), (300, 40), (16, 9, 5, 6), (4099, 2)], ids=str)
+def test_rows_are_added_to_each_other_by_a_product(
+    op: OpDef, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    force(monkeypatch, op, next(lowering for lowering in lowerings(op) if lowering.name == "rows"))
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    for keepdims in (False, True):
+        check(op, ReduceAttrs(tuple(range(len(shape) - 1)), keepdims), [x])
+    last = ReduceAttrs((0, 2, 3))
+    images = np.random.default_rng(0).standard_normal((9, 12, 11, 7)).astype(np.float32).transpose(0, 3, 1, 2)
+    check(op, last, [images])
+    assert chosen(op, (4096, 32), 0) == "rows"
+    assert chosen(op, (8, 32), 0) != "rows"

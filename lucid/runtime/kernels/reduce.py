@@ -9,7 +9,7 @@ import numpy as np
 from ...graph.ir import Node
 from ...graph.opdef import OpDef
 from ...graph.ops import reduce
-from ...graph.types import TensorType, bool_
+from ...graph.types import TensorType, bool_, is_float
 from ..planning.registry import kernel
 from ..planning.work import Work
 from ..program.emitter import Emitter
@@ -38,7 +38,7 @@ def _side_by_side(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...]
 def _along_work(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...], threads: int) -> Work:
     """Where the numbers that go together lie side by side, NumPy begins a loop for each result, and goes one by one."""
     if not _side_by_side(node, inputs):
-        return Work(calls=1)
+        return Work(calls=1, loops=_rows_of(inputs[0], node.attrs.axes) if _columns(node, inputs) else 0)
     return Work(calls=1, loops=math.prod(node.outputs[0].concrete), apart=math.prod(inputs[0].concrete))
 
 
@@ -59,6 +59,45 @@ def slices_reduce(k: Emitter[reduce.ReduceAttrs]) -> None:
     made = f"{y}[{lead}0]" if k.attrs.keepdims else str(y)
     for i in range(1, x.shape[axis]):
         k.line(f"np.{name}({f'{x}[{lead}0]' if i == 1 else made}, {x}[{lead}{i}], out={made})")
+
+
+def _columns(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...]) -> bool:
+    """Whether what is added up are numbers of the same place in many rows, which lie one after another."""
+    x, axes = inputs[0], node.attrs.axes
+    memory = x.order or tuple(range(x.rank))
+    left = memory[len(axes) :]
+    gathered = set(memory[: len(axes)]) == set(axes) and left == tuple(sorted(left)) and node.outputs[0].order is None
+    return gathered and is_float(x.dtype) and bool(axes) and _rows_of(x, axes) > FEW and math.prod(x.concrete) > MANY
+
+
+def _rows_of(x: TensorType, axes: tuple[int, ...]) -> int:
+    return math.prod(x.concrete[axis] for axis in axes)
+
+
+MANY = 1 << 12
+"""Numbers from which on a sum over rows is a product."""
+
+
+@kernel(reduce.SUM, reduce.MEAN, lowering="rows", accepts=_columns, exact=False)
+def sum_of_rows(k: Emitter[reduce.ReduceAttrs]) -> None:
+    """A row of ones, or of what a mean divides by, times the rows; several short ones are taken for one."""
+    (x,), (y,), axes = k.ins, k.outs, k.attrs.axes
+    rows = _rows_of(x.type, axes)
+    width = math.prod(x.shape) // rows
+    fold = next((n for n in (16, 8, 4, 2) if rows % n == 0 and n * width <= WIDE), 1)
+    factor = 1.0 / rows if k.node.op is reduce.MEAN else 1.0
+    turned = k.permuted(x, x.type.order or tuple(range(x.type.rank)))
+    flat = k.reshaped(turned, (rows // fold, fold * width), "rows")
+    row = k.filled((1, rows // fold), x.dtype, k.number(factor), "row")
+    total = k.target(y, (1, width), "total")
+    part = total if fold == 1 else k.scratch((1, fold * width), x.dtype, "part")
+    k.line(f"np.dot({row}, {flat}, out={part})")
+    if fold > 1:
+        k.line(f"np.add.reduce({k.target(part, (fold, width), 'parts')}, axis=0, keepdims=True, out={total})")
+
+
+WIDE = 64
+"""Numbers up to which short rows are taken together."""
 
 
 @kernel(*_UFUNCS, cost=_along_work)

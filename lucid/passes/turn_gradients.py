@@ -1,0 +1,43 @@
+"""Writes the input gradient of a convolution as a convolution: then whatever runs those quickly runs it too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..graph.ir import Graph
+from ..graph.opdef import apply
+from ..graph.ops.conv import CONV, CONV_GRAD_INPUT, ConvAttrs
+from ..graph.ops.shape import transpose
+from ..graph.ops.slices import flip
+from ..graph.trace import Symbol
+from ..graph.windows import windows_of
+from .rewrite import Site, rebuild
+
+
+def turn_gradients(graph: Graph) -> Graph:
+    """At stride 1 it is one of the gradient of the result with the weights turned by 180 degrees.
+
+    Inputs and outputs change places among the weights, which are of one group, or of one channel in each.
+    """
+
+    def rule(site: Site) -> Symbol | None:
+        if site.op is not CONV_GRAD_INPUT:
+            return None
+        a: ConvAttrs = site.attrs.conv
+        dy, w = site.inputs
+        kernel = tuple(k for k in w.type.shape[2:] if isinstance(k, int))
+        alone = w.type.shape[0] == a.groups and w.type.shape[1] == 1
+        if len(kernel) < w.type.rank - 2 or not (a.groups == 1 or alone):
+            return None
+        turned = [window.turned for window in windows_of(kernel, a.stride, a.padding, a.dilation)]
+        padding = (*(window.before for window in turned), *(window.after for window in turned))
+        if set(a.stride) != {1} or min(padding) < 0:
+            return None
+        if not alone:
+            w = transpose(w, 0, 1)
+        if max(kernel) > 1:
+            w = flip(w, tuple(range(2, w.type.rank)))
+        y: Symbol = apply(CONV, replace(a, padding=padding), dy, w)
+        return y
+
+    return rebuild(graph, rule, "turn_gradients")

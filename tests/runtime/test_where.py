@@ -1,0 +1,38 @@
+"""A choice between two arrays takes the bits of one of them, whatever these are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import lucid
+
+SIZE = 5000
+"""Numbers from which on bits are taken."""
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8", "uint8", "int32", "int64", "bool"])
+@pytest.mark.parametrize("shapes", [("all", "all"), ("all", "one"), ("one", "all"), ("row", "column")], ids=str)
+def test_each_number_is_one_of_the_two(dtype: str, shapes: tuple[str, str]) -> None:
+    rng = np.random.default_rng(0)
+    sizes = {"all": (50, 100), "one": (), "row": (100,), "column": (50, 1)}
+    special = [np.nan, np.inf, -np.inf, -0.0, 0.0, 1e-40] if dtype.startswith("float") else [0, 1]
+    a, b = (rng.choice(np.array([*special, 1, 0, 1]), sizes[shape]).astype(dtype) for shape in shapes)
+    condition = rng.random((50, 100)) < 0.5
+    wanted = np.where(condition, a, b)
+    for made in (
+        lucid.where(lucid.tensor(condition), lucid.tensor(a), lucid.tensor(b)),
+        lucid.compile(lambda c, a, b: lucid.where(c, a, b))(condition, a, b),
+        lucid.compile(lambda c, a, b: lucid.where(c.logical_not(), b, a))(condition, a, b),
+    ):
+        assert made.numpy().tobytes() == wanted.tobytes()
+
+
+def test_it_may_be_written_over_either() -> None:
+    x = np.random.default_rng(0).standard_normal(SIZE).astype(np.float32)
+    for function in (
+        lambda x: lucid.where(x > 0, x * 2, x + 1),
+        lambda x: lucid.where(x * 2 > 1, x.exp(), 0.0),
+        lambda x: lucid.where(x > 0, 0.0, (x * 3).sin()),
+    ):
+        np.testing.assert_allclose(lucid.compile(function)(x).numpy(), function(lucid.tensor(x)).numpy(), rtol=1e-6)
