@@ -79,8 +79,8 @@ plugin: $(DONE)-dev
 	  > "$$($(VENV)/plugin/bin/python -c "$$site")/around.pth"   # what is installed in $(VENV) is there too
 	@$(BIN)/python -m pip --python $(VENV)/plugin/bin/python install --quiet --disable-pip-version-check --no-deps \
 	  ./examples/plugin
-	@cd examples/plugin && $(abspath $(VENV))/plugin/bin/python -m mypy --no-error-summary src tests
-	@cd examples/plugin && $(abspath $(VENV))/plugin/bin/python -m pytest -q -n auto
+	@cd examples/plugin && { python=$(abspath $(VENV))/plugin/bin/python; \
+	  $$python -m mypy --no-error-summary src tests & $$python -m pytest -q -n auto && wait $$!; }
 
 bench: $(DONE)-bench
 	@$(BIN)/python benchmarks/scale.py --write benchmarks/results/scale.md
