@@ -9,6 +9,7 @@ import numpy as np
 
 from ..base.checks import shown
 from ..errors import DTypeError, OptionError, ShapeError
+from ..tensor.creation import as_tensor
 from ..tensor.tensor import Tensor
 
 _TEXTS = (str, bytes)
@@ -92,7 +93,7 @@ def _stacked(batch: Sequence[object], path: str) -> Tensor:
         )
     if arrays[0].dtype.kind not in "fbiu":
         raise DTypeError(f"default_collate: {_at(path)} is an array of {arrays[0].dtype}; a batch holds numbers")
-    return Tensor(np.stack(arrays))
+    return as_tensor(np.stack(arrays))
 
 
 def _numbers(batch: Sequence[object], path: str) -> Tensor:
@@ -113,7 +114,7 @@ def default_convert(data: object) -> object:
     """A sample as it is, but its arrays and NumPy numbers as tensors; what a loader without batches does."""
     if isinstance(data, np.ndarray | np.generic):
         array = np.asarray(data)
-        return Tensor(array) if array.dtype.kind in "fbiu" else data
+        return as_tensor(array) if array.dtype.kind in "fbiu" else data
     if isinstance(data, Tensor | str | bytes):
         return data
     if isinstance(data, Mapping):

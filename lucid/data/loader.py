@@ -99,8 +99,8 @@ class DataLoader(Generic[T]):
         self.dataset = dataset
         self.num_workers = checks.integer("DataLoader", "num_workers", num_workers, 0)
         self.timeout = checks.number("DataLoader", "timeout", timeout, 0.0, below=math.inf)
-        if prefetch_factor is not None and not num_workers:
-            raise OptionError("DataLoader: prefetch_factor is for num_workers above 0")
+        if not num_workers and (prefetch_factor is not None or self.timeout):
+            raise OptionError("DataLoader: prefetch_factor and timeout are for num_workers above 0")
         self.prefetch_factor = 2
         if prefetch_factor is not None:
             self.prefetch_factor = checks.integer("DataLoader", "prefetch_factor", prefetch_factor)

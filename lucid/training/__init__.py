@@ -1,4 +1,4 @@
-"""Training: ``lucid.fit`` with its metrics and callbacks, and checkpoints."""
+"""What goes with ``lucid.fit``: metrics, callbacks, and what they look at."""
 
 from typing import TYPE_CHECKING
 
@@ -8,11 +8,8 @@ from .callbacks import EarlyStopping as EarlyStopping
 from .callbacks import LRScheduler as LRScheduler
 from .callbacks import ModelCheckpoint as ModelCheckpoint
 from .checkpoint import Checkpoint as Checkpoint
-from .checkpoint import load_checkpoint as load_checkpoint
-from .checkpoint import save_checkpoint as save_checkpoint
 from .history import History as History
 from .loop import evaluate as evaluate
-from .loop import fit as fit
 from .metrics import Accuracy as Accuracy
 from .metrics import Average as Average
 from .metrics import BinaryAccuracy as BinaryAccuracy

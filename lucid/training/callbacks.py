@@ -78,7 +78,10 @@ class _Watching(Callback):
         return {"best": self.best}
 
     def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
-        self.best = checks.number(type(self).__name__, "best", state_dict.get("best"), nan=True)
+        owner, own = type(self).__name__, self.state_dict()
+        if set(checks.mapping(owner, "a state", state_dict)) != set(own):
+            raise OptionError(f"{owner}: a state has {', '.join(own)}, got {shown(sorted(map(str, state_dict)))}")
+        self.best = checks.number(owner, "best", state_dict["best"], nan=True)
 
 
 class EarlyStopping(_Watching):
@@ -138,21 +141,18 @@ class EarlyStopping(_Watching):
         return {**super().state_dict(), "waited": self.waited, "best_epoch": self.best_epoch, "weights": weights}
 
     def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
-        name = "EarlyStopping"
-        if set(state_dict) != {"best", "waited", "best_epoch", "weights"}:
-            raise OptionError(
-                f"{name}: a state has best, best_epoch, waited and weights, got {shown(sorted(state_dict))}"
-            )
+        name, before = "EarlyStopping", self.best
+        super().load_state_dict(state_dict)
+        found, self.best = self.best, before  # until all is known to be right
         waited, epoch = checks.integer(name, "waited", state_dict["waited"], 0), state_dict["best_epoch"]
-        found = None if epoch is None else checks.integer(name, "best_epoch", epoch, 0)
+        best_epoch = None if epoch is None else checks.integer(name, "best_epoch", epoch, 0)
         weights: dict[str, Array] | None = None
         if state_dict["weights"] is not None:
             given = as_state("weights", state_dict["weights"])
             weights = {key: value for key, value in given.items() if isinstance(value, np.ndarray)}
             if len(weights) < len(given):
                 raise OptionError(f"{name}: weights are arrays by name")
-        super().load_state_dict(state_dict)
-        self.waited, self.best_epoch, self._weights = waited, found, weights
+        self.best, self.waited, self.best_epoch, self._weights = found, waited, best_epoch, weights
 
 
 class ModelCheckpoint(_Watching):
@@ -185,11 +185,13 @@ class ModelCheckpoint(_Watching):
         self.path = os.fsdecode(path)
         self.every = None if every is None else checks.integer("ModelCheckpoint", "every", every)
         self.best_only = checks.flag("ModelCheckpoint", "best_only", best_only)
+        if not self.best_only and (monitor is not None or mode is not None):
+            raise OptionError("ModelCheckpoint: monitor and mode say what is best, for best_only=True")
         if self.best_only and self.every is not None:
             raise OptionError("ModelCheckpoint: best_only is about epochs; leave every out, or take a second one")
 
     def on_fit_begin(self, run: Run) -> None:
-        if self.best_only or self.monitor is not None:
+        if self.best_only:
             super().on_fit_begin(run)
 
     def _save(self, run: Run) -> None:

@@ -12,6 +12,7 @@ from ..base import checks
 from ..base.checks import shown
 from ..data.collate import default_convert
 from ..errors import OptionError
+from ..formats.files import checked_path
 from ..nn.module import Module
 from ..optim.lr_scheduler import ChainedScheduler
 from ..optim.optimizer import Optimizer
@@ -33,10 +34,8 @@ from .step import (
     checked_data,
     checked_loss,
     forward_of,
-    loss_of,
     split,
     step_of,
-    uninterrupted,
 )
 
 Metrics: TypeAlias = "Sequence[Metric | Function] | dict[str, Metric | Function] | Metric"
@@ -62,7 +61,7 @@ def fit(
 ) -> History:
     """Train a model.
 
-    Ctrl-C ends it after the step that runs, so that the model is whole; pressed twice it does not wait for that.
+    Ctrl-C ends it between two steps, or before one has written anything: the model is whole.
 
     Parameters
     ----------
@@ -95,12 +94,11 @@ def fit(
     History
         Losses and metrics of the epochs by name.
     """
-    run = _begun(model, data, optimizer, epochs, validation, metrics, _asked(scheduler, callbacks))
+    run = _begun(model, data, optimizer, epochs, validation, (loss, metrics), _asked(scheduler, callbacks))
     care = Care(clip_grad, clip_norm, detect_anomaly)
-    step = step_of(model, checked_loss("fit", loss), optimizer, care, compiled=compiled, outputs=bool(run.metrics))
-    trained = _Trained(run, step, forward_of(model, compiled), loss, validation, display(progress))
+    step = step_of(model, loss, optimizer, care, compiled=compiled, outputs=bool(run.metrics))
     with _modes(model):
-        trained.run_all(resume)
+        _Trained(run, step, forward_of(model, compiled), validation, display(progress)).run_all(resume)
     return run.history
 
 
@@ -116,7 +114,7 @@ def _begun(
     optimizer: Optimizer,
     epochs: int,
     validation: object,
-    metrics: object,
+    measured: tuple[Loss, Metrics],
     callbacks: list[Callback],
 ) -> Run:
     """The run of these arguments, if they are what they should be."""
@@ -130,20 +128,18 @@ def _begun(
     for one in callbacks:
         if not isinstance(one, Callback):
             raise OptionError(f"{owner}: a callback is a lucid.training.Callback, got {shown(one)}")
-    return Run(
-        model, optimizer, data, checks.integer(owner, "epochs", epochs, 0), as_metrics(owner, metrics), callbacks,
-        validation is not None,
-    )  # fmt: skip
+    losses, metrics = Average(checked_loss(owner, measured[0]), "loss"), as_metrics(owner, measured[1])
+    count = checks.integer(owner, "epochs", epochs, 0)
+    return Run(model, optimizer, data, count, losses, metrics, callbacks, validation is not None)
 
 
 class _Trained:
     """A run and what it takes."""
 
     def __init__(
-        self, run: Run, step: Step, forward: Forward, loss: Loss, validation: Iterable[object] | None, shown: Display
+        self, run: Run, step: Step, forward: Forward, validation: Iterable[object] | None, shown: Display
     ) -> None:
-        self.run, self.step, self.forward = run, step, forward
-        self.loss, self.validation, self.shown = loss, validation, shown
+        self.run, self.step, self.forward, self.validation, self.shown = run, step, forward, validation, shown
         self.hooks: list[Callback] = [one for one in run.callbacks if isinstance(one, Callback)]
 
     def run_all(self, resume: str | os.PathLike[str] | None) -> None:
@@ -155,10 +151,10 @@ class _Trained:
             metric.reset()
         for hook in self.hooks:
             hook.on_fit_begin(run)
-        if resume is not None and os.path.exists(os.fspath(resume)):
+        if resume is not None and os.path.exists(checked_path(resume, "read")):
             skipped = run.resume(resume)
         try:
-            while run.epoch < run.epochs and run.stopped is None:
+            while run.epoch < run.epochs and (run.stopped is None or run.batch):
                 self.epoch(skipped)
                 skipped = 0
         finally:
@@ -193,9 +189,8 @@ class _Trained:
         """One step."""
         run = self.run
         inputs, target = split("fit", default_convert(batch))
-        with uninterrupted():
-            run.loss, output = self.step(inputs, target)
-            run.batch, run.step = run.batch + 1, run.step + 1
+        run.loss, output = self.step(inputs, target)
+        run.batch, run.step = run.batch + 1, run.step + 1
         run.losses.include(run.loss, size_of(target, inputs[0]))
         _update(run.metrics, output, target)
         for hook in self.hooks:
@@ -205,12 +200,12 @@ class _Trained:
 
     def validated(self, data: Iterable[object]) -> dict[str, float]:
         """The loss and the metrics of other data, in evaluation mode."""
-        losses = Average(lambda output, target: 0.0, "loss")
+        losses = Average(self.run.losses.function, "loss")
         for metric in self.run.metrics:
             metric.reset()
         with _modes(self.run.model):
             self.run.model.eval()
-            return _gone_through(self.forward, data, self.loss, losses, self.run.metrics)
+            return _gone_through(self.forward, data, [losses, *self.run.metrics])
 
 
 def _update(metrics: Sequence[Metric], output: object, target: object) -> None:
@@ -220,17 +215,12 @@ def _update(metrics: Sequence[Metric], output: object, target: object) -> None:
             metric.update(given, target)  # type: ignore[arg-type]  # what is no tensor, a metric of the user's may take
 
 
-def _gone_through(
-    forward: Forward, data: Iterable[object], loss: Loss | None, losses: Average, metrics: Sequence[Metric]
-) -> dict[str, float]:
+def _gone_through(forward: Forward, data: Iterable[object], metrics: Sequence[Metric]) -> dict[str, float]:
     with no_grad():
         for batch in data:
             inputs, target = split("validation", default_convert(batch))
-            output = forward(*inputs)
-            if loss is not None:
-                losses.include(float(loss_of(loss, output, target).item()), size_of(target, inputs[0]))
-            _update(metrics, output, target)
-    return {one.name: one.compute() for one in ((losses, *metrics) if loss is not None else metrics)}
+            _update(metrics, forward(*inputs), target)
+    return {one.name: one.compute() for one in metrics}
 
 
 def evaluate(
@@ -252,11 +242,11 @@ def evaluate(
     for metric in found:
         metric.reset()
     if loss is not None:
-        checked_loss(owner, loss)
+        found.insert(0, Average(checked_loss(owner, loss), "loss"))
     with _modes(model):
         model.eval()
         forward = forward_of(model, compiled)
-        return _gone_through(forward, data, loss, Average(lambda output, target: 0.0, "loss"), found)
+        return _gone_through(forward, data, found)
 
 
 @contextmanager

@@ -96,6 +96,8 @@ def display(shown: bool, stream: TextIO | None = None) -> Display:
     if not checks.flag("fit", "progress", shown):
         return Display()
     stream = sys.stderr if stream is None else stream
+    if stream is None:  # as in a program without a console
+        return Display()
     if stream.isatty() and importlib.util.find_spec("rich") is not None:
         return Bars(stream)
     return Lines(stream)

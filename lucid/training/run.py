@@ -51,6 +51,7 @@ class Run:
     optimizer: Optimizer
     data: object
     epochs: int
+    losses: Average
     metrics: list[Metric]
     callbacks: Sequence[Stateful]
     validated: bool
@@ -61,7 +62,6 @@ class Run:
     logs: dict[str, float] = field(default_factory=dict)
     history: History = field(default_factory=History)
     stopped: str | None = None
-    losses: Average = field(default_factory=lambda: Average(lambda output, target: 0.0, "loss"))
     _due: list[str] = field(default_factory=list)
 
     def stop(self, why: str = "a callback stopped it") -> None:
@@ -72,16 +72,19 @@ class Run:
         """The losses and metrics of the epoch so far."""
         return {one.name: one.compute() for one in (self.losses, *self.metrics)}
 
+    def names(self) -> set[str]:
+        """What an epoch has numbers of."""
+        plain = {one.name for one in (self.losses, *self.metrics)}
+        return plain | {f"val_{name}" for name in plain if self.validated}
+
     def watched(self, owner: str, monitor: str | None, mode: str | None) -> tuple[str, str]:
         """What a callback goes by, and whether its "min" or its "max" is best."""
         name = monitor or ("val_loss" if self.validated else "loss")
-        plain = name.removeprefix("val_")
-        known = {one.name: one for one in (self.losses, *self.metrics)}
-        if plain not in known or (plain != name and not self.validated):
-            prefixes = ("", "val_") if self.validated else ("",)
-            there = ", ".join(prefix + one for prefix in prefixes for one in known)
+        if name not in self.names():
+            there = ", ".join(sorted(self.names()))
             raise OptionError(f"{owner}: there is no {shown(name)} to monitor; there are {there}")
-        found = mode or ("min" if plain == "loss" else known[plain].better)
+        known = {prefix + one.name: one for one in (self.losses, *self.metrics) for prefix in ("val_", "")}
+        found = mode or ("min" if known[name] is self.losses else known[name].better)
         if found is None:
             raise OptionError(f'{owner}: say whether the "min" or the "max" of {name} is best: mode="max"')
         return name, found
@@ -141,8 +144,6 @@ class Run:
         stopped = None if state["stopped"] is None else checks.text("fit", "stopped", state["stopped"])
         history = History()
         history.load_state_dict(checks.mapping("fit", "history", state["history"]))
-        if history.epochs != epoch:
-            raise FileError(f"it has {epoch} epochs, and a history of {history.epochs}")
         parts: dict[str, tuple[Stateful, object]] = {
             "model": (self.model, saved.get("model")),
             "optimizer": (self.optimizer, saved.get("optimizer")),
@@ -158,6 +159,8 @@ class Run:
                 raise FileError(f"it has the {what} {there or 'of none'}, here are {', '.join(names) or 'none'}")
             for one, name, (_, its) in zip(owned, names, pairs, strict=True):
                 parts[f"{what}: {name} ({len(parts)})"] = one, its
+        if history.epochs != epoch or (epoch and set(history) != self.names()):
+            raise FileError(f"it has {epoch} epochs, and a history of {history.epochs} of {', '.join(history)}")
         put_back(parts)
         self.epoch, self.batch = epoch, batch
         self.history, self.stopped = history, stopped

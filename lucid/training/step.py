@@ -75,6 +75,14 @@ def step_of(model: Module, loss: Loss, optimizer: Optimizer, care: Care, *, comp
 def _eager_step(
     model: Module, loss: Loss, optimizer: Optimizer, care: Care, inputs: Sequence[object], target: object
 ) -> tuple[float, object]:
+    with _uninterrupted():
+        return _stepped(model, loss, optimizer, care, inputs, target)
+
+
+def _stepped(
+    model: Module, loss: Loss, optimizer: Optimizer, care: Care, inputs: Sequence[object], target: object
+) -> tuple[float, object]:
+    """What a compiled step does, op by op."""
     optimizer.zero_grad()
     output = model(*inputs)
     value = loss_of(loss, output, target)
@@ -104,7 +112,7 @@ def loss_of(loss: Loss, output: object, target: object) -> Tensor:
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
+def _uninterrupted() -> Iterator[None]:
     """Within, Ctrl-C waits for the end; pressed twice it does not wait."""
     usual = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(usual):

@@ -115,6 +115,7 @@ def test_samples_that_make_no_batch(samples: Any, words: str) -> None:
         {"batch_size": 0}, {"batch_size": -1}, {"batch_size": 1.5}, {"batch_size": True}, {"num_workers": -1},
         {"shuffle": 1}, {"shuffle": True, "sampler": [1]}, {"batch_sampler": [[1]], "batch_size": 2},
         {"batch_sampler": [[1]], "drop_last": True}, {"batch_size": None, "drop_last": True}, {"timeout": -1},
+        {"timeout": 1},
         {"prefetch_factor": 2}, {"prefetch_factor": 0, "num_workers": 1}, {"collate_fn": 3}, {"worker_init_fn": 3},
         {"generator": 3}, {"sampler": 3}, {"batch_sampler": 3}, {"pin_memory": True}, {"persistent_workers": True},
         {"drop_last": None}, {"no_such": 1}, {"dataset": 3}, {"dataset": Lines(2), "shuffle": True},

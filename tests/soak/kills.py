@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+import lucid
 from lucid.errors import FileError
-from lucid.training import load_checkpoint
 
 from .sweep import Case
 
@@ -76,6 +76,6 @@ def _killed(rng: np.random.Generator, times: int) -> int:
 
 def _whole(path: Path) -> None:
     try:
-        load_checkpoint(path, random=False)
+        lucid.load_checkpoint(path, random=False)
     except FileError as error:
         raise AssertionError(f"what a killed process has left is not whole: {error}") from error

@@ -277,12 +277,32 @@ def test_a_run_of_others_is_not_gone_on_with(tmp_path: Path) -> None:
         ({"metrics": [Accuracy()]}, "has the callbacks ModelCheckpoint"),
         ({"metrics": [Accuracy()], "callbacks": [ModelCheckpoint(path)], "data": [*DataLoader(points())]}, "loader"),
         ({"metrics": [Accuracy()], "callbacks": [EarlyStopping()]}, "callbacks"),
+        ({"metrics": [Accuracy()], "callbacks": [ModelCheckpoint(path)], "validation": [*DataLoader(points())]},
+         "a history of 2 of loss, accuracy"),
     ):  # fmt: skip
         with pytest.raises(FileError, match=f"cannot be resumed: .*{words}"):
             fitted(resume=path, **options)
     lucid.save_checkpoint(path, model=perceptron())
     with pytest.raises(FileError, match=r"not saved by lucid\.fit"):
         fitted(resume=path)
+
+
+def test_an_epoch_that_was_to_be_the_last_is_ended(tmp_path: Path) -> None:
+    class Stops(Callback):
+        def on_batch_end(self, run: Run) -> None:
+            if run.step == 2:
+                run.stop("enough")
+
+    def run(dies: int) -> Any:
+        saving = ModelCheckpoint(tmp_path / "x", every=1)
+        return fitted(callbacks=[Stops(), saving, Dies(dies)], epochs=3, resume=tmp_path / "x")
+
+    wanted = run(0)
+    (tmp_path / "x").unlink()
+    with pytest.raises(KilledError):
+        run(3)
+    model, history = run(0)
+    assert history.epochs == 1 and dict(history) == dict(wanted[1]) and state(model) == state(wanted[0])
 
 
 def test_the_best_one_is_kept(tmp_path: Path) -> None:

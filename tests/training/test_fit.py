@@ -247,13 +247,15 @@ def test_what_callbacks_refuse() -> None:
     for wrong in (
         lambda: EarlyStopping(patience=0), lambda: EarlyStopping(mode="best"), lambda: EarlyStopping(3),
         lambda: EarlyStopping(min_delta=-1), lambda: ModelCheckpoint(3), lambda: ModelCheckpoint("x", every=0),
+        lambda: ModelCheckpoint("x", monitor="loss"), lambda: fitted(resume=3),
+        lambda: ModelCheckpoint("x", best_only=True).load_state_dict({"best": 1.0, "more": 1}),
         lambda: ModelCheckpoint("x", every=1, best_only=True), lambda: LRScheduler(3),
         lambda: LRScheduler(plateau, "step"),
         lambda: LRScheduler(schedules.StepLR(plateau.optimizer, 1), monitor="loss"),
         lambda: Callback().load_state_dict({"a": 1}),
         lambda: History().load_state_dict({"loss": [1]}), lambda: History().load_state_dict({"loss": [1.0], "x": []}),
     ):  # fmt: skip
-        with pytest.raises(OptionError):
+        with pytest.raises(LucidError):
             wrong()  # type: ignore[no-untyped-call]
 
 
