@@ -10,11 +10,12 @@ import numpy as np
 from ..base import checks
 from ..base.arrays import Array
 from ..base.checks import shown
+from ..base.texts import is_array_of_texts
 from ..errors import OptionError, ShapeError
 from ..graph.ir import Graph, Node
 from ..graph.public import as_array
 from ..proof.sampling import difference
-from .trails import Trail, trail
+from .trails import Trail, like, trail
 
 TOLERANCE = 1e-4
 """Largest difference that is rounding, relative to the largest value."""
@@ -110,7 +111,8 @@ def compare(
         (run by ONNX Runtime), or a PyTorch module. Values are matched by the names of nodes, and by the paths of
         modules; one of the two must be Lucid's.
     *inputs
-        Arrays or tensors.
+        What both are called with: arrays or tensors, texts, and dicts, lists and tuples of them. One dict by the names
+        of the inputs of an ONNX file is those inputs.
     tolerance
         Largest difference that counts as rounding, relative to the largest value.
     parameters
@@ -131,8 +133,8 @@ def compare(
     tolerance = checks.number("compare", "tolerance", tolerance, 0.0)
     if parameters is not None and not isinstance(parameters, Mapping):
         raise OptionError(f"compare: parameters are a dict of arrays, got {shown(parameters)}")
-    arrays = [as_array("compare", x) for x in inputs]
-    trails = [trail(one, arrays, parameters or {}) for one in (a, b)]
+    given = [_given(x) for x in inputs]
+    trails = [trail(one, given, parameters or {}) for one in (a, b)]
     own = next((one for one in trails if one.graph is not None), None)
     if own is None or own.graph is None:
         raise OptionError("compare: one of the two is a model, a graph or a file of Lucid's")
@@ -140,14 +142,45 @@ def compare(
     counts = [len(one.results) for one in trails]
     if counts[0] != counts[1]:
         raise ShapeError(f"compare: {trails[0].what} gives {counts[0]} results, {trails[1].what} {counts[1]}")
-    numbered = enumerate(zip(own.results, other.results, strict=True))
-    results = tuple(_pair(f"result {i}", "", mine, theirs, tolerance) for i, (mine, theirs) in numbered)
+    results = tuple(_pair(name, "", mine, theirs, tolerance) for name, mine, theirs in _matched(own, other))
     steps = {
         name: _pair(name, str(own.graph.node(name).origin), mine, theirs, tolerance)
         for name, mine, theirs in _common(own, own.graph, other)
     }
     first = _first(own.graph, results, steps)
     return Comparison((trails[0].what, trails[1].what), results, tuple(steps.values()), first)
+
+
+def _given(value: object) -> object:
+    """An input with arrays for what is like one, and what holds several as it is."""
+    if isinstance(value, str) or is_array_of_texts(value):
+        return value
+    if isinstance(value, dict):
+        return {key: _given(one) for key, one in value.items()}
+    if isinstance(value, list | tuple) and any(map(_is_apart, value)):
+        return like(value, [_given(one) for one in value])
+    return as_array("compare", value)
+
+
+def _is_apart(value: object) -> bool:
+    """Whether an item of a list is an input by itself, and no row of an array."""
+    return isinstance(value, dict | str) or (hasattr(value, "__array__") and not isinstance(value, np.generic))
+
+
+def _matched(own: Trail, other: Trail) -> Iterator[tuple[str, Array, Array]]:
+    """The results of both: by their names, where both have the same, otherwise in their order."""
+    same = set(own.names) == set(other.names)
+    if not own.names or (not same and not (own.keyed and other.keyed)):
+        numbered = enumerate(zip(own.results, other.results, strict=True))
+        yield from ((f"result {i}", mine, theirs) for i, (mine, theirs) in numbered)
+        return
+    if not same:
+        lists = [", ".join(map(shown, names)) for names in (own.names, other.names)]
+        raise ShapeError(f"compare: {own.what} gives {lists[0]}, and {other.what} {lists[1]}")
+    theirs = dict(zip(other.names, other.results, strict=True))
+    yield from (
+        (f"result {shown(name)}", mine, theirs[name]) for name, mine in zip(own.names, own.results, strict=True)
+    )
 
 
 def _pair(name: str, place: str, a: Array, b: Array, tolerance: float) -> Pair:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from ..base.arrays import Array
-from ..base.checks import shown
+from ..base.checks import placed, shown
 from ..base.lazy import LazyModule
+from ..base.texts import is_array_of_texts
 from ..compiler.compiled import CompiledModel
 from ..compiler.entry import compile as compile_model
 from ..compiler.entry import load
@@ -39,6 +40,10 @@ class Trail:
         The model, in words.
     results
         What it returns.
+    names
+        What these are called, where they are in dicts or the outputs of a file; otherwise nothing.
+    keyed
+        Whether these are the keys of dicts, which two models that do the same have in common.
     graph
         The graph whose nodes the ``steps`` are; None of a model that is not Lucid's.
     steps, nodes
@@ -51,6 +56,8 @@ class Trail:
 
     what: str
     results: Sequence[Array]
+    names: Sequence[str] = ()
+    keyed: bool = False
     graph: Graph | None = None
     steps: Mapping[str, Array] = field(default_factory=dict)
     nodes: Mapping[str, Node] = field(default_factory=dict)
@@ -58,7 +65,7 @@ class Trail:
     modules: Mapping[str, Array] = field(default_factory=dict)
 
 
-def trail(model: object, inputs: Sequence[Array], parameters: Mapping[str, Array]) -> Trail:
+def trail(model: object, inputs: Sequence[object], parameters: Mapping[str, Array]) -> Trail:
     """Run a model of any kind, and keep what it computes."""
     if isinstance(model, CompiledModel):
         return _of_program("the compiled model", model, inputs)
@@ -79,14 +86,21 @@ def trail(model: object, inputs: Sequence[Array], parameters: Mapping[str, Array
     )
 
 
-def _of_program(what: str, net: CompiledModel, inputs: Sequence[Array]) -> Trail:
+def _of_program(what: str, net: CompiledModel, inputs: Sequence[object]) -> Trail:
     """What its program computes."""
-    return _of_values(what, *net.values(*inputs))
+    return _of_values(what, *net.values(*_placed(net.input_names, inputs)))
 
 
-def _of_definition(what: str, net: CompiledModel, inputs: Sequence[Array]) -> Trail:
+def _of_definition(what: str, net: CompiledModel, inputs: Sequence[object]) -> Trail:
     """What it means: the graph as it was traced, by the reference."""
-    return _of_values(what, *net.values(*inputs, reference=True))
+    return _of_values(what, *net.values(*_placed(net.input_names, inputs), reference=True))
+
+
+def _placed(names: Sequence[str], inputs: Sequence[object]) -> Sequence[object]:
+    """Inputs in the order of their names, where they are given as a dict by these."""
+    if names and len(inputs) == 1 and isinstance(inputs[0], Mapping):
+        return placed("compare", names, (), inputs[0])
+    return inputs
 
 
 def _of_values(what: str, graph: Graph, values: Mapping[Value, Array]) -> Trail:
@@ -99,10 +113,12 @@ def _of_values(what: str, graph: Graph, values: Mapping[Value, Array]) -> Trail:
     steps = {name: values[Value(name)] for name in nodes}
     last = {node.origin.modules[0]: name for name, node in nodes.items() if len(node.origin.modules) == 1}
     last = {path: name for path, name in last.items() if not nodes[name].origin.history}  # as they were traced
-    return Trail(what, [values[value] for value in graph.outputs], graph, steps, nodes, last)
+    return Trail(
+        what, [values[value] for value in graph.outputs], graph.names, bool(graph.names), graph, steps, nodes, last
+    )
 
 
-def _of_torch(torch: Any, model: Any, inputs: Sequence[Array]) -> Trail:
+def _of_torch(torch: Any, model: Any, inputs: Sequence[object]) -> Trail:
     """A PyTorch module as it is, with what each of its modules gives that runs once."""
     given: dict[str, list[Array]] = {}
 
@@ -115,25 +131,42 @@ def _of_torch(torch: Any, model: Any, inputs: Sequence[Array]) -> Trail:
             stack.callback(model.load_state_dict, {name: x.clone() for name, x in model.state_dict().items()})
         for path, module in model.named_modules():
             stack.callback(module.register_forward_hook(partial(note, path)).remove)
-        result = model(*map(torch.from_numpy, inputs))
-    results = [one.detach().cpu().numpy() for one in _tensors(torch, result)]
-    modules = {path: found[0] for path, found in given.items() if len(found) == 1}
-    return Trail(f"the PyTorch module {type(model).__name__}", results, modules=modules)
+        result = model(*(_as_tensors(torch, x) for x in inputs))
+    found = list(_tensors(torch, result))
+    results = [one.detach().cpu().numpy() for _, one in found]
+    keyed = any(not part.isdigit() for path, _ in found for part in path.split(".") if path)
+    names = [path for path, _ in found] if keyed else []
+    modules = {path: several[0] for path, several in given.items() if len(several) == 1}
+    return Trail(f"the PyTorch module {type(model).__name__}", results, names, keyed, modules=modules)
 
 
-def _tensors(torch: Any, result: Any) -> Iterator[Any]:
-    """The tensors of a result, in order."""
+def _as_tensors(torch: Any, value: object) -> object:
+    """Arrays as tensors, in whatever holds them."""
+    if isinstance(value, np.ndarray) and not is_array_of_texts(value):
+        return torch.from_numpy(value)
+    if isinstance(value, dict):
+        return {key: _as_tensors(torch, one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return like(value, [_as_tensors(torch, one) for one in value])
+    return value
+
+
+def like(value: Sequence[object], items: list[object]) -> object:
+    """A list, a tuple or a named one as the value is, of these items."""
+    make: Callable[..., object] = type(value)
+    return items if isinstance(value, list) else make(*items) if hasattr(value, "_fields") else tuple(items)
+
+
+def _tensors(torch: Any, result: object, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The tensors of a result, in order, by key and place."""
     if isinstance(result, torch.Tensor):
-        yield result
-    elif isinstance(result, Mapping):
-        for one in result.values():
-            yield from _tensors(torch, one)
-    elif isinstance(result, list | tuple):
-        for one in result:
-            yield from _tensors(torch, one)
+        yield path, result
+    items = dict(enumerate(result)) if isinstance(result, list | tuple) else result
+    for key, one in items.items() if isinstance(items, Mapping) else ():
+        yield from _tensors(torch, one, f"{path}.{key}" if path else str(key))
 
 
-def _of_onnx(path: Path, inputs: Sequence[Array]) -> Trail:
+def _of_onnx(path: Path, inputs: Sequence[object]) -> Trail:
     """A file in ONNX Runtime, with what each of its operators gives."""
     paths = onnx_module.load(path).paths
     proto = onnx.load(path)
@@ -146,6 +179,7 @@ def _of_onnx(path: Path, inputs: Sequence[Array]) -> Trail:
     session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     weights = {one.name for one in proto.graph.initializer}
     names = [one.name for one in session.get_inputs() if one.name not in weights]
+    inputs = _placed(names, inputs)
     if len(names) != len(inputs):
         raise ShapeError(f"compare: {path.name} takes {len(names)} inputs, got {len(inputs)}")
     found = session.run(None, dict(zip(names, inputs, strict=True)))
@@ -154,4 +188,4 @@ def _of_onnx(path: Path, inputs: Sequence[Array]) -> Trail:
     stray = next((name for name in outputs if not isinstance(values[name], np.ndarray)), None)
     if stray is not None:
         raise OptionError(f"compare: the result {shown(stray)} of {path.name} is no array in ONNX Runtime")
-    return Trail(f"{path.name} in ONNX Runtime", [values[name] for name in outputs], modules=modules)
+    return Trail(f"{path.name} in ONNX Runtime", [values[name] for name in outputs], outputs, modules=modules)

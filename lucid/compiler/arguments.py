@@ -203,12 +203,16 @@ def _within(structure: Structure) -> Iterator[Structure]:
             yield part
 
 
+def structures(structure: Structure) -> Iterator[Structure]:
+    """A structure and all in it."""
+    yield structure
+    for part in _within(structure):
+        yield from structures(part)
+
+
 def statics(structure: Structure) -> Iterator[object]:
     """The values in a structure that are neither tensors nor containers."""
-    if structure[0] == "static":
-        yield structure[-1].value
-    for part in _within(structure):
-        yield from statics(part)
+    return (part[-1].value for part in structures(structure) if part[0] == "static")
 
 
 def are_texts(structure: Structure) -> Iterator[bool]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..tensor.tensor import Tensor
 from ..tensor.traced import TracedTensor
-from .arguments import LEAF, Structure, unflatten
+from .arguments import LEAF, Structure, leaf_names, structures, unflatten
 
 COMPUTED, ARGUMENT, AGAIN, ARRAY = "computed", "argument", "again", "array"
 
@@ -41,6 +41,17 @@ class Results:
     def alone(self) -> bool:
         """Whether there is a single result, in no container, which the program computes."""
         return self.structure == LEAF and self.sources in ((), ((COMPUTED, None),))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What they are called, where some are in dicts or dataclasses: by key and place, as ``hidden.0``."""
+        kind, *parts = self.structure
+        if not any(part[0] in ("dict", "object") for part in structures(self.structure)):
+            return ()
+        if kind not in ("tuple", "list"):
+            return tuple(leaf_names(self.structure, ""))
+        parts = parts[1:] if kind == "tuple" else parts
+        return tuple(name for i, part in enumerate(parts) for name in leaf_names(part, str(i)))
 
     def of(self, made: Sequence[Tensor], leaves: Sequence[object]) -> Any:
         """What a call on ``leaves`` gives back, once its program has made these tensors."""

@@ -224,11 +224,13 @@ class Told(Module):
 
         Returns
         -------
-        The graph of known sizes whose nodes they are, and copies of their values.
+        The graph of known sizes whose nodes they are, with names for results that are in dicts; and copies of their
+        values.
         """
         found, arrays = self._given(args, kwargs)
         graph, made = found.reference_values(arrays) if reference else found.values(arrays, orders_of(arrays))
-        return graph, {value: np.array(x) for value, x in made.items()}
+        named = Graph(graph.dag, graph.inputs, graph.outputs, graph.updates, found.results.names)
+        return named, {value: np.array(x) for value, x in made.items()}
 
     def draw(
         self, path: str | Path, *, backward: bool = False, links: str | Path | Mapping[str, str] | None = None,

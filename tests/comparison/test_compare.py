@@ -144,3 +144,76 @@ def test_values_are_copies() -> None:
             array[...] = 0
     np.testing.assert_array_equal(x, X)
     assert all(parameter.numpy().any() for parameter in model.parameters())
+
+
+class Named(nn.Module):
+    """Takes a dict, and gives one."""
+
+    def __init__(self, *keys: str) -> None:
+        super().__init__()
+        self.linear, self.keys = nn.Linear(3, 2), keys
+
+    def forward(self, given: Any) -> Any:
+        y = self.linear(given["x"]) * given["scale"]
+        return dict(zip(self.keys, (y, [y.exp(), y.tanh()]), strict=True))
+
+
+def named(*keys: str, add: float = 0.0) -> Named:
+    lucid.manual_seed(0)
+    model = Named(*keys).eval()
+    model.linear.bias.data.copy_(model.linear.bias.numpy() + add)
+    return model
+
+
+GIVEN = {"scale": np.full(1, 2.0, np.float32), "x": X[0, :, 0, :3]}
+
+
+def test_inputs_and_results_in_dicts(tmp_path: Path) -> None:
+    model, net = named("y", "more"), lucid.compile(named("y", "more"))
+    found = lucid.compare(model, net, GIVEN)
+    assert found
+    assert [pair.name for pair in found.results] == ["result 'y'", "result 'more.0'", "result 'more.1'"]
+    net(GIVEN)
+    net.save(tmp_path / "net.lucid")
+    assert lucid.compare(tmp_path / "net.lucid", model, dict(reversed(GIVEN.items())))
+    other = lucid.compare(named("y", "more", add=1.0), model, GIVEN)
+    assert next(pair.name for pair in other.results if not pair.agrees) == "result 'y'"
+    assert other.first is not None and "linear" in other.first.name
+
+
+def test_results_go_by_their_keys() -> None:
+    def one(x: Any) -> Any:
+        return {"a": x.exp(), "b": x.tanh()}
+
+    def other(x: Any) -> Any:
+        return {"b": x.tanh(), "a": x.exp()}
+
+    assert lucid.compare(one, other, X)
+    assert not lucid.compare(one, lambda x: {"a": x.tanh(), "b": x.exp()}, X)
+    assert lucid.compare(one, lambda x: (x.exp(), x.tanh()), X)  # which has no keys
+    with pytest.raises(ShapeError, match="the function gives 'a', 'b', and the function 'a', 'c'"):
+        lucid.compare(one, lambda x: {"a": x.exp(), "c": x.tanh()}, X)
+
+
+def test_lists_of_inputs_and_of_numbers() -> None:
+    def total(xs: Any) -> Any:
+        return xs[0] + xs[1]
+
+    assert lucid.compare(total, lucid.compile(total), [X, X * 2])
+    assert lucid.compare(total, lucid.compile(total), [[1.0, 2.0], [3.0, 4.0]])
+    assert lucid.compare(total, lucid.compile(total), (np.float32(1.0), np.float32(2.0)))
+
+
+def test_texts() -> None:
+    def letters(text: Any, *, more: Any) -> Any:
+        return text.codes.sum(-1) + more
+
+    words = np.array(["a", "long word", ""])
+
+    def wrapped(given: Any) -> Any:
+        return {"sum": letters(given["words"], more=given["more"])}
+
+    assert lucid.compare(wrapped, lucid.compile(wrapped), {"words": words, "more": np.arange(3, dtype=np.int32)})
+    assert not lucid.compare(
+        wrapped, lambda g: {"sum": g["more"]}, {"words": words, "more": np.arange(3, dtype=np.int32)}
+    )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
 import lucid
 from lucid import nn
+from lucid.errors import OptionError, ShapeError
 
 X = np.random.default_rng(0).standard_normal((2, 4), dtype=np.float32)
 
@@ -59,3 +62,35 @@ def test_an_onnx_file(tmp_path: Path) -> None:
     assert not found
     assert found.first is not None
     assert "MatMul" in found.first.name
+
+
+def test_dicts() -> None:
+    mine, theirs = pair()
+
+    class Given(torch.nn.Module):
+        def forward(self, given: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            y = theirs(given["x"]) * given["scale"]
+            return {"more": y.exp(), "y": y}
+
+    def own(given: Any) -> Any:
+        y = mine(given["x"]) * given["scale"]
+        return {"y": y, "more": y.exp()}
+
+    given = {"x": X, "scale": np.ones(1, np.float32)}
+    found = lucid.compare(own, Given(), given)
+    assert found
+    assert [pair.name for pair in found.results] == ["result 'y'", "result 'more'"]
+    with pytest.raises(ShapeError, match="gives 'y', 'z', and the PyTorch module Given 'more', 'y'"):
+        lucid.compare(lambda given: {"y": (y := mine(given["x"])), "z": y}, Given(), given)
+
+
+def test_an_onnx_file_whose_inputs_have_names(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Sub", ["a", "b"], ["d"]), helper.make_node("Exp", ["d"], ["e"])]
+    infos = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in "abde"}
+    graph = helper.make_graph(nodes, "g", [infos["a"], infos["b"]], [infos["d"], infos["e"]])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "m.onnx")
+    given = {"b": X * 2, "a": X}
+    assert lucid.compare(lucid.onnx.load(tmp_path / "m.onnx"), tmp_path / "m.onnx", given)
+    assert lucid.compare(lambda g: {"e": (d := g["a"] - g["b"]).exp(), "d": d}, tmp_path / "m.onnx", given)
+    with pytest.raises(OptionError, match="compare: the inputs b are missing"):
+        lucid.compare(lucid.onnx.load(tmp_path / "m.onnx"), tmp_path / "m.onnx", {"a": X})
