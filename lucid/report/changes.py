@@ -23,6 +23,8 @@ WHOLE = 240
 """Boxes of both sides, up to which all are drawn; of larger graphs, what has changed and what stands around it."""
 MOST = 400
 """Boxes that are drawn of what has changed."""
+SEARCHED = 600
+"""Boxes that are searched for what repeats and becomes one."""
 NAMED = 200
 """Nodes that are named of each kind of change."""
 
@@ -66,14 +68,16 @@ def _named(names: Sequence[str]) -> Data:
 
 def _picture(sides: tuple[View, View]) -> View | None:
     """Before beside after; None where there is nothing to see, or too much."""
-    views = [arranged(view, columns=1) for view in sides]
-    whole = sum(len(view.boxes) for view in views) <= WHOLE
-    if not whole:
-        views = [arranged(_near(view), columns=1) for view in sides]
-    if not any(view.boxes for view in views) or sum(len(view.boxes) for view in views) > MOST:
-        return None
-    part = "" if whole else ", what has changed"
-    return beside(views, (f"before{part}", f"after{part}"))
+    for part, most, views in (("", WHOLE, sides), (", what has changed", MOST, [_near(view) for view in sides])):
+        if 0 < _boxes(views) <= SEARCHED:
+            found = [arranged(view, columns=1) for view in views]
+            if _boxes(found) <= most:
+                return beside(found, (f"before{part}", f"after{part}"))
+    return None
+
+
+def _boxes(views: Sequence[View]) -> int:
+    return sum(len(view.boxes) for view in views)
 
 
 def _near(view: View) -> View:

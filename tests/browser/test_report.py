@@ -278,6 +278,11 @@ def test_memory_over_a_run(open_report: Open) -> None:
     assert blocks.count() == page.locator(".panel.memory tbody tr").count() > 3
     blocks.first.click()
     assert chosen(page) != "No node chosen"
+    page.keyboard.press("3")
+    expect(page.locator(".panel.times tr.chosen")).to_have_count(1)  # which was not there when it was chosen
+    expect(page.locator(".roofline .dot.chosen")).to_have_count(1)
+    page.keyboard.press("4")
+    blocks.first.hover()
     assert page.locator(".memory .block.chosen").count() > 0
     expect(page.locator("#tip")).to_contain_text("steps")
 

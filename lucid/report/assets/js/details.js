@@ -19,7 +19,7 @@ function details(panel) {
     const rows = row("runs by", one.lowering, one.workers > 1 ? `, ${one.workers} workers` : "");
     if (one.once) rows.push(...row("when", "once for a change of the parameters"));
     if (one.seconds !== undefined) rows.push(...row("took", `${seconds(one.seconds)}, ${percent(one.seconds / total)} of a run`));
-    if (!one.view) rows.push(...row("predicted", seconds(one.predicted)));
+    if (one.predicted) rows.push(...row("predicted", seconds(one.predicted)));
     if (one.helpers?.some((spent) => spent > 0)) rows.push(...row("helpers", one.helpers.map(seconds).join(", ")));
     if (one.seconds && one.least) rows.push(...row("at best", `${seconds(one.least)} on this machine`));
     if (one.flops && one.seconds) rows.push(...row("computes", `${rate(one.flops, "FLOP")}, ${rate(one.flops / one.seconds, "FLOP/s")}`));

@@ -23,7 +23,7 @@ function withPrefix(number, unit, prefixes) {
   return `${digits(number / size)} ${prefix}${unit}`;
 }
 
-const seconds = (s) => withPrefix(s, "s", [["", 1], ["m", 1e-3], ["µ", 1e-6]]);
+const seconds = (s) => withPrefix(s, "s", [["", 1], ["m", 1e-3], ["µ", 1e-6], ["n", 1e-9]]);
 const bytes = (n) => withPrefix(n, "B", [["G", 1e9], ["M", 1e6], ["k", 1e3], ["", 1]]);
 const rate = (n, unit) => withPrefix(n, unit, [["T", 1e12], ["G", 1e9], ["M", 1e6], ["k", 1e3], ["", 1]]);
 const percent = (part) => (part > 0 && part < 5e-4 ? "< 0.1 %" : `${(100 * part).toLocaleString("en", { maximumFractionDigits: 1 })} %`);

@@ -208,7 +208,7 @@ function graphPanel(panel) {
   }
   const graph = new Graph(report.scene);
   const button = (label, said, action) => element("button", { type: "button", "aria-label": said, title: said, on: { click: action } }, label);
-  const levels = element("select", { id: "levels", on: { change: () => { graph.closeTo(Number(levels.value)); graph.camera.fit(true); } } },
+  const levels = element("select", { id: "levels", on: { change: () => { graph.closeTo(Number(levels.value)); graph.camera.start(); } } },
     [...Array(graph.depth + 1).keys()].map((depth) => element("option", { value: depth },
       depth === 0 ? "all closed" : depth === graph.depth ? "all open" : `${counted(depth, "level")} open`)));
   levels.value = graph.scene.closed.size ? graph.depthFor(CROWD) : graph.depth;

@@ -47,6 +47,7 @@ function timeline(memory) {
     }),
     drawn("path", { class: "live", d: live.map((z, i) => `${i ? "L" : "M"}${n(x(i))} ${n(y(z))}H${n(x(i + 1))}`).join("") }));
   svg.style.setProperty("min-width", `${wide}px`);
+  light(svg, "chosen", state.chosen);
   on("choose", (node) => light(svg, "chosen", node));
   on("hover", (node) => light(svg, "hovered", node));
   return element("figure", {}, element("figcaption", {}, "The arena over a run: each block from the step that makes it to the last that reads it"),

@@ -58,6 +58,7 @@ function roofline(rows, profile) {
       dot.addEventListener("pointerleave", () => { hover(-1, "roofline"); hideTip(); });
       return dot;
     }));
+  light(svg, "chosen", state.chosen);
   on("choose", (node) => light(svg, "chosen", node));
   on("hover", (node) => light(svg, "hovered", node));
   box.append(svg, element("p", { class: "quiet" }, "Solid: a core, out of its second-level cache. Dashed: a core, out of memory." +
