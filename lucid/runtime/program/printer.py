@@ -231,6 +231,7 @@ def generate(
     writer = _Writer(plan, out, marks, values, clock)
     header = "def program(parameters, kept=None):" if plan.updates is None else "def program(parameters, kept, whole):"
     out.define(header, writer.program, writer.own)
+    out.watch = None  # the writer's, which refers to this: together they would be a cycle
     return out.finish("program", plan.names.namespace)
 
 
