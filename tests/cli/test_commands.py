@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,20 @@ def test_profile(call: Call, net: str) -> None:
     events = json.loads(Path("trace.json").read_text("utf-8"))["traceEvents"]
     assert [event["name"] for event in events] == [step["node"] for step in said["steps"]]
     assert "GFLOP/s" in call("profile", net, "--repeat", 1).out
+
+
+def test_draw_as_pictures_are(call: Call, net: str) -> None:
+    from_here = partial(answer, call, "draw", net, "p.dot")
+    whole = from_here() and Path("p.dot").read_text("utf-8")
+    for options in (["--direction", "right"], ["--detail", "full"], ["--focus", "4"]):
+        assert from_here(*options)["nodes"] > 0
+        assert Path("p.dot").read_text("utf-8") != whole, options
+    from_here("--links", "p.html")
+    assert "URL=" in Path("p.dot").read_text("utf-8") and "ConvPool2d by" in Path("p.html").read_text("utf-8")
+    for wrong in (["--focus", "nothing"], ["--links", "x.svg"], ["--backward", "--graph", "traced"]):
+        found = call("draw", net, "p.dot", *wrong)
+        assert found.code == 2 and found.err.count("\n") == 1, wrong
+    assert from_here("--backward", "--depth", "1")["graph"] == "training"
 
 
 def test_draw(call: Call, net: str) -> None:
