@@ -28,14 +28,21 @@ class _Repeats:
     def __init__(self, view: View) -> None:
         self.view = view
         self.feeds = view.sources()
+        self.boxes = {box.key: box for box in view.boxes}
         self.readers: dict[str, set[str]] = {box.key: set() for box in view.boxes}
+        """Within a section: what the other half of training keeps of a box is no reason to draw it by itself."""
         for edge in view.edges:
-            self.readers[edge.source].add(edge.target)
+            if not self._is_across(edge):
+                self.readers[edge.source].add(edge.target)
         self.ends = {box.key for box in view.boxes if not box.members}
         self.times: dict[Place, Times] = {}
         self.moved: dict[str, str] = {}
         """For boxes that are not drawn the one that is, which does the same."""
         self.changed: dict[str, Box] = {}
+
+    def _is_across(self, edge: Edge) -> bool:
+        """Whether it leads from one section to another."""
+        return self.boxes[edge.source].section != self.boxes[edge.target].section
 
     def found(self) -> View:
         """The view that comes of it."""
@@ -92,12 +99,14 @@ class _Repeats:
         return tuple(zip(boxes, frames, self._reads(unit), strict=True))
 
     def _reads(self, unit: Unit) -> list[Hashable]:
-        """Where each box of a unit reads from: which of its boxes, or which value from outside."""
+        """Where each box of a unit reads from: which of its boxes, which value from outside, which kind across."""
         position = {box.key: i for i, box in enumerate(unit)}
         outside: dict[tuple[str, int], int] = {}
         return [
             tuple(
-                (position[edge.source], edge.output, edge.kind)
+                (self.boxes[edge.source].sign, edge.output, edge.kind)
+                if self._is_across(edge)
+                else (position[edge.source], edge.output, edge.kind)
                 if edge.source in position
                 else (-1 - outside.setdefault((edge.source, edge.output), len(outside)), edge.output, edge.kind)
                 for edge in self.feeds[box.key]
@@ -142,7 +151,8 @@ class _Repeats:
 
     def _outside(self, unit: Unit) -> list[Edge]:
         inside = {box.key for box in unit}
-        return [edge for box in unit for edge in self.feeds[box.key] if edge.source not in inside]
+        edges = (edge for box in unit for edge in self.feeds[box.key] if edge.source not in inside)
+        return [edge for edge in edges if not self._is_across(edge)]
 
     def _fold(self, path: Path, elements: Sequence[Unit], width: int) -> None:
         """Draw the first of the units for all."""

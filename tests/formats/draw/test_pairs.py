@@ -14,7 +14,7 @@ import lucid
 from lucid import nn
 from lucid.errors import DrawError, OptionError
 from lucid.formats.draw import picture, style
-from lucid.formats.draw.files import CELL
+from lucid.formats.draw.files import CELL, arranged
 from lucid.formats.draw.making import Wishes, view_of
 from lucid.formats.draw.pairs import beside, compared, joined
 from lucid.formats.draw.view import lines_of
@@ -97,6 +97,18 @@ def test_joined(net: Any) -> None:
     assert sum(box.kind == "output" for box in view.boxes) == 1
     assert sum(box.kind in ("input", "given") for box in view.boxes) == 2
     assert {box.section for box in view.boxes} == {"", "gradient"}
+
+
+def test_joined_halves_fold_what_repeats() -> None:
+    layers = [nn.Sequential(nn.Linear(6, 6), nn.Tanh(), nn.LayerNorm(6)) for _ in range(4)]
+    cut = lucid.compile(nn.Sequential(*layers), lucid.spec("N", 6))._split()
+    whole = joined(cut.forward, cut.backward, 1, cut.kept, Wishes())
+    view = arranged(whole, columns=1)
+    assert {(section, times.count) for (section, _), times in view.times.items()} == {("", 4), ("gradient", 3)}
+    assert len(view.boxes) < len(whole.boxes) / 2
+    shown = {box.key for box in view.boxes}
+    kept = [edge for edge in view.edges if edge.kind == "kept"]
+    assert kept and all({edge.source, edge.target} <= shown for edge in kept)
 
 
 def test_where_a_program_has_run_one_sees_how(tmp_path: Path) -> None:
