@@ -4,7 +4,7 @@ const CROWD = 120; // boxes to see at first; of larger graphs, modules are close
 
 class Graph {
   constructor(data) {
-    this.scene = new Scene(data, `Graph of ${counted(data.boxes.length, "box")}. Arrow keys go along it, Enter chooses.`.replace("boxs", "boxes"));
+    this.scene = new Scene(data, `Graph of ${whole(data.boxes.length)} boxes. Arrow keys go along it, Enter chooses.`);
     this.holderOf = new Map();
     data.boxes.forEach((box, i) => [...box.holds, box.node].forEach((node) => node >= 0 && this.holderOf.set(node, i)));
     this.spent = data.boxes.map((box) => [box.node, ...box.holds].reduce((sum, node) => sum + (node < 0 ? 0 : times[node]), 0));
