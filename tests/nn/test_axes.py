@@ -328,3 +328,25 @@ def test_what_is_empty_and_integers() -> None:
 def test_what_is_refused_says_why(make: Callable[[], object], words: str) -> None:
     with pytest.raises(LucidError, match=words):
         make()
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "least"),
+    [
+        (nn.Conv3d(2, 3, 2), (1, 2, "D", 3, 3), 2),
+        (nn.ConvTranspose3d(2, 3, 2), (1, 2, "D", 2, 2), 1),
+        (nn.AdaptiveAvgPool2d(1), (1, 2, "D", 3), 1),
+        (nn.AdaptiveAvgPool3d(1), (1, 2, 3, "D", 3), 1),
+        (nn.Unfold((1, 3)), (1, 2, 3, "D"), 3),
+    ],
+    ids=lambda given: type(given).__name__,
+)  # fmt: skip
+def test_images_of_nothing_are_refused_at_any_symbolic_size(
+    model: nn.Module, shape: tuple[int | str, ...], least: int
+) -> None:  # fmt: skip
+    net = lucid.compile(model, lucid.spec(*shape))
+    for size in (least + 1, least):
+        x = np.ones([size if dim == "D" else dim for dim in shape], np.float32)
+        np.testing.assert_allclose(net(x).numpy(), model(lucid.tensor(x)).numpy(), rtol=1e-5, atol=1e-6)
+    with pytest.raises(lucid.LucidError):
+        net(np.ones([least - 1 if dim == "D" else dim for dim in shape], np.float32))

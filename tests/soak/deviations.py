@@ -149,10 +149,11 @@ STRICT: Sequence[Deviation] = (
 SIZES: Sequence[Deviation] = (
     (r"conv2d-same-even-kernel", ".*", "the row in PyTorch pads for its own kernel"),
     (
-        r"(adaptive_|conv|pad|max_pool|avg_pool|conv_transpose).*", "0",
+        r"(adaptive_|conv|pad|max_pool|avg_pool|conv_transpose|unfold|fold|lp_pool).*", "0",
         "PyTorch refuses images without channels; here they are images",
     ),
     (r"avg_pool3d.*", "1", "windows fit into images with their padding; PyTorch leaves that out of three axes"),
+    (r"pad-reflect-crop", "2", "what is cut off at one end is not mirrored at the other"),
     (r"conv_transpose.*", "1", "images of nothing are refused; PyTorch makes them"),
     (r"(batch|instance)_norm.*", "0", "statistics and weights must fit the channels of an empty batch too"),
     (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -56,6 +57,26 @@ def test_nan_ties_and_integers() -> None:
     assert lucid.median([[3, 1, 2, 4]], 1).values.tolist() == [2] and lucid.median(lucid.tensor(3.0)).item() == 3.0
     assert lucid.cumprod([2, 3, 4], 0).tolist() == [2, 6, 24] and lucid.trunc([3, -4]).tolist() == [3, -4]
     assert lucid.tensor(1.0).device == "cpu" and lucid.ones(2).to(lucid.tensor(1.0).device).shape == (2,)
+
+
+@pytest.mark.parametrize("middle", [2.0, -math.inf, math.nan])
+def test_equal_numbers_share_the_gradient_of_the_median_of_all(middle: float) -> None:
+    x = lucid.tensor([middle, 7.0, middle, middle, middle], requires_grad=True)
+    lucid.median(x).backward()
+    assert x.grad is not None and x.grad.numpy().tolist() == [0.25, 0, 0.25, 0.25, 0.25]
+
+
+def test_a_point_without_an_angle_has_slope_0() -> None:
+    a, b = (lucid.tensor([0.0, -0.0, 1e-30, 1.0], requires_grad=True) for _ in range(2))
+    lucid.atan2(a, b).sum().backward()
+    assert a.grad is not None and b.grad is not None
+    assert a.grad.numpy().tolist() == [0, 0, 0, 0.5] and b.grad.numpy().tolist() == [0, 0, 0, -0.5]
+
+
+def test_nothing_is_taken_along_an_axis() -> None:
+    x = lucid.tensor(np.zeros((3, 0), np.float32), requires_grad=True)
+    lucid.take_along_dim(x, lucid.tensor(np.zeros((2, 0), np.int64)), 0).sum().backward()
+    assert x.grad is not None and x.grad.shape == (3, 0)
 
 
 def test_sizes_that_are_not_known_until_the_call() -> None:

@@ -15,7 +15,7 @@ from ..windows import Window
 from .pad import pad
 from .shape import permute, reshape, squeeze, stack, unsqueeze
 from .slices import SLICE_GRAD, SliceGradAttrs, take_slice
-from .windows import count_windows, image_batch, windows_along
+from .windows import count_windows, image_batch, rely_on_something, windows_along
 
 
 def unfold(
@@ -33,6 +33,7 @@ def unfold(
     x, single = image_batch("unfold", x)
     rows, columns = _windows("unfold", kernel_size, dilation, padding, stride)
     high, wide = count_windows("unfold", x.type, (rows, columns))
+    rely_on_something(*x.type.shape[2:], high, wide)
     x = pad(x, (columns.before, columns.after, rows.before, rows.after))
     y = _taken(_taken(x, 2, rows, high), 4, columns, wide)  # (N, C, kh, high, kw, wide)
     taps = x.type.shape[1] * rows.kernel * columns.kernel

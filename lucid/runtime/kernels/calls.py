@@ -55,13 +55,15 @@ def add_along_axis(y: Array, index: Array, values: Array, axis: int) -> None:
 
     One flat ``np.add.at`` is some five times as fast as one over several axes.
     """
+    if not values.size:
+        return
     if not y.flags.c_contiguous:
         places: list[Array] = list(np.ogrid[tuple(slice(0, size) for size in index.shape)])
         places[axis] = index
         np.add.at(y, tuple(places), values)
     elif axis == 0 and index.shape[1:] == y.shape[1:] and not any(index.strides[1:]):
         add_rows(y, index.transpose()[(0,) * (index.ndim - 1)], values)  # it was spread over whole slices
-    elif values.size:
+    else:
         steps = [step // y.itemsize for step in y.strides]
         places = [np.arange(0, size * step, step) for size, step in zip(index.shape, steps, strict=True)]
         places[axis] = np.zeros(1, np.intp)
