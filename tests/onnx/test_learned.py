@@ -18,6 +18,8 @@ ML = "ai.onnx.ml"
 RNG = np.random.default_rng(0)
 X = RNG.integers(-3, 4, (40, 4)).astype(np.float32)
 COEFFICIENTS = RNG.standard_normal(12).astype(np.float32)
+VECTORS = np.random.default_rng(1).integers(-3, 4, 24).astype(np.float32)
+KERNELS = ("LINEAR", "POLY", "RBF", "SIGMOID")
 MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ")
 
 
@@ -176,6 +178,24 @@ def test_a_batch_of_any_size_goes_down() -> None:
 
 
 CASES: dict[str, Case] = {
+    **{f"SVMRegressor {kind}": one(
+        "SVMRegressor", [X], domain=ML, n_supports=5, support_vectors=VECTORS[:20], coefficients=COEFFICIENTS[:5],
+        kernel_type=kind, kernel_params=[0.3, 0.5, 3.0], rho=[0.25],
+    ) for kind in KERNELS},
+    "SVMRegressor one class": one(
+        "SVMRegressor", [X], domain=ML, n_supports=5, support_vectors=VECTORS[:20], coefficients=COEFFICIENTS[:5],
+        kernel_type="RBF", kernel_params=[0.1, 0.0, 0.0], rho=[0.05], one_class=1,
+    ),
+    "SVMRegressor linear": one("SVMRegressor", [X], domain=ML, coefficients=COEFFICIENTS[:4], rho=[0.25]),
+    **{f"SVMClassifier {kind}": one(
+        "SVMClassifier", [X], 2, domain=ML, support_vectors=VECTORS, vectors_per_class=[2, 3, 1], rho=[0.1, -0.2, 0.3],
+        coefficients=COEFFICIENTS, kernel_type=kind, kernel_params=[0.3, 0.5, 3.0], classlabels_ints=[5, 7, 2],
+    ) for kind in KERNELS},
+    **{f"SVMClassifier of two, {after}": one(
+        "SVMClassifier", [X], 2, domain=ML, support_vectors=VECTORS[:20], vectors_per_class=[2, 3], rho=[0.1],
+        coefficients=COEFFICIENTS[:5], kernel_type="RBF", kernel_params=[0.3, 0.0, 0.0], classlabels_ints=[5, 7],
+        post_transform=after,
+    ) for after in ("NONE", "LOGISTIC", "SOFTMAX")},
     "LinearRegressor": one("LinearRegressor", [X], domain=ML, coefficients=COEFFICIENTS, intercepts=[0.5, 1.0, -1.0],
                            targets=3),
     "LinearRegressor one": one("LinearRegressor", [X], domain=ML, coefficients=COEFFICIENTS[:4], intercepts=[0.5]),
@@ -231,6 +251,26 @@ def lists(**changed: Any) -> Case:
         (lists(aggregate_function="MEDIAN"), "no way 'MEDIAN'"),
         (lists(nodes_featureids=[4, 0, 0]), "a feature that there is not"),
         (one("LinearClassifier", [X], 2, domain=ML, coefficients=[1.0] * 4), "what its classes are called"),
+        (
+            one("SVMRegressor", [X], domain=ML, n_supports=2, support_vectors=[1.0] * 7),
+            "7 numbers for 2 support",
+        ),
+        (one("SVMRegressor", [X], domain=ML, coefficients=[1.0] * 3, rho=[1.0]), "3 coefficients and 1 rho"),
+        (
+            one(
+                "SVMClassifier",
+                [X],
+                2,
+                domain=ML,
+                vectors_per_class=[1, 1],
+                support_vectors=[1.0] * 8,
+                rho=[1.0],
+                coefficients=[1.0],
+                classlabels_ints=[0, 1],
+            ),
+            "1 coefficients for 2 vectors of 2 classes",
+        ),
+        (one("SVMClassifier", [X], 2, domain=ML, coefficients=[1.0] * 4, classlabels_ints=[0, 1]), "vectors_per_class"),
         (one("LinearRegressor", [X], domain=ML, coefficients=[1.0]), "1 coefficients for 1 results"),
     ],
 )

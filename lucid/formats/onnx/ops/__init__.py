@@ -28,4 +28,5 @@ from . import shapes as shapes
 from . import signals as signals
 from . import texts as texts
 from . import training as training
+from . import vectors as vectors
 from . import windows as windows

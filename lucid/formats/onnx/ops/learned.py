@@ -280,12 +280,17 @@ def _binary(call: Call, ensemble: Ensemble, scores: AbstractTensor, labels: Arra
 # ---------------------------------------------------------------- linear models
 
 
+def rows_of(call: Call, x: Value) -> AbstractTensor:
+    """What is given, in rows of float32."""
+    given: AbstractTensor = call.tensor(x)
+    return cast(given if given.type.rank > 1 else shape.reshape(given, (1, -1)), float32)
+
+
 def _linear(call: Call, x: Value, outputs: int | None) -> AbstractTensor:
     """Scores (row, class)."""
     weights = np.asarray(call.required("coefficients"), np.float32)
     shift = np.asarray(call.attribute("intercepts") or (), np.float32)
-    given: AbstractTensor = call.tensor(x)
-    data = cast(given if given.type.rank > 1 else shape.reshape(given, (1, -1)), float32)
+    data = rows_of(call, x)
     count, features = outputs or len(shift) or 1, data.type.shape[1]
     if not isinstance(features, int) or weights.size < count * features:
         raise GraphError(f"there are {weights.size} coefficients for {count} results from {data.type}")

@@ -1,0 +1,112 @@
+"""Operators of ``ai.onnx.ml`` that compare with support vectors."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+
+from ....errors import GraphError
+from ....graph.opdef import AbstractTensor
+from ....graph.ops import elementwise as ew
+from ....graph.ops import reduce, shape
+from ....graph.ops.composite import gt
+from ....graph.ops.linalg import matmul
+from ....graph.ops.promotion import cast
+from ....graph.ops.subscript import getitem
+from ....graph.types import float32
+from ..model import ML, Array
+from ..registry import Call, Value, converter
+from ..room import checked
+from .learned import FLOAT64, INT64, labelled, labels_of, rows_of, transformed
+
+
+def _numbers(call: Call, name: str) -> Array:
+    return np.asarray(call.attribute(name) or (), np.float32)
+
+
+def _kernels(call: Call, x: AbstractTensor, count: int) -> AbstractTensor:
+    """How like each row is to each of so many vectors: (row, vector)."""
+    vectors = _numbers(call, "support_vectors")
+    features = x.type.shape[1]
+    if not isinstance(features, int) or count < 1 or vectors.size != count * features:
+        raise GraphError(f"there are {vectors.size} numbers for {count} support vectors like rows of {x.type}")
+    vectors = vectors.reshape(count, features)
+    kind, params = call.attribute("kernel_type", "LINEAR"), call.attribute("kernel_params") or (0.0, 0.0, 0.0)
+    if len(params) != 3:
+        raise GraphError(f"kernel_params are three numbers: gamma, coef0 and the degree, not {len(params)}")
+    gamma, shift, degree = params
+    if kind == "RBF":
+        return cast(ew.exp(_distances(x, vectors) * -gamma), float32)
+    like = matmul(x, x.constant(np.ascontiguousarray(vectors.T)))
+    if kind == "LINEAR":
+        return like
+    if kind == "POLY":
+        return ew.pow_(like * gamma + shift, float(int(degree)))
+    if kind == "SIGMOID":
+        return ew.tanh(like * gamma + shift)
+    raise GraphError(f"there is no kernel_type {kind!r}")
+
+
+def _distances(x: AbstractTensor, vectors: Array) -> AbstractTensor:
+    """Squares of distances, as float64: most of the digits of what they are made of may cancel."""
+    wide, others = cast(x, FLOAT64), vectors.astype(np.float64)
+    product = matmul(wide, x.constant(np.ascontiguousarray(others.T)))
+    squares = reduce.sum(wide * wide, 1, keepdim=True) + x.constant((others * others).sum(1))
+    return ew.maximum(squares - 2.0 * product, 0.0)
+
+
+@converter("SVMRegressor", domain=ML)
+def svm_regressor(call: Call, x: Value) -> AbstractTensor:
+    rows, weights, shift = rows_of(call, x), _numbers(call, "coefficients"), _numbers(call, "rho")
+    count = int(call.attribute("n_supports", 0))
+    seen = _kernels(call, rows, count) if count else rows
+    if weights.size != seen.type.shape[1] or shift.size != 1:
+        raise GraphError(f"there are {weights.size} coefficients and {shift.size} rho for one result from {seen.type}")
+    score = matmul(seen, rows.constant(weights[:, None])) + float(shift[0])
+    if call.attribute("one_class", 0):
+        return ew.where(gt(score, 0.0), 1.0, -1.0)
+    return transformed(call, score)
+
+
+@converter("SVMClassifier", domain=ML)
+def svm_classifier(call: Call, x: Value) -> list[Value]:
+    """Each two classes are told apart by a sum over the vectors of both, and most of these say which class it is."""
+    labels, rows, parts = labels_of(call, "classlabels_ints"), rows_of(call, x), call.attribute("vectors_per_class")
+    if not parts or len(parts) != len(labels) or min(parts) < 0:
+        raise GraphError("vectors_per_class is a number of support vectors for each class; linear ones have none here")
+    if call.attribute("prob_a"):
+        raise GraphError("probabilities of pairs of classes are not made ones of classes here: prob_a")
+    pairs = list(combinations(range(len(labels)), 2))
+    weights, shift = _pairs(call, list(parts), pairs), _numbers(call, "rho")
+    if shift.size != len(pairs):
+        raise GraphError(f"there are {shift.size} rho for {len(pairs)} pairs of classes")
+    scores = matmul(_kernels(call, rows, sum(parts)), rows.constant(weights)) + rows.constant(shift)
+    first = cast(gt(scores, 0.0), float32)
+    ways = np.zeros((2, len(pairs), len(labels)), np.float32)
+    for number, pair in enumerate(pairs):
+        ways[(0, 1), number, pair] = 1
+    votes = matmul(first, rows.constant(ways[0])) + matmul(1.0 - first, rows.constant(ways[1]))
+    chosen = cast(reduce.argmax(votes, 1), INT64)
+    if len(pairs) == 1:
+        if min(_numbers(call, "coefficients")) >= 0:  # as other runtimes have it
+            chosen = chosen * 0 + 1
+        column = getitem(scores, (slice(None), slice(0, 1)))
+        scores = shape.concat([-column, column], 1)
+    return [labelled(call, chosen, labels), transformed(call, scores)]
+
+
+def _pairs(call: Call, parts: list[int], pairs: list[tuple[int, int]]) -> Array:
+    """What each vector adds to the score of each two classes: of the rows of coefficients a class has one for each
+    other."""
+    coefficients = _numbers(call, "coefficients")
+    total, ends = sum(parts), np.cumsum([0, *parts])
+    if not total or coefficients.size != total * (len(parts) - 1):
+        raise GraphError(f"there are {coefficients.size} coefficients for {total} vectors of {len(parts)} classes")
+    table = coefficients.reshape(-1, total)
+    weights = np.zeros(checked(total, len(pairs)), np.float32)
+    for number, (i, j) in enumerate(pairs):
+        for mine, row in ((i, j - 1), (j, i)):
+            place = slice(ends[mine], ends[mine + 1])
+            weights[place, number] = table[row, place]
+    return weights
