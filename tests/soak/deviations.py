@@ -107,6 +107,7 @@ SPECIAL: Sequence[Deviation] = (
         r"det", ".*",
         "the slope of a singular matrix is of its minors, and tiny factors are 0; PyTorch, by solving, has 0 or NaN",
     ),
+    (r"ctc_loss.*", _WEIRD, "the slope of a loss that is NaN is NaN; PyTorch's is 0 in places"),
     (r"ctc_loss.*", "far", "logarithms as large as 1e4 differ by their last digit: 1e-3, and so their exponentials"),
     (r"embedding_bag-.*max.*", ".*", "equal numbers share the gradient, as amax's do; PyTorch's first takes it"),
     (r"(selecting-)?topk-.*", ".*", "of equal numbers the first comes first; PyTorch leaves open which"),
@@ -153,6 +154,10 @@ SIZES: Sequence[Deviation] = (
         "PyTorch refuses images without channels; here they are images",
     ),
     (r"avg_pool3d.*", "1", "windows fit into images with their padding; PyTorch leaves that out of three axes"),
+    (
+        r"fractional_max_pool.*", ".*",
+        "samples are those of the images, of any size that windows fit; PyTorch does not look, or asks for one more",
+    ),
     (r"pad-reflect-crop", "2", "what is cut off at one end is not mirrored at the other"),
     (r"conv_transpose.*", "1", "images of nothing are refused; PyTorch makes them"),
     (r"(batch|instance)_norm.*", "0", "statistics and weights must fit the channels of an empty batch too"),
