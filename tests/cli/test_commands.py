@@ -224,7 +224,8 @@ def test_profile(call: Call, net: str) -> None:
     assert said["total"] > 0
     assert any(step["op"] == "Linear" for step in said["steps"])
     events = json.loads(Path("trace.json").read_text("utf-8"))["traceEvents"]
-    assert [event["name"] for event in events] == [step["node"] for step in said["steps"]]
+    caller = [event["name"] for event in events if event["tid"] == 1]  # helpers have rows of their own
+    assert caller == [step["node"] for step in said["steps"]]
     assert "GFLOP/s" in call("profile", net, "--repeat", 1).out
 
 
