@@ -11,7 +11,7 @@ import numpy as np
 
 from ..base import changes
 from ..base.arrays import Array
-from ..base.checks import integer, number, user_stacklevel
+from ..base.checks import integer, number, shown, user_stacklevel
 from ..errors import ExecutionError, OptionError, TraceError
 from ..graph import rng
 from ..graph.ir import Graph
@@ -27,7 +27,8 @@ from .options import Options
 from .programs import Program
 from .record import Record
 from .specialization import Specialization
-from .step_graph import NOT_FINITE, Form, Holders, step_graph
+from .step_form import Form, Look, Members, Progress
+from .step_graph import NOT_FINITE, Holders, step_graph
 
 
 class CompiledStep(CompiledModel):
@@ -57,12 +58,12 @@ class CompiledStep(CompiledModel):
     ) -> None:  # fmt: skip
         self.optimizer = optimizer
         self.clip_grad, self.clip_norm = clip_grad, clip_norm
-        self.accumulate = integer("compile_step", "accumulate", accumulate)
+        self.accumulate = accumulate
         self._detects = detect_anomaly
         self._turn = RLock()
-        self._done = _Count()
+        self._progress = Progress()
         self._sums: dict[Tensor, Tensor] = {}
-        self._members: tuple[tuple[object, ...], tuple[tuple[int | None, ...], ...]] = (), ()
+        self._members = Members(optimizer)
         self._warned: set[int] = set()
         self._form = self._present_form()
         super().__init__(objective, specs, options)
@@ -85,7 +86,7 @@ class CompiledStep(CompiledModel):
                 raise
             assert self._ran is not None
             if self._ran.program.seen == changes.of_contents.now:  # nothing has changed but by this step
-                self._members = self._looked_at(), self._members[1]
+                self._members.stepped(self._form.gathered)
             return result
 
     def _blame(self, args: tuple[object, ...], kwargs: dict[str, object], drawn: int, error: Exception) -> NoReturn:
@@ -117,27 +118,16 @@ class CompiledStep(CompiledModel):
 
     def _present_form(self) -> Form:
         """What decides which operations the present call consists of."""
-        optimizer, position = self.optimizer, self._done.times % self.accumulate
+        optimizer, (times, gathered) = self.optimizer, self._progress.now
+        position = times % integer("compile_step", "accumulate", self.accumulate)
+        gathered = gathered if position else frozenset()
         for name in ("clip_grad", "clip_norm"):
             if getattr(self, name) is not None:
                 number("compile_step", name, getattr(self, name), 0.0, nan=False)
         flags = tuple(tuple(optimizer.flags(group).items()) for group in optimizer.param_groups)
         clips = self.clip_grad is not None, self.clip_norm is not None
         last = position == self.accumulate - 1
-        return Form(flags, self._alike(), clips, self.accumulate, position > 0, last, self._detects)
-
-    def _alike(self) -> tuple[tuple[int | None, ...], ...]:
-        """The members of the form; looked at again only if something has changed but by this step."""
-        now = self._looked_at()
-        if self._members[0] != now:
-            found = tuple(tuple(_cohorts(self.optimizer, group["params"])) for group in self.optimizer.param_groups)
-            self._members = now, found
-        return self._members[1]
-
-    def _looked_at(self) -> tuple[object, ...]:
-        optimizer = self.optimizer
-        sizes = tuple(len(group["params"]) for group in optimizer.param_groups)
-        return changes.of_models.now, changes.of_contents.now, id(optimizer.state), len(optimizer.state), sizes
+        return Form(flags, self._members.present(gathered), clips, self.accumulate, gathered, last, self._detects)
 
     # ------------------------------------------------------------ tracing
 
@@ -146,9 +136,10 @@ class CompiledStep(CompiledModel):
         assert isinstance(objective, Objective)
         named = dict(objective.named_parameters())
         self._check_optimizer({id(p) for p in (*named.values(), *state.values())})
-        graph, holders, missing = step_graph(recorded.graph, state, self.optimizer, self._form, self._sums)
-        self._warn(missing, {id(p): name for name, p in named.items()})
-        return StepSpecialization(recorded, graph, structure, state, self.options, self._store, self._form, holders, self._done)  # fmt: skip # noqa: E501
+        names = {id(p): name for name, p in named.items()}
+        graph, holders, missing = step_graph(recorded.graph, state, self.optimizer, self._form, self._sums, names)
+        self._warn(missing, names)
+        return StepSpecialization(recorded, graph, structure, state, self.options, self._store, self._form, holders, self._progress)  # fmt: skip # noqa: E501
 
     def _check_optimizer(self, known: set[int]) -> None:
         others = [p for group in self.optimizer.param_groups for p in group["params"] if id(p) not in known]
@@ -177,12 +168,6 @@ class CompiledStep(CompiledModel):
         )
 
 
-class _Count:
-    """How many calls have gone through, whatever came after."""
-
-    times = 0
-
-
 class StepSpecialization(Specialization):
     """A step of one form, with the tensors that it reads and writes.
 
@@ -196,13 +181,13 @@ class StepSpecialization(Specialization):
         As of any specialization.
     form, holders
         Of the step.
-    done
-        Counts the calls.
+    progress
+        Where the calls are.
     """
 
     def __init__(
         self, recorded: Record, graph: Graph, structure: Structure, state: Mapping[str, Tensor], options: Options,
-        store: Store, form: Form, holders: Holders, done: _Count,
+        store: Store, form: Form, holders: Holders, progress: Progress,
     ) -> None:  # fmt: skip
         super().__init__(
             graph,
@@ -216,8 +201,9 @@ class StepSpecialization(Specialization):
             in_place=True,
         )
         self.form = form
-        self._holders, self._done = holders, done
-        self._followed: tuple[object, ...] = ()
+        self._holders, self._progress = holders, progress
+        self._after = frozenset() if form.updates else form.gathered | holders.given
+        self._followed: Look | None = None
 
     def run(self, program: Program, arrays: Sequence[Array]) -> tuple[Array, ...]:
         whole = self.own(program).whole
@@ -226,7 +212,8 @@ class StepSpecialization(Specialization):
         try:
             return super().run(program, arrays)
         finally:
-            self._done.times += whole.times - before
+            if whole.times != before:
+                self._progress.now = self._progress.now[0] + whole.times - before, self._after
 
     def follow(self, optimizer: Optimizer, own: Mapping[str, float | None]) -> None:
         """Take over the present numbers, and the optimizer's present state where that has become another."""
@@ -235,24 +222,14 @@ class StepSpecialization(Specialization):
             value, held = own[what] if group is None else groups[group][what], self.state[name]
             if held._array[()] != value:
                 held.copy_(np.float64(value))
-        now = changes.of_models.now, id(optimizer.state), len(optimizer.state)
-        if self._followed == now:
+        if Look(optimizer).same(self._followed):
             return
-        for name, (p, of, slot) in self._holders.slots.items():
-            tensor = optimizer.state_of(p, of)[slot]
-            if self.state[name] is not tensor:
+        for name, (p, at, slot) in self._holders.slots.items():
+            tensor, held = optimizer.state_of(p, optimizer.param_groups[at])[slot], self.state[name]
+            if held is not tensor:
+                if not isinstance(tensor, Tensor) or tensor.type != held.type:
+                    got = tensor.type if isinstance(tensor, Tensor) else shown(tensor)
+                    raise OptionError(f"compile_step: {slot!r} in the optimizer's state is {held.type}, got {got}")
                 self.state[name] = tensor
                 changes.of_contents.note()
-        self._followed = changes.of_models.now, id(optimizer.state), len(optimizer.state)
-
-
-def _cohorts(optimizer: Optimizer, params: Sequence[Tensor]) -> list[int | None]:
-    """For each parameter the number of those whose updates have gone as its own; None for one without gradient."""
-    numbers: dict[tuple[float, ...], int] = {}
-    fresh = (0.0, *(-1.0 for _ in optimizer.carried))
-    found: list[int | None] = []
-    for p in params:
-        state = optimizer.state.get(p)
-        counts = tuple(state[name].item() for name in ("step", *optimizer.carried) if name in state) if state else fresh
-        found.append(numbers.setdefault(counts, len(numbers)) if p.requires_grad else None)
-    return found
+        self._followed = Look(optimizer)

@@ -74,6 +74,11 @@ def compile_step(
 def _check(loss: object, optimizer: object, passes: object) -> None:
     if not isinstance(optimizer, Optimizer):
         raise OptionError(f"compile_step: optimizer is one of lucid.optim, got {shown(optimizer)}")
+    if type(optimizer).step is not Optimizer.step or "step" in vars(optimizer):
+        raise OptionError(
+            f"compile_step: {type(optimizer).__name__} has a step() of its own, which a compiled step does not call: "
+            f"say what is new in its update(), or train by a loop of eager calls (with lucid.fit, compiled=False)"
+        )
     if loss is not None and (not callable(loss) or isinstance(loss, type)):
         raise OptionError(f"compile_step: loss is a function of outputs and target, or None, got {shown(loss)}")
     if passes is not None and not isinstance(passes, Pipeline):

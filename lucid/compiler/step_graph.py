@@ -26,46 +26,13 @@ from ..graph.trace import Symbol, Tracer
 from ..graph.types import float64
 from ..optim.optimizer import Group, Optimizer
 from ..tensor.tensor import Tensor
+from .step_form import Form
 
 NOT_FINITE = "the loss or a gradient is not finite"
 """What a step that looks for it says."""
 
 Gradients: TypeAlias = "dict[Tensor, AbstractTensor]"
 """Of the loss, by parameter."""
-
-Flags: TypeAlias = "tuple[tuple[str, bool], ...]"
-
-
-@dataclass(frozen=True)
-class Form:
-    """What decides which operations a step consists of; of two forms there are two graphs.
-
-    Attributes
-    ----------
-    flags
-        The choices of each parameter group.
-    members
-        For each parameter of each group a number that is the same for those whose updates have gone alike so far; None
-        for one that requires no gradient.
-    clips
-        Whether gradients are clipped by value, and by norm.
-    share
-        Of how many calls the gradients are added up for one update.
-    gathers
-        Whether gradients of earlier calls are there to be added to.
-    updates
-        Whether parameters are updated.
-    finite
-        Whether a loss or a gradient that is not finite is an error.
-    """
-
-    flags: tuple[Flags, ...]
-    members: tuple[tuple[int | None, ...], ...]
-    clips: tuple[bool, bool]
-    share: int = 1
-    gathers: bool = False
-    updates: bool = True
-    finite: bool = False
 
 
 @dataclass
@@ -77,17 +44,24 @@ class Holders:
     scalars
         The numbers of each group and those of the step itself, which may change between calls.
     slots
-        What belongs to a parameter and its updates: the parameter, its group and the name of the slot.
+        What belongs to a parameter and its updates: the parameter, the number of its group and the name of the slot.
+    params
+        The parameters of the optimizer.
+    given
+        Which of them the loss depends on.
     """
 
     scalars: dict[str, tuple[int | None, str]] = field(default_factory=dict)
-    slots: dict[str, tuple[Tensor, Group, str]] = field(default_factory=dict)
+    slots: dict[str, tuple[Tensor, int, str]] = field(default_factory=dict)
+    params: list[Tensor] = field(default_factory=list)
+    given: frozenset[int] = frozenset()
 
 
 @collection_paused()
 def step_graph(
-    graph: Graph, state: dict[str, Tensor], optimizer: Optimizer, form: Form, sums: dict[Tensor, Tensor]
-) -> tuple[Graph, Holders, list[Tensor]]:
+    graph: Graph, state: dict[str, Tensor], optimizer: Optimizer, form: Form, sums: dict[Tensor, Tensor],
+    named: Mapping[int, str],
+) -> tuple[Graph, Holders, list[Tensor]]:  # fmt: skip
     """The graph of a step from that of the model and its loss, which is the first output.
 
     Parameters
@@ -100,27 +74,37 @@ def step_graph(
         What the update is.
     sums
         The sums of gradients of earlier calls, by parameter; those that are missing are made.
+    named
+        By ``id``, what the parameters are called in the model.
 
     Returns
     -------
     The graph, what it reads besides the model, and the parameters that no gradient reaches.
     """
-    return _Writer(graph, state, optimizer, form, sums).written()
+    return _Writer(graph, state, optimizer, form, sums, named).written()
 
 
 class _Writer:
     def __init__(
-        self, graph: Graph, state: dict[str, Tensor], optimizer: Optimizer, form: Form, sums: dict[Tensor, Tensor]
-    ) -> None:
+        self, graph: Graph, state: dict[str, Tensor], optimizer: Optimizer, form: Form, sums: dict[Tensor, Tensor],
+        named: Mapping[int, str],
+    ) -> None:  # fmt: skip
         self.graph, self.state, self.optimizer, self.form, self.sums = graph, state, optimizer, form, sums
         self.tracer = Tracer(Builder.extending(graph))
-        self.holders = Holders()
+        params = [p for group in optimizer.param_groups for p in group["params"]]
+        self.holders = Holders(params=params)
         self.updates: list[tuple[str, Value]] = list(graph.updates)
         self.names = {id(tensor): name for name, tensor in state.items()}
         prefix = "optimizer"
         while any(name.startswith(f"{prefix}.") for name in state):
             prefix += "_"
         self.prefix = prefix
+        known = graph.parameters
+        self.symbols = {p: self.tracer.symbol(Value(known[n])) for p in params if (n := self.names.get(id(p))) in known}
+        for p in params:
+            if id(p) in form.gathered and p not in self.symbols:  # the loss of another call has depended on it
+                self.names[id(p)] = named.get(id(p), f"{prefix}.parameter")
+                self.symbols[p] = self._held(self.names[id(p)], p)
 
     def written(self) -> tuple[Graph, Holders, list[Tensor]]:
         gradients = self._gradients()
@@ -130,6 +114,7 @@ class _Writer:
             raise GradientError(
                 "a training step: the loss does not depend on any parameter of the optimizer that requires a gradient"
             )
+        self.holders.given = frozenset(map(id, found))
         loss = self.graph.outputs[0] if not self.form.finite else self._finite(found.values())
         found = self._gathered(found)
         if self.form.updates:
@@ -143,18 +128,16 @@ class _Writer:
 
     def _gradients(self) -> dict[Tensor, AbstractTensor | None]:
         """Of the loss with respect to each parameter of the optimiser."""
-        params = [p for group in self.optimizer.param_groups for p in group["params"]]
-        cohorts = [cohort for members in self.form.members for cohort in members]
-        wanted = [p for p, cohort in zip(params, cohorts, strict=True) if cohort is not None]
-        nodes = self.graph.parameters
-        read = [p for p in wanted if self.names.get(id(p)) in nodes]
+        members = [member for members in self.form.members for member in members]
+        wanted = [p for p, member in zip(self.holders.params, members, strict=True) if member.trains]
+        read = [p for p in wanted if self.names.get(id(p)) in self.graph.parameters]
         written = {label for label, _ in self.graph.updates}
         for p in read:
             if self.names[id(p)] in written:
                 raise GradientError(f"a training step: the model writes its parameter {self.names[id(p)]!r} itself")
         loss = self.tracer.symbol(self.graph.outputs[0])
         seeds = {loss.value: full(loss, 1 / self.form.share)}
-        found = emit_gradients(self.tracer, seeds, [Value(nodes[self.names[id(p)]]) for p in read])
+        found = emit_gradients(self.tracer, seeds, [self.symbols[p].value for p in read])
         return dict.fromkeys(wanted) | dict(zip(read, found, strict=True))
 
     def _finite(self, gradients: Iterable[AbstractTensor]) -> Value:
@@ -166,8 +149,12 @@ class _Writer:
     # ------------------------------------------------------------ what is read
 
     def _parameter(self, name: str, tensor: Tensor) -> Symbol:
-        """A tensor as a parameter of the graph."""
-        name = f"{self.prefix}.{name}"
+        """A tensor of the step's own as a parameter of the graph."""
+        return self._held(f"{self.prefix}.{name}", tensor)
+
+    def _held(self, name: str, tensor: Tensor) -> Symbol:
+        while name in self.state:
+            name += "_"
         self.state[name] = tensor
         attrs = ParameterAttrs(tensor.type.shape, tensor.type.dtype, name, False)
         return self.tracer.emit(PARAMETER, attrs, name=name)[0]
@@ -193,15 +180,25 @@ class _Writer:
         form = self.form
         if form.share == 1:
             return dict(gradients)
-        found = {}
-        for p, g in gradients.items():
-            if p not in self.sums:
-                self.sums[p] = Tensor(np.zeros(p.shape, p.dtype))
-            held = self._parameter(f"{self.names[id(p)]}.grad", self.sums[p])
-            found[p] = held + g if form.gathers else g
-            if not form.updates:
+        found: Gradients = {}
+        for p in self.holders.params:
+            g, gathered = gradients.get(p), id(p) in form.gathered
+            if g is None and not gathered:
+                continue
+            held = self._parameter(f"{self.names[id(p)]}.grad", self._sum(p, gathered))
+            found[p] = held if g is None else held + g if gathered else g
+            if g is not None and not form.updates:
                 self._update(held, found[p])
         return found
+
+    def _sum(self, p: Tensor, gathered: bool) -> Tensor:
+        """Where gradients of a parameter are added up."""
+        held = self.sums.get(p)
+        if held is None or held.type != p.type:
+            if gathered:
+                raise GradientError(f"a training step: a parameter is {p.type} now, its gradients were of another type")
+            held = self.sums[p] = Tensor(np.zeros(p.shape, p.dtype))
+        return held
 
     def _clipped(self, gradients: Gradients) -> Gradients:
         by_value, by_norm = self.form.clips
@@ -221,34 +218,34 @@ class _Writer:
         """The updates of a parameter group. Coefficients are computed once for all whose updates have gone alike."""
         optimizer, flags = self.optimizer, dict(self.form.flags[number])
         cohorts: dict[int, list[Tensor]] = {}
-        for p, cohort in zip(group["params"], self.form.members[number], strict=True):
-            if cohort is not None and p in gradients:
-                cohorts.setdefault(cohort, []).append(p)
+        for p, member in zip(group["params"], self.form.members[number], strict=True):
+            if member.cohort is not None and p in gradients:
+                cohorts.setdefault(member.cohort, []).append(p)
         scalars = {name: self._scalar(number, name) for name in optimizer.scalars(group)} if cohorts else {}
         for params in cohorts.values():
-            counts = [self._slots(p, group, ("step", *optimizer.carried)) for p in params]
+            counts = [self._slots(p, number, ("step", *optimizer.carried)) for p in params]
             step = counts[0]["step"] + 1
             values = optimizer.coefficients(step, {**scalars, **{k: counts[0][k] for k in optimizer.carried}})
             for count in counts:
                 for name, old in count.items():
                     self._update(old, step if name == "step" else values[name])
             for p in params:
-                self._one(p, group, gradients[p], {**values, **flags}, flags)
+                self._one(p, number, gradients[p], {**values, **flags}, flags)
 
     def _one(
-        self, p: Tensor, group: Group, g: AbstractTensor, values: Mapping[str, object], flags: Mapping[str, bool]
+        self, p: Tensor, group: int, g: AbstractTensor, values: Mapping[str, object], flags: Mapping[str, bool]
     ) -> None:
         hyper = {k: cast(v, p.type.dtype) if isinstance(v, Symbol) else v for k, v in values.items()}
-        old = self.tracer.symbol(Value(self.graph.parameters[self.names[id(p)]]))
+        old = self.symbols[p]
         slots = self._slots(p, group, self.optimizer.slots_of(flags))
         new, changed = self.optimizer.update(old, g, slots, hyper)
         for slot, value in changed.items():
             self._update(slots[slot], value)
         self._update(old, new)
 
-    def _slots(self, p: Tensor, group: Group, slots: Sequence[str]) -> dict[str, Symbol]:
+    def _slots(self, p: Tensor, group: int, slots: Sequence[str]) -> dict[str, Symbol]:
         """The state of a parameter that has these names."""
-        state, found = self.optimizer.state_of(p, group), {}
+        state, found = self.optimizer.state_of(p, self.optimizer.param_groups[group]), {}
         for slot in slots:
             symbol = found[slot] = self._parameter(f"{self.names[id(p)]}.{slot}", state[slot])
             self.holders.slots[self._called(symbol)] = p, group, slot

@@ -102,7 +102,9 @@ def _numbers(batch: Sequence[object], path: str) -> Tensor:
     except (OverflowError, ValueError) as error:
         raise DTypeError(f"default_collate: {_at(path)}: {error}") from error
     if array.ndim != 1 or array.dtype.kind not in "fbiu":
-        raise DTypeError(f"default_collate: {_at(path)} is a number, and in another sample something else")
+        raise DTypeError(
+            f"default_collate: {_at(path)} is a number; in another sample it is none, or takes more than 64 bits"
+        )
     return Tensor(array)
 
 

@@ -137,6 +137,8 @@ class DataLoader(Generic[T]):
         for name, given in (("sampler", sampler), ("batch_sampler", batch_sampler)):
             if given is not None and not isinstance(given, Iterable):
                 raise OptionError(f"DataLoader: {name} is a sampler or another iterable, got {shown(given)}")
+            if isinstance(given, Iterator):
+                raise OptionError(f"DataLoader: {name}: an iterator ends with the first pass; give a list or a Sampler")
         self.sampler, self.batch_sampler = sampler, batch_sampler
         if self.sampler is None and not isinstance(self.dataset, IterableDataset) and batch_sampler is None:
             source: Dataset[object] = self.dataset  # type: ignore[assignment]
@@ -196,7 +198,8 @@ class DataLoader(Generic[T]):
             infos = [WorkerInfo(i, count, derived_key(epoch.key, 0, i), self.dataset) for i in range(count)]
             made = batches(Crew(infos, begin, self.prefetch_factor, self.timeout), tasks)
         else:
-            made = itertools.takewhile(lambda batch: batch is not END, map(begin(None), tasks))
+            make = begin(None)
+            made = itertools.takewhile(lambda batch: batch is not END, (make(task) for task in tasks))
         return made if numbered is not None else itertools.islice(made, skipped, None)
 
     def _beginning(self, epoch: _Epoch) -> Callable[[WorkerInfo | None], Callable[[Task], object]]:

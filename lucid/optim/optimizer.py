@@ -271,7 +271,7 @@ class Optimizer(ABC):
     # ------------------------------------------------------------ saving
 
     def state_dict(self) -> dict[str, Any]:
-        """Copies of options and state; parameters are numbered in order."""
+        """Copies of options and state; parameters are numbered in order. What is in no group any more is left out."""
         numbers = {id(p): i for i, p in enumerate(p for group in self.param_groups for p in group["params"])}
         groups = [
             {**_options(group), "params": [numbers[id(p)] for p in group["params"]]} for group in self.param_groups
@@ -279,6 +279,7 @@ class Optimizer(ABC):
         state = {
             numbers[id(p)]: {slot: np.array(tensor.numpy()) for slot, tensor in slots.items()}
             for p, slots in self.state.items()
+            if id(p) in numbers
         }
         return {"state": state, "param_groups": groups}
 

@@ -192,6 +192,63 @@ def test_gradients_are_clipped_and_added_up() -> None:
     assert len(step._traces) == count
 
 
+def test_gradients_are_added_up_of_calls_that_differ_in_what_their_loss_depends_on() -> None:
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.first = nn.Linear(8, 5), nn.Linear(8, 5), True
+
+        def forward(self, x: Any) -> Any:
+            return (self.a if self.first else self.b)(x)
+
+    model, optimizer, other, same = twins(Branches, RULES["momentum"])
+    step = lucid.compile_step(other, LOSS, same, accumulate=2, clip_norm=0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for number, (x, y) in enumerate(batches(12)):
+            model.first = other.first = number % 6 in (0, 2, 3)  # both, a alone, b alone
+            model.a.weight.requires_grad = other.a.weight.requires_grad = number not in (7, 8)
+            if number % 2 == 0:
+                optimizer.zero_grad()
+            loss = LOSS(model(Tensor(x)), Tensor(y))
+            (loss * 0.5).backward()
+            if number % 2:
+                clip_grad_norm_(model.parameters(), 0.5)
+                optimizer.step()
+            assert float(step(x, y)) == pytest.approx(float(loss), abs=1e-6)
+    alike(model, other)
+    step.accumulate = 0
+    with pytest.raises(OptionError, match="accumulate must be positive"):
+        step(x, y)
+
+
+def test_it_goes_by_what_the_optimizer_holds_now() -> None:
+    """Other parameters in its groups, groups in another order, other tensors in its state."""
+
+    def rule(parameters: Any) -> optim.Optimizer:
+        first, *rest = parameters
+        return optim.SGD([{"params": [first]}, {"params": rest[:-1], "lr": 0.2}], lr=0.1, momentum=0.5)
+
+    model, optimizer, other, same = twins(mlp, rule)
+    step = lucid.compile_step(other, LOSS, same)
+    for number, (x, y) in enumerate(batches(9)):
+        for one, of in ((model, optimizer), (other, same)):
+            if number == 2:
+                of.state[one[0].weight]["momentum_buffer"] = Tensor(np.ones((16, 8), "f"))
+            if number == 4:
+                of.param_groups[0]["params"][0] = one[2].bias
+            if number == 5:
+                of.param_groups.reverse()
+            if number == 7:
+                of.param_groups.pop()
+        assert float(step(x, y)) == pytest.approx(eager(model, optimizer, x, y), abs=1e-6)
+    alike(model, other)
+    assert sorted(same.state_dict()["state"]) == [0, 1]
+    same.state[other[0].bias]["momentum_buffer"] = Tensor(np.zeros(3))
+    with pytest.raises(OptionError, match=r"'momentum_buffer' in the optimizer's state is float32\[16\], got float64"):
+        step(x, y)
+
+
 def test_groups_frozen_and_shared_parameters() -> None:
     class Tied(nn.Module):
         def __init__(self) -> None:
@@ -486,7 +543,13 @@ def test_parameters_without_gradient_are_named_once() -> None:
     assert sorted(optimizer.state_dict()["state"]) == [0, 1]
 
 
-def test_an_optimizer_of_another_model_is_refused() -> None:
+def test_an_optimizer_of_another_model_is_refused_and_one_with_a_step_of_its_own() -> None:
+    class Own(optim.SGD):
+        def step(self, closure: Any = None) -> None:
+            """Something else."""
+
+    with pytest.raises(OptionError, match=r"Own has a step\(\) of its own.*say what is new in its update\(\)"):
+        lucid.compile_step(mlp(), LOSS, Own(mlp().parameters()))
     x, y = batches(1)[0]
     step = lucid.compile_step(mlp(), LOSS, RULES["sgd"](mlp().parameters()))
     with pytest.raises(OptionError, match=r"4 of the optimizer's parameters are not the model's"):

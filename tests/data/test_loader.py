@@ -100,7 +100,7 @@ def test_what_samples_are_made_of() -> None:
         ([np.ones(2), np.ones(3)], r"sample has the shapes \[\(2,\), \(3,\)\]"), ([object()], "sample is <object"),
         ([{"a": 1}, {"b": 1}], "lacks a key"), ([(1, 2), (1,)], "2 parts"),
         ([{"a": [1, None]}], r"sample\['a'\]\[1\] is None"),
-        ([1, "a"], "something else"), ([1, None], "something else"), ([1 << 70], "sample"), ([np.array(["a"])], "<U1"),
+        ([1, "a"], "something else"), ([1, None], "something else"), ([1 << 70], "64 bits"), ([np.array(["a"])], "<U1"),
         ([[1], 3], "1 parts"), ([{"a": 1}, 3], "lacks a key"), ([np.array([None])], "object"),
     ],
 )  # fmt: skip
@@ -120,6 +120,7 @@ def test_samples_that_make_no_batch(samples: Any, words: str) -> None:
         {"generator": 3}, {"sampler": 3}, {"batch_sampler": 3}, {"pin_memory": True}, {"persistent_workers": True},
         {"drop_last": None}, {"no_such": 1}, {"dataset": 3}, {"dataset": Lines(2), "shuffle": True},
         {"dataset": Lines(2), "sampler": [1]}, {"dataset": Lines(2), "batch_sampler": [[1]]},
+        {"sampler": iter([1])}, {"batch_sampler": iter([[1]])},
     ],
 )  # fmt: skip
 def test_options_that_make_no_sense(options: Any) -> None:
@@ -202,6 +203,13 @@ def test_an_error_of_the_data_comes_out_where_it_is_due(workers: int) -> None:
         workers > 0
     )
     assert threads() == []
+
+    class Ends(Noisy):
+        def __getitem__(self, index: int) -> Any:
+            return next(iter([])) if index == 5 else super().__getitem__(index)
+
+    with pytest.raises(RuntimeError, match="StopIteration"):  # which would end the loop as if nothing were left
+        list(DataLoader(Ends(), 2, num_workers=workers))
 
 
 def test_threads_end() -> None:

@@ -1,0 +1,137 @@
+"""What decides which operations a compiled training step consists of, and whether that is as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import is_
+from typing import NamedTuple, TypeAlias
+
+from ..base import changes
+from ..optim.optimizer import Optimizer
+from ..tensor.tensor import Tensor
+
+Flags: TypeAlias = "tuple[tuple[str, bool], ...]"
+
+
+class Member(NamedTuple):
+    """A parameter of a group.
+
+    Attributes
+    ----------
+    of
+        Which: its ``id``. What a graph was made for is kept with it, so that no other gets that.
+    trains
+        Whether it requires a gradient.
+    cohort
+        A number that is the same for those whose updates have gone alike so far; None for one that is not updated.
+    """
+
+    of: int
+    trains: bool
+    cohort: int | None
+
+
+@dataclass(frozen=True)
+class Form:
+    """What decides which operations a step consists of; of two forms there are two graphs.
+
+    Attributes
+    ----------
+    flags
+        The choices of each parameter group.
+    members
+        The parameters of each group.
+    clips
+        Whether gradients are clipped by value, and by norm.
+    share
+        Of how many calls the gradients are added up for one update.
+    gathered
+        Which parameters have gradients of earlier calls, to be added to.
+    updates
+        Whether parameters are updated.
+    finite
+        Whether a loss or a gradient that is not finite is an error.
+    """
+
+    flags: tuple[Flags, ...]
+    members: tuple[tuple[Member, ...], ...]
+    clips: tuple[bool, bool]
+    share: int = 1
+    gathered: frozenset[int] = frozenset()
+    updates: bool = True
+    finite: bool = False
+
+
+class Progress:
+    """How many calls have gone through, and which parameters then had gradients that are still to be used.
+
+    Both are one object, which is replaced at once, whatever a signal's handler raises.
+    """
+
+    def __init__(self) -> None:
+        self.now: tuple[int, frozenset[int]] = 0, frozenset()
+
+
+class Look:
+    """What an optimizer was seen to hold: its parameters and the tensors of its state, one after another.
+
+    Parameters
+    ----------
+    optimizer
+        Which.
+    more
+        Numbers that are compared too.
+    """
+
+    def __init__(self, optimizer: Optimizer, *more: object) -> None:
+        groups, state = [group["params"] for group in optimizer.param_groups], optimizer.state
+        held: list[object] = [p for group in groups for p in group]
+        held += state
+        for slots in state.values():
+            held += slots
+            held += slots.values()
+        self._held = held
+        self._numbers = *map(len, groups), *more
+
+    def same(self, other: Look | None) -> bool:
+        """Whether nothing has been put in the place of anything since."""
+        if other is None or self._numbers != other._numbers or len(self._held) != len(other._held):
+            return False
+        return all(map(is_, self._held, other._held))
+
+
+class Members:
+    """The members of the present form; looked at again only where something has changed but by the step itself."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self._optimizer = optimizer
+        self._seen: Look | None = None
+        self._found: tuple[tuple[Member, ...], ...] = ()
+
+    def present(self, gathered: frozenset[int]) -> tuple[tuple[Member, ...], ...]:
+        """What they are, where these parameters have gradients of earlier calls."""
+        now = self._look(gathered)
+        if not now.same(self._seen):
+            self._found = tuple(_members(self._optimizer, g["params"], gathered) for g in self._optimizer.param_groups)
+            self._seen = now
+        return self._found
+
+    def stepped(self, gathered: frozenset[int]) -> None:
+        """Nothing has changed since but by a step."""
+        self._seen = self._look(gathered)
+
+    def _look(self, gathered: frozenset[int]) -> Look:
+        return Look(self._optimizer, changes.of_models.now, changes.of_contents.now, gathered)
+
+
+def _members(optimizer: Optimizer, params: Sequence[Tensor], gathered: frozenset[int]) -> tuple[Member, ...]:
+    numbers: dict[tuple[float, ...], int] = {}
+    fresh = (0.0, *(-1.0 for _ in optimizer.carried))
+    found = []
+    for p in params:
+        state = optimizer.state.get(p)
+        counts = tuple(state[name].item() for name in ("step", *optimizer.carried) if name in state) if state else fresh
+        cohort = numbers.setdefault(counts, len(numbers)) if p.requires_grad or id(p) in gathered else None
+        found.append(Member(id(p), p.requires_grad, cohort))
+    return tuple(found)
