@@ -101,10 +101,10 @@ def _numbers(batch: Sequence[object], path: str) -> Tensor:
         array = np.asarray(batch)
     except (OverflowError, ValueError) as error:
         raise DTypeError(f"default_collate: {_at(path)}: {error}") from error
+    if array.dtype.kind == "O" and all(isinstance(one, int) for one in batch):
+        raise DTypeError(f"default_collate: {_at(path)} is an int of more than 64 bits, which no tensor holds")
     if array.ndim != 1 or array.dtype.kind not in "fbiu":
-        raise DTypeError(
-            f"default_collate: {_at(path)} is a number; in another sample it is none, or takes more than 64 bits"
-        )
+        raise DTypeError(f"default_collate: {_at(path)} is a number, and in another sample something else")
     return Tensor(array)
 
 
