@@ -99,8 +99,8 @@ class _Writer:
         while any(name.startswith(f"{prefix}.") for name in state):
             prefix += "_"
         self.prefix = prefix
-        known = graph.parameters
-        self.symbols = {p: self.tracer.symbol(Value(known[n])) for p in params if (n := self.names.get(id(p))) in known}
+        known = [(p, graph.parameters.get(self.names.get(id(p), ""))) for p in params]
+        self.symbols = {p: self.tracer.symbol(Value(node)) for p, node in known if node is not None}
         for p in params:
             if id(p) in form.gathered and p not in self.symbols:  # the loss of another call has depended on it
                 self.names[id(p)] = named.get(id(p), f"{prefix}.parameter")

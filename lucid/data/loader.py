@@ -268,7 +268,7 @@ class DataLoader(Generic[T]):
         own = None if self.generator is None else self.generator.keys.state
         epoch = self._resumed or self._epoch
         sampler = dict(self._sampler_state() if epoch is None else epoch.sampler)
-        place = None if epoch is None else {"key": epoch.key, "taken": epoch.taken}
+        place = None if epoch is None else {"key": epoch.key, "taken": epoch.taken, "batch_size": self.batch_size}
         return {"generator": own, "sampler": sampler, "epoch": place}
 
     def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
@@ -280,7 +280,10 @@ class DataLoader(Generic[T]):
         own = None if self.generator is None else checks.integer(name, "generator", given["generator"], 0, _KEYS)
         sampler, found = checks.mapping(name, "sampler of a state", given["sampler"]), None
         if given["epoch"] is not None:
-            epoch = _fields(name, "epoch of a state", given["epoch"], ("key", "taken"))
+            epoch = _fields(name, "epoch of a state", given["epoch"], ("batch_size", "key", "taken"))
+            if repr(epoch["batch_size"]) != repr(self.batch_size):
+                its = shown(epoch["batch_size"])
+                raise OptionError(f"{name}: the state counts batches of batch_size {its}, here it is {self.batch_size}")
             key = checks.integer(name, "key of a state", epoch["key"], 0, _KEYS)
             found = _Epoch(key, dict(sampler), checks.integer(name, "taken of a state", epoch["taken"], 0))
         self._set_sampler(sampler)

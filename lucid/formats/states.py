@@ -18,6 +18,9 @@ State: TypeAlias = object
 DEEPEST = 32
 """How deep states may be nested."""
 
+LARGEST_INT = 1 << 1024
+"""Which ints go as digits: what reads JSON takes no more than some thousand of these."""
+
 _FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -31,6 +34,8 @@ def _packed(value: State, path: str, arrays: dict[str, Array], depth: int) -> ob
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, int | np.integer):
+        if not -LARGEST_INT <= value <= LARGEST_INT:
+            raise FileError(f"a state cannot be saved: at {path or 'its top'} is an int of more than 1024 bits")
         return int(value)
     if isinstance(value, float | np.floating):
         number = float(value)

@@ -10,12 +10,12 @@ import numpy as np
 
 from ..base import checks
 from ..base.arrays import Array
-from ..base.checks import shown
-from ..errors import OptionError
+from ..base.checks import named, shown
+from ..errors import FileError, OptionError
 from ..optim.lr_scheduler import ChainedScheduler
 from ..optim.plateau import ReduceLROnPlateau
 from ..optim.schedule import LRScheduler as Schedule
-from .fitting import as_state, checked
+from .fitting import as_state, checked, state_of
 from .run import Run
 
 
@@ -191,6 +191,9 @@ class ModelCheckpoint(_Watching):
             raise OptionError("ModelCheckpoint: best_only is about epochs; leave every out, or take a second one")
 
     def on_fit_begin(self, run: Run) -> None:
+        folder = os.path.dirname(self.path) or "."
+        if "{" not in folder and not os.path.isdir(folder):  # said before an epoch was for nothing
+            raise FileError(f"ModelCheckpoint: {named(self.path)}: there is no folder {named(folder)}; make it first")
         if self.best_only:
             super().on_fit_begin(run)
 
@@ -252,7 +255,7 @@ class LRScheduler(Callback):
             self.scheduler.step()
 
     def state_dict(self) -> dict[str, object]:
-        return dict(self.scheduler.state_dict())
+        return as_state("scheduler", state_of(self.scheduler))
 
     def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
         self.scheduler.load_state_dict(checked("scheduler", self.scheduler, state_dict))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from ..base import checks
 from ..base.checks import named, shown
@@ -14,22 +13,12 @@ from ..formats import serialize
 from ..formats.states import pack, unpack
 from ..graph.rng import current_keys
 from ..nn.module import Module
-from .fitting import as_state, checked
+from .fitting import Stateful, as_state, checked, state_of
 
 VERSION = 1
 """Of the state in the file; the file itself is a ``.lucid`` one without graphs."""
 
 PARTS = ("model", "optimizer", "scheduler", "loader")
-
-
-class Stateful(Protocol):
-    """What has a state that can be saved: a module, an optimiser, a schedule, a loader, or an object of the user's."""
-
-    def state_dict(self) -> object:
-        """The state."""
-
-    def load_state_dict(self, state_dict: dict[str, object], /) -> object:
-        """Take over a state."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +70,7 @@ def save_checkpoint(
         "step": step,
         "random": current_keys().state,
         "extra": extra,
-        **{name: part.state_dict() for name, part in parts.items()},
+        **{name: state_of(part) for name, part in parts.items()},
     }
     try:
         packed, arrays = pack(state)
@@ -134,7 +123,8 @@ def load_checkpoint(
 def _given(owner: str, parts: tuple[Stateful | None, ...]) -> dict[str, Stateful]:
     found = {name: part for name, part in zip(PARTS, parts, strict=True) if part is not None}
     for name, part in found.items():
-        if not all(callable(getattr(part, method, None)) for method in ("state_dict", "load_state_dict")):
+        methods = [callable(getattr(part, method, None)) for method in ("state_dict", "load_state_dict")]
+        if isinstance(part, type) or not all(methods):
             raise OptionError(f"{owner}: {name} has state_dict() and load_state_dict(), got {shown(part)}")
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 
@@ -15,6 +16,21 @@ from ..optim.optimizer import Optimizer
 from ..optim.plateau import ReduceLROnPlateau
 from ..optim.schedule import LRScheduler
 
+KIND = "kind"
+"""Under what the state of an optimiser or a schedule says which class it is of."""
+
+_KINDS = (Optimizer, LRScheduler, ReduceLROnPlateau, ChainedScheduler)
+
+
+class Stateful(Protocol):
+    """What has a state that can be saved: a module, an optimiser, a schedule, a loader, or an object of the user's."""
+
+    def state_dict(self) -> object:
+        """The state."""
+
+    def load_state_dict(self, state_dict: dict[str, object], /) -> object:
+        """Take over a state."""
+
 
 def as_state(what: str, state: object) -> dict[str, object]:
     """A dict with names."""
@@ -23,9 +39,19 @@ def as_state(what: str, state: object) -> dict[str, object]:
     return dict(state)
 
 
+def state_of(part: Stateful) -> object:
+    """The state of a part; of an optimiser or a schedule with its kind, as others may have the same options."""
+    state = part.state_dict()
+    return {**state, KIND: type(part).__name__} if isinstance(part, _KINDS) and isinstance(state, Mapping) else state
+
+
 def checked(what: str, part: object, state: object) -> dict[str, object]:
     """The state, if it is one of this part; objects of the user's check their own."""
     found = as_state(what, state)
+    if isinstance(part, _KINDS):
+        own, kind = type(part).__name__, found.pop(KIND, None)
+        if kind != own:
+            raise FileError(f"{what}: it is of {shown(kind)}, here is {own!r}: make it as it was, or leave it out")
     if isinstance(part, Module):
         _check_module(what, part, found)
     elif isinstance(part, Optimizer):

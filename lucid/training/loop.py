@@ -205,7 +205,10 @@ class _Trained:
             metric.reset()
         with _modes(self.run.model):
             self.run.model.eval()
-            return _gone_through(self.forward, data, [losses, *self.run.metrics])
+            found, count = _gone_through(self.forward, data, [losses, *self.run.metrics])
+        if not count:
+            raise OptionError(f"fit: there is no batch in the validation data in epoch {self.run.epoch + 1}")
+        return found
 
 
 def _update(metrics: Sequence[Metric], output: object, target: object) -> None:
@@ -215,12 +218,14 @@ def _update(metrics: Sequence[Metric], output: object, target: object) -> None:
             metric.update(given, target)  # type: ignore[arg-type]  # what is no tensor, a metric of the user's may take
 
 
-def _gone_through(forward: Forward, data: Iterable[object], metrics: Sequence[Metric]) -> dict[str, float]:
+def _gone_through(forward: Forward, data: Iterable[object], metrics: Sequence[Metric]) -> tuple[dict[str, float], int]:
+    """What the metrics come to, and of how many batches."""
+    count = 0
     with no_grad():
-        for batch in data:
+        for count, batch in enumerate(data, 1):  # noqa: B007 - the last one is how many there were
             inputs, target = split("validation", default_convert(batch))
             _update(metrics, forward(*inputs), target)
-    return {one.name: one.compute() for one in metrics}
+    return {one.name: one.compute() for one in metrics}, count
 
 
 def evaluate(
@@ -246,7 +251,7 @@ def evaluate(
     with _modes(model):
         model.eval()
         forward = forward_of(model, compiled)
-        return _gone_through(forward, data, found)
+        return _gone_through(forward, data, found)[0]
 
 
 @contextmanager

@@ -110,7 +110,8 @@ class Average(Metric):
 
     def include(self, value: float, count: int) -> None:
         """Count a value as often as this."""
-        self.add(total=value * count, count=count)
+        if count:  # a mean of no samples is NaN, which counts for nothing
+            self.add(total=value * count, count=count)
 
     def compute(self) -> float:
         return self.ratio("total", "count")

@@ -6,6 +6,7 @@ import importlib.util
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TextIO
 
 from ..base import checks
@@ -52,9 +53,10 @@ class Lines(Display):
             self.write(f"stopped: {run.stopped}")
 
     def write(self, line: str) -> None:
-        """One line, at once."""
-        self.stream.write(f"{line}\n")
-        self.stream.flush()
+        """One line, at once. Where nobody takes it any more, training goes on."""
+        with suppress(OSError, ValueError):  # a pipe whose reader has gone, a closed file
+            self.stream.write(f"{line}\n")
+            self.stream.flush()
 
 
 class Bars(Lines):
@@ -98,7 +100,7 @@ def display(shown: bool, stream: TextIO | None = None) -> Display:
     stream = sys.stderr if stream is None else stream
     if stream is None:  # as in a program without a console
         return Display()
-    if stream.isatty() and importlib.util.find_spec("rich") is not None:
+    if getattr(stream, "isatty", bool)() and importlib.util.find_spec("rich") is not None:
         return Bars(stream)
     return Lines(stream)
 

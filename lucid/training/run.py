@@ -12,7 +12,8 @@ from ..errors import FileError, LucidError, OptionError
 from ..graph.rng import current_keys
 from ..nn.module import Module
 from ..optim.optimizer import Optimizer
-from .checkpoint import Stateful, put_back, read, save_checkpoint
+from .checkpoint import put_back, read, save_checkpoint
+from .fitting import Stateful
 from .history import History
 from .metrics import Average, Metric
 

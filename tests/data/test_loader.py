@@ -302,8 +302,10 @@ def test_a_loader_goes_on_where_it_was(kind: str, workers: int) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"epoch": 3}, {"epoch": {"key": 1}}, {"epoch": {"key": -1, "taken": 0}}, {"epoch": {"key": 1, "taken": "0"}},
-        {"epoch": {"key": 1 << 64, "taken": 0}}, {"epoch": {"key": 1, "taken": -1}}, {"generator": 1}, {"more": 1},
+        {"epoch": 3}, {"epoch": {"key": 1}}, {"epoch": {"key": -1, "taken": 0, "batch_size": 1}},
+        {"epoch": {"key": 1, "taken": "0", "batch_size": 1}}, {"epoch": {"key": 1 << 64, "taken": 0, "batch_size": 1}},
+        {"epoch": {"key": 1, "taken": -1, "batch_size": 1}}, {"epoch": {"key": 1, "taken": 0, "batch_size": 2}},
+        {"generator": 1}, {"more": 1},
         {"sampler": {"generator": 1}}, {"sampler": 3},
     ],
 )  # fmt: skip

@@ -150,12 +150,13 @@ def test_other_objects_go_too(tmp_path: Path) -> None:
     ("other", "words"),
     [
         ({"model": nn.Linear(4, 3)}, r"lacks .*'weight'"), ({"model": nn.Linear(4, 3).double()}, "lacks"),
-        ({"scheduler": Parts().optimizer}, "no state of an optimiser"),
+        ({"scheduler": Parts().optimizer}, "of 'StepLR', here is 'Adam': make it"),
         ({"optimizer": optim.Adam(nn.Linear(4, 3).parameters())}, "other groups"),
-        ({"optimizer": optim.SGD(perceptron().parameters())}, "of another optimiser"),
+        ({"optimizer": optim.SGD(perceptron().parameters())}, "of 'Adam', here is 'SGD': make it"),
+        ({"optimizer": optim.AdamW(perceptron().parameters())}, "of 'Adam', here is 'AdamW'"),
         ({"model": perceptron().double()}, r"0\.weight is float64.* the file has float32"),
         ({"scheduler": schedules.StepLR(Parts().optimizer, 3)}, "step_size is 3 here and 2 in the file"),
-        ({"scheduler": schedules.ExponentialLR(Parts().optimizer, 0.5)}, "of another schedule"),
+        ({"scheduler": schedules.ExponentialLR(Parts().optimizer, 0.5)}, "of 'StepLR', here is 'ExponentialLR'"),
         ({"loader": DataLoader([1], generator=lucid.Generator())}, "without a generator|with a generator"),
     ],
 )  # fmt: skip

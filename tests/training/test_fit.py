@@ -89,6 +89,14 @@ def test_modes_are_as_they_were() -> None:
     assert not model.training and model[1].running_mean.tolist() != before  # type: ignore[union-attr]
 
 
+def test_a_batch_of_no_samples_counts_for_nothing() -> None:
+    x, y = points().tensors
+    model = nn.Linear(4, 3)
+    still = optim.SGD(model.parameters(), 0.0)
+    _, history = fitted(model, data=[(x, y), (x[:0], y[:0])], optimizer=still, epochs=1)
+    assert history["loss"][0] == pytest.approx(float(F.cross_entropy(model(x), y)), rel=1e-5)
+
+
 def test_several_inputs_lists_and_arrays() -> None:
     model = nn.Bilinear(2, 3, 1)
     batch = (np.ones((4, 2), np.float32), np.ones((4, 3), np.float32), np.zeros((4, 1), np.float32))
@@ -201,6 +209,17 @@ def test_lines_are_written(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
+def test_training_goes_on_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pipe:
+        """Whose reader has gone; it does not even say whether it is a terminal."""
+
+        def write(self, text: str) -> None:
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stderr", Pipe())
+    assert fitted(progress=True)[1].epochs == 2
+
+
 def test_bars_where_there_is_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -234,7 +253,8 @@ def test_bars_where_there_is_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None
           "metrics": {"mean": lambda o, t: o.mean()}}, 'mode="max"'), ({"progress": 1}, "progress"),
         ({"compiled": None}, "compiled"),
         ({"callbacks": [LRScheduler(schedules.StepLR(optim.SGD([nn.Parameter([1.0])]), 1))]}, "another optimizer"),
-        ({"metrics": [lambda o, t: o]}, "number"),
+        ({"metrics": [lambda o, t: o]}, "number"), ({"validation": []}, "no batch in the validation data in epoch 1"),
+        ({"callbacks": [ModelCheckpoint("no/such/x")]}, "there is no folder no/such; make it first"),
     ],
 )  # fmt: skip
 def test_what_it_refuses(options: Any, words: str) -> None:
