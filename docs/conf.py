@@ -6,6 +6,7 @@ the site and in the repository.
 
 from __future__ import annotations
 
+import builtins
 import tomllib
 from pathlib import Path
 from pydoc import locate
@@ -35,7 +36,6 @@ version = release = lucid.__version__
 root_doc = "docs/index"
 include_patterns = ["*.md", "docs/**", "benchmarks/results/*.md", "tests/suite/table.md"]
 nitpicky = True
-suppress_warnings = ["ref.python"]  # Python's own `type` is also what some things of ours have
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 nb_execution_mode = "force"
@@ -84,8 +84,21 @@ def offer_notebook(app: Sphinx, page: str, template: str, context: dict[str, Any
 
 def copy_notebooks(app: Sphinx, failure: Exception | None) -> None:
     """MyST-NB leaves them beside the site, as they were run."""
-    for path in (app.outdir.parent / "jupyter_execute" / COURSE).glob("*.ipynb"):
-        copyfile(path, app.outdir / COURSE / path.name)
+    if failure is None:
+        for path in (app.outdir.parent / "jupyter_execute" / COURSE).glob("*.ipynb"):
+            copyfile(path, app.outdir / COURSE / path.name)
+
+
+def of_a_type(wanted: pending_xref) -> bool:
+    """Whether it stands in a signature; what an author has written as a link says whether to warn."""
+    return wanted.get("refdomain") == "py" and "refwarn" not in wanted
+
+
+def leave_builtins(app: Sphinx, tree: nodes.document) -> None:
+    """A ``bool`` in a signature is Python's, and not ``lucid.bool``."""
+    for wanted in list(tree.findall(pending_xref)):
+        if of_a_type(wanted) and hasattr(builtins, wanted["reftarget"]):
+            wanted.replace_self(wanted.children)
 
 
 def find_public(app: Sphinx, env: BuildEnvironment, wanted: pending_xref, shown: nodes.Node) -> nodes.Node | None:
@@ -102,8 +115,7 @@ def find_public(app: Sphinx, env: BuildEnvironment, wanted: pending_xref, shown:
         place = python.objects[name]
         return make_refnode(app.builder, wanted["refdoc"], place.docname, place.node_id, [shown])
     homes = ("", f"{wanted.get('py:module')}.", f"{wanted.get('py:module')}.{wanted.get('py:class')}.")
-    of_a_type = "refwarn" not in wanted
-    return shown if of_a_type or any(locate(home + target) is not None for home in homes) else None
+    return shown if of_a_type(wanted) or any(locate(home + target) is not None for home in homes) else None
 
 
 def keep_colons(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
@@ -118,5 +130,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("html-page-context", offer_notebook)
     app.connect("build-finished", copy_notebooks)
     app.connect("autodoc-process-docstring", keep_colons, priority=400)  # napoleon is asked at 500
+    app.connect("doctree-read", leave_builtins)
     app.connect("missing-reference", find_public)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
