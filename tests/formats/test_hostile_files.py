@@ -93,8 +93,8 @@ BOMBS: dict[str, tuple[str, dict[str, Any], list[Any], str]] = {
     "adaptive": ("AdaptiveAvgPool2d", {"height": 1, "width": 2**40}, IMAGE, "float32"),
     "adaptive windows": ("AdaptiveAvgPool2d", {"height": 1, "width": 2**20}, IMAGE, "float32"),
     "adaptive positions": ("AdaptiveArgMax2d", {"height": 2**10, "width": 2**10}, IMAGE, "float32"),
-    "a window": ("MaxPool2d", {"kernel": [2**20] * 2, "stride": [1, 1], "padding": [2**19] * 4}, IMAGE, "float32"),
-    "an average": ("AvgPool2d", {"kernel": [2**30] * 2, "stride": [1, 1], "padding": [2**29] * 4}, IMAGE, "float32"),
+    "a window": ("MaxPool2d", {"kernel": [2**12] * 2, "stride": [1, 1], "padding": [2**11] * 4}, IMAGE, "float32"),
+    "an average": ("AvgPool2d", {"kernel": [2**12] * 2, "stride": [1, 1], "padding": [2**11] * 4}, IMAGE, "float32"),
 }  # fmt: skip
 
 

@@ -42,10 +42,6 @@ launch = LazyModule("lucid.runtime.workers.launch")
 
 BIRTH = 300.0
 """Seconds that a worker may take to begin: it waits for time that nobody else wants."""
-PATIENT = 20.0
-"""Seconds that a patient caller waits for a worker."""
-FAILURES = 3
-"""Workers in a row that never began, after which no more are started."""
 FAILURES = 3
 """Workers in a row that never began, after which no more are started."""
 

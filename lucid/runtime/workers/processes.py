@@ -51,34 +51,8 @@ WAIT = 0.002
 """Seconds that a caller waits for a worker that has started, at least; besides as long again as its own part took."""
 TOLERANCE = 150_000
 """Nanoseconds without a core, of those in which it is to keep one busy, after which a worker is thought to share it."""
-BIRTH = 300.0
-"""Seconds that a worker may take to begin: it waits for time that nobody else wants."""
 PATIENT = 20.0
 """Seconds that a patient caller waits for a worker."""
-FAILURES = 3
-"""Workers in a row that never began, after which no more are started."""
-WAIT = 0.002
-"""Seconds that a caller waits for a worker that has started, at least; besides as long again as its own part took."""
-TOLERANCE = 150_000
-"""Nanoseconds without a core, of those in which it is to keep one busy, after which a worker is thought to share it."""
-BIRTH = 300.0
-"""Seconds that a worker may take to begin: it waits for time that nobody else wants."""
-PATIENT = 20.0
-"""Seconds that a patient caller waits for a worker."""
-FAILURES = 3
-"""Workers in a row that never began, after which no more are started."""
-TOLERANCE = 150_000
-"""Nanoseconds without a core, of those in which it is to keep one busy, after which a worker is thought to share it."""
-BIRTH = 300.0
-"""Seconds that a worker may take to begin: it waits for time that nobody else wants."""
-PATIENT = 20.0
-"""Seconds that a patient caller waits for a worker."""
-FAILURES = 3
-"""Workers in a row that never began, after which no more are started."""
-PATIENT = 20.0
-"""Seconds that a patient caller waits for a worker."""
-FAILURES = 3
-"""Workers in a row that never began, after which no more are started."""
 
 
 class WorkerProcesses(Hiring):
