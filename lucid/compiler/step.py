@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from threading import RLock
 from typing import Any, NoReturn
 
@@ -160,6 +161,15 @@ class CompiledStep(CompiledModel):
                 f"leave them out of the optimizer or set requires_grad = False",
                 stacklevel=user_stacklevel(),
             )
+
+    def save(self, path: str | Path) -> None:
+        """Write graph, weights and state to a ``.lucid`` file, which trains on without the classes of both."""
+        if self.accumulate != 1:
+            raise OptionError(
+                "a step that adds up gradients is several graphs, of which a file would keep one: save one without "
+                "accumulate, or the state of model and optimizer by save_checkpoint"
+            )
+        super().save(path)
 
     def __reduce__(self) -> NoReturn:
         raise OptionError(

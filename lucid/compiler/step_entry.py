@@ -9,6 +9,7 @@ from ..base.checks import flag, function, mapping, shown
 from ..errors import OptionError
 from ..optim.optimizer import Optimizer
 from ..passes.editing import Pipeline
+from .compiled import CompiledModel
 from .entry import checked_model, checked_passes, checked_specs
 from .objective import Model, Objective
 from .options import Options
@@ -58,7 +59,7 @@ def compile_step(
     OptionError
         Where the optimizer has parameters that are not the model's.
     """
-    _check(loss, optimizer, passes)
+    _check(model, loss, optimizer, passes)
     measured = {} if metrics is None else mapping("compile_step", "metrics", metrics)
     for name, metric in measured.items():
         function("compile_step", f"metrics[{name!r}]", metric)
@@ -71,7 +72,12 @@ def compile_step(
     )  # fmt: skip
 
 
-def _check(loss: object, optimizer: object, passes: object) -> None:
+def _check(model: object, loss: object, optimizer: object, passes: object) -> None:
+    if isinstance(model, CompiledModel) and model.model is None:
+        raise OptionError(
+            "compile_step: a model loaded from a file is one program already, of which no step can be made: make the "
+            "step of the module itself, or train by a loop of eager calls (with lucid.fit, compiled=False)"
+        )
     if not isinstance(optimizer, Optimizer):
         raise OptionError(f"compile_step: optimizer is one of lucid.optim, got {shown(optimizer)}")
     if type(optimizer).step is not Optimizer.step or "step" in vars(optimizer):

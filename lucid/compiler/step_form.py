@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import is_
+from itertools import chain
+from operator import is_, methodcaller
 from typing import NamedTuple, TypeAlias
 
 from ..base import changes
@@ -86,12 +87,8 @@ class Look:
 
     def __init__(self, optimizer: Optimizer, *more: object) -> None:
         groups, state = [group["params"] for group in optimizer.param_groups], optimizer.state
-        held: list[object] = [p for group in groups for p in group]
-        held += state
-        for slots in state.values():
-            held += slots
-            held += slots.values()
-        self._held = held
+        slots = chain.from_iterable(map(methodcaller("values"), state.values()))
+        self._held: list[Tensor] = [*chain.from_iterable(groups), *state, *slots]
         self._numbers = *map(len, groups), *more
 
     def same(self, other: Look | None) -> bool:

@@ -217,6 +217,8 @@ def test_gradients_are_added_up_of_calls_that_differ_in_what_their_loss_depends_
                 optimizer.step()
             assert float(step(x, y)) == pytest.approx(float(loss), abs=1e-6)
     alike(model, other)
+    with pytest.raises(OptionError, match="several graphs"):
+        step.save("step.lucid")
     step.accumulate = 0
     with pytest.raises(OptionError, match="accumulate must be positive"):
         step(x, y)
@@ -467,7 +469,10 @@ def test_a_step_is_saved_drawn_and_goes_on_without_its_class(tmp_path: Path) -> 
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert list(map(float, ran.stdout.split())) == [float(step(x, y)) for x, y in given[1:]]
-    loaded = lucid.load(tmp_path / "step.lucid").state_dict()
+    whole = lucid.load(tmp_path / "step.lucid")
+    with pytest.raises(OptionError, match=r"loaded from a file .* make the step of the module itself"):
+        lucid.compile_step(whole, LOSS, RULES["sgd"](model.parameters()))
+    loaded = whole.state_dict()
     for name, value in model.state_dict().items():
         assert np.array_equal(loaded[name].numpy(), value.numpy())
 
