@@ -110,7 +110,7 @@ def compile(
     """
     runs = None if backend is None else find_backend(backend)
     options = Options(threads, exact, verify, checked_passes(passes), tune, runs)
-    return _made(model, checked_specs(model, (specs, keyword_specs), parameters), options, parameters)
+    return _made(model, checked_specs(compile, model, (specs, keyword_specs), parameters), options, parameters)
 
 
 def _made(
@@ -123,23 +123,23 @@ def _made(
     return CompiledModel(checked_model(model), given, options)
 
 
-def _misplaced(keyword: str | None) -> str:
+def _misplaced(function: Callable[..., object], keyword: str | None) -> str:
     """The message about an argument that is no spec."""
     if keyword is None:
         return "inputs are described by lucid.spec(...), or not at all, and then it is traced at the first call"
-    options = [name for name, kind in inspect.signature(compile).parameters.items() if kind.kind is kind.KEYWORD_ONLY]
+    options = [name for name, kind in inspect.signature(function).parameters.items() if kind.kind is kind.KEYWORD_ONLY]
     return f"{keyword!r} is no option ({', '.join(options)}), and the input of that name has a lucid.spec(...)"
 
 
-def checked_specs(model: object, specs: Specs, parameters: object) -> Specs:
-    """The specs, if they are specs and containers of specs, and go with the model."""
+def checked_specs(function: Callable[..., object], model: object, specs: Specs, parameters: object) -> Specs:
+    """The specs that a function was given, if they are specs and containers of specs, and go with the model."""
     for where, spec in (*((None, one) for one in specs[0]), *specs[1].items()):
         try:
             strays = list(statics(flatten(spec, (TensorType,))[1]))
         except TraceError:  # an array or tensor, say
             strays = [spec]
         for stray in strays[:1]:
-            raise OptionError(f"compile: {_misplaced(where)}, got {shown(stray)}")
+            raise OptionError(f"{function.__name__}: {_misplaced(function, where)}, got {shown(stray)}")
     if parameters is not None and not (isinstance(model, Graph) and isinstance(parameters, Mapping)):
         raise OptionError("compile: parameters are a dict of arrays, for a graph; a module has its own")
     if isinstance(model, Graph) and any(specs):
@@ -147,9 +147,9 @@ def checked_specs(model: object, specs: Specs, parameters: object) -> Specs:
     return specs
 
 
-def checked_model(model: object) -> Callable[..., object]:
+def checked_model(model: object, owner: str = "compile") -> Callable[..., object]:
     if not callable(model) or isinstance(model, type | TensorType):
-        raise OptionError(f"compile: expected a module or a function, got {shown(model)} ({type(model).__name__})")
+        raise OptionError(f"{owner}: expected a module or a function, got {shown(model)} ({type(model).__name__})")
     return model
 
 

@@ -44,6 +44,12 @@ class Objective(Module):
         object.__setattr__(self, "called", (model, loss, outputs, dict(metrics)))
 
     @property
+    def named(self) -> str:
+        """What the model is called."""
+        model = self.called[0]
+        return str(getattr(model, "__name__", type(model).__name__))
+
+    @property
     def training(self) -> bool:
         """The mode of the model."""
         model = self.__dict__["called"][0] if "called" in self.__dict__ else None

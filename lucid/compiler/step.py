@@ -64,7 +64,7 @@ class CompiledStep(CompiledModel):
         self._turn = RLock()
         self._progress = Progress()
         self._sums: dict[Tensor, Tensor] = {}
-        self._members = Members(optimizer)
+        self._members = Members()
         self._warned: set[int] = set()
         self._form = self._present_form()
         super().__init__(objective, specs, options)
@@ -87,7 +87,7 @@ class CompiledStep(CompiledModel):
                 raise
             assert self._ran is not None
             if self._ran.program.seen == changes.of_contents.now:  # nothing has changed but by this step
-                self._members.stepped(self._form.gathered)
+                self._members.stepped(self.optimizer, self._form.gathered)
             return result
 
     def _blame(self, args: tuple[object, ...], kwargs: dict[str, object], drawn: int, error: Exception) -> NoReturn:
@@ -128,7 +128,8 @@ class CompiledStep(CompiledModel):
         flags = tuple(tuple(optimizer.flags(group).items()) for group in optimizer.param_groups)
         clips = self.clip_grad is not None, self.clip_norm is not None
         last = position == self.accumulate - 1
-        return Form(flags, self._members.present(gathered), clips, self.accumulate, gathered, last, self._detects)
+        members = self._members.present(optimizer, gathered)
+        return Form(type(optimizer), flags, members, clips, self.accumulate, gathered, last, self._detects)
 
     # ------------------------------------------------------------ tracing
 
@@ -170,6 +171,10 @@ class CompiledStep(CompiledModel):
                 "accumulate, or the state of model and optimizer by save_checkpoint"
             )
         super().save(path)
+
+    @property
+    def _called(self) -> str:
+        return f"step of {self.model.named}" if isinstance(self.model, Objective) else super()._called
 
     def __reduce__(self) -> NoReturn:
         raise OptionError(

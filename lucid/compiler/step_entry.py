@@ -63,8 +63,10 @@ def compile_step(
     measured = {} if metrics is None else mapping("compile_step", "metrics", metrics)
     for name, metric in measured.items():
         function("compile_step", f"metrics[{name!r}]", metric)
-    given = checked_specs(model, (specs, keyword_specs), None)
-    objective = Objective(checked_model(model), loss, flag("compile_step", "outputs", outputs), measured)
+    given = checked_specs(compile_step, model, (specs, keyword_specs), None)
+    objective = Objective(
+        checked_model(model, "compile_step"), loss, flag("compile_step", "outputs", outputs), measured
+    )
     return CompiledStep(
         objective, optimizer, given, Options(threads, exact, verify, checked_passes(passes)), clip_grad=clip_grad,
         clip_norm=clip_norm, accumulate=accumulate,

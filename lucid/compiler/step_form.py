@@ -39,6 +39,8 @@ class Form:
 
     Attributes
     ----------
+    rule
+        The class of the optimizer.
     flags
         The choices of each parameter group.
     members
@@ -55,6 +57,7 @@ class Form:
         Whether a loss or a gradient that is not finite is an error.
     """
 
+    rule: type[Optimizer]
     flags: tuple[Flags, ...]
     members: tuple[tuple[Member, ...], ...]
     clips: tuple[bool, bool]
@@ -101,25 +104,25 @@ class Look:
 class Members:
     """The members of the present form; looked at again only where something has changed but by the step itself."""
 
-    def __init__(self, optimizer: Optimizer) -> None:
-        self._optimizer = optimizer
+    def __init__(self) -> None:
         self._seen: Look | None = None
         self._found: tuple[tuple[Member, ...], ...] = ()
 
-    def present(self, gathered: frozenset[int]) -> tuple[tuple[Member, ...], ...]:
+    def present(self, optimizer: Optimizer, gathered: frozenset[int]) -> tuple[tuple[Member, ...], ...]:
         """What they are, where these parameters have gradients of earlier calls."""
-        now = self._look(gathered)
+        now = _look(optimizer, gathered)
         if not now.same(self._seen):
-            self._found = tuple(_members(self._optimizer, g["params"], gathered) for g in self._optimizer.param_groups)
+            self._found = tuple(_members(optimizer, group["params"], gathered) for group in optimizer.param_groups)
             self._seen = now
         return self._found
 
-    def stepped(self, gathered: frozenset[int]) -> None:
+    def stepped(self, optimizer: Optimizer, gathered: frozenset[int]) -> None:
         """Nothing has changed since but by a step."""
-        self._seen = self._look(gathered)
+        self._seen = _look(optimizer, gathered)
 
-    def _look(self, gathered: frozenset[int]) -> Look:
-        return Look(self._optimizer, changes.of_models.now, changes.of_contents.now, gathered)
+
+def _look(optimizer: Optimizer, gathered: frozenset[int]) -> Look:
+    return Look(optimizer, changes.of_models.now, changes.of_contents.now, gathered)
 
 
 def _members(optimizer: Optimizer, params: Sequence[Tensor], gathered: frozenset[int]) -> tuple[Member, ...]:

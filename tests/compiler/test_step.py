@@ -233,7 +233,7 @@ def test_it_goes_by_what_the_optimizer_holds_now() -> None:
 
     model, optimizer, other, same = twins(mlp, rule)
     step = lucid.compile_step(other, LOSS, same)
-    for number, (x, y) in enumerate(batches(9)):
+    for number, (x, y) in enumerate(batches(10)):
         for one, of in ((model, optimizer), (other, same)):
             if number == 2:
                 of.state[one[0].weight]["momentum_buffer"] = Tensor(np.ones((16, 8), "f"))
@@ -243,9 +243,13 @@ def test_it_goes_by_what_the_optimizer_holds_now() -> None:
                 of.param_groups.reverse()
             if number == 7:
                 of.param_groups.pop()
+                assert len(of.state_dict()["state"]) < len(of.state)  # without what is in no group any more
+        if number == 8:  # another optimizer, of other groups
+            step.optimizer = same = optim.SGD(other.parameters(), lr=0.1, momentum=0.5)
+            optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.5)
         assert float(step(x, y)) == pytest.approx(eager(model, optimizer, x, y), abs=1e-6)
     alike(model, other)
-    assert sorted(same.state_dict()["state"]) == [0, 1]
+    assert repr(step) == "<compiled step of Sequential: 5 traces>"
     same.state[other[0].bias]["momentum_buffer"] = Tensor(np.zeros(3))
     with pytest.raises(OptionError, match=r"'momentum_buffer' in the optimizer's state is float32\[16\], got float64"):
         step(x, y)
@@ -569,6 +573,8 @@ def test_a_step_is_no_part_of_a_trace_and_not_copied() -> None:
         lucid.compile(lambda x, y: step(x, y))(x, y)
     with pytest.raises(OptionError, match="neither copied"):
         copy.deepcopy(step)
+    with pytest.raises(OptionError, match=r"compile_step: 'clipnorm' is no option \(clip_grad, clip_norm, "):
+        lucid.compile_step(model, LOSS, step.optimizer, clipnorm=1.0)
     for wrong in ({"accumulate": 0}, {"clip_norm": -1.0}, {"clip_grad": "a"}, {"metrics": [1]}, {"outputs": 1}):
         with pytest.raises(OptionError):
             lucid.compile_step(model, LOSS, step.optimizer, **wrong)
