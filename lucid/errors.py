@@ -128,3 +128,9 @@ def from_handler(error: BaseException) -> bool:
             if isinstance(given, FrameType) or (type(given) is tuple and FrameType in map(type, given)):
                 return True
     return False
+
+
+def note_where(error: Exception, where: str) -> None:
+    """Say in what kind of function an error was raised that is not Lucid's own: one from outside may raise anything."""
+    if not isinstance(error, LucidError) and not from_handler(error):
+        error.add_note(where)

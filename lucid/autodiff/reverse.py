@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from ..base.garbage import collection_paused
-from ..errors import GradientError, GraphError
+from ..errors import GradientError, GraphError, note_where
 from ..graph.builder import MAX_NAME, Builder, printable
 from ..graph.cut import cut
 from ..graph.facts import drawn, reachable, settled
@@ -104,7 +104,11 @@ def _between(builder: Builder, ends: Sequence[str], starts: Sequence[str], stop:
 def _apply_rule(tracer: Tracer, node: Node, context: GradContext) -> Sequence[Any | None]:
     rule = node.op.gradient
     if rule is not None and not isinstance(rule, NoGradient):
-        found = rule(context)
+        try:
+            found = rule(context)
+        except Exception as error:
+            note_where(error, f"in the gradient rule of {node.op.name}")
+            raise
         if not isinstance(found, list | tuple) or len(found) != len(context.inputs):
             given = f"{len(found)} entries" if isinstance(found, list | tuple) else f"a {type(found).__name__}"
             raise GradientError(

@@ -28,7 +28,7 @@ import numpy as np
 
 from ..base.arrays import Array
 from ..base.lazy import LazyModule
-from ..errors import DTypeError, GraphError, LucidError, PluginError
+from ..errors import DTypeError, GraphError, LucidError, PluginError, note_where
 from .attrs import Attrs as Attrs
 from .attrs import Bindable as Bindable
 from .attrs import ConstArray as ConstArray
@@ -38,7 +38,7 @@ from .attrs import R as R
 from .attrs import TypeAttrs as TypeAttrs
 from .attrs import attributes as attributes
 from .dims import Dim, SymDim
-from .types import Shape, TensorType, widths_hint
+from .types import Shape, TensorType, flaw, widths_hint
 
 if TYPE_CHECKING:
     from ..base import plugins
@@ -299,10 +299,17 @@ class OpDef(Generic[A]):
             if not hint:
                 raise
             raise DTypeError(f"{error}{hint}") from error
+        except Exception as error:
+            note_where(error, f"in the type rule of {self.name}")
+            raise
         types = result if isinstance(result, tuple) else (result,)
         if not all(isinstance(type_, TensorType) for type_ in types):
             gave = ", ".join(type(type_).__name__ for type_ in types)
             raise GraphError(f"{self.name}: its type rule gave {gave}; it returns a TensorType, or a tuple of them")
+        if not types and self.outputs:
+            raise GraphError(f"{self.name}: its type rule gave no type, for the results {', '.join(self.outputs)}")
+        for wrong in filter(None, map(flaw, types)):
+            raise GraphError(f"{self.name}: its type rule gave a type that is none: {wrong}")
         return types
 
     def rises(self, attrs: Attrs) -> bool:
@@ -426,7 +433,10 @@ def apply(op: OpDef, attrs: Attrs, *inputs: object, like: AbstractTensor | None 
     """
     world = like if like is not None else first_tensor(inputs)
     if world is None:
-        raise LucidError(f"{op.name}: none of its inputs is a tensor: {', '.join(type(x).__name__ for x in inputs)}")
+        given = ", ".join(type(x).__name__ for x in inputs) or "there are none"
+        raise LucidError(f"{op.name}: none of its inputs is a tensor: {given}")
+    if not isinstance(attrs, op.attrs):
+        raise GraphError(f"{op.name}: its attributes are {op.attrs.__name__}, got {type(attrs).__name__}")
     outputs = world.apply(op, attrs, inputs)
     return outputs[0] if len(outputs) == 1 else outputs
 

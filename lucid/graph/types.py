@@ -66,6 +66,18 @@ def is_float(dtype: DType) -> bool:
     return dtype.kind == "f"
 
 
+def flaw(type_: TensorType) -> str:
+    """What makes it no type that a value can have; nothing where all is well. Rules from outside may give anything."""
+    if not isinstance(type_.dtype, np.dtype) or type_.dtype not in _SUPPORTED:
+        return f"{type_.dtype!r} is not a supported element type"
+    if not isinstance(type_.shape, tuple):
+        return f"a shape is a tuple, got {type_.shape!r}"
+    for dim in type_.shape:
+        if (type(dim) is not int and not isinstance(dim, SymDim)) or (isinstance(dim, int) and dim < 0):
+            return f"a dimension is a non-negative int or symbolic, got {dim!r}"
+    return ""
+
+
 def widths_hint(dtypes: Iterable[np.dtype[Any]]) -> str:
     """What to do where float64 meets float32, for the end of a message; nothing for other element types."""
     if not {float32, float64} <= set(dtypes):

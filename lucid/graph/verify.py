@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from operator import is_
-
-import numpy as np
 
 from ..base.checks import shown
 from ..base.lazy import networkx as nx
 from ..errors import GraphError, from_handler
-from .dims import SymDim
 from .ir import Dag, Graph, Node, Value
 from .opdef import Attrs, ParameterAttrs, find_op
 from .region import DEEPEST, Region, node_depth, regions_of
-from .types import DTYPES, MAX_BYTES, TensorType
-
-_DTYPES = frozenset(DTYPES.values())
+from .types import MAX_BYTES, TensorType, flaw
 
 
 def verify(graph: Graph) -> None:
@@ -107,15 +103,10 @@ def _check_regions(name: str, node: Node) -> None:
 def _check_stored_type(name: str, node: Node, type_: object) -> None:
     if not isinstance(type_, TensorType):
         raise GraphError(f"{describe(name, node)}: an output's type is a TensorType, got {type_!r}")
-    if not isinstance(type_.dtype, np.dtype) or type_.dtype not in _DTYPES:
-        raise GraphError(f"{describe(name, node)}: {type_.dtype!r} is not a supported element type")
-    size: int = type_.dtype.itemsize
-    for dim in type_.shape:
-        if isinstance(dim, SymDim):
-            continue
-        if type(dim) is not int or dim < 0:
-            raise GraphError(f"{describe(name, node)}: a dimension is a non-negative int or symbolic, got {dim!r}")
-        size *= dim
+    wrong = flaw(type_)
+    if wrong:
+        raise GraphError(f"{describe(name, node)}: {wrong}")
+    size = type_.dtype.itemsize * math.prod(dim for dim in type_.shape if isinstance(dim, int))
     if size > MAX_BYTES:
         raise GraphError(f"{describe(name, node)}: a value of type {type_} takes {size} bytes, more than any memory")
     if type_.order is not None and (

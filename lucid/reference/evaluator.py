@@ -9,7 +9,8 @@ from typing import Concatenate, TypeAlias
 import numpy as np
 
 from ..base.arrays import Array
-from ..errors import GraphError
+from ..base.checks import shown
+from ..errors import GraphError, OptionError, note_where
 from ..graph.decomposition import decomposition
 from ..graph.dims import Dim, evaluate
 from ..graph.ir import Graph, Value
@@ -30,6 +31,8 @@ def reference(*ops: OpDef[A]) -> Callable[[Reference[A]], Reference[A]]:
 
     def decorate(function: Reference[A]) -> Reference[A]:
         for op in ops:
+            if not isinstance(op, OpDef):
+                raise OptionError(f"reference: takes ops, got {shown(op)}")
             _REFERENCES[op] = function  # type: ignore[assignment]  # called with attributes of its op
         return function
 
@@ -56,7 +59,11 @@ def run_reference(op: OpDef, attrs: Attrs, arrays: Sequence[Array]) -> tuple[Arr
                 f"{op.name} has neither a reference nor a decomposition: lucid.extend.reference registers one"
             )
         return tuple(evaluate_reference(decomposition(op, attrs, types), arrays))
-    result = function(attrs, *arrays)
+    try:
+        result = function(attrs, *arrays)
+    except Exception as error:
+        note_where(error, f"in the reference of {op.name}")
+        raise
     results = [np.asarray(r) for r in (result if isinstance(result, tuple) else (result,))]
     outputs = op.infer_types(attrs, types)
     if [r.size for r in results] != [math.prod(t.concrete) for t in outputs]:

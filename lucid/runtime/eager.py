@@ -9,7 +9,7 @@ import numpy as np
 
 from ..base.arrays import Array
 from ..base.lazy import LazyModule
-from ..errors import ShapeError
+from ..errors import ShapeError, note_where
 from ..graph.decomposition import decomposition
 from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import Attrs, OpDef
@@ -49,9 +49,12 @@ def op_call(op: OpDef, attrs: Attrs, types: tuple[TensorType, ...]) -> tuple[Cal
     names = Names()
     ins = [Operand(names.unique(f"x{i}"), t, Phase.CALL, contiguous=False) for i, t in enumerate(types)]
     outs = [Operand(names.unique(f"y{i}"), t, Phase.CALL) for i, t in enumerate(outputs)]
-    step = written(
-        "t", node, choose(node, types, exact=True, lasting=False), names, ins, outs, exact=True, lasting=False
-    )
+    choice = choose(node, types, exact=True, lasting=False)
+    try:
+        step = written("t", node, choice, names, ins, outs, exact=True, lasting=False)
+    except Exception as error:
+        note_where(error, f"in the kernel of {op.name}")
+        raise
     call: Call = generate_call(step, names).load("call")
     return call, outputs
 

@@ -18,7 +18,7 @@ from ..base.absent import TENSOR, TOP, advice
 from ..base.arrays import Array, read_only
 from ..base.checks import flag, shown
 from ..base.lazy import LazyModule
-from ..errors import DTypeError, ExecutionError, GradientError, OptionError, ShapeError, TraceError
+from ..errors import DTypeError, ExecutionError, GradientError, OptionError, ShapeError, TraceError, note_where
 from ..graph.opdef import AbstractTensor, Attrs, NoGradient, OpDef
 from ..graph.public import as_array, set_eager_world
 from ..graph.region import Recorded
@@ -378,6 +378,9 @@ def run_op(op: OpDef, attrs: Attrs, inputs: tuple[Tensor, ...]) -> tuple[Tensor,
             arrays = call(*[x._array for x in inputs])
     except MemoryError as error:
         raise ExecutionError(f"{op.name}: there is not enough memory for {', '.join(map(str, types))}") from error
+    except Exception as error:
+        note_where(error, f"in the kernel of {op.name}, whose type rule gives {', '.join(map(str, types))}")
+        raise
     return remember(op, attrs, inputs, arrays, types)
 
 

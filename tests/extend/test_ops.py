@@ -213,3 +213,64 @@ def test_several_inputs_and_results() -> None:
         np.testing.assert_allclose(b.grad.numpy(), [-4, -4, -4], rtol=1e-6)
     only = lucid.compile(lambda a, b: extend.apply_all(both, NoAttrs(), a, b)[1], S, lucid.spec(3), verify=True)
     np.testing.assert_allclose(only(X, np.ones(3, np.float32)).numpy(), X - 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (lambda x: lucid.TensorType((-1, 3), x.dtype), "non-negative int or symbolic, got -1"),
+        (lambda x: lucid.TensorType((1.5, 3), x.dtype), "non-negative int or symbolic, got 1.5"),
+        (lambda x: lucid.TensorType(6, x.dtype), "a shape is a tuple, got 6"),
+        (lambda x: lucid.TensorType(x.shape, "float32"), "'float32' is not a supported element type"),
+        (lambda x: lucid.TensorType(x.shape, np.float32), "float32'> is not a supported element type"),
+        (lambda x: (), "no type, for the results y"),
+    ],
+)
+def test_a_type_that_no_value_can_have(given: Callable[[Any], Any], words: str) -> None:
+    op = register_op(OpDef("Odd", lambda attrs, x: given(x), NO_GRADIENT))
+    extend.kernel(op)(lambda k: None)
+    with pytest.raises(GraphError, match=f"Odd: its type rule gave .*{words}"):
+        applied(op)(lucid.tensor(X))
+    with pytest.raises(GraphError, match=f"Odd: its type rule gave .*{words}"):
+        lucid.compile(applied(op), S)
+
+
+def test_an_error_within_a_rule_says_whose_rule_it_is() -> None:
+    def noted(call: Callable[[], object], words: str) -> None:
+        with pytest.raises(ZeroDivisionError) as info:
+            call()
+        assert words in info.value.__notes__
+
+    x = lucid.tensor(X)
+    x.requires_grad = True
+    fails: Any = lambda *_: 1 // 0  # noqa: E731
+    noted(lambda: applied(register_op(OpDef("Infers", fails, NO_GRADIENT)))(x), "in the type rule of Infers")
+    noted(lambda: applied(entered("Derives", fails))(x).sum().backward(), "in the gradient rule of Derives")
+    op = register_op(OpDef("Writes", same, NO_GRADIENT))
+    extend.kernel(op)(fails)
+    noted(lambda: applied(op)(x), "in the kernel of Writes")
+    line = "np.copyto({y}, 1 // 0 * {x})"
+    noted(lambda: applied(entered("Runs", line=line))(x), "in the kernel of Runs, whose type rule gives float32[2, 3]")
+    op = entered("Defines")
+    extend.reference(op)(fails)
+    noted(lambda: lucid.compile(applied(op), S, verify=True)(X), "in the reference of Defines")
+
+
+def test_what_is_given_in_place_of_attributes_inputs_and_ops() -> None:
+    op = entered("Copies")
+    for attrs in (Firm(), {"size": 1}, None):
+        with pytest.raises(GraphError, match="Copies: its attributes are NoAttrs, got"):
+            apply(op, attrs, lucid.tensor(X))  # type: ignore[call-overload]
+    with pytest.raises(LucidError, match="none of its inputs is a tensor: there are none"):
+        apply(op, NoAttrs())  # type: ignore[call-overload]
+    for register in (extend.kernel, extend.reference):
+        with pytest.raises(OptionError, match="takes ops, got 'Copies'"):
+            register("Copies")(lambda k: None)  # type: ignore[arg-type]
+
+    def over(k: Any) -> None:
+        k.may_overwrite(0, 3)
+
+    op = register_op(OpDef("Over", same, NO_GRADIENT))
+    extend.kernel(op)(over)
+    with pytest.raises(GraphError, match="the kernel of Over lets output 0 overwrite 3, of 1 outputs and 1 inputs"):
+        applied(op)(lucid.tensor(X))

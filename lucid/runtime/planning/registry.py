@@ -9,7 +9,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from ...errors import GraphError, LucidError, from_handler
+from ...base.checks import shown
+from ...errors import GraphError, LucidError, OptionError, from_handler
 from ...graph.ir import Node
 from ...graph.opdef import A, OpDef
 from ...graph.types import TensorType
@@ -160,6 +161,8 @@ def kernel(
     def decorate(function: K) -> K:
         made: Lowering[A] = Lowering(lowering, function, accepts, ways or only, exact, staged, ordered, in_place, keeps)
         for op in ops:
+            if not isinstance(op, OpDef):
+                raise OptionError(f"kernel: takes ops, got {shown(op)}")
             there = _KERNELS.setdefault(op, [])
             if any(one.name == lowering for one in there):
                 raise GraphError(f"{op.name} has a lowering named {lowering!r} already")

@@ -319,6 +319,11 @@ class Emitter(Generic[E]):
 
     def may_overwrite(self, output: int, *inputs: int) -> None:
         """The output may be written over one of these inputs: element i is read before it is written."""
+        if not 0 <= output < len(self.outs) or not all(0 <= slot < len(self.ins) for slot in inputs):
+            raise GraphError(
+                f"the kernel of {self.node.op.name} lets output {output} overwrite {', '.join(map(str, inputs))}, "
+                f"of {len(self.outs)} outputs and {len(self.ins)} inputs"
+            )
         self.overwritable.extend((output, slot) for slot in inputs)
 
     def permuted(self, x: Operand, axes: tuple[int, ...], label: str = "t") -> Operand:
