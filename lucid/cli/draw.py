@@ -49,6 +49,7 @@ def run(
     else:
         graph = net.traced if which == "traced" else net.backward_graph
         graph.draw(picture, **options)
-    shown = "training" if backward else which
+    if backward:  # of two graphs, each with nodes of the other's
+        return Answer({"picture": picture, "graph": "training"}, [f"{named(picture)}: both halves of training"])
     said = f"{named(picture)}: {counted(len(graph), 'node')}"
-    return Answer({"picture": picture, "graph": shown, "nodes": len(graph)}, [said])
+    return Answer({"picture": picture, "graph": which, "nodes": len(graph)}, [said])
