@@ -40,8 +40,9 @@ def register_op(op: OpDef[A], *, replace: bool = False) -> OpDef[A]:
     """
     if not isinstance(op, OpDef):
         raise OptionError(f"register_op: takes an OpDef, got {shown(op)}")
-    if not isinstance(op.name, str) or not _NAME.fullmatch(op.name):
-        raise GraphError(f"register_op: an op's name has letters, digits and underscores, got {shown(op.name)}")
+    name: object = op.name
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise GraphError(f"register_op: an op's name has letters, digits and underscores, got {shown(name)}")
     _check(op)
     return add(op, replace=flag("register_op", "replace", replace))
 

@@ -25,6 +25,7 @@ from .arrays import LARGE, SPECIAL, Draw, Drawn, Strategy, between, broadcastabl
 _NONE = st.just(NoAttrs())
 _SLOPES = st.sampled_from((0.01, 1.0, 0.0, 0.5, 2.0, -0.5)).map(ew.AlphaAttrs)
 _GELUS = st.sampled_from(("none", "tanh")).map(ew.GeluAttrs)
+_ROOTS = st.booleans().map(ew.SqrtAttrs)
 _GRIDS = st.builds(RoundToAttrs, st.sampled_from(sorted(GRIDS)), st.booleans())
 _SOFTPLUS = st.builds(ew.SoftplusAttrs, st.sampled_from((1.0, 0.5, 2.0, -1.0)), st.sampled_from((20.0, 1.0)))
 
@@ -148,7 +149,7 @@ def _fused(draw: Draw) -> Drawn:
 
 _FLOATS = (
     ew.EXPM1, ew.LOG1P, ew.LOG2, ew.LOG10,
-    ew.EXP, ew.LOG, ew.SQRT, ew.SIN, ew.COS, ew.ERF, ew.TANH, ew.SIGMOID, ew.SILU, ew.FLOOR, ew.CEIL, ew.ROUND,
+    ew.EXP, ew.LOG, ew.SIN, ew.COS, ew.ERF, ew.TANH, ew.SIGMOID, ew.SILU, ew.FLOOR, ew.CEIL, ew.ROUND,
     ew.HARD_SWISH,
     tr.ASIN, tr.ACOS, tr.ATAN, tr.SINH, tr.COSH, tr.ASINH, tr.ACOSH, tr.ATANH,
 )  # fmt: skip
@@ -162,6 +163,7 @@ DRAWS: dict[OpDef, Strategy] = {
     ew.ELU: _unary(attrs=_SLOPES),
     ew.GELU: _unary(attrs=_GELUS),
     ew.SOFTPLUS: _unary(attrs=_SOFTPLUS),
+    ew.SQRT: _unary(attrs=_ROOTS),
     ROUND_TO: _unary(attrs=_GRIDS),
     CLIP: _clip(),
     ew.CAST: _cast(),

@@ -145,7 +145,7 @@ PASSES = [
         module(lambda: nn.Sequential(nn.Linear(4, 3), nn.ReLU())), [ROW], "fuse_linear"),
     Bug("passes.trim_kernels", "narrow(w, axis, first, last - first)", "narrow(w, axis, 0, last - first)",
         module(lambda: nn.Conv2d(3, 2, (3, 1), padding=(1, 0))), [(2, 3, 1, 5)], "trim_kernels"),
-    Bug("passes.linear_products", "weight.permute(1, 0)", "weight", module(Product), [ROW], "linear_products"),
+    Bug("passes.linear_products", "inputs[1].permute(1, 0)", "inputs[1]", module(Product), [ROW], "linear_products"),
     Bug("passes.fuse.attention", "(slot, 1 / number) if number", "(slot, float(number)) if number",
         attention, [(2, 5, 8)] * 3, "fuse_attention"),
     Bug("passes.defer_bias", "inputs.append(-late)", "inputs.append(late)",
