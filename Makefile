@@ -62,7 +62,7 @@ pictures: $(DONE)-test
 	@$(BIN)/python examples/pictures.py
 
 peer: $(DONE)-test $(DONE)-peer
-	@$(BIN)/python -m pytest -q -o addopts="-W error --strict-markers --strict-config" tests/peer
+	@$(BIN)/python -m pytest -q -n auto -o addopts="-W error --strict-markers --strict-config" tests/peer
 
 models: $(DONE)-test $(DONE)-peer
 	@$(BIN)/python -m tests.real.fetch >/dev/null
