@@ -3,7 +3,7 @@
 #   make demo     train, compile, draw, save and reload a CNN on real handwritten digits; writes demo-out/
 #   make test     the test suite
 #   make check    lint, format, types, tests
-#   make machines the suite beside two busy processes, and on each machine that is described (MACHINES='busy 1core')
+#   make machines the suite beside two busy processes, and on each machine that is described (MACHINES='busy 1core --shares 16')
 #   make soak     sweeps at length: generated programs, files, calls and interrupts (SOAK='stale --seconds 60' picks one)
 #   make browser  try reports in headless Chromium, which has to be there (apt-get install chromium)
 #   make docs     build the documentation, run its notebooks and check its links; writes site/html/

@@ -13,12 +13,14 @@ from lucid.runtime.planning.machine import Machine, described
 from lucid.runtime.workers import settings
 
 from . import asking, machines
+from .shares import Share
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--machine", choices=machines.MACHINES, help="run all tests as if on this machine")
     parser.addoption("--note-asking", type=Path, metavar="FILE", help="write there which tests ask what the machine is")
     parser.addoption("--only-asking", type=Path, metavar="FILE", help="leave out tests that were noted not to ask")
+    parser.addoption("--share", type=Share.parse, metavar="K/N", help="run the tests that belong to one of N shares")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -29,6 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
         path = config.getoption(option)
         if path is not None:
             config.pluginmanager.register(plugin(path))
+    share = config.getoption("--share")
+    if share is not None:
+        config.pluginmanager.register(share)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

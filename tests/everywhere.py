@@ -5,11 +5,12 @@ The run beside busy processes is the first, is whole, and takes down which tests
 core, where BLAS has one thread, which no test asks.
 
 ``python -m tests.everywhere 1core busy -- tests/runtime/test_conv.py`` runs a part of it; what follows ``--`` is
-pytest's.
+pytest's. ``--shares 16`` runs a sixteenth of the tests everywhere, with each commit another one (``shares.py``).
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from .machines import MACHINES
+from .shares import whose_turn
 
 ROOT = Path(__file__).parent.parent
 BUSY, WHOLE = "busy", "1core"
@@ -53,7 +55,7 @@ def suite(name: str, arguments: Sequence[str], notes: Path) -> int:
     told = [f"--note-asking={notes}"] if name == BUSY else ["--machine", name]  # a path alone is taken for a test's
     if name not in (BUSY, WHOLE) and notes.exists():
         told.append(f"--only-asking={notes}")
-    command = [sys.executable, "-m", "pytest", "-q", *(arguments or ["-n", "auto"]), *told]
+    command = [sys.executable, "-m", "pytest", "-q", *arguments, *told]
     with busy() if name == BUSY else nullcontext():
         return subprocess.run(command, cwd=ROOT, check=False).returncode
 
@@ -63,14 +65,29 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+def arguments_of(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The names of the machines, and what pytest is told; exits where a machine is not described."""
+    cut = arguments.index("--") if "--" in arguments else len(arguments)
+    parser = argparse.ArgumentParser(prog="tests.everywhere", description=__doc__)
+    parser.add_argument("machines", nargs="*", metavar="MACHINE", help=f"some of {', '.join([BUSY, *MACHINES])}")
+    parser.add_argument("--shares", type=int, metavar="N", help="run a share of the tests: N take turns, by commit")
+    given = parser.parse_args(arguments[:cut])
+    unknown = set(given.machines) - {*MACHINES, BUSY}
+    if unknown:
+        parser.error(f"{', '.join(sorted(unknown))}: expected some of {', '.join([BUSY, *MACHINES])}")
+    if given.shares is not None and given.shares < 1:
+        parser.error("there is one share at least")
+    rest = list(arguments[cut + 1 :]) or ["-n", "auto"]
+    if given.shares is not None:
+        share = whose_turn(given.shares, ROOT)
+        say(f"share {share} of the tests")
+        rest += ["--share", str(share)]
+    return given.machines or [BUSY, *MACHINES], rest
+
+
 def main(arguments: Sequence[str]) -> int:
     """0 where all pass everywhere."""
-    cut = arguments.index("--") if "--" in arguments else len(arguments)
-    names, rest = arguments[:cut] or [BUSY, *MACHINES], arguments[cut + 1 :]
-    unknown = set(names) - {*MACHINES, BUSY}
-    if unknown:
-        say(f"{', '.join(sorted(unknown))}: expected some of {', '.join([*MACHINES, BUSY])}")
-        return 2
+    names, rest = arguments_of(arguments)
     codes = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in names:

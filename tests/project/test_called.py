@@ -16,7 +16,7 @@ from ..nets import NETS
 from ..op_checks import all_cases
 from ..random_models import RandomModel
 from ..runtime.test_statements import run, with_each_lowering
-from .test_architecture import IMPORTS, imports_of
+from .test_architecture import imports, imports_of
 
 COMPILER = (
     "lucid.graph.ir", "lucid.graph.opdef", "lucid.graph.ops", "lucid.graph.trace", "lucid.autodiff", "lucid.passes",
@@ -70,8 +70,8 @@ def used(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 def check(used: set[str]) -> None:
     assert VIEWS in used
-    wrong = [f"{module} knows {', '.join(of_compiler(module, IMPORTS))}" for module in sorted(used)
-             if of_compiler(module, IMPORTS)]  # fmt: skip
+    wrong = [f"{module} knows {', '.join(of_compiler(module, imports()))}" for module in sorted(used)
+             if of_compiler(module, imports())]  # fmt: skip
     assert not wrong, "\n".join(wrong)
 
 
@@ -103,8 +103,8 @@ def test_nets(name: str, used: set[str]) -> None:
 
 def test_the_rule_can_fail() -> None:
     source = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ..program.emitter import Operand"
-    made = {**IMPORTS, "lucid.runtime.kernels.calls": imports_of("lucid.runtime.kernels.calls", source)}
-    assert of_compiler("lucid.runtime.kernels.calls", IMPORTS) == []
+    made = {**imports(), "lucid.runtime.kernels.calls": imports_of("lucid.runtime.kernels.calls", source)}
+    assert of_compiler("lucid.runtime.kernels.calls", imports()) == []
     made["lucid.runtime.kernels.x"] = imports_of("lucid.runtime.kernels.x", "from .calls import check_divisor")
     for module in ("lucid.runtime.kernels.calls", "lucid.runtime.kernels.x"):
         assert "lucid.runtime.program.emitter" in of_compiler(module, made)

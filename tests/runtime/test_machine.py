@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import functools
 import gc
@@ -29,7 +30,7 @@ from lucid.runtime.program.plan import make_plan
 from lucid.runtime.program.printer import generate
 from lucid.runtime.workers.cores import LIMITS, available_cores
 
-from .. import everywhere
+from .. import everywhere, shares
 from ..machines import MACHINES, USUAL, environment, untold
 from ..nets import NETS
 
@@ -170,7 +171,42 @@ def test_every_machine_has_its_turn_and_one_failure_is_one_of_the_whole(
     assert capsys.readouterr().out.count("FAILED") == 1
     assert everywhere.main(["1core", "--", "tests/runtime/test_conv.py"]) == 0
     assert commands[-1][-3:] == ["tests/runtime/test_conv.py", "--machine", "1core"]
-    assert everywhere.main(["2cores"]) == 2
+    with pytest.raises(SystemExit):
+        everywhere.main(["2cores"])
+    assert "2cores: expected some of busy, 1core" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        everywhere.main(["--shares", "0"])
+    monkeypatch.setattr(everywhere, "whose_turn", lambda of, root: shares.Share(3, of))
+    assert everywhere.main(["--shares", "7"]) == 0
+    assert {command[command.index("--share") + 1] for command in commands[-6:]} == {"3/7"}  # the same on all of them
+    assert "share 3/7 of the tests\n" in capsys.readouterr().out
+
+
+def test_shares_take_turns_until_all_tests_were_run(tmp_path: Path) -> None:
+    def git(*command: str) -> None:
+        who = dict.fromkeys(("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME", "EMAIL"), "nobody")
+        subprocess.run(["git", *command], cwd=tmp_path, env={**os.environ, **who}, check=True)
+
+    assert shares.whose_turn(5, tmp_path).of == 5  # by the day, as it is no repository
+    git("init", "-q")
+    turns = []
+    for _ in range(3):
+        git("commit", "-q", "--allow-empty", "-m", "One more")
+        turns.append(shares.whose_turn(3, tmp_path))
+    assert {share.number for share in turns} == {1, 2, 3}
+    names = [f"tests/test_it.py::test_case[{number}]" for number in range(300)]
+    left_out: list[SimpleNamespace] = []
+    config = SimpleNamespace(hook=SimpleNamespace(pytest_deselected=lambda items: left_out.extend(items)))
+    parts = []
+    for share in turns:
+        items = [SimpleNamespace(nodeid=name) for name in names]
+        share.pytest_collection_modifyitems(config, items)  # type: ignore[arg-type]
+        parts.append({item.nodeid for item in items})
+    assert len(left_out) == 600
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 300 and min(map(len, parts)) > 70
+    for wrong in ("0/3", "4/3", "3", "-1/3", "a/b"):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected a share as 3/16"):
+            shares.Share.parse(wrong)
 
 
 ASKING = """
