@@ -40,6 +40,11 @@ class Conv:
         return any((self.rows.before, self.rows.after, self.cols.before, self.cols.after))
 
     @property
+    def single(self) -> bool:
+        """Whether a window is one pixel."""
+        return self.rows.kernel == self.cols.kernel == 1
+
+    @property
     def pixels(self) -> int:
         return self.images * self.rows.count * self.cols.count
 

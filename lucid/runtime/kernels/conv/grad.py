@@ -1,5 +1,7 @@
-"""Gradients of the convolution: the input's by products scattered over windows or as a convolution, the weight's
-as a sum of products of gathered windows. A transposed convolution is an input gradient with a bias."""
+"""Gradient of a convolution's input: by products scattered over windows, or as a convolution.
+
+A transposed convolution is an input gradient with a bias.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +10,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from ....graph.ir import Node
-from ....graph.ops.conv import CONV_GRAD_INPUT, CONV_GRAD_WEIGHT, CONV_TRANSPOSE, ConvAttrs
+from ....graph.ops.conv import CONV_GRAD_INPUT, CONV_TRANSPOSE, ConvAttrs
 from ....graph.types import TensorType
 from ....graph.windows import Window, windows_of
 from ...planning.registry import kernel
 from ...planning.work import Product, Work
 from ...program.emitter import Emitter
-from ...program.views import as_view
 from ..shared.loop import BlockLoop, channels_last, laid_out, recheck
 from .geometry import Conv, unpooled
 from .grad_views import bind_factors, bind_gradients, bind_scatter, bind_weights
-from .im2col import emit, gather, most_pixels, plain_blocks
+from .im2col import emit, most_pixels, plain_blocks
 from .im2col_views import pack_weights
 from .numbers import conv_of
 
@@ -86,34 +87,3 @@ def grad_input_scattered(k: Emitter) -> None:
     loop.line(f"np.matmul({gradient}, {weight}, out={product})")
     loop.for_each((target, source), taps, f"np.add({target}, {source}, out={target})")
     loop.emit()
-
-
-@kernel(CONV_GRAD_WEIGHT, lowering="im2col")
-def grad_weight(k: Emitter) -> None:
-    """The sum over all blocks of dy's matrix, turned, times the window matrix."""
-    recheck(k)
-    (x, dy), (dw,) = k.ins, k.outs
-    last = channels_last(dy)
-    dy = laid_out(k, dy, last, "gradient")
-    conv = conv_of(k.attrs.conv, x.shape, dw.shape, dy.shape)
-    blocks = plain_blocks(conv, x.dtype.itemsize)
-    if not blocks:
-        k.line(f"{dw}.fill(0)")
-        return
-    total = k.scratch((conv.groups, conv.group_out, conv.taps), x.dtype, "total")
-    share = k.scratch((conv.group_out, conv.taps), x.dtype, "share")
-    k.line(f"{total}.fill(0)")
-    loop = BlockLoop(k, [blocks])
-    _, g = gather(loop, unpooled(conv), x)
-    gradient = loop.each("gradient", bind_gradients, loop.blocks, dy, last)
-    factor = f"{gradient}.T"
-    if not last:
-        packed = k.scratch((most_pixels(loop, unpooled(conv)), conv.group_out), dy.dtype, "gradient")
-        filled = f"{packed}[:len({g.matrix})]"
-        loop.line(f"{k.use(as_view)}({filled}, {gradient}.shape)[...] = {gradient}")
-        factor = f"{filled}.T"
-    sum_ = loop.each("total", bind_weights, conv, loop.blocks, total)
-    loop.line(f"np.matmul({factor}, {g.matrix}, out={share})", f"np.add({sum_}, {share}, out={sum_})")
-    loop.emit()
-    shape = (conv.outputs, conv.rows.kernel, conv.cols.kernel, conv.group_in)
-    k.line(f"{dw}[...] = {total}.reshape({shape}).transpose(0, 3, 1, 2)")

@@ -42,6 +42,11 @@ def blocks_of(conv: Conv, rows: int, pixels_per_row: int, itemsize: int, *, over
     streamed = conv.taps * conv.group_out * itemsize > this_machine().l2
     least = 2 * LEAST_ROWS if streamed else LEAST_ROWS  # each block streams the weights
     most = max(least, (2 if overlap else 1) * BLOCK_BYTES // (max(conv.taps, conv.group_out) * itemsize))
+    return _cut(conv, rows, pixels_per_row, most)
+
+
+def _cut(conv: Conv, rows: int, pixels_per_row: int, most: int) -> list[Block]:
+    """The same with about so many rows of the window matrix in a block."""
     image = rows * pixels_per_row
     if image <= most:
         cuts = [(a, b, 0, rows) for a, b in pieces(conv.images, most // image)]
@@ -54,6 +59,11 @@ def blocks_of(conv: Conv, rows: int, pixels_per_row: int, itemsize: int, *, over
 def plain_blocks(conv: Conv, itemsize: int) -> list[Block]:
     """The rows of a convolution without pooling."""
     return blocks_of(conv, conv.rows.count, conv.cols.count, itemsize)
+
+
+def pixel_blocks(conv: Conv, most: int) -> list[Block]:
+    """The same with about so many pixels in a block."""
+    return _cut(conv, conv.rows.count, conv.cols.count, most) if conv.pixels * conv.outputs else []
 
 
 def _blocks(layer: Layer, itemsize: int) -> list[Block]:
@@ -124,17 +134,23 @@ def _passing(node: Node, inputs: tuple[TensorType, ...], conv: Conv) -> Work:
     results = math.prod(y.concrete)
     # the pooling goes over all of the product, what follows it over the results
     passed = (passes - 1) * results + conv.pixels * conv.outputs if axes else passes * results
+    return gathering(conv, inputs[0]) + Work(
+        near=2 * passed * inputs[0].dtype.itemsize,
+        straight=0 if y.order == CHANNELS_LAST else results,
+        pixels=0 if side_by_side(axes) else results // conv.outputs * axes[1].kernel * conv.groups,
+    )
+
+
+def gathering(conv: Conv, x: TensorType) -> Work:
+    """What it takes to gather the windows of all groups."""
     together = conv.cols.dilation == 1
     runs = conv.pixels * conv.rows.kernel * conv.groups * (1 if together else conv.cols.kernel)
     single = conv.group_in * (conv.cols.kernel if together else 1) == 1  # numbers are copied along another axis
-    turned = 0 if inputs[0].order == CHANNELS_LAST else math.prod(inputs[0].concrete)
-    back = 0 if y.order == CHANNELS_LAST else results
+    turned = 0 if x.order == CHANNELS_LAST else math.prod(x.concrete)
     return Work(
-        near=(conv.pixels * conv.taps * conv.groups + 2 * passed) * inputs[0].dtype.itemsize,
+        near=conv.pixels * conv.taps * conv.groups * x.dtype.itemsize,
         loops=0 if single else runs,
-        straight=back,
         turned=turned + (runs if single else 0),
-        pixels=0 if side_by_side(axes) else results // conv.outputs * axes[1].kernel * conv.groups,
     )
 
 

@@ -75,6 +75,11 @@ def bind_sources(layer: Layer, work: Deal[Block], x: Array) -> list[list[Array]]
     return per_block(source, work)
 
 
+def matrices_of(gathered: Deal[Gather]) -> list[list[Array]]:
+    """The window matrix of each block."""
+    return of_each(lambda gather: gather.matrix, gathered)
+
+
 def _windows(layer: Layer, inner: Block, image: Array, memory: Array) -> tuple[Array, Array, Array]:
     """The windows of an image (images, rows, columns, channels), side by side in memory, and as a matrix."""
     conv, (down, right) = layer.conv, layer.taps

@@ -1,0 +1,176 @@
+"""Gradient of the weight: for a block of pixels, what came back from each output times the windows that made it.
+
+A product is quick where it is deep: its result is written, or added to what was there, once for each block of pixels.
+So that a block has many pixels, and their windows lie in the cache all the same, the channels of a group are taken by
+ranges, as if these were groups of their own that all make the same outputs. Workers take ranges, each of which is a
+part of the result; where there are too few they share the pixels of one, and their sums are added at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ....graph.ir import Node
+from ....graph.ops.conv import CONV_GRAD_WEIGHT, ConvWeightAttrs
+from ....graph.types import CHANNELS_LAST, TensorType
+from ...planning.registry import Way, kernel
+from ...planning.work import NOTHING, Product, Work
+from ...program.emitter import Emitter, Operand
+from ..shared.cut import Block, deal
+from ..shared.loop import BlockLoop, Bound, bind, channels_last, laid_out, recheck
+from ..shared.panels import multiply_lines
+from .geometry import Conv, unpooled
+from .grad_weight_views import (
+    Share,
+    Turned,
+    bind_gradients,
+    bind_joins,
+    bind_pixels,
+    bind_shares,
+    bind_turned,
+    groups_of,
+    joined_groups,
+    turned_matrices,
+)
+from .im2col import gather, gathering, most_pixels, pixel_blocks, plain_blocks
+from .im2col_views import matrices_of
+from .numbers import conv_of
+
+LEAST_CHANNELS = 32
+"""Channels of a range: with fewer, windows are copied in short runs."""
+
+
+@dataclass(frozen=True)
+class WeightCut:
+    """How the work is cut: the channels of a group in so many ranges, and up to so many pixels in a block."""
+
+    ranges: int
+    pixels: int
+
+    def __str__(self) -> str:
+        return f"{self.pixels} pixels" + (f", channels in {self.ranges}" if self.ranges > 1 else "")
+
+
+def _ranged(conv: Conv, ranges: int) -> Conv:
+    """A convolution whose groups are the ranges of the channels of each group; each makes all outputs of its group."""
+    return replace(conv, outputs=conv.outputs * ranges, groups=conv.groups * ranges)
+
+
+def _is_direct(conv: Conv, x: TensorType) -> bool:
+    """Whether the pixels are windows as they lie."""
+    return conv.single and conv.rows.stride == conv.cols.stride == 1 and not conv.padded and x.order == CHANNELS_LAST
+
+
+def _deal(conv: Conv, x: TensorType, workers: int) -> list[list[Block]]:
+    """Range by range; where nothing is gathered, as few blocks as keep the workers busy."""
+    if not _is_direct(conv, x):
+        return deal(plain_blocks(conv, x.dtype.itemsize), workers)
+    return deal(pixel_blocks(conv, -(-conv.pixels // (workers if conv.groups % workers else 1))), workers)
+
+
+# ---------------------------------------------------------------- choosing the ranges
+
+
+def _ranges(conv: Conv) -> list[int]:
+    """In how many ranges the channels of a group may be taken."""
+    found = [1]
+    while conv.group_in % (2 * found[-1]) == 0 and conv.group_in // (2 * found[-1]) >= LEAST_CHANNELS:
+        found.append(2 * found[-1])
+    return found
+
+
+def _work(conv: Conv, x: TensorType, work: Sequence[Sequence[Block]]) -> Work:
+    """What the busiest worker does, and what is done when all have ended."""
+    numbers, rows, itemsize = conv.group_out * conv.taps, conv.images * conv.rows.count, x.dtype.itemsize
+    gathered = NOTHING if _is_direct(conv, x) else _gathering(conv, x) * (1 / (conv.groups * rows))
+
+    def one(block_rows: int) -> Work:
+        product = Product(conv.group_out, block_rows * conv.cols.count, conv.taps, itemsize, True, True)
+        return Work((product,), near=3 * numbers * itemsize, calls=6) + gathered * block_rows
+
+    done = Work.of_busiest([[b.image_rows for b in mine] for mine in work], one, lambda block_rows: block_rows)
+    joined = len(joined_groups(conv, work))
+    placed = 0 if conv.single else joined + max(len(groups_of(conv, mine)) for mine in work)
+    return done + Work(straight=placed * numbers, far=3 * joined * (len(work) - 1) * numbers * itemsize)
+
+
+def _gathering(conv: Conv, x: TensorType) -> Work:
+    """To gather all windows; of a range the channels of each pixel are copied apart."""
+    pixels = math.prod(x.concrete) // conv.channels * conv.groups
+    return gathering(conv, x) + Work(pixels=pixels if conv.groups > 1 else 0)
+
+
+def _ways(node: Node[ConvWeightAttrs], inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
+    x, dy = inputs
+    whole, found = conv_of(node.attrs.conv, x.concrete, node.outputs[0].concrete, dy.concrete), []
+    for ranges in _ranges(whole):
+        conv = _ranged(whole, ranges)
+        work = _deal(conv, x, threads)
+        pixels = max((b.image_rows for mine in work for b in mine), default=0) * conv.cols.count
+        found.append(Way(_work(conv, x, work) if work else NOTHING, WeightCut(ranges, pixels)))
+    return found
+
+
+# ---------------------------------------------------------------- the kernel
+
+
+@kernel(CONV_GRAD_WEIGHT, lowering="im2col", ways=_ways, staged=True)
+def grad_weight(k: Emitter) -> None:
+    """Blocks of windows, gathered unless they lie side by side, and their products."""
+    recheck(k)
+    (x, dy), (dw,), ranges = k.ins, k.outs, k.way.ranges
+    conv = _ranged(conv_of(k.attrs.conv, x.shape, dw.shape, dy.shape), ranges)
+    work = _deal(conv, x.type, k.threads)
+    if not work:
+        k.line(f"{dw}.fill(0)")
+        return
+    loop = BlockLoop(k, work)
+    gradients = _gradients(loop, conv, ranges, dy)
+    if _is_direct(conv, x.type):
+        windows = loop.bind("pixels", bind_pixels, conv, loop.blocks, laid_out(k, x, True, "pixels"))
+    else:
+        windows = loop.bind("matrices", matrices_of, gather(loop, unpooled(conv), x)[0])
+    memory = _sums(loop, conv)
+    v = loop.parts(loop.bind("shares", bind_shares, conv, ranges, loop.blocks, gradients, windows, memory, dw), Share)
+    loop.line(multiply_lines(k, v.products), *_finish(k, v.sums, v.places))
+    loop.emit()
+    if joined_groups(conv, work):
+        joins = bind(k, "joins", bind_joins, conv, ranges, loop.blocks, memory, dw)
+        for line in _finish(k, f"{joins}.sums", f"{joins}.places"):
+            k.line(line)
+
+
+def _gradients(loop: BlockLoop[Block], conv: Conv, ranges: int, dy: Operand) -> Bound:
+    """What came back from the outputs of each block as a matrix (pixels, outputs); turned in the loop if need be."""
+    last = channels_last(dy)
+    dy = laid_out(loop.k, dy, last, "gradient")
+    sources = loop.bind("gradients", bind_gradients, conv, ranges, loop.blocks, dy, last)
+    if last:
+        return sources
+    memory = loop.scratch((most_pixels(loop, unpooled(conv)), conv.group_out), dy.dtype, "gradient")
+    turned = loop.bind("turned", bind_turned, sources, memory)
+    t = loop.parts(turned, Turned)
+    loop.line(f"{t.target}[...] = {t.source}")
+    return loop.bind("factors", turned_matrices, turned)
+
+
+def _sums(loop: BlockLoop[Block], conv: Conv) -> tuple[tuple[Operand, Operand], ...]:
+    """Memory of each worker for the sums of its groups, and for what a block adds to them."""
+    work, dtype = loop.work, loop.k.ins[0].dtype
+    most = max(len(groups_of(conv, mine)) for mine in work)
+    held = 0 if conv.single and not joined_groups(conv, work) else most
+    again = any(len(groups_of(conv, mine)) < len(mine) for mine in work)
+    totals = loop.scratch((held, conv.group_out, conv.taps), dtype, "total")
+    shares = loop.scratch((conv.group_out if again else 0, conv.taps), dtype, "share")
+    return tuple(zip(totals, shares, strict=True))
+
+
+def _finish(k: Emitter, sums: object, places: object) -> tuple[str, str]:
+    """The lines that add what they say to sums, and bring these to their places."""
+    total, share, place, value = (k.names.fresh(name) for name in ("total", "share", "place", "value"))
+    return (
+        f"for {total}, {share} in {sums}:\n    np.add({total}, {share}, out={total})",
+        f"for {place}, {value} in {places}:\n    {place}[...] = {value}",
+    )
