@@ -11,6 +11,7 @@
 #   make peer     compare with PyTorch and ONNX Runtime, and run a notebook (installs what it needs)
 #   make models   fetch real ONNX models and compare each with ONNX Runtime (installs it)
 #   make onnx     run the backend suite of the onnx package; fails where fewer cases pass than tests/suite/table.md says
+#   make mpi      train in several processes: install MPI and run what needs its mpiexec
 #   make plugin   install the package of examples/plugin into an environment of its own, type-check and test it there
 #   make bench    the benchmarks, beside PyTorch, ONNX Runtime and OpenVINO (installs them); writes benchmarks/results/
 #   make clean    remove what the targets made, .venv included
@@ -24,7 +25,7 @@ BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 DONE := $(VENV)/.lucid
 
-.PHONY: help demo test machines check lint soak browser docs pictures peer models onnx plugin bench clean
+.PHONY: help demo test machines check lint soak browser docs pictures peer models onnx mpi plugin bench clean
 .NOTPARALLEL:   # the targets share one environment
 .DELETE_ON_ERROR:
 export PYTHONDONTWRITEBYTECODE =   # the many processes that tests start need not compile what others have compiled
@@ -70,6 +71,9 @@ models: $(DONE)-test $(DONE)-peer
 
 onnx: $(DONE)-test
 	@$(BIN)/python -m pytest -q -o addopts="--strict-markers --strict-config" tests/suite
+
+mpi: $(DONE)-test $(DONE)-mpi
+	@$(BIN)/python -m pytest -q -o addopts="-W error --strict-markers --strict-config" tests/mpi
 
 plugin: $(DONE)-dev
 	@rm -rf $(VENV)/plugin

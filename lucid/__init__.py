@@ -256,6 +256,7 @@ _LAZY = {
     "autograd": "autograd",
     "extend": "extend",
     "data": "data",
+    "distributed": "distributed",
     "models": "models",
     "fit": "training.loop",
     "load_checkpoint": "training.checkpoint",

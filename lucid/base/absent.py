@@ -50,7 +50,6 @@ TOP: Final[Mapping[str, str]] = {
     "checkpoint": _CHECKPOINT,
     "func": "lucid.grad(f) and lucid.value_and_grad(f)",
     "utils": f"lucid.nn.utils, lucid.data; for checkpoint, {_CHECKPOINT}",
-    "distributed": "one process runs a model, with as many threads as lucid.set_num_threads says",
     "seed": "lucid.manual_seed(n)",
     "random": "lucid.rand, lucid.randn, lucid.randint; lucid.manual_seed(n)",
     "linalg": "lucid.norm, lucid.matmul; outside a model np.linalg of t.numpy()",
@@ -269,6 +268,16 @@ DATA: Final[Mapping[str, str]] = {
     **dict.fromkeys(("dataloader", "dataset", "sampler"), "lucid.data has it itself: lucid.data.DataLoader"),
 }
 """Names of ``lucid.data``."""
+
+
+DISTRIBUTED: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("init_process_group", "new_group"), "lucid.distributed.group(), in a program that mpiexec starts"),
+    **dict.fromkeys(("barrier", "broadcast", "all_reduce"), "lucid.distributed.group().{0}"),
+    "DistributedDataParallel": "lucid.compile_step(model, loss, optimizer, group=lucid.distributed.group())",
+    "DistributedSampler": "lucid.data.DistributedSampler",
+    "destroy_process_group": "MPI ends with the process",
+}
+"""Names of ``lucid.distributed``."""
 
 
 TRAINING: Final[Mapping[str, str]] = {

@@ -10,6 +10,7 @@ from ..graph.types import is_float
 from ..nn.module import Module
 from ..nn.tables import ATTRIBUTES
 from ..tensor.tensor import Tensor
+from .arguments import Structure, leaf_names
 
 Model: TypeAlias = "Callable[..., object]"
 """A model, loss or metric: what computes with tensors."""
@@ -80,6 +81,10 @@ class Objective(Module):
         if metrics:
             also.append({name: metric(made, *target) for name, metric in metrics.items()})
         return (value, *also) if also else value
+
+    def metrics_in(self, structure: Structure) -> int:
+        """How many of the results of this structure, the last ones, are metrics."""
+        return len(list(leaf_names(structure[-1], ""))) if self.called[3] else 0
 
     called: tuple[Model, Model | None, bool, dict[str, Model]]
 

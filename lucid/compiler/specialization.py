@@ -222,9 +222,13 @@ class Specialization:
 
     def run(self, program: Program, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """Run with the state's present content."""
+        self.ready(program, arrays)
+        return program(*arrays)
+
+    def ready(self, program: Program, arrays: Sequence[Array]) -> None:
+        """Give a program the state's present content."""
         if program.seen != changes.of_contents.now:
             self._reload(program, arrays)
-        return program(*arrays)
 
     def _reload(self, program: Program, inputs: Sequence[Array]) -> None:
         now = changes.of_contents.now

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from typing import Any, NoReturn
@@ -13,6 +15,7 @@ import numpy as np
 from ..base import changes
 from ..base.arrays import Array
 from ..base.checks import integer, number, shown, user_stacklevel
+from ..distributed.group import Group
 from ..errors import ExecutionError, OptionError, TraceError
 from ..graph import rng
 from ..graph.ir import Graph
@@ -30,6 +33,7 @@ from .record import Record
 from .specialization import Specialization
 from .step_form import Form, Look, Members, Progress
 from .step_graph import NOT_FINITE, Holders, step_graph
+from .step_ranks import Ranks, Talk
 
 
 class CompiledStep(CompiledModel):
@@ -55,9 +59,10 @@ class CompiledStep(CompiledModel):
     def __init__(
         self, objective: Objective, optimizer: Optimizer, specs: Specs, options: Options, *,
         clip_grad: float | None = None, clip_norm: float | None = None, accumulate: int = 1,
-        detect_anomaly: bool = False,
+        detect_anomaly: bool = False, group: Group | None = None,
     ) -> None:  # fmt: skip
         self.optimizer = optimizer
+        self._ranks = None if group is None else Ranks(group, objective, optimizer)
         self.clip_grad, self.clip_norm = clip_grad, clip_norm
         self.accumulate = accumulate
         self._detects = detect_anomaly
@@ -74,7 +79,7 @@ class CompiledStep(CompiledModel):
     def __call__(self, /, *args: object, **kwargs: object) -> Any:
         if active_trace.get() is not None:
             raise TraceError("a compiled step cannot be part of what is traced: it changes parameters")
-        with self._turn:
+        with self._turn, nullcontext() if self._ranks is None else self._ranks.call():
             for group in self.optimizer.param_groups:
                 self.optimizer.check(group)
             self._form = self._present_form()
@@ -105,8 +110,31 @@ class CompiledStep(CompiledModel):
         trace = super()._find(structure, leaves)
         made = trace.specialization
         assert isinstance(made, StepSpecialization)
-        made.follow(self.optimizer, {"clip_grad": self.clip_grad, "clip_norm": self.clip_norm})
+        made.follow(self.optimizer, self._own)
+        if self._ranks is not None and self._ranks.due:
+            also = self._others(self._ranks, made)
+            if also:  # another graph, with those too
+                self._form = replace(self._form, also=also)
+                trace = self._find(structure, leaves)
+                more = trace.specialization
+                assert isinstance(more, StepSpecialization)
+                self._ranks.expect(more.talk)
         return trace
+
+    @property
+    def _own(self) -> dict[str, float | None]:
+        """The step's numbers beside the optimizer's."""
+        return {"clip_grad": self.clip_grad, "clip_norm": self.clip_norm}
+
+    def _others(self, ranks: Ranks, made: StepSpecialization) -> frozenset[int]:
+        """Agree with the other ranks: the parameters of which they have gradients and this one has not."""
+        groups = self.optimizer.param_groups
+        numbers = [self.optimizer.scalars(group) for group in groups], self._own
+        used = ranks.agree(made.talk, numbers, self._progress.now[0])
+        params = [p for group in groups for p in group["params"]]
+        also = frozenset(id(p) for p, one, mine in zip(params, used, made.talk.used, strict=True) if one and not mine)
+        self._warn([p for p in made.missing if id(p) not in also])
+        return also
 
     def _holding(self, key: object) -> Trace | None:
         for trace in reversed(self._by_key.get(key, ())):
@@ -129,7 +157,8 @@ class CompiledStep(CompiledModel):
         clips = self.clip_grad is not None, self.clip_norm is not None
         last = position == self.accumulate - 1
         members = self._members.present(optimizer, gathered)
-        return Form(type(optimizer), flags, members, clips, self.accumulate, gathered, last, self._detects)
+        place = None if self._ranks is None else self._ranks.place
+        return Form(type(optimizer), flags, members, clips, self.accumulate, gathered, last, self._detects, place)
 
     # ------------------------------------------------------------ tracing
 
@@ -139,9 +168,16 @@ class CompiledStep(CompiledModel):
         named = dict(objective.named_parameters())
         self._check_optimizer({id(p) for p in (*named.values(), *state.values())})
         names = {id(p): name for name, p in named.items()}
-        graph, holders, missing = step_graph(recorded.graph, state, self.optimizer, self._form, self._sums, names)
-        self._warn(missing, names)
-        return StepSpecialization(recorded, graph, structure, state, self.options, self._store, self._form, holders, self._progress)  # fmt: skip # noqa: E501
+        metrics = objective.metrics_in(recorded.results.structure)
+        graph, holders, missing = step_graph(
+            recorded.graph, state, self.optimizer, self._form, self._sums, names, metrics
+        )
+        if self._ranks is None:  # else others may have them
+            self._warn(missing)
+        return StepSpecialization(
+            recorded, graph, structure, state, self.options, self._store, self._form, holders, self._progress,
+            missing, self._ranks,
+        )  # fmt: skip
 
     def _check_optimizer(self, known: set[int]) -> None:
         others = [p for group in self.optimizer.param_groups for p in group["params"] if id(p) not in known]
@@ -151,11 +187,13 @@ class CompiledStep(CompiledModel):
                 f"{others[0].type}); make the optimizer of model.parameters(), when the model has all its layers"
             )
 
-    def _warn(self, missing: Sequence[Tensor], names: Mapping[int, str]) -> None:
+    def _warn(self, missing: Sequence[Tensor]) -> None:
         """Name the parameters that no gradient reaches, each once."""
         fresh = [p for p in missing if id(p) not in self._warned]
         self._warned.update(map(id, fresh))
         if fresh:
+            assert isinstance(self.model, Objective)
+            names = {id(p): name for name, p in self.model.named_parameters()}
             listed = ", ".join(names.get(id(p), str(p.type)) for p in fresh[:8]) + (", …" if len(fresh) > 8 else "")
             warnings.warn(
                 f"compile_step: the loss does not depend on {listed}: no gradient, no update. Where that is meant, "
@@ -169,6 +207,11 @@ class CompiledStep(CompiledModel):
             raise OptionError(
                 "a step that adds up gradients is several graphs, of which a file would keep one: save one without "
                 "accumulate, or the state of model and optimizer by save_checkpoint"
+            )
+        if self._ranks is not None:
+            raise OptionError(
+                "a step of a group is a part of what all its ranks do: save the state of model and optimizer by "
+                "save_checkpoint, in one rank"
             )
         super().save(path)
 
@@ -198,11 +241,15 @@ class StepSpecialization(Specialization):
         Of the step.
     progress
         Where the calls are.
+    missing
+        The parameters that no gradient reaches.
+    ranks
+        Who adds up what it does; None where it is by itself.
     """
 
     def __init__(
         self, recorded: Record, graph: Graph, structure: Structure, state: Mapping[str, Tensor], options: Options,
-        store: Store, form: Form, holders: Holders, progress: Progress,
+        store: Store, form: Form, holders: Holders, progress: Progress, missing: Sequence[Tensor], ranks: Ranks | None,
     ) -> None:  # fmt: skip
         super().__init__(
             graph,
@@ -219,13 +266,16 @@ class StepSpecialization(Specialization):
         self._holders, self._progress = holders, progress
         self._after = frozenset() if form.updates else form.gathered | holders.given
         self._followed: Look | None = None
+        self.missing, self._ranks, self.talk = missing, ranks, Talk.of(form, holders)
 
     def run(self, program: Program, arrays: Sequence[Array]) -> tuple[Array, ...]:
         whole = self.own(program).whole
         assert whole is not None
         before = whole.times
         try:
-            return super().run(program, arrays)
+            self.ready(program, arrays)
+            with nullcontext() if self._ranks is None else self._ranks.running():
+                return program(*arrays)
         finally:
             if whole.times != before:
                 self._progress.now = self._progress.now[0] + whole.times - before, self._after

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..base.checks import flag, function, mapping, shown
+from ..distributed.group import Group, checked_group
 from ..errors import OptionError
 from ..optim.optimizer import Optimizer
 from ..passes.editing import Pipeline
@@ -20,7 +21,7 @@ def compile_step(
     model: Model, loss: Model | None, optimizer: Optimizer, *specs: object,
     clip_grad: float | None = None, clip_norm: float | None = None, accumulate: int = 1,
     outputs: bool = False, metrics: Mapping[str, Model] | None = None, detect_anomaly: bool = False,
-    threads: int | None = None, exact: bool = False, verify: bool | str | Path = False,
+    group: Group | None = None, threads: int | None = None, exact: bool = False, verify: bool | str | Path = False,
     passes: Pipeline | None = None, **keyword_specs: object,
 ) -> CompiledStep:  # fmt: skip
     """Compile a training step: forward, loss, backward and update are one graph, and run as one program.
@@ -49,6 +50,10 @@ def compile_step(
     detect_anomaly
         Raise :class:`ExecutionError` where the loss or a gradient is not finite, and name the node that this comes
         from; nothing is updated then.
+    group
+        Train with the other processes of a :func:`lucid.distributed.group`, each on its own batches. Model and
+        optimizer begin as they are in rank 0; each update is by the mean of the gradients, and the loss and the metrics
+        are means too. What the model writes into its buffers is that of rank 0.
     threads, exact, verify, passes
         As for :func:`compile`.
 
@@ -60,18 +65,23 @@ def compile_step(
         Where the optimizer has parameters that are not the model's.
     """
     _check(model, loss, optimizer, passes)
-    measured = {} if metrics is None else mapping("compile_step", "metrics", metrics)
-    for name, metric in measured.items():
-        function("compile_step", f"metrics[{name!r}]", metric)
     given = checked_specs(compile_step, model, (specs, keyword_specs), None)
     objective = Objective(
-        checked_model(model, "compile_step"), loss, flag("compile_step", "outputs", outputs), measured
+        checked_model(model, "compile_step"), loss, flag("compile_step", "outputs", outputs), _checked_metrics(metrics)
     )
     return CompiledStep(
         objective, optimizer, given, Options(threads, exact, verify, checked_passes(passes)), clip_grad=clip_grad,
         clip_norm=clip_norm, accumulate=accumulate,
         detect_anomaly=flag("compile_step", "detect_anomaly", detect_anomaly),
+        group=checked_group("compile_step", group),
     )  # fmt: skip
+
+
+def _checked_metrics(metrics: Mapping[str, Model] | None) -> Mapping[str, Model]:
+    measured = {} if metrics is None else mapping("compile_step", "metrics", metrics)
+    for name, metric in measured.items():
+        function("compile_step", f"metrics[{name!r}]", metric)
+    return measured
 
 
 def _check(model: object, loss: object, optimizer: object, passes: object) -> None:

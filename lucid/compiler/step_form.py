@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 from ..base import changes
 from ..optim.optimizer import Optimizer
 from ..tensor.tensor import Tensor
+from .step_sums import Place
 
 Flags: TypeAlias = "tuple[tuple[str, bool], ...]"
 
@@ -55,6 +56,10 @@ class Form:
         Whether parameters are updated.
     finite
         Whether a loss or a gradient that is not finite is an error.
+    place
+        Which rank of a group it is for; None where there is no group.
+    also
+        Parameters on which the loss of this rank does not depend, but that of another.
     """
 
     rule: type[Optimizer]
@@ -65,6 +70,14 @@ class Form:
     gathered: frozenset[int] = frozenset()
     updates: bool = True
     finite: bool = False
+    place: Place | None = None
+    also: frozenset[int] = frozenset()
+
+    @property
+    def described(self) -> tuple[object, ...]:
+        """What it says of the step, but for which parameters those are: the same in all ranks of a group."""
+        members = [[(member.trains, member.cohort) for member in group] for group in self.members]
+        return self.rule.__name__, self.flags, members, self.clips, self.share, self.updates, self.finite
 
 
 class Progress:

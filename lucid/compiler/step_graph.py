@@ -12,6 +12,7 @@ import numpy as np
 
 from ..autodiff.reverse import emit_gradients
 from ..base.garbage import collection_paused
+from ..distributed.exchange import FLAGS, Bucket
 from ..errors import GradientError
 from ..graph.builder import Builder
 from ..graph.ir import Graph, Value
@@ -27,6 +28,7 @@ from ..graph.types import float64
 from ..optim.optimizer import Group, Optimizer
 from ..tensor.tensor import Tensor
 from .step_form import Form
+from .step_sums import Place, Sums, averaged
 
 NOT_FINITE = "the loss or a gradient is not finite"
 """What a step that looks for it says."""
@@ -49,18 +51,25 @@ class Holders:
         The parameters of the optimizer.
     given
         Which of them the loss depends on.
+    added
+        Of which of them gradients are added up over the ranks of a group.
+    buckets, plain
+        What is added up over ranks at a time: all of it, and what is no gradient.
     """
 
     scalars: dict[str, tuple[int | None, str]] = field(default_factory=dict)
     slots: dict[str, tuple[Tensor, int, str]] = field(default_factory=dict)
     params: list[Tensor] = field(default_factory=list)
     given: frozenset[int] = frozenset()
+    added: frozenset[int] = frozenset()
+    buckets: Sequence[Bucket] = ()
+    plain: Sequence[Bucket] = ()
 
 
 @collection_paused()
 def step_graph(
     graph: Graph, state: dict[str, Tensor], optimizer: Optimizer, form: Form, sums: dict[Tensor, Tensor],
-    named: Mapping[int, str],
+    named: Mapping[int, str], metrics: int = 0,
 ) -> tuple[Graph, Holders, list[Tensor]]:  # fmt: skip
     """The graph of a step from that of the model and its loss, which is the first output.
 
@@ -76,12 +85,14 @@ def step_graph(
         The sums of gradients of earlier calls, by parameter; those that are missing are made.
     named
         By ``id``, what the parameters are called in the model.
+    metrics
+        How many of the outputs, the last ones, are metrics.
 
     Returns
     -------
     The graph, what it reads besides the model, and the parameters that no gradient reaches.
     """
-    return _Writer(graph, state, optimizer, form, sums, named).written()
+    return _Writer(graph, state, optimizer, form, sums, named).written(metrics)
 
 
 class _Writer:
@@ -102,11 +113,11 @@ class _Writer:
         known = [(p, graph.parameters.get(self.names.get(id(p), ""))) for p in params]
         self.symbols = {p: self.tracer.symbol(Value(node)) for p, node in known if node is not None}
         for p in params:
-            if id(p) in form.gathered and p not in self.symbols:  # the loss of another call has depended on it
+            if id(p) in form.gathered | form.also and p not in self.symbols:  # the loss of another call depends on it
                 self.names[id(p)] = named.get(id(p), f"{prefix}.parameter")
                 self.symbols[p] = self._held(self.names[id(p)], p)
 
-    def written(self) -> tuple[Graph, Holders, list[Tensor]]:
+    def written(self, metrics: int) -> tuple[Graph, Holders, list[Tensor]]:
         gradients = self._gradients()
         found = {p: g for p, g in gradients.items() if g is not None}
         missing = [p for p, g in gradients.items() if g is None]
@@ -117,11 +128,13 @@ class _Writer:
         self.holders.given = frozenset(map(id, found))
         loss = self.graph.outputs[0] if not self.form.finite else self._finite(found.values())
         found = self._gathered(found)
+        values: Sequence[Value] = (loss, *self.graph.outputs[1:])
+        if self.form.place is not None:
+            found, values = self._over_ranks(self.form.place, found, values, metrics)
         if self.form.updates:
             found = self._clipped(found)
             for number, group in enumerate(self.optimizer.param_groups):
                 self._group(number, group, found)
-        values = (loss, *self.graph.outputs[1:])
         outputs = [stop_gradient(self.tracer.symbol(value)).value for value in values]
         made = self.tracer.builder.finish(outputs, self.updates, self.graph.names)
         return made, self.holders, missing
@@ -136,7 +149,8 @@ class _Writer:
             if self.names[id(p)] in written:
                 raise GradientError(f"a training step: the model writes its parameter {self.names[id(p)]!r} itself")
         loss = self.tracer.symbol(self.graph.outputs[0])
-        seeds = {loss.value: full(loss, 1 / self.form.share)}
+        ranks = 1 if self.form.place is None else self.form.place.size
+        seeds = {loss.value: full(loss, 1 / (self.form.share * ranks))}
         found = emit_gradients(self.tracer, seeds, [self.symbols[p].value for p in read])
         return dict.fromkeys(wanted) | dict(zip(read, found, strict=True))
 
@@ -199,6 +213,32 @@ class _Writer:
                 raise GradientError(f"a training step: a parameter is {p.type} now, its gradients were of another type")
             held = self.sums[p] = Tensor(np.zeros(p.shape, p.dtype))
         return held
+
+    def _over_ranks(
+        self, place: Place, gradients: Gradients, values: Sequence[Value], metrics: int
+    ) -> tuple[Gradients, Sequence[Value]]:
+        """The sums of the gradients over all ranks, and the means of the loss and the metrics.
+
+        What the model writes into its buffers is that of rank 0.
+        """
+        sums = Sums(place, FLAGS)
+        written = {label: self.tracer.symbol(value) for label, value in self.graph.updates}  # by the model
+        floats = {label: new for label, new in written.items() if averaged(new)}
+        firsts = dict(zip(floats, sums.of_first(list(floats.values())), strict=True))
+        self.updates = [(label, _value(firsts[label]) if label in firsts else value) for label, value in self.updates]
+        self.holders.plain = list(sums.buckets)
+        found: Gradients = {}
+        if self.form.updates:
+            order = [p for p in reversed(self.holders.params) if p in gradients or id(p) in self.form.also]
+            own = [gradients[p] if p in gradients else full(self.symbols[p], 0) for p in order]
+            found = dict(zip(order, sums.of(own), strict=True))
+            self.holders.added = frozenset(map(id, found))
+        symbols = [self.tracer.symbol(value) for value in values]
+        told = [i for i, x in enumerate(symbols) if i == 0 or (i >= len(symbols) - metrics and averaged(x))]
+        means = dict(zip(told, sums.last([symbols[i] for i in told]), strict=True))
+        self.holders.buckets = sums.buckets
+        self.holders.plain = [*self.holders.plain, sums.buckets[-1]]
+        return found, [_value(means[i]) if i in means else value for i, value in enumerate(values)]
 
     def _clipped(self, gradients: Gradients) -> Gradients:
         by_value, by_norm = self.form.clips

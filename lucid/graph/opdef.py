@@ -189,6 +189,7 @@ class NoGradient:
 
 NO_GRADIENT: Final = NoGradient()
 
+Exchange: TypeAlias = Literal["begins", "ends"]
 Source: TypeAlias = Literal["input", "parameter", "constant"]
 Family: TypeAlias = Literal[
     "input", "parameter", "constant", "gradient", "loss", "conv", "pool", "norm", "linear", "reduce", "shape", "random",
@@ -256,6 +257,8 @@ class OpDef(Generic[A]):
         It draws another number at each run.
     regions
         It runs graphs that its attributes hold (:mod:`lucid.graph.region`).
+    exchange
+        It begins, or ends, a sum over the processes of a group.
     source
         Where the value of a node that computes nothing comes from: a caller's ``"input"``, a ``"parameter"`` that may
         change between runs, or a ``"constant"`` of the graph.
@@ -286,6 +289,7 @@ class OpDef(Generic[A]):
     pure: bool = True
     random: bool = False
     regions: bool = False
+    exchange: Exchange | None = None
     source: Source | None = None
     family: Family | None = None
 

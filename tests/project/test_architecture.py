@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("runtime", ("runtime",)),
     ("reference", ("reference",)),
     ("tensor", ("tensor", "autograd")),
-    ("nn", ("nn", "optim", "data")),
+    ("nn", ("nn", "optim", "data", "distributed")),
     ("inspect", ("inspect", "proof", "report")),
     ("compiler", ("compiler", "models", "onnx")),
     ("training", ("training",)),

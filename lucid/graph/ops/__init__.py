@@ -12,6 +12,7 @@ from . import ctc as ctc
 from . import determinant as determinant
 from . import einsum as einsum
 from . import elementwise as elementwise
+from . import exchange as exchange
 from . import expect as expect
 from . import fused as fused
 from . import fused_linear as fused_linear

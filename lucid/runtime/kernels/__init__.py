@@ -6,6 +6,7 @@ from . import conv as conv
 from . import ctc as ctc
 from . import determinant as determinant
 from . import elementwise as elementwise
+from . import exchange as exchange
 from . import expect as expect
 from . import fused as fused
 from . import indexing as indexing

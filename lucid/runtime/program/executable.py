@@ -26,6 +26,7 @@ from ..planning.registry import Choice
 from ..planning.room import check_room
 from ..workers import blas
 from ..workers.board import Late
+from ..workers.exchange import current
 from ..workers.settings import private_bytes, shared_bytes, worker_processes
 from ..workers.sharing import Run, Sharing
 from .marks import Marks
@@ -367,6 +368,8 @@ class Executable:
             try:
                 results = run(*inputs)
             except Late:
+                if (exchange := current()) is not None:
+                    exchange.again()
                 run, sharing = self._new_run()
                 results = sharing.without(run, inputs)
         except Exception as error:

@@ -11,15 +11,19 @@ from ...base.tables import as_html
 from ...errors import GraphError
 from ...graph.ir import Graph, Value
 from ..planning.choosing import choose_all, is_brief
+from ..planning.exchanges import sums_apart
+from ..planning.phase import Phase
 from ..planning.registry import Choice
 from ..planning.schedule import Schedule, schedule
 from ..planning.updates import updates_last
+from ..workers.exchange import go_on
 from .emission import Emission
 from .emitter import Operand
 from .liveness import intervals, passing, written_over
 from .memory import Layout, assign_offsets
 from .names import Names
 from .packing import Packings, only_passed, packings
+from .statement import Statement
 from .step import Step
 
 
@@ -167,6 +171,7 @@ def make_plan(
     """
     if graph.symbols:
         raise GraphError(f"a plan needs concrete sizes; {', '.join(graph.symbols)} is symbolic: bind it first")
+    graph = sums_apart(graph)
     graph, last = updates_last(graph) if in_place and graph.updates else (graph, None)
     return emitted(schedule(choose_all(graph, threads=threads, exact=exact, lasting=lasting), chosen, last=last))
 
@@ -175,6 +180,7 @@ def emitted(scheduled: Schedule) -> Plan:
     """The plan of a schedule: its kernels write, and what they write on gets its place."""
     made, graph = Emission(scheduled), scheduled.graph
     results = graph.results if scheduled.last is None else graph.outputs
+    _keep_sums_going(made)
     plan = Plan(
         graph, scheduled.threads, scheduled.exact, scheduled.lasting, made.steps, parameters=made.parameters,
         inputs=[made.table[Value(name)] for name in graph.inputs], outputs=[made.table[v] for v in results],
@@ -188,6 +194,17 @@ def emitted(scheduled: Schedule) -> Plan:
     _place_arena(plan)
     _place_state(plan)
     return plan
+
+
+def _keep_sums_going(made: Emission) -> None:
+    """Let each step between the beginning of a sum over processes and its end do what there is to be done for it."""
+    begun = False
+    for step in made.steps:
+        if step.node.op.exchange == "ends":
+            return
+        if begun and step.node.op.exchange is None and step.code.run:
+            step.code.run.append(Statement.of(f"{made.names.use(go_on)}()", Phase.CALL))
+        begun = begun or step.node.op.exchange == "begins"
 
 
 def _place_arena(plan: Plan) -> None:

@@ -1,0 +1,176 @@
+"""A training step in one rank of several: that all do the same, and what one tells the others where it fails."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ..base.lazy import hashlib
+from ..distributed.exchange import Bucket, StepExchange
+from ..distributed.group import Group
+from ..errors import OptionError
+from ..graph import rng
+from ..nn.parameter import Unsettled
+from ..optim.optimizer import Optimizer
+from ..runtime.workers.exchange import exchanging
+from ..tensor.tensor import Tensor
+from .objective import Objective
+from .step_form import Form
+from .step_graph import Holders
+from .step_sums import Place
+
+_WORDS = {
+    "parameters": "the parameters of model and optimizer, by name, shape and type",
+    "buffers": "the buffers of the model",
+    "step": "the optimizer and the options of the step",
+    "sums": "what there is to add up",
+    "numbers": "learning rates and other numbers of the optimizer or the step",
+    "calls": "how many calls there were",
+}
+"""What has to be the same in all ranks."""
+
+_CALLS = ("step", "sums", "numbers", "calls", "used")
+"""What is compared at each call."""
+
+
+@dataclass(frozen=True)
+class Talk:
+    """What a step of one form says to the other ranks.
+
+    Attributes
+    ----------
+    buckets
+        What is added up at a time.
+    used
+        For each parameter of the optimizer whether this rank has a gradient of it to be added up.
+    digests
+        Numbers for what has to be the same in all ranks, or to be told to them.
+    """
+
+    buckets: tuple[Bucket, ...]
+    used: tuple[bool, ...]
+    digests: Mapping[str, int]
+
+    @classmethod
+    def of(cls, form: Form, holders: Holders) -> Talk:
+        """That of a step of this form."""
+        used = tuple(id(p) in holders.added for p in holders.params)
+        values = {"step": (form.described, form.place and form.place[1:]), "sums": holders.plain, "used": used}
+        return cls(tuple(holders.buckets), used, {name: digest(value) for name, value in values.items()})
+
+
+class Ranks:
+    """What a step has to do with the other ranks of its group.
+
+    Parameters
+    ----------
+    group
+        Of which rank it is.
+    objective, optimizer
+        What is trained, and by what.
+    """
+
+    def __init__(self, group: Group, objective: Objective, optimizer: Optimizer) -> None:
+        self.place = Place(group.rank, group.size, group.bucket_bytes)
+        self._group, self._exchange = group, StepExchange(group)
+        self._objective, self._optimizer = objective, optimizer
+        self._begun = self._agreed = self._calling = False
+
+    @property
+    def due(self) -> bool:
+        """Whether a call has begun, of which the ranks have not agreed yet."""
+        return self._calling and not self._agreed
+
+    # ------------------------------------------------------------ calls
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """A call: the others wait for this rank as it does for them, until it ends as it may."""
+        if not self._begun:
+            self._begin()
+        self._agreed, self._calling = False, True
+        try:
+            yield
+        finally:
+            self._calling = False
+            if self._agreed:
+                self._exchange.finish()
+            else:
+                self._exchange.fail(len(_CALLS))
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """A run of the program: its sums are over all ranks, and its random numbers those of this rank.
+
+        The process's own random numbers go on as in rank 0, so that ranks which draw the same otherwise go on to.
+        """
+        keys = rng.current_keys()
+        before, own = keys.state, rng.Keys(0)
+        own.state = begun = rng.derived_key(before, self.place.rank) if self.place.rank else before
+        try:
+            with exchanging(self._exchange), rng.keys_from(own):
+                yield
+        finally:
+            keys.state = before + own.state - begun
+
+    # ------------------------------------------------------------ agreement
+
+    def agree(self, talk: Talk, numbers: object, calls: int) -> Sequence[bool]:
+        """Wait for the others; raise where they do something else.
+
+        Returns which parameters of the optimizer any rank has gradients of.
+        """
+        found = {**talk.digests, "numbers": zlib.crc32(repr(numbers).encode()), "calls": calls}
+        differ = self._exchange.agree({name: found[name] for name in _CALLS})
+        self._agreed = True  # so has it been said in all ranks what differs
+        self._refuse([name for name in differ if name != "used"])
+        self._exchange.expect(talk.buckets)
+        return self._exchange.union(talk.used) if "used" in differ else talk.used
+
+    def expect(self, talk: Talk) -> None:
+        """It is another graph that runs than the one that was agreed on: with the gradients of all ranks."""
+        self._exchange.expect(talk.buckets)
+
+    def _refuse(self, differ: Sequence[str]) -> None:
+        if differ:
+            listed = "; ".join(_WORDS[name] for name in differ)
+            raise OptionError(f"compile_step: the ranks of the group do not train alike, they differ in: {listed}")
+
+    def _begin(self) -> None:
+        """Give model and optimizer the values that they have in rank 0."""
+        params, buffers = dict(self._objective.named_parameters()), dict(self._objective.named_buffers())
+        tensors = params | buffers
+        unsettled = [name for name, tensor in tensors.items() if isinstance(tensor, Unsettled)]
+        known = {id(p): name for name, p in params.items()}
+        groups = self._optimizer.param_groups
+        described = {
+            "parameters": (_types(params), [[known.get(id(p)) for p in group["params"]] for group in groups]),
+            "buffers": _types(buffers),
+        }
+        self._refuse(self._exchange.agree({name: digest(what) for name, what in described.items()}))
+        if unsettled:
+            raise OptionError(f"compile_step: {unsettled[0]} has no size yet: call the model before its first step")
+        for tensor in (*tensors.values(), *self._slots()):
+            self._group.copy_from(tensor, 0)
+        self._begun = True
+
+    def _slots(self) -> Iterator[Tensor]:
+        for group in self._optimizer.param_groups:
+            for p in group["params"]:
+                if p.requires_grad:
+                    state = self._optimizer.state_of(p, group)
+                    yield from (state[slot] for slot in sorted(state))
+
+
+def _types(tensors: Mapping[str, Tensor]) -> list[tuple[str, str, bool]]:
+    return [
+        (name, "" if isinstance(tensor, Unsettled) else str(tensor.type), tensor.requires_grad)
+        for name, tensor in tensors.items()
+    ]
+
+
+def digest(what: object) -> int:
+    """A number for what a thing is, as its text says it."""
+    return int.from_bytes(hashlib.sha256(repr(what).encode()).digest()[:7], "little")

@@ -1,0 +1,89 @@
+"""Sums over the ranks of a group within the graph of a step, bucket after bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..graph.opdef import AbstractTensor, apply_all
+from ..graph.ops.exchange import BEGIN, END, BeginAttrs, EndAttrs
+from ..graph.ops.promotion import cast
+from ..graph.ops.source import constant, full
+from ..graph.types import float64, is_float
+
+
+class Place(NamedTuple):
+    """Which rank a step is made for.
+
+    Attributes
+    ----------
+    rank, size
+        Its number, and how many there are.
+    bucket_bytes
+        How many bytes are added up at a time.
+    """
+
+    rank: int
+    size: int
+    bucket_bytes: int
+
+
+class Sums:
+    """Sums over ranks, in the order in which they are asked for: the same in all of them.
+
+    Parameters
+    ----------
+    place
+        Of this rank.
+    flags
+        How many numbers the last sum begins with, which the ranks use among themselves.
+
+    Attributes
+    ----------
+    buckets
+        Of which type, and how many numbers, what is added up at a time is.
+    """
+
+    def __init__(self, place: Place, flags: int) -> None:
+        self.place, self.flags = place, flags
+        self.buckets: list[tuple[np.dtype[np.generic], int]] = []
+
+    def of(self, values: Sequence[AbstractTensor]) -> list[AbstractTensor]:
+        """The sum of each over all ranks."""
+        return [found for bucket in self._buckets(values) for found in self._sum(bucket)]
+
+    def of_first(self, values: Sequence[AbstractTensor]) -> list[AbstractTensor]:
+        """What each is in rank 0."""
+        return self.of(values if self.place.rank == 0 else [full(value, 0) for value in values])
+
+    def last(self, values: Sequence[AbstractTensor]) -> list[AbstractTensor]:
+        """The means of numbers over all ranks, by the last sum there is: with it ranks say whether they have failed."""
+        flags: AbstractTensor = constant(values[0], np.zeros(self.flags))
+        shares = [cast(value, float64) / self.place.size for value in values]
+        found = self._sum([flags, *shares])[1:]
+        return [cast(mean, value.type.dtype) for mean, value in zip(found, values, strict=True)]
+
+    def _sum(self, values: Sequence[AbstractTensor]) -> Sequence[AbstractTensor]:
+        number = len(self.buckets)
+        (flat,) = apply_all(BEGIN, BeginAttrs(number), *values)
+        self.buckets.append((flat.type.dtype, flat.type.concrete[0]))
+        return apply_all(END, EndAttrs(number, tuple(value.type.shape for value in values)), flat)
+
+    def _buckets(self, values: Sequence[AbstractTensor]) -> Iterator[list[AbstractTensor]]:
+        bucket: list[AbstractTensor] = []
+        room = self.place.bucket_bytes
+        for value in values:
+            if bucket and (value.type.nbytes > room or value.type.dtype != bucket[0].type.dtype):
+                yield bucket
+                bucket, room = [], self.place.bucket_bytes
+            bucket.append(value)
+            room -= value.type.nbytes
+        if bucket:
+            yield bucket
+
+
+def averaged(value: AbstractTensor) -> bool:
+    """Whether there is a mean over ranks of such a value: floats, as many in all."""
+    return is_float(value.type.dtype) and all(isinstance(dim, int) for dim in value.type.shape)

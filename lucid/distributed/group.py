@@ -1,0 +1,133 @@
+"""Groups of processes, and what all of a group do together."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..base import checks
+from ..base.checks import shown
+from ..errors import OptionError
+from ..nn.module import Module
+from ..tensor.tensor import Tensor
+from . import mpi
+
+BUCKET_BYTES = 4 << 20
+"""Bytes of gradients that are added up at a time, unless a group says otherwise."""
+
+TIMEOUT = 600.0
+"""Seconds for which a rank waits for the others, unless a group says otherwise."""
+
+
+class Group:
+    """All processes that ``mpiexec`` has started, of which this is one; made by :func:`group`.
+
+    What it offers, all ranks call, in the same order. Give it to :func:`lucid.compile_step` or :func:`lucid.fit`.
+
+    Attributes
+    ----------
+    rank
+        The number of this process, from 0.
+    size
+        How many there are.
+    bucket_bytes, timeout
+        As given to :func:`group`.
+    """
+
+    def __init__(self, bucket_bytes: int, timeout: float) -> None:
+        self.bucket_bytes, self.timeout = bucket_bytes, timeout
+        self.library = mpi.library()
+        self.communicator = self.library.COMM_WORLD
+        self.rank, self.size = self.communicator.rank, self.communicator.size
+
+    def barrier(self) -> None:
+        """Wait until all ranks are here."""
+        mpi.wait(self.communicator.Ibarrier(), self.timeout, "barrier")
+
+    def broadcast(self, value: Tensor | Module, src: int = 0) -> None:
+        """Give a tensor, or all parameters and buffers of a module, the values that they have in rank ``src``."""
+        root = checks.integer("broadcast", "src", src, 0, self.size - 1)
+        if isinstance(value, Module):
+            tensors = list(value.state_dict().values())
+        elif isinstance(value, Tensor):
+            tensors = [value]
+        else:
+            raise OptionError(f"broadcast: takes a tensor or a module, got {shown(value)}")
+        for tensor in tensors:
+            self.copy_from(tensor, root)
+
+    def copy_from(self, tensor: Tensor, root: int) -> None:
+        """Give one tensor the values that it has in another rank."""
+        array = np.array(tensor.numpy(), order="C")
+        seen = array.view(np.uint8) if array.dtype == np.bool_ else array
+        mpi.wait(self.communicator.Ibcast(seen, root), self.timeout, "broadcast")
+        if self.rank != root:
+            tensor.data.copy_(array)
+
+    def all_reduce(self, tensor: Tensor, op: str = "sum") -> None:
+        """Give a tensor the "sum", the "mean" or the largest ("max") of its values in all ranks, in place."""
+        checks.choice("all_reduce", "op", op, ("sum", "mean", "max"))
+        if not isinstance(tensor, Tensor) or tensor.dtype.kind not in "fiu":
+            raise OptionError(f"all_reduce: takes a tensor of numbers, got {shown(tensor)}")
+        if op == "mean" and tensor.dtype.kind != "f":
+            raise OptionError(f"all_reduce: the mean is of floats, got {tensor.type}")
+        array = np.array(tensor.numpy(), order="C")
+        how = self.library.MAX if op == "max" else self.library.SUM
+        mpi.wait(mpi.summed(self.library, self.communicator, array, how), self.timeout, "all_reduce")
+        tensor.data.copy_(array / self.size if op == "mean" else array)
+
+    def __repr__(self) -> str:
+        return f"<rank {self.rank} of {self.size}>"
+
+
+_ending: list[bool] = []
+
+
+def group(*, bucket_bytes: int = BUCKET_BYTES, timeout: float = TIMEOUT) -> Group:
+    """All processes that ``mpiexec`` has started; a process that was started alone is a group of one.
+
+    From here on an error that nobody catches in one of them ends them all.
+
+    Parameters
+    ----------
+    bucket_bytes
+        How many bytes of gradients are added up at a time. The first are under way while later ones are computed, so
+        fewer bytes begin earlier, and more take fewer messages.
+    timeout
+        Seconds after which it is an error that other ranks have not come to the same point.
+
+    Raises
+    ------
+    OptionError
+        Where mpi4py or an MPI is not installed.
+    """
+    checks.integer("group", "bucket_bytes", bucket_bytes)
+    checks.number("group", "timeout", timeout, 0.0, below=math.inf)
+    made = Group(bucket_bytes, timeout)
+    if made.size > 1 and not _ending:
+        _ending.append(True)
+        mpi.end_together(made.communicator)
+    return made
+
+
+def checked_group(owner: str, value: object) -> Group | None:
+    """A group, or None."""
+    if value is not None and not isinstance(value, Group):
+        raise OptionError(f"{owner}: group is lucid.distributed.group(), got {shown(value)}")
+    return value
+
+
+def is_available() -> bool:
+    """Whether mpi4py is installed, through which MPI is reached."""
+    return mpi.available()
+
+
+def get_rank() -> int:
+    """The number of this process among those that ``mpiexec`` has started."""
+    return mpi.library().COMM_WORLD.rank
+
+
+def get_world_size() -> int:
+    """How many processes ``mpiexec`` has started."""
+    return mpi.library().COMM_WORLD.size

@@ -1,0 +1,105 @@
+"""MPI as far as it is used: ``mpi4py`` is loaded when a group is asked for, and this is what its objects have."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from time import monotonic, sleep
+from types import TracebackType
+from typing import Protocol, cast
+
+from ..base.arrays import Array
+from ..errors import ExecutionError, OptionError
+
+SPINS = 0.002
+"""Seconds for which what is waited for is asked for without a pause."""
+
+PAUSE = 0.0001
+"""Seconds between two questions after that."""
+
+
+class Request(Protocol):
+    """What has begun."""
+
+    def Test(self) -> bool:  # noqa: N802 - mpi4py's name
+        """Whether it is done; it is carried on meanwhile."""
+
+
+class Communicator(Protocol):
+    """Processes, as mpi4py has them."""
+
+    rank: int
+    size: int
+
+    def Dup(self) -> Communicator: ...  # noqa: N802
+    def Abort(self, errorcode: int) -> None: ...  # noqa: N802
+    def Ibarrier(self) -> Request: ...  # noqa: N802
+    def Ibcast(self, buf: object, root: int) -> Request: ...  # noqa: N802
+    def Iallreduce(self, sendbuf: object, recvbuf: object, op: object) -> Request: ...  # noqa: N802
+
+
+class Library(Protocol):
+    """The module ``mpi4py.MPI``."""
+
+    COMM_WORLD: Communicator
+    IN_PLACE: object
+    SUM: object
+    MAX: object
+
+
+def available() -> bool:
+    """Whether mpi4py is installed."""
+    return find_spec("mpi4py") is not None
+
+
+def library() -> Library:
+    """MPI; loading it makes this process a part of what ``mpiexec`` has started."""
+    if not available():
+        raise OptionError(
+            "lucid.distributed: MPI is reached through mpi4py, which is not installed: pip install 'lucid[mpi]', "
+            "then start the program by mpiexec -n 2 python program.py"
+        )
+    try:
+        return cast("Library", import_module("mpi4py.MPI"))
+    except (ImportError, RuntimeError) as error:
+        raise OptionError(f"lucid.distributed: mpi4py finds no MPI: {error}; pip install mpich brings one") from error
+
+
+def wait(request: Request, timeout: float, what: str) -> None:
+    """Wait until it is done; raises where that takes too long."""
+    began = monotonic()
+    while not request.Test():
+        waited = monotonic() - began
+        if waited > timeout:
+            raise ExecutionError(
+                f"{what}: the other ranks have not come within {timeout:g} s: one has ended, hangs, or makes fewer "
+                f"calls; group(timeout=...) sets how long to wait"
+            )
+        if waited > SPINS:
+            sleep(PAUSE)
+        else:
+            os.sched_yield()
+
+
+def summed(library: Library, communicator: Communicator, array: Array, op: object) -> Request:
+    """A sum (or another operation) over all processes, in place of the array."""
+    return communicator.Iallreduce(library.IN_PLACE, array, op)
+
+
+_Hook = Callable[[type[BaseException], BaseException, TracebackType | None], object]
+
+
+def end_together(communicator: Communicator) -> None:
+    """Let an error that nobody catches in this process end the others too: they would wait for it for ever."""
+    before: _Hook = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        before(kind, error, traceback)
+        print(f"lucid: rank {communicator.rank} has failed, which ends all {communicator.size}", file=sys.stderr)  # noqa: T201
+        sys.stderr.flush()
+        communicator.Abort(1)
+
+    sys.excepthook = hook

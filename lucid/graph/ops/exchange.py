@@ -1,0 +1,55 @@
+"""Sums over the processes of a group: what one begins goes on beside other work until its result is asked for.
+
+A process by itself is a group of one, to which a sum is what it gives.
+"""
+
+from __future__ import annotations
+
+from ...errors import DTypeError, ShapeError
+from ..opdef import NO_GRADIENT, Attrs, OpDef, attributes, register
+from ..types import Shape, TensorType, product
+
+
+@attributes
+class BeginAttrs(Attrs):
+    """The how manieth sum of a run it is: they begin in this order in every process."""
+
+    number: int
+
+
+@attributes
+class EndAttrs(Attrs):
+    """Which sum is waited for, and the shapes of what lies in it one after another."""
+
+    number: int
+    shapes: tuple[Shape, ...]
+
+
+def _begin(attrs: BeginAttrs, *xs: TensorType) -> TensorType:
+    kinds = list({x.dtype for x in xs})
+    if len(kinds) != 1 or not all(kind.kind == "f" for kind in kinds):
+        raise DTypeError(f"AllReduceBegin: floats of one type are added up, got {', '.join(map(str, xs))}")
+    return TensorType((sum(product(x.shape) for x in xs),), kinds[0])
+
+
+def _end(attrs: EndAttrs, flat: TensorType) -> tuple[TensorType, ...]:
+    if flat.shape != (sum(map(product, attrs.shapes)),):
+        raise ShapeError(f"AllReduceEnd: {flat} does not hold {len(attrs.shapes)} arrays of these shapes")
+    return tuple(TensorType(shape, flat.dtype) for shape in attrs.shapes)
+
+
+#: Its inputs side by side, from which on they are added up over all processes.
+BEGIN = register(
+    OpDef(
+        "AllReduceBegin", _begin, NO_GRADIENT, attrs=BeginAttrs, inputs=("*xs",), outputs=("flat",), pure=False,
+        exchange="begins", family="other",
+    )
+)  # fmt: skip
+
+#: The sums, each in its shape.
+END = register(
+    OpDef(
+        "AllReduceEnd", _end, NO_GRADIENT, attrs=EndAttrs, inputs=("flat",), outputs=None, view=True, pure=False,
+        exchange="ends", family="other",
+    )
+)  # fmt: skip

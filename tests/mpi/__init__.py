@@ -1,0 +1,1 @@
+"""Training in several processes, which ``mpiexec`` starts: run by ``make mpi``."""
