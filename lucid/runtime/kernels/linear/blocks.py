@@ -21,6 +21,7 @@ from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop
 from ..shared.rows import Rows, cuts, multiply_rows, row_runs
 from .blocks_views import ColumnViews, bind_columns
+from .parts import Matrices, multiply_parts, ways_of
 from .products import as_rows, row_major
 
 VECTOR = 16
@@ -67,8 +68,14 @@ def _whole_work(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Wor
     p, itemsize = _rows(node, inputs), inputs[0].dtype.itemsize
     if p.rows == 1:
         return _row_work(p, p.outputs, itemsize)
-    multiply = Product(p.rows, p.depth, p.outputs, itemsize, packed=True, resident=True)
-    return Work((multiply,), near=2 * p.passes * p.rows * p.outputs * itemsize, calls=3)
+    return _product_work(p, itemsize, p.rows, p.outputs)
+
+
+def _product_work(p: Rows, itemsize: int, rows: int, outputs: int) -> Work:
+    """Some outputs of some rows."""
+    multiply = Product(rows, p.depth, outputs, itemsize, packed=True, resident=True)
+    copies = 1 if outputs == p.outputs else 3  # NumPy takes what has gaps through a buffer
+    return Work((multiply,), near=2 * copies * p.passes * rows * outputs * itemsize, calls=3)
 
 
 def _row_work(p: Rows, outputs: int, itemsize: int) -> Work:
@@ -107,6 +114,22 @@ def _multiply(k: Emitter, y: Operand, combine: str) -> None:
         k.line(f"{combine}({product}, {soonest(k, bias[0], rows)}, out={rows})")
     if target is not y:
         k.line(f"{y}[...] = {target}")
+
+
+def _part_ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
+    p, itemsize = _rows(node, inputs), inputs[0].dtype.itemsize
+    return ways_of(
+        Matrices((p.rows, p.outputs), p.depth, itemsize), threads, lambda made: _product_work(p, itemsize, *made)
+    )
+
+
+@kernel(LINEAR, FUSED_LINEAR, lowering="parts", accepts=_accepts_rows, ways=_part_ways, staged=True)
+def linear_parts(k: Emitter) -> None:
+    """Workers share the rows or the outputs, and read the weights as they are."""
+    k.stage()
+    (y,), (x, weight, *bias), p = k.outs, k.ins, _rows(k.node, k.ins)
+    rows, made = k.reshaped(x, (p.rows, p.depth), "pixels"), k.target(y, (p.rows, p.outputs), "rows")
+    multiply_parts(k, rows, k.permuted(weight, (1, 0)), made, bias[0] if bias else None)
 
 
 @dataclass(frozen=True)

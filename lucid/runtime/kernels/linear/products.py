@@ -6,16 +6,19 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ....graph.ir import Node
 from ....graph.ops import einsum, linalg
-from ....graph.types import TensorType
-from ...planning.registry import kernel
+from ....graph.types import TensorType, is_float
+from ...planning.registry import Way, kernel
 from ...planning.work import Work
 from ...program.emitter import Emitter, Operand
 from ...program.names import quoted
+from .parts import Matrices, multiply_parts, product_work, ways_of
 
 
 def as_rows(k: Emitter, x: Operand, label: str) -> Operand:
@@ -30,7 +33,25 @@ def row_major(k: Emitter, y: Operand) -> Operand:
     return y if y.contiguous and y.type.order is None else k.scratch(y.shape, y.dtype)
 
 
-@kernel(linalg.MATMUL)
+def _matrices(inputs: tuple[TensorType, ...]) -> Matrices:
+    """The numbers of a product of these; where there is one right matrix, all rows of the left are one matrix."""
+    a, b = inputs
+    alone = b.rank == 2
+    rows = (math.prod(a.concrete[:-1]),) if alone else a.concrete[-2:-1]
+    batch = () if alone else np.broadcast_shapes(a.concrete[:-2], b.concrete[:-2])
+    return Matrices((*batch, *rows, b.concrete[-1]), a.concrete[-1], a.dtype.itemsize, alone=alone)
+
+
+def _matmul_work(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Work:
+    m = _matrices(inputs)
+    return product_work(m, m.made)
+
+
+def _matmul_ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
+    return ways_of(_matrices(inputs), threads)
+
+
+@kernel(linalg.MATMUL, cost=_matmul_work)
 def matmul(k: Emitter) -> None:
     (a, b), (y,) = k.ins, k.outs
     if b.type.rank > 2 or (a.type.rank == 2 and y.type.order is not None):
@@ -43,7 +64,25 @@ def matmul(k: Emitter) -> None:
         k.line(f"{y}[...] = {target}")
 
 
-def _loops_work(node: Any, inputs: tuple[TensorType, ...], threads: int) -> Work:
+def _floats(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+    return is_float(inputs[0].dtype)
+
+
+@kernel(linalg.MATMUL, lowering="parts", accepts=_floats, ways=_matmul_ways, staged=True)
+def matmul_parts(k: Emitter) -> None:
+    """Workers share the matrices, the rows or the columns of the result."""
+    k.stage()
+    (a, b), (y,) = k.ins, k.outs
+    if b.type.rank > 2:
+        multiply_parts(k, a, b, y)
+        return
+    target = row_major(k, y)
+    multiply_parts(k, as_rows(k, a, "a"), b, as_rows(k, target, "rows"))
+    if target is not y:
+        k.line(f"{y}[...] = {target}")
+
+
+def _loops_work(node: Node[einsum.EinsumAttrs], inputs: tuple[TensorType, ...], threads: int) -> Work:
     """NumPy's loop over all indices at once."""
     sizes: Any = einsum.label_sizes(node.attrs, *(x.concrete for x in inputs))
     return Work(multiply_adds=math.prod(sizes.values()), calls=1)
@@ -58,7 +97,7 @@ def einsum_(k: Emitter) -> None:
     k.line(f"np.einsum({quoted(a.equation)}, {', '.join(map(str, k.ins))}, out={y}, optimize={optimize})")
 
 
-def _is_product(node: Any, inputs: tuple[TensorType, ...]) -> bool:
+def _is_product(node: Node[einsum.EinsumAttrs], inputs: tuple[TensorType, ...]) -> bool:
     """Two operands, no diagonals, and every index in two of the three places at least."""
     terms = node.attrs.operands
     if len(terms) != 2 or any(len(set(term)) < len(term) for term in terms):
@@ -67,29 +106,77 @@ def _is_product(node: Any, inputs: tuple[TensorType, ...]) -> bool:
     return all(sum(label in place for place in places) >= 2 for label in set("".join(places)))
 
 
-@kernel(einsum.EINSUM, lowering="matmul", accepts=_is_product)
-def einsum_as_matmul(k: Emitter) -> None:
-    """Batch indices, then the left operand's own, the summed ones, the right operand's own: one batched product."""
-    (a, b), (y,), (left, right), result = k.ins, k.outs, k.attrs.operands, k.attrs.result
+class Labels(NamedTuple):
+    """The indices of a product: of the batch, the left operand's own, those summed over, the right one's own."""
+
+    batch: list[str]
+    rows: list[str]
+    summed: list[str]
+    columns: list[str]
+
+    @classmethod
+    def of(cls, attrs: einsum.EinsumAttrs) -> Labels:
+        (left, right), result = attrs.operands, attrs.result
+        return cls(
+            [label for label in result if label in left and label in right],
+            [label for label in result if label not in right],
+            [label for label in left if label not in result],
+            [label for label in result if label not in left],
+        )
+
+    def sizes(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """How many there are of each."""
+        return tuple(math.prod(sizes[label] for label in group) for group in self)
+
+
+def _einsum_matrices(node: Node[einsum.EinsumAttrs], inputs: tuple[TensorType, ...]) -> Matrices:
+    sizes: Any = einsum.label_sizes(node.attrs, *(x.concrete for x in inputs))
+    batch, rows, summed, columns = Labels.of(node.attrs).sizes(sizes)
+    return Matrices((batch, rows, columns), summed, inputs[0].dtype.itemsize, alone=batch == 1)
+
+
+def _einsum_work(node: Node[einsum.EinsumAttrs], inputs: tuple[TensorType, ...], threads: int) -> Work:
+    m = _einsum_matrices(node, inputs)
+    return product_work(m, m.made)
+
+
+def _einsum_ways(node: Node[einsum.EinsumAttrs], inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
+    return ways_of(_einsum_matrices(node, inputs), threads)
+
+
+@kernel(einsum.EINSUM, lowering="matmul", accepts=_is_product, cost=_einsum_work)
+def einsum_as_matmul(k: Emitter[einsum.EinsumAttrs]) -> None:
+    """One batched product."""
+    _einsum_by(k, lambda first, second, made: k.line(f"np.matmul({first}, {second}, out={made})"))
+
+
+def _is_product_of_floats(node: Node[einsum.EinsumAttrs], inputs: tuple[TensorType, ...]) -> bool:
+    return _is_product(node, inputs) and is_float(inputs[0].dtype)
+
+
+@kernel(einsum.EINSUM, lowering="parts", accepts=_is_product_of_floats, ways=_einsum_ways, staged=True)
+def einsum_parts(k: Emitter[einsum.EinsumAttrs]) -> None:
+    """The same, shared by workers."""
+    k.stage()
+    _einsum_by(k, lambda first, second, made: multiply_parts(k, first, second, made))
+
+
+def _einsum_by(k: Emitter[einsum.EinsumAttrs], multiply: Callable[[Operand, Operand, Operand], None]) -> None:
+    """Operands and result as batches of matrices, and their product."""
+    (a, b), (y,), (left, right) = k.ins, k.outs, k.attrs.operands
     sizes: Any = einsum.label_sizes(k.attrs, a.shape, b.shape)
-    batch = [label for label in result if label in left and label in right]
-    rows = [label for label in result if label not in right]
-    columns = [label for label in result if label not in left]
-    summed = [label for label in left if label not in result]
+    labels = Labels.of(k.attrs)
+    batch, rows, summed, columns = labels
+    count, height, depth, width = labels.sizes(sizes)
 
-    def shape(*groups: list[str]) -> tuple[int, ...]:
-        return tuple(math.prod(sizes[label] for label in group) for group in groups)
+    def matrices(x: Operand, term: str, order: list[str], shape: tuple[int, ...]) -> Operand:
+        return k.reshaped(k.permuted(x, tuple(map(term.index, order))), shape, "matrices")
 
-    def matrices(x: Operand, term: str, *groups: list[str]) -> Operand:
-        turned = k.permuted(x, tuple(term.index(label) for group in groups for label in group))
-        return k.reshaped(turned, shape(*groups), "matrices")
-
-    first = matrices(a, left, batch, rows, summed)
-    second = matrices(b, right, batch, summed, columns)
+    first = matrices(a, left, [*batch, *rows, *summed], (count, height, depth))
+    second = matrices(b, right, [*batch, *summed, *columns], (count, depth, width))
     natural = [*batch, *rows, *columns]
-    direct = list(result) == natural and y.contiguous and y.type.order is None
+    direct = list(k.attrs.result) == natural and y.contiguous and y.type.order is None
     target = y if direct else k.scratch([sizes[label] for label in natural], y.dtype)
-    seen = k.target(target, shape(batch, rows, columns))
-    k.line(f"np.matmul({first}, {second}, out={seen})")
+    multiply(first, second, k.target(target, (count, height, width)))
     if not direct:
-        k.line(f"{y}[...] = {target}.transpose({tuple(natural.index(label) for label in result)})")
+        k.line(f"{y}[...] = {target}.transpose({tuple(natural.index(label) for label in k.attrs.result)})")

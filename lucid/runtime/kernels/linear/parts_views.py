@@ -1,0 +1,48 @@
+"""What workers that share a product of matrices read and write."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ....base.arrays import Array
+from ..shared.cut import Deal, per_block
+
+
+class Part(NamedTuple):
+    """Those numbers of a result that lie from ``first`` to ``last`` along an axis."""
+
+    axis: int
+    first: int
+    last: int
+
+    def of(self, x: Array, rank: int) -> Array:
+        """The part of ``x``, whose axes are the last ones of the result; all of it where that has no such axis."""
+        axis = self.axis - rank + x.ndim
+        if axis < 0 or x.shape[axis] == 1:
+            return x
+        view: Array = x[(slice(None),) * axis + (slice(self.first, self.last),)]
+        return view
+
+
+class PartViews(NamedTuple):
+    """The matrices that are multiplied, the bias of their columns, and their place in the result."""
+
+    left: Array
+    right: Array
+    bias: Array | None
+    made: Array
+
+
+def bind_parts(work: Deal[Part], left: Array, right: Array, bias: Array | None, made: Array) -> list[list[PartViews]]:
+    """For each part what it takes."""
+    rank = made.ndim
+
+    def views(part: Part) -> PartViews:
+        return PartViews(
+            left if part.axis == rank - 1 else part.of(left, rank),
+            right if part.axis == rank - 2 else part.of(right, rank),
+            None if bias is None else part.of(bias, rank),
+            part.of(made, rank),
+        )
+
+    return per_block(views, work)
