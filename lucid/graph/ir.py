@@ -8,6 +8,7 @@ slot and its attribute ``output`` says which of the producer's outputs it carrie
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, NamedTuple, TypeAlias
@@ -110,7 +111,19 @@ class Graph:
         For one without a name stands ``""``.
     """
 
-    __slots__ = ("_feeds", "_order", "_parameters", "dag", "inputs", "names", "outputs", "updates")
+    __slots__ = (
+        "_feeds",
+        "_ops",
+        "_order",
+        "_parameters",
+        "_reads",
+        "_table",
+        "dag",
+        "inputs",
+        "names",
+        "outputs",
+        "updates",
+    )
 
     def __init__(
         self,
@@ -127,6 +140,9 @@ class Graph:
         self.names = names if any(names) else ()
         self._order: tuple[str, ...] | None = None
         self._feeds: dict[str, tuple[Value, ...]] | None = None
+        self._ops: frozenset[OpDef] | None = None
+        self._reads: Counter[Value] | None = None
+        self._table: dict[str, Node] | None = None
         self._parameters: Mapping[str, str] | None = None
 
     def __len__(self) -> int:
@@ -138,10 +154,23 @@ class Graph:
     def node(self, name: str) -> Node:
         """The node called ``name``."""
         try:
-            node: Node = self.dag.nodes[name]["node"]
+            return self.table[name]
         except KeyError:
             raise GraphError(f"no node is called {name!r}") from None
-        return node
+
+    @property
+    def table(self) -> Mapping[str, Node]:
+        """Each node by its name."""
+        if self._table is None:
+            self._table = {name: data["node"] for name, data in self.dag.nodes(data=True) if "node" in data}
+        return self._table
+
+    @property
+    def ops(self) -> frozenset[OpDef]:
+        """The ops that its nodes apply."""
+        if self._ops is None:
+            self._ops = frozenset(node.op for node in self.table.values())
+        return self._ops
 
     def type(self, value: Value) -> TensorType:
         """Type of one value."""
@@ -161,6 +190,15 @@ class Graph:
                 slots[target].append((slot, Value(source, output)))
             self._feeds = {name: tuple(value for _, value in sorted(found)) for name, found in slots.items()}
         return self._feeds
+
+    @property
+    def reads(self) -> Mapping[Value, int]:
+        """How often each value is read: by nodes, as a result, as an update; 0 for one that is not."""
+        if self._reads is None:
+            self._reads = Counter(self.results)
+            for values in self.feeds.values():
+                self._reads.update(values)
+        return self._reads
 
     def users(self, value: Value) -> list[tuple[str, int]]:
         """The ``(node, slot)`` pairs that read a value, in order of their nodes' insertion into the DAG."""
@@ -189,8 +227,8 @@ class Graph:
 
     def nodes(self) -> Iterator[tuple[str, Node]]:
         """``(name, node)`` pairs in topological order."""
-        table = self.dag.nodes
-        return ((name, table[name]["node"]) for name in self.order)
+        table = self.table
+        return ((name, table[name]) for name in self.order)
 
     @property
     def input_types(self) -> tuple[TensorType, ...]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from operator import is_
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
 
 from ..base.checks import shown
 from ..base.lazy import networkx as nx
 from ..errors import GraphError, from_handler
-from .ir import Dag, Graph, Node, Value
+from .ir import Dag, Graph, Node, Value, edges_of
 from .opdef import Attrs, ParameterAttrs, find_op
 from .region import DEEPEST, Region, node_depth, regions_of
 from .types import MAX_BYTES, TensorType, flaw
+
+Edge: TypeAlias = "tuple[str, Any, Any]"
+"""What an edge comes from, its slot and output; of a graph that is made by hand they may be anything."""
 
 
 def verify(graph: Graph) -> None:
@@ -28,8 +31,11 @@ def verify(graph: Graph) -> None:
     """
     for name in graph.dag:
         _check_node(graph.dag, name)
-    for name in graph.order:
-        _check_types(graph.dag, name)
+    edges: dict[str, list[Edge]] = {name: [] for name in graph.dag}
+    for source, target, slot, output in edges_of(graph.dag):
+        edges[target].append((source, slot, output))
+    for name, node in graph.nodes():
+        _check_types(graph, name, node, edges[name])
     _check_interface(graph)
 
 
@@ -115,37 +121,30 @@ def _check_stored_type(name: str, node: Node, type_: object) -> None:
         raise GraphError(f"{describe(name, node)}: the memory order {type_.order} is no permutation of its axes")
 
 
-def _input_types(dag: Dag, name: str) -> list[TensorType]:
+def _input_types(graph: Graph, name: str, node: Node, edges: Sequence[Edge]) -> list[TensorType]:
     """Types of what feeds a node, by input slot; checks that each slot is filled once, by something that exists."""
-    node: Node = dag.nodes[name]["node"]
     found: dict[int, TensorType] = {}
-    count = 0
-    for source, edges in dag.pred[name].items():
-        outputs = dag.nodes[source]["node"].outputs
-        for slot, data in edges.items():
-            if type(slot) is not int:
-                raise GraphError(f"{describe(name, node)}: the edge from {source!r} has the key {slot!r}, no slot")
-            output = data.get("output")
-            if type(output) is not int or not 0 <= output < len(outputs):
-                raise GraphError(
-                    f"{describe(name, node)}: input {slot} reads output {output!r} of {source!r}, "
-                    f"which has {len(outputs)}"
-                )
-            found[slot] = outputs[output]
-            count += 1
-    if any(slot not in found for slot in range(count)):
-        slots = sorted(slot for edges in dag.pred[name].values() for slot in edges)
+    for source, slot, output in edges:
+        outputs = graph.node(source).outputs
+        if type(slot) is not int:
+            raise GraphError(f"{describe(name, node)}: the edge from {source!r} has the key {slot!r}, no slot")
+        if type(output) is not int or not 0 <= output < len(outputs):
+            raise GraphError(
+                f"{describe(name, node)}: input {slot} reads output {output!r} of {source!r}, which has {len(outputs)}"
+            )
+        found[slot] = outputs[output]
+    try:
+        return [found[slot] for slot in range(len(edges))]
+    except KeyError:
         raise GraphError(
-            f"{describe(name, node)}: its edges fill the input slots {slots}; "
-            f"each of 0 to {count - 1} must be filled exactly once"
-        )
-    return [found[slot] for slot in range(count)]
+            f"{describe(name, node)}: its edges fill the input slots {sorted(slot for _, slot, _ in edges)}; "
+            f"each of 0 to {len(edges) - 1} must be filled exactly once"
+        ) from None
 
 
-def _check_types(dag: Dag, name: str) -> None:
-    node: Node = dag.nodes[name]["node"]
-    inputs = _input_types(dag, name)
-    if node.checked and len(node.checked[0]) == len(inputs) and all(map(is_, node.checked[0], inputs)):
+def _check_types(graph: Graph, name: str, node: Node, edges: Sequence[Edge]) -> None:
+    inputs = _input_types(graph, name, node, edges)
+    if node.checked and node.checked[0] == tuple(inputs):
         return
     try:
         inferred = node.op.infer_types(node.attrs, inputs)

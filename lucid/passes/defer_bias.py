@@ -67,7 +67,7 @@ def defer_bias(graph: Graph) -> Graph:
         site.call(y, site.name)
         return y
 
-    return rebuild(graph, rule, "defer_bias")
+    return rebuild(graph, rule, "defer_bias") if deferred or kept else graph
 
 
 def _has_bias(graph: Graph, name: str, fixed: set[str]) -> bool:

@@ -39,7 +39,7 @@ def lift_signals(graph: Graph) -> Graph:
         images.add(y.value.node)
         return y.reshape(site.type.shape)
 
-    return rebuild(graph, rule, "lift_signals")
+    return rebuild(graph, rule, "lift_signals") if RESHAPE in graph.ops else graph
 
 
 def _lifts(site: Site) -> bool:

@@ -45,7 +45,8 @@ def linear_products(graph: Graph) -> Graph:
             return y
         return None
 
-    return rebuild(graph, rule, "linear_products")
+    multiplies = MATMUL in graph.ops or LINEAR in graph.ops
+    return rebuild(graph, rule, "linear_products") if multiplies else graph
 
 
 def _multiplies(product: View) -> bool:

@@ -111,8 +111,17 @@ def step_pipeline(evaluate: Evaluate, has_kernel: Callable[[Node], bool]) -> tup
 def clean_up(graph: Graph, evaluate: Evaluate, options: SimplifyOptions) -> Graph:
     """Simplify, fold constants and merge common subexpressions until none finds anything."""
 
+    passes = (partial(simplify, options=options), partial(fold_constants, evaluate=evaluate), eliminate_common)
+    idle: dict[Callable[[Graph], Graph], Graph] = {}
+    """The graph in which each has found nothing, where it need not look again."""
+
     def step(graph: Graph) -> Graph:
-        return eliminate_common(fold_constants(simplify(graph, options), evaluate))
+        for one in passes:
+            if idle.get(one) is not graph:
+                before, graph = graph, one(graph)
+                if graph is before:
+                    idle[one] = graph
+        return graph
 
     return fixed_point(step, graph, label="clean_up")
 

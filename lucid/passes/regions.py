@@ -143,7 +143,7 @@ def _decided(graph: Graph, evaluate: Evaluate) -> Graph:
         taken = site.attrs.then if found[site.name] else site.attrs.otherwise
         return inline(taken, captures, condition)
 
-    return rebuild(graph, rule, "decide_branches")
+    return rebuild(graph, rule, "decide_branches", at={IF})
 
 
 def _part(graph: Graph, outputs: Sequence[Value]) -> Graph:

@@ -14,8 +14,7 @@ Rules emit what they return with the same functions and operators that models ar
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -107,11 +106,11 @@ class View:
 
     __slots__ = ("_overlay", "_tracer", "name", "node")
 
-    def __init__(self, tracer: Tracer, name: str) -> None:
+    def __init__(self, tracer: Tracer, name: str, node: Node | None = None) -> None:
         self._tracer = tracer
         self._overlay: Overlay = tracer.builder  # type: ignore[assignment]
         self.name = name
-        self.node: Node = self._overlay.node(name)
+        self.node: Node = self._overlay.node(name) if node is None else node
 
     @property
     def op(self) -> OpDef:
@@ -155,7 +154,7 @@ class View:
 
     def uses(self, output: int = 0) -> int:
         """How often an output is read in the original graph: by nodes, as a result, as an update."""
-        return self._overlay.uses.get(Value(self.name, output), 0)
+        return self._overlay.graph.reads.get(Value(self.name, output), 0)
 
     def shared(self) -> Declined:
         """Why it may not go into one of those that read it."""
@@ -177,12 +176,20 @@ class View:
 class Site(View):
     """The node that a rule may replace. What computes the new first output gets its name."""
 
-    __slots__ = ("absorbed", "left")
+    __slots__ = ("_inputs", "absorbed", "left")
 
-    def __init__(self, tracer: Tracer, name: str) -> None:
-        super().__init__(tracer, name)
+    def __init__(self, tracer: Tracer, name: str, node: Node) -> None:
+        super().__init__(tracer, name, node)
         self.absorbed: list[View] = []
         self.left: list[Declined] = []
+        self._inputs: tuple[Symbol, ...] | None = None
+
+    @property
+    def inputs(self) -> tuple[Symbol, ...]:
+        """Its inputs in the new graph: what feeds it has been visited, so they stay what they are."""
+        if self._inputs is None:
+            self._inputs = super().inputs
+        return self._inputs
 
     def leave(self, declined: Declined | None) -> None:
         """Say why something stays as it is, if there is a reason, where the node itself is replaced or may yet be."""
@@ -217,15 +224,17 @@ class Overlay(Builder):
         """Names and origins of what went into nodes that were there already."""
         self.site = ""
         self.feeds = graph.feeds
-        self.uses = Counter((*graph.results, *(value for feeds in self.feeds.values() for value in feeds)))
 
     def node(self, name: str) -> Node:
         added = self.added.get(name)
-        return added[0] if added is not None else self.graph.node(name)
+        return added[0] if added is not None else self.graph.table[name]
 
     def inputs_of(self, name: str) -> tuple[Value, ...]:
         added = self.added.get(name)
-        return added[1] if added is not None else tuple(self.mapped.get(v, v) for v in self.feeds[name])
+        if added is not None:
+            return added[1]
+        feeds, mapped = self.feeds[name], self.mapped
+        return feeds if mapped.keys().isdisjoint(feeds) else tuple([mapped.get(v, v) for v in feeds])
 
     def type(self, value: Value) -> TensorType:
         return self.node(value.node).outputs[value.output]
@@ -317,7 +326,7 @@ class Overlay(Builder):
 
 
 @collection_paused()
-def rebuild(graph: Graph, rule: Rule, label: str) -> Graph:
+def rebuild(graph: Graph, rule: Rule, label: str, *, at: Container[OpDef] | None = None) -> Graph:
     """Walk the nodes in order and let ``rule`` replace them; linear in the size of the graph.
 
     Parameters
@@ -331,6 +340,8 @@ def rebuild(graph: Graph, rule: Rule, label: str) -> Graph:
         is left.
     label
         Name of the pass, for the history of what it makes and for errors.
+    at
+        The ops whose nodes the rule may replace: it is not called for others.
 
     Returns
     -------
@@ -343,14 +354,16 @@ def rebuild(graph: Graph, rule: Rule, label: str) -> Graph:
     """
     if not isinstance(graph, Graph):
         raise PassError(f"rebuild: the first argument is the graph that the pass was given, got {shown(graph)}")
+    if at is not None and not any(op in at for op in graph.ops):
+        return graph
     overlay, noting = Overlay(graph, label), _noting.get()
     tracer = Tracer(overlay)
     tracer.origin = Origin()
-    for name in graph.order:
-        if graph.node(name).op is INPUT:
+    for name, node in graph.nodes():
+        if node.op is INPUT or (at is not None and node.op not in at):
             continue
         overlay.site = name
-        site = Site(tracer, name)
+        site = Site(tracer, name, node)
         try:
             replacement = rule(site)
             if isinstance(replacement, Declined):

@@ -25,8 +25,6 @@ def sink_monotone(graph: Graph) -> Graph:
     """Sink what may sink below each ``MaxPool2d`` that makes its input smaller and whose index nobody reads."""
 
     def rule(site: Site) -> list[Symbol | None] | Declined | None:
-        if site.op is not MAX_POOL:
-            return None
         if site.uses(1) or not _shrinks(site):
             return _stays(site)
         pool: MaxPoolAttrs = site.attrs
@@ -53,7 +51,7 @@ def sink_monotone(graph: Graph) -> Graph:
         site.absorb(*(view for view, _ in reversed(sunk)))
         return [y, None]
 
-    return rebuild(graph, rule, "sink_monotone")
+    return rebuild(graph, rule, "sink_monotone", at={MAX_POOL})
 
 
 def _stays(site: Site) -> Declined | None:

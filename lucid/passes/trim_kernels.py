@@ -22,8 +22,6 @@ def trim_kernels(graph: Graph) -> Graph:
     fixed = parameter_only(graph)
 
     def rule(site: Site) -> Symbol | Declined | None:
-        if site.op is not CONV:
-            return None
         a, (x, w, *bias) = site.attrs, site.inputs
         sizes, kernel = (tuple(k for k in t.type.shape[2:] if isinstance(k, int)) for t in (x, w))
         if not len(sizes) == len(kernel) == x.type.rank - 2:
@@ -44,7 +42,7 @@ def trim_kernels(graph: Graph) -> Graph:
         y: Symbol = apply(CONV, replace(a, padding=tuple(padding)), x, w, *bias)
         return y
 
-    return rebuild(graph, rule, "trim_kernels")
+    return rebuild(graph, rule, "trim_kernels", at={CONV})
 
 
 def _seen(window: Window, size: int) -> tuple[int, int]:

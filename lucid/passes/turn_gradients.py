@@ -21,8 +21,6 @@ def turn_gradients(graph: Graph) -> Graph:
     """
 
     def rule(site: Site) -> Symbol | None:
-        if site.op is not CONV_GRAD_INPUT:
-            return None
         a: ConvAttrs = site.attrs.conv
         dy, w = site.inputs
         kernel = tuple(k for k in w.type.shape[2:] if isinstance(k, int))
@@ -40,4 +38,4 @@ def turn_gradients(graph: Graph) -> Graph:
         y: Symbol = apply(CONV, replace(a, padding=padding), dy, w)
         return y
 
-    return rebuild(graph, rule, "turn_gradients")
+    return rebuild(graph, rule, "turn_gradients", at={CONV_GRAD_INPUT})

@@ -113,15 +113,22 @@ class Place:
 
 
 def is_library_code(code: CodeType, space: Mapping[str, object]) -> bool:
-    """Whether code with these globals is a library's; that of a data class comes from no file."""
-    if code.co_filename == "<string>":
-        return is_library_module(space.get("__name__"))
-    return is_library(code.co_filename)
+    """Whether code with these globals is a library's; that of a data class or a decorator may come from no file."""
+    known = is_library(code.co_filename)
+    return known or (code.co_filename.startswith("<") and is_library_module(space.get("__name__")))
+
+
+def is_library_frame(frame: FrameType) -> bool:
+    """Whether what runs is a library's. Of what makes a named tuple, only the class that is made says whose it is."""
+    code, space = frame.f_code, frame.f_globals
+    if code.co_filename == "<string>" and str(space.get("__name__")).startswith("namedtuple_"):
+        return is_library_module(getattr(frame.f_locals.get("_cls"), "__module__", None))
+    return is_library_code(code, space)
 
 
 def user_line(frame: FrameType | None) -> str:
     """``file.py:12`` of the innermost frame that runs code of the user's."""
-    while frame is not None and is_library_code(frame.f_code, frame.f_globals):
+    while frame is not None and is_library_frame(frame):
         frame = frame.f_back
     return "" if frame is None else location(frame)
 

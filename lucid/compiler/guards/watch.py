@@ -17,7 +17,7 @@ from ...tensor.grad_mode import is_grad_enabled
 from ...tensor.tensor import Tensor
 from . import checks
 from .checks import ABSENT, Guards, ModuleCheck
-from .code import BY_NAME, Place, Read, Step, is_library_code, is_library_module, reads, user_line
+from .code import BY_NAME, Place, Read, Step, is_library_code, is_library_frame, is_library_module, reads, user_line
 from .objects import Fields, holds_users, own_fields, plain, reads_itself
 from .reach import Reach
 from .values import BY_ANY_NAME, NAMED, STATES, told_by
@@ -44,7 +44,7 @@ class Watcher(Reach):
         """A function begins whose code has not run before in this trace."""
         code = frame.f_code
         self.begun[id(code)] = code
-        if is_library_code(code, frame.f_globals):
+        if is_library_frame(frame):
             self._name((*code.co_names, code.co_name), library=True)
             if code in _ENVIRONMENT:
                 self.look(os.environ, Place("os.environ", user_line(frame)))

@@ -54,7 +54,8 @@ def _fold_once(graph: Graph) -> Graph:
         site.call(y, layer.name)
         return y
 
-    return rebuild(graph, rule, "fold_batch_norm")
+    normalises = BATCH_NORM in graph.ops or STANDARDIZE in graph.ops
+    return rebuild(graph, rule, "fold_batch_norm") if normalises else graph
 
 
 def _by_batch(site: Site) -> Declined | None:

@@ -44,20 +44,27 @@ def fold_constants(graph: Graph, evaluate: Evaluate, options: FoldOptions = Fold
     """
 
     def rule(site: Site) -> Sequence[Any] | None:
-        makers = [site.made_by(x) for x in site.inputs]
-        if not makers or not site.op.pure or site.op.regions or site.op is EXPAND:
+        if not site.op.pure or site.op.regions or site.op is EXPAND:
+            return None
+        makers = []
+        for x in site.inputs:
+            makers.append(site.made_by(x))
+            if makers[-1].op is not CONSTANT and not _is_number(makers[-1].node):
+                return None
+        if not makers:
             return None
         if site.op.elementwise and all(_is_number(m.node) for m in makers):
             scalars: list[tuple[OpDef, Attrs]] = [(FULL, FullAttrs((), m.type.dtype, m.attrs.value)) for m in makers]
             (value,) = evaluate(_application(site, scalars), ())
             return [full(site.symbol, np.asarray(value).item())]
         sizes = [site.node, *(m.node for m in makers if m.op is FULL)]
-        if all(m.op is CONSTANT or _is_number(m.node) for m in makers) and all(_fits(n, options.limit) for n in sizes):
+        if all(_fits(n, options.limit) for n in sizes):
             values = evaluate(_application(site, [(m.op, m.attrs) for m in makers]), ())
             return [constant(y, np.asarray(v, y.type.dtype)) for y, v in zip(site.symbols, values, strict=True)]
         return None
 
-    return rebuild(graph, rule, "fold_constants")
+    known = CONSTANT in graph.ops or FULL in graph.ops
+    return rebuild(graph, rule, "fold_constants") if known else graph
 
 
 def _is_number(node: Node) -> bool:

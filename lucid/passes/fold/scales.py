@@ -38,9 +38,11 @@ def fold_scales(graph: Graph, *, exact: bool = False) -> Graph:
     """
 
     def step(graph: Graph) -> Graph:
-        folded = rebuild(graph, _Folder(graph, exact).rule, "fold_scales")
-        return rebuild(folded, partial(_spelled, fixed=parameter_only(folded)), "fold_scales")
+        folded = rebuild(graph, _Folder(graph, exact).rule, "fold_scales", at=_AFFINE.keys() | {CONV})
+        return rebuild(folded, partial(_spelled, fixed=parameter_only(folded)), "fold_scales", at={BATCH_NORM})
 
+    if BATCH_NORM not in graph.ops and graph.ops.isdisjoint(SCALED):  # what scales and shifts has nothing to go into
+        return graph
     return fixed_point(step, graph, label="fold_scales")
 
 
@@ -54,15 +56,16 @@ class _Folder:
     def rule(self, site: Site) -> Symbol | Declined | None:
         if site.name in self.fixed or not is_float(site.type.dtype):
             return None
-        if site.op is CONV:
-            return self._before(site)
-        return self._behind(site) if site.op in _AFFINE else None
+        return self._before(site) if site.op is CONV else self._behind(site)
 
     def _behind(self, site: Site) -> Symbol | Declined | None:
         """A layer, and what multiplies its result or is added to it."""
         declined: Declined | None = None
+        made_by = [site.made_by(x) for x in site.inputs]
+        if not any(made.op in SCALED or made.op is BATCH_NORM for made in made_by):
+            return None
         for slot, vector in self._vectors(site):
-            layer, made = site.producer(slot), site.made_by(site.inputs[slot])
+            layer, made = site.producer(slot), made_by[slot]
             if made.op not in SCALED and made.op is not BATCH_NORM:
                 continue
             declined = self._not_behind(layer, made)
@@ -201,7 +204,7 @@ def of_constant(weight: Symbol, values: Symbol, groups: int) -> Symbol:
 
 def _spelled(site: Site, fixed: set[str]) -> Symbol | None:
     """A normalisation with fixed statistics as a product and a sum."""
-    if site.op is not BATCH_NORM or site.name in fixed:
+    if site.name in fixed:
         return None
     if any(site.producer(slot).name not in fixed for slot in range(1, len(site.inputs))):
         return None

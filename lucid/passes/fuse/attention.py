@@ -40,7 +40,7 @@ def fuse_attention(graph: Graph) -> Graph:
         site.call(y, site.name)
         return y
 
-    return rebuild(graph, rule, "fuse_attention")
+    return rebuild(graph, rule, "fuse_attention", at={MATMUL})
 
 
 @dataclass
@@ -56,7 +56,7 @@ class _Found:
 
 def _match(site: Site) -> _Found | Declined | None:
     """Climb from a product with values to the product of queries and keys."""
-    if site.op is not MATMUL or not is_float(site.type.dtype):
+    if not is_float(site.type.dtype):
         return None
     parts: list[View] = []
     shares = _shares(site, parts)

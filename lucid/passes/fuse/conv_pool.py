@@ -46,7 +46,7 @@ def fuse_conv_pool(graph: Graph) -> Graph:
         site.call(y, found.conv.name)
         return [y, None] if site.op is MAX_POOL else y
 
-    return rebuild(graph, rule, "fuse_conv_pool")
+    return rebuild(graph, rule, "fuse_conv_pool") if CONV in graph.ops else graph
 
 
 @dataclass

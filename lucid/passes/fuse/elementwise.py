@@ -52,7 +52,7 @@ def fuse_elementwise(graph: Graph, options: FuseOptions = FuseOptions()) -> Grap
         result: Symbol = apply(FUSED_ELEMENTWISE, attrs, *inputs.values())
         return result
 
-    return rebuild(graph, rule, "fuse_elementwise")
+    return rebuild(graph, rule, "fuse_elementwise") if groups.feeds else graph
 
 
 class _Groups:

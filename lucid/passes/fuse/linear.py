@@ -29,4 +29,4 @@ def fuse_linear(graph: Graph) -> Graph:
         site.call(y, linear.name)
         return y
 
-    return rebuild(graph, rule, "fuse_linear")
+    return rebuild(graph, rule, "fuse_linear") if LINEAR in graph.ops else graph

@@ -41,7 +41,7 @@ def fuse_residual(graph: Graph) -> Graph:
         site.call(y, conv.name)
         return y
 
-    return rebuild(graph, rule, "fuse_residual")
+    return rebuild(graph, rule, "fuse_residual") if CONV in graph.ops else graph
 
 
 def _unsuited(add: View) -> Declined | None:
