@@ -217,7 +217,7 @@ class _Making:
         rows += [Row("detail", self._number(node, slot, value)) for slot, value in enumerate(self.graph.inputs_of(name))
                  if value.node in self.numbers]  # fmt: skip
         for slot, value in enumerate(self.graph.inputs_of(name)):
-            if value.node in self.folded - self.numbers.keys():
+            if value.node in self.folded and value.node not in self.numbers:
                 rows.append(self._folded_row(name, slot, value))
                 behind += self._behind(value.node)
             elif value.node in self.saved:
@@ -307,14 +307,17 @@ class _Making:
 
     def _read_types(self, name: str) -> set[TensorType]:
         """The types that arrows bring to a node: where its result is of one of them, that need not be said again."""
-        hidden = {*self.numbers, *self.folded, *self.saved}
-        return {self.graph.type(value) for value in self.graph.inputs_of(name) if value.node not in hidden}
+        return {self.graph.type(value) for value in self.graph.inputs_of(name) if not self._hidden(value.node)}
+
+    def _hidden(self, name: str) -> bool:
+        """Whether no arrow leads from it: who reads it says so in words."""
+        return name in self.numbers or name in self.folded or name in self.saved
 
     def _inward(self, name: str, inner: Mapping[str, _Making]) -> None:
         """The arrows into a node, or into the graphs that it runs."""
         node, feeds = self.nodes[name], self.graph.inputs_of(name)
         for slot, value in enumerate(feeds):
-            if value.node in self.numbers or value.node in self.folded or value.node in self.saved:
+            if self._hidden(value.node):
                 continue
             tip = f"{value} → {slot_name(node, slot)} of {name}"
             kept = name in self.gradient and value.node not in self.gradient and not self._source(value.node)

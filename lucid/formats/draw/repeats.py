@@ -31,18 +31,17 @@ class _Repeats:
         self.boxes = {box.key: box for box in view.boxes}
         self.readers: dict[str, set[str]] = {box.key: set() for box in view.boxes}
         """Within a section: what the other half of training keeps of a box is no reason to draw it by itself."""
+        section = {box.key: box.section for box in view.boxes}
+        self.across = {edge for edge in view.edges if section[edge.source] != section[edge.target]}
+        """Those that lead from one section to another."""
         for edge in view.edges:
-            if not self._is_across(edge):
+            if edge not in self.across:
                 self.readers[edge.source].add(edge.target)
         self.ends = {box.key for box in view.boxes if not box.members}
         self.times: dict[Place, Times] = {}
         self.moved: dict[str, str] = {}
         """For boxes that are not drawn the one that is, which does the same."""
         self.changed: dict[str, Box] = {}
-
-    def _is_across(self, edge: Edge) -> bool:
-        """Whether it leads from one section to another."""
-        return self.boxes[edge.source].section != self.boxes[edge.target].section
 
     def found(self) -> View:
         """The view that comes of it."""
@@ -86,6 +85,8 @@ class _Repeats:
         """How many elements from here repeat, and how often: what leaves the fewest boxes."""
         best, width_of_best, times_of_best = 0, 1, 1
         for width in range(1, min(LONGEST, (len(signs) - at) // 2) + 1):
+            if signs[at : at + width] != signs[at + width : at + 2 * width]:
+                continue
             count, boxes = self._chained(elements, signs, at, width)
             spared = boxes * (count - 1)
             if spared > best and (boxes > 1 or count > 2):
@@ -105,7 +106,7 @@ class _Repeats:
         return [
             tuple(
                 (self.boxes[edge.source].sign, edge.output, edge.kind)
-                if self._is_across(edge)
+                if edge in self.across
                 else (position[edge.source], edge.output, edge.kind)
                 if edge.source in position
                 else (-1 - outside.setdefault((edge.source, edge.output), len(outside)), edge.output, edge.kind)
@@ -152,7 +153,7 @@ class _Repeats:
     def _outside(self, unit: Unit) -> list[Edge]:
         inside = {box.key for box in unit}
         edges = (edge for box in unit for edge in self.feeds[box.key] if edge.source not in inside)
-        return [edge for edge in edges if not self._is_across(edge)]
+        return [edge for edge in edges if edge not in self.across]
 
     def _fold(self, path: Path, elements: Sequence[Unit], width: int) -> None:
         """Draw the first of the units for all."""
