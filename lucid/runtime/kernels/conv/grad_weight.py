@@ -98,7 +98,7 @@ def _work(conv: Conv, x: TensorType, work: Sequence[Sequence[Block]]) -> Work:
 
 def _gathering(conv: Conv, x: TensorType) -> Work:
     """To gather all windows; of a range the channels of each pixel are copied apart."""
-    pixels = math.prod(x.concrete) // conv.channels * conv.groups
+    pixels = math.prod(x.concrete) // max(1, conv.channels) * conv.groups
     return gathering(conv, x) + Work(pixels=pixels if conv.groups > 1 else 0)
 
 
