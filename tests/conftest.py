@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +39,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     return f"machine: {config.getoption('--machine') or 'this one'}"
+
+
+def pytest_collection_finish() -> None:
+    """All tests together are a million objects that stay, so they are not looked through so often for garbage."""
+    young, middle, old = gc.get_threshold()
+    gc.set_threshold(young, middle, 10 * old)
 
 
 @pytest.fixture
