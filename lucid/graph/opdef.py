@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -326,8 +327,7 @@ class OpDef(Generic[A]):
         return not by_convention and not isinstance(self.gradient, NoGradient)
 
     def _check_arity(self, count: int) -> None:
-        least = sum(1 for name in self.inputs if name[0] != "*" and name[-1] != "?")
-        most = None if self.inputs and self.inputs[-1][0] == "*" else len(self.inputs)
+        least, most = _arity(self.inputs)
         if count < least or (most is not None and count > most):
             wanted = str(least) if most == least else f"at least {least}" if most is None else f"{least} to {most}"
             raise GraphError(f"{self.name}: takes {wanted} inputs ({', '.join(self.inputs)}), got {count}")
@@ -340,6 +340,13 @@ class OpDef(Generic[A]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return find_op, (self.name,)
+
+
+@lru_cache(maxsize=1024)
+def _arity(names: tuple[str, ...]) -> tuple[int, int | None]:
+    """How many inputs of these names there are at least and at most; None for any number."""
+    least = sum(1 for name in names if name[0] != "*" and name[-1] != "?")
+    return least, None if names and names[-1][0] == "*" else len(names)
 
 
 class UnaryTraits(TypedDict, total=False):

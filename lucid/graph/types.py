@@ -169,7 +169,7 @@ class TensorType:
 
     def __str__(self) -> str:
         order = "" if self.order is None else "@" + "".join(map(str, self.order))
-        return f"{self.dtype.name}[{', '.join(map(str, self.shape))}]{order}"
+        return f"{self.dtype.type.__name__}[{', '.join(map(str, self.shape))}]{order}"
 
 
 def product(dims: Iterable[Dim]) -> Dim:
@@ -208,7 +208,9 @@ def spec(*dims: int | str | SymDim, dtype: object = "float32") -> TensorType:
 
 def broadcast_shapes(op: str, *shapes: Shape) -> Shape:
     """The NumPy broadcast of the shapes; a symbolic dim matches itself and 1 only."""
-    rank = max((len(shape) for shape in shapes), default=0)
+    if all(shape == shapes[0] for shape in shapes[1:]):
+        return shapes[0] if shapes else ()
+    rank = max(map(len, shapes))
     result: list[Dim] = []
     for axis in range(-rank, 0):
         dims = list(dict.fromkeys(shape[axis] for shape in shapes if len(shape) >= -axis and shape[axis] != 1))

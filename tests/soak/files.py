@@ -345,7 +345,7 @@ def main(seed: int, count: int, only: int | None = None) -> int:
     limit()
     code: list[int] = []
     builtins.pwned = lambda: code.append(1)  # type: ignore[attr-defined]
-    good = bases(1 if count > SMALL else 4)
+    good = bases(1 if count > SMALL else 12)
     others = [node for _, header, _ in good for node in header["__metadata__"]["graphs"]["optimised"]["nodes"]]
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
         path = os.path.join(folder, "net.lucid")

@@ -96,5 +96,5 @@ def _passing(y: Operand) -> bool:
 
 
 def _bind(k: Emitter, y: Operand, block: Operand, offset: int) -> None:
-    dtype = k.use(y.dtype.type, y.dtype.name)
+    dtype = k.use(y.dtype.type)
     k.define(str(y), f"{k.use(place)}({block}, {offset}, {y.shape}, {dtype}, {y.type.order})", Phase.ARENA)

@@ -204,7 +204,7 @@ class Printer:
 def _allocate(operand: Operand, names: Any) -> str:
     order = operand.type.order
     shape = operand.shape if order is None else tuple(operand.shape[axis] for axis in order)
-    made = f"np.empty({shape}, {names.use(operand.dtype.type, operand.dtype.name)})"
+    made = f"np.empty({shape}, {names.use(operand.dtype.type)})"
     back = "" if order is None else f".transpose({tuple(int(i) for i in np.argsort(order))})"
     return f"{operand} = {made}{back}"
 
@@ -372,7 +372,7 @@ class _Writer:
 
     def _place(self, operand: Operand, memory: str, offset: int, step: Step) -> None:
         names = self.plan.names
-        dtype = names.use(operand.dtype.type, operand.dtype.name)
+        dtype = names.use(operand.dtype.type)
         where = f"{memory}, {offset}, {operand.shape}, {dtype}, {operand.type.order}"
         self.out.assign(operand, f"{names.use(place)}({where})", step.name)
 

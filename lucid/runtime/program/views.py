@@ -5,6 +5,7 @@ Views are views: what a program binds once must go on showing the memory it was 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
@@ -40,7 +41,7 @@ def place(
 ) -> Array:
     """The array of the given logical shape at a byte offset of the arena, its axes in ``order`` in memory."""
     memory = shape if order is None else tuple(shape[axis] for axis in order)
-    nbytes = int(np.prod(memory, dtype=np.int64)) * np.dtype(dtype).itemsize
+    nbytes = math.prod(memory) * np.dtype(dtype).itemsize
     array = as_view(arena[offset : offset + nbytes].view(dtype), memory)
     return array if order is None else array.transpose(np.argsort(order))
 
