@@ -17,6 +17,8 @@ def linear_products(graph: Graph) -> Graph:
 
     For graphs that are run again and again with the same weights, which are turned once.
     """
+    if MATMUL not in graph.ops and LINEAR not in graph.ops:
+        return graph
     fixed = parameter_only(graph)
 
     def rule(site: Site) -> Symbol | Declined | None:
@@ -45,8 +47,7 @@ def linear_products(graph: Graph) -> Graph:
             return y
         return None
 
-    multiplies = MATMUL in graph.ops or LINEAR in graph.ops
-    return rebuild(graph, rule, "linear_products") if multiplies else graph
+    return rebuild(graph, rule, "linear_products")
 
 
 def _multiplies(product: View) -> bool:

@@ -389,16 +389,19 @@ def fixed_point(step: Callable[[Graph], Graph], graph: Graph, limit: int = 10, *
     PassError
         If the step comes back to a graph it has already left; ``label`` says which pass that is.
     """
+    left: list[Graph] = []
     seen: set[int] = set()
     for _ in range(limit):
         after = step(graph)
         if after is graph:
             break
-        seen = seen or {fingerprint(graph)}
-        mark = fingerprint(after)
-        if mark in seen:
-            raise PassError(f"{label} goes in circles: it undoes what it did before ({after!r})")
-        seen.add(mark)
+        left.append(graph)
+        if len(left) > 1:  # most change a graph once, and are not asked what it was
+            seen = seen or set(map(fingerprint, left))
+            mark = fingerprint(after)
+            if mark in seen:
+                raise PassError(f"{label} goes in circles: it undoes what it did before ({after!r})")
+            seen.add(mark)
         graph = after
     return graph
 

@@ -26,6 +26,8 @@ def fold_batch_norm(graph: Graph) -> Graph:
 
 
 def _fold_once(graph: Graph) -> Graph:
+    if BATCH_NORM not in graph.ops and STANDARDIZE not in graph.ops:
+        return graph
     fixed = parameter_only(graph)
 
     def rule(site: Site) -> Symbol | Declined | None:
@@ -54,8 +56,7 @@ def _fold_once(graph: Graph) -> Graph:
         site.call(y, layer.name)
         return y
 
-    normalises = BATCH_NORM in graph.ops or STANDARDIZE in graph.ops
-    return rebuild(graph, rule, "fold_batch_norm") if normalises else graph
+    return rebuild(graph, rule, "fold_batch_norm")
 
 
 def _by_batch(site: Site) -> Declined | None:
