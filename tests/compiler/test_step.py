@@ -412,6 +412,7 @@ def test_a_handler_that_raises_ends_a_step_before_or_after_it_never_within() -> 
     assert all(np.array_equal(a, b) for a, b in zip(now, states[count - 1], strict=True))
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_while_parameters_are_written_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     model = mlp()
     optimizer = RULES["momentum"](model.parameters())

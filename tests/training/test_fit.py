@@ -315,6 +315,7 @@ class Interrupts(Callback):
         self.seen.append(state(run.model))
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_leaves_a_whole_model() -> None:
     handler = signal.getsignal(signal.SIGINT)
     model, interrupts = perceptron(), Interrupts()
