@@ -44,10 +44,16 @@ class Numbers(Sequence[float]):
 class Texts(Sequence[str]):
     """Texts of which few are different: those, and which of them each is."""
 
-    def __init__(self, data: Iterable[bytes]) -> None:
+    def __init__(self, different: Iterable[bytes], numbers: Array) -> None:
+        self.different = tuple(one.decode("utf-8", "replace") for one in different)
+        self.numbers = numbers
+
+    @classmethod
+    def of(cls, data: Iterable[bytes]) -> Texts:
+        """Of the texts one after another."""
         numbers: defaultdict[bytes, int] = defaultdict(count().__next__)
-        self.numbers: Array = np.fromiter(map(numbers.__getitem__, data), np.int32)
-        self.different = tuple(one.decode("utf-8", "replace") for one in numbers)
+        which = np.fromiter(map(numbers.__getitem__, data), np.int32)
+        return cls(numbers, which)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -64,6 +70,12 @@ class Texts(Sequence[str]):
         return self.different[int(self.numbers[index])]
 
 
+def integers(data: object) -> Array:
+    """A list of whole numbers as an array, of 32 bits where a file's bytes were read as such."""
+    array: Array = data.array if isinstance(data, Numbers) else np.asarray(data, np.int64)
+    return array if array.dtype in (np.int32, np.int64) else array.astype(np.int32 if array.itemsize < 4 else np.int64)
+
+
 def numbers(data: Sequence[float], dtype: DType) -> Sequence[float]:
     """A list of numbers of a file."""
     return tuple(data) if len(data) < LONG else Numbers(np.array(data, dtype))
@@ -71,5 +83,5 @@ def numbers(data: Sequence[float], dtype: DType) -> Sequence[float]:
 
 def texts(data: Sequence[bytes]) -> Sequence[str]:
     """A list of texts of a file."""
-    found = Texts(data)
+    found = Texts.of(data)
     return tuple(found) if len(data) < LONG else found

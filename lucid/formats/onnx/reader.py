@@ -21,12 +21,14 @@ from ...base.lazy import LazyModule
 from ...base.texts import as_texts
 from ...errors import FileError, GraphError, LucidError, from_handler
 from ...graph.types import DTYPES, DType, float32, int64
+from .aside import Lists, set_aside
 from .functions import inlined
 from .kinds import of_graph, of_results
 from .lists import numbers, texts
 from .model import ML, NARROW, Array, Attribute, GraphDef, ModelDef, NodeDef, Size, ValueDef, wide, widened
 from .room import LARGEST, Room
 from .skim import skimmed
+from .wire import Data
 
 if TYPE_CHECKING:  # nobody needs the package but for reading
     from onnx import (
@@ -63,9 +65,9 @@ def read(source: object, *, weights: bool = True) -> ModelDef:
     LucidError
         Where the ``onnx`` package is missing.
     """
-    proto, folder, name = _proto(source, weights)
+    proto, lists, folder, name = _proto(source, weights)
     try:
-        return _model(proto, folder, name, weights)
+        return _model(proto, lists, folder, name, weights)
     except LucidError:
         raise
     except Exception as error:
@@ -74,23 +76,22 @@ def read(source: object, *, weights: bool = True) -> ModelDef:
         raise GraphError(f"{name} is a broken ONNX model: {named(str(error))}") from error
 
 
-def _proto(source: object, weights: bool) -> tuple[ModelProto, Path | None, str]:
-    """The message, the folder that its external data lies in, and what to call it."""
+def _proto(source: object, weights: bool) -> tuple[ModelProto, Lists, Path | None, str]:
+    """The message, what of it is read already, the folder that its external data lies in, and what to call it."""
     try:
         proto_class = onnx.ModelProto
     except ModuleNotFoundError as error:
         raise LucidError("reading ONNX models needs the package onnx: pip install 'lucid[onnx]'") from error
     if isinstance(source, proto_class):
-        return source, None, "the model"
+        return source, {}, None, "the model"
     if isinstance(source, bytes | bytearray | memoryview):
-        data, folder, name = bytes(source), None, "the model"
-        data = data if weights else skimmed(data)
+        (data, lists), folder, name = _read(bytes(source), weights), None, "the model"
     elif isinstance(source, str | os.PathLike):
         path = Path(os.fspath(source))
         try:
             if not path.is_file():
                 raise FileError(f"there is no file {shown(str(path))}")
-            data, folder, name = path.read_bytes() if weights else _skimmed(path), path.parent, named(path.name)
+            (data, lists), folder, name = _read(_mapped(path), weights), path.parent, named(path.name)
         except (OSError, ValueError) as error:
             raise FileError(f"{shown(str(path))} cannot be read: {error}") from error
     else:
@@ -104,21 +105,23 @@ def _proto(source: object, weights: bool) -> tuple[ModelProto, Path | None, str]
         raise GraphError(f"{name} is no ONNX model: {named(str(error))}") from error
     if not proto.HasField("graph"):
         raise GraphError(f"{name} is no ONNX model: it holds no graph")
-    return proto, folder, name
+    return proto, lists, folder, name
 
 
-def _skimmed(path: Path) -> bytes:
-    """A file without its numbers, of which nothing is brought into memory."""
+def _mapped(path: Path) -> Data:
+    """The bytes of a file, which come into memory as they are asked for."""
     with path.open("rb") as file:
-        if not os.fstat(file.fileno()).st_size:
-            return b""
-        with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-            return skimmed(data)
+        return mmap(file.fileno(), 0, access=ACCESS_READ) if os.fstat(file.fileno()).st_size else b""
 
 
-def _model(proto: ModelProto, folder: Path | None, name: str, weights: bool) -> ModelDef:
+def _read(data: Data, weights: bool) -> tuple[bytes, Lists]:
+    """The bytes that the package reads, and what is read here."""
+    return set_aside(data) if weights else (skimmed(data), {})
+
+
+def _model(proto: ModelProto, lists: Lists, folder: Path | None, name: str, weights: bool) -> ModelDef:
     opsets = _opsets(proto, name)
-    reader = _Reader(opsets, folder, weights)
+    reader = _Reader(opsets, lists, folder, weights)
     graph = reader.graph((inlined(proto) if proto.functions else proto).graph)
     return ModelDef(graph, opsets, f"{proto.producer_name} {proto.producer_version}".strip(), name, reader.kinds)
 
@@ -154,8 +157,8 @@ class Scope(NamedTuple):
 
 
 class _Reader:
-    def __init__(self, opsets: Mapping[str, int], folder: Path | None, weights: bool) -> None:
-        self.opsets, self.folder, self.weights = opsets, folder, weights
+    def __init__(self, opsets: Mapping[str, int], lists: Lists, folder: Path | None, weights: bool) -> None:
+        self.opsets, self.lists, self.folder, self.weights = opsets, lists, folder, weights
         self.graphs = 0
         self.kinds: dict[str, int] = {}
         self.room = Room()
@@ -194,7 +197,11 @@ class _Reader:
     def node(self, proto: NodeProto, index: int, scope: Scope) -> NodeDef:
         domain = _domain(proto.domain)
         _check_unique(f"node {index} ({named(proto.op_type)})", "attributes", [one.name for one in proto.attribute])
-        attributes = {one.name: self.attribute(one, scope) for one in proto.attribute}
+        lists = {} if scope.depth else self.lists
+        attributes = {
+            one.name: lists[index, place] if (index, place) in lists else self.attribute(one, scope)
+            for place, one in enumerate(proto.attribute)
+        }
         version, inputs, outputs = (
             self.opsets.get(domain, 1), tuple(map(scope.of, proto.input)), tuple(map(scope.of, proto.output)),
         )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...base.checks import shown
 from ...errors import GraphError
-from .lists import Texts
+from .lists import Texts, integers
 from .model import Array
 
 MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "LEAF")
@@ -71,7 +71,7 @@ class Places:
         """Whether trees come one after another, the nodes of each numbered from 0, as most files have them."""
         if not self.in_order:
             self.span = int(number.max(initial=0)) + 1
-            keys = tree * self.span + number
+            keys = tree.astype(np.int64) * self.span + number
             self.order = np.argsort(keys, kind="stable")
             self.keys = keys[self.order]
             if (self.keys[1:] == self.keys[:-1]).any():
@@ -95,7 +95,7 @@ class Places:
         return begins + number, known
 
     def _anywhere(self, tree: Array, number: Array) -> tuple[Array, bool]:
-        wanted = tree * self.span + number
+        wanted = tree.astype(np.int64) * self.span + number
         found = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
         return self.order[found], not (number < 0).any() and bool((self.keys[found] == wanted).all())
 
@@ -119,7 +119,7 @@ def numbered(values: Array, among: Array) -> Array:
 
 def modes(names: Sequence[str]) -> Array:
     """The numbers of the ways to compare."""
-    listed = names if isinstance(names, Texts) else Texts(name.encode() for name in names)
+    listed = names if isinstance(names, Texts) else Texts.of(name.encode() for name in names)
     codes = {name: number for number, name in enumerate(MODES)}
     unknown = [name for name in listed.different if name not in codes]
     if unknown:
@@ -247,8 +247,8 @@ def listed(attributes: Mapping[str, object], prefix: str, thresholds: Array) -> 
     def ints(name: str, default: int | None = None) -> Array:
         given = attributes.get(prefix + name)
         if given is None and default is not None:
-            return np.full(len(thresholds), default, np.int64)
-        array = np.asarray(given if given is not None else (), np.int64)
+            return np.full(len(thresholds), default, np.int32)
+        array = integers(given if given is not None else ())
         if array.shape != thresholds.shape:
             raise GraphError(f"{prefix}{name} has {array.size} numbers for {thresholds.size} nodes")
         return array

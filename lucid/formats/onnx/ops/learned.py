@@ -22,6 +22,7 @@ from ....graph.ops.trees import tree_leaves
 from ....graph.texts import Text
 from ....graph.types import DTYPES, DType, as_dtype, float32, is_float
 from ..forests import listed_once
+from ..lists import integers
 from ..model import ML, Array
 from ..registry import Call, Value, converter
 from ..trees import Places, Trees, built, distinct, listed, numbered
@@ -148,7 +149,7 @@ def _ensemble(call: Call, kind: str, ids: str, targets: int | None) -> Ensemble:
     """Of nodes in ``nodes_…`` and weights in ``kind_…``; without ``targets`` as many as are named."""
     nodes = listed(call.node.attributes, "nodes_", _numbers(call, "nodes_values"))
     places = Places(nodes.tree, nodes.number)
-    tree, number, target = (np.asarray(call.attribute(f"{kind}_{one}") or (), np.int64)
+    tree, number, target = (integers(call.attribute(f"{kind}_{one}") or ())
                             for one in ("treeids", "nodeids", ids))  # fmt: skip
     amount = _numbers(call, f"{kind}_weights")
     if not len(tree) == len(number) == len(target) == len(amount):
