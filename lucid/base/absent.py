@@ -173,12 +173,12 @@ TENSOR: Final[Mapping[str, str]] = {
 """Names of tensors (``t.name``)."""
 
 NN: Final[Mapping[str, str]] = {
-    "DataParallel": "one process runs a model, with as many threads as lucid.set_num_threads says",
+    "DataParallel": "lucid.compile_step(model, loss, optimizer, group=lucid.distributed.group()), started by mpiexec",
     "relu_": "nn.functional.relu(x)",
     "leaky_relu_": "nn.functional.leaky_relu(x)",
     "upsample": "nn.functional.interpolate",
     "multi_head_attention_forward": "nn.MultiheadAttention, or nn.functional.scaled_dot_product_attention",
-    "SyncBatchNorm": "one process runs a model; nn.BatchNorm2d",
+    "SyncBatchNorm": "nn.BatchNorm2d, whose statistics are of the batch of each process",
     "gumbel_softmax": "(x - (-lucid.rand_like(x).log()).log()).softmax(-1)",
     "Buffer": "module.register_buffer(name, tensor)",
 }
@@ -263,8 +263,7 @@ SCHEDULER: Final[Mapping[str, str]] = {
 
 DATA: Final[Mapping[str, str]] = {
     "default_generator": "lucid.manual_seed(n), or a lucid.Generator",
-    "DistributedSampler": "one process trains; RandomSampler",
-    "distributed": "one process trains; RandomSampler",
+    "distributed": "lucid.data.DistributedSampler",
     **dict.fromkeys(("dataloader", "dataset", "sampler"), "lucid.data has it itself: lucid.data.DataLoader"),
 }
 """Names of ``lucid.data``."""

@@ -79,7 +79,7 @@ class CompiledStep(CompiledModel):
     def __call__(self, /, *args: object, **kwargs: object) -> Any:
         if active_trace.get() is not None:
             raise TraceError("a compiled step cannot be part of what is traced: it changes parameters")
-        with self._turn, nullcontext() if self._ranks is None else self._ranks.call():
+        with self._turn, self._ranks or nullcontext():
             for group in self.optimizer.param_groups:
                 self.optimizer.check(group)
             self._form = self._present_form()
@@ -130,7 +130,7 @@ class CompiledStep(CompiledModel):
         """Agree with the other ranks: the parameters of which they have gradients and this one has not."""
         groups = self.optimizer.param_groups
         numbers = [self.optimizer.scalars(group) for group in groups], self._own
-        used = ranks.agree(made.talk, numbers, self._progress.now[0])
+        used = ranks.agree(made.talk, numbers)
         params = [p for group in groups for p in group["params"]]
         also = frozenset(id(p) for p, one, mine in zip(params, used, made.talk.used, strict=True) if one and not mine)
         self._warn([p for p in made.missing if id(p) not in also])
@@ -274,7 +274,7 @@ class StepSpecialization(Specialization):
         before = whole.times
         try:
             self.ready(program, arrays)
-            with nullcontext() if self._ranks is None else self._ranks.running():
+            with nullcontext() if self._ranks is None else self._ranks.running(whole):
                 return program(*arrays)
         finally:
             if whole.times != before:

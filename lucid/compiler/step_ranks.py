@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from ..base.lazy import hashlib
 from ..distributed.exchange import Bucket, StepExchange
 from ..distributed.group import Group
-from ..errors import OptionError
+from ..errors import ExecutionError, OptionError
 from ..graph import rng
 from ..nn.parameter import Unsettled
 from ..optim.optimizer import Optimizer
+from ..runtime.program.whole import Whole
 from ..runtime.workers.exchange import exchanging
 from ..tensor.tensor import Tensor
 from .objective import Objective
@@ -27,12 +28,11 @@ _WORDS = {
     "step": "the optimizer and the options of the step",
     "sums": "what there is to add up",
     "numbers": "learning rates and other numbers of the optimizer or the step",
-    "calls": "how many calls there were",
 }
 """What has to be the same in all ranks."""
 
-_CALLS = ("step", "sums", "numbers", "calls", "used")
-"""What is compared at each call."""
+_CALLS = ("step", "sums", "numbers", "held")
+"""What is compared at each call; it is no error where what is held differs."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Talk:
     def of(cls, form: Form, holders: Holders) -> Talk:
         """That of a step of this form."""
         used = tuple(id(p) in holders.added for p in holders.params)
-        values = {"step": (form.described, form.place and form.place[1:]), "sums": holders.plain, "used": used}
+        values = {"step": (form.described, form.place and form.place[1:]), "sums": holders.plain, "held": used}
         return cls(tuple(holders.buckets), used, {name: digest(value) for name, value in values.items()})
 
 
@@ -67,7 +67,7 @@ class Ranks:
     Parameters
     ----------
     group
-        Of which rank it is.
+        Of which this is a rank.
     objective, optimizer
         What is trained, and by what.
     """
@@ -76,58 +76,54 @@ class Ranks:
         self.place = Place(group.rank, group.size, group.bucket_bytes)
         self._group, self._exchange = group, StepExchange(group)
         self._objective, self._optimizer = objective, optimizer
-        self._begun = self._agreed = self._calling = False
-
-    @property
-    def due(self) -> bool:
-        """Whether a call has begun, of which the ranks have not agreed yet."""
-        return self._calling and not self._agreed
+        self._begun = self.due = False
 
     # ------------------------------------------------------------ calls
 
-    @contextmanager
-    def call(self) -> Iterator[None]:
-        """A call: the others wait for this rank as it does for them, until it ends as it may."""
+    def __enter__(self) -> None:
+        """A call begins: from here on the others wait for this rank, as it does for them."""
         if not self._begun:
             self._begin()
-        self._agreed, self._calling = False, True
-        try:
-            yield
-        finally:
-            self._calling = False
-            if self._agreed:
-                self._exchange.finish()
-            else:
-                self._exchange.fail(len(_CALLS))
+        self._exchange.open(len(_CALLS))
+        self.due = True
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        self.due = False
+        self._exchange.finish()
+        if self._exchange.failure is not None and isinstance(error, ExecutionError):
+            raise self._exchange.failure from None
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self, whole: Whole) -> Iterator[None]:
         """A run of the program: its sums are over all ranks, and its random numbers those of this rank.
+
+        Once the last sum has begun, interrupts wait until the parameters are written.
 
         The process's own random numbers go on as in rank 0, so that ranks which draw the same otherwise go on to.
         """
         keys = rng.current_keys()
         before, own = keys.state, rng.Keys(0)
         own.state = begun = rng.derived_key(before, self.place.rank) if self.place.rank else before
+        self._exchange.promising(whole.hold)
         try:
             with exchanging(self._exchange), rng.keys_from(own):
                 yield
         finally:
             keys.state = before + own.state - begun
+            whole.release()
 
     # ------------------------------------------------------------ agreement
 
-    def agree(self, talk: Talk, numbers: object, calls: int) -> Sequence[bool]:
+    def agree(self, talk: Talk, numbers: object) -> Sequence[bool]:
         """Wait for the others; raise where they do something else.
 
         Returns which parameters of the optimizer any rank has gradients of.
         """
-        found = {**talk.digests, "numbers": zlib.crc32(repr(numbers).encode()), "calls": calls}
-        differ = self._exchange.agree({name: found[name] for name in _CALLS})
-        self._agreed = True  # so has it been said in all ranks what differs
-        self._refuse([name for name in differ if name != "used"])
-        self._exchange.expect(talk.buckets)
-        return self._exchange.union(talk.used) if "used" in differ else talk.used
+        found = {**talk.digests, "numbers": zlib.crc32(repr(numbers).encode())}
+        self.due = False
+        differ, used = self._exchange.agree({name: found[name] for name in _CALLS}, talk.used, talk.buckets)
+        self._refuse([name for name in differ if name != "held"])
+        return used
 
     def expect(self, talk: Talk) -> None:
         """It is another graph that runs than the one that was agreed on: with the gradients of all ranks."""
@@ -149,7 +145,8 @@ class Ranks:
             "parameters": (_types(params), [[known.get(id(p)) for p in group["params"]] for group in groups]),
             "buffers": _types(buffers),
         }
-        self._refuse(self._exchange.agree({name: digest(what) for name, what in described.items()}))
+        self._exchange.open(len(described))
+        self._refuse(self._exchange.agree({name: digest(what) for name, what in described.items()})[0])
         if unsettled:
             raise OptionError(f"compile_step: {unsettled[0]} has no size yet: call the model before its first step")
         for tensor in (*tensors.values(), *self._slots()):

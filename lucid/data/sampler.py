@@ -12,6 +12,7 @@ import numpy as np
 from ..base import checks
 from ..base.arrays import Array
 from ..base.checks import shown
+from ..distributed.group import get_rank, get_world_size
 from ..errors import OptionError
 from ..graph import rng
 from ..graph.public import as_array
@@ -183,6 +184,67 @@ class WeightedRandomSampler(Sampler[int]):
 
     def __len__(self) -> int:
         return self.num_samples
+
+
+class DistributedSampler(Sampler[int]):
+    """One rank's part of a dataset: every so manieth sample, as many for each rank.
+
+    Parameters
+    ----------
+    dataset
+        All samples.
+    num_replicas, rank
+        How many ranks there are, and which of them this is; those that ``mpiexec`` has started when omitted.
+    shuffle
+        Whether each epoch has another order. It is drawn from ``seed`` and the epoch, so all ranks have the same.
+    seed
+        The same in all ranks.
+    drop_last
+        Leave out samples so that all ranks have as many; else the first ones come once more.
+
+    Notes
+    -----
+    :meth:`set_epoch` says which epoch it is, before each pass; :func:`lucid.fit` does so itself.
+    """
+
+    def __init__(
+        self, dataset: Sized, num_replicas: int | None = None, rank: int | None = None, shuffle: bool = True,
+        seed: int = 0, drop_last: bool = False,
+    ) -> None:  # fmt: skip
+        name = "DistributedSampler"
+        self.dataset = _sized(name, dataset)
+        size = get_world_size() if num_replicas is None else num_replicas
+        self.num_replicas = checks.integer(name, "num_replicas", size)
+        number = get_rank() if rank is None else rank
+        self.rank = checks.integer(name, "rank", number, 0, self.num_replicas - 1)
+        self.shuffle = checks.flag(name, "shuffle", shuffle)
+        self.seed = checks.integer(name, "seed", seed, 0)
+        self.drop_last = checks.flag(name, "drop_last", drop_last)
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next: each has an order of its own."""
+        self.epoch = checks.integer("DistributedSampler", "epoch", epoch, 0)
+
+    def __iter__(self) -> Iterator[int]:
+        size, total = len(self.dataset), len(self) * self.num_replicas
+        draws = rng.generator(rng.derived_key(self.seed, self.epoch))
+        order = draws.permutation(size).tolist() if self.shuffle else range(size)
+        return itertools.islice(itertools.cycle(order), self.rank, total, self.num_replicas)
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.dataset), self.num_replicas)
+        return whole + bool(rest and not self.drop_last)
+
+    def state_dict(self) -> dict[str, object]:
+        """Which epoch it is."""
+        return {"epoch": self.epoch}
+
+    def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
+        given = checks.mapping("DistributedSampler", "a state", state_dict)
+        if set(given) != {"epoch"}:
+            raise OptionError(f"DistributedSampler: a state has the epoch, got {shown(state_dict)}")
+        self.set_epoch(given["epoch"])
 
 
 class BatchSampler(Sampler[list[int]]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -76,6 +77,13 @@ class Group:
         how = self.library.MAX if op == "max" else self.library.SUM
         mpi.wait(mpi.summed(self.library, self.communicator, array, how), self.timeout, "all_reduce")
         tensor.data.copy_(array / self.size if op == "mean" else array)
+
+    def means(self, numbers: Sequence[float]) -> list[float]:
+        """The mean of each of some numbers over all ranks."""
+        array = np.array(numbers, np.float64)
+        mpi.wait(mpi.summed(self.library, self.communicator, array, self.library.SUM), self.timeout, "means")
+        found: list[float] = (array / self.size).tolist()
+        return found
 
     def __repr__(self) -> str:
         return f"<rank {self.rank} of {self.size}>"

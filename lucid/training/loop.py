@@ -11,6 +11,7 @@ from typing import TypeAlias
 from ..base import checks
 from ..base.checks import shown
 from ..data.collate import default_convert
+from ..distributed.group import Group
 from ..errors import OptionError
 from ..formats.files import checked_path
 from ..nn.module import Module
@@ -23,7 +24,6 @@ from ..tensor.tensor import Tensor
 from .callbacks import Callback, LRScheduler
 from .history import History
 from .metrics import Average, Function, Metric, as_metrics, size_of
-from .progress import Display, display
 from .run import Run
 from .step import (
     Care,
@@ -37,6 +37,7 @@ from .step import (
     split,
     step_of,
 )
+from .together import Together
 
 Metrics: TypeAlias = "Sequence[Metric | Function] | dict[str, Metric | Function] | Metric"
 
@@ -58,6 +59,7 @@ def fit(
     clip_grad: float | None = None,
     clip_norm: float | None = None,
     detect_anomaly: bool = False,
+    group: Group | None = None,
 ) -> History:
     """Train a model.
 
@@ -86,8 +88,8 @@ def fit(
         Whether steps are compiled (:func:`lucid.compile_step`); else every op runs at once: slower, easier to debug.
     resume
         A file that :class:`ModelCheckpoint` saves: if it is there, go on from it, to end as if it had never stopped.
-    clip_grad, clip_norm, detect_anomaly
-        As for :func:`lucid.compile_step`: bounds of the gradients, and an error where one or the loss is not finite.
+    clip_grad, clip_norm, detect_anomaly, group
+        As for :func:`lucid.compile_step`; of a group the first process shows progress and saves.
 
     Returns
     -------
@@ -96,9 +98,9 @@ def fit(
     """
     run = _begun(model, data, optimizer, epochs, validation, (loss, metrics), _asked(scheduler, callbacks))
     care = Care(clip_grad, clip_norm, detect_anomaly)
-    step = step_of(model, loss, optimizer, care, compiled=compiled, outputs=bool(run.metrics))
+    step = step_of(model, loss, optimizer, care, compiled=compiled, outputs=bool(run.metrics), group=group)
     with _modes(model):
-        _Trained(run, step, forward_of(model, compiled), validation, display(progress)).run_all(resume)
+        _Trained(run, step, forward_of(model, compiled), validation, Together(group, run, progress)).run_all(resume)
     return run.history
 
 
@@ -137,9 +139,11 @@ class _Trained:
     """A run and what it takes."""
 
     def __init__(
-        self, run: Run, step: Step, forward: Forward, validation: Iterable[object] | None, shown: Display
+        self, run: Run, step: Step, forward: Forward, validation: Iterable[object] | None, together: Together
     ) -> None:
-        self.run, self.step, self.forward, self.validation, self.shown = run, step, forward, validation, shown
+        self.run, self.step, self.forward, self.validation = run, step, forward, validation
+        self.shown = together.shown
+        self.together = together
         self.hooks: list[Callback] = [one for one in run.callbacks if isinstance(one, Callback)]
 
     def run_all(self, resume: str | os.PathLike[str] | None) -> None:
@@ -151,6 +155,7 @@ class _Trained:
             metric.reset()
         for hook in self.hooks:
             hook.on_fit_begin(run)
+        self.together.begin()
         if resume is not None and os.path.exists(checked_path(resume, "read")):
             skipped = run.resume(resume)
         try:
@@ -166,6 +171,7 @@ class _Trained:
         """One epoch, without the first batches if it has been begun already."""
         run = self.run
         self.shown.begin(run)
+        self.together.begin_epoch(run)
         for hook in self.hooks:
             hook.on_epoch_begin(run)
         assert isinstance(run.data, Iterable)
@@ -176,12 +182,14 @@ class _Trained:
         logs = run.numbers()
         if self.validation is not None:
             logs |= {f"val_{name}": value for name, value in self.validated(self.validation).items()}
+        logs = self.together.means(logs)
         for metric in (run.losses, *run.metrics):
             metric.reset()
         run.history.add(logs)
         run.logs, run.epoch, run.batch = logs, run.epoch + 1, 0
         for hook in self.hooks:
             hook.on_epoch_end(run)
+        self.together.end_epoch(run)
         run.save_what_is_due()
         self.shown.end(run)
 

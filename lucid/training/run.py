@@ -46,6 +46,8 @@ class Run:
         The same of all epochs.
     stopped
         Why it ends before the last epoch; None as long as it does not.
+    saves
+        Whether this process writes checkpoints: of a group the first does.
     """
 
     model: Module
@@ -63,6 +65,7 @@ class Run:
     logs: dict[str, float] = field(default_factory=dict)
     history: History = field(default_factory=History)
     stopped: str | None = None
+    saves: bool = True
     _due: list[str] = field(default_factory=list)
 
     def stop(self, why: str = "a callback stopped it") -> None:
@@ -99,7 +102,7 @@ class Run:
     def save_what_is_due(self) -> None:
         """Save what was asked for."""
         due, self._due = self._due, []
-        for path in dict.fromkeys(due):
+        for path in dict.fromkeys(due if self.saves else ()):
             save_checkpoint(
                 path, model=self.model, optimizer=self.optimizer, loader=self._loader(), step=self.step,
                 extra={"fit": self._state()},

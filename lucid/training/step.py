@@ -17,6 +17,7 @@ from ..base.checks import shown
 from ..compiler.compiled import CompiledModel
 from ..compiler.entry import compile as compiled_of
 from ..compiler.step_entry import compile_step
+from ..distributed.group import Group
 from ..errors import ExecutionError, OptionError
 from ..nn.module import Module
 from ..nn.utils import clip_grad_norm_, clip_grad_value_
@@ -56,13 +57,17 @@ class Care:
         checks.flag("fit", "detect_anomaly", self.detect_anomaly)
 
 
-def step_of(model: Module, loss: Loss, optimizer: Optimizer, care: Care, *, compiled: bool, outputs: bool) -> Step:
+def step_of(
+    model: Module, loss: Loss, optimizer: Optimizer, care: Care, *, compiled: bool, outputs: bool, group: Group | None
+) -> Step:
     """What trains on a batch: as one program, or op by op; with the outputs where these are wanted."""
     if not compiled:
+        if group is not None:
+            raise OptionError("fit: a group trains by compiled steps; leave compiled=False out")
         return lambda inputs, target: _eager_step(model, loss, optimizer, care, inputs, target)
     step = compile_step(
         model, loss, optimizer, clip_grad=care.clip_grad, clip_norm=care.clip_norm, outputs=outputs,
-        detect_anomaly=care.detect_anomaly,
+        detect_anomaly=care.detect_anomaly, group=group,
     )  # fmt: skip
 
     def run(inputs: Sequence[object], target: object) -> tuple[float, object]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import signal
 import sys
+import threading
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -88,6 +93,233 @@ def alike(folder: Path) -> Told:
         pairs = zip(own.parameters(), whole.parameters(), strict=True)
         apart = max(float(np.abs(a.numpy() - b.numpy()).max()) for a, b in pairs)
         found[name] = {"digests": digests, "losses": losses, "apart": apart, "sums": step.source.count("begin_sum(")}
+    return found
+
+
+def buffers(folder: Path) -> Told:
+    """Running statistics, and random numbers that differ between ranks and come again."""
+    group = distributed.group(timeout=20)
+    found: Told = {"digests": [], "outputs": [], "own": []}
+    for _ in range(2):
+        lucid.manual_seed(5)
+        model = normalised()
+        step = lucid.compile_step(model, LOSS, optim.SGD(model.parameters(), lr=0.1), outputs=True, group=group)
+        for x, target in batches(4, 8):
+            _, outputs = step(x.astype(np.float32), target)  # the same in all ranks, but for what is dropped
+            found["digests"].append(digest(model))
+            found["outputs"].append(outputs.numpy().tolist())
+        found["drawn"] = float(lucid.rand(1).item())
+    return found
+
+
+class Either(nn.Module):
+    """A model that reads other parameters in other ranks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other, self.nobody = nn.Linear(8, 3), nn.Linear(8, 3), nn.Linear(8, 3)
+        self.double()
+
+    def forward(self, x: Any, which: bool) -> Any:
+        return self.one(x) if which else self.other(x) + self.one(x) * 0.5
+
+
+def unused(folder: Path) -> Told:
+    """Parameters that only one rank has gradients of; of those that none has, momentum and decay leave no trace."""
+    group = distributed.group(timeout=20)
+    lucid.manual_seed(0)
+    model = Either()
+    before = digest(model.nobody)
+    step = lucid.compile_step(model, LOSS, optim.AdamW(model.parameters(), lr=1e-2), group=group)
+    digests = []
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for number, (x, target) in enumerate(batches(6, 8, group.rank)):
+            step(x, number < 2 or group.rank == 0, target)
+            digests.append([digest(part) for part in (model.one, model.other)])
+    words = " ".join(str(one.message) for one in warned)
+    return {"digests": digests, "left": digest(model.nobody) == before, "warned": words}
+
+
+def tried(call: Callable[[], object]) -> str:
+    """The error of a call."""
+    try:
+        call()
+    except (lucid.LucidError, KeyboardInterrupt) as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def refused(folder: Path) -> Told:
+    """What ranks do differently."""
+    group, found = distributed.group(timeout=20), {}
+    (x, target), *_ = batches(1, 8)
+
+    def step_of(model: nn.Module, lr: float = 0.1, **options: Any) -> lucid.compiler.step.CompiledStep:
+        return lucid.compile_step(model, LOSS, optim.SGD(model.parameters(), lr=lr), group=group, **options)
+
+    other = nn.Linear(8, 3 + group.rank).double()
+    found["model"] = tried(lambda: step_of(other)(x, target))
+    found["rate"] = tried(lambda: step_of(mlp(), 0.1 + group.rank)(x, target))
+    found["options"] = tried(lambda: step_of(mlp(), **({"clip_norm": 1.0} if group.rank else {}))(x, target))
+    found["metrics"] = tried(lambda: step_of(mlp(), metrics={"right": right} if group.rank else None)(x, target))
+    step = step_of(mlp())
+    step.clip_norm = 1.0 if group.rank else None
+    found["later"] = tried(lambda: step(x, target))
+    step.clip_norm = None
+    found["well"] = tried(lambda: step(x, target))
+    found["save"] = tried(lambda: step.save(folder / "step.lucid"))
+    return found
+
+
+def failing(folder: Path) -> Told:
+    """One rank fails in a step, in one way or another: all are as before, and go on."""
+    group, found = distributed.group(bucket_bytes=1 << 9, timeout=20), {}
+    lucid.manual_seed(0)
+    model = mlp()
+    step = lucid.compile_step(model, LOSS, optim.Adam(model.parameters()), group=group, detect_anomaly=True)
+    data = batches(12, 8, group.rank)
+    step(*data[0])
+    for rank in range(group.size):
+        mine = group.rank == rank
+        for name, (x, target) in {
+            "label": (data[1][0], data[1][1] + (9 if mine else 0)),
+            "nan": (data[2][0] * (np.nan if mine else 1.0), data[2][1]),
+            "shape": (data[3][0][:, : 7 if mine else 8], data[3][1]),
+        }.items():
+            before = digest(model)
+            found[f"{name} {rank}"] = tried(partial(step, x, target)), digest(model) == before
+    step(*data[4])
+    found["after"] = digest(model)
+    return found
+
+
+def interrupted(folder: Path) -> Told:
+    """Ctrl-C in one rank at some moment of a step."""
+    group = distributed.group(bucket_bytes=1 << 9, timeout=20)
+    lucid.manual_seed(0)
+    model = nn.Sequential(*(nn.Linear(8, 8) for _ in range(30)), nn.Linear(8, 3)).double()
+    step = lucid.compile_step(model, LOSS, optim.Adam(model.parameters()), group=group)
+    digests, errors = [digest(model)], []
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+
+    def timed(number: int) -> None:
+        if number > 2 and number % group.size == group.rank:
+            signal.setitimer(signal.ITIMER_REAL, 0.0002 * (number % 30) + 0.0001)
+        try:
+            step(*batches(1, 8, number)[0])
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    for number in itertools.count():  # one that is interrupted before it has begun takes part in none
+        errors.append(tried(partial(timed, number)))
+        if digests[-1] != digest(model):
+            digests.append(digest(model))
+        if len(digests) > 30:
+            break
+    return {"digests": digests, "errors": errors}
+
+
+def killed(folder: Path) -> Told:
+    """A rank that is killed at some moment, while the first saves."""
+    group = distributed.group()
+    model = mlp()
+    rule = optim.Adam(model.parameters())
+    step = lucid.compile_step(model, LOSS, rule, group=group)
+    for number in itertools.count(1):
+        step(*batches(1, 8, number)[0])
+        if group.rank == 1 and number == 3:
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        if group.rank == 0:
+            lucid.save_checkpoint(folder / "last.lucid", model=model, optimizer=rule, step=number)
+    raise AssertionError
+
+
+def raising(folder: Path) -> Told:
+    """An error that nobody catches, between steps."""
+    group = distributed.group()
+    model = mlp()
+    step = lucid.compile_step(model, LOSS, optim.Adam(model.parameters()), group=group)
+    for number, batch in enumerate(batches(10, 8)):
+        if number == 3 and group.rank == 1:
+            raise OSError("the disk is full")
+        step(*batch)
+    return {}
+
+
+def fewer(folder: Path) -> Told:
+    """A rank that makes fewer steps."""
+    group = distributed.group(timeout=1.0)
+    model = mlp()
+    step = lucid.compile_step(model, LOSS, optim.Adam(model.parameters()), group=group)
+    for batch in batches(5 + group.rank, 8):
+        step(*batch)
+    return {}
+
+
+def fitted(folder: Path) -> Told:
+    """``lucid.fit``, stopped and resumed, with a sampler for each rank."""
+    group, found = distributed.group(timeout=20), {}
+    (x, target), *_ = batches(1, 46)
+    data = lucid.data.TensorDataset(x.astype(np.float32), target)
+    path = folder / "last.lucid"
+
+    def run(epochs: int, resume: bool, stop: int | None = None) -> tuple[str, Any]:
+        lucid.manual_seed(3 + group.rank)
+        model = normalised()
+        sampler = lucid.data.DistributedSampler(data)
+        loader = lucid.data.DataLoader(data, batch_size=8, sampler=sampler)
+        callbacks = [lucid.training.ModelCheckpoint(path), Stops(stop if group.rank == 1 else None)]
+        history = lucid.fit(
+            model, loader, loss=LOSS, optimizer=optim.Adam(model.parameters(), lr=1e-2), epochs=epochs, group=group,
+            validation=loader, metrics=[lucid.training.Accuracy()], callbacks=callbacks,
+            resume=path if resume else None,
+        )  # fmt: skip
+        return digest(model), dict(history)
+
+    found["whole"] = run(4, False)
+    group.barrier()
+    found["stopped"] = run(4, False, stop=2)
+    group.barrier()
+    run(2, False)
+    group.barrier()
+    found["resumed"] = run(4, True)
+    uneven = [(x[:8].astype(np.float32), target[:8])] * (2 + group.rank)
+    model = normalised()
+    rule = optim.SGD(model.parameters())
+    found["uneven"] = tried(lambda: lucid.fit(model, uneven, loss=LOSS, optimizer=rule, group=group))
+    found["eager"] = tried(lambda: lucid.fit(model, uneven, loss=LOSS, optimizer=rule, group=group, compiled=False))
+    return found
+
+
+class Stops(lucid.training.Callback):
+    """Ends a run after so many epochs, in one rank."""
+
+    def __init__(self, epochs: int | None) -> None:
+        self.epochs = epochs
+
+    def on_epoch_end(self, run: lucid.training.Run) -> None:
+        if run.epoch == self.epochs:
+            run.stop()
+
+
+def together(folder: Path) -> Told:
+    """What a group offers by itself."""
+    group, found = distributed.group(timeout=20), {}
+    group.barrier()
+    for op in ("sum", "mean", "max"):
+        tensor = lucid.tensor([1.0, group.rank + 1.0])
+        group.all_reduce(tensor, op)
+        found[op] = tensor.tolist()
+    flags = lucid.tensor([group.rank == 1, True])
+    group.broadcast(flags, src=1)
+    found["flags"] = flags.tolist()
+    model = mlp()
+    group.broadcast(model)
+    found["model"] = digest(model)
+    found["op"] = tried(lambda: group.all_reduce(tensor, "product"))
+    found["whom"] = tried(lambda: group.broadcast(tensor, src=group.size))
+    found["place"] = [group.rank, group.size, distributed.get_rank(), distributed.get_world_size(), str(group)]
     return found
 
 

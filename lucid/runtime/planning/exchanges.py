@@ -7,7 +7,7 @@ from ...graph.ir import Graph
 
 
 def sums_apart(graph: Graph) -> Graph:
-    """The graph with each sum begun as soon as its last input is there, in order of their numbers.
+    """The graph with each sum begun as soon as its last input is there, in order of their numbers; the last at the end.
 
     All that waits for one comes after all that does not. Without sums it is the same graph.
     """
@@ -23,7 +23,7 @@ def sums_apart(graph: Graph) -> Graph:
     for name in (n for n in graph.order if n not in apart):
         order.append(name)
         placed.add(name)
-        while begins and placed.issuperset(graph.dag.predecessors(begins[-1])):
+        while len(begins) > 1 and placed.issuperset(graph.dag.predecessors(begins[-1])):
             order.append(begins.pop())
     builder = Builder()
     for name in (*order, *reversed(begins), *(n for n in graph.order if n in late)):

@@ -38,7 +38,8 @@ class Whole:
         self._waiting: list[tuple[Handler, int, FrameType | None]] = []
         self._handlers: dict[int, Handler] = {}
 
-    def __enter__(self) -> None:
+    def hold(self) -> None:
+        """Let handlers wait from here on, until the part is over or, where it is not come to, :meth:`release`."""
         if get_ident() != main_thread().ident:
             return  # no handler runs here
         try:
@@ -51,13 +52,20 @@ class Whole:
             self._give_back()
             raise
 
+    def release(self) -> None:
+        """Handlers wait no longer."""
+        if get_ident() == main_thread().ident:
+            self._give_back()
+
+    def __enter__(self) -> None:
+        self.hold()
+
     def __exit__(self, kind: object, *error: object) -> None:
         try:
             self.times += 1
             self._done()
         finally:
-            if get_ident() == main_thread().ident:
-                self._give_back()
+            self.release()
 
     def _wait(self, number: int, frame: FrameType | None) -> None:
         self._waiting.append((self._handlers[number], number, frame))

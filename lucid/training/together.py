@@ -1,0 +1,64 @@
+"""Epochs in the processes of a group: all begin alike, have as many batches, and decide by the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sized
+
+import numpy as np
+
+from ..base import checks
+from ..data.sampler import DistributedSampler
+from ..distributed.group import Group, checked_group
+from ..errors import OptionError
+from ..graph.rng import current_keys
+from ..tensor.tensor import Tensor
+from .progress import display
+from .run import Run
+
+
+class Together:
+    """What an epoch has to do with the other ranks; nothing where there is no group."""
+
+    def __init__(self, group: Group | None, run: Run, progress: bool) -> None:
+        self.group = checked_group("fit", group)
+        run.saves = group is None or group.rank == 0
+        self.shown = display(checks.flag("fit", "progress", progress) and run.saves)
+
+    def begin(self) -> None:
+        """Let random numbers go on from where they are in rank 0; what a step draws is of each rank all the same."""
+        if self.group is not None:
+            keys = current_keys()
+            low, high = keys.state & 0xFFFFFFFF, keys.state >> 32
+            state = Tensor(np.array([low, high], np.int64))
+            self.group.broadcast(state)
+            low, high = state.tolist()
+            keys.state = low | high << 32
+
+    def begin_epoch(self, run: Run) -> None:
+        """Tell a sampler which epoch it is, and see that all ranks have as many batches."""
+        batches = getattr(run.data, "batch_sampler", None)
+        for sampler in (getattr(run.data, "sampler", None), getattr(batches, "sampler", None)):
+            if isinstance(sampler, DistributedSampler):
+                sampler.set_epoch(run.epoch)
+        if self.group is not None:
+            count = len(run.data) if isinstance(run.data, Sized) else -1
+            (mean,) = self.group.means([count])
+            (apart,) = self.group.means([abs(count - mean)])
+            if apart:
+                raise OptionError(
+                    f"fit: rank {self.group.rank} has {count} batches, the mean of all ranks is {mean:g}: give all as "
+                    f"many, as lucid.data.DistributedSampler does"
+                )
+
+    def means(self, logs: Mapping[str, float]) -> dict[str, float]:
+        """The means of an epoch's numbers over all ranks."""
+        if self.group is None:
+            return dict(logs)
+        return dict(zip(logs, self.group.means(list(logs.values())), strict=True))
+
+    def end_epoch(self, run: Run) -> None:
+        """Where one rank is to stop, all are."""
+        if self.group is not None:
+            (stopped,) = self.group.means([run.stopped is not None])
+            if stopped and run.stopped is None:
+                run.stop("another rank has stopped it")
