@@ -195,9 +195,10 @@ class Graph:
     def reads(self) -> Mapping[Value, int]:
         """How often each value is read: by nodes, as a result, as an update; 0 for one that is not."""
         if self._reads is None:
-            self._reads = Counter(self.results)
+            reads = Counter(self.results)
             for values in self.feeds.values():
-                self._reads.update(values)
+                reads.update(values)
+            self._reads = reads  # whole, also where an interrupt comes or another thread asks meanwhile
         return self._reads
 
     def users(self, value: Value) -> list[tuple[str, int]]:

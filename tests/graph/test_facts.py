@@ -190,3 +190,23 @@ def test_no_list_of_ops_stands_outside_the_ops() -> None:
     graph = PACKAGE / "graph"
     files = [path for path in PACKAGE.rglob("*.py") if path.parent != graph / "ops" and path != graph / "opdef.py"]
     assert [f"{path.relative_to(PACKAGE)}:{line}" for path in files for line in lists_of_ops(path.read_text())] == []
+
+
+def test_what_is_counted_once_is_whole_after_an_interrupt() -> None:
+    """How often values are read is kept: an interrupt while it is counted must not leave a part of it."""
+
+    class Interrupted(dict[str, tuple[Value, ...]]):
+        def values(self) -> Any:
+            yield from list(super().values())[:2]
+            raise KeyboardInterrupt
+
+    builder = Builder()
+    (x,) = builder.emit(INPUT, TypeAttrs((2,), float32), name="x")
+    for _ in range(3):
+        (x,) = builder.emit(next(op for op in all_ops() if op.name == "Add"), NoAttrs(), [x, x])
+    graph = builder.finish([x])
+    whole, graph._feeds = dict(graph.feeds), Interrupted(graph.feeds)
+    with pytest.raises(KeyboardInterrupt):
+        _ = graph.reads
+    graph._feeds = whole
+    assert sorted(graph.reads.values()) == [1, 2, 2, 2]
