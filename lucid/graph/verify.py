@@ -29,8 +29,8 @@ def verify(graph: Graph) -> None:
         (memory order aside), inputs that are not the ``Input`` nodes, an output or update that does
         not exist, a parameter that occurs twice.
     """
-    for name in graph.dag:
-        _check_node(graph.dag, name)
+    for name, data in graph.dag.nodes(data=True):
+        _check_node(name, data.get("node"))
     edges: dict[str, list[Edge]] = {name: [] for name in graph.dag}
     for source, target, slot, output in edges_of(graph.dag):
         edges[target].append((source, slot, output))
@@ -56,8 +56,8 @@ def from_dag(
     if not dag.is_directed() or not dag.is_multigraph():
         raise GraphError(f"a graph is built on a networkx.MultiDiGraph, got a {type(dag).__name__}")
     copy: Dag = nx.MultiDiGraph(dag)
-    for name in copy:
-        _check_node(copy, name)
+    for name, data in copy.nodes(data=True):
+        _check_node(name, data.get("node"))
     if inputs is None:
         inputs = [name for name in copy if copy.nodes[name]["node"].op.source == "input"]
     graph = Graph(copy, tuple(inputs), tuple(outputs), tuple(updates))
@@ -71,10 +71,9 @@ def describe(name: object, node: Node) -> str:
     return f"node {name!r} ({node.op.name}{f', made in {origin}' if origin else ''})"
 
 
-def _check_node(dag: Dag, name: object) -> None:
+def _check_node(name: object, node: object) -> None:
     if not isinstance(name, str) or not name or not name.isprintable():
         raise GraphError(f"node {name!r}: a node's name is a non-empty string of printable characters")
-    node = dag.nodes[name].get("node")
     if not isinstance(node, Node):
         raise GraphError(f"node {name!r}: its attribute 'node' must be a Node, got {type(node).__name__}")
     if node.checked:
