@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from ..graph.builder import with_nodes
 from ..graph.ir import Graph, Node, Value
+from ..graph.ops.fused import LoopAttrs, loop_type
 from ..graph.ops.pad import PadAttrs
 from ..graph.ops.reduce import ReduceAttrs
 from ..graph.ops.shape import CONCAT, RESHAPE, TransposeAttrs, reshaped_order, transposed_order
@@ -40,6 +41,8 @@ def assign_layout(graph: Graph) -> Graph:
         outputs = []
         for value, type_ in zip(values, node.outputs, strict=True):
             last = CHANNELS_LAST if node.op.channels_last and free and type_.rank == 4 else order
+            if isinstance(node.attrs, LoopAttrs) and node.attrs.results[value.output].op:
+                last = None  # what is left of sums lies row by row
             orders[value] = type_.order if node.op is INPUT else last
             outputs.append(type_.with_order(orders[value]))
         if tuple(outputs) != node.outputs:
@@ -102,8 +105,9 @@ def _reduced(x: TensorType, attrs: ReduceAttrs) -> Order:
 def _followed(node: Node, inputs: list[TensorType]) -> Order:
     """The order of a result that follows what it is made of; None where it is row-major."""
     orders, attrs = [x.order for x in inputs], node.attrs
-    if node.op.elementwise:
-        shape = node.outputs[0].shape
+    loop = loop_type(attrs, inputs) if isinstance(attrs, LoopAttrs) else None
+    if node.op.elementwise or loop is not None:
+        shape = (loop or node.outputs[0]).shape
         return next((x.order for x in inputs if x.order is not None and x.shape == shape), None)
     if node.op is CONCAT:
         return orders[0] if all(order == orders[0] for order in orders) else None

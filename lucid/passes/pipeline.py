@@ -22,12 +22,15 @@ from .fuse.attention import fuse_attention
 from .fuse.conv_pool import fuse_conv_pool
 from .fuse.elementwise import fuse_elementwise
 from .fuse.linear import fuse_linear
+from .fuse.loops import fuse_loops
 from .fuse.residual import fuse_residual
 from .layout import assign_layout
 from .lift_signals import lift_signals
 from .linear_products import linear_products
 from .lower import lower
+from .open_statistics import open_statistics
 from .regions import optimise_regions
+from .repeat_cheap import repeat_cheap
 from .rewrite import fixed_point
 from .see_activations import see_activations
 from .simplify import SimplifyOptions, simplify
@@ -102,8 +105,12 @@ def step_pipeline(evaluate: Evaluate, has_kernel: Callable[[Node], bool]) -> tup
         Pass("eliminate_dead", eliminate_dead),
         Pass("lower", partial(lower, has_kernel=has_kernel)),
         Pass("clean_up", partial(clean_up, evaluate=evaluate, options=options)),
+        Pass("open_statistics", open_statistics),
+        Pass("clean_up", partial(clean_up, evaluate=evaluate, options=options)),
         Pass("turn_gradients", turn_gradients),
+        Pass("repeat_cheap", repeat_cheap),
         Pass("fuse_elementwise", fuse_elementwise),
+        Pass("fuse_loops", fuse_loops),
         Pass("assign_layout", assign_layout),
     )
 

@@ -93,6 +93,21 @@ def noted_at(*path: str) -> Iterator[None]:
     outside.update((one._replace(path=(*path, *one.path)), None) for one in inside)
 
 
+def note(label: str, name: str, declined: Declined, *others: str) -> None:
+    """Note, where anybody asks, that a pass leaves a node as it is, and which others its reason speaks of."""
+    noting = _noting.get()
+    if noting is not None:
+        noting[Decline(label, (name, *declined.nodes, *others), declined.reason)] = None
+
+
+def joined_origin(label: str, parts: Sequence[tuple[str, Origin]]) -> Origin:
+    """All that the parts, given by name and origin, come from, and what happens to them now in the pass ``label``."""
+    origin = parts[0][1].merge(*(origin for _, origin in parts[1:]))
+    names = list(dict.fromkeys(name for name, _ in parts))
+    rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return replace(origin, history=(*origin.history, f"{label}: from {', '.join(names[:NAMED])}{rest}"))
+
+
 class View:
     """A node as a rule sees it.
 
@@ -261,7 +276,7 @@ class Overlay(Builder):
             self.mapped[Value(site.name, index)] = new.value
         fresh = self.emitted.get(site.name, ())
         parts = [(part.name, part.node.origin) for part in (*site.absorbed, site)]
-        origin = self._origin(parts) if fresh else Origin()
+        origin = joined_origin(self.label, parts) if fresh else Origin()
         for key in fresh:
             node, inputs = self.added[key]
             self.added[key] = (replace(node, origin=origin), inputs)
@@ -270,13 +285,6 @@ class Overlay(Builder):
             self.titles.setdefault(root, site.name)
         elif root and site.absorbed:
             self.merged.setdefault(root, []).extend(parts)
-
-    def _origin(self, parts: Sequence[tuple[str, Origin]]) -> Origin:
-        """All that the parts, given by name and origin, come from, and what happens to them now."""
-        origin = parts[0][1].merge(*(origin for _, origin in parts[1:]))
-        names = list(dict.fromkeys(name for name, _ in parts))
-        rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        return replace(origin, history=(*origin.history, f"{self.label}: from {', '.join(names[:NAMED])}{rest}"))
 
     def finish(
         self, outputs: Iterable[Value], updates: Iterable[tuple[str, Value]] = (), names: Iterable[str] = (), *,
@@ -298,7 +306,7 @@ class Overlay(Builder):
                 if key in live:
                     node = self.node(key)
                     if key in self.merged:
-                        node = replace(node, origin=self._origin(self.merged[key]))
+                        node = replace(node, origin=joined_origin(self.label, self.merged[key]))
                     feeds = [Value(called[v.node], v.output) for v in self.inputs_of(key)]
                     called[key] = self._name(key, name, live, final)
                     final.add(node, feeds, called[key])

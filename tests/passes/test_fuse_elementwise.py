@@ -18,7 +18,7 @@ from lucid.graph.types import TensorType, float32, spec
 from lucid.passes.fuse.elementwise import FuseOptions, fuse_elementwise
 from lucid.passes.layout import assign_layout
 from lucid.passes.lower import lower
-from lucid.runtime.kernels import fused as kernel_module
+from lucid.runtime.kernels.fused import grid, kernels
 from lucid.runtime.program.plan import make_plan
 from lucid.runtime.program.printer import generate
 
@@ -129,8 +129,8 @@ UNARY: dict[str, Callable[[Any], Any]] = {
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel_module, "BLOCK_BYTES", 64)
-    monkeypatch.setattr(kernel_module, "THREAD_WORK", 500)
+    monkeypatch.setattr(grid, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(kernels, "THREAD_WORK", 500)
 
 
 def run(graph: Graph, threads: int = 1) -> list[Any]:

@@ -1,12 +1,18 @@
-"""Several element-wise ops as one: a small program that runs on a block of elements at a time."""
+"""Several element-wise ops as one: a small program that runs on a block of elements at a time.
+
+``FusedElementwise`` gives one result. ``FusedLoop`` gives several, and sums or means over axes, which are added up
+while the blocks are there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ...errors import GraphError
-from ..opdef import AbstractTensor, Attrs, OpDef, apply, attributes, find_op, register
-from ..types import TensorType
+from ..ir import Node
+from ..opdef import AbstractTensor, Attrs, NoAttrs, OpDef, apply, attributes, find_op, register
+from ..types import TensorType, format_shape
+from .reduce import MEAN, SUM
 
 
 @attributes
@@ -26,32 +32,108 @@ class FusedAttrs(Attrs):
     program: tuple[Instruction, ...]
 
 
+@attributes
+class Result(Attrs):
+    """What a loop gives of a value, which is numbered as operands are: all of it, or its ``Sum`` or ``Mean``."""
+
+    value: int
+    op: str = ""
+    attrs: Attrs = NoAttrs()
+
+
+@attributes
+class LoopAttrs(FusedAttrs):
+    """``results`` are of values that all have one shape; the program may be empty."""
+
+    results: tuple[Result, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is added up."""
+        return not any(result.op for result in self.results)
+
+
 def instruction_types(attrs: FusedAttrs, inputs: Sequence[TensorType]) -> list[TensorType]:
     """Types of the inputs, then of every instruction's result."""
-    if len(inputs) != attrs.inputs or not attrs.program:
-        raise GraphError(f"FusedElementwise: a program of {attrs.inputs} inputs got {len(inputs)}")
+    if len(inputs) != attrs.inputs:
+        raise GraphError(f"a program of {attrs.inputs} inputs got {len(inputs)}")
     types = [x.with_order(None) for x in inputs]
     for number, step in enumerate(attrs.program):
         op = find_op(step.op)
         if not op.elementwise or not op.pure:
-            raise GraphError(f"FusedElementwise: {op.name} is not a pure element-wise op")
+            raise GraphError(f"a fused program: {op.name} is not a pure element-wise op")
         if any(not 0 <= i < len(types) for i in step.operands):
-            raise GraphError(f"FusedElementwise: instruction {number} ({op.name}) reads what is not there yet")
+            raise GraphError(f"a fused program: instruction {number} ({op.name}) reads what is not there yet")
         types += op.infer_types(step.attrs, [types[i] for i in step.operands])
     return types
 
 
+def loop_type(attrs: LoopAttrs, inputs: Sequence[TensorType]) -> TensorType:
+    """Type of the values that a loop makes results of."""
+    return instruction_types(attrs, inputs)[attrs.results[0].value]
+
+
 def _infer(attrs: FusedAttrs, *inputs: TensorType) -> TensorType:
+    if not attrs.program:
+        raise GraphError("FusedElementwise: its program is empty")
     return instruction_types(attrs, inputs)[-1]
 
 
-def _decompose(attrs: FusedAttrs, *inputs: AbstractTensor) -> AbstractTensor:
+def _infer_loop(attrs: LoopAttrs, *inputs: TensorType) -> tuple[TensorType, ...]:
+    types = instruction_types(attrs, inputs)
+    if not attrs.results or any(not 0 <= result.value < len(types) for result in attrs.results):
+        raise GraphError("FusedLoop: a result is of no value of its program, or there is none")
+    whole = [result.value for result in attrs.results if not result.op]
+    if len(set(whole)) < len(whole) or any(value < attrs.inputs for value in whole):
+        raise GraphError("FusedLoop: it gives a value once, and none of those that it is given")
+    if any(result.op not in _REDUCTIONS for result in attrs.results if result.op):
+        raise GraphError(f"FusedLoop: what is added up is so by {' or '.join(_REDUCTIONS)}")
+    of = [types[result.value] for result in attrs.results]
+    if any(t.shape != of[0].shape for t in of):
+        shapes = " and ".join(dict.fromkeys(format_shape(t.shape) for t in of))
+        raise GraphError(f"FusedLoop: its results are of values of the shapes {shapes}, and one loop has one")
+    made = (
+        _REDUCTIONS[result.op].infer_types(result.attrs, (type_,))[0] if result.op else type_
+        for result, type_ in zip(attrs.results, of, strict=True)
+    )
+    return tuple(made)
+
+
+def _values(attrs: FusedAttrs, inputs: Sequence[AbstractTensor]) -> list[AbstractTensor]:
     values = list(inputs)
     for step in attrs.program:
         values.append(apply(find_op(step.op), step.attrs, *(values[i] for i in step.operands)))
-    return values[-1]
+    return values
+
+
+def _decompose(attrs: FusedAttrs, *inputs: AbstractTensor) -> AbstractTensor:
+    return _values(attrs, inputs)[-1]
+
+
+def _decompose_loop(attrs: LoopAttrs, *inputs: AbstractTensor) -> tuple[AbstractTensor, ...]:
+    values = _values(attrs, inputs)
+    return tuple(
+        apply(_REDUCTIONS[result.op], result.attrs, values[result.value]) if result.op else values[result.value]
+        for result in attrs.results
+    )
+
+
+_REDUCTIONS = {op.name: op for op in (SUM, MEAN)}
 
 
 FUSED_ELEMENTWISE = register(
     OpDef("FusedElementwise", _infer, None, _decompose, FusedAttrs, inputs=("*tensors",), elementwise=True)
 )
+
+FUSED_LOOP = register(
+    OpDef(
+        "FusedLoop", _infer_loop, None, _decompose_loop, LoopAttrs, inputs=("*tensors",), outputs=None,
+        family="elementwise",
+    )
+)  # fmt: skip
+
+
+def element_by_element(node: Node) -> bool:
+    """Whether element i of each result depends on (broadcast) element i of each input only."""
+    attrs = node.attrs
+    return node.op.elementwise or (isinstance(attrs, LoopAttrs) and attrs.whole)

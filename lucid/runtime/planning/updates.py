@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...graph.builder import Builder
 from ...graph.facts import reachable
 from ...graph.ir import Graph, Value
+from ...graph.ops.fused import element_by_element
 
 
 def updates_last(graph: Graph) -> tuple[Graph, frozenset[str]]:
@@ -30,4 +31,4 @@ def updates_last(graph: Graph) -> tuple[Graph, frozenset[str]]:
 def _over(graph: Graph, label: str, value: Value) -> bool:
     """Whether the new value of a parameter may be written over the old one, element by element."""
     node, source = graph.node(value.node), graph.parameters.get(label)
-    return source is not None and node.op.elementwise and Value(source) in graph.inputs_of(value.node)
+    return source is not None and element_by_element(node) and Value(source) in graph.inputs_of(value.node)

@@ -1,0 +1,66 @@
+"""Computes what costs next to nothing anew for each that reads it, rather than keep it in memory.
+
+That is a sum or product of one array with what is smaller, as ``(x - mean) * scale``: whoever reads it in a loop may as
+well read ``x``. Kept for the backward half is then ``x`` alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..graph.builder import Builder
+from ..graph.ir import Graph, Value
+from ..graph.ops import elementwise as ew
+from ..graph.ops.reduce import MEAN, SUM
+
+LABEL = "repeat_cheap"
+CHEAP = frozenset({ew.ADD, ew.SUB, ew.MUL, ew.NEG})
+DEPTH = 3
+"""Of a chain at most so many nodes are computed anew."""
+
+
+def repeat_cheap(graph: Graph) -> Graph:
+    """Give each reader of such a node one of its own, where all who read it are element-wise, or add it up."""
+    results = set(graph.results)
+    repeated: dict[str, int] = {}
+    for name in reversed(graph.order):
+        readers = graph.users(Value(name))
+        if len({reader for reader, _ in readers}) > 1 or any(reader in repeated for reader, _ in readers):
+            depth = 1 + max((repeated.get(reader, 0) for reader, _ in readers), default=0)
+            if Value(name) not in results and depth <= DEPTH and _cheap(graph, name):
+                repeated[name] = depth
+    if not repeated:
+        return graph
+    builder = Builder()
+
+    def copied(value: Value) -> Value:
+        """The value, of which what is to be computed anew is so now."""
+        if value.node not in repeated:
+            return value
+        node = graph.node(value.node)
+        history = (*node.origin.history, f"{LABEL}: from {value.node}")
+        fresh = replace(node, origin=replace(node.origin, history=history))
+        return builder.add(fresh, [copied(v) for v in graph.inputs_of(value.node)], value.node)[0]
+
+    for name, node in graph.nodes():
+        if name not in repeated:
+            own = {value: copied(value) for value in dict.fromkeys(graph.inputs_of(name))}
+            builder.add(node, [own[value] for value in graph.inputs_of(name)], name)
+    return Graph(builder.dag, graph.inputs, graph.outputs, graph.updates, graph.names)
+
+
+def _cheap(graph: Graph, name: str) -> bool:
+    """Whether a node has one operand of its own shape, and is read by what loops are made of only."""
+    node = graph.node(name)
+    if node.op not in CHEAP:
+        return False
+    shape = node.outputs[0].shape
+    types = [graph.type(value) for value in graph.inputs_of(name)]
+    whole = [t for t in types if t.shape == shape]
+    if len(whole) != 1 or whole[0].dtype != node.outputs[0].dtype or len(types) - len(whole) > 1:
+        return False
+    readers = [graph.node(reader) for reader, _ in graph.users(Value(name))]
+    return all(
+        (r.op.elementwise and r.op.pure and len(r.outputs) == 1 and r.outputs[0].shape == shape) or r.op in (SUM, MEAN)
+        for r in readers
+    )

@@ -1,0 +1,270 @@
+"""Blocks of fused element-wise ops: axes that are adjacent in all operands become one, and ranges of one are blocks.
+
+What is added up over axes is added up block by block: a block leaves its sums in a place of its own, and these are
+added up in the end, so that a sum does not depend on who has come to which block.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import NamedTuple
+
+from ....graph.ops.fused import Result
+from ....graph.ops.reduce import MEAN, ReduceAttrs
+from ....graph.types import DType, TensorType, is_float
+from ...planning.phase import Phase
+from ...program.emitter import Emitter, Operand
+from ...program.statement import Statement
+from ..elementwise import filled, scalar
+from ..shared.row_sums import MOST
+from .program import Program
+
+BLOCK_BYTES = 1 << 17
+"""Bytes of one operand's block: a handful of them fit into a core's own cache."""
+
+
+def memory_of(x: Operand) -> tuple[int, ...]:
+    """The axes in their order in memory."""
+    return x.type.order or tuple(range(x.type.rank))
+
+
+def alike(x: Operand, y: Operand) -> bool:
+    """Whether ``x``, or what it is broadcast from, lies in memory in the order of ``y``, without gaps."""
+    lead = y.type.rank - x.type.rank
+    wanted = [axis - lead for axis in memory_of(y) if axis >= lead and x.shape[axis - lead] != 1]
+    gapless = x.contiguous or x.phase is Phase.CALL  # what comes with the call is copied where it is not
+    return gapless and wanted == [axis for axis in memory_of(x) if x.shape[axis] != 1]
+
+
+class Total(NamedTuple):
+    """What is added up: which value, over which axes, into what, and by how many it is divided then."""
+
+    value: int
+    axes: tuple[int, ...]
+    out: Operand
+    terms: int
+
+    @classmethod
+    def of(cls, result: Result, out: Operand, shape: tuple[int, ...]) -> Total:
+        """For a result of a loop of this shape."""
+        attrs: ReduceAttrs = result.attrs  # type: ignore[assignment]
+        count = math.prod(shape[axis] for axis in attrs.axes) if result.op == MEAN.name else 1
+        return cls(result.value, attrs.axes, out, count)
+
+    def divided(self, k: Emitter, made: Operand) -> list[str]:
+        """The line that makes a sum a mean, where it is to be one."""
+        return [] if self.terms == 1 else [f"np.divide({made}, {scalar(k, float(self.terms), made.dtype)}, out={made})"]
+
+    def follows(self, like: Operand) -> bool:
+        """Whether what is left lies in memory in the order of what is added up."""
+        left = [axis for axis in memory_of(like) if axis not in self.axes and like.shape[axis] != 1]
+        return left == sorted(left) and self.out.contiguous and self.out.type.order is None
+
+
+class Partial(NamedTuple):
+    """Sums of blocks.
+
+    Attributes
+    ----------
+    total
+        Of what.
+    over
+        For each joined axis whether it is added up.
+    sums
+        An array with the joined axes: of those that are added up, those within a block have gone, and of the axis that
+        is cut a block is left.
+    made
+        What becomes of it in the end; None where it is that already.
+    """
+
+    total: Total
+    over: tuple[bool, ...]
+    sums: Operand
+    made: Operand | None
+
+
+@dataclass
+class Grid:
+    """The axes in memory order, adjacent ones made one, and how blocks are cut from them.
+
+    Attributes
+    ----------
+    shape
+        Sizes of the joined axes, outermost first.
+    axis
+        Blocks are ranges of this axis, whole in the axes after it, single in those before.
+    step
+        How long a range.
+    dtype
+        Of what lies so.
+    ins, made
+        The operands seen in the joined axes.
+    partials
+        What is added up.
+    """
+
+    shape: tuple[int, ...]
+    axis: int
+    step: int
+    dtype: DType
+    ins: list[Operand]
+    made: dict[int, Operand]
+    partials: list[Partial]
+
+    @classmethod
+    def of(cls, k: Emitter, like: Operand, made: Mapping[int, Operand], totals: Sequence[Total]) -> Grid:
+        """For operands that lie like this one, or may be broadcast to it."""
+        memory = memory_of(like)
+        sizes = [like.shape[axis] for axis in memory]
+        padded = [(1,) * (like.type.rank - x.type.rank) + x.shape for x in k.ins]
+        apart = [(*(p[axis] == 1 for p in padded), *(axis in t.axes for t in totals)) for axis in memory]
+        groups: list[list[int]] = []
+        for i, size in enumerate(sizes):
+            if size == 1:
+                continue
+            if groups and apart[groups[-1][-1]] == apart[i]:
+                groups[-1].append(i)
+            else:
+                groups.append([i])
+        shape = tuple(math.prod(sizes[i] for i in g) for g in groups)
+        axis, step = _cut(shape, like.dtype.itemsize)
+        ins = []
+        for x, p in zip(k.ins, padded, strict=True):
+            seen = tuple(math.prod(p[memory[i]] for i in g) for g in groups)
+            ins.append(_scalar(k, x) if x.type.size == 1 else _seen(k, x, like, seen))
+        over = [tuple(memory[g[0]] in t.axes for g in groups) for t in totals]
+        outs = {i: _seen(k, y, like, shape, written=True) for i, y in made.items()}
+        partials = [_partial(k, t, o, shape, axis, step) for t, o in zip(totals, over, strict=True)]
+        return cls(shape, axis, step, like.dtype, ins, outs, partials)
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one block."""
+        return math.prod(self.shape[: self.axis]) == 1 and self.step >= self._size
+
+    @property
+    def _size(self) -> int:
+        return self.shape[self.axis] if self.shape else 1
+
+    def parts(self, count: int) -> list[tuple[int, int]]:
+        """Ranges of the block axis (or, where there is one, of the outermost axis) for each thread."""
+        size = self.shape[0]
+        unit = self.step if self.axis == 0 else 1
+        blocks = -(-size // unit)
+        cuts = [min(size, blocks * i // count * unit) for i in range(count + 1)]
+        return list(pairwise(cuts))
+
+    def at_once(self, k: Emitter, like: Operand) -> list[Statement]:
+        """The statements where there is one block."""
+
+        def add_up(number: int, value: Operand) -> list[str]:
+            return [_sum(k, value, p.over, str(p.sums)) for p in self.partials if p.total.value == number]
+
+        flat = replace(like, type=TensorType(self.shape, like.dtype))
+        return Program(k, self.ins, self.made, flat, add_up).statements
+
+    def loop(self, k: Emitter, start: int, stop: int) -> list[str]:
+        """Lines that compute the given range of the outermost axis, block by block."""
+        lines: list[str] = []
+        indent = ""
+        index = []
+        for axis in range(self.axis):
+            index.append(k.names.fresh(f"i{axis}"))
+            first, last = (start, stop) if axis == 0 else (0, self.shape[axis])
+            lines.append(f"{indent}for {index[-1]} in range({first}, {last}):")
+            indent += "    "
+        first, last = (start, stop) if self.axis == 0 else (0, self.shape[self.axis])
+        rest = (last - first) % self.step
+        if last - rest > first:
+            a = k.names.fresh("a")
+            lines.append(f"{indent}for {a} in range({first}, {last - rest}, {self.step}):")
+            window, number = f"{a}:{a} + {self.step}", f"{a} // {self.step}"
+            lines += self._block(k, index, window, number, self.step, indent + "    ")
+        if rest:
+            lines += self._block(k, index, f"{last - rest}:{last}", str((last - rest) // self.step), rest, indent)
+        return lines
+
+    def _block(self, k: Emitter, index: Sequence[str], window: str, number: str, length: int, indent: str) -> list[str]:
+        shape = (length, *self.shape[self.axis + 1 :])
+        lines: list[str] = []
+
+        def cut(x: Operand) -> Operand:
+            if x.type.rank != len(self.shape):
+                return x
+            keys = [i if size > 1 else "0" for i, size in zip(index, x.shape, strict=False)]
+            small = x.shape[self.axis] == 1
+            own = tuple(1 if d == 1 else n for d, n in zip(x.shape[self.axis :], shape, strict=True))
+            block = Operand(k.names.unique(f"{x.name}_block"), TensorType(own, x.dtype), Phase.CALL, base=x)
+            lines.append(f"{block} = {x}[{', '.join([*keys, ':' if small else window])}]")
+            return block
+
+        def add_up(value: int, block: Operand) -> list[str]:
+            found = []
+            for part in self.partials:
+                if part.total.value == value:
+                    last = f"{number}:{number} + 1" if part.over[self.axis] else window
+                    at = ", ".join([*index, last])
+                    found.append(_sum(k, block, part.over[self.axis :], f"{part.sums}[{at}]"))
+            return found
+
+        ins = [cut(x) for x in self.ins]
+        made = {i: cut(y) for i, y in self.made.items()}
+        like = Operand("", TensorType(shape, self.dtype), Phase.CALL)
+        lines += [statement.line for statement in Program(k, ins, made, like, add_up).statements]
+        return [f"{indent}{line}" for text in lines for line in text.splitlines()]
+
+    def finish(self, k: Emitter) -> None:
+        """Add up what blocks have left."""
+        for part in self.partials:
+            made = part.sums
+            if part.made is not None:
+                made = part.made
+                axes = tuple(i for i, size in enumerate(made.shape) if size != part.sums.shape[i])
+                k.line(f"np.add.reduce({part.sums}, axis={axes}, keepdims=True, out={made})")
+            for line in part.total.divided(k, made):
+                k.line(line)
+
+
+def _sum(k: Emitter, x: Operand, over: tuple[bool, ...], out: str) -> str:
+    """A line that adds up axes, which stay with size 1: BLAS adds up rows and columns five times as quickly."""
+    length = x.shape[over.index(True)] if over in ((True, False), (False, True)) else 0
+    if is_float(x.dtype) and 0 < length <= MOST:
+        ones = k.use(filled(1.0, x.dtype, (1, length) if over[0] else (length, 1)), "ones")
+        return f"np.dot({ones}, {x}, out={out})" if over[0] else f"np.dot({x}, {ones}, out={out})"
+    axes = tuple(i for i, gone in enumerate(over) if gone)
+    return f"np.add.reduce({x}, axis={axes}, keepdims=True, out={out})"
+
+
+def _partial(k: Emitter, total: Total, over: tuple[bool, ...], shape: tuple[int, ...], axis: int, step: int) -> Partial:
+    kept = tuple(1 if gone else size for gone, size in zip(over, shape, strict=True))
+    sizes = list(shape[:axis]) + [1 if gone else size for gone, size in zip(over[axis:], shape[axis:], strict=True)]
+    if over and over[axis]:
+        sizes[axis] = -(-shape[axis] // step)
+    made = k.target(total.out, kept, "total")
+    if tuple(sizes) == kept:
+        return Partial(total, over, made, None)
+    return Partial(total, over, k.scratch(sizes, total.out.dtype, "sums"), made)
+
+
+def _seen(k: Emitter, x: Operand, like: Operand, shape: tuple[int, ...], *, written: bool = False) -> Operand:
+    lead = like.type.rank - x.type.rank
+    turned = k.permuted(x, tuple(axis - lead for axis in memory_of(like) if axis >= lead))
+    return k.target(turned, shape, "flat") if written else k.reshaped(turned, shape)
+
+
+def _scalar(k: Emitter, x: Operand) -> Operand:
+    return x if x.type.rank == 0 else k.target(x, (), "scalar")
+
+
+def _cut(shape: tuple[int, ...], itemsize: int) -> tuple[int, int]:
+    """The axis that blocks are ranges of, and their length."""
+    wanted = max(1, BLOCK_BYTES // itemsize)
+    inner = 1
+    for axis in range(len(shape) - 1, -1, -1):
+        if inner * shape[axis] > wanted or axis == 0:
+            return axis, min(shape[axis], max(1, wanted // max(1, inner)))
+        inner *= shape[axis]
+    return 0, 1

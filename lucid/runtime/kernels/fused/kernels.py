@@ -1,0 +1,84 @@
+"""Kernels of ``FusedElementwise`` and ``FusedLoop``: the kernels of their ops, one after another on a block at a time.
+
+Blocks are cut where all operands lie alike; otherwise the ops run on whole arrays with as few temporaries as their
+lifetimes allow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ....graph.ops.fused import FUSED_ELEMENTWISE, FUSED_LOOP, FusedAttrs, LoopAttrs, loop_type
+from ...planning.phase import Phase
+from ...planning.registry import kernel
+from ...program.emitter import Emitter, Operand
+from . import grid as blocks
+from .grid import Grid, Total, alike
+from .program import Program
+
+THREAD_WORK = 1 << 20
+"""Element operations below which sharing the work over threads costs more than it gives."""
+
+
+@kernel(FUSED_ELEMENTWISE)
+def fused(k: Emitter[FusedAttrs]) -> None:
+    (y,), steps = k.outs, len(k.attrs.program)
+    made = {k.attrs.inputs + steps - 1: y}
+    if y.phase is Phase.STATE or y.type.nbytes <= 2 * blocks.BLOCK_BYTES or not all(alike(x, y) for x in k.ins):
+        k.take(Program(k, k.ins, made, y).statements)
+    else:
+        _run(k, Grid.of(k, y, made, ()), y, steps)
+
+
+@kernel(FUSED_LOOP)
+def fused_loop(k: Emitter[LoopAttrs]) -> None:
+    results = [(result, y) for result, y in zip(k.attrs.results, k.outs, strict=True) if y is not None]
+    made = {result.value: y for result, y in results if not result.op}
+    like = _like(k, [*made.values()])
+    totals = [Total.of(result, y, like.shape) for result, y in results if result.op]
+    fits = all(alike(x, like) for x in (*k.ins, *made.values())) and all(t.follows(like) for t in totals)
+    if k.exact or not fits:
+        _whole(k, made, like, totals)
+    else:
+        _run(k, Grid.of(k, like, made, totals), like, len(k.attrs.program) + len(totals))
+
+
+def _like(k: Emitter[LoopAttrs], made: Sequence[Operand]) -> Operand:
+    """What all values lie like: as a result, or else an input of their shape."""
+    type_ = loop_type(k.attrs, [x.type for x in k.ins])
+    order = next((x.type.order for x in (*made, *k.ins) if x.shape == type_.concrete), None)
+    phase = next(y.phase for y in k.outs if y is not None)
+    return Operand("", type_.with_order(order), phase)
+
+
+def _whole(k: Emitter, made: dict[int, Operand], like: Operand, totals: Sequence[Total]) -> None:
+    def add_up(number: int, value: Operand) -> list[str]:
+        lines = []
+        for total in totals:
+            if total.value == number:
+                keep = total.out.type.rank == like.type.rank
+                lines.append(f"np.add.reduce({value}, axis={total.axes}, keepdims={keep}, out={total.out})")
+                lines += total.divided(k, total.out)
+        return lines
+
+    k.take(Program(k, k.ins, made, like, add_up).statements)
+
+
+def _run(k: Emitter, grid: Grid, like: Operand, steps: int) -> None:
+    if grid.single:
+        k.take(grid.at_once(k, like))
+    else:
+        _share(k, grid, k.threads if steps * math.prod(grid.shape) >= THREAD_WORK else 1)
+    grid.finish(k)
+
+
+def _share(k: Emitter, grid: Grid, threads: int) -> None:
+    parts = [p for p in grid.parts(threads) if p[0] < p[1]]
+    if len(parts) == 1:
+        k.line("\n".join(grid.loop(k, *parts[0])))
+        return
+    body = []
+    for worker, part in enumerate(parts):
+        body += [f"if worker == {worker}:", *(f"    {line}" for line in grid.loop(k, *part))]
+    k.shared(k.names.fresh(f"{k.name}_parts"), len(parts), body)

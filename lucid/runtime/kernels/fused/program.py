@@ -1,0 +1,105 @@
+"""The statements of a fused program on one set of operands: whole arrays, or blocks of them.
+
+Each op is written by its own kernel, so nothing is computed differently from the unfused ops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+from ....graph.ir import Node
+from ....graph.opdef import Attrs, find_op
+from ....graph.ops.fused import FusedAttrs, instruction_types
+from ....graph.types import DType, TensorType
+from ...planning.phase import Phase
+from ...planning.registry import choose
+from ...program.emitter import Emitter, Operand
+from ...program.statement import Statement
+
+AddUp: TypeAlias = "Callable[[int, Operand], Sequence[str]]"
+
+
+class Program:
+    """The statements that run a program on operands of given types, and the temporaries they need.
+
+    Parameters
+    ----------
+    k
+        Of the fused node.
+    ins
+        Its inputs, or blocks of them.
+    made
+        Where values are to be written that are results, by number.
+    like
+        An operand that lies in memory as temporaries are to.
+    add_up
+        ``add_up(number, value)`` are lines that follow as soon as a value is there, for inputs at the beginning.
+    """
+
+    def __init__(
+        self, k: Emitter, ins: Sequence[Operand], made: Mapping[int, Operand], like: Operand,
+        add_up: AddUp = lambda number, value: (),
+    ) -> None:  # fmt: skip
+        self.k = k
+        self.statements: list[Statement] = []
+        self._once = like.phase is Phase.STATE
+        self._like = like
+        attrs: FusedAttrs = k.attrs
+        types = instruction_types(attrs, [x.type for x in ins])
+        values: list[Operand] = list(ins)
+        for i, x in enumerate(ins):
+            self._lines(add_up(i, x))
+        last = {i: n for n, step in enumerate(attrs.program) for i in step.operands}
+        free: dict[tuple[tuple[int, ...], DType], list[Operand]] = {}
+        for number, step in enumerate(attrs.program):
+            index = attrs.inputs + number
+            type_ = types[index]
+            out = made.get(index)
+            if out is None:
+                pool = free.get((type_.concrete, type_.dtype))
+                out = pool.pop() if pool else self._temporary(type_)
+            inner = self._emit(step.op, step.attrs, [values[i] for i in step.operands], out)
+            values.append(out)
+            self._lines(add_up(index, out))
+            if index in made:
+                self._may_overwrite(index, [*made].index(index), inner, last)
+            unread = {index} - last.keys()
+            for i in {i for i in step.operands if last[i] == number} | unread:
+                if i >= attrs.inputs and i not in made:
+                    free.setdefault((types[i].concrete, types[i].dtype), []).append(values[i])
+
+    def _lines(self, lines: Sequence[str]) -> None:
+        phase = Phase.STATE if self._once else Phase.CALL
+        self.statements += [Statement.of(line, phase) for line in lines]
+
+    def _temporary(self, type_: TensorType) -> Operand:
+        """Working memory laid out as the results are."""
+        order = self._like.type.order if type_.rank == self._like.type.rank else None
+        buffer = self.k.scratch(type_.concrete, type_.dtype, "block")
+        buffer.type = type_.with_order(order)
+        return buffer
+
+    def _emit(self, op: str, attrs: Attrs, ins: Sequence[Operand], out: Operand) -> Emitter:
+        k = self.k
+        node = Node(find_op(op), attrs, (out.type,))
+        inner = Emitter(node, k.name, k.names, ins, [out])
+        choose(node, tuple(x.type for x in ins)).lowering.emit(inner)
+        k.buffers += inner.buffers
+        k.code.state += inner.code.state
+        k.code.bind += inner.code.bind
+        if self._once:
+            self.statements += inner.code.prepare
+        else:
+            k.code.prepare += inner.code.prepare
+        self.statements += inner.code.run
+        return inner
+
+    def _may_overwrite(self, index: int, output: int, inner: Emitter, last: Mapping[int, int]) -> None:
+        """A result may take the memory of an input that no later op reads, if the op that writes it allows that."""
+        attrs, allowed = self.k.attrs, {slot for _, slot in inner.overwritable}
+        number = index - attrs.inputs
+        for i in range(attrs.inputs):
+            slots = {slot for slot, operand in enumerate(attrs.program[number].operands) if operand == i}
+            if last.get(i, -1) <= number and slots <= allowed and (output, i) not in self.k.overwritable:
+                self.k.may_overwrite(output, i)
