@@ -1,0 +1,175 @@
+"""Element-wise nodes that several read, and sums of them, become loops; nothing that must run in between is taken in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lucid.errors import LucidError
+from lucid.graph.ir import Graph
+from lucid.graph.opdef import NoAttrs
+from lucid.graph.ops.fused import FUSED_LOOP, Instruction, LoopAttrs, Result
+from lucid.graph.ops.norm import standardize
+from lucid.graph.ops.reduce import ReduceAttrs
+from lucid.graph.types import TensorType, float32, spec
+from lucid.passes.fuse.loops import LoopOptions, fuse_loops
+from lucid.passes.open_statistics import open_statistics
+from lucid.passes.repeat_cheap import repeat_cheap
+from lucid.passes.rewrite import noted
+
+from .helpers import assert_same, ops, trace
+
+
+def attrs_of(graph: Graph) -> list[LoopAttrs]:
+    return [node.attrs for _, node in graph.nodes() if isinstance(node.attrs, LoopAttrs)]
+
+
+# ---------------------------------------------------------------- loops
+
+
+def test_what_several_read_is_computed_once_with_all_its_sums() -> None:
+    def gradient(g: Any, x: Any) -> Any:
+        masked = g.relu()
+        return masked, masked.sum((0, 2)), (masked * x).sum((0, 2))
+
+    before = trace(gradient, (4, 3, 5), (4, 3, 5))
+    after = fuse_loops(before)
+    assert ops(after) == ["FusedLoop"]
+    (loop,) = attrs_of(after)
+    assert [result.op for result in loop.results] == ["", "Sum", "Sum"]
+    assert_same(before, after)
+
+
+def test_sums_of_the_same_value_join() -> None:
+    before = trace(lambda x: ((y := x.matmul(x)).sum(0), y.mean(1)), (4, 4))
+    after = fuse_loops(before)
+    assert ops(after) == ["MatMul", "FusedLoop"]
+    assert_same(before, after)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: (e := x.exp()) * e.sum(0, keepdim=True),
+        lambda x: (e := x.exp()) + e.matmul(x),
+        lambda x: (e := x.exp()) * (e.sum() + 1),
+    ],
+    ids=["a sum", "a product", "what is made of a sum"],
+)
+def test_what_must_run_in_between_keeps_two_apart(function: Any) -> None:
+    before = trace(function, (4, 4))
+    with noted() as said:
+        after = fuse_loops(before)
+    assert_same(before, after)
+    assert any("stay apart" in one.reason for one in said)
+    names = [node.op.name for _, node in after.nodes()]
+    assert names.count("Mul") + names.count("Add") >= 1
+
+
+def test_paths_through_a_loop_that_was_made_before_count() -> None:
+    """Two chains that read each other's sums: either may become a loop, and not both one."""
+
+    def both(x: Any, y: Any) -> Any:
+        a, b = x.exp(), y.exp()
+        c, d = a * b.sum(0, keepdim=True), b * a.sum(0, keepdim=True)
+        return c.sum(1), d.sum(1), a, b
+
+    before = trace(both, (4, 3), (4, 3))
+    assert_same(before, fuse_loops(before))
+
+
+def test_limits() -> None:
+    def chain(x: Any) -> Any:
+        made = [x]
+        for _ in range(6):
+            made.append(made[-1].sin())
+        return made[1:]
+
+    before = trace(chain, (3,))
+    assert ops(fuse_loops(before)) == ["FusedLoop"]
+    assert ops(fuse_loops(before, LoopOptions(ops=3))) == ["FusedLoop"] * 2
+    assert ops(fuse_loops(before, LoopOptions(operands=4))) == ["FusedLoop"] * 2
+    assert_same(before, fuse_loops(before, LoopOptions(ops=3)))
+
+
+def test_symbolic_sizes() -> None:
+    before = trace(lambda x: ((y := x * 2), y.sum(0)), spec("N", 4))
+    after = fuse_loops(before)
+    assert ops(after) == ["FusedLoop"]
+    assert_same(before.bind({"N": 3}), after.bind({"N": 3}))
+
+
+_SUM = ReduceAttrs((0,))
+
+
+@pytest.mark.parametrize(
+    ("results", "message"),
+    [
+        ((), "there is none"),
+        ((Result(5),), "of no value"),
+        ((Result(0),), "none of those that it is given"),
+        ((Result(2), Result(2)), "gives a value once"),
+        ((Result(2, "Exp"),), "by Sum or Mean"),
+        ((Result(2, "Sum", ReduceAttrs((4,))),), "axes"),
+        ((Result(2), Result(1, "Sum", _SUM)), "one loop has one"),
+    ],
+)
+def test_a_broken_loop_is_refused(results: tuple[Result, ...], message: str) -> None:
+    program = (Instruction("Add", NoAttrs(), (0, 1)), Instruction("Exp", NoAttrs(), (2,)))
+    with pytest.raises(LucidError, match=message):
+        FUSED_LOOP.infer_types(LoopAttrs(2, program, results), [TensorType((3,), float32), TensorType((1,), float32)])
+
+
+# ---------------------------------------------------------------- what makes loops of statistics
+
+
+def test_standardisation_is_taken_apart() -> None:
+    before = trace(lambda x: standardize(x, (0, 2), 1e-5, 2), (4, 3, 5))
+    after = open_statistics(before)
+    assert "Standardize" not in ops(after)
+    assert_same(before, after, rtol=1e-5, atol=1e-6)
+
+
+def test_standardisation_of_sizes_that_may_be_too_small_stays() -> None:
+    before = trace(lambda x: standardize(x, (0,), 1e-5, 2)[0], spec("N", 3))
+    assert open_statistics(before) is before
+    large = trace(lambda x: standardize(x, (0, 2), 1e-5, 2)[0], spec("N", 3, 4))
+    assert "Standardize" not in ops(open_statistics(large))
+
+
+@pytest.mark.parametrize("name", ["sum", "mean"])
+@pytest.mark.parametrize("keep", [False, True])
+def test_factors_that_are_one_for_all_that_is_added_up_come_out_of_it(name: str, keep: bool) -> None:
+    before = trace(lambda x, y, w: getattr(x * w * y, name)((0, 2), keepdim=keep), (4, 3, 5), (4, 3, 5), w=(3, 1))
+    after = open_statistics(before)
+    assert_same(before, after, rtol=1e-5, atol=1e-5)
+    names = ops(after)
+    assert names.index("Sum") < len(names) - 1 - names[::-1].index("Mul")
+
+
+def test_factors_along_what_is_added_up_stay() -> None:
+    before = trace(lambda x, w: (x * w).sum((0, 2)), (4, 3, 5), w=(5,))
+    assert open_statistics(before) is before
+
+
+def test_what_is_cheap_is_computed_anew_for_each_reader() -> None:
+    before = trace(lambda x, m: ((c := x - m).exp(), (c * c).sum(0)), (4, 3), m=(3,))
+    after = repeat_cheap(before)
+    assert ops(after).count("Sub") == 2
+    assert_same(before, after)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, y: ((c := x - y).exp(), c.sin()),
+        lambda x, y: ((c := x * 2).exp(), c.matmul(y)),
+        lambda x, y: ((c := x * 2).exp(), c.sin(), c),
+        lambda x, y: ((c := x.exp()).sin(), c.cos()),
+    ],
+    ids=["two arrays", "another reader", "a result", "dear"],
+)
+def test_what_saves_nothing_or_costs_more_is_computed_once(function: Any) -> None:
+    before = trace(function, (4, 4), (4, 4))
+    assert repeat_cheap(before) is before
