@@ -229,6 +229,8 @@ class OpDef(Generic[A]):
         Output element i depends on (broadcast) element i of each input only.
     commutative
         The two inputs may be exchanged.
+    cheap
+        Element-wise, and takes no longer than to read its operands.
     monotone
         Unary and non-decreasing, so it commutes with max pooling; or for which attributes it is (:meth:`rises`).
     root
@@ -276,6 +278,7 @@ class OpDef(Generic[A]):
     outputs: tuple[str, ...] | None = ("y",)
     elementwise: bool = False
     commutative: bool = False
+    cheap: bool = False
     monotone: bool | Callable[..., bool] = False
     root: float | None = None
     idempotent: bool = False

@@ -14,8 +14,9 @@ from operator import mul
 
 from ..graph.ir import Graph
 from ..graph.ops.elementwise import MUL, sqrt
+from ..graph.ops.fused import adds_up
 from ..graph.ops.norm import STANDARDIZE
-from ..graph.ops.reduce import MEAN, SUM
+from ..graph.ops.reduce import MEAN
 from ..graph.ops.shape import reshape
 from ..graph.trace import Symbol
 from ..graph.types import broadcast_shapes, is_float, product
@@ -31,7 +32,7 @@ def open_statistics(graph: Graph) -> Graph:
     def rule(site: Site) -> Replacement:
         if site.op is STANDARDIZE:
             return _standardized(site)
-        if site.op in (SUM, MEAN) and is_float(site.type.dtype):
+        if adds_up(site.node) and is_float(site.type.dtype):
             return _without_factors(site)
         return _small_first(site) if site.op is MUL and is_float(site.type.dtype) else None
 

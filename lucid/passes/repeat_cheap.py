@@ -10,11 +10,9 @@ from dataclasses import replace
 
 from ..graph.builder import Builder
 from ..graph.ir import Graph, Value
-from ..graph.ops import elementwise as ew
-from ..graph.ops.reduce import MEAN, SUM
+from ..graph.ops.fused import adds_up
 
 LABEL = "repeat_cheap"
-CHEAP = frozenset({ew.ADD, ew.SUB, ew.MUL, ew.NEG})
 DEPTH = 3
 """Of a chain at most so many nodes are computed anew."""
 
@@ -52,7 +50,7 @@ def repeat_cheap(graph: Graph) -> Graph:
 def _cheap(graph: Graph, name: str) -> bool:
     """Whether a node has one operand of its own shape, and is read by what loops are made of only."""
     node = graph.node(name)
-    if node.op not in CHEAP:
+    if not node.op.cheap:
         return False
     shape = node.outputs[0].shape
     types = [graph.type(value) for value in graph.inputs_of(name)]
@@ -61,6 +59,6 @@ def _cheap(graph: Graph, name: str) -> bool:
         return False
     readers = [graph.node(reader) for reader, _ in graph.users(Value(name))]
     return all(
-        (r.op.elementwise and r.op.pure and len(r.outputs) == 1 and r.outputs[0].shape == shape) or r.op in (SUM, MEAN)
+        (r.op.elementwise and r.op.pure and len(r.outputs) == 1 and r.outputs[0].shape == shape) or adds_up(r)
         for r in readers
     )

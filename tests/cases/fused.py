@@ -70,6 +70,6 @@ CASES: list[Case] = [
     Case("fused-loop-tall", _loop(0), _make((9_000, 8), (1, 8)), _torch_loop(0), False, ops=_LOOP),
     Case("fused-loop-outer", _loop(0, 2), _make((70, 3, 600), (1, 1, 600)), _torch_loop(0, 2), False, ops=_LOOP),
     Case("fused-loop-vector", _loop(0), _make((100_001,), (1,)), _torch_loop(0), False, ops=_LOOP),
-    Case("fused-loop-empty", _loop(1), _make((3, 0), (1,)), _torch_loop(1), ops=_LOOP),
+    Case("fused-loop-empty", _loop(1), _make((0, 3), (1,)), _torch_loop(1), ops=_LOOP),
     Case("fused-elementwise-empty", _fused, _make((0, 4), (4,)), _torch, ops=("FusedElementwise",)),
 ]

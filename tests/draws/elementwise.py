@@ -13,14 +13,15 @@ from lucid.graph.ops import elementwise as ew
 from lucid.graph.ops import trigonometry as tr
 from lucid.graph.ops.bits import BIT_CAST
 from lucid.graph.ops.bounds import CLIP, ClipAttrs
-from lucid.graph.ops.fused import FUSED_ELEMENTWISE, FusedAttrs, Instruction
+from lucid.graph.ops.fused import FUSED_ELEMENTWISE, FUSED_LOOP, FusedAttrs, Instruction, LoopAttrs, Result
 from lucid.graph.ops.loss import BINARY_CROSS_ENTROPY
 from lucid.graph.ops.random import DROPOUT, RANDOM_NORMAL, RANDOM_UNIFORM, DropoutAttrs
+from lucid.graph.ops.reduce import ReduceAttrs
 from lucid.graph.ops.rounding import GRIDS, ROUND_TO, RoundToAttrs
 from lucid.graph.ops.source import FULL, FullAttrs
 from lucid.graph.types import DTYPES
 
-from .arrays import LARGE, SPECIAL, Draw, Drawn, Strategy, between, broadcastable, dtypes, shapes, values
+from .arrays import LARGE, SPECIAL, Draw, Drawn, Strategy, between, broadcastable, dtypes, shapes, subset_of, values
 
 _NONE = st.just(NoAttrs())
 _SLOPES = st.sampled_from((0.01, 1.0, 0.0, 0.5, 2.0, -0.5)).map(ew.AlphaAttrs)
@@ -147,6 +148,19 @@ def _fused(draw: Draw) -> Drawn:
     return Drawn(FusedAttrs(count, tuple(program)), arrays)
 
 
+@st.composite
+def _loop(draw: Draw) -> Drawn:
+    """Such a program with sums and means of its first input and its last value, and that value itself or not."""
+    fused = draw(_fused())
+    x, last = fused.arrays[0], fused.attrs.inputs + len(fused.attrs.program) - 1
+    results = [Result(last)] if not x.ndim or draw(st.booleans()) else []
+    for op in ("Sum", "Mean") if x.size else ("Sum",):
+        if x.ndim:
+            attrs = ReduceAttrs(draw(subset_of(range(x.ndim))), draw(st.booleans()))
+            results.append(Result(draw(st.sampled_from((0, last))), op, attrs))
+    return Drawn(LoopAttrs(fused.attrs.inputs, fused.attrs.program, tuple(results)), fused.arrays)
+
+
 _FLOATS = (
     ew.EXPM1, ew.LOG1P, ew.LOG2, ew.LOG10,
     ew.EXP, ew.LOG, ew.SIN, ew.COS, ew.ERF, ew.TANH, ew.SIGMOID, ew.SILU, ew.FLOOR, ew.CEIL, ew.ROUND,
@@ -177,6 +191,7 @@ DRAWS: dict[OpDef, Strategy] = {
     ew.OR: _binary("iub"),
     ew.WHERE: _where(),
     FUSED_ELEMENTWISE: _fused(),
+    FUSED_LOOP: _loop(),
     FULL: _full(),
     BINARY_CROSS_ENTROPY: _cross_entropy(),
     RANDOM_UNIFORM: _numbers(),

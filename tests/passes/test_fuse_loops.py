@@ -1,4 +1,4 @@
-"""Element-wise nodes that several read, and sums of them, become loops; nothing that must run in between is taken in."""
+"""Element-wise nodes that several read become loops with the sums of them; what must run in between is not taken in."""
 
 from __future__ import annotations
 

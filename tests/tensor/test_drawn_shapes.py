@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from lucid.graph.opdef import NoAttrs, OpDef, all_ops, apply
 from lucid.graph.ops.avgpool import AVG_POOL
-from lucid.graph.ops.fused import FUSED_ELEMENTWISE
+from lucid.graph.ops.fused import FUSED_ELEMENTWISE, FUSED_LOOP
 from lucid.graph.ops.pool import MAX_POOL, MAX_POOL_GRAD
 from lucid.graph.ops.random import RANDOM_KEY
 from lucid.graph.ops.source import FULL, FullAttrs
@@ -36,8 +36,8 @@ _FAMILIES = (attention, control, elementwise, moves, recurrent, reductions, resi
 DRAWS: dict[OpDef, Strategy] = {op: drawn for family in _FAMILIES for op, drawn in family.DRAWS.items()}
 EXACT = elementwise.EXACT | moves.EXACT
 
-#: Bound or called, not computed; and the op that has a test of its own, for it never gives the same twice.
-ELSEWHERE = ("Input", "Parameter", "Constant", "Call", RANDOM_KEY.name)
+#: Bound or called, not computed; what needs other processes (tests/mpi); and what never gives the same twice.
+ELSEWHERE = ("Input", "Parameter", "Constant", "Call", "AllReduceBegin", "AllReduceEnd", RANDOM_KEY.name)
 
 ROUNDS, EXAMPLES = 3, 8
 
@@ -45,7 +45,7 @@ ROUNDS, EXAMPLES = 3, 8
 WAYS = ("inputs", "arena", "parameters")
 
 #: Ops that run block by block.
-BLOCKED = (FUSED_ELEMENTWISE, AVG_POOL, MAX_POOL, MAX_POOL_GRAD)
+BLOCKED = (FUSED_ELEMENTWISE, FUSED_LOOP, AVG_POOL, MAX_POOL, MAX_POOL_GRAD)
 
 
 def test_every_op_is_drawn() -> None:

@@ -93,9 +93,12 @@ def _binary(
     result: DType | None = None,
     *,
     commutative: bool = False,
+    cheap: bool = False,
 ) -> OpDef:
     rule = _broadcast(name, kinds, result)
-    return register(OpDef(name, rule, gradient, inputs=("a", "b"), elementwise=True, commutative=commutative))
+    return register(
+        OpDef(name, rule, gradient, inputs=("a", "b"), elementwise=True, commutative=commutative, cheap=cheap)
+    )
 
 
 def reduced(c: GradContext, *gradients: Callable[[], AbstractTensor | None]) -> Gradients:
@@ -259,8 +262,10 @@ ROUND = unary("Round", _level, monotone=True, root=0.0, idempotent=True)
 NOT = unary("Not", NO_GRADIENT, _INTEGRAL)
 
 ADD = _binary("Add", lambda c: reduced(c, lambda: c.dy, lambda: c.dy), commutative=True)
-SUB = _binary("Sub", lambda c: reduced(c, lambda: c.dy, lambda: -c.dy), NUMBERS)
-MUL = _binary("Mul", lambda c: reduced(c, lambda: c.dy * c.inputs[1], lambda: c.dy * c.inputs[0]), commutative=True)
+SUB = _binary("Sub", lambda c: reduced(c, lambda: c.dy, lambda: -c.dy), NUMBERS, cheap=True)
+MUL = _binary(
+    "Mul", lambda c: reduced(c, lambda: c.dy * c.inputs[1], lambda: c.dy * c.inputs[0]), commutative=True, cheap=True
+)
 DIV = _binary(
     "Div", lambda c: reduced(c, lambda: c.dy / c.inputs[1], lambda: -c.dy * c.outputs[0] / c.inputs[1]), _FLOATS
 )

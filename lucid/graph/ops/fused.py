@@ -133,6 +133,11 @@ FUSED_LOOP = register(
 )  # fmt: skip
 
 
+def adds_up(node: Node) -> bool:
+    """Whether it is a sum or mean that a loop may give."""
+    return node.op.name in _REDUCTIONS
+
+
 def element_by_element(node: Node) -> bool:
     """Whether element i of each result depends on (broadcast) element i of each input only."""
     attrs = node.attrs

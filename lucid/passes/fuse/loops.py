@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from ...graph.builder import Builder
 from ...graph.facts import parameter_only
 from ...graph.ir import Graph, Node, Value
-from ...graph.ops.fused import FUSED_LOOP, FusedAttrs, Instruction, LoopAttrs, Result
-from ...graph.ops.reduce import MEAN, SUM
+from ...graph.ops.fused import FUSED_LOOP, FusedAttrs, Instruction, LoopAttrs, Result, adds_up
 from ...graph.types import Shape, is_float
 from ..rewrite import Declined, joined_origin, note
 
@@ -100,11 +99,11 @@ class _Groups:
 
     def join_sources(self, name: str) -> None:
         """Join a node with those that make its operands, and with others that add up the same."""
-        shape, adds = self.candidates[name], _adds_up(self.graph.node(name))
+        shape, adds = self.candidates[name], adds_up(self.graph.node(name))
         for value in dict.fromkeys(self.graph.feeds[name]):
             if self.graph.type(value).shape != shape:
                 continue
-            if self.candidates.get(value.node) == shape and not _adds_up(self.graph.node(value.node)):
+            if self.candidates.get(value.node) == shape and not adds_up(self.graph.node(value.node)):
                 self._try(value.node, name)
             readers = self._summed.setdefault(value, [])
             for other in readers if adds else ():
@@ -139,7 +138,7 @@ class _Groups:
 
     def _sum_read(self, one: _Group, other: int) -> bool:
         names = (self.order[i] for i in one.members if other in one.after)
-        sums = (name for name in names if _adds_up(self.graph.node(name)))
+        sums = (name for name in names if adds_up(self.graph.node(name)))
         return any(
             self.group[self.position[reader]] == other for name in sums for reader in self.graph.dag.successors(name)
         )
@@ -178,14 +177,10 @@ class _Groups:
                 group.reaches |= reaches
 
 
-def _adds_up(node: Node) -> bool:
-    return node.op is SUM or node.op is MEAN
-
-
 def _loop_shape(graph: Graph, name: str) -> Shape:
     """The shape that a node's loop runs over; empty where it is none."""
     node = graph.node(name)
-    if _adds_up(node):
+    if adds_up(node):
         type_ = graph.type(graph.feeds[name][0])
         return type_.shape if is_float(type_.dtype) else ()
     fusible = node.op.elementwise and node.op.pure and len(node.outputs) == 1
@@ -237,7 +232,7 @@ def _loop(graph: Graph, groups: _Groups, names: list[str]) -> tuple[LoopAttrs, l
     for name in names:
         node = graph.node(name)
         operands = [number[value] for value in graph.inputs_of(name)]
-        if _adds_up(node):
+        if adds_up(node):
             results.append((Result(operands[0], node.op.name, node.attrs), name))
             continue
         start = len(program)

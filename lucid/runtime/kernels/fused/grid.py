@@ -265,6 +265,6 @@ def _cut(shape: tuple[int, ...], itemsize: int) -> tuple[int, int]:
     inner = 1
     for axis in range(len(shape) - 1, -1, -1):
         if inner * shape[axis] > wanted or axis == 0:
-            return axis, min(shape[axis], max(1, wanted // max(1, inner)))
+            return axis, min(shape[axis], max(1, wanted // inner))
         inner *= shape[axis]
     return 0, 1

@@ -38,7 +38,7 @@ def fused_loop(k: Emitter[LoopAttrs]) -> None:
     like = _like(k, [*made.values()])
     totals = [Total.of(result, y, like.shape) for result, y in results if result.op]
     fits = all(alike(x, like) for x in (*k.ins, *made.values())) and all(t.follows(like) for t in totals)
-    if k.exact or not fits:
+    if k.exact or not fits or 0 in like.shape:
         _whole(k, made, like, totals)
     else:
         _run(k, Grid.of(k, like, made, totals), like, len(k.attrs.program) + len(totals))
