@@ -22,6 +22,7 @@ from lucid.errors import ExecutionError, GradientError, OptionError, TraceError
 from lucid.nn import functional as F
 from lucid.nn.utils import clip_grad_norm_, clip_grad_value_
 from lucid.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from lucid.runtime.program import printer
 
 RULES: dict[str, Callable[[Any], optim.Optimizer]] = {
     "sgd": lambda p: optim.SGD(p, lr=0.1),
@@ -362,6 +363,19 @@ def test_nothing_is_allocated_for_a_step() -> None:
     finally:
         tracemalloc.stop()
     assert peak - before < 125_000, "a weight has 131,072 bytes; NumPy takes what it reads at a time"
+
+
+def test_a_long_program_does_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Very long ones keep what they bind in globals."""
+    x, y = np.ones((4, 8), np.float32), np.zeros(4, np.int64)
+    found = []
+    for limit in (printer.CLOSURE_LIMIT, 1):
+        monkeypatch.setattr(printer, "CLOSURE_LIMIT", limit)
+        lucid.manual_seed(0)
+        model = mlp()
+        step = lucid.compile_step(model, LOSS, RULES["adam"](model.parameters()))
+        found.append([float(step(x, y)) for _ in range(3)])
+    assert found[0] == found[1]
 
 
 # ---------------------------------------------------------------- whole or not at all
