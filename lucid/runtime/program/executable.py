@@ -19,8 +19,10 @@ from ...base import changes
 from ...base.arrays import Array
 from ...base.lazy import LazyModule
 from ...errors import ExecutionError, from_handler
+from ...graph.facts import drawn
 from ...graph.ir import Graph
 from ...graph.region import node_at, spelled
+from ...graph.rng import current_keys
 from ...graph.types import TensorType
 from ..planning.registry import Choice
 from ..planning.room import check_room
@@ -141,6 +143,7 @@ class Executable:
         """The count of changed contents when the parameters were last compared; for the caller's use."""
         self._lock = Lock()
         self._arrays: tuple[int, ...] | None = None
+        self._draws = bool(drawn(plan.graph))
         self._wanted: tuple[tuple[Array, ...], object] = (), None
         self._copies: list[tuple[Array, Array]] = []
         self._version: object = None
@@ -369,10 +372,14 @@ class Executable:
                 results = run(*inputs)
             except Late:
                 if (exchange := current()) is not None:
+        keys = current_keys() if self._draws else None
+        before = 0 if keys is None else keys.state
                     exchange.again()
                 run, sharing = self._new_run()
                 results = sharing.without(run, inputs)
         except Exception as error:
+                if keys is not None:
+                    keys.state = before  # it is the same run: it draws the same numbers
             if from_handler(error):
                 raise
             raise self._explain(error, inputs) from error

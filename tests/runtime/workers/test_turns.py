@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import lucid
+from lucid import nn
 from lucid.errors import ExecutionError, LucidError
 from lucid.runtime.program.executable import Executable
 from lucid.runtime.program.marks import Marks
@@ -321,6 +322,27 @@ def test_a_late_worker_is_not_noticed(workers: WorkerProcesses, monkeypatch: pyt
     monkeypatch.setattr(WorkerProcesses, "share", late)
     for i in range(8):
         assert np.array_equal(answer(compiled, images(i % 2)), want[i % 2])
+
+
+def test_a_late_worker_changes_no_random_numbers(workers: WorkerProcesses, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Sequential(nn.Dropout(0.5), make_model()).train()
+    compiled = lucid.compile(model, threads=3)
+
+    def draws() -> list[Array]:
+        lucid.manual_seed(0)
+        return [answer(compiled, images()) for _ in range(4)]
+
+    draws()
+    want, share, calls = draws(), WorkerProcesses.share, iter(range(1000))
+
+    def late(self: WorkerProcesses, *args: Any) -> None:
+        share(self, *args)
+        if next(calls) % 3 == 1:
+            raise Late
+
+    monkeypatch.setattr(WorkerProcesses, "share", late)
+    assert all(map(np.array_equal, draws(), want))
+    assert next(calls) > 3
 
 
 def raises_timeout(*given: object) -> None:
