@@ -153,6 +153,11 @@ def serve(who: str, name: str, threads: int) -> None:
     step = CONTESTANTS[who](CASES[name])
     losses = [step() for _ in range(STEPS)]
     print(json.dumps({"losses": losses, "setup": time.perf_counter() - start}), flush=True)
+    timed(step, before)
+
+
+def timed(step: Callable[[], float], before: int) -> None:
+    """Seconds of as many steps as each line asks for, and the memory that the process has taken since."""
     for line in sys.stdin:
         times = []
         for _ in range(int(line)):
@@ -165,10 +170,9 @@ def serve(who: str, name: str, threads: int) -> None:
 class Process:
     """A contestant that waits for its turn."""
 
-    def __init__(self, who: str, name: str, threads: int) -> None:
-        command = [sys.executable, __file__, "--serve", who, "--only", name, "--threads", str(threads)]
+    def __init__(self, command: Sequence[str]) -> None:
         pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nothing, text=True)
+        self.process = subprocess.Popen([sys.executable, *command], stdin=pipe, stdout=pipe, stderr=nothing, text=True)
         self.first = self.answer()
 
     def answer(self) -> dict[str, Any]:
@@ -190,7 +194,8 @@ class Process:
 
 def contest(name: str, rounds: int, threads: int) -> dict[str, dict[str, Any]]:
     """Medians of each contestant that can take part and has the same losses."""
-    running = {who: Process(who, name, threads) for who in CONTESTANTS}
+    given = ["--only", name, "--threads", str(threads)]
+    running = {who: Process([__file__, "--serve", who, *given]) for who in CONTESTANTS}
     found = {who: one for who, one in running.items() if one.first}
     wanted = found["PyTorch"].first["losses"]
     for who, one in found.items():

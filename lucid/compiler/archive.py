@@ -60,6 +60,8 @@ def _content(specialization: Specialization) -> tuple[dict[str, Graph], dict[str
     }
     if specialization.in_place:
         extra["step"] = True
+        if specialization.options.memory_budget is not None:
+            extra["memory_budget"] = specialization.options.memory_budget
     if specialization.input_names:
         extra["names"] = list(specialization.input_names)
     return graphs, arrays, extra
@@ -85,8 +87,8 @@ def _specialization(archive: Archive, path: str, options: Options) -> Specializa
     known = None if options.exact and not found.exact else optimised  # an exact model does not go through all passes
     return Specialization(
         traced, found.inputs, Results(found.outputs), state, training=found.training,
-        options=replace(options, exact=options.exact or found.exact), optimised=known, tuned=found.tuned,
-        assumptions=found.assumptions, input_names=found.names, in_place=found.step,
+        options=replace(options, exact=options.exact or found.exact, memory_budget=found.budget),
+        optimised=known, tuned=found.tuned, assumptions=found.assumptions, input_names=found.names, in_place=found.step,
     )  # fmt: skip
 
 
@@ -99,6 +101,7 @@ class _Extra:
     training: bool
     exact: bool
     step: bool
+    budget: int | None
     tuned: dict[TunedKey, dict[str, Tuned]]
     assumptions: list[Assumption]
     names: list[str]
@@ -116,12 +119,15 @@ def _parts(archive: Archive) -> tuple[Graph, Graph, _Extra]:
     step = extra.get("step", False)
     if not isinstance(step, bool):
         raise TraceError(f"whether it is a training step is {str(step)[:60]}, not true or false")
+    budget = extra.get("memory_budget")
+    if budget is not None and (type(budget) is not int or budget < 1 or not step):
+        raise TraceError(f"its budget of memory is {str(budget)[:60]}, not a number of bytes of a training step")
     return (
         graphs["traced"],
         graphs["optimised"],
         _Extra(
-            from_json(extra["inputs"]), from_json(extra["outputs"]), *flags, step, _tuned(extra.get("tuned", [])),
-            _assumptions(extra.get("assumptions", [])), _names(extra.get("names", [])),
+            from_json(extra["inputs"]), from_json(extra["outputs"]), *flags, step, budget,
+            _tuned(extra.get("tuned", [])), _assumptions(extra.get("assumptions", [])), _names(extra.get("names", [])),
         ),
     )  # fmt: skip
 

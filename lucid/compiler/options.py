@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Final
 
-from ..base.checks import shown
+from ..base.checks import integer, shown
 from ..errors import OptionError
 from ..graph.ir import Node
 from ..passes.editing import USUAL, Pipeline
@@ -46,6 +46,8 @@ class Options:
         Measure the ways to run each node of an inference program, and take the quickest.
     backend
         What runs the graphs instead of our own programs.
+    memory_budget
+        Bytes that a training step may take, which it keeps within by computing values again; None for any.
     """
 
     threads: int | None = None
@@ -54,6 +56,7 @@ class Options:
     passes: tuple[Pass, ...] | Pipeline = USUAL
     tune: bool = False
     backend: Backend | None = None
+    memory_budget: int | None = None
 
     def __post_init__(self) -> None:
         if self.threads is not None and (
@@ -62,6 +65,8 @@ class Options:
             raise OptionError(f"threads is a number from 1 to {MOST_THREADS}, or None, got {shown(self.threads)}")
         if not isinstance(self.verify, bool | str | os.PathLike) or self.verify == "":
             raise OptionError(f"verify is True, False or the path of a folder, got {shown(self.verify)}")
+        if self.memory_budget is not None:
+            integer("compile_step", "memory_budget", self.memory_budget)
         for name in ("exact", "tune"):
             if not isinstance(getattr(self, name), bool):
                 raise OptionError(f"{name} is True or False, got {shown(getattr(self, name))}")

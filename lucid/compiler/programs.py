@@ -115,7 +115,7 @@ class Programs:
         return Executable(
             graph, threads=threads, exact=exact, lasting=lasting, chosen=resolve(graph, found, threads, exact),
             store=self._store, again=again, measured={name: one.seconds for name, one in found.items()},
-            in_place=self._in_place,
+            in_place=self._in_place, budget=self._options.memory_budget,
         )  # fmt: skip
 
     def _found(self, graph: Graph, key: Key, threads: int) -> Mapping[str, Tuned]:

@@ -21,6 +21,7 @@ from ..graph import rng
 from ..graph.ir import Graph
 from ..graph.trace import active_trace
 from ..optim.optimizer import Optimizer
+from ..runtime.program.recompute import Recomputed
 from ..runtime.program.store import Store
 from ..tensor.tensor import Tensor
 from .anomaly import where_not_finite
@@ -94,6 +95,11 @@ class CompiledStep(CompiledModel):
             if self._ran.program.seen == changes.of_contents.now:  # nothing has changed but by this step
                 self._members.stepped(self.optimizer, self._form.gathered)
             return result
+
+    @property
+    def recomputed(self) -> tuple[Recomputed, ...]:
+        """What the latest call computed again to keep within ``memory_budget``, and what that is predicted to take."""
+        return self.plan.recomputed
 
     def _blame(self, args: tuple[object, ...], kwargs: dict[str, object], drawn: int, error: Exception) -> NoReturn:
         """Say of which node a loss or gradient that is not finite has come."""

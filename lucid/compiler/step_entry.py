@@ -22,7 +22,7 @@ def compile_step(
     clip_grad: float | None = None, clip_norm: float | None = None, accumulate: int = 1,
     outputs: bool = False, metrics: Mapping[str, Model] | None = None, detect_anomaly: bool = False,
     group: Group | None = None, threads: int | None = None, exact: bool = False, verify: bool | str | Path = False,
-    passes: Pipeline | None = None, **keyword_specs: object,
+    passes: Pipeline | None = None, memory_budget: int | None = None, **keyword_specs: object,
 ) -> CompiledStep:  # fmt: skip
     """Compile a training step: forward, loss, backward and update are one graph, and run as one program.
 
@@ -56,22 +56,24 @@ def compile_step(
         are means too. What the model writes into its buffers is that of rank 0.
     threads, exact, verify, passes
         As for :func:`compile`.
+    memory_budget
+        Bytes that ``step.plan.peak`` may be; values are computed again rather than kept where it would be more.
 
     Raises
     ------
     GradientError
         Where the loss is not one number, or depends on no parameter of the optimizer.
     OptionError
-        Where the optimizer has parameters that are not the model's.
+        Where the optimizer has parameters that are not the model's; at a call, where no budget so small can be kept to.
     """
     _check(model, loss, optimizer, passes)
     given = checked_specs(compile_step, model, (specs, keyword_specs), None)
     objective = Objective(
         checked_model(model, "compile_step"), loss, flag("compile_step", "outputs", outputs), _checked_metrics(metrics)
     )
+    options = Options(threads, exact, verify, checked_passes(passes), memory_budget=memory_budget)
     return CompiledStep(
-        objective, optimizer, given, Options(threads, exact, verify, checked_passes(passes)), clip_grad=clip_grad,
-        clip_norm=clip_norm, accumulate=accumulate,
+        objective, optimizer, given, options, clip_grad=clip_grad, clip_norm=clip_norm, accumulate=accumulate,
         detect_anomaly=flag("compile_step", "detect_anomaly", detect_anomaly),
         group=checked_group("compile_step", group),
     )  # fmt: skip

@@ -112,6 +112,13 @@ class Told(Module):
         return self._executable().plan
 
     @property
+    def _shown(self) -> Graph:
+        """What is drawn and explained: where there is a budget of memory, with what is computed again."""
+        if self.options.memory_budget is not None and (plan := self.plan).recomputed:
+            return plan.graph
+        return self.graph
+
+    @property
     def source(self) -> str:
         """The NumPy program of :attr:`plan`."""
         return self._executable().source.text
@@ -141,8 +148,7 @@ class Told(Module):
             The name of one: then also how it runs, and how long that and all else would take. One that another took in
             tells of that, and one in a branch or loop stands below that.
         """
-        current = self._current()
-        graph = current.graph
+        current, graph = self._current(), self._shown
         if node is None:
             return explain(graph, current.declined)
         return explain_node(node, graph, current.declined, self.plan)
@@ -258,7 +264,7 @@ class Told(Module):
                 raise OptionError("draw: each half of training has a program of its own; links= goes without backward=")
             links = write_source(self._executable().source, links, path)
         if not both:
-            graph, ran = self.graph, self._latest_run
+            graph, ran = self._shown, self._latest_run
             known = {} if ran is None else {name: lines for name, lines in notes(ran.plan).items() if name in graph}
             graph.draw(path, links=links, **{"notes": known, **options})
             return

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
+from typing import Final
 
 from .ir import Dag, Graph, Node, Value, edges_of
+
+RECOMPUTE: Final = "recompute"
+"""What the history of a node says that computes again what another has computed."""
+
+
+def is_recomputed(node: Node) -> bool:
+    """Whether a node computes again what another has computed."""
+    return any(line.startswith(f"{RECOMPUTE}:") for line in node.origin.history)
 
 
 def settled(node: Node) -> bool:

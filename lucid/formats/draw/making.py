@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
 from ...graph.builder import snake_case
-from ...graph.facts import parameter_only, read_values
+from ...graph.facts import is_recomputed, parameter_only, read_values
 from ...graph.ir import Graph, Node, Value
 from ...graph.opdef import ConstArray, ParameterAttrs
 from ...graph.region import regions_of
@@ -261,6 +261,8 @@ class _Making:
             yield Row("detail", type_label(node.outputs[0], whole=True))
             return
         yield Row("title", node.op.name)
+        if is_recomputed(node):
+            yield Row("kept", "computed again")
         modules = node.origin.modules
         if len(modules) > 1:
             yield Row("name", PLACE, tuple(map(shorten_name, modules)))

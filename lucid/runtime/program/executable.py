@@ -31,6 +31,7 @@ from ..workers.board import Late
 from ..workers.exchange import current
 from ..workers.settings import private_bytes, shared_bytes, worker_processes
 from ..workers.sharing import Run, Sharing
+from .budget import plan_within
 from .marks import Marks
 from .plan import Plan, make_plan
 from .printer import Source, Values, generate
@@ -100,6 +101,8 @@ class Executable:
     in_place
         Whether it writes the parameters that the graph updates itself, where they lie, when all else is done: all of
         them or, where something ends a run before, none. Otherwise it returns their new values.
+    budget
+        Bytes that its peak may be, which it keeps within by computing values again; None where that does not matter.
     """
 
     def __init__(
@@ -117,11 +120,13 @@ class Executable:
         again: Callable[[], Graph] | None = None,
         measured: Mapping[str, float] | None = None,
         in_place: bool = False,
+        budget: int | None = None,
     ) -> None:
         self._watched = marks, values, clock
         self._graph, self._measured = again, measured or {}
-        self._make = partial(make_plan, threads=threads, exact=exact, lasting=lasting, chosen=chosen, in_place=in_place)
-        self._exact = exact
+        make = make_plan if budget is None else partial(plan_within, budget=budget)
+        self._make = partial(make, threads=threads, exact=exact, lasting=lasting, chosen=chosen, in_place=in_place)
+        self._exact, self._alone = exact, budget is not None
         self._store = store or Store()
         self._kept: list[Kept] = []
         self.called = False
@@ -138,12 +143,12 @@ class Executable:
         """What it writes parameters within."""
         self._writing = RLock() if self._updated else None
         self._backs: list[tuple[Array, Array]] = []
+        self._draws = bool(drawn(plan.graph))
         self._holds = bool(plan.names.regions) or plan.largest > blas.ALONE
         self.seen = -1
         """The count of changed contents when the parameters were last compared; for the caller's use."""
         self._lock = Lock()
         self._arrays: tuple[int, ...] | None = None
-        self._draws = bool(drawn(plan.graph))
         self._wanted: tuple[tuple[Array, ...], object] = (), None
         self._copies: list[tuple[Array, Array]] = []
         self._version: object = None
@@ -367,19 +372,19 @@ class Executable:
         # a run that an exception ends, whatever it is, is not used again: another worker may still write to its memory
         if self._holds:
             blas.hold.begin()
+        keys = current_keys() if self._draws else None
+        before = 0 if keys is None else keys.state
         try:
             try:
                 results = run(*inputs)
             except Late:
+                if keys is not None:
+                    keys.state = before  # it is the same run: it draws the same numbers
                 if (exchange := current()) is not None:
-        keys = current_keys() if self._draws else None
-        before = 0 if keys is None else keys.state
                     exchange.again()
                 run, sharing = self._new_run()
                 results = sharing.without(run, inputs)
         except Exception as error:
-                if keys is not None:
-                    keys.state = before  # it is the same run: it draws the same numbers
             if from_handler(error):
                 raise
             raise self._explain(error, inputs) from error
@@ -398,6 +403,8 @@ class Executable:
         size, regions = plan.arena_bytes, bool(plan.names.regions)
         constants = [thing for thing in plan.names.namespace.values() if type(thing) is np.ndarray]
         sharing = Sharing(plan.threads if regions else 1, constants, brief=plan.brief)
+        if self._alone:
+            self._store.alone(self)
         try:
             block = shared_bytes(size) if regions else private_bytes(size)
         except (MemoryError, ValueError, OSError, OverflowError) as error:

@@ -12,6 +12,7 @@ import heapq
 from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from ..workers.settings import ALIGNMENT
 from .liveness import Interval
@@ -56,15 +57,16 @@ def _extent(intervals: Sequence[Interval], offsets: Sequence[int]) -> int:
 
 def largest_live_set(intervals: Sequence[Interval]) -> int:
     """The most bytes that are needed at one step."""
-    events: dict[int, int] = {}
+    return max(live_bytes(intervals, max((i.stop for i in intervals), default=0)), default=0)
+
+
+def live_bytes(intervals: Sequence[Interval], steps: int) -> list[int]:
+    """The bytes that are needed at each of so many steps, and after the last."""
+    changes = [0] * (steps + 2)
     for interval in intervals:
-        events[interval.start] = events.get(interval.start, 0) + aligned(interval.nbytes)
-        events[interval.stop + 1] = events.get(interval.stop + 1, 0) - aligned(interval.nbytes)
-    live = most = 0
-    for step in sorted(events):
-        live += events[step]
-        most = max(most, live)
-    return most
+        changes[interval.start] += aligned(interval.nbytes)
+        changes[interval.stop + 1] -= aligned(interval.nbytes)
+    return list(accumulate(changes))[:-1]
 
 
 def _by_size(intervals: Sequence[Interval], bound: int = 0) -> list[int]:

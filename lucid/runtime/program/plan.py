@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from ...base.garbage import collection_paused
 from ...base.tables import as_html
 from ...errors import GraphError
@@ -23,8 +25,12 @@ from .liveness import intervals, passing, written_over
 from .memory import Layout, assign_offsets
 from .names import Names
 from .packing import Packings, only_passed, packings
+from .recompute import Recomputed
 from .statement import Statement
 from .step import Step
+
+OBJECTS = 34_000
+"""About how many bytes graphs, plan and program take besides arrays, for each step of a training program."""
 
 
 @dataclass(eq=False)
@@ -57,6 +63,8 @@ class Plan:
         Seconds of each step, where it was profiled or tuned.
     brief
         Whether a run ends before a worker that sleeps is awake.
+    recomputed
+        The nodes that compute again what others have computed, so that less memory is needed.
     """
 
     graph: Graph
@@ -77,6 +85,7 @@ class Plan:
     names: Names = field(default_factory=Names)
     measured: dict[str, float] = field(default_factory=dict)
     brief: bool = False
+    recomputed: tuple[Recomputed, ...] = ()
 
     @property
     def packed_bytes(self) -> int:
@@ -93,6 +102,13 @@ class Plan:
         """Bytes of everything: working memory, packed parameters and what packing them takes, and results."""
         results = sum(y.type.nbytes for y in self.outputs)
         return self.arena_bytes + self.packed_bytes + self.workspace_bytes + results
+
+    @property
+    def peak(self) -> int:
+        """About how many bytes a process needs for it, with parameters, inputs and the program itself."""
+        constants = sum(x.nbytes for x in self.names.namespace.values() if isinstance(x, np.ndarray))
+        given = sum(x.type.nbytes for x in (*self.parameters.values(), *self.inputs))
+        return self.nbytes + constants + given + OBJECTS * len(self.steps)
 
     @property
     def largest(self) -> int:
@@ -114,11 +130,13 @@ class Plan:
         return rows
 
     def _facts(self) -> list[str]:
+        again = sum(one.seconds for one in self.recomputed)
         return [
             f"steps {len(self.steps)}, threads {self.threads}",
             f"arena {self.arena_bytes:,} bytes (largest live set {self.layout.lower_bound:,})",
             f"packed parameters {self.packed_bytes:,} bytes, and {self.workspace_bytes:,} to pack them",
             f"outputs {sum(y.type.nbytes for y in self.outputs):,} bytes",
+            *([f"recomputed {len(self.recomputed)}, predicted {again * 1e6:.1f} us"] if self.recomputed else ()),
         ]
 
     def __str__(self) -> str:

@@ -189,6 +189,13 @@ class Store:
             if self.nbytes > self.limit:
                 self._trim(program)
 
+    def alone(self, program: Program) -> None:
+        """Let all programs but this one give back the working memory that no run is using."""
+        with self.lock:
+            for other in _alive(self._programs):
+                if other is not program:
+                    other.idle()
+
     def _trim(self, keep: Program) -> None:
         others = sorted((p for p in _alive(self._programs) if p is not keep), key=lambda p: p.called)
         for give_back in ("idle", "release", "unplan"):

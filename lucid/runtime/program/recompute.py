@@ -1,0 +1,356 @@
+"""Computing again: what is read early and late, and takes memory in between, is computed once more for the late reader.
+
+What goes is what frees the most bytes, where the most are taken, for a second of predicted time; again and again, each
+time at the step where the most are taken now. That is the choice of Kirisame et al., "Dynamic tensor rematerialization"
+(2021), made when a plan is made. Chains of layers come out as in Chen et al., "Training deep nets with sublinear memory
+cost" (2016): some values are kept, and what lies between two of them is there again when the backward pass gets there.
+
+What nobody reads early is only computed later, as the gradient of a weight from two smaller arrays. What draws random
+numbers is never run twice; what is made of them is the same again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ...graph.builder import Builder
+from ...graph.facts import RECOMPUTE
+from ...graph.ir import Graph, Value
+from ..planning.machine import this_machine
+from ..planning.work import Work, seconds
+from .emitter import Operand
+from .liveness import in_arena, intervals
+from .memory import aligned, live_bytes
+from .step import Step
+
+_LEAST = 1 / 500
+"""Values of less than this part of the largest live set stay."""
+_TRIES = 32
+"""So many offers are looked at before there is nothing more to be had."""
+
+
+@dataclass(frozen=True)
+class Recomputed:
+    """A node that computes again what another has computed.
+
+    Attributes
+    ----------
+    name, of
+        The two nodes.
+    seconds
+        What it is predicted to take.
+    """
+
+    name: str
+    of: str
+    seconds: float
+
+
+def cost(step: Step) -> float:
+    """Predicted seconds of a step; where nothing is predicted, of reading and writing what it reads and writes."""
+    if step.choice.way.seconds or not any(y is not None and y.base is None for y in step.outs):
+        return step.choice.way.seconds
+    moved = sum(y.type.nbytes for y in (*step.ins, *step.outs) if y is not None)
+    return seconds(Work(calls=1, far=moved / max(1, step.workers)), this_machine())
+
+
+@dataclass(frozen=True)
+class _Offer:
+    """What it takes to free a value at one step.
+
+    Attributes
+    ----------
+    before
+        The step before which the value is computed again.
+    wanted
+        The value and the views of it that are read from there on.
+    made
+        The steps that run again there, by node.
+    given
+        What they read of what is there.
+    moved
+        Those that run again already, later: they are not needed there any more.
+    price
+        Seconds for a byte.
+    """
+
+    before: int
+    wanted: tuple[Operand, ...]
+    made: Mapping[str, Step]
+    given: Mapping[Value, Operand]
+    moved: tuple[Step, ...]
+    price: float
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """How far an offer may go.
+
+    Attributes
+    ----------
+    stretch
+        Values may be kept for longer that take this part of what is freed; others run again too.
+    early
+        Whether what runs again later may do so earlier, rather than twice.
+    """
+
+    stretch: float
+    early: bool = True
+
+
+_TERMS = _Terms(0.0), _Terms(0.25), _Terms(1.0), _Terms(0.0, early=False)
+
+
+class Course:
+    """Steps in the order in which they run, of which some run again.
+
+    Parameters
+    ----------
+    steps
+        In order. Of those that run again there are several of one name.
+    graph
+        What the steps compute without running again.
+    results
+        What is read when all have run.
+    last
+        How many of the steps write over parameters: none is put among them.
+
+    Attributes
+    ----------
+    peak
+        The largest live set.
+    """
+
+    def __init__(self, steps: Sequence[Step], graph: Graph, results: Sequence[Operand], last: int) -> None:
+        self.steps, self.graph, self.results, self.last = list(steps), graph, results, last
+        self.live = live_bytes(intervals(self.steps, results), len(self.steps))
+        self.peak = max(self.live, default=0)
+        self._tables = _Tables.of(self)
+
+    def lower(self) -> Course | None:
+        """The same with less at the first step where the most bytes are taken; None where that cannot be had."""
+        at = self.live.index(self.peak)
+        offers = [offer for root in self._idle(at) for offer in self._offers(root, at)]
+        for offer in sorted(offers, key=lambda offer: offer.price)[:_TRIES]:
+            found = self._with(offer)
+            if found.height < self.height:
+                return found
+        return None
+
+    @property
+    def height(self) -> tuple[int, int]:
+        """The peak, and at how many steps so much is taken."""
+        return self.peak, self.live.count(self.peak)
+
+    def _idle(self, at: int) -> Iterator[Operand]:
+        """Values in the arena that no step reads or writes just then, and that are read later on."""
+        kept = {y.root for y in self.results}
+        for root, touched in self._tables.touched.items():
+            idle = touched[0] < at < touched[-1] and at not in touched and root not in kept and not root.kept
+            if idle and in_arena(root) and root in self._tables.values and root.type.nbytes > _LEAST * self.peak:
+                yield root
+
+    def _offers(self, root: Operand, at: int) -> Iterator[_Offer]:
+        following = next(index for index in self._tables.touched[root] if index > at)
+        before = min(following, len(self.steps) - self.last)
+        if before > at:
+            found = (_Search(self, root, at, before, terms).offer() for terms in _TERMS)
+            yield from (offer for offer in found if offer is not None)
+
+    def _with(self, offer: _Offer) -> Course:
+        fresh: dict[Value, Operand] = {}
+        names = sorted(offer.made, key=self._tables.position.__getitem__)
+        steps = [self._again(offer.made[name], offer, fresh) for name in names]
+        swapped: dict[Operand, Operand] = {}
+        for y in offer.wanted:
+            value = self._tables.values[y]
+            swapped[y] = fresh.get(value) or offer.given[value]
+        for step in offer.moved:
+            swapped.update((y, fresh[Value(step.name, i)]) for i, y in enumerate(step.outs) if y is not None)
+        gone = set(offer.moved)
+        after = [_swapped(step, swapped) for step in self.steps[offer.before :] if step not in gone]
+        course = [*_read_later(self.steps[: offer.before], [*steps, *after], self.results), *steps, *after]
+        return Course(course, self.graph, self.results, self.last)
+
+    def _again(self, step: Step, offer: _Offer, fresh: dict[Value, Operand]) -> Step:
+        swapped: dict[Operand, Operand] = {}
+        for x in step.ins:
+            value = self._tables.values.get(x)
+            if value is not None:
+                swapped[x] = fresh.get(value) or offer.given.get(value, x)
+        copy = _copied(step, swapped)
+        fresh.update((Value(step.name, i), y) for i, y in enumerate(copy.outs) if y is not None)
+        return copy
+
+    def written(self) -> tuple[Graph, list[Recomputed]]:
+        """The graph that computes this, in this order; and what runs again."""
+        graph, builder = self.graph, Builder()
+        values: dict[Operand, Value] = {}
+        again = []
+        for name, node in graph.nodes():
+            if node.op.source is not None:
+                builder.add(node, (), name)
+        for step in self.steps:
+            feeds = [values.get(x, value) for x, value in zip(step.ins, graph.inputs_of(step.name), strict=True)]
+            name, node = step.name, graph.node(step.name)
+            if name in builder.dag:
+                history = (*node.origin.history, f"{RECOMPUTE}: from {name}")
+                node = replace(node, origin=replace(node.origin, history=history))
+                name = builder.unique_name(f"{step.name}.again")
+                again.append(Recomputed(name, step.name, cost(step)))
+            made = builder.add(node, feeds, name)
+            values.update((y, value) for y, value in zip(step.outs, made, strict=True) if y is not None)
+        return Graph(builder.dag, graph.inputs, graph.outputs, graph.updates, graph.names), again
+
+
+@dataclass
+class _Tables:
+    """What a course is asked for.
+
+    Attributes
+    ----------
+    position
+        Of each node, in the graph's order.
+    values
+        What each operand is in the graph, if a step has computed it.
+    versions
+        The operands of each value, in order, each with the number of its step.
+    read
+        By operand, the steps that read it.
+    views
+        By operand with memory of its own, it and the views of it.
+    touched
+        By the same, the steps that read or write it or a view of it, in order; one more step reads the results.
+    """
+
+    position: dict[str, int] = field(default_factory=dict)
+    values: dict[Operand, Value] = field(default_factory=dict)
+    versions: dict[Value, list[tuple[int, Operand]]] = field(default_factory=dict)
+    read: dict[Operand, list[int]] = field(default_factory=dict)
+    views: dict[Operand, list[Operand]] = field(default_factory=dict)
+    touched: dict[Operand, list[int]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, course: Course) -> _Tables:
+        found = cls({name: index for index, name in enumerate(course.graph.order)})
+        for index, step in enumerate(course.steps):
+            for x in step.ins:
+                found.read.setdefault(x, []).append(index)
+                found.touched.setdefault(x.root, []).append(index)
+            for output, y in enumerate(step.outs):
+                if y is not None:
+                    value = found.values[y] = Value(step.name, output)
+                    found.versions.setdefault(value, []).append((index, y))
+                    found.views.setdefault(y.root, []).append(y)
+                    found.touched.setdefault(y.root, []).append(index)
+        for y in course.results:
+            found.touched.setdefault(y.root, []).append(len(course.steps))
+        return found
+
+
+class _Search:
+    """How a value can be there again before a step, if it is not kept over another."""
+
+    def __init__(self, course: Course, root: Operand, at: int, before: int, terms: _Terms) -> None:
+        self.course, self.root, self.at, self.before, self.terms = course, root, at, before, terms
+        self.made: dict[str, Step] = {}
+        self.given: dict[Value, Operand] = {}
+        self.moved: list[Step] = []
+        self.kept: set[Operand] = set()
+
+    def offer(self) -> _Offer | None:
+        """The offer; None where there is none, or nothing would be freed."""
+        tables = self.course._tables
+        views = [y for y in tables.views[self.root] if y in tables.read and tables.read[y][-1] >= self.before]
+        wanted = tuple(y for y in views if self._born(y) < self.before)
+        queue = list(wanted)
+        while queue:
+            inputs = self._find(queue.pop())
+            if inputs is None:
+                return None
+            queue += inputs
+        freed = aligned(self.root.type.nbytes) - sum(aligned(y.type.nbytes) for y in self.kept)
+        if freed <= 0:
+            return None
+        took = sum(cost(step) for step in self.made.values()) - sum(map(cost, (*self.moved, *self._postponed())))
+        return _Offer(self.before, wanted, self.made, self.given, tuple(self.moved), took / freed)
+
+    def _postponed(self) -> Iterator[Step]:
+        """The step that gives the value, where nobody reads what it gives before."""
+        tables = self.course._tables
+        step = self.course.steps[tables.touched[self.root][0]]
+        read = (index for y in step.outs if y is not None for index in tables.touched[y.root][1:])
+        if all(index >= self.before for index in read):
+            yield step
+
+    def _born(self, y: Operand) -> int:
+        """The number of the step that gives it."""
+        tables = self.course._tables
+        return next(index for index, version in tables.versions[tables.values[y]] if version is y)
+
+    def _find(self, y: Operand) -> Iterable[Operand] | None:
+        """Find where to take a value from; what is to be found for that. None where it cannot be had."""
+        value = self.course._tables.values.get(y)
+        if value is None or not in_arena(y.root) or value in self.given or value.node in self.made:
+            return ()
+        touched, versions = self.course._tables.touched, self.course._tables.versions[value]
+        there = [(index, x) for index, x in versions if index < self.before and x.root is not self.root]
+        for index, x in reversed(there):
+            if touched[x.root][-1] >= self.before or index > self.at:
+                self.given[value] = x
+                return ()
+        later = [index for index, _ in versions if index >= self.before]
+        if later and self.terms.early:
+            self.moved.append(self.course.steps[later[0]])
+            return self._run(self.moved[-1])
+        if there:
+            x = there[-1][1]
+            step = self.course.steps[there[-1][0]]
+            if x.type.nbytes <= self.terms.stretch * self.root.type.nbytes or not _repeatable(step):
+                self.given[value] = x
+                if touched[x.root][-1] < self.at:
+                    self.kept.add(x.root)
+                return ()
+            return self._run(step)
+        step = self.course.steps[versions[0][0]]
+        return self._run(step) if _repeatable(step) else None
+
+    def _run(self, step: Step) -> Iterable[Operand]:
+        self.made[step.name] = step
+        return step.ins
+
+
+def _repeatable(step: Step) -> bool:
+    """Whether a step gives the same again."""
+    return step.node.op.pure and not step.node.op.random and not step.node.op.regions
+
+
+def _read_later(steps: Sequence[Step], later: Iterable[Step], results: Iterable[Operand]) -> list[Step]:
+    """Those of the steps whose results are read by one of them, or later."""
+    read = {x for step in later for x in step.ins} | set(results)
+    found = []
+    for step in reversed(steps):
+        if any(y in read for y in step.outs):
+            read.update(step.ins)
+            found.append(step)
+    return found[::-1]
+
+
+def _copied(step: Step, swapped: Mapping[Operand, Operand]) -> Step:
+    """The step on other operands, with results and working memory of its own."""
+    outs = tuple(None if y is None else replace(y, base=y.base and swapped.get(y.base, y.base)) for y in step.outs)
+    buffers = tuple(y if y.base is not None else replace(y) for y in step.buffers)
+    return replace(step, ins=tuple(swapped.get(x, x) for x in step.ins), outs=outs, buffers=buffers)
+
+
+def _swapped(step: Step, swapped: dict[Operand, Operand]) -> Step:
+    """The step where it reads other operands; what are views of those are others too."""
+    if not any(x in swapped for x in step.ins):
+        return step
+    outs = []
+    for y in step.outs:
+        if y is not None and y.base in swapped:
+            swapped[y] = replace(y, base=swapped[y.base])
+        outs.append(y if y is None else swapped.get(y, y))
+    return replace(step, ins=tuple(swapped.get(x, x) for x in step.ins), outs=tuple(outs))
