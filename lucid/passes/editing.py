@@ -119,7 +119,7 @@ USUAL: Final = Pipeline()
 
 
 def register_pass(
-    *, after: str | None = None, before: str | None = None, name: str | None = None, replace: bool = False
+    *bare: object, after: str | None = None, before: str | None = None, name: str | None = None, replace: bool = False
 ) -> Callable[[F], F]:
     """Register the decorated function from graph to graph as a pass that ``lucid.passes.default().add(name)`` runs.
 
@@ -137,8 +137,10 @@ def register_pass(
     OptionError
         The name is taken, or there is no such pass to go beside.
     """
-    if (after is None) == (before is None):
-        raise OptionError("register_pass: say after or before which pass it goes, by one of the two")
+    if bare or (after is None) == (before is None):
+        raise OptionError(
+            'register_pass: say after or before which pass it goes, by one of the two: @register_pass(after="clean_up")'
+        )
 
     def decorate(function: F) -> F:
         one = as_pass(function)

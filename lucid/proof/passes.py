@@ -71,7 +71,7 @@ def observer(
 
     def observe(applied: Pass, before: Graph, after: Graph) -> None:
         nonlocal arrays
-        sizes = sizes_of(before, assumptions)
+        sizes = latest[0].sizes if latest and latest[0].graph is before else sizes_of(before, assumptions)
         arrays = with_samples(before, state(), sizes) if path else state()
         try:
             first = found(before, sizes)

@@ -165,9 +165,10 @@ def _wrong(plan: Plan, parameters: Sequence[Array], inputs: Sequence[Array]) -> 
 
 
 def _wrong_step(step: Step, graph: Graph, known: Mapping[Value, Array]) -> str | None:
-    node, feeds = step.node, [_known(value, graph, known) for value in graph.inputs_of(step.name)]
-    if node.op.random:
-        return None
+    node, values = step.node, graph.inputs_of(step.name)
+    if node.op.random or any(value not in known and not _constant(value, graph) for value in values):
+        return None  # what a program does not make, nothing in it reads: of a batch of nothing, say
+    feeds = [_known(value, graph, known) for value in values]
     if not step.choice.lowering.exact and not all(np.isfinite(x).all() for x in feeds):
         return None  # an infinity or NaN may spread over the numbers that are made together
     for output, want in enumerate(run_reference(node.op, node.attrs, feeds)):
@@ -179,6 +180,10 @@ def _wrong_step(step: Step, graph: Graph, known: Mapping[Value, Array]) -> str |
             by = difference(want, have)
             return f"{step.name}: {node.op.name} by {step.choice} differs from the reference by {by:.3g}{place}"
     return None
+
+
+def _constant(value: Value, graph: Graph) -> bool:
+    return isinstance(graph.node(value.node).attrs, ConstantAttrs)
 
 
 def _known(value: Value, graph: Graph, known: Mapping[Value, Array]) -> Array:

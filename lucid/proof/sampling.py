@@ -67,8 +67,25 @@ def with_samples(graph: Graph, parameters: Mapping[str, Array], sizes: Mapping[s
 
 
 def sizes_of(graph: Graph, assumptions: Sequence[Assumption] = ()) -> dict[str, int]:
-    """Sizes to try a graph with."""
-    return example_sizes(graph.symbols, assumptions, SYMBOL_SIZE)
+    """Sizes to try a graph with: small ones that its ops take, as a window may be larger than that of the others."""
+    usual = example_sizes(graph.symbols, assumptions, SYMBOL_SIZE)
+    starts = [SYMBOL_SIZE, *range(SYMBOL_SIZE + 1, 8), *(1 << n for n in range(3, 10))]
+    tried = (example_sizes(graph.symbols, assumptions, start) for start in starts)
+    found = next((sizes for sizes in tried if _takes(graph, sizes)), usual)
+    for name in found if found != usual else ():
+        smaller = ({**found, name: size} for size in range(SYMBOL_SIZE, found[name]))
+        fits = (one for one in smaller if all(each.holds(one) for each in assumptions) and _takes(graph, one))
+        found = next(fits, found)
+    return found
+
+
+def _takes(graph: Graph, sizes: Mapping[str, int]) -> bool:
+    """Whether the types of all nodes are there at these sizes."""
+    try:
+        graph.bind(sizes)
+    except LucidError:
+        return False
+    return True
 
 
 def sample(rng: np.random.Generator, type_: TensorType) -> Array:

@@ -329,6 +329,21 @@ def test_parameters_that_lie_in_any_order() -> None:
     alike(model, other)
 
 
+def test_a_program_of_very_many_steps_updates_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps what it binds in globals of its own."""
+    monkeypatch.setattr(printer, "CLOSURE_LIMIT", 3)
+    model, optimizer, other, same = twins(mlp, RULES["momentum"])
+    step = lucid.compile_step(other, LOSS, same, accumulate=2)
+    for x, y in batches(2):
+        optimizer.zero_grad()
+        LOSS(model(Tensor(x)), Tensor(y)).backward()
+        step(x, y)
+        step(x, y)
+        optimizer.step()
+    assert "@apart" in step.source
+    alike(model, other)
+
+
 def test_workers_see_what_was_updated() -> None:
     def wide() -> nn.Module:
         return nn.Sequential(

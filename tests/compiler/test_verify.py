@@ -73,6 +73,18 @@ def test_sound_programs_pass(exact: bool) -> None:
             net(np.asfortranarray(X))
 
 
+def test_batches_of_nothing_and_sizes_that_windows_ask_for() -> None:
+    """What nobody reads is not looked at, and sizes to try are those that the model takes."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, (1, 5)), nn.ReLU()).eval()
+    net = lucid.compile(model, verify=True)
+    with lucid.no_grad():
+        for n in (0, 2, 0):
+            np.testing.assert_allclose(net(X[:n]).numpy(), model(lucid.tensor(X[:n])).numpy(), atol=1e-5)
+        wide = lucid.compile(model, lucid.spec("N", 3, 8, "W"), verify=True)
+        np.testing.assert_allclose(wide(X).numpy(), net(X).numpy(), atol=1e-5)
+    assert sampling.sizes_of(wide.traced) == {"N": sampling.SYMBOL_SIZE, "W": 7}
+
+
 @pytest.mark.parametrize("emit", [off_by_one, bound_copy])
 def test_a_wrong_lowering_is_named(monkeypatch: pytest.MonkeyPatch, emit: Callable[[Emitter, Lowering], None]) -> None:
     def sums(x: Any) -> Any:

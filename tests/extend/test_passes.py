@@ -58,6 +58,8 @@ def test_places_and_names_that_are_none(how: Any, words: str) -> None:
     with pytest.raises(OptionError) as found:
         register_pass(**how)(unlog)
     assert words in str(found.value)
+    with pytest.raises(OptionError, match=r'by one of the two: @register_pass\(after="clean_up"\)'):
+        register_pass(unlog)  # without parentheses
     register_pass(before="lower", name="taken", replace=True)(unlog)
     for wrong in ("nothing", 3):
         with pytest.raises(OptionError, match=r"no pass named 'nothing'.*taken|takes names"):

@@ -367,7 +367,9 @@ class _Writer:
     def _keep(self, step: Step) -> None:
         """Copies of a step's outputs, for whoever wants to compare them."""
         if self.values is not None:
-            copies = "".join("None, " if y is None else f"np.array({y}), " for y in step.outs)
+            idle = not any(self.plan.packings.needed[step.name])  # then nobody wants what packing alone would read
+            unmade = {None, *(self.plan.passing if idle else ())}
+            copies = "".join("None, " if y in unmade else f"np.array({y}), " for y in step.outs)
             self.out.write(f"{self.plan.names.use(self.values, 'values')}[{quoted(step.name)}] = ({copies})")
 
     def _place(self, operand: Operand, memory: str, offset: int, step: Step) -> None:
