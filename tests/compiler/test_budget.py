@@ -141,7 +141,7 @@ def test_pictures_show_it(tmp_path: Path) -> None:
 def test_a_chain_keeps_about_the_root_of_its_values() -> None:
     usual, step = trained("deep")[0], trained("deep", smallest("deep"))[0]
     values = 4 * 2048 * 32  # bytes of one of 32
-    assert usual.plan.arena_bytes > 15 * values
+    assert usual.plan.arena_bytes > 12 * values  # one of each layer, all at once
     assert step.plan.arena_bytes < 9 * values
     assert len(step.recomputed) < 30
 
