@@ -8,18 +8,23 @@ import numpy as np
 import pytest
 
 from lucid.graph.ir import Node
+from lucid.graph.opdef import apply
 from lucid.graph.ops.conv import CONV, CONV_GRAD_WEIGHT, ConvAttrs, ConvWeightAttrs
 from lucid.graph.types import CHANNELS_LAST, TensorType, as_dtype
+from lucid.runtime import eager
 from lucid.runtime.kernels.conv import grad_weight, im2col
 from lucid.runtime.planning.machine import Machine, described
-from lucid.runtime.planning.registry import Choice, choices, lowerings
+from lucid.runtime.planning.registry import Lowering, choices, lowerings
 
+from ..op_checks import trace
 from .test_conv import check, force, fresh_cache  # noqa: F401 - a fixture
 
-Array = np.ndarray[Any, Any]
 LAYERS = [
     (ConvAttrs((1, 1), (1, 1, 1, 1)), (3, 12, 7, 9), (5, 12, 3, 3)),
     (ConvAttrs((2, 1), (0, 2, 1, 1), (1, 2), 2), (2, 8, 9, 8), (6, 4, 3, 2)),
+    (ConvAttrs((1, 1), (2, 0, 1, 2)), (5, 8, 11, 6), (3, 8, 3, 3)),
+    (ConvAttrs((2, 2), (1, 1, 1, 1)), (2, 8, 9, 6), (3, 8, 3, 3)),
+    (ConvAttrs((1, 1), (1, 2, 1, 2)), (2, 8, 9, 6), (3, 8, 4, 4)),
     (ConvAttrs(), (3, 8, 5, 4), (6, 8, 1, 1)),
     (ConvAttrs(groups=2), (1, 16, 5, 4), (6, 8, 1, 1)),
 ]
@@ -32,29 +37,50 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grad_weight, "LEAST_CHANNELS", 2)
 
 
+def _node(conv: ConvAttrs, x: tuple[int, ...], w: tuple[int, ...]) -> tuple[Node, tuple[TensorType, ...]]:
+    """The gradient of such weights for float32 images with channels last, and the types of its inputs."""
+    image, weight = (TensorType(shape, as_dtype("float32")) for shape in (x, w))
+    (y,) = CONV.infer_types(conv, [image, weight])
+    node = Node(CONV_GRAD_WEIGHT, ConvWeightAttrs(conv, w[2:]), (weight,))  # type: ignore[arg-type]
+    return node, (image.with_order(CHANNELS_LAST), y.with_order(CHANNELS_LAST))
+
+
+WAYS = [
+    (low, *layer) for low in lowerings(CONV_GRAD_WEIGHT) for layer in LAYERS if low.accepts(*_node(*layer))
+]  # fmt: skip
+
+
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize(("conv", "x", "w"), LAYERS, ids=str)
+@pytest.mark.parametrize(("low", "conv", "x", "w"), WAYS, ids=lambda part: getattr(part, "name", str(part)))
 def test_ranges_are_shared_by_any_number_of_workers(
-    conv: ConvAttrs, x: tuple[int, ...], w: tuple[int, ...], threads: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    low: Lowering[Any], conv: ConvAttrs, x: tuple[int, ...], w: tuple[int, ...], threads: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     """In every way of the lowering, of which the eager call and the three programs take the next ones."""
-    (lowering,) = (low for low in lowerings(CONV_GRAD_WEIGHT) if low.name == "im2col")
-    rng = np.random.default_rng(threads)
-    image, dtype = rng.standard_normal(x), ("float32", "float64")[threads % 2]
-    (y,) = CONV.infer_types(conv, [TensorType(shape, as_dtype("float64")) for shape in (x, w)])
-    arrays = [image.astype(dtype), rng.standard_normal(y.concrete).astype(dtype)]
-    force(monkeypatch, CONV_GRAD_WEIGHT, lowering)
-    check(CONV_GRAD_WEIGHT, ConvWeightAttrs(conv, w[2:]), arrays, threads=threads)  # type: ignore[arg-type]
+    rng, dtype = np.random.default_rng(threads), ("float32", "float64")[threads % 2]
+    node, (_, dy) = _node(conv, x, w)
+    arrays = [rng.standard_normal(shape).astype(dtype) for shape in (x, dy.concrete)]
+    force(monkeypatch, CONV_GRAD_WEIGHT, low)
+    check(CONV_GRAD_WEIGHT, node.attrs, arrays, threads=threads)
 
 
-def chosen(x: tuple[int, ...], w: tuple[int, ...], conv: ConvAttrs, threads: int) -> Choice:
-    """What is chosen for float32 images with channels last."""
-    image, weight = (TensorType(shape, as_dtype("float32"), CHANNELS_LAST) for shape in (x, w))
-    (y,) = CONV.infer_types(conv, [image.with_order(None), weight.with_order(None)])
-    types = image, y.with_order(CHANNELS_LAST)
-    node = Node(CONV_GRAD_WEIGHT, ConvWeightAttrs(conv, w[2:]), (weight.with_order(None),))  # type: ignore[arg-type]
-    return choices(node, types, threads=threads)[0]
+@pytest.mark.parametrize("low", lowerings(CONV_GRAD_WEIGHT), ids=lambda low: low.name)
+def test_errors_against_float64(low: Lowering[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles of 4x4 round ten times as coarsely as sums of products do, others as these; and exact=True takes none."""
+    layer = ConvAttrs(padding=(1, 1, 1, 1)), (4, 48, 20, 20), (32, 48, 3, 3)
+    node, types = _node(*layer)
+    assert low.exact == (low.name in {one.lowering.name for one in choices(node, types, exact=True)} | {"depthwise"})
+    if low.accepts(node, types):
+        rng = np.random.default_rng(0)
+        x, dy = (rng.standard_normal(t.concrete) for t in types)
+        windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1))), (3, 3), (2, 3))
+        expected = np.tensordot(dy, windows, ((0, 2, 3), (0, 2, 3)))
+        force(monkeypatch, CONV_GRAD_WEIGHT, low)
+        arrays = [x.astype(np.float32), dy.astype(np.float32)]
+        graph = trace(lambda *xs: apply(CONV_GRAD_WEIGHT, node.attrs, *xs), [t.with_order(None) for t in types])
+        (made,) = eager.evaluate(graph, arrays)
+        assert np.abs(made - expected).max() < (1e-5 if low.name == "winograd4" else 1e-6) * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("l2", [1 << 18, 1 << 20, 1 << 21])
@@ -63,5 +89,6 @@ def test_all_workers_have_a_part(l2: int) -> None:
     with described(Machine(cores=8, l1=1 << 15, l2=l2, l3=1 << 25, fork=4e-6)):
         for size, channels in ((28, 64), (14, 128), (7, 256), (4, 512)):
             x, w, conv = (8, channels, size, size), (channels, channels, 3, 3), ConvAttrs(padding=(1, 1, 1, 1))
-            alone, *shared = (chosen(x, w, conv, threads).way.seconds for threads in (1, 2, 4))
+            node, types = _node(conv, x, w)
+            alone, *shared = (choices(node, types, threads=threads)[0].way.seconds for threads in (1, 2, 4))
             assert alone / shared[0] > 1.7 and alone / shared[1] > 2.8, (channels, alone, shared)

@@ -5,6 +5,7 @@ from . import depthwise_rows as depthwise_rows
 from . import filtering as filtering
 from . import grad as grad
 from . import grad_weight as grad_weight
+from . import grad_winograd as grad_winograd
 from . import im2col as im2col
 from . import pointwise as pointwise
 from . import pointwise_blocks as pointwise_blocks

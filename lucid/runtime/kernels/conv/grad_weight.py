@@ -53,7 +53,7 @@ class WeightCut:
         return f"{self.pixels} pixels" + (f", channels in {self.ranges}" if self.ranges > 1 else "")
 
 
-def _ranged(conv: Conv, ranges: int) -> Conv:
+def ranged(conv: Conv, ranges: int) -> Conv:
     """A convolution whose groups are the ranges of the channels of each group; each makes all outputs of its group."""
     return replace(conv, outputs=conv.outputs * ranges, groups=conv.groups * ranges)
 
@@ -73,7 +73,7 @@ def _deal(conv: Conv, x: TensorType, workers: int) -> list[list[Block]]:
 # ---------------------------------------------------------------- choosing the ranges
 
 
-def _ranges(conv: Conv) -> list[int]:
+def ranges_of(conv: Conv) -> list[int]:
     """In how many ranges the channels of a group may be taken."""
     found = [1]
     while conv.group_in % (2 * found[-1]) == 0 and conv.group_in // (2 * found[-1]) >= LEAST_CHANNELS:
@@ -105,8 +105,8 @@ def _gathering(conv: Conv, x: TensorType) -> Work:
 def _ways(node: Node[ConvWeightAttrs], inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     x, dy = inputs
     whole, found = conv_of(node.attrs.conv, x.concrete, node.outputs[0].concrete, dy.concrete), []
-    for ranges in _ranges(whole):
-        conv = _ranged(whole, ranges)
+    for ranges in ranges_of(whole):
+        conv = ranged(whole, ranges)
         work = _deal(conv, x, threads)
         pixels = max((b.image_rows for mine in work for b in mine), default=0) * conv.cols.count
         found.append(Way(_work(conv, x, work) if work else NOTHING, WeightCut(ranges, pixels)))
@@ -121,7 +121,7 @@ def grad_weight(k: Emitter) -> None:
     """Blocks of windows, gathered unless they lie side by side, and their products."""
     recheck(k)
     (x, dy), (dw,), ranges = k.ins, k.outs, k.way.ranges
-    conv = _ranged(conv_of(k.attrs.conv, x.shape, dw.shape, dy.shape), ranges)
+    conv = ranged(conv_of(k.attrs.conv, x.shape, dw.shape, dy.shape), ranges)
     work = _deal(conv, x.type, k.threads)
     if not work:
         k.line(f"{dw}.fill(0)")
@@ -132,14 +132,16 @@ def grad_weight(k: Emitter) -> None:
         windows = loop.bind("pixels", bind_pixels, conv, loop.blocks, laid_out(k, x, True, "pixels"))
     else:
         windows = loop.bind("matrices", matrices_of, gather(loop, unpooled(conv), x)[0])
-    memory = _sums(loop, conv)
-    v = loop.parts(loop.bind("shares", bind_shares, conv, ranges, loop.blocks, gradients, windows, memory, dw), Share)
-    loop.line(multiply_lines(k, v.products), *_finish(k, v.sums, v.places))
+    held, again = sums_of(conv, work)
+    size = 0 if conv.single and not joined_groups(conv, work) else held
+    totals = loop.scratch((size, conv.group_out, conv.taps), x.dtype, "total")
+    spare = loop.scratch((conv.group_out * again, conv.taps), x.dtype, "spare")
+    shares = loop.bind("shares", bind_shares, conv, ranges, loop.blocks, gradients, windows, totals, spare, dw)
+    v = loop.parts(shares, Share)
+    loop.line(multiply_lines(k, v.products), *add_and_place(k, v.sums, v.places))
     loop.emit()
     if joined_groups(conv, work):
-        joins = bind(k, "joins", bind_joins, conv, ranges, loop.blocks, memory, dw)
-        for line in _finish(k, f"{joins}.sums", f"{joins}.places"):
-            k.line(line)
+        join(k, bind(k, "joins", bind_joins, conv, ranges, loop.blocks, totals, dw))
 
 
 def _gradients(loop: BlockLoop[Block], conv: Conv, ranges: int, dy: Operand) -> Bound:
@@ -156,21 +158,22 @@ def _gradients(loop: BlockLoop[Block], conv: Conv, ranges: int, dy: Operand) -> 
     return loop.bind("factors", turned_matrices, turned)
 
 
-def _sums(loop: BlockLoop[Block], conv: Conv) -> tuple[tuple[Operand, Operand], ...]:
-    """Memory of each worker for the sums of its groups, and for what a block adds to them."""
-    work, dtype = loop.work, loop.k.ins[0].dtype
-    most = max(len(groups_of(conv, mine)) for mine in work)
-    held = 0 if conv.single and not joined_groups(conv, work) else most
-    again = any(len(groups_of(conv, mine)) < len(mine) for mine in work)
-    totals = loop.scratch((held, conv.group_out, conv.taps), dtype, "total")
-    shares = loop.scratch((conv.group_out if again else 0, conv.taps), dtype, "share")
-    return tuple(zip(totals, shares, strict=True))
+def sums_of(conv: Conv, work: Sequence[Sequence[Block]]) -> tuple[int, bool]:
+    """How many groups a worker has sums of, and whether any block adds to what another has made."""
+    groups = [len(groups_of(conv, mine)) for mine in work]
+    return max(groups), any(count < len(mine) for count, mine in zip(groups, work, strict=True))
 
 
-def _finish(k: Emitter, sums: object, places: object) -> tuple[str, str]:
+def add_and_place(k: Emitter, sums: object, places: object, place: str = "{0}[...] = {1}") -> tuple[str, str]:
     """The lines that add what they say to sums, and bring these to their places."""
-    total, share, place, value = (k.names.fresh(name) for name in ("total", "share", "place", "value"))
+    total, more, target, value = (k.names.fresh(name) for name in ("total", "more", "place", "value"))
     return (
-        f"for {total}, {share} in {sums}:\n    np.add({total}, {share}, out={total})",
-        f"for {place}, {value} in {places}:\n    {place}[...] = {value}",
+        f"for {total}, {more} in {sums}:\n    np.add({total}, {more}, out={total})",
+        f"for {target}, {value} in {places}:\n    {place.format(target, value)}",
     )
+
+
+def join(k: Emitter, joins: Bound) -> None:
+    """Add up the sums of groups that several workers have, after the loop."""
+    for line in add_and_place(k, f"{joins}.sums", f"{joins}.places"):
+        k.line(line)

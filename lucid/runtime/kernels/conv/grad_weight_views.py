@@ -6,7 +6,8 @@ A group is a range of the channels of one of the convolution's groups, of which 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from ....base.arrays import Array
@@ -27,12 +28,19 @@ def joined_groups(conv: Conv, work: Deal[Block]) -> list[int]:
     return [group for group, workers in found.items() if workers > 1]
 
 
+def parts_of(conv: Conv, ranges: int, group: int) -> tuple[slice, slice]:
+    """The outputs of a group, and its channels among those of the weights that make them."""
+    whole, part = divmod(group, ranges)
+    outputs, channels = whole * conv.group_out, part * conv.group_in
+    return slice(outputs, outputs + conv.group_out), slice(channels, channels + conv.group_in)
+
+
 def bind_gradients(conv: Conv, ranges: int, work: Deal[Block], dy: Array, last: bool) -> list[list[Array]]:
     """What came back from the outputs of each block: see :func:`.grad_views.bind_gradients`."""
 
     def outputs(block: Block) -> Block:
-        first = conv.group(block) // ranges * conv.group_out
-        return block._replace(c0=first, c1=first + conv.group_out)
+        channels, _ = parts_of(conv, ranges, conv.group(block))
+        return block._replace(c0=channels.start, c1=channels.stop)
 
     return grad_views.bind_gradients(per_block(outputs, work), dy, last)
 
@@ -67,49 +75,44 @@ def bind_pixels(conv: Conv, work: Deal[Block], x: Array) -> list[list[Array]]:
 
 
 class Share(NamedTuple):
-    """What a block adds: its product, the sum that this is added to, and where that goes when it is whole."""
+    """What a block adds: its product, the sum that this is added to, and where the sum goes when it is whole."""
 
     products: Steps
     sums: Steps
     places: Steps
 
 
-def _place(conv: Conv, ranges: int, group: int, dw: Array) -> Array:
-    """The gradient of a group's weights as (outputs, kernel rows, kernel columns, channels)."""
-    whole, part = divmod(group, ranges)
-    outputs = dw[whole * conv.group_out : (whole + 1) * conv.group_out]
-    return outputs[:, part * conv.group_in : (part + 1) * conv.group_in].transpose(0, 2, 3, 1)
+def shares_of(
+    conv: Conv,
+    work: Deal[Block],
+    factors: Deal[tuple[Array, Array]],
+    spare: Sequence[Array],
+    total: Callable[[int, int], Array],
+    places: Callable[[int, int], Steps],
+) -> list[list[Share]]:
+    """The share of each block. The first block of a group writes the sum, the next ones add to it.
 
-
-def bind_shares(
-    conv: Conv, ranges: int, work: Deal[Block], gradients: Deal[Array], windows: Deal[Array],
-    memory: Sequence[tuple[Array, Array]], dw: Array,
-) -> list[list[Share]]:  # fmt: skip
-    """The share of each block, in the sums of its worker; a group that no other worker adds to goes to its place.
-
-    The first block of a group writes the sum, the next ones add to it. Where a window is one pixel, the sum is made in
-    its place.
+    Parameters
+    ----------
+    conv, work
+        What is done, and the blocks of each worker.
+    factors
+        What each block multiplies.
+    spare
+        Memory of each worker for the product of a block that adds to a sum.
+    total, places
+        The sum of a worker's group, and where it goes when it is whole.
     """
-    joined = set(joined_groups(conv, work))
     found: list[list[Share]] = []
-    for mine, dys, matrices, (totals, spare) in zip(work, gradients, windows, memory, strict=True):
-        left, slots = Counter(map(conv.group, mine)), {g: i for i, g in enumerate(groups_of(conv, mine))}
-        begun: set[int] = set()
+    for worker, (mine, pairs) in enumerate(zip(work, factors, strict=True)):
+        left, begun = Counter(map(conv.group, mine)), set[int]()
         found.append([])
-        for block, dy, matrix in zip(mine, dys, matrices, strict=True):
-            group = conv.group(block)
-            place, owned = _place(conv, ranges, group, dw), group not in joined
-            total = place[:, 0, 0] if conv.single and owned else totals[slots[group]]
+        for group, (a, b) in zip(map(conv.group, mine), pairs, strict=True):
+            own, more = total(worker, group), group in begun
             left[group] -= 1
-            done = owned and not conv.single and not left[group]
-            product = spare if group in begun else total
-            found[-1].append(
-                Share(
-                    [(dy.T, matrix, product)],
-                    [(total, spare)] if group in begun else [],
-                    [(place, as_view(total, place.shape))] if done else [],
-                )
-            )
+            product = spare[worker] if more else own
+            steps = [(a, b, product)], [(own, product)] if more else [], [] if left[group] else places(worker, group)
+            found[-1].append(Share(*steps))
             begun.add(group)
     return found
 
@@ -121,14 +124,54 @@ class Joins(NamedTuple):
     places: Steps
 
 
-def bind_joins(conv: Conv, ranges: int, work: Deal[Block], memory: Sequence[tuple[Array, Array]], dw: Array) -> Joins:
+def joins_of(conv: Conv, work: Deal[Block], total: Callable[[int, int], Array], place: Callable[[int], Array]) -> Joins:
     """What is left to do when all workers have ended: the groups that several of them have added to."""
     sums: list[tuple[Array, Array]] = []
     places: list[tuple[Array, Array]] = []
     for group in joined_groups(conv, work):
-        slots = [(groups_of(conv, mine), totals) for mine, (totals, _) in zip(work, memory, strict=True)]
-        first, *others = [totals[groups.index(group)] for groups, totals in slots if group in groups]
-        place = _place(conv, ranges, group, dw)
+        workers = [worker for worker, mine in enumerate(work) if group in groups_of(conv, mine)]
+        first, *others = (total(worker, group) for worker in workers)
         sums += [(first, other) for other in others]
-        places.append((place, as_view(first, place.shape)))
+        places.append((place(group), first))
     return Joins(sums, places)
+
+
+# ---------------------------------------------------------------- by windows
+
+
+def _place(conv: Conv, ranges: int, group: int, dw: Array) -> Array:
+    """The gradient of a group's weights as (outputs, kernel rows, kernel columns, channels)."""
+    outputs, channels = parts_of(conv, ranges, group)
+    return dw[outputs, channels].transpose(0, 2, 3, 1)
+
+
+def _total(conv: Conv, work: Deal[Block], totals: Sequence[Array], worker: int, group: int) -> Array:
+    """A worker's sum of a group in the same shape."""
+    own = totals[worker][groups_of(conv, work[worker]).index(group)]
+    return as_view(own, conv.group_out, conv.rows.kernel, conv.cols.kernel, conv.group_in)
+
+
+def bind_shares(
+    conv: Conv, ranges: int, work: Deal[Block], gradients: Deal[Array], windows: Deal[Array],
+    totals: Sequence[Array], spare: Sequence[Array], dw: Array,
+) -> list[list[Share]]:  # fmt: skip
+    """The share of each block; the weights of single pixels lie as their sums do, which are made in their place."""
+    joined = set(joined_groups(conv, work))
+
+    def total(worker: int, group: int) -> Array:
+        if conv.single and group not in joined:
+            return _place(conv, ranges, group, dw)[:, 0, 0]
+        return as_view(_total(conv, work, totals, worker, group), conv.group_out, conv.taps)
+
+    def places(worker: int, group: int) -> Steps:
+        if conv.single or group in joined:
+            return []
+        return [(_place(conv, ranges, group, dw), _total(conv, work, totals, worker, group))]
+
+    factors = [[(dy.T, x) for dy, x in zip(*mine, strict=True)] for mine in zip(gradients, windows, strict=True)]
+    return shares_of(conv, work, factors, spare, total, places)
+
+
+def bind_joins(conv: Conv, ranges: int, work: Deal[Block], totals: Sequence[Array], dw: Array) -> Joins:
+    """What is left to do when all workers have ended."""
+    return joins_of(conv, work, partial(_total, conv, work, totals), partial(_place, conv, ranges, dw=dw))

@@ -24,19 +24,20 @@ from ...planning.machine import this_machine
 from ...planning.registry import Way, kernel
 from ...planning.work import NOTHING, Work
 from ...program.emitter import Emitter, Operand
-from ..shared.cut import Block, deal, pieces
+from ..shared.cut import Block, deal
 from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop, recheck
 from ..shared.panels import Blocking, blocking, multiply_lines, product_of
 from .filtering import ALONG_BOTH, Filter, transforms
 from .finish_views import bind_biases
 from .numbers import attrs_of, pool_axes
+from .tiles import CANDIDATES, tile_blocks, transform, transform_work
+from .tiles_views import bind_tile_sources
 from .winograd_views import (
     Destinations,
     TileViews,
     Winograd,
     bind_destinations,
-    bind_tile_sources,
     bind_tiles,
     buffer_sizes,
     transform_weights,
@@ -56,16 +57,7 @@ class WinogradCut(NamedTuple):
 
 def blocks(t: Winograd, cut: WinogradCut) -> list[Block]:
     """All tiles in blocks; range by range of the outputs, so that a worker has few of them."""
-    per_image = t.down * t.right
-    if not t.images * per_image * t.outputs:
-        return []
-    if cut.tiles >= per_image:
-        cuts = [(a, b, 0, t.down) for a, b in pieces(t.images, cut.tiles // per_image)]
-    else:
-        rows = pieces(t.down, max(1, cut.tiles // t.right))
-        cuts = [(n, n + 1, a, b) for n in range(t.images) for a, b in rows]
-    size = t.outputs // cut.ranges
-    return [Block(*part, k, k + size) for k in range(0, t.outputs, size) for part in cuts]
+    return tile_blocks(t.images, t.down, t.right, t.outputs, cut.tiles, cut.ranges)
 
 
 def pack(k: Emitter, w: Operand, f: Filter, panel: int) -> Operand:
@@ -78,7 +70,8 @@ def pack(k: Emitter, w: Operand, f: Filter, panel: int) -> Operand:
     return packed
 
 
-def _winograd(m: int, a: ConvAttrs, x: Sequence[int], w: Sequence[int], pooled: bool) -> Winograd:
+def tiled(m: int, a: ConvAttrs, x: Sequence[int], w: Sequence[int], pooled: bool) -> Winograd:
+    """The numbers of a convolution by tiles of m x m outputs."""
     top, left, bottom, right = a.padding
     f = Filter(m, w[2], a.stride[0])
     rows, cols = ((size - f.taps) // f.stride + 1 for size in (x[2] + top + bottom, x[3] + left + right))
@@ -87,11 +80,16 @@ def _winograd(m: int, a: ConvAttrs, x: Sequence[int], w: Sequence[int], pooled: 
     )  # fmt: skip
 
 
-def accepts(m: int, node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    """Square kernels larger than the stride, no dilation or groups; then 2x2 windows side by side, or no pooling."""
-    a, (channels, height, width), (down, right) = attrs_of(node), inputs[1].concrete[1:], attrs_of(node).stride
+def fits(m: int, a: ConvAttrs, w: Sequence[int]) -> bool:
+    """Square kernels larger than the stride, no dilation or groups, and no more points than results bear."""
+    (_, channels, height, width), (down, right) = w, a.stride
     plain = height == width and down == right < height and a.dilation == (1, 1) and a.groups == 1
-    if not plain or channels == 0 or Filter(m, height, down).points > ALONG_BOTH or not is_float(inputs[0].dtype):
+    return plain and channels > 0 and Filter(m, height, down).points <= ALONG_BOTH
+
+
+def accepts(m: int, node: Node, inputs: tuple[TensorType, ...]) -> bool:
+    """Such convolutions; then 2x2 windows side by side, or no pooling."""
+    if not fits(m, attrs_of(node), inputs[1].concrete) or not is_float(inputs[0].dtype):
         return False
     epilogue = Epilogue.of(node, inputs)
     halves = epilogue.pool is None or epilogue.pool.kernel == (2, 2)
@@ -104,7 +102,7 @@ def emit(k: Emitter, m: int, cut: WinogradCut) -> None:
     x, w = k.ins[:2]
     bias, residual = bias_and_residual(k.attrs, k.ins)
     (y,), epilogue = k.outs, Epilogue.of(k.node, k.ins)
-    t = _winograd(m, attrs_of(k.node), x.shape, w.shape, epilogue.pool is not None)
+    t = tiled(m, attrs_of(k.node), x.shape, w.shape, epilogue.pool is not None)
     packed = pack(k, w, t.filter, cut.product.width)
     work = deal(blocks(t, cut), k.threads)
     if not work:
@@ -112,24 +110,18 @@ def emit(k: Emitter, m: int, cut: WinogradCut) -> None:
     loop = BlockLoop(k, work)
     sizes = buffer_sizes(t, loop.every)
     memory = tuple(zip(*(loop.scratch((n,), x.dtype, name) for name, n in sizes._asdict().items()), strict=True))
-    source = loop.each("source", bind_tile_sources, t, loop.blocks, x)
-    views = loop.bind("views", bind_tiles, t, loop.blocks, memory, x.shape[2:], packed, cut.product.rows)
-    v = loop.parts(views, TileViews)
+    before = k.use(transforms(t.filter).inputs.astype(x.dtype), "input_transform")
+    after = k.use(transforms(t.filter).outputs.astype(x.dtype), "output_transform")
+    transformed = transform(
+        loop, t.inputs, x, memory, before, loop.each("source", bind_tile_sources, t.inputs, loop.blocks, x)
+    )
+    v = loop.parts(
+        loop.bind("views", bind_tiles, t, loop.blocks, memory, transformed, packed, cut.product.rows), TileViews
+    )
     results = loop.bind("results", bind_destinations, t, loop.blocks, memory, y, residual)
     r = loop.parts(results, Destinations)
-    before, after = (
-        k.use(matrix.astype(x.dtype), name)
-        for matrix, name in (
-            (transforms(t.filter).inputs, "input_transform"), (transforms(t.filter).outputs, "output_transform")
-        )
-    )  # fmt: skip
-    edge, target, value, added = loop.fresh("edge", "target", "value", "added")
+    target, value, added = loop.fresh("target", "value", "added")
     loop.line(
-        f"for {edge} in {v.edges}:\n    {edge}.fill(0)",
-        f"{v.inside}[...] = {source}",
-        f"np.matmul({before}, {v.rows}, out={v.by_rows})",
-        f"{v.tiles}[...] = {v.seen}",
-        f"np.matmul({before}, {v.lines}, out={v.by_both})",
         multiply_lines(k, v.products),
         f"np.matmul({after}, {v.sums}, out={v.by_lines})",
         f"np.matmul({after}, {v.thin}, out={v.made})",
@@ -148,9 +140,6 @@ def emit(k: Emitter, m: int, cut: WinogradCut) -> None:
 
 # ---------------------------------------------------------------- choosing the tile and the block
 
-CANDIDATES = (7, 14, 28, 56, 112, 196, 392)
-"""Tiles in a block that are considered."""
-
 
 def _work(t: Winograd, work: Sequence[Block], count: int, itemsize: int, threads: int) -> Work:
     """What the busiest of the threads does, where blocks have up to ``count`` tiles."""
@@ -162,7 +151,7 @@ def _work(t: Winograd, work: Sequence[Block], count: int, itemsize: int, threads
     # weights come from beyond the second-level cache again for every block where they do not fit into it
     resident = square * c * k * itemsize <= machine.l2 // 2
     product = product_of(machine, count, c, k, itemsize, resident)._replace(times=square)
-    numbers = 2 * sizes.slab + 2 * largest.image_rows * t.n * t.width * c + 4 * square * count * c
+    numbers = transform_work(t.inputs, [largest], largest.image_rows)
     numbers += (2 * square + 2 * t.m * t.n + 3 * t.m**2) * count * k
     inside, moved = (sizes.ping + sizes.pong) * itemsize <= machine.l2, numbers * itemsize
     block = Work((product,), near=moved if inside else 0.0, far=0.0 if inside else moved, calls=14 + square)
@@ -184,9 +173,7 @@ def ways(t: Winograd, itemsize: int, threads: int) -> list[Way]:
 
 
 def _numbers(node: Node, inputs: tuple[TensorType, ...], m: int) -> Winograd:
-    return _winograd(
-        m, attrs_of(node), inputs[0].concrete, inputs[1].concrete, Epilogue.of(node, inputs).pool is not None
-    )
+    return tiled(m, attrs_of(node), inputs[0].concrete, inputs[1].concrete, Epilogue.of(node, inputs).pool is not None)
 
 
 def _register(m: int) -> None:

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ....base.arrays import Array
-from ....graph.windows import Real, real
 from ...program.views import as_view
 from ..shared.cut import Block, Deal, Steps, bands, per_block
 from ..shared.panels_views import small_products
 from .filtering import Filter
+from .tiles_views import Memory, Tiles, Transform
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class Winograd:
         return self.filter.products
 
     @property
-    def width(self) -> int:
-        """Columns of the padded rows."""
-        return self.filter.held(self.right)
+    def inputs(self) -> Tiles:
+        """How its inputs are read."""
+        return Tiles(self.n, self.n, self.filter.step, self.right, self.channels, self.top, self.left)
 
 
 class Buffers(NamedTuple):
@@ -72,13 +72,10 @@ class Buffers(NamedTuple):
 
 
 def buffer_sizes(t: Winograd, work: Sequence[Block]) -> Buffers:
-    tile_rows = max(s.image_rows for s in work)
-    tiles = tile_rows * t.right
-    outputs = max(s.c1 - s.c0 for s in work)
-    slab = max((s.n1 - s.n0) * t.filter.held(s.r1 - s.r0) for s in work) * t.width * t.channels
-    ping = max(tile_rows * t.n * t.width * t.channels, t.n * t.n * tiles * t.channels, t.m * t.n * tiles * outputs)
-    pong = max(t.n * t.n * tiles * t.channels, t.n * t.n * tiles * outputs)
-    return Buffers(slab, ping, pong)
+    tile_rows, x = max(s.image_rows for s in work), t.inputs
+    results = t.n * tile_rows * t.right * max(s.c1 - s.c0 for s in work)
+    ping = max(x.by_rows(tile_rows), x.numbers(tile_rows), t.m * results)
+    return Buffers(x.slab(work), ping, max(x.gathered(tile_rows), t.n * results))
 
 
 PART = 1 << 15
@@ -95,21 +92,9 @@ def transform_weights(g: Array, w: Array, out: Array) -> None:
         out[:, panel, c : c + step] = (both @ part.reshape(len(part), -1)).reshape(len(both), -1, width)
 
 
-Memory: TypeAlias = "tuple[Array, Array, Array]"
-"""That of a worker: as :class:`Buffers` says how much."""
-
-
 class TileViews(NamedTuple):
-    """What one block reads and writes, step by step; the names are those of the loop's variables."""
+    """What follows the transform of one block, step by step; the names are those of the loop's variables."""
 
-    edges: Sequence[Array]
-    inside: Array
-    rows: Array
-    by_rows: Array
-    seen: Array
-    tiles: Array
-    lines: Array
-    by_both: Array
     products: Steps
     sums: Array
     by_lines: Array
@@ -117,65 +102,28 @@ class TileViews(NamedTuple):
     made: Array
 
 
-def _real(t: Winograd, s: Block, size: Sequence[int]) -> tuple[Real, Real]:
-    """The rows and columns of a block's padded memory that are no padding; ``size`` is that of an input image."""
-    height, width = size
-    rows = real(t.filter.step * s.r0 - t.top, t.filter.held(s.r1 - s.r0), height)
-    return rows, real(-t.left, t.width, width)
-
-
-def bind_tile_sources(t: Winograd, work: Deal[Block], x: Array) -> list[list[Array]]:
-    """The part of the input that each block reads."""
-    nhwc = x.transpose(0, 2, 3, 1)
-
-    def source(s: Block) -> Array:
-        rows, cols = _real(t, s, nhwc.shape[1:3])
-        return nhwc[s.images, rows.source, cols.source]
-
-    return per_block(source, work)
-
-
 def bind_tiles(
-    t: Winograd,
-    work: Deal[Block],
-    memory: Sequence[Memory],
-    size: tuple[int, int],
-    packed: Array,
-    rows: int,
+    t: Winograd, work: Deal[Block], memory: Sequence[Memory], transformed: Deal[Transform], packed: Array, rows: int
 ) -> list[list[TileViews]]:
-    """The views of every block of every worker; ``size`` is that of an input image, ``rows`` of a block of products."""
-    return per_block(lambda s, own: _bind_block(t, s, own, size, packed, rows), work, memory)
+    """The views of every block of every worker; ``rows`` are those of a block of products."""
+    return [
+        [_bind_block(t, s, own, one.by_both, packed, rows) for s, one in zip(mine, made, strict=True)]
+        for mine, own, made in zip(work, memory, transformed, strict=True)
+    ]
 
 
 def _bind_block(
-    t: Winograd, s: Block, memory: Memory, size: tuple[int, int], packed: Array, block_rows: int
+    t: Winograd, s: Block, memory: Memory, by_both: Array, packed: Array, block_rows: int
 ) -> TileViews:  # fmt: skip
-    slab, ping, pong = memory
-    images, down, outputs = s.n1 - s.n0, s.r1 - s.r0, s.c1 - s.c0
-    n, m, c, count = t.n, t.m, t.channels, s.image_rows * t.right
-    height, step = t.filter.held(down), t.filter.step
-    padded = as_view(slab[: images * height * t.width * c], images, height, t.width, c)
-    real_rows, real_cols = _real(t, s, size)
-    middle = padded[:, real_rows.places]
-    edges = [padded[:, : real_rows.low], padded[:, real_rows.high :]]
-    edges += [middle[:, :, : real_cols.low], middle[:, :, real_cols.high :]]
-    s0, s1, _, item = padded.strides
-    rows = as_strided(padded, (images, down, n, t.width * c), (s0, step * s1, s1, item))
-    by_rows = as_view(ping[: images * down * n * t.width * c], images, down, n, t.width * c)
-    e0, e1, e2, item = by_rows.strides
-    seen = as_strided(by_rows, (n, n, images, down, t.right, c), (e2, c * item, e0, e1, step * c * item, item))
-    tiles = as_view(pong[: n * n * count * c], n, n, images, down, t.right, c)
-    by_both = as_view(ping[: n * n * count * c], n, n, count * c)
+    _, ping, pong = memory
+    n, m, outputs, count = t.n, t.m, s.c1 - s.c0, s.image_rows * t.right
     product = as_view(pong[: n * n * count * outputs], n * n, count, outputs)
     panels = packed[:, s.c0 // packed.shape[3] : s.c1 // packed.shape[3]]
-    products = list(small_products(as_view(by_both, n * n, count, c), panels, product, block_rows))
     by_lines = as_view(ping[: m * n * count * outputs], m, n * count * outputs)
-    made = as_view(pong[: m * m * count * outputs], m, m, count * outputs)
     return TileViews(
-        [edge for edge in edges if edge.size], middle[:, :, real_cols.places],
-        rows, by_rows, seen, tiles, as_view(tiles, n, n, count * c), by_both,
-        products, as_view(product, n, n * count * outputs), by_lines,
-        as_view(by_lines, m, n, count * outputs), made,
+        list(small_products(as_view(by_both, n * n, count, t.channels), panels, product, block_rows)),
+        as_view(product, n, n * count * outputs), by_lines, as_view(by_lines, m, n, count * outputs),
+        as_view(pong[: m * m * count * outputs], m, m, count * outputs),
     )  # fmt: skip
 
 

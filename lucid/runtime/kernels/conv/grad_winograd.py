@@ -1,0 +1,171 @@
+"""Gradient of the weight by minimal filtering, F(2x2) and F(4x4).
+
+Of the convolution's three transforms (:mod:`.filtering`) two are turned round: what came back from the m x m outputs of
+a tile is transformed by that of the outputs, the tile's inputs as ever, and of each of their (m + 2)^2 places all tiles
+are multiplied and added up. The transform of the weights then makes 3x3 of that, once. (Lavin and Gray 2015, section 4;
+for a 3x3 kernel that takes (m + 2)^2 products a tile, where windows take 9 m^2.)
+
+Rounding errors are as those of :mod:`.winograd`, and ``exact=True`` does not take these lowerings either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from ....graph.ir import Node
+from ....graph.ops.conv import CONV_GRAD_WEIGHT, ConvWeightAttrs
+from ....graph.types import TensorType
+from ...planning.machine import this_machine
+from ...planning.registry import Way, kernel
+from ...planning.work import NOTHING, Product, Work
+from ...program.emitter import Emitter
+from ..shared.cut import Block, deal
+from ..shared.loop import BlockLoop, Bound, bind, recheck
+from ..shared.panels import multiply_lines
+from .filtering import transforms
+from .geometry import Conv
+from .grad_weight import add_and_place, join, ranged, ranges_of, sums_of
+from .grad_weight_views import Share, groups_of, joined_groups
+from .grad_winograd_views import bind_range_sources, bind_tile_joins, bind_tile_shares
+from .numbers import conv_of
+from .tiles import CANDIDATES, tile_blocks, transform, transform_work
+from .tiles_views import Tiles, bind_tile_sources
+from .winograd import fits, tiled
+from .winograd_views import Winograd
+
+
+@dataclass(frozen=True)
+class TilesCut:
+    """How the work is cut: about how many tiles in a block, in how many ranges the channels."""
+
+    tiles: int
+    ranges: int
+
+    def __str__(self) -> str:
+        return f"{self.tiles} tiles" + (f", channels in {self.ranges}" if self.ranges > 1 else "")
+
+
+def _tilings(t: Winograd, ranges: int) -> tuple[Tiles, Tiles]:
+    """How inputs are read, a range of their channels at a time, and what came back from the outputs."""
+    return t.inputs._replace(channels=t.channels // ranges), Tiles(t.m, t.n, t.m, t.right, t.outputs)
+
+
+def _deal(t: Winograd, cut: TilesCut, workers: int) -> list[list[Block]]:
+    return deal(tile_blocks(t.images, t.down, t.right, t.outputs * cut.ranges, cut.tiles, cut.ranges), workers)
+
+
+# ---------------------------------------------------------------- choosing the tile, the block and the ranges
+
+MOST_RANGES = 4
+"""For each of them what came back is transformed once more."""
+
+
+def _work(t: Winograd, conv: Conv, cut: TilesCut, work: Sequence[Sequence[Block]], itemsize: int) -> Work:
+    """What the busiest worker does, and what is done when all have ended."""
+    x, dy = _tilings(t, cut.ranges)
+    l2, square, numbers = this_machine().l2, t.n**2, t.outputs * x.channels
+    largest = max((block for mine in work for block in mine), key=lambda s: s.image_rows)
+
+    def moved(count: float, held: int) -> Work:
+        """Numbers that are read and written, of so many that are held."""
+        return Work(near=count * itemsize) if held * itemsize <= l2 else Work(far=count * itemsize)
+
+    def one(tile_rows: int) -> Work:
+        product = Product(t.outputs, tile_rows * t.right, x.channels, itemsize, True, True, square)
+        passed = sum(transform_work(tiles, [largest], largest.image_rows) for tiles in (x, dy))
+        held = sum(2 * tiles.numbers(tile_rows) for tiles in (x, dy))
+        added = moved(3 * square * numbers, 2 * square * numbers)
+        return Work((product,), calls=18 + square) + moved(passed * tile_rows / largest.image_rows, held) + added
+
+    done = Work.of_busiest([[b.image_rows for b in mine] for mine in work], one, lambda tile_rows: tile_rows)
+    joined = len(joined_groups(conv, work))
+    last = Work((Product(numbers, square, t.filter.taps**2, itemsize, True, True),), far=square * numbers * itemsize)
+    parts = 3 * (len(work) - 1) * joined * numbers * t.filter.taps**2
+    return done + last * max(len(groups_of(conv, mine)) for mine in work) + Work(far=parts * itemsize)
+
+
+def _numbers(m: int, node: Node[ConvWeightAttrs], x: Sequence[int], dy: Sequence[int]) -> tuple[Winograd, Conv]:
+    w = node.outputs[0].concrete
+    return tiled(m, node.attrs.conv, x, w, False), conv_of(node.attrs.conv, x, w, dy)
+
+
+def _ways(m: int, node: Node[ConvWeightAttrs], inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
+    t, whole = _numbers(m, node, *(type_.concrete for type_ in inputs))
+    found: dict[tuple[tuple[Block, ...], ...], Way] = {}
+    for ranges in (ranges for ranges in ranges_of(whole) if ranges <= max(threads, MOST_RANGES)):
+        for tiles in CANDIDATES:
+            work = _deal(t, cut := TilesCut(tiles, ranges), threads)
+            if (key := tuple(map(tuple, work))) not in found:
+                done = _work(t, ranged(whole, ranges), cut, work, inputs[0].dtype.itemsize) if work else NOTHING
+                found[key] = Way(done, cut)
+    return list(found.values())
+
+
+# ---------------------------------------------------------------- the kernel
+
+
+def _accepts(m: int, node: Node[ConvWeightAttrs], inputs: tuple[TensorType, ...]) -> bool:
+    return node.outputs[0].order is None and fits(m, node.attrs.conv, node.outputs[0].concrete)
+
+
+def _emit(m: int, k: Emitter[ConvWeightAttrs]) -> None:
+    """Blocks of tiles go through both transforms, their products are added up, and weights are made of the sums."""
+    recheck(k)
+    (x, dy), (dw,), cut = k.ins, k.outs, k.way
+    t, whole = _numbers(m, k.node, x.shape, dy.shape)
+    conv, work = ranged(whole, cut.ranges), _deal(t, cut, k.threads)
+    if not work:
+        k.line(f"{dw}.fill(0)")
+        return
+    loop = BlockLoop(k, work)
+    factors = _factors(loop, t, conv, _tilings(t, cut.ranges))
+    held, again = sums_of(conv, work)
+    numbers, joined = (t.outputs, conv.group_in), bool(joined_groups(conv, work))
+    totals = loop.scratch((held, t.n**2, *numbers), x.dtype, "total")
+    spare = loop.scratch((t.n**2 * again, *numbers), x.dtype, "spare")
+    parts = loop.scratch((held * joined, *numbers, t.filter.taps**2), x.dtype, "part")
+    memory = tuple(zip(totals, spare, parts, strict=True))
+    shares = loop.bind("shares", bind_tile_shares, conv, cut.ranges, loop.blocks, *factors, memory, dw)
+    v = loop.parts(shares, Share)
+    one = transforms(t.filter).weights
+    weights = k.use(np.kron(one, one).astype(x.dtype), "weight_transform")
+    place = f"np.matmul({{1}}, {weights}, out={{0}})"
+    loop.line(multiply_lines(k, v.products), *add_and_place(k, v.sums, v.places, place))
+    loop.emit()
+    if joined:
+        join(k, bind(k, "joins", bind_tile_joins, conv, cut.ranges, loop.blocks, parts, dw))
+
+
+def _factors(loop: BlockLoop[Block], t: Winograd, conv: Conv, tilings: tuple[Tiles, Tiles]) -> list[Bound]:
+    """Let the loop transform the tiles of each block, of the input and of what came back."""
+    k, (x, dy), matrices = loop.k, loop.k.ins, transforms(t.filter)
+    rows = max(block.image_rows for block in loop.every)
+    slab = loop.scratch((max(tiles.slab(loop.every) for tiles in tilings),), x.dtype, "slab")
+    gathered = loop.scratch((max(tiles.gathered(rows) for tiles in tilings),), x.dtype, "gathered")
+    sources = (
+        loop.each("source", bind_range_sources, tilings[0], conv, loop.blocks, x),
+        loop.each("source", bind_tile_sources, tilings[1], loop.blocks, dy),
+    )
+    found = []
+    for tiles, a, matrix, source in zip(tilings, (x, dy), (matrices.inputs, matrices.outputs.T), sources, strict=True):
+        made = loop.scratch((max(tiles.by_rows(rows), tiles.numbers(rows)),), x.dtype, "transformed")
+        memory = tuple(zip(slab, made, gathered, strict=True))
+        found.append(transform(loop, tiles, a, memory, k.use(matrix.astype(x.dtype), "transform"), source))
+    return found
+
+
+def _register(m: int) -> None:
+    @kernel(
+        CONV_GRAD_WEIGHT, lowering=f"winograd{m}", accepts=partial(_accepts, m), ways=partial(_ways, m), exact=False,
+        staged=True,
+    )  # fmt: skip
+    def lower(k: Emitter[ConvWeightAttrs]) -> None:
+        _emit(m, k)
+
+
+for _m in (2, 4):
+    _register(_m)

@@ -1,0 +1,62 @@
+"""What the gradient of a weight by tiles reads and writes, block by block; groups are ranges of the channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from ....base.arrays import Array
+from ...program.views import as_view
+from ..shared.cut import Block, Deal, Steps, per_block
+from .geometry import Conv
+from .grad_weight_views import Joins, Share, groups_of, joined_groups, joins_of, parts_of, shares_of
+from .tiles_views import Tiles, Transform, tile_source
+
+
+def bind_range_sources(t: Tiles, conv: Conv, work: Deal[Block], x: Array) -> list[list[Array]]:
+    """The part of ``x`` that each block reads: some pixels, and its range of their channels."""
+    nhwc = x.transpose(0, 2, 3, 1)
+    return per_block(lambda s: tile_source(t, s, nhwc)[..., conv.read(s)], work)
+
+
+def _place(conv: Conv, ranges: int, dw: Array, group: int) -> Array:
+    """The gradient of the weights of a range as (outputs, channels, taps)."""
+    outputs, channels = parts_of(conv, ranges, group)
+    return as_view(dw, *dw.shape[:2], -1)[outputs, channels]
+
+
+def _own(conv: Conv, work: Deal[Block], memory: Sequence[Array], worker: int, group: int) -> Array:
+    """What a worker holds of a group."""
+    own: Array = memory[worker][groups_of(conv, work[worker]).index(group)]
+    return own
+
+
+def bind_tile_shares(
+    conv: Conv, ranges: int, work: Deal[Block], x: Deal[Transform], dy: Deal[Transform],
+    memory: Sequence[tuple[Array, Array, Array]], dw: Array,
+) -> list[list[Share]]:  # fmt: skip
+    """The share of each block: of each place in a tile the products of all tiles, added to those of other blocks."""
+    totals, spare, parts = zip(*memory, strict=True)
+    joined = set(joined_groups(conv, work))
+
+    def factors(s: Block, inputs: Transform, gradients: Transform) -> tuple[Array, Array]:
+        seen, back = (
+            as_view(one.by_both, -1, one.by_both.shape[-1] // channels, channels)
+            for one, channels in ((inputs, conv.group_in), (gradients, conv.group_out))
+        )
+        return back.transpose(0, 2, 1), seen
+
+    def places(worker: int, group: int) -> Steps:
+        total, whole = _own(conv, work, totals, worker, group), ranges == 1
+        place = _own(conv, work, parts, worker, group) if group in joined else _place(conv, ranges, dw, group)
+        if whole:  # one product
+            return [(as_view(place, -1, place.shape[-1]), as_view(total, len(total), -1).T)]
+        return [(place, total.transpose(1, 2, 0))]
+
+    pairs = [[factors(*one) for one in zip(*mine, strict=True)] for mine in zip(work, x, dy, strict=True)]
+    return shares_of(conv, work, pairs, spare, partial(_own, conv, work, totals), places)
+
+
+def bind_tile_joins(conv: Conv, ranges: int, work: Deal[Block], parts: Sequence[Array], dw: Array) -> Joins:
+    """What is left to do when all workers have ended."""
+    return joins_of(conv, work, partial(_own, conv, work, parts), partial(_place, conv, ranges, dw))

@@ -1,0 +1,48 @@
+"""Images by tiles: how these are cut into blocks, and their transform along both axes in the loop over these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...program.emitter import Operand
+from ..shared.cut import Block, pieces
+from ..shared.loop import BlockLoop, Bound
+from .tiles_views import Tiles, Transform, bind_transforms
+
+CANDIDATES = (7, 14, 28, 56, 112, 196, 392)
+"""Tiles in a block that are considered."""
+
+
+def tile_blocks(images: int, down: int, right: int, outputs: int, tiles: int, ranges: int) -> list[Block]:
+    """All tiles in blocks of about so many; range by range of the outputs."""
+    per_image = down * right
+    if not images * per_image * outputs:
+        return []
+    if tiles >= per_image:
+        cuts = [(a, b, 0, down) for a, b in pieces(images, tiles // per_image)]
+    else:
+        rows = pieces(down, max(1, tiles // right))
+        cuts = [(n, n + 1, a, b) for n in range(images) for a, b in rows]
+    size = outputs // ranges
+    return [Block(*part, k, k + size) for k in range(0, outputs, size) for part in cuts]
+
+
+def transform(
+    loop: BlockLoop[Block], t: Tiles, x: Operand, memory: Sequence[Sequence[Operand]], matrix: str, source: str
+) -> Bound:
+    """Let the loop transform the tiles of each block of ``x``; ``source`` is the part that a block reads."""
+    bound = loop.bind("transform", bind_transforms, t, loop.blocks, memory, x.shape[2:])
+    v, (edge,) = loop.parts(bound, Transform), loop.fresh("edge")
+    loop.line(
+        f"for {edge} in {v.edges}:\n    {edge}.fill(0)",
+        f"{v.inside}[...] = {source}",
+        f"np.matmul({matrix}, {v.rows}, out={v.by_rows})",
+        f"{v.tiles}[...] = {v.seen}",
+        f"np.matmul({matrix}, {v.lines}, out={v.by_both})",
+    )
+    return bound
+
+
+def transform_work(t: Tiles, work: Sequence[Block], tile_rows: int) -> int:
+    """Numbers that this reads and writes."""
+    return 2 * (t.slab(work) + t.by_rows(tile_rows)) + 3 * t.gathered(tile_rows) + t.numbers(tile_rows)
