@@ -99,7 +99,7 @@ class Options:
     @property
     def step_passes(self) -> tuple[Pass, ...]:
         """What is done to the graph of a training step."""
-        usual = step_pipeline(evaluate, has_kernel)
+        usual = step_pipeline(evaluate, has_kernel, exact=self.exact)
         return self.passes.applied(usual) if isinstance(self.passes, Pipeline) else usual
 
     @property

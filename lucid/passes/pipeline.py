@@ -98,15 +98,23 @@ def training_pipeline(evaluate: Evaluate, has_kernel: Callable[[Node], bool]) ->
     )
 
 
-def step_pipeline(evaluate: Evaluate, has_kernel: Callable[[Node], bool]) -> tuple[Pass, ...]:
-    """What a whole training step goes through: nothing will be differentiated of it, and parameters change at each."""
+def step_pipeline(
+    evaluate: Evaluate, has_kernel: Callable[[Node], bool], *, exact: bool = False
+) -> tuple[Pass, ...]:  # fmt: skip
+    """What a whole training step goes through: nothing will be differentiated of it, and parameters change at each.
+
+    Parameters are those of :func:`inference_pipeline`.
+    """
     options = SimplifyOptions(inference=True)
+    opened = (
+        Pass("open_statistics", open_statistics),
+        Pass("clean_up", partial(clean_up, evaluate=evaluate, options=options)),
+    )
     return (
         Pass("eliminate_dead", eliminate_dead),
         Pass("lower", partial(lower, has_kernel=has_kernel)),
         Pass("clean_up", partial(clean_up, evaluate=evaluate, options=options)),
-        Pass("open_statistics", open_statistics),
-        Pass("clean_up", partial(clean_up, evaluate=evaluate, options=options)),
+        *(() if exact else opened),
         Pass("turn_gradients", turn_gradients),
         Pass("repeat_cheap", repeat_cheap),
         Pass("fuse_elementwise", fuse_elementwise),

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from ....graph.ir import Node
 from ....graph.opdef import Attrs, find_op
-from ....graph.ops.fused import FusedAttrs, instruction_types
+from ....graph.ops.fused import FusedAttrs, LoopAttrs, Result, instruction_types
 from ....graph.types import DType, TensorType
 from ...planning.phase import Phase
 from ...planning.registry import choose
@@ -63,7 +63,7 @@ class Program:
             values.append(out)
             self._lines(add_up(index, out))
             if index in made:
-                self._may_overwrite(index, [*made].index(index), inner, last)
+                self._may_overwrite(index, inner, last)
             unread = {index} - last.keys()
             for i in {i for i in step.operands if last[i] == number} | unread:
                 if i >= attrs.inputs and i not in made:
@@ -95,10 +95,12 @@ class Program:
         self.statements += inner.code.run
         return inner
 
-    def _may_overwrite(self, index: int, output: int, inner: Emitter, last: Mapping[int, int]) -> None:
+    def _may_overwrite(self, index: int, inner: Emitter, last: Mapping[int, int]) -> None:
         """A result may take the memory of an input that no later op reads, if the op that writes it allows that."""
         attrs, allowed = self.k.attrs, {slot for _, slot in inner.overwritable}
         number = index - attrs.inputs
+        results = attrs.results if isinstance(attrs, LoopAttrs) else (Result(index),)
+        output = next(slot for slot, result in enumerate(results) if result.value == index and not result.op)
         for i in range(attrs.inputs):
             slots = {slot for slot, operand in enumerate(attrs.program[number].operands) if operand == i}
             if last.get(i, -1) <= number and slots <= allowed and (output, i) not in self.k.overwritable:
