@@ -50,7 +50,8 @@ def apart(function: Any) -> Callable[..., object]:
     """The function, running at each call with a fresh copy of its globals: what it declares global is that call's."""
 
     def call(*args: Any) -> object:
-        return FunctionType(function.__code__, dict(function.__globals__), closure=function.__closure__)(*args)
+        code, defaults, closure = function.__code__, function.__defaults__, function.__closure__
+        return FunctionType(code, dict(function.__globals__), argdefs=defaults, closure=closure)(*args)
 
     return call
 
