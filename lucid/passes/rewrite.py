@@ -143,6 +143,9 @@ class View:
     @property
     def inputs(self) -> tuple[Symbol, ...]:
         """Its inputs in the new graph."""
+        return self._feeds()
+
+    def _feeds(self) -> tuple[Symbol, ...]:
         return tuple(map(self._tracer.symbol, self._overlay.inputs_of(self.name)))
 
     @property
@@ -199,11 +202,9 @@ class Site(View):
         self.left: list[Declined] = []
         self._inputs: tuple[Symbol, ...] | None = None
 
-    @property
-    def inputs(self) -> tuple[Symbol, ...]:
-        """Its inputs in the new graph: what feeds it has been visited, so they stay what they are."""
-        if self._inputs is None:
-            self._inputs = super().inputs
+    def _feeds(self) -> tuple[Symbol, ...]:
+        if self._inputs is None:  # what feeds it has been visited, so they stay what they are
+            self._inputs = super()._feeds()
         return self._inputs
 
     def leave(self, declined: Declined | None) -> None:
