@@ -409,6 +409,8 @@ class Executable:
             block = shared_bytes(size) if regions else private_bytes(size)
         except (MemoryError, ValueError, OSError, OverflowError) as error:
             raise ExecutionError(f"no memory for an arena of {size:,} bytes") from error
+        if self._watched[1] is not None:
+            block.fill(255)  # else it may hold the right numbers of an earlier run, and hide what reads them too soon
         return quiet(self._guard(lambda: sharing.bind(bind, block))), sharing
 
     def forget(self) -> None:
