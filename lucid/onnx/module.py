@@ -22,6 +22,7 @@ from ..formats.onnx.reader import read
 from ..formats.onnx.registry import Call, Converter, Value, as_tensor, find, is_host
 from ..formats.onnx.room import Room
 from ..formats.onnx.sequences import Items
+from ..formats.onnx.whole import Whole
 from ..graph.opdef import AbstractTensor
 from ..graph.texts import Text
 from ..graph.types import DTYPES, TensorType, spec
@@ -265,6 +266,8 @@ class OnnxModel(Module):
             return [self._tensor(one) for one in value]
         if is_text(value):
             return as_text(_WORLD, value)
+        if isinstance(value, Whole):
+            return value.tensor
         return as_tensor(_WORLD, plain(value)) if is_host(value) else value
 
     def run(self, graph: GraphDef, outer: dict[str, Value], given: Sequence[Value], room: Room) -> list[Value]:

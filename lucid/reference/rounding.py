@@ -1,13 +1,19 @@
-"""Rounding to the numbers of a narrower floating-point type, from the grid of these."""
+"""Rounding to the numbers of a narrower type: whole ones, or those on the grid of a floating-point type."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ..base.arrays import Array
-from ..graph.ops.rounding import ROUND_TO, RoundToAttrs
+from ..graph.opdef import Attrs
+from ..graph.ops.rounding import ROUND_STRAIGHT, ROUND_TO, RoundToAttrs
 from .elementwise import wide
 from .evaluator import reference
+
+
+@reference(ROUND_STRAIGHT)
+def round_straight(attrs: Attrs, x: Array) -> Array:
+    return np.asarray(np.round(wide(x)))
 
 
 @reference(ROUND_TO)

@@ -17,7 +17,7 @@ from lucid.graph.ops.fused import FUSED_ELEMENTWISE, FUSED_LOOP, FusedAttrs, Ins
 from lucid.graph.ops.loss import BINARY_CROSS_ENTROPY
 from lucid.graph.ops.random import DROPOUT, RANDOM_NORMAL, RANDOM_UNIFORM, DropoutAttrs
 from lucid.graph.ops.reduce import ReduceAttrs
-from lucid.graph.ops.rounding import GRIDS, ROUND_TO, RoundToAttrs
+from lucid.graph.ops.rounding import GRIDS, ROUND_STRAIGHT, ROUND_TO, RoundToAttrs
 from lucid.graph.ops.source import FULL, FullAttrs
 from lucid.graph.types import DTYPES
 
@@ -164,7 +164,7 @@ def _loop(draw: Draw) -> Drawn:
 _FLOATS = (
     ew.EXPM1, ew.LOG1P, ew.LOG2, ew.LOG10,
     ew.EXP, ew.LOG, ew.SIN, ew.COS, ew.ERF, ew.TANH, ew.SIGMOID, ew.SILU, ew.FLOOR, ew.CEIL, ew.ROUND,
-    ew.HARD_SWISH,
+    ROUND_STRAIGHT, ew.HARD_SWISH,
     tr.ASIN, tr.ACOS, tr.ATAN, tr.SINH, tr.COSH, tr.ASINH, tr.ACOSH, tr.ATANH,
 )  # fmt: skip
 _COMPARISONS = (ew.EQUAL, ew.NOT_EQUAL, ew.LESS, ew.LESS_EQUAL, ew.GREATER, ew.GREATER_EQUAL)
@@ -202,5 +202,5 @@ DRAWS: dict[OpDef, Strategy] = {
 #: Results that both round alike, if at all: compared bit by bit, signs of zeros included.
 EXACT = frozenset(
     {FULL, ew.WHERE, ew.CAST, BIT_CAST, ew.NEG, ew.ADD, ew.SUB, ew.MUL, ew.DIV, ew.SQRT, ew.FLOOR, ew.CEIL, ew.ROUND,
-     ROUND_TO}
+     ROUND_STRAIGHT, ROUND_TO}
 )  # fmt: skip

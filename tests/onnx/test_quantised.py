@@ -163,3 +163,118 @@ def test_weights_that_are_known_are_trained() -> None:
     net = lucid.onnx.load(model(nodes, {"x": floats(2, 3)}, ["y"], {"w": i8(3, 4), "s": np.float32(0.1).reshape(())}))
     (weight,) = net.parameters()
     assert weight.shape == (3, 4)
+
+
+# ---------------------------------------------------------------- gradients
+
+
+def pair_of(x: Array, scale: Any, zero: Array | None, between: Any = (), **attributes: Any) -> Any:
+    """QuantizeLinear, other nodes, and DequantizeLinear."""
+    ends = ["s", *(["z"] if zero is not None else [])]
+    nodes = [helper.make_node("QuantizeLinear", ["x", *ends], ["q0"], **attributes)]
+    for i, (op, more, given) in enumerate(between):
+        nodes.append(helper.make_node(op, [f"q{i}", *more], [f"q{i + 1}"], **given))
+    nodes.append(helper.make_node("DequantizeLinear", [f"q{len(between)}", *ends], ["y"], **attributes))
+    constants = {"s": np.asarray(scale, np.float32), "least": np.uint8(20), "most": np.uint8(200)}
+    constants = {**constants, "to": np.array([12]), **({"z": np.asarray(zero)} if zero is not None else {})}
+    return lucid.onnx.load(model(nodes, {"x": x}, ["y"], {k: np.asarray(v) for k, v in constants.items()}, 23))
+
+
+MAX_POOL = ("MaxPool", (), {"kernel_shape": [2], "strides": [2]})
+STRAIGHT: dict[str, tuple[Any, Array | None, tuple[int, int], dict[str, Any]]] = {
+    "uint8": (0.02, np.uint8(100), (0, 255), {}),
+    "int8": (0.02, np.int8(-3), (-128, 127), {}),
+    "no zero point": (0.02, None, (0, 255), {}),
+    "int16": (0.0002, np.int16(3), (-32768, 32767), {}),
+    "uint4": (0.5, np.array(3, ml_dtypes.uint4), (0, 15), {}),
+    "int4": (0.5, np.array(1, ml_dtypes.int4), (-8, 7), {}),
+    "axis": ([0.01, 0.02, 0.05], np.int8([0, 5, -9]), (-128, 127), {"axis": 1}),
+    "last axis": ([0.01, 0.02, 0.05, 0.01], None, (0, 255), {"axis": -1}),
+    "blocks": (np.full((2, 3, 2), 0.02, np.float32), None, (0, 255), {"axis": 2, "block_size": 2}),
+}
+
+
+@pytest.mark.parametrize("name", STRAIGHT)
+def test_gradients_pass_through_a_pair_but_where_it_clips(name: str) -> None:
+    scale, zero, (low, high), attributes = STRAIGHT[name]
+    x, weight = floats(2, 3, 4) * 4, floats(2, 3, 4)
+    axis = attributes.get("axis", 0) % 3
+
+    def spread(one: Any) -> Array:
+        wide = np.asarray(one, np.float32)
+        if wide.ndim == 3:
+            return np.repeat(wide, 2, 2)
+        return wide.reshape([-1 if i == axis else 1 for i in range(3)]) if wide.ndim else wide
+
+    step, origin = spread(scale), spread(0 if zero is None else zero)
+    steps = np.round(x / step) + origin
+    wanted = (np.clip(steps, low, high) - origin) * step
+    through = (steps >= low) & (steps <= high)
+    assert 0 < through.sum() < x.size
+    net = pair_of(x, scale, zero, **attributes)
+    for function in (net, lucid.compile(net)):
+        given = lucid.tensor(x, requires_grad=True)
+        y = function(given)
+        y.backward(weight)
+        np.testing.assert_allclose(y.numpy(), wanted, rtol=1e-6)
+        np.testing.assert_allclose(given.grad.numpy(), weight * through, rtol=1e-6)
+
+
+def test_gradients_pass_what_stands_between_a_pair() -> None:
+    """What only moves integers, or picks some: then those that were picked take the gradient."""
+    x = floats(1, 3, 8) * 4
+    between = [
+        ("Transpose", (), {"perm": [0, 1, 2]}), ("Clip", ("least", "most"), {}), MAX_POOL, ("Reshape", ("to",), {})
+    ]  # fmt: skip
+    net = pair_of(x, 0.02, np.uint8(100), between)
+    steps = np.round(x / np.float32(0.02)) + 100
+    held = np.clip(steps, 20, 200)
+    pairs = held.reshape(12, 2)
+    first = pairs.argmax(1)
+    wanted = np.zeros((12, 2), np.float32)
+    wanted[np.arange(12), first] = 1
+    wanted = wanted.reshape(x.shape) * (held == steps)
+    assert 0 < wanted.sum() < 12
+    for function in (net, lucid.compile(net)):
+        given = lucid.tensor(x, requires_grad=True)
+        y = function(given)
+        y.sum().backward()
+        np.testing.assert_allclose(y.numpy(), (pairs.max(1) - 100) * 0.02, rtol=1e-5)
+        np.testing.assert_array_equal(given.grad.numpy(), wanted)
+
+
+def test_float8_and_whole_products_pass_gradients_too() -> None:
+    x = floats(5, 6) * 4
+    zero = np.array(0, ml_dtypes.float8_e4m3fn)
+    weight = i8(6, 4)
+    product = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+        helper.make_node("MatMulInteger", ["q", "w", "zero"], ["whole"]),
+        helper.make_node("Cast", ["whole"], ["f"], to=1),
+        helper.make_node("Mul", ["f", "scale"], ["y"]),
+    ]  # fmt: skip
+    whole = lucid.onnx.load(model(product, {"x": x}, ["y"], {"w": weight}))
+    slopes = np.broadcast_to(weight.sum(1, dtype=np.float32), x.shape)
+    for net, wanted in ((pair_of(x, 0.01, zero), (np.abs(x) <= 4.48).astype(np.float32)), (whole, slopes)):
+        for function in (net, lucid.compile(net)):
+            given = lucid.tensor(x, requires_grad=True)
+            function(given).sum().backward()
+            inside = np.ones_like(wanted) if net is not whole else (x > x.min()) & (x < x.max())
+            np.testing.assert_allclose(given.grad.numpy()[inside > 0], wanted[inside > 0], rtol=1e-5)
+
+
+def test_integers_that_are_asked_for_are_integers() -> None:
+    """Whatever stands behind it that takes integers, and what the model gives."""
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]), helper.make_node("Cast", ["q"], ["wide"], to=6),
+        helper.make_node("BitShift", ["u", "one"], ["shifted"], direction="LEFT"),
+        helper.make_node("Cast", ["q"], ["u"], to=2), helper.make_node("Identity", ["q"], ["same"]),
+    ]  # fmt: skip
+    x = np.float32([-1, 0, 0.3, 1])
+    net = lucid.onnx.load(model(nodes, {"x": x}, ["q", "wide", "shifted", "same"],
+                                {"s": np.float32(0.1).reshape(()), "z": np.uint8(20).reshape(()),
+                                 "one": np.uint8(1).reshape(())}))  # fmt: skip
+    for function in (net, lucid.compile(net)):
+        q, wide, shifted, same = function(x)
+        close((q, wide, shifted, same), [np.uint8([10, 20, 23, 30]), np.int32([10, 20, 23, 30]),
+                                         np.uint8([20, 40, 46, 60]), np.uint8([10, 20, 23, 30])])  # fmt: skip

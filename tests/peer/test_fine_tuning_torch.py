@@ -33,6 +33,25 @@ class Cnn(nn.Module):
         return self.classifier(self.features(x).flatten(1))
 
 
+class Quantised(nn.Module):
+    """As trained to be quantised: weights and what goes between layers are rounded to 8 bits, and held."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, CLASSES)
+
+    def forward(self, x: Any) -> Any:
+        y = tf.conv2d(
+            torch.fake_quantize_per_tensor_affine(x, 0.03, 100, 0, 255),
+            torch.fake_quantize_per_channel_affine(
+                self.first.weight, torch.linspace(0.002, 0.004, 8), torch.zeros(8, dtype=torch.int32), 0, -128, 127
+            ),
+            self.first.bias, padding=1,
+        )  # fmt: skip
+        y = torch.fake_quantize_per_tensor_affine(y.relu(), 0.03, 0, 0, 127).amax((2, 3))
+        return tf.linear(y, torch.fake_quantize_per_tensor_affine(self.last.weight, 0.01, 0, -128, 127), self.last.bias)
+
+
 class Block(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -65,9 +84,10 @@ class Transformer(nn.Module):
 
 def batches(kind: type[nn.Module]) -> list[tuple[Array, Array]]:
     rng = np.random.default_rng(1)
-    shape = (6, 3, 8, 8) if kind is Cnn else (6, 9)
+    shape = (6, 9) if kind is Transformer else (6, 3, 8, 8)
     inputs = [
-        rng.standard_normal(shape).astype(np.float32) if kind is Cnn else rng.integers(0, 30, shape) for _ in range(3)
+        rng.integers(0, 30, shape) if kind is Transformer else rng.standard_normal(shape).astype(np.float32)
+        for _ in range(3)
     ]
     return [(x, rng.integers(0, CLASSES, len(x))) for x in inputs]
 
@@ -89,7 +109,7 @@ def pair(kind: type[nn.Module]) -> tuple[Any, Any]:
     return theirs, lucid.onnx.load(file.getvalue())
 
 
-@pytest.mark.parametrize("kind", [Cnn, Transformer])
+@pytest.mark.parametrize("kind", [Cnn, Transformer, Quantised])
 def test_weights_are_where_pytorch_has_them(kind: type[nn.Module]) -> None:
     theirs, ours = pair(kind)
     wanted = {name: value for name, value in theirs.state_dict().items() if not name.endswith("num_batches_tracked")}
@@ -104,6 +124,17 @@ def test_weights_are_where_pytorch_has_them(kind: type[nn.Module]) -> None:
 @pytest.mark.parametrize("frozen", ["", "features", "layers.0"])
 @pytest.mark.parametrize("kind", [Cnn, Transformer])
 def test_ten_steps_have_the_same_losses(kind: type[nn.Module], frozen: str, training: bool, compiled: bool) -> None:
+    trains_alike(kind, frozen, training, compiled)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_what_is_rounded_on_the_way_trains_straight_through(compiled: bool) -> None:
+    first, *_, last = trains_alike(Quantised, "", True, compiled)
+    assert last < 0.9 * first
+
+
+def trains_alike(kind: type[nn.Module], frozen: str, training: bool, compiled: bool) -> list[float]:
+    """The losses of the steps, which are PyTorch's."""
     theirs, ours = pair(kind)
     theirs.train(training)
     ours.train(training)
@@ -113,7 +144,7 @@ def test_ten_steps_have_the_same_losses(kind: type[nn.Module], frozen: str, trai
     before = {name: value.numpy().copy() for name, value in ours.named_parameters()}
     step = lucid.optim.SGD([p for p in ours.parameters() if p.requires_grad], 0.1, momentum=0.9)
     other = torch.optim.SGD([p for p in theirs.parameters() if p.requires_grad], 0.1, momentum=0.9)
-    net, given = lucid.compile(ours) if compiled else ours, batches(kind)
+    net, given, losses = lucid.compile(ours) if compiled else ours, batches(kind), []
     for i in range(STEPS):
         x, target = given[i % len(given)]
         step.zero_grad()
@@ -125,8 +156,10 @@ def test_ten_steps_have_the_same_losses(kind: type[nn.Module], frozen: str, trai
         step.step()
         other.step()
         assert loss.item() == pytest.approx(wanted.item(), abs=1e-4)
+        losses.append(loss.item())
     for name, value in theirs.state_dict().items():
         if not name.endswith("num_batches_tracked"):
             np.testing.assert_allclose(ours.state_dict()[name].numpy(), value.numpy(), rtol=2e-3, atol=2e-4)
     for name, value in ours.named_parameters():
         assert np.array_equal(value.numpy(), before[name]) == bool(frozen and name.startswith(frozen))
+    return losses

@@ -1,4 +1,7 @@
-"""Operators that only move elements, on texts: they are applied to the texts' numbers in a table of all."""
+"""Operators that only move or pick elements, on what is no tensor of numbers.
+
+They are applied to the numbers of texts in a table of all, and to the floats that integers are.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,13 @@ from ...errors import GraphError
 from ...graph.dims import Dim
 from ...graph.opdef import AbstractTensor
 from ...graph.ops.indexing import index_with
+from ...graph.ops.promotion import cast
 from ...graph.ops.put import counted
 from ...graph.ops.shape import reshape
 from ...graph.texts import Text, constant, table
 from ...graph.types import product
 from .sequences import Items, Value
+from .whole import Whole
 
 
 def is_text(value: Value) -> bool:
@@ -78,3 +83,23 @@ def by_numbers(
         for slot, one in enumerate(inputs)
     ]
     return moved.results(apply(*given))
+
+
+def by_floats(
+    apply: Callable[..., Sequence[Value]], slots: frozenset[int], inputs: Sequence[Value]
+) -> Sequence[Value]:  # fmt: skip
+    """What an operator that picks elements of these inputs (-1: of all) gives for integers that are floats."""
+    first = next(one for one in inputs if isinstance(one, Whole))
+    kind = first.floats.type.dtype
+
+    def floats(value: Value) -> Value:
+        if isinstance(value, np.ndarray):
+            return value.astype(kind)
+        if isinstance(value, Whole):
+            value = value.floats
+        return cast(value, kind) if isinstance(value, AbstractTensor) else value
+
+    found = apply(*(floats(one) if slots & {slot, -1} else one for slot, one in enumerate(inputs)))
+    return [
+        Whole(one, first.dtype) if isinstance(one, AbstractTensor) and one.type.dtype == kind else one for one in found
+    ]  # fmt: skip

@@ -27,16 +27,18 @@ from ...graph.dims import Dim, SymDim
 from ...graph.opdef import AbstractTensor
 from ...graph.ops.elementwise import mul
 from ...graph.ops.indexing import content
+from ...graph.ops.promotion import cast
 from ...graph.ops.shape import concat, reshape
 from ...graph.ops.source import full
 from ...graph.texts import Text
 from ...graph.types import DType, as_dtype, float32, int64
 from .model import Array, GraphDef, NodeDef
-from .moved import as_text, by_numbers, is_text
+from .moved import as_text, by_floats, by_numbers, is_text
 from .room import Room
 from .sequences import Items
 from .sequences import Value as Value
 from .shares import Share
+from .whole import Whole
 
 M = TypeVar("M")
 
@@ -103,6 +105,8 @@ class Call:
         """The value, which must be there, as a tensor."""
         if isinstance(value, AbstractTensor):
             return value
+        if isinstance(value, Whole):
+            return value.tensor
         if value is None:
             raise GraphError("an input is missing")
         if isinstance(value, Items):
@@ -114,6 +118,11 @@ class Call:
     def tensors(self, *values: Value) -> list[AbstractTensor]:
         """All of them, which must be there, as tensors."""
         return [self.tensor(value) for value in values]
+
+    def floats(self, value: Value, dtype: DType = float32) -> AbstractTensor:
+        """The value, of whatever numbers, as floats; through those that the model has rounded pass gradients."""
+        found: AbstractTensor = cast(value.floats if isinstance(value, Whole) else self.tensor(value), dtype)
+        return found
 
     def optional(self, value: Value) -> AbstractTensor | None:
         """The value as a tensor, None where it is left out."""
@@ -209,6 +218,8 @@ def concrete(value: Value) -> Array:
     return value.astype(np.int64)
 
 
+ONE = (AbstractTensor, np.ndarray, Text, Whole, Items)
+"""What is one value."""
 Results: TypeAlias = "Value | Sequence[Value]"
 Convert: TypeAlias = "Callable[..., Results]"
 F = TypeVar("F", bound=Convert)
@@ -232,6 +243,8 @@ class Converter:
         Numbers of those that are no parameters but kept with them.
     moves
         Numbers of those whose elements it moves whatever they are, texts too; -1 for all.
+    picks
+        Numbers of those of whose elements it gives some back, as a maximum does, or a number in their place.
     """
 
     since: int
@@ -240,16 +253,20 @@ class Converter:
     host: frozenset[int] = frozenset()
     state: frozenset[int] = frozenset()
     moves: frozenset[int] = frozenset()
+    picks: frozenset[int] = frozenset()
 
     def results(self, call: Call, *inputs: Value) -> Sequence[Value]:
         """What the operator gives for these inputs."""
         if self.moves and any(is_text(one) for slot, one in enumerate(inputs) if self.moves & {slot, -1}):
             return by_numbers(lambda *given: self._results(call, *given), call.world, self.moves, inputs)
+        slots = self.moves | self.picks
+        if slots and any(isinstance(one, Whole) for slot, one in enumerate(inputs) if slots & {slot, -1}):
+            return by_floats(lambda *given: self._results(call, *given), slots, inputs)
         return self._results(call, *inputs)
 
     def _results(self, call: Call, *inputs: Value) -> Sequence[Value]:
         found = self.function(call, *inputs)
-        return [found] if found is None or isinstance(found, AbstractTensor | np.ndarray | Text | Items) else found
+        return [found] if found is None or isinstance(found, ONE) else found
 
     def check_inputs(self, node: NodeDef) -> None:
         """The node has the inputs that the operator takes, and leaves out none that it must have."""
@@ -268,16 +285,18 @@ _TABLE: dict[tuple[str, str], list[Converter]] = {}
 
 def converter(
     *ops: str, since: int = 1, domain: str = "", names: Sequence[str] = (), host: Sequence[int] = (),
-    state: Sequence[int] = (), moves: Sequence[int] = (),
+    state: Sequence[int] = (), moves: Sequence[int] = (), picks: Sequence[int] = (),
 ) -> Callable[[F], F]:  # fmt: skip
     """Register the decorated function for operators of a domain, from a version on.
 
     ``names`` are those of parameters that come as these inputs, ``state`` the inputs that are no parameters but kept
-    with them, ``host`` those that are no data, and ``moves`` those whose elements it moves whatever they are (-1: all).
+    with them, ``host`` those that are no data, ``moves`` those whose elements it moves whatever they are (-1: all),
+    and ``picks`` those of numbers of which it gives some back.
     """
+    places = [frozenset(one) for one in (host, state, moves, picks)]
 
     def decorate(function: F) -> F:
-        made = Converter(since, function, tuple(names), frozenset(host), frozenset(state), frozenset(moves))
+        made = Converter(since, function, tuple(names), *places)
         for op in ops:
             known = _TABLE.setdefault((domain, op), [])
             known.append(made)

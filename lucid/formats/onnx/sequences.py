@@ -10,6 +10,7 @@ from ...errors import GraphError
 from ...graph.opdef import AbstractTensor
 from ...graph.texts import Text
 from .model import Array
+from .whole import Whole
 
 LONGEST = 1 << 16
 """Values that a sequence may have."""
@@ -21,8 +22,8 @@ class Items(tuple["AbstractTensor | Array | Text", ...]):
     __slots__ = ()
 
 
-Value: TypeAlias = "AbstractTensor | Array | Text | Items | None"
-"""Of an operator: a tensor, what is known while the model is built, texts, a sequence, or nothing."""
+Value: TypeAlias = "AbstractTensor | Array | Text | Whole | Items | None"
+"""Of an operator: a tensor, what is known beforehand, texts, integers that are floats, a sequence, or nothing."""
 
 
 def checked_length(count: int) -> int:

@@ -1,4 +1,4 @@
-"""Numbers rounded to those that a narrower floating-point type has, and kept in their own."""
+"""Numbers rounded to those that a narrower type has, and kept in their own; gradients pass straight through."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ...base.checks import shown
 from ...errors import OptionError
-from ..opdef import Attrs, GradContext, Gradients, T, apply, attributes
+from ..opdef import Attrs, GradContext, Gradients, NoAttrs, T, apply, attributes
 from ..types import TensorType
 from .elementwise import check_kind, unary
 
@@ -72,7 +72,7 @@ def _infer(attrs: RoundToAttrs, x: TensorType) -> TensorType:
     return TensorType(x.shape, x.dtype)
 
 
-def _gradient(c: GradContext[RoundToAttrs]) -> Gradients:
+def _gradient(c: GradContext) -> Gradients:
     """It passes straight through, as that of PyTorch's casts: the slope itself is 0 nearly everywhere."""
     return [c.dy]
 
@@ -85,6 +85,17 @@ ROUND_TO = unary(
     "RoundTo", _gradient, attrs=RoundToAttrs, infer=_infer, monotone=_rises, root=0.0, idempotent=True,
     conventional=True,
 )  # fmt: skip
+
+
+ROUND_STRAIGHT = unary(
+    "RoundStraight", _gradient, monotone=True, root=0.0, idempotent=True, conventional=True
+)  # fmt: skip
+
+
+def round_straight(x: T) -> T:
+    """The nearest whole number, of two the even one; the gradient passes straight through, as that of ``round_to``."""
+    y: T = apply(ROUND_STRAIGHT, NoAttrs(), x)
+    return y
 
 
 def round_to(x: T, to: str, *, saturate: bool = False) -> T:

@@ -18,6 +18,7 @@ from ...graph.ops import trigonometry as tr
 from ...graph.ops.bits import BIT_CAST
 from ...graph.ops.bounds import CLIP
 from ...graph.ops.promotion import CastAttrs
+from ...graph.ops.rounding import ROUND_STRAIGHT
 from ...graph.types import DType, TensorType, as_dtype, bool_, is_float
 from ..planning.phase import Phase
 from ..planning.registry import kernel
@@ -30,6 +31,7 @@ _UFUNCS = {
     ew.ABS: "absolute", ew.EXP: "exp", ew.LOG: "log", ew.SQRT: "sqrt",
     ew.EXPM1: "expm1", ew.LOG1P: "log1p", ew.LOG2: "log2", ew.LOG10: "log10",
     ew.SIN: "sin", ew.COS: "cos", ew.TANH: "tanh", ew.FLOOR: "floor", ew.CEIL: "ceil", ew.ROUND: "rint",
+    ROUND_STRAIGHT: "rint",
     ew.NOT: "invert", ew.ADD: "add", ew.SUB: "subtract", ew.MUL: "multiply", ew.DIV: "divide",
     ew.MAXIMUM: "maximum", ew.MINIMUM: "minimum", ew.EQUAL: "equal", ew.NOT_EQUAL: "not_equal", ew.LESS: "less",
     ew.LESS_EQUAL: "less_equal", ew.GREATER: "greater", ew.GREATER_EQUAL: "greater_equal",

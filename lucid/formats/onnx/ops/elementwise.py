@@ -17,11 +17,12 @@ from ....graph.ops import trigonometry as tr
 from ....graph.ops.bits import bit_cast
 from ....graph.ops.indexing import index_with
 from ....graph.ops.promotion import cast as cast_to
-from ....graph.types import as_dtype, is_float
+from ....graph.types import as_dtype, float32, is_float
 from ..host import ELEMENT_TYPES, KINDS, as_known
 from ..model import NARROW
 from ..registry import Call, Value, concrete, converter, is_host
-from ..small import as_small
+from ..small import FLOATS, as_small
+from ..whole import Whole
 
 Function = Callable[..., AbstractTensor]
 
@@ -140,16 +141,17 @@ def _as_kind(call: Call, value: Value, kind: int) -> Value:
     known = as_known(value, kind) if is_host(value) else None
     if known is not None:
         return known
-    x = call.tensor(value)
+    dtype = as_dtype(np.dtype(ELEMENT_TYPES.get(kind, np.int8)))
+    straight = isinstance(value, Whole) and (kind in FLOATS or is_float(dtype))
+    x = call.floats(value, dtype if is_float(dtype) else float32) if straight else call.tensor(value)
     if kind in NARROW:
         return as_small(x, kind, bool(call.attribute("saturate", 1)), call.attribute("round_mode", "up"))
     if kind not in ELEMENT_TYPES:
         raise GraphError(f"there is no element type {kind} here")
-    dtype = as_dtype(np.dtype(ELEMENT_TYPES[kind]))
     return composite.ne(x, 0) if dtype.kind == "b" and x.type.dtype != dtype else cast_to(x, dtype)
 
 
-@converter("Clip", host=(1, 2))
+@converter("Clip", host=(1, 2), picks=(0,))
 def clip(call: Call, x: Value, low: Value = None, high: Value = None) -> AbstractTensor:
     x = call.tensor(x)
     if call.node.version < 11:

@@ -105,12 +105,12 @@ def _keeping_aspect(
     return [int(ratio * old + Fraction(1, 2)) for old, _ in pairs], [float(ratio)] * len(sizes)
 
 
-@converter("DepthToSpace")
+@converter("DepthToSpace", picks=(0,))
 def depth_to_space(call: Call, x: Value) -> AbstractTensor:
     return _blocks(call, x, shape.depth_to_space)
 
 
-@converter("SpaceToDepth")
+@converter("SpaceToDepth", picks=(0,))
 def space_to_depth(call: Call, x: Value) -> AbstractTensor:
     return _blocks(call, x, shape.space_to_depth)
 

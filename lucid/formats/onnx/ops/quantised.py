@@ -20,13 +20,15 @@ from ....graph.ops.bounds import clip
 from ....graph.ops.composite import eq
 from ....graph.ops.linalg import matmul
 from ....graph.ops.promotion import cast
+from ....graph.ops.rounding import GRIDS, round_straight
 from ....graph.ops.source import full
 from ....graph.ops.subscript import getitem
 from ....graph.types import DTYPES, DType, as_dtype, float32, is_float, product
 from ..host import ELEMENT_TYPES, evaluated
 from ..model import SMALL, Array, NodeDef
 from ..registry import Call, Value, converter
-from ..small import INTEGERS, as_small
+from ..small import FLOATS, INTEGERS, as_small
+from ..whole import Whole
 from .windows import convolved
 
 FLOAT64, INT32, INT64, UINT8 = (DTYPES[name] for name in ("float64", "int32", "int64", "uint8"))
@@ -60,14 +62,16 @@ def dequantized(node: NodeDef, x: Array, scale: Array, zero: Array | None = None
 @converter("DequantizeLinear", since=10, host=(1, 2))
 def dequantize(call: Call, x: Value, scale: Value, zero: Value = None) -> AbstractTensor:
     made = _element(call, "output_dtype")
-    (whole, step), point = call.tensors(x, scale), call.optional(zero)
+    step, point = call.tensor(scale), call.optional(zero)
+    whole = call.floats(x, step.type.dtype)
     centred = _centred(whole, None if point is None else _spread(call, point, whole), step.type.dtype)
     y = centred * _spread(call, step, whole)
     return y if made is None else cast(y, made)
 
 
 @converter("QuantizeLinear", since=10, host=(1, 2))
-def quantize(call: Call, x: Value, scale: Value, zero: Value = None) -> AbstractTensor:
+def quantize(call: Call, x: Value, scale: Value, zero: Value = None) -> AbstractTensor | Whole:
+    """The gradient passes straight through what is rounded; what is clipped takes none."""
     kind = call.attribute("output_dtype", 0) if zero is None else call.kinds.get(call.node.inputs[2], 0)
     asked = None if kind in SMALL else _element(call, "output_dtype")
     (numbers, step), point = call.tensors(x, scale), call.optional(zero)
@@ -84,7 +88,11 @@ def quantize(call: Call, x: Value, scale: Value, zero: Value = None) -> Abstract
         low = -(1 << (bits - 1)) if signed else 0
         return saturated(steps, DTYPES["int8" if signed else "uint8"], shift, (low, low + (1 << bits) - 1))
     if kind in SMALL:
-        return as_small(steps if shift is None else steps + shift, kind, bool(call.attribute("saturate", 1)))
+        steps, saturate = steps if shift is None else steps + shift, bool(call.attribute("saturate", 1))
+        if saturate and kind in FLOATS:
+            most = GRIDS[FLOATS[kind]].largest
+            steps = clip(steps, -most, most)
+        return as_small(steps, kind, saturate)
     return saturated(steps, made, shift)
 
 
@@ -120,18 +128,18 @@ def _spread(call: Call, one: AbstractTensor, x: AbstractTensor) -> AbstractTenso
 
 def saturated(
     steps: AbstractTensor, made: DType, zero: AbstractTensor | None, limits: tuple[int, int] | None = None
-) -> AbstractTensor:
+) -> Whole:
     """Whole steps from a zero point as integers; those beyond the least and the largest (of the type) are these."""
     low, high = limits or (int(np.iinfo(made.name).min), int(np.iinfo(made.name).max))
     wide = cast(steps, FLOAT64) if high > EXACT else steps
-    whole = ew.round_(wide)
+    whole = round_straight(wide)
     if zero is not None:
         whole = whole + cast(zero, whole.type.dtype)
-    return cast(clip(whole, float(low), float(high)), made)
+    return Whole(clip(whole, float(low), float(high)), made)
 
 
 @converter("DynamicQuantizeLinear", since=11)
-def dynamic_quantize(call: Call, x: Value) -> list[AbstractTensor]:
+def dynamic_quantize(call: Call, x: Value) -> list[Value]:
     numbers = call.tensor(x)
     scale, zero = dynamic_scale(numbers)
     return [saturated(numbers / scale, UINT8, zero), scale, cast(zero, UINT8)]
@@ -152,7 +160,7 @@ def dynamic_scale(x: AbstractTensor) -> tuple[AbstractTensor, AbstractTensor]:
 
 def _range(value: Value) -> int:
     """How far an integer of an element type lies from a zero point of the type, at most."""
-    dtype = value.dtype if isinstance(value, np.ndarray) else value.type.dtype  # type: ignore[union-attr]
+    dtype = value.dtype if isinstance(value, np.ndarray | Whole) else value.type.dtype  # type: ignore[union-attr]
     if dtype.kind not in "iu" or dtype.itemsize != 1:
         raise GraphError(f"integers of 8 bits are multiplied here, not {dtype.name}")
     return 255
@@ -190,7 +198,7 @@ def _weights(
     point = None if zero is None else call.tensor(zero)
     if point is not None and place is not None and point.type.rank == 1:
         point = shape.reshape(point, tuple(place))
-    return _centred(call.tensor(weight), point, dtype), bound, dtype
+    return _centred(call.floats(weight, dtype), point, dtype), bound, dtype
 
 
 def _placed(zero: Array, place: Sequence[int] | None) -> Array:
@@ -198,16 +206,16 @@ def _placed(zero: Array, place: Sequence[int] | None) -> Array:
     return wide.reshape(()) if wide.size == 1 else wide.reshape(place) if place and wide.ndim == 1 else wide
 
 
-def _wrapped(y: AbstractTensor, bound: int | None) -> AbstractTensor:
+def _wrapped(y: AbstractTensor, bound: int | None) -> AbstractTensor | Whole:
     """Whole numbers as int32, which wraps around."""
-    return cast(y if bound is not None and bound < 1 << 31 else cast(y, INT64), INT32)
+    return Whole(y, INT32) if bound is not None and bound < 1 << 31 else cast(cast(y, INT64), INT32)
 
 
 def _matmul(call: Call, a: Value, b: Value, a_zero: Value, b_zero: Value) -> tuple[AbstractTensor, int | None]:
     """The product of two matrices of integers, as floats that are whole."""
     _range(a), _range(b)
-    x = call.tensor(a)
-    shape_b = b.shape if isinstance(b, np.ndarray) else call.tensor(b).type.shape
+    x = call.floats(a)
+    shape_b = b.shape if isinstance(b, np.ndarray) else call.floats(b).type.shape
     w, bound, dtype = _weights(call, b, b_zero, None, (-2 if len(shape_b) > 1 else -1,), x.type.shape[-1])
     point = None if a_zero is None else call.tensor(a_zero)
     if point is not None and point.type.rank == 1 and point.type.shape != (1,):  # one for each row
@@ -218,33 +226,33 @@ def _matmul(call: Call, a: Value, b: Value, a_zero: Value, b_zero: Value) -> tup
 @converter("MatMulInteger", since=10)
 def matmul_integer(
     call: Call, a: Value, b: Value, a_zero: Value = None, b_zero: Value = None
-) -> AbstractTensor:  # fmt: skip
+) -> AbstractTensor | Whole:  # fmt: skip
     return _wrapped(*_matmul(call, a, b, a_zero, b_zero))
 
 
 def _conv(call: Call, x: Value, w: Value, x_zero: Value, w_zero: Value) -> tuple[AbstractTensor, int | None]:
     """The convolution of integers, as floats that are whole; what pads the image is its zero point."""
     _range(x), _range(w)
-    sizes = w.shape if isinstance(w, np.ndarray) else call.tensor(w).type.shape
+    sizes = w.shape if isinstance(w, np.ndarray) else call.floats(w).type.shape
     axes = tuple(range(1, len(sizes)))
     place = (-1, *[1] * len(axes))
     weight, bound, dtype = _weights(call, w, w_zero, place, axes, product(sizes[1:]))
     point = None if x_zero is None else call.tensor(x_zero)
     if point is not None:
         point = shape.reshape(point, () if product(point.type.shape) == 1 else (1, -1, *[1] * (len(axes) - 1)))
-    return convolved(call, _centred(call.tensor(x), point, dtype), weight, exact=True), bound
+    return convolved(call, _centred(call.floats(x, dtype), point, dtype), weight, exact=True), bound
 
 
 @converter("ConvInteger", since=10)
 def conv_integer(
     call: Call, x: Value, w: Value, x_zero: Value = None, w_zero: Value = None
-) -> AbstractTensor:  # fmt: skip
+) -> AbstractTensor | Whole:  # fmt: skip
     return _wrapped(*_conv(call, x, w, x_zero, w_zero))
 
 
 def _rescaled(
     call: Call, y: AbstractTensor, scales: Sequence[AbstractTensor], zero: AbstractTensor
-) -> AbstractTensor:  # fmt: skip
+) -> Whole:  # fmt: skip
     """Whole numbers that stand for multiples of two scales, as integers that stand for those of the third."""
     a, b, out = scales
     wide = as_dtype(np.result_type(np.float32, a.type.dtype))
@@ -255,7 +263,7 @@ def _rescaled(
 def qlinear_matmul(
     call: Call, a: Value, a_scale: Value, a_zero: Value, b: Value, b_scale: Value, b_zero: Value, y_scale: Value,
     y_zero: Value,
-) -> AbstractTensor:  # fmt: skip
+) -> Whole:  # fmt: skip
     y, _ = _matmul(call, a, b, a_zero, b_zero)
     scale_a, scale_b, scale_y, zero_y = call.tensors(a_scale, b_scale, y_scale, y_zero)
 
@@ -274,7 +282,7 @@ def _bare(one: AbstractTensor) -> AbstractTensor:
 def qlinear_conv(
     call: Call, x: Value, x_scale: Value, x_zero: Value, w: Value, w_scale: Value, w_zero: Value, y_scale: Value,
     y_zero: Value, bias: Value = None,
-) -> AbstractTensor:  # fmt: skip
+) -> Whole:  # fmt: skip
     y, _ = _conv(call, x, w, x_zero, w_zero)
 
     def of_channels(one: AbstractTensor) -> AbstractTensor:

@@ -15,6 +15,7 @@ from ....graph.ops.shape import concat, permute, reshape, transpose
 from ....graph.types import float32
 from ..model import MICROSOFT
 from ..registry import Call, Value, converter
+from ..whole import Whole
 from .quantised import UINT8, dequantize, dynamic_scale, quantize, saturated
 from .windows import pooled_mean
 
@@ -24,13 +25,13 @@ converter("QuantizeLinear", domain=MICROSOFT, host=(1, 2))(quantize)
 
 def _numbers(call: Call, x: Value, scale: Value, zero: Value) -> AbstractTensor:
     """What integers with one scale stand for."""
-    whole: AbstractTensor = cast(call.tensor(x), float32)
+    whole: AbstractTensor = call.floats(x)
     if zero is not None:
         whole = whole - cast(_bare(call, zero), float32)
     return whole * _bare(call, scale)
 
 
-def _integers(call: Call, y: AbstractTensor, scale: Value, zero: Value) -> AbstractTensor:
+def _integers(call: Call, y: AbstractTensor, scale: Value, zero: Value) -> Whole:
     """Numbers as integers of the zero point's type."""
     point = None if zero is None else _bare(call, zero)
     return saturated(y / _bare(call, scale), UINT8 if point is None else point.type.dtype, point)
@@ -47,7 +48,7 @@ def _bare(call: Call, one: Value) -> AbstractTensor:
 def of_two(
     call: Call, a: Value, a_scale: Value, a_zero: Value, b: Value, b_scale: Value, b_zero: Value, scale: Value,
     zero: Value = None,
-) -> AbstractTensor:  # fmt: skip
+) -> Whole:  # fmt: skip
     left, right = _numbers(call, a, a_scale, a_zero), _numbers(call, b, b_scale, b_zero)
     return _integers(call, left + right if call.node.op == "QLinearAdd" else left * right, scale, zero)
 
@@ -55,7 +56,7 @@ def of_two(
 @converter("QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax", domain=MICROSOFT, host=(1, 2, 3, 4))
 def of_one(
     call: Call, x: Value, x_scale: Value, x_zero: Value, scale: Value, zero: Value = None
-) -> AbstractTensor:  # fmt: skip
+) -> Whole:  # fmt: skip
     functions: dict[str, Callable[[AbstractTensor], AbstractTensor]] = {
         "QLinearSigmoid": ew.sigmoid, "QLinearSoftmax": lambda x: softmax(x, call.attribute("axis", -1)),
         "QLinearLeakyRelu": lambda x: ew.leaky_relu(x, call.attribute("alpha", 0.01)),
@@ -66,7 +67,7 @@ def of_one(
 
 
 @converter("QLinearConcat", domain=MICROSOFT, host=(0, 1))
-def concat_of(call: Call, scale: Value, zero: Value, *parts: Value) -> AbstractTensor:
+def concat_of(call: Call, scale: Value, zero: Value, *parts: Value) -> Whole:
     if len(parts) % 3:
         raise GraphError(f"takes a scale and a zero point for each tensor, got {len(parts)} inputs")
     numbers = [_numbers(call, *parts[i : i + 3]) for i in range(0, len(parts), 3)]
@@ -76,7 +77,7 @@ def concat_of(call: Call, scale: Value, zero: Value, *parts: Value) -> AbstractT
 @converter("QLinearGlobalAveragePool", "QLinearAveragePool", domain=MICROSOFT, host=(1, 2, 3, 4))
 def mean_of(
     call: Call, x: Value, x_scale: Value, x_zero: Value, scale: Value, zero: Value = None
-) -> AbstractTensor:  # fmt: skip
+) -> Whole:  # fmt: skip
     image, last = _numbers(call, x, x_scale, x_zero), bool(call.attribute("channels_last", 0))
     rank = image.type.rank
     image = permute(image, (0, rank - 1, *range(1, rank - 1))) if last else image
@@ -89,7 +90,7 @@ def mean_of(
 def gemm_of(
     call: Call, a: Value, a_scale: Value, a_zero: Value, b: Value, b_scale: Value, b_zero: Value, c: Value = None,
     scale: Value = None, zero: Value = None,
-) -> AbstractTensor:  # fmt: skip
+) -> AbstractTensor | Whole:  # fmt: skip
     left, weight = _numbers(call, a, a_scale, a_zero), _columns(call, b, b_scale, b_zero)
     left = transpose(left, 0, 1) if call.attribute("transA", 0) else left
     y = linear(left, weight) * call.attribute("alpha", 1.0)
@@ -100,7 +101,7 @@ def gemm_of(
 
 def _columns(call: Call, b: Value, scale: Value, zero: Value) -> AbstractTensor:
     """Weights (out, in), which may have a scale for each output."""
-    whole: AbstractTensor = cast(call.tensor(b), float32)
+    whole: AbstractTensor = call.floats(b)
     whole = whole if call.attribute("transB", 0) else transpose(whole, 0, 1)
     step, point = (None if one is None else _upright(call.tensor(one)) for one in (scale, zero))
     whole = whole if point is None else whole - cast(point, float32)
@@ -119,11 +120,11 @@ def matmul_to_float(call: Call, a: Value, b: Value, *more: Value) -> AbstractTen
         b_scale, b_zero, bias = given[:3]
         numbers: AbstractTensor = call.tensor(a)
         scale, zero = dynamic_scale(numbers)
-        left = (cast(saturated(numbers / scale, UINT8, zero), float32) - zero) * scale
+        left = (saturated(numbers / scale, UINT8, zero).floats - zero) * scale
     else:
         a_scale, b_scale, a_zero, b_zero, bias = given[:5]
         left = _numbers(call, a, a_scale, a_zero)
-    right: AbstractTensor = cast(call.tensor(b), float32)
+    right: AbstractTensor = call.floats(b)
     right = right if b_zero is None else right - cast(call.tensor(b_zero), float32)
     y = matmul(left, right * call.tensor(b_scale))
     return y if bias is None else y + call.tensor(bias)

@@ -185,7 +185,7 @@ def constant_of_shape(call: Call, to: Value) -> AbstractTensor:
     return full(call.world, value.item(), call.dims(to, "the shape"), as_dtype(value.dtype))
 
 
-@converter("Pad", host=(1, 2, 3))
+@converter("Pad", host=(1, 2, 3), picks=(0, 2))
 def pad(call: Call, x: Value, pads: Value = None, value: Value = None, axes: Value = None) -> AbstractTensor:
     x, mode = call.tensor(x), call.attribute("mode", "constant")
     amounts = tuple(call.required("pads")) if pads is None else call.dims(pads, "the padding")

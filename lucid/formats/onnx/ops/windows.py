@@ -144,7 +144,7 @@ def _of_transposed(
     return *before, *after
 
 
-@converter("MaxPool")
+@converter("MaxPool", picks=(0,))
 def max_pool(call: Call, x: Value) -> AbstractTensor | list[AbstractTensor]:
     image: AbstractTensor = call.tensor(x)
     plain = call.outputs == 1 and is_float(image.type.dtype)
