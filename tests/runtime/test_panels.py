@@ -10,8 +10,6 @@ import pytest
 
 from lucid.graph.ops.conv import CONV, ConvAttrs
 from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
-from lucid.runtime.kernels.conv import winograd_views
-from lucid.runtime.kernels.conv.filtering import Filter, transforms
 from lucid.runtime.kernels.shared import panels_views
 from lucid.runtime.kernels.shared.panels import Blocking, blocking, few_rows, product_of
 from lucid.runtime.kernels.shared.panels_views import small_products
@@ -46,18 +44,6 @@ def test_turned_weights_are_the_panels(outputs: int, depth: int, width: int) -> 
     out = np.empty((outputs // width, depth, width), np.float32)
     panels_views.turn_panels(weights, out)
     np.testing.assert_array_equal(out, panels_views.panels_of(weights.T, width))
-
-
-@pytest.mark.parametrize("part", [1, 300, 1 << 20])
-@pytest.mark.parametrize("m", [2, 4])
-def test_kernels_are_transformed_in_parts_of_any_size(m: int, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(winograd_views, "PART", part)
-    w = np.random.default_rng(m).standard_normal((12, 5, 3, 3)).astype(np.float32)
-    g, out = transforms(Filter(m, 3, 1)).weights, np.empty(((m + 2) ** 2, 3, 5, 4), np.float32)
-    winograd_views.transform_weights(g, w, out)
-    expected = np.einsum("ai,bj,ocij->aboc", g, g, w).reshape(-1, 3, 4, 5).transpose(0, 1, 3, 2)
-    # rounded once to single precision, 6e-8 of values up to about ten
-    np.testing.assert_allclose(out, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,6 @@ def test_a_kernel_cannot_bind_what_may_be_a_copy(copy: str) -> None:
 COMPUTE = {
     ("pool/average.py", "_divisors"): "constants, while the plan is made",
     ("pool/average_views.py", "windows_arg_max"): "called at each run",
-    ("conv/im2col_views.py", "pack_weights"): "called where weights are packed",
     ("calls.py", "add_along_axis"): "called at each run",
     ("calls.py", "add_rows"): "called at each run",
     ("calls.py", "set_in_order"): "called at each run",
@@ -158,7 +157,8 @@ COMPUTE = {
     ("pool/max_grad_views.py", "look_up"): "called at each run",
     ("pool/max_grad_views.py", "of"): "constants",
     ("conv/space_to_depth_views.py", "transform_strided_weights"): "called where weights are packed",
-    ("conv/winograd_views.py", "transform_weights"): "called where weights are packed",
+    ("conv/weights_views.py", "pack_weights"): "called where weights are packed",
+    ("conv/weights_views.py", "transform_weights"): "called where weights are packed",
 }
 """Functions of the kernels that copy values on purpose, when they are wanted."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import InitVar, dataclass, field
 from importlib import import_module
 from types import ModuleType
@@ -26,25 +27,40 @@ class Way:
     ----------
     work
         What the busiest worker does. It is not kept: ways are, for many nodes.
+    once
+        What is done besides for each change of the weights.
 
     Attributes
     ----------
     block
         What the kernel finds as ``way``; it formats as a few words.
     seconds
-        How long that is predicted to take on the machine that is planned for.
+        How long the work is predicted to take on the machine that is planned for.
     flops
         Multiplications and additions of its products.
+    before
+        Seconds of what is done once.
     """
 
     work: InitVar[Work]
     block: Any = None
+    once: InitVar[Work] = NOTHING
     seconds: float = field(init=False)
     flops: float = field(init=False)
+    before: float = field(init=False)
 
-    def __post_init__(self, work: Work) -> None:
+    def __post_init__(self, work: Work, once: Work) -> None:
         object.__setattr__(self, "seconds", seconds(work, this_machine()))
         object.__setattr__(self, "flops", work.flops)
+        object.__setattr__(self, "before", seconds(once, this_machine()))
+
+    @property
+    def anew(self) -> Way:
+        """The same where all of it is done at each run."""
+        way = copy(self)
+        object.__setattr__(way, "seconds", self.seconds + self.before)
+        object.__setattr__(way, "before", 0.0)
+        return way
 
     @classmethod
     def taking(cls, time: float) -> Way:
@@ -200,7 +216,8 @@ def _choices(
     if not fit:
         listed = ", ".join(map(str, inputs))
         raise GraphError(f"{node.op.name}: no kernel accepts {node.attrs} on ({listed})")
-    found = [Choice(low, way) for low in fit for way in _ways(low, node, inputs, threads)]
+    ways = ((low, way) for low in fit for way in _ways(low, node, inputs, threads))
+    found = [Choice(low, way if lasting else way.anew) for low, way in ways]
     return tuple(sorted(found, key=lambda choice: choice.way.seconds))
 
 

@@ -20,8 +20,9 @@ from ..shared.loop import BlockLoop, channels_last, laid_out, recheck
 from .geometry import Conv, unpooled
 from .grad_views import bind_factors, bind_gradients, bind_scatter, bind_weights
 from .im2col import emit, most_pixels, plain_blocks
-from .im2col_views import pack_weights
 from .numbers import conv_of
+from .weights import make_weights, packing
+from .weights_views import pack_weights
 
 
 def _scatter_work(node: Node[Any], inputs: tuple[TensorType, ...], threads: int) -> Work:
@@ -77,7 +78,7 @@ def grad_input_scattered(k: Emitter) -> None:
     loop = BlockLoop(k, [blocks])  # neighbouring blocks add to the same rows: one after the other
     with k.once(w):
         packed = k.scratch((conv.groups, conv.group_out, conv.taps), w.dtype, "packed")
-        k.line(f"{k.use(pack_weights)}({conv.groups}, {w}, {packed}, False)")
+        make_weights(k, packed, packing(w.shape), pack_weights, conv.groups, w, packed, False)
     memory = loop.scratch((most_pixels(loop, unpooled(conv)) * conv.taps,), dy.dtype, "windows")
     gradient = loop.each("gradient", bind_gradients, loop.blocks, dy, last)
     weight = loop.each("weight", bind_weights, conv, loop.blocks, packed)

@@ -21,8 +21,10 @@ from ..shared.panels import cut_for, multiply_lines, product_of
 from ..shared.rows import LEAST_ROWS
 from .finish import Finish
 from .geometry import FEW_CHANNELS, Conv, Layer
-from .im2col_views import Gather, bind_gather, bind_padded, bind_sources, bind_window_products, pack_weights
+from .im2col_views import Gather, bind_gather, bind_padded, bind_sources, bind_window_products
 from .numbers import conv_of_node, pool_axes
+from .weights import make_weights, packing, shared_work
+from .weights_views import pack_weights
 
 BLOCK_BYTES = 1 << 20
 """Bytes of a block's window matrix, or of its product if that is wider: a common L2 cache. Half as many take 5 to 10
@@ -125,7 +127,8 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
         (product_of(machine, pixels, conv.taps, conv.group_out, itemsize, resident),),
         calls=2 + Epilogue.of(node, inputs).passes,
     )
-    return [Way(one.shared(blocks, threads), f"{pixels} pixels")]
+    once, _ = shared_work(packing(inputs[1].concrete), threads)
+    return [Way(one.shared(blocks, threads), f"{pixels} pixels", once)]
 
 
 def _passing(node: Node, inputs: tuple[TensorType, ...], conv: Conv) -> Work:
@@ -166,7 +169,7 @@ def im2col(k: Emitter) -> None:
 
 
 def emit(k: Emitter, layer: Layer, *, flipped: bool = False) -> None:
-    """The loop over the blocks of a node's result; ``flipped`` as for :func:`pack_weights`."""
+    """The loop over the blocks of a node's result; ``flipped`` as for :func:`.pack_weights`."""
     work = deal(_blocks(layer, k.ins[0].dtype.itemsize), k.threads)
     if not work:
         return
@@ -240,7 +243,7 @@ def multiply(
     shape = (conv.group_out // cut.width, conv.taps, cut.width) if last else (conv.group_out, conv.taps)
     with k.once(w):
         packed = k.scratch((conv.groups, *shape), w.dtype, "packed")
-        k.line(f"{k.use(pack_weights)}({conv.groups}, {w}, {packed}, {flipped})")
+        make_weights(k, packed, packing(w.shape), pack_weights, conv.groups, w, packed, flipped)
     products = loop.bind("products", bind_window_products, conv, loop.blocks, gathered, packed, outputs, cut.rows)
     whole = last and cut.rows >= pixels and cut.width == conv.outputs
     loop.line(multiply_lines(k, *loop.over(products, "products"), whole=whole))

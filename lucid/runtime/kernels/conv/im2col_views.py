@@ -103,20 +103,6 @@ def _windows(layer: Layer, inner: Block, image: Array, memory: Array) -> tuple[A
 # ---------------------------------------------------------------- products
 
 
-def pack_weights(groups: int, w: Array, out: Array, flipped: bool) -> None:
-    """The weight of each group as a matrix (outputs, taps), or as panels (panels, taps, outputs of a panel).
-
-    Taps are ordered as the columns of the window matrix. ``flipped`` exchanges inputs and outputs and turns the kernel
-    round: the weights of the input gradient.
-    """
-    parted = w.reshape(groups, len(w) // groups, *w.shape[1:])
-    taps = parted[..., ::-1, ::-1].transpose(0, 2, 3, 4, 1) if flipped else parted.transpose(0, 1, 3, 4, 2)
-    if out.ndim == 4:
-        out[...] = taps.reshape(groups, out.shape[1], out.shape[3], out.shape[2]).transpose(0, 1, 3, 2)
-    else:
-        as_view(out, taps.shape)[...] = taps
-
-
 def bind_window_products(
     conv: Conv, work: Deal[Block], gathered: Deal[Gather], packed: Array, outputs: Deal[Array], rows: int
 ) -> list[list[Steps]]:

@@ -15,7 +15,7 @@ from ....graph.ops.conv import CONV
 from ....graph.ops.conv_pool import CONV_POOL, bias_and_residual
 from ....graph.types import CHANNELS_LAST, TensorType
 from ...planning.machine import this_machine
-from ...planning.registry import kernel
+from ...planning.registry import Way, kernel
 from ...planning.work import Work
 from ...program.emitter import Emitter, Operand
 from ..shared.cut import pieces
@@ -23,9 +23,11 @@ from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop, recheck
 from ..shared.panels import cut_for, multiply_lines, product_of
 from .geometry import Conv
-from .im2col_views import Gather, pack_weights
+from .im2col_views import Gather
 from .numbers import attrs_of, conv_of, convolved
 from .split_channels_views import ChannelShare, bind_channels, bind_partial, bind_share_windows
+from .weights import make_weights, packing, shared_work
+from .weights_views import pack_weights
 
 MOST_PIXELS = 512
 """With more, blocks of pixels keep all threads busy without streaming the weights too often."""
@@ -55,7 +57,12 @@ def _work(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Work:
     return done if workers > 1 else done * 1.5  # nothing is gained by splitting for one
 
 
-@kernel(CONV, CONV_POOL, lowering="split_channels", accepts=_accepts, cost=_work, staged=True)
+def _ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
+    once, _ = shared_work(packing(inputs[1].concrete), threads)
+    return [Way(_work(node, inputs, threads), once=once)]
+
+
+@kernel(CONV, CONV_POOL, lowering="split_channels", accepts=_accepts, ways=_ways, staged=True)
 def split_channels(k: Emitter) -> None:
     """Gather and multiply by channels, add up, bias, activate."""
     recheck(k)
@@ -89,7 +96,8 @@ def _pack(k: Emitter, w: Operand, work: Sequence[Sequence[ChannelShare]], width:
         for (share,) in work:
             shape = 1, outputs // width, math.prod(kernel_) * share.channels, width
             packed.append(k.scratch(shape, w.dtype, "packed"))
-            k.line(f"{k.use(pack_weights)}(1, {w}[:, {share.c0}:{share.c1}], {packed[-1]}, False)")
+            part, done = f"{w}[:, {share.c0}:{share.c1}]", packing((outputs, share.channels, *kernel_))
+            make_weights(k, packed[-1], done, pack_weights, 1, part, packed[-1], False)
     return packed
 
 

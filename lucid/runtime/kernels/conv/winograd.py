@@ -15,12 +15,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
+
 from ....graph.ir import Node
 from ....graph.ops.conv import CONV, ConvAttrs
 from ....graph.ops.conv_pool import CONV_POOL, bias_and_residual
 from ....graph.types import TensorType, is_float
 from ....graph.windows import side_by_side
 from ...planning.machine import this_machine
+from ...planning.phase import Phase
 from ...planning.registry import Way, kernel
 from ...planning.work import NOTHING, Work
 from ...program.emitter import Emitter, Operand
@@ -33,6 +36,8 @@ from .finish_views import bind_biases
 from .numbers import attrs_of, pool_axes
 from .tiles import CANDIDATES, tile_blocks, transform, transform_work
 from .tiles_views import bind_tile_sources
+from .weights import make_weights, shared_work, transforming
+from .weights_views import transform_weights
 from .winograd_views import (
     Destinations,
     TileViews,
@@ -40,7 +45,6 @@ from .winograd_views import (
     bind_destinations,
     bind_tiles,
     buffer_sizes,
-    transform_weights,
 )
 
 
@@ -61,12 +65,17 @@ def blocks(t: Winograd, cut: WinogradCut) -> list[Block]:
 
 
 def pack(k: Emitter, w: Operand, f: Filter, panel: int) -> Operand:
-    """The transformed weights (n * n, panels, channels, outputs of a panel), once for each change of the parameters."""
+    """The transformed weights (n * n, panels, channels, outputs of a panel).
+
+    What is made once is made in double precision.
+    """
     outputs, channels, n = w.shape[0], w.shape[1], f.products
-    kernel = k.use(transforms(f).weights, "weight_transform")
     with k.once(w):
         packed = k.scratch((n * n, outputs // panel, channels, panel), w.dtype, "transformed")
-        k.line(f"{k.use(transform_weights)}({kernel}, {w}, {packed})")
+        one = transforms(f).weights
+        both = np.kron(one, one).astype(np.float64 if packed.phase is Phase.STATE else w.dtype)
+        work = transforming(w.shape, n * n, w.dtype.itemsize)
+        make_weights(k, packed, work, transform_weights, k.use(both, "weight_transform"), w, packed)
     return packed
 
 
@@ -161,6 +170,8 @@ def _work(t: Winograd, work: Sequence[Block], count: int, itemsize: int, threads
 def ways(t: Winograd, itemsize: int, threads: int) -> list[Way]:
     """Ways to cut the work that differ."""
     found: dict[tuple[Block, ...], Way] = {}
+    weights = t.outputs, t.channels, t.filter.taps, t.filter.taps
+    once, _ = shared_work(transforming(weights, t.n**2, itemsize), threads)
     for ranges in {1, threads} if t.outputs % threads == 0 else {1}:
         outputs = t.outputs // ranges
         for tiles in CANDIDATES:
@@ -168,7 +179,7 @@ def ways(t: Winograd, itemsize: int, threads: int) -> list[Way]:
             if work not in found:
                 count = max((s.image_rows for s in work), default=0) * t.right
                 cut = WinogradCut(tiles, ranges, blocking(this_machine(), count, t.channels, outputs, itemsize))
-                found[work] = Way(_work(t, work, count, itemsize, threads), cut)
+                found[work] = Way(_work(t, work, count, itemsize, threads), cut, once)
     return list(found.values())
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple, TypeAlias
 
-import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ....base.arrays import Array
@@ -76,20 +74,6 @@ def buffer_sizes(t: Winograd, work: Sequence[Block]) -> Buffers:
     results = t.n * tile_rows * t.right * max(s.c1 - s.c0 for s in work)
     ping = max(x.by_rows(tile_rows), x.numbers(tile_rows), t.m * results)
     return Buffers(x.slab(work), ping, max(x.gathered(tile_rows), t.n * results))
-
-
-PART = 1 << 15
-"""Transformed weights that are made at a time, in double precision: a quarter of a common second-level cache."""
-
-
-def transform_weights(g: Array, w: Array, out: Array) -> None:
-    """G w G^T for every pair of channels, in double precision, by parts that stay in the cache."""
-    both = np.kron(g, g)
-    _, panels, channels, width = out.shape
-    taps, step = w.reshape(panels, width, channels, math.prod(w.shape[2:])), max(1, PART // (width * len(both)))
-    for panel, c in product(range(panels), range(0, channels, step)):
-        part = taps[panel, :, c : c + step].transpose(2, 1, 0).astype(np.float64)
-        out[:, panel, c : c + step] = (both @ part.reshape(len(part), -1)).reshape(len(both), -1, width)
 
 
 class TileViews(NamedTuple):

@@ -1,0 +1,43 @@
+"""Weights as products read them: made once for each change of the parameters, or at each run where that changes them.
+
+Then workers share it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from ...planning.machine import this_machine
+from ...planning.phase import Phase
+from ...planning.work import FORK, Product, Work, seconds
+from ...program.emitter import Emitter, Operand
+
+
+def shared_work(work: Work, threads: int) -> tuple[Work, int]:
+    """What the busiest worker does where this is shared by as many as pay, and how many these are."""
+    parted = work * (1 / threads) + FORK
+    pays = threads > 1 and seconds(parted, this_machine()) < seconds(work, this_machine())
+    return (parted, threads) if pays else (work, 1)
+
+
+def packing(w: Sequence[int]) -> Work:
+    """To copy weights of this shape to where products read them."""
+    return Work(turned=math.prod(w), calls=3)
+
+
+def transforming(w: Sequence[int], products: int, itemsize: int) -> Work:
+    """To make so many numbers of each kernel."""
+    pairs, taps = math.prod(w[:2]), math.prod(w[2:])
+    product = Product(products, taps, pairs, itemsize, False, True)
+    return packing(w) + Work((product,), far=products * pairs * itemsize)
+
+
+def make_weights(k: Emitter, made: Operand, work: Work, make: Callable[..., None], *arguments: object) -> None:
+    """Let ``make(*arguments, worker, workers)`` make them, for each worker a part."""
+    workers = 1 if made.phase is Phase.STATE else shared_work(work, k.threads)[1]
+    line = f"{k.use(make)}({', '.join(map(str, arguments))}, {{}}, {workers})".format
+    if workers == 1:
+        k.line(line(0))
+    else:
+        k.shared(k.names.fresh(f"{made}_parts"), workers, [line("worker")])

@@ -1,0 +1,61 @@
+"""What weights are made into before anything is multiplied by them, in parts that stay in the cache.
+
+Of several workers each makes some of the parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from math import prod
+
+import numpy as np
+
+from ....base.arrays import Array
+from ...program.views import as_view
+from ..shared.cut import evenly, pieces
+
+PART = 1 << 15
+"""Numbers that are made at a time."""
+NARROW = 64
+"""Outputs whose weights are copied at a time: those of more do not meet in the cache."""
+
+
+def _parts(sizes: tuple[int, ...], most: tuple[int, ...], worker: int, workers: int) -> Iterator[tuple[slice, ...]]:
+    """Ranges along several axes, of at most so many each; those of one of the workers."""
+    cuts = [[slice(*cut) for cut in pieces(size, limit)] for size, limit in zip(sizes, most, strict=True)]
+    first, last = evenly(prod(map(len, cuts)), workers)[worker]
+    for number, part in enumerate(product(*cuts)):
+        if first <= number < last:
+            yield part
+
+
+def pack_weights(groups: int, w: Array, out: Array, flipped: bool, worker: int, workers: int) -> None:
+    """The weight of each group as a matrix (outputs, taps), or as panels (panels, taps, outputs of a panel).
+
+    Taps are ordered as the columns of the window matrix. ``flipped`` exchanges inputs and outputs and turns the kernel
+    round: the weights of the input gradient.
+    """
+    parted = w.reshape(groups, len(w) // groups, *w.shape[1:])
+    taps = parted[..., ::-1, ::-1].transpose(0, 3, 4, 1, 2) if flipped else parted.transpose(0, 3, 4, 2, 1)
+    _, *kernel, channels, outputs = taps.shape
+    width = out.shape[-1] if out.ndim == 4 else outputs
+    source = taps.reshape(groups, *kernel, channels, outputs // width, width).transpose(0, 4, 1, 2, 3, 5)
+    if out.ndim == 4:
+        target = as_view(out, source.shape)
+    else:
+        target = as_view(out, groups, 1, outputs, *kernel, channels).transpose(0, 1, 3, 4, 5, 2)
+    numbers, narrow = prod(kernel), min(width, NARROW)
+    most = PART // max(1, numbers * channels * outputs), 1, PART // (numbers * narrow), narrow
+    for group, panel, run, columns in _parts((*source.shape[:2], channels, width), most, worker, workers):
+        target[group, panel, :, :, run, columns] = source[group, panel, :, :, run, columns]
+
+
+def transform_weights(both: Array, w: Array, out: Array, worker: int, workers: int) -> None:
+    """The transform along both axes of the kernel, for every pair of channels, in the precision of its matrix."""
+    count, panels, channels, width = out.shape
+    taps = w.reshape(panels, width, channels, -1).transpose(0, 3, 2, 1)
+    step = max(1, PART // (width * count))
+    for panel, run in _parts((panels, channels), (1, step), worker, workers):
+        part = np.ascontiguousarray(taps[panel, :, run], both.dtype)
+        np.matmul(both, part.reshape(both.shape[1], -1), out=as_view(out[:, panel, run], count, -1))

@@ -1,0 +1,105 @@
+"""What weights are made into before products read them: in parts of any size, by any number of workers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lucid.graph.ir import Node
+from lucid.graph.opdef import apply
+from lucid.graph.ops.conv import CONV, ConvAttrs
+from lucid.graph.types import CHANNELS_LAST, TensorType, as_dtype
+from lucid.runtime.kernels.conv import weights_views
+from lucid.runtime.kernels.conv.filtering import Filter, transforms
+from lucid.runtime.planning.machine import described
+from lucid.runtime.planning.registry import choices, lowerings
+from lucid.runtime.program.plan import make_plan
+from lucid.runtime.program.printer import generate
+
+from ..machines import USUAL
+from ..op_checks import trace, types_of
+from .test_conv import check, force, fresh_cache  # noqa: F401 - a fixture
+
+PARTS = [1, 300, 1 << 20]
+
+
+def _by_all(make: Any, *arguments: Any, workers: int) -> None:
+    for worker in reversed(range(workers)):
+        make(*arguments, worker, workers)
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("m", [2, 4])
+def test_kernels_are_transformed(m: int, workers: int, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights_views, "PART", part)
+    w = np.random.default_rng(m).standard_normal((12, 5, 3, 3)).astype(np.float32)
+    g = transforms(Filter(m, 3, 1)).weights
+    expected = np.einsum("ai,bj,ocij->aboc", g, g, w).reshape(-1, 3, 4, 5).transpose(0, 1, 3, 2)
+    # in double precision rounded once to single, 6e-8 of values up to about ten
+    for dtype, tolerance in ((np.float64, 1e-6), (np.float32, 4e-6)):
+        out = np.full(((m + 2) ** 2, 3, 5, 4), np.nan, np.float32)
+        _by_all(weights_views.transform_weights, np.kron(g, g).astype(dtype), w, out, workers=workers)
+        np.testing.assert_allclose(out, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize(("groups", "width"), [(1, 12), (1, 4), (3, 4), (3, 2), (1, 0)])
+@pytest.mark.parametrize("flipped", [False, True])
+def test_weights_are_packed(
+    flipped: bool, groups: int, width: int, workers: int, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As panels of so many outputs, or as a matrix where that is 0."""
+    monkeypatch.setattr(weights_views, "PART", part)
+    monkeypatch.setattr(weights_views, "NARROW", 3)
+    rng, each, kernel = np.random.default_rng(part), 12 // groups, (3, 2)
+    w = rng.standard_normal((12, each if flipped else 5, *kernel)).astype(np.float32)
+    parted = w.reshape(groups, each, *w.shape[1:])
+    if flipped:
+        parted = parted[..., ::-1, ::-1].swapaxes(1, 2)
+    taps = parted.transpose(0, 1, 3, 4, 2).reshape(groups, each, -1)
+    expected = taps if width == 0 else taps.reshape(groups, -1, width, taps.shape[-1]).swapaxes(2, 3)
+    out = np.full(expected.shape, np.nan, np.float32)
+    _by_all(weights_views.pack_weights, groups, w, out, flipped, workers=workers)
+    np.testing.assert_array_equal(out, expected)
+
+
+MACHINE = replace(USUAL, fork=0.0)
+
+
+@pytest.mark.parametrize("name", ["im2col", "split_channels", "winograd2", "winograd4"])
+def test_what_changes_is_made_at_each_run_by_all_workers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights_views, "PART", 64)
+    (low,) = (low for low in lowerings(CONV) if low.name == name)
+    rng, attrs = np.random.default_rng(0), ConvAttrs(padding=(1, 1, 1, 1))
+    arrays = [rng.standard_normal(shape).astype(np.float32) for shape in ((2, 6, 5, 7), (8, 6, 3, 3))]
+    with described(MACHINE):
+        force(monkeypatch, CONV, low)
+        check(CONV, attrs, arrays, threads=3)
+        graphs = [trace(lambda *xs: apply(CONV, attrs, *xs), types_of(arrays), fixed) for fixed in ((), (1,))]
+        shared = ["worker, 3)" in generate(make_plan(graph, threads=3)).text for graph in graphs]
+    assert shared == [True, False]
+
+
+def test_it_is_counted() -> None:
+    """A kernel of 3x3 that is transformed at each run pays where there are enough pixels to each."""
+    attrs = ConvAttrs(padding=(1, 1, 1, 1))
+    best = []
+    for size in (4, 8):
+        image, weight = (TensorType(shape, as_dtype("float32")) for shape in ((8, 256, size, size), (256, 256, 3, 3)))
+        types = image.with_order(CHANNELS_LAST), weight
+        with described(MACHINE):
+            once, each = (
+                {(c.lowering.name, c.way.block): c.way for c in choices(Node(CONV, attrs, types[:1]), types, **given)}
+                for given in ({"lasting": True}, {"lasting": False})
+            )  # fmt: skip
+        assert once.keys() == each.keys()
+        for key, way in once.items():
+            assert each[key].seconds == way.seconds + way.before
+            assert (each[key].block, each[key].flops, each[key].before) == (way.block, way.flops, 0)
+        best += [min(ways, key=lambda key: ways[key].seconds)[0] for ways in (once, each)]
+    assert best == ["winograd2", "im2col", "winograd4", "winograd4"]
