@@ -13,7 +13,7 @@
 #   make onnx     run the backend suite of the onnx package; fails where fewer cases pass than tests/suite/table.md says
 #   make mpi      train in several processes: install MPI and run what needs its mpiexec
 #   make plugin   install the package of examples/plugin into an environment of its own, type-check and test it there
-#   make bench    the benchmarks, beside PyTorch, ONNX Runtime and OpenVINO (installs them); writes benchmarks/results/
+#   make bench    the benchmarks, beside PyTorch, ONNX Runtime and OpenVINO (installs them and MPI); writes benchmarks/results/
 #   make clean    remove what the targets made, .venv included
 
 VENV   ?= .venv
@@ -86,13 +86,14 @@ plugin: $(DONE)-dev
 	@cd examples/plugin && { python=$(abspath $(VENV))/plugin/bin/python; \
 	  $$python -m mypy --no-error-summary src tests & $$python -m pytest -q -n auto && wait $$!; }
 
-bench: $(DONE)-bench
+bench: $(DONE)-bench $(DONE)-mpi
 	@$(BIN)/python benchmarks/scale.py --write benchmarks/results/scale.md
 	@$(BIN)/python benchmarks/run.py
 	@$(BIN)/python benchmarks/growth.py
 	@$(BIN)/python benchmarks/costs.py
 	@$(BIN)/python benchmarks/sweep.py
 	@$(BIN)/python benchmarks/training.py --write benchmarks/results/training.md
+	@$(BIN)/python benchmarks/parallel.py --write benchmarks/results/parallel.md
 
 clean:
 	@rm -rf $(VENV) demo-out site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

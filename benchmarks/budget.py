@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import lucid
-from lucid import nn, optim
 from lucid.errors import OptionError
 from memory import forget_peak, peak
-from training import CASES, LR, MOMENTUM, Process, _batch, _ours, timed
+from trained import CASES, batch, compiled, model
+from turns import Process, timed
 
 NETS = ["vgg11", "resnet18", "mobilenet", "transformer"]
 SHARE = 0.7
@@ -33,10 +33,8 @@ def serve(name: str, budget: int | None, threads: int) -> None:
     _warm()
     forget_peak()
     before, case = peak(), CASES[name]
-    model = _ours(case)
-    rule = optim.SGD(model.parameters(), lr=LR, momentum=MOMENTUM)
-    step = lucid.compile_step(model, nn.CrossEntropyLoss(), rule, memory_budget=budget)
-    x, y = _batch(case)
+    step = compiled(model(case), memory_budget=budget)
+    x, y = batch(case)
     try:
         losses = [float(step(x, y)) for _ in range(3)]
     except OptionError as error:
@@ -55,10 +53,9 @@ def serve(name: str, budget: int | None, threads: int) -> None:
 def _warm() -> None:
     """Import and start what any step needs."""
     case = CASES["mlp"]
-    model = _ours(case)
-    step = lucid.compile_step(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=LR))
+    step = compiled(model(case))
     for _ in range(3):
-        step(*_batch(case))
+        step(*batch(case))
 
 
 def started(name: str, budget: int | None, threads: int) -> Process:

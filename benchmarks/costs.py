@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 import lucid
 from peers import CONTESTANTS, LUCID, TORCH_COMPILE
-from report import RESULTS, aligned, markdown, write_text
+from tables import RESULTS, aligned, markdown, write_text
 from timing import describe, machine
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -22,7 +22,8 @@ from cases import Case
 from contest import Result, contest
 from lucid import models, nn
 from peers import TORCH_COMPILE, Contestant, contestants
-from report import OURS, RESULTS, aligned, setup_table, time_table, write_text
+from report import OURS, setup_table, time_table
+from tables import RESULTS, aligned, write_text
 from timing import describe, machine
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)

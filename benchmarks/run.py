@@ -22,7 +22,8 @@ from cases import CASES, Case, select
 from contest import Result, contest
 from lowerings import chosen, forced
 from peers import Contestant, Ready, contestants
-from report import RESULTS, TITLES, aligned, error_table, lowering_table, pool_table, summary, time_table, write
+from report import TITLES, error_table, lowering_table, pool_table, summary, time_table, write
+from tables import RESULTS, aligned
 from timing import copy_bandwidth, describe, machine
 
 

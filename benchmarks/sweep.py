@@ -22,7 +22,7 @@ import lucid
 from lowerings import convolution, run_by, ways
 from lucid import nn
 from lucid.runtime.workers.blas import hold
-from report import RESULTS, aligned, markdown
+from tables import RESULTS, aligned, markdown
 from timing import describe, interleave, machine, paired_ratio
 
 SECONDS = 1.0

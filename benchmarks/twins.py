@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn as tn
 
+import trained
 from lucid import models, nn
 from lucid.models.resnet import BasicBlock, Bottleneck
 
@@ -85,6 +86,16 @@ def twin(module: nn.Module) -> tn.Module:
     made = _convert(module)
     made.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in module.state_dict().items()})
     return made.train(module.training).requires_grad_(False)
+
+
+def trainable(case: trained.Case) -> tn.Module:
+    """A network to train, with the first weights that Lucid's has."""
+    ours = trained.model(case)
+    if not case.of:
+        return twin(ours).requires_grad_(True)
+    made: tn.Module = case.build(tn)
+    made.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in ours.state_dict().items()})
+    return made.train()
 
 
 def calibrate(module: nn.Module, shape: tuple[int, ...]) -> None:
