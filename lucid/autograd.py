@@ -1,19 +1,28 @@
-"""Gradients of tensors that are there already, by PyTorch's names: ``lucid.autograd.grad``."""
+"""Gradients of tensors that are there already, by PyTorch's names: ``lucid.autograd.grad``.
+
+In a model that is traced they become a part of its graph.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy.typing as npt
 
+from .autodiff.reverse import emit_gradients
 from .base.absent import AUTOGRAD, face
-from .base.arrays import Array
 from .base.checks import flag, shown
-from .errors import GradientError, OptionError, TraceError
-from .graph.trace import active_trace, user_location
+from .errors import GradientError, OptionError, ShapeError, TraceError
+from .graph.ir import Value
+from .graph.ops.source import full
+from .graph.trace import Symbol, active_trace, user_location
+from .graph.types import is_float
 from .tensor.history import gradients_of
-from .tensor.tensor import Tensor, as_gradient, seed_of
+from .tensor.tensor import Tensor, as_gradient, differentiable_gradients, seed_of, seed_tensor
+from .tensor.traced import TracedTensor
+
+Weight: TypeAlias = "Tensor | npt.ArrayLike | None"
 
 
 def grad(
@@ -37,7 +46,7 @@ def grad(
     retain_graph
         Makes no difference: gradients may be asked for again as long as the outputs exist.
     create_graph
-        Refused: the gradients have no history; ``lucid.grad(lucid.grad(f))`` is the way to gradients of gradients.
+        Whether the gradients have gradients themselves.
     allow_unused
         Whether the gradient of an input that no output depends on is None, instead of an error.
 
@@ -47,46 +56,98 @@ def grad(
     """
     flag("grad", "retain_graph", bool(retain_graph) if retain_graph is None else retain_graph)
     flag("grad", "allow_unused", allow_unused)
-    if flag("grad", "create_graph", create_graph):
-        raise GradientError("grad: create_graph: gradients have no history; use lucid.grad(lucid.grad(f))")
+    flag("grad", "create_graph", create_graph)
+    ends, wanted = _listed("outputs", outputs), _listed("inputs", inputs)
+    weights = _weights(ends, grad_outputs)
     if active_trace.get() is not None:
-        raise TraceError(
-            f"lucid.autograd.grad() inside a traced function ({user_location()}): call it on the compiled model's "
-            f"result, or use lucid.grad"
-        )
-    ends, wanted = _tensors("outputs", outputs), _tensors("inputs", inputs)
-    found: dict[int, Tensor] = {}
-    for tensor, array, own in gradients_of(_weighted(ends, grad_outputs), list({id(x): x for x in wanted}.values())):
-        gradient = as_gradient(array, own)
-        found[id(tensor)] = found[id(tensor)].add_(gradient) if id(tensor) in found else gradient
-    unused = [i for i, x in enumerate(wanted) if id(x) not in found]
+        found = _of_trace(ends, wanted, weights, create_graph)
+    else:
+        found = _of_history(ends, wanted, weights, create_graph)
+    unused = [i for i, gradient in enumerate(found) if gradient is None]
     if unused and not allow_unused:
         raise GradientError(
             f"grad: no output depends on input {unused[0]}, of type {wanted[unused[0]].type}, as it is now; with "
             f"allow_unused=True its gradient is None"
         )
-    return tuple(found.get(id(x)) for x in wanted)
+    return tuple(found)
 
 
-def _tensors(name: str, given: object) -> list[Tensor]:
-    """Tensors that require a gradient, of which there is at least one."""
+def _of_history(
+    ends: list[Tensor], wanted: list[Tensor], weights: list[Weight], create_graph: bool
+) -> list[Tensor | None]:
+    """Gradients of tensors that have been computed."""
+    for name, tensors in (("outputs", ends), ("inputs", wanted)):
+        for i, x in enumerate(tensors):
+            if not x.requires_grad:
+                raise GradientError(
+                    f"grad: {name}[{i}], of type {x.type}, requires no gradient; x.requires_grad_() before the "
+                    f"computation"
+                )
+    distinct = list({id(x): x for x in wanted}.values())
+    found: dict[int, Tensor] = {}
+    if create_graph:
+        seeded = [(x, seed_tensor("grad", x, weight)) for x, weight in zip(ends, weights, strict=True)]
+        for tensor, gradient in differentiable_gradients(seeded, distinct):
+            found[id(tensor)] = found[id(tensor)] + gradient if id(tensor) in found else gradient
+    else:
+        seeds = [(x, seed_of("grad", x, weight)) for x, weight in zip(ends, weights, strict=True)]
+        for tensor, array, own in gradients_of(seeds, distinct):
+            gradient = as_gradient(array, own)
+            found[id(tensor)] = found[id(tensor)].add_(gradient) if id(tensor) in found else gradient
+    return [found.get(id(x)) for x in wanted]
+
+
+def _of_trace(
+    ends: list[Tensor], wanted: list[Tensor], weights: list[Weight], create_graph: bool
+) -> list[Tensor | None]:
+    """Gradients of values of the graph that is recorded, as values of it."""
+    recorder = active_trace.get()
+    sources = [recorder.lift(x) for x in wanted]
+    for i, (x, source) in enumerate(zip(wanted, sources, strict=True)):
+        if not recorder.is_own(x):
+            raise TraceError(
+                f"grad: inputs[{i}], of type {source.type}, comes from outside the branch or loop in which its "
+                f"gradient is asked for ({user_location()}), where what else depends on it is not known: hand it over "
+                f"as an argument, or use lucid.grad"
+            )
+        if not is_float(source.type.dtype):
+            raise GradientError(f"grad: inputs[{i}], of type {source.type}, has no gradient")
+    seeds = dict[Value, Symbol]()
+    for end, weight in zip(ends, weights, strict=True):
+        y = recorder.lift(end)
+        if not is_float(y.type.dtype):
+            raise GradientError(f"grad: an output of type {y.type} has no gradient")
+        seed = _seed(y, None if weight is None else recorder.lift(weight))
+        seeds[y.value] = seeds[y.value] + seed if y.value in seeds else seed
+    found = emit_gradients(recorder.tracer, seeds, [source.value for source in sources])
+    made = [None if symbol is None else TracedTensor(symbol) for symbol in found]
+    return [gradient if gradient is None or create_graph else gradient.detach() for gradient in made]
+
+
+def _seed(y: Symbol, weight: Symbol | None) -> Symbol:
+    if weight is None:
+        if any(dim != 1 for dim in y.type.shape):
+            raise GradientError(f"grad: give a gradient of shape {y.type.shape}, or reduce to a scalar first")
+        return full(y, 1.0)
+    if weight.type.shape != y.type.shape:
+        raise ShapeError(f"grad: the gradient has shape {weight.type.shape}, the tensor {y.type.shape}")
+    return weight.to(y.type.dtype)
+
+
+def _listed(name: str, given: object) -> list[Tensor]:
+    """Tensors, of which there is at least one."""
     listed = [given] if isinstance(given, Tensor) else given
     if not isinstance(listed, list | tuple) or not listed or not all(isinstance(x, Tensor) for x in listed):
         raise OptionError(f"grad: {name} is a tensor or a list of tensors, got {shown(given)}")
-    for i, x in enumerate(listed):
-        if not x.requires_grad:
-            raise GradientError(
-                f"grad: {name}[{i}], of type {x.type}, requires no gradient; x.requires_grad_() before the computation"
-            )
     return list(listed)
 
 
-def _weighted(outputs: list[Tensor], weights: object) -> list[tuple[Tensor, Array]]:
-    """The outputs, each with what it is weighted by."""
+def _weights(outputs: list[Tensor], weights: object) -> list[Weight]:
+    """By what each of the outputs is weighted."""
     given = weights if isinstance(weights, list | tuple) else [weights] * (len(outputs) if weights is None else 1)
     if len(given) != len(outputs):
         raise OptionError(f"grad: there are {len(outputs)} outputs, and {len(given)} grad_outputs")
-    return [(x, seed_of("grad", x, weight)) for x, weight in zip(outputs, given, strict=True)]
+    return list(given)
 
 
 if not TYPE_CHECKING:  # to the type checker a name that is not here is an error

@@ -39,14 +39,20 @@ def value_and_grad(function: Callable[..., object], argnums: int | tuple[int, ..
         raise OptionError(f"grad: argnums is an int or a tuple of ints, got {shown(argnums)}")
 
     def differentiated(*args: object, **kwargs: object) -> Any:
-        chosen, structure = flatten(tuple(_pick(args, n) for n in numbers))
-        if not chosen:
-            given = shown(_pick(args, numbers[0])) if numbers else "no argument"
+        places = [_place(args, n) for n in numbers]
+        distinct = tuple(dict.fromkeys(places))
+        tensors, structure = flatten(tuple(args[p] for p in distinct))
+        if not tensors:
+            given = shown(args[places[0]]) if places else "no argument"
             raise GradientError(f"grad: gradients are of tensors, got {given}; make it lucid.tensor(...)")
-        value = function(*args, **kwargs)
+        read = active_trace.get().read
+        chosen = [read(x) for x in tensors]  # values of their own: the function may know the same tensors otherwise
+        own = dict(zip(distinct, unflatten(structure, chosen), strict=True))
+        value = function(*(own.get(p, x) for p, x in enumerate(args)), **kwargs)
         if not isinstance(value, Tensor) or value.numel() != 1:
             raise GradientError("grad: the function must return a tensor with one element")
-        gradients = unflatten(structure, _gradients(value, chosen))
+        found = dict(zip(distinct, unflatten(structure, _gradients(value, chosen)), strict=True))
+        gradients = tuple(found[p] for p in places)
         return value, (gradients[0] if isinstance(argnums, int) else gradients)
 
     return compile(differentiated)
@@ -62,10 +68,10 @@ def grad(function: Callable[..., object], argnums: int | tuple[int, ...] = 0) ->
     return gradient
 
 
-def _pick(args: tuple[object, ...], number: int) -> object:
+def _place(args: tuple[object, ...], number: int) -> int:
     if not -len(args) <= number < len(args):
         raise OptionError(f"grad: there is no positional argument {number}; {len(args)} were given")
-    return args[number]
+    return number % len(args)
 
 
 def _gradients(value: Tensor, chosen: list[object]) -> list[Tensor]:

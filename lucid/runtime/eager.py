@@ -91,13 +91,13 @@ def evaluate(graph: Graph, inputs: Sequence[Array], parameters: Mapping[str, Arr
 def evaluate_from(graph: Graph, known: Mapping[Value, Array]) -> list[Array]:
     """Run what the graph's results need beyond the known values; each value is freed after its last use."""
     values = dict(known)
-    needed = _needed(graph, values)
+    names = needed(graph, values)
     uses: dict[Value, int] = dict.fromkeys(graph.results, 1)
-    for name in needed:
+    for name in names:
         for value in graph.inputs_of(name):
             uses[value] = uses.get(value, 0) + 1
     with np.errstate(all="ignore"):
-        for name in needed:
+        for name in names:
             node, feeds = graph.node(name), graph.inputs_of(name)
             call = _call_of(graph, node, feeds)
             for output, array in enumerate(call(*(values[v] for v in feeds))):
@@ -121,11 +121,11 @@ def _call_of(graph: Graph, node: Node, feeds: Sequence[Value]) -> Call:
 def values_read(graph: Graph, known: Mapping[Value, Array]) -> Iterator[tuple[str | None, Value]]:
     """The known values that :func:`evaluate_from` reads, each with the node that does; None where it is a result."""
     yield from ((None, value) for value in graph.results if value in known)
-    for name in _needed(graph, known):
+    for name in needed(graph, known):
         yield from ((name, value) for value in graph.inputs_of(name) if value in known)
 
 
-def _needed(graph: Graph, known: Mapping[Value, Array]) -> list[str]:
+def needed(graph: Graph, known: Mapping[Value, object]) -> list[str]:
     """Nodes to run for the results, in order."""
     found: set[str] = set()
     stack = [value for value in graph.results if value not in known]

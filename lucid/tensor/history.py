@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from sys import getrefcount
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -20,9 +20,9 @@ from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import Attrs, OpDef, TypeAttrs
 from ..graph.ops.call import CALL
 from ..graph.ops.shape import RESHAPE, ShapeAttrs
-from ..graph.ops.source import INPUT
+from ..graph.ops.source import INPUT, ConstantAttrs
 from ..graph.trace import Symbol, Tracer
-from ..graph.types import TensorType
+from ..graph.types import TensorType, is_float
 
 eager = LazyModule("lucid.runtime.eager")
 
@@ -105,9 +105,13 @@ class _Gather(Generic[T]):
     def __init__(self) -> None:
         self.builder = Builder()
         self.known: dict[Value, Array] = {}
+        self.read: dict[Value, T] = {}
+        """Tensors that ops have read, where no record made them or they are copies of what it made."""
         self.stale: set[Value] = set()
         """Values whose memory has been written since they were read or made."""
         self.leaves: list[tuple[T, Value]] = []
+        self.made: dict[Value, tuple[Record, int]] = {}
+        """Which output of which record a value is."""
         self._records: dict[int, str] = {}
         self._ops: dict[str, str] = {}
         """What errors call the nodes of the records."""
@@ -133,7 +137,7 @@ class _Gather(Generic[T]):
         self._records[id(record)] = values[0].node
         self._ops[values[0].node] = "a compiled model" if record.op is CALL else record.op.name
         for value, array in zip(values, record.arrays, strict=True):
-            self.known[value] = array
+            self.known[value], self.made[value] = array, (record, value.output)
             if changes.writes.last(array) > record.made:
                 self.stale.add(value)
 
@@ -153,7 +157,7 @@ class _Gather(Generic[T]):
         if value not in self.stale or self.known[value] is x._array or x.version > version:
             return value
         (copied,) = self.builder.add(Node(RESHAPE, ShapeAttrs(x.type.shape), (x.type,)), (value,), "before")
-        self.known[copied] = x._array
+        self.known[copied], self.read[copied] = x._array, x
         return copied
 
     def end(self, output: T) -> Value:
@@ -191,7 +195,7 @@ class _Gather(Generic[T]):
             node = Node(INPUT, TypeAttrs(type_.shape, type_.dtype), (type_,))
             (value,) = self.builder.add(node, (), "x")
             self._sources[key] = value
-            self.known[value] = x._array
+            self.known[value], self.read[value] = x._array, x
             if x.version != version:
                 self.stale.add(value)
             if x._requires_grad and x.is_leaf:
@@ -217,9 +221,14 @@ class _Gather(Generic[T]):
         return self._ops[names[0]] if names else "the result"
 
 
-@collection_paused()
-def gradients_of(outputs: Sequence[tuple[T, Array]], wanted: Sequence[T] | None = None) -> list[tuple[T, Array, bool]]:
-    """The tensors behind some outputs, their gradients, and whether nobody else has that array.
+Run: TypeAlias = Callable[[OpDef, Attrs, tuple[T, ...]], tuple[T, ...]]
+"""What runs an op now, and remembers it."""
+Made: TypeAlias = Callable[[Array, TensorType, "Record | None", int], T]
+"""What makes a tensor around an array."""
+
+
+class _Asked(Generic[T]):
+    """Gradients that are asked for, as a graph.
 
     Parameters
     ----------
@@ -229,20 +238,80 @@ def gradients_of(outputs: Sequence[tuple[T, Array]], wanted: Sequence[T] | None 
         The tensors to tell of, leaves or not; None for all leaves. Those that are not behind the outputs are left out,
         and a leaf stands there once for each value that it had.
     """
-    gather, ends = _Gather[T](), dict[Value, Array]()
-    for output, seed in outputs:
-        end = gather.end(output)
-        ends[end] = np.asarray(ends[end] + seed) if end in ends else seed
-    tracer, starts = Tracer(gather.builder), dict[Value, Symbol]()
-    for end, seed in ends.items():
-        type_ = gather.builder.type(end)
-        (starts[end],) = tracer.emit(INPUT, TypeAttrs(type_.shape, type_.dtype), name="seed")
-        gather.known[starts[end].value] = seed
-    places = gather.leaves if wanted is None else gather.places(wanted)
-    gradients = emit_gradients(tracer, starts, [value for _, value in places])
-    found = [(tensor, g.value) for (tensor, _), g in zip(places, gradients, strict=True) if g is not None]
-    graph = gather.builder.finish([value for _, value in found])
-    if gather.stale:
-        gather.check(graph)
-    arrays = eager.evaluate_from(graph, gather.known)
-    return [(tensor, *_pop(arrays)) for tensor, _ in reversed(found)]
+
+    def __init__(self, outputs: Sequence[tuple[T, Array]], wanted: Sequence[T] | None) -> None:
+        self.gather = gather = _Gather[T]()
+        ends = [gather.end(output) for output, _ in outputs]
+        tracer, starts = Tracer(gather.builder), dict[Value, Symbol]()
+        self.seeds: list[Value] = []
+        for end, (_, seed) in zip(ends, outputs, strict=True):
+            symbol = tracer.input(gather.builder.type(end), "seed")
+            gather.known[symbol.value] = seed
+            self.seeds.append(symbol.value)
+            starts[end] = starts[end] + symbol if end in starts else symbol
+        places = gather.leaves if wanted is None else gather.places(wanted)
+        gradients = emit_gradients(tracer, starts, [value for _, value in places])
+        found = [(tensor, g.value) for (tensor, _), g in zip(places, gradients, strict=True) if g is not None]
+        self.tensors = [tensor for tensor, _ in found]
+        self.graph = gather.builder.finish([value for _, value in found])
+        if gather.stale:
+            gather.check(self.graph)
+
+
+@collection_paused()
+def gradients_of(outputs: Sequence[tuple[T, Array]], wanted: Sequence[T] | None = None) -> list[tuple[T, Array, bool]]:
+    """The tensors behind some outputs, their gradients, and whether nobody else has that array; see :class:`_Asked`."""
+    asked = _Asked(outputs, wanted)
+    arrays = eager.evaluate_from(asked.graph, asked.gather.known)
+    return [(tensor, *_pop(arrays)) for tensor in reversed(asked.tensors)]
+
+
+@collection_paused()
+def gradients_with_history(
+    outputs: Sequence[tuple[T, T]],
+    wanted: Sequence[T] | None,
+    run: Run[T],
+    made: Made[T],
+) -> list[tuple[T, T]]:
+    """The same as tensors that have gradients themselves.
+
+    Parameters
+    ----------
+    outputs, wanted
+        As of :func:`gradients_of`, but for the weights, which are tensors.
+    run
+        Runs an op, and remembers it.
+    made
+        A tensor of a type around an array, which an output of a record gave if there is one.
+    """
+    asked = _Asked([(output, seed._array) for output, seed in outputs], wanted)
+    gather, graph = asked.gather, asked.graph
+    known: dict[Value, T] = {}
+    for value, (record, output) in gather.made.items():
+        type_ = record.types[output]
+        known[value] = made(gather.known[value], type_, record if is_float(type_.dtype) else None, output)
+    known |= gather.read | dict(zip(asked.seeds, [seed for _, seed in outputs], strict=True))
+    return list(zip(asked.tensors, _replayed(graph, known, run, made), strict=True))
+
+
+def _replayed(
+    graph: Graph,
+    known: Mapping[Value, T],
+    run: Run[T],
+    made: Made[T],
+) -> list[T]:
+    """The graph's results, computed from the known values op by op."""
+    values = dict(known)
+    for name in eager.needed(graph, known):
+        node = graph.node(name)
+        if node.op is CALL:
+            raise GradientError(
+                "create_graph: what a compiled model gives has no second gradient; ask for it in the model that is "
+                "compiled, where lucid.autograd.grad and lucid.grad are recorded too, or call the model itself"
+            )
+        if isinstance(node.attrs, ConstantAttrs):
+            outputs: tuple[T, ...] = (made(node.attrs.value.array, node.outputs[0], None, 0),)
+        else:
+            outputs = run(node.op, node.attrs, tuple([values[value] for value in graph.inputs_of(name)]))
+        values |= {Value(name, i): output for i, output in enumerate(outputs)}
+    return [values[value] for value in graph.results]

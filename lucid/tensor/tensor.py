@@ -24,10 +24,11 @@ from ..graph.public import as_array, set_eager_world
 from ..graph.region import Recorded
 from ..graph.trace import active_trace, user_location
 from ..graph.types import DType, TensorType, as_dtype, is_float, order_of
+from .grad_mode import enable_grad
 from .grad_mode import is_grad_enabled as is_grad_enabled
 from .grad_mode import no_grad as no_grad
 from .history import Record as Record
-from .history import gradients_of
+from .history import gradients_of, gradients_with_history
 from .inplace import InPlace, check_result, refuse_leaf
 from .numpy_protocol import NumPyProtocol
 from .printing import format_array
@@ -305,17 +306,20 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         retain_graph
             Makes no difference: ``backward`` may be called again as long as the tensor exists.
         create_graph
-            Refused: the gradients have no history.
+            Whether the gradients have gradients themselves. A leaf and its ``.grad`` then hold each other until one
+            of them is cleared.
         inputs
             The leaves whose ``.grad`` alone is added to; None for all.
         """
         flag("backward", "retain_graph", bool(retain_graph) if retain_graph is None else retain_graph)
-        if flag("backward", "create_graph", create_graph):
-            raise GradientError("backward: create_graph: gradients have no history; use lucid.grad(lucid.grad(f))")
         if not self._requires_grad:
             raise GradientError("backward: this tensor does not depend on any tensor that requires a gradient")
-        seed = seed_of("backward", self, gradient)
-        for leaf, array, own in gradients_of([(self, seed)], None if inputs is None else _leaves(inputs)):
+        wanted = None if inputs is None else _leaves(inputs)
+        if flag("backward", "create_graph", create_graph):
+            for leaf, found in differentiable_gradients([(self, seed_tensor("backward", self, gradient))], wanted):
+                leaf._grad = found if leaf._grad is None else leaf._grad + found
+            return
+        for leaf, array, own in gradients_of([(self, seed_of("backward", self, gradient))], wanted):
             _accumulate(leaf, array, own)
 
     def clear_grad(self, keep: bool) -> None:
@@ -412,6 +416,21 @@ def seed_of(name: str, tensor: Tensor, gradient: Tensor | npt.ArrayLike | None) 
     if array.shape != tensor._array.shape:
         raise ShapeError(f"{name}: the gradient has shape {array.shape}, the tensor {tensor._array.shape}")
     return array.astype(tensor._array.dtype, copy=False)
+
+
+def seed_tensor(name: str, tensor: Tensor, gradient: Tensor | npt.ArrayLike | None) -> Tensor:
+    """As :func:`seed_of`, with the history that the weight has."""
+    array = seed_of(name, tensor, gradient)
+    return gradient.to(tensor.dtype) if isinstance(gradient, Tensor) else Tensor.wrap(array)
+
+
+def differentiable_gradients(
+    outputs: Sequence[tuple[Tensor, Tensor]], wanted: Sequence[Tensor] | None
+) -> list[tuple[Tensor, Tensor]]:
+    """The tensors behind some outputs with their gradients, which have gradients themselves and are nobody else's."""
+    with enable_grad():
+        found = gradients_with_history(outputs, wanted, run_op, Tensor.made)
+        return [(tensor, gradient.clone()) for tensor, gradient in found]
 
 
 def _leaves(inputs: object) -> list[Tensor]:

@@ -7,9 +7,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..errors import ShapeError, TraceError
+from ..errors import GradientError, ShapeError, TraceError
 from ..graph.opdef import Attrs, OpDef
 from ..graph.ops.shape import STOP_GRADIENT
+from ..graph.ops.source import INPUT
 from ..graph.trace import Symbol, TracedDim, active_trace, user_location
 from ..graph.types import TensorType, is_float
 from .grad_mode import is_grad_enabled
@@ -87,10 +88,16 @@ class TracedTensor(Tensor):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        raise TraceError(
-            f"a tensor is told to require a gradient while the model is traced ({user_location()}): tell the argument "
-            f"or parameter before the call, or use lucid.grad"
-        )
+        if not self.live():
+            raise self.left()
+        given = self.shared and self.symbol.tracer.builder.dag.nodes[self.symbol.value.node]["node"].op is INPUT
+        if value is not True or given:
+            raise TraceError(
+                f"whether an argument requires a gradient is changed while the model is traced ({user_location()}), "
+                f"which its caller would see: tell it before the call, or write x = x.detach().requires_grad_()"
+            )
+        if not is_float(self.type.dtype):
+            raise GradientError(f"only floating-point tensors have gradients; this one is {self.type}")
 
     def live(self) -> bool:
         """Whether the trace it belongs to is under way in this thread."""
@@ -118,7 +125,7 @@ class TracedTensor(Tensor):
     def clone(self) -> Any:
         if not self.live():
             raise self.left()
-        return TracedTensor(active_trace.get().lift(self)) if is_grad_enabled() else self.detach()
+        return active_trace.get().read(self) if is_grad_enabled() else self.detach()
 
     def __copy__(self) -> Any:
         return self.clone()
@@ -176,7 +183,7 @@ class TracedTensor(Tensor):
             raise self.left()
         raise TraceError(
             f"backward() inside a traced function ({user_location()}): call it on the compiled model's result, "
-            f"or use lucid.grad"
+            f"or use lucid.autograd.grad"
         )
 
     def __repr__(self) -> str:

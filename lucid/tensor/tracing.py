@@ -21,7 +21,7 @@ from ..graph.assume import Assumption, assuming
 from ..graph.builder import Builder
 from ..graph.ir import Graph
 from ..graph.opdef import Attrs, ConstArray, OpDef
-from ..graph.ops.shape import STOP_GRADIENT
+from ..graph.ops.shape import RESHAPE, STOP_GRADIENT, ShapeAttrs
 from ..graph.ops.source import CONSTANT, PARAMETER, ConstantAttrs, ParameterAttrs
 from ..graph.region import Recorded
 from ..graph.trace import Symbol, Tracer, active_trace, united, user_location
@@ -198,6 +198,10 @@ class Recorder:
             tracer = tracer.outer
         return tracer is not None
 
+    def is_own(self, x: Tensor) -> bool:
+        """Whether all that depends on a tensor is in the graph or region that is recorded."""
+        return self.tracer is self._root or (isinstance(x, TracedTensor) and x.symbol.tracer is self.tracer)
+
     def refuse_within(self, symbol: Symbol | None, name: str) -> None:
         """Raise where a branch or a loop changes something from outside it."""
         if self.tracer is not self._root and (symbol is None or symbol.tracer is not self.tracer):
@@ -240,8 +244,9 @@ class Recorder:
         return self.tracer.own(self._lifted[id(x)][1])
 
     def read(self, x: Tensor) -> TracedTensor:
-        """The content of a tensor of the model's state, as it is at this point of the run."""
-        return TracedTensor(self.lift(x))
+        """What a tensor holds at this point of the run, as a value of its own: gradients of the two may differ."""
+        y = self.lift(x)
+        return TracedTensor(self.tracer.emit(RESHAPE, ShapeAttrs(y.type.shape), (y,))[0])
 
     def alias(self, x: Tensor, base: Tensor) -> None:
         """Note that ``x``, made while tracing, shares the memory of ``base``, from before."""

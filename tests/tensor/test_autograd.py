@@ -9,7 +9,7 @@ import pytest
 
 import lucid
 from lucid.autograd import grad
-from lucid.errors import GradientError, OptionError, ShapeError, TraceError
+from lucid.errors import GradientError, OptionError, ShapeError
 
 
 def leaf(*values: float) -> lucid.Tensor:
@@ -90,8 +90,6 @@ def test_compiled_models_and_gradients_of_their_arguments() -> None:
 def test_what_is_refused() -> None:
     x = leaf()
     y = x * 2
-    with pytest.raises(GradientError, match=r"lucid\.grad\(lucid\.grad"):
-        grad(y.sum(), x, create_graph=True)
     with pytest.raises(GradientError, match="give a gradient of shape"):
         grad(y, x)
     with pytest.raises(ShapeError, match="grad: the gradient has shape"):
@@ -105,5 +103,3 @@ def test_what_is_refused() -> None:
     for wrong in (3, [], "x", [x, None]):
         with pytest.raises(OptionError, match="inputs is a tensor or a list of tensors"):
             grad(y.sum(), wrong)  # type: ignore[arg-type]
-    with pytest.raises(TraceError, match=r"use lucid\.grad"):
-        lucid.compile(lambda v: grad((v * v).sum(), v)[0])(x)
