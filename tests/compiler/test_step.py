@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import signal
 import subprocess
 import sys
 import threading
-import tracemalloc
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -122,6 +120,12 @@ def alike(a: nn.Module, b: nn.Module, within: float = 2e-6) -> None:
     mine, other = a.state_dict(), b.state_dict()
     for name, value in mine.items():
         np.testing.assert_allclose(value.numpy(), other[name].numpy(), rtol=0, atol=within, err_msg=name)
+
+
+def snapshot(model: nn.Module, optimizer: optim.Optimizer) -> list[Any]:
+    slots = optimizer.state_dict()["state"]
+    found = [value.numpy().copy() for value in model.state_dict().values()]
+    return found + [x.copy() for number in sorted(slots) for x in slots[number].values()]
 
 
 ROWS = [("mlp", rule) for rule in RULES] + [(net, rule) for net in list(NETS)[1:] for rule in ("momentum", "nadam")]
@@ -358,28 +362,6 @@ def test_workers_see_what_was_updated() -> None:
     alike(model, other, 1e-4)
 
 
-# ---------------------------------------------------------------- memory
-
-
-def test_nothing_is_allocated_for_a_step() -> None:
-    model = nn.Sequential(nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 5))
-    step = lucid.compile_step(model, LOSS, RULES["adam"](model.parameters()))
-    x, y = batches(1, (256, 64))[0]
-    for _ in range(3):
-        step(x, y)
-    tracemalloc.start()
-    try:
-        step(x, y)
-        before = tracemalloc.get_traced_memory()[0]
-        tracemalloc.reset_peak()
-        for _ in range(5):
-            step(x, y)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak - before < 125_000, "a weight has 131,072 bytes; NumPy takes what it reads at a time"
-
-
 def test_a_long_program_does_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Very long ones keep what they bind in globals."""
     x, y = np.ones((4, 8), np.float32), np.zeros(4, np.int64)
@@ -391,78 +373,6 @@ def test_a_long_program_does_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         step = lucid.compile_step(model, LOSS, RULES["adam"](model.parameters()))
         found.append([float(step(x, y)) for _ in range(3)])
     assert found[0] == found[1]
-
-
-# ---------------------------------------------------------------- whole or not at all
-
-
-def _snapshot(model: nn.Module, optimizer: optim.Optimizer) -> list[Any]:
-    slots = optimizer.state_dict()["state"]
-    found = [value.numpy().copy() for value in model.state_dict().values()]
-    return found + [x.copy() for number in sorted(slots) for x in slots[number].values()]
-
-
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")
-def test_a_handler_that_raises_ends_a_step_before_or_after_it_never_within() -> None:
-    """At any moment of a hundred steps; the state is always that after as many whole steps as have been counted."""
-    build, shape = NETS["lenet"]
-    model, optimizer, other, same = twins(lambda: build().eval(), RULES["adam"])
-    x, y = batches(1, shape)[0]
-    step, reference = lucid.compile_step(other, LOSS, same), lucid.compile_step(model, LOSS, optimizer)
-    step(x, y)
-    states = [_snapshot(other, same)]
-    for _ in range(60):
-        reference(x, y)
-        states.append(_snapshot(model, optimizer))
-    states.pop(0)
-
-    class AlarmError(Exception):
-        pass
-
-    def ring(number: int, frame: object) -> None:
-        raise AlarmError
-
-    rng, raised = np.random.default_rng(0), 0
-    before = signal.signal(signal.SIGALRM, ring)
-    try:
-        for _ in range(50):
-            try:
-                signal.setitimer(signal.ITIMER_REAL, float(rng.uniform(1e-5, 2e-3)))
-                step(x, y)
-                signal.setitimer(signal.ITIMER_REAL, 0)
-            except AlarmError:
-                raised += 1
-            assert signal.getsignal(signal.SIGALRM) is ring
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    now = _snapshot(other, same)
-    count = int(same.state_dict()["state"][0]["step"])
-    assert raised > 0
-    assert all(np.array_equal(a, b) for a, b in zip(now, states[count - 1], strict=True))
-
-
-@pytest.mark.usefixtures("ctrl_c")
-def test_ctrl_c_while_parameters_are_written_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = mlp()
-    optimizer = RULES["momentum"](model.parameters())
-    step = lucid.compile_step(model, LOSS, optimizer, accumulate=2)
-    x, y = batches(1)[0]
-    step(x, y)
-    step(x, y)
-    assert step._ran is not None
-    whole = step._ran.program.whole
-    assert whole is not None
-    done = whole._done
-    monkeypatch.setattr(whole, "_done", lambda: (signal.raise_signal(signal.SIGINT), done()))
-    step(x, y)  # of another form
-    with pytest.raises(KeyboardInterrupt):
-        step(x, y)
-    monkeypatch.undo()
-    assert {int(slots["step"]) for slots in optimizer.state_dict()["state"].values()} == {2}
-    step(x, y)
-    step(x, y)
-    assert {int(slots["step"]) for slots in optimizer.state_dict()["state"].values()} == {3}
 
 
 def test_threads_may_step_at_the_same_time() -> None:
@@ -537,10 +447,10 @@ def test_labels_out_of_range_change_nothing() -> None:
     step = lucid.compile_step(model, LOSS, optimizer)
     x, y = batches(1)[0]
     step(x, y)
-    before = _snapshot(model, optimizer)
+    before = snapshot(model, optimizer)
     with pytest.raises(ExecutionError, match="gather_elements"):
         step(x, y + 5)
-    assert all(np.array_equal(a, b) for a, b in zip(before, _snapshot(model, optimizer), strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(before, snapshot(model, optimizer), strict=True))
     step(x, y)
 
 
@@ -617,9 +527,9 @@ def test_to_look_at_a_step_is_not_to_train() -> None:
     step = lucid.compile_step(model, LOSS, optimizer, verify=True)
     x, y = batches(1)[0]
     step(x, y)
-    before = _snapshot(model, optimizer)
+    before = snapshot(model, optimizer)
     step.profile(x, y, repeat=2)
     step.values(x, y)
     assert "MatMul" in step.explain()
     assert "with whole:" in step.source
-    assert all(np.array_equal(a, b) for a, b in zip(before, _snapshot(model, optimizer), strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(before, snapshot(model, optimizer), strict=True))

@@ -92,18 +92,18 @@ class Emission:
         self.steps.append(
             written(
                 task.name, task.node, task.choice, self.names, ins, outs,
-                threads=1 if schedule.last and task.name in schedule.last else schedule.threads,
-                exact=schedule.exact, lasting=schedule.lasting, stage=task.choice.lowering.staged,
+                threads=schedule.threads, exact=schedule.exact, lasting=schedule.lasting,
+                stage=task.choice.lowering.staged, here=task.name in (schedule.last or ()),
             )
         )  # fmt: skip
 
 
 def written(
     name: str, node: Node, choice: Choice, names: Names, ins: Sequence[Operand], outs: Sequence[Operand | None], *,
-    threads: int = 1, exact: bool = False, lasting: bool = True, stage: bool = False,
+    threads: int = 1, exact: bool = False, lasting: bool = True, stage: bool = False, here: bool = False,
 ) -> Step:  # fmt: skip
     """What the kernel of a node writes for these operands; ``stage`` gives it copies of the caller's arrays."""
-    k = Emitter(node, name, names, ins, outs, threads, choice.way.block, exact, lasting)
+    k = Emitter(node, name, names, ins, outs, threads, choice.way.block, exact, lasting, here)
     if stage:
         k.stage()
     choice.lowering.emit(k)

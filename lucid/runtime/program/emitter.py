@@ -117,6 +117,8 @@ class Emitter(Generic[E]):
         Whether sums are to be rounded as BLAS rounds those of a whole product.
     lasting
         Whether parameters stay as they are for many runs.
+    here
+        Whether it writes over what it reads, so that none of it may be done twice: threads alone share it.
     workers
         Over how many the work is shared.
     code
@@ -140,6 +142,7 @@ class Emitter(Generic[E]):
         way: Any = None,
         exact: bool = False,
         lasting: bool = True,
+        here: bool = False,
     ) -> None:
         check_attrs(node.op, node.attrs)
         self.node = node
@@ -152,6 +155,7 @@ class Emitter(Generic[E]):
         self.way = way
         self.exact = exact
         self.lasting = lasting
+        self.here = here
         self.workers = 1
         self.code = Code()
         self.buffers: list[Operand] = []
@@ -227,12 +231,15 @@ class Emitter(Generic[E]):
     def shared(self, function: str, workers: int, body: Sequence[str]) -> None:
         """A function of ``worker`` that each of so many workers calls at the same time.
 
-        Where what it reads has one address for all runs, workers may be processes.
+        Where what it reads has one address for all runs, workers may be processes, unless it is done :attr:`here`.
         """
         lines = "\n".join([f"def {function}(worker):", *(f"    {line}" for text in body for line in text.splitlines())])
         defined = Statement.of(lines, Phase.ARENA, function, workers=workers)
         if self._once or not self.volatile.isdisjoint(defined.names):
             self._compute(f"{lines}\n{self.use(parallel)}({function}, {workers})", function, workers=workers)
+        elif self.here:
+            self.code.bind.append(defined)
+            self.line(f"here({function}, {workers})")
         else:
             self.code.bind.append(defined)
             self.line(f"share({len(self.names.regions)})")

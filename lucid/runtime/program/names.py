@@ -14,7 +14,7 @@ from .statement import marked
 RESERVED = (
     "np", "parameters", "kept", "packed", "workspace", "stale",
     "program", "prepare", "arena", "sharing", "bind", "share", "worker", "run",
-    "whole", "results",
+    "whole", "results", "here",
     "added", "call", "edge", "entry", "group", "matrix", "mine", "own", "part", "target", "value",
 )  # fmt: skip
 """Names that the program's frame, or an expression that a kernel writes, gives a meaning."""

@@ -88,6 +88,11 @@ class Plan:
     recomputed: tuple[Recomputed, ...] = ()
 
     @property
+    def final(self) -> list[Step]:
+        """The steps that run when all results are there."""
+        return self.steps[len(self.steps) - self.last :]
+
+    @property
     def packed_bytes(self) -> int:
         """Bytes of what is kept of parameters."""
         return sum(packing.nbytes for packing in self.packings.all)

@@ -7,7 +7,7 @@ The source reads from outside to inside as things change less and less rarely::
         def bind(arena, sharing):    # once for each run that goes on at the same time
             def blocks(worker): ...   # the share of one worker in a node
             def run(x): ...       # every time; share(i) has all workers call the i-th function;
-                                  # what it does "with whole" writes over parameters
+                                  # what it does "with whole" writes over parameters; here(f, n) has threads call f
             return run, ((blocks, 2),)
         return prepare, bind
 
@@ -249,6 +249,8 @@ class _Writer:
             if marks.parts is not None:
                 out.watch = self.noted
         self.own = plan.names.use(apart) if len(plan.steps) > CLOSURE_LIMIT else None
+        self.here = any(step.workers > 1 for step in plan.final)
+        """Whether threads share what writes over parameters."""
         self._early: dict[Operand, str] = {}
         """Copies of values that are written over before they are read."""
 
@@ -295,13 +297,15 @@ class _Writer:
         out.assigned = [name for name in out.assigned if name not in functions]
         if plan.names.regions:
             out.assign("share", "sharing.share")
+        if self.here:
+            out.assign("here", "sharing.here")
         out.function(f"def run({', '.join(map(str, plan.inputs))}):", self.run)
         regions = "".join(f"({function}, {workers}), " for function, workers in plan.names.regions)
         out.write(f"return run, ({regions})")
 
     def run(self) -> None:
         names = self.plan.names
-        if names.regions or any(thing is parallel for thing in names.namespace.values()):
+        if names.regions or self.here or any(thing is parallel for thing in names.namespace.values()):
             self.out.define("with sharing:", self.compute)
         else:
             self.compute()
@@ -321,7 +325,7 @@ class _Writer:
             self.out.write(f"return {results}")
             return
         self._early = {}
-        late = {y for step in plan.steps[len(plan.steps) - plan.last :] for y in step.outs}
+        late = {y for step in plan.final for y in step.outs}
         for parameter, value in plan.updates:
             if value not in late and value.root in plan.parameters.values():  # it may be written over meanwhile
                 self._early[parameter] = plan.names.fresh(f"{value.name}_early")
@@ -331,7 +335,7 @@ class _Writer:
     def write_over(self) -> None:
         """What writes over parameters."""
         plan = self.plan
-        self.steps(plan.steps[len(plan.steps) - plan.last :])
+        self.steps(plan.final)
         for parameter, value in plan.updates or ():
             self.out.write(f"{parameter}[...] = {self._early.get(parameter, value)}")
 

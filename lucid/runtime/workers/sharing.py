@@ -50,6 +50,7 @@ class Sharing:
         self._processes: WorkerProcesses | None = None
         self._turn: Turn | None = None
         self._threads = True
+        self._cores = True
 
     def bind(self, bind: Callable[[Any, Sharing], tuple[Run, Sequence[Region]]], arena: object) -> Run:
         """The program, bound to the arena and this sharing."""
@@ -78,6 +79,7 @@ class Sharing:
         self._last = perf_counter()
         self._spent += self._last - self._began
         turn, self._turn = self._turn, None
+        self._cores = turn is not None or (self._threads and not self.alone)
         if turn is not None and self._processes is not None:
             self._processes.end(turn, kind is not None)
 
@@ -90,6 +92,17 @@ class Sharing:
         elif turn is not None and self._processes is not None:
             self._processes.rest(turn, partial(parallel, function, count))
         elif self._threads and not self.alone:
+            parallel(function, count)
+        else:
+            for worker in range(count):
+                function(worker)
+
+    def here(self, function: Callable[[int], object], count: int) -> None:
+        """Run what may not be done twice, after the run: in this process alone, as a worker's part may be.
+
+        Threads wait for one another however long it takes, so they share it only where there was a core for a worker.
+        """
+        if self._cores:
             parallel(function, count)
         else:
             for worker in range(count):

@@ -25,6 +25,9 @@ from .program import Program
 BLOCK_BYTES = 1 << 17
 """Bytes of one operand's block: a handful of them fit into a core's own cache."""
 
+THREAD_BYTES = 1 << 19
+"""The same where threads share the blocks, which meet at the interpreter's lock between any two calls."""
+
 
 def memory_of(x: Operand) -> tuple[int, ...]:
     """The axes in their order in memory."""
@@ -115,7 +118,7 @@ class Grid:
     partials: list[Partial]
 
     @classmethod
-    def of(cls, k: Emitter, like: Operand, made: Mapping[int, Operand], totals: Sequence[Total]) -> Grid:
+    def of(cls, k: Emitter, like: Operand, made: Mapping[int, Operand], totals: Sequence[Total], threads: int) -> Grid:
         """For operands that lie like this one, or may be broadcast to it."""
         memory = memory_of(like)
         sizes = [like.shape[axis] for axis in memory]
@@ -130,7 +133,7 @@ class Grid:
             else:
                 groups.append([i])
         shape = tuple(math.prod(sizes[i] for i in g) for g in groups)
-        axis, step = _cut(shape, like.dtype.itemsize)
+        axis, step = _cut(shape, like.dtype.itemsize, threads if k.here else 1)
         ins = []
         for x, p in zip(k.ins, padded, strict=True):
             seen = tuple(math.prod(p[memory[i]] for i in g) for g in groups)
@@ -259,12 +262,14 @@ def _scalar(k: Emitter, x: Operand) -> Operand:
     return x if x.type.rank == 0 else k.target(x, (), "scalar")
 
 
-def _cut(shape: tuple[int, ...], itemsize: int) -> tuple[int, int]:
-    """The axis that blocks are ranges of, and their length."""
-    wanted = max(1, BLOCK_BYTES // itemsize)
+def _cut(shape: tuple[int, ...], itemsize: int, threads: int) -> tuple[int, int]:
+    """The axis that blocks are ranges of, and their length; larger ones, as many for each, for threads."""
+    wanted = max(1, (BLOCK_BYTES if threads == 1 else THREAD_BYTES) // itemsize)
     inner = 1
     for axis in range(len(shape) - 1, -1, -1):
         if inner * shape[axis] > wanted or axis == 0:
-            return axis, min(shape[axis], max(1, wanted // inner))
+            most = min(shape[axis], max(1, wanted // inner))
+            blocks = -(-shape[axis] // (most * threads)) * threads
+            return axis, most if threads == 1 else -(-shape[axis] // blocks)
         inner *= shape[axis]
     return 0, 1

@@ -18,7 +18,10 @@ from .grid import Grid, Total, alike
 from .program import Program
 
 THREAD_WORK = 1 << 20
-"""Element operations below which sharing the work over threads costs more than it gives."""
+"""Element operations below which sharing the work costs more than it gives."""
+
+HERE_WORK = 1 << 22
+"""The same where threads alone may share it: to wake one, and to meet at the interpreter's lock, takes long."""
 
 
 @kernel(FUSED_ELEMENTWISE)
@@ -28,7 +31,8 @@ def fused(k: Emitter[FusedAttrs]) -> None:
     if y.phase is Phase.STATE or y.type.nbytes <= 2 * blocks.BLOCK_BYTES or not all(alike(x, y) for x in k.ins):
         k.take(Program(k, k.ins, made, y).statements)
     else:
-        _run(k, Grid.of(k, y, made, ()), y, steps)
+        threads = _threads(k, y, steps)
+        _run(k, Grid.of(k, y, made, (), threads), y, threads)
 
 
 @kernel(FUSED_LOOP)
@@ -41,7 +45,8 @@ def fused_loop(k: Emitter[LoopAttrs]) -> None:
     if k.exact or not fits or 0 in like.shape:
         _whole(k, made, like, totals)
     else:
-        _run(k, Grid.of(k, like, made, totals), like, len(k.attrs.program) + len(totals))
+        threads = _threads(k, like, len(k.attrs.program) + len(totals))
+        _run(k, Grid.of(k, like, made, totals, threads), like, threads)
 
 
 def _like(k: Emitter[LoopAttrs], made: Sequence[Operand]) -> Operand:
@@ -65,11 +70,16 @@ def _whole(k: Emitter, made: dict[int, Operand], like: Operand, totals: Sequence
     k.take(Program(k, k.ins, made, like, add_up).statements)
 
 
-def _run(k: Emitter, grid: Grid, like: Operand, steps: int) -> None:
+def _threads(k: Emitter, like: Operand, steps: int) -> int:
+    """How many share so many steps over what lies like this operand."""
+    return k.threads if steps * math.prod(like.shape) >= (HERE_WORK if k.here else THREAD_WORK) else 1
+
+
+def _run(k: Emitter, grid: Grid, like: Operand, threads: int) -> None:
     if grid.single:
         k.take(grid.at_once(k, like))
     else:
-        _share(k, grid, k.threads if steps * math.prod(grid.shape) >= THREAD_WORK else 1)
+        _share(k, grid, threads)
     grid.finish(k)
 
 

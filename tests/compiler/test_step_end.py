@@ -1,0 +1,170 @@
+"""The end of a step: what it allocates, who writes over parameters, and that this is done whole or not at all."""
+
+from __future__ import annotations
+
+import signal
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import nn
+from lucid.optim.lr_scheduler import StepLR
+from lucid.runtime.kernels.fused import grid, kernels
+
+from .test_step import LOSS, NETS, RULES, alike, batches, mlp, snapshot, twins
+
+# ---------------------------------------------------------------- memory
+
+WAYS: dict[str, dict[str, Any]] = {
+    "plain, by a schedule": {},
+    "clipped": {"clip_norm": 1e-3},
+    "added up": {"accumulate": 2},
+}
+
+
+@contextmanager
+def _allocates_less(than: int) -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < than
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_nothing_is_allocated_for_a_step(rule: str) -> None:
+    """No array as large as a weight, that is; NumPy takes what it casts, and Lucid what it looks through, at a time."""
+    x, y = batches(1, (8, 1024))[0]
+    ways: list[dict[str, Any]] = [{}, {"clip_norm": 1e-3}, {"accumulate": 2}]
+    for options in ways:
+        model = nn.Linear(1024, 256, bias=False)
+        optimizer = RULES[rule](model.parameters())
+        step, schedule = lucid.compile_step(model, LOSS, optimizer, **options), StepLR(optimizer, 1, 0.9)
+        for _ in range(4):
+            step(x, y)
+            schedule.step()
+        with _allocates_less(than=model.weight.numpy().nbytes // 4):
+            for _ in range(4):
+                step(x, y)
+                schedule.step()
+
+
+# ---------------------------------------------------------------- who writes
+
+
+@pytest.fixture
+def shared_by_threads(monkeypatch: pytest.MonkeyPatch, without_workers: None) -> Iterator[None]:
+    """Small updates too are shared by two threads, in several blocks each."""
+    threads = lucid.get_num_threads()
+    lucid.set_num_threads(2, processes=False)
+    monkeypatch.setattr(kernels, "HERE_WORK", 1)
+    monkeypatch.setattr(grid, "BLOCK_BYTES", 1 << 7)
+    monkeypatch.setattr(grid, "THREAD_BYTES", 1 << 9)
+    yield
+    lucid.set_num_threads(threads, processes=False)
+
+
+@pytest.mark.usefixtures("shared_by_threads")
+def test_threads_share_what_writes_over_parameters() -> None:
+    def wide() -> nn.Module:
+        return nn.Sequential(nn.Linear(8, 100), nn.ReLU(), nn.Linear(100, 5))
+
+    model, optimizer, other, same = twins(wide, RULES["adam"])
+    alone, step = lucid.compile_step(model, LOSS, optimizer, threads=1), lucid.compile_step(other, LOSS, same)
+    for x, y in batches(5):
+        alone(x, y)
+        step(x, y)
+    end = step.source[step.source.index("with whole:") :]
+    assert "here(" in end
+    assert "here(" not in alone.source
+    alike(model, other, 0)
+
+
+def test_a_process_has_no_share_in_what_writes_over_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker's part may be done again, by the caller; what is written over cannot be made again."""
+    monkeypatch.setattr(kernels, "HERE_WORK", 1)
+    model = nn.Sequential(nn.Linear(64, 2048), nn.ReLU(), nn.Linear(2048, 5))
+    step = lucid.compile_step(model, LOSS, RULES["momentum"](model.parameters()), threads=2)
+    step(*batches(1, (256, 64))[0])
+    before, end = step.source.split("with whole:")
+    assert "share(" in before
+    assert "here(" in end
+    assert "share(" not in end
+
+
+# ---------------------------------------------------------------- whole or not at all
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")
+@pytest.mark.parametrize("fixture", [None, "shared_by_threads"])
+def test_a_handler_that_raises_ends_a_step_before_or_after_it_never_within(
+    fixture: str | None, request: pytest.FixtureRequest
+) -> None:
+    """At any moment of a hundred steps; the state is always that after as many whole steps as have been counted."""
+    if fixture is not None:
+        request.getfixturevalue(fixture)
+    build, shape = NETS["lenet"]
+    model, optimizer, other, same = twins(lambda: build().eval(), RULES["adam"])
+    x, y = batches(1, shape)[0]
+    step, reference = lucid.compile_step(other, LOSS, same), lucid.compile_step(model, LOSS, optimizer)
+    step(x, y)
+    states = [snapshot(other, same)]
+    for _ in range(60):
+        reference(x, y)
+        states.append(snapshot(model, optimizer))
+    states.pop(0)
+
+    class AlarmError(Exception):
+        pass
+
+    def ring(number: int, frame: object) -> None:
+        raise AlarmError
+
+    rng, raised = np.random.default_rng(0), 0
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        for _ in range(50):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, float(rng.uniform(1e-5, 2e-3)))
+                step(x, y)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except AlarmError:
+                raised += 1
+            assert signal.getsignal(signal.SIGALRM) is ring
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    now = snapshot(other, same)
+    count = int(same.state_dict()["state"][0]["step"])
+    assert raised > 0
+    assert all(np.array_equal(a, b) for a, b in zip(now, states[count - 1], strict=True))
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_while_parameters_are_written_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = mlp()
+    optimizer = RULES["momentum"](model.parameters())
+    step = lucid.compile_step(model, LOSS, optimizer, accumulate=2)
+    x, y = batches(1)[0]
+    step(x, y)
+    step(x, y)
+    assert step._ran is not None
+    whole = step._ran.program.whole
+    assert whole is not None
+    done = whole._done
+    monkeypatch.setattr(whole, "_done", lambda: (signal.raise_signal(signal.SIGINT), done()))
+    step(x, y)  # of another form
+    with pytest.raises(KeyboardInterrupt):
+        step(x, y)
+    monkeypatch.undo()
+    assert {int(slots["step"]) for slots in optimizer.state_dict()["state"].values()} == {2}
+    step(x, y)
+    step(x, y)
+    assert {int(slots["step"]) for slots in optimizer.state_dict()["state"].values()} == {3}
