@@ -458,3 +458,16 @@ def test_inexact_fused_lowerings(low: Lowering, seed: int, monkeypatch: pytest.M
     (sums,) = run_reference(CONV, conv, arrays)
     allowed = {"float32": 1e-5 * max(1.0, float(np.abs(sums).max()))}
     check(CONV_POOL, attrs, arrays, parameters=(1, 2), threads=1 + seed % 2, tolerance=allowed)
+
+
+@pytest.mark.parametrize("name", ["winograd2", "winograd4"])
+def test_a_bias_comes_with_the_last_transform_of_tiles(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each output's is its own, infinite or no number; nothing goes over the results to add it."""
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 3, 9, 10), np.float32), rng.standard_normal((4, 3, 3, 3), np.float32)
+    attrs = ConvPoolAttrs(ConvAttrs(padding=(1, 1, 1, 1)))
+    force(monkeypatch, CONV_POOL, next(low for low in lowerings(CONV_POOL) if low.name == name))
+    bias = np.array([np.inf, -np.inf, np.nan, 0.5], np.float32)
+    check(CONV_POOL, attrs, [x, w, bias], parameters=(1, 2), tolerance={**TOLERANCE, "float32": 1e-4})
+    graph = trace(lambda *xs: apply(CONV_POOL, attrs, *xs), types_of([x, w, bias]))
+    assert "np.add(" not in generate(make_plan(graph)).text

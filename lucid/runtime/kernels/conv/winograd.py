@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ....base.arrays import Array
 from ....graph.ir import Node
 from ....graph.ops.conv import CONV, ConvAttrs
 from ....graph.ops.conv_pool import CONV_POOL, bias_and_residual
@@ -79,14 +80,20 @@ def pack(k: Emitter, w: Operand, f: Filter, panel: int) -> Operand:
     return packed
 
 
-def tiled(m: int, a: ConvAttrs, x: Sequence[int], w: Sequence[int], pooled: bool) -> Winograd:
+def tiled(m: int, a: ConvAttrs, x: Sequence[int], w: Sequence[int], pooled: bool, biased: bool = False) -> Winograd:
     """The numbers of a convolution by tiles of m x m outputs."""
     top, left, bottom, right = a.padding
     f = Filter(m, w[2], a.stride[0])
     rows, cols = ((size - f.taps) // f.stride + 1 for size in (x[2] + top + bottom, x[3] + left + right))
     return Winograd(
-        f, m // 2 if pooled else m, x[0], rows, cols, x[1], w[0], -(-rows // m), -(-cols // m), top, left
+        f, m // 2 if pooled else m, x[0], rows, cols, x[1], w[0], -(-rows // m), -(-cols // m), top, left, biased
     )  # fmt: skip
+
+
+def _with_bias(t: Winograd) -> Array:
+    """The output transform of lines and, behind them, the bias."""
+    outputs = transforms(t.filter).outputs
+    return np.concatenate([outputs, np.ones((t.m, 1))], axis=1)
 
 
 def fits(m: int, a: ConvAttrs, w: Sequence[int]) -> bool:
@@ -111,7 +118,7 @@ def emit(k: Emitter, m: int, cut: WinogradCut) -> None:
     x, w = k.ins[:2]
     bias, residual = bias_and_residual(k.attrs, k.ins)
     (y,), epilogue = k.outs, Epilogue.of(k.node, k.ins)
-    t = tiled(m, attrs_of(k.node), x.shape, w.shape, epilogue.pool is not None)
+    t = _numbers(k.node, tuple(x.type for x in k.ins), m)
     packed = pack(k, w, t.filter, cut.product.width)
     work = deal(blocks(t, cut), k.threads)
     if not work:
@@ -121,6 +128,7 @@ def emit(k: Emitter, m: int, cut: WinogradCut) -> None:
     memory = tuple(zip(*(loop.scratch((n,), x.dtype, name) for name, n in sizes._asdict().items()), strict=True))
     before = k.use(transforms(t.filter).inputs.astype(x.dtype), "input_transform")
     after = k.use(transforms(t.filter).outputs.astype(x.dtype), "output_transform")
+    last = k.use(_with_bias(t).astype(x.dtype), "last_transform") if t.biased else after
     transformed = transform(
         loop, t.inputs, x, memory, before, loop.each("source", bind_tile_sources, t.inputs, loop.blocks, x)
     )
@@ -130,16 +138,12 @@ def emit(k: Emitter, m: int, cut: WinogradCut) -> None:
     results = loop.bind("results", bind_destinations, t, loop.blocks, memory, y, residual)
     r = loop.parts(results, Destinations)
     target, value, added = loop.fresh("target", "value", "added")
-    loop.line(
-        multiply_lines(k, v.products),
-        f"np.matmul({after}, {v.sums}, out={v.by_lines})",
-        f"np.matmul({after}, {v.thin}, out={v.made})",
-    )
+    shift = None if bias is None else loop.each("bias", bind_biases, loop.blocks, bias, True)
+    loop.line(multiply_lines(k, v.products), f"np.matmul({after}, {v.sums}, out={v.by_lines})")
+    loop.line(*([f"{v.biases}[...] = {shift}"] if t.biased else []), f"np.matmul({last}, {v.thin}, out={v.made})")
     if epilogue.pool is not None:
         loop.line(*(f"np.maximum({x}[0], {x}[1], out={x}[2])" for x in (r.halves, r.quarters)))
-    loop.line(
-        *epilogue.terms(r.final, None if bias is None else loop.each("bias", bind_biases, loop.blocks, bias, True))
-    )
+    loop.line(*epilogue.terms(r.final, None if t.biased else shift))
     if residual is not None:
         loop.line(f"for _, {value}, {added} in {r.copies}:\n    np.add({value}, {added}, out={value})")
     loop.line(*epilogue.activation_lines(loop, r.final, y.shape))
@@ -184,7 +188,9 @@ def ways(t: Winograd, itemsize: int, threads: int) -> list[Way]:
 
 
 def _numbers(node: Node, inputs: tuple[TensorType, ...], m: int) -> Winograd:
-    return tiled(m, attrs_of(node), inputs[0].concrete, inputs[1].concrete, Epilogue.of(node, inputs).pool is not None)
+    (x, w, *_), epilogue = inputs, Epilogue.of(node, inputs)
+    biased = epilogue.shift and not epilogue.floor
+    return tiled(m, attrs_of(node), x.concrete, w.concrete, epilogue.pool is not None, biased)
 
 
 def _register(m: int) -> None:

@@ -31,6 +31,8 @@ class Winograd:
         Tiles that cover the output.
     top, left
         Padding before the first row and column.
+    biased
+        Whether the last transform brings in a bias, as one more line of each tile.
     """
 
     filter: Filter
@@ -44,6 +46,7 @@ class Winograd:
     right: int
     top: int
     left: int
+    biased: bool = False
 
     @property
     def m(self) -> int:
@@ -54,6 +57,11 @@ class Winograd:
     def n(self) -> int:
         """Input pixels of a tile, each way."""
         return self.filter.products
+
+    @property
+    def lines(self) -> int:
+        """What the last transform makes the columns of a tile from."""
+        return self.n + self.biased
 
     @property
     def inputs(self) -> Tiles:
@@ -71,9 +79,9 @@ class Buffers(NamedTuple):
 
 def buffer_sizes(t: Winograd, work: Sequence[Block]) -> Buffers:
     tile_rows, x = max(s.image_rows for s in work), t.inputs
-    results = t.n * tile_rows * t.right * max(s.c1 - s.c0 for s in work)
-    ping = max(x.by_rows(tile_rows), x.numbers(tile_rows), t.m * results)
-    return Buffers(x.slab(work), ping, max(x.gathered(tile_rows), t.n * results))
+    results = tile_rows * t.right * max(s.c1 - s.c0 for s in work)
+    ping = max(x.by_rows(tile_rows), x.numbers(tile_rows), t.m * t.lines * results)
+    return Buffers(x.slab(work), ping, max(x.gathered(tile_rows), t.n**2 * results))
 
 
 class TileViews(NamedTuple):
@@ -82,6 +90,7 @@ class TileViews(NamedTuple):
     products: Steps
     sums: Array
     by_lines: Array
+    biases: Array
     thin: Array
     made: Array
 
@@ -103,10 +112,12 @@ def _bind_block(
     n, m, outputs, count = t.n, t.m, s.c1 - s.c0, s.image_rows * t.right
     product = as_view(pong[: n * n * count * outputs], n * n, count, outputs)
     panels = packed[:, s.c0 // packed.shape[3] : s.c1 // packed.shape[3]]
-    by_lines = as_view(ping[: m * n * count * outputs], m, n * count * outputs)
+    lines = as_view(ping[: m * t.lines * count * outputs], m, t.lines * count * outputs)
+    by_lines, biases = lines[:, : n * count * outputs], lines[:, n * count * outputs :]
     return TileViews(
         list(small_products(as_view(by_both, n * n, count, t.channels), panels, product, block_rows)),
-        as_view(product, n, n * count * outputs), by_lines, as_view(by_lines, m, n, count * outputs),
+        as_view(product, n, n * count * outputs), by_lines, as_view(biases, m, -1, outputs),
+        as_view(lines, m, t.lines, count * outputs),
         as_view(pong[: m * m * count * outputs], m, m, count * outputs),
     )  # fmt: skip
 
