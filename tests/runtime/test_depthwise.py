@@ -16,8 +16,8 @@ from lucid.graph.ops.conv import CONV, ConvAttrs
 from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
 from lucid.graph.ops.elementwise import GeluAttrs
 from lucid.graph.ops.pool import MaxPoolAttrs
-from lucid.graph.types import CHANNELS_LAST
-from lucid.runtime.kernels.conv import depthwise_rows_views
+from lucid.graph.types import CHANNELS_LAST, spec
+from lucid.runtime.kernels.conv import depthwise_rows, depthwise_rows_views
 from lucid.runtime.planning.machine import Machine, described
 from lucid.runtime.planning.registry import choose, lowerings
 
@@ -118,3 +118,33 @@ def test_it_leaves_what_it_cannot_do() -> None:
     types = tuple(types_of([x, wide[:, :1]]))
     pooled = ConvPoolAttrs(ConvAttrs(groups=4), None, NoAttrs(), MaxPoolAttrs((2, 2), (2, 2)))
     assert not ROWS.accepts(Node(CONV_POOL, pooled, CONV_POOL.infer_types(pooled, types)), types)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "rows", "filled", "parts"),
+    [
+        (5, 3, False, [(0, 1, 2, 5), (1, 2, 1, 4), (2, 3, 0, 3)]),
+        (5, 2, False, [(0, 1, 2, 4), (1, 2, 1, 3)]),
+        (5, 2, True, [(0, 2, 0, 5)]),  # padding that holds numbers counts
+        (3, 14, False, [(0, 14, 0, 3)]),  # a call more takes longer than two rows of taps
+    ],
+)
+def test_rows_that_see_padding_go_apart_where_that_pays(
+    kernel: int, rows: int, filled: bool, parts: list[tuple[int, ...]]
+) -> None:
+    around = kernel // 2
+    channels, columns = (88, 96) if kernel == 5 else (272, 14)
+    attrs = ConvPoolAttrs(ConvAttrs((1, 1), (around,) * 4, groups=channels), filled=filled)
+    fill = [spec(channels), spec(channels)] if filled else []
+    types = (spec(1, channels, rows, columns), spec(channels, 1, kernel, kernel), *fill)
+    types = (types[0].with_order(CHANNELS_LAST), *types[1:])
+    node = Node(CONV_POOL, attrs, tuple(y.with_order(CHANNELS_LAST) for y in CONV_POOL.infer_types(attrs, types)))
+    with described(Machine(1, 1 << 15, 1 << 21, 1 << 25)):
+        assert depthwise_rows.numbers(node, types, True).row_parts(1, 0, rows) == parts
+
+
+def test_rows_that_see_nothing_but_padding_are_nothing() -> None:
+    x, w = np.ones((1, 3, 2, 4), np.float32), np.ones((3, 1, 2, 1), np.float32)
+    attrs = ConvAttrs((1, 1), (5, 0, 4, 0), groups=3)
+    with described(_machine(1 << 20)):
+        check(CONV, attrs, [x, w], parameters=(1,))

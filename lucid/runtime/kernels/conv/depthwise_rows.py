@@ -35,6 +35,9 @@ from .depthwise_rows_views import (
 from .geometry import Conv
 from .numbers import attrs_of, conv_of
 
+EINSUM = 2
+"""Calls that take as long as ``np.einsum`` takes to begin."""
+
 
 @dataclass(frozen=True)
 class WorkerCut:
@@ -78,7 +81,8 @@ def _work(d: Depthwise, itemsize: int, workers: int, turned: bool) -> Work:
 
 def _block_work(d: Depthwise, images: int, rows: int, itemsize: int, turned: bool) -> Work:
     conv = d.conv
-    made, taps = images * rows * conv.cols.count * conv.outputs, conv.rows.kernel * conv.cols.kernel
+    made, parts = images * rows * conv.cols.count * conv.outputs, d.row_parts(images, 0, conv.rows.count)
+    taps = conv.cols.kernel * sum(part.taken for part in parts) / conv.rows.count
     copied = 0 if d.direct else math.prod(d.shape(images, rows))
     by_pixels = d.planes or conv.outputs > conv.channels
     return Work(
@@ -87,13 +91,16 @@ def _block_work(d: Depthwise, images: int, rows: int, itemsize: int, turned: boo
         pixels=copied / conv.outputs if by_pixels else 0.0,
         near=(2 * copied + 4 * made) * itemsize,
         turned=made if turned else 0.0,
-        calls=6,
+        calls=6 + EINSUM * (len(parts) - 1),
     )
 
 
-def _numbers(node: Node, inputs: Sequence[TensorType], in_place: bool) -> Depthwise:
-    x, w, y = inputs[0], inputs[1], node.outputs[0]
-    return Depthwise.of(conv_of(attrs_of(node), x.concrete, w.concrete, y.concrete), in_place)
+def numbers(node: Node, inputs: Sequence[TensorType], in_place: bool) -> Depthwise:
+    """How a node is done; ``in_place`` as for :meth:`Depthwise.of`."""
+    x, w, y, machine = inputs[0], inputs[1], node.outputs[0], this_machine()
+    run = EINSUM * machine.call / (machine.multiply_add * x.dtype.itemsize / 4)
+    apart = None if Epilogue.of(node, inputs).filled else run
+    return Depthwise.of(conv_of(attrs_of(node), x.concrete, w.concrete, y.concrete), in_place, apart)
 
 
 def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
@@ -104,7 +111,7 @@ def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
 
 def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     """On all threads, or on one where more do not pay."""
-    d = _numbers(node, inputs, inputs[0].order == CHANNELS_LAST)
+    d = numbers(node, inputs, inputs[0].order == CHANNELS_LAST)
     itemsize, turned = inputs[0].dtype.itemsize, node.outputs[0].order != CHANNELS_LAST
     return [Way(_work(d, itemsize, n, turned), WorkerCut(n)) for n in sorted({1, threads})]
 
@@ -163,7 +170,7 @@ def depthwise_rows(k: Emitter) -> None:
     recheck(k)
     x, (y,), epilogue = k.ins[0], k.outs, Epilogue.of(k.node, k.ins)
     bias, residual = bias_and_residual(k.attrs, k.ins)
-    d = _numbers(k.node, [t.type for t in k.ins], channels_last(x) and x.contiguous)
+    d = numbers(k.node, [t.type for t in k.ins], channels_last(x) and x.contiguous)
     work = blocks(d, x.dtype.itemsize, k.way.workers)
     if not work:
         return

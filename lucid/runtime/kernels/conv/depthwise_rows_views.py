@@ -19,6 +19,24 @@ SHORT_RUN = 96
 """With fewer channels than this, the columns of a strided convolution are first brought side by side."""
 
 
+class Rows(NamedTuple):
+    """Output rows that are summed at once, and the kernel rows that any of them takes."""
+
+    first: int
+    stop: int
+    low: int
+    high: int
+
+    @property
+    def taken(self) -> int:
+        """Kernel rows that all of them take."""
+        return (self.stop - self.first) * (self.high - self.low)
+
+    def joined(self, other: Rows) -> Rows:
+        """These and those below."""
+        return Rows(self.first, other.stop, min(self.low, other.low), max(self.high, other.high))
+
+
 @dataclass(frozen=True)
 class Depthwise:
     """How one depthwise convolution is done.
@@ -33,15 +51,19 @@ class Depthwise:
         Whether each column tap gets a copy of the input with its columns side by side (strided convolutions).
     direct
         Whether the input is read where it lies, without a padded copy.
+    apart
+        Rows whose windows see padding are summed apart where that leaves out so many multiply-adds with it; None where
+        it counts as much as the image.
     """
 
     conv: Conv
     columns: int
     planes: bool
     direct: bool
+    apart: float | None
 
     @classmethod
-    def of(cls, conv: Conv, in_place: bool) -> Depthwise:
+    def of(cls, conv: Conv, in_place: bool, apart: float | None) -> Depthwise:
         """Choose the runs; ``in_place`` tells whether the input lies channels last, without gaps."""
         strided = conv.cols.stride > 1
         planes = strided and conv.outputs < SHORT_RUN
@@ -49,7 +71,7 @@ class Depthwise:
         # runs of equal length
         columns = -(-conv.cols.count // -(-conv.cols.count // max(1, columns))) if conv.cols.count else 1
         direct = in_place and not planes and not conv.padded and conv.outputs == conv.channels
-        return cls(conv, columns, planes, direct)
+        return cls(conv, columns, planes, direct, apart)
 
     @property
     def width(self) -> int:
@@ -61,6 +83,29 @@ class Depthwise:
         """Of padded memory for so many output rows: (images, rows, planes, columns, channels, multiplier)."""
         planes = self.conv.cols.kernel if self.planes else 1
         return images, self.conv.rows.held(rows), planes, self.width, self.conv.channels, self.conv.group_out
+
+    def row_parts(self, images: int, r0: int, r1: int) -> list[Rows]:
+        """These output rows of so many images, in parts that are summed at once."""
+        rows, cols, parts = self.conv.rows, self.conv.cols, list[Rows]()
+        if self.apart is None:
+            return [Rows(r0, r1, 0, rows.kernel)]
+        row = images * cols.count * self.conv.outputs * cols.kernel
+        for number in range(r0, r1):
+            seen = rows.inside(number)
+            low = min(seen.low, rows.kernel - 1)  # what sees nothing takes one tap all the same
+            one = Rows(number, number + 1, low, max(seen.high, low + 1))
+            more = parts[-1].joined(one) if parts else one
+            if parts and (more.taken - parts[-1].taken - one.taken) * row <= self.apart:
+                parts[-1] = more
+            else:
+                parts.append(one)
+        return parts
+
+    def read(self, block: Block) -> tuple[int, int]:
+        """The rows of a block's padded memory that are read."""
+        rows, parts = self.conv.rows, self.row_parts(block.n1 - block.n0, block.r0, block.r1)
+        first = min((part.first - block.r0) * rows.stride + part.low * rows.dilation for part in parts)
+        return first, max((p.stop - 1 - block.r0) * rows.stride + (p.high - 1) * rows.dilation for p in parts) + 1
 
     def column_parts(self) -> Iterator[tuple[int, slice, slice]]:
         """For each plane its number, the columns that are no padding, and where these lie in the input."""
@@ -98,11 +143,12 @@ def _whole_pixels(target: Array, source: Array) -> tuple[Array, Array]:
 
 
 def bind_edges(d: Depthwise, work: Deal[Block], memory: Sequence[Array]) -> list[list[list[Array]]]:
-    """For each block the rows of its memory that are padding."""
+    """For each block the rows of its memory that are padding, and are read."""
 
     def edges(block: Block, own: Array) -> list[Array]:
         rows, images = d.conv.rows.seen(block.r0, block.r1), own[: block.n1 - block.n0]
-        found = images[:, : rows.low], images[:, rows.high : d.conv.rows.held(block.r1 - block.r0)]
+        first, stop = d.read(block)
+        found = images[:, first : rows.low], images[:, max(first, rows.high) : stop]
         return [edge for edge in found if edge.size]
 
     return per_block(edges, work, memory)
@@ -139,7 +185,12 @@ def bind_sums(
         else:
             seen = as_view(source[images], *source[images].shape[:4], conv.outputs)
         rows = as_view(out, *out.shape[:2], conv.cols.count * conv.outputs)
-        return Sums(rows, list(_products(d, seen, packed, out)))
+        found: list[tuple[Array, ...]] = []
+        for first, stop, low, high in d.row_parts(block.n1 - block.n0, block.r0, block.r1):
+            first, stop = first - block.r0, stop - block.r0
+            at = seen[:, first * conv.rows.stride + low * conv.rows.dilation :]
+            found += _products(d, at, packed[low:high], out[:, first:stop])
+        return Sums(rows, found)
 
     return per_block(sums, work, sources, places)
 
@@ -155,7 +206,7 @@ def _products(d: Depthwise, source: Array, packed: Array, out: Array) -> Iterato
     for first, number, columns in ((0, full, many), (full * many, 1, h.count - full * many)):
         if number * columns:
             size = columns * conv.outputs
-            shape = (*out.shape[:2], number, v.kernel, h.kernel, size)
+            shape = (*out.shape[:2], number, len(packed), h.kernel, size)
             strides = (s0, v.stride * s1, columns * step, v.dilation * s1, tap, item)
             at = source[:, :, :, first:]  # only side by side, or with stride 1, are there columns left
             target = as_strided(out[:, :, first:], (*out.shape[:2], number, size), (o0, o1, columns * o2, item))
