@@ -14,7 +14,7 @@ import numpy as np
 
 from ..base import changes
 from ..base.arrays import Array
-from ..base.checks import integer, number, shown, user_stacklevel
+from ..base.checks import number, shown, user_stacklevel
 from ..distributed.group import Group
 from ..errors import ExecutionError, OptionError, TraceError
 from ..graph import rng
@@ -24,6 +24,7 @@ from ..optim.optimizer import Optimizer
 from ..runtime.program.recompute import Recomputed
 from ..runtime.program.store import Store
 from ..tensor.tensor import Tensor
+from .accumulated import Accumulated
 from .anomaly import where_not_finite
 from .arguments import Structure
 from .compiled import CompiledModel, Specs, Trace
@@ -32,7 +33,7 @@ from .options import Options
 from .programs import Program
 from .record import Record
 from .specialization import Specialization
-from .step_form import Form, Look, Members, Progress
+from .step_form import Form, Look, Members
 from .step_graph import NOT_FINITE, Holders, step_graph
 from .step_ranks import Ranks, Talk
 
@@ -55,6 +56,8 @@ class CompiledStep(CompiledModel):
         As given; may be changed between calls.
     accumulate
         As given.
+    accumulated
+        What has been added up for the next update, with a ``state_dict()`` and ``load_state_dict()`` for checkpoints.
     """
 
     def __init__(
@@ -65,11 +68,9 @@ class CompiledStep(CompiledModel):
         self.optimizer = optimizer
         self._ranks = None if group is None else Ranks(group, objective, optimizer)
         self.clip_grad, self.clip_norm = clip_grad, clip_norm
-        self.accumulate = accumulate
         self._detects = detect_anomaly
         self._turn = RLock()
-        self._progress = Progress()
-        self._sums: dict[Tensor, Tensor] = {}
+        self.accumulated = Accumulated(optimizer, accumulate)
         self._members = Members()
         self._warned: set[int] = set()
         self._form = self._present_form()
@@ -95,6 +96,15 @@ class CompiledStep(CompiledModel):
             if self._ran.program.seen == changes.of_contents.now:  # nothing has changed but by this step
                 self._members.stepped(self.optimizer, self._form.gathered)
             return result
+
+    @property
+    def accumulate(self) -> int:
+        """At every how many calls there is an update."""
+        return self.accumulated.share
+
+    @accumulate.setter
+    def accumulate(self, share: int) -> None:
+        self.accumulated.share = share
 
     @property
     def recomputed(self) -> tuple[Recomputed, ...]:
@@ -153,9 +163,8 @@ class CompiledStep(CompiledModel):
 
     def _present_form(self) -> Form:
         """What decides which operations the present call consists of."""
-        optimizer, (times, gathered) = self.optimizer, self._progress.now
-        position = times % integer("compile_step", "accumulate", self.accumulate)
-        gathered = gathered if position else frozenset()
+        optimizer, position = self.optimizer, self.accumulated.position
+        gathered = self.accumulated.now[1] if position else frozenset()
         for name in ("clip_grad", "clip_norm"):
             if getattr(self, name) is not None:
                 number("compile_step", name, getattr(self, name), 0.0, nan=False)
@@ -176,13 +185,13 @@ class CompiledStep(CompiledModel):
         names = {id(p): name for name, p in named.items()}
         metrics = objective.metrics_in(recorded.results.structure)
         graph, holders, missing = step_graph(
-            recorded.graph, state, self.optimizer, self._form, self._sums, names, metrics
+            recorded.graph, state, self.optimizer, self._form, self.accumulated, names, metrics
         )
         if self._ranks is None:  # else others may have them
             self._warn(missing)
         return StepSpecialization(
-            recorded, graph, structure, state, self.options, self._store, self._form, holders, self._progress,
-            missing, self._ranks,
+            recorded, graph, structure, state, self.options, self._store, self._form, holders,
+            self.accumulated, missing, self._ranks,
         )  # fmt: skip
 
     def _check_optimizer(self, known: set[int]) -> None:
@@ -245,7 +254,7 @@ class StepSpecialization(Specialization):
         As of any specialization.
     form, holders
         Of the step.
-    progress
+    accumulated
         Where the calls are.
     missing
         The parameters that no gradient reaches.
@@ -255,7 +264,8 @@ class StepSpecialization(Specialization):
 
     def __init__(
         self, recorded: Record, graph: Graph, structure: Structure, state: Mapping[str, Tensor], options: Options,
-        store: Store, form: Form, holders: Holders, progress: Progress, missing: Sequence[Tensor], ranks: Ranks | None,
+        store: Store, form: Form, holders: Holders, accumulated: Accumulated, missing: Sequence[Tensor],
+        ranks: Ranks | None,
     ) -> None:  # fmt: skip
         super().__init__(
             graph,
@@ -269,7 +279,7 @@ class StepSpecialization(Specialization):
             in_place=True,
         )
         self.form = form
-        self._holders, self._progress = holders, progress
+        self._holders, self._accumulated = holders, accumulated
         self._after = frozenset() if form.updates else form.gathered | holders.given
         self._followed: Look | None = None
         self.missing, self._ranks, self.talk = missing, ranks, Talk.of(form, holders)
@@ -284,7 +294,7 @@ class StepSpecialization(Specialization):
                 return program(*arrays)
         finally:
             if whole.times != before:
-                self._progress.now = self._progress.now[0] + whole.times - before, self._after
+                self._accumulated.now = self._accumulated.now[0] + whole.times - before, self._after
 
     def follow(self, optimizer: Optimizer, own: Mapping[str, float | None]) -> None:
         """Take over the present numbers, and the optimizer's present state where that has become another."""

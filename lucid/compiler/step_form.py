@@ -80,16 +80,6 @@ class Form:
         return self.rule.__name__, self.flags, members, self.clips, self.share, self.updates, self.finite
 
 
-class Progress:
-    """How many calls have gone through, and which parameters then had gradients that are still to be used.
-
-    Both are one object, which is replaced at once, whatever a signal's handler raises.
-    """
-
-    def __init__(self) -> None:
-        self.now: tuple[int, frozenset[int]] = 0, frozenset()
-
-
 class Look:
     """What an optimizer was seen to hold: its parameters and the tensors of its state, one after another.
 

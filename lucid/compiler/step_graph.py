@@ -27,6 +27,7 @@ from ..graph.trace import Symbol, Tracer
 from ..graph.types import float64
 from ..optim.optimizer import Group, Optimizer
 from ..tensor.tensor import Tensor
+from .accumulated import Accumulated
 from .step_form import Form
 from .step_sums import Place, Sums, averaged
 
@@ -68,7 +69,7 @@ class Holders:
 
 @collection_paused()
 def step_graph(
-    graph: Graph, state: dict[str, Tensor], optimizer: Optimizer, form: Form, sums: dict[Tensor, Tensor],
+    graph: Graph, state: dict[str, Tensor], optimizer: Optimizer, form: Form, accumulated: Accumulated,
     named: Mapping[int, str], metrics: int = 0,
 ) -> tuple[Graph, Holders, list[Tensor]]:  # fmt: skip
     """The graph of a step from that of the model and its loss, which is the first output.
@@ -81,8 +82,8 @@ def step_graph(
         The tensors behind the graph's parameters, by name; those that the step reads besides are added.
     optimizer, form
         What the update is.
-    sums
-        The sums of gradients of earlier calls, by parameter; those that are missing are made.
+    accumulated
+        The sums of gradients of earlier calls.
     named
         By ``id``, what the parameters are called in the model.
     metrics
@@ -92,15 +93,15 @@ def step_graph(
     -------
     The graph, what it reads besides the model, and the parameters that no gradient reaches.
     """
-    return _Writer(graph, state, optimizer, form, sums, named).written(metrics)
+    return _Writer(graph, state, optimizer, form, accumulated, named).written(metrics)
 
 
 class _Writer:
     def __init__(
-        self, graph: Graph, state: dict[str, Tensor], optimizer: Optimizer, form: Form, sums: dict[Tensor, Tensor],
+        self, graph: Graph, state: dict[str, Tensor], optimizer: Optimizer, form: Form, accumulated: Accumulated,
         named: Mapping[int, str],
     ) -> None:  # fmt: skip
-        self.graph, self.state, self.optimizer, self.form, self.sums = graph, state, optimizer, form, sums
+        self.graph, self.state, self.optimizer, self.form, self.accumulated = graph, state, optimizer, form, accumulated
         self.tracer = Tracer(Builder.extending(graph))
         params = [p for group in optimizer.param_groups for p in group["params"]]
         self.holders = Holders(params=params)
@@ -199,20 +200,13 @@ class _Writer:
             g, gathered = gradients.get(p), id(p) in form.gathered
             if g is None and not gathered:
                 continue
-            held = self._parameter(f"{self.names[id(p)]}.grad", self._sum(p, gathered))
+            if gathered and self.accumulated.sums[p].type != p.type:
+                raise GradientError(f"a training step: a parameter is {p.type} now, its gradients were of another type")
+            held = self._parameter(f"{self.names[id(p)]}.grad", self.accumulated.hold(p))
             found[p] = held if g is None else held + g if gathered else g
             if g is not None and not form.updates:
                 self._update(held, found[p])
         return found
-
-    def _sum(self, p: Tensor, gathered: bool) -> Tensor:
-        """Where gradients of a parameter are added up."""
-        held = self.sums.get(p)
-        if held is None or held.type != p.type:
-            if gathered:
-                raise GradientError(f"a training step: a parameter is {p.type} now, its gradients were of another type")
-            held = self.sums[p] = Tensor(np.zeros(p.shape, p.dtype))
-        return held
 
     def _over_ranks(
         self, place: Place, gradients: Gradients, values: Sequence[Value], metrics: int

@@ -43,24 +43,12 @@ Metrics: TypeAlias = "Sequence[Metric | Function] | dict[str, Metric | Function]
 
 
 def fit(
-    model: Module,
-    data: Iterable[object],
-    *,
-    loss: Loss,
-    optimizer: Optimizer,
-    epochs: int = 1,
-    validation: Iterable[object] | None = None,
-    metrics: Metrics = (),
-    callbacks: Sequence[Callback] = (),
-    scheduler: Schedule | ReduceLROnPlateau | ChainedScheduler | None = None,
-    progress: bool = True,
-    compiled: bool = True,
-    resume: str | os.PathLike[str] | None = None,
-    clip_grad: float | None = None,
-    clip_norm: float | None = None,
-    detect_anomaly: bool = False,
-    group: Group | None = None,
-) -> History:
+    model: Module, data: Iterable[object], *, loss: Loss, optimizer: Optimizer, epochs: int = 1,
+    validation: Iterable[object] | None = None, metrics: Metrics = (), callbacks: Sequence[Callback] = (),
+    scheduler: Schedule | ReduceLROnPlateau | ChainedScheduler | None = None, progress: bool = True,
+    compiled: bool = True, resume: str | os.PathLike[str] | None = None, clip_grad: float | None = None,
+    clip_norm: float | None = None, accumulate: int = 1, detect_anomaly: bool = False, group: Group | None = None,
+) -> History:  # fmt: skip
     """Train a model.
 
     Ctrl-C ends it between two steps, or before one has written anything: the model is whole.
@@ -90,6 +78,9 @@ def fit(
         A file that :class:`ModelCheckpoint` saves: if it is there, go on from it, to end as if it had never stopped.
     clip_grad, clip_norm, detect_anomaly, group
         As for :func:`lucid.compile_step`; of a group the first process shows progress and saves.
+    accumulate
+        Of how many batches an update is, by the mean of their gradients; it goes on from one epoch to the next. Not for
+        a group, of which a checkpoint would keep what one process has added up.
 
     Returns
     -------
@@ -97,8 +88,9 @@ def fit(
         Losses and metrics of the epochs by name.
     """
     run = _begun(model, data, optimizer, epochs, validation, (loss, metrics), _asked(scheduler, callbacks))
-    care = Care(clip_grad, clip_norm, detect_anomaly)
-    step = step_of(model, loss, optimizer, care, compiled=compiled, outputs=bool(run.metrics), group=group)
+    care = Care(clip_grad, clip_norm, detect_anomaly, accumulate)
+    step, sums = step_of(model, loss, optimizer, care, compiled=compiled, outputs=bool(run.metrics), group=group)
+    run.accumulated = sums if accumulate > 1 else None
     with _modes(model):
         _Trained(run, step, forward_of(model, compiled), validation, Together(group, run, progress)).run_all(resume)
     return run.history

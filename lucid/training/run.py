@@ -46,6 +46,8 @@ class Run:
         The same of all epochs.
     stopped
         Why it ends before the last epoch; None as long as it does not.
+    accumulated
+        What gradients are added up in for the next update, where an update is for several batches.
     saves
         Whether this process writes checkpoints: of a group the first does.
     """
@@ -65,6 +67,7 @@ class Run:
     logs: dict[str, float] = field(default_factory=dict)
     history: History = field(default_factory=History)
     stopped: str | None = None
+    accumulated: Stateful | None = None
     saves: bool = True
     _due: list[str] = field(default_factory=list)
 
@@ -104,8 +107,8 @@ class Run:
         due, self._due = self._due, []
         for path in dict.fromkeys(due if self.saves else ()):
             save_checkpoint(
-                path, model=self.model, optimizer=self.optimizer, loader=self._loader(), step=self.step,
-                extra={"fit": self._state()},
+                path, model=self.model, optimizer=self.optimizer, loader=self._loader(), accumulated=self.accumulated,
+                step=self.step, extra={"fit": self._state()},
             )  # fmt: skip
 
     def _loader(self) -> Stateful | None:
@@ -136,6 +139,8 @@ class Run:
             loader = self._loader()
             if (loader is None) != ("loader" not in saved.parts):
                 raise FileError(f"it was saved {'with' if loader is None else 'without'} a loader that has a state")
+            if (self.accumulated is None) != ("accumulated" not in saved.parts):
+                raise FileError(f"it was saved {'with' if self.accumulated is None else 'without'} accumulate=")
             self._take(state, saved.parts)
         except LucidError as error:
             raise FileError(f"{named(os.fsdecode(path))}: cannot be resumed: {error}") from error
@@ -155,6 +160,8 @@ class Run:
         loader = self._loader()
         if loader is not None:
             parts["loader"] = loader, saved["loader"]
+        if self.accumulated is not None:
+            parts["accumulated"] = self.accumulated, saved["accumulated"]
         for what, owned in (("metrics", self._summed()), ("callbacks", self.callbacks)):
             names = [one.name if isinstance(one, Metric) else type(one).__name__ for one in owned]
             pairs = _pairs(state[what])

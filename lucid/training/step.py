@@ -14,6 +14,7 @@ import numpy as np
 
 from ..base import checks
 from ..base.checks import shown
+from ..compiler.accumulated import Accumulated
 from ..compiler.compiled import CompiledModel
 from ..compiler.entry import compile as compiled_of
 from ..compiler.step_entry import compile_step
@@ -44,59 +45,68 @@ def forward_of(model: Module, compiled: bool) -> Forward:
 
 @dataclass(frozen=True)
 class Care:
-    """What is done to gradients, and whether a step is not taken where they are not finite; see :func:`lucid.fit`."""
+    """What is done to gradients, of how many batches an update is, and whether none is made where a gradient is not
+    finite; see :func:`lucid.fit`."""
 
     clip_grad: float | None = None
     clip_norm: float | None = None
     detect_anomaly: bool = False
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
         for name in ("clip_grad", "clip_norm"):
             if getattr(self, name) is not None:
                 checks.number("fit", name, getattr(self, name), 0.0)
         checks.flag("fit", "detect_anomaly", self.detect_anomaly)
+        checks.integer("fit", "accumulate", self.accumulate)
 
 
 def step_of(
     model: Module, loss: Loss, optimizer: Optimizer, care: Care, *, compiled: bool, outputs: bool, group: Group | None
-) -> Step:
-    """What trains on a batch: as one program, or op by op; with the outputs where these are wanted."""
+) -> tuple[Step, Accumulated]:
+    """What trains on a batch, as one program or op by op, and gives the outputs where they are wanted; and its sums."""
     if not compiled:
         if group is not None:
             raise OptionError("fit: a group trains by compiled steps; leave compiled=False out")
-        return lambda inputs, target: _eager_step(model, loss, optimizer, care, inputs, target)
+        accumulated = Accumulated(optimizer, care.accumulate)
+        return lambda inputs, target: _eager_step(model, loss, accumulated, care, inputs, target), accumulated
+    if group is not None and care.accumulate > 1:
+        raise OptionError("fit: a group makes an update at each batch; leave accumulate out")
     step = compile_step(
         model, loss, optimizer, clip_grad=care.clip_grad, clip_norm=care.clip_norm, outputs=outputs,
-        detect_anomaly=care.detect_anomaly, group=group,
+        detect_anomaly=care.detect_anomaly, accumulate=care.accumulate, group=group,
     )  # fmt: skip
 
     def run(inputs: Sequence[object], target: object) -> tuple[float, object]:
         found = step(*inputs, target)
         return (float(found[0]), found[1]) if outputs else (float(found), None)
 
-    return run
+    return run, step.accumulated
 
 
 def _eager_step(
-    model: Module, loss: Loss, optimizer: Optimizer, care: Care, inputs: Sequence[object], target: object
+    model: Module, loss: Loss, accumulated: Accumulated, care: Care, inputs: Sequence[object], target: object
 ) -> tuple[float, object]:
     with _uninterrupted():
-        return _stepped(model, loss, optimizer, care, inputs, target)
+        return _stepped(model, loss, accumulated, care, inputs, target)
 
 
 def _stepped(
-    model: Module, loss: Loss, optimizer: Optimizer, care: Care, inputs: Sequence[object], target: object
+    model: Module, loss: Loss, accumulated: Accumulated, care: Care, inputs: Sequence[object], target: object
 ) -> tuple[float, object]:
     """What a compiled step does, op by op."""
-    optimizer.zero_grad()
+    optimizer = accumulated.optimizer
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    accumulated.give()
     output = model(*inputs)
     value = loss_of(loss, output, target)
-    value.backward()
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    (value if care.accumulate == 1 else value / care.accumulate).backward()
     if care.detect_anomaly:
         gradients = [p.grad.numpy() for p in parameters if p.grad is not None]
         if not all(np.isfinite(one).all() for one in (value.numpy(), *gradients)):
             raise ExecutionError("fit: the loss or a gradient is not finite, and nothing was updated")
+    if not accumulated.take():
+        return float(value.item()), output
     if care.clip_grad is not None:
         clip_grad_value_(parameters, care.clip_grad)
     if care.clip_norm is not None:

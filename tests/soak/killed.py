@@ -43,7 +43,7 @@ def data(count: int, seed: int) -> Shifted:
 
 
 def main(path: str) -> None:
-    """Random in all ways: order, noise, dropout; with running statistics, a schedule, momentum and a patience."""
+    """Random in all ways: order, noise, dropout; with running statistics, a schedule, momentum, sums and a patience."""
     lucid.set_num_threads(1)
     lucid.manual_seed(1)
     model = nn.Sequential(
@@ -55,7 +55,7 @@ def main(path: str) -> None:
         model, DataLoader(data(72, 0), 16, shuffle=True, num_workers=2, drop_last=True), loss=nn.CrossEntropyLoss(),
         optimizer=optimizer, epochs=EPOCHS, validation=DataLoader(data(20, 1), 20), metrics=[Accuracy()],
         scheduler=optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS),
-        callbacks=[ModelCheckpoint(path, every=1), stopping, Tells()], resume=path, progress=False,
+        callbacks=[ModelCheckpoint(path, every=1), stopping, Tells()], resume=path, progress=False, accumulate=3,
     )  # fmt: skip
     digest = hashlib.sha256(repr([*history.items(), stopping.best_epoch]).encode())
     for value in model.state_dict().values():

@@ -242,8 +242,13 @@ class Dies(Callback):
         return {}
 
 
-@pytest.mark.parametrize(("every", "listed"), [(1, False), (3, True), (None, False)])
-def test_a_run_goes_on(every: int | None, listed: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("every", "listed", "options"),
+    [
+        (1, False, {}), (3, True, {}), (None, False, {}), (1, False, {"accumulate": 3}),
+    ],
+)  # fmt: skip
+def test_a_run_goes_on(every: int | None, listed: bool, options: dict[str, Any], tmp_path: Path) -> None:
     path, batches = tmp_path / "x", list(DataLoader(points(), 16))
 
     def run(dies: int, resume: Path | None) -> tuple[Any, Any]:
@@ -255,7 +260,7 @@ def test_a_run_goes_on(every: int | None, listed: bool, tmp_path: Path) -> None:
                 ModelCheckpoint(path, every=every), EarlyStopping(patience=2), Dies(dies),
                 LRScheduler(schedules.StepLR(optimizer, 3), "step"),
             ], scheduler=schedules.ExponentialLR(optimizer, 0.9), resume=resume,
-            **({"data": batches} if listed else {}),
+            **({"data": batches} if listed else {}), **options,
         )  # fmt: skip
 
     wanted = run(0, None)
@@ -268,6 +273,47 @@ def test_a_run_goes_on(every: int | None, listed: bool, tmp_path: Path) -> None:
         assert state(model) == state(wanted[0]) and dict(history) == dict(wanted[1])
     again, history = run(0, path)  # there is nothing left to do
     assert state(again) == state(wanted[0]) and dict(history) == dict(wanted[1])
+
+
+def added_up(share: int = 3) -> tuple[Any, Any, Any]:
+    model = perceptron()
+    optimizer = optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    return model, optimizer, lucid.compile_step(model, nn.CrossEntropyLoss(), optimizer, accumulate=share)
+
+
+def test_what_has_been_added_up_goes_on(tmp_path: Path) -> None:
+    batches = list(DataLoader(points(), 20)) * 3
+    first, other = added_up(), added_up()
+    lucid.manual_seed(0)
+    losses = []
+    for number, batch in enumerate(batches):
+        model, optimizer, step = first
+        path = tmp_path / f"{number}"
+        lucid.save_checkpoint(path, model=model, optimizer=optimizer, accumulated=step.accumulated)
+        losses.append(float(step(*batch)))
+    wanted = state(first[0])
+    for stop, (model, optimizer, step) in ((1, first), (5, first), (2, other), (7, other)):
+        lucid.load_checkpoint(tmp_path / f"{stop}", model=model, optimizer=optimizer, accumulated=step.accumulated)
+        assert [float(step(*batch)) for batch in batches[stop:]] == losses[stop:]
+        assert state(model) == wanted
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"accumulate": 4}, "accumulate=4, here it is 3"), ({"calls": 3}, "calls"), ({"calls": -1}, "calls"),
+        ({"calls": True}, "calls"), ({"calls": 0}, "have none"), ({"gradients": {9: np.zeros(3)}}, "have none"),
+        ({"gradients": {0: 1.0}}, "parameter 0 is"), ({"gradients": {0: np.zeros((8, 4))}}, "parameter 0 is"),
+        ({"gradients": 3}, "gradients"), ({"more": 1}, "what state_dict"),
+    ],
+)  # fmt: skip
+def test_sums_that_are_none_of_the_step_s(change: dict[str, Any], words: str) -> None:
+    _, _, step = added_up()
+    step(*next(iter(DataLoader(points(), 20))))
+    before: Any = step.accumulated.state_dict()
+    with pytest.raises(LucidError, match=words):
+        step.accumulated.load_state_dict({**before, **change})
+    assert repr(step.accumulated.state_dict()) == repr(before)
 
 
 def test_a_run_of_others_is_not_gone_on_with(tmp_path: Path) -> None:

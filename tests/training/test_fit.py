@@ -13,6 +13,7 @@ import pytest
 
 import lucid
 from lucid import nn, optim
+from lucid.compiler.step import CompiledStep
 from lucid.data import DataLoader
 from lucid.errors import ExecutionError, LucidError, OptionError
 from lucid.nn import functional as F
@@ -50,6 +51,38 @@ def test_it_is_the_loop_that_one_would_write() -> None:
         np.testing.assert_allclose(history["loss"], losses, rtol=0 if compiled else 1e-5)
         for name, value in other.state_dict().items():
             np.testing.assert_allclose(value.numpy(), model.state_dict()[name].numpy(), rtol=0 if compiled else 1e-4)
+
+
+def test_an_update_may_be_of_several_batches() -> None:
+    data = list(DataLoader(points(), 20))
+
+    def made() -> tuple[Any, Any]:
+        model = perceptron().eval()
+        return model, optim.SGD(model.parameters(), 0.1, momentum=0.9)
+
+    model, optimizer = made()
+    model.train()
+    step = lucid.compile_step(model, nn.CrossEntropyLoss(), optimizer, clip_norm=0.5, accumulate=2)
+    losses = [sum(float(step(x, y)) for x, y in data) / 3 for _ in range(2)]
+    for compiled in (True, False):
+        other, optimizer = made()
+        _, history = fitted(other, data=data, optimizer=optimizer, compiled=compiled, clip_norm=0.5, accumulate=2)
+        np.testing.assert_allclose(history["loss"], losses, rtol=1e-5)
+        for name, value in other.state_dict().items():
+            np.testing.assert_allclose(value.numpy(), model.state_dict()[name].numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_smaller_batch_at_the_end_of_an_epoch_is_compiled_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    make = CompiledStep._made
+    monkeypatch.setattr(CompiledStep, "_made", lambda *args: made.append(args) or make(*args))
+    found = []
+    for compiled in (True, False):
+        lucid.manual_seed(0)
+        _, history = fitted(nn.Linear(4, 3), compiled=compiled, epochs=4, data=DataLoader(points(), 16))
+        found.append(history["loss"])
+    assert len(made) == 2
+    np.testing.assert_allclose(*found, rtol=1e-5)
 
 
 @pytest.mark.parametrize("compiled", [True, False])
@@ -242,6 +275,7 @@ def test_bars_where_there_is_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None
     [
         ({"data": 3}, "gives batches"), ({"data": iter([])}, "iterator"), ({"data": []}, "no batch"),
         ({"epochs": -1}, "epochs"),
+        ({"accumulate": 0}, "accumulate"), ({"accumulate": 1.5}, "accumulate"),
         ({"epochs": True}, "epochs"), ({"data": [3]}, "tuple or list"), ({"data": [{"x": 1}]}, "collate_fn"),
         ({"loss": nn.CrossEntropyLoss}, r"write CrossEntropyLoss\(\)"), ({"loss": 3}, "loss is a function"),
         ({"loss": lambda o, t: o}, "gives one number"), ({"loss": lambda o, t: 3.0}, "gives one number"),

@@ -1,0 +1,106 @@
+"""What a training step has added up of gradients since its last update."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..base import checks
+from ..base.checks import shown
+from ..errors import OptionError
+from ..optim.optimizer import Optimizer
+from ..tensor.tensor import Tensor
+
+
+class Accumulated:
+    """Sums of gradients by parameter, and of how many calls they are; a checkpoint keeps them as a part of its own.
+
+    Parameters
+    ----------
+    optimizer
+        Whose parameters they are of.
+    share
+        How many calls an update is for.
+
+    Attributes
+    ----------
+    optimizer, share
+        As given.
+    now
+        How many calls have gone through, and which parameters then had gradients that are still to be used. Both are
+        one object, which is replaced at once, whatever a signal's handler raises.
+    sums
+        Where gradients are added up; what a parameter that is not among those of ``now`` has there is of the past.
+    """
+
+    def __init__(self, optimizer: Optimizer, share: int) -> None:
+        self.optimizer = optimizer
+        self.share = share
+        self.now: tuple[int, frozenset[int]] = 0, frozenset()
+        self.sums: dict[Tensor, Tensor] = {}
+
+    @property
+    def position(self) -> int:
+        """How many calls there were since the last update."""
+        return self.now[0] % checks.integer("compile_step", "accumulate", self.share)
+
+    def hold(self, p: Tensor) -> Tensor:
+        """Where gradients of a parameter are added up."""
+        held = self.sums.get(p)
+        if held is None or held.type != p.type:
+            held = self.sums[p] = Tensor(np.zeros(p.shape, p.dtype))
+        return held
+
+    @property
+    def _params(self) -> list[Tensor]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    def give(self) -> None:
+        """Let parameters have the sums so far as their gradients, or none, before a call that runs op by op."""
+        gathered = self.now[1] if self.position else frozenset()
+        for p in self._params:
+            p.grad = Tensor(np.array(self.sums[p].numpy())) if id(p) in gathered else None
+
+    def take(self) -> bool:
+        """Count such a call, and keep the gradients that parameters have then; or say that an update is due."""
+        calls = self.now[0] + 1
+        if calls % self.share == 0:
+            self.now = calls, frozenset()
+            return True
+        given = {p: p.grad for p in self._params if p.grad is not None}
+        for p, gradient in given.items():
+            self.hold(p).copy_(gradient)
+        self.now = calls, frozenset(map(id, given))
+        return False
+
+    def state_dict(self) -> dict[str, object]:
+        """Copies of the sums, parameters numbered as in the state of the optimizer, and of how many calls they are."""
+        position = self.position
+        gathered = self.now[1] if position else frozenset()
+        numbered = enumerate(self._params)
+        sums = {number: np.array(self.sums[p].numpy()) for number, p in numbered if id(p) in gathered}
+        return {"calls": position, "accumulate": self.share, "gradients": sums}
+
+    def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
+        """Take over what :meth:`state_dict` gave; everything is checked before anything is changed."""
+        owner = "the sums of a step"
+        if not isinstance(state_dict, Mapping) or set(state_dict) != {"calls", "accumulate", "gradients"}:
+            raise OptionError(f"{owner}: a state is what state_dict() gives, got {shown(state_dict)}")
+        if state_dict["accumulate"] != self.share:
+            raise OptionError(
+                f"{owner}: they are for accumulate={shown(state_dict['accumulate'])}, here it is {self.share}"
+            )
+        calls = checks.integer(owner, "calls", state_dict["calls"], 0, self.share - 1)
+        sums = checks.mapping(owner, "gradients", state_dict["gradients"])
+        params = dict(enumerate(self._params))
+        if any(number not in params for number in sums) or (sums and not calls):
+            raise OptionError(f"{owner}: there are sums for parameters that have none here")
+        for number, array in sums.items():
+            p = params[number]
+            if not isinstance(array, np.ndarray) or (array.shape, array.dtype) != (p.shape, p.dtype):
+                kind = f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else shown(array)
+                raise OptionError(f"{owner}: parameter {number} is {p.type}, its sum {kind}")
+        for number, array in sums.items():
+            self.hold(params[number]).copy_(Tensor(array))
+        self.now = calls, frozenset(id(params[number]) for number in sums)
