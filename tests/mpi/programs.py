@@ -18,6 +18,8 @@ import numpy as np
 
 import lucid
 from lucid import distributed, nn, optim
+from lucid.runtime.workers.board import Late
+from lucid.runtime.workers.processes import WorkerProcesses
 
 from .ranks import digest
 
@@ -218,6 +220,79 @@ def interrupted(folder: Path) -> Told:
         if len(digests) > 30:
             break
     return {"digests": digests, "errors": errors}
+
+
+class Lateness:
+    """Lets a worker of this process be late for a region of a run, once it has done its part; the first is number 0."""
+
+    def __init__(self) -> None:
+        self.regions, self.late = 0, -1
+        share = WorkerProcesses.share
+
+        def shared(workers: WorkerProcesses, *args: Any) -> None:
+            share(workers, *args)
+            self.regions += 1
+            if self.regions == self.late + 1:
+                raise Late
+
+        WorkerProcesses.share = shared  # type: ignore[method-assign]
+        WorkerProcesses.patient, WorkerProcesses.modest = True, False
+
+    def expect(self, late: int) -> None:
+        self.regions, self.late = 0, late
+
+
+def late(folder: Path) -> Told:
+    """A worker of one rank that is late, for each of the regions that it shares in a step: nobody notices."""
+    group, lateness = distributed.group(bucket_bytes=1 << 16, timeout=20), Lateness()
+    lucid.set_num_threads(2)
+
+    def digests(who: int) -> tuple[list[str], list[int]]:
+        lucid.manual_seed(0)
+        model = nn.Sequential(
+            nn.Linear(96, 512), nn.ReLU(), nn.Dropout(0.2), nn.Linear(512, 512), nn.Linear(512, 512), nn.Linear(512, 3)
+        )
+        rule = optim.Adam(model.parameters())
+        step = lucid.compile_step(model, LOSS, rule, clip_norm=0.1, clip_grad=0.02, group=group, threads=2)
+        rng = np.random.default_rng(group.rank)
+        found, regions = [], []
+        for number in range(-3, 18):  # the step after that goes without the worker
+            lateness.expect(number // 2 if who == group.rank and number % 2 == 0 else -1)
+            step(rng.standard_normal((128, 96)).astype(np.float32), rng.integers(0, 3, 128))
+            found.append(digest(model))
+            regions.append(lateness.regions)
+        return found, regions
+
+    want, _ = digests(-1)
+    found = [digests(rank) for rank in range(group.size)]
+    return {"want": want, "found": [one for one, _ in found], "regions": [regions for _, regions in found]}
+
+
+def budgeted(folder: Path) -> Told:
+    """Steps within a budget of memory: of all ranks, of one, and one that a rank cannot keep to."""
+    group, found = distributed.group(bucket_bytes=1 << 14, timeout=20), {}
+    data = [(x.astype(np.float32), target) for x, target in batches(4, 2048, group.rank)]
+
+    def trained(budget: int | None) -> tuple[list[str], lucid.compiler.step.CompiledStep]:
+        lucid.manual_seed(0)
+        wide = (layer for _ in range(7) for layer in (nn.Linear(64, 64), nn.Tanh()))
+        model = nn.Sequential(nn.Linear(8, 64), *wide, nn.Linear(64, 3))
+        rule = optim.Adam(model.parameters())
+        step = lucid.compile_step(model, LOSS, rule, group=group, threads=1, memory_budget=budget)
+        digests = []
+        for batch in data:
+            step(*batch)
+            digests.append(digest(model))
+        return digests, step
+
+    found["free"], free = trained(None)
+    budget = free.plan.peak * 5 // 6
+    found["all"], step = trained(budget)
+    found["again"], found["kept"] = len(step.recomputed), step.plan.peak <= budget
+    found["one"], _ = trained(budget if group.rank else None)
+    found["too small"] = tried(lambda: trained(1000 if group.rank else None))
+    found["after"], _ = trained(None)
+    return found
 
 
 def killed(folder: Path) -> Told:

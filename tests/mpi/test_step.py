@@ -72,3 +72,22 @@ def test_an_interrupt_in_one_rank(tmp_path: Path) -> None:
     assert first["digests"] == second["digests"]
     errors = first["errors"] + second["errors"]
     assert sum("KeyboardInterrupt" in error for error in errors) > 5
+
+
+def test_a_worker_that_is_late_is_not_noticed(tmp_path: Path) -> None:
+    found = told("late", 2, tmp_path)
+    for rank, one in enumerate(found):
+        assert one["found"] == [found[0]["want"]] * 2
+        regions = max(one["regions"][1 - rank])
+        assert regions >= 6
+        assert set(one["regions"][rank]) >= set(range(regions + 1))  # it was late for each of them
+
+
+def test_a_budget_of_memory(tmp_path: Path) -> None:
+    found = told("budgeted", 2, tmp_path)
+    for one in found:
+        assert one["free"] == one["all"] == one["one"] == one["after"] == found[0]["free"]
+        assert one["again"] > 0
+        assert one["kept"]
+    assert "rank 1 has failed in this step" in found[0]["too small"]
+    assert "memory_budget" in found[1]["too small"]

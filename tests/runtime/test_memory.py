@@ -18,8 +18,9 @@ import lucid
 from lucid import nn
 from lucid.graph.builder import Builder
 from lucid.graph.ir import Graph
-from lucid.graph.opdef import TypeAttrs
+from lucid.graph.opdef import TypeAttrs, apply, apply_all
 from lucid.graph.ops.conv_pool import CONV_POOL
+from lucid.graph.ops.exchange import BEGIN, END, BeginAttrs, EndAttrs
 from lucid.graph.ops.pool import MAX_POOL
 from lucid.graph.ops.source import INPUT, PARAMETER, ParameterAttrs
 from lucid.graph.trace import Symbol, Tracer
@@ -120,6 +121,17 @@ def test_views_keep_their_base_alive() -> None:
     (out,) = run(data)
     want = np.exp(data * 2) + np.tanh(np.tanh(data)).reshape(64, 4).T
     np.testing.assert_allclose(out, want, rtol=1e-6)
+
+
+def test_sums_over_processes_stay_while_a_worker_may_be_late() -> None:
+    tracer = Tracer(Builder())
+    (x,) = tracer.emit(INPUT, TypeAttrs((256, 1024), float32), name="x")
+    (total,) = apply_all(END, EndAttrs(0, (x.type.shape,)), apply(BEGIN, BeginAttrs(0), x.tanh()))
+    y = total.exp()
+    plan = make_plan(tracer.builder.finish([(y @ y.transpose(0, 1)).value]), threads=2)
+    assert plan.steps[-1].workers > 1
+    offsets = {step.node.op.name: [plan.offsets.get(value.root) for value in step.outs] for step in plan.steps}
+    assert offsets["Exp"] != offsets["AllReduceBegin"]
 
 
 def test_outputs_are_fresh_memory() -> None:

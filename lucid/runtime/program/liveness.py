@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..planning.phase import Phase
@@ -66,6 +66,8 @@ def intervals(
     for index, step in enumerate(steps):
         for x in step.ins:
             last[x.root] = index
+    for y, until in _summed(steps):
+        last[y] = max(last.get(y, 0), until)
     for y in results:
         last[y.root] = len(steps)
     blocks: dict[Operand, Interval] = {}
@@ -85,6 +87,16 @@ def intervals(
                 blocks[y] = Interval([y], index, stop, y.type.nbytes)
                 order.append(blocks[y])
     return order
+
+
+def _summed(steps: Sequence[Step]) -> Iterator[tuple[Operand, int]]:
+    """What is added up over processes, and the step after the last for which a worker may be late.
+
+    The run is then made again, but not what the processes have said to one another: until then the sums stay.
+    """
+    until = max((index + 1 for index, step in enumerate(steps) if step.workers > 1), default=0)
+    sums = (step for step in steps if step.node.op.exchange == "begins")
+    yield from ((flat.root, until) for step in sums for flat in step.outs if flat is not None)
 
 
 def written_over(steps: Sequence[Step], parameter: Operand, value: Operand) -> bool:
