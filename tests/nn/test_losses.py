@@ -101,3 +101,13 @@ def test_no_gradient_where_a_margin_is_just_kept() -> None:
     scores.grad = None
     F.multilabel_margin_loss(scores, lucid.tensor([[0, -1, -1, -1]])).backward()
     assert scores.grad.numpy().tolist() == [[-0.25, 0.0, 0.0, 0.25]]
+
+
+def test_the_divergence_counts_no_target_of_0_and_hides_no_other() -> None:
+    """Of numbers that are no probabilities it is NaN, as PyTorch's; they were left out without a word."""
+    logs = lucid.tensor([-1.0, -np.inf, -1.0, -1.0, np.nan], requires_grad=True)
+    found = F.kl_div(logs, lucid.tensor([0.5, 0.0, -0.1, np.nan, 0.0]), reduction="none")
+    np.testing.assert_allclose(found.numpy()[:2], [0.5 * (np.log(0.5) + 1), 0.0], rtol=1e-6)
+    assert np.isnan(found.numpy()[2:]).all()
+    found[:2].sum().backward()
+    assert logs.grad.numpy()[:2].tolist() == [-0.5, 0.0]

@@ -140,3 +140,25 @@ def test_a_place_that_is_nan_gives_nan(axes: int, padding: str) -> None:
     for sample in (F.grid_sample, lucid.compile(F.grid_sample)):
         found = sample(lucid.tensor(image), lucid.tensor(places), padding_mode=padding, align_corners=True).numpy()
         assert np.isnan(found[:, :, 0]).all() and (found[:, :, 1] == 1).all()
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("corners", [False, True])
+def test_images_of_any_size_are_sampled_as_those_of_one_size(padding: str, corners: bool) -> None:
+    def sample(image: Tensor, places: Tensor) -> Tensor:
+        return F.grid_sample(image, places, padding_mode=padding, align_corners=corners)
+
+    any_size = lucid.compile(sample, lucid.spec("N", 2, "H", "W"), lucid.spec("N", 3, 3, 2))
+    rng = np.random.default_rng(4)
+    for height, width in ((3, 4), (1, 5)):
+        image = noise(2, 2, height, width).astype(np.float32)
+        places = rng.choice([np.nan, np.inf, -np.inf, 1e30, -0.7, 0.4, 2.3], (2, 3, 3, 2)).astype(np.float32)
+        found = []
+        for function in (sample, any_size):
+            x, at = lucid.tensor(image, requires_grad=True), lucid.tensor(places, requires_grad=True)
+            y = function(x, at)
+            y.backward(lucid.ones(y.shape))
+            assert x.grad is not None and at.grad is not None
+            found.append((y.numpy(), x.grad.numpy(), at.grad.numpy()))
+        for eager, compiled in zip(*found, strict=True):
+            np.testing.assert_allclose(compiled, eager, rtol=1e-5, atol=1e-5)

@@ -30,6 +30,7 @@ POINTS: dict[str, list[float]] = {
     "infinities": [_INF, -_INF, 1.0, 0.0],
     "infinite": [_INF],
     "minus infinite": [-_INF],
+    "masked": [-_INF, 0.5, -1.0, 2.0],
     "nan": [_NAN, 1.0, -1.0, 0.0],
     "tiny": [1e-40, -1e-40, 1e-30, 0.0],
 }

@@ -202,3 +202,12 @@ def test_integers_have_no_power_by_a_negative_number(power: Any, wrap: Any) -> N
     assert wrap(lambda x: x ** Tensor([-1, 0, 2]))(Tensor([1, 5, 3])).tolist() == [1, 1, 9]  # as in PyTorch
     assert wrap(lambda x: 2**x)(Tensor([-1, 0, 2])).tolist() == [0, 1, 4]
     assert wrap(lambda x: x.float() ** power)(Tensor([1, 1])).tolist() == [1.0, 1.0]
+
+
+def test_of_a_number_that_is_nan_no_bound_has_a_slope() -> None:
+    for low, high in ((-1.0, 1.0), (np.float32([-1.0]), np.float32([1.0]))):
+        x = Tensor([math.nan, -2.0, -1.0, 0.5, 2.0], requires_grad=True)
+        y = bounds.clip(x, low, high)
+        y.backward(np.ones(5, np.float32))
+        np.testing.assert_array_equal(y.numpy(), [math.nan, -1.0, -1.0, 0.5, 1.0])
+        assert x.grad is not None and x.grad.tolist() == [0.0, 0.0, 1.0, 1.0, 0.0]

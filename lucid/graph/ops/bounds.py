@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeAlias
 
 import numpy as np
@@ -10,7 +11,7 @@ from ...base.arrays import Array
 from ...errors import DTypeError, OptionError
 from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, Operand, T, apply, attributes
 from ..types import TensorType, is_float
-from .elementwise import GREATER, LESS, NUMBERS, check_kind, compare, isnan, unary, where
+from .elementwise import GREATER_EQUAL, LESS_EQUAL, NUMBERS, check_kind, compare, isnan, unary, where
 from .promotion import cast, check_fits, promote, result_dtype
 
 
@@ -58,8 +59,8 @@ def clip(x: AbstractTensor, min: Bound = None, max: Bound = None) -> AbstractTen
     if min is None and max is None:
         raise OptionError("clip: give min, max or both")
     if isinstance(min, AbstractTensor | np.ndarray) or isinstance(max, AbstractTensor | np.ndarray):
-        raised = x if min is None else _held(LESS, x, min)
-        return raised if max is None else _held(GREATER, raised, max)
+        raised = x if min is None else _held(GREATER_EQUAL, x, min)
+        return raised if max is None else _held(LESS_EQUAL, raised, max)
     low = min.item() if isinstance(min, np.generic) else min
     high = max.item() if isinstance(max, np.generic) else max
     return _between(x, low, high, flat=False)
@@ -76,7 +77,8 @@ def _between(x: T, low: float | None, high: float | None, *, flat: bool) -> T:
     return result
 
 
-def _held(beyond: OpDef, x: AbstractTensor, bound: Operand) -> AbstractTensor:
-    """The bound where ``x`` is beyond it, or where it is NaN; else ``x``, which takes the gradient of equal ones."""
+def _held(within: OpDef, x: AbstractTensor, bound: Operand) -> AbstractTensor:
+    """``x`` where it is not beyond the bound, else the bound. NaN of either stays NaN; that of ``x`` has slope 0."""
     x, bound = promote(x, bound)
-    return where(compare(beyond, x, bound) | isnan(bound), bound, x)
+    beyond = where(isnan(x), math.nan, bound) if is_float(x.type.dtype) else bound
+    return where(compare(within, x, bound), x, beyond)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from ...base.checks import shown
 from ...errors import OptionError, ShapeError
@@ -11,11 +12,12 @@ from ..dims import Dim
 from ..opdef import AbstractTensor
 from ..types import product
 from .bounds import clip
-from .composite import eq, ge, le, logical_and
+from .composite import eq, ge, gt, le, logical_and
 from .elementwise import abs_, floor, remainder, round_, where
 from .indexing import gather
 from .promotion import cast
 from .shape import expand, reshape, unsqueeze
+from .source import full
 
 MODES = ("bilinear", "nearest", "bicubic")
 PADDINGS = ("zeros", "border", "reflection")
@@ -23,6 +25,9 @@ CUBIC = -0.75
 
 Tap = tuple[AbstractTensor, AbstractTensor | None]
 """Positions along an axis, and their weights where these are not 1."""
+
+Size: TypeAlias = "AbstractTensor | float"
+"""How many pixels an axis has: a tensor where that is not known before the call."""
 
 
 def grid_sample(
@@ -50,9 +55,8 @@ def grid_sample(
     """
     _check(x, grid, mode, padding_mode)
     axes, corners = x.type.rank - 2, bool(align_corners)
-    sizes = x.type.shape[2:]
     along = []
-    for axis, size in enumerate(sizes):
+    for axis, size in enumerate(x.type.shape[2:]):
         place = grid[(..., axes - 1 - axis)]
         place = (place + 1) * (size - 1 if corners else size) * 0.5 - (0.0 if corners else 0.5)
         along.append(taps(place, size, mode, padding_mode, corners))
@@ -93,8 +97,9 @@ def _check(x: AbstractTensor, grid: AbstractTensor, mode: str, padding_mode: str
         )
 
 
-def taps(place: AbstractTensor, size: Dim, mode: str, padding: str, corners: bool) -> list[Tap]:
-    """The pixels that each place is made of, along one axis."""
+def taps(place: AbstractTensor, dim: Dim, mode: str, padding: str, corners: bool) -> list[Tap]:
+    """The pixels that each place is made of, along one axis of so many."""
+    size = float(dim) if isinstance(dim, int) else full(place, dim, ())
     if mode != "bicubic":
         place = _inside(place, size, padding, corners)
     if mode == "nearest":
@@ -109,30 +114,31 @@ def taps(place: AbstractTensor, size: Dim, mode: str, padding: str, corners: boo
     ]
 
 
-def _tap(position: AbstractTensor, weight: AbstractTensor | None, size: Dim, padding: str) -> Tap:
+def _tap(position: AbstractTensor, weight: AbstractTensor | None, size: Size, padding: str) -> Tap:
     """A position as an index; one outside, which only zeros leave there, weighs nothing. NaN is the first, by NaN."""
     if padding == "zeros":
         inside = cast(logical_and(ge(position, 0), le(position, size - 1)), position.type.dtype)
         weight = inside if weight is None else weight * inside
     known = where(eq(position, position), position, 0.0)
-    return cast(clip(known, 0.0, _number(size - 1, position)), "int64"), weight
+    return cast(clip(known, 0.0, size - 1), "int64"), weight
 
 
-def _number(size: Dim, like: AbstractTensor) -> AbstractTensor | float:
-    return float(size) if isinstance(size, int) else like * 0 + size
-
-
-def _inside(place: AbstractTensor, size: Dim, padding: str, corners: bool) -> AbstractTensor:
+def _inside(place: AbstractTensor, size: Size, padding: str, corners: bool) -> AbstractTensor:
     """Places that are brought into the image."""
     if padding == "zeros":
         return place
     if padding == "reflection":
-        low, span = (0.0, size - 1) if corners else (-0.5, size)
-        if isinstance(span, int) and span == 0:
-            return place * 0
-        apart = remainder(abs_(place - low), 2 * span)
-        place = where(apart > span, 2 * span - apart, apart) + low
-    return clip(place, 0.0, _number(size - 1, place))
+        place = _reflected(place, *((0.0, size - 1) if corners else (-0.5, size)))
+    return clip(place, 0.0, size - 1)
+
+
+def _reflected(place: AbstractTensor, low: float, span: Size) -> AbstractTensor:
+    """Places mirrored at both ends, of which the lower is ``low``; at the one place there is where both are one."""
+    if isinstance(span, float) and not span:
+        return place * 0
+    apart = remainder(abs_(place - low), 2 * span)
+    mirrored = where(apart > span, 2 * span - apart, apart) + low
+    return mirrored if isinstance(span, float) else where(gt(span, 0), mirrored, place * 0)
 
 
 def _cubic(distance: AbstractTensor) -> AbstractTensor:

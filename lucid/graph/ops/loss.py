@@ -6,6 +6,7 @@ from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, NoAttrs, OpDef, apply, register
 from ..types import TensorType, broadcast_shapes, format_shape, int64, is_float, product
+from .composite import eq, logical_and
 from .elementwise import abs_, cast, exp, log, maximum, minimum, reduced, softplus, where
 from .indexing import gather, index_with
 from .norm import log_softmax
@@ -171,14 +172,17 @@ def weighted_loss(op: str, loss: AbstractTensor, weight: AbstractTensor | None) 
 def kl_div(
     input: AbstractTensor, target: AbstractTensor, reduction: str = "mean", log_target: bool = False
 ) -> AbstractTensor:
-    """``t (log t - x)`` of log-probabilities ``x``; "batchmean" divides the sum by the batch size."""
+    """``t (log t - x)`` of log-probabilities ``x``; "batchmean" divides the sum by the batch size.
+
+    Where ``t`` is 0 it is 0, and so is its slope.
+    """
     check_reduction("kl_div", reduction, (*REDUCTIONS, "batchmean"))
     input, target = paired("kl_div", input, target)
     if log_target:
         loss = exp(target) * (target - input)
     else:
-        positive = target > 0
-        loss = where(positive, target * (log(where(positive, target, 1.0)) - input), 0.0)
+        nothing = logical_and(eq(target, 0), eq(input, input))  # but NaN stays NaN
+        loss = where(nothing, 0.0, target * (log(where(nothing, 1.0, target)) - input))
     if reduction == "batchmean":
         return loss.sum() / input.type.shape[0] if input.type.rank else loss
     return reduce_loss(loss, reduction)
