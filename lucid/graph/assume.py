@@ -99,9 +99,30 @@ def _assume(difference: SymDim, yes: str, no: str, likely: bool = False) -> bool
     constant = dict(difference.terms).get((), 0)
     dim = difference - constant
     assert isinstance(dim, SymDim)
-    answer = likely or _is_true_of_large(Assumption(dim, yes, -constant))
+    answer = _known(noted, dim, -constant) if yes == ">=" else None
+    if answer is None:
+        answer = likely or _is_true_of_large(Assumption(dim, yes, -constant))
     noted[Assumption(dim, yes if answer else no, -constant)] = None
     return answer
+
+
+def _known(noted: Iterable[Assumption], dim: SymDim, bound: int) -> bool | None:
+    """Whether ``dim >= bound`` after what was taken for granted before; None where that leaves it open.
+
+    Where it leaves only the bound itself it is not, so that more than one size is left.
+    """
+    for one in noted:
+        if one.dim == dim and one.relation in (">=", "<"):
+            if one.relation == ">=" and one.bound >= bound:
+                return True
+            if one.relation == "<" and one.bound <= bound:
+                return False
+        elif one.relation in (">=", "<") and one.dim == -dim:
+            if one.relation == "<" and 1 - one.bound >= bound:
+                return True
+            if one.relation == ">=" and -one.bound <= bound:
+                return False
+    return None
 
 
 def _is_true_of_large(assumption: Assumption) -> bool:

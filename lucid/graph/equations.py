@@ -81,8 +81,8 @@ def _reduced(difference: SymDim) -> SymDim:
 
 
 def _by_one(difference: SymDim, names: Iterable[str]) -> Iterator[Solution]:
-    """A symbol that is what all else says."""
-    terms = dict(difference.terms)
+    """A symbol that is what all else says: a sum of others, which is a size whatever these are, before a difference."""
+    terms, differences = dict(difference.terms), list[Solution]()
     for name in names:
         factor = terms.get((name,), 0)
         if abs(factor) != 1:
@@ -91,8 +91,13 @@ def _by_one(difference: SymDim, names: Iterable[str]) -> Iterator[Solution]:
         if isinstance(rest, int):
             if rest >= 0:
                 yield {name: rest}
-        elif name not in rest.symbols and any(factor > 0 for monomial, factor in rest.terms if monomial):
-            yield {name: rest}
+        elif name not in rest.symbols:
+            signs = {factor > 0 for monomial, factor in rest.terms if monomial}
+            if signs == {True}:
+                yield {name: rest}
+            elif True in signs:
+                differences.append({name: rest})
+    yield from differences
 
 
 def _by_steps(difference: SymDim, names: Sequence[str]) -> Iterator[Solution]:

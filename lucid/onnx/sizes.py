@@ -31,8 +31,15 @@ def agreed(run: Callable[..., object], types: tuple[TensorType, ...]) -> tuple[T
         conditions = _conditions(run, found)
         if conditions is None:
             return found
-        waiting += [tuple(one.substitute(condition) for one in found) for condition in reversed(conditions)]
+        others = (tuple(one.substitute(condition) for one in found) for condition in reversed(conditions))
+        waiting += [one for one in others if _are_sizes(one)]
     return types
+
+
+def _are_sizes(types: Sequence[TensorType]) -> bool:
+    """Whether no dim is negative for certain."""
+    dims = (dim for one in types for dim in one.shape if isinstance(dim, SymDim))
+    return all(any(factor > 0 for _, factor in dim.terms) for dim in dims)
 
 
 def _conditions(run: Callable[..., object], types: Sequence[TensorType]) -> list[Solution] | None:

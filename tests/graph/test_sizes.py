@@ -200,11 +200,24 @@ def test_what_holds_for_large_sizes_is_noted_as_a_relation_to_a_number() -> None
     noted: dict[Assumption, None] = {}
     with assuming(noted):
         assert not is_equal(N, 1) and is_at_least(N, 3) and not is_at_least(4, N)
-        assert is_at_least(4, N, likely=True)
-    assert [str(one) for one in noted] == ["N != 1", "N >= 3", "-1*N < -4", "-1*N >= -4"]
+        assert is_at_least(4, M, likely=True)
+    assert [str(one) for one in noted] == ["N != 1", "N >= 3", "-1*N < -4", "-1*M >= -4"]
     for one in noted:
         assert parse_assumption(str(one)) == one
-    assert [one.holds({"N": 3}) for one in noted] == [True, True, False, True]
+    assert [one.holds({"N": 3, "M": 3}) for one in noted] == [True, True, False, True]
+
+
+@pytest.mark.parametrize("likely", [True, False])
+def test_what_is_taken_for_granted_does_not_contradict_itself(likely: bool) -> None:
+    """Once a size is at most 50 it is not at least 50 too, which would leave no other; and so the other way round."""
+    noted: dict[Assumption, None] = {}
+    with assuming(noted):
+        assert is_at_least(50, N, likely=True) and is_at_least(60, N) and not is_at_least(N, 51, likely=likely)
+        assert not is_at_least(N, 50, likely=likely) and is_at_least(N, 40)
+        assert is_at_least(M, 7) and is_at_least(M, 6) and not is_at_least(6, M, likely=likely)
+        assert not is_at_least(7, M, likely=likely)
+    sizes = [size for size in range(100) if all(one.holds({"N": size, "M": size + 20}) for one in noted)]
+    assert sizes == [*range(40, 50)]
 
 
 def test_without_a_trace_nothing_is_taken_for_granted() -> None:

@@ -163,6 +163,24 @@ MODELS: dict[str, tuple[onnx.ModelProto, list[tuple[Any, ...]]]] = {
              two=np.array(2), three=np.array(3), zero=np.array(0), one=np.array(1), opset=14),
         [("n", 3, "time")],
     ),
+    "a mask of what is kept and what comes": (
+        model([node("Concat", "k x", "all", axis=0), node("Add", "all m", "s"), node("Shape", "all", "size", end=1),
+               node("Shape", "x", "new", end=1), node("Sub", "size new", "from"), node("Slice", "s from size", "y")],
+              {"x": (FLOAT, ("t", 3)), "m": (FLOAT, ("total", 1)), "k": (FLOAT, ("past", 3))}, ["y"], opset=15),
+        [("t", 3), ("past + t", 1), ("past", 3)],
+    ),
+    "a table of more places than are taken": (
+        each("y", node("Shape", "x", "t", start=2), node("Slice", "w zero t", "p"), node("Min", "t fifty", "n"),
+             node("Concat", "one n", "to", axis=0), node("Reshape", "p to", "r"), node("Add", "x r", "y"),
+             w=floats(50), zero=np.array([0]), fifty=np.array([50]), one=np.array([1]), opset=15),
+        [("n", 3, "time")],
+    ),
+    "a quotient of less than nothing": (
+        each("y", node("Shape", "x", "t", start=2), node("Neg", "t", "m"), node("Div", "m two", "h"),
+             node("Neg", "h", "k"), node("Slice", "x zero k two", "y"),
+             two=np.array([2]), zero=np.array([0]), opset=15),
+        [("n", 3, "time")],
+    ),
     "names that Python keeps": (
         model([node("Add", "lambda if", "y")], {"lambda": (FLOAT, ("class", "def")), "if": (FLOAT, ("class", "None"))},
               ["y"]),

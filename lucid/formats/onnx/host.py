@@ -259,10 +259,18 @@ def arithmetic(node: NodeDef, *arrays: Array) -> Array:
 
 
 def _divide(a: Array, b: Array) -> Array:
-    """Of integers rounded towards zero; sizes are not negative."""
+    """Of integers rounded towards zero."""
     if a.dtype == object or b.dtype == object:
-        return np.asarray(a / b if a.dtype.kind == "f" or has_shares(a) or has_shares(b) else a // b)
+        shares = a.dtype.kind == "f" or has_shares(a) or has_shares(b)
+        return np.asarray(a / b if shares else np.frompyfunc(_quotient, 2, 1)(a, b))
     return a / b if a.dtype.kind == "f" else np.trunc(np.true_divide(a, b)).astype(a.dtype)
+
+
+def _quotient(a: Dim, b: Dim) -> Dim:
+    """Of what sizes are computed to, rounded towards zero."""
+    if not is_at_least(b, 0):
+        return -_quotient(a, -b)
+    return a // b if is_at_least(a, 0) else -(-a // b)
 
 
 _ARITHMETIC: dict[str, Callable[..., Array]] = {
@@ -274,6 +282,10 @@ _ARITHMETIC: dict[str, Callable[..., Array]] = {
 
 
 def _least(a: Dim, b: Dim) -> Dim:
+    """Of a size and a number likely the size: of a table of so many places as many are taken as it says."""
+    for number, size in ((a, b), (b, a)):
+        if isinstance(number, int) and number > 1 and isinstance(size, SymDim):
+            return size if is_at_least(number, size, likely=True) else number
     return a if is_at_least(b - a, 0) else b
 
 
