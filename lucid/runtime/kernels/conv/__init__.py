@@ -4,6 +4,7 @@ from . import depthwise as depthwise
 from . import depthwise_rows as depthwise_rows
 from . import filtering as filtering
 from . import grad as grad
+from . import grad_depthwise as grad_depthwise
 from . import grad_weight as grad_weight
 from . import grad_winograd as grad_winograd
 from . import im2col as im2col

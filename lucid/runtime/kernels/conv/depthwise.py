@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ....graph.ir import Node
-from ....graph.ops.conv import CONV, CONV_GRAD_INPUT, CONV_GRAD_WEIGHT, ConvAttrs, OfConvAttrs
+from ....graph.ops.conv import CONV, CONV_GRAD_INPUT, ConvAttrs, OfConvAttrs
 from ....graph.types import TensorType
 from ...planning.registry import kernel
 from ...planning.work import Work
 from ...program.emitter import Emitter, Operand
 from ..shared.cut import Block, deal, image_blocks, largest
 from ..shared.loop import BlockLoop, channels_last, recheck
-from .depthwise_views import GradientTap, TapViews, bind_gradient, bind_taps
+from .depthwise_views import GradientTap, TapViews, bind_gradient, bind_images, bind_taps
 from .geometry import Conv
 from .numbers import conv_of
 
@@ -70,62 +68,44 @@ def depthwise(k: Emitter) -> None:
 
 def _single(node: Node[OfConvAttrs], inputs: tuple[TensorType, ...]) -> bool:
     """One output channel for each input channel."""
-    dy = inputs[0] if node.op is CONV_GRAD_INPUT else inputs[1]
     groups = node.attrs.conv.groups
-    channels = node.outputs[0].shape[1] if node.op is CONV_GRAD_INPUT else inputs[0].shape[1]
-    return bool(groups > 1 and groups == channels == dy.shape[1])
+    return groups > 1 and groups == node.outputs[0].shape[1] == inputs[0].shape[1]
 
 
-def _emit_gradient(
-    k: Emitter, conv: Conv, x: Operand, dy: Operand, lines: Callable[[GradientTap], tuple[str, ...]]
-) -> None:
-    """A loop over images and taps, of each of which ``lines`` are written."""
-    last, outputs = channels_last(dy), conv.outputs
-    image = conv.rows.count * conv.cols.count * outputs * dy.dtype.itemsize
-    blocks = image_blocks(conv.images, 1, 1, image, BLOCK_BYTES, False)
-    if not blocks or not image:
-        return
-    loop = BlockLoop(k, [[b._replace(r1=conv.rows.count, c1=outputs) for b in blocks]])
-    memory = _products(loop, conv, last)
-    (taps,) = loop.over(loop.bind("taps", bind_gradient, conv, loop.blocks, memory, x, dy, last), "taps")
-    names = GradientTap(*loop.fresh(*GradientTap._fields))
-    loop.for_each(names, taps, *lines(names))
-    loop.emit()
+def _gradient_blocks(dy: TensorType, threads: int) -> list[list[Block]]:
+    """Images, whose gradients have nothing to do with each other."""
+    (images, outputs, rows, cols) = dy.concrete
+    image = rows * cols * outputs * dy.dtype.itemsize
+    blocks = image_blocks(images, 1, 1, image, BLOCK_BYTES, False) if image else []
+    return deal([block._replace(r1=rows, c1=outputs) for block in blocks], threads)
 
 
-@kernel(CONV_GRAD_INPUT, lowering="depthwise", accepts=_single)
+def _gradient_work(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Work:
+    dy, w = inputs
+    taps, blocks = w.concrete[2] * w.concrete[3], _gradient_blocks(dy, threads)
+    image = dy.nbytes / max(1, dy.concrete[0])
+    return Work.of_busiest(
+        [[block.n1 - block.n0 for block in mine] for mine in blocks],
+        lambda images: Work(tapwise=2 * taps * images * image, calls=2 * taps),
+        lambda images: images,
+    )
+
+
+@kernel(CONV_GRAD_INPUT, lowering="depthwise", accepts=_single, cost=_gradient_work)
 def depthwise_grad_input(k: Emitter) -> None:
     """Each tap of ``dy``, times its weight, added where the tap lies in the input."""
     recheck(k)
     (dy, w), (dx,) = k.ins, k.outs
     conv = conv_of(k.attrs.conv, dx.shape, w.shape, dy.shape)
-    packed = _pack(k, w, conv, 1)
-    k.line(f"{dx}.fill(0)")
-
-    def lines(t: GradientTap) -> tuple[str, ...]:
-        multiply = f"np.multiply({t.gradient}, {packed}[{t.number}], out={t.product})"
-        return multiply, f"np.add({t.image}, {t.product}, out={t.image})"
-
-    _emit_gradient(k, conv, dx, dy, lines)
-
-
-@kernel(CONV_GRAD_WEIGHT, lowering="depthwise", accepts=_single)
-def depthwise_grad_weight(k: Emitter) -> None:
-    """Each tap's products with ``dy``, summed over images, rows and columns."""
-    recheck(k)
-    (x, dy), (dw,) = k.ins, k.outs
-    conv = conv_of(k.attrs.conv, x.shape, dw.shape, dy.shape)
-    shape = (conv.rows.kernel * conv.cols.kernel, conv.channels, 1)
-    total, share = k.scratch(shape, x.dtype, "total"), k.scratch(shape[1:], x.dtype, "share")
-    k.line(f"{total}.fill(0)")
-
-    def lines(t: GradientTap) -> tuple[str, ...]:
-        return (
-            f"np.multiply({t.image}, {t.gradient}, out={t.product})",
-            f"np.add.reduce({t.product}, axis=(0, 1, 2), out={share})",
-            f"np.add({total}[{t.number}], {share}, out={total}[{t.number}])",
-        )
-
-    _emit_gradient(k, conv, x, dy, lines)
-    square = (conv.rows.kernel, conv.cols.kernel, conv.channels, 1)
-    k.line(f"{dw}[...] = {total}.reshape({square}).transpose(2, 3, 0, 1)")
+    work = _gradient_blocks(dy.type, k.threads)
+    if not work:
+        k.line(f"{dx}.fill(0)")
+        return
+    packed, last, loop = _pack(k, w, conv, 1), channels_last(dy), BlockLoop(k, work)
+    memory = _products(loop, conv, last)
+    loop.line(f"{loop.each('image', bind_images, loop.blocks, dx)}.fill(0)")
+    (taps,) = loop.over(loop.bind("taps", bind_gradient, conv, loop.blocks, memory, dx, dy, last), "taps")
+    t = GradientTap(*loop.fresh(*GradientTap._fields))
+    multiply = f"np.multiply({t.gradient}, {packed}[{t.number}], out={t.product})"
+    loop.for_each(t, taps, multiply, f"np.add({t.image}, {t.product}, out={t.image})")
+    loop.emit()

@@ -75,11 +75,12 @@ def _work(d: Depthwise, itemsize: int, workers: int, turned: bool) -> Work:
     """What the busiest of so many workers does; ``turned`` if the output is not channels last."""
     work = blocks(d, itemsize, workers)
     sizes = [[(b.n1 - b.n0, b.r1 - b.r0) for b in mine] for mine in work]
-    done = Work.of_busiest(sizes, lambda size: _block_work(d, *size, itemsize, turned))
+    done = Work.of_busiest(sizes, lambda size: block_work(d, *size, itemsize, turned))
     return done + Work(handovers=done.calls) if len(work) > 1 else done
 
 
-def _block_work(d: Depthwise, images: int, rows: int, itemsize: int, turned: bool) -> Work:
+def block_work(d: Depthwise, images: int, rows: int, itemsize: int, turned: bool) -> Work:
+    """What it takes to do so many rows of so many images."""
     conv = d.conv
     made, parts = images * rows * conv.cols.count * conv.outputs, d.row_parts(images, 0, conv.rows.count)
     taps = conv.cols.kernel * sum(part.taken for part in parts) / conv.rows.count
@@ -95,11 +96,16 @@ def _block_work(d: Depthwise, images: int, rows: int, itemsize: int, turned: boo
     )
 
 
+def begun(itemsize: int) -> float:
+    """Multiply-adds that take as long as ``np.einsum`` takes to begin."""
+    machine = this_machine()
+    return EINSUM * machine.call / (machine.multiply_add * itemsize / 4)
+
+
 def numbers(node: Node, inputs: Sequence[TensorType], in_place: bool) -> Depthwise:
     """How a node is done; ``in_place`` as for :meth:`Depthwise.of`."""
-    x, w, y, machine = inputs[0], inputs[1], node.outputs[0], this_machine()
-    run = EINSUM * machine.call / (machine.multiply_add * x.dtype.itemsize / 4)
-    apart = None if Epilogue.of(node, inputs).filled else run
+    x, w, y = inputs[0], inputs[1], node.outputs[0]
+    apart = None if Epilogue.of(node, inputs).filled else begun(x.dtype.itemsize)
     return Depthwise.of(conv_of(attrs_of(node), x.concrete, w.concrete, y.concrete), in_place, apart)
 
 
@@ -139,7 +145,7 @@ def _row_bias(k: Emitter, conv: Conv, bias: Operand) -> Operand:
     return k.reshaped(row, (conv.cols.count * conv.outputs,), "row_bias")
 
 
-def _padded(loop: BlockLoop[Block], d: Depthwise, filled: bool) -> tuple[Operand, ...]:
+def padded(loop: BlockLoop[Block], d: Depthwise, filled: bool) -> tuple[Operand, ...]:
     """The input of a block with its padding, brought into working memory by the loop's first lines."""
     k, x = loop.k, loop.k.ins[0]
     fill = f"{k.ins[-1]}.reshape({d.conv.channels}, 1)" if filled else "0"
@@ -176,10 +182,11 @@ def depthwise_rows(k: Emitter) -> None:
         return
     loop = BlockLoop(k, work)
     packed = _pack(k, d)
-    sources = (x,) * len(work) if d.direct else _padded(loop, d, epilogue.filled)
+    sources = (x,) * len(work) if d.direct else padded(loop, d, epilogue.filled)
     made = () if channels_last(y) else _turned(loop, d.conv)
     places = made or (y,) * len(work)
-    v = loop.parts(loop.bind("sums", bind_sums, d, loop.blocks, sources, packed, places, bool(made)), Sums)
+    weights = (packed,) * len(work)
+    v = loop.parts(loop.bind("sums", bind_sums, d, loop.blocks, sources, weights, places, bool(made)), Sums)
     window, weight, total = names = loop.fresh("window", "weight", "sums")
     loop.for_each(names, v.products, f"np.einsum('nrcijk,ijk->nrck', {window}, {weight}, out={total})")
     shift = None if bias is None else _row_bias(k, d.conv, bias)

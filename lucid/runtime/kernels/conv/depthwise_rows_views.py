@@ -63,11 +63,15 @@ class Depthwise:
     apart: float | None
 
     @classmethod
-    def of(cls, conv: Conv, in_place: bool, apart: float | None) -> Depthwise:
-        """Choose the runs; ``in_place`` tells whether the input lies channels last, without gaps."""
+    def of(cls, conv: Conv, in_place: bool, apart: float | None, run: int | None = None) -> Depthwise:
+        """Choose the columns of a run of about so many numbers.
+
+        ``in_place`` tells whether the input lies channels last, without gaps.
+        """
+        run = RUN if run is None else run
         strided = conv.cols.stride > 1
         planes = strided and conv.outputs < SHORT_RUN
-        columns = 1 if strided and not planes else min(conv.cols.count, -(-RUN // conv.outputs))
+        columns = 1 if strided and not planes else min(conv.cols.count, -(-run // conv.outputs))
         # runs of equal length
         columns = -(-conv.cols.count // -(-conv.cols.count // max(1, columns))) if conv.cols.count else 1
         direct = in_place and not planes and not conv.padded and conv.outputs == conv.channels
@@ -162,22 +166,23 @@ class Sums(NamedTuple):
 
 
 def bind_sums(
-    d: Depthwise, work: Deal[Block], sources: Sequence[Array], packed: Array, places: Sequence[Array], turned: bool
-) -> list[list[Sums]]:
+    d: Depthwise, work: Deal[Block], sources: Sequence[Array], weights: Sequence[Array], places: Sequence[Array],
+    turned: bool,
+) -> list[list[Sums]]:  # fmt: skip
     """The products of each block.
 
     Parameters
     ----------
-    d, work, packed
-        What is done, the blocks of each worker, and the weights.
-    sources
-        For each worker its padded memory; the input itself where that is read as it lies.
+    d, work
+        What is done, and the blocks of each worker.
+    sources, weights
+        For each worker its padded memory, which is the input itself where that is read as it lies; and the weights.
     places
         For each worker the output; if it is ``turned``, memory for a block of it, channels last.
     """
     conv = d.conv
 
-    def sums(block: Block, source: Array, place: Array) -> Sums:
+    def sums(block: Block, source: Array, packed: Array, place: Array) -> Sums:
         images = slice(0, block.n1 - block.n0)
         out = place[images, : block.r1 - block.r0] if turned else place.transpose(0, 2, 3, 1)[block.images, block.rows]
         if d.direct:
@@ -192,7 +197,7 @@ def bind_sums(
             found += _products(d, at, packed[low:high], out[:, first:stop])
         return Sums(rows, found)
 
-    return per_block(sums, work, sources, places)
+    return per_block(sums, work, sources, weights, places)
 
 
 def _products(d: Depthwise, source: Array, packed: Array, out: Array) -> Iterator[tuple[Array, Array, Array]]:
@@ -211,6 +216,23 @@ def _products(d: Depthwise, source: Array, packed: Array, out: Array) -> Iterato
             at = source[:, :, :, first:]  # only side by side, or with stride 1, are there columns left
             target = as_strided(out[:, :, first:], (*out.shape[:2], number, size), (o0, o1, columns * o2, item))
             yield as_strided(at, shape, strides), packed[:, :, :size], target
+
+
+def bind_weight_sums(
+    d: Depthwise,
+    work: Deal[Block],
+    sources: Sequence[Array],
+    totals: Sequence[Array],
+    spare: Sequence[Array],
+    dy: Array,
+) -> list[list[Steps]]:
+    """For each block its windows, what came back from them, the sums that their products are added to, and memory."""
+    found = bind_sums(d, work, sources, totals, (dy,) * len(totals), False)
+
+    def steps(sums: Sums, own: Array) -> Steps:
+        return [(window, part, total, as_view(own[: total.size], total.shape)) for window, total, part in sums.products]
+
+    return per_block(steps, found, spare)
 
 
 def bind_whole_rows(work: Deal[Block], array: Array) -> list[list[Array]]:

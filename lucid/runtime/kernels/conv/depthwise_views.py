@@ -55,6 +55,11 @@ def bind_taps(
     return per_block(taps, work, memory)
 
 
+def bind_images(work: Deal[Block], x: Array) -> list[list[Array]]:
+    """The images of each block."""
+    return per_block(lambda block: x[block.images], work)
+
+
 def bind_gradient(
     conv: Conv, work: Deal[Block], memory: Sequence[Array], x: Array, dy: Array, last: bool
 ) -> list[list[list[GradientTap]]]:

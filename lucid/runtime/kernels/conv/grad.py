@@ -7,28 +7,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from ....graph.ir import Node
 from ....graph.ops.conv import CONV_GRAD_INPUT, CONV_TRANSPOSE, ConvAttrs
 from ....graph.types import TensorType
 from ....graph.windows import Window, windows_of
-from ...planning.registry import kernel
+from ...planning.registry import Way, kernel
 from ...planning.work import Product, Work
 from ...program.emitter import Emitter
+from ..shared.cut import Block, deal
 from ..shared.loop import BlockLoop, channels_last, laid_out, recheck
 from .geometry import Conv, unpooled
 from .grad_views import bind_factors, bind_gradients, bind_scatter, bind_weights
-from .im2col import emit, most_pixels, plain_blocks
+from .im2col import emit, most_pixels, pixel_blocks, plain_blocks
 from .numbers import conv_of
-from .weights import make_weights, packing
+from .weights import make_weights, packing, shared_work
 from .weights_views import pack_weights
 
 
-def _scatter_work(node: Node[Any], inputs: tuple[TensorType, ...], threads: int) -> Work:
-    (n, outputs, *size), window = inputs[0].concrete, math.prod(inputs[1].concrete[1:])
-    conv: ConvAttrs = node.attrs.conv
-    return _work(n * math.prod(size), outputs, window, 3 * window * conv.groups, inputs[0], 10 * conv.groups)
+def _scatter_deal(conv: Conv, itemsize: int, workers: int) -> list[list[Block]]:
+    """Blocks of an image and a group add to the same numbers: they are one worker's, one after the other."""
+    blocks = plain_blocks(conv, itemsize)
+    if len(blocks) < workers:
+        blocks = pixel_blocks(conv, -(-conv.images // workers) * conv.rows.count * conv.cols.count)
+    together = [list(found) for _, found in groupby(blocks, lambda block: (block.n0, block.c0))]
+    return [[block for found in mine for block in found] for mine in deal(together, workers)]
+
+
+def _scatter_ways(node: Node[Any], inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
+    dy, w, *_ = inputs
+    conv = conv_of(node.attrs.conv, node.outputs[0].concrete, w.concrete, dy.concrete)
+    done = _work(
+        conv.pixels, conv.group_out * conv.groups, conv.taps, 3 * conv.taps * conv.groups, dy, 10 * conv.groups
+    )
+    sizes = [sum(b.image_rows for b in mine) for mine in _scatter_deal(conv, dy.dtype.itemsize, threads)]
+    share = Work.of_busiest([[size] for size in sizes], lambda size: done * (size / sum(sizes)), int)
+    return [Way(share, once=shared_work(packing(w.concrete), threads)[0])]
 
 
 def _turned_work(node: Node[Any], inputs: tuple[TensorType, ...], threads: int) -> Work:
@@ -63,7 +79,7 @@ def grad_input_turned(k: Emitter) -> None:
     emit(k, unpooled(Conv(dy.shape[0], dy.shape[1], dx.shape[1], a.groups, rows, cols)), flipped=True)
 
 
-@kernel(CONV_GRAD_INPUT, CONV_TRANSPOSE, lowering="col2im", cost=_scatter_work)
+@kernel(CONV_GRAD_INPUT, CONV_TRANSPOSE, lowering="col2im", ways=_scatter_ways)
 def grad_input_scattered(k: Emitter) -> None:
     """The product of ``dy`` with the weight gives every window's gradient; each tap is added where it came from."""
     recheck(k)
@@ -72,10 +88,10 @@ def grad_input_scattered(k: Emitter) -> None:
     dy = laid_out(k, dy, last, "gradient")
     conv = conv_of(k.attrs.conv, dx.shape, w.shape, dy.shape)
     k.line(f"{dx}[...] = {bias[0]}[:, None, None]" if bias else f"{dx}.fill(0)")
-    blocks = plain_blocks(conv, dy.dtype.itemsize)
-    if not blocks or not conv.channels:
+    work = _scatter_deal(conv, dy.dtype.itemsize, k.threads)
+    if not work or not conv.channels:
         return
-    loop = BlockLoop(k, [blocks])  # neighbouring blocks add to the same rows: one after the other
+    loop = BlockLoop(k, work)
     with k.once(w):
         packed = k.scratch((conv.groups, conv.group_out, conv.taps), w.dtype, "packed")
         make_weights(k, packed, packing(w.shape), pack_weights, conv.groups, w, packed, False)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ...planning.machine import this_machine
+from ...planning.phase import Phase
 from ...planning.work import Work
 from ...program.emitter import Emitter, Operand
 from .cut import deal, pieces
@@ -160,19 +161,27 @@ def multiply_rows(
 def _weights(k: Emitter, p: Rows, every: Sequence[Piece]) -> list[tuple[tuple[int, int], int, Operand]]:
     """For each range of outputs that, the rows of a block of its products, and its panels.
 
-    These are (panels, depth, width), in groups (groups, panels, depth, width).
+    These are (panels, depth, width), in groups (groups, panels, depth, width). Weights that change from run to run are
+    one panel, as they lie: BLAS packs them sooner.
     """
     most: dict[tuple[int, int], int] = {}
     for piece in every:
         most[piece.outputs] = max(most.get(piece.outputs, 0), piece.size[0])
-    packed, w = [], k.ins[1]
+    return [((a, b), *_panels(k, p, a, b, rows)) for (a, b), rows in most.items()]
+
+
+def _panels(k: Emitter, p: Rows, a: int, b: int, rows: int) -> tuple[int, Operand]:
+    """The rows of a block, and the panels of these outputs."""
+    w = k.ins[1]
+    groups, outputs = p.parted(b - a)
+    if w.phase is not Phase.STATE:
+        parted = k.seen(f"{w}[{a}:{b}]", (groups, 1, outputs, p.depth))
+        whole = k.view(w, f"{parted}.transpose(0, 1, 3, 2)", (groups, 1, p.depth, outputs), label="panels")
+        return rows, whole if p.groups > 1 else k.view(w, f"{whole}[0]", whole.shape[1:], label="panel")
+    cut = cut_for(k, rows, p.depth, outputs)
     with k.once(w):
-        for (a, b), rows in most.items():
-            groups, outputs = p.parted(b - a)
-            cut = cut_for(k, rows, p.depth, outputs)
-            panels = k.scratch(((b - a) // cut.width, p.depth, cut.width), w.dtype, "packed")
-            k.line(f"{k.use(turn_panels)}({w}[{a}:{b}].reshape({b - a}, {p.depth}), {panels})")
-            if p.groups > 1:
-                panels = k.target(panels, (groups, outputs // cut.width, p.depth, cut.width), "groups")
-            packed.append(((a, b), cut.rows, panels))
-    return packed
+        panels = k.scratch(((b - a) // cut.width, p.depth, cut.width), w.dtype, "packed")
+        k.line(f"{k.use(turn_panels)}({w}[{a}:{b}].reshape({b - a}, {p.depth}), {panels})")
+    if p.groups > 1:
+        panels = k.target(panels, (groups, outputs // cut.width, p.depth, cut.width), "groups")
+    return cut.rows, panels
