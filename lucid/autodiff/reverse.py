@@ -103,6 +103,8 @@ def _between(builder: Builder, ends: Sequence[str], starts: Sequence[str], stop:
 
 def _apply_rule(tracer: Tracer, node: Node, context: GradContext) -> Sequence[Any | None]:
     rule = node.op.gradient
+    if any(c is not None for c in context.cotangents[len(context.outputs) - node.op.kept :]):
+        raise GradientError(f"{node.op.name}: what it keeps for its gradient has none itself")
     if rule is not None and not isinstance(rule, NoGradient):
         try:
             found = rule(context)

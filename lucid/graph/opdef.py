@@ -254,6 +254,8 @@ class OpDef(Generic[A]):
     conventional
         Its gradient is by convention another than the slope (none for a padding row, straight through a rounding); or
         for which attributes it is (:meth:`has_slope`).
+    kept
+        How many of its outputs, the last ones, are there for its gradient alone, and have none themselves.
     pure
         Same inputs give same outputs; two equal nodes may be merged.
     random
@@ -290,6 +292,7 @@ class OpDef(Generic[A]):
     view: bool = False
     centred: bool = False
     conventional: bool | Callable[..., bool] = False
+    kept: int = 0
     pure: bool = True
     random: bool = False
     regions: bool = False

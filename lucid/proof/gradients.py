@@ -86,7 +86,7 @@ def check_gradients(
     read = read_values(tried.concrete)
     for name, node in tried.concrete.nodes():
         feeds = [tried.values[value] for value in tried.concrete.inputs_of(name)]
-        outputs = tuple(i for i in range(len(node.outputs)) if Value(name, i) in read)
+        outputs = tuple(i for i in range(len(node.outputs) - node.op.kept) if Value(name, i) in read)
         case = node.op, node.attrs, tuple(TensorType(x.shape, x.dtype) for x in feeds), outputs
         if node.op.source or node.op.random or not node.op.has_slope(node.attrs) or not outputs or case in seen:
             continue

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...errors import DTypeError, GradientError, ShapeError
+from ...errors import DTypeError, ShapeError
 from ..dims import Dim, exact_quotient
 from ..opdef import (
     AbstractTensor,
@@ -117,8 +117,6 @@ def adds(attrs: AttentionAttrs, operands: Sequence[AbstractTensor] | Sequence[Te
 
 
 def _gradient(c: GradContext[AttentionAttrs]) -> Gradients:
-    if c.cotangents[1] is not None:
-        raise GradientError("Attention: what it keeps for its gradient has none itself")
     found = apply_all(ATTENTION_GRAD, c.attrs, *c.inputs, *c.outputs, c.dy)
     return [*found, *[None] * (len(c.inputs) - len(found))]
 
@@ -171,7 +169,7 @@ def _of_keys(by: AbstractTensor, rows: AbstractTensor, like: AbstractTensor) -> 
 ATTENTION = register(
     OpDef(
         "Attention", _infer, _gradient, attrs=AttentionAttrs, inputs=("query", "key", "value", "*more"),
-        outputs=("y", "total"), family="linear",
+        outputs=("y", "total"), kept=1, family="linear",
     )
 )  # fmt: skip
 #: The gradients of queries, keys and values, and of a mask of numbers. It is defined by the whole shares.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...base.checks import integer
-from ...errors import DTypeError, GradientError, OptionError, ShapeError
+from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim
 from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, apply_all, attributes, register
 from ..types import TensorType, int64, is_float
@@ -43,8 +43,6 @@ def _infer(
 
 def _gradient(c: GradContext[CtcAttrs]) -> Gradients:
     """Minus the probability that a step stands for a class, of the sequence that is known."""
-    if c.cotangents[1] is not None:
-        raise GradientError("CtcLoss: its gradient has none of its own")
     return [-(unsqueeze(unsqueeze(c.dy, 0), -1) * c.outputs[1]), None, None, None]
 
 
@@ -53,7 +51,7 @@ def _gradient(c: GradContext[CtcAttrs]) -> Gradients:
 CTC_LOSS = register(
     OpDef(
         "CtcLoss", _infer, _gradient, attrs=CtcAttrs, inputs=("log_probs", "targets", "steps", "lengths"),
-        outputs=("losses", "shares"), family="loss",
+        outputs=("losses", "shares"), kept=1, family="loss",
     )
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from ...errors import GradientError, ShapeError
+from ...errors import ShapeError
 from ..opdef import AbstractTensor, GradContext, Gradients, OpDef, apply_all, find_op, register
 from ..types import TensorType, format_shape
 from .recurrent_steps import gru_gradients, lstm_gradients, rnn_gradients
@@ -52,8 +52,6 @@ def _grad_infer(op: str, forward: Callable[..., _Types], states: int) -> Callabl
 
 def _gradient(name: str, states: int) -> Callable[[GradContext], Gradients]:
     def gradient(c: GradContext) -> Gradients:
-        if any(one is not None for one in c.cotangents[1 + states :]):
-            raise GradientError(f"{name}: what a recurrent layer keeps for its gradient has none itself")
         kept = (c.outputs[0], *c.outputs[1 + states :])
         cotangents = [c.cotangent(i) for i in range(1 + states)]
         attrs = replace(c.attrs, rounded=False) if isinstance(c.attrs, LSTMAttrs) else c.attrs
@@ -71,19 +69,20 @@ _OPERANDS = ("x", "weight", "recurrent", "bias", "h")
 LSTM = register(
     OpDef(
         "LSTM", _lstm_infer, _gradient("LSTMGrad", 2), attrs=LSTMAttrs, inputs=(*_OPERANDS, "c", "*more"),
-        outputs=("y", "h", "c", "gates", "cells"), conventional=lambda attrs: attrs.rounded, family="linear",
+        outputs=("y", "h", "c", "gates", "cells"), conventional=lambda attrs: attrs.rounded, kept=2,
+        family="linear",
     )
 )  # fmt: skip
 GRU = register(
     OpDef(
         "GRU", _gru_infer, _gradient("GRUGrad", 1), attrs=GRUAttrs, inputs=(*_OPERANDS, "*more"),
-        outputs=("y", "h", "gates"), family="linear",
+        outputs=("y", "h", "gates"), kept=1, family="linear",
     )
 )  # fmt: skip
 RNN = register(
     OpDef(
         "RNN", _rnn_infer, _gradient("RNNGrad", 1), attrs=RNNAttrs, inputs=(*_OPERANDS, "*more"),
-        outputs=("y", "h", "gates"), family="linear",
+        outputs=("y", "h", "gates"), kept=1, family="linear",
     )
 )  # fmt: skip
 #: Gradients of the operands, lengths aside. Defined time by time, by which they have gradients of their own.
