@@ -13,6 +13,9 @@ from ..graph.ops.promotion import cast
 from ..graph.ops.source import constant, full
 from ..graph.types import float64, is_float
 
+LARGE = 16
+"""What has at least this part of the bytes of a bucket is a bucket by itself."""
+
 
 class Place(NamedTuple):
     """Which rank a step is made for.
@@ -52,7 +55,10 @@ class Sums:
 
     def of(self, values: Sequence[AbstractTensor]) -> list[AbstractTensor]:
         """The sum of each over all ranks."""
-        return [found for bucket in self._buckets(values) for found in self._sum(bucket)]
+        found: dict[int, AbstractTensor] = {}
+        for bucket in self._buckets(values):
+            found.update(zip(bucket, self._sum([values[i] for i in bucket]), strict=True))
+        return [found[i] for i in range(len(values))]
 
     def of_first(self, values: Sequence[AbstractTensor]) -> list[AbstractTensor]:
         """What each is in rank 0."""
@@ -67,18 +73,23 @@ class Sums:
 
     def _sum(self, values: Sequence[AbstractTensor]) -> Sequence[AbstractTensor]:
         number = len(self.buckets)
-        (flat,) = apply_all(BEGIN, BeginAttrs(number), *values)
+        flat_values = [value.reshape(-1) for value in values] if len(values) == 1 else values
+        (flat,) = apply_all(BEGIN, BeginAttrs(number), *flat_values)
         self.buckets.append((flat.type.dtype, flat.type.concrete[0]))
         return apply_all(END, EndAttrs(number, tuple(value.type.shape for value in values)), flat)
 
-    def _buckets(self, values: Sequence[AbstractTensor]) -> Iterator[list[AbstractTensor]]:
-        bucket: list[AbstractTensor] = []
+    def _buckets(self, values: Sequence[AbstractTensor]) -> Iterator[list[int]]:
+        """Which of the values are added up together: one that is large by itself, as it then need not be copied."""
+        bucket: list[int] = []
         room = self.place.bucket_bytes
-        for value in values:
-            if bucket and (value.type.nbytes > room or value.type.dtype != bucket[0].type.dtype):
+        for i, value in enumerate(values):
+            if value.type.nbytes * LARGE >= self.place.bucket_bytes:
+                yield [i]
+                continue
+            if bucket and (value.type.nbytes > room or value.type.dtype != values[bucket[0]].type.dtype):
                 yield bucket
                 bucket, room = [], self.place.bucket_bytes
-            bucket.append(value)
+            bucket.append(i)
             room -= value.type.nbytes
         if bucket:
             yield bucket

@@ -17,5 +17,6 @@ def _added(*xs: AbstractTensor) -> tuple[AbstractTensor, ...]:
 CASES = [
     Case("all-reduce", lambda x, y: _added(x * 2.0, y), normal((3, 4), (2,)), gradient=False),
     Case("all-reduce-empty", lambda x, y: _added(x, y), normal((0, 4), ()), gradient=False),
+    Case("all-reduce-flat", lambda x: _added(x * 2.0), normal((6,)), gradient=False),
     Case("all-reduce-turned", lambda x: _added(x.transpose(0, 1)), normal((3, 4)), gradient=False),
 ]

@@ -134,6 +134,21 @@ def test_sums_over_processes_stay_while_a_worker_may_be_late() -> None:
     assert offsets["Exp"] != offsets["AllReduceBegin"]
 
 
+def test_what_is_added_up_by_itself_is_so_where_it_lies_and_at_once() -> None:
+    tracer = Tracer(Builder())
+    (x,) = tracer.emit(INPUT, TypeAttrs((4, 64), float32), name="x")
+    y = x.tanh()
+    z = (x * 3.0).exp()
+    sums = []
+    for number, value in enumerate((y, z)):
+        flat = apply(BEGIN, BeginAttrs(number), value.reshape(-1))
+        sums += [total.value for total in apply_all(END, EndAttrs(number, ((4, 64),)), flat)]
+    plan = make_plan(tracer.builder.finish(sums))
+    at = {step.name: [plan.offsets.get(value.root) for value in step.outs] for step in plan.steps}
+    assert at["tanh"] == at["all_reduce_begin"]
+    assert [step.node.op.name for step in plan.steps[:3]] == ["Tanh", "Reshape", "AllReduceBegin"]
+
+
 def test_outputs_are_fresh_memory() -> None:
     tracer, x, y = chain(2)
     graph = tracer.builder.finish([y.value, y.reshape(256).value, x.value, y.value])

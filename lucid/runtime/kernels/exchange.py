@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
+from ...base.arrays import Array
 from ...graph.ops.exchange import BEGIN, END, BeginAttrs, EndAttrs
 from ..planning.registry import kernel
 from ..program.emitter import Emitter, Operand
@@ -14,9 +17,13 @@ from ..workers.exchange import begin_sum, end_sum
 @kernel(BEGIN)
 def begin(k: Emitter[BeginAttrs]) -> None:
     (flat,) = k.outs
-    for x, part in zip(k.ins, _parts(flat, [x.shape for x in k.ins]), strict=True):
-        place = k.view(flat, k.seen(part, x.shape), x.shape, contiguous=True, label="part")
-        k.line(f"{place}[...] = {x}")
+    if [x.shape for x in k.ins] == [flat.shape]:
+        k.may_overwrite(0, 0)
+        k.line(f"{k.use(put)}({flat}, {k.ins[0]})")
+    else:
+        for x, part in zip(k.ins, _parts(flat, [x.shape for x in k.ins]), strict=True):
+            place = k.view(flat, k.seen(part, x.shape), x.shape, contiguous=True, label="part")
+            k.line(f"{place}[...] = {x}")
     k.line(f"{k.use(begin_sum)}({k.attrs.number}, {flat})")
 
 
@@ -28,6 +35,12 @@ def end(k: Emitter[EndAttrs]) -> None:
         if k.outs[output] is not None:
             k.alias(output, k.seen(part, shapes[output]), contiguous=True)
     k.line(f"{k.use(end_sum)}({k.attrs.number})")
+
+
+def put(place: Array, x: Array) -> None:
+    """Copy it, if it does not lie there already."""
+    if x.ctypes.data != place.ctypes.data:
+        np.copyto(place, x)
 
 
 def _parts(flat: Operand, shapes: Sequence[Sequence[int]]) -> Iterator[str]:

@@ -19,13 +19,26 @@ def sums_apart(graph: Graph) -> Graph:
     if not begins:
         return graph
     begins.sort(key=lambda name: dict(graph.node(name).attrs.items())["number"], reverse=True)
-    apart, order, placed = late.union(begins), list[str](), set[str]()
+    views = {name: _views(graph, name) for name in begins}
+    apart, order, placed = late.union(begins, *views.values()), list[str](), set[str]()
     for name in (n for n in graph.order if n not in apart):
         order.append(name)
         placed.add(name)
-        while len(begins) > 1 and placed.issuperset(graph.dag.predecessors(begins[-1])):
-            order.append(begins.pop())
+        while len(begins) > 1 and placed.issuperset(_awaited(graph, [*views[begins[-1]], begins[-1]])):
+            order += [*views[begins[-1]], begins.pop()]
     builder = Builder()
-    for name in (*order, *reversed(begins), *(n for n in graph.order if n in late)):
+    rest = (n for begin in reversed(begins) for n in (*views[begin], begin))
+    for name in (*order, *rest, *(n for n in graph.order if n in late)):
         builder.add(graph.node(name), graph.inputs_of(name), name)
     return Graph(builder.dag, graph.inputs, graph.outputs, graph.updates, graph.names)
+
+
+def _views(graph: Graph, begin: str) -> list[str]:
+    """What of its inputs are views for it alone, which take no time."""
+    inputs = dict.fromkeys(graph.dag.predecessors(begin))
+    return [name for name in inputs if graph.node(name).op.view and set(graph.dag.successors(name)) == {begin}]
+
+
+def _awaited(graph: Graph, names: list[str]) -> set[str]:
+    """What these take from others."""
+    return {x for name in names for x in graph.dag.predecessors(name)}.difference(names)
