@@ -18,7 +18,7 @@ from ..graph.equations import line
 from ..graph.ir import Graph
 from ..runtime.tuning import Tuned
 from ..tensor.tensor import Tensor
-from .arguments import Structure, are_texts, from_json, leaf_names, to_json
+from .arguments import MAPS, TEXT, Structure, from_json, leaf_names, of_leaves, to_json
 from .options import Options
 from .programs import TunedKey
 from .results import Results
@@ -214,9 +214,11 @@ def _check(traced: Graph, optimised: Graph, found: _Extra) -> None:
     if found.names and (len(found.inputs[2]) - 2, len(found.inputs[3]) - 1) != (len(found.names), 0):
         raise TraceError("the names of the inputs do not fit their structure")
     for structure, types in ((found.inputs, traced.input_types), (found.outputs, traced.output_types)):
-        for text, type_ in zip(are_texts(structure), types, strict=True):
-            if text and (type_.dtype != np.int32 or not type_.shape):
+        for (kind, *parts), type_ in zip(of_leaves(structure), types, strict=True):
+            if kind == TEXT and (type_.dtype != np.int32 or not type_.shape):
                 raise TraceError(f"it says that {type_} are texts")
+            if kind == MAPS and (type_.rank not in (1, 2) or type_.shape[-1] != len(parts[0])):
+                raise TraceError(f"it has {len(parts[0])} labels for the columns of {type_}")
     same = [(a.shape, a.dtype) for a in (*traced.input_types, *traced.output_types)] == [
         (a.shape, a.dtype) for a in (*optimised.input_types, *optimised.output_types)
     ]

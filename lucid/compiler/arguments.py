@@ -18,6 +18,7 @@ import numpy as np
 
 from ..base.texts import encoded, is_array_of_texts
 from ..errors import TraceError
+from ..graph.maps import Maps
 from ..graph.texts import Text
 from ..tensor.grad_mode import is_grad_enabled
 from ..tensor.tensor import Tensor
@@ -27,6 +28,9 @@ Structure: TypeAlias = "tuple[Any, ...]"
 LEAF: Structure = ("leaf",)
 TEXT = "text"
 OF_TEXTS: Structure = (TEXT, LEAF)
+MAPS = "maps"
+LEAVES = frozenset({"leaf", TEXT, MAPS})
+"""Kinds of structures that are one tensor."""
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType, np.ufunc)
 _PLAIN = (bool, int, str, bytes, type(None), type(...), np.dtype, type, Enum)
 
@@ -57,6 +61,8 @@ def _flatten(value: Any, leaves: list[object], kinds: tuple[type, ...]) -> Struc
         return LEAF
     if isinstance(value, Text):
         return (TEXT, _flatten(value.codes, leaves, kinds))
+    if isinstance(value, Maps):
+        return (MAPS, value.labels, _flatten(value.scores, leaves, kinds))
     kind = type(value)
     if isinstance(value, tuple):
         return ("tuple", kind, *[_flatten(item, leaves, kinds) for item in value])
@@ -179,6 +185,8 @@ def _unflatten(structure: Structure, leaf: Callable[[], object]) -> Any:
         return leaf()
     if kind == TEXT:
         return Text(_unflatten(parts[0], leaf))
+    if kind == MAPS:
+        return Maps(_unflatten(parts[1], leaf), parts[0])
     if kind == "tuple":
         items = [_unflatten(part, leaf) for part in parts[1:]]
         return tuple(items) if parts[0] is tuple else tuple.__new__(parts[0], items)
@@ -215,13 +223,13 @@ def statics(structure: Structure) -> Iterator[object]:
     return (part[-1].value for part in structures(structure) if part[0] == "static")
 
 
-def are_texts(structure: Structure) -> Iterator[bool]:
-    """Of each tensor, in order, whether it is the letters of texts."""
-    if structure[0] in ("leaf", TEXT):
-        yield structure[0] == TEXT
+def of_leaves(structure: Structure) -> Iterator[Structure]:
+    """Of each tensor, in order, what is made of it: texts of their letters, maps of scores."""
+    if structure[0] in LEAVES:
+        yield structure
     else:
         for part in _within(structure):
-            yield from are_texts(part)
+            yield from of_leaves(part)
 
 
 def _counts(name: str, wanted: int, got: int) -> str:
@@ -258,7 +266,7 @@ def arranged(structure: Structure, value: Any, name: str = "") -> list[object]:
 def leaf_names(structure: Structure, prefix: str) -> Iterable[str]:
     """A readable name for every leaf, in order: ``x``, ``x.0``, ``x.mask``."""
     kind, *parts = structure
-    if kind in ("leaf", TEXT):
+    if kind in LEAVES:
         yield prefix
     elif kind == "dict":
         for key, part in parts:
@@ -282,6 +290,8 @@ def to_json(structure: Structure, depth: int = 0) -> object:
     kind, *parts = structure
     if kind in ("leaf", TEXT):
         return [kind]
+    if kind == MAPS:
+        return [kind, *parts[0]]
     if kind == "tuple":
         return ["tuple", *(to_json(part, depth + 1) for part in parts[1:])]  # a named tuple comes back as a plain one
     if kind == "object":  # a subclass of list or dict as a plain one, a dataclass as a dict of its fields
@@ -308,6 +318,8 @@ def from_json(data: Any, depth: int = 0) -> Structure:
             return LEAF
         case ["text"]:
             return OF_TEXTS
+        case ["maps", *labels] if {type(label) for label in labels} in ({int}, {str}):
+            return (MAPS, tuple(labels), LEAF)
         case ["tuple", *parts]:
             return ("tuple", tuple, *(from_json(part, depth + 1) for part in parts))
         case ["list", *parts]:

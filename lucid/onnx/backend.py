@@ -20,14 +20,15 @@ from ..compiler.entry import compile
 from ..errors import LucidError, OptionError, TraceError
 from ..formats.onnx.model import Array, widened
 from ..formats.onnx.reader import NEWEST, tensor_of
+from ..graph.maps import Maps, Row
 from ..graph.texts import Text
 from ..graph.types import DTYPES
 from ..tensor.grad_mode import no_grad
 from ..tensor.tensor import Tensor
 from .module import OnnxModel, check, load
 
-Output: TypeAlias = "Array | list[Array] | None"
-"""An array, a list of those for a sequence, None for what is absent."""
+Output: TypeAlias = "Array | list[Array] | list[Row] | None"
+"""An array, a list of those (or of scores by their labels) for a sequence, None for what is absent."""
 
 __all__ = ["LucidBackend", "LucidRep", "is_compatible", "prepare", "run_model", "run_node", "supports_device"]
 
@@ -76,6 +77,8 @@ class LucidRep(BackendRep):
 
     def _result(self, y: object, number: int) -> Output:
         """An output as an array, or a list of arrays; one that is absent is None."""
+        if isinstance(y, Maps):
+            return list(y)
         if isinstance(y, list):
             return [self._declared(np.asarray(one.numpy()), number) for one in y]
         return self._declared(np.asarray(y.numpy()), number) if isinstance(y, Tensor | Text) else None

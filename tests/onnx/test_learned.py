@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from onnx import helper
 
 import lucid
-from lucid.errors import GraphError
+from lucid.errors import GraphError, LucidError, TraceError
 from lucid.graph.ops.source import ConstantAttrs
 
 from .models import Array, Case, agrees, close, model, one
@@ -221,11 +222,40 @@ def test_an_operator_is_what_the_format_says(name: str) -> None:
     agrees(CASES[name])
 
 
-def test_scores_stay_columns() -> None:
-    """ZipMap makes a dictionary for each row, which no tensor holds."""
-    node = helper.make_node("ZipMap", ["x"], ["y"], domain=ML, classlabels_int64s=[0, 1, 2, 3])
-    case = Case(model([node], {"x": X}, ["y"], domains={ML: 1}), {"x": X})
-    agrees(case, [X])
+def zipped(shape: Any = None, **labels: Any) -> Any:
+    node = helper.make_node("ZipMap", ["x"], ["y"], domain=ML, **labels)
+    given = X if shape is None else (1, shape)
+    return lucid.onnx.load(model([node], {"x": given}, ["y"], domains={ML: 1}))
+
+
+@pytest.mark.parametrize("labels", [[7, -1, 1 << 40, 2], ["a", "ž", "", "two words"]], ids=["numbers", "texts"])
+def test_scores_come_by_their_labels(labels: Any, tmp_path: Path) -> None:
+    """ZipMap makes a dictionary for each row; gradients go through the scores themselves."""
+    net = zipped(("n", 4), **{"classlabels_int64s" if isinstance(labels[0], int) else "classlabels_strings": labels})
+    compiled = lucid.compile(net, *net.specs)
+    compiled(X)
+    compiled.save(tmp_path / "net.lucid")
+    wanted = [dict(zip(labels, row.tolist(), strict=True)) for row in X]
+    for function in (net, compiled, lucid.load(tmp_path / "net.lucid")):
+        found = function(X)
+        assert isinstance(found, list) and found == wanted and list(found) == wanted and found[0] == wanted[0]
+        assert [*map(type, found[0])] == [*map(type, labels)] and type(found[0][labels[0]]) is float
+        assert function(np.zeros((0, 4), np.float32)) == []
+    x = lucid.tensor(X, requires_grad=True)
+    compiled(x).scores.sum().backward()
+    assert x.grad is not None and (x.grad.numpy() == 1).all()
+    traced = lucid.compile(lambda x: net(x).scores * 2)
+    np.testing.assert_array_equal(traced(X).numpy(), 2 * X)
+    for use in (len, list, lambda found: found[0]):
+        with pytest.raises(TraceError, match="return them"):
+            lucid.compile(lambda x, use=use: use(net(x)))(X)
+
+
+def test_labels_of_one_row_and_of_other_columns() -> None:
+    assert zipped((2,), classlabels_int64s=[3, 4])(np.float32([0.25, 0.75])) == [{3: 0.25, 4: 0.75}]
+    assert [str(dim) for dim in zipped(("n", "c"), classlabels_int64s=[3, 4]).specs[0].shape] == ["n", "2"]
+    with pytest.raises(LucidError, match=r"there are 2 labels for the columns of float32\[3, 4\]"):
+        zipped(classlabels_int64s=[3, 4])(X[:3])
 
 
 def lists(**changed: Any) -> Case:

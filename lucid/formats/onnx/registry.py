@@ -24,6 +24,7 @@ import numpy as np
 from ...base.texts import decoded
 from ...errors import GraphError
 from ...graph.dims import Dim, SymDim
+from ...graph.maps import Maps
 from ...graph.opdef import AbstractTensor
 from ...graph.ops.elementwise import mul
 from ...graph.ops.indexing import content
@@ -109,7 +110,7 @@ class Call:
             return value.tensor
         if value is None:
             raise GraphError("an input is missing")
-        if isinstance(value, Items):
+        if isinstance(value, Items | Maps):
             raise GraphError("it takes tensors, and is given a sequence")
         if isinstance(value, Text) or is_text(value):
             raise GraphError("it takes numbers, and is given text")
@@ -218,7 +219,7 @@ def concrete(value: Value) -> Array:
     return value.astype(np.int64)
 
 
-ONE = (AbstractTensor, np.ndarray, Text, Whole, Items)
+ONE = (AbstractTensor, np.ndarray, Text, Whole, Items, Maps)
 """What is one value."""
 Results: TypeAlias = "Value | Sequence[Value]"
 Convert: TypeAlias = "Callable[..., Results]"

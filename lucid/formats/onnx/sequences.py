@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ...errors import GraphError
+from ...graph.maps import Maps
 from ...graph.opdef import AbstractTensor
 from ...graph.texts import Text
 from .model import Array
@@ -22,8 +23,8 @@ class Items(tuple["AbstractTensor | Array | Text", ...]):
     __slots__ = ()
 
 
-Value: TypeAlias = "AbstractTensor | Array | Text | Whole | Items | None"
-"""Of an operator: a tensor, what is known beforehand, texts, integers that are floats, a sequence, or nothing."""
+Value: TypeAlias = "AbstractTensor | Array | Text | Whole | Items | Maps | None"
+"""Of an operator: a tensor, what is known beforehand, texts, integers that are floats, a sequence, maps, or nothing."""
 
 
 def checked_length(count: int) -> int:

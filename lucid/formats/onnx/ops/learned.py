@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....base.texts import as_texts
-from ....errors import GraphError
+from ....errors import GraphError, ShapeError
+from ....graph.maps import Maps
 from ....graph.opdef import AbstractTensor
 from ....graph.ops import elementwise as ew
 from ....graph.ops import indexing, reduce, shape
@@ -333,10 +334,14 @@ def normalizer(call: Call, x: Value) -> AbstractTensor:
 
 
 @converter("ZipMap", domain=ML)
-def zip_map(call: Call, x: Value) -> AbstractTensor:
-    """The scores as they are, a column for each class in the order of its labels: a tensor holds no dictionaries."""
+def zip_map(call: Call, x: Value) -> Maps:
+    """The scores as they are, a column for each class, and the labels beside them: a graph holds no dictionaries."""
     scores: AbstractTensor = call.tensor(x)
-    return scores
+    labels = tuple(labels_of(call, "classlabels_int64s").tolist())
+    if scores.type.rank not in (1, 2) or scores.type.shape[-1] != len(labels):
+        sizes = (scores.type.shape[-1:], (len(labels),))
+        raise ShapeError(f"there are {len(labels)} labels for the columns of {scores.type}", unequal=sizes)
+    return Maps(scores, labels)
 
 
 @converter("Scaler", domain=ML)

@@ -1,0 +1,58 @@
+"""Scores by their labels: what comes out of a classifier of scikit-learn, and what it is in a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import SupportsIndex, TypeAlias, overload
+
+import numpy as np
+
+from ..base.arrays import Array
+from ..errors import TraceError
+from .opdef import AbstractTensor
+from .ops.indexing import content
+
+Label: TypeAlias = "str | int"
+Row: TypeAlias = "dict[Label, float]"
+
+
+class Maps(list[Row]):
+    """For each row of scores a dict of them by their labels: a list, as ONNX Runtime gives one.
+
+    In a graph it is the scores alone.
+
+    Attributes
+    ----------
+    scores
+        The tensor they came in, a column for each label: through it go gradients.
+    labels
+        Those of the columns.
+    """
+
+    def __init__(self, scores: AbstractTensor, labels: tuple[Label, ...]) -> None:
+        self.scores, self.labels = scores, labels
+        try:
+            table = np.atleast_2d(self._known())
+        except TraceError:
+            return
+        super().__init__(dict(zip(labels, row, strict=True)) for row in table.tolist())
+
+    def _known(self) -> Array:
+        words = "scores by their labels are a tensor, .scores, while a model is traced: return them"
+        return content(self.scores, words)
+
+    def __len__(self) -> int:
+        self._known()
+        return super().__len__()
+
+    def __iter__(self) -> Iterator[Row]:
+        self._known()
+        return super().__iter__()
+
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> Row: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Row]: ...
+    def __getitem__(self, place: SupportsIndex | slice) -> Row | list[Row]:
+        self._known()
+        return super().__getitem__(place)
