@@ -39,11 +39,11 @@ def _rounded(h: Array) -> Array:
 
 
 Step = Callable[[Array, Array, Sequence[Array], int], tuple[Array, tuple[Array, ...]]]
-"""``step(x W + bias, its other bias, states, direction)`` gives what goes into the gates, and the next states."""
+"""``step(x W + bias, its other bias, states, direction)`` gives what is kept of the gates, and the next states."""
 
 
 def _layer(attrs: RecurrentAttrs, operands: Sequence[Array], states: int, step: Step) -> tuple[Array, ...]:
-    """The states at all times, the last ones, what goes into the gates, and the other states at all times."""
+    """The states at all times, the last ones, what is kept of the gates, and the other states at all times."""
     operands = [one.astype(np.float64) if one.dtype.kind == "f" else one for one in operands]
     x, weight, _, bias = operands[:4]
     begin, half = operands[4 : 4 + states], bias.shape[1] // 2
@@ -51,7 +51,7 @@ def _layer(attrs: RecurrentAttrs, operands: Sequence[Array], states: int, step: 
     lengths = operands[-1] if attrs.lengths else np.full(batch, times)
     every = np.zeros((states, times, directions, batch, hidden))
     last = np.stack(begin).copy()
-    gates = np.zeros((times, batch, directions, half))
+    gates = np.zeros((times, directions, half // hidden, batch, hidden))
     for d, backwards in enumerate(attrs.backwards):
         for t in reversed(range(times)) if backwards else range(times):
             before = last[:, d].copy()
@@ -59,7 +59,8 @@ def _layer(attrs: RecurrentAttrs, operands: Sequence[Array], states: int, step: 
                 before[0] = _rounded(before[0])
             for n in range(batch):
                 seen = weight[d] @ x[t, n] + bias[d, :half]
-                gates[t, n, d], made = step(seen, bias[d, half:], [*before[:, n]], d)
+                kept, made = step(seen, bias[d, half:], [*before[:, n]], d)
+                gates[t, d, :, n] = kept.reshape(-1, hidden)
                 if t < lengths[n]:
                     last[:, d, n] = made
                     every[0, t, d, n] = made[0]
@@ -80,7 +81,9 @@ def lstm(attrs: LSTMAttrs, *operands: Array) -> tuple[Array, ...]:
         z[forget] += p[2 * hidden :] * c
         cell = _apply(f, z[forget], attrs.clip) * c + _apply(f, z[i], attrs.clip) * _apply(g, z[new], attrs.clip)
         z[o] += p[hidden : 2 * hidden] * cell
-        return z, (_apply(f, z[o], attrs.clip) * _apply(shown, cell), cell)
+        out = _apply(f, z[o], attrs.clip)
+        kept = z if attrs.raw else np.concatenate([*(_apply(f, z[k]) for k in (i, o, forget)), _apply(g, z[new])])
+        return kept, (out * _apply(shown, cell), cell)
 
     return _layer(attrs, operands, 2, step)
 
@@ -100,7 +103,8 @@ def gru(attrs: GRUAttrs, *operands: Array) -> tuple[Array, ...]:
             z[new] += keep * (recurrent[d, new] @ h + bias[new])
         else:
             z[new] += recurrent[d, new] @ (keep * h) + bias[new]
-        return z, ((1 - share) * _apply(g, z[new], attrs.clip) + share * h,)
+        made = _apply(g, z[new], attrs.clip)
+        return z if attrs.raw else np.concatenate([share, keep, made]), ((1 - share) * made + share * h,)
 
     return _layer(attrs, operands, 1, step)
 

@@ -14,9 +14,11 @@ from lucid.graph.ir import Node
 from lucid.graph.opdef import apply_all
 from lucid.graph.ops import recurrent as ops
 from lucid.graph.ops.recurrent_types import GRUAttrs, LSTMAttrs, RecurrentAttrs, RNNAttrs
+from lucid.graph.ops.source import constant
 from lucid.graph.types import TensorType, float32
 from lucid.reference import evaluate_reference
 from lucid.runtime import eager
+from lucid.runtime.kernels.recurrent import layer
 from lucid.runtime.kernels.recurrent.functions import rounded
 from lucid.runtime.planning.machine import described
 from lucid.runtime.planning.registry import choices, lowerings
@@ -42,6 +44,7 @@ LAYERS = {
     "GRU": (ops.GRU, ops.GRU_GRAD, 3, 1),
     "RNN": (ops.RNN, ops.RNN_GRAD, 1, 1),
 }
+LINEAR = {"linear_before_reset": True}
 ATTRS: dict[str, type[RecurrentAttrs]] = {"LSTM": LSTMAttrs, "GRU": GRUAttrs, "RNN": RNNAttrs}
 
 
@@ -64,42 +67,59 @@ def fresh_cache() -> Any:
     eager.op_call.cache_clear()
 
 
+OPTIONS: dict[str, dict[str, Any]] = {
+    "both directions": {"direction": "bidirectional"},
+    "forward, clipped": {"clip": 0.4},
+    "reverse, of some lengths": {"direction": "reverse", "lengths": True},
+}
+
+
 @pytest.mark.parametrize("kind", LAYERS)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_each_way_is_the_reference(kind: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One worker for both directions, and one for each; forward and backward."""
+@pytest.mark.parametrize(
+    ("dtype", "options"), [*(("float32", name) for name in OPTIONS), ("float64", next(iter(OPTIONS)))]
+)
+def test_each_way_is_the_reference(kind: str, dtype: str, options: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One worker, and several that share directions and sequences; in chunks of two times, forward and backward."""
     rng = np.random.default_rng(0)
-    forward, backward, *_ = LAYERS[kind]
-    arrays = [np.asarray(0.5 * rng.standard_normal(s), dtype) for s in operands(kind, 9, 3, 4, 6)]
-    function = {"LSTM": ops.lstm, "GRU": ops.gru, "RNN": ops.rnn}[kind]
-    graph = joint_graph(trace(lambda *xs: tuple(function(both_ways(kind), *xs)), types_of(arrays)))
-    seeds = [
-        s.astype(dtype)
-        for s in projection_seeds(trace(lambda *xs: tuple(function(both_ways(kind), *xs)), types_of(arrays)))
-    ]
+    forward, backward, gates, _ = LAYERS[kind]
+    attrs = ATTRS[kind](**OPTIONS[options])
+    both = attrs.direction == "bidirectional"
+    attrs = replace(attrs, activations=attrs.activations * (1 + both), **({} if kind != "GRU" or both else LINEAR))
+    shapes = operands(kind, 9, 3, 4, 6)
+    shapes[1:] = [(1 + both, *shape[1:]) for shape in shapes[1:]]
+    arrays = [np.asarray(0.5 * rng.standard_normal(s), dtype) for s in shapes]
+    lengths = [np.array([5, 9, 0])] if attrs.lengths else []
+
+    def function(*xs: Any) -> Any:
+        return tuple(apply_all(forward, attrs, *xs, *(constant(xs[0], one) for one in lengths))[: len(shapes) - 3])
+
+    monkeypatch.setattr(layer, "LEAST_ROWS", 1)
+    traced = trace(function, types_of(arrays))
+    graph, seeds = joint_graph(traced), [s.astype(dtype) for s in projection_seeds(traced)]
     expected = evaluate_reference(graph, [*arrays, *seeds])
     for op in (forward, backward):
         (low,) = lowerings(op)
         force(monkeypatch, op, low)
     seen = set()
-    for _ in range(2):
-        plan = make_plan(graph, threads=2)
-        seen |= {step.workers for step in plan.steps if step.node.op in (forward, backward)}
-        prepare, bind = generate(plan).load("program")([])
-        prepare()
-        run = threads_only(2).bind(bind, garbage_arena(plan.arena_bytes, None))
-        for _ in range(2):
-            assert_all_close(list(run(*arrays, *seeds)), expected, kind, GRADIENT_TOLERANCE)
-    assert seen == {1, 2}
+    with described(replace(USUAL, l2=8 * 2 * 3 * gates * 6 * arrays[0].itemsize)):
+        for threads in (2, 2, 2, 4, 4, 4):
+            plan = make_plan(graph, threads=threads)
+            seen |= {str(step.choice) for step in plan.steps if step.node.op in (forward, backward)}
+            prepare, bind = generate(plan).load("program")([])
+            prepare()
+            run = threads_only(threads).bind(bind, garbage_arena(plan.arena_bytes, None))
+            for _ in range(2):
+                assert_all_close(list(run(*arrays, *seeds)), expected, kind, GRADIENT_TOLERANCE)
+    assert len(seen) == (5 if both else 3)
 
 
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("batch", [1, 2, 3])
 @pytest.mark.parametrize("how", ["usual", "clipped", "exact", "streamed"])
 def test_weights_as_panels_are_the_reference(kind: str, batch: int, how: str) -> None:
-    """Weights of several rows lie as panels of each gate, unless ``exact`` forbids that.
+    """Weights of several rows lie as panels of each gate where BLAS would pack, unless ``exact`` forbids that.
 
-    Those that do not stay in the cache are rows as they lie; a layer without gates has panels where BLAS would pack.
+    Those that do not stay in the cache are rows as they lie.
     """
     rng = np.random.default_rng(batch)
     forward = LAYERS[kind][0]
@@ -112,13 +132,14 @@ def test_weights_as_panels_are_the_reference(kind: str, batch: int, how: str) ->
         types_of(arrays)[0], *types_of(arrays)[4:], **weights,
     )  # fmt: skip
     expected = evaluate_reference(graph, [arrays[0], *arrays[4:]], {f"w{i}": arrays[i] for i in (1, 2, 3)})
-    machine = replace(USUAL, unpacked=32 * 32 * 2)
+    machine, gates = replace(USUAL, unpacked=32 * 16 * batch), LAYERS[kind][2]
     with described(replace(machine, l2=1 << 10) if how == "streamed" else machine):
         plan = make_plan(graph, threads=1, exact=how == "exact")
         source = generate(plan)
-        panels = how != "exact" and batch > 1 and {"LSTM": True, "GRU": batch < 3, "RNN": batch > 2}[kind]
-        assert ("_panels)\n" in source.text) == panels
-        assert ("transpose(0, 1, 2, 4, 3)" in source.text) == (panels and how == "streamed")
+        panels, streamed = how != "exact" and batch > 1, how == "streamed"
+        shape = (2, gates, 2, 16, 32) if streamed else (2, gates, 2, 32, 16)
+        assert (str(shape) in source.text) == panels
+        assert ("transpose(0, 1, 2, 4, 3)" in source.text) == (panels and streamed)
         prepare, bind = source.load("program")([arrays[int(name[1:])] for name in plan.parameters])
         prepare()
         run = threads_only(1).bind(bind, garbage_arena(plan.arena_bytes, None))

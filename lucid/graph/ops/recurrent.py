@@ -1,7 +1,8 @@
 """Recurrent layers: LSTM, GRU and the plain one. A layer, in one direction or in both, is one node; so is its gradient.
 
-Each gives its states at all times (T, D, N, H), then the last ones, and what its gradient needs: what went into the
-gates before they were clipped (T, N, D, gates * H), and of LSTM the cells (T, D, N, H).
+Each gives its states at all times (T, D, N, H), then the last ones, and what its gradient needs: the gates
+(T, D, gates, N, H), or where their slopes do not follow from them (:attr:`.RecurrentAttrs.raw`) what went into them
+before that was clipped; and of LSTM the cells (T, D, N, H).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def _infer(op: str, gates: int, functions: int, states: int) -> Callable[..., _T
         directions = len(attrs.backwards)
         every = x.with_shape((x.shape[0], directions, x.shape[1], hidden))
         last = x.with_shape((directions, x.shape[1], hidden))
-        seen = x.with_shape((x.shape[0], x.shape[1], directions, gates * hidden))
+        seen = x.with_shape((x.shape[0], directions, gates, x.shape[1], hidden))
         return every, *[last] * states, seen, *[every] * (states - 1)
 
     return infer

@@ -65,6 +65,11 @@ class RecurrentAttrs(Attrs):
         """For each direction, whether it goes backwards."""
         return DIRECTIONS[self.direction]
 
+    @property
+    def raw(self) -> bool:
+        """Whether what goes into the gates is kept for the gradient, not what they are."""
+        return self.clip is not None or not {SIGMOID, TANH}.issuperset(self.activations)
+
     def activation(self, direction: int, number: int) -> Activation:
         """One activation of a direction."""
         return self.activations[direction * (len(self.activations) // len(self.backwards)) + number]
@@ -93,9 +98,14 @@ class GRUAttrs(RecurrentAttrs):
 
 @attributes
 class RNNAttrs(RecurrentAttrs):
-    """A layer without gates."""
+    """A layer without gates: what would be one is its state, so what goes into it is kept."""
 
     activations: tuple[Activation, ...] = (TANH,)
+
+    @property
+    def raw(self) -> bool:
+        """What goes into the state is kept, whatever the activation."""
+        return True
 
 
 def check_attrs(op: str, attrs: RecurrentAttrs, functions: int) -> None:

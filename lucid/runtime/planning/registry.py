@@ -104,6 +104,8 @@ class Lowering(Generic[A]):
     keeps
         Reads weights from a copy, in an order of its own or where all workers see it: not worth it where these change
         from run to run.
+    spares
+        Computes none of its outputs that nobody reads; others may rely on the first.
     """
 
     name: str
@@ -115,6 +117,7 @@ class Lowering(Generic[A]):
     ordered: bool = False
     in_place: bool = False
     keeps: bool = False
+    spares: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,7 @@ def kernel(
     ordered: bool = False,
     in_place: bool = False,
     keeps: bool = False,
+    spares: bool = False,
 ) -> Callable[[K], K]:
     """Register the decorated function as a lowering of the ops.
 
@@ -162,7 +166,7 @@ def kernel(
         lowering with a single way; nothing when omitted.
     ways
         Instead of that, ``ways(node, input_types, threads)`` gives a :class:`Way` for each way to cut the work.
-    exact, staged, ordered, in_place, keeps
+    exact, staged, ordered, in_place, keeps, spares
         See :class:`Lowering`.
 
     Raises
@@ -175,7 +179,8 @@ def kernel(
         return (Way(cost(node, inputs, threads)),)
 
     def decorate(function: K) -> K:
-        made: Lowering[A] = Lowering(lowering, function, accepts, ways or only, exact, staged, ordered, in_place, keeps)
+        traits = exact, staged, ordered, in_place, keeps, spares
+        made: Lowering[A] = Lowering(lowering, function, accepts, ways or only, *traits)
         for op in ops:
             if not isinstance(op, OpDef):
                 raise OptionError(f"kernel: takes ops, got {shown(op)}")

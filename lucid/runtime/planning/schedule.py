@@ -9,7 +9,7 @@ from ...graph.facts import read_values
 from ...graph.ir import Graph, Node, Value
 from .choosing import Choices
 from .phase import Phase
-from .registry import Choice
+from .registry import Choice, Lowering
 
 
 @dataclass(frozen=True)
@@ -69,18 +69,18 @@ def schedule(
     results = set(graph.results if last is None else graph.outputs)
     follow = graph.channels_last  # results may lie as the inputs do
 
-    def phase(name: str, output: int, node: Node, staged: bool) -> Phase | None:
+    def phase(name: str, output: int, node: Node, lowering: Lowering) -> Phase | None:
         value, type_ = Value(name, output), node.outputs[output]
-        if output > 0 and value not in read:  # a kernel may rely on its first output
+        if value not in read and (output > 0 or lowering.spares):
             return None
         if name in fixed:
             return Phase.STATE
         laid = type_.order is None or follow
-        return Phase.CALL if value in results and laid and not staged and not inside else Phase.ARENA
+        return Phase.CALL if value in results and laid and not lowering.staged and not inside else Phase.ARENA
 
     tasks = []
     for name, usual in choices.nodes.items():
         node, choice = graph.node(name), (chosen or {}).get(name, usual)
-        phases = tuple(phase(name, i, node, choice.lowering.staged) for i in range(len(node.outputs)))
+        phases = tuple(phase(name, i, node, choice.lowering) for i in range(len(node.outputs)))
         tasks.append(Task(name, node, choice, phases))
     return Schedule(graph, choices.threads, choices.exact, choices.lasting, tuple(tasks), last)

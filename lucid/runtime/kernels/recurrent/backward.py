@@ -1,5 +1,5 @@
-"""Gradients of recurrent layers: the gates and their slopes over all times, then back time by time, then one product
-over all times for each weight, and one for the input."""
+"""Gradients of recurrent layers: of a chunk of times the slopes of the gates, then back time by time, and in the end
+products over all times for the weights and the input."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from ....graph.ops.recurrent import GRU_GATES, GRU_GRAD, LSTM_GATES, LSTM_GRAD, 
 from ....graph.ops.recurrent_types import GRUAttrs, LSTMAttrs, RNNAttrs
 from ...planning.registry import kernel
 from ...program.emitter import Emitter, Operand
-from .grad_views import Squash, before, gru_back, lstm_back, rnn_back, squash
-from .layer import LayerWriter, R, StepNames, ways
+from ..shared.loop import BlockLoop
+from .backward_views import Squash, backward_chunks, squash, steepen, weight_products
+from .layer import LayerWriter, Lines, R, StepNames, step_panels, ways
 
 
 class BackwardWriter(LayerWriter[R]):
@@ -21,88 +22,49 @@ class BackwardWriter(LayerWriter[R]):
     y, seen, cells
         What the layer gave, and what it kept: ``cells`` of an LSTM.
     dy
-        The gradient of the states at all times, 0 where a sequence has not this time.
-    beyond
+        The gradient of the states at all times.
+    gone
         Which times each of the batch has not, (T, N, 1); None where it has them all.
-    value, slope
-        The gates, and how steep they are, (T, N, D, gates * H). What ``slope`` is multiplied with until it is the
-        gradient of what goes into the gates.
+    written
+        Whether lines write over the gates.
     """
 
-    def __init__(self, k: Emitter[R], gates: int, states: int) -> None:
+    def __init__(self, k: Emitter[R], gates: int, states: int, written: bool = False) -> None:
         super().__init__(k, gates)
         self.states, extra = states, 2 * states + 2
-        results = [k.laid_out(x) for x in k.ins[-extra:]]
+        results = k.ins[-extra:]
         self.y, self.seen, self.cells = results[0], results[1], results[2] if states == 2 else None
         self.dy, *self.ends = results[-1 - states :]
-        lengths = k.ins[-extra - 1] if self.attrs.lengths else None
-        self.valid_times = None if lengths is None else self.valid(lengths)
-        self.beyond = None
-        if self.valid_times is not None:
-            self.beyond = k.scratch(self.valid_times.shape, self.valid_times.dtype, "beyond")
-            k.line(f"np.logical_not({self.valid_times}, out={self.beyond})")
-            copy = k.scratch(self.dy.shape, self.dtype, "dy")
-            k.line(f"{copy}[...] = {self.dy}")
-            self.dy = copy
-            self.clear(copy)
-        self.dr = self.out(2, "dr")
-        shape = (self.times, self.batch, self.directions, self.width)
-        self.value, self.slope = (k.scratch(shape, self.dtype, label) for label in ("value", "slope"))
+        self.gone = self.beyond(self.valid(k.ins[-extra - 1])) if self.attrs.lengths else None
+        self.written = written or self.gone is not None
 
     def order(self, direction: int) -> tuple[int, ...]:
         return super().order(direction)[::-1]
 
-    # ------------------------------------------------------------ before the loop
+    # ------------------------------------------------------------ operands
 
-    def scratch(self, label: str, *, by_direction: bool = False) -> Operand:
-        """Working memory for states at all times: (T, D, N, H), or (D, T, N, H)."""
-        outer = (self.directions, self.times) if by_direction else (self.times, self.directions)
-        return self.k.scratch((*outer, self.batch, self.hidden), self.dtype, label)
+    def everywhere(self, label: str) -> Operand:
+        """Working memory for states at all times: (D, T, N, H)."""
+        return self.k.scratch((self.directions, self.times, self.batch, self.hidden), self.dtype, label)
 
-    def turned(self, x: Operand, *, by_direction: bool = False) -> str:
-        """Such memory as (T, N, D, H), to compute with gates."""
-        return f"{x}.transpose({'1, 2, 0, 3' if by_direction else '0, 2, 1, 3'})"
+    def gradients(self, label: str) -> Operand:
+        """Working memory for gradients of all gates at all times: (T, N, D, gates * H)."""
+        return self.k.scratch((self.times, self.batch, self.directions, self.width), self.dtype, label)
 
-    def part(self, x: Operand, gate: int, count: int = 1) -> str:
-        """Some gates of all times."""
-        return f"{x}[..., {gate * self.hidden}:{(gate + count) * self.hidden}]"
-
-    def clear(self, states: Operand) -> None:
-        """States (T, D, N, H) of times that a sequence has not become 0."""
-        if self.beyond is not None:
-            self.k.line(f"np.copyto({states}, 0, where={self.beyond}[:, None])")
-
-    def clear_gates(self, gates: str, value: int) -> None:
-        """Gates of times that a sequence has not become a number."""
-        if self.beyond is not None:
-            self.k.line(f"np.copyto({gates}, {value}, where={self.beyond}[:, :, None])")
-
-    def squash(self, *groups: tuple[int, int, int]) -> None:
-        """The gates and their slopes: of each activation, by number, from which gate to which."""
-        size, found = self.hidden, []
-        for d in range(self.directions):
-            for number, first, last in groups:
-                a = self.attrs.activation(d, number)
-                found.append(Squash(a.name, a.alpha, a.beta, self.attrs.clip, d, slice(first * size, last * size)))
-        k = self.k
-        arrays = f"{self.seen}, {self.value}, {self.slope}"
-        k.line(f"{k.use(squash)}({k.use(found, k.name + '_activations')}, {arrays})")
-
-    def show(self, out: Operand, slope: Operand) -> None:
-        """What an LSTM shows of its cells, and how steep that is."""
-        k, found = self.k, []
-        for d in range(self.directions):
-            a = self.attrs.activation(d, 2)
-            found.append(Squash(a.name, a.alpha, a.beta, None, d, slice(None)))
-        arrays = ", ".join(self.turned(x) for x in (self.cells, out, slope) if x)
-        k.line(f"{k.use(squash)}({k.use(found, k.name + '_shown')}, {arrays})")
-
-    def earlier(self, states: Operand, number: int) -> Operand:
-        """The states before each time, (D, T, N, H)."""
-        k, made = self.k, self.scratch("before", by_direction=True)
-        arrays = f"{states}, {k.ins[4 + number]}, {made}, {self.valid_times}"
-        k.line(f"{k.use(before)}({k.use(self.runs, k.name + '_runs')}, {arrays})")
-        return made
+    def weights(self, first: int, last: int) -> Operand:
+        """The state's weights of some gates, to multiply gradients with: panels (D, panels, gates * H, width)."""
+        k, size, depth, d = self.k, self.hidden, (last - first) * self.hidden, self.directions
+        part = f"{self.recurrent}[:, {first * size}:{last * size}]"
+        width = None
+        if self.times > 1 and not k.exact:
+            width = step_panels(self.rows, depth, size, True, self.dtype.itemsize)
+        if width is None or width == size:
+            return k.view(self.recurrent, f"{part}[:, None]", (d, 1, depth, size))
+        with k.once(self.recurrent):
+            panels = k.scratch((d, size // width, depth, width), self.dtype, "panels")
+            turned = k.seen(part, (d, depth, size // width, width))
+            k.line(f"{panels}[...] = {turned}.transpose(0, 2, 1, 3)")
+        return panels
 
     def begin(self) -> tuple[Operand, ...]:
         """The gradients of the states, which are those of the last ones before the loop, and of the first after it."""
@@ -111,70 +73,108 @@ class BackwardWriter(LayerWriter[R]):
             self.k.line(f"{state}[...] = {end}")
         return made
 
-    # ------------------------------------------------------------ after it
+    # ------------------------------------------------------------ lines
 
-    def finish_weights(self, recurrent: Operand) -> None:
-        """The gradients of the input, its weight and the biases; ``recurrent`` is that of the products with h."""
-        k, columns = self.k, self.directions * self.width
-        dx, dw, db = self.out(0, "dx"), self.out(1, "dw"), self.out(3, "db")
-        d, weight = self.flat(self.slope, columns), k.target(self.weight, (columns, self.features), "matrix")
-        if dx is not None:
-            k.line(f"{d}.dot({weight}, out={self.flat(dx, self.features)})")
-        if dw is not None:
-            made = k.target(dw, (columns, self.features))
-            k.line(f"{k.permuted(d, (1, 0))}.dot({self.flat(self.x, self.features)}, out={made})")
-        if db is not None:
-            for half, x in enumerate((self.slope, recurrent)):
-                sums = k.scratch((self.directions, self.width), self.dtype, "sums")
-                k.line(f"np.add.reduce({self.flat(x, columns)}, axis=0, out={k.target(sums, (columns,))})")
-                k.line(f"{db}[:, {half * self.width}:{(half + 1) * self.width}] = {sums}")
+    def clear(self, v: StepNames, states: str, value: int = 0) -> list[str]:
+        """States of times that a sequence has not become a number."""
+        return [] if self.gone is None else [f"np.copyto({states}, {value}, where={v.beyond})"]
 
-    def recurrent_weight(self, d: Operand, h: Operand, first: int, last: int) -> None:
-        """The gradient of some gates' weights with what they were multiplied with, (D, T, N, H)."""
-        k, rows = self.k, self.times * self.batch
-        dr = self.dr
-        if dr is None:
-            return
-        matrix = self.flat(d, self.directions * self.width)
-        for number in range(self.directions):
-            a, b = (number * self.width + gate * self.hidden for gate in (first, last))
-            seen = k.seen(f"{h}[{number}]", (rows, self.hidden))
-            made = f"{dr}[{number}, {first * self.hidden}:{last * self.hidden}]"
-            k.line(f"{matrix}[:, {a}:{b}].T.dot({seen}, out={made})")
+    def clear_gates(self, v: StepNames, gates: str) -> list[str]:
+        """Gates of times that a sequence has not become 0."""
+        return [] if self.gone is None else [f"np.copyto({gates}, 0, where={v.beyond}[:, None])"]
 
-    def memory_of_states(self, count: int) -> tuple[tuple[Operand, ...], ...]:
-        return self.memory(*[self.hidden] * count)
+    def squash(self, v: StepNames, *groups: tuple[int, int, int]) -> list[str]:
+        """The gates and their slopes: of each activation, by number, from which gate to which."""
+        k = self.k
+        found = [self.squashed(number, slice(first, last)) for number, first, last in groups]
+        activations = k.use(found, f"{k.name}_activations")
+        if self.attrs.raw:
+            return [f"{k.use(squash)}({activations}, {v.seen}, {v.value}, {v.slope})"]
+        copied = [f"{v.value}[...] = {v.seen}"] if self.written else []
+        return [*copied, f"{k.use(steepen)}({activations}, {v.value}, {v.slope})"]
+
+    def squashed(self, number: int, gates: slice) -> Squash:
+        """An activation of the directions that are being written."""
+        a = self.attrs.activation(self.direction, number)
+        return Squash(a.name, a.alpha, a.beta, self.attrs.clip, gates)
+
+    def multiplied(self, v: StepNames, gradient: str, weight: Operand | None, which: str = "") -> str:
+        """The line that multiplies gradients of gates with their weight."""
+        factor, target = getattr(v, f"weight{which}"), getattr(v, f"target{which}")
+        if weight is None or weight.shape[1] == 1:
+            return f"{gradient}.dot({factor}, out={target})"
+        return f"np.matmul({gradient}, {factor}, out={target})"
+
+    def passed(self, v: StepNames, lines: Sequence[str]) -> list[str]:
+        """The gradient of a state that was kept goes on as it is, beside what the lines make."""
+        if self.gone is None:
+            return list(lines)
+        return [f"np.multiply({v.dh}, {v.beyond}, out={v.t})", *lines, f"np.add({v.dh}, {v.t}, out={v.dh})"]
+
+    # ------------------------------------------------------------ the whole
+
+    def run(
+        self, before: Lines, lines: Lines, weights: Sequence[Operand | None], inner: Operand | None = None,
+        c: Operand | None = None, reset: Operand | None = None,
+    ) -> Operand:  # fmt: skip
+        """The loop of these lines, then the products over all times; gives the gradients of the gates."""
+        k, rows = self.k, self.gradients("rows")
+        kept = self.begin(), rows, inner, self.everywhere("h"), c, reset
+        gone = self.y, self.seen, self.cells, k.ins[4 : 4 + self.states], self.dy, self.gone
+        planes, states = self.chunked(self.planes), self.chunked(self.matrix)
+        rooms = zip(
+            self.memory("value", planes, self.written or self.attrs.raw), self.memory("slope", planes),
+            self.memory("c", states, self.cells is not None and c is None),
+            self.memory("dy", states, self.gone is not None),
+            self.memory("first", states, self.gates > 1), self.memory("second", states, self.gates > 1),
+            self.memory("t", self.matrix), self.memory("s", self.matrix), strict=True,
+        )  # fmt: skip
+
+        def prepared(v: StepNames) -> list[str]:
+            to, of, where = map(k.names.fresh, ("to", "of", "where"))
+            cleared = self.clear(v, v.dy) if self.gone is not None else []
+            copied = f"for {to}, {of}, {where} in {v.copies}:\n    np.copyto({to}, {of}, where={where})"
+            return [copied, *cleared, *before(v)]
+
+        given = *weights, self.recurrent, self.bias
+        self.over_time(prepared, lines, backward_chunks, gone, given, kept, tuple(rooms))
+        self._finish_weights(kept)
+        return rows
+
+    def _finish_weights(self, kept: tuple[object, ...]) -> None:
+        """The products over all times; workers share the rows of each."""
+        k, results = self.k, [self.out(i, label) for i, label in enumerate(("dx", "dw", "dr", "db"))]
+        loop: BlockLoop[int] = BlockLoop(k, [list(range(len(results) * 2))] * len(self.runs))
+        bound = loop.bind("products", weight_products, len(self.runs), self.x, self.weight, kept, *results)
+        left, right, made = loop.over(bound, "left", "right", "made")
+        loop.line(f"{left}.dot({right}, out={made})")
+        loop.emit()
 
 
-def _passed(layer: BackwardWriter[R], v: StepNames, lines: Sequence[str]) -> list[str]:
-    """The gradient of a state that was kept goes on as it is, beside what the lines make."""
-    if layer.beyond is None:
-        return list(lines)
-    return [f"np.multiply({v.dh}, {v.beyond}, out={v.t})", *lines, f"np.add({v.dh}, {v.t}, out={v.dh})"]
-
-
-@kernel(LSTM_GRAD, ways=ways(LSTM_GATES), staged=True)
+@kernel(LSTM_GRAD, ways=ways(LSTM_GATES, back=True), staged=True, spares=True)
 def lstm_grad(k: Emitter[LSTMAttrs]) -> None:
     layer = BackwardWriter(k, LSTM_GATES, 2)
-    value, slope, part = layer.value, layer.slope, layer.part
-    assert layer.cells is not None
     peepholes = k.laid_out(k.ins[6]) if k.attrs.peepholes else None
-    h, c = layer.earlier(layer.y, 0), layer.earlier(layer.cells, 1)
-    shown, steep = layer.scratch("shown"), layer.scratch("steep")
-    layer.squash((0, 0, 3), (1, 3, 4))
-    layer.show(shown, steep)
-    for gate, by in ((0, part(value, 3)), (1, layer.turned(shown)), (2, layer.turned(c, by_direction=True)),
-                     (3, part(value, 0))):  # fmt: skip
-        k.line(f"np.multiply({part(slope, gate)}, {by}, out={part(slope, gate)})")
-    k.line(f"np.multiply({layer.turned(steep)}, {part(value, 1)}, out={layer.turned(steep)})")
-    layer.clear(steep)
-    layer.clear_gates(str(slope), 0)
-    layer.clear_gates(part(value, 2), 1)
+    c, weight = layer.everywhere("c") if peepholes else None, layer.weights(0, 4)
+
+    def before(v: StepNames) -> list[str]:
+        shown, steep = v.first, v.second
+        each = zip(
+            (v.slope_i, v.slope_o, v.slope_f, v.slope_g), (v.value_g, shown, v.c, v.value_i), strict=True
+        )  # fmt: skip
+        act = k.use([layer.squashed(2, slice(None))._replace(clip=None)], f"{k.name}_shown")
+        return [
+            *layer.squash(v, (0, 0, 3), (1, 3, 4)),
+            f"{k.use(squash)}({act}, {v.cells}[:, None], {shown}[:, None], {steep}[:, None])",
+            *(f"np.multiply({slope}, {by}, out={slope})" for slope, by in each),
+            f"np.multiply({steep}, {v.value_o}, out={steep})", *layer.clear(v, steep),
+            *layer.clear_gates(v, v.slope), *layer.clear(v, v.value_f, 1),
+        ]  # fmt: skip
 
     def lines(v: StepNames) -> list[str]:
         found = [
             f"np.add({v.dh}, {v.dy}, out={v.dh})", f"np.multiply({v.d_o}, {v.dh}, out={v.d_o})",
-            f"np.multiply({v.dh}, {v.shown}, out={v.t})", f"np.add({v.dc}, {v.t}, out={v.dc})",
+            f"np.multiply({v.dh}, {v.second}, out={v.t})", f"np.add({v.dc}, {v.t}, out={v.dc})",
         ]  # fmt: skip
 
         def peep(gate: str, weight: str) -> list[str]:
@@ -184,45 +184,38 @@ def lstm_grad(k: Emitter[LSTMAttrs]) -> None:
         found += [f"np.multiply({d}, {v.dc}, out={d})" for d in (v.d_i, v.d_f, v.d_g)]
         found += [f"np.multiply({v.dc}, {v.a_f}, out={v.dc})"]
         found += peep(v.d_i, v.peep_i) + peep(v.d_f, v.peep_f) if peepholes else []
-        return [*found, *_passed(layer, v, [f"{v.d}.dot({v.weight}, out={v.dh})"])]
+        return [*found, f"{v.written}[...] = {v.d}", *layer.passed(v, [layer.multiplied(v, v.rows, weight)])]
 
-    states = layer.begin()
-    layer.over_time(
-        lines, lstm_back, value, slope, steep, layer.dy, states, layer.recurrent, peepholes, layer.beyond,
-        layer.memory_of_states(1),
-    )  # fmt: skip
-    layer.finish_weights(slope)
-    layer.recurrent_weight(slope, h, 0, 4)
+    rows = layer.run(before, lines, (weight, None, None, peepholes), c=c)
     dp = layer.out(6, "dp") if peepholes else None
     if dp is not None:
-        for gate, at in enumerate((c, layer.cells, c)):
-            seen = layer.turned(at, by_direction=at is c)
-            k.line(f"np.multiply({part(slope, gate)}, {seen}, out={part(value, gate)})")
-        k.line(f"np.add.reduce({part(value, 0, 3)}, axis=(0, 1), out={dp})")
+        size, seen = layer.hidden, layer.everywhere("seen")
+        for gate, at in enumerate((f"{c}.transpose(1, 2, 0, 3)", f"{layer.cells}.transpose(0, 2, 1, 3)",
+                                   f"{c}.transpose(1, 2, 0, 3)")):  # fmt: skip
+            part, turned = slice(gate * size, (gate + 1) * size), f"{seen}.transpose(1, 2, 0, 3)"
+            k.line(f"np.multiply({rows}[..., {part.start}:{part.stop}], {at}, out={turned})")
+            k.line(f"np.add.reduce({turned}, axis=(0, 1), out={dp}[:, {part.start}:{part.stop}])")
     layer.end()
 
 
-@kernel(GRU_GRAD, ways=ways(GRU_GATES), staged=True)
+@kernel(GRU_GRAD, ways=ways(GRU_GATES, back=True), staged=True, spares=True)
 def gru_grad(k: Emitter[GRUAttrs]) -> None:
-    layer, last = BackwardWriter(k, GRU_GATES, 1), k.attrs.linear_before_reset
-    value, slope, part = layer.value, layer.slope, layer.part
-    h = layer.earlier(layer.y, 0)
-    turned = layer.turned(h, by_direction=True)
-    layer.squash((0, 0, 2), (1, 2, 3))
-    inner = layer.scratch("inner", by_direction=True)  # what the reset gate acts on, or has made
-    if last:
-        _linear(layer, h, inner)
-    apart = layer.turned(layer.scratch("apart", by_direction=True), by_direction=True)
-    by = layer.turned(inner, by_direction=True) if last else turned
-    k.line(f"np.subtract({turned}, {part(value, 2)}, out={apart})")
-    k.line(f"np.multiply({part(slope, 0)}, {apart}, out={part(slope, 0)})")
-    k.line(f"np.subtract(1, {part(value, 0)}, out={apart})")
-    k.line(f"np.multiply({part(slope, 2)}, {apart}, out={part(slope, 2)})")
-    k.line(f"np.multiply({part(slope, 1)}, {by}, out={part(slope, 1)})")
-    if not last:
-        k.line(f"np.multiply({part(value, 1)}, {turned}, out={layer.turned(inner, by_direction=True)})")
-    layer.clear_gates(str(slope), 0)
-    layer.clear_gates(part(value, 0), 1)
+    last = k.attrs.linear_before_reset
+    layer = BackwardWriter(k, GRU_GATES, 1, written=last)
+    every, pair, single = (layer.weights(*at) if (at == (0, 3)) == last else None for at in ((0, 3), (0, 2), (2, 3)))
+    reset = None if last else layer.everywhere("reset")  # what the last gate's weight was multiplied with
+
+    def before(v: StepNames) -> list[str]:
+        inner, apart = (v.first if last else v.reset), v.second
+        product = [f"np.matmul({v.h}, {v.linear}.T, out={inner})", f"np.add({inner}, {v.bias}, out={inner})"]
+        return [
+            *layer.squash(v, (0, 0, 2), (1, 2, 3)), *(product if last else []),
+            f"np.subtract({v.h}, {v.value_n}, out={apart})", f"np.multiply({v.slope_z}, {apart}, out={v.slope_z})",
+            f"np.subtract(1, {v.value_z}, out={apart})", f"np.multiply({v.slope_n}, {apart}, out={v.slope_n})",
+            f"np.multiply({v.slope_r}, {inner if last else v.h}, out={v.slope_r})",
+            *([] if last else [f"np.multiply({v.value_r}, {v.h}, out={inner})"]),
+            *layer.clear_gates(v, v.slope), *layer.clear(v, v.value_z, 1),
+        ]  # fmt: skip
 
     def lines(v: StepNames) -> list[str]:
         found = [
@@ -230,52 +223,35 @@ def gru_grad(k: Emitter[GRUAttrs]) -> None:
             f"np.multiply({v.d_n}, {v.dh}, out={v.d_n})", f"np.multiply({v.dh}, {v.a_z}, out={v.t})",
         ]  # fmt: skip
         if last:  # the gates give way to the gradients of what was multiplied with the state
-            return [
-                *found, f"np.multiply({v.d_r}, {v.d_n}, out={v.d_r})", f"np.multiply({v.d_n}, {v.a_r}, out={v.a_n})",
-                f"{v.a_zr}[...] = {v.d_zr}", f"{v.a}.dot({v.weight}, out={v.dh})",
-                f"np.add({v.dh}, {v.t}, out={v.dh})",
+            found += [
+                f"np.multiply({v.d_r}, {v.d_n}, out={v.d_r})", f"np.multiply({v.d_n}, {v.a_r}, out={v.a_n})",
+                f"{v.a_zr}[...] = {v.d_zr}", f"{v.written}[...] = {v.d}", f"{v.written_inner}[...] = {v.a}",
+                layer.multiplied(v, v.rows, every),
             ]  # fmt: skip
-        return [
-            *found, f"{v.d_n}.dot({v.weight_n}, out={v.s})", f"np.multiply({v.d_r}, {v.s}, out={v.d_r})",
-            f"np.multiply({v.s}, {v.a_r}, out={v.s})", f"np.add({v.t}, {v.s}, out={v.t})",
-            f"{v.d_zr}.dot({v.weight_zr}, out={v.dh})", f"np.add({v.dh}, {v.t}, out={v.dh})",
-        ]  # fmt: skip
+        else:
+            found += [
+                layer.multiplied(v, v.d_n, single, "_last"), f"np.multiply({v.d_r}, {v.s}, out={v.d_r})",
+                f"np.multiply({v.s}, {v.a_r}, out={v.s})", f"np.add({v.t}, {v.s}, out={v.t})",
+                f"{v.written}[...] = {v.d}", layer.multiplied(v, v.rows_first, pair, "_first"),
+            ]  # fmt: skip
+        return [*found, f"np.add({v.dh}, {v.t}, out={v.dh})"]
 
-    states = layer.begin()
-    layer.over_time(lines, gru_back, value, slope, layer.dy, states, layer.recurrent, layer.memory_of_states(2))
-    layer.finish_weights(value if last else slope)
-    if last:
-        layer.recurrent_weight(value, h, 0, 3)
-    else:
-        layer.recurrent_weight(slope, h, 0, 2)
-        layer.recurrent_weight(slope, inner, 2, 3)
+    inner = layer.gradients("inner") if last else None
+    layer.run(before, lines, (every, pair, single, None), inner=inner, reset=reset)
     layer.end()
 
 
-def _linear(layer: BackwardWriter[R], h: Operand, out: Operand) -> None:
-    """The state's product with the last gate's weight, and its bias."""
-    k, cut, shape = layer.k, 2 * layer.hidden, (layer.times * layer.batch, layer.hidden)
-    for d in range(layer.directions):
-        made = k.target(k.view(out, f"{out}[{d}]", out.shape[1:], contiguous=True), shape)
-        k.line(f"{k.seen(f'{h}[{d}]', shape)}.dot({layer.recurrent}[{d}, {cut}:].T, out={made})")
-        k.line(f"np.add({made}, {layer.bias}[{d}, {layer.width + cut}:], out={made})")
-
-
-@kernel(RNN_GRAD, ways=ways(RNN_GATES), staged=True)
+@kernel(RNN_GRAD, ways=ways(RNN_GATES, back=True), staged=True, spares=True)
 def rnn_grad(k: Emitter[RNNAttrs]) -> None:
     layer = BackwardWriter(k, RNN_GATES, 1)
-    h = layer.earlier(layer.y, 0)
-    layer.squash((0, 0, 1))
-    layer.clear_gates(str(layer.slope), 0)
+    weight = layer.weights(0, 1)
+
+    def before(v: StepNames) -> list[str]:
+        return [*layer.squash(v, (0, 0, 1)), *layer.clear_gates(v, v.slope)]
 
     def lines(v: StepNames) -> list[str]:
-        found = [f"np.add({v.dh}, {v.dy}, out={v.dh})", f"np.multiply({v.d}, {v.dh}, out={v.d})"]
-        return [*found, *_passed(layer, v, [f"{v.d}.dot({v.weight}, out={v.dh})"])]
+        found = [f"np.add({v.dh}, {v.dy}, out={v.dh})", f"np.multiply({v.d_z}, {v.dh}, out={v.written_z})"]
+        return [*found, *layer.passed(v, [layer.multiplied(v, v.rows, weight)])]
 
-    states = layer.begin()
-    layer.over_time(
-        lines, rnn_back, layer.slope, layer.dy, states, layer.recurrent, layer.beyond, layer.memory_of_states(1)
-    )
-    layer.finish_weights(layer.slope)
-    layer.recurrent_weight(layer.slope, h, 0, 1)
+    layer.run(before, lines, (weight, None, None, None))
     layer.end()

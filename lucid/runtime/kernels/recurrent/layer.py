@@ -1,12 +1,15 @@
-"""What the recurrent layers have in common: the product before the loop, the masks, and the loop over time.
+"""What recurrent layers and their gradients have in common: who takes what, the masks, and the loop over time.
 
-A step's lines are written with the names of views, ``v.cell``. Of these only such are bound as the lines ask for:
-for each time one tuple, before the first run.
+A worker takes a direction, or all of them, for some of the batch, and goes through the times in chunks: what can be
+computed for all times of a chunk is, then step by step what depends on the state, while the chunk is in its cache.
+Lines are written with the names of views, ``v.cell``. Of these only such are bound as the lines ask for: for each
+chunk, and within it for each time, one tuple, before the first run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -18,13 +21,17 @@ from ...planning.machine import this_machine
 from ...planning.registry import Way
 from ...planning.work import Product, Work
 from ...program.emitter import Emitter, Operand
+from ..shared.cut import pieces
 from ..shared.loop import BlockLoop
 from ..shared.panels import few_rows, is_streamed
-from .steps_views import Run, Spec, Steps
+from .steps_views import Chunks, Run, Spec
+
+LEAST_ROWS = 256
+"""Rows of the product of a chunk, where there are so many: with fewer it spends its time packing the weights."""
 
 
 class StepNames:
-    """The names of a step's views, as attributes; without names it notes which are asked for."""
+    """The names of views, as attributes; without names it notes which are asked for."""
 
     def __init__(self, names: dict[str, str] | None = None) -> None:
         self._names = names
@@ -35,7 +42,35 @@ class StepNames:
         return field if self._names is None else self._names[field]
 
 
+Lines = Callable[[StepNames], Sequence[str]]
 R = TypeVar("R", bound=RecurrentAttrs)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a worker takes.
+
+    Attributes
+    ----------
+    apart
+        Whether it takes one direction, not all.
+    rows, batch
+        How many sequences at most, of how many.
+    """
+
+    apart: bool
+    rows: int
+    batch: int
+
+    def __str__(self) -> str:
+        sequences = f"{self.rows} sequences" if self.rows < self.batch else ""
+        return f"{' and '.join(filter(None, ['a direction' if self.apart else '', sequences]))} each"
+
+    def runs(self, orders: Sequence[tuple[int, ...]]) -> list[list[Run]]:
+        """For each worker the directions, with their times, and sequences that it takes."""
+        rows = pieces(self.batch, self.rows) or [(0, 0)]
+        found = [[Run(d, times, a, b) for d, times in enumerate(orders)] for a, b in rows]
+        return [[run] for mine in found for run in mine] if self.apart else found
 
 
 class LayerWriter(Generic[R]):
@@ -46,11 +81,13 @@ class LayerWriter(Generic[R]):
     times, batch, features, directions, hidden, gates
         Its sizes; ``gates`` how many of these there are.
     runs
-        For each worker the directions that it takes, and in which order these go over time.
+        For each worker the directions and sequences that it takes, and in which order these go over time.
+    rows
+        Sequences that a worker takes at most.
+    chunk
+        Times of a chunk at most.
     direction
         One of those that are being written.
-    planes
-        Whether gates lie one after another, not side by side.
     """
 
     def __init__(self, k: Emitter[R], gates: int) -> None:
@@ -61,10 +98,11 @@ class LayerWriter(Generic[R]):
         self.times, self.batch, self.features = self.x.shape
         self.directions, self.gates, self.hidden = len(attrs.backwards), gates, self.recurrent.shape[2]
         self.width, self.dtype = gates * self.hidden, self.x.dtype
-        runs = [Run(d, self.order(d)) for d in range(self.directions)]
-        self.runs = [[run] for run in runs] if k.way else [runs]
+        share = k.way or Share(False, self.batch, self.batch)
+        self.runs = share.runs([self.order(d) for d in range(self.directions)])
+        self.rows = max(run.last - run.first for mine in self.runs for run in mine)
+        self.chunk = chunk_of(self.times, self.rows, self.width * self.dtype.itemsize)
         self.direction = 0
-        self.planes = False
 
     def order(self, direction: int) -> tuple[int, ...]:
         """The times in the order in which the loop takes them."""
@@ -99,43 +137,58 @@ class LayerWriter(Generic[R]):
         k.line(f"np.greater({row}, {k.use(np.arange(self.times).reshape(-1, 1, 1), k.name + '_times')}, out={valid})")
         return valid
 
-    def memory(self, *widths: int) -> tuple[tuple[Operand, ...], ...]:
-        """For each worker working memory of so many columns for each of the batch."""
-        k = self.k
-        return tuple(tuple(k.scratch((self.batch, width), self.dtype, "room") for width in widths) for _ in self.runs)
+    def beyond(self, valid: Operand) -> Operand:
+        """Which times each of the batch has not, (T, N, 1)."""
+        beyond = self.k.scratch(valid.shape, valid.dtype, "beyond")
+        self.k.line(f"np.logical_not({valid}, out={beyond})")
+        return beyond
 
-    def over_time(
-        self, lines: Callable[[StepNames], Sequence[str]], function: Callable[..., Steps], *operands: object
-    ) -> None:
-        """The loop: ``lines`` at each time, with the views that ``function(spec, *operands)`` binds.
+    def memory(self, label: str, shape: Callable[[int], tuple[int, ...]], wanted: bool = True) -> list[Operand | None]:
+        """For each worker working memory, of this shape for so many sequences; None where it is not wanted."""
+        sizes = [max(run.last - run.first for run in mine) for mine in self.runs]
+        return [self.k.scratch(shape(rows), self.dtype, label) if wanted else None for rows in sizes]
 
-        Directions with activations of their own have loops of their own.
+    def planes(self, rows: int) -> tuple[int, ...]:
+        """The shape of all gates of a time."""
+        return (self.gates, rows, self.hidden)
+
+    def matrix(self, rows: int) -> tuple[int, ...]:
+        """The shape of a state."""
+        return (rows, self.hidden)
+
+    def chunked(self, shape: Callable[[int], tuple[int, ...]]) -> Callable[[int], tuple[int, ...]]:
+        """The same at all times of a chunk."""
+        return lambda rows: (self.chunk, *shape(rows))
+
+    # ------------------------------------------------------------ the loop
+
+    def over_time(self, before: Lines, lines: Lines, function: Callable[..., Chunks], *operands: object) -> None:
+        """The loop: of each chunk the lines ``before`` its steps, and at each time ``lines``.
+
+        ``function(spec, *operands)`` binds their views.
         """
-        count = len(self.attrs.activations) // self.directions
-        each = [[self.attrs.activation(d, n) for n in range(count)] for d in range(self.directions)]
-        if self.times and all(found == each[0] for found in each):
-            self._loop(self.runs, lines, function, *operands)
-        elif self.times:
-            for run in [run for mine in self.runs for run in mine]:
-                self.direction = run.direction
-                self._loop([[run]], lines, function, *operands)
+        for runs in self._alike():
+            first, each = StepNames(), StepNames()
+            before(first)
+            lines(each)
+            spec = Spec(tuple(first.asked), tuple(each.asked), runs, self.hidden, self.chunk)
+            loop: BlockLoop[int] = BlockLoop(self.k, [[a for r in mine for a, _ in spec.chunks(r)] for mine in runs])
+            *names, steps = loop.over(loop.bind("chunks", function, spec, *operands), *spec.before, "steps")
+            loop.line(*before(StepNames(dict(zip(spec.before, names, strict=True)))))
+            fields = loop.fresh(*spec.fields)
+            loop.for_each(fields, steps, *lines(StepNames(dict(zip(spec.fields, fields, strict=True)))))
+            loop.emit()
 
-    def _loop(
-        self,
-        runs: Sequence[Sequence[Run]],
-        lines: Callable[[StepNames], Sequence[str]],
-        function: Callable[..., Steps],
-        *operands: object,
-    ) -> None:
-        noted = StepNames()
-        lines(noted)
-        fields = tuple(noted.asked)
-        loop: BlockLoop[int] = BlockLoop(self.k, [[t for run in mine for t in run.times] for mine in runs])
-        names = loop.over(
-            loop.bind("steps", function, Spec(fields, runs, self.hidden, self.planes), *operands), *fields
-        )
-        loop.line(*lines(StepNames(dict(zip(fields, names, strict=True)))))
-        loop.emit()
+    def _alike(self) -> Iterator[list[list[Run]]]:
+        """The runs that have the same activations, by worker."""
+        count = len(self.attrs.activations) // self.directions
+        found: dict[object, list[int]] = {}
+        for d in range(self.directions if self.times else 0):
+            found.setdefault(tuple(self.attrs.activation(d, n) for n in range(count)), []).append(d)
+        for directions in found.values():
+            self.direction = directions[0]
+            kept = [[run for run in mine if run.direction in directions] for mine in self.runs]
+            yield [mine for mine in kept if mine]
 
     def end(self) -> None:
         """Copy the results that lie otherwise."""
@@ -143,36 +196,61 @@ class LayerWriter(Generic[R]):
             self.k.line(f"{y}[...] = {made}")
 
 
-def step_panels(batch: int, hidden: int, gates: int, itemsize: int) -> int | None:
-    """Columns of the panels of a gate's weights, where the product of a step is with such.
+def chunk_of(times: int, rows: int, row: int) -> int:
+    """Times of a chunk at most, where the gates of a sequence at one time have so many bytes."""
+    cached = this_machine().l2 // 8 // max(1, rows * row)
+    most = max(1, cached, -(-LEAST_ROWS // max(1, rows)))
+    return max((b - a for a, b in pieces(times, most)), default=1)
 
-    What is no more than one gate is one run as it is: panels only spare BLAS to pack.
+
+def step_panels(rows: int, depth: int, columns: int, single: bool, itemsize: int) -> int | None:
+    """Columns of the panels of weights, where the product of a step is with such.
+
+    What is a ``single`` small product is one as it is: panels only spare BLAS to pack.
     """
     machine = this_machine()
-    if gates == 1 and batch * hidden * hidden <= machine.unpacked:
+    if single and rows * depth * columns <= machine.unpacked:
         return None
-    return few_rows(machine, batch, hidden, hidden, itemsize)
+    return few_rows(machine, rows, depth, columns, itemsize)
 
 
-def ways(gates: int) -> Callable[[Node[RecurrentAttrs], tuple[TensorType, ...], int], list[Way]]:
-    """One worker for all directions, or one for each."""
+# ---------------------------------------------------------------- ways to share it
+
+
+def ways(gates: int, *, back: bool = False) -> Callable[[Node[RecurrentAttrs], tuple[TensorType, ...], int], list[Way]]:
+    """One worker for all, or each takes a direction, some of the batch, or both; ``back`` where it is a gradient."""
 
     def found(node: Node[RecurrentAttrs], inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
         (times, batch, features), hidden = inputs[0].concrete, inputs[2].concrete[2]
         directions, itemsize, width = len(node.attrs.backwards), inputs[0].dtype.itemsize, gates * hidden
-        before = Work(
-            (Product(times * batch, features, directions * width, itemsize, packed=True, resident=False),),
-            far=2.0 * times * batch * directions * width * itemsize, calls=2,
-        )  # fmt: skip
-        packed = batch > 1 and step_panels(batch, hidden, gates, itemsize) is None
-        product = Product(
-            batch, hidden, width, itemsize, packed, not is_streamed(this_machine(), hidden, width, itemsize)
-        )
-        step = Work((product,), near=4.0 * batch * width * itemsize, calls=10)
-        along = step * times
-        one = [Way(before + along * directions)]
-        if directions == 1 or threads == 1:
-            return one
-        return [*one, Way(before + along.shared(directions, min(threads, directions)), "a direction each")]
+        kept = times * batch * directions * width * itemsize
+
+        def work(rows: int, runs: int, workers: int) -> Work:
+            chunks = -(-times // chunk_of(times, rows, width * itemsize))
+            mine = (_step(rows, hidden, gates, itemsize, back) * times + Work(calls=4 * chunks)) * runs
+            before = Product(times * rows, features, runs * width, itemsize, packed=True, resident=False)
+            if not back:
+                return mine + Work((before,), far=kept / workers)
+            weights = Product(times * batch, hidden + 2 * features, directions * width / workers, itemsize, True, False)
+            return mine + Work((weights,), far=4 * kept / workers, calls=5)
+
+        one = [Way(work(batch, directions, 1))]
+        for apart in (False, True)[:directions]:
+            count = threads // directions if apart else threads
+            rows = batch if getattr(node.attrs, "rounded", False) else -(-batch // max(1, count))
+            workers = (directions if apart else 1) * -(-batch // max(1, rows))
+            if 1 < workers <= threads:
+                share = work(rows, 1 if apart else directions, workers)
+                one.append(Way(share.shared(1, 1) + Work(forks=1 + back), Share(apart, rows, batch)))
+        return one
 
     return found
+
+
+def _step(rows: int, hidden: int, gates: int, itemsize: int, back: bool) -> Work:
+    """What one time of so many sequences takes."""
+    width, machine = gates * hidden, this_machine()
+    depth, columns = (width, hidden) if back else (hidden, width)
+    packed = rows > 1 and step_panels(rows, depth, hidden, gates == 1, itemsize) is None
+    product = Product(rows, depth, columns, itemsize, packed, not is_streamed(machine, hidden, width, itemsize))
+    return Work((product,), near=(6.0 if back else 4.0) * rows * width * itemsize, calls=10)

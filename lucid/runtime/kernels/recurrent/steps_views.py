@@ -1,25 +1,43 @@
-"""What a recurrent layer reads and writes at each time."""
+"""What a recurrent layer, and its gradient, read and write in each chunk of times, and at each time of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import EllipsisType
 from typing import NamedTuple, TypeAlias
 
 from ....base.arrays import Array
 from ...program.views import as_view
-from ..shared.panels_views import small_products
+from ..shared.cut import pieces
 
 Named: TypeAlias = "dict[str, Array]"
-Steps: TypeAlias = "list[list[tuple[Array, ...]]]"
-"""For each worker, one after another, the views of each time."""
+Chunks: TypeAlias = "list[list[tuple[object, ...]]]"
+"""For each worker, one after another, the views of each chunk, the last of which is a list of those of each time."""
+Lists: TypeAlias = "Mapping[str, Sequence[tuple[object, ...]]]"
+Copies: TypeAlias = "list[tuple[Array, Array, Array | bool]]"
+"""What is copied, to where, from where, and which of it."""
+
+
+class Chunk(NamedTuple):
+    """Some times: the views of all of them and the lists that lines go over, by name, and the views of each."""
+
+    views: Named
+    lists: Lists
+    steps: Sequence[Named]
 
 
 class Run(NamedTuple):
-    """A direction, and its times in order."""
+    """A direction, its times in order, and the sequences of the batch from ``first`` to ``last``."""
 
     direction: int
     times: tuple[int, ...]
+    first: int
+    last: int
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.first, self.last)
 
 
 @dataclass(frozen=True)
@@ -28,147 +46,84 @@ class Spec:
 
     Attributes
     ----------
-    fields
-        Their names.
+    before, fields
+        The names of those of a chunk, and of those of a time.
     runs
-        The directions of each worker.
+        The directions and sequences of each worker.
     hidden
         The size of a state.
-    planes
-        Whether gates lie one after another, (gates, N, H), not side by side in rows: what goes over one, or some, is
-        then one run for all of the batch.
+    most
+        Times of a chunk at most.
     """
 
+    before: tuple[str, ...]
     fields: tuple[str, ...]
     runs: Sequence[Sequence[Run]]
     hidden: int
-    planes: bool = False
+    most: int
+
+    def cuts(self, gates: int, *names: str) -> Cuts:
+        """Of an array of so many gates what is asked for: by one of these names all, with ``_i`` behind it a gate."""
+        found: list[tuple[str, Index]] = [("", ...)]
+        found += [
+            (f"_{k}", (..., a if b - a == 1 else slice(a, b), slice(None), slice(None)))
+            for k, (a, b) in PLACES[gates].items()
+        ]
+        asked = {*self.before, *self.fields}
+        cuts = [([f"{name}{key}" for name in names if f"{name}{key}" in asked], at) for key, at in found]
+        return [(fields, at) for fields, at in cuts if fields]
+
+    def chunks(self, run: Run) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """The first time of each chunk, and its times in order."""
+        for a, b in pieces(len(run.times), self.most):
+            times = run.times[a:b]
+            yield min(times), times
 
 
 Places: TypeAlias = "Mapping[str, tuple[int, int]]"
 """Gates by name: which they are, from one to another."""
 
-WHOLE: Places = {}
-LSTM: Places = {"iof": (0, 3), "i": (0, 1), "o": (1, 2), "f": (2, 3), "g": (3, 4)}
+PLACES: Mapping[int, Places] = {
+    1: {"z": (0, 1)},
+    3: {"zr": (0, 2), "z": (0, 1), "r": (1, 2), "n": (2, 3)},
+    4: {"iof": (0, 3), "i": (0, 1), "o": (1, 2), "f": (2, 3), "g": (3, 4)},
+}
+"""Of a layer with so many gates."""
 PEEPHOLES: Places = {"i": (0, 1), "o": (1, 2), "f": (2, 3)}
-GRU: Places = {"zr": (0, 2), "z": (0, 1), "r": (1, 2), "n": (2, 3)}
 
 
-def parts(name: str, x: Array, hidden: int, places: Places) -> Named:
-    """An array, and its gates: ``name_i`` and so on."""
-    return {name: x, **{f"{name}_{key}": x[..., a * hidden : b * hidden] for key, (a, b) in places.items()}}
+Index: TypeAlias = "EllipsisType | tuple[EllipsisType, int | slice, slice, slice]"
+Cuts: TypeAlias = "list[tuple[list[str], Index]]"
+"""Names of gates, or of all of them, and where these are in an array (..., gates, N, H)."""
 
 
-def in_planes(name: str, x: Array, hidden: int, places: Places) -> Named:
-    """Gates (gates, N, H), and some of them; without places there is one, which is a matrix."""
-    if not places:
-        return {name: x}
-    gates = x if x.ndim == 3 else as_view(x, -1, len(x), hidden)
-    return {name: gates, **{f"{name}_{key}": gates[a] if b - a == 1 else gates[a:b] for key, (a, b) in places.items()}}
+def planes(x: Array, cuts: Cuts) -> Named:
+    """Gates, and parts of them, by name; of several names the same view.
+
+    What is made in place is so without a look for overlaps where it is one view.
+    """
+    return {name: view for names, at in cuts for view in [x[at]] for name in names}
 
 
-def made(name: str, x: Array, spec: Spec, places: Places, weights: Array) -> Named:
-    """Memory for gates, and as panels of weights (D, gates, panels, H, width) make it: ``name_panels``."""
-    if not spec.planes:
-        return parts(name, x, spec.hidden, places)
-    _, gates, count, _, width = weights.shape
-    panels = as_view(x, gates, len(x), count, width).transpose(0, 2, 1, 3)
-    return {**in_planes(name, x, spec.hidden, places), f"{name}_panels": panels}
+def peepholes_of(weight: Array | None, d: int, hidden: int) -> Named:
+    """The weights of the peepholes of a direction."""
+    if weight is None:
+        return {}
+    return {f"peep_{key}": weight[d, a * hidden : b * hidden] for key, (a, b) in PEEPHOLES.items()}
 
 
-def seen(x: Array, spec: Spec, places: Places) -> Named:
-    """What comes in at a time, (N, gates * H)."""
-    if not (spec.planes and places):
-        return parts("x", x, spec.hidden, places)
-    return in_planes("x", as_view(x, len(x), -1, spec.hidden).transpose(1, 0, 2), spec.hidden, places)
+def in_panels(out: Array, width: int) -> Array:
+    """Rows (..., N, H) as panels of weights make them, (..., panels, N, width)."""
+    *outer, rows, hidden = out.shape
+    return as_view(out, *outer, rows, hidden // width, width).swapaxes(-2, -3)
 
 
-def input_products(x: Array, panels: Array, out: Array, rows: int) -> list[tuple[Array, Array, Array]]:
-    """The batches of products of what comes in at all times."""
-    return list(small_products(x, panels, out, rows))
+def bound(spec: Spec, chunks: Callable[[int, Run], Iterator[Chunk]]) -> Chunks:
+    """What ``chunks`` gives for each run of each worker, of it what is asked for."""
 
+    def asked(chunk: Chunk) -> tuple[object, ...]:
+        every = {**chunk.views, **chunk.lists}
+        steps = [tuple(step[name] for name in spec.fields) for step in chunk.steps]
+        return (*(every[name] for name in spec.before), steps)
 
-class Sequences(NamedTuple):
-    """Arrays of a layer at all times, its first and last states (D, N, H), and which times there are."""
-
-    seen: Array
-    y: Array | None
-    cells: Array | None
-    begin: Sequence[Array]
-    end: Sequence[Array]
-    valid: Array | None
-
-
-Arrays: TypeAlias = "tuple[Array, Array | None, Array | None, Sequence[Array], Sequence[Array], Array | None]"
-"""The same, bare."""
-
-
-def _times(s: Sequences, run: Run) -> Iterator[Named]:
-    """For each time of a direction what comes in, and the states before and after it."""
-    d = run.direction
-    last = [one[d] for one in s.end]
-    before = last if s.valid is not None else [one[d] for one in s.begin]  # overwritten where there is this time
-    for t in run.times:
-        y, cell = last[0] if s.y is None else s.y[t, d], last[-1] if s.cells is None else s.cells[t, d]
-        views = {"x": s.seen[t, :, d], "h": before[0], "c": before[-1], "y": y, "cell": cell}
-        if s.valid is not None:
-            yield {**views, "valid": s.valid[t]}
-        else:
-            yield views
-            before = [y, cell][: len(last)]
-
-
-def _bound(spec: Spec, s: Sequences, places: Places, fixed: Callable[[int, int], Named]) -> Steps:
-    """The views of each time; ``fixed`` are those of a worker and a direction that are always the same."""
-    bound = []
-    for worker, mine in enumerate(spec.runs):
-        steps = []
-        for run in mine:
-            same = fixed(worker, run.direction)
-            for views in _times(s, run):
-                found = {**same, **views, **seen(views["x"], spec, places)}
-                steps.append(tuple(found[field] for field in spec.fields))
-        bound.append(steps)
-    return bound
-
-
-Memory: TypeAlias = "Sequence[Sequence[Array]]"
-"""Working memory, for each worker."""
-
-
-def lstm_steps(spec: Spec, arrays: Arrays, recurrent: Array, peepholes: Array | None, memory: Memory) -> Steps:
-    """Of an LSTM: ``memory`` is for products, gates, and three states."""
-
-    def fixed(worker: int, d: int) -> Named:
-        product, gates, other, h, c = memory[worker]
-        found = {"weight": recurrent[d], "t": other, "made_h": h, "made_c": c}
-        if peepholes is not None:
-            found |= parts("peep", peepholes[d], spec.hidden, PEEPHOLES)
-        return {**found, **made("product", product, spec, LSTM, recurrent), **made("a", gates, spec, LSTM, recurrent)}
-
-    return _bound(spec, Sequences(*arrays), LSTM, fixed)
-
-
-def gru_steps(spec: Spec, arrays: Arrays, recurrent: Array, bias: Array, memory: Memory) -> Steps:
-    """Of a GRU: ``memory`` is for products with all gates, with the first two, with the last, gates, and two states."""
-
-    def fixed(worker: int, d: int) -> Named:
-        product, first, second, gates, other, h = memory[worker]
-        cut = 2 * spec.hidden
-        found = {
-            "weight": recurrent[d], "weight_zr": recurrent[d, :, :cut], "weight_n": recurrent[d, :, cut:],
-            "bias_n": bias[d, -spec.hidden :], "first": first, "second": second, "t": other, "made_h": h,
-        }  # fmt: skip
-        return {**found, **made("product", product, spec, GRU, recurrent), **made("a", gates, spec, GRU, recurrent)}
-
-    return _bound(spec, Sequences(*arrays), GRU, fixed)
-
-
-def rnn_steps(spec: Spec, arrays: Arrays, recurrent: Array, memory: Memory) -> Steps:
-    """Of a layer without gates: ``memory`` is for products, what they become, and a state."""
-
-    def fixed(worker: int, d: int) -> Named:
-        product, h = memory[worker]
-        return {"weight": recurrent[d], "made_h": h, **made("product", product, spec, WHOLE, recurrent)}
-
-    return _bound(spec, Sequences(*arrays), WHOLE, fixed)
+    return [[asked(chunk) for run in mine for chunk in chunks(worker, run)] for worker, mine in enumerate(spec.runs)]

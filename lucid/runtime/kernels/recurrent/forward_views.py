@@ -1,0 +1,141 @@
+"""What a recurrent layer reads and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TypeAlias
+
+from ....base.arrays import Array
+from ...program.views import as_view
+from ..shared.panels_views import small_products
+from .steps_views import PLACES, Chunk, Chunks, Lists, Named, Run, Spec, bound, in_panels, peepholes_of, planes
+
+
+class Given(NamedTuple):
+    """What comes in at all times (T, N, I), and its weights as panels (D, panels, I, width).
+
+    Products are of so many ``rows`` at once; to all of them ``shift`` (D, gates, 1, H) is added.
+    """
+
+    x: Array
+    weight: Array
+    rows: int
+    shift: Array
+
+
+class Weights(NamedTuple):
+    """What the state is multiplied with: panels (D, gates, panels, H, width), or (D, H, gates * H) for one row.
+
+    Of some layers, what the last gate has as another bias, (D, H), and of some peepholes.
+    """
+
+    recurrent: Array
+    bias: Array | None
+    peepholes: Array | None
+
+
+class Sequences(NamedTuple):
+    """Arrays of a layer at all times, its first and last states (D, N, H), and which times there are."""
+
+    gates: Array | None
+    y: Array | None
+    cells: Array | None
+    begin: Sequence[Array]
+    end: Sequence[Array]
+    valid: Array | None
+
+
+SequencesParts: TypeAlias = (
+    "tuple[Array | None, Array | None, Array | None, Sequence[Array], Sequence[Array], Array | None]"
+)
+"""The same, bare."""
+
+
+class Room(NamedTuple):
+    """Working memory of a worker.
+
+    For inputs of its sequences, for their products, for the gates of a chunk, for what these are made of at one time,
+    and three states.
+    """
+
+    x: Array | None
+    made: Array | None
+    gates: Array
+    active: Array | None
+    product: Array
+    t: Array
+    h: Array
+    c: Array
+
+
+def _fixed(spec: Spec, w: Weights, room: Room, run: Run) -> Named:
+    """What is the same at all times."""
+    d, weight = run.direction, w.recurrent[run.direction]
+    gates, rows, hidden = room.product.shape
+    found: Named = {"t": room.t, "made_h": room.h, "made_c": room.c}
+    found |= planes(room.product, spec.cuts(gates, "product"))
+    if room.active is not None:
+        found |= planes(room.active, spec.cuts(gates, "a"))
+    for key, (a, b) in {"": (0, gates), **{f"_{key}": cut for key, cut in PLACES[gates].items()}}.items():
+        if weight.ndim == 2:  # of one sequence
+            found[f"weight{key}"] = weight[:, a * hidden : b * hidden]
+            found[f"target{key}"] = as_view(room.product[a:b], rows, (b - a) * hidden)
+        elif (b - a) * weight.shape[1] == 1:
+            found[f"weight{key}"], found[f"target{key}"] = weight[a, 0], room.product[a]
+        else:
+            found[f"weight{key}"] = weight[a:b]
+            found[f"target{key}"] = in_panels(room.product[a:b], weight.shape[-1])
+    if w.bias is not None:
+        found["bias_n"] = w.bias[d]
+    return {**found, **peepholes_of(w.peepholes, d, hidden)}
+
+
+def _before(g: Given, s: Sequences, room: Room, run: Run, lo: int, count: int) -> Chunk:
+    """What is computed for all times of a chunk; its steps are none yet."""
+    rows, d = run.last - run.first, run.direction
+    gates, hidden = g.shift.shape[1], g.shift.shape[-1]
+    x = g.x[lo : lo + count, run.rows]
+    seen = x if room.x is None else room.x[:count]
+    kept = room.gates[:count] if s.gates is None else s.gates[lo : lo + count, d, :, run.rows]
+    made = as_view(kept if room.made is None else room.made[: count * rows], count * rows, gates * hidden)
+    sums: Named = {"made": as_view(made, count, rows, gates, hidden).swapaxes(1, 2), "shift": g.shift[d], "sums": kept}
+    if g.x.shape[1] == 1:  # all gates of a time are one run
+        sums = {"made": made, "shift": as_view(g.shift[d], -1), "sums": as_view(kept, count, gates * hidden)}
+    products = list(small_products(as_view(seen, count * rows, x.shape[-1]), g.weight[d], made, g.rows))
+    lists: Lists = {"gathered": [] if room.x is None else [(seen, x)], "products": products}
+    return Chunk({"seen": kept, **sums}, lists, [])
+
+
+def _steps(s: Sequences, run: Run) -> Iterator[Named]:
+    """For each time the states before and after it."""
+    d, rows = run.direction, run.rows
+    last = [one[d, rows] for one in s.end]
+    before = last if s.valid is not None else [one[d, rows] for one in s.begin]  # overwritten where there is this time
+    for t in run.times:
+        y = last[0] if s.y is None else s.y[t, d, rows]
+        cell = last[-1] if s.cells is None else s.cells[t, d, rows]
+        views: Named = {"h": before[0], "c": before[-1], "y": y, "cell": cell}
+        if s.valid is not None:
+            views["valid"] = s.valid[t, rows]
+        else:
+            before = [y, cell][: len(last)]
+        yield views
+
+
+def forward_chunks(
+    spec: Spec, given: tuple[Array, Array, int, Array], weights: tuple[Array, Array | None, Array | None],
+    sequences: SequencesParts, rooms: Sequence[Sequence[Array]],
+) -> Chunks:  # fmt: skip
+    """The views of each chunk."""
+    g, w, s = Given(*given), Weights(*weights), Sequences(*sequences)
+
+    def chunks(worker: int, run: Run) -> Iterator[Chunk]:
+        room, states = Room(*rooms[worker]), _steps(s, run)
+        fixed = _fixed(spec, w, room, run)
+        cuts = spec.cuts(len(room.product), "x", *(["a"] if room.active is None else []))
+        for lo, times in spec.chunks(run):
+            chunk = _before(g, s, room, run, lo, len(times))
+            seen = chunk.views["seen"]
+            yield chunk._replace(steps=[{**fixed, **next(states), **planes(seen[t - lo], cuts)} for t in times])
+
+    return bound(spec, chunks)
