@@ -21,6 +21,7 @@ from ..graph import rng
 from ..graph.ir import Graph
 from ..graph.trace import active_trace
 from ..optim.optimizer import Optimizer
+from ..optim.swa_utils import AveragedModel
 from ..runtime.program.recompute import Recomputed
 from ..runtime.program.store import Store
 from ..tensor.tensor import Tensor
@@ -33,6 +34,7 @@ from .options import Options
 from .programs import Program
 from .record import Record
 from .specialization import Specialization
+from .step_average import Averages
 from .step_form import Form, Look, Members
 from .step_graph import NOT_FINITE, Holders, step_graph
 from .step_ranks import Ranks, Talk
@@ -63,9 +65,10 @@ class CompiledStep(CompiledModel):
     def __init__(
         self, objective: Objective, optimizer: Optimizer, specs: Specs, options: Options, *,
         clip_grad: float | None = None, clip_norm: float | None = None, accumulate: int = 1,
-        detect_anomaly: bool = False, group: Group | None = None,
+        detect_anomaly: bool = False, group: Group | None = None, average: AveragedModel | None = None,
     ) -> None:  # fmt: skip
         self.optimizer = optimizer
+        self._averages = None if average is None else Averages(average, objective.called[0])
         self._ranks = None if group is None else Ranks(group, objective, optimizer)
         self.clip_grad, self.clip_norm = clip_grad, clip_norm
         self._detects = detect_anomaly
@@ -173,7 +176,11 @@ class CompiledStep(CompiledModel):
         last = position == self.accumulate - 1
         members = self._members.present(optimizer, gathered)
         place = None if self._ranks is None else self._ranks.place
-        return Form(type(optimizer), flags, members, clips, self.accumulate, gathered, last, self._detects, place)
+        averages = () if self._averages is None else self._averages.present
+        return Form(
+            type(optimizer), flags, members, clips, self.accumulate, gathered, last, self._detects, place,
+            averages=averages,
+        )  # fmt: skip
 
     # ------------------------------------------------------------ tracing
 
@@ -185,7 +192,14 @@ class CompiledStep(CompiledModel):
         names = {id(p): name for name, p in named.items()}
         metrics = objective.metrics_in(recorded.results.structure)
         graph, holders, missing = step_graph(
-            recorded.graph, state, self.optimizer, self._form, self.accumulated, names, metrics
+            recorded.graph,
+            state,
+            self.optimizer,
+            self._form,
+            self.accumulated,
+            names,
+            metrics,
+            self._averages,
         )
         if self._ranks is None:  # else others may have them
             self._warn(missing)

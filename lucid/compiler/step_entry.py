@@ -9,6 +9,7 @@ from ..base.checks import flag, function, mapping, shown
 from ..distributed.group import Group, checked_group
 from ..errors import OptionError
 from ..optim.optimizer import Optimizer
+from ..optim.swa_utils import AveragedModel
 from ..passes.editing import Pipeline
 from .compiled import CompiledModel
 from .entry import checked_model, checked_passes, checked_specs
@@ -19,8 +20,8 @@ from .step import CompiledStep
 
 def compile_step(
     model: Model, loss: Model | None, optimizer: Optimizer, *specs: object,
-    clip_grad: float | None = None, clip_norm: float | None = None, accumulate: int = 1,
-    outputs: bool = False, metrics: Mapping[str, Model] | None = None, detect_anomaly: bool = False,
+    clip_grad: float | None = None, clip_norm: float | None = None, accumulate: int = 1, outputs: bool = False,
+    metrics: Mapping[str, Model] | None = None, detect_anomaly: bool = False, average: AveragedModel | None = None,
     group: Group | None = None, threads: int | None = None, exact: bool = False, verify: bool | str | Path = False,
     passes: Pipeline | None = None, memory_budget: int | None = None, **keyword_specs: object,
 ) -> CompiledStep:  # fmt: skip
@@ -48,8 +49,9 @@ def compile_step(
     outputs, metrics
         Return the outputs after the loss; and last a dict of the values of functions ``metric(outputs, target)``.
     detect_anomaly
-        Raise :class:`ExecutionError` where the loss or a gradient is not finite, and name the node that this comes
-        from; nothing is updated then.
+        Raise :class:`ExecutionError` where the loss or a gradient is not finite, and name its node; nothing is updated.
+    average
+        A :class:`lucid.optim.swa_utils.AveragedModel` of the model, which the program takes each update into.
     group
         Train with the other processes of a :func:`lucid.distributed.group`, each on its own batches. Model and
         optimizer begin as they are in rank 0; each update is by the mean of the gradients, and the loss and the metrics
@@ -68,14 +70,13 @@ def compile_step(
     """
     _check(model, loss, optimizer, passes)
     given = checked_specs(compile_step, model, (specs, keyword_specs), None)
-    objective = Objective(
-        checked_model(model, "compile_step"), loss, flag("compile_step", "outputs", outputs), _checked_metrics(metrics)
-    )
+    wanted = flag("compile_step", "outputs", outputs), _checked_metrics(metrics)
+    objective = Objective(checked_model(model, "compile_step"), loss, *wanted)
     options = Options(threads, exact, verify, checked_passes(passes), memory_budget=memory_budget)
+    detects, together = flag("compile_step", "detect_anomaly", detect_anomaly), checked_group("compile_step", group)
     return CompiledStep(
         objective, optimizer, given, options, clip_grad=clip_grad, clip_norm=clip_norm, accumulate=accumulate,
-        detect_anomaly=flag("compile_step", "detect_anomaly", detect_anomaly),
-        group=checked_group("compile_step", group),
+        detect_anomaly=detects, group=together, average=average,
     )  # fmt: skip
 
 

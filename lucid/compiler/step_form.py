@@ -60,6 +60,8 @@ class Form:
         Which rank of a group it is for; None where there is no group.
     also
         Parameters on which the loss of this rank does not depend, but that of another.
+    averages
+        The tensors that averages of weights are made in and of.
     """
 
     rule: type[Optimizer]
@@ -72,12 +74,14 @@ class Form:
     finite: bool = False
     place: Place | None = None
     also: frozenset[int] = frozenset()
+    averages: tuple[int, ...] = ()
 
     @property
     def described(self) -> tuple[object, ...]:
         """What it says of the step, but for which parameters those are: the same in all ranks of a group."""
         members = [[(member.trains, member.cohort) for member in group] for group in self.members]
-        return self.rule.__name__, self.flags, members, self.clips, self.share, self.updates, self.finite
+        clips, averages = self.clips, len(self.averages)
+        return self.rule.__name__, self.flags, members, clips, self.share, self.updates, self.finite, averages
 
 
 class Look:

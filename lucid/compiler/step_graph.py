@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from itertools import starmap
 from operator import add
 from typing import TypeAlias
 
@@ -28,6 +29,7 @@ from ..graph.types import float64
 from ..optim.optimizer import Group, Optimizer
 from ..tensor.tensor import Tensor
 from .accumulated import Accumulated
+from .step_average import Averages
 from .step_form import Form
 from .step_sums import Place, Sums, averaged
 
@@ -70,7 +72,7 @@ class Holders:
 @collection_paused()
 def step_graph(
     graph: Graph, state: dict[str, Tensor], optimizer: Optimizer, form: Form, accumulated: Accumulated,
-    named: Mapping[int, str], metrics: int = 0,
+    named: Mapping[int, str], metrics: int = 0, averages: Averages | None = None,
 ) -> tuple[Graph, Holders, list[Tensor]]:  # fmt: skip
     """The graph of a step from that of the model and its loss, which is the first output.
 
@@ -88,12 +90,14 @@ def step_graph(
         By ``id``, what the parameters are called in the model.
     metrics
         How many of the outputs, the last ones, are metrics.
+    averages
+        What follows the weights.
 
     Returns
     -------
     The graph, what it reads besides the model, and the parameters that no gradient reaches.
     """
-    return _Writer(graph, state, optimizer, form, accumulated, named).written(metrics)
+    return _Writer(graph, state, optimizer, form, accumulated, named).written(metrics, averages)
 
 
 class _Writer:
@@ -107,18 +111,18 @@ class _Writer:
         self.holders = Holders(params=params)
         self.updates: list[tuple[str, Value]] = list(graph.updates)
         self.names = {id(tensor): name for name, tensor in state.items()}
+        self.known = {name: self.tracer.symbol(Value(node)) for name, node in graph.parameters.items()}
         prefix = "optimizer"
         while any(name.startswith(f"{prefix}.") for name in state):
             prefix += "_"
         self.prefix = prefix
-        known = [(p, graph.parameters.get(self.names.get(id(p), ""))) for p in params]
-        self.symbols = {p: self.tracer.symbol(Value(node)) for p, node in known if node is not None}
+        self.symbols = {p: self.known[self.names[id(p)]] for p in params if self.names.get(id(p)) in self.known}
         for p in params:
             if id(p) in form.gathered | form.also and p not in self.symbols:  # the loss of another call depends on it
                 self.names[id(p)] = named.get(id(p), f"{prefix}.parameter")
                 self.symbols[p] = self._held(self.names[id(p)], p)
 
-    def written(self, metrics: int) -> tuple[Graph, Holders, list[Tensor]]:
+    def written(self, metrics: int, averages: Averages | None) -> tuple[Graph, Holders, list[Tensor]]:
         gradients = self._gradients()
         found = {p: g for p, g in gradients.items() if g is not None}
         missing = [p for p, g in gradients.items() if g is None]
@@ -136,6 +140,8 @@ class _Writer:
             found = self._clipped(found)
             for number, group in enumerate(self.optimizer.param_groups):
                 self._group(number, group, found)
+            if averages is not None:
+                self._average(averages)
         outputs = [stop_gradient(self.tracer.symbol(value)).value for value in values]
         made = self.tracer.builder.finish(outputs, self.updates, self.graph.names)
         return made, self.holders, missing
@@ -172,7 +178,8 @@ class _Writer:
             name += "_"
         self.state[name] = tensor
         attrs = ParameterAttrs(tensor.type.shape, tensor.type.dtype, name, False)
-        return self.tracer.emit(PARAMETER, attrs, name=name)[0]
+        made = self.known[name] = self.tracer.emit(PARAMETER, attrs, name=name)[0]
+        return made
 
     def _scalar(self, group: int | None, name: str) -> Symbol:
         """A number that may change between calls."""
@@ -276,6 +283,22 @@ class _Writer:
         for slot, value in changed.items():
             self._update(slots[slot], value)
         self._update(old, new)
+
+    def _average(self, averages: Averages) -> None:
+        """What follows the weights as they are after the update."""
+        now = {label: self.tracer.symbol(value) for label, value in self.updates}
+        count = self._parameter("average.n_averaged", averages.of.n_averaged)
+
+        def found(old: Tensor, of: Tensor) -> tuple[AbstractTensor, AbstractTensor]:
+            label = self.names.get(id(of), "")
+            value = now.get(label) or self.known.get(label) or self._parameter("average.of", of)
+            return self._parameter(f"average.{label}", old), value
+
+        for old, value in starmap(found, averages.averaged):
+            self._update(old, averages.new(old, value, count))
+        for old, value in starmap(found, averages.copied):
+            self._update(old, cast(value, old.type.dtype))
+        self._update(count, count + 1)
 
     def _slots(self, p: Tensor, group: int, slots: Sequence[str]) -> dict[str, Symbol]:
         """The state of a parameter that has these names."""

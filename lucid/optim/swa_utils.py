@@ -23,6 +23,9 @@ Average: TypeAlias = "Callable[[Tensor, Tensor, Tensor], Tensor]"
 Averages: TypeAlias = "Callable[[list[Tensor], list[Tensor], Tensor], None]"
 """The same for several tensors at once, in place."""
 
+Pair: TypeAlias = "tuple[Tensor, Tensor]"
+"""A tensor of averages, and the one of the model that it follows."""
+
 
 def get_ema_avg_fn(decay: float = 0.999) -> Average:
     """An exponential average: ``decay * average + (1 - decay) * value``."""
@@ -37,21 +40,24 @@ def get_swa_avg_fn() -> Average:
 
 def get_ema_multi_avg_fn(decay: float = 0.999) -> Averages:
     """As :func:`get_ema_avg_fn`, for several tensors at once, in place."""
-    return _each(get_ema_avg_fn(decay))
+    return _Each(get_ema_avg_fn(decay))
 
 
 def get_swa_multi_avg_fn() -> Averages:
     """As :func:`get_swa_avg_fn`, for several tensors at once, in place."""
-    return _each(get_swa_avg_fn())
+    return _Each(get_swa_avg_fn())
 
 
-def _each(function: Average) -> Averages:
-    def averages(average: list[Tensor], value: list[Tensor], count: Tensor) -> None:
+class _Each:
+    """The averages of several tensors by a rule for one."""
+
+    def __init__(self, rule: Average) -> None:
+        self.rule = rule
+
+    def __call__(self, average: list[Tensor], value: list[Tensor], count: Tensor) -> None:
         with no_grad():
             for a, b in zip(average, value, strict=True):
-                a.copy_(function(a, b, count).to(a.dtype))
-
-    return averages
+                a.copy_(self.rule(a, b, count).to(a.dtype))
 
 
 class AveragedModel(Module):
@@ -99,16 +105,25 @@ class AveragedModel(Module):
         self.module = deepcopy(_model("AveragedModel", model))
         self.register_buffer("n_averaged", Tensor(0))
         self.use_buffers = checks.flag("AveragedModel", "use_buffers", use_buffers)
-        self._averages = multi_avg_fn or _each(avg_fn or get_swa_avg_fn())
+        self._averages = multi_avg_fn or _Each(avg_fn or get_swa_avg_fn())
 
     def forward(self, *args: object, **kwargs: object) -> object:
         return self.module(*args, **kwargs)
 
-    def update_parameters(self, model: Module) -> None:
-        """Take the present weights of the model into the averages."""
+    @property
+    def rule(self) -> Average | None:
+        """The average of one tensor; None where there is only a function for several."""
+        return self._averages.rule if isinstance(self._averages, _Each) else None
+
+    def pairs(self, model: Module) -> tuple[list[Pair], list[Pair]]:
+        """The tensors that are averaged, each with that of the model which it follows; and those that are copied."""
         pairs = _pairs(self.module.parameters(), _model("update_parameters", model).parameters())
         buffers = _pairs(self.module.buffers(), model.buffers())
-        averaged = [*pairs, *buffers] if self.use_buffers else pairs
+        return ([*pairs, *buffers], []) if self.use_buffers else (pairs, buffers)
+
+    def update_parameters(self, model: Module) -> None:
+        """Take the present weights of the model into the averages."""
+        averaged, copied = ([(a.detach(), b.detach()) for a, b in pairs] for pairs in self.pairs(model))
         with no_grad():
             if int(self.n_averaged) == 0:
                 _copy(averaged)
@@ -116,8 +131,7 @@ class AveragedModel(Module):
                 for dtype in dict.fromkeys(average.dtype for average, _ in averaged):
                     alike = [(average, value) for average, value in averaged if average.dtype == dtype]
                     self._averages([a for a, _ in alike], [b for _, b in alike], self.n_averaged)
-            if not self.use_buffers:
-                _copy(buffers)
+            _copy(copied)
             self.n_averaged.copy_(self.n_averaged + 1)
 
 
@@ -127,15 +141,15 @@ def _model(owner: str, model: object) -> Module:
     return model
 
 
-def _pairs(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """The tensors of the copy, each with that of the model, detached; they share the memory of both."""
-    averages, values = [x.detach() for x in ours], [x.detach() for x in theirs]
+def _pairs(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> list[Pair]:
+    """The tensors of the copy, each with that of the model."""
+    averages, values = list(ours), list(theirs)
     if [x.shape for x in averages] != [x.shape for x in values]:
         raise OptionError("update_parameters: model has other parameters or buffers than the one that was copied")
     return list(zip(averages, values, strict=True))
 
 
-def _copy(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
+def _copy(pairs: Sequence[Pair]) -> None:
     for average, value in pairs:
         average.copy_(value)
 

@@ -19,7 +19,6 @@ from lucid import Tensor, nn, optim
 from lucid.errors import ExecutionError, GradientError, OptionError, TraceError
 from lucid.nn import functional as F
 from lucid.nn.utils import clip_grad_norm_, clip_grad_value_
-from lucid.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from lucid.runtime.program import printer
 
 RULES: dict[str, Callable[[Any], optim.Optimizer]] = {
@@ -308,18 +307,6 @@ def test_sizes_may_be_symbols_and_results_what_is_asked_for() -> None:
 
     whole = lucid.compile_step(lambda x, y: LOSS(model(x), y), None, RULES["sgd"](model.parameters()))
     assert float(whole(x, y)) > 0
-
-
-def test_an_average_of_the_weights_follows() -> None:
-    model, optimizer, other, same = twins(mlp, RULES["sgd"])
-    step = lucid.compile_step(other, LOSS, same)
-    averages = [AveragedModel(one, multi_avg_fn=get_ema_multi_avg_fn(0.5)) for one in (model, other)]
-    for x, y in batches(3):
-        eager(model, optimizer, x, y)
-        step(x, y)
-        for average, one in zip(averages, (model, other), strict=True):
-            average.update_parameters(one)
-    alike(averages[0].module, averages[1].module)
 
 
 def test_parameters_that_lie_in_any_order() -> None:

@@ -357,6 +357,10 @@ def softplus(k: Emitter) -> None:
 @kernel(ew.WHERE)
 def where(k: Emitter) -> None:
     (condition, a, b), (y,) = k.ins, k.outs
+    if condition.type.size == 1:
+        k.line(f"np.copyto({y}, {a} if {condition} else {b})")
+        k.may_overwrite(0, 1, 2)
+        return
     if math.prod(y.shape) < FEW:
         k.line(f"{y}[...] = {b}")
         k.line(f"np.copyto({y}, {a}, where={condition})")

@@ -1,0 +1,61 @@
+"""An average of the weights as a part of a training step."""
+
+from __future__ import annotations
+
+from ..base import changes
+from ..base.checks import shown
+from ..errors import OptionError
+from ..graph.opdef import AbstractTensor
+from ..graph.ops.elementwise import where
+from ..graph.ops.promotion import cast
+from ..nn.module import Module
+from ..optim.swa_utils import AveragedModel
+from ..tensor.tensor import Tensor
+
+
+class Averages:
+    """The tensors of an averaged model, and which tensors of the model that is trained they follow.
+
+    Parameters
+    ----------
+    average
+        As given to :func:`lucid.compile_step`.
+    model
+        What is trained.
+
+    Raises
+    ------
+    OptionError
+        Where one is no average of the other, or by a rule that no graph can be made of.
+    """
+
+    def __init__(self, average: object, model: object) -> None:
+        if not isinstance(average, AveragedModel):
+            raise OptionError(f"compile_step: average is a swa_utils.AveragedModel of the model, got {shown(average)}")
+        if not isinstance(model, Module):
+            raise OptionError("compile_step: average is of a module, and the model is a function")
+        if average.rule is None:
+            raise OptionError(
+                "compile_step: the multi_avg_fn of average changes tensors in place, which no graph does: give "
+                "AveragedModel an avg_fn, which gives the average of one tensor"
+            )
+        self.of, self._model, self._rule = average, model, average.rule
+        self._seen = -1
+        self._present: tuple[int, ...] = ()
+        self.averaged: list[tuple[Tensor, Tensor]] = []
+        self.copied: list[tuple[Tensor, Tensor]] = []
+
+    @property
+    def present(self) -> tuple[int, ...]:
+        """Which tensors there are now; looked at again where some may have been put in the place of others."""
+        now = changes.of_models.now
+        if now != self._seen:
+            self.averaged, self.copied = self.of.pairs(self._model)
+            every = [self.of.n_averaged, *(x for pair in (*self.averaged, *self.copied) for x in pair)]
+            self._present, self._seen = tuple(map(id, every)), now
+        return self._present
+
+    def new(self, old: AbstractTensor, value: AbstractTensor, count: AbstractTensor) -> AbstractTensor:
+        """The average with one more value, which it is itself where there was none."""
+        made = self._rule(old, value, count)  # type: ignore[arg-type]  # symbols do what tensors do
+        return where(count == 0, cast(value, old.type.dtype), cast(made, old.type.dtype))
