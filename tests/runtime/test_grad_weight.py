@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from lucid.runtime.kernels.conv import grad_weight, im2col
 from lucid.runtime.planning.machine import Machine, described
 from lucid.runtime.planning.registry import Lowering, choices, lowerings
 
+from ..machines import USUAL
 from ..op_checks import trace
 from .test_conv import check, force, fresh_cache  # noqa: F401 - a fixture
 
@@ -27,6 +29,10 @@ LAYERS = [
     (ConvAttrs((1, 1), (1, 2, 1, 2)), (2, 8, 9, 6), (3, 8, 4, 4)),
     (ConvAttrs(), (3, 8, 5, 4), (6, 8, 1, 1)),
     (ConvAttrs(groups=2), (1, 16, 5, 4), (6, 8, 1, 1)),
+    (ConvAttrs(padding=(2, 1, 2, 3)), (5, 1, 8, 11), (3, 1, 5, 3)),
+    (ConvAttrs((2, 2), (1, 0, 1, 2)), (3, 3, 9, 21), (2, 3, 3, 2)),
+    (ConvAttrs((1, 3), (0, 2, 1, 1), (2, 1), 3), (2, 6, 10, 26), (3, 2, 2, 2)),
+    (ConvAttrs(), (0, 1, 9, 9), (2, 1, 3, 3)),
 ]
 
 
@@ -63,6 +69,22 @@ def test_ranges_are_shared_by_any_number_of_workers(
     arrays = [rng.standard_normal(shape).astype(dtype) for shape in (x, dy.concrete)]
     force(monkeypatch, CONV_GRAD_WEIGHT, low)
     check(CONV_GRAD_WEIGHT, node.attrs, arrays, threads=threads)
+
+
+def test_products_are_as_small_as_blas_need_not_pack() -> None:
+    """Of few weights, and if that leaves enough pixels."""
+    layers = [
+        (ConvAttrs(padding=(2, 2, 2, 2)), (64, 1, 28, 28), (6, 1, 5, 5)),
+        (ConvAttrs(padding=(1, 1, 1, 1)), (32, 3, 32, 32), (64, 3, 3, 3)),
+    ]
+    pixels = []
+    for unpacked in (0, 1_000_000):
+        for layer in layers:
+            node, (x, dy) = _node(*layer)
+            with described(replace(USUAL, unpacked=unpacked)):
+                found = choices(node, (x.with_order(None), dy))
+            pixels.append(next(one.way.block.pixels for one in found if one.lowering.name == "im2col"))
+    assert pixels == [10192, 4096, 6272, 4096]
 
 
 @pytest.mark.parametrize("low", lowerings(CONV_GRAD_WEIGHT), ids=lambda low: low.name)

@@ -47,7 +47,8 @@ def test_turned_weights_are_the_panels(outputs: int, depth: int, width: int) -> 
 
 
 @pytest.mark.parametrize(
-    ("rows", "depth", "columns"), [(49, 4608, 512), (16, 512, 512), (3136, 64, 256), (98, 2048, 1000), (7, 30000, 64)]
+    ("rows", "depth", "columns"),
+    [(49, 4608, 512), (16, 512, 512), (3136, 64, 256), (98, 2048, 1000), (7, 30000, 64), (570, 400, 6), (570, 4000, 1)],
 )
 def test_no_block_is_larger_than_what_is_not_packed(rows: int, depth: int, columns: int) -> None:
     cut = blocking(MACHINE, rows, depth, columns, 4)

@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 from ....graph.ir import Node
 from ....graph.ops.conv import CONV_GRAD_WEIGHT, ConvWeightAttrs
 from ....graph.types import CHANNELS_LAST, TensorType
+from ...planning.machine import this_machine
 from ...planning.registry import Way, kernel
 from ...planning.work import NOTHING, Product, Work
 from ...program.emitter import Emitter, Operand
 from ..shared.cut import Block, deal
 from ..shared.loop import BlockLoop, Bound, bind, channels_last, laid_out, recheck
 from ..shared.panels import multiply_lines
-from .geometry import Conv, unpooled
+from .geometry import FEW_CHANNELS, Conv, unpooled
 from .grad_weight_views import (
     Share,
     Turned,
@@ -40,6 +41,8 @@ from .numbers import conv_of
 
 LEAST_CHANNELS = 32
 """Channels of a range: with fewer, windows are copied in short runs."""
+LEAST_PIXELS = 1024
+"""Pixels of a block that BLAS need not pack: with fewer, adding up the products takes longer."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,19 @@ def _is_direct(conv: Conv, x: TensorType) -> bool:
     return conv.single and conv.rows.stride == conv.cols.stride == 1 and not conv.padded and x.order == CHANNELS_LAST
 
 
+def _in_planes(conv: Conv, x: TensorType) -> bool:
+    """Whether a row of pixels is longer than the row of a window, and lies so."""
+    return x.order is None and conv.cols.kernel * conv.group_in < min(FEW_CHANNELS, conv.cols.count)
+
+
 def _deal(conv: Conv, x: TensorType, workers: int) -> list[list[Block]]:
     """Range by range; where nothing is gathered, as few blocks as keep the workers busy."""
     if not _is_direct(conv, x):
-        return deal(plain_blocks(conv, x.dtype.itemsize), workers)
+        small = this_machine().unpacked // max(1, conv.group_out * conv.taps) if x.dtype.itemsize == 4 else 0
+        blocks = plain_blocks(conv, x.dtype.itemsize)
+        if LEAST_PIXELS <= small < max((block.image_rows for block in blocks), default=0) * conv.cols.count:
+            blocks = pixel_blocks(conv, small)
+        return deal(blocks, workers)
     return deal(pixel_blocks(conv, -(-conv.pixels // (workers if conv.groups % workers else 1))), workers)
 
 
@@ -98,6 +110,12 @@ def _work(conv: Conv, x: TensorType, work: Sequence[Sequence[Block]]) -> Work:
 
 def _gathering(conv: Conv, x: TensorType) -> Work:
     """To gather all windows; of a range the channels of each pixel are copied apart."""
+    if _in_planes(conv, x):
+        runs, numbers = conv.images * conv.rows.count * conv.taps * conv.groups, conv.pixels * conv.taps * conv.groups
+        padded = Work(near=2 * x.nbytes, loops=math.prod(x.concrete[:3]))
+        return padded + Work(
+            near=numbers * x.dtype.itemsize, straight=numbers if conv.cols.stride > 1 else 0, loops=runs
+        )
     pixels = math.prod(x.concrete) // max(1, conv.channels) * conv.groups
     return gathering(conv, x) + Work(pixels=pixels if conv.groups > 1 else 0)
 
@@ -131,7 +149,8 @@ def grad_weight(k: Emitter) -> None:
     if _is_direct(conv, x.type):
         windows = loop.bind("pixels", bind_pixels, conv, loop.blocks, laid_out(k, x, True, "pixels"))
     else:
-        windows = loop.bind("matrices", matrices_of, gather(loop, unpooled(conv), x)[0])
+        gathered, _ = gather(loop, unpooled(conv), x, turned=_in_planes(conv, x.type))
+        windows = loop.bind("matrices", matrices_of, gathered)
     held, again = sums_of(conv, work)
     size = 0 if conv.single and not joined_groups(conv, work) else held
     totals = loop.scratch((size, conv.group_out, conv.taps), x.dtype, "total")

@@ -186,20 +186,20 @@ def emit(k: Emitter, layer: Layer, *, flipped: bool = False) -> None:
     loop.emit()
 
 
-def gather(loop: BlockLoop[Block], layer: Layer, x: Operand) -> tuple[Bound, Gather]:
+def gather(loop: BlockLoop[Block], layer: Layer, x: Operand, *, turned: bool = False) -> tuple[Bound, Gather]:
     """Let the loop gather the windows of each block of ``x`` into a matrix (images x rows x columns, taps of a group).
 
     From padded images, or images in another order than channels last, the rows that a block needs are first copied
-    into a small padded buffer.
+    into a small padded buffer; as planes if the matrix lies ``turned`` in memory, tap by tap.
     """
     conv = layer.conv
     matrices = loop.scratch((most_pixels(loop, layer) * conv.taps,), x.dtype, "windows")
-    if channels_last(x) and not conv.padded:
+    if channels_last(x) and not conv.padded and not turned:
         gathered = loop.bind("gather", bind_gather, layer, loop.blocks, matrices, x)
         g = loop.parts(gathered, Gather)
     else:
-        images = _padded(loop, layer, x)
-        gathered = loop.bind("gather", bind_padded, layer, loop.blocks, matrices, images)
+        images = _padded(loop, layer, x, (0, 3, 1, 2) if turned else None)
+        gathered = loop.bind("gather", bind_padded, layer, loop.blocks, matrices, images, turned)
         g = loop.parts(gathered, Gather)
         source, (edge,) = loop.each("source", bind_sources, layer, loop.blocks, x), loop.fresh("edge")
         loop.line(f"for {edge} in {g.edges}:\n    {edge}.fill(0)", copy_in(loop, x, conv, g.inside, source))
@@ -212,11 +212,11 @@ def most_pixels(loop: BlockLoop[Block], layer: Layer) -> int:
     return max(layer.convolved(block).image_rows for block in loop.every) * layer.conv.cols.count
 
 
-def _padded(loop: BlockLoop[Block], layer: Layer, x: Operand) -> tuple[Operand, ...]:
-    """Memory for padded rows of a group's images; what is left and right of them is cleared."""
+def _padded(loop: BlockLoop[Block], layer: Layer, x: Operand, order: tuple[int, ...] | None) -> tuple[Operand, ...]:
+    """Memory for padded rows of a group's images, in this order; what is left and right of them is cleared."""
     k, conv, (most, _, rows) = loop.k, layer.conv, largest(map(layer.convolved, loop.every))
     width = conv.cols.held(conv.cols.count)
-    images = loop.scratch((most, conv.rows.held(rows), width, conv.group_in), x.dtype, "padded")
+    images = loop.scratch((most, conv.rows.held(rows), width, conv.group_in), x.dtype, "padded", order)
     real = conv.across
     for image in images:
         for first, stop in ((0, real.low), (real.high, width)):

@@ -48,9 +48,12 @@ def bind_gather(layer: Layer, work: Deal[Block], memory: Sequence[Array], x: Arr
 
 
 def bind_padded(
-    layer: Layer, work: Deal[Block], memory: Sequence[Array], images: Sequence[Array]
+    layer: Layer, work: Deal[Block], memory: Sequence[Array], images: Sequence[Array], turned: bool
 ) -> list[list[Gather]]:
-    """The same by way of a padded image (images, rows, columns, channels) of each worker."""
+    """The same by way of a padded image (images, rows, columns, channels) of each worker.
+
+    If it is ``turned``, the pixels of a tap lie side by side, rather than the taps of a pixel.
+    """
     rows, right = layer.conv.rows, layer.conv.across.places
 
     def gather(block: Block, own: Array, image: Array) -> Gather:
@@ -59,7 +62,7 @@ def bind_padded(
         down = rows.seen(inner.r0, inner.r1)
         edges = image[:, : down.low], image[:, down.high : rows.held(inner.r1 - inner.r0)]
         inside = image[:, down.places, right]
-        return Gather([e for e in edges if e.size], inside, *_windows(layer, inner, image, own))
+        return Gather([e for e in edges if e.size], inside, *_windows(layer, inner, image, own, turned))
 
     return per_block(gather, work, memory, images)
 
@@ -80,16 +83,25 @@ def matrices_of(gathered: Deal[Gather]) -> list[list[Array]]:
     return of_each(lambda gather: gather.matrix, gathered)
 
 
-def _windows(layer: Layer, inner: Block, image: Array, memory: Array) -> tuple[Array, Array, Array]:
+def _windows(
+    layer: Layer, inner: Block, image: Array, memory: Array, turned: bool = False
+) -> tuple[Array, Array, Array]:
     """The windows of an image (images, rows, columns, channels), side by side in memory, and as a matrix."""
     conv, (down, right) = layer.conv, layer.taps
     v, h, images, rows = conv.rows, conv.cols, inner.n1 - inner.n0, inner.r1 - inner.r0
     pixels = images * rows * h.count
-    matrix = as_view(memory[: pixels * conv.taps], pixels, conv.taps)
+    whole = memory[: pixels * conv.taps]
+    matrix = as_view(whole, conv.taps, pixels).T if turned else as_view(whole, pixels, conv.taps)
     shape = (down, right, images, rows // down, h.count // right, v.kernel, h.kernel, conv.group_in)
     s0, s1, s2, s3 = image.strides
     s_row, s_col = v.stride * s1, h.stride * s2
     strides = (s_row, s_col, s0, down * s_row, right * s_col, v.dilation * s1, h.dilation * s2, s3)
+    if turned:
+        return (
+            strided(image, shape, strides),
+            as_view(matrix.T, *shape[5:], *shape[:5]).transpose(*range(3, 8), 0, 1, 2),
+            matrix,
+        )
     run = h.kernel * conv.group_in
     size = run * image.itemsize
     if not 0 < size <= SHORT_ROW or strides[-2:] != (conv.group_in * image.itemsize, image.itemsize):

@@ -42,7 +42,7 @@ def bind_share_windows(
     def gather(share: ChannelShare, own: Array, image: Array) -> Gather:
         shape = conv.images, height, width, share.channels
         padded = as_view(image[: math.prod(shape)], shape)
-        found = bind_padded(*_alone(conv, share), [own], [padded])[0][0]
+        found = bind_padded(*_alone(conv, share), [own], [padded], False)[0][0]
         sides = padded[:, :, : real.low], padded[:, :, real.high :]
         return found._replace(edges=[*found.edges, *(side for side in sides if side.size)])
 

@@ -18,7 +18,7 @@ from ...program.emitter import Emitter
 
 WIDEST, NARROWEST = 64, 16
 WIDTHS = range(WIDEST, NARROWEST - 1, -8)
-"""Columns of a panel: from four vectors of 512 bits down to one."""
+"""Columns of a panel: from four vectors of 512 bits down to one; fewer are a panel as they are."""
 SHORT = 14
 """Rows of a block: with fewer, a narrower panel is better."""
 
@@ -34,10 +34,10 @@ def blocking(machine: Machine, rows: int, depth: int, columns: int, itemsize: in
     """How to cut a (rows, depth) x (depth, columns) product; whole where it is small, or where BLAS had better pack."""
     whole = Blocking(max(1, rows), max(1, columns))
     streamed = is_streamed(machine, depth, columns, itemsize)
-    if itemsize != 4 or rows < 2 or rows * depth * columns <= machine.unpacked:
+    if itemsize != 4 or min(rows, columns) < 2 or rows * depth * columns <= machine.unpacked:
         return whole
     least = rows if streamed else min(rows, SHORT)  # what is read once had better be packed: BLAS reads ahead then
-    for width in WIDTHS:
+    for width in WIDTHS if columns >= NARROWEST else (columns,):
         most = machine.unpacked // (depth * width)
         if columns % width == 0 and most >= least:
             return Blocking(_even(rows, most), width)
