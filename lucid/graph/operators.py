@@ -10,6 +10,7 @@ import numpy as np
 from ..base.checks import check_device, is_device
 from ..errors import OptionError
 from .dims import SymDim
+from .mathematics import Mathematics
 from .opdef import AbstractTensor
 from .ops import bounds, composite, everyday, indexing, linalg, reduce, slices, subscript
 from .ops import elementwise as ew
@@ -48,7 +49,7 @@ def _applied(function: Callable[..., object], a: object, b: object, other: objec
     return function(a, b)  # which says what an operand is
 
 
-class Operators(Selecting[R]):
+class Operators(Selecting[R], Mathematics[R]):
     """PyTorch's names for the ops, as methods. Shapes broadcast as in NumPy, dtypes promote as in PyTorch.
 
     ``R`` is what an operation gives: an eager tensor for tensors, a symbol for symbols.

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Generic, TypeAlias, TypeVar
 
 from .opdef import AbstractTensor
-from .ops import algebra, distance, selection, sorting
+from .ops import distance, parts, searching, selection, sorting
 from .ops import scatter as places
-from .ops import trigonometry as tr
-from .public import flag, index, operand, public, string, tensor
+from .public import flag, index, operand, public, size, string, tensor, whole
 
 R = TypeVar("R", bound=AbstractTensor)
 G = TypeVar("G")
@@ -37,25 +36,24 @@ class Selecting(AbstractTensor, Generic[R]):
     index_copy: Method[R] = public(places.index_copy, source=tensor)
     index_fill: Method[R] = public(places.index_fill)
 
-    cumprod: Method[R] = public(algebra.cumprod)
-    diag: Method[R] = public(algebra.diag)
-    lerp: Method[R] = public(algebra.lerp, end=tensor, weight=operand)
-    addmm: Method[R] = public(algebra.addmm, a=tensor, b=tensor)
-    baddbmm: Method[R] = public(algebra.baddbmm, a=tensor, b=tensor)
-    addcmul: Method[R] = public(algebra.addcmul, a=tensor, b=tensor)
-    addcdiv: Method[R] = public(algebra.addcdiv, a=tensor, b=tensor)
-
-    trunc: Method[R] = public(tr.trunc)
-    asin: Method[R] = public(tr.asin)
-    acos: Method[R] = public(tr.acos)
-    atan: Method[R] = public(tr.atan)
-    atan2: Method[R] = public(tr.atan2)
-    sinh: Method[R] = public(tr.sinh)
-    cosh: Method[R] = public(tr.cosh)
-    asinh: Method[R] = public(tr.asinh)
-    acosh: Method[R] = public(tr.acosh)
-    atanh: Method[R] = public(tr.atanh)
+    take: Method[R] = public(parts.take)
+    select: Method[R] = public(parts.select, index=size)
+    unfold: Method[R] = public(parts.unfold, dimension=None, size=None, step=None)
+    diff: Method[R] = public(parts.diff, n=None, prepend=tensor, append=tensor)
+    rot90: Method[R] = public(parts.rot90, k=whole)
+    tensor_split: Method[tuple[R, ...]] = public(parts.tensor_split, indices_or_sections=None)
+    hsplit: Method[tuple[R, ...]] = public(parts.hsplit, indices_or_sections=None)
+    vsplit: Method[tuple[R, ...]] = public(parts.vsplit, indices_or_sections=None)
+    dsplit: Method[tuple[R, ...]] = public(parts.dsplit, indices_or_sections=None)
 
 
-meshgrid: Method[tuple[AbstractTensor, ...]] = public(algebra.meshgrid, indexing=string)
 cdist: Method[AbstractTensor] = public(distance.cdist, x1=tensor, x2=tensor)
+broadcast_tensors: Method[tuple[AbstractTensor, ...]] = public(parts.broadcast_tensors)
+cartesian_prod: Method[AbstractTensor] = public(parts.cartesian_prod)
+searchsorted: Method[AbstractTensor] = public(
+    searching.searchsorted, sorted_sequence=tensor, values=tensor, out_int32=flag, right=flag, side=string, sorter=index
+)
+bucketize: Method[AbstractTensor] = public(searching.bucketize, boundaries=tensor, out_int32=flag, right=flag)
+isin: Method[AbstractTensor] = public(
+    searching.isin, elements=tensor, test_elements=tensor, assume_unique=flag, invert=flag
+)

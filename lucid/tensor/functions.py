@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from ..base.checks import flag, number
 from ..errors import OptionError, ShapeError
-from ..graph import selecting
+from ..graph import mathematics, selecting
+from ..graph.mathematics import Mathematics
 from ..graph.ops import bounds, composite, everyday, indexing, linalg, reduce, slices
 from ..graph.ops import elementwise as ew
 from ..graph.ops import norm as normal
@@ -162,11 +163,30 @@ topk, sort, argsort, median = map(_methods, ("topk", "sort", "argsort", "median"
 nonzero, masked_select, unique, bincount = map(_methods, ("nonzero", "masked_select", "unique", "bincount"))
 scatter, scatter_add, scatter_reduce = map(_methods, ("scatter", "scatter_add", "scatter_reduce"))
 index_add, index_copy, index_fill = map(_methods, ("index_add", "index_copy", "index_fill"))
-cumprod, diag, lerp = map(_methods, ("cumprod", "diag", "lerp"))
-addmm, baddbmm, addcmul, addcdiv = map(_methods, ("addmm", "baddbmm", "addcmul", "addcdiv"))
+take, select, diff, rot90 = map(_methods, ("take", "select", "diff", "rot90"))
+tensor_split, hsplit, vsplit, dsplit = map(_methods, ("tensor_split", "hsplit", "vsplit", "dsplit"))
+cdist, broadcast_tensors, cartesian_prod = selecting.cdist, selecting.broadcast_tensors, selecting.cartesian_prod
+searchsorted, bucketize, isin = selecting.searchsorted, selecting.bucketize, selecting.isin
+
+_methods = vars(Mathematics).__getitem__
 trunc, asin, acos, atan, atan2 = map(_methods, ("trunc", "asin", "acos", "atan", "atan2"))
+arcsin, arccos, arctan, arctan2, fix = asin, acos, atan, atan2, trunc
 sinh, cosh, asinh, acosh, atanh = map(_methods, ("sinh", "cosh", "asinh", "acosh", "atanh"))
-meshgrid, cdist = selecting.meshgrid, selecting.cdist
+arcsinh, arccosh, arctanh = asinh, acosh, atanh
+hypot, logaddexp, logaddexp2, xlogy = map(_methods, ("hypot", "logaddexp", "logaddexp2", "xlogy"))
+sinc, exp2, frac, fmod, heaviside = map(_methods, ("sinc", "exp2", "frac", "fmod", "heaviside"))
+nan_to_num, logit, signbit, copysign = map(_methods, ("nan_to_num", "logit", "signbit", "copysign"))
+float_power, deg2rad, rad2deg = map(_methods, ("float_power", "deg2rad", "rad2deg"))
+sgn = sign
+cumprod, cummax, cummin, logcumsumexp = map(_methods, ("cumprod", "cummax", "cummin", "logcumsumexp"))
+aminmax, nansum, nanmean, cov, corrcoef = map(_methods, ("aminmax", "nansum", "nanmean", "cov", "corrcoef"))
+quantile, nanquantile, lerp = map(_methods, ("quantile", "nanquantile", "lerp"))
+addmm, baddbmm, addcmul, addcdiv = map(_methods, ("addmm", "baddbmm", "addcmul", "addcdiv"))
+inner, vdot, kron, dist, cross = map(_methods, ("inner", "vdot", "kron", "dist", "cross"))
+diag, diagonal, diag_embed, trace = map(_methods, ("diag", "diagonal", "diag_embed", "trace"))
+var_mean, std_mean, meshgrid = mathematics.var_mean, mathematics.std_mean, mathematics.meshgrid
+block_diag, tensordot, chain_matmul = mathematics.block_diag, mathematics.tensordot, mathematics.chain_matmul
+trapezoid = trapz = mathematics.trapezoid
 
 norm: Callable[..., Tensor] = public(composite.norm, p=order)
 

@@ -13,14 +13,32 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import GradientError, OptionError, TraceError
+from ..graph import mathematics, selecting
+from ..graph.mathematics import Mathematics
 from ..graph.opdef import AbstractTensor
-from ..graph.ops import bounds, composite, indexing, linalg, reduce, slices
+from ..graph.ops import (
+    bounds,
+    composite,
+    cumulative,
+    diagonals,
+    everyday,
+    indexing,
+    linalg,
+    parts,
+    products,
+    reduce,
+    slices,
+    special,
+    statistics,
+)  # fmt: skip
 from ..graph.ops import elementwise as ew
 from ..graph.ops import pad as padding
 from ..graph.ops import shape as sh
+from ..graph.ops import trigonometry as tr
 from ..graph.ops.einsum import einsum
 from ..graph.ops.source import full
-from ..graph.public import public, scalar
+from ..graph.public import public, scalar, tensor
+from ..graph.selecting import Selecting
 from ..graph.trace import active_trace, user_location
 from ..graph.types import Axes, DType, float64, is_float
 
@@ -30,7 +48,7 @@ Function = Callable[..., Any]
 _UFUNCS: Mapping[str, Function] = {
     "add": public(ew.add), "subtract": public(ew.sub), "multiply": public(ew.mul), "divide": public(ew.div),
     "floor_divide": public(ew.floor_divide), "remainder": public(ew.remainder), "power": public(ew.pow_),
-    "float_power": public(ew.pow_), "divmod": composite.divmod_, "matmul": public(linalg.matmul),
+    "float_power": public(special.float_power), "divmod": composite.divmod_, "matmul": public(linalg.matmul),
     "maximum": public(ew.maximum), "minimum": public(ew.minimum), "equal": public(composite.eq),
     "not_equal": public(composite.ne), "less": public(composite.lt), "less_equal": public(composite.le),
     "greater": public(composite.gt), "greater_equal": public(composite.ge),
@@ -42,7 +60,12 @@ _UFUNCS: Mapping[str, Function] = {
     "log10": ew.log10, "expm1": ew.expm1, "log1p": ew.log1p, "sqrt": ew.sqrt,
     "square": composite.square, "reciprocal": composite.reciprocal, "sin": ew.sin, "cos": ew.cos,
     "tan": composite.tan, "tanh": ew.tanh, "floor": ew.floor, "ceil": ew.ceil, "rint": ew.round_,
-    "isnan": ew.isnan, "isinf": composite.isinf, "isfinite": composite.isfinite,
+    "isnan": ew.isnan, "isinf": composite.isinf, "isfinite": composite.isfinite, "signbit": special.signbit,
+    "arcsin": tr.asin, "arccos": tr.acos, "arctan": tr.atan, "arctan2": public(tr.atan2), "sinh": tr.sinh,
+    "cosh": tr.cosh, "arcsinh": tr.asinh, "arccosh": tr.acosh, "arctanh": tr.atanh, "trunc": tr.trunc,
+    "hypot": public(special.hypot), "logaddexp": public(special.logaddexp), "logaddexp2": public(special.logaddexp2),
+    "fmod": public(special.fmod), "copysign": public(special.copysign), "exp2": special.exp2,
+    "deg2rad": special.deg2rad, "radians": special.deg2rad, "rad2deg": special.rad2deg, "degrees": special.rad2deg,
 }  # fmt: skip
 """By NumPy's names; those of one operand are handed a tensor in any case."""
 
@@ -137,7 +160,11 @@ def _where(condition: object, *choices: object) -> object:
 
 
 def _outer(a: AbstractTensor, b: AbstractTensor) -> object:
-    return _product(*(sh.flatten(x) if isinstance(x, AbstractTensor) else np.ravel(x) for x in (a, b)))
+    return _product(_flat(a), _flat(b))
+
+
+def _flat(x: AbstractTensor | npt.ArrayLike) -> object:
+    return sh.flatten(x) if isinstance(x, AbstractTensor) else np.ravel(x)
 
 
 def _spread(function: Function) -> Function:
@@ -198,6 +225,28 @@ def _dot(a: AbstractTensor, b: AbstractTensor) -> object:
     return (_UFUNCS["multiply"] if scalar else _UFUNCS["matmul"])(a, b)
 
 
+def _running(function: Function) -> Function:
+    return lambda a, axis=None: function(sh.flatten(a), 0) if axis is None else function(a, axis)
+
+
+def _diff(a: object, n: int = 1, axis: int = -1, prepend: object = None, append: object = None) -> object:
+    return _differences(a, n, axis, prepend, append)
+
+
+def _trapezoid(y: object, x: object = None, dx: float = 1.0, axis: int = -1) -> object:
+    return _area(y, x, dx=dx, dim=axis)
+
+
+def _isin(
+    element: object, test_elements: object, assume_unique: bool = False, invert: bool = False, kind: object = None
+) -> object:
+    return _among(element, test_elements, assume_unique, invert)
+
+
+def _searchsorted(a: object, v: object, side: str = "left", sorter: object = None) -> object:
+    return _search(a, v, side=side, sorter=sorter)
+
+
 def _filled(value: Any) -> Function:
     value = scalar("np.full_like", "fill_value", value, None)
     return lambda a, dtype=None: full(a, value, None, None if dtype is None else np.dtype(dtype))
@@ -205,6 +254,10 @@ def _filled(value: Any) -> Function:
 
 _concat, _stack = public(sh.concat), public(sh.stack)
 _choice, _product = public(ew.where), public(linalg.outer)
+_numbered, _differences = vars(Mathematics)["nan_to_num"], vars(Selecting)["diff"]
+_among, _search, _area, _tensordot = (
+    selecting.isin, selecting.searchsorted, mathematics.trapezoid, mathematics.tensordot,
+)  # fmt: skip
 
 _FUNCTIONS: Mapping[str, Function] = {
     "sum": _reduction(reduce.sum), "prod": _reduction(reduce.prod), "mean": _mean(reduce.mean),
@@ -213,7 +266,16 @@ _FUNCTIONS: Mapping[str, Function] = {
     "std": _spread(lambda a, *rest: ew.sqrt(reduce.var(a, *rest))), "var": _spread(reduce.var),
     "argmax": _chosen(reduce.argmax), "argmin": _chosen(reduce.argmin),
     "all": _chosen(composite.all_), "any": _chosen(composite.any_),
-    "cumsum": lambda a, axis=None: reduce.cumsum(sh.flatten(a), 0) if axis is None else reduce.cumsum(a, axis),
+    "cumsum": _running(reduce.cumsum), "cumprod": _running(cumulative.cumprod),
+    "nansum": _reduction(statistics.nansum), "nanmean": _mean(statistics.nanmean),
+    "nan_to_num": lambda x, copy=True, nan=0.0, posinf=None, neginf=None: _numbered(x, nan, posinf, neginf),
+    "sinc": special.sinc, "diff": _diff, "trapezoid": _trapezoid, "isin": _isin, "searchsorted": _searchsorted,
+    "diag": diagonals.diag, "diagonal": diagonals.diagonal, "tril": everyday.tril, "triu": everyday.triu,
+    "trace": lambda a, offset=0, axis1=0, axis2=1: reduce.sum(diagonals.diagonal(a, offset, axis1, axis2), -1),
+    "rot90": lambda m, k=1, axes=(0, 1): parts.rot90(m, k, axes),
+    "kron": public(products.kron, a=tensor, b=tensor), "inner": public(products.inner, a=tensor, b=tensor),
+    "vdot": lambda a, b: _UFUNCS["matmul"](_flat(a), _flat(b)),
+    "tensordot": lambda a, b, axes=2: _tensordot(a, b, axes),
     "concatenate": lambda arrays, axis=0: _concat(arrays, axis), "stack": lambda arrays, axis=0: _stack(arrays, axis),
     "reshape": lambda a, shape, **_: sh.reshape(a, *(shape if isinstance(shape, tuple | list) else (shape,))),
     "ravel": lambda a, order="C": sh.flatten(a), "transpose": _transpose,

@@ -10,6 +10,7 @@ import pytest
 
 import lucid
 from lucid import nn, optim
+from lucid.base import absent
 from lucid.nn import functional as F
 
 AXES = "1d 2d 3d"
@@ -28,20 +29,31 @@ THERE: dict[str, str] = {
     "rms_norm cosine_similarity one_hot pixel_shuffle",
     "lucid": "float32 float64 int8 int16 int32 int64 uint8 bool float double int long as_tensor inference_mode "
     "enable_grad mm addmm baddbmm hstack vstack tril triu diag meshgrid allclose equal isinf isfinite logical_and "
-    "logical_or logical_not logical_xor atan2 lerp bincount cdist rand_like randn_like Generator get_rng_state "
-    "set_rng_state",
+    "logical_or logical_not logical_xor atan2 lerp bincount cdist hypot logaddexp xlogy sinc fmod nan_to_num copysign "
+    "var_mean aminmax nansum quantile cov cummax logcumsumexp diff diagonal diag_embed trace rot90 block_diag "
+    "cartesian_prod trapezoid tensor_split isin searchsorted bucketize tensordot kron inner cross chain_matmul "
+    "broadcast_tensors rand_like randn_like Generator get_rng_state set_rng_state",
     "lucid.data": "Dataset IterableDataset TensorDataset StackDataset ConcatDataset ChainDataset Subset random_split "
     "Sampler SequentialSampler RandomSampler SubsetRandomSampler WeightedRandomSampler BatchSampler DataLoader "
     "default_collate default_convert get_worker_info",
     "lucid.autograd": "grad",
     "t": "add_ mul_ sub_ div_ clamp_ zero_ fill_ exp_ relu_ prod any all norm topk sort argsort median unique nonzero "
-    "unbind scatter index_add masked_select cumprod contiguous cpu device t mT movedim expand_as int eq ne lt le gt "
-    "ge square rsqrt log1p expm1 log2 tan atan trunc reciprocal max add div backward",
+    "unfold select diagonal quantile unbind scatter index_add masked_select cumprod contiguous cpu device t mT "
+    "movedim expand_as int eq ne lt le gt ge square rsqrt log1p expm1 log2 tan atan trunc reciprocal max add div "
+    "backward",
     "layer": "to parameters get_parameter load_state_dict",
     "optim": "NAdam swa_utils",
     "optim.lr_scheduler": "ChainedScheduler CyclicLR MultiplicativeLR",
     "optim.swa_utils": "AveragedModel SWALR update_bn get_ema_avg_fn get_ema_multi_avg_fn",
 }
+
+ABSENT = {
+    lucid: absent.TOP, lucid.Tensor: absent.TENSOR, nn: absent.NN, F: absent.NN, nn.Module: absent.MODULE,
+    optim: absent.OPTIM, lucid.autograd: absent.AUTOGRAD, nn.utils: absent.UTILS, nn.init: absent.INIT,
+    lucid.data: absent.DATA, optim.lr_scheduler: absent.SCHEDULER, lucid.distributed: absent.DISTRIBUTED,
+    lucid.training: absent.TRAINING,
+}  # fmt: skip
+"""What says what to type instead, and of what."""
 
 WORKS = [
     "nn.ReLU(inplace=True)", "nn.Conv2d(1, 1, 3, padding_mode='circular')", "nn.Identity(1, unused=2)",
@@ -71,6 +83,11 @@ def value(expression: str) -> Any:
 def test_names_that_are_there(owner: str) -> None:
     names = [name.format(axes) for name in THERE[owner].split() for axes in (AXES.split() if "{}" in name else [""])]
     assert [name for name in names if getattr(value(owner), name, None) is None] == []
+
+
+@pytest.mark.parametrize("owner", ABSENT, ids=lambda owner: owner.__name__)
+def test_what_is_there_is_not_said_to_be_absent(owner: Any) -> None:
+    assert [name for name in ABSENT[owner] if name in dir(owner) and name != "apply"] == []
 
 
 @pytest.mark.parametrize("expression", WORKS)

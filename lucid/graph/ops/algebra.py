@@ -1,19 +1,12 @@
-"""Sums and products of several tensors, and matrices made of vectors."""
+"""Sums and products of several tensors, and grids made of vectors."""
 
 from __future__ import annotations
 
 from ...base.checks import shown
-from ...errors import OptionError, ShapeError, TraceError
+from ...errors import OptionError, ShapeError
 from ..opdef import AbstractTensor, Operand
-from ..types import int64, is_float
-from . import elementwise as ew
-from .composite import eq
-from .indexing import index_with
 from .linalg import bmm, check_rank, matmul
-from .promotion import cast
-from .put import counted
-from .shape import concat, expand, normal_axis, reshape, unsqueeze
-from .slices import piece
+from .shape import expand, reshape
 from .source import full
 
 
@@ -56,24 +49,6 @@ def lerp(input: AbstractTensor, end: AbstractTensor, weight: Operand) -> Abstrac
     return input + (end - input) * weight
 
 
-def diag(x: AbstractTensor, diagonal: int = 0) -> AbstractTensor:
-    """A matrix with the vector ``x`` on a diagonal, else 0; or the diagonal of the matrix ``x``, as a vector."""
-    if x.type.rank == 1:
-        size, lead = x.type.shape[0], abs(diagonal)
-        numbers = counted(x, size + lead)
-        rows, columns = unsqueeze(numbers, 1), unsqueeze(numbers, 0)
-        own = concat([full(x, 0, (lead,)), x] if diagonal >= 0 else [x, full(x, 0, (lead,))], 0)  # by column
-        return ew.where(eq(columns - rows, diagonal), unsqueeze(own, 0), full(x, 0, ()))
-    if x.type.rank != 2:
-        raise ShapeError(f"diag: is for vectors and matrices; this tensor is {x.type}")
-    rows_, columns_ = x.type.shape
-    if not isinstance(rows_, int) or not isinstance(columns_, int):
-        raise TraceError(f"diag: how long the diagonal of {x.type} is is not known; compile with that size fixed")
-    count = max(0, min(rows_ + min(diagonal, 0), columns_ - max(diagonal, 0)))
-    numbers = counted(x, count)
-    return index_with(x, (0, 1), [numbers - min(diagonal, 0), numbers + max(diagonal, 0)])
-
-
 def meshgrid(*operands: AbstractTensor, indexing: str = "ij") -> tuple[AbstractTensor, ...]:
     """Each vector along an axis of its own, repeated along those of the rest; with "xy" the first two trade places."""
     if indexing not in ("ij", "xy"):
@@ -89,20 +64,3 @@ def meshgrid(*operands: AbstractTensor, indexing: str = "ij") -> tuple[AbstractT
         expand(reshape(x, [n if axis == places[i] else 1 for axis, n in enumerate(shape)]), shape)
         for i, x in enumerate(vectors)
     )
-
-
-def cumprod(x: AbstractTensor, dim: int) -> AbstractTensor:
-    """Running product along ``dim``, whose size is known."""
-    x = x if is_float(x.type.dtype) else cast(x, int64)
-    axis = normal_axis("cumprod", dim, x.type.rank, scalar=True)
-    if not x.type.rank:
-        return x
-    size = x.type.shape[axis]
-    if not isinstance(size, int):
-        raise TraceError(f"cumprod: axis {axis} of {x.type} has no known size; compile with that size fixed")
-    step = 1
-    while step < size:  # then each is the product of twice as many
-        ones = full(x, 1, (*x.type.shape[:axis], step, *x.type.shape[axis + 1 :]))
-        x = x * concat([ones, piece(x, axis, 0, size - step)], axis)
-        step *= 2
-    return x

@@ -1,0 +1,82 @@
+"""Diagonals of matrices: taken out, added up, and made into matrices that are 0 beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...errors import ShapeError
+from ..assume import is_at_least
+from ..dims import Dim
+from ..opdef import AbstractTensor
+from . import elementwise as ew
+from . import reduce
+from .composite import eq, movedim
+from .indexing import index_with
+from .linalg import check_rank
+from .put import counted
+from .shape import concat, normal_axis, reshape, unsqueeze
+from .source import full
+
+
+def _least(a: Dim, b: Dim) -> Dim:
+    return a if is_at_least(b, a) else b
+
+
+def diagonal(x: AbstractTensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> AbstractTensor:
+    """The diagonal over two axes, ``offset`` places to the right of the main one, as a last axis in their stead."""
+    axes = [normal_axis("diagonal", dim, x.type.rank) for dim in (dim1, dim2)]
+    if axes[0] == axes[1]:
+        raise ShapeError(f"diagonal: dim1 and dim2 are the same axis, {axes[0]}, of {x.type}")
+    return _of_matrices(movedim(x, axes, (-2, -1)), offset)
+
+
+def _of_matrices(x: AbstractTensor, offset: int) -> AbstractTensor:
+    """The diagonals of the last two axes."""
+    down, right = max(0, -offset), max(0, offset)
+    count = _least(x.type.shape[-2] - down, x.type.shape[-1] - right)
+    numbers = counted(x, count if is_at_least(count, 0) else 0)
+    rank = x.type.rank
+    return index_with(x, (rank - 2, rank - 1), [numbers + down, numbers + right])
+
+
+def diag_embed(x: AbstractTensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> AbstractTensor:
+    """Matrices, over axes ``dim1`` and ``dim2``, with the last axis of ``x`` on a diagonal and 0 beside it."""
+    rank = x.type.rank + 1
+    axes = [normal_axis("diag_embed", dim, rank) for dim in (dim1, dim2)]
+    if axes[0] == axes[1] or rank < 2:
+        raise ShapeError(f"diag_embed: needs two axes for the rows and columns of {x.type}, got {dim1} and {dim2}")
+    numbers = counted(x, x.type.shape[-1] + abs(offset))
+    beside = full(x, 0, (*x.type.shape[:-1], abs(offset)))
+    by_column = concat([beside, x] if offset >= 0 else [x, beside], -1)
+    there = eq(unsqueeze(numbers, 0) - unsqueeze(numbers, 1), offset)
+    return movedim(ew.where(there, unsqueeze(by_column, -2), full(x, 0, ())), (-2, -1), axes)
+
+
+def diag(x: AbstractTensor, diagonal: int = 0) -> AbstractTensor:
+    """A matrix with the vector ``x`` on a diagonal, else 0; or the diagonal of the matrix ``x``, as a vector."""
+    if x.type.rank not in (1, 2):
+        raise ShapeError(f"diag: is for vectors and matrices; this tensor is {x.type}")
+    return diag_embed(x, diagonal) if x.type.rank == 1 else _of_matrices(x, diagonal)
+
+
+def trace(x: AbstractTensor) -> AbstractTensor:
+    """The sum of a matrix's diagonal."""
+    check_rank("trace", 2, x=x)
+    return reduce.sum(_of_matrices(x, 0))
+
+
+def block_diag(*operands: AbstractTensor) -> AbstractTensor:
+    """One matrix with the given ones (vectors as rows) along its diagonal, and zeros beside them."""
+    if not operands or any(x.type.rank > 2 for x in operands):
+        raise ShapeError(f"block_diag: needs matrices, got {_types(operands) or 'nothing'}")
+    blocks = ew.promote(*(x if x.type.rank == 2 else reshape(x, 1, -1) for x in operands))
+    widths = [x.type.shape[1] for x in blocks]
+    rows = []
+    for i, x in enumerate(blocks):
+        beside = [full(x, 0, (x.type.shape[0], width)) for width in widths]
+        rows.append(concat([*beside[:i], x, *beside[i + 1 :]], 1))
+    return concat(rows, 0)
+
+
+def _types(tensors: Sequence[AbstractTensor]) -> str:
+    return ", ".join(str(x.type) for x in tensors)
