@@ -19,7 +19,7 @@ from lucid import Tensor, nn, optim
 from lucid.errors import ExecutionError, GradientError, OptionError, TraceError
 from lucid.nn import functional as F
 from lucid.nn.utils import clip_grad_norm_, clip_grad_value_
-from lucid.runtime.program import printer
+from lucid.runtime.program import executable, printer
 
 RULES: dict[str, Callable[[Any], optim.Optimizer]] = {
     "sgd": lambda p: optim.SGD(p, lr=0.1),
@@ -335,7 +335,9 @@ def test_a_program_of_very_many_steps_updates_too(monkeypatch: pytest.MonkeyPatc
     alike(model, other)
 
 
-def test_workers_see_what_was_updated() -> None:
+def test_workers_see_what_was_updated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executable, "THREADS_COPY", 1)
+
     def wide() -> nn.Module:
         return nn.Sequential(
             nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.Flatten(),

@@ -54,6 +54,9 @@ PROGRAM_BYTES, TEXT_BYTES = 8, 2
 NODE_BYTES, STEP_BYTES = 1500, 7000
 """Bytes of a plan, for each node of its graph and for each step."""
 
+THREADS_COPY = 1 << 22
+"""Bytes of parameters from which threads share in copying them back."""
+
 LARGEST_COPY = 1 << 25
 """Bytes of a parameter that workers read as it is up to which they get a copy; larger ones are for threads."""
 
@@ -142,7 +145,9 @@ class Executable:
         self.whole = Whole(self._written) if self._updated else None
         """What it writes parameters within."""
         self._writing = RLock() if self._updated else None
+        self._changes: list[Array] = []
         self._backs: list[tuple[Array, Array]] = []
+        self._helped: Sharing | None = None
         self._draws = bool(drawn(plan.graph))
         self._holds = bool(plan.names.regions) or plan.largest > blas.ALONE
         self.seen = -1
@@ -287,7 +292,9 @@ class Executable:
                 self._prepare, bind = self._guard(lambda: program(laid, kept, *writer))
                 self._bind = bind, plan
         self._copies = [(b, a) for a, b in zip(arrays, laid, strict=True) if a is not b]
-        self._backs = [(arrays[i], laid[i]) for i in sorted(self._updated)]
+        self._changes = [arrays[i] for i in sorted(self._updated)]
+        backs = [(arrays[i], laid[i]) for i in self._updated if laid[i] is not arrays[i]]
+        self._backs = sorted(backs, key=lambda pair: -pair[0].nbytes)
 
     def _is_read(self, array: Array, updated: bool = False) -> bool:
         """Whether a program reads a parameter where it is; it takes it for row-major, and for free of subnormals.
@@ -300,11 +307,14 @@ class Executable:
 
     def _written(self) -> None:
         """The program has written over parameters; where nothing else has changed, it knows of all changes."""
-        for array, laid in self._backs:
-            if laid is not array:
+        backs, sharing = self._backs, self._helped
+        if sharing is not None and sum(array.nbytes for array, _ in backs) >= THREADS_COPY:
+            sharing.here(lambda i: np.copyto(*backs[i]), len(backs))
+        else:
+            for array, laid in backs:
                 np.copyto(array, laid)
         before = changes.of_contents.now
-        now = changes.writes.note_all(array for array, _ in self._backs)
+        now = changes.writes.note_all(self._changes)
         if self.seen == before and now == before + 1:
             self.seen = now
 
@@ -339,7 +349,8 @@ class Executable:
         if self._lock.acquire(blocking=False):  # else it is being loaded
             try:
                 self._arrays = self._program = self._prepare = self._bind = None
-                self._kept, self._copies, self._backs, self._free, self.seen = [], [], [], deque(), -1
+                self._kept, self._copies, self._backs, self._changes = [], [], [], []
+                self._free, self._helped, self.seen = deque(), None, -1
             finally:
                 self._lock.release()
 
@@ -375,6 +386,7 @@ class Executable:
         keys = current_keys() if self._draws else None
         before = 0 if keys is None else keys.state
         try:
+            self._helped = sharing
             try:
                 results = run(*inputs)
             except Late:
@@ -383,6 +395,7 @@ class Executable:
                 if (exchange := current()) is not None:
                     exchange.again()
                 run, sharing = self._new_run()
+                self._helped = None
                 results = sharing.without(run, inputs)
         except Exception as error:
             if from_handler(error):
