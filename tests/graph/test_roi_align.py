@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid.errors import GradientError, OptionError
+from lucid.errors import OptionError
 from lucid.graph.ops.roi_align import roi_align
 from lucid.tensor.tensor import Tensor
 
@@ -88,11 +88,36 @@ def test_no_regions_and_boxes_that_are_none(largest: bool) -> None:
     np.testing.assert_array_equal(y[1:3], 0)  # the loop over places of the next one, which is larger, ends too
 
 
-def test_the_largest_of_all_places_have_no_gradient() -> None:
-    x = Tensor(np.ones((1, 1, 4, 4), np.float32), requires_grad=True)
-    net = lucid.compile(lambda x, rois, batch: roi_align(x, rois, batch, (1, 1), 1.0, 0, largest=True))
-    with pytest.raises(GradientError, match="whose turns data decides"):
-        net(x, np.float32([[0, 0, 3, 3]]), np.array([0])).sum().backward()
+def test_the_largest_of_all_places_takes_the_gradient() -> None:
+    """The slopes of images and of corners are those of differences."""
+    rng = np.random.default_rng(1)
+    x, batch = rng.standard_normal((2, 2, 7, 6)), np.array([0, 1, 1])
+    rois = np.array([[0.3, 0.4, 4.1, 5.2], [1.2, 0.7, 5.3, 3.9], [-2.1, -3.2, 9.4, 8.3]])
+    weight = rng.standard_normal((3, 2, 2, 3))
+
+    def total(x: Any, rois: Any) -> Any:
+        return (roi_align(x, rois, Tensor(batch), (2, 3), 0.9, 0, largest=True) * weight).sum()
+
+    given = [Tensor(one, requires_grad=True) for one in (x, rois)]
+    lucid.compile(total)(*given).backward()
+    for i, one in enumerate((x, rois)):
+        way, ends = rng.standard_normal(one.shape), []
+        for step in (1e-6, -1e-6):
+            moved = [x, rois]
+            moved[i] = one + step * way
+            ends.append(total(*map(Tensor, moved)).item())
+        slope = given[i].grad
+        assert slope is not None
+        np.testing.assert_allclose((slope.numpy() * way).sum(), (ends[0] - ends[1]) / 2e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_the_largest_of_what_is_no_number(bad: float) -> None:
+    x = np.full((1, 1, 4, 4), bad)
+    align = lucid.compile(lambda x: roi_align(x, Tensor([[0.0, 0, 2, 2]]), Tensor([0]), (1, 1), 1.0, 0, largest=True))
+    with np.errstate(invalid="ignore"):
+        wanted = by_places(x, np.array([[0.0, 0, 2, 2]]), np.array([0]), (1, 1), 1.0, 0, True, True)
+    np.testing.assert_array_equal(align(x).numpy(), wanted)
 
 
 def test_fewer_places_than_none_are_refused() -> None:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from ...errors import OptionError
 from ..dims import Dim
 from ..opdef import AbstractTensor
-from ..types import int64
+from ..types import bool_, int64
 from .bounds import clip
-from .composite import eq, ge, gt, le, logical_and, logical_or, lt
-from .elementwise import ceil, floor, floor_divide, maximum, minimum, mul, remainder, where
+from .composite import eq, ge, gt, le, logical_and, logical_not, logical_or, lt
+from .elementwise import ceil, floor, floor_divide, isnan, minimum, mul, remainder, where
 from .grid_sample import Tap
 from .indexing import index_with
 from .linalg import matmul
@@ -43,8 +43,7 @@ def roi_align(
     centred
         Whether coordinates are those of the pixels' corners; otherwise a region is at least a pixel large.
     largest
-        Whether a result is the largest of its places' four neighbours by their weights, and not the mean of places. As
-        many places as parts are large have no gradient then.
+        Whether a result is the largest of its places' four neighbours by their weights, and not the mean of places.
     """
     if samples < 0:
         raise OptionError(f"roi_align: a result is made of so many places along each axis, or of 0, not {samples}")
@@ -183,30 +182,60 @@ def _shares(one: _Side) -> AbstractTensor:
 
 
 def _largest_of_all(x: AbstractTensor, batch: AbstractTensor, sides: Sequence[_Side]) -> AbstractTensor:
-    """Place after place, of all regions at once; those outside the image are 0, and not looked at."""
+    """Which place and which of its neighbours is the largest is found first, and has no gradient; that pixel has."""
     both = [_places(one) for one in sides]
+    columns, winner = _winners(x, batch, sides, both)
+    number, tap = floor_divide(clip(winner, 0), 4), remainder(clip(winner, 0), 4)
+    turns = floor_divide(number, columns), remainder(number, columns)
+    index, weights = [reshape(batch, (-1, 1, 1, 1))], list[AbstractTensor]()
+    for axis, (one, at) in enumerate(zip(sides, both, strict=True)):
+        first, apart, before = (
+            unsqueeze(unsqueeze(value, 2 - axis), 3) for value in (at.first, at.apart, at.before)
+        )  # fmt: skip
+        (low, near), (high, far) = _taps_at_edges(first + apart * (before + cast(turns[axis], x.type.dtype)), one.size)
+        assert near is not None and far is not None
+        second = gt(remainder(tap, 2) if axis else floor_divide(tap, 2), 0)
+        index.append(where(second, high, low))
+        weights.append(where(second, far, near))
+    index.append(counted(x, x.type.shape[1]))
+    pixel = index_with(permute(x, 0, 2, 3, 1), (0, 1, 2, 3), index)
+    return permute(where(lt(winner, 0), 0.0, pixel * (weights[0] * weights[1])), 0, 3, 1, 2)
+
+
+def _winners(
+    x: AbstractTensor, batch: AbstractTensor, sides: Sequence[_Side], both: Sequence[_Places]
+) -> tuple[AbstractTensor, AbstractTensor]:
+    """How many places a row has, and four times the number of the largest place, and which neighbour it is there.
+
+    Place after place, of all regions at once; those outside the image are 0, and not looked at: -1 where that is more.
+    """
     # they are more than half a pixel apart, so there are not more in the image, however large a region claims to be
     inside = [
         minimum(at.after - at.before, full(at.after, 2 * one.size + 3, ())) for one, at in zip(sides, both, strict=True)
     ]
     most = [clip(amax(concat([reshape(one, (-1,)), full(one, 0.0, (1,))], 0)), 0.0, None) for one in inside]
     down, right = (cast(one, int64) for one in most)
+    columns = clip(right, 1)
 
-    def turn(number: AbstractTensor, best: AbstractTensor) -> list[AbstractTensor]:
+    def turn(number: AbstractTensor, best: AbstractTensor, winner: AbstractTensor) -> list[AbstractTensor]:
         found, there = [], []
         for one, at, count, place in zip(
-            sides, both, inside, (floor_divide(number, clip(right, 1)), remainder(number, clip(right, 1))), strict=True
+            sides, both, inside, (floor_divide(number, columns), remainder(number, columns)), strict=True
         ):
             nth = cast(place, x.type.dtype)
             there.append(lt(nth, count))
             found.append(_taps_at_edges(at.first + at.apart * (at.before + nth), one.size))
-        largest = amax(stack(_neighbours(x, batch, *found), 0), 0)
         seen = unsqueeze(logical_and(unsqueeze(there[0], 2), unsqueeze(there[1], 1)), 3)
-        return [constant(x, True), where(seen, maximum(best, largest), best)]
+        for tap, part in enumerate(_neighbours(x, batch, *found)):
+            more = gt(part, best) | lt(winner, -1) | logical_and(isnan(part), logical_not(isnan(best)))
+            better = logical_and(seen, more)
+            best, winner = where(better, part, best), where(better, number * 4 + tap, winner)
+        return [constant(x, True), best, winner]
 
     outside = [lt(one, at.total) | eq(at.total, 0.0) for one, at in zip(inside, both, strict=True)]
     some = unsqueeze(logical_or(unsqueeze(outside[0], 2), unsqueeze(outside[1], 1)), 3)
     shape = (batch.type.shape[0], sides[0].bins, sides[1].bins, x.type.shape[1])
-    start = where(some, full(x, 0.0, shape), -math.inf)
-    (y,) = loop(turn, mul(down, right), constant(x, True), [start])
-    return permute(y, 0, 3, 1, 2)
+    some = logical_and(some, full(x, True, shape, bool_))
+    start = [where(some, full(x, 0.0, shape), -math.inf), where(some, constant(x, -1), -2)]
+    _, winner = loop(turn, mul(down, right), constant(x, True), start)
+    return columns, winner
