@@ -14,5 +14,5 @@ def test_no_fewer_cases_pass_than_the_table_says() -> None:
     fewer = {kind: (counts[kind], wanted[kind]) for kind in KINDS if counts[kind] < wanted[kind]}
     assert not fewer, "fewer cases pass than the table says (now, in the table)"
     listed = TABLE.read_text("utf-8").partition("## Failed")[2].partition("## Unsupported")[0]
-    new = [one for one in found if one.state == "failed" and one.name.removeprefix("test_") not in listed]
+    new = [one for one in found if one.state in ("failed", "other") and one.name.removeprefix("test_") not in listed]
     assert not new
