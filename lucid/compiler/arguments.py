@@ -20,6 +20,7 @@ from ..base.texts import encoded, is_array_of_texts
 from ..errors import TraceError
 from ..graph.maps import Maps
 from ..graph.texts import Text
+from ..graph.types import wide, widened
 from ..tensor.grad_mode import is_grad_enabled
 from ..tensor.tensor import Tensor
 
@@ -57,7 +58,7 @@ def _flatten(value: Any, leaves: list[object], kinds: tuple[type, ...]) -> Struc
     if is_array_of_texts(value):
         value = Text(encoded(value, roomy=True))
     if isinstance(value, kinds):
-        leaves.append(value)
+        leaves.append(widened(value) if isinstance(value, np.ndarray) else value)
         return LEAF
     if isinstance(value, Text):
         return (TEXT, _flatten(value.codes, leaves, kinds))
@@ -243,7 +244,7 @@ def arranged(structure: Structure, value: Any, name: str = "") -> list[object]:
     kind, *parts = structure
     if kind == "leaf":
         if isinstance(value, _TENSORS):
-            return [value]
+            return [widened(value) if isinstance(value, np.ndarray) else value]
         raise TraceError(f"{name or 'an input'} is a tensor, got a {type(value).__name__}")
     if kind == "dict" and type(value) is dict and set(value) == {key for key, _ in parts}:
         items = [(part, value[key], f"{name}.{key}" if name else str(key)) for key, part in parts]
@@ -344,6 +345,8 @@ def likeness(args: tuple[object, ...]) -> tuple[object, ...] | None:
         elif type(x) is Tensor and not x._requires_grad:
             array = x._array
         else:
+            return None
+        if array.dtype.itemsize < 4 and wide(array.dtype) != array.dtype:
             return None
         found.append((type(x), array.shape, array.dtype, array.strides))
     return tuple(found)

@@ -45,6 +45,24 @@ def order_of(array: Array) -> tuple[int, ...] | None:
     return CHANNELS_LAST if array.transpose(CHANNELS_LAST).flags.c_contiguous else None
 
 
+def wide(dtype: DType) -> DType:
+    """The type that numbers are computed with: a larger one where they have 16 bits or fewer than eight, or float8.
+
+    What is no such number, as texts and dates, keeps its type.
+    """
+    if dtype.itemsize > 2:
+        return dtype
+    name = dtype.name
+    if name in DTYPES or ("int" not in name and "float" not in name):
+        return dtype
+    return DTYPES["float32" if "float" in name else "uint8" if name.startswith("uint") else "int8"]
+
+
+def widened(array: Array) -> Array:
+    """The array, with the same numbers, of the type that is computed with."""
+    return array.astype(wide(array.dtype), copy=False)
+
+
 def as_dtype(value: object) -> DType:
     """The supported NumPy dtype that ``value`` names."""
     if isinstance(value, np.dtype) and value in _SUPPORTED:

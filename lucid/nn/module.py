@@ -14,7 +14,7 @@ from ..base.texts import encoded, is_array_of_texts
 from ..errors import LucidError, OptionError, TraceError
 from ..graph.texts import Text
 from ..graph.trace import active_trace, user_location
-from ..graph.types import as_dtype, is_float
+from ..graph.types import as_dtype, is_float, widened
 from ..tensor.tensor import Tensor
 from ..tensor.traced import TracedTensor
 from .hooks import Handle as Handle
@@ -34,7 +34,7 @@ _ARE_TAKEN = frozenset({Tensor, TracedTensor, Parameter})
 def _tensors(value: Any) -> object:
     """An argument with every array in it, within lists, tuples and dicts too, made a tensor, or texts."""
     if isinstance(value, np.ndarray):
-        return Text(Tensor(encoded(value, roomy=True))) if is_array_of_texts(value) else Tensor(value)
+        return Text(Tensor(encoded(value, roomy=True))) if is_array_of_texts(value) else Tensor(widened(value))
     kind = type(value)
     if kind is dict:
         items = {key: _tensors(item) for key, item in value.items()}

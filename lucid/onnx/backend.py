@@ -18,11 +18,11 @@ from onnx.backend.base import Backend, BackendRep, namedtupledict
 from ..base.texts import as_texts, is_array_of_texts
 from ..compiler.entry import compile
 from ..errors import LucidError, OptionError, TraceError
-from ..formats.onnx.model import Array, widened
+from ..formats.onnx.model import Array
 from ..formats.onnx.reader import NEWEST, tensor_of
 from ..graph.maps import Maps, Row
 from ..graph.texts import Text
-from ..graph.types import DTYPES
+from ..graph.types import DTYPES, widened
 from ..tensor.grad_mode import no_grad
 from ..tensor.tensor import Tensor
 from .module import OnnxModel, check, load

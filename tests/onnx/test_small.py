@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -183,3 +185,18 @@ def test_like_within_a_branch() -> None:
     for compiled in (net, lucid.compile(net)):
         np.testing.assert_array_equal(compiled(x, np.array(True)).numpy(), halves(x, 16))
         np.testing.assert_array_equal(compiled(x, np.array(False)).numpy(), x)
+
+
+@pytest.mark.parametrize("kind", [np.float16, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.int4])
+def test_inputs_may_be_of_the_type_that_the_file_declares(kind: Any) -> None:
+    """They are computed with as wider ones, which have the same numbers: by position and by name, again and again."""
+    x = np.arange(-3, 3).reshape(2, 3).astype(kind)
+    given = {"x": (helper.np_dtype_to_tensor_dtype(x.dtype), ["n", 3])}
+    proto = model([helper.make_node("Add", ["x", "x"], ["y"])], given, ["y"])
+    net = lucid.onnx.load(proto)
+    wide = x.astype(np.int8 if kind is ml_dtypes.int4 else np.float32)
+    for function in (net, lucid.compile(net), lucid.compile(net, *net.specs)):
+        for _ in range(3):
+            for found in (function(x), function(x=x), function(wide), function(np.asfortranarray(x))):
+                np.testing.assert_array_equal(found.numpy(), 2 * wide)
+                assert found.numpy().dtype == wide.dtype

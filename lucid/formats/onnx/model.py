@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from ...base.arrays import Array as Array
 from ...base.checks import named, shown
-from ...graph.types import DTYPES, DType
+from ...graph.types import DType
 
 Size: TypeAlias = "int | str | None"
 """A dimension as declared: a number, a name, or neither."""
@@ -26,22 +26,6 @@ SMALL = frozenset((17, 18, 19, 20, 21, 22, 23, 24, 25, 26))
 
 NARROW = SMALL | {10, 16}
 """These, float16 and bfloat16: what is cast to one of them has its numbers, and is computed with as a wider one."""
-
-
-def wide(dtype: DType) -> DType:
-    """The type that numbers are computed with: a larger one where they have 16 bits or fewer than eight, or float8.
-
-    What is no such number, as texts and dates, keeps its type.
-    """
-    name = dtype.name
-    if name in DTYPES or ("int" not in name and "float" not in name):
-        return dtype
-    return DTYPES["float32" if "float" in name else "uint8" if name.startswith("uint") else "int8"]
-
-
-def widened(array: Array) -> Array:
-    """The array, with the same numbers, of the type that is computed with."""
-    return array.astype(wide(array.dtype), copy=False)
 
 
 @dataclass(frozen=True)

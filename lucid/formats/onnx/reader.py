@@ -20,12 +20,12 @@ from ...base.checks import named, shown
 from ...base.lazy import LazyModule
 from ...base.texts import as_texts
 from ...errors import FileError, GraphError, LucidError, from_handler
-from ...graph.types import DTYPES, DType, float32, int64
+from ...graph.types import DTYPES, DType, float32, int64, wide, widened
 from .aside import Lists, set_aside
 from .functions import inlined
 from .kinds import of_graph, of_results
 from .lists import numbers, texts
-from .model import ML, NARROW, Array, Attribute, GraphDef, ModelDef, NodeDef, Size, ValueDef, wide, widened
+from .model import ML, NARROW, Array, Attribute, GraphDef, ModelDef, NodeDef, Size, ValueDef
 from .room import LARGEST, Room
 from .skim import skimmed
 from .wire import Data
