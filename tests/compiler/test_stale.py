@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import gc
+import operator
+import sys
+import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +16,7 @@ import pytest
 
 import lucid
 from lucid import Tensor, nn
-from lucid.errors import ShapeError
+from lucid.errors import ShapeError, TraceError
 from lucid.nn import functional as F
 
 
@@ -271,3 +275,67 @@ def test_symbolic_sizes_in_arithmetic() -> None:
         same(f(x), x.reshape(n, 6).sum(1) / n)
     with pytest.raises(ShapeError, match="beside a size of 0"):
         f(array(0, 2, 3))
+
+
+def _counter() -> tuple[Callable[[float], float], Callable[[float], None]]:
+    """A function, and what changes the variable that it closes over."""
+    scale = 2.0
+
+    def times(x: float) -> float:
+        return x * scale
+
+    def change(value: float) -> None:
+        nonlocal scale
+        scale = value
+
+    return times, change
+
+
+@pytest.fixture(params=[False, True], ids=["as it is", "frozen"])
+def frozen(request: pytest.FixtureRequest) -> Iterator[Callable[[], None]]:
+    """Freezes what there is, or does nothing."""
+    yield gc.freeze if request.param else lambda: None
+    gc.unfreeze()
+
+
+class _Given(float):
+    def to(self, function: Callable[[float], float]) -> float:
+        return function(self)
+
+
+@pytest.mark.parametrize("hide", ["ufunc", "methodcaller", "module"])
+def test_a_closure_that_is_out_of_sight(
+    hide: str, frozen: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """In what compiled code holds, where a function of the same code is in plain sight; or in a library's module."""
+    (hidden, change), (seen, _) = _counter(), _counter()
+    ufunc, caller = np.frompyfunc(hidden, 1, 1), operator.methodcaller("to", hidden)
+    module, name = types.ModuleType("numpy.is_not_this"), ".".join(("numpy", "is_not_this"))
+    module.times = hidden  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, name, module)
+    ways: dict[str, Callable[[Any], Any]] = {
+        "ufunc": lambda x: x * seen(1.0) * float(ufunc(3.0)),
+        "methodcaller": lambda x: x * seen(1.0) * caller(_Given(3.0)),
+        "module": lambda x: x * vars(sys.modules[name])["times"](3.0),
+    }
+    f = ways[hide]
+    frozen()
+    compiled, x = lucid.compile(f), Tensor([1.0])
+    same(compiled(x), f(x))
+    change(5.0)
+    same(compiled(x), f(x))
+
+
+def test_a_closure_that_nobody_can_see_after_freezing_is_refused() -> None:
+    hidden, change = _counter()
+    codecs.register_error("times", lambda error: (str(hidden(3.0)), 1))
+    compiled = lucid.compile(lambda x: x * float("\N{DEGREE SIGN}".encode("ascii", "times")))
+    gc.freeze()
+    try:
+        with pytest.raises(TraceError, match=r"test_stale.py:\d+\) cannot be found after gc.freeze\(\)"):
+            compiled(Tensor([1.0]))
+    finally:
+        gc.unfreeze()
+    assert compiled(Tensor([1.0])).item() == 6.0
+    change(5.0)
+    assert compiled(Tensor([1.0])).item() == 15.0

@@ -40,7 +40,7 @@ from .objects import (
     reads_itself,
     shows_memory,
 )
-from .values import BY_ANY_NAME, EFFECTS, FIXED, LISTS, RANDOM, cached, random_state
+from .values import BY_ANY_NAME, EFFECTS, FIXED, LISTS, RANDOM, cached, held, random_state
 
 ITEMS = 1_000_000
 """How many values one trace may depend on: all are compared at each call."""
@@ -317,13 +317,22 @@ class Reach(ABC):
             self._checks.append(checks.content(value, bytes))
         elif plain(value):
             self._attributes(value, place)
-        elif not (callable(value) or hasattr(type(value), "__get__") or place.lenient):
+        elif callable(value) and not hasattr(type(value), "__get__"):
+            self._opaque(value, place)
+        elif not (hasattr(type(value), "__get__") or place.lenient):
             raise TraceError(
                 f"{place} leads to a {type(value).__module__}.{type(value).__qualname__}, and whether it changes "
                 f"cannot be seen: what the model read of it while it was traced would be kept for ever. Read what the "
                 f"model needs outside and pass it as an argument, or keep it in a module's attribute as a number, "
                 f"string, list, dict or array"
             )
+
+    def _opaque(self, value: object, place: Place) -> None:
+        """What is called and no Python code, such as an ``operator.methodcaller``: it may call what it holds."""
+        kept = held(value)
+        if not all(isinstance(one, FIXED) for one in kept):
+            self._checks.append(checks.called(functools.partial(held, value), kept))
+            self._put(kept, replace(place, lenient=True))
 
     def _attributes(self, value: object, place: Place) -> None:
         """A Python object: its attributes in its dict and slots, and its class."""
@@ -395,6 +404,7 @@ _BY_TYPE: tuple[tuple[Any, str], ...] = (
     (functools._lru_cache_wrapper, "_cached"),
     ((staticmethod, classmethod, property, functools.cached_property, functools.partialmethod), "_wrapper"),
     (ContextVar, "_context"),
+    (np.ufunc, "_opaque"),
     (weakref.ref, "_weak"),
     (RANDOM, "_random"),
     (io.IOBase, "_file"),

@@ -34,7 +34,7 @@ from ...tensor.grad_mode import is_grad_enabled
 FIXED: tuple[type, ...] = (
     bool, int, float, complex, str, bytes, type(None), type(...), type(NotImplemented), range, slice, np.dtype,
     np.generic, enum.Enum, decimal.Decimal, datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo,
-    re.Pattern, uuid.UUID, types.CodeType, TypeVar, types.GenericAlias, types.UnionType, np.ufunc,
+    re.Pattern, uuid.UUID, types.CodeType, TypeVar, types.GenericAlias, types.UnionType,
 )  # fmt: skip
 """Values that cannot change in place."""
 
@@ -121,6 +121,12 @@ def cached(function: Any) -> tuple[object, ...]:
         *(one for one in held if type(one) is not dict),
         *(value for value in inside if type(value).__name__ != "_lru_list_elem"),
     )
+
+
+def held(value: object) -> tuple[object, ...]:
+    """What an object holds besides attributes, as the collector sees it."""
+    apart = (type(value), getattr(value, "__dict__", None))
+    return tuple(one for one in gc.get_referents(value) if all(one is not x for x in apart))
 
 
 def random_state(generator: Any) -> object:

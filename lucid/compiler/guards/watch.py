@@ -11,6 +11,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ...errors import TraceError
 from ...graph.trace import shown
 from ...nn.module import Module
 from ...tensor.grad_mode import is_grad_enabled
@@ -67,7 +68,7 @@ class Watcher(Reach):
                 self._import(read, space, Place.of(read, code))
         known = self._functions.get(id(code))
         if known is None and (code.co_freevars or code.co_argcount or code.co_kwonlyargcount):
-            known = self._functions[id(code)] = list(_functions_of(code))
+            known = self._functions[id(code)] = _functions_of(frame)
         for function in known or ():
             self._bound(function)
         self._work()
@@ -214,6 +215,30 @@ _ENVIRONMENT = (os.getenv.__code__, *(getattr(type(os.environ), n).__code__ for 
 _OF_FUNCTIONS = frozenset({"__closure__", "__defaults__", "__kwdefaults__", "__globals__", "__code__"})
 
 
-def _functions_of(code: types.CodeType) -> Iterator[types.FunctionType]:
-    """The functions of this code, wherever they are; this looks through all there is."""
-    return (found for found in gc.get_referrers(code) if isinstance(found, types.FunctionType))
+def _functions_of(frame: types.FrameType) -> list[types.FunctionType]:
+    """The functions of the code that runs, wherever they are; this looks through all there is."""
+    code = frame.f_code
+    found = [one for one in gc.get_referrers(code) if isinstance(one, types.FunctionType)]
+    if gc.get_freeze_count():  # of what is frozen the collector says what it refers to, but not what refers to it
+        known = set(map(id, found))
+        found += (one for one in _functions_from(frame) if one.__code__ is code and id(one) not in known)
+        if not found:
+            raise TraceError(
+                f"{code.co_qualname} ({user_line(frame)}) cannot be found after gc.freeze(), and what it closes over "
+                f"would be kept as it is for ever: keep it in a variable, an attribute, a list or a dict"
+            )
+    return found
+
+
+def _functions_from(frame: types.FrameType | None) -> Iterator[types.FunctionType]:
+    """The functions that can be reached from modules and from what runs."""
+    reached: list[object] = [sys.modules]
+    while frame is not None:
+        reached += (frame.f_globals, dict(frame.f_locals))
+        frame = frame.f_back
+    seen = set(map(id, reached))
+    while reached:
+        fresh = {id(one): one for one in gc.get_referents(*reached) if id(one) not in seen}
+        seen |= fresh.keys()
+        reached = list(fresh.values())
+        yield from (one for one in reached if isinstance(one, types.FunctionType))
