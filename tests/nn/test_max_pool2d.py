@@ -20,6 +20,7 @@ from lucid.graph.types import CHANNELS_LAST, spec
 from lucid.nn import functional
 from lucid.runtime import eager
 from lucid.runtime.kernels.pool import max as pool
+from lucid.runtime.kernels.pool import max_grad as pool_grads
 from lucid.runtime.kernels.pool import max_runs as pool_runs
 from lucid.runtime.planning.registry import choose, lowerings
 from lucid.runtime.program.plan import make_plan
@@ -145,21 +146,24 @@ def fresh_cache() -> Any:
 @pytest.mark.parametrize("seed", range(60))
 @pytest.mark.parametrize("name", [low.name for low in lowerings(MAX_POOL)])
 def test_each_lowering_is_the_definition(name: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With blocks of a few rows, on two threads; with the index, and without where nobody reads it."""
-    attrs, x, _ = sweep(1000 + seed)
+    """With blocks of a few rows, on two threads; with the index and the gradient, and without what nobody reads."""
+    attrs, x, dy = sweep(1000 + seed)
+    floating = x.dtype.kind == "f"
     force(monkeypatch, MAX_POOL, next(low for low in lowerings(MAX_POOL) if low.name == name))
     monkeypatch.setattr(pool, "BLOCK_BYTES", 200 + 40 * seed)
-    monkeypatch.setattr(pool_runs, "BLOCK_BYTES", 200 + 40 * seed)
-    expected = brute_force(attrs, x, None)
-    for outputs in (1, 2):
-        arena = trace_in_arena(lambda x, n=outputs: apply(MAX_POOL, attrs, x)[:n], types_of([x]))
+    for module in (pool_runs, pool_grads):
+        monkeypatch.setattr(module, "block_bytes", lambda: 200 + 40 * seed)
+        monkeypatch.setattr(module, "LEAST_BYTES", 50)
+    expected = brute_force(attrs, x, dy)
+    for outputs in range(1, 3 + floating):
+        arena = trace_in_arena(lambda x, dy, n=outputs: both(attrs, floating)(x, dy)[:n], types_of([x, dy]))
         for graph in (arena, channels_last(arena)):
             plan = make_plan(graph, threads=2)
             prepare, bind = generate(plan).load("program")([])
             prepare()
             run = threads_only(plan.threads).bind(bind, garbage_arena(plan.arena_bytes, None))
             with np.errstate(all="ignore"):
-                results = run(x)
+                results = run(x, dy)
             for result, wanted in zip(results, expected[:outputs], strict=True):
                 np.testing.assert_array_equal(result, wanted, err_msg=str((attrs, x.shape, x.dtype)))
 

@@ -133,12 +133,12 @@ class Grid:
             else:
                 groups.append([i])
         shape = tuple(math.prod(sizes[i] for i in g) for g in groups)
-        axis, step = _cut(shape, like.dtype.itemsize, threads if k.here else 1)
+        over = [tuple(memory[g[0]] in t.axes for g in groups) for t in totals]
+        axis, step = _cut(shape, like.dtype.itemsize, over, threads if k.here else 1)
         ins = []
         for x, p in zip(k.ins, padded, strict=True):
             seen = tuple(math.prod(p[memory[i]] for i in g) for g in groups)
             ins.append(_scalar(k, x) if x.type.size == 1 else _seen(k, x, like, seen))
-        over = [tuple(memory[g[0]] in t.axes for g in groups) for t in totals]
         outs = {i: _seen(k, y, like, shape, written=True) for i, y in made.items()}
         partials = [_partial(k, t, o, shape, axis, step) for t, o in zip(totals, over, strict=True)]
         return cls(shape, axis, step, like.dtype, ins, outs, partials)
@@ -262,13 +262,17 @@ def _scalar(k: Emitter, x: Operand) -> Operand:
     return x if x.type.rank == 0 else k.target(x, (), "scalar")
 
 
-def _cut(shape: tuple[int, ...], itemsize: int, threads: int) -> tuple[int, int]:
-    """The axis that blocks are ranges of, and their length; larger ones, as many for each, for threads."""
+def _cut(shape: tuple[int, ...], itemsize: int, over: Sequence[tuple[bool, ...]], threads: int) -> tuple[int, int]:
+    """The axis that blocks are ranges of, and their length; larger ones, as many for each, for threads.
+
+    None is longer than BLAS may add up, where that adds up ranges.
+    """
     wanted = max(1, (BLOCK_BYTES if threads == 1 else THREAD_BYTES) // itemsize)
     inner = 1
     for axis in range(len(shape) - 1, -1, -1):
         if inner * shape[axis] > wanted or axis == 0:
-            most = min(shape[axis], max(1, wanted // inner))
+            columns = any(gone[axis:] == (True, False) for gone in over)
+            most = min(shape[axis], max(1, wanted // inner), *([MOST] if columns else []))
             blocks = -(-shape[axis] // (most * threads)) * threads
             return axis, most if threads == 1 else -(-shape[axis] // blocks)
         inner *= shape[axis]

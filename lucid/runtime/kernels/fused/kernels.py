@@ -17,7 +17,7 @@ from . import grid as blocks
 from .grid import Grid, Total, alike
 from .program import Program
 
-THREAD_WORK = 1 << 20
+THREAD_WORK = 1 << 19
 """Element operations below which sharing the work costs more than it gives."""
 
 HERE_WORK = 1 << 22

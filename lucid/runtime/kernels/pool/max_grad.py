@@ -11,13 +11,13 @@ from ....graph.ops.pool import MAX_POOL_GATHER, MAX_POOL_GRAD, MAX_POOL_POSITION
 from ....graph.windows import Axis
 from ...planning.registry import kernel
 from ...program.emitter import Emitter
-from ..shared.cut import Block, deal, image_blocks, largest, pieces
+from ..shared.cut import Block, deal, even_pieces, image_blocks, largest
 from ..shared.loop import BlockLoop, channels_last, laid_out, recheck
 from ..shared.pooling import pooling_axes
 from ..shared.pooling_views import tap_parts
 from .max import BLOCK_BYTES
 from .max_grad_views import Spread, Winners, bind_grad, bind_index_taps, look_up, scatter
-from .max_runs import BLOCK_BYTES as LONG_BLOCK_BYTES
+from .max_runs import LEAST_BYTES, block_bytes
 
 TAPS = 40
 """Taps for each window, or room for it, from which on the windows' winners are looked up one by one."""
@@ -55,7 +55,8 @@ def max_pool_grad(k: Emitter) -> None:
         k.line(f"{k.use(scatter)}({dx}, {dy}, {index}, {winners})")
         return
     planes, step = (n, c) if last else (n * c, 1)
-    cut = pieces(planes, LONG_BLOCK_BYTES // (h * w * step * dx.dtype.itemsize))
+    plane = h * w * step * dx.dtype.itemsize
+    cut = even_pieces(planes, block_bytes() // plane, -(-LEAST_BYTES // plane), k.threads)
     loop = BlockLoop(k, deal([Block(a, b, 0, h, 0, step) for a, b in cut], k.threads))
     rows, cols = map(Spread, axes)
     size = (max(b - a for a, b in cut) * rows.pitch * cols.pitch * step,)

@@ -20,6 +20,7 @@ import numpy as np
 from ....graph.ir import Node
 from ....graph.ops.pool import MAX_POOL, MaxPoolAttrs
 from ....graph.types import TensorType
+from ...planning.machine import this_machine
 from ...planning.registry import kernel
 from ...planning.work import NOTHING, Work
 from ...program.emitter import Emitter, Operand
@@ -29,8 +30,10 @@ from ..shared.pooling import competing, lowest
 from .max import axes_of_node, begun, in_runs
 from .max_runs_views import MaxRuns, bind_max_calls
 
-BLOCK_BYTES = 1 << 21
-"""Input bytes of a block. Calls that take long let threads wait less for each other than they lose in the cache."""
+THREAD_BYTES = 1 << 21
+"""Input bytes of a block for threads: calls that take long let these wait less for each other than the cache gives."""
+LEAST_BYTES = 1 << 15
+"""Those of a block that is worth to be handed to another worker."""
 
 BINDING = 10
 """Calls that take as long as the rest of a run whose input is the caller's."""
@@ -42,8 +45,15 @@ def max_runs_of(node: Node[MaxPoolAttrs], x: TensorType) -> MaxRuns:
     return MaxRuns(*axes, n * c, 1) if node.outputs[0].order is None else MaxRuns(*axes, n, c)
 
 
-def _blocks(runs: MaxRuns, x: TensorType) -> list[Block]:
-    return runs.blocks(BLOCK_BYTES // x.dtype.itemsize)
+def block_bytes() -> int:
+    """Input bytes of a block."""
+    machine = this_machine()
+    return machine.l2 // 4 if machine.helpers else THREAD_BYTES
+
+
+def _blocks(runs: MaxRuns, x: TensorType, threads: int) -> list[Block]:
+    size = x.dtype.itemsize
+    return runs.blocks(block_bytes() // size, LEAST_BYTES // size, threads)
 
 
 def _work(node: Node[MaxPoolAttrs], inputs: tuple[TensorType, ...], threads: int) -> Work:
@@ -51,7 +61,7 @@ def _work(node: Node[MaxPoolAttrs], inputs: tuple[TensorType, ...], threads: int
     if 0 in (*x.concrete, *y.concrete):
         return NOTHING
     runs, index = max_runs_of(node, x), len(node.outputs) > 1
-    blocks, levels, lines = len(_blocks(runs, x)), len(runs.levels), runs.planes * runs.height
+    blocks, levels, lines = len(_blocks(runs, x, threads)), len(runs.levels), runs.planes * runs.height
     joined = in_runs(x, lines * runs.row * levels * (2.5 if index else 1))
     filled = begun(x, lines) + in_runs(x, lines * runs.row) if runs.padded else NOTHING
     outputs = math.prod(y.concrete)
@@ -69,7 +79,7 @@ def max_pool_runs(k: Emitter) -> None:
     x = laid_out(k, x, last, "packed")
     runs = max_runs_of(k.node, x.type)
     pad, least = competing(k.attrs, x.dtype), lowest(x.dtype)
-    loop = BlockLoop(k, deal(_blocks(runs, x.type), k.threads))
+    loop = BlockLoop(k, deal(_blocks(runs, x.type, k.threads), k.threads))
     room = tuple(_room(k, runs, mine, index, least) for mine in loop.work)
     (calls,) = loop.over(loop.bind("calls", bind_max_calls, runs, loop.blocks, x, y, index, room, least, pad), "calls")
     (call,) = loop.fresh("call")

@@ -13,7 +13,7 @@ import numpy as np
 from ....base.arrays import Array
 from ....graph.windows import Axis, real
 from ...program.views import as_view
-from ..shared.cut import Block, per_block, pieces
+from ..shared.cut import Block, even_pieces, per_block, pieces
 from ..shared.pooling_views import Call
 
 
@@ -58,11 +58,15 @@ class MaxRuns:
                 taps += more
         return found
 
-    def blocks(self, most: int) -> list[Block]:
-        """Planes, or rows of windows of a single one: so many that they see up to ``most`` numbers."""
-        many = most // (self.height * self.row)
-        if many:
-            return [Block(a, b, 0, self.rows.count, 0, self.step) for a, b in pieces(self.planes, many)]
+    def blocks(self, most: int, least: int, workers: int) -> list[Block]:
+        """Planes, or rows of windows of a single one: so many that they see up to ``most`` numbers.
+
+        There are as many for each worker, where they then see ``least`` numbers.
+        """
+        plane = self.height * self.row
+        if most >= plane:
+            cut = even_pieces(self.planes, most // plane, -(-least // plane), workers)
+            return [Block(a, b, 0, self.rows.count, 0, self.step) for a, b in cut]
         some = pieces(self.rows.count, most // (self.row * self.rows.stride))
         return [Block(p, p + 1, a, b, 0, self.step) for p in range(self.planes) for a, b in some]
 

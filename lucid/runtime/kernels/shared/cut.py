@@ -61,6 +61,13 @@ def evenly(total: int, count: int) -> list[tuple[int, int]]:
     return [(i * total // count, (i + 1) * total // count) for i in range(count)]
 
 
+def even_pieces(total: int, most: int, least: int, workers: int) -> list[tuple[int, int]]:
+    """The same in as many runs for each worker, unless they then have less than ``least`` things each."""
+    count = -(-total // max(1, most))
+    even = -(-count // workers) * workers
+    return evenly(total, even if even * least <= total else count)
+
+
 def bands(count: int, tile: int, first: int, last: int) -> Iterator[tuple[int, int, int]]:
     """Of tiles over ``count`` things those from ``first`` to ``last``, in runs, and how many things each of a run has.
 
