@@ -2,7 +2,7 @@
 
 from . import depthwise as depthwise
 from . import depthwise_rows as depthwise_rows
-from . import filtering as filtering
+from . import filtered as filtered
 from . import grad as grad
 from . import grad_depthwise as grad_depthwise
 from . import grad_weight as grad_weight

@@ -84,12 +84,12 @@ def _standing(conv: Conv) -> Conv:
     return replace(conv, rows=conv.cols, cols=rows) if lies else conv
 
 
-def _stand(k: Emitter) -> None:
-    """Let what lies as one row be seen as one column."""
+def stand(k: Emitter) -> None:
+    """Let images be seen with their axes exchanged: what lies as one row is one column. The weight stays as it is."""
 
     def seen(a: Operand) -> Operand:
         n, c, h, w = a.shape
-        order, contiguous = a.type.order, a.contiguous
+        order, contiguous = a.type.order, a.contiguous and 1 in (h, w)
         return k.view(a, f"{a}.transpose(0, 1, 3, 2)", (n, c, w, h), order=order, contiguous=contiguous, label="column")
 
     x, w, *rest = k.ins
@@ -164,7 +164,7 @@ def im2col(k: Emitter) -> None:
     types = tuple(x.type for x in k.ins)
     layer = _layer(k.node, types)
     if layer.conv.rows.size != types[0].concrete[2]:
-        _stand(k)
+        stand(k)
     emit(k, layer)
 
 

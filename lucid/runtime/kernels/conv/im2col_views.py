@@ -102,14 +102,22 @@ def _windows(
             as_view(matrix.T, *shape[5:], *shape[:5]).transpose(*range(3, 8), 0, 1, 2),
             matrix,
         )
-    run = h.kernel * conv.group_in
+    return *whole_runs(image, as_view(matrix, shape), strides), matrix
+
+
+def whole_runs(image: Array, held: Array, strides: Sequence[int]) -> tuple[Array, Array]:
+    """The windows of an image, which lie in it with these strides, and where they are held, row by row of a window.
+
+    Its last axes are the columns and channels of a window's row. NumPy starts a loop for every run of numbers that it
+    copies: a short row as one element takes half the time.
+    """
+    shape, run = held.shape, held.shape[-2] * held.shape[-1]
     size = run * image.itemsize
-    if not 0 < size <= SHORT_ROW or strides[-2:] != (conv.group_in * image.itemsize, image.itemsize):
-        return strided(image, shape, strides), as_view(matrix, shape), matrix
-    # NumPy starts a loop for every run of numbers that it copies: a row as one element takes half the time
+    if not 0 < size <= SHORT_ROW or tuple(strides[-2:]) != (shape[-1] * image.itemsize, image.itemsize):
+        return strided(image, shape, strides), held
     rows_seen = strided(image, (*shape[:-2], run), (*strides[:-2], image.itemsize))
-    rows_held = as_view(matrix, (*shape[:-2], run))
-    return rows_seen.view(f"V{size}")[..., 0], rows_held.view(f"V{size}")[..., 0], matrix
+    rows_held = as_view(held, (*shape[:-2], run))
+    return rows_seen.view(f"V{size}")[..., 0], rows_held.view(f"V{size}")[..., 0]
 
 
 # ---------------------------------------------------------------- products

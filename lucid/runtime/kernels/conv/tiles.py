@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ...program.emitter import Operand
 from ..shared.cut import Block, pieces
 from ..shared.loop import BlockLoop, Bound
+from ..shared.panels import unpacked
 from .tiles_views import Tiles, Transform, bind_transforms
 
 CANDIDATES = (7, 14, 28, 56, 112, 196, 392)
@@ -31,14 +32,14 @@ def transform(
     loop: BlockLoop[Block], t: Tiles, x: Operand, memory: Sequence[Sequence[Operand]], matrix: str, source: str
 ) -> Bound:
     """Let the loop transform the tiles of each block of ``x``; ``source`` is the part that a block reads."""
-    bound = loop.bind("transform", bind_transforms, t, loop.blocks, memory, x.shape[2:])
+    bound = loop.bind("transform", bind_transforms, t, loop.blocks, memory, x.shape[2:], unpacked(x.dtype))
     v, (edge,) = loop.parts(bound, Transform), loop.fresh("edge")
     loop.line(
         f"for {edge} in {v.edges}:\n    {edge}.fill(0)",
         f"{v.inside}[...] = {source}",
         f"np.matmul({matrix}, {v.rows}, out={v.by_rows})",
         f"{v.tiles}[...] = {v.seen}",
-        f"np.matmul({matrix}, {v.lines}, out={v.by_both})",
+        f"np.matmul({matrix}, {v.lines}, out={v.by_lines})",
     )
     return bound
 

@@ -11,6 +11,7 @@ from ....base.arrays import Array
 from ....graph.windows import Real, real
 from ...program.views import as_view
 from ..shared.cut import Block, Deal, per_block
+from ..shared.panels_views import in_ranges
 
 
 class Tiles(NamedTuple):
@@ -69,7 +70,10 @@ Memory: TypeAlias = "tuple[Array, Array, Array]"
 
 
 class Transform(NamedTuple):
-    """What the transform of one block reads and writes, step by step; the names are those of the loop's variables."""
+    """What the transform of one block reads and writes, step by step; the names are those of the loop's variables.
+
+    ``by_both`` is what comes of it, as a whole.
+    """
 
     edges: Sequence[Array]
     inside: Array
@@ -78,6 +82,7 @@ class Transform(NamedTuple):
     seen: Array
     tiles: Array
     lines: Array
+    by_lines: Array
     by_both: Array
 
 
@@ -101,13 +106,13 @@ def bind_tile_sources(t: Tiles, work: Deal[Block], x: Array) -> list[list[Array]
 
 
 def bind_transforms(
-    t: Tiles, work: Deal[Block], memory: Sequence[Memory], size: tuple[int, int]
+    t: Tiles, work: Deal[Block], memory: Sequence[Memory], size: tuple[int, int], unpacked: int
 ) -> list[list[Transform]]:
-    """The views of every block of every worker; ``size`` is that of an image."""
-    return per_block(lambda s, own: _transform(t, s, own, size), work, memory)
+    """The views of every block of every worker; ``size`` is that of an image, ``unpacked`` as for :func:`in_ranges`."""
+    return per_block(lambda s, own: _transform(t, s, own, size, unpacked), work, memory)
 
 
-def _transform(t: Tiles, s: Block, memory: Memory, size: tuple[int, int]) -> Transform:
+def _transform(t: Tiles, s: Block, memory: Memory, size: tuple[int, int], unpacked: int) -> Transform:
     slab, ping, pong = memory
     images, down = s.n1 - s.n0, s.r1 - s.r0
     n, pixels, c, count = t.products, t.pixels, t.channels, s.image_rows * t.right
@@ -123,7 +128,8 @@ def _transform(t: Tiles, s: Block, memory: Memory, size: tuple[int, int]) -> Tra
     e0, e1, e2, item = by_rows.strides
     seen = as_strided(by_rows, (n, pixels, images, down, t.right, c), (e2, c * item, e0, e1, step * c * item, item))
     tiles = as_view(pong[: n * pixels * count * c], n, pixels, images, down, t.right, c)
+    by_both = as_view(ping[: n * n * count * c], n, n, count * c)
     return Transform(
-        [edge for edge in edges if edge.size], middle[:, :, real_cols.places], rows, by_rows, seen, tiles,
-        as_view(tiles, n, pixels, count * c), as_view(ping[: n * n * count * c], n, n, count * c),
+        [edge for edge in edges if edge.size], middle[:, :, real_cols.places], *in_ranges(n, rows, by_rows, unpacked),
+        seen, tiles, *in_ranges(n, as_view(tiles, n, pixels, count * c), by_both, unpacked), by_both,
     )  # fmt: skip

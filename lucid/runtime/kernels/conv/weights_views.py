@@ -59,3 +59,17 @@ def transform_weights(both: Array, w: Array, out: Array, worker: int, workers: i
     for panel, run in _parts((panels, channels), (1, step), worker, workers):
         part = np.ascontiguousarray(taps[panel, :, run], both.dtype)
         np.matmul(both, part.reshape(both.shape[1], -1), out=as_view(out[:, panel, run], count, -1))
+
+
+def filter_weights(along: Array, w: Array, out: Array, worker: int, workers: int) -> None:
+    """The transform along the rows of the kernel, which are cut in parts of as many taps as its matrix has columns."""
+    count, panels, depth, width = out.shape
+    channels, rows, cols = w.shape[1:]
+    parts = depth // (cols * channels)
+    taps = np.zeros((parts, along.shape[1], cols, channels, width), along.dtype)
+    for (panel,) in _parts((panels,), (1,), worker, workers):
+        source = w[panel.start * width : panel.stop * width].transpose(2, 3, 1, 0)
+        as_view(taps, -1, *taps.shape[2:])[:rows] = source
+        lines = as_view(taps, parts, along.shape[1], -1)
+        target = as_view(out[:, panel.start], count, parts, -1)
+        np.matmul(along, lines, out=target.transpose(1, 0, 2), casting="same_kind")

@@ -31,7 +31,7 @@ from ...program.emitter import Emitter, Operand
 from ..shared.cut import Block, deal
 from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop, recheck
-from ..shared.panels import Blocking, blocking, multiply_lines, product_of
+from ..shared.panels import Blocking, blocking, multiply_lines, product_of, unpacked
 from .filtering import ALONG_BOTH, Filter, transforms
 from .finish_views import bind_biases
 from .numbers import attrs_of, pool_axes
@@ -132,9 +132,8 @@ def emit(k: Emitter, m: int, cut: WinogradCut) -> None:
     transformed = transform(
         loop, t.inputs, x, memory, before, loop.each("source", bind_tile_sources, t.inputs, loop.blocks, x)
     )
-    v = loop.parts(
-        loop.bind("views", bind_tiles, t, loop.blocks, memory, transformed, packed, cut.product.rows), TileViews
-    )
+    bound = t, loop.blocks, memory, transformed, packed, cut.product.rows, unpacked(x.dtype)
+    v = loop.parts(loop.bind("views", bind_tiles, *bound), TileViews)
     results = loop.bind("results", bind_destinations, t, loop.blocks, memory, y, residual)
     r = loop.parts(results, Destinations)
     target, value, added = loop.fresh("target", "value", "added")

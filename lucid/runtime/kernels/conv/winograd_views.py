@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import as_strided
 from ....base.arrays import Array
 from ...program.views import as_view
 from ..shared.cut import Block, Deal, Steps, bands, per_block
-from ..shared.panels_views import small_products
+from ..shared.panels_views import in_ranges, small_products
 from .filtering import Filter
 from .tiles_views import Memory, Tiles, Transform
 
@@ -96,17 +96,21 @@ class TileViews(NamedTuple):
 
 
 def bind_tiles(
-    t: Winograd, work: Deal[Block], memory: Sequence[Memory], transformed: Deal[Transform], packed: Array, rows: int
-) -> list[list[TileViews]]:
-    """The views of every block of every worker; ``rows`` are those of a block of products."""
+    t: Winograd, work: Deal[Block], memory: Sequence[Memory], transformed: Deal[Transform], packed: Array, rows: int,
+    unpacked: int,
+) -> list[list[TileViews]]:  # fmt: skip
+    """The views of every block of every worker; ``rows`` are those of a block of products.
+
+    ``unpacked`` as for :func:`in_ranges`.
+    """
     return [
-        [_bind_block(t, s, own, one.by_both, packed, rows) for s, one in zip(mine, made, strict=True)]
+        [_bind_block(t, s, own, one.by_both, packed, rows, unpacked) for s, one in zip(mine, made, strict=True)]
         for mine, own, made in zip(work, memory, transformed, strict=True)
     ]
 
 
 def _bind_block(
-    t: Winograd, s: Block, memory: Memory, by_both: Array, packed: Array, block_rows: int
+    t: Winograd, s: Block, memory: Memory, by_both: Array, packed: Array, block_rows: int, unpacked: int
 ) -> TileViews:  # fmt: skip
     _, ping, pong = memory
     n, m, outputs, count = t.n, t.m, s.c1 - s.c0, s.image_rows * t.right
@@ -114,11 +118,11 @@ def _bind_block(
     panels = packed[:, s.c0 // packed.shape[3] : s.c1 // packed.shape[3]]
     lines = as_view(ping[: m * t.lines * count * outputs], m, t.lines * count * outputs)
     by_lines, biases = lines[:, : n * count * outputs], lines[:, n * count * outputs :]
+    made = as_view(pong[: m * m * count * outputs], m, m, count * outputs)
     return TileViews(
         list(small_products(as_view(by_both, n * n, count, t.channels), panels, product, block_rows)),
-        as_view(product, n, n * count * outputs), by_lines, as_view(biases, m, -1, outputs),
-        as_view(lines, m, t.lines, count * outputs),
-        as_view(pong[: m * m * count * outputs], m, m, count * outputs),
+        *in_ranges(m, as_view(product, n, n * count * outputs), by_lines, unpacked), as_view(biases, m, -1, outputs),
+        *in_ranges(m, as_view(lines, m, t.lines, count * outputs), made, unpacked),
     )  # fmt: skip
 
 

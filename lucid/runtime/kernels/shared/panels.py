@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ....graph.types import DType
 from ...planning.machine import Machine, this_machine
 from ...planning.work import Product
 from ...program.emitter import Emitter
@@ -94,6 +95,11 @@ def cut_for(k: Emitter, rows: int, depth: int, columns: int) -> Blocking:
     if k.exact:
         return Blocking(max(1, rows), max(1, columns))
     return blocking(this_machine(), rows, depth, columns, k.ins[0].dtype.itemsize)
+
+
+def unpacked(dtype: DType) -> int:
+    """Multiply-adds up to which BLAS reads both matrices of numbers of this type where they lie."""
+    return this_machine().unpacked if dtype.itemsize == 4 else 0
 
 
 def multiply_lines(k: Emitter, products: object, *, whole: bool = False) -> str:

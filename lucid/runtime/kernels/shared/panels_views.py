@@ -57,6 +57,29 @@ def small_products(a: Array, panels: Array, out: Array, rows: int) -> Iterator[t
             yield left, weights, made.transpose(*axes, *(len(axes) + i for i in (2, 0, 1, 3)))
 
 
+def in_ranges(rows: int, a: Array, out: Array, unpacked: int) -> tuple[Array, Array]:
+    """What a small matrix of so many rows is multiplied by, and the results, by ranges of equally many columns.
+
+    Parameters
+    ----------
+    rows
+        Of the matrix, whose depth is that of ``a``.
+    a, out
+        (..., depth, columns) and (..., rows, columns).
+    unpacked
+        Multiply-adds up to which BLAS does not copy ``a``, which takes longer than the product; 0 where it always does.
+    """
+    depth, columns = a.shape[-2:]
+    least = -(-rows * depth * columns // unpacked) if unpacked else 1
+    count = next((n for n in range(least, 4 * least) if columns % n == 0), 1)
+
+    def parted(matrix: Array) -> Array:
+        parts = as_view(matrix, *matrix.shape[:-1], count, columns // count)
+        return parts.swapaxes(-3, -2)
+
+    return parted(a), parted(out)
+
+
 def bind_products(matrices: Deal[Array], weights: Deal[Array], outputs: Deal[Array], rows: int) -> list[list[Steps]]:
     """For each worker and each of its parts the batches of :func:`small_products`."""
     return [
