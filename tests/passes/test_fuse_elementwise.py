@@ -130,7 +130,7 @@ UNARY: dict[str, Callable[[Any], Any]] = {
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grid, "BLOCK_BYTES", 64)
-    monkeypatch.setattr(kernels, "THREAD_WORK", 500)
+    monkeypatch.setattr(kernels, "FORKS", 0)
 
 
 def run(graph: Graph, threads: int = 1) -> list[Any]:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 from ....graph.ops.fused import FUSED_ELEMENTWISE, FUSED_LOOP, FusedAttrs, LoopAttrs, loop_type
+from ...planning.machine import this_machine
 from ...planning.phase import Phase
 from ...planning.registry import kernel
 from ...program.emitter import Emitter, Operand
@@ -17,11 +18,11 @@ from . import grid as blocks
 from .grid import Grid, Total, alike
 from .program import Program
 
-THREAD_WORK = 1 << 19
-"""Element operations below which sharing the work costs more than it gives."""
+FORKS = 8
+"""Work is shared that takes as long as so many forks."""
 
 HERE_WORK = 1 << 22
-"""The same where threads alone may share it: to wake one, and to meet at the interpreter's lock, takes long."""
+"""Element operations that threads alone share: to wake one, and to meet at the interpreter's lock, takes long."""
 
 
 @kernel(FUSED_ELEMENTWISE)
@@ -72,7 +73,9 @@ def _whole(k: Emitter, made: dict[int, Operand], like: Operand, totals: Sequence
 
 def _threads(k: Emitter, like: Operand, steps: int) -> int:
     """How many share so many steps over what lies like this operand."""
-    return k.threads if steps * math.prod(like.shape) >= (HERE_WORK if k.here else THREAD_WORK) else 1
+    machine = this_machine()
+    least = HERE_WORK if k.here else FORKS * machine.fork / machine.number
+    return k.threads if steps * math.prod(like.shape) >= least else 1
 
 
 def _run(k: Emitter, grid: Grid, like: Operand, threads: int) -> None:
