@@ -1,10 +1,13 @@
-"""Holding off Python's cyclic garbage collector while a great many objects are made."""
+"""What is not needed: the collector while a great many objects are made, and memory that was freed."""
 
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from .lazy import ctypes
 
 
 @contextmanager
@@ -22,3 +25,11 @@ def collection_paused() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+def give_back_freed() -> None:
+    """Let the system have what was freed and the C library keeps, as glibc does: it takes a few milliseconds."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

@@ -34,6 +34,7 @@ def from_home(package: str, homes: Mapping[str, str], name: str) -> Any:
 
 if TYPE_CHECKING:
     import base64 as base64
+    import ctypes as ctypes
     import difflib as difflib
     import hashlib as hashlib
     import pathlib as pathlib
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     import threadpoolctl as threadpoolctl
 else:
     base64 = LazyModule("base64")
+    ctypes = LazyModule("ctypes")
     difflib = LazyModule("difflib")
     hashlib = LazyModule("hashlib")
     futures = LazyModule("concurrent.futures")

@@ -6,8 +6,10 @@ import functools
 import gc
 import itertools
 import math
+import platform
 import random
 import tracemalloc
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 
 import lucid
 from lucid import nn
+from lucid.base.garbage import give_back_freed
 from lucid.graph.builder import Builder
 from lucid.graph.ir import Graph
 from lucid.graph.opdef import TypeAttrs, apply, apply_all
@@ -34,6 +37,7 @@ from lucid.runtime.program.liveness import Interval, in_arena, passing
 from lucid.runtime.program.marks import Marks
 from lucid.runtime.program.memory import _by_size, _by_time, aligned, assign_offsets, largest_live_set
 from lucid.runtime.program.plan import Plan, make_plan
+from lucid.runtime.program.printer import Source
 from lucid.runtime.program.statement import Code, Statement, marked
 from lucid.runtime.program.step import Step
 from lucid.runtime.workers import settings
@@ -393,3 +397,21 @@ def test_what_only_packing_reads_shares_memory() -> None:
                 module.running_var.copy_(np.linspace(0.5, 2.0, 16, dtype=np.float32))
         # of values up to 0.2; up to 6e-8 was seen
         np.testing.assert_allclose(net(x).numpy(), model(x).numpy(), rtol=0, atol=1e-6)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="who else keeps what is freed, and how, is not known")
+def test_what_compiling_a_long_program_takes_goes_back_to_the_system() -> None:
+    def resident() -> int:
+        return next(
+            int(line.split()[1])
+            for line in Path("/proc/self/status").read_text().splitlines()
+            if line.startswith("RssAnon:")
+        )
+
+    lines = [f"    x.take(x[{i % 7}], out=x, axis={i % 3})" for i in range(5000)]
+    give_back_freed()
+    before = resident()
+    source = Source("\n".join(["def program(x):", *lines, ""]), {}, {}, "<a long program>")
+    program = source.load("program")
+    assert resident() - before < 10_000, "25 MB were seen, in kB, where nothing is given back"
+    assert callable(program)

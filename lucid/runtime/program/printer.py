@@ -30,7 +30,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ...base.checks import shown
-from ...base.garbage import collection_paused
+from ...base.garbage import collection_paused, give_back_freed
 from ...errors import GraphError
 from ...graph.region import spelled
 from ..planning.phase import Phase
@@ -48,6 +48,9 @@ from .views import apart, place
 Values: TypeAlias = "dict[str, tuple[Any, ...]]"
 
 _numbers = count(1)
+
+LONG_TEXT = 1 << 15
+"""Characters of a program for which Python takes some ten megabytes, for a moment."""
 
 CLOSURE_LIMIT = 1000
 """Steps above which a program binds globals: Python compiles a function in time quadratic in its closure's size."""
@@ -103,6 +106,8 @@ class Source:
             line = shown((error.text or "").strip())
             raise GraphError(f"the kernel of node {node!r} wrote what is no Python, {error.msg}: {line}") from error
         exec(code, scope)  # our own text, made by Printer from a verified graph
+        if len(self.text) >= LONG_TEXT:
+            give_back_freed()
         function: Callable[..., Any] = scope.pop(name)  # a function among its own globals would be a cycle
         self.show()
         # no code of ours runs as it goes: it may go in the midst of anything, where an interrupt would be lost
