@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import warnings
-
 import numpy as np
 import pytest
 import torch
@@ -12,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import lucid
+
+from .exporting import exported
 
 Inputs = tuple[Tensor, ...]
 
@@ -165,15 +164,7 @@ CASES: dict[str, tuple[nn.Module, list[Inputs], list[dict[int, str]]]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_an_exported_model_is_traced_once(name: str, opset: int) -> None:
     model, given, axes = CASES[name]
-    names = [f"in.{number}" for number in range(len(axes))]
-    file = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter: what it thinks of its own age, and of arithmetic on sizes
-        torch.onnx.export(
-            model.eval(), given[0], file, opset_version=opset, input_names=names, dynamo=False,
-            dynamic_axes=dict(zip(names, axes, strict=True)),
-        )  # fmt: skip
-    net = lucid.onnx.load(file.getvalue())
+    net = lucid.onnx.load(exported(model, given[0], axes, opset))
     compiled = lucid.compile(net, *net.specs)
     for inputs in given:
         with lucid.no_grad(), torch.no_grad():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,8 @@ from torch.nn import functional as tf
 
 import lucid
 from lucid.nn import functional as F
+
+from .exporting import exported
 
 Array = np.ndarray[Any, Any]
 STEPS, CLASSES = 10, 4
@@ -99,14 +99,9 @@ def pair(kind: type[nn.Module]) -> tuple[Any, Any]:
     for tensor in (*theirs.parameters(), *theirs.buffers()):
         if tensor.is_floating_point():
             tensor.data += 0.05 * torch.rand_like(tensor)
-    file = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter's age
-        torch.onnx.export(
-            theirs.eval(), torch.from_numpy(batches(kind)[0][0]), file, dynamo=False, input_names=["x"],
-            training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False, dynamic_axes={"x": {0: "batch"}},
-        )  # fmt: skip
-    return theirs, lucid.onnx.load(file.getvalue())
+    given, mode = torch.from_numpy(batches(kind)[0][0]), torch.onnx.TrainingMode.PRESERVE
+    file = exported(theirs, (given,), [{0: "batch"}], training=mode, do_constant_folding=False)
+    return theirs, lucid.onnx.load(file)
 
 
 @pytest.mark.parametrize("kind", [Cnn, Transformer, Quantised])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,8 @@ import torch
 from torch import nn
 
 import lucid
+
+from .exporting import exported
 
 SCALES, ZEROS = torch.tensor([0.01, 0.02, 0.05]), torch.tensor([0, 5, -9], dtype=torch.int32)
 PAIRS: dict[str, Any] = {
@@ -35,15 +35,11 @@ class Of(nn.Module):
 def test_values_and_gradients_are_those_of_fake_quantize(name: str) -> None:
     torch.manual_seed(0)
     x, weight = torch.randn(4, 3, 5) * 4, torch.randn(4, 3, 5)
-    file = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter's age
-        torch.onnx.export(Of(name).eval(), (x,), file, dynamo=False, input_names=["x"], dynamic_axes={"x": {0: "n"}})
     theirs = x.clone().requires_grad_()
     wanted = Of(name)(theirs)
     wanted.backward(weight)
     assert theirs.grad is not None
-    model = lucid.onnx.load(file.getvalue())
+    model = lucid.onnx.load(exported(Of(name), (x,), [{0: "n"}]))
     for net in (model, lucid.compile(model, *model.specs)):
         ours = lucid.tensor(x.numpy(), requires_grad=True)
         y = net(ours)
