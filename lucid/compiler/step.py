@@ -39,6 +39,9 @@ from .step_form import Form, Look, Members
 from .step_graph import NOT_FINITE, Holders, step_graph
 from .step_ranks import Ranks, Talk
 
+GRAPHS = 3
+"""How many graphs add up gradients at most: of the first call, of those between, and of the last, which updates."""
+
 
 class CompiledStep(CompiledModel):
     """A training step that runs as one program; what :func:`lucid.compile_step` returns.
@@ -88,6 +91,7 @@ class CompiledStep(CompiledModel):
             for group in self.optimizer.param_groups:
                 self.optimizer.check(group)
             self._form = self._present_form()
+            self._store.turns = min(self.accumulate, GRAPHS)
             drawn = rng.current_keys().state
             try:
                 result = self._run(args, kwargs)[0]

@@ -378,3 +378,19 @@ def test_the_system_has_large_memory_back_at_once() -> None:
     assert not mapped(address)
     with pytest.raises(MemoryError):
         private_bytes(1 << 60)
+
+
+def test_graphs_that_add_up_gradients_by_turns_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Linear(4, 3)
+    step = lucid.compile_step(model, nn.CrossEntropyLoss(), lucid.optim.SGD(model.parameters(), lr=0.1), accumulate=3)
+    x, target = np.ones((2, 4), np.float32), np.array([0, 1])
+
+    def plans() -> list[int]:
+        for _ in range(3):
+            step(x, target)
+        return sorted(id(program()._plan) for program in step._store._programs.values())  # type: ignore[union-attr, attr-defined]
+
+    before = plans()
+    lucid.set_cache_limit(None)
+    monkeypatch.setattr(store, "BESIDES", step._store.nbytes // 2)
+    assert len(before) == 3 and plans() == before

@@ -35,8 +35,8 @@ def set_cache_limit(nbytes: int | None) -> None:
     Parameters
     ----------
     nbytes
-        Bytes for each model. None, to begin with, is four times the bytes of its parameters and 64 MB. The program
-        that is called stays in any case.
+        Bytes for each model. None, to begin with, is four times the bytes of its parameters and 64 MB; where a step
+        adds up gradients, that for each of the graphs it calls in turn. The program that is called stays in any case.
     """
     if nbytes is not None and (isinstance(nbytes, bool) or not isinstance(nbytes, int) or nbytes < 0):
         raise OptionError(f"set_cache_limit: expected a number of bytes or None, got {shown(nbytes)}")
@@ -102,9 +102,15 @@ class Store:
 
     Memory goes with the last program that reads it. Whoever packs holds the lock: nobody packs what is packed already,
     while others run on it.
+
+    Attributes
+    ----------
+    turns
+        How many programs are called in turn, again and again, so that each would be missed.
     """
 
     def __init__(self) -> None:
+        self.turns = 1
         self.forget()
         self._programs: dict[int, weakref.ref[Program]] = {}
         self._others: dict[int, weakref.ref[Holder]] = {}
@@ -163,7 +169,7 @@ class Store:
     def limit(self) -> int:
         """Bytes that may be kept."""
         limit = _limit[0]
-        return TIMES * self._weights + BESIDES if limit is None else limit
+        return self.turns * (TIMES * self._weights + BESIDES) if limit is None else limit
 
     @property
     def nbytes(self) -> int:
