@@ -51,7 +51,6 @@ TOP: Final[Mapping[str, str]] = {
     "utils": f"lucid.nn.utils, lucid.data; for checkpoint, {_CHECKPOINT}",
     "seed": "lucid.manual_seed(n)",
     "random": "lucid.rand, lucid.randn, lucid.randint; lucid.manual_seed(n)",
-    "linalg": "lucid.norm, lucid.matmul; outside a model np.linalg of t.numpy()",
     "special": "lucid.erf, lucid.logsumexp; outside a model scipy.special of t.numpy()",
     "Size": "a shape is a tuple",
     "autocast": "float32 and float64 are the floating-point types",
@@ -85,10 +84,8 @@ TOP: Final[Mapping[str, str]] = {
     "set_float32_matmul_precision": "products are in the element type of their operands",
     "set_num_interop_threads": "lucid.set_num_threads(n)",
     "normal": "mean + std * lucid.randn(size)",
-    "multinomial": "outside a model np.random.default_rng().choice(len(p), n, p=p.numpy())",
     "scalar_tensor": "lucid.tensor(value)",
     "logspace": "10 ** lucid.linspace(start, end, steps)",
-    "inverse": "outside a model np.linalg.inv(t.numpy())",
     "histc": "outside a model np.histogram(t.numpy(), bins)",
     "complex": "there are no complex numbers",
     "polar": "there are no complex numbers",
@@ -160,7 +157,6 @@ NN: Final[Mapping[str, str]] = {
     "upsample": "nn.functional.interpolate",
     "multi_head_attention_forward": "nn.MultiheadAttention, or nn.functional.scaled_dot_product_attention",
     "SyncBatchNorm": "nn.BatchNorm2d, whose statistics are of the batch of each process",
-    "gumbel_softmax": "(x - (-lucid.rand_like(x).log()).log()).softmax(-1)",
     "Buffer": "module.register_buffer(name, tensor)",
 }
 """Names of ``lucid.nn`` and ``lucid.nn.functional``."""
@@ -193,6 +189,21 @@ MODULE: Final[Mapping[str, str]] = {
 }
 """Names of modules (``module.name``)."""
 
+
+LINALG: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        ("svd", "svdvals", "eig", "eigh", "eigvals", "eigvalsh", "qr", "pinv", "lstsq", "cond", "matrix_rank"),
+        "there is no such op; outside a model np.linalg.{0} takes t.numpy()",
+    ),
+    **dict.fromkeys(("lu", "lu_factor", "lu_solve"), "lucid.linalg.solve(a, b)"),
+    "solve_triangular": "lucid.linalg.solve(a, b)",
+    "tensorsolve": "lucid.linalg.solve of reshaped tensors",
+    "tensorinv": "lucid.linalg.inv of a reshaped tensor",
+    **dict.fromkeys(("inv_ex", "solve_ex", "cholesky_ex"), "without _ex it is there, with an error of the run"),
+    "matrix_exp": "there is no such op",
+    "vander": "x.unsqueeze(-1) ** lucid.arange(n)",
+}
+"""Names of ``lucid.linalg``."""
 
 AUTOGRAD: Final[Mapping[str, str]] = {
     "backward": "t.backward(gradient), or (a + b).backward() for several scalars",

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Generic, TypeAlias, TypeVar
 
 from .opdef import AbstractTensor
-from .ops import algebra, cumulative, diagonals, products, sorting, special, statistics
+from .ops import algebra, cumulative, determinant, diagonals, products, solving, sorting, special, statistics
 from .ops import trigonometry as tr
-from .public import index, number, operand, public, scalar, string, tensor, whole
+from .public import flag, index, number, operand, public, scalar, string, tensor, whole
 
 R = TypeVar("R", bound=AbstractTensor)
 G = TypeVar("G")
@@ -74,6 +74,12 @@ class Mathematics(AbstractTensor, Generic[R]):
     diagonal: Method[R] = public(diagonals.diagonal, offset=whole, dim2=None)
     diag_embed: Method[R] = public(diagonals.diag_embed, offset=whole, dim2=None)
     trace: Method[R] = public(diagonals.trace)
+    det: Method[R] = public(determinant.det)
+    logdet: Method[R] = public(solving.logdet)
+    slogdet: Method[solving.SignAndLog] = public(solving.slogdet)
+    inverse: Method[R] = public(solving.inv, "inverse")
+    cholesky: Method[R] = public(solving.cholesky, upper=flag)
+    matrix_power: Method[R] = public(solving.matrix_power, n=whole)
 
 
 var_mean: Method[tuple[AbstractTensor, AbstractTensor]] = public(statistics.var_mean)
@@ -81,7 +87,5 @@ std_mean: Method[tuple[AbstractTensor, AbstractTensor]] = public(statistics.std_
 meshgrid: Method[tuple[AbstractTensor, ...]] = public(algebra.meshgrid, indexing=string)
 block_diag: Method[AbstractTensor] = public(diagonals.block_diag)
 tensordot: Method[AbstractTensor] = public(products.tensordot, a=tensor, b=tensor)
-multi_dot: Method[AbstractTensor] = public(products.multi_dot)
 chain_matmul: Method[AbstractTensor] = public(products.chain_matmul)
-vecdot: Method[AbstractTensor] = public(products.vecdot)
 trapezoid: Method[AbstractTensor] = public(products.trapezoid, y=tensor, dx=number)

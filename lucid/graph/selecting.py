@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Generic, TypeAlias, TypeVar
 
 from .opdef import AbstractTensor
-from .ops import distance, parts, searching, selection, sorting
+from .ops import distance, parts, sampling, searching, selection, sorting
 from .ops import scatter as places
 from .public import flag, index, operand, public, size, string, tensor, whole
 
@@ -28,6 +28,8 @@ class Selecting(AbstractTensor, Generic[R]):
     masked_select: Method[R] = public(selection.masked_select)
     unique: Method[R | tuple[R, ...]] = public(selection.unique, sorted=flag, return_inverse=flag, return_counts=flag)
     bincount: Method[R] = public(selection.bincount, x=index, weights=tensor, minlength=None)
+
+    multinomial: Method[R] = public(sampling.multinomial, num_samples=whole, replacement=flag)
 
     scatter: Method[R] = public(places.scatter, src=operand, reduce=None)
     scatter_add: Method[R] = public(places.scatter_add, src=tensor)

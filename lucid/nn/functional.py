@@ -32,13 +32,14 @@ from ..graph.ops import (
     pool_axes,
     power_pool,
     random,
+    sampling,
     sizing,
     unpool,
 )  # fmt: skip
 from ..graph.ops import elementwise as ew
 from ..graph.ops import embedding_bag as bags
 from ..graph.ops import fold as columns
-from ..graph.ops import grid_sample as sampling
+from ..graph.ops import grid_sample as grid_samples
 from ..graph.ops import norm as normal
 from ..graph.ops import pad as padding
 from ..graph.ops import resize as resizing
@@ -145,7 +146,7 @@ pad = _face(padding.pad)
 fold = _face(columns.fold)
 unfold = _face(columns.unfold)
 affine_grid: Callable[..., Tensor] = public(grids.affine_grid, theta=tensor_of, size=None, align_corners=is_flag)
-grid_sample: Callable[..., Tensor] = public(sampling.grid_sample, grid=tensor_of, align_corners=is_flag)
+grid_sample: Callable[..., Tensor] = public(grid_samples.grid_sample, grid=tensor_of, align_corners=is_flag)
 interpolate: Callable[..., Tensor] = public(
     resizing.interpolate, size=None, scale_factor=None, align_corners=is_flag, recompute_scale_factor=is_flag,
     antialias=is_flag,
@@ -191,6 +192,7 @@ dropout = _overwriting(random.dropout)
 dropout1d = _overwriting(random.dropout1d)
 dropout2d = _overwriting(random.dropout2d)
 dropout3d = _overwriting(random.dropout3d)
+gumbel_softmax: Callable[..., Tensor] = public(sampling.gumbel_softmax, tau=number, hard=is_flag)
 alpha_dropout = _overwriting(random.alpha_dropout)
 feature_alpha_dropout = _overwriting(random.feature_alpha_dropout)
 

@@ -21,6 +21,7 @@ from . import reduce as reduce
 from . import resize as resize
 from . import rounding as rounding
 from . import shape as shape
+from . import solving as solving
 from . import trees as trees
 from .evaluator import evaluate_reference as evaluate_reference
 from .evaluator import reference_of as reference_of

@@ -163,7 +163,7 @@ topk, sort, argsort, median = map(_methods, ("topk", "sort", "argsort", "median"
 nonzero, masked_select, unique, bincount = map(_methods, ("nonzero", "masked_select", "unique", "bincount"))
 scatter, scatter_add, scatter_reduce = map(_methods, ("scatter", "scatter_add", "scatter_reduce"))
 index_add, index_copy, index_fill = map(_methods, ("index_add", "index_copy", "index_fill"))
-take, select, diff, rot90 = map(_methods, ("take", "select", "diff", "rot90"))
+take, select, diff, rot90, multinomial = map(_methods, ("take", "select", "diff", "rot90", "multinomial"))
 tensor_split, hsplit, vsplit, dsplit = map(_methods, ("tensor_split", "hsplit", "vsplit", "dsplit"))
 cdist, broadcast_tensors, cartesian_prod = selecting.cdist, selecting.broadcast_tensors, selecting.cartesian_prod
 searchsorted, bucketize, isin = selecting.searchsorted, selecting.bucketize, selecting.isin
@@ -184,6 +184,8 @@ quantile, nanquantile, lerp = map(_methods, ("quantile", "nanquantile", "lerp"))
 addmm, baddbmm, addcmul, addcdiv = map(_methods, ("addmm", "baddbmm", "addcmul", "addcdiv"))
 inner, vdot, kron, dist, cross = map(_methods, ("inner", "vdot", "kron", "dist", "cross"))
 diag, diagonal, diag_embed, trace = map(_methods, ("diag", "diagonal", "diag_embed", "trace"))
+det, logdet, slogdet, inverse = map(_methods, ("det", "logdet", "slogdet", "inverse"))
+cholesky, matrix_power = map(_methods, ("cholesky", "matrix_power"))
 var_mean, std_mean, meshgrid = mathematics.var_mean, mathematics.std_mean, mathematics.meshgrid
 block_diag, tensordot, chain_matmul = mathematics.block_diag, mathematics.tensordot, mathematics.chain_matmul
 trapezoid = trapz = mathematics.trapezoid

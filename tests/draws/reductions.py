@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import strategies as st
 
 from lucid.graph.opdef import NoAttrs, OpDef
@@ -11,6 +12,7 @@ from lucid.graph.ops.einsum import EINSUM, EinsumAttrs
 from lucid.graph.ops.fused_linear import FUSED_LINEAR, FusedLinearAttrs
 from lucid.graph.ops.order import TOP_K, TopKAttrs
 from lucid.graph.ops.shape import AxisAttrs
+from lucid.graph.ops.solving import CHOLESKY, INVERSE, SLOG_DET, SOLVE
 
 from .arrays import FINITE, Draw, Drawn, Shape, Strategy, axes, between, broadcastable, dtypes, shapes, values
 from .windows import ACTIVATIONS
@@ -118,6 +120,15 @@ def _det(draw: Draw) -> Drawn:
 
 
 @st.composite
+def _regular(draw: Draw, sides: bool = False) -> Drawn:
+    """Symmetric matrices of a diagonal that is larger than the sums beside it, and right-hand sides where asked for."""
+    batch, size = draw(shapes(0, 3, limit=12)), draw(st.integers(0, 4))
+    x = draw(between((*batch, size, size), draw(dtypes()), -1.0, 1.0))
+    more = [draw(between((*batch, size, draw(_size())), x.dtype.name, -1.0, 1.0))] if sides else []
+    return Drawn(NoAttrs(), ((x + np.swapaxes(x, -1, -2) + 9 * np.eye(size, dtype=x.dtype)).astype(x.dtype), *more))
+
+
+@st.composite
 def _linear(draw: Draw) -> Drawn:
     x = draw(values(draw(shapes(1)), draw(dtypes("fiu"))))
     outputs, dtype = draw(_size()), x.dtype.name
@@ -179,6 +190,10 @@ DRAWS: dict[OpDef, Strategy] = {
     linalg.MATMUL: _matmul(),
     linalg.LINEAR: _linear(),
     DET: _det(),
+    INVERSE: _regular(),
+    SOLVE: _regular(sides=True),
+    CHOLESKY: _regular(),
+    SLOG_DET: _regular(),
     FUSED_LINEAR: _fused_linear(),
     EINSUM: _einsum() | _product(),
 }

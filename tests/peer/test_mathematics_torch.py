@@ -107,6 +107,26 @@ ROWS = {
     "kron": "m.kron(b, b), m.kron(a, b[0]), m.kron(i, i), b[0].kron(a)",
     "dist": "m.dist(a, b), m.dist(a, b, 1), m.dist(b, b), a.dist(b, p=3), m.dist(a, b, float('inf'))",
     "cross": "m.cross(b[:, :3], b[:, 1:4], dim=1), m.cross(a, a * 2 + 1, dim=0), b[:, :3].cross(b[:1, :3], -1)",
+    "norms": (
+        "m.linalg.norm(a), m.linalg.norm(b, 1), m.linalg.norm(b, 'fro'), m.linalg.norm(a, dim=(1, 2)), "
+        "m.linalg.norm(a, float('-inf'), (0, 2)), m.linalg.norm(a, 3, 1), "
+        "m.linalg.norm(b, float('inf'), keepdim=True), "
+        "m.linalg.vector_norm(a, -1.5, dim=1), m.linalg.vector_norm(a.detach(), 0, (0, 2)), "
+        "m.linalg.vector_norm(b * 0, 2), "
+        "m.linalg.vector_norm(b, float('-inf')), m.linalg.matrix_norm(a, 1), "
+        "m.linalg.matrix_norm(a, -1, (2, 0), True), m.linalg.matrix_norm(a)"
+    ),
+    "solving": (
+        "m.linalg.inv(b[:, :4]), b[:, :4].inverse(), m.linalg.solve(b[:, :4], b), m.linalg.solve(b[:, :4], b[:, 4]), "
+        "m.linalg.solve(b[:, :4], a[..., :4], left=False), m.linalg.cholesky(b @ b.T), "
+        "m.linalg.cholesky(b @ b.T, upper=True), m.linalg.det(b[:, :4]), *m.linalg.slogdet(a[:, :3, :3]), "
+        "*b[:, :4].slogdet(), (b @ b.T).logdet(), m.logdet(b[:, :4])"
+    ),
+    "linalg": (
+        "m.linalg.matrix_power(b[:, :4], 3), m.matrix_power(a[:, :3, :3], -2), m.matrix_power(b.detach()[:, :4], 0), "
+        "m.linalg.multi_dot([b[0], b.T, b, b[1]]), m.linalg.cross(a[..., :3], b[None, :, 1:4]), m.linalg.vecdot(a, b), "
+        "m.linalg.vecdot(a, a * 2, dim=0), m.linalg.diagonal(a, offset=1), m.linalg.matmul(a, b.T)"
+    ),
     "chain_matmul": "m.chain_matmul(b, b.T, a[0], b.T), m.chain_matmul(b)",
 }  # fmt: skip
 

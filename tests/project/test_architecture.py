@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("passes", ("passes",)),
     ("runtime", ("runtime",)),
     ("reference", ("reference",)),
-    ("tensor", ("tensor", "autograd")),
+    ("tensor", ("tensor", "autograd", "linalg")),
     ("nn", ("nn", "optim", "data", "distributed")),
     ("inspect", ("inspect", "proof", "report")),
     ("compiler", ("compiler", "models", "onnx")),

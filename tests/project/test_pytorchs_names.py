@@ -37,6 +37,8 @@ THERE: dict[str, str] = {
     "Sampler SequentialSampler RandomSampler SubsetRandomSampler WeightedRandomSampler BatchSampler DataLoader "
     "default_collate default_convert get_worker_info",
     "lucid.autograd": "grad",
+    "lucid.linalg": "norm vector_norm matrix_norm inv solve cholesky det slogdet matmul multi_dot matrix_power cross "
+    "diagonal vecdot",
     "t": "add_ mul_ sub_ div_ clamp_ zero_ fill_ exp_ relu_ prod any all norm topk sort argsort median unique nonzero "
     "unfold select diagonal quantile unbind scatter index_add masked_select cumprod contiguous cpu device t mT "
     "movedim expand_as int eq ne lt le gt ge square rsqrt log1p expm1 log2 tan atan trunc reciprocal max add div "
@@ -49,9 +51,9 @@ THERE: dict[str, str] = {
 
 ABSENT = {
     lucid: absent.TOP, lucid.Tensor: absent.TENSOR, nn: absent.NN, F: absent.NN, nn.Module: absent.MODULE,
-    optim: absent.OPTIM, lucid.autograd: absent.AUTOGRAD, nn.utils: absent.UTILS, nn.init: absent.INIT,
-    lucid.data: absent.DATA, optim.lr_scheduler: absent.SCHEDULER, lucid.distributed: absent.DISTRIBUTED,
-    lucid.training: absent.TRAINING,
+    optim: absent.OPTIM, lucid.autograd: absent.AUTOGRAD, lucid.linalg: absent.LINALG, nn.utils: absent.UTILS,
+    nn.init: absent.INIT, lucid.data: absent.DATA, optim.lr_scheduler: absent.SCHEDULER,
+    lucid.distributed: absent.DISTRIBUTED, lucid.training: absent.TRAINING,
 }  # fmt: skip
 """What says what to type instead, and of what."""
 

@@ -59,6 +59,16 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("lucid.diagonal(t, 1)", "np.diagonal(x, 1)"), ("t.diagonal(-1, 1, 0)", "np.diagonal(x, -1, 1, 0)"), ("t.diagonal(9)", "x[0, :0]"), ("lucid.diag_embed(t)", "np.stack([np.diag(v) for v in x])"), ("lucid.diag(t[0], -2)", "np.diag(x[0], -2)"),
         ("lucid.trace(t)", "np.trace(x)"), ("i.trace()", "np.trace(n)"), ("lucid.block_diag(t, i[0, 0])", "np.block([[x, np.zeros((3, 1))], [np.zeros((1, 4)), n[:1, :1]]])"),
     ],
+    "linalg": [
+        ("lucid.linalg.norm(t)", "np.linalg.norm(x)"), ("lucid.linalg.norm(t, 1)", "np.linalg.norm(x, 1)"), ("lucid.linalg.norm(t, -np.inf, keepdim=True)", "np.linalg.norm(x, -np.inf, keepdims=True)"), ("lucid.linalg.norm(t, 3, dim=0)", "np.linalg.norm(x, 3, 0)"),
+        ("lucid.linalg.norm(t, -2, 1)", "np.linalg.norm(x, -2, 1)"), ("lucid.linalg.vector_norm(t, 0)", "12"), ("lucid.linalg.vector_norm(i, dtype='float64')", "np.linalg.norm(n)"), ("lucid.linalg.vector_norm(t, -np.inf, (0, 1))", "abs(x).min()"),
+        ("lucid.linalg.matrix_norm(t[None], dim=(1, 2))", "np.linalg.norm(x[None], 'fro', (1, 2))"), ("lucid.linalg.matrix_norm(t, -1, (1, 0))", "np.linalg.norm(x, -1, (1, 0))"), ("lucid.linalg.matrix_norm(t, np.inf)", "np.linalg.norm(x, np.inf)"),
+        ("lucid.linalg.inv(t[:, :3])", "np.linalg.inv(x[:, :3])"), ("t[:, 1:].inverse()", "np.linalg.inv(x[:, 1:])"), ("lucid.linalg.solve(t[:, :3], t[:, 3])", "np.linalg.solve(x[:, :3], x[:, 3])"), ("lucid.linalg.solve(A=t[:, :3], B=t, left=True)", "np.linalg.solve(x[:, :3], x)"),
+        ("lucid.linalg.det(t[:, :3])", "np.linalg.det(x[:, :3])"), ("lucid.linalg.slogdet(t[:, :3]).sign", "np.linalg.slogdet(x[:, :3])[0]"), ("t[:, :3].slogdet()[1]", "np.linalg.slogdet(x[:, :3])[1]"), ("(t @ t.T).logdet()", "np.log(np.linalg.det(x @ x.T))"),
+        ("lucid.linalg.cholesky(t @ t.T)", "np.linalg.cholesky(x @ x.T)"), ("(t @ t.T).cholesky(upper=True)", "np.linalg.cholesky(x @ x.T).T"), ("lucid.matrix_power(t[:, :3], 5)", "np.linalg.matrix_power(x[:, :3], 5)"), ("i[:, :3].matrix_power(2)", "np.linalg.matrix_power(n[:, :3], 2)"),
+        ("t[:, :3].matrix_power(-2)", "np.linalg.matrix_power(x[:, :3], -2)"), ("t[:, :3].matrix_power(0)", "np.eye(3)"), ("lucid.linalg.multi_dot([t[0], t.T, t, t[0]])", "np.linalg.multi_dot([x[0], x.T, x, x[0]])"), ("lucid.linalg.vecdot(t, t[0])", "x @ x[0]"),
+        ("lucid.linalg.cross(t[:, 1:], t[:1, :3])", "np.cross(x[:, 1:], x[:1, :3])"), ("lucid.linalg.diagonal(t[None], offset=1)", "np.diagonal(x, 1)[None]"), ("lucid.linalg.matmul(t, t.mT)", "x @ x.T"),
+    ],
 }  # fmt: skip
 
 
@@ -85,7 +95,7 @@ SYMBOLIC = [
     ("t.diagonal(1)", "np.diagonal(x, 1)"), ("t.trace()", "np.trace(x)"), ("lucid.diag(t)", "np.diag(x)"), ("t.diag_embed(-1)[0]", "np.diag(x[0], -1)"), ("t.quantile(0.3, 0)", "np.quantile(x, .3, 0)"),
     ("t.nanquantile(0.7)", "np.nanquantile(x, .7)"), ("t.unfold(0, 2, 2)[0]", "x[:2].T"), ("t.diff(dim=0)", "np.diff(x, axis=0)"), ("lucid.kron(t, t)", "np.kron(x, x)"), ("lucid.cov(t)", "np.cov(x)"), ("t.rot90()", "np.rot90(x)"),
     ("lucid.searchsorted(t[0].sort().values, t)", "np.searchsorted(np.sort(x[0]), x)"), ("lucid.isin(t, t[0])", "np.isin(x, x[0])"), ("lucid.tensordot(t, t, 1)", "x @ x"), ("lucid.trapezoid(t)", "np.trapezoid(x)"),
-    ("lucid.block_diag(t, t)[0]", "np.concatenate([x[0], 0 * x[0]])"), ("t.corrcoef()", "np.corrcoef(x)"), ("t.tensor_split(2, 1)[0]", "np.array_split(x, 2, 1)[0]"), ("t.take(lucid.tensor([-1]))", "x[-1, -1:]"), ("lucid.inner(t, t)", "x @ x.T"), ("t.var().hypot(t.mean())", "np.hypot(x.var(ddof=1), x.mean())"),
+    ("lucid.block_diag(t, t)[0]", "np.concatenate([x[0], 0 * x[0]])"), ("t.corrcoef()", "np.corrcoef(x)"), ("t.tensor_split(2, 1)[0]", "np.array_split(x, 2, 1)[0]"), ("t.take(lucid.tensor([-1]))", "x[-1, -1:]"), ("lucid.inner(t, t)", "x @ x.T"), ("(t @ t.T + lucid.linalg.matrix_power(t, 0)).cholesky()", "np.linalg.cholesky(x @ x.T + np.eye(len(x)))"), ("lucid.linalg.solve(t @ t.T + lucid.linalg.matrix_power(t, 0), t)", "np.linalg.solve(x @ x.T + np.eye(len(x)), x)"), ("t.var().hypot(t.mean())", "np.hypot(x.var(ddof=1), x.mean())"),
 ]  # fmt: skip
 
 
@@ -132,6 +142,10 @@ def test_slopes_at_kinks_and_bounds() -> None:
         (lambda t: lucid.bucketize(t, t), "boundaries are a vector"), (lambda t: t.cov(fweights=[1.0] * 4), "fweights are integers"), (lambda t: t.cov(aweights=[1.0]), "weights are a vector"), (lambda t: t[None].cov(), "cov: needs a matrix"),
         (lambda t: lucid.compile(lambda x: x.cummax(0), lucid.spec("N", 4))(X), "cummax: axis 0 .* no known size"), (lambda t: t.cummin(2), "out of range"), (lambda t: t.fmod("1"), "fmod"), (lambda t: t.nan_to_num("0"), "nan is a number"),
         (lambda t: lucid.fmod([3], 0), "divided by 0"), (lambda t: lucid.broadcast_tensors(t, t.T), "broadcast"), (lambda t: lucid.diff(t[0, 0]), "no neighbours"), (lambda t: t.nanmean(2), "out of range"),
+        (lambda t: lucid.linalg.inv(t), "Inverse: needs square matrices"), (lambda t: (t[:, :3] * 0).inverse(), "inv: a matrix is singular"), (lambda t: lucid.compile(lucid.linalg.inv)(X[:, :3] * 0), "inv: a matrix is singular"),
+        (lambda t: lucid.linalg.solve(t[:, :3] * 0, t), "solve: a matrix is singular"), (lambda t: lucid.linalg.solve(t[:, :3], t.T), "do not fit the matrices"), (lambda t: lucid.linalg.cholesky(-t @ t.T), "not positive definite"),
+        (lambda t: lucid.linalg.matrix_norm(t, 2), "no singular values"), (lambda t: lucid.linalg.norm(t[None], 1), "for vectors and matrices"), (lambda t: lucid.linalg.norm(t[0], "fro"), "for matrices"), (lambda t: lucid.linalg.norm(t, "x"), "ord is"),
+        (lambda t: lucid.linalg.matrix_norm(t[0]), "needs matrices"), (lambda t: lucid.matrix_power(t, 2), "needs square matrices"), (lambda t: lucid.linalg.multi_dot([t]), "at least two"), (lambda t: lucid.linalg.solve(t[:, :3], t[0, :3], left=False), "vectors stand on the right"),
     ],
 )  # fmt: skip
 def test_what_is_refused_says_why(make: Callable[[Tensor], object], words: str) -> None:

@@ -32,6 +32,7 @@ from . import resize as resize
 from . import rounding as rounding
 from . import shape as shape
 from . import slices as slices
+from . import solving as solving
 from . import source as source
 from . import subscript as subscript
 from . import trees as trees

@@ -30,6 +30,11 @@ def diagonal(x: AbstractTensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -
     return _of_matrices(movedim(x, axes, (-2, -1)), offset)
 
 
+def diagonal_of_matrices(x: AbstractTensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> AbstractTensor:
+    """As :func:`diagonal`, by default of the last two axes."""
+    return diagonal(x, offset, dim1, dim2)
+
+
 def _of_matrices(x: AbstractTensor, offset: int) -> AbstractTensor:
     """The diagonals of the last two axes."""
     down, right = max(0, -offset), max(0, offset)

@@ -94,6 +94,11 @@ def cross(a: AbstractTensor, b: AbstractTensor, dim: int | None = None) -> Abstr
     return ew.sub(ew.mul(turned(a, 1), turned(b, 2)), ew.mul(turned(a, 2), turned(b, 1)))
 
 
+def cross_along(a: AbstractTensor, b: AbstractTensor, *, dim: int = -1) -> AbstractTensor:
+    """The vectors at right angles to both, along an axis of size 3."""
+    return cross(a, b, dim)
+
+
 def multi_dot(tensors: Sequence[AbstractTensor]) -> AbstractTensor:
     """The product of several matrices, in the order that takes the fewest operations; the ends may be vectors."""
     parts = list(ew.promote(*tensors))

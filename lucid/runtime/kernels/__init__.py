@@ -23,5 +23,6 @@ from . import reduce as reduce
 from . import resize as resize
 from . import rounding as rounding
 from . import shape as shape
+from . import solving as solving
 from . import source as source
 from . import trees as trees

@@ -43,6 +43,33 @@ def check_probabilities(name: str, x: Array) -> None:
         )
 
 
+def inverse(x: Array) -> Array:
+    """The inverse of each matrix."""
+    try:
+        found: Array = np.linalg.inv(x)
+    except np.linalg.LinAlgError as error:
+        raise ExecutionError("inv: a matrix is singular, so it has no inverse") from error
+    return found
+
+
+def solution(a: Array, b: Array) -> Array:
+    """What each matrix is to be multiplied with to make a right-hand side."""
+    try:
+        found: Array = np.linalg.solve(a, b)
+    except np.linalg.LinAlgError as error:
+        raise ExecutionError("solve: a matrix is singular, so there is no one solution") from error
+    return found
+
+
+def cholesky_factor(x: Array) -> Array:
+    """The lower triangle whose product with its transpose each matrix is."""
+    try:
+        found: Array = np.linalg.cholesky(x)
+    except np.linalg.LinAlgError as error:
+        raise ExecutionError("cholesky: a matrix is not positive definite") from error
+    return found
+
+
 def integer_power(a: Array, b: Array, out: Array) -> None:
     """``a ** b`` of integers; a negative power is the reciprocal without its fraction, and 0 for 0, as in PyTorch."""
     np.power(a, np.maximum(b, 0), out=out)

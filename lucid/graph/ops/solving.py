@@ -1,0 +1,179 @@
+"""What is computed by eliminating unknowns: inverses, solutions, determinants with large sizes, and Cholesky's factor.
+
+A matrix that has none is an error of the run.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from ...errors import DTypeError, ShapeError
+from ..opdef import AbstractTensor, GradContext, Gradients, NoAttrs, OpDef, apply, apply_all, register
+from ..types import TensorType, broadcast_shapes, is_float
+from . import elementwise as ew
+from .composite import eq, lt
+from .everyday import tril
+from .linalg import matmul
+from .promotion import cast, floating, promote
+from .put import counted
+from .shape import expand, squeeze, transpose, unsqueeze
+from .source import full
+
+
+def _check_square(op: str, x: TensorType) -> None:
+    if not is_float(x.dtype):
+        raise DTypeError(f"{op}: needs floating-point matrices, got {x}")
+    if x.rank < 2 or x.shape[-1] != x.shape[-2]:
+        raise ShapeError(f"{op}: needs square matrices, got {x}", unequal=(x.shape[-2:-1], x.shape[-1:]))
+
+
+def _inverse_infer(attrs: NoAttrs, x: TensorType) -> TensorType:
+    _check_square("Inverse", x)
+    return x.with_shape(x.shape)
+
+
+def _cholesky_infer(attrs: NoAttrs, x: TensorType) -> TensorType:
+    _check_square("Cholesky", x)
+    return x.with_shape(x.shape)
+
+
+def _solve_infer(attrs: NoAttrs, a: TensorType, b: TensorType) -> TensorType:
+    _check_square("Solve", a)
+    if b.dtype != a.dtype or b.rank != a.rank or b.shape[:-1] != a.shape[:-1]:
+        raise ShapeError(f"Solve: the right-hand sides {b} do not fit the matrices {a}")
+    return b.with_shape(b.shape)
+
+
+def _sign_and_log_infer(attrs: NoAttrs, x: TensorType) -> tuple[TensorType, TensorType]:
+    _check_square("SlogDet", x)
+    return x.with_shape(x.shape[:-2]), x.with_shape(x.shape[:-2])
+
+
+def _inverse_gradient(c: GradContext) -> Gradients:
+    turned = transpose(c.outputs[0], -1, -2)
+    return [ew.neg(matmul(turned, matmul(c.dy, turned)))]
+
+
+def _solve_gradient(c: GradContext) -> Gradients:
+    db = apply(SOLVE, NoAttrs(), transpose(c.inputs[0], -1, -2), c.dy)
+    return [ew.neg(matmul(db, transpose(c.outputs[0], -1, -2))) if c.wanted[0] else None, db]
+
+
+def _sign_and_log_gradient(c: GradContext) -> Gradients:
+    """Of the logarithm; the sign is level."""
+    dlog = c.cotangents[1]
+    if dlog is None:
+        return [full(c.inputs[0], 0.0)]
+    turned = transpose(apply(INVERSE, NoAttrs(), c.inputs[0]), -1, -2)
+    return [ew.mul(unsqueeze(unsqueeze(dlog, -1), -1), turned)]
+
+
+def _cholesky_gradient(c: GradContext) -> Gradients:
+    """As of a symmetric matrix, by both of its halves."""
+    lower = c.outputs[0]
+    turned = transpose(lower, -1, -2)
+    inner = tril(matmul(turned, c.dy))
+    inner = ew.sub(inner, ew.mul(_on_diagonal(inner), 0.5))
+    once = apply(SOLVE, NoAttrs(), turned, inner)
+    dx = transpose(apply(SOLVE, NoAttrs(), turned, transpose(once, -1, -2)), -1, -2)
+    return [ew.mul(ew.add(dx, transpose(dx, -1, -2)), 0.5)]
+
+
+def _on_diagonal(x: AbstractTensor) -> AbstractTensor:
+    """The matrices with 0 beside their diagonals."""
+    return ew.sub(tril(x), tril(x, -1))
+
+
+INVERSE = register(OpDef("Inverse", _inverse_infer, _inverse_gradient, family="linear"))
+SOLVE = register(OpDef("Solve", _solve_infer, _solve_gradient, inputs=("a", "b"), family="linear"))
+SLOG_DET = register(
+    OpDef("SlogDet", _sign_and_log_infer, _sign_and_log_gradient, outputs=("sign", "logabsdet"), family="linear")
+)
+CHOLESKY = register(OpDef("Cholesky", _cholesky_infer, _cholesky_gradient, family="linear"))
+
+
+def inv(x: AbstractTensor) -> AbstractTensor:
+    """The inverse of each matrix of the last two axes; a singular one is an error of the run."""
+    return apply(INVERSE, NoAttrs(), floating(x))
+
+
+def solve(a: AbstractTensor, b: AbstractTensor, *, left: bool = True) -> AbstractTensor:
+    """The ``y`` for which ``a @ y`` is ``b``, or ``y @ a`` where not ``left``; a singular ``a`` is an error of the run.
+
+    Parameters
+    ----------
+    a
+        Square matrices, in the last two axes.
+    b
+        Matrices that the batch of ``a`` broadcasts with; or vectors, where it is one, or has the shape of ``a`` without
+        the last axis.
+    left
+        On which side of ``y`` ``a`` stands.
+    """
+    a, b = (floating(x) for x in promote(a, b))
+    _check_square("solve", a.type)
+    vectors = b.type.rank == 1 or (b.type.rank == a.type.rank - 1 and b.type.shape == a.type.shape[:-1])
+    if not left:
+        if vectors:
+            raise ShapeError(f"solve: vectors stand on the right; with left=False b is a matrix, got {b.type}")
+        return transpose(solve(transpose(a, -1, -2), transpose(b, -1, -2)), -1, -2)
+    columns = unsqueeze(b, -1) if vectors else b
+    if columns.type.rank < 2 or columns.type.shape[-2] != a.type.shape[-1]:
+        raise ShapeError(
+            f"solve: the right-hand sides {b.type} do not fit the matrices {a.type}",
+            unequal=(columns.type.shape[-2:-1], a.type.shape[-1:]),
+        )
+    batch = broadcast_shapes("solve", a.type.shape[:-2], columns.type.shape[:-2])
+    y = apply(SOLVE, NoAttrs(), *(expand(x, (*batch, *x.type.shape[-2:])) for x in (a, columns)))
+    return squeeze(y, -1) if vectors else y
+
+
+def cholesky(x: AbstractTensor, *, upper: bool = False) -> AbstractTensor:
+    """The lower triangle ``L`` for which ``L @ L.mT`` is ``x``, or its transpose where ``upper``.
+
+    Of each matrix one half is read, and the gradient is that of a symmetric one. A matrix that is not positive definite
+    is an error of the run.
+    """
+    x = floating(x)
+    if upper:
+        return transpose(cholesky(transpose(x, -1, -2)), -1, -2)
+    return apply(CHOLESKY, NoAttrs(), x)
+
+
+class SignAndLog(NamedTuple):
+    """The sign of a determinant, and the logarithm of its size."""
+
+    sign: AbstractTensor
+    logabsdet: AbstractTensor
+
+
+def slogdet(x: AbstractTensor) -> SignAndLog:
+    """The sign of each determinant and the logarithm of its size, of which there is one where the size overflows."""
+    return SignAndLog(*apply_all(SLOG_DET, NoAttrs(), floating(x)))
+
+
+def logdet(x: AbstractTensor) -> AbstractTensor:
+    """The logarithm of each determinant; NaN of a negative one."""
+    sign, size = slogdet(x)
+    return ew.where(lt(sign, 0), math.nan, size)
+
+
+def matrix_power(x: AbstractTensor, n: int) -> AbstractTensor:
+    """Each matrix multiplied with itself ``n`` times; its inverse where ``n`` is negative."""
+    if x.type.rank < 2 or x.type.shape[-1] != x.type.shape[-2]:
+        raise ShapeError(f"matrix_power: needs square matrices, got {x.type}")
+    if n < 0:
+        x, n = inv(x), -n
+    if n == 0:
+        numbers = counted(x, x.type.shape[-1])
+        identity = cast(eq(unsqueeze(numbers, 0), unsqueeze(numbers, 1)), x.type.dtype)
+        return expand(identity, x.type.shape)
+    y: AbstractTensor | None = None
+    while n:
+        if n % 2:
+            y = x if y is None else matmul(y, x)
+        n //= 2
+        x = matmul(x, x) if n else x
+    assert y is not None
+    return y

@@ -1,0 +1,39 @@
+"""Linear algebra, under the names of ``torch.linalg``: products, norms, inverses, solutions and determinants.
+
+Matrices stand in the last two axes, the others are batches. There are no singular values and no eigenvalues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .base.absent import LINALG, face
+from .graph.ops import determinant, diagonals, linalg, norms, products, solving
+from .graph.public import flag, operand, public, tensor, whole
+from .tensor.tensor import Tensor
+
+norm: Callable[..., Tensor] = public(norms.norm_of_either, "norm", ord=None)
+vector_norm: Callable[..., Tensor] = public(norms.vector_norm, ord=None)
+matrix_norm: Callable[..., Tensor] = public(norms.matrix_norm, ord=None)
+
+matmul: Callable[..., Tensor] = public(linalg.matmul)
+multi_dot: Callable[..., Tensor] = public(products.multi_dot)
+matrix_power: Callable[..., Tensor] = public(solving.matrix_power, n=whole)
+vecdot: Callable[..., Tensor] = public(products.vecdot, a=operand, b=operand)
+cross: Callable[..., Tensor] = public(products.cross_along, "cross", a=tensor, b=tensor)
+diagonal: Callable[..., Tensor] = public(diagonals.diagonal_of_matrices, "diagonal", offset=whole, dim2=None)
+
+inv: Callable[..., Tensor] = public(solving.inv)
+solve: Callable[..., Tensor] = public(solving.solve, a=tensor, b=tensor, left=flag)
+cholesky: Callable[..., Tensor] = public(solving.cholesky, upper=flag)
+det: Callable[..., Tensor] = public(determinant.det)
+slogdet: Callable[..., solving.SignAndLog] = public(solving.slogdet)
+
+__all__ = [
+    "cholesky", "cross", "det", "diagonal", "inv", "matmul", "matrix_norm", "matrix_power", "multi_dot", "norm",
+    "slogdet", "solve", "vecdot", "vector_norm",
+]  # fmt: skip
+
+if not TYPE_CHECKING:  # to the type checker a name that is not here is an error
+    __getattr__, __dir__ = face(globals(), LINALG, __all__)
