@@ -18,7 +18,8 @@ from lucid.graph.types import TensorType, float32, spec
 from lucid.passes.fuse.elementwise import FuseOptions, fuse_elementwise
 from lucid.passes.layout import assign_layout
 from lucid.passes.lower import lower
-from lucid.runtime.kernels.fused import grid, kernels
+from lucid.runtime.kernels.fused import grid
+from lucid.runtime.planning import work
 from lucid.runtime.program.plan import make_plan
 from lucid.runtime.program.printer import generate
 
@@ -130,7 +131,7 @@ UNARY: dict[str, Callable[[Any], Any]] = {
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grid, "BLOCK_BYTES", 64)
-    monkeypatch.setattr(kernels, "FORKS", 0)
+    monkeypatch.setattr(work, "FORKS", 0)
 
 
 def run(graph: Graph, threads: int = 1) -> list[Any]:

@@ -96,6 +96,11 @@ class Machine:
     unpacked: int = 0
     helpers: bool = False
 
+    @property
+    def multiply_adds_of_call(self) -> float:
+        """How many (of four bytes) take as long as a call."""
+        return self.call / self.multiply_add
+
 
 _described: Machine | None = None
 _forget: list[Callable[[], None]] = []

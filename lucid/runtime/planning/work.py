@@ -166,6 +166,17 @@ def seconds(work: Work, machine: Machine) -> float:
     )
 
 
+FORKS = 8
+"""Work is shared that takes as long as so many forks."""
+
+
+def shared_by(work: Work, threads: int, machine: Machine) -> tuple[Work, int]:
+    """What the busiest worker does, and how many there are: one where more do not pay."""
+    if threads == 1 or seconds(work, machine) < FORKS * seconds(FORK, machine):
+        return work, 1
+    return work * (1 / threads) + FORK, threads
+
+
 def _multiplying(p: Product, machine: Machine) -> float:
     """As long as its multiply-adds take, or to read the weights, if that is longer."""
     numbers = p.depth * p.columns

@@ -98,8 +98,7 @@ def block_work(d: Depthwise, images: int, rows: int, itemsize: int, turned: bool
 
 def begun(itemsize: int) -> float:
     """Multiply-adds that take as long as ``np.einsum`` takes to begin."""
-    machine = this_machine()
-    return EINSUM * machine.call / (machine.multiply_add * itemsize / 4)
+    return EINSUM * this_machine().multiply_adds_of_call * 4 / itemsize
 
 
 def numbers(node: Node, inputs: Sequence[TensorType], in_place: bool) -> Depthwise:

@@ -23,7 +23,7 @@ from ....graph.windows import Axis
 from ...planning.machine import this_machine
 from ...planning.phase import Phase
 from ...planning.registry import Way, kernel
-from ...planning.work import NOTHING, Work
+from ...planning.work import NOTHING, Work, shared_by
 from ...program.emitter import Emitter, Operand
 from ..shared.cut import Block, deal
 from ..shared.epilogue import Epilogue
@@ -42,7 +42,7 @@ from .finish_views import bind_biases
 from .im2col import stand
 from .numbers import attrs_of, conv_of_node
 from .tiles import CANDIDATES, tile_blocks
-from .weights import make_weights, shared_work, transforming
+from .weights import make_weights, transforming
 from .weights_views import filter_weights
 from .winograd import fits
 
@@ -130,7 +130,7 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     found: dict[tuple[bool, tuple[Block, ...]], Way] = {}
     itemsize = inputs[0].dtype.itemsize
     for across, t in _each(node, inputs):
-        once, _ = shared_work(_making(t, itemsize), threads)
+        once, _ = shared_by(_making(t, itemsize), threads, this_machine())
         for tiles in CANDIDATES:
             work = tuple(blocks(t, tiles))
             if (across, work) not in found:

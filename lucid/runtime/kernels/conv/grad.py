@@ -14,8 +14,9 @@ from ....graph.ir import Node
 from ....graph.ops.conv import CONV_GRAD_INPUT, CONV_TRANSPOSE, ConvAttrs
 from ....graph.types import TensorType
 from ....graph.windows import Window, windows_of
+from ...planning.machine import this_machine
 from ...planning.registry import Way, kernel
-from ...planning.work import Product, Work
+from ...planning.work import Product, Work, shared_by
 from ...program.emitter import Emitter
 from ..shared.cut import Block, deal
 from ..shared.loop import BlockLoop, channels_last, laid_out, recheck
@@ -23,7 +24,7 @@ from .geometry import Conv, unpooled
 from .grad_views import bind_factors, bind_gradients, bind_scatter, bind_weights
 from .im2col import emit, most_pixels, pixel_blocks, plain_blocks
 from .numbers import conv_of
-from .weights import make_weights, packing, shared_work
+from .weights import make_weights, packing
 from .weights_views import pack_weights
 
 
@@ -44,7 +45,7 @@ def _scatter_ways(node: Node[Any], inputs: tuple[TensorType, ...], threads: int)
     )
     sizes = [sum(b.image_rows for b in mine) for mine in _scatter_deal(conv, dy.dtype.itemsize, threads)]
     share = Work.of_busiest([[size] for size in sizes], lambda size: done * (size / sum(sizes)), int)
-    return [Way(share, once=shared_work(packing(w.concrete), threads)[0])]
+    return [Way(share, once=shared_by(packing(w.concrete), threads, this_machine())[0])]
 
 
 def _turned_work(node: Node[Any], inputs: tuple[TensorType, ...], threads: int) -> Work:

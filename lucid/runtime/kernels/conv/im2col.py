@@ -12,7 +12,7 @@ from ....graph.types import CHANNELS_LAST, TensorType
 from ....graph.windows import side_by_side
 from ...planning.machine import this_machine
 from ...planning.registry import Way, kernel
-from ...planning.work import NOTHING, Work
+from ...planning.work import NOTHING, Work, shared_by
 from ...program.emitter import Emitter, Operand
 from ..shared.cut import Block, deal, largest, pieces
 from ..shared.epilogue import Epilogue
@@ -23,7 +23,7 @@ from .finish import Finish
 from .geometry import FEW_CHANNELS, Conv, Layer
 from .im2col_views import Gather, bind_gather, bind_padded, bind_sources, bind_window_products
 from .numbers import conv_of_node, pool_axes
-from .weights import make_weights, packing, shared_work
+from .weights import make_weights, packing
 from .weights_views import pack_weights
 
 BLOCK_BYTES = 1 << 20
@@ -127,7 +127,7 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
         (product_of(machine, pixels, conv.taps, conv.group_out, itemsize, resident),),
         calls=2 + Epilogue.of(node, inputs).passes,
     )
-    once, _ = shared_work(packing(inputs[1].concrete), threads)
+    once, _ = shared_by(packing(inputs[1].concrete), threads, this_machine())
     return [Way(one.shared(blocks, threads), f"{pixels} pixels", once)]
 
 

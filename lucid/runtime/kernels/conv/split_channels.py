@@ -16,7 +16,7 @@ from ....graph.ops.conv_pool import CONV_POOL, bias_and_residual
 from ....graph.types import CHANNELS_LAST, TensorType
 from ...planning.machine import this_machine
 from ...planning.registry import Way, kernel
-from ...planning.work import Work
+from ...planning.work import Work, shared_by
 from ...program.emitter import Emitter, Operand
 from ..shared.cut import pieces
 from ..shared.epilogue import Epilogue
@@ -26,7 +26,7 @@ from .geometry import Conv
 from .im2col_views import Gather
 from .numbers import attrs_of, conv_of, convolved
 from .split_channels_views import ChannelShare, bind_channels, bind_partial, bind_share_windows
-from .weights import make_weights, packing, shared_work
+from .weights import make_weights, packing
 from .weights_views import pack_weights
 
 MOST_PIXELS = 512
@@ -58,7 +58,7 @@ def _work(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Work:
 
 
 def _ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
-    once, _ = shared_work(packing(inputs[1].concrete), threads)
+    once, _ = shared_by(packing(inputs[1].concrete), threads, this_machine())
     return [Way(_work(node, inputs, threads), once=once)]
 
 

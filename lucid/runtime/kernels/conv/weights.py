@@ -10,15 +10,8 @@ from collections.abc import Callable, Sequence
 
 from ...planning.machine import this_machine
 from ...planning.phase import Phase
-from ...planning.work import FORK, Product, Work, seconds
+from ...planning.work import Product, Work, shared_by
 from ...program.emitter import Emitter, Operand
-
-
-def shared_work(work: Work, threads: int) -> tuple[Work, int]:
-    """What the busiest worker does where this is shared by as many as pay, and how many these are."""
-    parted = work * (1 / threads) + FORK
-    pays = threads > 1 and seconds(parted, this_machine()) < seconds(work, this_machine())
-    return (parted, threads) if pays else (work, 1)
 
 
 def packing(w: Sequence[int]) -> Work:
@@ -35,7 +28,7 @@ def transforming(w: Sequence[int], products: int, itemsize: int) -> Work:
 
 def make_weights(k: Emitter, made: Operand, work: Work, make: Callable[..., None], *arguments: object) -> None:
     """Let ``make(*arguments, worker, workers)`` make them, for each worker a part."""
-    workers = 1 if made.phase is Phase.STATE else shared_work(work, k.threads)[1]
+    workers = 1 if made.phase is Phase.STATE else shared_by(work, k.threads, this_machine())[1]
     line = f"{k.use(make)}({', '.join(map(str, arguments))}, {{}}, {workers})".format
     if workers == 1:
         k.line(line(0))

@@ -26,7 +26,7 @@ from ....graph.windows import side_by_side
 from ...planning.machine import this_machine
 from ...planning.phase import Phase
 from ...planning.registry import Way, kernel
-from ...planning.work import NOTHING, Work
+from ...planning.work import NOTHING, Work, shared_by
 from ...program.emitter import Emitter, Operand
 from ..shared.cut import Block, deal
 from ..shared.epilogue import Epilogue
@@ -37,7 +37,7 @@ from .finish_views import bind_biases
 from .numbers import attrs_of, pool_axes
 from .tiles import CANDIDATES, tile_blocks, transform, transform_work
 from .tiles_views import bind_tile_sources
-from .weights import make_weights, shared_work, transforming
+from .weights import make_weights, transforming
 from .weights_views import transform_weights
 from .winograd_views import (
     Destinations,
@@ -174,7 +174,7 @@ def ways(t: Winograd, itemsize: int, threads: int) -> list[Way]:
     """Ways to cut the work that differ."""
     found: dict[tuple[Block, ...], Way] = {}
     weights = t.outputs, t.channels, t.filter.taps, t.filter.taps
-    once, _ = shared_work(transforming(weights, t.n**2, itemsize), threads)
+    once, _ = shared_by(transforming(weights, t.n**2, itemsize), threads, this_machine())
     for ranges in {1, threads} if t.outputs % threads == 0 else {1}:
         outputs = t.outputs // ranges
         for tiles in CANDIDATES:

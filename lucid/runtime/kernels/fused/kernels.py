@@ -13,13 +13,11 @@ from ....graph.ops.fused import FUSED_ELEMENTWISE, FUSED_LOOP, FusedAttrs, LoopA
 from ...planning.machine import this_machine
 from ...planning.phase import Phase
 from ...planning.registry import kernel
+from ...planning.work import Work, shared_by
 from ...program.emitter import Emitter, Operand
 from . import grid as blocks
 from .grid import Grid, Total, alike
 from .program import Program
-
-FORKS = 8
-"""Work is shared that takes as long as so many forks."""
 
 HERE_WORK = 1 << 22
 """Element operations that threads alone share: to wake one, and to meet at the interpreter's lock, takes long."""
@@ -73,9 +71,10 @@ def _whole(k: Emitter, made: dict[int, Operand], like: Operand, totals: Sequence
 
 def _threads(k: Emitter, like: Operand, steps: int) -> int:
     """How many share so many steps over what lies like this operand."""
-    machine = this_machine()
-    least = HERE_WORK if k.here else FORKS * machine.fork / machine.number
-    return k.threads if steps * math.prod(like.shape) >= least else 1
+    numbers = steps * math.prod(like.shape)
+    if k.here:
+        return k.threads if numbers >= HERE_WORK else 1
+    return shared_by(Work(numbers=numbers * like.dtype.itemsize / 4), k.threads, this_machine())[1]
 
 
 def _run(k: Emitter, grid: Grid, like: Operand, threads: int) -> None:
