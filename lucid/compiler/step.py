@@ -72,7 +72,7 @@ class CompiledStep(CompiledModel):
     ) -> None:  # fmt: skip
         self.optimizer = optimizer
         self._averages = None if average is None else Averages(average, objective.called[0])
-        self._ranks = None if group is None else Ranks(group, objective, optimizer)
+        self._ranks = None if group is None else Ranks(group, objective, optimizer, average)
         self.clip_grad, self.clip_norm = clip_grad, clip_norm
         self._detects = detect_anomaly
         self._turn = RLock()

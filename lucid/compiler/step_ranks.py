@@ -14,6 +14,7 @@ from ..errors import ExecutionError, OptionError
 from ..graph import rng
 from ..nn.parameter import Unsettled
 from ..optim.optimizer import Optimizer
+from ..optim.swa_utils import AveragedModel
 from ..runtime.program.whole import Whole
 from ..runtime.workers.exchange import exchanging
 from ..tensor.tensor import Tensor
@@ -70,12 +71,14 @@ class Ranks:
         Of which this is a rank.
     objective, optimizer
         What is trained, and by what.
+    average
+        What follows the weights.
     """
 
-    def __init__(self, group: Group, objective: Objective, optimizer: Optimizer) -> None:
+    def __init__(self, group: Group, objective: Objective, optimizer: Optimizer, average: AveragedModel | None) -> None:
         self.place = Place(group.rank, group.size, group.bucket_bytes)
         self._group, self._exchange = group, StepExchange(group)
-        self._objective, self._optimizer = objective, optimizer
+        self._objective, self._optimizer, self._average = objective, optimizer, average
         self._begun = self.due = False
 
     # ------------------------------------------------------------ calls
@@ -137,6 +140,9 @@ class Ranks:
     def _begin(self) -> None:
         """Give model and optimizer the values that they have in rank 0."""
         params, buffers = dict(self._objective.named_parameters()), dict(self._objective.named_buffers())
+        if self._average is not None:
+            averages = *self._average.named_parameters(), *self._average.named_buffers()
+            buffers |= {f"average.{name}": tensor for name, tensor in averages}
         tensors = params | buffers
         unsettled = [name for name, tensor in tensors.items() if isinstance(tensor, Unsettled)]
         known = {id(p): name for name, p in params.items()}

@@ -18,6 +18,7 @@ import numpy as np
 
 import lucid
 from lucid import distributed, nn, optim
+from lucid.optim.swa_utils import AveragedModel
 from lucid.runtime.workers.board import Late
 from lucid.runtime.workers.processes import WorkerProcesses
 
@@ -99,16 +100,20 @@ def alike(folder: Path) -> Told:
 
 
 def buffers(folder: Path) -> Told:
-    """Running statistics, and random numbers that differ between ranks and come again."""
+    """Running statistics, averages, and random numbers that differ between ranks and come again."""
     group = distributed.group(timeout=20)
-    found: Told = {"digests": [], "outputs": [], "own": []}
+    found: Told = {"digests": [], "outputs": [], "own": [], "averages": []}
     for _ in range(2):
         lucid.manual_seed(5)
         model = normalised()
-        step = lucid.compile_step(model, LOSS, optim.SGD(model.parameters(), lr=0.1), outputs=True, group=group)
+        average = AveragedModel(model)
+        average.n_averaged.copy_(1 + group.rank)  # it begins as in rank 0
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+        step = lucid.compile_step(model, LOSS, optimizer, outputs=True, group=group, average=average)
         for x, target in batches(4, 8):
             _, outputs = step(x.astype(np.float32), target)  # the same in all ranks, but for what is dropped
             found["digests"].append(digest(model))
+            found["averages"].append(digest(average))
             found["outputs"].append(outputs.numpy().tolist())
         found["drawn"] = float(lucid.rand(1).item())
     return found

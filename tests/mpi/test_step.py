@@ -27,6 +27,8 @@ def test_ranks_are_alike_and_as_one(ranks: int, tmp_path: Path) -> None:
 def test_statistics_are_those_of_rank_0_and_each_rank_draws_its_own(tmp_path: Path) -> None:
     first, second = told("buffers", 2, tmp_path)
     assert first["digests"] == second["digests"]
+    assert first["averages"] == second["averages"]
+    assert first["averages"] != first["digests"]
     assert first["digests"][:4] == first["digests"][4:]
     assert first["outputs"][:4] == first["outputs"][4:]
     assert second["outputs"][:4] == second["outputs"][4:]
