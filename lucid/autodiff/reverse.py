@@ -16,7 +16,7 @@ from ..base.garbage import collection_paused
 from ..errors import GradientError, GraphError, note_where
 from ..graph.builder import MAX_NAME, Builder, printable
 from ..graph.cut import cut
-from ..graph.facts import drawn, reachable, settled
+from ..graph.facts import drawn, live, reachable, settled
 from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import GradContext, NoGradient, ParameterAttrs, TypeAttrs
 from ..graph.ops.source import INPUT, full
@@ -292,15 +292,14 @@ class Partition:
 
 @collection_paused()
 def partition(joint: Joint) -> Partition:
-    """Cut a joint graph into what the outputs need, and the rest.
+    """Cut a joint graph into what the outputs need and all that is drawn, and the rest.
 
     Values are kept only where the backward graph cannot read them from a parameter or a constant.
     """
     graph, count = joint.graph, joint.forward_outputs
     outputs, gradients = graph.outputs[:count], graph.outputs[count:]
-    first = [v.node for v in outputs] + [v.node for _, v in graph.updates]
     inputs = [name for name in graph.inputs if not name.startswith(COTANGENT)]
-    forward_nodes = reachable(graph.dag, first) | set(inputs)
+    forward_nodes = live(graph.dag, [*outputs, *(v for _, v in graph.updates)]) | set(inputs)
     backward_nodes = reachable(graph.dag, [v.node for v in gradients]) - forward_nodes
     crossing: dict[Value, None] = {}
     for name in (n for n in graph.order if n in backward_nodes):

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from ..base.lazy import networkx as nx
 from ..errors import GraphError
-from .facts import reachable
+from .facts import live
 from .ir import Dag, Graph, Node, Origin, Value
 from .opdef import Attrs, OpDef
 from .types import TensorType
@@ -103,17 +103,16 @@ class Builder:
     ) -> Graph:  # fmt: skip
         """Freeze into a :class:`Graph`; ``prune`` drops what neither an output nor an update needs.
 
-        Inputs always stay: they are the calling convention.
+        Inputs always stay, as they are the calling convention, and so does what draws random numbers.
         """
         outputs, updates = tuple(outputs), tuple(updates)
         for value in (*outputs, *(v for _, v in updates)):
             if value.node not in self.dag:
                 raise GraphError(f"the output {value} is not in the graph")
         if prune:
-            live = reachable(self.dag, [value.node for value in (*outputs, *(v for _, v in updates))])
-            live.update(self.inputs)
-            if len(live) < len(self.dag):
-                self.dag.remove_nodes_from([name for name in self.dag if name not in live])
+            kept = live(self.dag, (*outputs, *(v for _, v in updates))) | set(self.inputs)
+            if len(kept) < len(self.dag):
+                self.dag.remove_nodes_from([name for name in self.dag if name not in kept])
         return Graph(self.dag, tuple(self.inputs), outputs, updates, tuple(names))
 
 

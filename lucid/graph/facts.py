@@ -61,6 +61,12 @@ def drawn(graph: Graph) -> list[str]:
     return [name for name, node in graph.nodes() if node.op.random]
 
 
+def live(dag: Dag, results: Iterable[Value]) -> set[str]:
+    """The nodes that results need, and those that draw a random number: whatever draws next is to draw the next."""
+    random = (name for name, node in dag.nodes(data="node") if node.op.random)
+    return reachable(dag, [*(value.node for value in results), *random])
+
+
 def read_values(graph: Graph) -> set[Value]:
     """The values that a node or the caller reads."""
     return {*graph.results, *(Value(u, output) for u, _, _, output in edges_of(graph.dag))}

@@ -1,19 +1,19 @@
-"""Drops the nodes that neither an output nor an update needs. Inputs stay: they are the calling convention."""
+"""Drops the nodes that neither an output nor an update needs. Inputs stay, as they are the calling convention."""
 
 from __future__ import annotations
 
 from ..graph.builder import Builder
-from ..graph.facts import reachable
+from ..graph.facts import live
 from ..graph.ir import Graph
 
 
 def eliminate_dead(graph: Graph) -> Graph:
     """The graph without dead nodes; the same object if there are none."""
-    live = reachable(graph.dag, [value.node for value in graph.results]) | set(graph.inputs)
-    if len(live) == len(graph):
+    kept = live(graph.dag, graph.results) | set(graph.inputs)
+    if len(kept) == len(graph):
         return graph
     builder = Builder()
     for name, node in graph.nodes():
-        if name in live:
+        if name in kept:
             builder.add(node, graph.inputs_of(name), name)
     return Graph(builder.dag, graph.inputs, graph.outputs, graph.updates, graph.names)

@@ -24,6 +24,7 @@ from ..base.checks import shown
 from ..base.garbage import collection_paused
 from ..errors import PassError, from_handler
 from ..graph.builder import Builder, snake_case
+from ..graph.facts import drawn
 from ..graph.ir import Graph, Node, Origin, Value
 from ..graph.opdef import OpDef
 from ..graph.ops.source import INPUT
@@ -295,7 +296,7 @@ class Overlay(Builder):
         outputs = [self.mapped.get(v, v) for v in outputs]
         updates = [(p, self.mapped.get(v, v)) for p, v in updates]
         live = set(self.graph.inputs)
-        stack = [v.node for v in (*outputs, *(v for _, v in updates))]
+        stack = [*(v.node for v in (*outputs, *(v for _, v in updates))), *drawn(self.graph)]
         while stack:
             name = stack.pop()
             if name not in live:
