@@ -8,11 +8,13 @@ import numpy as np
 
 from ....errors import GraphError
 from ....graph.opdef import AbstractTensor
+from ....graph.ops import bounds, reduce, shape
 from ....graph.ops import elementwise as ew
-from ....graph.ops import reduce, shape
-from ....graph.ops.composite import gt
+from ....graph.ops.composite import any_, ge, gt
 from ....graph.ops.linalg import matmul
+from ....graph.ops.loops import loop
 from ....graph.ops.promotion import cast
+from ....graph.ops.source import constant, full
 from ....graph.ops.subscript import getitem
 from ....graph.types import float32
 from ..model import ML, Array
@@ -75,8 +77,6 @@ def svm_classifier(call: Call, x: Value) -> list[Value]:
     labels, rows, parts = labels_of(call, "classlabels_ints"), rows_of(call, x), call.attribute("vectors_per_class")
     if not parts or len(parts) != len(labels) or min(parts) < 0:
         raise GraphError("vectors_per_class is a number of support vectors for each class; linear ones have none here")
-    if call.attribute("prob_a"):
-        raise GraphError("probabilities of pairs of classes are not made ones of classes here: prob_a")
     pairs = list(combinations(range(len(labels)), 2))
     weights, shift = _pairs(call, list(parts), pairs), _numbers(call, "rho")
     if shift.size != len(pairs):
@@ -88,12 +88,58 @@ def svm_classifier(call: Call, x: Value) -> list[Value]:
         ways[(0, 1), number, pair] = 1
     votes = matmul(first, rows.constant(ways[0])) + matmul(1.0 - first, rows.constant(ways[1]))
     chosen = cast(reduce.argmax(votes, 1), INT64)
+    if call.attribute("prob_a"):
+        return [labelled(call, chosen, labels), transformed(call, _probabilities(call, scores, pairs, len(labels)))]
     if len(pairs) == 1:
         if min(_numbers(call, "coefficients")) >= 0:  # as other runtimes have it
             chosen = chosen * 0 + 1
         column = getitem(scores, (slice(None), slice(0, 1)))
         scores = shape.concat([-column, column], 1)
     return [labelled(call, chosen, labels), transformed(call, scores)]
+
+
+LEAST, TURNS = 1e-7, 100
+"""How likely a class is at least beside another, and how often shares are made better: as libsvm has both."""
+
+
+def _probabilities(
+    call: Call, scores: AbstractTensor, pairs: list[tuple[int, int]], count: int
+) -> AbstractTensor:  # fmt: skip
+    """How likely each class is, of how likely it is beside each other one (Wu, Lin and Weng, 2004, as in libsvm).
+
+    Shares of which none has to change, by what all pairs say, are looked for row by row until they are close enough.
+    """
+    slope, shift = (_numbers(call, name) for name in ("prob_a", "prob_b"))
+    if slope.size != len(pairs) or shift.size != len(pairs):
+        raise GraphError(f"prob_a and prob_b have {slope.size} and {shift.size} numbers for {len(pairs)} pairs")
+    sure = bounds.clip(ew.sigmoid(-(scores * scores.constant(slope) + scores.constant(shift))), LEAST, 1.0 - LEAST)
+    beside = dict[tuple[int, int], AbstractTensor]()
+    for number, (i, j) in enumerate(pairs):
+        beside[i, j] = sure[:, number : number + 1]
+        beside[j, i] = 1.0 - beside[i, j]
+    rows = []
+    for i in range(count):
+        others = [beside[j, i] for j in range(count) if j != i]
+        own = reduce.sum(shape.concat([one * one for one in others], 1), 1, keepdim=True)
+        rows.append(shape.concat([own if j == i else -beside[j, i] * beside[i, j] for j in range(count)], 1))
+    whole = shape.stack(rows, 1)
+
+    def turn(number: AbstractTensor, shares: AbstractTensor) -> list[AbstractTensor]:
+        slopes = reduce.sum(whole * shape.unsqueeze(shares, 1), 2)
+        mean = reduce.sum(shares * slopes, 1, keepdim=True)
+        far = ge(reduce.amax(ew.abs_(slopes - mean), 1, keepdim=True), 0.005 / count)
+        better = shares
+        for i, row in enumerate(rows):
+            own, slope = row[:, i : i + 1], slopes[:, i : i + 1]
+            step = (mean - slope) / own
+            mean = (mean + step * (step * own + 2.0 * slope)) / (1.0 + step) / (1.0 + step)
+            slopes = (slopes + step * row) / (1.0 + step)
+            better = (better + step * shares.constant(np.eye(count, dtype=np.float32)[i])) / (1.0 + step)
+        return [any_(far), ew.where(far, better, shares)]
+
+    start = full(scores, 1.0 / count, (scores.type.shape[0], count))
+    (found,) = loop(turn, constant(scores, TURNS), constant(scores, True), [start])
+    return found
 
 
 def _pairs(call: Call, parts: list[int], pairs: list[tuple[int, int]]) -> Array:
