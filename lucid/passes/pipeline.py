@@ -24,6 +24,7 @@ from .fuse.elementwise import fuse_elementwise
 from .fuse.linear import fuse_linear
 from .fuse.loops import fuse_loops
 from .fuse.residual import fuse_residual
+from .join_slices import join_slices
 from .layout import assign_layout
 from .lift_signals import lift_signals
 from .linear_products import linear_products
@@ -107,6 +108,7 @@ def step_pipeline(
     """
     options = SimplifyOptions(inference=True)
     opened = (
+        Pass("join_slices", join_slices),
         Pass("open_statistics", open_statistics),
         Pass("clean_up", partial(clean_up, evaluate=evaluate, options=options)),
     )

@@ -1,0 +1,64 @@
+"""Puts parts side by side that would each be filled up with zeros and then added up.
+
+So are the gradients of what was cut into parts. But for the sign of a zero it is the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..graph.ir import Graph
+from ..graph.opdef import apply
+from ..graph.ops.elementwise import ADD
+from ..graph.ops.shape import CONCAT, AxisAttrs
+from ..graph.ops.slices import SLICE_GRAD, SliceGradAttrs
+from ..graph.trace import Symbol
+from .rewrite import Site, View, rebuild
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Values that lie side by side along an axis, from ``first`` to ``last``, in a tensor of zeros."""
+
+    attrs: SliceGradAttrs
+    axis: int
+    first: int
+    last: int
+    values: tuple[Symbol, ...]
+
+
+def join_slices(graph: Graph) -> Graph:
+    """The sum of two such parts that adjoin is one part, and the whole if nothing is left."""
+
+    def rule(site: Site) -> Symbol | None:
+        parts = [part for part in (_part(site.made_by(x), site) for x in site.inputs) if part is not None]
+        if len(parts) < 2:
+            return None
+        a, b = sorted(parts, key=lambda part: part.first)
+        if a.axis != b.axis or a.last != b.first:
+            return None
+        joined: Symbol = apply(CONCAT, AxisAttrs(a.axis), *a.values, *b.values)
+        if joined.type.shape == a.attrs.shape:
+            return joined
+        sizes = tuple(b.last - a.first if axis == a.axis else d for axis, d in enumerate(a.attrs.sizes))
+        made: Symbol = apply(SLICE_GRAD, replace(a.attrs, sizes=sizes), joined)
+        return made
+
+    return rebuild(graph, rule, "join_slices", at={ADD})
+
+
+def _part(maker: View, site: Site) -> _Part | None:
+    """What a node fills up with zeros, where it does so along one axis."""
+    if maker.op is not SLICE_GRAD:
+        return None
+    a: SliceGradAttrs = maker.attrs
+    axes = [axis for axis, (size, dim) in enumerate(zip(a.sizes, a.shape, strict=True)) if size != dim]
+    if len(axes) != 1 or set(a.steps) != {1}:
+        return None
+    (axis,), (dy,) = axes, maker.inputs
+    first, size = a.starts[axis], a.sizes[axis]
+    if not isinstance(first, int) or not isinstance(size, int):
+        return None
+    inner = site.made_by(dy)
+    joined = inner.op is CONCAT and inner.attrs.axis == axis
+    return _Part(a, axis, first, first + size, inner.inputs if joined else (dy,))
