@@ -8,9 +8,12 @@ from ..errors import OptionError
 from ..graph.opdef import AbstractTensor
 from ..graph.ops.elementwise import where
 from ..graph.ops.promotion import cast
+from ..graph.trace import Symbol
 from ..nn.module import Module
 from ..optim.swa_utils import AveragedModel
 from ..tensor.tensor import Tensor
+from ..tensor.traced import TracedTensor
+from ..tensor.tracing import Recorder
 
 
 class Averages:
@@ -55,7 +58,17 @@ class Averages:
             self._present, self._seen = tuple(map(id, every)), now
         return self._present
 
-    def new(self, old: AbstractTensor, value: AbstractTensor, count: AbstractTensor) -> AbstractTensor:
+    def new(self, old: Symbol, value: Symbol, count: Symbol) -> AbstractTensor:
         """The average with one more value, which it is itself where there was none."""
-        made = self._rule(old, value, count)  # type: ignore[arg-type]  # symbols do what tensors do
-        return where(count == 0, cast(value, old.type.dtype), cast(made, old.type.dtype))
+        recorder = Recorder(tracer=old.tracer)
+        with recorder.active(grad=False):
+            made = self._rule(TracedTensor(old), TracedTensor(value), TracedTensor(count))
+            if not isinstance(made, Tensor) or made.type.shape != old.type.shape:
+                got = made.type if isinstance(made, Tensor) else shown(made)
+                raise OptionError(f"compile_step: the avg_fn of average gives {got} for what is {old.type}")
+            average = recorder.lift(made)
+        if recorder.state:
+            raise OptionError(
+                "compile_step: the avg_fn of average reads a tensor that it is not given, which may change"
+            )
+        return where(count == 0, cast(value, old.type.dtype), cast(average, old.type.dtype))

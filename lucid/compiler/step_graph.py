@@ -289,7 +289,7 @@ class _Writer:
         now = {label: self.tracer.symbol(value) for label, value in self.updates}
         count = self._parameter("average.n_averaged", averages.of.n_averaged)
 
-        def found(old: Tensor, of: Tensor) -> tuple[AbstractTensor, AbstractTensor]:
+        def found(old: Tensor, of: Tensor) -> tuple[Symbol, Symbol]:
             label = self.names.get(id(of), "")
             value = now.get(label) or self.known.get(label) or self._parameter("average.of", of)
             return self._parameter(f"average.{label}", old), value

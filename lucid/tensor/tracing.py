@@ -70,10 +70,11 @@ class Recorder:
         names: Mapping[int, str] | None = None,
         paths: Mapping[int, str] | None = None,
         watch: Observer | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.watch = watch
         self.serial = next(_serials)
-        self.tracer = self._root = Tracer(Builder(), locate=True)
+        self.tracer = self._root = tracer or Tracer(Builder(), locate=True)
         self._repeated = False
         self.names = dict(names or {})
         self.paths = dict(paths or {})

@@ -10,7 +10,7 @@ import pytest
 
 import lucid
 from lucid import nn
-from lucid.errors import OptionError
+from lucid.errors import LucidError, OptionError
 from lucid.optim.swa_utils import AveragedModel, get_ema_avg_fn, get_ema_multi_avg_fn
 
 from .test_step import LOSS, NETS, RULES, alike, batches, eager, mlp, twins
@@ -99,5 +99,14 @@ def test_averages_that_are_none_of_the_model() -> None:
         step(AveragedModel(model), lambda x: model(x))
     with pytest.raises(OptionError, match="give AveragedModel an avg_fn"):
         step(AveragedModel(model, multi_avg_fn=lambda averages, values, count: None))
+    x, y = batches(1)[0]
+    outside = lucid.ones(1)
+    for rule, words in (
+        (lambda a, b, n: min(0.9, n) * a, "value of a tensor is not known"), (lambda a, b, n: a * float(n), "no float"),
+        (lambda a, b, n: 3.0, "gives 3.0"), (lambda a, b, n: b.sum(), r"gives float32\[\]"),
+        (lambda a, b, n: a * outside, "reads a tensor that it is not given"),
+    ):  # fmt: skip
+        with pytest.raises(LucidError, match=words):
+            step(AveragedModel(model, avg_fn=rule))(x, y)
     with pytest.raises(OptionError, match="other parameters or buffers"):
         step(AveragedModel(nn.Linear(2, 2)))
