@@ -85,7 +85,6 @@ TOP: Final[Mapping[str, str]] = {
     "set_num_interop_threads": "lucid.set_num_threads(n)",
     "normal": "mean + std * lucid.randn(size)",
     "scalar_tensor": "lucid.tensor(value)",
-    "logspace": "10 ** lucid.linspace(start, end, steps)",
     "histc": "outside a model np.histogram(t.numpy(), bins)",
     "complex": "there are no complex numbers",
     "polar": "there are no complex numbers",

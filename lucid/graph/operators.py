@@ -16,7 +16,7 @@ from .ops import bounds, composite, everyday, indexing, linalg, reduce, slices, 
 from .ops import elementwise as ew
 from .ops import norm as normal
 from .ops import shape as sh
-from .public import order, public, tensor
+from .public import operand, order, public, tensor
 from .selecting import Selecting
 from .types import DTYPES, DType, is_float
 
@@ -241,6 +241,8 @@ class Operators(Selecting[R], Mathematics[R]):
     minimum: Method[R] = public(ew.minimum)
     clip: Method[R] = public(bounds.clip)
     clamp: Method[R] = clip
+    clamp_min: Method[R] = public(everyday.clamp_min, min=operand)
+    clamp_max: Method[R] = public(everyday.clamp_max, max=operand)
     neg: Method[R] = public(ew.neg)
     negative: Method[R] = neg
     abs: Method[R] = public(ew.abs_)
@@ -268,6 +270,7 @@ class Operators(Selecting[R], Mathematics[R]):
     round: Method[R] = public(ew.round_)
     eq: Method[R] = _eq
     ne: Method[R] = _ne
+    not_equal: Method[R] = ne
     lt: Method[R] = _lt
     less: Method[R] = lt
     le: Method[R] = _le
@@ -381,6 +384,8 @@ class Operators(Selecting[R], Mathematics[R]):
     chunk: Method[tuple[R, ...]] = public(slices.chunk)
     unbind: Method[tuple[R, ...]] = public(everyday.unbind)
     flip: Method[R] = public(slices.flip)
+    fliplr: Method[R] = public(everyday.fliplr)
+    flipud: Method[R] = public(everyday.flipud)
     roll: Method[R] = public(slices.roll)
     index_select: Method[R] = public(indexing.index_select)
     masked_fill: Method[R] = public(indexing.masked_fill)

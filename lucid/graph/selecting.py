@@ -25,6 +25,7 @@ class Selecting(AbstractTensor, Generic[R]):
     argsort: Method[R] = public(sorting.argsort, descending=flag, stable=flag)
     median: Method[R | sorting.Ordered] = public(sorting.median)
     nonzero: Method[R | tuple[R, ...]] = public(selection.nonzero, as_tuple=flag)
+    argwhere: Method[R] = public(selection.argwhere)
     masked_select: Method[R] = public(selection.masked_select)
     unique: Method[R | tuple[R, ...]] = public(selection.unique, sorted=flag, return_inverse=flag, return_counts=flag)
     bincount: Method[R] = public(selection.bincount, x=index, weights=tensor, minlength=None)

@@ -218,6 +218,36 @@ def linspace(start: float, end: float, steps: int, dtype: object = None, require
 
 
 @_creator
+def logspace(
+    start: float, end: float, steps: int, base: float = 10.0, dtype: object = None, requires_grad: bool = False
+) -> Tensor:
+    """``base`` to the powers of ``linspace(start, end, steps)``."""
+    first, last, root = (
+        checks.number("logspace", n, v, below=math.inf) for n, v in (("start", start), ("end", end), ("base", base))
+    )
+    powers = np.linspace(first, last, checks.integer("logspace", "steps", steps, 0))
+    return _leaf(Tensor.wrap(np.power(float(root), powers).astype(_kind(dtype))), requires_grad)
+
+
+@_creator
+def tril_indices(row: int, col: int, offset: int = 0) -> Tensor:
+    """The places of the lower triangle of a matrix of that size: a row of rows and one of columns."""
+    return _triangle("tril_indices", np.tril_indices, row, col, offset)
+
+
+@_creator
+def triu_indices(row: int, col: int, offset: int = 0) -> Tensor:
+    """The places of the upper triangle of a matrix of that size: a row of rows and one of columns."""
+    return _triangle("triu_indices", np.triu_indices, row, col, offset)
+
+
+def _triangle(op: str, indices: Callable[[int, int, int], object], row: int, col: int, offset: int) -> Tensor:
+    rows, columns = (checks.integer(op, name, size, 0) for name, size in (("row", row), ("col", col)))
+    places = indices(rows, checks.integer(op, "offset", offset, -checks.LARGEST), columns)
+    return Tensor.wrap(np.stack(places).astype(np.int64))  # type: ignore[call-overload]  # they are a pair of arrays
+
+
+@_creator
 def rand(*size: object, dtype: object = None, requires_grad: bool = False) -> Tensor:
     """Uniform numbers in [0, 1)."""
     return _leaf(random.rand_like(_WORLD, _shape("rand", size), _kind(dtype)), requires_grad)

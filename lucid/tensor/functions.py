@@ -20,7 +20,7 @@ from ..graph.ops import norm as normal
 from ..graph.ops import random as draws
 from ..graph.ops import shape as sh
 from ..graph.ops.einsum import einsum as _einsum
-from ..graph.public import order, public, tensor
+from ..graph.public import operand, order, public, tensor
 from ..graph.selecting import Selecting
 from ..graph.trace import active_trace
 from ..graph.types import is_float
@@ -85,7 +85,11 @@ logical_not = _face(composite.logical_not)
 bitwise_and = _face(composite.bitwise_and)
 bitwise_or = _face(composite.bitwise_or)
 bitwise_xor = _face(composite.bitwise_xor)
+bitwise_not = _face(ew.invert)
+greater, greater_equal, less, less_equal, not_equal = gt, ge, lt, le, ne
 clip = clamp = _face(bounds.clip)
+clamp_min: Callable[..., Tensor] = public(everyday.clamp_min, min=operand)
+clamp_max: Callable[..., Tensor] = public(everyday.clamp_max, max=operand)
 where = _face(ew.where)
 
 sum = _face(reduce.sum)
@@ -144,6 +148,8 @@ repeat_interleave = _face(sh.repeat_interleave)
 concat = cat = concatenate = _face(sh.concat)
 stack = _face(sh.stack)
 vstack, hstack = _face(everyday.vstack), _face(everyday.hstack)
+dstack, column_stack = _face(everyday.dstack), _face(everyday.column_stack)
+atleast_1d, atleast_2d, atleast_3d = map(_face, (everyday.atleast_1d, everyday.atleast_2d, everyday.atleast_3d))
 movedim = moveaxis = public(composite.movedim, destination=None)
 ravel = _face(sh.flatten)
 
@@ -152,7 +158,7 @@ index_select = _face(indexing.index_select)
 take_along_dim = _face(indexing.take_along_dim)
 masked_fill = _face(indexing.masked_fill)
 narrow = _face(slices.narrow)
-flip = _face(slices.flip)
+flip, fliplr, flipud = _face(slices.flip), _face(everyday.fliplr), _face(everyday.flipud)
 roll = _face(slices.roll)
 split, chunk, unbind = public(slices.split), public(slices.chunk), public(everyday.unbind)
 tril, triu = _face(everyday.tril), _face(everyday.triu)
@@ -160,7 +166,8 @@ clone, detach = _face(everyday.clone), _face(everyday.detach)
 
 _methods = vars(Selecting).__getitem__
 topk, sort, argsort, median = map(_methods, ("topk", "sort", "argsort", "median"))
-nonzero, masked_select, unique, bincount = map(_methods, ("nonzero", "masked_select", "unique", "bincount"))
+nonzero, argwhere, masked_select = map(_methods, ("nonzero", "argwhere", "masked_select"))
+unique, bincount = map(_methods, ("unique", "bincount"))
 scatter, scatter_add, scatter_reduce = map(_methods, ("scatter", "scatter_add", "scatter_reduce"))
 index_add, index_copy, index_fill = map(_methods, ("index_add", "index_copy", "index_fill"))
 take, select, diff, rot90, multinomial = map(_methods, ("take", "select", "diff", "rot90", "multinomial"))

@@ -93,6 +93,7 @@ class InPlace:
     add_, sub_, mul_, div_, pow_ = map(_method, ("add", "sub", "mul", "div", "pow"))
     floor_divide_, remainder_ = map(_method, ("floor_divide", "remainder"))
     clamp_, clip_, masked_fill_ = map(_method, ("clamp", "clip", "masked_fill"))
+    clamp_min_, clamp_max_, nan_to_num_ = map(_method, ("clamp_min", "clamp_max", "nan_to_num"))
     neg_, abs_, exp_, log_, sqrt_, rsqrt_ = map(_method, ("neg", "abs", "exp", "log", "sqrt", "rsqrt"))
     square_, reciprocal_, sin_, cos_, tanh_ = map(_method, ("square", "reciprocal", "sin", "cos", "tanh"))
     sigmoid_, relu_, floor_, ceil_ = map(_method, ("sigmoid", "relu", "floor", "ceil"))
@@ -119,6 +120,8 @@ class InPlace:
         tracked = is_grad_enabled() and (_wants(self) or _wants(value))
         x: Any = self
         value = operand("x[...] = ...", "the value", value, x)
+        if type(value) is int and value in (0, 1) and x.dtype == np.bool_:
+            value = bool(value)
         if tracked or active_trace.get() is not None:
             self._become("x[...] = ...", _put(self._before_change(tracked, "x[...] = ..."), key, value))
             return
@@ -150,6 +153,9 @@ def _check_cast(given: DType, own: DType) -> None:
 
 def _put(x: AbstractTensor, key: object, value: Any) -> AbstractTensor:
     """``x`` with ``value`` at ``x[key]``, as a choice of elements: gradients flow to both."""
+    one = not isinstance(value, AbstractTensor) or value.type.rank == 0
+    if one and isinstance(key, AbstractTensor) and key.type.dtype == np.bool_:
+        return _put_where(x, key, value)
     if x.type.symbols:
         raise TraceError(
             f"x[...] = ...: needs sizes that are known while tracing ({user_location()}), this tensor is {x.type}; use "
@@ -174,6 +180,18 @@ def _put(x: AbstractTensor, key: object, value: Any) -> AbstractTensor:
     chosen[found.reshape(-1)] = np.arange(found.size)  # of several at one place the last stays, as in NumPy
     taken = reshape(index_with(spread, (0,), [x.constant(np.maximum(chosen, 0))]), shape)
     return where(x.constant((chosen >= 0).reshape(shape)), taken, x)
+
+
+def _put_where(x: AbstractTensor, mask: AbstractTensor, value: Any) -> AbstractTensor:
+    """``x`` with one number where a mask, whose content need not be known, holds for the elements or for slices."""
+    rank = mask.type.rank
+    if mask.type.shape != x.type.shape[:rank]:
+        raise ShapeError(f"x[...] = ...: the mask {mask.type} does not fit {x.type}")
+    if not isinstance(value, AbstractTensor):
+        value = x.constant(as_array("x[...] = ...", value))
+    _check_cast(value.type.dtype, x.type.dtype)
+    spread = reshape(mask, (*mask.type.shape, *(1,) * (x.type.rank - rank)))
+    return where(spread, value.to(x.type.dtype), x)
 
 
 def check_result(name: str, x: Any, result: Any) -> Any:

@@ -167,7 +167,7 @@ PYTORCHS = {
     "nn": "SyncBatchNorm",
     "F": "leaky_relu_ upsample",
     "lucid": "cuda backends jit FloatTensor Size set_default_dtype set_printoptions normal "
-    "histc logspace dstack atleast_2d conj autocast dropout softplus save fft "
+    "histc conj autocast dropout softplus save fft "
     "from_onnx InferenceSession jnp vjp hessian tree_map Module Linear Sequential conv2d Variable layers",
     "t": "is_cuda grad_fn register_hook uniform_ new_ones new_full data_ptr stride is_contiguous storage "
     "half equal bernoulli_ resize_",

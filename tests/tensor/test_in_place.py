@@ -396,3 +396,35 @@ def test_a_copy_for_a_change_is_not_what_was_made_if_that_had_been_written() -> 
     y.mul_(x)
     with pytest.raises(GradientError, match="in place"):
         y.sum().backward()
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, lucid.compile, lambda f: lucid.compile(f, lucid.spec("N", 2, 3))])
+def test_a_number_is_put_where_a_mask_holds_whose_content_is_not_known(wrap: Any) -> None:
+    x = np.linspace(-1, 1, 12, dtype=np.float32).reshape(2, 2, 3)
+
+    def f(x: Any) -> Any:
+        y, keep, rows = x * 1, x < 2, x * 1
+        y[y < 0] = 0.5
+        y[y == lucid.amax(y)] = x.mean()
+        keep[x > 0.5] = 0
+        rows[x.sum(-1) > 0] = -1
+        return y, keep, rows
+
+    y, keep, rows = (one.numpy() for one in wrap(f)(lucid.tensor(x)))
+    wanted = np.where(x < 0, 0.5, x)
+    np.testing.assert_allclose(y, np.where(wanted == wanted.max(), x.mean(), wanted), atol=1e-6)
+    assert (keep == (x <= 0.5)).all()
+    np.testing.assert_array_equal(rows, np.where((x.sum(-1) > 0)[..., None], -1, x))
+
+
+def test_gradients_of_what_a_mask_chooses() -> None:
+    x, value = lucid.tensor([-1.0, 2.0, 3.0], requires_grad=True), lucid.tensor(5.0, requires_grad=True)
+    y = x * 2
+    y[y > 3] = value
+    (y * lucid.tensor([1.0, 10.0, 100.0])).sum().backward()
+    assert x.grad is not None and value.grad is not None
+    assert x.grad.tolist() == [2.0, 0.0, 0.0] and value.grad.item() == 110.0
+    with pytest.raises(ShapeError, match="mask"):
+        y[lucid.tensor([True, False])] = 1.0
+    with pytest.raises(DTypeError, match="does not fit into a tensor of bool"):
+        (x > 0)[0] = 2

@@ -52,6 +52,12 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("lucid.searchsorted(lucid.sort(t[0])[0], t)", "np.searchsorted(np.sort(x[0]), x)"), ("lucid.searchsorted([0, 1, 1, 3], i, right=True)", "np.searchsorted([0, 1, 1, 3], n, 'right')"), ("lucid.searchsorted([0.0, 1.0], f, out_int32=True)", "np.searchsorted([0, 1.], far).astype('int32')"),
         ("lucid.searchsorted(t[0], t, sorter=lucid.argsort(t[0]), side='right')", "np.searchsorted(x[0], x, 'right', np.argsort(x[0]))"), ("lucid.bucketize(t, [-0.5, 0.0, 0.5])", "np.digitize(x, [-.5, 0, .5])"), ("lucid.bucketize(i, i[:0, 0])", "n * 0"),
     ],
+    "everyday": [
+        ("lucid.dstack([t, t])", "np.dstack([x, x])"), ("lucid.dstack([t[0], i[0]])", "np.dstack([x[0], n[0]])"), ("lucid.column_stack((t[0], i[1]))", "np.column_stack((x[0], n[1]))"),
+        ("lucid.atleast_1d(t[0, 0])", "x[0, :1]"), ("lucid.atleast_2d(t[0])", "x[:1]"), ("lucid.atleast_3d(t[0])", "np.atleast_3d(x[0])"), ("lucid.fliplr(t)", "x[:, ::-1]"), ("t.flipud()", "x[::-1]"), ("lucid.clamp_min(t, 0.5)", "x.clip(.5)"), ("t.clamp_max(t[0])", "np.minimum(x, x[0])"),
+        ("lucid.greater(t, 0)", "x > 0"), ("t.not_equal(t[0])", "x != x[0]"), ("lucid.bitwise_not(i)", "~n"), ("t.sum(dtype='float64')", "x.sum(dtype=float)"), ("lucid.mean(i, 1, dtype=lucid.float64)", "n.mean(1)"), ("i.cumsum(0, dtype='float32')", "n.cumsum(0, 'f4')"), ("lucid.sum(t > 0, 0, dtype='int32')", "(x > 0).sum(0, dtype='int32')"),
+        ("lucid.logspace(0, 2, 3)", "np.logspace(0, 2, 3)"), ("lucid.logspace(-1, 1, 5, base=2.0)", "np.logspace(-1, 1, 5, base=2)"), ("t[:, :3][tuple(lucid.tril_indices(3, 3))]", "x[:, :3][np.tril_indices(3)]"), ("lucid.triu_indices(2, 4, -1)", "np.stack(np.triu_indices(2, -1, 4))"),
+    ],
     "products": [
         ("lucid.tensordot(t, t, ([0, 1], [0, 1]))", "np.tensordot(x, x)"), ("lucid.tensordot(t, i, ([1], [1]))", "x @ n.T"), ("lucid.tensordot(t, t[0], 0)", "np.multiply.outer(x, x[0])"), ("lucid.kron(t, t[0])", "np.kron(x, x[0])"),
         ("lucid.inner(t, t)", "np.inner(x, x)"), ("lucid.inner(t, t[0, 0])", "x * x[0, 0]"), ("lucid.vdot(t[0], t[1])", "x[0] @ x[1]"), ("lucid.dist(t, t + 1.0)", "np.sqrt(12)"), ("lucid.cross(t, -t[:, [1, 2, 0, 3]])", "np.cross(x, -x[:, [1, 2, 0, 3]], axis=0)"),

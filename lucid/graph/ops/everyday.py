@@ -10,7 +10,7 @@ from ...base.checks import shown
 from ...errors import OptionError, ShapeError, TraceError
 from ..opdef import AbstractTensor, Operand, T
 from ..types import Axes, bool_, int64, is_float
-from . import composite, reduce, slices
+from . import bounds, composite, reduce, slices
 from . import elementwise as ew
 from . import shape as sh
 from .source import full
@@ -74,13 +74,58 @@ def _columns_less_rows(name: str, x: AbstractTensor) -> AbstractTensor:
 
 def vstack(tensors: Sequence[AbstractTensor]) -> AbstractTensor:
     """The tensors below one another, vectors as rows."""
-    return sh.concat([sh.reshape(x, 1, -1) if x.type.rank < 2 else x for x in tensors], 0)
+    return sh.concat([atleast_2d(x) for x in tensors], 0)
 
 
 def hstack(tensors: Sequence[AbstractTensor]) -> AbstractTensor:
     """The tensors beside one another: vectors along their only axis, others along the second."""
     parts = [sh.reshape(x, 1) if x.type.rank == 0 else x for x in tensors]
     return sh.concat(parts, 0 if parts and parts[0].type.rank == 1 else 1)
+
+
+def dstack(tensors: Sequence[AbstractTensor]) -> AbstractTensor:
+    """The tensors behind one another, along the third axis."""
+    return sh.concat([atleast_3d(x) for x in tensors], 2)
+
+
+def column_stack(tensors: Sequence[AbstractTensor]) -> AbstractTensor:
+    """The tensors beside one another, vectors as columns."""
+    return sh.concat([sh.reshape(x, -1, 1) if x.type.rank < 2 else x for x in tensors], 1)
+
+
+def atleast_1d(x: T) -> T:
+    """``x``, a scalar as a vector."""
+    return x if x.type.rank else sh.reshape(x, 1)
+
+
+def atleast_2d(x: T) -> T:
+    """``x``, a scalar or vector as one row of a matrix."""
+    return x if x.type.rank > 1 else sh.reshape(x, 1, -1)
+
+
+def atleast_3d(x: T) -> T:
+    """``x``, of less than three axes with a last one of size 1 (a vector with a first one too)."""
+    return x if x.type.rank > 2 else sh.unsqueeze(atleast_2d(x), -1)
+
+
+def fliplr(x: T) -> T:
+    """``x`` with the order of the second axis turned around."""
+    return slices.flip(x, 1)
+
+
+def flipud(x: T) -> T:
+    """``x`` with the order of the first axis turned around."""
+    return slices.flip(x, 0)
+
+
+def clamp_min(x: AbstractTensor, min: bounds.Bound) -> AbstractTensor:
+    """``x``, but at least ``min``."""
+    return bounds.clip(x, min)
+
+
+def clamp_max(x: AbstractTensor, max: bounds.Bound) -> AbstractTensor:
+    """``x``, but at most ``max``."""
+    return bounds.clip(x, None, max)
 
 
 def isclose(a: Operand, b: Operand, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> AbstractTensor:

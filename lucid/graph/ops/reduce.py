@@ -172,20 +172,26 @@ def _reduce(op: OpDef, x: T, dim: Axes, keepdim: bool) -> T:
     return result
 
 
-def sum(x: T, dim: Axes = None, keepdim: bool = False) -> T:
-    """Sum over ``dim`` (an axis, several, or None for all); bools and small ints are summed as int64."""
-    return _reduce(SUM, x if is_float(x.type.dtype) else cast(x, int64), dim, keepdim)
+def sum(x: T, dim: Axes = None, keepdim: bool = False, dtype: object = None) -> T:
+    """Sum over ``dim`` (an axis, several, or None for all), in ``dtype``; bools and small ints are summed as int64."""
+    return _reduce(SUM, _summed(x, dtype), dim, keepdim)
+
+
+def _summed(x: T, dtype: object) -> T:
+    """``x`` in the element type in which it is added up."""
+    if dtype is not None:
+        return cast(x, dtype)
+    return x if is_float(x.type.dtype) else cast(x, int64)
 
 
 def prod(x: T, dim: Axes = None, keepdim: bool = False, dtype: object = None) -> T:
     """Product over ``dim`` (an axis, several, or None for all), in ``dtype``; bools and small ints become int64."""
-    if dtype is not None:
-        x = cast(x, dtype)
-    return _reduce(PROD, x if is_float(x.type.dtype) or dtype is not None else cast(x, int64), dim, keepdim)
+    return _reduce(PROD, _summed(x, dtype), dim, keepdim)
 
 
-def mean(x: T, dim: Axes = None, keepdim: bool = False) -> T:
-    """Arithmetic mean over ``dim``."""
+def mean(x: T, dim: Axes = None, keepdim: bool = False, dtype: object = None) -> T:
+    """Arithmetic mean over ``dim``, in ``dtype``."""
+    x = x if dtype is None else cast(x, dtype)
     if not is_float(x.type.dtype):
         raise DTypeError(f"mean: needs a floating-point tensor, got {x.type}; t.float().mean() makes one")
     return _reduce(MEAN, x, dim, keepdim)
@@ -270,10 +276,9 @@ def min(x: AbstractTensor, dim: int | None = None, keepdim: bool = False) -> Abs
     return _extremum(MIN, ARGMIN, x, dim, keepdim)
 
 
-def cumsum(x: T, dim: int) -> T:
-    """Running sum along ``dim``."""
-    numeric = x if is_float(x.type.dtype) else cast(x, int64)
-    return along("cumsum", numeric, dim, lambda x, axis: apply(CUMSUM, CumSumAttrs(axis), x))
+def cumsum(x: T, dim: int, dtype: object = None) -> T:
+    """Running sum along ``dim``, in ``dtype``."""
+    return along("cumsum", _summed(x, dtype), dim, lambda x, axis: apply(CUMSUM, CumSumAttrs(axis), x))
 
 
 def sum_to(x: T, shape: Shape) -> T:

@@ -22,6 +22,11 @@ def nonzero(x: AbstractTensor, as_tuple: bool = False) -> AbstractTensor | tuple
     return x.constant(np.stack(places, 1)[:, : x.type.rank])
 
 
+def argwhere(x: AbstractTensor) -> AbstractTensor:
+    """The places of elements that are not 0, a row for each, as int64."""
+    return nonzero(x)  # type: ignore[return-value]  # without as_tuple it is one tensor
+
+
 def masked_select(x: AbstractTensor, mask: AbstractTensor) -> AbstractTensor:
     """The elements of ``x`` where ``mask`` holds, as a vector; both are broadcast."""
     if mask.type.dtype != bool_:
