@@ -372,3 +372,32 @@ def test_what_is_no_array_is_refused(value: object) -> None:
 def test_numbers_for_sizes_that_it_does_not_have(shapes: dict[str, int], said: str) -> None:
     with pytest.raises(OptionError, match=said):
         lucid.onnx.load(network(), shapes=shapes)
+
+
+def test_functions_of_other_versions_of_the_operators() -> None:
+    """What has changed since is read as it was: axes that were attributes, in a branch of a function too."""
+    inside = helper.make_graph(
+        [helper.make_node("Squeeze", ["p"], ["s"], axes=[1])], "b", [], [helper.make_empty_tensor_value_info("s")]
+    )  # fmt: skip
+    body = [
+        helper.make_node("ReduceSum", ["p"], ["r"], axes=[0], keepdims=0),
+        helper.make_node("If", ["c"], ["i"], then_branch=inside, else_branch=inside),
+        helper.make_node("Add", ["i", "r"], ["q"]),
+    ]
+    nodes = [
+        helper.make_node("Old", ["x", "c"], ["o"], domain="f"), helper.make_node("ReduceSum", ["o", "axes"], ["y"]),
+    ]  # fmt: skip
+    x = np.arange(3, dtype=np.float32).reshape(3, 1)
+    constants = {"axes": np.array([0]), "c": np.array(True)}
+    for version in (11, 29):
+        proto = model(nodes, {"x": x}, ["y"], constants, 18, {"f": 1})
+        opsets = [helper.make_opsetid("", version), helper.make_opsetid("f", 1)]
+        proto.functions.append(helper.make_function("f", "Old", ["p", "c"], ["q"], body, opsets))
+        before = proto.SerializeToString(deterministic=True)
+        if version == 11:
+            net = lucid.onnx.load(proto)
+            assert net(x).numpy() == 12 and lucid.onnx.check(before) == []
+        else:
+            with pytest.raises(GraphError, match="a function uses version 29 of the ONNX operators; 28 is the newest"):
+                lucid.onnx.load(proto)
+        assert proto.SerializeToString(deterministic=True) == before

@@ -11,7 +11,7 @@ from ...base.lazy import LazyModule
 from ...errors import GraphError, from_handler
 
 if TYPE_CHECKING:
-    from onnx import FunctionProto, ModelProto, NodeProto
+    from onnx import FunctionProto, ModelProto, NodeProto, OperatorSetIdProto
 
 inliner: Any = LazyModule("onnx.inliner")
 
@@ -37,12 +37,48 @@ def inlined(proto: ModelProto) -> ModelProto:
     if whole > LARGEST:
         raise GraphError(f"with its functions in their places the model has {whole:,} nodes; {LARGEST:,} is the most")
     try:
-        model: ModelProto = inliner.inline_local_functions(proto)
+        model: ModelProto = inliner.inline_local_functions(_told_apart(proto))
         return model
     except Exception as error:
         if from_handler(error):
             raise
         raise GraphError(f"the functions of the model do not fit what calls them: {named(str(error))}") from error
+
+
+OF_VERSION = "ai.onnx@"
+"""What domain the operators of ONNX are said to have that are of another version than the model's, before that."""
+
+
+def _told_apart(proto: ModelProto) -> ModelProto:
+    """The model with a version in the domain of operators of ONNX, where a function has another than the model.
+
+    In their places functions would take the model's for theirs.
+    """
+    own = _versions(proto.opset_import)
+    if all(_versions(one.opset_import).get("") in (None, own.get("")) for one in proto.functions):
+        return proto
+    made = type(proto)()
+    made.CopyFrom(proto)
+    for one in made.functions:
+        version = _versions(one.opset_import).get("")
+        if version is None or version == own.get(""):
+            continue
+        name = f"{OF_VERSION}{version}"
+        pending = [one.node]
+        for some in pending:
+            for node in some:
+                node.domain = name if node.domain in ("", "ai.onnx") else node.domain
+                pending += [graph.node for at in node.attribute for graph in (at.g, *at.graphs) if graph.node]
+        for held in one.opset_import:
+            if held.domain in ("", "ai.onnx"):
+                held.domain = name
+        if name not in _versions(made.opset_import):
+            made.opset_import.add(domain=name, version=version)
+    return made
+
+
+def _versions(imports: Iterable[OperatorSetIdProto]) -> dict[str, int]:
+    return {"" if one.domain == "ai.onnx" else one.domain: one.version for one in imports}
 
 
 Key = tuple[str, str, str]

@@ -22,7 +22,7 @@ from ...base.texts import as_texts
 from ...errors import FileError, GraphError, LucidError, from_handler
 from ...graph.types import DTYPES, DType, float32, int64, wide, widened
 from .aside import Lists, set_aside
-from .functions import inlined
+from .functions import OF_VERSION, inlined
 from .kinds import of_graph, of_results
 from .lists import numbers, texts
 from .model import ML, NARROW, Array, Attribute, GraphDef, ModelDef, NodeDef, Size, ValueDef
@@ -195,19 +195,29 @@ class _Reader:
         return Scope({**outer.names, **{name: f"{name}@{self.graphs}" for name in made if name}}, outer.depth + 1)
 
     def node(self, proto: NodeProto, index: int, scope: Scope) -> NodeDef:
-        domain = _domain(proto.domain)
+        domain, version = self.operators(proto.domain)
         _check_unique(f"node {index} ({named(proto.op_type)})", "attributes", [one.name for one in proto.attribute])
         lists = {} if scope.depth else self.lists
         attributes = {
             one.name: lists[index, place] if (index, place) in lists else self.attribute(one, scope)
             for place, one in enumerate(proto.attribute)
         }
-        version, inputs, outputs = (
-            self.opsets.get(domain, 1), tuple(map(scope.of, proto.input)), tuple(map(scope.of, proto.output)),
-        )  # fmt: skip
+        inputs, outputs = tuple(map(scope.of, proto.input)), tuple(map(scope.of, proto.output))
         kinds = of_results(proto, [self.kinds.get(name, 0) for name in inputs], domain, version)
         self.note(zip(outputs, kinds, strict=False))
         return NodeDef(proto.op_type, domain, version, proto.name, inputs, outputs, attributes, index)
+
+    def operators(self, domain: str) -> tuple[str, int]:
+        """The domain that operators come from, and which version of its operators they are of."""
+        told, _, version = domain.partition(OF_VERSION)
+        if version.isdecimal() and not told:
+            number = int(version[:9])
+            if not 0 < number <= NEWEST:
+                raise GraphError(
+                    f"a function uses version {number} of the ONNX operators; {NEWEST} is the newest known"
+                )
+            return "", number
+        return _domain(domain), self.opsets.get(_domain(domain), 1)
 
     def note(self, kinds: Iterable[tuple[str, int]]) -> None:
         """Keep which values are of other element types than they are computed with."""
