@@ -2,7 +2,8 @@
 
 F(m, r) makes some rows of the result at a time (:mod:`.filtering`): what windows read of each line of a tile is
 gathered, transformed along the rows, and multiplied; along the columns taps are summed as they are. A long kernel is
-summed in parts of a few taps each. Where the filter goes along the columns, images are seen with their axes exchanged.
+summed in parts of a few taps each; where taps lie apart, tiles lie within one another. Where the filter goes along the
+columns, images are seen with their axes exchanged.
 
 The rounding error is some four times that of a direct sum, and an infinity or NaN spreads over the rows made with it.
 """
@@ -25,7 +26,7 @@ from ...planning.phase import Phase
 from ...planning.registry import Way, kernel
 from ...planning.work import NOTHING, Work, shared_by
 from ...program.emitter import Emitter, Operand
-from ..shared.cut import Block, deal
+from ..shared.cut import Block, deal, pieces
 from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop, recheck
 from ..shared.panels import Blocking, blocking, multiply_lines, product_of, unpacked
@@ -80,7 +81,7 @@ class FilteredCut(NamedTuple):
 
 def _filter(axis: Axis) -> Filter | None:
     """What takes the fewest products along an axis; None where that saves too little."""
-    if axis.stride > 1 or axis.dilation > 1 or axis.count < 2:
+    if axis.stride > 1:
         return None
     most = ALONG_ONE + 2  # points are m + taps - 2
     filters = [
@@ -88,14 +89,15 @@ def _filter(axis: Axis) -> Filter | None:
     ]
 
     def products(f: Filter) -> int:
-        return f.products * -(-axis.kernel // f.taps) * -(-axis.count // f.m)
+        tiles = -(-axis.count // (f.m * axis.dilation)) * axis.dilation
+        return f.products * -(-axis.kernel // f.taps) * tiles
 
     best = min(filters, key=products, default=None)
     saves = best is not None and products(best) <= (1 - LEAST_SAVED) * axis.kernel * axis.count
     return best if saves else None
 
 
-def _numbers(node: Node, inputs: Sequence[TensorType], across: bool, f: Filter | None = None) -> Filtered | None:
+def numbers(node: Node, inputs: Sequence[TensorType], across: bool, f: Filter | None = None) -> Filtered | None:
     """The numbers of a node's convolution, filtered along its columns or rows; None where that saves too little."""
     conv, epilogue = conv_of_node(node, inputs), Epilogue.of(node, inputs)
     conv = replace(conv, rows=conv.cols, cols=conv.rows) if across else conv
@@ -106,12 +108,12 @@ def _numbers(node: Node, inputs: Sequence[TensorType], across: bool, f: Filter |
 
 def _each(node: Node, inputs: Sequence[TensorType]) -> Iterator[tuple[bool, Filtered]]:
     for across in (False, True):
-        if (t := _numbers(node, inputs, across)) is not None:
+        if (t := numbers(node, inputs, across)) is not None:
             yield across, t
 
 
 def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    """No groups or pooling, and along one axis neither stride nor dilation, and several taps and results.
+    """No groups or pooling, and along one axis no stride, and several taps and results.
 
     Not what can be filtered along both, which saves more (:mod:`.winograd`).
     """
@@ -121,8 +123,18 @@ def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
 
 
 def blocks(t: Filtered, tiles: int) -> list[Block]:
-    """All tiles, by rows of them, in blocks of about so many."""
-    return tile_blocks(t.conv.images, t.down, t.conv.cols.count, t.conv.outputs, tiles, 1)
+    """All tiles, by rows of them, in blocks of about so many. Those of a block lie after, or within, one another."""
+    images, columns, outputs = t.conv.images, t.conv.cols.count, t.conv.outputs
+    if t.apart == 1:
+        return tile_blocks(images, t.down, columns, outputs, tiles, 1)
+    if not images * columns * outputs:
+        return []
+    cuts = [
+        (down + a, down + b)
+        for down in range(0, t.down * t.apart, t.apart)
+        for a, b in pieces(t.apart, tiles // columns)
+    ]
+    return [Block(n, n + 1, a, b, 0, outputs) for n in range(images) for a, b in cuts]
 
 
 def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
@@ -152,7 +164,12 @@ def _work(node: Node, inputs: tuple[TensorType, ...], t: Filtered, work: Sequenc
     product = product_of(machine, count, t.depth, outputs, itemsize, resident)._replace(times=n)
     made = t.filter.m * count * outputs
     passes = Epilogue.of(node, inputs).passes - t.biased + 1
-    numbers = 2 * sizes.slab + 4 * n * count * t.depth + t.lines * count * outputs + (1 + 2 * passes) * made
+    numbers = (
+        2 * sizes.slab
+        + (2 if t.direct else 4) * n * count * t.depth
+        + t.lines * count * outputs
+        + (1 + 2 * passes) * made
+    )
     inside, moved = (sizes.ping + sizes.pong) * itemsize <= machine.l2, numbers * itemsize
     block = Work(
         (product,),
@@ -174,7 +191,7 @@ def filtered(k: Emitter) -> None:
     """Gather, transform, multiply, transform, add the residual, activate."""
     recheck(k)
     cut: FilteredCut = k.way
-    t = _numbers(k.node, [x.type for x in k.ins], cut.across, Filter(cut.m, cut.taps, 1))
+    t = numbers(k.node, [x.type for x in k.ins], cut.across, Filter(cut.m, cut.taps, 1))
     assert t is not None
     weight = k.ins[1]
     if cut.across:
@@ -222,9 +239,9 @@ def _convolve(loop: BlockLoop[Block], t: Filtered, packed: Operand, rows: int) -
     shift = None if bias is None else loop.each("bias", bind_biases, loop.blocks, bias, True)
     edge, target, value, added = loop.fresh("edge", "target", "value", "added")
     loop.for_each((edge,), v.edges, f"{edge}.fill(0)")
+    loop.for_each((target, value), v.copies, f"{target}[...] = {value}")
     loop.line(
-        f"{v.inside}[...] = {v.source}",
-        f"{v.windows}[...] = {v.seen}",
+        *([] if t.direct else [f"{v.windows}[...] = {v.seen}"]),
         f"np.matmul({before}, {v.lines}, out={v.by_lines})",
         multiply_lines(k, v.products),
         *([f"{v.biases}[...] = {shift}"] if t.biased else []),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -9,7 +10,6 @@ from typing import NamedTuple, TypeAlias
 from numpy.lib.stride_tricks import as_strided
 
 from ....base.arrays import Array
-from ....graph.windows import Real, real
 from ...program.views import as_view
 from ..shared.cut import Block, Deal, Steps, bands, per_block
 from ..shared.panels_views import in_ranges, small_products
@@ -40,9 +40,14 @@ class Filtered:
     biased: bool
 
     @property
+    def apart(self) -> int:
+        """How many rows lie from one row of a tile to the next; as many tiles lie within one another."""
+        return self.conv.rows.dilation
+
+    @property
     def down(self) -> int:
-        """Tiles that cover the rows."""
-        return -(-self.conv.rows.count // self.filter.m)
+        """Tiles that cover the rows, one after another."""
+        return -(-self.conv.rows.count // (self.filter.m * self.apart))
 
     @property
     def depth(self) -> int:
@@ -59,14 +64,26 @@ class Filtered:
         """Columns of the padded rows."""
         return self.conv.cols.held(self.conv.cols.count)
 
-    def held(self, down: int) -> int:
-        """Padded rows under so many tiles."""
-        return self.filter.held(down) + (self.parts - 1) * self.filter.taps
+    @property
+    def direct(self) -> bool:
+        """Whether padded rows are windows as they lie."""
+        cols = self.conv.cols
+        return self.apart > 1 and self.parts == 1 and cols.kernel == 1 and self.width == cols.count
 
-    def real_rows(self, s: Block) -> Real:
-        """The rows of a block's padded memory that are no padding."""
-        v = self.conv.rows
-        return real(self.filter.m * s.r0 - v.before, self.held(s.r1 - s.r0), v.size)
+    def padded(self, s: Block) -> tuple[int, ...]:
+        """The padded rows of a block: (images, rows of tiles, tiles within one another, columns, channels)."""
+        down, within = self.tiles(s)
+        rows = self.filter.held(down) + (self.parts - 1) * self.filter.taps
+        return s.n1 - s.n0, rows, within, self.width, self.conv.channels
+
+    def tiles(self, s: Block) -> tuple[int, int]:
+        """How many tiles of a block lie one after another, and how many within one another."""
+        return (s.r1 - s.r0, 1) if self.apart == 1 else (1, s.r1 - s.r0)
+
+    def first(self, s: Block) -> int:
+        """The first row of a block."""
+        after, within = divmod(s.r0, self.apart)
+        return after * self.filter.m * self.apart + within
 
 
 class Buffers(NamedTuple):
@@ -79,17 +96,16 @@ class Buffers(NamedTuple):
 
 def buffer_sizes(t: Filtered, work: Sequence[Block]) -> Buffers:
     count, n, m = max(s.image_rows for s in work) * t.conv.cols.count, t.filter.products, t.filter.m
-    slab = max((s.n1 - s.n0) * t.held(s.r1 - s.r0) for s in work) * t.width * t.conv.channels
-    windows = n * count * t.depth
-    return Buffers(slab, max(windows, t.lines * count * t.conv.outputs), max(windows, m * count * t.conv.outputs))
+    slab, windows, outputs = max(math.prod(t.padded(s)) for s in work), n * count * t.depth, t.conv.outputs
+    ping = max(0 if t.direct else windows, t.lines * count * outputs)
+    return Buffers(slab, ping, max(windows, m * count * outputs))
 
 
 class FilteredViews(NamedTuple):
     """What the steps of a block read and write; the names are those of the loop's variables."""
 
     edges: Sequence[Array]
-    inside: Array
-    source: Array
+    copies: Steps
     seen: Array
     windows: Array
     lines: Array
@@ -119,28 +135,46 @@ def _views(
     t: Filtered, s: Block, memory: Memory, nhwc: Array, packed: Array, rows: int, unpacked: int
 ) -> FilteredViews:  # fmt: skip
     slab, ping, pong = memory
-    (images, down), n, m = (s.n1 - s.n0, s.r1 - s.r0), t.filter.products, t.filter.m
-    conv, count, height = t.conv, s.image_rows * t.conv.cols.count, t.held(s.r1 - s.r0)
-    padded = as_view(slab[: images * height * t.width * conv.channels], images, height, t.width, conv.channels)
-    up, across = t.real_rows(s), conv.across
-    middle = padded[:, up.places]
-    edges = padded[:, : up.low], padded[:, up.high :], middle[:, :, : across.low], middle[:, :, across.high :]
-    size = n * count * t.depth
-    s0, s1, s2, s3 = padded.strides
-    h, shape = conv.cols, (n, images, down, conv.cols.count, t.parts, conv.cols.kernel, conv.channels)
-    strides = (s1, s0, m * s1, h.stride * s2, t.filter.taps * s1, h.dilation * s2, s3)
-    seen, windows = whole_runs(padded, as_view(ping[:size], shape), strides)
-    outputs = conv.outputs
+    conv, h, n, m, (down, within) = t.conv, t.conv.cols, t.filter.products, t.filter.m, t.tiles(s)
+    count, size, outputs = s.image_rows * h.count, n * s.image_rows * h.count * t.depth, conv.outputs
+    padded = as_view(slab[: math.prod(t.padded(s))], t.padded(s))
+    edges, copies = _sources(t, s, padded, nhwc)
+    seen, windows = padded, padded
+    if not t.direct:
+        s0, s1, s2, s3, s4 = padded.strides
+        shape = n, s.n1 - s.n0, down, within, h.count, t.parts, h.kernel, conv.channels
+        strides = (s1, s0, m * s1, s2, h.stride * s3, t.filter.taps * s1, h.dilation * s3, s4)
+        seen, windows = whole_runs(padded, as_view(ping[:size], shape), strides)
+    lines = as_view(padded if t.direct else ping[:size], n, -1)
     sums = as_view(ping[: t.lines * count * outputs], t.lines, count * outputs)
     product = as_view(sums[:n], n, count, outputs)
     return FilteredViews(
-        [edge for edge in edges if edge.size], middle[:, :, across.places],
-        nhwc[s.images, up.source, across.source], seen, windows,
-        *in_ranges(n, as_view(ping[:size], n, -1), as_view(pong[:size], n, -1), unpacked),
+        edges, copies, seen, windows, *in_ranges(n, lines, as_view(pong[:size], n, -1), unpacked),
         list(small_products(as_view(pong[:size], n, count, t.depth), packed, product, rows)),
         as_view(sums[n:], -1, outputs),
         *in_ranges(m, sums, as_view(pong[: m * count * outputs], m, count * outputs), unpacked),
     )  # fmt: skip
+
+
+def _sources(t: Filtered, s: Block, padded: Array, nhwc: Array) -> tuple[Sequence[Array], Steps]:
+    """What of a block's padded rows is cleared, and the pairs to copy: where rows go, and they."""
+    _, held, within, *_ = padded.shape
+    step, size, first, across = t.apart, t.conv.rows.size, t.first(s) - t.conv.rows.before, t.conv.across
+    low = min(held, max(0, -(first // step)))
+    high = max(low, min(held, (size - within - first) // step + 1))
+    middle, runs = padded[:, low:high], [(low, high, 0, within)]
+    if within > 1:  # of these some rows may be padding
+        places = ((row, first + row * step) for row in (*range(low), *range(high, held)))
+        runs += [(row, row + 1, max(0, -place), min(within, size - place)) for row, place in places]
+    copies = []
+    for a, b, left, right in runs:
+        target = padded[:, a:b, left : max(left, right), across.places]
+        if target.size:
+            source = nhwc[s.images, first + a * step + left :, across.source]
+            o0, o1, o2, o3 = source.strides
+            copies.append((target, as_strided(source, target.shape, (o0, step * o1, o1, o2, o3))))
+    edges = padded[:, :low], padded[:, high:], middle[..., : across.low, :], middle[..., across.high :, :]
+    return [edge for edge in edges if edge.size], copies
 
 
 class Results(NamedTuple):
@@ -160,21 +194,37 @@ def bind_rows(
 
 def _results(t: Filtered, s: Block, pong: Array, nhwc: Array, added: Array | None) -> Results:
     m, cols, outputs = t.filter.m, t.conv.cols.count, t.conv.outputs
-    shape = m, s.n1 - s.n0, s.r1 - s.r0, cols, outputs
+    shape = m, s.n1 - s.n0, *t.tiles(s), cols, outputs
     final = as_view(pong[: m * s.image_rows * cols * outputs], -1, outputs)
-    return Results(final, list(_copies(m, s, as_view(final, shape), nhwc, added)))
+    return Results(final, list(_copies(t, s, as_view(final, shape), nhwc, added)))
 
 
 def _copies(
-    m: int, s: Block, tiles: Array, nhwc: Array, added: Array | None
+    t: Filtered, s: Block, tiles: Array, nhwc: Array, added: Array | None
 ) -> Iterator[tuple[Array, Array, Array | None]]:
-    for r0, r1, rows in bands(nhwc.shape[1], m, s.r0, s.r1):
-        part = tiles[:rows, :, r0 - s.r0 : r1 - s.r0]
-        at = s.images, slice(r0 * m, None)
-        yield _tiled(m, nhwc[at], part.shape), part, None if added is None else _tiled(m, added[at], part.shape)
+    first = t.first(s)
+    for rows, down, within in _bands(t, s, nhwc.shape[1]):
+        part = tiles[rows, :, down, within]
+        at = s.images, slice(first + (down.start * t.filter.m + rows.start) * t.apart, None)
+        yield _tiled(t, nhwc[at], part.shape), part, None if added is None else _tiled(t, added[at], part.shape)
 
 
-def _tiled(m: int, place: Array, shape: Sequence[int]) -> Array:
+def _bands(t: Filtered, s: Block, height: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Which rows of which tiles are rows of the result: in up to two parts, as the border cuts some of them."""
+    m, (_, within), first = t.filter.m, t.tiles(s), t.first(s)
+    if t.apart == 1:
+        for r0, r1, rows in bands(height, m, s.r0, s.r1):
+            yield slice(0, rows), slice(r0 - s.r0, r1 - s.r0), slice(0, 1)
+        return
+    whole = max(0, min(m, (height - within - first) // t.apart + 1))
+    rest = min(within, height - first - whole * t.apart)
+    if whole:
+        yield slice(0, whole), slice(0, 1), slice(0, within)
+    if whole < m and rest > 0:
+        yield slice(whole, whole + 1), slice(0, 1), slice(0, rest)
+
+
+def _tiled(t: Filtered, place: Array, shape: Sequence[int]) -> Array:
     """The tiles that begin with the first row of ``place``, where they lie in the image."""
     o0, o1, o2, o3 = place.strides
-    return as_strided(place, shape, (o1, o0, m * o1, o2, o3))
+    return as_strided(place, shape, (t.apart * o1, o0, t.filter.m * t.apart * o1, o1, o2, o3))
