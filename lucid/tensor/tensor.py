@@ -449,7 +449,8 @@ def _accumulate(leaf: Tensor, gradient: Array, own: bool) -> None:
     """Add to the gradient of a leaf, in place as PyTorch does; a first one that is nobody else's becomes it."""
     held = leaf.grad
     if held is not None:
-        total = held._array + gradient
+        with np.errstate(all="ignore"):
+            total = held._array + gradient
         if held.requires_grad or total.dtype != held.dtype or total.shape != held.shape:
             leaf._grad = Tensor.wrap(total)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -103,3 +104,10 @@ def test_what_is_refused() -> None:
     for wrong in (3, [], "x", [x, None]):
         with pytest.raises(OptionError, match="inputs is a tensor or a list of tensors"):
             grad(y.sum(), wrong)  # type: ignore[arg-type]
+
+
+def test_gradients_that_are_infinite_are_added_up_without_a_warning() -> None:
+    x = lucid.tensor([1.0], requires_grad=True)
+    for slope in (math.inf, -math.inf):
+        (x * slope).backward()
+    assert x.grad is not None and math.isnan(x.grad.item())
