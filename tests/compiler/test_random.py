@@ -26,6 +26,8 @@ CALLS: dict[str, Call] = {
     "feature_alpha_dropout": lambda x: F.feature_alpha_dropout(x.reshape(8, 4, 4, 2), 0.5, training=True),
     "fractional_max_pool2d": lambda x: F.fractional_max_pool2d(x.reshape(4, 2, 8, 4), 2, (3, 2)),
     "fractional_max_pool3d": lambda x: F.fractional_max_pool3d(x.reshape(2, 2, 4, 4, 4), 2, (2, 2, 2)),
+    "gumbel_softmax": lambda x: F.gumbel_softmax(x, hard=True) * x,
+    "multinomial": lambda x: x * lucid.multinomial(x.sigmoid(), 16),
     "rand": lambda x: x * lucid.rand(*x.shape),
     "rand_like": lambda x: x * lucid.rand_like(x),
     "randint": lambda x: x * lucid.randint(0, 100, x.shape),
