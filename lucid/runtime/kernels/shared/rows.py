@@ -175,6 +175,7 @@ def _panels(k: Emitter, p: Rows, a: int, b: int, rows: int) -> tuple[int, Operan
     w = k.ins[1]
     groups, outputs = p.parted(b - a)
     if w.phase is not Phase.STATE:
+        w = w if w.shape[1] == p.depth else k.laid_out(w)  # of one tap they are seen as rows however they lie
         parted = k.seen(f"{w}[{a}:{b}]", (groups, 1, outputs, p.depth))
         whole = k.view(w, f"{parted}.transpose(0, 1, 3, 2)", (groups, 1, p.depth, outputs), label="panels")
         return rows, whole if p.groups > 1 else k.view(w, f"{whole}[0]", whole.shape[1:], label="panel")
