@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid import nn
+from lucid import nn, optim
 from lucid.graph.ir import Node
 from lucid.graph.opdef import apply_all
 from lucid.graph.ops import recurrent as ops
@@ -81,17 +81,20 @@ OPTIONS: dict[str, dict[str, Any]] = {
 def test_each_way_is_the_reference(kind: str, dtype: str, options: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One worker, and several that share directions and sequences; in chunks of two times, forward and backward."""
     rng = np.random.default_rng(0)
-    forward, backward, gates, _ = LAYERS[kind]
+    forward, backward, gates, states = LAYERS[kind]
     attrs = ATTRS[kind](**OPTIONS[options])
     both = attrs.direction == "bidirectional"
     attrs = replace(attrs, activations=attrs.activations * (1 + both), **({} if kind != "GRU" or both else LINEAR))
     shapes = operands(kind, 9, 3, 4, 6)
     shapes[1:] = [(1 + both, *shape[1:]) for shape in shapes[1:]]
+    if isinstance(attrs, LSTMAttrs) and attrs.lengths:
+        attrs = replace(attrs, peepholes=True)
+        shapes.append((1, 3 * 6))
     arrays = [np.asarray(0.5 * rng.standard_normal(s), dtype) for s in shapes]
     lengths = [np.array([5, 9, 0])] if attrs.lengths else []
 
     def function(*xs: Any) -> Any:
-        return tuple(apply_all(forward, attrs, *xs, *(constant(xs[0], one) for one in lengths))[: len(shapes) - 3])
+        return tuple(apply_all(forward, attrs, *xs, *(constant(xs[0], one) for one in lengths))[: 1 + states])
 
     monkeypatch.setattr(layer, "LEAST_ROWS", 1)
     traced = trace(function, types_of(arrays))
@@ -186,3 +189,11 @@ def test_a_program_sees_that_weights_have_changed() -> None:
         after = net(x)[0].numpy()
         np.testing.assert_allclose(after, layer(x)[0].numpy(), rtol=1e-5, atol=1e-6)
     assert np.abs(after - before).max() > 1e-3
+
+
+def test_a_step_makes_no_gradient_of_what_comes_in() -> None:
+    layer = nn.LSTM(5, 7)
+    step = lucid.compile_step(layer, lambda y, _: y[0].sum(), optim.SGD(layer.parameters(), lr=0.1))
+    step(np.zeros((6, 2, 5), np.float32), np.zeros(1))
+    (grad,) = (one for one in step.plan.steps if one.node.op is ops.LSTM_GRAD)
+    assert [y is not None for y in grad.outs[:4]] == [False, True, True, True]

@@ -19,7 +19,7 @@ from ....graph.ops.recurrent_types import RecurrentAttrs
 from ....graph.types import TensorType, bool_
 from ...planning.machine import this_machine
 from ...planning.registry import Way
-from ...planning.work import Product, Work
+from ...planning.work import FORK, Product, Work
 from ...program.emitter import Emitter, Operand
 from ..shared.cut import pieces
 from ..shared.loop import BlockLoop
@@ -63,7 +63,7 @@ class Share:
     batch: int
 
     def __str__(self) -> str:
-        sequences = f"{self.rows} sequences" if self.rows < self.batch else ""
+        sequences = f"{self.rows} sequence{'s' * (self.rows > 1)}" if self.rows < self.batch else ""
         return f"{' and '.join(filter(None, ['a direction' if self.apart else '', sequences]))} each"
 
     def runs(self, orders: Sequence[tuple[int, ...]]) -> list[list[Run]]:
@@ -241,7 +241,7 @@ def ways(gates: int, *, back: bool = False) -> Callable[[Node[RecurrentAttrs], t
             workers = (directions if apart else 1) * -(-batch // max(1, rows))
             if 1 < workers <= threads:
                 share = work(rows, 1 if apart else directions, workers)
-                one.append(Way(share.shared(1, 1) + Work(forks=1 + back), Share(apart, rows, batch)))
+                one.append(Way(share + FORK * (1 + back), Share(apart, rows, batch)))
         return one
 
     return found
@@ -251,6 +251,6 @@ def _step(rows: int, hidden: int, gates: int, itemsize: int, back: bool) -> Work
     """What one time of so many sequences takes."""
     width, machine = gates * hidden, this_machine()
     depth, columns = (width, hidden) if back else (hidden, width)
-    packed = rows > 1 and step_panels(rows, depth, hidden, gates == 1, itemsize) is None
+    packed = rows > 1 and step_panels(rows, depth, hidden, back or gates == 1, itemsize) is None
     product = Product(rows, depth, columns, itemsize, packed, not is_streamed(machine, hidden, width, itemsize))
     return Work((product,), near=(6.0 if back else 4.0) * rows * width * itemsize, calls=10)
