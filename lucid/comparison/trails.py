@@ -166,6 +166,13 @@ def _tensors(torch: Any, result: object, path: str = "") -> Iterator[tuple[str, 
         yield from _tensors(torch, one, f"{path}.{key}" if path else str(key))
 
 
+def _columns(value: object) -> object:
+    """Scores by their labels, a dict for each row, as an array with a column for each label."""
+    if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+        return np.array([list(row.values()) for row in value], np.float32)
+    return value
+
+
 def _of_onnx(path: Path, inputs: Sequence[object]) -> Trail:
     """A file in ONNX Runtime, with what each of its operators gives."""
     paths = onnx_module.load(path).paths
@@ -183,7 +190,7 @@ def _of_onnx(path: Path, inputs: Sequence[object]) -> Trail:
     if len(names) != len(inputs):
         raise ShapeError(f"compare: {path.name} takes {len(names)} inputs, got {len(inputs)}")
     found = session.run(None, dict(zip(names, inputs, strict=True)))
-    values = dict(zip([*outputs, *more], found, strict=True))
+    values = dict(zip([*outputs, *more], map(_columns, found), strict=True))
     modules = {paths[name]: x for name, x in values.items() if name in paths and isinstance(x, np.ndarray)}
     stray = next((name for name in outputs if not isinstance(values[name], np.ndarray)), None)
     if stray is not None:

@@ -35,9 +35,7 @@ class Maps(list[Row]):
             table = np.atleast_2d(self._known())
         except TraceError:
             return
-        order = sorted(range(len(labels)), key=lambda place: labels[place])
-        named = [labels[place] for place in order]
-        super().__init__(dict(zip(named, row, strict=True)) for row in table[:, order].tolist())
+        super().__init__(dict(zip(labels, row, strict=True)) for row in table.tolist())
 
     def _known(self) -> Array:
         words = "scores by their labels are a tensor, .scores, while a model is traced: return them"

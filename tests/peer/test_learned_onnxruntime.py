@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from onnx import helper
@@ -22,7 +24,7 @@ def theirs(proto: Any, inputs: dict[str, Array]) -> list[Any]:
 
 @pytest.mark.parametrize("labels", [[4, -2, 9], ["a", "b", "ž"]], ids=["numbers", "texts"])
 @pytest.mark.parametrize("machine", [False, True])
-def test_a_classifier_as_it_is_exported(machine: bool, labels: list[Any]) -> None:
+def test_a_classifier_as_it_is_exported(machine: bool, labels: list[Any], tmp_path: Path) -> None:
     """A label for each row, and its scores by their labels."""
     rng = np.random.default_rng(3)
     numbers = isinstance(labels[0], int)
@@ -47,6 +49,9 @@ def test_a_classifier_as_it_is_exported(machine: bool, labels: list[Any]) -> Non
         assert [list(row) for row in found] == [list(row) for row in wanted]
         np.testing.assert_allclose([list(row.values()) for row in found], [list(row.values()) for row in wanted],
                                    rtol=1e-4, atol=1e-5)  # fmt: skip
+    onnx.save(proto, tmp_path / "net.onnx")
+    compared = lucid.compare(net, tmp_path / "net.onnx", x, tolerance=1e-3)
+    assert all(pair.agrees for pair in compared.results[1 - numbers :])
 
 
 @pytest.mark.parametrize("centred", [0, 1])

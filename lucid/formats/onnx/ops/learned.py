@@ -335,13 +335,16 @@ def normalizer(call: Call, x: Value) -> AbstractTensor:
 
 @converter("ZipMap", domain=ML)
 def zip_map(call: Call, x: Value) -> Maps:
-    """The scores as they are, a column for each class, and the labels beside them: a graph holds no dictionaries."""
+    """The scores, a column for each class in the order of labels, and these beside them: a graph holds no maps."""
     scores: AbstractTensor = call.tensor(x)
     labels = tuple(labels_of(call, "classlabels_int64s").tolist())
     if scores.type.rank not in (1, 2) or scores.type.shape[-1] != len(labels):
         sizes = (scores.type.shape[-1:], (len(labels),))
         raise ShapeError(f"there are {len(labels)} labels for the columns of {scores.type}", unequal=sizes)
-    return Maps(scores, labels)
+    order = sorted(range(len(labels)), key=labels.__getitem__)
+    if order != [*range(len(labels))]:
+        scores = indexing.index_select(scores, -1, scores.constant(np.array(order)))
+    return Maps(scores, tuple(labels[place] for place in order))
 
 
 @converter("Scaler", domain=ML)
