@@ -1,11 +1,13 @@
-"""Inverses, solutions, determinants and Cholesky's factor in float64, by elimination, one matrix after the other."""
+"""Inverses, solutions, determinants and Cholesky's factor in float64, by elimination, one matrix after the other.
+
+NaN stands for those that there are not.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ..base.arrays import Array
-from ..errors import ExecutionError
 from ..graph.opdef import Attrs
 from ..graph.ops.solving import CHOLESKY, INVERSE, SLOG_DET, SOLVE
 from .evaluator import reference
@@ -26,7 +28,7 @@ def _solved(a: Array, b: Array) -> Array:
     for at in np.ndindex(a.shape[:-2]):
         pivots, y[at] = _eliminated(a[at], b[at])
         if 0 in pivots:
-            raise ExecutionError("a matrix is singular")
+            y[at] = np.nan
     return y
 
 
@@ -45,9 +47,8 @@ def cholesky(attrs: Attrs, x: Array) -> Array:
     for at in np.ndindex(x.shape[:-2]):
         for i, j in zip(*np.tril_indices(x.shape[-1]), strict=True):
             left = float(x[at][i, j]) - y[at][i, :j] @ y[at][j, :j]
-            if i == j and not left > 0:
-                raise ExecutionError("a matrix is not positive definite")
-            y[at][i, j] = left**0.5 if i == j else left / y[at][j, j]
+            root = left**0.5 if left > 0 else np.nan
+            y[at][i, j] = root if i == j else left / y[at][j, j]
     return y
 
 

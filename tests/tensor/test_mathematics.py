@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -157,3 +158,17 @@ def test_slopes_at_kinks_and_bounds() -> None:
 def test_what_is_refused_says_why(make: Callable[[Tensor], object], words: str) -> None:
     with pytest.raises(LucidError, match=words):
         make(Tensor(X))
+
+
+def test_what_takes_some_matrices_only_is_verified_tuned_and_saved(tmp_path: Path) -> None:
+    definite = X @ X.T + np.eye(3, dtype=np.float32)
+
+    def f(x: Any) -> Any:
+        return lucid.linalg.cholesky(x).sum() + lucid.linalg.inv(x).sum() + x.slogdet().logabsdet + x.quantile(0.3)
+
+    wanted = f(Tensor(definite)).item()
+    for options in ({"verify": True}, {"tune": True}):
+        net = lucid.compile(f, **options)  # type: ignore[arg-type]  # each is a bool
+        np.testing.assert_allclose(net(definite).item(), wanted, rtol=1e-5)
+    lucid.compile(f, lucid.spec(3, 3)).save(tmp_path / "f.lucid")
+    np.testing.assert_allclose(lucid.load(tmp_path / "f.lucid")(definite).item(), wanted, rtol=1e-5)

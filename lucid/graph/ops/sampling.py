@@ -53,7 +53,8 @@ def gumbel_softmax(
     if not hard:
         return smooth
     axis = normal_axis("gumbel_softmax", dim, x.type.rank)
-    numbers = reshape(counted(x, x.type.shape[axis]), (-1, *(1,) * (x.type.rank - 1 - axis)))
+    size = x.type.shape[axis]
+    numbers = reshape(counted(x, size), (size, *(1,) * (x.type.rank - 1 - axis)))
     chosen = cast(eq(numbers, argmax(smooth, axis, True)), x.type.dtype)
     return ew.add(ew.sub(chosen, stop_gradient(smooth)), smooth)
 

@@ -90,7 +90,8 @@ SOLVE = register(OpDef("Solve", _solve_infer, _solve_gradient, inputs=("a", "b")
 SLOG_DET = register(
     OpDef("SlogDet", _sign_and_log_infer, _sign_and_log_gradient, outputs=("sign", "logabsdet"), family="linear")
 )
-CHOLESKY = register(OpDef("Cholesky", _cholesky_infer, _cholesky_gradient, family="linear"))
+#: Of a matrix that is taken for symmetric, whichever half is read.
+CHOLESKY = register(OpDef("Cholesky", _cholesky_infer, _cholesky_gradient, conventional=True, family="linear"))
 
 
 def inv(x: AbstractTensor) -> AbstractTensor:
