@@ -203,7 +203,7 @@ def differentiate(
             seeds[value] = seed
     found = dict(zip(wanted, emit_gradients(tracer, seeds, [Value(name) for name in wanted]), strict=True))
     if zeros:
-        found = {name: g or full(tracer.symbol(Value(name)), 0) for name, g in found.items()}
+        found = {n: full(tracer.symbol(Value(n)), 0) if g is None else g for n, g in found.items()}
     reached = {name: g for name, g in found.items() if g is not None}
     names = [*(graph.names or [""] * len(graph.outputs)), *(f"{GRADIENT} {_called(graph, name)}" for name in reached)]
     joint = builder.finish((*graph.outputs, *(g.value for g in reached.values())), graph.updates, names)
@@ -225,7 +225,7 @@ def region_gradient(region: Region, wanted: Sequence[bool], used: Sequence[bool]
         seeds[value] = seeds[value] + seed if value in seeds else seed
     sources = [Value(name) for name, want in zip(graph.inputs, wanted, strict=True) if want]
     found = [
-        g or full(tracer.symbol(value), 0)
+        full(tracer.symbol(value), 0) if g is None else g
         for value, g in zip(sources, emit_gradients(tracer, seeds, sources), strict=True)
     ]
     return Region(builder.finish([g.value for g in found]))

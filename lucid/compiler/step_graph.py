@@ -291,7 +291,8 @@ class _Writer:
 
         def found(old: Tensor, of: Tensor) -> tuple[Symbol, Symbol]:
             label = self.names.get(id(of), "")
-            value = now.get(label) or self.known.get(label) or self._parameter("average.of", of)
+            value = now.get(label, self.known.get(label))
+            value = self._parameter("average.of", of) if value is None else value
             return self._parameter(f"average.{label}", old), value
 
         for old, value in starmap(found, averages.averaged):

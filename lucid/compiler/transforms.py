@@ -84,4 +84,4 @@ def _gradients(value: Tensor, chosen: list[object]) -> list[Tensor]:
     found = emit_gradients(
         recorder.tracer, {objective.value: full(objective, 1.0)}, [symbol.value for symbol in symbols]
     )
-    return [TracedTensor(g or full(x, 0.0)) for g, x in zip(found, symbols, strict=True)]
+    return [TracedTensor(full(x, 0.0) if g is None else g) for g, x in zip(found, symbols, strict=True)]

@@ -63,6 +63,12 @@ class Symbol(Operators["Symbol"]):
     def record(self, types: Sequence[TensorType], *functions: Callable[..., Sequence[object]]) -> Recorded:
         return self.tracer.record(types, *functions)
 
+    def __bool__(self) -> NoReturn:
+        raise TraceError(
+            f"{self} stands for a value that is known when the graph runs: no branch on it, nor 'or' and 'and'; where(), "
+            f"as a method or of lucid, chooses, and 'is None' asks whether there is one"
+        )
+
     def __repr__(self) -> str:
         return f"<Symbol {self.value}: {self.type}>"
 
