@@ -65,8 +65,8 @@ class Symbol(Operators["Symbol"]):
 
     def __bool__(self) -> NoReturn:
         raise TraceError(
-            f"{self} stands for a value that is known when the graph runs: no branch on it, nor 'or' and 'and'; where(), "
-            f"as a method or of lucid, chooses, and 'is None' asks whether there is one"
+            f"{self} stands for a value that is known when the graph runs: no branch on it, no 'or' and no 'and'; "
+            f"where() chooses, and 'is None' asks whether there is one"
         )
 
     def __repr__(self) -> str:

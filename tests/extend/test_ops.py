@@ -11,7 +11,7 @@ import pytest
 
 import lucid
 from lucid import Tensor, extend
-from lucid.errors import GradientError, GraphError, LucidError, OptionError
+from lucid.errors import GradientError, GraphError, LucidError, OptionError, TraceError
 from lucid.extend import NO_GRADIENT, Attrs, NoAttrs, OpDef, Way, Work, apply, register_op
 
 X = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
@@ -98,6 +98,13 @@ def test_a_gradient_rule_of_the_wrong_length(rule: Any, words: str) -> None:
     for function in (f, lucid.compile(f)):
         with pytest.raises(GradientError, match=f"TestRule.*{words}"):
             function(Tensor(X, requires_grad=True)).backward()
+
+
+def test_a_rule_that_branches_on_a_value() -> None:
+    op = entered("Branches", lambda c: [c.dy if (c.inputs[0] > 0).sum() else -c.dy])
+    y = lucid.compile(applied(op))(lucid.tensor(X, requires_grad=True))
+    with pytest.raises(TraceError, match=r"known when the graph runs: no branch on it.*where\(\) chooses"):
+        y.sum().backward()
 
 
 def test_an_op_without_a_kernel() -> None:

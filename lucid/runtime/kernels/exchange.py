@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
-from ...base.arrays import Array
 from ...graph.ops.exchange import BEGIN, END, BeginAttrs, EndAttrs
 from ..planning.registry import kernel
 from ..program.emitter import Emitter, Operand
-from ..workers.exchange import begin_sum, end_sum
+from ..workers.exchange import begin_sum, end_sum, put
 
 
 @kernel(BEGIN)
@@ -35,12 +32,6 @@ def end(k: Emitter[EndAttrs]) -> None:
         if k.outs[output] is not None:
             k.alias(output, k.seen(part, shapes[output]), contiguous=True)
     k.line(f"{k.use(end_sum)}({k.attrs.number})")
-
-
-def put(place: Array, x: Array) -> None:
-    """Copy it, if it does not lie there already."""
-    if x.ctypes.data != place.ctypes.data:
-        np.copyto(place, x)
 
 
 def _parts(flat: Operand, shapes: Sequence[Sequence[int]]) -> Iterator[str]:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+import numpy as np
+
 from ...base.arrays import Array
 
 
@@ -47,6 +49,12 @@ def current() -> Exchange | None:
     """What this thread's programs add up by."""
     found: Exchange | None = getattr(_here, "exchange", None)
     return found
+
+
+def put(place: Array, x: Array) -> None:
+    """Copy to where it is to be added up, if it does not lie there already."""
+    if x.ctypes.data != place.ctypes.data:
+        np.copyto(place, x)
 
 
 def begin_sum(number: int, array: Array) -> None:
