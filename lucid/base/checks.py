@@ -66,7 +66,8 @@ def listed(names: Iterable[str]) -> str:
 
 def integer(owner: str, name: str, value: object, least: int = 1, most: int = LARGEST) -> int:
     """An int between ``least`` and ``most``; bools and floats are refused."""
-    return _bounded(owner, name, f"an int of at least {least}", value, least, most)
+    kind = "an int" if least == -most else f"an int of at least {least}"
+    return _bounded(owner, name, kind, value, least, most)
 
 
 def _bounded(owner: str, name: str, kind: str, value: object, least: int, most: int) -> int:

@@ -100,8 +100,9 @@ def group(*, bucket_bytes: int = BUCKET_BYTES, timeout: float = TIMEOUT) -> Grou
     Parameters
     ----------
     bucket_bytes
-        How many bytes of gradients are added up at a time; one that has a sixteenth of them is added up by itself. The
-        first are under way while later ones are computed, so fewer bytes begin earlier, and more take fewer messages.
+        How many bytes of gradients are added up at a time; one that has at least a sixteenth of them is added up by
+        itself. The first are under way while later ones are computed, so fewer bytes begin earlier, and more take fewer
+        messages.
     timeout
         Seconds after which it is an error that other ranks have not come to the same point.
 

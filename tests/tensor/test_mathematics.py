@@ -152,7 +152,7 @@ def test_slopes_at_kinks_and_bounds() -> None:
         (lambda t: lucid.linalg.inv(t), "Inverse: needs square matrices"), (lambda t: (t[:, :3] * 0).inverse(), "inv: a matrix is singular"), (lambda t: lucid.compile(lucid.linalg.inv)(X[:, :3] * 0), "inv: a matrix is singular"),
         (lambda t: lucid.linalg.solve(t[:, :3] * 0, t), "solve: a matrix is singular"), (lambda t: lucid.linalg.solve(t[:, :3], t.T), "do not fit the matrices"), (lambda t: lucid.linalg.cholesky(-t @ t.T), "not positive definite"),
         (lambda t: lucid.linalg.matrix_norm(t, 2), "no singular values"), (lambda t: lucid.linalg.norm(t[None], 1), "for vectors and matrices"), (lambda t: lucid.linalg.norm(t[0], "fro"), "for matrices"), (lambda t: lucid.linalg.norm(t, "x"), "ord is"),
-        (lambda t: lucid.linalg.matrix_norm(t[0]), "needs matrices"), (lambda t: lucid.matrix_power(t, 2), "needs square matrices"), (lambda t: lucid.linalg.multi_dot([t]), "at least two"), (lambda t: lucid.linalg.solve(t[:, :3], t[0, :3], left=False), "vectors stand on the right"),
+        (lambda t: lucid.linalg.matrix_norm(t[0]), "needs matrices"), (lambda t: lucid.matrix_power(t, 2), "needs square matrices"), (lambda t: lucid.linalg.multi_dot([t]), "at least two"), (lambda t: lucid.chain_matmul(), "at least two"), (lambda t: lucid.matrix_power(t, 2.5), "n must be an int, got 2.5"), (lambda t: lucid.linalg.solve(t[:, :3], t[0, :3], left=False), "vectors stand on the right"),
     ],
 )  # fmt: skip
 def test_what_is_refused_says_why(make: Callable[[Tensor], object], words: str) -> None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...errors import DTypeError, ShapeError
+from ...errors import ShapeError
 from ..opdef import AbstractTensor, GradContext, Gradients, NoAttrs, OpDef, apply, register
-from ..types import TensorType, is_float
+from ..types import TensorType
 from .indexing import index_with
+from .linalg import check_square_floats
 from .shape import unsqueeze
 
 
 def _infer(attrs: NoAttrs, x: TensorType) -> TensorType:
-    if not is_float(x.dtype):
-        raise DTypeError(f"Det: needs floating-point matrices, got {x}")
-    if x.rank < 2 or x.shape[-1] != x.shape[-2]:
-        raise ShapeError(f"Det: needs square matrices, got {x}")
+    check_square_floats("Det", x)
     return x.with_shape(x.shape[:-2])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...errors import DTypeError, ShapeError
 from ..opdef import AbstractTensor, GradContext, Gradients, NoAttrs, OpDef, Operand, apply, register
-from ..types import TensorType, bool_, broadcast_shapes, format_shape, product
+from ..types import TensorType, bool_, broadcast_shapes, format_shape, is_float, product
 from .elementwise import mul, promote
 from .shape import permute, reshape, transpose
 
@@ -116,6 +116,19 @@ def check_rank(function: str, rank: int, **tensors: AbstractTensor) -> None:
             raise DTypeError(f"{function}: {name} must be a tensor of rank {rank}, got a {type(x).__name__}")
         if x.type.rank != rank:
             raise ShapeError(f"{function}: {name} must have rank {rank}, got {x.type}")
+
+
+def check_square(op: str, x: TensorType) -> None:
+    """Raise where the last two axes are no square matrices."""
+    if x.rank < 2 or x.shape[-1] != x.shape[-2]:
+        raise ShapeError(f"{op}: needs square matrices, got {x}", unequal=(x.shape[-2:-1], x.shape[-1:]))
+
+
+def check_square_floats(op: str, x: TensorType) -> None:
+    """Raise where these are no square matrices of floating-point numbers."""
+    if not is_float(x.dtype):
+        raise DTypeError(f"{op}: needs floating-point matrices, got {x}")
+    check_square(op, x)
 
 
 def bmm(a: AbstractTensor, b: AbstractTensor) -> AbstractTensor:

@@ -101,9 +101,9 @@ def cross_along(a: AbstractTensor, b: AbstractTensor, *, dim: int = -1) -> Abstr
 
 def multi_dot(tensors: Sequence[AbstractTensor]) -> AbstractTensor:
     """The product of several matrices, in the order that takes the fewest operations; the ends may be vectors."""
+    if len(tensors) < 2:
+        raise ShapeError(f"multi_dot: needs at least two matrices, got {len(tensors)}")
     parts = list(ew.promote(*tensors))
-    if len(parts) < 2:
-        raise ShapeError(f"multi_dot: needs at least two matrices, got {len(parts)}")
     row, column = parts[0].type.rank == 1, parts[-1].type.rank == 1
     parts[0] = sh.unsqueeze(parts[0], 0) if row else parts[0]
     parts[-1] = sh.unsqueeze(parts[-1], 1) if column else parts[-1]

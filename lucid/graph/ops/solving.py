@@ -8,45 +8,38 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from ...errors import DTypeError, ShapeError
+from ...errors import ShapeError
 from ..opdef import AbstractTensor, GradContext, Gradients, NoAttrs, OpDef, apply, apply_all, register
-from ..types import TensorType, broadcast_shapes, is_float
+from ..types import TensorType, broadcast_shapes
 from . import elementwise as ew
-from .composite import eq, lt
+from .composite import lt
+from .diagonals import diag_embed
 from .everyday import tril
-from .linalg import matmul
-from .promotion import cast, floating, promote
-from .put import counted
+from .linalg import check_square, check_square_floats, matmul
+from .promotion import floating, promote
 from .shape import expand, squeeze, transpose, unsqueeze
 from .source import full
 
 
-def _check_square(op: str, x: TensorType) -> None:
-    if not is_float(x.dtype):
-        raise DTypeError(f"{op}: needs floating-point matrices, got {x}")
-    if x.rank < 2 or x.shape[-1] != x.shape[-2]:
-        raise ShapeError(f"{op}: needs square matrices, got {x}", unequal=(x.shape[-2:-1], x.shape[-1:]))
-
-
 def _inverse_infer(attrs: NoAttrs, x: TensorType) -> TensorType:
-    _check_square("Inverse", x)
+    check_square_floats("Inverse", x)
     return x.with_shape(x.shape)
 
 
 def _cholesky_infer(attrs: NoAttrs, x: TensorType) -> TensorType:
-    _check_square("Cholesky", x)
+    check_square_floats("Cholesky", x)
     return x.with_shape(x.shape)
 
 
 def _solve_infer(attrs: NoAttrs, a: TensorType, b: TensorType) -> TensorType:
-    _check_square("Solve", a)
+    check_square_floats("Solve", a)
     if b.dtype != a.dtype or b.rank != a.rank or b.shape[:-1] != a.shape[:-1]:
         raise ShapeError(f"Solve: the right-hand sides {b} do not fit the matrices {a}")
     return b.with_shape(b.shape)
 
 
 def _sign_and_log_infer(attrs: NoAttrs, x: TensorType) -> tuple[TensorType, TensorType]:
-    _check_square("SlogDet", x)
+    check_square_floats("SlogDet", x)
     return x.with_shape(x.shape[:-2]), x.with_shape(x.shape[:-2])
 
 
@@ -113,7 +106,7 @@ def solve(a: AbstractTensor, b: AbstractTensor, *, left: bool = True) -> Abstrac
         On which side of ``y`` ``a`` stands.
     """
     a, b = (floating(x) for x in promote(a, b))
-    _check_square("solve", a.type)
+    check_square_floats("solve", a.type)
     vectors = b.type.rank == 1 or (b.type.rank == a.type.rank - 1 and b.type.shape == a.type.shape[:-1])
     if not left:
         if vectors:
@@ -162,14 +155,11 @@ def logdet(x: AbstractTensor) -> AbstractTensor:
 
 def matrix_power(x: AbstractTensor, n: int) -> AbstractTensor:
     """Each matrix multiplied with itself ``n`` times; its inverse where ``n`` is negative."""
-    if x.type.rank < 2 or x.type.shape[-1] != x.type.shape[-2]:
-        raise ShapeError(f"matrix_power: needs square matrices, got {x.type}")
+    check_square("matrix_power", x.type)
     if n < 0:
         x, n = inv(x), -n
     if n == 0:
-        numbers = counted(x, x.type.shape[-1])
-        identity = cast(eq(unsqueeze(numbers, 0), unsqueeze(numbers, 1)), x.type.dtype)
-        return expand(identity, x.type.shape)
+        return diag_embed(full(x, 1, x.type.shape[:-1]))
     y: AbstractTensor | None = None
     while n:
         if n % 2:

@@ -30,14 +30,7 @@ from ..shared.cut import Block, deal, pieces
 from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop, recheck
 from ..shared.panels import Blocking, blocking, multiply_lines, product_of, unpacked
-from .filtered_views import (
-    Filtered,
-    FilteredViews,
-    Results,
-    bind_filtered,
-    bind_rows,
-    buffer_sizes,
-)
+from .filtered_views import Filtered, FilteredViews, Results, bind_filtered, bind_rows, buffer_sizes
 from .filtering import ALONG_ONE, Filter, transforms
 from .finish_views import bind_biases
 from .im2col import stand
@@ -164,13 +157,13 @@ def _work(node: Node, inputs: tuple[TensorType, ...], t: Filtered, work: Sequenc
     product = product_of(machine, count, t.depth, outputs, itemsize, resident)._replace(times=n)
     made = t.filter.m * count * outputs
     passes = Epilogue.of(node, inputs).passes - t.biased + 1
-    numbers = (
+    elements = (
         2 * sizes.slab
         + (2 if t.direct else 4) * n * count * t.depth
         + t.lines * count * outputs
         + (1 + 2 * passes) * made
     )
-    inside, moved = (sizes.ping + sizes.pong) * itemsize <= machine.l2, numbers * itemsize
+    inside, moved = (sizes.ping + sizes.pong) * itemsize <= machine.l2, elements * itemsize
     block = Work(
         (product,),
         near=moved if inside else 0.0,
