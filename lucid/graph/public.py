@@ -133,8 +133,7 @@ def _check_size(owner: str, name: str, value: object) -> None:
 
 def operand(owner: str, name: str, value: object, world: AbstractTensor | None) -> object:
     """A tensor, array, nested list or real number."""
-    if isinstance(value, int) and not -_LARGEST_FLOAT < value < _LARGEST_FLOAT:
-        raise DTypeError(f"{owner}: {name} is larger than any number that a tensor holds")
+    _check_size(owner, name, value)
     if isinstance(value, _OPERANDS) or hasattr(value, "sym"):
         return value
     if isinstance(value, np.generic):

@@ -8,7 +8,6 @@ import numpy as np
 
 from ....base.arrays import Array
 from ...program.views import as_view
-from .cut import Deal, Steps
 
 
 def panels_of(matrix: Array, width: int) -> Array:
@@ -78,11 +77,3 @@ def in_ranges(rows: int, a: Array, out: Array, unpacked: int) -> tuple[Array, Ar
         return parts.swapaxes(-3, -2)
 
     return parted(a), parted(out)
-
-
-def bind_products(matrices: Deal[Array], weights: Deal[Array], outputs: Deal[Array], rows: int) -> list[list[Steps]]:
-    """For each worker and each of its parts the batches of :func:`small_products`."""
-    return [
-        [list(small_products(a, w, out, rows)) for a, w, out in zip(*mine, strict=True)]
-        for mine in zip(matrices, weights, outputs, strict=True)
-    ]
