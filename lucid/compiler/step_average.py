@@ -53,7 +53,7 @@ class Averages:
         """Which tensors there are now; looked at again where some may have been put in the place of others."""
         now = changes.of_models.now
         if now != self._seen:
-            self.averaged, self.copied = self.of.pairs(self._model)
+            self.averaged, self.copied = self.of.pairs("compile_step", self._model)
             every = [self.of.n_averaged, *(x for pair in (*self.averaged, *self.copied) for x in pair)]
             self._present, self._seen = tuple(map(id, every)), now
         return self._present

@@ -54,9 +54,17 @@ cdist: Method[AbstractTensor] = public(distance.cdist, x1=tensor, x2=tensor)
 broadcast_tensors: Method[tuple[AbstractTensor, ...]] = public(parts.broadcast_tensors)
 cartesian_prod: Method[AbstractTensor] = public(parts.cartesian_prod)
 searchsorted: Method[AbstractTensor] = public(
-    searching.searchsorted, sorted_sequence=tensor, values=tensor, out_int32=flag, right=flag, side=string, sorter=index
+    searching.searchsorted,
+    sorted_sequence=tensor,
+    values=operand,
+    out_int32=flag,
+    right=flag,
+    side=string,
+    sorter=index,
 )
-bucketize: Method[AbstractTensor] = public(searching.bucketize, boundaries=tensor, out_int32=flag, right=flag)
+bucketize: Method[AbstractTensor] = public(
+    searching.bucketize, x=operand, boundaries=tensor, out_int32=flag, right=flag
+)
 isin: Method[AbstractTensor] = public(
-    searching.isin, elements=tensor, test_elements=tensor, assume_unique=flag, invert=flag
+    searching.isin, elements=operand, test_elements=operand, assume_unique=flag, invert=flag
 )

@@ -115,15 +115,17 @@ class AveragedModel(Module):
         """The average of one tensor; None where there is only a function for several."""
         return self._averages.rule if isinstance(self._averages, _Each) else None
 
-    def pairs(self, model: Module) -> tuple[list[Pair], list[Pair]]:
+    def pairs(self, owner: str, model: Module) -> tuple[list[Pair], list[Pair]]:
         """The tensors that are averaged, each with that of the model which it follows; and those that are copied."""
-        pairs = _pairs(self.module.parameters(), _model("update_parameters", model).parameters())
-        buffers = _pairs(self.module.buffers(), model.buffers())
+        pairs = _pairs(owner, self.module.parameters(), _model(owner, model).parameters())
+        buffers = _pairs(owner, self.module.buffers(), model.buffers())
         return ([*pairs, *buffers], []) if self.use_buffers else (pairs, buffers)
 
     def update_parameters(self, model: Module) -> None:
         """Take the present weights of the model into the averages."""
-        averaged, copied = ([(a.detach(), b.detach()) for a, b in pairs] for pairs in self.pairs(model))
+        averaged, copied = (
+            [(a.detach(), b.detach()) for a, b in pairs] for pairs in self.pairs("update_parameters", model)
+        )
         with no_grad():
             if int(self.n_averaged) == 0:
                 _copy(averaged)
@@ -141,11 +143,11 @@ def _model(owner: str, model: object) -> Module:
     return model
 
 
-def _pairs(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> list[Pair]:
+def _pairs(owner: str, ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> list[Pair]:
     """The tensors of the copy, each with that of the model."""
     averages, values = list(ours), list(theirs)
     if [x.shape for x in averages] != [x.shape for x in values]:
-        raise OptionError("update_parameters: model has other parameters or buffers than the one that was copied")
+        raise OptionError(f"{owner}: model has other parameters or buffers than the one that was copied for averages")
     return list(zip(averages, values, strict=True))
 
 

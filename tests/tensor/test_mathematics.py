@@ -51,7 +51,7 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("lucid.tensor_split(t, 9, 0)[7]", "x[:0]"), ("lucid.hsplit(t, [3])[1]", "x[:, 3:]"), ("t.vsplit(3)[2]", "x[2:]"), ("lucid.broadcast_tensors(t, t[0])[1]", "np.broadcast_to(x[0], (3, 4))"),
         ("lucid.cartesian_prod(t[0], i[0])[5]", "np.array([x[0, 1], n[0, 1]])"), ("lucid.isin(i, [2, 0])", "np.isin(n, [2, 0])"), ("lucid.isin(f, f, invert=True)", "np.isnan(far)"), ("lucid.isin(i, i[:0])", "n < 0"),
         ("lucid.searchsorted(lucid.sort(t[0])[0], t)", "np.searchsorted(np.sort(x[0]), x)"), ("lucid.searchsorted([0, 1, 1, 3], i, right=True)", "np.searchsorted([0, 1, 1, 3], n, 'right')"), ("lucid.searchsorted([0.0, 1.0], f, out_int32=True)", "np.searchsorted([0, 1.], far).astype('int32')"),
-        ("lucid.searchsorted(t[0], t, sorter=lucid.argsort(t[0]), side='right')", "np.searchsorted(x[0], x, 'right', np.argsort(x[0]))"), ("lucid.bucketize(t, [-0.5, 0.0, 0.5])", "np.digitize(x, [-.5, 0, .5])"), ("lucid.bucketize(i, i[:0, 0])", "n * 0"),
+        ("lucid.searchsorted(t[0], t, sorter=lucid.argsort(t[0]), side='right')", "np.searchsorted(x[0], x, 'right', np.argsort(x[0]))"), ("lucid.bucketize(t, [-0.5, 0.0, 0.5])", "np.digitize(x, [-.5, 0, .5])"), ("lucid.bucketize(i, i[:0, 0])", "n * 0"), ("lucid.searchsorted([1, 2, 3], 2.5)", "np.searchsorted([1, 2, 3], 2.5)"), ("lucid.bucketize(2, [1, 2, 3])", "np.searchsorted([1, 2, 3], 2)"), ("lucid.isin(2, i)", "np.isin(2, n)"), ("lucid.isin(i, 2)", "np.isin(n, 2)"),
     ],
     "everyday": [
         ("lucid.dstack([t, t])", "np.dstack([x, x])"), ("lucid.dstack([t[0], i[0]])", "np.dstack([x[0], n[0]])"), ("lucid.column_stack((t[0], i[1]))", "np.column_stack((x[0], n[1]))"),

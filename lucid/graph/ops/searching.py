@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...base.checks import shown
 from ...errors import OptionError, ShapeError
 from ..assume import is_equal
-from ..opdef import AbstractTensor
+from ..opdef import AbstractTensor, Operand
 from ..types import DTYPES, bool_, int64, is_float
 from . import elementwise as ew
 from .bounds import clip
@@ -22,7 +22,7 @@ MOST_STEPS = 31
 
 def searchsorted(
     sorted_sequence: AbstractTensor,
-    values: AbstractTensor,
+    values: Operand,
     out_int32: bool = False,
     right: bool = False,
     side: str | None = None,
@@ -35,7 +35,7 @@ def searchsorted(
     sorted_sequence
         Numbers in order along the last axis: one row for all values, or one for each of their rows.
     values
-        What is to find its place; NaN belongs at the end.
+        What is to find its place, a tensor or a number; NaN belongs at the end.
     out_int32
         Whether places are int32.
     right, side
@@ -61,9 +61,7 @@ def searchsorted(
     return cast(found, DTYPES["int32"]) if out_int32 else found
 
 
-def bucketize(
-    x: AbstractTensor, boundaries: AbstractTensor, out_int32: bool = False, right: bool = False
-) -> AbstractTensor:
+def bucketize(x: Operand, boundaries: AbstractTensor, out_int32: bool = False, right: bool = False) -> AbstractTensor:
     """In which of the intervals between ``boundaries``, a vector in order, each element lies.
 
     A boundary itself belongs to the interval below it, or above it where ``right``.
@@ -98,7 +96,7 @@ def _before(there: AbstractTensor, values: AbstractTensor, right: bool) -> Abstr
 
 
 def isin(
-    elements: AbstractTensor, test_elements: AbstractTensor, assume_unique: bool = False, invert: bool = False
+    elements: Operand, test_elements: Operand, assume_unique: bool = False, invert: bool = False
 ) -> AbstractTensor:
     """Whether each element is among ``test_elements``, or is not where ``invert``; NaN is not among any."""
     x, known = promote(elements, test_elements)
