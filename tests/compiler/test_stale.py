@@ -326,6 +326,22 @@ def test_a_closure_that_is_out_of_sight(
     same(compiled(x), f(x))
 
 
+def test_what_does_not_say_of_which_class_it_is(frozen: Callable[[], None]) -> None:
+    """As a C library's global variables, which modules of others hold."""
+
+    class Silent:
+        @property
+        def __class__(self) -> type:  # type: ignore[override]
+            raise AttributeError("unknown C global variable '__class__'")
+
+    held = {"silent": Silent(), "factor": 2.0}
+    frozen()
+    compiled, x = lucid.compile(lambda x: x * held["factor"] * (held["silent"] is not None)), Tensor([1.0])
+    assert compiled(x).item() == 2.0
+    held["factor"] = 3.0
+    assert compiled(x).item() == 3.0
+
+
 def test_a_closure_that_nobody_can_see_after_freezing_is_refused() -> None:
     hidden, change = _counter()
     codecs.register_error("times", lambda error: (str(hidden(3.0)), 1))

@@ -172,8 +172,11 @@ class Reach(ABC):
             self._name((), True)
         method = self._methods.get(id(kind))
         if method is None:
-            method = next((method for types_, method in _BY_TYPE if isinstance(value, types_)), "_object")
-            if value.__class__ is kind:  # elsewhere a value may claim to be of another class than the next
+            claimed = _claimed(value)
+            classes = [kind] if claimed is kind else [kind, claimed]
+            of = (method for types_, method in _BY_TYPE for one in classes if issubclass(one, types_))
+            method = next(of, "_object")
+            if claimed is kind:  # elsewhere a value may claim to be of another class than the next
                 self._methods[id(kind)] = method
         getattr(self, method)(value, place)
 
@@ -410,6 +413,15 @@ _BY_TYPE: tuple[tuple[Any, str], ...] = (
     (io.IOBase, "_file"),
     (Iterator, "_iterator"),
 )
+
+
+def _claimed(value: object) -> type:
+    """The class that a value says it is of."""
+    try:
+        said: object = value.__class__
+    except Exception:  # noqa: BLE001 - what C made may know no such attribute, or warn of it
+        return type(value)
+    return said if isinstance(said, type) else type(value)
 
 
 def module_check(module: Module, name: str, was: object) -> Check | None:

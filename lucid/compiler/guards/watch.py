@@ -218,7 +218,7 @@ _OF_FUNCTIONS = frozenset({"__closure__", "__defaults__", "__kwdefaults__", "__g
 def _functions_of(frame: types.FrameType) -> list[types.FunctionType]:
     """The functions of the code that runs, wherever they are; this looks through all there is."""
     code = frame.f_code
-    found = [one for one in gc.get_referrers(code) if isinstance(one, types.FunctionType)]
+    found = [one for one in gc.get_referrers(code) if type(one) is types.FunctionType]
     if gc.get_freeze_count():  # of what is frozen the collector says what it refers to, but not what refers to it
         known = set(map(id, found))
         found += (one for one in _functions_from(frame) if one.__code__ is code and id(one) not in known)
@@ -241,4 +241,4 @@ def _functions_from(frame: types.FrameType | None) -> Iterator[types.FunctionTyp
         fresh = {id(one): one for one in gc.get_referents(*reached) if id(one) not in seen}
         seen |= fresh.keys()
         reached = list(fresh.values())
-        yield from (one for one in reached if isinstance(one, types.FunctionType))
+        yield from (one for one in reached if type(one) is types.FunctionType)  # asks none of them what it is
