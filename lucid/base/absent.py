@@ -189,6 +189,10 @@ MODULE: Final[Mapping[str, str]] = {
 """Names of modules (``module.name``)."""
 
 
+ONNX: Final[Mapping[str, str]] = dict.fromkeys(
+    ("export", "dynamo_export", "save", "save_model", "load_model", "InferenceSession", "ONNXProgram"), _ONNX
+)
+
 LINALG: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         ("svd", "svdvals", "eig", "eigh", "eigvals", "eigvalsh", "qr", "pinv", "lstsq", "cond", "matrix_rank"),

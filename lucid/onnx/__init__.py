@@ -5,6 +5,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from ..base.absent import ONNX, face
 from ..base.lazy import from_home
 from .module import OnnxModel, check, load
 
@@ -12,11 +13,11 @@ __all__ = ["OnnxModel", "backend", "check", "load"]
 
 _LAZY = {"backend": "backend"}
 
+_missing, __dir__ = face(globals(), ONNX, _LAZY)
+
 if TYPE_CHECKING:
     from . import backend
 else:  # to the type checker a name that is not here is an error
 
     def __getattr__(name: str) -> Any:
-        if name not in _LAZY:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return from_home(__name__, _LAZY, name)
+        return from_home(__name__, _LAZY, name) if name in _LAZY else _missing(name)

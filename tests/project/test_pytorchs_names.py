@@ -53,7 +53,7 @@ ABSENT = {
     lucid: absent.TOP, lucid.Tensor: absent.TENSOR, nn: absent.NN, F: absent.NN, nn.Module: absent.MODULE,
     optim: absent.OPTIM, lucid.autograd: absent.AUTOGRAD, lucid.linalg: absent.LINALG, nn.utils: absent.UTILS,
     nn.init: absent.INIT, lucid.data: absent.DATA, optim.lr_scheduler: absent.SCHEDULER,
-    lucid.distributed: absent.DISTRIBUTED, lucid.training: absent.TRAINING,
+    lucid.distributed: absent.DISTRIBUTED, lucid.training: absent.TRAINING, lucid.onnx: absent.ONNX,
 }  # fmt: skip
 """What says what to type instead, and of what."""
 
@@ -71,7 +71,7 @@ ANSWERS = [
     ("nn.utils.checkpoint", "smaller batches"), ("t.half()", r"t\.float\(\)"), ("layer.half()", r"module\.float\(\)"),
     ("t.register_hook(print)", r"autograd\.grad"), ("t.retain_grad()", r"autograd\.grad"), ("t.grad_fn", "is_leaf"),
     ("layer.register_full_backward_hook(print)", "register_forward_hook"), ("optim.LBFGS", "closure"),
-    ("optim.Muon", "AdamW"), ("t.max(t)", r"lucid\.maximum"),
+    ("optim.Muon", "AdamW"), ("lucid.onnx.export", "not there yet"), ("t.max(t)", r"lucid\.maximum"),
     ("layer.load_state_dict(layer.state_dict(), assign=True)", r"to\(dtype\)"),
 ]  # fmt: skip
 
