@@ -30,11 +30,12 @@ def repeat_cheap(graph: Graph) -> Graph:
     if not repeated:
         return graph
     builder = Builder()
+    made: dict[Value, Value] = {}  # by another name where that of a node is a copy's by now
 
     def copied(value: Value) -> Value:
         """The value, of which what is to be computed anew is so now."""
         if value.node not in repeated:
-            return value
+            return made[value]
         node = graph.node(value.node)
         history = (*node.origin.history, f"{LABEL}: from {value.node}")
         fresh = replace(node, origin=replace(node.origin, history=history))
@@ -43,8 +44,11 @@ def repeat_cheap(graph: Graph) -> Graph:
     for name, node in graph.nodes():
         if name not in repeated:
             own = {value: copied(value) for value in dict.fromkeys(graph.inputs_of(name))}
-            builder.add(node, [own[value] for value in graph.inputs_of(name)], name)
-    return Graph(builder.dag, graph.inputs, graph.outputs, graph.updates, graph.names)
+            values = builder.add(node, [own[value] for value in graph.inputs_of(name)], name)
+            made.update((Value(name, output), value) for output, value in enumerate(values))
+    inputs = tuple(made[Value(name)].node for name in graph.inputs)
+    updates = tuple((name, made[value]) for name, value in graph.updates)
+    return Graph(builder.dag, inputs, tuple(made[value] for value in graph.outputs), updates, graph.names)
 
 
 def _cheap(graph: Graph, name: str) -> bool:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 
+import lucid
+from lucid import nn, optim
 from lucid.errors import LucidError
 from lucid.graph.ir import Graph
 from lucid.graph.opdef import NoAttrs, apply
@@ -178,6 +182,23 @@ def test_what_is_cheap_is_computed_anew_for_each_reader() -> None:
     after = repeat_cheap(before)
     assert ops(after).count("Sub") == 2
     assert_same(before, after)
+
+
+def test_what_reads_a_node_whose_name_a_copy_took_still_reads_that_node() -> None:
+    before = trace(lambda x, m: ((c := x - m).exp() - c * c).sin(), (4, 3), m=(3,))
+    assert {"sub", "sub_1"} <= set(before.dag)  # the second copy of sub is called sub_1
+    assert_same(before, repeat_cheap(before))
+
+
+def test_a_step_by_the_huber_loss_of_two_numbers_goes_the_way_of_the_gradient() -> None:
+    # the 0.5 of the loss and that of the mean are one, and the gradient reads what the loss does
+    model = nn.Linear(1, 2)
+    with lucid.no_grad():
+        model.weight.zero_()
+        model.bias.zero_()
+    step = lucid.compile_step(model, nn.HuberLoss(), optim.SGD(model.parameters(), lr=1.0))
+    step(np.ones((1, 1), np.float32), np.array([[-0.25, 3]], np.float32))
+    assert_array_equal(model.bias.numpy(), [-0.125, 0.5])
 
 
 @pytest.mark.parametrize(
