@@ -16,7 +16,8 @@ def test_a_rank_that_is_killed(tmp_path: Path) -> None:
     model = mlp()
     found = lucid.load_checkpoint(tmp_path / "last.lucid", model=model, optimizer=optim.Adam(model.parameters()))
     assert found.step > 1
-    assert [path.name for path in tmp_path.iterdir()] == ["last.lucid"]
+    left = {path.name for path in tmp_path.iterdir()} - {"last.lucid"}
+    assert len(left) <= 1 and all(name.endswith(".tmp") for name in left)  # one that was being written as it ended
 
 
 def test_an_error_that_nobody_catches(tmp_path: Path) -> None:

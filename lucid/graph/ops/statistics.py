@@ -134,7 +134,8 @@ def _of_lanes(op: str, x: AbstractTensor, q: AbstractTensor, interpolation: str)
     low, high = (gather(values, -1, cast(place, int64)) for place in (below, ew.ceil(ranks)))
     share: AbstractTensor | float = 0.5 if interpolation == "midpoint" else ew.sub(ranks, below)
     apart = ew.where(logical_and(eq(low, high), isinf(low)), 0.0, ew.sub(high, low))
-    return ew.add(low, ew.mul(apart, share))
+    from_high = ew.sub(high, ew.mul(apart, 1.0 - share))
+    return ew.where(isinf(low), from_high, ew.add(low, ew.mul(apart, share)))
 
 
 def cov(

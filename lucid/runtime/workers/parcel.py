@@ -23,6 +23,10 @@ CONSTANTS = 1 << 24
 """Bytes of an array outside the heap up to which workers get a copy of it."""
 
 
+PLAIN = frozenset({("builtins", "getattr"), ("builtins", "slice"), ("functools", "partial")})
+"""What regions may be made of besides NumPy's functions and our own: methods, slices and calls that are prepared."""
+
+
 class NotPortableError(Exception):
     """A region reads what only this process has."""
 
@@ -83,7 +87,8 @@ class Packer(pickle.Pickler):
 def _ours(thing: object) -> bool:
     owner = getattr(thing, "__self__", None)
     module = getattr(thing, "__module__", None) or ""
-    return isinstance(owner, np.ndarray) or module.partition(".")[0] in ("numpy", "lucid")
+    known = module.partition(".")[0] in ("numpy", "lucid") or (module, getattr(thing, "__qualname__", "")) in PLAIN
+    return known or isinstance(owner, np.ndarray | np.ufunc)
 
 
 def bounds(array: Array) -> tuple[int, int]:

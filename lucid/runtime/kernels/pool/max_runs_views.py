@@ -82,7 +82,6 @@ class MaxRuns:
         first, last = self.lines(block)
         return (block.n1 - block.n0) * (last - first) * self.row
 
-    @cached_property
     def first_taps(self) -> Array:
         """For each window the number of its first tap that lies in the image."""
         down, right = ([axis.inside(o).low for o in range(axis.count)] for axis in (self.rows, self.cols))
@@ -214,11 +213,11 @@ class _Binder:
         """Lets the first element win where all are the least of numbers, as padding is; then padding competes."""
         rows, cols = self.runs.rows, self.runs.cols
         if codes is not None:
-            table = self.runs.first_taps[block.rows]
             above, left = (-(-axis.before // axis.stride) for axis in (rows, cols))
-            for at in ((..., slice(0, max(0, above - block.r0)), slice(None)), (..., slice(0, left))):
+            for edge in ((slice(0, max(0, above - block.r0)), slice(None)), (slice(None), slice(0, left))):
+                at = (..., *edge)
                 if y[at].size:
-                    yield partial(tie, y[at], self.least, codes[at], table[at].astype(codes.dtype))
+                    yield partial(tie, self.runs, block, edge, y[at], self.least, codes[at])
         if self.pad is None:
             return
         runs = [
@@ -232,9 +231,11 @@ class _Binder:
             yield partial(np.maximum, y[at], self.pad, out=y[at])
 
 
-def tie(y: Array, least: Array, codes: Array, first: Array) -> None:
+def tie(runs: MaxRuns, block: Block, edge: tuple[slice, slice], y: Array, least: Array, codes: Array) -> None:
     """Where the maximum is the least of numbers, the code is that of the first element."""
-    np.copyto(codes, first, where=np.equal(y, least))
+    tied = np.equal(y, least)
+    if tied.any():
+        np.copyto(codes, runs.first_taps()[block.rows][edge], where=tied, casting="unsafe")
 
 
 def compete(y: Array, pad: Array, codes: Array, code: int) -> None:

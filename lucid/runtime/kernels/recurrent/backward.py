@@ -145,9 +145,10 @@ class BackwardWriter(LayerWriter[R]):
         """The products over all times; workers share the rows of each."""
         k, results = self.k, [self.out(i, label) for i, label in enumerate(("dx", "dw", "dr", "db"))]
         loop: BlockLoop[int] = BlockLoop(k, [list(range(len(results) * 2))] * len(self.runs))
-        bound = loop.bind("products", weight_products, len(self.runs), self.x, self.weight, kept, *results)
+        ones = k.filled((self.times * self.batch,), self.dtype, "1", "ones")
+        bound = loop.bind("products", weight_products, len(self.runs), self.x, self.weight, kept, ones, *results)
         left, right, made = loop.over(bound, "left", "right", "made")
-        loop.line(f"{left}.dot({right}, out={made})")
+        loop.line(f"np.matmul({left}, {right}, out={made})")  # dot would copy parts of a matrix first
         loop.emit()
 
 

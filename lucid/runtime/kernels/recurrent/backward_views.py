@@ -208,8 +208,8 @@ Product: TypeAlias = "tuple[Array, Array, Array]"
 
 
 def weight_products(
-    workers: int, x: Array, weight: Array, kept: MadeParts, dx: Array | None, dw: Array | None, dr: Array | None,
-    db: Array | None,
+    workers: int, x: Array, weight: Array, kept: MadeParts, ones: Array, dx: Array | None, dw: Array | None,
+    dr: Array | None, db: Array | None,
 ) -> list[list[Product]]:  # fmt: skip
     """For each worker its share of the products over all times: the gradients of the input, weights and biases."""
     made, found = Made(*kept), []
@@ -217,7 +217,7 @@ def weight_products(
     count, features, hidden = times * batch, x.shape[-1], made.h.shape[-1]
     rows, seen = as_view(made.rows, count, directions * width), as_view(x, count, features)
     inner = rows if made.inner is None else as_view(made.inner, count, directions * width)
-    cut, ones = width if made.reset is None else 2 * hidden, np.ones(count, x.dtype)
+    cut = width if made.reset is None else 2 * hidden
     for worker in range(workers):
         mine: list[Product] = []
         if dx is not None:

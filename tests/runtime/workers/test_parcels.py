@@ -1,0 +1,72 @@
+"""What workers share can be told to processes: nothing of it is this process's alone, so that threads must do it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import nn, optim
+from lucid.runtime.workers import hiring
+from lucid.runtime.workers.parcel import pack
+from lucid.runtime.workers.processes import WorkerProcesses
+
+Net = Callable[[], nn.Module]
+
+
+class Last(nn.Module):
+    """A recurrent layer whose last output counts."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: lucid.Tensor) -> Any:
+        return self.layer(x)[0][:, -1]
+
+
+def convolutions() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, stride=2), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.MaxPool2d(3, stride=2, padding=1, pad_value=-np.inf), nn.Conv2d(16, 16, 3, padding=1, groups=16),
+        nn.Conv2d(16, 64, 1), nn.MaxPool2d(2, stride=2), nn.AvgPool2d(2), nn.Flatten(1),
+    )  # fmt: skip
+
+
+def attention() -> nn.Module:
+    return nn.Sequential(nn.TransformerEncoderLayer(64, 4, 256, dropout=0.0, batch_first=True), nn.Flatten(1))
+
+
+NETS: dict[str, tuple[Net, tuple[int, ...]]] = {
+    "convolutions": (convolutions, (12, 3, 64, 64)),
+    "lstm": (lambda: Last(nn.LSTM(32, 128, batch_first=True)), (48, 24, 32)),
+    "gru": (lambda: Last(nn.GRU(32, 128, batch_first=True, bidirectional=True)), (48, 24, 32)),
+    "attention": (attention, (12, 64, 64)),
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.usefixtures("usual_machine", "workers")
+def test_a_step_is_shared_with_processes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[list[str], list[str]]] = []
+
+    def noted(regions: Sequence[Any], *args: Any) -> Any:
+        found = pack(regions, *args)
+        names = [function.__name__ for function, _ in regions]
+        told.append((names, [names[i] for i in found[1]]))
+        return found
+
+    monkeypatch.setattr(hiring, "pack", noted)
+    build, shape = NETS[name]
+    lucid.manual_seed(0)
+    model = build()
+    step = lucid.compile_step(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.01), threads=3)
+    x, y = np.random.default_rng(0).standard_normal(shape, np.float32), np.arange(shape[0]) % 3
+    for _ in range(3):
+        step(x, y)
+    assert WorkerProcesses.patient and told
+    for names, known in told:
+        assert names and known == names
