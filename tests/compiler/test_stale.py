@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import gc
+import importlib
 import operator
 import sys
 import types
@@ -316,7 +317,7 @@ def test_a_closure_that_is_out_of_sight(
     ways: dict[str, Callable[[Any], Any]] = {
         "ufunc": lambda x: x * seen(1.0) * float(ufunc(3.0)),
         "methodcaller": lambda x: x * seen(1.0) * caller(_Given(3.0)),
-        "module": lambda x: x * vars(sys.modules[name])["times"](3.0),
+        "module": lambda x: x * vars(importlib.import_module(name))["times"](3.0),
     }
     f = ways[hide]
     frozen()

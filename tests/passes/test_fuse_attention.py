@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid.graph.ops.elementwise import isnan, where
+from lucid.graph.ops.elementwise import NOT_EQUAL, compare, isnan, where
 from lucid.graph.ops.norm import softmax
 from lucid.graph.types import TensorType, bool_, spec
 from lucid.passes.eliminate_dead import eliminate_dead
@@ -55,6 +55,12 @@ def test_it_becomes_one_node(name: str) -> None:
     assert_same(before, after, inputs, rtol=1e-6, atol=1e-6)
 
 
+def other(q: Any, k: Any, v: Any) -> Any:
+    """Shares that are compared with other numbers than themselves."""
+    shares = softmax(q @ k.transpose(-1, -2), -1)
+    return where(compare(NOT_EQUAL, shares, shares * 2), 0.0, shares) @ v
+
+
 def both(q: Any, k: Any, v: Any) -> Any:
     shares = softmax(q @ k.transpose(-1, -2), -1)
     return shares, shares @ v
@@ -64,6 +70,7 @@ def both(q: Any, k: Any, v: Any) -> Any:
     ("shapes", "function"),
     [
         ((Q, K, V), both),
+        ((Q, K, V), other),
         ((Q, K, V), lambda q, k, v: softmax(q @ k.transpose(-1, -2), -2) @ v),
         ((Q, K, V), lambda q, k, v: softmax((q @ k.transpose(-1, -2)).tanh(), -1) @ v),
         ((Q, K, V, ADDED), lambda q, k, v, m: softmax((q @ k.transpose(-1, -2) + m) * 2, -1) @ v),

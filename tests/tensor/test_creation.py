@@ -74,7 +74,7 @@ def test_draws_follow_the_seed() -> None:
         (lambda: make.linspace(0, 1, -1), OptionError, "steps must be at least 0, got -1"),
         (lambda: make.randint(5, 5, (1,)), OptionError, "low 5 must be below high 5"),
         (lambda: make.randint(5), OptionError, r"give \(high, size\)"),
-        (lambda: make.randint(2.0, (1,)), OptionError, "high must be an int .* got 2.0"),
+        (lambda: make.randint(2.0, (1,)), OptionError, "high must be an int, got 2.0"),
         (lambda: make.randperm(-1), OptionError, "at least 0"),
         (lambda: make.from_numpy([1]), DTypeError, "needs an array, got list"),
         (lambda: make.from_numpy(np.zeros(2, ">f4")), DTypeError, "byte order"),

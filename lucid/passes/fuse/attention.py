@@ -90,8 +90,8 @@ def _shares(site: Site, parts: list[View]) -> View | Declined | None:
     uses = 1
     if view.op is ew.WHERE and view.single_use and fill_value(site, view.inputs[1]) == 0:
         test, shares = view.producer(0), view.producer(2)
-        itself = test.op is ew.NOT_EQUAL and test.single_use and test.inputs == (view.inputs[2],) * 2
-        if not itself:
+        itself = [x.value for x in test.inputs] == [view.inputs[2].value] * 2
+        if test.op is not ew.NOT_EQUAL or not test.single_use or not itself:
             return None
         parts += [view, test]
         view, uses = shares, 3
