@@ -231,7 +231,7 @@ class Emitter(Generic[E]):
     def shared(self, function: str, workers: int, body: Sequence[str]) -> None:
         """A function of ``worker`` that each of so many workers calls at the same time.
 
-        Where what it reads has one address for all runs, workers may be processes, unless it is done :attr:`here`.
+        Where what it reads has one address for all runs, workers may be processes, unless it is done ``here``.
         """
         lines = "\n".join([f"def {function}(worker):", *(f"    {line}" for text in body for line in text.splitlines())])
         defined = Statement.of(lines, Phase.ARENA, function, workers=workers)
