@@ -48,7 +48,7 @@ launch = LazyModule("lucid.runtime.workers.launch")
 PATIENCE = 2_000
 """Looks at the board that the caller takes before it lets others have the core between two looks."""
 WAIT = 0.002
-"""Seconds that a caller waits for a worker that has started, at least; besides as long again as its own part took."""
+"""Seconds that a caller waits for a worker that has started, at least; else as long again as the run has taken."""
 TOLERANCE = 150_000
 """Nanoseconds without a core, of those in which it is to keep one busy, after which a worker is thought to share it."""
 PATIENT = 20.0
@@ -158,20 +158,22 @@ class WorkerProcesses(Hiring):
         board[REGION] = number * REGIONS + index
         board[JOB] = turn.job.number
         board[TURN] = number
-        began = perf_counter()
         function(0)
         taken = 0
         for link in turn.links:
             if link.number < count:
                 taken |= 1 << link.number
-                if board[link.by + DONE] != 2 * number and not self._finish(link, number, began):
+                if board[link.by + DONE] != 2 * number and not self._finish(link, number, turn.began):
                     function(link.number)
         for worker in range(1, count):
             if not taken >> worker & 1:
                 function(worker)
 
     def _finish(self, link: Link, number: int, began: float) -> bool:
-        """Whether the worker has done its part; False where the caller is to do it."""
+        """Whether the worker has done its part; False where the caller is to do it.
+
+        It is waited for as long as the run has taken since it ``began``, which is what would have to be done again.
+        """
         board, start, done = self.board, link.by + START, link.by + DONE
         if board[start] != number and not self.patient:
             board[link.to + STOLEN] = number
