@@ -26,7 +26,7 @@ import lucid
 import trained
 from tables import markdown, milliseconds, write_text
 from timing import describe, machine
-from trained import CASES, LR, MOMENTUM, STEPS
+from trained import CASES, STEPS
 from turns import Process, in_turns
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def torch_step(name: str, way: Way, world: MPI.Comm) -> Callable[[], float]:
     import torch
     import torch.distributed as dist
 
-    from twins import trainable
+    from twins import stepping, trainable
 
     torch.set_num_threads(1)
     case = CASES[name]
@@ -92,17 +92,7 @@ def torch_step(name: str, way: Way, world: MPI.Comm) -> Callable[[], float]:
         dist.init_process_group("gloo", store=store, rank=world.rank, world_size=world.size)
         model = torch.nn.parallel.DistributedDataParallel(model)
     x, y = map(torch.from_numpy, trained.batch(case, way.parts, world.rank % way.parts))
-    optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=MOMENTUM)
-    loss = torch.nn.CrossEntropyLoss()
-
-    def step() -> float:
-        optimizer.zero_grad()
-        value = loss(model(x), y)
-        value.backward()
-        optimizer.step()
-        return value.item()
-
-    return step
+    return stepping(model, model, x, y)
 
 
 LIBRARIES = {"Lucid": lucid_step, "PyTorch": torch_step}

@@ -21,16 +21,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn as tn
 
 import lucid
 import trained
 from memory import peak
 from tables import geometric_mean, markdown, milliseconds, write_text
 from timing import describe, machine
-from trained import CASES, LR, MOMENTUM, STEPS, Case
+from trained import CASES, STEPS, Case
 from turns import Process, in_turns, timed
-from twins import trainable
+from twins import stepping, trainable
 
 AGREE = 2e-3
 """How far the losses of the first steps may lie apart."""
@@ -54,17 +53,7 @@ def torch_step(case: Case, how: str) -> Callable[[], float]:
         if x.ndim != 4:
             raise SystemExit("no images")
         model, x = model.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=MOMENTUM)
-    loss, run = tn.CrossEntropyLoss(), torch.compile(model) if how == "compiled" else model
-
-    def step() -> float:
-        optimizer.zero_grad()
-        value = loss(run(x), y)
-        value.backward()
-        optimizer.step()
-        return value.item()
-
-    return step
+    return stepping(model, torch.compile(model) if how == "compiled" else model, x, y)
 
 
 CONTESTANTS: dict[str, Callable[[Case], Callable[[], float]]] = {

@@ -88,6 +88,21 @@ def twin(module: nn.Module) -> tn.Module:
     return made.train(module.training).requires_grad_(False)
 
 
+def stepping(model: tn.Module, run: Callable[[Any], Any], x: Any, y: Any) -> Callable[[], float]:
+    """A step of training by SGD with momentum, which ``run`` is the forward half of; it gives the loss."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=trained.LR, momentum=trained.MOMENTUM)
+    loss = tn.CrossEntropyLoss()
+
+    def step() -> float:
+        optimizer.zero_grad()
+        value = loss(run(x), y)
+        value.backward()
+        optimizer.step()
+        return float(value.item())
+
+    return step
+
+
 def trainable(case: trained.Case) -> tn.Module:
     """A network to train, with the first weights that Lucid's has."""
     ours = trained.model(case)

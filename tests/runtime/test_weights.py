@@ -39,7 +39,7 @@ def test_kernels_are_transformed(m: int, workers: int, part: int, monkeypatch: p
     w = np.random.default_rng(m).standard_normal((12, 5, 3, 3)).astype(np.float32)
     g = transforms(Filter(m, 3, 1)).weights
     expected = np.einsum("ai,bj,ocij->aboc", g, g, w).reshape(-1, 3, 4, 5).transpose(0, 1, 3, 2)
-    # in double precision rounded once to single, 6e-8 of values up to about ten
+    # double precision is rounded once to single, 6e-8 of values up to about ten; single at each of up to 36 sums, too
     for dtype, tolerance in ((np.float64, 1e-6), (np.float32, 4e-6)):
         out = np.full(((m + 2) ** 2, 3, 5, 4), np.nan, np.float32)
         _by_all(weights_views.transform_weights, np.kron(g, g).astype(dtype), w, out, workers=workers)

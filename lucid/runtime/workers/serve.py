@@ -82,11 +82,9 @@ Job = dict[int, tuple[Callable[[int], object], int]]
 class Unpacker(pickle.Unpickler):
     """Makes regions from what :mod:`.parcel` wrote: no others than NumPy's and our own functions are found."""
 
-    def __init__(self, data: bytes, base: int) -> None:
+    def __init__(self, data: bytes, base: int, reached: list[tuple[int, int]]) -> None:
         super().__init__(io.BytesIO(data))
-        self._base = base
-        self.reached: list[tuple[int, int]] = []
-        """From where to where the arrays lie."""
+        self._base, self._reached = base, reached  # from where to where the arrays lie
 
     def find_class(self, module: str, name: str) -> object:
         if module.partition(".")[0] not in ("numpy", "lucid") and (module, name) not in PLAIN:
@@ -101,7 +99,7 @@ class Unpacker(pickle.Unpickler):
         low = sum(min(0, (n - 1) * s) for n, s in zip(shape, strides, strict=True)) if span else 0
         span += np.dtype(dtype).itemsize
         start = self._base + offset + low
-        self.reached.append((start, start + span))
+        self._reached.append((start, start + span))
         buffer = (ctypes.c_char * span).from_address(start)
         return np.ndarray(shape, dtype, buffer, -low, strides)
 
@@ -123,13 +121,13 @@ def populate(reached: list[tuple[int, int]]) -> None:
 def unpack(data: bytes, base: int) -> Job:
     """The regions that were described."""
     found: Job = {}
+    reached: list[tuple[int, int]] = []
     for index, described in pickle.loads(data).items():  # noqa: S301
-        unpacker = Unpacker(described, base)
-        code, cells, names, count = unpacker.load()
-        populate(unpacker.reached)
+        code, cells, names, count = Unpacker(described, base, reached).load()
         scope = {"__builtins__": builtins, **names}
         compiled = marshal.loads(code)  # noqa: S302 - from the host, as all of it
         found[index] = FunctionType(compiled, scope, None, None, tuple(map(CellType, cells))), count
+    populate(reached)
     return found
 
 

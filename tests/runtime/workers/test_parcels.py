@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import resource
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +16,7 @@ from lucid import nn, optim
 from lucid.runtime.workers import hiring
 from lucid.runtime.workers.parcel import pack
 from lucid.runtime.workers.processes import WorkerProcesses
+from lucid.runtime.workers.serve import PAGE, POPULATE_READ, populate
 
 Net = Callable[[], nn.Module]
 
@@ -70,3 +74,17 @@ def test_a_step_is_shared_with_processes(name: str, monkeypatch: pytest.MonkeyPa
     assert WorkerProcesses.patient and told
     for names, known in told:
         assert names and known == names
+
+
+def test_memory_is_mapped_before_a_region_runs() -> None:
+    pages = 64
+    memory = mmap.mmap(-1, (pages + 2) * PAGE)
+    array = np.frombuffer(memory, np.uint8)
+    low = array.ctypes.data
+    advice = ctypes.CDLL(None, use_errno=True).madvise(ctypes.c_void_p(low), ctypes.c_size_t(PAGE), POPULATE_READ)
+    if advice:
+        pytest.skip("a kernel that maps nothing beforehand")
+    populate([(low + 3 * PAGE, low + pages * PAGE - 5), (low + 7, low + 3 * PAGE + 9)])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    array[: pages * PAGE : PAGE] = 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < pages // 2

@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from lucid import nn
 from lucid.errors import ExecutionError, LucidError
 from lucid.runtime.program.executable import Executable
 from lucid.runtime.program.marks import Marks
-from lucid.runtime.workers import blas
+from lucid.runtime.workers import blas, processes
 from lucid.runtime.workers.board import DONE, START, TURN, Late
 from lucid.runtime.workers.link import Link
 from lucid.runtime.workers.parcel import Region
@@ -140,6 +141,31 @@ def test_a_worker_that_is_late_is_done_without_and_its_memory_kept(workers: Work
         assert sums[1, 0] == 1
     run(sharing, 0)
     assert sums[:, 0].tolist() == [2, 2, 0] and helped(workers)[0]
+
+
+@pytest.mark.parametrize("gone", [0.0, 0.5])
+def test_a_late_worker_is_waited_for_as_long_as_the_run_has_gone_on(
+    workers: WorkerProcesses, monkeypatch: pytest.MonkeyPatch, gone: float
+) -> None:
+    """By a clock that goes on by a millisecond whenever it is asked."""
+    sums, gate = shared(workers, (3, 3)), shared(workers, (1,))
+    sharing = sharing_of([(waits(sums, gate), 2)])
+    clock, waited = count(), list[float]()
+
+    def late() -> None:
+        with sharing:
+            assert sharing._turn is not None
+            monkeypatch.setattr(processes, "perf_counter", lambda: 1e-3 * next(clock))
+            monkeypatch.setattr(Link, "lose", lambda self, seconds, now: waited.append(seconds))
+            sharing._turn.began = -gone
+            sharing.share(0)
+
+    with impatient(workers):
+        with pytest.raises(Late):
+            late()
+        gate[0] = 1
+        until(lambda: all(workers._past(link) for link in workers.links))
+    assert gone < waited[0] < gone + 0.01
 
 
 def test_an_error_is_the_callers(workers: WorkerProcesses) -> None:
