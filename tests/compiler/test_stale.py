@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import gc
 import importlib
 import operator
+import subprocess
 import sys
 import types
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,8 @@ import lucid
 from lucid import Tensor, nn
 from lucid.errors import ShapeError, TraceError
 from lucid.nn import functional as F
+
+ROOT = Path(__file__).parents[2]
 
 
 def array(*shape: int, seed: int = 0) -> np.ndarray[Any, Any]:
@@ -292,43 +297,43 @@ def _counter() -> tuple[Callable[[float], float], Callable[[float], None]]:
     return times, change
 
 
-@pytest.fixture(params=[False, True], ids=["as it is", "frozen"])
-def frozen(request: pytest.FixtureRequest) -> Iterator[Callable[[], None]]:
-    """Freezes what there is, or does nothing."""
-    yield gc.freeze if request.param else lambda: None
-    gc.unfreeze()
-
-
 class _Given(float):
     def to(self, function: Callable[[float], float]) -> float:
         return function(self)
 
 
-@pytest.mark.parametrize("hide", ["ufunc", "methodcaller", "module"])
-def test_a_closure_that_is_out_of_sight(
-    hide: str, frozen: Callable[[], None], monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+@contextlib.contextmanager
+def _frozen(frozen: bool) -> Iterator[None]:
+    """What there is now is out of the collector's sight, or is not."""
+    if frozen:
+        gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def out_of_sight(hide: str, frozen: bool) -> None:
     """In what compiled code holds, where a function of the same code is in plain sight; or in a library's module."""
     (hidden, change), (seen, _) = _counter(), _counter()
     ufunc, caller = np.frompyfunc(hidden, 1, 1), operator.methodcaller("to", hidden)
-    module, name = types.ModuleType("numpy.is_not_this"), ".".join(("numpy", "is_not_this"))
+    name = ".".join(("numpy", "is_not_this"))
+    module = sys.modules[name] = types.ModuleType(name)
     module.times = hidden  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, name, module)
     ways: dict[str, Callable[[Any], Any]] = {
         "ufunc": lambda x: x * seen(1.0) * float(ufunc(3.0)),
         "methodcaller": lambda x: x * seen(1.0) * caller(_Given(3.0)),
         "module": lambda x: x * vars(importlib.import_module(name))["times"](3.0),
     }
     f = ways[hide]
-    frozen()
-    compiled, x = lucid.compile(f), Tensor([1.0])
-    same(compiled(x), f(x))
-    change(5.0)
-    same(compiled(x), f(x))
+    with _frozen(frozen):
+        compiled, x = lucid.compile(f), Tensor([1.0])
+        same(compiled(x), f(x))
+        change(5.0)
+        same(compiled(x), f(x))
+    del sys.modules[name]
 
 
-def test_what_does_not_say_of_which_class_it_is(frozen: Callable[[], None]) -> None:
-    """As a C library's global variables, which modules of others hold."""
+def does_not_say(frozen: bool) -> None:
+    """What has no class that it would tell of, as a C library's global variables, which modules of others hold."""
 
     class Silent:
         @property
@@ -336,23 +341,35 @@ def test_what_does_not_say_of_which_class_it_is(frozen: Callable[[], None]) -> N
             raise AttributeError("unknown C global variable '__class__'")
 
     held = {"silent": Silent(), "factor": 2.0}
-    frozen()
-    compiled, x = lucid.compile(lambda x: x * held["factor"] * (held["silent"] is not None)), Tensor([1.0])
-    assert compiled(x).item() == 2.0
-    held["factor"] = 3.0
-    assert compiled(x).item() == 3.0
+    with _frozen(frozen):
+        compiled, x = lucid.compile(lambda x: x * held["factor"] * (held["silent"] is not None)), Tensor([1.0])
+        assert compiled(x).item() == 2.0
+        held["factor"] = 3.0
+        assert compiled(x).item() == 3.0
 
 
-def test_a_closure_that_nobody_can_see_after_freezing_is_refused() -> None:
+def nobody_can_see() -> None:
     hidden, change = _counter()
     codecs.register_error("times", lambda error: (str(hidden(3.0)), 1))
     compiled = lucid.compile(lambda x: x * float("\N{DEGREE SIGN}".encode("ascii", "times")))
-    gc.freeze()
-    try:
-        with pytest.raises(TraceError, match=r"test_stale.py:\d+\) cannot be found after gc.freeze\(\)"):
-            compiled(Tensor([1.0]))
-    finally:
-        gc.unfreeze()
+    with _frozen(True), pytest.raises(TraceError, match=r"test_stale.py:\d+\) cannot be found after gc.freeze\(\)"):
+        compiled(Tensor([1.0]))
     assert compiled(Tensor([1.0])).item() == 6.0
     change(5.0)
     assert compiled(Tensor([1.0])).item() == 15.0
+
+
+HIDDEN = [f"out_of_sight({hide!r}, {{}})" for hide in ("ufunc", "methodcaller", "module")] + ["does_not_say({})"]
+
+
+@pytest.mark.parametrize("program", HIDDEN)
+def test_a_closure_that_is_out_of_sight(program: str) -> None:
+    exec(program.format(False))
+
+
+def test_what_is_frozen_is_looked_for() -> None:
+    """Among all that there is, of which there is little in an interpreter of its own."""
+    programs = [*(one.format(True) for one in HIDDEN), "nobody_can_see()"]
+    script = "; ".join(["from tests.compiler import test_stale as t", *(f"t.{program}" for program in programs)])
+    found = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...errors import TraceError
@@ -32,9 +32,11 @@ class Watcher(Reach):
         self.begun: dict[int, types.CodeType] = {}
         self._functions: dict[int, list[types.FunctionType]] = {}
         self._unread: list[Callable[[], None]] = []
+        self._frozen: _Frozen | None = None
 
     def guards(self) -> Guards:
         """All checks together."""
+        self._frozen = None
         for look in self._unread:
             look()
         return super().guards()
@@ -68,10 +70,25 @@ class Watcher(Reach):
                 self._import(read, space, Place.of(read, code))
         known = self._functions.get(id(code))
         if known is None and (code.co_freevars or code.co_argcount or code.co_kwonlyargcount):
-            known = self._functions[id(code)] = _functions_of(frame)
+            known = self._functions[id(code)] = self._functions_of(frame)
         for function in known or ():
             self._bound(function)
         self._work()
+
+    def _functions_of(self, frame: types.FrameType) -> list[types.FunctionType]:
+        """The functions of the code that runs, wherever they are; this looks through all there is."""
+        code = frame.f_code
+        found = [one for one in gc.get_referrers(code) if type(one) is types.FunctionType]
+        if gc.get_freeze_count():  # of what is frozen the collector says what it refers to, but not what refers to it
+            self._frozen = self._frozen or _Frozen()
+            known = set(map(id, found))
+            found += (one for one in self._frozen.of(frame) if id(one) not in known)
+            if not found:
+                raise TraceError(
+                    f"{code.co_qualname} ({user_line(frame)}) cannot be found after gc.freeze(), and what it closes "
+                    f"over would be kept as it is for ever: keep it in a variable, an attribute, a list or a dict"
+                )
+        return found
 
     def captured(self, tensor: Tensor) -> None:
         """The graph reads a tensor: itself, or as the gradient of one that is known."""
@@ -215,30 +232,34 @@ _ENVIRONMENT = (os.getenv.__code__, *(getattr(type(os.environ), n).__code__ for 
 _OF_FUNCTIONS = frozenset({"__closure__", "__defaults__", "__kwdefaults__", "__globals__", "__code__"})
 
 
-def _functions_of(frame: types.FrameType) -> list[types.FunctionType]:
-    """The functions of the code that runs, wherever they are; this looks through all there is."""
-    code = frame.f_code
-    found = [one for one in gc.get_referrers(code) if type(one) is types.FunctionType]
-    if gc.get_freeze_count():  # of what is frozen the collector says what it refers to, but not what refers to it
-        known = set(map(id, found))
-        found += (one for one in _functions_from(frame) if one.__code__ is code and id(one) not in known)
-        if not found:
-            raise TraceError(
-                f"{code.co_qualname} ({user_line(frame)}) cannot be found after gc.freeze(), and what it closes over "
-                f"would be kept as it is for ever: keep it in a variable, an attribute, a list or a dict"
-            )
-    return found
+class _Frozen:
+    """Functions that ``gc.freeze()`` may have taken out of the collector's sight, by their code.
 
+    They are looked for among all that can be reached from modules and from what runs: once in a trace, and then on from
+    what runs meanwhile.
+    """
 
-def _functions_from(frame: types.FrameType | None) -> Iterator[types.FunctionType]:
-    """The functions that can be reached from modules and from what runs."""
-    reached: list[object] = [sys.modules]
-    while frame is not None:
-        reached += (frame.f_globals, dict(frame.f_locals))
-        frame = frame.f_back
-    seen = set(map(id, reached))
-    while reached:
-        fresh = {id(one): one for one in gc.get_referents(*reached) if id(one) not in seen}
-        seen |= fresh.keys()
-        reached = list(fresh.values())
-        yield from (one for one in reached if type(one) is types.FunctionType)  # asks none of them what it is
+    def __init__(self) -> None:
+        self._seen: dict[int, object] = {}
+        """By id: what is held keeps its id."""
+        self._found: dict[types.CodeType, list[types.FunctionType]] = {}
+
+    def of(self, frame: types.FrameType) -> list[types.FunctionType]:
+        """The functions of the code that runs in a frame."""
+        roots: list[object] = [sys.modules]
+        one: types.FrameType | None = frame
+        while one is not None:
+            roots += (one.f_globals, dict(one.f_locals))
+            one = one.f_back
+        self._look(roots)
+        return self._found.get(frame.f_code, [])
+
+    def _look(self, reached: Sequence[object]) -> None:
+        mine = {id(self), id(self._seen), id(self._found)}
+        while reached:
+            fresh = {id(one): one for one in reached if id(one) not in self._seen and id(one) not in mine}
+            self._seen |= fresh
+            for one in fresh.values():
+                if type(one) is types.FunctionType:  # nothing is asked what it is
+                    self._found.setdefault(one.__code__, []).append(one)
+            reached = list(filter(gc.is_tracked, gc.get_referents(*fresh.values())))  # what is not leads nowhere
