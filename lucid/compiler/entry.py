@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, overload
@@ -149,7 +150,9 @@ def checked_specs(function: Callable[..., object], model: object, specs: Specs, 
 
 def checked_model(model: object, owner: str = "compile") -> Callable[..., object]:
     if not callable(model) or isinstance(model, type | TensorType):
-        raise OptionError(f"{owner}: expected a module or a function, got {shown(model)} ({type(model).__name__})")
+        file = isinstance(model, str | os.PathLike)
+        way = "; lucid.load opens a .lucid file, lucid.onnx.load an .onnx file" if file else ""
+        raise OptionError(f"{owner}: expected a module or a function, got {shown(model)} ({type(model).__name__}){way}")
     return model
 
 

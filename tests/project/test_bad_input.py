@@ -136,6 +136,8 @@ def test_options_are_checked() -> None:
         lucid.compile(nn.Linear(3, 2), (2, 3))  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="int"):
         lucid.compile(3)  # type: ignore[arg-type]
+    with pytest.raises(LucidError, match=r"got 'net.onnx' \(str\); lucid.load opens a .lucid file"):
+        lucid.compile("net.onnx")  # type: ignore[arg-type]
     with pytest.raises(LucidError, match="spec"):
         _ = lucid.compile(nn.Linear(3, 2)).graph
 
