@@ -10,7 +10,7 @@ import numpy as np
 from ..base import checks
 from ..base.arrays import Array
 from ..base.checks import shown
-from ..base.texts import is_array_of_texts
+from ..base.texts import encoded, is_array_of_texts
 from ..errors import OptionError, ShapeError
 from ..graph.ir import Graph, Node
 from ..graph.public import as_array
@@ -184,6 +184,8 @@ def _matched(own: Trail, other: Trail) -> Iterator[tuple[str, Array, Array]]:
 
 
 def _pair(name: str, place: str, a: Array, b: Array, tolerance: float) -> Pair:
+    if is_array_of_texts(b):  # which are letters in a graph
+        a, b = _as_wide(a, encoded(b))
     if a.shape != b.shape or a.dtype.kind != b.dtype.kind:
         return Pair(name, place, float("inf"), 0.0, agrees=False)
     off = difference(a, b)
@@ -192,6 +194,12 @@ def _pair(name: str, place: str, a: Array, b: Array, tolerance: float) -> Pair:
         return Pair(name, place, off, scale, agrees=bool(np.array_equal(a, b)))
     same = np.array_equal(np.isnan(a), np.isnan(b))
     return Pair(name, place, off, scale, agrees=same and off <= tolerance * max(scale, SMALLEST))
+
+
+def _as_wide(a: Array, b: Array) -> Sequence[Array]:
+    """Letters of texts with as many zeros behind them as those of both need."""
+    width = max(a.shape[-1:] + b.shape[-1:])
+    return [np.pad(x, [*[(0, 0)] * (x.ndim - 1), (0, width - x.shape[-1])]) if x.ndim else x for x in (a, b)]
 
 
 def _common(own: Trail, graph: Graph, other: Trail) -> Iterator[tuple[str, Array, Array]]:

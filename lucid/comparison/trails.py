@@ -191,7 +191,8 @@ def _of_onnx(path: Path, inputs: Sequence[object]) -> Trail:
         raise ShapeError(f"compare: {path.name} takes {len(names)} inputs, got {len(inputs)}")
     found = session.run(None, dict(zip(names, inputs, strict=True)))
     values = dict(zip([*outputs, *more], map(_columns, found), strict=True))
-    modules = {paths[name]: x for name, x in values.items() if name in paths and isinstance(x, np.ndarray)}
+    alone = [names[0] for node in proto.graph.node if len(names := [*filter(None, node.output)]) == 1]
+    modules = {paths[name]: values[name] for name in alone if name in paths and isinstance(values[name], np.ndarray)}
     stray = next((name for name in outputs if not isinstance(values[name], np.ndarray)), None)
     if stray is not None:
         raise OptionError(f"compare: the result {shown(stray)} of {path.name} is no array in ONNX Runtime")

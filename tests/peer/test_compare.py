@@ -94,3 +94,38 @@ def test_an_onnx_file_whose_inputs_have_names(tmp_path: Path) -> None:
     assert lucid.compare(lambda g: {"e": (d := g["a"] - g["b"]).exp(), "d": d}, tmp_path / "m.onnx", given)
     with pytest.raises(OptionError, match="compare: the inputs b are missing"):
         lucid.compare(lucid.onnx.load(tmp_path / "m.onnx"), tmp_path / "m.onnx", {"a": X})
+
+
+def test_labels_of_an_onnx_file(tmp_path: Path) -> None:
+    def saved(name: str, labels: list[str]) -> Path:
+        classes = helper.make_node(
+            "LinearClassifier", ["x"], ["label", "scores"], domain="ai.onnx.ml", classlabels_strings=labels,
+            coefficients=np.eye(3, 4, dtype=np.float32).ravel(), intercepts=[0.0] * 3, post_transform="SOFTMAX",
+        )  # fmt: skip
+        infos = [("x", TensorProto.FLOAT, 4), ("label", TensorProto.STRING, None), ("scores", TensorProto.FLOAT, 3)]
+        x, *outputs = (helper.make_tensor_value_info(n, kind, ["n", *([k] if k else [])]) for n, kind, k in infos)
+        versions = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+        graph = helper.make_graph([classes], "g", [x], outputs)
+        onnx.save(helper.make_model(graph, opset_imports=versions, ir_version=9), tmp_path / name)
+        return tmp_path / name
+
+    path = saved("m.onnx", ["no", "yes", "a label longer than those that come"])
+    x = np.float32([[1, 0, -1, 0], [0, 1, -1, 0]])
+    for mine in (lucid.onnx.load(path), lucid.compile(lucid.onnx.load(path))):
+        found = lucid.compare(mine, path, x)
+        assert found, found
+        assert all(step.agrees for step in found.steps)
+    found = lucid.compare(path, lucid.onnx.load(saved("other.onnx", ["no", "yet", "perhaps"])), x)
+    assert [pair.agrees for pair in found.results] == [False, True]
+
+
+def test_of_an_operator_with_two_results_the_results_alone_are_compared(tmp_path: Path) -> None:
+    """The first is none of the value that is computed last in it."""
+    split = helper.make_node("Split", ["x"], ["a", "b"], "Split", axis=1, num_outputs=2)
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", k]) for name, k in (("x", 4), ("a", 2))]
+    b = helper.make_tensor_value_info("b", TensorProto.FLOAT, ["n", 2])
+    graph = helper.make_graph([split], "g", infos[:1], [infos[1], b])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), tmp_path / "m.onnx")
+    found = lucid.compare(lucid.onnx.load(tmp_path / "m.onnx"), tmp_path / "m.onnx", X)
+    assert found, found
+    assert all(step.agrees for step in found.steps)
