@@ -53,6 +53,28 @@ def test_slopes(name: str, function: Any, points: list[float], slopes: list[floa
     np.testing.assert_allclose(x.grad.numpy(), np.array(slopes, np.float32), rtol=1e-6)
 
 
+CURVES: list[tuple[str, Callable[[Any], Any], list[float], list[float]]] = [
+    ("sinc", lucid.sinc, [0, 1, 1e30], [-(math.pi**2) / 3, 2, 0]),
+    ("logaddexp", lambda x: lucid.logaddexp(x, 1.0), [1, 3, INF, -INF], [0.25, 0.104994, 0, 0]),
+    ("logaddexp2", lambda x: lucid.logaddexp2(x, 1.0), [1], [math.log(2) / 4]),
+    ("logcumsumexp", lambda x: x.logcumsumexp(0)[1], [2, 2], [0, 0]),
+    ("of one of them", lambda x: lucid.stack([x[0], 0 * x[1]]).logcumsumexp(0)[1], [0, 2], [0.25, 0]),
+    ("smooth l1", lambda x: F.smooth_l1_loss(x, lucid.zeros(4), "none", 0.5), [-INF, 0, 0.25, 1], [0, 2, 2, 0]),
+    ("huber", lambda x: F.huber_loss(x, lucid.zeros(4), "none", 2.0), [-3, 0, 0.5, INF], [0, 1, 1, 0]),
+]
+
+
+@both
+@pytest.mark.parametrize(("name", "function", "points", "curves"), CURVES, ids=[row[0] for row in CURVES])
+def test_slopes_of_slopes(name: str, function: Any, points: list[float], curves: list[float], wrap: Any) -> None:
+    """Of the sum of the slopes, where what is smooth is put together from what is not."""
+    slopes = wrap(lambda x: lucid.grad(lambda x: function(x).sum())(x))
+    x = Tensor(np.array(points, np.float32), requires_grad=True)
+    slopes(x).sum().backward()
+    assert x.grad is not None
+    np.testing.assert_allclose(x.grad.numpy(), np.array(curves, np.float32), rtol=1e-5, atol=1e-7)
+
+
 @both
 def test_other_norms(wrap: Any) -> None:
     x = Tensor(np.array([[3.0, -4.0, 0.0]], np.float32))

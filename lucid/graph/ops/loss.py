@@ -6,8 +6,9 @@ from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, NoAttrs, OpDef, apply, register
 from ..types import TensorType, broadcast_shapes, format_shape, int64, is_float, product
+from .bounds import clip
 from .composite import eq, logical_and
-from .elementwise import abs_, cast, exp, log, maximum, minimum, reduced, softplus, where
+from .elementwise import abs_, cast, exp, log, maximum, reduced, softplus, where
 from .indexing import gather, index_with
 from .norm import log_softmax
 from .shape import reshape, unsqueeze
@@ -95,8 +96,8 @@ def smooth_l1_loss(
     if beta == 0:
         return l1_loss(input, target, reduction)
     input, target = paired("smooth_l1_loss", input, target)
-    d = abs_(input - target)
-    small = minimum(d, beta)  # and no square of what is not, whose slope may be infinite
+    d = input - target
+    small = clip(d, -beta, beta)  # and no square of what is not, whose slope may be infinite
     return reduce_loss(small * (d - 0.5 * small) / beta, reduction)
 
 
@@ -108,8 +109,8 @@ def huber_loss(
     if not delta > 0:
         raise OptionError(f"huber_loss: delta must be positive, got {delta}")
     input, target = paired("huber_loss", input, target)
-    d = abs_(input - target)
-    small = minimum(d, delta)
+    d = input - target
+    small = clip(d, -delta, delta)
     return reduce_loss(small * (d - 0.5 * small), reduction)
 
 

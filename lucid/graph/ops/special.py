@@ -11,7 +11,7 @@ from ..types import DTYPES, bool_, float64, int64, is_float
 from . import elementwise as ew
 from .bits import bit_cast
 from .bounds import clip
-from .composite import eq, gt, isinf, le, logical_and, logical_or, lt
+from .composite import eq, ge, gt, isinf, le, logical_and, logical_or, lt
 from .promotion import cast, floating, promote
 from .shape import stop_gradient
 from .source import full
@@ -35,9 +35,11 @@ def hypot(a: Operand, b: Operand) -> AbstractTensor:
 def logaddexp(a: Operand, b: Operand) -> AbstractTensor:
     """``log(exp(a) + exp(b))`` without overflow."""
     a, b = _floats(a, b)
-    same = eq(a, b)  # also infinities, whose difference is no number
-    apart = ew.abs_(ew.sub(ew.where(same, 0.0, a), ew.where(same, 0.0, b)))
-    return ew.add(ew.maximum(a, b), ew.log1p(ew.exp(ew.neg(apart))))
+    first = ge(a, b)  # chosen, as the largest and the distance have slopes of their own where both are the same
+    large, small = ew.where(first, a, b), ew.where(first, b, a)
+    endless = isinf(large)  # of which the difference may be no number
+    below = ew.where(endless, 0.0, ew.sub(small, large))
+    return ew.where(endless, ew.maximum(a, b), ew.add(large, ew.softplus(below)))
 
 
 def logaddexp2(a: Operand, b: Operand) -> AbstractTensor:
@@ -58,7 +60,8 @@ def sinc(x: AbstractTensor) -> AbstractTensor:
     x = floating(x)
     zero = eq(x, 0)
     angle = ew.mul(ew.where(zero, 1.0, x), math.pi)
-    return ew.where(zero, 1.0, ew.div(ew.sin(angle), angle))
+    top = ew.sub(1.0, ew.mul(ew.pow_(ew.where(zero, x, 0.0), 2), math.pi**2 / 6))  # 1, and as bent as the rest
+    return ew.where(zero, top, ew.div(ew.sin(angle), angle))
 
 
 def exp2(x: AbstractTensor) -> AbstractTensor:
