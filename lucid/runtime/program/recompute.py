@@ -187,21 +187,27 @@ class Course:
         """The graph that computes this, in this order; and what runs again."""
         graph, builder = self.graph, Builder()
         values: dict[Operand, Value] = {}
+        first: dict[Value, Value] = {}  # by another name where that of a node is by now one that runs again
         again = []
         for name, node in graph.nodes():
             if node.op.source is not None:
-                builder.add(node, (), name)
+                first[Value(name)] = builder.add(node, (), name)[0]
         for step in self.steps:
-            feeds = [values.get(x, value) for x, value in zip(step.ins, graph.inputs_of(step.name), strict=True)]
-            name, node = step.name, graph.node(step.name)
-            if name in builder.dag:
-                history = (*node.origin.history, f"{RECOMPUTE}: from {name}")
+            feeds = [values.get(x) or first[value] for x, value in zip(step.ins, graph.inputs_of(step.name), strict=True)]
+            node = graph.node(step.name)
+            if Value(step.name) in first:
+                origin = first[Value(step.name)].node
+                history = (*node.origin.history, f"{RECOMPUTE}: from {origin}")
                 node = replace(node, origin=replace(node.origin, history=history))
-                name = builder.unique_name(f"{step.name}.again")
-                again.append(Recomputed(name, step.name, cost(step)))
-            made = builder.add(node, feeds, name)
+                made = builder.add(node, feeds, f"{step.name}.again")
+                again.append(Recomputed(made[0].node, origin, cost(step)))
+            else:
+                made = builder.add(node, feeds, step.name)
+                first.update((Value(step.name, i), value) for i, value in enumerate(made))
             values.update((y, value) for y, value in zip(step.outs, made, strict=True) if y is not None)
-        return Graph(builder.dag, graph.inputs, graph.outputs, graph.updates, graph.names), again
+        outputs = tuple(first[value] for value in graph.outputs)
+        updates = tuple((name, first[value]) for name, value in graph.updates)
+        return Graph(builder.dag, graph.inputs, outputs, updates, graph.names), again
 
 
 @dataclass
