@@ -6,6 +6,7 @@ import signal
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -168,3 +169,30 @@ def test_ctrl_c_while_parameters_are_written_waits(monkeypatch: pytest.MonkeyPat
     step(x, y)
     step(x, y)
     assert {int(slots["step"]) for slots in optimizer.state_dict()["state"].values()} == {3}
+
+
+def test_a_step_that_runs_gives_nothing_back_to_another_thread() -> None:
+    """What it has yet to copy into parameters that do not lie row by row, above all."""
+    model, optimizer, other, same = twins(mlp, RULES["momentum"])
+    alone, step = lucid.compile_step(model, LOSS, optimizer), lucid.compile_step(other, LOSS, same)
+    for p in other.parameters():
+        p._array = np.asfortranarray(p._array)
+    x, y = batches(1)[0]
+    step(x, y)
+    assert step._ran is not None
+    program = step._ran.program
+    whole = program.whole
+    assert whole is not None and program._backs
+    done = whole._done
+
+    def meanwhile() -> None:
+        thread = Thread(target=program.release)
+        thread.start()
+        thread.join()
+        done()
+
+    whole._done = meanwhile
+    step(x, y)
+    for _ in range(2):
+        alone(x, y)
+    alike(model, other, 0)

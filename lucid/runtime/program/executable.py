@@ -6,7 +6,7 @@ import contextlib
 import os
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import Context
 from functools import partial
 from threading import Lock, RLock
@@ -69,6 +69,17 @@ def quiet(run: Run) -> Run:
     context = Context()
     context.run(np.seterr, all="ignore")
     return partial(context.run, run)
+
+
+@contextlib.contextmanager
+def _held(*locks: Lock | RLock | None) -> Iterator[bool]:
+    """Whether all locks are held within, which are not waited for."""
+    with contextlib.ExitStack() as stack:
+        held = True
+        for lock in locks:
+            if lock is not None and held and (held := lock.acquire(blocking=False)):
+                stack.callback(lock.release)
+        yield held
 
 
 class Executable:
@@ -345,23 +356,18 @@ class Executable:
                 free.popleft()
 
     def release(self) -> None:
-        """Give back all but the plan; the next call loads it."""
-        if self._lock.acquire(blocking=False):  # else it is being loaded
-            try:
+        """Give back all but the plan, unless it is being loaded or writes parameters; the next call loads it."""
+        with _held(self._lock, self._writing) as held:
+            if held:
                 self._arrays = self._program = self._prepare = self._bind = None
                 self._kept, self._copies, self._backs, self._changes = [], [], [], []
                 self._free, self._helped, self.seen = deque(), None, -1
-            finally:
-                self._lock.release()
 
     def unplan(self) -> None:
         """Give back the plan too, if it can be made again and nothing is loaded."""
-        if self._graph is not None and self._lock.acquire(blocking=False):
-            try:
-                if self._program is None:
-                    self._plan = self._source = None
-            finally:
-                self._lock.release()
+        with _held(self._lock) as held:
+            if held and self._graph is not None and self._program is None:
+                self._plan = self._source = None
 
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:
         """Run on arrays of the planned shapes and dtypes. Returns the outputs, then the updates if it leaves them."""

@@ -193,7 +193,8 @@ class Course:
             if node.op.source is not None:
                 first[Value(name)] = builder.add(node, (), name)[0]
         for step in self.steps:
-            feeds = [values.get(x) or first[value] for x, value in zip(step.ins, graph.inputs_of(step.name), strict=True)]
+            read = zip(step.ins, graph.inputs_of(step.name), strict=True)
+            feeds = [values.get(x) or first[value] for x, value in read]
             node = graph.node(step.name)
             if Value(step.name) in first:
                 origin = first[Value(step.name)].node
