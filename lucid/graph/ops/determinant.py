@@ -35,4 +35,5 @@ DET = register(OpDef("Det", _infer, _gradient, family="linear"))
 
 def det(x: AbstractTensor) -> AbstractTensor:
     """The determinant of each matrix of the last two axes."""
+    check_square_floats("det", x.type)
     return apply(DET, NoAttrs(), x)

@@ -89,7 +89,9 @@ CHOLESKY = register(OpDef("Cholesky", _cholesky_infer, _cholesky_gradient, conve
 
 def inv(x: AbstractTensor) -> AbstractTensor:
     """The inverse of each matrix of the last two axes; a singular one is an error of the run."""
-    return apply(INVERSE, NoAttrs(), floating(x))
+    x = floating(x)
+    check_square_floats("inv", x.type)
+    return apply(INVERSE, NoAttrs(), x)
 
 
 def solve(a: AbstractTensor, b: AbstractTensor, *, left: bool = True) -> AbstractTensor:
@@ -130,6 +132,7 @@ def cholesky(x: AbstractTensor, *, upper: bool = False) -> AbstractTensor:
     is an error of the run.
     """
     x = floating(x)
+    check_square_floats("cholesky", x.type)
     if upper:
         return transpose(cholesky(transpose(x, -1, -2)), -1, -2)
     return apply(CHOLESKY, NoAttrs(), x)
@@ -144,11 +147,14 @@ class SignAndLog(NamedTuple):
 
 def slogdet(x: AbstractTensor) -> SignAndLog:
     """The sign of each determinant and the logarithm of its size, of which there is one where the size overflows."""
-    return SignAndLog(*apply_all(SLOG_DET, NoAttrs(), floating(x)))
+    x = floating(x)
+    check_square_floats("slogdet", x.type)
+    return SignAndLog(*apply_all(SLOG_DET, NoAttrs(), x))
 
 
 def logdet(x: AbstractTensor) -> AbstractTensor:
     """The logarithm of each determinant; NaN of a negative one."""
+    check_square("logdet", x.type)
     sign, size = slogdet(x)
     return ew.where(lt(sign, 0), math.nan, size)
 
