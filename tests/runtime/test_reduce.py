@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,10 +11,12 @@ import lucid
 from lucid.graph.ir import Node
 from lucid.graph.opdef import OpDef
 from lucid.graph.ops.reduce import MAX, MEAN, MIN, SUM, ReduceAttrs
-from lucid.graph.types import TensorType, float32
+from lucid.graph.types import CHANNELS_LAST, TensorType, float32
 from lucid.nn import functional as F
+from lucid.reference import evaluate_reference
 from lucid.runtime.planning.registry import choose, lowerings
 
+from ..op_checks import assert_all_close, channels_last, run_compiled, trace_in_arena, types_of
 from .test_conv import check, force
 
 NUMBERS = np.random.default_rng(0).standard_normal((3, 40, 5)).astype(np.float32)
@@ -21,6 +25,18 @@ NUMBERS = np.random.default_rng(0).standard_normal((3, 40, 5)).astype(np.float32
 def chosen(op: OpDef, shape: tuple[int, ...], axis: int, order: tuple[int, ...] | None = None) -> str:
     attrs, x = ReduceAttrs((axis,)), TensorType(shape, float32, order)
     return choose(Node(op, attrs, op.infer_types(attrs, [x])), (x,)).lowering.name
+
+
+def test_what_is_left_of_images_lies_as_their_channels_do() -> None:
+    """Sums that keep their axes lie channels last as the images do: row by row, but for axes of one number."""
+    for axes in ((0, 2, 3), (0,)):
+        attrs, x = ReduceAttrs(axes, True), TensorType((12, 8, 20, 20), float32, CHANNELS_LAST)
+        y = MEAN.infer_types(attrs, [x])[0].with_order(CHANNELS_LAST)
+        assert choose(Node(MEAN, attrs, (y,)), (x,)).lowering.name == "rows"
+    images = np.random.default_rng(0).standard_normal((12, 8, 20, 20)).astype(np.float32)
+    graph = trace_in_arena(lambda x: (x.mean((0, 2, 3), keepdim=True), x.mean(0, keepdim=True)), types_of([images]))
+    for made in run_compiled(channels_last(graph), [images]):
+        assert_all_close(made, evaluate_reference(graph, [images]), "channels last")
 
 
 def test_few_numbers_side_by_side_are_taken_by_slices() -> None:
@@ -88,6 +104,7 @@ def test_rows_are_added_to_each_other_by_a_product(
         check(op, ReduceAttrs(tuple(range(len(shape) - 1)), keepdims), [x])
     last = ReduceAttrs((0, 2, 3))
     images = np.random.default_rng(0).standard_normal((9, 12, 11, 7)).astype(np.float32).transpose(0, 3, 1, 2)
-    check(op, last, [images])
+    for attrs in (last, replace(last, keepdims=True), ReduceAttrs((0,)), ReduceAttrs((0,), True)):
+        check(op, attrs, [images])
     assert chosen(op, (4096, 32), 0) == "rows"
     assert chosen(op, (8, 32), 0) != "rows"

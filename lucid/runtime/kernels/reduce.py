@@ -63,10 +63,11 @@ def slices_reduce(k: Emitter[reduce.ReduceAttrs]) -> None:
 
 def _columns(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...]) -> bool:
     """Whether what is added up are numbers of the same place in many rows, which lie one after another."""
-    x, axes = inputs[0], node.attrs.axes
+    x, y, axes = inputs[0], node.outputs[0], node.attrs.axes
     memory = x.order or tuple(range(x.rank))
-    left = memory[len(axes) :]
-    gathered = set(memory[: len(axes)]) == set(axes) and left == tuple(sorted(left)) and node.outputs[0].order is None
+    there = [axis for axis in range(x.rank) if node.attrs.keepdims or axis not in axes]
+    made = [there[axis] for axis in y.order or range(y.rank) if there[axis] not in axes]
+    gathered = set(memory[: len(axes)]) == set(axes) and list(memory[len(axes) :]) == made
     return gathered and is_float(x.dtype) and bool(axes) and _rows_of(x, axes) > FEW and math.prod(x.concrete) > MANY
 
 
@@ -89,7 +90,7 @@ def sum_of_rows(k: Emitter[reduce.ReduceAttrs]) -> None:
     turned = k.permuted(x, x.type.order or tuple(range(x.type.rank)))
     flat = k.reshaped(turned, (rows // fold, fold * width), "rows")
     row = k.filled((1, rows // fold), x.dtype, k.number(factor), "row")
-    total = k.target(y, (1, width), "total")
+    total = k.target(k.permuted(y, y.type.order or tuple(range(y.type.rank))), (1, width), "total")
     part = total if fold == 1 else k.scratch((1, fold * width), x.dtype, "part")
     k.line(f"np.dot({row}, {flat}, out={part})")
     if fold > 1:

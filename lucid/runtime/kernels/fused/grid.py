@@ -28,6 +28,13 @@ BLOCK_BYTES = 1 << 17
 THREAD_BYTES = 1 << 19
 """The same where threads share the blocks, which meet at the interpreter's lock between any two calls."""
 
+RUN = 1 << 13
+"""Numbers of a run from which on NumPy reads an operand that is the same for all runs where it lies: of shorter ones
+it copies so many together first, each time, which takes as long as to compute."""
+
+LEAST_RUNS = 4
+"""Runs from which on it is worth repeating such an operand once."""
+
 
 def memory_of(x: Operand) -> tuple[int, ...]:
     """The axes in their order in memory."""
@@ -107,6 +114,8 @@ class Grid:
         The operands seen in the joined axes.
     partials
         What is added up.
+    rows
+        So many rows of the innermost axis lie one after another in what is a row here.
     """
 
     shape: tuple[int, ...]
@@ -116,6 +125,7 @@ class Grid:
     ins: list[Operand]
     made: dict[int, Operand]
     partials: list[Partial]
+    rows: int = 1
 
     @classmethod
     def of(cls, k: Emitter, like: Operand, made: Mapping[int, Operand], totals: Sequence[Total], threads: int) -> Grid:
@@ -134,14 +144,17 @@ class Grid:
                 groups.append([i])
         shape = tuple(math.prod(sizes[i] for i in g) for g in groups)
         over = [tuple(memory[g[0]] in t.axes for g in groups) for t in totals]
-        axis, step = _cut(shape, like.dtype.itemsize, over, threads if k.here else 1)
-        ins = []
-        for x, p in zip(k.ins, padded, strict=True):
-            seen = tuple(math.prod(p[memory[i]] for i in g) for g in groups)
-            ins.append(_scalar(k, x) if x.type.size == 1 else _seen(k, x, like, seen))
-        outs = {i: _seen(k, y, like, shape, written=True) for i, y in made.items()}
-        partials = [_partial(k, t, o, shape, axis, step) for t, o in zip(totals, over, strict=True)]
-        return cls(shape, axis, step, like.dtype, ins, outs, partials)
+        seen = [tuple(math.prod(p[memory[i]] for i in g) for g in groups) for p in padded]
+        rows = _rows(shape, seen, over, max(1, BLOCK_BYTES // like.dtype.itemsize))
+        whole = _side_by_side(shape, rows)
+        axis, step = _cut(whole, like.dtype.itemsize, over, threads if k.here else 1, MOST // rows)
+        ins = [
+            _scalar(k, x) if x.type.size == 1 else _input(k, x, like, s, rows) for x, s in zip(k.ins, seen, strict=True)
+        ]
+        outs = {i: _seen(k, y, like, whole, written=True) for i, y in made.items()}
+        blocks = -(-whole[axis] // step) if whole else 1
+        partials = [_partial(k, t, o, shape, axis, blocks) for t, o in zip(totals, over, strict=True)]
+        return cls(whole, axis, step, like.dtype, ins, outs, partials, rows)
 
     @property
     def single(self) -> bool:
@@ -164,7 +177,7 @@ class Grid:
         """The statements where there is one block."""
 
         def add_up(number: int, value: Operand) -> list[str]:
-            return [_sum(k, value, p.over, str(p.sums)) for p in self.partials if p.total.value == number]
+            return [self._sum(k, value, p.over, str(p.sums)) for p in self.partials if p.total.value == number]
 
         flat = replace(like, type=TensorType(self.shape, like.dtype))
         return Program(k, self.ins, self.made, flat, add_up).statements
@@ -210,7 +223,7 @@ class Grid:
                 if part.total.value == value:
                     last = f"{number}:{number} + 1" if part.over[self.axis] else window
                     at = ", ".join([*index, last])
-                    found.append(_sum(k, block, part.over[self.axis :], f"{part.sums}[{at}]"))
+                    found.append(self._sum(k, block, part.over[self.axis :], f"{part.sums}[{at}]"))
             return found
 
         ins = [cut(x) for x in self.ins]
@@ -218,6 +231,19 @@ class Grid:
         like = Operand("", TensorType(shape, self.dtype), Phase.CALL)
         lines += [statement.line for statement in Program(k, ins, made, like, add_up).statements]
         return [f"{indent}{line}" for text in lines for line in text.splitlines()]
+
+    def _sum(self, k: Emitter, x: Operand, over: tuple[bool, ...], out: str) -> str:
+        """A line that adds up axes, which stay with size 1: BLAS adds up rows and columns five times as quickly."""
+        shape, source = x.shape, str(x)
+        if self.rows > 1:
+            shape = (*shape[:-2], shape[-2] * self.rows, shape[-1] // self.rows)
+            source = f"{x}.reshape({shape})"
+        length = shape[over.index(True)] if over in ((True, False), (False, True)) else 0
+        if is_float(x.dtype) and 0 < length <= MOST:
+            ones = k.use(filled(1.0, x.dtype, (1, length) if over[0] else (length, 1)), "ones")
+            return f"np.dot({ones}, {source}, out={out})" if over[0] else f"np.dot({source}, {ones}, out={out})"
+        axes = tuple(i for i, gone in enumerate(over) if gone)
+        return f"np.add.reduce({source}, axis={axes}, keepdims=True, out={out})"
 
     def finish(self, k: Emitter) -> None:
         """Add up what blocks have left."""
@@ -231,38 +257,67 @@ class Grid:
                 k.line(line)
 
 
-def _sum(k: Emitter, x: Operand, over: tuple[bool, ...], out: str) -> str:
-    """A line that adds up axes, which stay with size 1: BLAS adds up rows and columns five times as quickly."""
-    length = x.shape[over.index(True)] if over in ((True, False), (False, True)) else 0
-    if is_float(x.dtype) and 0 < length <= MOST:
-        ones = k.use(filled(1.0, x.dtype, (1, length) if over[0] else (length, 1)), "ones")
-        return f"np.dot({ones}, {x}, out={out})" if over[0] else f"np.dot({x}, {ones}, out={out})"
-    axes = tuple(i for i, gone in enumerate(over) if gone)
-    return f"np.add.reduce({x}, axis={axes}, keepdims=True, out={out})"
-
-
-def _partial(k: Emitter, total: Total, over: tuple[bool, ...], shape: tuple[int, ...], axis: int, step: int) -> Partial:
+def _partial(
+    k: Emitter, total: Total, over: tuple[bool, ...], shape: tuple[int, ...], axis: int, blocks: int
+) -> Partial:
     kept = tuple(1 if gone else size for gone, size in zip(over, shape, strict=True))
     sizes = list(shape[:axis]) + [1 if gone else size for gone, size in zip(over[axis:], shape[axis:], strict=True)]
     if over and over[axis]:
-        sizes[axis] = -(-shape[axis] // step)
+        sizes[axis] = blocks
     made = k.target(total.out, kept, "total")
     if tuple(sizes) == kept:
         return Partial(total, over, made, None)
     return Partial(total, over, k.scratch(sizes, total.out.dtype, "sums"), made)
 
 
+def _input(k: Emitter, x: Operand, like: Operand, shape: tuple[int, ...], rows: int) -> Operand:
+    """An input seen in the joined axes, of which ``rows`` rows lie side by side: repeated, if it is one row for all."""
+    if rows == 1 or shape[-2] > 1 or shape[-1] == 1:
+        return _seen(k, x, like, _side_by_side(shape, rows))
+    row = _seen(k, x, like, shape)
+    with k.once(x):
+        copies = k.scratch((*shape[:-2], rows, shape[-1]), x.dtype, "rows")
+        k.line(f"{copies}[...] = {row}")
+    return k.target(copies, _side_by_side(shape, rows), "row")
+
+
 def _seen(k: Emitter, x: Operand, like: Operand, shape: tuple[int, ...], *, written: bool = False) -> Operand:
     lead = like.type.rank - x.type.rank
     turned = k.permuted(x, tuple(axis - lead for axis in memory_of(like) if axis >= lead))
-    return k.target(turned, shape, "flat") if written else k.reshaped(turned, shape)
+    # it lies so already, but for axes of one number
+    return k.target(turned, shape, "flat") if written or x.phase is not Phase.CALL else k.reshaped(turned, shape)
 
 
 def _scalar(k: Emitter, x: Operand) -> Operand:
     return x if x.type.rank == 0 else k.target(x, (), "scalar")
 
 
-def _cut(shape: tuple[int, ...], itemsize: int, over: Sequence[tuple[bool, ...]], threads: int) -> tuple[int, int]:
+def _rows(shape: tuple[int, ...], seen: Sequence[tuple[int, ...]], over: Sequence[tuple[bool, ...]], most: int) -> int:
+    """How many rows of the innermost axis are best taken for one, of at most so many numbers.
+
+    So many that runs are long enough, if there is an operand that is one row for all of them; 1 where one is a number
+    for each row, or not all rows are added up, or there are too few.
+    """
+    if len(shape) < 2 or all(s[-2:] != (1, shape[-1]) for s in seen) or not all(gone[-2] for gone in over):
+        return 1
+    count, length = shape[-2:]
+    if length >= RUN or any(s[-2] > 1 and s[-1] == 1 for s in seen):
+        return 1
+    enough = range(-(-RUN // length), min(most // length, count // LEAST_RUNS) + 1)
+    return next((rows for rows in enough if count % rows == 0), 1)
+
+
+def _side_by_side(shape: tuple[int, ...], rows: int) -> tuple[int, ...]:
+    """The shape where so many rows of the innermost axis are one; what is one number for them all stays that."""
+    if rows == 1:
+        return shape
+    *lead, count, length = shape
+    return (*lead, max(1, count // rows), length if length == 1 else rows * length)
+
+
+def _cut(
+    shape: tuple[int, ...], itemsize: int, over: Sequence[tuple[bool, ...]], threads: int, longest: int
+) -> tuple[int, int]:
     """The axis that blocks are ranges of, and their length; larger ones, as many for each, for threads.
 
     None is longer than BLAS may add up, where that adds up ranges.
@@ -272,7 +327,7 @@ def _cut(shape: tuple[int, ...], itemsize: int, over: Sequence[tuple[bool, ...]]
     for axis in range(len(shape) - 1, -1, -1):
         if inner * shape[axis] > wanted or axis == 0:
             columns = any(gone[axis:] == (True, False) for gone in over)
-            most = min(shape[axis], max(1, wanted // inner), *([MOST] if columns else []))
+            most = min(shape[axis], max(1, wanted // inner), *([max(1, longest)] if columns else []))
             blocks = -(-shape[axis] // (most * threads)) * threads
             return axis, most if threads == 1 else -(-shape[axis] // blocks)
         inner *= shape[axis]
