@@ -60,7 +60,7 @@ def emit_gradients(
         cotangents = tuple(sums.get(value) for value in outputs)
         if isinstance(node.op.gradient, NoGradient) or all(c is None for c in cotangents):
             continue
-        inputs = _inputs(builder, name)
+        inputs = builder.inputs_of(name)
         flows = tuple(is_float(builder.type(v).dtype) and (v.node in path or v.node in sources) for v in inputs)
         if not any(flows):
             continue
@@ -80,12 +80,6 @@ def emit_gradients(
                     _check(node, builder, value, gradient)
                     sums[value] = sums[value] + gradient if value in sums else gradient
     return [sums.get(value) for value in wanted]
-
-
-def _inputs(builder: Builder, name: str) -> list[Value]:
-    sources = builder.dag.pred[name].items()
-    edges = sorted((slot, data["output"], u) for u, slots in sources for slot, data in slots.items())
-    return [Value(u, output) for _, output, u in edges]
 
 
 def _between(builder: Builder, ends: Sequence[str], starts: Sequence[str], stop: set[str]) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Container, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeAlias
@@ -72,7 +73,7 @@ class Calls:
         Where its results have gradients, there is one only for a call of one tensor with one result.
         """
         made = self.specialization
-        if made.traced.updates or any(call.wanted):
+        if made.traced.updates or made.found or any(call.wanted):
             return None
         alone = made.results.alone and len(call.wanted) == 1
         if not call.tracked:
@@ -87,6 +88,8 @@ class Calls:
         sizes = made.sizes(arrays)
         tracked = self._recorded() and any(made.halves.differentiable(wanted))
         keeping = tracked and (made.training or not made.repeatable) and made.options.backend is None
+        if made.found:
+            return _Unsized(made, sizes, wanted, orders, tracked, keeping=False)
         return Forward(made, sizes, wanted, orders, tracked, keeping)
 
 
@@ -100,7 +103,6 @@ class Forward:
         self.results = len(owner.traced.outputs)
         self.program = self._program(orders)
         self.updates = 0 if owner.in_place else len(owner.traced.updates)
-        self.types = tuple(t.bind(dict(sizes)) for t in owner.traced.output_types)
         self.all_types = tuple(t.with_order(None) for t in self.program.output_types)
         self.names = (*owner.trainable, *(name for name in owner.traced.parameters if name not in owner.trainable))
         self.parameters = [owner.state[name] for name in self.names]  # also those that only backward reads
@@ -126,6 +128,10 @@ class Forward:
             produced = produced[: -self.updates]
         if not self.tracked:
             return [Tensor.wrap(array) for array in produced]
+        return self._recorded(tensors, produced)
+
+    def _recorded(self, tensors: Sequence[Tensor], produced: tuple[Array, ...]) -> list[Tensor]:
+        """What was produced, as results that have gradients."""
         record = Record.of(CALL, CallAttrs(self), (*tensors, *self.parameters), produced, self.all_types)
         return [self._result(record, i) for i in range(self.results)]
 
@@ -165,6 +171,25 @@ class Forward:
         if self.owner.options.backend is not None:
             raise GradientError(str(self.owner.options.refusal("gradient")))
         return _Backward(self, used)
+
+
+class _Unsized(Forward):
+    """A run where data decides sizes: results have other types each time, and backward computes all again."""
+
+    def _recorded(self, tensors: Sequence[Tensor], produced: tuple[Array, ...]) -> list[Tensor]:
+        sized = copy.copy(self)
+        sized.all_types = tuple(
+            TensorType(y.shape, type_.dtype) for y, type_ in zip(produced, self.all_types, strict=True)
+        )
+        return super(_Unsized, sized)._recorded(tensors, produced)
+
+    def backward(self, used: Used) -> _Backward:
+        if not self.owner.repeatable:
+            raise GradientError(
+                "data decides sizes of this model, so its gradient computes all again, and it would draw other random "
+                "numbers: put it into evaluation mode, or pass what is drawn in"
+            )
+        return super().backward(used)
 
 
 class _Backward:

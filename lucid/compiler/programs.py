@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from threading import RLock
 from typing import Any, NamedTuple, TypeAlias
 
 from ..autodiff.halves import Used, Wanted
 from ..base.recent import Recent
+from ..graph.assume import Assumption
 from ..graph.ir import Graph
+from ..graph.stages import found_sizes
 from ..passes.layout import Cost, assign_layout, lay_inputs, lay_results
 from ..passes.regions import decide_branches
 from ..runtime.backends import BackendProgram
@@ -22,9 +24,13 @@ from ..runtime.workers.settings import get_num_threads
 from ..tensor.tensor import Tensor
 from .options import Options
 from .sizes import Orders, Sizes
+from .staged import Staged
 
 TunedKey: TypeAlias = "tuple[Sizes, int]"
-Program: TypeAlias = "Executable | BackendProgram"
+Program: TypeAlias = "Executable | BackendProgram | Staged"
+
+STAGE = "stage"
+"""The kind of programs for sizes that data decides."""
 
 PLANS = 16
 """How many concrete sizes keep their plans."""
@@ -69,6 +75,8 @@ class Programs:
         Where they keep what they have in common with those of other traces of the model.
     in_place
         Whether those for inference are training steps, which write the parameters that they update.
+    assumptions
+        What the trace has taken for granted of the sizes that data decides.
 
     Attributes
     ----------
@@ -83,48 +91,73 @@ class Programs:
         tuned: Mapping[TunedKey, Mapping[str, Tuned]],
         store: Store,
         in_place: bool = False,
+        assumptions: Sequence[Assumption] = (),
     ) -> None:
-        self._in_place = in_place
         self.made: Recent[Key, Program] = Recent(4 * PLANS)
-        self.tuned = dict(tuned)
-        self._tuned_apart: dict[tuple[Sizes, int, Orders], Mapping[str, Tuned]] = {}
-        """The same for arrays that lie channels last, which is not saved."""
-        self._options, self._state, self._store = options, state, store
+        self._making = _Making(options, state, dict(tuned), store, in_place, tuple(assumptions))
         self._lock = RLock()
+
+    @property
+    def tuned(self) -> dict[TunedKey, Mapping[str, Tuned]]:
+        """What tuning has found, but for arrays that lie channels last."""
+        return self._making.tuned
 
     def get(self, key: Key, graph: Callable[[], Graph]) -> Program:
         """The program for a key; it is made of the graph where there is none."""
-        if self._options.backend is not None:
+        if self._making.options.backend is not None:
             key = key._replace(orders=())  # how arrays lie is for it to see
         with self._lock:
             program = self.made.use(key)
             if program is None:
-                program = self._compile(key, graph())
+                program = self._making.program(key, graph())
                 self.made.keep(key, program)
             return program
 
-    def _compile(self, key: Key, graph: Graph) -> Program:
+
+class _Making:
+    """How programs are made (see :class:`Programs`); it does not know which there are."""
+
+    def __init__(
+        self, options: Options, state: Mapping[str, Tensor], tuned: dict[TunedKey, Mapping[str, Tuned]], store: Store,
+        in_place: bool, assumptions: Sequence[Assumption],
+    ) -> None:  # fmt: skip
+        self.options, self.tuned = options, tuned
+        self._tuned_apart: dict[tuple[Sizes, int, Orders], Mapping[str, Tuned]] = {}
+        self._state, self._store, self._in_place, self._assumptions = state, store, in_place, assumptions
+
+    def program(self, key: Key, graph: Graph) -> Program:
+        """The program of a graph for these sizes: of stages, where data decides others."""
+        if found_sizes(graph).keys() <= dict(key.sizes).keys():
+            return self._whole(key, graph)
+        return Staged(graph, key.sizes, self._assumptions, partial(self._stage, key))
+
+    def _stage(self, key: Key, graph: Graph, sizes: Sizes, orders: Orders) -> Executable | BackendProgram:
+        """That of a stage, whose symbols all have sizes; what comes again with other sizes is not worth tuning."""
+        first = dict(sizes).keys() <= dict(key.sizes).keys()
+        return self._whole(key._replace(kind=key.kind if first else STAGE, sizes=sizes, orders=orders), graph)
+
+    def _whole(self, key: Key, graph: Graph) -> Executable | BackendProgram:
         """The program of a graph whose sizes are known; for inference with the lowerings that tuning found."""
-        if self._options.backend is not None:
-            return BackendProgram(decide_branches(graph.bind(dict(key.sizes)), evaluate), self._options.backend)
-        threads, exact = self._options.threads or get_num_threads(), self._options.exact
+        if self.options.backend is not None:
+            return BackendProgram(decide_branches(graph.bind(dict(key.sizes)), evaluate), self.options.backend)
+        threads, exact = self.options.threads or get_num_threads(), self.options.exact
         again = partial(_concrete, graph, key.sizes, key.orders, partial(result_seconds, threads=threads, exact=exact))
         graph = again()
-        lasting = key.kind == "inference" and not self._in_place
-        found = self._found(graph, key, threads) if lasting else {}
+        lasting = key.kind in ("inference", STAGE) and not self._in_place
+        found = self._found(graph, key, threads) if lasting and key.kind != STAGE else {}
         return Executable(
             graph, threads=threads, exact=exact, lasting=lasting, chosen=resolve(graph, found, threads, exact),
             store=self._store, again=again, measured={name: one.seconds for name, one in found.items()},
-            in_place=self._in_place, budget=self._options.memory_budget,
+            in_place=self._in_place, budget=self.options.memory_budget,
         )  # fmt: skip
 
     def _found(self, graph: Graph, key: Key, threads: int) -> Mapping[str, Tuned]:
         """What tuning has found for the nodes, now or earlier; nothing where no tuning was asked for."""
         known: dict[Any, Mapping[str, Tuned]] = self._tuned_apart if key.orders else self.tuned
         case = (key.sizes, threads, key.orders) if key.orders else (key.sizes, threads)
-        if self._options.tune and case not in known:
+        if self.options.tune and case not in known:
             parameters = {name: self._state[name]._array for name in graph.parameters}
-            known[case] = tune(graph, parameters, threads=threads, exact=self._options.exact)
+            known[case] = tune(graph, parameters, threads=threads, exact=self.options.exact)
         return known.get(case, {})
 
 

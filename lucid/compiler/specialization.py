@@ -18,6 +18,7 @@ from ..graph.assume import Assumption, example_sizes
 from ..graph.facts import drawn
 from ..graph.ir import Graph, Value
 from ..graph.opdef import ParameterAttrs
+from ..graph.stages import found_sizes
 from ..graph.types import is_float
 from ..graph.verify import verify as verify_graph
 from ..passes.pipeline import Inside, Pass, run_passes
@@ -37,6 +38,7 @@ from .options import Options
 from .programs import Key, Program, Programs, TunedKey
 from .results import Results
 from .sizes import Orders, Sizes, sizes_of
+from .staged import Staged
 
 GRAPH_BYTES = 3000
 """Bytes that a graph takes, for each of its nodes."""
@@ -99,7 +101,11 @@ class Specialization:
         self.training = training
         self.options = options
         self.assumptions = tuple(assumptions)
-        watching: Inside = partial(observer, partial(_arrays, self.state), self.assumptions, options.evidence)
+        self.found = found_sizes(traced).keys()
+        """The sizes that data decides, which no input has."""
+        self.of_inputs = tuple(one for one in self.assumptions if self.found.isdisjoint(one.dim.symbols))
+        """What it has taken for granted of sizes that inputs have."""
+        watching: Inside = partial(observer, partial(_arrays, self.state), self.of_inputs, options.evidence)
         self.watch: Inside | None = watching if options.verify else None
         """Makes, for one run of the passes on a graph that stands there, the function that is called after each."""
         self.of_mode = of_mode
@@ -110,7 +116,8 @@ class Specialization:
         store = store or Store()
         store.count(self)
         self.in_place = in_place
-        self.programs = Programs(options, self.state, tuned or {}, store, in_place)
+        of_found = [one for one in self.assumptions if one not in self.of_inputs]
+        self.programs = Programs(options, self.state, tuned or {}, store, in_place, of_found)
         # random keys are drawn anew at every run, so a backward run cannot repeat the forward one
         self.repeatable = not drawn(traced)
 
@@ -129,7 +136,7 @@ class Specialization:
             with noted() as self.declined:
                 return run_passes(self.traced, self.passes, observe=self.watch and self.watch(()), inside=self.watch)
         if self.options.verify:
-            check_pass(Pass("of the file", lambda _: given), self.traced, _arrays(self.state), self.assumptions)
+            check_pass(Pass("of the file", lambda _: given), self.traced, _arrays(self.state), self.of_inputs)
         return given
 
     @cached_property
@@ -154,7 +161,7 @@ class Specialization:
     def halves(self) -> Halves:
         """The graphs of training."""
         if self.options.verify:
-            check_gradients(self.traced, _arrays(self.state), self.assumptions, self.options.evidence)
+            check_gradients(self.traced, _arrays(self.state), self.of_inputs, self.options.evidence)
         return Halves(self.traced, [self._parameters[name] for name in self.trainable], self._training())
 
     # ------------------------------------------------------------ executables
@@ -165,15 +172,15 @@ class Specialization:
 
     def broken(self, arrays: Sequence[Array]) -> dict[str, int]:
         """The sizes, by symbol, for which an assumption of the trace is not true."""
-        if not self.assumptions:
+        if not self.of_inputs:
             return {}
         sizes = dict(self.sizes(arrays))
-        names = {name for one in self.assumptions if not one.holds(sizes) for name in one.dim.symbols}
+        names = {name for one in self.of_inputs if not one.holds(sizes) for name in one.dim.symbols}
         return {name: sizes[name] for name in sorted(names)}
 
     def refuse_broken(self, sizes: Sizes) -> None:
         """Raise where an assumption is not true of the sizes: this model cannot be traced anew for them."""
-        untrue = next((one for one in self.assumptions if not one.holds(dict(sizes))), None)
+        untrue = next((one for one in self.of_inputs if not one.holds(dict(sizes))), None)
         if untrue is not None:
             listed = ", ".join(f"{name}={size}" for name, size in sizes)
             raise ShapeError(
@@ -183,7 +190,7 @@ class Specialization:
 
     def example_sizes(self) -> Sizes:
         """Small sizes for which all assumptions are true."""
-        return tuple(sorted(example_sizes(self.traced.symbols, self.assumptions).items()))
+        return tuple(sorted(example_sizes(self.traced.symbols, self.of_inputs).items()))
 
     def program(self, kind: str, sizes: Sizes, wanted: Wanted = (), orders: Orders = (), used: Used = ()) -> Program:
         """What runs for concrete sizes: "inference", "forward", "backward" or "recompute".
@@ -203,13 +210,18 @@ class Specialization:
         return self.programs.get(Key(kind, sizes, wanted, orders, used), graph)
 
     def executable(self, sizes: Sizes, orders: Orders = ()) -> Executable:
-        """Our own program of inference for concrete sizes; raises where a back end runs instead."""
+        """Our own program of inference for concrete sizes; raises where there is another, or several."""
         return self.own(self.program("inference", sizes, (), orders))
 
     def own(self, program: Program) -> Executable:
         """The program as one of our own; raises where it is a back end's."""
         if isinstance(program, BackendProgram):
             raise self.options.refusal("NumPy program with a plan and a source")
+        if isinstance(program, Staged):
+            raise OptionError(
+                f"data decides sizes of this model ({', '.join(sorted(self.found))}): it runs as several programs, "
+                f"made when these are known, and there is no one plan, source or profile of it"
+            )
         return program
 
     @property
@@ -235,7 +247,7 @@ class Specialization:
         tensors = [self.state[name] for name in program.parameters]
         arrays = [t._array for t in tensors]
         unproven = self.options.verify and program.seen < 0
-        if unproven and not isinstance(program, BackendProgram):
+        if unproven and isinstance(program, Executable):
             check_program(program.plan, arrays, inputs, self.options.evidence)
         program.load(arrays, tuple(t.version for t in tensors))
         if unproven and isinstance(program, BackendProgram):

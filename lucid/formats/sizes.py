@@ -14,11 +14,12 @@ from collections.abc import Mapping, Sequence
 
 from ..errors import GraphError, ShapeError
 from ..graph.dims import Dim, evaluate
-from ..graph.facts import read_values
+from ..graph.facts import read_values, symbols_of
 from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import Attrs
 from ..graph.ops.avgpool import AdaptiveAttrs, AdaptiveGradAttrs
 from ..graph.region import walk
+from ..graph.stages import found_sizes
 from ..graph.types import MAX_BYTES, TensorType
 from ..graph.verify import describe
 
@@ -29,8 +30,11 @@ PLACES = 1 << 16
 
 
 def check_sizes(graph: Graph) -> None:
-    """Raise for a value out of proportion, and for a symbol that no input gives a size."""
-    symbols = frozenset(graph.symbols)
+    """Raise for a value out of proportion, and for a symbol that neither an input nor data gives a size."""
+    sizes = found_sizes(graph)
+    if named := sorted(sizes.keys() & set(graph.symbols)):
+        raise GraphError(f"an input has the size {named[0]!r}, which data decides")
+    symbols = frozenset(graph.symbols) | sizes.keys()
     ones = dict.fromkeys(symbols, 1)
     given = sum(least_bytes(t, ones) for _, node in graph.nodes() if node.op.source for t in node.outputs)
     for _, inner in walk(graph):
@@ -41,7 +45,7 @@ def _check_sizes(graph: Graph, symbols: frozenset[str], ones: Mapping[str, int],
     """The same for one of the graphs, in proportion to what the whole is given."""
     most, read = min(max(USUAL, TIMES * given), MAX_BYTES), read_values(graph)
     for name, node in graph.nodes():
-        unknown = (_symbols(node.attrs) | {s for t in node.outputs for s in t.symbols}) - symbols
+        unknown = symbols_of(node) - symbols
         if unknown:
             raise GraphError(f"{describe(name, node)}: no input has the symbolic dimension {min(unknown)!r}")
         if node.op.source in ("input", "parameter"):
@@ -95,11 +99,3 @@ def _least(dim: Dim, sizes: Mapping[str, int]) -> int:
         return evaluate(dim, sizes)
     except ShapeError:  # it divides by zero there
         return 1
-
-
-def _symbols(value: object) -> frozenset[str]:
-    if isinstance(value, Attrs):
-        return frozenset[str]().union(*(_symbols(item) for _, item in value.items()))
-    if isinstance(value, tuple):
-        return frozenset[str]().union(*map(_symbols, value))
-    return getattr(value, "symbols", frozenset()) if not isinstance(value, str) else frozenset()

@@ -47,6 +47,11 @@ class Bindable:
 
     __slots__ = ()
 
+    @property
+    def symbols(self) -> frozenset[str]:
+        """Names of the symbols in it."""
+        raise NotImplementedError
+
     def bind(self, sizes: Mapping[str, int]) -> Bindable:
         """The same with every symbolic dim replaced by its size."""
         raise NotImplementedError
@@ -90,10 +95,20 @@ class Attrs(Bindable):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.items())})"
 
+    @property
+    def symbols(self) -> frozenset[str]:
+        return frozenset[str]().union(*(_symbols(value) for _, value in self.items()))
+
     def bind(self, sizes: Mapping[str, int]) -> Attrs:
         """These attributes with every symbolic dim replaced by its size."""
         changed = {name: bound for name, value in self.items() if (bound := _bind(value, sizes)) is not value}
         return dataclasses.replace(self, **changed) if changed else self
+
+
+def _symbols(value: object) -> frozenset[str]:
+    if isinstance(value, tuple):
+        return frozenset[str]().union(*map(_symbols, value))
+    return value.symbols if isinstance(value, SymDim | Bindable) else frozenset()
 
 
 def _bind(value: object, sizes: Mapping[str, int]) -> object:

@@ -63,6 +63,12 @@ class Builder:
         node: Node = self.dag.nodes[value.node]["node"]
         return node.outputs[value.output]
 
+    def inputs_of(self, name: str) -> tuple[Value, ...]:
+        """What feeds a node, by input slot."""
+        sources = self.dag.pred[name].items()
+        edges = sorted((slot, source, data["output"]) for source, slots in sources for slot, data in slots.items())
+        return tuple(Value(source, output) for _, source, output in edges)
+
     def emit(
         self,
         op: OpDef,

@@ -62,12 +62,13 @@ class Part(NamedTuple):
     ----------
     graph
         It holds the nodes under their names.
-    inputs
-        The values of the whole that it takes.
+    inputs, outputs
+        The values of the whole that it takes and gives.
     """
 
     graph: Graph
     inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
 
     @property
     def computing(self) -> list[str]:
@@ -94,7 +95,7 @@ def part(graph: Graph, names: Iterable[str]) -> Part:
     given = [name for name in graph.inputs if Value(name) in kept]
     rest = {value: None for value in kept if value.node not in given}
     outputs = [value for name in graph.order if name in inside for value in _read(graph, name, inside)]
-    return Part(cut(graph, along, rest, given, outputs), (*map(Value, given), *rest))
+    return Part(cut(graph, along, rest, given, outputs), (*map(Value, given), *rest), tuple(outputs))
 
 
 def _read(graph: Graph, name: str, inside: Collection[str]) -> list[Value]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from typing import Final
 
+from .dims import SymDim
 from .ir import Dag, Graph, Node, Value, edges_of
 
 RECOMPUTE: Final = "recompute"
@@ -61,10 +62,41 @@ def drawn(graph: Graph) -> list[str]:
     return [name for name, node in graph.nodes() if node.op.random]
 
 
+def found_symbol(node: Node) -> str | None:
+    """The symbol that a node names; None where it names none, or its size is a number."""
+    size = getattr(node.attrs, "size", None) if node.op.finds else None
+    return str(size) if isinstance(size, SymDim) else None
+
+
+def symbols_of(node: Node) -> frozenset[str]:
+    """All symbols in a node's attributes and types."""
+    return node.attrs.symbols.union(*(type_.symbols for type_ in node.outputs))
+
+
 def live(dag: Dag, results: Iterable[Value]) -> set[str]:
-    """The nodes that results need, and those that draw a random number: whatever draws next is to draw the next."""
-    random = (name for name, node in dag.nodes(data="node") if node.op.random)
-    return reachable(dag, [*(value.node for value in results), *random])
+    """The nodes that results need, and those that draw a random number: whatever draws next is to draw the next.
+
+    Where data decides a size, what has it needs a node that names it.
+    """
+    random, finding = [], []
+    for name, node in dag.nodes(data="node"):
+        if node.op.random:
+            random.append(name)
+        elif node.op.finds:
+            finding.append(name)
+    found = reachable(dag, [*(value.node for value in results), *random])
+    return _with_sizes(dag, found, finding) if finding else found
+
+
+def _with_sizes(dag: Dag, found: set[str], finding: Iterable[str]) -> set[str]:
+    """Nodes, and what says the sizes in them that data decides."""
+    naming = {symbol: name for name in finding if (symbol := found_symbol(dag.nodes[name]["node"]))}
+    known, left = set[str](), found
+    while left:
+        read = frozenset[str]().union(*(symbols_of(dag.nodes[name]["node"]) for name in left))
+        known |= left
+        left = reachable(dag, [naming[symbol] for symbol in read & naming.keys()]) - known
+    return known
 
 
 def read_values(graph: Graph) -> set[Value]:

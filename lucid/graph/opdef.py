@@ -65,6 +65,13 @@ class AbstractTensor:
         """A copy of ``array`` as a value of this operand's world."""
         raise NotImplementedError
 
+    def as_size(self) -> tuple[Dim, AbstractTensor]:
+        """This scalar of int64 as a size, a number or in a graph a symbol of its own; and the scalar that says it.
+
+        What is computed alike from the same is the same size.
+        """
+        raise NotImplementedError
+
     def record(
         self, types: Sequence[TensorType], *functions: Callable[..., Sequence[object]]
     ) -> tuple[tuple[Bindable, ...], tuple[AbstractTensor, ...]] | None:
@@ -262,6 +269,8 @@ class OpDef(Generic[A]):
         It draws another number at each run.
     regions
         It runs graphs that its attributes hold (:mod:`lucid.graph.region`).
+    finds
+        Its attribute ``size`` is a symbol whose number its last input says, when it runs (:mod:`lucid.graph.stages`).
     exchange
         It begins, or ends, a sum over the processes of a group.
     source
@@ -296,6 +305,7 @@ class OpDef(Generic[A]):
     pure: bool = True
     random: bool = False
     regions: bool = False
+    finds: bool = False
     exchange: Exchange | None = None
     source: Source | None = None
     family: Family | None = None

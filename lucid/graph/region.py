@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ..base.keys import Key
 from ..errors import GraphError
 from .builder import Builder
-from .facts import reachable
+from .facts import reachable, symbols_of
 from .ir import Graph, Node, Value
 from .opdef import AbstractTensor, Attrs, Bindable, T, TypeAttrs, attributes, find_op
 from .types import TensorType
@@ -47,6 +47,10 @@ class Region(Bindable):
 
     def __repr__(self) -> str:
         return f"Region({len(self.graph)} nodes)"
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        return frozenset[str]().union(*(symbols_of(node) for _, node in self.graph.nodes()))
 
     def bind(self, sizes: Mapping[str, int]) -> Region:
         bound = self.graph.bind(sizes)

@@ -6,6 +6,7 @@ and decompositions are written with symbols; a traced model's tensors carry one 
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +21,9 @@ import numpy as np
 from ..base.arrays import Array
 from ..base.lazy import pathlib
 from ..errors import GraphError, LucidError, TraceError
+from .alike import Alike
 from .builder import Builder, printable, snake_case
-from .dims import Dim, SymDim
+from .dims import Dim, SymDim, symbol
 from .ir import Origin, Value
 from .opdef import Attrs, ConstArray, OpDef, TypeAttrs
 from .operators import Operators
@@ -59,6 +61,9 @@ class Symbol(Operators["Symbol"]):
 
     def constant(self, array: Array) -> Symbol:
         return self.tracer.emit(CONSTANT, ConstantAttrs(ConstArray(array)))[0]
+
+    def as_size(self) -> tuple[Dim, Symbol]:
+        return self.tracer.as_size(self)
 
     def record(self, types: Sequence[TensorType], *functions: Callable[..., Sequence[object]]) -> Recorded:
         return self.tracer.record(types, *functions)
@@ -98,6 +103,9 @@ class Tracer:
         self.depth: int = 0 if outer is None else outer.depth + 1
         self.scopes: list[str] = [] if outer is None else outer.scopes
         self.origin: Origin | None = None if outer is None else outer.origin
+        self._alike = Alike(builder)
+        self._sizes: dict[tuple[int, int], tuple[SymDim, Symbol]] = {}
+        """By what computes them the sizes that data decides, and the scalars that say them."""
         self.captured: dict[Value, tuple[Symbol, Symbol]] = {}
         """By values of the graph around, these and what stands for them here."""
 
@@ -172,6 +180,23 @@ class Tracer:
                 error.add_note(f"in {origin}")
             raise
         return tuple(Symbol(self, value) for value in outputs)
+
+    def as_size(self, count: Symbol) -> tuple[Dim, Symbol]:
+        """The size that a scalar of this graph says (see :meth:`AbstractTensor.as_size`)."""
+        count = self.own(count)
+        if self.outer is not None:
+            raise TraceError(
+                f"how large something is depends on data within a branch or a loop ({user_location()}), which a graph "
+                f"cannot hold there: find it before, or keep the shape with lucid.where"
+            )
+        key = self._alike.number(count.value.node), count.value.output
+        if key not in self._sizes:
+            nodes = self.builder.dag.nodes(data="node")
+            taken = {name for _, node in nodes for type_ in node.outputs for name in type_.symbols}
+            numbers = itertools.count(len(self._sizes) + 1)
+            name = next(name for number in numbers if (name := f"found_{number}") not in taken)
+            self._sizes[key] = symbol(name), count
+        return self._sizes[key]
 
     def _value(self, what: str, x: object) -> Value:
         if isinstance(x, Symbol):

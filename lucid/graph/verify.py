@@ -12,6 +12,7 @@ from ..errors import GraphError, from_handler
 from .ir import Dag, Graph, Node, Value, edges_of
 from .opdef import Attrs, ParameterAttrs, find_op
 from .region import DEEPEST, Region, node_depth, regions_of
+from .stages import depths, found_sizes
 from .types import MAX_BYTES, TensorType, flaw
 
 Edge: TypeAlias = "tuple[str, Any, Any]"
@@ -37,6 +38,8 @@ def verify(graph: Graph) -> None:
     for name, node in graph.nodes():
         _check_types(graph, name, node, edges[name])
     _check_interface(graph)
+    if sizes := found_sizes(graph):
+        depths(graph, sizes)
 
 
 def from_dag(

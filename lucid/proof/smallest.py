@@ -45,7 +45,7 @@ def smallest(
 
 
 def _whole(graph: Graph) -> Part:
-    return Part(graph, tuple(map(Value, graph.inputs)))
+    return Part(graph, tuple(map(Value, graph.inputs)), graph.results)
 
 
 def _behind(graph: Graph, name: str, radius: int) -> set[str]:

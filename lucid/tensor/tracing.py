@@ -19,6 +19,7 @@ from ..base.garbage import collection_paused
 from ..errors import ShapeError, TraceError
 from ..graph.assume import Assumption, assuming
 from ..graph.builder import Builder
+from ..graph.dims import Dim
 from ..graph.ir import Graph
 from ..graph.opdef import Attrs, ConstArray, OpDef
 from ..graph.ops.shape import RESHAPE, STOP_GRADIENT, ShapeAttrs
@@ -223,6 +224,11 @@ class Recorder:
     def constant(self, array: Array) -> TracedTensor:
         """An array as a value of the graph: the same at every call."""
         return TracedTensor(self.lift(array))
+
+    def as_size(self, x: Tensor) -> tuple[Dim, TracedTensor]:
+        """A scalar as a size of its own (see :meth:`lucid.graph.opdef.AbstractTensor.as_size`)."""
+        size, count = self.tracer.as_size(self.lift(x))
+        return size, TracedTensor(count)
 
     def lift(self, x: object) -> Symbol:
         """The symbol of whatever an op is applied to."""

@@ -225,9 +225,9 @@ def test_bad_arguments_are_clear_errors(number: int) -> None:
         function()
 
 
-def test_a_mask_cannot_be_traced() -> None:
-    with pytest.raises(TraceError, match=r"lucid\.where"):
-        trace(lambda x: x[x > 0], ((2, 3), "float32"))
+def test_a_mask_is_traced_as_a_size_that_data_decides() -> None:
+    graph = trace(lambda x: x[x > 0], ((2, 3), "float32"))
+    assert list(map(str, graph.output_types)) == ["float32[found_1]"]
     with pytest.raises(TraceError, match="num_classes"):
         trace(ix.one_hot, ((2,), "int64"))
 

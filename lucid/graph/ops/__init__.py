@@ -14,6 +14,7 @@ from . import einsum as einsum
 from . import elementwise as elementwise
 from . import exchange as exchange
 from . import expect as expect
+from . import found as found
 from . import fused as fused
 from . import fused_linear as fused_linear
 from . import indexing as indexing

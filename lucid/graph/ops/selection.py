@@ -1,4 +1,4 @@
-"""What is chosen by data, so that how much there is of it is known only when the data is: not within a traced model."""
+"""What is chosen by data, so that how much there is of it is known only when the data is."""
 
 from __future__ import annotations
 
@@ -8,23 +8,19 @@ from ...base.checks import integer
 from ...errors import DTypeError, OptionError, ShapeError
 from ..opdef import AbstractTensor, apply
 from ..types import bool_, broadcast_shapes, is_float
+from .found import different, indices, places
 from .indexing import INDEX_ADD, IndexAddAttrs, concrete_array, index_with
-from .shape import expand, flatten, normal_axis
-
-_WAY = "lucid.where keeps the shape, or compute it outside the compiled model and pass it in"
+from .shape import expand, normal_axis, reshape
 
 
 def nonzero(x: AbstractTensor, as_tuple: bool = False) -> AbstractTensor | tuple[AbstractTensor, ...]:
     """The places of elements that are not 0, a row for each (``as_tuple``: a vector for each axis), as int64."""
-    places = np.nonzero(np.atleast_1d(concrete_array(x, "nonzero", _WAY)))
-    if as_tuple:
-        return tuple(x.constant(one) for one in places)
-    return x.constant(np.stack(places, 1)[:, : x.type.rank])
+    return indices(x) if as_tuple else places(x)
 
 
 def argwhere(x: AbstractTensor) -> AbstractTensor:
     """The places of elements that are not 0, a row for each, as int64."""
-    return nonzero(x)  # type: ignore[return-value]  # without as_tuple it is one tensor
+    return places(x)
 
 
 def masked_select(x: AbstractTensor, mask: AbstractTensor) -> AbstractTensor:
@@ -32,8 +28,9 @@ def masked_select(x: AbstractTensor, mask: AbstractTensor) -> AbstractTensor:
     if mask.type.dtype != bool_:
         raise DTypeError(f"masked_select: the mask must be bool, got {mask.type}")
     shape = broadcast_shapes("masked_select", x.type.shape, mask.type.shape)
-    chosen = concrete_array(expand(mask, shape), "masked_select", _WAY)
-    return index_with(flatten(expand(x, shape)), (0,), [x.constant(np.flatnonzero(chosen))])
+    if not shape:
+        x, mask, shape = reshape(x, (1,)), reshape(mask, (1,)), (1,)
+    return index_with(expand(x, shape), tuple(range(len(shape))), indices(expand(mask, shape)))
 
 
 def unique(
@@ -47,14 +44,11 @@ def unique(
 
     With ``return_inverse`` also which of them each element is, with ``return_counts`` how many there are of each.
     """
-    array = concrete_array(x, "unique", _WAY)
-    if dim is not None:
-        dim = normal_axis("unique", dim, array.ndim)
-    found, inverse, counts = np.unique(array, return_inverse=True, return_counts=True, axis=dim)
-    inverse = inverse.reshape(array.shape if dim is None else -1)
+    axis = None if dim is None else normal_axis("unique", dim, x.type.rank)
+    values, _, inverse, counts = different(x, axis)
+    inverse = reshape(inverse, x.type.shape) if axis is None else inverse
     more = [one for one, wanted in ((inverse, return_inverse), (counts, return_counts)) if wanted]
-    made = tuple(x.constant(np.asarray(one)) for one in (found, *more))
-    return made if more else made[0]
+    return (values, *more) if more else values
 
 
 def bincount(x: AbstractTensor, weights: AbstractTensor | None = None, minlength: int = 0) -> AbstractTensor:

@@ -11,14 +11,14 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ...base.arrays import Array
 from ...base.checks import shown
 from ...errors import OptionError, ShapeError
 from ..assume import is_at_least
 from ..dims import Dim, SymDim, as_dim
 from ..opdef import AbstractTensor, T
-from ..types import bool_, format_shape
-from .indexing import Indices, concrete_array, index_with
+from ..types import Shape, bool_, format_shape
+from .found import indices
+from .indexing import index_with
 from .shape import reshape
 from .slices import take_slice
 from .source import constant
@@ -43,14 +43,12 @@ class _Parts:
 
 
 def getitem(x: T, key: object) -> T:
-    """``x[key]``: ints, slices, ``None``, ``...``, integer arrays or tensors, and bool masks whose values are known.
+    """``x[key]``: ints, slices, ``None``, ``...``, integer arrays or tensors, and bool masks.
 
     Raises
     ------
     ShapeError
         Too many indices, or an index out of range.
-    TraceError
-        A bool mask whose values are not known while a model is traced.
     """
     items = [_plain(x, item) for item in (key if isinstance(key, tuple) else (key,))]
     used = sum(_axes_used(item) for item in items)
@@ -74,10 +72,10 @@ _BOOLS = (bool, np.bool_)
 _ARRAYS = (list, tuple, range, np.ndarray)
 
 
-class _Mask(tuple[Array, ...]):
-    """A bool mask as the positions where it holds; ``shape`` is what it must fit."""
+class _Mask(tuple[AbstractTensor, ...]):
+    """A bool mask as the places where it holds, a vector for each axis; ``shape`` is what it must fit."""
 
-    shape: tuple[int, ...]
+    shape: Shape
 
 
 class _Index:
@@ -104,7 +102,7 @@ def _plain(x: AbstractTensor, item: object) -> _Item:
         except ValueError as error:
             raise OptionError(f"x[...]: {shown(item)} is no index: {error}") from error
         if array.dtype.kind == "b":
-            return _mask(array)
+            return _mask(constant(x, array))
         if array.size == 0 and not isinstance(item, np.ndarray):
             array = array.astype(np.int64)
         if array.dtype.kind not in "iu":
@@ -117,12 +115,11 @@ def _plain(x: AbstractTensor, item: object) -> _Item:
     )
 
 
-def _mask(mask: Indices) -> _Mask:
-    array = concrete_array(mask, "x[mask]", "use lucid.where(mask, x, other), or multiply by the mask")
-    found = _Mask(array.nonzero()) if array.ndim else _Mask()
-    found.shape = array.shape
-    if not found:
+def _mask(mask: AbstractTensor) -> _Mask:
+    if not mask.type.rank:
         raise OptionError("x[...]: a mask of rank 0 is no index")
+    found = _Mask(indices(mask))
+    found.shape = mask.type.shape
     return found
 
 
@@ -149,8 +146,8 @@ def _consume(x: AbstractTensor, item: _Item, parts: _Parts, free: int) -> None:
                 f"x[mask]: the mask of shape {format_shape(item.shape)} does not fit axes {axis} to "
                 f"{axis + len(item) - 1} of {x.type}"
             )
-        for offset, positions in enumerate(item):
-            parts.indices.append((len(parts.shape), constant(x, positions)))
+        for offset, places in enumerate(item):
+            parts.indices.append((len(parts.shape), places))
             parts.take(0, shape[axis + offset])
     elif isinstance(item, _Index):
         parts.indices.append((len(parts.shape), item.tensor))

@@ -8,6 +8,7 @@ from . import determinant as determinant
 from . import elementwise as elementwise
 from . import exchange as exchange
 from . import expect as expect
+from . import found as found
 from . import fused as fused
 from . import indexing as indexing
 from . import linear as linear

@@ -1,0 +1,138 @@
+"""A program for a graph where data decides sizes: one for each of its stages, each made for the sizes before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from threading import RLock
+from typing import TypeAlias
+
+import numpy as np
+
+from ..base.arrays import Array
+from ..base.recent import Recent
+from ..errors import ShapeError
+from ..graph.assume import Assumption
+from ..graph.facts import symbols_of
+from ..graph.ir import Graph, Value
+from ..graph.opdef import ParameterAttrs
+from ..graph.ops.source import ConstantAttrs
+from ..graph.stages import Stage, stages
+from ..graph.types import order_of
+from ..runtime.backends import BackendProgram
+from ..runtime.program.executable import Executable
+from .sizes import Orders, Sizes
+
+KEPT = 32
+"""For how many sizes the program of a stage is kept."""
+
+
+Runs: TypeAlias = "Executable | BackendProgram"
+Make: TypeAlias = "Callable[[Graph, Sizes, Orders], Runs]"
+State: TypeAlias = "Mapping[str, tuple[Array, object]]"
+
+
+class Staged:
+    """Runs a graph stage by stage; stands where an executable would.
+
+    What a stage gives that data decides the size of is padded: the next one takes the first of it, by slices of a known
+    size. So each is an ordinary program of known sizes, and is kept for the sizes that come again.
+
+    Parameters
+    ----------
+    graph
+        All its symbols as they are.
+    sizes
+        Of those that the inputs have.
+    assumptions
+        What the trace has taken for granted of the sizes that data decides.
+    make
+        Makes the program of a stage.
+
+    Attributes
+    ----------
+    parameters
+        Names of those it reads, in the order that :meth:`load` takes them.
+    output_types
+        Types of what a run gives, without updates; symbolic where data decides.
+    seen
+        The count of changed contents when the parameters were last compared; for the caller's use.
+    """
+
+    def __init__(self, graph: Graph, sizes: Sizes, assumptions: Sequence[Assumption], make: Make) -> None:
+        self.graph, self._sizes = graph, dict(sizes)
+        self.parameters = tuple(graph.parameters)
+        self.output_types = graph.output_types
+        self.seen = -1
+        self._state: State = {}
+        self._stages = [_Stage(one, make) for one in stages(graph, self._sizes)]
+        self._assumptions = tuple(assumptions)
+
+    def load(self, arrays: Sequence[Array], version: object) -> None:
+        """Give it its parameters."""
+        versions = version if isinstance(version, tuple) else (version,) * len(arrays)
+        self._state = dict(zip(self.parameters, zip(arrays, versions, strict=True), strict=True))
+
+    def __call__(self, *inputs: Array) -> tuple[Array, ...]:
+        """Run on arrays of the graph's types. Returns the outputs, then the updates."""
+        state, sizes = self._state, dict(self._sizes)
+        values = {Value(name): x for name, x in zip(self.graph.inputs, inputs, strict=True)}
+        values.update(self._sources(state))
+        given = set(values)
+        for stage in self._stages:
+            for symbol, count in stage.sizes.items():
+                sizes[symbol] = int(values[count])
+            self._check(stage.sizes, sizes)
+            values.update(stage.run(sizes, values, state))
+        return tuple(np.array(values[value]) if value in given else values[value] for value in self.graph.results)
+
+    def _sources(self, state: State) -> dict[Value, Array]:
+        """Parameters and constants that are results, or say sizes."""
+        wanted = {*self.graph.results, *(count for stage in self._stages for count in stage.sizes.values())}
+        found: dict[Value, Array] = {}
+        for value in wanted:
+            attrs = self.graph.node(value.node).attrs
+            if isinstance(attrs, ConstantAttrs):
+                found[value] = attrs.value.array
+            elif isinstance(attrs, ParameterAttrs):
+                found[value] = state[attrs.name][0]
+        return found
+
+    def _check(self, new: Mapping[str, Value], sizes: Mapping[str, int]) -> None:
+        """Raise where a size that is new is not what the trace has taken for granted."""
+        for one in self._assumptions:
+            if not one.dim.symbols.isdisjoint(new) and one.dim.symbols <= sizes.keys() and not one.holds(sizes):
+                found = ", ".join(f"{name} is {sizes[name]}" for name in sorted(one.dim.symbols))
+                raise ShapeError(f"the data decides that {found}, and the model was traced for {one}")
+
+
+class _Stage:
+    """One of the stages, with its programs."""
+
+    def __init__(self, stage: Stage, make: Make) -> None:
+        self.sizes, self._part, self._make = stage.sizes, stage.part, make
+        nodes = [node for _, node in stage.part.graph.nodes()]
+        self._symbols = sorted(frozenset[str]().union(*map(symbols_of, nodes)))
+        self._programs: Recent[tuple[Sizes, Orders], Runs] = Recent(KEPT)
+        self._lock = RLock()
+
+    def ready(self, sizes: Mapping[str, int], orders: Orders) -> Runs:
+        """The program for these sizes, and inputs that lie in memory like this."""
+        key = tuple((name, sizes[name]) for name in self._symbols), orders
+        with self._lock:
+            program = self._programs.use(key)
+            if program is None:
+                program = self._make(self._part.graph, *key)
+                self._programs.keep(key, program)
+            return program
+
+    def run(
+        self, sizes: Mapping[str, int], values: Mapping[Value, Array], state: State
+    ) -> Iterator[tuple[Value, Array]]:
+        """What it gives for the values that it takes."""
+        if not self._part.computing:
+            return iter(())
+        feeds = [values[value] for value in self._part.inputs]
+        program = self.ready(sizes, tuple(map(order_of, feeds)))
+        known = [state[name] for name in program.parameters]
+        program.load([array for array, _ in known], tuple(version for _, version in known))
+        return zip(self._part.outputs, program(*feeds), strict=True)

@@ -1,0 +1,83 @@
+"""Stages: what of a graph can run before a size that data decides is known, and what only then.
+
+A node of an op that ``finds`` names such a size: the symbol is its attribute ``size``, the number its last input. What
+has the symbol anywhere in its types or attributes depends on that number, whether or not an edge leads there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from ..errors import GraphError
+from .cut import Part, part
+from .facts import found_symbol, symbols_of
+from .ir import Graph, Value
+
+
+class Stage(NamedTuple):
+    """A part of a graph, and the sizes that must be known before it runs.
+
+    Attributes
+    ----------
+    sizes
+        By their symbols the scalars that say them, which earlier stages give; those that are new here.
+    part
+        What runs, its symbols as they are.
+    """
+
+    sizes: Mapping[str, Value]
+    part: Part
+
+
+def found_sizes(graph: Graph) -> dict[str, Value]:
+    """The sizes that data decides: by their symbols the scalars that say them.
+
+    Raises
+    ------
+    GraphError
+        Two different scalars say one.
+    """
+    found: dict[str, Value] = {}
+    if any(op.finds for op in graph.ops):
+        for name, node in graph.nodes():
+            size = found_symbol(node)
+            if size is not None and found.setdefault(size, graph.inputs_of(name)[-1]) != graph.inputs_of(name)[-1]:
+                raise GraphError(f"node {name!r}: the size {size!r} is found by {found[size]} already")
+    return found
+
+
+def depths(graph: Graph, sizes: Mapping[str, Value]) -> tuple[dict[str, int], dict[str, int]]:
+    """After how many counts, one by the other, each node can run, and each of the sizes is known.
+
+    Raises
+    ------
+    GraphError
+        A size depends on itself.
+    """
+    read = {name: symbols_of(node) & sizes.keys() for name, node in graph.nodes()}
+    of_sizes = dict.fromkeys(sizes, 1)
+    for _ in range(len(sizes) + 1):  # a symbol may stand before the node that names it
+        of_nodes: dict[str, int] = {}
+        for name in graph.order:
+            behind = (of_nodes[source] for source in graph.dag.predecessors(name))
+            of_nodes[name] = max((*behind, *(of_sizes[symbol] for symbol in read[name])), default=0)
+        known = {symbol: of_nodes[count.node] + 1 for symbol, count in sizes.items()}
+        if known == of_sizes:
+            return of_nodes, of_sizes
+        of_sizes = known
+    raise GraphError(f"the sizes {', '.join(sorted(sizes))}, which data decides, depend on each other")
+
+
+def stages(graph: Graph, given: Collection[str] = ()) -> list[Stage]:
+    """The graph cut where sizes become known that are not ``given``; one stage where there are none."""
+    sizes = {symbol: count for symbol, count in found_sizes(graph).items() if symbol not in given}
+    of_nodes, of_sizes = depths(graph, sizes)
+    named: dict[int, list[str]] = {}
+    for name, depth in of_nodes.items():
+        named.setdefault(depth, []).append(name)
+    made = []
+    for depth in range(max(of_nodes.values(), default=0) + 1):
+        new = {symbol: sizes[symbol] for symbol, known in of_sizes.items() if known == depth}
+        made.append(Stage(new, part(graph, named.get(depth, ()))))
+    return made

@@ -1,0 +1,35 @@
+"""Kernels of what finds as much as data says."""
+
+from __future__ import annotations
+
+from ...graph.ops.found import FOUND, NONZERO, SUPPRESSION, UNIQUE, FoundAttrs, SuppressionAttrs, UniqueAttrs
+from ..planning.registry import kernel
+from ..program.emitter import Emitter
+from .found_calls import different_first, nonzero_places, suppressed
+
+
+@kernel(FOUND)
+def found(k: Emitter[FoundAttrs]) -> None:
+    k.alias(0, f"{k.ins[0]}[:{k.attrs.size}]", contiguous=k.ins[0].contiguous)
+
+
+@kernel(NONZERO)
+def nonzero(k: Emitter) -> None:
+    (x,), (places, count) = k.ins, k.outs
+    if places is None:
+        k.line(f"{count}[...] = np.count_nonzero({x})")
+        return
+    found = f"{k.use(nonzero_places)}({x}, {places})"
+    k.line(found if count is None else f"{count}[...] = {found}")
+
+
+@kernel(UNIQUE)
+def unique(k: Emitter[UniqueAttrs]) -> None:
+    (x,), outs, a = k.ins, k.outs, k.attrs
+    k.line(f"{k.use(different_first)}({x}, {a.axis}, {a.ordered}, {', '.join(map(str, outs))})")
+
+
+@kernel(SUPPRESSION)
+def suppression(k: Emitter[SuppressionAttrs]) -> None:
+    (rows, count), a = k.outs, k.attrs
+    k.line(f"{k.use(suppressed)}({rows}, {count}, {a.centred}, {a.most}, {', '.join(map(str, k.ins))})")

@@ -1,0 +1,46 @@
+"""What programs call to find as much as data says: it fills the first rows, the others are zeros."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...base.arrays import Array
+from ...graph import finding
+
+
+def nonzero_places(x: Array, places: Array) -> int:
+    """Where elements are not 0, a row for each; how many there are."""
+    count = int(np.count_nonzero(x))
+    for axis, along in enumerate(x.nonzero() if x.ndim else ()):
+        places[:count, axis] = along
+    places[count:] = 0
+    return count
+
+
+def different_first(x: Array, axis: int | None, ordered: bool, *outs: Array | None) -> None:
+    """The different elements or slices, and what is told of them (see :data:`lucid.graph.ops.found.UNIQUE`)."""
+    values, *told = finding.different(x, axis, ordered)
+    rows = np.moveaxis(values, axis or 0, 0)
+    for out, found in zip(outs, (rows, *told, np.asarray(len(rows))), strict=True):
+        _fill(out, found)
+
+
+def suppressed(
+    rows: Array | None, count: Array | None, centred: bool, bound: int | None, boxes: Array, scores: Array,
+    most: Array, overlap: Array, least: Array | None = None,
+) -> None:  # fmt: skip
+    """The boxes of the highest scores (see :func:`lucid.graph.finding.best_boxes`)."""
+    of_class = int(most) if bound is None else min(int(most), bound)
+    lowest = None if least is None else float(least)
+    found = finding.best_boxes(boxes, scores, of_class, float(overlap), lowest, centred)
+    _fill(rows, found)
+    _fill(count, np.asarray(len(found)))
+
+
+def _fill(out: Array | None, found: Array) -> None:
+    """Put what is found first; nothing where nobody reads it."""
+    if out is not None and out.ndim:
+        out[: len(found)] = found
+        out[len(found) :] = 0
+    elif out is not None:
+        out[...] = found
