@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ....errors import GraphError
 from ....graph.dims import exact_quotient
 from ....graph.opdef import AbstractTensor
+from ....graph.ops import activation as act
 from ....graph.ops import elementwise as ew
 from ....graph.ops.attention import attend
 from ....graph.ops.bounds import clip
@@ -17,11 +19,13 @@ from ....graph.ops.indexing import embedding
 from ....graph.ops.linalg import linear, matmul
 from ....graph.ops.norm import layer_norm
 from ....graph.ops.put import counted
-from ....graph.ops.shape import reshape, transpose, unsqueeze
+from ....graph.ops.shape import permute, reshape, transpose, unsqueeze
 from ....graph.ops.sizing import by_root_mean_square
 from ....graph.ops.slices import piece
+from ....graph.ops.solving import inv
 from ..model import MICROSOFT, Array
 from ..registry import Call, Value, concrete, converter, is_host
+from .products import gemm
 from .windows import convolved
 
 
@@ -48,13 +52,30 @@ def quick_gelu(call: Call, x: Value) -> AbstractTensor:
 
 @converter("FusedMatMul", "TransposeMatMul", domain=MICROSOFT, names=("", "weight"))
 def fused_matmul(call: Call, a: Value, b: Value) -> AbstractTensor:
-    if call.attribute("transBatchA", 0) or call.attribute("transBatchB", 0):
-        raise GraphError("a product with its batch axes in another order is not supported")
-    left, right = call.tensors(a, b)
-    left = transpose(left, -1, -2) if call.attribute("transA", 0) else left
-    right = transpose(right, -1, -2) if call.attribute("transB", 0) else right
+    left, right = (_turned(call, x, side) for x, side in zip(call.tensors(a, b), "AB", strict=True))
     y, alpha = matmul(left, right), call.attribute("alpha", 1.0)
     return y if alpha == 1.0 else y * alpha
+
+
+def _turned(call: Call, x: AbstractTensor, side: str) -> AbstractTensor:
+    """One of the matrices of a product, its rows from before the batch axes, or its last axes in the other order."""
+    rank = x.type.rank
+    if rank < 2:
+        return x
+    if call.attribute(f"transBatch{side}", 0):
+        x = permute(x, (*range(1, rank - 1), 0, rank - 1))
+    return transpose(x, -1, -2) if call.attribute(f"trans{side}", 0) else x
+
+
+@converter("FusedGemm", domain=MICROSOFT, names=("", "weight", "bias"))
+def fused_gemm(call: Call, a: Value, b: Value, c: Value = None) -> AbstractTensor:
+    given = [call.attribute(f"activation_{name}") for name in ("alpha", "beta")]
+    return _activated(call, gemm(call, a, b, c), [one for one in given if one is not None])
+
+
+@converter("Inverse", domain=MICROSOFT)
+def inverse(call: Call, x: Value) -> AbstractTensor:
+    return inv(call.tensor(x))
 
 
 @converter("FusedConv", domain=MICROSOFT, names=("", "weight", "bias"))
@@ -62,18 +83,21 @@ def fused_conv(call: Call, x: Value, weight: Value, bias: Value = None, more: Va
     """A convolution, to whose result another image may be added before the activation."""
     y = convolved(call, call.tensor(x), call.tensor(weight), call.optional(bias))
     y = y if more is None else y + call.tensor(more)
-    name, given = call.attribute("activation", ""), list(call.attribute("activation_params") or ())
-    if name == "LeakyRelu":
-        return ew.leaky_relu(y, *given)
-    if name == "Clip":
-        return clip(y, *given)
-    if name == "HardSigmoid":
-        return clip(y * given[0] + given[1], 0.0, 1.0)
-    plain = {"": lambda y: y, "Relu": ew.relu, "Sigmoid": ew.sigmoid, "Tanh": ew.tanh}
-    if name not in plain:
-        raise GraphError(f"there is no activation {name!r} of a convolution here")
-    made: AbstractTensor = plain[name](y)
-    return made
+    return _activated(call, y, call.attribute("activation_params") or ())
+
+
+def _activated(call: Call, y: AbstractTensor, given: Sequence[float]) -> AbstractTensor:
+    """What a product is made to by the activation that the node names, with numbers of its own."""
+    ways: dict[str, Callable[..., AbstractTensor]] = {
+        "": lambda y: y, "Relu": ew.relu, "Sigmoid": ew.sigmoid, "Tanh": ew.tanh, "LeakyRelu": ew.leaky_relu,
+        "Elu": ew.elu, "Softplus": ew.softplus, "Softsign": act.softsign, "Clip": clip,
+        "HardSigmoid": lambda y, slope=0.2, shift=0.5: act.hardsigmoid(y, slope, shift),
+        "ThresholdedRelu": lambda y, least=1.0: act.threshold(y, least, 0.0),
+    }  # fmt: skip
+    name = call.attribute("activation", "")
+    if name not in ways:
+        raise GraphError(f"there is no activation {name!r} of a product here")
+    return ways[name](y, *given)
 
 
 # ---------------------------------------------------------------- transformers
