@@ -6,7 +6,18 @@ from collections.abc import Callable
 from typing import Generic, TypeAlias, TypeVar
 
 from .opdef import AbstractTensor
-from .ops import algebra, cumulative, determinant, diagonals, products, solving, sorting, special, statistics
+from .ops import (
+    algebra,
+    cumulative,
+    determinant,
+    diagonals,
+    nonelementary,
+    products,
+    solving,
+    sorting,
+    special,
+    statistics,
+)
 from .ops import trigonometry as tr
 from .public import flag, index, number, operand, public, scalar, string, tensor, whole
 
@@ -30,6 +41,11 @@ class Mathematics(AbstractTensor, Generic[R]):
     asinh: Method[R] = public(tr.asinh)
     acosh: Method[R] = public(tr.acosh)
     atanh: Method[R] = public(tr.atanh)
+    erfc: Method[R] = public(nonelementary.erfc)
+    erfinv: Method[R] = public(nonelementary.erfinv)
+    lgamma: Method[R] = public(nonelementary.lgamma)
+    digamma: Method[R] = public(nonelementary.digamma)
+    polygamma: Method[R] = public(nonelementary.polygamma, n=whole)
     hypot: Method[R] = public(special.hypot)
     logaddexp: Method[R] = public(special.logaddexp)
     logaddexp2: Method[R] = public(special.logaddexp2)

@@ -12,6 +12,7 @@ from . import found as found
 from . import indexing as indexing
 from . import linalg as linalg
 from . import loss as loss
+from . import nonelementary as nonelementary
 from . import norm as norm
 from . import order as order
 from . import pad as pad

@@ -14,13 +14,13 @@ from ..base.checks import flag, number
 from ..errors import OptionError, ShapeError
 from ..graph import mathematics, selecting
 from ..graph.mathematics import Mathematics
-from ..graph.ops import bounds, composite, everyday, indexing, linalg, reduce, slices
+from ..graph.ops import bounds, composite, everyday, indexing, linalg, nonelementary, reduce, slices
 from ..graph.ops import elementwise as ew
 from ..graph.ops import norm as normal
 from ..graph.ops import random as draws
 from ..graph.ops import shape as sh
 from ..graph.ops.einsum import einsum as _einsum
-from ..graph.public import operand, order, public, tensor
+from ..graph.public import operand, order, public, tensor, whole
 from ..graph.selecting import Selecting
 from ..graph.trace import active_trace
 from ..graph.types import is_float
@@ -180,6 +180,8 @@ trunc, asin, acos, atan, atan2 = map(_methods, ("trunc", "asin", "acos", "atan",
 arcsin, arccos, arctan, arctan2, fix = asin, acos, atan, atan2, trunc
 sinh, cosh, asinh, acosh, atanh = map(_methods, ("sinh", "cosh", "asinh", "acosh", "atanh"))
 arcsinh, arccosh, arctanh = asinh, acosh, atanh
+erfc, erfinv, lgamma, digamma = map(_methods, ("erfc", "erfinv", "lgamma", "digamma"))
+polygamma: Callable[..., Tensor] = public(nonelementary.polygamma_at, "polygamma", n=whole)
 hypot, logaddexp, logaddexp2, xlogy = map(_methods, ("hypot", "logaddexp", "logaddexp2", "xlogy"))
 sinc, exp2, frac, fmod, heaviside = map(_methods, ("sinc", "exp2", "frac", "fmod", "heaviside"))
 nan_to_num, logit, signbit, copysign = map(_methods, ("nan_to_num", "logit", "signbit", "copysign"))

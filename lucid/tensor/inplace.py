@@ -100,7 +100,8 @@ class InPlace:
     scatter_, scatter_add_, scatter_reduce_ = map(_method, ("scatter", "scatter_add", "scatter_reduce"))
     index_add_, index_copy_, index_fill_ = map(_method, ("index_add", "index_copy", "index_fill"))
     lerp_, addmm_, addcmul_, addcdiv_ = map(_method, ("lerp", "addmm", "addcmul", "addcdiv"))
-    trunc_, cumprod_ = map(_method, ("trunc", "cumprod"))
+    trunc_, cumprod_, erfc_, erfinv_ = map(_method, ("trunc", "cumprod", "erfc", "erfinv"))
+    lgamma_, digamma_ = map(_method, ("lgamma", "digamma"))
     round_, sign_, erf_, logical_not_ = map(_method, ("round", "sign", "erf", "logical_not"))
 
     __iadd__, __isub__ = _augmented("add", operator.add), _augmented("sub", operator.sub)

@@ -12,14 +12,14 @@ from .case import Case
 from .shape import Make, normal
 
 
-def _between(low: float, high: float) -> Make:
+def between(low: float, high: float) -> Make:
     return lambda rng, dtype: (np.asarray(rng.uniform(low, high, (3, 4)), dtype),)
 
 
 _ROWS: list[tuple[str, Any, Make]] = [
-    ("asin", tr.asin, _between(-0.9, 0.9)), ("acos", tr.acos, _between(-0.9, 0.9)), ("atan", tr.atan, normal((3, 4))),
+    ("asin", tr.asin, between(-0.9, 0.9)), ("acos", tr.acos, between(-0.9, 0.9)), ("atan", tr.atan, normal((3, 4))),
     ("sinh", tr.sinh, normal((3, 4))), ("cosh", tr.cosh, normal((3, 4))), ("asinh", tr.asinh, normal((3, 4))),
-    ("acosh", tr.acosh, _between(1.2, 4.0)), ("atanh", tr.atanh, _between(-0.9, 0.9)),
+    ("acosh", tr.acosh, between(1.2, 4.0)), ("atanh", tr.atanh, between(-0.9, 0.9)),
 ]  # fmt: skip
 
 CASES = [

@@ -15,6 +15,7 @@ from lucid.graph.ops.bits import BIT_CAST
 from lucid.graph.ops.bounds import CLIP, ClipAttrs
 from lucid.graph.ops.fused import FUSED_ELEMENTWISE, FUSED_LOOP, FusedAttrs, Instruction, LoopAttrs, Result
 from lucid.graph.ops.loss import BINARY_CROSS_ENTROPY
+from lucid.graph.ops.nonelementary import ERFC, ERFINV, LGAMMA, POLYGAMMA, PolygammaAttrs
 from lucid.graph.ops.random import DROPOUT, RANDOM_NORMAL, RANDOM_UNIFORM, DropoutAttrs
 from lucid.graph.ops.reduce import ReduceAttrs
 from lucid.graph.ops.rounding import GRIDS, ROUND_STRAIGHT, ROUND_TO, RoundToAttrs
@@ -165,6 +166,7 @@ _FLOATS = (
     ew.EXPM1, ew.LOG1P, ew.LOG2, ew.LOG10,
     ew.EXP, ew.LOG, ew.SIN, ew.COS, ew.ERF, ew.TANH, ew.SIGMOID, ew.SILU, ew.FLOOR, ew.CEIL, ew.ROUND,
     ROUND_STRAIGHT, ew.HARD_SWISH,
+    ERFC, ERFINV, LGAMMA,
     tr.ASIN, tr.ACOS, tr.ATAN, tr.SINH, tr.COSH, tr.ASINH, tr.ACOSH, tr.ATANH,
 )  # fmt: skip
 _COMPARISONS = (ew.EQUAL, ew.NOT_EQUAL, ew.LESS, ew.LESS_EQUAL, ew.GREATER, ew.GREATER_EQUAL)
@@ -179,6 +181,7 @@ DRAWS: dict[OpDef, Strategy] = {
     ew.SOFTPLUS: _unary(attrs=_SOFTPLUS),
     ew.SQRT: _unary(attrs=_ROOTS),
     ROUND_TO: _unary(attrs=_GRIDS),
+    POLYGAMMA: _unary(attrs=st.sampled_from((0, 1, 2, 5)).map(PolygammaAttrs)),
     CLIP: _clip(),
     ew.CAST: _cast(),
     BIT_CAST: _bit_cast(),

@@ -10,6 +10,7 @@ import torch
 
 import lucid
 from lucid import Tensor
+from lucid.errors import OptionError
 
 from ..op_checks import assert_close
 
@@ -18,6 +19,14 @@ ROWS = {
     "hypot": "m.hypot(a, b)",
     "hypot far": "m.hypot(z[:, None], z)",
     "hypot integers": "m.hypot(i.float(), b)",
+    "erfc": "m.erfc(a), m.erfc(a * 3 + 1), m.erfc(z), m.erfc(i)",
+    "erfinv": "m.erfinv(m.tanh(a)), m.erfinv(z), m.erfinv(1 - m.exp(-5 * b.abs())), a.sigmoid().erfinv()",
+    "lgamma": "m.lgamma(a), m.lgamma(a.abs()), m.lgamma(z), m.lgamma(i), m.lgamma(100 * b), (1 + b / 1000).lgamma()",
+    "digamma": (
+        "m.digamma(a.abs().detach() + 0.1), m.digamma(z.detach()), m.digamma(i), m.digamma(-0.6 - a.detach().sigmoid() "
+        "/ 3)"
+    ),
+    "polygamma": "m.polygamma(2, a.abs() + 0.1), (a.abs() + 1).polygamma(3), m.polygamma(0, i.float().detach())",
     "logaddexp": "m.logaddexp(a, b), m.logaddexp(z[:, None], z), m.logaddexp(b, b)",
     "logaddexp2": "m.logaddexp2(a, b), m.logaddexp2(z[:, None], z)",
     "xlogy": "m.xlogy(a, b.abs()), m.xlogy(i, b.abs()), m.xlogy(i, 2.0), m.xlogy(2, b.abs())",
@@ -174,3 +183,32 @@ def test_values_and_gradients_are_those_of_pytorch(name: str, dtype: str) -> Non
             assert_close(
                 gradient[known], t.grad.numpy()[known], f"gradient of result {k}", {"float32": 1e-4, "float64": 1e-11}
             )
+
+
+def test_what_no_formula_gives_is_right_to_the_last_digits() -> None:
+    far = 10 ** np.linspace(-300, 300, 61)
+    points = {
+        "erfc": np.r_[np.linspace(-6, 26, 500), far],
+        "erfinv": np.r_[np.linspace(-0.99, 0.99, 301), 10 ** np.linspace(-300, -2, 61)],
+        "lgamma": np.r_[np.linspace(-3.99, 30, 701), far, 1 + far[:30], 2 - far[:30]],
+        "digamma": np.r_[np.linspace(0.01, 30, 701), far[15:]],
+    }
+    for name, x in points.items():
+        for dtype, rtol in (("float64", 1e-13), ("float32", 1e-6)):
+            with np.errstate(over="ignore", under="ignore"):
+                given = x.astype(dtype)
+            ours = getattr(lucid, name)(given).numpy()
+            theirs = getattr(torch.special, name.replace("lgamma", "gammaln"))(torch.tensor(given)).numpy()
+            np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=rtol if "gamma" in name else 0, err_msg=name)
+    x = np.linspace(0.01, 30, 701)
+    slopes = lucid.polygamma(1, x).numpy()
+    np.testing.assert_allclose(slopes, torch.special.zeta(2, torch.tensor(x)).numpy(), rtol=1e-13)
+
+
+def test_derivatives_of_digamma_end_with_the_hundredth() -> None:
+    assert lucid.polygamma(100, np.array([50.0])).item() == pytest.approx(
+        torch.polygamma(100, torch.tensor([50.0], dtype=torch.float64)).item(), rel=1e-12
+    )
+    for n in (-1, 101, 1.5, True):
+        with pytest.raises(OptionError, match="polygamma: n"):
+            lucid.polygamma(n, [1.0])

@@ -32,7 +32,7 @@ THERE: dict[str, str] = {
     "logical_or logical_not logical_xor atan2 lerp bincount cdist hypot logaddexp xlogy sinc fmod nan_to_num copysign "
     "var_mean aminmax nansum quantile cov cummax logcumsumexp diff diagonal diag_embed trace rot90 block_diag "
     "cartesian_prod trapezoid tensor_split isin searchsorted bucketize tensordot kron inner cross chain_matmul "
-    "broadcast_tensors rand_like randn_like Generator get_rng_state set_rng_state",
+    "broadcast_tensors rand_like randn_like erfc erfinv lgamma digamma polygamma Generator get_rng_state set_rng_state",
     "lucid.data": "Dataset IterableDataset TensorDataset StackDataset ConcatDataset ChainDataset Subset random_split "
     "Sampler SequentialSampler RandomSampler SubsetRandomSampler WeightedRandomSampler BatchSampler DataLoader "
     "default_collate default_convert get_worker_info",

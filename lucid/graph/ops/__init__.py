@@ -21,6 +21,7 @@ from . import indexing as indexing
 from . import linalg as linalg
 from . import loops as loops
 from . import loss as loss
+from . import nonelementary as nonelementary
 from . import norm as norm
 from . import order as order
 from . import pad as pad

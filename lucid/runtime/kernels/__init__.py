@@ -14,6 +14,7 @@ from . import indexing as indexing
 from . import linear as linear
 from . import loops as loops
 from . import loss as loss
+from . import nonelementary as nonelementary
 from . import norm as norm
 from . import order as order
 from . import pad as pad

@@ -27,16 +27,22 @@ WORK = 4
 _P32 = (1.4185275e-07, -5.6684833e-06, 8.763736e-05, -6.1978471e-04, -1.9183078e-04, 1.0276906e-01, 1.1283793)
 
 # W. J. Cody, "Rational Chebyshev approximations for the error function", Math. Comp. 23 (1969), with the coefficients
-# of his routine CALERF: erf near 0, and exp(x²) erfc(x) from 0.46875 on; highest power first
-_NEAR = 0.46875
-_A = (1.85777706184603153e-1, 3.16112374387056560e0, 1.13864154151050156e2, 3.77485237685302021e2,
-      3.20937758913846947e3)  # fmt: skip
-_B = (1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3, 2.84423683343917062e3)
-_C = (2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594e0, 6.61191906371416295e1,
-      2.98635138197400131e2, 8.81952221241769090e2, 1.71204761263407058e3, 2.05107837782607147e3,
-      1.23033935479799725e3)  # fmt: skip
-_D = (1.0, 1.57449261107098347e1, 1.17693950891312499e2, 5.37181101862009858e2, 1.62138957456669019e3,
-      3.29079923573345963e3, 4.36261909014324716e3, 3.43936767414372164e3, 1.23033935480374942e3)  # fmt: skip
+# of his routine CALERF, each above and below the line; highest power first
+NEAR = 0.46875
+"""Up to here the error function is ``x`` times the ratio :data:`INNER` of ``x²``."""
+INNER = (
+    (1.85777706184603153e-1, 3.16112374387056560e0, 1.13864154151050156e2, 3.77485237685302021e2,
+     3.20937758913846947e3),
+    (1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3, 2.84423683343917062e3),
+)  # fmt: skip
+OUTER = (
+    (2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594e0, 6.61191906371416295e1,
+     2.98635138197400131e2, 8.81952221241769090e2, 1.71204761263407058e3, 2.05107837782607147e3,
+     1.23033935479799725e3),
+    (1.0, 1.57449261107098347e1, 1.17693950891312499e2, 5.37181101862009858e2, 1.62138957456669019e3,
+     3.29079923573345963e3, 4.36261909014324716e3, 3.43936767414372164e3, 1.23033935480374942e3),
+)  # fmt: skip
+"""``exp(x²) erfc(x)`` from there on."""
 
 
 def _polynomial(coefficients: tuple[float, ...], t: Array, out: Array) -> None:
@@ -58,15 +64,15 @@ def _single(x: Array, work: Array, mask: Array) -> None:
 def _double(x: Array, work: Array, mask: Array) -> None:
     t, p, q, near = work
     np.multiply(x, x, out=t)
-    _polynomial(_A, t, p)
-    _polynomial(_B, t, q)
+    _polynomial(INNER[0], t, p)
+    _polynomial(INNER[1], t, q)
     np.divide(p, q, out=near)
     np.multiply(near, x, out=near)
     np.absolute(x, out=t)
-    np.less_equal(t, _NEAR, out=mask)
+    np.less_equal(t, NEAR, out=mask)
     np.minimum(t, 6, out=t)  # where erf is 1 to the last digit
-    _polynomial(_C, t, p)
-    _polynomial(_D, t, q)
+    _polynomial(OUTER[0], t, p)
+    _polynomial(OUTER[1], t, q)
     np.divide(p, q, out=p)
     np.multiply(t, t, out=t)
     np.negative(t, out=t)

@@ -1,0 +1,75 @@
+"""The error function's complement and inverse, and the gamma function's logarithm and slopes, number by number."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..base.arrays import Array
+from ..graph.opdef import Attrs
+from ..graph.ops.nonelementary import ERFC, ERFINV, LGAMMA, POLYGAMMA, PolygammaAttrs
+from .evaluator import reference
+
+
+@reference(ERFC)
+def erfc(attrs: Attrs, x: Array) -> Array:
+    return np.array([math.erfc(one) for one in x.ravel().tolist()]).reshape(x.shape)
+
+
+@reference(ERFINV)
+def erfinv(attrs: Attrs, x: Array) -> Array:
+    return np.array([_erfinv(one) for one in x.ravel().tolist()]).reshape(x.shape)
+
+
+@reference(LGAMMA)
+def lgamma(attrs: Attrs, x: Array) -> Array:
+    return np.array([_lgamma(one) for one in x.ravel().tolist()]).reshape(x.shape)
+
+
+@reference(POLYGAMMA)
+def polygamma(attrs: PolygammaAttrs, x: Array) -> Array:
+    return np.array([_polygamma(attrs.n, one) for one in x.ravel().astype(np.float64)]).reshape(x.shape)
+
+
+def _erfinv(x: float) -> float:
+    """By halving what lies between 0 and where nothing is left."""
+    if not abs(x) < 1:
+        return math.copysign(math.inf, x) if abs(x) == 1 else math.nan
+    if abs(x) < 1e-8:
+        return x * math.sqrt(math.pi) / 2
+    low, high = 0.0, 6.0
+    while low < (middle := (low + high) / 2) < high:
+        below = math.erf(middle) < abs(x) if abs(x) < 0.5 else math.erfc(middle) > 1 - abs(x)
+        low, high = (middle, high) if below else (low, middle)
+    return math.copysign(low, x)
+
+
+def _lgamma(x: float) -> float:
+    try:
+        return math.lgamma(x)
+    except (ValueError, OverflowError):  # at a pole, or where it overflows
+        return math.inf
+
+
+def _polygamma(n: int, x: float) -> float:
+    """Below 0 by what repeats from one integer to the next, the difference to the same on the other side of 1/2."""
+    if not math.isfinite(x):
+        return (0.0 if n else math.inf) if x > 0 else math.nan
+    if x <= 0 and x == math.floor(x):
+        return (-1) ** (n + 1) * math.inf if n else math.nan if x else -math.copysign(math.inf, x)
+    if x > 0:
+        return _sum(n, x)
+    apart = x - math.floor(x)
+    return float((-1) ** n * (_sum(n, 1 - x) - _sum(n, 1 - apart)) + _sum(n, apart))
+
+
+def _sum(n: int, x: float) -> float:
+    """The sum of ``(x + k)**-(n + 1)`` over all k with its factor; the last are an integral and its corrections."""
+    power, count = n + 1, max(0, math.ceil(30 + n - x))
+    at, near = x + count, math.fsum((x + k) ** -power for k in range(count))
+    rest = at**-power / 2 + power * at ** -(n + 2) / 12
+    rest -= math.prod(range(power, power + 3)) * at ** -(n + 4) / 720
+    rest += math.prod(range(power, power + 5)) * at ** -(n + 6) / 30240
+    whole = at**-n / n if n else -math.log(at)
+    return float((-1) ** power * math.factorial(n) * (near + whole + rest))
