@@ -109,7 +109,7 @@ def accepts(m: int, node: Node, inputs: tuple[TensorType, ...]) -> bool:
         return False
     epilogue = Epilogue.of(node, inputs)
     halves = epilogue.pool is None or epilogue.pool.kernel == (2, 2)
-    return epilogue.anywhere and halves and side_by_side(pool_axes(node, inputs))
+    return epilogue.in_place and halves and side_by_side(pool_axes(node, inputs))
 
 
 def emit(k: Emitter, m: int, cut: WinogradCut) -> None:
@@ -140,12 +140,15 @@ def emit(k: Emitter, m: int, cut: WinogradCut) -> None:
     shift = None if bias is None else loop.each("bias", bind_biases, loop.blocks, bias, True)
     loop.line(multiply_lines(k, v.products), f"np.matmul({after}, {v.sums}, out={v.by_lines})")
     loop.line(*([f"{v.biases}[...] = {shift}"] if t.biased else []), f"np.matmul({last}, {v.thin}, out={v.made})")
+    if not epilogue.anywhere:  # it falls somewhere: the largest of its results is not that of the largest
+        loop.line(*epilogue.activation_lines(loop, r.whole, y.shape))
     if epilogue.pool is not None:
         loop.line(*(f"np.maximum({x}[0], {x}[1], out={x}[2])" for x in (r.halves, r.quarters)))
     loop.line(*epilogue.terms(r.final, None if t.biased else shift))
     if residual is not None:
         loop.line(f"for _, {value}, {added} in {r.copies}:\n    np.add({value}, {added}, out={value})")
-    loop.line(*epilogue.activation_lines(loop, r.final, y.shape))
+    if epilogue.anywhere:
+        loop.line(*epilogue.activation_lines(loop, r.final, y.shape))
     loop.line(f"for {target}, {value}, _ in {r.copies}:\n    {target}[...] = {value}")
     loop.emit()
 

@@ -131,8 +131,9 @@ Copy: TypeAlias = "tuple[Array, Array, Array | None]"
 
 
 class Destinations(NamedTuple):
-    """Where a block's tiles go: the two maxima of the pooling (if any), all pixels as a matrix, and the copies."""
+    """Where a block's tiles go: all pixels, the two maxima of the pooling (if any), what is left, and the copies."""
 
+    whole: Array
     halves: tuple[Array, ...]
     quarters: tuple[Array, ...]
     final: Array
@@ -162,7 +163,8 @@ def _bind_result(t: Winograd, s: Block, memory: Memory, nhwc: Array, added: Arra
         halves = (pairs[:, 0], pairs[:, 1], first)
         quarters = (first[:, :, 0], first[:, :, 1], as_view(final, q, q, size))
     tiles = as_view(final, q, q, images, down, t.right, outputs)
-    return Destinations(halves, quarters, as_view(final, -1, outputs), list(_copies(q, s, tiles, nhwc, added)))
+    whole, left = (as_view(pixels, -1, outputs) for pixels in (planes, final))
+    return Destinations(whole, halves, quarters, left, list(_copies(q, s, tiles, nhwc, added)))
 
 
 def _copies(q: int, s: Block, tiles: Array, nhwc: Array, added: Array | None) -> Iterator[Copy]:
