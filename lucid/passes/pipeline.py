@@ -29,6 +29,7 @@ from .layout import assign_layout
 from .lift_signals import lift_signals
 from .linear_products import linear_products
 from .lower import lower
+from .move_factors import move_factors
 from .open_statistics import open_statistics
 from .regions import optimise_regions
 from .repeat_cheap import repeat_cheap
@@ -110,6 +111,7 @@ def step_pipeline(
     opened = (
         Pass("join_slices", join_slices),
         Pass("open_statistics", open_statistics),
+        Pass("move_factors", move_factors),
         Pass("clean_up", partial(clean_up, evaluate=evaluate, options=options)),
     )
     return (
