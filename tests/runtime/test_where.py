@@ -36,3 +36,20 @@ def test_it_may_be_written_over_either() -> None:
         lambda x: lucid.where(x > 0, 0.0, (x * 3).sin()),
     ):
         np.testing.assert_allclose(lucid.compile(function)(x).numpy(), function(lucid.tensor(x)).numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8", "int64", "bool"])
+def test_a_number_that_is_known_is_written_with_its_sign(dtype: str) -> None:
+    """What remains where the other is a zero is its bits times 0 or 1; a negative zero has a bit of its own."""
+    rng = np.random.default_rng(0)
+    special = [np.nan, np.inf, -np.inf, -0.0, 1e-40] if dtype.startswith("float") else [0]
+    x = rng.choice(np.array([*special, 1, -3]), (50, 100)).astype(dtype)
+    for number in (0.0, -0.0, 1.0) if dtype.startswith("float") else (0, 1):
+        value = np.array(number, dtype)[()]
+        for condition in (rng.random((50, 100)) < 0.5, rng.random((50, 1)) < 0.5, rng.random((100, 50)).T < 0.5):
+            for function, wanted in (
+                (lambda c, x, value=value: lucid.where(c, value, x), np.where(condition, value, x)),
+                (lambda c, x, value=value: lucid.where(c, x, value), np.where(condition, x, value)),
+            ):
+                made = lucid.compile(function)(condition, x)
+                assert made.numpy().tobytes() == wanted.tobytes()

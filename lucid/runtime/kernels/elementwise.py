@@ -351,11 +351,26 @@ def where(k: Emitter) -> None:
     # a copy by a mask takes ten times as long: the bits in which the two differ, times 0 or 1, change one to the other
     whole = as_dtype(f"int{8 * y.dtype.itemsize}")
     first, second, target = (_bits(k, x, whole) for x in (a, b, y))
-    mask, other = _bits(k, condition, as_dtype("int8")), k.scratch(y.shape, whole, "bits", y.type.order)
+    other = k.scratch(y.shape, whole, "bits", y.type.order)
+    zero = next((slot for slot, x in ((1, a), (2, b)) if _is_zero(x)), None)
+    if zero is not None:  # what is left of the other is that times 0 or 1
+        if zero == 1:
+            kept = k.scratch(condition.shape, bool_, "kept", condition.type.order)
+            k.line(f"np.logical_not({condition}, out={kept})")
+            condition, first = kept, second
+        k.line(f"np.copyto({other}, {_bits(k, condition, as_dtype('int8'))})")
+        k.line(f"np.multiply({other}, {first}, out={target})")
+        k.may_overwrite(0, 3 - zero)
+        return
     k.line(f"np.bitwise_xor({first}, {second}, out={other})")
-    k.line(f"np.multiply({other}, {mask}, out={other})")
+    k.line(f"np.multiply({other}, {_bits(k, condition, as_dtype('int8'))}, out={other})")
     k.line(f"np.bitwise_xor({other}, {second}, out={target})")
     k.may_overwrite(0, 1, 2)
+
+
+def _is_zero(x: Operand) -> bool:
+    """Whether all of it is known to be a zero of which all bits are."""
+    return x.value == 0 and math.copysign(1.0, x.value) > 0
 
 
 def _bits(k: Emitter, x: Operand, whole: DType) -> Operand:

@@ -9,4 +9,5 @@ from ..program.emitter import Emitter
 
 @kernel(source.FULL)
 def full(k: Emitter) -> None:
+    k.outs[0].value = k.attrs.value
     k.line(f"{k.outs[0]}.fill({k.number(k.attrs.value)})")

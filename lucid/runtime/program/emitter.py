@@ -62,6 +62,8 @@ class Operand:
         Keeps its place, and what is in it, from one run to the next.
     born
         Its kernel makes the array: none is allocated before.
+    value
+        The number that all of it is, where that is known when the program is written.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Operand:
     contiguous: bool = True
     kept: bool = False
     born: bool = False
+    value: float | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -297,7 +300,7 @@ class Emitter(Generic[E]):
         type_ = TensorType(tuple(int(d) for d in shape), base.dtype, order)
         name = self.names.unique(f"{self.name}_{label}")
         self.define(marked(name), expression, base.phase)
-        return Operand(name, type_, base.phase, base=base, contiguous=contiguous)
+        return Operand(name, type_, base.phase, base=base, contiguous=contiguous, value=base.value)
 
     def define(self, name: str, expression: str, phase: Phase) -> None:
         """A name (or several, in parentheses) for an expression, evaluated as soon as what it reads has an address.
