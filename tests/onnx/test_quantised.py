@@ -278,3 +278,20 @@ def test_integers_that_are_asked_for_are_integers() -> None:
         q, wide, shifted, same = function(x)
         close((q, wide, shifted, same), [np.uint8([10, 20, 23, 30]), np.int32([10, 20, 23, 30]),
                                          np.uint8([20, 40, 46, 60]), np.uint8([10, 20, 23, 30])])  # fmt: skip
+
+
+def test_each_turn_of_a_loop_that_is_written_out_has_its_own_weights() -> None:
+    """What is made of weights is kept for the next trace, and made again where the weights are others."""
+    weights, x = i8(3, 8, 8), u8(2, 8)
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Gather", ["w", "i"], ["own"]),
+         helper.make_node("MatMulInteger", ["x", "own"], ["y"]), helper.make_node("Concat", ["s", "y"], ["t"], axis=0)],
+        "body", [helper.make_empty_tensor_value_info(name) for name in ("i", "go", "s")],
+        [helper.make_empty_tensor_value_info(name) for name in ("on", "t")],
+    )  # fmt: skip
+    loop = helper.make_node("Loop", ["turns", "", "zero"], ["all"], body=body)
+    constants = {"w": weights, "turns": np.array(3), "zero": np.zeros((0, 8), np.int32)}
+    net = lucid.onnx.load(model([loop], {"x": x}, ["all"], constants))
+    want = np.concatenate([x.astype(np.int32) @ weights[turn].astype(np.int32) for turn in range(3)])
+    for run in (net, net, lucid.compile(net)):
+        np.testing.assert_array_equal(run(x).numpy(), want)

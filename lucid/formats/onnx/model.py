@@ -45,7 +45,7 @@ class NodeDef:
     index
         Its number in its graph.
     made
-        What was made of the attributes, to be made once.
+        What was made of the attributes and constants, to be made once, and these constants.
     """
 
     op: str

@@ -90,11 +90,15 @@ class Call:
             raise GraphError(f"attribute {name!r} is missing")
         return self.node.attributes[name]
 
-    def once(self, make: Callable[[], M]) -> M:
-        """What ``make`` gives, which does not depend on the inputs: made at the first use of the node."""
-        if not self.node.made:
-            self.node.made.append(make())
-        made: M = self.node.made[0]  # type: ignore[assignment]  # what it appended
+    def once(self, make: Callable[[], M], *of: Value) -> M:
+        """What ``make`` gives of the attributes and of these inputs: made again only where the inputs are others.
+
+        A weight is the same array whenever the model is traced; the turns of a loop that is written out have others.
+        """
+        kept = self.node.made
+        if not kept or any(one is not other for one, other in zip(of, kept[1:], strict=True)):
+            kept[:] = [make(), *of]
+        made: M = kept[0]  # type: ignore[assignment]  # what it put there
         return made
 
     @property

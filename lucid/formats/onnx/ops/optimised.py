@@ -215,7 +215,7 @@ def matmul_n_bits(
         whole = ((numbers - zero) * scale).reshape(outputs, blocks * block)[:, :inputs]
         return np.ascontiguousarray(whole)
 
-    kernel = call.world.constant(call.once(weights))
+    kernel = call.world.constant(call.once(weights, packed, scales, zeros))
     values: AbstractTensor = call.tensor(x)
     return linear(values, kernel, *(() if bias is None else (call.tensor(bias),)))
 

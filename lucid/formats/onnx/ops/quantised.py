@@ -166,10 +166,11 @@ def _range(value: Value) -> int:
     return 255
 
 
-def _bound(weight: Value, centred: Array | None, axes: tuple[int, ...], depth: Dim) -> int | None:
-    """What no sum of products exceeds, in any order; None where that is not known."""
-    if centred is None:
-        return depth * 255 * _range(weight) if isinstance(depth, int) else None
+def _bound(centred: Array, axes: tuple[int, ...]) -> int:
+    """What no sum of products of bytes with these weights exceeds, in any order.
+
+    Sums in float32 are exact as far as what is asked of the bound goes.
+    """
     # what is above and what is below the zero point lie 255 apart together
     sides = (np.maximum(centred, 0).sum(axes), np.minimum(centred, 0).sum(axes))
     return 255 * max((int(np.abs(side).max()) for side in sides if side.size), default=0)
@@ -187,23 +188,29 @@ def _weights(
 
     ``place`` is the shape that lays a vector of zero points along the weights.
     """
-    known: Array | None = None
     if isinstance(weight, np.ndarray) and (zero is None or isinstance(zero, np.ndarray)):
-        at = 0 if zero is None else _placed(zero, place)
-        known = np.asarray(weight, np.int64) - at
-    bound = _bound(weight, known, axes, depth)
-    dtype = float32 if bound is not None and bound <= EXACT else FLOAT64
-    if known is not None:
-        return call.world.constant(known.astype(dtype)), bound, dtype
+        known, bound = call.once(lambda: _known(weight, zero, place, axes), weight, zero)
+        return call.world.constant(known), bound, as_dtype(known.dtype)
+    most = depth * 255 * _range(weight) if isinstance(depth, int) else None
+    dtype = float32 if most is not None and most <= EXACT else FLOAT64
     point = None if zero is None else call.tensor(zero)
     if point is not None and place is not None and point.type.rank == 1:
         point = shape.reshape(point, tuple(place))
-    return _centred(call.floats(weight, dtype), point, dtype), bound, dtype
+    return _centred(call.floats(weight, dtype), point, dtype), most, dtype
+
+
+def _known(
+    weight: Array, zero: Array | None, place: Sequence[int] | None, axes: tuple[int, ...]
+) -> tuple[Array, int]:  # fmt: skip
+    """The same of constant weights, whose numbers bound the sums."""
+    wide = weight.astype(np.float32)
+    centred = wide if zero is None else wide - _placed(zero.astype(np.float32), place)
+    bound = _bound(centred, axes)
+    return centred if bound <= EXACT else centred.astype(FLOAT64), bound
 
 
 def _placed(zero: Array, place: Sequence[int] | None) -> Array:
-    wide = zero.astype(np.int64)
-    return wide.reshape(()) if wide.size == 1 else wide.reshape(place) if place and wide.ndim == 1 else wide
+    return zero.reshape(()) if zero.size == 1 else zero.reshape(place) if place and zero.ndim == 1 else zero
 
 
 def _wrapped(y: AbstractTensor, bound: int | None) -> AbstractTensor | Whole:
