@@ -16,6 +16,7 @@ from ..graph.assume import Assumption, parse_assumption
 from ..graph.dims import limited_work
 from ..graph.equations import line
 from ..graph.ir import Graph
+from ..graph.stages import found_sizes
 from ..runtime.tuning import Tuned
 from ..tensor.tensor import Tensor
 from .arguments import MAPS, TEXT, Structure, from_json, leaf_names, of_leaves, to_json
@@ -229,7 +230,7 @@ def _check(traced: Graph, optimised: Graph, found: _Extra) -> None:
     sized = {measured.name for type_ in traced.input_types for dim in type_.shape if (measured := line(dim))}
     if unsized := set(traced.symbols) - sized:
         raise TraceError(f"no axis of an input has the size {min(unsized)!r}")
-    if unknown := {name for one in found.assumptions for name in one.dim.symbols} - sized:
+    if unknown := {name for one in found.assumptions for name in one.dim.symbols} - sized - found_sizes(traced).keys():
         raise TraceError(f"it assumes something of the size {min(unknown)[:60]!r}, which no axis of an input has")
 
 

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from ..base import changes
 from ..base.arrays import Array
 from ..base.checks import placed, shown
 from ..base.recent import Recent
 from ..errors import LucidError, OptionError, TraceError
+from ..graph.assume import Assumption
 from ..graph.trace import active_trace, user_location
 from ..graph.types import TensorType, as_dtype
 from ..nn.module import Module
@@ -28,6 +29,7 @@ from .guards import Guards
 from .options import Options
 from .record import Record, input_names, record
 from .specialization import Specialization
+from .staged import UntrueError
 from .told import Told
 
 Specs: TypeAlias = "tuple[tuple[Any, ...], dict[str, Any]]"
@@ -35,12 +37,33 @@ Specs: TypeAlias = "tuple[tuple[Any, ...], dict[str, Any]]"
 SPECIALIZATIONS = 64
 """How many traces a compiled model keeps."""
 
+TRIES = 16
+"""How often a call is traced anew because data decides other sizes."""
+
+
+class TraceKey(NamedTuple):
+    """What a trace is for.
+
+    Attributes
+    ----------
+    structure
+        Of the arguments.
+    fixed
+        Their types; or, where specs say these, the sizes that had to be fixed.
+    taken
+        What is so of sizes that data decides.
+    """
+
+    structure: Structure
+    fixed: Any
+    taken: tuple[Assumption, ...] = ()
+
 
 @dataclass(frozen=True)
 class Trace:
     """One trace: the key of the arguments it is for, what was made of it, and what else it depends on."""
 
-    key: Any
+    key: TraceKey
     calls: Calls
     guards: Guards
 
@@ -94,11 +117,13 @@ class CompiledModel(Told):
         self._latest: Trace | None = None
         self._ran: Forward | None = None
         """What ran last, in whichever thread."""
+        self._found: Recent[tuple[object, ...], tuple[Assumption, ...]] = Recent(SPECIALIZATIONS)
+        """By what else a trace is for what was so, the last time, of sizes that data decides."""
         self._known: Recent[Any, _Known] = Recent(SPECIALIZATIONS)
         self._types, structure = flatten(specs, (TensorType,))
         self._fixed: Structure | None = structure if self._types else None
         if self._fixed is not None:
-            self._latest = self._at((self._fixed, ()), self._types)
+            self._latest = self._at(TraceKey(self._fixed, ()), self._types)
 
     @classmethod
     def from_specialization(cls, specialization: Specialization) -> CompiledModel:
@@ -108,7 +133,7 @@ class CompiledModel(Told):
             table: dict[str, Any] = self._parameters if tensor.requires_grad else self._buffers
             table[name] = tensor
         self.input_names = specialization.input_names
-        self._latest = Trace(None, Calls(specialization), _LOADED)
+        self._latest = Trace(TraceKey(specialization.inputs, ()), Calls(specialization), _LOADED)
         self._fixed = specialization.inputs
         return self
 
@@ -177,9 +202,22 @@ class CompiledModel(Told):
     def _run(self, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[Any, Trace, Forward]:
         leaves, structure = self._flat(args, kwargs)
         trace = self._latest = self._find(structure, leaves)
-        call, tensors, arrays = trace.calls.prepare(leaves)
-        self._ran = call
-        return trace.calls.result(call.run(tensors, arrays), leaves), trace, call
+        for left in reversed(range(TRIES)):
+            call, tensors, arrays = trace.calls.prepare(leaves)
+            self._ran = call
+            try:
+                outputs = call.run(tensors, arrays)
+                break
+            except UntrueError as error:
+                if self.model is None or not left:
+                    raise
+                trace = self._latest = self._otherwise(trace.key, error.instead, leaves)
+        return trace.calls.result(outputs, leaves), trace, call
+
+    def _otherwise(self, key: TraceKey, taken: tuple[Assumption, ...], leaves: Sequence[Any]) -> Trace:
+        """The trace for other sizes that data decides; calls like this one begin with it from now on."""
+        self._found.keep(key[:2], taken)
+        return self._at(key._replace(taken=taken), leaves)
 
     def _within_trace(self, args: tuple[object, ...], kwargs: dict[str, object]) -> Any:
         """The model as a part of a larger trace."""
@@ -221,15 +259,18 @@ class CompiledModel(Told):
             assert self._latest is not None
             return self._latest
         if self._fixed is None:
-            return self._at((structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)), leaves)
-        trace = self._at((structure, ()), leaves)
+            return self._at(self._key(structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)), leaves)
+        trace = self._at(self._key(structure, ()), leaves)
         sizes: dict[str, int] = {}
         while broken := trace.specialization.broken(leaves):
             sizes |= broken
-            trace = self._at((structure, tuple(sorted(sizes.items()))), leaves)
+            trace = self._at(self._key(structure, tuple(sorted(sizes.items()))), leaves)
         return trace
 
-    def _at(self, key: object, leaves: Sequence[object]) -> Trace:
+    def _key(self, structure: Structure, fixed: object) -> TraceKey:
+        return TraceKey(structure, fixed, self._found.get((structure, fixed), ()) if self._found else ())
+
+    def _at(self, key: TraceKey, leaves: Sequence[object]) -> Trace:
         """The trace for a key: the structure of the arguments, with their types or the sizes that had to be fixed."""
         found = self._holding(key)
         if found is None:
@@ -253,15 +294,15 @@ class CompiledModel(Told):
 
     # ------------------------------------------------------------ tracing
 
-    def _trace(self, key: Any, leaves: Sequence[Any]) -> Trace:
+    def _trace(self, key: TraceKey, leaves: Sequence[Any]) -> Trace:
         """Trace the model for these arguments, and keep what comes of it."""
-        structure, fixed = key
+        structure, fixed, taken = key
         if self._fixed is not None:
             types = [spec.substitute(dict(fixed)) for spec in self._types]
         else:
             types = [TensorType(tuple(x.shape), as_dtype(x.dtype)) for x in leaves]
         assert self.model is not None
-        recorded = record(self.model, structure, types)
+        recorded = record(self.model, structure, types, taken=taken)
         made = self._made(recorded, structure)
         if self._fixed is not None:
             made.graph  # noqa: B018 - optimise now, so that what cannot be compiled is reported here

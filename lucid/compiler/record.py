@@ -8,6 +8,7 @@ from contextvars import copy_context
 from typing import NamedTuple
 
 from ..errors import TraceError
+from ..graph.assume import Assumption
 from ..graph.ir import Graph
 from ..graph.types import TensorType
 from ..nn.module import Module
@@ -44,18 +45,22 @@ class Record(NamedTuple):
 
 
 def record(
-    model: Callable[..., object], structure: Structure, types: Sequence[TensorType], grad: bool = True
-) -> Record:
-    """Run the model once with traced tensors.
+    model: Callable[..., object], structure: Structure, types: Sequence[TensorType], grad: bool = True,
+    taken: Sequence[Assumption] = (),
+) -> Record:  # fmt: skip
+    """Run the model once with traced tensors, and ``taken`` for granted of sizes that data decides.
 
     The record is for calls with gradients and for calls without, unless the model asks which it is or decides that
     itself. The run has a context of its own, which Python itself leaves at the end: even after an interrupt in the last
     moment no trace goes on.
     """
-    return copy_context().run(_record, model, structure, types, grad)
+    return copy_context().run(_record, model, structure, types, grad, taken)
 
 
-def _record(model: Callable[..., object], structure: Structure, types: Sequence[TensorType], grad: bool) -> Record:
+def _record(
+    model: Callable[..., object], structure: Structure, types: Sequence[TensorType], grad: bool,
+    taken: Sequence[Assumption],
+) -> Record:  # fmt: skip
     names: dict[int, str] = {}
     paths: dict[int, str] = {}
     if isinstance(model, Module):
@@ -63,6 +68,7 @@ def _record(model: Callable[..., object], structure: Structure, types: Sequence[
         paths = {id(m): p for p, m in model.named_modules()}
     watch = Watch(model)
     recorder = Recorder(names, paths, watch)
+    recorder.assumptions.update(dict.fromkeys(taken))
     outside = is_grad_enabled()
     with recorder.active(grad):
         inputs = [recorder.input(t, label) for t, label in zip(types, _labels(model, structure), strict=True)]
@@ -81,7 +87,7 @@ def _record(model: Callable[..., object], structure: Structure, types: Sequence[
             graph = recorder.finish(results)
             given = traced_results(nested, results, inputs)
             return Record(recorder, graph, given, watch.guards(), watch.mode_read)
-    return record(model, structure, types, outside)
+    return record(model, structure, types, outside, taken)
 
 
 def _refuse_later_code(result: object) -> None:

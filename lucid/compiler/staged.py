@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from threading import RLock
 from typing import TypeAlias
 
@@ -22,13 +22,25 @@ from ..runtime.backends import BackendProgram
 from ..runtime.program.executable import Executable
 from .sizes import Orders, Sizes
 
-KEPT = 32
+KEPT = 64
 """For how many sizes the program of a stage is kept."""
 
 
 Runs: TypeAlias = "Executable | BackendProgram"
 Make: TypeAlias = "Callable[[Graph, Sizes, Orders], Runs]"
 State: TypeAlias = "Mapping[str, tuple[Array, object]]"
+
+
+class UntrueError(ShapeError):
+    """The data decides that what a trace has taken for granted is not so.
+
+    Attributes
+    ----------
+    instead
+        What is so.
+    """
+
+    instead: tuple[Assumption, ...] = ()
 
 
 class Staged:
@@ -81,7 +93,7 @@ class Staged:
         for stage in self._stages:
             for symbol, count in stage.sizes.items():
                 sizes[symbol] = int(values[count])
-            self._check(stage.sizes, sizes)
+            self._check(stage.sizes.keys(), sizes)
             values.update(stage.run(sizes, values, state))
         return tuple(np.array(values[value]) if value in given else values[value] for value in self.graph.results)
 
@@ -97,12 +109,15 @@ class Staged:
                 found[value] = state[attrs.name][0]
         return found
 
-    def _check(self, new: Mapping[str, Value], sizes: Mapping[str, int]) -> None:
-        """Raise where a size that is new is not what the trace has taken for granted."""
-        for one in self._assumptions:
-            if not one.dim.symbols.isdisjoint(new) and one.dim.symbols <= sizes.keys() and not one.holds(sizes):
-                found = ", ".join(f"{name} is {sizes[name]}" for name in sorted(one.dim.symbols))
-                raise ShapeError(f"the data decides that {found}, and the model was traced for {one}")
+    def _check(self, new: Set[str], sizes: Mapping[str, int]) -> None:
+        """Raise where sizes, some of them new, are not what the trace has taken for granted."""
+        known = [one for one in self._assumptions if one.dim.symbols <= sizes.keys()]
+        untrue = next((one for one in known if not new.isdisjoint(one.dim.symbols) and not one.holds(sizes)), None)
+        if untrue is not None:
+            found = ", ".join(f"{name} is {sizes[name]}" for name in sorted(untrue.dim.symbols))
+            error = UntrueError(f"the data decides that {found}, and the model was traced for {untrue}")
+            error.instead = tuple(one if one.holds(sizes) else one.negated for one in known)
+            raise error
 
 
 class _Stage:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 from ..errors import ShapeError
@@ -33,8 +33,16 @@ class Assumption:
             return (value == self.bound) == (self.relation == "==")
         return (value >= self.bound) == (self.relation == ">=")
 
+    @property
+    def negated(self) -> Assumption:
+        """What is true of all other sizes."""
+        return replace(self, relation=_NEGATED[self.relation])
+
     def __str__(self) -> str:
         return f"{self.dim} {self.relation} {self.bound}"
+
+
+_NEGATED = {"==": "!=", "!=": "==", ">=": "<", "<": ">="}
 
 
 def parse_assumption(text: str) -> Assumption:
@@ -99,7 +107,7 @@ def _assume(difference: SymDim, yes: str, no: str, likely: bool = False) -> bool
     constant = dict(difference.terms).get((), 0)
     dim = difference - constant
     assert isinstance(dim, SymDim)
-    answer = _known(noted, dim, -constant) if yes == ">=" else None
+    answer = (_known if yes == ">=" else _known_equal)(noted, dim, -constant)
     if answer is None:
         answer = likely or _is_true_of_large(Assumption(dim, yes, -constant))
     noted[Assumption(dim, yes if answer else no, -constant)] = None
@@ -112,6 +120,8 @@ def _known(noted: Iterable[Assumption], dim: SymDim, bound: int) -> bool | None:
     Where it leaves only the bound itself it is not, so that more than one size is left.
     """
     for one in noted:
+        if one.dim == dim and one.relation == "==":
+            return one.bound >= bound
         if one.dim == dim and one.relation in (">=", "<"):
             if one.relation == ">=" and one.bound >= bound:
                 return True
@@ -122,6 +132,14 @@ def _known(noted: Iterable[Assumption], dim: SymDim, bound: int) -> bool | None:
                 return True
             if one.relation == ">=" and -one.bound <= bound:
                 return False
+    return None
+
+
+def _known_equal(noted: Iterable[Assumption], dim: SymDim, bound: int) -> bool | None:
+    """Whether ``dim == bound`` after what was taken for granted before; None where that leaves it open."""
+    for one in noted:
+        if one.dim == dim and one.relation == "==":
+            return one.bound == bound
     return None
 
 

@@ -16,7 +16,7 @@ from ..graph.ops.found import (
     SuppressionAttrs,
     UniqueAttrs,
 )  # fmt: skip
-from .evaluator import reference
+from .evaluator import known, reference
 
 
 @reference(FOUND)
@@ -68,7 +68,8 @@ def suppression(
     attrs: SuppressionAttrs, boxes: Array, scores: Array, most: Array, overlap: Array, least: Array | None = None
 ) -> tuple[Array, Array]:
     images, classes, count = scores.shape
-    limit = int(most) if attrs.most is None else min(int(most), attrs.most)
+    (bound,) = known((attrs.most,))
+    limit = min(int(most), bound)
     found = []
     for image, of_class in np.ndindex(images, classes):
         own, places, kept = scores[image, of_class], boxes[image], list[int]()
@@ -77,7 +78,6 @@ def suppression(
             if high and len(kept) < limit and not any(_overlap(places[box], places[i], overlap, attrs) for i in kept):
                 kept.append(box)
         found += [(image, of_class, box) for box in kept]
-    bound = count if attrs.most is None else min(count, max(attrs.most, 0))
     rows = np.zeros((images * classes * bound, 3), np.int64)
     rows[: len(found)] = found or 0
     return rows, np.asarray(len(found), np.int64)

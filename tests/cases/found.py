@@ -41,7 +41,7 @@ def _boxes(label: str, shape: tuple[int, int, int], wanted: int, least: float | 
         limits = np.asarray(0.3, dtype), *([] if least is None else [np.asarray(least, dtype)])
         return boxes.astype(dtype), scores, np.asarray(wanted), *limits
 
-    made = found.SuppressionAttrs(**attrs)
+    made = found.SuppressionAttrs(**{"most": count, **attrs})
     return Case(f"suppression-{label}", lambda *given: apply_all(found.SUPPRESSION, made, *given), make,
                 gradient=False, ops=("NonMaxSuppression",), tags=frozenset({"static"}))  # fmt: skip
 
@@ -68,7 +68,7 @@ CASES = [
     _boxes("all", (1, 2, 9), 100, 0.3),
     _boxes("centred", (2, 1, 9), 4, centred=True),
     _boxes("negative", (1, 2, 5), -3),
-    _boxes("unbounded", (1, 2, 5), 10**12, most=10**12),
+    _boxes("unbounded", (1, 2, 5), 10**12),
     _boxes("nan", (1, 2, 9), 9, 0.1, nan=True),
     _boxes("nan-ranked", (1, 2, 9), 9, nan=True),
     _boxes("no-boxes", (2, 2, 0), 3),

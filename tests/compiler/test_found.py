@@ -121,3 +121,19 @@ def test_random_numbers_are_not_drawn_again_for_a_gradient() -> None:
     assert y.shape == (2,)
     with pytest.raises(GradientError, match="other random numbers"):
         y.sum().backward()
+
+
+def test_what_data_decides_otherwise_is_traced_for_that_too(tmp_path: Path) -> None:
+    """After the first trace once for each kind of sizes, however often they come."""
+    net = lucid.compile(lambda x: x[x > 0][:3] * 2, lucid.spec("N"))
+    net.save(tmp_path / "net.lucid")
+    loaded = lucid.load(tmp_path / "net.lucid")
+    for count in (4, 2, 9, 1, 0, 3):
+        x = np.concatenate([np.ones(count), -np.ones(2)]).astype(np.float32)
+        np.testing.assert_array_equal(net(x).numpy(), x[x > 0][:3] * 2)
+        if count >= 3:
+            np.testing.assert_array_equal(loaded(x).numpy(), net(x).numpy())
+        else:
+            with pytest.raises(ShapeError, match=f"the data decides that found_1 is {count}, and .* found_1 >= 3"):
+                loaded(x)
+    assert "3 traces" in repr(net)

@@ -38,12 +38,12 @@ def _suppression(draw: Draw) -> Drawn:
     rng, dtype = draw(GENERATORS), draw(dtypes())
     images, classes, count = draw(st.integers(0, 2)), draw(st.integers(0, 3)), draw(st.integers(0, 7))
     boxes = np.asarray(rng.integers(-3, 4, (images, count, 4)), dtype)
-    most, bound = draw(st.sampled_from((-1, 0, 2, 9, 2**40))), draw(st.sampled_from((None, 0, 3, 2**40)))
+    most, bound = draw(st.sampled_from((-1, 0, 2, 9, 2**40))), draw(st.integers(0, count))
     least = draw(st.sampled_from((None, -math.inf, 0.25, math.nan)))
     limits = np.asarray(most), np.asarray(draw(st.sampled_from((0.0, 0.4, 1.0))), dtype)
     limits += () if least is None else (np.asarray(least, dtype),)
     scores = draw(values((images, classes, count), dtype))
-    return Drawn(SuppressionAttrs(draw(st.booleans()), bound), (boxes, scores, *limits))
+    return Drawn(SuppressionAttrs(bound, draw(st.booleans())), (boxes, scores, *limits))
 
 
 DRAWS: dict[OpDef, Strategy] = {FOUND: _found(), NONZERO: _nonzero(), UNIQUE: _unique(), SUPPRESSION: _suppression()}

@@ -1,4 +1,4 @@
-"""What chooses as many elements as data says: a model that is not compiled does, a compiled one refuses it."""
+"""What chooses as many elements as data says, compiled too; and what is drawn."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import lucid
-from lucid.errors import LucidError, TraceError
+from lucid.errors import LucidError
 from lucid.onnx import backend
 
 from .models import Case, close, expected, model, one
@@ -38,18 +38,20 @@ CASES = {
     "flipped boxes": suppressed(CORNERS[..., [2, 3, 0, 1]], 4, 0.1, 0.2),
     "centres of boxes": suppressed(CENTRES, 5, 0.2, 0.3, center_point_box=1),
     "no boxes": suppressed(CORNERS, 3, 0.3, 2.0),
+    "as they come": one("Unique", [np.float32([[3, 1], [0, 2], [3, 1]])], 4, axis=0, sorted=0),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_it_is_chosen_where_nothing_is_compiled(name: str) -> None:
+def test_it_is_chosen_compiled_or_not(name: str) -> None:
     proto, inputs = CASES[name]
     wanted, net = expected(proto, inputs), lucid.onnx.load(proto)
     close(net(*inputs.values()), wanted)
+    compiled = lucid.compile(net)
+    close(compiled(*inputs.values()), wanted)
+    assert "Found" in str(compiled.graph)
     for found, want in zip(backend.prepare(proto).run([*inputs.values()]), wanted, strict=True):
         np.testing.assert_array_equal(found, want)
-    with pytest.raises(TraceError, match="must be known when the model is built, and is computed from data"):
-        lucid.compile(net)(*inputs.values())
 
 
 def test_what_follows_goes_on_with_it() -> None:
@@ -61,8 +63,10 @@ def test_what_follows_goes_on_with_it() -> None:
     ]  # fmt: skip
     proto = model(nodes, {"x": X}, ["y"], {"one": np.array([1]), "zero": np.array([0])})
     net = lucid.onnx.load(proto)
+    compiled = lucid.compile(net, lucid.spec("N", 4))
     for x in (X, -X, np.zeros((0, 4), np.float32)):
         close(net(x), [x[x.sum(1) > 0]])
+        close(compiled(x), [x[x.sum(1) > 0]])
 
 
 def test_random_numbers_are_those_of_the_program() -> None:

@@ -59,6 +59,7 @@ def test_by_slices_it_is_the_definition(
     check(op, ReduceAttrs((2,), keepdims), [x])
     check(op, ReduceAttrs((3,), keepdims), [x.reshape(3, 4, 10, size)])
     check(op, ReduceAttrs((1,), keepdims), [x.transpose(0, 2, 1).reshape(3, size, 4, 10)])
+    check(op, ReduceAttrs((0,), keepdims), [x[0, 0]])
 
 
 def test_what_is_left_of_an_image_lies_as_it_did() -> None:

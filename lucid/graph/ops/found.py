@@ -109,6 +109,11 @@ def known(x: AbstractTensor) -> Array | None:
         return None
 
 
+def taken(x: T, count: AbstractTensor, axis: int) -> T:
+    """The first ``count`` elements of ``x`` along an axis."""
+    return movedim(found(movedim(x, axis, 0), count), 0, axis) if axis else found(x, count)
+
+
 @attributes
 class UniqueAttrs(Attrs):
     """``axis`` is that of the slices, None for elements; ``ordered`` or as they come first."""
@@ -144,15 +149,15 @@ def different(x: AbstractTensor, axis: int | None, ordered: bool = True) -> tupl
         return tuple(x.constant(one) for one in finding.different(array, axis, ordered))
     values, first, inverse, counts, count = apply_all(UNIQUE, UniqueAttrs(axis, ordered), x)
     values, first, counts = (found(one, count) for one in (values, first, counts))
-    return values if not axis else movedim(values, 0, axis), first, inverse, counts
+    return movedim(values, 0, axis) if axis else values, first, inverse, counts
 
 
 @attributes
 class SuppressionAttrs(Attrs):
-    """Boxes are given by corners or are ``centred``; of a class there are at most ``most``, None for all."""
+    """Of a class there are at most ``most``; boxes are given by corners or are ``centred``."""
 
+    most: Dim
     centred: bool = False
-    most: int | None = None
 
 
 def _suppression_infer(
@@ -175,9 +180,7 @@ def _suppression_infer(
         raise DTypeError(
             f"NonMaxSuppression: its limits are a scalar of int64 and floats, got {', '.join(map(str, limits))}"
         )
-    if attrs.most is not None and isinstance(count, int):
-        count = min(count, max(attrs.most, 0))
-    return TensorType((images * classes * count, 3), int64), TensorType((), int64)
+    return TensorType((images * classes * attrs.most, 3), int64), TensorType((), int64)
 
 
 #: A row (image, class, box) for each box that overlaps none of a higher score by more than ``overlap``, then rows of
@@ -188,3 +191,14 @@ SUPPRESSION = register(
         inputs=("boxes", "scores", "most", "overlap", "least?"), outputs=("boxes", "count"), family="other",
     )
 )  # fmt: skip
+
+
+def suppressed(
+    boxes: AbstractTensor, scores: AbstractTensor, most: AbstractTensor, *limits: AbstractTensor, bound: int | None,
+    centred: bool,
+) -> AbstractTensor:  # fmt: skip
+    """A row (image, class, box) for each box that is left (see :data:`SUPPRESSION`); ``bound`` is known of ``most``."""
+    count: Dim = scores.type.shape[-1] if scores.type.rank else 0
+    if isinstance(count, int) and bound is not None:
+        count = min(count, max(bound, 0))
+    return found(*apply_all(SUPPRESSION, SuppressionAttrs(count, centred), boxes, scores, most, *limits))

@@ -26,13 +26,12 @@ def different_first(x: Array, axis: int | None, ordered: bool, *outs: Array | No
 
 
 def suppressed(
-    rows: Array | None, count: Array | None, centred: bool, bound: int | None, boxes: Array, scores: Array,
+    rows: Array | None, count: Array | None, centred: bool, bound: int, boxes: Array, scores: Array,
     most: Array, overlap: Array, least: Array | None = None,
 ) -> None:  # fmt: skip
     """The boxes of the highest scores (see :func:`lucid.graph.finding.best_boxes`)."""
-    of_class = int(most) if bound is None else min(int(most), bound)
     lowest = None if least is None else float(least)
-    found = finding.best_boxes(boxes, scores, of_class, float(overlap), lowest, centred)
+    found = finding.best_boxes(boxes, scores, min(int(most), bound), float(overlap), lowest, centred)
     _fill(rows, found)
     _fill(count, np.asarray(len(found)))
 

@@ -56,7 +56,7 @@ def slices_reduce(k: Emitter[reduce.ReduceAttrs]) -> None:
     """All first numbers of those that go together with all second ones, then with the third, and so on."""
     (x,), (y,), (axis,) = k.ins, k.outs, k.attrs.axes
     lead, name = ":, " * axis, _UFUNCS[k.node.op]
-    made = f"{y}[{lead}0]" if k.attrs.keepdims else str(y)
+    made = f"{y}[{lead}0, ...]" if k.attrs.keepdims else str(y)
     for i in range(1, x.shape[axis]):
         k.line(f"np.{name}({f'{x}[{lead}0]' if i == 1 else made}, {x}[{lead}{i}], out={made})")
 

@@ -22,11 +22,10 @@ from ....graph.ops.source import full
 from ....graph.ops.subscript import getitem
 from ....graph.texts import Text
 from ....graph.types import float32
-from ..host import evaluated
+from ..host import evaluate, evaluated
 from ..model import Array, NodeDef
 from ..registry import Call, Value, converter
-from ..room import checked
-from .chosen import by_data
+from ..room import Room, checked
 from .encoders import place_of
 
 LAST_WITH_CASE = 0x1E943
@@ -65,11 +64,19 @@ def normalized(node: NodeDef, x: Array) -> Array:
     return (kept if action == "NONE" else _cased(kept, action)).reshape(*x.shape[:-1], -1)
 
 
+def _known_only(call: Call, x: Value) -> Sequence[Value]:
+    """What is evaluated on texts that are known: how many come of them depends on what they are."""
+    found = evaluate(call.node, [call.known(x, "the input, on which the size of the result depends,")], Room())
+    if found is None:
+        raise GraphError("how large its result is depends on sizes that are symbolic")
+    return found
+
+
 @converter("StringNormalizer", since=10)
 def string_normalizer(call: Call, x: Value) -> Sequence[Value] | Text:
     """How many words are left depends on them, where some are left out."""
     if call.attribute("stopwords"):
-        return by_data(call, x)
+        return _known_only(call, x)
     text, action = call.text(x), _action(call.node)
     if action == "NONE":
         return text
@@ -92,7 +99,7 @@ def splitted(node: NodeDef, x: Array) -> list[Array]:
 
 @converter("StringSplit", since=20)
 def string_split(call: Call, x: Value) -> Sequence[Value]:
-    return by_data(call, x)
+    return _known_only(call, x)
 
 
 @converter("StringConcat", since=20)
