@@ -139,6 +139,53 @@ def _layers() -> Iterator[Case]:
 CASES: tuple[Case, ...] = (*_nets(), *_blocks(), *_pools(), *_layers())
 
 
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+SIZES = (32, 64, 128, 256, 512)
+DEPTHS = (10, 30, 100, 300, 1000)
+CHANNELS, SIDE = 16, 28
+"""Of the layers whose number grows."""
+
+
+def deep(depth: int) -> Callable[[], nn.Module]:
+    """So many 3×3 convolutions with ReLU, one after another, each close to the identity.
+
+    With random weights all signals grow alike within some hundred layers, and what is left of their difference is
+    rounding error: at 300 layers PyTorch's float32 result is off by 0.65 of the largest value.
+    """
+
+    def build() -> nn.Module:
+        layers: list[nn.Module] = []
+        for _ in range(depth):
+            conv = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
+            nn.init.normal_(conv.weight, std=0.001)
+            weight = conv.weight.numpy().copy()
+            weight[range(CHANNELS), range(CHANNELS), 1, 1] += 1
+            conv.weight.copy_(weight)
+            nn.init.zeros_(conv.bias)
+            layers += [conv, nn.ReLU()]
+        return nn.Sequential(*layers)
+
+    return build
+
+
+def _growing(axis: str, value: int, build: Callable[[], nn.Module], *shape: int) -> Case:
+    return Case(f"{axis}-{value}", "growth", build, shape, f"{axis} {value}")
+
+
+GROWTH: dict[str, dict[int, Case]] = {
+    "batch": {n: _growing("batch", n, models.resnet18, n, 3, 64, 64) for n in BATCHES},
+    "image": {side: _growing("image", side, models.resnet18, 1, 3, side, side) for side in SIZES},
+    "depth": {depth: _growing("depth", depth, deep(depth), 1, CHANNELS, SIDE, SIDE) for depth in DEPTHS},
+}
+"""The points of each curve, by what grows."""
+
+
+def named(name: str) -> Case:
+    """The case that is called so."""
+    every = [*CASES, *(case for curve in GROWTH.values() for case in curve.values())]
+    return next(case for case in every if case.name == name)
+
+
 def select(only: list[str], cases: tuple[Case, ...] = CASES) -> list[Case]:
     """The cases that are wanted: of a group so called, or with one of the strings at the start of a part of the name.
 

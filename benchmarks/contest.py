@@ -1,24 +1,27 @@
-"""One case: prepare the contestants, compare what they compute, and only then time them."""
+"""A contest: contestants in processes of their own set up a case, their results are compared, and they run in turns."""
 
 from __future__ import annotations
 
-import gc
 import statistics
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
-import torch
 
 from cases import Case
-from peers import LUCID, Array, Contestant, Ready, UnsupportedError, mode
-from timing import REST, interleave, numpy_call, paired_ratio
+from entrant import LOWERINGS
+from peers import LUCID, Contestant, Ready
+from timing import numpy_call, paired_ratio, rest
+from turns import Process
 
-AGREE = 1e-3
-"""A contestant whose error exceeds this share of the largest value computes something else, and is not timed."""
+LEAST_ROUNDS = 3
+ENTRANT = Path(__file__).with_name("entrant.py")
 
 
 @dataclass
@@ -27,11 +30,11 @@ class Result:
 
     Attributes
     ----------
-    seconds
-        Median of each contestant's rounds.
+    seconds, paced
+        Median of each contestant's rounds, of calls in a loop and of calls that come one every 30 ms.
     quartiles
-        First and third quartile of the same.
-    ratios
+        First and third quartile of the rounds, in a loop.
+    ratios, paced_ratios
         Contestant's time over Lucid's, the median over the rounds.
     setup
         Seconds from the module (for ONNX Runtime and OpenVINO, from the ONNX model) to the first result.
@@ -53,8 +56,10 @@ class Result:
     title: str
     group: str
     seconds: dict[str, float] = field(default_factory=dict)
+    paced: dict[str, float] = field(default_factory=dict)
     quartiles: dict[str, tuple[float, float]] = field(default_factory=dict)
     ratios: dict[str, float] = field(default_factory=dict)
+    paced_ratios: dict[str, float] = field(default_factory=dict)
     setup: dict[str, float] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
@@ -66,117 +71,145 @@ class Result:
 
     @property
     def best_peer(self) -> str:
-        """The quickest of the others."""
+        """The quickest of the others, in a loop."""
         return min(self.peers, key=self.seconds.__getitem__)
 
     @property
     def ratio(self) -> float:
-        """The best peer's time over ours."""
+        """The best peer's time over ours, in a loop."""
         return self.ratios[self.best_peer]
 
+    @property
+    def paced_ratio(self) -> float:
+        """The same of paced calls, by which another may be the best."""
+        return self.paced_ratios[min(self.peers, key=self.paced.__getitem__)]
+
     def as_json(self) -> dict[str, Any]:
-        return asdict(self) | {"best_peer": self.best_peer, "ratio": self.ratio}
+        found = {"best_peer": self.best_peer, "ratio": self.ratio, "paced_ratio": self.paced_ratio}
+        return asdict(self) | found
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Result:
-        return cls(**{key: value for key, value in data.items() if key not in ("best_peer", "ratio")})
+        made = ("best_peer", "ratio", "paced_ratio")
+        return cls(**{key: value for key, value in data.items() if key not in made})
 
 
-def relative_error(results: Sequence[Array], expected: Sequence[Array]) -> float:
-    """The largest difference, as a share of the largest absolute value; infinite where not finite or of other shape."""
-    worst = 0.0
-    for found, wanted in zip(results, expected, strict=True):
-        if found.shape != wanted.shape or not np.isfinite(found).all():
-            return float("inf")
-        scale = float(np.abs(wanted).max(initial=0)) or 1.0
-        worst = max(worst, float(np.abs(found - wanted).max(initial=0)) / scale)
-    return worst
-
-
-def _prepare(who: Contestant, ready: Ready, result: Result) -> Callable[[], Any] | None:
-    """A contestant's run, if it can take part and computes the right thing."""
-    ready.present(who.needs)
-    start = time.perf_counter()
-    try:
-        run = who.prepare(ready)
-        results = who.output(run())
-    except UnsupportedError as reason:
-        result.absent[who.name] = str(reason)
-        return None
-    except Exception as error:
-        if who.ours:
-            raise
-        # whatever a peer cannot do at set-up is not ours to mend: the table says so
-        first = (str(error).strip().splitlines() or [""])[0]
-        result.absent[who.name] = f"{type(error).__name__} at set-up: {first[:160]}"
-        return None
-    result.setup[who.name] = time.perf_counter() - start
-    error = relative_error(results, ready.expected)
-    result.errors[who.name] = error
-    if error > AGREE:
-        if who.ours:
-            raise AssertionError(f"{ready.case.name}: {who.name} is wrong by {error:.1e} of the largest value")
-        result.absent[who.name] = f"wrong by {error:.1e} of the largest value"
-        return None
-    return run
-
-
-def contest(
-    case: Case,
-    contestants: Sequence[Contestant],
-    seconds: float,
-    *,
-    rest: float = REST,
-    stage: Callable[[str], object] = lambda text: None,
-    extra: Callable[[Ready], Sequence[Contestant]] = lambda ready: (),
-) -> Result:
-    """Measure one case.
+class Contest:
+    """The processes of all contestants, which serve one case after another.
 
     Parameters
     ----------
-    case, contestants
-        Lucid must be among them, and at least one peer that can run the case.
+    contestants
+        Lucid must be among them.
     seconds
-        Budget for the timing.
-    rest
-        Seconds of silence before each turn.
-    stage
-        Is told what happens now.
-    extra
-        More contestants, made for this case.
-
-    Raises
-    ------
-    RuntimeError
-        Where no peer could run: there is no figure without one.
+        Budget for the timing of a case.
+    lowerings
+        Whether every lowering of a layer takes part too.
     """
-    ready = Ready(case)
-    result = Result(case.name, case.title, case.group)
-    entered = [who for who in (*contestants, *extra(ready)) if not who.groups or case.group in who.groups]
-    runs: dict[str, Callable[[], Any]] = {}
-    with mode(case):
-        for who in entered:
-            stage(f"set up {who.name}")
-            run = _prepare(who, ready, result)
-            if run is not None:
-                runs[who.name] = run
-        result.peers = [who.name for who in entered if not who.ours and who.name in runs]
+
+    def __init__(self, contestants: Sequence[Contestant], seconds: float, lowerings: bool = False) -> None:
+        self.ours = {who.name for who in contestants if who.ours}
+        self.seconds = seconds
+        self._folder = tempfile.TemporaryDirectory()
+        fresh = {"TORCHINDUCTOR_CACHE_DIR": self._folder.name}  # what is compiled is compiled anew
+        names = [who.name for who in contestants] + [LOWERINGS] * lowerings
+        self.running = {name: Process([str(ENTRANT), name], environment=fresh) for name in names}
+
+    def __enter__(self) -> Contest:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for one in self.running.values():
+            one.end()
+        self._folder.cleanup()
+
+    def case(
+        self,
+        case: Case,
+        *,
+        stage: Callable[[str], object] = lambda text: None,
+        notes: Callable[[Ready], Mapping[str, Any]] = lambda ready: {},
+    ) -> Result:
+        """Measure one case.
+
+        Parameters
+        ----------
+        case
+            At least one peer must be able to run it.
+        stage
+            Is told what happens now.
+        notes
+            What else the tables show of it.
+
+        Raises
+        ------
+        RuntimeError
+            Where no peer could run, as there is no figure without one; where one of ours has failed.
+        """
+        result = Result(case.name, case.title, case.group)
+        entered = self._enter(case, result, stage, notes)
+        result.peers = [name for name, who in entered.items() if who not in self.ours and who != LOWERINGS]
         if not result.peers:
             raise RuntimeError(f"{case.name}: no peer could run it: {result.absent}")
+        turns: dict[str, list[Mapping[str, float]]] = {name: [] for name in entered}
         calls: list[float] = []
-
-        def on_round(number: int) -> None:
-            stage(f"round {number}")
+        end = time.perf_counter() + self.seconds
+        while len(calls) < LEAST_ROUNDS or time.perf_counter() < end:
+            for name, who in entered.items():
+                rest([one.process.pid for one in self.running.values()])
+                turns[name].append(self.running[who].ask({"turn": name}))
             calls.append(numpy_call())
+            stage(f"round {len(calls)}")
+        _conclude(result, turns)
+        result.rounds, result.day, result.call = len(calls), date.today().isoformat(), statistics.median(calls)
+        return result
 
-        taken = interleave(runs, seconds, rest=rest, on_round=on_round)
-    for name, turns in taken.items():
-        result.seconds[name] = statistics.median(turns)
-        low, _, high = statistics.quantiles(turns, n=4)
+    def _enter(
+        self,
+        case: Case,
+        result: Result,
+        stage: Callable[[str], object],
+        notes: Callable[[Ready], Mapping[str, Any]],
+    ) -> dict[str, str]:
+        """The names under which something runs, with who does."""
+        running = {who: one for who, one in self.running.items() if who != LOWERINGS or case.group == "layer"}
+        for one in running.values():  # all at once, as nothing is timed yet
+            one.tell({"case": case.name})
+        ready, expected = Ready(case), str(Path(self._folder.name) / "expected.npz")
+        np.savez(expected, *ready.expected)
+        result.notes = dict(notes(ready))
+        names = {who: _answered(one, who)["names"] for who, one in running.items()}
+        entered: dict[str, str] = {}
+        for name, who in ((name, who) for who, of in names.items() for name in of):
+            stage(f"set up {name}")
+            found = self.running[who].ask({"set up": name, "expected": expected})
+            if not found:
+                raise RuntimeError(f"{case.name}: {name} has failed; benchmarks/entrant.py runs it alone")
+            if "error" in found:
+                result.errors[name] = found["error"]
+            if "absent" in found:
+                result.absent[name] = found["absent"]
+            else:
+                result.setup[name] = found["setup"]
+                entered[name] = who
+        return entered
+
+
+def _answered(one: Process, who: str) -> dict[str, Any]:
+    found = one.answer()
+    if not found:
+        raise RuntimeError(f"{who} has failed; benchmarks/entrant.py runs it alone")
+    return found
+
+
+def _conclude(result: Result, turns: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
+    """The medians of all turns, and the ratios to Lucid's of the same rounds."""
+    loop, paced = ({name: [turn[how] for turn in of] for name, of in turns.items()} for how in ("loop", "paced"))
+    for name in turns:
+        result.seconds[name], result.paced[name] = statistics.median(loop[name]), statistics.median(paced[name])
+        low, _, high = statistics.quantiles(loop[name], n=4)
         result.quartiles[name] = (low, high)
-        result.ratios[name] = paired_ratio(turns, taken[LUCID])
-    result.rounds, result.day, result.call = len(calls), date.today().isoformat(), statistics.median(calls)
-    del runs, ready
-    torch.compiler.reset()
-    gc.collect()
-    return result
+        result.ratios[name] = paired_ratio(loop[name], loop[LUCID])
+        result.paced_ratios[name] = paired_ratio(paced[name], paced[LUCID])

@@ -11,74 +11,34 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 import svg
-from cases import Case
-from contest import Result, contest
-from lucid import models, nn
-from peers import TORCH_COMPILE, Contestant, contestants
+from cases import CHANNELS, GROWTH, SIDE, Case
+from contest import Contest, Result
+from peers import TORCH_COMPILE, contestants
 from report import OURS, setup_table, time_table
 from tables import RESULTS, aligned, write_text
 from timing import describe, machine
-
-BATCHES = (1, 2, 4, 8, 16, 32, 64)
-SIZES = (32, 64, 128, 256, 512)
-DEPTHS = (10, 30, 100, 300, 1000)
-CHANNELS, SIDE = 16, 28
-"""Of the layers whose number grows."""
-
-
-def deep(depth: int) -> Callable[[], nn.Module]:
-    """So many 3×3 convolutions with ReLU, one after another, each close to the identity.
-
-    With random weights all signals grow alike within some hundred layers, and what is left of their difference is
-    rounding error: at 300 layers PyTorch's float32 result is off by 0.65 of the largest value.
-    """
-
-    def build() -> nn.Module:
-        layers: list[nn.Module] = []
-        for _ in range(depth):
-            conv = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
-            nn.init.normal_(conv.weight, std=0.001)
-            weight = conv.weight.numpy().copy()
-            weight[range(CHANNELS), range(CHANNELS), 1, 1] += 1
-            conv.weight.copy_(weight)
-            nn.init.zeros_(conv.bias)
-            layers += [conv, nn.ReLU()]
-        return nn.Sequential(*layers)
-
-    return build
-
 
 Curve = tuple[str, str, list[tuple[int, Case]]]
 """A title, the name of its axis, and its points."""
 
 
 def _curves(quick: bool) -> dict[str, Curve]:
-    def case(axis: str, value: int, build: Callable[[], nn.Module], *shape: int) -> tuple[int, Case]:
-        return value, Case(f"{axis}-{value}", "growth", build, shape, f"{axis} {value}")
-
-    def points(values: Sequence[int]) -> Sequence[int]:
-        return values[:2] if quick else values
-
-    net = models.resnet18
+    titles = {
+        "batch": ("ResNet-18 on 64×64, by batch", "images"),
+        "image": ("ResNet-18, one image, by its side", "pixels"),
+        "depth": (f"conv 3×3 + ReLU on {CHANNELS}×{SIDE}×{SIDE}, by number of layers", "layers"),
+    }
     return {
-        "batch": (
-            "ResNet-18 on 64×64, by batch", "images", [case("batch", n, net, n, 3, 64, 64) for n in points(BATCHES)]
-        ),
-        "image": (
-            "ResNet-18, one image, by its side", "pixels", [case("image", s, net, 1, 3, s, s) for s in points(SIZES)]
-        ),
-        "depth": (
-            f"conv 3×3 + ReLU on {CHANNELS}×{SIDE}×{SIDE}, by number of layers", "layers",
-            [case("depth", d, deep(d), 1, CHANNELS, SIDE, SIDE) for d in points(DEPTHS)],
-        ),
-    }  # fmt: skip
+        name: (*title, [(point, case) for point, case in GROWTH[name].items()][: 2 if quick else None])
+        for name, title in titles.items()
+    }
 
 
 def exponents(points: Sequence[int], results: Sequence[Result], names: Sequence[str]) -> str:
@@ -110,7 +70,7 @@ def _arguments() -> argparse.Namespace:
     return args
 
 
-def _curve(curve: Curve, entered: Sequence[Contestant], seconds: float, bar: tqdm) -> tuple[list[str], str]:
+def _curve(curve: Curve, contest: Contest, bar: tqdm) -> tuple[list[str], str]:
     """Measure one curve. Returns the paragraphs that tell of it, and its plot."""
     title, axis, points = curve
     values, results = [value for value, _ in points], []
@@ -119,9 +79,9 @@ def _curve(curve: Curve, entered: Sequence[Contestant], seconds: float, bar: tqd
         def stage(text: str, name: str = case.name) -> None:
             bar.set_description(f"{name}: {text}")
 
-        results.append(contest(case, entered, seconds, stage=stage))
+        results.append(contest.case(case, stage=stage))
         bar.update()
-    timed = [who.name for who in entered if any(who.name in r.seconds for r in results)]
+    timed = [name for name in contest.running if any(name in r.seconds for r in results)]
     lines = {
         name: [(v, r.seconds[name] * 1e3) for v, r in zip(values, results, strict=True) if name in r.seconds]
         for name in timed
@@ -141,9 +101,10 @@ def main() -> int:
         "`torch.compile` takes no part: it would compile anew at every point."
     )
     parts = [intro, describe(machine())]
-    with tqdm(total=sum(len(points) for _, _, points in wanted.values()), unit="point", disable=None) as bar:
+    total = sum(len(points) for _, _, points in wanted.values())
+    with Contest(args.contestants, args.seconds) as contest, tqdm(total=total, unit="point", disable=None) as bar:
         for name, curve in wanted.items():
-            told, plot = _curve(curve, args.contestants, args.seconds, bar)
+            told, plot = _curve(curve, contest, bar)
             parts += [*told, f"![{curve[0]}](growth-{name}.svg)"]
             if out is not None:
                 write_text(out / f"growth-{name}.svg", plot)

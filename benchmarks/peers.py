@@ -1,7 +1,7 @@
 """The contestants: Lucid and those it is measured against, behind one interface.
 
-All compute in single precision on the same number of cores, with the same weights and the same input, in one process,
-each in the way that suits it best: OpenVINO keeps its input and output bound, PyTorch runs in inference mode, its
+All compute in single precision on the same number of cores, with the same weights and the same input, each in the way
+that suits it best: OpenVINO keeps its input and output bound, PyTorch runs in inference mode, its
 channels-last form is given an input that is laid out so beforehand, and its compiler packs the weights.
 """
 

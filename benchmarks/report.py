@@ -36,12 +36,12 @@ def _cell(result: Result, name: str) -> str:
 
 
 def time_table(results: Sequence[Result]) -> str:
-    """Milliseconds of every contestant, the best peer, and its time over ours."""
+    """Milliseconds of every contestant in a loop, the best peer, and its time over ours; that of paced calls too."""
     columns = [name for name in _columns(results) if not name.startswith("lowering: ")]
-    head = ["ms", *columns, "best peer", "its ms", "best peer / Lucid"]
+    head = ["ms", *columns, "best peer", "its ms", "best peer / Lucid", "paced"]
     rows = [
         [r.title, *(_cell(r, name) for name in columns), r.best_peer, milliseconds(r.seconds[r.best_peer]),
-         f"**{r.ratio:.2f}**"]
+         f"**{r.ratio:.2f}**", f"{r.paced_ratio:.2f}"]
         for r in results
     ]  # fmt: skip
     return markdown(head, rows)
@@ -92,9 +92,9 @@ def error_table(results: Sequence[Result]) -> str:
 
 def summary(results: Sequence[Result]) -> str:
     """The geometric mean, and where Lucid stays behind."""
-    mean = geometric_mean([r.ratio for r in results])
+    mean, paced = (geometric_mean([getattr(r, how) for r in results]) for how in ("ratio", "paced_ratio"))
     behind = [f"{r.title} ({r.ratio:.2f}, {r.best_peer})" for r in results if r.ratio < 1]
-    text = f"Geometric mean of best peer / Lucid over {len(results)}: **{mean:.2f}**. "
+    text = f"Geometric mean of best peer / Lucid over {len(results)}: **{mean:.2f}**, paced {paced:.2f}. "
     text += f"Behind the best peer: {'; '.join(behind)}." if behind else "Nowhere behind the best peer."
     calls = [r.call * 1e6 for r in results if r.call]
     if calls:
@@ -141,9 +141,10 @@ def page(facts: Mapping[str, Any], results: Sequence[Result]) -> str:
     rounds = sorted({r.rounds for r in results})
     days = sorted({r.day for r in results})
     intro = (
-        "# Inference\n\nMade by `make bench`. Times are milliseconds: medians over the rounds, in which all "
-        "contestants run in turn in one process, with the same weights and input, in single precision. The ratio is "
-        "the median over the rounds of the best peer's time over ours: above 1 Lucid is faster. "
+        "# Inference\n\nMade by `make bench`. Each contestant has a process of its own, with the same weights and "
+        "input, in single precision, and a turn in each round. Times are milliseconds of a call in a loop, medians of "
+        "the rounds; a ratio is the median of the rounds' of the best peer's time over ours: above 1 Lucid is faster. "
+        "Paced is the same for calls that come one every 30 ms, as requests do. "
         f"Rounds: {rounds[0]} to {rounds[-1]}; measured {days[0]}{'' if len(days) == 1 else ' to ' + days[-1]}. "
         "Why it is slower where it is, and what was tried: [limits.md](limits.md)."
     )
@@ -176,7 +177,7 @@ def write(folder: Path, facts: Mapping[str, Any], results: Sequence[Result], ord
     if path.exists():
         data = json.loads(path.read_text("utf-8"))
         if data["machine"] == facts:
-            kept = {entry["name"]: Result.from_json(entry) for entry in data["results"]}
+            kept = {entry["name"]: Result.from_json(entry) for entry in data["results"] if "paced" in entry}
     kept |= {r.name: r for r in results}
     every = [kept[name] for name in order if name in kept]
     content = {"machine": facts, "results": [r.as_json() for r in every]}

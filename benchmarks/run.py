@@ -19,9 +19,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cases import CASES, Case, select
-from contest import Result, contest
-from lowerings import chosen, forced
-from peers import Contestant, Ready, contestants
+from contest import Contest, Result
+from lowerings import chosen
+from peers import Ready, contestants
 from report import TITLES, error_table, lowering_table, pool_table, summary, time_table, write
 from tables import RESULTS, aligned
 from timing import copy_bandwidth, describe, machine
@@ -33,24 +33,11 @@ def moved_bytes(case: Case, ready: Ready) -> int:
     return 2 * once if case.backward else once
 
 
-def measure(case: Case, entered: Sequence[Contestant], seconds: float, bar: tqdm) -> Result:
-    """One case, with what its table needs besides the times."""
-    notes: dict[str, object] = {}
-
-    def stage(text: str) -> None:
-        bar.set_description(f"{case.name}: {text}")
-
-    def extra(ready: Ready) -> Sequence[Contestant]:
-        if case.group == "pool":
-            notes["bytes"] = moved_bytes(case, ready)
-        if case.group == "layer":
-            notes["chosen"] = chosen(ready)
-            return forced(ready)
-        return ()
-
-    result = contest(case, entered, seconds, stage=stage, extra=extra)
-    result.notes = notes
-    return result
+def notes(ready: Ready) -> dict[str, object]:
+    """What the tables show of a case besides the times."""
+    if ready.case.group == "pool":
+        return {"bytes": moved_bytes(ready.case, ready)}
+    return {"chosen": chosen(ready)} if ready.case.group == "layer" else {}
 
 
 def show(results: Sequence[Result]) -> None:
@@ -102,16 +89,25 @@ def main() -> int:
     bandwidth = copy_bandwidth() if any(case.group == "pool" for case in args.cases) else 0.0
     out = args.out or (None if args.quick else RESULTS)
     results: list[Result] = []
-    with tqdm(args.cases, unit="case", disable=None, dynamic_ncols=True) as bar:
+    lowerings = any(case.group == "layer" for case in args.cases)
+    with (
+        Contest(args.contestants, args.seconds, lowerings) as contest,
+        tqdm(args.cases, unit="case", disable=None, dynamic_ncols=True) as bar,
+    ):
         for case in bar:
-            result = measure(case, args.contestants, args.seconds, bar)
+
+            def stage(text: str, name: str = case.name) -> None:
+                bar.set_description(f"{name}: {text}")
+
+            result = contest.case(case, stage=stage, notes=notes)
             if case.group == "pool":
                 result.notes["bandwidth"] = bandwidth
             results.append(result)
             best = result.best_peer
             bar.write(
                 f"{result.title}: Lucid {result.seconds['Lucid'] * 1e3:.4g} ms, "
-                f"{best} {result.seconds[best] * 1e3:.4g} ms, best peer / Lucid {result.ratio:.2f}"
+                f"{best} {result.seconds[best] * 1e3:.4g} ms, best peer / Lucid {result.ratio:.2f}, "
+                f"paced {result.paced_ratio:.2f}"
             )
             if out is not None:
                 write(out, facts, results, [case.name for case in CASES])

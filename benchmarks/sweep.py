@@ -109,7 +109,7 @@ def measure(config: Config, rng: np.random.Generator, seconds: float) -> Row:
         raise AssertionError(f"{config}: {step.choice} differs from im2col by {error:.1e}")
     if step.lowering == "im2col":
         runs.pop("im2col")
-    taken = interleave({name: (lambda run=run: run(x)) for name, run in runs.items()}, seconds, rest=0.005)
+    taken = interleave({name: (lambda run=run: run(x)) for name, run in runs.items()}, seconds, pause=0.005)
     mine, plain = taken["chosen"], taken.get("im2col", taken["chosen"])
     return Row(config, step.lowering, float(np.median(mine)), float(np.median(plain)), paired_ratio(plain, mine))
 

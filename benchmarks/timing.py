@@ -9,7 +9,7 @@ import platform
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,7 +50,7 @@ def collector_off() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _clock(run: Callable[[], object]) -> float:
+def clock(run: Callable[[], object]) -> float:
     start = time.perf_counter_ns()
     run()
     return (time.perf_counter_ns() - start) * 1e-9
@@ -61,18 +61,21 @@ def warm_up(run: Callable[[], object], seconds: float = 0.2, least: int = 3, mos
     taken: list[float] = []
     start = time.perf_counter()
     while len(taken) < least or (time.perf_counter() - start < seconds and len(taken) < most):
-        taken.append(_clock(run))
+        taken.append(clock(run))
     return min(taken)
 
 
+def burst(run: Callable[[], object], quickest: float) -> float:
+    """Seconds of a run, the median of a turn of them, where the quickest takes so many."""
+    if quickest < SETTLE:
+        run()
+    return statistics.median(clock(run) for _ in range(min(MOST_RUNS, max(1, round(BURST / quickest)))))
+
+
 def interleave(
-    runs: Mapping[str, Callable[[], object]],
-    seconds: float,
-    least: int = 3,
-    rest: float = REST,
-    on_round: Callable[[int], object] = lambda number: None,
+    runs: Mapping[str, Callable[[], object]], seconds: float, pause: float = REST, least: int = 3
 ) -> dict[str, list[float]]:
-    """Run the contestants A B C A B C … until the time is up.
+    """Run what is in this process A B C A B C … until the time is up.
 
     Parameters
     ----------
@@ -80,51 +83,45 @@ def interleave(
         By name. All must be ready to run.
     seconds
         Budget for all rounds together; the round that exceeds it is the last.
+    pause
+        Seconds of silence before each turn.
     least
         Rounds there are in any case.
-    rest
-        Seconds of silence before each turn.
-    on_round
-        Called after every round with its number.
 
     Returns
     -------
-    For each contestant the seconds of one run in each round (the median of its turn): the i-th entries of all
-    lists were measured one after another.
+    For each the seconds of one run in each round (the median of its turn): the i-th entries of all lists were measured
+    one after another.
     """
     taken: dict[str, list[float]] = {name: [] for name in runs}
     with collector_off():
         quickest = {name: warm_up(run) for name, run in runs.items()}
-        end = time.perf_counter() + seconds
-        number = 0
-        while number < least or time.perf_counter() < end:
+        end, rounds = time.perf_counter() + seconds, 0
+        while rounds < least or time.perf_counter() < end:
             for name, run in runs.items():
-                _rest(rest)
-                if quickest[name] < SETTLE:
-                    run()
-                count = min(MOST_RUNS, max(1, round(BURST / quickest[name])))
-                taken[name].append(statistics.median(_clock(run) for _ in range(count)))
+                rest([os.getpid()], pause)
+                taken[name].append(burst(run, quickest[name]))
             gc.collect()
-            number += 1
-            on_round(number)
+            rounds += 1
     return taken
 
 
-def others_asleep() -> bool:
-    """Whether no other thread of this process, BLAS's own among them, is at work."""
+def asleep(processes: Sequence[int]) -> bool:
+    """Whether no thread of these processes, BLAS's own among them, is at work; but for the one that asks."""
     this = str(threading.get_native_id())
     try:
-        tasks = [task for task in Path("/proc/self/task").iterdir() if task.name != this]
+        tasks = [task for pid in processes for task in Path(f"/proc/{pid}/task").iterdir() if task.name != this]
         # a thread's state is what follows its name, which is in brackets
         return all((task / "stat").read_text().rpartition(")")[2].split()[0] == "S" for task in tasks)
     except OSError:  # one has just ended
         return False
 
 
-def _rest(seconds: float) -> None:
+def rest(processes: Sequence[int], pause: float = REST) -> None:
+    """Wait so long, and then on until all threads of the processes are asleep."""
     end = time.perf_counter() + LONGEST_REST
-    time.sleep(seconds)
-    while not others_asleep() and time.perf_counter() < end:
+    time.sleep(pause)
+    while not asleep(processes) and time.perf_counter() < end:
         time.sleep(0.005)
 
 
@@ -139,14 +136,14 @@ def copy_bandwidth(nbytes: int = 1 << 28, repeat: int = 9) -> float:
     source, target = np.ones(nbytes // 4, np.float32), np.empty(nbytes // 4, np.float32)
     parts = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))
     with ThreadPoolExecutor(threads) as pool:
-        best = min(_clock(lambda: list(pool.map(lambda pair: np.copyto(*pair), parts))) for _ in range(repeat))
+        best = min(clock(lambda: list(pool.map(lambda pair: np.copyto(*pair), parts))) for _ in range(repeat))
     return 2 * nbytes / best
 
 
 def numpy_call(repeat: int = 300) -> float:
     """Seconds of a NumPy call that adds 512 numbers: a shared machine has quick and slow hours."""
     a, b = np.ones(512, np.float32), np.ones(512, np.float32)
-    return _clock(lambda: [np.add(a, b, out=b) for _ in range(repeat)]) / repeat
+    return clock(lambda: [np.add(a, b, out=b) for _ in range(repeat)]) / repeat
 
 
 # ---------------------------------------------------------------- the machine

@@ -45,10 +45,14 @@ class Process:
         line = self.process.stdout.readline()
         return json.loads(line) if line else {}
 
-    def ask(self, steps: int) -> dict[str, Any]:
+    def tell(self, what: int | Mapping[str, str]) -> None:
+        """What it is to do: a number of steps, say."""
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{steps}\n")
+        self.process.stdin.write(f"{json.dumps(what)}\n")
         self.process.stdin.flush()
+
+    def ask(self, what: int | Mapping[str, str]) -> dict[str, Any]:
+        self.tell(what)
         return self.answer()
 
     def end(self) -> None:
