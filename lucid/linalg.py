@@ -1,6 +1,6 @@
-"""Linear algebra, under the names of ``torch.linalg``: products, norms, inverses, solutions and determinants.
+"""Linear algebra, under the names of ``torch.linalg``: products, norms, inverses, determinants, factors of matrices.
 
-Matrices stand in the last two axes, the others are batches. There are no singular values and no eigenvalues.
+Matrices stand in the last two axes, the others are batches. Eigenvalues there are of symmetric matrices.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .base.absent import LINALG, face
-from .graph.ops import determinant, diagonals, linalg, norms, products, solving
-from .graph.public import flag, operand, public, tensor, whole
+from .graph.ops import decompositions, determinant, diagonals, linalg, norms, products, solving
+from .graph.public import flag, operand, public, string, tensor, whole
 from .tensor.tensor import Tensor
 
 norm: Callable[..., Tensor] = public(norms.norm_of_either, "norm", ord=None)
@@ -30,9 +30,15 @@ cholesky: Callable[..., Tensor] = public(solving.cholesky, upper=flag)
 det: Callable[..., Tensor] = public(determinant.det)
 slogdet: Callable[..., solving.SignAndLog] = public(solving.slogdet)
 
+eigh: Callable[..., decompositions.Eigen] = public(decompositions.eigh, UPLO=string)
+eigvalsh: Callable[..., Tensor] = public(decompositions.eigvalsh, UPLO=string)
+svd: Callable[..., decompositions.Singular] = public(decompositions.svd, full_matrices=flag)
+svdvals: Callable[..., Tensor] = public(decompositions.svdvals)
+qr: Callable[..., decompositions.Triangular] = public(decompositions.qr)
+
 __all__ = [
-    "cholesky", "cross", "det", "diagonal", "inv", "matmul", "matrix_norm", "matrix_power", "multi_dot", "norm",
-    "slogdet", "solve", "vecdot", "vector_norm",
+    "cholesky", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "matmul", "matrix_norm", "matrix_power",
+    "multi_dot", "norm", "qr", "slogdet", "solve", "svd", "svdvals", "vecdot", "vector_norm",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # to the type checker a name that is not here is an error

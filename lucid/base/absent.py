@@ -194,7 +194,7 @@ ONNX: Final[Mapping[str, str]] = dict.fromkeys(
 
 LINALG: Final[Mapping[str, str]] = {
     **dict.fromkeys(
-        ("svd", "svdvals", "eig", "eigh", "eigvals", "eigvalsh", "qr", "pinv", "lstsq", "cond", "matrix_rank"),
+        ("eig", "eigvals", "pinv", "lstsq", "cond", "matrix_rank"),
         "there is no such op; outside a model np.linalg.{0} takes t.numpy()",
     ),
     **dict.fromkeys(("lu", "lu_factor", "lu_solve"), "lucid.linalg.solve(a, b)"),

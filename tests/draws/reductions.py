@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from lucid.graph.opdef import NoAttrs, OpDef
 from lucid.graph.ops import linalg, norm, reduce
+from lucid.graph.ops.decompositions import EIGH, QR, SVD, WholeAttrs
 from lucid.graph.ops.determinant import DET
 from lucid.graph.ops.einsum import EINSUM, EinsumAttrs
 from lucid.graph.ops.fused_linear import FUSED_LINEAR, FusedLinearAttrs
@@ -14,7 +15,20 @@ from lucid.graph.ops.order import TOP_K, TopKAttrs
 from lucid.graph.ops.shape import AxisAttrs
 from lucid.graph.ops.solving import CHOLESKY, INVERSE, SLOG_DET, SOLVE
 
-from .arrays import FINITE, Draw, Drawn, Shape, Strategy, axes, between, broadcastable, dtypes, shapes, values
+from .arrays import (
+    FINITE,
+    GENERATORS,
+    Draw,
+    Drawn,
+    Shape,
+    Strategy,
+    axes,
+    between,
+    broadcastable,
+    dtypes,
+    shapes,
+    values,
+)
 from .windows import ACTIVATIONS
 
 _EPS = st.sampled_from((1e-5, 1e-3))
@@ -169,6 +183,20 @@ def _product(draw: Draw) -> Drawn:
     return Drawn(EinsumAttrs((left, right), result), arrays)
 
 
+@st.composite
+def _apart(draw: Draw, op: OpDef) -> Drawn:
+    """Matrices whose eigenvalues, or singular values, lie apart, so that their vectors are known but for signs."""
+    symmetric = op is EIGH
+    rng, dtype, batch = draw(GENERATORS), draw(dtypes("f")), draw(shapes(0, 2, limit=6))
+    rows, columns = draw(st.integers(0, 4)), draw(st.integers(0, 4))
+    columns = rows if symmetric else columns
+    left, right = (np.linalg.qr(rng.standard_normal((*batch, n, n)))[0] for n in (rows, columns))
+    middle = np.eye(rows, columns) * (1.0 + np.arange(columns))
+    x = np.asarray(left @ middle @ (left if symmetric else right).swapaxes(-1, -2), dtype)
+    whole = WholeAttrs(draw(st.booleans()) and (op is QR or rows == columns))
+    return Drawn(NoAttrs() if symmetric else whole, (x,))
+
+
 DRAWS: dict[OpDef, Strategy] = {
     reduce.SUM: _reduce("fiu"),
     reduce.PROD: _reduce("fiu"),
@@ -194,6 +222,7 @@ DRAWS: dict[OpDef, Strategy] = {
     SOLVE: _regular(sides=True),
     CHOLESKY: _regular(),
     SLOG_DET: _regular(),
+    **{op: _apart(op) for op in (EIGH, SVD, QR)},
     FUSED_LINEAR: _fused_linear(),
     EINSUM: _einsum() | _product(),
 }

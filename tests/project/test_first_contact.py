@@ -121,7 +121,7 @@ ABSENT = [
     ("lucid.zeros(2, device='cuda:0')", "processor"), ("F.upsample", "interpolate"),
     ("t.type(lucid.float64)", r"t\.to\(dtype\)"), ("t.new_zeros(2)", r"lucid\.zeros"),
     ("lucid.nextafter(t)", r"np\.nextafter"), ("t.tobytes()", r"t\.numpy\(\)\.tobytes"), ("t.fill(1)", r"t\.fill_"),
-    ("np.fill_diagonal(t, 0)", r"np\.array\(t\)"), ("np.arctan(x, out=t)", r"np\.array\(t\)"), ("np.full_like(t, 1j)", "fill_value"), ("t.isclose(t).mean()", r"t\.float\(\)\.mean"), ("lucid.linalg.eigh(t)", r"np\.linalg\.eigh"), ("t.normal_()", r"nn\.init\.normal_"),
+    ("np.fill_diagonal(t, 0)", r"np\.array\(t\)"), ("np.arctan(x, out=t)", r"np\.array\(t\)"), ("np.full_like(t, 1j)", "fill_value"), ("t.isclose(t).mean()", r"t\.float\(\)\.mean"), ("lucid.linalg.eig(t)", r"np\.linalg\.eig"), ("t.normal_()", r"nn\.init\.normal_"),
     ("lucid.relu_(t)", "relu"), ("t.maen()", "'mean'"), ("lucid.special.erfc(t)", r"lucid\.erfc"), ("lucid.conv2d", r"functional\.conv2d"), ("lucid.Size", "tuple"),
     ("lucid.optim.RAdam", "Adam"), ("nn.utils.weight_norm", "forward"),
     ("nn.init.xavier_normal", "xavier_normal_"), ("lucid.models.resnet19", "'resnet18'"), ("lucid.passes.defaults", "'default'"),

@@ -38,7 +38,7 @@ THERE: dict[str, str] = {
     "default_collate default_convert get_worker_info",
     "lucid.autograd": "grad",
     "lucid.linalg": "norm vector_norm matrix_norm inv solve cholesky det slogdet matmul multi_dot matrix_power cross "
-    "diagonal vecdot",
+    "diagonal vecdot eigh eigvalsh svd svdvals qr",
     "t": "add_ mul_ sub_ div_ clamp_ zero_ fill_ exp_ relu_ prod any all norm topk sort argsort median unique nonzero "
     "unfold select diagonal quantile unbind scatter index_add masked_select cumprod contiguous cpu device t mT "
     "movedim expand_as int eq ne lt le gt ge square rsqrt log1p expm1 log2 tan atan trunc reciprocal max add div "

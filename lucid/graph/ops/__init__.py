@@ -9,6 +9,7 @@ from . import control as control
 from . import conv as conv
 from . import conv_pool as conv_pool
 from . import ctc as ctc
+from . import decompositions as decompositions
 from . import determinant as determinant
 from . import einsum as einsum
 from . import elementwise as elementwise

@@ -4,6 +4,7 @@ from . import attention as attention
 from . import control as control
 from . import conv as conv
 from . import ctc as ctc
+from . import decompositions as decompositions
 from . import determinant as determinant
 from . import elementwise as elementwise
 from . import exchange as exchange

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import numpy as np
 
 from ...base.arrays import Array
@@ -68,6 +71,43 @@ def cholesky_factor(x: Array) -> Array:
     except np.linalg.LinAlgError as error:
         raise ExecutionError("cholesky: a matrix is not positive definite") from error
     return found
+
+
+def eigenvectors(x: Array, values: Array | None, vectors: Array | None) -> None:
+    """The eigenvalues of symmetric matrices, and their eigenvectors where these are wanted."""
+    with _converging("eigh"):
+        if vectors is None:
+            _keep((np.linalg.eigvalsh(x),), (values,))
+        else:
+            _keep(np.linalg.eigh(x), (values, vectors))
+
+
+def singular_vectors(x: Array, whole: bool, u: Array | None, s: Array | None, vh: Array | None) -> None:
+    """The singular values of matrices, and their vectors where these are wanted."""
+    with _converging("svd"):
+        if u is None and vh is None:
+            _keep((np.linalg.svd(x, compute_uv=False),), (s,))
+        else:
+            _keep(np.linalg.svd(x, full_matrices=whole), (u, s, vh))
+
+
+def orthogonal_and_triangle(x: Array, whole: bool, q: Array | None, r: Array | None) -> None:
+    """Orthonormal columns and an upper triangle whose product each matrix is."""
+    _keep(np.linalg.qr(x, "complete" if whole else "reduced"), (q, r))
+
+
+@contextmanager
+def _converging(function: str) -> Iterator[None]:
+    try:
+        yield
+    except np.linalg.LinAlgError as error:
+        raise ExecutionError(f"{function}: it does not converge, as a matrix has NaN or infinities in it") from error
+
+
+def _keep(found: Sequence[Array], wanted: Sequence[Array | None]) -> None:
+    for x, y in zip(found, wanted, strict=True):
+        if y is not None:
+            y[...] = x
 
 
 def integer_power(a: Array, b: Array, out: Array) -> None:
