@@ -314,6 +314,31 @@ def test_fused_many_blocks_and_threads(groups: int, activation: str, threads: in
         check(CONV_POOL, ConvPoolAttrs(conv, activation, options, pool), [x, w, b], threads=threads)
 
 
+@pytest.mark.parametrize(
+    "pool", [None, MaxPoolAttrs((2, 2), (2, 2)), MaxPoolAttrs((3, 3), (2, 2), (1, 1, 1, 1))], ids=str
+)
+def test_windows_with_short_rows_are_gathered_along_rows_of_pixels(
+    pool: MaxPoolAttrs | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one or two channels, whatever the stride and the pooling; others by rows of windows."""
+    force(monkeypatch, CONV_POOL, next(low for low in lowerings(CONV_POOL) if low.name == "im2col"))
+    gathered, rng = list[bool](), np.random.default_rng(0)
+    gather = im2col.gather
+
+    def noted(*operands: Any, turned: bool) -> Any:
+        gathered.append(turned)
+        return gather(*operands, turned=turned)
+
+    monkeypatch.setattr(im2col, "gather", noted)
+    for channels, groups, kernel, stride in ((1, 1, 3, 1), (1, 1, 5, 2), (4, 2, 3, 1), (1, 1, 9, 1), (3, 1, 3, 1)):
+        conv = ConvAttrs((stride, stride), (2, 1, 0, 2), (1, 1), groups)
+        shapes = (2, channels, 14, 40), (6, channels // groups, 3, kernel), (6,)
+        arrays = [rng.standard_normal(s).astype(np.float32) for s in shapes]
+        gathered.clear()
+        check(CONV_POOL, ConvPoolAttrs(conv, "Relu", NoAttrs(), pool), arrays, parameters=(1, 2))
+        assert any(gathered) == (kernel * channels // groups < im2col.SHORT_RUN)
+
+
 @pytest.mark.parametrize("name", ["winograd2", "winograd4"])
 def test_halving_tiles_takes_a_pooling_by_what_its_windows_see(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ``ceil_mode`` and padding after the image matter where a window hangs over the end, and there only."""

@@ -35,7 +35,7 @@ from .grad_weight_views import (
     joined_groups,
     turned_matrices,
 )
-from .im2col import gather, gathering, most_pixels, pixel_blocks, plain_blocks
+from .im2col import gather, gathering, in_planes, most_pixels, pixel_blocks, plain_blocks
 from .im2col_views import matrices_of
 from .numbers import conv_of
 
@@ -64,11 +64,6 @@ def ranged(conv: Conv, ranges: int) -> Conv:
 def _is_direct(conv: Conv, x: TensorType) -> bool:
     """Whether the pixels are windows as they lie."""
     return conv.single and conv.rows.stride == conv.cols.stride == 1 and not conv.padded and x.order == CHANNELS_LAST
-
-
-def _in_planes(conv: Conv, x: TensorType) -> bool:
-    """Whether a row of pixels is longer than the row of a window, and lies so."""
-    return x.order is None and conv.cols.kernel * conv.group_in < min(FEW_CHANNELS, conv.cols.count)
 
 
 def _deal(conv: Conv, x: TensorType, workers: int) -> list[list[Block]]:
@@ -110,14 +105,9 @@ def _work(conv: Conv, x: TensorType, work: Sequence[Sequence[Block]]) -> Work:
 
 def _gathering(conv: Conv, x: TensorType) -> Work:
     """To gather all windows; of a range the channels of each pixel are copied apart."""
-    if _in_planes(conv, x):
-        runs, numbers = conv.images * conv.rows.count * conv.taps * conv.groups, conv.pixels * conv.taps * conv.groups
-        padded = Work(near=2 * x.nbytes, loops=math.prod(x.concrete[:3]))
-        return padded + Work(
-            near=numbers * x.dtype.itemsize, straight=numbers if conv.cols.stride > 1 else 0, loops=runs
-        )
     pixels = math.prod(x.concrete) // max(1, conv.channels) * conv.groups
-    return gathering(conv, x) + Work(pixels=pixels if conv.groups > 1 else 0)
+    planes = in_planes(conv, x, FEW_CHANNELS)
+    return gathering(conv, x, planes) + Work(pixels=0 if conv.groups == 1 or planes else pixels)
 
 
 def _ways(node: Node[ConvWeightAttrs], inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
@@ -149,7 +139,7 @@ def grad_weight(k: Emitter) -> None:
     if _is_direct(conv, x.type):
         windows = loop.bind("pixels", bind_pixels, conv, loop.blocks, laid_out(k, x, True, "pixels"))
     else:
-        gathered, _ = gather(loop, unpooled(conv), x, turned=_in_planes(conv, x.type))
+        gathered, _ = gather(loop, unpooled(conv), x, turned=in_planes(conv, x.type, FEW_CHANNELS))
         windows = loop.bind("matrices", matrices_of, gathered)
     held, again = sums_of(conv, work)
     size = 0 if conv.single and not joined_groups(conv, work) else held

@@ -30,6 +30,9 @@ BLOCK_BYTES = 1 << 20
 """Bytes of a block's window matrix, or of its product if that is wider: a common L2 cache. Half as many take 5 to 10
 per cent longer, for their calls."""
 
+SHORT_RUN = 8
+"""Numbers of a window's row from which on that is copied as quickly as along rows of pixels."""
+
 
 # ---------------------------------------------------------------- how the work is cut
 
@@ -137,15 +140,32 @@ def _passing(node: Node, inputs: tuple[TensorType, ...], conv: Conv) -> Work:
     results = math.prod(y.concrete)
     # the pooling goes over all of the product, what follows it over the results
     passed = (passes - 1) * results + conv.pixels * conv.outputs if axes else passes * results
-    return gathering(conv, inputs[0]) + Work(
+    across = axes[1].kernel if axes and side_by_side(axes) else 1
+    return gathering(conv, inputs[0], in_planes(conv, inputs[0]), across) + Work(
         near=2 * passed * inputs[0].dtype.itemsize,
         straight=0 if y.order == CHANNELS_LAST else results,
         pixels=0 if side_by_side(axes) else results // conv.outputs * axes[1].kernel * conv.groups,
     )
 
 
-def gathering(conv: Conv, x: TensorType) -> Work:
-    """What it takes to gather the windows of all groups."""
+def in_planes(conv: Conv, x: TensorType, most: int = SHORT_RUN) -> bool:
+    """Whether rows of windows have fewer than ``most`` numbers, and rows of pixels more, which lie side by side."""
+    lies = x.order is None or conv.channels == 1
+    return lies and conv.cols.kernel * conv.group_in < min(most, conv.cols.count)
+
+
+def gathering(conv: Conv, x: TensorType, planes: bool, across: int = 1) -> Work:
+    """What it takes to gather the windows of all groups: tap by tap from ``planes``, or row by row of a window.
+
+    ``across`` tells of how many pixels in a row one is taken at a time.
+    """
+    if planes:
+        numbers, runs = conv.pixels * conv.taps * conv.groups, conv.images * conv.rows.count * across
+        return Work(
+            near=2 * x.nbytes + numbers * x.dtype.itemsize,
+            straight=numbers if conv.cols.stride * across > 1 else 0,
+            loops=math.prod(x.concrete[:3]) + runs * conv.taps * conv.groups,
+        )
     together = conv.cols.dilation == 1
     runs = conv.pixels * conv.rows.kernel * conv.groups * (1 if together else conv.cols.kernel)
     single = conv.group_in * (conv.cols.kernel if together else 1) == 1  # numbers are copied along another axis
@@ -175,7 +195,7 @@ def emit(k: Emitter, layer: Layer, *, flipped: bool = False) -> None:
         return
     loop = BlockLoop(k, work)
     finish = Finish(loop, layer)
-    gathered, _ = gather(loop, layer, k.ins[0])
+    gathered, _ = gather(loop, layer, k.ins[0], turned=in_planes(layer.conv, k.ins[0].type))
     if finish.straight:
         results = finish.results()
         multiply(loop, layer, gathered, results, finish.last, flipped=flipped)
