@@ -8,6 +8,7 @@ import numpy as np
 
 from ..base import checks
 from ..base.checks import shown
+from ..distributed.group import Group
 from ..errors import OptionError
 from ..optim.optimizer import Optimizer
 from ..tensor.tensor import Tensor
@@ -73,6 +74,19 @@ class Accumulated:
             self.hold(p).copy_(gradient)
         self.now = calls, frozenset(map(id, given))
         return False
+
+    def even_out(self, group: Group) -> None:
+        """Give all ranks of a group the means of what each has added up, by which the next update is the same."""
+        if not self.position:
+            return
+        gathered, params = self.now[1], self._params
+        used = group.means([id(p) in gathered for p in params])
+        held = [p for p, share in zip(params, used, strict=True) if share]
+        for p in held:
+            if id(p) not in gathered:
+                self.hold(p).zero_()
+            group.all_reduce(self.hold(p), "mean")
+        self.now = self.now[0], frozenset(map(id, held))
 
     def state_dict(self) -> dict[str, object]:
         """Copies of the sums, parameters numbered as in the state of the optimizer, and of how many calls they are."""

@@ -18,7 +18,7 @@ from .fitting import Stateful, as_state, checked, state_of
 VERSION = 1
 """Of the state in the file; the file itself is a ``.lucid`` one without graphs."""
 
-PARTS = ("model", "optimizer", "scheduler", "loader", "accumulated")
+PARTS = ("model", "optimizer", "scheduler", "loader", "accumulated", "average")
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ def save_checkpoint(
     scheduler: Stateful | None = None,
     loader: Stateful | None = None,
     accumulated: Stateful | None = None,
+    average: Stateful | None = None,
     step: int = 0,
     extra: object = None,
 ) -> None:
@@ -61,12 +62,14 @@ def save_checkpoint(
         Whose states are saved; other objects with ``state_dict()`` and ``load_state_dict()`` go too.
     accumulated
         ``step.accumulated`` of a compiled step with ``accumulate=``: the sums of gradients since the last update.
+    average
+        The :class:`~lucid.optim.swa_utils.AveragedModel` that follows the model.
     step
         A number, such as that of the steps so far.
     extra
         More that is to come back: dicts, lists and tuples of numbers, strings, arrays and tensors, nested.
     """
-    parts = _given("save_checkpoint", (model, optimizer, scheduler, loader, accumulated))
+    parts = _given("save_checkpoint", (model, optimizer, scheduler, loader, accumulated, average))
     checks.integer("save_checkpoint", "step", step, 0)
     state = {
         "checkpoint": VERSION,
@@ -90,6 +93,7 @@ def load_checkpoint(
     scheduler: Stateful | None = None,
     loader: Stateful | None = None,
     accumulated: Stateful | None = None,
+    average: Stateful | None = None,
     random: bool = True,
 ) -> Checkpoint:
     """Put back what :func:`save_checkpoint` has saved: all that is asked for, or, where anything is wrong, nothing.
@@ -98,7 +102,7 @@ def load_checkpoint(
     ----------
     path
         The file; nothing in it is executed.
-    model, optimizer, scheduler, loader, accumulated
+    model, optimizer, scheduler, loader, accumulated, average
         What takes its state back. What is not given stays as it is.
     random
         Whether the random numbers of the process go on where they were.
@@ -108,7 +112,7 @@ def load_checkpoint(
     FileError
         The file cannot be read, is none that was saved so, or does not fit what it is loaded into.
     """
-    parts = _given("load_checkpoint", (model, optimizer, scheduler, loader, accumulated))
+    parts = _given("load_checkpoint", (model, optimizer, scheduler, loader, accumulated, average))
     checks.flag("load_checkpoint", "random", random)
     saved = read(path)
     try:

@@ -19,6 +19,7 @@ from ..optim.lr_scheduler import ChainedScheduler
 from ..optim.optimizer import Optimizer
 from ..optim.plateau import ReduceLROnPlateau
 from ..optim.schedule import LRScheduler as Schedule
+from ..optim.swa_utils import AveragedModel
 from ..tensor.grad_mode import no_grad
 from ..tensor.tensor import Tensor
 from .callbacks import Callback, LRScheduler
@@ -48,6 +49,7 @@ def fit(
     scheduler: Schedule | ReduceLROnPlateau | ChainedScheduler | None = None, progress: bool = True,
     compiled: bool = True, resume: str | os.PathLike[str] | None = None, clip_grad: float | None = None,
     clip_norm: float | None = None, accumulate: int = 1, detect_anomaly: bool = False, group: Group | None = None,
+    average: AveragedModel | None = None,
 ) -> History:  # fmt: skip
     """Train a model.
 
@@ -79,8 +81,11 @@ def fit(
     clip_grad, clip_norm, detect_anomaly, group
         As for :func:`lucid.compile_step`; of a group the first process shows progress and saves.
     accumulate
-        Of how many batches an update is, by the mean of their gradients; it goes on from one epoch to the next. Not for
-        a group, of which a checkpoint would keep what one process has added up.
+        Of how many batches an update is, by the mean of their gradients; it goes on from one epoch to the next. In a
+        group a checkpoint holds what all have added up: in the middle of an epoch it waits for the next update.
+    average
+        A :class:`lucid.optim.swa_utils.AveragedModel` of the model, which takes the weights in after each update and is
+        part of a checkpoint. Validation is of the model itself.
 
     Returns
     -------
@@ -89,8 +94,11 @@ def fit(
     """
     run = _begun(model, data, optimizer, epochs, validation, (loss, metrics), _asked(scheduler, callbacks))
     care = Care(clip_grad, clip_norm, detect_anomaly, accumulate)
-    step, sums = step_of(model, loss, optimizer, care, compiled=compiled, outputs=bool(run.metrics), group=group)
-    run.accumulated = sums if accumulate > 1 else None
+    step, sums = step_of(
+        model, loss, optimizer, care, compiled=compiled, outputs=bool(run.metrics), group=group,
+        average=average,
+    )  # fmt: skip
+    run.accumulated, run.average = sums if accumulate > 1 else None, average
     with _modes(model):
         _Trained(run, step, forward_of(model, compiled), validation, Together(group, run, progress)).run_all(resume)
     return run.history
@@ -195,7 +203,8 @@ class _Trained:
         _update(run.metrics, output, target)
         for hook in self.hooks:
             hook.on_batch_end(run)
-        run.save_what_is_due()
+        if self.together.holds_all(run):
+            run.save_what_is_due()
         self.shown.batch(run)
 
     def validated(self, data: Iterable[object]) -> dict[str, float]:

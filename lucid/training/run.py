@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ..base import checks
 from ..base.checks import named, shown
+from ..compiler.accumulated import Accumulated
 from ..errors import FileError, LucidError, OptionError
 from ..graph.rng import current_keys
 from ..nn.module import Module
@@ -18,6 +19,8 @@ from .history import History
 from .metrics import Average, Metric
 
 _FIELDS = {"epoch", "batch", "stopped", "history", "metrics", "callbacks"}
+_OPTIONAL = {"accumulated": "accumulate", "average": "average"}
+"""Parts that a run has by an option of :func:`lucid.fit`."""
 
 
 @dataclass
@@ -48,6 +51,8 @@ class Run:
         Why it ends before the last epoch; None as long as it does not.
     accumulated
         What gradients are added up in for the next update, where an update is for several batches.
+    average
+        What follows the weights of the model; None where nothing does.
     saves
         Whether this process writes checkpoints: of a group the first does.
     """
@@ -67,7 +72,8 @@ class Run:
     logs: dict[str, float] = field(default_factory=dict)
     history: History = field(default_factory=History)
     stopped: str | None = None
-    accumulated: Stateful | None = None
+    accumulated: Accumulated | None = None
+    average: Stateful | None = None
     saves: bool = True
     _due: list[str] = field(default_factory=list)
 
@@ -102,13 +108,18 @@ class Run:
         """Save a checkpoint of all this, when all callbacks have had their turn."""
         self._due.append(os.fsdecode(path))
 
+    @property
+    def is_due(self) -> bool:
+        """Whether something is to be saved."""
+        return bool(self._due)
+
     def save_what_is_due(self) -> None:
         """Save what was asked for."""
         due, self._due = self._due, []
         for path in dict.fromkeys(due if self.saves else ()):
             save_checkpoint(
                 path, model=self.model, optimizer=self.optimizer, loader=self._loader(), accumulated=self.accumulated,
-                step=self.step, extra={"fit": self._state()},
+                average=self.average, step=self.step, extra={"fit": self._state()},
             )  # fmt: skip
 
     def _loader(self) -> Stateful | None:
@@ -139,8 +150,10 @@ class Run:
             loader = self._loader()
             if (loader is None) != ("loader" not in saved.parts):
                 raise FileError(f"it was saved {'with' if loader is None else 'without'} a loader that has a state")
-            if (self.accumulated is None) != ("accumulated" not in saved.parts):
-                raise FileError(f"it was saved {'with' if self.accumulated is None else 'without'} accumulate=")
+            for name, option in _OPTIONAL.items():
+                absent = getattr(self, name) is None
+                if absent != (name not in saved.parts):
+                    raise FileError(f"it was saved {'with' if absent else 'without'} {option}=")
             self._take(state, saved.parts)
         except LucidError as error:
             raise FileError(f"{named(os.fsdecode(path))}: cannot be resumed: {error}") from error
@@ -160,8 +173,10 @@ class Run:
         loader = self._loader()
         if loader is not None:
             parts["loader"] = loader, saved["loader"]
-        if self.accumulated is not None:
-            parts["accumulated"] = self.accumulated, saved["accumulated"]
+        for name in _OPTIONAL:
+            part: Stateful | None = getattr(self, name)
+            if part is not None:
+                parts[name] = part, saved[name]
         for what, owned in (("metrics", self._summed()), ("callbacks", self.callbacks)):
             names = [one.name if isinstance(one, Metric) else type(one).__name__ for one in owned]
             pairs = _pairs(state[what])

@@ -23,6 +23,7 @@ from ..errors import ExecutionError, OptionError
 from ..nn.module import Module
 from ..nn.utils import clip_grad_norm_, clip_grad_value_
 from ..optim.optimizer import Optimizer
+from ..optim.swa_utils import AveragedModel
 from ..tensor.tensor import Tensor
 
 Loss: TypeAlias = "Callable[[object, object], object]"
@@ -62,19 +63,27 @@ class Care:
 
 
 def step_of(
-    model: Module, loss: Loss, optimizer: Optimizer, care: Care, *, compiled: bool, outputs: bool, group: Group | None
+    model: Module,
+    loss: Loss,
+    optimizer: Optimizer,
+    care: Care,
+    *,
+    compiled: bool,
+    outputs: bool,
+    group: Group | None,
+    average: AveragedModel | None,
 ) -> tuple[Step, Accumulated]:
     """What trains on a batch, as one program or op by op, and gives the outputs where they are wanted; and its sums."""
+    if average is not None and not isinstance(average, AveragedModel):
+        raise OptionError(f"fit: average is a lucid.optim.swa_utils.AveragedModel of the model, got {shown(average)}")
     if not compiled:
         if group is not None:
             raise OptionError("fit: a group trains by compiled steps; leave compiled=False out")
         accumulated = Accumulated(optimizer, care.accumulate)
-        return lambda inputs, target: _eager_step(model, loss, accumulated, care, inputs, target), accumulated
-    if group is not None and care.accumulate > 1:
-        raise OptionError("fit: a group makes an update at each batch; leave accumulate out")
+        return _Eager(model, loss, accumulated, care, average), accumulated
     step = compile_step(
         model, loss, optimizer, clip_grad=care.clip_grad, clip_norm=care.clip_norm, outputs=outputs,
-        detect_anomaly=care.detect_anomaly, accumulate=care.accumulate, group=group,
+        detect_anomaly=care.detect_anomaly, accumulate=care.accumulate, group=group, average=average,
     )  # fmt: skip
 
     def run(inputs: Sequence[object], target: object) -> tuple[float, object]:
@@ -84,35 +93,42 @@ def step_of(
     return run, step.accumulated
 
 
-def _eager_step(
-    model: Module, loss: Loss, accumulated: Accumulated, care: Care, inputs: Sequence[object], target: object
-) -> tuple[float, object]:
-    with _uninterrupted():
-        return _stepped(model, loss, accumulated, care, inputs, target)
-
-
-def _stepped(
-    model: Module, loss: Loss, accumulated: Accumulated, care: Care, inputs: Sequence[object], target: object
-) -> tuple[float, object]:
+@dataclass(frozen=True)
+class _Eager:
     """What a compiled step does, op by op."""
-    optimizer = accumulated.optimizer
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    accumulated.give()
-    output = model(*inputs)
-    value = loss_of(loss, output, target)
-    (value if care.accumulate == 1 else value / care.accumulate).backward()
-    if care.detect_anomaly:
-        gradients = [p.grad.numpy() for p in parameters if p.grad is not None]
-        if not all(np.isfinite(one).all() for one in (value.numpy(), *gradients)):
-            raise ExecutionError("fit: the loss or a gradient is not finite, and nothing was updated")
-    if not accumulated.take():
+
+    model: Module
+    loss: Loss
+    accumulated: Accumulated
+    care: Care
+    average: AveragedModel | None
+
+    def __call__(self, inputs: Sequence[object], target: object) -> tuple[float, object]:
+        with _uninterrupted():
+            self.accumulated.give()
+            output = self.model(*inputs)
+            value = loss_of(self.loss, output, target)
+            (value if self.care.accumulate == 1 else value / self.care.accumulate).backward()
+            self._update(value)
         return float(value.item()), output
-    if care.clip_grad is not None:
-        clip_grad_value_(parameters, care.clip_grad)
-    if care.clip_norm is not None:
-        clip_grad_norm_(parameters, care.clip_norm)
-    optimizer.step()
-    return float(value.item()), output
+
+    def _update(self, value: Tensor) -> None:
+        """By the gradients of this loss and those before it, if it is the last of them."""
+        care, optimizer = self.care, self.accumulated.optimizer
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        if care.detect_anomaly:
+            gradients = [p.grad.numpy() for p in parameters if p.grad is not None]
+            if not all(np.isfinite(one).all() for one in (value.numpy(), *gradients)):
+                raise ExecutionError("fit: the loss or a gradient is not finite, and nothing was updated")
+        if not self.accumulated.take():
+            return
+        if care.clip_grad is not None:
+            clip_grad_value_(parameters, care.clip_grad)
+        if care.clip_norm is not None:
+            clip_grad_norm_(parameters, care.clip_norm)
+        optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
 
 
 def loss_of(loss: Loss, output: object, target: object) -> Tensor:

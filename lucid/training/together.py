@@ -56,9 +56,15 @@ class Together:
             return dict(logs)
         return dict(zip(logs, self.group.means(list(logs.values())), strict=True))
 
+    def holds_all(self, run: Run) -> bool:
+        """Whether a checkpoint of this process is of all: none has added up gradients that the others do not have."""
+        return self.group is None or run.accumulated is None or run.accumulated.position == 0
+
     def end_epoch(self, run: Run) -> None:
-        """Where one rank is to stop, all are."""
+        """Where one rank is to stop, all are; where one is to save, all have the means of what each has added up."""
         if self.group is not None:
-            (stopped,) = self.group.means([run.stopped is not None])
+            stopped, due = self.group.means([run.stopped is not None, run.is_due])
+            if due and run.accumulated is not None:
+                run.accumulated.even_out(self.group)
             if stopped and run.stopped is None:
                 run.stop("another rank has stopped it")

@@ -344,18 +344,19 @@ def fitted(folder: Path) -> Told:
     data = lucid.data.TensorDataset(x.astype(np.float32), target)
     path = folder / "last.lucid"
 
-    def run(epochs: int, resume: bool, stop: int | None = None) -> tuple[str, Any]:
+    def run(epochs: int, resume: bool, stop: int | None = None, accumulate: int = 1) -> tuple[str, str, Any]:
         lucid.manual_seed(3 + group.rank)
         model = normalised()
+        average = AveragedModel(model)
         sampler = lucid.data.DistributedSampler(data)
         loader = lucid.data.DataLoader(data, batch_size=8, sampler=sampler)
         callbacks = [lucid.training.ModelCheckpoint(path), Stops(stop if group.rank == 1 else None)]
         history = lucid.fit(
             model, loader, loss=LOSS, optimizer=optim.Adam(model.parameters(), lr=1e-2), epochs=epochs, group=group,
             validation=loader, metrics=[lucid.training.Accuracy()], callbacks=callbacks,
-            resume=path if resume else None,
+            resume=path if resume else None, accumulate=accumulate, average=average,
         )  # fmt: skip
-        return digest(model), dict(history)
+        return digest(model), digest(average), dict(history)
 
     found["whole"] = run(4, False)
     group.barrier()
@@ -364,6 +365,9 @@ def fitted(folder: Path) -> Told:
     run(2, False)
     group.barrier()
     found["resumed"] = run(4, True)
+    for epochs, resume in ((1, False), (2, True), (2, False)):  # of three batches each
+        group.barrier()
+        found[f"sums {resume}"] = run(epochs, resume, accumulate=2)
     uneven = [(x[:8].astype(np.float32), target[:8])] * (2 + group.rank)
     model = normalised()
     rule = optim.SGD(model.parameters())

@@ -13,8 +13,10 @@ def test_a_run_that_one_rank_stops_and_all_resume(tmp_path: Path) -> None:
     found = told("fitted", 2, tmp_path)
     for one in found:
         assert one == {**found[0], "uneven": one["uneven"]}
-        assert len(one["stopped"][1]["loss"]) == 2
+        assert len(one["stopped"][2]["loss"]) == 2
         assert one["resumed"] == one["whole"]
+        assert one["sums True"] == one["sums False"]
+        assert one["sums True"][0] != one["sums True"][1]
         assert "the mean of all ranks is 2.5" in one["uneven"]
         assert "compiled" in one["eager"]
 

@@ -6,6 +6,7 @@ import io
 import math
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ import lucid
 from lucid import nn, optim
 from lucid.compiler.step import CompiledStep
 from lucid.data import DataLoader
-from lucid.errors import ExecutionError, LucidError, OptionError
+from lucid.errors import ExecutionError, FileError, LucidError, OptionError
 from lucid.nn import functional as F
 from lucid.optim import lr_scheduler as schedules
+from lucid.optim.swa_utils import AveragedModel
 from lucid.training import (
     Accuracy,
     Callback,
@@ -70,6 +72,31 @@ def test_an_update_may_be_of_several_batches() -> None:
         np.testing.assert_allclose(history["loss"], losses, rtol=1e-5)
         for name, value in other.state_dict().items():
             np.testing.assert_allclose(value.numpy(), model.state_dict()[name].numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_an_average_follows_the_weights_and_is_resumed(tmp_path: Path) -> None:
+    data, loss = list(DataLoader(points(), 20)), nn.CrossEntropyLoss()
+
+    def made() -> tuple[Any, Any, AveragedModel]:
+        model = perceptron()
+        return model, optim.SGD(model.parameters(), 0.1), AveragedModel(model)
+
+    model, optimizer, average = made()
+    step = lucid.compile_step(model, loss, optimizer, average=average, accumulate=2)
+    for x, y in data * 2:
+        step(x, y)
+    assert int(average.n_averaged) == 3
+    for compiled in (True, False):
+        for epochs, resume in ((1, None), (2, tmp_path / "last.lucid")):
+            other, optimizer, same = made()
+            fitted(
+                other, data=data, optimizer=optimizer, average=same, accumulate=2, compiled=compiled, epochs=epochs,
+                callbacks=[ModelCheckpoint(tmp_path / "last.lucid")], resume=resume,
+            )  # fmt: skip
+        for name, value in same.state_dict().items():
+            np.testing.assert_allclose(value.numpy(), average.state_dict()[name].numpy(), rtol=1e-4, atol=1e-6)
+    with pytest.raises(FileError, match="saved with average="):
+        fitted(other, data=data, optimizer=optimizer, accumulate=2, resume=tmp_path / "last.lucid")
 
 
 def test_a_smaller_batch_at_the_end_of_an_epoch_is_compiled_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,6 +302,7 @@ def test_bars_where_there_is_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None
     [
         ({"data": 3}, "gives batches"), ({"data": iter([])}, "iterator"), ({"data": []}, "no batch"),
         ({"epochs": -1}, "epochs"),
+        ({"average": 3}, "average is a .*AveragedModel"), ({"average": perceptron()}, "average is a"),
         ({"accumulate": 0}, "accumulate"), ({"accumulate": 1.5}, "accumulate"),
         ({"epochs": True}, "epochs"), ({"data": [3]}, "tuple or list"), ({"data": [{"x": 1}]}, "collate_fn"),
         ({"loss": nn.CrossEntropyLoss}, r"write CrossEntropyLoss\(\)"), ({"loss": 3}, "loss is a function"),
