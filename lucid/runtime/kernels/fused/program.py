@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from ....graph.ir import Node
-from ....graph.opdef import Attrs, find_op
+from ....graph.opdef import find_op
 from ....graph.ops.fused import FusedAttrs, LoopAttrs, Result, instruction_types
 from ....graph.types import DType, TensorType
 from ...planning.phase import Phase
-from ...planning.registry import choose
+from ...planning.registry import Lowering, choose
 from ...program.emitter import Emitter, Operand
 from ...program.statement import Statement
 
@@ -55,18 +55,24 @@ class Program:
         for number, step in enumerate(attrs.program):
             index = attrs.inputs + number
             type_ = types[index]
+            node, read = Node(find_op(step.op), step.attrs, (type_,)), [values[i] for i in step.operands]
+            lowering = choose(node, tuple(x.type for x in read)).lowering
+            done = {i for i in step.operands if last[i] == number and i >= attrs.inputs and i not in made}
             out = made.get(index)
+            if out is None and lowering.in_place:
+                out = next((values[i] for i in done if types[i].same_value(type_)), None)
             if out is None:
                 pool = free.get((type_.concrete, type_.dtype))
                 out = pool.pop() if pool else self._temporary(type_)
-            inner = self._emit(step.op, step.attrs, [values[i] for i in step.operands], out)
+            inner = self._emit(node, lowering, read, out)
             values.append(out)
             self._lines(add_up(index, out))
             if index in made:
                 self._may_overwrite(index, inner, last)
-            unread = {index} - last.keys()
-            for i in {i for i in step.operands if last[i] == number} | unread:
-                if i >= attrs.inputs and i not in made:
+            if index not in last and index not in made:
+                done.add(index)
+            for i in done:
+                if i == index or values[i] is not out:
                     free.setdefault((types[i].concrete, types[i].dtype), []).append(values[i])
 
     def _lines(self, lines: Sequence[str]) -> None:
@@ -80,11 +86,10 @@ class Program:
         buffer.type = type_.with_order(order)
         return buffer
 
-    def _emit(self, op: str, attrs: Attrs, ins: Sequence[Operand], out: Operand) -> Emitter:
+    def _emit(self, node: Node, lowering: Lowering, ins: Sequence[Operand], out: Operand) -> Emitter:
         k = self.k
-        node = Node(find_op(op), attrs, (out.type,))
         inner = Emitter(node, k.name, k.names, ins, [out])
-        choose(node, tuple(x.type for x in ins)).lowering.emit(inner)
+        lowering.emit(inner)
         k.buffers += inner.buffers
         k.code.state += inner.code.state
         k.code.bind += inner.code.bind
