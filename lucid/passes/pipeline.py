@@ -29,6 +29,7 @@ from .layout import assign_layout
 from .lift_signals import lift_signals
 from .linear_products import linear_products
 from .lower import lower
+from .mask_winners import mask_winners
 from .move_factors import move_factors
 from .open_statistics import open_statistics
 from .regions import optimise_regions
@@ -112,6 +113,7 @@ def step_pipeline(
         Pass("join_slices", join_slices),
         Pass("open_statistics", open_statistics),
         Pass("move_factors", move_factors),
+        Pass("mask_winners", mask_winners),
         Pass("clean_up", partial(clean_up, evaluate=evaluate, options=options)),
     )
     return (

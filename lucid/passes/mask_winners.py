@@ -1,0 +1,76 @@
+"""Masks and adds up the gradient of a max pooling before it is spread over the image, where it is of fewer numbers.
+
+Each number goes to the element that has won its window, and what that is stands in the pooled image. So a mask made of
+the image, as the gradient of an activation before the pooling is, may be made of the pooled one; then nothing reads the
+image any more. And what is added up over the whole image is the sum of what was spread.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..graph.ir import Graph
+from ..graph.opdef import NoAttrs, apply
+from ..graph.ops.elementwise import WHERE
+from ..graph.ops.pool import MAX_POOL, MAX_POOL_GRAD, MaxPoolAttrs
+from ..graph.ops.reduce import SUM
+from ..graph.trace import Symbol
+from ..graph.types import bool_
+from .rewrite import Site, View, rebuild
+from .simplify import fill_value
+
+
+def mask_winners(graph: Graph) -> Graph:
+    """Let gradients of max poolings be masked by the maxima, and be added up, before they are spread."""
+
+    def rule(site: Site) -> Symbol | None:
+        return _masked(site) if site.op is WHERE else _added_up(site)
+
+    return rebuild(graph, rule, "mask_winners", at={WHERE, SUM}) if MAX_POOL_GRAD in graph.ops else graph
+
+
+def _masked(site: Site) -> Symbol | None:
+    """What stays of a pooling's gradient where a condition on the pooled image holds, or does not."""
+    condition, *choices = site.inputs
+    for slot in (0, 1):
+        spread, other = site.made_by(choices[slot]), choices[1 - slot]
+        if spread.op is not MAX_POOL_GRAD or spread.uses() > 1:
+            continue
+        if other.type.shape != () or fill_value(site, other) != 0:
+            continue
+        dy, index = spread.inputs
+        pool = site.made_by(index)
+        if pool.op is not MAX_POOL or spread.attrs.pool != pool.attrs or index.value.output != 1:
+            continue
+        seen = _of_maxima(site.made_by(condition), pool)
+        if seen is not None:
+            kept = (dy, other) if slot == 0 else (other, dy)
+            made: Symbol = apply(MAX_POOL_GRAD, spread.attrs, apply(WHERE, NoAttrs(), seen, *kept), index)
+            return made
+    return None
+
+
+def _of_maxima(condition: View, pool: View) -> Symbol | None:
+    """A comparison of what is pooled with a number as one of the maxima; None where it is no such."""
+    image, maxima = pool.inputs[0], pool.symbols[0]
+    if not condition.op.elementwise or condition.type.dtype != bool_ or len(condition.inputs) != 2:
+        return None
+    others = [x for x in condition.inputs if x.value != image.value]
+    if len(others) != 1 or others[0].type.shape != ():
+        return None
+    compared = [maxima if x.value == image.value else x for x in condition.inputs]
+    made: Symbol = apply(condition.op, condition.attrs, *compared)
+    return made
+
+
+def _added_up(site: Site) -> Symbol | None:
+    spread = site.made_by(site.inputs[0])
+    if spread.op is not MAX_POOL_GRAD or not {2, 3} <= set(site.attrs.axes) or not _real_ones_win(spread.attrs.pool):
+        return None
+    made: Symbol = apply(SUM, site.attrs, spread.inputs[0])
+    return made
+
+
+def _real_ones_win(pool: MaxPoolAttrs) -> bool:
+    """Whether no window's winner is padding; none sees nothing else."""
+    return not any(pool.padding) or pool.pad_value == -math.inf
