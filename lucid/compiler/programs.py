@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from threading import RLock
 from typing import Any, NamedTuple, TypeAlias
 
 from ..autodiff.halves import Used, Wanted
+from ..base.arrays import Array
 from ..base.recent import Recent
 from ..graph.assume import Assumption
 from ..graph.ir import Graph
 from ..graph.stages import found_sizes
 from ..passes.layout import Cost, assign_layout, lay_inputs, lay_results
 from ..passes.regions import decide_branches
+from ..proof.programs import check_program, check_results
 from ..runtime.backends import BackendProgram
 from ..runtime.eager import evaluate
 from ..runtime.planning.choosing import result_seconds
@@ -129,7 +132,8 @@ class _Making:
         """The program of a graph for these sizes: of stages, where data decides others."""
         if found_sizes(graph).keys() <= dict(key.sizes).keys():
             return self._whole(key, graph)
-        return Staged(graph, key.sizes, self._assumptions, partial(self._stage, key))
+        prove = partial(check, folder=self.options.evidence) if self.options.verify else None
+        return Staged(graph, key.sizes, self._assumptions, partial(self._stage, key), prove)
 
     def _stage(self, key: Key, graph: Graph, sizes: Sizes, orders: Orders) -> Executable | BackendProgram:
         """That of a stage, whose symbols all have sizes; what comes again with other sizes is not worth tuning."""
@@ -168,3 +172,14 @@ def _concrete(graph: Graph, sizes: Sizes, orders: Orders, cost: Cost) -> Graph:
     if orders or decided is not bound:
         decided = assign_layout(lay_inputs(decided, orders) if orders else decided)
     return lay_results(decided, cost)
+
+
+def check(
+    program: Executable | BackendProgram, parameters: Sequence[Array], inputs: Sequence[Array], *,
+    folder: str | os.PathLike[str] | None,
+) -> None:  # fmt: skip
+    """Compare a program, which has its parameters, with the reference on these inputs."""
+    if isinstance(program, BackendProgram):
+        check_results(program, parameters, inputs)
+    else:
+        check_program(program.plan, parameters, inputs, folder)

@@ -25,9 +25,9 @@ from ..passes.pipeline import Inside, Pass, run_passes
 from ..passes.rewrite import Decline, noted
 from ..proof.gradients import check_gradients
 from ..proof.passes import check_pass, observer
-from ..proof.programs import check_program, check_results, step_values
+from ..proof.programs import step_values
 from ..proof.sampling import keys
-from ..reference import reference_values
+from ..reference import reference_sizes, reference_values
 from ..runtime.backends import BackendProgram
 from ..runtime.program.executable import Executable
 from ..runtime.program.store import Store
@@ -35,7 +35,7 @@ from ..runtime.tuning import Tuned
 from ..tensor.tensor import Tensor
 from .arguments import LEAF, Structure
 from .options import Options
-from .programs import Key, Program, Programs, TunedKey
+from .programs import Key, Program, Programs, TunedKey, check
 from .results import Results
 from .sizes import Orders, Sizes, sizes_of
 from .staged import Staged
@@ -116,6 +116,11 @@ class Specialization:
         store = store or Store()
         store.count(self)
         self.in_place = in_place
+        if in_place and self.found:
+            raise OptionError(
+                f"compile_step: data decides sizes of this model ({', '.join(sorted(self.found))}), so it is not one "
+                f"program, which a step is: train by a loop of eager calls of it (with lucid.fit, compiled=False)"
+            )
         of_found = [one for one in self.assumptions if one not in self.of_inputs]
         self.programs = Programs(options, self.state, tuned or {}, store, in_place, of_found)
         # random keys are drawn anew at every run, so a backward run cannot repeat the forward one
@@ -247,11 +252,9 @@ class Specialization:
         tensors = [self.state[name] for name in program.parameters]
         arrays = [t._array for t in tensors]
         unproven = self.options.verify and program.seen < 0
-        if unproven and isinstance(program, Executable):
-            check_program(program.plan, arrays, inputs, self.options.evidence)
         program.load(arrays, tuple(t.version for t in tensors))
-        if unproven and isinstance(program, BackendProgram):
-            check_results(program, arrays, inputs)
+        if unproven and not isinstance(program, Staged):  # whose stages are proven one by one
+            check(program, arrays, inputs, folder=self.options.evidence)
         program.seen = now
 
     def values(self, arrays: Sequence[Array], orders: Orders) -> tuple[Graph, dict[Value, Array]]:
@@ -262,8 +265,11 @@ class Specialization:
 
     def reference_values(self, arrays: Sequence[Array]) -> tuple[Graph, dict[Value, Array]]:
         """The graph that was traced, and what its nodes are by definition."""
-        graph = self.traced.bind(dict(self.sizes(arrays)))
-        return graph, reference_values(graph, arrays, _arrays(self.state), keys(graph))
+        state = _arrays(self.state)
+        graph = self.traced.bind(
+            reference_sizes(self.traced, dict(self.sizes(arrays)), arrays, state, keys(self.traced))
+        )
+        return graph, reference_values(graph, arrays, state, keys(graph))
 
     def update_state(self, updates: Iterable[Array]) -> None:
         """Write into the buffers what a run has computed for them."""

@@ -16,7 +16,7 @@ from ..graph.facts import symbols_of
 from ..graph.ir import Graph, Value
 from ..graph.opdef import ParameterAttrs
 from ..graph.ops.source import ConstantAttrs
-from ..graph.stages import Stage, stages
+from ..graph.stages import Stage, number, stages
 from ..graph.types import order_of
 from ..runtime.backends import BackendProgram
 from ..runtime.program.executable import Executable
@@ -28,6 +28,7 @@ KEPT = 64
 
 Runs: TypeAlias = "Executable | BackendProgram"
 Make: TypeAlias = "Callable[[Graph, Sizes, Orders], Runs]"
+Prove: TypeAlias = "Callable[[Runs, Sequence[Array], Sequence[Array]], None]"
 State: TypeAlias = "Mapping[str, tuple[Array, object]]"
 
 
@@ -59,6 +60,8 @@ class Staged:
         What the trace has taken for granted of the sizes that data decides.
     make
         Makes the program of a stage.
+    prove
+        Compares such a program with the reference, given its parameters and inputs; None where none is compared.
 
     Attributes
     ----------
@@ -70,13 +73,15 @@ class Staged:
         The count of changed contents when the parameters were last compared; for the caller's use.
     """
 
-    def __init__(self, graph: Graph, sizes: Sizes, assumptions: Sequence[Assumption], make: Make) -> None:
+    def __init__(
+        self, graph: Graph, sizes: Sizes, assumptions: Sequence[Assumption], make: Make, prove: Prove | None = None
+    ) -> None:
         self.graph, self._sizes = graph, dict(sizes)
         self.parameters = tuple(graph.parameters)
         self.output_types = graph.output_types
         self.seen = -1
         self._state: State = {}
-        self._stages = [_Stage(one, make) for one in stages(graph, self._sizes)]
+        self._stages = [_Stage(one, make, prove) for one in stages(graph, self._sizes)]
         self._assumptions = tuple(assumptions)
 
     def load(self, arrays: Sequence[Array], version: object) -> None:
@@ -92,16 +97,15 @@ class Staged:
         given = set(values)
         for stage in self._stages:
             for symbol, count in stage.sizes.items():
-                sizes[symbol] = int(values[count])
+                sizes[symbol] = number(self.graph, count, values)
             self._check(stage.sizes.keys(), sizes)
             values.update(stage.run(sizes, values, state))
         return tuple(np.array(values[value]) if value in given else values[value] for value in self.graph.results)
 
     def _sources(self, state: State) -> dict[Value, Array]:
-        """Parameters and constants that are results, or say sizes."""
-        wanted = {*self.graph.results, *(count for stage in self._stages for count in stage.sizes.values())}
+        """Parameters and constants that are results."""
         found: dict[Value, Array] = {}
-        for value in wanted:
+        for value in self.graph.results:
             attrs = self.graph.node(value.node).attrs
             if isinstance(attrs, ConstantAttrs):
                 found[value] = attrs.value.array
@@ -123,8 +127,8 @@ class Staged:
 class _Stage:
     """One of the stages, with its programs."""
 
-    def __init__(self, stage: Stage, make: Make) -> None:
-        self.sizes, self._part, self._make = stage.sizes, stage.part, make
+    def __init__(self, stage: Stage, make: Make, prove: Prove | None) -> None:
+        self.sizes, self._part, self._make, self._prove = stage.sizes, stage.part, make, prove
         nodes = [node for _, node in stage.part.graph.nodes()]
         self._symbols = sorted(frozenset[str]().union(*map(symbols_of, nodes)))
         self._programs: Recent[tuple[Sizes, Orders], Runs] = Recent(KEPT)
@@ -149,5 +153,9 @@ class _Stage:
         feeds = [values[value] for value in self._part.inputs]
         program = self.ready(sizes, tuple(map(order_of, feeds)))
         known = [state[name] for name in program.parameters]
-        program.load([array for array, _ in known], tuple(version for _, version in known))
+        arrays = [array for array, _ in known]
+        program.load(arrays, tuple(version for _, version in known))
+        if self._prove is not None and program.seen < 0:
+            self._prove(program, arrays, feeds)
+            program.seen = 0
         return zip(self._part.outputs, program(*feeds), strict=True)

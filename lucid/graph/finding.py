@@ -61,11 +61,11 @@ def best_boxes(boxes: Array, scores: Array, most: int, overlap: float, least: fl
     """
     low, high = _corners(boxes.astype(np.float64), centred)
     areas = np.clip(high - low, 0, None).prod(-1)
+    wanted = np.ones(scores.shape, bool) if least is None else scores > least
     found = [np.zeros((0, 3), np.int64)]
-    for image, of_class in np.ndindex(scores.shape[:2]):
-        own = scores[image, of_class]
-        places = np.arange(len(own)) if least is None else np.flatnonzero(own > least)
-        places = places[np.argsort(-own[places], kind="stable")]
+    for image, of_class in np.argwhere(wanted.any(-1)):
+        places = np.flatnonzero(wanted[image, of_class])
+        places = places[np.argsort(-scores[image, of_class][places], kind="stable")]
         kept = _kept(low[image], high[image], areas[image], places, most, overlap)
         rows = np.empty((len(kept), 3), np.int64)
         rows[:] = (image, of_class, 0)
@@ -83,14 +83,34 @@ def _corners(boxes: Array, centred: bool) -> tuple[Array, Array]:
     return np.minimum(first, second), np.maximum(first, second)
 
 
+TOGETHER = 64
+"""Boxes that are compared with one another at once."""
+
+
 def _kept(low: Array, high: Array, areas: Array, places: Array, most: int, overlap: float) -> list[int]:
     """Of boxes in order those that share no more than so much with one before them that is kept."""
+
+    def hidden(some: Array, others: Array | list[int]) -> Array:
+        """For each box which of the others share too much with it."""
+        sides = [
+            np.minimum.outer(high[some, i], high[others, i]) - np.maximum.outer(low[some, i], low[others, i])
+            for i in range(2)
+        ]
+        shared = np.clip(sides[0], 0, None) * np.clip(sides[1], 0, None)
+        whole = np.add.outer(areas[some], areas[others])
+        found: Array = (shared > overlap * (whole - shared)) & np.logical_and.outer(areas[some] > 0, areas[others] > 0)
+        return found
+
     kept: list[int] = []
-    while len(places) and len(kept) < most:
-        best, places = places[0], places[1:]
-        kept.append(int(best))
-        inside = np.minimum(high[places], high[best]) - np.maximum(low[places], low[best])
-        shared = np.clip(inside, 0, None).prod(-1)
-        own, other = areas[best], areas[places]
-        places = places[~((own > 0) & (other > 0) & (shared > overlap * (own + other - shared)))]
+    for first in range(0, len(places) if most > 0 else 0, TOGETHER):
+        some = places[first : first + TOGETHER]
+        if kept:
+            some = some[~hidden(some, kept).any(1)]
+        gone, rows = np.zeros(len(some), bool), hidden(some, some)
+        for number, place in enumerate(some.tolist()):
+            if not gone[number]:
+                kept.append(place)
+                if len(kept) == most:
+                    return kept
+                gone |= rows[number]
     return kept

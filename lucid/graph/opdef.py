@@ -72,6 +72,10 @@ class AbstractTensor:
         """
         raise NotImplementedError
 
+    def is_found(self, size: Dim) -> bool:
+        """Whether data decides a size of this operand's world."""
+        raise NotImplementedError
+
     def record(
         self, types: Sequence[TensorType], *functions: Callable[..., Sequence[object]]
     ) -> tuple[tuple[Bindable, ...], tuple[AbstractTensor, ...]] | None:

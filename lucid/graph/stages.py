@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from ..base.arrays import Array
 from ..errors import GraphError
 from .cut import Part, part
 from .facts import found_symbol, symbols_of
 from .ir import Graph, Value
+from .ops.source import ConstantAttrs
 
 
 class Stage(NamedTuple):
@@ -81,3 +83,9 @@ def stages(graph: Graph, given: Collection[str] = ()) -> list[Stage]:
         new = {symbol: sizes[symbol] for symbol, known in of_sizes.items() if known == depth}
         made.append(Stage(new, part(graph, named.get(depth, ()))))
     return made
+
+
+def number(graph: Graph, count: Value, values: Mapping[Value, Array]) -> int:
+    """What a scalar that says a size is, where values are known: a constant or one of these."""
+    attrs = graph.node(count.node).attrs
+    return int(attrs.value.array if isinstance(attrs, ConstantAttrs) else values[count])

@@ -65,6 +65,9 @@ class Symbol(Operators["Symbol"]):
     def as_size(self) -> tuple[Dim, Symbol]:
         return self.tracer.as_size(self)
 
+    def is_found(self, size: Dim) -> bool:
+        return self.tracer.is_found(size)
+
     def record(self, types: Sequence[TensorType], *functions: Callable[..., Sequence[object]]) -> Recorded:
         return self.tracer.record(types, *functions)
 
@@ -197,6 +200,14 @@ class Tracer:
             name = next(name for number in numbers if (name := f"found_{number}") not in taken)
             self._sizes[key] = symbol(name), count
         return self._sizes[key]
+
+    def is_found(self, size: Dim) -> bool:
+        """Whether data decides a size of this graph, or of one around it."""
+        tracer = self
+        while tracer.outer is not None:
+            tracer = tracer.outer
+        names = (name for one, _ in tracer._sizes.values() for name in one.symbols)
+        return isinstance(size, SymDim) and not size.symbols.isdisjoint(names)
 
     def _value(self, what: str, x: object) -> Value:
         if isinstance(x, Symbol):

@@ -11,6 +11,7 @@ from ..graph.assume import Assumption
 from ..graph.cut import Part
 from ..graph.ir import Graph, Value
 from ..graph.region import spelled
+from ..graph.stages import found_sizes
 from ..passes.editing import as_pass
 from ..passes.pipeline import Observer, Pass
 from . import evidence
@@ -76,7 +77,7 @@ def observer(
         try:
             first = found(before, sizes)
         except UNFIT:
-            if path:
+            if path or found_sizes(before):  # numbers at random may find nothing, which the trace has not taken for so
                 return
             raise
         pair = first, found(after, sizes)

@@ -13,8 +13,9 @@ from ..errors import LucidError, OptionError, ShapeError
 from ..graph.assume import Assumption, example_sizes
 from ..graph.facts import drawn
 from ..graph.ir import Graph, Value
+from ..graph.stages import found_sizes, stages
 from ..graph.types import TensorType
-from ..reference import reference_values
+from ..reference import reference_sizes, reference_values
 
 SYMBOL_SIZE = 2
 """The size that symbolic dimensions get, or the next larger one that the assumptions of the trace allow."""
@@ -41,11 +42,12 @@ def evaluated(
     graph: Graph, parameters: Mapping[str, Array], sizes: Mapping[str, int], inputs: Sequence[Array] | None = None
 ) -> Evaluated:
     """Run a graph by the reference, on sampled inputs where none are given."""
-    concrete, rng = graph.bind(sizes), np.random.default_rng(0)
+    types, rng = [type_.bind(sizes) for type_ in graph.input_types], np.random.default_rng(0)
     if inputs is None:
-        inputs = [sample(rng, t) for t in concrete.input_types]
-    elif [TensorType(x.shape, x.dtype) for x in inputs] != [t.with_order(None) for t in concrete.input_types]:
-        raise ShapeError(f"the graph takes {', '.join(map(str, concrete.input_types)) or 'no inputs'}")
+        inputs = [sample(rng, type_) for type_ in types]
+    elif [TensorType(x.shape, x.dtype) for x in inputs] != [type_.with_order(None) for type_ in types]:
+        raise ShapeError(f"the graph takes {', '.join(map(str, types)) or 'no inputs'}")
+    concrete = graph.bind(reference_sizes(graph, sizes, inputs, parameters, keys(graph)))
     return Evaluated(graph, sizes, concrete, reference_values(concrete, inputs, parameters, keys(concrete)))
 
 
@@ -80,9 +82,9 @@ def sizes_of(graph: Graph, assumptions: Sequence[Assumption] = ()) -> dict[str, 
 
 
 def _takes(graph: Graph, sizes: Mapping[str, int]) -> bool:
-    """Whether the types of all nodes are there at these sizes."""
+    """Whether the types of all nodes are there at these sizes; of those before data decides others."""
     try:
-        graph.bind(sizes)
+        (stages(graph, sizes)[0].part.graph if found_sizes(graph) else graph).bind(sizes)
     except LucidError:
         return False
     return True

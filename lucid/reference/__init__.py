@@ -30,3 +30,4 @@ from .evaluator import evaluate_reference as evaluate_reference
 from .evaluator import reference_of as reference_of
 from .evaluator import reference_values as reference_values
 from .evaluator import run_reference as run_reference
+from .sizes import reference_sizes as reference_sizes

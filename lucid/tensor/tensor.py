@@ -19,7 +19,7 @@ from ..base.arrays import Array, read_only
 from ..base.checks import flag, shown
 from ..base.lazy import LazyModule
 from ..errors import DTypeError, ExecutionError, GradientError, OptionError, ShapeError, TraceError, note_where
-from ..graph.dims import Dim
+from ..graph.dims import Dim, SymDim
 from ..graph.opdef import AbstractTensor, Attrs, NoGradient, OpDef
 from ..graph.public import as_array, set_eager_world
 from ..graph.region import Recorded
@@ -44,8 +44,8 @@ D = TypeVar("D", bound="Tensor")
 _ABSENT = {**TOP, **TENSOR}
 _INTERNAL = frozenset(
     [
-        "apply", "as_size", "clear_grad", "constant", "detached_as", "made", "made_in", "piece", "record", "set_dtype_",
-        "sum_to", "wrap",
+        "apply", "as_size", "clear_grad", "constant", "detached_as", "is_found", "made", "made_in", "piece", "record",
+        "set_dtype_", "sum_to", "wrap",
     ]
 )  # fmt: skip
 """For the package itself."""
@@ -282,6 +282,10 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
     def as_size(self) -> tuple[Dim, Tensor]:
         trace = active_trace.get()
         return (int(self._array), self) if trace is None else trace.as_size(self)
+
+    def is_found(self, size: Dim) -> bool:
+        trace = active_trace.get()
+        return isinstance(size, SymDim) and trace is not None and bool(trace.tracer.is_found(size))
 
     def apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[Tensor, ...]:
         trace = active_trace.get()

@@ -125,15 +125,43 @@ def test_random_numbers_are_not_drawn_again_for_a_gradient() -> None:
 
 def test_what_data_decides_otherwise_is_traced_for_that_too(tmp_path: Path) -> None:
     """After the first trace once for each kind of sizes, however often they come."""
-    net = lucid.compile(lambda x: x[x > 0][:3] * 2, lucid.spec("N"))
+    net = lucid.compile(lambda x: x[x > 0][3:] * 2, lucid.spec("N"))
     net.save(tmp_path / "net.lucid")
     loaded = lucid.load(tmp_path / "net.lucid")
     for count in (4, 2, 9, 1, 0, 3):
         x = np.concatenate([np.ones(count), -np.ones(2)]).astype(np.float32)
-        np.testing.assert_array_equal(net(x).numpy(), x[x > 0][:3] * 2)
+        np.testing.assert_array_equal(net(x).numpy(), x[x > 0][3:] * 2)
         if count >= 3:
             np.testing.assert_array_equal(loaded(x).numpy(), net(x).numpy())
         else:
             with pytest.raises(ShapeError, match=f"the data decides that found_1 is {count}, and .* found_1 >= 3"):
                 loaded(x)
     assert "3 traces" in repr(net)
+
+
+def test_a_slice_ends_where_there_is_no_more() -> None:
+    """So that a file holds it for however much is found."""
+    net = lucid.compile(lambda x: (x[x > 0][:3], x[x.sum(1) > 0, 1:][:2]), lucid.spec("N", 4))
+    for count in (4, 0, 1, 9):
+        x = RNG.standard_normal((count, 4)).astype(np.float32)
+        for found, want in zip(net(x), (x[x > 0][:3], x[x.sum(1) > 0, 1:][:2]), strict=True):
+            np.testing.assert_array_equal(found.numpy(), want)
+    assert "1 traces" in repr(net)
+
+
+def test_a_model_of_such_sizes_is_proven(pair: tuple[Chosen, Any]) -> None:
+    model, _ = pair
+    x = inputs()[0]
+    net = lucid.compile(model, lucid.spec("N", 4), verify=True)
+    y = net(x)
+    alike(y, model(x))
+    y["sum"].backward()
+    graph, values = net.values(x, reference=True)
+    np.testing.assert_allclose(values[graph.outputs[0]], y["rows"].numpy(), rtol=1e-5)
+
+
+def test_a_step_is_one_program() -> None:
+    model = nn.Linear(4, 2)
+    step = lucid.compile_step(model, lambda y: y[y > 0].sum(), lucid.optim.SGD(model.parameters(), lr=0.1))
+    with pytest.raises(OptionError, match=r"decides sizes of this model \(found_1\), so it is not one program"):
+        step(np.ones((3, 4), np.float32))

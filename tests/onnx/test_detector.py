@@ -49,6 +49,13 @@ TAILS = {
         ],
         ["top", "those"],
     ),
+    "as many as there are, or six": (
+        [
+            node("Shape", ["best"], ["count"]), node("Min", ["count", "six"], ["k"]),
+            node("Slice", ["kept", "first", "k", "first"], ["those"]),
+        ],
+        ["those"],
+    ),
     "the first six": ([node("Slice", ["kept", "first", "six", "first"], ["those"])], ["those"]),
 }  # fmt: skip
 

@@ -27,9 +27,12 @@ from ..opdef import (
     register,
 )  # fmt: skip
 from ..types import TensorType, int64, is_float
-from .composite import movedim
+from .bounds import clip
+from .composite import ge, movedim
+from .elementwise import minimum, where
 from .shape import reshape
 from .slices import SLICE_GRAD, SliceGradAttrs, piece
+from .source import full
 
 
 @attributes
@@ -114,6 +117,14 @@ def taken(x: T, count: AbstractTensor, axis: int) -> T:
     return movedim(found(movedim(x, axis, 0), count), 0, axis) if axis else found(x, count)
 
 
+def cut_short(x: T, stop: AbstractTensor | int, axis: int) -> T:
+    """``x`` up to ``stop`` along an axis, which counts from the end where it is negative, or as far as there is any."""
+    size = full(x, x.type.shape[axis], (), int64)
+    if not isinstance(stop, int):
+        stop = where(ge(stop, 0), stop, stop + size)
+    return taken(x, clip(minimum(stop, size), 0), axis)
+
+
 @attributes
 class UniqueAttrs(Attrs):
     """``axis`` is that of the slices, None for elements; ``ordered`` or as they come first."""
@@ -193,12 +204,19 @@ SUPPRESSION = register(
 )  # fmt: skip
 
 
+FEW_BOXES = 1 << 12
+"""So many boxes of a class may be more than an image of any size has; of more, it is rather all that are wanted."""
+
+
 def suppressed(
-    boxes: AbstractTensor, scores: AbstractTensor, most: AbstractTensor, *limits: AbstractTensor, bound: int | None,
-    centred: bool,
+    boxes: AbstractTensor, scores: AbstractTensor, *limits: AbstractTensor, bound: int | None, centred: bool
 ) -> AbstractTensor:  # fmt: skip
-    """A row (image, class, box) for each box that is left (see :data:`SUPPRESSION`); ``bound`` is known of ``most``."""
+    """A row (image, class, box) for each box that is left (see :data:`SUPPRESSION`).
+
+    Of the first of the limits, how many there are of a class, a ``bound`` may be known.
+    """
     count: Dim = scores.type.shape[-1] if scores.type.rank else 0
-    if isinstance(count, int) and bound is not None:
-        count = min(count, max(bound, 0))
-    return found(*apply_all(SUPPRESSION, SuppressionAttrs(count, centred), boxes, scores, most, *limits))
+    if bound is not None:
+        most = max(bound, 0)
+        count = min(count, most) if isinstance(count, int) else most if most <= FEW_BOXES else count
+    return found(*apply_all(SUPPRESSION, SuppressionAttrs(count, centred), boxes, scores, *limits))

@@ -17,7 +17,7 @@ from ..assume import is_at_least
 from ..dims import Dim, SymDim, as_dim
 from ..opdef import AbstractTensor, T
 from ..types import Shape, bool_, format_shape
-from .found import indices
+from .found import cut_short, indices
 from .indexing import index_with
 from .shape import reshape
 from .slices import take_slice
@@ -58,14 +58,28 @@ def getitem(x: T, key: object) -> T:
         raise ShapeError(f"x[...]: {used} indices for a tensor of rank {x.type.rank} ({x.type})")
     if ... not in items:
         items.append(...)
-    parts = _Parts()
+    free, parts = x.type.rank - used, _Parts()
+    x = _cut_short(x, items, free)
     for item in items:
-        _consume(x, item, parts, x.type.rank - used)
+        _consume(x, item, parts, free)
     y = reshape(take_slice(x, parts.starts, parts.sizes, parts.steps), tuple(parts.shape))
     if parts.indices:
         axes = tuple(axis for axis, _ in parts.indices)
         y = index_with(y, axes, [index for _, index in parts.indices])
     return y
+
+
+def _cut_short(x: T, items: list[_Item], free: int) -> T:
+    """``x`` without what slices leave off at the end of axes whose sizes data decides: there may not be so many."""
+    axis = 0
+    for number, item in enumerate(items):
+        if isinstance(item, slice) and x.is_found(x.type.shape[axis]):
+            start, stop = (as_dim(bound or 0, "x[...]: a slice") for bound in (item.start, item.stop))
+            ahead = isinstance(start, int) and start >= 0 and item.step in (None, 1)
+            if ahead and isinstance(stop, int) and stop > 0:
+                x, items[number] = cut_short(x, stop, axis), slice(item.start, None)
+        axis += free if item is ... else _axes_used(item)
+    return x
 
 
 _BOOLS = (bool, np.bool_)

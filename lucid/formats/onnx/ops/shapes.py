@@ -10,13 +10,14 @@ from ....base.texts import as_texts
 from ....errors import GraphError
 from ....graph.dims import Dim
 from ....graph.opdef import AbstractTensor
-from ....graph.ops import indexing, shape
+from ....graph.ops import found, indexing, shape, slices
 from ....graph.ops.composite import eq, lt
 from ....graph.ops.elementwise import remainder, where
 from ....graph.ops.pad import pad as pad_with
+from ....graph.ops.promotion import cast
 from ....graph.ops.source import full
 from ....graph.ops.subscript import getitem
-from ....graph.types import as_dtype, bool_, product
+from ....graph.types import as_dtype, bool_, int64, product
 from ..host import of_dims
 from ..model import Array
 from ..registry import Call, Value, converter, is_host
@@ -128,8 +129,12 @@ def slice_(
 ) -> AbstractTensor:  # fmt: skip
     x = call.tensor(x)
     first = tuple(call.required("starts")) if starts is None else call.dims(starts, "the starts")
-    last = tuple(call.required("ends")) if ends is None else call.dims(ends, "the ends")
     along = axes_of(call, axes) or tuple(range(len(first)))
+    if isinstance(ends, AbstractTensor) and found.known(ends) is None and steps is None:
+        for i, axis in enumerate(along):
+            x = found.cut_short(x, cast(shape.reshape(slices.piece(ends, 0, i, 1), ()), int64), axis % x.type.rank)
+        ends = np.full(len(along), 1 << 40)
+    last = tuple(call.required("ends")) if ends is None else call.dims(ends, "the ends")
     by = call.ints(steps, "the steps") if steps is not None else (1,) * len(along)
     key = [slice(None)] * x.type.rank
     for a, b, axis, step in zip(first, last, along, by, strict=True):
