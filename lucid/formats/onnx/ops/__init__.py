@@ -14,6 +14,7 @@ from . import losses as losses
 from . import moves as moves
 from . import norms as norms
 from . import optimised as optimised
+from . import optimised_attention as optimised_attention
 from . import optional as optional
 from . import places as places
 from . import products as products

@@ -24,26 +24,30 @@ from ..registry import Call, Value, converter
 
 
 def heads_of(call: Call, x: AbstractTensor, name: str) -> AbstractTensor:
-    """(N, T, H E) as (N, H, T, E); what has four axes is so already."""
+    """The heads of ``x``, of which an attribute says how many there are where it has three axes."""
+    return x if x.type.rank == 4 else in_heads(x, call.required(name), name)
+
+
+def in_heads(x: AbstractTensor, heads: int, name: str) -> AbstractTensor:
+    """(N, T, H E) as (N, H, T, E), of so many heads as ``name`` says; what has four axes is so already."""
     if x.type.rank == 4:
         return x
     if x.type.rank != 3:
         raise GraphError(f"is for tensors of three or four axes, got {x.type}")
     batch, times, features = x.type.shape
-    heads = call.required(name)
     each = exact_quotient(features, heads) if heads > 0 else None
     if each is None:
         raise GraphError(f"{name} is {heads}, which does not divide the features of {x.type}")
     return transpose(reshape(x, (batch, times, heads, each)), 1, 2)
 
 
-def _flat(x: AbstractTensor) -> AbstractTensor:
-    """The opposite."""
+def flat_heads(x: AbstractTensor) -> AbstractTensor:
+    """(N, H, T, E) as (N, T, H E)."""
     batch, heads, times, features = x.type.shape
     return reshape(transpose(x, 1, 2), (batch, times, heads * features))
 
 
-def _with_past(now: AbstractTensor, past: AbstractTensor | None) -> AbstractTensor:
+def with_past(now: AbstractTensor, past: AbstractTensor | None) -> AbstractTensor:
     return now if past is None else concat([past, now], 2)
 
 
@@ -111,7 +115,7 @@ def attention(
     given_mask, before, before_value, count = map(call.optional, (given, past_key, past_value, lengths))
     if (before is None) != (before_value is None) or (before is not None and count is not None):
         raise GraphError("past_key and past_value come together, and without nonpad_kv_seqlen")
-    key, value = _with_past(own, before), _with_past(values, before_value)
+    key, value = with_past(own, before), with_past(values, before_value)
     check_operands("Attention", query, key, value)
     keys, past = key.type.shape[2], 0 if before is None else before.type.shape[2]
     window, mask = _window(call), _given(query, keys, given_mask)
@@ -125,7 +129,7 @@ def attention(
         y, step = _whole(call, query, key, value, mask, scale, cap)
     else:
         y = attend("Attention", query, key, value, mask, scale=scale, cap=cap, window=window, offset=past)
-    return [_flat(y) if flat else y, key, value, *step][: call.outputs]
+    return [flat_heads(y) if flat else y, key, value, *step][: call.outputs]
 
 
 def _whole(
@@ -167,4 +171,4 @@ def rotary(call: Call, x: Value, cos: Value, sin: Value, places: Value = None) -
         raise GraphError(f"the angles {cosine.type} are not for {width} features")
     cosine, sine = (unsqueeze(one, 1) for one in (cosine, sine))
     y = rotary_embedding(turned, cosine, sine, bool(call.attribute("interleaved", 0)))
-    return y if data.type.rank == 4 else _flat(y)
+    return y if data.type.rank == 4 else flat_heads(y)

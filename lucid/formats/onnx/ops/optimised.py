@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ....errors import GraphError
-from ....graph.dims import exact_quotient
 from ....graph.opdef import AbstractTensor
 from ....graph.ops import activation as act
 from ....graph.ops import elementwise as ew
-from ....graph.ops.attention import attend
+from ....graph.ops import reduce
 from ....graph.ops.bounds import clip
-from ....graph.ops.composite import ne
+from ....graph.ops.composite import eq
 from ....graph.ops.indexing import embedding
 from ....graph.ops.linalg import linear, matmul
 from ....graph.ops.norm import layer_norm
+from ....graph.ops.promotion import cast
 from ....graph.ops.put import counted
-from ....graph.ops.shape import permute, reshape, transpose, unsqueeze
+from ....graph.ops.shape import permute, transpose
 from ....graph.ops.sizing import by_root_mean_square
-from ....graph.ops.slices import piece
 from ....graph.ops.solving import inv
+from ....graph.types import DTYPES, int64
 from ..model import MICROSOFT, Array
 from ..registry import Call, Value, concrete, converter, is_host
 from .products import gemm
@@ -132,60 +131,16 @@ def rms_norm(call: Call, x: Value, scale: Value) -> AbstractTensor:
 
 @converter("EmbedLayerNormalization", domain=MICROSOFT, names=("", "", "word", "position", "segment", "weight", "bias"))
 def embed_layer_norm(
-    call: Call, ids: Value, segments: Value, words: Value, positions: Value, kinds: Value, scale: Value, shift: Value,
-    mask: Value = None, places: Value = None,
+    call: Call, ids: Value, segments: Value = None, words: Value = None, positions: Value = None, kinds: Value = None,
+    scale: Value = None, shift: Value = None, mask: Value = None, places: Value = None,
 ) -> list[Value]:  # fmt: skip
     tokens: AbstractTensor = call.tensor(ids)
     where = counted(tokens, tokens.type.shape[-1]) if places is None else call.tensor(places)
     total = embedding(tokens, call.tensor(words)) + embedding(where, call.tensor(positions))
     if segments is not None and kinds is not None:
         total = total + embedding(call.tensor(segments), call.tensor(kinds))
-    if mask is not None and call.node.outputs[1]:
-        raise GraphError("the lengths that a mask makes are not supported")
-    return [_normalised(call, total, scale, shift), None, total]
-
-
-@converter("Attention", domain=MICROSOFT, names=("", "weight", "bias"))
-def attention(
-    call: Call, x: Value, weight: Value, bias: Value = None, mask: Value = None, past: Value = None,
-    more: Value = None,
-) -> AbstractTensor:  # fmt: skip
-    """Queries, keys and values by one product, and their attention; ``more`` is added to the scores."""
-    values: AbstractTensor = call.tensor(x)
-    kernel: AbstractTensor = call.tensor(weight)
-    if past is not None or call.outputs > 1 or call.attribute("do_rotary", 0):
-        raise GraphError("attention that keeps keys for later, or turns them, is not supported")
-    sizes = list(call.attribute("qkv_hidden_sizes") or [exact_quotient(kernel.type.shape[1], 3)] * 3)
-    heads, projected = call.required("num_heads"), matmul(values, kernel)
-    projected = projected if bias is None else projected + call.tensor(bias)
-    batch, times = values.type.shape[:2]
-    parts: list[AbstractTensor] = []
-    start = 0
-    for size in sizes:
-        one = piece(projected, 2, start, size)
-        parts.append(transpose(reshape(one, (batch, times, heads, size // heads)), 1, 2))
-        start += size
-    seen = _seen(call, mask)
-    added = call.optional(more)
-    if seen is not None:
-        hidden = ew.where(seen, 0.0, -math.inf)
-        added = hidden if added is None else added + hidden
-    scale = call.attribute("scale", 0.0) or None
-    window = (None, 0) if call.attribute("unidirectional", 0) else (None, None)
-    query, key, value = parts
-    y = attend("Attention", query, key, value, added, scale=scale, window=window)
-    return reshape(transpose(y, 1, 2), (batch, times, sizes[2]))
-
-
-def _seen(call: Call, mask: Value) -> AbstractTensor | None:
-    """Which keys each query sees, of a mask (batch, key) or (batch, query, key) of numbers."""
-    given = call.optional(mask)
-    if given is None:
-        return None
-    if given.type.rank not in (2, 3):
-        raise GraphError(f"a mask of {given.type} is not supported")
-    given = unsqueeze(given, 1) if given.type.rank == 2 else given
-    return ne(unsqueeze(given, 1), 0)
+    lengths = None if mask is None else cast(reduce.sum(cast(eq(call.tensor(mask), 1), int64), 1), DTYPES["int32"])
+    return [_normalised(call, total, scale, shift), lengths, total]
 
 
 # ---------------------------------------------------------------- weights of few bits

@@ -31,6 +31,12 @@ def _numbers(call: Call, x: Value, scale: Value, zero: Value) -> AbstractTensor:
     return whole * _bare(call, scale)
 
 
+def scaled(call: Call, x: Value, scale: Value, zero: Value) -> AbstractTensor:
+    """What integers with a scale for all, or for each place of the last axis, stand for."""
+    whole: AbstractTensor = call.floats(x)
+    return (whole if zero is None else whole - cast(call.tensor(zero), float32)) * call.tensor(scale)
+
+
 def _integers(call: Call, y: AbstractTensor, scale: Value, zero: Value) -> Whole:
     """Numbers as integers of the zero point's type."""
     point = None if zero is None else _bare(call, zero)
@@ -124,7 +130,5 @@ def matmul_to_float(call: Call, a: Value, b: Value, *more: Value) -> AbstractTen
     else:
         a_scale, b_scale, a_zero, b_zero, bias = given[:5]
         left = _numbers(call, a, a_scale, a_zero)
-    right: AbstractTensor = call.floats(b)
-    right = right if b_zero is None else right - cast(call.tensor(b_zero), float32)
-    y = matmul(left, right * call.tensor(b_scale))
+    y = matmul(left, scaled(call, b, b_scale, b_zero))
     return y if bias is None else y + call.tensor(bias)
