@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 
-from ....graph.ops.pool import MAX_POOL_GATHER, MAX_POOL_GRAD, MAX_POOL_POSITIONS
+from ....graph.ir import Node
+from ....graph.ops.pool import MAX_POOL_GATHER, MAX_POOL_GRAD, MAX_POOL_POSITIONS, MaxPoolGradAttrs
+from ....graph.types import TensorType
 from ....graph.windows import Axis
 from ...planning.registry import kernel
+from ...planning.work import NOTHING, Work
 from ...program.emitter import Emitter
 from ..shared.cut import Block, deal, even_pieces, image_blocks, largest
 from ..shared.loop import BlockLoop, channels_last, laid_out, recheck
 from ..shared.pooling import pooling_axes
 from ..shared.pooling_views import tap_parts
-from .max import BLOCK_BYTES
+from .max import BLOCK_BYTES, in_runs
 from .max_grad_views import Spread, Winners, bind_grad, bind_index_taps, look_up, scatter
 from .max_runs import LEAST_BYTES, block_bytes
 
@@ -23,9 +27,9 @@ TAPS = 40
 """Taps for each window, or room for it, from which on the windows' winners are looked up one by one."""
 
 
-def _axes(k: Emitter, counts: Sequence[int]) -> tuple[Axis, Axis]:
+def _axes(attrs: MaxPoolGradAttrs, counts: Sequence[int]) -> tuple[Axis, Axis]:
     """The axes of the image that was pooled."""
-    return pooling_axes(k.attrs.pool, (1, 1, *k.attrs.size), counts)
+    return pooling_axes(attrs.pool, (1, 1, *map(int, attrs.size)), counts)  # type: ignore[arg-type]  # it is concrete
 
 
 def _is_sparse(axes: Sequence[Axis]) -> bool:
@@ -34,7 +38,32 @@ def _is_sparse(axes: Sequence[Axis]) -> bool:
     return math.prod(axis.kernel for axis in axes) * room > TAPS * math.prod(axis.count for axis in axes)
 
 
-@kernel(MAX_POOL_GRAD)
+def _planes(dx: TensorType, threads: int) -> tuple[list[tuple[int, int]], int]:
+    """Ranges of the planes of an image, each a block; and how many numbers lie innermost."""
+    n, c, h, w = dx.concrete
+    planes, step = (n * c, 1) if dx.order is None else (n, c)
+    plane = h * w * step * dx.dtype.itemsize
+    return even_pieces(planes, block_bytes() // plane, -(-LEAST_BYTES // plane), threads), step
+
+
+def _work(node: Node[MaxPoolGradAttrs], inputs: tuple[TensorType, ...], threads: int) -> Work:
+    (dy, _), dx = inputs, node.outputs[0]
+    if 0 in (*dx.concrete, *dy.concrete):
+        return NOTHING
+    axes, windows = _axes(node.attrs, dy.concrete[2:]), math.prod(dy.concrete)
+    if _is_sparse(axes):
+        return Work(scattered=3 * windows, near=2 * dx.nbytes)
+    cut, step = _planes(dx, threads)
+    rows, cols = map(Spread, axes)
+    room = math.prod(dy.concrete[:2]) * rows.pitch * cols.pitch
+    taps = math.prod(axis.kernel for axis in axes)
+    places = len(set(product(*([residue for residue, _ in axis.places] for axis in (rows, cols)))))
+    shares = in_runs(dx, room * (3 * taps - places + 1))  # masks are made and taken, and what they leave is added up
+    spread = Work(turned=room) if step == 1 else Work(pixels=room // step) + in_runs(dx, room)
+    return (shares + spread * places + Work(calls=len(cut) * (5 * taps + 2))) * (1 / min(threads, len(cut)))
+
+
+@kernel(MAX_POOL_GRAD, cost=_work)
 def max_pool_grad(k: Emitter) -> None:
     """Collects what the windows send to elements of the image that lie a stride apart, then puts it there.
 
@@ -43,8 +72,7 @@ def max_pool_grad(k: Emitter) -> None:
     recheck(k)
     (dx,), last = k.outs, channels_last(k.outs[0])
     dy, index = (laid_out(k, x, last, "packed") for x in k.ins)
-    axes = _axes(k, dy.shape[2:])
-    n, c, h, w = dx.shape
+    axes = _axes(k.attrs, dy.shape[2:])
     if 0 in dx.shape:
         return
     if 0 in dy.shape:
@@ -54,10 +82,8 @@ def max_pool_grad(k: Emitter) -> None:
         winners = k.use(Winners.of(*axes), f"{k.name}_winners")
         k.line(f"{k.use(scatter)}({dx}, {dy}, {index}, {winners})")
         return
-    planes, step = (n, c) if last else (n * c, 1)
-    plane = h * w * step * dx.dtype.itemsize
-    cut = even_pieces(planes, block_bytes() // plane, -(-LEAST_BYTES // plane), k.threads)
-    loop = BlockLoop(k, deal([Block(a, b, 0, h, 0, step) for a, b in cut], k.threads))
+    cut, step = _planes(dx.type, k.threads)
+    loop = BlockLoop(k, deal([Block(a, b, 0, dx.shape[2], 0, step) for a, b in cut], k.threads))
     rows, cols = map(Spread, axes)
     size = (max(b - a for a, b in cut) * rows.pitch * cols.pitch * step,)
     mask = np.dtype(f"i{dy.dtype.itemsize}")
@@ -76,7 +102,7 @@ def max_pool_grad(k: Emitter) -> None:
 def max_pool_gather(k: Emitter) -> None:
     recheck(k)
     (x, index), (y,) = k.ins, k.outs
-    axes = _axes(k, y.shape[2:])
+    axes = _axes(k.attrs, y.shape[2:])
     if 0 not in y.shape and _is_sparse(axes):
         winners = k.use(Winners.of(*axes), f"{k.name}_winners")
         k.line(f"{k.use(look_up)}({x}, {y}, {index}, {winners})")
@@ -106,7 +132,7 @@ def max_pool_positions(k: Emitter) -> None:
     """Row and column of the window's corner, plus an offset for each code."""
     recheck(k)
     (index,), (y,) = k.ins, k.outs
-    winners = Winners.of(*_axes(k, y.shape[2:]))
+    winners = Winners.of(*_axes(k.attrs, y.shape[2:]))
     table = k.use(np.append(winners.offsets, 0), f"{k.name}_offsets")
     won = k.scratch(y.shape, np.dtype(bool), "padding")
     k.line(f"np.take({table}, {index}, out={y}, mode='clip')")
