@@ -123,7 +123,8 @@ ROWS = {
         "m.linalg.vector_norm(a, -1.5, dim=1), m.linalg.vector_norm(a.detach(), 0, (0, 2)), "
         "m.linalg.vector_norm(b * 0, 2), "
         "m.linalg.vector_norm(b, float('-inf')), m.linalg.matrix_norm(a, 1), "
-        "m.linalg.matrix_norm(a, -1, (2, 0), True), m.linalg.matrix_norm(a)"
+        "m.linalg.matrix_norm(a, -1, (2, 0), True), m.linalg.matrix_norm(a), m.linalg.norm(b, 2), "
+        "m.linalg.matrix_norm(a, -2, (2, 0), True), m.linalg.matrix_norm(a, 'nuc')"
     ),
     "solving": (
         "m.linalg.inv(b[:, :4]), b[:, :4].inverse(), m.linalg.solve(b[:, :4], b), m.linalg.solve(b[:, :4], b[:, 4]), "

@@ -11,9 +11,10 @@ from ..opdef import AbstractTensor
 from ..types import Axes
 from . import elementwise as ew
 from . import reduce
-from .composite import norm
+from .composite import movedim, norm
+from .decompositions import svdvals
 from .promotion import cast, floating
-from .shape import normal_axes, squeeze
+from .shape import normal_axes, squeeze, unsqueeze
 
 
 def _prepared(x: AbstractTensor, dtype: object) -> AbstractTensor:
@@ -42,15 +43,16 @@ def matrix_norm(
     *,
     dtype: object = None,
 ) -> AbstractTensor:
-    """The norm of the matrices over two axes: "fro", of all elements, or the largest sum of sizes of a row or column.
+    """The norm of the matrices over two axes: of all elements, of sums of a row or column, or of singular values.
 
     Parameters
     ----------
     x
         Matrices, in the axes ``dim``.
     ord
-        "fro"; ``inf`` and ``-inf`` for the largest and the smallest sum of a row, 1 and -1 for those of a column. Those
-        of singular values, 2, -2 and "nuc", are not there.
+        "fro" for the root of the sum of squares; ``inf`` and ``-inf`` for the largest and the smallest sum of sizes in
+        a row, 1 and -1 for those in a column; 2 and -2 for the largest and the smallest singular value, and "nuc" for
+        their sum.
     dim, keepdim
         The axes of rows and columns, and whether they are kept with size 1.
     dtype
@@ -62,8 +64,14 @@ def matrix_norm(
         raise ShapeError(f"matrix_norm: needs matrices and the two axes of them, got {x.type} and dim={shown(dim)}")
     if ord == "fro":
         return norm(x, 2.0, axes, keepdim)
+    if ord == "nuc" or (isinstance(ord, int | float) and abs(ord) == 2):
+        reduced = reduce.sum if ord == "nuc" else reduce.amax if ord == 2 else reduce.amin
+        found = reduced(svdvals(movedim(x, axes, (-2, -1))), -1)
+        for axis in sorted(axes) if keepdim else ():
+            found = unsqueeze(found, axis)
+        return found
     if not isinstance(ord, int | float) or abs(ord) not in (1, math.inf):
-        raise OptionError(f'matrix_norm: ord is "fro", 1, -1, inf or -inf; there are no singular values: {shown(ord)}')
+        raise OptionError(f'matrix_norm: ord is "fro", "nuc", or 1, 2, inf or minus these; got {shown(ord)}')
     rows, columns = axes
     summed, chosen = (rows, columns) if abs(ord) == 1 else (columns, rows)
     sums = reduce.sum(ew.abs_(x), summed, True)
