@@ -129,6 +129,7 @@ class _Stage:
 
     def __init__(self, stage: Stage, make: Make, prove: Prove | None) -> None:
         self.sizes, self._part, self._make, self._prove = stage.sizes, stage.part, make, prove
+        self._empty = not stage.part.computing
         nodes = [node for _, node in stage.part.graph.nodes()]
         self._symbols = sorted(frozenset[str]().union(*map(symbols_of, nodes)))
         self._programs: Recent[tuple[Sizes, Orders], Runs] = Recent(KEPT)
@@ -148,7 +149,7 @@ class _Stage:
         self, sizes: Mapping[str, int], values: Mapping[Value, Array], state: State
     ) -> Iterator[tuple[Value, Array]]:
         """What it gives for the values that it takes."""
-        if not self._part.computing:
+        if self._empty:
             return iter(())
         feeds = [values[value] for value in self._part.inputs]
         program = self.ready(sizes, tuple(map(order_of, feeds)))

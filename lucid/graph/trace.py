@@ -307,6 +307,12 @@ class TracedDim:
     __rmul__ = __mul__
 
     def _refuse(self, *_: object) -> NoReturn:
+        trace = active_trace.get()
+        if trace is not None and trace.tracer.is_found(self.sym):
+            raise TraceError(
+                f"the size {self.sym} depends on data, so its value is not known while the model is traced "
+                f"({user_location()}). Keep to arithmetic on it, or decide on it outside the compiled model"
+            )
         raise TraceError(
             f"the size {self.sym} is symbolic, so its value is not known while the model is traced "
             f"({user_location()}). Compile with that dimension fixed, lucid.spec with a number in its place, "

@@ -53,7 +53,9 @@ def _conditions(run: Callable[..., object], types: Sequence[TensorType]) -> list
         if from_handler(error):
             raise
         other = [(one.dim, one.bound) for one in reversed(_asked(error)) if one.relation == "!="]
-        found = (solution(a, b, order) for a, b in [*_unequal(error), *other])
+        pairs = [*_unequal(error), *other]
+        of_inputs = (pair for pair in pairs if not any(map(recorder.tracer.is_found, pair)))
+        found = (solution(a, b, order) for a, b in of_inputs)
         return [one for one in found if one]
     return None
 

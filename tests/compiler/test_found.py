@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,15 @@ import pytest
 
 import lucid
 from lucid import nn
-from lucid.errors import GradientError, OptionError, ShapeError, TraceError
+from lucid.errors import GradientError, GraphError, LucidError, OptionError, ShapeError, TraceError
+from lucid.graph.builder import Builder
+from lucid.graph.dims import symbol
+from lucid.graph.opdef import apply
+from lucid.graph.ops.found import FOUND, FoundAttrs
+from lucid.graph.ops.source import FULL, FullAttrs
+from lucid.graph.trace import Tracer
+from lucid.graph.types import int64
+from lucid.graph.verify import verify
 
 Array = np.ndarray[Any, Any]
 RNG = np.random.default_rng(0)
@@ -165,3 +175,75 @@ def test_a_step_is_one_program() -> None:
     step = lucid.compile_step(model, lambda y: y[y > 0].sum(), lucid.optim.SGD(model.parameters(), lr=0.1))
     with pytest.raises(OptionError, match=r"decides sizes of this model \(found_1\), so it is not one program"):
         step(np.ones((3, 4), np.float32))
+
+
+def test_what_is_captured_and_updated_may_have_such_a_size() -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("seen", lucid.zeros(()))
+            self.norm = nn.BatchNorm1d(4)
+
+        def forward(self, x: Any) -> Any:
+            rows = x[x.sum(1) > -10]
+            self.seen.copy_(self.seen + lucid.ones(rows.shape[0]).sum())
+            sums = lucid.scan(lambda total, row: (total + row, total * 2), lucid.zeros(4), rows)[1]
+            return self.norm(lucid.cond(x.sum() > 0, lambda: rows * 2, lambda: rows * 3)) + sums
+
+    model = Counting()
+    twin = copy.deepcopy(model)
+    net = lucid.compile(model)
+    for count in (4, 5):
+        x = RNG.standard_normal((count, 4)).astype(np.float32)
+        for y in (net(x), twin(lucid.tensor(x))):
+            (y**3).sum().backward()
+    for (name, have), want in zip(model.named_parameters(), twin.parameters(), strict=True):
+        np.testing.assert_allclose(have.grad.numpy(), want.grad.numpy(), rtol=1e-3, atol=1e-3, err_msg=name)
+    for have, want in zip(model.buffers(), twin.buffers(), strict=True):
+        np.testing.assert_allclose(have.numpy(), want.numpy(), rtol=1e-5)
+
+
+def test_many_threads_find_sizes_of_their_own(pair: tuple[Chosen, Any]) -> None:
+    model, net = pair
+    given = inputs()
+
+    def work(number: int) -> None:
+        with lucid.no_grad():
+            for x in given[number:] + given[:number]:
+                alike(net(x), model(x))
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(work, range(3)))
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(-2, "at least 0, got -2"), (9, "there are no 9 rows"), (2**62, r"cannot be \(4611686018427387904,\)")],
+)
+def test_a_graph_cannot_ask_for_more_than_there_is(count: int, words: str) -> None:
+    tracer = Tracer(Builder())
+    x, number = tracer.input(lucid.spec(5), "x"), tracer.input(lucid.spec(dtype="int64"), "n")
+    y = apply(FOUND, FoundAttrs(symbol("k")), x, number)
+    net = lucid.compile(tracer.builder.finish([y.value]))
+    assert net(np.ones(5, np.float32), np.asarray(3)).shape == (3,)
+    with pytest.raises(LucidError, match=words):
+        net(np.ones(5, np.float32), np.asarray(count))
+
+
+def test_a_size_has_one_number_which_does_not_depend_on_it() -> None:
+    size = FoundAttrs(symbol("k"))
+    tracer = Tracer(Builder())
+    x, one, other = (tracer.input(type_, "x") for type_ in (lucid.spec(5), *[lucid.spec(dtype="int64")] * 2))
+    ys = [apply(FOUND, size, x, number) for number in (one, other)]
+    with pytest.raises(GraphError, match="the size 'k' is found by x_1 already"):
+        verify(tracer.builder.finish([y.value for y in ys]))
+    tracer = Tracer(Builder())
+    x = tracer.input(lucid.spec(5), "x")
+    y = apply(FOUND, size, x, apply(FULL, FullAttrs((), int64, symbol("k")), like=x))
+    with pytest.raises(GraphError, match="the sizes k, which data decides, depend on each other"):
+        verify(tracer.builder.finish([y.value]))
+
+
+def test_nothing_is_decided_on_such_a_size() -> None:
+    with pytest.raises(TraceError, match=r"the size found_1 depends on data.*Keep to arithmetic"):
+        lucid.compile(lambda x: x if x[x > 0].shape[0] > 1 else -x)(np.ones(3, np.float32))

@@ -8,6 +8,7 @@ differ by 2e-5 of the largest absolute value. What only moves or compares number
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,11 @@ import lucid
 from lucid import Tensor, models, nn
 from lucid.graph.opdef import apply
 from lucid.graph.ops import conv, indexing, pool
+from lucid.graph.ops.found import suppressed
 from lucid.models.resnet import BasicBlock
 from lucid.nn import functional as F
+
+from ..onnx.test_detector import TAILS, detector, images
 
 Array = np.ndarray[Any, Any]
 OPSET = 20  # the first with Gelu
@@ -426,3 +430,30 @@ def test_networks(build: Any, shape: tuple[int, ...], batch: int, exact: bool) -
     net = lucid.compile(model, lucid.spec("N", *shape), exact=exact)
     close(net(x).numpy(), theirs)
     close(model(Tensor(x)).numpy(), theirs)
+
+
+@pytest.mark.parametrize("centred", [False, True])
+def test_the_boxes_that_are_left(centred: bool) -> None:
+    """Of many that overlap, some without an area, with ties among the scores; also a score alone, and none."""
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        images, classes, count = (int(rng.integers(low, high)) for low, high in ((1, 3), (1, 4), (1, 200)))
+        boxes = rng.integers(0, 12, (images, count, 4)).astype(np.float32)
+        scores = np.round(rng.random((images, classes, count)), int(rng.integers(1, 4))).astype(np.float32)
+        limits = (np.array([int(rng.integers(0, 70))]), np.float32([0.37]), np.float32([rng.choice([0.0, 0.5, 2.0])]))
+        theirs = ort("NonMaxSuppression", boxes, scores, *limits, center_point_box=int(centred))
+        given = [lucid.tensor(one) for one in (boxes, scores, *(limit[0] for limit in limits))]
+        for function in (left := partial(suppressed, bound=None, centred=centred)), lucid.compile(left):
+            np.testing.assert_array_equal(function(*given).numpy(), theirs)
+
+
+@pytest.mark.parametrize("tail", TAILS)
+def test_a_detector(tail: str) -> None:
+    proto = detector(tail)
+    net = lucid.onnx.load(proto)
+    compiled = lucid.compile(net, *net.specs)
+    peer = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    for x in images():
+        found = compiled(x)
+        for have, want in zip(found if isinstance(found, tuple) else (found,), peer.run(None, {"x": x}), strict=True):
+            close(have, want, tail)
