@@ -78,6 +78,13 @@ class _Writes:
             known[key] = held, now, ""
         return now
 
+    def move(self, before: Array, after: Array) -> None:
+        """What was in one array is in another from now on, unchanged: what was noted of it goes with it."""
+        held, now, where = self._known.get(id(self._owner(before)), _NEVER)
+        if held is not None:
+            owner = self._owner(after)
+            self._known[id(owner)] = ref(owner, partial(self._known.pop, id(owner))), now, where
+
     def last(self, array: Array) -> int:
         """When the memory of ``array`` was last written; 0 where it never was."""
         known = self._known

@@ -34,6 +34,7 @@ from ..runtime.program.store import Store
 from ..runtime.tuning import Tuned
 from ..tensor.tensor import Tensor
 from .arguments import LEAF, Structure
+from .gathering import gather
 from .options import Options
 from .programs import Key, Program, Programs, TunedKey, check
 from .results import Results
@@ -248,8 +249,10 @@ class Specialization:
             self._reload(program, arrays)
 
     def _reload(self, program: Program, inputs: Sequence[Array]) -> None:
-        now = changes.of_contents.now
         tensors = [self.state[name] for name in program.parameters]
+        if isinstance(program, Executable):
+            gather([tensors[i] for i in program.gathered])
+        now = changes.of_contents.now
         arrays = [t._array for t in tensors]
         unproven = self.options.verify and program.seen < 0
         program.load(arrays, tuple(t.version for t in tensors))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+import sys
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,8 @@ import lucid
 from lucid import nn
 from lucid.optim.lr_scheduler import StepLR
 from lucid.runtime.kernels.fused import grid, kernels
+from lucid.runtime.planning import work
+from lucid.runtime.workers.sharing import Sharing
 
 from .test_step import LOSS, NETS, RULES, alike, batches, mlp, snapshot, twins
 
@@ -65,7 +69,8 @@ def shared_by_threads(monkeypatch: pytest.MonkeyPatch, without_workers: None) ->
     """Small updates too are shared by two threads, in several blocks each."""
     threads = lucid.get_num_threads()
     lucid.set_num_threads(2, processes=False)
-    monkeypatch.setattr(kernels, "HERE_WORK", 1)
+    monkeypatch.setattr(kernels, "LAST_WORK", 1)
+    monkeypatch.setattr(work, "FORKS", 0)
     monkeypatch.setattr(grid, "BLOCK_BYTES", 1 << 7)
     monkeypatch.setattr(grid, "THREAD_BYTES", 1 << 9)
     yield
@@ -83,21 +88,51 @@ def test_threads_share_what_writes_over_parameters() -> None:
         alone(x, y)
         step(x, y)
     end = step.source[step.source.index("with whole:") :]
-    assert "here(" in end
-    assert "here(" not in alone.source
+    assert "complete(" in end
+    assert "share(" not in end
+    assert "complete(" not in alone.source
     alike(model, other, 0)
 
 
-def test_a_process_has_no_share_in_what_writes_over_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker's part may be done again, by the caller; what is written over cannot be made again."""
-    monkeypatch.setattr(kernels, "HERE_WORK", 1)
-    model = nn.Sequential(nn.Linear(64, 2048), nn.ReLU(), nn.Linear(2048, 5))
-    step = lucid.compile_step(model, LOSS, RULES["momentum"](model.parameters()), threads=2)
-    step(*batches(1, (256, 64))[0])
-    before, end = step.source.split("with whole:")
-    assert "share(" in before
-    assert "here(" in end
-    assert "share(" not in end
+@pytest.mark.usefixtures("shared_by_threads")
+def test_what_is_left_in_the_midst_of_a_block_is_taken_up_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker may end at any line of its part: the caller goes on from there, and each number is updated once."""
+    model, optimizer, other, same = twins(lambda: nn.Sequential(nn.Linear(8, 9), nn.Linear(9, 5)), RULES["momentum"])
+    step, alone = lucid.compile_step(other, LOSS, same), lucid.compile_step(model, LOSS, optimizer, threads=1)
+    x, y = batches(1)[0]
+    left, lines, longest = 0, 0, 0
+
+    class EndError(Exception):
+        pass
+
+    def each_line(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal lines
+        lines += event == "line"
+        if lines > left:
+            raise EndError
+        return each_line
+
+    def twice(sharing: Sharing, region: int) -> None:
+        nonlocal lines, longest
+        function, count = sharing.regions[region]
+        for worker in range(count):
+            lines = 0
+            sys.settrace(each_line)
+            try:
+                function(worker)
+                sys.settrace(None)
+            except EndError:
+                sys.settrace(None)
+                function(worker)
+            longest = max(longest, lines)
+
+    monkeypatch.setattr(Sharing, "complete", twice)
+    while left <= longest:
+        step(x, y)
+        alone(x, y)
+        alike(model, other, 0)
+        left += 1
+    assert left > 20
 
 
 # ---------------------------------------------------------------- whole or not at all
@@ -181,8 +216,9 @@ def test_a_step_that_runs_gives_nothing_back_to_another_thread() -> None:
     step(x, y)
     assert step._ran is not None
     program = step._ran.program
-    whole = program.whole
-    assert whole is not None and program._backs
+    whole, laid = program.whole, program._laid
+    assert whole is not None and laid is not None
+    assert any(place is not array for place, array in zip(laid.places, laid.arrays, strict=True))
     done = whole._done
 
     def meanwhile() -> None:

@@ -93,17 +93,17 @@ class Emission:
             written(
                 task.name, task.node, task.choice, self.names, ins, outs,
                 threads=schedule.threads, exact=schedule.exact, lasting=schedule.lasting,
-                stage=task.choice.lowering.staged, here=task.name in (schedule.last or ()),
+                stage=task.choice.lowering.staged, last=task.name in (schedule.last or ()),
             )
         )  # fmt: skip
 
 
 def written(
     name: str, node: Node, choice: Choice, names: Names, ins: Sequence[Operand], outs: Sequence[Operand | None], *,
-    threads: int = 1, exact: bool = False, lasting: bool = True, stage: bool = False, here: bool = False,
+    threads: int = 1, exact: bool = False, lasting: bool = True, stage: bool = False, last: bool = False,
 ) -> Step:  # fmt: skip
     """What the kernel of a node writes for these operands; ``stage`` gives it copies of the caller's arrays."""
-    k = Emitter(node, name, names, ins, outs, threads, choice.way.block, exact, lasting, here)
+    k = Emitter(node, name, names, ins, outs, threads, choice.way.block, exact, lasting, last)
     if stage:
         k.stage()
     choice.lowering.emit(k)

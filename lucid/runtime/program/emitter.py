@@ -120,8 +120,8 @@ class Emitter(Generic[E]):
         Whether sums are to be rounded as BLAS rounds those of a whole product.
     lasting
         Whether parameters stay as they are for many runs.
-    here
-        Whether it writes over what it reads, so that none of it may be done twice: threads alone share it.
+    last
+        Whether it writes over what it reads, so that none of it may be done twice.
     workers
         Over how many the work is shared.
     code
@@ -145,7 +145,7 @@ class Emitter(Generic[E]):
         way: Any = None,
         exact: bool = False,
         lasting: bool = True,
-        here: bool = False,
+        last: bool = False,
     ) -> None:
         check_attrs(node.op, node.attrs)
         self.node = node
@@ -158,7 +158,7 @@ class Emitter(Generic[E]):
         self.way = way
         self.exact = exact
         self.lasting = lasting
-        self.here = here
+        self.last = last
         self.workers = 1
         self.code = Code()
         self.buffers: list[Operand] = []
@@ -231,22 +231,25 @@ class Emitter(Generic[E]):
         finally:
             self._once = before
 
-    def shared(self, function: str, workers: int, body: Sequence[str]) -> None:
+    def shared(self, function: str, workers: int, body: Sequence[str], *, resumed: bool = False) -> None:
         """A function of ``worker`` that each of so many workers calls at the same time.
 
-        Where what it reads has one address for all runs, workers may be processes, unless it is done ``here``.
+        Where what it reads has one address for all runs, workers may be processes. One that writes over what it reads
+        is shared only where it is ``resumed``: called once more for a worker, it takes up where that has left it.
         """
         lines = "\n".join([f"def {function}(worker):", *(f"    {line}" for text in body for line in text.splitlines())])
         defined = Statement.of(lines, Phase.ARENA, function, workers=workers)
         if self._once or not self.volatile.isdisjoint(defined.names):
             self._compute(f"{lines}\n{self.use(parallel)}({function}, {workers})", function, workers=workers)
-        elif self.here:
+        elif self.last and not resumed:
             self.code.bind.append(defined)
-            self.line(f"here({function}, {workers})")
+            self.line("\n".join(f"{function}({worker})" for worker in range(workers)))
+            return
         else:
             self.code.bind.append(defined)
-            self.line(f"share({len(self.names.regions)})")
+            self.line(f"{'complete' if self.last else 'share'}({len(self.names.regions)})")
             self.names.regions.append((unmarked(function), workers))
+            self.names.early += not self.last
         self.workers = max(self.workers, workers)
 
     # ------------------------------------------------------------ arrays

@@ -32,12 +32,12 @@ from ..workers.exchange import current
 from ..workers.settings import private_bytes, shared_bytes, worker_processes
 from ..workers.sharing import Run, Sharing
 from .budget import plan_within
+from .laid import Laid
 from .marks import Marks
 from .plan import Plan, make_plan
 from .printer import Source, Values, generate
 from .store import Kept, Store
-from .subnormal import flush, has_subnormals
-from .views import as_view
+from .subnormal import flush
 from .whole import Whole
 
 if TYPE_CHECKING:
@@ -53,12 +53,6 @@ PROGRAM_BYTES, TEXT_BYTES = 8, 2
 
 NODE_BYTES, STEP_BYTES = 1500, 7000
 """Bytes of a plan, for each node of its graph and for each step."""
-
-THREADS_COPY = 1 << 22
-"""Bytes of parameters from which threads share in copying them back."""
-
-LARGEST_COPY = 1 << 25
-"""Bytes of a parameter that workers read as it is up to which they get a copy; larger ones are for threads."""
 
 
 def quiet(run: Run) -> Run:
@@ -156,17 +150,16 @@ class Executable:
         self.whole = Whole(self._written) if self._updated else None
         """What it writes parameters within."""
         self._writing = RLock() if self._updated else None
-        self._changes: list[Array] = []
-        self._backs: list[tuple[Array, Array]] = []
+        self._laid: Laid | None = None
         self._helped: Sharing | None = None
         self._draws = bool(drawn(plan.graph))
-        self._holds = bool(plan.names.regions) or plan.largest > blas.ALONE
+        self._shares = bool(plan.names.regions)
+        self._holds = self._shares or plan.largest > blas.ALONE
         self.seen = -1
         """The count of changed contents when the parameters were last compared; for the caller's use."""
         self._lock = Lock()
         self._arrays: tuple[int, ...] | None = None
         self._wanted: tuple[tuple[Array, ...], object] = (), None
-        self._copies: list[tuple[Array, Array]] = []
         self._version: object = None
         self._program: Callable[..., Any] | None = None
         self._prepare: Callable[[frozenset[int]], None] | None = None
@@ -234,10 +227,8 @@ class Executable:
             if not same:
                 self._lay(arrays)
             assert self._prepare is not None
-            for copy, array in self._copies:
-                np.copyto(copy, array)
-                if all(copy is not laid for _, laid in self._backs):
-                    self._flush(copy)
+            assert self._laid is not None
+            self._laid.read()
             self._pack(version)
             self._version = version
             self._arrays = names
@@ -269,74 +260,52 @@ class Executable:
             for operand, (number, place) in packings.places.items():
                 if number in stale and packings.all[number].parameters:  # constants are what the user said
                     nbytes = operand.type.nbytes
-                    self._flush(self._kept[number].memory[place : place + nbytes].view(operand.type.dtype))
+                    packed = self._kept[number].memory[place : place + nbytes].view(operand.type.dtype)
+                    if not self._exact:
+                        flush(packed)
             for number in stale:
                 self._kept[number].stamp = stamps[number]
-
-    def _flush(self, array: Array) -> None:
-        if not self._exact:
-            flush(array)
 
     def _lay(self, arrays: Sequence[Array]) -> None:
         """Make the program anew for these parameters."""
         plan, source = self._planned(), self._printed()
         self._program = program = self._program or source.load("program")
-        laid = [
-            array if self._is_read(array, i in self._updated) else np.empty(array.shape, array.dtype)
-            for i, array in enumerate(arrays)
-        ]
+        laid = Laid(arrays, self._updated, self._exact)
         regions = bool(plan.names.regions)
         with self._store.lock:
             self._kept = [self._store.packed(packing, arrays, regions) for packing in plan.packings.all]
             self._kept.append(self._store.workspace(plan.workspace_bytes))
             kept = [one.memory for one in self._kept]
         writer = () if self.whole is None else (self.whole,)
-        self._prepare, bind = self._guard(lambda: program(laid, kept, *writer))
+        self._prepare, bind = self._guard(lambda: program(laid.places, kept, *writer))
         self._bind = bind, plan
         # a call that goes on meanwhile puts its run, of the old arrays, back into the old
         self._free = deque()
         if regions and worker_processes() is not None:
             if self._read is None:
-                self._read = parcel.readers(self._new_run()[1].regions, laid)
-            if self._read:  # those too: workers read them where they lie
-                laid = [self._copy(array) if i in self._read else array for i, array in enumerate(laid)]
-                self._prepare, bind = self._guard(lambda: program(laid, kept, *writer))
+                found, early = self._new_run()[1].regions, plan.names.early
+                every = parcel.readers(found, laid.places)
+                self._read = parcel.readers(found[:early], laid.places) | (every - self._updated)
+            if laid.reach(self._read, self._store):
+                self._kept += laid.kept
+                self._prepare, bind = self._guard(lambda: program(laid.places, kept, *writer))
                 self._bind = bind, plan
-        self._copies = [(b, a) for a, b in zip(arrays, laid, strict=True) if a is not b]
-        self._changes = [arrays[i] for i in sorted(self._updated)]
-        backs = [(arrays[i], laid[i]) for i in self._updated if laid[i] is not arrays[i]]
-        self._backs = sorted(backs, key=lambda pair: -pair[0].nbytes)
-
-    def _is_read(self, array: Array, updated: bool = False) -> bool:
-        """Whether a program reads a parameter where it is; it takes it for row-major, and for free of subnormals.
-
-        One that it also writes is read as it is, since nobody knows what it will be.
-        """
-        if updated:
-            return array.flags.c_contiguous and array.flags.writeable
-        return array.flags.c_contiguous and (self._exact or not has_subnormals(array))
+        self._laid = laid
 
     def _written(self) -> None:
         """The program has written over parameters; where nothing else has changed, it knows of all changes."""
-        backs, sharing = self._backs, self._helped
-        if sharing is not None and sum(array.nbytes for array, _ in backs) >= THREADS_COPY:
-            sharing.here(lambda i: np.copyto(*backs[i]), len(backs))
-        else:
-            for array, laid in backs:
-                np.copyto(array, laid)
+        laid = self._laid
+        assert laid is not None
+        laid.write(self._helped)
         before = changes.of_contents.now
-        now = changes.writes.note_all(self._changes)
+        now = changes.writes.note_all(laid.changes)
         if self.seen == before and now == before + 1:
             self.seen = now
 
-    def _copy(self, array: Array) -> Array:
-        """Memory for a copy of the array that workers reach; the array itself where it is too large to have twice."""
-        if array.nbytes > LARGEST_COPY:
-            return array
-        kept = self._store.copy(array, shared=True)
-        self._kept.append(kept)
-        laid: Array = as_view(kept.memory.view(array.dtype), array.shape)
-        return laid
+    @property
+    def gathered(self) -> frozenset[int]:
+        """The numbers of the parameters that are best where workers reach them: they read what it writes."""
+        return self._updated if self._shares and worker_processes() is not None else frozenset()
 
     @property
     def held_bytes(self) -> int:
@@ -360,7 +329,7 @@ class Executable:
         with _held(self._lock, self._writing) as held:
             if held:
                 self._arrays = self._program = self._prepare = self._bind = None
-                self._kept, self._copies, self._backs, self._changes = [], [], [], []
+                self._kept, self._laid = [], None
                 self._free, self._helped, self.seen = deque(), None, -1
 
     def unplan(self) -> None:

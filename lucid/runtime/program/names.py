@@ -14,7 +14,7 @@ from .statement import marked
 RESERVED = (
     "np", "parameters", "kept", "packed", "workspace", "stale",
     "program", "prepare", "arena", "sharing", "bind", "share", "worker", "run",
-    "whole", "results", "here",
+    "whole", "results", "complete",
     "added", "call", "edge", "entry", "group", "matrix", "mine", "own", "part", "target", "value",
 )  # fmt: skip
 """Names that the program's frame, or an expression that a kernel writes, gives a meaning."""
@@ -53,6 +53,8 @@ class Names:
     def __init__(self) -> None:
         self.namespace: dict[str, Any] = {"np": np}
         self.regions: list[tuple[str, int]] = []
+        self.early = 0
+        """How many of these, the first, write over no parameter."""
         self._taken = dict.fromkeys(RESERVED, 0)
         self._by_id: dict[int, str] = {}
 

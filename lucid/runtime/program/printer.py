@@ -7,7 +7,7 @@ The source reads from outside to inside as things change less and less rarely::
         def bind(arena, sharing):    # once for each run that goes on at the same time
             def blocks(worker): ...   # the share of one worker in a node
             def run(x): ...       # every time; share(i) has all workers call the i-th function;
-                                  # what it does "with whole" writes over parameters; here(f, n) has threads call f
+                                  # what it does "with whole" writes over parameters; complete(i) is share(i) there
             return run, ((blocks, 2),)
         return prepare, bind
 
@@ -254,8 +254,6 @@ class _Writer:
             if marks.parts is not None:
                 out.watch = self.noted
         self.own = plan.names.use(apart) if len(plan.steps) > CLOSURE_LIMIT else None
-        self.here = any(step.workers > 1 for step in plan.final)
-        """Whether threads share what writes over parameters."""
         self._early: dict[Operand, str] = {}
         """Copies of values that are written over before they are read."""
 
@@ -300,23 +298,28 @@ class _Writer:
             out.section([step], "bind")
         functions = {function for function, _ in plan.names.regions}  # these are handed over, and need not be kept
         out.assigned = [name for name in out.assigned if name not in functions]
-        if plan.names.regions:
+        if plan.names.early:
             out.assign("share", "sharing.share")
-        if self.here:
-            out.assign("here", "sharing.here")
+        if plan.names.early < len(plan.names.regions):
+            out.assign("complete", "sharing.complete")
         out.function(f"def run({', '.join(map(str, plan.inputs))}):", self.run)
         regions = "".join(f"({function}, {workers}), " for function, workers in plan.names.regions)
         out.write(f"return run, ({regions})")
 
     def run(self) -> None:
         names = self.plan.names
-        if names.regions or self.here or any(thing is parallel for thing in names.namespace.values()):
-            self.out.define("with sharing:", self.compute)
+        if names.regions or any(thing is parallel for thing in names.namespace.values()):
+            self.out.define("with sharing:", self.within)
         else:
-            self.compute()
+            self.within()
+        if self.plan.updates is not None:
+            self.out.write("return results")
+
+    def within(self) -> None:
+        """All that workers have a part in."""
+        self.compute()
         if self.plan.updates is not None:
             self.out.define("with whole:", self.write_over)
-            self.out.write("return results")
 
     def compute(self) -> None:
         """All but what writes over parameters."""

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import cache
 from itertools import count
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -65,6 +65,9 @@ class HeapPlace:
         self.__array_interface__ = {"version": 3, "data": (address, False), "shape": (nbytes,), "typestr": "|u1"}
 
 
+Lasting: TypeAlias = "list[tuple[HeapPlace, Array]]"
+
+
 class Heap:
     """The memory itself.
 
@@ -93,6 +96,7 @@ class Heap:
         self._next = [count(int(bits == SMALLEST)) for bits in range(SMALLEST, LARGEST + 1)]  # the first is the board
         self._again: list[deque[int]] = [deque() for _ in range(SMALLEST, LARGEST + 1)]
         self._places: dict[object, tuple[int, int]] = {}
+        self._lasting: dict[object, weakref.ref[HeapPlace]] = {}
 
     def _extend(self) -> int:
         for size in SIZES[:-1]:
@@ -106,8 +110,8 @@ class Heap:
         os.ftruncate(self.file, SIZES[-1])
         return SIZES[-1]
 
-    def take(self, nbytes: int) -> Array | None:
-        """So many zero bytes; None where none are left."""
+    def take(self, nbytes: int, lasting: bool = False) -> Array | None:
+        """So many zero bytes; None where none are left. What is ``lasting`` is there in a forked child too."""
         bits = max(SMALLEST, (max(nbytes, 1) - 1).bit_length())
         place = self._place(bits - SMALLEST, 1 << bits) if bits <= LARGEST else None
         if place is None:
@@ -115,6 +119,8 @@ class Heap:
         block = HeapPlace(self.base + place, nbytes)
         ref = weakref.ref(block, self._freed)
         self._places[ref] = place, bits - SMALLEST
+        if lasting:
+            self._lasting[ref] = ref
         if nbytes >= 1 << 22:
             libc().madvise(self.base + place, 1 << bits, _HUGE)
         return np.asarray(block)
@@ -128,6 +134,7 @@ class Heap:
 
     def give_back(self, ref: object) -> None:
         """The place that the reference stood for may be used again; its memory goes back to the system."""
+        self._lasting.pop(ref, None)
         found = self._places.pop(ref, None)
         if found is not None:
             place, kind = found
@@ -139,6 +146,18 @@ class Heap:
         """Where in the heap an address is."""
         return address - self.base if self.base <= address < self.base + self.size else None
 
-    def leave(self) -> None:
-        """In a forked child: private memory takes its place, for what may still be looked at; nothing of it is kept."""
+    def reaches(self, array: Array) -> bool:
+        """Whether an array lies in it."""
+        return self.offset(int(array.__array_interface__["data"][0])) is not None
+
+    def lasting(self) -> Lasting:
+        """What is in the places that last, as it is now: whoever has a child next goes on to write to them."""
+        places = [ref() for ref in tuple(self._lasting.values())]
+        return [(place, np.array(place)) for place in places if place is not None]
+
+    def leave(self, lasting: Lasting | None) -> None:
+        """In a forked child: private memory takes its place, and nothing is kept but what lasts, as it was before."""
+        lasting = self.lasting() if lasting is None else lasting
         libc().mmap(self.base, self.size, _PROT, _PRIVATE | _FIXED | _ANONYMOUS | _NORESERVE, -1, 0)
+        for block, content in lasting:
+            np.copyto(np.asarray(block), content)

@@ -34,7 +34,7 @@ from .board import (
 from .clerk import Clerk
 from .cores import available_cores
 from .descriptor import Descriptor
-from .heap import Heap, memory_at
+from .heap import Heap, Lasting, memory_at
 from .link import Job, Link
 from .parcel import Region, pack
 
@@ -223,13 +223,13 @@ class Hiring:
         self.wanted = 0
         self.clerk.ask(self._tend)
 
-    def leave(self) -> None:
+    def leave(self, lasting: Lasting | None) -> None:
         """In a forked child, which has no workers and must not reach its parent's memory."""
         for link in (*self.links, *self.leaving):
             if link.socket is not None:
                 link.socket.close()
         self.file.close()
-        self.heap.leave()
+        self.heap.leave(lasting)
 
 
 def identity() -> tuple[tuple[int, ...], int]:

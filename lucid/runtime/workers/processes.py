@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import signal
 import weakref
 from collections.abc import Callable, Sequence
 from time import perf_counter, sleep
@@ -53,6 +54,8 @@ TOLERANCE = 150_000
 """Nanoseconds without a core, of those in which it is to keep one busy, after which a worker is thought to share it."""
 PATIENT = 20.0
 """Seconds that a patient caller waits for a worker."""
+LOOK, HANGS = 0.05, 10.0
+"""Seconds after which it is looked whether a worker that is needed is still there; and after which it is ended."""
 
 
 class WorkerProcesses(Hiring):
@@ -145,8 +148,13 @@ class WorkerProcesses(Hiring):
         self.board[place] = (self.board[place] + 1) & 0x7FFFFFFF
         self._futex(FUTEX, ctypes.c_void_p(self.heap.base + 8 * place), 1, 1, None, None, 0)
 
-    def share(self, turn: Turn, index: int, function: Callable[[int], object], count: int) -> None:
+    def share(
+        self, turn: Turn, index: int, function: Callable[[int], object], count: int, complete: bool = False
+    ) -> None:
         """Run a region on all workers, the caller among them. Who has not started when the caller is done is too late.
+
+        Where it is to be ``complete``, who has started is waited for until it is done, or has ended: then the caller
+        takes up its part where that was left.
 
         Raises
         ------
@@ -159,11 +167,11 @@ class WorkerProcesses(Hiring):
         board[JOB] = turn.job.number
         board[TURN] = number
         function(0)
-        taken = 0
+        taken, finish = 0, self._outlast if complete else self._finish
         for link in turn.links:
             if link.number < count:
                 taken |= 1 << link.number
-                if board[link.by + DONE] != 2 * number and not self._finish(link, number, turn.began):
+                if board[link.by + DONE] != 2 * number and not finish(link, number, turn.began):
                     function(link.number)
         for worker in range(1, count):
             if not taken >> worker & 1:
@@ -174,7 +182,31 @@ class WorkerProcesses(Hiring):
 
         It is waited for as long as the run has taken since it ``began``, which is what would have to be done again.
         """
-        board, start, done = self.board, link.by + START, link.by + DONE
+        if not self._started(link, number):
+            return False
+        now = perf_counter()
+        if not self._done(link, number, now + (PATIENT if self.patient else max(WAIT, now - began))):
+            late = perf_counter()
+            link.lose(late - now, late)
+            raise Late
+        return bool(self.board[link.by + DONE] == 2 * number)
+
+    def _outlast(self, link: Link, number: int, began: float) -> bool:
+        """As :meth:`_finish`, but that a worker that has started is waited for as long as it is there."""
+        if not self._started(link, number):
+            return False
+        now = perf_counter()
+        while not self._done(link, number, perf_counter() + LOOK):
+            if self._ended(link):
+                return False
+            if perf_counter() > now + HANGS:
+                with contextlib.suppress(OSError):
+                    os.kill(self.pid(link), signal.SIGKILL)
+        return bool(self.board[link.by + DONE] == 2 * number)
+
+    def _started(self, link: Link, number: int) -> bool:
+        """Whether the worker has started on its part; otherwise that is taken from it."""
+        board, start = self.board, link.by + START
         if board[start] != number and not self.patient:
             board[link.to + STOLEN] = number
             fence()
@@ -182,9 +214,11 @@ class WorkerProcesses(Hiring):
                 if board[link.by + ASLEEP]:
                     self._ring(link)
                 return False
-        now = perf_counter()
-        until = now + (PATIENT if self.patient else max(WAIT, now - began))
-        looks = 0
+        return True
+
+    def _done(self, link: Link, number: int, until: float) -> bool:
+        """Wait for the worker's part, until then. Returns whether it is through with it."""
+        board, done, looks = self.board, link.by + DONE, 0
         while board[done] >> 1 != number:
             looks += 1
             if looks > PATIENCE:
@@ -192,10 +226,20 @@ class WorkerProcesses(Hiring):
                 if board[link.by + ASLEEP]:
                     self._ring(link)
             if not looks % 64 and perf_counter() > until:
-                late = perf_counter()
-                link.lose(late - now, late)
-                raise Late
-        return bool(board[done] == 2 * number)
+                return False
+        return True
+
+    def _ended(self, link: Link) -> bool:
+        """Whether the worker's process is no more."""
+        if link.socket is not None and link.socket.ours:
+            return bool(launch.ended(link.socket.number))
+        try:
+            os.kill(self.pid(link), 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            pass
+        return False
 
     def rest(self, turn: Turn, function: Callable[[], object]) -> None:
         """Do something that takes long, or needs the cores, in the midst of a run."""

@@ -6,6 +6,7 @@ import contextlib
 import mmap
 import os
 import sys
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from . import blas
 from .threads import pool, replace_pool
 
 if TYPE_CHECKING:
+    from .heap import Lasting
     from .processes import WorkerProcesses
 
 started = LazyModule("lucid.runtime.workers.processes")  # it is not imported before there is work to share
@@ -77,6 +79,28 @@ def shared_bytes(count: int) -> Array:
     return private_bytes(count) if found is None else found
 
 
+def lasting_copy(array: Array) -> Array | None:
+    """The same array in memory that workers reach; None where there is none, or it lies there.
+
+    A forked child has what was in it; it does not see what is written later.
+    """
+    workers = worker_processes()
+    if workers is None or workers.heap.reaches(array):
+        return None
+    found = workers.heap.take(array.nbytes, lasting=True)
+    if found is None:
+        return None
+    made: Array = found.view(array.dtype).reshape(array.shape)
+    np.copyto(made, array)
+    return made
+
+
+def reached(array: Array) -> bool:
+    """Whether workers reach an array where it lies."""
+    workers = worker_processes()
+    return workers is not None and workers.heap.reaches(array)
+
+
 def private_bytes(count: int) -> Array:
     """So many bytes that only this process reaches, on a boundary of 64; of many on large pages."""
     if count >= MAPPED:
@@ -119,12 +143,21 @@ def set_num_threads(threads: int, *, processes: bool = True) -> None:
         _made[-1].want(threads - 1 if processes else 0)
 
 
+_lasting: list[Lasting] = []
+"""While this process has a child: what is in memory that workers reach, and both are to have."""
+
+
+def _note_lasting() -> None:
+    _lasting[:] = [each.heap.lasting() for each in _made]
+
+
 def _leave() -> None:
     """A forked child has none of its parent's workers, and no business with their memory."""
-    for old in _made:
-        old.leave()
+    for old, lasting in zip_longest(_made, _lasting):
+        old.leave(lasting)
     _made.clear()
+    _lasting.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave)
+    os.register_at_fork(before=_note_lasting, after_in_parent=_lasting.clear, after_in_child=_leave)

@@ -50,7 +50,6 @@ class Sharing:
         self._processes: WorkerProcesses | None = None
         self._turn: Turn | None = None
         self._threads = True
-        self._cores = True
 
     def bind(self, bind: Callable[[Any, Sharing], tuple[Run, Sequence[Region]]], arena: object) -> Run:
         """The program, bound to the arena and this sharing."""
@@ -79,30 +78,30 @@ class Sharing:
         self._last = perf_counter()
         self._spent += self._last - self._began
         turn, self._turn = self._turn, None
-        self._cores = turn is not None or (self._threads and not self.alone)
         if turn is not None and self._processes is not None:
             self._processes.end(turn, kind is not None)
 
     def share(self, region: int) -> None:
         """Run one region on all workers."""
+        self._share(region, False)
+
+    def complete(self, region: int) -> None:
+        """Run a region on all workers that writes over what it reads: each of its parts to the end, and only once."""
+        self._share(region, True)
+
+    def _share(self, region: int, complete: bool) -> None:
         function, count = self.regions[region]
         turn = self._turn
         if turn is not None and self._processes is not None and region in turn.job.regions:
-            self._processes.share(turn, region, function, count)
-        elif turn is not None and self._processes is not None:
-            self._processes.rest(turn, partial(parallel, function, count))
-        elif self._threads and not self.alone:
-            parallel(function, count)
+            self._processes.share(turn, region, function, count, complete)
         else:
-            for worker in range(count):
-                function(worker)
+            self.here(function, count)
 
     def here(self, function: Callable[[int], object], count: int) -> None:
-        """Run what may not be done twice, after the run: in this process alone, as a worker's part may be.
-
-        Threads wait for one another however long it takes, so they share it only where there was a core for a worker.
-        """
-        if self._cores:
+        """Run something in this process alone, within a run: on threads, if there are cores for them."""
+        if self._turn is not None and self._processes is not None:
+            self._processes.rest(self._turn, partial(parallel, function, count))
+        elif self._threads and not self.alone:
             parallel(function, count)
         else:
             for worker in range(count):

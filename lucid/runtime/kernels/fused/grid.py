@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ....graph.ops.fused import Result
 from ....graph.ops.reduce import MEAN, ReduceAttrs
 from ....graph.types import DType, TensorType, is_float
+from ...planning.machine import this_machine
 from ...planning.phase import Phase
 from ...program.emitter import Emitter, Operand
 from ...program.statement import Statement
@@ -147,7 +148,7 @@ class Grid:
         seen = [tuple(math.prod(p[memory[i]] for i in g) for g in groups) for p in padded]
         rows = _rows(shape, seen, over, max(1, BLOCK_BYTES // like.dtype.itemsize))
         whole = _side_by_side(shape, rows)
-        axis, step = _cut(whole, like.dtype.itemsize, over, threads if k.here else 1, MOST // rows)
+        axis, step = _cut(whole, like.dtype.itemsize, over, threads if k.last else 1, MOST // rows)
         ins = [
             _scalar(k, x) if x.type.size == 1 else _input(k, x, like, s, rows) for x, s in zip(k.ins, seen, strict=True)
         ]
@@ -160,6 +161,11 @@ class Grid:
     def single(self) -> bool:
         """Whether there is one block."""
         return math.prod(self.shape[: self.axis]) == 1 and self.step >= self._size
+
+    @property
+    def resumable(self) -> bool:
+        """Whether blocks are all there is, and leave nothing but results, so that they may be counted."""
+        return self.axis == 0 and not self.partials
 
     @property
     def _size(self) -> int:
@@ -182,8 +188,12 @@ class Grid:
         flat = replace(like, type=TensorType(self.shape, like.dtype))
         return Program(k, self.ins, self.made, flat, add_up).statements
 
-    def loop(self, k: Emitter, start: int, stop: int) -> list[str]:
-        """Lines that compute the given range of the outermost axis, block by block."""
+    def loop(self, k: Emitter, start: int, stop: int, done: str | None = None) -> list[str]:
+        """Lines that compute the given range of the outermost axis, block by block.
+
+        Where results lie over what is read, ``done`` is twice the number of blocks that are there: the lines go on from
+        it. It is one more while a block is being written, from a place aside where it is complete.
+        """
         lines: list[str] = []
         indent = ""
         index = []
@@ -196,14 +206,21 @@ class Grid:
         rest = (last - first) % self.step
         if last - rest > first:
             a = k.names.fresh("a")
-            lines.append(f"{indent}for {a} in range({first}, {last - rest}, {self.step}):")
+            begin = first if done is None else f"{first} + {done} // 2 * {self.step}"
+            lines.append(f"{indent}for {a} in range({begin}, {last - rest}, {self.step}):")
             window, number = f"{a}:{a} + {self.step}", f"{a} // {self.step}"
-            lines += self._block(k, index, window, number, self.step, indent + "    ")
+            lines += self._block(k, index, window, number, self.step, indent + "    ", done)
         if rest:
-            lines += self._block(k, index, f"{last - rest}:{last}", str((last - rest) // self.step), rest, indent)
+            if done is not None:
+                lines.append(f"{indent}if {done} // 2 == {(last - first) // self.step}:")
+                indent += "    "
+            number = str((last - rest) // self.step)
+            lines += self._block(k, index, f"{last - rest}:{last}", number, rest, indent, done)
         return lines
 
-    def _block(self, k: Emitter, index: Sequence[str], window: str, number: str, length: int, indent: str) -> list[str]:
+    def _block(
+        self, k: Emitter, index: Sequence[str], window: str, number: str, length: int, indent: str, done: str | None
+    ) -> list[str]:
         shape = (length, *self.shape[self.axis + 1 :])
         lines: list[str] = []
 
@@ -229,7 +246,14 @@ class Grid:
         ins = [cut(x) for x in self.ins]
         made = {i: cut(y) for i, y in self.made.items()}
         like = Operand("", TensorType(shape, self.dtype), Phase.CALL)
-        lines += [statement.line for statement in Program(k, ins, made, like, add_up).statements]
+        if done is None:
+            lines += [statement.line for statement in Program(k, ins, made, like, add_up).statements]
+        else:
+            aside = {i: k.scratch(shape, y.dtype, "aside") for i, y in made.items()}
+            lines.append(f"if not {done} % 2:")
+            for statement in Program(k, ins, aside, like, add_up).statements:
+                lines += [f"    {line}" for line in statement.line.splitlines()]
+            lines += [f"    {done} += 1", *(f"{y}[...] = {aside[i]}" for i, y in made.items()), f"{done} += 1"]
         return [f"{indent}{line}" for text in lines for line in text.splitlines()]
 
     def _sum(self, k: Emitter, x: Operand, over: tuple[bool, ...], out: str) -> str:
@@ -322,7 +346,8 @@ def _cut(
 
     None is longer than BLAS may add up, where that adds up ranges.
     """
-    wanted = max(1, (BLOCK_BYTES if threads == 1 else THREAD_BYTES) // itemsize)
+    nbytes = BLOCK_BYTES if threads == 1 or this_machine().helpers else THREAD_BYTES
+    wanted = max(1, nbytes // itemsize)
     inner = 1
     for axis in range(len(shape) - 1, -1, -1):
         if inner * shape[axis] > wanted or axis == 0:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from ....graph.ops.fused import FUSED_ELEMENTWISE, FUSED_LOOP, FusedAttrs, LoopAttrs, loop_type
 from ...planning.machine import this_machine
 from ...planning.phase import Phase
@@ -19,8 +21,12 @@ from . import grid as blocks
 from .grid import Grid, Total, alike
 from .program import Program
 
-HERE_WORK = 1 << 22
-"""Element operations that threads alone share: to wake one, and to meet at the interpreter's lock, takes long."""
+LAST_WORK = 1 << 22
+"""Element operations on parameters that threads share: to wake one, and to meet at the interpreter's lock, takes long.
+"""
+
+APART = 8
+"""Numbers between what two workers note, as far as a line of the cache."""
 
 
 @kernel(FUSED_ELEMENTWISE)
@@ -72,8 +78,8 @@ def _whole(k: Emitter, made: dict[int, Operand], like: Operand, totals: Sequence
 def _threads(k: Emitter, like: Operand, steps: int) -> int:
     """How many share so many steps over what lies like this operand."""
     numbers = steps * math.prod(like.shape)
-    if k.here:
-        return k.threads if numbers >= HERE_WORK else 1
+    if k.last and not this_machine().helpers:
+        return k.threads if numbers >= LAST_WORK else 1
     return shared_by(Work(numbers=numbers * like.dtype.itemsize / 4), k.threads, this_machine())[1]
 
 
@@ -87,10 +93,14 @@ def _run(k: Emitter, grid: Grid, like: Operand, threads: int) -> None:
 
 def _share(k: Emitter, grid: Grid, threads: int) -> None:
     parts = [p for p in grid.parts(threads) if p[0] < p[1]]
-    if len(parts) == 1:
-        k.line("\n".join(grid.loop(k, *parts[0])))
+    if len(parts) == 1 or (k.last and not grid.resumable):
+        k.line("\n".join(line for part in parts for line in grid.loop(k, *part)))
         return
+    noted = k.scratch((len(parts), APART), np.dtype(np.int64), "noted") if k.last else None
     body = []
     for worker, part in enumerate(parts):
-        body += [f"if worker == {worker}:", *(f"    {line}" for line in grid.loop(k, *part))]
-    k.shared(k.names.fresh(f"{k.name}_parts"), len(parts), body)
+        done = None if noted is None else f"{noted}[{worker}, 0]"
+        body += [f"if worker == {worker}:", *(f"    {line}" for line in grid.loop(k, *part, done))]
+    if noted is not None:
+        k.line(f"{noted}.fill(0)")
+    k.shared(k.names.fresh(f"{k.name}_parts"), len(parts), body, resumed=noted is not None)

@@ -1,0 +1,33 @@
+"""Tensors that a step writes move to where workers reach them, so that no step copies them there and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from sys import getrefcount
+
+import numpy as np
+
+from ..base import changes
+from ..runtime.workers.settings import lasting_copy
+from ..tensor.tensor import Tensor
+
+
+def gather(tensors: Iterable[Tensor]) -> None:
+    """Move them, but those whose array somebody else has too, who would see no change of it any more."""
+    moved = False
+    for tensor in tensors:
+        if _movable(tensor):
+            copy = lasting_copy(tensor._array)
+            if copy is not None and _movable(tensor):
+                changes.writes.move(tensor._array, copy)
+                tensor._array = copy
+                moved = True
+    if moved:
+        changes.of_contents.note()  # programs that know the old arrays look again
+
+
+def _movable(tensor: Tensor) -> bool:
+    """Whether nobody else has its array, or a view of it, or owns its memory."""
+    array, alone = tensor._array, Tensor.wrap(np.empty(1))._array
+    plain = array.size > 0 and array.base is None and array.flags.c_contiguous
+    return plain and array.flags.writeable and getrefcount(array) == getrefcount(alone) + 1

@@ -1,0 +1,158 @@
+"""Training steps whose updates workers share: parameters lie where they reach them, and each is updated once."""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import Tensor, nn, optim
+from lucid.errors import ExecutionError
+from lucid.runtime.workers import processes
+from lucid.runtime.workers.processes import WorkerProcesses
+from lucid.runtime.workers.settings import helpers, reached
+
+from .test_models import helped
+from .test_turns import Array, impatient, shared, sharing_of
+
+pytestmark = pytest.mark.skipif(not helpers(), reason="there are no processes to help here")
+
+LOSS = nn.MSELoss()
+
+
+def make_model() -> nn.Sequential:
+    lucid.manual_seed(3)
+    return nn.Sequential(nn.Linear(64, 1024), nn.ReLU(), nn.Linear(1024, 256))
+
+
+def make_step(model: nn.Module, threads: int = 3, y: Array | None = None, **options: Any) -> Callable[[], float]:
+    rule = optim.SGD(model.parameters(), lr=1e-2, momentum=0.9)
+    step = lucid.compile_step(model, LOSS, rule, threads=threads, **options)
+    rng = np.random.default_rng(0)
+    x, z = rng.standard_normal((96, 64), np.float32), rng.standard_normal((96, 256), np.float32)
+    return lambda: float(step(x, z if y is None else y))
+
+
+def arrays_of(model: nn.Module) -> list[Array]:
+    return [np.array(p.numpy()) for p in model.parameters()]
+
+
+def alike(a: nn.Module, b: nn.Module) -> bool:
+    return all(np.allclose(p, q, rtol=1e-4, atol=1e-6) for p, q in zip(arrays_of(a), arrays_of(b), strict=True))
+
+
+def test_workers_share_updates_where_parameters_lie(workers: WorkerProcesses) -> None:
+    one, model = make_model(), make_model()
+    alone, step = make_step(one, threads=1), make_step(model)
+    for _ in range(4):
+        assert step() == pytest.approx(alone(), rel=1e-5)
+    assert helped(workers) == [True, True], "the last region is an update"
+    assert all(reached(p._array) for p in model.parameters()) and not any(reached(p._array) for p in one.parameters())
+    assert alike(one, model)
+
+    twin = copy.deepcopy(model)  # and all that sets a parameter otherwise is seen
+    model.load_state_dict({name: value.numpy() * 0.5 for name, value in model.state_dict().items()})
+    model[2].bias.data = Tensor(np.ones(256, np.float32))
+    one.load_state_dict({name: value.numpy() for name, value in model.state_dict().items()})
+    for _ in range(2):
+        assert step() == pytest.approx(alone(), rel=1e-4)
+    assert alike(one, model) and not any(reached(p._array) for p in twin.parameters())
+
+
+def test_what_somebody_else_sees_stays_where_it_is(workers: WorkerProcesses) -> None:
+    one, model = make_model(), make_model()
+    seen, tied = model[0].weight.numpy(), Tensor(np.zeros(1))
+    tied.data = model[2].weight
+    alone, step = make_step(one, threads=1), make_step(model)
+    for _ in range(3):
+        step()
+        alone()
+        assert np.array_equal(seen, model[0].weight.numpy()) and np.array_equal(tied.numpy(), model[2].weight.numpy())
+    assert [reached(p._array) for p in model.parameters()] == [False, True, False, True]
+    assert alike(one, model)
+
+
+def test_a_history_of_before_is_gone_back_along(workers: WorkerProcesses) -> None:
+    """Where a step has moved a parameter, and then not updated it."""
+    model = make_model()
+    with lucid.no_grad():
+        model[0].weight.mul_(0.5)
+    loss = LOSS(model(Tensor(np.ones((2, 64), np.float32))), Tensor(np.ones((2, 256), np.float32)))
+    step = make_step(model, detect_anomaly=True, y=np.full((96, 256), np.nan, np.float32))
+    with pytest.raises(ExecutionError, match="not finite"):
+        step()
+    assert reached(model[0].weight._array)
+    loss.backward()
+    assert model[0].weight.grad is not None
+
+
+def test_a_child_has_the_parameters_as_they_were(workers: WorkerProcesses) -> None:
+    model = make_model()
+    step = make_step(model)
+    step()
+    before, (there, here) = arrays_of(model), os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.close(here)
+            os.read(there, 1)  # the parent has made a step meanwhile
+            same = all(map(np.array_equal, arrays_of(model), before))
+            step()
+            after = all(map(np.array_equal, arrays_of(model), before))
+            os._exit(0 if same and not after else 1)
+        finally:
+            os._exit(2)
+    os.close(there)
+    step()
+    after = arrays_of(model)
+    os.write(here, b".")
+    assert os.waitpid(child, 0)[1] == 0
+    os.close(here)
+    assert all(map(np.array_equal, arrays_of(model), after)) and not np.array_equal(after[0], before[0])
+
+
+def hangs(sums: Array) -> Callable[[int], None]:
+    """A worker's part that does not end; the caller, who takes it up, ends it."""
+
+    def region(worker: int) -> None:
+        if worker:
+            sums[worker, 0] += 1
+            while sums[worker, 0] == 1:
+                sums[worker, 1] += 1
+        else:
+            while not sums[1, 1]:
+                sums[0, 1] += 1
+        sums[worker, 2] += 1
+
+    return region
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_worker_that_ends_or_hangs_in_an_update_is_taken_up_from(
+    workers: WorkerProcesses, monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    monkeypatch.setattr(processes, "HANGS", 60.0 if ended else 0.1)
+    sums = shared(workers, (3, 3))
+    sharing = sharing_of([(hangs(sums), 2)])
+    pid = workers.pid(workers.links[0])
+
+    def end() -> None:
+        while not sums[1, 1]:
+            pass
+        os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=end if ended else lambda: None)
+    thread.start()
+    with impatient(workers), sharing:
+        sharing.complete(0)
+    thread.join()
+    assert (sums[:, 0].tolist(), sums[:2, 2].tolist()) == ([0, 2, 0], [1, 1])
+    workers.clerk.ask(workers._tend)
+    assert workers.settle(), "another one has begun"
