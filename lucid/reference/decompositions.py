@@ -6,7 +6,7 @@ import numpy as np
 
 from ..base.arrays import Array
 from ..graph.opdef import Attrs
-from ..graph.ops.decompositions import EIGH, QR, SVD, WholeAttrs
+from ..graph.ops.decompositions import EIGH, QR, SVD, FactorAttrs
 from .elementwise import wide
 from .evaluator import reference
 
@@ -17,10 +17,10 @@ def eigh(attrs: Attrs, x: Array) -> tuple[Array, ...]:
 
 
 @reference(SVD)
-def svd(attrs: WholeAttrs, x: Array) -> tuple[Array, ...]:
+def svd(attrs: FactorAttrs, x: Array) -> tuple[Array, ...]:
     return tuple(np.linalg.svd(wide(x), full_matrices=attrs.whole))
 
 
 @reference(QR)
-def qr(attrs: WholeAttrs, x: Array) -> tuple[Array, ...]:
+def qr(attrs: FactorAttrs, x: Array) -> tuple[Array, ...]:
     return tuple(np.linalg.qr(wide(x), "complete" if attrs.whole else "reduced"))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lucid.graph.opdef import NoAttrs, OpDef
 from lucid.graph.ops import linalg, norm, reduce
-from lucid.graph.ops.decompositions import EIGH, QR, SVD, WholeAttrs
+from lucid.graph.ops.decompositions import EIGH, QR, SVD, FactorAttrs
 from lucid.graph.ops.determinant import DET
 from lucid.graph.ops.einsum import EINSUM, EinsumAttrs
 from lucid.graph.ops.fused_linear import FUSED_LINEAR, FusedLinearAttrs
@@ -193,8 +193,8 @@ def _apart(draw: Draw, op: OpDef) -> Drawn:
     left, right = (np.linalg.qr(rng.standard_normal((*batch, n, n)))[0] for n in (rows, columns))
     middle = np.eye(rows, columns) * (1.0 + np.arange(columns))
     x = np.asarray(left @ middle @ (left if symmetric else right).swapaxes(-1, -2), dtype)
-    whole = WholeAttrs(draw(st.booleans()) and (op is QR or rows == columns))
-    return Drawn(NoAttrs() if symmetric else whole, (x,))
+    whole = draw(st.booleans()) and (op is QR or rows == columns)
+    return Drawn(NoAttrs() if symmetric else FactorAttrs(rows >= columns, whole), (x,))
 
 
 DRAWS: dict[OpDef, Strategy] = {

@@ -119,6 +119,25 @@ def test_sizes_that_are_not_known_until_the_call() -> None:
             np.testing.assert_allclose(y.numpy(), e, rtol=1e-5, atol=2e-6, err_msg=f"{one} of {count}")
 
 
+def test_factors_of_matrices_that_are_tall_or_wide() -> None:
+    net = lucid.compile(lambda x: (*lucid.linalg.svd(x), *lucid.linalg.qr(x)), lucid.spec("N", "M", dtype="float64"))
+    slopes = lucid.grad(lucid.compile(lambda x: lucid.linalg.svdvals(x).sum() + lucid.linalg.qr(x).R.sum()))
+    for shape in ((5, 3), (2, 4), (3, 3), (1, 6), (6, 5)):
+        x = np.random.default_rng(sum(shape)).standard_normal(shape)
+        u, s, vh, q, r = (y.numpy() for y in net(x))
+        assert (u.shape, vh.shape, q.shape, r.shape[1]) == (
+            2 * shape[:1],
+            2 * shape[1:],
+            (shape[0], min(shape)),
+            shape[1],
+        )
+        np.testing.assert_allclose(u[:, : len(s)] * s @ vh[: len(s)], x, atol=1e-6)
+        np.testing.assert_allclose(q @ r, x, atol=1e-6)
+        step = np.random.default_rng(0).standard_normal(shape) * 1e-6
+        ends = [np.linalg.svd(x + d)[1].sum() + np.linalg.qr(x + d)[1].sum() for d in (step, -step)]
+        np.testing.assert_allclose((slopes(x).numpy() * step).sum(), (ends[0] - ends[1]) / 2, rtol=1e-4)
+
+
 SLOPES: list[tuple[str, list[float], list[float]]] = [
     ("t.hypot(3 * t)", [0, 1, -2, 1e30], [0, 10**0.5, -(10**0.5), 10**0.5]), ("t.sinc()", [0, 1], [0, -1]), ("t.frac()", [-1.5, 0, 2.25], [1, 1, 1]),
     ("t.fmod(3.0)", [-4, 0, 4], [1, 1, 1]), ("lucid.fmod(7.0, t)", [2, -2, 5], [-3, 3, -1]), ("t.nan_to_num()", [1, np.nan, np.inf, -np.inf], [1, 0, 0, 0]),
@@ -149,7 +168,7 @@ def test_slopes_at_kinks_and_bounds() -> None:
         (lambda t: lucid.bucketize(t, t), "boundaries are a vector"), (lambda t: t.cov(fweights=[1.0] * 4), "fweights are integers"), (lambda t: t.cov(aweights=[1.0]), "weights are a vector"), (lambda t: t[None].cov(), "cov: needs a matrix"),
         (lambda t: lucid.compile(lambda x: x.cummax(0), lucid.spec("N", 4))(X), "cummax: axis 0 .* no known size"), (lambda t: t.cummin(2), "out of range"), (lambda t: t.fmod("1"), "fmod"), (lambda t: t.nan_to_num("0"), "nan is a number"),
         (lambda t: lucid.fmod([3], 0), "divided by 0"), (lambda t: lucid.broadcast_tensors(t, t.T), "broadcast"), (lambda t: lucid.diff(t[0, 0]), "no neighbours"), (lambda t: t.nanmean(2), "out of range"),
-        (lambda t: lucid.linalg.inv(t), r"inv: needs square matrices, got float32\[3, 4\]"), (lambda t: lucid.linalg.cholesky(t, upper=True), "cholesky: needs square matrices"), (lambda t: lucid.linalg.cholesky(t[0]), "cholesky: needs square matrices"), (lambda t: lucid.linalg.eigh(t), "^eigh: needs square"), (lambda t: lucid.linalg.eigvalsh(t.mT @ t, "l "), "UPLO is 'L' or 'U'"), (lambda t: lucid.linalg.svd(t[0]), "^svd: needs matrices"), (lambda t: lucid.linalg.svd(t * np.nan), "svd: it does not converge"), (lambda t: lucid.linalg.qr(t, "full"), "mode is 'reduced'"), (lambda t: lucid.compile(lucid.linalg.svdvals, lucid.spec("N", 4)), "svdvals: whether there are more rows or columns"), (lambda t: lucid.linalg.qr(t.mT.requires_grad_(), "complete").Q.sum().backward(), "mode='complete' has no gradient"), (lambda t: lucid.linalg.det(t), "^det: needs square matrices"), (lambda t: lucid.logdet(t), "^logdet: needs square matrices"), (lambda t: lucid.linalg.slogdet(t), "^slogdet: needs square"), (lambda t: t.long().det(), "^det: needs floating-point matrices"), (lambda t: (t[:, :3] * 0).inverse(), "inv: a matrix is singular"), (lambda t: lucid.compile(lucid.linalg.inv)(X[:, :3] * 0), "inv: a matrix is singular"),
+        (lambda t: lucid.linalg.inv(t), r"inv: needs square matrices, got float32\[3, 4\]"), (lambda t: lucid.linalg.cholesky(t, upper=True), "cholesky: needs square matrices"), (lambda t: lucid.linalg.cholesky(t[0]), "cholesky: needs square matrices"), (lambda t: lucid.linalg.eigh(t), "^eigh: needs square"), (lambda t: lucid.linalg.eigvalsh(t.mT @ t, "l "), "UPLO is 'L' or 'U'"), (lambda t: lucid.linalg.svd(t[0]), "^svd: needs matrices"), (lambda t: lucid.linalg.svd(t * np.nan), "svd: it does not converge"), (lambda t: lucid.linalg.qr(t, "full"), "mode is 'reduced'"), (lambda t: lucid.linalg.qr(t.mT.requires_grad_(), "complete").Q.sum().backward(), "mode='complete' has no gradient"), (lambda t: lucid.linalg.det(t), "^det: needs square matrices"), (lambda t: lucid.logdet(t), "^logdet: needs square matrices"), (lambda t: lucid.linalg.slogdet(t), "^slogdet: needs square"), (lambda t: t.long().det(), "^det: needs floating-point matrices"), (lambda t: (t[:, :3] * 0).inverse(), "inv: a matrix is singular"), (lambda t: lucid.compile(lucid.linalg.inv)(X[:, :3] * 0), "inv: a matrix is singular"),
         (lambda t: lucid.linalg.solve(t[:, :3] * 0, t), "solve: a matrix is singular"), (lambda t: lucid.linalg.solve(t[:, :3], t.T), "do not fit the matrices"), (lambda t: lucid.linalg.cholesky(-t @ t.T), "not positive definite"),
         (lambda t: lucid.linalg.matrix_norm(t, 3), 'ord is "fro", "nuc"'), (lambda t: lucid.linalg.norm(t[None], 1), "for vectors and matrices"), (lambda t: lucid.linalg.norm(t[0], "fro"), "for matrices"), (lambda t: lucid.linalg.norm(t, "x"), "ord is"),
         (lambda t: lucid.linalg.matrix_norm(t[0]), "needs matrices"), (lambda t: lucid.matrix_power(t, 2), "needs square matrices"), (lambda t: lucid.linalg.multi_dot([t]), "at least two"), (lambda t: lucid.chain_matmul(), "at least two"), (lambda t: lucid.matrix_power(t, 2.5), "n must be an int, got 2.5"), (lambda t: lucid.linalg.solve(t[:, :3], t[0, :3], left=False), "vectors stand on the right"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ...errors import DTypeError, GradientError, OptionError, ShapeError
+from ..assume import is_at_least
 from ..dims import Dim
 from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, NoAttrs, OpDef, apply_all, attributes, register
 from ..types import TensorType, is_float
@@ -18,30 +19,43 @@ from .everyday import tril
 from .linalg import check_square_floats, matmul
 from .promotion import floating
 from .shape import concat, transpose, unsqueeze
-from .slices import narrow
+from .slices import piece
 from .solving import solve
 from .source import full
 
 
 @attributes
-class WholeAttrs(Attrs):
-    """Whether the orthogonal matrices are square, also where fewer columns are enough."""
+class FactorAttrs(Attrs):
+    """What shapes the factors have.
 
+    Attributes
+    ----------
+    tall
+        Whether there are at least as many rows as columns.
+    whole
+        Whether the orthogonal matrices are square, also where fewer columns are enough.
+    """
+
+    tall: bool = True
     whole: bool = False
 
 
-def _fewer(op: str, x: TensorType) -> Dim:
-    """The smaller of the two sizes of matrices."""
+def _check_matrices(op: str, x: TensorType) -> None:
+    """Raise where the last two axes are no matrices of floating-point numbers."""
     if not is_float(x.dtype):
         raise DTypeError(f"{op}: needs floating-point matrices, got {x}")
     if x.rank < 2:
         raise ShapeError(f"{op}: needs matrices, got {x}")
+
+
+def _fewer(op: str, attrs: FactorAttrs, x: TensorType) -> Dim:
+    """The smaller of the two sizes of matrices."""
+    _check_matrices(op, x)
     rows, columns = x.shape[-2:]
-    if rows == columns:
-        return rows
-    if not isinstance(rows, int) or not isinstance(columns, int):
-        raise ShapeError(f"{op}: whether there are more rows or columns in {x} is not known: compile for known sizes")
-    return min(rows, columns)
+    fewer, more = (columns, rows) if attrs.tall else (rows, columns)
+    if isinstance(fewer, int) and isinstance(more, int) and fewer > more:
+        raise ShapeError(f"{op}: these matrices have not more {'rows' if attrs.tall else 'columns'}: {x}")
+    return fewer
 
 
 def _eigh_infer(attrs: NoAttrs, x: TensorType) -> tuple[TensorType, TensorType]:
@@ -49,15 +63,15 @@ def _eigh_infer(attrs: NoAttrs, x: TensorType) -> tuple[TensorType, TensorType]:
     return x.with_shape(x.shape[:-1]), x.with_shape(x.shape)
 
 
-def _svd_infer(attrs: WholeAttrs, x: TensorType) -> tuple[TensorType, TensorType, TensorType]:
-    fewer = _fewer("Svd", x)
+def _svd_infer(attrs: FactorAttrs, x: TensorType) -> tuple[TensorType, TensorType, TensorType]:
+    fewer = _fewer("Svd", attrs, x)
     *batch, rows, columns = x.shape
     left, right = (rows, columns) if attrs.whole else (fewer, fewer)
     return x.with_shape((*batch, rows, left)), x.with_shape((*batch, fewer)), x.with_shape((*batch, right, columns))
 
 
-def _qr_infer(attrs: WholeAttrs, x: TensorType) -> tuple[TensorType, TensorType]:
-    fewer = _fewer("Qr", x)
+def _qr_infer(attrs: FactorAttrs, x: TensorType) -> tuple[TensorType, TensorType]:
+    fewer = _fewer("Qr", attrs, x)
     *batch, rows, columns = x.shape
     inner = rows if attrs.whole else fewer
     return x.with_shape((*batch, rows, inner)), x.with_shape((*batch, inner, columns))
@@ -89,13 +103,13 @@ def _eigh_gradient(c: GradContext) -> Gradients:
     return [matmul(matmul(vectors, inner), _turned(vectors))]
 
 
-def _svd_gradient(c: GradContext[WholeAttrs]) -> Gradients:
+def _svd_gradient(c: GradContext[FactorAttrs]) -> Gradients:
     """By Townsend, "Differentiating the singular value decomposition" (2016)."""
     s = c.outputs[1]
 
     def some(x: AbstractTensor) -> AbstractTensor:
         """As many columns as there are singular values."""
-        return narrow(x, -1, 0, s.type.shape[-1]) if c.attrs.whole else x
+        return piece(x, x.type.rank - 1, 0, s.type.shape[-1]) if c.attrs.whole else x
 
     u, v = some(c.outputs[0]), some(_turned(c.outputs[2]))
     gaps, wide = _gaps(ew.mul(s, s)), unsqueeze(s, -2)
@@ -117,20 +131,19 @@ def _svd_gradient(c: GradContext[WholeAttrs]) -> Gradients:
     return [dx]
 
 
-def _qr_gradient(c: GradContext[WholeAttrs]) -> Gradients:
+def _qr_gradient(c: GradContext[FactorAttrs]) -> Gradients:
     """Walter and Lehmann (2018); of the columns that are more than the rows, by the others (Roberts, 2020)."""
     (x,), (q, r) = c.inputs, c.outputs
     rows, columns = x.type.shape[-2:]
-    fewer = _fewer("Qr", x.type)
-    if c.attrs.whole and fewer != rows:
-        raise GradientError(
-            f"qr: with more rows than columns mode='complete' has no gradient, and the matrices are {x.type}"
-        )
     dq, dr = c.cotangent(0), c.cotangent(1)
-    if fewer == columns:
+    if c.attrs.tall:
+        if c.attrs.whole and rows != columns:
+            raise GradientError(
+                f"qr: with more rows than columns mode='complete' has no gradient, and the matrices are {x.type}"
+            )
         return [_square_gradient(q, r, dq, dr)]
-    beside, more = (narrow(one, -1, fewer, columns - fewer) for one in (x, dr))
-    first, slope = (narrow(one, -1, 0, fewer) for one in (r, dr))
+    beside, more = (piece(one, x.type.rank - 1, rows, columns - rows) for one in (x, dr))
+    first, slope = (piece(one, x.type.rank - 1, 0, rows) for one in (r, dr))
     dx = _square_gradient(q, first, ew.add(dq, matmul(beside, _turned(more))), slope)
     return [concat([dx, matmul(q, more)], -1)]
 
@@ -151,13 +164,13 @@ SVD = register(
         "Svd",
         _svd_infer,
         _svd_gradient,
-        attrs=WholeAttrs,
+        attrs=FactorAttrs,
         outputs=("u", "s", "vh"),
         conventional=lambda attrs: attrs.whole,
         family="linear",
     )
 )
-QR = register(OpDef("Qr", _qr_infer, _qr_gradient, attrs=WholeAttrs, outputs=("q", "r"), family="linear"))
+QR = register(OpDef("Qr", _qr_infer, _qr_gradient, attrs=FactorAttrs, outputs=("q", "r"), family="linear"))
 
 
 class Eigen(NamedTuple):
@@ -209,6 +222,17 @@ def _half(function: str, x: AbstractTensor, uplo: str) -> AbstractTensor:
     return x if uplo.upper() == "L" else _turned(x)
 
 
+def _matrices(function: str, x: AbstractTensor) -> AbstractTensor:
+    x = floating(x)
+    _check_matrices(function, x.type)
+    return x
+
+
+def _is_tall(x: AbstractTensor) -> bool:
+    rows, columns = x.type.shape[-2:]
+    return is_at_least(rows, columns)
+
+
 def svd(x: AbstractTensor, full_matrices: bool = True) -> Singular:
     """``U``, ``S`` and ``Vh`` for which ``U @ diag(S) @ Vh`` is ``x``, the largest singular value first.
 
@@ -220,16 +244,14 @@ def svd(x: AbstractTensor, full_matrices: bool = True) -> Singular:
         Whether ``U`` and ``Vh`` are square; otherwise the larger has as many vectors as there are singular values.
         Vectors beyond these take no gradient.
     """
-    x = floating(x)
-    _fewer("svd", x.type)
-    return Singular(*apply_all(SVD, WholeAttrs(full_matrices), x))
+    x = _matrices("svd", x)
+    return Singular(*apply_all(SVD, FactorAttrs(_is_tall(x), full_matrices), x))
 
 
 def svdvals(x: AbstractTensor) -> AbstractTensor:
     """The singular values of matrices, the largest first."""
-    x = floating(x)
-    _fewer("svdvals", x.type)
-    return apply_all(SVD, WholeAttrs(), x)[1]
+    x = _matrices("svdvals", x)
+    return apply_all(SVD, FactorAttrs(_is_tall(x)), x)[1]
 
 
 def qr(x: AbstractTensor, mode: str = "reduced") -> Triangular:
@@ -242,9 +264,8 @@ def qr(x: AbstractTensor, mode: str = "reduced") -> Triangular:
     mode
         "reduced", "complete" for a square ``Q``, or "r" for an empty one.
     """
-    x = floating(x)
-    _fewer("qr", x.type)
+    x = _matrices("qr", x)
     if mode not in ("reduced", "complete", "r"):
         raise OptionError(f"qr: mode is 'reduced', 'complete' or 'r', got {mode!r}")
-    q, r = apply_all(QR, WholeAttrs(mode == "complete"), x)
+    q, r = apply_all(QR, FactorAttrs(_is_tall(x), mode == "complete"), x)
     return Triangular(full(x, 0, (0,)) if mode == "r" else q, r)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...graph.ops.decompositions import EIGH, QR, SVD, WholeAttrs
+from ...graph.ops.decompositions import EIGH, QR, SVD, FactorAttrs
 from ..planning.registry import kernel
 from ..program.emitter import Emitter
 from .calls import eigenvectors, orthogonal_and_triangle, singular_vectors
@@ -15,12 +15,12 @@ def eigh(k: Emitter) -> None:
 
 
 @kernel(SVD)
-def svd(k: Emitter[WholeAttrs]) -> None:
+def svd(k: Emitter[FactorAttrs]) -> None:
     (x,), (u, s, vh) = k.ins, k.outs
     k.line(f"{k.use(singular_vectors)}({x}, {k.attrs.whole}, {u}, {s}, {vh})")
 
 
 @kernel(QR)
-def qr(k: Emitter[WholeAttrs]) -> None:
+def qr(k: Emitter[FactorAttrs]) -> None:
     (x,), (q, r) = k.ins, k.outs
     k.line(f"{k.use(orthogonal_and_triangle)}({x}, {k.attrs.whole}, {q}, {r})")
