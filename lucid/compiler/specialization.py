@@ -262,7 +262,11 @@ class Specialization:
 
     def values(self, arrays: Sequence[Array], orders: Orders) -> tuple[Graph, dict[Value, Array]]:
         """The graph that an inference program runs, and what its steps give."""
-        plan = self.executable(self.sizes(arrays), orders).plan
+        program = self.program("inference", self.sizes(arrays), (), orders)
+        if isinstance(program, Staged) and self.options.backend is None:
+            self.ready(program, arrays)
+            return program.values(arrays)
+        plan = self.own(program).plan
         arrays_of = _arrays(self.state)
         return plan.graph, step_values(plan, [arrays_of[name] for name in plan.parameters], arrays)[0]
 

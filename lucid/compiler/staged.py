@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from threading import RLock
 from typing import TypeAlias
 
@@ -18,6 +18,7 @@ from ..graph.opdef import ParameterAttrs
 from ..graph.ops.source import ConstantAttrs
 from ..graph.stages import Stage, number, stages
 from ..graph.types import order_of
+from ..proof.programs import step_values
 from ..runtime.backends import BackendProgram
 from ..runtime.program.executable import Executable
 from .sizes import Orders, Sizes
@@ -91,20 +92,31 @@ class Staged:
 
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:
         """Run on arrays of the graph's types. Returns the outputs, then the updates."""
-        state, sizes = self._state, dict(self._sizes)
-        values = {Value(name): x for name, x in zip(self.graph.inputs, inputs, strict=True)}
-        values.update(self._sources(state))
-        given = set(values)
+        given = self._given(inputs)
+        values, _ = self._through(given, _Stage.run)
+        return tuple(np.array(values[value]) if value in given else values[value] for value in self.graph.results)
+
+    def values(self, inputs: Sequence[Array]) -> tuple[Graph, dict[Value, Array]]:
+        """The graph for the sizes that are found, and what the steps of the programs give."""
+        values, sizes = self._through(self._given(inputs), _Stage.values)
+        return self.graph.bind(sizes), {value: x for value, x in values.items() if value.node in self.graph}
+
+    def _through(
+        self, given: Mapping[Value, Array], run: Callable[..., Iterable[tuple[Value, Array]]]
+    ) -> tuple[dict[Value, Array], dict[str, int]]:
+        """What ``run`` gives for the stages, one after the other, and the sizes."""
+        state, values, sizes = self._state, dict(given), dict(self._sizes)
         for stage in self._stages:
             for symbol, count in stage.sizes.items():
                 sizes[symbol] = number(self.graph, count, values)
             self._check(stage.sizes.keys(), sizes)
-            values.update(stage.run(sizes, values, state))
-        return tuple(np.array(values[value]) if value in given else values[value] for value in self.graph.results)
+            values.update(run(stage, sizes, values, state))
+        return values, sizes
 
-    def _sources(self, state: State) -> dict[Value, Array]:
-        """Parameters and constants that are results."""
-        found: dict[Value, Array] = {}
+    def _given(self, inputs: Sequence[Array]) -> dict[Value, Array]:
+        """The inputs, and parameters and constants that are results."""
+        state = self._state
+        found = {Value(name): x for name, x in zip(self.graph.inputs, inputs, strict=True)}
         for value in self.graph.results:
             attrs = self.graph.node(value.node).attrs
             if isinstance(attrs, ConstantAttrs):
@@ -147,10 +159,10 @@ class _Stage:
 
     def run(
         self, sizes: Mapping[str, int], values: Mapping[Value, Array], state: State
-    ) -> Iterator[tuple[Value, Array]]:
+    ) -> Iterable[tuple[Value, Array]]:
         """What it gives for the values that it takes."""
         if self._empty:
-            return iter(())
+            return ()
         feeds = [values[value] for value in self._part.inputs]
         program = self.ready(sizes, tuple(map(order_of, feeds)))
         known = [state[name] for name in program.parameters]
@@ -160,3 +172,15 @@ class _Stage:
             self._prove(program, arrays, feeds)
             program.seen = 0
         return zip(self._part.outputs, program(*feeds), strict=True)
+
+    def values(
+        self, sizes: Mapping[str, int], values: Mapping[Value, Array], state: State
+    ) -> Iterable[tuple[Value, Array]]:
+        """What each of its steps gives, under the names of the nodes."""
+        if self._empty:
+            return ()
+        feeds = [values[value] for value in self._part.inputs]
+        program = self.ready(sizes, tuple(map(order_of, feeds)))
+        assert isinstance(program, Executable)  # else there would be a back end, which says that it has no steps
+        made, results = step_values(program.plan, [state[name][0] for name in program.plan.parameters], feeds)
+        return [*made.items(), *zip(self._part.outputs, results, strict=True)]

@@ -16,6 +16,7 @@ from lucid import nn
 from lucid.errors import GradientError, GraphError, LucidError, OptionError, ShapeError, TraceError
 from lucid.graph.builder import Builder
 from lucid.graph.dims import symbol
+from lucid.graph.ir import Value
 from lucid.graph.opdef import apply
 from lucid.graph.ops.found import FOUND, FoundAttrs
 from lucid.graph.ops.source import FULL, FullAttrs
@@ -168,6 +169,12 @@ def test_a_model_of_such_sizes_is_proven(pair: tuple[Chosen, Any]) -> None:
     y["sum"].backward()
     graph, values = net.values(x, reference=True)
     np.testing.assert_allclose(values[graph.outputs[0]], y["rows"].numpy(), rtol=1e-5)
+    graph, values = net.values(x)
+    np.testing.assert_array_equal(values[graph.outputs[0]], y["rows"].numpy())
+    assert all(
+        values[Value(name)].shape == node.outputs[0].shape for name, node in graph.nodes() if Value(name) in values
+    )
+    assert lucid.compare(model, net, x)
 
 
 def test_a_step_is_one_program() -> None:

@@ -25,7 +25,7 @@ from ..opdef import (
     apply_all,
     attributes,
     register,
-)  # fmt: skip
+)
 from ..types import TensorType, int64, is_float
 from .bounds import clip
 from .composite import ge, movedim

@@ -10,7 +10,8 @@ from .found_calls import different_first, nonzero_places, suppressed
 
 @kernel(FOUND)
 def found(k: Emitter[FoundAttrs]) -> None:
-    k.alias(0, f"{k.ins[0]}[:{k.attrs.size}]", contiguous=k.ins[0].contiguous)
+    x = k.ins[0]
+    k.alias(0, f"{x}[:{k.attrs.size}]", contiguous=x.contiguous and x.type.order is None)
 
 
 @kernel(NONZERO)

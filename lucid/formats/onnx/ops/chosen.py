@@ -40,7 +40,8 @@ def known_suppression(
 
 @converter("NonZero")
 def nonzero(call: Call, x: Value) -> AbstractTensor:
-    return shape.stack(found.indices(call.tensor(x)), 0)
+    values = call.tensor(x)
+    return shape.permute(found.places(values if values.type.rank else shape.reshape(values, (1,))), (1, 0))
 
 
 @converter("Unique")
