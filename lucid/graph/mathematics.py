@@ -8,6 +8,7 @@ from typing import Generic, TypeAlias, TypeVar
 from .opdef import AbstractTensor
 from .ops import (
     algebra,
+    composite,
     cumulative,
     determinant,
     diagonals,
@@ -31,7 +32,7 @@ class Mathematics(AbstractTensor, Generic[R]):
 
     __slots__ = ()
 
-    trunc: Method[R] = public(tr.trunc)
+    trunc: Method[R] = public(composite.trunc)
     asin: Method[R] = public(tr.asin)
     acos: Method[R] = public(tr.acos)
     atan: Method[R] = public(tr.atan)

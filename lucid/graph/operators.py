@@ -12,7 +12,7 @@ from ..errors import OptionError
 from .dims import SymDim
 from .mathematics import Mathematics
 from .opdef import AbstractTensor
-from .ops import bounds, composite, everyday, indexing, linalg, reduce, slices, subscript
+from .ops import bounds, composite, diagonals, indexing, linalg, reduce, slices, subscript
 from .ops import elementwise as ew
 from .ops import norm as normal
 from .ops import shape as sh
@@ -226,12 +226,12 @@ class Operators(Selecting[R], Mathematics[R]):
 
     # ------------------------------------------------------------ element-wise
 
-    add: Method[R] = public(everyday.add)
-    sub: Method[R] = public(everyday.sub)
+    add: Method[R] = public(composite.add)
+    sub: Method[R] = public(composite.sub)
     subtract: Method[R] = sub
     mul: Method[R] = _mul
     multiply: Method[R] = mul
-    div: Method[R] = public(everyday.div)
+    div: Method[R] = public(composite.div)
     divide: Method[R] = div
     true_divide: Method[R] = div
     floor_divide: Method[R] = _floor_divide
@@ -241,8 +241,8 @@ class Operators(Selecting[R], Mathematics[R]):
     minimum: Method[R] = public(ew.minimum)
     clip: Method[R] = public(bounds.clip)
     clamp: Method[R] = clip
-    clamp_min: Method[R] = public(everyday.clamp_min, min=operand)
-    clamp_max: Method[R] = public(everyday.clamp_max, max=operand)
+    clamp_min: Method[R] = public(bounds.clamp_min, min=operand)
+    clamp_max: Method[R] = public(bounds.clamp_max, max=operand)
     neg: Method[R] = public(ew.neg)
     negative: Method[R] = neg
     abs: Method[R] = public(ew.abs_)
@@ -286,7 +286,7 @@ class Operators(Selecting[R], Mathematics[R]):
     isnan: Method[R] = public(ew.isnan)
     isinf: Method[R] = public(composite.isinf)
     isfinite: Method[R] = public(composite.isfinite)
-    isclose: Method[R] = public(everyday.isclose)
+    isclose: Method[R] = public(composite.isclose)
 
     def where(self, condition: object, other: object) -> R:
         """This where ``condition`` holds, else ``other``."""
@@ -353,7 +353,7 @@ class Operators(Selecting[R], Mathematics[R]):
     logsumexp: Method[R] = public(reduce.logsumexp)
     all: Method[R] = public(composite.all_)
     any: Method[R] = public(composite.any_)
-    count_nonzero: Method[R] = public(everyday.count_nonzero)
+    count_nonzero: Method[R] = public(composite.count_nonzero)
     norm: Method[R] = public(composite.norm, p=order)
     sum_to = reduce.sum_to
     piece = slices.piece
@@ -382,10 +382,10 @@ class Operators(Selecting[R], Mathematics[R]):
     take_along_dim: Method[R] = public(indexing.take_along_dim)
     split: Method[tuple[R, ...]] = public(slices.split)
     chunk: Method[tuple[R, ...]] = public(slices.chunk)
-    unbind: Method[tuple[R, ...]] = public(everyday.unbind)
+    unbind: Method[tuple[R, ...]] = public(slices.unbind)
     flip: Method[R] = public(slices.flip)
-    fliplr: Method[R] = public(everyday.fliplr)
-    flipud: Method[R] = public(everyday.flipud)
+    fliplr: Method[R] = public(slices.fliplr)
+    flipud: Method[R] = public(slices.flipud)
     roll: Method[R] = public(slices.roll)
     index_select: Method[R] = public(indexing.index_select)
     masked_fill: Method[R] = public(indexing.masked_fill)
@@ -398,8 +398,8 @@ class Operators(Selecting[R], Mathematics[R]):
     dot: Method[R] = public(linalg.dot)
     outer: Method[R] = public(linalg.outer)
     t: Method[R] = public(composite.transposed)
-    tril: Method[R] = public(everyday.tril)
-    triu: Method[R] = public(everyday.triu)
+    tril: Method[R] = public(diagonals.tril)
+    triu: Method[R] = public(diagonals.triu)
 
     def ravel(self: S) -> S:
         """As one axis."""

@@ -14,7 +14,7 @@ from ..base.checks import flag, number
 from ..errors import OptionError, ShapeError
 from ..graph import mathematics, selecting
 from ..graph.mathematics import Mathematics
-from ..graph.ops import bounds, composite, everyday, indexing, linalg, nonelementary, reduce, slices
+from ..graph.ops import bounds, composite, diagonals, indexing, linalg, nonelementary, reduce, slices, stacks
 from ..graph.ops import elementwise as ew
 from ..graph.ops import norm as normal
 from ..graph.ops import random as draws
@@ -60,12 +60,12 @@ reciprocal = _face(composite.reciprocal)
 isnan = _face(ew.isnan)
 isinf = _face(composite.isinf)
 isfinite = _face(composite.isfinite)
-isclose = _face(everyday.isclose)
+isclose = _face(composite.isclose)
 
-add = _face(everyday.add)
-sub = _face(everyday.sub)
+add = _face(composite.add)
+sub = _face(composite.sub)
 mul = _face(ew.mul)
-div = _face(everyday.div)
+div = _face(composite.div)
 pow = _face(ew.pow_)
 subtract, multiply, divide, true_divide = sub, mul, div, div
 floor_divide = _face(ew.floor_divide)
@@ -88,8 +88,8 @@ bitwise_xor = _face(composite.bitwise_xor)
 bitwise_not = _face(ew.invert)
 greater, greater_equal, less, less_equal, not_equal = gt, ge, lt, le, ne
 clip = clamp = _face(bounds.clip)
-clamp_min: Callable[..., Tensor] = public(everyday.clamp_min, min=operand)
-clamp_max: Callable[..., Tensor] = public(everyday.clamp_max, max=operand)
+clamp_min: Callable[..., Tensor] = public(bounds.clamp_min, min=operand)
+clamp_max: Callable[..., Tensor] = public(bounds.clamp_max, max=operand)
 where = _face(ew.where)
 
 sum = _face(reduce.sum)
@@ -105,7 +105,7 @@ cumsum = _face(reduce.cumsum)
 logsumexp = _face(reduce.logsumexp)
 all = _face(composite.all_)
 any = _face(composite.any_)
-count_nonzero = _face(everyday.count_nonzero)
+count_nonzero = _face(composite.count_nonzero)
 
 
 def _extremum(by_axis: Callable[..., object], of_two: Callable[..., object], name: str) -> Callable[..., Any]:
@@ -147,9 +147,9 @@ tile = _face(sh.tile)
 repeat_interleave = _face(sh.repeat_interleave)
 concat = cat = concatenate = _face(sh.concat)
 stack = _face(sh.stack)
-vstack, hstack = _face(everyday.vstack), _face(everyday.hstack)
-dstack, column_stack = _face(everyday.dstack), _face(everyday.column_stack)
-atleast_1d, atleast_2d, atleast_3d = map(_face, (everyday.atleast_1d, everyday.atleast_2d, everyday.atleast_3d))
+vstack, hstack = _face(stacks.vstack), _face(stacks.hstack)
+dstack, column_stack = _face(stacks.dstack), _face(stacks.column_stack)
+atleast_1d, atleast_2d, atleast_3d = map(_face, (stacks.atleast_1d, stacks.atleast_2d, stacks.atleast_3d))
 movedim = moveaxis = public(composite.movedim, destination=None)
 ravel = _face(sh.flatten)
 
@@ -158,11 +158,11 @@ index_select = _face(indexing.index_select)
 take_along_dim = _face(indexing.take_along_dim)
 masked_fill = _face(indexing.masked_fill)
 narrow = _face(slices.narrow)
-flip, fliplr, flipud = _face(slices.flip), _face(everyday.fliplr), _face(everyday.flipud)
+flip, fliplr, flipud = _face(slices.flip), _face(slices.fliplr), _face(slices.flipud)
 roll = _face(slices.roll)
-split, chunk, unbind = public(slices.split), public(slices.chunk), public(everyday.unbind)
-tril, triu = _face(everyday.tril), _face(everyday.triu)
-clone, detach = _face(everyday.clone), _face(everyday.detach)
+split, chunk, unbind = public(slices.split), public(slices.chunk), public(slices.unbind)
+tril, triu = _face(diagonals.tril), _face(diagonals.triu)
+clone, detach = _face(composite.clone), _face(composite.detach)
 
 _methods = vars(Selecting).__getitem__
 topk, sort, argsort, median = map(_methods, ("topk", "sort", "argsort", "median"))

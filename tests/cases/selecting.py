@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import lucid
-from lucid.graph.ops import scatter, trigonometry
+from lucid.graph.ops import composite, scatter, trigonometry
 
 from .case import Case
 from .elementwise import Make, away, normal
@@ -123,7 +123,7 @@ SUMS = [
         lambda torch, a, b: torch.atan2(a, b),
         gradient=False,
     ),
-    Case("selecting-trunc", trigonometry.trunc, away((3, 4)), lambda torch, x: torch.trunc(x), gradient=False),
+    Case("selecting-trunc", composite.trunc, away((3, 4)), lambda torch, x: torch.trunc(x), gradient=False),
 ]
 
 CASES = [*ORDERED, *PLACED, *SUMS]

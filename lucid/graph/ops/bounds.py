@@ -66,6 +66,16 @@ def clip(x: AbstractTensor, min: Bound = None, max: Bound = None) -> AbstractTen
     return _between(x, low, high, flat=False)
 
 
+def clamp_min(x: AbstractTensor, min: Bound) -> AbstractTensor:
+    """``x``, but at least ``min``."""
+    return clip(x, min)
+
+
+def clamp_max(x: AbstractTensor, max: Bound) -> AbstractTensor:
+    """``x``, but at most ``max``."""
+    return clip(x, None, max)
+
+
 def flat_clip(x: T, low: float, high: float) -> T:
     """As :func:`clip`, but no gradient flows at the bounds themselves, as in PyTorch's ``hardtanh``."""
     return _between(x, low, high, flat=True)

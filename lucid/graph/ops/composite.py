@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from ...errors import DTypeError, ShapeError
+from ...base.checks import shown
+from ...errors import DTypeError, OptionError, ShapeError
 from ..opdef import AbstractTensor, Operand, T
 from ..types import Axes, bool_, is_float
 from . import elementwise as ew
@@ -186,3 +187,61 @@ def movedim(x: T, source: object, destination: object) -> T:
     for place, axis in sorted(zip(places, moved, strict=True)):
         order.insert(place, axis)
     return sh.permute(x, order) if rank else x
+
+
+def trunc(x: AbstractTensor) -> AbstractTensor:
+    """``x`` without what stands behind the point."""
+    return ew.where(lt(x, 0), ew.ceil(x), ew.floor(x)) if is_float(x.type.dtype) else x
+
+
+def add(a: Operand, b: Any, *, alpha: float = 1) -> AbstractTensor:
+    """``a + alpha * b``."""
+    return ew.add(a, b if alpha == 1 else b * alpha)
+
+
+def sub(a: Operand, b: Any, *, alpha: float = 1) -> AbstractTensor:
+    """``a - alpha * b``."""
+    return ew.sub(a, b if alpha == 1 else b * alpha)
+
+
+def div(a: Operand, b: Operand, *, rounding_mode: str | None = None) -> AbstractTensor:
+    """``a / b``; ``rounding_mode="floor"``, or ``"trunc"`` (towards 0), gives whole numbers in the operands' dtype."""
+    if rounding_mode is None:
+        return ew.div(a, b)
+    if rounding_mode == "floor":
+        return ew.floor_divide(a, b)
+    if rounding_mode != "trunc":
+        raise OptionError(f"div: rounding_mode is None, 'floor' or 'trunc', got {shown(rounding_mode)}")
+    a, b = ew.promote(a, b)
+    if is_float(a.type.dtype):
+        return trunc(ew.div(a, b))
+    size = ew.floor_divide(ew.abs_(a), ew.abs_(b))
+    return ew.mul(size, ew.mul(ew.sign(a), ew.sign(b)))
+
+
+def isclose(a: Operand, b: Operand, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> AbstractTensor:
+    """Whether elements differ by at most ``atol + rtol * |b|``; equal infinities are close, NaN only if so wished."""
+    a, b = ew.promote(a, b)
+    same = eq(a, b)
+    if not is_float(a.type.dtype):
+        a, b = ew.cast(a, "float64"), ew.cast(b, "float64")
+    near = le(ew.abs_(ew.sub(a, b)), ew.add(ew.mul(ew.abs_(b), rtol), atol))
+    close = logical_or(same, logical_and(near, lt(ew.abs_(b), math.inf)))
+    if equal_nan:
+        return logical_or(close, logical_and(ne(a, a), ne(b, b)))
+    return close
+
+
+def count_nonzero(x: AbstractTensor, dim: Axes = None) -> AbstractTensor:
+    """How many elements are not 0, over ``dim`` (an axis, several, or None for all)."""
+    return reduce.sum(x if x.type.dtype == bool_ else ne(x, 0), dim)
+
+
+def clone(x: Any) -> Any:
+    """A copy that gradients flow through."""
+    return x.clone()
+
+
+def detach(x: Any) -> Any:
+    """The same data, outside the history."""
+    return x.detach()

@@ -14,8 +14,7 @@ from ..dims import Dim
 from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, NoAttrs, OpDef, apply_all, attributes, register
 from ..types import TensorType, is_float
 from . import elementwise as ew
-from .diagonals import diag_embed
-from .everyday import tril
+from .diagonals import diag_embed, tril
 from .linalg import check_square_floats, matmul
 from .promotion import floating
 from .shape import concat, transpose, unsqueeze

@@ -1,4 +1,4 @@
-"""Diagonals of matrices: taken out, added up, and made into matrices that are 0 beside them."""
+"""Diagonals of matrices, taken out, added up, and made into matrices that are 0 beside them; and triangles."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from ...errors import ShapeError
 from ..assume import is_at_least
 from ..dims import Dim
 from ..opdef import AbstractTensor
+from ..types import int64
 from . import elementwise as ew
 from . import reduce
 from .composite import eq, movedim
@@ -85,3 +86,21 @@ def block_diag(*operands: AbstractTensor) -> AbstractTensor:
 
 def _types(tensors: Sequence[AbstractTensor]) -> str:
     return ", ".join(str(x.type) for x in tensors)
+
+
+def tril(x: AbstractTensor, diagonal: int = 0) -> AbstractTensor:
+    """``x`` where the column is at most the row plus ``diagonal``, else 0."""
+    return ew.where(ew.compare(ew.LESS_EQUAL, _columns_less_rows("tril", x), diagonal), x, full(x, 0, ()))
+
+
+def triu(x: AbstractTensor, diagonal: int = 0) -> AbstractTensor:
+    """``x`` where the column is at least the row plus ``diagonal``, else 0."""
+    return ew.where(ew.compare(ew.GREATER_EQUAL, _columns_less_rows("triu", x), diagonal), x, full(x, 0, ()))
+
+
+def _columns_less_rows(name: str, x: AbstractTensor) -> AbstractTensor:
+    """The number of the column less that of the row, for each place of a matrix of that size."""
+    if x.type.rank < 2:
+        raise ShapeError(f"{name}: is for matrices and batches of them; this tensor is {x.type}")
+    rows, columns = x.type.shape[-2:]
+    return reduce.cumsum(full(x, 1, (1, columns), int64), 1) - reduce.cumsum(full(x, 1, (rows, 1), int64), 0)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...base.checks import shown
-from ...errors import OptionError, ShapeError
+from ...errors import OptionError, ShapeError, TraceError
 from ..assume import is_at_least, is_equal
 from ..dims import Dim, as_dim, exact_quotient
 from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, T, apply, attributes, register
 from ..types import Axes, Shape, TensorType, format_shape
-from .shape import concat, flatten, normal_axes, normal_axis, reshape
+from .shape import concat, flatten, normal_axes, normal_axis, reshape, squeeze
 
 _ZERO: Dim = 0
 
@@ -191,3 +191,25 @@ def _rolled(x: AbstractTensor, step: Dim, axis: int) -> AbstractTensor:
         step = step - step // size * size
     cut = size - step if is_at_least(step, 0) else -step
     return concat([piece(x, axis, cut, size - cut), piece(x, axis, 0, cut)], axis)
+
+
+def fliplr(x: T) -> T:
+    """``x`` with the order of the second axis turned around."""
+    return flip(x, 1)
+
+
+def flipud(x: T) -> T:
+    """``x`` with the order of the first axis turned around."""
+    return flip(x, 0)
+
+
+def unbind(x: T, dim: int = 0) -> tuple[T, ...]:
+    """The parts of ``x`` along ``dim``, which they do not have."""
+    axis = normal_axis("unbind", dim, x.type.rank)
+    count = x.type.shape[axis]
+    if not isinstance(count, int):
+        raise TraceError(
+            f"unbind: axis {axis} of {x.type} has no known size, so the number of results would differ from call to "
+            f"call; compile with that size fixed"
+        )
+    return tuple(squeeze(piece(x, axis, i, 1), axis) for i in range(count))

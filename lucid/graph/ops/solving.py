@@ -13,8 +13,7 @@ from ..opdef import AbstractTensor, GradContext, Gradients, NoAttrs, OpDef, appl
 from ..types import TensorType, broadcast_shapes
 from . import elementwise as ew
 from .composite import lt
-from .diagonals import diag_embed
-from .everyday import tril
+from .diagonals import diag_embed, tril
 from .linalg import check_square, check_square_floats, matmul
 from .promotion import floating, promote
 from .shape import expand, squeeze, transpose, unsqueeze

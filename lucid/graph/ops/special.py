@@ -11,11 +11,10 @@ from ..types import DTYPES, bool_, float64, int64, is_float
 from . import elementwise as ew
 from .bits import bit_cast
 from .bounds import clip
-from .composite import eq, ge, gt, isinf, le, logical_and, logical_or, lt
+from .composite import eq, ge, gt, isinf, le, logical_and, logical_or, lt, trunc
 from .promotion import cast, floating, promote
 from .shape import stop_gradient
 from .source import full
-from .trigonometry import trunc
 
 
 def _floats(a: Operand, b: Operand) -> tuple[AbstractTensor, AbstractTensor]:

@@ -1,4 +1,4 @@
-"""Inverse trigonometric functions, hyperbolic ones, and the inverses of these; and the whole part of a number."""
+"""Inverse trigonometric functions, hyperbolic ones, and the inverses of these."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ...errors import DTypeError
 from ..opdef import AbstractTensor, GradContext, Gradients, NoAttrs, OpDef, Operand, T, apply, register
 from ..types import TensorType, broadcast_shapes, is_float
 from .composite import eq
-from .elementwise import ceil, floor, neg, reduced, sqrt, unary, where
+from .elementwise import neg, reduced, sqrt, unary, where
 from .promotion import floating, promote
 
 
@@ -102,8 +102,3 @@ def atanh(x: T) -> T:
 def atan2(a: Operand, b: Operand) -> AbstractTensor:
     """The angle from -π to π of the point with the coordinates (``b``, ``a``)."""
     return apply(ATAN2, NoAttrs(), *(floating(x) for x in promote(a, b)))
-
-
-def trunc(x: AbstractTensor) -> AbstractTensor:
-    """``x`` without what stands behind the point."""
-    return where(x < 0, ceil(x), floor(x)) if is_float(x.type.dtype) else x
