@@ -13,6 +13,7 @@ import numpy as np
 from ...base.arrays import Array
 from ...graph.ops.elementwise import GELU_CUBE, GELU_SCALE
 from ...graph.types import DType, float32, float64
+from ..program.views import as_view
 
 BLOCK = 16384
 """Elements worked on at a time."""
@@ -126,25 +127,30 @@ _HARD_SWISH = _constants(1 / 6, 0.5, 0.0, 1.0)
 
 
 def _parts(x: Array, y: Array, work: Array) -> Iterator[tuple[Array, ...]]:
-    """Parts of ``x`` and ``y``, which are alike, as large as the rows of working memory, and these in their shape."""
+    """Parts of ``x`` and ``y``, which are alike, as large as the rows of working memory, and these in their shape.
+
+    Where the two are one, so are their parts: NumPy then need not look for overlaps.
+    """
     if not y.size:
         return
-    if not y.ndim:
-        x, y = x.reshape(1), y.reshape(1)
-    axes = sorted(range(y.ndim), key=lambda axis: -y.strides[axis])
-    x, y = x.transpose(axes), y.transpose(axes)
+    same = x is y
+    if not (x.flags.c_contiguous and y.flags.c_contiguous):
+        axes = sorted(range(y.ndim), key=lambda axis: -y.strides[axis])
+        x, y = x.transpose(axes), y.transpose(axes)
     if x.flags.c_contiguous and y.flags.c_contiguous:
         x, y = x.reshape(-1), y.reshape(-1)
+        if y.size <= work.shape[1]:  # as most are; what follows takes some microseconds
+            yield (y if same else x, y, *work[:, : y.size])
+            return
     row = y.size // len(y)
     if row > work.shape[1]:
         work = np.empty((len(work), row), y.dtype)
     step = work.shape[1] // row
     rows = tuple(work[:, : step * row].reshape(len(work), step, *y.shape[1:]))
-    whole = len(y) // step * step
-    for start in range(0, whole, step):
-        yield (x[start : start + step], y[start : start + step], *rows)
-    if whole < len(y):
-        yield (x[whole:], y[whole:], *(memory[: len(y) - whole] for memory in rows))
+    for start in range(0, len(y), step):
+        part = y[start : start + step]
+        held = rows if len(part) == step else tuple(memory[: len(part)] for memory in rows)
+        yield (part if same else x[start : start + step], part, *held)
 
 
 def silu(x: Array, y: Array, work: Array) -> None:
@@ -186,7 +192,7 @@ def gelu(x: Array, y: Array, work: Array, approximate: str) -> None:
         else:
             t = rows[0]
             np.multiply(h, math.sqrt(2), t)
-            flat, *other = (row.reshape(-1) for row in rows)
+            flat, *other = (as_view(row, -1) for row in rows)
             _double(flat, other[:WORK], other[WORK].view(np.bool_)[: t.size])
         np.multiply(t, h, t)
         np.add(t, h, h)
