@@ -11,6 +11,7 @@ from lucid.graph.opdef import NoAttrs, OpDef, all_ops
 from lucid.graph.ops.bits import BIT_CAST
 from lucid.graph.ops.bounds import ClipAttrs
 from lucid.graph.ops.elementwise import NOT, AlphaAttrs, CastAttrs, GeluAttrs, SoftplusAttrs
+from lucid.graph.ops.nonelementary import PolygammaAttrs
 from lucid.graph.ops.rounding import RoundToAttrs
 from lucid.graph.types import DType, TensorType, float32, float64
 from lucid.reference import run_reference
@@ -26,6 +27,7 @@ ATTRS = {
     "LeakyRelu": (AlphaAttrs(0.2), AlphaAttrs(-1.0), AlphaAttrs(0.0), AlphaAttrs(3.0)),
     "Elu": (AlphaAttrs(1.0), AlphaAttrs(0.5)),
     "Gelu": (GeluAttrs(), GeluAttrs("tanh")),
+    "Polygamma": (PolygammaAttrs(1),),
     "RoundTo": (RoundToAttrs("float16"), RoundToAttrs("bfloat16"), RoundToAttrs("float8_e4m3fnuz", saturate=True)),
     "Softplus": (SoftplusAttrs(),),
 }
