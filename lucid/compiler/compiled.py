@@ -209,15 +209,18 @@ class CompiledModel(Told):
                 outputs = call.run(tensors, arrays)
                 break
             except UntrueError as error:
-                if self.model is None or not left:
+                if not left:
                     raise
-                trace = self._latest = self._otherwise(trace.key, error.instead, leaves)
+                trace = self._latest = self._otherwise(trace.key, error, leaves)
         return trace.calls.result(outputs, leaves), trace, call
 
-    def _otherwise(self, key: TraceKey, taken: tuple[Assumption, ...], leaves: Sequence[Any]) -> Trace:
+    def _otherwise(self, key: TraceKey, error: UntrueError, leaves: Sequence[Any]) -> Trace:
         """The trace for other sizes that data decides; calls like this one begin with it from now on."""
-        self._found.keep(key[:2], taken)
-        return self._at(key._replace(taken=taken), leaves)
+        if self.model is None:
+            error.add_note("what was saved is one trace: the model that it was compiled from is traced for that too")
+            raise error
+        self._found.keep(key[:2], error.instead)
+        return self._at(key._replace(taken=error.instead), leaves)
 
     def _within_trace(self, args: tuple[object, ...], kwargs: dict[str, object]) -> Any:
         """The model as a part of a larger trace."""
