@@ -101,6 +101,12 @@ def test_places_are_angles(places: Array) -> None:
     agree(net, [x, places], [want])
 
 
+def test_some_features_of_heads_are_turned_and_others_are_not() -> None:
+    x, places = floats(2, HEADS, 3, 8), np.array([0])
+    want = np.concatenate([turned(x[..., :EACH], np.arange(3), ANGLES), x[..., EACH:]], -1)
+    agree(loaded("RotaryEmbedding", {"x": x, "p": places}, constants=TABLES), [x, places], [want])
+
+
 def test_a_decoder_goes_on_where_each_sequence_ends() -> None:
     """Two sequences of other lengths, of which each has what it has alone: with fewer heads of keys, and rotations."""
     groups = 2 * EACH

@@ -153,14 +153,20 @@ def rotary(call: Call, x: Value, places: Value, cos: Value, sin: Value) -> Abstr
     if call.attribute("scale", 1.0) != 1.0 or call.attribute("is_packed_batching", 0):
         raise GraphError("positions that are scaled, and sequences of several lengths in one, are not supported")
     data, at_places, cosine, sine = call.tensors(x, places, cos, sin)
-    heads = call.attribute("num_heads", 0) or exact_quotient(data.type.shape[-1], 2 * cosine.type.shape[-1])
-    if not isinstance(heads, int):
-        raise GraphError(f"the angles {cosine.type} do not say how many heads {data.type} has")
-    turned = in_heads(data, heads, "the number of heads")
+    turned = data if data.type.rank == 4 else in_heads(data, _heads(call, data, cosine), "the number of heads")
     if at_places.type.rank == 1:  # the place of the first
         at_places = unsqueeze(counted(data, turned.type.shape[2]), 0) + at_places
     y = _turned(call, turned, at_places, cosine, sine, "interleaved")
     return y if data.type.rank == 4 else flat_heads(y)
+
+
+def _heads(call: Call, x: AbstractTensor, angles: AbstractTensor) -> int:
+    """How many heads ``x`` has: as many as the node says, or as there are angles for."""
+    half = angles.type.shape[-1]
+    heads = call.attribute("num_heads", 0) or (exact_quotient(x.type.shape[-1], 2 * half) if half else None)
+    if not isinstance(heads, int):
+        raise GraphError(f"the angles {angles.type} do not say how many heads {x.type} has")
+    return heads
 
 
 def _turned(
@@ -204,7 +210,7 @@ def _grouped(call: Call, q: AbstractTensor, k: AbstractTensor | None, v: Abstrac
     """In heads; queries may have more than keys and values, or hold these too."""
     heads, groups = call.required("num_heads"), call.required("kv_num_heads")
     if k is None or v is None:
-        each = exact_quotient(q.type.shape[-1], heads + 2 * groups)
+        each = exact_quotient(q.type.shape[-1], heads + 2 * groups) if heads > 0 and groups > 0 else None
         if each is None:
             raise GraphError(f"{q.type} does not hold {heads} heads and those of keys and values")
         q, k, v = _pieces(q, [heads * each, groups * each, groups * each])
