@@ -72,7 +72,7 @@ def images() -> list[np.ndarray[Any, Any]]:
     ]
 
 
-@pytest.mark.parametrize("tail", TAILS)
+@pytest.mark.parametrize("tail", sorted(TAILS.keys() - {"the six best"}))
 def test_a_detector_is_compiled_to_its_end(tail: str) -> None:
     proto = detector(tail)
     net = lucid.onnx.load(proto)
@@ -82,7 +82,8 @@ def test_a_detector_is_compiled_to_its_end(tail: str) -> None:
 
 
 def test_its_file_runs_where_there_is_no_onnx(tmp_path: Path) -> None:
-    net = lucid.onnx.load(detector("the six best"))
+    proto = detector("the six best")
+    net = lucid.onnx.load(proto)
     compiled = lucid.compile(net, *net.specs)
     compiled.save(tmp_path / "net.lucid")
     given = images()
@@ -98,5 +99,6 @@ np.savez({str(tmp_path / "found.npz")!r}, *(y.numpy() for x in given.values() fo
     subprocess.run([sys.executable, "-c", script], check=True)
     found = [*np.load(tmp_path / "found.npz").values()]
     for i, x in enumerate(given):
+        close(compiled(x), expected(proto, {"x": x}))
         for one, want in zip(found[2 * i : 2 * i + 2], compiled(x), strict=True):
             np.testing.assert_array_equal(one, want.numpy())
