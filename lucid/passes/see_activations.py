@@ -1,12 +1,11 @@
-"""Sees HardSwish, Silu and Gelu in what imported models spell them out with.
+"""Sees HardSwish in what imported models spell it out with.
 
-As one op they run on the blocks of the layer before it, and in fewer passes over memory.
+As one op it runs on the blocks of the layer before it, and in fewer passes over memory.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..graph.ir import Graph
@@ -22,7 +21,7 @@ PARTS = 4
 
 
 def see_activations(graph: Graph) -> Graph:
-    """Make one op of a tensor times its own sigmoid, hard sigmoid, or error function and one.
+    """Make one op of a tensor times its own hard sigmoid.
 
     What is between must be read by the next only. Results differ in the last digits.
     """
@@ -43,7 +42,7 @@ def see_activations(graph: Graph) -> Graph:
                 and _is(product.number, gate.number)
             ):
                 site.absorb(*reversed([*product.parts, *gate.parts]))
-                return gate.make(x)
+                return ew.hardswish(x)
             site.leave(_not_seen(view, gate, x, product.number))
         return None
 
@@ -51,17 +50,15 @@ def see_activations(graph: Graph) -> Graph:
 
 
 def _not_seen(view: View, gate: _Gate | None, x: Symbol, number: float) -> Declined | None:
-    """Why a tensor times what is nearly made of it is no activation."""
+    """Why something times what is held between two bounds is no HardSwish, if it is nearly one."""
     if gate is None:
-        if view.op is ew.SIGMOID and view.inputs[0].value == x.value:
-            return view.shared()
         inner = view.producer(0) if view.op is CLIP and view.attrs.low == 0 and view.attrs.high in (1, 6) else view
         if inner is view or inner.op is not ew.ADD:
             return None
         return next((Declined(one.shared().reason) for one in (view, inner) if not one.single_use), None)
     if gate.x.value != x.value:
         return Declined(f"what it multiplies is not what {view.name} is made of")
-    return Declined(f"it multiplies with {number:.6g}, where {gate.name} has {gate.number:.6g}")
+    return Declined(f"it multiplies with {number:.6g}, where HardSwish has {gate.number:.6g}")
 
 
 def _is(number: float | None, wanted: float) -> bool:
@@ -108,47 +105,25 @@ def _multiplies(view: View) -> bool:
 
 @dataclass(frozen=True)
 class _Gate:
-    """What is multiplied with ``x``, and with a number, to ``make`` the activation of that name of ``x``."""
+    """What is multiplied with ``x``, and with a number, to make the HardSwish of ``x``."""
 
-    name: str
-    make: Callable[[Symbol], Symbol]
     x: Symbol
     number: float
     parts: tuple[View, ...]
 
 
 def _gate(view: View) -> _Gate | None:
-    if not view.single_use:
-        return None
-    if view.op is ew.SIGMOID:
-        return _Gate("Silu", ew.silu, view.inputs[0], 1.0, (view,))
-    return _hard_gate(view) if view.op is CLIP else _error_gate(view) if view.op is ew.ADD else None
-
-
-def _hard_gate(view: View) -> _Gate | None:
     """``x + 3`` held between 0 and 6, or ``x / 6 + 0.5`` between 0 and 1."""
-    inner = view.producer(0)
-    if view.attrs.low != 0 or inner.op is not ew.ADD or not inner.single_use:
+    inner = view.producer(0) if view.op is CLIP and view.attrs.low == 0 and view.single_use else view
+    if inner is view or inner.op is not ew.ADD or not inner.single_use:
         return None
     slot, number = _operand(inner)
     if view.attrs.high == 6 and _is(number, 3.0):
-        return _Gate("HardSwish", ew.hardswish, inner.inputs[slot], 1 / 6, (view, inner))
+        return _Gate(inner.inputs[slot], 1 / 6, (view, inner))
     below = inner.producer(slot)
     if view.attrs.high == 1 and _is(number, 0.5) and below.single_use and _is(_factor(below), 1 / 6):
-        return _Gate("HardSwish", ew.hardswish, below.inputs[_operand(below)[0]], 1.0, (view, inner, below))
+        return _Gate(below.inputs[_operand(below)[0]], 1.0, (view, inner, below))
     return None
-
-
-def _error_gate(view: View) -> _Gate | None:
-    """The error function of ``x`` by the root of two, and one."""
-    slot, number = _operand(view)
-    error = view.producer(slot)
-    if not _is(number, 1.0) or error.op is not ew.ERF or not error.single_use:
-        return None
-    below = error.producer(0)
-    if not below.single_use or not _is(_factor(below), math.sqrt(0.5)):
-        return None
-    return _Gate("Gelu", ew.gelu, below.inputs[_operand(below)[0]], 0.5, (view, error, below))
 
 
 def _operand(view: View) -> tuple[int, float | None]:

@@ -18,16 +18,9 @@ SEEN: dict[str, Callable[[Any], Any]] = {
     "divided-first": lambda x: x * (clip(3.0 + x, 0.0, 6.0) / 6.0),
     "by-hard-sigmoid": lambda x: flat_clip(x * (1 / 6) + 0.5, 0.0, 1.0) * x,
     "by-sixths": lambda x: x * clip(x / 6.0 + 0.5, 0.0, 1.0),
-    "silu": lambda x: x.sigmoid() * x,
-    "gelu": lambda x: x * ((x / 2**0.5).erf() + 1.0) * 0.5,
-    "gelu-halved-first": lambda x: (0.5 * x) * (1.0 + (x * 0.70710677).erf()),
 }
 UNSEEN: dict[str, Callable[[Any], Any]] = {
-    "silu-of-another": lambda x: x * (x + 1.0).sigmoid(),
-    "gate-read-elsewhere": lambda x: (lambda s: (x * s, s))(x.sigmoid()),
-    "gelu-scaled": lambda x: x * ((x * 0.7).erf() + 1.0) * 0.5,
-    "gelu-moved": lambda x: x * ((x / 2**0.5).erf() + 2.0) * 0.5,
-    "gelu-twice": lambda x: x * ((x / 2**0.5).erf() + 1.0),
+    "silu": lambda x: x * x.sigmoid(),
     "of-another": lambda x: (x + 1.0) * clip(x + 3.0, 0.0, 6.0) / 6.0,
     "scaled": lambda x: 2.0 * x * clip(x + 3.0, 0.0, 6.0) / 6.0,
     "read-elsewhere": lambda x: (lambda s: (x * s / 6.0, s))(clip(x + 3.0, 0.0, 6.0)),
@@ -46,7 +39,7 @@ UNSEEN: dict[str, Callable[[Any], Any]] = {
 def test_seen(name: str, dtype: str) -> None:
     before = trace(SEEN[name], spec(3, 40, dtype=dtype))
     after = see_activations(before)
-    assert ops(after) == [{"silu": "Silu", "gelu": "Gelu"}.get(name.partition("-")[0], "HardSwish")]
+    assert ops(after) == ["HardSwish"]
     assert after.outputs[0].node == before.outputs[0].node
     assert_same(before, after, rtol=1e-5, atol=1e-6)
     assert see_activations(after) is after

@@ -476,7 +476,7 @@ def test_inexact_fused_lowerings(low: Lowering, seed: int, monkeypatch: pytest.M
     shape = images, channels, int(size[0]), int(size[1])
     ends: list[tuple[str | None, Attrs]] = [(None, NoAttrs()), ("Relu", NoAttrs()), ("Clip", ClipAttrs(-0.5, 0.5))]
     if pool is None or low.name.startswith("winograd"):  # they fall somewhere: before a pooling
-        ends += [("Silu", NoAttrs()), ("Gelu", GeluAttrs())]
+        ends += [("Silu", NoAttrs()), ("HardSwish", NoAttrs())]
     name, options = ends[seed % len(ends)]
     conv = ConvAttrs(stride, pads)  # type: ignore[arg-type]
     attrs = ConvPoolAttrs(conv, name, options, pool)

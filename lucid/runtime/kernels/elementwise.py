@@ -306,23 +306,41 @@ def _erf(k: Emitter, y: Operand) -> None:
     k.line(f"{k.use(special.erf_in_place)}({flat}, {work}, {mask})")
 
 
+def _contiguous_output(k: Emitter) -> Operand:
+    """The output, or working memory of its shape where it has gaps."""
+    y: Operand = k.outs[0]
+    return y if y.contiguous else k.scratch(y.shape, y.dtype)
+
+
 @kernel(ew.ERF)
 def erf(k: Emitter) -> None:
-    (x,), (y,) = k.ins, k.outs
-    t = y if y.contiguous else k.scratch(y.shape, y.dtype)
+    (x,), t = k.ins, _contiguous_output(k)
     k.line(f"{t}[...] = {x}")
     _erf(k, t)
-    if t is not y:
-        k.line(f"{y}[...] = {t}")
+    if t is not k.outs[0]:
+        k.line(f"{k.outs[0]}[...] = {t}")
     k.may_overwrite(0, 0)
 
 
-@kernel(ew.GELU, in_place=True)
-def gelu(k: Emitter[ew.GeluAttrs]) -> None:
-    (x,), (y,), approximate = k.ins, k.outs, k.attrs.approximate
-    work = _work(k, special.gelu_rows(y.dtype, approximate))
-    k.line(f"{k.use(special.gelu)}({x}, {y}, {work}, {approximate!r})")
-    k.may_overwrite(0, 0)
+@kernel(ew.GELU)
+def gelu(k: Emitter) -> None:
+    (x,), y, t = k.ins, k.outs[0], _contiguous_output(k)
+
+    def number(value: float) -> str:
+        return scalar(k, value, t.dtype)
+
+    if k.attrs.approximate == "tanh":
+        k.line(f"np.multiply({x}, {x}, out={t})")
+        k.line(f"np.multiply({t}, {number(ew.GELU_CUBE * ew.GELU_SCALE)}, out={t})")
+        k.line(f"np.add({t}, {number(ew.GELU_SCALE)}, out={t})")
+        k.line(f"np.multiply({t}, {x}, out={t})")
+        k.line(f"np.tanh({t}, out={t})")
+    else:
+        k.line(f"np.multiply({x}, {number(0.5**0.5)}, out={t})")
+        _erf(k, t)
+    k.line(f"np.add({t}, {number(1.0)}, out={t})")
+    k.line(f"np.multiply({t}, {number(0.5)}, out={t})")
+    k.line(f"np.multiply({t}, {x}, out={y})")
 
 
 @kernel(ew.SOFTPLUS)

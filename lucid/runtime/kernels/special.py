@@ -5,15 +5,12 @@ They go block by block, to stay in the cache.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from ...base.arrays import Array
-from ...graph.ops.elementwise import GELU_CUBE, GELU_SCALE
 from ...graph.types import DType, float32, float64
-from ..program.views import as_view
 
 BLOCK = 16384
 """Elements worked on at a time."""
@@ -72,7 +69,7 @@ def _single(x: Array, work: Array, mask: Array) -> None:
     np.tanh(x, out=x)
 
 
-def _double(x: Array, work: Iterable[Array], mask: Array) -> None:
+def _double(x: Array, work: Array, mask: Array) -> None:
     t, p, q, near = work
     np.multiply(x, x, out=t)
     _polynomial(INNER[0], t, p)
@@ -118,10 +115,6 @@ def erf_in_place(values: Array, work: Array, mask: Array) -> None:
             _double(block, work[:, : block.size], mask[: block.size])
 
 
-_HALF = _constants(0.5)
-_BY_TANH = _constants(8 * GELU_CUBE * GELU_SCALE, 2 * GELU_SCALE)
-_BY_ERROR = _constants(*(2**0.5 * 2.0**power * c for power, c in zip(range(len(_P32))[::-1], _P32, strict=True)))
-"""By which of ``h``² the tanh is of ``h``, where 1 + tanh times ``h`` is the Gelu of 2 ``h``."""
 _SILU = _constants(1.0, -1.0)
 _HARD_SWISH = _constants(1 / 6, 0.5, 0.0, 1.0)
 
@@ -171,28 +164,3 @@ def hard_swish(x: Array, y: Array, work: Array) -> None:
         np.add(t, half, t)
         t.clip(none, one, t)
         np.multiply(part, t, out)
-
-
-def gelu_rows(dtype: DType, approximate: str) -> int:
-    """How many rows of working memory :func:`gelu` needs."""
-    return 2 if approximate == "tanh" or dtype == float32 else WORK + 2
-
-
-def gelu(x: Array, y: Array, work: Array, approximate: str) -> None:
-    """The Gelu in ``y``, which may be ``x``: by the error function, or approximately by ``"tanh"``."""
-    (half,), polynomials = _HALF[x.dtype], _BY_TANH if approximate == "tanh" else _BY_ERROR
-    for part, h, *rows in _parts(x, y, work):
-        np.multiply(part, half, h)
-        if len(rows) == 2:
-            square, t = rows
-            np.multiply(h, h, square)
-            _polynomial(polynomials[x.dtype], square, t)
-            np.multiply(t, h, t)
-            np.tanh(t, t)
-        else:
-            t = rows[0]
-            np.multiply(h, math.sqrt(2), t)
-            flat, *other = (as_view(row, -1) for row in rows)
-            _double(flat, other[:WORK], other[WORK].view(np.bool_)[: t.size])
-        np.multiply(t, h, t)
-        np.add(t, h, h)
