@@ -180,6 +180,7 @@ class Hiring:
             self._dismiss(self.links[-1], failed=False)
         for link in tuple(self.leaving):
             if link.socket is not None and link.socket.ours and launch.ended(link.socket.number):
+                link.ended = True
                 link.socket.close()
                 self.leaving.remove(link)
         taken = {link.number for link in self.links}

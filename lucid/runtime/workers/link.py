@@ -32,6 +32,7 @@ class Link:
         self.number, self.place = number, place
         self.to, self.by = to(place), by(place)
         self.socket: Descriptor | None = None
+        self.ended = False  # its place on the board may be another's
         self.born = 0.0
         self.proven = False
         self.since = self.retry = 0.0

@@ -193,15 +193,16 @@ class WorkerProcesses(Hiring):
 
     def _outlast(self, link: Link, number: int, began: float) -> bool:
         """As :meth:`_finish`, but that a worker that has started is waited for as long as it is there."""
+        pid = self.pid(link)  # before it is looked whether it has started: later it may be that of who is in its place
         if not self._started(link, number):
             return False
         now = perf_counter()
         while not self._done(link, number, perf_counter() + LOOK):
-            if self._ended(link):
+            if self._ended(link, pid):
                 return False
             if perf_counter() > now + HANGS:
                 with contextlib.suppress(OSError):
-                    os.kill(self.pid(link), signal.SIGKILL)
+                    os.kill(pid, signal.SIGKILL)
         return bool(self.board[link.by + DONE] == 2 * number)
 
     def _started(self, link: Link, number: int) -> bool:
@@ -229,17 +230,17 @@ class WorkerProcesses(Hiring):
                 return False
         return True
 
-    def _ended(self, link: Link) -> bool:
-        """Whether the worker's process is no more."""
-        if link.socket is not None and link.socket.ours:
-            return bool(launch.ended(link.socket.number))
+    def _ended(self, link: Link, pid: int) -> bool:
+        """Whether the worker, which has this process, is no more; the clerk may be closing its socket."""
         try:
-            os.kill(self.pid(link), 0)
+            if link.socket is not None and link.socket.ours:
+                return link.ended or bool(launch.ended(link.socket.number))
+            os.kill(pid, 0)
         except ProcessLookupError:
             return True
         except OSError:
             pass
-        return False
+        return link.ended
 
     def rest(self, turn: Turn, function: Callable[[], object]) -> None:
         """Do something that takes long, or needs the cores, in the midst of a run."""

@@ -6,6 +6,7 @@ import copy
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 import lucid
 from lucid import Tensor, nn, optim
 from lucid.errors import ExecutionError
-from lucid.runtime.workers import processes
+from lucid.runtime.workers import launch, processes
 from lucid.runtime.workers.processes import WorkerProcesses
 from lucid.runtime.workers.settings import helpers, reached
 
@@ -138,21 +139,27 @@ def hangs(sums: Array) -> Callable[[int], None]:
 def test_a_worker_that_ends_or_hangs_in_an_update_is_taken_up_from(
     workers: WorkerProcesses, monkeypatch: pytest.MonkeyPatch, ended: bool
 ) -> None:
-    monkeypatch.setattr(processes, "HANGS", 60.0 if ended else 0.1)
+    monkeypatch.setattr(processes, "HANGS", 20.0 if ended else 0.1)
+    start = time.monotonic()
     sums = shared(workers, (3, 3))
     sharing = sharing_of([(hangs(sums), 2)])
-    pid = workers.pid(workers.links[0])
+    pid, socket = workers.pid(workers.links[0]), workers.links[0].socket
+    assert socket is not None
 
     def end() -> None:
         while not sums[1, 1]:
             pass
         os.kill(pid, signal.SIGKILL)
+        while not launch.ended(socket.number):
+            pass
+        workers.clerk.ask(workers._tend)  # another has its place before the caller looks
 
     thread = threading.Thread(target=end if ended else lambda: None)
     thread.start()
     with impatient(workers), sharing:
         sharing.complete(0)
     thread.join()
+    assert time.monotonic() < start + 10
     assert (sums[:, 0].tolist(), sums[:2, 2].tolist()) == ([0, 2, 0], [1, 1])
     workers.clerk.ask(workers._tend)
     assert workers.settle(), "another one has begun"
