@@ -293,7 +293,7 @@ def partition(joint: Joint) -> Partition:
     graph, count = joint.graph, joint.forward_outputs
     outputs, gradients = graph.outputs[:count], graph.outputs[count:]
     inputs = [name for name in graph.inputs if not name.startswith(COTANGENT)]
-    forward_nodes = live(graph.dag, [*outputs, *(v for _, v in graph.updates)]) | set(inputs)
+    forward_nodes = live(graph.dag, [*outputs, *(v for _, v in graph.updates), *map(Value, inputs)])
     backward_nodes = reachable(graph.dag, [v.node for v in gradients]) - forward_nodes
     crossing: dict[Value, None] = {}
     for name in (n for n in graph.order if n in backward_nodes):

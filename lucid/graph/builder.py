@@ -116,7 +116,7 @@ class Builder:
             if value.node not in self.dag:
                 raise GraphError(f"the output {value} is not in the graph")
         if prune:
-            kept = live(self.dag, (*outputs, *(v for _, v in updates))) | set(self.inputs)
+            kept = live(self.dag, (*outputs, *(v for _, v in updates), *map(Value, self.inputs)))
             if len(kept) < len(self.dag):
                 self.dag.remove_nodes_from([name for name in self.dag if name not in kept])
         return Graph(self.dag, tuple(self.inputs), outputs, updates, tuple(names))

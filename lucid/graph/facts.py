@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Final
 
 from .dims import SymDim
@@ -78,24 +78,42 @@ def live(dag: Dag, results: Iterable[Value]) -> set[str]:
 
     Where data decides a size, what has it needs a node that names it.
     """
-    random, finding = [], []
+    ends, finding = [value.node for value in results], []
     for name, node in dag.nodes(data="node"):
         if node.op.random:
-            random.append(name)
+            ends.append(name)
         elif node.op.finds:
             finding.append(name)
-    found = reachable(dag, [*(value.node for value in results), *random])
-    return _with_sizes(dag, found, finding) if finding else found
+    return needed(ends, dag.predecessors, lambda name: dag.nodes[name]["node"], finding)
 
 
-def _with_sizes(dag: Dag, found: set[str], finding: Iterable[str]) -> set[str]:
-    """Nodes, and what says the sizes in them that data decides."""
-    naming = {symbol: name for name in finding if (symbol := found_symbol(dag.nodes[name]["node"]))}
-    known, left = set[str](), found
+def needed(
+    ends: Iterable[str], sources: Callable[[str], Iterable[str]], node: Callable[[str], Node], finding: Iterable[str]
+) -> set[str]:
+    """Nodes of a graph that may still be in the making, what they depend on, and what says their sizes.
+
+    Parameters
+    ----------
+    ends
+        The nodes.
+    sources
+        By the name of a node what feeds it.
+    node
+        The node of a name.
+    finding
+        Those that may say a size that data decides.
+    """
+    known, left = set[str](), _behind(ends, sources)
+    naming = {name: symbol for name in finding if (symbol := found_symbol(node(name)))}
+    unnamed = set[str]()
     while left:
-        read = frozenset[str]().union(*(symbols_of(dag.nodes[name]["node"]) for name in left))
         known |= left
-        left = reachable(dag, [naming[symbol] for symbol in read & naming.keys()]) - known
+        if not naming:
+            break
+        unnamed.update(*(symbols_of(node(name)) for name in left))
+        unnamed.difference_update(symbol for name, symbol in naming.items() if name in known)
+        one_each = {symbol: name for name, symbol in naming.items() if symbol in unnamed}
+        left = _behind(one_each.values(), sources) - known
     return known
 
 
@@ -106,6 +124,10 @@ def read_values(graph: Graph) -> set[Value]:
 
 def reachable(dag: Dag, targets: Iterable[str], stop: Container[str] = ()) -> set[str]:
     """The targets and everything they depend on; of those in ``stop`` not what these depend on."""
+    return _behind(targets, dag.predecessors, stop)
+
+
+def _behind(targets: Iterable[str], sources: Callable[[str], Iterable[str]], stop: Container[str] = ()) -> set[str]:
     found: set[str] = set()
     stack = list(targets)
     while stack:
@@ -113,5 +135,5 @@ def reachable(dag: Dag, targets: Iterable[str], stop: Container[str] = ()) -> se
         if name not in found:
             found.add(name)
             if name not in stop:
-                stack.extend(dag.predecessors(name))
+                stack.extend(sources(name))
     return found

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ..graph.builder import Builder
 from ..graph.facts import live
-from ..graph.ir import Graph
+from ..graph.ir import Graph, Value
 
 
 def eliminate_dead(graph: Graph) -> Graph:
     """The graph without dead nodes; the same object if there are none."""
-    kept = live(graph.dag, graph.results) | set(graph.inputs)
+    kept = live(graph.dag, (*graph.results, *map(Value, graph.inputs)))
     if len(kept) == len(graph):
         return graph
     builder = Builder()

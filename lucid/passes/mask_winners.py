@@ -23,10 +23,9 @@ from .simplify import fill_value
 def mask_winners(graph: Graph) -> Graph:
     """Let gradients of max poolings be masked by the maxima, and be added up, before they are spread."""
 
-    def rule(site: Site) -> Symbol | None:
-        return _masked(site) if site.op is WHERE else _added_up(site)
-
-    return rebuild(graph, rule, "mask_winners", at={WHERE, SUM}) if MAX_POOL_GRAD in graph.ops else graph
+    rules = {WHERE: _masked, SUM: _added_up}
+    here = rules.keys() if MAX_POOL_GRAD in graph.ops else ()
+    return rebuild(graph, lambda site: rules[site.op](site), "mask_winners", at=here)
 
 
 def _masked(site: Site) -> Symbol | None:

@@ -24,7 +24,7 @@ from ..base.checks import shown
 from ..base.garbage import collection_paused
 from ..errors import PassError, from_handler
 from ..graph.builder import Builder, snake_case
-from ..graph.facts import drawn
+from ..graph.facts import drawn, needed
 from ..graph.ir import Graph, Node, Origin, Value
 from ..graph.opdef import OpDef
 from ..graph.ops.source import INPUT
@@ -295,13 +295,8 @@ class Overlay(Builder):
         """Copy what is needed into a graph of its own."""
         outputs = [self.mapped.get(v, v) for v in outputs]
         updates = [(p, self.mapped.get(v, v)) for p, v in updates]
-        live = set(self.graph.inputs)
-        stack = [*(v.node for v in (*outputs, *(v for _, v in updates))), *drawn(self.graph)]
-        while stack:
-            name = stack.pop()
-            if name not in live:
-                live.add(name)
-                stack.extend(v.node for v in self.inputs_of(name))
+        results = [v.node for v in (*outputs, *(v for _, v in updates))]
+        live = needed([*self.graph.inputs, *results, *drawn(self.graph)], self._sources, self.node, self._finding())
         final, called = Builder(), dict[str, str]()
         for name in self.graph.order:
             for key in (*self.emitted.get(name, ()), name):
@@ -319,6 +314,14 @@ class Overlay(Builder):
             tuple((p, Value(called[v.node], v.output)) for p, v in updates),
             tuple(names),
         )
+
+    def _sources(self, name: str) -> Iterator[str]:
+        return (value.node for value in self.inputs_of(name))
+
+    def _finding(self) -> list[str]:
+        """What may say a size that data decides, old or new."""
+        old = [name for name, node in self.graph.nodes() if node.op.finds]
+        return [*old, *(name for name, (node, _) in self.added.items() if node.op.finds)]
 
     def _name(self, key: str, site: str, live: set[str], final: Builder) -> str:
         """Survivors keep their names; a new node takes its title, where no survivor has it."""

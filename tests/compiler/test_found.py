@@ -163,6 +163,27 @@ def test_a_slice_ends_where_there_is_no_more() -> None:
     assert "1 traces" in repr(net)
 
 
+def test_a_size_that_only_a_cotangent_or_a_number_has_is_found_too() -> None:
+    """Whatever passes drop, something names it: what is read of a branch may be how much there is, and no more."""
+    x = lucid.tensor([[1.0, -1.0, 2.0], [3.0, -2.0, 4.0]], requires_grad=True)
+    first = lucid.compile(lambda x: x[x > 0][:3], lucid.spec("N", 3))
+    first(x).backward(lucid.tensor([5.0, 6.0, 7.0]))
+    np.testing.assert_array_equal(x.grad.numpy(), [[5, 0, 6], [7, 0, 0]])
+    signs = lucid.compile(lambda x: x[x > 0].sign(), lucid.spec("N", 3))
+    signs(x).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [[5, 0, 6], [7, 0, 0]])
+    count = lucid.compile(lambda x: lucid.zeros(()) * 3 - x[x > 0].shape[0], lucid.spec("N", 3))
+    assert count(x).item() == -4
+
+
+def test_a_mask_that_is_an_array_leaves_one_program() -> None:
+    mask = np.array([True, False, True])
+    for known in (mask, mask.tolist()):
+        net = lucid.compile(lambda x, known=known: x[:, known], lucid.spec(3, 3))
+        assert str(net.graph.output_types[0]) == "float32[3, 2]" and net.plan
+        np.testing.assert_array_equal(net(np.eye(3, dtype=np.float32)).numpy(), np.eye(3)[:, mask])
+
+
 def test_a_model_of_such_sizes_is_proven(pair: tuple[Chosen, Any]) -> None:
     model, _ = pair
     x = inputs()[0]

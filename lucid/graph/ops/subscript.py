@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from ...base.arrays import Array
 from ...base.checks import shown
 from ...errors import OptionError, ShapeError
 from ..assume import is_at_least
@@ -109,14 +110,14 @@ def _plain(x: AbstractTensor, item: object) -> _Item:
     if isinstance(item, _BOOLS):
         raise OptionError(f"x[...]: the bool {shown(item)} is no index; a mask needs as many elements as the axis")
     if isinstance(item, AbstractTensor):
-        return _mask(item) if item.type.dtype == bool_ else _Index(item)
+        return _mask(x, item) if item.type.dtype == bool_ else _Index(item)
     if isinstance(item, _ARRAYS):
         try:
             array = np.asarray(item)
         except ValueError as error:
             raise OptionError(f"x[...]: {shown(item)} is no index: {error}") from error
         if array.dtype.kind == "b":
-            return _mask(constant(x, array))
+            return _mask(x, array)
         if array.size == 0 and not isinstance(item, np.ndarray):
             array = array.astype(np.int64)
         if array.dtype.kind not in "iu":
@@ -129,11 +130,15 @@ def _plain(x: AbstractTensor, item: object) -> _Item:
     )
 
 
-def _mask(mask: AbstractTensor) -> _Mask:
-    if not mask.type.rank:
+def _mask(x: AbstractTensor, mask: AbstractTensor | Array) -> _Mask:
+    shape = mask.type.shape if isinstance(mask, AbstractTensor) else mask.shape
+    if not shape:
         raise OptionError("x[...]: a mask of rank 0 is no index")
-    found = _Mask(indices(mask))
-    found.shape = mask.type.shape
+    if isinstance(mask, AbstractTensor):
+        found = _Mask(indices(mask))
+    else:  # where an array holds is known within a graph too
+        found = _Mask(constant(x, places) for places in mask.nonzero())
+    found.shape = shape
     return found
 
 
