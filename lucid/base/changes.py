@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 from itertools import count
+from threading import RLock
 from typing import Any, TypeVar
 from weakref import ref
 
@@ -36,6 +37,10 @@ of_models = Changes()
 
 of_contents = Changes()
 """A tensor was written in place: packed weights may no longer hold."""
+
+
+writing = RLock()
+"""Held by a program while it writes over parameters, and by who is to have them all as one step has left them."""
 
 
 _NEVER: tuple[object, int, str] = None, 0, ""

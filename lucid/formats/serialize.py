@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..base import changes
 from ..base.arrays import Array
 from ..base.checks import named
 from ..base.garbage import collection_paused
@@ -100,12 +101,14 @@ def save(
     GraphError
         A graph that is malformed.
     """
-    write_atomically(path, _chunks(graphs, arrays or {}, extra))
+    with changes.writing:  # the digest is of what is written
+        write_atomically(path, _chunks(graphs, arrays or {}, extra))
 
 
 def dump(graphs: Mapping[str, Graph], arrays: Mapping[str, Array] | None = None, extra: JSON = None) -> bytes:
     """The bytes that :func:`save` would write."""
-    return b"".join(_chunks(graphs, arrays or {}, extra))
+    with changes.writing:
+        return b"".join(_chunks(graphs, arrays or {}, extra))
 
 
 @collection_paused()

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..base import checks
+from ..base import changes, checks
 from ..base.checks import named, shown
 from ..errors import FileError, LucidError, OptionError
 from ..formats import serialize
@@ -71,18 +71,19 @@ def save_checkpoint(
     """
     parts = _given("save_checkpoint", (model, optimizer, scheduler, loader, accumulated, average))
     checks.integer("save_checkpoint", "step", step, 0)
-    state = {
-        "checkpoint": VERSION,
-        "step": step,
-        "random": current_keys().state,
-        "extra": extra,
-        **{name: state_of(part) for name, part in parts.items()},
-    }
-    try:
-        packed, arrays = pack(state)
-        serialize.save(path, {}, arrays, {"checkpoint": packed})
-    except FileError as error:
-        raise FileError(f"save_checkpoint: {error}") from error
+    with changes.writing:  # a step of another thread waits before it writes
+        state = {
+            "checkpoint": VERSION,
+            "step": step,
+            "random": current_keys().state,
+            "extra": extra,
+            **{name: state_of(part) for name, part in parts.items()},
+        }
+        try:
+            packed, arrays = pack(state)
+            serialize.save(path, {}, arrays, {"checkpoint": packed})
+        except FileError as error:
+            raise FileError(f"save_checkpoint: {error}") from error
 
 
 def load_checkpoint(

@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -169,6 +170,31 @@ def test_what_does_not_fit_changes_nothing(other: dict[str, Any], words: str, tm
     with pytest.raises(FileError, match=f"x: cannot be loaded: .*{words}"):
         lucid.load_checkpoint(tmp_path / "x", **{**fresh.named(), **other})
     assert fresh.states() == before
+
+
+def test_a_step_of_another_thread_waits(tmp_path: Path) -> None:
+    parts, path = Parts(), tmp_path / "x"
+    step = lucid.compile_step(parts.model, nn.CrossEntropyLoss(), parts.optimizer, threads=1)
+    x, y = next(iter(parts.loader))
+    step(x, y)
+    threads: list[Thread] = []
+    before = state(parts.model)
+
+    class Beside:
+        def state_dict(self) -> dict[str, int]:
+            threads.append(Thread(target=lambda: step(x, y)))
+            threads[0].start()
+            threads[0].join(0.1)
+            return {}
+
+        def load_state_dict(self, given: object) -> None:
+            pass
+
+    lucid.save_checkpoint(path, model=parts.model, scheduler=Beside())
+    threads[0].join()
+    assert state(parts.model) != before
+    lucid.load_checkpoint(path, model=parts.model)
+    assert state(parts.model) == before
 
 
 def test_what_is_asked_for_is_there(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from threading import main_thread
 from types import FrameType
 from typing import Final
 
+from ...base.changes import writing
+
 Handler = Callable[[int, FrameType | None], object]
 
 
@@ -59,12 +61,14 @@ class Whole:
 
     def __enter__(self) -> None:
         self.hold()
+        writing.acquire()
 
     def __exit__(self, kind: object, *error: object) -> None:
         try:
             self.times += 1
             self._done()
         finally:
+            writing.release()
             self.release()
 
     def _wait(self, number: int, frame: FrameType | None) -> None:

@@ -156,8 +156,12 @@ class Heap:
         return [(place, np.array(place)) for place in places if place is not None]
 
     def leave(self, lasting: Lasting | None) -> None:
-        """In a forked child: private memory takes its place, and nothing is kept but what lasts, as it was before."""
-        lasting = self.lasting() if lasting is None else lasting
+        """In a forked child: private memory takes its place, and nothing is kept but what lasts, as it was before.
+
+        What was not noted, as another thread has just taken it, is kept as it is.
+        """
+        noted = {id(place) for place, _ in lasting or ()}
+        lasting = [*(lasting or ()), *(one for one in self.lasting() if id(one[0]) not in noted)]
         libc().mmap(self.base, self.size, _PROT, _PRIVATE | _FIXED | _ANONYMOUS | _NORESERVE, -1, 0)
         for block, content in lasting:
             np.copyto(np.asarray(block), content)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...base import checks
+from ...base import changes, checks
 from ...base.arrays import Array
 from ...base.lazy import LazyModule
 from . import blas
@@ -148,7 +148,15 @@ _lasting: list[Lasting] = []
 
 
 def _note_lasting() -> None:
+    """The child is to have parameters as one step has left them, whichever thread is at the next."""
+    changes.writing.acquire()
     _lasting[:] = [each.heap.lasting() for each in _made]
+
+
+def _go_on() -> None:
+    _lasting.clear()
+    with contextlib.suppress(RuntimeError):  # it was not taken: not Python made the child, or Ctrl-C came before
+        changes.writing.release()
 
 
 def _leave() -> None:
@@ -156,8 +164,8 @@ def _leave() -> None:
     for old, lasting in zip_longest(_made, _lasting):
         old.leave(lasting)
     _made.clear()
-    _lasting.clear()
+    _go_on()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_note_lasting, after_in_parent=_lasting.clear, after_in_child=_leave)
+    os.register_at_fork(before=_note_lasting, after_in_parent=_go_on, after_in_child=_leave)

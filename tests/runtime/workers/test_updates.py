@@ -16,7 +16,8 @@ import pytest
 import lucid
 from lucid import Tensor, nn, optim
 from lucid.errors import ExecutionError
-from lucid.runtime.workers import launch, processes
+from lucid.runtime.workers import launch, processes, settings
+from lucid.runtime.workers.heap import Heap
 from lucid.runtime.workers.processes import WorkerProcesses
 from lucid.runtime.workers.settings import helpers, reached
 
@@ -117,6 +118,36 @@ def test_a_child_has_the_parameters_as_they_were(workers: WorkerProcesses) -> No
     assert os.waitpid(child, 0)[1] == 0
     os.close(here)
     assert all(map(np.array_equal, arrays_of(model), after)) and not np.array_equal(after[0], before[0])
+
+
+def test_a_child_is_made_between_two_updates() -> None:
+    model = make_model()
+    step = make_step(model, threads=1)
+    step()
+    before = arrays_of(model)
+    settings._note_lasting()  # as before a fork
+    thread = threading.Thread(target=step)
+    thread.start()
+    thread.join(0.1)
+    assert thread.is_alive() and all(map(np.array_equal, arrays_of(model), before))
+    settings._go_on()
+    thread.join()
+    assert not any(map(np.array_equal, arrays_of(model), before))
+
+
+def test_what_was_moved_while_a_child_was_made_is_there_too() -> None:
+    gone: list[object] = []
+    heap = Heap(gone.append)
+    first = heap.take(8, lasting=True)
+    assert first is not None
+    first[:] = 1
+    noted = heap.lasting()
+    second = heap.take(8, lasting=True)
+    assert second is not None
+    first[:], second[:] = 2, 3  # by the parent
+    heap.leave(noted)
+    os.close(heap.file)
+    assert first.tolist() == [1] * 8 and second.tolist() == [3] * 8
 
 
 def hangs(sums: Array) -> Callable[[int], None]:
