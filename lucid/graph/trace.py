@@ -7,6 +7,7 @@ and decompositions are written with symbols; a traced model's tensors carry one 
 from __future__ import annotations
 
 import itertools
+import operator
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,7 @@ from .alike import Alike
 from .builder import Builder, printable, snake_case
 from .dims import Dim, SymDim, symbol
 from .ir import Origin, Value
-from .opdef import Attrs, ConstArray, OpDef, TypeAttrs
+from .opdef import AbstractTensor, Attrs, ConstArray, OpDef, TypeAttrs
 from .operators import Operators
 from .ops.source import CONSTANT, INPUT, ConstantAttrs
 from .region import DEEPEST, Recorded, Region, read_inputs, with_inputs
@@ -279,26 +280,32 @@ class TracedDim:
     def wrap(dim: Dim) -> Any:
         return TracedDim(dim) if isinstance(dim, SymDim) else dim
 
+    def _with(self, other: object, function: Callable[[Dim, Dim], Dim]) -> object:
+        """What two sizes give; a tensor computes with a size itself."""
+        if isinstance(other, AbstractTensor):
+            return NotImplemented
+        return TracedDim.wrap(function(self.sym, other.sym if isinstance(other, TracedDim) else other))  # type: ignore[arg-type]
+
     def __add__(self, other: object) -> Any:
-        return TracedDim.wrap(self.sym + _plain(other))
+        return self._with(other, operator.add)
 
     def __sub__(self, other: object) -> Any:
-        return TracedDim.wrap(self.sym - _plain(other))
+        return self._with(other, operator.sub)
 
     def __rsub__(self, other: object) -> Any:
-        return TracedDim.wrap(_plain(other) - self.sym)
+        return self._with(other, lambda mine, other: other - mine)
 
     def __mul__(self, other: object) -> Any:
-        return TracedDim.wrap(self.sym * _plain(other))
+        return self._with(other, operator.mul)
 
     def __floordiv__(self, other: object) -> Any:
-        return TracedDim.wrap(self.sym // _plain(other))
+        return self._with(other, operator.floordiv)
 
     def __rfloordiv__(self, other: object) -> Any:
-        return TracedDim.wrap(_plain(other) // self.sym)
+        return self._with(other, lambda mine, other: other // mine)
 
     def __mod__(self, other: object) -> Any:
-        return self - self // other * other
+        return self._with(other, lambda mine, other: mine - mine // other * other)
 
     def __neg__(self) -> Any:
         return TracedDim.wrap(-self.sym)
@@ -306,7 +313,9 @@ class TracedDim:
     __radd__ = __add__
     __rmul__ = __mul__
 
-    def _refuse(self, *_: object) -> NoReturn:
+    def _refuse(self, *others: object) -> Any:
+        if any(isinstance(other, AbstractTensor) for other in others):
+            return NotImplemented  # as a tensor decides nothing, it answers itself
         trace = active_trace.get()
         if trace is not None and trace.tracer.is_found(self.sym):
             raise TraceError(
@@ -325,10 +334,6 @@ class TracedDim:
 
     def __repr__(self) -> str:
         return str(self.sym)
-
-
-def _plain(value: object) -> Any:
-    return value.sym if isinstance(value, TracedDim) else value
 
 
 active_trace: ContextVar[Any] = ContextVar("active_trace", default=None)

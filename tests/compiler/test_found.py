@@ -201,6 +201,14 @@ def test_a_model_of_such_sizes_is_proven(pair: tuple[Chosen, Any]) -> None:
     assert lucid.compare(model, net, x)
 
 
+def test_what_random_numbers_do_not_find_is_proven_when_it_runs() -> None:
+    """Twelve rows, of which the two that a proof tries are no example."""
+    net = lucid.compile(lambda x: x[x > 0][10:], lucid.spec("N"), verify=True)
+    x = lucid.tensor(np.ones(12, np.float32), requires_grad=True)
+    net(x).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [0] * 10 + [1, 1])
+
+
 def test_a_step_is_one_program() -> None:
     model = nn.Linear(4, 2)
     step = lucid.compile_step(model, lambda y: y[y > 0].sum(), lucid.optim.SGD(model.parameters(), lr=0.1))

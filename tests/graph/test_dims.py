@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 
+import lucid
 from lucid.errors import ShapeError, TraceError
 from lucid.graph.dims import Dim, SymDim, evaluate, exact_quotient, parse_dim, symbol
 from lucid.graph.trace import TracedDim
@@ -73,6 +77,17 @@ def test_a_traced_size_refuses_decisions() -> None:
     ):  # fmt: skip
         with pytest.raises(TraceError, match=r"test_dims\.py"):
             decide()
+
+
+def test_a_traced_size_computes_with_tensors_on_either_side() -> None:
+    x = np.arange(1, 7, dtype=np.float32).reshape(2, 3)
+    functions: tuple[Callable[[Any], Any], ...] = (
+        lambda x: x.shape[0] * x + (x.shape[0] + x), lambda x: x.shape[0] - x, lambda x: x.shape[0] / x,
+        lambda x: x.shape[0] // x + x.shape[0] % x, lambda x: x.shape[0] > x, lambda x: x[x > 2].shape[0] / x.sum(),
+    )  # fmt: skip
+    for function in functions:
+        found = lucid.compile(function, lucid.spec("N", 3))(x).numpy()
+        np.testing.assert_array_equal(found, function(lucid.tensor(x)).numpy())
 
 
 def test_spec_and_broadcasting() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lucid import linalg
 from lucid.autodiff.reverse import differentiate
 from lucid.graph.opdef import all_ops
 from lucid.nn import functional as F
@@ -50,3 +51,8 @@ def test_what_an_op_keeps_for_its_gradient_has_no_slope(tmp_path: Path) -> None:
             seeds = [np.ones(t.concrete, t.dtype) for t in joint.input_types[len(arrays) :]]
             check_gradients(joint, {}, folder=tmp_path, inputs=[*arrays, *seeds])
     assert kept == {op for op in all_ops() if op.kept}
+
+
+def test_a_rule_that_has_no_gradient_of_such_shapes_is_not_blamed() -> None:
+    graph = trace(lambda a: linalg.qr(a, mode="complete"), types_of([ROWS]))
+    check_gradients(graph, {}, inputs=[ROWS])
