@@ -54,6 +54,13 @@ def test_it_is_chosen_compiled_or_not(name: str) -> None:
         np.testing.assert_array_equal(found, want)
 
 
+def test_a_condition_that_the_file_holds_decides_when_the_model_is_built() -> None:
+    proto, inputs = one("Compress", [X, np.array([True, False, True])], constant=[1], axis=0)
+    compiled = lucid.compile(lucid.onnx.load(proto))
+    close(compiled(*inputs.values()), expected(proto, inputs))
+    assert "Found" not in str(compiled.graph)
+
+
 def test_what_follows_goes_on_with_it() -> None:
     """The rows with a positive sum."""
     nodes = [

@@ -66,5 +66,8 @@ def non_max_suppression(
 @converter("Compress", moves=(0,))
 def compress(call: Call, x: Value, condition: Value) -> AbstractTensor:
     values, axis = call.tensor(x), call.attribute("axis")
-    (chosen,) = found.indices(call.tensor(condition))
+    if is_host(condition) and not is_symbolic(condition):
+        chosen = values.constant(np.flatnonzero(condition))
+    else:
+        (chosen,) = found.indices(call.tensor(condition))
     return indexing.index_select(shape.flatten(values) if axis is None else values, axis or 0, chosen)
