@@ -148,15 +148,7 @@ _lasting: list[Lasting] = []
 
 
 def _note_lasting() -> None:
-    """The child is to have parameters as one step has left them, whichever thread is at the next."""
-    changes.writing.acquire()
     _lasting[:] = [each.heap.lasting() for each in _made]
-
-
-def _go_on() -> None:
-    _lasting.clear()
-    with contextlib.suppress(RuntimeError):  # it was not taken: not Python made the child, or Ctrl-C came before
-        changes.writing.release()
 
 
 def _leave() -> None:
@@ -164,8 +156,12 @@ def _leave() -> None:
     for old, lasting in zip_longest(_made, _lasting):
         old.leave(lasting)
     _made.clear()
-    _go_on()
+    _lasting.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_note_lasting, after_in_parent=_go_on, after_in_child=_leave)
+    os.register_at_fork(before=_note_lasting, after_in_parent=_lasting.clear, after_in_child=_leave)
+    # the child is to have parameters as one step has left them: this begins before the above, and ends after it. These
+    # functions are written in C, so no signal's handler that raises keeps them from running
+    end = changes.writing.release
+    os.register_at_fork(before=changes.writing.acquire, after_in_parent=end, after_in_child=end)

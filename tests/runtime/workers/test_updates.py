@@ -15,8 +15,9 @@ import pytest
 
 import lucid
 from lucid import Tensor, nn, optim
+from lucid.base import changes
 from lucid.errors import ExecutionError
-from lucid.runtime.workers import launch, processes, settings
+from lucid.runtime.workers import launch, processes
 from lucid.runtime.workers.heap import Heap
 from lucid.runtime.workers.processes import WorkerProcesses
 from lucid.runtime.workers.settings import helpers, reached
@@ -125,14 +126,35 @@ def test_a_child_is_made_between_two_updates() -> None:
     step = make_step(model, threads=1)
     step()
     before = arrays_of(model)
-    settings._note_lasting()  # as before a fork
-    thread = threading.Thread(target=step)
-    thread.start()
-    thread.join(0.1)
-    assert thread.is_alive() and all(map(np.array_equal, arrays_of(model), before))
-    settings._go_on()
+    with changes.writing:
+        thread = threading.Thread(target=step)
+        thread.start()
+        thread.join(0.1)
+        assert thread.is_alive() and all(map(np.array_equal, arrays_of(model), before))
     thread.join()
     assert not any(map(np.array_equal, arrays_of(model), before))
+
+    began = threading.Event()
+    ended: list[bool] = []
+
+    def update() -> None:
+        with changes.writing:
+            began.set()
+            time.sleep(0.1)
+            ended.append(True)
+
+    thread = threading.Thread(target=update)
+    thread.start()
+    began.wait()
+    child = os.fork()
+    if not child:
+        done: list[bool] = []
+        other = threading.Thread(target=lambda: done.append(changes.writing.acquire(timeout=5)), daemon=True)
+        other.start()
+        other.join()
+        os._exit(0 if ended and done == [True] else 1)
+    assert ended and os.waitpid(child, 0)[1] == 0
+    thread.join()
 
 
 def test_what_was_moved_while_a_child_was_made_is_there_too() -> None:
