@@ -16,7 +16,9 @@ def tree_leaves(
     leaves = np.empty((len(x), len(roots)), np.int64)
     for row, tree in np.ndindex(leaves.shape):
         node = int(roots[tree])
-        while node >= 0:
+        for _ in range(attrs.depth):
+            if node < 0:
+                break
             value = x[row, feature[node]]
             first = missing[node] if np.isnan(value) else value <= threshold[node]
             node = int(children[node, 0 if first else 1])

@@ -34,10 +34,24 @@ def _row(label: str, rows: int, depths: tuple[int, ...], nan: bool = False) -> C
                 ops=("TreeLeaves",), tags=frozenset({"static"}))  # fmt: skip
 
 
+def _round(rng: np.random.Generator, dtype: str) -> tuple[np.ndarray[Any, Any], ...]:
+    """A node that leads to itself: it is left after as many steps as the depth says."""
+    tables = np.zeros(1, np.int32), np.zeros(1, np.int32), np.zeros(1, dtype), np.array([[-1, 0]], np.int32)
+    return np.asarray(rng.standard_normal((6, 2)), dtype), *tables, np.ones(1, bool)
+
+
 CASES = [
     _row("one", 5, (1,)),
     _row("some", 7, (3, 0, 9, 1)),
     _row("missing", 6, (4, 2, 5), nan=True),
     _row("no-rows", 0, (2, 1)),
     _row("leaves", 3, (0, 0)),
+    Case(
+        "tree_leaves-round",
+        lambda *given: trees.tree_leaves(3, *given),
+        _round,
+        gradient=False,
+        ops=("TreeLeaves",),
+        tags=frozenset({"static"}),
+    ),
 ]
