@@ -157,6 +157,31 @@ def test_a_child_is_made_between_two_updates() -> None:
     thread.join()
 
 
+def test_a_child_makes_steps_that_another_thread_was_at() -> None:
+    began, over = threading.Event(), threading.Event()
+    model = make_model()
+    step = lucid.compile_step(model, LOSS, optim.SGD(model.parameters()), threads=1)
+    x, y = np.ones((2, 64), np.float32), np.ones((2, 256), np.float32)
+    step(x, y)
+
+    def be_at_it() -> None:
+        with step._turn:
+            began.set()
+            over.wait()
+
+    thread = threading.Thread(target=be_at_it)
+    thread.start()
+    began.wait()
+    child = os.fork()
+    if not child:
+        signal.alarm(10)
+        step(x, y)
+        os._exit(0)
+    over.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
+
+
 def test_what_was_moved_while_a_child_was_made_is_there_too() -> None:
     gone: list[object] = []
     heap = Heap(gone.append)
