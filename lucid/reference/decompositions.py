@@ -13,7 +13,9 @@ from .evaluator import reference
 
 @reference(EIGH)
 def eigh(attrs: Attrs, x: Array) -> tuple[Array, ...]:
-    return tuple(np.linalg.eigh(wide(x)))
+    lost: Array = np.logical_not(np.isfinite(x).all((-2, -1), keepdims=True))
+    values, vectors = np.linalg.eigh(np.where(lost, 0, wide(x)))
+    return np.where(lost[..., 0], np.nan, values), np.where(lost, np.nan, vectors)
 
 
 @reference(SVD)

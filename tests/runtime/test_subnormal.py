@@ -61,7 +61,12 @@ def kept(net: Any) -> list[Array]:
     """What programs keep of the parameters, and the parameters as they read them."""
     programs = list(net._store._programs.values())
     executables = [p() for p in programs]
-    laid = [copy for one in executables for copy, _ in one._copies]
+    laid = [
+        place
+        for one in executables
+        for array, place in zip(one._laid.arrays, one._laid.places, strict=True)
+        if place is not array
+    ]
     packed = [
         one._kept[number].memory[place : place + y.type.nbytes].view(y.type.dtype)
         for one in executables

@@ -109,6 +109,15 @@ SPECIAL: Sequence[Deviation] = (
         "the slope of a singular matrix is of its minors, and tiny factors are 0; PyTorch, by solving, has 0 or NaN",
     ),
     (
+        r"eigh|(svd|qr)(-wide)?", "zeros|signed zeros|ones|equal|ties|bounds|halves|far|tiny|" + _WEIRD,
+        "equal values have any vectors of their space, and singular matrices no slope, which qr says; what is not "
+        "finite is NaN or an error in each LAPACK as it likes",
+    ),
+    (
+        r"digamma|polygamma", "minus infinite|infinities|masked",
+        "at infinity they are their limits, and NaN with their slopes at that below; PyTorch has NaN, and infinities",
+    ),
+    (
         r"ctc_loss.*", _MIXED,
         "the slope of a loss that is NaN is NaN, and where a probability is 0 it is a number; PyTorch says 0, and NaN",
     ),

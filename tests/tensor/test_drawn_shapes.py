@@ -26,13 +26,25 @@ from lucid.runtime.kernels.fused import grid as fused
 from lucid.runtime.kernels.pool import max as pool
 from lucid.tensor.creation import manual_seed
 
-from ..draws import attention, control, elementwise, moves, recurrent, reductions, resize, sequences, trees, windows
+from ..draws import (
+    attention,
+    control,
+    elementwise,
+    found,
+    moves,
+    recurrent,
+    reductions,
+    resize,
+    sequences,
+    trees,
+    windows,
+)
 from ..draws.arrays import LAYOUTS, Drawn, Strategy, subset_of
 from ..op_checks import assert_all_close, channels_last, run_compiled, trace, trace_in_arena, types_of
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
-_FAMILIES = (attention, control, elementwise, moves, recurrent, reductions, resize, sequences, trees, windows)
+_FAMILIES = (attention, control, elementwise, found, moves, recurrent, reductions, resize, sequences, trees, windows)
 DRAWS: dict[OpDef, Strategy] = {op: drawn for family in _FAMILIES for op, drawn in family.DRAWS.items()}
 EXACT = elementwise.EXACT | moves.EXACT
 

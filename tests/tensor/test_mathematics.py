@@ -191,3 +191,13 @@ def test_what_takes_some_matrices_only_is_verified_tuned_and_saved(tmp_path: Pat
         np.testing.assert_allclose(net(definite).item(), wanted, rtol=1e-5)
     lucid.compile(f, lucid.spec(3, 3)).save(tmp_path / "f.lucid")
     np.testing.assert_allclose(lucid.load(tmp_path / "f.lucid")(definite).item(), wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_eigenvalues_of_what_is_not_finite_are_nan(wrong: float) -> None:
+    x = np.stack([np.eye(2), np.array([[wrong, 1], [1, 2]])])
+    for function in (lucid.linalg.eigh, lucid.compile(lucid.linalg.eigh)):
+        values, vectors = function(Tensor(x))
+        assert np.isnan(values.numpy()[1]).all() and np.isnan(vectors.numpy()[1]).all()
+        np.testing.assert_array_equal(values.numpy()[0], [1, 1])
+    assert np.isnan(lucid.linalg.eigvalsh(Tensor(x)).numpy()[1]).all()

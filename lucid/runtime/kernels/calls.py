@@ -74,12 +74,22 @@ def cholesky_factor(x: Array) -> Array:
 
 
 def eigenvectors(x: Array, values: Array | None, vectors: Array | None) -> None:
-    """The eigenvalues of symmetric matrices, and their eigenvectors where these are wanted."""
+    """The eigenvalues of symmetric matrices, and their eigenvectors where these are wanted.
+
+    Those of a matrix that is not finite are NaN, where LAPACK may say finite ones.
+    """
+    lost: Array = np.logical_not(np.isfinite(x).all((-2, -1), keepdims=True))
+    if lost.any():
+        x = np.where(lost, 0, x)
     with _converging("eigh"):
         if vectors is None:
             _keep((np.linalg.eigvalsh(x),), (values,))
         else:
             _keep(np.linalg.eigh(x), (values, vectors))
+    if values is not None:
+        np.copyto(values, np.nan, where=lost[..., 0])
+    if vectors is not None:
+        np.copyto(vectors, np.nan, where=lost)
 
 
 def singular_vectors(x: Array, whole: bool, u: Array | None, s: Array | None, vh: Array | None) -> None:
