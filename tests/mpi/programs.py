@@ -234,8 +234,10 @@ class Lateness:
         self.regions, self.late = 0, -1
         share = WorkerProcesses.share
 
-        def shared(workers: WorkerProcesses, *args: Any) -> None:
-            share(workers, *args)
+        def shared(workers: WorkerProcesses, turn: Any, index: int, function: Any, count: int, complete: bool) -> None:
+            share(workers, turn, index, function, count, complete)
+            if complete:  # no worker is late for what writes over parameters
+                return
             self.regions += 1
             if self.regions == self.late + 1:
                 raise Late
