@@ -24,10 +24,12 @@ import torch
 from cases import named
 from lowerings import forced
 from peers import CONTESTANTS, Array, Contestant, Ready, UnsupportedError, mode
-from timing import burst, clock, collector_off, warm_up
+from timing import clock, collector_off, steady, warm_up
 
 AGREE = 1e-3
 """A contestant whose error exceeds this share of the largest value computes something else, and is not timed."""
+LOOP = 0.25
+"""Seconds of calls one after another in a turn."""
 PACE, PACED = 0.03, 4
 """Seconds from one paced call to the next, and how many there are in a turn."""
 LOWERINGS = "lowerings"
@@ -98,7 +100,7 @@ class Entrant:
         """Seconds of a call: the medians of those in a loop, and of those that come one every 30 ms."""
         run, quickest = self.runs[name]
         with collector_off():
-            loop = burst(run, quickest)
+            loop = steady(run, LOOP)
             paced, begin = [], time.perf_counter()
             for number in range(1, PACED + 1):
                 time.sleep(max(0.0, begin + number * max(PACE, 1.5 * quickest) - time.perf_counter()))

@@ -65,11 +65,12 @@ def warm_up(run: Callable[[], object], seconds: float = 0.2, least: int = 3, mos
     return min(taken)
 
 
-def burst(run: Callable[[], object], quickest: float) -> float:
-    """Seconds of a run, the median of a turn of them, where the quickest takes so many."""
-    if quickest < SETTLE:
-        run()
-    return statistics.median(clock(run) for _ in range(min(MOST_RUNS, max(1, round(BURST / quickest)))))
+def steady(run: Callable[[], object], seconds: float) -> float:
+    """Seconds of a call in a loop so long: the median of its second half, as caches and workers are cold before."""
+    taken, end = [clock(run)], time.perf_counter() + seconds
+    while len(taken) < 4 or time.perf_counter() < end:
+        taken.append(clock(run))
+    return statistics.median(taken[len(taken) // 2 :])
 
 
 def interleave(
@@ -100,7 +101,10 @@ def interleave(
         while rounds < least or time.perf_counter() < end:
             for name, run in runs.items():
                 rest([os.getpid()], pause)
-                taken[name].append(burst(run, quickest[name]))
+                if quickest[name] < SETTLE:
+                    run()
+                count = min(MOST_RUNS, max(1, round(BURST / quickest[name])))
+                taken[name].append(statistics.median(clock(run) for _ in range(count)))
             gc.collect()
             rounds += 1
     return taken
