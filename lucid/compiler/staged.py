@@ -92,20 +92,22 @@ class Staged:
 
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:
         """Run on arrays of the graph's types. Returns the outputs, then the updates."""
-        given = self._given(inputs)
-        values, _ = self._through(given, _Stage.run)
+        state = self._state
+        given = self._given(inputs, state)
+        values, _ = self._through(given, state, _Stage.run)
         return tuple(np.array(values[value]) if value in given else values[value] for value in self.graph.results)
 
     def values(self, inputs: Sequence[Array]) -> tuple[Graph, dict[Value, Array]]:
         """The graph for the sizes that are found, and what the steps of the programs give."""
-        values, sizes = self._through(self._given(inputs), _Stage.values)
+        state = self._state
+        values, sizes = self._through(self._given(inputs, state), state, _Stage.values)
         return self.graph.bind(sizes), {value: x for value, x in values.items() if value.node in self.graph}
 
     def _through(
-        self, given: Mapping[Value, Array], run: Callable[..., Iterable[tuple[Value, Array]]]
+        self, given: Mapping[Value, Array], state: State, run: Callable[..., Iterable[tuple[Value, Array]]]
     ) -> tuple[dict[Value, Array], dict[str, int]]:
         """What ``run`` gives for the stages, one after the other, and the sizes."""
-        state, values, sizes = self._state, dict(given), dict(self._sizes)
+        values, sizes = dict(given), dict(self._sizes)
         for stage in self._stages:
             for symbol, count in stage.sizes.items():
                 sizes[symbol] = number(self.graph, count, values)
@@ -113,9 +115,8 @@ class Staged:
             values.update(run(stage, sizes, values, state))
         return values, sizes
 
-    def _given(self, inputs: Sequence[Array]) -> dict[Value, Array]:
+    def _given(self, inputs: Sequence[Array], state: State) -> dict[Value, Array]:
         """The inputs, and parameters and constants that are results."""
-        state = self._state
         found = {Value(name): x for name, x in zip(self.graph.inputs, inputs, strict=True)}
         for value in self.graph.results:
             attrs = self.graph.node(value.node).attrs
@@ -147,15 +148,16 @@ class _Stage:
         self._programs: Recent[tuple[Sizes, Orders], Runs] = Recent(KEPT)
         self._lock = RLock()
 
-    def ready(self, sizes: Mapping[str, int], orders: Orders) -> Runs:
-        """The program for these sizes, and inputs that lie in memory like this."""
-        key = tuple((name, sizes[name]) for name in self._symbols), orders
+    def _ready(self, sizes: Mapping[str, int], values: Mapping[Value, Array]) -> tuple[Runs, list[Array]]:
+        """The program for these sizes, and for the values that it takes as they lie in memory, and these."""
+        feeds = [values[value] for value in self._part.inputs]
+        key = tuple((name, sizes[name]) for name in self._symbols), tuple(map(order_of, feeds))
         with self._lock:
             program = self._programs.use(key)
             if program is None:
                 program = self._make(self._part.graph, *key)
                 self._programs.keep(key, program)
-            return program
+            return program, feeds
 
     def run(
         self, sizes: Mapping[str, int], values: Mapping[Value, Array], state: State
@@ -163,8 +165,7 @@ class _Stage:
         """What it gives for the values that it takes."""
         if self._empty:
             return ()
-        feeds = [values[value] for value in self._part.inputs]
-        program = self.ready(sizes, tuple(map(order_of, feeds)))
+        program, feeds = self._ready(sizes, values)
         known = [state[name] for name in program.parameters]
         arrays = [array for array, _ in known]
         program.load(arrays, tuple(version for _, version in known))
@@ -179,8 +180,7 @@ class _Stage:
         """What each of its steps gives, under the names of the nodes."""
         if self._empty:
             return ()
-        feeds = [values[value] for value in self._part.inputs]
-        program = self.ready(sizes, tuple(map(order_of, feeds)))
+        program, feeds = self._ready(sizes, values)
         assert isinstance(program, Executable)  # else there would be a back end, which says that it has no steps
         made, results = step_values(program.plan, [state[name][0] for name in program.plan.parameters], feeds)
         return [*made.items(), *zip(self._part.outputs, results, strict=True)]

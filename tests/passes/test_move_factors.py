@@ -90,4 +90,4 @@ def test_the_gradient_of_a_normalisation_multiplies_an_image_twice() -> None:
     before = joint_graph(trace(normalised, IMAGE, w=(3, 1), b=(3, 1)))
     after = eliminate_common(move_factors(open_statistics(before)))
     assert "Div" not in large(after)
-    assert_same(before, after, rtol=1e-4, atol=1e-5)
+    assert_same(before, after, rtol=1e-5, atol=1e-6)
