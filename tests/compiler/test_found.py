@@ -64,7 +64,8 @@ def pair() -> tuple[Chosen, Any]:
 
 def inputs() -> list[Array]:
     """Of several sizes, none and all of which are chosen."""
-    some = [RNG.standard_normal((n, 4)).astype(np.float32) for n in (5, 7, 1, 0, 7)]
+    rng = np.random.default_rng(0)
+    some = [rng.standard_normal((n, 4)).astype(np.float32) for n in (5, 7, 1, 0, 7)]
     return [*some, np.zeros((3, 4), np.float32), np.repeat(some[0], 3, 0)]
 
 
