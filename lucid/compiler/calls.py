@@ -45,10 +45,6 @@ class Calls:
     def prepare(self, leaves: Sequence[Any]) -> tuple[Forward, list[Tensor], list[Array]]:
         """The run for such tensors or arrays, and these as tensors and as arrays."""
         tensors = [leaf if isinstance(leaf, Tensor) else Tensor.wrap(leaf) for leaf in leaves]
-        if self._recorded() and (self.specialization.trainable or any(t.requires_grad for t in tensors)):
-            # backward reads the arguments again. A tensor notices when it is written to meanwhile; an array is copied
-            pairs = zip(leaves, tensors, strict=True)
-            tensors = [t if leaf is t else Tensor.wrap(np.array(leaf)) for leaf, t in pairs]
         arrays = [t._array for t in tensors]
         wanted = tuple(t.requires_grad for t in tensors)
         orders = orders_of(arrays)
@@ -57,6 +53,11 @@ class Calls:
         if call is None:
             call = self._forward(arrays, wanted, orders)
             self._known.keep(key, call)
+        if call.tracked:
+            # backward reads the arguments again. A tensor notices when it is written to meanwhile; an array is copied
+            pairs = zip(leaves, tensors, strict=True)
+            tensors = [t if leaf is t else Tensor.wrap(np.array(leaf)) for leaf, t in pairs]
+            arrays = [t._array for t in tensors]
         return call, tensors, arrays
 
     def _recorded(self) -> bool:

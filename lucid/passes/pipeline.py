@@ -122,6 +122,8 @@ def step_pipeline(
         Pass("clean_up", partial(clean_up, evaluate=evaluate, options=options)),
         *(() if exact else opened),
         Pass("turn_gradients", turn_gradients),
+        Pass("fuse_conv_pool", fuse_conv_pool),
+        Pass("fuse_linear", fuse_linear),
         Pass("repeat_cheap", repeat_cheap),
         Pass("fuse_elementwise", fuse_elementwise),
         Pass("fuse_loops", fuse_loops),

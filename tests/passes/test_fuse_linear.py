@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid import nn
+from lucid import nn, optim
 from lucid.graph.ops.elementwise import gelu, relu
 from lucid.graph.ops.linalg import linear
 from lucid.graph.types import spec
@@ -52,3 +52,13 @@ def test_training_keeps_linear_layers_apart() -> None:
         np.testing.assert_allclose(compiled(x).numpy(), net(x).numpy(), rtol=1e-5, atol=1e-6)
     found = [compiled.graph.node(name).op.name for name in ("0.linear", "2.linear")]
     assert found == ["FusedLinear", "Linear"]
+
+
+def test_a_step_computes_activations_where_they_belong() -> None:
+    """What comes before them is read by no gradient."""
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 2))
+    step = lucid.compile_step(net, nn.CrossEntropyLoss(), optim.SGD(net.parameters(), lr=0.1))
+    step(lucid.randn(3, 1, 4, 4), np.zeros(3, np.int64))
+    found = {node.op.name for _, node in step.graph.nodes()}
+    assert {"ConvPool2d", "FusedLinear"} <= found
+    assert "Relu" not in found
