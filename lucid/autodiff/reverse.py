@@ -127,7 +127,9 @@ def _through_decomposition(
         if isinstance(cotangent, Symbol):
             seeds[output.value] = seeds[output.value] + cotangent if output.value in seeds else cotangent
     inputs = [x.value for x in context.inputs if isinstance(x, Symbol)]
-    return emit_gradients(tracer, seeds, inputs, {value.node for value in inputs})
+    once = list(dict.fromkeys(inputs))  # a value that the op reads twice has one gradient, which is that of both
+    found = dict(zip(once, emit_gradients(tracer, seeds, once, {value.node for value in once}), strict=True))
+    return [found.pop(value, None) for value in inputs]
 
 
 def _check(node: Node, builder: Builder, value: Value, gradient: Symbol) -> None:

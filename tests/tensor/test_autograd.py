@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import lucid
 from lucid.autograd import grad
 from lucid.errors import GradientError, OptionError, ShapeError
+from lucid.nn import functional as F
 
 
 def leaf(*values: float) -> lucid.Tensor:
@@ -51,6 +53,29 @@ def test_a_leaf_is_an_output_too() -> None:
     assert found is not None and not np.shares_memory(found.numpy(), seed.numpy())
     x.backward(seed)
     assert x.grad is not None and not np.shares_memory(x.grad.numpy(), seed.numpy())
+
+
+def attended_gradient(query: lucid.Tensor, key: lucid.Tensor) -> Any:
+    """By what else was read, so that query and key may be one tensor."""
+    value = X.detach().requires_grad_()
+    return grad((F.scaled_dot_product_attention(query, key, value) ** 2).sum(), value, create_graph=True)[0]
+
+
+X = lucid.tensor([[1.0, 2.0], [4.0, 3.0]], dtype=lucid.float64)
+TWICE: dict[str, tuple[list[Any], Callable[..., Any]]] = {
+    "layer norm": ([0.5, 2.0], lambda a, b: F.layer_norm(X, (2,), a, b)),
+    "group norm": ([0.5, 2.0], lambda a, b: F.group_norm(X, 1, a, b)),
+    "batch norm": ([0.5, 2.0], lambda a, b: F.batch_norm(X, X[0] * 0, X[0], a, b)),
+    "attention's gradient": ([[0.5, 1.0], [0.1, 2.0]], attended_gradient),
+}
+
+
+@pytest.mark.parametrize(("values", "of"), TWICE.values(), ids=TWICE)
+def test_a_tensor_that_one_op_reads_twice_gets_the_sum_once(values: list[Any], of: Callable[..., Any]) -> None:
+    first, second, both = leaf(*values), leaf(*values), leaf(*values)
+    parts = grad((of(first, second) ** 2).sum(), [first, second])
+    together = grad((of(both, both) ** 2).sum(), both)
+    np.testing.assert_allclose(listed(together)[0], np.sum(listed(parts), 0), rtol=1e-12)
 
 
 def test_what_no_output_depends_on() -> None:
