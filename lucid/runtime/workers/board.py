@@ -34,14 +34,14 @@ REGIONS = 1 << 20
 """``REGION`` holds the number of its turn times this, and the region: a worker that nobody waits for in a turn may look
 while the next is posted, and would take that one's region for its own. It is written before ``JOB``, and read after."""
 
-STOLEN, PROBE, BELL, LEFT = 0, 1, 2, 3
-"""What the caller says to one worker: the last turn that is not for it; how often it was asked whether it has a core to
-itself; the number it sleeps on; and whether it is to go, so that nothing is for it any more."""
+STOLEN, BELL, LEFT = range(3)
+"""What the caller says to one worker: the last turn that is not for it; the number it sleeps on; and whether it is to
+go, so that nothing is for it any more."""
 
-START, DONE, ASLEEP, KNOWN, LOST, PROBED, GAP, ALIVE = range(8)
+START, DONE, ASLEEP, KNOWN, LOST, ALIVE = range(6)
 """What a worker says: the last turn it started; twice the last it is through with, one more where it did nothing;
-whether it sleeps; the last job it was told of; nanoseconds in which it wanted a core and had none; the last question it
-answered, with how many of these nanoseconds it saw then; and its process, once it has begun."""
+whether it sleeps; the last job it was told of; nanoseconds in which it wanted a core and had none; and its process,
+once it has begun."""
 
 NEVER = 1 << 62
 """As ``STOLEN``: no turn is for this worker."""

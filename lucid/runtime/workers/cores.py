@@ -82,20 +82,6 @@ def _limit_1(folder: str) -> tuple[int, int]:
         return int(time.read()), int(period.read())  # -1: no limit
 
 
-def idle(cores: Iterable[int], path: str = "/proc/stat") -> tuple[float, float]:
-    """Seconds that these cores were idle since the system began, and seconds in all; nothing where it does not say."""
-    names, times = {f"cpu{core}" for core in cores}, [0, 0]
-    with contextlib.suppress(OSError, ValueError), open(path) as file:
-        for line in file:
-            name, *numbers = line.split()
-            if name in names:
-                spent = list(map(int, numbers[:8]))  # what follows are parts of the first two
-                times[0] += sum(spent[3:5])  # with nothing to do, or nothing but waiting for a device
-                times[1] += sum(spent)
-    ticks = os.sysconf("SC_CLK_TCK")
-    return times[0] / ticks, times[1] / ticks
-
-
 def others() -> set[int]:
     """The cores that this process may use besides the one the caller is on; none where that cannot be said."""
     if _libc is None or not hasattr(_libc, "sched_getcpu"):

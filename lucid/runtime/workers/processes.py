@@ -23,13 +23,10 @@ from .board import (
     DONE,
     DUTY,
     FUTEX,
-    GAP,
     JOB,
     KNOWN,
     LOST,
     NEVER,
-    PROBE,
-    PROBED,
     REGION,
     REGIONS,
     START,
@@ -50,8 +47,6 @@ PATIENCE = 2_000
 """Looks at the board that the caller takes before it lets others have the core between two looks."""
 WAIT = 0.002
 """Seconds that a caller waits for a worker that has started, at least; else as long again as the run has taken."""
-TOLERANCE = 150_000
-"""Nanoseconds without a core, of those in which it is to keep one busy, after which a worker is thought to share it."""
 PATIENT = 20.0
 """Seconds that a patient caller waits for a worker."""
 LOOK, HANGS = 0.05, 10.0
@@ -97,7 +92,7 @@ class WorkerProcesses(Hiring):
         return True
 
     def _gather(self, turn: Turn, brief: bool, recent: bool) -> bool:
-        """The workers that are there, have a core, and know the job."""
+        """The workers that are there, are trusted, and know the job."""
         board, known, now = self.board, turn.job.number, perf_counter()
         latest, links = board[TURN], self.links
         for link in links:
@@ -106,7 +101,7 @@ class WorkerProcesses(Hiring):
         for link in links:
             started, done = board[link.by + START], board[link.by + DONE]
             free = started <= done >> 1 and board[link.by + KNOWN] >= known
-            if free and (link.proven or self.patient or self._prove(link, now)):
+            if free and (now >= link.trusted or self.patient):
                 turn.links.append(link)
             else:
                 board[link.to + STOLEN] = NEVER
@@ -118,7 +113,7 @@ class WorkerProcesses(Hiring):
             if recent:
                 self._wake(turn.links)
             return False
-        turn.began, turn.first = now, latest
+        turn.began = now
         board[DUTY] = 1
         fence()
         return self._wake(turn.links)
@@ -187,8 +182,10 @@ class WorkerProcesses(Hiring):
         now = perf_counter()
         if not self._done(link, number, now + (PATIENT if self.patient else max(WAIT, now - began))):
             late = perf_counter()
-            link.lose(late - now, late)
+            link.waited += late - now
+            link.judge(0.0, link.waited, late)
             raise Late
+        link.waited += perf_counter() - now
         return bool(self.board[link.by + DONE] == 2 * number)
 
     def _outlast(self, link: Link, number: int, began: float) -> bool:
@@ -203,6 +200,7 @@ class WorkerProcesses(Hiring):
             if perf_counter() > now + HANGS:
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
+        link.waited += perf_counter() - now
         return bool(self.board[link.by + DONE] == 2 * number)
 
     def _started(self, link: Link, number: int) -> bool:
@@ -264,35 +262,11 @@ class WorkerProcesses(Hiring):
         took = now - turn.began
         for link in turn.links:
             lost = board[link.by + LOST]
-            absent = took if took > 1e-3 and board[link.by + START] <= turn.first else 0.0
-            link.lose(max(1e-9 * (lost - link.lost), absent), now)
+            link.judge(took, 1e-9 * (lost - link.lost), now)
             link.lost = lost
-
-    def _prove(self, link: Link, now: float) -> bool:
-        """Whether a worker that was not trusted has answered meanwhile that it has a core to itself; asks it."""
-        board = self.board
-        asked = board[link.to + PROBE]
-        if now < link.retry:
-            return False
-        if board[link.by + PROBED] != asked:
-            if now > link.retry + 1:
-                self._suspect(link, now)
-            return False
-        if link.told != asked:  # the answer to what was asked is there
-            link.told = asked
-            if board[link.by + GAP] < TOLERANCE:
-                link.proven, link.since, link.lost = True, now, board[link.by + LOST]
-                return True
-            link.distrust(now)
-            return False
-        board[link.to + PROBE] = asked + 1
-        link.retry = now
-        fence()
-        self._wake([link])
-        return False
 
     def _suspect(self, link: Link, now: float) -> None:
         """Something is wrong with it: have that looked at, not too often."""
-        if now > link.retry:
-            link.retry = now + 0.1
+        if now > link.suspected + 0.1:
+            link.suspected = now
             self.clerk.ask(self._tend)

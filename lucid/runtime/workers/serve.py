@@ -24,7 +24,7 @@ import struct
 import sys
 from _thread import start_new_thread
 from collections.abc import Callable
-from time import perf_counter_ns, sleep, thread_time_ns
+from time import perf_counter_ns, thread_time_ns
 from types import CellType, FunctionType
 from typing import Any, NoReturn
 
@@ -38,14 +38,11 @@ from .board import (
     DONE,
     DUTY,
     FUTEX,
-    GAP,
     JOB,
     KNOWN,
     LEFT,
     LOST,
     MESSAGE,
-    PROBE,
-    PROBED,
     REGION,
     REGIONS,
     START,
@@ -55,7 +52,6 @@ from .board import (
     fence,
     to,
 )
-from .cores import idle as idle_time
 from .heap import map_file, memory_at
 from .parcel import PLAIN
 
@@ -65,9 +61,6 @@ PATIENCE = 2_000
 """Looks after which it lets others have the core between two looks."""
 LONG = 500_000
 """Looks after which it sleeps although more was to come: the caller may have been interrupted."""
-LISTENING, PROBING = 0.08, 8_000_000
-"""Seconds for which it looks whether others leave a core idle, asleep; and nanoseconds for which it then keeps one busy
-to see whether it has it to itself."""
 OFTEN = 200_000
 """Nanoseconds between two reports of time lost."""
 TICK = 5
@@ -141,7 +134,6 @@ class Worker:
         self.jobs: dict[int, Job] = {}
         self._bell = ctypes.c_void_p(base + 8 * (self._his + BELL))
         self._call = ctypes.CDLL(None).syscall
-        self._asked = 0
         self._wall = self._cpu = self._told = 0
         self._restart_clock()
 
@@ -176,15 +168,13 @@ class Worker:
     def _rest(self, turn: int, looks: int) -> int:
         """What there is to do besides looking. Returns how long it has looked."""
         board = self._board
-        if board[self._his + PROBE] != self._asked:
-            self._probe()
-        elif looks >= ALERT and not board[DUTY]:
+        if looks >= ALERT and not board[DUTY]:
             self._sleep(turn, 0)
             return 0
-        elif looks > LONG:
+        if looks > LONG:
             self._sleep(turn, 1)
             return 0
-        elif looks > PATIENCE and not looks % 64:
+        if looks > PATIENCE and not looks % 64:
             os.sched_yield()
         return looks
 
@@ -192,7 +182,7 @@ class Worker:
         board, ring = self._board, self._board[self._his + BELL]
         board[self._mine + ASLEEP] = 1
         fence()  # the caller sees that this one sleeps, or this one sees what the caller has posted
-        if board[TURN] == turn and board[DUTY] <= duty and board[self._his + PROBE] == self._asked:
+        if board[TURN] == turn and board[DUTY] <= duty:
             self._call(FUTEX, self._bell, 0, ctypes.c_int(ring & 0x7FFFFFFF), struct.pack("qq", TICK, 0), None, 0)
         board[self._mine + ASLEEP] = 0
         self._restart_clock()
@@ -208,30 +198,6 @@ class Worker:
             cpu = thread_time_ns()
             self._board[self._mine + LOST] += max(0, wall - self._wall - (cpu - self._cpu))
             self._wall, self._cpu = wall, cpu
-
-    def _probe(self) -> None:
-        """Say how much of the time a core could not be had: keep one busy for a while, if one seems to be idle."""
-        self._asked = self._board[self._his + PROBE]
-        gap = PROBING if self._crowded() else self._lost_while_busy()
-        self._board[self._mine + GAP] = gap
-        self._board[self._mine + PROBED] = self._asked
-        self._restart_clock()
-
-    def _crowded(self) -> bool:
-        """Whether there are not as many idle cores as workers up to this one: being busy there would cost others time,
-        the caller among them, as who is crowded out goes where the caller is."""
-        mine = os.sched_getaffinity(0)
-        idle, total = idle_time(mine)
-        sleep(LISTENING)
-        idle_then, total_then = idle_time(mine)
-        passed = (total_then - total) / len(mine)
-        return passed > LISTENING / 4 and (idle_then - idle) / passed < self._number - 0.25
-
-    def _lost_while_busy(self) -> int:
-        self._restart_clock()
-        while perf_counter_ns() - self._wall < PROBING:
-            pass
-        return perf_counter_ns() - self._wall - (thread_time_ns() - self._cpu)
 
 
 def listen(host: socket.socket, watch: int, worker: Worker, base: int, place: int) -> NoReturn:

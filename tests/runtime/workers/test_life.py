@@ -174,7 +174,7 @@ def test_nobody_waits_for_a_worker_that_does_not_come(
     assert np.array_equal(answer(compiled, images()), want) and helped(workers) == [True, True]
     monkeypatch.setattr(WorkerProcesses, "patient", False)
     for link in workers.links:
-        link.proven = True
+        link.trusted = 0.0
     first = [workers.pid(link) for link in workers.links]
     send(first[0], number)
     for _ in range(5):

@@ -16,9 +16,7 @@ import threadpoolctl
 
 import lucid
 from lucid import models
-from lucid.runtime.workers import blas, cores, serve
-from lucid.runtime.workers.board import BYTES, GAP, PROBE, PROBED, by, to
-from lucid.runtime.workers.link import Link
+from lucid.runtime.workers import blas, cores
 from lucid.runtime.workers.settings import get_num_threads, set_num_threads
 
 from ...machines import untold
@@ -194,50 +192,3 @@ def test_many_threads_leave_blas_as_it_was() -> None:
     for thread in threads:
         thread.join()
     assert blas_threads() == {2}
-
-
-def test_idle_time_is_that_of_the_cores_asked_for(tmp_path: Path) -> None:
-    ticks = os.sysconf("SC_CLK_TCK")
-    write(
-        tmp_path / "stat", "cpu  9 9 9 9 9\ncpu0 1 2 3 40 5 6 7 8 1 2\ncpu1 10 0 0 100 0 0 0 0 9 0\ncpu10 9 9 9 9 9\n"
-    )
-    assert cores.idle({0}, str(tmp_path / "stat")) == (45 / ticks, 72 / ticks)
-    assert cores.idle({0, 1, 7}, str(tmp_path / "stat")) == (145 / ticks, 182 / ticks)
-    assert cores.idle({0}, str(tmp_path / "none")) == (0, 0)
-
-
-@pytest.mark.parametrize(
-    ("number", "idle", "total", "crowded"),
-    [(1, 0.08, 0.16, False), (1, 0.05, 0.16, True), (1, 0.0, 0.16, True), (2, 0.08, 0.16, True), (2, 0.15, 0.16, False),
-     (1, 0.0, 0.0, False)],
-    ids=["one idle", "half idle", "none idle", "one idle for two", "two idle", "nothing is said"],
-)  # fmt: skip
-def test_a_worker_keeps_off_a_machine_that_is_in_use(
-    monkeypatch: pytest.MonkeyPatch, number: int, idle: float, total: float, crowded: bool
-) -> None:
-    """On two cores, whose times pass while it is asleep."""
-    board = np.zeros(BYTES // 8, np.int64)
-    worker = serve.Worker(board.ctypes.data, number, number)
-    times = iter([(10.0, 20.0), (10.0 + idle, 20.0 + total)])
-    monkeypatch.setattr(os, "sched_getaffinity", lambda task: {0, 1})
-    monkeypatch.setattr(serve, "idle_time", lambda cores: next(times))
-    monkeypatch.setattr(serve, "sleep", lambda seconds: None)
-    monkeypatch.setattr(serve.Worker, "_lost_while_busy", lambda self: 7)
-    board[to(number) + PROBE] = 5
-    worker._probe()
-    assert board[by(number) + PROBED] == 5
-    assert board[by(number) + GAP] == (serve.PROBING if crowded else 7)
-
-
-def test_a_worker_that_loses_its_core_now_and_then_is_trusted() -> None:
-    """A slice of 4 ms every 100 ms; one that loses half of the time is left alone after two slices."""
-    link = Link(1, 1)
-    link.proven = True
-    for n in range(100):
-        link.lose(0.004, 0.1 * n)
-    assert link.proven
-    for n in range(10):
-        link.lose(0.002, 10 + 0.004 * n)
-        if not link.proven:
-            break
-    assert not link.proven and 3 <= n <= 5

@@ -84,7 +84,7 @@ def impatient(workers: WorkerProcesses) -> Iterator[None]:
         patch.setattr(WorkerProcesses, "patient", False)
         patch.setattr(Link, "distrust", lambda self, now: None)
         for link in workers.links:
-            link.proven = True
+            link.trusted = 0.0
         yield
 
 
@@ -156,7 +156,7 @@ def test_a_late_worker_is_waited_for_as_long_as_the_run_has_gone_on(
         with sharing:
             assert sharing._turn is not None
             monkeypatch.setattr(processes, "perf_counter", lambda: 1e-3 * next(clock))
-            monkeypatch.setattr(Link, "lose", lambda self, seconds, now: waited.append(seconds))
+            monkeypatch.setattr(Link, "judge", lambda self, took, lost, now: waited.append(lost))
             sharing._turn.began = -gone
             sharing.share(0)
 
