@@ -80,7 +80,7 @@ def apply_ufunc(ufunc: np.ufunc, method: str, inputs: Sequence[object], options:
         return _UFUNCS[ufunc.__name__](*inputs)
     if method == "reduce" and ufunc.__name__ in _REDUCTIONS and set(options) <= {"axis", "keepdims"}:
         axis = options.get("axis", 0)
-        return _REDUCTIONS[ufunc.__name__](inputs[0], axis, options.get("keepdims", False))
+        return _over(_REDUCTIONS[ufunc.__name__], inputs[0], axis, options.get("keepdims", False))
     return _on_arrays(f"np.{ufunc.__name__}", getattr(ufunc, method), inputs, options)
 
 
@@ -127,13 +127,20 @@ def _on_arrays(name: str, function: Function, args: Sequence[Any], kwargs: Mappi
 # ---------------------------------------------------------------- functions, with NumPy's arguments
 
 
+def _over(function: Function, a: Any, axis: object, keepdims: object) -> Any:
+    """``function`` over axes; over none, where PyTorch's take all, each element is reduced alone."""
+    if reduce.names_none(axis):
+        return function(sh.unsqueeze(a, -1), -1, False)
+    return function(a, axis, bool(keepdims))
+
+
 def _reduction(function: Function) -> Function:
     def reduced(
         a: AbstractTensor, axis: object = None, dtype: object = None, out: None = None, keepdims: object = False
     ) -> Any:
         if out is not None:
             raise OptionError("out= is not possible with tensors; use the result")
-        return function(a if dtype is None else ew.cast(a, dtype), axis, bool(keepdims))
+        return _over(function, a if dtype is None else ew.cast(a, dtype), axis, keepdims)
 
     return reduced
 
@@ -182,7 +189,7 @@ def _spread(function: Function) -> Function:
 
 
 def _chosen(function: Function) -> Function:
-    return lambda a, axis=None, out=None, *, keepdims=False: function(a, axis, bool(keepdims))
+    return lambda a, axis=None, out=None, *, keepdims=False: _over(function, a, axis, keepdims)
 
 
 def _norm(x: AbstractTensor, ord: Any = None, axis: Axes = None, keepdims: bool = False) -> Any:

@@ -1,4 +1,4 @@
-"""A tensor of rank 0 has one axis, of one element, wherever PyTorch gives it one, and none elsewhere."""
+"""A tensor of rank 0 has one axis wherever PyTorch gives it one, and none elsewhere; and what no axes at all mean."""
 
 from __future__ import annotations
 
@@ -104,3 +104,29 @@ def test_numpys_product_is_the_ops() -> None:
     assert np.prod(x).item() == 24.0 and np.multiply.reduce(x).tolist() == [3.0, 8.0]
     np.prod(x, axis=1).sum().backward()
     assert x.grad is not None and x.grad.tolist() == [[2.0, 1.0], [4.0, 3.0]]
+
+
+#: Of [[1, 2], [3, 4]], what PyTorch gives over an empty list of axes.
+OVER_NONE: dict[str, tuple[Callable[[Any, Any], Any], Any]] = {
+    "sum": (lambda x, none: x.sum(none), 10.0),
+    "mean": (lambda x, none: x.mean(none, keepdim=True), [[2.5]]),
+    "var": (lambda x, none: x.var(none, correction=0), 1.25),
+    "amax": (lambda x, none: x.amax(none), 4.0),
+    "norm": (lambda x, none: lucid.norm(x, 1, none), 10.0),
+    "count_nonzero": (lambda x, none: x.count_nonzero(none), 4),
+    "all": (lambda x, none: lucid.all(x, none), [[True, True], [True, True]]),
+    "any": (lambda x, none: lucid.any(x, none), [[True, True], [True, True]]),
+}
+
+
+@pytest.mark.parametrize("name", OVER_NONE)
+def test_an_empty_list_of_axes_means_what_it_means_in_pytorch(name: str) -> None:
+    of, expected = OVER_NONE[name]
+    x = lucid.tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert [of(x, none).tolist() for none in ((), [])] == [expected, expected]
+
+
+@pytest.mark.parametrize("of", [np.sum, np.mean, np.max, np.var, np.all, np.multiply.reduce])
+def test_and_in_numpys_functions_what_it_means_in_numpy(of: Callable[..., Any]) -> None:
+    x = np.array([[1.0, 2.0], [3.0, 0.0]])
+    np.testing.assert_array_equal(np.asarray(of(lucid.tensor(x), axis=())), of(x, axis=()))

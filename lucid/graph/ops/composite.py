@@ -126,11 +126,15 @@ def isfinite(x: AbstractTensor) -> AbstractTensor:
 
 def all_(x: AbstractTensor, dim: Axes = None, keepdim: bool = False) -> AbstractTensor:
     """Whether all are true over ``dim`` (an axis, several, or None for all); a number is where it is not 0."""
+    if reduce.names_none(dim):  # which these two take at its word, in PyTorch as in NumPy
+        return _truth(x)
     return eq(reduce.sum(logical_not(x), dim, keepdim), 0)
 
 
 def any_(x: AbstractTensor, dim: Axes = None, keepdim: bool = False) -> AbstractTensor:
     """Whether one is true over ``dim`` (an axis, several, or None for all); a number is where it is not 0."""
+    if reduce.names_none(dim):
+        return _truth(x)
     return ne(reduce.sum(_truth(x), dim, keepdim), 0)
 
 

@@ -161,10 +161,15 @@ CUMSUM = register(OpDef("CumSum", _cumsum_infer, _cumsum_gradient, attrs=CumSumA
 
 
 def _axes(op: str, dim: Axes, rank: int) -> tuple[int, ...]:
-    if dim is None:
+    if dim is None or names_none(dim):  # an empty list means all to PyTorch
         return tuple(range(rank))
     axes = normal_axes(op, dim, rank)
     return tuple(sorted(axes)) if rank else ()
+
+
+def names_none(dim: object) -> bool:
+    """Whether axes are listed, and there are none."""
+    return isinstance(dim, list | tuple) and not dim
 
 
 def _reduce(op: OpDef, x: T, dim: Axes, keepdim: bool) -> T:
