@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Generator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -82,18 +83,26 @@ def call() -> Callable[[], object]:
     return run
 
 
-@pytest.mark.parametrize("kind", ["eager", "compiled", "call"])
+STEPS = {"eager": eager, "compiled": compiled, "call": call}
+
+
+@pytest.mark.parametrize("kind", STEPS)
 def test_a_step_leaves_none(kind: str) -> None:
-    assert alone(f"g.garbage(g.{kind}())") == "0"
+    assert alone()[kind] == 0
 
 
-def alone(expression: str) -> str:
-    """What an expression of this module, known as ``g``, gives in an interpreter of its own: here others may leave some
-    meanwhile."""
-    script = f"from tests.compiler import test_garbage as g; print({expression})"
+@cache
+def alone() -> dict[str, Any]:
+    """What each step and each life leaves, in an interpreter of their own: here others may leave some meanwhile."""
+    script = "import json; from tests.compiler import test_garbage; print(json.dumps(test_garbage.left()))"
     found = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
-    return found.stdout.strip()
+    told: dict[str, Any] = json.loads(found.stdout)
+    return told
+
+
+def left() -> dict[str, Any]:
+    return {kind: garbage(make()) for kind, make in STEPS.items()} | {life: stages(life) for life in LIVES}
 
 
 # ------------------------------------------------------------ the life of a compiled model, stage by stage
@@ -242,9 +251,11 @@ def stages(life: str) -> dict[str, dict[str, int]]:
             gc.set_debug(0)
             gc.collect()
             gc.set_debug(gc.DEBUG_SAVEALL)
+    gc.set_debug(0)
+    gc.enable()
     return found
 
 
 @pytest.mark.parametrize("life", LIVES)
 def test_a_stage_of_life_leaves_none(life: str) -> None:
-    assert alone(f"g.stages({life!r})") == "{}"
+    assert alone()[life] == {}
