@@ -18,7 +18,7 @@ from .hostile import bomb, message
 from .models import model
 
 X = {"x": (TensorProto.FLOAT, (2, 3))}
-LARGE = 1 << 23
+LARGE = 1 << 20
 
 
 def strange() -> onnx.ModelProto:
