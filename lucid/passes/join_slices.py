@@ -1,6 +1,7 @@
 """Puts parts side by side that would each be filled up with zeros and then added up.
 
-So are the gradients of what was cut into parts. But for the sign of a zero it is the same.
+So are the gradients of what was cut into parts. But for the sign of a zero it is the same. Parts of which each makes
+one axis of two, as those of heads do, are put side by side before: so each number is copied once.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 from ..graph.ir import Graph
 from ..graph.opdef import apply
 from ..graph.ops.elementwise import ADD
-from ..graph.ops.shape import CONCAT, AxisAttrs
+from ..graph.ops.shape import CONCAT, RESHAPE, AxisAttrs
 from ..graph.ops.slices import SLICE_GRAD, SliceGradAttrs
 from ..graph.trace import Symbol
 from .rewrite import Site, View, rebuild
@@ -44,7 +45,8 @@ def join_slices(graph: Graph) -> Graph:
         made: Symbol = apply(SLICE_GRAD, replace(a.attrs, sizes=sizes), joined)
         return made
 
-    return rebuild(graph, rule, "join_slices", at={ADD})
+    joined = rebuild(graph, rule, "join_slices", at={ADD})
+    return joined if joined is graph else rebuild(joined, _before_reshapes, "join_slices", at={CONCAT})
 
 
 def _part(maker: View, site: Site) -> _Part | None:
@@ -62,3 +64,18 @@ def _part(maker: View, site: Site) -> _Part | None:
     inner = site.made_by(dy)
     joined = inner.op is CONCAT and inner.attrs.axis == axis
     return _Part(a, axis, first, first + size, inner.inputs if joined else (dy,))
+
+
+def _before_reshapes(site: Site) -> Symbol | None:
+    """One reshape of what lies side by side, where each part is one that makes an axis of that one and the next."""
+    axis, makers = site.attrs.axis, [site.made_by(x) for x in site.inputs]
+    if any(maker.op is not RESHAPE for maker in makers):
+        return None
+    parts = [maker.inputs[0] for maker in makers]
+    last = parts[0].type.shape[axis + 1 : axis + 2]
+    for part, x in zip(parts, site.inputs, strict=True):
+        before, after = part.type.shape, x.type.shape
+        if before != (*after[:axis], *before[axis : axis + 1], *last, *after[axis + 1 :]):
+            return None
+    made: Symbol = apply(CONCAT, AxisAttrs(axis), *parts).reshape(site.type.shape)
+    return made

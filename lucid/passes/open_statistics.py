@@ -1,6 +1,7 @@
 """Writes standardisation as what it consists of: then loops can be made of it.
 
-``Standardize`` becomes a mean, a mean of squares, and a product that goes on into whatever reads it.
+``Standardize`` becomes a mean, a mean of squares, and a product that goes on into whatever reads it; so does what
+``LayerNorm`` begins with.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from math import prod
 
 from ..graph.ir import Graph
 from ..graph.ops.elementwise import sqrt
-from ..graph.ops.norm import STANDARDIZE
+from ..graph.ops.norm import LAYER_NORM, STANDARDIZE
+from .lower import lower
 from .rewrite import Declined, Replacement, Site, rebuild
 
 
@@ -26,4 +28,5 @@ def open_statistics(graph: Graph) -> Graph:
         variance = (centred * centred).mean(a.axes, keepdim=True)
         return [centred * (1.0 / sqrt(variance + a.eps)), mean, variance]
 
-    return rebuild(graph, rule, "open_statistics", at={STANDARDIZE})
+    opened = lower(graph, lambda node: node.op is not LAYER_NORM)
+    return rebuild(opened, rule, "open_statistics", at={STANDARDIZE})

@@ -14,9 +14,10 @@ from lucid.errors import LucidError
 from lucid.graph.ir import Graph
 from lucid.graph.opdef import NoAttrs, apply
 from lucid.graph.ops.fused import FUSED_LOOP, Instruction, LoopAttrs, Result
-from lucid.graph.ops.norm import standardize
+from lucid.graph.ops.norm import layer_norm, standardize
 from lucid.graph.ops.reduce import ReduceAttrs
 from lucid.graph.types import TensorType, float32, spec
+from lucid.passes.eliminate_common import eliminate_common
 from lucid.passes.fuse.loops import LoopOptions, fuse_loops
 from lucid.passes.open_statistics import open_statistics
 from lucid.passes.pipeline import step_pipeline
@@ -144,6 +145,15 @@ def test_standardisation_is_taken_apart() -> None:
     before = trace(lambda x: standardize(x, (0, 2), 1e-5, 2), (4, 3, 5))
     after = open_statistics(before)
     assert "Standardize" not in ops(after)
+    assert_same(before, after, rtol=1e-5, atol=1e-6)
+
+
+def test_layer_normalisation_is_taken_apart_with_its_gradient() -> None:
+    """So that both read one mean and one variance."""
+    before = trace(lambda x, w, b: (layer_norm(x, 5, w, b), standardize(x, (2,), 1e-5)[1]), (4, 3, 5), w=(5,), b=(5,))
+    after = eliminate_common(open_statistics(before))
+    assert {"LayerNorm", "Standardize"}.isdisjoint(ops(after))
+    assert ops(after).count("Mean") == 2
     assert_same(before, after, rtol=1e-5, atol=1e-6)
 
 

@@ -80,3 +80,18 @@ def test_a_step_puts_the_gradients_of_gates_side_by_side() -> None:
         step(x, np.zeros(1))
         found[exact] = "SliceGrad" in ops(step.graph)
     assert found == {False: False, True: True}
+
+
+def test_heads_are_put_side_by_side_before_they_become_one_axis() -> None:
+    """Each number is copied once: of a transpose, the reshape of each part would be a copy too."""
+
+    def function(*dys: Any) -> Any:
+        whole = (2, 24)
+        parts = [dy.permute(1, 0, 2).reshape(2, 8) for dy in dys]
+        made = [apply(SLICE_GRAD, SliceGradAttrs((0, 8 * i), (2, 8), (1, 1), whole), p) for i, p in enumerate(parts)]
+        return made[0] + made[1] + made[2]
+
+    before = trace(function, spec(2, 2, 4), spec(2, 2, 4), spec(2, 2, 4))
+    after = join_slices(before)
+    assert ops(after) == ["Transpose", "Transpose", "Transpose", "Concat", "Reshape"]
+    assert_same(before, after)

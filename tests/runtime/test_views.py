@@ -37,6 +37,8 @@ VIEWS: dict[str, Callable[[Any], Any]] = {
     "expanded": lambda t: t[:, :1].expand(-1, 4, -1, -1),
     "chunk": lambda t: t.chunk(2, 3)[1],
     "squeezed": lambda t: t.unsqueeze(0).flip(4).squeeze(0),
+    "an axis of a crop that becomes two": lambda t: t[:, 0, 1:7].reshape(3, 2, 3, 8),
+    "axes of one number of a turned crop": lambda t: t[:, :1].transpose(0, 2).reshape(1, 8, 3, 8),
     "reshape of a view": lambda t: t.transpose(0, 1).reshape(3, 6, 8, 8).transpose(0, 1)[:, 1:],
 }
 CONVOLUTIONS: dict[str, Callable[[int], nn.Module]] = {

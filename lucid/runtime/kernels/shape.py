@@ -21,6 +21,8 @@ def reshape(k: Emitter) -> None:
         memory = y.type.order or tuple(range(y.type.rank))
         seen = k.reshaped(flat, tuple(y.shape[axis] for axis in memory))
         k.alias(0, f"{seen}.transpose({inverse(memory)})", contiguous=True)
+    elif plain and _splits(x.shape, y.shape):
+        k.alias(0, k.seen(x, y.shape))
     elif x.phase is Phase.CALL and plain:
         # the caller's array: a view where its strides allow it, else NumPy copies
         k.alias(0, f"{x}.reshape({y.shape})")
@@ -43,6 +45,18 @@ def _stays(x: TensorType, y: TensorType) -> bool:
 
     alike = [size for size in x.concrete if size != 1] == [size for size in y.concrete if size != 1]
     return alike and lie(x) == lie(y)
+
+
+def _splits(before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+    """Whether each axis becomes one or several, and none a part of one: then it is a view, whatever lies between."""
+    sizes = iter(after)
+    for whole in (size for size in before if size != 1):
+        found = 1
+        while found < whole and (size := next(sizes, 0)):
+            found *= size
+        if found != whole:
+            return False
+    return set(sizes) <= {1}
 
 
 @kernel(shape.TRANSPOSE)
