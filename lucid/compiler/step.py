@@ -104,7 +104,7 @@ class CompiledStep(CompiledModel):
                 raise
             assert self._ran is not None
             if self._ran.program.seen == changes.of_contents.now:  # nothing has changed but by this step
-                self._members.stepped(self.optimizer, self._form.gathered)
+                self._members.stepped(self._form.gathered)
             return result
 
     @property
@@ -136,7 +136,7 @@ class CompiledStep(CompiledModel):
         trace = super()._find(structure, leaves)
         made = trace.specialization
         assert isinstance(made, StepSpecialization)
-        made.follow(self.optimizer, self._own)
+        made.follow(self.optimizer, self._own, self._members.seen)
         if self._ranks is not None and self._ranks.due:
             also = self._others(self._ranks, made)
             if also:  # another graph, with those too
@@ -332,14 +332,17 @@ class StepSpecialization(Specialization):
             if whole.times != before:
                 self._accumulated.now = self._accumulated.now[0] + whole.times - before, self._after
 
-    def follow(self, optimizer: Optimizer, own: Mapping[str, float | None]) -> None:
-        """Take over the present numbers, and the optimizer's present state where that has become another."""
+    def follow(self, optimizer: Optimizer, own: Mapping[str, float | None], seen: Look | None) -> None:
+        """Take over the present numbers, and the optimizer's present state where that has become another.
+
+        ``seen`` is what the optimizer was seen to hold in this call.
+        """
         groups = [optimizer.scalars(group) for group in optimizer.param_groups]
         for name, (group, what) in self._holders.scalars.items():
             value, held = own[what] if group is None else groups[group][what], self.state[name]
             if held._array[()] != value:
                 held.copy_(np.float64(value))
-        if Look(optimizer).same(self._followed):
+        if seen is not None and seen.same(self._followed):
             return
         for name, (p, at, slot) in self._holders.slots.items():
             tensor, held = optimizer.state_of(p, optimizer.param_groups[at])[slot], self.state[name]

@@ -85,51 +85,50 @@ class Form:
 
 
 class Look:
-    """What an optimizer was seen to hold: its parameters and the tensors of its state, one after another.
+    """What an optimizer was seen to hold: its parameters and the tensors of its state, one after another."""
 
-    Parameters
-    ----------
-    optimizer
-        Which.
-    more
-        Numbers that are compared too.
-    """
-
-    def __init__(self, optimizer: Optimizer, *more: object) -> None:
+    def __init__(self, optimizer: Optimizer) -> None:
         groups, state = [group["params"] for group in optimizer.param_groups], optimizer.state
         slots = chain.from_iterable(map(methodcaller("values"), state.values()))
         self._held: list[Tensor] = [*chain.from_iterable(groups), *state, *slots]
-        self._numbers = *map(len, groups), *more
+        self._sizes = list(map(len, groups))
 
     def same(self, other: Look | None) -> bool:
         """Whether nothing has been put in the place of anything since."""
-        if other is None or self._numbers != other._numbers or len(self._held) != len(other._held):
+        if other is None or self._sizes != other._sizes or len(self._held) != len(other._held):
             return False
         return all(map(is_, self._held, other._held))
 
 
 class Members:
-    """The members of the present form; looked at again only where something has changed but by the step itself."""
+    """The members of the present form; looked at again only where something has changed but by the step itself.
+
+    Attributes
+    ----------
+    seen
+        What the optimizer held when they were asked for last.
+    """
 
     def __init__(self) -> None:
-        self._seen: Look | None = None
+        self.seen: Look | None = None
+        self._when: tuple[object, ...] = ()
         self._found: tuple[tuple[Member, ...], ...] = ()
 
     def present(self, optimizer: Optimizer, gathered: frozenset[int]) -> tuple[tuple[Member, ...], ...]:
         """What they are, where these parameters have gradients of earlier calls."""
-        now = _look(optimizer, gathered)
-        if not now.same(self._seen):
+        now, when = Look(optimizer), _when(gathered)
+        if when != self._when or not now.same(self.seen):
             self._found = tuple(_members(optimizer, group["params"], gathered) for group in optimizer.param_groups)
-            self._seen = now
+            self.seen, self._when = now, when
         return self._found
 
-    def stepped(self, optimizer: Optimizer, gathered: frozenset[int]) -> None:
+    def stepped(self, gathered: frozenset[int]) -> None:
         """Nothing has changed since but by a step."""
-        self._seen = _look(optimizer, gathered)
+        self._when = _when(gathered)
 
 
-def _look(optimizer: Optimizer, gathered: frozenset[int]) -> Look:
-    return Look(optimizer, changes.of_models.now, changes.of_contents.now, gathered)
+def _when(gathered: frozenset[int]) -> tuple[object, ...]:
+    return changes.of_models.now, changes.of_contents.now, gathered
 
 
 def _members(optimizer: Optimizer, params: Sequence[Tensor], gathered: frozenset[int]) -> tuple[Member, ...]:
