@@ -1,8 +1,8 @@
-"""Leaves the bias before a ReLU to the layers that read the result: one pass over it less.
+"""Leaves a bias to the layers that read the result: one pass over it less.
 
 ``relu(x + b)`` is ``max(x, -b) + b``, and what a linear layer, or a convolution without padding, makes of that last
-``b`` is the same for every input: it goes into that layer's own bias. The padding of a depthwise convolution can hold
-``-b``, which is then what zero was.
+``b`` is the same for every input: it goes into that layer's own bias. So does a bias without a ReLU behind it. The
+padding of a depthwise convolution can hold ``-b``, which is then what zero was.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 
 from ..graph.facts import parameter_only
 from ..graph.ir import Graph, Node, Value
-from ..graph.opdef import OpDef, apply
+from ..graph.opdef import NoAttrs, OpDef, apply
 from ..graph.ops.conv import ConvAttrs
 from ..graph.ops.conv_pool import CONV_POOL, SIMPLE, as_fused, bias_and_residual
-from ..graph.ops.elementwise import RELU
+from ..graph.ops.elementwise import ADD, MAXIMUM, RELU
 from ..graph.ops.linalg import LINEAR
 from ..graph.ops.shape import RESHAPE
 from ..graph.trace import Symbol
@@ -28,7 +28,8 @@ from .rewrite import Declined, Site, rebuild
 def defer_bias(graph: Graph) -> Graph:
     """Turn ``ConvPool2d`` and ``FusedLinear`` with a bias and a ReLU into such with a floor, if only layers read them.
 
-    Those layers get a bias that is computed from parameters, so only when these change. Sums are rounded otherwise than
+    Layers with a bias alone lose it, and a ReLU of what was added to an image's channels becomes a maximum. Those that
+    read them get a bias that is computed from parameters, so only when these change. Sums are rounded otherwise than
     before, and by as much as the bias is larger than the result: for graphs that need not be exact. So a layer that
     takes over a bias keeps its own. Without the ReLUs between them biases may grow from layer to layer, and a result
     would be the small difference of large numbers.
@@ -40,7 +41,7 @@ def defer_bias(graph: Graph) -> Graph:
         why = _why_not(graph, name, fixed, deferred)
         if why is None:
             deferred.add(name)
-        else:
+        elif graph.node(name).op.activates:
             kept[name] = why
     biases: dict[str, Symbol] = {}
 
@@ -52,6 +53,8 @@ def defer_bias(graph: Graph) -> Graph:
         if site.name not in deferred and late is None:
             return None
         op, inputs, attrs = site.op, list(site.inputs), site.attrs
+        if op is RELU:
+            return _raised(graph, site, fixed, biases)
         if late is not None:
             added = of_constant(inputs[1], late, _conv(site.node).groups if op.convolution else 1)
             inputs[2:3] = (
@@ -62,7 +65,10 @@ def defer_bias(graph: Graph) -> Graph:
                 inputs.append(-late)
         if site.name in deferred:
             biases[site.name] = inputs[2]
-            inputs[2], attrs = -inputs[2], replace(attrs, activation=None, floor=True)
+            if not op.activates or attrs.activation is None:
+                del inputs[2]
+            else:
+                inputs[2], attrs = -inputs[2], replace(attrs, activation=None, floor=True)
         y: Symbol = apply(op, attrs, *inputs)
         site.call(y, site.name)
         return y
@@ -71,13 +77,42 @@ def defer_bias(graph: Graph) -> Graph:
 
 
 def _has_bias(graph: Graph, name: str, fixed: set[str]) -> bool:
-    """Whether it is a layer with a bias of parameters and a ReLU behind."""
+    """Whether it is a layer with a bias of parameters and a ReLU or nothing behind, or a ReLU of a sum with one."""
     node, feeds = graph.node(name), graph.inputs_of(name)
+    if not is_float(node.outputs[0].dtype):
+        return False
+    if node.op is RELU:
+        return _shift_slot(graph, feeds[0].node, fixed) is not None
     attrs: Any = node.attrs
-    if not node.op.activates or attrs.activation != RELU.name or not is_float(node.outputs[0].dtype):
+    if not _is_layer(node.op) or (node.op.activates and (attrs.floor or attrs.activation not in (None, RELU.name))):
         return False
     bias, residual = bias_and_residual(attrs, feeds)
     return bias is not None and residual is None and bias.node in fixed
+
+
+def _raised(graph: Graph, site: Site, fixed: set[str], biases: dict[str, Symbol]) -> Symbol:
+    """A ReLU of a sum as a maximum; what was added, of each channel, is among the biases then."""
+    total = site.producer(0)
+    slot = _shift_slot(graph, total.name, fixed)
+    assert slot is not None
+    site.absorb(total)
+    biases[site.name] = total.inputs[slot].reshape(-1)
+    y: Symbol = apply(MAXIMUM, NoAttrs(), total.inputs[1 - slot], -total.inputs[slot])
+    return y
+
+
+def _shift_slot(graph: Graph, name: str, fixed: set[str]) -> int | None:
+    """Which input of a sum that is read once is a number for each channel of an image, made of parameters; None."""
+    node = graph.node(name)
+    if node.op is not ADD or len(graph.users(Value(name))) != 1 or Value(name) in graph.results:
+        return None
+    y, feeds = node.outputs[0], graph.inputs_of(name)
+    for slot, feed in enumerate(feeds):
+        shape = (1,) * y.rank + graph.type(feed).shape
+        like = graph.type(feeds[1 - slot]).same_value(y)
+        if y.rank == 4 and like and feed.node in fixed and shape[-4:] == (1, y.shape[1], 1, 1):
+            return slot
+    return None
 
 
 def _why_not(graph: Graph, name: str, fixed: set[str], deferred: set[str]) -> tuple[str, str] | None:
@@ -87,26 +122,34 @@ def _why_not(graph: Graph, name: str, fixed: set[str], deferred: set[str]) -> tu
         return f"it takes over the bias of {source}, and keeps its own", source
     if pool is not None and any(pool.padding) and pool.pad_value != -math.inf:
         return "the padding of its pooling would hold something else for each channel", ""
-    return _why_unread(graph, name, fixed, reshaped=False)
+    op = graph.node(name).op
+    return _why_unread(graph, name, fixed, image=op.convolution or op is RELU)
 
 
-def _why_unread(graph: Graph, name: str, fixed: set[str], *, reshaped: bool) -> tuple[str, str] | None:
-    """Why not all that reads a value, some of it flattened, are layers that can take over its bias; which does not."""
+def _why_unread(
+    graph: Graph, name: str, fixed: set[str], *, image: bool, reshaped: bool = False
+) -> tuple[str, str] | None:
+    """Why not all that reads a value, some of it flattened, are layers that can take over its bias; which does not.
+
+    Of an ``image`` that has a number for each channel, otherwise for each number of a row.
+    """
     value = Value(name)
     if value in graph.results:
         return f"{name} is asked for as a result", ""
     y, readers = graph.type(value), graph.users(value)
     for reader, slot in readers:
         node = graph.node(reader)
-        if node.op is RESHAPE and not reshaped and y.rank == 4:
+        if node.op is RESHAPE and image and not reshaped:
             if not _is_flat(node.outputs[0], y):
                 known = all(isinstance(size, int) for size in y.shape[1:])
                 return f"{reader} makes no row of each image" if known else f"the sizes of {name} are not known", reader
-            why = _why_unread(graph, reader, fixed, reshaped=True)
+            why = _why_unread(graph, reader, fixed, image=False, reshaped=True)
             if why is not None:
                 return why
         elif slot != 0 or not _is_layer(node.op):
             return f"{reader}, which reads it, is no layer with a bias to add it to", reader
+        elif node.op.convolution is not image:
+            return f"{reader}, which reads it, has a bias along another axis", reader
         elif not _takes_over(graph, reader):
             return f"the padding of {reader}, which reads it, holds zeros", reader
         elif any(v.node not in fixed for v in graph.inputs_of(reader)[1:3]):

@@ -84,6 +84,33 @@ def test_depthwise_and_pointwise_layers_in_turns() -> None:
     assert_same(before, after, **ROUNDING)
 
 
+def test_a_bias_alone_goes_into_the_next_layer() -> None:
+    def model(x: Any, w: Any, b: Any, v: Any, c: Any, u: Any) -> Any:
+        return conv2d(conv2d(max_pool2d(conv2d(x, w, b), 2, 2), v, c, groups=2), u)
+
+    before = fused(model, IMAGE, **CONVS, u=(3, 4, 1, 1))
+    after = defer_bias(before)
+    assert len(after.inputs_of("conv2d")) == 2 and not floors(after)
+    assert len(after.inputs_of("conv2d_1")) == 3, "what takes over a bias keeps its own"
+    assert_same(before, after, **ROUNDING)
+
+
+NORMALISED: dict[str, Any] = {
+    "of a sum": lambda x, b, w: conv2d(relu(x + b), w),
+    "read by two": lambda x, b, w: (lambda y: (conv2d(y, w, stride=2), conv2d(y, w)))(relu(b + x * 2.0)),
+    "flattened": lambda x, b, w: linear(relu(x + b).reshape(2, 288), w.reshape(2, 288)),
+}
+
+
+@pytest.mark.parametrize("how", NORMALISED)
+def test_a_relu_of_a_sum_becomes_a_maximum(how: str) -> None:
+    """As a normalisation before a layer ends."""
+    before = trace(NORMALISED[how], IMAGE, b=(1, 4, 1, 1), w=(36, 4, 2, 2))
+    after = defer_bias(before)
+    assert "Maximum" in {op.name for op in after.ops} and "Relu" not in {op.name for op in after.ops}
+    assert_same(before, after, **ROUNDING)
+
+
 def test_folded_normalisation_is_a_bias_too() -> None:
     net, x = lucid.models.mobilenet_v1(10, width=0.25), lucid.randn(4, 3, 64, 64)
     rng = np.random.default_rng(0)
@@ -109,6 +136,11 @@ STAYS: dict[str, Any] = {
     "padding that competes": lambda x, w, b, v, c: conv2d(max_pool2d(relu(conv2d(x, w, b)), 3, 2, 1), v, c, groups=2),
     "a weight of the call": lambda x, w, b, v, c: conv2d(relu(conv2d(x, w, b)), v * x.sum(), c, groups=2),
     "a bias of the call": lambda x, w, b, v, c: conv2d(relu(conv2d(x, w, b * x.sum())), v, c, groups=2),
+    "a sum read twice": lambda x, w, b, v, c: (lambda y: conv2d(relu(y), w) + y.sum())(x + c.reshape(4, 1, 1)),
+    "a sum with a row": lambda x, w, b, v, c: conv2d(relu(x + v[0, 0, 0, 0]), w),
+    "a sum of the call": lambda x, w, b, v, c: conv2d(relu(x + x.sum((2, 3), True)), w),
+    "a sum before padding": lambda x, w, b, v, c: conv2d(relu(x + c.reshape(4, 1, 1)), w, padding=1),
+    "a row of the image": lambda x, w, b, v, c: linear(relu(conv2d(x, w, b)), v[:3, :3, 0, 0].repeat(2, 2)),
     "another shape": lambda x, w, b, v, c: conv2d(relu(conv2d(x, w, b)).reshape(2, 6, 6, 7), v, c, groups=2),
 }
 
@@ -116,6 +148,17 @@ STAYS: dict[str, Any] = {
 @pytest.mark.parametrize("why", STAYS)
 def test_the_bias_stays(why: str) -> None:
     before = fused(STAYS[why], IMAGE, **CONVS)
+    assert defer_bias(before) is before
+
+
+def test_a_row_of_an_image_is_no_channel() -> None:
+    """Where a linear layer makes the image, or reads its rows, biases lie along the last axis."""
+
+    def model(x: Any, m: Any, d: Any, w: Any, n: Any) -> Any:
+        y = relu(linear(x, m, d))
+        return conv2d(y, w), linear(relu(linear(x, m, d)).reshape(2, 144), n), conv2d(linear(x, m, d), w)
+
+    before = fused(model, IMAGE, m=(4, 8), d=(4,), w=(3, 4, 1, 1), n=(5, 144))
     assert defer_bias(before) is before
 
 
