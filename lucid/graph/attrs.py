@@ -10,33 +10,31 @@ from typing import Any, ClassVar, TypeVar, dataclass_transform
 import numpy as np
 import numpy.typing as npt
 
-from ..base.arrays import Array
+from ..base.keys import Content
 from .dims import SymDim, evaluate
 from .types import DType, Shape, TensorType
 
+_FIRST, _REST = slice(1 << 12), slice(1 << 12, None)
+"""Of most arrays the first elements show that they are different."""
 
-class ConstArray:
+
+class ConstArray(Content):
     """An array as an attribute: read-only, compared and hashed by type and content."""
 
-    __slots__ = ("_hash", "array")
+    __slots__ = ("_uniform",)
 
     def __init__(self, array: npt.ArrayLike) -> None:
-        self.array: Array = np.array(array, order="C")
+        super().__init__(np.array(array, order="C"))
         self.array.flags.writeable = False
-        self._hash: int | None = None
+        self._uniform: bool | None = None
 
-    def __eq__(self, other: object) -> bool:
-        return self is other or (
-            isinstance(other, ConstArray)
-            and self.array.dtype == other.array.dtype
-            and self.array.shape == other.array.shape
-            and self.array.tobytes() == other.array.tobytes()
-        )
-
-    def __hash__(self) -> int:
-        if self._hash is None:
-            self._hash = hash((self.array.dtype, self.array.shape, self.array.tobytes()))
-        return self._hash
+    @property
+    def uniform(self) -> bool:
+        """Whether all its elements are one number, bit for bit; looked at once, however often passes ask."""
+        if self._uniform is None:
+            bits = self.array.reshape(-1).view(f"u{self.array.itemsize}")
+            self._uniform = bool(bits.size) and all((bits[part] == bits[0]).all() for part in (_FIRST, _REST))
+        return self._uniform
 
     def __repr__(self) -> str:
         return f"ConstArray({self.array.dtype.name}{list(self.array.shape)})"

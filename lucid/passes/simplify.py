@@ -228,13 +228,8 @@ def _reduce(site: Site) -> Symbol | None:
 
 def _constant(site: Site) -> Symbol | None:
     """An array of one number, bit for bit, is a filled tensor."""
-    array = site.attrs.value.array
-    if not array.size:
-        return None
-    raw = array.reshape(-1).view(np.uint8).reshape(array.size, array.itemsize)
-    if (raw[0] != raw[-1]).any() or (raw != raw[0]).any():
-        return None
-    return full(site.symbol, array.flat[0].item())
+    value = site.attrs.value
+    return full(site.symbol, value.array.flat[0].item()) if value.uniform else None
 
 
 def _compute_before_expanding(site: Site) -> Symbol | None:

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...base.keys import Key
-from ...base.lazy import hashlib
+from ...base.keys import Content, Key
 from ..planning.phase import Phase
 from .emitter import Operand
 from .memory import aligned
@@ -192,7 +191,7 @@ def _behind(statement: Statement, views: Sequence[Statement]) -> list[Statement]
 def _constant(thing: object) -> Hashable:
     """What makes a constant of the program the same as another's; itself where that cannot be said."""
     if isinstance(thing, np.ndarray):
-        return "array", thing.dtype.str, thing.shape, hashlib.blake2b(np.ascontiguousarray(thing).tobytes()).digest()
+        return Content(thing)
     if isinstance(thing, list | tuple):
         return "list", type(thing), *map(_constant, thing)
     try:
