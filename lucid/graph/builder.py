@@ -38,6 +38,8 @@ class Builder:
         self.dag: Dag = nx.MultiDiGraph()
         self.inputs: list[str] = []
         self.position: dict[str, int] = {}
+        self._feeds: dict[str, tuple[Value, ...]] = {}
+        """What feeds each node, in order, as the graph will be asked again and again."""
         self._taken: dict[str, int] = {}
 
     @classmethod
@@ -45,7 +47,7 @@ class Builder:
         """A builder that starts with all nodes of ``graph`` under their names."""
         builder = cls()
         for name, node in graph.nodes():
-            builder.add(node, graph.inputs_of(name), name)
+            builder.place(node, graph.inputs_of(name), name)
         builder.inputs = list(graph.inputs)
         return builder
 
@@ -65,9 +67,7 @@ class Builder:
 
     def inputs_of(self, name: str) -> tuple[Value, ...]:
         """What feeds a node, by input slot."""
-        sources = self.dag.pred[name].items()
-        edges = sorted((slot, source, data["output"]) for source, slots in sources for slot, data in slots.items())
-        return tuple(Value(source, output) for _, source, output in edges)
+        return self._feeds[name]
 
     def emit(
         self,
@@ -95,13 +95,22 @@ class Builder:
     def add(self, node: Node, inputs: Sequence[Value], name: str) -> tuple[Value, ...]:
         """Add a node whose types are known already (a copy from another graph)."""
         key = self.unique_name(name)
-        self.dag.add_node(key, node=node)
+        self.place(node, tuple(inputs), key)
+        return tuple([Value(key, i) for i in range(len(node.outputs))])
+
+    def place(self, node: Node, inputs: tuple[Value, ...], key: str) -> None:
+        """Add a node under a name that is known to be free, as it is in a copy of a graph."""
+        dag, feeds = self.dag, self._feeds
+        for value in inputs:
+            if value.node not in feeds:
+                raise GraphError(f"{key}: what feeds it, {value}, is not in the graph")
+        dag.add_node(key, node=node)
         self.position[key] = len(self.position)
+        feeds[key] = inputs
         for slot, value in enumerate(inputs):
-            self.dag.add_edge(value.node, key, key=slot, output=value.output)
+            dag.add_edge(value.node, key, key=slot, output=value.output)
         if node.op.source == "input":
             self.inputs.append(key)
-        return tuple(Value(key, i) for i in range(len(node.outputs)))
 
     def finish(
         self, outputs: Iterable[Value], updates: Iterable[tuple[str, Value]] = (), names: Iterable[str] = (), *,
@@ -119,12 +128,20 @@ class Builder:
             kept = live(self.dag, (*outputs, *(v for _, v in updates), *map(Value, self.inputs)))
             if len(kept) < len(self.dag):
                 self.dag.remove_nodes_from([name for name in self.dag if name not in kept])
-        return Graph(self.dag, tuple(self.inputs), outputs, updates, tuple(names))
+                self._feeds = {name: feeds for name, feeds in self._feeds.items() if name in kept}
+        return self.freeze(self.inputs, outputs, updates, names)
+
+    def freeze(
+        self, inputs: Iterable[str], outputs: Iterable[Value], updates: Iterable[tuple[str, Value]] = (),
+        names: Iterable[str] = (),
+    ) -> Graph:  # fmt: skip
+        """Freeze all its nodes into a graph with these inputs and results."""
+        return Graph(self.dag, tuple(inputs), tuple(outputs), tuple(updates), tuple(names), feeds=self._feeds)
 
 
 def with_nodes(graph: Graph, changed: Mapping[str, Node]) -> Graph:
     """The graph with other nodes under some of its names."""
     builder = Builder()
     for name, node in graph.nodes():
-        builder.add(changed.get(name, node), graph.inputs_of(name), name)
-    return Graph(builder.dag, graph.inputs, graph.outputs, graph.updates, graph.names)
+        builder.place(changed.get(name, node), graph.inputs_of(name), name)
+    return builder.freeze(graph.inputs, graph.outputs, graph.updates, graph.names)

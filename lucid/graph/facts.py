@@ -59,7 +59,12 @@ def constant_only(graph: Graph) -> set[str]:
 
 def drawn(graph: Graph) -> list[str]:
     """Nodes that draw another number at each run, in order."""
-    return [name for name, node in graph.nodes() if node.op.random]
+    return [name for name, node in graph.nodes() if node.op.random] if any(op.random for op in graph.ops) else []
+
+
+def finding(graph: Graph) -> list[str]:
+    """Nodes that may say a size that data decides, in order."""
+    return [name for name, node in graph.nodes() if node.op.finds] if any(op.finds for op in graph.ops) else []
 
 
 def found_symbol(node: Node) -> str | None:

@@ -109,6 +109,9 @@ class Graph:
     names
         What the outputs are called, where they are called something: ``∂ conv1.weight`` is the gradient of a parameter.
         For one without a name stands ``""``.
+    feeds
+        For each node what feeds it, by input slot, where whoever made the DAG knows it: then the nodes are in
+        topological order.
     """
 
     __slots__ = (
@@ -132,14 +135,16 @@ class Graph:
         outputs: tuple[Value, ...],
         updates: tuple[tuple[str, Value], ...] = (),
         names: tuple[str, ...] = (),
+        *,
+        feeds: dict[str, tuple[Value, ...]] | None = None,
     ) -> None:
         self.dag: Dag = dag if nx.is_frozen(dag) else nx.freeze(dag)
         self.inputs = inputs
         self.outputs = outputs
         self.updates = updates
         self.names = names if any(names) else ()
-        self._order: tuple[str, ...] | None = None
-        self._feeds: dict[str, tuple[Value, ...]] | None = None
+        self._order: tuple[str, ...] | None = None if feeds is None else tuple(feeds)
+        self._feeds: Mapping[str, tuple[Value, ...]] | None = feeds
         self._ops: frozenset[OpDef] | None = None
         self._reads: Counter[Value] | None = None
         self._table: dict[str, Node] | None = None
@@ -266,25 +271,29 @@ class Graph:
         missing = [name for name in self.symbols if name not in sizes]
         if missing:
             raise ShapeError(f"no size is given for the symbolic dimension {missing[0]!r}")
-        dag: Dag = nx.MultiDiGraph()
-        same = True
+        bound = dict[str, Node]()
         for name, node in self.nodes():  # of a gradient, the inputs may have no symbols where other values do
+            bound[name] = node
             attrs = node.attrs.bind(sizes)
-            outputs = tuple(t.bind(sizes) for t in node.outputs)
-            feeds = self.inputs_of(name)
+            outputs = tuple([t.bind(sizes) for t in node.outputs])
+            feeds = self.feeds[name]
             if attrs is not node.attrs or outputs != node.outputs or any(self.type(v).symbols for v in feeds):
-                same = False
-                inputs = [dag.nodes[v.node]["node"].outputs[v.output] for v in feeds]
+                inputs = tuple([bound[v.node].outputs[v.output] for v in feeds])
                 try:
                     inferred = node.op.infer_types(attrs, inputs)
                 except (ArithmeticError, LookupError) as error:  # a rule that met sizes it was not made for
                     raise ShapeError(f"{name}: {node.op.name} cannot take sizes {dict(sizes)}: {error}") from error
                 _check_bound(name, outputs, inferred, sizes)
-            dag.add_node(name, node=replace(node, attrs=attrs, outputs=outputs))
-        if same:
+                bound[name] = replace(node, attrs=attrs, outputs=outputs)
+                bound[name].checked.extend([inputs] if node.checked else ())
+        if all(bound[name] is node for name, node in self.nodes()):
             return self
+        dag: Dag = nx.MultiDiGraph()
+        dag.add_nodes_from((name, {"node": node}) for name, node in bound.items())
         dag.add_edges_from((u, v, slot, {"output": output}) for u, v, slot, output in edges_of(self.dag))
-        return Graph(dag, self.inputs, self.outputs, self.updates, self.names)
+        return Graph(
+            dag, self.inputs, self.outputs, self.updates, self.names, feeds={name: self.feeds[name] for name in bound}
+        )
 
     def draw(self, path: str | os.PathLike[str], **options: object) -> None:
         """Draw into a file; see :func:`lucid.formats.draw.draw` for formats and options."""

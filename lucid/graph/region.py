@@ -159,7 +159,7 @@ def with_inputs(graph: Graph, wanted: Sequence[str | TensorType]) -> Graph:
             feeds = [mapped[value] for value in graph.inputs_of(name)]
             for output, value in enumerate(builder.add(node, feeds, name)):
                 mapped[Value(name, output)] = value
-    return Graph(builder.dag, tuple(builder.inputs), tuple(mapped[value] for value in graph.outputs))
+    return builder.freeze(tuple(builder.inputs), tuple(mapped[value] for value in graph.outputs))
 
 
 def read_inputs(region: Region) -> tuple[bool, ...]:

@@ -16,4 +16,4 @@ def eliminate_dead(graph: Graph) -> Graph:
     for name, node in graph.nodes():
         if name in kept:
             builder.add(node, graph.inputs_of(name), name)
-    return Graph(builder.dag, graph.inputs, graph.outputs, graph.updates, graph.names)
+    return builder.freeze(graph.inputs, graph.outputs, graph.updates, graph.names)

@@ -43,7 +43,7 @@ def optimise_regions(graph: Graph, run: Run) -> Graph:
         builder.add(node, feeds, name)
     if not changed:
         return graph
-    return eliminate_dead(Graph(builder.dag, graph.inputs, graph.outputs, graph.updates, graph.names))
+    return eliminate_dead(builder.freeze(graph.inputs, graph.outputs, graph.updates, graph.names))
 
 
 def _optimised(
@@ -152,4 +152,4 @@ def _part(graph: Graph, outputs: Sequence[Value]) -> Graph:
     for name, node in graph.nodes():
         if name in live:
             builder.add(node, graph.inputs_of(name), name)
-    return Graph(builder.dag, (), tuple(outputs))
+    return builder.freeze((), tuple(outputs))

@@ -48,7 +48,7 @@ def repeat_cheap(graph: Graph) -> Graph:
             made.update((Value(name, output), value) for output, value in enumerate(values))
     inputs = tuple(made[Value(name)].node for name in graph.inputs)
     updates = tuple((name, made[value]) for name, value in graph.updates)
-    return Graph(builder.dag, inputs, tuple(made[value] for value in graph.outputs), updates, graph.names)
+    return builder.freeze(inputs, tuple(made[value] for value in graph.outputs), updates, graph.names)
 
 
 def _cheap(graph: Graph, name: str) -> bool:

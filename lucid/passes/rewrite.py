@@ -14,7 +14,7 @@ Rules emit what they return with the same functions and operators that models ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -24,7 +24,7 @@ from ..base.checks import shown
 from ..base.garbage import collection_paused
 from ..errors import PassError, from_handler
 from ..graph.builder import Builder, snake_case
-from ..graph.facts import drawn, needed
+from ..graph.facts import drawn, finding, needed
 from ..graph.ir import Graph, Node, Origin, Value
 from ..graph.opdef import OpDef
 from ..graph.ops.source import INPUT
@@ -304,24 +304,23 @@ class Overlay(Builder):
                     node = self.node(key)
                     if key in self.merged:
                         node = replace(node, origin=joined_origin(self.label, self.merged[key]))
-                    feeds = [Value(called[v.node], v.output) for v in self.inputs_of(key)]
+                    feeds = tuple([v if called[v.node] == v.node else v._replace(node=called[v.node])
+                                   for v in self.inputs_of(key)])  # fmt: skip
                     called[key] = self._name(key, name, live, final)
-                    final.add(node, feeds, called[key])
-        return Graph(
-            final.dag,
+                    final.place(node, feeds, called[key])
+        return final.freeze(
             self.graph.inputs,
             tuple(Value(called[v.node], v.output) for v in outputs),
             tuple((p, Value(called[v.node], v.output)) for p, v in updates),
             tuple(names),
         )
 
-    def _sources(self, name: str) -> Iterator[str]:
-        return (value.node for value in self.inputs_of(name))
+    def _sources(self, name: str) -> list[str]:
+        return [value.node for value in self.inputs_of(name)]
 
     def _finding(self) -> list[str]:
         """What may say a size that data decides, old or new."""
-        old = [name for name, node in self.graph.nodes() if node.op.finds]
-        return [*old, *(name for name, (node, _) in self.added.items() if node.op.finds)]
+        return [*finding(self.graph), *(name for name, (node, _) in self.added.items() if node.op.finds)]
 
     def _name(self, key: str, site: str, live: set[str], final: Builder) -> str:
         """Survivors keep their names; a new node takes its title, where no survivor has it."""
@@ -403,22 +402,17 @@ def fixed_point(step: Callable[[Graph], Graph], graph: Graph, limit: int = 10, *
         If the step comes back to a graph it has already left; ``label`` says which pass that is.
     """
     left: list[Graph] = []
-    seen: set[int] = set()
+    seen: set[Hashable] = set()
     for _ in range(limit):
         after = step(graph)
         if after is graph:
             break
         left.append(graph)
         if len(left) > 1:  # most change a graph once, and are not asked what it was
-            seen = seen or set(map(fingerprint, left))
-            mark = fingerprint(after)
+            seen = seen or set(map(structure, left))
+            mark = structure(after)
             if mark in seen:
                 raise PassError(f"{label} goes in circles: it undoes what it did before ({after!r})")
             seen.add(mark)
         graph = after
     return graph
-
-
-def fingerprint(graph: Graph) -> int:
-    """A hash of the structure: ops, attributes, types and wiring, whatever the names."""
-    return hash(structure(graph))

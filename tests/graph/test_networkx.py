@@ -5,7 +5,13 @@ from __future__ import annotations
 import networkx as nx
 import pytest
 
+from lucid.errors import GraphError
 from lucid.formats.serialize import dump, loads
+from lucid.graph.builder import Builder
+from lucid.graph.ir import Graph, Value
+from lucid.graph.ops.source import FULL, FullAttrs
+from lucid.graph.types import float32
+from lucid.passes.rewrite import rebuild
 from tests.graphs import SAMPLES, chain, lenet, skips
 
 
@@ -64,3 +70,22 @@ def test_saved_and_loaded_graph_is_isomorphic(name: str) -> None:
 def test_isomorphism_sees_a_difference() -> None:
     a, b = chain(3), chain(4)
     assert not nx.is_isomorphic(a.dag, b.dag)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_what_a_graph_was_told_of_its_wiring_is_what_its_dag_says(name: str) -> None:
+    graph = SAMPLES[name]()
+    builder = Builder.extending(graph)
+    dead = builder.emit(FULL, FullAttrs((), float32, 0))
+    bound = graph.bind(dict.fromkeys(graph.symbols, 4))
+    made = rebuild(graph, lambda site: site.inputs[0].relu() if site.op.name == "Relu" else None, "again")
+    for one in (graph, builder.finish(graph.outputs, graph.updates), bound, made):
+        read = Graph(one.dag, one.inputs, one.outputs, one.updates)
+        assert (one.feeds, one.order) == (read.feeds, read.order)
+        assert dead[0].node not in one
+
+
+def test_a_builder_refuses_what_is_fed_by_nothing() -> None:
+    graph = chain(2)
+    with pytest.raises(GraphError, match=r"late: what feeds it, later:1, is not in the graph"):
+        Builder().add(graph.node(graph.order[-1]), [Value("later", 1)], "late")

@@ -204,7 +204,7 @@ def _rebuilt(graph: Graph, groups: _Groups) -> Graph:
         moved.update(zip(map(Value, results), made, strict=True))
     outputs = tuple(moved.get(v, v) for v in graph.outputs)
     updates = tuple((label, moved.get(v, v)) for label, v in graph.updates)
-    return Graph(builder.dag, graph.inputs, outputs, updates, graph.names)
+    return builder.freeze(graph.inputs, outputs, updates, graph.names)
 
 
 def _in_order(groups: _Groups) -> Iterator[int]:

@@ -30,7 +30,7 @@ def sums_apart(graph: Graph) -> Graph:
     rest = (n for begin in reversed(begins) for n in (*views[begin], begin))
     for name in (*order, *rest, *(n for n in graph.order if n in late)):
         builder.add(graph.node(name), graph.inputs_of(name), name)
-    return Graph(builder.dag, graph.inputs, graph.outputs, graph.updates, graph.names)
+    return builder.freeze(graph.inputs, graph.outputs, graph.updates, graph.names)
 
 
 def _views(graph: Graph, begin: str) -> list[str]:

@@ -25,7 +25,7 @@ def updates_last(graph: Graph) -> tuple[Graph, frozenset[str]]:
     builder = Builder()
     for name in (*(n for n in graph.order if n not in last), *(n for n in graph.order if n in last)):
         builder.add(graph.node(name), graph.inputs_of(name), name)
-    return Graph(builder.dag, graph.inputs, graph.outputs, graph.updates, graph.names), frozenset(last)
+    return builder.freeze(graph.inputs, graph.outputs, graph.updates, graph.names), frozenset(last)
 
 
 def _over(graph: Graph, label: str, value: Value) -> bool:

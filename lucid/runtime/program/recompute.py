@@ -208,7 +208,7 @@ class Course:
             values.update((y, value) for y, value in zip(step.outs, made, strict=True) if y is not None)
         outputs = tuple(first[value] for value in graph.outputs)
         updates = tuple((name, first[value]) for name, value in graph.updates)
-        return Graph(builder.dag, graph.inputs, outputs, updates, graph.names), again
+        return builder.freeze(graph.inputs, outputs, updates, graph.names), again
 
 
 @dataclass
