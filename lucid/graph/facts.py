@@ -7,6 +7,8 @@ from typing import Final
 
 from .dims import SymDim
 from .ir import Dag, Graph, Node, Value, edges_of
+from .opdef import NoGradient
+from .types import is_float
 
 RECOMPUTE: Final = "recompute"
 """What the history of a node says that computes again what another has computed."""
@@ -142,3 +144,19 @@ def _behind(targets: Iterable[str], sources: Callable[[str], Iterable[str]], sto
             if name not in stop:
                 stack.extend(sources(name))
     return found
+
+
+def gives_gradients(dag: Dag, name: str) -> bool:
+    """Whether a gradient of a node's results would reach an input or a parameter that wants it."""
+
+    def through(name: str) -> Iterable[str]:
+        node: Node = dag.nodes[name]["node"]
+        return () if isinstance(node.op.gradient, NoGradient) else dag.predecessors(name)
+
+    nodes: Iterable[Node] = (dag.nodes[found]["node"] for found in _behind([name], through))
+    return any(
+        node.op.source in ("input", "parameter")
+        and is_float(node.outputs[0].dtype)
+        and getattr(node.attrs, "requires_grad", True)
+        for node in nodes
+    )

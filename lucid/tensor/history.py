@@ -99,6 +99,15 @@ def _pop(arrays: list[Array]) -> tuple[Array, bool]:
     return array, own
 
 
+def lies_in_anothers(array: Array) -> bool:
+    """Whether the memory of an array is that of another one, which somebody refers to."""
+    return isinstance(array.base, np.ndarray) and getrefcount(array.base) > _BASE_ALONE
+
+
+_BASE_ALONE = (lambda array: getrefcount(array.base))(np.empty((2, 2)).T)
+"""What this number is where only the one array refers to the other."""
+
+
 class _Gather(Generic[T]):
     """The remembered nodes behind one tensor, as a graph under construction whose values are known."""
 

@@ -29,7 +29,7 @@ from .grad_mode import enable_grad
 from .grad_mode import is_grad_enabled as is_grad_enabled
 from .grad_mode import no_grad as no_grad
 from .history import Record as Record
-from .history import gradients_of, gradients_with_history
+from .history import gradients_of, gradients_with_history, lies_in_anothers
 from .inplace import InPlace, check_result, refuse_leaf
 from .numpy_protocol import NumPyProtocol
 from .printing import format_array
@@ -242,6 +242,11 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
             return self
         if self._requires_grad and self.is_leaf:
             raise refuse_leaf(name)
+        if self._record is None and lies_in_anothers(self._array):
+            raise GradientError(
+                f"{name}: a gradient would go into a part or view of a tensor without history, which would not know of "
+                f"it; change that tensor itself, as in x[i] = v, or a clone() of the part"
+            )
         before = Tensor.wrap(self._array.copy())
         if self._record is not None and self.version > self._record.made:
             before.touch()  # its record made the content of before: whoever needs that is told that it is gone

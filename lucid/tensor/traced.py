@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..errors import GradientError, ShapeError, TraceError
+from ..graph.facts import gives_gradients
 from ..graph.opdef import Attrs, OpDef
 from ..graph.ops.shape import STOP_GRADIENT
 from ..graph.ops.source import INPUT
@@ -154,12 +155,21 @@ class TracedTensor(Tensor):
     touch = _refuse
 
     def copy_(self, value: object) -> Any:
-        given = value.detach() if isinstance(value, Tensor) else self.constant(np.asarray(value, self.dtype))
-        return self._become("copy_", given)
+        self._before_change(False, "copy_")
+        given = value if isinstance(value, Tensor) else self.constant(np.asarray(value, self.dtype))
+        return self._become("copy_", given if self._gives_gradients() else given.detach())
+
+    def _gives_gradients(self) -> bool:
+        return gives_gradients(self.symbol.tracer.builder.dag, self.symbol.value.node)
 
     def _before_change(self, tracked: bool, name: str) -> Tensor:
         if not self.live():
             raise self.left()
+        if not is_grad_enabled() and self._gives_gradients():
+            raise TraceError(
+                f"{name} within no_grad changes a tensor that gradients flow through ({user_location()}), which a "
+                f"graph cannot follow: take a detach() of it before, or compute a new tensor"
+            )
         return super()._before_change(tracked, name)
 
     def _become(self, name: str, result: Tensor) -> Any:

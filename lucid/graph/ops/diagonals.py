@@ -16,6 +16,7 @@ from .indexing import index_with
 from .linalg import check_rank
 from .put import counted
 from .shape import concat, normal_axis, reshape, unsqueeze
+from .slices import piece, take_slice
 from .source import full
 
 
@@ -28,12 +29,27 @@ def diagonal(x: AbstractTensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -
     axes = [normal_axis("diagonal", dim, x.type.rank) for dim in (dim1, dim2)]
     if axes[0] == axes[1]:
         raise ShapeError(f"diagonal: dim1 and dim2 are the same axis, {axes[0]}, of {x.type}")
+    rows, columns = (x.type.shape[axis] for axis in axes)
+    if axes[1] == axes[0] + 1 and isinstance(rows, int) and isinstance(columns, int):
+        return movedim(_where_it_lies(x, axes[0], (rows, columns), offset), axes[0], -1)
     return _of_matrices(movedim(x, axes, (-2, -1)), offset)
 
 
 def diagonal_of_matrices(x: AbstractTensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> AbstractTensor:
     """As :func:`diagonal`, by default of the last two axes."""
     return diagonal(x, offset, dim1, dim2)
+
+
+def _where_it_lies(x: AbstractTensor, axis: int, size: tuple[int, int], offset: int) -> AbstractTensor:
+    """The diagonals over ``axis`` and the next, in their stead: of the same memory, so that ``x`` is written there."""
+    (rows, columns), shape = size, x.type.shape
+    count = min(rows - max(0, -offset), columns - max(0, offset))
+    flat = reshape(x, (*shape[:axis], rows * columns, *shape[axis + 2 :]))
+    if count < 1:
+        return piece(flat, axis, 0, 0)
+    starts, sizes, steps = [0] * flat.type.rank, list(flat.type.shape), [1] * flat.type.rank
+    starts[axis], sizes[axis], steps[axis] = max(0, -offset) * columns + max(0, offset), count, columns + 1
+    return take_slice(flat, starts, sizes, steps)
 
 
 def _of_matrices(x: AbstractTensor, offset: int) -> AbstractTensor:

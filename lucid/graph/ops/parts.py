@@ -22,7 +22,10 @@ from .subscript import getitem
 
 
 def unfold(x: AbstractTensor, dimension: int, size: int, step: int) -> AbstractTensor:
-    """Windows of ``size`` along an axis, ``step`` apart; their elements are a new last axis (``Tensor.unfold``)."""
+    """Windows of ``size`` along an axis, ``step`` apart; their elements are a new last axis (``Tensor.unfold``).
+
+    They are copies: what is written to them is not in ``x``.
+    """
     axis = sh.normal_axis("unfold", dimension, x.type.rank, scalar=True)
     size, step = integer("unfold", "size", size, 0), integer("unfold", "step", step, 1)
     lane = x if x.type.rank else sh.reshape(x, 1)
