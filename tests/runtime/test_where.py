@@ -53,3 +53,16 @@ def test_a_number_that_is_known_is_written_with_its_sign(dtype: str) -> None:
             ):
                 made = lucid.compile(function)(condition, x)
                 assert made.numpy().tobytes() == wanted.tobytes()
+
+
+@pytest.mark.parametrize("rest", [0, 100])
+def test_a_short_last_block_is_not_written_over_what_it_reads(rest: int) -> None:
+    """Few elements are chosen by a copy, which allows less than that of many: the result took the memory of ``a``."""
+
+    def chosen(x: lucid.Tensor, y: lucid.Tensor) -> lucid.Tensor:
+        a, b = x.cumsum(0), y.cumsum(0)
+        return lucid.where((x > 0) | (y > 0.5), a, b).cumsum(0)
+
+    x, y = np.random.default_rng(0).integers(-9, 9, (2, (1 << 15) + rest)).astype(np.float64)
+    found = lucid.compile(chosen)(x, y).numpy()
+    np.testing.assert_array_equal(found, chosen(lucid.tensor(x), lucid.tensor(y)).numpy())

@@ -108,7 +108,8 @@ def written(
         k.stage()
     choice.lowering.emit(k)
     k.check_written()
+    overwritable = tuple(pair for pair in k.overwritable if pair not in k.kept)
     return Step(
-        name, node, choice, tuple(ins), tuple(outs), tuple(k.buffers), tuple(k.overwritable), k.workers, k.code,
+        name, node, choice, tuple(ins), tuple(outs), tuple(k.buffers), overwritable, k.workers, k.code,
         tuple(k.inner.items()),  # type: ignore[arg-type]  # steps, which an emitter knows nothing of
     )  # fmt: skip

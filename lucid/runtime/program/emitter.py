@@ -129,7 +129,9 @@ class Emitter(Generic[E]):
     buffers
         Working memory the kernel asked for.
     overwritable
-        ``(output, input)`` pairs: the output may take the input's memory if it dies here.
+        ``(output, input)`` pairs: the output may take the input's memory if it dies here, and is not ``kept``.
+    kept
+        Pairs for which it may not.
     inner
         The steps of each region that the node runs, by the field that holds it.
     """
@@ -163,6 +165,7 @@ class Emitter(Generic[E]):
         self.code = Code()
         self.buffers: list[Operand] = []
         self.overwritable: list[tuple[int, int]] = []
+        self.kept: set[tuple[int, int]] = set()
         self.inner: dict[str, tuple[object, ...]] = {}
         self.volatile = {x.name for x in (*ins, *outs) if x is not None and x.phase is Phase.CALL}
         """Names that stand for something else in each call."""
@@ -338,6 +341,10 @@ class Emitter(Generic[E]):
                 f"of {len(self.outs)} outputs and {len(self.ins)} inputs"
             )
         self.overwritable.extend((output, slot) for slot in inputs)
+
+    def must_not_overwrite(self, output: int, slot: int) -> None:
+        """The output may not be written over this input, whatever other lines of the kernel allow."""
+        self.kept.add((output, slot))
 
     def permuted(self, x: Operand, axes: tuple[int, ...], label: str = "t") -> Operand:
         """``x`` with its axes permuted, as a view; itself where nothing changes."""

@@ -101,12 +101,17 @@ class Program:
         return inner
 
     def _may_overwrite(self, index: int, inner: Emitter, last: Mapping[int, int]) -> None:
-        """A result may take the memory of an input that no later op reads, if the op that writes it allows that."""
+        """A result may take the memory of an input that no later op reads, if the op that writes it allows that.
+
+        A kernel may write a short block otherwise than a long one, so each program of the node has to allow it.
+        """
         attrs, allowed = self.k.attrs, {slot for _, slot in inner.overwritable}
         number = index - attrs.inputs
         results = attrs.results if isinstance(attrs, LoopAttrs) else (Result(index),)
         output = next(slot for slot, result in enumerate(results) if result.value == index and not result.op)
         for i in range(attrs.inputs):
             slots = {slot for slot, operand in enumerate(attrs.program[number].operands) if operand == i}
-            if last.get(i, -1) <= number and slots <= allowed and (output, i) not in self.k.overwritable:
+            if last.get(i, -1) > number or not slots <= allowed:
+                self.k.must_not_overwrite(output, i)
+            elif (output, i) not in self.k.overwritable:
                 self.k.may_overwrite(output, i)
