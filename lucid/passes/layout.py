@@ -1,6 +1,7 @@
 """Chooses the order of axes in memory: channels innermost around convolutions and poolings.
 
-What only moves or joins axes follows: a reshape that leaves out an axis of size 1, a transpose, a slice.
+What only moves or joins axes follows: a reshape that leaves out an axis of size 1, a transpose, a slice; and channels
+that are parted, change places and are joined again.
 
 It sets ``TensorType.order`` of values and changes nothing that is computed. The graph's inputs lie as the caller has
 them (:func:`lay_inputs`). Its results are row-major unless an input lies channels last; only those of convolutions,
@@ -18,7 +19,7 @@ from ..graph.ir import Graph, Node, Value
 from ..graph.ops.fused import LoopAttrs, loop_type
 from ..graph.ops.pad import PadAttrs
 from ..graph.ops.reduce import ReduceAttrs
-from ..graph.ops.shape import CONCAT, RESHAPE, TransposeAttrs, reshaped_order, transposed_order
+from ..graph.ops.shape import CONCAT, RESHAPE, TransposeAttrs, parted_order, reshaped_order, transposed_order
 from ..graph.ops.slices import SliceAttrs
 from ..graph.ops.source import INPUT
 from ..graph.types import CHANNELS_LAST, TensorType
@@ -37,7 +38,8 @@ def assign_layout(graph: Graph) -> Graph:
         free = follow or node.op.convolution or results.isdisjoint(values)
         order = None
         if free and not node.op.channels_last:
-            order = _followed(node, [graph.type(v).with_order(orders[v]) for v in graph.inputs_of(name)])
+            inputs = [graph.type(v).with_order(orders[v]) for v in graph.inputs_of(name)]
+            order = _followed(node, inputs) or _shuffled(graph, name, node, inputs)
         outputs = []
         for value, type_ in zip(values, node.outputs, strict=True):
             last = CHANNELS_LAST if node.op.channels_last and free and type_.rank == 4 else order
@@ -100,6 +102,30 @@ def _reduced(x: TensorType, attrs: ReduceAttrs) -> Order:
     left = [axis for axis in range(x.rank) if axis not in attrs.axes]
     order = tuple(left.index(axis) for axis in x.order if axis in left)
     return None if order == tuple(range(len(left))) else order
+
+
+def _shuffled(graph: Graph, name: str, node: Node, inputs: list[TensorType]) -> Order:
+    """The order of channels that are parted or joined, where channels-last images become such; None where not."""
+    if node.op is not RESHAPE or inputs[0].order is None:
+        return None
+    (y,), readers = node.outputs, list(graph.dag.successors(name))
+    order = parted_order(inputs[0], y.shape)
+    if y.rank == 4:
+        return order if order == CHANNELS_LAST else None
+    if inputs[0].order != CHANNELS_LAST or not readers or Value(name) in graph.results:
+        return None
+    joined = {_joined(graph, reader, y.with_order(order)) for reader in readers}
+    return order if joined == {CHANNELS_LAST} else None
+
+
+def _joined(graph: Graph, name: str, x: TensorType) -> Order:
+    """The order of images that are made of ``x`` by a transpose and by what joins axes; None where anything else is."""
+    node, readers = graph.node(name), [graph.node(reader) for reader in graph.dag.successors(name)]
+    if not isinstance(node.attrs, TransposeAttrs) or not readers or Value(name) in graph.results:
+        return None
+    moved = node.outputs[0].with_order(transposed_order(x, node.attrs.perm))
+    orders = {parted_order(moved, y.outputs[0].shape) if y.op is RESHAPE else None for y in readers}
+    return next(iter(orders)) if len(orders) == 1 else None
 
 
 def _followed(node: Node, inputs: list[TensorType]) -> Order:

@@ -305,6 +305,27 @@ def test_layout() -> None:
     assert_same(before, after)
 
 
+SHUFFLES: dict[str, Any] = {
+    "in turns": lambda y: y.reshape(2, 2, 2, 5, 4).transpose(1, 2).reshape(2, 4, 5, 4),
+    "read twice": lambda y: (z := y.reshape(2, 2, 2, 5, 4)).transpose(1, 2).reshape(2, 4, 5, 4) + z.sum(),
+    "joined with rows": lambda y: y.reshape(2, 2, 2, 5, 4).transpose(2, 3).reshape(2, 10, 2, 4),
+    "not joined": lambda y: y.reshape(2, 2, 2, 5, 4).transpose(1, 2).exp(),
+    "as a result": lambda y: y.reshape(2, 2, 2, 5, 4).transpose(1, 2),
+}
+
+
+@pytest.mark.parametrize("how", SHUFFLES)
+def test_channels_that_change_places_stay_innermost(how: str) -> None:
+    before = trace(lambda x, w: SHUFFLES[how](conv2d(x, w)).exp(), IMAGE, w=CONV["w"])
+    after = assign_layout(before)
+    orders = [n.outputs[0].order for _, n in after.nodes() if n.op.name in ("Reshape", "Transpose")]
+    assert_same(before, after)
+    if how == "in turns":
+        assert orders == [(0, 3, 4, 1, 2), (0, 3, 4, 2, 1), CHANNELS_LAST]
+    else:
+        assert orders == [None] * len(orders)
+
+
 def test_layout_leaves_other_graphs_alone() -> None:
     graph = trace(lambda x: (x + 1).sum(1), (2, 3, 4, 5))
     assert assign_layout(graph) is graph

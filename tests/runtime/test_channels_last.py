@@ -69,6 +69,41 @@ def test_a_model_of_many_outputs_gives_the_same_values() -> None:
             np.testing.assert_array_equal(a.numpy(), b)
 
 
+class Shuffled(nn.Module):
+    """Groups whose channels change places, with few and with many of them in turns."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.conv, self.deep = nn.Conv2d(5, 40, 1), nn.Conv2d(40, 40, 3, padding=1, groups=40)
+        self.shuffle, self.last = nn.ChannelShuffle(groups), nn.Conv2d(40, 4, 1, groups=4)
+
+    def forward(self, x: Any) -> Any:
+        return self.last(self.deep(self.shuffle(self.conv(x).relu())))
+
+
+@pytest.mark.parametrize("groups", [2, 4, 20, 40])
+def test_channels_change_places_where_they_lie(groups: int) -> None:
+    model = Shuffled(groups).eval()
+    compiled = lucid.compile(model, lucid.spec("N", 5, "H", "W"))
+    for shape in ((2, 5, 8, 10), (1, 5, 1, 3), (0, 5, 4, 4)):
+        x, last = images(*shape)
+        leaf = Tensor(x, requires_grad=True)
+        wanted = model(leaf)
+        (wanted * wanted).sum().backward()
+        for given in (x, last):
+            with lucid.no_grad():
+                np.testing.assert_allclose(compiled(given).numpy(), wanted.numpy(), rtol=1e-5, atol=1e-6)
+        own = Tensor(x, requires_grad=True)
+        y = compiled(own)
+        (y * y).sum().backward()
+        assert own.grad is not None and leaf.grad is not None
+        np.testing.assert_allclose(own.grad.numpy(), leaf.grad.numpy(), rtol=1e-4, atol=1e-5)
+    with lucid.no_grad():
+        compiled(images(2, 5, 8, 10)[0])
+    reshapes = [node for _, node in compiled.graph.nodes() if node.op.name == "Reshape" and node.outputs[0].rank >= 4]
+    assert any(node.outputs[0].order == CHANNELS_LAST for node in reshapes)
+
+
 @pytest.mark.parametrize("training", [False, True])
 def test_gradients_are_the_same_and_that_of_the_image_lies_as_it_does(training: bool) -> None:
     x, last = images(3, 5, 8, 10)

@@ -195,6 +195,25 @@ def reshaped_order(x: TensorType, shape: Shape) -> tuple[int, ...] | None:
     return last if lie != after and [axis for axis in last if axis in after] == lie else None
 
 
+def parted_order(x: TensorType, shape: Shape) -> tuple[int, ...] | None:
+    """The order in memory of a reshape that parts one axis or joins some, these side by side where they lay.
+
+    None where it does anything else, or is row-major then. Axes that are joined may have to change places.
+    """
+    sizes = x.shape
+    before = next((i for i, pair in enumerate(zip(sizes, shape, strict=False)) if pair[0] != pair[1]), 0)
+    rest = zip(reversed(sizes[before:]), reversed(shape[before:]), strict=False)
+    after = next((i for i, pair in enumerate(rest) if pair[0] != pair[1]), 0)
+    old, new = range(before, len(sizes) - after), range(before, len(shape) - after)
+    order = x.order or tuple(range(x.rank))
+    first = min(order.index(axis) for axis in old) if old else 0
+    if min(len(old), len(new)) != 1 or set(order[first : first + len(old)]) != set(old):
+        return None
+    moved = [axis if axis < before else axis + len(new) - len(old) for axis in order if axis not in old]
+    made = (*moved[:first], *new, *moved[first:])
+    return None if made == tuple(range(len(shape))) else made
+
+
 def transposed_order(x: TensorType, perm: tuple[int, ...]) -> tuple[int, ...] | None:
     """The order in memory of a transposed value whose numbers stay where they are; None where it is row-major."""
     order = tuple(perm.index(axis) for axis in x.order or range(x.rank))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from ...graph.ops import shape
+from ...graph.ops.shape import parted_order
 from ...graph.types import TensorType
 from ..planning.phase import Phase
 from ..planning.registry import kernel
-from ..program.emitter import Emitter, inverse
+from ..program.emitter import Emitter, Operand, inverse
+
+COLUMNS = 16
+"""Numbers of a row up to which rows are copied column by column."""
 
 
 @kernel(shape.RESHAPE)
@@ -26,6 +30,8 @@ def reshape(k: Emitter) -> None:
     elif x.phase is Phase.CALL and plain:
         # the caller's array: a view where its strides allow it, else NumPy copies
         k.alias(0, f"{x}.reshape({y.shape})")
+    elif (order := _order_within(x, y)) is not None:
+        _copy_by_columns(k, x, y, order)
     else:
         # the copy runs in x's logical order, so y is seen in x's shape
         target = y if y.type.order is None else k.scratch(y.shape, y.dtype)
@@ -36,27 +42,59 @@ def reshape(k: Emitter) -> None:
 
 
 def _stays(x: TensorType, y: TensorType) -> bool:
-    """Whether the numbers of an array without gaps lie where those of its reshape do: only axes of size 1 differ."""
+    """Whether the numbers of an array without gaps lie where those of its reshape do."""
+    groups = _same_axes(x.concrete, y.concrete)
+    lie = [_lie(t, [pair[i] for pair in groups]) for i, t in enumerate((x, y))]
+    return lie[0] is not None and lie[0] == lie[1]
 
-    def lie(t: TensorType) -> list[int]:
-        """The axes but those of size 1 in memory order, each by its number among them."""
-        axes = [axis for axis, size in enumerate(t.concrete) if size != 1]
-        return [axes.index(axis) for axis in t.order or range(t.rank) if axis in axes]
 
-    alike = [size for size in x.concrete if size != 1] == [size for size in y.concrete if size != 1]
-    return alike and lie(x) == lie(y)
+def _same_axes(a: tuple[int, ...], b: tuple[int, ...]) -> list[tuple[list[int], list[int]]]:
+    """Axes of two shapes that hold the same numbers, as few as can be, but those of size 1; none where one is 0."""
+    if 0 in a:
+        return []
+    left, right = (iter([axis for axis, size in enumerate(shape) if size != 1]) for shape in (a, b))
+    found = list[tuple[list[int], list[int]]]()
+    for axis in left:
+        one, other, sizes = [axis], list[int](), [a[axis], 1]
+        while sizes[0] != sizes[1]:
+            more = next(right if sizes[0] > sizes[1] else left)
+            if sizes[0] > sizes[1]:
+                other.append(more)
+                sizes[1] *= b[more]
+            else:
+                one.append(more)
+                sizes[0] *= a[more]
+        found.append((one, other))
+    return found
 
 
 def _splits(before: tuple[int, ...], after: tuple[int, ...]) -> bool:
     """Whether each axis becomes one or several, and none a part of one: then it is a view, whatever lies between."""
-    sizes = iter(after)
-    for whole in (size for size in before if size != 1):
-        found = 1
-        while found < whole and (size := next(sizes, 0)):
-            found *= size
-        if found != whole:
-            return False
-    return set(sizes) <= {1}
+    return 0 not in before and all(len(one) == 1 for one, _ in _same_axes(before, after))
+
+
+def _lie(t: TensorType, groups: list[list[int]]) -> list[int] | None:
+    """The groups of axes in memory order, by number; None where the axes of one do not follow each other there."""
+    memory = [axis for axis in t.order or range(t.rank) if t.concrete[axis] != 1]
+    found = sorted(range(len(groups)), key=lambda number: memory.index(groups[number][0]))
+    return found if memory == [axis for number in found for axis in groups[number]] else None
+
+
+def _order_within(x: Operand, y: Operand) -> tuple[int, ...] | None:
+    """The order in which ``y`` lies, seen in the shape of ``x``; None where ``x`` is no image whose channels change
+    places a few at a time."""
+    if x.phase is Phase.CALL or y.type.order is None or not y.contiguous:
+        return None
+    order = parted_order(y.type, x.shape)
+    few = order is not None and order[-1] > 0 and x.shape[order[-1]] <= COLUMNS
+    return order if few and _stays(x.type.with_order(order), y.type) else None
+
+
+def _copy_by_columns(k: Emitter, x: Operand, y: Operand, order: tuple[int, ...]) -> None:
+    """Copy column by column of short rows: NumPy would begin a loop for each of these."""
+    source, flat = k.permuted(x, order), k.permuted(y, y.type.order or tuple(range(y.type.rank)))
+    seen, column = k.target(flat, source.shape), k.names.fresh("column")
+    k.line(f"for {column} in range({source.shape[-1]}):\n    {seen}[..., {column}] = {source}[..., {column}]")
 
 
 @kernel(shape.TRANSPOSE)
