@@ -6,6 +6,7 @@ import numpy as np
 
 from ...base.arrays import Array
 from ...graph import finding
+from ...graph.boxes import best_boxes
 
 
 def nonzero_places(x: Array, places: Array) -> int:
@@ -29,9 +30,9 @@ def suppressed(
     rows: Array | None, count: Array | None, centred: bool, bound: int, boxes: Array, scores: Array,
     most: Array, overlap: Array, least: Array | None = None,
 ) -> None:  # fmt: skip
-    """The boxes of the highest scores (see :func:`lucid.graph.finding.best_boxes`)."""
+    """The boxes of the highest scores (see :func:`lucid.graph.boxes.best_boxes`)."""
     lowest = None if least is None else float(least)
-    found = finding.best_boxes(boxes, scores, min(int(most), bound), float(overlap), lowest, centred)
+    found = best_boxes(boxes, scores, min(int(most), bound), float(overlap), lowest, centred)
     _fill(rows, found)
     _fill(count, np.asarray(len(found)))
 

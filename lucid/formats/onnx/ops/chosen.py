@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ....graph import finding
+from ....graph.boxes import best_boxes
 from ....graph.opdef import AbstractTensor
 from ....graph.ops import found, indexing, shape
 from ..host import evaluated
@@ -35,7 +36,7 @@ def known_suppression(
 ) -> Array:  # fmt: skip
     count, limit, lowest = (None if one is None else float(one.reshape(-1)[0]) for one in (most, overlap, least))
     centred = bool(node.attributes.get("center_point_box", 0))
-    return finding.best_boxes(boxes, scores, int(count or 0), limit or 0.0, lowest, centred)
+    return best_boxes(boxes, scores, int(count or 0), limit or 0.0, lowest, centred)
 
 
 @converter("NonZero")
