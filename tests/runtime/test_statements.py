@@ -19,12 +19,14 @@ from lucid.runtime.planning.phase import Phase
 from lucid.runtime.planning.registry import Choice, choices
 from lucid.runtime.program.names import RESERVED, Names
 from lucid.runtime.program.plan import Plan, make_plan
+from lucid.runtime.program.printer import generate
 from lucid.runtime.program.statement import MARK, Statement, marked, unmarked
 from lucid.runtime.program.step import Step
 
 from ..cases.case import Case
 from ..nets import NETS
 from ..op_checks import all_cases
+from ..project.test_called import VIEWS, assert_stands_alone, used
 from ..random_models import RandomModel
 
 ROOMS = ("planning", "program", "kernels")
@@ -92,29 +94,39 @@ def with_each_lowering(graph: Graph) -> Iterator[Plan]:
             yield make_plan(graph, threads=threads, exact=exact, chosen=chosen)
 
 
+def check_plans(*graphs: Graph) -> None:
+    """The statements of all plans; and what their programs call stands alone."""
+    programs = []
+    for plan in (plan for graph in graphs for plan in with_each_lowering(graph)):
+        assert check(plan.steps, plan.names)
+        generate(plan)
+        programs.append(plan.names)
+    found = used(programs)
+    assert VIEWS in found
+    assert_stands_alone(found)
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_random_nets(seed: int) -> None:
     model = RandomModel(seed).train(seed % 2 == 0)
     net = lucid.compile(model, lucid.spec("N", *model.input_shape))
-    for graph in (net.graph, net.backward_graph):
-        for plan in with_each_lowering(graph.bind({"N": 3})):
-            assert check(plan.steps, plan.names)
+    check_plans(*(graph.bind({"N": 3}) for graph in (net.graph, net.backward_graph)))
 
 
-@pytest.mark.parametrize("name", ["lenet", "resnet18", "mobilenet"])
+@pytest.mark.parametrize("name", ["lenet", "vgg11", "resnet18", "mobilenet"])
 def test_nets(name: str) -> None:
     net = NETS[name]
     compiled = lucid.compile(net.model(), lucid.spec("N", *net.small[1:]))
-    for plan in with_each_lowering(compiled.graph.bind({"N": net.small[0]})):
-        assert check(plan.steps, plan.names)
+    check_plans(compiled.graph.bind({"N": net.small[0]}))
 
 
 def test_every_op(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also those that only gradients have."""
-    checked = []
+    checked: list[Names] = []
 
     def generate(step: Step, names: Names) -> Any:
-        checked.append(check([step], names))
+        check([step], names)
+        checked.append(names)
         return real(step, names)
 
     real = eager.generate_call
@@ -123,6 +135,9 @@ def test_every_op(monkeypatch: pytest.MonkeyPatch) -> None:
     for case in all_cases():
         run(case)
     assert len(checked) > 500
+    found = used(checked)
+    assert "lucid.runtime.kernels.calls" in found
+    assert_stands_alone(found)
 
 
 def run(case: Case) -> None:
