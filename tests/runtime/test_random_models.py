@@ -15,7 +15,8 @@ from lucid.reference import evaluate_reference
 
 from ..random_models import RandomModel
 
-COUNT = 240
+COUNT = 120
+"""As many as there are settings; the sweep ``models`` of tests/soak goes on with others."""
 BATCHES = (2, 1, 3)
 
 
