@@ -15,14 +15,17 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..base.arrays import Array
-from ..errors import DTypeError, GradientError, LucidError, OptionError, ShapeError, TraceError
+from ..errors import DTypeError, GradientError, LucidError, OptionError, ShapeError
 from ..graph.opdef import AbstractTensor
 from ..graph.ops.elementwise import where
+from ..graph.ops.found import known
 from ..graph.ops.indexing import index_with
+from ..graph.ops.put import counted, put
 from ..graph.ops.shape import broadcast_to, flatten, reshape
+from ..graph.ops.subscript import getitem
 from ..graph.public import as_array, operand
-from ..graph.trace import active_trace, user_location
-from ..graph.types import DType
+from ..graph.trace import active_trace
+from ..graph.types import DType, Shape, format_shape, product
 from .grad_mode import is_grad_enabled
 
 I = TypeVar("I", bound="InPlace")  # noqa: E741 - one letter, as for the others
@@ -157,30 +160,41 @@ def _put(x: AbstractTensor, key: object, value: Any) -> AbstractTensor:
     one = not isinstance(value, AbstractTensor) or value.type.rank == 0
     if one and isinstance(key, AbstractTensor) and key.type.dtype == np.bool_:
         return _put_where(x, key, value)
-    if x.type.symbols:
-        raise TraceError(
-            f"x[...] = ...: needs sizes that are known while tracing ({user_location()}), this tensor is {x.type}; use "
-            f"lucid.where, or compile with that dimension fixed"
-        )
-    shape = x.type.concrete
-    found = positions(shape, key)
     if not isinstance(value, AbstractTensor):
         value = x.constant(as_array("x[...] = ...", value))
     _check_cast(value.type.dtype, x.type.dtype)
     value = value.to(x.type.dtype)
-    lead = value.type.rank - found.ndim
-    if lead > 0 and all(dim == 1 for dim in value.type.shape[:lead]):
-        value = reshape(value, value.type.shape[lead:])
+    items = key if isinstance(key, tuple) else (key,)
+    if x.type.symbols or any(isinstance(one, AbstractTensor) and known(one) is None for one in items):
+        return _put_found(x, key, value)
+    shape = x.type.concrete
+    found = positions(shape, key)
     if not found.size:
         return x
-    try:
-        spread = flatten(broadcast_to(value, found.shape))
-    except LucidError as error:
-        raise ShapeError(f"x[...] = ...: {value.type} does not fit {list(found.shape)}") from error
+    spread = flatten(_spread(value, found.shape))
     chosen = np.full(int(np.prod(shape)), -1)
     chosen[found.reshape(-1)] = np.arange(found.size)  # of several at one place the last stays, as in NumPy
     taken = reshape(index_with(spread, (0,), [x.constant(np.maximum(chosen, 0))]), shape)
     return where(x.constant((chosen >= 0).reshape(shape)), taken, x)
+
+
+def _spread(value: AbstractTensor, shape: Shape) -> AbstractTensor:
+    """The value as large as what it takes the place of."""
+    lead = value.type.rank - len(shape)
+    if lead > 0 and all(dim == 1 for dim in value.type.shape[:lead]):
+        value = reshape(value, value.type.shape[lead:])
+    try:
+        return broadcast_to(value, shape)
+    except LucidError as error:
+        raise ShapeError(f"x[...] = ...: {value.type} does not fit {format_shape(shape)}") from error
+
+
+def _put_found(x: AbstractTensor, key: object, value: AbstractTensor) -> AbstractTensor:
+    """``x`` with ``value`` at ``x[key]``, where data decides what that is, or sizes that are not known yet."""
+    shape = x.type.shape
+    numbers = getitem(reshape(counted(x, product(shape)), shape), key)
+    spread = flatten(_spread(value, numbers.type.shape))
+    return reshape(put(flatten(x), (0,), [flatten(numbers)], spread), shape)
 
 
 def _put_where(x: AbstractTensor, mask: AbstractTensor, value: Any) -> AbstractTensor:

@@ -284,6 +284,64 @@ def test_a_size_has_one_number_which_does_not_depend_on_it() -> None:
         verify(tracer.builder.finish([y.value]))
 
 
+def _grown(x: Any, v: Any, at: Any) -> None:
+    x[x > 0] += 1
+
+
+def _squared(x: Any, v: Any, at: Any) -> None:
+    x[x > 0] = x[x > 0] ** 2
+    x[(x > 1) & (x < 2)] *= v[:1]
+
+
+def _of_rows(x: Any, v: Any, at: Any) -> None:
+    rows = x[:, 0] > 0
+    x[rows] = v
+    x[:, x[1] > 0] -= 1
+
+
+def _at_numbers(x: Any, v: Any, at: Any) -> None:
+    x[at, 1] = v[:3]
+    x[at] = x[at] + 1
+
+
+def _nothing(x: Any, v: Any, at: Any) -> None:
+    x[x > 99] += 1
+
+
+@pytest.mark.parametrize("change", [_grown, _squared, _of_rows, _at_numbers, _nothing])
+@pytest.mark.parametrize("rows", [6, "N"])
+def test_what_data_chooses_is_assigned_to(change: Callable[..., None], rows: Any) -> None:
+    def changed(x: Any, v: Any, at: Any) -> Any:
+        y = x * 1.0
+        change(y, v, at)
+        return y
+
+    net = lucid.compile(changed, lucid.spec(rows, 5), lucid.spec(5), lucid.spec(3, dtype="int64"))
+    for _ in range(2):
+        x, v = RNG.standard_normal((6, 5)).astype("f"), RNG.standard_normal(5).astype("f")
+        results, gradients = [], []
+        for function in (changed, net):
+            given = [lucid.tensor(one, requires_grad=True) for one in (x, v)]
+            y = function(*given, lucid.tensor([-1, 2, 0]))
+            (y * y).sum().backward()
+            results.append(y.numpy())
+            gradients.append([one.grad.numpy() for one in given if one.grad is not None])
+        np.testing.assert_array_equal(*results)
+        assert len(gradients[0]) == len(gradients[1])
+        for mine, wanted in zip(*gradients, strict=True):
+            np.testing.assert_allclose(mine, wanted, rtol=1e-5)
+
+
+def test_what_is_assigned_to_a_choice_is_as_much_as_that() -> None:
+    def put(x: Any, v: Any) -> Any:
+        y = x * 1.0
+        y[y > 0] = v
+        return y
+
+    with pytest.raises(ShapeError, match=r"float32\[3\] does not fit \(found_1,\)"):
+        lucid.compile(put)(lucid.ones(4), lucid.ones(3))
+
+
 def test_nothing_is_decided_on_such_a_size() -> None:
     with pytest.raises(TraceError, match=r"the size found_1 depends on data.*Keep to arithmetic"):
         lucid.compile(lambda x: x if x[x > 0].shape[0] > 1 else -x)(np.ones(3, np.float32))
