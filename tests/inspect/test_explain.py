@@ -104,7 +104,7 @@ CASES: dict[str, list[tuple[str, Any]]] = {
     ],
     "fuse_residual": [
         ("is read 2 times", lambda m, x: (y := m.conv(x)) + x[:, :, 1:-1, 1:-1] + y.exp()),
-        ("has 4 groups", lambda m, x: F.conv2d(x, m.conv.weight[:, :1], groups=4) + x[:, :, 1:-1, 1:-1]),
+        ("has one channel", lambda m, x: F.conv2d(x, m.conv.weight[:, :1], groups=4) + x[:, :, 1:-1, 1:-1]),
         ("has another shape", lambda m, x: m.conv(x) + x[:, :, :1, 1:-1]),
     ],
     "linear_products": [

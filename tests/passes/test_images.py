@@ -259,6 +259,13 @@ def test_of_two_convolutions_the_later_takes_the_residual() -> None:
     assert after.node("conv2d_1").origin.history == ("fuse_residual: from conv2d_1, add, relu",)
 
 
+def test_groups_of_several_channels_add_a_residual() -> None:
+    before = trace(lambda x, w: (conv2d(x, w, padding=1, groups=2) + x).relu(), (2, 4, 7, 6), w=(4, 2, 3, 3))
+    after = fuse_residual(before)
+    assert ops(after) == ["ConvPool2d"]
+    assert_same(before, after, rtol=1e-6, atol=1e-6)
+
+
 def test_a_depthwise_convolution_keeps_its_sum() -> None:
     graph = trace(lambda x, w: (conv2d(x, w, padding=1, groups=3) + x).relu(), IMAGE, w=(3, 1, 3, 3))
     assert fuse_residual(graph) is graph

@@ -51,7 +51,7 @@ def _unsuited(add: View) -> Declined | None:
         if conv.op is CONV and conv.type.same_value(add.type):
             if not other.type.same_value(add.type):
                 return Declined(f"what is added to {conv.name} has another shape: {other.type.with_order(None)}", conv)
-            return Declined(f"{conv.name} has {conv.attrs.groups} groups, and adds nothing", conv)
+            return Declined(f"each group of {conv.name} has one channel, and adds nothing", conv)
     return None
 
 
@@ -60,7 +60,7 @@ def _suits(add: View, slot: int) -> bool:
     conv, other = add.producer(slot), add.inputs[1 - slot]
     return (
         conv.op is CONV
-        and conv.attrs.groups == 1
+        and (conv.attrs.groups == 1 or conv.inputs[1].type.shape[1] != 1)
         and conv.type.same_value(add.type)
         and other.type.same_value(add.type)
     )
