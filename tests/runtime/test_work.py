@@ -6,6 +6,11 @@ from dataclasses import fields, replace
 
 import pytest
 
+from lucid.graph.ops.conv import ConvAttrs
+from lucid.runtime.kernels.conv.im2col import plain_blocks
+from lucid.runtime.kernels.conv.numbers import conv_of
+from lucid.runtime.kernels.conv.tiles import tile_blocks
+from lucid.runtime.kernels.shared.cut import deal
 from lucid.runtime.planning.work import NOTHING, Product, Work, seconds
 from tests.machines import USUAL
 
@@ -64,3 +69,14 @@ def test_a_product_takes_its_multiply_adds_its_packing_and_at_least_the_reading_
 def test_another_machine_takes_another_time() -> None:
     slower = replace(USUAL, call=2 * USUAL.call)
     assert seconds(Work(calls=3), slower) == pytest.approx(2 * seconds(Work(calls=3), USUAL))
+
+
+def test_workers_have_as_many_blocks_each() -> None:
+    """Else the one waits for the other: of five blocks one has three."""
+    conv = conv_of(ConvAttrs(padding=(2, 2, 2, 2)), (64, 1, 28, 28), (6, 1, 5, 5), (64, 6, 28, 28))
+    assert len(plain_blocks(conv, 4)) == 5
+    found = deal(plain_blocks(conv, 4, 2), 2)
+    assert [sum(block.image_rows for block in mine) for mine in found] == [896, 896]
+    ranges = [len(tile_blocks(9, 2, 2, 8, 14, count, workers)) for count, workers in ((1, 1), (1, 2), (2, 2))]
+    assert ranges == [3, 4, 6]
+    assert [len(tile_blocks(images, 5, 7, 8, 14, 1, 2)) for images in (1, 2)] == [4, 6]

@@ -115,11 +115,14 @@ def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     return plain and epilogue.anywhere and epilogue.pool is None and not epilogue.filled and any(_each(node, inputs))
 
 
-def blocks(t: Filtered, tiles: int) -> list[Block]:
-    """All tiles, by rows of them, in blocks of about so many. Those of a block lie after, or within, one another."""
+def blocks(t: Filtered, tiles: int, workers: int) -> list[Block]:
+    """All tiles, by rows of them, in blocks of about so many, for so many workers.
+
+    Those of a block lie after, or within, one another.
+    """
     images, columns, outputs = t.conv.images, t.conv.cols.count, t.conv.outputs
     if t.apart == 1:
-        return tile_blocks(images, t.down, columns, outputs, tiles, 1)
+        return tile_blocks(images, t.down, columns, outputs, tiles, 1, workers)
     if not images * columns * outputs:
         return []
     cuts = [
@@ -137,7 +140,7 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     for across, t in _each(node, inputs):
         once, _ = shared_by(_making(t, itemsize), threads, this_machine())
         for tiles in CANDIDATES:
-            work = tuple(blocks(t, tiles))
+            work = tuple(blocks(t, tiles, threads))
             if (across, work) not in found:
                 count = max((s.image_rows for s in work), default=0) * t.conv.cols.count
                 product = blocking(this_machine(), count, t.depth, t.conv.outputs, itemsize)
@@ -189,7 +192,7 @@ def filtered(k: Emitter) -> None:
     weight = k.ins[1]
     if cut.across:
         stand(k)
-    work = deal(blocks(t, cut.tiles), k.threads)
+    work = deal(blocks(t, cut.tiles, k.threads), k.threads)
     if work:
         loop = BlockLoop(k, work)
         _convolve(loop, t, _pack(k, t, weight, cut), cut.product.rows)

@@ -14,7 +14,7 @@ from ...planning.machine import this_machine
 from ...planning.registry import Way, kernel
 from ...planning.work import NOTHING, Work, shared_by
 from ...program.emitter import Emitter, Operand
-from ..shared.cut import Block, deal, largest, pieces
+from ..shared.cut import Block, deal, even_pieces, largest
 from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop, Bound, channels_last, recheck
 from ..shared.panels import cut_for, multiply_lines, product_of
@@ -37,33 +37,38 @@ SHORT_RUN = 8
 # ---------------------------------------------------------------- how the work is cut
 
 
-def blocks_of(conv: Conv, rows: int, pixels_per_row: int, itemsize: int, *, overlap: bool = False) -> list[Block]:
+def blocks_of(
+    conv: Conv, rows: int, pixels_per_row: int, itemsize: int, *, overlap: bool = False, workers: int = 1
+) -> list[Block]:
     """``rows`` rows of output, each of which needs so many rows of the window matrix, in blocks of one group.
 
-    ``overlap`` tells that blocks next to each other need some of the same rows, which both compute: they are larger.
+    As many for each of the workers, unless they are few already. ``overlap`` tells that blocks next to each other need
+    some of the same rows, which both compute: they are larger.
     """
     if not conv.images * rows * pixels_per_row * conv.outputs:
         return []
     streamed = conv.taps * conv.group_out * itemsize > this_machine().l2
     least = 2 * LEAST_ROWS if streamed else LEAST_ROWS  # each block streams the weights
     most = max(least, (2 if overlap else 1) * BLOCK_BYTES // (max(conv.taps, conv.group_out) * itemsize))
-    return _cut(conv, rows, pixels_per_row, most)
+    return _cut(conv, rows, pixels_per_row, most, workers)
 
 
-def _cut(conv: Conv, rows: int, pixels_per_row: int, most: int) -> list[Block]:
+def _cut(conv: Conv, rows: int, pixels_per_row: int, most: int, workers: int = 1) -> list[Block]:
     """The same with about so many rows of the window matrix in a block."""
-    image = rows * pixels_per_row
+    image, each = rows * pixels_per_row, workers // math.gcd(workers, conv.groups)
     if image <= most:
-        cuts = [(a, b, 0, rows) for a, b in pieces(conv.images, most // image)]
+        images = even_pieces(conv.images, most // image, -(-LEAST_ROWS // image), each)
+        cuts = [(a, b, 0, rows) for a, b in images]
     else:
-        inside = pieces(rows, most // pixels_per_row)
+        few = each // math.gcd(each, conv.images)
+        inside = even_pieces(rows, most // pixels_per_row, -(-LEAST_ROWS // pixels_per_row), few)
         cuts = [(n, n + 1, a, b) for n in range(conv.images) for a, b in inside]
     return [Block(*cut, c, c + conv.group_out) for c in range(0, conv.outputs, conv.group_out) for cut in cuts]
 
 
-def plain_blocks(conv: Conv, itemsize: int) -> list[Block]:
+def plain_blocks(conv: Conv, itemsize: int, workers: int = 1) -> list[Block]:
     """The rows of a convolution without pooling."""
-    return blocks_of(conv, conv.rows.count, conv.cols.count, itemsize)
+    return blocks_of(conv, conv.rows.count, conv.cols.count, itemsize, workers=workers)
 
 
 def pixel_blocks(conv: Conv, most: int) -> list[Block]:
@@ -71,13 +76,13 @@ def pixel_blocks(conv: Conv, most: int) -> list[Block]:
     return _cut(conv, conv.rows.count, conv.cols.count, most) if conv.pixels * conv.outputs else []
 
 
-def _blocks(layer: Layer, itemsize: int) -> list[Block]:
+def _blocks(layer: Layer, itemsize: int, workers: int) -> list[Block]:
     conv = layer.conv
     if not layer.pool:
-        return plain_blocks(conv, itemsize)
+        return plain_blocks(conv, itemsize, workers)
     rows = layer.pool[0]
     per_row = min(conv.rows.count, rows.stride) * conv.cols.count
-    return blocks_of(conv, rows.count, per_row, itemsize, overlap=rows.extent > rows.stride)
+    return blocks_of(conv, rows.count, per_row, itemsize, overlap=rows.extent > rows.stride, workers=workers)
 
 
 def _standing(conv: Conv) -> Conv:
@@ -122,7 +127,7 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     """The windows gathered and multiplied, by blocks that the threads share; each streams the weights."""
     machine, itemsize = this_machine(), inputs[0].dtype.itemsize
     conv = conv_of_node(node, inputs)
-    blocks = len(plain_blocks(_standing(conv), itemsize))
+    blocks = len(plain_blocks(_standing(conv), itemsize, threads))
     if not blocks:
         return [Way(NOTHING)]
     pixels, resident = conv.pixels * conv.groups // blocks, conv.group_out * conv.taps * itemsize <= machine.l2 // 2
@@ -190,7 +195,7 @@ def im2col(k: Emitter) -> None:
 
 def emit(k: Emitter, layer: Layer, *, flipped: bool = False) -> None:
     """The loop over the blocks of a node's result; ``flipped`` as for :func:`.pack_weights`."""
-    work = deal(_blocks(layer, k.ins[0].dtype.itemsize), k.threads)
+    work = deal(_blocks(layer, k.ins[0].dtype.itemsize, k.threads), k.threads)
     if not work:
         return
     loop = BlockLoop(k, work)

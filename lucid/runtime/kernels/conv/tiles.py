@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ...program.emitter import Operand
-from ..shared.cut import Block, pieces
+from ..shared.cut import Block, even_pieces
 from ..shared.loop import BlockLoop, Bound
 from ..shared.panels import unpacked
 from .tiles_views import Tiles, Transform, bind_transforms
@@ -14,15 +15,16 @@ CANDIDATES = (7, 14, 28, 56, 112, 196, 392)
 """Tiles in a block that are considered."""
 
 
-def tile_blocks(images: int, down: int, right: int, outputs: int, tiles: int, ranges: int) -> list[Block]:
-    """All tiles in blocks of about so many; range by range of the outputs."""
+def tile_blocks(images: int, down: int, right: int, outputs: int, tiles: int, ranges: int, workers: int) -> list[Block]:
+    """All tiles in blocks of about so many, as many for each worker; range by range of the outputs."""
     per_image = down * right
     if not images * per_image * outputs:
         return []
+    each = workers // math.gcd(workers, ranges)
     if tiles >= per_image:
-        cuts = [(a, b, 0, down) for a, b in pieces(images, tiles // per_image)]
+        cuts = [(a, b, 0, down) for a, b in even_pieces(images, tiles // per_image, 1, each)]
     else:
-        rows = pieces(down, max(1, tiles // right))
+        rows = even_pieces(down, tiles // right, 1, each // math.gcd(each, images))
         cuts = [(n, n + 1, a, b) for n in range(images) for a, b in rows]
     size = outputs // ranges
     return [Block(*part, k, k + size) for k in range(0, outputs, size) for part in cuts]

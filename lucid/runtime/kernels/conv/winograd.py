@@ -60,9 +60,9 @@ class WinogradCut(NamedTuple):
         return f"{self.tiles} tiles" + (f", outputs in {self.ranges}" if self.ranges > 1 else "")
 
 
-def blocks(t: Winograd, cut: WinogradCut) -> list[Block]:
-    """All tiles in blocks; range by range of the outputs, so that a worker has few of them."""
-    return tile_blocks(t.images, t.down, t.right, t.outputs, cut.tiles, cut.ranges)
+def blocks(t: Winograd, cut: WinogradCut, workers: int) -> list[Block]:
+    """All tiles in blocks for so many workers; range by range of the outputs, so that a worker has few of them."""
+    return tile_blocks(t.images, t.down, t.right, t.outputs, cut.tiles, cut.ranges, workers)
 
 
 def pack(k: Emitter, w: Operand, f: Filter, panel: int) -> Operand:
@@ -120,7 +120,7 @@ def emit(k: Emitter, m: int, cut: WinogradCut) -> None:
     (y,), epilogue = k.outs, Epilogue.of(k.node, k.ins)
     t = _numbers(k.node, tuple(x.type for x in k.ins), m)
     packed = pack(k, w, t.filter, cut.product.width)
-    work = deal(blocks(t, cut), k.threads)
+    work = deal(blocks(t, cut, k.threads), k.threads)
     if not work:
         return
     loop = BlockLoop(k, work)
@@ -181,7 +181,7 @@ def ways(t: Winograd, itemsize: int, threads: int) -> list[Way]:
     for ranges in {1, threads} if t.outputs % threads == 0 else {1}:
         outputs = t.outputs // ranges
         for tiles in CANDIDATES:
-            work = tuple(blocks(t, WinogradCut(tiles, ranges, Blocking(1, outputs))))
+            work = tuple(blocks(t, WinogradCut(tiles, ranges, Blocking(1, outputs)), threads))
             if work not in found:
                 count = max((s.image_rows for s in work), default=0) * t.right
                 cut = WinogradCut(tiles, ranges, blocking(this_machine(), count, t.channels, outputs, itemsize))
