@@ -119,6 +119,13 @@ def test_sizes_that_are_not_known_until_the_call() -> None:
             np.testing.assert_allclose(y.numpy(), e, rtol=1e-5, atol=2e-6, err_msg=f"{one} of {count}")
 
 
+def test_parts_that_a_size_does_not_divide_into_are_refused_when_it_is_known() -> None:
+    net = lucid.compile(lambda x: lucid.hsplit(x, 2), lucid.spec("N", "M"))
+    assert [part.shape for part in net(lucid.zeros(3, 4))] == [(3, 2), (3, 2)]
+    with pytest.raises(LucidError, match="does not divide into 2 parts"):
+        net(lucid.zeros(3, 5))
+
+
 def test_factors_of_matrices_that_are_tall_or_wide() -> None:
     net = lucid.compile(lambda x: (*lucid.linalg.svd(x), *lucid.linalg.qr(x)), lucid.spec("N", "M", dtype="float64"))
     slopes = lucid.grad(lucid.compile(lambda x: lucid.linalg.svdvals(x).sum() + lucid.linalg.qr(x).R.sum()))

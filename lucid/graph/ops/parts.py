@@ -84,7 +84,7 @@ def _split_along(name: str, least: int, axis_of: Callable[[int], int], doc: str)
         axis = axis_of(x.type.rank)
         size = x.type.shape[axis]
         count = indices_or_sections if isinstance(indices_or_sections, int) else 0
-        if isinstance(size, int) and count > 0 and size % count:
+        if count > 0 and not is_at_least(size // count * count, size, likely=True):
             raise ShapeError(f"{name}: axis {axis} of {x.type} does not divide into {count} parts")
         return tensor_split(x, indices_or_sections, axis)
 
