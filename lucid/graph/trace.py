@@ -7,7 +7,6 @@ and decompositions are written with symbols; a traced model's tensors carry one 
 from __future__ import annotations
 
 import itertools
-import operator
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +25,7 @@ from .alike import Alike
 from .builder import Builder, printable, snake_case
 from .dims import Dim, SymDim, symbol
 from .ir import Origin, Value
-from .opdef import AbstractTensor, Attrs, ConstArray, OpDef, TypeAttrs
+from .opdef import Attrs, ConstArray, OpDef, TypeAttrs
 from .operators import Operators
 from .ops.source import CONSTANT, INPUT, ConstantAttrs
 from .region import DEEPEST, Recorded, Region, read_inputs, with_inputs
@@ -266,74 +265,6 @@ def shown(filename: str) -> str:
     working = pathlib.Path.cwd()
     near = path.is_relative_to(working)
     return printable(str(path.relative_to(working)) if near else "/".join(path.parts[-2:]))
-
-
-class TracedDim:
-    """A symbolic size as a model sees it while it is traced: arithmetic works, deciding on its value does not."""
-
-    __slots__ = ("sym",)
-
-    def __init__(self, dim: SymDim) -> None:
-        self.sym = dim
-
-    @staticmethod
-    def wrap(dim: Dim) -> Any:
-        return TracedDim(dim) if isinstance(dim, SymDim) else dim
-
-    def _with(self, other: object, function: Callable[[Dim, Dim], Dim]) -> object:
-        """What two sizes give; a tensor computes with a size itself."""
-        if isinstance(other, AbstractTensor):
-            return NotImplemented
-        return TracedDim.wrap(function(self.sym, other.sym if isinstance(other, TracedDim) else other))  # type: ignore[arg-type]
-
-    def __add__(self, other: object) -> Any:
-        return self._with(other, operator.add)
-
-    def __sub__(self, other: object) -> Any:
-        return self._with(other, operator.sub)
-
-    def __rsub__(self, other: object) -> Any:
-        return self._with(other, lambda mine, other: other - mine)
-
-    def __mul__(self, other: object) -> Any:
-        return self._with(other, operator.mul)
-
-    def __floordiv__(self, other: object) -> Any:
-        return self._with(other, operator.floordiv)
-
-    def __rfloordiv__(self, other: object) -> Any:
-        return self._with(other, lambda mine, other: other // mine)
-
-    def __mod__(self, other: object) -> Any:
-        return self._with(other, lambda mine, other: mine - mine // other * other)
-
-    def __neg__(self) -> Any:
-        return TracedDim.wrap(-self.sym)
-
-    __radd__ = __add__
-    __rmul__ = __mul__
-
-    def _refuse(self, *others: object) -> Any:
-        if any(isinstance(other, AbstractTensor) for other in others):
-            return NotImplemented  # as a tensor decides nothing, it answers itself
-        trace = active_trace.get()
-        if trace is not None and trace.tracer.is_found(self.sym):
-            raise TraceError(
-                f"the size {self.sym} depends on data, so its value is not known while the model is traced "
-                f"({user_location()}). Keep to arithmetic on it, or decide on it outside the compiled model"
-            )
-        raise TraceError(
-            f"the size {self.sym} is symbolic, so its value is not known while the model is traced "
-            f"({user_location()}). Compile with that dimension fixed, lucid.spec with a number in its place, "
-            f"or keep to arithmetic on it"
-        )
-
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
-    __bool__ = __int__ = __index__ = __float__ = __iter__ = __truediv__ = __rtruediv__ = _refuse
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return str(self.sym)
 
 
 active_trace: ContextVar[Any] = ContextVar("active_trace", default=None)

@@ -12,7 +12,8 @@ from ..graph.facts import gives_gradients
 from ..graph.opdef import Attrs, OpDef
 from ..graph.ops.shape import STOP_GRADIENT
 from ..graph.ops.source import INPUT
-from ..graph.trace import Symbol, TracedDim, active_trace, user_location
+from ..graph.trace import Symbol, active_trace, user_location
+from ..graph.traced_dims import TracedDim
 from ..graph.types import TensorType, is_float
 from .grad_mode import is_grad_enabled
 from .inplace import check_result

@@ -12,7 +12,7 @@ import pytest
 import lucid
 from lucid.errors import ShapeError, TraceError
 from lucid.graph.dims import Dim, SymDim, evaluate, exact_quotient, parse_dim, symbol
-from lucid.graph.trace import TracedDim
+from lucid.graph.traced_dims import TracedDim
 from lucid.graph.types import broadcast_shapes, spec
 
 N, M = symbol("N"), symbol("M")
@@ -73,7 +73,8 @@ def test_a_traced_size_refuses_decisions() -> None:
     assert (size * 2 + 1).sym == 2 * N + 1 and (size - size) == 0 and (size % 1) == 0
     for decide in (
         lambda: size == 1, lambda: size > 1, lambda: bool(size), lambda: int(size), lambda: list(size),
-        lambda: range(size), lambda: size / 2, lambda: [1, 2][size],
+        lambda: range(size), lambda: [1, 2][size], lambda: size / 2 == 1, lambda: float(size * 0.5),
+        lambda: round(size / 2), lambda: 1 / size > size, lambda: size**0.5 if size / 3 else 0,
     ):  # fmt: skip
         with pytest.raises(TraceError, match=r"test_dims\.py"):
             decide()
@@ -88,6 +89,25 @@ def test_a_traced_size_computes_with_tensors_on_either_side() -> None:
     for function in functions:
         found = lucid.compile(function, lucid.spec("N", 3))(x).numpy()
         np.testing.assert_array_equal(found, function(lucid.tensor(x)).numpy())
+
+
+def _scaled(x: Any) -> list[Any]:
+    n, m = x[x > 2].shape[0], x.shape[0]
+    return [
+        x / (n / 2), (n / m) * x, x - n**0.5, m**2 - x, (2.5 - n) * x, (1 / n + m) * x, x * -(n * 0.1), x ** (n / 3),
+        0.5 ** (n / 3) + x, x > n / 2, n / 2 <= x, x == n / 2, x.sum() * (n / m - 1), n / 3 / x, x.long() * (m / 4),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_computed_from_traced_sizes_is_a_number_as_python_has_it(dtype: str) -> None:
+    x = np.arange(1, 7).reshape(2, 3).astype(dtype)
+    found = lucid.compile(_scaled, lucid.spec("N", 3, dtype=dtype))(x)
+    for mine, wanted in zip(found, _scaled(lucid.tensor(x)), strict=True):
+        assert mine.dtype == wanted.dtype
+        np.testing.assert_allclose(mine.numpy(), wanted.numpy(), rtol=1e-6 if dtype == "float32" else 1e-15)
+    with pytest.raises(TypeError, match="'TracedNumber' and 'str'"):
+        TracedDim(N) / 2 + "a"
 
 
 def test_spec_and_broadcasting() -> None:

@@ -22,7 +22,8 @@ from lucid.graph.ops import loss, norm, slices
 from lucid.graph.ops import pad as padding
 from lucid.graph.ops import shape as sh
 from lucid.graph.ops.source import INPUT
-from lucid.graph.trace import TracedDim, Tracer
+from lucid.graph.trace import Tracer
+from lucid.graph.traced_dims import TracedDim
 from lucid.graph.types import as_dtype
 from lucid.runtime.program.plan import make_plan
 from lucid.runtime.program.printer import generate
