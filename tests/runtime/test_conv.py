@@ -231,10 +231,9 @@ def test_fused_convolution_and_pooling_is_its_decomposition(seed: int) -> None:
 RESIDUAL = [low.name for low in lowerings(CONV_POOL) if not low.name.startswith(("depthwise", "toeplitz", "space"))]
 
 
-@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.parametrize("name", RESIDUAL)
-def test_each_lowering_adds_the_residual(name: str, seed: int, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_lowering_adds_the_residual(name: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     lowering = next(low for low in lowerings(CONV_POOL) if low.name == name)
     for attempt in range(seed, seed + 40 * SEEDS, SEEDS):
         conv, x, w, b = sweep(attempt, kind=name)
@@ -251,7 +250,8 @@ def test_each_lowering_adds_the_residual(name: str, seed: int, threads: int, mon
     else:
         pytest.fail(f"{name} accepted none of the sweep")
     force(monkeypatch, CONV_POOL, lowering)
-    check(CONV_POOL, attrs, arrays, parameters=(1,), threads=threads)
+    # each element type, which goes by the seed too, with one and with two threads
+    check(CONV_POOL, attrs, arrays, parameters=(1,), threads=1 + seed // 2 % 2)
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
