@@ -51,7 +51,8 @@ EXACT = elementwise.EXACT | moves.EXACT
 #: Bound or called, not computed; what needs other processes (tests/mpi); and what never gives the same twice.
 ELSEWHERE = ("Input", "Parameter", "Constant", "Call", "AllReduceBegin", "AllReduceEnd", RANDOM_KEY.name)
 
-ROUNDS, EXAMPLES = 3, 8
+#: Of so many examples for each op; the sweep ``drawn`` of tests/soak goes on with others.
+ROUNDS, EXAMPLES = 2, 8
 
 #: How a compiled program meets its operands; images are met with their channels innermost as well.
 WAYS = ("inputs", "arena", "parameters")
@@ -69,7 +70,11 @@ def test_every_op_is_drawn() -> None:
 def test_kernels_match_the_reference_on_drawn_shapes(op: OpDef) -> None:
     """In rounds of few examples: in a longer one hypothesis soon turns to variations of what it drew before."""
     for number in range(ROUNDS):
-        seed(zlib.crc32(f"{op.name} {number}".encode()))(run_examples)(op=op)
+        run_round(op, number)
+
+
+def run_round(op: OpDef, number: int) -> None:
+    seed(zlib.crc32(f"{op.name} {number}".encode()))(run_examples)(op=op)
 
 
 @given(data=st.data())
