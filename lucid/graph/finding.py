@@ -18,11 +18,14 @@ class Different(NamedTuple):
     counts: Array
 
 
-def different(x: Array, axis: int | None, ordered: bool) -> Different:
-    """The different elements or, along ``axis``, slices: in order, or as they come first. NaN is equal to itself."""
+def different(x: Array, axis: int | None, ordered: bool, nan_alike: bool = True) -> Different:
+    """The different elements or, along ``axis``, slices: in order, or as they come first.
+
+    An element that is NaN is the same as another where they are ``nan_alike``; slices with NaN never are.
+    """
     if axis is not None and not x.size:
         return _without_numbers(x, axis)
-    values, first, inverse, counts = np.unique(x, True, True, True, axis)
+    values, first, inverse, counts = np.unique(x, True, True, True, axis, equal_nan=nan_alike)
     if not ordered:
         kept = np.argsort(first)
         place = np.argsort(kept)

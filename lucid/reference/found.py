@@ -40,12 +40,12 @@ def unique(attrs: UniqueAttrs, x: Array) -> tuple[Array, ...]:
     slices = list(x.reshape(-1) if attrs.axis is None else np.moveaxis(x, attrs.axis, 0))
     first: list[int] = []
     for number, one in enumerate(slices):
-        if not any(_alike(slices[other], one) for other in first):
+        if not any(_alike(slices[other], one, attrs) for other in first):
             first.append(number)
     if attrs.ordered:
         first.sort(key=lambda number: [(bool(value != value), value) for value in np.ravel(slices[number])])
     inverse = [
-        next(i for i, j in enumerate(first) if j == number or _alike(slices[j], one))
+        next(i for i, j in enumerate(first) if j == number or _alike(slices[j], one, attrs))
         for number, one in enumerate(slices)
     ]
     values = np.zeros(
@@ -58,9 +58,9 @@ def unique(attrs: UniqueAttrs, x: Array) -> tuple[Array, ...]:
     return values, *told, np.asarray(len(first), np.int64)
 
 
-def _alike(a: Array, b: Array) -> bool:
-    """Whether slices are the same; of elements NaN is."""
-    return bool(np.all(a == b)) or (np.ndim(a) == 0 and bool(a != a and b != b))
+def _alike(a: Array, b: Array, attrs: UniqueAttrs) -> bool:
+    """Whether elements or slices are the same; of elements NaN may be."""
+    return bool(np.all(a == b)) or (attrs.nan_alike and np.ndim(a) == 0 and bool(a != a and b != b))
 
 
 @reference(SUPPRESSION)

@@ -22,8 +22,8 @@ def _places(label: str, make: Make) -> Case:
                 ops=("NonZero",))  # fmt: skip
 
 
-def _unique(label: str, make: Make, axis: int | None = None, ordered: bool = True) -> Case:
-    attrs = found.UniqueAttrs(axis, ordered)
+def _unique(label: str, make: Make, axis: int | None = None, ordered: bool = True, nan: bool = True) -> Case:
+    attrs = found.UniqueAttrs(axis, ordered, nan)
     return Case(f"unique-{label}", lambda x: apply_all(found.UNIQUE, attrs, x), make, gradient=False, ops=("Unique",))
 
 
@@ -59,6 +59,7 @@ CASES = [
     _places("scalar", _of(np.float64(3))),
     _unique("elements", _of(_REPEATED)),
     _unique("as-they-come", _of(_REPEATED), None, False),
+    _unique("each-nan", _of(np.array([np.nan, 1.0, np.nan, 1.0, -np.inf])), None, True, False),
     _unique("rows", _of(_REPEATED[:, :2]), 0),
     _unique("columns-as-they-come", _of(_REPEATED[:2]), 1, False),
     _unique("integers", _of(np.array([[3, 1], [3, 2]], np.int8))),

@@ -29,7 +29,9 @@ def _nonzero(draw: Draw) -> Drawn:
 def _unique(draw: Draw) -> Drawn:
     shape = draw(shapes(limit=40))
     axis = draw(st.sampled_from((None, *range(len(shape)))))
-    return Drawn(UniqueAttrs(axis, draw(st.booleans())), (draw(values(shape, draw(dtypes("fiub")))),))
+    return Drawn(
+        UniqueAttrs(axis, draw(st.booleans()), draw(st.booleans())), (draw(values(shape, draw(dtypes("fiub")))),)
+    )
 
 
 @st.composite

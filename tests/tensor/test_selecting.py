@@ -28,6 +28,9 @@ def test_what_data_chooses() -> None:
     assert values.tolist() == [0.0, 2.0, 3.0, 5.0] and counts.tolist() == [2, 2, 1, 1]
     np.testing.assert_array_equal(values.numpy()[inverse.numpy()], X)
     assert lucid.unique([[1, 2], [1, 2]], dim=0).tolist() == [[1, 2]]
+    values, inverse, counts = lucid.unique([np.nan, 1.0, np.nan, 1.0], return_inverse=True, return_counts=True)
+    np.testing.assert_array_equal(values, [1.0, np.nan, np.nan])
+    assert inverse.tolist() == [1, 0, 2, 0] and counts.tolist() == [2, 1, 1]
     assert lucid.bincount([1, 1, 3]).tolist() == [0, 2, 0, 1] and lucid.bincount([], minlength=2).tolist() == [0, 0]
     weights = lucid.tensor([0.5, 1.0, 2.0], requires_grad=True)
     counted = lucid.bincount(lucid.tensor([1, 1, 3]), weights, 6)

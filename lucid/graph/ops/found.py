@@ -127,10 +127,12 @@ def cut_short(x: T, stop: AbstractTensor | int, axis: int) -> T:
 
 @attributes
 class UniqueAttrs(Attrs):
-    """``axis`` is that of the slices, None for elements; ``ordered`` or as they come first."""
+    """``axis`` is that of the slices, None for elements; ``ordered`` or as they come first; elements that are NaN are
+    the same, as NumPy and ONNX have it, where they are ``nan_alike``."""
 
     axis: int | None = None
     ordered: bool = True
+    nan_alike: bool = True
 
 
 def _unique_infer(attrs: UniqueAttrs, x: TensorType) -> tuple[TensorType, ...]:
@@ -144,7 +146,7 @@ def _unique_infer(attrs: UniqueAttrs, x: TensorType) -> tuple[TensorType, ...]:
 
 
 #: The different elements or slices (the axis first, then zeros); of each where the first is; of every element which of
-#: them it is; how many there are of each; and how many are different. NaN is equal to itself.
+#: them it is; how many there are of each; and how many are different.
 UNIQUE = register(
     OpDef(
         "Unique", _unique_infer, NO_GRADIENT, attrs=UniqueAttrs,
@@ -153,12 +155,14 @@ UNIQUE = register(
 )  # fmt: skip
 
 
-def different(x: AbstractTensor, axis: int | None, ordered: bool = True) -> tuple[AbstractTensor, ...]:
+def different(
+    x: AbstractTensor, axis: int | None, ordered: bool = True, *, nan_alike: bool = True
+) -> tuple[AbstractTensor, ...]:
     """The different elements, or slices along ``axis``; where the first of each is; which each is; how many of each."""
     array = known(x)
     if array is not None:
-        return tuple(x.constant(one) for one in finding.different(array, axis, ordered))
-    values, first, inverse, counts, count = apply_all(UNIQUE, UniqueAttrs(axis, ordered), x)
+        return tuple(x.constant(one) for one in finding.different(array, axis, ordered, nan_alike))
+    values, first, inverse, counts, count = apply_all(UNIQUE, UniqueAttrs(axis, ordered, nan_alike), x)
     values, first, counts = (found(one, count) for one in (values, first, counts))
     return movedim(values, 0, axis) if axis else values, first, inverse, counts
 

@@ -40,12 +40,12 @@ def unique(
     return_counts: bool = False,
     dim: int | None = None,
 ) -> AbstractTensor | tuple[AbstractTensor, ...]:
-    """The different elements, or slices along ``dim``, in order.
+    """The different elements, or slices along ``dim``, in order; each NaN for itself, as in PyTorch.
 
     With ``return_inverse`` also which of them each element is, with ``return_counts`` how many there are of each.
     """
     axis = None if dim is None else normal_axis("unique", dim, x.type.rank)
-    values, _, inverse, counts = different(x, axis)
+    values, _, inverse, counts = different(x, axis, nan_alike=False)
     inverse = reshape(inverse, x.type.shape) if axis is None else inverse
     more = [one for one, wanted in ((inverse, return_inverse), (counts, return_counts)) if wanted]
     return (values, *more) if more else values

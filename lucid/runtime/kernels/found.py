@@ -27,7 +27,7 @@ def nonzero(k: Emitter) -> None:
 @kernel(UNIQUE)
 def unique(k: Emitter[UniqueAttrs]) -> None:
     (x,), outs, a = k.ins, k.outs, k.attrs
-    k.line(f"{k.use(different_first)}({x}, {a.axis}, {a.ordered}, {', '.join(map(str, outs))})")
+    k.line(f"{k.use(different_first)}({x}, {a.axis}, {a.ordered}, {a.nan_alike}, {', '.join(map(str, outs))})")
 
 
 @kernel(SUPPRESSION)

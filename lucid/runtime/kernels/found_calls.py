@@ -18,9 +18,9 @@ def nonzero_places(x: Array, places: Array) -> int:
     return count
 
 
-def different_first(x: Array, axis: int | None, ordered: bool, *outs: Array | None) -> None:
+def different_first(x: Array, axis: int | None, ordered: bool, nan_alike: bool, *outs: Array | None) -> None:
     """The different elements or slices, and what is told of them (see :data:`lucid.graph.ops.found.UNIQUE`)."""
-    values, *told = finding.different(x, axis, ordered)
+    values, *told = finding.different(x, axis, ordered, nan_alike)
     rows = np.moveaxis(values, axis or 0, 0)
     for out, found in zip(outs, (rows, *told, np.asarray(len(rows))), strict=True):
         _fill(out, found)
