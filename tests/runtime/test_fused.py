@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,12 @@ from lucid.graph.ir import Graph
 from lucid.graph.opdef import NoAttrs, apply
 from lucid.graph.ops.fused import FUSED_ELEMENTWISE, FUSED_LOOP, FusedAttrs, Instruction, LoopAttrs, Result
 from lucid.graph.ops.reduce import ReduceAttrs
+from lucid.graph.types import TensorType, float32
 from lucid.reference import evaluate_reference
 from lucid.runtime.kernels.fused import grid
+from lucid.runtime.planning.machine import Machine, described
+from lucid.runtime.planning.phase import Phase
+from lucid.runtime.program.emitter import Operand
 from lucid.runtime.program.plan import make_plan
 from lucid.runtime.program.printer import generate
 
@@ -87,3 +92,15 @@ def test_few_rows_are_not_repeated() -> None:
     for rows, repeated in ((8192, True), (256, False)):
         arrays = drawn((rows, 64), (64,), ())
         assert ("_rows" in source(trace_in_arena(scaled(0), types_of(arrays)))) is repeated
+
+
+@pytest.mark.parametrize(
+    ("l2", "inputs", "wanted"),
+    [(19, 1, 1 << 17), (20, 1, (1 << 20) // 6), (21, 1, 1 << 18), (21, 6, 1 << 17), (24, 1, 1 << 18)],
+)
+def test_blocks_of_all_operands_take_half_of_the_cache(l2: int, inputs: int, wanted: int) -> None:
+    """Within bounds."""
+    x, row = (Operand("x", TensorType((size,), float32), Phase.ARENA) for size in (1 << 20, 1))
+    k: Any = SimpleNamespace(ins=[x] * inputs + [row])
+    with described(Machine(cores=2, l1=1 << 15, l2=1 << l2, l3=1 << 25)):
+        assert grid.block_bytes(k, x, 1) == wanted

@@ -23,8 +23,8 @@ from ..elementwise import filled, scalar
 from ..shared.row_sums import MOST
 from .program import Program
 
-BLOCK_BYTES = 1 << 17
-"""Bytes of one operand's block: a handful of them fit into a core's own cache."""
+LEAST_BYTES, BLOCK_BYTES = 1 << 17, 1 << 18
+"""Bytes of one operand's block, at least and at most: those of all operands take half of a core's own cache."""
 
 THREAD_BYTES = 1 << 19
 """The same where threads share the blocks, which meet at the interpreter's lock between any two calls."""
@@ -35,6 +35,12 @@ it copies so many together first, each time, which takes as long as to compute."
 
 LEAST_RUNS = 4
 """Runs from which on it is worth repeating such an operand once."""
+
+
+def block_bytes(k: Emitter, like: Operand, made: int) -> int:
+    """Bytes of one operand's block, where so many values are results, and one is between them."""
+    arrays = made + 1 + sum(x.shape == like.shape for x in k.ins)
+    return min(BLOCK_BYTES, max(LEAST_BYTES, this_machine().l2 // (2 * arrays)))
 
 
 def memory_of(x: Operand) -> tuple[int, ...]:
@@ -146,9 +152,12 @@ class Grid:
         shape = tuple(math.prod(sizes[i] for i in g) for g in groups)
         over = [tuple(memory[g[0]] in t.axes for g in groups) for t in totals]
         seen = [tuple(math.prod(p[memory[i]] for i in g) for g in groups) for p in padded]
-        rows = _rows(shape, seen, over, max(1, BLOCK_BYTES // like.dtype.itemsize))
+        numbers = max(1, block_bytes(k, like, len(made)) // like.dtype.itemsize)
+        rows = _rows(shape, seen, over, numbers)
         whole = _side_by_side(shape, rows)
-        axis, step = _cut(whole, like.dtype.itemsize, over, threads if k.last else 1, MOST // rows)
+        if threads > 1 and k.last and not this_machine().helpers:
+            numbers = max(1, THREAD_BYTES // like.dtype.itemsize)
+        axis, step = _cut(whole, numbers, over, threads if k.last else 1, MOST // rows)
         ins = [
             _scalar(k, x) if x.type.size == 1 else _input(k, x, like, s, rows) for x, s in zip(k.ins, seen, strict=True)
         ]
@@ -340,14 +349,12 @@ def _side_by_side(shape: tuple[int, ...], rows: int) -> tuple[int, ...]:
 
 
 def _cut(
-    shape: tuple[int, ...], itemsize: int, over: Sequence[tuple[bool, ...]], threads: int, longest: int
+    shape: tuple[int, ...], wanted: int, over: Sequence[tuple[bool, ...]], threads: int, longest: int
 ) -> tuple[int, int]:
-    """The axis that blocks are ranges of, and their length; larger ones, as many for each, for threads.
+    """The axis that blocks of about so many numbers are ranges of, and their length; as many for each of the threads.
 
     None is longer than BLAS may add up, where that adds up ranges.
     """
-    nbytes = BLOCK_BYTES if threads == 1 or this_machine().helpers else THREAD_BYTES
-    wanted = max(1, nbytes // itemsize)
     inner = 1
     for axis in range(len(shape) - 1, -1, -1):
         if inner * shape[axis] > wanted or axis == 0:

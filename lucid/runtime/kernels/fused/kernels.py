@@ -33,7 +33,11 @@ APART = 8
 def fused(k: Emitter[FusedAttrs]) -> None:
     (y,), steps = k.outs, len(k.attrs.program)
     made = {k.attrs.inputs + steps - 1: y}
-    if y.phase is Phase.STATE or y.type.nbytes <= 2 * blocks.BLOCK_BYTES or not all(alike(x, y) for x in k.ins):
+    if (
+        y.phase is Phase.STATE
+        or y.type.nbytes <= 2 * blocks.block_bytes(k, y, 1)
+        or not all(alike(x, y) for x in k.ins)
+    ):
         k.take(Program(k, k.ins, made, y).statements)
     else:
         threads = _threads(k, y, steps)
