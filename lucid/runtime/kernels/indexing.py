@@ -6,9 +6,11 @@ An index out of range is an error, found before anything is written; NumPy would
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
+from ...base.arrays import Array
 from ...graph.ops import indexing as ops
 from ...graph.ops.put import PUT
 from ...graph.ops.slices import SLICE, SLICE_GRAD
@@ -16,6 +18,7 @@ from ..planning.registry import kernel
 from ..program.emitter import Emitter, Operand
 from ..program.names import quoted
 from .calls import add_along_axis, add_rows, check_range, set_in_order
+from .elementwise import FEW
 
 
 def _subscript(starts: tuple[int, ...], sizes: tuple[int, ...], steps: tuple[int, ...]) -> str:
@@ -67,11 +70,33 @@ def _beside(x: Operand, index: Operand, axis: int) -> str:
     return f"{x}[{', '.join(':' if i == axis else f':{size}' for i, size in enumerate(index.shape))}]"
 
 
+def _beside_key(k: Emitter, index: Operand, axis: int) -> str | None:
+    """The key of what an index says along an axis; None where the places along the others are too many to be kept.
+
+    To find these anew takes NumPy longer than to look some hundred numbers up.
+    """
+    shape = index.shape
+    if sum(shape) - shape[axis] > FEW:
+        return None
+    places = [k.use(_places(n, i - len(shape)), "places") for i, n in enumerate(shape) if i != axis]
+    return ", ".join([*places[:axis], _as_intp(index), *places[axis:]])
+
+
+@lru_cache(64)
+def _places(count: int, axis: int) -> Array:
+    """The places along an axis, numbered from the end."""
+    return np.arange(count).reshape(-1, *(1,) * (-axis - 1))
+
+
 @kernel(ops.GATHER_ELEMENTS)
 def gather_elements(k: Emitter) -> None:
     (x, index), (y,), axis = k.ins, k.outs, k.attrs.axis
     _check(k, index, x.shape[axis], axis)
-    k.line(f"{y}[...] = np.take_along_axis({_beside(x, index, axis)}, {_as_intp(index)}, {axis})")
+    key = _beside_key(k, index, axis)
+    if key is not None:
+        k.line(f"{y}[...] = {x}[{key}]")
+    else:
+        k.line(f"{y}[...] = np.take_along_axis({_beside(x, index, axis)}, {_as_intp(index)}, {axis})")
 
 
 @kernel(ops.SCATTER_ELEMENTS)
@@ -79,8 +104,10 @@ def scatter_elements(k: Emitter) -> None:
     (values, index), (y,), axis = k.ins, k.outs, k.attrs.axis
     _check(k, index, y.shape[axis], axis)
     k.line(f"{y}.fill(0)")
-    region = _beside(y, index, axis)
-    if index.shape[axis] == 1:  # no two values can meet
+    region, key = _beside(y, index, axis), _beside_key(k, index, axis)
+    if index.shape[axis] == 1 and key is not None:  # no two values can meet
+        k.line(f"{y}[{key}] = {values}")
+    elif index.shape[axis] == 1:
         k.line(f"np.put_along_axis({region}, {_as_intp(index)}, {values}, {axis})")
     else:
         k.line(f"{k.use(add_along_axis)}({region}, {_as_intp(index)}, {values}, {axis})")
