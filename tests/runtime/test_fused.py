@@ -22,6 +22,7 @@ from lucid.runtime.program.emitter import Operand
 from lucid.runtime.program.plan import make_plan
 from lucid.runtime.program.printer import generate
 
+from ..machines import USUAL
 from ..op_checks import channels_last, run_compiled, trace_in_arena, types_of
 
 SCALED = (Instruction("Sub", NoAttrs(), (0, 1)), Instruction("Mul", NoAttrs(), (3, 2)))
@@ -104,3 +105,16 @@ def test_blocks_of_all_operands_take_half_of_the_cache(l2: int, inputs: int, wan
     k: Any = SimpleNamespace(ins=[x] * inputs + [row])
     with described(Machine(cores=2, l1=1 << 15, l2=1 << l2, l3=1 << 25)):
         assert grid.block_bytes(k, x, 1) == wanted
+
+
+def test_workers_share_a_chain_that_is_worth_it_however_small() -> None:
+    """One alone takes it at once, as its caches hold all of it."""
+    program = (*SCALED[:1], *(Instruction("Mul", NoAttrs(), (value, 1)) for value in range(3, 9)))
+    types = types_of(drawn((256, 192), (256, 1), (256, 192)))
+    graph = trace_in_arena(lambda *xs: apply(FUSED_ELEMENTWISE, FusedAttrs(3, program), *xs), types)
+    with described(USUAL):
+        alone, shared = (generate(make_plan(graph, threads=threads)).text for threads in (1, 2))
+    assert "share(" not in alone
+    assert shared.count("share(") == 1
+    assert "range(0, 128, 128)" in shared
+    assert "range(128, 256, 128)" in shared

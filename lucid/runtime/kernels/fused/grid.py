@@ -155,9 +155,10 @@ class Grid:
         numbers = max(1, block_bytes(k, like, len(made)) // like.dtype.itemsize)
         rows = _rows(shape, seen, over, numbers)
         whole = _side_by_side(shape, rows)
-        if threads > 1 and k.last and not this_machine().helpers:
+        each = threads if k.last or not totals else 1
+        if each > 1 and not this_machine().helpers:
             numbers = max(1, THREAD_BYTES // like.dtype.itemsize)
-        axis, step = _cut(whole, numbers, over, threads if k.last else 1, MOST // rows)
+        axis, step = _cut(whole, numbers, over, each, MOST // rows)
         ins = [
             _scalar(k, x) if x.type.size == 1 else _input(k, x, like, s, rows) for x, s in zip(k.ins, seen, strict=True)
         ]

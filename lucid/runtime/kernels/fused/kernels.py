@@ -32,15 +32,11 @@ APART = 8
 @kernel(FUSED_ELEMENTWISE)
 def fused(k: Emitter[FusedAttrs]) -> None:
     (y,), steps = k.outs, len(k.attrs.program)
-    made = {k.attrs.inputs + steps - 1: y}
-    if (
-        y.phase is Phase.STATE
-        or y.type.nbytes <= 2 * blocks.block_bytes(k, y, 1)
-        or not all(alike(x, y) for x in k.ins)
-    ):
+    made, threads = {k.attrs.inputs + steps - 1: y}, _threads(k, y, steps)
+    small = threads == 1 and y.type.nbytes <= 2 * blocks.block_bytes(k, y, 1)
+    if y.phase is Phase.STATE or small or not all(alike(x, y) for x in k.ins):
         k.take(Program(k, k.ins, made, y).statements)
     else:
-        threads = _threads(k, y, steps)
         _run(k, Grid.of(k, y, made, (), threads), y, threads)
 
 
