@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from threading import RLock
 from typing import TypeAlias
 
+from ..base.locks import forkable
 from ..base.recent import Recent
 from ..graph.ir import Graph
 from .reverse import Backward, Joint, Partition, backward_half, differentiable, differentiate, partition
@@ -36,7 +36,7 @@ class Halves:
 
     def __init__(self, traced: Graph, parameters: Sequence[str], optimise: Callable[[Graph], Graph]) -> None:
         self.traced, self.parameters, self.optimise = traced, tuple(parameters), optimise
-        self._lock = RLock()
+        self._lock = forkable()
         self._partitions: dict[Wanted, Partition] = {}
         self._backwards: Recent[tuple[Wanted, Used, bool], Backward] = Recent(KEPT)
         self._differentiable: dict[Wanted, tuple[bool, ...]] = {}

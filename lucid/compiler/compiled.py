@@ -6,12 +6,12 @@ import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import RLock
 from typing import Any, NamedTuple, TypeAlias
 
 from ..base import changes
 from ..base.arrays import Array
 from ..base.checks import placed, shown
+from ..base.locks import forkable
 from ..base.recent import Recent
 from ..errors import LucidError, OptionError, TraceError
 from ..graph.assume import Assumption
@@ -110,7 +110,7 @@ class CompiledModel(Told):
         self.options = options
         self.input_names = input_names(model)
         self._specs = specs = self._placed(*specs)
-        self._lock = RLock()
+        self._lock = forkable()
         self._store = Store()
         self._traces: Recent[int, Trace] = Recent(SPECIALIZATIONS)
         self._by_key: dict[object, list[Trace]] = {}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from threading import RLock
 from typing import Any, NamedTuple, TypeAlias
 
 from ..autodiff.halves import Used, Wanted
 from ..base.arrays import Array
+from ..base.locks import forkable
 from ..base.recent import Recent
 from ..graph.assume import Assumption
 from ..graph.ir import Graph
@@ -98,7 +98,7 @@ class Programs:
     ) -> None:
         self.made: Recent[Key, Program] = Recent(4 * PLANS)
         self._making = _Making(options, state, dict(tuned), store, in_place, tuple(assumptions))
-        self._lock = RLock()
+        self._lock = forkable()
 
     @property
     def tuned(self) -> dict[TunedKey, Mapping[str, Tuned]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from threading import RLock
 from typing import TypeAlias
 
 import numpy as np
 
 from ..base.arrays import Array
+from ..base.locks import forkable
 from ..base.recent import Recent
 from ..errors import ShapeError
 from ..graph.assume import Assumption
@@ -146,7 +146,7 @@ class _Stage:
         nodes = [node for _, node in stage.part.graph.nodes()]
         self._symbols = sorted(frozenset[str]().union(*map(symbols_of, nodes)))
         self._programs: Recent[tuple[Sizes, Orders], Runs] = Recent(KEPT)
-        self._lock = RLock()
+        self._lock = forkable()
 
     def _ready(self, sizes: Mapping[str, int], values: Mapping[Value, Array]) -> tuple[Runs, list[Array]]:
         """The program for these sizes, and for the values that it takes as they lie in memory, and these."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from threading import RLock
 from typing import Any, NoReturn
 
 import numpy as np
@@ -17,6 +14,7 @@ import numpy as np
 from ..base import changes
 from ..base.arrays import Array
 from ..base.checks import number, shown, user_stacklevel
+from ..base.locks import forkable
 from ..distributed.group import Group
 from ..errors import ExecutionError, OptionError, TraceError
 from ..graph import rng
@@ -77,8 +75,7 @@ class CompiledStep(CompiledModel):
         self._ranks = None if group is None else Ranks(group, objective, optimizer, average)
         self.clip_grad, self.clip_norm = clip_grad, clip_norm
         self._detects = detect_anomaly
-        self._turn = RLock()
-        _steps.add(weakref.ref(self, _steps.discard))
+        self._turn = forkable()
         self.accumulated = Accumulated(optimizer, accumulate)
         self._members = Members()
         self._warned: set[int] = set()
@@ -260,21 +257,6 @@ class CompiledStep(CompiledModel):
             "a compiled step is neither copied nor pickled, as it changes one model and one optimizer: copy those and "
             "compile a step of the copies, or save() it to train from the file"
         )
-
-
-_steps: set[weakref.ref[CompiledStep]] = set()
-
-
-def _take_turns_anew() -> None:
-    """In a forked child, which has none of the threads that were at a step."""
-    for ref in tuple(_steps):
-        step = ref()
-        if step is not None:
-            step._turn = RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_take_turns_anew)
 
 
 class StepSpecialization(Specialization):

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ..base.locks import forkable
+
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 _DRAWS = 8  # numbers of 32 bits that one step of Philox makes
@@ -32,7 +34,7 @@ class Keys:
     """
 
     def __init__(self, seed: int) -> None:
-        self._lock = threading.Lock()
+        self._lock = forkable()
         self.seed(seed)
 
     def seed(self, seed: int) -> None:
@@ -55,7 +57,7 @@ class Keys:
         return self._state
 
     def __setstate__(self, state: int) -> None:
-        self._lock, self._state = threading.Lock(), state
+        self._lock, self._state = forkable(), state
 
     def next(self) -> int:
         """The next key."""

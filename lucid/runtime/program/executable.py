@@ -18,6 +18,7 @@ import numpy as np
 from ...base import changes
 from ...base.arrays import Array
 from ...base.lazy import LazyModule
+from ...base.locks import forkable
 from ...errors import ExecutionError, from_handler
 from ...graph.facts import drawn
 from ...graph.ir import Graph
@@ -149,7 +150,7 @@ class Executable:
         self._updated = frozenset(i for i, name in enumerate(self.parameters) if name in updated)
         self.whole = Whole(self._written) if self._updated else None
         """What it writes parameters within."""
-        self._writing = RLock() if self._updated else None
+        self._writing = forkable() if self._updated else None
         self._laid: Laid | None = None
         self._helped: Sharing | None = None
         self._draws = bool(drawn(plan.graph))
@@ -404,7 +405,6 @@ class Executable:
     def forget(self) -> None:
         """In a forked child: whatever lies in memory that is shared has to be made anew."""
         self._lock = Lock()
-        self._writing = None if self._writing is None else RLock()
         self._store.forget()
         self.release()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
-from threading import RLock
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ...base.arrays import Array
 from ...base.checks import shown
+from ...base.locks import forkable
 from ...errors import OptionError
 from ..workers.settings import private_bytes, shared_bytes
 
@@ -118,7 +118,7 @@ class Store:
 
     def forget(self) -> None:
         """In a forked child: what lies in memory that is shared has to be made anew."""
-        self.lock = RLock()
+        self.lock = forkable()
         self._kept: dict[Hashable, weakref.KeyedRef[Hashable, Kept]] = {}
         self._gone: deque[weakref.KeyedRef[Hashable, Kept]] = deque()
         self._workspace: weakref.ref[Kept] | None = None
