@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -25,6 +26,7 @@ from lucid.graph.types import CHANNELS_LAST, TensorType, as_dtype, is_float
 from lucid.reference import evaluate_reference
 from lucid.runtime.program.plan import make_plan
 from lucid.runtime.program.printer import generate
+from lucid.runtime.workers import blas
 from lucid.runtime.workers.sharing import Sharing
 
 from . import cases
@@ -168,6 +170,16 @@ def threads_only(threads: int = 1) -> Sharing:
     return Sharing(1)
 
 
+@contextmanager
+def blas_alone() -> Iterator[None]:
+    """BLAS has one thread, as while a program runs: on busy cores its own would wait for one another."""
+    blas.hold.begin()
+    try:
+        yield
+    finally:
+        blas.hold.finish()
+
+
 def run_compiled(
     graph: Graph, inputs: Sequence[Array], parameters: Sequence[Array] = (), also: Sequence[Array] | None = None
 ) -> list[list[Array]]:
@@ -178,7 +190,7 @@ def run_compiled(
     plan = make_plan(graph)
     prepare, bind = generate(plan).load("program")(list(parameters))
     results = []
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), blas_alone():
         prepare()
         for given in (inputs,) if also is None else (inputs, also):
             for rng in (None, np.random.default_rng(1)):
