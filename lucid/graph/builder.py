@@ -89,8 +89,10 @@ class Builder:
         origin
             Where the node comes from.
         """
-        outputs = op.infer_types(attrs, [self.type(value) for value in inputs])
-        return self.add(Node(op, attrs, outputs, origin), inputs, name or snake_case(op.name))
+        given = tuple([self.type(value) for value in inputs])
+        node = Node(op, attrs, op.infer_types(attrs, given), origin)
+        node.checked.follows = given
+        return self.add(node, inputs, name or snake_case(op.name))
 
     def add(self, node: Node, inputs: Sequence[Value], name: str) -> tuple[Value, ...]:
         """Add a node whose types are known already (a copy from another graph)."""

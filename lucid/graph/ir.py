@@ -69,6 +69,24 @@ class Origin:
         return " at ".join(part for part in parts if part)
 
 
+class Checked:
+    """What has been found right of a node: most outlive many graphs, and are looked at once.
+
+    Attributes
+    ----------
+    follows
+        Types of its inputs from which its own follow.
+    sound
+        Whether :func:`lucid.graph.verify.verify` has looked at its op, its attributes and its types.
+    """
+
+    __slots__ = ("follows", "sound")
+
+    def __init__(self) -> None:
+        self.follows: tuple[TensorType, ...] | None = None
+        self.sound = False
+
+
 @dataclass(frozen=True)
 class Node(Generic[A]):
     """One application of an op: everything about it but its edges. ``Node[ConvAttrs]`` says which attributes."""
@@ -77,8 +95,13 @@ class Node(Generic[A]):
     attrs: A
     outputs: tuple[TensorType, ...]
     origin: Origin = Origin()
-    checked: list[tuple[TensorType, ...]] = field(default_factory=list, init=False, repr=False, compare=False)
-    """Input types for which :func:`lucid.graph.verify.verify` has found it right: most nodes outlive many graphs."""
+    checked: Checked = field(default_factory=Checked, init=False, repr=False, compare=False)
+
+    def with_origin(self, origin: Origin) -> Node[A]:
+        """The same from elsewhere: what was right of it is so still."""
+        made = Node(self.op, self.attrs, self.outputs, origin)
+        made.checked.follows, made.checked.sound = self.checked.follows, self.checked.sound
+        return made
 
 
 def edges_of(dag: Dag) -> Iterator[tuple[str, str, int, int]]:
@@ -285,7 +308,7 @@ class Graph:
                     raise ShapeError(f"{name}: {node.op.name} cannot take sizes {dict(sizes)}: {error}") from error
                 _check_bound(name, outputs, inferred, sizes)
                 bound[name] = replace(node, attrs=attrs, outputs=outputs)
-                bound[name].checked.extend([inputs] if node.checked else ())
+                bound[name].checked.follows, bound[name].checked.sound = inputs, node.checked.sound
         if all(bound[name] is node for name, node in self.nodes()):
             return self
         dag: Dag = nx.MultiDiGraph()

@@ -79,7 +79,7 @@ def _check_node(name: object, node: object) -> None:
         raise GraphError(f"node {name!r}: a node's name is a non-empty string of printable characters")
     if not isinstance(node, Node):
         raise GraphError(f"node {name!r}: its attribute 'node' must be a Node, got {type(node).__name__}")
-    if node.checked:
+    if node.checked.sound:
         return
     try:
         known = find_op(node.op.name) is node.op
@@ -94,6 +94,7 @@ def _check_node(name: object, node: object) -> None:
         _check_stored_type(name, node, output)
     if node.op.regions:
         _check_regions(name, node)
+    node.checked.sound = True
 
 
 def _check_regions(name: str, node: Node) -> None:
@@ -146,7 +147,7 @@ def _input_types(graph: Graph, name: str, node: Node, edges: Sequence[Edge]) -> 
 
 def _check_types(graph: Graph, name: str, node: Node, edges: Sequence[Edge]) -> None:
     inputs = _input_types(graph, name, node, edges)
-    if node.checked and node.checked[0] == tuple(inputs):
+    if node.checked.follows == tuple(inputs):
         return
     try:
         inferred = node.op.infer_types(node.attrs, inputs)
@@ -162,7 +163,7 @@ def _check_types(graph: Graph, name: str, node: Node, edges: Sequence[Edge]) -> 
         raise GraphError(
             f"{describe(name, node)}: its type is given as {stored}, but {follows} follows from its inputs"
         )
-    node.checked[:] = [tuple(inputs)]
+    node.checked.follows = tuple(inputs)
 
 
 def _check_interface(graph: Graph) -> None:

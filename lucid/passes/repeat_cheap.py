@@ -38,7 +38,7 @@ def repeat_cheap(graph: Graph) -> Graph:
             return made[value]
         node = graph.node(value.node)
         history = (*node.origin.history, f"{LABEL}: from {value.node}")
-        fresh = replace(node, origin=replace(node.origin, history=history))
+        fresh = node.with_origin(replace(node.origin, history=history))
         return builder.add(fresh, [copied(v) for v in graph.inputs_of(value.node)], value.node)[0]
 
     for name, node in graph.nodes():

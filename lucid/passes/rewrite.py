@@ -281,7 +281,7 @@ class Overlay(Builder):
         origin = joined_origin(self.label, parts) if fresh else Origin()
         for key in fresh:
             node, inputs = self.added[key]
-            self.added[key] = (replace(node, origin=origin), inputs)
+            self.added[key] = (node.with_origin(origin), inputs)
         root = next((new.value.node for new in outputs if new is not None), "")
         if root in fresh:
             self.titles.setdefault(root, site.name)
@@ -303,7 +303,7 @@ class Overlay(Builder):
                 if key in live:
                     node = self.node(key)
                     if key in self.merged:
-                        node = replace(node, origin=joined_origin(self.label, self.merged[key]))
+                        node = node.with_origin(joined_origin(self.label, self.merged[key]))
                     feeds = tuple([v if called[v.node] == v.node else v._replace(node=called[v.node])
                                    for v in self.inputs_of(key)])  # fmt: skip
                     called[key] = self._name(key, name, live, final)

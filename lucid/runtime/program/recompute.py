@@ -199,7 +199,7 @@ class Course:
             if Value(step.name) in first:
                 origin = first[Value(step.name)].node
                 history = (*node.origin.history, f"{RECOMPUTE}: from {origin}")
-                node = replace(node, origin=replace(node.origin, history=history))
+                node = node.with_origin(replace(node.origin, history=history))
                 made = builder.add(node, feeds, f"{step.name}.again")
                 again.append(Recomputed(made[0].node, origin, cost(step)))
             else:
