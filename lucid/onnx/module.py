@@ -480,7 +480,9 @@ class _Builder:
 
     def _fresh(self, module: Module, name: str) -> str:
         """The name, or with a number where the module has an attribute of it."""
-        taken = self.taken.setdefault(id(module), set(object.__dir__(module)))
+        taken = self.taken.get(id(module))
+        if taken is None:
+            taken = self.taken[id(module)] = set(object.__dir__(module))
         fresh = numbered(name, taken)
         taken.add(fresh)
         return fresh

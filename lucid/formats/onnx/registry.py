@@ -17,6 +17,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias, TypeGuard, TypeVar, overload
 
 import numpy as np
@@ -273,15 +274,20 @@ class Converter:
         found = self.function(call, *inputs)
         return [found] if found is None or isinstance(found, ONE) else found
 
-    def check_inputs(self, node: NodeDef) -> None:
-        """The node has the inputs that the operator takes, and leaves out none that it must have."""
+    @cached_property
+    def _takes(self) -> tuple[frozenset[int], int, bool]:
+        """The inputs that there must be, how many there are places for, and whether any number may follow."""
         taken = list(inspect.signature(self.function).parameters.values())[1:]
         places = [one for one in taken if one.kind is one.POSITIONAL_OR_KEYWORD]
-        needed = {i for i, one in enumerate(places) if one.default is one.empty}
+        needed = frozenset(i for i, one in enumerate(places) if one.default is one.empty)
+        return needed, len(places), any(one.kind is one.VAR_POSITIONAL for one in taken)
+
+    def check_inputs(self, node: NodeDef) -> None:
+        """The node has the inputs that the operator takes, and leaves out none that it must have."""
+        needed, places, any_number = self._takes
         given = {i for i, name in enumerate(node.inputs) if name}
-        any_number = any(one.kind is one.VAR_POSITIONAL for one in taken)
-        if not needed <= given or (max(given, default=-1) >= len(places) and not any_number):
-            most = " or more" if any_number else f" to {len(places)}" if len(places) > len(needed) else ""
+        if not needed <= given or (max(given, default=-1) >= places and not any_number):
+            most = " or more" if any_number else f" to {places}" if places > len(needed) else ""
             raise GraphError(f"it is given {len(given)} inputs, and takes {len(needed)}{most}")
 
 
