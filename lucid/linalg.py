@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .base.absent import LINALG, face
 from .graph.ops import decompositions, determinant, diagonals, linalg, norms, products, solving
-from .graph.public import flag, operand, public, string, tensor, whole
+from .graph.public import apart, flag, operand, public, string, tensor, whole
 from .tensor.tensor import Tensor
 
 norm: Callable[..., Tensor] = public(norms.norm_of_either, "norm", ord=None)
@@ -19,7 +19,7 @@ matrix_norm: Callable[..., Tensor] = public(norms.matrix_norm, ord=None)
 
 matmul: Callable[..., Tensor] = public(linalg.matmul)
 multi_dot: Callable[..., Tensor] = public(products.multi_dot)
-matrix_power: Callable[..., Tensor] = public(solving.matrix_power, n=whole)
+matrix_power: Callable[..., Tensor] = apart(public(solving.matrix_power, n=whole))
 vecdot: Callable[..., Tensor] = public(products.vecdot, a=operand, b=operand)
 cross: Callable[..., Tensor] = public(products.cross_along, "cross", a=tensor, b=tensor)
 diagonal: Callable[..., Tensor] = public(diagonals.diagonal_of_matrices, "diagonal", offset=whole, dim2=None)

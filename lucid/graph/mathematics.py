@@ -20,7 +20,7 @@ from .ops import (
     statistics,
 )
 from .ops import trigonometry as tr
-from .public import flag, index, number, operand, public, scalar, string, tensor, whole
+from .public import apart, flag, index, number, operand, public, scalar, string, tensor, whole
 
 R = TypeVar("R", bound=AbstractTensor)
 G = TypeVar("G")
@@ -32,7 +32,7 @@ class Mathematics(AbstractTensor, Generic[R]):
 
     __slots__ = ()
 
-    trunc: Method[R] = public(composite.trunc)
+    trunc: Method[R] = apart(public(composite.trunc))
     asin: Method[R] = public(tr.asin)
     acos: Method[R] = public(tr.acos)
     atan: Method[R] = public(tr.atan)
@@ -96,7 +96,7 @@ class Mathematics(AbstractTensor, Generic[R]):
     slogdet: Method[solving.SignAndLog] = public(solving.slogdet)
     inverse: Method[R] = public(solving.inv, "inverse")
     cholesky: Method[R] = public(solving.cholesky, upper=flag)
-    matrix_power: Method[R] = public(solving.matrix_power, n=whole)
+    matrix_power: Method[R] = apart(public(solving.matrix_power, n=whole))
 
 
 var_mean: Method[tuple[AbstractTensor, AbstractTensor]] = public(statistics.var_mean)

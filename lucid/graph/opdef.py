@@ -76,6 +76,10 @@ class AbstractTensor:
         """Whether data decides a size of this operand's world."""
         raise NotImplementedError
 
+    def apart(self, others: Sequence[object]) -> Any:
+        """Itself, or a copy where it is one of the others, or has the memory of a tensor that somebody else has."""
+        return self  # values of a graph have no memory
+
     def record(
         self, types: Sequence[TensorType], *functions: Callable[..., Sequence[object]]
     ) -> tuple[tuple[Bindable, ...], tuple[AbstractTensor, ...]] | None:

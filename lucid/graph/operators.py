@@ -16,7 +16,7 @@ from .ops import bounds, composite, diagonals, indexing, linalg, reduce, slices,
 from .ops import elementwise as ew
 from .ops import norm as normal
 from .ops import shape as sh
-from .public import operand, order, public, tensor
+from .public import apart, operand, order, public, tensor
 from .selecting import Selecting
 from .types import DTYPES, DType, is_float
 
@@ -33,7 +33,7 @@ _eq, _ne, _lt = map(public, (composite.eq, composite.ne, composite.lt))
 _le, _gt, _ge = map(public, (composite.le, composite.gt, composite.ge))
 _and, _or, _xor = map(public, (composite.bitwise_and, composite.bitwise_or, composite.bitwise_xor))
 
-_round = public(ew.round_)
+_round = apart(public(ew.round_))
 _where, _divmod = public(ew.where), public(composite.divmod_)
 
 _PLAIN = ("builtins", "decimal", "fractions", "datetime")
@@ -265,9 +265,9 @@ class Operators(Selecting[R], Mathematics[R]):
     tanh: Method[R] = public(ew.tanh)
     sigmoid: Method[R] = public(ew.sigmoid)
     relu: Method[R] = public(ew.relu)
-    floor: Method[R] = public(ew.floor)
-    ceil: Method[R] = public(ew.ceil)
-    round: Method[R] = public(ew.round_)
+    floor: Method[R] = apart(public(ew.floor))
+    ceil: Method[R] = apart(public(ew.ceil))
+    round: Method[R] = apart(public(ew.round_))
     eq: Method[R] = _eq
     ne: Method[R] = _ne
     not_equal: Method[R] = ne
@@ -370,23 +370,23 @@ class Operators(Selecting[R], Mathematics[R]):
     movedim: Method[R] = public(composite.movedim, destination=None)
     moveaxis: Method[R] = movedim
     unflatten: Method[R] = public(sh.unflatten)
-    tile: Method[R] = public(sh.tile)
-    repeat: Method[R] = public(sh.repeat)
+    tile: Method[R] = apart(public(sh.tile))
+    repeat: Method[R] = apart(public(sh.repeat))
     expand: Method[R] = public(sh.expand)
     broadcast_to: Method[R] = public(sh.broadcast_to)
     squeeze: Method[R] = public(sh.squeeze)
     unsqueeze: Method[R] = public(sh.unsqueeze)
-    repeat_interleave: Method[R] = public(sh.repeat_interleave)
+    repeat_interleave: Method[R] = apart(public(sh.repeat_interleave))
     narrow: Method[R] = public(slices.narrow)
     gather: Method[R] = public(indexing.gather)
     take_along_dim: Method[R] = public(indexing.take_along_dim)
     split: Method[tuple[R, ...]] = public(slices.split)
     chunk: Method[tuple[R, ...]] = public(slices.chunk)
     unbind: Method[tuple[R, ...]] = public(slices.unbind)
-    flip: Method[R] = public(slices.flip)
-    fliplr: Method[R] = public(slices.fliplr)
-    flipud: Method[R] = public(slices.flipud)
-    roll: Method[R] = public(slices.roll)
+    flip: Method[R] = apart(public(slices.flip))
+    fliplr: Method[R] = apart(public(slices.fliplr))
+    flipud: Method[R] = apart(public(slices.flipud))
+    roll: Method[R] = apart(public(slices.roll))
     index_select: Method[R] = public(indexing.index_select)
     masked_fill: Method[R] = public(indexing.masked_fill)
     softmax: Method[R] = public(normal.softmax)

@@ -326,6 +326,16 @@ def public(function: Callable[..., object], name: str | None = None, **special: 
     return face
 
 
+def apart(face: Callable[..., Any]) -> Callable[..., Any]:
+    """A function whose result has memory of its own, as in PyTorch, where it would be an argument or a view of one."""
+
+    @functools.wraps(face)
+    def call(*args: object, **kwargs: object) -> Any:
+        return face(*args, **kwargs).apart((*args, *kwargs.values()))
+
+    return call
+
+
 class _Parameters:
     """What a function takes.
 

@@ -8,7 +8,7 @@ from typing import Generic, TypeAlias, TypeVar
 from .opdef import AbstractTensor
 from .ops import distance, parts, sampling, searching, selection, sorting
 from .ops import scatter as places
-from .public import flag, index, operand, public, size, string, tensor, whole
+from .public import apart, flag, index, operand, public, size, string, tensor, whole
 
 R = TypeVar("R", bound=AbstractTensor)
 G = TypeVar("G")
@@ -42,8 +42,8 @@ class Selecting(AbstractTensor, Generic[R]):
     take: Method[R] = public(parts.take)
     select: Method[R] = public(parts.select, index=size)
     unfold: Method[R] = public(parts.unfold, dimension=None, size=None, step=None)
-    diff: Method[R] = public(parts.diff, n=None, prepend=tensor, append=tensor)
-    rot90: Method[R] = public(parts.rot90, k=whole)
+    diff: Method[R] = apart(public(parts.diff, n=None, prepend=tensor, append=tensor))
+    rot90: Method[R] = apart(public(parts.rot90, k=whole))
     tensor_split: Method[tuple[R, ...]] = public(parts.tensor_split, indices_or_sections=None)
     hsplit: Method[tuple[R, ...]] = public(parts.hsplit, indices_or_sections=None)
     vsplit: Method[tuple[R, ...]] = public(parts.vsplit, indices_or_sections=None)

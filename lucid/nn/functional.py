@@ -46,15 +46,19 @@ from ..graph.ops import resize as resizing
 from ..graph.ops import shape as sh
 from ..graph.ops.bounds import flat_clip
 from ..graph.ops.elementwise import where
+from ..graph.public import apart, number, operand, public, share
 from ..graph.public import flag as is_flag
 from ..graph.public import index as index_of
-from ..graph.public import number, operand, public, share
 from ..graph.public import tensor as tensor_of
 from ..tensor.tensor import Tensor
 
 
 def _face(function: Callable[..., object]) -> Callable[..., Tensor]:
     return public(function)
+
+
+def _apart(function: Callable[..., object]) -> Callable[..., Tensor]:
+    return apart(public(function))
 
 
 def _overwriting(function: Callable[..., object], known: Callable[..., object] | None = None) -> Callable[..., Tensor]:
@@ -142,15 +146,15 @@ softplus = _face(ew.softplus)
 tanh = _face(ew.tanh)
 flatten = _face(sh.flatten)
 unflatten = _face(sh.unflatten)
-pad = _face(padding.pad)
+pad = _apart(padding.pad)
 fold = _face(columns.fold)
-unfold = _face(columns.unfold)
+unfold = _apart(columns.unfold)
 affine_grid: Callable[..., Tensor] = public(grids.affine_grid, theta=tensor_of, size=None, align_corners=is_flag)
 grid_sample: Callable[..., Tensor] = public(grid_samples.grid_sample, grid=tensor_of, align_corners=is_flag)
-interpolate: Callable[..., Tensor] = public(
+interpolate: Callable[..., Tensor] = apart(public(
     resizing.interpolate, size=None, scale_factor=None, align_corners=is_flag, recompute_scale_factor=is_flag,
     antialias=is_flag,
-)  # fmt: skip
+))  # fmt: skip
 rotary_embedding: Callable[..., Tensor] = public(
     attention.rotary_embedding, cos=tensor_of, sin=tensor_of, interleaved=is_flag
 )
@@ -235,21 +239,21 @@ def prelu(x: AbstractTensor, weight: AbstractTensor) -> AbstractTensor:
     return where(x > 0, x, weight * x)
 
 
-@_face
+@_apart
 def pixel_shuffle(x: AbstractTensor, upscale_factor: int) -> AbstractTensor:
     """Channels (…, C r², H, W) as pixels (…, C, H r, W r), where ``r`` is ``upscale_factor``."""
     _images("pixel_shuffle", x)
     return sh.depth_to_space(x, integer("pixel_shuffle", "upscale_factor", upscale_factor))
 
 
-@_face
+@_apart
 def pixel_unshuffle(x: AbstractTensor, downscale_factor: int) -> AbstractTensor:
     """Pixels (…, C, H r, W r) as channels (…, C r², H, W), where ``r`` is ``downscale_factor``."""
     _images("pixel_unshuffle", x)
     return sh.space_to_depth(x, integer("pixel_unshuffle", "downscale_factor", downscale_factor))
 
 
-@_face
+@_apart
 def channel_shuffle(x: AbstractTensor, groups: int) -> AbstractTensor:
     """The channels (axis 1) of ``groups`` groups in turn, one of each."""
     return sh.shuffle_channels(x, integer("channel_shuffle", "groups", groups))

@@ -20,7 +20,7 @@ from ..graph.ops import norm as normal
 from ..graph.ops import random as draws
 from ..graph.ops import shape as sh
 from ..graph.ops.einsum import einsum as _einsum
-from ..graph.public import operand, order, public, tensor, whole
+from ..graph.public import apart, operand, order, public, tensor, whole
 from ..graph.selecting import Selecting
 from ..graph.trace import active_trace
 from ..graph.types import is_float
@@ -29,6 +29,10 @@ from .tensor import Tensor
 
 def _face(function: Callable[..., object]) -> Callable[..., Tensor]:
     return public(function)
+
+
+def _apart(function: Callable[..., object]) -> Callable[..., Tensor]:
+    return apart(public(function))
 
 
 abs = _face(ew.abs_)
@@ -46,9 +50,9 @@ sigmoid = _face(ew.sigmoid)
 relu = _face(ew.relu)
 silu = _face(ew.silu)
 gelu = _face(ew.gelu)
-floor = _face(ew.floor)
-ceil = _face(ew.ceil)
-round = _face(ew.round_)
+floor = _apart(ew.floor)
+ceil = _apart(ew.ceil)
+round = _apart(ew.round_)
 tan = _face(composite.tan)
 log1p = _face(ew.log1p)
 log2 = _face(ew.log2)
@@ -143,8 +147,8 @@ squeeze = _face(sh.squeeze)
 unsqueeze = _face(sh.unsqueeze)
 unflatten = _face(sh.unflatten)
 broadcast_to = _face(sh.broadcast_to)
-tile = _face(sh.tile)
-repeat_interleave = _face(sh.repeat_interleave)
+tile = _apart(sh.tile)
+repeat_interleave = _apart(sh.repeat_interleave)
 concat = cat = concatenate = _face(sh.concat)
 stack = _face(sh.stack)
 vstack, hstack = _face(stacks.vstack), _face(stacks.hstack)
@@ -158,8 +162,8 @@ index_select = _face(indexing.index_select)
 take_along_dim = _face(indexing.take_along_dim)
 masked_fill = _face(indexing.masked_fill)
 narrow = _face(slices.narrow)
-flip, fliplr, flipud = _face(slices.flip), _face(slices.fliplr), _face(slices.flipud)
-roll = _face(slices.roll)
+flip, fliplr, flipud = _apart(slices.flip), _apart(slices.fliplr), _apart(slices.flipud)
+roll = _apart(slices.roll)
 split, chunk, unbind = public(slices.split), public(slices.chunk), public(slices.unbind)
 tril, triu = _face(diagonals.tril), _face(diagonals.triu)
 clone, detach = _face(composite.clone), _face(composite.detach)

@@ -211,6 +211,11 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
             return trace.read(self)
         return self * 1 if self._requires_grad else Tensor.wrap(self._array.copy())
 
+    def apart(self, others: Sequence[object]) -> Any:
+        if active_trace.get() is None and (any(self is one for one in others) or lies_in_anothers(self._array)):
+            return self.clone()
+        return self
+
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set whether a gradient is wanted, and return the tensor."""
         self.requires_grad = requires_grad

@@ -10,6 +10,7 @@ import pytest
 import lucid
 from lucid import Tensor
 from lucid.errors import GradientError, TraceError
+from lucid.nn import functional as F
 
 X = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], np.float32)
 
@@ -110,3 +111,25 @@ def test_what_is_copied_over_a_traced_value_takes_the_gradient() -> None:
     lucid.compile(f)(x, y).backward()
     assert y.grad is not None and (x.grad is None or not x.grad.numpy().any())
     np.testing.assert_array_equal(y.grad.numpy(), np.full((2, 3), 3.0))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda t: t.flip(0), lambda t: t.roll(0), lambda t: t.rot90(2), lambda t: t.repeat(1, 1), lambda t: t.tile(1),
+        lambda t: t.diff(0), lambda t: lucid.fliplr(t), lambda t: lucid.repeat_interleave(t, 1, 0),
+        lambda t: F.pad(t, (0, 0)), lambda t: F.pad(t, (-1, 0)),
+        lambda t: F.interpolate(t[None], scale_factor=1), lambda t: F.pixel_shuffle(t[None], 1),
+    ],
+)  # fmt: skip
+def test_what_pytorch_copies_is_not_written_into_its_argument(f: Any) -> None:
+    x = Tensor(X)
+    f(x).zero_()
+    np.testing.assert_array_equal(x.numpy(), X)
+    x.requires_grad = True
+    (f(x).mul_(2) * 3).sum().backward()
+    kept = f(Tensor(np.ones_like(X))).numpy().sum()
+    assert x.grad is not None and x.grad.numpy().sum() == 6 * kept
+    whole = lucid.tensor([[1, 2], [3, 4]])
+    whole.floor().zero_()
+    assert whole.tolist() == [[1, 2], [3, 4]]

@@ -54,7 +54,7 @@ WRITES: dict[str, Write] = {
     "slice of a view": lambda p: p.data.view(-1)[::2].copy_(p.numpy().reshape(-1)[::2] * 2 + 1),
     "element": lambda p: p.detach().reshape(-1)[0].copy_(7.0),
     "rows": _rows,
-    "flip": lambda p: p.data.flip(0).copy_(p.numpy() * 2 + 1),
+    "turned around": lambda p: p.data[::-1].copy_(p.numpy() * 2 + 1),
     "fill": lambda p: nn.init.constant_(p.data, 0.25),
     "init": lambda p: nn.init.normal_(p.detach()),
     "average": _ema,
