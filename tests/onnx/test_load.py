@@ -240,6 +240,16 @@ def test_names_of_any_kind_are_taken() -> None:
         assert compiled.source
 
 
+@pytest.mark.parametrize("name", [b"features.0/Conv", b"features.0.weight", b"/Gather", b"image"])
+def test_names_that_are_no_utf_8_are_taken(name: bytes) -> None:
+    data = network().SerializeToString()
+    assert name in data
+    changed = data.replace(name, name[:-1] + b"\xff")
+    image = floats(2, 3, 6, 6)
+    found = lucid.onnx.load(changed)(image)
+    np.testing.assert_array_equal(found.numpy(), lucid.onnx.load(data)(image).numpy())
+
+
 def test_the_weights_of_old_files_are_no_inputs() -> None:
     proto = network()
     proto.ir_version = 3

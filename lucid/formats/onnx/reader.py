@@ -152,8 +152,9 @@ class Scope(NamedTuple):
     names: Mapping[str, str]
     depth: int
 
-    def of(self, name: str) -> str:
-        return self.names.get(name, name)
+    def of(self, name: str | bytes) -> str:
+        known = _said(name)
+        return self.names.get(known, known)
 
 
 class _Reader:
@@ -192,7 +193,9 @@ class _Reader:
             *(one.name for one in (*proto.input, *proto.initializer)),
             *(n for one in proto.node for n in one.output),
         ]
-        return Scope({**outer.names, **{name: f"{name}@{self.graphs}" for name in made if name}}, outer.depth + 1)
+        return Scope(
+            {**outer.names, **{name: f"{name}@{self.graphs}" for name in map(_said, made) if name}}, outer.depth + 1
+        )
 
     def node(self, proto: NodeProto, index: int, scope: Scope) -> NodeDef:
         domain, version = self.operators(proto.domain)
@@ -205,7 +208,7 @@ class _Reader:
         inputs, outputs = tuple(map(scope.of, proto.input)), tuple(map(scope.of, proto.output))
         kinds = of_results(proto, [self.kinds.get(name, 0) for name in inputs], domain, version)
         self.note(zip(outputs, kinds, strict=False))
-        return NodeDef(proto.op_type, domain, version, proto.name, inputs, outputs, attributes, index)
+        return NodeDef(proto.op_type, domain, version, _said(proto.name), inputs, outputs, attributes, index)
 
     def operators(self, domain: str) -> tuple[str, int]:
         """The domain that operators come from, and which version of its operators they are of."""
@@ -344,6 +347,11 @@ def _inside(folder: Path, location: str, title: str) -> Path:
     if not location or not path.is_relative_to(root):
         raise GraphError(f"{title} lies outside the model's folder: {shown(location)}")
     return path
+
+
+def _said(name: str | bytes) -> str:
+    """A name of the file; one that is no UTF-8 the package for protocol buffers gives as bytes."""
+    return name if isinstance(name, str) else _text(name)
 
 
 def _text(data: bytes) -> str:
