@@ -14,7 +14,7 @@ Rules emit what they return with the same functions and operators that models ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ..base.checks import shown
 from ..base.garbage import collection_paused
+from ..base.keys import Key
 from ..errors import PassError, from_handler
 from ..graph.builder import Builder, snake_case
 from ..graph.facts import drawn, finding, needed
@@ -402,15 +403,15 @@ def fixed_point(step: Callable[[Graph], Graph], graph: Graph, limit: int = 10, *
         If the step comes back to a graph it has already left; ``label`` says which pass that is.
     """
     left: list[Graph] = []
-    seen: set[Hashable] = set()
+    seen: set[Key] = set()
     for _ in range(limit):
         after = step(graph)
         if after is graph:
             break
         left.append(graph)
-        if len(left) > 1:  # most change a graph once, and are not asked what it was
-            seen = seen or set(map(structure, left))
-            mark = structure(after)
+        if len(left) > 2:  # most change a graph once or twice, and are not asked what it was
+            seen = seen or {Key(structure(one)) for one in left}
+            mark = Key(structure(after))
             if mark in seen:
                 raise PassError(f"{label} goes in circles: it undoes what it did before ({after!r})")
             seen.add(mark)
