@@ -17,6 +17,7 @@ from ...graph.ops.slices import SLICE, SLICE_GRAD
 from ..planning.registry import kernel
 from ..program.emitter import Emitter, Operand
 from ..program.names import quoted
+from ..program.views import as_view
 from .calls import add_along_axis, add_rows, check_range, set_in_order
 from .elementwise import FEW
 
@@ -85,7 +86,7 @@ def _beside_key(k: Emitter, index: Operand, axis: int) -> str | None:
 @lru_cache(64)
 def _places(count: int, axis: int) -> Array:
     """The places along an axis, numbered from the end."""
-    return np.arange(count).reshape(-1, *(1,) * (-axis - 1))
+    return as_view(np.arange(count), count, *(1,) * (-axis - 1))
 
 
 @kernel(ops.GATHER_ELEMENTS)
