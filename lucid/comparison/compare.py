@@ -205,16 +205,18 @@ def _as_wide(a: Array, b: Array) -> Sequence[Array]:
 def _common(own: Trail, graph: Graph, other: Trail) -> Iterator[tuple[str, Array, Array]]:
     """The values that both have, by the names of nodes of the graph, in order."""
     paths = {name: path for path, name in own.last.items()}
+    theirs = () if other.graph is None else other.graph.outputs
+    ends = {mine.node for mine, end in zip(graph.outputs, theirs, strict=False) if mine == end}
     for name in (name for name in graph.order if name in own.steps):
         if name in other.steps:
-            if _means_the_same(own.nodes[name], other.nodes[name]):
+            if name in ends or _means_the_same(own.nodes[name], other.nodes[name]):
                 yield name, own.steps[name], other.steps[name]
         elif name in paths and paths[name] in other.modules:
             yield name, own.steps[name], other.modules[paths[name]]
 
 
 def _means_the_same(a: Node, b: Node) -> bool:
-    """Passes leave names to what they make of a node, which has another value then."""
+    """Passes leave names to what they make of a node, which has another value then, unless it is a result."""
     return a.op is b.op and a.origin.history == b.origin.history
 
 
