@@ -24,6 +24,7 @@ from lucid.graph.ops.source import INPUT, PARAMETER, ParameterAttrs
 from lucid.graph.trace import Symbol, Tracer
 from lucid.graph.types import CHANNELS_LAST, TensorType, as_dtype, is_float
 from lucid.reference import evaluate_reference
+from lucid.runtime import eager as eager  # it says where kernels are
 from lucid.runtime.program.plan import make_plan
 from lucid.runtime.program.printer import generate
 from lucid.runtime.workers import blas

@@ -148,9 +148,9 @@ def test_a_chain_keeps_about_the_root_of_its_values() -> None:
 
 def test_the_cheapest_are_taken_first() -> None:
     """A normalisation frees as much as a product, for less."""
-    step, _, x, y = made("normal", trained("normal")[0].plan.peak - 900_000)
+    step, _, x, y = made("normal", trained("normal")[0].plan.peak - 1_800_000)
     step(x, y)
-    assert {step.plan.graph.node(one.of).op.name for one in step.recomputed} == {"LayerNorm"}
+    assert [one.of.rpartition(".")[2] for one in step.recomputed] == ["layer_norm"]
 
 
 def test_random_numbers_are_drawn_once() -> None:

@@ -12,6 +12,7 @@ from lucid import nn, optim
 from lucid.graph.ir import Node
 from lucid.graph.opdef import Attrs, NoAttrs, OpDef
 from lucid.graph.ops.einsum import EINSUM, EinsumAttrs
+from lucid.graph.ops.fused_linear import FUSED_LINEAR
 from lucid.graph.ops.linalg import LINEAR, MATMUL
 from lucid.graph.types import TensorType, float32
 from lucid.reference.evaluator import run_reference
@@ -113,6 +114,6 @@ def test_the_large_products_of_a_step_are_shared() -> None:
     step = lucid.compile_step(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.1))
     rng = np.random.default_rng(4)
     step(rng.standard_normal((256, 784)).astype(np.float32), rng.integers(0, 10, 256))
-    taken = [step for step in step.plan.steps if step.node.op in (MATMUL, LINEAR)]
+    taken = [step for step in step.plan.steps if step.node.op in (MATMUL, LINEAR, FUSED_LINEAR)]
     large = [step.workers for step in taken if min(step.ins[0].shape[-1], *step.outs[0].shape) > 10]  # type: ignore[union-attr]
     assert large == [2] * 5

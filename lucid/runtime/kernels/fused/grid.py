@@ -360,8 +360,9 @@ def _cut(
     for axis in range(len(shape) - 1, -1, -1):
         if inner * shape[axis] > wanted or axis == 0:
             columns = any(gone[axis:] == (True, False) for gone in over)
-            most = min(shape[axis], max(1, wanted // inner), *([max(1, longest)] if columns else []))
-            blocks = -(-shape[axis] // (most * threads)) * threads
-            return axis, most if threads == 1 else -(-shape[axis] // blocks)
+            size = max(1, shape[axis])
+            most = min(size, max(1, wanted // inner), *([max(1, longest)] if columns else []))
+            blocks = -(-size // (most * threads)) * threads
+            return axis, most if threads == 1 else -(-size // blocks)
         inner *= shape[axis]
     return 0, 1
