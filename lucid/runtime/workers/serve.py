@@ -55,7 +55,7 @@ from .board import (
 from .heap import map_file, memory_at
 from .parcel import PLAIN
 
-ALERT = 3_000
+ALERT = 9_000
 """Looks at the board (of some 60 ns) that a worker takes after a run before it sleeps."""
 PATIENCE = 2_000
 """Looks after which it lets others have the core between two looks."""

@@ -21,7 +21,7 @@ Run: TypeAlias = "Callable[..., tuple[Any, ...]]"
 WORTH = 0.01
 """Seconds that a bound program must have run before workers are told of it, which takes a few milliseconds."""
 
-RECENT = 1e-4
+RECENT = 4e-4
 """Seconds since its last run within which a brief program wakes the workers: they stay awake for about as long."""
 
 
