@@ -250,6 +250,14 @@ def test_names_that_are_no_utf_8_are_taken(name: bytes) -> None:
     np.testing.assert_array_equal(found.numpy(), lucid.onnx.load(data)(image).numpy())
 
 
+def test_names_that_are_no_utf_8_are_not_taken_for_one_another() -> None:
+    nodes = [helper.make_node("Mul", ["x", "w1"], ["p"]), helper.make_node("Add", ["p", "w2"], ["y"])]
+    x, weights = floats(2), {"w1": floats(2, seed=1), "w2": floats(2, seed=2)}
+    data = model(nodes, {"x": x}, ["y"], weights).SerializeToString()
+    found = lucid.onnx.load(data.replace(b"w1", b"w\xfe").replace(b"w2", b"w\xff"))(x)
+    np.testing.assert_array_equal(found.numpy(), x * weights["w1"] + weights["w2"])
+
+
 def test_the_weights_of_old_files_are_no_inputs() -> None:
     proto = network()
     proto.ir_version = 3

@@ -178,7 +178,7 @@ class _Reader:
 
     def constants(self, proto: GraphProto, scope: Scope) -> dict[str, Array]:
         tensors = [*proto.initializer, *(one.values for one in proto.sparse_initializer)]
-        _check_unique(f"graph {shown(proto.name)}", "constants", [one.name for one in tensors])
+        _check_unique(f"graph {shown(proto.name)}", "constants", [scope.of(one.name) for one in tensors])
         found = {scope.of(tensor.name): self.array(tensor) for tensor in proto.initializer}
         found.update((scope.of(one.values.name), self.dense(one)) for one in proto.sparse_initializer)
         return found
@@ -350,8 +350,9 @@ def _inside(folder: Path, location: str, title: str) -> Path:
 
 
 def _said(name: str | bytes) -> str:
-    """A name of the file; one that is no UTF-8 the package for protocol buffers gives as bytes."""
-    return name if isinstance(name, str) else _text(name)
+    """A name of the file; one that is no UTF-8, which the package for protocol buffers gives as bytes, stays apart from
+    others that are none."""
+    return name if isinstance(name, str) else name.decode("utf-8", "backslashreplace")
 
 
 def _text(data: bytes) -> str:
