@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lucid.graph.opdef import apply
 from lucid.graph.ops import reduce
 
 from .case import Case
@@ -225,9 +226,10 @@ EDGES = [
     _exact("logsumexp-of-none", lambda x: reduce.logsumexp(x, 0), normal((0, 3)), lambda torch, x: x.logsumexp(0)),
     _exact("var-of-one", lambda x: reduce.var(x, 1), normal((3, 1)), None),
     _exact("var-of-less", lambda x: reduce.var(x, 1, correction=3), positive((3, 2)), None),
-    _exact("no-axes-sum", lambda x: reduce.sum(x, ()), normal((2, 3)), None),
-    _exact("no-axes-mean", lambda x: reduce.mean(x, ()), normal((2, 3)), None),
-    _exact("no-axes-amax", lambda x: reduce.amax(x, ()), normal((2, 3)), None),
+    *(
+        Case(f"no-axes-{op.name}", lambda x, op=op: apply(op, reduce.ReduceAttrs(()), x), normal((2, 3)), None)
+        for op in (reduce.SUM, reduce.MEAN, reduce.MAX)
+    ),
     _exact("int-sum", lambda x: reduce.sum(x, 1), _NUMBERS, lambda torch, x: x.sum(1)),
     _exact("int-amax", lambda x: reduce.amax(x, 1), _NUMBERS, lambda torch, x: x.amax(1)),
     _exact("int-amin", lambda x: reduce.amin(x, 0), _NUMBERS, lambda torch, x: x.amin(0)),

@@ -10,6 +10,7 @@ import pytest
 from onnx import helper
 
 import lucid
+from lucid.errors import LucidError
 
 from .models import Case, agrees, expected, model, one
 
@@ -301,3 +302,10 @@ def test_a_real_signal_may_lack_its_last_axis() -> None:
         proto = model([helper.make_node("STFT", ["x", "s", "w"], ["y"])], {"x": given}, ["y"], constants)
         found.append(lucid.compile(lucid.onnx.load(proto))(given).numpy())
     np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("op", ["GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"])
+def test_a_row_is_no_image(op: str) -> None:
+    net = lucid.onnx.load(one(op, [X[0]]).proto)
+    with pytest.raises(LucidError, match=r"an image is needed, got float32\[3, 4\]"):
+        net(X[0])

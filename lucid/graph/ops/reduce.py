@@ -93,7 +93,7 @@ def _extremum_gradient(c: GradContext[ReduceAttrs]) -> Gradients:
     """Equal extrema share the gradient evenly, as ``torch.amax`` does; so do NaNs."""
     x, y = c.inputs[0], _spread(c.outputs[0], c)
     hit = (x == y) | (isnan(x) & isnan(y))
-    shares = cast(hit, x.type.dtype).sum(c.attrs.axes, keepdim=True)
+    shares: AbstractTensor = apply(SUM, ReduceAttrs(c.attrs.axes, True), cast(hit, x.type.dtype))
     dy = reshape(c.dy, _reduced_shape(x.type, c.attrs.axes, True))
     return [where(hit, dy / shares, 0.0)]
 

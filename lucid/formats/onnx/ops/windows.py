@@ -34,6 +34,13 @@ def spatial(x: AbstractTensor) -> int:
     return axes
 
 
+def _all_of(image: AbstractTensor) -> tuple[int, ...]:
+    """Its axes behind the channels, of which there must be one: an empty list would mean all."""
+    if image.type.rank < 3:
+        raise GraphError(f"an image is needed, got {image.type}")
+    return tuple(range(2, image.type.rank))
+
+
 def _kernel(weight: AbstractTensor, axes: int) -> list[int]:
     """The size of a kernel along each axis."""
     kernel = [size for size in weight.type.shape[2:] if isinstance(size, int)]
@@ -196,9 +203,9 @@ def pooled_mean(call: Call, x: AbstractTensor) -> AbstractTensor:
 
 @converter("GlobalAveragePool", "GlobalMaxPool")
 def global_pool(call: Call, x: Value) -> AbstractTensor:
-    x = call.tensor(x)
+    image: AbstractTensor = call.tensor(x)
     function = mean if call.node.op == "GlobalAveragePool" else amax
-    return function(x, tuple(range(2, x.type.rank)), keepdim=True)
+    return function(image, _all_of(image), keepdim=True)
 
 
 @converter("LpPool")
@@ -213,4 +220,4 @@ def lp_pool(call: Call, x: Value) -> AbstractTensor:
 @converter("GlobalLpPool")
 def global_lp_pool(call: Call, x: Value) -> AbstractTensor:
     image: AbstractTensor = call.tensor(x)
-    return norm(image, float(call.attribute("p", 2)), tuple(range(2, image.type.rank)), keepdim=True)
+    return norm(image, float(call.attribute("p", 2)), _all_of(image), keepdim=True)
