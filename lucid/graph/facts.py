@@ -151,7 +151,8 @@ def gives_gradients(dag: Dag, name: str) -> bool:
 
     def through(name: str) -> Iterable[str]:
         node: Node = dag.nodes[name]["node"]
-        return () if isinstance(node.op.gradient, NoGradient) else dag.predecessors(name)
+        passes = not isinstance(node.op.gradient, NoGradient) and any(is_float(y.dtype) for y in node.outputs)
+        return dag.predecessors(name) if passes else ()
 
     nodes: Iterable[Node] = (dag.nodes[found]["node"] for found in _behind([name], through))
     return any(

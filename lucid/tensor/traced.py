@@ -161,7 +161,7 @@ class TracedTensor(Tensor):
         return self._become("copy_", given if self._gives_gradients() else given.detach())
 
     def _gives_gradients(self) -> bool:
-        return gives_gradients(self.symbol.tracer.builder.dag, self.symbol.value.node)
+        return is_float(self.type.dtype) and gives_gradients(self.symbol.tracer.builder.dag, self.symbol.value.node)
 
     def _before_change(self, tracked: bool, name: str) -> Tensor:
         if not self.live():

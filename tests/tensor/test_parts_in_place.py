@@ -87,12 +87,14 @@ def test_a_trace_refuses_a_change_within_no_grad_of_what_gradients_flow_through(
 def test_and_takes_one_of_what_they_do_not_flow_through() -> None:
     def f(x: Any) -> Any:
         mask, detached, number = lucid.zeros_like(x), x.detach() * 2, (x > 2).float()
+        whole, place = x.long(), x.topk(3)[1]
+        rounded = whole.float()
         with lucid.no_grad():
             own = x * 2
-            for y in (mask, detached, number, own):
-                y[0] = 3.0
+            for y in (mask, detached, number, own, whole, place, rounded):
+                y[0] = 3
                 y.mul_(2)
-        return x * mask + detached + x * number * own
+        return x * mask + detached + x * number * own + whole * place + rounded
 
     eager, traced = Tensor(X, requires_grad=True), Tensor(X, requires_grad=True)
     f(eager).sum().backward()
