@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import operator
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeAlias
@@ -71,7 +73,9 @@ class TracedDim:
     def __pow__(self, other: object) -> object:
         if isinstance(other, AbstractTensor):
             return NotImplemented
-        return self * self if type(other) is int and other == 2 else TracedNumber.of(self) ** other
+        if type(other) is int and other >= 0:
+            return TracedDim.wrap(functools.reduce(operator.mul, itertools.repeat(self.sym, other), 1))
+        return TracedNumber.of(self) ** other
 
     __radd__ = __add__
     __rmul__ = __mul__

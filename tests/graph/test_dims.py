@@ -96,6 +96,7 @@ def _scaled(x: Any) -> list[Any]:
     return [
         x / (n / 2), (n / m) * x, x - n**0.5, m**2 - x, (2.5 - n) * x, (1 / n + m) * x, x * -(n * 0.1), x ** (n / 3),
         0.5 ** (n / 3) + x, x > n / 2, n / 2 <= x, x == n / 2, x.sum() * (n / m - 1), n / 3 / x, x.long() * (m / 4),
+        x.long() * m**3 + n**1 - m**0,
     ]  # fmt: skip
 
 
