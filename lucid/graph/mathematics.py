@@ -56,7 +56,7 @@ class Mathematics(AbstractTensor, Generic[R]):
     frac: Method[R] = public(special.frac)
     fmod: Method[R] = public(special.fmod)
     heaviside: Method[R] = public(special.heaviside, values=operand)
-    nan_to_num: Method[R] = public(special.nan_to_num, nan=scalar, posinf=scalar, neginf=scalar)
+    nan_to_num: Method[R] = apart(public(special.nan_to_num, nan=scalar, posinf=scalar, neginf=scalar))
     logit: Method[R] = public(special.logit)
     signbit: Method[R] = public(special.signbit)
     copysign: Method[R] = public(special.copysign)
@@ -64,7 +64,7 @@ class Mathematics(AbstractTensor, Generic[R]):
     deg2rad: Method[R] = public(special.deg2rad)
     rad2deg: Method[R] = public(special.rad2deg)
 
-    cumprod: Method[R] = public(cumulative.cumprod)
+    cumprod: Method[R] = apart(public(cumulative.cumprod))
     cummax: Method[sorting.Ordered] = public(cumulative.cummax)
     cummin: Method[sorting.Ordered] = public(cumulative.cummin)
     logcumsumexp: Method[R] = public(cumulative.logcumsumexp)
