@@ -80,6 +80,9 @@ class AbstractTensor:
         """Itself, or a copy where it is one of the others, or has the memory of a tensor that somebody else has."""
         return self  # values of a graph have no memory
 
+    def part_of(self, whole: object) -> None:
+        """It has the memory of another in PyTorch: what is written to it has to be there too, or is refused."""
+
     def record(
         self, types: Sequence[TensorType], *functions: Callable[..., Sequence[object]]
     ) -> tuple[tuple[Bindable, ...], tuple[AbstractTensor, ...]] | None:

@@ -85,6 +85,8 @@ class InPlace:
 
     __slots__ = ()
 
+    _array: Array
+
     def _before_change(self, tracked: bool, name: str) -> Any:
         """The value before a change, in memory that the change does not write to where history still needs it."""
         raise NotImplementedError  # a tensor has its own
@@ -92,6 +94,14 @@ class InPlace:
     def _become(self, name: str, result: Any) -> Any:
         """Take on what a change has computed, and its history."""
         raise NotImplementedError  # a tensor has its own
+
+    def part_of(self, whole: object) -> None:
+        """See :meth:`lucid.graph.opdef.AbstractTensor.part_of`."""
+        trace = active_trace.get()
+        if trace is not None:
+            trace.share(whole, (self,))
+        elif isinstance(whole, InPlace) and self._array.size and not np.may_share_memory(self._array, whole._array):
+            self._array.flags.writeable = False
 
     add_, sub_, mul_, div_, pow_ = map(_method, ("add", "sub", "mul", "div", "pow"))
     floor_divide_, remainder_ = map(_method, ("floor_divide", "remainder"))
@@ -217,6 +227,15 @@ def check_result(name: str, x: Any, result: Any) -> Any:
     if "biuf".index(given.dtype.kind) > "biuf".index(own.dtype.kind) and given.dtype.kind != own.dtype.kind:
         raise DTypeError(f"{name}: the result is {given}, which does not fit into the tensor {own}")
     return result.to(own.dtype)
+
+
+def check_writable(name: str, array: Array) -> None:
+    """Raise where a tensor's memory is read-only."""
+    if not array.flags.writeable:
+        raise OptionError(
+            f"{name}: the memory of this tensor is read-only (it may repeat numbers, or be a copy of a part of another "
+            f"tensor); change a clone() of it"
+        )
 
 
 def refuse_leaf(name: str) -> GradientError:

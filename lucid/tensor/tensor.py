@@ -30,7 +30,7 @@ from .grad_mode import is_grad_enabled as is_grad_enabled
 from .grad_mode import no_grad as no_grad
 from .history import Record as Record
 from .history import gradients_of, gradients_with_history, lies_in_anothers
-from .inplace import InPlace, check_result, refuse_leaf
+from .inplace import InPlace, check_result, check_writable, refuse_leaf
 from .numpy_protocol import NumPyProtocol
 from .printing import format_array
 from .python_protocol import PythonProtocol
@@ -44,8 +44,8 @@ D = TypeVar("D", bound="Tensor")
 _ABSENT = {**TOP, **TENSOR}
 _INTERNAL = frozenset(
     [
-        "apply", "as_size", "clear_grad", "constant", "detached_as", "is_found", "made", "made_in", "piece", "record",
-        "set_dtype_", "sum_to", "wrap",
+        "apart", "apply", "as_size", "clear_grad", "constant", "detached_as", "is_found", "made", "made_in", "part_of",
+        "piece", "record", "set_dtype_", "sum_to", "wrap",
     ]
 )  # fmt: skip
 """For the package itself."""
@@ -238,12 +238,16 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
             source = as_array("copy_", value)
         if source.shape != self._array.shape:
             raise ShapeError(f"copy_: cannot put {source.shape} into a tensor of shape {self._array.shape}")
+        check_writable("copy_", self._array)
         np.copyto(self._array, source, casting="same_kind")
         self.touch()
         return self
 
     def _before_change(self, tracked: bool, name: str) -> Tensor:
-        if active_trace.get() is not None or not tracked:
+        if active_trace.get() is not None:
+            return self
+        check_writable(name, self._array)
+        if not tracked:
             return self
         if self._requires_grad and self.is_leaf:
             raise refuse_leaf(name)

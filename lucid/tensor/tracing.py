@@ -153,10 +153,10 @@ class Recorder:
         made = tuple(map(TracedTensor, outputs))
         if op.view:
             for x in inputs:
-                self._share(x, made)
+                self.share(x, made)
         return made
 
-    def _share(self, x: object, views: Sequence[TracedTensor]) -> None:
+    def share(self, x: object, views: Sequence[TracedTensor]) -> None:
         """Note that ``views`` have the memory of ``x``."""
         if isinstance(x, TracedTensor):
             x.memory = memory = x.memory or Memory()

@@ -9,7 +9,7 @@ import pytest
 
 import lucid
 from lucid import Tensor
-from lucid.errors import GradientError, TraceError
+from lucid.errors import GradientError, LucidError, TraceError
 from lucid.nn import functional as F
 
 X = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], np.float32)
@@ -35,7 +35,7 @@ def test_a_gradient_into_a_part_of_a_tensor_without_history_is_not_lost_silently
 
 
 def test_a_diagonal_is_where_the_matrix_lies() -> None:
-    for axes in ((0, 1), (1, 2)):
+    for axes in ((0, 1), (1, 2), (1, 0)):
         for offset in (-1, 0, 2):
             batch = lucid.arange(24.0).reshape(2, 3, 4)
             wanted = batch.numpy().copy()
@@ -52,8 +52,24 @@ def test_a_diagonal_is_where_the_matrix_lies() -> None:
         y.diagonal().zero_()
         return y
 
-    with pytest.raises(TraceError, match="another name"):
-        lucid.compile(filled)(square)
+    for specs in ((), (lucid.spec("N", "N"),)):
+        with pytest.raises(TraceError, match="another name"):
+            lucid.compile(filled, *specs)(square)
+
+
+@pytest.mark.parametrize(
+    ("make", "axes"),
+    [(lambda x: x.transpose(1, 2), (1, 2)), (lambda x: x[:, :, :2], (1, 2)), (lambda x: x, (0, 2))],
+)
+def test_a_diagonal_that_has_to_be_a_copy_is_not_written_to(make: Any, axes: tuple[int, int]) -> None:
+    whole = make(lucid.zeros(2, 3, 3))
+    part = whole.diagonal(0, *axes)
+    for change in (lambda: part.add_(1.0), lambda: part.fill_(1.0), lambda: part[0].copy_(lucid.ones(part.shape[1]))):
+        with pytest.raises(LucidError, match="clone"):
+            change()
+    part.clone().add_(1.0)
+    assert not whole.numpy().any()
+    lucid.zeros(2, 3).diagonal(7).fill_(1.0)
 
 
 def _scaled_within(x: Any) -> Any:

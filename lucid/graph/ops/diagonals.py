@@ -25,14 +25,23 @@ def _least(a: Dim, b: Dim) -> Dim:
 
 
 def diagonal(x: AbstractTensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> AbstractTensor:
-    """The diagonal over two axes, ``offset`` places to the right of the main one, as a last axis in their stead."""
+    """The diagonal over two axes, ``offset`` places to the right of the main one, as a last axis in their stead.
+
+    What is written to it is in ``x``; it is refused where the axes do not lie one after the other in memory.
+    """
     axes = [normal_axis("diagonal", dim, x.type.rank) for dim in (dim1, dim2)]
     if axes[0] == axes[1]:
         raise ShapeError(f"diagonal: dim1 and dim2 are the same axis, {axes[0]}, of {x.type}")
+    if axes[0] > axes[1]:
+        axes, offset = axes[::-1], -offset
     rows, columns = (x.type.shape[axis] for axis in axes)
+    found: AbstractTensor
     if axes[1] == axes[0] + 1 and isinstance(rows, int) and isinstance(columns, int):
-        return movedim(_where_it_lies(x, axes[0], (rows, columns), offset), axes[0], -1)
-    return _of_matrices(movedim(x, axes, (-2, -1)), offset)
+        found = movedim(_where_it_lies(x, axes[0], (rows, columns), offset), axes[0], -1)
+    else:
+        found = _of_matrices(movedim(x, axes, (-2, -1)), offset)
+    found.part_of(x)
+    return found
 
 
 def diagonal_of_matrices(x: AbstractTensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> AbstractTensor:
@@ -41,7 +50,7 @@ def diagonal_of_matrices(x: AbstractTensor, *, offset: int = 0, dim1: int = -2, 
 
 
 def _where_it_lies(x: AbstractTensor, axis: int, size: tuple[int, int], offset: int) -> AbstractTensor:
-    """The diagonals over ``axis`` and the next, in their stead: of the same memory, so that ``x`` is written there."""
+    """The diagonals over ``axis`` and the next, in their stead: of the same memory, if ``x`` has no gaps."""
     (rows, columns), shape = size, x.type.shape
     count = min(rows - max(0, -offset), columns - max(0, offset))
     flat = reshape(x, (*shape[:axis], rows * columns, *shape[axis + 2 :]))
