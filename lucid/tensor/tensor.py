@@ -212,9 +212,8 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         return self * 1 if self._requires_grad else Tensor.wrap(self._array.copy())
 
     def apart(self, others: Sequence[object]) -> Any:
-        if active_trace.get() is None and (any(self is one for one in others) or lies_in_anothers(self._array)):
-            return self.clone()
-        return self
+        same = any(self is one for one in others)
+        return self.clone() if same or (active_trace.get() is None and lies_in_anothers(self._array)) else self
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set whether a gradient is wanted, and return the tensor."""
