@@ -59,17 +59,28 @@ def test_a_diagonal_is_where_the_matrix_lies() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "axes"),
-    [(lambda x: x.transpose(1, 2), (1, 2)), (lambda x: x[:, :, :2], (1, 2)), (lambda x: x, (0, 2))],
-)
-def test_a_diagonal_that_has_to_be_a_copy_is_not_written_to(make: Any, axes: tuple[int, int]) -> None:
-    whole = make(lucid.zeros(2, 3, 3))
-    part = whole.diagonal(0, *axes)
-    for change in (lambda: part.add_(1.0), lambda: part.fill_(1.0), lambda: part[0].copy_(lucid.ones(part.shape[1]))):
+    "take",
+    [
+        lambda x: x.transpose(1, 2).diagonal(0, 1, 2), lambda x: x[:, :, :2].diagonal(0, 1, 2),
+        lambda x: x.diagonal(0, 0, 2), lambda x: x.unfold(1, 2, 1), lambda x: lucid.einsum("bii->bi", x),
+    ],
+)  # fmt: skip
+def test_a_part_that_has_to_be_a_copy_is_not_written_to(take: Any) -> None:
+    whole = lucid.zeros(2, 3, 3)
+    part = take(whole)
+    for change in (lambda: part.add_(1.0), lambda: part.fill_(1.0), lambda: part[0].copy_(lucid.ones(*part.shape[1:]))):
         with pytest.raises(LucidError, match="clone"):
             change()
     part.clone().add_(1.0)
     assert not whole.numpy().any()
+
+    def changed(x: Any) -> Any:
+        y = x * 1
+        take(y).fill_(1.0)
+        return y
+
+    with pytest.raises(TraceError, match="another name"):
+        lucid.compile(changed)(whole)
     lucid.zeros(2, 3).diagonal(7).fill_(1.0)
 
 

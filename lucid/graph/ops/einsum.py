@@ -133,7 +133,10 @@ def _apply(attrs: EinsumAttrs, operands: tuple[AbstractTensor, ...]) -> Abstract
         and len(set(attrs.result)) == len(attrs.result)
     ):
         return permute(operands[0], tuple(attrs.operands[0].index(label) for label in attrs.result))
-    return apply(EINSUM, attrs, *operands)
+    made: AbstractTensor = apply(EINSUM, attrs, *operands)
+    if len(operands) == 1 and set(attrs.operands[0]) == set(attrs.result):  # a diagonal
+        made.part_of(operands[0])
+    return made
 
 
 def _check_equation(equation: str, terms: list[str]) -> None:

@@ -24,7 +24,7 @@ from .subscript import getitem
 def unfold(x: AbstractTensor, dimension: int, size: int, step: int) -> AbstractTensor:
     """Windows of ``size`` along an axis, ``step`` apart; their elements are a new last axis (``Tensor.unfold``).
 
-    They are copies: what is written to them is not in ``x``.
+    They are copies, and so not written to: that would have to be in ``x``.
     """
     axis = sh.normal_axis("unfold", dimension, x.type.rank, scalar=True)
     size, step = integer("unfold", "size", size, 0), integer("unfold", "step", step, 1)
@@ -37,7 +37,9 @@ def unfold(x: AbstractTensor, dimension: int, size: int, step: int) -> AbstractT
     windows = index_with(lane, (axis,), [places])
     order = [*range(axis + 1), *range(axis + 2, lane.type.rank + 1), axis + 1]
     windows = sh.permute(windows, order)
-    return windows if x.type.rank else sh.squeeze(windows, 0)
+    found: AbstractTensor = windows if x.type.rank else sh.squeeze(windows, 0)
+    found.part_of(x)
+    return found
 
 
 def select(x: T, dim: int, index: Dim) -> T:
