@@ -54,8 +54,11 @@ def test_a_step_reads_a_batch_where_it_lies() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_nothing_is_allocated_for_a_step(rule: str) -> None:
-    """No array as large as a weight, that is; NumPy takes what it casts, and Lucid what it looks through, at a time."""
+def test_nothing_is_allocated_for_a_step(rule: str, without_workers: None) -> None:
+    """No array as large as a weight, that is; NumPy takes what it casts, and Lucid what it looks through, at a time.
+
+    Workers are told of a program once, after some steps, which takes half a megabyte for 64 of them.
+    """
     x, y = batches(1, (8, 1024))[0]
     ways: list[dict[str, Any]] = [{}, {"clip_norm": 1e-3}, {"accumulate": 2}]
     for options in ways:
