@@ -7,7 +7,7 @@ import sys
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Thread
+from threading import Event, Thread
 from types import FrameType
 from typing import Any
 
@@ -19,6 +19,8 @@ from lucid import nn, optim
 from lucid.optim.lr_scheduler import StepLR
 from lucid.runtime.kernels.fused import grid, kernels
 from lucid.runtime.planning import work
+from lucid.runtime.workers import sharing
+from lucid.runtime.workers.settings import worker_processes
 from lucid.runtime.workers.sharing import Sharing
 
 from .test_step import LOSS, NETS, RULES, alike, batches, mlp, snapshot, twins
@@ -30,6 +32,12 @@ WAYS: dict[str, dict[str, Any]] = {
     "clipped": {"clip_norm": 1e-3},
     "added up": {"accumulate": 2},
 }
+
+
+def _clerk_is_through() -> None:
+    """Wait for all that was asked for workers so far."""
+    workers, done = worker_processes(), Event()
+    assert workers is None or not workers.clerk.ask(done.set) or done.wait(60)
 
 
 @contextmanager
@@ -54,11 +62,13 @@ def test_a_step_reads_a_batch_where_it_lies() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_nothing_is_allocated_for_a_step(rule: str, without_workers: None) -> None:
+def test_nothing_is_allocated_for_a_step(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No array as large as a weight, that is; NumPy takes what it casts, and Lucid what it looks through, at a time.
 
-    Workers are told of a program once, after some steps, which takes half a megabyte for 64 of them.
+    Workers are told of a program once, which takes half a megabyte for 64 of them: here soon, and it is waited for.
     """
+    monkeypatch.setattr(sharing, "WORTH", 0.0)
+    _clerk_is_through()  # there are workers then, if there will be any
     x, y = batches(1, (8, 1024))[0]
     ways: list[dict[str, Any]] = [{}, {"clip_norm": 1e-3}, {"accumulate": 2}]
     for options in ways:
@@ -68,6 +78,7 @@ def test_nothing_is_allocated_for_a_step(rule: str, without_workers: None) -> No
         for _ in range(4):
             step(x, y)
             schedule.step()
+        _clerk_is_through()
         with _allocates_less(than=model.weight.numpy().nbytes // 4):
             for _ in range(4):
                 step(x, y)
