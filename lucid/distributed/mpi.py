@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -19,6 +20,9 @@ SPINS = 0.002
 
 PAUSE = 0.0001
 """Seconds between two questions after that."""
+
+HEARD = 1.0
+"""Seconds in which what starts processes should have read what one says last."""
 
 
 class Request(Protocol):
@@ -100,6 +104,29 @@ def end_together(communicator: Communicator) -> None:
         before(kind, error, traceback)
         print(f"lucid: rank {communicator.rank} has failed, which ends all {communicator.size}", file=sys.stderr)  # noqa: T201
         sys.stderr.flush()
+        wait_for_reader(2, HEARD)  # mpiexec ends at once, and drops what is in the pipe still
         communicator.Abort(1)
 
     sys.excepthook = hook
+
+
+def wait_for_reader(descriptor: int, timeout: float) -> None:
+    """Wait until a pipe holds nothing that has not been read, at most so many seconds; other files have no reader."""
+    began = monotonic()
+    while _unread(descriptor) and monotonic() - began < timeout:
+        sleep(PAUSE)
+
+
+def _unread(descriptor: int) -> int:
+    """Bytes in a pipe, as far as the system tells."""
+    if sys.platform != "linux":
+        return 0
+    from fcntl import ioctl
+    from termios import FIONREAD
+
+    try:
+        if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            return 0
+        return int.from_bytes(ioctl(descriptor, FIONREAD, bytes(4)), sys.byteorder)
+    except OSError:  # closed
+        return 0
