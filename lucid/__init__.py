@@ -395,7 +395,7 @@ if not TYPE_CHECKING:  # to the type checker a name that is not here is an error
 
     def __getattr__(name: str) -> Any:
         if name not in _LAZY:
-            raise AttributeError(advice("lucid", name, _ABSENT, __all__, numpy=True))
+            raise AttributeError(advice("lucid", name, _ABSENT, lambda: __all__, numpy=True))
         return from_home(__name__, _LAZY, name)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any, Final, NoReturn
 
@@ -297,11 +297,14 @@ def _numpys(name: str) -> str | None:
     return f"t.numpy().{name} is there" if hasattr(np.ndarray, name) else None
 
 
-def advice(where: str, name: str, table: Mapping[str, str], known: Iterable[str] = (), numpy: bool = False) -> str:
+def advice(
+    where: str, name: str, table: Mapping[str, str], known: Callable[[], Iterable[str]] = tuple, numpy: bool = False
+) -> str:  # fmt: skip
     """The text of an AttributeError.
 
     It says what to type instead, as the table has it (for ``name_``, in place, as for ``name``); with ``numpy`` that
-    NumPy has a function of that name; else what is spelled alike.
+    NumPy has a function of that name; else what of the ``known`` names is spelled alike. These are listed last: NumPy
+    asks each tensor that it makes an array of for names with an underscore, and to list takes longer than all else.
     """
     text = f"{where} has no attribute {name!r}"
     plain = next((one for one in (name, name.rstrip("_")) if one in table), None)
@@ -309,13 +312,13 @@ def advice(where: str, name: str, table: Mapping[str, str], known: Iterable[str]
         return f"{text}: {table[plain].format(plain)}"
     if name.startswith("_"):
         return text
-    known = {one for one in known if not one.startswith("_")}
-    if name.endswith("_") and name.rstrip("_") in known:
+    public = {one for one in known() if not one.startswith("_")}
+    if name.endswith("_") and name.rstrip("_") in public:
         return f"{text}: {name.rstrip('_')}, which does not change its argument"
     theirs = _numpys(name.rstrip("_")) if numpy else None
     if theirs is not None:
         return f"{text}: {_NUMPY.format(theirs)}"
-    close = difflib.get_close_matches(name, list(known), 1, 0.75)
+    close = difflib.get_close_matches(name, list(public), 1, 0.75)
     return f"{text}; did you mean {close[0]!r}?" if close else f"{text}; dir() of it lists what there is"
 
 
@@ -329,7 +332,7 @@ def face(space: dict[str, Any], table: Mapping[str, str], extra: Iterable[str] =
     public = sorted(own.union(extra))
 
     def missing(name: str) -> NoReturn:
-        raise AttributeError(advice(module, name, table, public))
+        raise AttributeError(advice(module, name, table, lambda: public))
 
     return missing, lambda: public
 

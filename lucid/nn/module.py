@@ -116,7 +116,7 @@ class Module:
         for table in ATTRIBUTES:
             if table in own and name in own[table]:
                 return own[table][name]
-        raise AttributeError(advice(type(self).__name__, name, MODULE, dir(type(self))))
+        raise AttributeError(advice(type(self).__name__, name, MODULE, lambda: dir(type(self))))
 
     def __delattr__(self, name: str) -> None:
         if not self._forget(name):

@@ -363,7 +363,7 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
     if not TYPE_CHECKING:  # to the type checker a name that is not here is an error
 
         def __getattr__(self, name: str) -> Any:
-            raise AttributeError(advice("Tensor", name, _ABSENT, dir(Tensor), numpy=True))
+            raise AttributeError(advice("Tensor", name, _ABSENT, lambda: dir(Tensor), numpy=True))
 
     def __copy__(self) -> Tensor:
         return self.__deepcopy__({})

@@ -17,6 +17,17 @@ from lucid import Tensor
 from lucid.errors import DTypeError, GradientError, LucidError, ShapeError
 
 
+def test_numpy_reads_a_tensor_without_a_list_of_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    def listed(*_: object) -> list[str]:
+        raise AssertionError("NumPy asks for names that are not there, and these are listed for it")
+
+    monkeypatch.setattr(sys.modules[Tensor.__module__], "dir", listed, raising=False)
+    t = Tensor([1.0, 2.0])
+    assert np.asarray(t).tolist() == np.atleast_2d(t)[0].tolist() == [1.0, 2.0]
+    with pytest.raises(AssertionError, match="listed"):
+        t.summ  # noqa: B018, what is spelled alike is looked for
+
+
 def test_element_types() -> None:
     assert Tensor([1.0, 2.0]).dtype == np.float32 and Tensor([1, 2]).dtype == np.int64
     assert Tensor(np.zeros(2)).dtype == np.float64 and Tensor([True]).dtype == np.bool_

@@ -311,10 +311,11 @@ def concrete_array(x: Indices, what: str, way_out: str) -> Array:
 
 def content(x: Indices, words: str) -> Array:
     """The content of an array or eager tensor; of a traced one an error with these words."""
-    if isinstance(x, AbstractTensor) and not hasattr(x, "__array__"):
+    read = getattr(x, "__array__", None)  # NumPy would ask a tensor for two other names first
+    if isinstance(x, AbstractTensor) and read is None:
         raise TraceError(words)
     try:
-        return np.asarray(x)
+        return np.asarray(x if read is None else read())
     except TraceError as error:
         raise TraceError(words) from error
 
