@@ -73,6 +73,8 @@ def _before_reshapes(site: Site) -> Symbol | None:
         return None
     parts = [maker.inputs[0] for maker in makers]
     last = parts[0].type.shape[axis + 1 : axis + 2]
+    if not last:  # an axis of one that a reshape has added is none that it makes of two
+        return None
     for part, x in zip(parts, site.inputs, strict=True):
         before, after = part.type.shape, x.type.shape
         if before != (*after[:axis], *before[axis : axis + 1], *last, *after[axis + 1 :]):

@@ -95,3 +95,26 @@ def test_heads_are_put_side_by_side_before_they_become_one_axis() -> None:
     after = join_slices(before)
     assert ops(after) == ["Transpose", "Transpose", "Transpose", "Concat", "Reshape"]
     assert_same(before, after)
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_reshapes_that_add_the_axis_stay(rank: int) -> None:
+    """As of coordinates that are stacked: there is no such axis before the reshape."""
+
+    def function(*dys: Any) -> Any:
+        whole = (3,) * rank + (2,)
+        starts = [(0,) * rank + (i,) for i in range(2)]
+        made = [
+            apply(
+                SLICE_GRAD,
+                SliceGradAttrs(start, (*whole[:-1], 1), (1,) * (rank + 1), whole),
+                dy.reshape(*whole[:-1], 1),
+            )
+            for start, dy in zip(starts, dys, strict=True)
+        ]
+        return made[0] + made[1]
+
+    before = trace(function, spec(*(3,) * rank), spec(*(3,) * rank))
+    after = join_slices(before)
+    assert ops(after) == ["Reshape", "Reshape", "Concat"]
+    assert_same(before, after)
