@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import statistics
 import subprocess
 import sys
@@ -28,6 +29,8 @@ sys.path.insert(0, str(ROOT))
 PACE = 0.03
 PATIENCE = 300.0
 """Seconds that a contestant may take for a model in a turn."""
+COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
+"""Variables of a contestant's process: bytecode is kept, as that of installed packages is."""
 CONTESTANTS = ("Lucid", "ONNX Runtime", "OpenVINO")
 Turn: TypeAlias = "dict[str, dict[str, Any]]"
 """What was found of each contestant: figures, or the ``error`` that it ended with."""
@@ -127,7 +130,9 @@ def turn(name: str, folder: Path, seconds: float, threads: int) -> Turn:
         command = [sys.executable, __file__, "--alone", contestant, "--folder", str(folder), name]
         command += ["--seconds", str(seconds), "--threads", str(threads)]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=PATIENCE, env={**os.environ, **COMPILED}
+            )
         except subprocess.TimeoutExpired:
             found[contestant] = {"error": f"took more than {PATIENCE:g} s"}
             continue

@@ -8,6 +8,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from .garbage import collection_paused
+
 
 class LazyModule(ModuleType):
     """Stands for the module of its name, which is imported when one of its attributes is first asked for."""
@@ -15,9 +17,15 @@ class LazyModule(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        module = import_module(self.__name__)
+        module = import_unhindered(self.__name__)
         self.__dict__.update({key: value for key, value in vars(module).items() if not key.startswith("__")})
         return getattr(module, name)
+
+
+@collection_paused()
+def import_unhindered(name: str, package: str | None = None) -> ModuleType:
+    """The module of a name, as ``importlib.import_module`` gives it: what modules are made of is no garbage."""
+    return import_module(name, package)
 
 
 def from_home(package: str, homes: Mapping[str, str], name: str) -> Any:
@@ -26,7 +34,7 @@ def from_home(package: str, homes: Mapping[str, str], name: str) -> Any:
     The module is imported now. For the package's ``__getattr__``: the package keeps what is found, so that it is not
     asked again.
     """
-    module = import_module(f".{homes[name]}", package)
+    module = import_unhindered(f".{homes[name]}", package)
     found = module if homes[name] == name else getattr(module, name)
     vars(sys.modules[package])[name] = found
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from itertools import product
 
 import pytest
 
@@ -10,7 +11,7 @@ from lucid.graph.ops.conv import ConvAttrs
 from lucid.runtime.kernels.conv.im2col import plain_blocks
 from lucid.runtime.kernels.conv.numbers import conv_of
 from lucid.runtime.kernels.conv.tiles import tile_blocks
-from lucid.runtime.kernels.shared.cut import deal
+from lucid.runtime.kernels.shared.cut import Grid, deal
 from lucid.runtime.planning.work import NOTHING, Product, Work, seconds
 from tests.machines import USUAL
 
@@ -80,3 +81,17 @@ def test_workers_have_as_many_blocks_each() -> None:
     ranges = [len(tile_blocks(9, 2, 2, 8, 14, count, workers)) for count, workers in ((1, 1), (1, 2), (2, 2))]
     assert ranges == [3, 4, 6]
     assert [len(tile_blocks(images, 5, 7, 8, 14, 1, 2)) for images in (1, 2)] == [4, 6]
+
+
+@pytest.mark.parametrize(
+    "runs", [((5, 2), (7, 3), (8, 2)), ((3, 3), (1, 1), (4, 1)), ((0, 0), (7, 1), (8, 1)), ((2, 2), (9, 4), (5, 5))]
+)
+def test_blocks_are_counted_unmade(runs: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]) -> None:
+    grid = Grid(*runs)
+    blocks = list(grid)
+    assert len(blocks) == len(grid)
+    covered = [at for b in blocks for at in product(range(b.n0, b.n1), range(b.r0, b.r1), range(b.c0, b.c1))]
+    assert sorted(covered) == list(product(*(range(total) for total, _ in runs)))
+    sizes = {(b.n1 - b.n0, b.r1 - b.r0, b.c1 - b.c0) for b in blocks}
+    assert not blocks or tuple(map(max, zip(*sizes, strict=True))) == (grid.most.n1, grid.most.r1, grid.most.c1)
+    assert not blocks or (grid.most.n1, grid.most.r1, grid.most.c1) in sizes

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import InitVar, dataclass, field
-from importlib import import_module
 from types import ModuleType
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from ...base.checks import shown
+from ...base.lazy import import_unhindered
 from ...errors import GraphError, LucidError, OptionError, from_handler
 from ...graph.ir import Node
 from ...graph.opdef import A, OpDef
@@ -196,7 +196,7 @@ def kernel(
 def lowerings(op: OpDef) -> tuple[Lowering, ...]:
     """All lowerings of an op; empty for one that has only a decomposition."""
     for package in tuple(kernel_packages):
-        import_module(package.__name__)
+        import_unhindered(package.__name__)
         with suppress(ValueError):  # another thread was quicker
             kernel_packages.remove(package)
     return tuple(_KERNELS.get(op, ()))

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import Context
 from functools import partial
+from itertools import chain
 from threading import Lock, RLock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -285,8 +286,9 @@ class Executable:
         if regions and worker_processes() is not None:
             if self._read is None:
                 found, early = self._new_run()[1].regions, plan.names.early
-                every = parcel.readers(found, laid.places)
-                self._read = parcel.readers(found[:early], laid.places) | (every - self._updated)
+                spans = parcel.spans(found)
+                first, every = (parcel.meeting(chain.from_iterable(of), laid.places) for of in (spans[:early], spans))
+                self._read = first | (every - self._updated)
             if laid.reach(self._read, self._store):
                 self._kept += laid.kept
                 self._prepare, bind = self._guard(lambda: program(laid.places, kept, *writer))

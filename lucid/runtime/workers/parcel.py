@@ -7,7 +7,8 @@ import ctypes
 import io
 import marshal
 import pickle
-from collections.abc import Callable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, TypeAlias
 
@@ -94,7 +95,9 @@ def _ours(thing: object) -> bool:
 def bounds(array: Array) -> tuple[int, int]:
     """The addresses of the array's first byte and of the one after its last."""
     low = high = int(array.__array_interface__["data"][0])
-    if array.size:
+    if array.flags.c_contiguous:
+        high += array.nbytes
+    elif array.size:
         for n, stride in zip(array.shape, array.strides, strict=True):
             low += min(0, (n - 1) * stride)
             high += max(0, (n - 1) * stride)
@@ -116,15 +119,26 @@ class _ArrayFinder(pickle.Pickler):
         return 0 if isinstance(thing, ModuleType) else None
 
 
-def readers(regions: Sequence[Region], arrays: Sequence[Array]) -> frozenset[int]:
-    """The indices of those of the arrays that some region reads where they lie."""
-    reader = _ArrayFinder()
+def spans(regions: Sequence[Region]) -> list[list[tuple[int, int]]]:
+    """Where the arrays lie that each of the regions adds to those before it: their :func:`bounds`."""
+    reader, found = _ArrayFinder(), list[list[tuple[int, int]]]()
     for function, count in regions:
         with contextlib.suppress(NotPortableError, pickle.PicklingError, TypeError, AttributeError, ValueError):
             reader.dump(_parts(function, count)[1:3])
-    places = [bounds(array) for array in arrays]
+        found.append(reader.found)
+        reader.found = []
+    return found
+
+
+def meeting(places: Iterable[tuple[int, int]], arrays: Sequence[Array]) -> frozenset[int]:
+    """The indices of those of the arrays that share a byte with one of these places."""
+    full = [(low, high) for low, high in places if low < high]
+    lows, highs = sorted(low for low, _ in full), sorted(high for _, high in full)
+    # as many meet as have begun by its end and have not ended by its beginning
     return frozenset(
-        i for i, (low, high) in enumerate(places) if any(low < end and begin < high for begin, end in reader.found)
+        i
+        for i, (low, high) in enumerate(map(bounds, arrays))
+        if low < high and bisect_left(lows, high) > bisect_right(highs, low)
     )
 
 

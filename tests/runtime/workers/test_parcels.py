@@ -14,7 +14,7 @@ import pytest
 import lucid
 from lucid import nn, optim
 from lucid.runtime.workers import hiring
-from lucid.runtime.workers.parcel import pack
+from lucid.runtime.workers.parcel import bounds, meeting, pack
 from lucid.runtime.workers.processes import WorkerProcesses
 from lucid.runtime.workers.serve import PAGE, POPULATE_READ, populate
 
@@ -88,3 +88,28 @@ def test_memory_is_mapped_before_a_region_runs() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     array[: pages * PAGE : PAGE] = 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < pages // 2
+
+
+def test_which_arrays_meet_which_places() -> None:
+    rng, memory = np.random.default_rng(0), np.zeros(200, np.uint8)
+    begin = int(memory.ctypes.data)
+    met = []
+    for _ in range(200):
+        arrays = [memory[low : low + size : step] for low, size, step in rng.integers((0, 0, 1), (150, 9, 4), (12, 3))]
+        places = [(begin + int(low), begin + int(low + size)) for low, size in rng.integers((0, 0), (190, 9), (5, 2))]
+        ends = [(low, high) for low, high in places if low < high]
+        want = {
+            i
+            for i, array in enumerate(arrays)
+            if array.size and any(bounds(array)[0] < high and low < bounds(array)[1] for low, high in ends)
+        }
+        assert meeting(places, arrays) == want
+        met.append(len(want))
+    assert 0 < sum(met) < 200 * 12
+
+
+@pytest.mark.parametrize("array", [np.zeros((3, 4)), np.zeros((3, 4)).T, np.zeros(9)[::-2], np.zeros((0, 4))])
+def test_an_array_lies_between_its_bounds(array: Any) -> None:
+    first = int(array.ctypes.data)
+    places = [first + sum(i * s for i, s in zip(at, array.strides, strict=True)) for at in np.ndindex(array.shape)]
+    assert bounds(array) == ((min(places), max(places) + array.itemsize) if places else (first, first))

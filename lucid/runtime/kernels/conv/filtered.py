@@ -122,7 +122,7 @@ def blocks(t: Filtered, tiles: int, workers: int) -> list[Block]:
     """
     images, columns, outputs = t.conv.images, t.conv.cols.count, t.conv.outputs
     if t.apart == 1:
-        return tile_blocks(images, t.down, columns, outputs, tiles, 1, workers)
+        return list(tile_blocks(images, t.down, columns, outputs, tiles, 1, workers))
     if not images * columns * outputs:
         return []
     cuts = [

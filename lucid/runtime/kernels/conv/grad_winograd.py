@@ -56,7 +56,7 @@ def _tilings(t: Winograd, ranges: int) -> tuple[Tiles, Tiles]:
 
 def _deal(t: Winograd, cut: TilesCut, workers: int) -> list[list[Block]]:
     outputs = t.outputs * cut.ranges
-    return deal(tile_blocks(t.images, t.down, t.right, outputs, cut.tiles, cut.ranges, workers), workers)
+    return deal(list(tile_blocks(t.images, t.down, t.right, outputs, cut.tiles, cut.ranges, workers)), workers)
 
 
 # ---------------------------------------------------------------- choosing the tile, the block and the ranges

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ...program.emitter import Operand
-from ..shared.cut import Block, even_pieces
+from ..shared.cut import NONE, Block, Grid, even_runs
 from ..shared.loop import BlockLoop, Bound
 from ..shared.panels import unpacked
 from .tiles_views import Tiles, Transform, bind_transforms
@@ -15,19 +15,16 @@ CANDIDATES = (7, 14, 28, 56, 112, 196, 392)
 """Tiles in a block that are considered."""
 
 
-def tile_blocks(images: int, down: int, right: int, outputs: int, tiles: int, ranges: int, workers: int) -> list[Block]:
+def tile_blocks(images: int, down: int, right: int, outputs: int, tiles: int, ranges: int, workers: int) -> Grid:
     """All tiles in blocks of about so many, as many for each worker; range by range of the outputs."""
     per_image = down * right
     if not images * per_image * outputs:
-        return []
+        return NONE
     each = workers // math.gcd(workers, ranges)
     if tiles >= per_image:
-        cuts = [(a, b, 0, down) for a, b in even_pieces(images, tiles // per_image, 1, each)]
-    else:
-        rows = even_pieces(down, tiles // right, 1, each // math.gcd(each, images))
-        cuts = [(n, n + 1, a, b) for n in range(images) for a, b in rows]
-    size = outputs // ranges
-    return [Block(*part, k, k + size) for k in range(0, outputs, size) for part in cuts]
+        return Grid(even_runs(images, tiles // per_image, 1, each), (down, 1), (outputs, ranges))
+    rows = even_runs(down, tiles // right, 1, each // math.gcd(each, images))
+    return Grid((images, images), rows, (outputs, ranges))
 
 
 def transform(

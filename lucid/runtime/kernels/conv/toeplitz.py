@@ -25,7 +25,7 @@ from ...planning.phase import Phase
 from ...planning.registry import Way, kernel
 from ...planning.work import NOTHING, Work
 from ...program.emitter import Emitter, Operand
-from ..shared.cut import Block, deal, largest
+from ..shared.cut import Block, Grid, deal, largest
 from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop, channels_last, recheck
 from ..shared.panels import cut_for, multiply_lines, product_of
@@ -99,9 +99,11 @@ def best_ways(
     """For each tiling the best way to share it, where a block is such work."""
 
     def all_of(t: Toeplitz) -> Iterator[Way]:
+        met = dict[Grid, int]()  # few rows are cut alike by many sizes
         for tiles in TILES:
-            blocks = t.blocks(tiles)
-            one = work_of(t, max(blocks, key=t.tiles)) * OVERLAP if blocks else NOTHING
+            met.setdefault(t.blocks(tiles), tiles)
+        for blocks, tiles in met.items():
+            one = work_of(t, blocks.most) * OVERLAP if len(blocks) else NOTHING
             for workers in sorted({1, threads}):
                 yield Way(one.shared(len(blocks), workers), ToeplitzCut(t, tiles, workers))
 
@@ -207,7 +209,7 @@ def toeplitz(k: Emitter) -> None:
     """Gather patches, multiply by the block-Toeplitz matrix, pool, add the bias, activate."""
     recheck(k)
     (t, most, workers), y = k.way, k.outs[0]
-    work = deal(t.blocks(most), workers)
+    work = deal(list(t.blocks(most)), workers)
     if not work:
         return
     loop, epilogue = BlockLoop(k, work), Epilogue.of(k.node, k.ins)

@@ -169,7 +169,7 @@ def toeplitz_planes(k: Emitter) -> None:
     """Part the pixels, gather patches, multiply, pool, add the bias, activate."""
     recheck(k)
     (t, most, workers), y = k.way, k.outs[0]
-    work = deal(t.blocks(most), workers)
+    work = deal(list(t.blocks(most)), workers)
     if not work:
         return
     loop, epilogue = BlockLoop(k, work), Epilogue.of(k.node, k.ins)

@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import as_strided
 from ....base.arrays import Array
 from ....graph.windows import Axis, Window
 from ...program.views import as_view
-from ..shared.cut import Block, Deal, Steps, bands, image_blocks, of_each, per_block
+from ..shared.cut import Block, Deal, Grid, Steps, bands, of_each, per_block, row_grid
 from ..shared.panels_views import small_products
 
 
@@ -107,10 +107,10 @@ class Toeplitz:
         """Whether the tiles see all of the input."""
         return all(axis.seen(0, axis.count).number == axis.size for axis in (self.rows.patches, self.cols.patches))
 
-    def blocks(self, tiles: int) -> list[Block]:
+    def blocks(self, tiles: int) -> Grid:
         """All rows of tiles, in blocks of about so many tiles."""
         rows, cols = self.rows.patches.count, self.cols.patches.count
-        return image_blocks(self.images, self.outputs, rows, cols, tiles * self.outputs, True)
+        return row_grid(self.images, self.outputs, rows, cols, tiles * self.outputs)
 
     def tiles(self, b: Block) -> int:
         """How many a block has."""

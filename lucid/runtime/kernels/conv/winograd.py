@@ -28,7 +28,7 @@ from ...planning.phase import Phase
 from ...planning.registry import Way, kernel
 from ...planning.work import NOTHING, Work, shared_by
 from ...program.emitter import Emitter, Operand
-from ..shared.cut import Block, deal
+from ..shared.cut import Grid, deal
 from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop, recheck
 from ..shared.panels import Blocking, blocking, multiply_lines, product_of, unpacked
@@ -60,7 +60,7 @@ class WinogradCut(NamedTuple):
         return f"{self.tiles} tiles" + (f", outputs in {self.ranges}" if self.ranges > 1 else "")
 
 
-def blocks(t: Winograd, cut: WinogradCut, workers: int) -> list[Block]:
+def blocks(t: Winograd, cut: WinogradCut, workers: int) -> Grid:
     """All tiles in blocks for so many workers; range by range of the outputs, so that a worker has few of them."""
     return tile_blocks(t.images, t.down, t.right, t.outputs, cut.tiles, cut.ranges, workers)
 
@@ -120,7 +120,7 @@ def emit(k: Emitter, m: int, cut: WinogradCut) -> None:
     (y,), epilogue = k.outs, Epilogue.of(k.node, k.ins)
     t = _numbers(k.node, tuple(x.type for x in k.ins), m)
     packed = pack(k, w, t.filter, cut.product.width)
-    work = deal(blocks(t, cut, k.threads), k.threads)
+    work = deal(list(blocks(t, cut, k.threads)), k.threads)
     if not work:
         return
     loop = BlockLoop(k, work)
@@ -156,11 +156,11 @@ def emit(k: Emitter, m: int, cut: WinogradCut) -> None:
 # ---------------------------------------------------------------- choosing the tile and the block
 
 
-def _work(t: Winograd, work: Sequence[Block], count: int, itemsize: int, threads: int) -> Work:
+def _work(t: Winograd, work: Grid, count: int, itemsize: int, threads: int) -> Work:
     """What the busiest of the threads does, where blocks have up to ``count`` tiles."""
     if not work:
         return NOTHING
-    largest = max(work, key=lambda s: s.image_rows)
+    largest = work.most
     c, k, square, machine = t.channels, largest.c1 - largest.c0, t.n**2, this_machine()
     sizes = buffer_sizes(t, [largest])
     # weights come from beyond the second-level cache again for every block where they do not fit into it
@@ -175,15 +175,15 @@ def _work(t: Winograd, work: Sequence[Block], count: int, itemsize: int, threads
 
 def ways(t: Winograd, itemsize: int, threads: int) -> list[Way]:
     """Ways to cut the work that differ."""
-    found: dict[tuple[Block, ...], Way] = {}
+    found: dict[Grid, Way] = {}
     weights = t.outputs, t.channels, t.filter.taps, t.filter.taps
     once, _ = shared_by(transforming(weights, t.n**2, itemsize), threads, this_machine())
     for ranges in {1, threads} if t.outputs % threads == 0 else {1}:
         outputs = t.outputs // ranges
         for tiles in CANDIDATES:
-            work = tuple(blocks(t, WinogradCut(tiles, ranges, Blocking(1, outputs)), threads))
+            work = blocks(t, WinogradCut(tiles, ranges, Blocking(1, outputs)), threads)
             if work not in found:
-                count = max((s.image_rows for s in work), default=0) * t.right
+                count = work.most.image_rows * t.right
                 cut = WinogradCut(tiles, ranges, blocking(this_machine(), count, t.channels, outputs, itemsize))
                 found[work] = Way(_work(t, work, count, itemsize, threads), cut, once)
     return list(found.values())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from ....base.arrays import Array
@@ -45,6 +47,38 @@ class Block(NamedTuple):
         return (self.n1 - self.n0) * (self.r1 - self.r0)
 
 
+Runs: TypeAlias = "tuple[int, int]"
+"""So many things, in so many runs of nearly equal length."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Blocks as the runs of images, of rows and of channels that they are made of, so that they are counted unmade."""
+
+    images: Runs
+    rows: Runs
+    channels: Runs
+
+    def __len__(self) -> int:
+        return self.images[1] * self.rows[1] * self.channels[1]
+
+    def __iter__(self) -> Iterator[Block]:
+        """Range by range of the channels, image by image."""
+        cuts = (evenly(*runs) for runs in (self.channels, self.images, self.rows))
+        for (c0, c1), (n0, n1), (r0, r1) in product(*cuts):
+            yield Block(n0, n1, r0, r1, c0, c1)
+
+    @property
+    def most(self) -> Block:
+        """One that is as large as the largest; of none an empty one."""
+        runs = self.images, self.rows, self.channels
+        images, rows, channels = (-(-total // max(1, count)) for total, count in runs)
+        return Block(0, images, 0, rows, 0, channels)
+
+
+NONE = Grid((0, 0), (0, 0), (0, 0))
+
+
 def largest(blocks: Iterable[Block]) -> tuple[int, int, int]:
     """Images, channels and rows that hold any of the blocks."""
     images, channels, rows = zip(*((b.n1 - b.n0, b.c1 - b.c0, b.r1 - b.r0) for b in blocks), strict=True)
@@ -53,7 +87,11 @@ def largest(blocks: Iterable[Block]) -> tuple[int, int, int]:
 
 def pieces(total: int, most: int) -> list[tuple[int, int]]:
     """``total`` things in runs of nearly equal length, none longer than ``most``."""
-    return evenly(total, -(-total // max(1, most)))
+    return evenly(total, _needed(total, most))
+
+
+def _needed(total: int, most: int) -> int:
+    return -(-total // max(1, most))
 
 
 def evenly(total: int, count: int) -> list[tuple[int, int]]:
@@ -63,9 +101,14 @@ def evenly(total: int, count: int) -> list[tuple[int, int]]:
 
 def even_pieces(total: int, most: int, least: int, workers: int) -> list[tuple[int, int]]:
     """The same in as many runs for each worker, unless they then have less than ``least`` things each."""
-    count = -(-total // max(1, most))
+    return evenly(*even_runs(total, most, least, workers))
+
+
+def even_runs(total: int, most: int, least: int, workers: int) -> Runs:
+    """These runs, unmade."""
+    count = _needed(total, most)
     even = -(-count // workers) * workers
-    return evenly(total, even if even * least <= total else count)
+    return total, even if even * least <= total else count
 
 
 def bands(count: int, tile: int, first: int, last: int) -> Iterator[tuple[int, int, int]]:
@@ -92,14 +135,20 @@ def image_blocks(images: int, channels: int, rows: int, per_row: int, target: in
     """
     if images * channels * rows == 0:
         return []
-    image = channels * rows * per_row
-    if image <= target:
-        return [Block(a, b, 0, rows, 0, channels) for a, b in pieces(images, target // max(1, image))]
-    if channels_last:
-        cut = pieces(rows, target // (channels * per_row))
-        return [Block(n, n + 1, a, b, 0, channels) for n in range(images) for a, b in cut]
+    if channels_last or channels * rows * per_row <= target:
+        return list(row_grid(images, channels, rows, per_row, target))
     cut = pieces(channels, target // (rows * per_row))
     return [Block(n, n + 1, 0, rows, a, b) for n in range(images) for a, b in cut]
+
+
+def row_grid(images: int, channels: int, rows: int, per_row: int, target: int) -> Grid:
+    """The same for channels that lie innermost."""
+    if images * channels * rows == 0:
+        return NONE
+    line = channels * per_row
+    whole = rows * line <= target
+    cut = _needed(images, target // max(1, rows * line)) if whole else images
+    return Grid((images, cut), (rows, 1 if whole else _needed(rows, target // line)), (channels, 1))
 
 
 def per_block(function: Callable[..., T], work: Sequence[Sequence[Any]], *memory: Sequence[Any]) -> list[list[T]]:
