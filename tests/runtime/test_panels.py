@@ -90,8 +90,8 @@ def test_kernels_with_blocked_products(name: str, threads: int, monkeypatch: pyt
 
 
 def test_few_rows_have_panels_of_parts_of_a_matrix() -> None:
-    """Wider than those of many rows, in whole vectors where that can be; none where BLAS packs, or for one row."""
-    assert few_rows(MACHINE, 2, 256, 256, 4) == 128
+    """Of four vectors, or of whole ones where that can be; none where BLAS packs, or for one row."""
+    assert few_rows(MACHINE, 2, 256, 256, 4) == 64
     assert few_rows(MACHINE, 40, 192, 192, 4) == 64
     assert few_rows(MACHINE, 40, 224, 224, 4) == 32  # 56 are three vectors and a half
     assert few_rows(MACHINE, 2, 40, 40, 4) == 40

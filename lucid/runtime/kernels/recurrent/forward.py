@@ -8,13 +8,12 @@ import numpy as np
 
 from ....graph.ops.recurrent import GRU, GRU_GATES, LSTM, LSTM_GATES, RNN, RNN_GATES
 from ....graph.ops.recurrent_types import SIGMOID, TANH, GRUAttrs, LSTMAttrs, RNNAttrs
-from ...planning.machine import this_machine
 from ...planning.phase import Phase
 from ...planning.registry import kernel
 from ...program.emitter import Emitter, Operand
 from ...program.views import as_view
 from ..elementwise import FEW, filled, scalar
-from ..shared.panels import Blocking, cut_for, is_streamed, multiply_lines
+from ..shared.panels import Blocking, cut_for, multiply_lines
 from ..shared.panels_views import turn_panels
 from .forward_views import forward_chunks
 from .functions import FUNCTIONS, rounded
@@ -22,8 +21,6 @@ from .layer import LayerWriter, Lines, R, StepNames, step_panels, ways
 
 MANY = 1 << 18
 """Numbers of a weight from which on a product of one row is quicker with it as it is."""
-FEW_ROWS = 8
-"""Rows up to which a product with weights from beyond the cache is quicker with them as they are."""
 OFTEN = 8
 """Products with a weight from which on it is worth to turn it for a single run."""
 
@@ -85,8 +82,7 @@ class ForwardWriter(LayerWriter[R]):
     def weights(self) -> Operand:
         """What the state is multiplied with: panels of each gate (D, gates, panels, H, width).
 
-        Those that come from beyond the cache are rows as they lie, of which BLAS reads several at a time; it goes over
-        the others' rows once for all of the batch. Where that is one sequence they are (D, H, gates * H).
+        Those that are not worth to turn are rows as they lie. Of one sequence they are (D, H, gates * H).
         """
         k, size, shape = self.k, self.hidden, (self.directions, self.gates)
         if self.batch == 1:
@@ -94,9 +90,9 @@ class ForwardWriter(LayerWriter[R]):
                 return k.target(self._panels(self.recurrent, self.width, "recurrent"), (*shape[:1], size, self.width))
             return k.permuted(self._rows(self.recurrent), (0, 2, 1))
         width = None if k.exact else step_panels(self.rows, size, size, self.gates == 1, self.dtype.itemsize)
-        width, streamed = width or size, is_streamed(this_machine(), size, self.width, self.dtype.itemsize)
+        width = width or size
         self.panels = size // width
-        if self.turned and not (streamed and self.rows <= FEW_ROWS):
+        if self.turned:
             made = self._panels(self.recurrent, width, "recurrent")
             return k.target(made, (*shape, size // width, size, width), "panels")
         lying = k.target(self._rows(self.recurrent), (*shape, size // width, width, size), "panels")

@@ -67,8 +67,7 @@ def few_rows(machine: Machine, rows: int, depth: int, columns: int, itemsize: in
     if itemsize != 4 or rows < 2:
         return None
     most = machine.unpacked // (rows * depth)
-    widest = min(most, WIDEST if rows >= SHORT else 2 * WIDEST)
-    found = [width for width in range(NARROWEST, widest + 1, 8) if columns % width == 0]
+    found = [width for width in WIDTHS if width <= most and columns % width == 0]
     vectors = [width for width in found if width % NARROWEST == 0]  # of 512 bits
     whole = [columns] if columns <= most else []
     return max(vectors or whole or found, default=None)
