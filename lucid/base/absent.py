@@ -11,7 +11,7 @@ import numpy as np
 from .lazy import difflib
 
 _PROCESSOR = 'everything runs on the processor, so there is nothing to move or to synchronise: device = "cpu"'
-_ONNX = "lucid.onnx.load(path) reads ONNX models; export is not there yet"
+_ONNX = "lucid.onnx.load(path) reads ONNX models, lucid.onnx.export(model, path, *specs) writes them"
 _SCATTER = "t[index] = values outside a model; lucid.where or one-hot products within"
 _NUMPY = "there is no op of that name; outside a model {0}"
 _CHECKPOINT = "backward computes nothing again: f(x), in smaller batches, whose gradients backward adds up in .grad"
@@ -161,7 +161,7 @@ NN: Final[Mapping[str, str]] = {
 
 
 MODULE: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("export_onnx", "to_onnx", "onnx"), _ONNX),
+    **dict.fromkeys(("to_onnx", "onnx"), _ONNX),
     "export_python": "print(net.source) is the NumPy program of a compiled model",
     "report": "net.explain(), net.plan and net.profile(x) of a compiled model",
     "run": "module(x)",
@@ -189,7 +189,7 @@ MODULE: Final[Mapping[str, str]] = {
 
 
 ONNX: Final[Mapping[str, str]] = dict.fromkeys(
-    ("export", "dynamo_export", "save", "save_model", "load_model", "InferenceSession", "ONNXProgram"), _ONNX
+    ("dynamo_export", "save", "save_model", "load_model", "InferenceSession", "ONNXProgram"), _ONNX
 )
 
 LINALG: Final[Mapping[str, str]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any, NamedTuple, TypeAlias
 from ..base import changes
 from ..base.arrays import Array
 from ..base.checks import placed, shown
+from ..base.lazy import LazyModule
 from ..base.locks import forkable
 from ..base.recent import Recent
 from ..errors import LucidError, OptionError, TraceError
+from ..formats.onnx.write.versions import USUAL
 from ..graph.assume import Assumption
 from ..graph.trace import active_trace, user_location
 from ..graph.types import TensorType, as_dtype
@@ -31,6 +34,8 @@ from .record import Record, input_names, record
 from .specialization import Specialization
 from .staged import UntrueError
 from .told import Told
+
+exported = LazyModule("lucid.compiler.exported")
 
 Specs: TypeAlias = "tuple[tuple[Any, ...], dict[str, Any]]"
 
@@ -349,6 +354,15 @@ class CompiledModel(Told):
     def save(self, path: str | Path) -> None:
         """Write graphs and weights to a ``.lucid`` file."""
         write_archive(path, self._current())
+
+    def export_onnx(
+        self, path: str | os.PathLike[str], *, opset: int = USUAL, external_data: bool = False,
+        input_names: Sequence[str] = (), output_names: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        """Write the model as an ONNX file, as it was traced; for the options see :func:`lucid.onnx.export`."""
+        made = self._current()
+        how = exported.Form(opset, external_data, input_names, output_names)
+        exported.write_onnx(made.traced, made.state, made.results.structure, path, how)
 
     def __guarded__(self) -> Iterable[Any]:
         """What a larger trace depends on, when this is a part of it."""

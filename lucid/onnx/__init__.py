@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..base.absent import ONNX, face
 from ..base.lazy import from_home
+from .export import export
 from .module import OnnxModel, check, load
 
-__all__ = ["OnnxModel", "backend", "check", "load"]
+__all__ = ["OnnxModel", "backend", "check", "export", "load"]
 
 _LAZY = {"backend": "backend"}
 

@@ -172,7 +172,7 @@ PYTORCHS = {
     "t": "is_cuda grad_fn register_hook uniform_ new_ones new_full data_ptr stride is_contiguous storage "
     "half equal bernoulli_ resize_",
     "lucid.optim": "LBFGS RAdam Adadelta",
-    "lucid.compile(nn.Linear(3, 2))": "export_onnx export_python run predict summary fit",
+    "lucid.compile(nn.Linear(3, 2))": "to_onnx export_python run predict summary fit",
     "lucid.autograd": "Function Variable functional backward gradcheck detect_anomaly no_grad",
     "nn.utils": "weight_norm spectral_norm rnn prune data", "nn.Linear(3, 2)": "half compile fit register_full_backward_hook device",
 }  # fmt: skip

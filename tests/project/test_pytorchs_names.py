@@ -71,7 +71,7 @@ ANSWERS = [
     ("nn.utils.checkpoint", "smaller batches"), ("t.half()", r"t\.float\(\)"), ("layer.half()", r"module\.float\(\)"),
     ("t.register_hook(print)", r"autograd\.grad"), ("t.retain_grad()", r"autograd\.grad"), ("t.grad_fn", "is_leaf"),
     ("layer.register_full_backward_hook(print)", "register_forward_hook"), ("optim.LBFGS", "closure"),
-    ("optim.Muon", "AdamW"), ("lucid.onnx.export", "not there yet"), ("t.max(t)", r"lucid\.maximum"),
+    ("optim.Muon", "AdamW"), ("lucid.onnx.dynamo_export", r"lucid\.onnx\.export"), ("t.max(t)", r"lucid\.maximum"),
     ("layer.load_state_dict(layer.state_dict(), assign=True)", r"to\(dtype\)"),
 ]  # fmt: skip
 

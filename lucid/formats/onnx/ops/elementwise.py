@@ -85,6 +85,8 @@ def div(call: Call, a: Value, b: Value) -> AbstractTensor:
 @converter("Mod")
 def mod(call: Call, a: Value, b: Value) -> AbstractTensor:
     a, b = call.tensors(a, b)
+    if call.attribute("fmod", 0) and is_float(a.type.dtype):  # of an infinite divisor everything is left
+        return ew.remainder(ew.abs_(a), ew.abs_(b)) * ew.sign(a)
     rest = ew.remainder(a, b)
     if not call.attribute("fmod", 0):
         return rest

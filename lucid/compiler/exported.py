@@ -1,0 +1,85 @@
+"""Traced models as ONNX files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from ..base import changes
+from ..base.checks import flag, integer, named, shown
+from ..errors import GraphError, OptionError
+from ..formats.onnx.write import file
+from ..formats.onnx.write.draft import Draft
+from ..formats.onnx.write.graph import Writer, refuse
+from ..formats.onnx.write.versions import NEWEST, OLDEST, USUAL
+from ..graph.ir import Graph
+from ..tensor.tensor import Tensor
+from .arguments import LEAF, Structure, leaf_names, of_leaves
+
+OWNER = "lucid.onnx.export"
+
+
+class Form(NamedTuple):
+    """How a file is to be; for what the options mean see :func:`lucid.onnx.export`."""
+
+    opset: int = USUAL
+    external_data: bool = False
+    input_names: Sequence[str] = ()
+    output_names: Sequence[str] = ()
+
+
+def write_onnx(
+    graph: Graph, state: Mapping[str, Tensor], outputs: Structure, path: str | os.PathLike[str], how: Form
+) -> None:
+    """Write a graph as it was traced, with the tensors of its parameters; ``outputs`` is how its results are nested."""
+    opset, external_data, input_names, output_names = how
+    integer(OWNER, "opset", opset)
+    if not OLDEST <= opset <= NEWEST:
+        raise OptionError(f"{OWNER}: opset is from {OLDEST} to {NEWEST}, got {opset}")
+    flag(OWNER, "external_data", external_data)
+    file.check_package()
+    _check(graph, outputs)
+    with changes.writing:
+        writer = Writer(Draft(opset), {name: state[name].numpy() for name in graph.parameters})
+        given = _names("input_names", input_names, graph.inputs)
+        found = _names("output_names", output_names, graph.names or _output_names(outputs))
+        writer.whole(graph, given, found)
+        refuse(writer.faults, "the model")
+        file.save(writer.draft, path, external_data)
+
+
+def _names(what: str, given: Sequence[str], usual: Sequence[str]) -> Sequence[str]:
+    """The names that were given, one for each; the usual ones where there are none."""
+    if isinstance(given, str) or not all(isinstance(name, str) and name for name in given):
+        raise OptionError(f"{OWNER}: {what} is a list of names, got {shown(given)}")
+    if not given:
+        return usual
+    if len(given) != len(usual) or len(set(given)) < len(given):
+        raise OptionError(
+            f"{OWNER}: {what} has a name of its own for each of {', '.join(map(named, usual))}; got {shown(given)}"
+        )
+    return given
+
+
+def _output_names(structure: Structure) -> list[str]:
+    """``output`` of one alone; else by places and keys: ``output_0``, ``logits``, ``hidden.0``."""
+    if structure == LEAF:
+        return ["output"]
+    kind, *parts = structure
+    if kind not in ("tuple", "list"):
+        return list(leaf_names(structure, ""))
+    parts = parts[1:] if kind == "tuple" else parts
+    return [name for i, part in enumerate(parts) for name in leaf_names(part, f"output_{i}")]
+
+
+def _check(graph: Graph, outputs: Structure) -> None:
+    """Refuse what is of training mode, and results that are no tensors of numbers."""
+    if graph.updates:
+        listed = ", ".join(name for name, _ in graph.updates)
+        raise OptionError(
+            f"{OWNER}: each run of the model changes {listed}, and an ONNX file changes nothing: call "
+            f"model.eval() before it is compiled"
+        )
+    if any(part != LEAF for part in of_leaves(outputs)):
+        raise GraphError(f"{OWNER}: the model gives texts or maps, which are written as numbers only: return those")

@@ -1,0 +1,17 @@
+"""Ops that are an operator of ONNX as they are: what reads files and what writes them have it from here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ...graph.opdef import OpDef
+from ...graph.ops import elementwise as ew
+from ...graph.ops import trigonometry as tr
+
+UNARY: Mapping[str, OpDef] = {
+    "Neg": ew.NEG, "Abs": ew.ABS, "Exp": ew.EXP, "Log": ew.LOG, "Sin": ew.SIN, "Cos": ew.COS, "Tanh": ew.TANH,
+    "Floor": ew.FLOOR, "Ceil": ew.CEIL, "Round": ew.ROUND, "Sign": ew.SIGN, "Erf": ew.ERF, "Relu": ew.RELU,
+    "Sigmoid": ew.SIGMOID, "Asin": tr.ASIN, "Acos": tr.ACOS, "Atan": tr.ATAN, "Sinh": tr.SINH, "Cosh": tr.COSH,
+    "Asinh": tr.ASINH, "Acosh": tr.ACOSH, "Atanh": tr.ATANH, "HardSwish": ew.HARD_SWISH,
+}  # fmt: skip
+"""Element-wise, of one operand and without attributes."""

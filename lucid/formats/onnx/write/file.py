@@ -1,0 +1,125 @@
+"""A draft as a file: messages of the format, and data beside it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ....base.lazy import LazyModule, hashlib
+from ....errors import LucidError
+from ...files import checked_path, write_atomically
+from ..host import KINDS
+from ..model import DOMAIN, ML, Array
+from .draft import Draft, Item, Part, Setting
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
+
+onnx = LazyModule("onnx")
+helper = LazyModule("onnx.helper")
+
+ML_VERSION = 3
+"""The version of the operators of machine learning."""
+
+INLINE = (1 << 31) - (1 << 26)
+"""Bytes of weights that a message has room for, with all else; those of a larger model lie beside it."""
+SMALL = 1024
+"""Bytes of an array up to which it stands in the message in any case: shapes are read from there."""
+
+
+def check_package() -> None:
+    """Raise where the ``onnx`` package is missing."""
+    try:
+        onnx.ModelProto  # noqa: B018 - it loads
+    except ModuleNotFoundError as error:
+        raise LucidError("writing ONNX models needs the package onnx: pip install 'lucid[onnx]'") from error
+
+
+def message(draft: Draft, beside: Mapping[str, tuple[str, int]]) -> ModelProto:
+    """The model; of arrays that lie ``beside`` it, the file and where in it."""
+    domains = {step.domain for step in draft.part.steps}
+    opsets = [helper.make_opsetid(DOMAIN, draft.opset)]
+    opsets += [helper.make_opsetid(ML, ML_VERSION)] if ML in domains else []
+    graph = _graph(draft, draft.part, "lucid", [_tensor(*one, beside.get(one[0])) for one in draft.arrays.items()])
+    model: ModelProto = helper.make_model(graph, producer_name="lucid", opset_imports=opsets)
+    model.ir_version = helper.find_min_ir_version_for(opsets)
+    return model
+
+
+def _graph(draft: Draft, part: Part, name: str, tensors: Iterable[TensorProto] = ()) -> GraphProto:
+    def called(name: str) -> str:
+        return draft.renamed.get(name, name)
+
+    nodes = []
+    for step in part.steps:
+        node = helper.make_node(
+            step.op, [*map(called, step.inputs)], [*map(called, step.outputs)], step.name, domain=step.domain or None
+        )
+        node.attribute.extend(
+            helper.make_attribute(key, _setting(draft, step.name, value))
+            for key, value in sorted(step.attributes.items())
+        )
+        nodes.append(node)
+    made: GraphProto = helper.make_graph(
+        nodes, name, [_declared(*end) for end in part.inputs], [_declared(*end) for end in part.outputs], list(tensors)
+    )
+    return made
+
+
+def _setting(draft: Draft, owner: str, value: Setting) -> object:
+    if isinstance(value, Part):
+        return _graph(draft, value, owner)
+    return _tensor("", value) if isinstance(value, np.ndarray) else value
+
+
+def _declared(item: Item, shape: tuple[int | str, ...]) -> ValueInfoProto:
+    made: ValueInfoProto = helper.make_tensor_value_info(item.name, KINDS[item.dtype.name], list(shape))
+    return made
+
+
+def _tensor(name: str, array: Array, beside: tuple[str, int] | None = None) -> TensorProto:
+    made: TensorProto = onnx.TensorProto(name=name, dims=array.shape, data_type=KINDS[array.dtype.name])
+    if beside is None:
+        made.raw_data = _little(array).tobytes()
+        return made
+    made.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in zip(("location", "offset", "length"), (*beside, array.nbytes), strict=True):
+        made.external_data.add(key=key, value=str(value))
+    return made
+
+
+def _little(array: Array) -> Array:
+    """In the order of bytes that the format has."""
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+
+
+def save(draft: Draft, path: str | os.PathLike[str], external: bool) -> None:
+    """Write the file, and where they lie beside it that of its arrays; the old one stays until the new one is whole."""
+    target = Path(checked_path(path, "written"))
+    if not external and sum(array.nbytes for array in draft.arrays.values()) <= INLINE:
+        write_atomically(target, [message(draft, {}).SerializeToString()])
+        return
+    large = {name: array for name, array in draft.arrays.items() if array.nbytes > SMALL}
+    digest = hashlib.sha256()
+    for array in large.values():
+        digest.update(_little(array).reshape(-1).view(np.uint8).data)
+    # a name of its own for each content: a model that is there already keeps what it reads until it is replaced
+    data = target.with_name(f"{target.name}.{digest.hexdigest()[:12]}.data")
+    places, position = dict[str, tuple[str, int]](), 0
+    for name, array in large.items():
+        places[name] = data.name, position
+        position += array.nbytes + -array.nbytes % ALIGNED
+    write_atomically(data, (part for array in large.values() for part in _padded(array)))
+    write_atomically(target, [message(draft, places).SerializeToString()])
+
+
+ALIGNED = 64
+"""Bytes at a multiple of which arrays begin, so that they can be mapped."""
+
+
+def _padded(array: Array) -> tuple[memoryview, bytes]:
+    return _little(array).reshape(-1).view(np.uint8).data, bytes(-array.nbytes % ALIGNED)

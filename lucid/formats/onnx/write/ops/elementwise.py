@@ -1,0 +1,227 @@
+"""Element-wise ops."""
+
+from __future__ import annotations
+
+import math
+
+from .....graph.opdef import OpDef
+from .....graph.ops import elementwise as ew
+from .....graph.ops import trigonometry as tr
+from .....graph.ops.bounds import CLIP, ClipAttrs
+from .....graph.ops.expect import EXPECT
+from .....graph.ops.loss import BINARY_CROSS_ENTROPY
+from .....graph.ops.promotion import CAST, CastAttrs
+from .....graph.ops.rounding import ROUND_STRAIGHT
+from .....graph.types import bool_, is_float
+from ...same import UNARY
+from ..draft import Item, UnwritableError
+from ..registry import Use, writer
+
+BINARY: dict[OpDef, str] = {
+    ew.SUB: "Sub", ew.DIV: "Div", ew.POW: "Pow", ew.EQUAL: "Equal", ew.LESS: "Less", ew.LESS_EQUAL: "LessOrEqual",
+    ew.GREATER: "Greater", ew.GREATER_EQUAL: "GreaterOrEqual",
+}  # fmt: skip
+
+LOGICAL: dict[OpDef, tuple[str, str]] = {
+    ew.ADD: ("Add", "Or"), ew.MUL: ("Mul", "And"), ew.MAXIMUM: ("Max", "Or"), ew.MINIMUM: ("Min", "And"),
+    ew.AND: ("BitwiseAnd", "And"), ew.OR: ("BitwiseOr", "Or"),
+}  # fmt: skip
+"""The operators for numbers, and for truth values."""
+
+
+@writer(*UNARY.values())
+def unary(use: Use) -> Item:
+    if use.node.op is ew.RELU and not is_float(use.type.dtype):
+        return use.emit("Max", *use.inputs, use.number(0))
+    return use.emit(NAMES[use.node.op], *use.inputs)
+
+
+NAMES: dict[OpDef, str] = {op: name for name, op in UNARY.items()}
+
+
+@writer(ew.SQRT)
+def sqrt(use: Use[ew.SqrtAttrs]) -> Item:
+    return use.emit("Sqrt", *use.inputs)
+
+
+@writer(*BINARY)
+def binary(use: Use) -> Item:
+    return use.emit(BINARY[use.node.op], *use.inputs, dtype=use.type.dtype)
+
+
+@writer(ew.NOT_EQUAL)
+def not_equal(use: Use) -> Item:
+    return use.emit("Not", use.emit("Equal", *use.inputs, dtype=bool_))
+
+
+@writer(*LOGICAL)
+def logical(use: Use) -> Item:
+    return use.emit(LOGICAL[use.node.op][use.type.dtype == bool_], *use.inputs)
+
+
+@writer(ew.NOT)
+def invert(use: Use) -> Item:
+    return use.emit("Not" if use.type.dtype == bool_ else "BitwiseNot", *use.inputs)
+
+
+@writer(ew.WHERE)
+def where(use: Use) -> Item:
+    return use.emit("Where", *use.inputs, dtype=use.type.dtype)
+
+
+@writer(CAST)
+def cast(use: Use[CastAttrs]) -> Item:
+    return use.cast(use.inputs[0], use.attrs.dtype)
+
+
+@writer(ROUND_STRAIGHT)
+def round_straight(use: Use) -> Item:
+    return use.emit("Round", *use.inputs)
+
+
+@writer(ew.LEAKY_RELU)
+def leaky_relu(use: Use[ew.AlphaAttrs]) -> Item:
+    (x,), alpha = use.inputs, use.attrs.alpha
+    if use.is_said(alpha):
+        return use.emit("LeakyRelu", x, alpha=alpha)
+    return _by_sign(use, x, use.emit("Mul", x, use.number(alpha)))
+
+
+@writer(ew.ELU)
+def elu(use: Use[ew.AlphaAttrs]) -> Item:
+    (x,), alpha = use.inputs, use.attrs.alpha
+    if use.is_said(alpha):
+        return use.emit("Elu", x, alpha=alpha)
+    return _by_sign(use, x, use.emit("Mul", use.emit("Elu", x, alpha=1.0), use.number(alpha)))
+
+
+def _by_sign(use: Use, x: Item, below: Item) -> Item:
+    """The number where it is above 0, and otherwise another."""
+    return use.emit("Where", use.emit("Greater", x, use.number(0), dtype=bool_), x, below, dtype=x.dtype)
+
+
+@writer(ew.GELU)
+def gelu(use: Use[ew.GeluAttrs]) -> Item:
+    (x,) = use.inputs
+    if use.opset >= 20:
+        return use.emit("Gelu", x, approximate=use.attrs.approximate)
+    if use.attrs.approximate == "tanh":
+        cube = use.emit("Mul", use.emit("Mul", x, x), use.emit("Mul", x, use.number(ew.GELU_CUBE)))
+        inner = use.emit("Tanh", use.emit("Mul", use.emit("Add", x, cube), use.number(ew.GELU_SCALE)))
+    else:
+        inner = use.emit("Erf", use.emit("Div", x, use.number(math.sqrt(2))))
+    return use.emit("Mul", use.emit("Mul", x, use.emit("Add", inner, use.number(1))), use.number(0.5))
+
+
+@writer(ew.SILU)
+def silu(use: Use) -> Item:
+    (x,) = use.inputs
+    return use.emit("Mul", x, use.emit("Sigmoid", x))
+
+
+@writer(ew.SOFTPLUS)
+def softplus(use: Use[ew.SoftplusAttrs]) -> Item:
+    (x,), attrs = use.inputs, use.attrs
+    if attrs == ew.SoftplusAttrs():
+        return use.emit("Softplus", x)
+    beta = use.number(attrs.beta)
+    scaled = use.emit("Mul", x, beta)
+    soft = use.emit("Div", use.emit("Softplus", scaled), beta)
+    beyond = use.emit("Greater", scaled, use.number(attrs.threshold), dtype=bool_)
+    return use.emit("Where", beyond, x, soft, dtype=use.type.dtype)
+
+
+@writer(ew.EXPM1)
+def expm1(use: Use) -> Item:
+    """``tanh(x / 2) * (exp(x) + 1)``, which is exact where ``exp(x)`` is nearly 1."""
+    (x,) = use.inputs
+    half = use.emit("Tanh", use.emit("Mul", x, use.number(0.5)))
+    return use.emit("Mul", half, use.emit("Add", use.emit("Exp", x), use.number(1)))
+
+
+@writer(ew.LOG1P)
+def log1p(use: Use) -> Item:
+    """``x * log(u) / (u - 1)`` with ``u = 1 + x``, whose rounding is in both; where ``u`` is 1 or infinite, ``x``."""
+    (x,), one = use.inputs, use.number(1)
+    u = use.emit("Add", x, one)
+    ratio = use.emit("Mul", x, use.emit("Div", use.emit("Log", u), use.emit("Sub", u, one)))
+    same = use.emit("Or", *(use.emit("Equal", u, use.number(at), dtype=bool_) for at in (1, math.inf)))
+    log = use.emit(
+        "Where", use.emit("Equal", x, use.number(-1), dtype=bool_), use.number(-math.inf), ratio, dtype=x.dtype
+    )
+    return use.emit("Where", same, x, log, dtype=x.dtype)
+
+
+@writer(ew.LOG2, ew.LOG10)
+def other_log(use: Use) -> Item:
+    base = 2 if use.node.op is ew.LOG2 else 10
+    return use.emit("Div", use.emit("Log", *use.inputs), use.number(math.log(base)))
+
+
+@writer(tr.ATAN2)
+def atan2(use: Use) -> Item:
+    raise UnwritableError("ONNX has no angle of two coordinates")
+
+
+@writer(CLIP)
+def clip(use: Use[ClipAttrs]) -> Item:
+    low, high = (None if bound is None else use.number(bound) for bound in (use.attrs.low, use.attrs.high))
+    return use.emit("Clip", use.inputs[0], low, high)
+
+
+@writer(ew.REMAINDER)
+def remainder(use: Use) -> Item:
+    a, b = use.inputs
+    if not is_float(a.dtype):
+        return _guarded(use, "Mod")
+    rest = use.emit("Mod", a, b, fmod=1)
+    return use.emit("Where", _turned(use, rest, b), use.emit("Add", rest, b), rest, dtype=a.dtype)
+
+
+def _turned(use: Use, rest: Item, b: Item) -> Item:
+    """Where what is left of a division towards zero has not the sign of the divisor."""
+    zero = use.number(0)
+    some = use.emit("Not", use.emit("Equal", rest, zero, dtype=bool_))
+    signs = (use.emit("Less", one, zero, dtype=bool_) for one in (rest, b))
+    return use.emit("And", some, use.emit("Xor", *signs))
+
+
+def _guarded(use: Use, op: str) -> Item:
+    """A division of integers; by zero it is zero, as NumPy has it, and ends some runtimes."""
+    a, b = use.inputs
+    zero = use.emit("Equal", b, use.number(0), dtype=bool_)
+    safe = use.emit("Where", zero, use.number(1), b, dtype=b.dtype)
+    rest = use.emit("Mod", a, safe)
+    made = rest if op == "Mod" else use.emit("Div", use.emit("Sub", a, rest), safe)
+    return use.emit("Where", zero, use.number(0), made, dtype=a.dtype)
+
+
+@writer(ew.FLOOR_DIVIDE)
+def floor_divide(use: Use) -> Item:
+    """As NumPy has it: what is left is taken away before the division, so that the quotient is whole but for a hair."""
+    a, b = use.inputs
+    if not is_float(a.dtype):
+        return _guarded(use, "Div")
+    rest = use.emit("Mod", a, b, fmod=1)
+    quotient = use.emit("Round", use.emit("Div", use.emit("Sub", a, rest), b))
+    lower = use.emit("Sub", quotient, use.number(1))
+    whole = use.emit("Where", _turned(use, rest, b), lower, quotient, dtype=a.dtype)
+    by_zero = use.emit("Equal", b, use.number(0), dtype=bool_)
+    return use.emit("Where", by_zero, use.emit("Div", a, b), whole, dtype=a.dtype)
+
+
+@writer(BINARY_CROSS_ENTROPY)
+def binary_cross_entropy(use: Use) -> Item:
+    x, target = use.inputs
+    one, least = use.number(1), use.number(-100)
+
+    def share(p: Item, t: Item) -> Item:
+        return use.emit("Mul", t, use.emit("Max", use.emit("Log", p), least))
+
+    others = share(use.emit("Sub", one, x), use.emit("Sub", one, target))
+    return use.emit("Neg", use.emit("Add", share(x, target), others))
+
+
+@writer(EXPECT)
+def expect(use: Use) -> Item:
+    raise UnwritableError("it ends the run where data is not as the model expects, and no operator of ONNX does")

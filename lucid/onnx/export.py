@@ -1,0 +1,107 @@
+"""Models as ONNX files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from ..base.checks import shown
+from ..compiler.arguments import Structure, flatten
+from ..compiler.compiled import CompiledModel, Specs
+from ..compiler.entry import checked_model, checked_specs, compile
+from ..compiler.exported import OWNER, Form, write_onnx
+from ..compiler.record import record
+from ..errors import OptionError
+from ..formats.onnx.write.versions import USUAL
+from ..graph.ir import Graph
+from ..graph.types import TensorType
+from ..nn.module import Module
+from ..tensor.tensor import Tensor
+
+
+def export(
+    model: Callable[..., object] | Graph,
+    path: str | os.PathLike[str],
+    *specs: object,
+    opset: int = USUAL,
+    external_data: bool = False,
+    input_names: Sequence[str] = (),
+    output_names: Sequence[str] = (),
+    parameters: Mapping[str, object] | None = None,
+    **keyword_specs: object,
+) -> None:
+    """Write a model as an ONNX file, which other runtimes read, and :func:`lucid.onnx.load` too.
+
+    It is the graph as traced, in evaluation mode. Symbolic sizes are named dimensions. Weights have the names of the
+    model's ``state_dict``, and nodes those of its modules.
+
+    Parameters
+    ----------
+    model
+        A module or a function, a compiled model, one from :func:`lucid.load`, or a graph.
+    path
+        Where to. What is there stays as it is until the new file is whole.
+    *specs, **keyword_specs
+        Types of the inputs, as for :func:`lucid.compile`; a compiled model or a graph has them already.
+    opset
+        The version of ONNX's operators.
+    external_data
+        Write the weights into a file beside it; they are in any case where a message has no room for them (2 GB).
+    input_names, output_names
+        What inputs and outputs are called; by default inputs as the arguments of ``forward``, ``mask.0`` where these
+        hold several, and outputs ``output``, or by the keys and places where they are.
+    parameters
+        Arrays or tensors by name, for the parameters of a graph.
+
+    Raises
+    ------
+    GraphError
+        It has ops that ONNX has no operators for: the message names all of them, with their modules and your lines.
+    OptionError
+        The opset is none that is written, or the model is in training mode where that matters.
+    FileError
+        The path cannot be written.
+    """
+    how = Form(opset, external_data, input_names, output_names)
+    _refuse_pytorchs_order(path)
+    given = checked_specs(export, model, (specs, keyword_specs), parameters)
+    if isinstance(model, Graph):
+        model = compile(model, parameters=parameters)
+    elif not isinstance(model, CompiledModel):
+        write_onnx(*_traced(checked_model(model, OWNER), given), path, how)
+        return
+    elif any(given):
+        raise OptionError(f"{OWNER}: a compiled model has the types of its inputs; give no specs with it")
+    model.export_onnx(path, **how._asdict())
+
+
+def _refuse_pytorchs_order(path: object) -> None:
+    """Say in which order the arguments come, where they come as in PyTorch."""
+    if isinstance(path, tuple | list | dict | TensorType | Tensor | np.ndarray):
+        raise OptionError(
+            f"{OWNER}: takes a model, a path, and then lucid.spec(...) for each input; got {shown(path)} for the path"
+        )
+
+
+def _traced(model: Callable[..., object], specs: Specs) -> tuple[Graph, Mapping[str, Tensor], Structure]:
+    """The graph of a model in evaluation mode, the tensors that it reads, and how its results are nested."""
+    types, structure = flatten(specs, (TensorType,))
+    with _evaluating(model):
+        made = record(model, structure, types, grad=False)
+    return made.graph, made.recorder.state, made.results.structure
+
+
+@contextmanager
+def _evaluating(model: object) -> Iterator[None]:
+    """The modules of a model in evaluation mode; afterwards each in its own again."""
+    modules = [one for one in model.modules() if one.training] if isinstance(model, Module) else []
+    for one in modules:
+        one.training = False
+    try:
+        yield
+    finally:
+        for one in modules:
+            one.training = True
