@@ -11,8 +11,9 @@ import pytest
 from lucid.graph.ops.conv import CONV, ConvAttrs
 from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
 from lucid.runtime.kernels.shared import panels_views
-from lucid.runtime.kernels.shared.panels import Blocking, blocking, few_rows, product_of
+from lucid.runtime.kernels.shared.panels import WIDEST, Blocking, blocking, few_rows, product_of
 from lucid.runtime.kernels.shared.panels_views import small_products
+from lucid.runtime.kernels.shared.rows import Rows, cuts, row_runs
 from lucid.runtime.planning.machine import described
 from lucid.runtime.planning.registry import lowerings
 from lucid.runtime.planning.work import Work, seconds
@@ -103,3 +104,18 @@ def test_few_rows_have_panels_of_parts_of_a_matrix() -> None:
     assert few_rows(MACHINE, 400, 512, 512, 4) is None
     assert few_rows(MACHINE, 2, 256, 256, 8) is None
     assert few_rows(USUAL, 2, 256, 256, 4) is None
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("outputs", [8210, 6625, 40_001])
+def test_ranges_of_outputs_are_whole_panels(outputs: int, threads: int) -> None:
+    """So that BLAS packs none of them, but what is left and fills no panel."""
+    p = Rows(20, 1024, outputs, 1)
+    with described(MACHINE):
+        (cut,) = (cut for cut in cuts(p, row_runs(p, 4, threads), 4, threads) if cut.by_outputs(p))
+    ranges = [piece.outputs for mine in cut.pieces for piece in mine]
+    assert [a for a, _ in ranges] == [0, *(b for _, b in ranges[:-1])]
+    assert ranges[-1][1] == outputs
+    whole = [b - a for a, b in ranges if b - a >= WIDEST]
+    assert len(whole) >= threads
+    assert not any(product_of(MACHINE, 20, 1024, columns, 4, False).packed for columns in whole)

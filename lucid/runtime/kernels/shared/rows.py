@@ -18,7 +18,7 @@ from ...program.emitter import Emitter, Operand
 from .cut import deal, pieces
 from .epilogue import Epilogue, pixels_of_run, tiled
 from .loop import BlockLoop
-from .panels import WIDEST, cut_for, in_panels, multiply_lines, product_of
+from .panels import WIDEST, WIDTHS, cut_for, in_panels, multiply_lines, product_of
 from .panels_views import turn_panels
 from .rows_views import Piece, PieceViews, bind_pieces
 
@@ -106,9 +106,11 @@ def _shares(p: Rows, most: int, threads: int) -> Iterator[list[tuple[int, int]]]
 
 
 def _ranges(outputs: int, most: int) -> list[tuple[int, int]]:
-    """Outputs in ranges of at most so many; those that fill no panel in one of their own."""
-    whole = outputs if in_panels(outputs) else outputs // WIDEST * WIDEST
-    return [*pieces(whole, most), *([(whole, outputs)] if whole < outputs else [])]
+    """Outputs in ranges of at most so many, each of whole panels; those that fill no panel in one of their own."""
+    width = next((width for width in WIDTHS if outputs % width == 0), WIDEST)
+    panels = outputs // width
+    found = [(a * width, b * width) for a, b in pieces(panels, max(1, most // width))]
+    return [*found, *([(panels * width, outputs)] if panels * width < outputs else [])]
 
 
 def _cut(work: Iterable[Iterable[Piece]]) -> PieceCut:
