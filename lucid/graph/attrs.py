@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 import numpy as np
@@ -87,8 +88,7 @@ class Attrs(Bindable):
         return False
 
     def items(self) -> Iterator[tuple[str, Any]]:
-        for f in dataclasses.fields(self):
-            yield f.name, getattr(self, f.name)
+        return ((name, getattr(self, name)) for name in _names(type(self)))  # type: ignore[arg-type]  # classes do hash
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.items())})"
@@ -101,6 +101,12 @@ class Attrs(Bindable):
         """These attributes with every symbolic dim replaced by its size."""
         changed = {name: bound for name, value in self.items() if (bound := _bind(value, sizes)) is not value}
         return dataclasses.replace(self, **changed) if changed else self
+
+
+@cache
+def _names(cls: type[Attrs]) -> tuple[str, ...]:
+    """The names of its fields, which ``dataclasses.fields`` sorts out anew at each call."""
+    return tuple(field.name for field in dataclasses.fields(cls))
 
 
 def _symbols(value: object) -> frozenset[str]:

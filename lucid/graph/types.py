@@ -166,7 +166,7 @@ class TensorType:
 
     def with_order(self, order: tuple[int, ...] | None) -> TensorType:
         """The same with another order in memory."""
-        return replace(self, order=order)
+        return self if order == self.order else replace(self, order=order)
 
     def same_value(self, other: TensorType) -> bool:
         """Equal shape and element type, whatever the memory order."""
