@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ..base.arrays import Array
 from ..errors import DTypeError, ShapeError
-from ..graph.opdef import AbstractTensor
 from ..graph.types import as_dtype, is_float
 from ..tensor.tensor import Tensor
 
@@ -44,7 +44,7 @@ class Unsettled(Tensor):
         self.data = Tensor(np.array(value, self.dtype))
         self.__class__ = Parameter if isinstance(self, Parameter) else Tensor  # type: ignore[assignment]
 
-    def copy_(self, value: npt.ArrayLike | AbstractTensor) -> Tensor:
+    def copy_(self, value: object) -> Self:
         self.settle(np.asarray(value))
         return self
 

@@ -29,7 +29,7 @@ Identity = Callable[[Site], "Symbol | Sequence[Symbol] | None"]
 
 @dataclass(frozen=True)
 class SimplifyOptions:
-    """``inference``: nothing will be differentiated, so ``StopGradient`` goes as well."""
+    """``inference``: nothing will be differentiated, so ``StopGradient`` and ``Overwritten`` go as well."""
 
     inference: bool = False
 
@@ -38,7 +38,7 @@ def simplify(graph: Graph, options: SimplifyOptions = SimplifyOptions()) -> Grap
     """Apply the identities until none applies."""
 
     def rule(site: Site) -> Symbol | Sequence[Symbol] | None:
-        if options.inference and site.op is shape.STOP_GRADIENT:
+        if options.inference and site.op in (shape.STOP_GRADIENT, shape.OVERWRITTEN):
             return site.inputs[0]
         for identity in (_idempotent,) if site.op.idempotent else _IDENTITIES.get(site.op, ()):
             found = identity(site)

@@ -20,8 +20,9 @@ from ..graph.opdef import AbstractTensor
 from ..graph.ops.elementwise import where
 from ..graph.ops.found import known
 from ..graph.ops.indexing import index_with
+from ..graph.ops.promotion import cast
 from ..graph.ops.put import counted, put
-from ..graph.ops.shape import broadcast_to, flatten, reshape
+from ..graph.ops.shape import broadcast_to, flatten, reshape, stop_gradient
 from ..graph.ops.subscript import getitem
 from ..graph.public import as_array, operand
 from ..graph.trace import active_trace
@@ -130,6 +131,29 @@ class InPlace:
         """Zeros everywhere."""
         return self.fill_(0)
 
+    def copy_(self: I, value: object) -> I:
+        """``value`` everywhere, broadcast to the shape and converted to the element type; gradients flow to it.
+
+        While a model is traced, one of a parameter or buffer is an update that every run performs.
+        """
+        x: Any = self
+        tracing = active_trace.get() is not None
+        tracked = is_grad_enabled() and (_wants(value) or (_wants(self) and not (tracing or x.is_leaf)))
+        before = self._before_change(tracked, "copy_")
+        if not isinstance(value, AbstractTensor):
+            value = _numbers("copy_", value, x.dtype)
+        if tracked or tracing:
+            self._become("copy_", _copied(before, value))
+            return self
+        source = np.asarray(value)
+        try:
+            with np.errstate(invalid="ignore", over="ignore"):
+                np.copyto(self._array, source, casting="unsafe")
+        except ValueError as error:
+            raise ShapeError(f"copy_: cannot put {source.shape} into a tensor of shape {x.shape}") from error
+        x.touch()
+        return self
+
     def __setitem__(self, key: object, value: object) -> None:
         tracked = is_grad_enabled() and (_wants(self) or _wants(value))
         x: Any = self
@@ -152,6 +176,23 @@ class InPlace:
         except (ValueError, OverflowError) as error:
             raise ShapeError(f"x[...] = ...: {error}") from error
         x.touch()
+
+
+def _numbers(name: str, value: object, dtype: DType) -> Array:
+    """An array as it is, however large, and Python's numbers in an element type."""
+    if type(value) is np.ndarray and value.dtype.kind in "biuf":
+        return value
+    array = as_array(name, value)
+    return array if hasattr(value, "__array__") else as_array(name, value, dtype)
+
+
+def _copied(x: AbstractTensor, value: Any) -> AbstractTensor:
+    """The value as what takes the place of ``x``, with a history of its own: not the very one that the value has."""
+    tensor = value if isinstance(value, AbstractTensor) else x.constant(value)
+    given = _broadcast("copy_", cast(tensor, x.type.dtype), x.type.shape)
+    if active_trace.get() is None:
+        return where(np.array(True), given, x)
+    return given if is_grad_enabled() else stop_gradient(given)
 
 
 def _dtype_of(value: object) -> DType:
@@ -193,10 +234,14 @@ def _spread(value: AbstractTensor, shape: Shape) -> AbstractTensor:
     lead = value.type.rank - len(shape)
     if lead > 0 and all(dim == 1 for dim in value.type.shape[:lead]):
         value = reshape(value, value.type.shape[lead:])
+    return _broadcast("x[...] = ...", value, shape)
+
+
+def _broadcast(name: str, value: AbstractTensor, shape: Shape) -> AbstractTensor:
     try:
         return broadcast_to(value, shape)
     except LucidError as error:
-        raise ShapeError(f"x[...] = ...: {value.type} does not fit {format_shape(shape)}") from error
+        raise ShapeError(f"{name}: {value.type} does not fit {format_shape(shape)}") from error
 
 
 def _put_found(x: AbstractTensor, key: object, value: AbstractTensor) -> AbstractTensor:

@@ -20,11 +20,11 @@ from ..base.checks import flag, shown
 from ..base.lazy import LazyModule
 from ..errors import DTypeError, ExecutionError, GradientError, OptionError, ShapeError, TraceError, note_where
 from ..graph.dims import Dim, SymDim
-from ..graph.opdef import AbstractTensor, Attrs, NoGradient, OpDef
+from ..graph.opdef import Attrs, NoGradient, OpDef
 from ..graph.public import as_array, set_eager_world
 from ..graph.region import Recorded
 from ..graph.trace import active_trace, user_location
-from ..graph.types import DType, TensorType, as_dtype, is_float, order_of
+from ..graph.types import DType, TensorType, as_dtype, format_shape, is_float, order_of
 from .grad_mode import enable_grad
 from .grad_mode import is_grad_enabled as is_grad_enabled
 from .grad_mode import no_grad as no_grad
@@ -162,8 +162,13 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
 
     @data.setter
     def data(self, value: npt.ArrayLike | Tensor) -> None:
-        if active_trace.get() is not None:
-            self.copy_(value)
+        tracing = active_trace.get() is not None
+        if not isinstance(value, Tensor):
+            value = as_array("data", value)
+        if (tracing or not isinstance(value, Tensor)) and value.shape != self.shape:
+            raise ShapeError(f"data: {format_shape(value.shape)} cannot take the place of {self.type}")
+        if tracing:
+            self.copy_(value.detach() if isinstance(value, Tensor) else value)
             return
         before = self._array
         if not isinstance(value, Tensor):
@@ -218,28 +223,6 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set whether a gradient is wanted, and return the tensor."""
         self.requires_grad = requires_grad
-        return self
-
-    def copy_(self, value: npt.ArrayLike | AbstractTensor) -> Tensor:
-        """Replace the content in place, without history; shape and dtype stay.
-
-        While a model is traced this is recorded as an update that every run performs.
-        """
-        trace = active_trace.get()
-        if trace is not None:
-            trace.update(self, value)
-            return self
-        if isinstance(value, Tensor):
-            source = value._array
-        elif type(value) is np.ndarray and value.dtype == self._array.dtype:
-            source = value  # as it is, however large
-        else:
-            source = as_array("copy_", value)
-        if source.shape != self._array.shape:
-            raise ShapeError(f"copy_: cannot put {source.shape} into a tensor of shape {self._array.shape}")
-        check_writable("copy_", self._array)
-        np.copyto(self._array, source, casting="same_kind")
-        self.touch()
         return self
 
     def _before_change(self, tracked: bool, name: str) -> Tensor:

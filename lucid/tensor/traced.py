@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-import numpy as np
-
 from ..errors import GradientError, ShapeError, TraceError
 from ..graph.facts import gives_gradients
 from ..graph.opdef import Attrs, OpDef
@@ -154,11 +152,6 @@ class TracedTensor(Tensor):
 
     numpy = item = tolist = __array__ = __bool__ = __float__ = __int__ = __index__ = _refuse
     touch = _refuse
-
-    def copy_(self, value: object) -> Any:
-        self._before_change(False, "copy_")
-        given = value if isinstance(value, Tensor) else self.constant(np.asarray(value, self.dtype))
-        return self._become("copy_", given if self._gives_gradients() else given.detach())
 
     def _gives_gradients(self) -> bool:
         return is_float(self.type.dtype) and gives_gradients(self.symbol.tracer.builder.dag, self.symbol.value.node)

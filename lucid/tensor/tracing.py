@@ -16,13 +16,13 @@ import numpy as np
 
 from ..base.arrays import Array
 from ..base.garbage import collection_paused
-from ..errors import ShapeError, TraceError
+from ..errors import TraceError
 from ..graph.assume import Assumption, assuming
 from ..graph.builder import Builder
 from ..graph.dims import Dim
 from ..graph.ir import Graph
 from ..graph.opdef import Attrs, ConstArray, OpDef
-from ..graph.ops.shape import RESHAPE, STOP_GRADIENT, ShapeAttrs
+from ..graph.ops.shape import OVERWRITTEN, RESHAPE, STOP_GRADIENT, ShapeAttrs
 from ..graph.ops.source import CONSTANT, PARAMETER, ConstantAttrs, ParameterAttrs
 from ..graph.region import Recorded
 from ..graph.trace import Symbol, Tracer, active_trace, united, user_location
@@ -276,30 +276,30 @@ class Recorder:
         attrs = ParameterAttrs(x.type.shape, x.type.dtype, name, x.requires_grad)
         return self._root.emit(PARAMETER, attrs, name=name)[0]
 
-    def update(self, target: Tensor, value: object) -> None:
-        """Record that every run writes ``value`` into ``target``."""
+    def update(self, target: Tensor, value: Tensor) -> None:
+        """Record that every run writes ``value``, of the same type, into ``target``."""
         target = self._bases.get(id(target), (target, target))[1]
         self.refuse_within(None, "a change in place")
-        new: Any
         symbol = self.lift(target)
         name = next((n for n, tensor in self.state.items() if tensor is target), None)
         if id(target) in self._memories:
             memory = self._memories[id(target)][0]
             self._memories[id(target)] = memory, memory.write()
         if name is None and self._made_here(target):
-            new = self.lift(value if isinstance(value, Tensor) else np.asarray(value, target.dtype))
-            self._lifted[id(target)] = (target, new)  # made in this trace: the new value is what it stands for now
+            self._lifted[id(target)] = (
+                target,
+                self.lift(value),
+            )  # made in this trace: the new value is what it stands for now
             return
         if name is None:
             raise TraceError(f"only parameters, buffers and captured tensors can be updated ({user_location()})")
-        new = self.lift(value if isinstance(value, Tensor) else np.asarray(value, target.dtype))
-        if new.type.shape != symbol.type.shape:
-            raise ShapeError(f"copy_: cannot put {new.type} into {name} of type {symbol.type}")
-        new = new.to(symbol.type.dtype)
-        if is_float(new.type.dtype):  # a tensor written to in place has no history
-            (new,) = self.tracer.emit(STOP_GRADIENT, STOP_GRADIENT.attrs(), (new,))
+        new = kept = self.lift(value)
+        if is_float(new.type.dtype):  # the next call knows nothing of this one's history
+            (kept,) = self.tracer.emit(STOP_GRADIENT, STOP_GRADIENT.attrs(), (new,))
+        if target.requires_grad:
+            (new,) = self.tracer.emit(OVERWRITTEN, OVERWRITTEN.attrs(), (kept, symbol))
         self._lifted[id(target)] = (target, new)
-        self._updates[name] = new
+        self._updates[name] = kept
 
     def finish(self, outputs: Sequence[object]) -> Graph:
         """The graph of what was recorded, returning ``outputs``."""

@@ -104,4 +104,11 @@ CASES = [
         lambda torch, x, y: x.detach() * y + x,
         gradient=False,  # finite differences know nothing of it; test_indexing.py checks its gradient
     ),
+    Case(
+        "overwritten",
+        lambda x, y: sh.overwritten(x, y) * y,
+        normal((2, 3, 2, 2), (2, 3, 2, 2)),
+        lambda torch, x, y: (y + (x - y).detach()) * y,
+        gradient=False,  # nor of this
+    ),
 ]

@@ -225,6 +225,12 @@ def _unchanged(draw: Draw) -> Drawn:
 
 
 @st.composite
+def _overwritten(draw: Draw) -> Drawn:
+    value = draw(shapes().flatmap(_any))
+    return Drawn(NoAttrs(), (value, draw(values(value.shape, value.dtype.name))))
+
+
+@st.composite
 def _expect(draw: Draw) -> Drawn:
     """A condition that is as expected."""
     wanted = draw(st.booleans())
@@ -236,6 +242,7 @@ DRAWS: dict[OpDef, Strategy] = {
     shape.TRANSPOSE: _transpose(),
     shape.EXPAND: _expand(),
     shape.STOP_GRADIENT: _unchanged(),
+    shape.OVERWRITTEN: _overwritten(),
     shape.CONCAT: _concat(),
     slices.SLICE: _slice(),
     slices.SLICE_GRAD: _slice_grad(),

@@ -138,6 +138,12 @@ def _stop_infer(attrs: Attrs, x: TensorType) -> TensorType:
     return TensorType(x.shape, x.dtype)
 
 
+def _overwritten_infer(attrs: Attrs, value: TensorType, x: TensorType) -> TensorType:
+    if (value.shape, value.dtype) != (x.shape, x.dtype):
+        raise ShapeError(f"Overwritten: {value} does not take the place of {x}")
+    return TensorType(x.shape, x.dtype)
+
+
 def _concat_gradient(c: GradContext[AxisAttrs]) -> Gradients:
     axis, gradients = c.attrs.axis, []
     start: Dim = 0
@@ -165,6 +171,12 @@ EXPAND = register(
 )
 #: Its input; no gradient flows back through it.
 STOP_GRADIENT = register(OpDef("StopGradient", _stop_infer, NO_GRADIENT, view=True, family="gradient"))
+#: What a parameter is, once a value without history has been written into it: the gradient is the parameter's.
+OVERWRITTEN = register(
+    OpDef(
+        "Overwritten", _overwritten_infer, lambda c: [None, c.dy], inputs=("value", "x"), view=True, family="gradient"
+    )
+)
 CONCAT = register(
     OpDef("Concat", _concat_infer, _concat_gradient, attrs=AxisAttrs, inputs=("*tensors",), family="shape")
 )
@@ -315,6 +327,12 @@ def broadcast_to(x: T, shape: Sequence[object]) -> T:
 def stop_gradient(x: T) -> T:
     """``x`` as a value that no gradient flows through: ``detach`` as an op."""
     result: T = apply(STOP_GRADIENT, NoAttrs(), x)
+    return result
+
+
+def overwritten(value: T, x: AbstractTensor) -> T:
+    """``value`` in the place of ``x``, to which the gradient flows."""
+    result: T = apply(OVERWRITTEN, NoAttrs(), value, x)
     return result
 
 

@@ -118,6 +118,12 @@ def stop_gradient(k: Emitter) -> None:
     k.alias(0, f"{x}[...]", contiguous=x.contiguous and x.type.order == y.type.order)
 
 
+@kernel(shape.OVERWRITTEN)
+def overwritten(k: Emitter) -> None:
+    value, (y,) = k.ins[0], k.outs
+    k.alias(0, f"{value}[...]", contiguous=value.contiguous and value.type.order == y.type.order)
+
+
 LINES = 16
 """Arrays up to which each has a line of the program: that takes a third to nine tenths of the time."""
 

@@ -1,0 +1,116 @@
+"""What people type in PyTorch, here: the same values, element types and gradients, eagerly and compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import lucid
+
+_rng = np.random.default_rng(0)
+GIVEN: dict[str, np.ndarray] = {
+    "x": _rng.standard_normal((3, 4)).astype(np.float32),
+    "y": _rng.standard_normal((3, 4)).astype(np.float32),
+    "v": _rng.standard_normal(4).astype(np.float32),
+    "s": np.asarray(0.7, np.float32),
+    "d": _rng.standard_normal((3, 4)),
+    "i": _rng.integers(0, 3, (3, 4)),
+    "b": _rng.random((3, 4)) > 0.5,
+}
+"""By the names of what a program takes."""
+
+PROGRAMS: dict[str, Callable[..., Any]] = {}
+
+
+def program(function: Callable[..., Any]) -> Callable[..., Any]:
+    """To be called with the library, and with those of :data:`GIVEN` that its parameters name."""
+    PROGRAMS[function.__name__] = function
+    return function
+
+
+@program
+def copied(lib: Any, x: Any, y: Any) -> Any:
+    a = x * 2
+    a.copy_(y)
+    return a * x
+
+
+@program
+def copied_row_over_all(lib: Any, x: Any, v: Any) -> Any:
+    a = x * 2
+    a.copy_(v)
+    return a * x, a.sum()
+
+
+@program
+def copied_into_zeros(lib: Any, x: Any, s: Any) -> Any:
+    a, b = lib.zeros(3, 4), lib.zeros(3, 4)
+    a.copy_(x * 3)
+    b.copy_(s)
+    return a * x + b
+
+
+@program
+def copied_of_another_type(lib: Any, x: Any, d: Any, i: Any) -> Any:
+    a, whole, c = x * 1, lib.zeros(3, 4, dtype=lib.int64), x * 3
+    a.copy_(d)
+    whole.copy_(x.detach() * 5)
+    c.copy_(i)
+    return a * x, whole, c + x
+
+
+@program
+def copied_after_which_it_changes(lib: Any, x: Any, y: Any) -> Any:
+    a, z = x * 2, y * 1
+    a.copy_(z)
+    z.mul_(3)
+    a.add_(1)
+    return a * a + z
+
+
+def _flat(result: Any) -> list[Any]:
+    return [one for part in result for one in _flat(part)] if isinstance(result, tuple | list) else [result]
+
+
+def _run(lib: Any, names: tuple[str, ...], function: Callable[..., Any]) -> tuple[list[Any], list[Any]]:
+    """Results, and gradients of a weighted sum of all of those that have one."""
+    given = {name: lib.tensor(GIVEN[name].copy()) for name in names}
+    leaves = [x.requires_grad_() for x in given.values() if x.is_floating_point()]
+    results = _flat(function(*given.values()))
+    total: Any = 0
+    for y in results:
+        if y.requires_grad:
+            total = total + (y * lib.tensor(np.cos(np.arange(y.numel())).reshape(tuple(y.shape)))).sum()
+    if not isinstance(total, int):
+        total.backward()
+    return [np.asarray(y.detach()) for y in results], [None if x.grad is None else np.asarray(x.grad) for x in leaves]
+
+
+def _ways(function: Callable[..., Any]) -> Iterator[tuple[str, Callable[..., Any]]]:
+    def called(*args: Any) -> Any:
+        return function(lucid, *args)
+
+    yield "eager", called
+    yield "compiled", lucid.compile(called)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_it_is_pytorch_s(name: str) -> None:
+    function = PROGRAMS[name]
+    names = function.__code__.co_varnames[1 : function.__code__.co_argcount]
+    wanted, slopes = _run(torch, names, lambda *args: function(torch, *args))
+    for way, called in _ways(function):
+        results, gradients = _run(lucid, names, called)
+        for ours, theirs in zip(results, wanted, strict=True):
+            assert ours.dtype == theirs.dtype, way
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6, err_msg=way)
+        for ours, theirs in zip(gradients, slopes, strict=True):
+            zero = np.zeros(1, np.float32)  # none is as good as zeros
+            np.testing.assert_allclose(
+                *np.broadcast_arrays(zero if ours is None else ours, zero if theirs is None else theirs),
+                rtol=1e-5, atol=1e-5, err_msg=f"{way}: a gradient",
+            )  # fmt: skip
