@@ -16,7 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeAlias
 from ..base import checks
 from ..base.checks import shown
 from ..base.lazy import networkx as nx
-from ..base.sorting import topological
+from ..base.topological import topological
 from ..errors import GraphError, ShapeError
 from .opdef import A, OpDef, ParameterAttrs
 from .types import TensorType

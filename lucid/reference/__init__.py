@@ -15,7 +15,6 @@ from . import linalg as linalg
 from . import loss as loss
 from . import nonelementary as nonelementary
 from . import norm as norm
-from . import order as order
 from . import pad as pad
 from . import pool as pool
 from . import random as random
@@ -25,6 +24,7 @@ from . import resize as resize
 from . import rounding as rounding
 from . import shape as shape
 from . import solving as solving
+from . import top_k as top_k
 from . import trees as trees
 from .evaluator import evaluate_reference as evaluate_reference
 from .evaluator import reference_of as reference_of

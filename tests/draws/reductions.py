@@ -11,9 +11,9 @@ from lucid.graph.ops.decompositions import EIGH, QR, SVD, FactorAttrs
 from lucid.graph.ops.determinant import DET
 from lucid.graph.ops.einsum import EINSUM, EinsumAttrs
 from lucid.graph.ops.fused_linear import FUSED_LINEAR, FusedLinearAttrs
-from lucid.graph.ops.order import TOP_K, TopKAttrs
 from lucid.graph.ops.shape import AxisAttrs
 from lucid.graph.ops.solving import CHOLESKY, INVERSE, SLOG_DET, SOLVE
+from lucid.graph.ops.top_k import TOP_K, TopKAttrs
 
 from .arrays import (
     FINITE,

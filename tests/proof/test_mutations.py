@@ -209,7 +209,7 @@ RULES = [
         lambda x, y: lucid.cat([x, y], 1), [ROW, ROW], "of Concat"),
     Bug("graph.ops.pad", "take_slice(c.dy, a.before, shape)", "take_slice(c.dy, (0,) * len(shape), shape)",
         lambda x: F.pad(x, (1, 1)), [ROW], "of Pad"),
-    Bug("graph.ops.order", "ScatterAttrs(c.attrs.axis, c.inputs[0].type.shape), c.dy, c.outputs[1]",
+    Bug("graph.ops.top_k", "ScatterAttrs(c.attrs.axis, c.inputs[0].type.shape), c.dy, c.outputs[1]",
         "ScatterAttrs(c.attrs.axis, c.inputs[0].type.shape), -c.dy, c.outputs[1]",
         lambda x: lucid.topk(x, 2)[0], [ROW], "of TopK"),
 ]  # fmt: skip

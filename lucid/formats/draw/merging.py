@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ...base.lazy import networkx as nx
-from ...base.sorting import topological
+from ...base.topological import topological
 from . import style
 from .view import PLACE, Box, Row, View, renamed
 

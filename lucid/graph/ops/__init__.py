@@ -24,7 +24,6 @@ from . import loops as loops
 from . import loss as loss
 from . import nonelementary as nonelementary
 from . import norm as norm
-from . import order as order
 from . import pad as pad
 from . import pool as pool
 from . import put as put
@@ -38,5 +37,6 @@ from . import slices as slices
 from . import solving as solving
 from . import source as source
 from . import subscript as subscript
+from . import top_k as top_k
 from . import trees as trees
 from . import trigonometry as trigonometry

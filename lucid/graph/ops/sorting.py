@@ -11,11 +11,11 @@ from ..types import int64, is_float
 from .composite import any_, eq, logical_or
 from .elementwise import isnan, where
 from .indexing import gather
-from .order import top_k
 from .promotion import cast
 from .reduce import amax, amin, argmax, check_not_empty
 from .shape import flatten, normal_axis, reshape, squeeze, unsqueeze
 from .slices import piece
+from .top_k import top_k
 
 
 class Ordered(NamedTuple):

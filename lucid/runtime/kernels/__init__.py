@@ -17,7 +17,6 @@ from . import loops as loops
 from . import loss as loss
 from . import nonelementary as nonelementary
 from . import norm as norm
-from . import order as order
 from . import pad as pad
 from . import pool as pool
 from . import random as random
@@ -28,4 +27,5 @@ from . import rounding as rounding
 from . import shape as shape
 from . import solving as solving
 from . import source as source
+from . import top_k as top_k
 from . import trees as trees

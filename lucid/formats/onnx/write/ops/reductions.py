@@ -5,9 +5,9 @@ from __future__ import annotations
 from .....graph.opdef import OpDef
 from .....graph.ops import reduce
 from .....graph.ops.norm import LOG_SOFTMAX, SOFTMAX
-from .....graph.ops.order import TOP_K, TopKAttrs
 from .....graph.ops.reduce import ArgAttrs, CumSumAttrs, ReduceAttrs
 from .....graph.ops.shape import AxisAttrs
+from .....graph.ops.top_k import TOP_K, TopKAttrs
 from .....graph.types import int64
 from ..draft import Item
 from ..registry import Use, Written, writer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..base.arrays import Array
-from ..graph.ops.order import TOP_K, TopKAttrs
+from ..graph.ops.top_k import TOP_K, TopKAttrs
 from .evaluator import reference
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lucid.graph.ops import order
+from lucid.graph.ops import top_k
 
 from .case import Case
 from .shape import Make, normal
@@ -19,7 +19,7 @@ def _row(
         return tuple(torch.topk(x, k, dim, largest))
 
     return Case(
-        f"topk-{label}", lambda x: order.top_k(x, k, dim, largest), make, theirs if torch else None, gradient,
+        f"topk-{label}", lambda x: top_k.top_k(x, k, dim, largest), make, theirs if torch else None, gradient,
         ops=("TopK",),
     )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...graph.ops.order import TOP_K, TopKAttrs
+from ...graph.ops.top_k import TOP_K, TopKAttrs
 from ...graph.types import int64
 from ..planning.registry import kernel
 from ..program.emitter import Emitter
