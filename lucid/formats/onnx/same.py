@@ -15,3 +15,9 @@ UNARY: Mapping[str, OpDef] = {
     "Asinh": tr.ASINH, "Acosh": tr.ACOSH, "Atanh": tr.ATANH, "HardSwish": ew.HARD_SWISH,
 }  # fmt: skip
 """Element-wise, of one operand and without attributes."""
+
+ACTIVATION_NUMBERS: Mapping[str, tuple[str, ...]] = {
+    "Affine": ("alpha", "beta"), "LeakyRelu": ("alpha",), "ThresholdedRelu": ("alpha",),
+    "ScaledTanh": ("alpha", "beta"), "HardSigmoid": ("alpha", "beta"), "Elu": ("alpha",),
+}  # fmt: skip
+"""Which of the numbers that a recurrent layer lists an activation takes; the others take none."""

@@ -9,15 +9,15 @@ import numpy as np
 
 from ....errors import GraphError
 from ....graph import texts
-from ....graph.opdef import AbstractTensor
+from ....graph.opdef import AbstractTensor, NoAttrs, OpDef, apply
 from ....graph.ops import activation as act
 from ....graph.ops import bounds, composite
 from ....graph.ops import elementwise as ew
-from ....graph.ops import trigonometry as tr
 from ....graph.ops.bits import bit_cast
 from ....graph.ops.indexing import index_with
 from ....graph.ops.promotion import cast as cast_to
 from ....graph.types import as_dtype, float32, is_float
+from .. import same
 from ..host import ELEMENT_TYPES, KINDS, as_known
 from ..model import NARROW
 from ..registry import Call, Value, concrete, converter, is_host
@@ -26,14 +26,16 @@ from ..whole import Whole
 
 Function = Callable[..., AbstractTensor]
 
+
+def _plain(op: OpDef) -> Function:
+    """What applies an op that has no attributes."""
+    return lambda x: apply(op, NoAttrs(), x)
+
+
 UNARY: dict[str, Function] = {
-    "Neg": ew.neg, "Abs": ew.abs_, "Exp": ew.exp, "Log": ew.log, "Sqrt": ew.flat_sqrt, "Sin": ew.sin, "Cos": ew.cos,
-    "Tanh": ew.tanh, "Floor": ew.floor, "Ceil": ew.ceil, "Round": ew.round_, "Sign": ew.sign, "Erf": ew.erf,
-    "Relu": ew.relu, "Sigmoid": ew.sigmoid, "Softplus": ew.softplus, "Reciprocal": composite.reciprocal,
-    "Asin": tr.asin, "Acos": tr.acos, "Atan": tr.atan, "Sinh": tr.sinh, "Cosh": tr.cosh, "Asinh": tr.asinh,
-    "Acosh": tr.acosh, "Atanh": tr.atanh, "BitwiseNot": ew.invert,
-    "HardSwish": act.hardswish, "Mish": act.mish, "Softsign": act.softsign,
-    "Tan": composite.tan, "Not": composite.logical_not, "IsNaN": ew.isnan,
+    **{name: _plain(op) for name, op in same.UNARY.items()},
+    "Sqrt": ew.flat_sqrt, "Softplus": ew.softplus, "Reciprocal": composite.reciprocal, "BitwiseNot": ew.invert,
+    "Mish": act.mish, "Softsign": act.softsign, "Tan": composite.tan, "Not": composite.logical_not, "IsNaN": ew.isnan,
 }  # fmt: skip
 
 BINARY: dict[str, Function] = {

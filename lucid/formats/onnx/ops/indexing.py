@@ -11,12 +11,13 @@ from ....errors import GraphError
 from ....graph.assume import is_at_least
 from ....graph.dims import Dim
 from ....graph.opdef import AbstractTensor, apply
-from ....graph.ops import found, indexing, order, put, shape
+from ....graph.ops import found, indexing, put, shape
 from ....graph.ops.composite import eq, ge, le
 from ....graph.ops.elementwise import add, remainder, where
 from ....graph.ops.promotion import cast
 from ....graph.ops.source import full
 from ....graph.ops.subscript import getitem
+from ....graph.ops.top_k import top_k as in_order
 from ....graph.types import as_dtype, int64
 from ..host import ELEMENT_TYPES, evaluated
 from ..model import Array, NodeDef
@@ -166,7 +167,7 @@ def top_k(call: Call, x: Value, k: Value = None) -> Sequence[AbstractTensor]:
     if isinstance(k, AbstractTensor) and found.known(k) is None:
         axis = shape.normal_axis("TopK", axis, data.type.rank)
         wanted: AbstractTensor = cast(shape.reshape(k, ()), int64)
-        every = order.top_k(data, data.type.shape[axis], axis, largest)
+        every = in_order(data, data.type.shape[axis], axis, largest)
         return [found.taken(one, wanted, axis) for one in every]
     (count,) = (call.required("k"),) if k is None else call.dims(k, "how many are wanted")
-    return order.top_k(data, count, axis, largest)
+    return in_order(data, count, axis, largest)

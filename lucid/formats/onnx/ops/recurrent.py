@@ -14,12 +14,7 @@ from ....graph.ops.shape import concat, permute
 from ....graph.ops.slices import piece
 from ....graph.ops.source import full
 from ..registry import Call, Value, concrete, converter, is_host
-
-_NUMBERS: Mapping[str, tuple[str, ...]] = {
-    "Affine": ("alpha", "beta"), "LeakyRelu": ("alpha",), "ThresholdedRelu": ("alpha",),
-    "ScaledTanh": ("alpha", "beta"), "HardSigmoid": ("alpha", "beta"), "Elu": ("alpha",),
-}  # fmt: skip
-"""Which of the numbers that a node lists an activation takes; the others take none."""
+from ..same import ACTIVATION_NUMBERS
 
 _NAMES = {name.lower(): name for name in ACTIVATIONS}
 _STATES = ("", "weight", "recurrent", "bias", "", "initial_h", "initial_c", "peepholes")
@@ -37,7 +32,7 @@ def _activations(call: Call, usual: Sequence[Activation]) -> tuple[Activation, .
 
 def _activation(name: str, listed: Mapping[str, Iterator[float]]) -> Activation:
     usual = dict(zip(("alpha", "beta"), ACTIVATIONS[name], strict=True))
-    taken = {key: float(next(listed[key], usual[key])) for key in _NUMBERS.get(name, ())}
+    taken = {key: float(next(listed[key], usual[key])) for key in ACTIVATION_NUMBERS.get(name, ())}
     return Activation(name, **{**usual, **taken})
 
 

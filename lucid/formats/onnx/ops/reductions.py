@@ -14,6 +14,7 @@ from ....graph.ops.promotion import cast
 from ....graph.ops.slices import flip
 from ....graph.ops.source import full
 from ....graph.ops.subscript import getitem
+from ....graph.types import is_float
 from ..registry import Call, Value, converter
 from .shapes import axes_of
 
@@ -35,7 +36,8 @@ def reduced(call: Call, x: Value, axes: Value = None) -> AbstractTensor:
     everything = tuple(range(x.type.rank))
     if call.node.op in ("ReduceMax", "ReduceMin") and 0 in (x.type.shape[axis] for axis in along or everything):
         x = _with_bound(call, x, along or everything)
-    return REDUCTIONS[call.node.op](x, along or everything, bool(call.attribute("keepdims", 1)))
+    y = REDUCTIONS[call.node.op](x, along or everything, bool(call.attribute("keepdims", 1)))
+    return y if is_float(x.type.dtype) else cast(y, x.type.dtype)  # which is that of the result too
 
 
 def _with_bound(call: Call, x: AbstractTensor, axes: tuple[int, ...]) -> AbstractTensor:

@@ -42,6 +42,8 @@ class Writer:
     ----------
     faults
         What could not be written; the rest is, so that all of it is found.
+    made
+        What the whole graph gives, None for what the file does not have.
     """
 
     def __init__(self, draft: Draft, arrays: Mapping[str, Array]) -> None:
@@ -49,6 +51,7 @@ class Writer:
         self.sizes = Sizes(draft)
         self.arrays = arrays
         self.faults: list[Fault] = []
+        self.made: Sequence[Item | None] = ()
         self._weights: dict[str, Item] = {}
 
     def whole(self, graph: Graph, input_names: Sequence[str], output_names: Sequence[str]) -> None:
@@ -65,9 +68,8 @@ class Writer:
             ]
         for (item, _), type_ in zip(part.inputs, graph.input_types, strict=True):
             self.sizes.learn(item, type_)
-        made = self.nodes(graph, [item for item, _ in part.inputs], None)
-        self.made = made
-        self.draft.give(made)
+        self.made = self.nodes(graph, [item for item, _ in part.inputs], None)
+        self.draft.give(self.made)
 
     def nodes(self, graph: Graph, given: Sequence[Item | None], around: Origin | None) -> list[Item | None]:
         """Write the nodes of a graph whose inputs are these; what it gives, None for what the file does not have."""
@@ -114,7 +116,9 @@ class Writer:
         if write is None and node.op.decompose is not None:
             return self.nodes(decomposition(node.op, node.attrs, types), feeds, origin)
         if write is None:
-            raise UnwritableError(REASONS.get(node.op.name, "ONNX has no operator for it"))
+            raise UnwritableError(
+                REASONS.get(node.op.name, "it is not one of Lucid's own, and has neither a writer nor a decomposition")
+            )
         given = tuple(item for item in feeds if item is not None)
         if len(given) < len(feeds):
             if self.faults:

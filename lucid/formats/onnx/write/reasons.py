@@ -1,13 +1,25 @@
-"""Why ops cannot be written, where there is more to say than that ONNX has no such operator."""
+"""Why ops have no writer. What is not here has one, or is defined by ops that have."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-_RANDOM = "it draws random numbers, and those of another runtime are others"
-_GROUP = "it is a sum over processes, which a file does not have"
+_FUNCTION = "ONNX has no such function"
+_MATRICES = "ONNX has no operator that solves with matrices or takes them apart"
+_TRANSPOSE = "it is the transpose of an op, and ONNX has none for it"
+_GROUP = "it adds up over the processes of a group, which a file does not have"
 
 REASONS: Mapping[str, str] = {
-    **dict.fromkeys(("RandomKey", "RandomUniform", "RandomNormal", "Dropout"), _RANDOM),
+    **dict.fromkeys(("Erfc", "Erfinv", "Lgamma", "Polygamma", "ProductOfOthers"), _FUNCTION),
+    **dict.fromkeys(("Cholesky", "Eigh", "Inverse", "Qr", "SlogDet", "Solve", "Svd"), _MATRICES),
+    **dict.fromkeys(("AvgPool2dGrad", "AdaptiveAvgPool2dGrad", "PadGrad", "ResizeGrad"), _TRANSPOSE),
+    **dict.fromkeys(("MaxPool2dGrad", "MaxPool2dGather", "MaxPool2dPositions"), _TRANSPOSE),
     **dict.fromkeys(("AllReduceBegin", "AllReduceEnd"), _GROUP),
+    "AdaptiveArgMax2d": "ONNX has no positions of largest elements in windows of several sizes",
+    "BitCast": "ONNX has it since version 26 of its operators, which is newer than those that are written",
+    "Call": "it is what eager code calls a compiled model by: compile or export the function around it",
+    "CtcLoss": "ONNX has no such loss",
+    "Expect": "it ends the run where data is not as the model expects, which no operator of ONNX does",
+    "TreeLeaves": "trees are tables here, of which ONNX has no operator for the leaves alone",
 }
+"""By the names of the ops."""

@@ -34,7 +34,7 @@ from ....graph.ops.source import INPUT
 from ....graph.trace import Symbol, Tracer
 from ....graph.types import DTYPES, DType, TensorType, bool_, float64, int64
 from ..host import KINDS
-from .draft import Draft, Item, Part, Setting
+from .draft import Draft, Item, Part, Setting, UnwritableError
 from .sizes import Sizes
 
 Written: TypeAlias = "Item | Sequence[Item | None]"
@@ -106,6 +106,15 @@ class Use(Generic[A]):
         """The version of the operators in the file."""
         return self.draft.opset
 
+    @property
+    def value(self) -> Value:
+        """Its first result in the graph."""
+        return Value(self.key)
+
+    def part(self, graph: Graph, handed: int, captures: Sequence[Item]) -> Part:
+        """A graph that it runs: the first inputs are handed to it, the others are values of the graph around."""
+        return self.writer.part(graph, handed, captures, self.origin)
+
     def is_read(self, output: int) -> bool:
         """Whether anything reads one of its results."""
         return self.graph.reads[Value(self.key, output)] > 0
@@ -155,6 +164,11 @@ class Use(Generic[A]):
     def is_said(self, number: float) -> bool:
         """Whether an attribute of ONNX, which is a float32, says a number as well as the op's element type does."""
         return self.type.dtype != float64 or float(np.float32(number)) == number
+
+    def need(self, since: int, what: str) -> None:
+        """Refuse what the version of the operators in the file does not have."""
+        if self.opset < since:
+            raise UnwritableError(f"{what} is there since version {since} of the operators: give opset={since} or more")
 
     def cast(self, x: Item, dtype: DType) -> Item:
         """The value as another element type."""
@@ -222,6 +236,7 @@ WIDENED: Mapping[str, Mapping[DType, DType]] = {
     **dict.fromkeys(
         ("Add", "Sub", "Mul", "Sum", "ReduceSum", "ReduceProd", "CumSum", "MatMul", "Gemm", "Einsum"), _WRAPPED
     ),
+    "Unique": {x: int64 for x in _INTEGERS if x != DTYPES["int8"]},
     "Pow": _WRAPPED,
     "Where": {x: y for x, y in _WRAPPED.items() if x not in (bool_, DTYPES["uint8"])},
     **dict.fromkeys(("Div", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Max", "Min", "TopK"), _INTEGERS),

@@ -8,14 +8,15 @@ from .....graph.opdef import OpDef
 from .....graph.ops import elementwise as ew
 from .....graph.ops import trigonometry as tr
 from .....graph.ops.bounds import CLIP, ClipAttrs
-from .....graph.ops.expect import EXPECT
 from .....graph.ops.loss import BINARY_CROSS_ENTROPY
 from .....graph.ops.promotion import CAST, CastAttrs
-from .....graph.ops.rounding import ROUND_STRAIGHT
+from .....graph.ops.rounding import ROUND_STRAIGHT, ROUND_TO, RoundToAttrs
 from .....graph.types import bool_, is_float
+from ...model import SMALL
 from ...same import UNARY
-from ..draft import Item, UnwritableError
-from ..registry import Use, writer
+from ...small import FLOATS
+from ..draft import Item
+from ..registry import KIND_OF, Use, writer
 
 BINARY: dict[OpDef, str] = {
     ew.SUB: "Sub", ew.DIV: "Div", ew.POW: "Pow", ew.EQUAL: "Equal", ew.LESS: "Less", ew.LESS_EQUAL: "LessOrEqual",
@@ -56,12 +57,18 @@ def not_equal(use: Use) -> Item:
 
 @writer(*LOGICAL)
 def logical(use: Use) -> Item:
-    return use.emit(LOGICAL[use.node.op][use.type.dtype == bool_], *use.inputs)
+    name = LOGICAL[use.node.op][use.type.dtype == bool_]
+    if name.startswith("Bitwise"):
+        use.need(18, "an operator for bits")
+    return use.emit(name, *use.inputs)
 
 
 @writer(ew.NOT)
 def invert(use: Use) -> Item:
-    return use.emit("Not" if use.type.dtype == bool_ else "BitwiseNot", *use.inputs)
+    if use.type.dtype == bool_:
+        return use.emit("Not", *use.inputs)
+    use.need(18, "an operator for bits")
+    return use.emit("BitwiseNot", *use.inputs)
 
 
 @writer(ew.WHERE)
@@ -160,7 +167,36 @@ def other_log(use: Use) -> Item:
 
 @writer(tr.ATAN2)
 def atan2(use: Use) -> Item:
-    raise UnwritableError("ONNX has no angle of two coordinates")
+    """The angle by the sizes of both coordinates, and then the side, and the half circle, that their signs tell."""
+    sizes = [use.emit("Abs", one) for one in use.inputs]
+    angle = use.emit("Atan", use.emit("Div", *sizes))
+    both = use.emit("And", *(use.emit("Equal", one, use.number(math.inf), dtype=bool_) for one in sizes))
+    angle = use.emit("Where", both, use.number(math.pi / 4), angle, dtype=angle.dtype)
+    numbers = use.emit("Equal", sizes[1], sizes[1], dtype=bool_)
+    none = use.emit("And", use.emit("Equal", sizes[0], use.number(0), dtype=bool_), numbers)
+    angle = use.emit("Where", none, use.number(0), angle, dtype=angle.dtype)
+    under, behind = (_negative(use, one) for one in use.inputs)
+    angle = use.emit("Where", behind, use.emit("Sub", use.number(math.pi), angle), angle, dtype=angle.dtype)
+    return use.emit("Where", under, use.emit("Neg", angle), angle, dtype=angle.dtype)
+
+
+def _negative(use: Use, x: Item) -> Item:
+    """Where the sign is negative, that of a zero too."""
+    turned = use.emit("Equal", use.emit("Div", use.number(1), x), use.number(-math.inf), dtype=bool_)
+    return use.emit("Or", use.emit("Less", x, use.number(0), dtype=bool_), turned)
+
+
+@writer(ROUND_TO)
+def round_to(use: Use[RoundToAttrs]) -> Item:
+    """A cast there and back, of what is held within the type's numbers first where it saturates."""
+    (x,), a = use.inputs, use.attrs
+    kind = next(kind for kind, name in FLOATS.items() if name == a.to)
+    since = 19 if "float8" in a.to else 23 if "float4" in a.to else 0
+    use.need(since, f"the type {a.to}")
+    if a.saturate and kind not in SMALL:
+        x = use.emit("Clip", x, use.number(-a.grid.largest), use.number(a.grid.largest))
+    y = use.emit("Cast", x, to=kind, saturate=int(a.saturate) if 17 <= kind <= 20 else None)
+    return use.emit("Cast", y, to=KIND_OF[x.dtype])
 
 
 @writer(CLIP)
@@ -220,8 +256,3 @@ def binary_cross_entropy(use: Use) -> Item:
 
     others = share(use.emit("Sub", one, x), use.emit("Sub", one, target))
     return use.emit("Neg", use.emit("Add", share(x, target), others))
-
-
-@writer(EXPECT)
-def expect(use: Use) -> Item:
-    raise UnwritableError("it ends the run where data is not as the model expects, and no operator of ONNX does")

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from .....graph.opdef import AbstractTensor, apply
+from .....graph.ops.composite import eq
+from .....graph.ops.elementwise import where as select
 from .....graph.ops.indexing import (
     EMBEDDING,
+    EMBEDDING_GRAD,
     GATHER_ELEMENTS,
     INDEX,
     INDEX_ADD,
     ONE_HOT,
     SCATTER_ELEMENTS,
     EmbeddingAttrs,
+    EmbeddingGradAttrs,
     IndexAddAttrs,
     IndexAttrs,
     OneHotAttrs,
@@ -20,6 +25,7 @@ from .....graph.ops.indexing import (
 )
 from .....graph.ops.put import PUT, PutAttrs
 from .....graph.ops.shape import AxisAttrs, inverse_permutation
+from .....graph.ops.source import full
 from .....graph.types import DTYPES, Shape, TensorType, broadcast_shapes, int64
 from ..draft import Item
 from ..registry import Use, writer
@@ -36,6 +42,19 @@ def _number(use: Use, index: Item) -> Item:
 def embedding(use: Use[EmbeddingAttrs]) -> Item:
     weight, index = use.inputs
     return use.emit("Gather", weight, _number(use, index), axis=0)
+
+
+@writer(EMBEDDING_GRAD)
+def embedding_grad(use: Use[EmbeddingGradAttrs]) -> Item:
+    """Zeros to which each row is added at its place; of the row that is padding nothing."""
+    attrs = use.attrs
+
+    def definition(dy: AbstractTensor, index: AbstractTensor) -> AbstractTensor:
+        if attrs.padding is not None:
+            dy = select(eq(index, attrs.padding).unsqueeze(-1), full(dy, 0, ()), dy)
+        return apply(INDEX_ADD, IndexAddAttrs((0,), (attrs.rows, dy.type.shape[-1])), dy, index)
+
+    return use.inline(definition)[0]
 
 
 @writer(GATHER_ELEMENTS)

@@ -12,6 +12,7 @@ from .....graph.ops.put import counted
 from .....graph.ops.shape import (
     CONCAT,
     EXPAND,
+    OVERWRITTEN,
     RESHAPE,
     STOP_GRADIENT,
     TRANSPOSE,
@@ -23,7 +24,7 @@ from .....graph.ops.slices import SLICE, SLICE_GRAD, SliceAttrs, SliceGradAttrs
 from .....graph.ops.source import CONSTANT, FULL, ConstantAttrs, FullAttrs
 from .....graph.ops.source import full as full_of
 from .....graph.types import int64
-from ..draft import Item, UnwritableError
+from ..draft import Item
 from ..registry import Use, writer
 from ..sizes import reshaped
 
@@ -71,8 +72,9 @@ def concat(use: Use[AxisAttrs]) -> Item:
     return use.emit("Concat", *use.inputs, axis=use.attrs.axis)
 
 
-@writer(STOP_GRADIENT)
-def stop_gradient(use: Use) -> Item:
+@writer(STOP_GRADIENT, OVERWRITTEN)
+def value(use: Use) -> Item:
+    """What differs in its gradient alone from its first input."""
     return use.inputs[0]
 
 
@@ -121,8 +123,8 @@ def pad(use: Use[PadAttrs]) -> Item:
     (x,), a = use.inputs, use.attrs
     if not a.before:
         return x
-    if a.mode == "circular" and use.opset < 19:
-        raise UnwritableError("the mode circular is there since version 19 of the operators: give opset=19 or more")
+    if a.mode == "circular":
+        use.need(19, "the mode circular")
     amounts = use.shape([*a.before, *a.after])
     value = (use.number(a.value),) if a.mode == "constant" else ()
     return use.emit("Pad", x, amounts, *value, mode=MODES[a.mode])

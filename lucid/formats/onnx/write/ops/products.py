@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .....graph.ops.determinant import DET
 from .....graph.ops.einsum import EINSUM, EinsumAttrs
 from .....graph.ops.linalg import LINEAR, MATMUL
 from .....graph.types import is_float
@@ -27,3 +28,8 @@ def linear(use: Use) -> Item:
 @writer(EINSUM)
 def einsum(use: Use[EinsumAttrs]) -> Item:
     return use.emit("Einsum", *use.inputs, equation=use.attrs.equation)
+
+
+@writer(DET)
+def det(use: Use) -> Item:
+    return use.emit("Det", *use.inputs)

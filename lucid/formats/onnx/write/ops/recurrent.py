@@ -6,6 +6,7 @@ from .....graph.opdef import OpDef
 from .....graph.ops.recurrent import GRU, LSTM, RNN
 from .....graph.ops.recurrent_types import GRUAttrs, LSTMAttrs, RecurrentAttrs
 from .....graph.types import DTYPES
+from ...same import ACTIVATION_NUMBERS
 from ..draft import Setting, UnwritableError
 from ..registry import Use, Written, writer
 
@@ -24,14 +25,16 @@ def recurrent(use: Use[RecurrentAttrs]) -> Written:
         "hidden_size": hidden, "direction": a.direction, "clip": a.clip,
         "activations": [one.name for one in a.activations],
     }  # fmt: skip
-    numbers = [(one.alpha, one.beta) for one in a.activations]
-    said = [number for pair in numbers for number in pair] + ([] if a.clip is None else [a.clip])
+    numbers: dict[str, list[float]] = {
+        key: [getattr(one, key) for one in a.activations if key in ACTIVATION_NUMBERS.get(one.name, ())]
+        for key in ("alpha", "beta")
+    }
+    said = [*numbers["alpha"], *numbers["beta"], *([] if a.clip is None else [a.clip])]
     if not all(map(use.is_said, said)):
         raise UnwritableError(
             "its activations, or its clip, have numbers that are none of float32: take such, or float32"
         )
-    if any(any(pair) for pair in numbers):
-        settings["activation_alpha"], settings["activation_beta"] = ([*side] for side in zip(*numbers, strict=True))
+    settings |= {f"activation_{key}": listed for key, listed in numbers.items() if listed}
     if isinstance(a, LSTMAttrs) and a.rounded:
         raise UnwritableError("its states are rounded as those of a quantised layer are")
     if isinstance(a, GRUAttrs):

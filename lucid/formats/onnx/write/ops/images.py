@@ -1,0 +1,72 @@
+"""Images made larger or smaller."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from .....graph.dims import Dim
+from .....graph.ops.resize import RESIZE, ResizeAttrs
+from .....graph.types import float32, is_float
+from ..draft import Item, UnwritableError
+from ..registry import Use, writer
+
+SINCE = {"half_pixel_symmetric": 19}
+"""The versions since which there are some of the conventions."""
+
+
+@writer(RESIZE)
+def resize(use: Use[ResizeAttrs]) -> Item:
+    """By the sizes where these tell the scales, and otherwise by the scales; of all axes."""
+    (x,), a = use.inputs, use.attrs
+    shape, rank = use.types[0].shape, use.types[0].rank
+    if a.mode == "area":
+        raise UnwritableError("ONNX has no mean over areas: use adaptive_avg_pool2d")
+    if a.coordinates == "tf_half_pixel_for_nn":
+        raise UnwritableError("ONNX has these coordinates no more: use half_pixel")
+    use.need(SINCE.get(a.coordinates, 0), f"the way {a.coordinates}")
+    use.need(18 if a.antialias else 0, "antialias")
+    cropped = a.coordinates == "tf_crop_and_resize"
+    roi = use.array(_corners(a, rank), x.dtype if is_float(x.dtype) else float32) if cropped else None
+    scales = sizes = None
+    if all(
+        scale is None or _is_exact(shape[axis], scale, size)
+        for axis, size, scale in zip(a.axes, a.sizes, a.scales, strict=True)
+    ):
+        sizes = use.shape(use.type.shape)
+    else:
+        scales = use.array(_scales(a, shape), float32)
+    return use.emit(
+        "Resize", x, roi, scales, sizes, mode=a.mode, coordinate_transformation_mode=a.coordinates,
+        nearest_mode=a.rounding if a.mode == "nearest" else None, cubic_coeff_a=a.cubic if a.mode == "cubic" else None,
+        exclude_outside=int(a.inside) or None, antialias=int(a.antialias) or None,
+        extrapolation_value=a.fill if cropped else None,
+    )  # fmt: skip
+
+
+def _corners(a: ResizeAttrs, rank: int) -> list[float]:
+    """Where what is seen of each axis begins, then where it ends."""
+    crop = dict(zip(a.axes, a.crop, strict=True)) if a.crop else {}
+    return [crop.get(axis, (0.0, 1.0))[end] for end in (0, 1) for axis in range(rank)]
+
+
+def _is_exact(old: Dim, scale: float, new: Dim) -> bool:
+    """Whether the ratio of the sizes is the scale."""
+    ratio = Fraction(scale)
+    return old * ratio.numerator == new * ratio.denominator
+
+
+def _scales(a: ResizeAttrs, shape: tuple[Dim, ...]) -> list[float]:
+    made = [1.0] * len(shape)
+    for axis, size, scale in zip(a.axes, a.sizes, a.scales, strict=True):
+        old = shape[axis]
+        if scale is not None:
+            made[axis] = scale
+        elif isinstance(old, int) and isinstance(size, int):
+            made[axis] = size / old
+        else:
+            raise UnwritableError(
+                "one axis has a scale, and of another the size is given and symbolic: give both alike"
+            )
+        if isinstance(old, int) and isinstance(size, int) and int(old * made[axis]) != size:
+            raise UnwritableError(f"no scale makes {size} of {old} elements as ONNX rounds: give sizes")
+    return made

@@ -1,0 +1,122 @@
+"""Every op as a file: what the package finds right, and what comes of it when it is read again, on drawn operands."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+
+import lucid
+from lucid.formats.onnx.write import file
+from lucid.formats.onnx.write.draft import Draft
+from lucid.formats.onnx.write.graph import Fault, Writer
+from lucid.formats.onnx.write.reasons import REASONS
+from lucid.formats.onnx.write.registry import find
+from lucid.formats.onnx.write.versions import NEWEST, OLDEST, USUAL
+from lucid.graph.opdef import OpDef, all_ops, apply
+from lucid.reference.evaluator import run_reference
+
+from ..draws.arrays import Drawn
+from ..op_checks import assert_all_close, trace, types_of
+from ..tensor.test_drawn_shapes import DRAWS, EXACT
+
+Array = np.ndarray[Any, Any]
+
+EXAMPLES = 5
+
+#: Ops of which some uses cannot be written, and a part of the reason; of all others every use can.
+SOME: dict[str, str] = {
+    "Attention": "draws random numbers",
+    "AttentionGrad": "key is given",
+    "Dropout": "key is given",
+    "RandomUniform": "key is given",
+    "RandomNormal": "key is given",
+    **dict.fromkeys(("And", "Or", "Not", "Pad", "RoundTo"), "since version"),
+    "Unique": "all NaN for the same",
+    "NonMaxSuppression": "float32 only",
+    "LSTM": "none of float32|rounded",
+    "GRU": "none of float32",
+    "RNN": "none of float32",
+    "Resize": "no mean over areas|no more|no scale makes|since version",
+    "MaxPool2d": "no maximum over windows",
+}
+
+#: Of these no drawn use can be written, and other tests have those that can.
+ELSEWHERE = {"RandomUniform", "RandomNormal", "Dropout"}
+
+
+def test_every_op_is_written_or_says_why_not() -> None:
+    unwritten = {op.name for op in all_ops() if find(op) is None and op.decompose is None and op.source is None}
+    assert unwritten == set(REASONS)
+
+
+@pytest.mark.parametrize("op", [op for op in DRAWS if op.name not in REASONS], ids=lambda op: op.name)
+def test_it_comes_back(op: OpDef) -> None:
+    reasons: list[str] = []
+    count = 0
+
+    @seed(zlib.crc32(op.name.encode()))
+    @given(data=st.data())
+    @settings(
+        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )
+    def run(data: st.DataObject) -> None:
+        nonlocal count
+        drawn = data.draw(DRAWS[op], op.name)
+        draft, kept, faults = written(op, drawn, data.draw(st.sampled_from((USUAL, USUAL, OLDEST, NEWEST)), "opset"))
+        reasons.extend(fault.reason for fault in faults)
+        if not faults:
+            count += 1
+            check(op, drawn, draft, kept)
+
+    run()
+    assert bool(count) is (op.name not in ELSEWHERE)
+    pattern = SOME.get(op.name)
+    for reason in reasons:
+        assert pattern is not None, reason
+        assert any(part in reason for part in pattern.split("|")), reason
+
+
+def written(op: OpDef, drawn: Drawn, opset: int) -> tuple[Draft, Sequence[int], Sequence[Fault]]:
+    """A file of one node, and which of its results it gives: not those that are for a gradient alone."""
+    arrays = list(drawn.arrays)
+    count = len(op.infer_types(drawn.attrs, types_of(arrays)))
+    kept = list(range(count))
+    while True:
+        graph = trace(partial(pick, op, drawn, kept), types_of(arrays or [np.zeros((), np.float32)]))
+        writer = Writer(Draft(opset), {})
+        writer.whole(graph, graph.inputs, [f"y{number}" for number in range(len(kept))])
+        missing = {place for place, item in zip(kept, writer.made, strict=True) if item is None}
+        if writer.faults or not missing:
+            return writer.draft, kept, writer.faults
+        assert min(missing) >= count - op.kept or op.name == "MaxPool2d"
+        kept = [place for place in kept if place not in missing]
+
+
+def pick(op: OpDef, drawn: Drawn, kept: Sequence[int], *xs: Any) -> tuple[Any, ...]:
+    results = apply(op, drawn.attrs, *xs) if drawn.arrays else apply(op, drawn.attrs, like=xs[0])
+    every = results if isinstance(results, tuple) else (results,)
+    return tuple(every[place] for place in kept)
+
+
+def check(op: OpDef, drawn: Drawn, draft: Draft, kept: Sequence[int]) -> None:
+    """The file is right, and a model from it computes what the op does: bit for bit where that does not round."""
+    proto = file.message(draft, {})
+    onnx.checker.check_model(proto, full_check=True)
+    with np.errstate(all="ignore"):
+        expected = run_reference(op, drawn.attrs, drawn.arrays)
+        found = lucid.onnx.load(proto)(*(drawn.arrays or [np.zeros((), np.float32)]))
+    results = [one.numpy() for one in (found if isinstance(found, tuple) else (found,))]
+    wanted = [expected[place] for place in kept]
+    assert [(one.shape, one.dtype) for one in results] == [(one.shape, one.dtype) for one in wanted]
+    assert_all_close(results, wanted, op.name)
+    if op in EXACT:
+        for one, other in zip(results, wanted, strict=True):
+            np.testing.assert_array_equal(one, other)
