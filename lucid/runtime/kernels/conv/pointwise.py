@@ -7,9 +7,10 @@ import math
 from ....graph.ir import Node
 from ....graph.ops.conv import CONV, ConvAttrs
 from ....graph.types import CHANNELS_LAST, TensorType
+from ...planning.phase import Phase
 from ...planning.registry import kernel
 from ...planning.work import Product, Work
-from ...program.emitter import Emitter
+from ...program.emitter import Emitter, Operand
 from ..shared.epilogue import Epilogue
 from ..shared.loop import channels_last, recheck
 from .numbers import attrs_of
@@ -58,7 +59,7 @@ def pointwise(k: Emitter) -> None:
         x = thin
     elif x_last:
         x = k.permuted(x, CHANNELS_LAST)
-    matrix = k.reshaped(w, (*parts[1:], outputs // groups, channels // groups), "matrix")
+    matrix = _matrix(k, w, (*parts[1:], outputs // groups, channels // groups))
     seen = k.permuted(y, CHANNELS_LAST) if y_last else y
     if x_last and y_last:
         a = k.reshaped(x, (n * pixels, channels), "pixels")
@@ -73,3 +74,14 @@ def pointwise(k: Emitter) -> None:
         column = "" if y_last else "[..., None]"
         added = k.reshaped(bias[0], (groups, outputs // groups), "bias") if groups > 1 else bias[0]
         k.line(f"np.add({out}, {added}{column}, out={out})")
+
+
+def _matrix(k: Emitter, w: Operand, shape: tuple[int, ...]) -> Operand:
+    """The weight, which is of one tap, as a matrix or one of each group.
+
+    One that changes from run to run, as a transposed one does in a training step, is seen as it lies: to turn it
+    takes a third as long as the product.
+    """
+    if len(shape) == 2 and w.phase is not Phase.STATE:
+        return k.view(w, k.seen(w, shape), shape, label="matrix")
+    return k.reshaped(w, shape, "matrix")
